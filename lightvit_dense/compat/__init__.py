@@ -1,0 +1,22 @@
+"""What the outside world breaks, one file a break, each naming the symptom it cures.
+
+Importing this package costs nothing: modules that need torch or mmengine are loaded when a name of theirs is used.
+"""
+
+from importlib import import_module
+from typing import Any
+
+from lightvit_dense.compat.mmcv_ops import install as install_mmcv_ops
+
+__all__ = ['DistributedDataParallel', 'init_distributed', 'install_mmcv_ops']
+
+_LAZY = {
+    'DistributedDataParallel': 'lightvit_dense.compat.distributed',
+    'init_distributed': 'lightvit_dense.compat.distributed',
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name]), name)
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

@@ -1,0 +1,178 @@
+"""The part of ``mmcv._ext`` that Mask R-CNN needs, on torchvision's compiled C++/CUDA operators.
+
+Loaded under the name ``mmcv._ext`` by :mod:`lightvit_dense.compat.mmcv_ops`. The functions keep the calling convention
+of mmcv's extension: results are written into tensors that the caller allocated. Every other operator of mmcv is
+present by name, so that ``mmcv.ops`` imports, and raises when it is called.
+
+On CPU both operators and both gradients are deterministic. On CUDA the gradient of RoIAlign adds atomically, as mmcv's
+own does; ``torch.use_deterministic_algorithms(True)`` therefore makes it raise.
+"""
+
+from collections.abc import Callable
+from typing import NoReturn
+
+import torch
+import torchvision  # noqa: F401  registers torch.ops.torchvision
+from torch import Tensor
+
+BUILD_HELP = (
+    'mmcv is installed without its compiled operators and only nms and roi_align have a substitute. '
+    'To use this operator, build mmcv against the installed torch (a C++ compiler, for GPU also nvcc): '
+    '`pip install --no-build-isolation --no-cache-dir --no-binary onedl-mmcv '
+    '--force-reinstall --no-deps onedl-mmcv`, with FORCE_CUDA=1 for GPU operators.'
+)
+_AVERAGE = 1  # mmcv's code of pool_mode='avg'; 0 is 'max'
+
+
+def nms(bboxes: Tensor, scores: Tensor, iou_threshold: float, offset: int = 0) -> Tensor:
+    """Greedy non-maximum suppression.
+
+    Args:
+        bboxes: [N, 4] as (x1, y1, x2, y2), pixels.
+        scores: [N].
+        iou_threshold: A box is dropped when its IoU with a kept one of higher score is greater than this.
+        offset: Must be 0: widths are x2 - x1.
+
+    Returns:
+        [K] int64 indices of the kept boxes by falling score.
+
+    Raises:
+        ValueError: ``offset`` is not 0.
+    """
+    if offset != 0:
+        raise ValueError(
+            f'mmcv op "nms" with offset={offset}: torchvision\'s operator measures widths as x2 - x1 only. '
+            f'Set offset=0 in the nms config. Otherwise: {BUILD_HELP}'
+        )
+    # Half-precision boxes are widened: the CPU kernel has no half, and no kernel has bfloat16. There are few of them.
+    dtype = torch.promote_types(torch.promote_types(bboxes.dtype, scores.dtype), torch.float32)
+    return torch.ops.torchvision.nms(bboxes.to(dtype), scores.to(dtype), iou_threshold)
+
+
+def roi_align_forward(
+    input: Tensor,
+    rois: Tensor,
+    output: Tensor,
+    argmax_y: Tensor,
+    argmax_x: Tensor,
+    aligned_height: int,
+    aligned_width: int,
+    spatial_scale: float,
+    sampling_ratio: int,
+    pool_mode: int,
+    aligned: bool,
+) -> None:
+    """Average of bilinear samples in each bin of each region, written into ``output``.
+
+    Args:
+        input: [B, C, H, W] feature map.
+        rois: [R, 5] as (index into B, x1, y1, x2, y2), pixels of the image.
+        output: [R, C, aligned_height, aligned_width], overwritten.
+        argmax_y: Used by max pooling only; left as it is.
+        argmax_x: Used by max pooling only; left as it is.
+        aligned_height: Bins over a region's height.
+        aligned_width: Bins over a region's width.
+        spatial_scale: Feature pixels per image pixel.
+        sampling_ratio: Samples along a side of a bin; 0 takes ceil(bin size in feature pixels).
+        pool_mode: 1 (average).
+        aligned: Whether pixel centres lie at half-integers.
+
+    Raises:
+        NotImplementedError: ``pool_mode`` is 0 (maximum).
+    """
+    _refuse_max(pool_mode, 'roi_align_forward')
+    dtype = _compute_dtype(input, rois)
+    pooled = torch.ops.torchvision.roi_align(
+        input.to(dtype),
+        rois.to(dtype),
+        spatial_scale,
+        aligned_height,
+        aligned_width,
+        sampling_ratio,
+        aligned,
+    )
+    output.copy_(pooled)
+
+
+def roi_align_backward(
+    grad_output: Tensor,
+    rois: Tensor,
+    argmax_y: Tensor,
+    argmax_x: Tensor,
+    grad_input: Tensor,
+    aligned_height: int,
+    aligned_width: int,
+    spatial_scale: float,
+    sampling_ratio: int,
+    pool_mode: int,
+    aligned: bool,
+) -> None:
+    """Gradient of :func:`roi_align_forward` with respect to the feature map, written into ``grad_input``.
+
+    Args:
+        grad_output: [R, C, aligned_height, aligned_width].
+        rois: [R, 5], as in the forward pass.
+        argmax_y: Unused.
+        argmax_x: Unused.
+        grad_input: [B, C, H, W], overwritten.
+        aligned_height: As in the forward pass.
+        aligned_width: As in the forward pass.
+        spatial_scale: As in the forward pass.
+        sampling_ratio: As in the forward pass.
+        pool_mode: 1 (average).
+        aligned: As in the forward pass.
+
+    Raises:
+        NotImplementedError: ``pool_mode`` is 0 (maximum).
+    """
+    _refuse_max(pool_mode, 'roi_align_backward')
+    dtype = _compute_dtype(grad_output, rois)
+    gradient = torch.ops.torchvision._roi_align_backward(
+        grad_output.to(dtype),
+        rois.to(dtype),
+        spatial_scale,
+        aligned_height,
+        aligned_width,
+        *grad_input.shape,
+        sampling_ratio,
+        aligned,
+    )
+    grad_input.copy_(gradient)
+
+
+def get_compiler_version() -> str:
+    """Say, for environment reports, that mmcv's operators were not compiled."""
+    return 'not compiled (torchvision operators)'
+
+
+def get_compiling_cuda_version() -> str:
+    """Say, for environment reports, that mmcv's operators were not compiled."""
+    return 'not compiled (torchvision operators)'
+
+
+def __getattr__(name: str) -> Callable[..., NoReturn]:
+    """Stand in for any other operator of mmcv: present by name, an error when called."""
+    if name.startswith('_'):
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+
+    def missing(*args: object, **kwargs: object) -> NoReturn:
+        raise NotImplementedError(f'mmcv op "{name}" is not available: {BUILD_HELP}')
+
+    missing.__name__ = missing.__qualname__ = name
+    return missing
+
+
+def _compute_dtype(features: Tensor, rois: Tensor) -> torch.dtype:
+    """Type in which RoIAlign is computed: no kernel has bfloat16, and on CPU half accumulates too coarsely."""
+    dtype = torch.promote_types(features.dtype, rois.dtype)
+    if dtype == torch.float16 and features.is_cuda:
+        return dtype
+    return torch.promote_types(dtype, torch.float32)
+
+
+def _refuse_max(pool_mode: int, op: str) -> None:
+    if pool_mode != _AVERAGE:
+        raise NotImplementedError(
+            f'mmcv op "{op}" with pool_mode="max": torchvision pools by average only. '
+            f"Set pool_mode='avg' in the RoIAlign config. Otherwise: {BUILD_HELP}"
+        )
