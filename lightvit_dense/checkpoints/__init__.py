@@ -1,0 +1,34 @@
+"""Checkpoints: one door in, one format out.
+
+Importing the package also makes mmengine's own loading of local files safe.
+"""
+
+from .convert import SOURCES, Converted, Source, convert
+from .export import save_backbone
+from .initializer import PretrainedBackbone
+from .io import CheckpointError, atomic_path, atomic_write, load_state_dict, read_checkpoint
+from .loader import LoadReport, load_backbone
+from .resize import resize_patch_embed, resize_pos_embed, resize_rel_pos
+from .safe_loading import install
+
+__all__ = [
+    'SOURCES',
+    'CheckpointError',
+    'Converted',
+    'LoadReport',
+    'PretrainedBackbone',
+    'Source',
+    'atomic_path',
+    'atomic_write',
+    'convert',
+    'install',
+    'load_backbone',
+    'load_state_dict',
+    'read_checkpoint',
+    'resize_patch_embed',
+    'resize_pos_embed',
+    'resize_rel_pos',
+    'save_backbone',
+]
+
+install()

@@ -1,0 +1,48 @@
+"""``init_cfg=dict(type='lightvit_dense.PretrainedBackbone', checkpoint=...)``."""
+
+from mmengine.model import update_init_info
+from torch import nn
+
+from lightvit_dense.registry import WEIGHT_INITIALIZERS
+
+from .loader import load_backbone
+
+
+@WEIGHT_INITIALIZERS.register_module()
+class PretrainedBackbone:
+    """Initialise a backbone from a checkpoint of any known source.
+
+    Every process reads the same file, so that all ranks start alike.
+
+    Args:
+        checkpoint: Path of a .safetensors or .pth file.
+        strict: Whether missing or unexpected parameters are an error.
+        source_grid: (height, width) of the checkpoint's position table in patches, where it is
+            neither square nor the model's own.
+        verbose: Whether to log what was loaded.
+    """
+
+    def __init__(
+        self,
+        checkpoint: str,
+        strict: bool = False,
+        source_grid: tuple[int, int] | None = None,
+        verbose: bool = True,
+    ) -> None:
+        self.checkpoint = checkpoint
+        self.strict = strict
+        self.source_grid = tuple(source_grid) if source_grid else None
+        self.verbose = verbose
+
+    def __call__(self, module: nn.Module) -> None:
+        """Load the checkpoint into a module.
+
+        Args:
+            module: The backbone.
+
+        Raises:
+            CheckpointError: If the checkpoint cannot be read or does not fit.
+        """
+        load_backbone(module, self.checkpoint, self.strict, self.verbose, self.source_grid)
+        if hasattr(module, '_params_init_info'):
+            update_init_info(module, f'{type(self).__name__}: load from {self.checkpoint}')

@@ -1,0 +1,205 @@
+"""Reading checkpoint files safely, and writing files so that they are whole or absent."""
+
+import argparse
+import os
+import pathlib
+import pickle
+import re
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.logging import HistoryBuffer
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from lightvit_dense.errors import UserError
+
+CONTAINERS = ('state_dict', 'model', 'model_state', 'module')
+_ZIP, _PICKLE, _LFS = b'PK\x03\x04', b'\x80', b'version https://git-lfs'
+
+
+class CheckpointError(UserError):
+    """A checkpoint that cannot be read, or does not fit; the message names file and remedy."""
+
+
+def _statistic(owner: type, name: str) -> Callable:
+    """Stand in for ``getattr``, by which log buffers pickle their statistics, and for no more."""
+    if owner is not HistoryBuffer or name.startswith('_') or not hasattr(HistoryBuffer, name):
+        raise pickle.UnpicklingError(f'GLOBAL builtins.getattr was not allowed on {owner}.{name}')
+    return getattr(HistoryBuffer, name)
+
+
+def safe_globals() -> list[Any]:
+    """List what a checkpoint may name: containers of plain data, never anything that acts.
+
+    Covers what mmengine's ``Runner`` and the common research code bases put beside the weights:
+    log buffers, numpy arrays and scalars, argparse namespaces, paths.
+    """
+    core = getattr(np, '_core', None) or np.core
+    functions = {'_reconstruct': core.multiarray._reconstruct, 'scalar': core.multiarray.scalar}
+    names: list[Any] = [HistoryBuffer, np.ndarray, np.dtype, argparse.Namespace]
+    names += [pathlib.PurePosixPath, (pathlib.PurePosixPath, 'pathlib.PosixPath')]
+    names += [(_statistic, 'builtins.getattr')]
+    for package in ('numpy.core', 'numpy._core'):
+        names += [(function, f'{package}.multiarray.{n}') for n, function in functions.items()]
+    kinds = [*'?bBhHiIlLqQefdFD', 'S', 'U']
+    return names + list({type(np.dtype(kind)) for kind in kinds})
+
+
+def _refusal(path: Path, error: Exception) -> CheckpointError:
+    """Turn a failure of ``torch.load`` into a message that says what is wrong with the file."""
+    text = str(error)
+    named = re.search(r'GLOBAL ([\w.]+)', text) or re.search(r'function ([\w.]+)', text)
+    if named or 'WeightsUnpickler' in text or 'reduce' in text:
+        asked = named.group(1) if named else text.splitlines()[0][:120]
+        return CheckpointError(
+            f'{path}: refused, the file asks to run code ({asked}). Only tensors and plain data '
+            'are loaded. If you trust its author, open it elsewhere and save its state dict alone '
+            'with torch.save or safetensors.'
+        )
+    return CheckpointError(
+        f'{path}: truncated or damaged ({type(error).__name__}: {text.splitlines()[0][:120]}). '
+        'Copy or download it again; a run can resume from its previous checkpoint.'
+    )
+
+
+def _check_file(path: Path) -> bytes:
+    """Return the first bytes of a file that exists and is not empty."""
+    if not path.is_file():
+        what = 'is a folder' if path.is_dir() else 'does not exist'
+        raise CheckpointError(f'{path}: {what}. Give the path of a .safetensors or .pth file.')
+    with open(path, 'rb') as file:
+        head = file.read(64)
+    if not head:
+        raise CheckpointError(f'{path}: has zero bytes. Copy or download it again.')
+    if head.startswith(_LFS):
+        raise CheckpointError(f'{path}: is a Git LFS pointer. Run `git lfs pull` to fetch it.')
+    return head
+
+
+def _is_safetensors(path: Path, head: bytes) -> bool:
+    return path.suffix == '.safetensors' or (len(head) > 8 and head[8:9] == b'{')
+
+
+def _read_safetensors(path: Path, map_location: Any) -> dict[str, Tensor]:
+    device = map_location if isinstance(map_location, (str, torch.device)) else 'cpu'
+    try:
+        with safe_open(path, framework='pt', device=str(device)) as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise _refusal(path, error) from error
+
+
+def read_checkpoint(path: str | os.PathLike, map_location: Any = 'cpu', mmap: bool = False) -> Any:
+    """Read a checkpoint file whole, without ever running code that it carries.
+
+    Args:
+        path: A .safetensors file or one written by ``torch.save``.
+        map_location: As for ``torch.load``.
+        mmap: Whether to map the tensors from the file instead of reading them now.
+
+    Returns:
+        What the file holds; a flat dict of tensors for .safetensors.
+
+    Raises:
+        CheckpointError: If the file is missing, empty, truncated, of another kind, or asks to run
+            code.
+    """
+    path = Path(path).expanduser()
+    head = _check_file(path)
+    if _is_safetensors(path, head):
+        return _read_safetensors(path, map_location)
+    if not head.startswith((_ZIP, _PICKLE)):
+        raise CheckpointError(
+            f'{path}: is neither a safetensors nor a PyTorch file (it begins with {head[:12]!r}). '
+            'Check that the path points at the weights themselves.'
+        )
+    mmap = mmap and head.startswith(_ZIP)
+    try:
+        with torch.serialization.safe_globals(safe_globals()):
+            return torch.load(path, map_location=map_location, weights_only=True, mmap=mmap)
+    except Exception as error:  # torch.load has no common base class for a broken file
+        raise _refusal(path, error) from error
+
+
+def unwrap(content: Any) -> dict[str, Tensor]:
+    """Take the state dict out of the containers that training code wraps it in.
+
+    Args:
+        content: What a checkpoint file holds.
+
+    Returns:
+        The tensors by name; empty if there are none.
+    """
+    while isinstance(content, Mapping):
+        inner = [content[key] for key in CONTAINERS if isinstance(content.get(key), Mapping)]
+        if not inner:
+            return {str(k): v for k, v in content.items() if isinstance(v, Tensor)}
+        content = inner[0]
+    return {}
+
+
+def load_state_dict(path: str | os.PathLike) -> dict[str, Tensor]:
+    """Read the tensors of a checkpoint file.
+
+    Args:
+        path: A .safetensors file or one written by ``torch.save``; containers named
+            'state_dict', 'model', 'model_state' or 'module' are opened.
+
+    Returns:
+        The tensors by the names they have in the file, on the CPU, mapped from it where possible.
+
+    Raises:
+        CheckpointError: If the file cannot be read safely or holds no tensors.
+    """
+    state = unwrap(read_checkpoint(path, mmap=True))
+    if not state:
+        raise CheckpointError(
+            f'{path}: holds no state dict (looked for tensors at the top and under '
+            f'{", ".join(CONTAINERS)}). Save the state dict of the model in it.'
+        )
+    return state
+
+
+@contextmanager
+def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
+    """Give a temporary path beside ``path`` that takes its place when the block succeeds.
+
+    The bytes are on the disk before the name changes, so that a killed process leaves either the
+    old file or the new one, never a part.
+
+    Args:
+        path: Where the file shall be in the end. Missing folders are made.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.', suffix='.tmp')
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        # mkstemp makes files private; the result shall have the permissions of any other file.
+        mask = os.umask(0)
+        os.umask(mask)
+        temporary.chmod(0o666 & ~mask)
+        for target, flags in ((temporary, os.O_RDWR), (None, os.O_RDONLY)):
+            if target is None:
+                os.replace(temporary, path)
+            descriptor = os.open(target or path.parent, flags)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def atomic_write(path: str | os.PathLike, content: bytes) -> None:
+    """Write bytes so that the file is whole or absent, see :func:`atomic_path`."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)

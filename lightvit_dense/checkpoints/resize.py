@@ -1,0 +1,140 @@
+"""Resizing of the parameters whose shape depends on image, window or patch size."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from timm.layers import resample_patch_embed
+from torch import Tensor
+
+
+def guess_grid(tokens: int) -> tuple[tuple[int, int], int] | None:
+    """Tell the square grid and the number of prefix rows of a position table.
+
+    Args:
+        tokens: Number of rows.
+
+    Returns:
+        ``((side, side), prefix)`` with prefix 0 or 1, or None if no square fits.
+    """
+    for prefix in (0, 1):
+        side = math.isqrt(max(tokens - prefix, 0))
+        if side and side * side == tokens - prefix:
+            return (side, side), prefix
+    return None
+
+
+def resize_pos_embed(
+    pos_embed: Tensor,
+    grid: tuple[int, int],
+    num_prefix_tokens: int,
+    source_grid: tuple[int, int] | None = None,
+) -> Tensor:
+    """Resize a table of absolute positions by bicubic interpolation.
+
+    Args:
+        pos_embed: Table [1, P + h * w, C], with P rows for prefix tokens.
+        grid: Wanted (height, width) in patches.
+        num_prefix_tokens: Wanted prefix rows. Rows that the source lacks become zero (MAE's own
+            choice for the class token), rows too many are dropped.
+        source_grid: (height, width) of the source; None takes it for square.
+
+    Returns:
+        Table [1, num_prefix_tokens + height * width, C], of the source's dtype.
+
+    Raises:
+        ValueError: If the number of rows fits no grid.
+    """
+    tokens = pos_embed.shape[1]
+    if source_grid is None:
+        guess = guess_grid(tokens)
+        if guess is None:
+            raise ValueError(f'{tokens} positions are no square grid; give source_grid')
+        source_grid, source_prefix = guess
+    else:
+        source_prefix = tokens - source_grid[0] * source_grid[1]
+        if source_prefix < 0:
+            raise ValueError(f'{tokens} positions cannot be a grid of {source_grid}')
+    prefix, patches = pos_embed[:, :source_prefix], pos_embed[:, source_prefix:]
+    if source_grid != tuple(grid):
+        channels = pos_embed.shape[2]
+        # [1, h * w, C] -> [1, C, h, w]
+        table = patches.float().reshape(1, *source_grid, channels).permute(0, 3, 1, 2)
+        table = F.interpolate(table, size=grid, mode='bicubic', align_corners=False)
+        # [1, C, H, W] -> [1, H * W, C]
+        patches = table.flatten(2).transpose(1, 2).to(pos_embed.dtype)
+    prefix = prefix[:, :num_prefix_tokens]
+    lacking = num_prefix_tokens - prefix.shape[1]
+    if lacking:
+        prefix = torch.cat([prefix, prefix.new_zeros(1, lacking, prefix.shape[2])], dim=1)
+    return torch.cat([prefix, patches], dim=1)
+
+
+def resize_rel_pos(rel_pos: Tensor, length: int) -> Tensor:
+    """Resize a table of relative positions along one axis by linear interpolation, as ViTDet does.
+
+    Args:
+        rel_pos: Table [2 * size - 1, head_dim].
+        length: Wanted number of rows.
+
+    Returns:
+        Table [length, head_dim], of the source's dtype.
+    """
+    if rel_pos.shape[0] == length:
+        return rel_pos
+    # [L, D] -> [1, D, L]
+    table = rel_pos.float().t().unsqueeze(0)
+    table = F.interpolate(table, size=length, mode='linear', align_corners=False)
+    return table.squeeze(0).t().contiguous().to(rel_pos.dtype)
+
+
+def resize_patch_embed(weight: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resample the kernel of the patch embedding to another patch size (FlexiViT, eq. 4).
+
+    Args:
+        weight: Kernel [C, 3, p, p].
+        size: Wanted (height, width) of the patch in pixels.
+
+    Returns:
+        Kernel [C, 3, height, width], of the source's dtype.
+    """
+    if tuple(weight.shape[-2:]) == tuple(size):
+        return weight
+    return resample_patch_embed(weight.float(), list(size)).to(weight.dtype)
+
+
+def resize_parameter(
+    name: str,
+    tensor: Tensor,
+    shape: tuple[int, ...],
+    grid: tuple[int, int] | None = None,
+    num_prefix_tokens: int = 1,
+    source_grid: tuple[int, int] | None = None,
+) -> Tensor | None:
+    """Resize a parameter to a shape, if its kind can be resized.
+
+    Args:
+        name: Its name; the last parts tell the kind.
+        tensor: Its value in the checkpoint.
+        shape: Its shape in the model.
+        grid: The model's grid (height, width) in patches, for position tables.
+        num_prefix_tokens: The model's prefix rows in position tables.
+        source_grid: The checkpoint's grid, None for square.
+
+    Returns:
+        The resized tensor, or None if there is no sound way from one shape to the other.
+    """
+    last = name.rsplit('.', 1)[-1]
+    if tensor.ndim != len(shape):
+        return None
+    if last == 'pos_embed' and tensor.ndim == 3 and tensor.shape[2] == shape[2] and grid:
+        if source_grid is None and guess_grid(tensor.shape[1]) is None:
+            return None
+        resized = resize_pos_embed(tensor, grid, num_prefix_tokens, source_grid)
+    elif last in ('rel_pos_h', 'rel_pos_w') and tensor.shape[1] == shape[1]:
+        resized = resize_rel_pos(tensor, shape[0])
+    elif name.endswith('patch_embed.proj.weight') and tensor.shape[:2] == shape[:2]:
+        resized = resize_patch_embed(tensor, (shape[2], shape[3]))
+    else:
+        return None
+    return resized if tuple(resized.shape) == tuple(shape) else None
