@@ -1,6 +1,7 @@
 """What the outside world breaks, one file a break, each naming the symptom it cures.
 
-Importing this package costs nothing: modules that need torch or mmengine are loaded when a name of theirs is used.
+Importing this package costs nothing: modules that need torch or mmengine are loaded when one of
+their names is first used.
 """
 
 from importlib import import_module

@@ -1,11 +1,12 @@
 """The part of ``mmcv._ext`` that Mask R-CNN needs, on torchvision's compiled C++/CUDA operators.
 
-Loaded under the name ``mmcv._ext`` by :mod:`lightvit_dense.compat.mmcv_ops`. The functions keep the calling convention
-of mmcv's extension: results are written into tensors that the caller allocated. Every other operator of mmcv is
-present by name, so that ``mmcv.ops`` imports, and raises when it is called.
+Loaded under the name ``mmcv._ext`` by :mod:`lightvit_dense.compat.mmcv_ops`. The functions keep the
+calling convention of mmcv's extension: results are written into tensors that the caller allocated.
+Every other operator of mmcv is present by name, so that ``mmcv.ops`` imports, and raises when it is
+called.
 
-On CPU both operators and both gradients are deterministic. On CUDA the gradient of RoIAlign adds atomically, as mmcv's
-own does; ``torch.use_deterministic_algorithms(True)`` therefore makes it raise.
+On CPU everything here is deterministic. On CUDA the gradient of RoIAlign adds atomically, as mmcv's
+own does, and under ``torch.use_deterministic_algorithms(True)`` it raises.
 """
 
 from collections.abc import Callable
@@ -16,8 +17,8 @@ import torchvision  # noqa: F401  registers torch.ops.torchvision
 from torch import Tensor
 
 BUILD_HELP = (
-    'mmcv is installed without its compiled operators and only nms and roi_align have a substitute. '
-    'To use this operator, build mmcv against the installed torch (a C++ compiler, for GPU also nvcc): '
+    'mmcv is installed without its compiled operators; only nms and average roi_align have a '
+    'substitute. Build mmcv against the installed torch (needs a C++ compiler, for GPU also nvcc): '
     '`pip install --no-build-isolation --no-cache-dir --no-binary onedl-mmcv '
     '--force-reinstall --no-deps onedl-mmcv`, with FORCE_CUDA=1 for GPU operators.'
 )
@@ -30,7 +31,7 @@ def nms(bboxes: Tensor, scores: Tensor, iou_threshold: float, offset: int = 0) -
     Args:
         bboxes: [N, 4] as (x1, y1, x2, y2), pixels.
         scores: [N].
-        iou_threshold: A box is dropped when its IoU with a kept one of higher score is greater than this.
+        iou_threshold: A box is dropped when its IoU with a kept box of higher score exceeds this.
         offset: Must be 0: widths are x2 - x1.
 
     Returns:
@@ -41,10 +42,10 @@ def nms(bboxes: Tensor, scores: Tensor, iou_threshold: float, offset: int = 0) -
     """
     if offset != 0:
         raise ValueError(
-            f'mmcv op "nms" with offset={offset}: torchvision\'s operator measures widths as x2 - x1 only. '
+            f'mmcv op "nms" with offset={offset}: torchvision measures widths as x2 - x1 only. '
             f'Set offset=0 in the nms config. Otherwise: {BUILD_HELP}'
         )
-    # Half-precision boxes are widened: the CPU kernel has no half, and no kernel has bfloat16. There are few of them.
+    # Half precision is widened: the CPU kernel has none and no kernel has bfloat16; boxes are few.
     dtype = torch.promote_types(torch.promote_types(bboxes.dtype, scores.dtype), torch.float32)
     return torch.ops.torchvision.nms(bboxes.to(dtype), scores.to(dtype), iou_threshold)
 
@@ -107,7 +108,7 @@ def roi_align_backward(
     pool_mode: int,
     aligned: bool,
 ) -> None:
-    """Gradient of :func:`roi_align_forward` with respect to the feature map, written into ``grad_input``.
+    """Gradient of :func:`roi_align_forward` by the feature map, written into ``grad_input``.
 
     Args:
         grad_output: [R, C, aligned_height, aligned_width].
@@ -163,7 +164,7 @@ def __getattr__(name: str) -> Callable[..., NoReturn]:
 
 
 def _compute_dtype(features: Tensor, rois: Tensor) -> torch.dtype:
-    """Type in which RoIAlign is computed: no kernel has bfloat16, and on CPU half accumulates too coarsely."""
+    """Type to compute RoIAlign in: no kernel has bfloat16; on CPU half accumulates coarsely."""
     dtype = torch.promote_types(features.dtype, rois.dtype)
     if dtype == torch.float16 and features.is_cuda:
         return dtype
