@@ -1,0 +1,49 @@
+"""Build a model from a config."""
+
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmengine.runner import load_checkpoint
+from torch import nn
+
+import lightvit_dense.registry  # noqa: F401  the scope must exist before anything is built
+from lightvit_dense.apis.configs import load_config, prepare_scope
+from lightvit_dense.apis.explain import explained
+from lightvit_dense.errors import UserError
+from lightvit_dense.registry import MODELS
+
+
+def build_model(
+    config: str | Path | Config,
+    checkpoint: str | Path | None = None,
+    device: str | torch.device | None = None,
+) -> nn.Module:
+    """Build the model of a config, in evaluation mode.
+
+    Args:
+        config: Config or its path.
+        checkpoint: Checkpoint to load; without one the weights are initialised as the config says (``init_cfg``).
+        device: Where the model goes; CUDA when there is one, else the CPU.
+
+    Returns:
+        The model; ``model.cfg`` is the config it was built from.
+
+    Raises:
+        UserError: When the config or the checkpoint is missing, or the config names something unknown.
+    """
+    cfg = load_config(config)
+    if checkpoint is not None and '://' not in str(checkpoint) and not Path(checkpoint).is_file():
+        raise UserError(f'checkpoint {checkpoint} does not exist')
+    prepare_scope(cfg)
+    init_default_scope(cfg.get('default_scope', 'lightvit_dense'))
+    with explained():
+        model = MODELS.build(cfg.model)
+        if checkpoint is None:
+            model.init_weights()
+        else:
+            load_checkpoint(model, str(checkpoint), map_location='cpu', logger='silent')
+    model.cfg = cfg
+    device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
+    return model.to(device).eval()

@@ -1,0 +1,218 @@
+"""Catch misspelt config keys, which mmengine would silently ignore.
+
+Three rules:
+
+* A top-level key is wrong when it is not a known one but nearly spells one. (Configs keep every helper variable, so an
+  unknown name alone means nothing.)
+* The sections that mmengine reads itself (loops, data loaders, ``optim_wrapper``, ``randomness``, ``env_cfg``,
+  ``engine``) may hold only the keys it reads.
+* ``--cfg-options`` may set what the config already has. A key it does not have must be a known top-level key, an
+  argument of the class that the enclosing dict's ``type`` names, or a key of such a section. In any other dict a new
+  key is accepted unless it nearly spells one that is there.
+"""
+
+import inspect
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import mmengine.registry
+from mmengine.config import Config
+from mmengine.optim import AmpOptimWrapper, OptimWrapper
+from mmengine.registry import DefaultScope, Registry
+from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner, TestLoop, ValLoop
+from torch.utils.data import DataLoader
+
+from lightvit_dense.engine.options import DEFAULTS as ENGINE_OPTIONS
+from lightvit_dense.errors import UserError, did_you_mean
+
+OWN_KEYS = {'engine', 'expected', 'help'}
+# Read by mmengine's Runner, Config or registries, though no arguments of the Runner.
+RUNNER_EXTRAS = {
+    'activation_checkpointing',
+    'compile',
+    'custom_imports',
+    'efficient_conv_bn_eval',
+    'find_unused_parameters',
+    'model_wrapper_cfg',
+    'runner_type',
+    'strategy',
+    'sync_bn',
+    'tta_model',
+    'tta_pipeline',
+}
+# Names of helper variables that configs commonly hold.
+HELPERS = {
+    'backend_args',
+    'train_dataset',
+    'val_dataset',
+    'test_dataset',
+    'vis_backends',
+    'dataset_type',
+}
+
+
+def _signature(*callables: Any) -> set[str]:
+    names = {name for item in callables for name in inspect.signature(item).parameters}
+    return names - {'self', 'args', 'kwargs', 'runner', 'cfg'}
+
+
+TOP_LEVEL = _signature(Runner) | RUNNER_EXTRAS | OWN_KEYS
+DATALOADER = _signature(DataLoader) | {'num_batch_per_epoch'}
+SECTIONS: dict[str, set[str]] = {
+    'train_cfg': _signature(EpochBasedTrainLoop, IterBasedTrainLoop) | {'by_epoch'},
+    'val_cfg': _signature(ValLoop),
+    'test_cfg': _signature(TestLoop),
+    'train_dataloader': DATALOADER,
+    'val_dataloader': DATALOADER,
+    'test_dataloader': DATALOADER,
+    'optim_wrapper': _signature(OptimWrapper, AmpOptimWrapper) | {'constructor', 'paramwise_cfg'},
+    'randomness': {'seed', 'diff_rank_seed', 'deterministic'},
+    'env_cfg': {'cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit'},
+    'auto_scale_lr': {'base_batch_size', 'enable'},
+    'engine': set(ENGINE_OPTIONS),
+}
+# Sections that another class may read once they name it.
+TYPED = {'train_cfg', 'val_cfg', 'test_cfg', 'optim_wrapper'}
+
+
+def check_keys(cfg: Config) -> None:
+    """Check the keys of a whole config.
+
+    Raises:
+        UserError: Naming the first misspelt key and what was probably meant.
+    """
+    for key in cfg:
+        if key in TOP_LEVEL or key in HELPERS or key.startswith('_'):
+            continue
+        hint = did_you_mean(key, TOP_LEVEL, cutoff=0.88)
+        if hint:
+            raise UserError(
+                f'{cfg.filename or "the config"} sets {key!r}, which nothing reads.{hint}'
+            )
+    for section, known in SECTIONS.items():
+        value = cfg.get(section)
+        if isinstance(value, Mapping):
+            _check_section(section, value, known)
+
+
+def _check_section(section: str, value: Mapping, known: Iterable[str]) -> None:
+    if section in TYPED and 'type' in value and section != 'optim_wrapper':
+        return
+    if section == 'optim_wrapper' and not (
+        'optimizer' in value and is_plain_wrapper(value.get('type'))
+    ):
+        return
+    allowed = {*known, 'type', '_scope_', '_delete_'}
+    for key in value:
+        if key not in allowed:
+            raise UserError(f'config key {section}.{key} is not known.{did_you_mean(key, known)}')
+
+
+def is_plain_wrapper(kind: Any) -> bool:
+    """Whether an ``optim_wrapper.type`` means one of mmengine's own two wrappers."""
+    return kind is None or (
+        isinstance(kind, str) and kind.split('.')[-1] in ('OptimWrapper', 'AmpOptimWrapper')
+    )
+
+
+def check_options(cfg: Config, options: Mapping[str, Any]) -> None:
+    """Check that the keys given by ``--cfg-options`` exist (see the rules above).
+
+    Args:
+        cfg: The config before the options are merged.
+        options: Values by dotted key.
+
+    Raises:
+        UserError: Naming the key and what was probably meant.
+    """
+    for dotted in options:
+        _check_option(cfg, dotted)
+
+
+def _check_option(cfg: Config, dotted: str) -> None:
+    node: Any = cfg
+    parts = dotted.split('.')
+    for depth, part in enumerate(parts):
+        place = '.'.join(parts[:depth])
+        if isinstance(node, (list, tuple)):
+            if not part.isdigit() or int(part) >= len(node):
+                raise UserError(
+                    f'--cfg-options {dotted}: {place} is a list of {len(node)} items, {part!r} is none'
+                )
+            node = node[int(part)]
+        elif not isinstance(node, (Mapping, Config)):
+            if node is None:
+                return
+            raise UserError(
+                f'--cfg-options {dotted}: {place} is {node!r}, which has nothing below it'
+            )
+        elif part in node:
+            node = node[part]
+        else:
+            _check_new_key(cfg, node, dotted, place, part)
+            return
+
+
+def _check_new_key(cfg: Config, node: Any, dotted: str, place: str, part: str) -> None:
+    existing = [str(key) for key in node]
+    if not place:
+        strict, known = True, TOP_LEVEL | {'work_dir'}
+    elif place in SECTIONS and not (place in TYPED and 'type' in node):
+        strict, known = True, SECTIONS[place]
+    else:
+        arguments = constructor_arguments(node.get('type'), cfg.get('default_scope'))
+        strict, known = arguments is not None, arguments or set()
+    if part in known:
+        return
+    hint = did_you_mean(part, {*known, *existing}, cutoff=0.6 if strict else 0.8)
+    if strict or hint:
+        raise UserError(
+            f'--cfg-options {dotted}: there is no {part!r} in {place or "the config"}.{hint}'
+        )
+
+
+def constructor_arguments(kind: Any, scope: str | None = None) -> set[str] | None:
+    """Return the names of all arguments that the class registered as ``kind`` accepts.
+
+    Args:
+        kind: The value of a config dict's ``type``.
+        scope: Registry scope of unprefixed names.
+
+    Returns:
+        The names, those of parents included where ``**kwargs`` are passed on; None when the class is not found or
+        takes keyword arguments of its own accord.
+    """
+    built = find_registered(kind, scope) if isinstance(kind, str) else kind
+    if built is None or not callable(built):
+        return None
+    classes = inspect.getmro(built) if inspect.isclass(built) else (built,)
+    names: set[str] = set()
+    for cls in classes:
+        function = cls.__init__ if inspect.isclass(cls) else cls
+        try:
+            parameters = inspect.signature(function).parameters.values()
+        except (TypeError, ValueError):
+            return None
+        names |= {
+            item.name for item in parameters if item.kind is not inspect.Parameter.VAR_KEYWORD
+        }
+        if not any(item.kind is inspect.Parameter.VAR_KEYWORD for item in parameters):
+            return names - {'self'}
+    return None
+
+
+def find_registered(name: str, scope: str | None = None) -> Any:
+    """Return what any of mmengine's registries or their children holds under ``name``, or None."""
+    scope = scope or 'lightvit_dense'
+    for registry in vars(mmengine.registry).values():
+        if not isinstance(registry, Registry) or registry.parent is not None:
+            continue
+        with DefaultScope.overwrite_default_scope(scope):
+            try:
+                with registry.switch_scope_and_registry(None) as current:
+                    found = current.get(name)
+            except (ImportError, AssertionError, KeyError):
+                continue
+        if found is not None:
+            return found
+    return None

@@ -1,0 +1,203 @@
+"""Find missing data and checkpoints before anything starts."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from lightvit_dense.apis.configs import load_config, prepare_work_dir
+from lightvit_dense.errors import UserError
+
+DATA_HELP = "README.md, section 'Prepare data', tells how to get the data and where to put it."
+CHECKPOINT_HELP = (
+    "README.md, section 'Pre-trained checkpoints', tells how to get or to make the checkpoints."
+)
+SECTIONS = dict(
+    train=('train_dataloader', 'val_dataloader', 'val_evaluator'),
+    test=('test_dataloader', 'test_evaluator'),
+)
+
+
+@dataclass(frozen=True)
+class Asset:
+    """A file or directory that a config needs.
+
+    Attributes:
+        path: Where it should be.
+        key: Dotted config key that asks for it.
+        kind: 'data' or 'checkpoint'.
+    """
+
+    path: str
+    key: str
+    kind: str
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether it is a URL or belongs to another file system, so that it cannot be checked here."""
+        return '://' in self.path
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether it is local and does not exist."""
+        return not self.is_remote and not Path(self.path).expanduser().exists()
+
+
+def find_assets(cfg: Config, mode: str = 'train') -> list[Asset]:
+    """List the files and directories that a config needs.
+
+    Args:
+        cfg: The whole config.
+        mode: 'train' or 'test'.
+    """
+    assets: dict[str, Asset] = {}
+    for section in SECTIONS[mode]:
+        for asset in _walk_data(cfg.get(section), section):
+            assets.setdefault(asset.path, asset)
+    # Testing takes all weights from the checkpoint it is given.
+    found = list(_walk_checkpoints(cfg.get('model'), 'model')) if mode == 'train' else []
+    if cfg.get('load_from'):
+        found.append(
+            Asset(
+                str(cfg.load_from), '--resume' if cfg.get('resume') else 'load_from', 'checkpoint'
+            )
+        )
+    for asset in found:
+        assets.setdefault(asset.path, asset)
+    return list(assets.values())
+
+
+def find_missing(cfg: Config, mode: str = 'train') -> list[Asset]:
+    """List the local files and directories that a config needs and that do not exist.
+
+    Args:
+        cfg: The whole config.
+        mode: 'train' or 'test'.
+    """
+    return [asset for asset in find_assets(cfg, mode) if asset.is_missing]
+
+
+def raise_if_missing(missing: Sequence[Asset], cfg: Config) -> None:
+    """Name every missing file, the config key that asks for it, and where to read how to get it.
+
+    Args:
+        missing: What :func:`find_missing` found.
+        cfg: The config; its ``help`` string replaces the reference to the README.
+
+    Raises:
+        UserError: When anything is missing.
+    """
+    if not missing:
+        return
+    name = cfg.filename or 'the config'
+    lines = [f'{name} needs {len(missing)} file(s) or directories that do not exist:']
+    lines += [f'  {asset.path}  ({asset.key})' for asset in missing]
+    kinds = {asset.kind for asset in missing}
+    texts = [
+        text
+        for kind, text in (('data', DATA_HELP), ('checkpoint', CHECKPOINT_HELP))
+        if kind in kinds
+    ]
+    lines += [cfg.help] if cfg.get('help') else texts
+    raise UserError('\n'.join(lines))
+
+
+def check_training(
+    config: str | Path | Config,
+    work_dir: str | Path | None = None,
+    resume: bool | str | None = None,
+    cfg_options: dict | None = None,
+) -> str:
+    """Check that everything a training run needs exists.
+
+    Args:
+        config: Config or its path.
+        work_dir: Work directory of the run.
+        resume: Checkpoint to resume from; True or 'auto' asks for none by name.
+        cfg_options: Config values to override, by dotted key.
+
+    Returns:
+        A line that says what was found, and what could not be checked.
+
+    Raises:
+        UserError: Naming what is missing.
+    """
+    cfg = load_config(config, cfg_options)
+    prepare_work_dir(cfg, work_dir)
+    if isinstance(resume, str) and resume != 'auto':
+        cfg.load_from, cfg.resume = resume, True
+    raise_if_missing(find_missing(cfg, 'train'), cfg)
+    return _summary(find_assets(cfg, 'train'))
+
+
+def check_testing(
+    config: str | Path | Config, checkpoint: str | Path, cfg_options: dict | None = None
+) -> str:
+    """Check that everything an evaluation needs exists.
+
+    Args:
+        config: Config or its path.
+        checkpoint: Checkpoint to evaluate.
+        cfg_options: Config values to override, by dotted key.
+
+    Returns:
+        A line that says what was found, and what could not be checked.
+
+    Raises:
+        UserError: Naming what is missing.
+    """
+    cfg = load_config(config, cfg_options)
+    cfg.load_from = str(checkpoint)
+    raise_if_missing(find_missing(cfg, 'test'), cfg)
+    return _summary(find_assets(cfg, 'test'))
+
+
+def _summary(assets: Sequence[Asset]) -> str:
+    remote = [asset.path for asset in assets if asset.is_remote]
+    note = f'; not checked, because not local: {", ".join(remote)}' if remote else ''
+    return f'preflight: all {len(assets) - len(remote)} local files and directories exist{note}'
+
+
+def _children(node: Any, key: str) -> Iterator[tuple[Any, str]]:
+    if isinstance(node, Mapping):
+        yield from ((value, f'{key}.{name}') for name, value in node.items())
+    elif isinstance(node, (list, tuple)):
+        yield from ((value, f'{key}.{index}') for index, value in enumerate(node))
+
+
+def _walk_data(node: Any, key: str) -> Iterator[Asset]:
+    if isinstance(node, Mapping):
+        yield from _dataset_paths(node, key)
+    for child, name in _children(node, key):
+        yield from _walk_data(child, name)
+
+
+def _dataset_paths(node: Mapping, key: str) -> Iterator[Asset]:
+    root = node.get('data_root') or ''
+    prefix = node.get('data_prefix') or {}
+    parts = {'ann_file': node.get('ann_file')}
+    parts |= (
+        {f'data_prefix.{k}': v for k, v in prefix.items()}
+        if isinstance(prefix, Mapping)
+        else {'data_prefix': prefix}
+    )
+    named = {name: value for name, value in parts.items() if isinstance(value, str) and value}
+    for name, value in named.items():
+        yield Asset(_join(root, value), f'{key}.{name}', 'data')
+    if root and not named:
+        yield Asset(root, f'{key}.data_root', 'data')
+
+
+def _join(root: str, path: str) -> str:
+    if not root or '://' in path or Path(path).is_absolute():
+        return path
+    return f'{root.rstrip("/")}/{path}' if root != '/' else f'/{path}'
+
+
+def _walk_checkpoints(node: Any, key: str) -> Iterator[Asset]:
+    if isinstance(node, Mapping) and isinstance(node.get('checkpoint'), str):
+        yield Asset(node['checkpoint'], f'{key}.checkpoint', 'checkpoint')
+    for child, name in _children(node, key):
+        yield from _walk_checkpoints(child, name)

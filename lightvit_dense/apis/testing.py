@@ -1,0 +1,84 @@
+"""Evaluate a checkpoint by the test part of a config."""
+
+from pathlib import Path
+
+from mmengine.config import Config, ConfigDict
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+from lightvit_dense.apis.configs import (
+    load_config,
+    prepare_launcher,
+    prepare_scope,
+    prepare_work_dir,
+)
+from lightvit_dense.apis.explain import explained
+from lightvit_dense.apis.preflight import find_missing, raise_if_missing
+from lightvit_dense.engine.options import apply_engine_options
+from lightvit_dense.errors import UserError
+
+
+def test(
+    config: str | Path | Config,
+    checkpoint: str | Path,
+    work_dir: str | Path | None = None,
+    out: str | Path | None = None,
+    show_dir: str | Path | None = None,
+    cfg_options: dict | None = None,
+    launcher: str = 'none',
+) -> dict[str, float]:
+    """Evaluate a checkpoint.
+
+    Args:
+        config: Config or its path.
+        checkpoint: Checkpoint to evaluate.
+        work_dir: Directory of logs and metrics; by default the config's, else ``work_dirs/<config name>``.
+        out: ``.pkl`` file that receives the predictions.
+        show_dir: Directory that receives painted predictions.
+        cfg_options: Config values to override, by dotted key.
+        launcher: 'none', 'pytorch', 'slurm' or 'mpi'.
+
+    Returns:
+        The metrics by name.
+
+    Raises:
+        UserError: When the config, data or the checkpoint are missing or the config is wrong.
+    """
+    cfg = load_config(config, cfg_options)
+    prepare_work_dir(cfg, work_dir)
+    prepare_scope(cfg)
+    if cfg.get('test_cfg') is None:
+        raise UserError(f'{cfg.filename or "the config"} has no test_cfg: there is nothing to test')
+    cfg.load_from, cfg.resume = str(checkpoint), False
+    raise_if_missing(find_missing(cfg, 'test'), cfg)
+    if out is not None:
+        _dump_predictions(cfg, str(out))
+    if show_dir is not None:
+        _paint_predictions(cfg, str(show_dir))
+    apply_engine_options(cfg, training=False)
+    prepare_launcher(cfg, launcher)
+    with explained():
+        runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+        return runner.test()
+
+
+def _dump_predictions(cfg: Config, out: str) -> None:
+    if not out.endswith(('.pkl', '.pickle')):
+        raise UserError(
+            f'--out {out}: predictions are dumped to a pickle file, whose name ends in .pkl'
+        )
+    evaluators = (
+        cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
+    )
+    cfg.test_evaluator = [*evaluators, ConfigDict(type='DumpResults', out_file_path=out)]
+
+
+def _paint_predictions(cfg: Config, show_dir: str) -> None:
+    hook = (cfg.get('default_hooks') or {}).get('visualization')
+    if hook is None:
+        raise UserError(
+            '--show-dir needs a hook that paints: the config has no default_hooks.visualization '
+            "(detection: dict(type='DetVisualizationHook'), segmentation: dict(type='SegVisualizationHook'))"
+        )
+    hook['draw'] = True
+    hook['test_out_dir'] = show_dir

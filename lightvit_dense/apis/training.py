@@ -1,0 +1,87 @@
+"""Train what a config describes."""
+
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+from lightvit_dense.apis.configs import (
+    load_config,
+    prepare_launcher,
+    prepare_scope,
+    prepare_work_dir,
+)
+from lightvit_dense.apis.explain import explained
+from lightvit_dense.apis.preflight import find_missing, raise_if_missing
+from lightvit_dense.engine.options import apply_engine_options, best_amp_dtype, scale_learning_rate
+from lightvit_dense.engine.resume import find_resume_checkpoint
+from lightvit_dense.errors import UserError
+
+
+def train(
+    config: str | Path | Config,
+    work_dir: str | Path | None = None,
+    resume: bool | str | None = None,
+    amp: bool = False,
+    auto_scale_lr: bool = False,
+    cfg_options: dict | None = None,
+    launcher: str = 'none',
+) -> Runner:
+    """Train; everything that a user can have got wrong is checked before the first iteration.
+
+    Args:
+        config: Config or its path.
+        work_dir: Directory of logs and checkpoints; by default the config's, else ``work_dirs/<config name>``.
+        resume: None or False; a checkpoint; or True (or 'auto') for the newest whole checkpoint of the work directory.
+        amp: Mixed precision in the best type that the GPU has, unless the config's ``engine.amp`` names one.
+        auto_scale_lr: Scale the learning rate by the linear rule.
+        cfg_options: Config values to override, by dotted key.
+        launcher: 'none', 'pytorch', 'slurm' or 'mpi'.
+
+    Returns:
+        The runner, after training.
+
+    Raises:
+        UserError: When the config, data or checkpoints are missing or the config is wrong.
+    """
+    cfg = load_config(config, cfg_options)
+    prepare_work_dir(cfg, work_dir)
+    prepare_scope(cfg)
+    if 'train_cfg' not in cfg or cfg.train_cfg is None:
+        raise UserError(
+            f'{cfg.filename or "the config"} has no train_cfg: there is nothing to train'
+        )
+    _prepare_resume(cfg, resume)
+    raise_if_missing(find_missing(cfg, 'train'), cfg)
+    if amp:
+        engine = cfg.setdefault('engine', {})
+        engine['amp'] = engine.get('amp') or best_amp_dtype()
+    apply_engine_options(cfg)
+    world_size = prepare_launcher(cfg, launcher)
+    if auto_scale_lr or (cfg.get('auto_scale_lr') or {}).get('enable', False):
+        scale_learning_rate(cfg, world_size)
+    with explained():
+        runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+        runner.train()
+    return runner
+
+
+def _prepare_resume(cfg: Config, resume: bool | str | None) -> None:
+    """Turn the request into mmengine's ``resume`` and ``load_from``."""
+    if resume is None and cfg.get('resume') and not cfg.get('load_from'):
+        resume = True
+    if not resume:
+        return
+    if resume is True or resume == 'auto':
+        found = find_resume_checkpoint(cfg.work_dir)
+        if found is None:
+            print(
+                f'--resume: no checkpoint in {cfg.work_dir}, so training starts from the beginning.'
+            )
+            cfg.resume = False
+            return
+        print(f'--resume: continuing from {found}')
+        resume = found
+    cfg.resume = True
+    cfg.load_from = str(resume)

@@ -1,0 +1,64 @@
+"""Compare metrics with the results that a config expects."""
+
+from collections.abc import Mapping, Sequence
+from math import isfinite
+from numbers import Real
+
+from mmengine.config import Config
+from mmengine.dist import is_main_process
+
+from lightvit_dense.errors import UserError
+
+Expected = tuple[str, float, float]
+
+
+def read_expected(cfg: Config) -> list[Expected]:
+    """Return the config's ``expected``: (metric, value, tolerance) triples.
+
+    Raises:
+        UserError: When there are none, or one is not such a triple.
+    """
+    rows = cfg.get('expected')
+    if not rows:
+        raise UserError(
+            f'{cfg.filename or "the config"} has no `expected`, so there is nothing to verify. '
+            "Add e.g. expected = [('coco/bbox_mAP', 0.423, 0.005)]: metric, value, tolerance."
+        )
+    for row in rows:
+        if (
+            len(row) != 3
+            or not isinstance(row[0], str)
+            or not all(isinstance(x, Real) for x in row[1:])
+        ):
+            raise UserError(f'expected: {row!r} is not a (metric, value, tolerance) triple')
+    return [tuple(row) for row in rows]
+
+
+def verify(metrics: Mapping[str, float], expected: Sequence[Expected]) -> int:
+    """Print a table of measured against expected results.
+
+    Args:
+        metrics: Measured values by name.
+        expected: (metric, value, tolerance) triples.
+
+    Returns:
+        Exit status: 0 when every value lies within its interval, else 1.
+
+    Raises:
+        UserError: When a metric was not measured.
+    """
+    lines, failed = [f'{"metric":<32} {"measured":>10} {"expected":>10} {"+-":>8}'], False
+    for name, value, tolerance in expected:
+        if name not in metrics:
+            raise UserError(
+                f'expected metric {name!r} was not measured (measured: {", ".join(sorted(metrics))})'
+            )
+        measured = float(metrics[name])
+        good = isfinite(measured) and abs(measured - value) <= tolerance
+        failed |= not good
+        lines.append(
+            f'{name:<32} {measured:>10.4f} {value:>10.4f} {tolerance:>8.4f} {"ok" if good else "FAILED"}'
+        )
+    if is_main_process():
+        print('\n'.join(lines))
+    return int(failed)

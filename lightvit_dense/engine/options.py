@@ -1,0 +1,204 @@
+"""Engine options: one dict, ``engine=dict(...)``, that every task's config understands.
+
+======================  ==================================================================================
+``amp``                 None, 'bf16' or 'fp16': automatic mixed precision (needs a GPU).
+``compile``             False, True or a dict of arguments for :func:`torch.compile`.
+``fused``               True: fused Adam, AdamW and SGD (on CUDA and on the CPU).
+``accumulate``          Iterations whose gradients make one optimizer step. ``max_iters`` counts iterations, not steps.
+``ema``                 None or a dict of :class:`mmengine.hooks.EMAHook` arguments, e.g. ``dict(momentum=1e-4)``.
+``tf32``                True: TF32 matrix products on GPUs that have them.
+``activation_checkpointing``  True: ``with_cp=True`` for the backbone.
+``gradient_compression``  None or 'fp16': all-reduce gradients in half precision.
+======================  ==================================================================================
+
+Besides, checkpoints are always written atomically, and the hooks that make a resumed run equal to one that never
+stopped are always present.
+"""
+
+import torch
+from mmengine.config import Config, ConfigDict
+from mmengine.logging import print_log
+
+from lightvit_dense.errors import UserError, did_you_mean
+
+DEFAULTS = dict(
+    amp=None,
+    compile=False,
+    fused=True,
+    accumulate=1,
+    ema=None,
+    tf32=True,
+    activation_checkpointing=False,
+    gradient_compression=None,
+)
+AMP_DTYPES = dict(bf16='bfloat16', fp16='float16')
+FUSED_OPTIMIZERS = ('Adam', 'AdamW', 'SGD')
+ALWAYS_PRESENT_HOOKS = ('lightvit_dense.ResumePositionHook', 'lightvit_dense.IterationSeedHook')
+
+
+def read_engine_options(cfg: Config) -> ConfigDict:
+    """Return the complete engine options of a config.
+
+    Raises:
+        UserError: On an unknown option or a value an option cannot have.
+    """
+    given = cfg.get('engine') or {}
+    for key in given:
+        if key not in DEFAULTS:
+            raise UserError(
+                f'engine.{key} is not an engine option (known: {", ".join(DEFAULTS)}).{did_you_mean(key, DEFAULTS)}'
+            )
+    options = ConfigDict({**DEFAULTS, **given})
+    if options.amp not in (None, *AMP_DTYPES):
+        raise UserError(f"engine.amp={options.amp!r}: expected None, 'bf16' or 'fp16'")
+    if options.gradient_compression not in (None, 'fp16'):
+        raise UserError(
+            f"engine.gradient_compression={options.gradient_compression!r}: expected None or 'fp16'"
+        )
+    if not isinstance(options.accumulate, int) or options.accumulate < 1:
+        raise UserError(
+            f'engine.accumulate={options.accumulate!r}: expected a positive number of iterations'
+        )
+    return options
+
+
+def apply_engine_options(cfg: Config, training: bool = True) -> Config:
+    """Write the engine options into the places where mmengine's Runner looks for them.
+
+    Applying them twice changes nothing. ``tf32`` also sets the matrix product precision of this process.
+
+    Args:
+        cfg: The config, changed in place.
+        training: Whether the config is going to be trained; testing needs ``tf32``, ``compile`` and ``ema`` only.
+
+    Returns:
+        The same config.
+
+    Raises:
+        UserError: On an unknown option, or mixed precision without a GPU.
+    """
+    options = read_engine_options(cfg)
+    if options.tf32 and torch.cuda.is_available():
+        torch.set_float32_matmul_precision('high')
+    if options.compile:
+        cfg.compile = options.compile
+    if not training:
+        return cfg
+    if options.amp:
+        _apply_amp(cfg, options.amp)
+    if options.fused:
+        _apply_fused(cfg)
+    if options.accumulate > 1:
+        cfg.optim_wrapper.accumulative_counts = options.accumulate
+    if options.ema:
+        _add_hook(cfg, 'EMAHook', **(options.ema if isinstance(options.ema, dict) else {}))
+    if options.activation_checkpointing:
+        if 'backbone' not in cfg.model:
+            raise UserError(
+                'engine.activation_checkpointing needs a model with a backbone (config key model.backbone)'
+            )
+        cfg.model.backbone.with_cp = True
+    if options.gradient_compression:
+        _add_hook(cfg, 'lightvit_dense.GradientCompressionHook', dtype=options.gradient_compression)
+    for name in ALWAYS_PRESENT_HOOKS:
+        _add_hook(cfg, name)
+    _use_atomic_checkpoints(cfg)
+    return cfg
+
+
+def best_amp_dtype() -> str:
+    """Return 'bf16' where the GPU computes in it, else 'fp16'.
+
+    Raises:
+        UserError: Without a GPU.
+    """
+    _require_gpu_for_amp('--amp')
+    return 'bf16' if torch.cuda.is_bf16_supported(including_emulation=False) else 'fp16'
+
+
+def scale_learning_rate(cfg: Config, world_size: int) -> float:
+    """Scale the learning rate by the linear rule, and say so.
+
+    The batch of one optimizer step is ``world_size * train_dataloader.batch_size * accumulation``; the learning rate
+    is multiplied by its ratio to ``auto_scale_lr.base_batch_size``. ``auto_scale_lr.enable`` is then switched off, so
+    that the Runner does not scale a second time.
+
+    Args:
+        cfg: The config, changed in place, after :func:`apply_engine_options`.
+        world_size: Number of processes that train together.
+
+    Returns:
+        The ratio.
+
+    Raises:
+        UserError: Without ``auto_scale_lr.base_batch_size``.
+    """
+    base = (cfg.get('auto_scale_lr') or {}).get('base_batch_size')
+    if not base:
+        raise UserError(
+            'scaling the learning rate needs `auto_scale_lr = dict(base_batch_size=N)` in the config: '
+            'the batch size that its learning rate was chosen for'
+        )
+    per_process = cfg.train_dataloader.get('batch_size')
+    if per_process is None:
+        raise UserError('scaling the learning rate needs train_dataloader.batch_size in the config')
+    accumulate = cfg.optim_wrapper.get('accumulative_counts', 1)
+    batch = world_size * per_process * accumulate
+    ratio = batch / base
+    old = cfg.optim_wrapper.optimizer.lr
+    cfg.optim_wrapper.optimizer.lr = old * ratio
+    cfg.auto_scale_lr.enable = False
+    print_log(
+        f'Learning rate {old:g} x {ratio:g} = {old * ratio:g}: {batch} images a step ({world_size} processes x '
+        f'{per_process} images x {accumulate} accumulated) instead of {base}.',
+        logger='current',
+    )
+    return ratio
+
+
+def _require_gpu_for_amp(name: str) -> None:
+    if not torch.cuda.is_available():
+        raise UserError(
+            f'{name}: automatic mixed precision needs a CUDA GPU, and torch sees none. Train in single precision: '
+            'leave out --amp, and set engine.amp=None with --cfg-options if the config switches it on.'
+        )
+
+
+def _apply_amp(cfg: Config, name: str) -> None:
+    _require_gpu_for_amp(f'engine.amp={name!r}')
+    cfg.optim_wrapper.type = 'AmpOptimWrapper'
+    cfg.optim_wrapper.dtype = AMP_DTYPES[name]
+    if name == 'bf16':
+        # bf16 has fp32's range: scaling the loss would only cost a synchronisation a step.
+        cfg.optim_wrapper.setdefault('loss_scale', dict(enabled=False))
+    else:
+        cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+
+
+def _apply_fused(cfg: Config) -> None:
+    optimizer = cfg.get('optim_wrapper', {}).get('optimizer')
+    if not optimizer or not isinstance(optimizer.get('type'), str):
+        return
+    if optimizer.type.split('.')[-1] in FUSED_OPTIMIZERS and 'foreach' not in optimizer:
+        optimizer.setdefault('fused', True)
+
+
+def _add_hook(cfg: Config, name: str, **arguments: object) -> None:
+    hooks = cfg.get('custom_hooks') or []
+    given = [hook.get('type') for hook in hooks if isinstance(hook, dict)]
+    if not any(
+        isinstance(kind, str) and kind.split('.')[-1] == name.split('.')[-1] for kind in given
+    ):
+        cfg.custom_hooks = [*hooks, dict(type=name, **arguments)]
+
+
+def _use_atomic_checkpoints(cfg: Config) -> None:
+    hooks = cfg.get('default_hooks') or ConfigDict()
+    checkpoint = hooks.get('checkpoint', ConfigDict(type='CheckpointHook', interval=1))
+    if checkpoint is not None and checkpoint.get('type') in (
+        'CheckpointHook',
+        'mmengine.CheckpointHook',
+    ):
+        checkpoint['type'] = 'lightvit_dense.CheckpointHook'
+        hooks['checkpoint'] = checkpoint
+    cfg.default_hooks = hooks

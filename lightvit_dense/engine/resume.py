@@ -1,0 +1,52 @@
+"""Find the checkpoint that ``--resume`` continues from."""
+
+import zipfile
+from pathlib import Path
+
+from mmengine.logging import print_log
+
+
+def is_whole_checkpoint(path: str | Path) -> bool:
+    """Whether a checkpoint file is complete: a zip archive whose every member has its checksum.
+
+    Nothing is unpickled.
+
+    Args:
+        path: File written by :func:`torch.save`.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except (OSError, zipfile.BadZipFile, EOFError, ValueError):
+        return False
+
+
+def find_resume_checkpoint(work_dir: str | Path) -> str | None:
+    """Return the newest whole checkpoint of a work directory, or None when there is none.
+
+    The file that ``last_checkpoint`` names is taken when it is whole; otherwise the newest ``epoch_*.pth`` or
+    ``iter_*.pth`` that is, and the log says which files were passed over.
+
+    Args:
+        work_dir: Directory of a training run.
+    """
+    work_dir = Path(work_dir)
+    candidates: list[Path] = []
+    pointer = work_dir / 'last_checkpoint'
+    if pointer.is_file():
+        target = Path(pointer.read_text(encoding='utf-8').strip())
+        # A work directory that was moved keeps its checkpoints beside the pointer.
+        candidates.append(target if target.is_file() else work_dir / target.name)
+    others = [path for pattern in ('epoch_*.pth', 'iter_*.pth') for path in work_dir.glob(pattern)]
+    candidates += sorted((path for path in others if path not in candidates), key=_age)
+    for path in candidates:
+        if is_whole_checkpoint(path):
+            return str(path)
+        print_log(
+            f'{path} is missing or torn, so training does not resume from it.', logger='current'
+        )
+    return None
+
+
+def _age(path: Path) -> tuple[float, str]:
+    return -path.stat().st_mtime, path.name

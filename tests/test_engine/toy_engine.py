@@ -1,0 +1,139 @@
+"""A model, a data set and a metric small enough to train in milliseconds, and configs for them."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.evaluator import BaseMetric
+from mmengine.model import BaseModel
+from mmengine.structures import BaseDataElement
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from lightvit_dense.registry import DATASETS, METRICS, MODELS
+
+HERE = Path(__file__).parent
+
+
+@MODELS.register_module(force=True)
+class ToyBackbone(nn.Module):
+    """Two layers with dropout, so that random numbers matter."""
+
+    def __init__(self, with_cp: bool = False) -> None:
+        super().__init__()
+        self.with_cp = with_cp
+        self.fc = nn.Linear(4, 8)
+        self.drop = nn.Dropout(0.3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, 4] -> [B, 8]."""
+        return self.drop(self.fc(x).tanh())
+
+
+@MODELS.register_module(force=True)
+class ToyRegressor(BaseModel):
+    """Regression with two loss terms."""
+
+    def __init__(self, backbone: dict, init_cfg: Any = None) -> None:
+        super().__init__(init_cfg=init_cfg)
+        self.backbone = MODELS.build(backbone)
+        self.head = nn.Linear(8, 1)
+
+    def init_weights(self) -> None:
+        """Draw the same weights in every run."""
+        generator = torch.Generator().manual_seed(0)
+        for parameter in self.parameters():
+            parameter.data.copy_(torch.randn(parameter.shape, generator=generator) * 0.3)
+
+    def forward(
+        self, inputs: Tensor, data_samples: list | None = None, mode: str = 'tensor'
+    ) -> Any:
+        """mmengine's three modes."""
+        inputs = torch.stack(list(inputs))
+        out = self.head(self.backbone(inputs)).squeeze(1)
+        if mode != 'loss':
+            return [BaseDataElement(pred=value) for value in out]
+        target = torch.stack([sample.target for sample in data_samples])
+        return dict(loss_fit=(out - target).square().mean(), loss_size=1e-3 * out.abs().mean())
+
+
+@DATASETS.register_module(force=True)
+class ToyPoints(Dataset):
+    """Points of a plane; item ``bad_item``, if any, is not a number."""
+
+    def __init__(self, length: int = 24, bad_item: int | None = None) -> None:
+        generator = torch.Generator().manual_seed(1)
+        self.points = torch.randn(length, 4, generator=generator)
+        self.bad_item = bad_item
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    def __getitem__(self, index: int) -> dict:
+        point = self.points[int(index)].clone()
+        sample = BaseDataElement(
+            metainfo=dict(img_path=f'images/{int(index)}.jpg'), target=point.sum()
+        )
+        if index == self.bad_item:
+            point[0] = float('nan')
+        return dict(inputs=point, data_samples=sample)
+
+
+@METRICS.register_module(force=True)
+class ToyMetric(BaseMetric):
+    """Number of items seen."""
+
+    def process(self, data_batch: Any, data_samples: Any) -> None:
+        """Collect one mark per item."""
+        self.results += [1] * len(data_samples)
+
+    def compute_metrics(self, results: list) -> dict:
+        """Count."""
+        return dict(seen=float(len(results)))
+
+
+CONFIG = """
+custom_imports = dict(imports=['toy_engine'], allow_failed_imports=False)
+default_scope = 'lightvit_dense'
+model = dict(type='lightvit_dense.ToyRegressor', backbone=dict(type='lightvit_dense.ToyBackbone'))
+_loader = dict(batch_size=4, num_workers=0, collate_fn=dict(type='pseudo_collate'))
+train_dataloader = dict(
+    **_loader,
+    dataset=dict(type='lightvit_dense.ToyPoints'),
+    sampler=dict(type='{sampler}', shuffle=True))
+optim_wrapper = dict(optimizer=dict(type='AdamW', lr=1e-2))
+param_scheduler = [dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=10)]
+train_cfg = dict({train_cfg})
+test_dataloader = dict(
+    **_loader,
+    dataset=dict(type='lightvit_dense.ToyPoints', length=8),
+    sampler=dict(type='DefaultSampler', shuffle=False))
+test_cfg = dict()
+test_evaluator = dict(type='lightvit_dense.ToyMetric')
+default_hooks = dict(
+    logger=dict(type='LoggerHook', interval=1),
+    checkpoint=dict(type='CheckpointHook', interval={interval}, by_epoch={by_epoch}))
+log_processor = dict(by_epoch={by_epoch})
+randomness = dict(seed=3)
+"""
+
+
+def write_config(directory: Path, by_epoch: bool = True, extra: str = '', length: int = 3) -> Path:
+    """Write a config of ``length`` epochs (6 iterations each) or, unless ``by_epoch``, iterations.
+
+    Args:
+        directory: Where the file goes.
+        by_epoch: Epoch-based or iteration-based.
+        extra: Text appended to the config.
+        length: Epochs or iterations.
+    """
+    kind = (
+        f'by_epoch=True, max_epochs={length}' if by_epoch else f'by_epoch=False, max_iters={length}'
+    )
+    sampler = 'DefaultSampler' if by_epoch else 'InfiniteSampler'
+    text = CONFIG.format(
+        train_cfg=kind, by_epoch=by_epoch, interval=1 if by_epoch else 2, sampler=sampler
+    )
+    path = directory / 'toy.py'
+    path.write_text(text + extra)
+    return path

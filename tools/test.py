@@ -1,0 +1,80 @@
+"""Evaluate a checkpoint by the test part of a config.
+
+Example:
+    python tools/test.py configs/toyworld/maskrcnn_dmae.py work_dirs/maskrcnn_dmae/iter_1000.pth --verify
+"""
+
+import argparse
+import os
+import sys
+
+from mmengine.config import DictAction
+
+from lightvit_dense import apis
+from lightvit_dense.errors import run_tool
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Parse the command line.
+
+    Args:
+        argv: Arguments without the program's name; ``sys.argv`` when None.
+    """
+    parser = argparse.ArgumentParser(description='Test (and evaluate) a model')
+    parser.add_argument('config', help='config file')
+    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument(
+        '--work-dir', help='directory of logs and metrics (default: work_dirs/<config name>)'
+    )
+    parser.add_argument('--out', metavar='FILE.pkl', help='dump the predictions to a pickle file')
+    parser.add_argument('--show-dir', help='directory where painted predictions are saved')
+    parser.add_argument(
+        '--preflight',
+        action='store_true',
+        help='check that all data and the checkpoint exist, and exit',
+    )
+    parser.add_argument(
+        '--verify',
+        action='store_true',
+        help="compare the metrics with the config's `expected`; exit status 1 when one leaves its interval",
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='override config values',
+    )
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='job launcher',
+    )
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+    args = parser.parse_args(argv)
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    return args
+
+
+def main() -> int:
+    """Run the tool; returns its exit status."""
+    args = parse_args()
+    if args.preflight:
+        print(apis.check_testing(args.config, args.checkpoint, args.cfg_options))
+        return 0
+    config = apis.load_config(args.config, args.cfg_options)
+    expected = apis.read_expected(config) if args.verify else []
+    metrics = apis.test(
+        config,
+        args.checkpoint,
+        work_dir=args.work_dir,
+        out=args.out,
+        show_dir=args.show_dir,
+        launcher=args.launcher,
+    )
+    return apis.verify(metrics, expected) if args.verify else 0
+
+
+if __name__ == '__main__':
+    sys.exit(run_tool(main))

@@ -1,0 +1,86 @@
+"""Train what a config describes.
+
+Example:
+    python tools/train.py configs/toyworld/dmae_student.py --cfg-options train_dataloader.batch_size=32
+"""
+
+import argparse
+import os
+import sys
+
+from mmengine.config import DictAction
+
+from lightvit_dense import apis
+from lightvit_dense.errors import run_tool
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Parse the command line.
+
+    Args:
+        argv: Arguments without the program's name; ``sys.argv`` when None.
+    """
+    parser = argparse.ArgumentParser(description='Train a model')
+    parser.add_argument('config', help='config file')
+    parser.add_argument(
+        '--work-dir', help='directory of logs and checkpoints (default: work_dirs/<config name>)'
+    )
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='CKPT',
+        help='resume from CKPT; without a value from the newest whole checkpoint of the work directory',
+    )
+    parser.add_argument(
+        '--amp',
+        action='store_true',
+        help='automatic mixed precision (bf16 where supported, else fp16)',
+    )
+    parser.add_argument(
+        '--auto-scale-lr', action='store_true', help='scale the learning rate by the linear rule'
+    )
+    parser.add_argument(
+        '--preflight',
+        action='store_true',
+        help='check that all data and checkpoints exist, and exit',
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='override config values, e.g. train_cfg.max_epochs=3 "model.backbone.out_indices=[2,5]"',
+    )
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='job launcher',
+    )
+    # torch.distributed.launch passes --local_rank or --local-rank depending on its version.
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+    args = parser.parse_args(argv)
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    return args
+
+
+def main() -> None:
+    """Run the tool."""
+    args = parse_args()
+    if args.preflight:
+        print(apis.check_training(args.config, args.work_dir, args.resume, args.cfg_options))
+        return
+    apis.train(
+        args.config,
+        work_dir=args.work_dir,
+        resume=args.resume,
+        amp=args.amp,
+        auto_scale_lr=args.auto_scale_lr,
+        cfg_options=args.cfg_options,
+        launcher=args.launcher,
+    )
+
+
+if __name__ == '__main__':
+    sys.exit(run_tool(main))
