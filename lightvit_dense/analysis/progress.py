@@ -1,0 +1,198 @@
+"""How far a subprocess is: read from its log lines, shown as bars or as a line now and then."""
+
+import re
+import sys
+import time
+from dataclasses import dataclass
+from typing import Protocol, TextIO
+
+_ITERATION = re.compile(
+    r'(?:Epoch|Iter)\((?P<phase>\w+)\)\s*(?:\[\s*(?P<epoch>\d+)\])?'
+    r'\s*\[\s*(?P<done>\d+)/\s*(?P<total>\d+)\]'
+)
+_COUNT = re.compile(r'(?<![\d/.])(\d+)\s*/\s*(\d+)(?![\d/.])')
+_LOSS = re.compile(r'\bloss: ([\d.einfa+-]+)')
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Position of a stage.
+
+    Attributes:
+        done: Steps done.
+        total: Steps in all.
+        phase: ``'train'``, ``'val'``, ``'test'`` or empty.
+        note: What else the line tells, such as the loss.
+    """
+
+    done: int
+    total: int
+    phase: str = ''
+    note: str = ''
+
+    @property
+    def fraction(self) -> float:
+        """Part done, 0 to 1."""
+        return min(1.0, self.done / self.total) if self.total else 0.0
+
+
+def parse_line(line: str, epochs: int | None = None) -> Progress | None:
+    """Read the position from a log line.
+
+    Args:
+        line: A line of mmengine's log, or any line with ``done/total`` in it.
+        epochs: Number of epochs of an epoch-based run; makes its counts those of the whole run.
+
+    Returns:
+        The position, or None if the line tells none.
+    """
+    match = _ITERATION.search(line)
+    if match is None:
+        count = _COUNT.search(line)
+        if count is None or not 0 <= int(count[1]) <= int(count[2]) or int(count[2]) == 0:
+            return None
+        return Progress(int(count[1]), int(count[2]))
+    done, total, phase = int(match['done']), int(match['total']), match['phase']
+    if phase == 'train' and match['epoch'] and epochs:
+        done, total = done + (int(match['epoch']) - 1) * total, total * epochs
+    loss = _LOSS.search(line)
+    return Progress(done, total, phase, f'loss {loss[1]}' if loss else '')
+
+
+def clock(seconds: float | None) -> str:
+    """Return ``m:ss`` or ``h:mm:ss``; a dash for None."""
+    if seconds is None:
+        return '-'
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f'{hours}:{minutes:02d}:{rest:02d}' if hours else f'{minutes}:{rest:02d}'
+
+
+class Eta:
+    """Remaining time from the rate since the first report; survives a start in the middle."""
+
+    def __init__(self) -> None:
+        self._first: tuple[float, float] | None = None
+
+    def __call__(self, fraction: float, now: float) -> float | None:
+        """Return the seconds left at part ``fraction`` and time ``now``, or None while unknown."""
+        if self._first is None or fraction < self._first[1]:
+            self._first = (now, fraction)
+        started, base = self._first
+        if fraction <= base:
+            return None
+        return (1 - fraction) * (now - started) / (fraction - base)
+
+
+class Display(Protocol):
+    """What the pipeline tells while it runs."""
+
+    def start(self, index: int, count: int, title: str) -> None:
+        """A stage begins; ``index`` counts from 1."""
+
+    def update(self, progress: Progress | None) -> None:
+        """Called about twice a second with the last known position."""
+
+    def finish(self, message: str) -> None:
+        """The stage ended."""
+
+    def close(self) -> None:
+        """Nothing more follows."""
+
+
+class LineDisplay:
+    """For files and pipes: a line at start and end of a stage, and every ``interval`` seconds.
+
+    Args:
+        interval: Seconds between two lines.
+        stream: Where to write; standard output by default.
+    """
+
+    def __init__(self, interval: float = 10.0, stream: TextIO | None = None) -> None:
+        self.interval = interval
+        self.stream = stream or sys.stdout
+        self._began = self._last = time.monotonic()
+        self._head = ''
+        self._eta = Eta()
+
+    def start(self, index: int, count: int, title: str) -> None:
+        """Announce a stage."""
+        self._head, self._eta, self._last = f'[{index}/{count}] {title}', Eta(), time.monotonic()
+        self._print('started')
+
+    def update(self, progress: Progress | None) -> None:
+        """Print the position if the last line is old enough."""
+        now = time.monotonic()
+        left = self._eta(progress.fraction, now) if progress else None
+        if now - self._last < self.interval:
+            return
+        self._last = now
+        if progress is None:
+            self._print('running')
+            return
+        words = [progress.phase, f'{progress.done}/{progress.total}', progress.note]
+        words.append(f'eta {clock(left)}')
+        self._print(' '.join(word for word in words if word))
+
+    def finish(self, message: str) -> None:
+        """Print how the stage ended."""
+        self._print(message)
+
+    def close(self) -> None:
+        """Do nothing."""
+
+    def _print(self, message: str) -> None:
+        elapsed = clock(time.monotonic() - self._began)
+        print(f'{self._head}: {message} | elapsed {elapsed}', file=self.stream, flush=True)
+
+
+class BarDisplay:
+    """For terminals: a bar for all stages and one for the current."""
+
+    def __init__(self) -> None:
+        from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import Progress as RichProgress
+
+        columns = (TextColumn('{task.description}'), BarColumn(), TextColumn('{task.fields[note]}'))
+        self._bars = RichProgress(*columns, TimeElapsedColumn())
+        self._bars.start()
+        self._overall = self._bars.add_task('all stages', total=None, note='')
+        self._stage = self._bars.add_task('', total=None, note='')
+        self._eta = Eta()
+        self._position = (0, 0)
+        self._title = ''
+
+    def start(self, index: int, count: int, title: str) -> None:
+        """Start a fresh stage bar."""
+        self._eta, self._position = Eta(), (index, count)
+        self._title = f'[{index}/{count}] {title}'
+        self._bars.remove_task(self._stage)
+        self._stage = self._bars.add_task(self._title, total=None, note='')
+        note = f'{index - 1}/{count}'
+        self._bars.update(self._overall, total=count, completed=index - 1, note=note)
+
+    def update(self, progress: Progress | None) -> None:
+        """Move the stage bar."""
+        if progress is None:
+            return
+        left = clock(self._eta(progress.fraction, time.monotonic()))
+        words = [progress.phase, f'{progress.done}/{progress.total}', progress.note, f'eta {left}']
+        note = ' '.join(word for word in words if word)
+        self._bars.update(self._stage, total=progress.total, completed=progress.done, note=note)
+        self._bars.update(self._overall, completed=self._position[0] - 1 + progress.fraction)
+
+    def finish(self, message: str) -> None:
+        """Leave one line about the stage above the bars."""
+        index, count = self._position
+        self._bars.console.print(f'{self._title}: {message}', highlight=False, markup=False)
+        self._bars.update(self._overall, completed=index, note=f'{index}/{count}')
+
+    def close(self) -> None:
+        """Remove the bars."""
+        self._bars.stop()
+
+
+def make_display(stream: TextIO | None = None) -> Display:
+    """Return bars for a terminal, lines for anything else."""
+    stream = stream or sys.stdout
+    return BarDisplay() if stream.isatty() else LineDisplay(stream=stream)

@@ -1,0 +1,58 @@
+"""Whether pre-training helped, said in a sentence that follows from the numbers."""
+
+from collections.abc import Mapping
+
+# Differences up to this are called level; chance alone easily makes as much.
+LEVEL = 0.005
+
+
+def outcome(scratch: float, pretrained: float, level: float = LEVEL) -> str:
+    """Return ``'helped'``, ``'hurt'`` or ``'level'``.
+
+    Args:
+        scratch: AP of the detector trained from scratch, 0 to 1.
+        pretrained: AP of the detector that started from the pre-trained backbone.
+        level: Largest difference that still counts as none.
+    """
+    # Rounded as printed, so that sentence and table never disagree.
+    difference = round(pretrained - scratch, 3)
+    if abs(difference) <= level:
+        return 'level'
+    return 'helped' if difference > 0 else 'hurt'
+
+
+def sentence(scratch: Mapping[str, float], pretrained: Mapping[str, float]) -> str:
+    """Say whether pre-training helped, by box AP, with mask AP beside it.
+
+    Args:
+        scratch: Results with at least ``bbox_mAP`` and ``segm_mAP``.
+        pretrained: The same of the pre-trained detector.
+    """
+    before, after = scratch['bbox_mAP'], pretrained['bbox_mAP']
+    box = f'{after - before:+.3f} box AP ({after:.3f} against {before:.3f} from scratch)'
+    mask = f'{pretrained["segm_mAP"] - scratch["segm_mAP"]:+.3f} mask AP'
+    start = {
+        'helped': 'Pre-training helped',
+        'hurt': 'Pre-training did not help, it did harm',
+        'level': 'Pre-training did not help measurably',
+    }[outcome(before, after)]
+    return f'{start}: {box} and {mask}, with the same number of detector iterations.'
+
+
+def caveat(val_images: int, seeds: int = 1, instances: int | None = None) -> str:
+    """Say how far the comparison carries.
+
+    Args:
+        val_images: Number of validation images.
+        seeds: Number of seeds that were run.
+        instances: Number of validation objects.
+    """
+    objects = f' with {instances} objects' if instances is not None else ''
+    runs = 'one seed' if seeds == 1 else f'{seeds} seeds'
+    words = f'Measured with {runs} on {val_images} validation images{objects}.'
+    if seeds == 1:
+        words += (
+            ' The spread between seeds was not measured; on so few images a small difference can'
+            ' come from chance alone.'
+        )
+    return words

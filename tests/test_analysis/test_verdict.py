@@ -1,0 +1,37 @@
+import pytest
+
+from lightvit_dense.analysis import verdict
+
+
+def result(box, mask):
+    return {'bbox_mAP': box, 'segm_mAP': mask}
+
+
+@pytest.mark.parametrize(
+    ('scratch', 'pretrained', 'start', 'difference'),
+    [
+        (0.143, 0.214, 'Pre-training helped: ', '+0.071 box AP (0.214 against 0.143'),
+        (0.300, 0.270, 'Pre-training did not help, it did harm: ', '-0.030 box AP'),
+        (0.200, 0.203, 'Pre-training did not help measurably: ', '+0.003 box AP'),
+        (0.0, 0.0, 'Pre-training did not help measurably: ', '+0.000 box AP'),
+    ],
+)
+def test_sentence_follows_the_numbers(scratch, pretrained, start, difference):
+    words = verdict.sentence(result(scratch, 0.1), result(pretrained, 0.15))
+    assert words.startswith(start)
+    assert difference in words
+    assert '+0.050 mask AP' in words
+
+
+def test_outcome_agrees_with_the_printed_digits():
+    assert verdict.outcome(0.1, 0.1054) == 'level'
+    assert verdict.outcome(0.1, 0.1056) == 'helped'
+    assert verdict.outcome(0.1056, 0.1) == 'hurt'
+
+
+def test_caveat_counts_seeds_images_and_objects():
+    words = verdict.caveat(64, instances=200)
+    assert 'one seed' in words
+    assert '64 validation images with 200 objects' in words
+    assert 'spread between seeds was not measured' in words
+    assert 'not measured' not in verdict.caveat(64, seeds=3)
