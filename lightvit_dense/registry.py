@@ -1,7 +1,8 @@
 """Child registries of mmengine's, scope ``lightvit_dense``.
 
-Each registry knows the module that fills it (``locations``), so ``type='lightvit_dense.X'`` builds without any
-``custom_imports`` once :mod:`lightvit_dense` is imported. Unknown names fall through to mmengine's root registries.
+Each registry knows the module that fills it (``locations``), so ``type='lightvit_dense.X'`` builds
+without any ``custom_imports`` once :mod:`lightvit_dense` is imported. Unknown names fall through to
+mmengine's root registries.
 """
 
 from mmengine import registry as root
@@ -11,7 +12,9 @@ SCOPE = 'lightvit_dense'
 
 
 def _child(name: str, parent: Registry, *locations: str) -> Registry:
-    return Registry(name, parent=parent, scope=SCOPE, locations=[f'lightvit_dense.{path}' for path in locations])
+    return Registry(
+        name, parent=parent, scope=SCOPE, locations=[f'lightvit_dense.{path}' for path in locations]
+    )
 
 
 MODELS = _child('model', root.MODELS, 'models')
@@ -27,7 +30,9 @@ HOOKS = _child('hook', root.HOOKS, 'engine')
 LOOPS = _child('loop', root.LOOPS, 'engine')
 RUNNERS = _child('runner', root.RUNNERS, 'engine')
 OPTIM_WRAPPERS = _child('optim wrapper', root.OPTIM_WRAPPERS, 'engine')
-OPTIM_WRAPPER_CONSTRUCTORS = _child('optimizer wrapper constructor', root.OPTIM_WRAPPER_CONSTRUCTORS, 'engine')
+OPTIM_WRAPPER_CONSTRUCTORS = _child(
+    'optimizer wrapper constructor', root.OPTIM_WRAPPER_CONSTRUCTORS, 'engine'
+)
 PARAM_SCHEDULERS = _child('parameter scheduler', root.PARAM_SCHEDULERS, 'engine')
 LOG_PROCESSORS = _child('log processor', root.LOG_PROCESSORS, 'engine')
 

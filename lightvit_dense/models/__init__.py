@@ -1,0 +1,17 @@
+"""Models: layers, backbones, necks, pre-training."""
+
+from .backbones import VisionTransformer
+from .layer_depth import get_layer_id
+from .layers import LayerNorm2d
+from .necks import SimpleFeaturePyramid
+from .pretraining import MAE, AttentionDistiller, MAEDecoder
+
+__all__ = [
+    'MAE',
+    'AttentionDistiller',
+    'LayerNorm2d',
+    'MAEDecoder',
+    'SimpleFeaturePyramid',
+    'VisionTransformer',
+    'get_layer_id',
+]

@@ -1,0 +1,282 @@
+"""The plain vision transformer of every task."""
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import torch
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from ...registry import MODELS
+from ..layers import Block, PatchEmbed, resize_position, sincos_position
+
+ARCHITECTURES: dict[str, dict[str, int]] = {
+    # The papers' tiny and small have 12 heads where DeiT has 3 and 6.
+    'tiny': dict(embed_dim=192, depth=12, num_heads=12),
+    'small': dict(embed_dim=384, depth=12, num_heads=12),
+    'base': dict(embed_dim=768, depth=12, num_heads=12),
+}
+"""Sizes by name (recipe §1.1, §1.3)."""
+
+
+def _pair(value: int | Sequence[int]) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else (value[0], value[1])
+
+
+@MODELS.register_module()
+class VisionTransformer(BaseModule):
+    """Vision transformer with timm's parameter names.
+
+    Windows, relative position and feature taps are options that only add parameters, so one state
+    dict serves all tasks. The position table belongs to ``img_size`` and is resized (bicubic) to
+    whatever image arrives.
+
+    Args:
+        arch: 'tiny', 'small', 'base', or a dict of ``embed_dim, depth, num_heads`` and optionally
+            ``mlp_ratio``.
+        img_size: (height, width) or side in pixels that the position table is made for.
+        patch_size: Side of a patch in pixels.
+        in_channels: Channels of the image.
+        qkv_bias: Whether query, key and value have a bias.
+        pos_embed: 'learned' (trained) or 'sincos' (fixed, as in pre-training).
+        cls_token: Whether a class token precedes the patch tokens; not possible with windows.
+        out_type: 'tokens' for [B, prefix+N, C], 'featmap' for [B, C, rows, columns].
+        out_indices: Blocks (0-based, negative from the end) whose outputs :meth:`forward` returns.
+        final_norm: Whether the model has a LayerNorm after the last block.
+        drop_path_rate: Drop-path rate of the last block; the first has 0, linear between.
+        window_size: Side of the attention windows in tokens; 0 for global attention everywhere.
+        global_blocks: Blocks (0-based) that stay global when ``window_size`` is set.
+        rel_pos_size: Image size in pixels that decomposed relative position tables are made for;
+            ``None`` for none.
+        with_cp: Recompute each block's activations in the backward pass to save memory.
+        init_cfg: E.g. ``dict(type='lightvit_dense.PretrainedBackbone', checkpoint=...)``.
+
+    Raises:
+        ValueError: If options contradict each other or name what is not there.
+    """
+
+    def __init__(
+        self,
+        arch: str | dict[str, Any] = 'tiny',
+        img_size: int | Sequence[int] = 224,
+        patch_size: int = 16,
+        in_channels: int = 3,
+        qkv_bias: bool = True,
+        pos_embed: str = 'learned',
+        cls_token: bool = True,
+        out_type: str = 'tokens',
+        out_indices: Sequence[int] = (-1,),
+        final_norm: bool = True,
+        drop_path_rate: float = 0.0,
+        window_size: int = 0,
+        global_blocks: Sequence[int] = (),
+        rel_pos_size: int | Sequence[int] | None = None,
+        with_cp: bool = False,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        arch = self._resolve_arch(arch)
+        self.arch = arch
+        self.embed_dims: int = arch['embed_dim']
+        self.num_layers: int = arch['depth']
+        self.num_heads: int = arch['num_heads']
+        self.patch_size = patch_size
+        height, width = _pair(img_size)
+        self.grid_size = (height // patch_size, width // patch_size)
+        self.num_prefix_tokens = int(cls_token)
+        self.out_type = out_type
+        self.out_indices = self._resolve_indices(out_indices, 'out_indices')
+        self.with_cp = with_cp
+        self._check_options(pos_embed, cls_token, window_size, rel_pos_size, (height, width))
+
+        self.patch_embed = PatchEmbed(in_channels, self.embed_dims, patch_size)
+        tokens = self.grid_size[0] * self.grid_size[1] + self.num_prefix_tokens
+        self.pos_embed = nn.Parameter(
+            torch.zeros(1, tokens, self.embed_dims), requires_grad=pos_embed == 'learned'
+        )
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, self.embed_dims)) if cls_token else None
+        global_set = set(self._resolve_indices(global_blocks, 'global_blocks'))
+        rates = torch.linspace(0, drop_path_rate, self.num_layers).tolist()
+        blocks = []
+        for index in range(self.num_layers):
+            window = 0 if index in global_set else window_size
+            rel_pos = None
+            if rel_pos_size is not None:
+                side_h, side_w = _pair(rel_pos_size)
+                grid = (side_h // patch_size, side_w // patch_size)
+                rel_pos = (window, window) if window else grid
+            blocks.append(
+                Block(
+                    self.embed_dims,
+                    self.num_heads,
+                    arch.get('mlp_ratio', 4.0),
+                    qkv_bias,
+                    drop_path=rates[index],
+                    window_size=window,
+                    rel_pos_size=rel_pos,
+                )
+            )
+        self.blocks = nn.ModuleList(blocks)
+        self.norm = nn.LayerNorm(self.embed_dims, eps=1e-6) if final_norm else nn.Identity()
+        self._reset_parameters(pos_embed)
+
+    @staticmethod
+    def _resolve_arch(arch: str | dict[str, Any]) -> dict[str, Any]:
+        if isinstance(arch, dict):
+            needed, known = {'embed_dim', 'depth', 'num_heads'}, {'mlp_ratio'}
+            if not needed <= set(arch) <= needed | known:
+                raise ValueError(
+                    f'arch needs {sorted(needed)} (and may have mlp_ratio), got {arch}'
+                )
+            return dict(arch)
+        if arch not in ARCHITECTURES:
+            raise ValueError(f"arch '{arch}' is unknown; choose from {sorted(ARCHITECTURES)}")
+        return dict(ARCHITECTURES[arch])
+
+    def _resolve_indices(self, indices: Sequence[int], what: str) -> tuple[int, ...]:
+        resolved = tuple(sorted(i % self.num_layers for i in indices if abs(i) <= self.num_layers))
+        if len(set(resolved)) != len(tuple(indices)) or any(i >= self.num_layers for i in indices):
+            raise ValueError(
+                f'{what}={tuple(indices)} does not name blocks of 0..{self.num_layers - 1}'
+            )
+        return resolved
+
+    def _check_options(
+        self,
+        pos_embed: str,
+        cls_token: bool,
+        window_size: int,
+        rel_pos_size: int | Sequence[int] | None,
+        image: tuple[int, int],
+    ) -> None:
+        if pos_embed not in ('learned', 'sincos'):
+            raise ValueError(f"pos_embed is 'learned' or 'sincos', got '{pos_embed}'")
+        if self.out_type not in ('tokens', 'featmap'):
+            raise ValueError(f"out_type is 'tokens' or 'featmap', got '{self.out_type}'")
+        if cls_token and (window_size or rel_pos_size is not None):
+            raise ValueError('windows and decomposed relative position need cls_token=False')
+        sizes = [image] if rel_pos_size is None else [image, _pair(rel_pos_size)]
+        for height, width in sizes:
+            if height % self.patch_size or width % self.patch_size:
+                raise ValueError(
+                    f'{height}x{width} px is not a multiple of patch {self.patch_size}'
+                )
+
+    def _reset_parameters(self, pos_embed: str) -> None:
+        """Initialise as MAE does: Xavier-uniform linears, N(0, 0.02) tokens."""
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        nn.init.xavier_uniform_(self.patch_embed.proj.weight.flatten(1))
+        nn.init.zeros_(self.patch_embed.proj.bias)  # type: ignore[arg-type]
+        if self.cls_token is not None:
+            nn.init.normal_(self.cls_token, std=0.02)
+        if pos_embed == 'sincos':
+            table = sincos_position(self.embed_dims, self.grid_size, self.num_prefix_tokens)
+            self.pos_embed.data.copy_(table)
+        else:
+            nn.init.trunc_normal_(self.pos_embed, std=0.02)
+
+    def embed(
+        self, image: Tensor, ids_keep: Tensor | None = None
+    ) -> tuple[Tensor, tuple[int, int]]:
+        """Return position-coded tokens.
+
+        Args:
+            image: [B, 3, H, W].
+            ids_keep: Patches to keep [B, K]; ``None`` for all.
+
+        Returns:
+            Tokens [B, prefix+K, C] and the grid (rows, columns) of all patches.
+        """
+        x, grid = self.patch_embed(image)
+        prefix = self.num_prefix_tokens
+        position = resize_position(self.pos_embed, self.grid_size, grid, prefix)
+        x = x + position[:, prefix:].to(x.dtype)
+        if ids_keep is not None:
+            x = x.gather(1, ids_keep[..., None].expand(-1, -1, x.shape[-1]))
+        if self.cls_token is not None:
+            cls = (self.cls_token + position[:, :prefix]).to(x.dtype)
+            x = torch.cat([cls.expand(len(x), -1, -1), x], dim=1)
+        return x, grid
+
+    def _run_block(
+        self, block: nn.Module, x: Tensor, grid: tuple[int, int], need_logits: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        if self.with_cp and self.training and torch.is_grad_enabled():
+            return checkpoint(block, x, grid, need_logits, use_reentrant=False)
+        return block(x, grid, need_logits)
+
+    def encode(
+        self,
+        image: Tensor,
+        ids_keep: Tensor | None = None,
+        logits_of: Sequence[int] = (),
+    ) -> tuple[Tensor, dict[int, Tensor]]:
+        """Run all blocks and the final norm, on visible patches only if asked.
+
+        Args:
+            image: [B, 3, H, W].
+            ids_keep: Visible patches [B, K]; ``None`` for all.
+            logits_of: Layers (1-based, as in the papers) whose pre-softmax logits are wanted.
+
+        Returns:
+            Tokens [B, prefix+K, C] and {layer: logits [B, heads, prefix+K, prefix+K]}.
+        """
+        x, grid = self.embed(image, ids_keep)
+        wanted = {}
+        for layer, block in enumerate(self.blocks, start=1):
+            x, logits = self._run_block(block, x, grid, layer in logits_of)
+            if logits is not None:
+                wanted[layer] = logits
+        return self.norm(x), wanted
+
+    def attention_logits(
+        self, image: Tensor, layers: Sequence[int], ids_keep: Tensor | None = None
+    ) -> dict[int, Tensor]:
+        """Return pre-softmax logits of the named layers.
+
+        Nothing runs after the query-key product of the last one.
+
+        Args:
+            image: [B, 3, H, W].
+            layers: Layers, 1-based.
+            ids_keep: Visible patches [B, K]; ``None`` for all.
+
+        Returns:
+            {layer: logits [B, heads, prefix+K, prefix+K]}.
+        """
+        x, grid = self.embed(image, ids_keep)
+        last, wanted = max(layers), {}
+        for layer, block in enumerate(self.blocks[: last - 1], start=1):
+            x, logits = self._run_block(block, x, grid, layer in layers)
+            if logits is not None:
+                wanted[layer] = logits
+        wanted[last] = cast(Block, self.blocks[last - 1]).logits(x, grid)
+        return wanted
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        """Return the outputs of ``out_indices``.
+
+        Args:
+            image: [B, 3, H, W].
+
+        Returns:
+            One tensor a tap: tokens [B, prefix+N, C] or maps [B, C, rows, columns]. The final norm,
+            where the model has one, applies to the last block's output only.
+        """
+        x, grid = self.embed(image)
+        outputs = []
+        for index, block in enumerate(self.blocks[: self.out_indices[-1] + 1]):
+            x, _ = self._run_block(block, x, grid, False)
+            if index in self.out_indices:
+                out = self.norm(x) if index == self.num_layers - 1 else x
+                if self.out_type == 'featmap':
+                    # [B, prefix+N, C] -> [B, C, rows, columns]
+                    out = out[:, self.num_prefix_tokens :].transpose(1, 2)
+                    out = out.reshape(len(out), self.embed_dims, *grid).contiguous()
+                outputs.append(out)
+        return tuple(outputs)

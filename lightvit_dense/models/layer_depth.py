@@ -1,0 +1,29 @@
+"""The one place that knows how deep a parameter sits."""
+
+import re
+
+_BLOCK = re.compile(r'(?:^|\.)blocks\.(\d+)\.')
+_STEM = re.compile(r'(?:^|\.)(?:patch_embed|pos_embed|cls_token|mask_token)(?:\.|$)')
+
+
+def get_layer_id(name: str, num_layers: int) -> int:
+    """Return the depth of a backbone parameter.
+
+    Layer decay, freezing, reserving and distillation all ask here.
+
+    Args:
+        name: Parameter name, with or without a prefix such as ``backbone.``.
+        num_layers: Number of blocks of the backbone.
+
+    Returns:
+        0 for patch embedding, position table and class token; ``i + 1`` for ``blocks.i``;
+        ``num_layers + 1`` for everything after the blocks (final norm, necks, heads), as in recipe
+        §3.1.
+    """
+    block = _BLOCK.search(name)
+    # Blocks of a neck, head or decoder are not the backbone's.
+    if block and not re.search(r'(?:^|\.)(?:decoder|neck|head|\w+_head)\.', name):
+        return int(block.group(1)) + 1
+    if _STEM.search(name) and not name.startswith('decoder'):
+        return 0
+    return num_layers + 1

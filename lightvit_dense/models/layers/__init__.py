@@ -1,0 +1,19 @@
+"""Building blocks of the backbones."""
+
+from .attention import Attention
+from .block import Block
+from .norm import LayerNorm2d
+from .patch_embed import PatchEmbed
+from .position import resize_position, sincos_position
+from .windows import merge_windows, partition_windows
+
+__all__ = [
+    'Attention',
+    'Block',
+    'LayerNorm2d',
+    'PatchEmbed',
+    'merge_windows',
+    'partition_windows',
+    'resize_position',
+    'sincos_position',
+]

@@ -1,0 +1,72 @@
+"""Pre-norm transformer block, global or windowed."""
+
+from timm.layers import DropPath, Mlp
+from torch import Tensor, nn
+
+from .attention import Attention
+from .windows import merge_windows, partition_windows
+
+
+class Block(nn.Module):
+    """Attention and MLP, each behind a LayerNorm and a residual; parameter names are timm's.
+
+    Args:
+        dim: Width of the tokens.
+        num_heads: Number of heads.
+        mlp_ratio: Hidden width of the MLP over ``dim``.
+        qkv_bias: Whether query, key and value have a bias.
+        drop_path: Probability of dropping a residual branch.
+        window_size: Side of the attention windows in tokens; 0 for global attention.
+        rel_pos_size: (rows, columns) for decomposed relative position, or ``None``.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        mlp_ratio: float = 4.0,
+        qkv_bias: bool = True,
+        drop_path: float = 0.0,
+        window_size: int = 0,
+        rel_pos_size: tuple[int, int] | None = None,
+    ) -> None:
+        super().__init__()
+        self.window_size = window_size
+        self.norm1 = nn.LayerNorm(dim, eps=1e-6)
+        self.attn = Attention(dim, num_heads, qkv_bias, rel_pos_size)
+        self.norm2 = nn.LayerNorm(dim, eps=1e-6)
+        self.mlp = Mlp(dim, int(dim * mlp_ratio))
+        self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
+
+    def logits(self, x: Tensor, grid: tuple[int, int] | None = None) -> Tensor:
+        """Return the pre-softmax logits [B, heads, N, N] for input tokens [B, N, C], no more."""
+        return self.attn.logits(self.norm1(x), grid)
+
+    def forward(
+        self, x: Tensor, grid: tuple[int, int] | None = None, need_logits: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        """Run the block.
+
+        Args:
+            x: Tokens [B, N, C].
+            grid: (rows, columns); needed by windows and relative position.
+            need_logits: Also return pre-softmax logits; global blocks only.
+
+        Returns:
+            Tokens [B, N, C] and logits [B, heads, N, N] or ``None``.
+
+        Raises:
+            ValueError: If a windowed block gets no grid, or is asked for logits.
+        """
+        y = self.norm1(x)
+        logits = None
+        if self.window_size:
+            if grid is None or need_logits:
+                raise ValueError('a windowed block needs the token grid and has no global logits')
+            y, padded = partition_windows(y, grid, self.window_size)
+            y, _ = self.attn(y, (self.window_size, self.window_size))
+            y = merge_windows(y, grid, padded, self.window_size)
+        else:
+            y, logits = self.attn(y, grid, need_logits)
+        x = x + self.drop_path(y)
+        return x + self.drop_path(self.mlp(self.norm2(x))), logits

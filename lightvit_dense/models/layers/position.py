@@ -1,0 +1,61 @@
+"""Absolute position tables: 2-D sine-cosine values and resizing between grids."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def sincos_position(dim: int, grid: tuple[int, int], num_prefix_tokens: int = 0) -> Tensor:
+    """Return the fixed 2-D sine-cosine table of MAE.
+
+    The first half of the channels codes the column, the second half the row; each half is sines
+    then cosines of ``position / 10000^(i / (dim/4))``.
+
+    Args:
+        dim: Width of the tokens, divisible by 4.
+        grid: (rows, columns).
+        num_prefix_tokens: Zero rows put in front for class tokens.
+
+    Returns:
+        [1, prefix + rows*columns, dim], float32.
+
+    Raises:
+        ValueError: If ``dim`` is not divisible by 4.
+    """
+    if dim % 4:
+        raise ValueError(f'a sine-cosine table needs a width divisible by 4, got {dim}')
+    omega = 10000.0 ** -(torch.arange(dim // 4, dtype=torch.float64) / (dim / 4))
+    row, column = torch.meshgrid(
+        torch.arange(grid[0], dtype=torch.float64),
+        torch.arange(grid[1], dtype=torch.float64),
+        indexing='ij',
+    )
+    halves = []
+    for position in (column, row):
+        angle = position.flatten()[:, None] * omega[None]  # [N, dim/4]
+        halves += [angle.sin(), angle.cos()]
+    table = torch.cat(halves, dim=1).float()
+    return torch.cat([torch.zeros(num_prefix_tokens, dim), table])[None]
+
+
+def resize_position(
+    table: Tensor, old: tuple[int, int], new: tuple[int, int], num_prefix_tokens: int = 0
+) -> Tensor:
+    """Resize an absolute position table to another grid by bicubic interpolation.
+
+    Args:
+        table: [1, prefix + rows*columns, dim].
+        old: (rows, columns) of ``table``.
+        new: (rows, columns) wanted.
+        num_prefix_tokens: Leading rows that are kept as they are.
+
+    Returns:
+        [1, prefix + new rows*columns, dim]; ``table`` itself when the grids agree.
+    """
+    if old == new:
+        return table
+    prefix, patches = table[:, :num_prefix_tokens], table[:, num_prefix_tokens:]
+    # [1, N, dim] -> [1, dim, rows, columns] -> resize -> [1, N', dim]
+    image = patches.reshape(1, old[0], old[1], -1).permute(0, 3, 1, 2)
+    image = F.interpolate(image.float(), size=new, mode='bicubic', align_corners=False)
+    return torch.cat([prefix, image.flatten(2).transpose(1, 2).to(table.dtype)], dim=1)

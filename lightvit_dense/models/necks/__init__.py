@@ -1,0 +1,5 @@
+"""Necks: backbone outputs in, multi-scale maps out."""
+
+from .simple_feature_pyramid import SimpleFeaturePyramid
+
+__all__ = ['SimpleFeaturePyramid']

@@ -1,0 +1,226 @@
+"""Masked autoencoder pre-training, with attention distillation as an option."""
+
+from typing import Any
+
+import torch
+from mmengine.model import BaseModel
+from torch import Tensor
+
+from ...registry import MODELS
+from .masking import Masking, random_masking
+from .precision import at_least_fp32
+
+
+def patchify(image: Tensor, patch: int) -> Tensor:
+    """Cut images into patches.
+
+    Args:
+        image: [B, C, H, W], sides multiples of ``patch``.
+        patch: Side of a patch in pixels.
+
+    Returns:
+        [B, rows*columns, patch²*C], channels last within a patch, as MAE's predictions are laid
+        out.
+    """
+    batch, channels, height, width = image.shape
+    # [B, C, h*p, w*p] -> [B, C, h, p, w, p] -> [B, h, w, p, p, C] -> [B, N, p*p*C]
+    x = image.reshape(batch, channels, height // patch, patch, width // patch, patch)
+    return x.permute(0, 2, 4, 3, 5, 1).reshape(batch, -1, patch * patch * channels)
+
+
+def unpatchify(patches: Tensor, patch: int, grid: tuple[int, int]) -> Tensor:
+    """Undo :func:`patchify`: [B, rows*columns, patch²*C] -> [B, C, H, W]."""
+    batch, rows, columns = len(patches), *grid
+    x = patches.reshape(batch, rows, columns, patch, patch, -1).permute(0, 5, 1, 3, 2, 4)
+    return x.reshape(batch, -1, rows * patch, columns * patch)
+
+
+def _statistics(patches: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and deviation of each patch [B, N, 1]; variance unbiased, +1e-6 (MAE)."""
+    return patches.mean(-1, keepdim=True), (patches.var(-1, keepdim=True) + 1e-6).sqrt()
+
+
+@MODELS.register_module()
+class MAE(BaseModel):
+    """Masked autoencoder (He et al. 2022; recipe §2.1) on any :class:`VisionTransformer`.
+
+    With a ``distiller`` it is D-MAE (recipe §2.2): the same visible patches go through a frozen
+    teacher and the student's attention logits follow the teacher's.
+
+    Args:
+        backbone: Config of the encoder; fixed positions and a class token, as published.
+        decoder: Config of the decoder without ``type`` and sizes that follow from the encoder.
+        mask_ratio: Share of patches hidden.
+        norm_pix_loss: Whether targets are normalised patch by patch.
+        distiller: Config of an attention distiller, or ``None``.
+        data_preprocessor: Config of the normaliser of images.
+        init_cfg: mmengine initialisation config.
+    """
+
+    def __init__(
+        self,
+        backbone: dict[str, Any],
+        decoder: dict[str, Any] | None = None,
+        mask_ratio: float = 0.75,
+        norm_pix_loss: bool = True,
+        distiller: dict[str, Any] | None = None,
+        data_preprocessor: dict[str, Any] | None = None,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(data_preprocessor, init_cfg)
+        self.backbone = MODELS.build(backbone)
+        if self.backbone.num_prefix_tokens != 1:
+            raise ValueError('MAE needs a backbone with cls_token=True')
+        self.decoder = MODELS.build(
+            dict(
+                type='lightvit_dense.MAEDecoder',
+                in_channels=self.backbone.embed_dims,
+                grid_size=self.backbone.grid_size,
+                patch_size=self.backbone.patch_size,
+            )
+            | (decoder or {})
+        )
+        self.mask_ratio = mask_ratio
+        self.norm_pix_loss = norm_pix_loss
+        self.distiller = None if distiller is None else MODELS.build(distiller)
+        if self.distiller is not None:
+            self.distiller.bind(self.backbone)
+        rows, columns = self.backbone.grid_size
+        random_masking(1, rows * columns, mask_ratio)  # a ratio that keeps nothing fails here
+
+    def forward(
+        self, inputs: Tensor, data_samples: Any = None, mode: str = 'tensor'
+    ) -> dict[str, Tensor] | tuple[Tensor, ...]:
+        """Run the model the way mmengine asks.
+
+        Args:
+            inputs: Normalised images [B, 3, H, W].
+            data_samples: Unused; there are no labels.
+            mode: 'loss' for the losses, 'predict' for :meth:`reconstruct`, 'tensor' for the
+                backbone's outputs.
+
+        Returns:
+            Scalars by name, pictures by name, or a tuple of tensors.
+
+        Raises:
+            ValueError: If the mode is unknown or the images are not of the size the decoder's
+                positions are for.
+        """
+        if mode == 'loss':
+            return self.loss(inputs)
+        if mode == 'predict':
+            return self.reconstruct(inputs)
+        if mode == 'tensor':
+            return self.backbone(inputs)
+        raise ValueError(f"mode is 'loss', 'predict' or 'tensor', got '{mode}'")
+
+    def _mask(self, inputs: Tensor, noise: Tensor | None) -> Masking:
+        patch, grid = self.backbone.patch_size, self.backbone.grid_size
+        size = (grid[0] * patch, grid[1] * patch)
+        if tuple(inputs.shape[-2:]) != size:
+            raise ValueError(
+                f'images are {tuple(inputs.shape[-2:])}, the model is built for {size}'
+            )
+        return random_masking(len(inputs), grid[0] * grid[1], self.mask_ratio, noise, inputs.device)
+
+    def loss(self, inputs: Tensor, noise: Tensor | None = None) -> dict[str, Tensor]:
+        """Return the losses, in fp32 whatever AMP does.
+
+        Args:
+            inputs: Normalised images [B, 3, H, W].
+            noise: Values [B, N] that rank the patches, to repeat a masking.
+
+        Returns:
+            ``loss_reconstruction`` (recipe §2.1) and, with a distiller, ``loss_distill`` (§2.2).
+        """
+        masking = self._mask(inputs, noise)
+        layers = () if self.distiller is None else self.distiller.student_layers
+        latent, logits = self.backbone.encode(inputs, masking.ids_keep, layers)
+        pred = self.decoder(latent, masking)
+        losses = {'loss_reconstruction': self.reconstruction_loss(inputs, pred, masking)}
+        if self.distiller is not None:
+            losses['loss_distill'] = self.distiller(inputs, masking.ids_keep, logits)
+        return losses
+
+    def reconstruction_loss(self, inputs: Tensor, pred: Tensor, masking: Masking) -> Tensor:
+        """Mean squared error over masked patches.
+
+        Args:
+            inputs: Normalised images [B, 3, H, W].
+            pred: Predicted patches [B, N-K, patch²*3].
+            masking: Which patches those are.
+
+        Returns:
+            A scalar, fp32.
+        """
+        with torch.autocast(inputs.device.type, enabled=False):
+            target = self._gather(
+                patchify(at_least_fp32(inputs), self.backbone.patch_size), masking.ids_mask
+            )
+            if self.norm_pix_loss:
+                mean, std = _statistics(target)
+                target = (target - mean) / std
+            return torch.nn.functional.mse_loss(at_least_fp32(pred), target)
+
+    @staticmethod
+    def _gather(patches: Tensor, ids: Tensor) -> Tensor:
+        return patches.gather(1, ids[..., None].expand(-1, -1, patches.shape[-1]))
+
+    @torch.no_grad()
+    def reconstruct(self, inputs: Tensor, noise: Tensor | None = None) -> dict[str, Tensor]:
+        """Reconstruct hidden patches for looking at.
+
+        Args:
+            inputs: Normalised images [B, 3, H, W].
+            noise: Values [B, N] that rank the patches, to repeat a masking.
+
+        Returns:
+            ``original``, ``masked`` (hidden patches grey) and ``reconstruction`` (visible patches
+            as they are), each [B, 3, H, W] with values of 0..255.
+        """
+        masking = self._mask(inputs, noise)
+        latent, _ = self.backbone.encode(inputs, masking.ids_keep)
+        pred = self.decoder(latent, masking).float()
+        patches = patchify(inputs.float(), self.backbone.patch_size)
+        if self.norm_pix_loss:
+            # The model predicts a patch up to its own mean and contrast, which are taken from the
+            # image.
+            mean, std = _statistics(self._gather(patches, masking.ids_mask))
+            pred = pred * std + mean
+        ids = masking.ids_mask[..., None].expand(-1, -1, patches.shape[-1])
+        pictures = {
+            'original': patches,
+            'masked': patches.scatter(1, ids, 0.0),
+            'reconstruction': patches.scatter(1, ids, pred),
+        }
+        return {
+            name: self._to_pixels(unpatchify(x, self.backbone.patch_size, self.backbone.grid_size))
+            for name, x in pictures.items()
+        }
+
+    def _to_pixels(self, image: Tensor) -> Tensor:
+        mean = getattr(self.data_preprocessor, 'mean', None)
+        if mean is not None:
+            image = image * self.data_preprocessor.std + mean
+        return image.clamp(0, 255)
+
+    @torch.no_grad()
+    def attention_agreement(self, inputs: Tensor) -> dict[str, float]:
+        """Compare every layer's attention with the teacher's on one masking of a batch.
+
+        Args:
+            inputs: Normalised images [B, 3, H, W].
+
+        Returns:
+            {'layer_i': cosine similarity of head-averaged attention maps} for every student layer;
+            see :meth:`AttentionDistiller.agreement`.
+
+        Raises:
+            ValueError: If the model has no distiller.
+        """
+        if self.distiller is None:
+            raise ValueError('attention agreement needs a distiller')
+        masking = self._mask(inputs, None)
+        layers = range(1, self.backbone.num_layers + 1)
+        logits = self.backbone.attention_logits(inputs, layers, masking.ids_keep)
+        return self.distiller.agreement(inputs, masking.ids_keep, logits)

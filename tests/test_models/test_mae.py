@@ -1,0 +1,304 @@
+"""MAE and D-MAE against Hugging Face and a straight-line reference."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from lightvit_dense.models import MAE
+from lightvit_dense.models.layers import sincos_position
+from lightvit_dense.models.pretraining import random_masking
+from lightvit_dense.models.pretraining.mae import patchify, unpatchify
+
+VIT = 'lightvit_dense.VisionTransformer'
+SMALL = dict(embed_dim=32, depth=3, num_heads=4)
+BIG = dict(embed_dim=48, depth=4, num_heads=6)
+
+
+def small_mae(**options: object) -> MAE:
+    backbone = dict(type=VIT, arch=SMALL, img_size=32, patch_size=8, pos_embed='sincos')
+    return MAE(backbone, decoder=dict(embed_dim=16, num_heads=2), **options)
+
+
+def small_dmae(pairs: tuple = ((3, 4),), **teacher: object) -> MAE:
+    teacher = dict(type=VIT, arch=BIG, img_size=32, patch_size=8, pos_embed='sincos') | teacher
+    return small_mae(
+        distiller=dict(type='lightvit_dense.AttentionDistiller', teacher=teacher, pairs=pairs)
+    )
+
+
+def _from_hugging_face(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Rename ViTMAE's parameters to ours."""
+    out = {}
+    for key, value in state.items():
+        key = key.replace('vit.embeddings.position_embeddings', 'backbone.pos_embed')
+        key = key.replace('vit.embeddings.cls_token', 'backbone.cls_token')
+        key = key.replace('vit.embeddings.patch_embeddings.projection', 'backbone.patch_embed.proj')
+        key = key.replace('vit.layers.', 'backbone.blocks.').replace(
+            'vit.layernorm', 'backbone.norm'
+        )
+        key = key.replace('decoder.decoder_layers.', 'decoder.blocks.')
+        key = key.replace('decoder.decoder_', 'decoder.')
+        key = key.replace('layernorm_before', 'norm1').replace('layernorm_after', 'norm2')
+        key = key.replace('attention.o_proj', 'attn.proj')
+        if '.q_proj.' in key:
+            parts = [state[_source(state, value, part)] for part in 'qkv']
+            key, value = key.replace('attention.q_proj', 'attn.qkv'), torch.cat(parts)
+        if '.k_proj.' not in key and '.v_proj.' not in key:
+            out[key] = value
+    return out
+
+
+def _source(state: dict[str, Tensor], value: Tensor, part: str) -> str:
+    name = next(k for k, v in state.items() if v is value)
+    return name.replace('q_proj', f'{part}_proj')
+
+
+def test_equals_hugging_face_at_vit_tiny_size() -> None:
+    from transformers import ViTMAEConfig, ViTMAEForPreTraining
+
+    torch.manual_seed(0)
+    config = ViTMAEConfig(
+        hidden_size=192, num_hidden_layers=12, num_attention_heads=12, intermediate_size=768,
+        decoder_hidden_size=96, decoder_num_hidden_layers=1, decoder_num_attention_heads=3,
+        decoder_intermediate_size=384, norm_pix_loss=True, layer_norm_eps=1e-6,
+    )  # fmt: skip
+    theirs = ViTMAEForPreTraining(config).eval()
+    for parameter in theirs.parameters():  # zero-initialised biases would hide a swap
+        if parameter.requires_grad:
+            torch.nn.init.normal_(parameter, std=0.02)
+    ours = MAE(dict(type=VIT, arch='tiny', pos_embed='sincos')).eval()
+    renamed = _from_hugging_face(theirs.state_dict(keep_vars=True))
+    ours.load_state_dict(renamed, strict=True)
+
+    image, noise = torch.randn(2, 3, 224, 224), torch.rand(2, 196)
+    loss = ours.loss(image, noise)['loss_reconstruction']
+    reference = theirs(image, noise=noise).loss
+    assert loss.item() == pytest.approx(reference.item(), abs=1e-5)
+
+    loss.backward()
+    reference.backward()
+    gradients = {k: v for k, v in _from_hugging_face(_gradients(theirs)).items()}
+    compared = 0
+    for name, parameter in ours.named_parameters():
+        if parameter.requires_grad:
+            torch.testing.assert_close(
+                parameter.grad, gradients[name], atol=1e-5, rtol=1e-4, msg=name
+            )
+            compared += 1
+    assert compared == 12 * 12 + 12 + 5 + 7
+
+
+def _gradients(model: torch.nn.Module) -> dict[str, Tensor]:
+    return {
+        k: torch.zeros_like(p) if p.grad is None else p.grad for k, p in model.named_parameters()
+    }
+
+
+def test_fixed_positions_are_maes() -> None:
+    """MAE codes the column in the first half of the channels (its meshgrid puts w first)."""
+    table, quarter = sincos_position(8, (2, 3), 1)[0], 2
+    assert not table[0].any()
+    for row in range(2):
+        for column in range(3):
+            expected = [
+                function(position / 10000 ** (i / quarter))
+                for position in (column, row)
+                for function in (math.sin, math.cos)
+                for i in range(quarter)
+            ]
+            assert table[1 + 3 * row + column].tolist() == pytest.approx(expected, abs=1e-6)
+    with pytest.raises(ValueError, match='divisible by 4'):
+        sincos_position(30, (2, 2))
+
+
+def test_decoder_has_the_papers_size() -> None:
+    model = MAE(dict(type=VIT, arch='tiny', pos_embed='sincos'))
+    trained = sum(p.numel() for p in model.decoder.parameters() if p.requires_grad)
+    assert trained == 205_152
+
+
+@pytest.mark.parametrize(
+    ('patches', 'ratio', 'kept'), [(196, 0.75, 49), (16, 0.75, 4), (10, 0.33, 6)]
+)
+def test_masking_is_a_partition_with_maes_rounding(patches: int, ratio: float, kept: int) -> None:
+    masking = random_masking(3, patches, ratio)
+    assert masking.ids_keep.shape == (3, kept)
+    both = torch.cat([masking.ids_keep, masking.ids_mask], dim=1)
+    assert torch.equal(both.sort(1).values, torch.arange(patches).expand(3, -1))
+    assert torch.equal(both.gather(1, masking.ids_restore), torch.arange(patches).expand(3, -1))
+
+
+def test_masking_rejects_nonsense() -> None:
+    with pytest.raises(ValueError, match='keeps 0 of 16'):
+        random_masking(1, 16, 0.99)
+    with pytest.raises(ValueError, match='noise is'):
+        random_masking(2, 16, 0.5, noise=torch.rand(2, 9))
+    with pytest.raises(ValueError, match='keeps 0 of 16'):
+        small_mae(mask_ratio=0.99)
+
+
+def test_patches_round_trip() -> None:
+    image = torch.randn(2, 3, 16, 24)
+    assert torch.equal(unpatchify(patchify(image, 8), 8, (2, 3)), image)
+
+
+def test_every_parameter_learns_and_the_teacher_does_not() -> None:
+    model = small_dmae()
+    losses = model(torch.randn(2, 3, 32, 32), mode='loss')
+    sum(losses.values()).backward()
+    trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
+    assert 'distiller.head_maps.0.weight' in trained
+    # A key's bias adds the same to all logits of a query, so softmax makes it unlearnable except
+    # through distillation; nothing else may stay without gradient.
+    assert [n for n, p in trained.items() if p.grad is None] == []
+    assert all(p.grad is None and not p.requires_grad for p in model.distiller.teacher.parameters())
+    assert not any('teacher' in key for key in model.state_dict())
+
+
+def _equation_3(model: MAE, image: Tensor, noise: Tensor) -> dict[str, Tensor]:
+    """L_MAE + MSE(M A_s, A_t), term by term, image by image, without any of the model's methods."""
+
+    def tokens_of(vit: torch.nn.Module, picture: Tensor, kept: Tensor) -> Tensor:
+        rows = []
+        for n in kept.tolist():
+            y, x = divmod(n, 4)
+            patch = picture[:, 8 * y : 8 * y + 8, 8 * x : 8 * x + 8]
+            weight, bias = vit.patch_embed.proj.weight, vit.patch_embed.proj.bias
+            rows.append((weight * patch).sum((1, 2, 3)) + bias + vit.pos_embed[0, 1 + n])
+        return torch.stack([vit.cls_token[0, 0] + vit.pos_embed[0, 0], *rows])
+
+    def attend(block: torch.nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
+        heads = block.attn.num_heads
+        d = x.shape[1] // heads
+        q, k, v = block.attn.qkv(block.norm1(x)).split(x.shape[1], dim=1)
+        logits, outs = [], []
+        for h in range(heads):
+            part = slice(h * d, (h + 1) * d)
+            a = q[:, part] @ k[:, part].T / d**0.5
+            logits.append(a)
+            outs.append(a.softmax(-1) @ v[:, part])
+        x = x + block.attn.proj(torch.cat(outs, 1))
+        return x + block.mlp(block.norm2(x)), torch.stack(logits)
+
+    student, teacher, decoder = model.backbone, model.distiller.teacher, model.decoder
+    reconstruction, distillation = [], []
+    for picture, noises in zip(image, noise, strict=True):
+        order = noises.argsort()
+        kept, hidden = order[:4], order[4:]
+        x, t = tokens_of(student, picture, kept), tokens_of(teacher, picture, kept)
+        for block in student.blocks:
+            x, ours = attend(block, x)
+        for block in teacher.blocks:
+            t, theirs = attend(block, t)
+        mapped = torch.einsum('ts,sij->tij', model.distiller.head_maps[0].weight[:, :, 0, 0], ours)
+        distillation.append((mapped - theirs).square().mean())
+        y = decoder.embed(student.norm(x))
+        full = decoder.mask_token[0].repeat(16, 1)
+        full[kept] = y[1:]
+        full = torch.cat([y[:1], full]) + decoder.pos_embed[0]
+        for block in decoder.blocks:
+            full, _ = attend(block, full)
+        pred = decoder.pred(decoder.norm(full))[1:]
+        for n in hidden.tolist():
+            row, column = divmod(n, 4)
+            patch = picture[:, 8 * row : 8 * row + 8, 8 * column : 8 * column + 8]
+            target = patch.permute(1, 2, 0).flatten()
+            target = (target - target.mean()) / (target.var() + 1e-6).sqrt()
+            reconstruction.append((pred[n] - target).square().mean())
+    return {
+        'loss_reconstruction': torch.stack(reconstruction).mean(),
+        'loss_distill': torch.stack(distillation).mean(),
+    }
+
+
+def test_dmae_equals_equation_3() -> None:
+    torch.manual_seed(0)
+    model = small_dmae().double()
+    image = torch.randn(3, 3, 32, 32, dtype=torch.double)
+    noise = torch.rand(3, 16)
+    losses, reference = model.loss(image, noise), _equation_3(model, image, noise)
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    for name, value in reference.items():
+        torch.testing.assert_close(losses[name], value)
+        ours = torch.autograd.grad(losses[name], parameters, retain_graph=True, allow_unused=True)
+        theirs = torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True)
+        for a, b in zip(ours, theirs, strict=True):
+            assert (a is None) == (b is None)
+            if a is not None:
+                torch.testing.assert_close(a, b)
+
+
+def test_teacher_stops_at_the_last_query_key_product_without_autograd() -> None:
+    model = small_dmae(pairs=((3, 2),))
+    teacher, ran = model.distiller.teacher, []
+    for index, block in enumerate(teacher.blocks):
+        block.attn.proj.register_forward_hook(lambda *_, i=index: ran.append(i))
+    out = model.distiller.teacher_logits(torch.randn(2, 3, 32, 32), torch.zeros(2, 4).long())
+    assert ran == [0]
+    assert not out[2].requires_grad
+
+
+def test_loss_weight_is_live_and_pairs_average() -> None:
+    torch.manual_seed(0)
+    model = small_dmae(pairs=((1, 2), (3, 4)))
+    image, noise = torch.randn(2, 3, 32, 32), torch.rand(2, 16)
+    once = model.loss(image, noise)['loss_distill']
+    model.distiller.loss_weight = 0.25
+    torch.testing.assert_close(model.loss(image, noise)['loss_distill'], 0.25 * once)
+
+
+@pytest.mark.parametrize(
+    ('pairs', 'teacher', 'message'),
+    [
+        (((4, 4),), {}, 'student layer 4; it has 1..3'),
+        (((3, 5),), {}, 'teacher layer 5; it has 1..4'),
+        (((3, 4),), dict(img_size=64), r'\(4, 4\).*\(8, 8\)'),
+        (((3, 4),), dict(cls_token=False), r'1 prefix tokens.*\+ 0'),
+        (((3, 4), (3, 3)), {}, 'each student layer once'),
+        ((), {}, 'each student layer once'),
+    ],
+)
+def test_what_does_not_line_up_fails_when_built(pairs: tuple, teacher: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        small_dmae(pairs, **teacher)
+
+
+def test_losses_are_fp32_under_autocast() -> None:
+    model = small_dmae()
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        losses = model(torch.randn(2, 3, 32, 32), mode='loss')
+    assert {value.dtype for value in losses.values()} == {torch.float32}
+
+
+def test_reconstruction_pictures() -> None:
+    model = small_mae(
+        data_preprocessor=dict(
+            type='mmengine.ImgDataPreprocessor', mean=[120.0] * 3, std=[60.0] * 3, bgr_to_rgb=False
+        )
+    )
+    image = torch.randn(2, 3, 32, 32).clamp(-1.9, 1.9)
+    pictures = model(image, mode='predict')
+    torch.testing.assert_close(pictures['original'], image * 60 + 120)
+    grey = (pictures['masked'] == 120).all(1)
+    assert grey.float().mean() == 0.75
+    shown = ~grey[:, None].expand_as(image)
+    torch.testing.assert_close(pictures['reconstruction'][shown], pictures['original'][shown])
+    with pytest.raises(ValueError, match='the model is built for'):
+        model.loss(torch.randn(1, 3, 40, 40))
+
+
+def test_agreement_of_a_network_with_itself_is_one() -> None:
+    model = small_dmae(arch=SMALL, pairs=((3, 3),))
+    model.distiller.teacher.load_state_dict(model.backbone.state_dict())
+    agreement = model.attention_agreement(torch.randn(2, 3, 32, 32))
+    assert agreement == pytest.approx({'layer_1': 1, 'layer_2': 1, 'layer_3': 1}, abs=1e-5)
+    assert small_dmae().attention_agreement(torch.randn(2, 3, 32, 32))['layer_2'] < 1
+    with pytest.raises(ValueError, match='needs a distiller'):
+        small_mae().attention_agreement(torch.randn(2, 3, 32, 32))
+
+
+def test_moving_the_model_moves_the_teacher() -> None:
+    model = small_dmae().double()
+    assert next(model.distiller.teacher.parameters()).dtype == torch.float64
