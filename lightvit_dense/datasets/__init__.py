@@ -1,0 +1,36 @@
+"""Datasets, samplers and transforms.
+
+Detection's dataset is imported when it is first built: mmdet takes seconds to import, and
+pre-training does without it.
+"""
+
+from typing import Any
+
+from lightvit_dense.registry import DATASETS
+
+from .determinism import SeededIndex, SeededInfiniteSampler, SeededItems, SeededSampler, seeded
+from .errors import DatasetError
+from .transforms import CenterResizedCrop, LoadImage, PackImage, RandomResizedCrop
+from .unlabeled import ImageFiles
+
+__all__ = [
+    'CenterResizedCrop',
+    'DatasetError',
+    'ImageFiles',
+    'LoadImage',
+    'PackImage',
+    'RandomResizedCrop',
+    'SeededIndex',
+    'SeededInfiniteSampler',
+    'SeededItems',
+    'SeededSampler',
+    'seeded',
+]
+
+
+@DATASETS.register_module(name='CocoDataset')
+def _build_coco_dataset(*args: Any, **kwargs: Any) -> Any:
+    """Import the class, which takes this function's place in the registry, and build it."""
+    from .detection.coco import CocoDataset
+
+    return CocoDataset(*args, **kwargs)

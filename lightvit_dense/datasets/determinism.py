@@ -1,0 +1,252 @@
+"""Augmentation as a pure function of (seed, epoch, sample).
+
+The samplers hand out :class:`SeededIndex`, an integer that carries a seed of its own; datasets
+with :class:`SeededItems` run their pipeline under it. So neither the number of workers, nor a
+restart, nor the number of processes changes what is drawn for a sample.
+"""
+
+import math
+import random
+from collections.abc import Iterator, Sized
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.dist import get_dist_info, sync_random_seed
+from torch.utils.data import Sampler
+
+from lightvit_dense.registry import DATA_SAMPLERS
+
+_MASK = (1 << 64) - 1
+
+
+def mix_seed(*parts: int) -> int:
+    """Mix integers into one well-spread seed (the finaliser of SplitMix64, chained).
+
+    Args:
+        *parts: Any integers; their order counts.
+
+    Returns:
+        An integer in [0, 2**63).
+    """
+    state = 0
+    for part in parts:
+        state = (state + (part & _MASK) + 0x9E3779B97F4A7C15) & _MASK
+        state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+        state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & _MASK
+        state ^= state >> 31
+    return state >> 1
+
+
+class SeededIndex(int):
+    """An index that carries the seed of its augmentation.
+
+    It survives pickling (to workers) and the arithmetic of wrappers such as mmengine's
+    ``ConcatDataset`` and ``RepeatDataset``.
+
+    Args:
+        value: The index.
+        seed: The seed.
+    """
+
+    seed: int
+
+    def __new__(cls, value: int, seed: int) -> 'SeededIndex':
+        """Make the index."""
+        self = super().__new__(cls, value)
+        self.seed = seed
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (int(self), self.seed)
+
+    def __add__(self, other: int) -> 'SeededIndex':
+        return type(self)(int(self) + other, self.seed)
+
+    def __sub__(self, other: int) -> 'SeededIndex':
+        return type(self)(int(self) - other, self.seed)
+
+    def __mod__(self, other: int) -> 'SeededIndex':
+        return type(self)(int(self) % other, self.seed)
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seed python, numpy and torch (CPU) for a block and put their states back after it.
+
+    Putting back matters without workers, where the model draws from the same generators.
+
+    Args:
+        seed: Any non-negative integer below 2**63.
+    """
+    generator = torch.random.default_generator
+    states = random.getstate(), np.random.get_state(), generator.get_state()
+    random.seed(seed)
+    np.random.seed(seed & 0xFFFFFFFF)
+    generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        generator.set_state(states[2])
+
+
+class SeededItems:
+    """Mixin, placed before an mmengine ``BaseDataset``: items drawn under their index's seed.
+
+    The replacement that mmengine fetches when the pipeline gives None is drawn under it too.
+    Plain indices are passed through and draw from the ambient generators.
+    """
+
+    def __getitem__(self, idx: int) -> Any:
+        """Return an item."""
+        if not isinstance(idx, SeededIndex):
+            return super().__getitem__(idx)  # type: ignore[misc]
+        with seeded(idx.seed):
+            return super().__getitem__(int(idx))  # type: ignore[misc]
+
+    def get_data_info(self, idx: int) -> dict:
+        """Return the annotation of an item, marked where bad images may not be passed over."""
+        info = super().get_data_info(idx)  # type: ignore[misc]
+        if self.test_mode:  # type: ignore[attr-defined]
+            info['must_load'] = True
+        return info
+
+
+def epoch_order(seed: int, epoch: int, size: int, shuffle: bool) -> np.ndarray:
+    """Return the order of an epoch.
+
+    Args:
+        seed: Seed of the run.
+        epoch: Number of the epoch.
+        size: Number of samples.
+        shuffle: Whether to shuffle.
+
+    Returns:
+        Indices [size].
+    """
+    if not shuffle:
+        return np.arange(size)
+    generator = torch.Generator()
+    generator.manual_seed(mix_seed(seed, epoch))
+    return torch.randperm(size, generator=generator).numpy()
+
+
+class _Seeded(Sampler):
+    """What both samplers share."""
+
+    def __init__(self, dataset: Sized, shuffle: bool = True, seed: int | None = None) -> None:
+        self.rank, self.world_size = get_dist_info()
+        self.dataset = dataset
+        self.size = len(dataset)
+        if not self.size:
+            raise ValueError('the dataset is empty; a sampler needs at least one sample')
+        self.shuffle = shuffle
+        self.seed = sync_random_seed() if seed is None else seed
+        self.start = 0
+
+    def _at(self, order: np.ndarray, offset: int, epoch: int) -> SeededIndex:
+        index = int(order[offset])
+        return SeededIndex(index, mix_seed(self.seed, epoch, index))
+
+
+@DATA_SAMPLERS.register_module()
+class SeededSampler(_Seeded):
+    """Epoch-based sampler: order and augmentation depend on (seed, epoch) alone.
+
+    Args:
+        dataset: The dataset.
+        shuffle: Whether to shuffle.
+        seed: Seed; None agrees on a random one among the processes.
+        round_up: Whether to repeat samples so that all processes get equally many.
+    """
+
+    def __init__(
+        self,
+        dataset: Sized,
+        shuffle: bool = True,
+        seed: int | None = None,
+        round_up: bool = True,
+    ) -> None:
+        super().__init__(dataset, shuffle, seed)
+        self.epoch = 0
+        self.round_up = round_up
+        share = self.size if round_up else self.size - self.rank
+        self.num_samples = math.ceil(share / self.world_size)
+
+    def __iter__(self) -> Iterator[SeededIndex]:
+        """Iterate over this process's share of the epoch, from the start that was set."""
+        epoch, start, self.start = self.epoch, self.start, 0
+        order = epoch_order(self.seed, epoch, self.size, self.shuffle)
+        for number in range(start, self.num_samples):
+            yield self._at(order, (number * self.world_size + self.rank) % self.size, epoch)
+
+    def __len__(self) -> int:
+        """Return this process's number of samples in a whole epoch."""
+        return self.num_samples
+
+    def set_epoch(self, epoch: int) -> None:
+        """Set the epoch; a start that was set for another epoch is forgotten."""
+        if epoch != self.epoch:
+            self.start = 0
+        self.epoch = epoch
+
+    def set_progress(self, epoch: int = 0, start: int = 0) -> None:
+        """Continue in the middle of an epoch.
+
+        Args:
+            epoch: The epoch.
+            start: Samples of it that this process has consumed.
+        """
+        if not 0 <= start <= self.num_samples:
+            raise ValueError(f'start={start} lies outside an epoch of {self.num_samples} samples')
+        self.epoch, self.start = epoch, start
+
+
+@DATA_SAMPLERS.register_module()
+class SeededInfiniteSampler(_Seeded):
+    """Iteration-based sampler: successive shuffles of the dataset without an end.
+
+    The sample at any position is computed directly, so that resuming replays nothing.
+
+    Args:
+        dataset: The dataset.
+        shuffle: Whether to shuffle.
+        seed: Seed; None agrees on a random one among the processes.
+    """
+
+    def __iter__(self) -> Iterator[SeededIndex]:
+        """Iterate from the start that was set."""
+        position = self.start * self.world_size + self.rank
+        current, order = -1, np.empty(0)
+        while True:
+            epoch, offset = divmod(position, self.size)
+            if epoch != current:
+                current = epoch
+                order = epoch_order(self.seed, epoch, self.size, self.shuffle)
+            yield self._at(order, offset, epoch)
+            position += self.world_size
+
+    def __len__(self) -> int:
+        """Return the number of samples of the dataset, as mmengine's infinite sampler does."""
+        return self.size
+
+    def set_epoch(self, epoch: int) -> None:
+        """Do nothing: there are no epochs here."""
+
+    def set_progress(self, epoch: int = 0, start: int = 0) -> None:
+        """Continue where a run stopped.
+
+        Args:
+            epoch: Ignored.
+            start: Samples that this process has consumed since the beginning.
+        """
+        if start < 0:
+            raise ValueError(f'start must not be negative, got {start}')
+        self.start = start
+
+    def skip(self, num_samples: int) -> None:
+        """Skip samples from the beginning, as mmengine's loop asks for when it resumes."""
+        self.set_progress(start=num_samples)

@@ -1,0 +1,216 @@
+"""Reading images, with a budget for bad ones."""
+
+import os
+import tempfile
+import uuid
+from pathlib import Path
+
+import cv2
+import numpy as np
+from mmcv.transforms import BaseTransform
+from mmengine.fileio import get
+from mmengine.logging import print_log
+
+from lightvit_dense.datasets.errors import DatasetError
+from lightvit_dense.registry import TRANSFORMS
+
+_JPEG, _PNG = b'\xff\xd8', b'\x89PNG'
+# Start-of-frame markers carry the size; C4, C8 and CC are other segments.
+_FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_REDUCED = {
+    2: cv2.IMREAD_REDUCED_COLOR_2,
+    4: cv2.IMREAD_REDUCED_COLOR_4,
+    8: cv2.IMREAD_REDUCED_COLOR_8,
+}
+
+
+class BadImage(Exception):
+    """An image that cannot be decoded; the message is the reason."""
+
+
+def jpeg_size(data: bytes) -> tuple[int, int] | None:
+    """Read (height, width) from the header of a JPEG file, None if there is none."""
+    place = 2
+    while place + 9 <= len(data) and data[place] == 0xFF:
+        marker = data[place + 1]
+        if marker == 0xFF:  # padding
+            place += 1
+            continue
+        if marker in _FRAMES:
+            return (
+                int.from_bytes(data[place + 5 : place + 7], 'big'),
+                int.from_bytes(data[place + 7 : place + 9], 'big'),
+            )
+        place += 2 + int.from_bytes(data[place + 2 : place + 4], 'big')
+    return None
+
+
+def check_whole(data: bytes) -> None:
+    """Refuse a file that ends too early, which decoders fill up with grey.
+
+    Raises:
+        BadImage: If the file has zero bytes or lacks its end.
+    """
+    if not data:
+        raise BadImage('zero bytes')
+    if data.startswith(_JPEG):
+        end = b'\xff\xd9'
+        # An end mark before the last scan belongs to an embedded thumbnail.
+        whole = data.endswith(end) or data.rfind(end) > data.rfind(b'\xff\xda')
+    elif data.startswith(_PNG):
+        whole = data.rfind(b'IEND') > 0
+    elif data.startswith(b'RIFF'):
+        whole = len(data) >= int.from_bytes(data[4:8], 'little') + 8
+    elif data.startswith(b'BM'):
+        whole = len(data) >= int.from_bytes(data[2:6], 'little')
+    else:
+        return
+    if not whole:
+        raise BadImage(f'truncated after {len(data)} bytes')
+
+
+def decode(data: bytes, color: str = 'bgr', reduce_to: int | None = None) -> np.ndarray:
+    """Decode an image file to three channels of eight bits, turned upright by its EXIF entry.
+
+    Grey, 16-bit, transparent and CMYK images are converted; transparency is dropped.
+
+    Args:
+        data: The file.
+        color: Order of the channels, 'bgr' or 'rgb'.
+        reduce_to: For JPEG: decode at 1/2, 1/4 or 1/8 of the size as long as the shorter side
+            keeps this many pixels.
+
+    Returns:
+        uint8 [H, W, 3].
+
+    Raises:
+        BadImage: If it cannot be decoded.
+    """
+    check_whole(data)
+    flag = cv2.IMREAD_COLOR
+    if reduce_to and data.startswith(_JPEG) and (size := jpeg_size(data)):
+        fitting = [f for f in _REDUCED if min(size) // f >= reduce_to]
+        flag = _REDUCED[max(fitting)] if fitting else flag
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
+    except cv2.error as error:
+        raise BadImage(f'not decodable ({error.err})') from error
+    if image is None:
+        raise BadImage('not an image, or damaged')
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB) if color == 'rgb' else image
+
+
+@TRANSFORMS.register_module()
+class LoadImage(BaseTransform):
+    """Load an image from 'img_path' as mmcv's ``LoadImageFromFile`` does, but for bad images.
+
+    A missing, empty, truncated or damaged file is named in a warning with the reason, and the
+    dataset takes another sample instead. When more than ``max_bad`` different files of this
+    process and its workers have been bad, an error lists them. In test mode the first one is an
+    error, as a sample left out would falsify the result.
+
+    Args:
+        max_bad: How many different bad files to tolerate.
+        color: Order of the channels, 'bgr' (mmdet's convention) or 'rgb'.
+        reduce_to: Decode JPEG at a fraction as long as the shorter side keeps this many pixels
+            (fast); only for images without annotations, whose boxes would no longer fit.
+        to_float32: Whether to convert the image to float32.
+        backend_args: mmengine's storage backend; None reads local files.
+    """
+
+    def __init__(
+        self,
+        max_bad: int = 0,
+        color: str = 'bgr',
+        reduce_to: int | None = None,
+        to_float32: bool = False,
+        backend_args: dict | None = None,
+    ) -> None:
+        if color not in ('bgr', 'rgb'):
+            raise ValueError(f"color must be 'bgr' or 'rgb', got {color!r}")
+        if max_bad < 0:
+            raise ValueError(f'max_bad must not be negative, got {max_bad}')
+        self.max_bad = max_bad
+        self.color = color
+        self.reduce_to = reduce_to
+        self.to_float32 = to_float32
+        self.backend_args = backend_args
+        # Workers share the list of bad files through a file of this name; it is made when the
+        # first one is found, so that copies of the transform, forked or pickled, agree.
+        name = f'lightvit_bad_images_{os.getpid()}_{uuid.uuid4().hex}'
+        self.ledger = os.path.join(tempfile.gettempdir(), name)
+        self._owner = os.getpid()
+
+    def bad_files(self) -> dict[str, str]:
+        """Return the bad files found so far and the reasons."""
+        if not os.path.exists(self.ledger):
+            return {}
+        lines = Path(self.ledger).read_text(encoding='utf-8', errors='surrogateescape')
+        return dict(line.split('\t', 1) for line in lines.splitlines() if '\t' in line)
+
+    def _note(self, path: str, reason: str, must_load: bool) -> None:
+        """Count a bad file; raise when it is one too many."""
+        known = self.bad_files()
+        if path not in known:
+            line = f'{path}\t{reason}\n'.encode(errors='surrogateescape')
+            # A short append is atomic, so that workers do not mix their lines.
+            handle = os.open(self.ledger, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            try:
+                os.write(handle, line)
+            finally:
+                os.close(handle)
+            known = self.bad_files()
+            text = f'bad image {path}: {reason} ({len(known)} so far, max_bad={self.max_bad})'
+            print_log(text, logger='current', level=30)
+        if len(known) <= self.max_bad and not must_load:
+            return
+        listed = '\n'.join(f'  {name}: {why}' for name, why in list(known.items())[:20])
+        more = f'\n  ... and {len(known) - 20} more' if len(known) > 20 else ''
+        limit = 'none may be left out in test mode' if must_load else f'max_bad={self.max_bad}'
+        raise DatasetError(
+            f'{len(known)} image(s) cannot be read ({limit}):\n{listed}{more}\n'
+            'Restore these files, or take them out of the data; while training, max_bad of '
+            'lightvit_dense.LoadImage tolerates that many.'
+        )
+
+    def transform(self, results: dict) -> dict | None:
+        """Load the image.
+
+        Args:
+            results: Dict with 'img_path'.
+
+        Returns:
+            The dict with 'img' (uint8 [H, W, 3]), 'img_shape' and 'ori_shape', or None in place
+            of a bad image that is tolerated.
+
+        Raises:
+            DatasetError: If there are more bad images than tolerated.
+        """
+        path = results['img_path']
+        reduce_to = None if 'instances' in results else self.reduce_to
+        try:
+            if self.backend_args is None:
+                with open(path, 'rb') as file:
+                    data = file.read()
+            else:
+                data = get(path, backend_args=self.backend_args)
+            image = decode(data, self.color, reduce_to)
+        except FileNotFoundError:
+            self._note(str(path), 'does not exist', results.get('must_load', False))
+            return None
+        except (BadImage, OSError) as error:
+            self._note(str(path), str(error), results.get('must_load', False))
+            return None
+        results['img'] = image.astype(np.float32) if self.to_float32 else image
+        results['img_shape'] = results['ori_shape'] = image.shape[:2]
+        return results
+
+    def __del__(self) -> None:
+        if os.getpid() == getattr(self, '_owner', None) and os.path.exists(self.ledger):
+            os.unlink(self.ledger)
+
+    def __repr__(self) -> str:
+        return (
+            f'{type(self).__name__}(max_bad={self.max_bad}, color={self.color!r}, '
+            f'reduce_to={self.reduce_to}, to_float32={self.to_float32})'
+        )

@@ -1,0 +1,45 @@
+"""The last step of a pipeline without labels."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from mmcv.transforms import BaseTransform
+from mmengine.structures import BaseDataElement
+
+from lightvit_dense.registry import TRANSFORMS
+
+
+@TRANSFORMS.register_module()
+class PackImage(BaseTransform):
+    """Pack an image for mmengine's data preprocessor.
+
+    Args:
+        meta_keys: What of the results goes into the sample's meta information, where present.
+    """
+
+    def __init__(
+        self,
+        meta_keys: Sequence[str] = ('img_path', 'ori_shape', 'img_shape', 'flip'),
+    ) -> None:
+        self.meta_keys = tuple(meta_keys)
+
+    def transform(self, results: dict) -> dict:
+        """Pack.
+
+        Args:
+            results: Dict with 'img', [H, W, 3].
+
+        Returns:
+            ``dict(inputs=Tensor [3, H, W] of the image's dtype, data_samples=...)``.
+        """
+        # [H, W, 3] -> [3, H, W]
+        image = np.ascontiguousarray(results['img'].transpose(2, 0, 1))
+        meta = {key: results[key] for key in self.meta_keys if key in results}
+        return {
+            'inputs': torch.from_numpy(image),
+            'data_samples': BaseDataElement(metainfo=meta),
+        }
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}(meta_keys={self.meta_keys})'

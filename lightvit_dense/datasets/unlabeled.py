@@ -1,0 +1,100 @@
+"""Images of a folder, labels ignored: the data of pre-training."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from mmengine.dataset import BaseDataset
+
+from lightvit_dense.registry import DATASETS
+
+from .determinism import SeededItems
+from .errors import DatasetError
+
+EXTENSIONS = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.ppm', '.tif', '.tiff')
+
+
+def scan_images(folder: str, extensions: Sequence[str], recursive: bool) -> Iterator[str]:
+    """Walk over the image files of a folder, links to folders included, in no fixed order.
+
+    Args:
+        folder: Where to look.
+        extensions: Endings in lower case.
+        recursive: Whether to look in sub-folders too.
+
+    Yields:
+        Paths that begin with ``folder``.
+    """
+    endings, pending = tuple(extensions), [folder]
+    while pending:
+        with os.scandir(pending.pop()) as entries:
+            for entry in entries:
+                if entry.name.startswith('.'):
+                    continue
+                if entry.name.lower().endswith(endings) and not entry.is_dir():
+                    yield entry.path
+                elif recursive and entry.is_dir():
+                    pending.append(entry.path)
+
+
+@DATASETS.register_module()
+class ImageFiles(SeededItems, BaseDataset):
+    """All images of a folder, in the order of their paths; ImageNet's class folders are welcome.
+
+    Args:
+        data_root: Root of the data.
+        img_dir: Folder below it, e.g. 'train' or 'coco/unlabeled2017'.
+        extensions: Endings of image files; upper case counts alike.
+        recursive: Whether to look in sub-folders too.
+        pipeline: Transforms.
+        indices: Take the first so many images (int), or those at these places.
+        test_mode: Whether a bad image is an error in any case.
+        max_refetch: How many other images to try in place of a bad one.
+
+    Raises:
+        DatasetError: If the folder does not exist or holds no image.
+    """
+
+    def __init__(
+        self,
+        data_root: str,
+        img_dir: str = '',
+        extensions: Sequence[str] = EXTENSIONS,
+        recursive: bool = True,
+        pipeline: Sequence[dict | Callable] = (),
+        indices: int | Sequence[int] | None = None,
+        test_mode: bool = False,
+        max_refetch: int = 1000,
+        lazy_init: bool = False,
+    ) -> None:
+        self.extensions = tuple(e.lower() for e in extensions)
+        self.recursive = recursive
+        super().__init__(
+            data_root=data_root,
+            data_prefix=dict(img_path=img_dir),
+            pipeline=list(pipeline),
+            indices=indices,
+            test_mode=test_mode,
+            max_refetch=max_refetch,
+            lazy_init=lazy_init,
+        )
+
+    def load_data_list(self) -> list[dict]:
+        """List the images.
+
+        Returns:
+            Dicts with 'img_path'.
+        """
+        folder = os.path.join(self.data_root, self.data_prefix['img_path'] or '')
+        if not Path(folder).is_dir():
+            raise DatasetError(
+                f'{folder}: this image folder does not exist. Set data_root (or the environment '
+                'variable LIGHTVIT_DATA) to where the images are.'
+            )
+        paths = sorted(scan_images(folder, self.extensions, self.recursive))
+        if not paths:
+            raise DatasetError(
+                f'{folder}: holds no image with an ending of {", ".join(self.extensions)}. '
+                'Check that the data were unpacked there.'
+            )
+        return [{'img_path': path} for path in paths]
