@@ -1,0 +1,193 @@
+"""The demo's page: numbers, curves and pictures in one file."""
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import report
+from .curves import Series, find_scalars, keys_matching, plot, read_scalars, series, to_svg
+from .demo_summary import DETECTORS, HEADER, best_cells, table_rows
+from .pictures import CocoPictures, Image, draw_instances, grid
+from .stages import Stage
+
+THRESHOLD = 0.3
+
+
+def detection_grid(
+    pictures: CocoPictures,
+    results: Sequence[Sequence[Mapping]],
+    image_ids: Sequence[int],
+    width: int = 320,
+    threshold: float = THRESHOLD,
+) -> Image:
+    """Draw truth and the detections of several models side by side, an image a row.
+
+    Args:
+        pictures: Images and truth.
+        results: COCO result list of each model.
+        image_ids: Rows.
+        width: Width of a picture in pixels.
+        threshold: Smallest score drawn.
+
+    Returns:
+        uint8 [H, W, 3].
+    """
+    rows = []
+    for image_id in image_ids:
+        image = pictures.load(image_id)
+        scale = width / image.shape[1]
+        found = [pictures.detections(result, image_id, threshold) for result in results]
+        shown = [pictures.truth(image_id), *found]
+        rows.append([draw_instances(image, instances, scale) for instances in shown])
+    return grid(rows)
+
+
+def reconstruction_grid(rows: Sequence[Sequence[Image]], per_row: int = 3, scale: int = 2) -> Image:
+    """Lay out triples of original, masked and reconstruction, ``per_row`` triples beside another."""
+    enlarged = [[picture.repeat(scale, 0).repeat(scale, 1) for picture in row] for row in rows]
+    lines = [sum(enlarged[i : i + per_row], []) for i in range(0, len(enlarged), per_row)]
+    return grid(lines)
+
+
+def training_plots(stages: Mapping[str, Stage]) -> dict[str, list[str]]:
+    """Draw the logged curves.
+
+    Args:
+        stages: Training stages by name.
+
+    Returns:
+        SVG elements under ``'pretraining'`` and ``'detection'``.
+    """
+    logs = {name: read_scalars(find_scalars(stage.work_dir)) for name, stage in stages.items()}
+
+    def curve(name: str, key: str, label: str | None = None) -> Series:
+        return series(logs[name], key, label)
+
+    pretraining = [
+        plot(
+            [curve(name, 'loss_reconstruction', name) for name in ('teacher', 'student')],
+            'Reconstruction loss',
+        ),
+        plot([curve('student', 'loss_distill', 'student')], 'Distillation loss (weighted)'),
+    ]
+    layers = keys_matching(logs['student'], r'agreement')
+    layers.sort(key=lambda key: [int(s) if s.isdigit() else 0 for s in key.split('_')])
+    pretraining.append(
+        plot(
+            [curve('student', key, key.rpartition('/')[2]) for key in layers],
+            'Attention agreement of student and teacher',
+            'cosine similarity',
+        )
+    )
+    detection = [
+        plot([curve(name, key, DETECTORS[name]) for name in DETECTORS], title)
+        for key, title in (
+            ('loss', 'Detector: sum of losses'),
+            ('coco/bbox_mAP', 'Validation box AP'),
+            ('coco/segm_mAP', 'Validation mask AP'),
+            ('coco/bbox_mAP_50', 'Validation box AP50'),
+        )
+    ]
+    return {
+        'pretraining': [to_svg(figure) for figure in pretraining],
+        'detection': [to_svg(figure) for figure in detection],
+    }
+
+
+def build_report(
+    summary: Mapping[str, Any],
+    titles: Mapping[str, str],
+    plots: Mapping[str, Sequence[str]],
+    detections: np.ndarray,
+    reconstructions: Mapping[str, np.ndarray],
+) -> report.Report:
+    """Put the page together.
+
+    Args:
+        summary: From :func:`lightvit_dense.analysis.demo_summary.summarize`.
+        titles: Stage name -> title, in order.
+        plots: From :func:`training_plots`.
+        detections: Picture from :func:`detection_grid`, uint8 [H, W, 3].
+        reconstructions: Pictures from :func:`reconstruction_grid` by caption.
+    """
+    data, environment = summary['data'], summary['environment']
+    page = report.Report(
+        'D-MAE pre-training and Mask R-CNN on the toy world',
+        f'{summary["minutes"]["total"]:.1f} minutes on {environment["gpu"] or environment["cpu"]}'
+        f' ({environment["cores"]} cores)',
+    )
+    tone = {'helped': 'good', 'hurt': 'bad'}.get(summary['outcome'], '')
+    if summary['smoke']:
+        page.lead(
+            report.text(
+                'Smoke run: a few iterations on a few images show that everything works. '
+                'The numbers mean nothing.',
+                'warn',
+            )
+        )
+    page.lead(
+        report.text(summary['verdict'], f'lead {tone}'), report.text(summary['caveat'], 'soft')
+    )
+    rows = table_rows(summary, titles)
+    page.section(
+        'Results',
+        report.table(HEADER, rows, best_cells(rows)),
+        report.text(
+            f'{data["labelled_images"]} labelled and {data["unlabelled_images"]} unlabelled images '
+            f'to learn from; {data["val_images"]} validation images with {data["val_objects"]} '
+            f'objects of {data["classes"]} classes. Minutes of a detector include its test.',
+            'soft',
+        ),
+    )
+    page.section(
+        'Detections',
+        report.figure(
+            detections,
+            f'From left to right: ground truth, {", ".join(DETECTORS.values())}. '
+            f'Detections with a score of at least {THRESHOLD}; images spread evenly over the '
+            'validation set, not selected.',
+        ),
+    )
+    page.section('Detector training', report.plots(plots['detection']))
+    page.section('Pre-training', report.plots(plots['pretraining']))
+    page.section(
+        'Reconstructions of validation images',
+        *[report.figure(picture, caption) for caption, picture in reconstructions.items()],
+    )
+    _add_provenance(page, summary)
+    return page
+
+
+def _add_provenance(page: report.Report, summary: Mapping[str, Any]) -> None:
+    commands = '\n'.join(
+        f'# {name}\n{shlex.join(command)}' for name, command in summary['commands'].items()
+    )
+    page.section('Commands', report.code(commands))
+    hashes = [[name, value] for name, value in summary['config_hash'].items()]
+    page.section(
+        'Configs',
+        report.table(('stage', 'hash of the config with its overrides'), hashes, textual=True),
+    )
+    environment = dict(summary['environment'])
+    versions = environment.pop('versions', {})
+    facts = [*environment.items(), *versions.items()]
+    page.section(
+        'Environment', report.table(('what', 'value'), [list(f) for f in facts], textual=True)
+    )
+
+
+def load_results(prefix: str | Path) -> list[dict]:
+    """Return the masks found, or the boxes where there are no masks, from COCO result files.
+
+    Args:
+        prefix: ``outfile_prefix`` of the metric.
+    """
+    for kind in ('segm', 'bbox'):
+        path = Path(f'{prefix}.{kind}.json')
+        if path.is_file():
+            return json.loads(path.read_text(encoding='utf-8'))
+    raise FileNotFoundError(f'neither {prefix}.segm.json nor {prefix}.bbox.json exists')
