@@ -1,18 +1,17 @@
 """Read a config and make it ready for the Runner."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from mmengine.config import Config, ConfigDict
+from mmengine.dist import get_world_size
 from mmengine.registry import init_default_scope
 
+import lightvit_dense.checkpoints  # noqa: F401  makes mmengine's loading of checkpoints safe
 from lightvit_dense.apis.config_keys import check_keys, check_options
+from lightvit_dense.compat import init_distributed
 from lightvit_dense.errors import UserError
-
-LAUNCHER_WORLD_SIZE = dict(pytorch='WORLD_SIZE', slurm='SLURM_NTASKS', mpi='OMPI_COMM_WORLD_SIZE')
 
 
 def load_config(
@@ -38,7 +37,15 @@ def load_config(
             raise UserError(f'config {path} does not exist{_nearby_configs(path)}')
         try:
             cfg = Config.fromfile(path)
-        except (SyntaxError, OSError, NameError, KeyError, TypeError, ValueError) as error:
+        except (
+            SyntaxError,
+            OSError,
+            ImportError,
+            LookupError,
+            NameError,
+            TypeError,
+            ValueError,
+        ) as error:
             raise UserError(
                 f'config {path} cannot be read: {type(error).__name__}: {error}'
             ) from error
@@ -74,7 +81,7 @@ def prepare_work_dir(cfg: Config, work_dir: str | Path | None) -> None:
 
 
 def prepare_launcher(cfg: Config, launcher: str) -> int:
-    """Write the launcher into the config; without a GPU start gloo and choose a wrapper that works there.
+    """Join the job that the launcher describes, and choose a wrapper that works on CPU and GPU.
 
     Args:
         cfg: The config, changed in place.
@@ -84,28 +91,19 @@ def prepare_launcher(cfg: Config, launcher: str) -> int:
         Number of processes of the job.
 
     Raises:
-        UserError: When the launcher's environment variables are missing.
+        UserError: When the launcher's environment variables are missing or a process has no GPU.
     """
     cfg.launcher = launcher
     if launcher == 'none':
         return 1
-    variable = LAUNCHER_WORLD_SIZE[launcher]
-    if variable not in os.environ:
-        raise UserError(
-            f'--launcher {launcher}: the environment variable {variable} is not set. '
-            'Start the processes with tools/dist_train.sh or tools/slurm_train.sh.'
-        )
-    if not torch.cuda.is_available():
-        from lightvit_dense.compat.distributed import init_distributed
-
-        init_distributed(launcher)
-        wrapper = ConfigDict(cfg.get('model_wrapper_cfg') or {})
-        if (
-            wrapper.setdefault('type', 'lightvit_dense.DistributedDataParallel')
-            == 'MMDistributedDataParallel'
-        ):
-            wrapper['type'] = 'lightvit_dense.DistributedDataParallel'
-        wrapper.setdefault('broadcast_buffers', False)
+    timeout = ((cfg.get('env_cfg') or {}).get('dist_cfg') or {}).get('timeout')
+    try:
+        init_distributed(launcher, timeout=timeout)
+    except (RuntimeError, ValueError) as error:
+        raise UserError(f'--launcher {launcher}: {error}') from error
+    wrapper = ConfigDict(cfg.get('model_wrapper_cfg') or {})
+    if wrapper.get('type', 'MMDistributedDataParallel') == 'MMDistributedDataParallel':
+        wrapper['type'] = 'lightvit_dense.DistributedDataParallel'
         wrapper.setdefault('find_unused_parameters', cfg.get('find_unused_parameters', False))
-        cfg.model_wrapper_cfg = wrapper
-    return int(os.environ[variable])
+    cfg.model_wrapper_cfg = wrapper
+    return get_world_size()

@@ -1,7 +1,29 @@
 """Registered hooks, one idea a file."""
 
+from lightvit_dense.engine.hooks.attention_agreement import AttentionAgreementHook
 from lightvit_dense.engine.hooks.checkpoint import AtomicLocalBackend, CheckpointHook
+from lightvit_dense.engine.hooks.distill_weight import DistillWeightScheduleHook
+from lightvit_dense.engine.hooks.export_backbone import ExportBackboneHook
+from lightvit_dense.engine.hooks.gradient_compression import GradientCompressionHook
 from lightvit_dense.engine.hooks.iteration_seed import IterationSeedHook
+from lightvit_dense.engine.hooks.non_finite import NonFiniteLossError, NonFiniteLossGuard
+from lightvit_dense.engine.hooks.rank_consistency import RankConsistencyHook
+from lightvit_dense.engine.hooks.reconstruction import ReconstructionVisualizationHook
+from lightvit_dense.engine.hooks.resources import ResourceHook
 from lightvit_dense.engine.hooks.resume_position import ResumePositionHook
 
-__all__ = ['AtomicLocalBackend', 'CheckpointHook', 'IterationSeedHook', 'ResumePositionHook']
+__all__ = [
+    'AtomicLocalBackend',
+    'AttentionAgreementHook',
+    'CheckpointHook',
+    'DistillWeightScheduleHook',
+    'ExportBackboneHook',
+    'GradientCompressionHook',
+    'IterationSeedHook',
+    'NonFiniteLossError',
+    'NonFiniteLossGuard',
+    'RankConsistencyHook',
+    'ReconstructionVisualizationHook',
+    'ResourceHook',
+    'ResumePositionHook',
+]

@@ -1,0 +1,56 @@
+"""Leave a clean backbone behind at the end of training."""
+
+from pathlib import Path
+from typing import Any
+
+import mmengine
+import torch
+from mmengine.dist import master_only
+from mmengine.hooks import EMAHook, Hook
+from mmengine.runner import Runner
+
+from lightvit_dense.checkpoints import save_backbone
+from lightvit_dense.engine.unwrap import require
+from lightvit_dense.registry import HOOKS
+
+
+@HOOKS.register_module()
+class ExportBackboneHook(Hook):
+    """Write ``model.backbone`` as safetensors, and a json beside it that says how it was made.
+
+    When an EMA hook is at work its averaged weights are exported; the json says which.
+
+    Args:
+        filename: Name of the file in the work directory, ending in .safetensors.
+    """
+
+    # After every other hook has finished with the weights.
+    priority = 'LOWEST'
+
+    def __init__(self, filename: str = 'backbone.safetensors') -> None:
+        if not filename.endswith('.safetensors'):
+            raise ValueError(f'ExportBackboneHook: {filename!r} must end in .safetensors')
+        self.filename = filename
+
+    def before_train(self, runner: Runner) -> None:
+        """Check that there is a backbone."""
+        require(runner.model, 'backbone', self)
+
+    @master_only
+    def after_train(self, runner: Runner) -> None:
+        """Write the files."""
+        averaged = next((hook for hook in runner.hooks if isinstance(hook, EMAHook)), None)
+        model = runner.model if averaged is None else averaged.ema_model.module
+        meta: dict[str, Any] = dict(
+            weights='trained' if averaged is None else 'exponential moving average',
+            config=runner.cfg.pretty_text,
+            config_name=Path(runner.cfg.filename or '').name,
+            iteration=runner.iter,
+            epoch=runner.epoch,
+            seed=runner.seed,
+            world_size=runner.world_size,
+            versions=dict(torch=torch.__version__, mmengine=mmengine.__version__),
+        )
+        path = Path(runner.work_dir) / self.filename
+        save_backbone(require(model, 'backbone', self), path, meta)
+        runner.logger.info(f'The backbone ({meta["weights"]} weights) is exported to {path}.')

@@ -1,0 +1,98 @@
+"""Look at what a masked image model reconstructs."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmengine.dist import is_main_process, master_only
+from mmengine.hooks import Hook
+from mmengine.hooks.hook import DATA_BATCH
+from mmengine.runner import Runner
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import default_collate
+
+from lightvit_dense.engine.randomness import separate_randomness
+from lightvit_dense.engine.unwrap import check_interval, evaluating, require, unwrap
+from lightvit_dense.registry import HOOKS
+
+COLUMNS = ('original', 'masked', 'reconstruction')
+GAP = 4
+
+
+def picture_grid(pictures: dict[str, Tensor]) -> np.ndarray:
+    """Arrange pictures in rows, one per image: original, masked, reconstruction.
+
+    Args:
+        pictures: Images [B, 3, H, W] in 0..255 by name of their column.
+
+    Returns:
+        RGB image, uint8 [B*(H+4)-4, 3*(W+4)-4, 3], on white.
+    """
+    batch, _, height, width = pictures['original'].shape
+    shape = (batch * (height + GAP) - GAP, len(COLUMNS) * (width + GAP) - GAP, 3)
+    canvas = np.full(shape, 255, dtype=np.uint8)
+    for column, name in enumerate(COLUMNS):
+        images = pictures[name].detach().float().clamp(0, 255).round().byte().cpu()
+        for row, image in enumerate(images.permute(0, 2, 3, 1).numpy()):
+            y, x = row * (height + GAP), column * (width + GAP)
+            canvas[y : y + height, x : x + width] = image
+    return canvas
+
+
+@HOOKS.register_module()
+class ReconstructionVisualizationHook(Hook):
+    """Draw the reconstruction of the data set's first images, always behind the same mask.
+
+    Pictures go to the runner's visualizer and to ``<work_dir>/reconstructions/iter_<n>.png``. The
+    random numbers of training are not disturbed. The model needs
+    ``reconstruct(inputs) -> dict(original, masked, reconstruction)``.
+
+    Args:
+        interval: Iterations between two pictures; one is drawn after the last iteration as well.
+        num_images: Images in a picture.
+    """
+
+    priority = 'NORMAL'
+
+    def __init__(self, interval: int = 500, num_images: int = 4) -> None:
+        self.interval = check_interval(interval, self)
+        if num_images < 1:
+            raise ValueError(f'ReconstructionVisualizationHook: num_images={num_images} < 1')
+        self.num_images = num_images
+
+    def before_train(self, runner: Runner) -> None:
+        """Read the images."""
+        require(runner.model, 'reconstruct', self)
+        if not is_main_process():
+            return
+        dataset = runner.train_dataloader.dataset
+        with separate_randomness(0):
+            items = [dataset[i] for i in range(min(self.num_images, len(dataset)))]
+        self.inputs = default_collate([item['inputs'] for item in items])  # [B, 3, H, W]
+        self.samples = [item.get('data_samples') for item in items]
+
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: DATA_BATCH = None,
+        outputs: dict | None = None,
+    ) -> None:
+        """Draw when it is time."""
+        if self.every_n_train_iters(runner, self.interval) or self.is_last_train_iter(runner):
+            self._draw(runner)
+
+    @master_only
+    @torch.no_grad()
+    def _draw(self, runner: Runner) -> None:
+        model = unwrap(runner.model)
+        with separate_randomness(0), evaluating(model):
+            batch = dict(inputs=list(self.inputs), data_samples=self.samples)
+            inputs = model.data_preprocessor(batch, False)['inputs']
+            grid = picture_grid(model.reconstruct(inputs))
+        step = runner.iter + 1
+        runner.visualizer.add_image('reconstruction', grid, step)
+        path = Path(runner.work_dir) / 'reconstructions' / f'iter_{step}.png'
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(grid).save(path)

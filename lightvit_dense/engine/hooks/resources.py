@@ -1,0 +1,68 @@
+"""Log how fast training goes and how much memory it takes."""
+
+import resource
+import sys
+import time
+
+import torch
+from mmengine.dist import get_world_size
+from mmengine.hooks import Hook
+from mmengine.hooks.hook import DATA_BATCH
+from mmengine.runner import Runner
+
+from lightvit_dense.engine.unwrap import check_interval
+from lightvit_dense.registry import HOOKS
+
+
+def peak_memory_mb() -> float:
+    """Return the peak memory of this process in MiB: of the GPU where there is one, else resident.
+
+    The resident peak does not contain data loader workers, which are processes of their own.
+    """
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 2**20
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # Linux counts in KiB, macOS in bytes.
+    return peak / (2**20 if sys.platform == 'darwin' else 2**10)
+
+
+@HOOKS.register_module()
+class ResourceHook(Hook):
+    """Log ``images_per_second`` (of all processes) and ``peak_memory_mb``.
+
+    Loading the data counts; validation and checkpoints in between epochs do not.
+
+    Args:
+        interval: Iterations over which the speed is averaged.
+    """
+
+    priority = 'NORMAL'
+
+    def __init__(self, interval: int = 10) -> None:
+        self.interval = check_interval(interval, self)
+        self.images, self.since = 0, 0.0
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Start the clock."""
+        self.images, self.since = 0, time.perf_counter()
+
+    def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
+        """Start the clock again after a validation."""
+        self.images, self.since = 0, time.perf_counter()
+
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: DATA_BATCH = None,
+        outputs: dict | None = None,
+    ) -> None:
+        """Count, and log when it is time."""
+        self.images += len(data_batch['inputs'] if isinstance(data_batch, dict) else data_batch[0])
+        if batch_idx > 0 and not self.every_n_train_iters(runner, self.interval):
+            return
+        now = time.perf_counter()
+        speed = self.images * get_world_size() / max(now - self.since, 1e-9)
+        self.images, self.since = 0, now
+        runner.message_hub.update_scalar('train/images_per_second', speed)
+        runner.message_hub.update_scalar('train/peak_memory_mb', peak_memory_mb())

@@ -1,0 +1,59 @@
+"""Reach the model inside its distributed wrapper."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from mmengine.model import is_model_wrapper
+from torch import nn
+
+
+def unwrap(model: nn.Module) -> Any:
+    """Return the model inside a distributed wrapper, or the model itself."""
+    return model.module if is_model_wrapper(model) else model
+
+
+def require(model: nn.Module, attribute: str, hook: object) -> Any:
+    """Return an attribute of the unwrapped model that a hook cannot do without.
+
+    Args:
+        model: The model, wrapped or not.
+        attribute: Name of the attribute.
+        hook: The hook that needs it, for the message.
+
+    Raises:
+        TypeError: When the model does not have it, or it is None.
+    """
+    value = getattr(unwrap(model), attribute, None)
+    if value is None:
+        name, kind = type(hook).__name__, type(unwrap(model)).__name__
+        raise TypeError(
+            f'{name} needs a model with {attribute!r}; {kind} has none: remove the hook'
+        )
+    return value
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Put a model into evaluation mode inside the block, and back after it."""
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)
+
+
+def check_interval(interval: int, owner: object) -> int:
+    """Return ``interval`` if it is a positive whole number.
+
+    Args:
+        interval: Iterations between two actions.
+        owner: The hook, for the message.
+
+    Raises:
+        ValueError: Otherwise.
+    """
+    if not isinstance(interval, int) or isinstance(interval, bool) or interval < 1:
+        raise ValueError(f'{type(owner).__name__}: interval={interval!r} is no positive integer')
+    return interval

@@ -1,0 +1,52 @@
+# shellcheck shell=bash
+# Sourced by the launchers: settings of a torchrun job, from the environment.
+#   PYTHON       interpreter            (default: .venv/bin/python of this repository, else python3)
+#   NNODES       machines               (default: 1)
+#   NODE_RANK    this machine's number  (default: 0)
+#   MASTER_ADDR  machine number 0       (default: 127.0.0.1; needed when NNODES > 1)
+#   PORT         port on MASTER_ADDR    (default: a free one; 29500 when NNODES > 1)
+
+ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+
+if [[ -z "${PYTHON:-}" ]]; then
+    if [[ -x "$ROOT/.venv/bin/python" ]]; then
+        PYTHON="$ROOT/.venv/bin/python"
+    else
+        PYTHON=python3
+    fi
+fi
+
+NNODES="${NNODES:-1}"
+NODE_RANK="${NODE_RANK:-0}"
+if [[ "$NNODES" -gt 1 && -z "${MASTER_ADDR:-}" ]]; then
+    echo "error: NNODES=$NNODES needs MASTER_ADDR, the host name of machine number 0" >&2
+    exit 2
+fi
+MASTER_ADDR="${MASTER_ADDR:-127.0.0.1}"
+
+if [[ -z "${PORT:-}" ]]; then
+    if [[ "$NNODES" -gt 1 ]]; then
+        PORT=29500
+    else
+        PORT="$("$PYTHON" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')"
+    fi
+fi
+
+# Run a tool under torchrun: launch GPUS TOOL [ARGS...]
+launch() {
+    local gpus="$1"
+    shift
+    if ! [[ "$gpus" =~ ^[1-9][0-9]*$ ]]; then
+        echo "error: GPUS must be a positive number of processes, not '$gpus'" >&2
+        exit 2
+    fi
+    # Without a limit every process would take all cores.
+    export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
+    exec "$PYTHON" -m torch.distributed.run \
+        --nnodes="$NNODES" \
+        --node_rank="$NODE_RANK" \
+        --nproc_per_node="$gpus" \
+        --master_addr="$MASTER_ADDR" \
+        --master_port="$PORT" \
+        "$@"
+}

@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# Train on a Slurm cluster.
+#   tools/slurm_train.sh PARTITION JOB CONFIG WORK_DIR [arguments of tools/train.py]
+# Environment:
+#   GPUS           processes in all            (default: 8)
+#   GPUS_PER_NODE  processes a machine         (default: 8, at most GPUS)
+#   CPUS_PER_TASK  cores a process             (default: 5)
+#   SRUN_ARGS      more arguments for srun, separated by spaces
+#   PYTHON         interpreter
+set -euo pipefail
+
+if [[ $# -lt 4 ]]; then
+    echo "usage: $0 PARTITION JOB CONFIG WORK_DIR [arguments of tools/train.py]" >&2
+    exit 2
+fi
+PARTITION="$1"
+JOB="$2"
+CONFIG="$3"
+WORK_DIR="$4"
+shift 4
+
+# shellcheck source=tools/launch_env.sh
+source "$(dirname "${BASH_SOURCE[0]}")/launch_env.sh"
+
+GPUS="${GPUS:-8}"
+GPUS_PER_NODE="${GPUS_PER_NODE:-8}"
+if [[ "$GPUS_PER_NODE" -gt "$GPUS" ]]; then
+    GPUS_PER_NODE="$GPUS"
+fi
+read -r -a EXTRA <<<"${SRUN_ARGS:-}"
+
+# Here, before the job waits in the queue.
+"$PYTHON" "$ROOT/tools/train.py" "$CONFIG" --work-dir "$WORK_DIR" "$@" --preflight
+
+exec srun \
+    --partition="$PARTITION" \
+    --job-name="$JOB" \
+    --gres="gpu:$GPUS_PER_NODE" \
+    --ntasks="$GPUS" \
+    --ntasks-per-node="$GPUS_PER_NODE" \
+    --cpus-per-task="${CPUS_PER_TASK:-5}" \
+    --kill-on-bad-exit=1 \
+    ${EXTRA[@]+"${EXTRA[@]}"} \
+    "$PYTHON" -u "$ROOT/tools/train.py" "$CONFIG" --work-dir "$WORK_DIR" "$@" --launcher slurm
