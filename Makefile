@@ -1,0 +1,45 @@
+# One word per habit. Every target that runs Python sets up .venv first; a second call installs nothing.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint types format docs lock clean
+
+help:  ## show this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+
+setup: $(STAMP)  ## create .venv from the lock file
+
+# setup.py is not a prerequisite: an editable install follows the sources by itself.
+$(STAMP): requirements/lock.txt tools/setup_env.sh
+	PYTHON="$(PYTHON)" tools/setup_env.sh
+	@touch $@
+
+demo: $(STAMP)  ## pre-train, detect, compare: the main job on a toy world
+	$(BIN)/python tools/demo.py
+
+test: $(STAMP)  ## run the whole test suite
+	$(BIN)/python -m pytest
+
+lint: $(STAMP)  ## check style, spelling and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/codespell
+	$(BIN)/mypy
+
+format: $(STAMP)  ## rewrite files in the house style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: $(STAMP)  ## check that the README's commands and links hold
+	$(BIN)/python -m pytest -q tests/test_readme.py
+
+lock: $(STAMP)  ## resolve requirements/dev.in anew
+	$(BIN)/uv pip compile requirements/dev.in --universal --python-version 3.10 \
+	  --fork-strategy requires-python --no-annotate --no-header \
+	  --no-emit-package opencv-python-headless -o requirements/lock.txt
+
+clean:  ## remove what runs have written, not the environment
+	rm -rf work_dirs data/toyworld .pytest_cache .mypy_cache .ruff_cache
