@@ -1,0 +1,1 @@
+"""Detection data on top of mmdet; kept apart because mmdet takes seconds to import."""

@@ -1,0 +1,249 @@
+import copy
+import pickle
+
+import cv2
+import numpy as np
+import pytest
+from mmengine.dataset import pseudo_collate
+from mmengine.registry import DATASETS
+from PIL import Image
+from torch.utils.data import DataLoader
+from torchvision.transforms import functional
+
+import lightvit_dense  # noqa: F401
+from lightvit_dense.datasets import (
+    CenterResizedCrop,
+    DatasetError,
+    LoadImage,
+    RandomResizedCrop,
+)
+from lightvit_dense.datasets.transforms.augment import resize_box
+from lightvit_dense.datasets.transforms.loading import jpeg_size
+
+
+def picture(height=40, width=60):
+    rng = np.random.RandomState(1)
+    return cv2.resize(rng.randint(0, 255, (4, 6, 3), np.uint8), (width, height))
+
+
+def spoil(path, how):
+    """Make a file bad; return the reason that must be told."""
+    if how == 'missing':
+        path.unlink()
+        return 'does not exist'
+    if how == 'zero':
+        path.write_bytes(b'')
+        return 'zero bytes'
+    if how == 'truncated':
+        path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+        return 'truncated'
+    path.write_bytes(b'GIF? surely no image' * 9)
+    return 'not an image'
+
+
+@pytest.fixture(params=['.jpg', '.png', '.webp', '.bmp'])
+def image_file(request, tmp_path):
+    path = tmp_path / f'image{request.param}'
+    assert cv2.imwrite(str(path), picture())
+    return path
+
+
+@pytest.mark.parametrize('how', ['missing', 'zero', 'truncated', 'foreign'])
+def test_bad_image_is_named_with_its_reason(image_file, how):
+    loader = LoadImage()
+    assert loader({'img_path': str(image_file)})['img'].shape == (40, 60, 3)
+    reason = spoil(image_file, how)
+    with pytest.raises(DatasetError) as caught:
+        loader({'img_path': str(image_file)})
+    assert str(image_file) in str(caught.value)
+    assert reason in str(caught.value)
+    assert 'max_bad' in str(caught.value)
+
+
+def test_thumbnail_does_not_hide_truncation(tmp_path):
+    path = tmp_path / 'image.jpg'
+    whole = cv2.imencode('.jpg', picture(200, 300))[1].tobytes()
+    thumbnail = cv2.imencode('.jpg', picture(8, 8))[1].tobytes()
+    segment = b'\xff\xe1' + (len(thumbnail) + 2).to_bytes(2, 'big') + thumbnail
+    whole = whole[:2] + segment + whole[2:]
+    path.write_bytes(whole + b'trailing bytes do no harm')
+    assert LoadImage()({'img_path': str(path)})['img'].shape == (200, 300, 3)
+    path.write_bytes(whole[:-400])
+    with pytest.raises(DatasetError, match='truncated'):
+        LoadImage()({'img_path': str(path)})
+
+
+def bad_folder(tmp_path, bad=2, count=6):
+    for number in range(count):
+        cv2.imwrite(str(tmp_path / f'{number}.jpg'), picture())
+        if number < bad:
+            spoil(tmp_path / f'{number}.jpg', 'truncated')
+    return tmp_path
+
+
+def dataset_of(folder, max_bad, **kwargs):
+    pipeline = [dict(type='lightvit_dense.LoadImage', max_bad=max_bad)]
+    pipeline += [dict(type='lightvit_dense.PackImage')]
+    cfg = dict(type='lightvit_dense.ImageFiles', data_root=str(folder), pipeline=pipeline)
+    return DATASETS.build({**cfg, **kwargs})
+
+
+@pytest.mark.parametrize('workers', [0, 2])
+def test_bad_images_are_tolerated_up_to_the_limit(tmp_path, workers):
+    dataset = dataset_of(bad_folder(tmp_path), 2)
+    loader = DataLoader(dataset, 1, num_workers=workers, collate_fn=pseudo_collate)
+    for _ in range(2):  # met again, a bad file counts once
+        names = [sample['data_samples'][0].img_path for sample in loader]
+        assert len(names) == 6
+        assert not {str(tmp_path / '0.jpg'), str(tmp_path / '1.jpg')} & set(names)
+    found = dataset.pipeline.transforms[0].bad_files()
+    assert set(found) == {str(tmp_path / '0.jpg'), str(tmp_path / '1.jpg')}
+
+
+@pytest.mark.parametrize('workers', [0, 2])
+def test_one_bad_image_too_many_stops_and_lists_all(tmp_path, workers):
+    # With two workers, each meets fewer than the limit: the count is a common one.
+    dataset = dataset_of(bad_folder(tmp_path, bad=4, count=4), 3)
+    loader = DataLoader(dataset, 1, num_workers=workers, collate_fn=pseudo_collate)
+    with pytest.raises(DatasetError) as caught:
+        list(loader)
+    for number in range(4):
+        assert f'{number}.jpg' in str(caught.value)
+
+
+def test_test_mode_tolerates_none(tmp_path):
+    dataset = dataset_of(bad_folder(tmp_path, bad=1), 5, test_mode=True)
+    with pytest.raises(DatasetError, match='test mode'):
+        dataset[0]
+    assert dataset[1]['inputs'].shape == (3, 40, 60)
+
+
+def test_copies_share_the_count_and_the_file_is_removed(tmp_path):
+    loader = LoadImage(max_bad=1)
+    twin, other = copy.deepcopy(loader), pickle.loads(pickle.dumps(loader))
+    assert twin({'img_path': 'nowhere/a.jpg'}) is None
+    assert loader({'img_path': 'nowhere/a.jpg'}) is None
+    with pytest.raises(DatasetError, match=r'nowhere/a\.jpg(.|\n)*nowhere/b\.jpg'):
+        other({'img_path': 'nowhere/b.jpg'})
+
+
+def pil_file(tmp_path, mode, ending, **kwargs):
+    rgb = Image.fromarray(picture()[..., ::-1])
+    path = tmp_path / f'{mode}{ending}'.replace(';', '')
+    if mode == 'I;16':
+        values = np.asarray(rgb.convert('L')).astype(np.uint16) * 257
+        Image.fromarray(values).save(path)
+    else:
+        rgb.convert(mode).save(path, **kwargs)
+    return path
+
+
+@pytest.mark.parametrize(
+    ('mode', 'ending'),
+    [('L', '.jpg'), ('L', '.png'), ('RGBA', '.png'), ('CMYK', '.jpg'), ('P', '.png')]
+    + [('I;16', '.png'), ('1', '.png'), ('LA', '.png')],
+)
+def test_every_mode_becomes_three_bytes(tmp_path, mode, ending):
+    image = LoadImage()({'img_path': str(pil_file(tmp_path, mode, ending))})['img']
+    assert image.dtype == np.uint8
+    assert image.shape == (40, 60, 3)
+    expected = picture().astype(int)
+    if mode in ('L', 'I;16', 'LA'):
+        grey = cv2.cvtColor(picture(), cv2.COLOR_BGR2GRAY).astype(int)
+        expected = np.repeat(grey[..., None], 3, 2)
+    if mode not in ('1', 'P'):
+        assert np.abs(image.astype(int) - expected).mean() < 6
+
+
+def test_channel_order_and_float(tmp_path):
+    path = str(pil_file(tmp_path, 'RGB', '.png'))
+    bgr = LoadImage(to_float32=True)({'img_path': path})['img']
+    rgb = LoadImage(color='rgb')({'img_path': path})['img']
+    assert bgr.dtype == np.float32
+    assert np.array_equal(bgr, picture())
+    assert np.array_equal(rgb, picture()[..., ::-1])
+    with pytest.raises(ValueError, match='color'):
+        LoadImage(color='grey')
+
+
+def test_exif_orientation_is_honoured(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by a quarter
+    results = LoadImage()({'img_path': str(pil_file(tmp_path, 'RGB', '.jpg', exif=exif))})
+    assert results['img_shape'] == results['ori_shape'] == (60, 40)
+    upright = cv2.rotate(picture(), cv2.ROTATE_90_CLOCKWISE).astype(int)
+    assert np.abs(results['img'].astype(int) - upright).mean() < 6
+
+
+@pytest.mark.parametrize(
+    ('reduce_to', 'side'), [(None, 160), (90, 160), (80, 80), (30, 40), (5, 20)]
+)
+def test_reduced_decoding(tmp_path, reduce_to, side):
+    path = tmp_path / 'image.jpg'
+    cv2.imwrite(str(path), picture(160, 240))
+    assert jpeg_size(path.read_bytes()) == (160, 240)
+    loader = LoadImage(reduce_to=reduce_to)
+    assert loader({'img_path': str(path)})['img'].shape[0] == side
+    labelled = loader({'img_path': str(path), 'instances': []})
+    assert labelled['img'].shape[0] == 160, 'boxes would no longer fit'
+
+
+@pytest.mark.parametrize('backend', ['pillow', 'cv2'])
+@pytest.mark.parametrize('shape', [(40, 60), (5, 9), (1, 1), (200, 3), (3, 200)])
+def test_random_resized_crop_has_its_size(shape, backend):
+    crop = RandomResizedCrop((24, 32), interpolation='random', backend=backend)
+    results = crop({'img': picture(*shape)})
+    assert results['img'].shape == (24, 32, 3)
+    assert results['img'].dtype == np.uint8
+    assert results['img_shape'] == (24, 32)
+
+
+def test_random_resized_crop_keeps_area_and_ratio():
+    crop = RandomResizedCrop(24, scale=(0.3, 0.5), ratio=(0.8, 1.25))
+    np.random.seed(0)
+    shares = []
+    for _ in range(500):
+        left, top, right, bottom = crop.draw(300, 400)
+        assert 0 <= left < right <= 400
+        assert 0 <= top < bottom <= 300
+        assert 0.78 < (right - left) / (bottom - top) < 1.28
+        shares.append((right - left) * (bottom - top) / 120000)
+    assert 0.295 < min(shares) < 0.31
+    assert 0.49 < max(shares) < 0.505
+    assert np.mean(shares) == pytest.approx(0.4, abs=0.01)
+
+
+def test_random_resized_crop_falls_back_to_the_centre():
+    crop = RandomResizedCrop(24, scale=(1.0, 1.0), ratio=(3 / 4, 4 / 3))
+    assert crop.draw(30, 300) == (130, 0, 170, 30)
+    assert crop.draw(300, 30) == (0, 130, 30, 170)
+
+
+def test_pillow_filters_like_torchvision():
+    image = picture(64, 90)
+    pil = Image.fromarray(image)
+    mode = functional.InterpolationMode.BICUBIC
+    expected = np.asarray(functional.resized_crop(pil, 7, 5, 50, 61, [24, 20], mode))
+    ours = resize_box(image, (5, 7, 66, 57), (24, 20), 'bicubic', 'pillow')
+    assert np.array_equal(ours, expected)
+
+
+@pytest.mark.parametrize('shape', [(100, 200), (200, 100), (10, 12)])
+def test_center_crop(shape):
+    image = picture(*shape)
+    results = CenterResizedCrop(20, share=1.0, backend='cv2')({'img': image.copy()})
+    side = min(shape)
+    top, left = (shape[0] - side) // 2, (shape[1] - side) // 2
+    expected = cv2.resize(
+        image[top : top + side, left : left + side], (20, 20), interpolation=cv2.INTER_CUBIC
+    )
+    assert np.array_equal(results['img'], expected)
+
+
+@pytest.mark.parametrize(
+    'kwargs',
+    [dict(interpolation='nearest'), dict(backend='gpu'), dict(scale=(0, 1)), dict(ratio=(2, 1))],
+)
+def test_wrong_options_are_refused(kwargs):
+    with pytest.raises(ValueError):
+        RandomResizedCrop(24, **kwargs)

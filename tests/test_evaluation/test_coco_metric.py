@@ -1,0 +1,267 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from mmengine.registry import METRICS
+from pycocotools import mask as mask_utils
+
+import lightvit_dense  # noqa: F401
+from lightvit_dense.datasets import DatasetError
+from lightvit_dense.evaluation import CocoMetric
+
+CLASSES = ('cat', 'dog', 'bird')
+SIDE = 160
+
+
+def mask_of(box):
+    """An ellipse in a box, so that masks and boxes overlap differently."""
+    left, top, width, height = box
+    y, x = np.mgrid[:SIDE, :SIDE] + 0.5
+    middle = left + width / 2, top + height / 2
+    return ((x - middle[0]) / (width / 2)) ** 2 + ((y - middle[1]) / (height / 2)) ** 2 <= 1
+
+
+def ground_truth(seed=0, images=6, crowd=False):
+    rng = np.random.RandomState(seed)
+    annotations = []
+    for image in range(1, images + 1):
+        for _ in range(rng.randint(0, 7)):
+            width, height = np.exp(rng.uniform(np.log(8), np.log(120), 2))
+            left, top = rng.uniform(0, SIDE - width), rng.uniform(0, SIDE - height)
+            box = [float(v) for v in (left, top, width, height)]
+            rle = mask_utils.encode(np.asfortranarray(mask_of(box).astype(np.uint8)))
+            annotations.append(
+                dict(
+                    id=len(annotations) + 1,
+                    image_id=image,
+                    category_id=int(rng.choice([3, 7, 5])),
+                    bbox=box,
+                    area=float(mask_utils.area(rle)),
+                    iscrowd=int(crowd and rng.rand() < 0.3),
+                    segmentation={'size': rle['size'], 'counts': rle['counts'].decode()},
+                )
+            )
+    listed = [
+        dict(id=i, file_name=f'{i}.jpg', width=SIDE, height=SIDE) for i in range(1, images + 1)
+    ]
+    # Ids neither from one nor ascending: labels must go by name.
+    categories = [dict(id=i, name=n) for i, n in zip((7, 3, 5), CLASSES, strict=True)]
+    return dict(images=listed, annotations=annotations, categories=categories)
+
+
+LABEL = {7: 0, 3: 1, 5: 2}
+
+
+def perturb(truth, seed, shift=0.0, scale=0.0, drop=0.0, double=0, wrong=0.0, ties=False, noise=0):
+    """Make predictions of the ground truth."""
+    rng = np.random.RandomState(seed)
+    samples = []
+    for image in truth['images']:
+        boxes, labels, scores = [], [], []
+        entries = [a for a in truth['annotations'] if a['image_id'] == image['id']]
+        for entry in entries:
+            for _ in range(1 + double):
+                if rng.rand() < drop:
+                    continue
+                left, top, width, height = entry['bbox']
+                width, height = np.array([width, height]) * np.exp(rng.uniform(-scale, scale, 2))
+                left += rng.uniform(-shift, shift) * width
+                top += rng.uniform(-shift, shift) * height
+                boxes.append([left, top, width, height])
+                label = LABEL[entry['category_id']]
+                labels.append(rng.randint(3) if rng.rand() < wrong else label)
+                scores.append(rng.rand())
+        for _ in range(noise):
+            boxes.append([*rng.uniform(0, 100, 2), *rng.uniform(5, 60, 2)])
+            labels.append(rng.randint(3))
+            scores.append(rng.rand())
+        scores = np.round(scores, 1) if ties else scores
+        masks = np.array([mask_of(box) for box in boxes]).reshape(-1, SIDE, SIDE)
+        xyxy = np.array(boxes, dtype=np.float32).reshape(-1, 4)
+        xyxy[:, 2:] += xyxy[:, :2]
+        predicted = dict(
+            bboxes=torch.from_numpy(xyxy),
+            labels=torch.tensor(labels, dtype=torch.int64),
+            scores=torch.tensor(np.array(scores), dtype=torch.float32),
+            masks=torch.from_numpy(masks.astype(bool)),
+        )
+        samples.append(dict(img_id=image['id'], pred_instances=predicted))
+    return samples
+
+
+def evaluate(tmp_path, truth, samples, **kwargs):
+    path = tmp_path / 'truth.json'
+    path.write_text(json.dumps(truth))
+    cfg = dict(type='lightvit_dense.CocoMetric', ann_file=str(path), metric=['bbox', 'segm'])
+    metric = METRICS.build({**cfg, **kwargs})
+    metric.dataset_meta = dict(classes=CLASSES)
+    for sample in samples:
+        metric.process({}, [sample])
+    return metric.evaluate(len(samples))
+
+
+PERTURBATIONS = {
+    'perfect': {},
+    'shifted a little': dict(shift=0.1),
+    'shifted': dict(shift=0.25),
+    'shifted a lot': dict(shift=0.6),
+    'scaled': dict(scale=0.3),
+    'scaled a lot': dict(scale=0.8),
+    'shifted and scaled': dict(shift=0.15, scale=0.2),
+    'dropped': dict(drop=0.4),
+    'dropped, shifted': dict(drop=0.3, shift=0.15),
+    'all dropped': dict(drop=1.0),
+    'doubled': dict(double=1, shift=0.1),
+    'fourfold': dict(double=3, scale=0.2),
+    'wrong classes': dict(wrong=0.5),
+    'all wrong classes': dict(wrong=1.0, shift=0.1),
+    'ties': dict(ties=True, shift=0.2, double=2),
+    'ties and noise': dict(ties=True, noise=8),
+    'noise': dict(noise=15),
+    'more than a hundred': dict(noise=130, shift=0.1),
+    'noise alone': dict(drop=1.0, noise=5),
+    'everything': dict(shift=0.2, scale=0.3, drop=0.2, double=1, wrong=0.2, ties=True, noise=5),
+}
+
+
+@pytest.mark.parametrize('crowd', [False, True])
+@pytest.mark.parametrize('name', PERTURBATIONS)
+def test_backends_agree(tmp_path, name, crowd):
+    truth = ground_truth(seed=len(name), crowd=crowd)
+    samples = perturb(truth, seed=3, **PERTURBATIONS[name])
+    faster = evaluate(tmp_path, truth, samples, classwise=True)
+    slow = evaluate(tmp_path, truth, samples, classwise=True, backend='pycocotools')
+    assert faster.keys() == slow.keys()
+    assert len(faster) == 2 * (12 + len(CLASSES))
+    for key, value in slow.items():
+        assert faster[key] == pytest.approx(value, abs=1e-9), key
+
+
+def reference_stats(tmp_path, truth, samples, kind):
+    """COCO's own twelve figures, by pycocotools alone."""
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    path = tmp_path / 'reference.json'
+    path.write_text(json.dumps(truth))
+    api, listed = COCO(str(path)), []
+    for sample in samples:
+        predicted = sample['pred_instances']
+        for box, label, score, mask in zip(
+            *(predicted[k] for k in ('bboxes', 'labels', 'scores', 'masks')), strict=True
+        ):
+            x, y, right, bottom = box.tolist()
+            entry = dict(image_id=sample['img_id'], score=score.item())
+            entry['category_id'] = {v: k for k, v in LABEL.items()}[label.item()]
+            if kind == 'bbox':
+                entry['bbox'] = [x, y, right - x, bottom - y]
+            else:
+                entry['segmentation'] = mask_utils.encode(
+                    np.asfortranarray(mask.numpy().astype(np.uint8))
+                )
+            listed.append(entry)
+    run = COCOeval(api, api.loadRes(listed), kind)
+    run.evaluate()
+    run.accumulate()
+    run.summarize()
+    return run.stats
+
+
+@pytest.mark.parametrize('kind', ['bbox', 'segm'])
+@pytest.mark.parametrize('name', ['shifted', 'ties', 'everything'])
+def test_figures_are_pycocotools_own(tmp_path, name, kind):
+    truth = ground_truth(seed=9, crowd=True)
+    samples = perturb(truth, seed=4, **PERTURBATIONS[name])
+    figures = evaluate(tmp_path, truth, samples, metric=kind)
+    expected = reference_stats(tmp_path, truth, samples, kind)
+    assert 0 < expected[0] < 1
+    assert list(figures.values()) == pytest.approx(list(expected), abs=1e-9)
+
+
+@pytest.mark.parametrize('backend', ['faster', 'pycocotools'])
+def test_perfect_and_empty(tmp_path, backend):
+    truth = ground_truth(seed=2)
+    perfect = evaluate(tmp_path, truth, perturb(truth, 0), backend=backend)
+    empty = evaluate(tmp_path, truth, perturb(truth, 0, drop=1.0), backend=backend)
+    assert perfect.keys() == empty.keys()
+    for name in ('mAP', 'mAP_50', 'AR@100'):
+        assert perfect[f'coco/bbox_{name}'] == pytest.approx(1.0)
+        assert perfect[f'coco/segm_{name}'] == pytest.approx(1.0)
+        assert empty[f'coco/bbox_{name}'] == 0.0
+        assert empty[f'coco/segm_{name}'] == 0.0
+
+
+@pytest.mark.parametrize('backend', ['faster', 'pycocotools'])
+def test_classwise_goes_by_name(tmp_path, backend):
+    truth = ground_truth(seed=2)
+    samples = perturb(truth, 0)
+    for sample in samples:  # no dog is found
+        predicted = sample['pred_instances']
+        keep = predicted['labels'] != CLASSES.index('dog')
+        sample['pred_instances'] = {key: value[keep] for key, value in predicted.items()}
+    figures = evaluate(tmp_path, truth, samples, classwise=True, backend=backend)
+    found = [figures[f'coco/bbox_AP_{name}'] for name in CLASSES]
+    assert found == pytest.approx([1.0, 0.0, 1.0])
+    assert figures['coco/bbox_mAP'] == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize('backend', ['faster', 'pycocotools'])
+def test_a_second_evaluation_gives_the_same(tmp_path, backend):
+    path = tmp_path / 'truth.json'
+    truth = ground_truth(seed=2, crowd=True)
+    path.write_text(json.dumps(truth))
+    metric = CocoMetric(str(path), ['segm', 'bbox'], backend)
+    metric.dataset_meta = dict(classes=CLASSES)
+    figures = []
+    for _ in range(2):
+        samples = perturb(truth, 5, shift=0.2)
+        metric.process({}, samples)
+        figures.append(metric.evaluate(len(samples)))
+    assert figures[0] == figures[1]
+    assert 0 < figures[0]['coco/segm_mAP'] < 1
+
+
+def test_a_subset_of_the_images_is_judged_as_such(tmp_path):
+    truth = ground_truth(seed=2)
+    figures = evaluate(tmp_path, truth, perturb(truth, 0)[:3])
+    assert figures['coco/bbox_mAP'] == pytest.approx(1.0)
+
+
+def test_detections_are_written(tmp_path):
+    truth = ground_truth(seed=2)
+    prefix = tmp_path / 'out' / 'results'
+    samples = perturb(truth, 0)
+    assert evaluate(tmp_path, truth, samples, outfile_prefix=str(prefix), format_only=True) == {}
+    boxes = json.loads((tmp_path / 'out' / 'results.bbox.json').read_text())
+    masks = json.loads((tmp_path / 'out' / 'results.segm.json').read_text())
+    assert len(boxes) == len(masks) == len(truth['annotations'])
+    assert boxes[0]['category_id'] == truth['annotations'][0]['category_id']
+    assert np.allclose(boxes[0]['bbox'], truth['annotations'][0]['bbox'], atol=1e-3)
+    assert masks[0]['segmentation'] == truth['annotations'][0]['segmentation']
+
+
+def test_annotation_id_zero_is_refused(tmp_path):
+    truth = ground_truth()
+    truth['annotations'][0]['id'] = 0
+    with pytest.raises(DatasetError, match=r'truth\.json: an annotation has the id 0'):
+        evaluate(tmp_path, truth, [])
+
+
+def test_foreign_images_and_missing_masks(tmp_path):
+    truth = ground_truth()
+    samples = perturb(truth, 0)
+    with pytest.raises(DatasetError, match='lacks the image 99'):
+        evaluate(tmp_path, truth, [*samples, {**samples[0], 'img_id': 99}])
+    del samples[0]['pred_instances']['masks']
+    with pytest.raises(ValueError, match='predicts none'):
+        evaluate(tmp_path, truth, samples)
+
+
+@pytest.mark.parametrize(
+    'kwargs',
+    [dict(metric='keypoints'), dict(backend='c++'), dict(max_dets=(100,)), dict(format_only=True)],
+)
+def test_wrong_options_are_refused(kwargs):
+    with pytest.raises(ValueError):
+        CocoMetric('nowhere.json', **kwargs)
