@@ -8,14 +8,15 @@ from difflib import get_close_matches
 class UserError(Exception):
     """Something the user can put right: a missing file, a misspelt key, an impossible option.
 
-    The message names the thing and the remedy. Tools print it without a traceback and exit with ``exit_status``.
+    The message names the thing and the remedy. Tools print it without a traceback and exit with
+    ``exit_status``.
     """
 
     exit_status = 2
 
 
 def did_you_mean(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
-    """Return ``" Did you mean 'x'?"`` for the closest known word, or an empty string when none is close.
+    """Return ``" Did you mean 'x'?"`` for the closest known word, or '' when none is close.
 
     Args:
         word: What the user wrote.
@@ -33,7 +34,8 @@ def run_tool(main: Callable[[], int | None]) -> int:
         main: The tool; returns its exit status, None for 0.
 
     Returns:
-        The exit status for :func:`sys.exit`. Errors of any other class pass through with their traceback.
+        The exit status for :func:`sys.exit`. Errors of any other class pass through with their
+        traceback.
     """
     try:
         return main() or 0

@@ -1,7 +1,7 @@
 """Evaluate a checkpoint by the test part of a config.
 
 Example:
-    python tools/test.py configs/toyworld/maskrcnn_dmae.py work_dirs/maskrcnn_dmae/iter_1000.pth --verify
+    python tools/test.py configs/toyworld/maskrcnn_dmae.py CHECKPOINT.pth --verify
 """
 
 import argparse
@@ -23,15 +23,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Test (and evaluate) a model')
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint file')
-    parser.add_argument(
-        '--work-dir', help='directory of logs and metrics (default: work_dirs/<config name>)'
-    )
+    parser.add_argument('--work-dir', help='logs and metrics (default: work_dirs/<config name>)')
     parser.add_argument('--out', metavar='FILE.pkl', help='dump the predictions to a pickle file')
     parser.add_argument('--show-dir', help='directory where painted predictions are saved')
     parser.add_argument(
         '--preflight',
         action='store_true',
-        help='check that all data and the checkpoint exist, and exit',
+        help='only check that data and checkpoint exist',
     )
     parser.add_argument(
         '--verify',

@@ -1,7 +1,7 @@
 """Train what a config describes.
 
 Example:
-    python tools/train.py configs/toyworld/dmae_student.py --cfg-options train_dataloader.batch_size=32
+    python tools/train.py configs/toyworld/dmae_student.py --cfg-options randomness.seed=1
 """
 
 import argparse
@@ -23,7 +23,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Train a model')
     parser.add_argument('config', help='config file')
     parser.add_argument(
-        '--work-dir', help='directory of logs and checkpoints (default: work_dirs/<config name>)'
+        '--work-dir', help='logs and checkpoints (default: work_dirs/<config name>)'
     )
     parser.add_argument(
         '--resume',
@@ -35,7 +35,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--amp',
         action='store_true',
-        help='automatic mixed precision (bf16 where supported, else fp16)',
+        help='mixed precision: bf16 where the GPU has it, else fp16',
     )
     parser.add_argument(
         '--auto-scale-lr', action='store_true', help='scale the learning rate by the linear rule'
@@ -43,14 +43,14 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--preflight',
         action='store_true',
-        help='check that all data and checkpoints exist, and exit',
+        help='only check that data and checkpoints exist',
     )
     parser.add_argument(
         '--cfg-options',
         nargs='+',
         action=DictAction,
         metavar='KEY=VALUE',
-        help='override config values, e.g. train_cfg.max_epochs=3 "model.backbone.out_indices=[2,5]"',
+        help='override config values, e.g. train_cfg.max_epochs=3',
     )
     parser.add_argument(
         '--launcher',

@@ -24,14 +24,16 @@ def build_model(
 
     Args:
         config: Config or its path.
-        checkpoint: Checkpoint to load; without one the weights are initialised as the config says (``init_cfg``).
+        checkpoint: Checkpoint to load; without one the weights are initialised as the config says
+            (``init_cfg``).
         device: Where the model goes; CUDA when there is one, else the CPU.
 
     Returns:
         The model; ``model.cfg`` is the config it was built from.
 
     Raises:
-        UserError: When the config or the checkpoint is missing, or the config names something unknown.
+        UserError: When the config or the checkpoint is missing, or the config names something
+            unknown.
     """
     cfg = load_config(config)
     if checkpoint is not None and '://' not in str(checkpoint) and not Path(checkpoint).is_file():

@@ -2,13 +2,13 @@
 
 Three rules:
 
-* A top-level key is wrong when it is not a known one but nearly spells one. (Configs keep every helper variable, so an
-  unknown name alone means nothing.)
-* The sections that mmengine reads itself (loops, data loaders, ``optim_wrapper``, ``randomness``, ``env_cfg``,
-  ``engine``) may hold only the keys it reads.
-* ``--cfg-options`` may set what the config already has. A key it does not have must be a known top-level key, an
-  argument of the class that the enclosing dict's ``type`` names, or a key of such a section. In any other dict a new
-  key is accepted unless it nearly spells one that is there.
+* A top-level key is wrong when it is not a known one but nearly spells one. (Configs keep every
+  helper variable, so an unknown name alone means nothing.)
+* The sections that mmengine reads itself (loops, data loaders, ``optim_wrapper``, ``randomness``,
+  ``env_cfg``) and ``engine`` may hold only the keys that are read.
+* ``--cfg-options`` may set what the config already has. A key it does not have must be a known
+  top-level key, an argument of the class that the enclosing dict's ``type`` names, or a key of such
+  a section. In any other dict a new key is accepted unless it nearly spells one that is there.
 """
 
 import inspect
@@ -137,7 +137,8 @@ def _check_option(cfg: Config, dotted: str) -> None:
         if isinstance(node, (list, tuple)):
             if not part.isdigit() or int(part) >= len(node):
                 raise UserError(
-                    f'--cfg-options {dotted}: {place} is a list of {len(node)} items, {part!r} is none'
+                    f'--cfg-options {dotted}: {place} is a list of {len(node)} items; '
+                    f'{part!r} is none of them'
                 )
             node = node[int(part)]
         elif not isinstance(node, (Mapping, Config)):
@@ -179,8 +180,8 @@ def constructor_arguments(kind: Any, scope: str | None = None) -> set[str] | Non
         scope: Registry scope of unprefixed names.
 
     Returns:
-        The names, those of parents included where ``**kwargs`` are passed on; None when the class is not found or
-        takes keyword arguments of its own accord.
+        The names, those of parents included where ``**kwargs`` are passed on; None when the class
+        is not found or takes keyword arguments of its own accord.
     """
     built = find_registered(kind, scope) if isinstance(kind, str) else kind
     if built is None or not callable(built):

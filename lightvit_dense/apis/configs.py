@@ -73,7 +73,7 @@ def prepare_scope(cfg: Config) -> None:
 
 
 def prepare_work_dir(cfg: Config, work_dir: str | Path | None) -> None:
-    """Choose the work directory: the argument, else the config's, else ``work_dirs/<config name>``."""
+    """Set the work directory: the argument, the config's, or ``work_dirs/<config name>``."""
     if work_dir is not None:
         cfg.work_dir = str(work_dir)
     elif cfg.get('work_dir') is None:

@@ -15,16 +15,18 @@ BUILDERS = (
     'build_train_loop',
     'build_val_loop',
     'build_test_loop',
+    'build_dataloader',
+    'set_randomness',
 )
-BUILDERS += ('build_dataloader', 'set_randomness')
 
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """Re-raise as :class:`UserError` what building from a misspelt config raises; let everything else pass.
+    """Re-raise as :class:`UserError` what building from a misspelt config raises.
 
-    An unknown argument is recognised by the TypeError that a constructor, called by a registry, raises for it; an
-    unknown type by the registry's KeyError. Errors from anywhere else keep their traceback.
+    An unknown argument is recognised by the TypeError that a constructor, called by a registry,
+    raises for it; an unknown type by the registry's KeyError. Errors from anywhere else pass
+    through with their traceback.
     """
     try:
         yield
@@ -72,7 +74,7 @@ def _arguments(built: object) -> set[str]:
     names: set[str] = set()
     for cls in inspect.getmro(built) if inspect.isclass(built) else ():
         try:
-            names |= set(inspect.signature(cls.__init__).parameters)
+            names |= set(inspect.signature(cls).parameters)
         except (TypeError, ValueError):
             continue
     return names - {'self', 'args', 'kwargs'}

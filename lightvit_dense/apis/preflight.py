@@ -36,7 +36,7 @@ class Asset:
 
     @property
     def is_remote(self) -> bool:
-        """Whether it is a URL or belongs to another file system, so that it cannot be checked here."""
+        """Whether it is a URL, or of another file system, and cannot be checked here."""
         return '://' in self.path
 
     @property

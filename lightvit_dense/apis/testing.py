@@ -1,5 +1,7 @@
 """Evaluate a checkpoint by the test part of a config."""
 
+# ruff: noqa: PT028 -- `test` is no pytest function
+
 from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
@@ -32,7 +34,8 @@ def test(
     Args:
         config: Config or its path.
         checkpoint: Checkpoint to evaluate.
-        work_dir: Directory of logs and metrics; by default the config's, else ``work_dirs/<config name>``.
+        work_dir: Directory of logs and metrics; by default the config's, else ``work_dirs/<config
+            name>``.
         out: ``.pkl`` file that receives the predictions.
         show_dir: Directory that receives painted predictions.
         cfg_options: Config values to override, by dotted key.
@@ -78,7 +81,8 @@ def _paint_predictions(cfg: Config, show_dir: str) -> None:
     if hook is None:
         raise UserError(
             '--show-dir needs a hook that paints: the config has no default_hooks.visualization '
-            "(detection: dict(type='DetVisualizationHook'), segmentation: dict(type='SegVisualizationHook'))"
+            "(detection: dict(type='DetVisualizationHook'), "
+            "segmentation: dict(type='SegVisualizationHook'))"
         )
     hook['draw'] = True
     hook['test_out_dir'] = show_dir

@@ -32,9 +32,12 @@ def train(
 
     Args:
         config: Config or its path.
-        work_dir: Directory of logs and checkpoints; by default the config's, else ``work_dirs/<config name>``.
-        resume: None or False; a checkpoint; or True (or 'auto') for the newest whole checkpoint of the work directory.
-        amp: Mixed precision in the best type that the GPU has, unless the config's ``engine.amp`` names one.
+        work_dir: Directory of logs and checkpoints; by default the config's, else
+            ``work_dirs/<config name>``.
+        resume: None or False; a checkpoint; or True (or 'auto') for the newest whole checkpoint of
+            the work directory.
+        amp: Mixed precision in the best type that the GPU has, unless the config's ``engine.amp``
+            names one.
         auto_scale_lr: Scale the learning rate by the linear rule.
         cfg_options: Config values to override, by dotted key.
         launcher: 'none', 'pytorch', 'slurm' or 'mpi'.

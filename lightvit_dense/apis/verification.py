@@ -51,14 +51,14 @@ def verify(metrics: Mapping[str, float], expected: Sequence[Expected]) -> int:
     for name, value, tolerance in expected:
         if name not in metrics:
             raise UserError(
-                f'expected metric {name!r} was not measured (measured: {", ".join(sorted(metrics))})'
+                f'expected metric {name!r} was not measured '
+                f'(measured: {", ".join(sorted(metrics))})'
             )
         measured = float(metrics[name])
         good = isfinite(measured) and abs(measured - value) <= tolerance
         failed |= not good
-        lines.append(
-            f'{name:<32} {measured:>10.4f} {value:>10.4f} {tolerance:>8.4f} {"ok" if good else "FAILED"}'
-        )
+        numbers = f'{measured:>10.4f} {value:>10.4f} {tolerance:>8.4f}'
+        lines.append(f'{name:<32} {numbers} {"ok" if good else "FAILED"}')
     if is_main_process():
         print('\n'.join(lines))
     return int(failed)

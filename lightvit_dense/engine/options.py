@@ -1,18 +1,17 @@
 """Engine options: one dict, ``engine=dict(...)``, that every task's config understands.
 
-======================  ==================================================================================
-``amp``                 None, 'bf16' or 'fp16': automatic mixed precision (needs a GPU).
-``compile``             False, True or a dict of arguments for :func:`torch.compile`.
-``fused``               True: fused Adam, AdamW and SGD (on CUDA and on the CPU).
-``accumulate``          Iterations whose gradients make one optimizer step. ``max_iters`` counts iterations, not steps.
-``ema``                 None or a dict of :class:`mmengine.hooks.EMAHook` arguments, e.g. ``dict(momentum=1e-4)``.
-``tf32``                True: TF32 matrix products on GPUs that have them.
-``activation_checkpointing``  True: ``with_cp=True`` for the backbone.
-``gradient_compression``  None or 'fp16': all-reduce gradients in half precision.
-======================  ==================================================================================
+* ``amp``: None, 'bf16' or 'fp16', automatic mixed precision (needs a GPU).
+* ``compile``: False, True or a dict of arguments for :func:`torch.compile`.
+* ``fused``: True for fused Adam, AdamW and SGD, on GPU and CPU.
+* ``accumulate``: iterations whose gradients make one optimizer step; ``max_iters`` and checkpoint
+  intervals count iterations, and only a checkpoint between two steps can be resumed exactly.
+* ``ema``: None or a dict of :class:`mmengine.hooks.EMAHook` arguments, ``dict(momentum=1e-4)``.
+* ``tf32``: True for TF32 matrix products on GPUs that have them.
+* ``activation_checkpointing``: True sets ``with_cp=True`` for the backbone.
+* ``gradient_compression``: None or 'fp16', to all-reduce gradients in half precision.
 
-Besides, checkpoints are always written atomically, and the hooks that make a resumed run equal to one that never
-stopped are always present.
+Besides, checkpoints are always written atomically, and the hooks that make a resumed run equal to
+one that never stopped are always present.
 """
 
 import torch
@@ -46,7 +45,8 @@ def read_engine_options(cfg: Config) -> ConfigDict:
     for key in given:
         if key not in DEFAULTS:
             raise UserError(
-                f'engine.{key} is not an engine option (known: {", ".join(DEFAULTS)}).{did_you_mean(key, DEFAULTS)}'
+                f'engine.{key} is not an engine option (known: {", ".join(DEFAULTS)}).'
+                f'{did_you_mean(key, DEFAULTS)}'
             )
     options = ConfigDict({**DEFAULTS, **given})
     if options.amp not in (None, *AMP_DTYPES):
@@ -65,11 +65,13 @@ def read_engine_options(cfg: Config) -> ConfigDict:
 def apply_engine_options(cfg: Config, training: bool = True) -> Config:
     """Write the engine options into the places where mmengine's Runner looks for them.
 
-    Applying them twice changes nothing. ``tf32`` also sets the matrix product precision of this process.
+    Applying them twice changes nothing. ``tf32`` also sets the matrix product precision of this
+    process.
 
     Args:
         cfg: The config, changed in place.
-        training: Whether the config is going to be trained; testing needs ``tf32``, ``compile`` and ``ema`` only.
+        training: Whether the config is going to be trained; testing needs ``tf32``, ``compile`` and
+            ``ema`` only.
 
     Returns:
         The same config.
@@ -95,7 +97,7 @@ def apply_engine_options(cfg: Config, training: bool = True) -> Config:
     if options.activation_checkpointing:
         if 'backbone' not in cfg.model:
             raise UserError(
-                'engine.activation_checkpointing needs a model with a backbone (config key model.backbone)'
+                'engine.activation_checkpointing needs a backbone (config key model.backbone)'
             )
         cfg.model.backbone.with_cp = True
     if options.gradient_compression:
@@ -119,9 +121,9 @@ def best_amp_dtype() -> str:
 def scale_learning_rate(cfg: Config, world_size: int) -> float:
     """Scale the learning rate by the linear rule, and say so.
 
-    The batch of one optimizer step is ``world_size * train_dataloader.batch_size * accumulation``; the learning rate
-    is multiplied by its ratio to ``auto_scale_lr.base_batch_size``. ``auto_scale_lr.enable`` is then switched off, so
-    that the Runner does not scale a second time.
+    The batch of one optimizer step is ``world_size * train_dataloader.batch_size * accumulation``;
+    the learning rate is multiplied by its ratio to ``auto_scale_lr.base_batch_size``.
+    ``auto_scale_lr.enable`` is then switched off, so that the Runner does not scale a second time.
 
     Args:
         cfg: The config, changed in place, after :func:`apply_engine_options`.
@@ -136,8 +138,8 @@ def scale_learning_rate(cfg: Config, world_size: int) -> float:
     base = (cfg.get('auto_scale_lr') or {}).get('base_batch_size')
     if not base:
         raise UserError(
-            'scaling the learning rate needs `auto_scale_lr = dict(base_batch_size=N)` in the config: '
-            'the batch size that its learning rate was chosen for'
+            'scaling the learning rate needs `auto_scale_lr = dict(base_batch_size=N)` in the '
+            'config: the batch size that its learning rate was chosen for'
         )
     per_process = cfg.train_dataloader.get('batch_size')
     if per_process is None:
@@ -149,8 +151,8 @@ def scale_learning_rate(cfg: Config, world_size: int) -> float:
     cfg.optim_wrapper.optimizer.lr = old * ratio
     cfg.auto_scale_lr.enable = False
     print_log(
-        f'Learning rate {old:g} x {ratio:g} = {old * ratio:g}: {batch} images a step ({world_size} processes x '
-        f'{per_process} images x {accumulate} accumulated) instead of {base}.',
+        f'Learning rate {old:g} x {ratio:g} = {old * ratio:g}: {batch} images a step ({world_size} '
+        f'processes x {per_process} images x {accumulate} accumulated) instead of {base}.',
         logger='current',
     )
     return ratio
@@ -159,8 +161,9 @@ def scale_learning_rate(cfg: Config, world_size: int) -> float:
 def _require_gpu_for_amp(name: str) -> None:
     if not torch.cuda.is_available():
         raise UserError(
-            f'{name}: automatic mixed precision needs a CUDA GPU, and torch sees none. Train in single precision: '
-            'leave out --amp, and set engine.amp=None with --cfg-options if the config switches it on.'
+            f'{name}: automatic mixed precision needs a CUDA GPU, and torch sees none. Train in '
+            'single precision: leave out --amp, and give --cfg-options engine.amp=None if the '
+            'config switches it on.'
         )
 
 

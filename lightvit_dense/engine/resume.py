@@ -24,7 +24,8 @@ def is_whole_checkpoint(path: str | Path) -> bool:
 def find_resume_checkpoint(work_dir: str | Path) -> str | None:
     """Return the newest whole checkpoint of a work directory, or None when there is none.
 
-    The file that ``last_checkpoint`` names is taken when it is whole; otherwise the newest ``epoch_*.pth`` or
+    The file that ``last_checkpoint`` names is taken when it is whole; otherwise the newest
+    ``epoch_*.pth`` or
     ``iter_*.pth`` that is, and the log says which files were passed over.
 
     Args:

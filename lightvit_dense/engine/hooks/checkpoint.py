@@ -20,8 +20,8 @@ BACKEND = 'lightvit_dense_atomic'
 class AtomicLocalBackend(LocalBackend):
     """A local file backend whose writes replace the file in one step.
 
-    Bytes go to a temporary file in the same directory, are flushed to the disk, and then take the final name. A
-    process killed at any moment leaves the old file or the new one.
+    Bytes go to a temporary file in the same directory, are flushed to the disk, and then take the
+    final name. A process killed at any moment leaves the old file or the new one.
     """
 
     def put(self, obj: Any, filepath: str | Path) -> None:
@@ -92,13 +92,17 @@ def _sync_directory(path: Path) -> None:
 class CheckpointHook(MMEngineCheckpointHook):
     """mmengine's checkpoint hook, safe against being killed while it writes.
 
-    The order is: write the checkpoint atomically, move the pointer ``last_checkpoint``, and only then remove
-    checkpoints beyond ``max_keep_ckpts`` (mmengine removes first, so that with ``max_keep_ckpts=1`` a kill leaves
-    nothing). Temporary files of a killed run are removed when the next one begins.
+    The order is: write the checkpoint atomically, move the pointer ``last_checkpoint``, and only
+    then remove checkpoints beyond ``max_keep_ckpts`` (mmengine removes first, so that with
+    ``max_keep_ckpts=1`` a kill leaves nothing). Temporary files of a killed run are removed when
+    the next one begins.
 
     Args:
-        **kwargs: Arguments of :class:`mmengine.hooks.CheckpointHook`. ``backend_args`` names another file backend.
+        **kwargs: Arguments of :class:`mmengine.hooks.CheckpointHook`. ``backend_args`` names
+            another file backend.
     """
+
+    keep_ckpt_ids: deque
 
     def __init__(self, **kwargs: Any) -> None:
         if kwargs.get('file_client_args') is None and kwargs.get('backend_args') is None:

@@ -28,8 +28,8 @@ def iteration_seed(seed: int, iteration: int, rank: int) -> int:
 class IterationSeedHook(Hook):
     """Seed python, numpy and torch before every training iteration.
 
-    Masks, drop path and dropout then depend on the iteration alone, not on what ran before it, so a resumed run draws
-    the same numbers as one that never stopped. The hook keeps no state.
+    Masks, drop path and dropout then depend on the iteration alone, not on what ran before it, so a
+    resumed run draws the same numbers as one that never stopped. The hook keeps no state.
     """
 
     priority = 'VERY_HIGH'

@@ -10,21 +10,29 @@ from lightvit_dense.registry import HOOKS
 
 @HOOKS.register_module()
 class ResumePositionHook(Hook):
-    """Tell samplers that have ``set_progress(epoch=, start=)`` the position that the iteration counter implies.
+    """Place the sampler where the iteration counter says.
 
-    ``start`` counts the samples that this process has consumed: in the epoch for a finite sampler, overall for an
-    infinite one. The position is a function of the iteration counter alone; the hook keeps no state. Other samplers
-    are left to mmengine.
+    Works with samplers that have ``set_progress(epoch=, start=)``, of which ``start`` counts the
+    samples that this process has consumed: in the epoch for a finite sampler, overall for an
+    infinite one. The position is a function of the iteration counter alone, so an epoch may also be
+    resumed in its middle. Other samplers are left to mmengine.
     """
 
     # After mmengine's DistSamplerSeedHook ('NORMAL'), which sets the epoch.
     priority = 'BELOW_NORMAL'
+
+    def before_run(self, runner: Runner) -> None:
+        """Remember the seed that the sampler was built with."""
+        self.built_with = runner.seed
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Place the sampler."""
         sampler, batch_size = find_sampler(runner.train_dataloader)
         if sampler is None:
             return
+        # A run without a configured seed drew one, which its checkpoint has brought back by now.
+        if sampler.seed == self.built_with:
+            sampler.seed = self.built_with = runner.seed
         loop = runner.train_loop
         if isinstance(loop, IterBasedTrainLoop):
             self._place_iteration_based(loop, sampler, batch_size)
@@ -33,8 +41,9 @@ class ResumePositionHook(Hook):
             batches = loop.iter - loop.epoch * per_epoch
             if not 0 <= batches < max(per_epoch, 1):
                 runner.logger.warning(
-                    f'The checkpoint is at iteration {loop.iter}, which is not in epoch {loop.epoch} of {per_epoch} '
-                    'iterations: was the batch size or the data set changed? The epoch starts at its beginning.'
+                    f'Iteration {loop.iter} does not lie in epoch {loop.epoch} of {per_epoch} '
+                    'iterations: was the batch size or the data set changed? The epoch starts at '
+                    'its beginning.'
                 )
                 batches = 0
             sampler.set_progress(epoch=loop.epoch, start=batches * batch_size)
@@ -53,10 +62,14 @@ class ResumePositionHook(Hook):
 
 
 def find_sampler(dataloader: Any) -> tuple[Any, int]:
-    """Return the sampler that has ``set_progress``, and the batch size of this process; (None, 0) if there is none.
+    """Find the sampler that can be placed.
 
     Args:
         dataloader: A :class:`torch.utils.data.DataLoader`.
+
+    Returns:
+        The sampler that has ``set_progress``, and the batch size of this process; (None, 0) if
+        there is none.
     """
     for holder in (dataloader, getattr(dataloader, 'batch_sampler', None)):
         sampler = getattr(holder, 'sampler', None)
@@ -67,5 +80,5 @@ def find_sampler(dataloader: Any) -> tuple[Any, int]:
 
 
 def is_infinite(sampler: Any) -> bool:
-    """Whether the sampler never ends: it says so by an attribute ``infinite`` or by its class's name."""
-    return bool(getattr(sampler, 'infinite', 'Infinite' in type(sampler).__name__))
+    """Whether the sampler never ends; its class's name says so, as do mmengine's."""
+    return 'Infinite' in type(sampler).__name__
