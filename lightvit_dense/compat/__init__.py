@@ -8,8 +8,14 @@ from importlib import import_module
 from typing import Any
 
 from lightvit_dense.compat.mmcv_ops import install as install_mmcv_ops
+from lightvit_dense.compat.mmseg_configs import install as install_mmseg_configs
 
-__all__ = ['DistributedDataParallel', 'init_distributed', 'install_mmcv_ops']
+__all__ = [
+    'DistributedDataParallel',
+    'init_distributed',
+    'install_mmcv_ops',
+    'install_mmseg_configs',
+]
 
 _LAZY = {
     'DistributedDataParallel': 'lightvit_dense.compat.distributed',

@@ -1,0 +1,190 @@
+"""Joining a process group on the CPU, and the wrapper under the Runner in two processes."""
+
+import importlib.util
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from lightvit_dense.compat import DistributedDataParallel, distributed, init_distributed
+from lightvit_dense.registry import MODEL_WRAPPERS
+
+WORKER = Path(__file__).with_name('two_rank_worker.py')
+PLACE = ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'MASTER_ADDR', 'MASTER_PORT')
+LAUNCHERS = ('SLURM_', 'OMPI_')
+
+
+def free_port():
+    with socket.socket() as server:
+        server.bind(('127.0.0.1', 0))
+        return str(server.getsockname()[1])
+
+
+def clean_environment():
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name not in PLACE and not name.startswith(LAUNCHERS)
+    }
+
+
+@pytest.fixture
+def environment(monkeypatch):
+    """An environment in which no launcher has spoken; restored afterwards."""
+    kept = dict(os.environ)
+    for name in set(kept) - set(clean_environment()):
+        monkeypatch.delenv(name)
+    yield monkeypatch
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+    for name in PLACE:
+        os.environ.pop(name, None)
+
+
+@pytest.fixture
+def on_cpu(monkeypatch):
+    monkeypatch.setattr(distributed, 'get_device', lambda: 'cpu')
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 0)
+
+
+def variables(launcher, rank):
+    if launcher == 'pytorch':
+        return {'RANK': str(rank), 'WORLD_SIZE': '2', 'LOCAL_RANK': str(rank)}
+    return {
+        'SLURM_PROCID': str(rank),
+        'SLURM_NTASKS': '2',
+        'SLURM_LOCALID': str(rank),
+        'SLURM_NODELIST': '127.0.0.1',
+    }
+
+
+def test_two_ranks_end_with_the_weights_of_one(tmp_path):
+    common = clean_environment() | {
+        'CUDA_VISIBLE_DEVICES': '-1',
+        'MASTER_ADDR': '127.0.0.1',
+        'MASTER_PORT': free_port(),
+        'OMP_NUM_THREADS': '1',
+    }
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, WORKER, 'pytorch', tmp_path],
+            env=common | variables('pytorch', rank),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    try:
+        output = [rank.communicate(timeout=120)[0] for rank in ranks]
+    finally:
+        for rank in ranks:
+            rank.kill()
+    assert [rank.returncode for rank in ranks] == [0, 0], '\n'.join(output)
+
+    first, second = (torch.load(tmp_path / f'rank_{rank}.pt') for rank in range(2))
+    assert first['wrapper'] == 'lightvit_dense.compat.distributed.DistributedDataParallel'
+    assert (first['backend'], first['ranks'], first['count'], first['test']) == ('gloo', 2, 8, 3)
+    for name, value in first['weights'].items():
+        assert torch.equal(value, second['weights'][name])
+
+    # Averaged gradients of two half batches are the gradient of the whole batch.
+    spec = importlib.util.spec_from_file_location('two_rank_worker', WORKER)
+    worker = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(worker)
+    alone = worker.train('none', str(tmp_path / 'alone'), batch_size=4).model.cpu()
+    for name, value in alone.state_dict().items():
+        torch.testing.assert_close(first['weights'][name], value)
+        assert not torch.allclose(value, worker.Line().state_dict()[name], atol=1e-3)
+
+
+def test_none_does_nothing(environment):
+    init_distributed('none')
+    assert not torch.distributed.is_initialized()
+
+
+def test_an_existing_group_is_kept(environment, on_cpu):
+    for name, value in zip(PLACE, ('0', '1', '0', '127.0.0.1', free_port()), strict=True):
+        environment.setenv(name, value)
+    init_distributed('pytorch', timeout=30)
+    init_distributed('pytorch', backend='no such backend')
+    assert torch.distributed.get_backend() == 'gloo'
+
+
+def test_slurm_is_translated(environment, on_cpu):
+    for name, value in variables('slurm', 0).items():
+        environment.setenv(name, value)
+    environment.setenv('SLURM_NTASKS', '1')
+    environment.setenv('MASTER_PORT', free_port())
+    init_distributed('slurm')
+    assert [os.environ[name] for name in PLACE[:4]] == ['0', '1', '0', '127.0.0.1']
+    assert torch.distributed.get_backend() == 'gloo'
+
+
+def test_open_mpi_is_translated(environment, on_cpu):
+    for name in ('RANK', 'LOCAL_RANK'):
+        environment.setenv(f'OMPI_COMM_WORLD_{name}', '0')
+    environment.setenv('OMPI_COMM_WORLD_SIZE', '1')
+    environment.setenv('MASTER_ADDR', '127.0.0.1')
+    environment.setenv('MASTER_PORT', free_port())
+    init_distributed('mpi')
+    assert [os.environ[name] for name in PLACE[:3]] == ['0', '1', '0']
+    assert torch.distributed.get_world_size() == 1
+
+
+def test_unknown_launcher(environment):
+    with pytest.raises(ValueError, match=r"unknown launcher 'ssh'.*none, pytorch, slurm, mpi"):
+        init_distributed('ssh')
+
+
+def test_missing_variables_are_named(environment):
+    with pytest.raises(RuntimeError, match=r'RANK, WORLD_SIZE, LOCAL_RANK not set.*torchrun'):
+        init_distributed('pytorch')
+
+
+def test_nccl_without_a_gpu_is_refused(environment, on_cpu):
+    for name, value in variables('pytorch', 0).items():
+        environment.setenv(name, value)
+    environment.setenv('MASTER_ADDR', '127.0.0.1')
+    with pytest.raises(ValueError, match=r"'nccl' needs a GPU.*backend='gloo'"):
+        init_distributed('pytorch', backend='nccl')
+
+
+def test_slurm_node_list(environment, tmp_path):
+    for name, value in variables('slurm', 0).items():
+        environment.setenv(name, value)
+    environment.setenv('SLURM_NODELIST', 'node[07-09]')
+    environment.setenv('PATH', str(tmp_path))
+    with pytest.raises(RuntimeError, match='set MASTER_ADDR'):
+        init_distributed('slurm')
+
+    scontrol = tmp_path / 'scontrol'
+    scontrol.write_text('#!/bin/sh\n[ "$*" = "show hostnames node[07-09]" ] && echo node07\n')
+    scontrol.chmod(0o755)
+    assert distributed._master_address('slurm') == 'node07'
+
+
+def test_gpus_go_through_mmengine(environment):
+    calls = []
+    environment.setattr(distributed, 'get_device', lambda: 'cuda')
+    environment.setattr(distributed, 'init_dist', lambda *args, **kw: calls.append((args, kw)))
+    environment.setattr(torch.cuda, 'is_available', lambda: True)
+    environment.setattr(torch.cuda, 'device_count', lambda: 1)
+    for name, value in variables('slurm', 1).items():
+        environment.setenv(name, value)
+    init_distributed('slurm', timeout=5)
+    assert calls == [(('pytorch',), {'backend': 'nccl', 'timeout': 5})]
+    # The second task of a node sees its own GPU as number 0.
+    assert (os.environ['RANK'], os.environ['LOCAL_RANK']) == ('1', '0')
+
+    environment.setenv('LOCAL_RANK', '1')
+    with pytest.raises(RuntimeError, match=r'LOCAL_RANK is 1 but this machine shows 1 GPU'):
+        init_distributed('pytorch')
+
+
+def test_wrapper_is_registered():
+    assert MODEL_WRAPPERS.get('lightvit_dense.DistributedDataParallel') is DistributedDataParallel
