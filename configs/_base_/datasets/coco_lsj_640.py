@@ -21,7 +21,8 @@ train_dataloader = dict(
             dict(type='mmdet.LoadAnnotations', with_bbox=True, with_mask=True),
             dict(type='mmdet.RandomFlip', prob=0.5),
             dict(
-                type='mmdet.RandomResize',
+                type='mmcv.RandomResize',
+                resize_type='mmdet.Resize',
                 scale=image_size,
                 ratio_range=(0.1, 2.0),
                 keep_ratio=True,

@@ -1,0 +1,152 @@
+"""Mask R-CNN on the toy world, backbone from scratch.
+
+What      The COCO recipe made small: a ViT of width 128 and depth 6, 8-px patches, narrow heads, few
+          labelled images. Everything else (windows, relative position, pyramid, LN heads, large-scale
+          jittering, AdamW, steps) is `configs/coco/maskrcnn_dmae_tiny.py`'s.
+Source    Ours.
+Run       tools/train.py configs/toyworld/maskrcnn_scratch.py
+"""
+
+_base_ = [
+    '../_base_/models/maskrcnn_vitdet_tiny.py',
+    '../_base_/datasets/coco_lsj_640.py',
+    '../_base_/schedules/vitdet_100e.py',
+    '../_base_/default_runtime.py',
+]
+default_scope = 'mmdet'
+
+image_size = (160, 160)
+channels = 64
+num_classes = 8
+model = dict(
+    data_preprocessor=dict(pad_size_divisor=160),
+    backbone=dict(
+        arch=dict(_delete_=True, embed_dim=128, depth=6, num_heads=8),
+        img_size=96,
+        patch_size=8,
+        window_size=10,
+        global_blocks=(2, 5),
+        rel_pos_size=160,
+    ),
+    neck=dict(in_channels=128, out_channels=channels),
+    rpn_head=dict(
+        num_convs=1,
+        in_channels=channels,
+        feat_channels=channels,
+        anchor_generator=dict(strides=[2, 4, 8, 16, 32]),
+    ),
+    roi_head=dict(
+        bbox_roi_extractor=dict(out_channels=channels, featmap_strides=[2, 4, 8, 16]),
+        bbox_head=dict(
+            _delete_=True,
+            type='mmdet.ConvFCBBoxHead',
+            num_shared_convs=1,
+            num_shared_fcs=1,
+            in_channels=channels,
+            conv_out_channels=channels,
+            fc_out_channels=256,
+            norm_cfg=_base_.norm_cfg,
+            roi_feat_size=7,
+            num_classes=num_classes,
+            bbox_coder=dict(
+                type='mmdet.DeltaXYWHBBoxCoder',
+                target_means=[0.0, 0.0, 0.0, 0.0],
+                target_stds=[0.1, 0.1, 0.2, 0.2],
+            ),
+            reg_class_agnostic=False,
+            loss_cls=dict(type='mmdet.CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0),
+            loss_bbox=dict(type='mmdet.L1Loss', loss_weight=1.0),
+        ),
+        mask_roi_extractor=dict(out_channels=channels, featmap_strides=[2, 4, 8, 16]),
+        mask_head=dict(
+            num_convs=1,
+            in_channels=channels,
+            conv_out_channels=channels,
+            num_classes=num_classes,
+        ),
+    ),
+    train_cfg=dict(
+        rpn=dict(sampler=dict(num=128)),
+        rpn_proposal=dict(nms_pre=300, max_per_img=200),
+        rcnn=dict(sampler=dict(num=64)),
+    ),
+    test_cfg=dict(rpn=dict(nms_pre=300, max_per_img=200)),
+)
+
+data_root = '{{$LIGHTVIT_DATA:data}}/toyworld/coco/'
+metainfo = dict(classes=())
+train_dataloader = dict(
+    batch_size=8,
+    num_workers=1,
+    pin_memory=False,
+    dataset=dict(
+        data_root=data_root,
+        metainfo=metainfo,
+        filter_cfg=dict(filter_empty_gt=True, min_size=16),
+        pipeline=[
+            dict(type='lightvit_dense.LoadImage', color='bgr'),
+            dict(type='mmdet.LoadAnnotations', with_bbox=True, with_mask=True),
+            dict(type='mmdet.RandomFlip', prob=0.5),
+            dict(
+                type='mmcv.RandomResize',
+                resize_type='mmdet.Resize',
+                scale=image_size,
+                ratio_range=(0.7, 1.4),
+                keep_ratio=True,
+            ),
+            dict(
+                type='mmdet.RandomCrop',
+                crop_type='absolute',
+                crop_size=image_size,
+                recompute_bbox=True,
+                allow_negative_crop=True,
+            ),
+            dict(type='mmdet.FilterAnnotations', min_gt_bbox_wh=(2, 2), keep_empty=True),
+            dict(type='mmdet.PackDetInputs'),
+        ],
+    ),
+)
+val_dataloader = dict(
+    batch_size=10,
+    num_workers=1,
+    pin_memory=False,
+    dataset=dict(
+        data_root=data_root,
+        metainfo=metainfo,
+        pipeline=[
+            dict(type='lightvit_dense.LoadImage', color='bgr'),
+            dict(type='mmdet.Resize', scale=image_size, keep_ratio=True),
+            dict(type='mmdet.LoadAnnotations', with_bbox=True, with_mask=True),
+            dict(
+                type='mmdet.PackDetInputs',
+                meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'),
+            ),
+        ],
+    ),
+)
+test_dataloader = val_dataloader
+val_evaluator = dict(ann_file=data_root + 'annotations/instances_val2017.json')
+test_evaluator = val_evaluator
+
+max_iters = 600
+optim_wrapper = dict(optimizer=dict(lr=1e-3))
+param_scheduler = [
+    dict(type='mmengine.LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=50),
+    dict(
+        type='mmengine.MultiStepLR',
+        by_epoch=False,
+        begin=0,
+        end=max_iters,
+        milestones=[max_iters * 24 // 27, max_iters * 26 // 27],
+        gamma=0.1,
+    ),
+]
+train_cfg = dict(max_iters=max_iters, val_interval=200, dynamic_intervals=[])
+auto_scale_lr = dict(base_batch_size=8)
+default_hooks = dict(
+    logger=dict(interval=10),
+    checkpoint=dict(interval=200, by_epoch=False, max_keep_ckpts=1),
+)
+log_processor = dict(by_epoch=False)
+visualizer = dict(type='mmdet.DetLocalVisualizer')
+randomness = dict(seed=0)

@@ -1,0 +1,164 @@
+"""Every shipped config loads, is documented, builds, dumps, and trains one step at a small size."""
+
+import ast
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import init_default_scope
+
+from lightvit_dense.registry import DATASETS, HOOKS, MODELS, TRANSFORMS
+
+ROOT = Path(__file__).parents[1]
+CONFIGS = sorted(p for p in (ROOT / 'configs').rglob('*.py') if '_base_' not in p.parts)
+NAMES = [str(p.relative_to(ROOT / 'configs')) for p in CONFIGS]
+
+
+def load(path: Path) -> Config:
+    cfg = Config.fromfile(path)
+    drop_checkpoints(cfg.model)
+    return cfg
+
+
+def drop_checkpoints(node: Any) -> None:
+    """Remove what names files that a test has not got."""
+    if isinstance(node, dict):
+        if 'checkpoint' in (node.get('init_cfg') or {}):
+            node.pop('init_cfg')
+        for value in node.values():
+            drop_checkpoints(value)
+
+
+def test_the_collection_is_complete() -> None:
+    assert {
+        'coco/maskrcnn_dmae_tiny.py',
+        'pretrain/mae_tiny.py',
+        'pretrain/dmae_tiny.py',
+        'toyworld/mae_teacher.py',
+        'toyworld/dmae_student.py',
+        'toyworld/maskrcnn_scratch.py',
+        'toyworld/maskrcnn_dmae.py',
+    } <= set(NAMES)
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=NAMES)
+def test_the_docstring_says_what_where_from_and_how(path: Path) -> None:
+    text = ast.get_docstring(ast.parse(path.read_text()))
+    for word in ('What', 'Source', 'Run'):
+        assert f'\n{word} ' in text, f'{path} does not say: {word}'
+    command = next(line for line in text.splitlines() if line.startswith('Run')).split()[1:]
+    assert (ROOT / command[0]).is_file()
+    assert command[1] == str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=NAMES)
+def test_at_most_two_levels_of_base(path: Path) -> None:
+    def depth(file: Path) -> int:
+        tree = ast.parse(file.read_text())
+        for node in tree.body:
+            if isinstance(node, ast.Assign) and getattr(node.targets[0], 'id', '') == '_base_':
+                bases = ast.literal_eval(node.value)
+                bases = [bases] if isinstance(bases, str) else bases
+                return 1 + max(depth((file.parent / base).resolve()) for base in bases)
+        return 0
+
+    assert depth(path) <= 2
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=NAMES)
+def test_it_dumps_and_loads_again(path: Path, tmp_path: Path) -> None:
+    cfg = Config.fromfile(path)
+    cfg.dump(tmp_path / 'dumped.py')
+    assert Config.fromfile(tmp_path / 'dumped.py').to_dict() == cfg.to_dict()
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=NAMES)
+def test_data_hooks_and_schedule_are_known(path: Path) -> None:
+    cfg = load(path)
+    init_default_scope(cfg.default_scope)
+    for hook in [*cfg.default_hooks.values(), *cfg.custom_hooks]:
+        HOOKS.build(hook)
+    for name in ('train_dataloader', 'val_dataloader'):
+        if name in cfg:
+            dataset = cfg[name].dataset
+            assert DATASETS.get(dataset.type) is not None
+            for transform in dataset.pipeline:
+                TRANSFORMS.build(transform)
+    for schedule in cfg.param_scheduler:
+        assert schedule.end <= cfg.train_cfg.get('max_epochs', cfg.train_cfg.get('max_iters'))
+
+
+def small_batch(cfg: Config) -> dict:
+    """Return two images of a size that the config's model can take quickly."""
+    if cfg.model.type.startswith('mmdet'):
+        from mmdet.testing import demo_mm_inputs
+
+        side = 10 * cfg.model.backbone.patch_size
+        cfg.model.data_preprocessor.pad_size_divisor = side
+        cfg.model.train_cfg.rcnn.sampler.num = 16
+        cfg.model.train_cfg.rpn_proposal.nms_pre = 100
+        return demo_mm_inputs(
+            2,
+            [[3, side, side]] * 2,
+            num_items=[2, 1],
+            num_classes=cfg.model.roi_head.bbox_head.num_classes,
+            with_mask=True,
+        )
+    side = cfg.model.backbone.img_size
+    return dict(inputs=[torch.randint(0, 256, (3, side, side), dtype=torch.uint8)] * 2)
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=NAMES)
+def test_it_builds_and_trains_a_step(path: Path) -> None:
+    cfg = load(path)
+    init_default_scope(cfg.default_scope)
+    torch.manual_seed(0)
+    batch = small_batch(cfg)
+    model = MODELS.build(cfg.model).train()
+    optimizer = build_optim_wrapper(model, cfg.optim_wrapper)
+    before = {n: p.detach().clone() for n, p in model.named_parameters() if p.requires_grad}
+    loss, _ = model.parse_losses(model(**model.data_preprocessor(batch, True), mode='loss'))
+    loss.backward()
+    assert torch.isfinite(loss)
+    without = [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
+    assert without == []
+    optimizer.step()
+    changed = [n for n, p in model.named_parameters() if n in before and (p != before[n]).any()]
+    assert len(changed) > 0.8 * len(before)
+
+
+def test_the_paper_recipe_of_detection_is_exact() -> None:
+    cfg = Config.fromfile(ROOT / 'configs/coco/maskrcnn_dmae_tiny.py')
+    backbone = cfg.model.backbone
+    assert (backbone.window_size, tuple(backbone.global_blocks)) == (14, (2, 5, 8, 11))
+    assert backbone.rel_pos_size == cfg.model.data_preprocessor.pad_size_divisor == 640
+    assert (cfg.optim_wrapper.optimizer.lr, cfg.optim_wrapper.optimizer.weight_decay) == (1e-4, 0.05)
+    assert cfg.train_dataloader.batch_size * 8 == cfg.auto_scale_lr.base_batch_size == 64
+    assert cfg.train_cfg.max_iters == 118000 * 100 // 64
+    assert cfg.param_scheduler[1].milestones == [163888, 177546]
+    assert (cfg.param_scheduler[0].end, cfg.param_scheduler[0].start_factor) == (250, 0.001)
+    init_default_scope(cfg.default_scope)
+    drop_checkpoints(cfg.model)
+    model = MODELS.build(cfg.model)
+    groups = build_optim_wrapper(model, cfg.optim_wrapper).param_groups
+    decay = {id(p): group['weight_decay'] for group in groups for p in group['params']}
+    rates = {group['lr'] for group in groups}
+    assert rates == {1e-4}  # no layer decay
+    for name, parameter in model.named_parameters():
+        exempt = 'norm' in name or 'pos_embed' in name or _is_norm(model, name)
+        assert decay[id(parameter)] == (0.0 if exempt else 0.05), name
+
+
+def _is_norm(model: torch.nn.Module, name: str) -> bool:
+    owner = model.get_submodule(name.rpartition('.')[0])
+    return isinstance(owner, torch.nn.LayerNorm)
+
+
+def test_data_root_follows_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv('LIGHTVIT_DATA', '/elsewhere')
+    cfg = Config.fromfile(ROOT / 'configs/coco/maskrcnn_dmae_tiny.py')
+    assert cfg.train_dataloader.dataset.data_root == '/elsewhere/coco/'
+    assert cfg.val_evaluator.ann_file.startswith('/elsewhere/coco/annotations/')
