@@ -47,9 +47,10 @@ def detection_grid(
 
 
 def reconstruction_grid(rows: Sequence[Sequence[Image]], per_row: int = 3, scale: int = 2) -> Image:
-    """Lay out triples of original, masked and reconstruction, ``per_row`` triples beside another."""
+    """Lay out triples of original, masked and reconstruction, ``per_row`` of them a line."""
     enlarged = [[picture.repeat(scale, 0).repeat(scale, 1) for picture in row] for row in rows]
-    lines = [sum(enlarged[i : i + per_row], []) for i in range(0, len(enlarged), per_row)]
+    starts = range(0, len(enlarged), per_row)
+    lines = [[p for row in enlarged[i : i + per_row] for p in row] for i in starts]
     return grid(lines)
 
 

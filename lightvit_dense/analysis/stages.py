@@ -135,6 +135,14 @@ def is_done(stage: Stage) -> bool:
     return known and all(Path(path).exists() for path in stage.outputs)
 
 
+def forget(stage: Stage) -> None:
+    """Remove a stage's folder, if it is one of ours, so that the stage starts over."""
+    record = read_record(stage)
+    if record is not None:
+        stop_orphan(record)
+        shutil.rmtree(stage.work_dir)
+
+
 @contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
     """Hold a folder for one process.
@@ -161,6 +169,7 @@ class Pipeline:
         env: Environment of the subprocesses; this process's by default.
         cwd: Folder in which they run.
         poll: Seconds between two looks at a running subprocess.
+        extra: Steps that follow outside the chain, for the count that is shown.
     """
 
     def __init__(
@@ -170,12 +179,14 @@ class Pipeline:
         env: Mapping[str, str] | None = None,
         cwd: str | Path | None = None,
         poll: float = 0.5,
+        extra: int = 0,
     ) -> None:
         self.stages = list(stages)
         self.display = display
         self.env = None if env is None else dict(env)
         self.cwd = cwd
         self.poll = poll
+        self.count = len(self.stages) + extra
 
     def run(self, names: Sequence[str] | None = None) -> list[str]:
         """Run the stages that are not done.
@@ -200,7 +211,7 @@ class Pipeline:
         for index, stage in enumerate(self.stages, 1):
             if names is not None and stage.name not in names:
                 continue
-            self.display.start(index, len(self.stages), stage.title)
+            self.display.start(index, self.count, stage.title)
             if is_done(stage):
                 record = read_record(stage)
                 minutes = 0.0 if record is None else record.seconds / 60
@@ -219,8 +230,7 @@ class Pipeline:
         if record is not None:
             stop_orphan(record)
         if record is None or record.key != stage.key or record.done:
-            if record is not None:  # only folders that carry our marker are ever emptied
-                shutil.rmtree(stage.work_dir)
+            forget(stage)
             record = StageRecord(stage.key)
         extra = stage.resume if record.attempts else ()
         record.command = [str(word) for word in (*stage.command, *extra)]

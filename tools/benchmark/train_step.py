@@ -81,7 +81,7 @@ class Step:
     """
 
     def __init__(self, case: str, args: argparse.Namespace) -> None:
-        from mmengine.config import Config
+        from mmengine.config import Config, ConfigDict
         from mmengine.registry import init_default_scope
 
         from lightvit_dense.registry import MODELS
@@ -91,7 +91,9 @@ class Step:
         init_default_scope(config.get('default_scope', 'lightvit_dense'))
         torch.manual_seed(0)
         self.device, self.amp, self.batch = torch.device(args.device), args.amp, args.batches[case]
-        self.model = MODELS.build(synthetic.strip_checkpoints(config.model.to_dict()))
+        if (config.get('engine') or {}).get('activation_checkpointing'):
+            config.model.backbone.with_cp = True
+        self.model = MODELS.build(ConfigDict(synthetic.strip_checkpoints(config.model.to_dict())))
         self.model.init_weights()
         self.model.to(self.device).train()
         fused = self.device.type == 'cuda'
@@ -194,7 +196,7 @@ def run_worker(case: str, argv: list[str]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / 'result.json'
         command = [sys.executable, __file__, *argv, '--cases', case, '--worker', str(out)]
-        done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             last = '\n'.join(done.stderr.splitlines()[-15:])
             raise SystemExit(f'case {case} failed (exit status {done.returncode}):\n{last}')
@@ -220,7 +222,7 @@ def print_table(results: list[dict[str, Any]], machine: dict[str, Any]) -> None:
         table.add_row(
             CASES[r['case']][0],
             str(r['batch']),
-            f'{r["images_per_s"]:.1f}',
+            f'{r["images_per_s"]:.3g}',
             f'{r["step_s"]:.3f} ({r["step_spread_s"]:.3f})',
             f'{r["peak_memory_mb"]:.0f}',
             f'{r["gflop_per_image"]:.2f}',

@@ -1,0 +1,283 @@
+"""The main job end to end on a small world: pre-training by D-MAE, then Mask R-CNN with and without.
+
+Builds the toy world, pre-trains a teacher by MAE and a student by D-MAE, trains Mask R-CNN from
+scratch and from the student, tests both, prints one table and writes ``summary.json`` and
+``report.html``. A stopped demo continues where it was; what is done is not done again.
+
+Example:
+    python tools/demo.py
+    python tools/demo.py --smoke     # a few iterations of everything, in a minute
+"""
+
+import argparse
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from lightvit_dense.analysis.overrides import (
+    as_arguments,
+    few_iterations,
+    final_checkpoint,
+    relocate,
+)
+from lightvit_dense.analysis.progress import make_display
+from lightvit_dense.analysis.stages import (
+    Pipeline,
+    Stage,
+    StageError,
+    content_key,
+    exclusive,
+    forget,
+    is_done,
+)
+
+ROOT = Path(__file__).resolve().parents[1]
+TRAININGS = {
+    'teacher': ('Teacher by MAE', 'configs/toyworld/mae_teacher.py', []),
+    'student': ('Student by D-MAE', 'configs/toyworld/dmae_student.py', ['teacher']),
+    'scratch': ('Mask R-CNN from scratch', 'configs/toyworld/maskrcnn_scratch.py', []),
+    'dmae': ('Mask R-CNN from D-MAE', 'configs/toyworld/maskrcnn_dmae.py', ['student']),
+}
+# Where a config expects what another config leaves, and which stage leaves it here.
+DEFAULT_DIRS = {'work_dirs/mae_teacher': 'teacher', 'work_dirs/dmae_student': 'student'}
+SMOKE_WORLD = {'train': 8, 'val': 6, 'unlabeled': 12}
+SMOKE_ITERATIONS = 3
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Parse the command line.
+
+    Args:
+        argv: Arguments without the program's name; ``sys.argv`` when None.
+    """
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--work-dir', type=Path, help='results (default: work_dirs/demo)')
+    parser.add_argument('--data-root', type=Path, help='the toy world goes below (default: data)')
+    parser.add_argument('--fresh', action='store_true', help='forget what was done and start over')
+    parser.add_argument(
+        '--stages', nargs='+', metavar='NAME', help='run only these stages (default: all)'
+    )
+    parser.add_argument(
+        '--smoke', action='store_true', help='a few iterations on a few images, to see it work'
+    )
+    args = parser.parse_args(argv)
+    work_dir = args.work_dir or ROOT / 'work_dirs' / ('demo_smoke' if args.smoke else 'demo')
+    args.work_dir = work_dir.resolve()
+    default = args.work_dir / 'data' if args.smoke else ROOT / 'data'
+    args.data_root = (args.data_root or default).resolve()
+    return args
+
+
+def tidy(path: Path) -> str:
+    """Return a path relative to the repository where it is inside: commands stay readable."""
+    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
+
+
+def make_stages(args: argparse.Namespace) -> tuple[list[Stage], dict[str, Any]]:
+    """Lay out the chain.
+
+    Args:
+        args: Parsed command line.
+
+    Returns:
+        The stages, and the config of each training with its overrides applied.
+    """
+    world = world_stage(args)
+    stages, keys, configs, tests = [world], {'world': world.key}, {}, []
+    for name, (title, path, needs) in TRAININGS.items():
+        config, overrides = read_config(args, path)
+        after = ['world', *needs]
+        keys[name] = content_key(config, [keys[need] for need in after])
+        work_dir = args.work_dir / name
+        detector = name in ('scratch', 'dmae')
+        output = work_dir / (final_checkpoint(config) if detector else 'backbone.safetensors')
+        command = [sys.executable, 'tools/train.py', path, '--work-dir', tidy(work_dir)]
+        stages.append(
+            Stage(
+                name,
+                title,
+                work_dir,
+                keys[name],
+                [*command, *as_arguments(overrides)],
+                resume=['--resume'],
+                outputs=[work_dir / final_checkpoint(config), output],
+                after=after,
+                epochs=config['train_cfg'].get('max_epochs'),
+            )
+        )
+        configs[name] = config
+        if detector:
+            tests.append(test_stage(args, name, keys[name], overrides, output))
+    return [*stages, *tests], configs
+
+
+def world_stage(args: argparse.Namespace) -> Stage:
+    """Return the stage that builds the toy world; an unchanged world is left as it is."""
+    root = args.data_root / 'toyworld'
+    sizes = SMOKE_WORLD if args.smoke else {}
+    words = [word for name, count in sizes.items() for word in (f'--{name}', str(count))]
+    command = [sys.executable, 'tools/dataset_converters/make_toyworld.py', tidy(root), *words]
+    return Stage(
+        'world',
+        'Toy world',
+        args.work_dir / 'world',
+        content_key(str(root), sizes),
+        command,
+        outputs=[root / 'coco/annotations/instances_val2017.json'],
+    )
+
+
+def test_stage(
+    args: argparse.Namespace, name: str, key: str, overrides: dict[str, Any], checkpoint: Path
+) -> Stage:
+    """Return the stage that tests a detector and keeps its detections as COCO result files."""
+    title, path, _ = TRAININGS[name]
+    work_dir = args.work_dir / f'test_{name}'
+    options = overrides | {'test_evaluator.outfile_prefix': tidy(work_dir / 'results')}
+    command = [sys.executable, 'tools/test.py', path, tidy(checkpoint), '--work-dir']
+    return Stage(
+        f'test_{name}',
+        f'Test of {title}',
+        work_dir,
+        content_key(key, 'test'),
+        [*command, tidy(work_dir), *as_arguments(options)],
+        outputs=[work_dir / 'results.bbox.json'],
+        after=[name],
+    )
+
+
+def read_config(args: argparse.Namespace, path: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Read a config and decide what to override: paths of other stages, and smoke sizes.
+
+    Args:
+        args: Parsed command line.
+        path: Config file, relative to the repository.
+
+    Returns:
+        The config with the overrides applied, and the overrides by dotted key.
+    """
+    from mmengine.config import Config
+
+    config = Config.fromfile(ROOT / path)
+    moves = {old: tidy(args.work_dir / name) for old, name in DEFAULT_DIRS.items()}
+    overrides: dict[str, Any] = relocate(config.to_dict(), moves)
+    if args.smoke:
+        overrides |= few_iterations(config, SMOKE_ITERATIONS)
+    config.merge_from_dict(overrides)
+    return config.to_dict(), overrides
+
+
+def write_results(args: argparse.Namespace, stages: list[Stage], configs: dict[str, Any]) -> None:
+    """Gather the numbers, draw the page, print the table.
+
+    Args:
+        args: Parsed command line.
+        stages: All stages, done.
+        configs: Config of each training.
+    """
+    from lightvit_dense.analysis import demo_report, demo_summary
+    from lightvit_dense.analysis.measure import environment
+    from lightvit_dense.analysis.pictures import CocoPictures
+
+    coco = args.data_root / 'toyworld' / 'coco'
+    titles = {stage.name: stage.title for stage in stages}
+    hashes = {name: content_key(config) for name, config in configs.items()}
+    data = demo_summary.count_data(coco, configs['scratch'])
+    summary = demo_summary.summarize(stages, data, environment(), hashes, args.smoke)
+    pictures = CocoPictures(coco / 'annotations/instances_val2017.json', coco / 'val2017')
+    results = [
+        demo_report.load_results(args.work_dir / f'test_{name}' / 'results')
+        for name in demo_summary.DETECTORS
+    ]
+    detections = demo_report.detection_grid(pictures, results, pictures.choose(8))
+    page = demo_report.build_report(
+        summary,
+        titles,
+        demo_report.training_plots({s.name: s for s in stages if s.name in TRAININGS}),
+        detections,
+        draw_reconstructions(args, pictures, configs),
+    )
+    text = json.dumps(summary, indent=2)
+    (args.work_dir / 'summary.json').write_text(text + '\n', encoding='utf-8')
+    page.write(args.work_dir / 'report.html')
+    print_table(demo_summary.HEADER, demo_summary.table_rows(summary, titles))
+    if args.smoke:
+        print('Smoke run: everything works; the numbers mean nothing.')
+    print(f'{summary["verdict"]}\n{summary["caveat"]}')
+    print(f'Report: {tidy(args.work_dir / "report.html")}')
+
+
+def draw_reconstructions(
+    args: argparse.Namespace, pictures: Any, configs: dict[str, Any]
+) -> dict[str, Any]:
+    """Return pictures of what teacher and student make of hidden patches, by caption."""
+    from mmengine.config import Config
+
+    from lightvit_dense import apis
+    from lightvit_dense.analysis.demo_report import reconstruction_grid
+    from lightvit_dense.analysis.reconstructions import reconstruct
+
+    images = [pictures.load(image_id) for image_id in pictures.choose(6)]
+    drawn = {}
+    for name in ('teacher', 'student'):
+        checkpoint = args.work_dir / name / final_checkpoint(configs[name])
+        model = apis.build_model(Config(configs[name]), checkpoint, device='cpu')
+        words = f'{TRAININGS[name][0]}: original, what it sees, what it makes of it.'
+        drawn[words] = reconstruction_grid(reconstruct(model, images), per_row=2)
+    return drawn
+
+
+def print_table(header: Any, rows: list[list[object]]) -> None:
+    """Print the table of results."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from lightvit_dense.analysis.report import format_cell
+
+    table = Table()
+    for i, title in enumerate(header):
+        table.add_column(title, justify='right' if i else 'left')
+    for row in rows:
+        table.add_row(*(format_cell(cell) for cell in row))
+    Console(width=None if sys.stdout.isatty() else 110).print(table)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the tool; returns its exit status."""
+    args = parse_args(argv)
+    os.environ['LIGHTVIT_DATA'] = tidy(args.data_root)
+    os.chdir(ROOT)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    env = {**os.environ, 'PYTHONUNBUFFERED': '1', 'COLUMNS': '120'}
+    try:
+        with exclusive(args.work_dir):
+            stages, configs = make_stages(args)
+            if args.fresh:
+                for stage in stages:
+                    forget(stage)
+            display = make_display()
+            try:
+                Pipeline(stages, display, env, ROOT, extra=1).run(args.stages)
+                complete = all(is_done(stage) for stage in stages)
+                if complete:
+                    display.start(len(stages) + 1, len(stages) + 1, 'Report')
+            finally:
+                display.close()
+            if complete:
+                write_results(args, stages, configs)
+            else:
+                print('Not all stages are done; run without --stages for the report.')
+    except KeyboardInterrupt:
+        print('\nStopped. The same command continues from here.', file=sys.stderr)
+        return 130
+    except (StageError, RuntimeError, ValueError) as error:
+        print(f'\n{error}', file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
