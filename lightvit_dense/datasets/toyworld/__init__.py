@@ -1,0 +1,21 @@
+"""The toy world: real objects composed on real photographs, written in real datasets' layouts."""
+
+from .classes import CLASSES, PALETTE, ToyWorldError
+from .compose import Scene, SceneSpec, compose
+from .preview import contact_sheet
+from .spec import WorldSpec, make_scene
+from .world import WorldReport, build_world
+
+__all__ = [
+    'CLASSES',
+    'PALETTE',
+    'Scene',
+    'SceneSpec',
+    'ToyWorldError',
+    'WorldReport',
+    'WorldSpec',
+    'build_world',
+    'compose',
+    'contact_sheet',
+    'make_scene',
+]

@@ -1,0 +1,268 @@
+"""Put cut-outs on a background, with exact masks.
+
+An object is drawn only where it hides no other object beyond recognition: of every object at least
+``SceneSpec.min_visible`` of its pixels (those outside of the image count as hidden) stay in view.
+Whatever is drawn is therefore annotated, and whatever is annotated can be seen.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from .assets import Cutout, Source
+from .lighting import light_object, light_scene
+
+MIN_PIXELS = 100
+_TRIES = 12
+
+
+@dataclass(frozen=True)
+class SceneSpec:
+    """How a scene is made up.
+
+    Attributes:
+        objects: Fewest and most objects.
+        side: Smallest and largest object in pixels, as the root of its mask's area.
+        large_share: Share of objects drawn from the top of the range (COCO's large, above 96 px,
+            where the range goes so far).
+        max_angle: Largest rotation to either side in degrees.
+        min_visible: Smallest part of any object that stays in view, in 0..1.
+        shadow: Probability of a shadow.
+    """
+
+    objects: tuple[int, int] = (2, 6)
+    side: tuple[float, float] = (18.0, 90.0)
+    large_share: float = 0.05
+    max_angle: float = 30.0
+    min_visible: float = 0.4
+    shadow: float = 0.5
+
+
+@dataclass(frozen=True)
+class Pose:
+    """Where a cut-out goes: centre (pixels), scale, angle (degrees), mirrored or not."""
+
+    x: float
+    y: float
+    scale: float
+    angle: float = 0.0
+    flip: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """A warped cut-out, the part inside of the image.
+
+    Attributes:
+        x: Left edge in the image, pixels.
+        y: Top edge in the image, pixels.
+        color: Colour times alpha, float32 [h, w, 3] in 0..255.
+        alpha: Opacity, float32 [h, w] in 0..1.
+    """
+
+    x: int
+    y: int
+    color: np.ndarray
+    alpha: np.ndarray
+
+    @property
+    def window(self) -> tuple[slice, slice]:
+        """The layer's place in the image."""
+        height, width = self.alpha.shape
+        return np.s_[self.y : self.y + height, self.x : self.x + width]
+
+    def mask(self, size: tuple[int, int]) -> np.ndarray:
+        """Return the object's pixels (alpha >= 0.5), bool [H, W]."""
+        mask = np.zeros(size, bool)
+        mask[self.window] = self.alpha >= 0.5
+        return mask
+
+
+@dataclass(frozen=True, eq=False)
+class Instance:
+    """An object in a scene.
+
+    Attributes:
+        class_name: What it is.
+        mask: Pixels in view, bool [H, W]; the masks of a scene are disjoint.
+        amodal_mask: Pixels inside of the image, hidden or not, bool [H, W].
+        bbox: Box of ``mask``: x, y, width, height in pixels.
+        visibility: Pixels in view over all pixels of the object, 0..1.
+        pose: Where it was put.
+        source: Where its pixels come from.
+    """
+
+    class_name: str
+    mask: np.ndarray
+    amodal_mask: np.ndarray
+    bbox: tuple[int, int, int, int]
+    visibility: float
+    pose: Pose
+    source: Source
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """An image, RGB uint8 [H, W, 3], and the objects in it, the nearest last."""
+
+    image: np.ndarray
+    instances: tuple[Instance, ...]
+
+
+@dataclass(eq=False)
+class _Placed:
+    cutout: Cutout
+    pose: Pose
+    layer: Layer
+    amodal: np.ndarray
+    visible: np.ndarray
+    area: float
+
+
+def warp_cutout(cutout: Cutout, pose: Pose, size: tuple[int, int]) -> Layer:
+    """Warp a cut-out to its place.
+
+    Args:
+        cutout: The object.
+        pose: Its place.
+        size: Height and width of the image in pixels.
+
+    Returns:
+        The part inside of the image; empty arrays when there is none.
+    """
+    level = min(max(0, int(np.floor(np.log2(1 / pose.scale)))), len(cutout.pyramid) - 1)
+    patch = cutout.pyramid[level]
+    scale = pose.scale * cutout.pyramid[0].shape[0] / patch.shape[0]
+    angle = np.deg2rad(pose.angle)
+    turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    if pose.flip:
+        turn[:, 0] *= -1
+    center = np.array([(patch.shape[1] - 1) / 2, (patch.shape[0] - 1) / 2])
+    move = np.array([pose.x, pose.y]) - turn @ center
+    reach = np.abs(turn) @ (center + 1)
+    x0, y0 = (max(0, int(np.floor(c - r))) for c, r in zip((pose.x, pose.y), reach, strict=True))
+    x1 = min(size[1], int(np.ceil(pose.x + reach[0])) + 1)
+    y1 = min(size[0], int(np.ceil(pose.y + reach[1])) + 1)
+    if x1 <= x0 or y1 <= y0:
+        return Layer(0, 0, np.zeros((0, 0, 3), np.float32), np.zeros((0, 0), np.float32))
+    matrix = np.column_stack([turn, move - (x0, y0)])
+    rgba = cv2.warpAffine(patch, matrix, (x1 - x0, y1 - y0), flags=cv2.INTER_LINEAR)
+    rgba = rgba.astype(np.float32)
+    return Layer(x0, y0, rgba[..., :3], rgba[..., 3] / 255)
+
+
+def compose(
+    rng: np.random.Generator,
+    background: np.ndarray,
+    cutouts: Sequence[Cutout],
+    spec: SceneSpec,
+) -> Scene:
+    """Compose a scene; a pure function of its arguments.
+
+    Args:
+        rng: Source of all randomness.
+        background: RGB uint8 [H, W, 3]; left as it is.
+        cutouts: Objects to choose from, each class equally often.
+        spec: How the scene is made up.
+
+    Returns:
+        The image, of the background's size, and its instances.
+    """
+    placed: list[_Placed] = []
+    for cutout, side in _choose(rng, cutouts, spec):
+        _place(rng, cutout, side, placed, background.shape[:2], spec)
+    image = background.astype(np.float32)
+    for item in placed:
+        if rng.random() < spec.shadow:
+            _draw_shadow(rng, image, item.layer)
+        view = image[item.layer.window]
+        view *= 1 - item.layer.alpha[..., None]
+        view += light_object(rng, item.layer.color, item.layer.alpha)
+    return Scene(light_scene(rng, image), tuple(_instance(item) for item in placed))
+
+
+def _choose(
+    rng: np.random.Generator, cutouts: Sequence[Cutout], spec: SceneSpec
+) -> list[tuple[Cutout, float]]:
+    """Choose objects and their sides; the larger ones come first and so mostly lie behind."""
+    names = list(dict.fromkeys(cutout.class_name for cutout in cutouts))
+    low, high = np.log(spec.side)
+    chosen = []
+    for _ in range(rng.integers(spec.objects[0], spec.objects[1] + 1)):
+        name = names[rng.integers(len(names))]
+        same = [cutout for cutout in cutouts if cutout.class_name == name]
+        cutout = same[rng.integers(len(same))]
+        start = high - 0.15 if rng.random() < spec.large_share else low
+        side = float(np.exp(rng.uniform(start, high)))
+        chosen.append((side * np.exp(rng.normal(0, 0.3)), cutout, side))
+    chosen.sort(key=lambda item: -item[0])
+    return [(cutout, side) for _, cutout, side in chosen]
+
+
+def _place(
+    rng: np.random.Generator,
+    cutout: Cutout,
+    side: float,
+    placed: list[_Placed],
+    size: tuple[int, int],
+    spec: SceneSpec,
+) -> None:
+    """Find room for an object and add it to ``placed``; give up where there is none."""
+    limits = np.array([size[1], size[0]])
+    for attempt in range(_TRIES):
+        if attempt % 4 == 3:
+            side = max(spec.side[0], side * 0.75)
+        scale = side / np.sqrt(cutout.area)
+        degrees = rng.uniform(-spec.max_angle, spec.max_angle)
+        angle = np.deg2rad(degrees)
+        height, width = cutout.pyramid[0].shape[:2]
+        extent = np.abs(
+            [[np.cos(angle), np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+        ) @ [width, height]  # fmt: skip
+        scale *= min(1, float((0.95 * limits / (extent * scale)).min()))
+        # Some objects are cut by the border; the later tries stay inside.
+        margin = extent * scale * (0.3 if attempt < _TRIES // 2 else 0.5)
+        x, y = (float(v) for v in rng.uniform(margin, limits - margin))
+        pose = Pose(x, y, scale, float(degrees), bool(rng.random() < 0.5))
+        layer = warp_cutout(cutout, pose, size)
+        item = _Placed(cutout, pose, layer, layer.mask(size), layer.mask(size), cutout.area)
+        item.area *= scale**2
+        if _has_room(item, placed, spec):
+            for other in placed:
+                other.visible &= ~item.amodal
+            placed.append(item)
+            return
+
+
+def _has_room(item: _Placed, placed: Sequence[_Placed], spec: SceneSpec) -> bool:
+    hiding = [(other.visible & ~item.amodal, other.area) for other in placed]
+    return all(
+        seen.sum() >= max(MIN_PIXELS, spec.min_visible * area)
+        for seen, area in [(item.visible, item.area), *hiding]
+    )
+
+
+def _draw_shadow(rng: np.random.Generator, image: np.ndarray, layer: Layer) -> None:
+    """Darken ``image`` [H, W, 3] in place beside and below the object."""
+    reach = 0.06 * np.sqrt(layer.alpha.size) + 1
+    shadow = np.zeros(image.shape[:2], np.float32)
+    shadow[layer.window] = layer.alpha
+    move = np.float32([[1, 0, rng.uniform(-reach, reach)], [0, 1, rng.uniform(0.3, 1) * reach]])
+    shadow = cv2.warpAffine(shadow, move, shadow.shape[::-1])
+    shadow = cv2.GaussianBlur(shadow, (0, 0), max(0.6, reach / 2))
+    image *= 1 - rng.uniform(0.2, 0.6) * shadow[..., None]
+
+
+def _instance(item: _Placed) -> Instance:
+    x, y, width, height = cv2.boundingRect(item.visible.view(np.uint8))
+    return Instance(
+        class_name=item.cutout.class_name,
+        mask=item.visible,
+        amodal_mask=item.amodal,
+        bbox=(x, y, width, height),
+        visibility=min(1.0, float(item.visible.sum() / item.area)),
+        pose=item.pose,
+        source=item.cutout.source,
+    )

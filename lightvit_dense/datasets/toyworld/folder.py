@@ -1,0 +1,85 @@
+"""Folders that appear whole or not at all, and that are removed only when they are ours."""
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .classes import ToyWorldError
+
+
+@dataclass(frozen=True)
+class OwnFolder:
+    """A kind of folder, known by the JSON file in it.
+
+    Attributes:
+        marker: Name of the JSON file.
+        format: Value of its key ``format``.
+        parts: Names of all else that may lie in the folder.
+    """
+
+    marker: str
+    format: str
+    parts: Collection[str]
+
+    def read(self, folder: Path) -> dict[str, Any] | None:
+        """Return the marker of a folder, ``None`` when there is nothing (or nothing in it).
+
+        Raises:
+            ToyWorldError: When there is something that is not ours.
+        """
+        if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+            return None
+        remedy = 'nothing was touched; move it away or choose another folder'
+        if not folder.is_dir():
+            raise ToyWorldError(f'{folder} is a file; {remedy}')
+        try:
+            marker = json.loads((folder / self.marker).read_text(encoding='utf-8'))
+        except (OSError, ValueError):
+            marker = None
+        if not isinstance(marker, dict) or marker.get('format') != self.format:
+            raise ToyWorldError(f'{folder} is not empty and no toy world; {remedy}')
+        foreign = sorted({p.name for p in folder.iterdir()} - {self.marker, *self.parts})
+        if foreign:
+            raise ToyWorldError(
+                f'{folder} holds something besides a toy world, {foreign}; {remedy}'
+            )
+        return marker
+
+    def remove(self, folder: Path) -> None:
+        """Remove a folder, provided that it is ours or empty.
+
+        Raises:
+            ToyWorldError: When it is not.
+        """
+        self.read(folder)
+        if folder.exists():
+            shutil.rmtree(folder)
+
+    def replace(self, folder: Path, new: Path, old: Path) -> None:
+        """Put ``new`` in the place of ``folder``; what was there is removed by way of ``old``."""
+        self.read(folder)
+        if folder.exists():
+            folder.rename(old)
+        new.rename(folder)
+        self.remove(old)
+
+
+@contextmanager
+def exclusive(lock: Path) -> Iterator[None]:
+    """Keep other processes out; the lock file is gone afterwards and dies with its process."""
+    while True:
+        with lock.open('w') as file:
+            fcntl.lockf(file, fcntl.LOCK_EX)
+            # Whoever held the lock before has unlinked the file that we waited for.
+            if lock.exists() and os.path.samestat(os.fstat(file.fileno()), lock.stat()):
+                try:
+                    yield
+                finally:
+                    lock.unlink(missing_ok=True)
+                return

@@ -1,0 +1,116 @@
+"""What a toy world is made of, and the scenes that follow from it."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from .assets import load_cutouts, load_photos
+from .background import make_background
+from .classes import CLASSES, ToyWorldError
+from .compose import Scene, SceneSpec, compose
+
+SPLITS = ('train', 'val', 'unlabeled')
+
+
+@dataclass(frozen=True)
+class WorldSpec:
+    """A toy world, down to its last byte.
+
+    Attributes:
+        seed: Seed of everything.
+        image_size: Height and width of the images in pixels.
+        train: Labelled training images.
+        val: Validation images, on photographs that no other split shows.
+        unlabeled: Images for pre-training.
+        classes: Object classes, a choice out of ``CLASSES`` in any order.
+        objects: Fewest and most objects in a labelled image. Crowded images may hold fewer.
+        unlabeled_objects: Fewest and most objects in an image for pre-training.
+        min_side: Smallest object in pixels, as the root of its mask's area.
+        max_side: Largest object, as a part of ``image_size``.
+        large_share: Share of objects drawn from the top of the range.
+        min_visible: Smallest part of any object that is in view, in 0..1.
+        jpeg_quality: 1..100.
+    """
+
+    seed: int = 0
+    image_size: int = 160
+    train: int = 64
+    val: int = 100
+    unlabeled: int = 2000
+    classes: tuple[str, ...] = CLASSES
+    objects: tuple[int, int] = (2, 6)
+    unlabeled_objects: tuple[int, int] = (3, 8)
+    min_side: float = 18.0
+    max_side: float = 0.65
+    large_share: float = 0.05
+    min_visible: float = 0.4
+    jpeg_quality: int = 95
+
+    def __post_init__(self) -> None:
+        for name in ('classes', 'objects', 'unlabeled_objects'):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        unknown = sorted(set(self.classes) - set(CLASSES))
+        _require(not unknown, f'classes: unknown {unknown}; choose from {list(CLASSES)}')
+        _require(len(self.classes) > 0, 'classes: at least one is needed')
+        _require(len(set(self.classes)) == len(self.classes), 'classes: one is named twice')
+        _require(self.seed >= 0, 'seed: must not be negative')
+        for name in SPLITS:
+            _require(getattr(self, name) >= 0, f'{name}: must not be negative')
+        for name in ('objects', 'unlabeled_objects'):
+            low, high = getattr(self, name)
+            _require(1 <= low <= high, f'{name}: needs 1 <= fewest <= most, got {low}, {high}')
+        _require(0 < self.max_side <= 1, 'max_side: must lie in (0, 1]')
+        _require(self.min_side >= 16, 'min_side: below 16 pixels nothing can be recognised')
+        smallest = int(np.ceil(self.min_side / self.max_side))
+        _require(
+            self.image_size >= smallest,
+            f'image_size: {self.image_size} is too small for these objects, at least {smallest}',
+        )
+        _require(0 <= self.large_share <= 1, 'large_share: must lie in [0, 1]')
+        _require(0 < self.min_visible <= 0.75, 'min_visible: must lie in (0, 0.75]')
+        _require(1 <= self.jpeg_quality <= 100, 'jpeg_quality: must lie in 1..100')
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data, the same before and after JSON."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> 'WorldSpec':
+        """Build from :meth:`to_dict`'s data."""
+        return cls(**data)
+
+    def scene_spec(self, split: str) -> SceneSpec:
+        """Return how the scenes of a split are made up."""
+        return SceneSpec(
+            objects=self.unlabeled_objects if split == 'unlabeled' else self.objects,
+            side=(self.min_side, self.max_side * self.image_size),
+            large_share=self.large_share,
+            min_visible=self.min_visible,
+        )
+
+
+def make_scene(spec: WorldSpec, split: str, index: int) -> tuple[Scene, list[str]]:
+    """Make one scene of a world; it depends on nothing but the arguments.
+
+    Args:
+        spec: The world.
+        split: One of ``SPLITS``. Training and unlabelled scenes share their photographs.
+        index: Number of the scene in its split, from 0.
+
+    Returns:
+        The scene, and the names of all sources seen in it.
+    """
+    rng = np.random.default_rng([spec.seed, SPLITS.index(split), index])
+    photos = load_photos('val' if split == 'val' else 'train')
+    size = (spec.image_size, spec.image_size)
+    background, sources = make_background(rng, photos, size)
+    scene = compose(rng, background, load_cutouts(spec.classes), spec.scene_spec(split))
+    sources += [instance.source for instance in scene.instances]
+    return scene, list(dict.fromkeys(source.name for source in sources))
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ToyWorldError(message)

@@ -1,0 +1,197 @@
+"""Build a toy world on disk, whole or not at all."""
+
+import json
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from .assets import load_cutouts, load_photos
+from .classes import ToyWorldError
+from .folder import OwnFolder, exclusive
+from .layouts import LAYOUTS, Record
+from .parallel import ordered_map
+from .spec import WorldSpec
+
+MARKER = 'toyworld.json'
+GENERATOR = 1
+"""Raised whenever the same spec gives other pictures, so that old worlds are rebuilt."""
+
+_CHUNK = 16
+_PACKAGES = ('imgviz', 'scikit-image', 'scikit-learn', 'opencv-python', 'numpy')
+_OURS = OwnFolder(MARKER, 'lightvit_dense.toyworld', LAYOUTS.keys())
+
+
+@dataclass(frozen=True)
+class WorldReport:
+    """What :func:`build_world` did.
+
+    Attributes:
+        root: The world.
+        spec: What it is made of.
+        built: False when the same world was there already.
+        reason: Why it was built, or not.
+        seconds: Time it took.
+        stats: Counts by layout and split.
+    """
+
+    root: Path
+    spec: WorldSpec
+    built: bool
+    reason: str
+    seconds: float
+    stats: dict[str, dict[str, Any]]
+
+
+def build_world(
+    root: str | Path,
+    spec: WorldSpec | None = None,
+    layouts: Sequence[str] = ('coco',),
+    workers: int = 2,
+    progress: bool = True,
+) -> WorldReport:
+    """Build a toy world, unless the very same one is there already.
+
+    The world is written beside ``root`` and renamed at the end: ``root`` never holds half a world.
+    Builders of the same root wait for each other. The bytes do not depend on ``workers``.
+
+    Args:
+        root: Folder of the world; each layout gets a folder of its own in it.
+        spec: What the world is made of.
+        layouts: Names out of ``LAYOUTS``.
+        workers: Processes; 0 builds in this one.
+        progress: Show a progress bar on stderr.
+
+    Raises:
+        ToyWorldError: When the packages are missing, or ``root`` is a folder of somebody else's.
+    """
+    start = time.monotonic()
+    spec = spec or WorldSpec()
+    if not layouts or not set(layouts) <= set(LAYOUTS):
+        raise ToyWorldError(f'layouts: got {list(layouts)}; choose from {sorted(LAYOUTS)}')
+    if workers < 0:
+        raise ToyWorldError(f'workers: must not be negative, got {workers}')
+    root = Path(root).expanduser().resolve()
+    root.parent.mkdir(parents=True, exist_ok=True)
+    with exclusive(root.with_name(f'.{root.name}.lock')):
+        marker = _OURS.read(root)
+        reason = _why_build(root, marker, spec, layouts)
+        if marker is not None and reason is None:
+            stats, reason = marker['stats'], 'the same world is there already'
+            return WorldReport(root, spec, False, reason, time.monotonic() - start, stats)
+        # A missing package is reported before anything is written.
+        load_photos('train')
+        load_cutouts(spec.classes)
+        stats = _build_beside(root, spec, layouts, workers, progress)
+    return WorldReport(root, spec, True, reason or '', time.monotonic() - start, stats)
+
+
+def _why_build(
+    root: Path, marker: dict[str, Any] | None, spec: WorldSpec, layouts: Sequence[str]
+) -> str | None:
+    """Return why a world has to be built, ``None`` when it is there."""
+    if marker is None:
+        return 'there was none'
+    if marker.get('state') != 'complete':
+        return 'the one there was half built'
+    if marker.get('generator') != GENERATOR:
+        return 'the one there was built by another version'
+    if marker.get('spec') != spec.to_dict():
+        return 'the one there was built from another spec'
+    if not set(layouts) <= set(marker['layouts']):
+        return 'the one there lacks a layout'
+    problems = (LAYOUTS[name].problem(root / name, spec) for name in layouts)
+    return next((problem for problem in problems if problem), None)
+
+
+def _build_beside(
+    root: Path, spec: WorldSpec, layouts: Sequence[str], workers: int, progress: bool
+) -> dict[str, dict[str, Any]]:
+    """Build beside ``root``, then put the new world in its place; return the counts."""
+    partial, old = (root.with_name(f'.{root.name}.{kind}') for kind in ('partial', 'old'))
+    for leftover in (partial, old):
+        _OURS.remove(leftover)
+    marker = {
+        'format': _OURS.format,
+        'state': 'building',
+        'generator': GENERATOR,
+        'spec': spec.to_dict(),
+        'layouts': list(layouts),
+        'packages': {name: _version(name) for name in _PACKAGES},
+    }
+    partial.mkdir()
+    try:
+        (partial / MARKER).write_text(json.dumps(marker, indent=2), encoding='utf-8')
+        stats = _write(partial, spec, layouts, workers, progress)
+        marker.update(state='complete', stats=stats)
+        (partial / MARKER).write_text(json.dumps(marker, indent=2), encoding='utf-8')
+        _OURS.replace(root, partial, old)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    return stats
+
+
+def _write(
+    folder: Path, spec: WorldSpec, layouts: Sequence[str], workers: int, progress: bool
+) -> dict[str, dict[str, Any]]:
+    """Write all layouts; return their counts by split."""
+    chunks = []
+    records: dict[tuple[str, str], list[Record]] = {}
+    for name in layouts:
+        LAYOUTS[name].prepare(folder / name, spec)
+        for split, count in LAYOUTS[name].splits(spec).items():
+            records[name, split] = []
+            for start in range(0, count, _CHUNK):
+                chunks.append((folder, spec, name, split, start, min(start + _CHUNK, count)))
+    total = sum(stop - start for *_, start, stop in chunks)
+    # The processes start before the progress display starts its thread.
+    with ordered_map(_write_chunk, chunks, workers) as results, _progress(progress) as bar:
+        task = bar.add_task('Building the toy world', total=total)
+        for chunk, done in zip(chunks, results, strict=True):
+            records[chunk[2], chunk[3]] += done
+            bar.advance(task, len(done))
+    stats: dict[str, dict[str, Any]] = {name: {} for name in layouts}
+    for (name, split), items in records.items():
+        stats[name][split] = LAYOUTS[name].finish(folder / name, spec, split, items)
+    return stats
+
+
+def _write_chunk(
+    folder: Path, spec: WorldSpec, layout: str, split: str, start: int, stop: int
+) -> list[Record]:
+    writer = LAYOUTS[layout]
+    return [writer.write_item(folder / layout, spec, split, i) for i in range(start, stop)]
+
+
+def _progress(show: bool) -> Progress:
+    return Progress(
+        TextColumn('{task.description}'),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn('left'),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        disable=not show,
+    )
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # OpenCV goes by several names
+        return None
