@@ -34,7 +34,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--verify',
         action='store_true',
-        help="compare the metrics with the config's `expected`; exit status 1 when one leaves its interval",
+        help='compare the metrics with `expected` in the config; exit status 1 when one is off',
     )
     parser.add_argument(
         '--cfg-options',

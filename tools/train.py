@@ -30,7 +30,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         nargs='?',
         const='auto',
         metavar='CKPT',
-        help='resume from CKPT; without a value from the newest whole checkpoint of the work directory',
+        help='resume from CKPT, by default from the newest whole checkpoint in the work dir',
     )
     parser.add_argument(
         '--amp',

@@ -177,7 +177,7 @@ def _walk_data(node: Any, key: str) -> Iterator[Asset]:
 def _dataset_paths(node: Mapping, key: str) -> Iterator[Asset]:
     root = node.get('data_root') or ''
     prefix = node.get('data_prefix') or {}
-    parts = {'ann_file': node.get('ann_file')}
+    parts = {name: node.get(name) for name in ('ann_file', 'img_dir')}
     parts |= (
         {f'data_prefix.{k}': v for k, v in prefix.items()}
         if isinstance(prefix, Mapping)

@@ -5,11 +5,15 @@ from typing import Any
 
 import torch
 from mmengine.evaluator import BaseMetric
+from mmengine.logging import MessageHub, MMLogger
 from mmengine.model import BaseModel
+from mmengine.registry import DefaultScope
 from mmengine.structures import BaseDataElement
+from mmengine.visualization import Visualizer
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from lightvit_dense.datasets.determinism import seeded
 from lightvit_dense.registry import DATASETS, METRICS, MODELS
 
 HERE = Path(__file__).parent
@@ -59,23 +63,41 @@ class ToyRegressor(BaseModel):
 
 @DATASETS.register_module(force=True)
 class ToyPoints(Dataset):
-    """Points of a plane; item ``bad_item``, if any, is not a number."""
+    """Points with a target each.
 
-    def __init__(self, length: int = 24, bad_item: int | None = None) -> None:
+    Args:
+        length: Number of points.
+        bad_item: Item that is not a number, if any.
+        seeded_noise: Augment by noise drawn under the seed of the index.
+        log: File to which the indices that were read are appended.
+    """
+
+    def __init__(
+        self,
+        length: int = 24,
+        bad_item: int | None = None,
+        seeded_noise: bool = False,
+        log: str | None = None,
+    ) -> None:
         generator = torch.Generator().manual_seed(1)
         self.points = torch.randn(length, 4, generator=generator)
-        self.bad_item = bad_item
+        self.bad_item, self.seeded_noise, self.log = bad_item, seeded_noise, log
 
     def __len__(self) -> int:
         return len(self.points)
 
     def __getitem__(self, index: int) -> dict:
         point = self.points[int(index)].clone()
-        sample = BaseDataElement(
-            metainfo=dict(img_path=f'images/{int(index)}.jpg'), target=point.sum()
-        )
+        sample = BaseDataElement(metainfo=dict(img_path=f'images/{int(index)}.jpg'))
+        sample.target = point.sum()
+        if self.seeded_noise:
+            with seeded(index.seed):
+                point += 0.1 * torch.randn(4)
         if index == self.bad_item:
             point[0] = float('nan')
+        if self.log:
+            with open(self.log, 'a') as file:
+                file.write(f'{int(index)}\n')
         return dict(inputs=point, data_samples=sample)
 
 
@@ -90,6 +112,15 @@ class ToyMetric(BaseMetric):
     def compute_metrics(self, results: list) -> dict:
         """Count."""
         return dict(seen=float(len(results)))
+
+
+def clear_globals() -> None:
+    """Forget the named instances that Runners leave behind, as a new process would."""
+    for manager in (MMLogger, Visualizer, DefaultScope, MessageHub):
+        for instance in manager._instance_dict.values():
+            for handler in getattr(instance, 'handlers', []):
+                handler.close()
+        manager._instance_dict.clear()
 
 
 CONFIG = """
