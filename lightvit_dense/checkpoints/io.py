@@ -53,17 +53,18 @@ def safe_globals() -> list[Any]:
 
 def _refusal(path: Path, error: Exception) -> CheckpointError:
     """Turn a failure of ``torch.load`` into a message that says what is wrong with the file."""
-    text = str(error)
+    text = str(error) or 'it ends too early'
+    line = text.strip().splitlines()[0][:120]
     named = re.search(r'GLOBAL ([\w.]+)', text) or re.search(r'function ([\w.]+)', text)
     if named or 'WeightsUnpickler' in text or 'reduce' in text:
-        asked = named.group(1) if named else text.splitlines()[0][:120]
+        asked = named.group(1) if named else line
         return CheckpointError(
             f'{path}: refused, the file asks to run code ({asked}). Only tensors and plain data '
             'are loaded. If you trust its author, open it elsewhere and save its state dict alone '
             'with torch.save or safetensors.'
         )
     return CheckpointError(
-        f'{path}: truncated or damaged ({type(error).__name__}: {text.splitlines()[0][:120]}). '
+        f'{path}: truncated or damaged ({type(error).__name__}: {line}). '
         'Copy or download it again; a run can resume from its previous checkpoint.'
     )
 

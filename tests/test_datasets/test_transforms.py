@@ -140,8 +140,16 @@ def pil_file(tmp_path, mode, ending, **kwargs):
 
 @pytest.mark.parametrize(
     ('mode', 'ending'),
-    [('L', '.jpg'), ('L', '.png'), ('RGBA', '.png'), ('CMYK', '.jpg'), ('P', '.png')]
-    + [('I;16', '.png'), ('1', '.png'), ('LA', '.png')],
+    [
+        ('L', '.jpg'),
+        ('L', '.png'),
+        ('RGBA', '.png'),
+        ('CMYK', '.jpg'),
+        ('P', '.png'),
+        ('I;16', '.png'),
+        ('1', '.png'),
+        ('LA', '.png'),
+    ],
 )
 def test_every_mode_becomes_three_bytes(tmp_path, mode, ending):
     image = LoadImage()({'img_path': str(pil_file(tmp_path, mode, ending))})['img']

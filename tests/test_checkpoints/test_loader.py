@@ -1,0 +1,209 @@
+import hashlib
+import json
+
+import pytest
+import torch
+from mmengine.model import BaseModule, initialize
+from mmengine.registry import WEIGHT_INITIALIZERS
+from timm.models.vision_transformer import VisionTransformer as TimmVisionTransformer
+from torch import nn
+
+import lightvit_dense  # noqa: F401
+from lightvit_dense.checkpoints import (
+    CheckpointError,
+    load_backbone,
+    load_state_dict,
+    resize_pos_embed,
+    save_backbone,
+)
+from lightvit_dense.models.backbones import VisionTransformer
+
+SMALL = dict(embed_dim=8, depth=2, num_heads=2)
+
+
+def equal(one, other):
+    return all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+def randomise(model, seed=0):
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(std=0.2)
+    return model.eval()
+
+
+def test_exact(make_vit, capsys):
+    source, target = make_vit(0).state_dict(), make_vit(1)
+    report = load_backbone(target, source)
+    assert equal(source, target.state_dict())
+    assert report.matched == list(source)
+    for others in (report.resized, report.missing, report.unexpected, report.dropped):
+        assert not others
+
+
+def test_report(make_vit):
+    source = make_vit(0, grid=(4, 4)).state_dict()
+    del source['norm.bias']
+    source |= {f'fc_norm.{i}': torch.zeros(1) for i in range(7)}
+    full = {f'backbone.{k}': v for k, v in source.items()} | {'decoder.weight': torch.zeros(1)}
+    target = make_vit(1, grid=(6, 6))
+    target.blocks[0].attn.rel_pos_h = nn.Parameter(torch.ones(3, 4))
+    report = load_backbone(target, full, verbose=False)
+    assert report.source == 'full model'
+    assert report.resized == {'pos_embed': ((1, 17, 8), (1, 37, 8))}
+    assert report.missing == ['norm.bias']
+    assert report.added == ['blocks.0.attn.rel_pos_h']
+    assert report.dropped == ['decoder.weight']
+    assert target.blocks[0].attn.rel_pos_h.min() == 1
+    text = str(report)
+    assert 'pos_embed (1, 17, 8) -> (1, 37, 8)' in text
+    assert 'fc_norm.4, ... (2 more)' in text
+    assert len(text.splitlines()) == 7
+
+
+@pytest.mark.parametrize('cls_token', [True, False])
+def test_positions_go_to_another_grid_and_lose_the_prefix(make_vit, cls_token):
+    source = make_vit(0).state_dict()
+    target = make_vit(1, grid=(3, 7), cls_token=cls_token)
+    report = load_backbone(target, source)
+    expected = resize_pos_embed(source['pos_embed'], (3, 7), int(cls_token))
+    assert torch.equal(target.pos_embed, expected)
+    assert report.unexpected == ([] if cls_token else ['cls_token'])
+
+
+def test_oblong_positions(make_vit):
+    source = make_vit(0, grid=(3, 7)).state_dict()
+    target = make_vit(1, grid=(4, 4))
+    with pytest.raises(CheckpointError, match=r'pos_embed has shape \(1, 22, 8\)'):
+        load_backbone(target, source)
+    load_backbone(target, source, source_grid=(3, 7))
+    same = make_vit(2, grid=(3, 7), cls_token=False)
+    load_backbone(same, source)
+    assert torch.equal(same.pos_embed, source['pos_embed'][:, 1:])
+
+
+def test_nothing_matches(make_vit):
+    target = make_vit()
+    before = {k: v.clone() for k, v in target.state_dict().items()}
+    with pytest.raises(CheckpointError, match=r'none of its 1 tensors fits(.|\n)*layer1'):
+        load_backbone(target, {'layer1.weight': torch.zeros(2)})
+    assert equal(before, target.state_dict())
+
+
+def test_shapes_that_do_not_fit_leave_the_model_alone(make_vit):
+    target = make_vit(1)
+    before = {k: v.clone() for k, v in target.state_dict().items()}
+    with pytest.raises(CheckpointError) as caught:
+        load_backbone(target, make_vit(0, dim=12).state_dict())
+    for part in ('(1, 1, 12)', '(1, 1, 8)', 'cls_token'):
+        assert part in str(caught.value)
+    assert equal(before, target.state_dict())
+
+
+def test_strict(make_vit):
+    source = make_vit(0).state_dict()
+    target = make_vit(1)
+    target.blocks[0].attn.rel_pos_h = nn.Parameter(torch.ones(3, 4))
+    load_backbone(target, source, strict=True)
+    with pytest.raises(CheckpointError, match='unexpected: head'):
+        load_backbone(target, {**source, 'head': torch.zeros(1)}, strict=True)
+    del source['norm.bias']
+    with pytest.raises(CheckpointError, match=r'Missing: norm\.bias'):
+        load_backbone(target, source, strict=True)
+
+
+def test_precision_follows_the_model(make_vit):
+    source = {k: v.half() for k, v in make_vit(0).state_dict().items()}
+    target = make_vit(1)
+    load_backbone(target, source)
+    assert target.norm.weight.dtype == torch.float32
+    assert torch.equal(target.norm.weight, source['norm.weight'].float())
+
+
+class Backbone(BaseModule):
+    def __init__(self, inner, init_cfg=None):
+        super().__init__(init_cfg)
+        self.patch_embed, self.blocks, self.norm = inner.patch_embed, inner.blocks, inner.norm
+
+
+def test_initializer(make_vit, tmp_path):
+    torch.save({'model': make_vit(0).state_dict()}, tmp_path / 'a.pth')
+    cfg = dict(type='lightvit_dense.PretrainedBackbone', checkpoint=str(tmp_path / 'a.pth'))
+    target = Backbone(make_vit(1), cfg)
+    target.init_weights()
+    source = make_vit(0).state_dict()
+    assert equal(target.state_dict(), source)
+    other = make_vit(2)
+    initialize(other, cfg)
+    assert equal(other.state_dict(), source)
+    missing = WEIGHT_INITIALIZERS.build({**cfg, 'checkpoint': 'nowhere.pth'})
+    with pytest.raises(CheckpointError, match=r'nowhere\.pth: does not exist'):
+        missing(other)
+
+
+def test_initializer_on_our_backbone(tmp_path):
+    source = randomise(VisionTransformer(SMALL, img_size=32, patch_size=8))
+    save_backbone(source, tmp_path / 'a.safetensors', {})
+    cfg = dict(type='lightvit_dense.PretrainedBackbone', checkpoint=str(tmp_path / 'a.safetensors'))
+    target = VisionTransformer(
+        SMALL,
+        img_size=48,
+        patch_size=8,
+        cls_token=False,
+        window_size=3,
+        global_blocks=[1],
+        rel_pos_size=48,
+        init_cfg=cfg,
+    )
+    target.init_weights()
+    own, state = target.state_dict(), source.state_dict()
+    assert torch.equal(own['blocks.1.mlp.fc2.weight'], state['blocks.1.mlp.fc2.weight'])
+    assert torch.equal(own['pos_embed'], resize_pos_embed(state['pos_embed'], (6, 6), 0))
+    again = load_backbone(target, tmp_path / 'a.safetensors')
+    assert again.missing == []
+    assert len(again.added) == 4
+    assert again.unexpected == ['cls_token']
+
+
+def test_export_round_trip_and_story(tmp_path):
+    source = randomise(VisionTransformer(SMALL, img_size=32, patch_size=8))
+    path = tmp_path / 'out' / 'backbone.safetensors'
+    meta = dict(config='mae.py', iterations=10, teacher=None)
+    sibling = save_backbone(source, path, meta)
+    assert equal(source.state_dict(), load_state_dict(path))
+    target = randomise(VisionTransformer(SMALL, img_size=32, patch_size=8), 1)
+    load_backbone(target, path, strict=True)
+    image = torch.randn(2, 3, 32, 32)
+    for ours, theirs in zip(source(image), target(image), strict=True):
+        assert torch.equal(ours, theirs)
+    story = json.loads(sibling.read_text())
+    assert sibling == path.with_suffix('.json')
+    assert story['meta'] == meta
+    assert story['sha256'] == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert story['parameters'] == sum(p.numel() for p in source.parameters())
+    assert story['architecture']['grid_size'] == [4, 4]
+    assert sorted(p.name for p in path.parent.iterdir()) == [sibling.name, path.name]
+
+
+def test_export_refuses(tmp_path, make_vit):
+    with pytest.raises(ValueError, match='must end in'):
+        save_backbone(make_vit(), tmp_path / 'a.pth', {})
+    with pytest.raises(ValueError, match='plain data'):
+        save_backbone(make_vit(), tmp_path / 'a.safetensors', {'x': torch.zeros(1)})
+    assert not list(tmp_path.iterdir())
+
+
+def test_timm_reads_our_export(tmp_path):
+    ours = randomise(VisionTransformer('tiny', img_size=32, patch_size=16))
+    save_backbone(ours, tmp_path / 'tiny.safetensors', {})
+    theirs = TimmVisionTransformer(
+        img_size=32, patch_size=16, embed_dim=192, depth=12, num_heads=12, num_classes=0
+    ).eval()
+    theirs.load_state_dict(load_state_dict(tmp_path / 'tiny.safetensors'), strict=True)
+    image = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        expected = theirs.forward_features(image)
+        found = ours(image)[-1]
+    assert found.shape == expected.shape
+    assert torch.allclose(found, expected, rtol=1e-5, atol=1e-5)
