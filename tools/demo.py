@@ -1,4 +1,4 @@
-"""The main job end to end on a small world: pre-training by D-MAE, then Mask R-CNN with and without.
+"""The main job on a small world: pre-training by D-MAE, then Mask R-CNN with and without it.
 
 Builds the toy world, pre-trains a teacher by MAE and a student by D-MAE, trains Mask R-CNN from
 scratch and from the student, tests both, prints one table and writes ``summary.json`` and
@@ -76,6 +76,13 @@ def tidy(path: Path) -> str:
     return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
 
 
+def quiet() -> None:
+    """Let mmengine report problems only: the subprocesses have logs of their own."""
+    from mmengine.logging import MMLogger
+
+    MMLogger.get_current_instance().setLevel('WARNING')
+
+
 def make_stages(args: argparse.Namespace) -> tuple[list[Stage], dict[str, Any]]:
     """Lay out the chain.
 
@@ -116,15 +123,19 @@ def make_stages(args: argparse.Namespace) -> tuple[list[Stage], dict[str, Any]]:
 
 def world_stage(args: argparse.Namespace) -> Stage:
     """Return the stage that builds the toy world; an unchanged world is left as it is."""
+    from lightvit_dense.datasets.toyworld import WorldSpec
+    from lightvit_dense.datasets.toyworld.world import GENERATOR
+
     root = args.data_root / 'toyworld'
     sizes = SMOKE_WORLD if args.smoke else {}
     words = [word for name, count in sizes.items() for word in (f'--{name}', str(count))]
-    command = [sys.executable, 'tools/dataset_converters/make_toyworld.py', tidy(root), *words]
+    tool = 'tools/dataset_converters/make_toyworld.py'
+    command = [sys.executable, tool, '--out', tidy(root), *words]
     return Stage(
         'world',
         'Toy world',
         args.work_dir / 'world',
-        content_key(str(root), sizes),
+        content_key(str(root), GENERATOR, WorldSpec(**sizes).to_dict()),
         command,
         outputs=[root / 'coco/annotations/instances_val2017.json'],
     )
@@ -250,6 +261,10 @@ def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     os.environ['LIGHTVIT_DATA'] = tidy(args.data_root)
     os.chdir(ROOT)
+    print(
+        f'Results go to {tidy(args.work_dir)}; a stopped demo continues where it was.', flush=True
+    )
+    quiet()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     env = {**os.environ, 'PYTHONUNBUFFERED': '1', 'COLUMNS': '120'}
     try:

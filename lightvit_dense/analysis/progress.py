@@ -10,6 +10,8 @@ _ITERATION = re.compile(
     r'(?:Epoch|Iter)\((?P<phase>\w+)\)\s*(?:\[\s*(?P<epoch>\d+)\])?'
     r'\s*\[\s*(?P<done>\d+)/\s*(?P<total>\d+)\]'
 )
+# mmengine's lines begin with a date, and only some of them tell a position.
+_STAMP = re.compile(r'\d\d/\d\d \d\d:\d\d:\d\d - ')
 _COUNT = re.compile(r'(?<![\d/.])(\d+)\s*/\s*(\d+)(?![\d/.])')
 _LOSS = re.compile(r'\bloss: ([\d.einfa+-]+)')
 
@@ -48,7 +50,7 @@ def parse_line(line: str, epochs: int | None = None) -> Progress | None:
     """
     match = _ITERATION.search(line)
     if match is None:
-        count = _COUNT.search(line)
+        count = None if _STAMP.match(line) else _COUNT.search(line)
         if count is None or not 0 <= int(count[1]) <= int(count[2]) or int(count[2]) == 0:
             return None
         return Progress(int(count[1]), int(count[2]))

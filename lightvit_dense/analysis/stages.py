@@ -290,7 +290,10 @@ def _follower(path: Path, epochs: int | None) -> Callable[[], Progress | None]:
         lines = (rest + data.decode('utf-8', 'replace')).replace('\r', '\n').split('\n')
         rest = lines.pop()
         for line in lines:
-            last = parse_line(line, epochs) or last
+            found = parse_line(line, epochs)
+            # A bare "3/4" counts only as long as nothing better was seen.
+            if found is not None and (found.phase or last is None or not last.phase):
+                last = found
         return last
 
     return follow

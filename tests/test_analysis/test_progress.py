@@ -21,6 +21,7 @@ HEAD = '11/21 13:15:22 - mmengine - INFO - '
         ('images 12/48', None, Progress(12, 48)),
         ('Saving checkpoint at 10 iterations', None, None),
         ('date 11/21/2026 or 9/3', None, None),
+        ('11/21 13:15:22 - mmengine - INFO - matched 7/9 tables', None, None),
     ],
 )  # fmt: skip
 def test_position_is_read_from_a_line(line, epochs, expected):
