@@ -1,5 +1,6 @@
 """Read a config and make it ready for the Runner."""
 
+import copy
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ def load_config(
         UserError: When the file is missing or no config, or a key is misspelt.
     """
     if isinstance(config, Config):
-        cfg = config.copy()
+        cfg = copy.deepcopy(config)
     else:
         path = Path(config)
         if not path.is_file():

@@ -1,0 +1,121 @@
+"""Checkpoints are whole or absent."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.fileio import get_file_backend
+from toy_engine import clear_globals, write_config
+
+from lightvit_dense import apis
+from lightvit_dense.engine.hooks.checkpoint import BACKEND, write_atomically
+
+# Trains in a process of its own, which is killed in the middle of writing its third checkpoint.
+KILLED = """
+import os, signal, sys
+import lightvit_dense.engine.hooks.checkpoint as checkpoint
+from lightvit_dense import apis
+
+written = 0
+
+class DyingFile:
+    def __init__(self, file): self.file = file
+    def __getattr__(self, name): return getattr(self.file, name)
+    def __enter__(self): return self
+    def __exit__(self, *args): self.file.close()
+    def write(self, data):
+        global written
+        if len(data) < 1000:  # the pointer
+            return self.file.write(data)
+        written += 1
+        if written == 3:
+            self.file.write(data[: len(data) // 2])
+            self.file.flush()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return self.file.write(data)
+
+fdopen = os.fdopen
+checkpoint.os.fdopen = lambda *args: DyingFile(fdopen(*args))
+apis.train(sys.argv[1], work_dir=sys.argv[2])
+"""
+
+
+def test_killed_while_writing_then_resumed(tmp_path) -> None:
+    extra = "\ndefault_hooks['checkpoint']['max_keep_ckpts'] = 1\n"
+    config = write_config(tmp_path, length=4, extra=extra)
+    work_dir = tmp_path / 'work'
+    environment = {**os.environ, 'PYTHONPATH': str(Path(__file__).parent), 'OMP_NUM_THREADS': '1'}
+    process = subprocess.run(
+        [sys.executable, '-c', KILLED, config, work_dir],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert process.returncode == -signal.SIGKILL, process.stderr
+    # The second checkpoint outlives the kill although only one is kept.
+    assert [path.name for path in work_dir.glob('*.pth')] == ['epoch_2.pth']
+    assert (work_dir / 'last_checkpoint').read_text() == str(work_dir / 'epoch_2.pth')
+    assert len(list(work_dir.glob('.epoch_3.pth.*.tmp'))) == 1
+
+    runner = apis.train(config, work_dir=work_dir, resume=True)
+    assert runner.epoch == 4
+    assert (
+        'resumed epoch: 2, iter: 12' in next(work_dir.glob(f'{runner.timestamp}/*.log')).read_text()
+    )
+    assert [path.name for path in work_dir.glob('*.pth')] == ['epoch_4.pth']
+    assert not list(work_dir.glob('.*.tmp'))
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch) -> None:
+    path = tmp_path / 'a' / 'file'
+    write_atomically(path, b'old')
+
+    def fail(*args) -> None:
+        raise OSError('disk full')
+
+    monkeypatch.setattr('lightvit_dense.engine.hooks.checkpoint.os.fsync', fail)
+    with pytest.raises(OSError, match='disk full'):
+        write_atomically(path, b'new')
+    assert path.read_bytes() == b'old'
+    assert os.listdir(path.parent) == ['file']
+
+
+def test_written_files_have_ordinary_permissions(tmp_path) -> None:
+    (tmp_path / 'ordinary').write_bytes(b'')
+    write_atomically(tmp_path / 'atomic', b'')
+    assert (tmp_path / 'atomic').stat().st_mode == (tmp_path / 'ordinary').stat().st_mode
+
+
+def test_backend_writes_bytes_and_text(tmp_path) -> None:
+    backend = get_file_backend(backend_args=dict(backend=BACKEND))
+    backend.put(b'\x00\x01', tmp_path / 'bytes')
+    backend.put(memoryview(b'\x02'), tmp_path / 'view')
+    backend.put_text('ä', tmp_path / 'text')
+    assert backend.get(tmp_path / 'bytes') == b'\x00\x01'
+    assert backend.get(tmp_path / 'view') == b'\x02'
+    assert backend.get_text(tmp_path / 'text') == 'ä'
+
+
+def test_only_the_newest_are_kept_over_a_resume(toy_config) -> None:
+    cfg = toy_config(length=3)
+    cfg.default_hooks.checkpoint.max_keep_ckpts = 2
+    apis.train(cfg)
+    work_dir = Path(cfg.work_dir)
+    assert {path.name for path in work_dir.glob('*.pth')} == {'epoch_2.pth', 'epoch_3.pth'}
+    clear_globals()
+    cfg.train_cfg.max_epochs = 5
+    apis.train(cfg, resume=True)
+    assert {path.name for path in work_dir.glob('*.pth')} == {'epoch_4.pth', 'epoch_5.pth'}
+
+
+def test_best_checkpoint_is_tracked(toy_config) -> None:
+    cfg = toy_config(length=2)
+    cfg.val_dataloader, cfg.val_evaluator, cfg.val_cfg = cfg.test_dataloader, cfg.test_evaluator, {}
+    cfg.default_hooks.checkpoint.update(save_best='seen', rule='greater')
+    apis.train(cfg)
+    best = torch.load(Path(cfg.work_dir) / 'best_seen_epoch_1.pth', weights_only=False)
+    assert best['meta']['epoch'] == 1
