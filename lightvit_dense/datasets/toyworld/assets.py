@@ -13,6 +13,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from .classes import CLASSES, ToyWorldError
 
@@ -194,9 +195,9 @@ def _all_cutouts() -> tuple[Cutout, ...]:
 def _flower_mask(image: np.ndarray) -> np.ndarray:
     """The orange dahlia before dark green leaves: the colour alone separates it."""
     hue, saturation, value = cv2.split(cv2.cvtColor(image, cv2.COLOR_RGB2HSV))
-    mask = ((hue < 24) | (hue > 172)) & (saturation > 70) & (value > 95)
-    mask = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
-    mask = _largest(mask)
+    orange = ((hue < 24) | (hue > 172)) & (saturation > 70) & (value > 95)
+    kernel = np.ones((5, 5), np.uint8)
+    mask = _largest(cv2.morphologyEx(orange.astype(np.uint8), cv2.MORPH_OPEN, kernel))
     outline, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     return cv2.drawContours(np.zeros_like(mask), outline, -1, 1, cv2.FILLED) > 0
 
@@ -216,7 +217,7 @@ def _cut(
     rows: int | None = None,
 ) -> Cutout:
     """Cut an object out of ``image`` [H, W, 3] along the bool ``mask`` [H, W]."""
-    piece = mask.astype(np.uint8)
+    piece: np.ndarray = mask.astype(np.uint8)
     if rows is not None:
         piece[np.flatnonzero(piece.any(axis=1))[0] + rows :] = 0
     piece = _largest(piece)
@@ -229,12 +230,11 @@ def _cut(
         piece, color = piece[::-1, ::-1].copy(), color[::-1, ::-1].copy()
     alpha = cv2.GaussianBlur(piece.astype(np.float32), (3, 3), 0.7)
     alpha[piece == 0] = 0  # pixels outside the mask show something else
-    level = np.dstack([color * alpha[..., None], alpha * 255]).round().astype(np.uint8)
-    pyramid = [level]
-    while min(level.shape[:2]) >= 16:
-        size = ((level.shape[1] + 1) // 2, (level.shape[0] + 1) // 2)
-        level = cv2.resize(level, size, interpolation=cv2.INTER_AREA)
-        pyramid.append(level)
+    rgba = np.dstack([color * alpha[..., None], alpha * 255])
+    pyramid: list[np.ndarray] = [rgba.round().astype(np.uint8)]
+    while min(pyramid[-1].shape[:2]) >= 16:
+        size = ((pyramid[-1].shape[1] + 1) // 2, (pyramid[-1].shape[0] + 1) // 2)
+        pyramid.append(cv2.resize(pyramid[-1], size, interpolation=cv2.INTER_AREA))
     return Cutout(source, class_name, tuple(pyramid), int((pyramid[0][..., 3] >= 128).sum()))
 
 
@@ -252,10 +252,12 @@ def _read_photo(file: _PhotoFile) -> np.ndarray:
 def _read(source: Source) -> np.ndarray:
     """Read a photograph as RGB, uint8 [H, W, 3]."""
     path = _locate(source.package, source.path)
-    image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
-    if image is None:
-        raise ToyWorldError(f'{path} is no image; reinstall {_DISTRIBUTIONS[source.package]}')
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    try:
+        with Image.open(path) as image:
+            return np.array(image.convert('RGB'))
+    except OSError as error:
+        package = _DISTRIBUTIONS[source.package]
+        raise ToyWorldError(f'{path} cannot be read ({error}); reinstall {package}') from error
 
 
 def _locate(package: str, path: str) -> Path:

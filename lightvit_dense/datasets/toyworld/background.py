@@ -21,12 +21,12 @@ def make_background(
     Returns:
         The image, RGB uint8 [H, W, 3], and the sources of its pixels.
     """
-    first = photos[rng.integers(len(photos))]
+    first = photos[int(rng.integers(len(photos)))]
     image = _view(rng, first.image, size)
     if rng.random() >= 0.35:
         return image.round().astype(np.uint8), [first.source]
-    second = photos[rng.integers(len(photos))]
-    share = _half_plane(rng, size)[..., None]
+    second = photos[int(rng.integers(len(photos)))]
+    share = cv2.merge([_half_plane(rng, size)] * 3)
     image += share * (_view(rng, second.image, size) - image)
     sources = [first.source] if first is second else [first.source, second.source]
     return image.round().astype(np.uint8), sources
@@ -55,13 +55,13 @@ def _view(rng: np.random.Generator, photo: np.ndarray, size: tuple[int, int]) ->
 
 def _recolor(rng: np.random.Generator, view: np.ndarray) -> np.ndarray:
     """Change tint, contrast and brightness; grey photographs get a colour this way."""
-    gains = rng.uniform(0.65, 1.25, 3).astype(np.float32)
+    gains = rng.uniform(0.65, 1.25, 3)
     contrast, shift = rng.uniform(0.6, 1.15), rng.uniform(-20, 35)
-    mean = view.mean()
-    view = ((view - mean) * contrast + mean + shift) * gains
+    offset = view.mean() * (1 - contrast) + shift
+    view = cv2.transform(view, np.column_stack([np.diag(gains * contrast), gains * offset]))
     if rng.random() < 0.2:
         view = cv2.GaussianBlur(view, (0, 0), rng.uniform(0.5, 2.0))
-    return np.clip(view, 0, 255, dtype=np.float32)
+    return np.clip(view, 0, 255)
 
 
 def _half_plane(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:

@@ -25,8 +25,7 @@ class SceneSpec:
     Attributes:
         objects: Fewest and most objects.
         side: Smallest and largest object in pixels, as the root of its mask's area.
-        large_share: Share of objects drawn from the top of the range (COCO's large, above 96 px,
-            where the range goes so far).
+        large_share: Share of objects a tenth to two fifths larger than that.
         max_angle: Largest rotation to either side in degrees.
         min_visible: Smallest part of any object that stays in view, in 0..1.
         shadow: Probability of a shadow.
@@ -34,7 +33,7 @@ class SceneSpec:
 
     objects: tuple[int, int] = (2, 6)
     side: tuple[float, float] = (18.0, 90.0)
-    large_share: float = 0.05
+    large_share: float = 0.08
     max_angle: float = 30.0
     min_visible: float = 0.4
     shadow: float = 0.5
@@ -58,25 +57,23 @@ class Layer:
     Attributes:
         x: Left edge in the image, pixels.
         y: Top edge in the image, pixels.
-        color: Colour times alpha, float32 [h, w, 3] in 0..255.
-        alpha: Opacity, float32 [h, w] in 0..1.
+        rgba: Colour times alpha, and alpha, float32 [h, w, 4] in 0..255.
     """
 
     x: int
     y: int
-    color: np.ndarray
-    alpha: np.ndarray
+    rgba: np.ndarray
 
     @property
     def window(self) -> tuple[slice, slice]:
         """The layer's place in the image."""
-        height, width = self.alpha.shape
+        height, width = self.rgba.shape[:2]
         return np.s_[self.y : self.y + height, self.x : self.x + width]
 
     def mask(self, size: tuple[int, int]) -> np.ndarray:
         """Return the object's pixels (alpha >= 0.5), bool [H, W]."""
         mask = np.zeros(size, bool)
-        mask[self.window] = self.alpha >= 0.5
+        mask[self.window] = self.rgba[..., 3] >= 127.5
         return mask
 
 
@@ -146,11 +143,10 @@ def warp_cutout(cutout: Cutout, pose: Pose, size: tuple[int, int]) -> Layer:
     x1 = min(size[1], int(np.ceil(pose.x + reach[0])) + 1)
     y1 = min(size[0], int(np.ceil(pose.y + reach[1])) + 1)
     if x1 <= x0 or y1 <= y0:
-        return Layer(0, 0, np.zeros((0, 0, 3), np.float32), np.zeros((0, 0), np.float32))
+        return Layer(0, 0, np.zeros((0, 0, 4), np.float32))
     matrix = np.column_stack([turn, move - (x0, y0)])
     rgba = cv2.warpAffine(patch, matrix, (x1 - x0, y1 - y0), flags=cv2.INTER_LINEAR)
-    rgba = rgba.astype(np.float32)
-    return Layer(x0, y0, rgba[..., :3], rgba[..., 3] / 255)
+    return Layer(x0, y0, rgba.astype(np.float32))
 
 
 def compose(
@@ -177,9 +173,10 @@ def compose(
     for item in placed:
         if rng.random() < spec.shadow:
             _draw_shadow(rng, image, item.layer)
+        clear = 1 - cv2.extractChannel(item.layer.rgba, 3) / 255
         view = image[item.layer.window]
-        view *= 1 - item.layer.alpha[..., None]
-        view += light_object(rng, item.layer.color, item.layer.alpha)
+        view *= cv2.merge([clear] * 3)
+        view += light_object(rng, item.layer.rgba)
     return Scene(light_scene(rng, image), tuple(_instance(item) for item in placed))
 
 
@@ -194,8 +191,9 @@ def _choose(
         name = names[rng.integers(len(names))]
         same = [cutout for cutout in cutouts if cutout.class_name == name]
         cutout = same[rng.integers(len(same))]
-        start = high - 0.15 if rng.random() < spec.large_share else low
-        side = float(np.exp(rng.uniform(start, high)))
+        large = rng.random() < spec.large_share
+        span = (high + 0.1, high + 0.35) if large else (low, high)
+        side = float(np.exp(rng.uniform(*span)))
         chosen.append((side * np.exp(rng.normal(0, 0.3)), cutout, side))
     chosen.sort(key=lambda item: -item[0])
     return [(cutout, side) for _, cutout, side in chosen]
@@ -227,8 +225,8 @@ def _place(
         x, y = (float(v) for v in rng.uniform(margin, limits - margin))
         pose = Pose(x, y, scale, float(degrees), bool(rng.random() < 0.5))
         layer = warp_cutout(cutout, pose, size)
-        item = _Placed(cutout, pose, layer, layer.mask(size), layer.mask(size), cutout.area)
-        item.area *= scale**2
+        mask = layer.mask(size)
+        item = _Placed(cutout, pose, layer, mask, mask.copy(), cutout.area * scale**2)
         if _has_room(item, placed, spec):
             for other in placed:
                 other.visible &= ~item.amodal
@@ -246,13 +244,14 @@ def _has_room(item: _Placed, placed: Sequence[_Placed], spec: SceneSpec) -> bool
 
 def _draw_shadow(rng: np.random.Generator, image: np.ndarray, layer: Layer) -> None:
     """Darken ``image`` [H, W, 3] in place beside and below the object."""
-    reach = 0.06 * np.sqrt(layer.alpha.size) + 1
-    shadow = np.zeros(image.shape[:2], np.float32)
-    shadow[layer.window] = layer.alpha
-    move = np.float32([[1, 0, rng.uniform(-reach, reach)], [0, 1, rng.uniform(0.3, 1) * reach]])
+    reach = 0.06 * np.sqrt(layer.rgba.size / 4) + 1
+    shadow: np.ndarray = np.zeros(image.shape[:2], np.float32)
+    shadow[layer.window] = layer.rgba[..., 3]
+    move = np.array([[1, 0, rng.uniform(-reach, reach)], [0, 1, rng.uniform(0.3, 1) * reach]])
     shadow = cv2.warpAffine(shadow, move, shadow.shape[::-1])
     shadow = cv2.GaussianBlur(shadow, (0, 0), max(0.6, reach / 2))
-    image *= 1 - rng.uniform(0.2, 0.6) * shadow[..., None]
+    shadow = 1 - np.float32(rng.uniform(0.2, 0.6) / 255) * shadow
+    image *= cv2.merge([shadow] * 3)
 
 
 def _instance(item: _Placed) -> Instance:

@@ -27,29 +27,42 @@ class OwnFolder:
     format: str
     parts: Collection[str]
 
+    @property
+    def _draft(self) -> str:
+        return f'{self.marker}.new'
+
     def read(self, folder: Path) -> dict[str, Any] | None:
         """Return the marker of a folder, ``None`` when there is nothing (or nothing in it).
 
         Raises:
             ToyWorldError: When there is something that is not ours.
         """
-        if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-            return None
         remedy = 'nothing was touched; move it away or choose another folder'
+        if not folder.exists():
+            return None
         if not folder.is_dir():
             raise ToyWorldError(f'{folder} is a file; {remedy}')
+        names = {path.name for path in folder.iterdir()}
+        if names <= {self._draft}:
+            return None
         try:
             marker = json.loads((folder / self.marker).read_text(encoding='utf-8'))
         except (OSError, ValueError):
             marker = None
         if not isinstance(marker, dict) or marker.get('format') != self.format:
             raise ToyWorldError(f'{folder} is not empty and no toy world; {remedy}')
-        foreign = sorted({p.name for p in folder.iterdir()} - {self.marker, *self.parts})
+        foreign = sorted(names - {self.marker, self._draft, *self.parts})
         if foreign:
             raise ToyWorldError(
                 f'{folder} holds something besides a toy world, {foreign}; {remedy}'
             )
         return marker
+
+    def mark(self, folder: Path, content: dict[str, Any]) -> None:
+        """Write the marker of a folder at one stroke."""
+        draft = folder / self._draft
+        draft.write_text(json.dumps({'format': self.format, **content}, indent=2), encoding='utf-8')
+        draft.replace(folder / self.marker)
 
     def remove(self, folder: Path) -> None:
         """Remove a folder, provided that it is ours or empty.
@@ -58,8 +71,18 @@ class OwnFolder:
             ToyWorldError: When it is not.
         """
         self.read(folder)
-        if folder.exists():
-            shutil.rmtree(folder)
+        if not folder.exists():
+            return
+        # Under another name no process that outlived its killed parent can write into it.
+        gone = folder.with_name(f'{folder.name}.gone')
+        folder.rename(gone)
+        # The marker goes last: killed in the middle, the rest is still known as ours.
+        for part in self.parts:
+            if (gone / part).exists():
+                shutil.rmtree(gone / part)
+        (gone / self.marker).unlink(missing_ok=True)
+        (gone / self._draft).unlink(missing_ok=True)
+        gone.rmdir()
 
     def replace(self, folder: Path, new: Path, old: Path) -> None:
         """Put ``new`` in the place of ``folder``; what was there is removed by way of ``old``."""

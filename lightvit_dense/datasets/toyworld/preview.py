@@ -62,6 +62,7 @@ def _tile(image: np.ndarray, notes: list[dict], names: dict[int, str], side: int
         x, y, width, height = (round(value * ratio) for value in note['bbox'])
         cv2.rectangle(tile, (x, y), (x + width - 1, y + height - 1), color, 1)
         place = (x + 1, max(10, y - 2))
-        cv2.putText(tile, name, place, cv2.FONT_HERSHEY_SIMPLEX, 0.4, (0, 0, 0), 3, cv2.LINE_AA)
-        cv2.putText(tile, name, place, cv2.FONT_HERSHEY_SIMPLEX, 0.4, color, 1, cv2.LINE_AA)
+        shade = (place[0] + 1, place[1] + 1)
+        for point, ink in ((shade, (0, 0, 0)), (place, color)):
+            cv2.putText(tile, name, point, cv2.FONT_HERSHEY_SIMPLEX, 0.4, ink, 1, cv2.LINE_AA)
     return tile

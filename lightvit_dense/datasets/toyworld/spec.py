@@ -29,7 +29,7 @@ class WorldSpec:
         unlabeled_objects: Fewest and most objects in an image for pre-training.
         min_side: Smallest object in pixels, as the root of its mask's area.
         max_side: Largest object, as a part of ``image_size``.
-        large_share: Share of objects drawn from the top of the range.
+        large_share: Share of objects a tenth to two fifths larger than that.
         min_visible: Smallest part of any object that is in view, in 0..1.
         jpeg_quality: 1..100.
     """
@@ -43,8 +43,8 @@ class WorldSpec:
     objects: tuple[int, int] = (2, 6)
     unlabeled_objects: tuple[int, int] = (3, 8)
     min_side: float = 18.0
-    max_side: float = 0.65
-    large_share: float = 0.05
+    max_side: float = 0.55
+    large_share: float = 0.08
     min_visible: float = 0.4
     jpeg_quality: int = 95
 

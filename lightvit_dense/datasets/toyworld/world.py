@@ -1,6 +1,7 @@
 """Build a toy world on disk, whole or not at all."""
 
-import json
+import glob
+import secrets
 import shutil
 import time
 from collections.abc import Sequence
@@ -26,13 +27,12 @@ from .layouts import LAYOUTS, Record
 from .parallel import ordered_map
 from .spec import WorldSpec
 
-MARKER = 'toyworld.json'
 GENERATOR = 1
 """Raised whenever the same spec gives other pictures, so that old worlds are rebuilt."""
 
 _CHUNK = 16
 _PACKAGES = ('imgviz', 'scikit-image', 'scikit-learn', 'opencv-python', 'numpy')
-_OURS = OwnFolder(MARKER, 'lightvit_dense.toyworld', LAYOUTS.keys())
+_OURS = OwnFolder('toyworld.json', 'lightvit_dense.toyworld', LAYOUTS.keys())
 
 
 @dataclass(frozen=True)
@@ -121,11 +121,12 @@ def _build_beside(
     root: Path, spec: WorldSpec, layouts: Sequence[str], workers: int, progress: bool
 ) -> dict[str, dict[str, Any]]:
     """Build beside ``root``, then put the new world in its place; return the counts."""
-    partial, old = (root.with_name(f'.{root.name}.{kind}') for kind in ('partial', 'old'))
-    for leftover in (partial, old):
-        _OURS.remove(leftover)
+    kinds, token = ('partial', 'old'), secrets.token_hex(4)
+    for kind in kinds:
+        for leftover in root.parent.glob(glob.escape(f'.{root.name}.{kind}-') + '*'):
+            _OURS.remove(leftover)
+    partial, old = (root.with_name(f'.{root.name}.{kind}-{token}') for kind in kinds)
     marker = {
-        'format': _OURS.format,
         'state': 'building',
         'generator': GENERATOR,
         'spec': spec.to_dict(),
@@ -134,10 +135,10 @@ def _build_beside(
     }
     partial.mkdir()
     try:
-        (partial / MARKER).write_text(json.dumps(marker, indent=2), encoding='utf-8')
+        _OURS.mark(partial, marker)
         stats = _write(partial, spec, layouts, workers, progress)
         marker.update(state='complete', stats=stats)
-        (partial / MARKER).write_text(json.dumps(marker, indent=2), encoding='utf-8')
+        _OURS.mark(partial, marker)
         _OURS.replace(root, partial, old)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)

@@ -108,7 +108,8 @@ class CocoLayout:
     @staticmethod
     def _info(spec: WorldSpec, split: str, records: list[Record]) -> dict[str, Any]:
         photos = load_photos('val' if split == 'val' else 'train')
-        known = {item.source.name: item.source for item in (*photos, *load_cutouts(spec.classes))}
+        known = {photo.source.name: photo.source for photo in photos}
+        known |= {c.source.name: c.source for c in load_cutouts(spec.classes)}
         used = sorted({name for record in records for name in record['sources']})
         return {
             'description': f'Toy world, {split}: real objects composed on real photographs',

