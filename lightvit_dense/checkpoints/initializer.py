@@ -31,7 +31,7 @@ class PretrainedBackbone:
     ) -> None:
         self.checkpoint = checkpoint
         self.strict = strict
-        self.source_grid = tuple(source_grid) if source_grid else None
+        self.source_grid = (source_grid[0], source_grid[1]) if source_grid else None
         self.verbose = verbose
 
     def __call__(self, module: nn.Module) -> None:

@@ -106,9 +106,10 @@ def load_backbone(
         CheckpointError: If the file cannot be read, nothing in it matches, a shape cannot be
             brought to the model's, or ``strict`` finds a difference. The model is then unchanged.
     """
-    given = isinstance(path_or_state, Mapping)
-    state = dict(path_or_state) if given else load_state_dict(path_or_state)
-    report = LoadReport('<state dict>' if given else str(path_or_state))
+    if isinstance(path_or_state, Mapping):
+        state, report = dict(path_or_state), LoadReport('<state dict>')
+    else:
+        state, report = load_state_dict(path_or_state), LoadReport(str(path_or_state))
     converted = convert(state)
     report.source, report.dropped = converted.source, converted.dropped
     own = model.state_dict()

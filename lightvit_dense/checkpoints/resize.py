@@ -4,7 +4,6 @@ import math
 
 import torch
 import torch.nn.functional as F
-from timm.layers import resample_patch_embed
 from torch import Tensor
 
 
@@ -100,6 +99,9 @@ def resize_patch_embed(weight: Tensor, size: tuple[int, int]) -> Tensor:
     """
     if tuple(weight.shape[-2:]) == tuple(size):
         return weight
+    # Rarely needed, and timm takes a second to import.
+    from timm.layers import resample_patch_embed
+
     return resample_patch_embed(weight.float(), list(size)).to(weight.dtype)
 
 

@@ -210,7 +210,9 @@ class CocoMetric(BaseMetric):
         Raises:
             DatasetError: If an image is not in the annotation file.
         """
-        images = sorted({image for image, _ in results})
+        # Samplers that even out the processes' shares may have shown an image twice.
+        results = list(dict(results).items())
+        images = sorted(image for image, _ in results)
         known = {entry['id'] for entry in self._content['images']}
         if strange := [image for image in images if image not in known]:
             raise DatasetError(

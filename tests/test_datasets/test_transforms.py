@@ -1,5 +1,7 @@
 import copy
+import gc
 import pickle
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -118,13 +120,21 @@ def test_test_mode_tolerates_none(tmp_path):
     assert dataset[1]['inputs'].shape == (3, 40, 60)
 
 
-def test_copies_share_the_count_and_the_file_is_removed(tmp_path):
+def test_copies_share_the_count_and_the_file_is_removed():
     loader = LoadImage(max_bad=1)
     twin, other = copy.deepcopy(loader), pickle.loads(pickle.dumps(loader))
     assert twin({'img_path': 'nowhere/a.jpg'}) is None
+    del twin
+    gc.collect()
+    assert list(loader.bad_files()) == ['nowhere/a.jpg']
     assert loader({'img_path': 'nowhere/a.jpg'}) is None
     with pytest.raises(DatasetError, match=r'nowhere/a\.jpg(.|\n)*nowhere/b\.jpg'):
         other({'img_path': 'nowhere/b.jpg'})
+    ledger = Path(loader.ledger)
+    assert ledger.exists()
+    del loader
+    gc.collect()
+    assert not ledger.exists()
 
 
 def pil_file(tmp_path, mode, ending, **kwargs):

@@ -222,6 +222,13 @@ def test_a_second_evaluation_gives_the_same(tmp_path, backend):
     assert 0 < figures[0]['coco/segm_mAP'] < 1
 
 
+def test_an_image_shown_twice_counts_once(tmp_path):
+    truth = ground_truth(seed=2)
+    samples = perturb(truth, 5, shift=0.2)
+    once = evaluate(tmp_path, truth, samples)
+    assert evaluate(tmp_path, truth, [*samples, *samples[:3]]) == once
+
+
 def test_a_subset_of_the_images_is_judged_as_such(tmp_path):
     truth = ground_truth(seed=2)
     figures = evaluate(tmp_path, truth, perturb(truth, 0)[:3])

@@ -107,7 +107,7 @@ class RandomResizedCrop(_Resizing):
         """
         low, high = math.log(self.ratio[0]), math.log(self.ratio[1])
         for _ in range(10):
-            area = height * width * np.random.uniform(*self.scale)
+            area = height * width * np.random.uniform(self.scale[0], self.scale[1])
             aspect = math.exp(np.random.uniform(low, high))
             w, h = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
             if 0 < w <= width and 0 < h <= height:

@@ -3,6 +3,7 @@
 import os
 import tempfile
 import uuid
+import weakref
 from pathlib import Path
 
 import cv2
@@ -100,6 +101,12 @@ def decode(data: bytes, color: str = 'bgr', reduce_to: int | None = None) -> np.
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB) if color == 'rgb' else image
 
 
+def _remove(path: str, owner: int) -> None:
+    """Remove the list of bad files, in the process that made it."""
+    if os.getpid() == owner and os.path.exists(path):
+        os.unlink(path)
+
+
 @TRANSFORMS.register_module()
 class LoadImage(BaseTransform):
     """Load an image from 'img_path' as mmcv's ``LoadImageFromFile`` does, but for bad images.
@@ -139,7 +146,8 @@ class LoadImage(BaseTransform):
         # first one is found, so that copies of the transform, forked or pickled, agree.
         name = f'lightvit_bad_images_{os.getpid()}_{uuid.uuid4().hex}'
         self.ledger = os.path.join(tempfile.gettempdir(), name)
-        self._owner = os.getpid()
+        # Bound to this object alone: a copy that goes must not take the file with it.
+        weakref.finalize(self, _remove, self.ledger, os.getpid())
 
     def bad_files(self) -> dict[str, str]:
         """Return the bad files found so far and the reasons."""
@@ -204,10 +212,6 @@ class LoadImage(BaseTransform):
         results['img'] = image.astype(np.float32) if self.to_float32 else image
         results['img_shape'] = results['ori_shape'] = image.shape[:2]
         return results
-
-    def __del__(self) -> None:
-        if os.getpid() == getattr(self, '_owner', None) and os.path.exists(self.ledger):
-            os.unlink(self.ledger)
 
     def __repr__(self) -> str:
         return (
