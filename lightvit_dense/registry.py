@@ -19,7 +19,7 @@ def _child(name: str, parent: Registry, *locations: str) -> Registry:
 
 MODELS = _child('model', root.MODELS, 'models')
 WEIGHT_INITIALIZERS = _child('weight initializer', root.WEIGHT_INITIALIZERS, 'checkpoints')
-MODEL_WRAPPERS = _child('model_wrapper', root.MODEL_WRAPPERS, 'compat')
+MODEL_WRAPPERS = _child('model_wrapper', root.MODEL_WRAPPERS, 'compat.distributed')
 TASK_UTILS = _child('task util', root.TASK_UTILS, 'models')
 
 DATASETS = _child('dataset', root.DATASETS, 'datasets')

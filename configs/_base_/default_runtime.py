@@ -33,6 +33,7 @@ env_cfg = dict(
 )
 vis_backends = [dict(type='mmengine.LocalVisBackend')]
 visualizer = dict(type='mmengine.Visualizer', vis_backends=vis_backends, name='visualizer')
+model_wrapper_cfg = dict(type='lightvit_dense.DistributedDataParallel')
 log_level = 'INFO'
 randomness = dict(seed=0)
 load_from = None
