@@ -1,6 +1,7 @@
 """A model, a data set and a metric small enough to train in milliseconds, and configs for them."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -23,11 +24,11 @@ HERE = Path(__file__).parent
 class ToyBackbone(nn.Module):
     """Two layers with dropout, so that random numbers matter."""
 
-    def __init__(self, with_cp: bool = False) -> None:
+    def __init__(self, with_cp: bool = False, drop: float = 0.3) -> None:
         super().__init__()
         self.with_cp = with_cp
         self.fc = nn.Linear(4, 8)
-        self.drop = nn.Dropout(0.3)
+        self.drop = nn.Dropout(drop)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, 4] -> [B, 8]."""
@@ -59,6 +60,38 @@ class ToyRegressor(BaseModel):
             return [BaseDataElement(pred=value) for value in out]
         target = torch.stack([sample.target for sample in data_samples])
         return dict(loss_fit=(out - target).square().mean(), loss_size=1e-3 * out.abs().mean())
+
+
+@MODELS.register_module(force=True)
+class ToyMasked(ToyRegressor):
+    """Has what the pre-training hooks ask for."""
+
+    def __init__(self, backbone: dict, init_cfg: Any = None) -> None:
+        super().__init__(backbone, init_cfg)
+        self.distiller = SimpleNamespace(loss_weight=1.0)
+        self.seen_weights: list[float] = []
+        self.steps = 0
+
+    def forward(
+        self, inputs: Tensor, data_samples: list | None = None, mode: str = 'tensor'
+    ) -> Any:
+        """Remember the distillation weight of every training step."""
+        self.seen_weights.append(self.distiller.loss_weight)
+        self.steps += 1
+        inputs = torch.stack(list(inputs)).flatten(1)[:, :4].float()
+        return super().forward(inputs, data_samples, mode)
+
+    def reconstruct(self, inputs: list[Tensor]) -> dict[str, Tensor]:
+        """Hide random pixels; predict one grey that depends on the weights."""
+        original = torch.stack(list(inputs)).float()
+        masked = original * (torch.rand(original.shape) > 0.5)
+        grey = 128 + 2000 * self.head.weight.sum()
+        return dict(original=original, masked=masked, reconstruction=original * 0 + grey % 255)
+
+    def attention_agreement(self, inputs: Tensor) -> dict[str, float]:
+        """Return the number of steps, to be recognised in the log."""
+        assert not self.training
+        return dict(layer_2=float(self.steps))
 
 
 @DATASETS.register_module(force=True)
@@ -99,6 +132,17 @@ class ToyPoints(Dataset):
             with open(self.log, 'a') as file:
                 file.write(f'{int(index)}\n')
         return dict(inputs=point, data_samples=sample)
+
+
+@DATASETS.register_module(force=True)
+class ToyImages(ToyPoints):
+    """Random images [3, 2, 2], augmented by ambient random numbers."""
+
+    def __getitem__(self, index: int) -> dict:
+        item = super().__getitem__(index)
+        generator = torch.Generator().manual_seed(int(index))
+        image = torch.randint(0, 200, (3, 2, 2), generator=generator) + torch.randint(0, 50, ())
+        return dict(item, inputs=image.byte())
 
 
 @METRICS.register_module(force=True)

@@ -1,0 +1,246 @@
+"""Every hook: what it refuses, then what it does."""
+
+import json
+import math
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.registry import HOOKS as ROOT_HOOKS
+from PIL import Image
+from safetensors.torch import load_file
+from torch import nn
+
+from lightvit_dense import apis
+from lightvit_dense.engine import hooks
+from lightvit_dense.engine.hooks.iteration_seed import iteration_seed
+from lightvit_dense.engine.hooks.non_finite import image_name
+from lightvit_dense.engine.hooks.rank_consistency import parameter_digest
+from lightvit_dense.engine.hooks.reconstruction import picture_grid
+from lightvit_dense.engine.randomness import separate_randomness
+
+
+@pytest.mark.parametrize(
+    ('name', 'arguments'),
+    [
+        ('NonFiniteLossGuard', dict(max_images=0)),
+        ('ReconstructionVisualizationHook', dict(interval=0)),
+        ('ReconstructionVisualizationHook', dict(num_images=0)),
+        ('AttentionAgreementHook', dict(interval=1.5)),
+        ('ResourceHook', dict(interval=-1)),
+        ('ExportBackboneHook', dict(filename='backbone.pth')),
+        ('GradientCompressionHook', dict(dtype='int8')),
+        ('DistillWeightScheduleHook', dict(begin=5, end=5, start_value=1, end_value=0)),
+        ('DistillWeightScheduleHook', dict(begin=0, end=5, start_value=-1, end_value=0)),
+        (
+            'DistillWeightScheduleHook',
+            dict(begin=0, end=5, start_value=1, end_value=0, shape='step'),
+        ),
+    ],
+)
+def test_wrong_arguments_are_refused(name, arguments) -> None:
+    with pytest.raises(ValueError, match=name):
+        getattr(hooks, name)(**arguments)
+
+
+@pytest.mark.parametrize(
+    ('hook', 'attribute'),
+    [
+        (dict(type='lightvit_dense.ReconstructionVisualizationHook'), 'reconstruct'),
+        (dict(type='lightvit_dense.AttentionAgreementHook'), 'attention_agreement'),
+        (
+            dict(
+                type='lightvit_dense.DistillWeightScheduleHook',
+                begin=0,
+                end=5,
+                start_value=1,
+                end_value=0,
+            ),
+            'distiller',
+        ),
+    ],
+)
+def test_a_hook_that_does_not_fit_the_model_says_so(toy_config, hook, attribute) -> None:
+    cfg = toy_config(length=1)
+    cfg.custom_hooks = [hook]
+    with pytest.raises(TypeError, match=f'{attribute}.*ToyRegressor has none: remove the hook'):
+        apis.train(cfg)
+
+
+def test_iteration_seed_depends_on_all_its_parts() -> None:
+    seeds = {iteration_seed(s, i, r) for s in range(3) for i in range(3) for r in range(3)}
+    assert len(seeds) == 27
+    assert iteration_seed(1, 2, 3) == iteration_seed(1, 2, 3)
+
+
+def test_iteration_seed_hook_seeds_everything(toy_config) -> None:
+    drawn: dict[int, tuple] = {}
+
+    @ROOT_HOOKS.register_module(force=True)
+    class DrawHook(hooks.IterationSeedHook):
+        def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
+            random.seed(), np.random.seed(), torch.seed()
+            super().before_train_iter(runner, batch_idx, data_batch)
+            draw = random.random(), np.random.rand(), torch.rand(()).item()
+            assert drawn.setdefault(runner.iter, draw) == draw
+
+    for _ in range(2):
+        cfg = toy_config(length=1)
+        cfg.custom_hooks = [dict(type='DrawHook')]
+        apis.train(cfg)
+    assert len({value for draw in drawn.values() for value in draw}) == 18
+
+
+@pytest.mark.parametrize('by_epoch', [True, False])
+def test_non_finite_loss_stops_training(toy_config, by_epoch) -> None:
+    cfg = toy_config(by_epoch=by_epoch, length=2 if by_epoch else 20)
+    cfg.train_dataloader.sampler.shuffle = False
+    cfg.train_dataloader.dataset.bad_item = 13  # in the fourth batch
+    cfg.default_hooks.checkpoint.update(by_epoch=False, interval=1, max_keep_ckpts=1)
+    cfg.custom_hooks = [dict(type='lightvit_dense.NonFiniteLossGuard', max_images=2)]
+    with pytest.raises(hooks.NonFiniteLossError) as caught:
+        apis.train(cfg)
+    message = str(caught.value)
+    assert 'loss_fit = nan, loss_size = nan at iteration 4 (rank 0)' in message
+    assert 'images/12.jpg, images/13.jpg and 2 more' in message
+    assert caught.value.exit_status == 1
+    assert [path.name for path in Path(cfg.work_dir).glob('*.pth')] == ['iter_3.pth']
+    saved = torch.load(Path(cfg.work_dir) / 'iter_3.pth', weights_only=False)
+    assert all(value.isfinite().all() for value in saved['state_dict'].values())
+
+
+def test_image_name_falls_back() -> None:
+    from mmengine.structures import BaseDataElement
+
+    assert image_name(BaseDataElement(metainfo=dict(img_id=7))) == 'img_id 7'
+    assert image_name(object()) == '(unnamed image)'
+
+
+def test_distill_weight_shapes() -> None:
+    arguments = dict(begin=10, end=20, start_value=1.0, end_value=3.0)
+    linear = hooks.DistillWeightScheduleHook(**arguments)
+    assert [linear.weight(i) for i in (0, 10, 15, 20, 99)] == [1, 1, 2, 3, 3]
+    cosine = hooks.DistillWeightScheduleHook(**arguments, shape='cosine')
+    assert cosine.weight(15) == pytest.approx(2)
+    assert cosine.weight(12) == pytest.approx(1 + 2 * (1 - math.cos(0.2 * math.pi)) / 2)
+
+
+@pytest.mark.parametrize('by_epoch', [True, False])
+def test_distill_weight_follows_progress(toy_config, by_epoch) -> None:
+    cfg = toy_config(length=2)
+    cfg.model.type = 'lightvit_dense.ToyMasked'
+    end = 1 if by_epoch else 11
+    schedule = dict(begin=0, end=end, start_value=2.0, end_value=0.0, by_epoch=by_epoch)
+    cfg.custom_hooks = [dict(type='lightvit_dense.DistillWeightScheduleHook', **schedule)]
+    runner = apis.train(cfg)
+    values = [2 * (1 - (i // 6 if by_epoch else i / 11)) for i in range(12)]
+    assert runner.model.seen_weights == pytest.approx(values)
+    assert runner.message_hub.get_scalar('train/distill_weight').current() == 0.0
+    log = next(Path(cfg.work_dir).glob('*/vis_data/scalars.json')).read_text().splitlines()
+    assert [json.loads(line)['distill_weight'] for line in log] == pytest.approx(values)
+
+
+def test_picture_grid() -> None:
+    original = torch.arange(2 * 3 * 2 * 2.0).reshape(2, 3, 2, 2)
+    pictures = dict(original=original, masked=original * 0 - 5, reconstruction=original * 0 + 999)
+    grid = picture_grid(pictures)
+    assert grid.shape == (2 * 6 - 4, 3 * 6 - 4, 3)
+    assert grid.dtype == np.uint8
+    assert np.array_equal(grid[6:8, 0:2], original[1].permute(1, 2, 0).numpy())
+    assert (grid[:2, 6:8] == 0).all()
+    assert (grid[:2, 12:14] == 255).all()
+    assert (grid[2:6] == 255).all()
+
+
+def test_reconstructions_are_drawn_without_disturbing_training(toy_config) -> None:
+    weights = []
+    for extra in ([], [dict(type='lightvit_dense.ReconstructionVisualizationHook', interval=4)]):
+        cfg = toy_config(length=1)
+        cfg.model.type = 'lightvit_dense.ToyMasked'
+        cfg.custom_hooks = extra
+        cfg.train_dataloader.dataset.type = 'lightvit_dense.ToyImages'
+        weights.append(apis.train(cfg).model.state_dict())
+    assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
+    folder = Path(cfg.work_dir) / 'reconstructions'
+    assert sorted(path.name for path in folder.iterdir()) == ['iter_4.png', 'iter_6.png']
+    first, last = (np.array(Image.open(folder / f'iter_{i}.png')) for i in (4, 6))
+    assert first.shape == (4 * 6 - 4, 3 * 6 - 4, 3)
+    # The same images behind the same mask; only the reconstruction moves.
+    assert np.array_equal(first[:, :12], last[:, :12])
+    assert not np.array_equal(first[:, 12:], last[:, 12:])
+    assert len(list(Path(cfg.work_dir).glob('*/vis_data/vis_image/reconstruction_*.png'))) == 2
+
+
+def test_attention_agreement_is_logged(toy_config) -> None:
+    cfg = toy_config(length=1)
+    cfg.model.type = 'lightvit_dense.ToyMasked'
+    cfg.custom_hooks = [dict(type='lightvit_dense.AttentionAgreementHook', interval=3)]
+    runner = apis.train(cfg)
+    history, _ = runner.message_hub.get_scalar('train/agreement/layer_2').data
+    assert list(history) == [1.0, 3.0, 6.0]  # the toy reports its iteration
+    assert runner.model.training
+    log = next(Path(cfg.work_dir).glob('*/*.log')).read_text()
+    assert 'agreement/layer_2: 6.0000' in log
+
+
+@pytest.mark.parametrize('ema', [None, dict(momentum=0.5)])
+def test_backbone_is_exported(toy_config, ema) -> None:
+    cfg = toy_config(length=1)
+    cfg.engine = dict(ema=ema)
+    cfg.custom_hooks = [dict(type='lightvit_dense.ExportBackboneHook', filename='b.safetensors')]
+    runner = apis.train(cfg)
+    exported = load_file(Path(cfg.work_dir) / 'b.safetensors')
+    # EMAHook stores the average as the checkpoint's state_dict, the trained weights aside.
+    saved = torch.load(Path(cfg.work_dir) / 'epoch_1.pth', weights_only=False)
+    assert exported.keys() == {'fc.weight', 'fc.bias'}
+    for name, value in exported.items():
+        assert torch.equal(value, saved['state_dict'][f'backbone.{name}'])
+    same = torch.equal(exported['fc.weight'], runner.model.backbone.fc.weight)
+    assert same == (ema is None)
+    meta = json.loads((Path(cfg.work_dir) / 'b.json').read_text())['meta']
+    assert meta['weights'] == ('trained' if ema is None else 'exponential moving average')
+    assert (meta['iteration'], meta['epoch'], meta['seed']) == (6, 1, 3)
+    assert meta['versions']['torch'] == torch.__version__
+    assert 'ToyRegressor' in meta['config']
+
+
+def test_resources_are_logged(toy_config) -> None:
+    cfg = toy_config(length=2)
+    cfg.custom_hooks = [dict(type='lightvit_dense.ResourceHook', interval=3)]
+    runner = apis.train(cfg)
+    speeds, _ = runner.message_hub.get_scalar('train/images_per_second').data
+    assert len(speeds) == 6
+    assert all(0 < speed < 1e6 for speed in speeds)
+    assert runner.message_hub.get_scalar('train/peak_memory_mb').current() > 50
+
+
+def test_separate_randomness_restores_every_state() -> None:
+    random.seed(1), np.random.seed(1), torch.manual_seed(1)
+    expected = random.random(), np.random.rand(), torch.rand(()).item()
+    random.seed(1), np.random.seed(1), torch.manual_seed(1)
+    with separate_randomness(5):
+        inside = random.random(), np.random.rand(), torch.rand(()).item()
+    assert (random.random(), np.random.rand(), torch.rand(()).item()) == expected
+    assert inside != expected
+
+
+def test_parameter_digest_sees_one_bit() -> None:
+    model = nn.Linear(3, 2)
+    before = parameter_digest(model)
+    assert parameter_digest(model) == before
+    with torch.no_grad():
+        model.weight[0, 0] = torch.nextafter(model.weight[0, 0], torch.tensor(9.0))
+    assert parameter_digest(model) != before
+
+
+def test_differing_ranks_are_refused(monkeypatch) -> None:
+    model = nn.Linear(3, 2)
+    monkeypatch.setattr(
+        'lightvit_dense.engine.hooks.rank_consistency.all_gather_object',
+        lambda digest: [digest, digest, 'another'],
+    )
+    runner = type('Runner', (), dict(model=model))()
+    with pytest.raises(RuntimeError, match=r'rank\(s\) \[2\] differ'):
+        hooks.RankConsistencyHook().after_train(runner)

@@ -1,0 +1,152 @@
+"""Engine options and the linear learning rate rule."""
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from lightvit_dense import apis
+from lightvit_dense.engine import apply_engine_options, scale_learning_rate
+from lightvit_dense.engine.options import best_amp_dtype
+from lightvit_dense.errors import UserError
+
+
+@pytest.mark.parametrize(
+    ('engine', 'message'),
+    [
+        (dict(acumulate=2), "engine.acumulate is not an engine option.*Did you mean 'accumulate'"),
+        (dict(amp='fp8'), "engine.amp='fp8'"),
+        (dict(accumulate=0), 'engine.accumulate=0'),
+        (dict(gradient_compression='int8'), 'engine.gradient_compression'),
+    ],
+)
+def test_wrong_options_are_refused(toy_config, engine, message) -> None:
+    cfg = toy_config()
+    cfg.engine = engine
+    with pytest.raises(UserError, match=message):
+        apply_engine_options(cfg)
+
+
+def test_options_reach_the_runner(toy_config) -> None:
+    cfg = toy_config(length=1)
+    cfg.engine = dict(
+        accumulate=2,
+        ema=dict(momentum=0.5),
+        activation_checkpointing=True,
+        compile=dict(backend='eager'),
+        gradient_compression='fp16',
+    )
+    runner = apis.train(cfg)
+    assert runner.optim_wrapper._accumulative_counts == 2
+    assert runner.optim_wrapper.optimizer.defaults['fused'] is True
+    assert runner.model.backbone.with_cp is True
+    assert runner.cfg.compile == dict(backend='eager')
+    hooks = {type(hook).__name__: hook for hook in runner.hooks}
+    assert hooks['EMAHook'].ema_cfg['momentum'] == 0.5
+    assert hooks['GradientCompressionHook'].dtype == 'fp16'
+    assert type(hooks['CheckpointHook']).__module__.startswith('lightvit_dense')
+    assert {'ResumePositionHook', 'IterationSeedHook'} <= hooks.keys()
+
+
+def test_accumulation_equals_the_larger_batch(toy_config) -> None:
+    """Six iterations of 4 images, two a step, are three steps of 8 images."""
+    weights = []
+    for batch_size, accumulate in ((8, 1), (4, 2)):
+        cfg = toy_config(length=1)
+        cfg.train_dataloader.batch_size = batch_size
+        cfg.train_dataloader.sampler.shuffle = False
+        cfg.model.backbone.drop = 0.0
+        cfg.param_scheduler = None
+        cfg.optim_wrapper.optimizer = dict(type='SGD', lr=0.01)
+        cfg.engine = dict(accumulate=accumulate)
+        weights.append(apis.train(cfg).model.head.weight.detach())
+    torch.testing.assert_close(*weights)
+
+
+def test_applying_twice_changes_nothing(toy_config) -> None:
+    cfg = toy_config()
+    cfg.engine = dict(ema=dict(momentum=0.5))
+    once = apply_engine_options(cfg).pretty_text
+    assert apply_engine_options(cfg).pretty_text == once
+
+
+def test_the_callers_config_is_left_alone(toy_config) -> None:
+    cfg = toy_config(length=1)
+    before = cfg.pretty_text
+    apis.train(cfg)
+    assert cfg.pretty_text == before
+
+
+@pytest.mark.parametrize('optimizer', [dict(type='LBFGS'), dict(type='AdamW', foreach=True)])
+def test_fused_stays_out_of_the_way(toy_config, optimizer) -> None:
+    cfg = toy_config()
+    cfg.optim_wrapper.optimizer = optimizer
+    assert 'fused' not in apply_engine_options(cfg).optim_wrapper.optimizer
+
+
+def test_activation_checkpointing_needs_a_backbone(toy_config) -> None:
+    cfg = toy_config()
+    cfg.engine = dict(activation_checkpointing=True)
+    del cfg.model['backbone']
+    with pytest.raises(UserError, match='needs a backbone'):
+        apply_engine_options(cfg)
+
+
+def test_amp_without_gpu_is_refused(toy_config, monkeypatch) -> None:
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    cfg = toy_config()
+    with pytest.raises(UserError, match='--amp: .* needs a CUDA GPU'):
+        apis.train(cfg, amp=True)
+    cfg.engine = dict(amp='bf16')
+    with pytest.raises(UserError, match="engine.amp='bf16': .* engine.amp=None"):
+        apis.train(cfg)
+
+
+@pytest.mark.parametrize(('has_bf16', 'name'), [(True, 'bf16'), (False, 'fp16')])
+def test_amp_chooses_the_best_type(toy_config, monkeypatch, has_bf16, name) -> None:
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    monkeypatch.setattr(torch.cuda, 'is_bf16_supported', lambda **kwargs: has_bf16)
+    assert best_amp_dtype() == name
+    cfg = toy_config()
+    cfg.engine = dict(amp=name)
+    wrapper = apply_engine_options(cfg).optim_wrapper
+    assert wrapper.type == 'AmpOptimWrapper'
+    assert wrapper.dtype == dict(bf16='bfloat16', fp16='float16')[name]
+    assert wrapper.loss_scale == (dict(enabled=False) if has_bf16 else 'dynamic')
+
+
+def scaling_config(**extra: object) -> Config:
+    base = dict(
+        train_dataloader=dict(batch_size=8),
+        optim_wrapper=dict(optimizer=dict(type='AdamW', lr=1e-3)),
+        auto_scale_lr=dict(base_batch_size=64, enable=True),
+    )
+    return Config({**base, **extra})
+
+
+def test_linear_rule_counts_processes_and_accumulation(capsys) -> None:
+    cfg = scaling_config()
+    cfg.optim_wrapper.accumulative_counts = 4
+    assert scale_learning_rate(cfg, world_size=4) == 2.0
+    assert cfg.optim_wrapper.optimizer.lr == pytest.approx(2e-3)
+    assert cfg.auto_scale_lr.enable is False
+    assert '0.001 x 2 = 0.002: 128 images a step' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ('extra', 'message'),
+    [
+        (dict(auto_scale_lr=None), 'base_batch_size'),
+        (dict(train_dataloader=dict()), 'train_dataloader.batch_size'),
+    ],
+)
+def test_linear_rule_needs_both_batch_sizes(extra, message) -> None:
+    with pytest.raises(UserError, match=message):
+        scale_learning_rate(scaling_config(**extra), world_size=1)
+
+
+def test_auto_scale_lr_is_applied_once(toy_config) -> None:
+    cfg = toy_config(length=1)
+    cfg.param_scheduler = None
+    cfg.auto_scale_lr = dict(base_batch_size=2, enable=True)
+    runner = apis.train(cfg, auto_scale_lr=True)
+    assert runner.optim_wrapper.get_lr()['lr'] == [pytest.approx(2e-2)]
