@@ -236,7 +236,10 @@ def draw_reconstructions(
     for name in ('teacher', 'student'):
         checkpoint = args.work_dir / name / final_checkpoint(configs[name])
         model = apis.build_model(Config(configs[name]), checkpoint, device='cpu')
-        words = f'{TRAININGS[name][0]}: original, what it sees, what it makes of it.'
+        words = (
+            f'{TRAININGS[name][0]}: original, what it sees, what it makes of it (up to the mean '
+            'and contrast of each patch, which it is not asked for).'
+        )
         drawn[words] = reconstruction_grid(reconstruct(model, images), per_row=2)
     return drawn
 

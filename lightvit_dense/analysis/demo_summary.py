@@ -96,12 +96,15 @@ def summarize(
     records = {name: read_record(stage) for name, stage in known.items()}
     results = {name: read_metrics(known[f'test_{name}'].work_dir) for name in DETECTORS}
     before, after = results['scratch'], results['dmae']
+    # -1 stands for "no such objects".
+    shared = [key for key in before if min(before[key], after.get(key, -1)) >= 0]
+    difference = {key: round(after[key] - before[key], 4) for key in shared}
     minutes = {name: r.seconds / 60 for name, r in records.items() if r is not None}
     memory = {name: r.peak_memory_mb for name, r in records.items() if r is not None}
     gpu = {name: gpu_memory_mb(stage.work_dir) for name, stage in known.items()}
     return {
         **results,
-        'difference': {key: round(after[key] - before[key], 4) for key in before if key in after},
+        'difference': difference,
         'outcome': outcome(before['bbox_mAP'], after['bbox_mAP']),
         'verdict': sentence(before, after),
         'caveat': caveat(data['val_images'], instances=data['val_objects']),

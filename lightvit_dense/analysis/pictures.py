@@ -21,18 +21,20 @@ class Instance:
         bbox: ``(x, y, width, height)`` in pixels of the original image.
         mask: Boolean ``[H, W]`` or None.
         score: Confidence; None for ground truth.
+        class_id: Chooses the colour.
     """
 
     label: str
     bbox: tuple[float, float, float, float]
     mask: np.ndarray | None = None
     score: float | None = None
+    class_id: int = 0
 
 
-def class_color(label: str) -> tuple[int, int, int]:
-    """Return a bright RGB colour that depends on the class name alone."""
-    seed = sum((i + 1) * byte for i, byte in enumerate(label.encode()))
-    hsv = np.array([[[seed * 47 % 180, 190, 255]]], np.uint8)
+def class_color(class_id: int) -> tuple[int, int, int]:
+    """Return a bright RGB colour; neighbouring class ids get hues far apart."""
+    hue = round(class_id * 0.618034 % 1 * 180) % 180
+    hsv = np.array([[[hue, 190, 255]]], np.uint8)
     return tuple(int(v) for v in cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)[0, 0])  # type: ignore[return-value]
 
 
@@ -116,8 +118,9 @@ class CocoPictures:
         bbox = record.get('bbox')
         if bbox is None or not len(bbox):
             bbox = _mask_bbox(mask)
-        label = self.names[record['category_id']]
-        return Instance(label, tuple(bbox), mask, record.get('score'))
+        class_id = record['category_id']
+        label = self.names[class_id]
+        return Instance(label, tuple(bbox), mask, record.get('score'), class_id)
 
 
 def _mask_bbox(mask: np.ndarray | None) -> tuple[float, float, float, float]:
@@ -142,7 +145,7 @@ def draw_instances(image: Image, instances: Sequence[Instance], scale: float = 1
     size = (round(image.shape[1] * scale), round(image.shape[0] * scale))
     canvas = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
     for instance in instances:
-        color = class_color(instance.label)
+        color = class_color(instance.class_id)
         if instance.mask is not None:
             mask = cv2.resize(instance.mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
             inside = mask.astype(bool)

@@ -35,7 +35,7 @@ def test_truth_is_drawn_where_it_is(coco):
     assert cup.mask.sum() == 80
     assert cup.mask[12:20, 20:30].all()
     drawn = pictures.draw_instances(coco.load(1), [cup])
-    color = np.array(pictures.class_color('cup'))
+    color = np.array(pictures.class_color(7))
     # The edge has the full colour, the inside 45 % of it over black, the outside none.
     assert (drawn[19, 25] == color).all()
     assert (drawn[15, 20] == color).all()
@@ -46,10 +46,10 @@ def test_truth_is_drawn_where_it_is(coco):
 
 
 def test_scaling_moves_the_box_with_the_image(coco):
-    bare = pictures.Instance('cup', (20, 12, 10, 8))
+    bare = pictures.Instance('cup', (20, 12, 10, 8), class_id=7)
     drawn = pictures.draw_instances(coco.load(1), [bare], scale=2.0)
     assert drawn.shape == (80, 120, 3)
-    color = pictures.class_color('cup')
+    color = pictures.class_color(7)
     assert (drawn[39, 40:60] == color).all()
     assert not drawn[40:].any()
     assert not drawn[30, 42:58].any()
@@ -113,3 +113,9 @@ def test_png_address_round_trips():
     assert kind == 'data:image/png;base64'
     decoded = cv2.imdecode(np.frombuffer(base64.b64decode(payload), np.uint8), cv2.IMREAD_COLOR)
     assert (cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB) == image).all()
+
+
+def test_colours_of_neighbouring_classes_differ_visibly():
+    colors = np.array([pictures.class_color(i) for i in range(1, 9)], int)
+    distance = np.abs(colors[:, None] - colors[None]).sum(-1)
+    assert distance[~np.eye(8, dtype=bool)].min() > 60
