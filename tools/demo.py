@@ -175,6 +175,9 @@ def read_config(args: argparse.Namespace, path: str) -> tuple[dict[str, Any], di
     config = Config.fromfile(ROOT / path)
     moves = {old: tidy(args.work_dir / name) for old, name in DEFAULT_DIRS.items()}
     overrides: dict[str, Any] = relocate(config.to_dict(), moves)
+    if 'max_iters' in config.train_cfg:
+        # Otherwise every validation of an iteration-based run is logged at epoch 0.
+        overrides['default_hooks.logger.log_metric_by_epoch'] = False
     if args.smoke:
         overrides |= few_iterations(config, SMOKE_ITERATIONS)
     config.merge_from_dict(overrides)

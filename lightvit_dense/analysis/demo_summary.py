@@ -113,7 +113,7 @@ def summarize(
         'peak_memory_mb': memory,
         'peak_gpu_memory_mb': {name: value for name, value in gpu.items() if value is not None},
         'data': dict(data),
-        'commands': {name: r.command for name, r in records.items() if r is not None},
+        'commands': {n: ['python', *r.command[1:]] for n, r in records.items() if r is not None},
         'config_hash': dict(hashes),
         'environment': dict(environment),
     }
