@@ -85,7 +85,7 @@ class ImageFiles(SeededItems, BaseDataset):
         Returns:
             Dicts with 'img_path'.
         """
-        folder = os.path.join(self.data_root, self.data_prefix['img_path'] or '')
+        folder = self.data_prefix['img_path'] or self.data_root  # the base class joined them
         if not Path(folder).is_dir():
             raise DatasetError(
                 f'{folder}: this image folder does not exist. Set data_root (or the environment '

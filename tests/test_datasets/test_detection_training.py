@@ -5,11 +5,17 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.registry import MODELS, TRANSFORMS
+from mmengine.registry import MODELS, TRANSFORMS, DefaultScope
 
 import lightvit_dense  # noqa: F401
 
 SIDE = 64
+
+
+@pytest.fixture(autouse=True)
+def _mmdet_scope():
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        yield
 
 
 def detector():
