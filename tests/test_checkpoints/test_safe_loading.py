@@ -39,7 +39,7 @@ def runner(work_dir, iters, **kwargs):
         work_dir=str(work_dir),
         train_dataloader=dict(
             dataset=Numbers(),
-            sampler=dict(type='DefaultSampler', shuffle=False),
+            sampler=dict(type='lightvit_dense.SeededInfiniteSampler'),
             batch_size=4,
             collate_fn=dict(type='default_collate'),
         ),
