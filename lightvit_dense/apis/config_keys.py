@@ -18,7 +18,7 @@ from typing import Any
 import mmengine.registry
 from mmengine.config import Config
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
-from mmengine.registry import DefaultScope, Registry
+from mmengine.registry import Registry
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner, TestLoop, ValLoop
 from torch.utils.data import DataLoader
 
@@ -42,12 +42,7 @@ RUNNER_EXTRAS = {
 }
 # Names of helper variables that configs commonly hold.
 HELPERS = {
-    'backend_args',
-    'train_dataset',
-    'val_dataset',
-    'test_dataset',
-    'vis_backends',
-    'dataset_type',
+    f'{split}_{thing}' for split in ('train', 'val', 'test') for thing in ('dataset', 'pipeline')
 }
 
 
@@ -161,8 +156,7 @@ def _check_new_key(cfg: Config, node: Any, dotted: str, place: str, part: str) -
     elif place in SECTIONS and not (place in TYPED and 'type' in node):
         strict, known = True, SECTIONS[place]
     else:
-        arguments = constructor_arguments(node.get('type'), cfg.get('default_scope'))
-        strict, known = arguments is not None, arguments or set()
+        known, strict = constructor_arguments(node.get('type'), cfg.get('default_scope'))
     if part in known:
         return
     hint = did_you_mean(part, {*known, *existing}, cutoff=0.6 if strict else 0.8)
@@ -172,48 +166,56 @@ def _check_new_key(cfg: Config, node: Any, dotted: str, place: str, part: str) -
         )
 
 
-def constructor_arguments(kind: Any, scope: str | None = None) -> set[str] | None:
-    """Return the names of all arguments that the class registered as ``kind`` accepts.
+def constructor_arguments(kind: Any, scope: str | None = None) -> tuple[set[str], bool]:
+    """Return the names of the arguments that the class registered as ``kind`` accepts.
 
     Args:
         kind: The value of a config dict's ``type``.
         scope: Registry scope of unprefixed names.
 
     Returns:
-        The names, those of parents included where ``**kwargs`` are passed on; None when the class
-        is not found or takes keyword arguments of its own accord.
+        The names, those of parents included where ``**kwargs`` may be passed on, and whether they
+        are all: False when the class is not found or takes any keyword argument.
     """
     built = find_registered(kind, scope) if isinstance(kind, str) else kind
     if built is None or not callable(built):
-        return None
+        return set(), False
     classes = inspect.getmro(built) if inspect.isclass(built) else (built,)
     names: set[str] = set()
     for cls in classes:
-        function = cls.__init__ if inspect.isclass(cls) else cls
+        function = vars(cls).get('__init__') if inspect.isclass(cls) else cls
+        if function is None or cls is object:
+            continue
         try:
-            parameters = inspect.signature(function).parameters.values()
+            parameters = list(inspect.signature(function).parameters.values())
         except (TypeError, ValueError):
-            return None
-        names |= {
-            item.name for item in parameters if item.kind is not inspect.Parameter.VAR_KEYWORD
-        }
-        if not any(item.kind is inspect.Parameter.VAR_KEYWORD for item in parameters):
-            return names - {'self'}
-    return None
+            return names, False
+        keywords = inspect.Parameter.VAR_KEYWORD
+        names |= {item.name for item in parameters if item.kind is not keywords} - {'self'}
+        if all(item.kind is not keywords for item in parameters):
+            return names, True
+    return names, False
 
 
 def find_registered(name: str, scope: str | None = None) -> Any:
-    """Return what any of mmengine's registries or their children holds under ``name``, or None."""
-    scope = scope or 'lightvit_dense'
+    """Return what any of mmengine's registries or their children holds under ``name``, or None.
+
+    Args:
+        name: A config dict's ``type``, with or without its scope.
+        scope: Scope that is searched first when ``name`` has none.
+    """
+    names = [name] if '.' in name else [f'{scope or "lightvit_dense"}.{name}', name]
     for registry in vars(mmengine.registry).values():
-        if not isinstance(registry, Registry) or registry.parent is not None:
-            continue
-        with DefaultScope.overwrite_default_scope(scope):
-            try:
-                with registry.switch_scope_and_registry(None) as current:
-                    found = current.get(name)
-            except (ImportError, AssertionError, KeyError):
-                continue
-        if found is not None:
-            return found
+        if isinstance(registry, Registry) and registry.parent is None:
+            for candidate in names:
+                found = _get(registry, candidate)
+                if found is not None:
+                    return found
     return None
+
+
+def _get(registry: Registry, name: str) -> Any:
+    try:
+        return registry.get(name)
+    except (ImportError, AssertionError, KeyError):
+        return None

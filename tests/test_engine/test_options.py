@@ -94,10 +94,10 @@ def test_activation_checkpointing_needs_a_backbone(toy_config) -> None:
 def test_amp_without_gpu_is_refused(toy_config, monkeypatch) -> None:
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
     cfg = toy_config()
-    with pytest.raises(UserError, match='--amp: .* needs a CUDA GPU'):
+    with pytest.raises(UserError, match=r'--amp: .* needs a CUDA GPU'):
         apis.train(cfg, amp=True)
     cfg.engine = dict(amp='bf16')
-    with pytest.raises(UserError, match="engine.amp='bf16': .* engine.amp=None"):
+    with pytest.raises(UserError, match=r"engine.amp='bf16': .* engine.amp=None"):
         apis.train(cfg)
 
 

@@ -1,0 +1,22 @@
+import sys
+from pathlib import Path
+
+import pytest
+
+import lightvit_dense  # noqa: F401
+
+sys.path.insert(0, str(Path(__file__).parents[1] / 'test_engine'))
+
+from toy_engine import clear_globals, write_config
+
+
+@pytest.fixture(autouse=True)
+def _fresh_globals():
+    yield
+    clear_globals()
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Write a toy config; keyword arguments as for toy_engine.write_config."""
+    return lambda **kwargs: write_config(tmp_path, **kwargs)

@@ -1,0 +1,38 @@
+"""Build a model in one line."""
+
+import pytest
+import torch
+
+from lightvit_dense import apis
+from lightvit_dense.errors import UserError
+
+
+def test_build_model_initialises_and_loads(write, tmp_path) -> None:
+    config = write(length=1)
+    model = apis.build_model(config, device='cpu')
+    assert not model.training
+    assert model.cfg.randomness.seed == 3
+    state = {name: torch.full_like(value, 2) for name, value in model.state_dict().items()}
+    torch.save(dict(state_dict=state), tmp_path / 'x.pth')
+    loaded = apis.build_model(config, tmp_path / 'x.pth', device='cpu')
+    assert all((value == 2).all() for value in loaded.state_dict().values())
+    assert not (model.head.weight == 2).any()
+
+
+def test_build_model_names_what_is_missing(write, tmp_path) -> None:
+    with pytest.raises(UserError, match=r'checkpoint nowhere.pth does not exist'):
+        apis.build_model(write(), 'nowhere.pth')
+    with pytest.raises(UserError, match=r'nothing.py does not exist; .* has toy.py'):
+        apis.build_model(tmp_path / 'nothing.py')
+
+
+def test_a_config_that_is_no_config(tmp_path) -> None:
+    (tmp_path / 'broken.py').write_text('model = dict(')
+    with pytest.raises(UserError, match=r'broken.py cannot be read: SyntaxError'):
+        apis.load_config(tmp_path / 'broken.py')
+    (tmp_path / 'imports.py').write_text("custom_imports = dict(imports=['no_such_module'])")
+    with pytest.raises(UserError, match='no_such_module'):
+        apis.load_config(tmp_path / 'imports.py')
+    (tmp_path / 'base.py').write_text("_base_ = 'no_such_base.py'")
+    with pytest.raises(UserError, match=r'no_such_base.py'):
+        apis.load_config(tmp_path / 'base.py')

@@ -1,0 +1,139 @@
+"""Misspelt keys are caught, honest ones are not."""
+
+import pytest
+
+from lightvit_dense import apis
+from lightvit_dense.apis.config_keys import constructor_arguments, find_registered
+from lightvit_dense.errors import UserError
+
+
+@pytest.mark.parametrize(
+    ('line', 'message'),
+    [
+        (
+            'optim_wraper = dict()',
+            "'optim_wraper', which nothing reads. Did you mean 'optim_wrapper'",
+        ),
+        ('custom_hook = []', "'custom_hook', which nothing reads. Did you mean 'custom_hooks'"),
+        (
+            "train_cfg['max_epoch'] = 3",
+            "train_cfg.max_epoch is not known. Did you mean 'max_epochs'",
+        ),
+        ("train_dataloader['batchsize'] = 3", "Did you mean 'batch_size'"),
+        ("optim_wrapper['clip_grads'] = {}", "Did you mean 'clip_grad'"),
+        ("randomness['sed'] = 3", "Did you mean 'seed'"),
+        ('env_cfg = dict(cudnn_bench=True)', "Did you mean 'cudnn_benchmark'"),
+        ('engine = dict(compil=True)', "Did you mean 'compile'"),
+    ],
+)
+def test_misspelt_keys_are_named(write, line, message) -> None:
+    with pytest.raises(UserError, match=message):
+        apis.load_config(write(extra=f'\n{line}\n'))
+
+
+def test_helper_variables_are_welcome(write) -> None:
+    extra = """
+image_size = 64
+train_pipeline = []
+test_pipeline = []
+model_wrapper_cfg = dict(type='X')
+base_lr = 1e-3
+max_iters = 100
+vis_backends = []
+backend_args = None
+dataset_type = 'ToyPoints'
+data_root = 'data/'
+expected = [('seen', 8, 0)]
+compile = False
+"""
+    assert apis.load_config(write(extra=extra)).image_size == 64
+
+
+@pytest.mark.parametrize(
+    'options',
+    [
+        {'train_cfg.val_interval': 2},
+        {'load_from': 'x.pth'},
+        {'randomness.deterministic': True},
+        {'engine.amp': 'bf16'},
+        {'model.backbone.with_cp': True},  # an argument that the config leaves at its default
+        {'default_hooks.logger.ignore_last': False},
+        {'default_hooks.timer.type': 'IterTimerHook'},
+        {'param_scheduler.0.end': 3},
+        {'visualizer.name': 'v'},
+        {'env_cfg.mp_cfg.opencv_num_threads': 0},
+        {'train_dataloader.dataset.length': 8},
+    ],
+)
+def test_honest_options_pass(write, options) -> None:
+    cfg = apis.load_config(write(), options)
+    for key, value in options.items():
+        node = cfg
+        for part in key.split('.'):
+            node = node[int(part)] if part.isdigit() else node[part]
+        assert node == value
+
+
+@pytest.mark.parametrize(
+    ('key', 'message'),
+    [
+        (
+            'optim_wraper.optimizer.lr',
+            "no 'optim_wraper' in the config. Did you mean 'optim_wrapper'",
+        ),
+        ('optim_wrapper.optimiser.lr', "no 'optimiser' in optim_wrapper. Did you mean 'optimizer'"),
+        ('train_cfg.max_epoch', "no 'max_epoch' in train_cfg. Did you mean 'max_epochs'"),
+        ('model.backbone.with_pc', "no 'with_pc' in model.backbone. Did you mean 'with_cp'"),
+        ('train_dataloader.dataset.lenght', "Did you mean 'length'"),
+        ('default_hooks.loger.interval', "Did you mean 'logger'"),
+        ('param_scheduler.5.end', "list of 1 items; '5' is none of them"),
+        ('train_cfg.max_epochs.x', 'train_cfg.max_epochs is 3, which has nothing below it'),
+        ('engine.amb', "Did you mean 'amp'"),
+        ('default_hooks.checkpoint.intervall', "Did you mean 'interval'"),
+    ],
+)
+def test_misspelt_options_are_named(write, key, message) -> None:
+    with pytest.raises(UserError, match=message):
+        apis.load_config(write(extra='\nengine = dict(amp=None)\n'), {key: 1})
+
+
+def test_constructor_arguments_follow_keyword_arguments_to_parents() -> None:
+    names, complete = constructor_arguments('lightvit_dense.CheckpointHook')
+    assert {'interval', 'save_best', 'max_keep_ckpts'} <= names
+    assert not complete  # mmengine's hook takes anything
+    assert constructor_arguments('lightvit_dense.ResourceHook') == ({'interval'}, True)
+    assert constructor_arguments('nowhere.Nothing') == (set(), False)
+    assert constructor_arguments(None) == (set(), False)
+    assert find_registered('IterTimerHook').__name__ == 'IterTimerHook'
+
+
+@pytest.mark.parametrize(
+    ('line', 'message'),
+    [
+        ("model['backbone']['with_pc'] = True", "ToyBackbone has no argument 'with_pc'.*'with_cp'"),
+        (
+            "model['backbone']['type'] = 'lightvit_dense.ToyBakbone'",
+            "'lightvit_dense.ToyBakbone' names nothing.*Did you mean 'ToyBackbone'",
+        ),
+        ("optim_wrapper['optimizer']['momentun'] = 1", "AdamW has no argument 'momentun'"),
+        (
+            "custom_hooks = [dict(type='lightvit_dense.ResourceHook', intervall=2)]",
+            "ResourceHook has no argument 'intervall'. Did you mean 'interval'",
+        ),
+        ("train_dataloader['dataset']['lenght'] = 2", "ToyPoints has no argument 'lenght'"),
+    ],
+)
+def test_misspelt_arguments_are_explained(write, tmp_path, line, message) -> None:
+    with pytest.raises(UserError, match=message):
+        apis.train(write(extra=f'\n{line}\n'), work_dir=tmp_path / 'w')
+
+
+def test_errors_inside_training_keep_their_class(write, tmp_path, monkeypatch) -> None:
+    from toy_engine import ToyRegressor
+
+    def broken(self, *args, **kwargs):
+        raise TypeError("forward() got an unexpected keyword argument 'x'")
+
+    monkeypatch.setattr(ToyRegressor, 'forward', broken)
+    with pytest.raises(TypeError, match='forward'):
+        apis.train(write(), work_dir=tmp_path / 'w')

@@ -1,0 +1,89 @@
+"""Everything missing is named before anything starts."""
+
+import pytest
+from mmengine.config import Config
+
+from lightvit_dense import apis
+from lightvit_dense.apis.preflight import find_assets, find_missing
+from lightvit_dense.errors import UserError
+
+DATA = """
+_coco = dict(
+    type='lightvit_dense.ToyPoints',
+    data_root='{root}/coco/',
+    ann_file='annotations/train.json',
+    data_prefix=dict(img='train/'))
+train_dataloader['dataset'] = dict(type='RepeatDataset', times=2, dataset=_coco)
+val_dataloader = dict(dataset=dict(_coco, ann_file='annotations/val.json'))
+val_evaluator = [dict(type='X', ann_file='{root}/coco/annotations/val.json')]
+val_cfg = dict()
+_init = dict(type='lightvit_dense.PretrainedBackbone', checkpoint='{root}/teacher.pth')
+model['backbone']['init_cfg'] = dict(type='Pretrained', checkpoint='{root}/backbone.pth')
+model['distiller'] = dict(teacher=dict(init_cfg=_init))
+"""
+
+
+def test_every_missing_path_is_named(write, tmp_path) -> None:
+    config = write(extra=DATA.format(root=tmp_path))
+    with pytest.raises(UserError) as caught:
+        apis.check_training(config)
+    message = str(caught.value)
+    for path, key in {
+        'coco/annotations/train.json': 'train_dataloader.dataset.dataset.ann_file',
+        'coco/train/': 'train_dataloader.dataset.dataset.data_prefix.img',
+        'coco/annotations/val.json': 'val_dataloader.dataset.ann_file',
+        'backbone.pth': 'model.backbone.init_cfg.checkpoint',
+        'teacher.pth': 'model.distiller.teacher.init_cfg.checkpoint',
+    }.items():
+        assert f'{tmp_path}/{path}  ({key})' in message
+    assert message.count('val.json') == 1
+    assert 'needs 5 file(s)' in message
+    assert "section 'Prepare data'" in message
+    assert "section 'Pre-trained checkpoints'" in message
+
+
+def test_present_files_pass(write, tmp_path) -> None:
+    for path in ('coco/annotations/train.json', 'coco/annotations/val.json', 'teacher.pth'):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).touch()
+    (tmp_path / 'coco/train').mkdir()
+    config = write(extra=DATA.format(root=tmp_path))
+    missing = find_missing(apis.load_config(config))
+    assert [asset.path for asset in missing] == [f'{tmp_path}/backbone.pth']
+    (tmp_path / 'backbone.pth').touch()
+    assert 'all 5 local files' in apis.check_training(config)
+
+
+def test_the_configs_own_help_is_printed(write) -> None:
+    config = write(extra="\nhelp = 'Ask Ada.'\nload_from = 'nowhere.pth'\n")
+    with pytest.raises(UserError, match=r'nowhere.pth  \(load_from\)\nAsk Ada.$'):
+        apis.check_training(config)
+
+
+def test_resume_checkpoint_is_checked(write) -> None:
+    with pytest.raises(UserError, match=r'gone.pth  \(--resume\)'):
+        apis.check_training(write(), resume='gone.pth')
+    apis.check_training(write(), resume='auto')
+
+
+def test_remote_paths_are_left_alone_and_said(write) -> None:
+    config = write(extra="\nload_from = 's3://bucket/x.pth'\n")
+    assert 'not checked, because not local: s3://bucket/x.pth' in apis.check_training(config)
+
+
+def test_paths_are_joined_as_datasets_join_them() -> None:
+    dataset = dict(data_root='root', ann_file='/abs.json', data_prefix='img', img_dir='')
+    cfg = Config(dict(train_dataloader=dict(dataset=dataset)))
+    assert [asset.path for asset in find_assets(cfg)] == ['/abs.json', 'root/img']
+    cfg = Config(dict(train_dataloader=dict(dataset=dict(data_root='root', ann_file=''))))
+    assert [(a.path, a.key) for a in find_assets(cfg)] == [
+        ('root', 'train_dataloader.dataset.data_root')
+    ]
+
+
+def test_testing_needs_test_data_and_its_checkpoint_only(write, tmp_path) -> None:
+    config = write(extra=DATA.format(root=tmp_path))
+    with pytest.raises(UserError, match='needs 1 file'):
+        apis.check_testing(config, tmp_path / 'x.pth')
+    (tmp_path / 'x.pth').touch()
+    assert 'all 1 local' in apis.check_testing(config, tmp_path / 'x.pth')

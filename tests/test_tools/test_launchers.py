@@ -1,0 +1,131 @@
+"""The shell launchers, with real processes on the CPU."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import lightvit_dense  # noqa: F401
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / 'tests' / 'test_engine'))
+
+from toy_engine import write_config  # noqa: E402
+
+SCRIPTS = ('dist_train.sh', 'dist_test.sh', 'slurm_train.sh')
+
+
+def launch(script: str, *args: object, **environment: str) -> subprocess.CompletedProcess:
+    inherited = {k: v for k, v in os.environ.items() if k not in ('RANK', 'WORLD_SIZE', 'PORT')}
+    defaults = dict(
+        PYTHON=sys.executable,
+        PYTHONPATH=str(ROOT / 'tests' / 'test_engine'),
+        CUDA_VISIBLE_DEVICES='-1',
+        OMP_NUM_THREADS='1',
+    )
+    return subprocess.run(
+        [ROOT / 'tools' / script, *map(str, args)],
+        env={**inherited, **defaults, **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def test_two_processes_end_with_the_same_weights(tmp_path) -> None:
+    extra = """
+custom_hooks = [dict(type='lightvit_dense.RankConsistencyHook')]
+engine = dict(gradient_compression='fp16')
+work_dir = 'a directory with spaces'
+"""
+    config = write_config(tmp_path, length=1, extra=extra)
+    work_dir = tmp_path / 'a directory with spaces'
+    done = launch('dist_train.sh', config, 2, '--work-dir', work_dir)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count('preflight: all 0 local files') == 1
+    assert '2 rank(s) hold the same parameters' in done.stdout
+    assert 'Epoch(train) [1][3/3]' in done.stdout  # half the iterations of one process
+    saved = torch.load(work_dir / 'epoch_1.pth', weights_only=False)
+    assert saved['meta']['iter'] == 3
+
+
+def test_missing_data_is_said_once_before_any_worker(tmp_path) -> None:
+    config = write_config(tmp_path, extra="\nload_from = 'gone.pth'\n")
+    done = launch('dist_train.sh', config, 2, '--work-dir', tmp_path / 'w')
+    assert done.returncode == 2
+    assert done.stderr.count('gone.pth  (load_from)') == 1
+    assert 'Traceback' not in done.stderr
+    assert not (tmp_path / 'w').exists()
+
+
+@pytest.fixture
+def recorder(tmp_path) -> Path:
+    """A stand-in for python and srun that writes down its arguments, one a line."""
+    path = tmp_path / 'bin' / 'srun'
+    path.parent.mkdir()
+    path.write_text('#!/bin/sh\nfor arg in "$@"; do echo "$arg"; done\necho --\n')
+    path.chmod(0o755)
+    return path
+
+
+def test_multi_node_by_environment(recorder) -> None:
+    environment = dict(NNODES='4', NODE_RANK='3', MASTER_ADDR='head node', PORT='1234')
+    done = launch(
+        'dist_test.sh', 'c d.py', 'x.pth', 8, '--verify', PYTHON=str(recorder), **environment
+    )
+    preflight, job = (part.splitlines() for part in done.stdout.split('--\n')[:2])
+    tool = str(ROOT / 'tools' / 'test.py')
+    assert preflight == [tool, 'c d.py', 'x.pth', '--verify', '--preflight']
+    assert job[:7] == [
+        '-m',
+        'torch.distributed.run',
+        '--nnodes=4',
+        '--node_rank=3',
+        '--nproc_per_node=8',
+        '--master_addr=head node',
+        '--master_port=1234',
+    ]
+    assert job[7:] == [tool, 'c d.py', 'x.pth', '--verify', '--launcher', 'pytorch']
+
+
+def test_slurm(recorder) -> None:
+    done = launch(
+        'slurm_train.sh',
+        *('gpu', 'my job', 'c.py', 'w d', '--amp'),
+        PYTHON=str(recorder),
+        PATH=f'{recorder.parent}:{os.environ["PATH"]}',
+        GPUS='16',
+        GPUS_PER_NODE='4',
+        PORT='1',
+        SRUN_ARGS='--time=1:00 --exclusive',
+    )
+    job = done.stdout.split('--\n')[1].splitlines()
+    assert {'--partition=gpu', '--job-name=my job', '--gres=gpu:4', '--ntasks=16'} <= set(job)
+    assert {'--ntasks-per-node=4', '--time=1:00', '--exclusive'} <= set(job)
+    assert job[-5:] == ['--work-dir', 'w d', '--amp', '--launcher', 'slurm']
+
+
+@pytest.mark.parametrize('script', SCRIPTS)
+def test_too_few_arguments(script) -> None:
+    done = launch(script, 'one')
+    assert done.returncode == 2
+    assert done.stderr.startswith('usage: ')
+
+
+def test_bad_numbers_are_refused(recorder) -> None:
+    done = launch('dist_train.sh', 'c.py', 'two', PYTHON=str(recorder), PORT='1')
+    assert done.returncode == 2
+    assert "GPUS must be a positive number of processes, not 'two'" in done.stderr
+    done = launch('dist_train.sh', 'c.py', 2, PYTHON=str(recorder), NNODES='2')
+    assert done.returncode == 2
+    assert 'needs MASTER_ADDR' in done.stderr
+
+
+@pytest.mark.parametrize('script', SCRIPTS)
+def test_scripts_are_strict_and_executable(script) -> None:
+    path = ROOT / 'tools' / script
+    assert os.access(path, os.X_OK)
+    assert 'set -euo pipefail' in path.read_text()

@@ -1,0 +1,89 @@
+"""tools/test.py as its users call it."""
+
+import pickle
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+import lightvit_dense  # noqa: F401
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / 'tests' / 'test_engine'))
+
+from toy_engine import clear_globals, write_config  # noqa: E402
+
+from lightvit_dense import apis  # noqa: E402
+
+
+@pytest.fixture
+def call(monkeypatch, capfd):
+    """Run the tool in this process; returns its exit status, output and errors."""
+
+    def run(*args: object) -> tuple[int, str, str]:
+        clear_globals()
+        monkeypatch.setattr(sys, 'argv', ['test.py', *map(str, args)])
+        with pytest.raises(SystemExit) as stop:
+            runpy.run_path(str(ROOT / 'tools' / 'test.py'), run_name='__main__')
+        out = capfd.readouterr()
+        return stop.value.code, out.out, out.err
+
+    yield run
+    clear_globals()
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory) -> Path:
+    """Path of a checkpoint of the toy model."""
+    folder = tmp_path_factory.mktemp('trained')
+    apis.train(write_config(folder, length=1), work_dir=folder / 'w')
+    clear_globals()
+    return folder / 'w' / 'epoch_1.pth'
+
+
+def test_predictions_are_dumped(call, trained, tmp_path) -> None:
+    config, out = write_config(tmp_path), tmp_path / 'predictions.pkl'
+    status, log, _ = call(config, trained, '--work-dir', tmp_path / 'w', '--out', out)
+    assert status == 0
+    assert 'seen: 8.0000' in log
+    assert len(pickle.loads(out.read_bytes())) == 8
+
+
+@pytest.mark.parametrize(('value', 'status'), [(8, 0), (7, 1)])
+def test_verify(call, trained, tmp_path, value, status) -> None:
+    config = write_config(tmp_path, extra=f"\nexpected = [('seen', {value}, 0.5)]\n")
+    found, out, _ = call(config, trained, '--work-dir', tmp_path / 'w', '--verify')
+    assert found == status
+    assert ('FAILED' in out) == bool(status)
+
+
+def test_painted_predictions_go_to_the_directory(trained, tmp_path, monkeypatch) -> None:
+    extra = "\ndefault_hooks['visualization'] = dict(type='lightvit_dense.ToyPainter')\n"
+    config = write_config(tmp_path, extra=extra)
+    apis.test(config, trained, work_dir=tmp_path / 'w', show_dir=tmp_path / 'show')
+    assert (tmp_path / 'show' / '0.txt').read_text() == '4 predictions'
+    clear_globals()
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (('--verify',), 'has no `expected`'),
+        (('--out', 'x.json'), 'ends in .pkl'),
+        (('--show-dir', 'x'), 'no default_hooks.visualization'),
+        (('--cfg-options', 'test_dataloader.batchsize=1'), "Did you mean 'batch_size'"),
+    ],
+)
+def test_mistakes_get_one_plain_message(call, trained, tmp_path, arguments, message) -> None:
+    config = write_config(tmp_path)
+    status, _, err = call(config, trained, '--work-dir', tmp_path / 'w', *arguments)
+    assert status == 2
+    assert message in err
+    assert 'Traceback' not in err
+
+
+def test_a_missing_checkpoint_is_named(call, tmp_path) -> None:
+    status, _, err = call(write_config(tmp_path), 'gone.pth', '--work-dir', tmp_path / 'w')
+    assert status == 2
+    assert 'gone.pth  (load_from)' in err
