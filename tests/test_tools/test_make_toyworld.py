@@ -13,7 +13,7 @@ TOOL = Path(__file__).parents[2] / 'tools/dataset_converters/make_toyworld.py'
 
 def run(*args: object) -> subprocess.CompletedProcess:
     command = [sys.executable, str(TOOL), *map(str, args)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, capture_output=True, text=True, timeout=600)
 
 
 def test_builds_counts_previews_and_keeps(tmp_path):
