@@ -1,5 +1,6 @@
 """Train what a config describes."""
 
+import os
 from pathlib import Path
 
 from mmengine.config import Config
@@ -79,12 +80,18 @@ def _prepare_resume(cfg: Config, resume: bool | str | None) -> None:
     if resume is True or resume == 'auto':
         found = find_resume_checkpoint(cfg.work_dir)
         if found is None:
-            print(
+            _say(
                 f'--resume: no checkpoint in {cfg.work_dir}, so training starts from the beginning.'
             )
             cfg.resume = False
             return
-        print(f'--resume: continuing from {found}')
+        _say(f'--resume: continuing from {found}')
         resume = found
     cfg.resume = True
     cfg.load_from = str(resume)
+
+
+def _say(text: str) -> None:
+    """Print in one process of a job, which has not been joined yet."""
+    if os.environ.get('RANK', os.environ.get('SLURM_PROCID', '0')) == '0':
+        print(text)

@@ -70,8 +70,8 @@ def apply_engine_options(cfg: Config, training: bool = True) -> Config:
 
     Args:
         cfg: The config, changed in place.
-        training: Whether the config is going to be trained; testing needs ``tf32``, ``compile`` and
-            ``ema`` only.
+        training: Whether the config is going to be trained; testing needs ``tf32`` and
+            ``compile`` only.
 
     Returns:
         The same config.
