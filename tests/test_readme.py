@@ -1,0 +1,363 @@
+"""What the documents say holds: every command, link, name, path and option in them.
+
+Each command in a bash fence must be taken by exactly one of ``HANDLERS``; a new kind of command
+needs a new handler. Launchers really run, with an interpreter that only writes down what it was
+asked for; tools parse the arguments by their own parsers and their configs are loaded and checked.
+"""
+
+import argparse
+import ast
+import inspect
+import os
+import re
+import runpy
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pytest
+import yaml
+from mmengine.config import Config
+
+import lightvit_dense
+from lightvit_dense import apis, registry
+from lightvit_dense.engine.options import DEFAULTS
+from lightvit_dense.errors import UserError
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = [ROOT / 'README.md', ROOT / 'CONTRIBUTING.md', *sorted((ROOT / 'docs').glob('*.md'))]
+ASSIGNMENT = re.compile(r'[A-Z_]+=')
+
+
+def fences(path: Path, language: str) -> list[str]:
+    """Return the contents of a document's code fences of a language."""
+    found = re.findall(r'^```(\w*)\n(.*?)^```$', path.read_text(encoding='utf-8'), re.M | re.S)
+    return [text for name, text in found if name == language]
+
+
+def commands_of(path: Path) -> list[str]:
+    """Return the commands in a document's bash fences; continued lines are joined."""
+    text = '\n'.join(fences(path, 'bash')).replace('\\\n', ' ')
+    return [line for line in text.splitlines() if shlex.split(line, comments=True)]
+
+
+def without_fences(path: Path) -> str:
+    return re.sub(r'^```.*?^```$', '', path.read_text(encoding='utf-8'), flags=re.M | re.S)
+
+
+COMMANDS = [
+    pytest.param(line, id=f'{path.name}: {" ".join(line.split())}')
+    for path in DOCUMENTS
+    for line in commands_of(path)
+]
+
+
+class Reader:
+    """What handlers need: a place of their own and the tools' parsers."""
+
+    def __init__(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.tmp_path, self.monkeypatch = tmp_path, monkeypatch
+        monkeypatch.chdir(ROOT)
+        monkeypatch.setenv('LOCAL_RANK', '0')  # the parsers set it; it must be put back
+        monkeypatch.setenv('LIGHTVIT_DATA', str(tmp_path / 'no_data'))
+
+    def parse(self, tool: str, words: list[str]) -> argparse.Namespace:
+        """Parse arguments as the tool does; an unknown flag exits."""
+        self.monkeypatch.setattr(sys, 'argv', [tool, *words])
+        return parser_of(tool)()
+
+
+@cache
+def parser_of(tool: str) -> Callable[[], argparse.Namespace]:
+    return runpy.run_path(str(ROOT / tool))['parse_args']
+
+
+@pytest.fixture
+def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Reader:
+    return Reader(tmp_path, monkeypatch)
+
+
+def make(words: list[str], reader: Reader) -> None:
+    text = (ROOT / 'Makefile').read_text()
+    phony = re.search(r'^\.PHONY:(.*)$', text, re.M).group(1).split()
+    for word in words[1:]:
+        name, _, value = word.partition('=')
+        assert f'\n{name} ?=' in text if value else name in phony, f'no {name} in the Makefile'
+        assert value or re.search(rf'^{name}:.*##', text, re.M), f'make help does not list {name}'
+
+
+def activate(words: list[str], reader: Reader) -> None:
+    assert 'venv=.venv\n' in (ROOT / 'tools/setup_env.sh').read_text()
+
+
+def set_data_root(words: list[str], reader: Reader) -> None:
+    name, value = words[1].split('=')
+    reader.monkeypatch.setenv(name, value)
+    cfg = apis.load_config('configs/coco/maskrcnn_dmae_tiny.py')
+    assert cfg.train_dataloader.dataset.data_root == f'{value}/coco/'
+
+
+@cache
+def requirements() -> dict[str, dict]:
+    """Return what setup.py hands to setuptools."""
+    given: dict = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr('setuptools.setup', lambda **arguments: given.update(arguments))
+        runpy.run_path(str(ROOT / 'setup.py'))
+    return given
+
+
+def install(words: list[str], reader: Reader) -> None:
+    extra = re.fullmatch(r'\.\[(\w+)\]', words[3]).group(1)
+    extras = requirements()['extras_require']
+    assert set(extras[extra]) == {package for name in extras for package in extras[name]}
+
+
+def uninstall(words: list[str], reader: Reader) -> None:
+    wanted = {re.split(r'[=>\[]', package)[0] for package in requirements()['install_requires']}
+    forks = {'mmdet': 'onedl-mmdetection', 'mmsegmentation': 'onedl-mmsegmentation'}
+    for name in words[3:]:
+        assert name not in wanted
+        assert forks.get(name, f'onedl-{name}') in wanted
+
+
+def train(words: list[str], reader: Reader) -> None:
+    """The config loads with its options, and without data the answer names the README's section."""
+    args = reader.parse('tools/train.py', words[2:])
+    with pytest.raises(UserError, match="section 'Prepare data'"):
+        apis.check_training(args.config, args.work_dir, args.resume, args.cfg_options)
+
+
+def test_tool(words: list[str], reader: Reader) -> None:
+    args = reader.parse('tools/test.py', words[2:])
+    with pytest.raises(UserError, match="section 'Prepare data'"):
+        apis.check_testing(args.config, args.checkpoint, args.cfg_options)
+    cfg = apis.load_config(args.config, args.cfg_options)
+    checkpoint = Path('work_dirs', Path(args.config).stem, f'iter_{cfg.train_cfg.max_iters}.pth')
+    assert args.checkpoint == str(checkpoint), 'training does not leave this file'
+    assert (args.out or '.pkl').endswith('.pkl')
+    assert not args.verify or apis.read_expected(cfg)
+    assert args.show_dir is None or 'visualization' in cfg.default_hooks
+
+
+test_tool.__test__ = False
+
+
+def demo(words: list[str], reader: Reader) -> None:
+    reader.parse('tools/demo.py', words[2:])
+
+
+def make_toyworld(words: list[str], reader: Reader) -> None:
+    from lightvit_dense.datasets.toyworld import WorldSpec
+
+    args = reader.parse(words[1], words[2:])
+    WorldSpec(seed=args.seed, image_size=args.image_size, train=args.train, val=args.val)
+
+
+def run_pytest(words: list[str], reader: Reader) -> None:
+    assert all((ROOT / word).exists() for word in words[3:])
+
+
+def launch(words: list[str], reader: Reader) -> None:
+    """Run the launcher; look at what it asks of the interpreter, or of srun."""
+    log, bin_dir = reader.tmp_path / 'log', reader.tmp_path / 'bin'
+    bin_dir.mkdir()
+    for name in ('python', 'srun'):
+        script = bin_dir / name
+        # A port is asked for by -c.
+        script.write_text(
+            '#!/bin/bash\n'
+            '[[ "$1" == -c ]] && echo 29123 && exit\n'
+            f'printf "%q " {name} "$@" >> {log}\n'
+            f'echo >> {log}\n'
+        )
+        script.chmod(0o755)
+    env = {k: v for k, v in os.environ.items() if k not in ('NNODES', 'NODE_RANK', 'PORT')}
+    env |= {'PYTHON': str(bin_dir / 'python'), 'PATH': f'{bin_dir}:{env["PATH"]}'}
+    done = subprocess.run(
+        [
+            'bash',
+            '-c',
+            ' '.join(word if ASSIGNMENT.match(word) else shlex.quote(word) for word in words),
+        ],
+        env=env,
+        cwd=ROOT,
+        capture_output=True,
+    )
+    assert done.returncode == 0, done.stderr
+    preflight, job = map(shlex.split, log.read_text().splitlines())
+    assert preflight[-1] == '--preflight'
+    place = next(i for i, word in enumerate(job) if word.startswith(str(ROOT / 'tools')))
+    tool = Path(job[place]).name
+    kind = {'train.py': train, 'test.py': test_tool}[tool]
+    kind(['python', f'tools/{tool}', *job[place + 1 :]], reader)
+    env_words = dict(word.split('=') for word in words if ASSIGNMENT.match(word))
+    asked = ' '.join(job[:place])
+    if 'slurm' in shlex.join(words):
+        assert f'--ntasks={env_words["GPUS"]}' in asked
+        assert f'--ntasks-per-node={env_words["GPUS_PER_NODE"]}' in asked
+    else:
+        assert 'torch.distributed.run' in asked
+        assert f'--nnodes={env_words.get("NNODES", 1)} ' in asked
+        assert f'--node_rank={env_words.get("NODE_RANK", 0)} ' in asked
+        gpus = next(word for word in words if re.fullmatch(r'\d+', word))
+        assert f'--nproc_per_node={gpus} ' in asked
+
+
+PYTHON = r'(\.venv/bin/)?python '
+HANDLERS: dict[str, Callable[[list[str], Reader], None]] = {
+    r'make \S': make,
+    r'source \.venv/bin/activate$': activate,
+    r'export LIGHTVIT_DATA=\S+$': set_data_root,
+    r'pip install -e \S+$': install,
+    r'pip uninstall -y \S': uninstall,
+    PYTHON + r'tools/train\.py ': train,
+    PYTHON + r'tools/test\.py ': test_tool,
+    PYTHON + r'tools/demo\.py': demo,
+    PYTHON + r'tools/dataset_converters/make_toyworld\.py': make_toyworld,
+    PYTHON + r'-m pytest': run_pytest,
+    r'([A-Z_]+=\S+ )*tools/(dist_train|dist_test|slurm_train)\.sh ': launch,
+}
+
+
+@pytest.mark.parametrize('line', COMMANDS)
+def test_command(line: str, reader: Reader) -> None:
+    words = shlex.split(line, comments=True)
+    plain = ' '.join(words)
+    taken = [handler for pattern, handler in HANDLERS.items() if re.match(pattern, plain)]
+    assert len(taken) == 1, f'{len(taken)} handlers take this command: {plain}'
+    taken[0](words, reader)
+
+
+def test_every_handler_has_a_command() -> None:
+    plain = [' '.join(shlex.split(param.values[0], comments=True)) for param in COMMANDS]
+    for pattern in HANDLERS:
+        assert any(re.match(pattern, line) for line in plain), pattern
+
+
+def test_without_data_a_run_stops_with_a_plain_message(tmp_path: Path) -> None:
+    command = 'tools/dist_train.sh configs/coco/maskrcnn_dmae_tiny.py 8 --amp'
+    assert command in commands_of(ROOT / 'README.md')
+    env = {**os.environ, 'LIGHTVIT_DATA': str(tmp_path), 'PYTHON': sys.executable}
+    done = subprocess.run(
+        command.split(), env=env, cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 2
+    assert f'{tmp_path}/coco/annotations/instances_train2017.json' in done.stderr
+    assert "'Prepare data'" in done.stderr
+    assert 'Traceback' not in done.stderr
+
+
+def test_pretraining_leaves_the_file_that_detection_starts_from(reader: Reader) -> None:
+    line = next(c for c in commands_of(ROOT / 'README.md') if 'dist_train.sh configs/pretrain' in c)
+    words = shlex.split(line)
+    args = reader.parse('tools/train.py', [words[1], *words[3:]])
+    hook = registry.HOOKS.build(Config.fromfile(args.config).custom_hooks[-1])
+    detector = Config.fromfile('configs/coco/maskrcnn_dmae_tiny.py')
+    wanted = detector.model.backbone.init_cfg.checkpoint
+    assert wanted == f'{args.work_dir}/{hook.filename}'
+
+
+def test_python_of_the_readme_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    blocks = fences(ROOT / 'README.md', 'python')
+    assert blocks
+    for block in blocks:
+        exec(compile(block, 'README.md', 'exec'), {})
+
+
+def test_config_fragments_name_arguments_that_exist() -> None:
+    blocks = fences(ROOT / 'docs/configs.md', 'python')
+    assert blocks
+    for block in blocks:
+        names: dict = {}
+        exec(compile(block, 'configs.md', 'exec'), {}, names)
+        for fragment in names.values():
+            arguments = set(inspect.signature(registry.MODELS.get(fragment['type'])).parameters)
+            assert set(fragment) - {'type'} <= arguments
+
+
+def slugs(path: Path) -> set[str]:
+    """Return the anchors of a document's headings, as GitHub makes them."""
+    titles = re.findall(r'^#+ (.+)$', without_fences(path), re.M)
+    return {re.sub(r'[^\w\- ]', '', title.lower()).replace(' ', '-') for title in titles}
+
+
+@pytest.mark.parametrize('path', DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(path: Path) -> None:
+    for link in re.findall(r'\]\(([^)]+)\)', without_fences(path)):
+        if link.startswith('https://'):
+            continue
+        name, _, anchor = link.partition('#')
+        target = (path.parent / name) if name else path
+        assert target.is_file(), f'{path.name} links to {link}'
+        assert not anchor or anchor in slugs(target), f'{path.name} links to {link}'
+
+
+@pytest.mark.parametrize('path', DOCUMENTS, ids=lambda path: path.name)
+def test_paths_and_names_exist(path: Path) -> None:
+    text = path.read_text(encoding='utf-8')
+    folders = 'configs|docs|lightvit_dense|requirements|tests|tools'
+    for name in re.findall(rf'`((?:{folders})/[\w./-]*)[` ]', without_fences(path)):
+        assert (ROOT / name).exists(), f'{path.name} speaks of {name}'
+    registries = [r for r in vars(registry).values() if isinstance(r, registry.Registry)]
+    for name in set(re.findall(r'\blightvit_dense\.([A-Z]\w+)', text)):
+        found = [r.get(f'lightvit_dense.{name}') for r in registries if r.scope == registry.SCOPE]
+        assert any(found), f'{path.name} speaks of lightvit_dense.{name}'
+
+
+def test_sections_that_messages_refer_to_exist() -> None:
+    titles = re.findall(r'^## (.+)$', without_fences(ROOT / 'README.md'), re.M)
+    wanted = set()
+    for folder, pattern in (
+        ('lightvit_dense', r"section '([^']+)'"),
+        ('configs', r'README, "([^"]+)"'),
+    ):
+        for path in (ROOT / folder).rglob('*.py'):
+            wanted |= {' '.join(w.split()) for w in re.findall(pattern, path.read_text())}
+    assert wanted >= {'Prepare data', 'Pre-trained checkpoints'}
+    assert wanted <= set(titles)
+
+
+def test_the_engine_options_are_all_there_with_their_defaults() -> None:
+    rows = re.findall(r'^\| `(\w+)` \| `([^`]+)` \|', (ROOT / 'docs/engine.md').read_text(), re.M)
+    assert {name: ast.literal_eval(default) for name, default in rows} == DEFAULTS
+
+
+def test_the_model_zoo_lists_every_config_with_what_it_expects() -> None:
+    section = (ROOT / 'README.md').read_text().split('\n## Model zoo\n')[1].split('\n## ')[0]
+    rows = {m[1]: m[0] for m in re.finditer(r'^\| \[\S+\]\((configs/\S+)\) .*$', section, re.M)}
+    leaves = [p for p in (ROOT / 'configs').rglob('*.py') if '_base_' not in p.parts]
+    assert set(rows) == {str(path.relative_to(ROOT)) for path in leaves}
+    checked = 0
+    for name, row in rows.items():
+        for _, value, _ in Config.fromfile(ROOT / name).get('expected', []):
+            assert f' {100 * value:.1f}' in row
+            checked += 1
+    assert checked
+
+
+def test_results_of_the_demo_have_one_place() -> None:
+    text = (ROOT / 'README.md').read_text()
+    parts = re.split(r'<!-- /?demo-results -->', text)
+    assert len(parts) == 3
+    assert text.index('<!-- demo-results -->') < text.index('<!-- /demo-results -->')
+    assert parts[1].strip()
+
+
+def test_versions_licence_and_authors_agree() -> None:
+    citation = yaml.safe_load((ROOT / 'CITATION.cff').read_text())
+    assert citation['version'] == lightvit_dense.__version__ == requirements()['version']
+    assert citation['license'] == requirements()['license'] == 'Apache-2.0'
+    licence = (ROOT / 'LICENSE').read_text()
+    assert licence.split()[:4] == ['Apache', 'License', 'Version', '2.0,']
+    assert 'END OF TERMS AND CONDITIONS' in licence
+    assert lightvit_dense.__version__ in (ROOT / 'CHANGELOG.md').read_text()
+    bibtex = ' '.join(''.join(fences(ROOT / 'README.md', 'bibtex')).split())
+    for paper in citation['references']:
+        assert paper['title'] in bibtex
+        people = [f'{a["family-names"]}, {a["given-names"]}' for a in paper['authors']]
+        assert f'{{{" and ".join(people)}}}' in bibtex
