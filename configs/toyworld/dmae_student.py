@@ -9,12 +9,12 @@ Run       tools/train.py configs/toyworld/dmae_student.py
 _base_ = './mae_teacher.py'
 
 model = dict(
-    backbone=dict(arch=dict(embed_dim=128, depth=6, num_heads=8)),
+    backbone=dict(arch=dict(embed_dim=128, depth=6, num_heads=4)),
     distiller=dict(
         type='lightvit_dense.AttentionDistiller',
         teacher=dict(
             type='lightvit_dense.VisionTransformer',
-            arch=dict(embed_dim=192, depth=6, num_heads=12),
+            arch=dict(embed_dim=192, depth=6, num_heads=6),
             img_size=96,
             patch_size=8,
             pos_embed='sincos',

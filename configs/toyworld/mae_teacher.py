@@ -16,7 +16,7 @@ default_scope = 'lightvit_dense'
 crop = 96
 model = dict(
     backbone=dict(
-        arch=dict(_delete_=True, embed_dim=192, depth=6, num_heads=12),
+        arch=dict(_delete_=True, embed_dim=192, depth=6, num_heads=6),
         img_size=crop,
         patch_size=8,
     ),

@@ -15,28 +15,33 @@ _base_ = [
 ]
 default_scope = 'mmdet'
 
-image_size = (160, 160)
+image_size = (128, 128)
 channels = 64
 num_classes = 8
 model = dict(
-    data_preprocessor=dict(pad_size_divisor=160),
+    data_preprocessor=dict(pad_size_divisor=128),
     backbone=dict(
-        arch=dict(_delete_=True, embed_dim=128, depth=6, num_heads=8),
+        arch=dict(_delete_=True, embed_dim=128, depth=6, num_heads=4),
         img_size=96,
         patch_size=8,
-        window_size=10,
+        window_size=8,
         global_blocks=(2, 5),
-        rel_pos_size=160,
+        rel_pos_size=128,
     ),
-    neck=dict(in_channels=128, out_channels=channels),
+    neck=dict(in_channels=128, out_channels=channels, scale_factors=(2, 1, 0.5)),
     rpn_head=dict(
         num_convs=1,
         in_channels=channels,
         feat_channels=channels,
-        anchor_generator=dict(strides=[2, 4, 8, 16, 32]),
+        anchor_generator=dict(scales=[4], strides=[4, 8, 16, 32]),
     ),
     roi_head=dict(
-        bbox_roi_extractor=dict(out_channels=channels, featmap_strides=[2, 4, 8, 16]),
+        bbox_roi_extractor=dict(
+            roi_layer=dict(sampling_ratio=2),
+            out_channels=channels,
+            featmap_strides=[4, 8, 16],
+            finest_scale=28,
+        ),
         bbox_head=dict(
             _delete_=True,
             type='mmdet.ConvFCBBoxHead',
@@ -57,7 +62,12 @@ model = dict(
             loss_cls=dict(type='mmdet.CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0),
             loss_bbox=dict(type='mmdet.L1Loss', loss_weight=1.0),
         ),
-        mask_roi_extractor=dict(out_channels=channels, featmap_strides=[2, 4, 8, 16]),
+        mask_roi_extractor=dict(
+            roi_layer=dict(sampling_ratio=2),
+            out_channels=channels,
+            featmap_strides=[4, 8, 16],
+            finest_scale=28,
+        ),
         mask_head=dict(
             num_convs=1,
             in_channels=channels,
@@ -68,13 +78,24 @@ model = dict(
     train_cfg=dict(
         rpn=dict(sampler=dict(num=128)),
         rpn_proposal=dict(nms_pre=300, max_per_img=200),
-        rcnn=dict(sampler=dict(num=64)),
+        rcnn=dict(sampler=dict(num=32)),
     ),
     test_cfg=dict(rpn=dict(nms_pre=300, max_per_img=200)),
 )
 
 data_root = '{{$LIGHTVIT_DATA:data}}/toyworld/coco/'
-metainfo = dict(classes=())
+metainfo = dict(
+    classes=(
+        'person',
+        'bottle',
+        'book',
+        'soap',
+        'scissors',
+        'spoon',
+        'mousetrap',
+        'flower',
+    )
+)
 train_dataloader = dict(
     batch_size=8,
     num_workers=1,
@@ -144,7 +165,7 @@ param_scheduler = [
 train_cfg = dict(max_iters=max_iters, val_interval=200, dynamic_intervals=[])
 auto_scale_lr = dict(base_batch_size=8)
 default_hooks = dict(
-    logger=dict(interval=10),
+    logger=dict(interval=10, log_metric_by_epoch=False),
     checkpoint=dict(interval=200, by_epoch=False, max_keep_ckpts=1),
 )
 log_processor = dict(by_epoch=False)

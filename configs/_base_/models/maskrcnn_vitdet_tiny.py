@@ -25,7 +25,7 @@ model = dict(
         drop_path_rate=0.0,
     ),
     neck=dict(
-        type='lightvit_dense.SimpleFeaturePyramid', in_channels=192, out_channels=256, num_outs=5
+        type='lightvit_dense.SimpleFeaturePyramid', in_channels=192, out_channels=256
     ),
     rpn_head=dict(
         type='mmdet.RPNHead',
