@@ -16,6 +16,7 @@ from lightvit_dense.apis.configs import (
 )
 from lightvit_dense.apis.explain import explained
 from lightvit_dense.apis.preflight import find_missing, raise_if_missing
+from lightvit_dense.apis.workers import stop_workers
 from lightvit_dense.engine.options import apply_engine_options
 from lightvit_dense.errors import UserError
 
@@ -62,7 +63,10 @@ def test(
     prepare_launcher(cfg, launcher)
     with explained():
         runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
-        return runner.test()
+        try:
+            return runner.test()
+        finally:
+            stop_workers(runner)
 
 
 def _dump_predictions(cfg: Config, out: str) -> None:

@@ -15,6 +15,7 @@ from lightvit_dense.apis.configs import (
 )
 from lightvit_dense.apis.explain import explained
 from lightvit_dense.apis.preflight import find_missing, raise_if_missing
+from lightvit_dense.apis.workers import stop_workers
 from lightvit_dense.engine.options import apply_engine_options, best_amp_dtype, scale_learning_rate
 from lightvit_dense.engine.resume import find_resume_checkpoint
 from lightvit_dense.errors import UserError
@@ -67,7 +68,10 @@ def train(
         scale_learning_rate(cfg, world_size)
     with explained():
         runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
-        runner.train()
+        try:
+            runner.train()
+        finally:
+            stop_workers(runner)
     return runner
 
 
