@@ -21,7 +21,9 @@ started=$SECONDS
 # What is asked of PyPI here is everything: a user-level uv or pip configuration stays in force.
 if "$venv/bin/python" -m pip install -q --disable-pip-version-check uv==0.13.9; then
     echo "Installing $(grep -c '==' "$lock") pinned packages with uv (several GB at the first time)"
-    install=("$venv/bin/uv" pip install --python "$venv/bin/python")
+    # pip compiles bytecode by itself; without it every process would compile torch anew where
+    # PYTHONDONTWRITEBYTECODE is set.
+    install=("$venv/bin/uv" pip install --compile-bytecode --python "$venv/bin/python")
 else
     echo "uv is not available: installing with pip, which takes a few minutes longer"
     install=("$venv/bin/python" -m pip install --disable-pip-version-check)

@@ -26,7 +26,9 @@ model = dict(
 )
 engine = dict(activation_checkpointing=True, gradient_compression='fp16')
 default_hooks = dict(
-    checkpoint=dict(interval=5000, by_epoch=False, save_best='coco/bbox_mAP', rule='greater')
+    logger=dict(log_metric_by_epoch=False),
+    checkpoint=dict(interval=5000, by_epoch=False, save_best='coco/bbox_mAP', rule='greater'),
+    visualization=dict(type='mmdet.DetVisualizationHook'),
 )
 log_processor = dict(by_epoch=False)
 visualizer = dict(type='mmdet.DetLocalVisualizer')

@@ -1,6 +1,6 @@
 """The student of the toy world, pre-trained by D-MAE: MAE plus the teacher's attention.
 
-What      The D-MAE recipe made small: width 128, depth 6, 8-px patches, crops of 96 px; its last layer
+What      The D-MAE recipe made small: width 128, depth 6, 8-px patches, crops of 64 px; its last layer
           follows the last layer of `mae_teacher.py`'s network.
 Source    Ours.
 Run       tools/train.py configs/toyworld/dmae_student.py
@@ -15,7 +15,7 @@ model = dict(
         teacher=dict(
             type='lightvit_dense.VisionTransformer',
             arch=dict(embed_dim=192, depth=6, num_heads=6),
-            img_size=96,
+            img_size=64,
             patch_size=8,
             pos_embed='sincos',
             init_cfg=dict(
@@ -27,6 +27,19 @@ model = dict(
         loss_weight=1.0,
     ),
 )
+max_iters, warmup = 250, 20
+param_scheduler = [
+    dict(type='mmengine.LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=warmup),
+    dict(
+        type='mmengine.CosineAnnealingLR',
+        T_max=max_iters - warmup,
+        eta_min=0.0,
+        by_epoch=False,
+        begin=warmup,
+        end=max_iters,
+    ),
+]
+train_cfg = dict(max_iters=max_iters)
 custom_hooks = [
     *_base_.custom_hooks,
     dict(type='lightvit_dense.AttentionAgreementHook', interval=50),

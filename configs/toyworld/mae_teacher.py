@@ -1,6 +1,6 @@
 """A small teacher for the toy world, pre-trained by MAE on its unlabelled images.
 
-What      The MAE recipe made small: width 192, depth 6, 8-px patches, crops of 96 px.
+What      The MAE recipe made small: width 192, depth 6, 8-px patches, crops of 64 px.
 Source    Ours.
 Run       tools/train.py configs/toyworld/mae_teacher.py
 """
@@ -13,7 +13,7 @@ _base_ = [
 ]
 default_scope = 'lightvit_dense'
 
-crop = 96
+crop = 64  # half a picture, so objects keep the size they have there
 model = dict(
     backbone=dict(
         arch=dict(_delete_=True, embed_dim=192, depth=6, num_heads=6),
@@ -23,7 +23,7 @@ model = dict(
     decoder=dict(embed_dim=64, depth=1, num_heads=4),
 )
 train_dataloader = dict(
-    batch_size=64,
+    batch_size=128,
     num_workers=1,
     pin_memory=False,
     sampler=dict(type='lightvit_dense.SeededInfiniteSampler', shuffle=True),
@@ -35,8 +35,9 @@ train_dataloader = dict(
             dict(
                 type='lightvit_dense.RandomResizedCrop',
                 size=crop,
-                scale=(0.2, 0.6),
+                scale=(0.12, 0.5),
                 interpolation='bilinear',
+                backend='cv2',
             ),
             dict(type='mmcv.RandomFlip', prob=0.5),
             dict(type='lightvit_dense.PackImage'),
@@ -44,8 +45,8 @@ train_dataloader = dict(
     ),
 )
 
-max_iters, warmup = 300, 30
-optim_wrapper = dict(optimizer=dict(lr=1e-3))
+max_iters, warmup = 150, 20
+optim_wrapper = dict(optimizer=dict(lr=2e-3))
 param_scheduler = [
     dict(type='mmengine.LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=warmup),
     dict(
@@ -60,14 +61,14 @@ param_scheduler = [
 train_cfg = dict(
     _delete_=True, type='mmengine.IterBasedTrainLoop', max_iters=max_iters, val_interval=10**9
 )
-auto_scale_lr = dict(base_batch_size=64)
+auto_scale_lr = dict(base_batch_size=128)
 default_hooks = dict(
     logger=dict(interval=10),
-    checkpoint=dict(interval=100, by_epoch=False, max_keep_ckpts=1),
+    checkpoint=dict(interval=50, by_epoch=False, max_keep_ckpts=1),
 )
 log_processor = dict(by_epoch=False)
 custom_hooks = [
     *_base_.custom_hooks,
-    dict(type='lightvit_dense.ReconstructionVisualizationHook', interval=100),
+    dict(type='lightvit_dense.ReconstructionVisualizationHook', interval=50),
     dict(type='lightvit_dense.ExportBackboneHook'),
 ]

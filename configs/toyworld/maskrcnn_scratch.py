@@ -17,12 +17,12 @@ default_scope = 'mmdet'
 
 image_size = (128, 128)
 channels = 64
-num_classes = 8
+num_classes = 6
 model = dict(
     data_preprocessor=dict(pad_size_divisor=128),
     backbone=dict(
         arch=dict(_delete_=True, embed_dim=128, depth=6, num_heads=4),
-        img_size=96,
+        img_size=128,
         patch_size=8,
         window_size=8,
         global_blocks=(2, 5),
@@ -86,19 +86,18 @@ model = dict(
 data_root = '{{$LIGHTVIT_DATA:data}}/toyworld/coco/'
 metainfo = dict(
     classes=(
-        'person',
         'bottle',
         'book',
         'soap',
         'scissors',
-        'spoon',
         'mousetrap',
         'flower',
     )
 )
 train_dataloader = dict(
     batch_size=8,
-    num_workers=1,
+    num_workers=0,  # as quick to load as to hand over
+    persistent_workers=False,
     pin_memory=False,
     dataset=dict(
         data_root=data_root,
@@ -149,24 +148,25 @@ test_dataloader = val_dataloader
 val_evaluator = dict(ann_file=data_root + 'annotations/instances_val2017.json')
 test_evaluator = val_evaluator
 
-max_iters = 600
+max_iters, warmup = 360, 30
 optim_wrapper = dict(optimizer=dict(lr=1e-3))
 param_scheduler = [
-    dict(type='mmengine.LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=50),
+    dict(type='mmengine.LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=warmup),
     dict(
-        type='mmengine.MultiStepLR',
+        type='mmengine.CosineAnnealingLR',
         by_epoch=False,
-        begin=0,
+        begin=warmup,
         end=max_iters,
-        milestones=[max_iters * 24 // 27, max_iters * 26 // 27],
-        gamma=0.1,
+        T_max=max_iters - warmup,
+        eta_min=0.0,
     ),
 ]
-train_cfg = dict(max_iters=max_iters, val_interval=200, dynamic_intervals=[])
+train_cfg = dict(max_iters=max_iters, val_interval=120, dynamic_intervals=[])
 auto_scale_lr = dict(base_batch_size=8)
 default_hooks = dict(
     logger=dict(interval=10, log_metric_by_epoch=False),
-    checkpoint=dict(interval=200, by_epoch=False, max_keep_ckpts=1),
+    checkpoint=dict(interval=120, by_epoch=False, max_keep_ckpts=1),
+    visualization=dict(type='mmdet.DetVisualizationHook'),
 )
 log_processor = dict(by_epoch=False)
 visualizer = dict(type='mmdet.DetLocalVisualizer')

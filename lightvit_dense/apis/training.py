@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from mmengine.config import Config
+from mmengine.device import get_device
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
@@ -16,6 +17,7 @@ from lightvit_dense.apis.configs import (
 from lightvit_dense.apis.explain import explained
 from lightvit_dense.apis.preflight import find_missing, raise_if_missing
 from lightvit_dense.apis.workers import stop_workers
+from lightvit_dense.compat.allocator import keep_freed_memory
 from lightvit_dense.engine.options import apply_engine_options, best_amp_dtype, scale_learning_rate
 from lightvit_dense.engine.resume import find_resume_checkpoint
 from lightvit_dense.errors import UserError
@@ -66,6 +68,8 @@ def train(
     world_size = prepare_launcher(cfg, launcher)
     if auto_scale_lr or (cfg.get('auto_scale_lr') or {}).get('enable', False):
         scale_learning_rate(cfg, world_size)
+    if get_device() == 'cpu':
+        keep_freed_memory()
     with explained():
         runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
         try:

@@ -17,8 +17,7 @@ def get_layer_id(name: str, num_layers: int) -> int:
 
     Returns:
         0 for patch embedding, position table and class token; ``i + 1`` for ``blocks.i``;
-        ``num_layers + 1`` for everything after the blocks (final norm, necks, heads), as in recipe
-        §3.1.
+        ``num_layers + 1`` for everything after the blocks (final norm, necks, heads).
     """
     block = _BLOCK.search(name)
     # Blocks of a neck, head or decoder are not the backbone's.

@@ -1,6 +1,6 @@
 """The toy world: real objects composed on real photographs, written in real datasets' layouts."""
 
-from .classes import CLASSES, PALETTE, ToyWorldError
+from .classes import CLASSES, DEFAULT_CLASSES, PALETTE, ToyWorldError
 from .compose import Scene, SceneSpec, compose
 from .preview import contact_sheet
 from .spec import WorldSpec, make_scene
@@ -8,6 +8,7 @@ from .world import WorldReport, build_world
 
 __all__ = [
     'CLASSES',
+    'DEFAULT_CLASSES',
     'PALETTE',
     'Scene',
     'SceneSpec',

@@ -10,6 +10,8 @@ CLASSES: tuple[str, ...] = (
     'mousetrap',
     'flower',
 )
+DEFAULT_CLASSES: tuple[str, ...] = ('bottle', 'book', 'soap', 'scissors', 'mousetrap', 'flower')
+"""What a small detector tells apart after minutes on a CPU."""
 PALETTE: tuple[tuple[int, int, int], ...] = (
     (220, 20, 60),
     (30, 144, 255),

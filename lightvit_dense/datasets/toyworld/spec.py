@@ -8,7 +8,7 @@ import numpy as np
 
 from .assets import load_cutouts, load_photos
 from .background import make_background
-from .classes import CLASSES, ToyWorldError
+from .classes import CLASSES, DEFAULT_CLASSES, ToyWorldError
 from .compose import Scene, SceneSpec, compose
 
 SPLITS = ('train', 'val', 'unlabeled')
@@ -35,11 +35,11 @@ class WorldSpec:
     """
 
     seed: int = 0
-    image_size: int = 160
+    image_size: int = 128
     train: int = 64
     val: int = 100
-    unlabeled: int = 2000
-    classes: tuple[str, ...] = CLASSES
+    unlabeled: int = 3000
+    classes: tuple[str, ...] = DEFAULT_CLASSES
     objects: tuple[int, int] = (2, 6)
     unlabeled_objects: tuple[int, int] = (3, 8)
     min_side: float = 18.0

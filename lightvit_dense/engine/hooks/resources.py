@@ -1,7 +1,5 @@
 """Log how fast training goes and how much memory it takes."""
 
-import resource
-import sys
 import time
 
 import torch
@@ -10,6 +8,7 @@ from mmengine.hooks import Hook
 from mmengine.hooks.hook import DATA_BATCH
 from mmengine.runner import Runner
 
+from lightvit_dense.analysis.memory import peak_resident_mb
 from lightvit_dense.engine.unwrap import check_interval
 from lightvit_dense.registry import HOOKS
 
@@ -21,9 +20,7 @@ def peak_memory_mb() -> float:
     """
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 2**20
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    # Linux counts in KiB, macOS in bytes.
-    return peak / (2**20 if sys.platform == 'darwin' else 2**10)
+    return peak_resident_mb()
 
 
 @HOOKS.register_module()

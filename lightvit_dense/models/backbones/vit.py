@@ -17,7 +17,7 @@ ARCHITECTURES: dict[str, dict[str, int]] = {
     'small': dict(embed_dim=384, depth=12, num_heads=12),
     'base': dict(embed_dim=768, depth=12, num_heads=12),
 }
-"""Sizes by name (recipe §1.1, §1.3)."""
+"""Sizes by name; the papers' heads, not DeiT's."""
 
 
 def _pair(value: int | Sequence[int]) -> tuple[int, int]:

@@ -11,7 +11,7 @@ from .masking import Masking
 
 @MODELS.register_module()
 class MAEDecoder(BaseModule):
-    """Predict pixels of masked patches from visible tokens (MAE §3; sizes in recipe §1.3).
+    """Predict pixels of masked patches from visible tokens (MAE §3).
 
     Attention does not care about the order of its tokens, so visible tokens and mask tokens are not
     shuffled back

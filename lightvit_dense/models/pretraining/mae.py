@@ -42,9 +42,9 @@ def _statistics(patches: Tensor) -> tuple[Tensor, Tensor]:
 
 @MODELS.register_module()
 class MAE(BaseModel):
-    """Masked autoencoder (He et al. 2022; recipe §2.1) on any :class:`VisionTransformer`.
+    """Masked autoencoder (He et al. 2022) on any :class:`VisionTransformer`.
 
-    With a ``distiller`` it is D-MAE (recipe §2.2): the same visible patches go through a frozen
+    With a ``distiller`` it is D-MAE (ICML paper, §5): the same visible patches go through a frozen
     teacher and the student's attention logits follow the teacher's.
 
     Args:
@@ -131,7 +131,7 @@ class MAE(BaseModel):
             noise: Values [B, N] that rank the patches, to repeat a masking.
 
         Returns:
-            ``loss_reconstruction`` (recipe §2.1) and, with a distiller, ``loss_distill`` (§2.2).
+            ``loss_reconstruction`` and, with a distiller, ``loss_distill``.
         """
         masking = self._mask(inputs, noise)
         layers = () if self.distiller is None else self.distiller.student_layers
