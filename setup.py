@@ -49,8 +49,10 @@ setup(
     long_description=(ROOT / 'README.md').read_text(encoding='utf-8'),
     long_description_content_type='text/markdown',
     license='Apache-2.0',
-    keywords='vision transformer, masked autoencoder, distillation, detection, segmentation, tracking',
-    packages=find_packages(include=['lightvit_dense', 'lightvit_dense.*', 'tracking', 'tracking.*']),
+    keywords='vision transformer, masked autoencoder, distillation, detection, tracking',
+    packages=find_packages(
+        include=['lightvit_dense', 'lightvit_dense.*', 'tracking', 'tracking.*']
+    ),
     package_data={'lightvit_dense': ['py.typed']},
     python_requires='>=3.10',
     install_requires=INSTALL,

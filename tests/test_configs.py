@@ -135,7 +135,10 @@ def test_the_paper_recipe_of_detection_is_exact() -> None:
     backbone = cfg.model.backbone
     assert (backbone.window_size, tuple(backbone.global_blocks)) == (14, (2, 5, 8, 11))
     assert backbone.rel_pos_size == cfg.model.data_preprocessor.pad_size_divisor == 640
-    assert (cfg.optim_wrapper.optimizer.lr, cfg.optim_wrapper.optimizer.weight_decay) == (1e-4, 0.05)
+    assert (cfg.optim_wrapper.optimizer.lr, cfg.optim_wrapper.optimizer.weight_decay) == (
+        1e-4,
+        0.05,
+    )
     assert cfg.train_dataloader.batch_size * 8 == cfg.auto_scale_lr.base_batch_size == 64
     assert cfg.train_cfg.max_iters == 118000 * 100 // 64
     assert cfg.param_scheduler[1].milestones == [163888, 177546]

@@ -113,6 +113,7 @@ def make_stages(args: argparse.Namespace) -> tuple[list[Stage], dict[str, Any]]:
                 outputs=[work_dir / final_checkpoint(config), output],
                 after=after,
                 epochs=config['train_cfg'].get('max_epochs'),
+                group='detectors' if detector else None,
             )
         )
         configs[name] = config
@@ -157,6 +158,7 @@ def test_stage(
         [*command, tidy(work_dir), *as_arguments(options)],
         outputs=[work_dir / 'results.bbox.json'],
         after=[name],
+        group='tests',
     )
 
 

@@ -27,7 +27,7 @@ model = dict(
         loss_weight=1.0,
     ),
 )
-max_iters, warmup = 250, 20
+max_iters, warmup = 200, 20
 param_scheduler = [
     dict(type='mmengine.LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=warmup),
     dict(

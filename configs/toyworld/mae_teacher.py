@@ -45,7 +45,7 @@ train_dataloader = dict(
     ),
 )
 
-max_iters, warmup = 150, 20
+max_iters, warmup = 110, 20
 optim_wrapper = dict(optimizer=dict(lr=2e-3))
 param_scheduler = [
     dict(type='mmengine.LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=warmup),

@@ -161,11 +161,11 @@ param_scheduler = [
         eta_min=0.0,
     ),
 ]
-train_cfg = dict(max_iters=max_iters, val_interval=120, dynamic_intervals=[])
+train_cfg = dict(max_iters=max_iters, val_interval=180, dynamic_intervals=[])
 auto_scale_lr = dict(base_batch_size=8)
 default_hooks = dict(
     logger=dict(interval=10, log_metric_by_epoch=False),
-    checkpoint=dict(interval=120, by_epoch=False, max_keep_ckpts=1),
+    checkpoint=dict(interval=180, by_epoch=False, max_keep_ckpts=1),
     visualization=dict(type='mmdet.DetVisualizationHook'),
 )
 log_processor = dict(by_epoch=False)

@@ -109,7 +109,7 @@ def summarize(
         'verdict': sentence(before, after),
         'caveat': caveat(data['val_images'], instances=data['val_objects']),
         'smoke': smoke,
-        'minutes': minutes | {'total': sum(minutes.values())},
+        'minutes': minutes | {'total': total_minutes(stages, minutes)},
         'peak_memory_mb': memory,
         'peak_gpu_memory_mb': {name: value for name, value in gpu.items() if value is not None},
         'data': dict(data),
@@ -117,6 +117,15 @@ def summarize(
         'config_hash': dict(hashes),
         'environment': dict(environment),
     }
+
+
+def total_minutes(stages: Sequence[Stage], minutes: Mapping[str, float]) -> float:
+    """Return the minutes on the clock: stages of one group ran at the same time."""
+    groups: dict[str, float] = {}
+    for stage in stages:
+        name = stage.group or stage.name
+        groups[name] = max(groups.get(name, 0.0), minutes.get(stage.name, 0.0))
+    return sum(groups.values())
 
 
 HEADER = ('run', 'box AP', 'box AP50', 'mask AP', 'mask AP50', 'minutes', 'peak memory MB')

@@ -11,8 +11,10 @@ import json
 import os
 import shutil
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,6 +40,8 @@ class Stage:
         outputs: Files without which a finished stage counts as not done.
         after: Names of the stages that must be done before.
         epochs: Number of epochs, for the progress of epoch-based runs.
+        group: Neighbours of the same group run at the same time, the cores shared out among them;
+            processes of one thread waste less than one process of many.
     """
 
     name: str
@@ -49,6 +53,7 @@ class Stage:
     outputs: Sequence[Path] = ()
     after: Sequence[str] = ()
     epochs: int | None = None
+    group: str | None = None
 
     @property
     def log(self) -> Path:
@@ -94,6 +99,10 @@ class StageError(RuntimeError):
         tail = tail_lines(stage.log, lines)
         super().__init__(f'Stage {stage.name!r} failed: {reason}\n{tail}\nFull log: {stage.log}')
         self.stage = stage
+
+
+class _StoppedError(Exception):
+    """A stage was stopped because another one failed or the user asked to."""
 
 
 def content_key(*parts: object) -> str:
@@ -161,7 +170,7 @@ def exclusive(folder: Path) -> Iterator[None]:
 
 
 class Pipeline:
-    """Runs stages in order.
+    """Runs stages in order, those of one group at the same time.
 
     Args:
         stages: All stages of the chain.
@@ -187,6 +196,7 @@ class Pipeline:
         self.cwd = cwd
         self.poll = poll
         self.count = len(self.stages) + extra
+        self._stop = threading.Event()
 
     def run(self, names: Sequence[str] | None = None) -> list[str]:
         """Run the stages that are not done.
@@ -208,24 +218,64 @@ class Pipeline:
                 f'unknown stage(s) {", ".join(unknown)}; there are: {", ".join(known)}'
             )
         ran = []
-        for index, stage in enumerate(self.stages, 1):
-            if names is not None and stage.name not in names:
-                continue
-            self.display.start(index, self.count, stage.title)
-            if is_done(stage):
-                record = read_record(stage)
-                minutes = 0.0 if record is None else record.seconds / 60
+        for batch in self._batches(names):
+            index = self.stages.index(batch[0]) + 1
+            self.display.start(index, self.count, ' | '.join(stage.title for stage in batch))
+            todo = [stage for stage in batch if not is_done(stage)]
+            for stage in todo:
+                for need in stage.after:
+                    if not is_done(known[need]):
+                        raise StageError(stage, f'it needs the stage {need!r}, which is not done')
+            if todo:
+                minutes = max(self._run_together(todo)) / 60
+                self.display.finish(f'done in {minutes:.1f} min')
+            else:
+                records = [read_record(stage) for stage in batch]
+                minutes = max(record.seconds for record in records if record) / 60
                 self.display.finish(f'done before, took {minutes:.1f} min')
-                continue
-            for need in stage.after:
-                if not is_done(known[need]):
-                    raise StageError(stage, f'it needs the stage {need!r}, which is not done')
-            seconds = self._run_stage(stage)
-            self.display.finish(f'done in {seconds / 60:.1f} min')
-            ran.append(stage.name)
+            ran += [stage.name for stage in todo]
         return ran
 
-    def _run_stage(self, stage: Stage) -> float:
+    def _batches(self, names: Sequence[str] | None) -> list[list[Stage]]:
+        """Return the chosen stages in order, neighbours of one group together."""
+        batches: list[list[Stage]] = []
+        for stage in self.stages:
+            if names is not None and stage.name not in names:
+                continue
+            if batches and stage.group is not None and batches[-1][0].group == stage.group:
+                batches[-1].append(stage)
+            else:
+                batches.append([stage])
+        return batches
+
+    def _run_together(self, stages: Sequence[Stage]) -> list[float]:
+        """Run stages at the same time; when one fails, the others are stopped and can go on later.
+
+        Returns:
+            Seconds of each.
+        """
+        env = self.env
+        if len(stages) > 1:
+            threads = max(1, (os.cpu_count() or 1) // len(stages))
+            env = {**(os.environ if env is None else env), 'OMP_NUM_THREADS': str(threads)}
+        self._stop.clear()
+        with ThreadPoolExecutor(len(stages)) as pool:
+            # The first one's progress is shown; the others are much the same.
+            futures = [
+                pool.submit(self._run_stage, stage, env, show=stage is stages[0])
+                for stage in stages
+            ]
+            try:
+                wait(futures, return_when=FIRST_EXCEPTION)
+            finally:
+                if not all(future.done() and future.exception() is None for future in futures):
+                    self._stop.set()
+        errors = [error for error in (future.exception() for future in futures) if error]
+        if errors:
+            raise next((e for e in errors if not isinstance(e, _StoppedError)), errors[0])
+        return [future.result() for future in futures]
+
+    def _run_stage(self, stage: Stage, env: Mapping[str, str] | None, show: bool) -> float:
         record = read_record(stage)
         if record is not None:
             stop_orphan(record)
@@ -238,10 +288,10 @@ class Pipeline:
         write_record(stage, record)
         with stage.log.open('ab') as log:
             process = subprocess.Popen(
-                record.command, stdout=log, stderr=subprocess.STDOUT, env=self.env, cwd=self.cwd
+                record.command, stdout=log, stderr=subprocess.STDOUT, env=env, cwd=self.cwd
             )
         try:
-            returncode = self._watch(process, stage, record)
+            returncode = self._watch(process, stage, record, show)
         except BaseException:
             process.terminate()
             process.wait()
@@ -256,7 +306,9 @@ class Pipeline:
             raise StageError(stage, f'it ended without writing {", ".join(missing)}')
         return record.seconds
 
-    def _watch(self, process: subprocess.Popen, stage: Stage, record: StageRecord) -> int:
+    def _watch(
+        self, process: subprocess.Popen, stage: Stage, record: StageRecord, show: bool
+    ) -> int:
         """Follow the subprocess to its end, keeping the marker and the display up to date."""
         record.pid, record.started = process.pid, _creation_time(process.pid)
         before, began, noted = record.seconds, time.monotonic(), 0.0
@@ -271,8 +323,10 @@ class Pipeline:
             if noted == 0.0 or elapsed - noted > 5:
                 noted = elapsed or 1e-9
                 write_record(stage, record)
-            self.display.update(follow())
-            time.sleep(self.poll)
+            if show:
+                self.display.update(follow())
+            if self._stop.wait(self.poll):
+                raise _StoppedError(stage.name)
 
 
 def _follower(path: Path, epochs: int | None) -> Callable[[], Progress | None]:

@@ -5,13 +5,14 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import psutil
 import pytest
 
 from lightvit_dense.analysis import stages
 from lightvit_dense.analysis.progress import LineDisplay
-from lightvit_dense.analysis.stages import Pipeline, Stage, StageError, content_key
+from lightvit_dense.analysis.stages import Pipeline, Stage, StageError, content_key, is_done
 
 # Appends its arguments to a trace, so that the test sees what ran and how often.
 TRACE = (
@@ -172,3 +173,45 @@ def test_only_one_run_may_hold_a_folder(tmp_path):
 def test_content_key_depends_on_content_alone():
     assert content_key({'a': 1, 'b': [2]}) == content_key({'b': [2], 'a': 1})
     assert content_key({'a': 1}) != content_key({'a': 2})
+
+
+def test_a_group_runs_at_the_same_time_with_shared_cores(tmp_path: Path) -> None:
+    """Each waits for the other's file: one after the other they would wait for ever."""
+    code = (
+        'import os, pathlib, sys, time\n'
+        'mine, other = map(pathlib.Path, sys.argv[1:])\n'
+        "mine.write_text(os.environ['OMP_NUM_THREADS'])\n"
+        'start = time.time()\n'
+        'while not other.exists():\n'
+        "    assert time.time() - start < 30, 'alone'\n"
+        '    time.sleep(0.01)\n'
+    )
+    files = [tmp_path / 'a.txt', tmp_path / 'b.txt']
+    parts = [
+        Stage(
+            name,
+            name,
+            tmp_path / name,
+            'key',
+            [sys.executable, '-c', code, str(mine), str(other)],
+            group='pair',
+        )
+        for name, mine, other in (('a', *files), ('b', *reversed(files)))
+    ]
+    both = pipeline(*parts)
+    assert both.run() == ['a', 'b']
+    assert {file.read_text() for file in files} == {str(max(1, (os.cpu_count() or 1) // 2))}
+    assert both.run() == []
+
+
+def test_a_failure_stops_the_rest_of_its_group(tmp_path: Path) -> None:
+    commands = {'slow': 'import time; time.sleep(60)', 'bad': 'raise SystemExit(3)'}
+    parts = [
+        Stage(name, name, tmp_path / name, 'key', [sys.executable, '-c', code], group='pair')
+        for name, code in commands.items()
+    ]
+    began = time.monotonic()
+    with pytest.raises(StageError, match=r"'bad' failed: exit status 3"):
+        pipeline(*parts).run()
+    assert time.monotonic() - began < 30
+    assert not any(is_done(stage) for stage in parts)

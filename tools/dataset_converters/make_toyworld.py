@@ -30,7 +30,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--val', type=int, default=default.val, help='validation images')
     parser.add_argument('--unlabeled', type=int, default=default.unlabeled, help='unlabelled ones')
     parser.add_argument('--seed', type=int, default=default.seed, help='seed of everything')
-    parser.add_argument('--classes', nargs='+', default=list(default.classes), help=f'out of {", ".join(CLASSES)}')
+    choices = f'object classes, out of {", ".join(CLASSES)}'
+    parser.add_argument('--classes', nargs='+', default=list(default.classes), help=choices)
     parser.add_argument('--layouts', nargs='+', default=['coco'], help='dataset layouts')
     parser.add_argument('--workers', type=int, default=2, help='processes; 0 for this one')
     parser.add_argument('--preview', metavar='FILE.png', help='write a contact sheet')
