@@ -64,7 +64,7 @@ PIPELINE = [
     dict(type='lightvit_dense.LoadImage'),
     dict(type='mmdet.LoadAnnotations', with_bbox=True, with_mask=True),
     dict(
-        type='mmdet.RandomResize',
+        type='mmcv.RandomResize',
         resize_type='mmdet.Resize',
         scale=(CROP, CROP),
         ratio_range=(0.1, 2.0),

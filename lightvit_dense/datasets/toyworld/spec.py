@@ -43,7 +43,7 @@ class WorldSpec:
     objects: tuple[int, int] = (2, 6)
     unlabeled_objects: tuple[int, int] = (3, 8)
     min_side: float = 18.0
-    max_side: float = 0.55
+    max_side: float = 0.66
     large_share: float = 0.08
     min_visible: float = 0.4
     jpeg_quality: int = 95
