@@ -18,6 +18,7 @@ from lightvit_dense.datasets import (
     CenterResizedCrop,
     DatasetError,
     LoadImage,
+    PackImage,
     RandomResizedCrop,
 )
 from lightvit_dense.datasets.transforms.augment import resize_box
@@ -138,6 +139,37 @@ def test_copies_share_the_count_and_the_file_is_removed():
     del loader
     gc.collect()
     assert not ledger.exists()
+
+
+class Storage:
+    """Files in memory."""
+
+    def __init__(self, **files):
+        self.files = files
+
+    def read(self, key):
+        if key not in self.files:
+            raise FileNotFoundError(f'no key {key} in box.lmdb')
+        return self.files[key]
+
+
+def test_files_come_from_a_storage_where_there_is_one():
+    data = cv2.imencode('.png', picture())[1].tobytes()
+    loader = LoadImage()
+    results = loader({'img_path': 'a', 'storage': Storage(a=data)})
+    assert np.array_equal(results['img'], picture())
+    with pytest.raises(DatasetError, match=r'no key b in box\.lmdb'):
+        loader({'img_path': 'b', 'storage': Storage(a=data)})
+
+
+def test_a_label_becomes_a_field_of_the_sample():
+    packed = PackImage()({'img': picture(), 'img_path': 'a', 'gt_label': np.int64(7)})
+    sample = packed['data_samples']
+    assert type(sample.gt_label) is int
+    assert sample.gt_label == 7
+    assert sample.keys() == ['gt_label']
+    assert sample.img_path == 'a'
+    assert 'gt_label' not in PackImage()({'img': picture()})['data_samples']
 
 
 def pil_file(tmp_path, mode, ending, **kwargs):

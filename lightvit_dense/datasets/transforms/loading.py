@@ -111,6 +111,8 @@ def _remove(path: str, owner: int) -> None:
 class LoadImage(BaseTransform):
     """Load an image from 'img_path' as mmcv's ``LoadImageFromFile`` does, but for bad images.
 
+    Where the dataset puts an object under 'storage', the file comes from its ``read(img_path)``.
+
     A missing, empty, truncated or damaged file is named in a warning with the reason, and the
     dataset takes another sample instead. When more than ``max_bad`` different files of this
     process and its workers have been bad, an error lists them. In test mode the first one is an
@@ -185,7 +187,8 @@ class LoadImage(BaseTransform):
         """Load the image.
 
         Args:
-            results: Dict with 'img_path'.
+            results: Dict with 'img_path', and 'storage' where the files are not on a disk: an object
+                with ``read(key) -> bytes`` that raises FileNotFoundError for an unknown key.
 
         Returns:
             The dict with 'img' (uint8 [H, W, 3]), 'img_shape' and 'ori_shape', or None in place
@@ -194,17 +197,20 @@ class LoadImage(BaseTransform):
         Raises:
             DatasetError: If there are more bad images than tolerated.
         """
-        path = results['img_path']
+        path, storage = results['img_path'], results.get('storage')
         reduce_to = None if 'instances' in results else self.reduce_to
         try:
-            if self.backend_args is None:
+            if storage is not None:
+                data = storage.read(path)
+            elif self.backend_args is None:
                 with open(path, 'rb') as file:
                     data = file.read()
             else:
                 data = get(path, backend_args=self.backend_args)
             image = decode(data, self.color, reduce_to)
-        except FileNotFoundError:
-            self._note(str(path), 'does not exist', results.get('must_load', False))
+        except FileNotFoundError as error:
+            reason = 'does not exist' if storage is None else str(error)
+            self._note(str(path), reason, results.get('must_load', False))
             return None
         except (BadImage, OSError) as error:
             self._note(str(path), str(error), results.get('must_load', False))

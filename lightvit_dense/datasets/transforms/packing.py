@@ -1,4 +1,4 @@
-"""The last step of a pipeline without labels."""
+"""The last step of a pipeline of images."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,10 @@ from lightvit_dense.registry import TRANSFORMS
 
 @TRANSFORMS.register_module()
 class PackImage(BaseTransform):
-    """Pack an image for mmengine's data preprocessor.
+    """Pack an image, and its label where there is one, for the data preprocessor.
+
+    A label 'gt_label' becomes a field of the sample. It stays an integer: a batch's labels go to the
+    device together, as one tensor.
 
     Args:
         meta_keys: What of the results goes into the sample's meta information, where present.
@@ -28,7 +31,7 @@ class PackImage(BaseTransform):
         """Pack.
 
         Args:
-            results: Dict with 'img', [H, W, 3].
+            results: Dict with 'img', [H, W, 3], and possibly 'gt_label', an integer.
 
         Returns:
             ``dict(inputs=Tensor [3, H, W] of the image's dtype, data_samples=...)``.
@@ -36,10 +39,10 @@ class PackImage(BaseTransform):
         # [H, W, 3] -> [3, H, W]
         image = np.ascontiguousarray(results['img'].transpose(2, 0, 1))
         meta = {key: results[key] for key in self.meta_keys if key in results}
-        return {
-            'inputs': torch.from_numpy(image),
-            'data_samples': BaseDataElement(metainfo=meta),
-        }
+        sample = BaseDataElement(metainfo=meta)
+        if 'gt_label' in results:
+            sample.gt_label = int(results['gt_label'])
+        return {'inputs': torch.from_numpy(image), 'data_samples': sample}
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(meta_keys={self.meta_keys})'
