@@ -187,8 +187,8 @@ class LoadImage(BaseTransform):
         """Load the image.
 
         Args:
-            results: Dict with 'img_path', and 'storage' where the files are not on a disk: an object
-                with ``read(key) -> bytes`` that raises FileNotFoundError for an unknown key.
+            results: Dict with 'img_path', and 'storage' where the files are not on a disk: an
+                object with ``read(key) -> bytes`` that raises FileNotFoundError for an unknown key.
 
         Returns:
             The dict with 'img' (uint8 [H, W, 3]), 'img_shape' and 'ori_shape', or None in place

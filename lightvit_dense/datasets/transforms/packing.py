@@ -14,8 +14,8 @@ from lightvit_dense.registry import TRANSFORMS
 class PackImage(BaseTransform):
     """Pack an image, and its label where there is one, for the data preprocessor.
 
-    A label 'gt_label' becomes a field of the sample. It stays an integer: a batch's labels go to the
-    device together, as one tensor.
+    A label 'gt_label' becomes a field of the sample. It stays an integer: a batch's labels go to
+    the device together, as one tensor.
 
     Args:
         meta_keys: What of the results goes into the sample's meta information, where present.
