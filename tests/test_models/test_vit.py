@@ -173,7 +173,7 @@ def test_logits_are_those_the_attention_uses_and_stop_early() -> None:
     model = VisionTransformer(TINY, img_size=32, patch_size=8).eval()
     image = torch.randn(2, 3, 32, 32)
     keep = torch.tensor([[0, 5, 9], [1, 2, 15]])
-    _, full = model.encode(image, keep, logits_of=(1, 2))
+    full = model.encode(image, keep, logits_of=(1, 2)).logits
     early = model.attention_logits(image, (1, 2), keep)
     assert early[2].shape == (2, 4, 4, 4)
     for layer in (1, 2):

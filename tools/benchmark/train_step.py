@@ -132,7 +132,7 @@ class Step:
 
         def run() -> None:
             with self.autocast():
-                self.model.distiller.teacher_logits(inputs, ids_keep)
+                self.model.distiller.teacher_view(inputs, ids_keep)
 
         return run
 

@@ -9,13 +9,15 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ...registry import MODELS
-from ..layers import Block, PatchEmbed, resize_position, sincos_position
+from ..layers import Block, PatchEmbed, QueryKeyBlock, resize_position, sincos_position
+from .encoding import Encoding
 
 ARCHITECTURES: dict[str, dict[str, int]] = {
     # The papers' tiny and small have 12 heads where DeiT has 3 and 6.
     'tiny': dict(embed_dim=192, depth=12, num_heads=12),
     'small': dict(embed_dim=384, depth=12, num_heads=12),
     'base': dict(embed_dim=768, depth=12, num_heads=12),
+    'large': dict(embed_dim=1024, depth=24, num_heads=16),
 }
 """Sizes by name; the papers' heads, not DeiT's."""
 
@@ -33,8 +35,8 @@ class VisionTransformer(BaseModule):
     whatever image arrives.
 
     Args:
-        arch: 'tiny', 'small', 'base', or a dict of ``embed_dim, depth, num_heads`` and optionally
-            ``mlp_ratio``.
+        arch: 'tiny', 'small', 'base', 'large', or a dict of ``embed_dim, depth, num_heads`` and
+            optionally ``mlp_ratio``.
         img_size: (height, width) or side in pixels that the position table is made for.
         patch_size: Side of a patch in pixels.
         in_channels: Channels of the image.
@@ -180,19 +182,51 @@ class VisionTransformer(BaseModule):
         else:
             nn.init.trunc_normal_(self.pos_embed, std=0.02)
 
+    @property
+    def mask_grid(self) -> tuple[int, int]:
+        """(rows, columns) of the units that masking speaks of: patches."""
+        return self.grid_size
+
+    def heads_of(self, layer: int) -> int:
+        """Return the number of heads of a layer (1-based)."""
+        return self.num_heads
+
+    def width_of(self, layer: int) -> int:
+        """Return the width of the tokens that leave a layer (1-based; 0 for the embedding)."""
+        return self.embed_dims
+
+    def attention_shape(self, layer: int) -> tuple[int, ...]:
+        """Return the shape of one head's logits of a layer for a whole image: (N, N)."""
+        tokens = self.pos_embed.shape[1]
+        return (tokens, tokens)
+
+    def query_key_block(self) -> QueryKeyBlock:
+        """Return a block of queries and keys only, to follow the last one (D²-MAE's 13th)."""
+        attention = cast(Block, self.blocks[-1]).attn
+        return QueryKeyBlock(self.embed_dims, self.num_heads, attention.qkv.bias is not None)
+
     def embed(
-        self, image: Tensor, ids_keep: Tensor | None = None
+        self,
+        image: Tensor,
+        ids_keep: Tensor | None = None,
+        mask_token: Tensor | None = None,
+        ids_mask: Tensor | None = None,
     ) -> tuple[Tensor, tuple[int, int]]:
         """Return position-coded tokens.
 
         Args:
             image: [B, 3, H, W].
             ids_keep: Patches to keep [B, K]; ``None`` for all.
+            mask_token: [1, 1, C], takes the place of the patches of ``ids_mask`` (SimMIM).
+            ids_mask: Patches to replace [B, M].
 
         Returns:
             Tokens [B, prefix+K, C] and the grid (rows, columns) of all patches.
         """
         x, grid = self.patch_embed(image)
+        if mask_token is not None and ids_mask is not None:
+            ids = ids_mask[..., None].expand(-1, -1, x.shape[-1])
+            x = x.scatter(1, ids, mask_token.to(x.dtype).expand_as(ids))
         prefix = self.num_prefix_tokens
         position = resize_position(self.pos_embed, self.grid_size, grid, prefix)
         x = x + position[:, prefix:].to(x.dtype)
@@ -215,24 +249,32 @@ class VisionTransformer(BaseModule):
         image: Tensor,
         ids_keep: Tensor | None = None,
         logits_of: Sequence[int] = (),
-    ) -> tuple[Tensor, dict[int, Tensor]]:
+        hidden_of: Sequence[int] = (),
+        mask_token: Tensor | None = None,
+        ids_mask: Tensor | None = None,
+    ) -> Encoding:
         """Run all blocks and the final norm, on visible patches only if asked.
 
         Args:
             image: [B, 3, H, W].
             ids_keep: Visible patches [B, K]; ``None`` for all.
             logits_of: Layers (1-based, as in the papers) whose pre-softmax logits are wanted.
+            hidden_of: Layers (0 for the embedding) whose outputs are wanted.
+            mask_token: See :meth:`embed`.
+            ids_mask: See :meth:`embed`.
 
         Returns:
-            Tokens [B, prefix+K, C] and {layer: logits [B, heads, prefix+K, prefix+K]}.
+            Tokens [B, prefix+K, C], logits [B, heads, prefix+K, prefix+K], outputs like tokens.
         """
-        x, grid = self.embed(image, ids_keep)
-        wanted = {}
+        x, grid = self.embed(image, ids_keep, mask_token, ids_mask)
+        logits, hidden = {}, {0: x} if 0 in hidden_of else {}
         for layer, block in enumerate(self.blocks, start=1):
-            x, logits = self._run_block(block, x, grid, layer in logits_of)
-            if logits is not None:
-                wanted[layer] = logits
-        return self.norm(x), wanted
+            x, found = self._run_block(block, x, grid, layer in logits_of)
+            if found is not None:
+                logits[layer] = found
+            if layer in hidden_of:
+                hidden[layer] = x
+        return Encoding(self.norm(x), logits, hidden)
 
     def attention_logits(
         self, image: Tensor, layers: Sequence[int], ids_keep: Tensor | None = None

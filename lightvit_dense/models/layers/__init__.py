@@ -5,6 +5,7 @@ from .block import Block
 from .norm import LayerNorm2d
 from .patch_embed import PatchEmbed
 from .position import resize_position, sincos_position
+from .query_key import QueryKeyBlock
 from .windows import merge_windows, partition_windows
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     'Block',
     'LayerNorm2d',
     'PatchEmbed',
+    'QueryKeyBlock',
     'merge_windows',
     'partition_windows',
     'resize_position',

@@ -1,8 +1,16 @@
 """Pre-training methods and their parts."""
 
+from .base import Pretrainer
 from .decoder import MAEDecoder
 from .distillation import AttentionDistiller
 from .mae import MAE
 from .masking import Masking, random_masking
 
-__all__ = ['MAE', 'AttentionDistiller', 'MAEDecoder', 'Masking', 'random_masking']
+__all__ = [
+    'MAE',
+    'AttentionDistiller',
+    'MAEDecoder',
+    'Masking',
+    'Pretrainer',
+    'random_masking',
+]

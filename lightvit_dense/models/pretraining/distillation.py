@@ -4,85 +4,153 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 from typing_extensions import Self
 
 from ...registry import MODELS
+from ..backbones import Encoding
+from .alignment import align_logits, align_tokens, check_alignment, resolve_pairs
 from .precision import at_least_fp32
+from .teacher_input import TeacherInput
 
 
 @MODELS.register_module()
 class AttentionDistiller(BaseModule):
-    """Make a student's attention logits follow a frozen teacher's (ICML paper, equation 3).
+    """Make a student's attention follow a frozen teacher's (ICML paper, equation 3).
 
-    ``loss = loss_weight * mean over pairs of MSE(M_p · A_student, A_teacher)`` on scaled logits
-    before the softmax. M is a learnable, bias-free map from student heads to teacher heads, one a
-    pair; it is a parameter of the model, so it is
-    optimised, saved and reduced across ranks. The teacher is neither: it is held outside the module
-    tree, never gets a gradient, and comes from its own checkpoint.
+    ``loss = loss_weight * mean over pairs of MSE(M · A_student, A_teacher)``, where A are scaled
+    logits before the softmax. M is a learnable, bias-free map from student heads to teacher heads;
+    it is a parameter of the model, so it is optimised, saved and reduced across ranks. The teacher
+    is neither: it is held outside the module tree, never gets a gradient, and comes from its own
+    checkpoint.
+
+    With ``extra_layer`` it is the decoupled distillation of D²-MAE (arXiv 2404.12210): a block of
+    queries and keys only stands behind the student's last one, as layer depth + 1, and is matched
+    in its place. It belongs to the distiller, so the backbone stays plain.
 
     Args:
         teacher: Config of the teacher's backbone; its ``init_cfg`` names the checkpoint.
-        pairs: (student layer, teacher layer), 1-based.
+        pairs: (student layer, teacher layer), 1-based, or 'all' for every student layer with the
+            teacher's at the same relative depth.
         loss_weight: α of the paper; a plain attribute, so that hooks can schedule it.
+        target: 'logits' before the softmax (the papers') or 'softmax' for the maps after it.
+        head_map: 'per_pair' for one M a pair, 'shared' for one M for all, 'identity' for none
+            (which needs equal numbers of heads).
+        tokens: Which tokens are compared: 'all' (both sides must have the same prefix tokens),
+            'class' (class token and patches; registers are dropped) or 'patches'.
+        hidden_pairs: (student layer, teacher layer) whose outputs are matched too, through a
+            learnable bias-free linear map each.
+        hidden_weight: Weight of the loss of ``hidden_pairs``.
+        extra_layer: Whether the student gets the query-key block.
+        teacher_input: ``size``, ``mean``, ``std`` of the teacher's images, where they are not the
+            student's; see :class:`TeacherInput`.
         init_cfg: mmengine initialisation config.
 
     Raises:
-        ValueError: If ``pairs`` is empty or names a student layer twice.
+        ValueError: If an option is unknown, or ``pairs`` is empty or names a student layer twice.
     """
 
     def __init__(
         self,
         teacher: dict[str, Any],
-        pairs: Sequence[Sequence[int]] = ((12, 12),),
+        pairs: str | Sequence[Sequence[int]] = ((12, 12),),
         loss_weight: float = 1.0,
+        target: str = 'logits',
+        head_map: str = 'per_pair',
+        tokens: str = 'all',
+        hidden_pairs: Sequence[Sequence[int]] = (),
+        hidden_weight: float = 1.0,
+        extra_layer: bool = False,
+        teacher_input: dict[str, Any] | None = None,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        self.pairs = [(int(student), int(of_teacher)) for student, of_teacher in pairs]
-        self.student_layers = tuple(student for student, _ in self.pairs)
-        if not self.pairs or len(set(self.student_layers)) != len(self.pairs):
-            raise ValueError(f'pairs={self.pairs} must name each student layer once')
-        self.teacher_layers = tuple(sorted({of_teacher for _, of_teacher in self.pairs}))
-        self.loss_weight = loss_weight
+        for name, value, known in (
+            ('target', target, ('logits', 'softmax')),
+            ('head_map', head_map, ('per_pair', 'shared', 'identity')),
+            ('tokens', tokens, ('all', 'class', 'patches')),
+        ):
+            if value not in known:
+                raise ValueError(f'{name} is one of {known}, got {value!r}')
+        self._asked = pairs
+        self.loss_weight, self.hidden_weight = loss_weight, hidden_weight
+        self.target, self.head_map, self.tokens = target, head_map, tokens
+        self.hidden_pairs = [(int(student), int(theirs)) for student, theirs in hidden_pairs]
+        self.extra_layer = extra_layer
+        self._teacher_input = teacher_input or {}
         network = MODELS.build(teacher).requires_grad_(False).eval()
         # A tuple hides the teacher from parameters(), state_dict() and DistributedDataParallel.
         self._hidden = (network,)
+        self.pairs = resolve_pairs(pairs, None, network, extra_layer)
         self.head_maps = nn.ModuleList()
+        self.hidden_maps = nn.ModuleList()
+        self.query_key_block: Any = None
 
     @property
     def teacher(self) -> Any:
         """The frozen teacher."""
         return self._hidden[0]
 
-    def bind(self, student: Any) -> None:
-        """Check that student and teacher line up and create the head maps.
+    @property
+    def student_layers(self) -> tuple[int, ...]:
+        """The backbone's layers whose logits are wanted; the extra one is not among them."""
+        return tuple(student for student, _ in self.pairs if student <= self._depth)
+
+    @property
+    def student_hidden(self) -> tuple[int, ...]:
+        """The backbone's layers whose outputs are wanted."""
+        found = {student for student, _ in self.hidden_pairs}
+        return tuple(sorted(found | ({self._depth} if self.extra_layer else set())))
+
+    @property
+    def trains_last_block(self) -> bool:
+        """Whether the whole of the student's last block gets a gradient from here."""
+        return self._depth in self.student_hidden
+
+    def bind(self, student: Any, preprocessor: Any = None) -> None:
+        """Check that student and teacher line up and create the maps.
 
         Args:
             student: The student's backbone.
+            preprocessor: The student's data preprocessor, needed when ``teacher_input`` has a mean.
 
         Raises:
-            ValueError: If a layer does not exist or the token grids differ; names both shapes.
+            ValueError: If a layer does not exist, or the tokens or the heads differ in a way that
+                no option reconciles; names both shapes.
         """
-        for side, network, layers in (
-            ('student', student, self.student_layers),
-            ('teacher', self.teacher, self.teacher_layers),
-        ):
-            for layer in layers:
-                if not 1 <= layer <= network.num_layers:
-                    raise ValueError(
-                        f'pairs={self.pairs} names {side} layer {layer}; '
-                        f'it has 1..{network.num_layers}'
-                    )
-        shapes = [(net.grid_size, net.num_prefix_tokens) for net in (student, self.teacher)]
-        if shapes[0] != shapes[1]:
-            raise ValueError(
-                f'token grids differ: student {shapes[0][0]} + {shapes[0][1]} prefix tokens, '
-                f'teacher {shapes[1][0]} + {shapes[1][1]}; give both the same img_size / patch_size'
-            )
-        self.head_maps = nn.ModuleList(
-            nn.Conv2d(student.num_heads, self.teacher.num_heads, 1, bias=False) for _ in self.pairs
+        self._depth, self._prefix = student.num_layers, student.num_prefix_tokens
+        self.pairs = resolve_pairs(self._asked, student, self.teacher, self.extra_layer)
+        check_alignment(
+            student, self.teacher, self.pairs, self.hidden_pairs, self.tokens, self.extra_layer
+        )
+        self.teacher_input = TeacherInput(**self._teacher_input, preprocessor=preprocessor)
+        if self.extra_layer:
+            self.query_key_block = student.query_key_block()
+        heads = [
+            (student.heads_of(min(ours, self._depth)), self.teacher.heads_of(theirs))
+            for ours, theirs in self.pairs
+        ]
+        if self.head_map == 'identity':
+            unequal = [(p, h) for p, h in zip(self.pairs, heads, strict=True) if h[0] != h[1]]
+            if unequal:
+                raise ValueError(
+                    f"head_map='identity' needs equal heads, but pair {unequal[0][0]} has "
+                    f"{unequal[0][1]}; use 'per_pair' or 'shared'"
+                )
+        elif self.head_map == 'shared':
+            if len(set(heads)) > 1:
+                raise ValueError(
+                    f"head_map='shared' needs the same heads in all pairs, got {heads}; "
+                    "use 'per_pair'"
+                )
+            self.head_maps.append(nn.Conv2d(*heads[0], 1, bias=False))
+        else:
+            self.head_maps.extend(nn.Conv2d(ours, theirs, 1, bias=False) for ours, theirs in heads)
+        self.hidden_maps.extend(
+            nn.Linear(student.width_of(ours), self.teacher.width_of(theirs), bias=False)
+            for ours, theirs in self.hidden_pairs
         )
 
     def init_weights(self) -> None:
@@ -96,67 +164,113 @@ class AttentionDistiller(BaseModule):
         return super()._apply(fn, recurse)
 
     @torch.no_grad()
-    def teacher_logits(
-        self, inputs: Tensor, ids_keep: Tensor, layers: Sequence[int] | None = None
-    ) -> dict[int, Tensor]:
-        """Run the teacher up to the query-key product of the last layer asked for.
+    def teacher_view(
+        self, inputs: Tensor, ids_keep: Tensor | None, layers: Sequence[int] | None = None
+    ) -> Encoding:
+        """Run the teacher as far as it is needed.
+
+        Without ``hidden_pairs`` nothing runs after the query-key product of the last layer.
 
         Args:
-            inputs: Normalised images [B, 3, H, W].
-            ids_keep: Visible patches [B, K], the student's.
+            inputs: The student's normalised images [B, 3, H, W].
+            ids_keep: Visible patches [B, K], the student's; ``None`` for all.
             layers: Teacher layers, 1-based; those of ``pairs`` by default.
 
         Returns:
-            {layer: logits [B, heads, 1+K, 1+K]}.
+            Logits [B, heads, Q, K] and outputs by layer; the tokens only with ``hidden_pairs``.
         """
-        return self.teacher.attention_logits(inputs, layers or self.teacher_layers, ids_keep)
+        images = self.teacher_input(inputs)
+        wanted = sorted({theirs for _, theirs in self.pairs}) if layers is None else layers
+        hidden = {theirs for _, theirs in self.hidden_pairs}
+        if hidden:
+            return self.teacher.encode(images, ids_keep, wanted, hidden)
+        return Encoding(images, self.teacher.attention_logits(images, wanted, ids_keep), {})
 
-    def forward(self, inputs: Tensor, ids_keep: Tensor, student: dict[int, Tensor]) -> Tensor:
-        """Return the weighted loss.
+    def student_logits(self, encoding: Encoding) -> dict[int, Tensor]:
+        """Return the student's logits by layer, the extra layer's among them."""
+        if self.query_key_block is None:
+            return encoding.logits
+        extra = self.query_key_block.logits(encoding.hidden[self._depth])
+        return encoding.logits | {self._depth + 1: extra}
+
+    def forward(
+        self, inputs: Tensor, encoding: Encoding, ids_keep: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Return the weighted losses.
 
         Args:
-            inputs: Normalised images [B, 3, H, W].
-            ids_keep: Visible patches [B, K].
-            student: {layer: logits [B, heads, 1+K, 1+K]} of the student.
+            inputs: The student's normalised images [B, 3, H, W].
+            encoding: The student's logits and outputs.
+            ids_keep: Visible patches [B, K]; ``None`` for all.
 
         Returns:
-            A scalar, fp32.
+            ``loss_distill`` and, with ``hidden_pairs``, ``loss_hidden``: scalars, fp32.
         """
-        targets = self.teacher_logits(inputs, ids_keep)
-        losses = []
+        teacher, student = self.teacher_view(inputs, ids_keep), self.student_logits(encoding)
+        losses = {}
         with torch.autocast(inputs.device.type, enabled=False):
-            for head_map, (layer, of_teacher) in zip(self.head_maps, self.pairs, strict=True):
-                mapped = head_map(at_least_fp32(student[layer]))
-                loss = nn.functional.mse_loss(mapped, at_least_fp32(targets[of_teacher]))
-                losses.append(loss)
-        return self.loss_weight * torch.stack(losses).mean()
+            terms = []
+            for index, (ours, theirs) in enumerate(self.pairs):
+                mapped = self._map(self._aligned(student[ours], self._prefix), index)
+                target = self._aligned(teacher.logits[theirs], self.teacher.num_prefix_tokens)
+                terms.append(F.mse_loss(mapped, target))
+            losses['loss_distill'] = self.loss_weight * torch.stack(terms).mean()
+            terms = []
+            for linear, (ours, theirs) in zip(self.hidden_maps, self.hidden_pairs, strict=True):
+                mine = align_tokens(encoding.hidden[ours], self._prefix, self.tokens)
+                target = align_tokens(
+                    teacher.hidden[theirs], self.teacher.num_prefix_tokens, self.tokens
+                )
+                terms.append(F.mse_loss(linear(at_least_fp32(mine)), at_least_fp32(target)))
+            if terms:
+                losses['loss_hidden'] = self.hidden_weight * torch.stack(terms).mean()
+        return losses
+
+    def _aligned(self, logits: Tensor, prefix: int) -> Tensor:
+        logits = at_least_fp32(align_logits(logits, prefix, self.tokens))
+        return logits if self.target == 'logits' else logits.softmax(-1)
+
+    def _map(self, attention: Tensor, index: int) -> Tensor:
+        """Map student heads to teacher heads: [B, heads, ..., K] -> [B, teacher heads, ..., K]."""
+        if self.head_map == 'identity':
+            return attention
+        module = self.head_maps[0 if self.head_map == 'shared' else index]
+        # [B, heads, (windows,) Q, K] -> [B, heads, windows*Q, K] and back
+        shape = attention.shape
+        mapped = module(attention.flatten(2, -2))
+        return mapped.reshape(shape[0], mapped.shape[1], *shape[2:])
 
     @torch.no_grad()
     def agreement(
-        self, inputs: Tensor, ids_keep: Tensor, student: dict[int, Tensor]
+        self, inputs: Tensor, encoding: Encoding, ids_keep: Tensor | None = None
     ) -> dict[str, float]:
         """Measure how alike student and teacher attend.
 
         A student layer is compared with its partner in ``pairs``, else with the teacher's layer at
-        the same relative depth. Attention is averaged over heads after the softmax, so the number
-        of heads does not matter.
+        the same relative depth; layers whose attention has another shape are left out. Attention is
+        averaged over heads after the softmax, so the number of heads does not matter.
 
         Args:
-            inputs: Normalised images [B, 3, H, W].
-            ids_keep: Visible patches [B, K].
-            student: {layer: logits [B, heads, 1+K, 1+K]}.
+            inputs: The student's normalised images [B, 3, H, W].
+            encoding: The student's logits, of all layers that shall be compared.
+            ids_keep: Visible patches [B, K]; ``None`` for all.
 
         Returns:
             {'layer_i': mean cosine similarity over queries and images}, between 0 and 1.
         """
-        deepest, depth = max(student), self.teacher.num_layers
-        partner = {i: max(1, round(i * depth / deepest)) for i in student} | dict(self.pairs)
-        targets = self.teacher_logits(inputs, ids_keep, sorted({partner[i] for i in student}))
+        student, depth = self.student_logits(encoding), self.teacher.num_layers
+        partner = {i: min(depth, max(1, round(i * depth / self._depth))) for i in student}
+        partner |= {ours: theirs for ours, theirs in self.pairs if ours in student}
+        teacher = self.teacher_view(inputs, ids_keep, sorted(set(partner.values()))).logits
+        prefixes = self._prefix, self.teacher.num_prefix_tokens
         result = {}
         for layer, logits in sorted(student.items()):
-            ours = logits.float().softmax(-1).mean(1)  # [B, 1+K, 1+K]
-            theirs = targets[partner[layer]].float().softmax(-1).mean(1)
-            result[f'layer_{layer}'] = (
-                nn.functional.cosine_similarity(ours, theirs, -1).mean().item()
+            both = zip((logits, teacher[partner[layer]]), prefixes, strict=True)
+            ours, theirs = (
+                align_logits(x, prefix, self.tokens).float().softmax(-1).mean(1)
+                for x, prefix in both
             )
+            if ours.shape == theirs.shape:
+                similarity = F.cosine_similarity(ours, theirs, -1)  # [B, (windows,) Q]
+                result[f'layer_{layer}'] = similarity.mean().item()
         return result

@@ -3,10 +3,11 @@
 from typing import Any
 
 import torch
-from mmengine.model import BaseModel
 from torch import Tensor
 
 from ...registry import MODELS
+from ..backbones import Encoding
+from .base import Pretrainer
 from .masking import Masking, random_masking
 from .precision import at_least_fp32
 
@@ -40,21 +41,55 @@ def _statistics(patches: Tensor) -> tuple[Tensor, Tensor]:
     return patches.mean(-1, keepdim=True), (patches.var(-1, keepdim=True) + 1e-6).sqrt()
 
 
+def check_reconstruct_after(model: Pretrainer, layer: int | None) -> int | None:
+    """Check the layer that a decoder reads.
+
+    Args:
+        model: The pre-trainer.
+        layer: Layer (1-based), ``None`` for the last.
+
+    Returns:
+        The layer; ``None`` where it is the last.
+
+    Raises:
+        ValueError: If there is no such layer, or no distiller trains the blocks behind it.
+    """
+    depth = model.backbone.num_layers
+    if layer is None or layer == depth:
+        return None
+    if not 1 <= layer <= depth:
+        raise ValueError(f'reconstruct_after={layer} is no layer; the backbone has 1..{depth}')
+    if model.distiller is None or not model.distiller.trains_last_block:
+        raise ValueError(
+            f'reconstruct_after={layer} leaves the blocks behind it without a loss; give a '
+            'distiller with extra_layer=True (or hidden_pairs that name the last layer)'
+        )
+    return layer
+
+
 @MODELS.register_module()
-class MAE(BaseModel):
+class MAE(Pretrainer):
     """Masked autoencoder (He et al. 2022) on any :class:`VisionTransformer`.
 
     With a ``distiller`` it is D-MAE (ICML paper, §5): the same visible patches go through a frozen
-    teacher and the student's attention logits follow the teacher's.
+    teacher and the student's attention logits follow the teacher's. With ``reconstruct_after`` and
+    the distiller's ``extra_layer`` it is D²-MAE (arXiv 2404.12210): the decoder reads an earlier
+    block, so that the later blocks learn from the teacher alone.
 
     Args:
         backbone: Config of the encoder; fixed positions and a class token, as published.
         decoder: Config of the decoder without ``type`` and sizes that follow from the encoder.
         mask_ratio: Share of patches hidden.
         norm_pix_loss: Whether targets are normalised patch by patch.
+        reconstruct_after: Layer (1-based) whose output the decoder gets, through the encoder's
+            final norm; ``None`` for the last.
         distiller: Config of an attention distiller, or ``None``.
         data_preprocessor: Config of the normaliser of images.
         init_cfg: mmengine initialisation config.
+
+    Raises:
+        ValueError: If the encoder has no class token, the mask ratio leaves no patch, or
+            ``reconstruct_after`` leaves blocks that nothing trains.
     """
 
     def __init__(
@@ -63,12 +98,12 @@ class MAE(BaseModel):
         decoder: dict[str, Any] | None = None,
         mask_ratio: float = 0.75,
         norm_pix_loss: bool = True,
+        reconstruct_after: int | None = None,
         distiller: dict[str, Any] | None = None,
         data_preprocessor: dict[str, Any] | None = None,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        super().__init__(data_preprocessor, init_cfg)
-        self.backbone = MODELS.build(backbone)
+        super().__init__(backbone, distiller, data_preprocessor, init_cfg)
         if self.backbone.num_prefix_tokens != 1:
             raise ValueError('MAE needs a backbone with cls_token=True')
         self.decoder = MODELS.build(
@@ -82,37 +117,9 @@ class MAE(BaseModel):
         )
         self.mask_ratio = mask_ratio
         self.norm_pix_loss = norm_pix_loss
-        self.distiller = None if distiller is None else MODELS.build(distiller)
-        if self.distiller is not None:
-            self.distiller.bind(self.backbone)
+        self.reconstruct_after = check_reconstruct_after(self, reconstruct_after)
         rows, columns = self.backbone.grid_size
         random_masking(1, rows * columns, mask_ratio)  # a ratio that keeps nothing fails here
-
-    def forward(
-        self, inputs: Tensor, data_samples: Any = None, mode: str = 'tensor'
-    ) -> dict[str, Tensor] | tuple[Tensor, ...]:
-        """Run the model the way mmengine asks.
-
-        Args:
-            inputs: Normalised images [B, 3, H, W].
-            data_samples: Unused; there are no labels.
-            mode: 'loss' for the losses, 'predict' for :meth:`reconstruct`, 'tensor' for the
-                backbone's outputs.
-
-        Returns:
-            Scalars by name, pictures by name, or a tuple of tensors.
-
-        Raises:
-            ValueError: If the mode is unknown or the images are not of the size the decoder's
-                positions are for.
-        """
-        if mode == 'loss':
-            return self.loss(inputs)
-        if mode == 'predict':
-            return self.reconstruct(inputs)
-        if mode == 'tensor':
-            return self.backbone(inputs)
-        raise ValueError(f"mode is 'loss', 'predict' or 'tensor', got '{mode}'")
 
     def _mask(self, inputs: Tensor, noise: Tensor | None) -> Masking:
         patch, grid = self.backbone.patch_size, self.backbone.grid_size
@@ -123,24 +130,33 @@ class MAE(BaseModel):
             )
         return random_masking(len(inputs), grid[0] * grid[1], self.mask_ratio, noise, inputs.device)
 
-    def loss(self, inputs: Tensor, noise: Tensor | None = None) -> dict[str, Tensor]:
+    def loss(
+        self, inputs: Tensor, data_samples: Any = None, noise: Tensor | None = None
+    ) -> dict[str, Tensor]:
         """Return the losses, in fp32 whatever AMP does.
 
         Args:
             inputs: Normalised images [B, 3, H, W].
+            data_samples: Unused.
             noise: Values [B, N] that rank the patches, to repeat a masking.
 
         Returns:
             ``loss_reconstruction`` and, with a distiller, ``loss_distill``.
         """
         masking = self._mask(inputs, noise)
-        layers = () if self.distiller is None else self.distiller.student_layers
-        latent, logits = self.backbone.encode(inputs, masking.ids_keep, layers)
-        pred = self.decoder(latent, masking)
+        encoding = self.encode(inputs, masking.ids_keep, self._tap())
+        pred = self.decoder(self._latent(encoding), masking)
         losses = {'loss_reconstruction': self.reconstruction_loss(inputs, pred, masking)}
-        if self.distiller is not None:
-            losses['loss_distill'] = self.distiller(inputs, masking.ids_keep, logits)
-        return losses
+        return losses | self.distill(inputs, encoding, masking.ids_keep)
+
+    def _tap(self) -> tuple[int, ...]:
+        return () if self.reconstruct_after is None else (self.reconstruct_after,)
+
+    def _latent(self, encoding: Encoding) -> Tensor:
+        """Return what the decoder reads [B, 1+K, C]."""
+        if self.reconstruct_after is None:
+            return encoding.tokens
+        return self.backbone.norm(encoding.hidden[self.reconstruct_after])
 
     def reconstruction_loss(self, inputs: Tensor, pred: Tensor, masking: Masking) -> Tensor:
         """Mean squared error over masked patches.
@@ -179,8 +195,8 @@ class MAE(BaseModel):
             as they are), each [B, 3, H, W] with values of 0..255.
         """
         masking = self._mask(inputs, noise)
-        latent, _ = self.backbone.encode(inputs, masking.ids_keep)
-        pred = self.decoder(latent, masking).float()
+        encoding = self.backbone.encode(inputs, masking.ids_keep, hidden_of=self._tap())
+        pred = self.decoder(self._latent(encoding), masking).float()
         patches = patchify(inputs.float(), self.backbone.patch_size)
         if self.norm_pix_loss:
             # The model predicts a patch up to its own mean and contrast, which are taken from the
@@ -204,23 +220,6 @@ class MAE(BaseModel):
             image = image * self.data_preprocessor.std + mean
         return image.clamp(0, 255)
 
-    @torch.no_grad()
-    def attention_agreement(self, inputs: Tensor) -> dict[str, float]:
-        """Compare every layer's attention with the teacher's on one masking of a batch.
-
-        Args:
-            inputs: Normalised images [B, 3, H, W].
-
-        Returns:
-            {'layer_i': cosine similarity of head-averaged attention maps} for every student layer;
-            see :meth:`AttentionDistiller.agreement`.
-
-        Raises:
-            ValueError: If the model has no distiller.
-        """
-        if self.distiller is None:
-            raise ValueError('attention agreement needs a distiller')
-        masking = self._mask(inputs, None)
-        layers = range(1, self.backbone.num_layers + 1)
-        logits = self.backbone.attention_logits(inputs, layers, masking.ids_keep)
-        return self.distiller.agreement(inputs, masking.ids_keep, logits)
+    def agreement_view(self, inputs: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return the images and one masking of them."""
+        return inputs, self._mask(inputs, None).ids_keep

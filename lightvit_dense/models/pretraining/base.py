@@ -1,0 +1,134 @@
+"""What all pre-trainers share: a backbone, perhaps a distiller, and the way mmengine calls them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmengine.model import BaseModel
+from torch import Tensor
+
+from ...registry import MODELS
+from ..backbones import Encoding
+
+
+class Pretrainer(BaseModel):
+    """Base of the pre-trainers; a subclass implements :meth:`loss`.
+
+    Args:
+        backbone: Config of the encoder.
+        distiller: Config of an :class:`AttentionDistiller`, or ``None``.
+        data_preprocessor: Config of the normaliser of images.
+        init_cfg: mmengine initialisation config.
+    """
+
+    def __init__(
+        self,
+        backbone: dict[str, Any],
+        distiller: dict[str, Any] | None = None,
+        data_preprocessor: dict[str, Any] | None = None,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(data_preprocessor, init_cfg)
+        self.backbone = MODELS.build(backbone)
+        self.distiller = None if distiller is None else MODELS.build(distiller)
+        if self.distiller is not None:
+            self.distiller.bind(self.backbone, self.data_preprocessor)
+
+    def forward(self, inputs: Any, data_samples: Any = None, mode: str = 'tensor') -> Any:
+        """Run the model the way mmengine asks.
+
+        Args:
+            inputs: Normalised images [B, 3, H, W], or whatever the method's views are.
+            data_samples: Unused by most; there are no labels.
+            mode: 'loss' for the losses, 'predict' for ``reconstruct`` where the method has it,
+                'tensor' for the backbone's outputs.
+
+        Returns:
+            Scalars by name, pictures by name, or a tuple of tensors.
+
+        Raises:
+            ValueError: If the mode is unknown, or the images are not of the right size.
+        """
+        if mode == 'loss':
+            return self.loss(inputs, data_samples)
+        if mode == 'predict' and hasattr(self, 'reconstruct'):
+            return self.reconstruct(inputs)
+        if mode == 'tensor':
+            return self.backbone(inputs)
+        raise ValueError(
+            f"{type(self).__name__}: mode is 'loss', 'tensor' or, for methods that reconstruct, "
+            f"'predict'; got '{mode}'"
+        )
+
+    def loss(self, inputs: Any, data_samples: Any = None) -> dict[str, Tensor]:
+        """Return the losses, in fp32 whatever AMP does.
+
+        Args:
+            inputs: Normalised images [B, 3, H, W], or the method's views.
+            data_samples: Unused by most.
+        """
+        raise NotImplementedError
+
+    def encode(
+        self,
+        inputs: Tensor,
+        ids_keep: Tensor | None = None,
+        hidden_of: Sequence[int] = (),
+        **options: Any,
+    ) -> Encoding:
+        """Run the backbone, asking it for what the distiller needs as well.
+
+        Args:
+            inputs: Normalised images [B, 3, H, W].
+            ids_keep: Visible patches (or mask units) [B, K]; ``None`` for all.
+            hidden_of: Layers whose outputs the caller needs.
+            **options: What else the backbone's ``encode`` takes.
+        """
+        logits_of: Sequence[int] = ()
+        if self.distiller is not None:
+            logits_of = self.distiller.student_layers
+            hidden_of = sorted({*hidden_of, *self.distiller.student_hidden})
+        return self.backbone.encode(inputs, ids_keep, logits_of, hidden_of, **options)
+
+    def distill(
+        self, inputs: Tensor, encoding: Encoding, ids_keep: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Return the distillation losses by name, none without a distiller.
+
+        Args:
+            inputs: The normalised images that were encoded [B, 3, H, W].
+            encoding: What :meth:`encode` returned for them.
+            ids_keep: Visible patches [B, K] that it was given.
+        """
+        if self.distiller is None:
+            return {}
+        return self.distiller(inputs, encoding, ids_keep)
+
+    def agreement_view(self, inputs: Any) -> tuple[Tensor, Tensor | None]:
+        """Return the images that :meth:`attention_agreement` looks at, and what is visible of them.
+
+        Args:
+            inputs: What the data preprocessor gives.
+        """
+        return inputs, None
+
+    @torch.no_grad()
+    def attention_agreement(self, inputs: Any) -> dict[str, float]:
+        """Compare every layer's attention with the teacher's on a batch.
+
+        Args:
+            inputs: What the data preprocessor gives.
+
+        Returns:
+            {'layer_i': cosine similarity of head-averaged attention maps} for every student layer;
+            see :meth:`AttentionDistiller.agreement`.
+
+        Raises:
+            ValueError: If the model has no distiller.
+        """
+        if self.distiller is None:
+            raise ValueError('attention agreement needs a distiller')
+        images, ids_keep = self.agreement_view(inputs)
+        depth = self.backbone.num_layers
+        encoding = self.backbone.encode(images, ids_keep, range(1, depth + 1), (depth,))
+        return self.distiller.agreement(images, encoding, ids_keep)
