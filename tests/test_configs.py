@@ -35,8 +35,8 @@ def drop_checkpoints(node: Any) -> None:
 def test_the_collection_is_complete() -> None:
     assert {
         'coco/maskrcnn_dmae_tiny.py',
-        'pretrain/mae_tiny.py',
-        'pretrain/dmae_tiny.py',
+        'pretrain/mae_vit-tiny.py',
+        'pretrain/dmae_vit-tiny.py',
         'toyworld/mae_teacher.py',
         'toyworld/dmae_student.py',
         'toyworld/maskrcnn_scratch.py',

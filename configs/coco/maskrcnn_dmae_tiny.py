@@ -20,7 +20,7 @@ model = dict(
     backbone=dict(
         init_cfg=dict(
             type='lightvit_dense.PretrainedBackbone',
-            checkpoint='work_dirs/dmae_tiny/backbone.safetensors',
+            checkpoint='work_dirs/dmae_vit-tiny/backbone.safetensors',
         )
     )
 )

@@ -6,7 +6,7 @@ Run       tools/train.py configs/toyworld/mae_teacher.py
 """
 
 _base_ = [
-    '../_base_/models/mae_tiny.py',
+    '../_base_/models/mae_vit-tiny.py',
     '../_base_/datasets/imagenet_pretrain.py',
     '../_base_/schedules/pretrain_400e.py',
     '../_base_/default_runtime.py',

@@ -26,8 +26,8 @@ from lightvit_dense.analysis import measure, synthetic
 
 ROOT = Path(__file__).resolve().parents[2]
 CASES = {
-    'mae': ('MAE-Tiny 224', 'configs/pretrain/mae_tiny.py', 224),
-    'dmae': ('D-MAE-Tiny 224, ViT-Base teacher', 'configs/pretrain/dmae_tiny.py', 224),
+    'mae': ('MAE-Tiny 224', 'configs/pretrain/mae_vit-tiny.py', 224),
+    'dmae': ('D-MAE-Tiny 224, ViT-Base teacher', 'configs/pretrain/dmae_vit-tiny.py', 224),
     'maskrcnn': ('Mask R-CNN ViT-Tiny 640', 'configs/coco/maskrcnn_dmae_tiny.py', 640),
 }
 DEFAULT_BATCH = {
