@@ -1,0 +1,97 @@
+"""Several augmented views of one image, and their packing."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from mmcv.transforms import BaseTransform, Compose
+from mmengine.structures import BaseDataElement
+
+from lightvit_dense.registry import TRANSFORMS
+
+
+@TRANSFORMS.register_module()
+class MultiView(BaseTransform):
+    """Run several pipelines on the same image, each as often as asked.
+
+    Views come in the order of the list, so that equal ones stand together; the first are the ones
+    that a teacher sees.
+
+    Args:
+        views: ``dict(count=2, pipeline=[...])`` each: how many views, and the transforms that make
+            one of the loaded image.
+
+    Raises:
+        ValueError: If there are no views, or an entry is not of this kind.
+    """
+
+    def __init__(self, views: Sequence[dict[str, Any]]) -> None:
+        for view in views:
+            if set(view) != {'count', 'pipeline'} or view['count'] < 1 or not view['pipeline']:
+                raise ValueError(
+                    'MultiView: each of views needs a positive count and a pipeline, as in '
+                    f'dict(count=2, pipeline=[...]); got {dict(view)}'
+                )
+        if not views:
+            raise ValueError('MultiView: views is empty')
+        self.counts = [int(view['count']) for view in views]
+        self.pipelines = [
+            Compose([TRANSFORMS.build(step) for step in view['pipeline']]) for view in views
+        ]
+
+    def transform(self, results: dict) -> dict | None:
+        """Make the views.
+
+        Args:
+            results: Dict with 'img', uint8 [H, W, 3].
+
+        Returns:
+            The dict with 'views', a list of images; None if a pipeline gives up on the image.
+        """
+        views = []
+        for count, pipeline in zip(self.counts, self.pipelines, strict=True):
+            for _ in range(count):
+                view = pipeline(dict(results))
+                if view is None:
+                    return None
+                views.append(view['img'])
+        results['views'] = views
+        return results
+
+    def __repr__(self) -> str:
+        parts = zip(self.counts, self.pipelines, strict=True)
+        return f'{type(self).__name__}({", ".join(f"{n} x {p}" for n, p in parts)})'
+
+
+@TRANSFORMS.register_module()
+class PackViews(BaseTransform):
+    """Pack the views of an image for :class:`MultiViewPreprocessor`.
+
+    Args:
+        meta_keys: What of the results goes into the sample's meta information, where present.
+    """
+
+    def __init__(self, meta_keys: Sequence[str] = ('img_path', 'ori_shape')) -> None:
+        self.meta_keys = tuple(meta_keys)
+
+    def transform(self, results: dict) -> dict:
+        """Pack.
+
+        Args:
+            results: Dict with 'views', images [H, W, 3].
+
+        Returns:
+            ``dict(inputs=[Tensor [3, H, W], ...], data_samples=...)``; tensors keep the type of
+            the images.
+        """
+        views = [
+            # [H, W, 3] -> [3, H, W]
+            torch.from_numpy(np.ascontiguousarray(view.transpose(2, 0, 1)))
+            for view in results['views']
+        ]
+        meta = {key: results[key] for key in self.meta_keys if key in results}
+        return {'inputs': views, 'data_samples': BaseDataElement(metainfo=meta)}
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}(meta_keys={self.meta_keys})'
