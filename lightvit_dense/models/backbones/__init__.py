@@ -1,6 +1,7 @@
 """Backbones: image in, tokens or feature maps out."""
 
 from .encoding import Encoding
+from .hiera import Hiera
 from .vit import VisionTransformer
 
-__all__ = ['Encoding', 'VisionTransformer']
+__all__ = ['Encoding', 'Hiera', 'VisionTransformer']

@@ -1,0 +1,376 @@
+"""Hiera: a hierarchical transformer of plain blocks, masked by units (Ryali et al. 2023)."""
+
+import math
+from collections.abc import Sequence
+from typing import Any, cast
+
+import torch
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from ...registry import MODELS
+from ..layers import QueryKeyBlock, resize_position
+from .encoding import Encoding
+from .hiera_layers import HieraBlock, HieraPatchEmbed
+from .hiera_tokens import from_units, pad_to_units, pool_real, to_units
+
+HIERA_ARCHITECTURES: dict[str, dict[str, Any]] = {
+    # The papers' tiny is narrower than Meta's; their teacher is Meta's base.
+    'tiny': dict(embed_dim=46, stages=(1, 2, 7, 2), num_heads=1),
+    'meta_tiny': dict(embed_dim=96, stages=(1, 2, 7, 2), num_heads=1),
+    'small': dict(embed_dim=96, stages=(1, 2, 11, 2), num_heads=1),
+    'base': dict(embed_dim=96, stages=(2, 3, 16, 3), num_heads=1),
+}
+"""Sizes by name: width and heads of the first stage, both doubled from stage to stage."""
+
+
+def _pair(value: int | Sequence[int]) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else (value[0], value[1])
+
+
+@MODELS.register_module()
+class Hiera(BaseModule):
+    """Hiera with timm's parameter names and a final ``norm``.
+
+    Widths and heads double at each stage; the first ``q_pool`` changes of stage halve the
+    resolution by taking the maximum of 2x2 queries. Tokens stay grouped by mask units throughout
+    (see ``hiera_tokens.py``), so hiding units before the first block costs nothing later on.
+
+    Images of any size are taken. The position table belongs to ``img_size`` and is resized
+    (bicubic) to the tokens that the image really has. Where these are no whole units they are
+    filled up, and nothing ever sees the filling: it is no key of any attention, it takes no part in
+    any maximum, and it is cropped out of what :meth:`forward` returns. A window at the border
+    simply has fewer tokens.
+
+    Args:
+        arch: 'tiny' (the papers'), 'meta_tiny', 'small', 'base', or a dict of ``embed_dim``,
+            ``stages`` (blocks each), ``num_heads`` (of the first stage) and optionally
+            ``mlp_ratio`` (4), ``mask_unit`` (side of a unit in tokens, 8) and ``patch_stride`` (4).
+        img_size: (height, width) or side in pixels that the position table is made for.
+        in_channels: Channels of the image.
+        q_pool: How many changes of stage pool: 3 for tasks, 2 in masked pre-training.
+        mask_unit_attn: For each stage whether tokens attend inside their unit only. The block that
+            pools still does as the stage before it.
+        out_type: 'tokens' for [B, rows*columns, C], 'featmap' for [B, C, rows, columns].
+        out_indices: Stages (0-based, negative from the end) that :meth:`forward` returns.
+        final_norm: Whether the model has a LayerNorm after the last block.
+        drop_path_rate: Drop-path rate of the last block; the first has 0, linear between.
+        with_cp: Recompute each block's activations in the backward pass to save memory.
+        init_cfg: E.g. ``dict(type='lightvit_dense.PretrainedBackbone', checkpoint=...)``.
+
+    Raises:
+        ValueError: If options contradict each other or name what is not there.
+    """
+
+    num_prefix_tokens = 0
+
+    def __init__(
+        self,
+        arch: str | dict[str, Any] = 'tiny',
+        img_size: int | Sequence[int] = 224,
+        in_channels: int = 3,
+        q_pool: int = 3,
+        mask_unit_attn: Sequence[bool] = (True, True, False, False),
+        out_type: str = 'tokens',
+        out_indices: Sequence[int] = (-1,),
+        final_norm: bool = True,
+        drop_path_rate: float = 0.0,
+        with_cp: bool = False,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        arch = self._resolve_arch(arch)
+        self.arch = arch
+        self.stages: tuple[int, ...] = tuple(arch['stages'])
+        self.num_layers = sum(self.stages)
+        self.q_pool = q_pool
+        self.mask_unit: int = arch.get('mask_unit', 8)
+        self.patch_size: int = arch.get('patch_stride', 4)
+        self.out_type = out_type
+        self.with_cp = with_cp
+        self._check_options(_pair(img_size), mask_unit_attn)
+        self.out_indices = self._resolve_indices(out_indices)
+        height, width = _pair(img_size)
+        self.grid_size = (height // self.patch_size, width // self.patch_size)
+
+        self._stage_of = [s for s, blocks in enumerate(self.stages) for _ in range(blocks)]
+        self._widths = [arch['embed_dim'] * 2**stage for stage in self._stage_of]
+        self.embed_dims: int = self._widths[-1]
+        self.patch_embed = HieraPatchEmbed(in_channels, self._widths[0], self.patch_size)
+        self.pos_embed = nn.Parameter(
+            torch.zeros(1, self.grid_size[0] * self.grid_size[1], self._widths[0])
+        )
+        self.blocks = nn.ModuleList()
+        for index, stage in enumerate(self._stage_of):
+            before = self._stage_of[max(index - 1, 0)]
+            block = HieraBlock(
+                self._widths[max(index - 1, 0)],
+                self._widths[index],
+                arch['num_heads'] * 2**stage,
+                arch.get('mlp_ratio', 4.0),
+                drop_path=drop_path_rate * index / max(self.num_layers - 1, 1),
+                q_stride=4 if before < stage <= q_pool else 1,
+                mask_unit=bool(mask_unit_attn[before]),
+            )
+            self.blocks.append(block)
+        self.norm = nn.LayerNorm(self.embed_dims, eps=1e-6) if final_norm else nn.Identity()
+        self._reset_parameters()
+
+    @staticmethod
+    def _resolve_arch(arch: str | dict[str, Any]) -> dict[str, Any]:
+        if isinstance(arch, dict):
+            needed = {'embed_dim', 'stages', 'num_heads'}
+            known = {'mlp_ratio', 'mask_unit', 'patch_stride'}
+            if not needed <= set(arch) <= needed | known:
+                raise ValueError(
+                    f'arch needs {sorted(needed)} (and may have {sorted(known)}), got {arch}'
+                )
+            return dict(arch)
+        if arch not in HIERA_ARCHITECTURES:
+            raise ValueError(f"arch '{arch}' is unknown; choose from {sorted(HIERA_ARCHITECTURES)}")
+        return dict(HIERA_ARCHITECTURES[arch])
+
+    def _check_options(self, image: tuple[int, int], mask_unit_attn: Sequence[bool]) -> None:
+        stages = self.stages
+        if not stages or min(stages) < 1:
+            raise ValueError(f'stages={stages}: each stage needs a block')
+        if not 0 <= self.q_pool < len(stages):
+            raise ValueError(
+                f'q_pool={self.q_pool}: {len(stages)} stages change {len(stages) - 1} times'
+            )
+        if len(mask_unit_attn) != len(stages):
+            raise ValueError(
+                f'mask_unit_attn={tuple(mask_unit_attn)} needs one value for each of '
+                f'{len(stages)} stages'
+            )
+        side = self.mask_unit
+        if side & (side - 1) or side < 2**self.q_pool:
+            raise ValueError(
+                f'mask_unit={side} must be a power of 2 of at least {2**self.q_pool}, '
+                f'so that {self.q_pool} poolings leave a token of it'
+            )
+        if image[0] % self.patch_size or image[1] % self.patch_size:
+            raise ValueError(
+                f'img_size={image} px is not a multiple of the patch stride {self.patch_size}'
+            )
+        if self.out_type not in ('tokens', 'featmap'):
+            raise ValueError(f"out_type is 'tokens' or 'featmap', got '{self.out_type}'")
+
+    def _resolve_indices(self, indices: Sequence[int]) -> tuple[int, ...]:
+        count = len(self.stages)
+        resolved = {i % count for i in indices if -count <= i < count}
+        if not indices or len(resolved) != len(indices):
+            raise ValueError(
+                f'out_indices={tuple(indices)} does not name stages of 0..{count - 1}, each once'
+            )
+        return tuple(sorted(resolved))
+
+    def _reset_parameters(self) -> None:
+        """Initialise as Hiera's MAE does: Xavier-uniform linears, N(0, 0.02) positions."""
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                nn.init.zeros_(module.bias)
+        weight = self.patch_embed.proj.weight
+        nn.init.xavier_uniform_(weight.data.view(weight.shape[0], -1))
+        nn.init.trunc_normal_(self.pos_embed, std=0.02)
+
+    @property
+    def unit_size(self) -> int:
+        """Side of a mask unit in pixels."""
+        return self.mask_unit * self.patch_size
+
+    @property
+    def mask_grid(self) -> tuple[int, int]:
+        """(rows, columns) of the mask units that masking speaks of."""
+        rows, columns = (math.ceil(side / self.mask_unit) for side in self.grid_size)
+        return rows, columns
+
+    def _block(self, layer: int) -> HieraBlock:
+        return cast(HieraBlock, self.blocks[layer - 1])
+
+    def stage_of(self, layer: int) -> int:
+        """Return the stage (0-based) of a layer (1-based; 0 for the embedding)."""
+        return self._stage_of[max(layer, 1) - 1]
+
+    def heads_of(self, layer: int) -> int:
+        """Return the number of heads of a layer (1-based)."""
+        return self._block(layer).attn.num_heads
+
+    def width_of(self, layer: int) -> int:
+        """Return the width of the tokens that leave a layer (1-based; 0 for the embedding)."""
+        return self._widths[max(layer, 1) - 1]
+
+    def unit_side_of(self, layer: int) -> int:
+        """Return the side of a unit in tokens as it leaves a layer (1-based; 0: embedding)."""
+        return self.mask_unit >> min(self.stage_of(layer), self.q_pool)
+
+    def attention_shape(self, layer: int) -> tuple[int, int, int]:
+        """Return the shape of one head's logits of a layer for a whole image.
+
+        Returns:
+            (windows, queries, keys), queries and keys of one window; one window where attention
+            is global. Logits come with windows and queries in one dimension.
+        """
+        block, units = self._block(layer), self.mask_grid[0] * self.mask_grid[1]
+        keys = self.unit_side_of(layer - 1) ** 2
+        queries = keys // block.attn.q_stride
+        if block.attn.mask_unit:
+            return units, queries, keys
+        return 1, units * queries, units * keys
+
+    def query_key_block(self) -> QueryKeyBlock:
+        """Return a block of queries and keys only, to follow the last one.
+
+        Raises:
+            ValueError: If the last stage attends inside units only.
+        """
+        if self._block(self.num_layers).attn.mask_unit:
+            raise ValueError(
+                'a query-key block behind the last one attends globally; '
+                'set mask_unit_attn of the last stage to False'
+            )
+        return QueryKeyBlock(self.embed_dims, self.heads_of(self.num_layers))
+
+    def _visible(self, ids_keep: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Return the map of visible units [B, rows, columns] from their numbers [B, K]."""
+        units = grid[0] * grid[1]
+        flat = torch.zeros(len(ids_keep), units, dtype=torch.bool, device=ids_keep.device)
+        return flat.scatter(1, ids_keep, True).reshape(-1, *grid)
+
+    def embed(
+        self, image: Tensor, ids_keep: Tensor | None = None
+    ) -> tuple[Tensor, tuple[int, int], Tensor | None]:
+        """Return position-coded tokens in the order of units.
+
+        Args:
+            image: [B, 3, H, W].
+            ids_keep: Units to keep [B, K]; ``None`` for all. The pixels of others are not seen,
+                not even by kernels that reach into them.
+
+        Returns:
+            Tokens [B, K, mask_unit², C], the grid (rows, columns) of real tokens, and which tokens
+            are real [U, mask_unit²], ``None`` for all.
+        """
+        visible = None
+        if ids_keep is not None:
+            height, width = image.shape[-2:]
+            visible = self._visible(ids_keep, (height // self.unit_size, width // self.unit_size))
+        x = self.patch_embed(image, visible)
+        grid = (x.shape[1], x.shape[2])
+        position = resize_position(self.pos_embed, self.grid_size, grid)
+        x = x + position.reshape(1, *grid, -1).to(x.dtype)
+        x, real = pad_to_units(x, self.mask_unit)
+        x = to_units(x, self.mask_unit)
+        if ids_keep is not None:
+            x = x.gather(1, ids_keep[..., None, None].expand(-1, -1, *x.shape[2:]))
+        return x, grid, real
+
+    def _run_block(
+        self, block: HieraBlock, x: Tensor, real: Tensor | None, need_logits: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        if self.with_cp and self.training and torch.is_grad_enabled():
+            return checkpoint(block, x, real, need_logits, use_reentrant=False)
+        return block(x, real, need_logits)
+
+    def _embed_units(self, image: Tensor, ids_keep: Tensor | None) -> Tensor:
+        """Embed an image of whole units."""
+        height, width = image.shape[-2:]
+        if height % self.unit_size or width % self.unit_size:
+            raise ValueError(
+                f'an image of {height}x{width} px is not a whole number of {self.unit_size} px '
+                'mask units, which masking and attention maps speak of; resize or pad it'
+            )
+        return self.embed(image, ids_keep)[0]
+
+    def encode(
+        self,
+        image: Tensor,
+        ids_keep: Tensor | None = None,
+        logits_of: Sequence[int] = (),
+        hidden_of: Sequence[int] = (),
+    ) -> Encoding:
+        """Run all blocks and the final norm, on visible units only if asked.
+
+        Args:
+            image: [B, 3, H, W], sides multiples of ``unit_size``.
+            ids_keep: Visible mask units [B, K]; ``None`` for all.
+            logits_of: Layers (1-based) whose pre-softmax logits are wanted.
+            hidden_of: Layers (0 for the embedding) whose outputs are wanted.
+
+        Returns:
+            Tokens [B, K*T, C], logits [B, heads, windows*q, k], outputs [B, K*T, C], with T, C, q
+            and k of the layer. Tokens stand unit by unit: ``unflatten(1, (K, T))`` parts them.
+
+        Raises:
+            ValueError: If the image is not a whole number of units.
+        """
+        x = self._embed_units(image, ids_keep)
+        logits: dict[int, Tensor] = {}
+        hidden = {0: x.flatten(1, 2)} if 0 in hidden_of else {}
+        for layer in range(1, self.num_layers + 1):
+            x, found = self._run_block(self._block(layer), x, None, layer in logits_of)
+            if found is not None:
+                logits[layer] = found
+            if layer in hidden_of:
+                hidden[layer] = x.flatten(1, 2)
+        return Encoding(self.norm(x.flatten(1, 2)), logits, hidden)
+
+    def attention_logits(
+        self, image: Tensor, layers: Sequence[int], ids_keep: Tensor | None = None
+    ) -> dict[int, Tensor]:
+        """Return pre-softmax logits of the named layers.
+
+        Nothing runs after the query-key product of the last one.
+
+        Args:
+            image: [B, 3, H, W], sides multiples of ``unit_size``.
+            layers: Layers, 1-based.
+            ids_keep: Visible mask units [B, K]; ``None`` for all.
+
+        Returns:
+            {layer: logits [B, heads, windows*q, k]}.
+
+        Raises:
+            ValueError: If the image is not a whole number of units.
+        """
+        x = self._embed_units(image, ids_keep)
+        last, wanted = max(layers), {}
+        for layer in range(1, last):
+            x, logits = self._run_block(self._block(layer), x, None, layer in layers)
+            if logits is not None:
+                wanted[layer] = logits
+        wanted[last] = self._block(last).logits(x)
+        return wanted
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        """Return the outputs of the stages of ``out_indices``.
+
+        Args:
+            image: [B, 3, H, W] of any size.
+
+        Returns:
+            One tensor a stage, in raster order: tokens [B, rows*columns, C] or maps [B, C, rows,
+            columns], with rows and columns those of the image at the stage's stride, rounded up.
+            The final norm, where the model has one, applies to the last stage's output only.
+        """
+        x, grid, real = self.embed(image)
+        units = (math.ceil(grid[0] / self.mask_unit), math.ceil(grid[1] / self.mask_unit))
+        outputs = []
+        for layer in range(1, sum(self.stages[: self.out_indices[-1] + 1]) + 1):
+            block, stage = self._block(layer), self.stage_of(layer)
+            x, _ = self._run_block(block, x, real, False)
+            real = pool_real(real, block.attn.q_stride)
+            if stage in self.out_indices and layer == sum(self.stages[: stage + 1]):
+                out = self.norm(x) if layer == self.num_layers else x
+                shrink = self.mask_unit // self.unit_side_of(layer)
+                # Crop the filling: [B, rows, columns, C]
+                out = from_units(out, units)[
+                    :, : math.ceil(grid[0] / shrink), : math.ceil(grid[1] / shrink)
+                ]
+                if self.out_type == 'featmap':
+                    outputs.append(out.permute(0, 3, 1, 2).contiguous())
+                else:
+                    outputs.append(out.flatten(1, 2))
+        return tuple(outputs)

@@ -1,0 +1,100 @@
+"""Hiera's order of tokens: unit by unit, and inside a unit so that pooling is a plain maximum.
+
+A *mask unit* is a square of tokens that is kept or hidden as a whole and that shrinks at each query
+pooling: 8x8, 4x4, 2x2, 1x1 (Hiera paper, section 3). Tokens are held as [B, U, T, C]: U units in
+raster order, T tokens of a unit. Inside a unit the finest bits of row and column vary slowest: the
+four tokens that the next pooling joins lie T/4 apart, so that pooling is
+``x.unflatten(2, (4, T // 4)).amax(2)`` and nothing is ever moved in memory.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def to_units(x: Tensor, side: int) -> Tensor:
+    """Bring a map into the order of units.
+
+    Args:
+        x: [B, rows, columns, C], sides multiples of ``side``.
+        side: Side of a unit in tokens, a power of 2.
+
+    Returns:
+        [B, units, side², C].
+    """
+    batch, rows, columns, width = x.shape
+    levels = side.bit_length() - 1
+    # A row splits into (unit, coarsest bit, ..., finest bit), and so does a column.
+    x = x.reshape(batch, rows // side, *[2] * levels, columns // side, *[2] * levels, width)
+    row, column = 1, 2 + levels
+    inner = [axis for i in range(levels, 0, -1) for axis in (row + i, column + i)]
+    # -> [B, row of unit, column of unit, finest row bit, finest column bit, ..., C]
+    x = x.permute(0, row, column, *inner, x.ndim - 1)
+    return x.reshape(batch, -1, side * side, width)
+
+
+def from_units(x: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Undo :func:`to_units`.
+
+    Args:
+        x: [B, units, side², C].
+        grid: (rows, columns) of units.
+
+    Returns:
+        [B, rows * side, columns * side, C].
+    """
+    batch, _, tokens, width = x.shape
+    levels = (tokens.bit_length() - 1) // 2
+    side = 1 << levels
+    # [B, row of unit, column of unit, finest row bit, finest column bit, ..., C]
+    x = x.reshape(batch, *grid, *[2] * (2 * levels), width)
+    row_bits = [1 + 2 * i for i in range(levels, 0, -1)]  # coarsest first
+    column_bits = [axis + 1 for axis in row_bits]
+    x = x.permute(0, 1, *row_bits, 2, *column_bits, x.ndim - 1)
+    return x.reshape(batch, grid[0] * side, grid[1] * side, width)
+
+
+def pad_to_units(x: Tensor, side: int) -> tuple[Tensor, Tensor | None]:
+    """Fill a map up to whole units with zeros, at the right and the bottom.
+
+    Args:
+        x: [B, rows, columns, C].
+        side: Side of a unit in tokens.
+
+    Returns:
+        The padded map and which tokens are real [U, side²], ``None`` if nothing was padded.
+    """
+    rows, columns = x.shape[1:3]
+    pad_h, pad_w = -rows % side, -columns % side
+    if not pad_h and not pad_w:
+        return x, None
+    real = F.pad(x.new_ones(1, rows, columns, 1), (0, 0, 0, pad_w, 0, pad_h))
+    return F.pad(x, (0, 0, 0, pad_w, 0, pad_h)), to_units(real, side)[0, :, :, 0].bool()
+
+
+def pool_tokens(x: Tensor, stride: int, real: Tensor | None = None) -> Tensor:
+    """Join neighbours by their maximum; padding never takes part.
+
+    Args:
+        x: [B, U, T, C].
+        stride: Number of tokens that become one: 4 for 2x2, 1 for no pooling.
+        real: Which tokens are real [U, T]; ``None`` for all.
+
+    Returns:
+        [B, U, T / stride, C]; tokens made of padding only are zero.
+    """
+    if stride == 1:
+        return x
+    groups = x.unflatten(2, (stride, -1))  # [B, U, stride, T / stride, C]
+    if real is None:
+        return groups.amax(2)
+    seen = real.unflatten(1, (stride, -1))[..., None]  # [U, stride, T / stride, 1]
+    lowest = torch.finfo(x.dtype).min
+    return groups.masked_fill(~seen, lowest).amax(2).masked_fill(~seen.any(1), 0.0)
+
+
+def pool_real(real: Tensor | None, stride: int) -> Tensor | None:
+    """Tell which tokens are real [U, T / stride] after :func:`pool_tokens`: any real part does."""
+    if real is None or stride == 1:
+        return real
+    return real.unflatten(1, (stride, -1)).any(1)

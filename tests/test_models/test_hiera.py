@@ -1,0 +1,369 @@
+"""The Hiera backbone against timm, Meta's package, a straight-line reference, and itself."""
+
+import math
+import re
+
+import hiera as meta
+import pytest
+import timm
+import torch
+import torch.nn.functional as F
+from mmengine.config import ConfigDict
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from lightvit_dense.models import get_layer_id
+from lightvit_dense.models.backbones import Hiera
+from lightvit_dense.models.backbones.hiera_tokens import (
+    from_units,
+    pad_to_units,
+    pool_tokens,
+    to_units,
+)
+from lightvit_dense.registry import MODELS
+
+SMALL = dict(embed_dim=8, stages=(1, 2, 3, 2), num_heads=1)
+SHORT = dict(embed_dim=8, stages=(1, 1, 2), num_heads=2, mask_unit=4)
+SHORT_OPTIONS = dict(q_pool=2, mask_unit_attn=(True, True, False))
+
+
+def randomise(model: nn.Module, std: float = 0.1) -> nn.Module:
+    """Give every parameter another value: zeros and ones would hide a swap."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * std)
+    return model.eval()
+
+
+def units_of(batch: int, units: int, keep: int, seed: int = 0) -> Tensor:
+    """Return sorted unit numbers [B, K]: Meta keeps units in raster order."""
+    generator = torch.Generator().manual_seed(seed)
+    noise = torch.rand(batch, units, generator=generator)
+    return noise.argsort(1)[:, :keep].sort(1).values
+
+
+def meta_model(arch: dict, **options: object) -> nn.Module:
+    sizes = {k: v for k, v in arch.items() if k != 'mask_unit'}
+    if 'mask_unit' in arch:
+        options['mask_unit_size'] = (arch['mask_unit'],) * 2
+    return randomise(meta.Hiera(num_classes=2, **sizes, **options))
+
+
+def body(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Bring a reference's names to ours: timm keeps the final norm in its head."""
+    state = {k.replace('head.norm.', 'norm.'): v for k, v in state.items()}
+    return {k: v for k, v in state.items() if not k.startswith('head.')}
+
+
+def test_parameter_counts_are_the_papers() -> None:
+    tiny = Hiera('tiny')
+    parameters = sum(p.numel() for p in tiny.parameters())
+    # With the final norm and a linear head for 1000 classes; without the table of positions.
+    assert parameters + 368 * 1000 + 1000 == 6_694_966
+    assert tiny.pos_embed.numel() == 144_256 == 56 * 56 * 46
+    assert [tiny.heads_of(i) for i in (1, 2, 3, 4, 10, 11, 12)] == [1, 2, 2, 4, 4, 8, 8]
+    assert [tiny.width_of(i) for i in (0, 1, 2, 4, 12)] == [46, 46, 92, 184, 368]
+    for name, reference in (('meta_tiny', 'hiera_tiny_224'), ('small', 'hiera_small_224'),
+                            ('base', 'hiera_base_224')):  # fmt: skip
+        with torch.device('meta'):
+            theirs = timm.create_model(reference, num_classes=0).state_dict()
+            ours = Hiera(name).state_dict()
+        assert {k: v.shape for k, v in ours.items()} == {
+            k: v.shape for k, v in body(theirs).items()
+        }
+
+
+def test_equals_timm_given_the_same_weights() -> None:
+    torch.manual_seed(0)
+    reference = randomise(timm.create_model('hiera_tiny_224', num_classes=0), 0.02)
+    ours = Hiera('meta_tiny', out_indices=(0, 1, 2, 3), out_type='featmap').eval()
+    ours.load_state_dict(body(reference.state_dict()), strict=True)
+    image = torch.randn(1, 3, 224, 224)
+    with torch.no_grad():
+        maps = ours(image)
+        last, theirs = reference.forward_intermediates(image)
+        tokens = ours.encode(image).tokens
+    assert [m.shape[1:] for m in maps] == [
+        (96, 56, 56), (192, 28, 28), (384, 14, 14), (768, 7, 7)
+    ]  # fmt: skip
+    for mine, other in zip(maps[:3], theirs[:3], strict=True):
+        torch.testing.assert_close(mine, other, atol=2e-5, rtol=1e-5)
+    final = reference.head.norm(last)  # ours normalises the last stage's output
+    torch.testing.assert_close(maps[3].flatten(2).transpose(1, 2), final, atol=2e-5, rtol=1e-5)
+    # One token is left of a unit, so units and tokens have the same order here.
+    torch.testing.assert_close(tokens, final, atol=2e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize('q_pool', [3, 2])
+@pytest.mark.parametrize('keep', [None, 2])
+def test_equals_metas_with_and_without_a_mask(q_pool: int, keep: int | None) -> None:
+    torch.manual_seed(0)
+    reference = meta_model(SMALL, q_pool=q_pool, input_size=(64, 96))
+    ours = Hiera(SMALL, img_size=(64, 96), q_pool=q_pool).eval()
+    ours.load_state_dict(body(reference.state_dict()), strict=True)
+    image = torch.randn(2, 3, 64, 96)
+    ids, mask = None, None
+    if keep is not None:
+        ids = units_of(2, 6, keep)
+        mask = torch.zeros(2, 6, dtype=torch.bool).scatter(1, ids, True)
+    ends = (1, 3, 6, 8)
+    with torch.no_grad():
+        _, theirs = reference(image, mask, return_intermediates=True)
+        hidden = ours.encode(image, ids, hidden_of=ends).hidden
+    for layer, other in zip(ends, theirs, strict=True):
+        kept = 6 if keep is None else keep
+        mine = hidden[layer].unflatten(1, (kept, -1))
+        if keep is None:
+            mine = from_units(mine, (2, 3))
+        else:  # [B, K, rows, columns, C] of each unit by itself
+            mine = from_units(mine.flatten(0, 1)[:, None], (1, 1)).unflatten(0, (2, kept))
+        torch.testing.assert_close(mine, other, atol=2e-5, rtol=1e-4)
+
+
+def test_order_of_tokens_is_a_permutation_that_pools() -> None:
+    x = torch.randn(2, 8, 24, 5)
+    units = to_units(x, 8)
+    assert units.shape == (2, 3, 64, 5)
+    assert torch.equal(from_units(units, (1, 3)), x)
+    pooled = F.max_pool2d(x.permute(0, 3, 1, 2), 2).permute(0, 2, 3, 1)
+    assert torch.equal(from_units(pool_tokens(units, 4), (1, 3)), pooled)
+    # Odd sides: a cell at the border is the maximum of what there is.
+    odd = -torch.rand(1, 5, 7, 3)
+    padded, real = pad_to_units(odd, 4)
+    ceil = F.max_pool2d(odd.permute(0, 3, 1, 2), 2, ceil_mode=True).permute(0, 2, 3, 1)
+    out = from_units(pool_tokens(to_units(padded, 4), 4, real), (2, 2))
+    assert torch.equal(out[:, :3, :4], ceil)
+    assert not out[:, 3:].any()
+
+
+def _reference(model: Hiera, image: Tensor) -> list[Tensor]:
+    """One image, written down from the paper: ragged windows on a map, no order of tokens."""
+
+    def attend(block: nn.Module, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        heads, shape = block.attn.num_heads, query.shape
+        query, key, value = (t.reshape(-1, heads, t.shape[-1] // heads) for t in
+                             (query, key, value))  # fmt: skip
+        scores = torch.einsum('qhd,khd->hqk', query, key) / math.sqrt(query.shape[-1])
+        return torch.einsum('hqk,khd->qhd', scores.softmax(-1), value).reshape(shape)
+
+    def pool(x: Tensor) -> Tensor:
+        return F.max_pool2d(x.permute(2, 0, 1)[None], 2, ceil_mode=True)[0].permute(1, 2, 0)
+
+    x = model.patch_embed.proj(image[None])[0].permute(1, 2, 0)
+    table = model.pos_embed.reshape(1, *model.grid_size, -1).permute(0, 3, 1, 2)
+    table = F.interpolate(table.float(), x.shape[:2], mode='bicubic', align_corners=False)
+    x, outputs, side = x + table[0].permute(1, 2, 0), [], model.mask_unit
+    for layer, block in enumerate(model.blocks, start=1):
+        y = block.norm1(x)
+        q, k, v = block.attn.qkv(y).chunk(3, -1)
+        pooled = block.attn.q_stride > 1
+        if block.proj is not None:
+            x = pool(block.proj(y)) if pooled else block.proj(y)
+        q, small = (pool(q), side // 2) if pooled else (q, side)
+        if not block.attn.mask_unit:
+            side = small = max(y.shape)
+        out = torch.zeros_like(q)
+        for i in range(math.ceil(q.shape[0] / small)):
+            for j in range(math.ceil(q.shape[1] / small)):
+                a = (slice(i * small, (i + 1) * small), slice(j * small, (j + 1) * small))
+                b = (slice(i * side, (i + 1) * side), slice(j * side, (j + 1) * side))
+                out[a] = attend(block, q[a], k[b], v[b])
+        side = small
+        x = x + block.attn.proj(out)
+        x = x + block.mlp(block.norm2(x))
+        if layer in torch.tensor(model.stages).cumsum(0):
+            outputs.append(model.norm(x) if layer == model.num_layers else x)
+    return outputs
+
+
+@pytest.mark.parametrize('size', [(64, 64), (70, 101), (33, 17), (5, 64)])
+def test_any_size_equals_ragged_windows_values_and_gradients(size: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    model = randomise(
+        Hiera(SMALL, img_size=64, out_indices=(0, 1, 2, 3), out_type='featmap').double()
+    )
+    image = torch.randn(2, 3, *size, dtype=torch.double)
+    maps, parameters = model(image), list(model.parameters())
+    reference = [torch.stack(m) for m in zip(*(_reference(model, x) for x in image), strict=True)]
+    weights = [torch.randn_like(m) for m in maps]
+    for stage, (mine, other) in enumerate(zip(maps, reference, strict=True)):
+        stride = 4 * 2**stage
+        assert mine.shape[2:] == (math.ceil(size[0] / stride), math.ceil(size[1] / stride))
+        torch.testing.assert_close(mine, other.permute(0, 3, 1, 2))
+    ours = sum((m * w).sum() for m, w in zip(maps, weights, strict=True))
+    theirs = sum((m.permute(0, 3, 1, 2) * w).sum() for m, w in zip(reference, weights, strict=True))
+    for a, b in zip(
+        torch.autograd.grad(ours, parameters), torch.autograd.grad(theirs, parameters), strict=True
+    ):
+        # Tables are resized in fp32, here as in the reference.
+        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
+
+
+def test_what_fills_up_the_last_units_is_never_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    model = randomise(Hiera(SMALL, img_size=64, out_indices=(0, 1, 2, 3)))
+    image = torch.randn(1, 3, 40, 72)
+    plain = model(image)
+
+    def rubbish(x: Tensor, side: int) -> tuple[Tensor, Tensor | None]:
+        padded, real = pad_to_units(x, side)
+        map_of_real = from_units(real[None, :, :, None].float(), (2, 3)) > 0
+        return torch.where(map_of_real, padded, torch.randn_like(padded) * 100), real
+
+    monkeypatch.setattr('lightvit_dense.models.backbones.hiera.pad_to_units', rubbish)
+    for mine, other in zip(model(image), plain, strict=True):
+        assert torch.equal(mine, other)
+
+
+def test_visible_units_alone_are_the_full_run_where_attention_stays_inside_units() -> None:
+    """True while tokens attend inside units, on an image whose other units are blank."""
+    torch.manual_seed(0)
+    model = randomise(Hiera(SMALL, img_size=64, q_pool=2))
+    image, ids = torch.randn(2, 3, 64, 64), torch.tensor([[2, 0], [1, 3]])
+    blank = torch.zeros_like(image)
+    for row, kept in enumerate(ids.tolist()):
+        for unit in kept:
+            y, x = 32 * (unit // 2), 32 * (unit % 2)
+            blank[row, :, y : y + 32, x : x + 32] = image[row, :, y : y + 32, x : x + 32]
+    layers = (0, 1, 2, 3, 4, 5)
+    alone = model.encode(image, ids, (1, 4, 5), layers)
+    full = model.encode(blank, None, (1, 4, 5), layers)
+    for layer in layers:
+        mine = alone.hidden[layer].unflatten(1, (2, -1))
+        whole = full.hidden[layer].unflatten(1, (4, -1))
+        part = whole.gather(1, ids[..., None, None].expand(-1, -1, *whole.shape[2:]))
+        # Layer 4 pools into stage 3 and attends as stage 2; layer 5 is the first global one.
+        assert torch.allclose(mine, part, atol=1e-5) == (layer < 5)
+    # And what is hidden is not seen at all, although kernels overlap.
+    hidden = torch.where(blank == 0, torch.randn_like(image), image)
+    torch.testing.assert_close(model.encode(hidden, ids).tokens, alone.tokens)
+    # The order of units is free.
+    swapped = model.encode(image, ids.flip(1)).tokens.unflatten(1, (2, -1)).flip(1)
+    torch.testing.assert_close(swapped.flatten(1, 2), alone.tokens, atol=1e-5, rtol=1e-5)
+
+
+def test_logits_have_the_shape_they_say_and_make_the_attention() -> None:
+    torch.manual_seed(0)
+    model = randomise(Hiera(SMALL, img_size=64, q_pool=2))
+    image, layers = torch.randn(2, 3, 64, 64), range(1, 9)
+    plain, spoken = model.encode(image), model.encode(image, logits_of=layers)
+    torch.testing.assert_close(plain.tokens, spoken.tokens, atol=1e-5, rtol=1e-5)
+    shapes = [(4, 64, 64), (4, 16, 64), (4, 16, 16), (4, 4, 16), (1, 16, 16)]
+    assert [model.attention_shape(i) for i in (1, 2, 3, 4, 5)] == shapes
+    assert model.attention_shape(8) == (1, 16, 16)
+    for layer in layers:
+        windows, queries, keys = model.attention_shape(layer)
+        assert spoken.logits[layer].shape == (2, model.heads_of(layer), windows * queries, keys)
+    quick = model.attention_logits(image, (2, 6))
+    assert sorted(quick) == [2, 6]
+    for layer, value in quick.items():
+        torch.testing.assert_close(value, spoken.logits[layer], atol=1e-5, rtol=1e-5)
+    # Straight from the definition, layer 1: first unit, first and last token.
+    x = model.embed(image)[0]
+    q, k, _ = model.blocks[0].attn.qkv(model.blocks[0].norm1(x))[0, 0].chunk(3, -1)
+    expected = (q[0] * k[63]).sum() / math.sqrt(8)
+    torch.testing.assert_close(spoken.logits[1][0, 0, 0, 63], expected)
+
+
+def test_nothing_runs_after_the_last_query_key_product() -> None:
+    model, ran = Hiera(SMALL, img_size=64), []
+    for index, block in enumerate(model.blocks):
+        block.attn.proj.register_forward_hook(lambda *_, i=index: ran.append(i))
+        block.attn.qkv.register_forward_hook(lambda *_, i=index: ran.append(-i))
+    model.attention_logits(torch.randn(1, 3, 64, 64), (3,))
+    assert ran == [0, 0, -1, 1]
+    ran.clear()
+    Hiera.forward(model, torch.randn(1, 3, 64, 64))
+    assert max(ran) == 7
+
+
+def test_taps_stop_early_and_only_the_last_is_normalised() -> None:
+    torch.manual_seed(0)
+    model = randomise(Hiera(SHORT, img_size=32, out_indices=(0, 1), **SHORT_OPTIONS))
+    ran: list[int] = []
+    model.blocks[2].register_forward_hook(lambda *_: ran.append(2))
+    first, second = model(torch.randn(1, 3, 32, 32))
+    assert (first.shape, second.shape, ran) == ((1, 64, 8), (1, 16, 16), [])
+    model.norm.weight.data.zero_()
+    assert first.abs().max() > 0
+    (last,) = Hiera(SHORT, img_size=32, final_norm=False, **SHORT_OPTIONS)(torch.rand(1, 3, 32, 32))
+    assert last.shape == (1, 4, 32)
+
+
+def test_every_parameter_learns_also_with_checkpointing_and_drop_path() -> None:
+    torch.manual_seed(0)
+    plain = Hiera(SMALL, img_size=64)
+    saving = Hiera(SMALL, img_size=64, with_cp=True)
+    saving.load_state_dict(plain.state_dict())
+    image = torch.randn(2, 3, 64, 64)
+    for model in (plain, saving):
+        model.train()(image)[0].square().sum().backward()
+    for (name, a), b in zip(plain.named_parameters(), saving.parameters(), strict=True):
+        assert a.grad is not None, name
+        torch.testing.assert_close(a.grad, b.grad, msg=name)
+    dropping = Hiera(SMALL, img_size=64, drop_path_rate=0.5)
+    assert [getattr(b.drop_path, 'drop_prob', 0.0) for b in dropping.blocks][::7] == [0.0, 0.5]
+
+
+def test_depth_of_every_parameter_is_told() -> None:
+    model = Hiera(SMALL, img_size=64)
+    for name, _ in model.named_parameters():
+        for prefix in ('', 'backbone.'):
+            depth = get_layer_id(prefix + name, model.num_layers)
+            block = re.match(r'blocks\.(\d+)\.', name)
+            expected = 9 if name.startswith('norm') else 0
+            assert depth == (int(block[1]) + 1 if block else expected), name
+
+
+def test_a_checkpoint_of_another_size_is_resized(tmp_path) -> None:
+    torch.manual_seed(0)
+    source = Hiera(SMALL, img_size=64)
+    save_file(source.state_dict(), tmp_path / 'hiera.safetensors')
+    config = ConfigDict(
+        type='lightvit_dense.Hiera',
+        arch=SMALL,
+        img_size=(96, 64),
+        init_cfg=dict(
+            type='lightvit_dense.PretrainedBackbone',
+            checkpoint=str(tmp_path / 'hiera.safetensors'),
+            strict=True,
+        ),
+    )
+    model = MODELS.build(config)
+    model.init_weights()
+    assert model.pos_embed.shape == (1, 24 * 16, 8)
+    image = torch.randn(1, 3, 96, 64)
+    # Resizing the table when it is loaded or when the image arrives is the same.
+    torch.testing.assert_close(model(image)[0], source(image)[0])
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (dict(arch='huge'), "'huge' is unknown"),
+        (dict(arch=dict(embed_dim=8, depth=3)), 'arch needs'),
+        (dict(arch=SMALL | dict(num_heads=3)), '3 heads do not divide a width of 8'),
+        (dict(arch=SMALL | dict(stages=(1, 0, 1, 1))), 'each stage needs a block'),
+        (dict(q_pool=4), 'q_pool=4: 4 stages change 3 times'),
+        (dict(arch=SMALL | dict(mask_unit=4)), 'mask_unit=4 must be a power of 2 of at least 8'),
+        (dict(arch=SMALL | dict(mask_unit=12)), 'mask_unit=12 must be a power of 2'),
+        (dict(mask_unit_attn=(True, False)), 'one value for each of 4 stages'),
+        (dict(img_size=(64, 66)), 'not a multiple of the patch stride 4'),
+        (dict(out_indices=(4,)), 'does not name stages of 0..3'),
+        (dict(out_indices=(3, -1)), 'each once'),
+        (dict(out_type='map'), "'tokens' or 'featmap'"),
+    ],
+)
+def test_bad_options_fail_when_built(options: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        Hiera(**(dict(arch=SMALL, img_size=64) | options))
+
+
+def test_masking_and_maps_of_attention_need_whole_units() -> None:
+    model = Hiera(SMALL, img_size=64)
+    image = torch.randn(1, 3, 64, 72)
+    for call in (model.encode, lambda x: model.attention_logits(x, (1,))):
+        with pytest.raises(ValueError, match='64x72 px is not a whole number of 32 px mask units'):
+            call(image)
+    with pytest.raises(ValueError, match='mask_unit_attn of the last stage'):
+        Hiera(SMALL, img_size=64, mask_unit_attn=(True,) * 4).query_key_block()
