@@ -1,0 +1,297 @@
+"""Distillation as a component: decoupling, options, alignment, values against straight lines."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from lightvit_dense.models import MAE
+from lightvit_dense.models.layers import Attention, QueryKeyBlock
+from lightvit_dense.models.pretraining.precision import at_least_fp32
+from lightvit_dense.models.pretraining.teacher_input import TeacherInput
+
+VIT = 'lightvit_dense.VisionTransformer'
+STUDENT = dict(embed_dim=32, depth=4, num_heads=4)
+TEACHER = dict(embed_dim=48, depth=3, num_heads=6)
+IMAGE, NOISE = torch.randn(2, 3, 32, 32), torch.rand(2, 16)
+
+
+def vit(arch: dict, **options: Any) -> dict:
+    return dict(type=VIT, arch=arch, img_size=32, patch_size=8, pos_embed='sincos') | options
+
+
+def distilled(
+    teacher: dict | None = None,
+    student: dict | None = None,
+    reconstruct_after: int | None = None,
+    preprocessor: dict | None = None,
+    **options: Any,
+) -> MAE:
+    """Build a small MAE with a distiller."""
+    torch.manual_seed(0)
+    return MAE(
+        student or vit(STUDENT),
+        decoder=dict(embed_dim=16, num_heads=2),
+        reconstruct_after=reconstruct_after,
+        data_preprocessor=preprocessor,
+        distiller=dict(
+            type='lightvit_dense.AttentionDistiller', teacher=teacher or vit(TEACHER), **options
+        ),
+    )
+
+
+def decoupled(**options: Any) -> MAE:
+    return distilled(reconstruct_after=2, pairs=[(5, 3)], extra_layer=True, **options)
+
+
+def gradients(loss: Tensor, model: MAE) -> dict[str, Tensor | None]:
+    named = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
+    found = torch.autograd.grad(loss, [p for _, p in named], retain_graph=True, allow_unused=True)
+    return {name: grad for (name, _), grad in zip(named, found, strict=True)}
+
+
+def is_zero(grad: Tensor | None) -> bool:
+    return grad is None or not grad.any()
+
+
+def test_reconstruction_does_not_reach_the_decoupled_blocks_and_distillation_does() -> None:
+    model = decoupled()
+    losses = model.loss(IMAGE, noise=NOISE)
+    reconstruction = gradients(losses['loss_reconstruction'], model)
+    distillation = gradients(losses['loss_distill'], model)
+    behind = ('backbone.blocks.2.', 'backbone.blocks.3.', 'distiller.')
+    before = ('backbone.blocks.0.', 'backbone.blocks.1.', 'backbone.patch_embed.')
+    for name in reconstruction:
+        if name.startswith(behind):
+            assert is_zero(reconstruction[name]), name
+            assert not is_zero(distillation[name]), name
+        elif name.startswith(before):
+            assert not is_zero(reconstruction[name]), name
+            assert not is_zero(distillation[name]), name
+        else:  # the decoder, and the norm in front of it
+            assert name.startswith(('decoder.', 'backbone.norm.', 'backbone.cls_token')), name
+            assert not is_zero(reconstruction[name]), name
+    assert is_zero(distillation['backbone.norm.weight'])
+
+
+def test_the_decoupled_backbone_is_plain() -> None:
+    model, plain = decoupled(), distilled(pairs=[(4, 3)])
+    assert model.backbone.state_dict().keys() == plain.backbone.state_dict().keys()
+    assert {n.split('.')[1] for n in model.state_dict() if n.startswith('distiller.')} == {
+        'head_maps',
+        'query_key_block',
+    }
+
+
+def test_decoupled_losses_follow_the_equations() -> None:
+    model = decoupled().double()
+    image, noise = IMAGE.double(), NOISE
+    losses = model.loss(image, noise=noise)
+    kept = noise.argsort(1)[:, :4]
+    x, grid = model.backbone.embed(image, kept)
+    z = [x]
+    for block in model.backbone.blocks:
+        z.append(block(z[-1], grid)[0])
+    extra, teacher = model.distiller.query_key_block, model.distiller.teacher
+    y = torch.nn.functional.layer_norm(z[4], (32,), extra.norm1.weight, extra.norm1.bias, 1e-6)
+    q, k = extra.qk(y).split(32, -1)
+    t, _ = teacher.embed(image, kept)
+    for block in teacher.blocks[:2]:
+        t, _ = block(t, grid)
+    target = teacher.blocks[2].logits(t)
+    weight = model.distiller.head_maps[0].weight[:, :, 0, 0]
+    total = 0.0
+    for b in range(2):
+        for o in range(6):
+            mixed = 0.0
+            for h in range(4):
+                part = slice(8 * h, 8 * h + 8)
+                mixed = mixed + weight[o, h] * (q[b, :, part] @ k[b, :, part].T) / 8**0.5
+            total = total + (mixed - target[b, o]).square().mean()
+    torch.testing.assert_close(losses['loss_distill'], total / 12)
+    masking = model._mask(image, noise)
+    pred = model.decoder(model.backbone.norm(z[2]), masking)
+    expected = model.reconstruction_loss(image, pred, masking)
+    torch.testing.assert_close(losses['loss_reconstruction'], expected)
+
+
+def test_every_parameter_of_the_decoupled_student_learns() -> None:
+    model = decoupled()
+    sum(model.loss(IMAGE).values()).backward()
+    assert [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None] == []
+
+
+def test_blocks_that_nothing_trains_are_refused() -> None:
+    with pytest.raises(ValueError, match='reconstruct_after=2 leaves the blocks behind it'):
+        distilled(reconstruct_after=2, pairs=[(4, 3)])
+    with pytest.raises(ValueError, match='reconstruct_after=2 leaves the blocks behind it'):
+        MAE(vit(STUDENT), decoder=dict(embed_dim=16, num_heads=2), reconstruct_after=2)
+    with pytest.raises(ValueError, match=r'=7 is no layer; the backbone has 1\.\.4'):
+        distilled(reconstruct_after=7, pairs=[(5, 3)], extra_layer=True)
+    with pytest.raises(ValueError, match='extra_layer=True adds student layer 5'):
+        distilled(pairs=[(4, 3)], extra_layer=True)
+    assert distilled(reconstruct_after=4, pairs=[(4, 3)]).reconstruct_after is None
+
+
+def test_the_query_key_block_is_an_attention_without_values() -> None:
+    torch.manual_seed(0)
+    block, attention = QueryKeyBlock(32, 4), Attention(32, 4)
+    block.qk.weight.data.copy_(attention.qkv.weight[:64])
+    block.qk.bias.data.copy_(attention.qkv.bias.data.normal_()[:64])
+    x = torch.randn(2, 5, 32)
+    torch.testing.assert_close(block.logits(x), attention.logits(block.norm1(x)))
+    with pytest.raises(ValueError, match='5 heads do not divide a width of 32'):
+        QueryKeyBlock(32, 5)
+
+
+def maps_of(model: MAE, layer: int, extra: int = 0) -> tuple[Tensor, Tensor]:
+    """Return the student's and the teacher's logits of the same number of layer."""
+    kept = NOISE.argsort(1)[:, :4]
+    student = model.backbone.encode(IMAGE, kept, (layer,)).logits[layer]
+    return student, model.distiller.teacher.attention_logits(IMAGE, (layer + extra,), kept)[
+        layer + extra
+    ]
+
+
+def test_softmax_maps_are_an_option() -> None:
+    model = distilled(pairs=[(2, 2)], target='softmax')
+    student, teacher = (x.softmax(-1) for x in maps_of(model, 2))
+    mapped = torch.einsum('oi,biqk->boqk', model.distiller.head_maps[0].weight[..., 0, 0], student)
+    expected = (mapped - teacher).square().mean()
+    torch.testing.assert_close(model.loss(IMAGE, noise=NOISE)['loss_distill'], expected)
+
+
+def test_head_maps_can_be_shared_or_left_out() -> None:
+    assert len(distilled(pairs='all').distiller.head_maps) == 4
+    shared = distilled(pairs=[(1, 1), (2, 3)], head_map='shared')
+    assert len(shared.distiller.head_maps) == 1
+    weight = shared.distiller.head_maps[0].weight[..., 0, 0]
+    terms = []
+    for extra, layer in ((0, 1), (1, 2)):
+        student, teacher = maps_of(shared, layer, extra)
+        mapped = torch.einsum('oi,biqk->boqk', weight, student)
+        terms.append((mapped - teacher).square().mean())
+    expected = (terms[0] + terms[1]) / 2
+    torch.testing.assert_close(shared.loss(IMAGE, noise=NOISE)['loss_distill'], expected)
+    plain = distilled(vit(TEACHER | dict(num_heads=4)), pairs=[(2, 2)], head_map='identity')
+    assert len(plain.distiller.head_maps) == 0
+    student, teacher = maps_of(plain, 2)
+    expected = (student - teacher).square().mean()
+    torch.testing.assert_close(plain.loss(IMAGE, noise=NOISE)['loss_distill'], expected)
+
+
+def test_all_layers_pair_by_relative_depth() -> None:
+    assert distilled(pairs='all').distiller.pairs == [(1, 1), (2, 2), (3, 2), (4, 3)]
+
+
+def test_hidden_states_can_be_matched() -> None:
+    model = distilled(pairs=[(4, 3)], hidden_pairs=[(4, 3), (1, 1)], hidden_weight=0.5)
+    losses = model.loss(IMAGE, noise=NOISE)
+    kept = NOISE.argsort(1)[:, :4]
+    ours = model.backbone.encode(IMAGE, kept, hidden_of=(1, 4)).hidden
+    theirs = model.distiller.teacher.encode(IMAGE, kept, hidden_of=(1, 3)).hidden
+    last, first = (layer.weight for layer in model.distiller.hidden_maps)
+    expected = (ours[4] @ last.T - theirs[3]).square().mean()
+    expected = expected + (ours[1] @ first.T - theirs[1]).square().mean()
+    torch.testing.assert_close(losses['loss_hidden'], expected / 4)
+    assert set(losses) == {'loss_reconstruction', 'loss_distill', 'loss_hidden'}
+    # It also trains the last block, so that the decoder may read an earlier one.
+    assert distilled(pairs=[(3, 2)], hidden_pairs=[(4, 3)], reconstruct_after=2).reconstruct_after
+
+
+@pytest.mark.parametrize('tokens', ['class', 'patches'])
+def test_registers_are_dropped_on_request(tokens: str) -> None:
+    registers = dict(type='lightvit_dense.TimmTeacher', name='vit_small_patch14_reg4_dinov2')
+    registers |= dict(img_size=56)
+    model = distilled(registers, pairs=[(4, 2)], tokens=tokens, teacher_input=dict(size=56))
+    kept = NOISE.argsort(1)[:, :4]
+    teacher = model.distiller.teacher
+    resized = model.distiller.teacher_input(IMAGE)
+    assert resized.shape == (2, 3, 56, 56)
+    theirs = teacher.attention_logits(resized, (2,), kept)[2].detach()
+    assert theirs.shape == (2, 6, 9, 9)  # class token, 4 registers, 4 patches
+    student = model.backbone.encode(IMAGE, kept, (4,)).logits[4]
+    places = [0, 5, 6, 7, 8] if tokens == 'class' else [5, 6, 7, 8]
+    theirs = theirs[:, :, places][..., places]
+    student = student if tokens == 'class' else student[:, :, 1:, 1:]
+    mapped = torch.einsum('oi,biqk->boqk', model.distiller.head_maps[0].weight[..., 0, 0], student)
+    loss = model.loss(IMAGE, noise=NOISE)['loss_distill']
+    torch.testing.assert_close(loss, (mapped - theirs).square().mean())
+    assert set(model.attention_agreement(IMAGE)) == {f'layer_{i}' for i in (1, 2, 3, 4)}
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (dict(pairs=[(5, 3)]), r'student layer 5; it has 1\.\.4'),
+        (dict(pairs=[(4, 4)]), r'teacher layer 4; it has 1\.\.3'),
+        (dict(hidden_pairs=[(5, 1)]), r'hidden_pairs.*student layer 5; it has 1\.\.4'),
+        (dict(pairs='some'), "'all' or a list"),
+        (dict(pairs=[(1, 1), (1, 2)]), 'name each student layer once'),
+        (dict(target='probabilities'), 'target is one of'),
+        (dict(head_map='one'), 'head_map is one of'),
+        (dict(tokens='some'), 'tokens is one of'),
+        (dict(head_map='identity'), r"'identity' needs equal heads.*\(4, 6\)"),
+        (
+            dict(teacher=vit(TEACHER, img_size=64)),
+            r'\(4, 4\), teacher \(8, 8\).*img_size=\(32, 32\)',
+        ),
+        (dict(teacher=vit(TEACHER, cls_token=False)), 'student 1, teacher 0 prefix tokens'),
+        (
+            dict(teacher=vit(TEACHER, cls_token=False), tokens='class'),
+            'needs a class token on both sides',
+        ),
+        (dict(teacher_input=dict(mean=[0.0] * 3)), 'give both mean and std'),
+        (dict(teacher_input=dict(mean=[0.0] * 3, std=[1.0] * 3)), "the student's are not known"),
+    ],
+)
+def test_what_does_not_line_up_fails_when_it_is_built(options: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        distilled(**({'pairs': [(2, 2)]} | options))
+
+
+def test_teachers_get_their_own_normalisation_and_size() -> None:
+    preprocessor = dict(
+        type='mmengine.ImgDataPreprocessor', mean=[120.0] * 3, std=[60.0] * 3, bgr_to_rgb=False
+    )
+    own = dict(mean=[100.0, 110.0, 120.0], std=[50.0, 55.0, 60.0])
+    model = distilled(pairs=[(2, 2)], preprocessor=preprocessor, teacher_input=own)
+    pixels = torch.rand(2, 3, 32, 32) * 255
+    mean, std = (torch.tensor(own[key]).reshape(3, 1, 1) for key in ('mean', 'std'))
+    converted = model.distiller.teacher_input((pixels - 120) / 60)
+    torch.testing.assert_close(converted, (pixels - mean) / std, atol=1e-4, rtol=0)
+    assert not any('teacher_input' in name for name in model.state_dict())
+    smooth = torch.linspace(0, 1, 32).expand(1, 3, 32, 32)
+    shrunk = TeacherInput(size=28)(smooth)
+    torch.testing.assert_close(shrunk.mean(), smooth.mean(), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize('scale', [1.0, 1e4])
+def test_losses_stay_finite_where_half_precision_would_not(scale: float) -> None:
+    model = decoupled()
+    masking = model._mask(IMAGE, NOISE)
+    pred = (scale * torch.randn(2, 12, 192)).half()
+    encoding = model.encode(IMAGE, masking.ids_keep, (2,))
+    assert (pred.square().sum().isfinite()) == (scale == 1.0)  # fp16 ends at 65504
+    assert model.reconstruction_loss(IMAGE, pred, masking).isfinite()
+    half = {layer: (scale * x.sign()).half() for layer, x in encoding.hidden.items()}
+    with torch.autocast('cpu', dtype=torch.float16):
+        loss = model.distiller(IMAGE, encoding._replace(hidden=half), masking.ids_keep)
+        coupled = distilled(pairs=[(2, 2)])
+        logits = {2: (scale * torch.randn(2, 4, 5, 5)).half()}
+        plain = coupled.distiller(IMAGE, encoding._replace(logits=logits), masking.ids_keep)
+    for value in (loss['loss_distill'], plain['loss_distill']):
+        assert value.dtype == torch.float32
+        assert value.isfinite()
+
+
+def test_at_least_fp32_keeps_doubles() -> None:
+    assert at_least_fp32(torch.ones(1).double()).dtype == torch.float64
+    assert at_least_fp32(torch.ones(1).bfloat16()).dtype == torch.float32
+
+
+def test_agreement_counts_the_extra_layer() -> None:
+    agreement = decoupled().attention_agreement(IMAGE)
+    assert list(agreement) == [f'layer_{i}' for i in range(1, 6)]
+    assert all(0 < value < 1 for value in agreement.values())
