@@ -1,0 +1,296 @@
+"""Hiera's MAE against Meta's package and a straight-line reference, and its distillation."""
+
+import itertools
+import re
+from typing import Any
+
+import hiera as meta
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lightvit_dense.models.pretraining import HieraMAE, random_masking
+
+HIERA = 'lightvit_dense.Hiera'
+STUDENT = dict(embed_dim=8, stages=(1, 2, 3, 2), num_heads=1)
+TEACHER = dict(embed_dim=12, stages=(1, 2, 4, 3), num_heads=1)
+NAMES = (
+    (r'^encoder_norm', 'backbone.norm'),
+    (r'^decoder_', 'decoder.'),
+    (r'^mask_token', 'decoder.mask_token'),
+    (r'^multi_scale_fusion_heads', 'fusion.heads'),
+    (r'^(?!backbone|decoder|fusion)', 'backbone.'),
+)
+IMAGE = torch.randn(2, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+NOISE = torch.rand(2, 6, generator=torch.Generator().manual_seed(1))
+
+
+def ours(name: str) -> str:
+    """Bring one of Meta's names to ours."""
+    for pattern, replacement in NAMES:
+        name = re.sub(pattern, replacement, name)
+    return name
+
+
+def backbone(arch: dict = STUDENT, **options: Any) -> dict:
+    return dict(type=HIERA, arch=arch, img_size=(64, 96), q_pool=2) | options
+
+
+def small_mae(distiller: dict | None = None, **options: Any) -> HieraMAE:
+    torch.manual_seed(0)
+    options = dict(backbone=backbone(), decoder=dict(embed_dim=12, num_heads=2)) | options
+    if distiller is not None:
+        options['distiller'] = (
+            dict(
+                type='lightvit_dense.AttentionDistiller', teacher=backbone(TEACHER), pairs=[(8, 10)]
+            )
+            | distiller
+        )
+    return HieraMAE(**options)
+
+
+def gradients(loss: Tensor, model: nn.Module) -> dict[str, Tensor | None]:
+    named = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
+    found = torch.autograd.grad(loss, [p for _, p in named], retain_graph=True, allow_unused=True)
+    return {name: grad for (name, _), grad in zip(named, found, strict=True)}
+
+
+@pytest.mark.parametrize('size', ['small', 'tiny'])
+def test_equals_metas_loss_and_gradients(size: str) -> None:
+    torch.manual_seed(0)
+    if size == 'tiny':  # the papers'
+        arch, image, units = dict(embed_dim=46, num_heads=1, stages=(1, 2, 7, 2)), (224, 224), 49
+        decoder = dict(embed_dim=96, depth=1, num_heads=3)
+    else:
+        arch, image, units = STUDENT, (64, 96), 6
+        decoder = dict(embed_dim=24, depth=2, num_heads=4)
+    reference = meta.MaskedAutoencoderHiera(
+        input_size=image, q_pool=2, **arch, **{f'decoder_{k}': v for k, v in decoder.items()}
+    )
+    for parameter in reference.parameters():  # zeros and ones would hide a swap
+        nn.init.normal_(parameter, std=0.05)
+    model = HieraMAE(
+        dict(type=HIERA, arch='tiny' if size == 'tiny' else arch, img_size=image, q_pool=2), decoder
+    )
+    model.load_state_dict({ours(k): v for k, v in reference.state_dict().items()}, strict=True)
+    x, noise = torch.randn(2, 3, *image), torch.rand(2, units)
+    kept = random_masking(2, units, 0.4, noise).ids_keep
+    assert kept.shape[1] == int(units * 0.6)
+    visible = torch.zeros(2, units, dtype=torch.bool).scatter(1, kept, True)
+    theirs = reference(x, mask=visible)[0]
+    mine = model.loss(x, noise=noise)['loss_reconstruction']
+    torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=0)
+    expected = {ours(k): g for k, g in gradients(theirs, reference).items()}
+    found = gradients(mine, model)
+    assert found.keys() == expected.keys()
+    for name, grad in found.items():
+        torch.testing.assert_close(grad, expected[name], atol=1e-5, rtol=1e-3, msg=name)
+
+
+def test_parts_start_as_metas_do() -> None:
+    """Compare the spread of each parameter; the values are random on both sides."""
+    torch.manual_seed(0)
+    arch = dict(embed_dim=48, num_heads=1, stages=(1, 1, 1, 1))
+    reference = meta.MaskedAutoencoderHiera(
+        q_pool=2, decoder_embed_dim=96, decoder_depth=1, decoder_num_heads=3, **arch
+    )
+    model = HieraMAE(dict(type=HIERA, arch=arch, q_pool=2))
+    expected = {ours(k): v for k, v in reference.named_parameters()}
+    for name, value in model.named_parameters():
+        theirs = expected[name]
+        rel = 0.1 if value.numel() > 5000 else 0.6
+        assert value.std().item() == pytest.approx(theirs.std().item(), rel=rel, abs=1e-7), name
+        assert value.mean().item() == pytest.approx(theirs.mean().item(), abs=0.05), name
+
+
+def test_patches_are_what_the_predictions_say() -> None:
+    model = small_mae(norm_pix_loss=False)
+    patches = model._patches(IMAGE)
+    assert patches.shape == (2, 6, 4, 3 * 16 * 16)
+    # Unit 4 is the second row's middle; its third patch is the lower left one; channels first.
+    expected = IMAGE[1, :, 48:64, 32:48].flatten()
+    assert torch.equal(patches[1, 4, 2], expected)
+    assert torch.equal(model._image(patches), IMAGE)
+    masking = random_masking(2, 6, 0.4, NOISE)
+    hidden = torch.stack([patches[b, ids] for b, ids in enumerate(masking.ids_mask)])
+    pred = hidden.flatten(1, 2) + 2
+    assert model.reconstruction_loss(IMAGE, pred, masking).item() == pytest.approx(4, rel=1e-5)
+
+
+def test_every_parameter_learns_with_and_without_distillation() -> None:
+    for distiller in (None, {}):
+        model = small_mae(distiller)
+        losses = model(IMAGE, mode='loss')
+        sum(losses.values()).backward()
+        trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
+        assert [n for n, p in trained.items() if p.grad is None] == []
+    assert model.distiller.head_maps[0].weight.shape == (8, 8, 1, 1)
+    assert not any('teacher' in key for key in model.state_dict())
+    assert all(p.grad is None for p in model.distiller.teacher.parameters())
+
+
+def test_distillation_compares_the_last_stages_on_the_same_units() -> None:
+    model = small_mae({}).double()
+    losses = model.loss(IMAGE.double(), noise=NOISE)
+    ids = random_masking(2, 6, 0.4, NOISE).ids_keep
+    logits = []
+    for network, layer in ((model.backbone, 8), (model.distiller.teacher, 10)):
+        block = network.blocks[layer - 1]
+        x = network.encode(IMAGE.double(), ids, hidden_of=(layer - 1,)).hidden[layer - 1]
+        assert x.shape[1] == 3 * 4  # units x tokens of a unit
+        q, k, _ = block.attn.qkv(block.norm1(x)).reshape(2, 12, 3, 8, -1).unbind(2)
+        logits.append(torch.einsum('bqhd,bkhd->bhqk', q, k) / q.shape[-1] ** 0.5)
+    weight = model.distiller.head_maps[0].weight[:, :, 0, 0]
+    mapped = torch.einsum('ts,bsqk->btqk', weight, logits[0])
+    torch.testing.assert_close(losses['loss_distill'], (mapped - logits[1]).square().mean())
+
+
+def test_attention_inside_units_can_be_distilled_too() -> None:
+    model = small_mae(dict(pairs=[(3, 3), (8, 10)]))
+    losses = model.loss(IMAGE, noise=NOISE)
+    assert losses['loss_distill'].item() > 0
+    assert model.distiller.head_maps[0].weight.shape == (2, 2, 1, 1)
+
+
+def decoupled(after: int = 5, **options: Any) -> HieraMAE:
+    return small_mae(dict(pairs=[(9, 10)], extra_layer=True), reconstruct_after=after, **options)
+
+
+def test_decoupled_losses_reach_what_they_should() -> None:
+    model = decoupled()
+    losses = model.loss(IMAGE, noise=NOISE)
+    reconstruction = gradients(losses['loss_reconstruction'], model)
+    distillation = gradients(losses['loss_distill'], model)
+
+    def learns(grad: Tensor | None) -> bool:
+        return grad is not None and bool(grad.any())
+
+    for name in reconstruction:
+        index = int(name.split('.')[2]) if name.startswith('backbone.blocks.') else -1
+        if index >= 5 or name.startswith('distiller.'):
+            expected = (False, True)
+        elif name.startswith(('backbone.norm.', 'decoder.', 'fusion.')):
+            expected = (True, False)
+        else:
+            expected = (True, True)
+        assert (learns(reconstruction[name]), learns(distillation[name])) == expected, name
+    extra = {n for n in reconstruction if n.startswith('distiller.query_key_block.')}
+    assert extra
+
+
+def test_decoupled_decoder_reads_an_earlier_stage_at_the_final_width() -> None:
+    plain, model = small_mae(), decoupled()
+    assert plain.fusion.layers == (1, 3, 8)
+    assert model.fusion.layers == (1, 3, 5)
+    shapes = [tuple(h.weight.shape) for h in model.fusion.heads]
+    assert shapes == [(64, 8, 4, 4), (64, 16, 2, 2), (64, 32, 1, 1)]
+    assert isinstance(plain.fusion.heads[-1], nn.Identity)
+    # Layer 7 is the last stage's first: its width is the final one already.
+    assert isinstance(decoupled(7).fusion.heads[-1], nn.Identity)
+    # Layer 2 is the first to pool; what is left of its pooling is the convolution's.
+    early = decoupled(2)
+    assert early.fusion.layers == (1, 2)
+    assert early.loss(IMAGE, noise=NOISE)['loss_reconstruction'] > 0
+    # The backbone that is exported is a plain one.
+    assert model.backbone.state_dict().keys() == plain.backbone.state_dict().keys()
+
+
+def test_fusion_is_a_sum_of_strided_convolutions_of_whole_maps() -> None:
+    torch.manual_seed(0)
+    model = decoupled()
+    encoding = model.backbone.encode(IMAGE, hidden_of=model.fusion.layers)
+    fused = model.fusion(encoding.hidden, 6)
+    total = 0.0
+    for layer, levels, head in zip((1, 3, 5), (3, 2, 1), model.fusion.heads, strict=True):
+        x, _, _ = model.backbone.embed(IMAGE)
+        for block in model.backbone.blocks[:layer]:
+            x, _ = block(x)
+        side = 2**levels
+        spread = torch.zeros(2, 2 * side, 3 * side, x.shape[-1])
+        # Undo the order of units by hand: the first digit of a token's number, to the base of 4,
+        # holds the finest bits of its row and its column.
+        for unit, token in itertools.product(range(6), range(side**2)):
+            row, column = side * (unit // 3), side * (unit % 3)
+            for bit in range(levels):
+                digit = token // 4 ** (levels - 1 - bit) % 4
+                row, column = row + (digit // 2 << bit), column + (digit % 2 << bit)
+            spread[:, row, column] = x[:, unit, token]
+        total = total + F.conv2d(spread.permute(0, 3, 1, 2), head.weight, head.bias, head.stride)
+    mine = fused.unflatten(1, (6, 2, 2)).permute(0, 4, 1, 2, 3)  # [B, C, unit, 2, 2]
+    whole = total.reshape(2, 64, 2, 2, 3, 2).permute(0, 1, 2, 4, 3, 5).flatten(2, 3)
+    torch.testing.assert_close(mine, whole, atol=1e-5, rtol=1e-5)
+
+
+def test_pictures_hide_and_show_units() -> None:
+    model = small_mae(
+        data_preprocessor=dict(
+            type='mmengine.ImgDataPreprocessor', mean=[120.0] * 3, std=[60.0] * 3, bgr_to_rgb=False
+        )
+    )
+    image = IMAGE.clamp(-1.9, 1.9)
+    pictures = model(image, mode='predict')
+    torch.testing.assert_close(pictures['original'], image * 60 + 120)
+    grey = (pictures['masked'] == 120).all(1)
+    assert grey.float().mean() == 0.5  # int(6 * 0.6) = 3 of 6 units are kept
+    assert torch.equal(grey, grey[:, ::32, ::32].repeat_interleave(32, 1).repeat_interleave(32, 2))
+    shown = ~grey[:, None].expand_as(image)
+    torch.testing.assert_close(pictures['reconstruction'][shown], pictures['original'][shown])
+    assert (pictures['reconstruction'] != pictures['original'])[~shown].float().mean() > 0.9
+
+
+def test_losses_are_fp32_under_autocast_and_the_teacher_agrees_with_itself() -> None:
+    model = small_mae(dict(teacher=backbone(), pairs=[(8, 8)]))
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        patches = model.reconstruction_loss(
+            IMAGE.bfloat16(), torch.zeros(2, 12, 768).bfloat16(), random_masking(2, 6, 0.4, NOISE)
+        )
+    assert patches.dtype == torch.float32
+    model.distiller.teacher.load_state_dict(model.backbone.state_dict())
+    agreement = model.attention_agreement(IMAGE)
+    assert agreement == pytest.approx({f'layer_{i}': 1 for i in range(1, 9)}, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (dict(mask_ratio=0.9), 'mask_ratio=0.9 keeps 0 of 6 patches'),
+        (dict(mask_ratio=0.0), 'mask_ratio=0.0 hides none of 6 mask units'),
+        (dict(backbone=backbone(img_size=(64, 80))), '(64, 80) is not a whole number of 32 px'),
+        (
+            dict(backbone=dict(type='lightvit_dense.VisionTransformer', img_size=64)),
+            'HieraMAE needs a Hiera, got VisionTransformer',
+        ),
+        (dict(reconstruct_after=9), 'reconstruct_after=9 is no layer; the backbone has 1..8'),
+        (dict(reconstruct_after=5), 'without a loss'),
+        (dict(distiller={}, reconstruct_after=5), 'extra_layer=True'),
+        (dict(distiller=dict(pairs=[(9, 10)])), 'student layer 9; it has 1..8'),
+        (dict(distiller=dict(pairs=[(8, 11)])), 'teacher layer 11; it has 1..10'),
+        (dict(distiller=dict(pairs=[(3, 10)])), 'student (6, 16, 16), teacher (1, 24, 24)'),
+        (
+            dict(distiller=dict(teacher=backbone(TEACHER, img_size=96))),
+            'student (2, 3), teacher (3, 3)',
+        ),
+        (
+            dict(distiller=dict(teacher=backbone(TEACHER, q_pool=3))),
+            'student (1, 24, 24), teacher (1, 6, 6)',
+        ),
+        (
+            dict(
+                distiller=dict(
+                    teacher=backbone(TEACHER | dict(embed_dim=16, num_heads=2)),
+                    head_map='identity',
+                )
+            ),
+            '(8, 16)',
+        ),
+    ],
+)
+def test_what_does_not_line_up_fails_when_built(options: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        small_mae(**options)
+
+
+def test_images_of_another_size_are_refused() -> None:
+    with pytest.raises(ValueError, match=re.escape('(96, 64), the model is built for (64, 96)')):
+        small_mae().loss(IMAGE.transpose(2, 3))
