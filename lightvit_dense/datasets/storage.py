@@ -1,0 +1,241 @@
+"""Where the bytes of files come from: a folder, or an LMDB that each process opens for itself.
+
+Files go by their keys, which are paths relative to the root, with slashes, in UTF-8.
+"""
+
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+import lmdb
+
+from .errors import DatasetError
+from .lmdb_format import LmdbMeta, key_text, read_keys, read_meta
+
+Environment = lmdb.Environment
+
+
+class Storage(Protocol):
+    """What a dataset hands to the loading transform."""
+
+    def read(self, key: str) -> bytes:
+        """Return a file; FileNotFoundError names a key that is not there."""
+        ...
+
+
+class FolderStorage:
+    """Files of a folder.
+
+    Args:
+        root: The folder.
+    """
+
+    def __init__(self, root: str | os.PathLike) -> None:
+        self.root = os.fspath(root)
+
+    def read(self, key: str) -> bytes:
+        """Return a file.
+
+        Args:
+            key: Path below the root, or an absolute one.
+
+        Raises:
+            FileNotFoundError: If there is none.
+        """
+        path = os.path.join(self.root, key)
+        try:
+            with open(path, 'rb') as file:
+                return file.read()
+        except FileNotFoundError:
+            raise FileNotFoundError(f'{path} does not exist') from None
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}({self.root!r})'
+
+
+class _Environments:
+    """The open environments of this process.
+
+    LMDB forbids to open a file twice in one process, so data sets of one file share it. A forked
+    worker drops what it inherited and opens its own.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.owner = os.getpid()
+        self.known: dict[str, Environment] = {}
+
+    def get(self, path: str) -> Environment:
+        """Return the environment of a file, opened if need be."""
+        if os.getpid() != self.owner:
+            self.restart()
+        found = self.known.get(path)
+        if found is not None:
+            return found
+        with self.lock:
+            if path not in self.known:
+                self.known[path] = open_environment(path)
+            return self.known[path]
+
+    def restart(self) -> None:
+        """Begin anew in a forked process."""
+        # Another thread of the parent may have held the lock when it forked.
+        self.lock, self.owner = threading.Lock(), os.getpid()
+        inherited, self.known = self.known, {}
+        for environment in inherited.values():
+            environment.close()
+
+    def close(self, path: str) -> None:
+        """Close a file, if it is open."""
+        with self.lock:
+            if path in self.known and os.getpid() == self.owner:
+                self.known.pop(path).close()
+
+
+_ENVIRONMENTS = _Environments()
+os.register_at_fork(after_in_child=_ENVIRONMENTS.restart)
+
+
+def data_file(path: str | os.PathLike) -> Path:
+    """Return the file of an LMDB: itself, or ``data.mdb`` in its folder."""
+    path = Path(path)
+    return path / 'data.mdb' if path.is_dir() else path
+
+
+def open_environment(path: str) -> Environment:
+    """Open an LMDB for reading.
+
+    Neither locks nor a table of readers are used, so any number of processes may read, also from a
+    file system that cannot be written to.
+
+    Args:
+        path: Folder with ``data.mdb``, or a single file.
+
+    Raises:
+        DatasetError: If it does not exist, is empty, truncated or no LMDB, or if other code of
+            this process has opened it.
+    """
+    file = data_file(path)
+    if not file.is_file():
+        raise DatasetError(
+            f'{path}: this LMDB does not exist. Make it by tools/dataset_converters/make_lmdb.py, '
+            "or set source='folder' of the dataset."
+        )
+    remedy = 'Copy it again, or make it again by tools/dataset_converters/make_lmdb.py.'
+    size = file.stat().st_size
+    if size == 0:
+        raise DatasetError(f'{file}: this LMDB is empty (zero bytes). {remedy}')
+    try:
+        environment = lmdb.open(
+            str(path),
+            subdir=os.path.isdir(path),
+            readonly=True,
+            create=False,
+            lock=False,
+            readahead=False,
+            meminit=False,
+        )
+    except lmdb.InvalidError as error:
+        raise DatasetError(f'{file}: is not an LMDB, or damaged ({error}). {remedy}') from error
+    except lmdb.Error as error:
+        if 'already open' in str(error):
+            raise DatasetError(
+                f'{path}: other code of this process has opened this LMDB, and LMDB does not allow '
+                'that twice. Close it there, or read it through LmdbStorage, which shares it.'
+            ) from error
+        raise DatasetError(f'{path}: this LMDB cannot be opened ({error}). {remedy}') from error
+    # Reading a page beyond the end of the file would kill the process by SIGBUS.
+    due = (environment.info()['last_pgno'] + 1) * environment.stat()['psize']
+    if size < due:
+        environment.close()
+        raise DatasetError(
+            f'{file}: this LMDB is truncated, {size} bytes of {due}. {remedy} '
+            '(One that is whole but for unused pages at its end is mended by mdb_copy -c.)'
+        )
+    return environment
+
+
+class LmdbStorage:
+    """Files in an LMDB; values are raw encoded bytes.
+
+    The file is opened when it is first read, once in a process however many objects there are.
+    Objects may be pickled, copied, and forked.
+
+    Args:
+        path: Folder with ``data.mdb``, or a single file.
+    """
+
+    def __init__(self, path: str | os.PathLike) -> None:
+        self.path = os.path.realpath(path)
+
+    def _open(self) -> Environment:
+        return _ENVIRONMENTS.get(self.path)
+
+    def read(self, key: str) -> bytes:
+        """Return a file.
+
+        Args:
+            key: Its path relative to the folder that the LMDB was made of.
+
+        Raises:
+            FileNotFoundError: If there is no such key.
+            DatasetError: If the LMDB cannot be opened.
+        """
+        with self._open().begin() as transaction:
+            try:
+                value = transaction.get(key.encode())
+            except lmdb.BadValsizeError:  # no key is as long, or as short
+                value = None
+        if value is None:
+            raise FileNotFoundError(f'{self.path} has no key {key!r}')
+        return value
+
+    def meta(self) -> LmdbMeta | None:
+        """Return what the converter noted, None when another program made the file."""
+        with self._open().begin() as transaction:
+            return read_meta(transaction)
+
+    def keys(self, prefix: str = '') -> Iterator[str]:
+        """Iterate over the keys in the order of their bytes, without touching the values.
+
+        Args:
+            prefix: How the keys begin.
+
+        Raises:
+            DatasetError: If the conversion was not finished.
+        """
+        with self._open().begin() as transaction:
+            meta = read_meta(transaction)
+            if meta is None:
+                yield from _scan(transaction, prefix)
+                return
+            if not meta.complete:
+                raise DatasetError(
+                    f'{self.path}: holds {meta.written} of {meta.count} files, its conversion was '
+                    'interrupted. Run tools/dataset_converters/make_lmdb.py with the same '
+                    'arguments again; it goes on where it stopped.'
+                )
+            names = read_keys(transaction)
+        for name in names:
+            if name.startswith(prefix):
+                yield name
+
+    def close(self) -> None:
+        """Close the file in this process; reading opens it again."""
+        _ENVIRONMENTS.close(self.path)
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}({self.path!r})'
+
+
+def _scan(transaction: lmdb.Transaction, prefix: str) -> Iterator[str]:
+    """Walk over the keys of a foreign LMDB."""
+    cursor = transaction.cursor()
+    if cursor.set_range(prefix.encode() or b'\0'):
+        for key in cursor.iternext(values=False):
+            name = key_text(bytes(key))
+            if not name.startswith(prefix):
+                return
+            yield name

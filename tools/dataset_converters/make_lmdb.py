@@ -1,0 +1,103 @@
+"""Write the files of a folder into an LMDB, or check one.
+
+Keys are paths relative to the folder, values the files as they are. A run that was stopped, by
+whatever, goes on where it was when the same command is given again.
+"""
+
+import argparse
+import sys
+import time
+
+from lightvit_dense.analysis.progress import Progress, make_display
+from lightvit_dense.datasets.lmdb_writer import LmdbReport, verify_lmdb, write_lmdb
+from lightvit_dense.datasets.unlabeled import EXTENSIONS
+from lightvit_dense.errors import UserError, run_tool
+
+TITLES = dict(write='writing', verify='verifying')
+
+
+def parse_args() -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('source', nargs='?', help='folder to read; not with --verify')
+    parser.add_argument('lmdb', help='folder of the LMDB')
+    parser.add_argument(
+        '--extensions',
+        nargs='+',
+        default=list(EXTENSIONS),
+        metavar='.EXT',
+        help='endings of files to take, such as .jpg .txt .json; default: those of images',
+    )
+    parser.add_argument('--all-files', action='store_true', help='take files of any ending')
+    parser.add_argument('--readers', type=int, default=8, help='threads that read; default: 8')
+    parser.add_argument('--verify', action='store_true', help='write nothing, check an LMDB')
+    parser.add_argument('--no-verify', action='store_true', help='write without reading back')
+    return parser.parse_args()
+
+
+class Reporter:
+    """Shows how far the work is, with the time left."""
+
+    def __init__(self, stages: int) -> None:
+        self.display = make_display(sys.stderr)
+        self.stages = stages
+        self.stage = ''
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """Show a position."""
+        if stage != self.stage:
+            self.end()
+            self.stage = stage
+            self.display.start(self.stages if stage == 'verify' else 1, self.stages, TITLES[stage])
+        self.display.update(Progress(done, total))
+
+    def end(self) -> None:
+        """End the stage that runs."""
+        if self.stage:
+            self.display.finish('done')
+
+
+def convert(args: argparse.Namespace) -> LmdbReport:
+    """Do what the command line asks for."""
+    if args.readers < 1:
+        raise UserError(f'--readers {args.readers}: at least one thread has to read')
+    if args.verify == (args.source is not None):
+        raise UserError('give SOURCE and LMDB to write, or --verify LMDB to check')
+    if args.verify and args.no_verify:
+        raise UserError('--verify and --no-verify exclude each other')
+    reporter = Reporter(1 if args.verify or args.no_verify else 2)
+    try:
+        if args.verify:
+            report = verify_lmdb(args.lmdb, args.readers, reporter)
+        else:
+            report = write_lmdb(
+                args.source,
+                args.lmdb,
+                None if args.all_files else args.extensions,
+                args.readers,
+                reporter,
+                not args.no_verify,
+            )
+        reporter.end()
+    finally:
+        reporter.display.close()
+    return report
+
+
+def main() -> int:
+    """Run the tool; return its exit status."""
+    args, start = parse_args(), time.monotonic()
+    report = convert(args)
+    meta = report.meta
+    print(f'{args.lmdb}: {meta.count} files, {meta.size} bytes, {report.size} on disk')
+    if not args.verify:
+        wrote = meta.count - report.resumed
+        print(f'{wrote} written, {report.resumed} were there already')
+    print('not verified' if args.no_verify else 'every file matches its SHA-256')
+    print(f'sha256 of all: {meta.sha256}')
+    print(f'{time.monotonic() - start:.1f} s')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(run_tool(main))
