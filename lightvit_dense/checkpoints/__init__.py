@@ -3,19 +3,23 @@
 Importing the package also makes mmengine's own loading of local files safe.
 """
 
+from .containers import CONTAINERS, Opened, load_state_dict, open_checkpoint, unwrap
 from .convert import SOURCES, Converted, Source, convert
+from .errors import CheckpointError
 from .export import save_backbone
 from .initializer import PretrainedBackbone
-from .io import CheckpointError, atomic_path, atomic_write, load_state_dict, read_checkpoint
+from .io import atomic_path, atomic_write, read_checkpoint
 from .loader import LoadReport, load_backbone
 from .resize import resize_patch_embed, resize_pos_embed, resize_rel_pos
 from .safe_loading import install
 
 __all__ = [
+    'CONTAINERS',
     'SOURCES',
     'CheckpointError',
     'Converted',
     'LoadReport',
+    'Opened',
     'PretrainedBackbone',
     'Source',
     'atomic_path',
@@ -24,11 +28,13 @@ __all__ = [
     'install',
     'load_backbone',
     'load_state_dict',
+    'open_checkpoint',
     'read_checkpoint',
     'resize_patch_embed',
     'resize_pos_embed',
     'resize_rel_pos',
     'save_backbone',
+    'unwrap',
 ]
 
 install()

@@ -4,54 +4,16 @@ Each :class:`Source` says how its files are recognised and which names in them a
 A new source is one more row of :data:`SOURCES`; the first that recognises a file takes it.
 """
 
-import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from torch import Tensor
 
-STEM = 'patch_embed.proj.weight'
+from .rewrites import STEPS, refuse_foreign
+from .sources import SOURCES, Context, Source
+
 # Wrappers put these before every name: DistributedDataParallel, torch.compile.
 WRAPPERS = ('module.', '_orig_mod.')
-
-
-@dataclass(frozen=True)
-class Source:
-    """A kind of checkpoint.
-
-    Attributes:
-        name: How reports call it.
-        prefix: What stands before the backbone's names; what does not start with it is dropped.
-        drop: Pattern of names, prefix removed, that are no part of a backbone.
-        marks: Patterns of which at least one must occur among the names, prefix removed.
-    """
-
-    name: str
-    prefix: str = ''
-    drop: str | None = None
-    marks: tuple[str, ...] = field(default=())
-
-    def recognises(self, names: Collection[str]) -> bool:
-        """Tell whether a file with these parameter names is of this kind."""
-        if self.prefix + STEM not in names:
-            return False
-        if not self.marks:
-            return True
-        inner = [n[len(self.prefix) :] for n in names if n.startswith(self.prefix)]
-        return any(re.match(mark, n) for mark in self.marks for n in inner)
-
-
-_MAE_EXTRAS = r'decoder_|mask_token$|decoder\.'
-SOURCES = (
-    Source('full model', prefix='backbone.'),
-    Source('mae-lite', prefix='module.model.', drop=_MAE_EXTRAS),
-    Source('mae-lite', prefix='model.', drop=_MAE_EXTRAS),
-    Source('mae-lite encoder', prefix='module.model.encoder.', drop=_MAE_EXTRAS),
-    Source('mae-lite encoder', prefix='model.encoder.', drop=_MAE_EXTRAS),
-    Source('encoder of a pre-trainer', prefix='encoder.', drop=_MAE_EXTRAS),
-    Source('MAE', drop=_MAE_EXTRAS, marks=(r'decoder_', r'mask_token$')),
-    Source('plain backbone (ours or timm)'),
-)
 
 
 @dataclass
@@ -61,12 +23,14 @@ class Converted:
     Attributes:
         source: Kind of checkpoint, None if it was not recognised.
         state: Tensors by our names; of an unrecognised file by the file's own.
-        dropped: The file's names of what is no part of the backbone.
+        dropped: Names of what is no part of the backbone.
+        notes: What was done to values, and what the change of names means.
     """
 
     source: str | None
     state: dict[str, Tensor]
     dropped: list[str]
+    notes: list[str] = field(default_factory=list)
 
 
 def find_source(names: Collection[str]) -> Source | None:
@@ -75,14 +39,19 @@ def find_source(names: Collection[str]) -> Source | None:
     return next((source for source in SOURCES if source.recognises(names)), None)
 
 
-def convert(state: Mapping[str, Tensor]) -> Converted:
-    """Rename the parameters of a checkpoint to ours.
+def convert(state: Mapping[str, Tensor], wanted: Collection[str] | None = None) -> Converted:
+    """Rename the parameters of a checkpoint to ours, and bring variants to our form.
 
     Args:
         state: Tensors by the names they have in the file.
+        wanted: Names of the model that shall be loaded: what it has under a foreign name is kept
+            as it is, and classifiers that it lacks are left out.
 
     Returns:
         The backbone's tensors by our names (timm's), and what was left out.
+
+    Raises:
+        CheckpointError: If the names belong to a network that our backbones cannot be.
     """
     ours = {name: name for name in state}
     source = find_source(ours.values())
@@ -92,14 +61,19 @@ def convert(state: Mapping[str, Tensor]) -> Converted:
             (w for w in WRAPPERS if ours and all(n.startswith(w) for n in ours.values())), ''
         )
         if not wrapper:
+            refuse_foreign(dict(state))
             return Converted(None, dict(state), [])
         ours = {name: inner[len(wrapper) :] for name, inner in ours.items()}
         source = find_source(ours.values())
-    kept, dropped = {}, []
+    context = Context(None if wanted is None else frozenset(wanted))
+    kept: dict[str, Tensor] = {}
     for name, inner in ours.items():
-        short = inner[len(source.prefix) :]
-        if not inner.startswith(source.prefix) or (source.drop and re.match(source.drop, short)):
-            dropped.append(name)
+        short = source.short(inner)
+        if short is None:
+            context.dropped.append(name)
         else:
             kept[short] = state[name]
-    return Converted(source.name, kept, dropped)
+    refuse_foreign(kept)
+    for step in (*source.steps, *STEPS):
+        kept = step(kept, context)
+    return Converted(source.name, kept, context.dropped, context.notes)

@@ -20,6 +20,9 @@ class PretrainedBackbone:
         source_grid: (height, width) of the checkpoint's position table in patches, where it is
             neither square nor the model's own.
         verbose: Whether to log what was loaded.
+        key: Which network to take where the file has several, see
+            :func:`~lightvit_dense.checkpoints.load_backbone`.
+        any_depth: Whether a checkpoint of more or fewer blocks may be loaded as far as it goes.
     """
 
     def __init__(
@@ -28,11 +31,15 @@ class PretrainedBackbone:
         strict: bool = False,
         source_grid: tuple[int, int] | None = None,
         verbose: bool = True,
+        key: str | None = None,
+        any_depth: bool = False,
     ) -> None:
         self.checkpoint = checkpoint
         self.strict = strict
         self.source_grid = (source_grid[0], source_grid[1]) if source_grid else None
         self.verbose = verbose
+        self.key = key
+        self.any_depth = any_depth
 
     def __call__(self, module: nn.Module) -> None:
         """Load the checkpoint into a module.
@@ -43,6 +50,14 @@ class PretrainedBackbone:
         Raises:
             CheckpointError: If the checkpoint cannot be read or does not fit.
         """
-        load_backbone(module, self.checkpoint, self.strict, self.verbose, self.source_grid)
+        load_backbone(
+            module,
+            self.checkpoint,
+            self.strict,
+            self.verbose,
+            self.source_grid,
+            self.key,
+            self.any_depth,
+        )
         if hasattr(module, '_params_init_info'):
             update_init_info(module, f'{type(self).__name__}: load from {self.checkpoint}')

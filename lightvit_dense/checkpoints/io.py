@@ -1,58 +1,27 @@
 """Reading checkpoint files safely, and writing files so that they are whole or absent."""
 
-import argparse
 import os
-import pathlib
-import pickle
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from mmengine.logging import HistoryBuffer
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from lightvit_dense.errors import UserError
+from .errors import CheckpointError
+from .pickles import read_pickle, safe_globals
 
-CONTAINERS = ('state_dict', 'model', 'model_state', 'module')
 _ZIP, _PICKLE, _LFS = b'PK\x03\x04', b'\x80', b'version https://git-lfs'
-
-
-class CheckpointError(UserError):
-    """A checkpoint that cannot be read, or does not fit; the message names file and remedy."""
-
-
-def _statistic(owner: type, name: str) -> Callable:
-    """Stand in for ``getattr``, by which log buffers pickle their statistics, and for no more."""
-    if owner is not HistoryBuffer or name.startswith('_') or not hasattr(HistoryBuffer, name):
-        raise pickle.UnpicklingError(f'GLOBAL builtins.getattr was not allowed on {owner}.{name}')
-    return getattr(HistoryBuffer, name)
-
-
-def safe_globals() -> list[Any]:
-    """List what a checkpoint may name: containers of plain data, never anything that acts.
-
-    Covers what mmengine's ``Runner`` and the common research code bases put beside the weights:
-    log buffers, numpy arrays and scalars, argparse namespaces, paths.
-    """
-    core = getattr(np, '_core', None) or np.core
-    functions = {'_reconstruct': core.multiarray._reconstruct, 'scalar': core.multiarray.scalar}
-    names: list[Any] = [HistoryBuffer, np.ndarray, np.dtype, argparse.Namespace]
-    names += [pathlib.PurePosixPath, (pathlib.PurePosixPath, 'pathlib.PosixPath')]
-    names += [(_statistic, 'builtins.getattr')]
-    for package in ('numpy.core', 'numpy._core'):
-        names += [(function, f'{package}.multiarray.{n}') for n, function in functions.items()]
-    kinds = [*'?bBhHiIlLqQefdFD', 'S', 'U']
-    return names + list({type(np.dtype(kind)) for kind in kinds})
+# The magic number that opens a file of torch's old format, as a pickled long.
+_LEGACY = b'\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.'
 
 
 def _refusal(path: Path, error: Exception) -> CheckpointError:
-    """Turn a failure of ``torch.load`` into a message that says what is wrong with the file."""
+    """Turn a failure of reading into a message that says what is wrong with the file."""
     text = str(error) or 'it ends too early'
     line = text.strip().splitlines()[0][:120]
     named = re.search(r'GLOBAL ([\w.]+)', text) or re.search(r'function ([\w.]+)', text)
@@ -100,7 +69,8 @@ def read_checkpoint(path: str | os.PathLike, map_location: Any = 'cpu', mmap: bo
     """Read a checkpoint file whole, without ever running code that it carries.
 
     Args:
-        path: A .safetensors file or one written by ``torch.save``.
+        path: A .safetensors file, one written by ``torch.save``, or an ordinary pickle of arrays
+            such as detectron2's .pkl.
         map_location: As for ``torch.load``.
         mmap: Whether to map the tensors from the file instead of reading them now.
 
@@ -122,49 +92,12 @@ def read_checkpoint(path: str | os.PathLike, map_location: Any = 'cpu', mmap: bo
         )
     mmap = mmap and head.startswith(_ZIP)
     try:
+        if head.startswith(_PICKLE) and _LEGACY not in head:
+            return read_pickle(path)
         with torch.serialization.safe_globals(safe_globals()):
             return torch.load(path, map_location=map_location, weights_only=True, mmap=mmap)
-    except Exception as error:  # torch.load has no common base class for a broken file
+    except Exception as error:  # a broken file raises errors without a common base class
         raise _refusal(path, error) from error
-
-
-def unwrap(content: Any) -> dict[str, Tensor]:
-    """Take the state dict out of the containers that training code wraps it in.
-
-    Args:
-        content: What a checkpoint file holds.
-
-    Returns:
-        The tensors by name; empty if there are none.
-    """
-    while isinstance(content, Mapping):
-        inner = [content[key] for key in CONTAINERS if isinstance(content.get(key), Mapping)]
-        if not inner:
-            return {str(k): v for k, v in content.items() if isinstance(v, Tensor)}
-        content = inner[0]
-    return {}
-
-
-def load_state_dict(path: str | os.PathLike) -> dict[str, Tensor]:
-    """Read the tensors of a checkpoint file.
-
-    Args:
-        path: A .safetensors file or one written by ``torch.save``; containers named
-            'state_dict', 'model', 'model_state' or 'module' are opened.
-
-    Returns:
-        The tensors by the names they have in the file, on the CPU, mapped from it where possible.
-
-    Raises:
-        CheckpointError: If the file cannot be read safely or holds no tensors.
-    """
-    state = unwrap(read_checkpoint(path, mmap=True))
-    if not state:
-        raise CheckpointError(
-            f'{path}: holds no state dict (looked for tensors at the top and under '
-            f'{", ".join(CONTAINERS)}). Save the state dict of the model in it.'
-        )
-    return state
 
 
 @contextmanager

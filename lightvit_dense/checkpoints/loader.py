@@ -1,19 +1,26 @@
 """Loading a checkpoint into a backbone, with a report of what went where."""
 
+import json
 import os
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.logging import MMLogger
 from torch import Tensor, nn
 
+from .containers import open_checkpoint, unwrap
 from .convert import convert
-from .io import CheckpointError, load_state_dict
+from .errors import CheckpointError
 from .resize import resize_parameter
 
 # Parameters that options of the backbone add and that no plain checkpoint holds.
-ADDED = ('rel_pos_h', 'rel_pos_w')
+ADDED = ('rel_pos_h', 'rel_pos_w', 'relative_position_bias_table')
+# Parameters without which a model computes something else.
+LOST = re.compile(r'rel_pos|relative_position_bias|reg_token|dist_token|[qk]_norm\.|\.ls[12]\.')
 
 
 def _shorten(names: Sequence[str], limit: int = 5) -> str:
@@ -34,6 +41,9 @@ class LoadReport:
         added: Those among the lacking that the model adds by an option (relative position).
         unexpected: The checkpoint's backbone parameters that the model lacks.
         dropped: What in the checkpoint is no part of a backbone (decoder, teacher, heads).
+        notes: What was done to values, and what the model cannot take over.
+        container: Keys of the file that were opened to get at the tensors.
+        others: Further keys that hold tensors.
     """
 
     path: str
@@ -44,6 +54,9 @@ class LoadReport:
     added: list[str] = field(default_factory=list)
     unexpected: list[str] = field(default_factory=list)
     dropped: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    container: str = ''
+    others: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         """Return the report as a short block of text."""
@@ -56,10 +69,14 @@ class LoadReport:
             ('unexpected', self.unexpected),
             ('dropped', self.dropped),
         )
-        lines = [f'Loaded {self.path} ({self.source or "unknown source"}):']
+        inside = f", '{self.container}'" if self.container else ''
+        lines = [f'Loaded {self.path} ({self.source or "unknown source"}{inside}):']
         for title, names in groups:
             listed = f': {_shorten(names)}' if names and title != 'matched' else ''
             lines.append(f'  {title:<18} {len(names):>4}{listed}')
+        lines += [f'  note: {note}' for note in self.notes]
+        if self.others:
+            lines.append(f'  note: the file also holds {_shorten(self.others)}, not loaded')
         return '\n'.join(lines)
 
 
@@ -80,12 +97,112 @@ def _source_grid(state: Mapping[str, Tensor], model: nn.Module) -> tuple[int, in
     return (int(grid[0]), int(grid[1])) if fits else None
 
 
+def _prefixes(state: Mapping[str, Tensor]) -> tuple[int, ...]:
+    """Tell how many rows of the position table may belong to no patch, likeliest first."""
+    extra = sum(state[n].shape[1] for n in ('dist_token', 'reg_token') if n in state)
+    cls = int('cls_token' in state)
+    return tuple(dict.fromkeys((cls + extra, cls, 0, 1)))
+
+
+def count_blocks(names: Iterable[str]) -> int:
+    """Count the blocks of a backbone; a block of queries and keys only does not count."""
+    whole = (re.match(r'blocks\.(\d+)\.mlp\.', name) for name in names)
+    return len({match[1] for match in whole if match})
+
+
+def _check_sizes(report: LoadReport, state: Mapping[str, Tensor], model: nn.Module) -> None:
+    """Raise if the checkpoint has another depth, or is known to have other heads."""
+    found, own = count_blocks(state), count_blocks(model.state_dict())
+    if found and own and found != own:
+        raise CheckpointError(
+            f'{report.path}: has {found} blocks, the model {own}. Build the model with this depth '
+            '(arch) or take a checkpoint of the right size. any_depth=True loads what they share.'
+        )
+
+
+def _check_heads(report: LoadReport, path: Path, model: nn.Module) -> None:
+    """Raise if the file beside the checkpoint says that it was trained with other heads."""
+    heads, own = known_heads(path), getattr(model, 'num_heads', None)
+    if heads is not None and isinstance(own, int) and heads != own:
+        raise CheckpointError(
+            f'{report.path}: was trained with {heads} heads, the model has {own}. The shapes are '
+            f'the same, what they compute is not: build the model with num_heads={heads} (arch).'
+        )
+
+
+def known_heads(path: Path) -> int | None:
+    """Tell the heads of a backbone from the story beside it, ours or a config.json.
+
+    Args:
+        path: The checkpoint.
+
+    Returns:
+        The number of heads; None if nothing beside the file says so.
+    """
+    for sibling, keys in (
+        (path.with_suffix('.json'), ('architecture', 'num_heads')),
+        (path.parent / 'config.json', ('num_attention_heads',)),
+    ):
+        try:
+            found: Any = json.loads(sibling.read_text())
+        except (OSError, ValueError):
+            continue
+        for key in keys:
+            found = found.get(key) if isinstance(found, dict) else None
+        if isinstance(found, int):
+            return found
+    return None
+
+
+def _fit(
+    report: LoadReport,
+    state: Mapping[str, Tensor],
+    model: nn.Module,
+    source_grid: tuple[int, int] | None,
+) -> dict[str, Tensor]:
+    """Return the model's new values, resized where need be, and sort all names into the report."""
+    own = model.state_dict()
+    grid = getattr(model, 'grid_size', None)
+    grid = grid and tuple(grid)
+    prefix = getattr(model, 'num_prefix_tokens', 1)
+    source_grid = source_grid or _source_grid(state, model)
+    values: dict[str, Tensor] = {}
+    for name, tensor in state.items():
+        if name not in own:
+            report.unexpected.append(name)
+            continue
+        old, new = tuple(tensor.shape), tuple(own[name].shape)
+        if old == new:
+            report.matched.append(name)
+            values[name] = tensor
+            continue
+        resized = resize_parameter(name, tensor, new, grid, prefix, source_grid, _prefixes(state))
+        if resized is None:
+            raise CheckpointError(
+                f'{report.path}: {name} has shape {old}, the model needs {new}. Build the model '
+                'with the sizes of the checkpoint (arch, heads, depth) or take another checkpoint.'
+            )
+        report.resized[name] = (old, new)
+        values[name] = resized
+    for name in own:
+        if name not in values:
+            (report.added if name.rsplit('.', 1)[-1] in ADDED else report.missing).append(name)
+    lost = [name for name in report.unexpected if LOST.search(name)]
+    if lost:
+        report.notes.append(
+            f'the model lacks {_shorten(lost, 2)}: its outputs differ from those of the checkpoint'
+        )
+    return values
+
+
 def load_backbone(
     model: nn.Module,
     path_or_state: str | os.PathLike | Mapping[str, Tensor],
     strict: bool = False,
     verbose: bool = True,
     source_grid: tuple[int, int] | None = None,
+    key: str | None = None,
+    any_depth: bool = False,
 ) -> LoadReport:
     """Load a checkpoint of any known source into a backbone.
 
@@ -98,71 +215,48 @@ def load_backbone(
         verbose: Whether to log the report.
         source_grid: (height, width) of the checkpoint's position table in patches; None takes it
             for the model's own or for square.
+        key: Which network to take where a file has several: a container ('student',
+            'ema_state_dict') or the first part of the names ('momentum_encoder', 'ema_model').
+        any_depth: Whether a checkpoint of more or fewer blocks may be loaded as far as it goes.
 
     Returns:
         The report.
 
     Raises:
-        CheckpointError: If the file cannot be read, nothing in it matches, a shape cannot be
-            brought to the model's, or ``strict`` finds a difference. The model is then unchanged.
+        CheckpointError: If the file cannot be read, nothing in it matches, depth, known heads or a
+            shape cannot be brought to the model's, or ``strict`` finds a difference. The model is
+            then unchanged.
     """
     if isinstance(path_or_state, Mapping):
-        state, report = dict(path_or_state), LoadReport('<state dict>')
+        opened = unwrap(path_or_state, key)
+        report = LoadReport('<state dict>')
     else:
-        state, report = load_state_dict(path_or_state), LoadReport(str(path_or_state))
-    converted = convert(state)
-    report.source, report.dropped = converted.source, converted.dropped
+        opened, report = open_checkpoint(path_or_state, key), LoadReport(str(path_or_state))
     own = model.state_dict()
-    values: dict[str, Tensor] = {}
-    grid = getattr(model, 'grid_size', None)
-    source_grid = source_grid or _source_grid(converted.state, model)
-    for name, tensor in converted.state.items():
-        if name not in own:
-            report.unexpected.append(name)
-            continue
-        old, new = tuple(tensor.shape), tuple(own[name].shape)
-        if old == new:
-            report.matched.append(name)
-            values[name] = tensor
-            continue
-        prefix = getattr(model, 'num_prefix_tokens', 1)
-        resized = resize_parameter(name, tensor, new, grid and tuple(grid), prefix, source_grid)
-        if resized is None:
-            raise CheckpointError(
-                f'{report.path}: {name} has shape {old}, the model needs {new}. Build the model '
-                'with the sizes of the checkpoint (arch, heads, depth) or take another checkpoint.'
-            )
-        report.resized[name] = (old, new)
-        values[name] = resized
-    for name in own:
-        if name not in values:
-            (report.added if name.rsplit('.', 1)[-1] in ADDED else report.missing).append(name)
-    _judge(report, values, own, state, strict)
-    with torch.no_grad():
-        for name, tensor in values.items():
-            own[name].copy_(tensor)
-    if verbose:
-        _announce(str(report))
-    return report
-
-
-def _judge(
-    report: LoadReport,
-    values: Mapping[str, Tensor],
-    own: Mapping[str, Tensor],
-    state: Mapping[str, Tensor],
-    strict: bool,
-) -> None:
-    """Raise if nothing matched, or if anything differs under ``strict``."""
-    if not values:
+    converted = convert(opened.state, own)
+    report.container, report.others = opened.container, opened.others
+    report.source, report.dropped = converted.source, converted.dropped
+    report.notes += converted.notes
+    if not any(name in own for name in converted.state):
         raise CheckpointError(
-            f'{report.path}: none of its {len(state)} tensors fits the model. It holds '
-            f'{_shorten(list(state), 3)}; the model needs {_shorten(list(own), 3)}. '
+            f'{report.path}: none of its {len(opened.state)} tensors fits the model. It holds '
+            f'{_shorten(list(opened.state), 3)}; the model needs {_shorten(list(own), 3)}. '
             'Give a checkpoint of this backbone.'
         )
+    if not any_depth:
+        _check_sizes(report, converted.state, model)
+    if not isinstance(path_or_state, Mapping):
+        _check_heads(report, Path(path_or_state).expanduser(), model)
+    values = _fit(report, converted.state, model, source_grid)
     if strict and (report.missing or report.unexpected):
         raise CheckpointError(
             f'{report.path}: does not fit exactly. Missing: {_shorten(report.missing) or "none"}; '
             f'unexpected: {_shorten(report.unexpected) or "none"}. Load with strict=False to '
             'accept this.'
         )
+    with torch.no_grad():
+        for name, tensor in values.items():
+            own[name].copy_(tensor)
+    if verbose:
+        _announce(str(report))
+    return report

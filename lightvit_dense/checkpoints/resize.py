@@ -1,22 +1,26 @@
 """Resizing of the parameters whose shape depends on image, window or patch size."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .relative_bias import EXTRA, resize_relative_bias, split_rows
 
-def guess_grid(tokens: int) -> tuple[tuple[int, int], int] | None:
+
+def guess_grid(tokens: int, prefixes: Sequence[int] = (0, 1)) -> tuple[tuple[int, int], int] | None:
     """Tell the square grid and the number of prefix rows of a position table.
 
     Args:
         tokens: Number of rows.
+        prefixes: Numbers of prefix rows to try, in this order.
 
     Returns:
-        ``((side, side), prefix)`` with prefix 0 or 1, or None if no square fits.
+        ``((side, side), prefix)``, or None if no square fits.
     """
-    for prefix in (0, 1):
+    for prefix in prefixes:
         side = math.isqrt(max(tokens - prefix, 0))
         if side and side * side == tokens - prefix:
             return (side, side), prefix
@@ -28,6 +32,7 @@ def resize_pos_embed(
     grid: tuple[int, int],
     num_prefix_tokens: int,
     source_grid: tuple[int, int] | None = None,
+    source_prefixes: Sequence[int] = (0, 1),
 ) -> Tensor:
     """Resize a table of absolute positions by bicubic interpolation.
 
@@ -37,6 +42,7 @@ def resize_pos_embed(
         num_prefix_tokens: Wanted prefix rows. Rows that the source lacks become zero (MAE's own
             choice for the class token), rows too many are dropped.
         source_grid: (height, width) of the source; None takes it for square.
+        source_prefixes: Numbers of prefix rows that a square source may have, likeliest first.
 
     Returns:
         Table [1, num_prefix_tokens + height * width, C], of the source's dtype.
@@ -46,7 +52,7 @@ def resize_pos_embed(
     """
     tokens = pos_embed.shape[1]
     if source_grid is None:
-        guess = guess_grid(tokens)
+        guess = guess_grid(tokens, source_prefixes)
         if guess is None:
             raise ValueError(f'{tokens} positions are no square grid; give source_grid')
         source_grid, source_prefix = guess
@@ -112,6 +118,7 @@ def resize_parameter(
     grid: tuple[int, int] | None = None,
     num_prefix_tokens: int = 1,
     source_grid: tuple[int, int] | None = None,
+    source_prefixes: Sequence[int] = (0, 1),
 ) -> Tensor | None:
     """Resize a parameter to a shape, if its kind can be resized.
 
@@ -122,6 +129,7 @@ def resize_parameter(
         grid: The model's grid (height, width) in patches, for position tables.
         num_prefix_tokens: The model's prefix rows in position tables.
         source_grid: The checkpoint's grid, None for square.
+        source_prefixes: Prefix rows that its position table may have, likeliest first.
 
     Returns:
         The resized tensor, or None if there is no sound way from one shape to the other.
@@ -130,13 +138,20 @@ def resize_parameter(
     if tensor.ndim != len(shape):
         return None
     if last == 'pos_embed' and tensor.ndim == 3 and tensor.shape[2] == shape[2] and grid:
-        if source_grid is None and guess_grid(tensor.shape[1]) is None:
+        if source_grid is None and guess_grid(tensor.shape[1], source_prefixes) is None:
             return None
-        resized = resize_pos_embed(tensor, grid, num_prefix_tokens, source_grid)
+        resized = resize_pos_embed(tensor, grid, num_prefix_tokens, source_grid, source_prefixes)
     elif last in ('rel_pos_h', 'rel_pos_w') and tensor.shape[1] == shape[1]:
         resized = resize_rel_pos(tensor, shape[0])
     elif name.endswith('patch_embed.proj.weight') and tensor.shape[:2] == shape[:2]:
         resized = resize_patch_embed(tensor, (shape[2], shape[3]))
+    elif last == 'relative_position_bias_table' and tensor.shape[1] == shape[1] and grid:
+        if source_grid is None and split_rows(tensor.shape[0]) is None:
+            return None
+        own = shape[0] - (2 * grid[0] - 1) * (2 * grid[1] - 1)
+        if own not in (0, EXTRA):
+            return None
+        resized = resize_relative_bias(tensor, grid, own, source_grid)
     else:
         return None
     return resized if tuple(resized.shape) == tuple(shape) else None

@@ -1,0 +1,137 @@
+"""The state dict in a checkpoint's content: which container, and which of several networks."""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .errors import CheckpointError
+from .io import read_checkpoint
+
+CONTAINERS = (
+    'state_dict',  # mmengine, MoCo-v3, Lightning
+    'model',  # MAE, mae-lite, SimMIM, detectron2
+    'model_state',  # Hiera
+    'module',  # DeepSpeed
+    'net',  # OSTrack
+    'teacher',  # DINO, whose teacher is the better network
+    'student',
+)
+"""Keys under which training code keeps a state dict, the first found is opened."""
+
+
+@dataclass
+class Opened:
+    """The tensors of a checkpoint.
+
+    Attributes:
+        state: Tensors by the names they have in the file.
+        container: Keys opened to get there, e.g. 'model'; empty for a bare state dict.
+        others: Other keys that hold tensors, any of which ``key`` can ask for.
+    """
+
+    state: dict[str, Tensor]
+    container: str = ''
+    others: list[str] = field(default_factory=list)
+
+
+def _tensors(content: Mapping) -> dict[str, Tensor]:
+    """Pick the tensors; detectron2's .pkl has numpy arrays instead."""
+    found = {str(k): v for k, v in content.items() if isinstance(v, Tensor)}
+    if found:
+        return found
+    return {
+        str(k): torch.from_numpy(np.array(v))
+        for k, v in content.items()
+        if isinstance(v, np.ndarray) and v.dtype.kind in 'biuf'
+    }
+
+
+def _part(state: dict[str, Tensor], key: str) -> dict[str, Tensor]:
+    """Pick the tensors of one of several networks saved in one state dict."""
+    head = re.compile(rf'((?:module\.|_orig_mod\.)*){re.escape(key)}\.')
+    return {head.sub('', n, count=1): t for n, t in state.items() if head.match(n)}
+
+
+def unwrap(content: Any, key: str | None = None) -> Opened:
+    """Take the state dict out of the containers that training code wraps it in.
+
+    Args:
+        content: What a checkpoint file holds.
+        key: Which network to take where a file has several: a container ('teacher', 'student',
+            'ema_state_dict', ...) or the first part of the names ('momentum_encoder', ...).
+
+    Returns:
+        The tensors and where they were; no tensors if there are none, or none of that key.
+    """
+    path: list[str] = []
+    others: list[str] = []
+    while isinstance(content, Mapping):
+        inner = [k for k in CONTAINERS if isinstance(content.get(k), Mapping)]
+        if key is not None and isinstance(content.get(key), Mapping):
+            inner, key = [key], None
+        if not inner:
+            break
+        others += [
+            k
+            for k, v in content.items()
+            if k != inner[0] and isinstance(v, Mapping) and isinstance(k, str) and _tensors(v)
+        ]
+        path.append(inner[0])
+        content = content[inner[0]]
+    state = _tensors(content) if isinstance(content, Mapping) else {}
+    if key is not None:
+        state = _part(state, key)
+        path.append(key)
+    return Opened(state, '.'.join(path), others)
+
+
+def open_checkpoint(path: str | os.PathLike, key: str | None = None) -> Opened:
+    """Read the tensors of a checkpoint file and say where in it they were.
+
+    Args:
+        path: A .safetensors file, one written by ``torch.save``, or a .pkl of arrays.
+        key: As for :func:`unwrap`.
+
+    Returns:
+        The tensors on the CPU, mapped from the file where possible, and their container.
+
+    Raises:
+        CheckpointError: If the file cannot be read safely, holds no tensors, or none of that key.
+    """
+    content = read_checkpoint(path, mmap=True)
+    opened = unwrap(content, key)
+    if opened.state:
+        return opened
+    if key is not None:
+        whole = unwrap(content)
+        parts = sorted(
+            {re.sub(r'^((module|_orig_mod)\.)+', '', n).split('.')[0] for n in whole.state}
+        )
+        raise CheckpointError(
+            f"{path}: holds no network '{key}'. Its containers are "
+            f'{", ".join([whole.container, *whole.others]) or "none"}; its names begin with '
+            f'{", ".join(parts)}. Give one of these as key, or none.'
+        )
+    raise CheckpointError(
+        f'{path}: holds no state dict (looked for tensors at the top and under '
+        f'{", ".join(CONTAINERS)}). Save the state dict of the model in it.'
+    )
+
+
+def load_state_dict(path: str | os.PathLike, key: str | None = None) -> dict[str, Tensor]:
+    """Read the tensors of a checkpoint file, see :func:`open_checkpoint`.
+
+    Args:
+        path: The file.
+        key: Which network to take where a file has several.
+
+    Returns:
+        The tensors by the names they have in the file.
+    """
+    return open_checkpoint(path, key).state

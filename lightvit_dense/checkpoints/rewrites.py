@@ -1,0 +1,140 @@
+"""Steps after the names are ours: variants of a block are brought to the form that our models have.
+
+Each keeps the function that the tensors compute, or says in a note what is lost.
+"""
+
+import re
+
+import torch
+
+from .errors import CheckpointError
+from .sources.base import Context, State, Step, rename
+
+_HEAD = re.compile(r'(head|head_dist|classifier|cls_classifier|distillation_classifier)\.')
+_INDEX = re.compile(r'.*(relative_position_index|relative_coords_table)$')
+_SCALE = re.compile(r'(.*\.)(?:gamma_([12])|ls([12])\.gamma)$')
+FOREIGN = (
+    (r'(layers\.\d+\.blocks\.\d+\.|swin\.|.*\.swin\.)', 'a Swin transformer'),
+    (r'(?:.*\.)?(layer1\.0\.conv1|stem\.conv1|res2\.0\.conv1)\.', 'a ResNet'),
+    (r'(?:.*\.)?pos_embed_(spatial|temporal)$', 'a Hiera for video'),
+    (r'(?:.*\.)?pos_embed_win(dow)?$', 'a Hiera with window positions'),
+)
+"""Names of networks that neither of our backbones is, with what they are."""
+
+
+def refuse_foreign(names: State) -> None:
+    """Raise if the names belong to a network that our backbones cannot be.
+
+    Raises:
+        CheckpointError: Naming what the checkpoint is and what to take instead.
+    """
+    for pattern, what in FOREIGN:
+        found = next((name for name in names if re.match(pattern, name)), None)
+        if found:
+            raise CheckpointError(
+                f'The checkpoint is {what} (it has {found}). Ours are plain ViTs and image Hieras '
+                'with absolute positions: take a checkpoint of one of these.'
+            )
+
+
+def drop_indices(state: State, context: Context) -> State:
+    """Leave out tables that are computed from the image size."""
+    names = [name for name in state if _INDEX.match(name) and not context.wants(name)]
+    context.drop(state, names)
+    return state
+
+
+def drop_heads(state: State, context: Context) -> State:
+    """Leave out classifiers, unless there is no model or it has them."""
+    if context.wanted is not None:
+        context.drop(state, [n for n in state if _HEAD.match(n) and not context.wants(n)])
+    return state
+
+
+def name_norm(state: State, context: Context) -> State:
+    """Give Hiera's last LayerNorm our name; Meta's autoencoder and timm have their own for it."""
+    if not any(re.match(r'blocks\.\d+\.proj\.', name) for name in state):
+        return state
+    if context.wants('head.norm.weight'):
+        return state
+    state = rename(state, [(r'^(head\.norm|encoder_norm)\.', 'norm.')])
+    return rename(state, [(r'^pos_embed_abs$', 'pos_embed')])
+
+
+def spread_shared_positions(state: State, context: Context) -> State:
+    """Give every block its copy of relative positions that the file shares among them."""
+    shared = 'rel_pos_bias.relative_position_bias_table'
+    if shared not in state or context.wants(shared):
+        return state
+    table = state.pop(shared)
+    blocks = sorted({int(m[1]) for m in (re.match(r'blocks\.(\d+)\.', n) for n in state) if m})
+    for block in blocks:
+        state[f'blocks.{block}.attn.relative_position_bias_table'] = table
+    context.notes.append('the relative positions shared by all blocks were copied to each')
+    return state
+
+
+def merge_biases(state: State, context: Context) -> State:
+    """Join BEiT's biases of query and value; its keys have none, which is a bias of zero."""
+    heads = [n[: -len('q_bias')] for n in state if n.endswith('.q_bias') and not context.wants(n)]
+    for head in heads:
+        query, value = state.pop(f'{head}q_bias'), state.pop(f'{head}v_bias')
+        key = state.pop(f'{head}k_bias', torch.zeros_like(query))
+        state[f'{head}qkv.bias'] = torch.cat([query, key, value])
+    if heads:
+        context.notes.append(f'q_bias and v_bias of {len(heads)} blocks became qkv.bias')
+    return state
+
+
+def fold_layer_scale(state: State, context: Context) -> State:
+    """Multiply LayerScale into the projection before it, which computes the same.
+
+    ``gamma * (W x + b)`` is ``(gamma W) x + gamma b``: 1 stands after ``attn.proj``, 2 after
+    ``mlp.fc2``.
+    """
+    folded = 0
+    for name in list(state):
+        found = _SCALE.match(name)
+        if not found or context.wants(name):
+            continue
+        layer = found[1] + ('attn.proj.' if '1' in found.groups() else 'mlp.fc2.')
+        gamma = state.pop(name)
+        state[f'{layer}weight'] = gamma[:, None] * state[f'{layer}weight']
+        if f'{layer}bias' in state:
+            state[f'{layer}bias'] = gamma * state[f'{layer}bias']
+        folded += 1
+    if folded:
+        context.notes.append(f'{folded} LayerScales were folded into attn.proj and mlp.fc2')
+    return state
+
+
+def drop_query_key_block(state: State, context: Context) -> State:
+    """Leave out D²-MAE's last block, which has queries and keys only and leads nowhere."""
+    blocks: dict[int, list[str]] = {}
+    for name in state:
+        found = re.match(r'blocks\.(\d+)\.', name)
+        if found:
+            blocks.setdefault(int(found[1]), []).append(name)
+    if not blocks:
+        return state
+    last = blocks[max(blocks)]
+    parts = {name.split('.', 2)[2].rsplit('.', 1)[0] for name in last}
+    if parts == {'norm1', 'attn.qkv'} and not any(context.wants(name) for name in last):
+        context.drop(state, last)
+        context.notes.append(
+            f'block {max(blocks) + 1} has queries and keys only (decoupled distillation) '
+            'and was left out'
+        )
+    return state
+
+
+STEPS: tuple[Step, ...] = (
+    drop_indices,
+    name_norm,
+    drop_heads,
+    spread_shared_positions,
+    merge_biases,
+    fold_layer_scale,
+    drop_query_key_block,
+)
+"""What is done to every checkpoint after its source's own steps, in this order."""
