@@ -5,14 +5,17 @@ from .layer_depth import get_layer_id
 from .layers import LayerNorm2d
 from .necks import SimpleFeaturePyramid
 from .preprocessors import MultiViewPreprocessor
-from .pretraining import MAE, AttentionDistiller, MAEDecoder
+from .pretraining import DINO, MAE, AttentionDistiller, MAEDecoder, MoCoV3, SimMIM
 
 __all__ = [
+    'DINO',
     'MAE',
     'AttentionDistiller',
     'LayerNorm2d',
     'MAEDecoder',
+    'MoCoV3',
     'MultiViewPreprocessor',
+    'SimMIM',
     'SimpleFeaturePyramid',
     'VisionTransformer',
     'get_layer_id',

@@ -1,0 +1,113 @@
+"""DINO: a student that sees parts agrees with a teacher that sees more."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...registry import MODELS
+from .momentum import MomentumPretrainer, frozen_copy
+from .projection import DINOHead
+from .self_distillation import DINOLoss
+from .views import feature_spread, group_by_size
+
+
+@MODELS.register_module()
+class DINO(MomentumPretrainer):
+    """DINO (Caron et al. 2021) with the class token as the feature.
+
+    The first views are the global ones, which the teacher sees; the student sees all. Positions are
+    resized for smaller views. The teacher is a momentum copy without drop path and needs
+    :class:`MomentumUpdateHook`; it is the better network of the two, so configs export
+    ``momentum_backbone``. With a ``distiller`` the attention in the global views follows that of a
+    further, frozen teacher.
+
+    Args:
+        backbone: Config of the encoder; it needs a class token.
+        head: Arguments of :class:`DINOHead`, but for ``in_channels``.
+        num_global_views: How many of the views the teacher sees.
+        student_temperature: See :class:`DINOLoss`.
+        teacher_temperature: See :class:`DINOLoss`.
+        center_momentum: See :class:`DINOLoss`.
+        distiller: Config of an attention distiller, or ``None``.
+        data_preprocessor: Config of a :class:`MultiViewPreprocessor`.
+        init_cfg: mmengine initialisation config.
+
+    Raises:
+        ValueError: If the encoder has no class token or a number is out of its range.
+    """
+
+    followers = {'momentum_backbone': 'backbone', 'momentum_head': 'head'}
+
+    def __init__(
+        self,
+        backbone: dict[str, Any],
+        head: dict[str, Any] | None = None,
+        num_global_views: int = 2,
+        student_temperature: float = 0.1,
+        teacher_temperature: float = 0.04,
+        center_momentum: float = 0.9,
+        distiller: dict[str, Any] | None = None,
+        data_preprocessor: dict[str, Any] | None = None,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(backbone, distiller, data_preprocessor, init_cfg)
+        if not self.backbone.num_prefix_tokens:
+            raise ValueError('DINO needs a backbone with cls_token=True')
+        if num_global_views < 1:
+            raise ValueError(f'DINO: num_global_views={num_global_views} must be positive')
+        self.num_global_views = num_global_views
+        self.head = DINOHead(self.backbone.embed_dims, **(head or {}))
+        prototypes = len(self.head.last_layer.weight_v)
+        self.criterion = DINOLoss(
+            prototypes, student_temperature, teacher_temperature, center_momentum
+        )
+        steady = {**backbone, 'drop_path_rate': 0.0} if 'drop_path_rate' in backbone else backbone
+        self.momentum_backbone = frozen_copy(MODELS.build(steady))
+        self.momentum_head = frozen_copy(self.head)
+        self.reset_followers()
+
+    def loss(self, inputs: Sequence[Tensor], data_samples: Any = None) -> dict[str, Tensor]:
+        """Return the losses, in fp32 whatever AMP does.
+
+        Args:
+            inputs: Views, normalised images [B, 3, h, w] each, the global ones first and of one
+                size; sizes are multiples of the patch.
+            data_samples: Unused.
+
+        Returns:
+            ``loss_dino``, with a distiller its losses, and ``feature_spread`` to watch: 0 is
+            collapse.
+
+        Raises:
+            ValueError: If there are too few views or the global ones differ in size.
+        """
+        count = self.num_global_views
+        sizes = [tuple(view.shape[-2:]) for view in inputs]
+        if len(inputs) < max(2, count) or len(set(sizes[:count])) != 1:
+            raise ValueError(
+                f'DINO needs at least two views, the first {count} of one size, got {sizes}'
+            )
+        # Global views are a group of their own, whatever the size of the others.
+        globals_ = torch.cat(list(inputs[:count]))
+        encoding = self.encode(globals_)
+        features = [encoding.tokens[:, 0]]
+        features += [
+            self.backbone.encode(images).tokens[:, 0] for images in group_by_size(inputs[count:])
+        ]
+        student = self.head(torch.cat(features)).chunk(len(inputs))
+        teacher = self._teacher(globals_).chunk(count)
+        losses = {
+            'loss_dino': self.criterion(student, teacher),
+            'feature_spread': feature_spread(features[0][: len(inputs[0])]),
+        }
+        return losses | self.distill(globals_, encoding)
+
+    @torch.no_grad()
+    def _teacher(self, images: Tensor) -> Tensor:
+        return self.momentum_head(self.momentum_backbone.encode(images).tokens[:, 0])
+
+    def agreement_view(self, inputs: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
+        """Return the global views, all visible."""
+        return torch.cat(list(inputs[: self.num_global_views])), None

@@ -1,0 +1,152 @@
+"""SimMIM: masked patches are replaced, not left out, and their pixels predicted by one layer."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ...registry import MODELS
+from ..backbones import Encoding, VisionTransformer
+from .base import Pretrainer
+from .precision import at_least_fp32
+from .unit_masking import unit_masking
+
+
+@MODELS.register_module()
+class SimMIM(Pretrainer):
+    """SimMIM (Xie et al. 2022) on a :class:`VisionTransformer`.
+
+    A learnt token takes the place of the embeddings of masked patches before positions are added;
+    a 1x1 convolution and a pixel shuffle turn the last tokens into pixels, compared with those of
+    the normalised image by L1 where the image is masked.
+
+    The official ViT has relative positions only. Here positions are whatever the backbone's are:
+    the configs have fixed sine-cosine ones, as the paper's other methods. With a ``distiller`` the
+    teacher sees the whole image, as it need not know a mask token.
+
+    Args:
+        backbone: Config of the encoder.
+        mask_unit: Side of a masked square in pixels.
+        mask_ratio: Share of squares masked; their number is rounded up.
+        distiller: Config of an attention distiller, or ``None``.
+        data_preprocessor: Config of the normaliser of images.
+        init_cfg: mmengine initialisation config.
+
+    Raises:
+        ValueError: If the encoder is no :class:`VisionTransformer`, the masked squares do not fit
+            its patches or images, or the ratio is out of range.
+    """
+
+    def __init__(
+        self,
+        backbone: dict[str, Any],
+        mask_unit: int = 32,
+        mask_ratio: float = 0.6,
+        distiller: dict[str, Any] | None = None,
+        data_preprocessor: dict[str, Any] | None = None,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(backbone, distiller, data_preprocessor, init_cfg)
+        if not isinstance(self.backbone, VisionTransformer):
+            raise ValueError(
+                f'SimMIM needs a VisionTransformer, got {type(self.backbone).__name__}: others '
+                'cannot replace patches by a mask token'
+            )
+        width, patch = self.backbone.embed_dims, self.backbone.patch_size
+        if mask_unit % patch:
+            raise ValueError(f'mask_unit={mask_unit} px is not a multiple of patch {patch} px')
+        self.unit = mask_unit // patch
+        self.mask_ratio = mask_ratio
+        unit_masking(1, self.backbone.grid_size, self.unit, mask_ratio)  # what does not fit fails
+        self.mask_token = nn.Parameter(torch.zeros(1, 1, width))
+        self.head = nn.Conv2d(width, 3 * patch**2, kernel_size=1)
+        nn.init.trunc_normal_(self.mask_token, std=0.02)
+
+    def _mask(self, inputs: Tensor, noise: Tensor | None) -> Tensor:
+        """Return the masked patches [B, M]."""
+        grid, patch = self.backbone.grid_size, self.backbone.patch_size
+        size = (grid[0] * patch, grid[1] * patch)
+        if tuple(inputs.shape[-2:]) != size:
+            raise ValueError(
+                f'images are {tuple(inputs.shape[-2:])}, the model is built for {size}'
+            )
+        return unit_masking(len(inputs), grid, self.unit, self.mask_ratio, noise, inputs.device)
+
+    def loss(
+        self, inputs: Tensor, data_samples: Any = None, noise: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Return the losses, in fp32 whatever AMP does.
+
+        Args:
+            inputs: Normalised images [B, 3, H, W].
+            data_samples: Unused.
+            noise: Values [B, units] that rank the squares, to repeat a masking.
+
+        Returns:
+            ``loss_reconstruction`` and, with a distiller, ``loss_distill``.
+        """
+        ids_mask = self._mask(inputs, noise)
+        encoding = self.encode(inputs, mask_token=self.mask_token, ids_mask=ids_mask)
+        pred = self._predict(encoding)
+        losses = {'loss_reconstruction': masked_l1(inputs, pred, self._pixel_mask(ids_mask))}
+        return losses | self.distill(inputs, encoding)
+
+    def _predict(self, encoding: Encoding) -> Tensor:
+        """Return the predicted image [B, 3, H, W]."""
+        tokens = encoding.tokens[:, self.backbone.num_prefix_tokens :]
+        # [B, N, C] -> [B, C, rows, columns] -> [B, 3*p*p, rows, columns] -> [B, 3, H, W]
+        maps = tokens.transpose(1, 2).unflatten(2, self.backbone.grid_size)
+        return F.pixel_shuffle(self.head(maps), self.backbone.patch_size)
+
+    def _pixel_mask(self, ids_mask: Tensor) -> Tensor:
+        """Return 1 where the image is masked [B, 1, H, W]."""
+        rows, columns = self.backbone.grid_size
+        mask = torch.zeros(len(ids_mask), rows * columns, device=ids_mask.device)
+        mask = mask.scatter(1, ids_mask, 1.0).reshape(-1, 1, rows, columns)
+        return F.interpolate(mask, scale_factor=self.backbone.patch_size, mode='nearest')
+
+    @torch.no_grad()
+    def reconstruct(self, inputs: Tensor, noise: Tensor | None = None) -> dict[str, Tensor]:
+        """Reconstruct masked patches for looking at.
+
+        Args:
+            inputs: Normalised images [B, 3, H, W].
+            noise: Values [B, units] that rank the squares, to repeat a masking.
+
+        Returns:
+            ``original``, ``masked`` (masked patches grey) and ``reconstruction`` (visible patches
+            as they are), each [B, 3, H, W] with values of 0..255.
+        """
+        ids_mask = self._mask(inputs, noise)
+        encoding = self.backbone.encode(inputs, mask_token=self.mask_token, ids_mask=ids_mask)
+        mask, pred = self._pixel_mask(ids_mask).bool(), self._predict(encoding).float()
+        pictures = {
+            'original': inputs,
+            'masked': inputs.masked_fill(mask, 0.0),
+            'reconstruction': torch.where(mask, pred, inputs),
+        }
+        return {name: self._to_pixels(picture) for name, picture in pictures.items()}
+
+    def _to_pixels(self, image: Tensor) -> Tensor:
+        mean = getattr(self.data_preprocessor, 'mean', None)
+        if mean is not None:
+            image = image * self.data_preprocessor.std + mean
+        return image.clamp(0, 255)
+
+
+def masked_l1(image: Tensor, pred: Tensor, mask: Tensor) -> Tensor:
+    """Mean absolute error where the image is masked, in fp32 (SimMIM §3.5).
+
+    Args:
+        image: Normalised images [B, C, H, W].
+        pred: Predicted images [B, C, H, W].
+        mask: 1 where masked [B, 1, H, W].
+
+    Returns:
+        A scalar: the sum over masked values divided by (their number in one channel + 1e-5) and by
+        the number of channels, as the official code has it.
+    """
+    with torch.autocast(image.device.type, enabled=False):
+        error = (at_least_fp32(pred) - at_least_fp32(image)).abs() * mask
+        return error.sum() / (mask.sum() + 1e-5) / image.shape[1]

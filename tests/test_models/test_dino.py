@@ -1,0 +1,247 @@
+"""DINO against a straight-line reference: values, gradients, centre, views of two sizes."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lightvit_dense.models import DINO
+from lightvit_dense.models.pretraining.projection import DINOHead
+from lightvit_dense.models.pretraining.self_distillation import DINOLoss
+from lightvit_dense.models.pretraining.views import group_by_size
+
+VIT = 'lightvit_dense.VisionTransformer'
+ARCH = dict(embed_dim=32, depth=2, num_heads=4)
+HEAD = dict(out_channels=20, hidden=24, bottleneck=12)
+
+
+def small_dino(drop_path_rate: float = 0.0, **options: object) -> DINO:
+    backbone = dict(
+        type=VIT, arch=ARCH, img_size=32, patch_size=8, pos_embed='sincos',
+        drop_path_rate=drop_path_rate,
+    )  # fmt: skip
+    return DINO(backbone, **(dict(head=HEAD) | options))
+
+
+def six_views(batch: int = 3) -> list[Tensor]:
+    sizes = [32] * 2 + [16] * 3 + [24]
+    return [torch.randn(batch, 3, size, size) for size in sizes]
+
+
+def reference_dino(
+    student: list[Tensor], teacher: list[Tensor], center: Tensor, tau: float, tau_teacher: float
+) -> Tensor:
+    """Compute the loss image by image and pair by pair."""
+    total, count = torch.zeros((), dtype=student[0].dtype), 0
+    for i, view in enumerate(teacher):
+        for j, other in enumerate(student):
+            if i == j:
+                continue
+            for image in range(len(view)):
+                target = ((view[image] - center[0]) / tau_teacher).exp()
+                target = target / target.sum()
+                prob = (other[image] / tau).exp()
+                prob = prob / prob.sum()
+                total = total - (target * prob.log()).sum()
+                count += 1
+    return total / count
+
+
+@pytest.mark.parametrize('batch', [1, 4])
+@pytest.mark.parametrize(('views', 'seen'), [(2, 2), (2, 1), (6, 2), (5, 3)])
+@pytest.mark.parametrize(('tau', 'tau_teacher'), [(0.1, 0.04), (0.5, 0.07)])
+def test_loss_and_gradients_equal_the_reference(batch, views, seen, tau, tau_teacher) -> None:
+    torch.manual_seed(views)
+    loss_fn = DINOLoss(11, tau, tau_teacher).double()
+    loss_fn.center.normal_(std=0.1)
+    center = loss_fn.center.clone()
+
+    def logits() -> Tensor:
+        return torch.randn(batch, 11, dtype=torch.float64, requires_grad=True)
+
+    student, teacher = [logits() for _ in range(views)], [logits() for _ in range(seen)]
+    loss = loss_fn(student, teacher)
+    reference = reference_dino(student, [t.detach() for t in teacher], center, tau, tau_teacher)
+    torch.testing.assert_close(loss, reference, atol=1e-12, rtol=1e-10)
+    loss.backward()
+    assert all(view.grad is None for view in teacher)
+    for view in student:
+        wanted = torch.autograd.grad(reference, view, retain_graph=True, allow_unused=True)[0]
+        if wanted is None:  # the teacher's only view meets all views but this one
+            assert view.grad is None
+        else:
+            torch.testing.assert_close(view.grad, wanted, atol=1e-12, rtol=1e-8)
+
+
+def test_centre_moves_in_training_only() -> None:
+    loss_fn = DINOLoss(7, center_momentum=0.9)
+    loss_fn.center.normal_()
+    before = loss_fn.center.clone()
+    views = [torch.randn(4, 7), torch.randn(4, 7)]
+    loss_fn.eval()(views, views)
+    assert torch.equal(loss_fn.center, before)
+    loss_fn.train()(views, views)
+    torch.testing.assert_close(
+        loss_fn.center, 0.9 * before + 0.1 * torch.cat(views).mean(0, keepdim=True)
+    )
+    assert 'criterion.center' in small_dino().state_dict()
+
+
+def test_loss_of_equal_outputs_is_known() -> None:
+    """A uniform teacher and a uniform student differ by log K."""
+    same = [torch.ones(3, 16)] * 3
+    assert DINOLoss(16)(same, same[:2]).item() == pytest.approx(math.log(16))
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16, torch.float32])
+def test_large_activations_stay_finite(dtype) -> None:
+    student = [(torch.randn(3, 9) * 1e4).to(dtype).requires_grad_() for _ in range(3)]
+    loss_fn = DINOLoss(9)
+    loss = loss_fn(student, [(torch.randn(3, 9) * 1e4).to(dtype) for _ in range(2)])
+    loss.backward()
+    assert loss.dtype == torch.float32
+    assert loss.isfinite()
+    assert loss_fn.center.isfinite().all()
+    assert all(view.grad.isfinite().all() for view in student)
+
+
+def test_the_head_step_by_step() -> None:
+    torch.manual_seed(0)
+    head = DINOHead(8, **HEAD, norm_last_layer=False)
+    torch.nn.init.uniform_(head.last_layer.weight_g, 0.5, 2)
+    x = torch.randn(5, 8)
+    linears = [m for m in head.mlp if isinstance(m, torch.nn.Linear)]
+    y = x
+    for number, linear in enumerate(linears):
+        y = y @ linear.weight.T + linear.bias
+        y = F.gelu(y) if number < 2 else y
+    rows = []
+    for vector in y:
+        vector = vector / vector.norm()
+        weights = zip(head.last_layer.weight_v, head.last_layer.weight_g, strict=True)
+        rows.append(torch.stack([g[0] * (vector @ v) / v.norm() for v, g in weights]))
+    torch.testing.assert_close(head(x), torch.stack(rows))
+    assert [tuple(m.weight.shape) for m in linears] == [(24, 8), (24, 24), (12, 24)]
+    assert head.last_layer.weight_g.requires_grad
+    assert not DINOHead(8, **HEAD).last_layer.weight_g.requires_grad
+    with pytest.raises(ValueError, match='layers=0'):
+        DINOHead(8, layers=0)
+
+
+def test_last_layer_is_torchs_weight_norm() -> None:
+    ours = DINOHead(8, **HEAD, norm_last_layer=False).last_layer
+    theirs = torch.nn.utils.parametrizations.weight_norm(torch.nn.Linear(12, 20, bias=False))
+    torch.nn.init.uniform_(ours.weight_g, 0.5, 2)
+    theirs.parametrizations.weight.original0.data.copy_(ours.weight_g)
+    theirs.parametrizations.weight.original1.data.copy_(ours.weight_v)
+    x = torch.randn(6, 12)
+    torch.testing.assert_close(ours(x), theirs(x))
+    ours(x).square().sum().backward()
+    theirs(x).square().sum().backward()
+    torch.testing.assert_close(
+        ours.weight_v.grad, theirs.parametrizations.weight.original1.grad, atol=1e-5, rtol=1e-4
+    )
+    torch.testing.assert_close(
+        ours.weight_g.grad, theirs.parametrizations.weight.original0.grad, atol=1e-5, rtol=1e-4
+    )
+
+
+def test_views_are_grouped_by_size() -> None:
+    views = six_views()
+    groups = group_by_size(views)
+    assert [tuple(g.shape) for g in groups] == [(6, 3, 32, 32), (9, 3, 16, 16), (3, 3, 24, 24)]
+    assert torch.equal(groups[1][3:6], views[3])
+
+
+def test_the_whole_loss_view_by_view() -> None:
+    torch.manual_seed(0)
+    model = small_dino()
+    torch.nn.init.normal_(model.momentum_backbone.norm.weight)  # no longer what it follows
+    model.criterion.center.normal_(std=0.1)
+    center = model.criterion.center.clone()
+    views = six_views()
+    loss = model(views, mode='loss')['loss_dino']
+    student = [model.head(model.backbone(view)[0][:, 0]) for view in views]
+    teacher = [
+        model.momentum_head(model.momentum_backbone(view)[0][:, 0]).detach() for view in views[:2]
+    ]
+    expected = reference_dino(student, teacher, center, 0.1, 0.04)
+    torch.testing.assert_close(loss, expected, atol=1e-5, rtol=1e-5)
+    moved = 0.9 * center + 0.1 * torch.cat(teacher).mean(0, keepdim=True)
+    torch.testing.assert_close(model.criterion.center, moved)
+    names = [n for n, p in model.named_parameters() if p.requires_grad]
+    found = torch.autograd.grad(loss, [model.get_parameter(n) for n in names])
+    wanted = torch.autograd.grad(expected, [model.get_parameter(n) for n in names])
+    for name, one, other in zip(names, found, wanted, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-3, msg=name)
+
+
+def test_the_backbone_runs_once_a_size() -> None:
+    model, sizes = small_dino(), []
+    model.backbone.patch_embed.register_forward_hook(lambda m, i, o: sizes.append(i[0].shape[-1]))
+    model.loss(six_views())
+    assert sizes == [32, 16, 24]
+
+
+def test_all_that_is_trained_gets_a_gradient_and_nothing_else() -> None:
+    model = small_dino(drop_path_rate=0.1)
+    loss, _ = model.parse_losses(model(six_views(), mode='loss'))
+    loss.backward()
+    for name, parameter in model.named_parameters():
+        trained = parameter.requires_grad
+        assert (parameter.grad is not None) == trained, name
+        fixed = name.startswith('momentum_') or 'pos_embed' in name or name.endswith('weight_g')
+        assert trained != fixed, name
+
+
+def test_the_teacher_drops_no_path_and_starts_equal() -> None:
+    model = small_dino(drop_path_rate=0.5)
+    assert model.backbone.blocks[1].drop_path.drop_prob == 0.5
+    assert isinstance(model.momentum_backbone.blocks[1].drop_path, torch.nn.Identity)
+    assert model.momentum_backbone.training
+    for copy, module in model.pairs():
+        for name, value in module.state_dict().items():
+            assert torch.equal(copy.state_dict()[name], value)
+
+
+def test_distillation_in_the_global_views() -> None:
+    teacher = dict(type=VIT, arch=ARCH | dict(num_heads=8), img_size=32, patch_size=8)
+    model = small_dino(
+        distiller=dict(type='lightvit_dense.AttentionDistiller', teacher=teacher, pairs=[(2, 2)])
+    )
+    views = six_views()
+    losses = model(views, mode='loss')
+    both = torch.cat(views[:2])
+    expected = model.distill(both, model.encode(both))['loss_distill']
+    torch.testing.assert_close(losses['loss_distill'], expected)
+    assert model.attention_agreement(views).keys() == {'layer_1', 'layer_2'}
+
+
+def test_losses_are_fp32_under_autocast() -> None:
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        losses = small_dino()(six_views(), mode='loss')
+    assert {value.dtype for value in losses.values()} == {torch.float32}
+
+
+@pytest.mark.parametrize(
+    ('call', 'message'),
+    [
+        (lambda: small_dino().loss([torch.zeros(2, 3, 32, 32)]), 'at least two views'),
+        (
+            lambda: small_dino().loss([torch.zeros(2, 3, 32, 32), torch.zeros(2, 3, 16, 16)]),
+            'the first 2 of one size',
+        ),
+        (lambda: small_dino(num_global_views=0), 'num_global_views=0'),
+        (lambda: small_dino(student_temperature=0.0), 'positive temperatures'),
+        (lambda: DINOLoss(3)([torch.zeros(1, 3)], [torch.zeros(1, 3)]), '1 views of the student'),
+        (
+            lambda: DINO(dict(type=VIT, arch=ARCH, img_size=32, patch_size=8, cls_token=False)),
+            'cls_token=True',
+        ),
+    ],
+)
+def test_what_is_wrong_is_refused(call, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        call()
