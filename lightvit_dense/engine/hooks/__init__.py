@@ -4,13 +4,16 @@ from lightvit_dense.engine.hooks.attention_agreement import AttentionAgreementHo
 from lightvit_dense.engine.hooks.checkpoint import AtomicLocalBackend, CheckpointHook
 from lightvit_dense.engine.hooks.distill_weight import DistillWeightScheduleHook
 from lightvit_dense.engine.hooks.export_backbone import ExportBackboneHook
+from lightvit_dense.engine.hooks.freeze_last_layer import FreezeLastLayerHook
 from lightvit_dense.engine.hooks.gradient_compression import GradientCompressionHook
 from lightvit_dense.engine.hooks.iteration_seed import IterationSeedHook
+from lightvit_dense.engine.hooks.momentum_update import MomentumUpdateHook
 from lightvit_dense.engine.hooks.non_finite import NonFiniteLossError, NonFiniteLossGuard
 from lightvit_dense.engine.hooks.rank_consistency import RankConsistencyHook
 from lightvit_dense.engine.hooks.reconstruction import ReconstructionVisualizationHook
 from lightvit_dense.engine.hooks.resources import ResourceHook
 from lightvit_dense.engine.hooks.resume_position import ResumePositionHook
+from lightvit_dense.engine.hooks.teacher_temperature import TeacherTemperatureHook
 
 __all__ = [
     'AtomicLocalBackend',
@@ -18,12 +21,15 @@ __all__ = [
     'CheckpointHook',
     'DistillWeightScheduleHook',
     'ExportBackboneHook',
+    'FreezeLastLayerHook',
     'GradientCompressionHook',
     'IterationSeedHook',
+    'MomentumUpdateHook',
     'NonFiniteLossError',
     'NonFiniteLossGuard',
     'RankConsistencyHook',
     'ReconstructionVisualizationHook',
     'ResourceHook',
     'ResumePositionHook',
+    'TeacherTemperatureHook',
 ]

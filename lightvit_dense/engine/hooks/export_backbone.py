@@ -16,25 +16,27 @@ from lightvit_dense.registry import HOOKS
 
 @HOOKS.register_module()
 class ExportBackboneHook(Hook):
-    """Write ``model.backbone`` as safetensors, and a json beside it that says how it was made.
+    """Write a backbone as safetensors, and a json beside it that says how it was made.
 
     When an EMA hook is at work its averaged weights are exported; the json says which.
 
     Args:
         filename: Name of the file in the work directory, ending in .safetensors.
+        module: Name of the backbone in the model; DINO's better one is 'momentum_backbone'.
     """
 
     # After every other hook has finished with the weights.
     priority = 'LOWEST'
 
-    def __init__(self, filename: str = 'backbone.safetensors') -> None:
+    def __init__(self, filename: str = 'backbone.safetensors', module: str = 'backbone') -> None:
         if not filename.endswith('.safetensors'):
             raise ValueError(f'ExportBackboneHook: {filename!r} must end in .safetensors')
         self.filename = filename
+        self.module = module
 
     def before_train(self, runner: Runner) -> None:
         """Check that there is a backbone."""
-        require(runner.model, 'backbone', self)
+        require(runner.model, self.module, self)
 
     @master_only
     def after_train(self, runner: Runner) -> None:
@@ -43,6 +45,7 @@ class ExportBackboneHook(Hook):
         model = runner.model if averaged is None else averaged.ema_model.module
         meta: dict[str, Any] = dict(
             weights='trained' if averaged is None else 'exponential moving average',
+            module=self.module,
             config=runner.cfg.pretty_text,
             config_name=Path(runner.cfg.filename or '').name,
             iteration=runner.iter,
@@ -52,5 +55,5 @@ class ExportBackboneHook(Hook):
             versions=dict(torch=torch.__version__, mmengine=mmengine.__version__),
         )
         path = Path(runner.work_dir) / self.filename
-        save_backbone(require(model, 'backbone', self), path, meta)
-        runner.logger.info(f'The backbone ({meta["weights"]} weights) is exported to {path}.')
+        save_backbone(require(model, self.module, self), path, meta)
+        runner.logger.info(f'{self.module} ({meta["weights"]} weights) is exported to {path}.')

@@ -1,0 +1,120 @@
+"""One rank: the losses that need all processes, and DINO trained through the Runner.
+
+Run as ``python views_two_rank_worker.py LAUNCHER DIRECTORY`` with the launcher's variables set.
+"""
+
+import os
+import sys
+
+import torch
+from mmengine.dist import get_rank
+from mmengine.runner import Runner
+from torch import Tensor
+from torch.utils.data import Dataset
+
+import lightvit_dense  # noqa: F401
+from lightvit_dense.models.pretraining.contrast import info_nce
+from lightvit_dense.models.pretraining.self_distillation import DINOLoss
+
+VIT = {
+    'type': 'lightvit_dense.VisionTransformer',
+    'arch': {'embed_dim': 16, 'depth': 2, 'num_heads': 2},
+    'img_size': 16,
+    'patch_size': 8,
+    'pos_embed': 'sincos',
+}
+DINO = {
+    'type': 'lightvit_dense.DINO',
+    'backbone': VIT,
+    'head': {'out_channels': 12, 'hidden': 8, 'bottleneck': 8},
+    'data_preprocessor': {
+        'type': 'lightvit_dense.MultiViewPreprocessor',
+        'mean': [120.0] * 3,
+        'std': [60.0] * 3,
+    },
+}
+HOOKS = [
+    {'type': 'lightvit_dense.MomentumUpdateHook', 'base': 0.9},
+    {'type': 'lightvit_dense.FreezeLastLayerHook', 'until': 2, 'by_epoch': False},
+]
+
+
+class Views(Dataset):
+    """Sixteen images in three views."""
+
+    def __init__(self) -> None:
+        generator = torch.Generator().manual_seed(0)
+        shapes = [(16, 3, 16, 16)] * 2 + [(16, 3, 8, 8)]
+        self.views = [torch.randint(0, 255, shape, generator=generator).byte() for shape in shapes]
+
+    def __len__(self) -> int:
+        return 16
+
+    def __getitem__(self, index: int) -> dict:
+        return {'inputs': [view[index] for view in self.views]}
+
+
+def share(x: Tensor, ranks: int) -> Tensor:
+    """Return this rank's share of a batch."""
+    return x.chunk(ranks)[get_rank()]
+
+
+def losses(ranks: int) -> dict[str, Tensor]:
+    """Compute both losses on this rank's share: values, gradients, centre."""
+    generator = torch.Generator().manual_seed(1)
+    queries, keys, *outputs = torch.randn(7, 6, 9, generator=generator)
+    mine = share(queries, ranks).clone().requires_grad_()
+    contrast = info_nce(mine, share(keys, ranks), 0.2)
+    contrast.backward()
+    dino = DINOLoss(9)
+    parts = [share(x, ranks) for x in outputs]
+    for _ in range(2):  # the second time the centre is not zero any more
+        distilled = dino(parts[:3], parts[3:])
+    return {
+        'contrast': contrast.detach(),
+        'gradient': mine.grad / ranks,
+        'dino': distilled,
+        'center': dino.center,
+    }
+
+
+def train(launcher: str, directory: str, batch_size: int) -> Runner:
+    """Train DINO for four iterations; return the Runner."""
+    torch.manual_seed(0)
+    runner = Runner(
+        model=DINO,
+        work_dir=directory,
+        train_dataloader={
+            'dataset': Views(),
+            'sampler': {'type': 'DefaultSampler', 'shuffle': False},
+            'batch_size': batch_size,
+            'num_workers': 0,
+            'collate_fn': {'type': 'default_collate'},
+        },
+        train_cfg={'by_epoch': True, 'max_epochs': 1},
+        optim_wrapper={'optimizer': {'type': 'SGD', 'lr': 0.1}},
+        custom_hooks=HOOKS,
+        launcher=launcher,
+        cfg={'model_wrapper_cfg': {'type': 'lightvit_dense.DistributedDataParallel'}},
+        default_hooks={'checkpoint': None},
+        randomness={'seed': 0},
+        experiment_name=f'{launcher}_{batch_size}',
+        log_level='WARNING',
+    )
+    runner.train()
+    return runner
+
+
+def main() -> None:
+    """Work as one of two ranks and save what this rank has."""
+    from lightvit_dense.compat import init_distributed
+
+    launcher, directory = sys.argv[1:]
+    init_distributed(launcher, timeout=60)
+    result = losses(2) | {'state': train(launcher, directory, 2).model.module.state_dict()}
+    torch.save(result, os.path.join(directory, f'rank_{os.environ["RANK"]}.pt'))
+    torch.distributed.destroy_process_group()
+
+
+if __name__ == '__main__':
+    main()
