@@ -6,10 +6,11 @@ Importing the package also makes mmengine's own loading of local files safe.
 from .containers import CONTAINERS, Opened, load_state_dict, open_checkpoint, unwrap
 from .convert import SOURCES, Converted, Source, convert
 from .errors import CheckpointError
-from .export import save_backbone
+from .export import save_backbone, save_huggingface, save_timm
 from .initializer import PretrainedBackbone
 from .io import atomic_path, atomic_write, read_checkpoint
 from .loader import LoadReport, load_backbone
+from .relative_bias import resize_relative_bias
 from .resize import resize_patch_embed, resize_pos_embed, resize_rel_pos
 from .safe_loading import install
 
@@ -33,7 +34,10 @@ __all__ = [
     'resize_patch_embed',
     'resize_pos_embed',
     'resize_rel_pos',
+    'resize_relative_bias',
     'save_backbone',
+    'save_huggingface',
+    'save_timm',
     'unwrap',
 ]
 

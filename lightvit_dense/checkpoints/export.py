@@ -4,18 +4,30 @@ import hashlib
 import json
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
 
 import lightvit_dense
 
+from .forms import huggingface_form, is_hiera, timm_form
 from .io import atomic_path, atomic_write
 
-ARCHITECTURE = ('arch', 'embed_dims', 'num_layers', 'num_heads', 'patch_size', 'grid_size')
+ARCHITECTURE = (
+    'arch',
+    'embed_dims',
+    'num_layers',
+    'num_heads',
+    'patch_size',
+    'grid_size',
+    'stages',
+    'q_pool',
+    'mask_unit',
+)
 
 
 def sha256(path: str | os.PathLike) -> str:
@@ -34,10 +46,43 @@ def describe(backbone: nn.Module) -> dict[str, Any]:
     return {k: list(v) if isinstance(v, tuple) else v for k, v in found.items() if v is not None}
 
 
+def _write(
+    backbone: nn.Module,
+    state: Mapping[str, Tensor],
+    path: Path,
+    meta: dict[str, Any],
+    form: dict[str, Any],
+) -> Path:
+    """Write tensors and story, both whole or not at all; return the path of the story."""
+    if path.suffix != '.safetensors':
+        raise ValueError(f'{path}: the name must end in .safetensors')
+    story: dict[str, Any] = {
+        'format': 'lightvit_dense.backbone',
+        'version': lightvit_dense.__version__,
+        'time': time.strftime('%Y-%m-%dT%H:%M:%S%z'),
+        'architecture': describe(backbone),
+        'parameters': sum(p.numel() for p in backbone.parameters()),
+        **form,
+        'meta': meta,
+    }
+    try:
+        json.dumps(story)
+    except TypeError as error:
+        raise ValueError(f'{path}: meta must be plain data: {error}') from error
+    copies = {k: v.detach().to('cpu', copy=True).contiguous() for k, v in state.items()}
+    with atomic_path(path) as temporary:
+        save_file(copies, temporary, metadata={'format': 'pt'})
+        story['sha256'] = sha256(temporary)
+    story['torch'] = str(torch.__version__)
+    sibling = path.with_suffix('.json')
+    atomic_write(sibling, (json.dumps(story, indent=2) + '\n').encode())
+    return sibling
+
+
 def save_backbone(backbone: nn.Module, path: str | os.PathLike, meta: dict[str, Any]) -> Path:
     """Write the parameters of a backbone and how they were made.
 
-    Both files appear whole or not at all. The names are timm's, so that timm loads the file too.
+    Both files appear whole or not at all. A ViT's names are timm's, so that timm loads it too.
 
     Args:
         backbone: The module; wrappers must have been taken off.
@@ -50,28 +95,55 @@ def save_backbone(backbone: nn.Module, path: str | os.PathLike, meta: dict[str, 
     Raises:
         ValueError: If the path does not end in .safetensors or meta is not plain data.
     """
+    return _write(backbone, backbone.state_dict(), Path(path), meta, {})
+
+
+def save_timm(backbone: nn.Module, path: str | os.PathLike, meta: dict[str, Any]) -> Path:
+    """Write a backbone for ``timm.create_model(..., checkpoint_path=...)``.
+
+    The .json beside it has the exact call under 'timm': our ViT-Tiny has 12 heads where timm's has
+    3, and the shapes would not show the mistake.
+
+    Args:
+        backbone: Our VisionTransformer or Hiera.
+        path: Where to write, ending in .safetensors.
+        meta: How the weights were made: plain data.
+
+    Returns:
+        Path of the .json.
+
+    Raises:
+        CheckpointError: If timm's class lacks an option of the backbone.
+        ValueError: As for :func:`save_backbone`.
+    """
     path = Path(path)
-    if path.suffix != '.safetensors':
-        raise ValueError(f'{path}: the name must end in .safetensors')
-    story: dict[str, Any] = {
-        'format': 'lightvit_dense.backbone',
-        'version': lightvit_dense.__version__,
-        'time': time.strftime('%Y-%m-%dT%H:%M:%S%z'),
-        'architecture': describe(backbone),
-        'parameters': sum(p.numel() for p in backbone.parameters()),
-        'meta': meta,
-    }
-    try:
-        json.dumps(story)
-    except TypeError as error:
-        raise ValueError(f'{path}: meta must be plain data: {error}') from error
-    state = {
-        k: v.detach().to('cpu', copy=True).contiguous() for k, v in backbone.state_dict().items()
-    }
-    with atomic_path(path) as temporary:
-        save_file(state, temporary, metadata={'format': 'pt'})
-        story['sha256'] = sha256(temporary)
-    story['torch'] = str(torch.__version__)
-    sibling = path.with_suffix('.json')
-    atomic_write(sibling, (json.dumps(story, indent=2) + '\n').encode())
-    return sibling
+    state, name, kwargs = timm_form(backbone)
+    arguments = ', '.join(f'{k}={v!r}' for k, v in kwargs.items())
+    call = f'timm.create_model({name!r}, checkpoint_path={path.name!r}, {arguments})'
+    form = {'timm': {'model_name': name, 'kwargs': kwargs, 'call': call}}
+    return _write(backbone, state, path, meta, form)
+
+
+def save_huggingface(backbone: nn.Module, folder: str | os.PathLike, meta: dict[str, Any]) -> Path:
+    """Write a folder for ``ViTModel.from_pretrained`` or ``HieraModel.from_pretrained``.
+
+    Args:
+        backbone: Our VisionTransformer with class token and final norm, or Hiera.
+        folder: Gets config.json, model.safetensors and model.json, the story.
+        meta: How the weights were made: plain data.
+
+    Returns:
+        Path of the story.
+
+    Raises:
+        CheckpointError: If the class lacks an option of the backbone.
+        ValueError: If meta is not plain data.
+    """
+    folder = Path(folder)
+    state, config = huggingface_form(backbone)
+    extra = '' if is_hiera(backbone) else ', add_pooling_layer=False'
+    call = f'transformers.{config["architectures"][0]}.from_pretrained({folder.name!r}{extra})'
+    form = {'huggingface': {'call': call}}
+    story = _write(backbone, state, folder / 'model.safetensors', meta, form)
+    atomic_write(folder / 'config.json', (json.dumps(config, indent=2) + '\n').encode())
+    return story

@@ -122,8 +122,9 @@ def _check_sizes(report: LoadReport, state: Mapping[str, Tensor], model: nn.Modu
 
 def _check_heads(report: LoadReport, path: Path, model: nn.Module) -> None:
     """Raise if the file beside the checkpoint says that it was trained with other heads."""
-    heads, own = known_heads(path), getattr(model, 'num_heads', None)
-    if heads is not None and isinstance(own, int) and heads != own:
+    heads, arch = known_heads(path), getattr(model, 'arch', None)
+    own = arch.get('num_heads') if isinstance(arch, dict) else None
+    if heads is not None and own is not None and heads != own:
         raise CheckpointError(
             f'{report.path}: was trained with {heads} heads, the model has {own}. The shapes are '
             f'the same, what they compute is not: build the model with num_heads={heads} (arch).'
@@ -131,7 +132,7 @@ def _check_heads(report: LoadReport, path: Path, model: nn.Module) -> None:
 
 
 def known_heads(path: Path) -> int | None:
-    """Tell the heads of a backbone from the story beside it, ours or a config.json.
+    """Tell the heads (of the first stage) from the story beside a file, ours or a config.json.
 
     Args:
         path: The checkpoint.
@@ -140,8 +141,9 @@ def known_heads(path: Path) -> int | None:
         The number of heads; None if nothing beside the file says so.
     """
     for sibling, keys in (
-        (path.with_suffix('.json'), ('architecture', 'num_heads')),
+        (path.with_suffix('.json'), ('architecture', 'arch', 'num_heads')),
         (path.parent / 'config.json', ('num_attention_heads',)),
+        (path.parent / 'config.json', ('num_heads',)),
     ):
         try:
             found: Any = json.loads(sibling.read_text())
@@ -149,6 +151,8 @@ def known_heads(path: Path) -> int | None:
             continue
         for key in keys:
             found = found.get(key) if isinstance(found, dict) else None
+        if isinstance(found, list) and found:  # Hiera's, stage by stage
+            found = found[0]
         if isinstance(found, int):
             return found
     return None

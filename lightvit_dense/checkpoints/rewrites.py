@@ -10,7 +10,7 @@ import torch
 from .errors import CheckpointError
 from .sources.base import Context, State, Step, rename
 
-_HEAD = re.compile(r'(head|head_dist|classifier|cls_classifier|distillation_classifier)\.')
+_HEAD = re.compile(r'(head|fc_norm|head_dist|classifier|cls_classifier|distillation_classifier)\.')
 _INDEX = re.compile(r'.*(relative_position_index|relative_coords_table)$')
 _SCALE = re.compile(r'(.*\.)(?:gamma_([12])|ls([12])\.gamma)$')
 FOREIGN = (

@@ -45,7 +45,7 @@ def test_exact(make_vit, capsys):
 def test_report(make_vit):
     source = make_vit(0, grid=(4, 4)).state_dict()
     del source['norm.bias']
-    source |= {f'fc_norm.{i}': torch.zeros(1) for i in range(7)}
+    source |= {f'extra.{i}': torch.zeros(1) for i in range(7)}
     full = {f'backbone.{k}': v for k, v in source.items()} | {'decoder.weight': torch.zeros(1)}
     target = make_vit(1, grid=(6, 6))
     target.blocks[0].attn.rel_pos_h = nn.Parameter(torch.ones(3, 4))
@@ -58,7 +58,7 @@ def test_report(make_vit):
     assert target.blocks[0].attn.rel_pos_h.min() == 1
     text = str(report)
     assert 'pos_embed (1, 17, 8) -> (1, 37, 8)' in text
-    assert 'fc_norm.4, ... (2 more)' in text
+    assert 'extra.4, ... (2 more)' in text
     assert len(text.splitlines()) == 7
 
 

@@ -1,0 +1,220 @@
+"""A backbone's parameters and sizes as timm and Hugging Face Transformers want them."""
+
+import re
+from typing import Any
+
+from torch import Tensor, nn
+
+from .errors import CheckpointError
+
+State = dict[str, Tensor]
+
+_TIMM_VIT = {
+    192: 'vit_tiny_patch16_224',
+    384: 'vit_small_patch16_224',
+    1024: 'vit_large_patch16_224',
+}
+_HF_EMBEDDINGS = {
+    'cls_token': 'embeddings.cls_token',
+    'pos_embed': 'embeddings.position_embeddings',
+    'patch_embed.proj.weight': 'embeddings.patch_embeddings.projection.weight',
+    'patch_embed.proj.bias': 'embeddings.patch_embeddings.projection.bias',
+}
+# The names of transformers 4, which version 5 reads and writes too.
+_HF_VIT = (
+    (r'^blocks\.', 'encoder.layer.'),
+    (r'\.norm1\.', '.layernorm_before.'),
+    (r'\.norm2\.', '.layernorm_after.'),
+    (r'\.attn\.proj\.', '.attention.output.dense.'),
+    (r'\.mlp\.fc1\.', '.intermediate.dense.'),
+    (r'\.mlp\.fc2\.', '.output.dense.'),
+    (r'^norm\.', 'layernorm.'),
+)
+_HF_HIERA = (
+    (r'\.norm1\.', '.layernorm_before.'),
+    (r'\.norm2\.', '.layernorm_after.'),
+    (r'^norm\.', 'pooler.layernorm.'),
+)
+
+
+def is_hiera(backbone: nn.Module) -> bool:
+    """Tell whether a backbone is a Hiera."""
+    return hasattr(backbone, 'stages')
+
+
+def _refuse(backbone: nn.Module, package: str, needs_norm: bool = False) -> None:
+    """Raise if the backbone has what the package's class has not."""
+    state = backbone.state_dict()
+    foreign = [n for n in state if re.search(r'rel_pos|relative_position', n)]
+    windowed = [b for b in getattr(backbone, 'blocks', []) if getattr(b, 'window_size', 0)]
+    what = 'relative positions' if foreign else 'windows' if windowed else ''
+    if needs_norm and 'norm.weight' not in state:
+        what = 'no final norm'
+    if what:
+        raise CheckpointError(
+            f'The backbone has {what}, which {package} cannot express. Load its weights into a '
+            'plain backbone (no windows, no relative positions, final_norm=True) and export that.'
+        )
+
+
+def _image_size(backbone: nn.Module) -> tuple[int, int]:
+    grid: Any = backbone.grid_size
+    patch: Any = backbone.patch_size
+    return grid[0] * patch, grid[1] * patch
+
+
+def unit_attention(backbone: nn.Module) -> list[bool]:
+    """Tell for each stage of a Hiera whether its blocks attend inside mask units.
+
+    The first block of a stage still does as the stage before it, so a stage is asked for by its
+    second block or by the first of the next stage.
+    """
+    flags = [bool(block.attn.mask_unit) for block in backbone.blocks]  # type: ignore[union-attr]
+    starts = [sum(backbone.stages[:s]) for s in range(len(backbone.stages))]  # type: ignore
+    after = [start + 1 for start in starts]
+    return [flags[i] if i < len(flags) else False for i in after]
+
+
+def timm_form(backbone: nn.Module) -> tuple[State, str, dict[str, Any]]:
+    """Give a backbone as timm has it.
+
+    Args:
+        backbone: Our VisionTransformer or Hiera.
+
+    Returns:
+        The parameters by timm's names, and the model's name and arguments for
+        ``timm.create_model``.
+
+    Raises:
+        CheckpointError: If timm's class lacks an option of the backbone.
+    """
+    hiera = is_hiera(backbone)
+    _refuse(backbone, 'timm', needs_norm=hiera)
+    state, arch = dict(backbone.state_dict()), dict(backbone.arch)  # type: ignore[arg-type]
+    common = dict(
+        img_size=_image_size(backbone), num_classes=0, mlp_ratio=arch.get('mlp_ratio', 4.0)
+    )
+    if hiera:
+        unit = (backbone.mask_unit,) * 2
+        sizes = dict(
+            embed_dim=arch['embed_dim'],
+            num_heads=arch['num_heads'],
+            stages=tuple(arch['stages']),
+            q_pool=backbone.q_pool,
+            mask_unit_size=unit,
+            mask_unit_attn=tuple(unit_attention(backbone)),
+            patch_stride=(backbone.patch_size,) * 2,
+        )
+        renamed = {re.sub(r'^norm\.', 'head.norm.', n): t for n, t in state.items()}
+        return renamed, 'hiera_tiny_224', {**common, **sizes}
+    width = arch['embed_dim']
+    sizes = dict(
+        patch_size=backbone.patch_size,
+        embed_dim=width,
+        depth=arch['depth'],
+        num_heads=arch['num_heads'],
+        qkv_bias='blocks.0.attn.qkv.bias' in state,
+    )
+    if 'cls_token' not in state:
+        sizes |= dict(class_token=False, global_pool='avg', fc_norm=False)
+    if 'norm.weight' not in state:
+        sizes |= dict(final_norm=False)
+    return state, _TIMM_VIT.get(width, 'vit_base_patch16_224'), {**common, **sizes}
+
+
+def _split_qkv(state: State, name: str, tensor: Tensor) -> None:
+    head, kind = name.split('.attn.qkv.')
+    for part, value in zip(('query', 'key', 'value'), tensor.chunk(3), strict=True):
+        state[f'{head}.attention.attention.{part}.{kind}'] = value
+
+
+def _rename(name: str, rules: tuple[tuple[str, str], ...]) -> str:
+    if name in _HF_EMBEDDINGS:
+        return _HF_EMBEDDINGS[name]
+    for pattern, replacement in rules:
+        name = re.sub(pattern, replacement, name)
+    return name
+
+
+def _hf_vit(backbone: nn.Module) -> tuple[State, dict[str, Any]]:
+    arch: Any = backbone.arch
+    own = backbone.state_dict()
+    if 'cls_token' not in own:
+        raise CheckpointError(
+            'The backbone has no class token, which ViTModel needs. Export a backbone with '
+            'cls_token=True.'
+        )
+    state: State = {}
+    for name, tensor in own.items():
+        if '.attn.qkv.' in name:
+            _split_qkv(state, re.sub(r'^blocks\.', 'encoder.layer.', name), tensor)
+        else:
+            state[_rename(name, _HF_VIT)] = tensor
+    height, width = _image_size(backbone)
+    config = dict(
+        architectures=['ViTModel'],
+        model_type='vit',
+        hidden_size=arch['embed_dim'],
+        num_hidden_layers=arch['depth'],
+        num_attention_heads=arch['num_heads'],
+        intermediate_size=int(arch['embed_dim'] * arch.get('mlp_ratio', 4.0)),
+        image_size=height if height == width else [height, width],
+        patch_size=backbone.patch_size,
+        num_channels=own['patch_embed.proj.weight'].shape[1],
+        qkv_bias='blocks.0.attn.qkv.bias' in own,
+    )
+    return state, config
+
+
+def _hf_hiera(backbone: nn.Module) -> tuple[State, dict[str, Any]]:
+    arch: Any = backbone.arch
+    own = backbone.state_dict()
+    stages = tuple(arch['stages'])
+    place = [(s, i) for s, blocks in enumerate(stages) for i in range(blocks)]
+
+    def move(match: re.Match) -> str:
+        stage, layer = place[int(match[1])]
+        return f'encoder.stages.{stage}.layers.{layer}.'
+
+    state = {
+        _rename(re.sub(r'^blocks\.(\d+)\.', move, name), _HF_HIERA): tensor
+        for name, tensor in own.items()
+    }
+    kernel = own['patch_embed.proj.weight'].shape
+    config = dict(
+        architectures=['HieraModel'],
+        model_type='hiera',
+        embed_dim=arch['embed_dim'],
+        embed_dim_multiplier=2.0,
+        hidden_size=backbone.embed_dims,
+        depths=list(stages),
+        num_heads=[arch['num_heads'] * 2**stage for stage in range(len(stages))],
+        image_size=list(_image_size(backbone)),
+        patch_size=list(kernel[2:]),
+        patch_stride=[backbone.patch_size] * 2,
+        patch_padding=[side // 2 for side in kernel[2:]],
+        mlp_ratio=float(arch.get('mlp_ratio', 4.0)),
+        num_query_pool=backbone.q_pool,
+        query_stride=[2, 2],
+        masked_unit_size=[backbone.mask_unit] * 2,
+        masked_unit_attention=unit_attention(backbone),
+        num_channels=kernel[1],
+    )
+    return state, config
+
+
+def huggingface_form(backbone: nn.Module) -> tuple[State, dict[str, Any]]:
+    """Give a backbone as Hugging Face Transformers has it.
+
+    Args:
+        backbone: Our VisionTransformer with class token and final norm, or Hiera.
+
+    Returns:
+        The parameters by the names of ``ViTModel`` or ``HieraModel``, and its config.
+
+    Raises:
+        CheckpointError: If the class lacks an option of the backbone.
+    """
+    _refuse(backbone, 'Hugging Face Transformers', needs_norm=True)
+    state, config = (_hf_hiera if is_hiera(backbone) else _hf_vit)(backbone)
+    return state, {**config, 'hidden_act': 'gelu', 'layer_norm_eps': 1e-6, 'dtype': 'float32'}
