@@ -8,22 +8,35 @@ from typing import Any
 
 from lightvit_dense.registry import DATASETS
 
+from .collate import collate_images
 from .determinism import SeededIndex, SeededInfiniteSampler, SeededItems, SeededSampler, seeded
 from .errors import DatasetError
-from .transforms import CenterResizedCrop, LoadImage, PackImage, RandomResizedCrop
+from .imagenet import ImageNet
+from .transforms import (
+    CenterResizedCrop,
+    LoadImage,
+    LoadRandomResizedCrop,
+    PackImage,
+    RandomMirrorFlag,
+    RandomResizedCrop,
+)
 from .unlabeled import ImageFiles
 
 __all__ = [
     'CenterResizedCrop',
     'DatasetError',
     'ImageFiles',
+    'ImageNet',
     'LoadImage',
+    'LoadRandomResizedCrop',
     'PackImage',
+    'RandomMirrorFlag',
     'RandomResizedCrop',
     'SeededIndex',
     'SeededInfiniteSampler',
     'SeededItems',
     'SeededSampler',
+    'collate_images',
     'seeded',
 ]
 

@@ -1,0 +1,292 @@
+"""Which images ImageNet-like data hold and what they show: from folders, LMDB keys, or lists."""
+
+import os
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from typing import Protocol
+
+from .errors import DatasetError
+from .storage import LmdbStorage
+from .unlabeled import scan_images
+
+Record = tuple[str, int]
+"""Key of an image, and its label (-1 where labels are not wanted)."""
+
+
+class Tree(Protocol):
+    """Names of the images below one prefix, wherever they are kept."""
+
+    name: str
+
+    def classes(self) -> list[str]:
+        """Return the names of the class folders, sorted."""
+        ...
+
+    def by_class(self) -> Iterator[tuple[str, list[str]]]:
+        """Yield a class folder and its keys, both sorted; folders without images included."""
+        ...
+
+    def keys(self) -> list[str]:
+        """Return all keys, sorted."""
+        ...
+
+    def missing(self, keys: Sequence[str]) -> list[str]:
+        """Return those keys that are not there."""
+        ...
+
+
+class FolderTree:
+    """Images of a folder.
+
+    Args:
+        root: Folder that keys are relative to.
+        prefix: Folder below it, '' for itself.
+        extensions: Endings of images in lower case.
+    """
+
+    def __init__(self, root: str, prefix: str, extensions: Sequence[str]) -> None:
+        self.root, self.extensions = root or '.', tuple(extensions)
+        self.name = os.path.join(self.root, prefix) if prefix else self.root
+        if not os.path.isdir(self.name):
+            raise DatasetError(
+                f'{self.name}: this image folder does not exist. Set data_root (or the environment '
+                'variable LIGHTVIT_DATA) to where the images are.'
+            )
+
+    def _scan(self, folder: str) -> list[str]:
+        start = len(self.root.rstrip('/')) + 1
+        return sorted(path[start:] for path in scan_images(folder, self.extensions, True))
+
+    def classes(self) -> list[str]:
+        """Return the names of the class folders, sorted."""
+        with os.scandir(self.name) as entries:
+            return sorted(e.name for e in entries if not e.name.startswith('.') and e.is_dir())
+
+    def by_class(self) -> Iterator[tuple[str, list[str]]]:
+        """Yield a class folder and its keys."""
+        for name in self.classes():
+            yield name, self._scan(os.path.join(self.name.rstrip('/'), name))
+
+    def keys(self) -> list[str]:
+        """Return all keys, sorted."""
+        return self._scan(self.name.rstrip('/'))
+
+    def missing(self, keys: Sequence[str]) -> list[str]:
+        """Return those keys that are not there; each folder is listed once."""
+        wanted: dict[str, list[str]] = {}
+        for key in keys:
+            wanted.setdefault(os.path.dirname(key), []).append(key)
+        lacking = []
+        for folder, those in wanted.items():
+            place = os.path.join(self.root, folder)
+            there = set(os.listdir(place)) if os.path.isdir(place) else set()
+            lacking += [key for key in those if os.path.basename(key) not in there]
+        return lacking
+
+
+class LmdbTree:
+    """Images of an LMDB.
+
+    Args:
+        storage: The LMDB.
+        prefix: How their keys begin, without the slash; '' for all.
+        extensions: Endings of images in lower case.
+    """
+
+    def __init__(self, storage: LmdbStorage, prefix: str, extensions: Sequence[str]) -> None:
+        self.storage, self.extensions = storage, tuple(extensions)
+        self.prefix = f'{prefix}/' if prefix else ''
+        self.name = f'{storage.path}, keys below {self.prefix!r}' if prefix else storage.path
+        self._keys: list[str] | None = None
+
+    def keys(self) -> list[str]:
+        """Return all keys, sorted."""
+        if self._keys is None:
+            endings = self.extensions
+            self._keys = [k for k in self.storage.keys(self.prefix) if k.lower().endswith(endings)]
+        return self._keys
+
+    def by_class(self) -> Iterator[tuple[str, list[str]]]:
+        """Yield a class folder and its keys."""
+        start, grouped = len(self.prefix), {}
+        for name, those in groupby(self.keys(), lambda key: key[start:].partition('/')[0]):
+            # An image beside the folders belongs to no class.
+            found = [key for key in those if len(key) > start + len(name)]
+            if found:
+                grouped[name] = found
+        for name in sorted(grouped):
+            yield name, grouped[name]
+
+    def classes(self) -> list[str]:
+        """Return the names of the class folders, sorted."""
+        return [name for name, _ in self.by_class()]
+
+    def missing(self, keys: Sequence[str]) -> list[str]:
+        """Return those keys that are not there."""
+        there = self.keys()
+        places = (bisect_left(there, key) for key in keys)
+        return [k for k, at in zip(keys, places, strict=True) if there[at : at + 1] != [k]]
+
+
+def read_classes(path: str) -> list[str]:
+    """Read a class list: one class a line, its name up to the first blank.
+
+    Raises:
+        DatasetError: If the file is missing or names a class twice or none.
+    """
+    names = [line.split()[0] for line in _lines(path, 'class list')]
+    if not names or len(set(names)) != len(names):
+        double = next((name for name in names if names.count(name) > 1), None)
+        what = f'names {double!r} twice' if double else 'is empty'
+        raise DatasetError(f'{path}: this class list {what}. Write one class a line.')
+    return names
+
+
+def check_classes(classes: Sequence[str], folders: Iterable[str], where: str) -> None:
+    """Check that classes and class folders are the same.
+
+    Raises:
+        DatasetError: Naming what either has and the other has not.
+    """
+    without = sorted(set(classes) - set(folders))
+    extra = sorted(set(folders) - set(classes))
+    if without or extra:
+        raise DatasetError(
+            f'{where}: the class list does not match the folders. {_some(without)} of the '
+            f'{len(classes)} classes have no folder; {_some(extra)} of the folders are no class. '
+            'Correct the list that `classes` names, or the folders.'
+        )
+
+
+def labelled_tree(tree: Tree, classes: Sequence[str]) -> Iterator[Record]:
+    """Yield the images of all class folders, class by class in the order of the folders' names.
+
+    Raises:
+        DatasetError: If a class folder has no image.
+    """
+    label_of = {name: label for label, name in enumerate(classes)}
+    for name, keys in tree.by_class():
+        if not keys:
+            raise DatasetError(
+                f'{tree.name}: the class folder {name} holds no image. Unpack its images there, '
+                'or remove the folder from the data and from the class list.'
+            )
+        yield from ((key, label_of[name]) for key in keys)
+
+
+class ImageList:
+    """A list of images: ``name label``, ``path label``, ``path``, or ``<class>_<number>.JPEG``.
+
+    A path begins at the root of the data, or below the image folder. A name without a folder lies
+    in the folder of the class that it begins with if it has no label, else directly in the image
+    folder. A label is a number or the name of a class.
+
+    Args:
+        path: The file; ``#`` begins a comment line.
+        prefix: Image folder below the root, '' for the root.
+        classes: Names of the classes; None if labels are not wanted.
+        extensions: Endings of images in lower case.
+
+    Raises:
+        DatasetError: If the file is missing or empty.
+    """
+
+    def __init__(
+        self, path: str, prefix: str, classes: Sequence[str] | None, extensions: Sequence[str]
+    ) -> None:
+        self.path, self.prefix, self.extensions = path, prefix, tuple(extensions)
+        self.wanted = classes is not None
+        self.label_of = {name: label for label, name in enumerate(classes or ())}
+        self.count = len(classes or ())
+
+    def records(self) -> list[Record]:
+        """Return keys and labels in the order of the list.
+
+        Raises:
+            DatasetError: If a line has no label where one is needed, one that is out of range, or
+                one that contradicts its folder.
+        """
+        found = [self._record(line) for line in _lines(self.path, 'list of images')]
+        if not found:
+            raise DatasetError(f'{self.path}: this list of images is empty.')
+        return found
+
+    def _record(self, line: str) -> Record:
+        name, label = line, ''
+        if not line.lower().endswith(self.extensions):
+            name, _, label = line.rpartition(' ')
+            name = name.rstrip()
+            if not name.lower().endswith(self.extensions):
+                raise DatasetError(
+                    f'{self.path}: {line!r} is neither "name" nor "name label" with a name that '
+                    f'ends in one of {", ".join(self.extensions)}.'
+                )
+        folder = os.path.dirname(name)
+        if not folder and not label:
+            folder = name.partition('_')[0]
+            name = f'{folder}/{name}'
+        if self.prefix and not name.startswith(f'{self.prefix}/'):
+            name = f'{self.prefix}/{name}'
+        return name, self._label(line, os.path.basename(folder), label) if self.wanted else -1
+
+    def _label(self, line: str, folder: str, label: str) -> int:
+        of_folder = self.label_of.get(folder)
+        if not label:
+            if of_folder is None:
+                raise DatasetError(
+                    f'{self.path}: {line!r} has no label, and {folder!r} is no class. Write the '
+                    'label behind the name, or set with_labels=False.'
+                )
+            return of_folder
+        try:
+            number = int(label)
+        except ValueError:
+            if label not in self.label_of:
+                raise DatasetError(
+                    f'{self.path}: {line!r} has the label {label!r}, which is neither a number nor '
+                    'a class.'
+                ) from None
+            number = self.label_of[label]
+        if not 0 <= number < self.count:
+            raise DatasetError(
+                f'{self.path}: {line!r} has the label {number}, out of the range of '
+                f'{self.count} classes (0..{self.count - 1}).'
+            )
+        if of_folder is not None and number != of_folder:
+            raise DatasetError(
+                f'{self.path}: {line!r} lies in the folder of class {of_folder}. The list was made '
+                'for another order of the classes: set `classes` to a file in that order.'
+            )
+        return number
+
+
+def check_present(tree: Tree, records: Sequence[Record], path: str) -> None:
+    """Check that all images of a list exist.
+
+    Raises:
+        DatasetError: Naming some that do not.
+    """
+    lacking = tree.missing([key for key, _ in records])
+    if lacking:
+        raise DatasetError(
+            f'{path}: {len(lacking)} of {len(records)} listed images are not in {tree.name}, such '
+            f'as {", ".join(lacking[:3])}. Unpack them there, or take them out of the list.'
+        )
+
+
+def _lines(path: str, what: str) -> Iterator[str]:
+    if not os.path.isfile(path):
+        raise DatasetError(f'{path}: this {what} does not exist.')
+    with open(path, encoding='utf-8') as file:
+        try:
+            for line in map(str.strip, file):
+                if line and not line.startswith('#'):
+                    yield line
+        except UnicodeDecodeError as error:
+            raise DatasetError(f'{path}: this {what} is no text ({error}).') from error
+
+
+def _some(names: Sequence[str]) -> str:
+    shown = ', '.join(names[:5]) + (', ...' if len(names) > 5 else '')
+    return f'{len(names)} ({shown})' if names else '0'
