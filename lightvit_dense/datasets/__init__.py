@@ -12,6 +12,7 @@ from .collate import collate_images
 from .determinism import SeededIndex, SeededInfiniteSampler, SeededItems, SeededSampler, seeded
 from .errors import DatasetError
 from .imagenet import ImageNet
+from .repeated_augment import RepeatedAugmentSampler
 from .transforms import (
     CenterResizedCrop,
     LoadImage,
@@ -32,6 +33,7 @@ __all__ = [
     'PackImage',
     'RandomMirrorFlag',
     'RandomResizedCrop',
+    'RepeatedAugmentSampler',
     'SeededIndex',
     'SeededInfiniteSampler',
     'SeededItems',
