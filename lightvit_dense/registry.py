@@ -25,6 +25,7 @@ TASK_UTILS = _child('task util', root.TASK_UTILS, 'models')
 DATASETS = _child('dataset', root.DATASETS, 'datasets')
 DATA_SAMPLERS = _child('data sampler', root.DATA_SAMPLERS, 'datasets')
 TRANSFORMS = _child('transform', root.TRANSFORMS, 'datasets')
+FUNCTIONS = _child('function', root.FUNCTIONS, 'datasets')
 
 HOOKS = _child('hook', root.HOOKS, 'engine')
 LOOPS = _child('loop', root.LOOPS, 'engine')

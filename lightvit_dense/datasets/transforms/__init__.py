@@ -1,7 +1,8 @@
 """Transforms of image pipelines."""
 
-from .augment import CenterResizedCrop, RandomResizedCrop
+from .augment import CenterResizedCrop, RandomMirrorFlag, RandomResizedCrop
 from .color import ColorJitter, GaussianBlur, RandomGrayscale, Solarize
+from .fast_crop import LoadRandomResizedCrop
 from .loading import LoadImage
 from .packing import PackImage
 from .views import MultiView, PackViews
@@ -11,10 +12,12 @@ __all__ = [
     'ColorJitter',
     'GaussianBlur',
     'LoadImage',
+    'LoadRandomResizedCrop',
     'MultiView',
     'PackImage',
     'PackViews',
     'RandomGrayscale',
+    'RandomMirrorFlag',
     'RandomResizedCrop',
     'Solarize',
 ]

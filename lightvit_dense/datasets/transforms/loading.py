@@ -4,6 +4,7 @@ import os
 import tempfile
 import uuid
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -15,9 +16,9 @@ from mmengine.logging import print_log
 from lightvit_dense.datasets.errors import DatasetError
 from lightvit_dense.registry import TRANSFORMS
 
-_JPEG, _PNG = b'\xff\xd8', b'\x89PNG'
-# Start-of-frame markers carry the size; C4, C8 and CC are other segments.
-_FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+from .jpeg import read_header
+
+JPEG, _PNG = b'\xff\xd8', b'\x89PNG'
 _REDUCED = {
     2: cv2.IMREAD_REDUCED_COLOR_2,
     4: cv2.IMREAD_REDUCED_COLOR_4,
@@ -29,23 +30,6 @@ class BadImage(Exception):
     """An image that cannot be decoded; the message is the reason."""
 
 
-def jpeg_size(data: bytes) -> tuple[int, int] | None:
-    """Read (height, width) from the header of a JPEG file, None if there is none."""
-    place = 2
-    while place + 9 <= len(data) and data[place] == 0xFF:
-        marker = data[place + 1]
-        if marker == 0xFF:  # padding
-            place += 1
-            continue
-        if marker in _FRAMES:
-            return (
-                int.from_bytes(data[place + 5 : place + 7], 'big'),
-                int.from_bytes(data[place + 7 : place + 9], 'big'),
-            )
-        place += 2 + int.from_bytes(data[place + 2 : place + 4], 'big')
-    return None
-
-
 def check_whole(data: bytes) -> None:
     """Refuse a file that ends too early, which decoders fill up with grey.
 
@@ -54,7 +38,7 @@ def check_whole(data: bytes) -> None:
     """
     if not data:
         raise BadImage('zero bytes')
-    if data.startswith(_JPEG):
+    if data.startswith(JPEG):
         end = b'\xff\xd9'
         # An end mark before the last scan belongs to an embedded thumbnail.
         whole = data.endswith(end) or data.rfind(end) > data.rfind(b'\xff\xda')
@@ -89,8 +73,8 @@ def decode(data: bytes, color: str = 'bgr', reduce_to: int | None = None) -> np.
     """
     check_whole(data)
     flag = cv2.IMREAD_COLOR
-    if reduce_to and data.startswith(_JPEG) and (size := jpeg_size(data)):
-        fitting = [f for f in _REDUCED if min(size) // f >= reduce_to]
+    if reduce_to and data.startswith(JPEG) and (header := read_header(data)):
+        fitting = [f for f in _REDUCED if min(header.height, header.width) // f >= reduce_to]
         flag = _REDUCED[max(fitting)] if fitting else flag
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
@@ -107,42 +91,25 @@ def _remove(path: str, owner: int) -> None:
         os.unlink(path)
 
 
-@TRANSFORMS.register_module()
-class LoadImage(BaseTransform):
-    """Load an image from 'img_path' as mmcv's ``LoadImageFromFile`` does, but for bad images.
-
-    Where the dataset puts an object under 'storage', the file comes from its ``read(img_path)``.
+class ImageReader(BaseTransform):
+    """Reads image files and keeps the budget of bad ones.
 
     A missing, empty, truncated or damaged file is named in a warning with the reason, and the
     dataset takes another sample instead. When more than ``max_bad`` different files of this
     process and its workers have been bad, an error lists them. In test mode the first one is an
     error, as a sample left out would falsify the result.
 
+    Where the dataset puts an object under 'storage', the file comes from its ``read(img_path)``.
+
     Args:
         max_bad: How many different bad files to tolerate.
-        color: Order of the channels, 'bgr' (mmdet's convention) or 'rgb'.
-        reduce_to: Decode JPEG at a fraction as long as the shorter side keeps this many pixels
-            (fast); only for images without annotations, whose boxes would no longer fit.
-        to_float32: Whether to convert the image to float32.
         backend_args: mmengine's storage backend; None reads local files.
     """
 
-    def __init__(
-        self,
-        max_bad: int = 0,
-        color: str = 'bgr',
-        reduce_to: int | None = None,
-        to_float32: bool = False,
-        backend_args: dict | None = None,
-    ) -> None:
-        if color not in ('bgr', 'rgb'):
-            raise ValueError(f"color must be 'bgr' or 'rgb', got {color!r}")
+    def __init__(self, max_bad: int = 0, backend_args: dict | None = None) -> None:
         if max_bad < 0:
             raise ValueError(f'max_bad must not be negative, got {max_bad}')
         self.max_bad = max_bad
-        self.color = color
-        self.reduce_to = reduce_to
-        self.to_float32 = to_float32
         self.backend_args = backend_args
         # Workers share the list of bad files through a file of this name; it is made when the
         # first one is found, so that copies of the transform, forked or pickled, agree.
@@ -180,15 +147,78 @@ class LoadImage(BaseTransform):
         raise DatasetError(
             f'{len(known)} image(s) cannot be read ({limit}):\n{listed}{more}\n'
             'Restore these files, or take them out of the data; while training, max_bad of '
-            'lightvit_dense.LoadImage tolerates that many.'
+            f'lightvit_dense.{type(self).__name__} tolerates that many.'
         )
+
+    def _bytes(self, results: dict) -> bytes:
+        """Read the file."""
+        path, storage = results['img_path'], results.get('storage')
+        if storage is not None:
+            return storage.read(path)
+        if self.backend_args is not None:
+            return get(path, backend_args=self.backend_args)
+        with open(path, 'rb') as file:
+            return file.read()
+
+    def read(self, results: dict, make: Callable[[bytes], np.ndarray]) -> np.ndarray | None:
+        """Read the file and make an image of it.
+
+        Args:
+            results: Dict with 'img_path', and 'storage' where the files are not on a disk: an
+                object with ``read(key) -> bytes`` that raises FileNotFoundError for an unknown key.
+            make: Makes the image; raises :class:`BadImage` if it cannot.
+
+        Returns:
+            The image, or None in place of a bad one that is tolerated.
+
+        Raises:
+            DatasetError: If there are more bad images than tolerated.
+        """
+        try:
+            return make(self._bytes(results))
+        except FileNotFoundError as error:
+            reason = 'does not exist' if results.get('storage') is None else str(error)
+        except (BadImage, OSError) as error:
+            reason = str(error)
+        self._note(str(results['img_path']), reason, results.get('must_load', False))
+        return None
+
+
+@TRANSFORMS.register_module()
+class LoadImage(ImageReader):
+    """Load an image from 'img_path' as mmcv's ``LoadImageFromFile`` does, but for bad images.
+
+    They are passed over within a budget, see :class:`ImageReader`.
+
+    Args:
+        max_bad: How many different bad files to tolerate.
+        color: Order of the channels, 'bgr' (mmdet's convention) or 'rgb'.
+        reduce_to: Decode JPEG at a fraction as long as the shorter side keeps this many pixels
+            (fast); only for images without annotations, whose boxes would no longer fit.
+        to_float32: Whether to convert the image to float32.
+        backend_args: mmengine's storage backend; None reads local files.
+    """
+
+    def __init__(
+        self,
+        max_bad: int = 0,
+        color: str = 'bgr',
+        reduce_to: int | None = None,
+        to_float32: bool = False,
+        backend_args: dict | None = None,
+    ) -> None:
+        super().__init__(max_bad, backend_args)
+        if color not in ('bgr', 'rgb'):
+            raise ValueError(f"color must be 'bgr' or 'rgb', got {color!r}")
+        self.color = color
+        self.reduce_to = reduce_to
+        self.to_float32 = to_float32
 
     def transform(self, results: dict) -> dict | None:
         """Load the image.
 
         Args:
-            results: Dict with 'img_path', and 'storage' where the files are not on a disk: an
-                object with ``read(key) -> bytes`` that raises FileNotFoundError for an unknown key.
+            results: Dict with 'img_path' and possibly 'storage', see :meth:`ImageReader.read`.
 
         Returns:
             The dict with 'img' (uint8 [H, W, 3]), 'img_shape' and 'ori_shape', or None in place
@@ -197,23 +227,9 @@ class LoadImage(BaseTransform):
         Raises:
             DatasetError: If there are more bad images than tolerated.
         """
-        path, storage = results['img_path'], results.get('storage')
         reduce_to = None if 'instances' in results else self.reduce_to
-        try:
-            if storage is not None:
-                data = storage.read(path)
-            elif self.backend_args is None:
-                with open(path, 'rb') as file:
-                    data = file.read()
-            else:
-                data = get(path, backend_args=self.backend_args)
-            image = decode(data, self.color, reduce_to)
-        except FileNotFoundError as error:
-            reason = 'does not exist' if storage is None else str(error)
-            self._note(str(path), reason, results.get('must_load', False))
-            return None
-        except (BadImage, OSError) as error:
-            self._note(str(path), str(error), results.get('must_load', False))
+        image = self.read(results, lambda data: decode(data, self.color, reduce_to))
+        if image is None:
             return None
         results['img'] = image.astype(np.float32) if self.to_float32 else image
         results['img_shape'] = results['ori_shape'] = image.shape[:2]

@@ -15,7 +15,8 @@ class PackImage(BaseTransform):
     """Pack an image, and its label where there is one, for the data preprocessor.
 
     A label 'gt_label' becomes a field of the sample. It stays an integer: a batch's labels go to
-    the device together, as one tensor.
+    the device together, as one tensor. What :class:`RandomMirrorFlag` decided stands beside the
+    image. The image keeps its layout in memory, channels last; whoever makes the batch copies it.
 
     Args:
         meta_keys: What of the results goes into the sample's meta information, where present.
@@ -31,18 +32,24 @@ class PackImage(BaseTransform):
         """Pack.
 
         Args:
-            results: Dict with 'img', [H, W, 3], and possibly 'gt_label', an integer.
+            results: Dict with 'img', [H, W, 3], and possibly 'gt_label', an integer, and
+                'mirror', a bool.
 
         Returns:
-            ``dict(inputs=Tensor [3, H, W] of the image's dtype, data_samples=...)``.
+            ``dict(inputs=Tensor [3, H, W] of the image's dtype, data_samples=...)``, with 'mirror'
+            where there is one.
         """
-        # [H, W, 3] -> [3, H, W]
-        image = np.ascontiguousarray(results['img'].transpose(2, 0, 1))
+        # torch takes no array that is read-only or runs backwards, as a mirrored one does.
+        image = np.require(results['img'], requirements=('C', 'W'))
         meta = {key: results[key] for key in self.meta_keys if key in results}
         sample = BaseDataElement(metainfo=meta)
         if 'gt_label' in results:
             sample.gt_label = int(results['gt_label'])
-        return {'inputs': torch.from_numpy(image), 'data_samples': sample}
+        # [H, W, 3] -> [3, H, W], a view
+        packed = {'inputs': torch.from_numpy(image).permute(2, 0, 1), 'data_samples': sample}
+        if 'mirror' in results:
+            packed['mirror'] = results['mirror']
+        return packed
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(meta_keys={self.meta_keys})'

@@ -1,0 +1,132 @@
+"""Load a crop of an image without decoding what the crop does not need."""
+
+import numpy as np
+
+from lightvit_dense.registry import TRANSFORMS
+
+from .augment import RandomResizedCrop, resize_box
+from .jpeg import REDUCED, choose_decoder, decode_window, read_header
+from .loading import JPEG, ImageReader, check_whole, decode
+
+Box = tuple[int, int, int, int]
+
+
+def choose_reduction(box: Box, size: tuple[int, int]) -> int:
+    """Return the largest of 1, 2, 4, 8 by which a box can be divided and still cover a size.
+
+    Args:
+        box: (left, top, right, bottom) in pixels.
+        size: (height, width) in pixels.
+    """
+    height, width = box[3] - box[1], box[2] - box[0]
+    return max(f for f in REDUCED if f == 1 or (height >= f * size[0] and width >= f * size[1]))
+
+
+def reduce_box(box: Box, factor: int, shape: tuple[int, int]) -> Box:
+    """Return a box in pixels of the reduced image, rounded to the nearest of them.
+
+    Args:
+        box: (left, top, right, bottom) in pixels of the whole image.
+        factor: The reduction.
+        shape: (height, width) of the whole image.
+    """
+    if factor == 1:
+        return box
+    limits = (-(-shape[1] // factor), -(-shape[0] // factor)) * 2
+    left, top, right, bottom = (
+        min(round(side / factor), limit) for side, limit in zip(box, limits, strict=True)
+    )
+    return left, top, right, bottom
+
+
+@TRANSFORMS.register_module()
+class LoadRandomResizedCrop(ImageReader):
+    """Load an image and take a random resized crop, in one go.
+
+    The result is that of ``LoadImage(color='rgb')`` and ``RandomResizedCrop(backend='torch')`` with
+    the same random numbers, bit for bit, except where a crop is so large that it is decoded at a
+    fraction of its size: there the two agree within what interpolation does. The crop is drawn on
+    the size that the header tells, and a JPEG is decoded only as far as the crop needs. Any other
+    file, and a JPEG that EXIF turns, is decoded whole. Damage outside of what is decoded goes
+    unnoticed; bad images are passed over within a budget, see :class:`ImageReader`.
+
+    Args:
+        size: Wanted side, or (height, width), in pixels.
+        scale: Least and greatest share of the image's area.
+        ratio: Least and greatest width / height.
+        interpolation: 'bicubic', 'bilinear', or 'random' for a fair coin.
+        reduce: Whether to decode at 1/2, 1/4 or 1/8 of the size where that still covers the
+            wanted size.
+        decoder: 'turbojpeg', 'simplejpeg' or 'cv2', which differ in speed alone; 'auto' takes the
+            fastest one installed, in the order named.
+        max_bad: How many different bad files to tolerate.
+        backend_args: mmengine's storage backend; None reads local files.
+
+    Raises:
+        ValueError: If an option is wrong or the decoder is not installed.
+    """
+
+    def __init__(
+        self,
+        size: int | tuple[int, int],
+        scale: tuple[float, float] = (0.2, 1.0),
+        ratio: tuple[float, float] = (3 / 4, 4 / 3),
+        interpolation: str = 'bicubic',
+        reduce: bool = True,
+        decoder: str = 'auto',
+        max_bad: int = 0,
+        backend_args: dict | None = None,
+    ) -> None:
+        super().__init__(max_bad, backend_args)
+        self.crop = RandomResizedCrop(size, scale, ratio, interpolation, backend='torch')
+        self.reduce = reduce
+        self.decoder = choose_decoder(decoder)
+
+    def _cut(self, data: bytes, results: dict) -> np.ndarray:
+        """Draw a crop of a file and resize it."""
+        check_whole(data)
+        header = read_header(data) if data.startswith(JPEG) else None
+        if header is None or header.orientation != 1:
+            return self._cut_whole(decode(data, 'rgb'), results)
+        shape = results['ori_shape'] = header.height, header.width
+        box, method = self.crop.draw(*shape), self.crop.draw_method()
+        factor = choose_reduction(box, self.crop.size) if self.reduce else 1
+        try:
+            window = reduce_box(box, factor, shape)
+            pixels = decode_window(data, header, window, factor, self.decoder)
+        except ValueError:
+            # A rare kind (CMYK, 12 bits, ...), or damaged: LoadImage's decoder has the last word.
+            pixels = decode(data, 'rgb')[box[1] : box[3], box[0] : box[2]]
+        whole = (0, 0, pixels.shape[1], pixels.shape[0])
+        return resize_box(pixels, whole, self.crop.size, method, 'torch')
+
+    def _cut_whole(self, image: np.ndarray, results: dict) -> np.ndarray:
+        results['ori_shape'] = image.shape[:2]
+        box = self.crop.draw(*image.shape[:2])
+        return resize_box(image, box, self.crop.size, self.crop.draw_method(), 'torch')
+
+    def transform(self, results: dict) -> dict | None:
+        """Load the crop.
+
+        Args:
+            results: Dict with 'img_path' and possibly 'storage', see :meth:`ImageReader.read`.
+
+        Returns:
+            The dict with 'img' (RGB, uint8 [height, width, 3]), 'img_shape' and 'ori_shape', or
+            None in place of a bad image that is tolerated.
+
+        Raises:
+            DatasetError: If there are more bad images than tolerated.
+        """
+        image = self.read(results, lambda data: self._cut(data, results))
+        if image is None:
+            return None
+        results['img'] = image
+        results['img_shape'] = self.crop.size
+        return results
+
+    def __repr__(self) -> str:
+        return (
+            f'{type(self).__name__}({self.crop}, reduce={self.reduce}, '
+            f'decoder={self.decoder!r}, max_bad={self.max_bad})'
+        )

@@ -1,0 +1,222 @@
+import importlib.util
+import io
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+from torchvision.transforms import functional
+
+from lightvit_dense.datasets import (
+    DatasetError,
+    ImageFiles,
+    LoadImage,
+    LoadRandomResizedCrop,
+    RandomResizedCrop,
+    SeededIndex,
+)
+from lightvit_dense.datasets.transforms import jpeg
+from lightvit_dense.datasets.transforms.fast_crop import choose_reduction
+
+PHOTOS = {
+    'smooth': None,
+    'astronaut': ('skimage', 'data/astronaut.png'),
+    'chelsea': ('skimage', 'data/chelsea.png'),
+    'china': ('sklearn', 'datasets/images/china.jpg'),
+}
+INSTALLED = [name for name in jpeg.DECODERS if jpeg.available(name)]
+
+
+def photo(name, size=(500, 375)):
+    """A real photograph of a size (width, height), or slow waves."""
+    if PHOTOS[name] is None:
+        y, x = np.mgrid[: size[1], : size[0]] / 60.0
+        waves = [np.sin(x + k) * np.cos(y * (1 + k / 3)) for k in range(3)]
+        return np.uint8(128 + 100 * np.stack(waves, -1))
+    package, path = PHOTOS[name]
+    folder = Path(importlib.util.find_spec(package).submodule_search_locations[0])
+    return np.asarray(Image.open(folder / path).convert('RGB').resize(size, Image.LANCZOS))
+
+
+def encode(image, *options):
+    done, data = cv2.imencode('.jpg', image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90, *options])
+    assert done
+    return data.tobytes()
+
+
+class Box:
+    """A storage of one file."""
+
+    def __init__(self, data):
+        self.data = data
+
+    def read(self, key):
+        return self.data
+
+
+def fast(data, seed=0, **options):
+    np.random.seed(seed)
+    options = {'size': 32, 'scale': (0.08, 1.0), 'interpolation': 'random', **options}
+    return LoadRandomResizedCrop(**options)({'img_path': 'x', 'storage': Box(data)})
+
+
+def plain(data, seed=0, backend='torch', **options):
+    np.random.seed(seed)
+    options = {'size': 32, 'scale': (0.08, 1.0), 'interpolation': 'random', **options}
+    loaded = LoadImage(color='rgb')({'img_path': 'x', 'storage': Box(data)})
+    return RandomResizedCrop(backend=backend, **options)(loaded)
+
+
+@pytest.mark.parametrize('decoder', INSTALLED)
+@pytest.mark.parametrize('progressive', [0, 1])
+@pytest.mark.parametrize('restart', [0, 3])
+@pytest.mark.parametrize('sampling', ['444', '422', '420', '440', '411', 'grey'])
+def test_windows_have_the_pixels_of_the_whole_image(decoder, progressive, restart, sampling):
+    image = photo('astronaut', (101, 77))
+    options = [cv2.IMWRITE_JPEG_PROGRESSIVE, progressive, cv2.IMWRITE_JPEG_RST_INTERVAL, restart]
+    if sampling == 'grey':
+        data = cv2.imencode('.jpg', image[..., 0], options)[1].tobytes()
+    else:
+        factor = getattr(cv2, f'IMWRITE_JPEG_SAMPLING_FACTOR_{sampling}')
+        data = encode(image, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, factor, *options)
+    header = jpeg.read_header(data)
+    assert (header.height, header.width, header.orientation) == (77, 101, 1)
+    rng = np.random.RandomState(0)
+    for reduce in (1, 2, 4, 8):
+        height, width = -(-77 // reduce), -(-101 // reduce)
+        if reduce == 1:
+            whole = np.asarray(Image.open(io.BytesIO(data)).convert('RGB'))
+        else:
+            whole = jpeg.decode_window(data, header, (0, 0, width, height), reduce, 'cv2')
+        for _ in range(6):
+            left, right = sorted(rng.choice(width + 1, 2, replace=False).tolist())
+            top, bottom = sorted(rng.choice(height + 1, 2, replace=False).tolist())
+            box = (left, top, right, bottom)
+            window = jpeg.decode_window(data, header, box, reduce, decoder)
+            assert np.array_equal(window, whole[top:bottom, left:right]), (reduce, box)
+
+
+@pytest.mark.parametrize('decoder', INSTALLED)
+def test_same_as_loading_then_cropping(decoder):
+    data = encode(photo('chelsea', (240, 180)))
+    for seed in range(20):
+        one, two = fast(data, seed, decoder=decoder, reduce=False), plain(data, seed)
+        assert np.array_equal(one['img'], two['img'])
+        assert one['img_shape'] == two['img_shape'] == (32, 32)
+        assert one['ori_shape'] == two['ori_shape'] == (180, 240)
+
+
+@pytest.mark.parametrize('name', list(PHOTOS))
+@pytest.mark.parametrize('reduce', [False, True])
+def test_statistics_are_those_of_torchvision(name, reduce):
+    """The same boxes through PIL and torchvision, as the authors load images."""
+    data = encode(photo(name))
+    decoded = Image.open(io.BytesIO(data))
+    crop = RandomResizedCrop(96, (0.08, 1.0), interpolation='random')
+    errors, means, deviations = [], [], []
+    for seed in range(8):
+        ours = fast(data, seed, size=96, reduce=reduce)['img'].astype(float)
+        np.random.seed(seed)
+        left, top, right, bottom = crop.draw(375, 500)
+        mode = functional.InterpolationMode(crop.draw_method())
+        box = (top, left, bottom - top, right - left)
+        theirs = np.asarray(functional.resized_crop(decoded, *box, (96, 96), mode)).astype(float)
+        errors.append(np.abs(ours - theirs).mean())
+        means.append(abs(ours.mean() - theirs.mean()))
+        deviations.append(abs(ours.std() / theirs.std() - 1))
+    # Reduced decoding filters otherwise, and its grid is off by up to half a pixel.
+    limits = (4, 0.6, 0.01) if reduce else (0.02, 0.01, 1e-4)
+    assert np.mean(errors) < limits[0]
+    assert max(means) < limits[1]
+    assert max(deviations) < limits[2]
+
+
+def test_shrinking_by_torch_is_pillows_to_one_grey_level():
+    image = photo('astronaut', (150, 110))
+    for seed in range(10):
+        data = cv2.imencode('.png', image[..., ::-1])[1].tobytes()
+        torch_way = plain(data, seed)['img'].astype(int)
+        assert np.abs(torch_way - plain(data, seed, backend='pillow')['img']).max() <= 1
+
+
+def test_reduction_covers_the_wanted_size():
+    assert choose_reduction((0, 0, 500, 375), (224, 224)) == 1
+    assert choose_reduction((0, 0, 448, 448), (224, 224)) == 2
+    assert choose_reduction((10, 10, 1000, 457), (224, 224)) == 1
+    assert choose_reduction((0, 0, 5000, 4000), (224, 224)) == 8
+
+
+def turned(data, orientation):
+    picture = Image.open(io.BytesIO(data))
+    exif = picture.getexif()
+    exif[0x0112] = orientation
+    out = io.BytesIO()
+    picture.save(out, 'JPEG', exif=exif)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize('orientation', range(1, 9))
+def test_exif_turns_the_picture_before_the_crop(orientation):
+    data = turned(encode(photo('chelsea', (120, 80))), orientation)
+    assert jpeg.read_header(data).orientation == orientation
+    one, two = fast(data, 3, reduce=False), plain(data, 3)
+    assert one['ori_shape'] == two['ori_shape'] == ((80, 120) if orientation < 5 else (120, 80))
+    assert np.array_equal(one['img'], two['img'])
+
+
+@pytest.mark.parametrize(
+    ('mode', 'kind'),
+    [('L', 'JPEG'), ('CMYK', 'JPEG'), ('RGBA', 'PNG'), ('I;16', 'PNG'), ('RGB', 'WEBP')],
+)
+def test_rare_kinds_are_loaded_as_load_image_does(mode, kind):
+    image = Image.fromarray(photo('chelsea', (120, 80)))
+    if mode == 'I;16':
+        image = Image.fromarray((np.asarray(image.convert('L')).astype(np.uint16) << 8) + 3)
+    else:
+        image = image.convert(mode)
+    out = io.BytesIO()
+    image.save(out, kind)
+    one, two = fast(out.getvalue(), 5, reduce=False), plain(out.getvalue(), 5)
+    assert np.array_equal(one['img'], two['img'])
+
+
+def test_bad_files_are_named_and_counted(tmp_path):
+    data = encode(photo('chelsea', (120, 80)))
+    files = {
+        'cut.jpg': (data[: len(data) // 2], 'truncated'),
+        'empty.jpg': (b'', 'zero bytes'),
+        'foreign.jpg': (b'\xff\xd8 no image \xff\xd9', 'not an image'),
+    }
+    loader = LoadRandomResizedCrop(32, max_bad=3)
+    for name, (content, reason) in files.items():
+        (tmp_path / name).write_bytes(content)
+        assert loader({'img_path': str(tmp_path / name)}) is None
+        assert reason in loader.bad_files()[str(tmp_path / name)]
+    with pytest.raises(DatasetError, match=r'(?s)gone\.jpg: does not exist.*LoadRandomResizedCrop'):
+        loader({'img_path': str(tmp_path / 'gone.jpg')})
+
+
+def test_depends_on_the_seed_of_the_index_alone(tmp_path):
+    for number in range(3):
+        (tmp_path / f'{number}.jpg').write_bytes(encode(photo('chelsea', (120 + number, 80))))
+    pipeline = [
+        dict(type='lightvit_dense.LoadRandomResizedCrop', size=16, interpolation='random'),
+        dict(type='lightvit_dense.RandomMirrorFlag'),
+        dict(type='lightvit_dense.PackImage'),
+    ]
+    dataset = ImageFiles(str(tmp_path), pipeline=pipeline)
+    one, two = dataset[SeededIndex(1, 77)], dataset[SeededIndex(1, 77)]
+    assert one['mirror'] is two['mirror']
+    assert one['inputs'].equal(two['inputs'])
+    assert any(not dataset[SeededIndex(1, k)]['inputs'].equal(one['inputs']) for k in range(3))
+    assert {dataset[SeededIndex(1, k)]['mirror'] for k in range(20)} == {True, False}
+
+
+def test_unknown_or_absent_decoders_are_refused(monkeypatch):
+    with pytest.raises(ValueError, match='pillow'):
+        LoadRandomResizedCrop(32, decoder='pillow')
+    monkeypatch.setattr(jpeg, 'available', lambda name: name == 'cv2')
+    assert LoadRandomResizedCrop(32).decoder == 'cv2'
+    with pytest.raises(ValueError, match='pip install simplejpeg'):
+        LoadRandomResizedCrop(32, decoder='simplejpeg')
