@@ -4,13 +4,14 @@ from .backbones import VisionTransformer
 from .layer_depth import get_layer_id
 from .layers import LayerNorm2d
 from .necks import SimpleFeaturePyramid
-from .preprocessors import MultiViewPreprocessor
+from .preprocessors import ImagePreprocessor, MultiViewPreprocessor
 from .pretraining import DINO, MAE, AttentionDistiller, MAEDecoder, MoCoV3, SimMIM
 
 __all__ = [
     'DINO',
     'MAE',
     'AttentionDistiller',
+    'ImagePreprocessor',
     'LayerNorm2d',
     'MAEDecoder',
     'MoCoV3',

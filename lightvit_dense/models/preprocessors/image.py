@@ -1,0 +1,106 @@
+"""Batches of images to the device as bytes; mirrored and normalised there."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmengine.model import BaseDataPreprocessor
+from mmengine.structures import BaseDataElement
+from torch import Tensor
+
+from ...registry import MODELS
+
+
+@MODELS.register_module()
+class ImagePreprocessor(BaseDataPreprocessor):
+    """Move images to the device as they are (uint8), then mirror and normalise them.
+
+    Bytes are a quarter of what floats would be to collate, to send between processes and to copy
+    to the device. The result is that of mmengine's ``ImgDataPreprocessor``, bit for bit.
+
+    Args:
+        mean: Mean of the RGB channels, of values in 0..255.
+        std: Their standard deviation.
+        bgr_to_rgb: Whether the images are BGR.
+        non_blocking: Whether the copy from pinned memory overlaps with computation.
+
+    Raises:
+        ValueError: If mean and std are not three numbers each, or a deviation is not positive.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        mean: Sequence[float],
+        std: Sequence[float],
+        bgr_to_rgb: bool = False,
+        non_blocking: bool = True,
+    ) -> None:
+        super().__init__(non_blocking)
+        if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
+            raise ValueError(
+                f'ImagePreprocessor: mean and std are three numbers each, std positive; '
+                f'got {tuple(mean)} and {tuple(std)}'
+            )
+        self.register_buffer('mean', torch.tensor(mean).float().reshape(3, 1, 1), persistent=False)
+        self.register_buffer('std', torch.tensor(std).float().reshape(3, 1, 1), persistent=False)
+        self.bgr_to_rgb = bgr_to_rgb
+
+    def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
+        """Normalise a batch.
+
+        Args:
+            data: Collated batch: ``inputs`` is a tensor [B, 3, H, W] or a list of B tensors
+                [3, H, W]; ``data_samples`` is optional; ``mirror``, optional, tells of each image
+                whether to mirror it, bool [B] or a list.
+            training: Unused; images are mirrored where 'mirror' says so.
+
+        Returns:
+            The batch without 'mirror': ``inputs`` fp32 [B, 3, H, W], ``data_samples`` as they
+            were, any tensors of theirs on the device, or None.
+
+        Raises:
+            ValueError: If images differ in size or do not have three channels.
+        """
+        images = self._to_device(data['inputs'])
+        if 'mirror' in data:
+            chosen = torch.as_tensor(data['mirror']).to(images.device, non_blocking=True)
+            images = torch.where(chosen[:, None, None, None], images.flip(-1), images)
+        if self.bgr_to_rgb:
+            images = images.flip(1)
+        # Channels may be last in memory; here they come first, in the same pass.
+        images = images.to(torch.float32, memory_format=torch.contiguous_format, copy=True)
+        samples = data.get('data_samples')
+        rest = {key: value for key, value in data.items() if key not in ('inputs', 'mirror')}
+        return {
+            **self.cast_data(dict(rest, data_samples=None)),
+            'inputs': images.sub_(self.mean).div_(self.std),
+            'data_samples': self._move_samples(samples),
+        }
+
+    def _to_device(self, inputs: Tensor | Sequence[Tensor]) -> Tensor:
+        if not isinstance(inputs, Tensor):
+            sizes = {tuple(image.shape) for image in inputs}
+            if len(sizes) != 1:
+                raise ValueError(
+                    f'ImagePreprocessor: images of a batch differ in size: {sorted(sizes)}. End '
+                    'the pipeline with a crop or a resize to one size.'
+                )
+            inputs = torch.stack(list(inputs))
+        if inputs.ndim != 4 or inputs.shape[1] != 3:
+            raise ValueError(
+                f'ImagePreprocessor needs images [B, 3, H, W], got {tuple(inputs.shape)}'
+            )
+        return inputs.to(self.mean.device, non_blocking=self._non_blocking)
+
+    def _move_samples(self, samples: Any) -> Any:
+        """Move samples to the device, unless there is nothing in them that could be moved."""
+        if isinstance(samples, Sequence) and samples:
+            fields = (
+                samples[0].values() if isinstance(samples[0], BaseDataElement) else [samples[0]]
+            )
+            if not any(isinstance(field, Tensor) for field in fields):
+                return samples
+        return self.cast_data(samples)
