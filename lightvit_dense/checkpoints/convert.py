@@ -14,6 +14,8 @@ from .sources import SOURCES, Context, Source
 
 # Wrappers put these before every name: DistributedDataParallel, torch.compile.
 WRAPPERS = ('module.', '_orig_mod.')
+# What averaging models keep beside the network: mmengine's, torch's.
+COUNTERS = ('steps', 'n_averaged')
 
 
 @dataclass
@@ -53,7 +55,7 @@ def convert(state: Mapping[str, Tensor], wanted: Collection[str] | None = None) 
     Raises:
         CheckpointError: If the names belong to a network that our backbones cannot be.
     """
-    ours = {name: name for name in state}
+    ours = {name: name for name in state if name not in COUNTERS}
     source = find_source(ours.values())
     while source is None:
         # Every name in a wrapper: look inside it.
@@ -66,6 +68,7 @@ def convert(state: Mapping[str, Tensor], wanted: Collection[str] | None = None) 
         ours = {name: inner[len(wrapper) :] for name, inner in ours.items()}
         source = find_source(ours.values())
     context = Context(None if wanted is None else frozenset(wanted))
+    context.dropped += [name for name in COUNTERS if name in state]
     kept: dict[str, Tensor] = {}
     for name, inner in ours.items():
         short = source.short(inner)

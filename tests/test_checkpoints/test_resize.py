@@ -1,9 +1,17 @@
+import itertools
+
 import pytest
 import torch
 import torch.nn.functional as F
 from timm.layers import resample_abs_pos_embed
 
-from lightvit_dense.checkpoints import resize_patch_embed, resize_pos_embed, resize_rel_pos
+from lightvit_dense.checkpoints import (
+    resize_patch_embed,
+    resize_pos_embed,
+    resize_rel_pos,
+    resize_relative_bias,
+)
+from lightvit_dense.checkpoints.relative_bias import geometric_positions, split_rows
 from lightvit_dense.checkpoints.resize import guess_grid, resize_parameter
 
 
@@ -85,3 +93,69 @@ def test_patch_embedding_keeps_what_a_patch_gives():
 def test_what_cannot_be_resized(name, old, new):
     grid, prefix = (5, 5), int(old != (1, 16, 6)) - (old == (1, 16, 6))
     assert resize_parameter(name, torch.zeros(old), new, grid, max(prefix, 0)) is None
+
+
+def test_positions_with_registers():
+    table = torch.randn(1, 1 + 4 + 16, 6)
+    resized = resize_pos_embed(table, (4, 4), 1, source_prefixes=(5, 1, 0))
+    assert torch.equal(resized, torch.cat([table[:, :1], table[:, 5:]], dim=1))
+
+
+@pytest.mark.parametrize(
+    ('rows', 'expected'),
+    [(27 * 27 + 3, (14, 3)), (27 * 27, (14, 0)), (7 * 7 + 3, (4, 3)), (50, None), (64, None)],
+)
+def test_split_rows(rows, expected):
+    assert split_rows(rows) == expected
+
+
+@pytest.mark.parametrize(('source', 'target'), [(7, 9), (27, 31), (27, 47)])
+def test_offsets_grow_geometrically_to_the_border(source, target):
+    positions = geometric_positions(source, target)
+    assert positions[source // 2] == 0
+    assert positions == [-p for p in reversed(positions)]
+    assert positions[-1] == pytest.approx(target // 2, abs=1e-2)
+    steps = [b - a for a, b in itertools.pairwise(positions[source // 2 :])]
+    ratios = [b / a for a, b in itertools.pairwise(steps)]
+    assert steps[0] == 1
+    assert ratios == pytest.approx([ratios[0]] * len(ratios))
+
+
+@pytest.mark.parametrize('window', [(6, 6), (5, 7), (7, 4)])
+def test_relative_biases_follow_a_cubic_exactly(window):
+    """A cubic spline reproduces a cubic, so every value between the given ones is known."""
+
+    def cubic(y, x, head):
+        return 0.1 * y**3 - 0.2 * x**2 * y + 0.3 * head * x - 1.0
+
+    target = [2 * side - 1 for side in window]
+    y, x = (torch.tensor(geometric_positions(7, n), dtype=torch.float64) for n in target)
+    heads = torch.arange(3.0)
+    grid = cubic(y[:, None, None], x[None, :, None], heads)
+    extra = torch.randn(3, 3)
+    table = torch.cat([grid.flatten(0, 1).float(), extra])
+    found = resize_relative_bias(table, window)
+    # Beyond the last given offset (q stops at 1.01) the value at the border is kept.
+    at_y = torch.arange(target[0]).sub(target[0] // 2).double().clamp(y[0], y[-1])
+    at_x = torch.arange(target[1]).sub(target[1] // 2).double().clamp(x[0], x[-1])
+    expected = cubic(at_y[:, None, None], at_x[None, :, None], heads).flatten(0, 1).float()
+    assert torch.allclose(found[:-3], expected, atol=1e-4)
+    assert torch.equal(found[-3:], extra)
+
+
+def test_relative_biases_and_class_tokens():
+    table = torch.randn(52, 3)
+    assert torch.equal(resize_relative_bias(table, (4, 4)), table)
+    without = resize_relative_bias(table, (4, 4), extra=0)
+    assert torch.equal(without, table[:-3])
+    again = resize_relative_bias(without, (4, 4))
+    assert torch.equal(again, torch.cat([without, torch.zeros(3, 3)]))
+    assert resize_relative_bias(table.half(), (5, 5)).dtype == torch.float16
+    with pytest.raises(ValueError, match='50 relative positions'):
+        resize_relative_bias(torch.zeros(50, 3), (4, 4))
+    oblong = torch.randn(7 * 11 + 3, 2)
+    assert torch.equal(resize_relative_bias(oblong, (4, 6), source_window=(4, 6)), oblong)
+    name = 'blocks.0.attn.relative_position_bias_table'
+    resized = resize_parameter(name, table, (9 * 11 + 3, 3), (5, 6))
+    assert torch.equal(resized, resize_relative_bias(table, (5, 6)))
+    assert resize_parameter(name, table, (9 * 11 + 3, 3), (5, 5)) is None
