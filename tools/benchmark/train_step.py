@@ -10,7 +10,6 @@ Example:
 """
 
 import argparse
-import contextlib
 import json
 import subprocess
 import sys
@@ -23,6 +22,7 @@ import torch
 
 import lightvit_dense
 from lightvit_dense.analysis import measure, synthetic
+from lightvit_dense.analysis.training_step import DTYPES, TrainingStep, build_for_speed
 
 ROOT = Path(__file__).resolve().parents[2]
 CASES = {
@@ -34,7 +34,6 @@ DEFAULT_BATCH = {
     'cpu': {'mae': 32, 'dmae': 32, 'maskrcnn': 2},
     'cuda': {'mae': 256, 'dmae': 256, 'maskrcnn': 8},
 }
-DTYPES = {'none': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -72,7 +71,24 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
-class Step:
+class _Losses(torch.nn.Module):
+    """Preprocessing and losses of a model as one module.
+
+    Args:
+        model: The model.
+    """
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.inner = model
+
+    def forward(self, data: dict[str, Any]) -> torch.Tensor:
+        """Return the sum of the losses for a collated batch."""
+        losses = self.inner(**self.inner.data_preprocessor(data, True), mode='loss')
+        return self.inner.parse_losses(losses)[0]
+
+
+class Step(TrainingStep):
     """A training step of one case: preprocessing, losses, backward pass and AdamW.
 
     Args:
@@ -81,58 +97,25 @@ class Step:
     """
 
     def __init__(self, case: str, args: argparse.Namespace) -> None:
-        from mmengine.config import Config, ConfigDict
-        from mmengine.registry import init_default_scope
-
-        from lightvit_dense.registry import MODELS
-
         _, path, self.size = CASES[case]
-        config = Config.fromfile(ROOT / path)
-        init_default_scope(config.get('default_scope', 'lightvit_dense'))
-        torch.manual_seed(0)
-        self.device, self.amp, self.batch = torch.device(args.device), args.amp, args.batches[case]
-        if (config.get('engine') or {}).get('activation_checkpointing'):
-            config.model.backbone.with_cp = True
-        self.model = MODELS.build(ConfigDict(synthetic.strip_checkpoints(config.model.to_dict())))
-        self.model.init_weights()
-        self.model.to(self.device).train()
-        fused = self.device.type == 'cuda'
-        parameters = [p for p in self.model.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.AdamW(parameters, lr=1e-5, weight_decay=0.05, fused=fused)
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=args.amp == 'fp16')
+        inner, device = build_for_speed(ROOT / path), torch.device(args.device)
+        self.batch = args.batches[case]
         if case == 'maskrcnn':
-            classes = self.model.roi_head.bbox_head.num_classes
-            self.data = synthetic.detection_batch(self.batch, self.size, classes)
+            classes = inner.roi_head.bbox_head.num_classes
+            data = synthetic.detection_batch(self.batch, self.size, classes)
         else:
-            self.data = synthetic.pretraining_batch(self.batch, self.size)
-
-    def autocast(self) -> contextlib.AbstractContextManager:
-        """Return the precision the step runs in."""
-        enabled = self.amp != 'none'
-        return torch.autocast(self.device.type, dtype=DTYPES[self.amp], enabled=enabled)
-
-    def losses(self) -> torch.Tensor:
-        """Run preprocessing and forward pass; returns the sum of the losses."""
-        with self.autocast():
-            data = self.model.data_preprocessor(self.data, True)
-            losses = self.model(**data, mode='loss')
-            return self.model.parse_losses(losses)[0]
-
-    def __call__(self) -> None:
-        """Run one step."""
-        self.optimizer.zero_grad(set_to_none=True)
-        self.scaler.scale(self.losses()).backward()
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
+            data = synthetic.pretraining_batch(self.batch, self.size)
+        super().__init__(_Losses(inner), (data,), device, args.amp, fused=device.type == 'cuda')
 
     def teacher(self) -> Callable[[], object]:
         """Return the teacher's part of a D-MAE step alone, on inputs that are ready."""
-        inputs = self.model.data_preprocessor(self.data, True)['inputs']
-        ids_keep = self.model._mask(inputs, None).ids_keep
+        model = self.model.inner
+        inputs = model.data_preprocessor(self.data[0], True)['inputs']
+        ids_keep = model._mask(inputs, None).ids_keep
 
         def run() -> None:
             with self.autocast():
-                self.model.distiller.teacher_view(inputs, ids_keep)
+                model.distiller.teacher_view(inputs, ids_keep)
 
         return run
 
@@ -178,7 +161,7 @@ def measure_case(case: str, args: argparse.Namespace) -> dict[str, Any]:
 def _teacher_cost(step: Step, whole: float, args: argparse.Namespace) -> dict[str, float]:
     """Time the teacher alone, and the step without any distillation."""
     teacher = measure.time_calls(step.teacher(), args.repeats, args.warmup, step.device).median
-    step.model.distiller = None
+    step.model.inner.distiller = None
     if args.compile:
         torch.compiler.reset()
         step.model.forward = torch.compile(step.model.forward)

@@ -1,0 +1,122 @@
+"""Our MAE, D-MAE and D²-MAE computed the way the papers' code computes them, to be timed.
+
+The same modules and the same numbers, without what this library does differently: attention is
+explicit and logits are caught by hooks on a placeholder; every patch is embedded before most are
+dropped; the teacher runs to its end; the decoder predicts all patches and the loss is masked.
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..models.pretraining.mae import patchify
+
+
+class _Catch(nn.Module):
+    """A placeholder before the softmax, for a hook to stand on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.place = nn.Identity()
+        self.logits: Tensor | None = None
+        self.place.register_forward_hook(self._keep)
+
+    def _keep(self, module: nn.Module, args: Any, out: Tensor) -> None:
+        self.logits = out
+
+    def forward(self, logits: Tensor) -> Tensor:
+        """Pass logits [B, heads, N, N] through."""
+        return self.place(logits)
+
+
+def _attend(attention: Any, x: Tensor, catch: nn.Module | None) -> Tensor:
+    batch, tokens, width = x.shape
+    heads = attention.num_heads
+    # [B, N, 3*C] -> [3, B, heads, N, d]
+    qkv = attention.qkv(x).reshape(batch, tokens, 3, heads, width // heads).permute(2, 0, 3, 1, 4)
+    logits = qkv[0] @ qkv[1].transpose(-2, -1) * attention.scale
+    if catch is not None:
+        logits = catch(logits)
+    # [B, heads, N, d] -> [B, N, C]
+    out = (logits.softmax(-1) @ qkv[2]).transpose(1, 2).reshape(batch, tokens, width)
+    return attention.proj(out)
+
+
+def _encode(
+    vit: Any, image: Tensor, ids_keep: Tensor, catch: nn.Module | None, tap: int | None
+) -> tuple[Tensor, Tensor]:
+    """Return the decoder's input and the last block's output, both [B, 1+K, C]."""
+    x, _ = vit.patch_embed(image)
+    x = x + vit.pos_embed[:, 1:]
+    x = torch.gather(x, 1, ids_keep.unsqueeze(-1).repeat(1, 1, x.shape[-1]))
+    cls = (vit.cls_token + vit.pos_embed[:, :1]).expand(len(x), -1, -1)
+    x = torch.cat((cls, x), dim=1)
+    latent = None
+    for layer, block in enumerate(vit.blocks, start=1):
+        x = x + _attend(block.attn, block.norm1(x), catch if layer == len(vit.blocks) else None)
+        x = x + block.mlp(block.norm2(x))
+        if layer == tap:
+            latent = vit.norm(x)
+    return vit.norm(x) if latent is None else latent, x
+
+
+class AuthorsWay(nn.Module):
+    """The sum of the losses of a :class:`MAE`, with or without a distiller of one pair.
+
+    Args:
+        model: The pre-trainer, whose modules are used.
+    """
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+        self.student_catch, self.teacher_catch = _Catch(), _Catch()
+
+    def forward(self, images: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Return the sum for normalised images [B, 3, H, W].
+
+        Args:
+            images: The images.
+            noise: Values [B, N] that rank the patches, to repeat a masking.
+        """
+        model = self.model
+        masking = model._mask(images, noise)
+        latent, last = _encode(
+            model.backbone, images, masking.ids_keep, self.student_catch, model.reconstruct_after
+        )
+        mask = torch.ones_like(masking.ids_restore, dtype=images.dtype)
+        mask.scatter_(1, masking.ids_keep, 0.0)
+        error = (self._decode(latent, masking) - self._target(images)).pow(2).mean(-1)
+        loss = (error * mask).sum() / mask.sum()
+        return loss if model.distiller is None else loss + self._distill(images, last, masking)
+
+    def _decode(self, latent: Tensor, masking: Any) -> Tensor:
+        decoder = self.model.decoder
+        x = decoder.embed(latent)
+        hidden = masking.ids_restore.shape[1] + 1 - x.shape[1]
+        tokens = torch.cat([x[:, 1:], decoder.mask_token.repeat(len(x), hidden, 1)], dim=1)
+        ids = masking.ids_restore.unsqueeze(-1).repeat(1, 1, x.shape[2])
+        x = torch.cat([x[:, :1], torch.gather(tokens, 1, ids)], dim=1) + decoder.pos_embed
+        for block in decoder.blocks:
+            x = x + _attend(block.attn, block.norm1(x), None)
+            x = x + block.mlp(block.norm2(x))
+        return decoder.pred(decoder.norm(x))[:, 1:].float()
+
+    def _target(self, images: Tensor) -> Tensor:
+        target = patchify(images, self.model.backbone.patch_size)
+        if not self.model.norm_pix_loss:
+            return target
+        mean, variance = target.mean(-1, keepdim=True), target.var(-1, keepdim=True)
+        return (target - mean) / (variance + 1e-6) ** 0.5
+
+    def _distill(self, images: Tensor, last: Tensor, masking: Any) -> Tensor:
+        distiller = self.model.distiller
+        with torch.no_grad():
+            _encode(distiller.teacher, images, masking.ids_keep, self.teacher_catch, None)
+        extra = distiller.query_key_block
+        student = self.student_catch.logits if extra is None else extra.logits(last)
+        mapped, target = distiller.head_maps[0](student), self.teacher_catch.logits
+        assert target is not None  # the hook has run
+        return distiller.loss_weight * F.mse_loss(mapped.float(), target.float())
