@@ -8,21 +8,22 @@ train_dataloader = dict(
     pin_memory=True,
     drop_last=True,
     sampler=dict(type='lightvit_dense.SeededSampler', shuffle=True),
-    collate_fn=dict(type='default_collate'),
+    collate_fn=dict(type='lightvit_dense.collate_images'),
     dataset=dict(
         type='lightvit_dense.ImageFiles',
         data_root=data_root,
         img_dir='train',
         pipeline=[
-            dict(type='lightvit_dense.LoadImage', color='rgb', max_bad=10),
             dict(
-                type='lightvit_dense.RandomResizedCrop',
+                type='lightvit_dense.LoadRandomResizedCrop',
                 size=224,
                 scale=(0.08, 1.0),
                 interpolation='random',
+                max_bad=10,
             ),
-            dict(type='mmcv.RandomFlip', prob=0.5),
-            dict(type='lightvit_dense.PackImage'),
+            # carried out on the device, by lightvit_dense.ImagePreprocessor
+            dict(type='lightvit_dense.RandomMirrorFlag', prob=0.5),
+            dict(type='lightvit_dense.PackImage', meta_keys=('img_path',)),
         ],
     ),
 )

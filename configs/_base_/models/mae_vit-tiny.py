@@ -3,7 +3,7 @@
 model = dict(
     type='lightvit_dense.MAE',
     data_preprocessor=dict(
-        type='mmengine.ImgDataPreprocessor',
+        type='lightvit_dense.ImagePreprocessor',
         mean=[123.675, 116.28, 103.53],
         std=[58.395, 57.12, 57.375],
         bgr_to_rgb=False,
