@@ -1,6 +1,7 @@
 """Hooks and engine options shared by every task."""
 
 from lightvit_dense.engine.hooks import *  # noqa: F403
+from lightvit_dense.engine.optimizers import LayerDecayOptimWrapperConstructor
 from lightvit_dense.engine.options import apply_engine_options, scale_learning_rate
 
-__all__ = ['apply_engine_options', 'scale_learning_rate']
+__all__ = ['LayerDecayOptimWrapperConstructor', 'apply_engine_options', 'scale_learning_rate']

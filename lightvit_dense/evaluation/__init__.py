@@ -1,5 +1,6 @@
 """Metrics."""
 
+from .classification import Accuracy
 from .coco_metric import CocoMetric
 
-__all__ = ['CocoMetric']
+__all__ = ['Accuracy', 'CocoMetric']

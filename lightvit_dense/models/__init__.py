@@ -1,6 +1,7 @@
 """Models: layers, backbones, necks, pre-training."""
 
 from .backbones import VisionTransformer
+from .classification import ClassificationHead, ClassificationPreprocessor, ImageClassifier
 from .layer_depth import get_layer_id
 from .layers import LayerNorm2d
 from .necks import SimpleFeaturePyramid
@@ -11,6 +12,9 @@ __all__ = [
     'DINO',
     'MAE',
     'AttentionDistiller',
+    'ClassificationHead',
+    'ClassificationPreprocessor',
+    'ImageClassifier',
     'ImagePreprocessor',
     'LayerNorm2d',
     'MAEDecoder',

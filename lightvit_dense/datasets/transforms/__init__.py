@@ -1,6 +1,7 @@
 """Transforms of image pipelines."""
 
 from .augment import CenterResizedCrop, RandomMirrorFlag, RandomResizedCrop
+from .classification import RandAugment
 from .color import ColorJitter, GaussianBlur, RandomGrayscale, Solarize
 from .fast_crop import LoadRandomResizedCrop
 from .loading import LoadImage
@@ -16,6 +17,7 @@ __all__ = [
     'MultiView',
     'PackImage',
     'PackViews',
+    'RandAugment',
     'RandomGrayscale',
     'RandomMirrorFlag',
     'RandomResizedCrop',

@@ -1,0 +1,115 @@
+"""Supervised classification: from scratch, or fine-tuning of a pre-trained backbone."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmengine.model import BaseModel
+from mmengine.structures import BaseDataElement
+from torch import Tensor
+
+from ...registry import MODELS
+
+
+def labels_of(samples: Sequence[BaseDataElement] | None, num_classes: int) -> Tensor:
+    """Collect the labels of a batch.
+
+    Args:
+        samples: One a picture, with ``gt_label``.
+        num_classes: Number of classes of the model.
+
+    Returns:
+        int64 [B], on the CPU.
+
+    Raises:
+        ValueError: If a sample has no label, or one that the model has no class for.
+    """
+    if not samples or not all('gt_label' in sample for sample in samples):
+        raise ValueError(
+            'classification needs samples with gt_label: take lightvit_dense.ImageNet with '
+            'with_labels=True and end the pipeline with lightvit_dense.PackImage'
+        )
+    labels = [int(sample.gt_label) for sample in samples]
+    if not 0 <= min(labels) <= max(labels) < num_classes:
+        raise ValueError(
+            f'labels reach from {min(labels)} to {max(labels)}, the head has {num_classes} classes '
+            f'(0..{num_classes - 1}): set model.head.num_classes to the number of classes'
+        )
+    return torch.tensor(labels)
+
+
+@MODELS.register_module()
+class ImageClassifier(BaseModel):
+    """A backbone and a linear head.
+
+    Args:
+        backbone: Config of the backbone; its ``init_cfg`` loads a pre-trained one.
+        head: Config of a :class:`ClassificationHead` without ``type`` and without what follows from
+            the backbone.
+        data_preprocessor: Config of the normaliser; ``lightvit_dense.ClassificationPreprocessor``
+            mixes images too.
+        init_cfg: mmengine initialisation config.
+    """
+
+    def __init__(
+        self,
+        backbone: dict[str, Any],
+        head: dict[str, Any],
+        data_preprocessor: dict[str, Any] | None = None,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(data_preprocessor, init_cfg)
+        self.backbone = MODELS.build(backbone)
+        self.head = MODELS.build(
+            dict(
+                type='lightvit_dense.ClassificationHead',
+                in_channels=self.backbone.embed_dims,
+                num_prefix_tokens=self.backbone.num_prefix_tokens,
+            )
+            | head
+        )
+        mixing = getattr(self.data_preprocessor, 'num_classes', self.head.num_classes)
+        if mixing != self.head.num_classes:
+            raise ValueError(
+                f'data_preprocessor.num_classes={mixing} and head.num_classes='
+                f'{self.head.num_classes} must be the same'
+            )
+
+    def forward(
+        self,
+        inputs: Tensor,
+        data_samples: list[BaseDataElement] | None = None,
+        mode: str = 'tensor',
+        targets: Tensor | None = None,
+    ) -> dict[str, Tensor] | list[BaseDataElement] | Tensor:
+        """Run the model the way mmengine asks.
+
+        Args:
+            inputs: Normalised images [B, 3, H, W].
+            data_samples: One a picture; 'loss' reads ``gt_label`` unless there are targets.
+            mode: 'loss' for the loss, 'predict' for samples with ``pred_score`` [classes] and
+                ``pred_label``, 'tensor' for the scores before softmax [B, classes].
+            targets: Shares of the classes [B, classes] where images were mixed.
+
+        Raises:
+            ValueError: If the mode is unknown or labels do not fit.
+        """
+        logits = self.head(self.backbone(inputs)[-1])
+        if mode == 'tensor':
+            return logits
+        if mode == 'loss':
+            if targets is None:
+                targets = labels_of(data_samples, self.head.num_classes).to(logits.device)
+            return {'loss_class': self.head.loss(logits, targets)}
+        if mode == 'predict':
+            return self._predict(logits, data_samples)
+        raise ValueError(f"mode is 'loss', 'predict' or 'tensor', got {mode!r}")
+
+    @staticmethod
+    def _predict(logits: Tensor, samples: list[BaseDataElement] | None) -> list[BaseDataElement]:
+        samples = samples or [BaseDataElement() for _ in logits]
+        scores = logits.float().softmax(-1)
+        labels = scores.argmax(-1).tolist()  # one synchronisation a batch
+        for sample, score, label in zip(samples, scores, labels, strict=True):
+            sample.pred_score, sample.pred_label = score, label
+        return samples

@@ -1,0 +1,105 @@
+"""Batches for classification: normalised, and in training erased and mixed on the device."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from ...registry import MODELS
+from ..preprocessors.image import ImagePreprocessor
+from .classifier import labels_of
+
+
+@MODELS.register_module()
+class ClassificationPreprocessor(ImagePreprocessor):
+    """:class:`ImagePreprocessor`, then random erasing, Mixup and CutMix by timm's implementation.
+
+    Erasing comes after normalisation and before mixing, as in timm. Label smoothing is the head's:
+    smoothing a mixture is the same as mixing what was smoothed.
+
+    Args:
+        mean: Mean of the RGB channels, of values in 0..255.
+        std: Their standard deviation.
+        num_classes: Number of classes.
+        mixup: Parameter of Mixup's Beta distribution, 0 for none.
+        cutmix: Parameter of CutMix's, 0 for none.
+        switch_prob: How often it is CutMix where both are on.
+        mix_prob: How often a batch is mixed at all.
+        erasing: How often a rectangle of an image is replaced by noise, 0 for never.
+        bgr_to_rgb: Whether the images are BGR.
+        non_blocking: Whether the copy from pinned memory overlaps with computation.
+
+    Raises:
+        ValueError: If a parameter is out of range.
+    """
+
+    def __init__(
+        self,
+        mean: Sequence[float],
+        std: Sequence[float],
+        num_classes: int,
+        mixup: float = 0.0,
+        cutmix: float = 0.0,
+        switch_prob: float = 0.5,
+        mix_prob: float = 1.0,
+        erasing: float = 0.0,
+        bgr_to_rgb: bool = False,
+        non_blocking: bool = True,
+    ) -> None:
+        super().__init__(mean, std, bgr_to_rgb, non_blocking)
+        if min(mixup, cutmix) < 0:
+            raise ValueError(f'mixup and cutmix must not be negative, got {mixup} and {cutmix}')
+        for name, value in (
+            ('switch_prob', switch_prob),
+            ('mix_prob', mix_prob),
+            ('erasing', erasing),
+        ):
+            if not 0 <= value <= 1:
+                raise ValueError(f'{name} must lie in [0, 1], got {value}')
+        self.num_classes = num_classes
+        self.erasing = erasing
+        self.mix: Any = None
+        if mixup or cutmix:
+            from timm.data import Mixup  # takes seconds to import
+
+            self.mix = Mixup(
+                mixup_alpha=mixup,
+                cutmix_alpha=cutmix,
+                prob=mix_prob,
+                switch_prob=switch_prob,
+                label_smoothing=0.0,
+                num_classes=num_classes,
+            )
+
+    def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
+        """Normalise a batch, and in training erase and mix.
+
+        Args:
+            data: Collated batch, see :class:`ImagePreprocessor`.
+            training: Whether to erase and mix.
+
+        Returns:
+            The batch: ``inputs`` fp32 [B, 3, H, W], ``data_samples``, and where images were mixed
+            ``targets``, shares of the classes [B, classes].
+
+        Raises:
+            ValueError: If a batch of an odd number of images is to be mixed, or labels do not fit.
+        """
+        batch = super().forward(data, training)
+        if not training:
+            return batch
+        images = batch['inputs']
+        if self.erasing:
+            from timm.data.random_erasing import RandomErasing
+
+            RandomErasing(self.erasing, mode='pixel', device=str(images.device))(images)
+        if self.mix is not None:
+            if len(images) % 2:
+                raise ValueError(
+                    f'Mixup and CutMix pair the images of a batch, got {len(images)}: set an even '
+                    'batch_size and drop_last=True of train_dataloader'
+                )
+            labels = labels_of(batch['data_samples'], self.num_classes).to(images.device)
+            with torch.no_grad():
+                batch['inputs'], batch['targets'] = self.mix(images, labels)
+        return batch

@@ -1,0 +1,210 @@
+import numpy as np
+import pytest
+import torch
+from mmengine.structures import BaseDataElement
+from timm.data import Mixup
+from timm.data.mixup import mixup_target
+from timm.loss import LabelSmoothingCrossEntropy, SoftTargetCrossEntropy
+
+from lightvit_dense.checkpoints import save_backbone
+from lightvit_dense.registry import MODELS
+
+MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
+SMALL = dict(
+    type='lightvit_dense.VisionTransformer',
+    arch=dict(embed_dim=16, depth=2, num_heads=2),
+    img_size=32,
+    patch_size=8,
+    final_norm=False,
+)
+
+
+def build(backbone=None, preprocessor=None, **head):
+    torch.manual_seed(0)
+    return MODELS.build(
+        dict(
+            type='lightvit_dense.ImageClassifier',
+            backbone=SMALL | (backbone or {}),
+            head=dict(num_classes=5) | head,
+            data_preprocessor=dict(
+                type='lightvit_dense.ClassificationPreprocessor',
+                mean=MEAN,
+                std=STD,
+                num_classes=5,
+            )
+            | (preprocessor or {}),
+        )
+    )
+
+
+def make_batch(labels=(0, 3, 4, 1), side=32):
+    torch.manual_seed(1)
+    samples = [BaseDataElement() for _ in labels]
+    for sample, label in zip(samples, labels, strict=True):
+        sample.gt_label = label
+    images = torch.randint(0, 256, (len(labels), 3, side, side), dtype=torch.uint8)
+    return dict(inputs=images, data_samples=samples)
+
+
+def normalised(images):
+    mean, std = (torch.tensor(v).float().reshape(3, 1, 1) for v in (MEAN, STD))
+    return (images.float() - mean) / std
+
+
+def test_vit_tiny_has_the_published_number_of_parameters():
+    model = MODELS.build(
+        dict(
+            type='lightvit_dense.ImageClassifier',
+            backbone=dict(type='lightvit_dense.VisionTransformer', arch='tiny', final_norm=False),
+            head=dict(num_classes=1000),
+        )
+    )
+    assert sum(p.numel() for p in model.parameters()) == 5_717_416
+
+
+def test_scores_are_those_of_the_parts():
+    model = build().eval()
+    images = torch.randn(2, 3, 32, 32)
+    tokens = model.backbone(images)[0]
+    vector = tokens[:, 1:].sum(1) / 16
+    normed = torch.nn.functional.layer_norm(
+        vector, (16,), model.head.fc_norm.weight, model.head.fc_norm.bias, 1e-6
+    )
+    expected = normed @ model.head.fc.weight.T + model.head.fc.bias
+    torch.testing.assert_close(model(images), expected)
+    cls = build(dict(final_norm=True), pool='cls', norm=False).eval()
+    token = cls.backbone(images)[0][:, 0]
+    torch.testing.assert_close(cls(images), cls.head.fc(token))
+    featmap = build(dict(cls_token=False, out_type='featmap')).eval()
+    vector = featmap.backbone(images)[0].mean((2, 3))
+    torch.testing.assert_close(featmap(images), featmap.head.fc(featmap.head.fc_norm(vector)))
+
+
+@pytest.mark.parametrize('smoothing', [0.0, 0.1])
+@pytest.mark.parametrize('shape', [(4, 5), (7, 3)])
+def test_the_loss_is_timms_with_its_gradient(smoothing, shape):
+    torch.manual_seed(0)
+    batch, classes = shape
+    head = build(label_smoothing=smoothing).head
+    labels = torch.randint(classes, (batch,))
+    for targets, oracle in (
+        (labels, LabelSmoothingCrossEntropy(smoothing)),
+        (mixup_target(labels, classes, 0.3), SoftTargetCrossEntropy()),
+    ):
+        ours = torch.randn(shape, dtype=torch.float64, requires_grad=True)
+        theirs = ours.detach().clone().requires_grad_()
+        smoothed = targets
+        if targets.is_floating_point():  # timm smooths when it mixes
+            smoothed = mixup_target(labels, classes, 0.3, smoothing)
+        loss, expected = head.loss(ours, targets), oracle(theirs, smoothed)
+        torch.testing.assert_close(loss, expected, rtol=1e-6, atol=1e-7)
+        loss.backward()
+        expected.backward()
+        torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-5, atol=1e-7)
+
+
+def test_the_loss_is_computed_in_full_precision():
+    head = build().head
+    logits = torch.tensor([[300.0, -300.0, 0.0, 0.0, 0.0]]).half()
+    with torch.autocast('cpu', torch.bfloat16):
+        loss = head.loss(logits, torch.tensor([1]))
+    assert loss.dtype == torch.float32
+    assert loss.item() == 600
+
+
+def test_every_parameter_learns():
+    for backbone, head in (({}, {}), (dict(final_norm=True), dict(pool='cls', norm=False))):
+        model = build(backbone, dict(mixup=0.8, cutmix=1.0, erasing=0.25), **head)
+        batch = model.data_preprocessor(make_batch(), True)
+        model(**batch, mode='loss')['loss_class'].backward()
+        assert [n for n, p in model.named_parameters() if p.grad is None] == []
+
+
+@pytest.mark.parametrize(('mixup', 'cutmix'), [(0.8, 0.0), (0.0, 1.0), (0.8, 1.0)])
+def test_mixing_is_timms(mixup, cutmix):
+    for seed in range(4):
+        model = build({}, dict(mixup=mixup, cutmix=cutmix))
+        batch = make_batch()
+        mix = Mixup(mixup, cutmix, label_smoothing=0.0, num_classes=5)
+        np.random.seed(seed)
+        images, targets = mix(normalised(batch['inputs']), torch.tensor([0, 3, 4, 1]))
+        np.random.seed(seed)
+        out = model.data_preprocessor(batch, True)
+        torch.testing.assert_close(out['inputs'], images)
+        torch.testing.assert_close(out['targets'], targets)
+        loss = model(**out, mode='loss')['loss_class']
+        logits = model(out['inputs'])
+        torch.testing.assert_close(loss, SoftTargetCrossEntropy()(logits, targets))
+
+
+def test_erasing_leaves_noise_in_rectangles_and_only_in_training():
+    model = build({}, dict(erasing=1.0))
+    batch = make_batch()
+    plain = normalised(batch['inputs'])
+    torch.testing.assert_close(model.data_preprocessor(batch, False)['inputs'], plain)
+    out = model.data_preprocessor(batch, True)
+    assert 'targets' not in out
+    changed = (out['inputs'] != plain).all(1)
+    share = changed.flatten(1).float().mean(1)
+    assert ((share > 0.015) & (share < 0.36)).all()
+    for mask in changed:
+        rows, columns = mask.any(1).sum(), mask.any(0).sum()
+        assert mask.sum() == rows * columns
+
+
+def test_predictions():
+    model = build().eval()
+    batch = model.data_preprocessor(make_batch(), False)
+    with torch.no_grad():
+        samples = model(**batch, mode='predict')
+        scores = model(batch['inputs']).softmax(-1)
+    assert [sample.gt_label for sample in samples] == [0, 3, 4, 1]
+    for sample, score in zip(samples, scores, strict=True):
+        torch.testing.assert_close(sample.pred_score, score)
+        assert sample.pred_label == score.argmax()
+    assert len(model(batch['inputs'], mode='predict')) == 4
+
+
+def test_starts_from_a_pretrained_backbone(tmp_path):
+    pretrained = MODELS.build(SMALL | dict(final_norm=True, pos_embed='sincos'))
+    path = tmp_path / 'backbone.safetensors'
+    save_backbone(pretrained, path, {})
+    init = dict(type='lightvit_dense.PretrainedBackbone', checkpoint=str(path), verbose=False)
+    model = build(dict(init_cfg=init))
+    model.init_weights()
+    for name, value in model.backbone.state_dict().items():
+        torch.testing.assert_close(value, pretrained.state_dict()[name])
+    assert model.backbone.pos_embed.requires_grad  # fixed while pre-training, trained now
+
+
+@pytest.mark.parametrize(
+    ('make', 'message'),
+    [
+        (lambda: build(pool='max'), 'pool must be one of'),
+        (lambda: build(num_classes=1), 'num_classes must be at least 2'),
+        (lambda: build(label_smoothing=1.0), r'must lie in \[0, 1\)'),
+        (lambda: build(dict(cls_token=False), pool='cls'), 'cls_token=True'),
+        (lambda: build({}, dict(num_classes=6)), r'num_classes=6 and head\.num_classes=5'),
+        (lambda: build({}, dict(mixup=-1.0)), 'must not be negative'),
+        (lambda: build({}, dict(erasing=1.5)), r'erasing must lie in \[0, 1\]'),
+        (lambda: build()(torch.zeros(2, 3, 32, 32), mode='train'), "mode is 'loss'"),
+        (lambda: build()(torch.zeros(2, 3, 32, 32), mode='loss'), 'needs samples with gt_label'),
+    ],
+)
+def test_wrong_options(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+@pytest.mark.parametrize('preprocessor', [{}, dict(mixup=0.8)])
+def test_labels_that_do_not_fit(preprocessor):
+    model = build({}, preprocessor)
+    for labels in ((0, 5), (-1, 0)):
+        with pytest.raises(ValueError, match=r'the head has 5 classes \(0\.\.4\)'):
+            model(**model.data_preprocessor(make_batch(labels), True), mode='loss')
+
+
+def test_an_odd_batch_cannot_be_mixed():
+    model = build({}, dict(cutmix=1.0))
+    with pytest.raises(ValueError, match='got 3: set an even batch_size and drop_last=True'):
+        model.data_preprocessor(make_batch((0, 1, 2)), True)
