@@ -23,7 +23,7 @@ from lightvit_dense.models.backbones.hiera_tokens import (
 from lightvit_dense.registry import MODELS
 
 SMALL = dict(embed_dim=8, stages=(1, 2, 3, 2), num_heads=1)
-SHORT = dict(embed_dim=8, stages=(1, 1, 2), num_heads=2, mask_unit=4)
+SHORT = dict(embed_dim=8, stages=(1, 1, 2), num_heads=2, mask_unit=4, patch_stride=2)
 SHORT_OPTIONS = dict(q_pool=2, mask_unit_attn=(True, True, False))
 
 
@@ -43,10 +43,15 @@ def units_of(batch: int, units: int, keep: int, seed: int = 0) -> Tensor:
 
 
 def meta_model(arch: dict, **options: object) -> nn.Module:
-    sizes = {k: v for k, v in arch.items() if k != 'mask_unit'}
-    if 'mask_unit' in arch:
-        options['mask_unit_size'] = (arch['mask_unit'],) * 2
-    return randomise(meta.Hiera(num_classes=2, **sizes, **options))
+    sizes = {k: arch[k] for k in ('embed_dim', 'stages', 'num_heads')}
+    stride, unit = arch.get('patch_stride', 4), arch.get('mask_unit', 8)
+    patch = dict(
+        patch_stride=(stride,) * 2,
+        patch_kernel=(2 * stride - 1,) * 2,
+        patch_padding=(stride - 1,) * 2,
+        mask_unit_size=(unit,) * 2,
+    )
+    return randomise(meta.Hiera(num_classes=2, **sizes, **patch, **options))
 
 
 def body(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -94,27 +99,30 @@ def test_equals_timm_given_the_same_weights() -> None:
     torch.testing.assert_close(tokens, final, atol=2e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize('q_pool', [3, 2])
+@pytest.mark.parametrize(
+    ('arch', 'options'),
+    [(SMALL, dict(q_pool=3)), (SMALL, dict(q_pool=2)), (SHORT, SHORT_OPTIONS)],
+)
 @pytest.mark.parametrize('keep', [None, 2])
-def test_equals_metas_with_and_without_a_mask(q_pool: int, keep: int | None) -> None:
+def test_equals_metas_with_and_without_a_mask(arch: dict, options: dict, keep: int | None) -> None:
     torch.manual_seed(0)
-    reference = meta_model(SMALL, q_pool=q_pool, input_size=(64, 96))
-    ours = Hiera(SMALL, img_size=(64, 96), q_pool=q_pool).eval()
+    ours = Hiera(arch, img_size=(64, 96), **options).eval()
+    reference = meta_model(arch, input_size=(64, 96), **options)
     ours.load_state_dict(body(reference.state_dict()), strict=True)
-    image = torch.randn(2, 3, 64, 96)
+    image, units = torch.randn(2, 3, 64, 96), math.prod(ours.mask_grid)
     ids, mask = None, None
     if keep is not None:
-        ids = units_of(2, 6, keep)
-        mask = torch.zeros(2, 6, dtype=torch.bool).scatter(1, ids, True)
-    ends = (1, 3, 6, 8)
+        ids = units_of(2, units, keep)
+        mask = torch.zeros(2, units, dtype=torch.bool).scatter(1, ids, True)
+    ends = [sum(arch['stages'][: s + 1]) for s in range(len(arch['stages']))]
     with torch.no_grad():
         _, theirs = reference(image, mask, return_intermediates=True)
         hidden = ours.encode(image, ids, hidden_of=ends).hidden
     for layer, other in zip(ends, theirs, strict=True):
-        kept = 6 if keep is None else keep
+        kept = units if keep is None else keep
         mine = hidden[layer].unflatten(1, (kept, -1))
         if keep is None:
-            mine = from_units(mine, (2, 3))
+            mine = from_units(mine, ours.mask_grid)
         else:  # [B, K, rows, columns, C] of each unit by itself
             mine = from_units(mine.flatten(0, 1)[:, None], (1, 1)).unflatten(0, (2, kept))
         torch.testing.assert_close(mine, other, atol=2e-5, rtol=1e-4)
@@ -283,11 +291,11 @@ def test_taps_stop_early_and_only_the_last_is_normalised() -> None:
     ran: list[int] = []
     model.blocks[2].register_forward_hook(lambda *_: ran.append(2))
     first, second = model(torch.randn(1, 3, 32, 32))
-    assert (first.shape, second.shape, ran) == ((1, 64, 8), (1, 16, 16), [])
+    assert (first.shape, second.shape, ran) == ((1, 256, 8), (1, 64, 16), [])
     model.norm.weight.data.zero_()
     assert first.abs().max() > 0
     (last,) = Hiera(SHORT, img_size=32, final_norm=False, **SHORT_OPTIONS)(torch.rand(1, 3, 32, 32))
-    assert last.shape == (1, 4, 32)
+    assert last.shape == (1, 16, 32)
 
 
 def test_every_parameter_learns_also_with_checkpointing_and_drop_path() -> None:

@@ -56,8 +56,8 @@ def gradients(loss: Tensor, model: nn.Module) -> dict[str, Tensor | None]:
     return {name: grad for (name, _), grad in zip(named, found, strict=True)}
 
 
-@pytest.mark.parametrize('size', ['small', 'tiny'])
-def test_equals_metas_loss_and_gradients(size: str) -> None:
+@pytest.mark.parametrize(('size', 'q_pool'), [('small', 2), ('small', 3), ('tiny', 2)])
+def test_equals_metas_loss_and_gradients(size: str, q_pool: int) -> None:
     torch.manual_seed(0)
     if size == 'tiny':  # the papers'
         arch, image, units = dict(embed_dim=46, num_heads=1, stages=(1, 2, 7, 2)), (224, 224), 49
@@ -66,12 +66,13 @@ def test_equals_metas_loss_and_gradients(size: str) -> None:
         arch, image, units = STUDENT, (64, 96), 6
         decoder = dict(embed_dim=24, depth=2, num_heads=4)
     reference = meta.MaskedAutoencoderHiera(
-        input_size=image, q_pool=2, **arch, **{f'decoder_{k}': v for k, v in decoder.items()}
+        input_size=image, q_pool=q_pool, **arch, **{f'decoder_{k}': v for k, v in decoder.items()}
     )
     for parameter in reference.parameters():  # zeros and ones would hide a swap
         nn.init.normal_(parameter, std=0.05)
     model = HieraMAE(
-        dict(type=HIERA, arch='tiny' if size == 'tiny' else arch, img_size=image, q_pool=2), decoder
+        dict(type=HIERA, arch='tiny' if size == 'tiny' else arch, img_size=image, q_pool=q_pool),
+        decoder,
     )
     model.load_state_dict({ours(k): v for k, v in reference.state_dict().items()}, strict=True)
     x, noise = torch.randn(2, 3, *image), torch.rand(2, units)

@@ -27,7 +27,7 @@ class HieraMAE(Pretrainer):
 
     Whole mask units (32 px) are hidden. The decoder reads the sum of all scales, through the
     encoder's final norm, and predicts patches of ``4 * 2^q_pool`` px; with the usual ``q_pool=2``
-    of the encoder these are 16 px.
+    of the encoder these are 16 px. So the norm that the backbone takes along is trained on the sum.
 
     A ``distiller`` makes the student's attention logits follow a frozen Hiera's on the same visible
     units. With ``reconstruct_after`` and the distiller's ``extra_layer`` the two are decoupled, as
