@@ -140,11 +140,13 @@ def known_heads(path: Path) -> int | None:
     Returns:
         The number of heads; None if nothing beside the file says so.
     """
-    for sibling, keys in (
-        (path.with_suffix('.json'), ('architecture', 'arch', 'num_heads')),
-        (path.parent / 'config.json', ('num_attention_heads',)),
-        (path.parent / 'config.json', ('num_heads',)),
-    ):
+    sources: list[tuple[Path, tuple[str, ...]]] = [
+        (path.with_suffix('.json'), ('architecture', 'arch', 'num_heads'))
+    ]
+    if path.name in ('model.safetensors', 'pytorch_model.bin'):  # Hugging Face's
+        config = path.parent / 'config.json'
+        sources += [(config, ('num_attention_heads',)), (config, ('num_heads',))]
+    for sibling, keys in sources:
         try:
             found: Any = json.loads(sibling.read_text())
         except (OSError, ValueError):

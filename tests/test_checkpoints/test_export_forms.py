@@ -27,7 +27,7 @@ def randomise(model, seed=0):
     torch.manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter.normal_(std=0.2)
+            parameter.normal_(std=0.4)
     return model.eval()
 
 

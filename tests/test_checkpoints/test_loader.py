@@ -13,10 +13,11 @@ from lightvit_dense.checkpoints import (
     CheckpointError,
     load_backbone,
     load_state_dict,
+    resize_patch_embed,
     resize_pos_embed,
     save_backbone,
 )
-from lightvit_dense.models.backbones import VisionTransformer
+from lightvit_dense.models.backbones import Hiera, VisionTransformer
 
 SMALL = dict(embed_dim=8, depth=2, num_heads=2)
 
@@ -119,6 +120,30 @@ def test_precision_follows_the_model(make_vit):
     load_backbone(target, source)
     assert target.norm.weight.dtype == torch.float32
     assert torch.equal(target.norm.weight, source['norm.weight'].float())
+
+
+def test_patch_kernel_and_positions_are_resized_and_listed():
+    source = randomise(VisionTransformer(SMALL, img_size=32, patch_size=8))
+    target = VisionTransformer(SMALL, img_size=48, patch_size=16)
+    report = load_backbone(target, source.state_dict(), strict=True, verbose=False)
+    assert report.resized == {
+        'pos_embed': ((1, 17, 8), (1, 10, 8)),
+        'patch_embed.proj.weight': ((8, 3, 8, 8), (8, 3, 16, 16)),
+    }
+    kernel = resize_patch_embed(source.patch_embed.proj.weight, (16, 16))
+    assert torch.equal(target.patch_embed.proj.weight, kernel)
+    text = str(report)
+    assert 'patch_embed.proj.weight (8, 3, 8, 8) -> (8, 3, 16, 16)' in text
+
+
+def test_hiera_on_another_grid():
+    arch = dict(embed_dim=8, stages=(1, 1, 1), num_heads=1)
+    options = dict(q_pool=2, mask_unit_attn=(True, True, False))
+    source = randomise(Hiera(arch, img_size=64, **options))
+    target = Hiera(arch, img_size=(64, 96), **options)
+    report = load_backbone(target, source.state_dict(), strict=True, verbose=False)
+    assert report.resized == {'pos_embed': ((1, 256, 8), (1, 384, 8))}
+    assert torch.equal(target.pos_embed, resize_pos_embed(source.pos_embed, (16, 24), 0))
 
 
 class Backbone(BaseModule):
