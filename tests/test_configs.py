@@ -5,15 +5,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import skimage.data
 import torch
 from mmengine.config import Config
+from mmengine.dataset import Compose
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
+from PIL import Image
 
-from lightvit_dense.registry import DATASETS, HOOKS, MODELS, TRANSFORMS
+from lightvit_dense.registry import DATASETS, FUNCTIONS, HOOKS, MODELS, TRANSFORMS
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted(p for p in (ROOT / 'configs').rglob('*.py') if '_base_' not in p.parts)
+METHODS = ('mae', 'dmae', 'd2mae', 'simmim', 'mocov3', 'dino')
 NAMES = [str(p.relative_to(ROOT / 'configs')) for p in CONFIGS]
 
 
@@ -35,8 +39,12 @@ def drop_checkpoints(node: Any) -> None:
 def test_the_collection_is_complete() -> None:
     assert {
         'coco/maskrcnn_dmae_tiny.py',
-        'pretrain/mae_vit-tiny.py',
-        'pretrain/dmae_vit-tiny.py',
+        *(f'pretrain/{m}_vit-tiny.py' for m in METHODS),
+        *(f'pretrain/{m}_hiera-tiny.py' for m in METHODS[:3]),
+        *(f'pretrain/{m}_vit-small.py' for m in METHODS[:2]),
+        *(f'pretrain/ablation/dmae_layer-{i}_vit-tiny.py' for i in (3, 6, 9)),
+        'imagenet/deit_vit-tiny_300e.py',
+        'imagenet/deit_vit-tiny_improved_300e.py',
         'toyworld/mae_teacher.py',
         'toyworld/dmae_student.py',
         'toyworld/maskrcnn_scratch.py',
@@ -91,8 +99,16 @@ def test_data_hooks_and_schedule_are_known(path: Path) -> None:
         assert schedule.end <= cfg.train_cfg.get('max_epochs', cfg.train_cfg.get('max_iters'))
 
 
-def small_batch(cfg: Config) -> dict:
-    """Return two images of a size that the config's model can take quickly."""
+@pytest.fixture(scope='module')
+def photograph(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a picture for the pipelines to read."""
+    path = tmp_path_factory.mktemp('images') / 'chelsea.jpg'
+    Image.fromarray(skimage.data.chelsea()).save(path)
+    return path
+
+
+def small_batch(cfg: Config, photograph: Path) -> dict:
+    """Return two images: by the config's own pipeline and collation, but for detection."""
     if cfg.model.type.startswith('mmdet'):
         from mmdet.testing import demo_mm_inputs
 
@@ -107,16 +123,18 @@ def small_batch(cfg: Config) -> dict:
             num_classes=cfg.model.roi_head.bbox_head.num_classes,
             with_mask=True,
         )
-    side = cfg.model.backbone.img_size
-    return dict(inputs=[torch.randint(0, 256, (3, side, side), dtype=torch.uint8)] * 2)
+    pipeline = Compose(cfg.train_dataloader.dataset.pipeline)
+    samples = [pipeline(dict(img_path=str(photograph), gt_label=label)) for label in range(2)]
+    collate = dict(cfg.train_dataloader.get('collate_fn', dict(type='pseudo_collate')))
+    return FUNCTIONS.get(collate.pop('type'))(samples, **collate)
 
 
 @pytest.mark.parametrize('path', CONFIGS, ids=NAMES)
-def test_it_builds_and_trains_a_step(path: Path) -> None:
+def test_it_builds_and_trains_a_step(path: Path, photograph: Path) -> None:
     cfg = load(path)
     init_default_scope(cfg.default_scope)
     torch.manual_seed(0)
-    batch = small_batch(cfg)
+    batch = small_batch(cfg, photograph)
     model = MODELS.build(cfg.model).train()
     optimizer = build_optim_wrapper(model, cfg.optim_wrapper)
     before = {n: p.detach().clone() for n, p in model.named_parameters() if p.requires_grad}
