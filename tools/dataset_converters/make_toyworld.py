@@ -1,4 +1,4 @@
-"""Build a toy world: a small, exact detection dataset made of real photographs and objects."""
+"""Build a toy world: small, exact data sets made of real photographs and objects."""
 
 import argparse
 import sys
@@ -16,6 +16,7 @@ from lightvit_dense.datasets.toyworld import (
     build_world,
     contact_sheet,
 )
+from lightvit_dense.datasets.toyworld.layouts import LAYOUTS
 
 
 def parse_args() -> argparse.Namespace:
@@ -29,10 +30,17 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--train', type=int, default=default.train, help='training images')
     parser.add_argument('--val', type=int, default=default.val, help='validation images')
     parser.add_argument('--unlabeled', type=int, default=default.unlabeled, help='unlabelled ones')
+    parser.add_argument(
+        '--portraits',
+        type=int,
+        default=default.portraits,
+        help="training images of the layout 'imagenet', one object each",
+    )
     parser.add_argument('--seed', type=int, default=default.seed, help='seed of everything')
     choices = f'object classes, out of {", ".join(CLASSES)}'
     parser.add_argument('--classes', nargs='+', default=list(default.classes), help=choices)
-    parser.add_argument('--layouts', nargs='+', default=['coco'], help='dataset layouts')
+    layouts = f'dataset layouts, out of {", ".join(LAYOUTS)}'
+    parser.add_argument('--layouts', nargs='+', default=['coco'], help=layouts)
     parser.add_argument('--workers', type=int, default=2, help='processes; 0 for this one')
     parser.add_argument('--preview', metavar='FILE.png', help='write a contact sheet')
     parser.add_argument('--preview-split', choices=['train', 'val'], default='val')
@@ -71,11 +79,14 @@ def main() -> int:
             train=args.train,
             val=args.val,
             unlabeled=args.unlabeled,
+            portraits=args.portraits,
             classes=tuple(args.classes),
         )
         report = build_world(args.out, spec, args.layouts, args.workers, not args.quiet)
         print_report(report)
         if args.preview:
+            if 'coco' not in report.stats:
+                raise ToyWorldError('--preview draws the layout coco; add it to --layouts')
             sheet = contact_sheet(report.root / 'coco', args.preview_split)
             Path(args.preview).parent.mkdir(parents=True, exist_ok=True)
             if not cv2.imwrite(args.preview, sheet[..., ::-1]):

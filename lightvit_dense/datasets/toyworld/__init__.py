@@ -3,7 +3,7 @@
 from .classes import CLASSES, DEFAULT_CLASSES, PALETTE, ToyWorldError
 from .compose import Scene, SceneSpec, compose
 from .preview import contact_sheet
-from .spec import WorldSpec, make_scene
+from .spec import WorldSpec, make_portrait, make_scene
 from .world import WorldReport, build_world
 
 __all__ = [
@@ -18,5 +18,6 @@ __all__ = [
     'build_world',
     'compose',
     'contact_sheet',
+    'make_portrait',
     'make_scene',
 ]

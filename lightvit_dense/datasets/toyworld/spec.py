@@ -24,6 +24,7 @@ class WorldSpec:
         train: Labelled training images.
         val: Validation images, on photographs that no other split shows.
         unlabeled: Images for pre-training.
+        portraits: Training images of one object each, for classification.
         classes: Object classes, a choice out of ``CLASSES`` in any order.
         objects: Fewest and most objects in a labelled image. Crowded images may hold fewer.
         unlabeled_objects: Fewest and most objects in an image for pre-training.
@@ -39,6 +40,7 @@ class WorldSpec:
     train: int = 64
     val: int = 100
     unlabeled: int = 3000
+    portraits: int = 3000
     classes: tuple[str, ...] = DEFAULT_CLASSES
     objects: tuple[int, int] = (2, 6)
     unlabeled_objects: tuple[int, int] = (3, 8)
@@ -56,7 +58,7 @@ class WorldSpec:
         _require(len(self.classes) > 0, 'classes: at least one is needed')
         _require(len(set(self.classes)) == len(self.classes), 'classes: one is named twice')
         _require(self.seed >= 0, 'seed: must not be negative')
-        for name in SPLITS:
+        for name in (*SPLITS, 'portraits'):
             _require(getattr(self, name) >= 0, f'{name}: must not be negative')
         for name in ('objects', 'unlabeled_objects'):
             low, high = getattr(self, name)
@@ -109,6 +111,36 @@ def make_scene(spec: WorldSpec, split: str, index: int) -> tuple[Scene, list[str
     scene = compose(rng, background, load_cutouts(spec.classes), spec.scene_spec(split))
     sources += [instance.source for instance in scene.instances]
     return scene, list(dict.fromkeys(source.name for source in sources))
+
+
+def make_portrait(spec: WorldSpec, split: str, index: int) -> tuple[Scene, list[str]]:
+    """Make a scene that one object dominates; classes take turns in alphabetical order.
+
+    Args:
+        spec: The world.
+        split: 'train' or 'val', which share no photograph.
+        index: Number of the scene in its split, from 0.
+
+    Returns:
+        The scene, with one instance, and the names of all sources seen in it.
+    """
+    # Streams of their own: portraits are no part of the scenes of any split.
+    rng = np.random.default_rng([spec.seed, len(SPLITS) + (split == 'val'), index])
+    size = (spec.image_size, spec.image_size)
+    name = sorted(spec.classes)[index % len(spec.classes)]
+    low = max(spec.min_side, 0.4 * spec.image_size)
+    recipe = SceneSpec(
+        objects=(1, 1),
+        side=(low, max(low, 0.75 * spec.image_size)),
+        large_share=0.0,
+        min_visible=0.75,
+    )
+    while True:
+        background, sources = make_background(rng, load_photos(split), size)
+        scene = compose(rng, background, load_cutouts((name,)), recipe)
+        if scene.instances:
+            sources.append(scene.instances[0].source)
+            return scene, list(dict.fromkeys(source.name for source in sources))
 
 
 def _require(condition: bool, message: str) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from rich.console import Console
 from rich.progress import (
@@ -88,6 +88,9 @@ def build_world(
     root.parent.mkdir(parents=True, exist_ok=True)
     with exclusive(root.with_name(f'.{root.name}.lock')):
         marker = _OURS.read(root)
+        if _is_same(marker, spec):
+            # Another layout of the same world comes beside those that are there.
+            layouts = [*marker['layouts'], *(n for n in layouts if n not in marker['layouts'])]
         reason = _why_build(root, marker, spec, layouts)
         if marker is not None and reason is None:
             stats, reason = marker['stats'], 'the same world is there already'
@@ -97,6 +100,16 @@ def build_world(
         load_cutouts(spec.classes)
         stats = _build_beside(root, spec, layouts, workers, progress)
     return WorldReport(root, spec, True, reason or '', time.monotonic() - start, stats)
+
+
+def _is_same(marker: dict[str, Any] | None, spec: WorldSpec) -> TypeGuard[dict[str, Any]]:
+    """Whether a world is complete and of this spec and version."""
+    return (
+        marker is not None
+        and marker.get('state') == 'complete'
+        and marker.get('generator') == GENERATOR
+        and marker.get('spec') == spec.to_dict()
+    )
 
 
 def _why_build(

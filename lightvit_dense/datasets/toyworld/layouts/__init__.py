@@ -2,7 +2,8 @@
 
 from .base import Layout, Record
 from .coco import CocoLayout
+from .imagenet import ImageNetLayout
 
-LAYOUTS: dict[str, Layout] = {'coco': CocoLayout()}
+LAYOUTS: dict[str, Layout] = {'coco': CocoLayout(), 'imagenet': ImageNetLayout()}
 
-__all__ = ['LAYOUTS', 'CocoLayout', 'Layout', 'Record']
+__all__ = ['LAYOUTS', 'CocoLayout', 'ImageNetLayout', 'Layout', 'Record']

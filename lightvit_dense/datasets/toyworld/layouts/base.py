@@ -3,6 +3,11 @@
 from pathlib import Path
 from typing import Any, Protocol
 
+import cv2
+import numpy as np
+
+from ..assets import load_cutouts, load_photos
+from ..classes import ToyWorldError
 from ..spec import WorldSpec
 
 Record = dict[str, Any]
@@ -43,3 +48,26 @@ class Layout(Protocol):
     def problem(self, folder: Path, spec: WorldSpec) -> str | None:
         """Return what a world on disk lacks, ``None`` when all is there."""
         ...
+
+
+def write_jpeg(path: Path, image: np.ndarray, quality: int) -> None:
+    """Write an RGB image, uint8 [H, W, 3].
+
+    Raises:
+        ToyWorldError: If it cannot be encoded.
+    """
+    params = [cv2.IMWRITE_JPEG_QUALITY, quality]
+    done, data = cv2.imencode('.jpg', cv2.cvtColor(image, cv2.COLOR_RGB2BGR), params)
+    if not done:
+        raise ToyWorldError(f'{path.name} cannot be encoded as JPEG')
+    path.write_bytes(data.tobytes())
+
+
+def credits_of(spec: WorldSpec, split: str, records: list[Record]) -> list[dict[str, str]]:
+    """Return name, package, path and credit of all sources that records name under 'sources'."""
+    photos = load_photos('val' if split == 'val' else 'train')
+    known = {photo.source.name: photo.source for photo in photos}
+    known |= {c.source.name: c.source for c in load_cutouts(spec.classes)}
+    used = sorted({name for record in records for name in record['sources']})
+    keys = ('name', 'package', 'path', 'credit')
+    return [{key: getattr(known[name], key) for key in keys} for name in used]

@@ -8,14 +8,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from pycocotools import mask as rle
 
-from ..assets import load_cutouts, load_photos
-from ..classes import ToyWorldError
 from ..spec import WorldSpec, make_scene
-from .base import Record
+from .base import Record, credits_of, write_jpeg
 
 SMALL, LARGE = 32**2, 96**2
 """COCO's limits between small, medium and large, in pixels of area."""
@@ -37,11 +34,7 @@ class CocoLayout:
         """Write an image; the record holds its COCO entry, sources and annotations without ids."""
         scene, sources = make_scene(spec, split, index)
         name = f'{index + 1:012d}.jpg'
-        params = [cv2.IMWRITE_JPEG_QUALITY, spec.jpeg_quality]
-        done, data = cv2.imencode('.jpg', cv2.cvtColor(scene.image, cv2.COLOR_RGB2BGR), params)
-        if not done:
-            raise ToyWorldError(f'{name} of {split} cannot be encoded as JPEG')
-        (folder / f'{split}2017' / name).write_bytes(data.tobytes())
+        write_jpeg(folder / f'{split}2017' / name, scene.image, spec.jpeg_quality)
         height, width = scene.image.shape[:2]
         image = {'id': index + 1, 'file_name': name, 'width': width, 'height': height, 'license': 1}
         annotations = []
@@ -107,10 +100,6 @@ class CocoLayout:
 
     @staticmethod
     def _info(spec: WorldSpec, split: str, records: list[Record]) -> dict[str, Any]:
-        photos = load_photos('val' if split == 'val' else 'train')
-        known = {photo.source.name: photo.source for photo in photos}
-        known |= {c.source.name: c.source for c in load_cutouts(spec.classes)}
-        used = sorted({name for record in records for name in record['sources']})
         return {
             'description': f'Toy world, {split}: real objects composed on real photographs',
             'url': '',
@@ -118,14 +107,6 @@ class CocoLayout:
             'year': 2017,
             'contributor': 'lightvit_dense',
             'date_created': '',
-            'sources': [
-                {
-                    'name': name,
-                    'package': known[name].package,
-                    'path': known[name].path,
-                    'credit': known[name].credit,
-                }
-                for name in used
-            ],
+            'sources': credits_of(spec, split, records),
             'image_sources': {str(r['image']['id']): r['sources'] for r in records},
         }
