@@ -157,6 +157,11 @@ def make_toyworld(words: list[str], reader: Reader) -> None:
     WorldSpec(seed=args.seed, image_size=args.image_size, train=args.train, val=args.val)
 
 
+def parse_tool(words: list[str], reader: Reader) -> None:
+    """The tool has these options; what it does with them is for its own tests."""
+    reader.parse(words[1], words[2:])
+
+
 def run_pytest(words: list[str], reader: Reader) -> None:
     assert all((ROOT / word).exists() for word in words[3:])
 
@@ -218,6 +223,9 @@ HANDLERS: dict[str, Callable[[list[str], Reader], None]] = {
     PYTHON + r'tools/test\.py ': test_tool,
     PYTHON + r'tools/demo\.py': demo,
     PYTHON + r'tools/dataset_converters/make_toyworld\.py': make_toyworld,
+    PYTHON + r'tools/dataset_converters/make_(lmdb|subset)\.py ': parse_tool,
+    PYTHON + r'tools/model_converters/convert_checkpoint\.py ': parse_tool,
+    PYTHON + r'tools/benchmark/\w+\.py': parse_tool,
     PYTHON + r'-m pytest': run_pytest,
     r'([A-Z_]+=\S+ )*tools/(dist_train|dist_test|slurm_train)\.sh ': launch,
 }
