@@ -31,6 +31,7 @@ INSTALL = [
     'matplotlib',
     'rich',
     'safetensors>=0.4.3',
+    'scipy',
     'psutil',
 ]
 EXTRAS = {
