@@ -9,20 +9,15 @@ from torch import Tensor
 from ...registry import MODELS
 from ..backbones import Encoding, Hiera
 from ..backbones.hiera_tokens import from_units, to_units
-from .base import Pretrainer
 from .hiera_decoder import MultiScaleFusion
 from .mae import check_reconstruct_after
+from .masked import MaskedImageModel, patch_statistics
 from .masking import Masking, random_masking
 from .precision import at_least_fp32
 
 
-def _statistics(patches: Tensor) -> tuple[Tensor, Tensor]:
-    """Return mean and deviation of each patch [..., 1]; variance unbiased, +1e-6 (MAE)."""
-    return patches.mean(-1, keepdim=True), (patches.var(-1, keepdim=True) + 1e-6).sqrt()
-
-
 @MODELS.register_module()
-class HieraMAE(Pretrainer):
+class HieraMAE(MaskedImageModel):
     """Hiera's masked autoencoder (Ryali et al. 2023, section 4).
 
     Whole mask units (32 px) are hidden. The decoder reads the sum of all scales, through the
@@ -74,7 +69,6 @@ class HieraMAE(Pretrainer):
             raise ValueError(
                 f'img_size={size} is not a whole number of {hiera.unit_size} px mask units'
             )
-        self.img_size = size
         self.unit_side = hiera.unit_side_of(hiera.num_layers)
         self.pred_stride = hiera.unit_size // self.unit_side
         self.mask_ratio = mask_ratio
@@ -103,10 +97,7 @@ class HieraMAE(Pretrainer):
         return random_masking(batch, rows * columns, self.mask_ratio, noise, device)
 
     def _mask(self, inputs: Tensor, noise: Tensor | None) -> Masking:
-        if tuple(inputs.shape[-2:]) != self.img_size:
-            raise ValueError(
-                f'images are {tuple(inputs.shape[-2:])}, the model is built for {self.img_size}'
-            )
+        self.check_size(inputs)
         return self._random(len(inputs), noise, inputs.device)
 
     def loss(
@@ -161,7 +152,7 @@ class HieraMAE(Pretrainer):
             patches = self._patches(at_least_fp32(inputs))
             target = patches.gather(1, self._index(masking.ids_mask, patches)).flatten(1, 2)
             if self.norm_pix_loss:
-                mean, std = _statistics(target)
+                mean, std = patch_statistics(target)
                 target = (target - mean) / std
             return F.mse_loss(at_least_fp32(pred), target)
 
@@ -186,20 +177,14 @@ class HieraMAE(Pretrainer):
         if self.norm_pix_loss:
             # The model predicts a patch up to its own mean and contrast, which are taken from the
             # image.
-            mean, std = _statistics(patches.gather(1, index))
+            mean, std = patch_statistics(patches.gather(1, index))
             pred = pred * std + mean
         pictures = {
             'original': patches,
             'masked': patches.scatter(1, index, 0.0),
             'reconstruction': patches.scatter(1, index, pred),
         }
-        return {name: self._to_pixels(self._image(x)) for name, x in pictures.items()}
-
-    def _to_pixels(self, image: Tensor) -> Tensor:
-        mean = getattr(self.data_preprocessor, 'mean', None)
-        if mean is not None:
-            image = image * self.data_preprocessor.std + mean
-        return image.clamp(0, 255)
+        return {name: self.to_pixels(self._image(x)) for name, x in pictures.items()}
 
     def agreement_view(self, inputs: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return the images and one masking of them."""

@@ -8,6 +8,7 @@ from torch import Tensor
 from ...registry import MODELS
 from ..backbones import Encoding
 from .base import Pretrainer
+from .masked import MaskedImageModel, patch_statistics
 from .masking import Masking, random_masking
 from .precision import at_least_fp32
 
@@ -34,11 +35,6 @@ def unpatchify(patches: Tensor, patch: int, grid: tuple[int, int]) -> Tensor:
     batch, rows, columns = len(patches), *grid
     x = patches.reshape(batch, rows, columns, patch, patch, -1).permute(0, 5, 1, 3, 2, 4)
     return x.reshape(batch, -1, rows * patch, columns * patch)
-
-
-def _statistics(patches: Tensor) -> tuple[Tensor, Tensor]:
-    """Return mean and deviation of each patch [B, N, 1]; variance unbiased, +1e-6 (MAE)."""
-    return patches.mean(-1, keepdim=True), (patches.var(-1, keepdim=True) + 1e-6).sqrt()
 
 
 def check_reconstruct_after(model: Pretrainer, layer: int | None) -> int | None:
@@ -68,7 +64,7 @@ def check_reconstruct_after(model: Pretrainer, layer: int | None) -> int | None:
 
 
 @MODELS.register_module()
-class MAE(Pretrainer):
+class MAE(MaskedImageModel):
     """Masked autoencoder (He et al. 2022) on any :class:`VisionTransformer`.
 
     With a ``distiller`` it is D-MAE (ICML paper, §5): the same visible patches go through a frozen
@@ -122,13 +118,9 @@ class MAE(Pretrainer):
         random_masking(1, rows * columns, mask_ratio)  # a ratio that keeps nothing fails here
 
     def _mask(self, inputs: Tensor, noise: Tensor | None) -> Masking:
-        patch, grid = self.backbone.patch_size, self.backbone.grid_size
-        size = (grid[0] * patch, grid[1] * patch)
-        if tuple(inputs.shape[-2:]) != size:
-            raise ValueError(
-                f'images are {tuple(inputs.shape[-2:])}, the model is built for {size}'
-            )
-        return random_masking(len(inputs), grid[0] * grid[1], self.mask_ratio, noise, inputs.device)
+        self.check_size(inputs)
+        rows, columns = self.backbone.grid_size
+        return random_masking(len(inputs), rows * columns, self.mask_ratio, noise, inputs.device)
 
     def loss(
         self, inputs: Tensor, data_samples: Any = None, noise: Tensor | None = None
@@ -174,7 +166,7 @@ class MAE(Pretrainer):
                 patchify(at_least_fp32(inputs), self.backbone.patch_size), masking.ids_mask
             )
             if self.norm_pix_loss:
-                mean, std = _statistics(target)
+                mean, std = patch_statistics(target)
                 target = (target - mean) / std
             return torch.nn.functional.mse_loss(at_least_fp32(pred), target)
 
@@ -201,7 +193,7 @@ class MAE(Pretrainer):
         if self.norm_pix_loss:
             # The model predicts a patch up to its own mean and contrast, which are taken from the
             # image.
-            mean, std = _statistics(self._gather(patches, masking.ids_mask))
+            mean, std = patch_statistics(self._gather(patches, masking.ids_mask))
             pred = pred * std + mean
         ids = masking.ids_mask[..., None].expand(-1, -1, patches.shape[-1])
         pictures = {
@@ -210,15 +202,9 @@ class MAE(Pretrainer):
             'reconstruction': patches.scatter(1, ids, pred),
         }
         return {
-            name: self._to_pixels(unpatchify(x, self.backbone.patch_size, self.backbone.grid_size))
+            name: self.to_pixels(unpatchify(x, self.backbone.patch_size, self.backbone.grid_size))
             for name, x in pictures.items()
         }
-
-    def _to_pixels(self, image: Tensor) -> Tensor:
-        mean = getattr(self.data_preprocessor, 'mean', None)
-        if mean is not None:
-            image = image * self.data_preprocessor.std + mean
-        return image.clamp(0, 255)
 
     def agreement_view(self, inputs: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return the images and one masking of them."""

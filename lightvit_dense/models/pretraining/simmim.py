@@ -8,13 +8,13 @@ from torch import Tensor, nn
 
 from ...registry import MODELS
 from ..backbones import Encoding, VisionTransformer
-from .base import Pretrainer
+from .masked import MaskedImageModel
 from .precision import at_least_fp32
 from .unit_masking import unit_masking
 
 
 @MODELS.register_module()
-class SimMIM(Pretrainer):
+class SimMIM(MaskedImageModel):
     """SimMIM (Xie et al. 2022) on a :class:`VisionTransformer`.
 
     A learnt token takes the place of the embeddings of masked patches before positions are added;
@@ -65,12 +65,8 @@ class SimMIM(Pretrainer):
 
     def _mask(self, inputs: Tensor, noise: Tensor | None) -> Tensor:
         """Return the masked patches [B, M]."""
-        grid, patch = self.backbone.grid_size, self.backbone.patch_size
-        size = (grid[0] * patch, grid[1] * patch)
-        if tuple(inputs.shape[-2:]) != size:
-            raise ValueError(
-                f'images are {tuple(inputs.shape[-2:])}, the model is built for {size}'
-            )
+        self.check_size(inputs)
+        grid = self.backbone.grid_size
         return unit_masking(len(inputs), grid, self.unit, self.mask_ratio, noise, inputs.device)
 
     def loss(
@@ -126,13 +122,7 @@ class SimMIM(Pretrainer):
             'masked': inputs.masked_fill(mask, 0.0),
             'reconstruction': torch.where(mask, pred, inputs),
         }
-        return {name: self._to_pixels(picture) for name, picture in pictures.items()}
-
-    def _to_pixels(self, image: Tensor) -> Tensor:
-        mean = getattr(self.data_preprocessor, 'mean', None)
-        if mean is not None:
-            image = image * self.data_preprocessor.std + mean
-        return image.clamp(0, 255)
+        return {name: self.to_pixels(picture) for name, picture in pictures.items()}
 
 
 def masked_l1(image: Tensor, pred: Tensor, mask: Tensor) -> Tensor:
