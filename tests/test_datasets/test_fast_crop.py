@@ -103,6 +103,7 @@ def test_same_as_loading_then_cropping(decoder):
     for seed in range(20):
         one, two = fast(data, seed, decoder=decoder, reduce=False), plain(data, seed)
         assert np.array_equal(one['img'], two['img'])
+        assert one['img'].flags.c_contiguous  # else packing would have to turn it around
         assert one['img_shape'] == two['img_shape'] == (32, 32)
         assert one['ori_shape'] == two['ori_shape'] == (180, 240)
 
@@ -145,6 +146,13 @@ def test_reduction_covers_the_wanted_size():
     assert choose_reduction((0, 0, 448, 448), (224, 224)) == 2
     assert choose_reduction((10, 10, 1000, 457), (224, 224)) == 1
     assert choose_reduction((0, 0, 5000, 4000), (224, 224)) == 8
+
+
+@pytest.mark.parametrize('backend', ['pillow', 'cv2'])
+def test_other_backends_are_those_of_the_plain_crop(backend):
+    data = encode(photo('chelsea', (120, 80)))
+    one, two = fast(data, 1, backend=backend, reduce=False), plain(data, 1, backend=backend)
+    assert np.array_equal(one['img'], two['img'])
 
 
 def turned(data, orientation):

@@ -46,8 +46,10 @@ def resize_box(
         picture = Image.fromarray(np.ascontiguousarray(cut))
         return np.asarray(picture.resize(size[::-1], _PIL[method]))
     if backend == 'torch':
-        # [h, w, 3] -> [1, 3, h, w], a view: channels stay last in memory, which is the fast case
-        pixels = torch.from_numpy(np.ascontiguousarray(cut)).permute(2, 0, 1)[None]
+        # [h, w, 3] -> [1, h, w, 3] -> [1, 3, h, w], a view. reshape, unlike None, gives the new axis
+        # the stride by which torch knows that channels are last in memory, and leaves them last.
+        batch = np.ascontiguousarray(cut).reshape(1, *cut.shape)
+        pixels = torch.from_numpy(batch).permute(0, 3, 1, 2)
         resized = functional.interpolate(pixels, size, mode=method, antialias=True)
         return resized[0].permute(1, 2, 0).numpy()
     return cv2.resize(cut, size[::-1], interpolation=_CV2[method])

@@ -43,8 +43,8 @@ def reduce_box(box: Box, factor: int, shape: tuple[int, int]) -> Box:
 class LoadRandomResizedCrop(ImageReader):
     """Load an image and take a random resized crop, in one go.
 
-    The result is that of ``LoadImage(color='rgb')`` and ``RandomResizedCrop(backend='torch')`` with
-    the same random numbers, bit for bit, except where a crop is so large that it is decoded at a
+    The result is that of ``LoadImage(color='rgb')`` and ``RandomResizedCrop`` with the same backend
+    and random numbers, bit for bit, except where a crop is so large that it is decoded at a
     fraction of its size: there the two agree within what interpolation does. The crop is drawn on
     the size that the header tells, and a JPEG is decoded only as far as the crop needs. Any other
     file, and a JPEG that EXIF turns, is decoded whole. Damage outside of what is decoded goes
@@ -55,6 +55,7 @@ class LoadRandomResizedCrop(ImageReader):
         scale: Least and greatest share of the image's area.
         ratio: Least and greatest width / height.
         interpolation: 'bicubic', 'bilinear', or 'random' for a fair coin.
+        backend: What resizes, see :class:`RandomResizedCrop`.
         reduce: Whether to decode at 1/2, 1/4 or 1/8 of the size where that still covers the
             wanted size.
         decoder: 'turbojpeg', 'simplejpeg' or 'cv2', which differ in speed alone; 'auto' takes the
@@ -72,13 +73,14 @@ class LoadRandomResizedCrop(ImageReader):
         scale: tuple[float, float] = (0.2, 1.0),
         ratio: tuple[float, float] = (3 / 4, 4 / 3),
         interpolation: str = 'bicubic',
+        backend: str = 'torch',
         reduce: bool = True,
         decoder: str = 'auto',
         max_bad: int = 0,
         backend_args: dict | None = None,
     ) -> None:
         super().__init__(max_bad, backend_args)
-        self.crop = RandomResizedCrop(size, scale, ratio, interpolation, backend='torch')
+        self.crop = RandomResizedCrop(size, scale, ratio, interpolation, backend)
         self.reduce = reduce
         self.decoder = choose_decoder(decoder)
 
@@ -98,12 +100,12 @@ class LoadRandomResizedCrop(ImageReader):
             # A rare kind (CMYK, 12 bits, ...), or damaged: LoadImage's decoder has the last word.
             pixels = decode(data, 'rgb')[box[1] : box[3], box[0] : box[2]]
         whole = (0, 0, pixels.shape[1], pixels.shape[0])
-        return resize_box(pixels, whole, self.crop.size, method, 'torch')
+        return resize_box(pixels, whole, self.crop.size, method, self.crop.backend)
 
     def _cut_whole(self, image: np.ndarray, results: dict) -> np.ndarray:
         results['ori_shape'] = image.shape[:2]
-        box = self.crop.draw(*image.shape[:2])
-        return resize_box(image, box, self.crop.size, self.crop.draw_method(), 'torch')
+        box, method = self.crop.draw(*image.shape[:2]), self.crop.draw_method()
+        return resize_box(image, box, self.crop.size, method, self.crop.backend)
 
     def transform(self, results: dict) -> dict | None:
         """Load the crop.
