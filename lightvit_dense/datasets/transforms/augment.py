@@ -46,8 +46,8 @@ def resize_box(
         picture = Image.fromarray(np.ascontiguousarray(cut))
         return np.asarray(picture.resize(size[::-1], _PIL[method]))
     if backend == 'torch':
-        # [h, w, 3] -> [1, h, w, 3] -> [1, 3, h, w], a view. reshape, unlike None, gives the new axis
-        # the stride by which torch knows that channels are last in memory, and leaves them last.
+        # [h, w, 3] -> [1, h, w, 3] -> [1, 3, h, w], a view. reshape, unlike None, gives the new
+        # axis the stride by which torch knows that channels are last, and leaves them last.
         batch = np.ascontiguousarray(cut).reshape(1, *cut.shape)
         pixels = torch.from_numpy(batch).permute(0, 3, 1, 2)
         resized = functional.interpolate(pixels, size, mode=method, antialias=True)
