@@ -177,7 +177,7 @@ def _walk_data(node: Any, key: str) -> Iterator[Asset]:
 def _dataset_paths(node: Mapping, key: str) -> Iterator[Asset]:
     root = node.get('data_root') or ''
     prefix = node.get('data_prefix') or {}
-    parts = {name: node.get(name) for name in ('ann_file', 'img_dir')}
+    parts = {name: node.get(name) for name in _path_keys(node)}
     parts |= (
         {f'data_prefix.{k}': v for k, v in prefix.items()}
         if isinstance(prefix, Mapping)
@@ -188,6 +188,15 @@ def _dataset_paths(node: Mapping, key: str) -> Iterator[Asset]:
         yield Asset(_join(root, value), f'{key}.{name}', 'data')
     if root and not named:
         yield Asset(root, f'{key}.data_root', 'data')
+
+
+def _path_keys(node: Mapping) -> tuple[str, ...]:
+    """Return the keys of a data set that name files and folders."""
+    if 'img_dir' not in node:
+        return ('ann_file',)
+    if node.get('source') == 'lmdb':  # the images are in there; img_dir begins their keys
+        return ('ann_file', 'classes', 'lmdb_path')
+    return ('ann_file', 'classes', 'img_dir')
 
 
 def _join(root: str, path: str) -> str:

@@ -87,3 +87,53 @@ def test_testing_needs_test_data_and_its_checkpoint_only(write, tmp_path) -> Non
         apis.check_testing(config, tmp_path / 'x.pth')
     (tmp_path / 'x.pth').touch()
     assert 'all 1 local' in apis.check_testing(config, tmp_path / 'x.pth')
+
+
+IMAGENET = """
+_images = dict(
+    type='lightvit_dense.ImageNet',
+    data_root='{root}/imagenet/',
+    img_dir='train',
+    ann_file='lists/1percent.txt',
+    classes='classes.txt',
+    source='{source}',
+    lmdb_path='imagenet.lmdb')
+train_dataloader['dataset'] = _images
+val_dataloader = dict(dataset=dict(_images, img_dir='val', ann_file='', classes=['a', 'b']))
+val_evaluator = dict(type='lightvit_dense.Accuracy')
+val_cfg = dict()
+"""
+
+
+@pytest.mark.parametrize(
+    ('source', 'wanted'),
+    [
+        (
+            'folder',
+            {
+                'lists/1percent.txt': 'train_dataloader.dataset.ann_file',
+                'classes.txt': 'train_dataloader.dataset.classes',
+                'train': 'train_dataloader.dataset.img_dir',
+                'val': 'val_dataloader.dataset.img_dir',
+            },
+        ),
+        (
+            'lmdb',
+            {
+                'lists/1percent.txt': 'train_dataloader.dataset.ann_file',
+                'classes.txt': 'train_dataloader.dataset.classes',
+                'imagenet.lmdb': 'train_dataloader.dataset.lmdb_path',
+            },
+        ),
+    ],
+)
+def test_missing_imagenet_is_named_by_its_source(write, tmp_path, source, wanted) -> None:
+    config = write(extra=IMAGENET.format(root=tmp_path, source=source))
+    missing = find_missing(apis.load_config(config))
+    assert {asset.path: asset.key for asset in missing} == {
+        f'{tmp_path}/imagenet/{path}': key for path, key in wanted.items()
+    }
+    for path in wanted:
+        (tmp_path / 'imagenet' / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / 'imagenet' / path).touch()
+    assert f'all {len(wanted)} local files' in apis.check_training(config)
