@@ -225,7 +225,7 @@ HANDLERS: dict[str, Callable[[list[str], Reader], None]] = {
     PYTHON + r'tools/dataset_converters/make_toyworld\.py': make_toyworld,
     PYTHON + r'tools/dataset_converters/make_(lmdb|subset)\.py ': parse_tool,
     PYTHON + r'tools/model_converters/convert_checkpoint\.py ': parse_tool,
-    PYTHON + r'tools/benchmark/\w+\.py': parse_tool,
+    PYTHON + r'tools/(benchmark|analysis_tools)/\w+\.py': parse_tool,
     PYTHON + r'-m pytest': run_pytest,
     r'([A-Z_]+=\S+ )*tools/(dist_train|dist_test|slurm_train)\.sh ': launch,
 }
