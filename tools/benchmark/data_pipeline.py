@@ -132,7 +132,7 @@ def authors_way(crop: int) -> Callable[[Any], torch.Tensor]:
     return run
 
 
-def our_way(crop: int, decoder: str = 'auto') -> list[dict[str, Any]]:
+def our_way(crop: int, decoder: str = 'auto', backend: str = 'torch') -> list[dict[str, Any]]:
     """Return our pipeline, as configs write it."""
     return [
         dict(
@@ -141,6 +141,7 @@ def our_way(crop: int, decoder: str = 'auto') -> list[dict[str, Any]]:
             scale=SCALE,
             interpolation='random',
             decoder=decoder,
+            backend=backend,
         ),
         dict(type='lightvit_dense.RandomMirrorFlag'),
         dict(type='lightvit_dense.PackImage', meta_keys=('img_path',)),
@@ -164,11 +165,15 @@ def ways(files: list[bytes], crop: int) -> dict[str, Callable[[int], object]]:
     found: dict[str, Callable[[int], object]] = {
         AUTHORS: lambda k: authors(io.BytesIO(files[k])),
     }
-    for decoder in filter(jpeg.available, jpeg.DECODERS):
-        pipeline = Compose([TRANSFORMS.build(step) for step in our_way(crop, decoder)])
-        found[f'ours, {decoder}'] = lambda k, run=pipeline: run(  # type: ignore[misc]
+    fastest = jpeg.choose_decoder()
+    decoders = list(filter(jpeg.available, jpeg.DECODERS))
+    for decoder, backend in [*((name, 'torch') for name in decoders), (fastest, 'cv2')]:
+        pipeline = Compose([TRANSFORMS.build(step) for step in our_way(crop, decoder, backend)])
+        name = f'ours, {decoder}' + (', unfiltered resize' if backend == 'cv2' else '')
+        found[name] = lambda k, run=pipeline: run(  # type: ignore[misc]
             {'img_path': k, 'storage': storage}
         )
+    for decoder in decoders:
         found[f'{FLOOR}, {decoder}'] = lambda k, name=decoder: whole(  # type: ignore[misc]
             files[k], name
         )

@@ -39,8 +39,10 @@ class PackImage(BaseTransform):
             ``dict(inputs=Tensor [3, H, W] of the image's dtype, data_samples=...)``, with 'mirror'
             where there is one.
         """
-        # torch takes no array that is read-only or runs backwards, as a mirrored one does.
-        image = np.require(results['img'], requirements=('C', 'W'))
+        image = results['img']
+        if not (image.flags.c_contiguous and image.flags.writeable):
+            # torch takes no array that is read-only or runs backwards, as a mirrored one does.
+            image = np.array(image, order='C')
         meta = {key: results[key] for key in self.meta_keys if key in results}
         sample = BaseDataElement(metainfo=meta)
         if 'gt_label' in results:
