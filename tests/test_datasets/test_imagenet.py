@@ -17,6 +17,8 @@ PIPELINE = [
     dict(type='lightvit_dense.PackImage'),
 ]
 
+FAST = [dict(type='lightvit_dense.LoadRandomResizedCrop', size=16)]
+
 
 def write_image(path, value=0):
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -77,10 +79,11 @@ def test_labels_are_the_places_of_the_sorted_folders(world, source):
     assert dataset.get_data_info(0)['storage'].read(key) == (world / key).read_bytes()
 
 
-def test_both_sources_give_the_same_batches_with_workers(world):
-    batches = []
+@pytest.mark.parametrize('load', [PIPELINE[:2], FAST])
+def test_both_sources_give_the_same_batches_with_workers(world, load):
+    batches, pipeline = [], [*load, PIPELINE[2]]
     for source, workers in (('folder', 0), ('lmdb', 2)):
-        dataset = pickle.loads(pickle.dumps(build(world, source=source, pipeline=PIPELINE)))
+        dataset = pickle.loads(pickle.dumps(build(world, source=source, pipeline=pipeline)))
         sampler = SeededSampler(dataset, seed=3)
         loader = DataLoader(
             dataset, 3, sampler=sampler, num_workers=workers, collate_fn=default_collate

@@ -1,0 +1,59 @@
+"""ImageNet-1k with labels: random resized crops and RandAugment to train, centre crops to validate."""
+
+data_root = '{{$LIGHTVIT_DATA:data}}/imagenet/'
+dataset_type = 'lightvit_dense.ImageNet'
+
+train_dataloader = dict(
+    batch_size=128,  # x 8 GPUs = 1024
+    num_workers=8,
+    persistent_workers=True,
+    pin_memory=True,
+    drop_last=True,
+    sampler=dict(type='lightvit_dense.SeededSampler', shuffle=True),
+    collate_fn=dict(type='lightvit_dense.collate_images'),
+    dataset=dict(
+        type=dataset_type,
+        data_root=data_root,
+        img_dir='train',
+        source='folder',  # or 'lmdb', made by tools/dataset_converters/make_lmdb.py
+        lmdb_path='imagenet.lmdb',
+        pipeline=[
+            dict(
+                type='lightvit_dense.LoadRandomResizedCrop',
+                size=224,
+                scale=(0.08, 1.0),
+                interpolation='bicubic',
+                max_bad=10,
+            ),
+            dict(type='lightvit_dense.RandAugment', policy='rand-m9-mstd0.5-inc1'),
+            # Carried out on the device. RandAugment favours neither side, so the order does not matter.
+            dict(type='lightvit_dense.RandomMirrorFlag', prob=0.5),
+            dict(type='lightvit_dense.PackImage', meta_keys=('img_path',)),
+        ],
+    ),
+)
+val_dataloader = dict(
+    batch_size=128,
+    num_workers=8,
+    persistent_workers=True,
+    pin_memory=True,
+    drop_last=False,
+    sampler=dict(type='mmengine.DefaultSampler', shuffle=False),
+    collate_fn=dict(type='lightvit_dense.collate_images'),
+    dataset=dict(
+        type=dataset_type,
+        data_root=data_root,
+        img_dir='val',
+        source='folder',
+        lmdb_path='imagenet.lmdb',
+        test_mode=True,
+        pipeline=[
+            dict(type='lightvit_dense.LoadImage', color='rgb'),
+            dict(type='lightvit_dense.CenterResizedCrop', size=224, share=224 / 256),
+            dict(type='lightvit_dense.PackImage', meta_keys=('img_path',)),
+        ],
+    ),
+)
+test_dataloader = val_dataloader
+val_evaluator = dict(type='lightvit_dense.Accuracy', topk=(1, 5))
+test_evaluator = val_evaluator
