@@ -1,10 +1,10 @@
 """DeiT-Tiny, improved recipe: ViT-Tiny with 12 heads, supervised on ImageNet-1k from scratch.
 
-What      Mean of the patch tokens, RandAugment of magnitude 10, Mixup 0.2, layer decay 0.85, no other
-          regularisation, lr 4e-3 at batch 1024: what suits a model this small.
-Source    The authors' improved fine-tuning recipe, started from nothing. Whether they kept layer decay
-          there is not published; their instructions change the checkpoint only. Their colour jitter
-          has no effect beside RandAugment, and is left out here.
+What      Mean of the patch tokens, RandAugment of magnitude 10, Mixup 0.2, layer decay 0.85, no
+          other regularisation, lr 4e-3 at batch 1024: what suits a model this small.
+Source    The authors' improved fine-tuning recipe, started from nothing. Whether they kept layer
+          decay there is not published; their instructions change the checkpoint only. Their colour
+          jitter has no effect beside RandAugment, and is left out here.
 Expected  75.8% top-1 (paper). Not run by us.
 Cost      Not known; 300 epochs of 1.28 million images.
 Run       tools/dist_train.sh configs/imagenet/deit_vit-tiny_improved_300e.py 8 --amp

@@ -78,8 +78,9 @@ class ImageNet(SeededItems, _Records):
         ann_file: List of images below ``data_root``, to use them only: lines ``path label`` (as for
             ImageNet-LT and flat validation folders), ``path``, or names such as
             ``n01440764_10026.JPEG`` (as for the lists of 1% and 10%). '' for all images.
-        classes: Names of the classes in the order of their labels, or a file below ``data_root``
-            with one a line; None for the sorted names of the folders.
+        classes: Names of the classes in the order of their labels; or a file below ``data_root``
+            with one a line; or another image folder, such as 'train' for validation, whose class
+            folders they are; None for the sorted names of the folders.
         source: 'folder' or 'lmdb'.
         lmdb_path: The LMDB below ``data_root``, made of ``data_root``.
         with_labels: False for pre-training: all images below ``img_dir`` in the order of their
@@ -153,10 +154,11 @@ class ImageNet(SeededItems, _Records):
                 chosen = (places[:chosen] if chosen >= 0 else places[chosen:]).tolist()
             self.get_subset_(list(chosen))
 
-    def _tree(self) -> Tree:
+    def _tree(self, folder: str | None = None) -> Tree:
+        folder = self.img_dir if folder is None else folder.strip('/')
         if isinstance(self.storage, LmdbStorage):
-            return LmdbTree(self.storage, self.img_dir, self.extensions)
-        return FolderTree(os.fspath(self.data_root), self.img_dir, self.extensions)
+            return LmdbTree(self.storage, folder, self.extensions)
+        return FolderTree(os.fspath(self.data_root), folder, self.extensions)
 
     def _records(self, tree: Tree) -> Iterable[Record]:
         classes = self._find_classes(tree) if self.with_labels else None
@@ -179,16 +181,27 @@ class ImageNet(SeededItems, _Records):
                 return folders
             raise DatasetError(
                 f'{tree.name}: has no class folders, so the classes are unknown. Set `classes` to '
-                'a file with one class a line (such as the sorted names of the training folders), '
+                "the folder of the training images ('train') or to a file with one class a line, "
                 'and ann_file to a list of "name label" lines; or set with_labels=False.'
             )
-        if isinstance(given, str):
-            classes = read_classes(os.path.join(os.fspath(self.data_root), given))
-        else:
-            classes = list(given)
+        classes = self._read_classes(given) if isinstance(given, str) else list(given)
         if folders or not self.ann_file:
             check_classes(classes, folders, tree.name)
         return classes
+
+    def _read_classes(self, given: str) -> list[str]:
+        """Return the classes of a file or of another image folder."""
+        path = os.path.join(os.fspath(self.data_root), given)
+        if os.path.isfile(path):
+            return read_classes(path)
+        if self.source == 'lmdb' or os.path.isdir(path):
+            found = self._tree(given).classes()
+            if found:
+                return found
+        raise DatasetError(
+            f'{path}: classes={given!r} is neither a class list nor a folder with class folders. '
+            'Set `classes` to one of them.'
+        )
 
     @force_full_init
     def get_data_info(self, idx: int) -> dict:

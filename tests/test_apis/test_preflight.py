@@ -99,7 +99,7 @@ _images = dict(
     source='{source}',
     lmdb_path='imagenet.lmdb')
 train_dataloader['dataset'] = _images
-val_dataloader = dict(dataset=dict(_images, img_dir='val', ann_file='', classes=['a', 'b']))
+val_dataloader = dict(dataset=dict(_images, img_dir='val', ann_file='', classes='train'))
 val_evaluator = dict(type='lightvit_dense.Accuracy')
 val_cfg = dict()
 """

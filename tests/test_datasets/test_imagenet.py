@@ -143,6 +143,16 @@ def test_classes_may_come_in_another_order(world, tmp_path):
         build(world, classes=classes, ann_file=path)
 
 
+@SOURCES
+def test_classes_may_be_those_of_the_training_folder(world, source):
+    kwargs = dict(source=source, img_dir='val', ann_file='val.txt', classes='train')
+    dataset = build(world, **kwargs)
+    assert dataset.metainfo['classes'] == ('n0144', 'n01440764', 'n01443537')
+    assert dataset.labels().tolist() == [2, 0]
+    with pytest.raises(DatasetError, match=r'3 \(n0144, n01440764, n01443537\) of the 3 classes'):
+        build(world, **kwargs | dict(ann_file=''))
+
+
 def test_indices_subsets_and_wrappers(world):
     whole = listed(build(world))
     assert listed(build(world, indices=4)) == whole[:4]
@@ -170,7 +180,8 @@ def test_a_test_set_must_load(world):
         (['n0144', 'n01440764'], r'0 of the 2 classes have no folder; 1 \(n01443537\) of the'),
         ('twice.txt', 'twice.txt: this class list names .n0144. twice'),
         ('void.txt', 'void.txt: this class list is empty'),
-        ('none.txt', 'none.txt: this class list does not exist'),
+        ('none.txt', 'none.txt.*is neither a class list nor a folder with class folders'),
+        ('val', "classes='val' is neither a class list nor a folder with class folders"),
     ],
 )
 def test_classes_that_do_not_match(world, source, classes, message):

@@ -1,4 +1,4 @@
-"""ImageNet-1k with labels: random resized crops and RandAugment to train, centre crops to validate."""
+"""ImageNet-1k with labels: random crops and RandAugment to train, centre crops to validate."""
 
 data_root = '{{$LIGHTVIT_DATA:data}}/imagenet/'
 dataset_type = 'lightvit_dense.ImageNet'
@@ -26,7 +26,7 @@ train_dataloader = dict(
                 max_bad=10,
             ),
             dict(type='lightvit_dense.RandAugment', policy='rand-m9-mstd0.5-inc1'),
-            # Carried out on the device. RandAugment favours neither side, so the order does not matter.
+            # Carried out on the device. RandAugment favours neither side, so it may come last.
             dict(type='lightvit_dense.RandomMirrorFlag', prob=0.5),
             dict(type='lightvit_dense.PackImage', meta_keys=('img_path',)),
         ],
@@ -44,6 +44,7 @@ val_dataloader = dict(
         type=dataset_type,
         data_root=data_root,
         img_dir='val',
+        classes='train',  # a class missing in the validation folder would shift all labels
         source='folder',
         lmdb_path='imagenet.lmdb',
         test_mode=True,
