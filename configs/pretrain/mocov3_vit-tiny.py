@@ -1,0 +1,65 @@
+"""MoCo-v3-Tiny: ViT-Tiny pre-trained on ImageNet-1k by contrast for 400 epochs.
+
+What      Two views, a momentum encoder from 0.99 to 1, temperature 0.2; batch 1024.
+Source    The authors' MoCo-v3 configuration: the patch embedding is trained, every parameter decays.
+Expected  76.8% ImageNet-1k top-1 after 300 epochs of fine-tuning with layer decay 0.75 (paper). Not
+          run by us.
+Cost      52 hours on 8 V100 (paper).
+Run       tools/dist_train.sh configs/pretrain/mocov3_vit-tiny.py 8 --amp --work-dir work_dirs/mocov3_vit-tiny
+"""
+
+_base_ = ['../_base_/datasets/imagenet_two_views.py', '../_base_/default_runtime.py']
+default_scope = 'lightvit_dense'
+
+model = dict(
+    type='lightvit_dense.MoCoV3',
+    data_preprocessor=dict(
+        type='lightvit_dense.MultiViewPreprocessor',
+        mean=[123.675, 116.28, 103.53],
+        std=[58.395, 57.12, 57.375],
+    ),
+    backbone=dict(
+        type='lightvit_dense.VisionTransformer',
+        arch='tiny',
+        img_size=224,
+        patch_size=16,
+        pos_embed='sincos',
+    ),
+    hidden=4096,
+    out_channels=256,
+    temperature=0.2,
+    stop_grad_patch_embed=False,
+)
+sync_bn = 'torch'
+optim_wrapper = dict(
+    type='mmengine.OptimWrapper',
+    # 1.5e-4 for 256 images, linear: 1.5e-4 * 1024 / 256
+    optimizer=dict(type='AdamW', lr=6e-4, weight_decay=0.1),
+)
+param_scheduler = [
+    dict(
+        type='mmengine.LinearLR',
+        start_factor=1e-6 / 6e-4,  # from 1e-6
+        by_epoch=True,
+        begin=0,
+        end=40,
+        convert_to_iter_based=True,
+    ),
+    dict(
+        type='mmengine.CosineAnnealingLR',
+        T_max=360,
+        eta_min=0.0,
+        by_epoch=True,
+        begin=40,
+        end=400,
+        convert_to_iter_based=True,
+    ),
+]
+train_cfg = dict(by_epoch=True, max_epochs=400)
+auto_scale_lr = dict(base_batch_size=1024)
+default_hooks = dict(checkpoint=dict(interval=10))
+custom_hooks = [
+    *_base_.custom_hooks,
+    dict(type='lightvit_dense.MomentumUpdateHook', base=0.99),
+    dict(type='lightvit_dense.ExportBackboneHook'),
+]

@@ -1,0 +1,117 @@
+"""A small vision transformer for the toy world, pre-trained by DINO on its unlabelled images.
+
+What      The DINO recipe made small: width 96, depth 4, 8-px patches, 2 crops of 64 px and 4 of 32 px,
+          256 prototypes; a sharper teacher and a faster centre, as there are 120 steps only.
+Source    Ours.
+Run       tools/train.py configs/toyworld/dino.py
+"""
+
+_base_ = '../pretrain/dino_vit-tiny.py'
+
+crop = 64  # half a picture, so objects keep the size they have there
+max_iters, warmup = 120, 40
+model = dict(
+    backbone=dict(
+        arch=dict(_delete_=True, embed_dim=96, depth=4, num_heads=4),
+        img_size=crop,
+        patch_size=8,
+        drop_path_rate=0.0,
+    ),
+    head=dict(out_channels=256, hidden=256, bottleneck=64),
+    teacher_temperature=0.02,
+    center_momentum=0.5,
+)
+color = [
+    dict(type='mmcv.RandomFlip', prob=0.5),
+    dict(
+        type='lightvit_dense.ColorJitter',
+        brightness=0.4,
+        contrast=0.4,
+        saturation=0.2,
+        hue=0.1,
+        prob=0.8,
+    ),
+    dict(type='lightvit_dense.RandomGrayscale', prob=0.2),
+    dict(type='lightvit_dense.Solarize', prob=0.1),
+]
+train_dataloader = dict(
+    batch_size=32,
+    num_workers=1,
+    pin_memory=False,
+    sampler=dict(type='lightvit_dense.SeededInfiniteSampler', shuffle=True),
+    dataset=dict(
+        data_root='{{$LIGHTVIT_DATA:data}}/toyworld/coco/',
+        img_dir='unlabeled2017',
+        pipeline=[
+            dict(type='lightvit_dense.LoadImage', color='rgb'),
+            dict(
+                type='lightvit_dense.MultiView',
+                views=[
+                    dict(
+                        count=2,
+                        pipeline=[
+                            dict(
+                                type='lightvit_dense.RandomResizedCrop',
+                                size=crop,
+                                scale=(0.25, 0.8),
+                                backend='cv2',
+                            ),
+                            *color,
+                        ],
+                    ),
+                    dict(
+                        count=4,
+                        pipeline=[
+                            dict(
+                                type='lightvit_dense.RandomResizedCrop',
+                                size=crop // 2,
+                                scale=(0.05, 0.25),
+                                backend='cv2',
+                            ),
+                            *color,
+                        ],
+                    ),
+                ],
+            ),
+            dict(type='lightvit_dense.PackViews'),
+        ],
+    ),
+)
+
+optim_wrapper = dict(optimizer=dict(lr=1e-3))
+param_scheduler = [
+    dict(type='mmengine.LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=warmup),
+    dict(
+        type='mmengine.CosineAnnealingLR',
+        T_max=max_iters - warmup,
+        eta_min=1e-6,
+        by_epoch=False,
+        begin=warmup,
+        end=max_iters,
+    ),
+    dict(
+        type='mmengine.CosineAnnealingParamScheduler',
+        param_name='weight_decay',
+        eta_min_ratio=10.0,
+        T_max=max_iters,
+        by_epoch=False,
+        begin=0,
+        end=max_iters,
+    ),
+]
+train_cfg = dict(
+    _delete_=True, type='mmengine.IterBasedTrainLoop', max_iters=max_iters, val_interval=10**9
+)
+auto_scale_lr = dict(base_batch_size=32)
+default_hooks = dict(
+    logger=dict(interval=10),
+    checkpoint=dict(interval=50, by_epoch=False, max_keep_ckpts=1),
+)
+log_processor = dict(by_epoch=False)
+custom_hooks = [
+    dict(type='lightvit_dense.NonFiniteLossGuard'),
+    dict(type='lightvit_dense.ResourceHook'),
+    dict(type='lightvit_dense.MomentumUpdateHook', base=0.98),
+    dict(type='lightvit_dense.FreezeLastLayerHook', until=10, by_epoch=False),
+    dict(type='lightvit_dense.ExportBackboneHook', module='momentum_backbone'),
+]
