@@ -81,7 +81,7 @@ def training_plots(stages: Mapping[str, Stage]) -> dict[str, list[str]]:
         plot(
             [curve('student', key, key.rpartition('/')[2]) for key in layers],
             'Attention agreement of student and teacher',
-            'cosine similarity',
+            'share explained',
         )
     )
     detection = [

@@ -120,8 +120,8 @@ class Pretrainer(BaseModel):
             inputs: What the data preprocessor gives.
 
         Returns:
-            {'layer_i': cosine similarity of head-averaged attention maps} for every student layer;
-            see :meth:`AttentionDistiller.agreement`.
+            {'layer_i': share of the teacher's attention explained} for every student layer; see
+            :meth:`AttentionDistiller.agreement`.
 
         Raises:
             ValueError: If the model has no distiller.

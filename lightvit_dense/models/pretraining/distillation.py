@@ -247,8 +247,9 @@ class AttentionDistiller(BaseModule):
         """Measure how alike student and teacher attend.
 
         A student layer is compared with its partner in ``pairs``, else with the teacher's layer at
-        the same relative depth; layers whose attention has another shape are left out. Attention is
-        averaged over heads after the softmax, so the number of heads does not matter.
+        the same relative depth; layers whose attention has another shape are left out. The measure
+        is :func:`explained_share`, which fits the map of heads itself: it is fair to students that
+        were not distilled, and blind to what a softmax does not see.
 
         Args:
             inputs: The student's normalised images [B, 3, H, W].
@@ -256,7 +257,7 @@ class AttentionDistiller(BaseModule):
             ids_keep: Visible patches [B, K]; ``None`` for all.
 
         Returns:
-            {'layer_i': mean cosine similarity over queries and images}, between 0 and 1.
+            {'layer_i': share of the teacher's attention that the student's explains, 0 to 1}.
         """
         student, depth = self.student_logits(encoding), self.teacher.num_layers
         partner = {i: min(depth, max(1, round(i * depth / self._depth))) for i in student}
@@ -266,11 +267,31 @@ class AttentionDistiller(BaseModule):
         result = {}
         for layer, logits in sorted(student.items()):
             both = zip((logits, teacher[partner[layer]]), prefixes, strict=True)
-            ours, theirs = (
-                align_logits(x, prefix, self.tokens).float().softmax(-1).mean(1)
-                for x, prefix in both
-            )
-            if ours.shape == theirs.shape:
-                similarity = F.cosine_similarity(ours, theirs, -1)  # [B, (windows,) Q]
-                result[f'layer_{layer}'] = similarity.mean().item()
+            ours, theirs = (align_logits(x, prefix, self.tokens) for x, prefix in both)
+            if ours.shape[2:] == theirs.shape[2:]:
+                result[f'layer_{layer}'] = explained_share(ours, theirs)
         return result
+
+
+@torch.no_grad()
+def explained_share(student: Tensor, teacher: Tensor) -> float:
+    """Tell how much of a teacher's attention a linear map of a student's heads can explain.
+
+    Logits are centred over keys first, as the softmax does not see their mean; then it is the R² of
+    the best map of heads, which is what the distiller's M could reach.
+
+    Args:
+        student: Logits [B, heads, ..., K].
+        teacher: Logits [B, heads, ..., K] of the same tokens.
+
+    Returns:
+        0 to 1; 1 for a network and itself, 0 for a student that attends uniformly.
+    """
+    # [B, heads, ..., K] -> centred, [heads, B*...*K]
+    ours, theirs = (
+        (x.double() - x.double().mean(-1, keepdim=True)).transpose(0, 1).flatten(1)
+        for x in (student, teacher)
+    )
+    cross, total = ours @ theirs.T, theirs.square().sum()
+    explained = (cross * (torch.linalg.pinv(ours @ ours.T, hermitian=True) @ cross)).sum()
+    return (explained / total).clamp(0, 1).item() if total else 0.0
