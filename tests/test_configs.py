@@ -11,6 +11,7 @@ from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
+from mmengine.visualization import Visualizer
 from PIL import Image
 
 from lightvit_dense.registry import DATASETS, FUNCTIONS, HOOKS, MODELS, TRANSFORMS
@@ -87,6 +88,7 @@ def test_it_dumps_and_loads_again(path: Path, tmp_path: Path) -> None:
 def test_data_hooks_and_schedule_are_known(path: Path) -> None:
     cfg = load(path)
     init_default_scope(cfg.default_scope)
+    Visualizer.get_instance('configs')  # hooks that draw ask for the current one
     for hook in [*cfg.default_hooks.values(), *cfg.custom_hooks]:
         HOOKS.build(hook)
     for name in ('train_dataloader', 'val_dataloader'):

@@ -10,7 +10,9 @@ train_dataloader = dict(
     sampler=dict(type='lightvit_dense.SeededSampler', shuffle=True),
     collate_fn=dict(type='lightvit_dense.collate_images'),
     dataset=dict(
-        type='lightvit_dense.ImageFiles',
+        type='lightvit_dense.ImageNet',
+        with_labels=False,
+        source='folder',  # or 'lmdb'
         data_root=data_root,
         img_dir='train',
         pipeline=[
