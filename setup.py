@@ -40,6 +40,8 @@ EXTRAS = {
     'test': ['pytest>=8', 'onnx', 'onnxruntime', 'transformers>=5', 'hiera-transformer==0.1.4'],
     'dev': ['ruff', 'mypy', 'codespell'],
     'log': ['tensorboard'],
+    # Decoding that stops below the crop.
+    'fast': ['simplejpeg'],
 }
 EXTRAS['all'] = sorted({req for reqs in EXTRAS.values() for req in reqs})
 
