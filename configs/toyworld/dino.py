@@ -8,7 +8,7 @@ Run       tools/train.py configs/toyworld/dino.py
 
 _base_ = '../pretrain/dino_vit-tiny.py'
 
-crop = 64  # half a picture, so objects keep the size they have there
+crop = 64  # pixels; half the side of a picture
 max_iters, warmup = 120, 40
 model = dict(
     backbone=dict(

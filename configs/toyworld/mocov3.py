@@ -8,7 +8,7 @@ Run       tools/train.py configs/toyworld/mocov3.py
 
 _base_ = '../pretrain/mocov3_vit-tiny.py'
 
-crop = 64  # half a picture, so objects keep the size they have there
+crop = 64  # pixels; half the side of a picture
 model = dict(
     backbone=dict(
         arch=dict(_delete_=True, embed_dim=96, depth=4, num_heads=4),
@@ -23,7 +23,7 @@ shared = [
     dict(
         type='lightvit_dense.RandomResizedCrop',
         size=crop,
-        scale=(0.12, 0.5),
+        scale=(0.25, 0.8),
         interpolation='bilinear',
         backend='cv2',
     ),
@@ -60,7 +60,7 @@ train_dataloader = dict(
 )
 
 max_iters, warmup = 120, 20
-optim_wrapper = dict(optimizer=dict(lr=1e-3))
+optim_wrapper = dict(optimizer=dict(lr=2e-3))
 param_scheduler = [
     dict(type='mmengine.LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=warmup),
     dict(
@@ -81,3 +81,9 @@ default_hooks = dict(
     checkpoint=dict(interval=50, by_epoch=False, max_keep_ckpts=1),
 )
 log_processor = dict(by_epoch=False)
+custom_hooks = [
+    dict(type='lightvit_dense.NonFiniteLossGuard'),
+    dict(type='lightvit_dense.ResourceHook'),
+    dict(type='lightvit_dense.MomentumUpdateHook', base=0.95),  # there are few steps
+    dict(type='lightvit_dense.ExportBackboneHook'),
+]
