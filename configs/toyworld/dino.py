@@ -1,7 +1,7 @@
 """A small vision transformer for the toy world, pre-trained by DINO on its unlabelled images.
 
 What      The DINO recipe made small: width 96, depth 4, 8-px patches, 2 crops of 64 px and 4 of 32 px,
-          256 prototypes; a sharper teacher and a faster centre, as there are 120 steps only.
+          256 prototypes; a sharper teacher and a faster centre, as there are 200 steps only.
 Source    Ours.
 Run       tools/train.py configs/toyworld/dino.py
 """
@@ -9,7 +9,7 @@ Run       tools/train.py configs/toyworld/dino.py
 _base_ = '../pretrain/dino_vit-tiny.py'
 
 crop = 64  # pixels; half the side of a picture
-max_iters, warmup = 120, 40
+max_iters, warmup = 200, 40
 model = dict(
     backbone=dict(
         arch=dict(_delete_=True, embed_dim=96, depth=4, num_heads=4),

@@ -1,12 +1,21 @@
 """Models: layers, backbones, necks, pre-training."""
 
-from .backbones import VisionTransformer
+from .backbones import Hiera, VisionTransformer
 from .classification import ClassificationHead, ClassificationPreprocessor, ImageClassifier
 from .layer_depth import get_layer_id
 from .layers import LayerNorm2d
 from .necks import SimpleFeaturePyramid
 from .preprocessors import ImagePreprocessor, MultiViewPreprocessor
-from .pretraining import DINO, MAE, AttentionDistiller, MAEDecoder, MoCoV3, SimMIM
+from .pretraining import (
+    DINO,
+    MAE,
+    AttentionDistiller,
+    HieraMAE,
+    MAEDecoder,
+    MoCoV3,
+    SimMIM,
+    TimmTeacher,
+)
 
 __all__ = [
     'DINO',
@@ -14,6 +23,8 @@ __all__ = [
     'AttentionDistiller',
     'ClassificationHead',
     'ClassificationPreprocessor',
+    'Hiera',
+    'HieraMAE',
     'ImageClassifier',
     'ImagePreprocessor',
     'LayerNorm2d',
@@ -22,6 +33,7 @@ __all__ = [
     'MultiViewPreprocessor',
     'SimMIM',
     'SimpleFeaturePyramid',
+    'TimmTeacher',
     'VisionTransformer',
     'get_layer_id',
 ]
