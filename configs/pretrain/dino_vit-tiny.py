@@ -10,30 +10,13 @@ Cost      Not published.
 Run       tools/dist_train.sh configs/pretrain/dino_vit-tiny.py 8 --amp --work-dir work_dirs/dino_vit-tiny
 """
 
-_base_ = ['../_base_/datasets/imagenet_multi_crop.py', '../_base_/default_runtime.py']
+_base_ = [
+    '../_base_/models/dino_vit-tiny.py',
+    '../_base_/datasets/imagenet_multi_crop.py',
+    '../_base_/default_runtime.py',
+]
 default_scope = 'lightvit_dense'
 
-model = dict(
-    type='lightvit_dense.DINO',
-    data_preprocessor=dict(
-        type='lightvit_dense.MultiViewPreprocessor',
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
-    ),
-    backbone=dict(
-        type='lightvit_dense.VisionTransformer',
-        arch='tiny',
-        img_size=224,
-        patch_size=16,
-        pos_embed='sincos',
-        drop_path_rate=0.1,
-    ),
-    head=dict(out_channels=65536, hidden=2048, bottleneck=256, norm_last_layer=True),
-    num_global_views=2,
-    student_temperature=0.1,
-    teacher_temperature=0.04,
-    center_momentum=0.9,
-)
 optim_wrapper = dict(
     type='mmengine.OptimWrapper',
     # 5e-4 for 256 images, linear: 5e-4 * 1024 / 256

@@ -8,28 +8,13 @@ Cost      52 hours on 8 V100 (paper).
 Run       tools/dist_train.sh configs/pretrain/mocov3_vit-tiny.py 8 --amp --work-dir work_dirs/mocov3_vit-tiny
 """
 
-_base_ = ['../_base_/datasets/imagenet_two_views.py', '../_base_/default_runtime.py']
+_base_ = [
+    '../_base_/models/mocov3_vit-tiny.py',
+    '../_base_/datasets/imagenet_two_views.py',
+    '../_base_/default_runtime.py',
+]
 default_scope = 'lightvit_dense'
 
-model = dict(
-    type='lightvit_dense.MoCoV3',
-    data_preprocessor=dict(
-        type='lightvit_dense.MultiViewPreprocessor',
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
-    ),
-    backbone=dict(
-        type='lightvit_dense.VisionTransformer',
-        arch='tiny',
-        img_size=224,
-        patch_size=16,
-        pos_embed='sincos',
-    ),
-    hidden=4096,
-    out_channels=256,
-    temperature=0.2,
-    stop_grad_patch_embed=False,
-)
 sync_bn = 'torch'
 optim_wrapper = dict(
     type='mmengine.OptimWrapper',

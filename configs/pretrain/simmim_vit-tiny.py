@@ -10,27 +10,13 @@ Cost      Not published.
 Run       tools/dist_train.sh configs/pretrain/simmim_vit-tiny.py 8 --amp --work-dir work_dirs/simmim_vit-tiny
 """
 
-_base_ = ['../_base_/datasets/imagenet_pretrain.py', '../_base_/default_runtime.py']
+_base_ = [
+    '../_base_/models/simmim_vit-tiny.py',
+    '../_base_/datasets/imagenet_pretrain.py',
+    '../_base_/default_runtime.py',
+]
 default_scope = 'lightvit_dense'
 
-model = dict(
-    type='lightvit_dense.SimMIM',
-    data_preprocessor=dict(
-        type='lightvit_dense.ImagePreprocessor',
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
-    ),
-    backbone=dict(
-        type='lightvit_dense.VisionTransformer',
-        arch='tiny',
-        img_size=224,
-        patch_size=16,
-        pos_embed='sincos',
-        drop_path_rate=0.1,
-    ),
-    mask_unit=32,
-    mask_ratio=0.6,
-)
 train_dataloader = dict(
     batch_size=256,  # x 8 GPUs = 2048
     dataset=dict(

@@ -6,14 +6,18 @@ Source    Ours.
 Run       tools/train.py configs/toyworld/dino.py
 """
 
-_base_ = '../pretrain/dino_vit-tiny.py'
+_base_ = [
+    '../_base_/models/dino_vit-tiny.py',
+    '../_base_/datasets/toyworld_pretrain.py',
+    '../_base_/schedules/toyworld_pretrain.py',
+    '../_base_/default_runtime.py',
+]
+default_scope = 'lightvit_dense'
 
-crop = 64  # pixels; half the side of a picture
-max_iters, warmup = 200, 40
 model = dict(
     backbone=dict(
         arch=dict(_delete_=True, embed_dim=96, depth=4, num_heads=4),
-        img_size=crop,
+        img_size=64,
         patch_size=8,
         drop_path_rate=0.0,
     ),
@@ -34,43 +38,23 @@ color = [
     dict(type='lightvit_dense.RandomGrayscale', prob=0.2),
     dict(type='lightvit_dense.Solarize', prob=0.1),
 ]
+large = dict(
+    type='lightvit_dense.RandomResizedCrop', size=64, scale=(0.25, 0.8), backend='cv2'
+)
+small = dict(
+    type='lightvit_dense.RandomResizedCrop', size=32, scale=(0.05, 0.25), backend='cv2'
+)
 train_dataloader = dict(
     batch_size=32,
-    num_workers=1,
-    pin_memory=False,
-    sampler=dict(type='lightvit_dense.SeededInfiniteSampler', shuffle=True),
+    collate_fn=dict(type='default_collate'),
     dataset=dict(
-        data_root='{{$LIGHTVIT_DATA:data}}/toyworld/coco/',
-        img_dir='unlabeled2017',
         pipeline=[
             dict(type='lightvit_dense.LoadImage', color='rgb'),
             dict(
                 type='lightvit_dense.MultiView',
                 views=[
-                    dict(
-                        count=2,
-                        pipeline=[
-                            dict(
-                                type='lightvit_dense.RandomResizedCrop',
-                                size=crop,
-                                scale=(0.25, 0.8),
-                                backend='cv2',
-                            ),
-                            *color,
-                        ],
-                    ),
-                    dict(
-                        count=4,
-                        pipeline=[
-                            dict(
-                                type='lightvit_dense.RandomResizedCrop',
-                                size=crop // 2,
-                                scale=(0.05, 0.25),
-                                backend='cv2',
-                            ),
-                            *color,
-                        ],
-                    ),
+                    dict(count=2, pipeline=[large, *color]),
+                    dict(count=4, pipeline=[small, *color]),
                 ],
             ),
             dict(type='lightvit_dense.PackViews'),
@@ -78,7 +62,10 @@ train_dataloader = dict(
     ),
 )
 
-optim_wrapper = dict(optimizer=dict(lr=1e-3))
+max_iters, warmup = 200, 40
+optim_wrapper = dict(
+    optimizer=dict(lr=1e-3, betas=(0.9, 0.999), weight_decay=0.04), clip_grad=dict(max_norm=3.0)
+)
 param_scheduler = [
     dict(type='mmengine.LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=warmup),
     dict(
@@ -99,18 +86,14 @@ param_scheduler = [
         end=max_iters,
     ),
 ]
-train_cfg = dict(
-    _delete_=True, type='mmengine.IterBasedTrainLoop', max_iters=max_iters, val_interval=10**9
-)
+train_cfg = dict(max_iters=max_iters)
 auto_scale_lr = dict(base_batch_size=32)
 default_hooks = dict(
     logger=dict(interval=10),
     checkpoint=dict(interval=50, by_epoch=False, max_keep_ckpts=1),
 )
-log_processor = dict(by_epoch=False)
 custom_hooks = [
-    dict(type='lightvit_dense.NonFiniteLossGuard'),
-    dict(type='lightvit_dense.ResourceHook'),
+    *_base_.custom_hooks,
     dict(type='lightvit_dense.MomentumUpdateHook', base=0.98),
     dict(type='lightvit_dense.FreezeLastLayerHook', until=10, by_epoch=False),
     dict(type='lightvit_dense.ExportBackboneHook', module='momentum_backbone'),

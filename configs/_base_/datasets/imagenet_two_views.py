@@ -33,7 +33,9 @@ train_dataloader = dict(
     sampler=dict(type='lightvit_dense.SeededSampler', shuffle=True),
     collate_fn=dict(type='default_collate'),
     dataset=dict(
-        type='lightvit_dense.ImageFiles',
+        type='lightvit_dense.ImageNet',
+        with_labels=False,
+        source='folder',  # or 'lmdb'
         data_root=data_root,
         img_dir='train',
         pipeline=[
