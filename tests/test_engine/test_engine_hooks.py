@@ -19,6 +19,7 @@ from lightvit_dense.engine.hooks.iteration_seed import iteration_seed
 from lightvit_dense.engine.hooks.non_finite import image_name
 from lightvit_dense.engine.hooks.rank_consistency import parameter_digest
 from lightvit_dense.engine.hooks.reconstruction import picture_grid
+from lightvit_dense.engine.hooks.resources import batch_size
 from lightvit_dense.engine.randomness import separate_randomness
 
 
@@ -244,3 +245,16 @@ def test_differing_ranks_are_refused(monkeypatch) -> None:
     runner = type('Runner', (), dict(model=model))()
     with pytest.raises(RuntimeError, match=r'rank\(s\) \[2\] differ'):
         hooks.RankConsistencyHook().after_train(runner)
+
+
+@pytest.mark.parametrize(
+    'inputs',
+    [
+        torch.zeros(5, 3, 4, 4),
+        [torch.zeros(3, 4, 4)] * 5,
+        [torch.zeros(5, 3, 4, 4), torch.zeros(5, 3, 2, 2)],
+    ],
+)
+def test_views_of_an_image_count_once(inputs: object) -> None:
+    assert batch_size(dict(inputs=inputs)) == 5
+    assert batch_size((inputs, None)) == 5

@@ -82,6 +82,24 @@ def _vitdet_attention(attn: Attention, x: torch.Tensor, grid: tuple[int, int]) -
     return attn.proj(out.transpose(1, 2).reshape(batch, tokens, dim))
 
 
+def test_embedding_visible_patches_alone_changes_neither_values_nor_gradients() -> None:
+    torch.manual_seed(0)
+    model = VisionTransformer(dict(embed_dim=16, depth=1, num_heads=2), (24, 40), 8).double()
+    image = torch.randn(2, 3, 24, 40).double().requires_grad_()
+    keep = torch.rand(2, 15).argsort(1)[:, :4]
+    some, grid = model.patch_embed(image, keep)
+    every, _ = model.patch_embed(image)
+    chosen = every.gather(1, keep[..., None].expand(-1, -1, 16))
+    assert grid == (3, 5)
+    torch.testing.assert_close(some, chosen)
+    wanted = [image, model.patch_embed.proj.weight, model.patch_embed.proj.bias]
+    weights = torch.randn_like(some)
+    ours = torch.autograd.grad((some * weights).sum(), wanted)
+    theirs = torch.autograd.grad((chosen * weights).sum(), wanted)
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one, other)
+
+
 def test_decomposed_relative_position_equals_the_straight_line() -> None:
     torch.manual_seed(0)
     grid = (3, 4)

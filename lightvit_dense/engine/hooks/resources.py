@@ -1,6 +1,7 @@
 """Log how fast training goes and how much memory it takes."""
 
 import time
+from typing import Any
 
 import torch
 from mmengine.dist import get_world_size
@@ -21,6 +22,14 @@ def peak_memory_mb() -> float:
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 2**20
     return peak_resident_mb()
+
+
+def batch_size(data_batch: Any) -> int:
+    """Count the images of a batch; several views of an image count once."""
+    inputs = data_batch['inputs'] if isinstance(data_batch, dict) else data_batch[0]
+    # A list holds images [3, H, W], or views [B, 3, H, W].
+    views = isinstance(inputs, (list, tuple)) and inputs[0].ndim == 4
+    return len(inputs[0]) if views else len(inputs)
 
 
 @HOOKS.register_module()
@@ -55,7 +64,7 @@ class ResourceHook(Hook):
         outputs: dict | None = None,
     ) -> None:
         """Count, and log when it is time."""
-        self.images += len(data_batch['inputs'] if isinstance(data_batch, dict) else data_batch[0])
+        self.images += batch_size(data_batch)
         if batch_idx > 0 and not self.every_n_train_iters(runner, self.interval):
             return
         now = time.perf_counter()

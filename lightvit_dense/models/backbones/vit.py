@@ -223,15 +223,14 @@ class VisionTransformer(BaseModule):
         Returns:
             Tokens [B, prefix+K, C] and the grid (rows, columns) of all patches.
         """
-        x, grid = self.patch_embed(image)
+        x, grid = self.patch_embed(image, ids_keep)
         if mask_token is not None and ids_mask is not None:
             ids = ids_mask[..., None].expand(-1, -1, x.shape[-1])
             x = x.scatter(1, ids, mask_token.to(x.dtype).expand_as(ids))
         prefix = self.num_prefix_tokens
         position = resize_position(self.pos_embed, self.grid_size, grid, prefix)
-        x = x + position[:, prefix:].to(x.dtype)
-        if ids_keep is not None:
-            x = x.gather(1, ids_keep[..., None].expand(-1, -1, x.shape[-1]))
+        patches = position[0, prefix:].to(x.dtype)
+        x = x + (patches if ids_keep is None else patches[ids_keep])  # [N, C] or [B, K, C]
         if self.cls_token is not None:
             cls = (self.cls_token + position[:, :prefix]).to(x.dtype)
             x = torch.cat([cls.expand(len(x), -1, -1), x], dim=1)

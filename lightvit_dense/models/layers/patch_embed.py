@@ -1,5 +1,7 @@
 """Image to patch tokens."""
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -17,14 +19,18 @@ class PatchEmbed(nn.Module):
         self.patch_size = patch_size
         self.proj = nn.Conv2d(in_channels, dim, kernel_size=patch_size, stride=patch_size)
 
-    def forward(self, image: Tensor) -> tuple[Tensor, tuple[int, int]]:
+    def forward(
+        self, image: Tensor, ids_keep: Tensor | None = None
+    ) -> tuple[Tensor, tuple[int, int]]:
         """Embed.
 
         Args:
             image: [B, channels, H, W] with H and W multiples of the patch size.
+            ids_keep: Patches to embed [B, K], in this order; ``None`` for all. The others are not
+                even read.
 
         Returns:
-            Tokens [B, rows*columns, dim] and the grid (rows, columns).
+            Tokens [B, rows*columns or K, dim] and the grid (rows, columns) of all patches.
 
         Raises:
             ValueError: If the image is not a whole number of patches.
@@ -36,5 +42,17 @@ class PatchEmbed(nn.Module):
                 f'{self.patch_size} px patches; pad it '
                 f'(pad_size_divisor={self.patch_size} in the data preprocessor)'
             )
+        if ids_keep is not None:
+            grid = (height // self.patch_size, width // self.patch_size)
+            return self._embed_some(image, ids_keep, grid), grid
         maps = self.proj(image)  # [B, dim, rows, columns]
         return maps.flatten(2).transpose(1, 2), (maps.shape[-2], maps.shape[-1])
+
+    def _embed_some(self, image: Tensor, ids_keep: Tensor, grid: tuple[int, int]) -> Tensor:
+        patch, (rows, columns) = self.patch_size, grid
+        # [B, C, h*p, w*p] -> [B, h, w, C, p, p] without a copy -> [B, K, C, p, p]
+        cells = image.reshape(len(image), -1, rows, patch, columns, patch).permute(0, 2, 4, 1, 3, 5)
+        batch = torch.arange(len(image), device=image.device)[:, None]
+        row = torch.div(ids_keep, columns, rounding_mode='floor')
+        kept = cells[batch, row, ids_keep - row * columns]
+        return F.linear(kept.flatten(2), self.proj.weight.flatten(1), self.proj.bias)
