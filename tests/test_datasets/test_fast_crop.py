@@ -133,6 +133,21 @@ def test_statistics_are_those_of_torchvision(name, reduce):
     assert max(deviations) < limits[2]
 
 
+@pytest.mark.parametrize('decoder', [name for name in INSTALLED if name != 'cv2'])
+@pytest.mark.parametrize('name', list(PHOTOS))
+def test_plain_chroma_and_unfiltered_resize_keep_the_statistics(name, decoder):
+    data = encode(photo(name))
+    quick = dict(size=224, backend='cv2', smooth_chroma=False, decoder=decoder)
+    pairs = []
+    for seed in range(8):
+        ours = fast(data, seed, **quick)['img'].astype(float)
+        pairs.append((ours, plain(data, seed, size=224)['img'].astype(float)))
+    assert any((one != other).any() for one, other in pairs)
+    assert np.mean([np.abs(one - other).mean() for one, other in pairs]) < 3
+    assert max(abs(one.mean() - other.mean()) for one, other in pairs) < 0.6
+    assert max(abs(one.std() / other.std() - 1) for one, other in pairs) < 0.02
+
+
 def test_shrinking_by_torch_is_pillows_to_one_grey_level():
     image = photo('astronaut', (150, 110))
     for seed in range(10):

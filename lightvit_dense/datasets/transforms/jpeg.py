@@ -105,7 +105,7 @@ class _Factor(ctypes.Structure):
     _fields_ = [('numerator', ctypes.c_int), ('denominator', ctypes.c_int)]
 
 
-_DECOMPRESS, _RGB, _SUBSAMPLING, _WARNING = 1, 0, 4, 0
+_DECOMPRESS, _RGB, _SUBSAMPLING, _FAST_UPSAMPLE, _WARNING = 1, 0, 4, 9, 0
 _BLOCK_WIDTHS = (8, 16, 16, 8, 8, 32, 8)  # of 4:4:4, 4:2:2, 4:2:0, grey, 4:4:0, 4:1:1, 4:4:1
 
 
@@ -128,6 +128,7 @@ def turbojpeg() -> ctypes.CDLL | None:
     library.tj3Init.restype = pointer
     library.tj3Init.argtypes = [number]
     library.tj3Get.argtypes = [pointer, number]
+    library.tj3Set.argtypes = [pointer, number, number]
     library.tj3GetErrorCode.argtypes = [pointer]
     library.tj3SetScalingFactor.argtypes = [pointer, _Factor]
     library.tj3DecompressHeader.argtypes = file
@@ -138,7 +139,9 @@ def turbojpeg() -> ctypes.CDLL | None:
 _local = threading.local()
 
 
-def _by_turbojpeg(data: bytes, header: Header, box: Box, reduce: int) -> tuple[np.ndarray, Box]:
+def _by_turbojpeg(
+    data: bytes, header: Header, box: Box, reduce: int, smooth: bool
+) -> tuple[np.ndarray, Box]:
     library = turbojpeg()
     assert library is not None
     if not hasattr(_local, 'handle'):
@@ -149,6 +152,7 @@ def _by_turbojpeg(data: bytes, header: Header, box: Box, reduce: int) -> tuple[n
     if library.tj3DecompressHeader(handle, data, len(data)):
         raise ValueError('unreadable header')
     library.tj3SetScalingFactor(handle, _Factor(1, reduce))
+    library.tj3Set(handle, _FAST_UPSAMPLE, int(not smooth))
     kind = library.tj3Get(handle, _SUBSAMPLING)
     height, width = -(-header.height // reduce), -(-header.width // reduce)
     left, top, right, bottom = 0, 0, width, height
@@ -169,7 +173,9 @@ def _by_turbojpeg(data: bytes, header: Header, box: Box, reduce: int) -> tuple[n
     return pixels, (left, top, right, bottom)
 
 
-def _by_simplejpeg(data: bytes, header: Header, box: Box, reduce: int) -> tuple[np.ndarray, Box]:
+def _by_simplejpeg(
+    data: bytes, header: Header, box: Box, reduce: int, smooth: bool
+) -> tuple[np.ndarray, Box]:
     import simplejpeg
 
     # A file that claims fewer rows is read no further. The 32 rows more hold any block, and with
@@ -181,12 +187,19 @@ def _by_simplejpeg(data: bytes, header: Header, box: Box, reduce: int) -> tuple[
     sides = (0, 0) if reduce == 1 else (-(-rows // reduce), -(-header.width // reduce))
     # What is left over at the end of a shortened file makes a warning, hence not strict.
     pixels = simplejpeg.decode_jpeg(
-        data, 'RGB', min_height=sides[0], min_width=sides[1], strict=False
+        data,
+        'RGB',
+        fastupsample=not smooth,
+        min_height=sides[0],
+        min_width=sides[1],
+        strict=False,
     )
     return pixels, (0, 0, pixels.shape[1], pixels.shape[0])
 
 
-def _by_cv2(data: bytes, header: Header, box: Box, reduce: int) -> tuple[np.ndarray, Box]:
+def _by_cv2(
+    data: bytes, header: Header, box: Box, reduce: int, smooth: bool
+) -> tuple[np.ndarray, Box]:
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), REDUCED[reduce])
     if pixels is None:
         raise ValueError('not decodable')
@@ -195,7 +208,7 @@ def _by_cv2(data: bytes, header: Header, box: Box, reduce: int) -> tuple[np.ndar
     return pixels, (0, 0, pixels.shape[1], pixels.shape[0])
 
 
-_Decode = Callable[[bytes, Header, Box, int], tuple[np.ndarray, Box]]
+_Decode = Callable[[bytes, Header, Box, int, bool], tuple[np.ndarray, Box]]
 _DECODE: dict[str, _Decode] = {
     'turbojpeg': _by_turbojpeg,
     'simplejpeg': _by_simplejpeg,
@@ -233,7 +246,12 @@ def choose_decoder(decoder: str = 'auto') -> str:
 
 
 def decode_window(
-    data: bytes, header: Header, box: Box, reduce: int = 1, decoder: str = 'cv2'
+    data: bytes,
+    header: Header,
+    box: Box,
+    reduce: int = 1,
+    decoder: str = 'cv2',
+    smooth: bool = True,
 ) -> np.ndarray:
     """Decode a window of a JPEG file as it is stored, EXIF's orientation left alone.
 
@@ -244,6 +262,8 @@ def decode_window(
             the image divided by ``reduce``, rounded up.
         reduce: 1, 2, 4 or 8: decode at this fraction of the size.
         decoder: One of ``DECODERS``, installed.
+        smooth: Whether chroma of half the resolution is interpolated; repeating it is faster. cv2
+            always interpolates.
 
     Returns:
         RGB, uint8 [bottom-top, right-left, 3], a view of a larger array.
@@ -251,7 +271,7 @@ def decode_window(
     Raises:
         ValueError: If the decoder does not know what to do with the file.
     """
-    pixels, (left, top, _, _) = _DECODE[decoder](data, header, box, reduce)
+    pixels, (left, top, _, _) = _DECODE[decoder](data, header, box, reduce, smooth)
     x, y = box[0] - left, box[1] - top
     window = pixels[y : y + box[3] - box[1], x : x + box[2] - box[0]]
     if window.shape != (box[3] - box[1], box[2] - box[0], 3):
