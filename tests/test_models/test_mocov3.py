@@ -68,21 +68,21 @@ def test_large_activations_stay_finite(dtype) -> None:
 
 def test_the_whole_loss_view_by_view() -> None:
     torch.manual_seed(0)
-    model = small_moco()
+    model = small_moco().double()  # batch norm of four samples magnifies what fp32 rounds
     torch.nn.init.normal_(model.momentum_backbone.norm.weight)  # no longer what it follows
-    views = [torch.randn(4, 3, 32, 32) for _ in range(2)]
+    views = [torch.randn(4, 3, 32, 32).double() for _ in range(2)]
     losses = model(views, mode='loss')
     queries, keys = [], []
     for view in views:
         queries.append(model.predictor(model.projector(model.backbone(view)[0][:, 0])))
         keys.append(model.momentum_projector(model.momentum_backbone(view)[0][:, 0]))
     expected = reference_nce(queries[0], keys[1], 0.2) + reference_nce(queries[1], keys[0], 0.2)
-    torch.testing.assert_close(losses['loss_contrast'], expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(losses['loss_contrast'], expected)
     names = [n for n, p in model.named_parameters() if p.requires_grad]
     found = torch.autograd.grad(losses['loss_contrast'], [model.get_parameter(n) for n in names])
     wanted = torch.autograd.grad(expected, [model.get_parameter(n) for n in names])
     for name, one, other in zip(names, found, wanted, strict=True):
-        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-3, msg=name)
+        torch.testing.assert_close(one, other, msg=name)
 
 
 def test_heads_have_the_published_layers() -> None:
