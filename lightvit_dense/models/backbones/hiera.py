@@ -14,6 +14,7 @@ from ..layers import QueryKeyBlock, resize_position
 from .encoding import Encoding
 from .hiera_layers import HieraBlock, HieraPatchEmbed
 from .hiera_tokens import from_units, pad_to_units, pool_real, to_units
+from .sizes import pair, resolve_arch
 
 HIERA_ARCHITECTURES: dict[str, dict[str, Any]] = {
     # The papers' tiny is narrower than Meta's; their teacher is Meta's base.
@@ -23,10 +24,6 @@ HIERA_ARCHITECTURES: dict[str, dict[str, Any]] = {
     'base': dict(embed_dim=96, stages=(2, 3, 16, 3), num_heads=1),
 }
 """Sizes by name: width and heads of the first stage, both doubled from stage to stage."""
-
-
-def _pair(value: int | Sequence[int]) -> tuple[int, int]:
-    return (value, value) if isinstance(value, int) else (value[0], value[1])
 
 
 @MODELS.register_module()
@@ -80,7 +77,12 @@ class Hiera(BaseModule):
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        arch = self._resolve_arch(arch)
+        arch = resolve_arch(
+            arch,
+            HIERA_ARCHITECTURES,
+            needed=('embed_dim', 'stages', 'num_heads'),
+            optional=('mlp_ratio', 'mask_unit', 'patch_stride'),
+        )
         self.arch = arch
         self.stages: tuple[int, ...] = tuple(arch['stages'])
         self.num_layers = sum(self.stages)
@@ -89,9 +91,9 @@ class Hiera(BaseModule):
         self.patch_size: int = arch.get('patch_stride', 4)
         self.out_type = out_type
         self.with_cp = with_cp
-        self._check_options(_pair(img_size), mask_unit_attn)
+        self._check_options(pair(img_size), mask_unit_attn)
         self.out_indices = self._resolve_indices(out_indices)
-        height, width = _pair(img_size)
+        height, width = pair(img_size)
         self.grid_size = (height // self.patch_size, width // self.patch_size)
 
         self._stage_of = [s for s, blocks in enumerate(self.stages) for _ in range(blocks)]
@@ -116,20 +118,6 @@ class Hiera(BaseModule):
             self.blocks.append(block)
         self.norm = nn.LayerNorm(self.embed_dims, eps=1e-6) if final_norm else nn.Identity()
         self._reset_parameters()
-
-    @staticmethod
-    def _resolve_arch(arch: str | dict[str, Any]) -> dict[str, Any]:
-        if isinstance(arch, dict):
-            needed = {'embed_dim', 'stages', 'num_heads'}
-            known = {'mlp_ratio', 'mask_unit', 'patch_stride'}
-            if not needed <= set(arch) <= needed | known:
-                raise ValueError(
-                    f'arch needs {sorted(needed)} (and may have {sorted(known)}), got {arch}'
-                )
-            return dict(arch)
-        if arch not in HIERA_ARCHITECTURES:
-            raise ValueError(f"arch '{arch}' is unknown; choose from {sorted(HIERA_ARCHITECTURES)}")
-        return dict(HIERA_ARCHITECTURES[arch])
 
     def _check_options(self, image: tuple[int, int], mask_unit_attn: Sequence[bool]) -> None:
         stages = self.stages

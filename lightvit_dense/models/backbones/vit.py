@@ -11,6 +11,7 @@ from torch.utils.checkpoint import checkpoint
 from ...registry import MODELS
 from ..layers import Block, PatchEmbed, QueryKeyBlock, resize_position, sincos_position
 from .encoding import Encoding
+from .sizes import pair, resolve_arch
 
 ARCHITECTURES: dict[str, dict[str, int]] = {
     # The papers' tiny and small have 12 heads where DeiT has 3 and 6.
@@ -20,10 +21,6 @@ ARCHITECTURES: dict[str, dict[str, int]] = {
     'large': dict(embed_dim=1024, depth=24, num_heads=16),
 }
 """Sizes by name; the papers' heads, not DeiT's."""
-
-
-def _pair(value: int | Sequence[int]) -> tuple[int, int]:
-    return (value, value) if isinstance(value, int) else (value[0], value[1])
 
 
 @MODELS.register_module()
@@ -78,13 +75,15 @@ class VisionTransformer(BaseModule):
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        arch = self._resolve_arch(arch)
+        arch = resolve_arch(
+            arch, ARCHITECTURES, ('embed_dim', 'depth', 'num_heads'), ('mlp_ratio',)
+        )
         self.arch = arch
         self.embed_dims: int = arch['embed_dim']
         self.num_layers: int = arch['depth']
         self.num_heads: int = arch['num_heads']
         self.patch_size = patch_size
-        height, width = _pair(img_size)
+        height, width = pair(img_size)
         self.grid_size = (height // patch_size, width // patch_size)
         self.num_prefix_tokens = int(cls_token)
         self.out_type = out_type
@@ -105,7 +104,7 @@ class VisionTransformer(BaseModule):
             window = 0 if index in global_set else window_size
             rel_pos = None
             if rel_pos_size is not None:
-                side_h, side_w = _pair(rel_pos_size)
+                side_h, side_w = pair(rel_pos_size)
                 grid = (side_h // patch_size, side_w // patch_size)
                 rel_pos = (window, window) if window else grid
             blocks.append(
@@ -122,19 +121,6 @@ class VisionTransformer(BaseModule):
         self.blocks = nn.ModuleList(blocks)
         self.norm = nn.LayerNorm(self.embed_dims, eps=1e-6) if final_norm else nn.Identity()
         self._reset_parameters(pos_embed)
-
-    @staticmethod
-    def _resolve_arch(arch: str | dict[str, Any]) -> dict[str, Any]:
-        if isinstance(arch, dict):
-            needed, known = {'embed_dim', 'depth', 'num_heads'}, {'mlp_ratio'}
-            if not needed <= set(arch) <= needed | known:
-                raise ValueError(
-                    f'arch needs {sorted(needed)} (and may have mlp_ratio), got {arch}'
-                )
-            return dict(arch)
-        if arch not in ARCHITECTURES:
-            raise ValueError(f"arch '{arch}' is unknown; choose from {sorted(ARCHITECTURES)}")
-        return dict(ARCHITECTURES[arch])
 
     def _resolve_indices(self, indices: Sequence[int], what: str) -> tuple[int, ...]:
         resolved = tuple(sorted(i % self.num_layers for i in indices if abs(i) <= self.num_layers))
@@ -158,7 +144,7 @@ class VisionTransformer(BaseModule):
             raise ValueError(f"out_type is 'tokens' or 'featmap', got '{self.out_type}'")
         if cls_token and (window_size or rel_pos_size is not None):
             raise ValueError('windows and decomposed relative position need cls_token=False')
-        sizes = [image] if rel_pos_size is None else [image, _pair(rel_pos_size)]
+        sizes = [image] if rel_pos_size is None else [image, pair(rel_pos_size)]
         for height, width in sizes:
             if height % self.patch_size or width % self.patch_size:
                 raise ValueError(
