@@ -14,12 +14,12 @@ def resolve_pairs(
 
     Args:
         pairs: Pairs, or 'all'.
-        student: The student's backbone, ``None`` while it is not known.
+        student: The student's backbone.
         teacher: The teacher's backbone.
         extra_layer: Whether the student has a layer behind its last one.
 
     Returns:
-        Pairs, 1-based; none for 'all' while the student is not known.
+        Pairs, 1-based.
 
     Raises:
         ValueError: If there is no pair, or a student layer is named twice.
@@ -29,8 +29,6 @@ def resolve_pairs(
             raise ValueError(
                 f"pairs is 'all' or a list of (student, teacher) layers, not {pairs!r}"
             )
-        if student is None:
-            return []
         depth = student.num_layers + int(extra_layer)
         return [(i, max(1, round(i * teacher.num_layers / depth))) for i in range(1, depth + 1)]
     found = [(int(ours), int(theirs)) for ours, theirs in pairs]

@@ -49,7 +49,7 @@ class AttentionDistiller(BaseModule):
         init_cfg: mmengine initialisation config.
 
     Raises:
-        ValueError: If an option is unknown, or ``pairs`` is empty or names a student layer twice.
+        ValueError: If an option is unknown. The rest is checked by :meth:`bind`.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class AttentionDistiller(BaseModule):
         network = MODELS.build(teacher).requires_grad_(False).eval()
         # A tuple hides the teacher from parameters(), state_dict() and DistributedDataParallel.
         self._hidden = (network,)
-        self.pairs = resolve_pairs(pairs, None, network, extra_layer)
+        self.pairs: list[tuple[int, int]] = []
         self.head_maps = nn.ModuleList()
         self.hidden_maps = nn.ModuleList()
         self.query_key_block: Any = None
@@ -117,8 +117,9 @@ class AttentionDistiller(BaseModule):
             preprocessor: The student's data preprocessor, needed when ``teacher_input`` has a mean.
 
         Raises:
-            ValueError: If a layer does not exist, or the tokens or the heads differ in a way that
-                no option reconciles; names both shapes.
+            ValueError: If ``pairs`` is empty or names a student layer twice, a layer does not
+                exist, or tokens or heads differ in a way that no option reconciles; names both
+                shapes.
         """
         self._depth, self._prefix = student.num_layers, student.num_prefix_tokens
         self.pairs = resolve_pairs(self._asked, student, self.teacher, self.extra_layer)
@@ -177,14 +178,16 @@ class AttentionDistiller(BaseModule):
             layers: Teacher layers, 1-based; those of ``pairs`` by default.
 
         Returns:
-            Logits [B, heads, Q, K] and outputs by layer; the tokens only with ``hidden_pairs``.
+            Logits [B, heads, Q, K] and outputs by layer; tokens are empty without
+            ``hidden_pairs``.
         """
         images = self.teacher_input(inputs)
         wanted = sorted({theirs for _, theirs in self.pairs}) if layers is None else layers
         hidden = {theirs for _, theirs in self.hidden_pairs}
         if hidden:
             return self.teacher.encode(images, ids_keep, wanted, hidden)
-        return Encoding(images, self.teacher.attention_logits(images, wanted, ids_keep), {})
+        logits = self.teacher.attention_logits(images, wanted, ids_keep)
+        return Encoding(images.new_empty(0), logits, {})
 
     def student_logits(self, encoding: Encoding) -> dict[int, Tensor]:
         """Return the student's logits by layer, the extra layer's among them."""

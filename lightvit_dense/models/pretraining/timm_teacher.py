@@ -223,7 +223,7 @@ class TimmTeacher(BaseModule):
         hidden_of: Collection[int],
         stop: bool,
     ) -> Encoding:
-        tokens, self.keep.ids = image, ids_keep
+        tokens, self.keep.ids = image.new_empty(0), ids_keep
         try:
             watcher = _AttentionWatcher(logits_of, stop)
             with self._outputs(hidden_of) as hidden, suppress(_Stop), watcher:
