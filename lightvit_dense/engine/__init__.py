@@ -3,5 +3,11 @@
 from lightvit_dense.engine.hooks import *  # noqa: F403
 from lightvit_dense.engine.optimizers import LayerDecayOptimWrapperConstructor
 from lightvit_dense.engine.options import apply_engine_options, scale_learning_rate
+from lightvit_dense.engine.schedulers import WarmupCosineLR
 
-__all__ = ['LayerDecayOptimWrapperConstructor', 'apply_engine_options', 'scale_learning_rate']
+__all__ = [
+    'LayerDecayOptimWrapperConstructor',
+    'WarmupCosineLR',
+    'apply_engine_options',
+    'scale_learning_rate',
+]
