@@ -1,70 +1,32 @@
 """ImageNet-1k, and any data laid out alike, from a folder or an LMDB."""
 
 import os
-import struct
-from array import array
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
 
 import numpy as np
-from mmengine.dataset import BaseDataset, force_full_init
 
 from lightvit_dense.registry import DATASETS
 
-from .determinism import SeededItems
 from .errors import DatasetError
 from .imagenet_index import (
     FolderTree,
     ImageList,
     LmdbTree,
-    Record,
     Tree,
     check_classes,
     check_present,
+    check_text_order,
     labelled_tree,
+    numbered,
     read_classes,
 )
+from .records import Record, Records
 from .storage import FolderStorage, LmdbStorage
 from .unlabeled import EXTENSIONS
 
-_LABEL = struct.Struct('<i')
-
-
-class _Records(BaseDataset):
-    """mmengine's data set with entries of a label and a key instead of pickled dicts.
-
-    The layout of ``data_bytes`` and ``data_address`` stays mmengine's, so that wrappers and subsets
-    work; an entry of ImageNet takes about 45 bytes.
-    """
-
-    _fully_initialized: bool
-
-    def pack(self, records: Iterable[Record]) -> None:
-        """Store records one after the other, without ever holding them all as objects."""
-        buffer, ends = bytearray(), array('q')
-        for key, label in records:
-            buffer += _LABEL.pack(label)
-            buffer += key.encode(errors='surrogateescape')
-            ends.append(len(buffer))
-        self.data_bytes = np.frombuffer(buffer, np.uint8)
-        self.data_address = np.frombuffer(ends, np.int64)
-
-    def entry(self, index: int) -> Record:
-        """Return the key and the label of an image."""
-        stop = int(self.data_address[index])
-        start = int(self.data_address[index - 1]) if index % len(self.data_address) else 0
-        content = self.data_bytes[start:stop].tobytes()
-        return content[4:].decode(errors='surrogateescape'), _LABEL.unpack_from(content)[0]
-
-    def labels(self) -> np.ndarray:
-        """Return all labels, int32 [number of images]."""
-        starts = np.concatenate([[0], self.data_address[:-1]]).astype(np.int64)
-        # [N, 4] bytes -> [N] integers
-        return self.data_bytes[starts[:, None] + np.arange(4)].view('<i4')[:, 0]
-
 
 @DATASETS.register_module()
-class ImageNet(SeededItems, _Records):
+class ImageNet(Records):
     """Images in class folders, with labels or without, from a folder or an LMDB.
 
     Folders are ``<img_dir>/<class>/<image>``; validation images may also lie in ``img_dir`` itself
@@ -81,13 +43,20 @@ class ImageNet(SeededItems, _Records):
         classes: Names of the classes in the order of their labels; or a file below ``data_root``
             with one a line; or another image folder, such as 'train' for validation, whose class
             folders they are; None for the sorted names of the folders.
+        folders: What the names of the class folders are: 'names' of classes, or 'labels', that is
+            numbers from 0 (as in ImageNet-V2, where the order of text, '10' before '2', would give
+            every image a wrong label).
         source: 'folder' or 'lmdb'.
         lmdb_path: The LMDB below ``data_root``, made of ``data_root``.
         with_labels: False for pre-training: all images below ``img_dir`` in the order of their
             paths, whatever their folders.
         extensions: Endings of image files; upper case counts alike.
+        fraction: Share in (0, 1] of the images of every class to use, at least one each; of one
+            ``subset_seed``, a smaller part is contained in a larger one. Without labels the class
+            folders are kept in balance, so that pre-training can take the very same images.
+        subset_seed: Seed of that choice.
         pipeline: Transforms.
-        indices: Take the first so many images (int), or those at these places.
+        indices: Take the first so many images (int), or those at these places, of that part.
         test_mode: Whether a bad image is an error in any case.
         max_refetch: How many other images to try in place of a bad one.
         lazy_init: Whether to read nothing until it is needed.
@@ -103,10 +72,13 @@ class ImageNet(SeededItems, _Records):
         img_dir: str = 'train',
         ann_file: str = '',
         classes: str | Sequence[str] | None = None,
+        folders: str = 'names',
         source: str = 'folder',
         lmdb_path: str = 'imagenet.lmdb',
         with_labels: bool = True,
         extensions: Sequence[str] = EXTENSIONS,
+        fraction: float = 1.0,
+        subset_seed: int = 0,
         pipeline: Sequence[dict | Callable] = (),
         indices: int | Sequence[int] | None = None,
         test_mode: bool = False,
@@ -115,8 +87,12 @@ class ImageNet(SeededItems, _Records):
     ) -> None:
         if source not in ('folder', 'lmdb'):
             raise ValueError(f"source must be 'folder' or 'lmdb', got {source!r}")
-        self.img_dir = img_dir.strip('/')
-        self.source, self.with_labels = source, with_labels
+        if folders not in ('names', 'labels'):
+            raise ValueError(f"folders must be 'names' or 'labels', got {folders!r}")
+        if folders == 'labels' and ann_file:
+            raise ValueError("folders='labels' goes with all images, not with an ann_file")
+        self.img_dir, self.folders = img_dir.strip('/'), folders
+        self.source = source
         self.lmdb_path = os.path.join(data_root, lmdb_path)
         self.given_classes = classes
         self.extensions = tuple(e.lower() for e in extensions)
@@ -126,19 +102,26 @@ class ImageNet(SeededItems, _Records):
         super().__init__(
             data_root=data_root,
             ann_file=ann_file,
-            data_prefix={},
-            pipeline=list(pipeline),
+            with_labels=with_labels,
+            fraction=fraction,
+            subset_seed=subset_seed,
+            pipeline=pipeline,
             indices=indices,
             test_mode=test_mode,
             max_refetch=max_refetch,
             lazy_init=lazy_init,
         )
 
-    def full_init(self) -> None:
-        """List the images and check what was listed."""
-        if self._fully_initialized:
-            return
-        self.pack(self._records(self._tree()))
+    def list_records(self) -> Iterable[Record]:
+        """Return the images; with labels, ``metainfo`` names their classes."""
+        return self._records(self._tree())
+
+    def check_records(self) -> None:
+        """Check that there are images.
+
+        Raises:
+            DatasetError: If there are none.
+        """
         if not len(self.data_address):
             raise DatasetError(
                 f'{self._tree().name}: holds no image with an ending of '
@@ -146,13 +129,15 @@ class ImageNet(SeededItems, _Records):
             )
         if isinstance(self.storage, LmdbStorage):
             self.storage.close()  # workers open it for themselves
-        self._fully_initialized = True
-        chosen = self._indices
-        if chosen is not None:
-            if isinstance(chosen, int):
-                places = np.arange(len(self))
-                chosen = (places[:chosen] if chosen >= 0 else places[chosen:]).tolist()
-            self.get_subset_(list(chosen))
+
+    def groups(self) -> np.ndarray:
+        """Return the labels; where there are none, the places of the sorted class folders."""
+        if self.with_labels:
+            return self.labels()
+        start = len(self.img_dir) + 1 if self.img_dir else 0
+        keys = (self.entry(place)[0] for place in range(len(self)))
+        folders = [key[start:].rpartition('/')[0].partition('/')[0] for key in keys]
+        return np.unique(np.array(folders), return_inverse=True)[1]
 
     def _tree(self, folder: str | None = None) -> Tree:
         folder = self.img_dir if folder is None else folder.strip('/')
@@ -170,14 +155,19 @@ class ImageNet(SeededItems, _Records):
             return records
         if classes is None:
             return ((key, -1) for key in tree.keys())  # noqa: SIM118
-        return labelled_tree(tree, classes)
+        if self.folders == 'labels':
+            return labelled_tree(tree, numbered(tree.classes(), len(classes), tree.name))
+        return labelled_tree(tree, {name: label for label, name in enumerate(classes)})
 
     def _find_classes(self, tree: Tree) -> list[str]:
         """Return the classes: those given, which the folders have to match, or the folders."""
         folders = tree.classes()
         given = self.given_classes
         if given is None:
+            if folders and self.folders == 'labels':
+                return [str(label) for label in range(len(folders))]
             if folders:
+                check_text_order(folders, tree.name)
                 return folders
             raise DatasetError(
                 f'{tree.name}: has no class folders, so the classes are unknown. Set `classes` to '
@@ -185,7 +175,7 @@ class ImageNet(SeededItems, _Records):
                 'and ann_file to a list of "name label" lines; or set with_labels=False.'
             )
         classes = self._read_classes(given) if isinstance(given, str) else list(given)
-        if folders or not self.ann_file:
+        if self.folders == 'names' and (folders or not self.ann_file):
             check_classes(classes, folders, tree.name)
         return classes
 
@@ -202,22 +192,3 @@ class ImageNet(SeededItems, _Records):
             f'{path}: classes={given!r} is neither a class list nor a folder with class folders. '
             'Set `classes` to one of them.'
         )
-
-    @force_full_init
-    def get_data_info(self, idx: int) -> dict:
-        """Return what is known of an image before it is read."""
-        key, label = self.entry(idx)
-        info: dict[str, Any] = {
-            'img_path': key,
-            'storage': self.storage,
-            'sample_idx': idx if idx >= 0 else len(self) + idx,
-        }
-        if self.with_labels:
-            info['gt_label'] = label
-        if self.test_mode:
-            info['must_load'] = True
-        return info
-
-    def get_cat_ids(self, idx: int) -> list[int]:
-        """Return the label of an image, as mmengine's ``ClassBalancedDataset`` asks for it."""
-        return [self.entry(idx)[1]]

@@ -2,16 +2,14 @@
 
 import os
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Protocol
 
 from .errors import DatasetError
+from .records import Record
 from .storage import LmdbStorage
 from .unlabeled import scan_images
-
-Record = tuple[str, int]
-"""Key of an image, and its label (-1 where labels are not wanted)."""
 
 
 class Tree(Protocol):
@@ -143,7 +141,7 @@ def read_classes(path: str) -> list[str]:
     return names
 
 
-def check_classes(classes: Sequence[str], folders: Iterable[str], where: str) -> None:
+def check_classes(classes: Sequence[str], folders: Sequence[str], where: str) -> None:
     """Check that classes and class folders are the same.
 
     Raises:
@@ -152,20 +150,64 @@ def check_classes(classes: Sequence[str], folders: Iterable[str], where: str) ->
     without = sorted(set(classes) - set(folders))
     extra = sorted(set(folders) - set(classes))
     if without or extra:
+        numbers = bool(folders) and all(name.isdecimal() for name in folders)
+        hint = " The folders are numbered: if these are labels, set folders='labels'."
         raise DatasetError(
             f'{where}: the class list does not match the folders. {_some(without)} of the '
             f'{len(classes)} classes have no folder; {_some(extra)} of the folders are no class. '
-            'Correct the list that `classes` names, or the folders.'
+            f'Correct the list that `classes` names, or the folders.{hint if numbers else ""}'
         )
 
 
-def labelled_tree(tree: Tree, classes: Sequence[str]) -> Iterator[Record]:
+def check_text_order(folders: Sequence[str], where: str) -> None:
+    """Check that numbers as names of folders are sorted as numbers, '2' before '10'.
+
+    Raises:
+        DatasetError: If their order as text would make labels that nobody expects.
+    """
+    if not all(name.isdecimal() for name in folders):
+        return
+    if [int(name) for name in folders] != sorted(int(name) for name in folders):
+        raise DatasetError(
+            f'{where}: the class folders are numbers whose order as text differs from that as '
+            "numbers. Set folders='labels' if they are labels, else `classes` to a file with the "
+            'names in the order wanted.'
+        )
+
+
+def numbered(folders: Sequence[str], count: int, where: str) -> dict[str, int]:
+    """Return the labels of folders that are named by them.
+
+    Args:
+        folders: Names of the folders.
+        count: Number of classes.
+        where: What to call the place in messages.
+
+    Raises:
+        DatasetError: If the folders are not the numbers from 0 to ``count - 1``, each once.
+    """
+    label_of = {name: int(name) if name.isdecimal() else -1 for name in folders}
+    foreign = [name for name, label in label_of.items() if not 0 <= label < count]
+    absent = [str(n) for n in sorted(set(range(count)) - set(label_of.values()))]
+    if foreign or absent or len(label_of) != count:
+        raise DatasetError(
+            f"{where}: folders='labels' asks for one folder for each label 0..{count - 1}. "
+            f'{_some(foreign)} of the {len(folders)} folders are none; {_some(absent)} of the '
+            "labels have no folder. Correct the folders, or `classes`, or set folders='names'."
+        )
+    return label_of
+
+
+def labelled_tree(tree: Tree, label_of: Mapping[str, int]) -> Iterator[Record]:
     """Yield the images of all class folders, class by class in the order of the folders' names.
+
+    Args:
+        tree: The images.
+        label_of: Label of each class folder.
 
     Raises:
         DatasetError: If a class folder has no image.
     """
-    label_of = {name: label for label, name in enumerate(classes)}
     for name, keys in tree.by_class():
         if not keys:
             raise DatasetError(

@@ -1,12 +1,34 @@
-"""Lists of class-balanced parts of a labelled data set."""
+"""Parts of a labelled data set: the same share of every class, or a long tail."""
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 
 from .determinism import mix_seed
 from .errors import DatasetError
-from .imagenet import ImageNet
+
+
+class Labelled(Protocol):
+    """What lists are made from: a data set of :class:`Records`."""
+
+    def labels(self) -> np.ndarray:
+        """Return all labels [N]."""
+        ...
+
+    def entry(self, index: int) -> tuple[str, int]:
+        """Return the key and the label of an image."""
+        ...
+
+
+def check_fraction(fraction: float) -> None:
+    """Check a share.
+
+    Raises:
+        DatasetError: If it does not lie in (0, 1].
+    """
+    if not 0 < fraction <= 1:
+        raise DatasetError(f'the fraction must lie in (0, 1], got {fraction}')
 
 
 def balanced_subset(labels: Sequence[int] | np.ndarray, fraction: float, seed: int) -> np.ndarray:
@@ -25,18 +47,52 @@ def balanced_subset(labels: Sequence[int] | np.ndarray, fraction: float, seed: i
     Raises:
         DatasetError: If the fraction is out of range.
     """
-    if not 0 < fraction <= 1:
-        raise DatasetError(f'the fraction must lie in (0, 1], got {fraction}')
+    check_fraction(fraction)
     labels = np.asarray(labels)
-    chosen = []
-    for label in np.unique(labels):
-        places = np.flatnonzero(labels == label)
-        order = np.random.default_rng(mix_seed(seed, int(label))).permutation(len(places))
-        chosen.append(places[order[: max(1, round(fraction * len(places)))]])
+    found, counts = np.unique(labels, return_counts=True)
+    sizes = {
+        label: max(1, round(fraction * count))
+        for label, count in zip(found.tolist(), counts.tolist(), strict=True)
+    }
+    return sized_subset(labels, sizes, seed)
+
+
+def sized_subset(
+    labels: Sequence[int] | np.ndarray, sizes: dict[int, int], seed: int
+) -> np.ndarray:
+    """Choose so many images of every class.
+
+    Of one seed, the images of a class form one order, of which the first ones are taken; so that a
+    subset of smaller sizes is part of one of larger sizes.
+
+    Args:
+        labels: Label of every image [N].
+        sizes: Number of images by class; a class that is not named gets none.
+        seed: Seed.
+
+    Returns:
+        Places of the images chosen, ascending.
+
+    Raises:
+        DatasetError: If a class has fewer images than asked for.
+    """
+    labels = np.asarray(labels)
+    by_class = np.argsort(labels, kind='stable')
+    found, starts = np.unique(labels[by_class], return_index=True)
+    groups = np.split(by_class, starts[1:]) if len(found) else []
+    chosen = [np.empty(0, np.int64)]
+    for label, places in zip(found.tolist(), groups, strict=True):
+        size = sizes.get(label, 0)
+        if size > len(places):
+            raise DatasetError(
+                f'class {label} has {len(places)} images, {size} are asked for; ask for fewer'
+            )
+        order = np.random.default_rng(mix_seed(seed, label)).permutation(len(places))
+        chosen.append(places[order[:size]])
     return np.sort(np.concatenate(chosen))
 
 
-def subset_lines(dataset: ImageNet, fraction: float, seed: int) -> list[str]:
+def subset_lines(dataset: Labelled, fraction: float, seed: int) -> list[str]:
     """Return the lines of a list for :class:`ImageNet`'s ``ann_file``: ``path label``.
 
     Args:
@@ -44,5 +100,14 @@ def subset_lines(dataset: ImageNet, fraction: float, seed: int) -> list[str]:
         fraction: Share of every class in (0, 1].
         seed: Seed.
     """
-    places = balanced_subset(dataset.labels(), fraction, seed)
+    return lines_of(dataset, balanced_subset(dataset.labels(), fraction, seed))
+
+
+def lines_of(dataset: Labelled, places: np.ndarray) -> list[str]:
+    """Return the lines of a list for :class:`ImageNet`'s ``ann_file``: ``path label``.
+
+    Args:
+        dataset: The data set.
+        places: Places of the images.
+    """
     return ['{} {}'.format(*dataset.entry(place)) for place in places.tolist()]

@@ -245,3 +245,64 @@ def test_an_entry_stays_small(world):
     assert isinstance(dataset, ImageNet)
     longest = max(len(key) for key, _ in listed(dataset))
     assert len(dataset.data_bytes) <= 9 * (longest + 4)
+
+
+@SOURCES
+def test_a_fraction_is_balanced_nested_and_seeded(world, source):
+    whole = listed(build(world, source=source))
+    half = listed(build(world, source=source, fraction=0.5))
+    assert [label for _, label in half] == [0, 1, 1, 2, 2]  # of 2, 4 and 3, rounded
+    assert set(half) < set(whole)
+    assert set(listed(build(world, source=source, fraction=0.01))) < set(half)
+    assert half == listed(build(world, source=source, fraction=0.5))
+    others = [listed(build(world, fraction=0.5, subset_seed=seed)) for seed in range(1, 5)]
+    assert any(other != half for other in others)
+    unlabelled = build(world, source=source, fraction=0.5, with_labels=False)
+    assert sorted(key for key, _ in listed(unlabelled)) == sorted(key for key, _ in half)
+    assert listed(build(world, source=source, fraction=0.5, indices=-2)) == half[-2:]
+    flat = build(world, source=source, img_dir='val', with_labels=False, fraction=0.3)
+    assert len(flat) == 1
+    for fraction in (0, -0.1, 1.5):
+        with pytest.raises(DatasetError, match=r'fraction must lie in \(0, 1\]'):
+            build(world, fraction=fraction)
+
+
+@pytest.fixture(scope='module')
+def numbers(tmp_path_factory):
+    """Twelve folders named by labels, as in ImageNet-V2."""
+    root = tmp_path_factory.mktemp('v2')
+    for label in range(12):
+        write_image(root / f'v2/{label}/{label:03d}abc.jpeg', label)
+    (root / 'classes.txt').write_text(''.join(f'n{number}\n' for number in range(20, 32)))
+    (root / 'long.txt').write_text(''.join(f'n{number}\n' for number in range(20, 33)))
+    write_lmdb(root, root / 'imagenet.lmdb')
+    return root
+
+
+@SOURCES
+def test_folders_named_by_labels(numbers, source):
+    dataset = build(numbers, img_dir='v2', source=source, folders='labels', classes='classes.txt')
+    labels = dict(listed(dataset))
+    assert labels == {f'v2/{label}/{label:03d}abc.jpeg': label for label in range(12)}
+    assert dataset.metainfo['classes'] == tuple(f'n{number}' for number in range(20, 32))
+    alone = build(numbers, img_dir='v2', source=source, folders='labels')
+    assert dict(listed(alone)) == labels
+    assert alone.metainfo['classes'] == tuple(map(str, range(12)))
+
+
+@SOURCES
+def test_numbers_are_not_sorted_as_text_unnoticed(numbers, source, tmp_path):
+    with pytest.raises(DatasetError, match=r"order as text differs.*folders='labels'"):
+        build(numbers, img_dir='v2', source=source)
+    with pytest.raises(DatasetError, match=r"12 .* of the folders are no class.*folders='labels'"):
+        build(numbers, img_dir='v2', source=source, classes='classes.txt')
+    with pytest.raises(DatasetError, match=r'0 of the 12 folders are none; 1 \(12\) of the labels'):
+        build(numbers, img_dir='v2', source=source, folders='labels', classes='long.txt')
+    with pytest.raises(ValueError, match="folders must be 'names' or 'labels', got 'numbers'"):
+        build(numbers, img_dir='v2', folders='numbers')
+    as_names = [str(number) for number in range(12)]  # an order that was given on purpose
+    assert build(numbers, img_dir='v2', source=source, classes=as_names).labels().max() == 11
+    for name in ('0', '1', 'x'):
+        write_image(tmp_path / f'train/{name}/1.JPEG')
+    with pytest.raises(DatasetError, match=r'1 \(x\) of the 3 folders are none; 1 \(2\) of the'):
+        build(tmp_path, folders='labels')

@@ -1,0 +1,150 @@
+"""Labelled images held as entries of a label and a key, a few dozen bytes each."""
+
+import struct
+from array import array
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from mmengine.dataset import BaseDataset, force_full_init
+from mmengine.logging import print_log
+
+from .determinism import SeededItems
+from .storage import Storage
+from .subsets import balanced_subset, check_fraction
+
+Record = tuple[str, int]
+"""Key of an image, and its label (-1 where labels are not wanted)."""
+
+_LABEL = struct.Struct('<i')
+
+
+class Records(SeededItems, BaseDataset):
+    """mmengine's data set with entries of a label and a key instead of pickled dicts.
+
+    The layout of ``data_bytes`` and ``data_address`` stays mmengine's, so that wrappers and subsets
+    work; an entry of ImageNet takes about 45 bytes. Items carry 'img_path' (the key), 'storage'
+    (what reads it) and 'gt_label'. Subclasses set ``storage`` and define :meth:`list_records`.
+
+    Args:
+        data_root: Root of the data.
+        ann_file: List below it, where there is one.
+        with_labels: Whether items carry labels.
+        fraction: Share in (0, 1] of the images of every class to use, at least one each. Of one
+            ``subset_seed``, a smaller part is contained in a larger one.
+        subset_seed: Seed of that choice.
+        pipeline: Transforms.
+        indices: Take the first so many images (int), or those at these places, of that part.
+        test_mode: Whether a bad image is an error in any case.
+        max_refetch: How many other images to try in place of a bad one.
+        lazy_init: Whether to read nothing until it is needed.
+
+    Raises:
+        DatasetError: If the fraction is out of range.
+    """
+
+    _fully_initialized: bool
+    storage: Storage
+
+    def __init__(
+        self,
+        data_root: str,
+        ann_file: str = '',
+        with_labels: bool = True,
+        fraction: float = 1.0,
+        subset_seed: int = 0,
+        pipeline: Sequence[dict | Callable] = (),
+        indices: int | Sequence[int] | None = None,
+        test_mode: bool = False,
+        max_refetch: int = 1000,
+        lazy_init: bool = False,
+    ) -> None:
+        check_fraction(fraction)
+        self.with_labels = with_labels
+        self.fraction, self.subset_seed = fraction, subset_seed
+        super().__init__(
+            data_root=data_root,
+            ann_file=ann_file,
+            data_prefix={},
+            pipeline=list(pipeline),
+            indices=indices,
+            test_mode=test_mode,
+            max_refetch=max_refetch,
+            lazy_init=lazy_init,
+        )
+
+    def list_records(self) -> Iterable[Record]:
+        """Return the images, and set what ``metainfo`` tells of them."""
+        raise NotImplementedError
+
+    def check_records(self) -> None:
+        """Check the images as a whole, when they have been listed."""
+
+    def groups(self) -> np.ndarray:
+        """Return what ``fraction`` keeps in balance: the labels, int [number of images]."""
+        return self.labels()
+
+    def full_init(self) -> None:
+        """List the images, check what was listed, and take the part asked for."""
+        if self._fully_initialized:
+            return
+        self.pack(self.list_records())
+        self.check_records()
+        self._fully_initialized = True
+        if self.fraction < 1:
+            total = len(self)
+            chosen = balanced_subset(self.groups(), self.fraction, self.subset_seed)
+            self.get_subset_(chosen.tolist())
+            print_log(
+                f'{type(self).__name__} {self.data_root}: {len(self)} of {total} images '
+                f'(fraction={self.fraction}, subset_seed={self.subset_seed})',
+                logger='current',
+            )
+        wanted = self._indices
+        if wanted is not None:
+            if isinstance(wanted, int):
+                places = np.arange(len(self))
+                wanted = (places[:wanted] if wanted >= 0 else places[wanted:]).tolist()
+            self.get_subset_(list(wanted))
+
+    def pack(self, records: Iterable[Record]) -> None:
+        """Store records one after the other, without ever holding them all as objects."""
+        buffer, ends = bytearray(), array('q')
+        for key, label in records:
+            buffer += _LABEL.pack(label)
+            buffer += key.encode(errors='surrogateescape')
+            ends.append(len(buffer))
+        self.data_bytes = np.frombuffer(buffer, np.uint8)
+        self.data_address = np.frombuffer(ends, np.int64)
+
+    def entry(self, index: int) -> Record:
+        """Return the key and the label of an image."""
+        stop = int(self.data_address[index])
+        start = int(self.data_address[index - 1]) if index % len(self.data_address) else 0
+        content = self.data_bytes[start:stop].tobytes()
+        return content[4:].decode(errors='surrogateescape'), _LABEL.unpack_from(content)[0]
+
+    def labels(self) -> np.ndarray:
+        """Return all labels, int32 [number of images]."""
+        starts = np.concatenate([[0], self.data_address[:-1]]).astype(np.int64)
+        # [N, 4] bytes -> [N] integers
+        return self.data_bytes[starts[:, None] + np.arange(4)].view('<i4')[:, 0]
+
+    @force_full_init
+    def get_data_info(self, idx: int) -> dict:
+        """Return what is known of an image before it is read."""
+        key, label = self.entry(idx)
+        info: dict[str, Any] = {
+            'img_path': key,
+            'storage': self.storage,
+            'sample_idx': idx if idx >= 0 else len(self) + idx,
+        }
+        if self.with_labels:
+            info['gt_label'] = label
+        if self.test_mode:
+            info['must_load'] = True
+        return info
+
+    def get_cat_ids(self, idx: int) -> list[int]:
+        """Return the label of an image, as mmengine's ``ClassBalancedDataset`` asks for it."""
+        return [self.entry(idx)[1]]
