@@ -30,6 +30,7 @@ FUNCTIONS = _child('function', root.FUNCTIONS, 'datasets')
 HOOKS = _child('hook', root.HOOKS, 'engine')
 LOOPS = _child('loop', root.LOOPS, 'engine')
 RUNNERS = _child('runner', root.RUNNERS, 'engine')
+OPTIMIZERS = _child('optimizer', root.OPTIMIZERS, 'engine')
 OPTIM_WRAPPERS = _child('optim wrapper', root.OPTIM_WRAPPERS, 'engine')
 OPTIM_WRAPPER_CONSTRUCTORS = _child(
     'optimizer wrapper constructor', root.OPTIM_WRAPPER_CONSTRUCTORS, 'engine'

@@ -1,5 +1,6 @@
-"""How parameters are grouped for the optimizer."""
+"""How parameters are grouped for the optimizer, and optimizers that torch lacks."""
 
+from lightvit_dense.engine.optimizers.lars import lars
 from lightvit_dense.engine.optimizers.layer_decay import LayerDecayOptimWrapperConstructor
 
-__all__ = ['LayerDecayOptimWrapperConstructor']
+__all__ = ['LayerDecayOptimWrapperConstructor', 'lars']

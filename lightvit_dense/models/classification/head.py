@@ -17,6 +17,8 @@ class ClassificationHead(BaseModule):
 
     Fine-tuning after MAE pools the patch tokens and normalises their mean (``fc_norm``), so that
     the backbone has no final norm; the first DeiT reads the class token of a backbone that has one.
+    MAE's linear probe (arXiv 2111.06377, appendix A.1) standardises the features over the batch:
+    ``pool='cls', norm=False, batch_norm=True, init_std=0.01``, above a backbone with a final norm.
 
     Args:
         num_classes: Number of classes.
@@ -24,6 +26,9 @@ class ClassificationHead(BaseModule):
         num_prefix_tokens: Tokens before those of the patches.
         pool: 'mean' of patch tokens or positions of a map, or 'cls' for the class token.
         norm: Whether a LayerNorm follows the pooling.
+        batch_norm: Whether a BatchNorm without learned scale and shift follows, before the linear
+            layer. Its statistics are each process's own: synchronise them before an evaluation on
+            several (mmengine's ``SyncBuffersHook``).
         dropout: Dropout before the linear layer.
         label_smoothing: Share of the target that is spread over all classes.
         init_std: Deviation of the linear layer's initial weights.
@@ -40,6 +45,7 @@ class ClassificationHead(BaseModule):
         num_prefix_tokens: int = 0,
         pool: str = 'mean',
         norm: bool = True,
+        batch_norm: bool = False,
         dropout: float = 0.0,
         label_smoothing: float = 0.0,
         init_std: float = 0.02,
@@ -60,6 +66,9 @@ class ClassificationHead(BaseModule):
         self.num_classes, self.pool = num_classes, pool
         self.num_prefix_tokens, self.label_smoothing = num_prefix_tokens, label_smoothing
         self.fc_norm = nn.LayerNorm(in_channels, eps=1e-6) if norm else nn.Identity()
+        self.bn = (
+            nn.BatchNorm1d(in_channels, affine=False, eps=1e-6) if batch_norm else nn.Identity()
+        )
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(in_channels, num_classes)
         nn.init.trunc_normal_(self.fc.weight, std=init_std)
@@ -85,7 +94,7 @@ class ClassificationHead(BaseModule):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return scores before softmax [B, classes] of the backbone's last output."""
-        return self.fc(self.dropout(self.fc_norm(self.pooled(x))))
+        return self.fc(self.dropout(self.bn(self.fc_norm(self.pooled(x)))))
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Cross-entropy, smoothed, in fp32 whatever AMP does.
