@@ -1,7 +1,13 @@
 """Models: layers, backbones, necks, pre-training."""
 
 from .backbones import Hiera, VisionTransformer
-from .classification import ClassificationHead, ClassificationPreprocessor, ImageClassifier
+from .classification import (
+    ClassificationHead,
+    ClassificationPreprocessor,
+    ImageClassifier,
+    LogitDistiller,
+    TimmClassifier,
+)
 from .layer_depth import get_layer_id
 from .layers import LayerNorm2d
 from .necks import SimpleFeaturePyramid
@@ -28,11 +34,13 @@ __all__ = [
     'ImageClassifier',
     'ImagePreprocessor',
     'LayerNorm2d',
+    'LogitDistiller',
     'MAEDecoder',
     'MoCoV3',
     'MultiViewPreprocessor',
     'SimMIM',
     'SimpleFeaturePyramid',
+    'TimmClassifier',
     'TimmTeacher',
     'VisionTransformer',
     'get_layer_id',

@@ -2,6 +2,14 @@
 
 from .classifier import ImageClassifier
 from .head import ClassificationHead
+from .logit_distiller import LogitDistiller
 from .preprocessor import ClassificationPreprocessor
+from .timm_classifier import TimmClassifier
 
-__all__ = ['ClassificationHead', 'ClassificationPreprocessor', 'ImageClassifier']
+__all__ = [
+    'ClassificationHead',
+    'ClassificationPreprocessor',
+    'ImageClassifier',
+    'LogitDistiller',
+    'TimmClassifier',
+]

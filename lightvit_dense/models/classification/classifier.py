@@ -1,4 +1,4 @@
-"""Supervised classification: from scratch, or fine-tuning of a pre-trained backbone."""
+"""Supervised classification: from scratch, by fine-tuning, or on a frozen backbone."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,6 +7,7 @@ import torch
 from mmengine.model import BaseModel
 from mmengine.structures import BaseDataElement
 from torch import Tensor
+from typing_extensions import Self
 
 from ...registry import MODELS
 
@@ -48,7 +49,14 @@ class ImageClassifier(BaseModel):
             the backbone.
         data_preprocessor: Config of the normaliser; ``lightvit_dense.ClassificationPreprocessor``
             mixes images too.
+        freeze_backbone: Whether the backbone stays as it is: no gradient, no drop-path, and nothing
+            of it in the optimizer. This is the linear probe.
+        distiller: Config of a :class:`LogitDistiller`, which lets a teacher's scores guide the
+            training.
         init_cfg: mmengine initialisation config.
+
+    Raises:
+        ValueError: If the parts do not fit each other.
     """
 
     def __init__(
@@ -56,6 +64,8 @@ class ImageClassifier(BaseModel):
         backbone: dict[str, Any],
         head: dict[str, Any],
         data_preprocessor: dict[str, Any] | None = None,
+        freeze_backbone: bool = False,
+        distiller: dict[str, Any] | None = None,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(data_preprocessor, init_cfg)
@@ -74,6 +84,33 @@ class ImageClassifier(BaseModel):
                 f'data_preprocessor.num_classes={mixing} and head.num_classes='
                 f'{self.head.num_classes} must be the same'
             )
+        self.freeze_backbone = freeze_backbone
+        if freeze_backbone:
+            self.backbone.requires_grad_(False).eval()
+        self.distiller = None if distiller is None else MODELS.build(distiller)
+        if self.distiller is not None:
+            self.distiller.bind(self.backbone, self.head, self.data_preprocessor)
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return self.head.num_classes
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch between training and evaluation; a frozen backbone stays in evaluation."""
+        super().train(mode)
+        if self.freeze_backbone:
+            self.backbone.eval()
+        return self
+
+    def extract_feat(self, inputs: Tensor) -> Tensor:
+        """Return the backbone's last output: tokens [B, prefix+N, C] or a map [B, C, H, W].
+
+        Args:
+            inputs: Normalised images [B, 3, H, W].
+        """
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.freeze_backbone):
+            return self.backbone(inputs)[-1]
 
     def forward(
         self,
@@ -94,13 +131,19 @@ class ImageClassifier(BaseModel):
         Raises:
             ValueError: If the mode is unknown or labels do not fit.
         """
-        logits = self.head(self.backbone(inputs)[-1])
-        if mode == 'tensor':
-            return logits
+        features = self.extract_feat(inputs)
+        logits = self.head(features)
         if mode == 'loss':
             if targets is None:
                 targets = labels_of(data_samples, self.head.num_classes).to(logits.device)
-            return {'loss_class': self.head.loss(logits, targets)}
+            loss = self.head.loss(logits, targets)
+            if self.distiller is None:
+                return {'loss_class': loss}
+            return self.distiller(inputs, features, logits, loss)
+        if self.distiller is not None:
+            logits = self.distiller.merge(features, logits)
+        if mode == 'tensor':
+            return logits
         if mode == 'predict':
             return self._predict(logits, data_samples)
         raise ValueError(f"mode is 'loss', 'predict' or 'tensor', got {mode!r}")

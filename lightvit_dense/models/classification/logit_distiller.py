@@ -1,0 +1,191 @@
+"""A teacher's scores guide the training of a classifier (DeiT, arXiv 2012.12877)."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+from typing_extensions import Self
+
+from ...registry import MODELS
+from ..pretraining.precision import at_least_fp32
+from ..pretraining.teacher_input import TeacherInput
+
+
+@MODELS.register_module()
+class LogitDistiller(BaseModule):
+    """Distil a frozen classifier into an :class:`ImageClassifier`.
+
+    ``loss = (1 - alpha) * cross-entropy with the targets + alpha * distillation``. With
+    ``token='cls'`` the class token, which a head on the mean of the patches leaves free, serves as
+    DeiT's distillation token: it has its own LayerNorm and linear layer, whose scores are compared
+    with the teacher's; at test both heads' scores are averaged. This is how the authors of
+    MAE-Lite distil while they fine-tune.
+
+    The teacher sees the very images of the student, mixed and augmented, in its own normalisation
+    and size. It is held outside the module tree: neither optimised, saved nor reduced.
+
+    Args:
+        teacher: Config of the teacher: a :class:`TimmClassifier`, or any model of ours whose
+            ``num_classes`` is known and that gives scores before softmax.
+        kind: 'hard' for cross-entropy with the teacher's decision, 'soft' for the divergence of
+            both distributions, softened by ``tau``.
+        alpha: Share of the distillation in the loss.
+        tau: Temperature of 'soft'.
+        token: 'cls' for the class token, ``None`` to distil into the classifier's own scores.
+        teacher_input: ``size``, ``mean``, ``std`` of the teacher's images where they are not those
+            that the teacher itself names; see :class:`TeacherInput`.
+        init_std: Deviation of the linear layer's initial weights.
+        init_cfg: mmengine initialisation config.
+
+    Raises:
+        ValueError: If an option is out of range. The rest is checked by :meth:`bind`.
+    """
+
+    def __init__(
+        self,
+        teacher: dict[str, Any],
+        kind: str = 'hard',
+        alpha: float = 0.5,
+        tau: float = 1.0,
+        token: str | None = 'cls',
+        teacher_input: dict[str, Any] | None = None,
+        init_std: float = 0.02,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        if kind not in ('hard', 'soft'):
+            raise ValueError(f"kind is 'hard' or 'soft', got {kind!r}")
+        if token not in ('cls', None):
+            raise ValueError(f"token is 'cls' or None, got {token!r}")
+        if not 0 <= alpha <= 1 or tau <= 0:
+            raise ValueError(f'alpha must lie in [0, 1] and tau above 0, got {alpha} and {tau}')
+        self.kind, self.alpha, self.tau = kind, alpha, tau
+        self.token, self.init_std = token, init_std
+        network = MODELS.build(teacher).requires_grad_(False).eval()
+        # A tuple hides the teacher from parameters(), state_dict() and DistributedDataParallel.
+        self._hidden = (network,)
+        self._teacher_input = {**_wanted_input(network), **(teacher_input or {})}
+
+    @property
+    def teacher(self) -> Any:
+        """The frozen teacher."""
+        return self._hidden[0]
+
+    def bind(self, backbone: Any, head: Any, preprocessor: Any = None) -> None:
+        """Check that student and teacher fit and create the second head.
+
+        Args:
+            backbone: The student's backbone.
+            head: The student's head.
+            preprocessor: The student's data preprocessor, whose normalisation is undone for the
+                teacher.
+
+        Raises:
+            ValueError: If the numbers of classes differ, or there is no free class token.
+        """
+        theirs = getattr(self.teacher, 'num_classes', None)
+        if theirs != head.num_classes:
+            raise ValueError(
+                f'distiller: the teacher has {theirs} classes, the head {head.num_classes}; take a '
+                'teacher that was trained on the same classes'
+            )
+        self.teacher_input = TeacherInput(**self._teacher_input, preprocessor=preprocessor)
+        if self.token is None:
+            return
+        if backbone.num_prefix_tokens < 1 or getattr(backbone, 'out_type', '') == 'featmap':
+            raise ValueError(
+                "distiller: token='cls' needs a backbone with cls_token=True and out_type="
+                "'tokens'; set token=None to distil into the classifier's own scores"
+            )
+        if head.pool == 'cls':
+            raise ValueError(
+                "distiller: token='cls' and head.pool='cls' read the same token; set "
+                "head.pool='mean' or token=None"
+            )
+        self.dist_norm = nn.LayerNorm(backbone.embed_dims, eps=1e-6)
+        self.head_dist = nn.Linear(backbone.embed_dims, head.num_classes)
+        nn.init.trunc_normal_(self.head_dist.weight, std=self.init_std)
+        nn.init.zeros_(self.head_dist.bias)
+
+    def init_weights(self) -> None:
+        """Load the teacher's checkpoint, which mmengine cannot reach by itself."""
+        super().init_weights()
+        self.teacher.init_weights()
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Move the teacher wherever the model moves."""
+        self.teacher._apply(fn, recurse)
+        return super()._apply(fn, recurse)
+
+    def scores(self, features: Tensor, logits: Tensor) -> Tensor:
+        """Return the scores that are compared with the teacher's [B, classes].
+
+        Args:
+            features: The backbone's last output, tokens [B, prefix+N, C].
+            logits: Scores of the classifier's own head [B, classes].
+        """
+        return logits if self.token is None else self.head_dist(self.dist_norm(features[:, 0]))
+
+    def merge(self, features: Tensor, logits: Tensor) -> Tensor:
+        """Return the scores at test, the mean of both heads; see :meth:`scores`."""
+        return logits if self.token is None else (logits + self.scores(features, logits)) / 2
+
+    @torch.no_grad()
+    def teacher_logits(self, inputs: Tensor) -> Tensor:
+        """Return the teacher's scores [B, classes] of the student's images [B, 3, H, W]."""
+        return self.teacher(self.teacher_input(inputs))
+
+    def forward(
+        self, inputs: Tensor, features: Tensor, logits: Tensor, loss: Tensor
+    ) -> dict[str, Tensor]:
+        """Share the loss between the targets and the teacher.
+
+        Args:
+            inputs: The student's normalised images [B, 3, H, W].
+            features: The backbone's last output, tokens [B, prefix+N, C].
+            logits: Scores of the classifier's own head [B, classes].
+            loss: Their loss against the targets, a scalar.
+
+        Returns:
+            ``loss_class`` and ``loss_distill``: scalars, fp32, already weighted.
+        """
+        teacher, student = self.teacher_logits(inputs), self.scores(features, logits)
+        with torch.autocast(inputs.device.type, enabled=False):
+            distance = distillation_loss(student, teacher, self.kind, self.tau)
+        return {'loss_class': (1 - self.alpha) * loss, 'loss_distill': self.alpha * distance}
+
+
+def distillation_loss(student: Tensor, teacher: Tensor, kind: str, tau: float = 1.0) -> Tensor:
+    """Compare scores as DeiT does.
+
+    Args:
+        student: Scores before softmax [B, classes].
+        teacher: The teacher's [B, classes].
+        kind: 'hard': cross-entropy with the teacher's highest class. 'soft': Kullback-Leibler
+            divergence of the softened distributions, times tau² and divided by B * classes (DeiT's
+            code; not the mean over images).
+        tau: Temperature of 'soft'.
+
+    Returns:
+        A scalar, at least fp32.
+    """
+    student, teacher = at_least_fp32(student), at_least_fp32(teacher)
+    if kind == 'hard':
+        return F.cross_entropy(student, teacher.argmax(-1))
+    ours, theirs = ((x / tau).log_softmax(-1) for x in (student, teacher))
+    return F.kl_div(ours, theirs, reduction='sum', log_target=True) * tau**2 / student.numel()
+
+
+def _wanted_input(teacher: Any) -> dict[str, Any]:
+    """Return size and normalisation that a teacher names, or that its preprocessor has."""
+    named = getattr(teacher, 'teacher_input', None)
+    if isinstance(named, dict):
+        return named
+    own = getattr(teacher, 'data_preprocessor', None)
+    mean, std = getattr(own, 'mean', None), getattr(own, 'std', None)
+    if mean is None or std is None:
+        return {}
+    return {'mean': mean.flatten().tolist(), 'std': std.flatten().tolist()}

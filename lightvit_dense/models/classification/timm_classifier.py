@@ -1,0 +1,124 @@
+"""Any classifier of timm, as a teacher of scores."""
+
+import logging
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from mmengine.logging import print_log
+from mmengine.model import BaseModule
+from torch import Tensor
+
+from ...registry import MODELS
+
+
+@MODELS.register_module()
+class TimmClassifier(BaseModule):
+    """A classifier of timm by its name there, such as the RegNetY-160 that taught DeiT.
+
+    Args:
+        name: timm's name, with or without the tag of its weights.
+        checkpoint: Local file with timm's or the authors' names; ``None`` for random weights unless
+            ``pretrained``.
+        pretrained: Whether timm fetches its own weights (from the network or its cache).
+        num_classes: Number of classes; ``None`` for the one that timm gives the model.
+        img_size: Side of the images it gets; ``None`` for the student's, or for the model's own
+            where timm fixes it.
+        init_cfg: mmengine initialisation config.
+
+    Raises:
+        ValueError: If timm does not know the name, both sources of weights are given, or timm's
+            weights cannot be fetched.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        checkpoint: str | None = None,
+        pretrained: bool = False,
+        num_classes: int | None = None,
+        img_size: int | Sequence[int] | None = None,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        import timm  # takes seconds to import
+
+        if checkpoint and pretrained:
+            raise ValueError(f'{name}: give checkpoint or pretrained=True, not both')
+        architecture = name.split('.')[0]
+        if not timm.is_model(architecture):
+            near = ', '.join(timm.list_models(f'*{architecture[:8]}*')[:5]) or 'none like it'
+            raise ValueError(f'timm knows no model {name!r}; near it: {near}')
+        options = {} if num_classes is None else {'num_classes': num_classes}
+        try:
+            self.model: Any = timm.create_model(name, pretrained=pretrained, **options)
+        except (OSError, RuntimeError) as error:
+            if not pretrained:
+                raise
+            raise ValueError(
+                f'{name}: timm could not fetch its weights ({type(error).__name__}: {error}). Put '
+                'the file in place and name it by checkpoint with pretrained=False'
+            ) from error
+        self.name, self.checkpoint, self.pretrained = name, checkpoint, pretrained
+        self.num_classes = int(self.model.num_classes)
+        self.img_size = img_size
+
+    @property
+    def teacher_input(self) -> dict[str, Any]:
+        """Size and normalisation (of pixels in 0..255) that the weights expect."""
+        known = self.model.pretrained_cfg
+        size = self.img_size
+        if size is None and known.get('fixed_input_size'):
+            size = tuple(known['input_size'][-2:])
+        return {
+            'size': size,
+            'mean': [255 * value for value in known['mean']],
+            'std': [255 * value for value in known['std']],
+        }
+
+    def init_weights(self) -> None:
+        """Load the checkpoint.
+
+        Raises:
+            CheckpointError: If the file cannot be read or does not fit, head included.
+        """
+        if self.checkpoint:
+            load_classifier(self.model, self.checkpoint, self.name)
+        elif not self.pretrained:
+            print_log(
+                f'{self.name} has random weights: name its file by checkpoint',
+                logger='current',
+                level=logging.WARNING,
+            )
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return scores before softmax [B, classes] of images [B, 3, H, W].
+
+        A model with a distillation head gives the mean of both heads, as timm does.
+        """
+        return self.model(inputs)
+
+
+def load_classifier(model: Any, checkpoint: str, name: str) -> None:
+    """Load a file into a classifier of timm; every parameter has to be in it.
+
+    Args:
+        model: The network.
+        checkpoint: Path of the file.
+        name: How messages call the network.
+
+    Raises:
+        CheckpointError: If the file cannot be read or does not fit.
+    """
+    from ...checkpoints import CheckpointError, load_state_dict
+
+    state = load_state_dict(checkpoint)
+    convert = getattr(sys.modules[type(model).__module__], 'checkpoint_filter_fn', None)
+    try:
+        model.load_state_dict(convert(state, model) if convert else state)
+    except (RuntimeError, KeyError, AssertionError) as error:
+        raise CheckpointError(
+            f'{checkpoint}: does not fit {name} with {model.num_classes} classes: {error}'
+        ) from error
+    count = sum(parameter.numel() for parameter in model.parameters())
+    print_log(f'Loaded {checkpoint} into {name}: {count} parameters', logger='current')
