@@ -14,11 +14,19 @@ from mmengine.registry import init_default_scope
 from mmengine.visualization import Visualizer
 from PIL import Image
 
-from lightvit_dense.registry import DATASETS, FUNCTIONS, HOOKS, MODELS, TRANSFORMS
+from lightvit_dense.registry import (
+    DATASETS,
+    FUNCTIONS,
+    HOOKS,
+    MODELS,
+    PARAM_SCHEDULERS,
+    TRANSFORMS,
+)
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted(p for p in (ROOT / 'configs').rglob('*.py') if '_base_' not in p.parts)
 METHODS = ('mae', 'dmae', 'd2mae', 'simmim', 'mocov3', 'dino')
+TRANSFER = ('flowers', 'pets', 'aircraft', 'cars', 'cifar100', 'inat18')
 NAMES = [str(p.relative_to(ROOT / 'configs')) for p in CONFIGS]
 
 
@@ -46,6 +54,11 @@ def test_the_collection_is_complete() -> None:
         *(f'pretrain/ablation/dmae_layer-{i}_vit-tiny.py' for i in (3, 6, 9)),
         'imagenet/deit_vit-tiny_300e.py',
         'imagenet/deit_vit-tiny_improved_300e.py',
+        *(f'imagenet/finetune_{m}_vit-tiny_300e.py' for m in METHODS),
+        *(f'imagenet/finetune_{m}_hiera-tiny_300e.py' for m in METHODS[:2]),
+        *(f'imagenet/finetune_{m}_vit-small_300e.py' for m in METHODS[:2]),
+        *(f'imagenet/finetune_{m}_vit-tiny-rpe_1000e.py' for m in ('mae', 'd2mae')),
+        *(f'transfer/{name}_vit-tiny.py' for name in TRANSFER),
         'toyworld/mae_teacher.py',
         'toyworld/dmae_student.py',
         'toyworld/maskrcnn_scratch.py',
@@ -97,8 +110,13 @@ def test_data_hooks_and_schedule_are_known(path: Path) -> None:
             assert DATASETS.get(dataset.type) is not None
             for transform in dataset.pipeline:
                 TRANSFORMS.build(transform)
-    for schedule in cfg.param_scheduler:
-        assert schedule.end <= cfg.train_cfg.get('max_epochs', cfg.train_cfg.get('max_iters'))
+    length = cfg.train_cfg.get('max_epochs', cfg.train_cfg.get('max_iters'))
+    schedules = cfg.param_scheduler
+    for schedule in schedules if isinstance(schedules, list) else [schedules]:
+        # mmengine ends a schedule with the training where the config does not say.
+        assert schedule.get('end', length) <= length
+        assert schedule.get('warmup', 0) < length
+        assert PARAM_SCHEDULERS.get(schedule.type) is not None
 
 
 @pytest.fixture(scope='module')

@@ -11,7 +11,8 @@ Run       tools/dist_train.sh configs/imagenet/deit_vit-tiny_300e.py 8 --amp
 
 _base_ = [
     '../_base_/models/vit-tiny_cls.py',
-    '../_base_/datasets/imagenet_cls.py',
+    '../_base_/datasets/imagenet_train.py',
+    '../_base_/datasets/imagenet_val.py',
     '../_base_/schedules/supervised_300e.py',
     '../_base_/default_runtime.py',
 ]

@@ -12,48 +12,13 @@ Run       tools/dist_train.sh configs/imagenet/deit_vit-tiny_improved_300e.py 8 
 
 _base_ = [
     '../_base_/models/vit-tiny_cls.py',
-    '../_base_/datasets/imagenet_cls.py',
-    '../_base_/schedules/supervised_300e.py',
+    '../_base_/datasets/imagenet_train_improved.py',
+    '../_base_/datasets/imagenet_val.py',
+    '../_base_/schedules/finetune_300e.py',
     '../_base_/default_runtime.py',
 ]
 default_scope = 'lightvit_dense'
 
 model = dict(data_preprocessor=dict(mixup=0.2))
-train_dataloader = dict(
-    dataset=dict(
-        pipeline=[
-            dict(
-                type='lightvit_dense.LoadRandomResizedCrop',
-                size=224,
-                scale=(0.08, 1.0),
-                interpolation='bicubic',
-                max_bad=10,
-            ),
-            dict(type='lightvit_dense.RandAugment', policy='rand-m10-mstd0.5-inc1'),
-            dict(type='lightvit_dense.RandomMirrorFlag', prob=0.5),
-            dict(type='lightvit_dense.PackImage', meta_keys=('img_path',)),
-        ],
-    ),
-)
-optim_wrapper = dict(optimizer=dict(lr=4e-3), paramwise_cfg=dict(layer_decay_rate=0.85))
-param_scheduler = [
-    dict(
-        type='mmengine.LinearLR',
-        start_factor=1e-6,  # from 0
-        by_epoch=True,
-        begin=0,
-        end=5,
-        convert_to_iter_based=True,
-    ),
-    dict(
-        type='mmengine.CosineAnnealingLR',
-        T_max=295,
-        eta_min_ratio=2.5e-4,  # 1e-6
-        by_epoch=True,
-        begin=5,
-        end=300,
-        convert_to_iter_based=True,
-    ),
-]
 default_hooks = dict(checkpoint=dict(interval=10))
 custom_hooks = [*_base_.custom_hooks, dict(type='lightvit_dense.ExportBackboneHook')]

@@ -21,25 +21,13 @@ optim_wrapper = dict(
     # 1.5e-4 for 256 images, linear: 1.5e-4 * 1024 / 256
     optimizer=dict(type='AdamW', lr=6e-4, weight_decay=0.1),
 )
-param_scheduler = [
-    dict(
-        type='mmengine.LinearLR',
-        start_factor=1e-6 / 6e-4,  # from 1e-6
-        by_epoch=True,
-        begin=0,
-        end=40,
-        convert_to_iter_based=True,
-    ),
-    dict(
-        type='mmengine.CosineAnnealingLR',
-        T_max=360,
-        eta_min=0.0,
-        by_epoch=True,
-        begin=40,
-        end=400,
-        convert_to_iter_based=True,
-    ),
-]
+param_scheduler = dict(
+    type='lightvit_dense.WarmupCosineLR',
+    warmup=40,
+    start_factor=1e-6 / 6e-4,  # from 1e-6
+    by_epoch=True,
+    convert_to_iter_based=True,
+)
 train_cfg = dict(by_epoch=True, max_epochs=400)
 auto_scale_lr = dict(base_batch_size=1024)
 default_hooks = dict(checkpoint=dict(interval=10))

@@ -11,7 +11,8 @@ Run       tools/train.py configs/toyworld/deit.py
 
 _base_ = [
     '../_base_/models/vit-tiny_cls.py',
-    '../_base_/datasets/imagenet_cls.py',
+    '../_base_/datasets/imagenet_train.py',
+    '../_base_/datasets/imagenet_val.py',
     '../_base_/schedules/supervised_300e.py',
     '../_base_/default_runtime.py',
 ]
@@ -63,28 +64,9 @@ test_dataloader = val_dataloader
 val_evaluator = dict(topk=(1, 2))
 test_evaluator = val_evaluator
 
-max_epochs, warmup = 4, 1
 optim_wrapper = dict(optimizer=dict(lr=1e-3), paramwise_cfg=dict(layer_decay_rate=0.85))
-param_scheduler = [
-    dict(
-        type='mmengine.LinearLR',
-        start_factor=0.01,
-        by_epoch=True,
-        begin=0,
-        end=warmup,
-        convert_to_iter_based=True,
-    ),
-    dict(
-        type='mmengine.CosineAnnealingLR',
-        T_max=max_epochs - warmup,
-        eta_min_ratio=0.01,
-        by_epoch=True,
-        begin=warmup,
-        end=max_epochs,
-        convert_to_iter_based=True,
-    ),
-]
-train_cfg = dict(max_epochs=max_epochs, val_interval=2)
+param_scheduler = dict(warmup=1, start_factor=0.01)
+train_cfg = dict(max_epochs=4, val_interval=2)
 auto_scale_lr = dict(base_batch_size=50)
 default_hooks = dict(logger=dict(interval=20), checkpoint=dict(interval=2, max_keep_ckpts=1))
 custom_hooks = [*_base_.custom_hooks, dict(type='lightvit_dense.ExportBackboneHook')]

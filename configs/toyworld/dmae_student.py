@@ -27,19 +27,7 @@ model = dict(
         loss_weight=1.0,
     ),
 )
-max_iters, warmup = 200, 20
-param_scheduler = [
-    dict(type='mmengine.LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=warmup),
-    dict(
-        type='mmengine.CosineAnnealingLR',
-        T_max=max_iters - warmup,
-        eta_min=0.0,
-        by_epoch=False,
-        begin=warmup,
-        end=max_iters,
-    ),
-]
-train_cfg = dict(max_iters=max_iters)
+train_cfg = dict(max_iters=200)
 custom_hooks = [
     *_base_.custom_hooks,
     dict(type='lightvit_dense.AttentionAgreementHook', interval=50),

@@ -33,7 +33,7 @@ def test_what_both_share(name):
     assert model.backbone.num_heads == 12
     assert cfg.train_dataloader.batch_size * 8 == cfg.auto_scale_lr.base_batch_size == 1024
     assert cfg.optim_wrapper.optimizer.weight_decay == 0.05
-    assert (cfg.train_cfg.max_epochs, [s.end for s in cfg.param_scheduler]) == (300, [5, 300])
+    assert (cfg.train_cfg.max_epochs, cfg.param_scheduler.warmup) == (300, 5)
     assert transform(cfg, 'LoadRandomResizedCrop').interpolation == 'bicubic'
     assert transform(cfg, 'LoadRandomResizedCrop').scale == (0.08, 1.0)
     crop = cfg.val_dataloader.dataset.pipeline[1]
@@ -47,8 +47,8 @@ def test_what_both_share(name):
 def test_the_original_recipe():
     cfg, model, groups = load('deit_vit-tiny_300e.py')
     assert {group['lr'] for group in groups} == {1e-3}
-    assert cfg.param_scheduler[0].start_factor * 1e-3 == pytest.approx(1e-6)
-    assert cfg.param_scheduler[1].eta_min_ratio * 1e-3 == pytest.approx(1e-5)
+    assert cfg.param_scheduler.start_factor * 1e-3 == pytest.approx(1e-6)
+    assert cfg.param_scheduler.eta_min_ratio * 1e-3 == pytest.approx(1e-5)
     data = cfg.model.data_preprocessor
     assert (data.mixup, data.cutmix, data.erasing) == (0.8, 1.0, 0.25)
     assert model.head.label_smoothing == 0.1
@@ -65,7 +65,7 @@ def test_the_improved_recipe():
     cfg, model, groups = load('deit_vit-tiny_improved_300e.py')
     scales = sorted({round(group['lr'] / 4e-3, 9) for group in groups})
     assert scales == pytest.approx(sorted(0.85 ** (13 - layer) for layer in range(14)))
-    assert cfg.param_scheduler[1].eta_min_ratio * 4e-3 == pytest.approx(1e-6)
+    assert cfg.param_scheduler.eta_min_ratio * 4e-3 == pytest.approx(1e-6)
     data = model.data_preprocessor
     assert (data.mix.mixup_alpha, data.mix.cutmix_alpha, data.erasing) == (0.2, 0.0, 0.0)
     assert model.head.label_smoothing == 0.0

@@ -24,9 +24,7 @@ model = dict(
         rel_pos_size=640,
         drop_path_rate=0.0,
     ),
-    neck=dict(
-        type='lightvit_dense.SimpleFeaturePyramid', in_channels=192, out_channels=256
-    ),
+    neck=dict(type='lightvit_dense.SimpleFeaturePyramid', in_channels=192, out_channels=256),
     rpn_head=dict(
         type='mmdet.RPNHead',
         num_convs=2,

@@ -7,24 +7,8 @@ optim_wrapper = dict(
     # No decay of vectors: biases and norms.
     paramwise_cfg=dict(bias_decay_mult=0.0, norm_decay_mult=0.0, flat_decay_mult=0.0),
 )
-param_scheduler = [
-    dict(
-        type='mmengine.LinearLR',
-        start_factor=1e-6,
-        by_epoch=True,
-        begin=0,
-        end=40,
-        convert_to_iter_based=True,
-    ),
-    dict(
-        type='mmengine.CosineAnnealingLR',
-        T_max=360,
-        eta_min=0.0,
-        by_epoch=True,
-        begin=40,
-        end=400,
-        convert_to_iter_based=True,
-    ),
-]
+param_scheduler = dict(
+    type='lightvit_dense.WarmupCosineLR', warmup=40, by_epoch=True, convert_to_iter_based=True
+)
 train_cfg = dict(by_epoch=True, max_epochs=400)
 auto_scale_lr = dict(base_batch_size=4096)

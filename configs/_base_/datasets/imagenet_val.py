@@ -1,0 +1,28 @@
+"""ImageNet-1k's validation images, centre crops; top-1 and top-5 accuracy."""
+
+val_dataloader = dict(
+    batch_size=128,
+    num_workers=8,
+    persistent_workers=True,
+    pin_memory=True,
+    drop_last=False,
+    sampler=dict(type='mmengine.DefaultSampler', shuffle=False),
+    collate_fn=dict(type='lightvit_dense.collate_images'),
+    dataset=dict(
+        type='lightvit_dense.ImageNet',
+        data_root='{{$LIGHTVIT_DATA:data}}/imagenet/',
+        img_dir='val',
+        classes='train',  # a class missing in the validation folder would shift all labels
+        source='folder',
+        lmdb_path='imagenet.lmdb',
+        test_mode=True,
+        pipeline=[
+            dict(type='lightvit_dense.LoadImage', color='rgb'),
+            dict(type='lightvit_dense.CenterResizedCrop', size=224, share=224 / 256),
+            dict(type='lightvit_dense.PackImage', meta_keys=('img_path',)),
+        ],
+    ),
+)
+test_dataloader = val_dataloader
+val_evaluator = dict(type='lightvit_dense.Accuracy', topk=(1, 5))
+test_evaluator = val_evaluator

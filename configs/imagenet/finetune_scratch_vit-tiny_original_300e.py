@@ -1,0 +1,18 @@
+"""ViT-Tiny from scratch by the original recipe of fine-tuning, 300 epochs.
+
+What      `finetune_mae_vit-tiny_original_300e.py` from nothing.
+Source    The authors' default fine-tuning recipe.
+Expected  74.5% top-1 (paper). Not run by us.
+Cost      Not known; 300 epochs of 1.28 million images.
+Run       tools/dist_train.sh configs/imagenet/finetune_scratch_vit-tiny_original_300e.py 8 --amp
+"""
+
+_base_ = './finetune_mae_vit-tiny_original_300e.py'
+
+model = dict(
+    backbone=dict(
+        init_cfg=dict(
+            _delete_=True, type='mmengine.TruncNormal', layer='Linear', std=0.02, bias=0.0
+        ),
+    ),
+)

@@ -1,0 +1,143 @@
+"""Fine-tuning and transfer configs hold the published values and start from files that we make."""
+
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+
+from lightvit_dense.registry import MODELS
+
+ROOT = Path(__file__).parents[1]
+IMPROVED = (0.2, 0.0, 0.0, 0.0, 0.0, 'rand-m10-mstd0.5-inc1')
+ORIGINAL = (0.8, 1.0, 0.25, 0.1, 0.1, 'rand-m9-mstd0.5-inc1')
+VIT, RPE, SMALL, HIERA = 5_717_416, 5_717_416 + 105_408, 22_050_664, 6_694_966
+FINETUNE = {
+    # name: epochs, layer decay, regularisation, parameters without a distiller's
+    'deit_vit-tiny_improved_300e': (300, 0.85, IMPROVED, VIT),
+    'deit_vit-small_improved_300e': (300, 0.75, IMPROVED, SMALL),
+    'finetune_mae_vit-tiny_300e': (300, 0.85, IMPROVED, VIT),
+    'finetune_dmae_vit-tiny_300e': (300, 0.85, IMPROVED, VIT),
+    'finetune_d2mae_vit-tiny_300e': (300, 0.85, IMPROVED, VIT),
+    'finetune_simmim_vit-tiny_300e': (300, 0.85, IMPROVED, VIT),
+    'finetune_dino_vit-tiny_300e': (300, 0.85, IMPROVED, VIT),
+    'finetune_mocov3_vit-tiny_300e': (300, 0.75, IMPROVED, VIT),
+    'finetune_mae_vit-tiny_100e': (100, 0.85, IMPROVED, VIT),
+    'finetune_mae_vit-tiny_1000e': (1000, 0.85, IMPROVED, VIT),
+    'finetune_d2mae_vit-tiny_1000e': (1000, 0.85, IMPROVED, VIT),
+    'finetune_mae_vit-tiny-rpe_1000e': (1000, 0.85, IMPROVED, RPE),
+    'finetune_d2mae_vit-tiny-rpe_1000e': (1000, 0.85, IMPROVED, RPE),
+    'finetune_mae_vit-small_300e': (300, 0.75, IMPROVED, SMALL),
+    'finetune_dmae_vit-small_300e': (300, 0.75, IMPROVED, SMALL),
+    'finetune_mae_hiera-tiny_300e': (300, 0.85, IMPROVED, HIERA),
+    'finetune_dmae_hiera-tiny_300e': (300, 0.85, IMPROVED, HIERA),
+    'finetune_scratch_vit-tiny_original_300e': (300, 0.85, ORIGINAL, VIT),
+    'finetune_mae_vit-tiny_original_300e': (300, 0.85, ORIGINAL, VIT),
+    'finetune_dmae_vit-tiny_original_300e': (300, 0.85, ORIGINAL, VIT),
+    'finetune_scratch_vit-tiny_hard-distillation_300e': (300, 0.85, ORIGINAL, VIT),
+    'finetune_mae_vit-tiny_hard-distillation_300e': (300, 0.85, ORIGINAL, VIT),
+    'finetune_mae_vit-tiny_hard-distillation_1000e': (1000, 0.85, ORIGINAL, VIT),
+    'finetune_mae_vit-tiny_soft-distillation_300e': (300, 0.85, ORIGINAL, VIT),
+}
+TRANSFER = {
+    # name: classes, epochs, warm-up, lr
+    'flowers': (102, 100, 20, 0.03),
+    'pets': (37, 100, 20, 0.03),
+    'aircraft': (100, 100, 20, 0.03),
+    'cars': (196, 100, 20, 0.03),
+    'cifar100': (100, 50, 10, 0.1),
+    'inat18': (8142, 100, 20, 0.03),
+}
+
+
+def made_by_pretraining() -> set[str]:
+    """Return the backbones that the pre-training configs leave behind."""
+    configs = (ROOT / 'configs/pretrain').glob('*.py')
+    return {f'work_dirs/{path.stem}/backbone.safetensors' for path in configs}
+
+
+def init_of(cfg: Config) -> dict:
+    return cfg.model.backbone.get('init_cfg') or {}
+
+
+def policy(cfg: Config) -> str:
+    steps = cfg.train_dataloader.dataset.pipeline
+    return next(s.policy for s in steps if s.type == 'lightvit_dense.RandAugment')
+
+
+def test_every_config_is_in_the_table() -> None:
+    found = {path.stem for path in (ROOT / 'configs/imagenet').glob('*.py')}
+    assert {n for n in found if n.startswith(('finetune_', 'deit_'))} == {
+        *FINETUNE,
+        'deit_vit-tiny_300e',  # has a test of its own
+    }
+
+
+@pytest.mark.parametrize('name', FINETUNE)
+def test_fine_tuning(name: str) -> None:
+    cfg = Config.fromfile(ROOT / f'configs/imagenet/{name}.py')
+    epochs, decay, regularisation, parameters = FINETUNE[name]
+    assert cfg.train_cfg.max_epochs == epochs
+    assert cfg.optim_wrapper.paramwise_cfg.layer_decay_rate == decay
+    optimizer = cfg.optim_wrapper.optimizer
+    assert (optimizer.type, optimizer.lr, optimizer.weight_decay) == ('AdamW', 4e-3, 0.05)
+    assert tuple(optimizer.betas) == (0.9, 0.999)
+    assert cfg.train_dataloader.batch_size * 8 == cfg.auto_scale_lr.base_batch_size == 1024
+    schedule = cfg.param_scheduler
+    assert (schedule.warmup, schedule.get('start_factor', 0.0)) == (5, 0.0)
+    assert schedule.eta_min_ratio * optimizer.lr == pytest.approx(1e-6)
+    data, backbone, head = cfg.model.data_preprocessor, cfg.model.backbone, cfg.model.head
+    assert (
+        data.get('mixup', 0.0),
+        data.get('cutmix', 0.0),
+        data.get('erasing', 0.0),
+        head.get('label_smoothing', 0.0),
+        backbone.get('drop_path_rate', 0.0),
+        policy(cfg),
+    ) == regularisation
+    assert (head.get('pool', 'mean'), cfg.engine.ema) == ('mean', None)
+    init = init_of(cfg)
+    if 'scratch' in name or name.startswith('deit'):
+        assert init.type == 'mmengine.TruncNormal'
+    else:
+        assert init.type == 'lightvit_dense.PretrainedBackbone'
+        assert init.checkpoint in made_by_pretraining()
+        method = name.split('_')[1]
+        assert Path(init.checkpoint).parent.name.split('_')[0] == method
+    distiller = cfg.model.pop('distiller', None)
+    assert (distiller is not None) == ('distillation' in name)
+    model = MODELS.build(cfg.model)
+    assert sum(p.numel() for p in model.parameters()) == parameters
+
+
+@pytest.mark.parametrize('name', TRANSFER)
+def test_transfer(name: str) -> None:
+    cfg = Config.fromfile(ROOT / f'configs/transfer/{name}_vit-tiny.py')
+    classes, epochs, warmup, lr = TRANSFER[name]
+    assert (cfg.train_cfg.max_epochs, cfg.param_scheduler.warmup) == (epochs, warmup)
+    assert cfg.optim_wrapper.optimizer == dict(
+        type='SGD', lr=lr, momentum=0.9, nesterov=True, weight_decay=0.0
+    )
+    assert cfg.optim_wrapper.clip_grad.max_norm == 1.0
+    assert cfg.optim_wrapper.paramwise_cfg.layer_decay_rate == 0.75
+    assert cfg.train_dataloader.batch_size * 4 == cfg.auto_scale_lr.base_batch_size == 512
+    kinds = [step.type.split('.')[1] for step in cfg.train_dataloader.dataset.pipeline]
+    assert kinds == ['LoadRandomResizedCrop', 'RandomMirrorFlag', 'PackImage']
+    assert cfg.train_dataloader.dataset.split == 'train'
+    assert cfg.test_dataloader.dataset.split == cfg.val_dataloader.dataset.split == 'test'
+    assert cfg.train_dataloader.dataset.type == cfg.test_dataloader.dataset.type
+    assert init_of(cfg).checkpoint in made_by_pretraining()
+    model = MODELS.build(cfg.model)
+    assert model.head.num_classes == classes
+
+
+@pytest.mark.parametrize('method', ['mae', 'mocov3'])
+@pytest.mark.parametrize('part', ['1percent', '10percent', 'long-tail'])
+def test_parts_of_the_data_are_trained_on_for_as_long(method: str, part: str) -> None:
+    whole = Config.fromfile(ROOT / f'configs/pretrain/{method}_vit-tiny.py')
+    cfg = Config.fromfile(ROOT / f'configs/pretrain/data_scale/{method}_vit-tiny_{part}.py')
+    steps = 1_281_167 // whole.auto_scale_lr.base_batch_size  # of an epoch; the rest is dropped
+    assert cfg.train_cfg.max_iters == whole.train_cfg.max_epochs * steps
+    assert cfg.param_scheduler.warmup == whole.param_scheduler.warmup * steps
+    assert not cfg.param_scheduler.by_epoch
+    assert cfg.model == whole.model
+    assert cfg.train_dataloader.dataset.ann_file
