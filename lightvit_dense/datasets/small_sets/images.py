@@ -1,0 +1,69 @@
+"""A small image set in memory."""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import DatasetError
+from ..subsets import balanced_subset
+
+
+class SmallSetError(DatasetError):
+    """A small set whose source is missing or damaged; the message tells how to get it."""
+
+
+@dataclass(frozen=True)
+class SmallSet:
+    """Grey images with labels, in two parts.
+
+    Attributes:
+        name: Name of the folder.
+        classes: Names in the order of the labels; they become folders.
+        train: uint8 images [N, H, W] and their labels int64 [N].
+        val: The same of the part that is measured on.
+        split: Where the two parts come from.
+        origin: Where the images come from.
+        licence: On what terms.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    train: tuple[np.ndarray, np.ndarray]
+    val: tuple[np.ndarray, np.ndarray]
+    split: str
+    origin: str
+    licence: str
+
+    def digest(self) -> str:
+        """Return a SHA-256 of all images, labels and words."""
+        hashed = hashlib.sha256()
+        for images, labels in (self.train, self.val):
+            hashed.update(repr(images.shape).encode())
+            hashed.update(np.ascontiguousarray(images))
+            hashed.update(np.ascontiguousarray(labels, np.int64))
+        for words in (self.name, *self.classes, self.split, self.origin, self.licence):
+            hashed.update(words.encode() + b'\0')
+        return hashed.hexdigest()
+
+
+Part = tuple[np.ndarray, np.ndarray]
+
+
+def stratified_split(
+    images: np.ndarray, labels: np.ndarray, share: float, seed: int = 0
+) -> tuple[Part, Part]:
+    """Put the same share of every class aside.
+
+    Args:
+        images: [N, H, W].
+        labels: [N].
+        share: Part of each class to put aside, in (0, 1).
+        seed: Seed of the choice.
+
+    Returns:
+        The rest and what was put aside, each as images and labels in their first order.
+    """
+    aside = np.zeros(len(labels), bool)
+    aside[balanced_subset(labels, share, seed)] = True
+    return (images[~aside], labels[~aside]), (images[aside], labels[aside])

@@ -1,0 +1,164 @@
+"""The small sets: scikit-learn's digits, OpenCV's digits, Fashion-MNIST."""
+
+import struct
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from .images import SmallSet, SmallSetError, stratified_split
+from .packages import DebianFiles
+
+_VAL_SHARE = 0.2
+_DIGITS = tuple(f'digit-{number}' for number in range(10))
+_OWN_SPLIT = f'{_VAL_SHARE:.0%} of every class put aside by a fixed seed; ours'
+
+FASHION = DebianFiles(
+    'dataset-fashion-mnist',
+    '/usr/share/datasets/fashion-mnist',
+    tuple(
+        f'{part}-{kind}-ubyte.gz'
+        for part in ('train', 't10k')
+        for kind in ('images-idx3', 'labels-idx1')
+    ),
+)
+OPENCV = DebianFiles('opencv-doc', '/usr/share/doc/opencv-doc/examples/data', ('digits.png',))
+
+
+def read_digits(source: str | Path | None = None) -> SmallSet:
+    """Return scikit-learn's digits: 1797 of 8x8 pixels, 17 grey levels.
+
+    Args:
+        source: Not needed, the package carries them.
+
+    Raises:
+        SmallSetError: If a source is given, or scikit-learn is missing.
+    """
+    if source is not None:
+        raise SmallSetError('digits are part of scikit-learn: give no --source for them')
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError as error:
+        raise SmallSetError('digits need scikit-learn: pip install scikit-learn') from error
+    images, labels = load_digits(return_X_y=True)
+    # [N, 64] of 0..16 -> [N, 8, 8] of 0..255
+    grey = np.rint(images.reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
+    train, val = stratified_split(grey, labels.astype(np.int64), _VAL_SHARE)
+    return SmallSet(
+        'digits',
+        _DIGITS,
+        train,
+        val,
+        _OWN_SPLIT,
+        'the test part of "Optical Recognition of Handwritten Digits" (Alpaydin and Kaynak 1998, '
+        'UCI repository), as scikit-learn carries it',
+        'CC BY 4.0 (UCI repository); scikit-learn: BSD-3-Clause',
+    )
+
+
+def read_opencv_digits(source: str | Path | None = None) -> SmallSet:
+    """Return OpenCV's digits: 5000 of 20x20 pixels, 500 a class.
+
+    The picture has 50 rows of 100 digits, five rows a class. Who wrote which is not told, so a
+    writer may be in both parts.
+
+    Args:
+        source: The .deb of opencv-doc, or the folder of ``digits.png``.
+
+    Raises:
+        SmallSetError: If the picture is missing or not of that layout.
+    """
+    data = OPENCV.read(source)['digits.png']
+    sheet = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
+    if sheet is None or sheet.shape != (1000, 2000):
+        found = 'no picture' if sheet is None else f'{sheet.shape[1]}x{sheet.shape[0]} pixels'
+        raise SmallSetError(
+            f'digits.png: 2000x1000 pixels expected, found {found}. {OPENCV.remedy()}'
+        )
+    # [50 rows, 20, 100 columns, 20] -> [5000, 20, 20], row by row
+    images = sheet.reshape(50, 20, 100, 20).swapaxes(1, 2).reshape(-1, 20, 20)
+    train, val = stratified_split(images, np.repeat(np.arange(10), 500), _VAL_SHARE)
+    return SmallSet(
+        'opencv-digits',
+        _DIGITS,
+        train,
+        val,
+        _OWN_SPLIT,
+        "samples/data/digits.png of OpenCV's documentation (Debian: opencv-doc)",
+        'Apache-2.0 or BSD-3-Clause (see the copyright file of opencv-doc)',
+    )
+
+
+def read_fashion_mnist(source: str | Path | None = None) -> SmallSet:
+    """Return Fashion-MNIST: 60 000 and 10 000 images of 28x28 pixels, ten balanced classes.
+
+    Args:
+        source: The .deb of dataset-fashion-mnist, or the folder of its four files.
+
+    Raises:
+        SmallSetError: If a file is missing or damaged.
+    """
+    files = FASHION.read(source)
+    parts = []
+    for part in ('train', 't10k'):
+        images = read_idx(files[f'{part}-images-idx3-ubyte.gz'], f'{part}-images', 3)
+        labels = read_idx(files[f'{part}-labels-idx1-ubyte.gz'], f'{part}-labels', 1)
+        if len(images) != len(labels) or not len(labels) or labels.max() > 9:
+            raise SmallSetError(
+                f'{part}: {len(images)} images and {len(labels)} labels do not belong together. '
+                f'{FASHION.remedy()}'
+            )
+        parts.append((images, labels.astype(np.int64)))
+    return SmallSet(
+        'fashion-mnist',
+        (
+            't-shirt',
+            'trouser',
+            'pullover',
+            'dress',
+            'coat',
+            'sandal',
+            'shirt',
+            'sneaker',
+            'bag',
+            'ankle-boot',
+        ),
+        parts[0],
+        parts[1],
+        'as published',
+        'Fashion-MNIST (Xiao, Rasul and Vollgraf 2017; Debian: dataset-fashion-mnist)',
+        'MIT, Zalando SE',
+    )
+
+
+def read_idx(data: bytes, name: str, dims: int) -> np.ndarray:
+    """Read an array of bytes in MNIST's IDX format.
+
+    Args:
+        data: The file: two zeros, type 8, number of dimensions, sizes (big-endian), values.
+        name: What to call it in errors.
+        dims: Number of dimensions expected.
+
+    Raises:
+        SmallSetError: If it is of another kind, or too short or long.
+    """
+    head = 4 + 4 * dims
+    if len(data) < head or data[:4] != bytes((0, 0, 8, dims)):
+        raise SmallSetError(f'{name}: no IDX file of bytes in {dims} dimensions')
+    shape = struct.unpack(f'>{dims}I', data[4:head])
+    expected = int(np.prod(shape, dtype=np.int64))
+    if len(data) - head != expected:
+        raise SmallSetError(
+            f'{name}: {expected} values announced, {len(data) - head} there: damaged. Fetch it '
+            'again.'
+        )
+    return np.frombuffer(data, np.uint8, offset=head).reshape(shape)
+
+
+SOURCES: Mapping[str, Callable[[str | Path | None], SmallSet]] = {
+    'digits': read_digits,
+    'opencv-digits': read_opencv_digits,
+    'fashion-mnist': read_fashion_mnist,
+}
+"""Readers of the sets by name; each takes where its package lies."""

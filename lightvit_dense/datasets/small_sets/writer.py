@@ -1,0 +1,135 @@
+"""Write a small set as folders of PNG files, in ImageNet's layout."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from .images import SmallSet, SmallSetError
+
+INFO = 'info.json'
+_FORMAT = 1  # raised when other files would be written from the same images
+
+
+@dataclass(frozen=True)
+class SetReport:
+    """What is there now.
+
+    Attributes:
+        root: Folder of the set.
+        built: Whether it was written now; else it was there.
+        counts: Images of each part.
+    """
+
+    root: Path
+    built: bool
+    counts: dict[str, int]
+
+
+def write_set(
+    data: SmallSet, out: str | Path, report: Callable[[int, int], None] | None = None
+) -> SetReport:
+    """Write ``<out>/<name>/{train,val}/<class>/<number>.png``, lists, classes and licence.
+
+    The folder appears when it is whole. One that holds the same images already is left as it is,
+    one of other images is replaced; a folder that is not ours is not touched.
+
+    Args:
+        data: The set.
+        out: Folder of all small sets.
+        report: Told (images written, images in all) now and then.
+
+    Raises:
+        SmallSetError: If the folder is there and not ours, or the disk is full.
+    """
+    root = Path(out) / data.name
+    parts = {'train': data.train, 'val': data.val}
+    counts = {name: len(labels) for name, (_, labels) in parts.items()}
+    info = {
+        'format': _FORMAT,
+        'sha256': data.digest(),
+        'images': counts,
+        'classes': list(data.classes),
+        'split': data.split,
+        'origin': data.origin,
+        'licence': data.licence,
+    }
+    if root.exists():
+        known = _read_info(root)
+        if known is None:
+            raise SmallSetError(
+                f'{root}: exists and holds no {INFO}, so it was not written by this tool. Move it '
+                'away or choose another --out.'
+            )
+        if known == info and _whole(root, counts):
+            return SetReport(root, False, counts)
+    draft = root.with_name(f'.{data.name}.partial')
+    shutil.rmtree(draft, ignore_errors=True)
+    try:
+        done = 0
+        for part, (images, labels) in parts.items():
+            _write_part(
+                draft,
+                part,
+                data.classes,
+                images,
+                labels,
+                lambda count, before=done: report and report(before + count, sum(counts.values())),
+            )
+            done += counts[part]
+        (draft / 'classes.txt').write_text(''.join(f'{name}\n' for name in data.classes))
+        (draft / 'README.txt').write_text(
+            f'{data.name}: {counts["train"]} training and {counts["val"]} validation images.\n'
+            f'Split: {data.split}.\nOrigin: {data.origin}.\nLicence: {data.licence}.\n'
+        )
+        (draft / INFO).write_text(json.dumps(info, indent=2) + '\n', encoding='utf-8')
+        if root.exists():
+            shutil.rmtree(root)
+        os.replace(draft, root)
+    except OSError as error:
+        raise SmallSetError(f'{draft}: cannot be written: {error}') from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return SetReport(root, True, counts)
+
+
+def _read_info(root: Path) -> dict | None:
+    try:
+        found = json.loads((root / INFO).read_text(encoding='utf-8'))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) and 'sha256' in found else None
+
+
+def _whole(root: Path, counts: dict[str, int]) -> bool:
+    """Whether all images are still there."""
+    there = {part: sum(1 for _ in (root / part).glob('*/*.png')) for part in counts}
+    return there == counts and (root / 'classes.txt').is_file()
+
+
+def _write_part(
+    root: Path,
+    part: str,
+    classes: tuple[str, ...],
+    images: np.ndarray,
+    labels: np.ndarray,
+    report: Callable[[int], object],
+) -> None:
+    """Write the images of one part and its list ``<part>.txt``."""
+    for name in classes:
+        (root / part / name).mkdir(parents=True)
+    lines = []
+    for number, (image, label) in enumerate(zip(images, labels.tolist(), strict=True)):
+        key = f'{part}/{classes[label]}/{number:05d}.png'
+        coded = cv2.imencode('.png', image)[1]
+        (root / key).write_bytes(coded)
+        lines.append(f'{key} {label}\n')
+        if number % 2000 == 1999:
+            report(number + 1)
+    report(len(labels))
+    (root / f'{part}.txt').write_text(''.join(lines))

@@ -1,0 +1,121 @@
+"""Write small, real, labelled image sets that ordinary packages carry in ImageNet's layout.
+
+`digits` (1797 of 8x8 px) is part of scikit-learn. `opencv-digits` (5000 of 20x20 px) and
+`fashion-mnist` (60 000 and 10 000 of 28x28 px) are in the Debian packages opencv-doc and
+dataset-fashion-mnist: installed, or fetched by `apt-get download` and named with --source.
+
+Example:
+    python tools/dataset_converters/make_small_sets.py --sets digits
+    python tools/dataset_converters/make_small_sets.py --source fashion-mnist=PACKAGE.deb
+"""
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from lightvit_dense.analysis.progress import Progress, make_display
+from lightvit_dense.datasets.lmdb_writer import write_lmdb
+from lightvit_dense.datasets.small_sets import SOURCES, SetReport, SmallSet, write_set
+from lightvit_dense.errors import UserError, did_you_mean, run_tool
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Parse the command line.
+
+    Args:
+        argv: Arguments without the program's name; ``sys.argv`` when None.
+    """
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    default = Path(os.environ.get('LIGHTVIT_DATA', 'data')) / 'small'
+    parser.add_argument('--out', type=Path, default=default, help=f'default: {default}')
+    parser.add_argument(
+        '--sets',
+        nargs='+',
+        default=list(SOURCES),
+        metavar='SET',
+        help=f'out of {", ".join(SOURCES)}; default: all',
+    )
+    parser.add_argument(
+        '--source',
+        nargs='+',
+        default=[],
+        metavar='SET=PATH',
+        help='where a set lies: the .deb, or a folder; default: where Debian installs it',
+    )
+    parser.add_argument('--lmdb', action='store_true', help='write an LMDB of each set, too')
+    return parser.parse_args(argv)
+
+
+def read_sources(words: Sequence[str]) -> dict[str, Path]:
+    """Return the paths of ``--source`` by set.
+
+    Raises:
+        UserError: If a word is not SET=PATH, or its path does not exist.
+    """
+    sources = {}
+    for word in words:
+        name, equals, path = word.partition('=')
+        if not equals or not path:
+            raise UserError(f'--source {word}: write SET=PATH')
+        check_set(name, '--source')
+        if not Path(path).exists():
+            raise UserError(f'--source {word}: {path} does not exist')
+        sources[name] = Path(path)
+    return sources
+
+
+def check_set(name: str, option: str) -> None:
+    """Raise a ``UserError`` if there is no such set."""
+    if name not in SOURCES:
+        raise UserError(
+            f'{option}: there is no set {name!r}; there are {", ".join(SOURCES)}.'
+            f'{did_you_mean(name, SOURCES)}'
+        )
+
+
+def write(args: argparse.Namespace, data: SmallSet, place: tuple[int, int]) -> SetReport:
+    """Write one set and show how far it is."""
+    display = make_display(sys.stderr)
+    display.start(*place, data.name)
+    try:
+        report = write_set(
+            data, args.out, lambda done, total: display.update(Progress(done, total))
+        )
+        if args.lmdb:
+            write_lmdb(report.root, report.root / 'imagenet.lmdb')
+        display.finish('done')
+    finally:
+        display.close()
+    return report
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the tool; return its exit status."""
+    args = parse_args(argv)
+    for name in args.sets:
+        check_set(name, '--sets')
+    sources, failed = read_sources(args.source), []
+    for number, name in enumerate(args.sets, 1):
+        start = time.monotonic()
+        try:
+            data = SOURCES[name](sources.get(name))
+            report = write(args, data, (number, len(args.sets)))
+        except UserError as error:
+            print(f'error: {name}: {error}', file=sys.stderr)
+            failed.append(name)
+            continue
+        counts, done = report.counts, 'written' if report.built else 'kept, it is whole'
+        print(
+            f'{report.root}: {counts["train"]} + {counts["val"]} images of {len(data.classes)} '
+            f'classes, {done} ({time.monotonic() - start:.1f} s). Licence: {data.licence}'
+        )
+    return 2 if failed else 0
+
+
+if __name__ == '__main__':
+    sys.exit(run_tool(main))
