@@ -25,31 +25,6 @@ def split_rows(rows: int) -> tuple[int, int] | None:
     return None
 
 
-def geometric_positions(source: int, target: int) -> list[float]:
-    """Place a source's offsets so that they span a target's, ever further apart from the centre.
-
-    The distances grow by a factor q in [1.01, 1.5] with 1 + q + ... + q^(source//2 - 1) =
-    target//2, found by bisection, as BEiT and SimMIM do.
-
-    Args:
-        source: Odd number of offsets of the table along an axis.
-        target: Odd number of offsets wanted.
-
-    Returns:
-        ``source`` positions in units of the target's offsets, 0 in the middle.
-    """
-    half = source // 2
-    low, high = 1.01, 1.5
-    while high - low > 1e-6:
-        q = (low + high) / 2
-        if (1 - q**half) / (1 - q) > target // 2:
-            high = q
-        else:
-            low = q
-    positions = [sum(q**i for i in range(count + 1)) for count in range(half)]
-    return [-p for p in reversed(positions)] + [0.0] + positions
-
-
 def resize_relative_bias(
     table: Tensor,
     window: tuple[int, int],
@@ -70,33 +45,22 @@ def resize_relative_bias(
     Raises:
         ValueError: If the number of rows fits no window.
     """
-    # Only these tables need it, and it takes long to import.
-    from scipy.interpolate import RectBivariateSpline
-
     if source_window is None:
         found = split_rows(len(table))
         if found is None:
             raise ValueError(f'{len(table)} relative positions are no square; give source_window')
         source_window = (found[0], found[0])
-    rows, columns = (2 * side - 1 for side in source_window)
-    kept = len(table) - rows * columns
+    offsets = (2 * source_window[0] - 1) * (2 * source_window[1] - 1)
+    kept = len(table) - offsets
     if kept not in (0, EXTRA):
         raise ValueError(f'{len(table)} relative positions are no window of {source_window}')
-    heads = table.shape[1]
-    grids, rest = table[: rows * columns], table[rows * columns :]
+    grids, rest = table[:offsets], table[offsets:]
     if source_window != tuple(window):
-        # [rows * columns, heads] -> [heads, rows, columns]
-        images = grids.double().t().reshape(heads, rows, columns).numpy()
-        wanted = [2 * side - 1 for side in window]
-        y, x = (geometric_positions(*p) for p in zip((rows, columns), wanted, strict=True))
-        at_y, at_x = (torch.arange(n).sub(n // 2).double().numpy() for n in wanted)
-        degrees = dict(kx=min(3, rows - 1), ky=min(3, columns - 1))
-        resized = [
-            torch.from_numpy(RectBivariateSpline(y, x, image, s=0, **degrees)(at_y, at_x))
-            for image in images
-        ]
-        # heads x [H, W] -> [H * W, heads]
-        grids = torch.stack(resized, dim=-1).flatten(0, 1).to(table.dtype)
+        # Reading checkpoints shall not import all models.
+        from lightvit_dense.models.layers.relative_bias import resize_offsets
+
+        # A checkpoint is resized once: in double precision whatever it is stored in.
+        grids = resize_offsets(grids.double(), source_window, window).to(table.dtype)
     if extra and not kept:
-        rest = table.new_zeros(extra, heads)
+        rest = table.new_zeros(extra, table.shape[1])
     return torch.cat([grids, rest[:extra]])

@@ -1,6 +1,7 @@
 """The plain vision transformer of every task."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
 import torch
@@ -21,6 +22,7 @@ ARCHITECTURES: dict[str, dict[str, int]] = {
     'large': dict(embed_dim=1024, depth=24, num_heads=16),
 }
 """Sizes by name; the papers' heads, not DeiT's."""
+INITS = ('mae', 'beit')
 
 
 @MODELS.register_module()
@@ -48,6 +50,11 @@ class VisionTransformer(BaseModule):
         global_blocks: Blocks (0-based) that stay global when ``window_size`` is set.
         rel_pos_size: Image size in pixels that decomposed relative position tables are made for;
             ``None`` for none.
+        rel_pos_bias: Whether every block has BEiT's table of relative position biases (Bao et al.
+            2022) for the grid of ``img_size`` (or for a window), zero at first. The absolute
+            positions stay. The table is resized, with gradients, to whatever image arrives.
+        init: 'mae' for Xavier-uniform linear layers; 'beit' for N(0, 0.02), cut off, and with
+            ``attn.proj`` and ``mlp.fc2`` of block i (from 1) divided by sqrt(2 i).
         with_cp: Recompute each block's activations in the backward pass to save memory.
         init_cfg: E.g. ``dict(type='lightvit_dense.PretrainedBackbone', checkpoint=...)``.
 
@@ -71,6 +78,8 @@ class VisionTransformer(BaseModule):
         window_size: int = 0,
         global_blocks: Sequence[int] = (),
         rel_pos_size: int | Sequence[int] | None = None,
+        rel_pos_bias: bool = False,
+        init: str = 'mae',
         with_cp: bool = False,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
@@ -90,6 +99,10 @@ class VisionTransformer(BaseModule):
         self.out_indices = self._resolve_indices(out_indices, 'out_indices')
         self.with_cp = with_cp
         self._check_options(pos_embed, cls_token, window_size, rel_pos_size, (height, width))
+        if rel_pos_bias and rel_pos_size is not None:
+            raise ValueError('rel_pos_size and rel_pos_bias exclude each other: choose one')
+        if init not in INITS:
+            raise ValueError(f'init must be one of {INITS}, got {init!r}')
 
         self.patch_embed = PatchEmbed(in_channels, self.embed_dims, patch_size)
         tokens = self.grid_size[0] * self.grid_size[1] + self.num_prefix_tokens
@@ -100,27 +113,39 @@ class VisionTransformer(BaseModule):
         global_set = set(self._resolve_indices(global_blocks, 'global_blocks'))
         rates = torch.linspace(0, drop_path_rate, self.num_layers).tolist()
         blocks = []
-        for index in range(self.num_layers):
+        for index, rate in enumerate(rates):
             window = 0 if index in global_set else window_size
-            rel_pos = None
-            if rel_pos_size is not None:
-                side_h, side_w = pair(rel_pos_size)
-                grid = (side_h // patch_size, side_w // patch_size)
-                rel_pos = (window, window) if window else grid
+            sizes = self._relative_sizes(window, rel_pos_size, rel_pos_bias)
             blocks.append(
                 Block(
                     self.embed_dims,
                     self.num_heads,
                     arch.get('mlp_ratio', 4.0),
                     qkv_bias,
-                    drop_path=rates[index],
-                    window_size=window,
-                    rel_pos_size=rel_pos,
+                    rate,
+                    window,
+                    *sizes,
+                    cls_token=cls_token,
                 )
             )
         self.blocks = nn.ModuleList(blocks)
         self.norm = nn.LayerNorm(self.embed_dims, eps=1e-6) if final_norm else nn.Identity()
-        self._reset_parameters(pos_embed)
+        self._reset_parameters(pos_embed, init)
+
+    def _relative_sizes(
+        self, window: int, rel_pos_size: int | Sequence[int] | None, rel_pos_bias: bool
+    ) -> tuple[tuple[int, int] | None, tuple[int, int] | None]:
+        """Return the grids of a block's two kinds of relative position, ``None`` for none."""
+        decomposed = bias = None
+        if rel_pos_size is not None:
+            height, width = pair(rel_pos_size)
+            decomposed = (height // self.patch_size, width // self.patch_size)
+        if rel_pos_bias:
+            bias = self.grid_size
+        if window:
+            side = (window, window)
+            return decomposed and side, bias and side
+        return decomposed, bias
 
     def _resolve_indices(self, indices: Sequence[int], what: str) -> tuple[int, ...]:
         resolved = tuple(sorted(i % self.num_layers for i in indices if abs(i) <= self.num_layers))
@@ -151,11 +176,14 @@ class VisionTransformer(BaseModule):
                     f'{height}x{width} px is not a multiple of patch {self.patch_size}'
                 )
 
-    def _reset_parameters(self, pos_embed: str) -> None:
-        """Initialise as MAE does: Xavier-uniform linears, N(0, 0.02) tokens."""
+    def _reset_parameters(self, pos_embed: str, init: str) -> None:
+        """Initialise as MAE or BEiT does; the patch embedding is Xavier-uniform in both."""
         for module in self.modules():
             if isinstance(module, nn.Linear):
-                nn.init.xavier_uniform_(module.weight)
+                if init == 'mae':
+                    nn.init.xavier_uniform_(module.weight)
+                else:
+                    nn.init.trunc_normal_(module.weight, std=0.02)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
         nn.init.xavier_uniform_(self.patch_embed.proj.weight.flatten(1))
@@ -167,6 +195,10 @@ class VisionTransformer(BaseModule):
             self.pos_embed.data.copy_(table)
         else:
             nn.init.trunc_normal_(self.pos_embed, std=0.02)
+        if init == 'beit':
+            for layer, block in enumerate(cast(Iterable[Block], self.blocks), start=1):
+                block.attn.proj.weight.data.div_(math.sqrt(2 * layer))
+                block.mlp.fc2.weight.data.div_(math.sqrt(2 * layer))
 
     @property
     def mask_grid(self) -> tuple[int, int]:
@@ -223,11 +255,16 @@ class VisionTransformer(BaseModule):
         return x, grid
 
     def _run_block(
-        self, block: nn.Module, x: Tensor, grid: tuple[int, int], need_logits: bool
+        self,
+        block: nn.Module,
+        x: Tensor,
+        grid: tuple[int, int],
+        need_logits: bool,
+        ids_keep: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         if self.with_cp and self.training and torch.is_grad_enabled():
-            return checkpoint(block, x, grid, need_logits, use_reentrant=False)
-        return block(x, grid, need_logits)
+            return checkpoint(block, x, grid, need_logits, ids_keep, use_reentrant=False)
+        return block(x, grid, need_logits, ids_keep)
 
     def encode(
         self,
@@ -254,7 +291,7 @@ class VisionTransformer(BaseModule):
         x, grid = self.embed(image, ids_keep, mask_token, ids_mask)
         logits, hidden = {}, {0: x} if 0 in hidden_of else {}
         for layer, block in enumerate(self.blocks, start=1):
-            x, found = self._run_block(block, x, grid, layer in logits_of)
+            x, found = self._run_block(block, x, grid, layer in logits_of, ids_keep)
             if found is not None:
                 logits[layer] = found
             if layer in hidden_of:
@@ -279,10 +316,10 @@ class VisionTransformer(BaseModule):
         x, grid = self.embed(image, ids_keep)
         last, wanted = max(layers), {}
         for layer, block in enumerate(self.blocks[: last - 1], start=1):
-            x, logits = self._run_block(block, x, grid, layer in layers)
+            x, logits = self._run_block(block, x, grid, layer in layers, ids_keep)
             if logits is not None:
                 wanted[layer] = logits
-        wanted[last] = cast(Block, self.blocks[last - 1]).logits(x, grid)
+        wanted[last] = cast(Block, self.blocks[last - 1]).logits(x, grid, ids_keep)
         return wanted
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:

@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .relative_bias import relative_bias, table_rows
 from .relative_position import DecomposedRelativePosition
 
 
@@ -18,7 +19,10 @@ class Attention(nn.Module):
         num_heads: Number of heads; must divide ``dim``.
         qkv_bias: Whether the query, key and value projections have a bias.
         rel_pos_size: (rows, columns) of the token grid that decomposed relative position tables are
-            made for, or ``None`` for no relative position.
+            made for, or ``None`` for no such position.
+        rel_bias_size: (rows, columns) of the token grid that BEiT's table of relative position
+            biases is made for, or ``None`` for no bias.
+        cls_token: Whether a class token precedes the patches; the bias has three numbers for it.
 
     Raises:
         ValueError: If ``num_heads`` does not divide ``dim``.
@@ -30,6 +34,8 @@ class Attention(nn.Module):
         num_heads: int,
         qkv_bias: bool = True,
         rel_pos_size: tuple[int, int] | None = None,
+        rel_bias_size: tuple[int, int] | None = None,
+        cls_token: bool = False,
     ) -> None:
         super().__init__()
         if dim % num_heads:
@@ -45,6 +51,40 @@ class Attention(nn.Module):
         if rel_pos_size is not None:
             self.rel_pos_h = nn.Parameter(torch.zeros(2 * rel_pos_size[0] - 1, self.head_dim))
             self.rel_pos_w = nn.Parameter(torch.zeros(2 * rel_pos_size[1] - 1, self.head_dim))
+        self.rel_bias_size, self.num_prefix_tokens = rel_bias_size, int(cls_token)
+        self.relative_position_bias_table: nn.Parameter | None = None
+        if rel_bias_size is not None:
+            rows = table_rows(rel_bias_size, cls_token)
+            self.relative_position_bias_table = nn.Parameter(torch.zeros(rows, num_heads))
+
+    def bias(
+        self, tokens: int, grid: tuple[int, int] | None, ids_keep: Tensor | None, dtype: torch.dtype
+    ) -> Tensor | None:
+        """Return what is added to the logits.
+
+        Args:
+            tokens: Number of tokens N, class token included.
+            grid: (rows, columns) of the patches.
+            ids_keep: Patches that are there [B, K]; ``None`` for all.
+            dtype: Of the queries.
+
+        Returns:
+            [1, heads, N, N] or, with ``ids_keep``, [B, heads, N, N]; ``None`` without a table.
+
+        Raises:
+            ValueError: If the tokens are not those of the grid or of ``ids_keep``.
+        """
+        if self.relative_position_bias_table is None or self.rel_bias_size is None:
+            return None
+        patches = tokens - self.num_prefix_tokens
+        found = None if grid is None else grid[0] * grid[1]
+        if grid is None or patches != (found if ids_keep is None else ids_keep.shape[1]):
+            raise ValueError(
+                f'the relative position bias needs the grid of all {patches} patches, got {grid}, '
+                'or which of them are there (ids_keep)'
+            )
+        table = self.relative_position_bias_table
+        return relative_bias(table, self.rel_bias_size, grid, ids_keep).to(dtype)
 
     def _heads(self, x: Tensor, grid: tuple[int, int] | None) -> tuple[Tensor, Tensor, Tensor]:
         """Return scaled query, key (relative position folded in) and value [B, heads, N, d]."""
@@ -61,12 +101,15 @@ class Attention(nn.Module):
         )
         return q, k, v
 
-    def logits(self, x: Tensor, grid: tuple[int, int] | None = None) -> Tensor:
-        """Return scaled pre-softmax attention logits.
+    def logits(
+        self, x: Tensor, grid: tuple[int, int] | None = None, ids_keep: Tensor | None = None
+    ) -> Tensor:
+        """Return scaled pre-softmax attention logits, relative position included.
 
         Args:
             x: Normalised tokens [B, N, C].
-            grid: (rows, columns) of the tokens; needed with relative position.
+            grid: (rows, columns) of all patches; needed with relative position.
+            ids_keep: Patches that are there [B, K]; ``None`` for all. Relative biases need it.
 
         Returns:
             Logits [B, heads, N, N]. Neither value nor output projection is used.
@@ -81,31 +124,42 @@ class Attention(nn.Module):
         # [B, N, 2*C] -> [B, N, 2, heads, d] -> 2 x [B, heads, N, d]
         qk = qk.reshape(batch, tokens, 2, self.num_heads, self.head_dim)
         q, k = qk.permute(2, 0, 3, 1, 4).unbind(0)
-        return (q * self.scale) @ k.transpose(-2, -1)
+        logits = (q * self.scale) @ k.transpose(-2, -1)
+        added = self.bias(tokens, grid, ids_keep, logits.dtype)
+        return logits if added is None else logits + added
 
     def forward(
-        self, x: Tensor, grid: tuple[int, int] | None = None, need_logits: bool = False
+        self,
+        x: Tensor,
+        grid: tuple[int, int] | None = None,
+        need_logits: bool = False,
+        ids_keep: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """Attend.
 
         Args:
             x: Tokens [B, N, C].
-            grid: (rows, columns) of the tokens; needed with relative position.
+            grid: (rows, columns) of all patches; needed with relative position.
             need_logits: Also return the pre-softmax logits, computed explicitly.
+            ids_keep: Patches that are there [B, K]; ``None`` for all. Relative biases need it.
 
         Returns:
             Tokens [B, N, C] and the logits [B, heads, N, N] or ``None``.
         """
         q, k, v = self._heads(x, grid)
+        bias = self.bias(x.shape[1], grid, ids_keep, q.dtype)
         logits = None
         if need_logits:
             logits = q @ k.transpose(-2, -1)
+            if bias is not None:
+                logits = logits + bias
             out = logits.softmax(dim=-1) @ v
         else:
             # The fused kernels want one head width: relative position widens q and k, so v is
             # padded alike.
             extra = q.shape[-1] - v.shape[-1]
             value = F.pad(v, (0, extra)) if extra else v
-            out = F.scaled_dot_product_attention(q, k, value, scale=1.0)[..., : self.head_dim]
+            out = F.scaled_dot_product_attention(q, k, value, attn_mask=bias, scale=1.0)
+            out = out[..., : self.head_dim]
         # [B, heads, N, d] -> [B, N, C]
         return self.proj(out.transpose(1, 2).flatten(2)), logits

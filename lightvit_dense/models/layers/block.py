@@ -18,6 +18,8 @@ class Block(nn.Module):
         drop_path: Probability of dropping a residual branch.
         window_size: Side of the attention windows in tokens; 0 for global attention.
         rel_pos_size: (rows, columns) for decomposed relative position, or ``None``.
+        rel_bias_size: (rows, columns) for BEiT's relative position bias, or ``None``.
+        cls_token: Whether a class token precedes the patches.
     """
 
     def __init__(
@@ -29,21 +31,29 @@ class Block(nn.Module):
         drop_path: float = 0.0,
         window_size: int = 0,
         rel_pos_size: tuple[int, int] | None = None,
+        rel_bias_size: tuple[int, int] | None = None,
+        cls_token: bool = False,
     ) -> None:
         super().__init__()
         self.window_size = window_size
         self.norm1 = nn.LayerNorm(dim, eps=1e-6)
-        self.attn = Attention(dim, num_heads, qkv_bias, rel_pos_size)
+        self.attn = Attention(dim, num_heads, qkv_bias, rel_pos_size, rel_bias_size, cls_token)
         self.norm2 = nn.LayerNorm(dim, eps=1e-6)
         self.mlp = Mlp(dim, int(dim * mlp_ratio))
         self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
 
-    def logits(self, x: Tensor, grid: tuple[int, int] | None = None) -> Tensor:
+    def logits(
+        self, x: Tensor, grid: tuple[int, int] | None = None, ids_keep: Tensor | None = None
+    ) -> Tensor:
         """Return the pre-softmax logits [B, heads, N, N] for input tokens [B, N, C], no more."""
-        return self.attn.logits(self.norm1(x), grid)
+        return self.attn.logits(self.norm1(x), grid, ids_keep)
 
     def forward(
-        self, x: Tensor, grid: tuple[int, int] | None = None, need_logits: bool = False
+        self,
+        x: Tensor,
+        grid: tuple[int, int] | None = None,
+        need_logits: bool = False,
+        ids_keep: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """Run the block.
 
@@ -51,6 +61,7 @@ class Block(nn.Module):
             x: Tokens [B, N, C].
             grid: (rows, columns); needed by windows and relative position.
             need_logits: Also return pre-softmax logits; global blocks only.
+            ids_keep: Patches that are there [B, K]; ``None`` for all. Relative biases need it.
 
         Returns:
             Tokens [B, N, C] and logits [B, heads, N, N] or ``None``.
@@ -67,6 +78,6 @@ class Block(nn.Module):
             y, _ = self.attn(y, (self.window_size, self.window_size))
             y = merge_windows(y, grid, padded, self.window_size)
         else:
-            y, logits = self.attn(y, grid, need_logits)
+            y, logits = self.attn(y, grid, need_logits, ids_keep)
         x = x + self.drop_path(y)
         return x + self.drop_path(self.mlp(self.norm2(x))), logits

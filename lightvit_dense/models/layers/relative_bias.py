@@ -1,0 +1,150 @@
+"""BEiT's relative position bias (Bao et al. 2022): a learned number for each offset and head."""
+
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+EXTRA = 3  # class token to patch, patch to class token, class token to itself
+
+
+def table_rows(grid: tuple[int, int], cls_token: bool) -> int:
+    """Return the rows of a table: offsets of a grid (rows, columns), and those of a class token."""
+    return (2 * grid[0] - 1) * (2 * grid[1] - 1) + EXTRA * cls_token
+
+
+def geometric_positions(source: int, target: int) -> list[float]:
+    """Place a source's offsets so that they span a target's, ever further apart from the centre.
+
+    The distances grow by a factor q in [1.01, 1.5] with 1 + q + ... + q^(source//2 - 1) =
+    target//2, found by bisection, as BEiT and SimMIM do.
+
+    Args:
+        source: Odd number of offsets of the table along an axis.
+        target: Odd number of offsets wanted.
+
+    Returns:
+        ``source`` positions in units of the target's offsets, 0 in the middle.
+    """
+    half = source // 2
+    low, high = 1.01, 1.5
+    while high - low > 1e-6:
+        q = (low + high) / 2
+        if (1 - q**half) / (1 - q) > target // 2:
+            high = q
+        else:
+            low = q
+    positions = [sum(q**i for i in range(count + 1)) for count in range(half)]
+    return [-p for p in reversed(positions)] + [0.0] + positions
+
+
+# torch.compile cannot look into scipy; only grids other than the table's come here.
+@torch.compiler.disable
+@lru_cache(maxsize=64)
+def interpolation_matrix(
+    source: int, target: int, device: torch.device, dtype: torch.dtype
+) -> Tensor:
+    """Return the matrix that resizes the offsets of one axis.
+
+    An interpolating spline is linear in the values that it goes through. The one through the
+    identity is therefore a matrix, and resizing with it lets gradients pass. It is made once.
+
+    Args:
+        source: Odd number of offsets of the table.
+        target: Odd number of offsets wanted.
+        device: Where the matrix is needed.
+        dtype: And in which precision.
+
+    Returns:
+        [target, source]: cubic splines with knots at :func:`geometric_positions`; offsets beyond
+        the last of these get its value.
+    """
+    # It takes long to import.
+    import numpy as np
+    from scipy.interpolate import make_interp_spline
+
+    if source == 1:
+        return torch.ones(target, 1, device=device, dtype=dtype)
+    positions = np.array(geometric_positions(source, target))
+    spline = make_interp_spline(positions, np.eye(source), k=min(3, source - 1))
+    wanted = np.arange(target) - target // 2.0
+    matrix = spline(wanted.clip(positions[0], positions[-1]))
+    return torch.from_numpy(matrix).to(device, dtype)
+
+
+def resize_offsets(table: Tensor, old: tuple[int, int], new: tuple[int, int]) -> Tensor:
+    """Resize a table of offsets to another grid by BEiT's geometric interpolation.
+
+    Gradients flow to the table.
+
+    Args:
+        table: [(2 * rows - 1) * (2 * columns - 1), heads] of the grid ``old``.
+        old: (rows, columns) of the table's grid.
+        new: (rows, columns) of the grid wanted.
+
+    Returns:
+        [(2 * new rows - 1) * (2 * new columns - 1), heads] of the table's dtype, the table itself
+        when the grids agree.
+    """
+    if tuple(old) == tuple(new):
+        return table
+    down, across = (
+        interpolation_matrix(2 * a - 1, 2 * b - 1, table.device, table.dtype)
+        for a, b in zip(old, new, strict=True)
+    )
+    # [h * w, heads] -> [h, w, heads] -> [H, W, heads] -> [H * W, heads]
+    image = table.reshape(2 * old[0] - 1, 2 * old[1] - 1, -1)
+    with torch.autocast(table.device.type, enabled=False):
+        return torch.einsum('Hh,Ww,hwn->HWn', down, across, image).flatten(0, 1)
+
+
+def spread_offsets(table: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Write the value of each offset wherever it occurs, without an index.
+
+    Args:
+        table: [(2 * rows - 1) * (2 * columns - 1), heads]; offsets are query minus key.
+        grid: (rows, columns).
+
+    Returns:
+        [heads, rows * columns, rows * columns], queries before keys.
+    """
+    rows, columns = grid
+    # [h * w, heads] -> [heads, h, w]
+    image = table.t().reshape(-1, 2 * rows - 1, 2 * columns - 1)
+    # A window of the table at (y, x) holds the offsets of query (y, x) to all keys, last key first:
+    # [heads, y, x, y', x'] is T[y + y', x + x'], and the key of y' is rows - 1 - y'.
+    return image.unfold(1, rows, 1).unfold(2, columns, 1).flip(3, 4).flatten(3, 4).flatten(1, 2)
+
+
+def relative_bias(
+    table: Tensor,
+    table_grid: tuple[int, int],
+    grid: tuple[int, int],
+    ids_keep: Tensor | None = None,
+) -> Tensor:
+    """Return what is added to the attention logits of an image.
+
+    Args:
+        table: [offsets, heads] or, with a class token, [offsets + 3, heads].
+        table_grid: (rows, columns) that the table was made for.
+        grid: (rows, columns) of the image's patches; the table is resized to another one.
+        ids_keep: Patches that are there [B, K], in their order; ``None`` for all.
+
+    Returns:
+        [1, heads, N, N] or, with ``ids_keep``, [B, heads, N, N]; N counts the class token.
+    """
+    offsets = table_rows(table_grid, cls_token=False)
+    extra = table[offsets:]
+    bias = spread_offsets(resize_offsets(table[:offsets], table_grid, grid), grid)
+    if len(extra):
+        from_cls, to_cls, self_cls = extra[:, :, None, None]  # 3 x [heads, 1, 1]
+        heads, tokens, _ = bias.shape
+        first = torch.cat([self_cls, from_cls.expand(heads, 1, tokens)], dim=2)
+        rest = torch.cat([to_cls.expand(heads, tokens, 1), bias], dim=2)
+        bias = torch.cat([first, rest], dim=1)
+    if ids_keep is None:
+        return bias[None]
+    if len(extra):
+        ids_keep = torch.cat([ids_keep.new_zeros(len(ids_keep), 1), ids_keep + 1], dim=1)
+    # [heads, N, N] at [B, K, 1] and [B, 1, K] -> [heads, B, K, K] -> [B, heads, K, K]
+    return bias[:, ids_keep[:, :, None], ids_keep[:, None, :]].transpose(0, 1)

@@ -1,0 +1,252 @@
+"""BEiT's relative position bias against timm, scipy and a straight line."""
+
+import pytest
+import torch
+from scipy.interpolate import RectBivariateSpline
+from timm.models.beit import Beit
+from torch import Tensor
+
+from lightvit_dense.checkpoints import load_backbone, resize_relative_bias
+from lightvit_dense.models import VisionTransformer
+from lightvit_dense.models.layers import Attention
+from lightvit_dense.models.layers.relative_bias import (
+    geometric_positions,
+    relative_bias,
+    resize_offsets,
+    table_rows,
+)
+
+SMALL = dict(embed_dim=24, depth=3, num_heads=4)
+TABLE = 'relative_position_bias_table'
+
+
+def randomise(model: torch.nn.Module, std: float = 0.2) -> torch.nn.Module:
+    torch.manual_seed(0)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=std)
+    return model.eval()
+
+
+def straight_line(attn: Attention, x: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """BEiT's attention, token by token: the first token is the class token, if there is one."""
+    batch, tokens, dim = x.shape
+    heads, d, cls = attn.num_heads, attn.head_dim, attn.num_prefix_tokens
+    table, columns = attn.relative_position_bias_table, grid[1]
+    q, k, v = attn.qkv(x).reshape(batch, tokens, 3, heads, d).permute(2, 0, 3, 1, 4)
+    logits = x.new_empty(batch, heads, tokens, tokens)
+    for i in range(tokens):
+        for j in range(tokens):
+            if cls and not (i and j):
+                row = -1 if i == j else -3 if i == 0 else -2
+            else:
+                down = (i - cls) // columns - (j - cls) // columns
+                across = (i - cls) % columns - (j - cls) % columns
+                row = (down + grid[0] - 1) * (2 * columns - 1) + across + columns - 1
+            logits[:, :, i, j] = (q[:, :, i] * k[:, :, j]).sum(-1) / d**0.5 + table[row]
+    out = logits.softmax(-1) @ v
+    return attn.proj(out.transpose(1, 2).reshape(batch, tokens, dim)), logits
+
+
+def test_tables_of_vit_tiny_add_105_408_parameters_of_zero() -> None:
+    plain, ours = VisionTransformer('tiny'), VisionTransformer('tiny', rel_pos_bias=True)
+    added = {n: p for n, p in ours.named_parameters() if n not in dict(plain.named_parameters())}
+    assert list(added) == [f'blocks.{i}.attn.{TABLE}' for i in range(12)]
+    assert {tuple(p.shape) for p in added.values()} == {(27 * 27 + 3, 12)}
+    assert sum(p.numel() for p in added.values()) == 105_408
+    assert not any(p.any() for p in added.values())
+    assert set(ours.state_dict()) == set(dict(ours.named_parameters()))
+    # Zeros change nothing.
+    ours.load_state_dict(plain.state_dict(), strict=False)
+    image = torch.randn(1, 3, 224, 224)
+    with torch.no_grad():
+        torch.testing.assert_close(ours(image)[0], plain(image)[0], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize('sides', [(224, 224), (160, 96)])
+def test_equals_timms_beit_through_the_checkpoint_door(sides: tuple[int, int]) -> None:
+    """A timm model with q_bias and v_bias, as the authors' MAE with relative positions has."""
+    reference = Beit(
+        sides, 16, embed_dim=192, depth=4, num_heads=12, use_rel_pos_bias=True, num_classes=5
+    )  # fmt: skip
+    randomise(reference, 0.1)
+    image = torch.randn(2, 3, *sides)
+    ours = VisionTransformer(
+        dict(embed_dim=192, depth=4, num_heads=12), sides, rel_pos_bias=True, final_norm=False
+    ).eval()
+    report = load_backbone(ours, reference.state_dict(), verbose=False)
+    assert (report.missing, report.unexpected, report.resized) == ([], [], {})
+    with torch.no_grad():
+        tokens = ours(image)[0]
+        features = reference.forward_features(image)
+        scale = features.abs().max()
+        torch.testing.assert_close(tokens / scale, features / scale, atol=1e-5, rtol=0)
+        pooled = reference.forward_head(features, pre_logits=True)
+        found = reference.fc_norm(tokens[:, 1:].mean(1))
+        torch.testing.assert_close(found, pooled, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize('cls_token', [True, False])
+@pytest.mark.parametrize('grid', [(3, 4), (4, 2), (1, 5)])
+def test_attention_equals_the_straight_line(grid: tuple[int, int], cls_token: bool) -> None:
+    attn = Attention(16, 2, rel_bias_size=grid, cls_token=cls_token).double()
+    randomise(attn, 0.5)
+    x = torch.randn(2, grid[0] * grid[1] + cls_token, 16, dtype=torch.double)
+    fused, _ = attn(x, grid)
+    explicit, logits = attn(x, grid, need_logits=True)
+    reference, expected = straight_line(attn, x, grid)
+    for ours, theirs in (
+        (fused, reference),
+        (explicit, reference),
+        (logits, expected),
+        (attn.logits(x, grid), expected),
+    ):
+        torch.testing.assert_close(ours, theirs)
+    for out in (fused, explicit):
+        ours = torch.autograd.grad(out.square().sum(), list(attn.parameters()))
+        theirs = torch.autograd.grad(
+            reference.square().sum(), list(attn.parameters()), retain_graph=True
+        )
+        for (name, _), one, other in zip(attn.named_parameters(), ours, theirs, strict=True):
+            torch.testing.assert_close(one, other, msg=name)
+
+
+@pytest.mark.parametrize(
+    ('old', 'new'), [((4, 4), (6, 6)), ((14, 14), (20, 9)), ((3, 5), (7, 4)), ((2, 1), (3, 3))]
+)
+def test_resizing_is_scipys_spline_and_differentiable(old: tuple, new: tuple) -> None:
+    """The matrices give what the surface spline gives, up to rounding."""
+    torch.manual_seed(0)
+    table = torch.randn(table_rows(old, False), 2, dtype=torch.double, requires_grad=True)
+    found = resize_offsets(table, old, new)
+    sides, wanted = ([2 * s - 1 for s in grid] for grid in (old, new))
+    image = table.detach().reshape(*sides, 2)
+    places = [geometric_positions(*pair) for pair in zip(sides, wanted, strict=True)]
+    at = [torch.arange(n).sub(n // 2).double().numpy() for n in wanted]
+    if 1 in sides:  # a surface needs two points a side; one point is a constant
+        image, places[1] = image.expand(-1, 2, -1), [-1.0, 1.0]
+    for head in range(2):
+        degrees = [min(3, n - 1) for n in image.shape[:2]]
+        surface = RectBivariateSpline(
+            *places, image[..., head].numpy(), s=0, kx=degrees[0], ky=degrees[1]
+        )
+        expected = torch.from_numpy(surface(*at)).flatten()
+        torch.testing.assert_close(found[:, head].detach(), expected, atol=1e-9, rtol=0)
+    # The gradient of a linear map is its transpose: <R t, w> = <t, R' w>.
+    weights = torch.randn_like(found)
+    (grad,) = torch.autograd.grad(found, table, weights)
+    torch.testing.assert_close((table * grad).sum(), (found * weights).sum())
+
+
+@pytest.mark.parametrize('sides', [(48, 80), (24, 24)])
+def test_another_grid_at_run_time_is_what_a_checkpoint_load_gives(sides: tuple) -> None:
+    source = randomise(VisionTransformer(SMALL, (32, 32), 8, rel_pos_bias=True))
+    target = VisionTransformer(SMALL, sides, 8, rel_pos_bias=True).eval()
+    report = load_backbone(target, source.state_dict(), verbose=False)
+    grid = (sides[0] // 8, sides[1] // 8)
+    name = f'blocks.2.attn.{TABLE}'
+    assert report.resized[name] == ((52, 4), (table_rows(grid, True), 4))
+    image = torch.randn(2, 3, *sides)
+    out = source(image)[0]
+    torch.testing.assert_close(out, target(image)[0], atol=1e-5, rtol=1e-5)
+    table = source.get_parameter(name)
+    expected = relative_bias(resize_relative_bias(table.detach(), grid), grid, grid)
+    torch.testing.assert_close(relative_bias(table, (4, 4), grid), expected, atol=1e-5, rtol=0)
+    out.square().sum().backward()
+    assert all(block.attn.relative_position_bias_table.grad.any() for block in source.blocks)
+
+
+def test_a_bias_of_the_keys_changes_nothing() -> None:
+    """It adds the same to all logits of a query: BEiT's q_bias and v_bias are a qkv bias."""
+    model = randomise(VisionTransformer(SMALL, 32, 8, rel_pos_bias=True)).double()
+    image = torch.randn(2, 3, 32, 32).double()
+    before = model(image)[0]
+    before.square().sum().backward()
+    for block in model.blocks:
+        grad = block.attn.qkv.bias.grad.unflatten(0, (3, 24))
+        assert grad[1].abs().max() < 1e-10 * grad[0].abs().max()
+    with torch.no_grad():
+        for block in model.blocks:
+            block.attn.qkv.bias[24:48] += torch.randn(24)
+        torch.testing.assert_close(model(image)[0], before, atol=1e-10, rtol=0)
+        model.blocks[0].attn.qkv.bias[:24] += 1
+        assert (model(image)[0] - before).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize('cls_token', [True, False])
+def test_visible_patches_keep_their_biases(cls_token: bool) -> None:
+    """With attention confined to visible tokens, an explicit mask is the oracle."""
+    model = VisionTransformer(
+        dict(embed_dim=24, depth=1, num_heads=4), (24, 32), 8, cls_token=cls_token,
+        rel_pos_bias=True,
+    )  # fmt: skip
+    randomise(model)
+    image = torch.randn(2, 3, 24, 32)
+    keep = torch.tensor([[7, 0, 11], [2, 3, 4]])
+    found = model.encode(image, keep, logits_of=(1,))
+    whole = model.encode(image, logits_of=(1,)).logits[1]
+    rows = torch.cat([torch.zeros(2, 1, dtype=torch.long), keep + 1], 1) if cls_token else keep
+    for i, at in enumerate(rows):
+        torch.testing.assert_close(found.logits[1][i], whole[i][:, at][:, :, at])
+    torch.testing.assert_close(model.attention_logits(image, (1,), keep)[1], found.logits[1])
+    torch.testing.assert_close(model.encode(image, keep).tokens, found.tokens)
+    # All patches in another order are the same patches.
+    order = torch.randperm(12).expand(2, -1)
+    shuffled = model.encode(image, order).tokens[:, int(cls_token) :]
+    inorder = model.encode(image).tokens[:, int(cls_token) :]
+    torch.testing.assert_close(shuffled, inorder[:, order[0]], atol=1e-5, rtol=1e-5)
+
+
+def test_windows_have_tables_of_their_own_size() -> None:
+    model = VisionTransformer(
+        SMALL, 32, 4, cls_token=False, out_type='featmap', window_size=4, global_blocks=(2,),
+        rel_pos_bias=True,
+    )  # fmt: skip
+    randomise(model)
+    shapes = [tuple(b.attn.relative_position_bias_table.shape) for b in model.blocks]
+    assert shapes == [(49, 4), (49, 4), (225, 4)]
+    block, x = model.blocks[0], torch.randn(1, 4, 8, 24)
+    # Two windows side by side, each on its own.
+    found = block(x.flatten(1, 2), (4, 8))[0].unflatten(1, (4, 8))
+    for part, out in ((x[:, :, :4], found[:, :, :4]), (x[:, :, 4:], found[:, :, 4:])):
+        tokens = part.flatten(1, 2)
+        tokens = tokens + straight_line(block.attn, block.norm1(tokens), (4, 4))[0]
+        tokens = tokens + block.mlp(block.norm2(tokens))
+        torch.testing.assert_close(out.flatten(1, 2), tokens, atol=1e-5, rtol=1e-5)
+
+
+def test_recomputing_activations_changes_nothing() -> None:
+    plain = randomise(VisionTransformer(SMALL, 32, 8, rel_pos_bias=True)).train()
+    saving = VisionTransformer(SMALL, 32, 8, rel_pos_bias=True, with_cp=True)
+    saving.load_state_dict(plain.state_dict())
+    image = torch.randn(2, 3, 32, 32)
+    for model in (plain, saving):
+        model(image)[0].square().sum().backward()
+    for a, b in zip(plain.parameters(), saving.parameters(), strict=True):
+        torch.testing.assert_close(a.grad, b.grad)
+
+
+def test_beits_initial_values() -> None:
+    torch.manual_seed(0)
+    model = VisionTransformer('tiny', rel_pos_bias=True, init='beit')
+    for layer, block in enumerate(model.blocks, start=1):
+        shrunk = 0.02 / (2 * layer) ** 0.5
+        for linear, std in (
+            (block.attn.qkv, 0.02),
+            (block.attn.proj, shrunk),
+            (block.mlp.fc1, 0.02),
+            (block.mlp.fc2, shrunk),
+        ):
+            assert linear.weight.std().item() == pytest.approx(std, rel=0.03)
+            assert not linear.bias.any()
+
+
+def test_contradictions_are_refused() -> None:
+    with pytest.raises(ValueError, match='exclude each other'):
+        VisionTransformer(SMALL, 32, 8, cls_token=False, rel_pos_size=32, rel_pos_bias=True)
+    with pytest.raises(ValueError, match=r"init must be one of .*'beit'.*, got 'xavier'"):
+        VisionTransformer(SMALL, 32, 8, init='xavier')
+    attn = Attention(16, 2, rel_bias_size=(4, 4), cls_token=True)
+    with pytest.raises(ValueError, match=r'needs the grid of all 16 patches, got \(4, 5\)'):
+        attn(torch.randn(1, 17, 16), (4, 5))
+    with pytest.raises(ValueError, match='got None'):
+        attn.logits(torch.randn(1, 17, 16))
