@@ -23,6 +23,9 @@ class PretrainedBackbone:
         key: Which network to take where the file has several, see
             :func:`~lightvit_dense.checkpoints.load_backbone`.
         any_depth: Whether a checkpoint of more or fewer blocks may be loaded as far as it goes.
+        reserve: How many leading blocks to load (arXiv 2205.14443): the blocks above and
+            the final norm stay as initialised, 0 loads the embedding alone, ``None`` or the depth
+            all. A model that is random altogether has no ``init_cfg``.
     """
 
     def __init__(
@@ -33,6 +36,7 @@ class PretrainedBackbone:
         verbose: bool = True,
         key: str | None = None,
         any_depth: bool = False,
+        reserve: int | None = None,
     ) -> None:
         self.checkpoint = checkpoint
         self.strict = strict
@@ -40,6 +44,7 @@ class PretrainedBackbone:
         self.verbose = verbose
         self.key = key
         self.any_depth = any_depth
+        self.reserve = reserve
 
     def __call__(self, module: nn.Module) -> None:
         """Load the checkpoint into a module.
@@ -58,6 +63,7 @@ class PretrainedBackbone:
             self.source_grid,
             self.key,
             self.any_depth,
+            self.reserve,
         )
         if hasattr(module, '_params_init_info'):
             update_init_info(module, f'{type(self).__name__}: load from {self.checkpoint}')

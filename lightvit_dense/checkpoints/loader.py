@@ -12,7 +12,7 @@ import torch
 from mmengine.logging import MMLogger
 from torch import Tensor, nn
 
-from .containers import open_checkpoint, unwrap
+from .containers import Opened, open_checkpoint, unwrap
 from .convert import convert
 from .errors import CheckpointError
 from .resize import resize_parameter
@@ -41,6 +41,7 @@ class LoadReport:
         added: Those among the lacking that the model adds by an option (relative position).
         unexpected: The checkpoint's backbone parameters that the model lacks.
         dropped: What in the checkpoint is no part of a backbone (decoder, teacher, heads).
+        random: The model's parameters above the reserved blocks, left as initialised.
         notes: What was done to values, and what the model cannot take over.
         container: Keys of the file that were opened to get at the tensors.
         others: Further keys that hold tensors.
@@ -54,6 +55,7 @@ class LoadReport:
     added: list[str] = field(default_factory=list)
     unexpected: list[str] = field(default_factory=list)
     dropped: list[str] = field(default_factory=list)
+    random: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     container: str = ''
     others: list[str] = field(default_factory=list)
@@ -68,6 +70,7 @@ class LoadReport:
             ('added by the model', self.added),
             ('unexpected', self.unexpected),
             ('dropped', self.dropped),
+            *([('left at random', self.random)] if self.random else []),
         )
         inside = f", '{self.container}'" if self.container else ''
         lines = [f'Loaded {self.path} ({self.source or "unknown source"}{inside}):']
@@ -118,6 +121,34 @@ def _check_sizes(report: LoadReport, state: Mapping[str, Tensor], model: nn.Modu
             f'{report.path}: has {found} blocks, the model {own}. Build the model with this depth '
             '(arch) or take a checkpoint of the right size. any_depth=True loads what they share.'
         )
+
+
+def _reserve(
+    report: LoadReport, state: dict[str, Tensor], model: nn.Module, reserve: int
+) -> dict[str, Tensor]:
+    """Return the values of the embedding and the first blocks; record what stays at random."""
+    # Reading checkpoints shall not import all models.
+    from lightvit_dense.models.layer_depth import get_layer_id
+
+    own = model.state_dict()
+    depth, found = count_blocks(own), count_blocks(state)
+    if not 0 <= reserve <= depth:
+        raise CheckpointError(
+            f'reserve={reserve} is out of range: the model has {depth} blocks, so give 0 (the '
+            f'embedding alone) to {depth} (everything)'
+        )
+    if found < reserve:
+        raise CheckpointError(
+            f'{report.path}: has {found} blocks, reserve={reserve} asks for more: give 0 to {found}'
+        )
+    if reserve == depth:
+        return state
+    report.random = [name for name in own if get_layer_id(name, depth) > reserve]
+    report.notes.append(
+        f'reserve={reserve}: the embedding and the first {reserve} of {depth} blocks were taken, '
+        'all above stays as initialised'
+    )
+    return {n: t for n, t in state.items() if get_layer_id(n, depth) <= reserve}
 
 
 def _check_heads(report: LoadReport, path: Path, model: nn.Module) -> None:
@@ -191,7 +222,7 @@ def _fit(
         report.resized[name] = (old, new)
         values[name] = resized
     for name in own:
-        if name not in values:
+        if name not in values and name not in report.random:
             (report.added if name.rsplit('.', 1)[-1] in ADDED else report.missing).append(name)
     lost = [name for name in report.unexpected if LOST.search(name)]
     if lost:
@@ -199,6 +230,18 @@ def _fit(
             f'the model lacks {_shorten(lost, 2)}: its outputs differ from those of the checkpoint'
         )
     return values
+
+
+def _open(
+    path_or_state: str | os.PathLike | Mapping[str, Tensor], key: str | None
+) -> tuple[Opened, LoadReport]:
+    """Return tensors and a report that says where they come from."""
+    if isinstance(path_or_state, Mapping):
+        opened, report = unwrap(path_or_state, key), LoadReport('<state dict>')
+    else:
+        opened, report = open_checkpoint(path_or_state, key), LoadReport(str(path_or_state))
+    report.container, report.others = opened.container, opened.others
+    return opened, report
 
 
 def load_backbone(
@@ -209,6 +252,7 @@ def load_backbone(
     source_grid: tuple[int, int] | None = None,
     key: str | None = None,
     any_depth: bool = False,
+    reserve: int | None = None,
 ) -> LoadReport:
     """Load a checkpoint of any known source into a backbone.
 
@@ -224,23 +268,21 @@ def load_backbone(
         key: Which network to take where a file has several: a container ('student',
             'ema_state_dict') or the first part of the names ('momentum_encoder', 'ema_model').
         any_depth: Whether a checkpoint of more or fewer blocks may be loaded as far as it goes.
+        reserve: How many leading blocks to load; the blocks above and the final norm stay as
+            initialised. 0 loads patch embedding, positions and class token only; ``None`` or the
+            depth of the model loads all.
 
     Returns:
         The report.
 
     Raises:
         CheckpointError: If the file cannot be read, nothing in it matches, depth, known heads or a
-            shape cannot be brought to the model's, or ``strict`` finds a difference. The model is
-            then unchanged.
+            shape cannot be brought to the model's, ``reserve`` is out of range, or ``strict`` finds
+            a difference. The model is then unchanged.
     """
-    if isinstance(path_or_state, Mapping):
-        opened = unwrap(path_or_state, key)
-        report = LoadReport('<state dict>')
-    else:
-        opened, report = open_checkpoint(path_or_state, key), LoadReport(str(path_or_state))
+    opened, report = _open(path_or_state, key)
     own = model.state_dict()
     converted = convert(opened.state, own)
-    report.container, report.others = opened.container, opened.others
     report.source, report.dropped = converted.source, converted.dropped
     report.notes += converted.notes
     if not any(name in own for name in converted.state):
@@ -253,7 +295,10 @@ def load_backbone(
         _check_sizes(report, converted.state, model)
     if not isinstance(path_or_state, Mapping):
         _check_heads(report, Path(path_or_state).expanduser(), model)
-    values = _fit(report, converted.state, model, source_grid)
+    state = converted.state
+    if reserve is not None:
+        state = _reserve(report, state, model, reserve)
+    values = _fit(report, state, model, source_grid)
     if strict and (report.missing or report.unexpected):
         raise CheckpointError(
             f'{report.path}: does not fit exactly. Missing: {_shorten(report.missing) or "none"}; '

@@ -111,6 +111,22 @@ def resize_patch_embed(weight: Tensor, size: tuple[int, int]) -> Tensor:
     return resample_patch_embed(weight.float(), list(size)).to(weight.dtype)
 
 
+def _resize_bias(
+    table: Tensor, rows: int, grid: tuple[int, int], source_grid: tuple[int, int] | None
+) -> Tensor | None:
+    """Resize a table of relative biases to one of a grid, or of a square window in it."""
+    extra = rows - (2 * grid[0] - 1) * (2 * grid[1] - 1)
+    if extra not in (0, EXTRA):
+        window = split_rows(rows)
+        if window is None:
+            return None
+        grid, extra = (window[0], window[0]), window[1]
+    try:
+        return resize_relative_bias(table, grid, extra, source_grid)
+    except ValueError:  # no square, and not of the source's grid
+        return None
+
+
 def resize_parameter(
     name: str,
     tensor: Tensor,
@@ -140,18 +156,15 @@ def resize_parameter(
     if last == 'pos_embed' and tensor.ndim == 3 and tensor.shape[2] == shape[2] and grid:
         if source_grid is None and guess_grid(tensor.shape[1], source_prefixes) is None:
             return None
-        resized = resize_pos_embed(tensor, grid, num_prefix_tokens, source_grid, source_prefixes)
+        resized: Tensor | None = resize_pos_embed(
+            tensor, grid, num_prefix_tokens, source_grid, source_prefixes
+        )
     elif last in ('rel_pos_h', 'rel_pos_w') and tensor.shape[1] == shape[1]:
         resized = resize_rel_pos(tensor, shape[0])
     elif name.endswith('patch_embed.proj.weight') and tensor.shape[:2] == shape[:2]:
         resized = resize_patch_embed(tensor, (shape[2], shape[3]))
     elif last == 'relative_position_bias_table' and tensor.shape[1] == shape[1] and grid:
-        if source_grid is None and split_rows(tensor.shape[0]) is None:
-            return None
-        own = shape[0] - (2 * grid[0] - 1) * (2 * grid[1] - 1)
-        if own not in (0, EXTRA):
-            return None
-        resized = resize_relative_bias(tensor, grid, own, source_grid)
+        resized = _resize_bias(tensor, shape[0], grid, source_grid)
     else:
         return None
-    return resized if tuple(resized.shape) == tuple(shape) else None
+    return resized if resized is not None and tuple(resized.shape) == tuple(shape) else None

@@ -232,3 +232,57 @@ def test_timm_reads_our_export(tmp_path):
         found = ours(image)[-1]
     assert found.shape == expected.shape
     assert torch.allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize('reserve', [0, 1, 2, 3])
+def test_reserved_blocks_are_loaded_and_the_rest_stays_at_random(reserve):
+    arch = dict(embed_dim=8, depth=3, num_heads=2)
+    options = dict(img_size=32, patch_size=8, rel_pos_bias=True)
+    source = randomise(VisionTransformer(arch, **options))
+    target = randomise(VisionTransformer(arch, **options), 1)
+    before = {k: v.clone() for k, v in target.state_dict().items()}
+    report = load_backbone(target, source.state_dict(), reserve=reserve, verbose=False)
+    taken = {'cls_token', 'pos_embed', 'patch_embed.proj.weight', 'patch_embed.proj.bias'}
+    for name, value in source.state_dict().items():
+        if name.startswith(tuple(f'blocks.{i}.' for i in range(reserve))) or reserve == 3:
+            taken.add(name)
+        chosen = value if name in taken else before[name]
+        assert torch.equal(target.state_dict()[name], chosen), name
+    assert set(report.matched) == taken
+    assert set(report.random) == set(before) - taken
+    assert report.missing == report.added == report.unexpected == []
+    assert ('left at random' in str(report)) == (reserve < 3)
+    if reserve < 3:
+        assert f'the first {reserve} of 3 blocks were taken' in str(report)
+
+
+def test_reserving_counts_hieras_blocks_across_stages(tmp_path):
+    arch = dict(embed_dim=8, stages=(1, 2, 1), num_heads=1)
+    options = dict(img_size=64, q_pool=2, mask_unit_attn=(True, True, False))
+    source = randomise(Hiera(arch, **options))
+    torch.save(source.state_dict(), tmp_path / 'a.pth')
+    cfg = dict(type='lightvit_dense.PretrainedBackbone', checkpoint=str(tmp_path / 'a.pth'))
+    target = randomise(Hiera(arch, **options, init_cfg=dict(cfg, reserve=2)), 1)
+    target.init_weights()
+    same = {
+        n.split('.attn')[0].split('.mlp')[0].split('.norm')[0]
+        for n, p in target.named_parameters()
+        if torch.equal(p, source.get_parameter(n))
+    }
+    assert same == {
+        'patch_embed.proj.weight', 'patch_embed.proj.bias', 'pos_embed', 'blocks.0', 'blocks.1',
+        'blocks.1.proj.weight', 'blocks.1.proj.bias',
+    }  # fmt: skip
+
+
+def test_reserving_what_is_not_there(make_vit):
+    source, target = make_vit(0, depth=2).state_dict(), make_vit(1, depth=2)
+    for reserve in (-1, 3):
+        with pytest.raises(
+            CheckpointError, match=rf'reserve={reserve} .*2 blocks, so give 0 .* to 2'
+        ):
+            load_backbone(target, source, reserve=reserve)
+    deep = make_vit(1, depth=4)
+    with pytest.raises(CheckpointError, match='has 2 blocks, reserve=3 asks for more'):
+        load_backbone(deep, source, reserve=3, any_depth=True)
+    assert load_backbone(deep, source, reserve=2, any_depth=True).missing == []

@@ -160,3 +160,12 @@ def test_relative_biases_and_class_tokens():
     resized = resize_parameter(name, table, (9 * 11 + 3, 3), (5, 6))
     assert torch.equal(resized, resize_relative_bias(table, (5, 6)))
     assert resize_parameter(name, table, (9 * 11 + 3, 3), (5, 5)) is None
+
+
+def test_relative_biases_of_windows():
+    """A classifier's tables go into a backbone with windows of another size."""
+    name, table = 'blocks.0.attn.relative_position_bias_table', torch.randn(52, 3)
+    resized = resize_parameter(name, table, (9 * 9, 3), (20, 20))
+    assert torch.equal(resized, resize_relative_bias(table, (5, 5), extra=0))
+    assert resize_parameter(name, torch.zeros(50, 3), (81, 3), (5, 5)) is None
+    assert resize_parameter(name, table, (50, 3), (5, 5)) is None
