@@ -8,6 +8,14 @@ from typing import Any
 
 from lightvit_dense.registry import DATASETS
 
+from .classification import (
+    CIFAR100,
+    FGVCAircraft,
+    Flowers102,
+    INaturalist2018,
+    OxfordPets,
+    StanfordCars,
+)
 from .collate import collate_images
 from .determinism import SeededIndex, SeededInfiniteSampler, SeededItems, SeededSampler, seeded
 from .errors import DatasetError
@@ -24,12 +32,17 @@ from .transforms import (
 from .unlabeled import ImageFiles
 
 __all__ = [
+    'CIFAR100',
     'CenterResizedCrop',
     'DatasetError',
+    'FGVCAircraft',
+    'Flowers102',
+    'INaturalist2018',
     'ImageFiles',
     'ImageNet',
     'LoadImage',
     'LoadRandomResizedCrop',
+    'OxfordPets',
     'PackImage',
     'RandomMirrorFlag',
     'RandomResizedCrop',
@@ -38,6 +51,7 @@ __all__ = [
     'SeededInfiniteSampler',
     'SeededItems',
     'SeededSampler',
+    'StanfordCars',
     'collate_images',
     'seeded',
 ]

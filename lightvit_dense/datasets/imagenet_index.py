@@ -133,7 +133,7 @@ def read_classes(path: str) -> list[str]:
     Raises:
         DatasetError: If the file is missing or names a class twice or none.
     """
-    names = [line.split()[0] for line in _lines(path, 'class list')]
+    names = [line.split()[0] for line in read_lines(path, 'class list')]
     if not names or len(set(names)) != len(names):
         double = next((name for name in names if names.count(name) > 1), None)
         what = f'names {double!r} twice' if double else 'is empty'
@@ -249,7 +249,7 @@ class ImageList:
             DatasetError: If a line has no label where one is needed, one that is out of range, or
                 one that contradicts its folder.
         """
-        found = [self._record(line) for line in _lines(self.path, 'list of images')]
+        found = [self._record(line) for line in read_lines(self.path, 'list of images')]
         if not found:
             raise DatasetError(f'{self.path}: this list of images is empty.')
         return found
@@ -317,7 +317,16 @@ def check_present(tree: Tree, records: Sequence[Record], path: str) -> None:
         )
 
 
-def _lines(path: str, what: str) -> Iterator[str]:
+def read_lines(path: str, what: str) -> Iterator[str]:
+    """Yield the lines of a text file, without blank ones and comments (``#``).
+
+    Args:
+        path: The file.
+        what: What to call it in messages.
+
+    Raises:
+        DatasetError: If it does not exist or is no text.
+    """
     if not os.path.isfile(path):
         raise DatasetError(f'{path}: this {what} does not exist.')
     with open(path, encoding='utf-8') as file:

@@ -1,0 +1,176 @@
+"""What the data sets of transfer learning share."""
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from mmengine.logging import print_log
+
+from ..errors import DatasetError
+from ..imagenet_index import FolderTree, LmdbTree, check_present
+from ..records import Record, Records
+from ..storage import FolderStorage, LmdbStorage
+
+
+class ClassificationSet(Records):
+    """A labelled set of images in the layout that its makers publish.
+
+    Subclasses name their files and read them. A set that does not have the published number of
+    images or classes is used as it is, with a warning that tells both numbers.
+
+    Args:
+        data_root: Folder that the set was unpacked to.
+        split: 'train' or 'test', or another of ``SIZES``.
+        fraction: Share in (0, 1] of the images of every class to use, at least one each; of one
+            ``subset_seed``, a smaller part is contained in a larger one.
+        subset_seed: Seed of that choice.
+        source: 'folder', or 'lmdb' for images in an LMDB made of ``data_root`` (the lists stay
+            files).
+        lmdb_path: That LMDB, below ``data_root``.
+        pipeline: Transforms.
+        indices: Take the first so many images (int), or those at these places, of that part.
+        test_mode: Whether a bad image is an error in any case.
+        max_refetch: How many other images to try in place of a bad one.
+        lazy_init: Whether to read nothing until it is needed.
+
+    Raises:
+        DatasetError: If a file is missing, damaged or foreign, a label is out of range, or a listed
+            image is missing.
+        ValueError: If split or source are unknown.
+    """
+
+    TITLE: ClassVar[str]
+    """Name of the set in messages."""
+    ORIGIN: ClassVar[str]
+    """Where it comes from and what to unpack: a sentence."""
+    CLASSES: ClassVar[int]
+    """Published number of classes."""
+    SIZES: ClassVar[dict[str, int]]
+    """Published number of images by split."""
+
+    def __init__(
+        self,
+        data_root: str,
+        split: str = 'train',
+        fraction: float = 1.0,
+        subset_seed: int = 0,
+        source: str = 'folder',
+        lmdb_path: str = 'images.lmdb',
+        pipeline: Sequence[dict | Callable] = (),
+        indices: int | Sequence[int] | None = None,
+        test_mode: bool = False,
+        max_refetch: int = 1000,
+        lazy_init: bool = False,
+    ) -> None:
+        if split not in self.SIZES:
+            raise ValueError(f'split of {type(self).__name__} is one of {[*self.SIZES]}: {split!r}')
+        if source not in ('folder', 'lmdb'):
+            raise ValueError(f"source must be 'folder' or 'lmdb', got {source!r}")
+        self.split = split
+        self.storage = (
+            LmdbStorage(os.path.join(data_root, lmdb_path))
+            if source == 'lmdb'
+            else FolderStorage(data_root)
+        )
+        super().__init__(
+            data_root=data_root,
+            fraction=fraction,
+            subset_seed=subset_seed,
+            pipeline=pipeline,
+            indices=indices,
+            test_mode=test_mode,
+            max_refetch=max_refetch,
+            lazy_init=lazy_init,
+        )
+
+    @classmethod
+    def required_files(cls, data_root: str, split: str = 'train', **kwargs: Any) -> list[str]:
+        """Return the paths of the files that a split is read from, images aside.
+
+        Args:
+            data_root: As for the class.
+            split: As for the class.
+            **kwargs: The other arguments of the class, which do not matter here.
+        """
+        raise NotImplementedError
+
+    def read_split(self, files: list[str]) -> tuple[list[str], Iterable[Record]]:
+        """Read the lists.
+
+        Args:
+            files: What :meth:`required_files` returned; all of them exist.
+
+        Returns:
+            The names of the classes in the order of their labels; keys and labels of the images.
+        """
+        raise NotImplementedError
+
+    def list_records(self) -> list[Record]:
+        """Return the images and check them; ``metainfo`` names the classes."""
+        root = os.fspath(self.data_root)
+        files = self.required_files(root, self.split)
+        for path in files:
+            if not os.path.exists(path):
+                raise DatasetError(
+                    f'{path}: this file of {self.TITLE} does not exist. {self.ORIGIN} Set '
+                    'data_root (or the environment variable LIGHTVIT_DATA) to where it lies.'
+                )
+        classes, listed = self.read_split(files)
+        self._metainfo['classes'] = tuple(classes)
+        records = list(listed)
+        for key, label in records:
+            if not 0 <= label < len(classes):
+                raise DatasetError(
+                    f'{self._where(files)}: {key} has the label {label}, out of the range of '
+                    f'{len(classes)} classes (0..{len(classes) - 1}). Take the files of '
+                    f'{self.TITLE} as they were published.'
+                )
+        self._check_images(records, self._where(files))
+        self._compare(len(records), len(classes))
+        return records
+
+    def check_records(self) -> None:
+        """Check that there are images, and warn of classes without any.
+
+        Raises:
+            DatasetError: If there are none.
+        """
+        if not len(self.data_address):
+            raise DatasetError(
+                f'{self.data_root}: the split {self.split!r} of {self.TITLE} lists no image. Take '
+                'its files as they were published.'
+            )
+        classes = self._metainfo['classes']
+        counts = np.bincount(self.labels(), minlength=len(classes))
+        empty = [classes[label] for label in np.flatnonzero(counts == 0)]
+        if empty:
+            self._warn(
+                f'{len(empty)} of {len(classes)} classes have no image, such as '
+                f'{", ".join(empty[:3])}'
+            )
+
+    def _check_images(self, records: Sequence[Record], where: str) -> None:
+        """Check that the images exist."""
+        if isinstance(self.storage, LmdbStorage):
+            check_present(LmdbTree(self.storage, '', ('',)), records, where)
+            self.storage.close()  # workers open it for themselves
+        else:
+            check_present(FolderTree(os.fspath(self.data_root), '', ()), records, where)
+
+    def _compare(self, images: int, classes: int) -> None:
+        """Warn if the numbers are not the published ones."""
+        published = self.SIZES[self.split]
+        if (images, classes) != (published, self.CLASSES):
+            self._warn(
+                f'{images} images of {classes} classes, where {published} of {self.CLASSES} are '
+                'published; it is used as it is'
+            )
+
+    def _warn(self, text: str) -> None:
+        line = f'{self.TITLE}, split {self.split!r} in {self.data_root}: {text}.'
+        print_log(line, logger='current', level=30)
+
+    @staticmethod
+    def _where(files: Sequence[str]) -> str:
+        return ', '.join(files[:2])

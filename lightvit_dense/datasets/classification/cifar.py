@@ -1,0 +1,168 @@
+"""CIFAR-100 (Krizhevsky, 2009)."""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lightvit_dense.registry import DATASETS
+
+from ..errors import DatasetError
+from ..records import Record
+from .base import ClassificationSet
+from .cifar_pickle import read_pickle
+
+_ROW = 2 + 3 * 32 * 32  # coarse label, fine label, planes of red, green and blue
+
+
+class ArrayStorage:
+    """Images of one array, handed out as files that any decoder reads without a loss (PPM).
+
+    The array is never copied: worker processes that are forked share it.
+
+    Args:
+        images: RGB, uint8 [N, H, W, 3].
+        prefix: Folder in the keys, which are ``<prefix>/<number>.ppm``.
+    """
+
+    def __init__(self, images: np.ndarray, prefix: str) -> None:
+        self.images, self.prefix = images, prefix
+        height, width = images.shape[1:3]
+        self.header = f'P6\n{width} {height}\n255\n'.encode()
+
+    def key(self, number: int) -> str:
+        """Return the key of an image."""
+        return f'{self.prefix}/{number:05d}.ppm'
+
+    def read(self, key: str) -> bytes:
+        """Return a file.
+
+        Args:
+            key: Its key.
+
+        Raises:
+            FileNotFoundError: If there is no such image.
+        """
+        number = Path(key).stem
+        if not number.isdecimal() or key != self.key(int(number)) or int(number) >= len(self):
+            raise FileNotFoundError(f'{self!r} has no image {key!r}')
+        return self.header + self.images[int(number)].tobytes()
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __deepcopy__(self, memo: dict) -> 'ArrayStorage':
+        return self
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}({self.images.shape}, {self.prefix!r})'
+
+
+@DATASETS.register_module()
+class CIFAR100(ClassificationSet):
+    """CIFAR-100 with its 100 fine labels, from the Python or the binary version.
+
+    ``data_root`` holds ``cifar-100-python`` (``train``, ``test``, ``meta``) or
+    ``cifar-100-binary`` (``train.bin``, ``test.bin``, ``fine_label_names.txt``), or is one of the
+    two. Pickles are read without running code in them. Classes are in the published, alphabetical
+    order. All images are held in memory, 154 MB to train.
+
+    Args:
+        split: 'train' or 'test'.
+        **kwargs: See :class:`ClassificationSet`; there are no image files, hence no ``source``.
+    """
+
+    TITLE = 'CIFAR-100'
+    ORIGIN = (
+        "The set comes from Alex Krizhevsky's site, University of Toronto: unpack "
+        'cifar-100-python.tar.gz or cifar-100-binary.tar.gz.'
+    )
+    CLASSES = 100
+    SIZES = dict(train=50000, test=10000)
+
+    def __init__(
+        self,
+        data_root: str,
+        split: str = 'train',
+        fraction: float = 1.0,
+        subset_seed: int = 0,
+        pipeline: Sequence[dict | Callable] = (),
+        indices: int | Sequence[int] | None = None,
+        test_mode: bool = False,
+        max_refetch: int = 1000,
+        lazy_init: bool = False,
+    ) -> None:
+        super().__init__(
+            data_root=data_root,
+            split=split,
+            fraction=fraction,
+            subset_seed=subset_seed,
+            pipeline=pipeline,
+            indices=indices,
+            test_mode=test_mode,
+            max_refetch=max_refetch,
+            lazy_init=lazy_init,
+        )
+
+    @classmethod
+    def required_files(cls, data_root: str, split: str = 'train', **kwargs: Any) -> list[str]:
+        """Return the paths of the files that a split is read from: labels' names, images."""
+        for folder in ('cifar-100-python', '', 'cifar-100-binary'):
+            place = os.path.join(data_root, folder)
+            names = [os.path.join(place, name) for name in ('meta', split)]
+            binary = [os.path.join(place, name) for name in _binary_names(split)]
+            for files in (names, binary):
+                if os.path.isfile(files[1]):
+                    return files
+        return [os.path.join(data_root, 'cifar-100-python', name) for name in ('meta', split)]
+
+    def read_split(self, files: list[str]) -> tuple[list[str], list[Record]]:
+        """Read images and labels."""
+        binary = files[1].endswith('.bin')
+        names, planes, labels = (_from_binary if binary else _from_pickles)(*files)
+        # [N, 3*32*32] -> [N, 3, 32, 32] -> [N, 32, 32, 3]
+        images = np.ascontiguousarray(planes.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
+        self.storage = ArrayStorage(images, self.split)
+        return names, [(self.storage.key(n), int(label)) for n, label in enumerate(labels)]
+
+    def _check_images(self, records: Sequence[Record], where: str) -> None:
+        """Do nothing: images and labels come from one file."""
+
+
+def _binary_names(split: str) -> tuple[str, str]:
+    return 'fine_label_names.txt', f'{split}.bin'
+
+
+def _from_binary(names: str, images: str) -> tuple[list[str], np.ndarray, np.ndarray]:
+    content = np.fromfile(images, np.uint8)
+    if not len(content) or len(content) % _ROW:
+        raise DatasetError(
+            f'{images}: {len(content)} bytes are no whole number of images of {_ROW} bytes: it is '
+            "truncated, or no file of CIFAR-100's binary version. Fetch it again."
+        )
+    rows = content.reshape(-1, _ROW)
+    classes = Path(names).read_text(encoding='utf-8', errors='replace').split()
+    return classes, rows[:, 2:], rows[:, 1]
+
+
+def _from_pickles(meta: str, images: str) -> tuple[list[str], np.ndarray, np.ndarray]:
+    classes, content = read_pickle(meta), read_pickle(images)
+    for path, found, key in (
+        (meta, classes, 'fine_label_names'),
+        (images, content, 'data'),
+        (images, content, 'fine_labels'),
+    ):
+        if not isinstance(found, dict) or key not in found:
+            raise DatasetError(
+                f"{path}: has no {key!r}, so it is no file of CIFAR-100's Python version. Fetch it "
+                'again.'
+            )
+    data, labels = np.asarray(content['data']), np.asarray(content['fine_labels'])
+    if data.shape != (len(labels), _ROW - 2) or data.dtype != np.uint8 or labels.dtype.kind != 'i':
+        raise DatasetError(
+            f'{images}: images are {data.dtype} {data.shape} for {len(labels)} labels, expected '
+            f'are uint8 ({len(labels)}, {_ROW - 2}). Fetch it again.'
+        )
+    return [str(name) for name in classes['fine_label_names']], data, labels
