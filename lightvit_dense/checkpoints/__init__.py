@@ -3,11 +3,13 @@
 Importing the package also makes mmengine's own loading of local files safe.
 """
 
+from .classifier import load_classifier
 from .containers import CONTAINERS, Opened, load_state_dict, open_checkpoint, unwrap
 from .convert import SOURCES, Converted, Source, convert
 from .errors import CheckpointError
 from .export import save_backbone, save_huggingface, save_timm
-from .initializer import PretrainedBackbone
+from .fitting import fit_checkpoint
+from .initializer import PretrainedBackbone, PretrainedClassifier
 from .io import atomic_path, atomic_write, read_checkpoint
 from .loader import LoadReport, load_backbone
 from .relative_bias import resize_relative_bias
@@ -22,12 +24,15 @@ __all__ = [
     'LoadReport',
     'Opened',
     'PretrainedBackbone',
+    'PretrainedClassifier',
     'Source',
     'atomic_path',
     'atomic_write',
     'convert',
+    'fit_checkpoint',
     'install',
     'load_backbone',
+    'load_classifier',
     'load_state_dict',
     'open_checkpoint',
     'read_checkpoint',

@@ -1,10 +1,11 @@
-"""``init_cfg=dict(type='lightvit_dense.PretrainedBackbone', checkpoint=...)``."""
+"""``init_cfg=dict(type='lightvit_dense.PretrainedBackbone', checkpoint=...)`` and its like."""
 
 from mmengine.model import update_init_info
 from torch import nn
 
 from lightvit_dense.registry import WEIGHT_INITIALIZERS
 
+from .classifier import load_classifier
 from .loader import load_backbone
 
 
@@ -64,6 +65,61 @@ class PretrainedBackbone:
             self.key,
             self.any_depth,
             self.reserve,
+        )
+        if hasattr(module, '_params_init_info'):
+            update_init_info(module, f'{type(self).__name__}: load from {self.checkpoint}')
+
+
+@WEIGHT_INITIALIZERS.register_module()
+class PretrainedClassifier:
+    """Initialise a whole :class:`~lightvit_dense.ImageClassifier` from a checkpoint of any source.
+
+    The linear layer of another number of classes is left out, which the report says. The
+    backbone's own ``init_cfg`` is not used.
+
+    Args:
+        checkpoint: Path of a .safetensors or .pth file.
+        key: Which network to take where the file has several, e.g. 'ema_state_dict'.
+        source_grid: (height, width) of the checkpoint's position table in patches, where it is
+            neither square nor the model's own.
+        complete: Whether it is an error if anything of the model is not in the checkpoint.
+        verbose: Whether to log what was loaded.
+    """
+
+    def __init__(
+        self,
+        checkpoint: str,
+        key: str | None = None,
+        source_grid: tuple[int, int] | None = None,
+        complete: bool = False,
+        verbose: bool = True,
+    ) -> None:
+        self.checkpoint = checkpoint
+        self.key = key
+        self.source_grid = (source_grid[0], source_grid[1]) if source_grid else None
+        self.complete = complete
+        self.verbose = verbose
+
+    def __call__(self, module: nn.Module) -> None:
+        """Load the checkpoint into a classifier.
+
+        Args:
+            module: The classifier.
+
+        Raises:
+            CheckpointError: If the checkpoint cannot be read or does not fit.
+        """
+        # mmengine initialises the parts after the whole: the backbone must not be, and the head
+        # before, because its linear layer may stay.
+        module.backbone.is_init = True  # type: ignore[union-attr]
+        module.head.init_weights()  # type: ignore[union-attr, operator]
+        load_classifier(
+            module,
+            self.checkpoint,
+            self.key,
+            self.source_grid,
+            self.verbose,
+            self.complete,
         )
         if hasattr(module, '_params_init_info'):
             update_init_info(module, f'{type(self).__name__}: load from {self.checkpoint}')

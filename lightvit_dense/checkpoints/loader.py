@@ -83,7 +83,7 @@ class LoadReport:
         return '\n'.join(lines)
 
 
-def _announce(text: str) -> None:
+def announce(text: str) -> None:
     """Log through mmengine's logger if a run has one, else print."""
     if MMLogger.check_instance_created('mmengine') or MMLogger._instance_dict:
         MMLogger.get_current_instance().info(text)
@@ -232,7 +232,7 @@ def _fit(
     return values
 
 
-def _open(
+def open_source(
     path_or_state: str | os.PathLike | Mapping[str, Tensor], key: str | None
 ) -> tuple[Opened, LoadReport]:
     """Return tensors and a report that says where they come from."""
@@ -280,7 +280,7 @@ def load_backbone(
             shape cannot be brought to the model's, ``reserve`` is out of range, or ``strict`` finds
             a difference. The model is then unchanged.
     """
-    opened, report = _open(path_or_state, key)
+    opened, report = open_source(path_or_state, key)
     own = model.state_dict()
     converted = convert(opened.state, own)
     report.source, report.dropped = converted.source, converted.dropped
@@ -309,5 +309,5 @@ def load_backbone(
         for name, tensor in values.items():
             own[name].copy_(tensor)
     if verbose:
-        _announce(str(report))
+        announce(str(report))
     return report

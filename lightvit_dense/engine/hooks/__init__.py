@@ -4,6 +4,7 @@ from lightvit_dense.engine.hooks.attention_agreement import AttentionAgreementHo
 from lightvit_dense.engine.hooks.checkpoint import AtomicLocalBackend, CheckpointHook
 from lightvit_dense.engine.hooks.distill_weight import DistillWeightScheduleHook
 from lightvit_dense.engine.hooks.export_backbone import ExportBackboneHook
+from lightvit_dense.engine.hooks.fit_checkpoint import FitCheckpointHook
 from lightvit_dense.engine.hooks.freeze_last_layer import FreezeLastLayerHook
 from lightvit_dense.engine.hooks.gradient_compression import GradientCompressionHook
 from lightvit_dense.engine.hooks.iteration_seed import IterationSeedHook
@@ -21,6 +22,7 @@ __all__ = [
     'CheckpointHook',
     'DistillWeightScheduleHook',
     'ExportBackboneHook',
+    'FitCheckpointHook',
     'FreezeLastLayerHook',
     'GradientCompressionHook',
     'IterationSeedHook',
