@@ -38,6 +38,7 @@ OPTIM_WRAPPER_CONSTRUCTORS = _child(
 PARAM_SCHEDULERS = _child('parameter scheduler', root.PARAM_SCHEDULERS, 'engine')
 LOG_PROCESSORS = _child('log processor', root.LOG_PROCESSORS, 'engine')
 
+EVALUATORS = _child('evaluator', root.EVALUATOR, 'evaluation')
 METRICS = _child('metric', root.METRICS, 'evaluation')
 VISUALIZERS = _child('visualizer', root.VISUALIZERS, 'analysis')
 INFERENCERS = _child('inferencer', root.INFERENCERS, 'apis')

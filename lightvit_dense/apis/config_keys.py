@@ -25,7 +25,7 @@ from torch.utils.data import DataLoader
 from lightvit_dense.engine.options import DEFAULTS as ENGINE_OPTIONS
 from lightvit_dense.errors import UserError, did_you_mean
 
-OWN_KEYS = {'engine', 'expected', 'help'}
+OWN_KEYS = {'engine', 'expected', 'extra_tests', 'help'}
 # Read by mmengine's Runner, Config or registries, though no arguments of the Runner.
 RUNNER_EXTRAS = {
     'activation_checkpointing',
@@ -88,6 +88,11 @@ def check_keys(cfg: Config) -> None:
         value = cfg.get(section)
         if isinstance(value, Mapping):
             _check_section(section, value, known)
+    for name, entry in (cfg.get('extra_tests') or {}).items():
+        if isinstance(entry, Mapping):
+            _check_section(f'extra_tests.{name}', entry, {'dataloader', 'evaluator'})
+            loader = entry.get('dataloader') or {}
+            _check_section(f'extra_tests.{name}.dataloader', loader, DATALOADER)
 
 
 def _check_section(section: str, value: Mapping, known: Iterable[str]) -> None:

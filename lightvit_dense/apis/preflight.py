@@ -7,7 +7,9 @@ from typing import Any
 
 from mmengine.config import Config
 
+from lightvit_dense.apis.config_keys import find_registered
 from lightvit_dense.apis.configs import load_config, prepare_work_dir
+from lightvit_dense.apis.extra_tests import choose_extras
 from lightvit_dense.errors import UserError
 
 DATA_HELP = "README.md, section 'Prepare data', tells how to get the data and where to put it."
@@ -45,16 +47,21 @@ class Asset:
         return not self.is_remote and not Path(self.path).expanduser().exists()
 
 
-def find_assets(cfg: Config, mode: str = 'train') -> list[Asset]:
+def find_assets(
+    cfg: Config, mode: str = 'train', extras: Mapping[str, Mapping] | None = None
+) -> list[Asset]:
     """List the files and directories that a config needs.
 
     Args:
         cfg: The whole config.
         mode: 'train' or 'test'.
+        extras: Extra tests that are to run too, by name.
     """
     assets: dict[str, Asset] = {}
-    for section in SECTIONS[mode]:
-        for asset in _walk_data(cfg.get(section), section):
+    sections = {section: cfg.get(section) for section in SECTIONS[mode]}
+    sections |= {f'extra_tests.{name}': entry for name, entry in (extras or {}).items()}
+    for section, node in sections.items():
+        for asset in _walk_data(node, section):
             assets.setdefault(asset.path, asset)
     # Testing takes all weights from the checkpoint it is given.
     found = list(_walk_checkpoints(cfg.get('model'), 'model')) if mode == 'train' else []
@@ -69,14 +76,17 @@ def find_assets(cfg: Config, mode: str = 'train') -> list[Asset]:
     return list(assets.values())
 
 
-def find_missing(cfg: Config, mode: str = 'train') -> list[Asset]:
+def find_missing(
+    cfg: Config, mode: str = 'train', extras: Mapping[str, Mapping] | None = None
+) -> list[Asset]:
     """List the local files and directories that a config needs and that do not exist.
 
     Args:
         cfg: The whole config.
         mode: 'train' or 'test'.
+        extras: Extra tests that are to run too, by name.
     """
-    return [asset for asset in find_assets(cfg, mode) if asset.is_missing]
+    return [asset for asset in find_assets(cfg, mode, extras) if asset.is_missing]
 
 
 def raise_if_missing(missing: Sequence[Asset], cfg: Config) -> None:
@@ -133,7 +143,10 @@ def check_training(
 
 
 def check_testing(
-    config: str | Path | Config, checkpoint: str | Path, cfg_options: dict | None = None
+    config: str | Path | Config,
+    checkpoint: str | Path,
+    cfg_options: dict | None = None,
+    extra: Sequence[str] = (),
 ) -> str:
     """Check that everything an evaluation needs exists.
 
@@ -141,6 +154,7 @@ def check_testing(
         config: Config or its path.
         checkpoint: Checkpoint to evaluate.
         cfg_options: Config values to override, by dotted key.
+        extra: Names of extra tests that are to run too, or ('all',).
 
     Returns:
         A line that says what was found, and what could not be checked.
@@ -150,8 +164,9 @@ def check_testing(
     """
     cfg = load_config(config, cfg_options)
     cfg.load_from = str(checkpoint)
-    raise_if_missing(find_missing(cfg, 'test'), cfg)
-    return _summary(find_assets(cfg, 'test'))
+    extras = choose_extras(cfg, extra)
+    raise_if_missing(find_missing(cfg, 'test', extras), cfg)
+    return _summary(find_assets(cfg, 'test', extras))
 
 
 def _summary(assets: Sequence[Asset]) -> str:
@@ -187,7 +202,16 @@ def _dataset_paths(node: Mapping, key: str) -> Iterator[Asset]:
     for name, value in named.items():
         yield Asset(_join(root, value), f'{key}.{name}', 'data')
     if root and not named:
-        yield Asset(root, f'{key}.data_root', 'data')
+        for path in _required_files(node) or [root]:
+            yield Asset(path, f'{key}.data_root', 'data')
+
+
+def _required_files(node: Mapping) -> Sequence[str]:
+    """Return the files that a data set knows it needs below its root."""
+    kind = node.get('type')
+    built = find_registered(kind) if isinstance(kind, str) else kind
+    required = getattr(built, 'required_files', None)
+    return required(**{k: v for k, v in node.items() if k != 'type'}) if required else ()
 
 
 def _path_keys(node: Mapping) -> tuple[str, ...]:

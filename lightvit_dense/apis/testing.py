@@ -2,6 +2,7 @@
 
 # ruff: noqa: PT028 -- `test` is no pytest function
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
@@ -15,6 +16,7 @@ from lightvit_dense.apis.configs import (
     prepare_work_dir,
 )
 from lightvit_dense.apis.explain import explained
+from lightvit_dense.apis.extra_tests import choose_extras, join_evaluators, run_tests
 from lightvit_dense.apis.preflight import find_missing, raise_if_missing
 from lightvit_dense.apis.workers import stop_workers
 from lightvit_dense.engine.options import apply_engine_options
@@ -29,6 +31,7 @@ def test(
     show_dir: str | Path | None = None,
     cfg_options: dict | None = None,
     launcher: str = 'none',
+    extra: Sequence[str] = (),
 ) -> dict[str, float]:
     """Evaluate a checkpoint.
 
@@ -41,9 +44,10 @@ def test(
         show_dir: Directory that receives painted predictions.
         cfg_options: Config values to override, by dotted key.
         launcher: 'none', 'pytorch', 'slurm' or 'mpi'.
+        extra: Names of the config's ``extra_tests`` to run too, or ('all',).
 
     Returns:
-        The metrics by name.
+        The metrics by name; those of an extra test begin with its name.
 
     Raises:
         UserError: When the config, data or the checkpoint are missing or the config is wrong.
@@ -54,17 +58,21 @@ def test(
     if cfg.get('test_cfg') is None:
         raise UserError(f'{cfg.filename or "the config"} has no test_cfg: there is nothing to test')
     cfg.load_from, cfg.resume = str(checkpoint), False
-    raise_if_missing(find_missing(cfg, 'test'), cfg)
+    extras = choose_extras(cfg, extra)
+    raise_if_missing(find_missing(cfg, 'test', extras), cfg)
     if out is not None:
         _dump_predictions(cfg, str(out))
     if show_dir is not None:
         _paint_predictions(cfg, str(show_dir))
+    join_evaluators(cfg, extras)
+    hooks = cfg.get('custom_hooks') or []
+    cfg.custom_hooks = [*hooks, dict(type='lightvit_dense.FitCheckpointHook')]
     apply_engine_options(cfg, training=False)
     prepare_launcher(cfg, launcher)
     with explained():
         runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
         try:
-            return runner.test()
+            return run_tests(runner, extras)
         finally:
             stop_workers(runner)
 

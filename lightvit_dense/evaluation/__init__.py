@@ -2,5 +2,7 @@
 
 from .classification import Accuracy
 from .coco_metric import CocoMetric
+from .joint import JointEvaluator
+from .real import RealAccuracy
 
-__all__ = ['Accuracy', 'CocoMetric']
+__all__ = ['Accuracy', 'CocoMetric', 'JointEvaluator', 'RealAccuracy']

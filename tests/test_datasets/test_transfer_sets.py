@@ -333,9 +333,7 @@ def test_other_wrong_lists(tmp_path):
 
 
 def test_wrong_options(tmp_path):
-    with pytest.raises(
-        ValueError, match=r"split of OxfordPets is one of \['train', 'test'\]: 'val'"
-    ):
+    with pytest.raises(DatasetError, match=r"Pets is one of \['train', 'test'\], got 'val'"):
         build('OxfordPets', tmp_path, 'val')
     with pytest.raises(ValueError, match="source must be 'folder' or 'lmdb', got 'zip'"):
         build('OxfordPets', tmp_path, source='zip')

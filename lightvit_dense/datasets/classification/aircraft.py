@@ -1,7 +1,7 @@
 """FGVC aircraft (Maji et al., 2013)."""
 
 import os
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from lightvit_dense.registry import DATASETS
 
@@ -41,7 +41,7 @@ class FGVCAircraft(ClassificationSet):
     LISTS: ClassVar[dict[str, str]] = dict(train='trainval', test='test', fit='train', val='val')
 
     @classmethod
-    def required_files(cls, data_root: str, split: str = 'train', **kwargs: Any) -> list[str]:
+    def list_files(cls, data_root: str, split: str) -> list[str]:
         """Return the paths of the files that a split is read from."""
         names = ('variants.txt', f'images_variant_{cls.LISTS[split]}.txt')
         return [os.path.join(data_root, _folder(data_root) + name) for name in names]

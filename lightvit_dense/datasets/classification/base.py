@@ -35,9 +35,9 @@ class ClassificationSet(Records):
         lazy_init: Whether to read nothing until it is needed.
 
     Raises:
-        DatasetError: If a file is missing, damaged or foreign, a label is out of range, or a listed
-            image is missing.
-        ValueError: If split or source are unknown.
+        DatasetError: If the split is unknown, a file is missing, damaged or foreign, a label is out
+            of range, or a listed image is missing.
+        ValueError: If the source is unknown.
     """
 
     TITLE: ClassVar[str]
@@ -63,8 +63,7 @@ class ClassificationSet(Records):
         max_refetch: int = 1000,
         lazy_init: bool = False,
     ) -> None:
-        if split not in self.SIZES:
-            raise ValueError(f'split of {type(self).__name__} is one of {[*self.SIZES]}: {split!r}')
+        self.required_files(data_root, split)
         if source not in ('folder', 'lmdb'):
             raise ValueError(f"source must be 'folder' or 'lmdb', got {source!r}")
         self.split = split
@@ -92,7 +91,17 @@ class ClassificationSet(Records):
             data_root: As for the class.
             split: As for the class.
             **kwargs: The other arguments of the class, which do not matter here.
+
+        Raises:
+            DatasetError: If the split is unknown.
         """
+        if split not in cls.SIZES:
+            raise DatasetError(f'split of {cls.__name__} is one of {[*cls.SIZES]}, got {split!r}')
+        return cls.list_files(data_root, split)
+
+    @classmethod
+    def list_files(cls, data_root: str, split: str) -> list[str]:
+        """Return the paths of the files that a split is read from, images aside."""
         raise NotImplementedError
 
     def read_split(self, files: list[str]) -> tuple[list[str], Iterable[Record]]:

@@ -1,7 +1,6 @@
 """Stanford cars (Krause et al., 2013)."""
 
 import os
-from typing import Any
 
 from lightvit_dense.registry import DATASETS
 
@@ -38,7 +37,7 @@ class StanfordCars(ClassificationSet):
     SIZES = dict(train=8144, test=8041)
 
     @classmethod
-    def required_files(cls, data_root: str, split: str = 'train', **kwargs: Any) -> list[str]:
+    def list_files(cls, data_root: str, split: str) -> list[str]:
         """Return the paths of the files that a split is read from."""
         one, kit = os.path.join(data_root, _ONE_FILE), os.path.join(data_root, 'devkit')
         if os.path.exists(one) or not os.path.isdir(kit):

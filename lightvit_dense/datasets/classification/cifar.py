@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -107,7 +106,7 @@ class CIFAR100(ClassificationSet):
         )
 
     @classmethod
-    def required_files(cls, data_root: str, split: str = 'train', **kwargs: Any) -> list[str]:
+    def list_files(cls, data_root: str, split: str) -> list[str]:
         """Return the paths of the files that a split is read from: labels' names, images."""
         for folder in ('cifar-100-python', '', 'cifar-100-binary'):
             place = os.path.join(data_root, folder)

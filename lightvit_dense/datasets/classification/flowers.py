@@ -1,7 +1,7 @@
 """Oxford 102 flowers (Nilsback and Zisserman, 2008)."""
 
 import os
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from lightvit_dense.registry import DATASETS
 
@@ -37,7 +37,7 @@ class Flowers102(ClassificationSet):
     )
 
     @classmethod
-    def required_files(cls, data_root: str, split: str = 'train', **kwargs: Any) -> list[str]:
+    def list_files(cls, data_root: str, split: str) -> list[str]:
         """Return the paths of the files that a split is read from."""
         return [os.path.join(data_root, name) for name in ('setid.mat', 'imagelabels.mat')]
 

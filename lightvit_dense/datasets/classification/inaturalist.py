@@ -51,7 +51,7 @@ class INaturalist2018(ClassificationSet):
     SIZES = dict(train=437513, test=24426)
 
     @classmethod
-    def required_files(cls, data_root: str, split: str = 'train', **kwargs: Any) -> list[str]:
+    def list_files(cls, data_root: str, split: str) -> list[str]:
         """Return the paths of the files that a split is read from."""
         name = 'train2018.json' if split == 'train' else 'val2018.json'
         return [os.path.join(data_root, name)]

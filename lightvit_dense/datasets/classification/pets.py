@@ -1,7 +1,7 @@
 """Oxford-IIIT pets (Parkhi et al., 2012)."""
 
 import os
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from lightvit_dense.registry import DATASETS
 
@@ -33,7 +33,7 @@ class OxfordPets(ClassificationSet):
     LISTS: ClassVar[dict[str, str]] = dict(train='trainval.txt', test='test.txt')
 
     @classmethod
-    def required_files(cls, data_root: str, split: str = 'train', **kwargs: Any) -> list[str]:
+    def list_files(cls, data_root: str, split: str) -> list[str]:
         """Return the paths of the files that a split is read from."""
         return [os.path.join(data_root, 'annotations', cls.LISTS[split])]
 
