@@ -92,6 +92,58 @@ def sized_subset(
     return np.sort(np.concatenate(chosen))
 
 
+def long_tail_sizes(
+    labels: Sequence[int] | np.ndarray,
+    largest: int = 1280,
+    smallest: int = 5,
+    seed: int = 0,
+    power: float = 6.0,
+) -> dict[int, int]:
+    """Choose class sizes that fall off as in ImageNet-LT.
+
+    Liu et al., Large-scale long-tailed recognition in an open world (2019) draw them from a Pareto
+    distribution of power 6, from 1280 images to 5. Here they are its evenly spaced quantiles,
+    stretched to reach exactly from the smallest to the largest; a seed draws which class is how
+    large, among those that have enough images. Smaller bounds make each class smaller, so that of
+    one seed such a subset is part of the larger one as long as no class runs out of images.
+
+    Args:
+        labels: Label of every image [N].
+        largest: Images of the largest class.
+        smallest: Images of the smallest class.
+        seed: Seed.
+        power: The Pareto distribution's; larger ones make fewer classes large.
+
+    Returns:
+        Number of images by class.
+
+    Raises:
+        DatasetError: If the bounds are wrong, or no class has enough images for a size.
+    """
+    if not 1 <= smallest <= largest or power <= 0:
+        raise DatasetError(
+            'the smallest class must have at least 1 image and no more than the largest, and power '
+            f'must be positive; got {smallest}, {largest} and {power}'
+        )
+    found, counts = np.unique(np.asarray(labels), return_counts=True)
+    quantiles = (1 - np.arange(len(found)) / len(found)) ** (-1 / power) - 1
+    share = quantiles / quantiles.max() if len(found) > 1 else np.ones(1)
+    sizes = np.round(smallest + (largest - smallest) * share).astype(int)[::-1]
+    order = np.random.default_rng(mix_seed(seed, len(found))).permutation(len(found)).tolist()
+    chosen = {}
+    for size in sizes.tolist():
+        # Largest first: whatever class could take this size could take any later one too.
+        fitting = next((place for place in order if counts[place] >= size), None)
+        if fitting is None:
+            raise DatasetError(
+                f'no class is left that has {size} images; the largest has {counts.max()}. Ask for '
+                'a smaller largest class.'
+            )
+        order.remove(fitting)
+        chosen[int(found[fitting])] = size
+    return chosen
+
+
 def subset_lines(dataset: Labelled, fraction: float, seed: int) -> list[str]:
     """Return the lines of a list for :class:`ImageNet`'s ``ann_file``: ``path label``.
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lightvit_dense.datasets import DatasetError, ImageNet
-from lightvit_dense.datasets.subsets import balanced_subset
+from lightvit_dense.datasets.subsets import balanced_subset, long_tail_sizes, sized_subset
 from lightvit_dense.errors import run_tool
 
 TOOL = Path(__file__).parents[2] / 'tools/dataset_converters/make_subset.py'
@@ -44,3 +44,55 @@ def test_the_list_is_read_back(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, 'argv', [*args, '--img-dir', 'none'])
     assert run_tool(tool['main']) == 2
     assert 'does not exist' in capsys.readouterr().err
+
+
+def test_a_long_tail_has_the_sizes_of_imagenet_lt():
+    counts = np.full(1000, 1300)
+    counts[:105] = np.linspace(732, 1290, 105)  # as in ImageNet
+    labels = np.repeat(np.arange(1000), counts)
+    sizes = long_tail_sizes(labels)
+    assert (min(sizes.values()), max(sizes.values())) == (5, 1280)
+    assert 0.95 < sum(sizes.values()) / 115846 < 1.1  # the published number of images
+    values = np.array([*sizes.values()])
+    # The published shares of classes with more than 100 and at most 20 images.
+    assert abs((values > 100).mean() - 0.385) < 0.1
+    assert abs((values <= 20).mean() - 0.136) < 0.1
+    assert all(size <= counts[label] for label, size in sizes.items())
+    chosen = sized_subset(labels, sizes, seed=0)
+    assert np.bincount(labels[chosen]).tolist() == [sizes[label] for label in range(1000)]
+    half = long_tail_sizes(labels, largest=640, smallest=2)
+    assert set(sized_subset(labels, half, seed=0)) < set(chosen)
+    other = long_tail_sizes(labels, seed=1)
+    assert sorted(other.values()) == sorted(sizes.values())
+    assert other != sizes
+
+
+def test_a_long_tail_takes_the_classes_that_have_enough():
+    labels = np.repeat(np.arange(4), [5, 50, 12, 30])
+    for seed in range(5):
+        sizes = long_tail_sizes(labels, largest=50, smallest=2, seed=seed)
+        assert sizes == {0: 2, 1: 50, 2: 11, 3: 25}
+    with pytest.raises(DatasetError, match='no class is left that has 60 images; the largest has'):
+        long_tail_sizes(labels, largest=60)
+    for bounds in ((4, 5), (4, 0)):
+        with pytest.raises(DatasetError, match='the smallest class must have at least 1 image'):
+            long_tail_sizes(labels, *bounds)
+    with pytest.raises(DatasetError, match='class 0 has 5 images, 6 are asked for'):
+        sized_subset(labels, {0: 6}, seed=0)
+
+
+def test_the_tool_writes_a_long_tail(tmp_path, monkeypatch, capsys):
+    for name in 'abcde':
+        (tmp_path / 'train' / name).mkdir(parents=True)
+        for number in range(12):
+            (tmp_path / f'train/{name}/{number}.JPEG').touch()
+    tool = runpy.run_path(str(TOOL))
+    args = ['make_subset.py', str(tmp_path), str(tmp_path / 'lt.txt'), '--long-tail']
+    monkeypatch.setattr(sys, 'argv', [*args, '--largest', '12', '--smallest', '2'])
+    assert run_tool(tool['main']) == 0
+    assert 'of 60 images of 5 classes, 2 to 12 a class' in capsys.readouterr().out
+    found = np.bincount(ImageNet(str(tmp_path), ann_file='lt.txt').labels())
+    assert sorted(found.tolist()) == [2, 3, 5, 7, 12]  # quantiles by hand
+    monkeypatch.setattr(sys, 'argv', args)
+    assert run_tool(tool['main']) == 2
+    assert 'no class is left that has 1280 images' in capsys.readouterr().err

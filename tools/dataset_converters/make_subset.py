@@ -1,23 +1,46 @@
-"""Write a list of a class-balanced part of ImageNet, such as 1% or 10%, for `ann_file`.
+"""Write a list of a part of ImageNet for `ann_file`: the same share of every class, or a long tail.
 
-The published lists of 1% and 10% can be used as they are; this tool makes others.
+The published lists of 1%, 10% and ImageNet-LT can be used as they are; this tool makes others. A
+long tail has class sizes like ImageNet-LT's, but other images. Of one seed, a smaller subset is
+part of a larger one.
+
+Example:
+    make_subset.py DATA/imagenet DATA/imagenet/1percent.txt --fraction 0.01
+    make_subset.py DATA/imagenet DATA/imagenet/long_tail.txt --long-tail
 """
 
 import argparse
 import sys
 from pathlib import Path
 
+import numpy as np
+
 from lightvit_dense.datasets import ImageNet
-from lightvit_dense.datasets.subsets import subset_lines
+from lightvit_dense.datasets.subsets import (
+    balanced_subset,
+    lines_of,
+    long_tail_sizes,
+    sized_subset,
+)
 from lightvit_dense.errors import run_tool
 
 
 def parse_args() -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('data_root', help='root of the data')
     parser.add_argument('out', help='list to write')
-    parser.add_argument('--fraction', type=float, required=True, help='share of each class')
+    kind = parser.add_mutually_exclusive_group(required=True)
+    kind.add_argument('--fraction', type=float, help='share of each class, such as 0.01')
+    kind.add_argument('--long-tail', action='store_true', help='class sizes like ImageNet-LT')
+    parser.add_argument(
+        '--largest', type=int, default=1280, help='size of the largest class of a long tail'
+    )
+    parser.add_argument(
+        '--smallest', type=int, default=5, help='size of the smallest class of a long tail'
+    )
     parser.add_argument('--seed', type=int, default=0, help='default: 0')
     parser.add_argument('--img-dir', default='train', help='folder below the root; default: train')
     parser.add_argument('--source', choices=['folder', 'lmdb'], default='folder')
@@ -29,11 +52,20 @@ def main() -> int:
     """Run the tool; return its exit status."""
     args = parse_args()
     dataset = ImageNet(args.data_root, args.img_dir, source=args.source, lmdb_path=args.lmdb_path)
-    lines = subset_lines(dataset, args.fraction, args.seed)
+    labels = dataset.labels()
+    if args.long_tail:
+        sizes = long_tail_sizes(labels, args.largest, args.smallest, args.seed)
+        places = sized_subset(labels, sizes, args.seed)
+    else:
+        places = balanced_subset(labels, args.fraction, args.seed)
+    lines = lines_of(dataset, places)
     Path(args.out).parent.mkdir(parents=True, exist_ok=True)
     Path(args.out).write_text(''.join(f'{line}\n' for line in lines), encoding='utf-8')
-    classes = len(dataset.metainfo['classes'])
-    print(f'{args.out}: {len(lines)} of {len(dataset)} images of {classes} classes')
+    counts = np.unique(labels[places], return_counts=True)[1]
+    print(
+        f'{args.out}: {len(lines)} of {len(dataset)} images of {len(counts)} classes, '
+        f'{counts.min()} to {counts.max()} a class'
+    )
     return 0
 
 
