@@ -1,16 +1,18 @@
 """Build a model from a config."""
 
+import re
 from pathlib import Path
 
 import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
-from mmengine.runner import load_checkpoint
+from mmengine.runner.checkpoint import CheckpointLoader, load_state_dict
 from torch import nn
 
 import lightvit_dense.registry  # noqa: F401  the scope must exist before anything is built
 from lightvit_dense.apis.configs import load_config, prepare_scope
 from lightvit_dense.apis.explain import explained
+from lightvit_dense.checkpoints import fit_checkpoint
 from lightvit_dense.errors import UserError
 from lightvit_dense.registry import MODELS
 
@@ -24,16 +26,16 @@ def build_model(
 
     Args:
         config: Config or its path.
-        checkpoint: Checkpoint to load; without one the weights are initialised as the config says
-            (``init_cfg``).
+        checkpoint: Checkpoint to load, for a classifier from any known source; without one the
+            weights are initialised as the config says (``init_cfg``).
         device: Where the model goes; CUDA when there is one, else the CPU.
 
     Returns:
         The model; ``model.cfg`` is the config it was built from.
 
     Raises:
-        UserError: When the config or the checkpoint is missing, or the config names something
-            unknown.
+        UserError: When the config or the checkpoint is missing, the config names something
+            unknown, or the checkpoint leaves some of the model at random.
     """
     cfg = load_config(config)
     if checkpoint is not None and '://' not in str(checkpoint) and not Path(checkpoint).is_file():
@@ -45,7 +47,10 @@ def build_model(
         if checkpoint is None:
             model.init_weights()
         else:
-            load_checkpoint(model, str(checkpoint), map_location='cpu', logger='silent')
+            content = CheckpointLoader.load_checkpoint(str(checkpoint), 'cpu', logger='silent')
+            fit_checkpoint(model, content, checkpoint)
+            state = content.get('state_dict', content)
+            load_state_dict(model, {re.sub(r'^module\.', '', k): v for k, v in state.items()})
     model.cfg = cfg
     device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
     return model.to(device).eval()
