@@ -236,6 +236,10 @@ class Pipeline:
             ran += [stage.name for stage in todo]
         return ran
 
+    def stop(self) -> None:
+        """End the subprocesses that run now; may be called from another thread."""
+        self._stop.set()
+
     def _batches(self, names: Sequence[str] | None) -> list[list[Stage]]:
         """Return the chosen stages in order, neighbours of one group together."""
         batches: list[list[Stage]] = []

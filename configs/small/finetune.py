@@ -1,0 +1,22 @@
+"""Fine-tuning on a small image set, from what `mae.py` or `dmae.py` leaves.
+
+What      `scratch.py` with a pre-trained backbone. With `model.backbone.init_cfg.reserve=K` only
+          the embedding and the first K blocks are taken over.
+Source    Ours.
+Expected  Part of the small study; see tools/small_study.py and tools/reserve_sweep.py.
+Cost      1 minute of a CPU core.
+Run       tools/train.py configs/small/finetune.py \
+          --cfg-options model.backbone.init_cfg.checkpoint=FILE
+"""
+
+_base_ = './scratch.py'
+
+model = dict(
+    backbone=dict(
+        init_cfg=dict(
+            _delete_=True,
+            type='lightvit_dense.PretrainedBackbone',
+            checkpoint='work_dirs/mae/backbone.safetensors',
+        ),
+    ),
+)

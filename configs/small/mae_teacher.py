@@ -1,0 +1,12 @@
+"""The larger network that teaches `dmae.py` on a small image set, pre-trained by MAE.
+
+What      `mae.py` with width 192: 2.7 M parameters.
+Source    Ours.
+Expected  Part of the small study; see tools/small_study.py.
+Cost      6 minutes of a CPU core.
+Run       tools/train.py configs/small/mae_teacher.py
+"""
+
+_base_ = './mae.py'
+
+model = dict(backbone=dict(arch=dict(embed_dim=192, num_heads=6)))
