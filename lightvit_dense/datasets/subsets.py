@@ -144,17 +144,6 @@ def long_tail_sizes(
     return chosen
 
 
-def subset_lines(dataset: Labelled, fraction: float, seed: int) -> list[str]:
-    """Return the lines of a list for :class:`ImageNet`'s ``ann_file``: ``path label``.
-
-    Args:
-        dataset: The whole data set, with labels.
-        fraction: Share of every class in (0, 1].
-        seed: Seed.
-    """
-    return lines_of(dataset, balanced_subset(dataset.labels(), fraction, seed))
-
-
 def lines_of(dataset: Labelled, places: np.ndarray) -> list[str]:
     """Return the lines of a list for :class:`ImageNet`'s ``ann_file``: ``path label``.
 

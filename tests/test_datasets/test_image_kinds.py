@@ -1,0 +1,188 @@
+"""Images of every kind that ImageNet-like data hold, through both loaders, against Pillow."""
+
+import importlib.util
+import io
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from mmengine.registry import DATASETS
+from PIL import Image, ImageOps
+
+from lightvit_dense.datasets import DatasetError
+from lightvit_dense.datasets.lmdb_writer import write_lmdb
+from lightvit_dense.datasets.transforms import jpeg
+
+SIZE = (120, 150)  # height, width
+
+
+def photo():
+    folder = Path(importlib.util.find_spec('skimage').submodule_search_locations[0])
+    image = Image.open(folder / 'data/astronaut.png').convert('RGB')
+    return image.resize(SIZE[::-1], Image.Resampling.LANCZOS)
+
+
+def save(image, kind, **options):
+    out = io.BytesIO()
+    image.save(out, kind, **options)
+    return out.getvalue()
+
+
+def ink():
+    """The photograph as cyan, magenta, yellow and some black."""
+    planes = np.array(photo().convert('CMYK'))
+    planes[..., 3] = 60
+    return Image.fromarray(planes, 'CMYK')
+
+
+def ycck():
+    """Adobe's YCCK: luma and chroma in place of cyan, magenta and yellow, and a mark of it."""
+    planes = np.asarray(ink())
+    chroma = np.asarray(Image.fromarray(planes[..., :3]).convert('YCbCr'))
+    # Pillow writes ink inverted, as Adobe does.
+    stored = np.dstack([255 - chroma, planes[..., 3]])
+    data = bytearray(save(Image.fromarray(stored, 'CMYK'), 'JPEG', quality=95))
+    data[data.find(b'Adobe') + 11] = 2
+    return bytes(data)
+
+
+def sixteen(channels):
+    image = np.asarray(photo() if channels > 1 else photo().convert('L')).astype(np.uint16) * 257
+    if channels > 1:
+        image = image[..., ::-1]
+    if channels == 4:
+        image = np.dstack([image, np.full(SIZE, 30000, np.uint16)])
+    return cv2.imencode('.png', np.ascontiguousarray(image))[1].tobytes()
+
+
+def clear():
+    """The photograph with a part that is transparent, whose colours stay."""
+    planes = np.array(photo().convert('RGBA'))
+    planes[:40, :, 3], planes[40:80, :, 3] = 0, 128
+    return Image.fromarray(planes)
+
+
+def turned(kind, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return save(photo(), kind, exif=exif)
+
+
+KINDS = {
+    'colour': lambda: save(photo(), 'JPEG'),
+    'grey': lambda: save(photo().convert('L'), 'JPEG'),
+    'progressive': lambda: save(photo(), 'JPEG', progressive=True),
+    'cmyk': lambda: save(ink(), 'JPEG', quality=95),
+    'ycck': ycck,
+    'png': lambda: save(photo(), 'PNG'),
+    'png-grey': lambda: save(photo().convert('L'), 'PNG'),
+    'png-grey-alpha': lambda: save(photo().convert('LA'), 'PNG'),
+    'png-bits': lambda: save(photo().convert('1'), 'PNG'),
+    'png-palette': lambda: save(photo().quantize(200), 'PNG'),
+    'png-palette-clear': lambda: save(photo().quantize(200), 'PNG', transparency=3),
+    'png-alpha': lambda: save(clear(), 'PNG'),
+    'png-16-grey': lambda: sixteen(1),
+    'png-16-colour': lambda: sixteen(3),
+    'png-16-alpha': lambda: sixteen(4),
+    'gif': lambda: save(photo().quantize(200), 'GIF'),
+    'webp': lambda: save(photo(), 'WEBP', lossless=True),
+    'webp-alpha': lambda: save(clear(), 'WEBP', lossless=True, exact=True),
+    'tiff': lambda: save(photo(), 'TIFF'),
+    'tiff-cmyk': lambda: save(photo().convert('CMYK'), 'TIFF'),
+    'exif-3': lambda: turned('JPEG', 3),
+    'exif-6': lambda: turned('JPEG', 6),
+    'exif-8-png': lambda: turned('PNG', 8),
+}
+
+
+def by_pillow(data):
+    """Decode as torchvision's ``ImageFolder`` does, turned upright; 16-bit grey is scaled."""
+    image = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
+    if image.mode.startswith('I;16'):  # whose conversion by Pillow would cut all values at 255
+        image = Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
+    return np.asarray(image.convert('RGB')).astype(int)
+
+
+@pytest.fixture(scope='module')
+def world(tmp_path_factory):
+    """Each kind in a class of its own, all under the name of a JPEG, as ImageNet has its PNG."""
+    root = tmp_path_factory.mktemp('kinds')
+    for name, make in KINDS.items():
+        (root / 'train' / name).mkdir(parents=True)
+        (root / f'train/{name}/{name}.JPEG').write_bytes(make())
+    write_lmdb(root, root / 'imagenet.lmdb')
+    return root
+
+
+def pixels(world, source, load, name):
+    dataset = DATASETS.build(
+        dict(
+            type='lightvit_dense.ImageNet',
+            data_root=str(world),
+            source=source,
+            test_mode=True,
+            pipeline=[load],
+        )
+    )
+    item = dataset[sorted(KINDS).index(name)]
+    assert Path(item['img_path']).stem == name
+    return item['img']
+
+
+@pytest.mark.parametrize('source', ['folder', 'lmdb'])
+@pytest.mark.parametrize('name', list(KINDS))
+def test_pixels_are_pillows(world, source, name):
+    expected = by_pillow((world / f'train/{name}/{name}.JPEG').read_bytes())
+    height, width = expected.shape[:2]
+    assert (height, width) == (SIZE[::-1] if name in ('exif-6', 'exif-8-png') else SIZE)
+    loads = [dict(type='lightvit_dense.LoadImage', color='rgb')]
+    for decoder in filter(jpeg.available, jpeg.DECODERS):
+        loads.append(
+            dict(
+                type='lightvit_dense.LoadRandomResizedCrop',  # of everything, to the same size
+                size=(height, width),
+                scale=(1.0, 1.0),
+                ratio=(width / height, width / height),
+                decoder=decoder,
+            )
+        )
+    assert len(loads) > 1
+    # Ink is converted to light by integers of another precision.
+    tolerance = 2 if 'cmyk' in name or name == 'ycck' else 0
+    for load in loads:
+        found = pixels(world, source, load, name)
+        assert found.shape == expected.shape
+        assert np.abs(found - expected).max() <= tolerance, load
+
+
+def test_colours_of_ink_are_those_of_the_photograph(world):
+    expected = np.asarray(ink().convert('RGB')).astype(int)
+    for name in ('cmyk', 'ycck'):
+        found = pixels(world, 'folder', dict(type='lightvit_dense.LoadImage', color='rgb'), name)
+        assert np.abs(found - expected).mean() < 3
+        assert np.abs(found.mean((0, 1)) - expected.mean((0, 1))).max() < 2.5
+
+
+def no_scan():
+    data = KINDS['colour']()
+    return data[: data.find(b'\xff\xda')] + b'\xff\xd9'
+
+
+@pytest.mark.parametrize('source', ['folder', 'lmdb'])
+@pytest.mark.parametrize('kind', ['LoadImage', 'LoadRandomResizedCrop'])
+@pytest.mark.parametrize(
+    'content', [no_scan(), b'<html>404</html>', b'', KINDS['png']()[:300]], ids=range(4)
+)
+def test_files_without_an_image_are_named(tmp_path, source, kind, content):
+    (tmp_path / 'train/a').mkdir(parents=True)
+    (tmp_path / 'train/a/x_1.JPEG').write_bytes(content)
+    (tmp_path / 'train/a/x_2.JPEG').write_bytes(KINDS['colour']())
+    write_lmdb(tmp_path, tmp_path / 'imagenet.lmdb')
+    load = dict(type=f'lightvit_dense.{kind}') | (dict(size=8) if kind != 'LoadImage' else {})
+    cfg = dict(type='lightvit_dense.ImageNet', data_root=str(tmp_path), source=source)
+    dataset = DATASETS.build(dict(cfg, test_mode=True, pipeline=[load]))
+    with pytest.raises(DatasetError, match=r'train/a/x_1\.JPEG: (not an image|zero|trunc)'):
+        dataset[0]
+    tolerant = DATASETS.build(dict(cfg, pipeline=[dict(load, max_bad=1)]))
+    assert tolerant[0]['img_path'] == 'train/a/x_2.JPEG'
