@@ -137,22 +137,17 @@ def _relative_options(sizes: Sizes) -> dict[str, Any]:
     return options
 
 
-def build_backbone(sizes: Sizes, img_size: tuple[int, int] | None = None) -> nn.Module:
-    """Build our backbone of the sizes of a checkpoint.
+def backbone_config(sizes: Sizes, img_size: tuple[int, int] | None = None) -> dict[str, Any]:
+    """Write the config of our backbone of the sizes of a checkpoint.
 
     Args:
         sizes: What the shapes tell, heads included.
         img_size: (height, width) in pixels that the position table is made for; None for the
             checkpoint's.
 
-    Returns:
-        The backbone, its values not loaded yet.
-
     Raises:
         CheckpointError: If heads or image size are unknown.
     """
-    from lightvit_dense.models.backbones import Hiera, VisionTransformer
-
     if sizes.heads is None:
         raise CheckpointError(
             f'A {sizes.family} of width {sizes.width} is known with several numbers of heads, and '
@@ -170,22 +165,54 @@ def build_backbone(sizes: Sizes, img_size: tuple[int, int] | None = None) -> nn.
     arch: dict[str, Any] = dict(embed_dim=sizes.width, num_heads=sizes.heads)
     if sizes.mlp_ratio != 4.0:
         arch['mlp_ratio'] = sizes.mlp_ratio
+    common = dict(img_size=img_size, final_norm=sizes.final_norm)
+    if sizes.family == 'hiera':
+        arch['stages'] = sizes.stages
+        return dict(type='lightvit_dense.Hiera', arch=arch, **common)
+    arch['depth'] = sizes.depth
+    return dict(
+        type='lightvit_dense.VisionTransformer',
+        arch=arch,
+        patch_size=sizes.patch,
+        qkv_bias=sizes.qkv_bias,
+        cls_token=sizes.cls_token,
+        rel_pos_bias=sizes.relative_bias,
+        **common,
+        **_relative_options(sizes),
+    )
+
+
+def build_backbone(sizes: Sizes, img_size: tuple[int, int] | None = None) -> nn.Module:
+    """Build our backbone of the sizes of a checkpoint, its values not loaded yet.
+
+    Args:
+        sizes: As for :func:`backbone_config`.
+        img_size: As for :func:`backbone_config`.
+
+    Raises:
+        CheckpointError: If heads or image size are unknown or do not fit.
+    """
+    from lightvit_dense.registry import MODELS
+
+    config = backbone_config(sizes, img_size)
     try:
-        if sizes.family == 'hiera':
-            arch['stages'] = sizes.stages
-            return Hiera(arch, img_size=img_size, final_norm=sizes.final_norm)
-        arch['depth'] = sizes.depth
-        return VisionTransformer(
-            arch,
-            img_size=img_size,
-            patch_size=sizes.patch,
-            qkv_bias=sizes.qkv_bias,
-            cls_token=sizes.cls_token,
-            final_norm=sizes.final_norm,
-            **_relative_options(sizes),
-        )
+        return MODELS.build(config)
     except ValueError as error:
         raise CheckpointError(f'{error}. Give other --heads, --arch or --img-size.') from error
+
+
+def provenance(inspection: Inspection, report: LoadReport) -> dict[str, Any]:
+    """Say as plain data where converted weights come from."""
+    return dict(
+        converted_from=inspection.path.name,
+        sha256=sha256(inspection.path),
+        source=report.source,
+        container=report.container,
+        heads=f'{inspection.sizes.heads} ({inspection.sizes.heads_from})',
+        notes=report.notes,
+        resized={n: [list(a), list(b)] for n, (a, b) in report.resized.items()},
+        lost=report.unexpected,
+    )
 
 
 def convert_checkpoint(
@@ -223,17 +250,7 @@ def convert_checkpoint(
         )
     if destination is None:
         return report, None
-    meta = dict(
-        converted_from=inspection.path.name,
-        sha256=sha256(inspection.path),
-        source=report.source,
-        container=report.container,
-        heads=f'{inspection.sizes.heads} ({inspection.sizes.heads_from})',
-        notes=report.notes,
-        resized={n: [list(a), list(b)] for n, (a, b) in report.resized.items()},
-        lost=report.unexpected,
-    )
     try:
-        return report, FORMS[form](backbone, destination, meta)
+        return report, FORMS[form](backbone, destination, provenance(inspection, report))
     except ValueError as error:
         raise CheckpointError(f'{error}. Give another destination.') from error

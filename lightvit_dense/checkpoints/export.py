@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,6 +30,8 @@ ARCHITECTURE = (
     'mask_unit',
 )
 
+_BUFFER = re.compile(r'\.(running_mean|running_var|num_batches_tracked)$')
+
 
 def sha256(path: str | os.PathLike) -> str:
     """Return the SHA-256 of a file in hexadecimal."""
@@ -46,22 +49,40 @@ def describe(backbone: nn.Module) -> dict[str, Any]:
     return {k: list(v) if isinstance(v, tuple) else v for k, v in found.items() if v is not None}
 
 
-def _write(
+def write_story(
     backbone: nn.Module,
     state: Mapping[str, Tensor],
     path: Path,
     meta: dict[str, Any],
     form: dict[str, Any],
+    what: str = 'backbone',
 ) -> Path:
-    """Write tensors and story, both whole or not at all; return the path of the story."""
-    if path.suffix != '.safetensors':
-        raise ValueError(f'{path}: the name must end in .safetensors')
+    """Write tensors and their story, both whole or not at all.
+
+    Args:
+        backbone: Tells its sizes.
+        state: The tensors.
+        path: Where to write, ending in .safetensors; for a 'classifier' also in .pth, as mmengine
+            writes it.
+        meta: How the weights were made: plain data.
+        form: Further keys of the story.
+        what: 'backbone' or 'classifier'.
+
+    Returns:
+        Path of the story, the same name with .json.
+
+    Raises:
+        ValueError: If the name has another ending, or meta is not plain data.
+    """
+    endings = ('.safetensors', '.pth') if what == 'classifier' else ('.safetensors',)
+    if path.suffix not in endings:
+        raise ValueError(f'{path}: the name must end in {" or ".join(endings)}')
     story: dict[str, Any] = {
-        'format': 'lightvit_dense.backbone',
+        'format': f'lightvit_dense.{what}',
         'version': lightvit_dense.__version__,
         'time': time.strftime('%Y-%m-%dT%H:%M:%S%z'),
         'architecture': describe(backbone),
-        'parameters': sum(p.numel() for p in backbone.parameters()),
+        'parameters': sum(v.numel() for k, v in state.items() if not _BUFFER.search(k)),
         **form,
         'meta': meta,
     }
@@ -71,7 +92,10 @@ def _write(
         raise ValueError(f'{path}: meta must be plain data: {error}') from error
     copies = {k: v.detach().to('cpu', copy=True).contiguous() for k, v in state.items()}
     with atomic_path(path) as temporary:
-        save_file(copies, temporary, metadata={'format': 'pt'})
+        if path.suffix == '.pth':
+            torch.save({'state_dict': copies, 'meta': meta}, temporary)
+        else:
+            save_file(copies, temporary, metadata={'format': 'pt'})
         story['sha256'] = sha256(temporary)
     story['torch'] = str(torch.__version__)
     sibling = path.with_suffix('.json')
@@ -95,7 +119,7 @@ def save_backbone(backbone: nn.Module, path: str | os.PathLike, meta: dict[str, 
     Raises:
         ValueError: If the path does not end in .safetensors or meta is not plain data.
     """
-    return _write(backbone, backbone.state_dict(), Path(path), meta, {})
+    return write_story(backbone, backbone.state_dict(), Path(path), meta, {})
 
 
 def save_timm(backbone: nn.Module, path: str | os.PathLike, meta: dict[str, Any]) -> Path:
@@ -121,7 +145,7 @@ def save_timm(backbone: nn.Module, path: str | os.PathLike, meta: dict[str, Any]
     arguments = ', '.join(f'{k}={v!r}' for k, v in kwargs.items())
     call = f'timm.create_model({name!r}, checkpoint_path={path.name!r}, {arguments})'
     form = {'timm': {'model_name': name, 'kwargs': kwargs, 'call': call}}
-    return _write(backbone, state, path, meta, form)
+    return write_story(backbone, state, path, meta, form)
 
 
 def save_huggingface(backbone: nn.Module, folder: str | os.PathLike, meta: dict[str, Any]) -> Path:
@@ -144,6 +168,6 @@ def save_huggingface(backbone: nn.Module, folder: str | os.PathLike, meta: dict[
     extra = '' if is_hiera(backbone) else ', add_pooling_layer=False'
     call = f'transformers.{config["architectures"][0]}.from_pretrained({folder.name!r}{extra})'
     form = {'huggingface': {'call': call}}
-    story = _write(backbone, state, folder / 'model.safetensors', meta, form)
+    story = write_story(backbone, state, folder / 'model.safetensors', meta, form)
     atomic_write(folder / 'config.json', (json.dumps(config, indent=2) + '\n').encode())
     return story

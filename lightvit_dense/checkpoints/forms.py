@@ -42,18 +42,28 @@ def is_hiera(backbone: nn.Module) -> bool:
     return hasattr(backbone, 'stages')
 
 
-def _refuse(backbone: nn.Module, package: str, needs_norm: bool = False) -> None:
-    """Raise if the backbone has what the package's class has not."""
-    state = backbone.state_dict()
-    foreign = [n for n in state if re.search(r'rel_pos|relative_position', n)]
+def _refuse(backbone: nn.Module, package: str, lacks: str) -> None:
+    """Raise if the backbone has what the package's class has not.
+
+    ``lacks`` is a pattern of parameter names that it has no place for.
+    """
+    foreign = [n for n in backbone.state_dict() if re.search(lacks, n)]
     windowed = [b for b in getattr(backbone, 'blocks', []) if getattr(b, 'window_size', 0)]
     what = 'relative positions' if foreign else 'windows' if windowed else ''
-    if needs_norm and 'norm.weight' not in state:
-        what = 'no final norm'
     if what:
         raise CheckpointError(
             f'The backbone has {what}, which {package} cannot express. Load its weights into a '
             'plain backbone (no windows, no relative positions, final_norm=True) and export that.'
+        )
+
+
+def _need_norm(backbone: nn.Module, package: str) -> None:
+    """Raise if there is no final norm, which the package's class always has."""
+    if 'norm.weight' not in backbone.state_dict():
+        raise CheckpointError(
+            f'The backbone has no final norm, which {package} cannot express. Load its weights '
+            'into a backbone with final_norm=True and export that, or export the whole classifier '
+            '(--with-head).'
         )
 
 
@@ -75,11 +85,34 @@ def unit_attention(backbone: nn.Module) -> list[bool]:
     return [flags[i] if i < len(flags) else False for i in after]
 
 
-def timm_form(backbone: nn.Module) -> tuple[State, str, dict[str, Any]]:
+def _timm_beit(backbone: nn.Module, kwargs: dict[str, Any]) -> tuple[State, str, dict[str, Any]]:
+    """Give a ViT with relative position biases as timm's BEiT.
+
+    Its keys have no bias; ours add the same to all logits of a query, so nothing is lost.
+    """
+    state: State = {}
+    for name, tensor in backbone.state_dict().items():
+        if name.endswith('.attn.qkv.bias'):
+            query, _, value = tensor.chunk(3)
+            head = name.removesuffix('qkv.bias')
+            state[f'{head}q_bias'], state[f'{head}v_bias'] = query, value
+        else:
+            state[name] = tensor
+    if 'cls_token' not in state:
+        raise CheckpointError(
+            'The backbone has relative position biases and no class token, which timm cannot '
+            'express. Export a backbone with cls_token=True.'
+        )
+    options = dict(use_abs_pos_emb=True, use_rel_pos_bias=True, init_values=0.0)
+    return state, 'beit_base_patch16_224', {**kwargs, **options, 'global_pool': 'token'}
+
+
+def timm_form(backbone: nn.Module, alone: bool = True) -> tuple[State, str, dict[str, Any]]:
     """Give a backbone as timm has it.
 
     Args:
         backbone: Our VisionTransformer or Hiera.
+        alone: Whether no head follows.
 
     Returns:
         The parameters by timm's names, and the model's name and arguments for
@@ -89,8 +122,11 @@ def timm_form(backbone: nn.Module) -> tuple[State, str, dict[str, Any]]:
         CheckpointError: If timm's class lacks an option of the backbone.
     """
     hiera = is_hiera(backbone)
-    _refuse(backbone, 'timm', needs_norm=hiera)
+    _refuse(backbone, 'timm', r'rel_pos_[hw]')
     state, arch = dict(backbone.state_dict()), dict(backbone.arch)  # type: ignore[arg-type]
+    biased = any(name.endswith('relative_position_bias_table') for name in state)
+    if alone and (hiera or biased):
+        _need_norm(backbone, 'timm')
     common = dict(
         img_size=_image_size(backbone), num_classes=0, mlp_ratio=arch.get('mlp_ratio', 4.0)
     )
@@ -115,6 +151,8 @@ def timm_form(backbone: nn.Module) -> tuple[State, str, dict[str, Any]]:
         num_heads=arch['num_heads'],
         qkv_bias='blocks.0.attn.qkv.bias' in state,
     )
+    if biased:
+        return _timm_beit(backbone, {**common, **sizes})
     if 'cls_token' not in state:
         sizes |= dict(class_token=False, global_pool='avg', fc_norm=False)
     if 'norm.weight' not in state:
@@ -203,11 +241,12 @@ def _hf_hiera(backbone: nn.Module) -> tuple[State, dict[str, Any]]:
     return state, config
 
 
-def huggingface_form(backbone: nn.Module) -> tuple[State, dict[str, Any]]:
+def huggingface_form(backbone: nn.Module, alone: bool = True) -> tuple[State, dict[str, Any]]:
     """Give a backbone as Hugging Face Transformers has it.
 
     Args:
         backbone: Our VisionTransformer with class token and final norm, or Hiera.
+        alone: Whether no head follows.
 
     Returns:
         The parameters by the names of ``ViTModel`` or ``HieraModel``, and its config.
@@ -215,6 +254,9 @@ def huggingface_form(backbone: nn.Module) -> tuple[State, dict[str, Any]]:
     Raises:
         CheckpointError: If the class lacks an option of the backbone.
     """
-    _refuse(backbone, 'Hugging Face Transformers', needs_norm=True)
+    package = 'Hugging Face Transformers'
+    _refuse(backbone, package, r'rel_pos|relative_position')
+    if alone:
+        _need_norm(backbone, package)
     state, config = (_hf_hiera if is_hiera(backbone) else _hf_vit)(backbone)
     return state, {**config, 'hidden_act': 'gelu', 'layer_norm_eps': 1e-6, 'dtype': 'float32'}

@@ -9,10 +9,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import timm
 import torch
+from timm.models.beit import Beit
 
 from lightvit_dense.checkpoints import load_backbone, save_backbone
 from lightvit_dense.models.backbones import Hiera, VisionTransformer
+from lightvit_dense.registry import MODELS
 
 TOOL = Path(__file__).parents[2] / 'tools/model_converters/convert_checkpoint.py'
 ARCH = dict(embed_dim=16, depth=2, num_heads=4)
@@ -167,3 +170,53 @@ def test_wrong_name_and_foreign_file(tmp_path, tool):
     assert status == 2
     with pytest.raises(SystemExit):
         tool(path)
+
+
+def test_a_classifier_comes_in_and_goes_out_with_its_head(tmp_path, tool):
+    """mae-lite's classifier with relative positions -> ours -> timm's BEiT, the same scores."""
+    torch.manual_seed(0)
+    sizes = dict(img_size=32, patch_size=8, embed_dim=16, depth=2, num_heads=4, num_classes=5)
+    theirs = Beit(**sizes, use_rel_pos_bias=True).eval()
+    for parameter in theirs.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    state = {f'module.model.{k}': v for k, v in theirs.state_dict().items()}
+    torch.save({'model': state}, tmp_path / 'last.pth.tar')
+    ours, timms = tmp_path / 'classifier.pth', tmp_path / 'timm.safetensors'
+    status, out = tool(tmp_path / 'last.pth.tar', ours, '--with-head')
+    assert status == 0, out.err
+    assert 'reads the mean as the file tells' in out.out
+    config = json.loads(ours.with_suffix('.json').read_text())['model']
+    assert config['head'] == dict(num_classes=5, pool='mean', norm=True)
+    model = MODELS.build(config).eval()
+    model.load_state_dict(torch.load(ours, weights_only=True)['state_dict'], strict=True)
+    status, out = tool(ours, timms, '--with-head', '--to', 'timm')
+    assert status == 0, out.err
+    call = json.loads(timms.with_suffix('.json').read_text())['timm']['call']
+    again = eval(call.replace(repr(timms.name), repr(str(timms))), {'timm': timm}).eval()
+    image = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        for scores in (model(image), again(image)):
+            torch.testing.assert_close(scores, theirs(image), atol=1e-5, rtol=1e-5)
+
+
+def test_with_head_wants_a_head_and_says_what_it_guesses(tmp_path, tool):
+    target = tmp_path / 'a.pth'
+    status, out = tool(training_file(tmp_path), target, '--with-head', '--heads', 4)
+    assert status == 2
+    assert 'has no classifier that is known here. Leave --with-head out' in out.err
+    head = {'head.weight': torch.randn(3, 16), 'head.bias': torch.randn(3)}
+    torch.save({**vit().state_dict(), **head}, tmp_path / 'b.pth')
+    status, out = tool(tmp_path / 'b.pth', target, '--with-head', '--heads', 4)
+    assert 'reads the class token, a guess: --pool sets it' in out.out
+    status, out = tool(
+        tmp_path / 'b.pth', target, '--with-head', '--heads', 4, '--pool', 'mean', '--json'
+    )
+    assert status == 0
+    assert json.loads(target.with_suffix('.json').read_text())['model']['head']['pool'] == 'mean'
+    torch.save(
+        {**vit().state_dict(), **head, 'head_dist.weight': torch.zeros(3, 16)}, tmp_path / 'c.pth'
+    )
+    status, out = tool(tmp_path / 'c.pth', tmp_path / 'd.pth', '--with-head', '--heads', 4)
+    assert status == 2
+    assert 'a second head of distillation' in out.err
+    assert not (tmp_path / 'd.pth').exists()

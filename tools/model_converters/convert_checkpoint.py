@@ -1,7 +1,8 @@
 """Say what a checkpoint is, and write its backbone for ourselves, for timm or for Hugging Face.
 
 The same tool strips a training checkpoint for publication: the result is the backbone alone, with
-a .json that holds its sizes, its SHA-256, and that of the file it came from.
+a .json that holds its sizes, its SHA-256, and that of the file it came from. --with-head keeps the
+classifier: a file for ourselves then goes into tools/test.py.
 
 Example:
     python tools/model_converters/convert_checkpoint.py mae_pretrain_vit_base.pth --dry-run
@@ -12,6 +13,7 @@ import json
 import sys
 from dataclasses import asdict
 
+from lightvit_dense.checkpoints.classifier_conversion import convert_classifier
 from lightvit_dense.checkpoints.conversion import FORMS, convert_checkpoint, inspect_checkpoint
 from lightvit_dense.errors import run_tool
 
@@ -25,7 +27,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Inspect, convert and strip checkpoints')
     parser.add_argument('source', help='checkpoint file, or a folder of Hugging Face')
     parser.add_argument(
-        'destination', nargs='?', help='.safetensors file to write; a folder for --to hf'
+        'destination',
+        nargs='?',
+        help='.safetensors file to write, with --with-head also .pth; a folder for --to hf',
     )
     parser.add_argument('--to', choices=list(FORMS), default='ours', help='form of the output')
     parser.add_argument(
@@ -47,6 +51,14 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help='side, or height and width, to resize the position table for',
     )
     parser.add_argument(
+        '--with-head', action='store_true', help='convert the whole classifier, head included'
+    )
+    parser.add_argument(
+        '--pool',
+        choices=('mean', 'cls'),
+        help='what the head reads, where the file does not tell it; goes with --with-head',
+    )
+    parser.add_argument(
         '--lossy', action='store_true', help='leave out what our backbone has no place for'
     )
     parser.add_argument('--dry-run', action='store_true', help='only say what would be done')
@@ -54,6 +66,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if args.destination is None and not args.dry_run:
         parser.error('give a destination, or --dry-run')
+    if args.pool and not args.with_head:
+        parser.error('--pool goes with --with-head')
     if args.img_size is not None and len(args.img_size) > 2:
         parser.error('--img-size takes one or two numbers')
     return args
@@ -70,7 +84,10 @@ def main() -> None:
         report, story, told = None, None, 'To convert it, say how many heads it has: --heads.'
     else:
         target = None if args.dry_run else args.destination
-        report, story = convert_checkpoint(found, target, args.to, size, args.lossy)
+        if args.with_head:
+            report, story = convert_classifier(found, target, args.to, size, args.lossy, args.pool)
+        else:
+            report, story = convert_checkpoint(found, target, args.to, size, args.lossy)
         told = f'{report}\n' + (f'Wrote {story}' if story else 'Nothing was written (--dry-run).')
     if args.json:
         facts = dict(
