@@ -1,0 +1,157 @@
+"""Export to ONNX, and the proof that ONNX Runtime computes the same.
+
+The exporter is torch's tracing one: it needs no package beyond ``onnx``. What it bakes in is the
+size of the image; the size of the batch stays open where asked for.
+"""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import UserError
+
+
+@dataclass(frozen=True)
+class OnnxParity:
+    """How far ONNX Runtime is from torch.
+
+    Attributes:
+        largest: Largest absolute difference of any output value.
+        relative: That, divided by the largest absolute value of that output.
+    """
+
+    largest: float
+    relative: float
+
+
+def _outputs(found: Any) -> tuple[Tensor, ...]:
+    """Return a model's output as a flat tuple of tensors."""
+    if isinstance(found, Tensor):
+        return (found,)
+    if isinstance(found, (tuple, list)) and all(isinstance(item, Tensor) for item in found):
+        return tuple(found)
+    raise ValueError(
+        f'a model gives a tensor or several to be exported, this one a {type(found).__name__}'
+    )
+
+
+def _import(name: str) -> Any:
+    import importlib
+
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise UserError(
+            f'{name} is not installed; ONNX needs it: pip install onnx onnxruntime'
+        ) from error
+
+
+@torch.no_grad()
+def export_onnx(
+    model: nn.Module,
+    path: str | Path,
+    images: Tensor,
+    output_names: Sequence[str] = ('output',),
+    dynamic_batch: bool = True,
+    opset: int = 17,
+) -> Path:
+    """Write a model as an ONNX file with one input, ``image``.
+
+    Args:
+        model: In evaluation mode: a classifier, or a backbone with one output or several.
+        path: File to write; its folder is made.
+        images: Example [B, 3, H, W] in fp32 on the model's device. H and W become part of the
+            file.
+        output_names: One name for each output. A single name serves several outputs: they get
+            numbers behind it.
+        dynamic_batch: Whether the file takes any number of images; if not, B of them.
+        opset: Version of ONNX's operators; fused attention needs 14.
+
+    Returns:
+        The path.
+
+    Raises:
+        ValueError: If the model is in training mode, or the names do not fit the outputs.
+        UserError: If the package ``onnx`` is missing.
+    """
+    _import('onnx')
+    if model.training:
+        raise ValueError('only a model in evaluation mode can be exported: call model.eval()')
+    count = len(_outputs(model(images)))
+    names = list(output_names)
+    if len(names) == 1 and count > 1:
+        names = [f'{names[0]}{index}' for index in range(count)]
+    if len(names) != count:
+        raise ValueError(f'the model has {count} outputs, output_names has {len(names)}: {names}')
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    axes = {name: {0: 'batch'} for name in ('image', *names)} if dynamic_batch else None
+    with warnings.catch_warnings():
+        # The tracer warns of each Python number taken from a shape; the sizes are fixed here.
+        warnings.simplefilter('ignore')
+        torch.onnx.export(
+            model,
+            (images,),
+            str(path),
+            input_names=['image'],
+            output_names=names,
+            dynamic_axes=axes,
+            opset_version=opset,
+            dynamo=False,
+        )
+    return path
+
+
+def onnx_session(path: str | Path, threads: int | None = None) -> Any:
+    """Open an ONNX file in ONNX Runtime on the CPU.
+
+    Args:
+        path: The file.
+        threads: Threads within an operator; ONNX Runtime's choice by default.
+
+    Returns:
+        The ``onnxruntime.InferenceSession``.
+
+    Raises:
+        UserError: If the file or the package ``onnxruntime`` is missing.
+    """
+    runtime = _import('onnxruntime')
+    if not Path(path).is_file():
+        raise UserError(f'{path}: no such ONNX file; write it with export_onnx first')
+    options = runtime.SessionOptions()
+    options.log_severity_level = 3  # errors
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    return runtime.InferenceSession(str(path), options, providers=['CPUExecutionProvider'])
+
+
+@torch.no_grad()
+def compare_onnx(session: Any, model: nn.Module, images: Tensor) -> OnnxParity:
+    """Compare all outputs of a session with the model's.
+
+    Args:
+        session: From :func:`onnx_session`.
+        model: The exported model, in fp32 on the CPU.
+        images: [B, 3, H, W] on the CPU.
+
+    Raises:
+        ValueError: If the outputs differ in number or shape, or are not finite.
+    """
+    ours = _outputs(model(images))
+    theirs = [torch.from_numpy(out) for out in session.run(None, {'image': images.numpy()})]
+    shapes = [tuple(out.shape) for out in ours], [tuple(out.shape) for out in theirs]
+    if shapes[0] != shapes[1]:
+        raise ValueError(f'outputs of torch have shapes {shapes[0]}, of ONNX {shapes[1]}')
+    largest = relative = 0.0
+    for mine, other in zip(ours, theirs, strict=True):
+        if not (torch.isfinite(mine).all() and torch.isfinite(other).all()):
+            raise ValueError('outputs are not finite')
+        difference = (mine - other).abs().max().item()
+        largest = max(largest, difference)
+        relative = max(relative, difference / max(mine.abs().max().item(), 1e-12))
+    return OnnxParity(largest, relative)
