@@ -30,11 +30,13 @@ class Asset:
         path: Where it should be.
         key: Dotted config key that asks for it.
         kind: 'data' or 'checkpoint'.
+        origin: Where it comes from, '' if that is not known.
     """
 
     path: str
     key: str
     kind: str
+    origin: str = ''
 
     @property
     def is_remote(self) -> bool:
@@ -110,6 +112,7 @@ def raise_if_missing(missing: Sequence[Asset], cfg: Config) -> None:
         for kind, text in (('data', DATA_HELP), ('checkpoint', CHECKPOINT_HELP))
         if kind in kinds
     ]
+    lines += dict.fromkeys(asset.origin for asset in missing if asset.origin)
     lines += [cfg.help] if cfg.get('help') else texts
     raise UserError('\n'.join(lines))
 
@@ -202,16 +205,17 @@ def _dataset_paths(node: Mapping, key: str) -> Iterator[Asset]:
     for name, value in named.items():
         yield Asset(_join(root, value), f'{key}.{name}', 'data')
     if root and not named:
-        for path in _required_files(node) or [root]:
-            yield Asset(path, f'{key}.data_root', 'data')
+        yield from _files_of(node, root, f'{key}.data_root')
 
 
-def _required_files(node: Mapping) -> Sequence[str]:
-    """Return the files that a data set knows it needs below its root."""
+def _files_of(node: Mapping, root: str, key: str) -> Iterator[Asset]:
+    """Yield the files that a data set knows it needs below its root, else the root."""
     kind = node.get('type')
     built = find_registered(kind) if isinstance(kind, str) else kind
     required = getattr(built, 'required_files', None)
-    return required(**{k: v for k, v in node.items() if k != 'type'}) if required else ()
+    paths = required(**{k: v for k, v in node.items() if k != 'type'}) if required else [root]
+    for path in paths:
+        yield Asset(path, key, 'data', getattr(built, 'ORIGIN', ''))
 
 
 def _path_keys(node: Mapping) -> tuple[str, ...]:
