@@ -14,7 +14,7 @@ model = dict(
         type='lightvit_dense.AttentionDistiller',
         teacher=dict(
             type='lightvit_dense.VisionTransformer',
-            arch=dict(embed_dim=192, depth=6, num_heads=6),
+            arch=dict(embed_dim=128, depth=6, num_heads=4),
             img_size=28,
             patch_size=7,
             pos_embed='sincos',

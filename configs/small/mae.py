@@ -22,7 +22,7 @@ model = dict(
     decoder=dict(embed_dim=64, depth=1, num_heads=4),
 )
 train_dataloader = dict(
-    batch_size=128,
+    batch_size=64,
     num_workers=0,
     drop_last=True,
     sampler=dict(type='lightvit_dense.SeededInfiniteSampler', shuffle=True),
@@ -45,21 +45,21 @@ train_dataloader = dict(
     ),
 )
 
-max_iters = 1000
+max_iters = 1600
 optim_wrapper = dict(
     type='mmengine.OptimWrapper',
-    optimizer=dict(type='AdamW', lr=2e-3, betas=(0.9, 0.95), weight_decay=0.05),
+    optimizer=dict(type='AdamW', lr=1.5e-3, betas=(0.9, 0.95), weight_decay=0.05),
     # No decay of vectors: biases and norms.
     paramwise_cfg=dict(bias_decay_mult=0.0, norm_decay_mult=0.0, flat_decay_mult=0.0),
 )
 param_scheduler = dict(
-    type='lightvit_dense.WarmupCosineLR', warmup=50, end=max_iters, by_epoch=False
+    type='lightvit_dense.WarmupCosineLR', warmup=80, end=max_iters, by_epoch=False
 )
 train_cfg = dict(type='mmengine.IterBasedTrainLoop', max_iters=max_iters, val_interval=10**9)
 log_processor = dict(by_epoch=False)
-auto_scale_lr = dict(base_batch_size=128)
+auto_scale_lr = dict(base_batch_size=64)
 default_hooks = dict(
-    logger=dict(interval=50),
-    checkpoint=dict(interval=250, by_epoch=False, max_keep_ckpts=1),
+    logger=dict(interval=100),
+    checkpoint=dict(interval=400, by_epoch=False, max_keep_ckpts=1),
 )
 custom_hooks = [*_base_.custom_hooks, dict(type='lightvit_dense.ExportBackboneHook')]

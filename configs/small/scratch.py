@@ -70,15 +70,15 @@ test_dataloader = val_dataloader
 val_evaluator = dict(type='lightvit_dense.Accuracy', topk=(1,))
 test_evaluator = val_evaluator
 
-max_iters = 400
+max_iters = 300
 optim_wrapper = dict(
     type='mmengine.OptimWrapper',
     constructor='lightvit_dense.LayerDecayOptimWrapperConstructor',
-    optimizer=dict(type='AdamW', lr=1e-3, betas=(0.9, 0.999), weight_decay=0.05),
+    optimizer=dict(type='AdamW', lr=2e-3, betas=(0.9, 0.999), weight_decay=0.05),
     paramwise_cfg=dict(layer_decay_rate=0.85),
 )
 param_scheduler = dict(
-    type='lightvit_dense.WarmupCosineLR', warmup=40, end=max_iters, by_epoch=False
+    type='lightvit_dense.WarmupCosineLR', warmup=30, end=max_iters, by_epoch=False
 )
 train_cfg = dict(type='mmengine.IterBasedTrainLoop', max_iters=max_iters, val_interval=max_iters)
 val_cfg = dict(type='mmengine.ValLoop')

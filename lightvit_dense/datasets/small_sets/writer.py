@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
-import numpy as np
 
 from .images import SmallSet, SmallSetError
 
@@ -71,17 +70,7 @@ def write_set(
     draft = root.with_name(f'.{data.name}.partial')
     shutil.rmtree(draft, ignore_errors=True)
     try:
-        done = 0
-        for part, (images, labels) in parts.items():
-            _write_part(
-                draft,
-                part,
-                data.classes,
-                images,
-                labels,
-                lambda count, before=done: report and report(before + count, sum(counts.values())),
-            )
-            done += counts[part]
+        _write_images(draft, data, report or (lambda done, total: None))
         (draft / 'classes.txt').write_text(''.join(f'{name}\n' for name in data.classes))
         (draft / 'README.txt').write_text(
             f'{data.name}: {counts["train"]} training and {counts["val"]} validation images.\n'
@@ -112,24 +101,18 @@ def _whole(root: Path, counts: dict[str, int]) -> bool:
     return there == counts and (root / 'classes.txt').is_file()
 
 
-def _write_part(
-    root: Path,
-    part: str,
-    classes: tuple[str, ...],
-    images: np.ndarray,
-    labels: np.ndarray,
-    report: Callable[[int], object],
-) -> None:
-    """Write the images of one part and its list ``<part>.txt``."""
-    for name in classes:
-        (root / part / name).mkdir(parents=True)
-    lines = []
-    for number, (image, label) in enumerate(zip(images, labels.tolist(), strict=True)):
-        key = f'{part}/{classes[label]}/{number:05d}.png'
-        coded = cv2.imencode('.png', image)[1]
-        (root / key).write_bytes(coded)
-        lines.append(f'{key} {label}\n')
-        if number % 2000 == 1999:
-            report(number + 1)
-    report(len(labels))
-    (root / f'{part}.txt').write_text(''.join(lines))
+def _write_images(root: Path, data: SmallSet, report: Callable[[int, int], object]) -> None:
+    """Write the images of both parts and their lists ``<part>.txt``."""
+    total, done = len(data.train[1]) + len(data.val[1]), 0
+    for part, (images, labels) in (('train', data.train), ('val', data.val)):
+        for name in data.classes:
+            (root / part / name).mkdir(parents=True)
+        lines = []
+        for number, (image, label) in enumerate(zip(images, labels.tolist(), strict=True)):
+            key = f'{part}/{data.classes[label]}/{number:05d}.png'
+            (root / key).write_bytes(cv2.imencode('.png', image)[1].tobytes())
+            lines.append(f'{key} {label}\n')
+            done += 1
+            if done % 2000 == 0 or done == total:
+                report(done, total)
+        (root / f'{part}.txt').write_text(''.join(lines))
