@@ -50,13 +50,13 @@ class WarmupCosineLR(LRSchedulerMixin, _ParamScheduler):
         by_epoch: bool = True,
         verbose: bool = False,
     ) -> None:
+        if end == INF:
+            raise UserError('param_scheduler: WarmupCosineLR needs its end')
         if not 0 <= warmup < end - begin:
             raise UserError(
                 f'param_scheduler: a warm-up of {warmup} does not fit into a schedule from {begin} '
                 f'to {end}; set param_scheduler.warmup below its length'
             )
-        if end == INF:
-            raise UserError('param_scheduler: WarmupCosineLR needs its end')
         for name, value in (('start_factor', start_factor), ('eta_min_ratio', eta_min_ratio)):
             if not 0 <= value <= 1:
                 raise UserError(f'param_scheduler.{name} must lie in [0, 1], got {value}')
@@ -74,7 +74,7 @@ class WarmupCosineLR(LRSchedulerMixin, _ParamScheduler):
     @classmethod
     def build_iter_from_epoch(
         cls,
-        *args: Any,
+        optimizer: Optimizer,
         warmup: int = 0,
         begin: int = 0,
         end: int = INF,
@@ -89,8 +89,8 @@ class WarmupCosineLR(LRSchedulerMixin, _ParamScheduler):
         """
         if not by_epoch or not epoch_length:
             raise UserError('param_scheduler: convert_to_iter_based needs by_epoch=True')
-        warmup, begin, end = (round(epochs * epoch_length) for epochs in (warmup, begin, end))
-        return cls(*args, warmup=warmup, begin=begin, end=end, by_epoch=False, **kwargs)
+        warmup, begin, end = warmup * epoch_length, begin * epoch_length, end * epoch_length
+        return cls(optimizer, warmup=warmup, begin=begin, end=end, by_epoch=False, **kwargs)
 
     def factor(self, step: int) -> float:
         """Return the share of the base rate at a step counted from ``begin``."""
