@@ -44,7 +44,7 @@ def from_units(x: Tensor, grid: tuple[int, int]) -> Tensor:
         [B, rows * side, columns * side, C].
     """
     batch, _, tokens, width = x.shape
-    levels = (tokens.bit_length() - 1) // 2
+    levels = (int(tokens).bit_length() - 1) // 2  # int: tracing makes tensors of sizes
     side = 1 << levels
     # [B, row of unit, column of unit, finest row bit, finest column bit, ..., C]
     x = x.reshape(batch, *grid, *[2] * (2 * levels), width)
@@ -85,7 +85,8 @@ def pool_tokens(x: Tensor, stride: int, real: Tensor | None = None) -> Tensor:
     """
     if stride == 1:
         return x
-    groups = x.unflatten(2, (stride, -1))  # [B, U, stride, T / stride, C]
+    # Not unflatten, which fixes the batch of an ONNX file: [B, U, stride, T / stride, C]
+    groups = x.reshape(*x.shape[:2], stride, -1, x.shape[3])
     if real is None:
         return groups.amax(2)
     seen = real.unflatten(1, (stride, -1))[..., None]  # [U, stride, T / stride, 1]

@@ -251,7 +251,8 @@ class VisionTransformer(BaseModule):
         x = x + (patches if ids_keep is None else patches[ids_keep])  # [N, C] or [B, K, C]
         if self.cls_token is not None:
             cls = (self.cls_token + position[:, :prefix]).to(x.dtype)
-            x = torch.cat([cls.expand(len(x), -1, -1), x], dim=1)
+            # Not len(x): a traced model keeps shape[0] open, so that ONNX takes any batch.
+            x = torch.cat([cls.expand(x.shape[0], -1, -1), x], dim=1)
         return x, grid
 
     def _run_block(
@@ -341,6 +342,6 @@ class VisionTransformer(BaseModule):
                 if self.out_type == 'featmap':
                     # [B, prefix+N, C] -> [B, C, rows, columns]
                     out = out[:, self.num_prefix_tokens :].transpose(1, 2)
-                    out = out.reshape(len(out), self.embed_dims, *grid).contiguous()
+                    out = out.reshape(out.shape[0], self.embed_dims, *grid).contiguous()
                 outputs.append(out)
         return tuple(outputs)

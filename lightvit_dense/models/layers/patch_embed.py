@@ -46,7 +46,10 @@ class PatchEmbed(nn.Module):
             grid = (height // self.patch_size, width // self.patch_size)
             return self._embed_some(image, ids_keep, grid), grid
         maps = self.proj(image)  # [B, dim, rows, columns]
-        return maps.flatten(2).transpose(1, 2), (maps.shape[-2], maps.shape[-1])
+        rows, columns = maps.shape[-2:]
+        if torch.jit.is_tracing():  # which makes tensors of sizes; those of a grid are fixed
+            rows, columns = int(rows), int(columns)
+        return maps.flatten(2).transpose(1, 2), (rows, columns)
 
     def _embed_some(self, image: Tensor, ids_keep: Tensor, grid: tuple[int, int]) -> Tensor:
         patch, (rows, columns) = self.patch_size, grid

@@ -3,6 +3,7 @@
 from functools import lru_cache
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 EXTRA = 3  # class token to patch, patch to class token, class token to itself
@@ -63,13 +64,15 @@ def interpolation_matrix(
     import numpy as np
     from scipy.interpolate import make_interp_spline
 
-    if source == 1:
-        return torch.ones(target, 1, device=device, dtype=dtype)
-    positions = np.array(geometric_positions(source, target))
-    spline = make_interp_spline(positions, np.eye(source), k=min(3, source - 1))
-    wanted = np.arange(target) - target // 2.0
-    matrix = spline(wanted.clip(positions[0], positions[-1]))
-    return torch.from_numpy(matrix).to(device, dtype)
+    values = np.ones((target, 1))
+    if source > 1:
+        positions = np.array(geometric_positions(source, target))
+        spline = make_interp_spline(positions, np.eye(source), k=min(3, source - 1))
+        wanted = np.arange(target) - target // 2.0
+        values = spline(wanted.clip(positions[0], positions[-1]))
+    # What is made in inference mode could not be used in training later.
+    with torch.inference_mode(False):
+        return torch.from_numpy(values).to(device, dtype)
 
 
 def resize_offsets(table: Tensor, old: tuple[int, int], new: tuple[int, int]) -> Tensor:
@@ -98,22 +101,42 @@ def resize_offsets(table: Tensor, old: tuple[int, int], new: tuple[int, int]) ->
         return torch.einsum('Hh,Ww,hwn->HWn', down, across, image).flatten(0, 1)
 
 
-def spread_offsets(table: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Write the value of each offset wherever it occurs, without an index.
+def _pair_index(grid: tuple[int, int], cls_token: bool, device: torch.device) -> Tensor:
+    rows, columns = grid
+    place = torch.arange(rows * columns, device=device)
+    y, x = torch.div(place, columns, rounding_mode='floor'), place % columns
+    down, across = y[:, None] - y + rows - 1, x[:, None] - x + columns - 1
+    index = down * (2 * columns - 1) + across
+    if not cls_token:
+        return index
+    first = table_rows(grid, cls_token=False)
+    index = F.pad(index, (1, 0, 1, 0), value=first)
+    index[1:, 0] = first + 1
+    index[0, 0] = first + 2
+    return index
+
+
+@lru_cache(maxsize=16)
+def _kept_pair_index(grid: tuple[int, int], cls_token: bool, device: torch.device) -> Tensor:
+    # What is made in inference mode could not be used in training later.
+    with torch.inference_mode(False):
+        return _pair_index(grid, cls_token, device)
+
+
+def pair_index(grid: tuple[int, int], cls_token: bool, device: torch.device) -> Tensor:
+    """Tell the row of a table for each pair of query and key.
 
     Args:
-        table: [(2 * rows - 1) * (2 * columns - 1), heads]; offsets are query minus key.
-        grid: (rows, columns).
+        grid: (rows, columns) of the patches.
+        cls_token: Whether a class token precedes them.
+        device: Where the index is needed.
 
     Returns:
-        [heads, rows * columns, rows * columns], queries before keys.
+        int64 [N, N], N counting the class token; do not change it, all blocks share it.
     """
-    rows, columns = grid
-    # [h * w, heads] -> [heads, h, w]
-    image = table.t().reshape(-1, 2 * rows - 1, 2 * columns - 1)
-    # A window of the table at (y, x) holds the offsets of query (y, x) to all keys, last key first:
-    # [heads, y, x, y', x'] is T[y + y', x + x'], and the key of y' is rows - 1 - y'.
-    return image.unfold(1, rows, 1).unfold(2, columns, 1).flip(3, 4).flatten(3, 4).flatten(1, 2)
+    if torch.compiler.is_compiling():  # a compiler keeps constants by itself
+        return _pair_index(grid, cls_token, device)
+    return _kept_pair_index(grid, cls_token, device)
 
 
 def relative_bias(
@@ -134,17 +157,15 @@ def relative_bias(
         [1, heads, N, N] or, with ``ids_keep``, [B, heads, N, N]; N counts the class token.
     """
     offsets = table_rows(table_grid, cls_token=False)
-    extra = table[offsets:]
-    bias = spread_offsets(resize_offsets(table[:offsets], table_grid, grid), grid)
-    if len(extra):
-        from_cls, to_cls, self_cls = extra[:, :, None, None]  # 3 x [heads, 1, 1]
-        heads, tokens, _ = bias.shape
-        first = torch.cat([self_cls, from_cls.expand(heads, 1, tokens)], dim=2)
-        rest = torch.cat([to_cls.expand(heads, tokens, 1), bias], dim=2)
-        bias = torch.cat([first, rest], dim=1)
-    if ids_keep is None:
-        return bias[None]
-    if len(extra):
-        ids_keep = torch.cat([ids_keep.new_zeros(len(ids_keep), 1), ids_keep + 1], dim=1)
-    # [heads, N, N] at [B, K, 1] and [B, 1, K] -> [heads, B, K, K] -> [B, heads, K, K]
-    return bias[:, ids_keep[:, :, None], ids_keep[:, None, :]].transpose(0, 1)
+    cls_token = len(table) > offsets
+    if tuple(grid) != tuple(table_grid):
+        table = torch.cat([resize_offsets(table[:offsets], table_grid, grid), table[offsets:]])
+    index = pair_index((grid[0], grid[1]), cls_token, table.device)[None]
+    if ids_keep is not None:
+        if cls_token:
+            ids_keep = torch.cat([ids_keep.new_zeros(len(ids_keep), 1), ids_keep + 1], dim=1)
+        # [N, N] at [B, K, 1] and [B, 1, K] -> [B, K, K]
+        index = index[0][ids_keep[:, :, None], ids_keep[:, None, :]]
+    # [heads, rows] at [B*N*N] -> [heads, B, N, N] -> [B, heads, N, N]
+    bias = table.t().index_select(1, index.flatten())
+    return bias.reshape(-1, *index.shape).transpose(0, 1)
