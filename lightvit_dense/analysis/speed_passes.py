@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -16,10 +17,16 @@ from .classification_models import speed_model
 from .inference_speed import SpeedSettings, measure_model
 
 
-def read_cells(file: Path) -> dict[str, Any]:
-    """Read what is known of a model in a pass: one cell a line, of two the later counts."""
+def read_cells(file: Path, start: int = 0) -> dict[str, Any]:
+    """Read what is known of a model in a pass: one cell a line, of two the later counts.
+
+    Args:
+        file: The file; it need not exist.
+        start: Byte to begin at.
+    """
     cells: dict[str, Any] = {}
-    for line in file.read_text(encoding='utf-8').splitlines() if file.is_file() else []:
+    text = file.read_bytes()[start:].decode('utf-8', 'replace') if file.is_file() else ''
+    for line in text.splitlines():
         try:
             name, cell = json.loads(line)
         except ValueError:  # cut short when the run was killed
@@ -70,6 +77,11 @@ class SpeedPasses:
     worker: tuple[str, ...]
     timeout: float = 1200.0
 
+    @property
+    def log(self) -> Path:
+        """File with everything that the workers print."""
+        return self.folder / 'log.txt'
+
     def open(self, resume: bool) -> None:
         """Make the folder, or check that what it holds can be gone on with.
 
@@ -110,24 +122,16 @@ class SpeedPasses:
             return list(self.modes)
         return [mode for mode in self.modes if 'error' in cells.get(mode, {'error': 'missing'})]
 
-    def measure(self, number: int, model: str, modes: Sequence[str]) -> None:
-        """Measure modes of a model in a process of its own.
-
-        Whatever becomes of the process, each mode has a cell afterwards.
-        """
-        file, log = self._file(number, model), self.folder / 'log.txt'
-        first = self.cells(1, model).get('throughput', {})
-        settings = replace(self.settings, batch=first.get('batch', self.settings.batch))
-        order = {'model': model, 'modes': list(modes), 'settings': asdict(settings)}
+    def _work(self, file: Path, order: Mapping[str, Any]) -> int | None:
+        """Run one worker; returns its exit status, None if it took too long."""
         environment = dict(os.environ)
-        if settings.threads:
-            environment['OMP_NUM_THREADS'] = str(settings.threads)
-        before = file.stat().st_size if file.is_file() else 0
-        with log.open('a', encoding='utf-8') as stream:
-            stream.write(f'--- pass {number}, {model}\n')
+        if self.settings.threads:
+            environment['OMP_NUM_THREADS'] = str(self.settings.threads)
+        with self.log.open('a', encoding='utf-8') as stream:
+            stream.write(f'--- {file.relative_to(self.folder)}: {json.dumps(order)}\n')
             stream.flush()
             try:
-                status = subprocess.run(
+                return subprocess.run(
                     [*self.worker, str(file)],
                     input=json.dumps(order),
                     text=True,
@@ -137,17 +141,36 @@ class SpeedPasses:
                     timeout=self.timeout,
                     check=False,
                 ).returncode
-                why = f'the process ended with status {status}'
-                if status == -9:
-                    why += ', killed: most likely for lack of memory; try a smaller --batch'
             except subprocess.TimeoutExpired:
-                status, why = 1, f'not done after {self.timeout:g} s, see --timeout'
-        if status:
-            text = file.read_bytes()[before:].decode() if file.is_file() else ''
-            done = {json.loads(line)[0] for line in text.splitlines() if line.endswith(']')}
-            for mode in modes:
-                if mode not in done:
-                    append_cell(file, mode, {'error': f'{why}; see {log}'})
+                return None
+
+    def measure(self, number: int, model: str, modes: Sequence[str]) -> None:
+        """Measure modes of a model in a process of its own.
+
+        Whatever becomes of the process, each mode has a cell afterwards. A process that the system
+        kills over its throughput batch, as it does when memory runs out, is started again with
+        half of the batch.
+        """
+        file, left = self._file(number, model), list(modes)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        batch = self.cells(1, model).get('throughput', {}).get('batch', self.settings.batch)
+        while True:
+            known = len(file.read_bytes()) if file.is_file() else 0
+            settings = asdict(replace(self.settings, batch=batch))
+            status = self._work(file, {'model': model, 'modes': left, 'settings': settings})
+            fresh = read_cells(file, known)
+            left = [mode for mode in left if mode not in fresh]
+            if status == -signal.SIGKILL and 'throughput' in left and batch > 1:
+                batch //= 2
+                continue
+            break
+        why = f'the process ended with status {status}'
+        if status is None:
+            why = f'not done after {self.timeout:g} s, see --timeout'
+        elif status == -signal.SIGKILL:
+            why += ', killed: most likely for lack of memory'
+        for mode in left:
+            append_cell(file, mode, {'error': f'{why}; see {self.log}'})
 
     def run(
         self, passes: int, minutes: float | None, tell: Callable[[int, str], None]
