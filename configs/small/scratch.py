@@ -70,7 +70,7 @@ test_dataloader = val_dataloader
 val_evaluator = dict(type='lightvit_dense.Accuracy', topk=(1,))
 test_evaluator = val_evaluator
 
-max_iters = 300
+max_iters = 250
 optim_wrapper = dict(
     type='mmengine.OptimWrapper',
     constructor='lightvit_dense.LayerDecayOptimWrapperConstructor',
@@ -78,7 +78,7 @@ optim_wrapper = dict(
     paramwise_cfg=dict(layer_decay_rate=0.85),
 )
 param_scheduler = dict(
-    type='lightvit_dense.WarmupCosineLR', warmup=30, end=max_iters, by_epoch=False
+    type='lightvit_dense.WarmupCosineLR', warmup=25, end=max_iters, by_epoch=False
 )
 train_cfg = dict(type='mmengine.IterBasedTrainLoop', max_iters=max_iters, val_interval=max_iters)
 val_cfg = dict(type='mmengine.ValLoop')

@@ -25,6 +25,7 @@ class Setting:
         folder: ImageNet-like folder below the data root.
         classes: Number of classes.
         fraction: Share of the labels, balanced by class; pre-training sees all images.
+        pretrain: Iterations of pre-training; None for the configs', which suit Fashion-MNIST.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Setting:
     folder: str
     classes: int = 10
     fraction: float = 1.0
+    pretrain: int | None = 600
 
     @property
     def images(self) -> str:
@@ -42,19 +44,25 @@ class Setting:
 SETTINGS = (
     Setting('digits', 'digits, 10% of labels', 'small/digits', fraction=0.1),
     Setting('opencv-digits', 'OpenCV digits, 5% of labels', 'small/opencv-digits', fraction=0.05),
-    Setting('fashion-1', 'Fashion-MNIST, 1% of labels', 'small/fashion-mnist', fraction=0.01),
-    Setting('fashion', 'Fashion-MNIST', 'small/fashion-mnist'),
+    Setting(
+        'fashion-1',
+        'Fashion-MNIST, 1% of labels',
+        'small/fashion-mnist',
+        fraction=0.01,
+        pretrain=None,
+    ),
+    Setting('fashion', 'Fashion-MNIST', 'small/fashion-mnist', pretrain=None),
     Setting('toyworld', 'toy world objects', 'toyworld/imagenet', classes=6),
 )
 
 
 @dataclass(frozen=True)
 class Scale:
-    """How long everything trains, in iterations; None leaves the configs as they are.
+    """How long everything trains, in iterations.
 
     Attributes:
-        pretrain: Of each pre-training.
-        finetune: Of each fine-tuning.
+        pretrain: Of each pre-training; None for what the settings say.
+        finetune: Of each fine-tuning; None for the configs'.
     """
 
     pretrain: int | None = None
@@ -106,7 +114,7 @@ class Study:
     def _pretraining(self, setting: Setting, method: str) -> Stage:
         options: dict[str, Any] = {
             'train_dataloader.dataset.data_root': self._root(setting),
-            **_iterations(self.scale.pretrain, warmup=0.05),
+            **_iterations(self.scale.pretrain or setting.pretrain, warmup=0.05),
         }
         after = []
         if method == 'dmae':
@@ -236,7 +244,6 @@ def _iterations(count: int | None, warmup: float) -> dict[str, Any]:
         'train_cfg.val_interval': count,
         'param_scheduler.end': count,
         'param_scheduler.warmup': max(1, round(warmup * count)),
-        'default_hooks.checkpoint.interval': count,
     }
 
 

@@ -27,7 +27,7 @@ if kept == 5 and not pathlib.Path(__file__).with_name('mended').exists():
 scalars = folder / 'run/vis_data/scalars.json'
 scalars.parent.mkdir(parents=True)
 scalars.write_text(json.dumps({'accuracy/top1': 50 + kept, 'step': 300}))
-(folder / 'iter_300.pth').write_bytes(b'')
+(folder / 'iter_250.pth').write_bytes(b'')
 (folder / 'words.json').write_text(json.dumps(words))
 """
 
