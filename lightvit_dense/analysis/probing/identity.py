@@ -1,0 +1,69 @@
+"""What features depend on, so that none are taken for those of other weights or images."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from lightvit_dense.errors import UserError
+
+FORMAT = 1
+"""Number of the way features are computed and kept; a change makes all caches stale."""
+SAMPLED = 64
+
+
+def fingerprint(dataset: Any) -> dict[str, Any]:
+    """Describe a data set: how many images, their names and labels, and the bytes of some.
+
+    Args:
+        dataset: A data set whose items carry 'img_path', 'gt_label' and mostly 'storage'.
+
+    Returns:
+        Plain data: 'images', 'list' (digest of all names and labels) and 'sample' (digest of the
+        bytes of 64 images at even distances).
+
+    Raises:
+        UserError: If there is no image, or an image has no label.
+    """
+    names, content = hashlib.sha256(), hashlib.sha256()
+    count = len(dataset)
+    if not count:
+        raise UserError('a data set without images cannot be probed')
+    chosen = set(np.linspace(0, count - 1, min(SAMPLED, count)).round().astype(int).tolist())
+    for index in range(count):
+        info = dataset.get_data_info(index)
+        if 'gt_label' not in info:
+            raise UserError(
+                f'{type(dataset).__name__} gives no labels (gt_label): probing needs a '
+                'classification config, with_labels=True'
+            )
+        names.update(f'{info.get("img_path")}\0{int(info["gt_label"])}\n'.encode())
+        if index in chosen:
+            content.update(_content(info))
+    return {'images': count, 'list': names.hexdigest(), 'sample': content.hexdigest()}
+
+
+def _content(info: Mapping[str, Any]) -> bytes:
+    if 'storage' in info:
+        return bytes(info['storage'].read(info['img_path']))
+    if isinstance(info.get('img'), np.ndarray):
+        return info['img'].tobytes()
+    with open(info['img_path'], 'rb') as file:
+        return file.read()
+
+
+def identity_of(network: Mapping[str, Any], data: Mapping[str, Any]) -> str:
+    """Return the name of the features of a network and a part of the data.
+
+    Args:
+        network: :attr:`Network.identity`.
+        data: Whatever tells the part from others: its fingerprint, pipeline, number of the view.
+
+    Returns:
+        32 hexadecimal digits.
+    """
+    content = {'format': FORMAT, 'network': network, 'data': data}
+    text = json.dumps(content, sort_keys=True, default=repr)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -1,0 +1,170 @@
+"""Which classifiers are fitted to kept features, and the rows of the table they give."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from .cache import Part
+from .linear import LinearOptions, fit_linear
+from .logistic import fit_logistic, fit_sklearn
+from .neighbours import Neighbours
+from .scores import Scores, hold_out
+
+METHODS = ('linear', 'logistic', 'sklearn', 'knn')
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table.
+
+    Attributes:
+        features: Name of the space.
+        method: One of :data:`METHODS`, or 'most frequent class'.
+        setting: What was chosen or given, as text.
+        top1: Accuracy in percent.
+        top5: Share of images whose five best classes contain the right one.
+        seconds: Time to fit and to score.
+    """
+
+    features: str
+    method: str
+    setting: str
+    top1: float
+    top5: float
+    seconds: float
+
+    def plain(self) -> dict[str, Any]:
+        """Return the row as plain data."""
+        return asdict(self)
+
+
+@dataclass
+class Probes:
+    """Fit classifiers to the training features and score them on those of validation.
+
+    Attributes:
+        train: Deterministic features of the training images.
+        val: Features of the validation images.
+        views: Features of augmented views, for the linear probe; may be empty.
+        num_classes: Number of classes.
+        linear: How the linear probe is trained.
+        rates: Learning rates of the linear probe to choose from.
+        cs: Inverse penalties of logistic regression to choose from.
+        counts: Numbers of neighbours, all of which are reported.
+        temperature: Temperature of the neighbours' votes.
+        device: Where to compute.
+        progress: Called with a title, steps done and in all.
+    """
+
+    train: Part
+    val: Part
+    views: Sequence[Part]
+    num_classes: int
+    linear: LinearOptions
+    rates: Sequence[float]
+    cs: Sequence[float]
+    counts: Sequence[int]
+    temperature: float = 0.07
+    device: str = 'cpu'
+    progress: Callable[[str, int, int], None] = lambda title, done, total: None
+
+    def baseline(self) -> Row:
+        """Return the accuracy of always naming the most frequent training classes."""
+        counts = torch.from_numpy(np.bincount(self.train.labels, minlength=self.num_classes))
+        scores = counts.double()[None].expand(len(self.val.labels), -1)
+        found = Scores.of(scores, torch.from_numpy(self.val.labels))
+        return Row('none', 'most frequent class', '', found.top1, found.top5, 0.0)
+
+    def measure(self, space: str, method: str) -> list[Row]:
+        """Fit one method to one space.
+
+        Args:
+            space: Name of the features.
+            method: One of :data:`METHODS`.
+        """
+        start = time.perf_counter()
+        if method == 'knn':
+            found = self._neighbours(space)
+        elif method == 'linear':
+            fits = {f'lr {rate:g}': self._linear(space, rate) for rate in self.rates}
+            found = self._chosen(space, fits)
+        else:
+            fits = {f'C {c:g}': self._logistic(space, method, c) for c in self.cs}
+            found = self._chosen(space, fits)
+        seconds = time.perf_counter() - start
+        return [Row(space, method, setting, s.top1, s.top5, seconds) for setting, s in found]
+
+    def _linear(self, space: str, rate: float) -> Callable[[Any], Any]:
+        views = [part.features[space] for part in self.views] or [self.train.features[space]]
+        return lambda places: fit_linear(
+            views,
+            self.train.labels,
+            self.num_classes,
+            replace(self.linear, lr=rate),
+            places,
+            self.device,
+            lambda done, total: self.progress(f'linear {space}', done, total),
+        )
+
+    def _logistic(self, space: str, method: str, c: float) -> Callable[[Any], Any]:
+        features, labels = self.train.features[space], self.train.labels
+        if method == 'sklearn':
+            return lambda places: _Sklearn(
+                fit_sklearn(features, labels, c, places), self.num_classes
+            )
+        return lambda places: fit_logistic(
+            features, labels, self.num_classes, c, places, self.device
+        )
+
+    def _chosen(
+        self, space: str, fits: Mapping[str, Callable[[Any], Any]]
+    ) -> list[tuple[str, Scores]]:
+        """Choose among settings on a fifth of the training images, then fit to all of them."""
+        name = next(iter(fits))
+        if len(fits) > 1:
+            inside, outside = hold_out(self.train.labels)
+            features = self.train.features[space][outside]
+            labels = torch.from_numpy(self.train.labels[outside])
+            tried = {
+                n: Scores.of(fit(inside).scores(features), labels).top1 for n, fit in fits.items()
+            }
+            name = max(tried, key=lambda n: tried[n])  # the first of equals
+        scores = fits[name](None).scores(self.val.features[space])
+        setting = name if len(fits) == 1 else f'{name} of {len(fits)}, held-out fifth'
+        return [(setting, Scores.of(scores, torch.from_numpy(self.val.labels)))]
+
+    def _neighbours(self, space: str) -> list[tuple[str, Scores]]:
+        voters = Neighbours(
+            self.train.features[space],
+            self.train.labels,
+            self.num_classes,
+            self.temperature,
+            self.device,
+        )
+        labels = torch.from_numpy(self.val.labels)
+        parts: dict[int, list[tuple[Scores, int]]] = {count: [] for count in self.counts}
+        done = dict.fromkeys(self.counts, 0)
+        for count, votes in voters.scores(self.val.features[space], self.counts):
+            rows = labels[done[count] : done[count] + len(votes)]
+            parts[count].append((Scores.of(votes, rows), len(votes)))
+            done[count] += len(votes)
+            self.progress(f'knn {space}', done[count], len(labels))
+        return [(f'k {count}', Scores.joined(parts[count])) for count in self.counts]
+
+
+class _Sklearn:
+    """scikit-learn's model with scores of all classes, those it never saw among them."""
+
+    def __init__(self, model: Any, num_classes: int) -> None:
+        self.model, self.num_classes = model, num_classes
+
+    def scores(self, features: np.ndarray) -> torch.Tensor:
+        """Return log-probabilities [N, classes]."""
+        found = self.model.predict_log_proba(np.asarray(features, dtype=np.float64))
+        scores = torch.full((len(found), self.num_classes), float('-inf'), dtype=torch.float64)
+        scores[:, torch.from_numpy(self.model.classes_)] = torch.from_numpy(found)
+        return scores

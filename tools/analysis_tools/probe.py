@@ -1,0 +1,193 @@
+"""Measure a frozen backbone: linear probe, logistic regression and nearest neighbours.
+
+The features of the config's training and validation images are computed once and kept; a second
+call starts from the files.
+
+Example:
+    python tools/analysis_tools/probe.py configs/toyworld/deit.py work_dirs/deit/epoch_4.pth
+    python tools/analysis_tools/probe.py CONFIG none --method knn --features cls mean --layer 0 6 12
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config, DictAction
+from rich.console import Console
+from rich.table import Table
+
+from lightvit_dense import apis
+from lightvit_dense.analysis import probing
+from lightvit_dense.analysis.probing import tables
+from lightvit_dense.analysis.progress import Progress, make_display
+from lightvit_dense.apis.configs import prepare_scope
+from lightvit_dense.apis.explain import explained
+from lightvit_dense.apis.preflight import find_missing, raise_if_missing
+from lightvit_dense.errors import UserError, run_tool
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Parse the command line.
+
+    Args:
+        argv: Arguments without the program's name; ``sys.argv`` when None.
+    """
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add('config', help='classification config: its backbone, and its train and val images')
+    add('checkpoint', help="any checkpoint of the backbone, or 'none' for random weights")
+    add('--method', nargs='+', choices=probing.METHODS, default=['linear', 'logistic', 'knn'])
+    add('--features', nargs='+', choices=probing.POOLS, help='default: cls, or mean without one')
+    add(
+        '--layer',
+        nargs='+',
+        type=int,
+        default=[0],
+        metavar='K',
+        help='outputs of these layers, from 1, before any norm; 0: the end, after the final norm',
+    )
+    add(
+        '--views',
+        type=int,
+        default=0,
+        metavar='N',
+        help='train the linear probe on N augmented views by the training pipeline (default: 0, '
+        'the pipeline of the evaluation)',
+    )
+    add('--cache', default='work_dirs/features', metavar='DIR', help='default: %(default)s')
+    add('--out', metavar='DIR', help='tables and JSON (default: work_dirs/probe/<config name>)')
+    add('--epochs', type=int, default=90, help='of the linear probe (default: 90)')
+    add('--warmup', type=int, default=10, help='epochs of its warm-up (default: 10)')
+    add('--batch-size', type=int, default=0, help='its batch (default: as many steps as published)')
+    add(
+        '--lr',
+        nargs='+',
+        type=float,
+        default=[6.4],
+        help='its rate; of several the best on a held-out fifth is taken (default: 6.4)',
+    )
+    add('--c', nargs='+', type=float, default=[1.0], help='inverse penalty of the regressions')
+    add('--k', nargs='+', type=int, default=list(probing.NEIGHBOURS), help='neighbours')
+    add('--temperature', type=float, default=0.07, help='of their votes (default: 0.07)')
+    add('--seed', type=int, default=0, help='of views, of the probe and of random weights')
+    add('--device', help='cpu or cuda (default: cuda where there is one)')
+    add('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE')
+    args = parser.parse_args(argv)
+    for name, low in (('views', 0), ('epochs', 1), ('warmup', 0), ('batch_size', 0), ('seed', 0)):
+        if getattr(args, name) < low:
+            parser.error(f'--{name.replace("_", "-")} must be at least {low}')
+    if args.warmup >= args.epochs:
+        parser.error(f'--warmup {args.warmup} leaves nothing of --epochs {args.epochs}')
+    if min([*args.lr, *args.c, args.temperature]) <= 0 or min(args.k) < 1:
+        parser.error('--lr, --c, --temperature and --k must be positive')
+    return args
+
+
+def read_config(args: argparse.Namespace) -> Config:
+    """Read the config and check that its images are there; its checkpoints are not needed."""
+    cfg = apis.load_config(args.config, args.cfg_options)
+    prepare_scope(cfg)
+    data = Config({key: v for key, v in cfg.items() if key.endswith('_dataloader')})
+    raise_if_missing(find_missing(data, 'train'), cfg)
+    return cfg
+
+
+def extract_all(
+    args: argparse.Namespace, cfg: Config, network: probing.Network
+) -> tuple[list[probing.Space], dict[str, probing.Part]]:
+    """Return the spaces, and the features of every part of the data."""
+    spaces = network.spaces(args.features, args.layer)
+    plans = probing.Plan.of_config(cfg, args.views if 'linear' in args.method else 0)
+    display, parts = make_display(), {}
+    try:
+        for number, plan in enumerate(plans, start=1):
+            display.start(number, len(plans), f'features of {plan.part}')
+            parts[plan.part], cached = probing.extract(
+                network,
+                plan,
+                spaces,
+                args.cache,
+                args.seed,
+                progress=lambda done, total: display.update(Progress(done, total)),
+            )
+            images = len(parts[plan.part].labels)
+            display.finish(f'{images} images, {"from the cache" if cached else "computed"}')
+    finally:
+        display.close()
+    return spaces, parts
+
+
+def measure_all(
+    args: argparse.Namespace, spaces: list[probing.Space], parts: dict[str, probing.Part]
+) -> list[probing.Row]:
+    """Fit everything that was asked for."""
+    train, val = parts['train'], parts['val']
+    num_classes = int(train.labels.max()) + 1
+    if val.labels.max() >= num_classes:
+        raise UserError(
+            f'the validation images have class {val.labels.max()}, the training images no more '
+            f'than {num_classes} classes; both need the same order of classes (dataset.classes)'
+        )
+    display = make_display()
+    probes = probing.Probes(
+        train,
+        val,
+        [part for name, part in parts.items() if name.startswith('view')],
+        num_classes,
+        probing.LinearOptions(args.epochs, args.warmup, batch_size=args.batch_size, seed=args.seed),
+        args.lr,
+        args.c,
+        args.k,
+        args.temperature,
+        args.device,
+        lambda title, done, total: display.update(Progress(done, total, note=title)),
+    )
+    rows = [probes.baseline()]
+    jobs = [(space.name, method) for space in spaces for method in args.method]
+    try:
+        for number, (space, method) in enumerate(jobs, start=1):
+            display.start(number, len(jobs), f'{method} on {space}')
+            found = probes.measure(space, method)
+            rows += found
+            best = max(found, key=lambda row: row.top1)
+            display.finish(f'top-1 {best.top1:.2f}% ({best.setting})')
+    finally:
+        display.close()
+    return rows
+
+
+def main() -> int:
+    """Run the tool; returns its exit status."""
+    args = parse_args()
+    args.device = args.device or ('cuda' if torch.cuda.is_available() else 'cpu')
+    cfg = read_config(args)
+    with explained():
+        network = probing.build_network(cfg, args.checkpoint, args.device, args.seed)
+        spaces, parts = extract_all(args, cfg, network)
+    rows = measure_all(args, spaces, parts)
+    table = Table(*tables.COLUMNS)
+    for row in rows:
+        table.add_row(*tables.cells(row))
+    Console().print(table)
+    out = Path(args.out or Path('work_dirs/probe') / Path(args.config).stem)
+    story: dict[str, Any] = {
+        'config': args.config,
+        'checkpoint': args.checkpoint,
+        'network': network.identity,
+        'notes': network.notes,
+        'images': {name: len(part.labels) for name, part in parts.items()},
+        'arguments': {k: v for k, v in vars(args).items() if k not in ('config', 'checkpoint')},
+    }
+    for note in network.notes:
+        print(f'note: {note}')
+    for path in tables.write(out, rows, story):
+        print(f'wrote {path}')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(run_tool(main))
