@@ -250,3 +250,21 @@ def test_contradictions_are_refused() -> None:
         attn(torch.randn(1, 17, 16), (4, 5))
     with pytest.raises(ValueError, match='got None'):
         attn.logits(torch.randn(1, 17, 16))
+
+
+def test_what_inference_has_kept_serves_training_and_compiling() -> None:
+    model = VisionTransformer(dict(SMALL, depth=1), (24, 40), 8, rel_pos_bias=True)
+    randomise(model)
+    for sides in ((24, 40), (40, 56)):  # no other test has these grids
+        image = torch.randn(1, 3, *sides)
+        with torch.inference_mode():
+            expected = model(image)[0].clone()
+        out = model(image)[0]
+        torch.testing.assert_close(out, expected, atol=1e-6, rtol=1e-6)
+        out.square().sum().backward()
+    image = torch.randn(1, 3, 24, 40)
+    compiled = torch.compile(model, backend='eager', fullgraph=True)
+    torch.testing.assert_close(compiled(image)[0], model(image)[0])
+    image = torch.randn(1, 3, 56, 24)
+    exported = torch.export.export(model, (image,)).module()
+    torch.testing.assert_close(exported(image)[0], model(image)[0])

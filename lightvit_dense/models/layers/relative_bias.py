@@ -2,6 +2,7 @@
 
 from functools import lru_cache
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -39,9 +40,27 @@ def geometric_positions(source: int, target: int) -> list[float]:
     return [-p for p in reversed(positions)] + [0.0] + positions
 
 
+@lru_cache(maxsize=64)
+def _spline(source: int, target: int) -> np.ndarray:
+    from scipy.interpolate import make_interp_spline  # takes long to import
+
+    if source == 1:
+        return np.ones((target, 1))
+    positions = np.array(geometric_positions(source, target))
+    spline = make_interp_spline(positions, np.eye(source), k=min(3, source - 1))
+    wanted = np.arange(target) - target // 2.0
+    return spline(wanted.clip(positions[0], positions[-1]))
+
+
+@lru_cache(maxsize=64)
+def _kept_matrix(source: int, target: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    # What is made in inference mode could not be used in training later.
+    with torch.inference_mode(False):
+        return torch.from_numpy(_spline(source, target)).to(device, dtype)
+
+
 # torch.compile cannot look into scipy; only grids other than the table's come here.
 @torch.compiler.disable
-@lru_cache(maxsize=64)
 def interpolation_matrix(
     source: int, target: int, device: torch.device, dtype: torch.dtype
 ) -> Tensor:
@@ -60,19 +79,9 @@ def interpolation_matrix(
         [target, source]: cubic splines with knots at :func:`geometric_positions`; offsets beyond
         the last of these get its value.
     """
-    # It takes long to import.
-    import numpy as np
-    from scipy.interpolate import make_interp_spline
-
-    values = np.ones((target, 1))
-    if source > 1:
-        positions = np.array(geometric_positions(source, target))
-        spline = make_interp_spline(positions, np.eye(source), k=min(3, source - 1))
-        wanted = np.arange(target) - target // 2.0
-        values = spline(wanted.clip(positions[0], positions[-1]))
-    # What is made in inference mode could not be used in training later.
-    with torch.inference_mode(False):
-        return torch.from_numpy(values).to(device, dtype)
+    if torch.compiler.is_compiling():  # torch.export: its tensors must not be kept
+        return torch.from_numpy(_spline(source, target)).to(device, dtype)
+    return _kept_matrix(source, target, device, dtype)
 
 
 def resize_offsets(table: Tensor, old: tuple[int, int], new: tuple[int, int]) -> Tensor:
