@@ -147,7 +147,8 @@ class SpeedPasses:
     def measure(self, number: int, model: str, modes: Sequence[str]) -> None:
         """Measure modes of a model in a process of its own.
 
-        Whatever becomes of the process, each mode has a cell afterwards. A process that the system
+        Whatever becomes of the process, each mode and the size have a cell
+        afterwards. A process that the system
         kills over its throughput batch, as it does when memory runs out, is started again with
         half of the batch.
         """
@@ -169,6 +170,8 @@ class SpeedPasses:
             why = f'not done after {self.timeout:g} s, see --timeout'
         elif status == -signal.SIGKILL:
             why += ', killed: most likely for lack of memory'
+        if 'size' not in read_cells(file):
+            left.append('size')
         for mode in left:
             append_cell(file, mode, {'error': f'{why}; see {self.log}'})
 

@@ -64,19 +64,9 @@ def _overlap(box: Any, others: Sequence[Any]) -> float:
     return area
 
 
-def _move(text: Any, radius: float, gap: float, angle: float) -> None:
-    """Put a label at an angle beside its bubble, aligned so that it points away from it."""
-    text.set_ha('left' if cos(angle) > 0.1 else 'right' if cos(angle) < -0.1 else 'center')
-    text.set_va('bottom' if sin(angle) > 0.1 else 'top' if sin(angle) < -0.1 else 'center')
-    text.set_position(((radius + gap) * cos(angle), (radius + gap) * sin(angle)))
-
-
-def _box(text: Any, renderer: Any) -> Any:
-    """Return the box of a label's words in pixels, with some air and without its line."""
-    from matplotlib.text import Text
-
-    text.update_positions(renderer)
-    return Text.get_window_extent(text, renderer).padded(1.5)
+def _side(part: float) -> float:
+    """Return where along its width or height a label touches a bubble that lies this way."""
+    return 0.0 if part > 0.1 else 1.0 if part < -0.1 else 0.5
 
 
 def place_labels(figure: Any, axes: Any, points: Sequence[Bubble], radii: Sequence[float]) -> list:
@@ -94,39 +84,47 @@ def place_labels(figure: Any, axes: Any, points: Sequence[Bubble], radii: Sequen
     Returns:
         The annotations, in the order of the bubbles.
     """
+    from matplotlib.text import Text
     from matplotlib.transforms import Bbox
 
     figure.canvas.draw()
-    renderer, pixels = figure.canvas.get_renderer(), figure.dpi / 72
+    renderer, scale = figure.canvas.get_renderer(), figure.dpi / 72  # pixels in a point
+    centres = [axes.transData.transform((point.x, point.y)) for point in points]
     taken = []
-    for point, radius in zip(points, radii, strict=True):
-        x, y = axes.transData.transform((point.x, point.y))
-        reach = radius * pixels
+    for (x, y), radius in zip(centres, radii, strict=True):
+        reach = radius * scale
         taken.append(Bbox.from_extents(x - reach, y - reach, x + reach, y + reach))
     frame = axes.get_window_extent(renderer)
     texts = []
-    for point, radius in zip(points, radii, strict=True):
-        colour, weight = (_OURS, 'bold') if point.ours else ('#333333', 'normal')
+    for point, (x, y), radius in zip(points, centres, radii, strict=True):
         text = axes.annotate(
             point.label,
             (point.x, point.y),
-            textcoords='offset points',
             xytext=(0, 0),
+            textcoords='offset points',
+            va='bottom',
             fontsize=7.5,
-            color=colour,
-            fontweight=weight,
+            color=_OURS if point.ours else '#333333',
+            fontweight='bold' if point.ours else 'normal',
             arrowprops={'arrowstyle': '-', 'lw': 0.5, 'color': '#999999', 'shrinkB': 2},
         )
-        costs = {}
+        # The annotation's own extent would count its line.
+        size = Text.get_window_extent(text, renderer)
+        best: tuple[float, Any] = (0.0, frame)
+        least = float('inf')
         for gap, angle in _TRIES:
-            _move(text, radius, gap, angle)
-            box = _box(text, renderer)
-            outside = box.width * box.height - _overlap(box, [frame])
-            costs[gap, angle] = _overlap(box, taken) + 4 * outside + 0.05 * gap * gap
-        gap, angle = min(costs, key=lambda place: costs[place])
-        _move(text, radius, gap, angle)
+            reach = (radius + gap) * scale
+            left = x + reach * cos(angle) - size.width * _side(cos(angle))
+            bottom = y + reach * sin(angle) - size.height * _side(sin(angle))
+            box = Bbox.from_bounds(left, bottom, size.width, size.height)
+            outside = size.width * size.height - _overlap(box, [frame])
+            cost = _overlap(box.padded(1.5), taken) + 4 * outside + 0.05 * gap * gap
+            if cost < least:
+                best, least = (gap, box), cost
+        gap, box = best
+        text.set_position(((box.x0 - x) / scale, (box.y0 - y) / scale))
         text.arrow_patch.set_visible(gap > 6)
-        taken.append(_box(text, renderer))
+        taken.append(box)
         texts.append(text)
     return texts
 

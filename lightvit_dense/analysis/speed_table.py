@@ -200,8 +200,9 @@ def flat(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return the rows as CSV; what was not measured is empty."""
-    buffer = io.StringIO()
-    table = [flat(row) for row in rows]
+    table, buffer = [flat(row) for row in rows], io.StringIO()
+    if not table:
+        return ''
     writer = csv.DictWriter(buffer, list(table[0]), lineterminator='\n')
     writer.writeheader()
     writer.writerows(table)

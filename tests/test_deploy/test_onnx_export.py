@@ -1,3 +1,4 @@
+import sys
 from pathlib import Path
 
 import pytest
@@ -6,7 +7,6 @@ from torch import Tensor, nn
 
 from lightvit_dense.deploy import compare_onnx, export_onnx, onnx_session
 from lightvit_dense.errors import UserError
-from lightvit_dense.models import backbones  # noqa: F401
 from lightvit_dense.registry import MODELS
 
 SMALL = dict(embed_dim=24, depth=2, num_heads=3)
@@ -101,6 +101,6 @@ def test_bad_input_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         export_onnx(Named().eval(), tmp_path / 'model.onnx', images)
     with pytest.raises(UserError, match=r'absent.onnx: no such ONNX file'):
         onnx_session(tmp_path / 'absent.onnx')
-    monkeypatch.setitem(__import__('sys').modules, 'onnx', None)
-    with pytest.raises(UserError, match='onnx is not installed.*pip install onnx onnxruntime'):
+    monkeypatch.setitem(sys.modules, 'onnx', None)
+    with pytest.raises(UserError, match=r'onnx is not installed.*pip install onnx onnxruntime'):
         export_onnx(nn.Identity().eval(), tmp_path / 'model.onnx', images)
