@@ -110,7 +110,7 @@ def place_labels(figure: Any, axes: Any, points: Sequence[Bubble], radii: Sequen
         )
         # The annotation's own extent would count its line.
         size = Text.get_window_extent(text, renderer)
-        best: tuple[float, Any] = (0.0, frame)
+        best: tuple[int, Any] = (0, frame)
         least = float('inf')
         for gap, angle in _TRIES:
             reach = (radius + gap) * scale
