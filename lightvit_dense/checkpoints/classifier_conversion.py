@@ -1,5 +1,6 @@
 """From anybody's classifier to one of ours, head included, and on to a file that others load."""
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,17 @@ from .conversion import Inspection, backbone_config, provenance
 from .errors import CheckpointError
 from .heads import Head, read_head
 from .loader import LoadReport
+
+
+def _told_pool(path: Path) -> str | None:
+    """Return what the head reads if the file beside a classifier of ours says it."""
+    try:
+        found: Any = json.loads(path.with_suffix('.json').read_text())
+    except (OSError, ValueError):
+        return None
+    for key in ('model', 'head', 'pool'):
+        found = found.get(key) if isinstance(found, dict) else None
+    return found if found in ('mean', 'cls') else None
 
 
 def classifier_config(
@@ -75,6 +87,7 @@ def convert_classifier(
     from lightvit_dense.registry import MODELS
 
     head = read_head(inspection.opened.state, inspection.converted)
+    head.pool = head.pool or _told_pool(inspection.path)
     config = classifier_config(inspection, head, img_size, pool)
     try:
         model = MODELS.build(config)
@@ -93,7 +106,7 @@ def convert_classifier(
         )
     report.notes.append(
         f'the classifier reads {"the class token" if model.head.pool == "cls" else "the mean"}'
-        + (' as the file tells' if head.pool else '' if pool else ', a guess: --pool sets it')
+        + ('' if pool else ' as the file tells' if head.pool else ', a guess: --pool sets it')
     )
     if destination is None:
         return report, None

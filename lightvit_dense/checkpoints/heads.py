@@ -27,7 +27,7 @@ class Head:
     Attributes:
         state: Tensors by the names of :class:`~lightvit_dense.ClassificationHead`: ``fc.*``,
             ``fc_norm.*``, ``bn.*``; and ``dist.*``, DeiT's second linear layer.
-        names: The file's names of these.
+        names: The file's names of these, with and without what wrappers put before them.
         final_norm: Whether a LayerNorm precedes the pooling.
         pool: 'mean' or 'cls' where the kind of file tells it, else ``None``.
     """
@@ -68,7 +68,7 @@ def read_head(state: Mapping[str, Tensor], converted: Converted) -> Head:
         for pattern, ours in _NAMES:
             if re.match(pattern, short):
                 head.state[re.sub(rf'^{pattern}', ours, short)] = tensor
-                head.names.add(name)
+                head.names |= {name, short}
                 break
     linear = head.state.get('fc.weight')
     if linear is None or linear.ndim != 2:

@@ -185,12 +185,14 @@ def test_a_classifier_comes_in_and_goes_out_with_its_head(tmp_path, tool):
     status, out = tool(tmp_path / 'last.pth.tar', ours, '--with-head')
     assert status == 0, out.err
     assert 'reads the mean as the file tells' in out.out
+    assert 'dropped               0' in out.out
     config = json.loads(ours.with_suffix('.json').read_text())['model']
     assert config['head'] == dict(num_classes=5, pool='mean', norm=True)
     model = MODELS.build(config).eval()
     model.load_state_dict(torch.load(ours, weights_only=True)['state_dict'], strict=True)
     status, out = tool(ours, timms, '--with-head', '--to', 'timm')
     assert status == 0, out.err
+    assert 'reads the mean as the file tells' in out.out
     call = json.loads(timms.with_suffix('.json').read_text())['timm']['call']
     again = eval(call.replace(repr(timms.name), repr(str(timms))), {'timm': timm}).eval()
     image = torch.randn(2, 3, 32, 32)
