@@ -54,17 +54,29 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         description=__doc__.split('\n\n')[0],
         epilog=f"models: {', '.join(SPEED_MODELS)}, timm:NAME, the path of a classifier's config",
     )
-    parser.add_argument('--models', nargs='+', metavar='MODEL', default=list(SPEED_MODELS))
-    parser.add_argument('--modes', nargs='+', choices=MODES, default=list(MODES))
-    parser.add_argument('--out', default='work_dirs/classification_speed', help='results folder')
-    parser.add_argument('--resume', action='store_true', help='go on with the results in --out')
+    parser.add_argument(
+        '--models',
+        nargs='+',
+        metavar='MODEL',
+        default=list(SPEED_MODELS),
+        help='what to measure, see below (default: all that are named)',
+    )
+    parser.add_argument(
+        '--modes',
+        nargs='+',
+        choices=MODES,
+        default=list(MODES),
+        help='batches, or one image eager, compiled, in ONNX Runtime (default: all)',
+    )
+    parser.add_argument('--out', default='work_dirs/classification_speed', help='folder of results')
+    parser.add_argument('--resume', action='store_true', help='measure only what --out lacks')
     parser.add_argument('--passes', type=int, default=3, help='passes over all models (default: 3)')
     parser.add_argument('--minutes', type=float, help='start no further pass that would end later')
-    parser.add_argument('--device', choices=('cpu', 'cuda'), help='default: cuda if there is')
+    parser.add_argument('--device', choices=('cpu', 'cuda'), help='default: cuda, if any')
     parser.add_argument('--amp', choices=list(DTYPES), default='none', help='mixed precision')
     parser.add_argument('--channels-last', action='store_true', help='memory layout of images')
     parser.add_argument('--threads', type=int, help='CPU threads (default: as torch chooses)')
-    parser.add_argument('--batch', type=int, help='throughput batch (default: 16 on CPU, 1024)')
+    parser.add_argument('--batch', type=int, help='throughput batch (default: 1024, CPU 16)')
     parser.add_argument(
         '--budget', type=float, default=6.0, help='seconds of timed calls a mode (default: 6)'
     )
