@@ -22,7 +22,6 @@ model = dict(
     data_preprocessor=dict(mixup=0.2),
     backbone=dict(
         init_cfg=dict(
-            _delete_=True,
             type='lightvit_dense.PretrainedBackbone',
             # Any checkpoint that is understood, see docs/checkpoints.md; None starts from nothing.
             checkpoint='work_dirs/mae_vit-tiny/backbone.safetensors',

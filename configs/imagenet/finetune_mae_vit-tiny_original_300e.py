@@ -23,7 +23,6 @@ model = dict(
     backbone=dict(
         drop_path_rate=0.1,
         init_cfg=dict(
-            _delete_=True,
             type='lightvit_dense.PretrainedBackbone',
             checkpoint='work_dirs/mae_vit-tiny/backbone.safetensors',
         ),

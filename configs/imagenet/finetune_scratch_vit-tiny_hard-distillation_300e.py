@@ -9,10 +9,4 @@ Run       tools/dist_train.sh configs/imagenet/finetune_scratch_vit-tiny_hard-di
 
 _base_ = './finetune_mae_vit-tiny_hard-distillation_300e.py'
 
-model = dict(
-    backbone=dict(
-        init_cfg=dict(
-            _delete_=True, type='mmengine.TruncNormal', layer='Linear', std=0.02, bias=0.0
-        ),
-    ),
-)
+model = dict(backbone=dict(init_cfg=None))

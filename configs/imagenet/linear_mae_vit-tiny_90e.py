@@ -22,7 +22,6 @@ model = dict(
     backbone=dict(
         final_norm=True,
         init_cfg=dict(
-            _delete_=True,
             type='lightvit_dense.PretrainedBackbone',
             checkpoint='work_dirs/mae_vit-tiny/backbone.safetensors',
         ),

@@ -14,7 +14,6 @@ _base_ = './scratch.py'
 model = dict(
     backbone=dict(
         init_cfg=dict(
-            _delete_=True,
             type='lightvit_dense.PretrainedBackbone',
             checkpoint='work_dirs/mae/backbone.safetensors',
         ),

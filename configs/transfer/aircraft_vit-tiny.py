@@ -24,7 +24,6 @@ model = dict(
     data_preprocessor=dict(num_classes=num_classes),
     backbone=dict(
         init_cfg=dict(
-            _delete_=True,
             type='lightvit_dense.PretrainedBackbone',
             checkpoint='work_dirs/dmae_vit-tiny/backbone.safetensors',
         ),

@@ -16,8 +16,7 @@ model = dict(
         patch_size=16,
         pos_embed='learned',
         final_norm=False,  # the head normalises after pooling
-        # timm's initialisation, which supervised recipes start from.
-        init_cfg=dict(type='mmengine.TruncNormal', layer='Linear', std=0.02, bias=0.0),
+        init='timm',  # what a checkpoint, or a part of one, does not cover
     ),
     head=dict(num_classes=num_classes, pool='mean', norm=True),
 )

@@ -22,7 +22,7 @@ ARCHITECTURES: dict[str, dict[str, int]] = {
     'large': dict(embed_dim=1024, depth=24, num_heads=16),
 }
 """Sizes by name; the papers' heads, not DeiT's."""
-INITS = ('mae', 'beit')
+INITS = ('mae', 'timm', 'beit')
 
 
 @MODELS.register_module()
@@ -53,8 +53,9 @@ class VisionTransformer(BaseModule):
         rel_pos_bias: Whether every block has BEiT's table of relative position biases (Bao et al.
             2022) for the grid of ``img_size`` (or for a window), zero at first. The absolute
             positions stay. The table is resized, with gradients, to whatever image arrives.
-        init: 'mae' for Xavier-uniform linear layers; 'beit' for N(0, 0.02), cut off, and with
-            ``attn.proj`` and ``mlp.fc2`` of block i (from 1) divided by sqrt(2 i).
+        init: 'mae' for Xavier-uniform linear layers; 'timm' for N(0, 0.02), cut off, which
+            supervised recipes start from; 'beit' for the same with ``attn.proj`` and ``mlp.fc2`` of
+            block i (from 1) divided by sqrt(2 i).
         with_cp: Recompute each block's activations in the backward pass to save memory.
         init_cfg: E.g. ``dict(type='lightvit_dense.PretrainedBackbone', checkpoint=...)``.
 
@@ -177,7 +178,7 @@ class VisionTransformer(BaseModule):
                 )
 
     def _reset_parameters(self, pos_embed: str, init: str) -> None:
-        """Initialise as MAE or BEiT does; the patch embedding is Xavier-uniform in both."""
+        """Initialise as one of ``INITS``; the patch embedding is Xavier-uniform in all."""
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 if init == 'mae':
