@@ -105,7 +105,7 @@ def fit_logistic(
             shares = (x @ weight.T + bias).log_softmax(1)
             loss -= shares.gather(1, target[:, None]).sum() / len(features)
             error = shares.exp_()  # the gradient of the scores: softmax minus one at the target
-            error[torch.arange(len(x)), target] -= 1
+            error[torch.arange(len(x), device=x.device), target] -= 1
             error /= len(features)
             slope[:, :width] += error.T @ x
             slope[:, width] += error.sum(0)
