@@ -168,8 +168,8 @@ def markdown(rows: Sequence[Mapping[str, Any]], about: str) -> str:
         'Speeds are *measured*: the median over all calls of all passes, with the interquartile '
         'range. GMACs count a multiply-add of matrix products, attention and convolutions once, '
         'GFLOPs twice; activations, norms and pooling are not counted. Weights are random. Peak '
-        'MiB is of the eager batches, in a process of its own, over what the process held before '
-        'on a CPU. ONNX error is the largest difference from torch over the largest logit. '
+        'MiB is of weights and eager batches, in a process of its own: on a CPU what the process '
+        'grew by. ONNX error is the largest difference from torch over the largest logit. '
         '*paper* columns are of the published model (for ViT-Tiny MAE, fine-tuned for 300 '
         'epochs); images/s there on one RTX 3090, batch 1024, mixed precision.',
     ]

@@ -1,3 +1,4 @@
+import sys
 import time
 from typing import Any
 
@@ -10,12 +11,14 @@ from lightvit_dense.analysis.classification_models import SpeedModel
 from lightvit_dense.analysis.inference_speed import (
     Inference,
     SpeedSettings,
+    _resident_mb,
     compiled_cell,
     fit_batch,
     measure_model,
     throughput_cell,
     timed_calls,
 )
+from lightvit_dense.analysis.memory import peak_resident_mb
 
 QUICK = SpeedSettings(batch=4, budget=5.0, repeats=3, warmup=1, threads=1)
 
@@ -84,11 +87,29 @@ def test_calls_end_with_the_budget() -> None:
 
 def test_throughput_is_of_the_batch_that_ran() -> None:
     model = Tiny().eval()
-    cell = throughput_cell(Inference(model, 8, QUICK), QUICK, before_mb=10.0)
+    cell = throughput_cell(Inference(model, 8, QUICK), QUICK)
     assert cell['batch'] == 4
     assert model.batches[-1] == 4
     assert len(cell['seconds']) == 1  # a third of the repeats
     assert cell['peak_memory_mb'] > 0
+
+
+@pytest.mark.skipif(not sys.platform.startswith('linux'), reason='reads the peak that Linux keeps')
+def test_memory_is_that_of_weights_and_batches() -> None:
+    class Wide(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(16, 2**20))  # 64 MiB
+
+        def forward(self, images: Tensor) -> Tensor:
+            # The earlier peak of this process, whatever it was, is left far behind.
+            grown = torch.ones(len(images), growth * 2**18)
+            return grown.sum(1, keepdim=True) + self.weight[0, :1]
+
+    growth = 128 + int(max(0.0, peak_resident_mb() - _resident_mb()))
+    cell = throughput_cell(Inference(Wide(), 8, QUICK), QUICK)
+    assert cell['batch'] == 4
+    assert cell['peak_memory_mb'] == pytest.approx(64 + 4 * growth, rel=0.1)
 
 
 def test_inference_is_eager_torch() -> None:
