@@ -214,6 +214,12 @@ def draw(found: Mapping[str, Any]) -> Any:
         if scratch['deviation']:
             low, high = (scratch['mean'] + sign * scratch['deviation'] for sign in (-1, 1))
             axes.axhspan(low, high, color='#555', alpha=0.1, lw=0)
+    # A line from scratch that is the lowest or highest must not lie on the frame.
+    entries = [entry for line in found['lines'].values() for entry in line]
+    entries += [scratch] if scratch else []
+    ends = [e['mean'] + sign * (e['deviation'] or 0) for e in entries for sign in (-1, 1)]
+    space = 0.08 * (max(ends) - min(ends)) or 1.0
+    axes.set_ylim(min(ends) - space, max(ends) + space)
     axes.set_xlabel('leading blocks kept')
     axes.set_ylabel(found['metric'].replace('accuracy/', '').replace('top1', 'top-1') + ' in %')
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import sys
 import time
 from dataclasses import replace
@@ -106,6 +107,18 @@ def test_stopping_the_pool_ends_its_processes(job):
     assert time.monotonic() - began < 20
     assert not psutil.pid_exists(found[0])
     assert json.loads((stages[1].work_dir / 'stage.json').read_text())['done'] is False
+
+
+def test_what_a_killed_pool_left_running_is_ended_before_anything_starts(job):
+    stages = [job('first'), job('second')]
+    orphan = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])
+    started = psutil.Process(orphan.pid).create_time()
+    # The second stage's process outlived its pool; it would share the cores with the first.
+    write_record(stages[1], StageRecord('k', attempts=1, pid=orphan.pid, started=started))
+    ended = []
+    run(stages, jobs=1, tell=lambda line: ended.append(orphan.poll() is not None))
+    assert ended[0]
+    assert all(is_done(stage) for stage in stages)
 
 
 def test_time_left_goes_by_what_the_same_kind_took(job):

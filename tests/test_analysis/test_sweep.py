@@ -87,4 +87,5 @@ def test_the_figure_has_a_line_a_checkpoint_and_scratch_dashed(found):
     assert drawn[0].get_ydata().tolist() == [73.0, 79.0, 85.0]
     dashed = [line for line in axes.lines if line.get_linestyle() == '--']
     assert [line.get_ydata()[0] for line in dashed] == [71.0]
+    assert axes.get_ylim()[0] < 71.0 - 1.5  # with its deviation, off the frame
     assert axes.get_ylabel() == 'top-1 in %'
