@@ -83,7 +83,3 @@ def test_a_second_call_starts_from_the_files(tmp_path: Path) -> None:
     assert ours['top1'] == theirs['top1']
     assert np.isfinite(linear['top1'])
     assert linear['setting'] == 'lr 6.4'
-
-    wrong = run_tool(config, 'none', '--layer', '3', '--cache', tmp_path / 'cache')
-    assert wrong.returncode == 2
-    assert wrong.stderr.startswith('error: --layer 3: the backbone has 2 layers')

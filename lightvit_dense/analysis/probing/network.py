@@ -151,6 +151,7 @@ def build_network(
     else:
         report = load_backbone(backbone, checkpoint)
         weights = file_digest(Path(checkpoint).expanduser())
+        notes += report.notes
         if 'norm.weight' in report.missing:
             notes.append('the checkpoint has no final norm: a plain LayerNorm took its place')
         rest = [name for name in report.missing if not name.startswith('norm.')]

@@ -30,20 +30,32 @@ def markdown(rows: Sequence[Row]) -> str:
 
 
 def by_layer(rows: Sequence[Row]) -> list[curves.Series]:
-    """Return top-1 accuracy over the layers, a curve for each pooling and method."""
-    points: dict[str, list[tuple[int, float]]] = {}
+    """Return top-1 accuracy over the layers, a curve for each pooling and method.
+
+    Of the numbers of neighbours each layer shows the best.
+    """
+    best: dict[str, dict[int, float]] = {}
     for row in rows:
         match = re.fullmatch(r'(\w+)_layer(\d+)', row.features)
         if match:
-            setting = f' {row.setting}' if row.method == 'knn' else ''
-            name = f'{match[1]}, {row.method}{setting}'
-            points.setdefault(name, []).append((int(match[2]), row.top1))
-    found = []
-    for name, values in points.items():
-        layers, accuracies = zip(*sorted(values), strict=True)
-        if len(layers) > 1:
-            found.append(curves.Series(name, layers, accuracies))
-    return found
+            method = 'knn, best k' if row.method == 'knn' else row.method
+            found = best.setdefault(f'{match[1]}: {method}', {})
+            layer = int(match[2])
+            found[layer] = max(row.top1, found.get(layer, 0.0))
+    return [
+        curves.Series(name, tuple(sorted(found)), tuple(found[layer] for layer in sorted(found)))
+        for name, found in best.items()
+        if len(found) > 1
+    ]
+
+
+def draw(lines: Sequence[curves.Series]) -> Any:
+    """Draw curves of :func:`by_layer`; returns a matplotlib figure."""
+    figure = curves.plot(lines, 'Accuracy of features by layer', 'top-1 (%)', 'layer')
+    axes = figure.axes[0]
+    axes.set_xticks(sorted({layer for line in lines for layer in line.steps}))
+    axes.legend(frameon=False, fontsize=8, loc='center left', bbox_to_anchor=(1.0, 0.5))
+    return figure
 
 
 def write(folder: Path, rows: Sequence[Row], story: Mapping[str, Any]) -> list[Path]:
@@ -71,8 +83,7 @@ def write(folder: Path, rows: Sequence[Row], story: Mapping[str, Any]) -> list[P
     written = [folder / name for name in content]
     lines = by_layer(rows)
     if lines:
-        picture = curves.plot(lines, 'Accuracy of features by layer', 'top-1 (%)', 'layer')
         with atomic_path(folder / 'layers.png') as temporary:
-            curves.save_png(picture, temporary)
+            curves.save_png(draw(lines), temporary)
         written.append(folder / 'layers.png')
     return written
