@@ -151,7 +151,7 @@ def test_the_teacher_sees_the_same_pictures_its_own_way() -> None:
     assert fixed.distiller.teacher_logits(torch.randn(1, 3, 32, 32)).shape == (1, 5)
 
 
-def test_a_classifier_of_ours_teaches() -> None:
+def test_a_classifier_of_ours_teaches(tmp_path: Path) -> None:
     ours = dict(
         type='lightvit_dense.ImageClassifier',
         backbone=dict(type='lightvit_dense.VisionTransformer', img_size=32, patch_size=16),
@@ -165,6 +165,19 @@ def test_a_classifier_of_ours_teaches() -> None:
     mean, std = (torch.tensor(v).reshape(3, 1, 1) for v in (MEAN, STD))
     wanted = model.distiller.teacher((inputs * std + mean) / 127.5 - 1)
     torch.testing.assert_close(model.distiller.teacher_logits(inputs), wanted, rtol=1e-4, atol=1e-4)
+    # Its weights come through the door of all checkpoints.
+    torch.manual_seed(9)
+    trained = MODELS.build(ours)
+    torch.save({'state_dict': trained.state_dict(), 'meta': {}}, tmp_path / 'ours.pth')
+    init = dict(
+        type='lightvit_dense.PretrainedClassifier',
+        checkpoint=str(tmp_path / 'ours.pth'),
+        verbose=False,
+    )
+    model = build(dict(ours, init_cfg=init))
+    model.init_weights()
+    for key, value in model.distiller.teacher.state_dict().items():
+        assert torch.equal(value, trained.state_dict()[key])
 
 
 def test_weights_come_from_a_file(tmp_path: Path) -> None:

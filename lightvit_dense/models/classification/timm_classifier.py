@@ -83,7 +83,7 @@ class TimmClassifier(BaseModule):
             CheckpointError: If the file cannot be read or does not fit, head included.
         """
         if self.checkpoint:
-            load_classifier(self.model, self.checkpoint, self.name)
+            load_timm_classifier(self.model, self.checkpoint, self.name)
         elif not self.pretrained:
             print_log(
                 f'{self.name} has random weights: name its file by checkpoint',
@@ -99,7 +99,7 @@ class TimmClassifier(BaseModule):
         return self.model(inputs)
 
 
-def load_classifier(model: Any, checkpoint: str, name: str) -> None:
+def load_timm_classifier(model: Any, checkpoint: str, name: str) -> None:
     """Load a file into a classifier of timm; every parameter has to be in it.
 
     Args:
