@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import cv2
-import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
@@ -75,11 +74,12 @@ def test_a_second_call_starts_from_the_files(tmp_path: Path) -> None:
     assert cv2.imread(str(out / 'layers.png')).std() > 5
 
     words += ['--out', tmp_path / 'again', '--layer', '2']
-    again = run_tool(*words, '--method', 'logistic', 'sklearn', 'linear', '--epochs', '20')
+    again = run_tool(*words, '--method', 'logistic', 'linear', '--epochs', '20')
     assert again.returncode == 0, again.stderr
     assert again.stdout.count('images, from the cache') == 2
     results = json.loads((tmp_path / 'again' / 'probe.json').read_text())['results']
-    ours, theirs, linear = results[1:]
-    assert ours['top1'] == theirs['top1']
-    assert np.isfinite(linear['top1'])
-    assert linear['setting'] == 'lr 6.4'
+    assert [(row['method'], row['setting']) for row in results[1:]] == [
+        ('logistic', 'C 1'),
+        ('linear', 'lr 6.4'),
+    ]
+    assert min(row['top1'] for row in results[1:]) > 60
