@@ -40,6 +40,8 @@ EXTRAS = {
     'test': ['pytest>=8', 'onnx', 'onnxruntime', 'transformers>=5', 'hiera-transformer==0.1.4'],
     'dev': ['ruff', 'mypy', 'codespell'],
     'log': ['tensorboard'],
+    # Export to ONNX and its speed.
+    'deploy': ['onnx', 'onnxruntime'],
     # Decoding that stops below the crop.
     'fast': ['simplejpeg'],
 }

@@ -59,3 +59,7 @@ val_cfg = dict(type='mmengine.ValLoop')
 test_cfg = dict(type='mmengine.TestLoop')
 auto_scale_lr = dict(base_batch_size=16384)
 default_hooks = dict(checkpoint=dict(interval=10))
+custom_hooks = [
+    *_base_.custom_hooks,
+    dict(type='mmengine.SyncBuffersHook'),  # of the BatchNorm, before it is validated
+]
