@@ -270,8 +270,9 @@ def markdown(results: Mapping[str, Any]) -> str:
     count = len(results['seeds'])
     words = (
         f'\nMean ± standard deviation of {count} seeds, on the validation images. The differences '
-        'are taken seed by seed, with the same labelled images on both sides; each set was '
-        'pre-trained once.\n'
+        'are taken seed by seed, with the same labelled images on both sides. Recipe, learning rate '
+        'and iterations of fine-tuning are the same for all and were fixed beforehand; each set '
+        'was pre-trained once.\n'
         if count > 1
         else '\nOne seed, on the validation images.\n'
     )
