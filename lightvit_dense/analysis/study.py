@@ -270,9 +270,9 @@ def markdown(results: Mapping[str, Any]) -> str:
     count = len(results['seeds'])
     words = (
         f'\nMean ± standard deviation of {count} seeds, on the validation images. The differences '
-        'are taken seed by seed, with the same labelled images on both sides. Recipe, learning rate '
-        'and iterations of fine-tuning are the same for all and were fixed beforehand; each set '
-        'was pre-trained once.\n'
+        'are taken seed by seed, with the same labelled images on both sides. Recipe, learning '
+        'rate and iterations of fine-tuning are the same for all and were fixed beforehand; each '
+        'set was pre-trained once.\n'
         if count > 1
         else '\nOne seed, on the validation images.\n'
     )
@@ -323,9 +323,7 @@ def draw(results: Mapping[str, Any]) -> Any:
     axes.spines[['top', 'right']].set_visible(False)
     axes.grid(axis='y', alpha=0.2)
     axes.legend(frameon=False, loc='best')
-    axes.set_title(
-        f'Mean ± standard deviation of {len(results["seeds"])} seeds; dots are single runs',
-        fontsize=9,
-        loc='left',
-    )
+    count = len(results['seeds'])
+    words = 'one seed' if count == 1 else f'mean ± standard deviation of {count} seeds'
+    axes.set_title(words, fontsize=9, loc='left')
     return figure
