@@ -14,18 +14,16 @@ Example:
 import argparse
 import hashlib
 import json
-import os
 import re
 import shlex
-import signal
 import sys
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import DictAction
 
-from lightvit_dense.analysis.jobs import JobPool, JobsError
-from lightvit_dense.analysis.stages import Stage, exclusive, forget
+from lightvit_dense.analysis.jobs import run_jobs
+from lightvit_dense.analysis.stages import Stage
 from lightvit_dense.analysis.sweep import (
     Plan,
     check_reserves,
@@ -196,23 +194,9 @@ def main(argv: list[str] | None = None) -> int:
         for stage in stages:
             print(shlex.join(map(str, stage.command)))
         return 0
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    env = {**os.environ, 'PYTHONUNBUFFERED': '1'}
-    try:
-        with exclusive(args.work_dir):
-            if args.fresh:
-                for stage in stages:
-                    forget(stage)
-            pool = JobPool(stages, args.jobs, env, tell=lambda line: print(line, flush=True))
-            pool.run()
-            write_results(args, plan, stages)
-    except KeyboardInterrupt:
-        print('\nStopped. The same command continues from here.', file=sys.stderr)
-        return 130
-    except (JobsError, RuntimeError) as error:
-        print(f'\n{error}', file=sys.stderr)
-        return 1
-    return 0
+    return run_jobs(
+        stages, args.work_dir, args.jobs, lambda: write_results(args, plan, stages), args.fresh
+    )
 
 
 if __name__ == '__main__':

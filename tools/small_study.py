@@ -14,14 +14,13 @@ Example:
 import argparse
 import json
 import os
-import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lightvit_dense.analysis.jobs import JobPool, JobsError
-from lightvit_dense.analysis.stages import exclusive, forget, is_done
+from lightvit_dense.analysis.jobs import run_jobs
+from lightvit_dense.analysis.stages import is_done
 from lightvit_dense.analysis.study import INITS, SETTINGS, Scale, Setting, Study
 from lightvit_dense.errors import UserError, did_you_mean, run_tool
 
@@ -157,23 +156,8 @@ def main(argv: list[str] | None = None) -> int:
         for stage in study.stages:
             print(f'{"done" if is_done(stage) else "to do":6} {stage.name}: {stage.title}')
         return 0
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    env = {**os.environ, 'PYTHONUNBUFFERED': '1'}
-    try:
-        with exclusive(args.work_dir):
-            if args.fresh:
-                for stage in study.stages:
-                    forget(stage)
-            say = lambda line: print(line, flush=True)  # noqa: E731
-            JobPool(study.stages, args.jobs, env, ROOT, say).run()
-            write_results(args, study)
-    except KeyboardInterrupt:
-        print('\nStopped. The same command continues from here.', file=sys.stderr)
-        return 130
-    except (JobsError, RuntimeError) as error:
-        print(f'\n{error}', file=sys.stderr)
-        return 1
-    return 0
+    finish = lambda: write_results(args, study)  # noqa: E731
+    return run_jobs(study.stages, args.work_dir, args.jobs, finish, args.fresh, ROOT)
 
 
 if __name__ == '__main__':

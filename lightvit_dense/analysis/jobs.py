@@ -1,13 +1,24 @@
 """The stages of a study, a few at a time: what depends on nothing that failed goes on."""
 
 import os
+import signal
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 from .progress import Progress, clock
-from .stages import Pipeline, Stage, StageError, is_done, read_record, stop_orphan
+from .stages import (
+    Pipeline,
+    Stage,
+    StageError,
+    exclusive,
+    forget,
+    is_done,
+    read_record,
+    stop_orphan,
+)
 
 
 class JobsError(RuntimeError):
@@ -196,3 +207,41 @@ def remaining(stages: Sequence[Stage], done: set[str], ran: Sequence[str]) -> fl
     means = {group: sum(those) / len(those) for group, those in took.items()}
     typical = sum(every) / len(every)
     return sum(means.get(s.group, typical) for s in stages if s.name not in done)
+
+
+def run_jobs(
+    stages: Sequence[Stage],
+    work_dir: Path,
+    jobs: int,
+    finish: Callable[[], None],
+    fresh: bool = False,
+    cwd: Path | None = None,
+) -> int:
+    """Run a tool's stages, then what makes results of them; say what went wrong.
+
+    Args:
+        stages: All stages.
+        work_dir: Folder that one such run at a time may use.
+        jobs: How many stages run at a time.
+        finish: Called after all stages.
+        fresh: Whether to forget what was done.
+        cwd: Folder in which the stages run.
+
+    Returns:
+        The tool's exit status: 0, 1 after a failure, 130 when interrupted.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    env = {**os.environ, 'PYTHONUNBUFFERED': '1'}
+    try:
+        with exclusive(work_dir):
+            for stage in stages if fresh else ():
+                forget(stage)
+            JobPool(stages, jobs, env, cwd, tell=lambda line: print(line, flush=True)).run()
+            finish()
+    except KeyboardInterrupt:
+        print('\nStopped. The same command continues from here.', file=sys.stderr)
+        return 130
+    except (JobsError, RuntimeError) as error:
+        print(f'\n{error}', file=sys.stderr)
+        return 1
+    return 0

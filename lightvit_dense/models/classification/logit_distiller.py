@@ -1,21 +1,19 @@
 """A teacher's scores guide the training of a classifier (DeiT, arXiv 2012.12877)."""
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from mmengine.model import BaseModule
 from torch import Tensor, nn
-from typing_extensions import Self
 
 from ...registry import MODELS
+from ..pretraining.hidden_teacher import HiddenTeacher
 from ..pretraining.precision import at_least_fp32
 from ..pretraining.teacher_input import TeacherInput
 
 
 @MODELS.register_module()
-class LogitDistiller(BaseModule):
+class LogitDistiller(HiddenTeacher):
     """Distil a frozen classifier into an :class:`ImageClassifier`.
 
     ``loss = (1 - alpha) * cross-entropy with the targets + alpha * distillation``. With
@@ -55,7 +53,7 @@ class LogitDistiller(BaseModule):
         init_std: float = 0.02,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        super().__init__(init_cfg)
+        super().__init__(MODELS.build(teacher), init_cfg)
         if kind not in ('hard', 'soft'):
             raise ValueError(f"kind is 'hard' or 'soft', got {kind!r}")
         if token not in ('cls', None):
@@ -64,15 +62,7 @@ class LogitDistiller(BaseModule):
             raise ValueError(f'alpha must lie in [0, 1] and tau above 0, got {alpha} and {tau}')
         self.kind, self.alpha, self.tau = kind, alpha, tau
         self.token, self.init_std = token, init_std
-        network = MODELS.build(teacher).requires_grad_(False).eval()
-        # A tuple hides the teacher from parameters(), state_dict() and DistributedDataParallel.
-        self._hidden = (network,)
-        self._teacher_input = {**_wanted_input(network), **(teacher_input or {})}
-
-    @property
-    def teacher(self) -> Any:
-        """The frozen teacher."""
-        return self._hidden[0]
+        self._teacher_input = {**_wanted_input(self.teacher), **(teacher_input or {})}
 
     def bind(self, backbone: Any, head: Any, preprocessor: Any = None) -> None:
         """Check that student and teacher fit and create the second head.
@@ -109,16 +99,6 @@ class LogitDistiller(BaseModule):
         self.head_dist = nn.Linear(backbone.embed_dims, head.num_classes)
         nn.init.trunc_normal_(self.head_dist.weight, std=self.init_std)
         nn.init.zeros_(self.head_dist.bias)
-
-    def init_weights(self) -> None:
-        """Load the teacher's checkpoint, which mmengine cannot reach by itself."""
-        super().init_weights()
-        self.teacher.init_weights()
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """Move the teacher wherever the model moves."""
-        self.teacher._apply(fn, recurse)
-        return super()._apply(fn, recurse)
 
     def scores(self, features: Tensor, logits: Tensor) -> Tensor:
         """Return the scores that are compared with the teacher's [B, classes].

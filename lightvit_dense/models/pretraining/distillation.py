@@ -1,23 +1,22 @@
 """Attention distillation: a component of any pre-trainer."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from mmengine.model import BaseModule
 from torch import Tensor, nn
-from typing_extensions import Self
 
 from ...registry import MODELS
 from ..backbones import Encoding
 from .alignment import align_logits, align_tokens, check_alignment, resolve_pairs
+from .hidden_teacher import HiddenTeacher
 from .precision import at_least_fp32
 from .teacher_input import TeacherInput
 
 
 @MODELS.register_module()
-class AttentionDistiller(BaseModule):
+class AttentionDistiller(HiddenTeacher):
     """Make a student's attention follow a frozen teacher's (ICML paper, equation 3).
 
     ``loss = loss_weight * mean over pairs of MSE(M · A_student, A_teacher)``, where A are scaled
@@ -66,7 +65,7 @@ class AttentionDistiller(BaseModule):
         teacher_input: dict[str, Any] | None = None,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        super().__init__(init_cfg)
+        super().__init__(MODELS.build(teacher), init_cfg)
         for name, value, known in (
             ('target', target, ('logits', 'softmax')),
             ('head_map', head_map, ('per_pair', 'shared', 'identity')),
@@ -80,18 +79,10 @@ class AttentionDistiller(BaseModule):
         self.hidden_pairs = [(int(student), int(theirs)) for student, theirs in hidden_pairs]
         self.extra_layer = extra_layer
         self._teacher_input = teacher_input or {}
-        network = MODELS.build(teacher).requires_grad_(False).eval()
-        # A tuple hides the teacher from parameters(), state_dict() and DistributedDataParallel.
-        self._hidden = (network,)
         self.pairs: list[tuple[int, int]] = []
         self.head_maps = nn.ModuleList()
         self.hidden_maps = nn.ModuleList()
         self.query_key_block: Any = None
-
-    @property
-    def teacher(self) -> Any:
-        """The frozen teacher."""
-        return self._hidden[0]
 
     @property
     def student_layers(self) -> tuple[int, ...]:
@@ -153,16 +144,6 @@ class AttentionDistiller(BaseModule):
             nn.Linear(student.width_of(ours), self.teacher.width_of(theirs), bias=False)
             for ours, theirs in self.hidden_pairs
         )
-
-    def init_weights(self) -> None:
-        """Load the teacher's checkpoint, which mmengine cannot reach by itself."""
-        super().init_weights()
-        self.teacher.init_weights()
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """Move the teacher wherever the model moves."""
-        self.teacher._apply(fn, recurse)
-        return super()._apply(fn, recurse)
 
     @torch.no_grad()
     def teacher_view(
