@@ -11,23 +11,11 @@ Cost      Not known.
 Run       tools/dist_train.sh configs/transfer/cifar100_vit-tiny.py 4 --amp
 """
 
-_base_ = [
-    '../_base_/models/vit-tiny_cls.py',
-    '../_base_/datasets/transfer.py',
-    '../_base_/schedules/transfer_100e.py',
-    '../_base_/default_runtime.py',
-]
-default_scope = 'lightvit_dense'
+_base_ = './flowers_vit-tiny.py'
 
 num_classes = 100
 model = dict(
     data_preprocessor=dict(num_classes=num_classes),
-    backbone=dict(
-        init_cfg=dict(
-            type='lightvit_dense.PretrainedBackbone',
-            checkpoint='work_dirs/dmae_vit-tiny/backbone.safetensors',
-        ),
-    ),
     head=dict(num_classes=num_classes),
 )
 source = dict(type='lightvit_dense.CIFAR100', data_root='{{$LIGHTVIT_DATA:data}}/cifar100/')
@@ -37,4 +25,3 @@ test_dataloader = val_dataloader
 optim_wrapper = dict(optimizer=dict(lr=0.1))
 param_scheduler = dict(warmup=10)
 train_cfg = dict(max_epochs=50)
-default_hooks = dict(checkpoint=dict(interval=10))

@@ -11,27 +11,14 @@ Cost      Not known.
 Run       tools/dist_train.sh configs/transfer/pets_vit-tiny.py 4 --amp
 """
 
-_base_ = [
-    '../_base_/models/vit-tiny_cls.py',
-    '../_base_/datasets/transfer.py',
-    '../_base_/schedules/transfer_100e.py',
-    '../_base_/default_runtime.py',
-]
-default_scope = 'lightvit_dense'
+_base_ = './flowers_vit-tiny.py'
 
 num_classes = 37
 model = dict(
     data_preprocessor=dict(num_classes=num_classes),
-    backbone=dict(
-        init_cfg=dict(
-            type='lightvit_dense.PretrainedBackbone',
-            checkpoint='work_dirs/dmae_vit-tiny/backbone.safetensors',
-        ),
-    ),
     head=dict(num_classes=num_classes),
 )
 source = dict(type='lightvit_dense.OxfordPets', data_root='{{$LIGHTVIT_DATA:data}}/pets/')
 train_dataloader = dict(dataset=source)
 val_dataloader = dict(dataset=source)
 test_dataloader = val_dataloader
-default_hooks = dict(checkpoint=dict(interval=10))
