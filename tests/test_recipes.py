@@ -97,7 +97,8 @@ def test_fine_tuning(name: str) -> None:
     assert (head.get('pool', 'mean'), cfg.engine.ema) == ('mean', None)
     init = init_of(cfg)
     if 'scratch' in name or name.startswith('deit'):
-        assert not init and cfg.model.backbone.init == 'timm'
+        assert not init
+        assert cfg.model.backbone.init == 'timm'
     else:
         assert init.type == 'lightvit_dense.PretrainedBackbone'
         assert init.checkpoint in made_by_pretraining()

@@ -24,6 +24,7 @@ default_hooks = dict(
 custom_hooks = [
     dict(type='lightvit_dense.NonFiniteLossGuard'),
     dict(type='lightvit_dense.ResourceHook'),
+    dict(type='lightvit_dense.ClassCountHook'),
 ]
 
 env_cfg = dict(

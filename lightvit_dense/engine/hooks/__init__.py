@@ -2,6 +2,7 @@
 
 from lightvit_dense.engine.hooks.attention_agreement import AttentionAgreementHook
 from lightvit_dense.engine.hooks.checkpoint import AtomicLocalBackend, CheckpointHook
+from lightvit_dense.engine.hooks.class_count import ClassCountHook
 from lightvit_dense.engine.hooks.distill_weight import DistillWeightScheduleHook
 from lightvit_dense.engine.hooks.export_backbone import ExportBackboneHook
 from lightvit_dense.engine.hooks.fit_checkpoint import FitCheckpointHook
@@ -20,6 +21,7 @@ __all__ = [
     'AtomicLocalBackend',
     'AttentionAgreementHook',
     'CheckpointHook',
+    'ClassCountHook',
     'DistillWeightScheduleHook',
     'ExportBackboneHook',
     'FitCheckpointHook',
