@@ -1,8 +1,10 @@
 """The learning rate of the papers' recipes: a linear warm-up, then half a cosine."""
 
+import logging
 import math
 from typing import Any
 
+from mmengine.logging import print_log
 from mmengine.optim.scheduler.lr_scheduler import LRSchedulerMixin
 from mmengine.optim.scheduler.param_scheduler import INF, _ParamScheduler
 from torch.optim import Optimizer
@@ -35,7 +37,7 @@ class WarmupCosineLR(LRSchedulerMixin, _ParamScheduler):
         verbose: Whether to log every change.
 
     Raises:
-        UserError: If the warm-up does not fit, or a share is out of [0, 1].
+        UserError: If the schedule has no end or no length, or a share is out of [0, 1].
     """
 
     def __init__(
@@ -52,10 +54,16 @@ class WarmupCosineLR(LRSchedulerMixin, _ParamScheduler):
     ) -> None:
         if end == INF:
             raise UserError('param_scheduler: WarmupCosineLR needs its end')
-        if not 0 <= warmup < end - begin:
+        if warmup < 0 or begin >= end:
             raise UserError(
-                f'param_scheduler: a warm-up of {warmup} does not fit into a schedule from {begin} '
-                f'to {end}; set param_scheduler.warmup below its length'
+                f'param_scheduler: no warm-up of {warmup} fits a schedule from {begin} to {end}'
+            )
+        if warmup >= end - begin:
+            print_log(
+                f'Training ends within the warm-up: {end - begin} of {warmup} steps. Set '
+                'param_scheduler.warmup for a shorter training.',
+                logger='current',
+                level=logging.WARNING,
             )
         for name, value in (('start_factor', start_factor), ('eta_min_ratio', eta_min_ratio)):
             if not 0 <= value <= 1:
@@ -96,7 +104,7 @@ class WarmupCosineLR(LRSchedulerMixin, _ParamScheduler):
         """Return the share of the base rate at a step counted from ``begin``."""
         if step < self.warmup:
             return self.start_factor + (1 - self.start_factor) * step / self.warmup
-        done = min(1.0, (step - self.warmup) / (self.length - self.warmup))
+        done = min(1.0, (step - self.warmup) / max(1, self.length - self.warmup))
         return self.eta_min_ratio + (1 - self.eta_min_ratio) * (1 + math.cos(math.pi * done)) / 2
 
     def _get_value(self) -> list[float]:

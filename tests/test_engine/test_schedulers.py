@@ -5,6 +5,7 @@ import torch
 from mmengine.optim import CosineAnnealingLR, LinearLR
 from torch import nn
 
+from lightvit_dense.engine import schedulers
 from lightvit_dense.engine.schedulers import WarmupCosineLR
 from lightvit_dense.errors import UserError
 from lightvit_dense.registry import PARAM_SCHEDULERS
@@ -55,6 +56,16 @@ def test_it_equals_the_two_schedulers_of_mmengine():
         assert left == pytest.approx(right, rel=1e-9)
 
 
+def test_a_training_may_end_within_the_warm_up(monkeypatch):
+    lines = []
+    monkeypatch.setattr(schedulers, 'print_log', lambda line, **_: lines.append(line))
+    optimizer = make_optimizer()
+    schedule = WarmupCosineLR(optimizer, warmup=20, end=3, by_epoch=False)
+    found = [first for first, _ in rates(optimizer, [schedule], 3)]
+    assert found == pytest.approx([0, 0.4 / 20, 2 * 0.4 / 20])
+    assert 'ends within the warm-up: 3 of 20' in lines[0]
+
+
 def test_epochs_become_iterations_and_the_end_may_be_left_to_the_runner():
     optimizer = make_optimizer()
     cfg = dict(type='lightvit_dense.WarmupCosineLR', warmup=1, convert_to_iter_based=True)
@@ -79,8 +90,8 @@ def test_a_resumed_schedule_goes_on_where_it_stopped():
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (dict(warmup=20, end=20), 'a warm-up of 20 does not fit into a schedule from 0 to 20'),
-        (dict(warmup=-1, end=20), 'a warm-up of -1'),
+        (dict(begin=20, end=20), 'a schedule from 20 to 20'),
+        (dict(warmup=-1, end=20), 'no warm-up of -1'),
         (dict(end=20, start_factor=1.5), r'start_factor must lie in \[0, 1\], got 1\.5'),
         (dict(end=20, eta_min_ratio=-1), 'eta_min_ratio must lie'),
         (dict(warmup=1), 'needs its end'),
