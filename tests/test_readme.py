@@ -136,11 +136,14 @@ def test_tool(words: list[str], reader: Reader) -> None:
     with pytest.raises(UserError, match="section 'Prepare data'"):
         apis.check_testing(args.config, args.checkpoint, args.cfg_options)
     cfg = apis.load_config(args.config, args.cfg_options)
-    checkpoint = Path('work_dirs', Path(args.config).stem, f'iter_{cfg.train_cfg.max_iters}.pth')
+    length = cfg.train_cfg
+    name = f'iter_{length.max_iters}' if 'max_iters' in length else f'epoch_{length.max_epochs}'
+    checkpoint = Path('work_dirs', Path(args.config).stem, f'{name}.pth')
     assert args.checkpoint == str(checkpoint), 'training does not leave this file'
     assert (args.out or '.pkl').endswith('.pkl')
     assert not args.verify or apis.read_expected(cfg)
     assert args.show_dir is None or 'visualization' in cfg.default_hooks
+    assert set(args.extra) <= set(cfg.get('extra_tests') or ())
 
 
 test_tool.__test__ = False
@@ -226,6 +229,8 @@ HANDLERS: dict[str, Callable[[list[str], Reader], None]] = {
     PYTHON + r'tools/dataset_converters/make_(lmdb|subset)\.py ': parse_tool,
     PYTHON + r'tools/model_converters/convert_checkpoint\.py ': parse_tool,
     PYTHON + r'tools/(benchmark|analysis_tools)/\w+\.py': parse_tool,
+    PYTHON + r'tools/dataset_converters/make_small_sets\.py': parse_tool,
+    PYTHON + r'tools/(small_study|reserve_sweep)\.py': parse_tool,
     PYTHON + r'-m pytest': run_pytest,
     r'([A-Z_]+=\S+ )*tools/(dist_train|dist_test|slurm_train)\.sh ': launch,
 }
@@ -277,12 +282,13 @@ def test_python_of_the_readme_runs(monkeypatch: pytest.MonkeyPatch) -> None:
         exec(compile(block, 'README.md', 'exec'), {})
 
 
-def test_config_fragments_name_arguments_that_exist() -> None:
-    blocks = fences(ROOT / 'docs/configs.md', 'python')
+@pytest.mark.parametrize('name', ['configs.md', 'classification.md'])
+def test_config_fragments_name_arguments_that_exist(name: str) -> None:
+    blocks = fences(ROOT / 'docs' / name, 'python')
     assert blocks
     for block in blocks:
         names: dict = {}
-        exec(compile(block, 'configs.md', 'exec'), {}, names)
+        exec(compile(block, name, 'exec'), {}, names)
         for fragment in names.values():
             arguments = set(inspect.signature(registry.MODELS.get(fragment['type'])).parameters)
             assert set(fragment) - {'type'} <= arguments
