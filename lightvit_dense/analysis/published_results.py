@@ -7,7 +7,7 @@ STUDY = (
     'ICLR 2023 submission, table 2'
 )
 """Its throughput is timm's: images/s on one RTX 3090, batch 1024, automatic mixed precision."""
-EXPERIMENTAL = 'Gao et al., arXiv 2404.12210, figure 1'
+EXPERIMENTAL = 'Gao et al., arXiv 2404.12210, the documentation of its code'
 
 
 @dataclass(frozen=True)
