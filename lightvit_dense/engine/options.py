@@ -32,7 +32,11 @@ DEFAULTS = dict(
 )
 AMP_DTYPES = dict(bf16='bfloat16', fp16='float16')
 FUSED_OPTIMIZERS = ('Adam', 'AdamW', 'SGD')
-ALWAYS_PRESENT_HOOKS = ('lightvit_dense.ResumePositionHook', 'lightvit_dense.IterationSeedHook')
+ALWAYS_PRESENT_HOOKS = (
+    'lightvit_dense.ResumePositionHook',
+    'lightvit_dense.IterationSeedHook',
+    'lightvit_dense.FinalValidationHook',
+)
 
 
 def read_engine_options(cfg: Config) -> ConfigDict:

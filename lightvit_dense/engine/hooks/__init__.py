@@ -5,6 +5,7 @@ from lightvit_dense.engine.hooks.checkpoint import AtomicLocalBackend, Checkpoin
 from lightvit_dense.engine.hooks.class_count import ClassCountHook
 from lightvit_dense.engine.hooks.distill_weight import DistillWeightScheduleHook
 from lightvit_dense.engine.hooks.export_backbone import ExportBackboneHook
+from lightvit_dense.engine.hooks.final_validation import FinalValidationHook
 from lightvit_dense.engine.hooks.fit_checkpoint import FitCheckpointHook
 from lightvit_dense.engine.hooks.freeze_last_layer import FreezeLastLayerHook
 from lightvit_dense.engine.hooks.gradient_compression import GradientCompressionHook
@@ -24,6 +25,7 @@ __all__ = [
     'ClassCountHook',
     'DistillWeightScheduleHook',
     'ExportBackboneHook',
+    'FinalValidationHook',
     'FitCheckpointHook',
     'FreezeLastLayerHook',
     'GradientCompressionHook',
