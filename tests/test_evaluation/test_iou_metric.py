@@ -1,0 +1,263 @@
+import multiprocessing
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from mmengine.registry import METRICS
+from PIL import Image
+from sklearn.metrics import jaccard_score
+
+import lightvit_dense  # noqa: F401
+from lightvit_dense.datasets.errors import DatasetError
+from lightvit_dense.evaluation import IoUMetric, iou_metric
+
+CLASSES = ('wall', 'sky', 'tree', 'road', 'ship', 'none of it')
+
+
+def make(classes=CLASSES, **kwargs):
+    metric = METRICS.build(dict(type='lightvit_dense.IoUMetric', **kwargs))
+    metric.dataset_meta = dict(classes=classes)
+    return metric
+
+
+def image(predicted, truth, **meta):
+    """A sample as the evaluator hands it on."""
+    wrapped = {
+        key: dict(data=torch.as_tensor(ids)[None])
+        for key, ids in (('pred_sem_seg', predicted), ('gt_sem_seg', truth))
+        if ids is not None
+    }
+    return dict(img_path='images/a.jpg', **wrapped) | meta
+
+
+def scenes(count=7, seed=0, right=0.6):
+    """Images of different sizes over all classes but the last."""
+    rng = np.random.RandomState(seed)
+    found = []
+    for place in range(count):
+        size = rng.randint(5, 40, 2)
+        truth = rng.randint(0, len(CLASSES) - 1, size)
+        guess = rng.randint(0, len(CLASSES) - 1, size)
+        predicted = np.where(rng.rand(*size) < right, truth, guess)
+        truth[rng.rand(*size) < 0.1] = 255
+        found.append(image(predicted, truth, img_path=f'images/{place}.jpg'))
+    return found
+
+
+def evaluate(samples, batch=2, **kwargs):
+    metric = make(**kwargs)
+    for start in range(0, len(samples), batch):
+        metric.process({}, samples[start : start + batch])
+    return metric.evaluate(len(samples)), metric
+
+
+def pooled(samples):
+    """All labelled pixels, side by side."""
+    pairs = [
+        (s['gt_sem_seg']['data'].numpy().ravel(), s['pred_sem_seg']['data'].numpy().ravel())
+        for s in samples
+    ]
+    truth, predicted = (np.concatenate(part) for part in zip(*pairs, strict=True))
+    return truth[truth != 255], predicted[truth != 255]
+
+
+def straight_line(samples):
+    """The figures by their definitions, one class after the other."""
+    truth, predicted = pooled(samples)
+    iou, accuracy = [], []
+    for number in range(len(CLASSES)):
+        both = np.sum((truth == number) & (predicted == number))
+        either = np.sum((truth == number) | (predicted == number))
+        iou.append(both / either if either else np.nan)
+        accuracy.append(both / np.sum(truth == number) if np.any(truth == number) else np.nan)
+    figures = [np.nanmean(iou), np.nanmean(accuracy), np.mean(truth == predicted)]
+    return [100 * value for value in figures], 100 * np.array(iou), 100 * np.array(accuracy)
+
+
+@pytest.mark.parametrize('right', [0.0, 0.6, 1.0])
+def test_figures_are_those_of_the_definition(right):
+    samples = scenes(right=right)
+    figures, metric = evaluate(samples)
+    expected, iou, accuracy = straight_line(samples)
+    assert list(figures) == ['mIoU', 'mAcc', 'aAcc']
+    assert list(figures.values()) == pytest.approx(expected, abs=1e-10)
+    table = metric.class_table
+    assert [row['class'] for row in table] == list(CLASSES)
+    np.testing.assert_allclose([row['IoU'] for row in table], iou, atol=1e-10)
+    np.testing.assert_allclose([row['Acc'] for row in table], accuracy, atol=1e-10)
+    assert [row['pixels'] for row in table] == [
+        np.sum(pooled(samples)[0] == number) for number in range(len(CLASSES))
+    ]
+
+
+def test_pooled_jaccard_of_scikit_learn():
+    samples = scenes(count=9, seed=3)
+    figures, metric = evaluate(samples)
+    present = range(len(CLASSES) - 1)
+    expected = 100 * jaccard_score(*pooled(samples), labels=present, average=None)
+    assert [row['IoU'] for row in metric.class_table[:-1]] == pytest.approx(list(expected))
+    assert figures['mIoU'] == pytest.approx(expected.mean(), abs=1e-10)
+
+
+def test_agrees_with_mmseg():
+    from mmengine.logging import MMLogger
+    from mmseg.evaluation import IoUMetric as Theirs
+
+    MMLogger.get_instance('iou')
+    samples = scenes(seed=5)
+    theirs = Theirs()
+    theirs.dataset_meta = dict(classes=CLASSES)
+    theirs.process({}, samples)
+    expected = theirs.evaluate(len(samples))  # rounded to two decimals
+    figures, _ = evaluate(samples)
+    assert figures == pytest.approx({k: float(v) for k, v in expected.items()}, abs=6e-3)
+
+
+def test_exact_beyond_what_float32_counts():
+    """At 2^24 pixels of a class, sums in float32 stop growing: mmseg's IoU stays at 100."""
+    from mmengine.logging import MMLogger
+    from mmseg.evaluation import IoUMetric as Theirs
+
+    MMLogger.get_instance('iou')
+    many = torch.zeros(4096, 4096, dtype=torch.uint8)
+    one = torch.zeros(1, 1, dtype=torch.uint8)
+    samples = [image(many, many), *[image(one + 1, one)] * 1000]
+    figures, metric = evaluate(samples)
+    assert metric.confusion[0].tolist() == [4096**2, 1000, *[0] * 4]
+    exact = 100 * 4096**2 / (4096**2 + 1000)
+    assert metric.class_table[0]['IoU'] == pytest.approx(exact, abs=1e-12)
+    assert figures['aAcc'] == pytest.approx(exact, abs=1e-12)
+
+    theirs = Theirs()
+    theirs.dataset_meta = dict(classes=CLASSES)
+    whole = torch.tensor([4096.0**2, *[0] * 5])  # what its histc says of the large image
+    theirs.results.append((whole,) * 4)
+    theirs.process({}, samples[1:])
+    intersection, union, *_ = (sum(column) for column in zip(*theirs.results, strict=True))
+    assert (intersection / union)[0] == 1
+
+
+def test_absent_classes_have_no_part():
+    truth = torch.tensor([[0, 0, 1, 255]])
+    figures, metric = evaluate([image(torch.tensor([[0, 2, 1, 3]]), truth)])
+    iou = [row['IoU'] for row in metric.class_table]
+    # Class 2 is predicted where there is none: zero. Class 3 is predicted on ignored ground alone.
+    assert iou[:3] == pytest.approx([50, 100, 0])
+    assert np.isnan(iou[3:]).all()
+    assert figures == pytest.approx(dict(mIoU=50, mAcc=75, aAcc=100 * 2 / 3))
+
+
+def test_memory_does_not_grow_and_a_second_evaluation_starts_anew():
+    metric, samples = make(), scenes()
+    first = None
+    for _ in range(2):
+        for sample in samples:
+            metric.process({}, [sample])
+            assert metric.results == []
+        figures = metric.evaluate(len(samples))
+        first = first or figures
+    assert figures == first
+
+
+def test_prefix_and_table(monkeypatch):
+    shown = []
+    monkeypatch.setattr(iou_metric, 'print_log', lambda text, **_: shown.append(text))
+    figures, _ = evaluate(scenes(), prefix='ade')
+    assert list(figures) == ['ade/mIoU', 'ade/mAcc', 'ade/aAcc']
+    assert [line.split()[0] for line in shown[0].splitlines()[1:7]] == ['class', *CLASSES[:-1]]
+    assert shown[0].endswith('none of it    nan    nan       0')
+    evaluate(scenes(), classwise=False)
+    assert len(shown) == 1
+
+
+def _rank(rank, ranks, samples, folder):
+    """Evaluate every ranks-th sample, the first ones again where they do not divide."""
+    torch.distributed.init_process_group(
+        'gloo', init_method=f'file://{folder}/store', rank=rank, world_size=ranks
+    )
+    metric = make(classwise=False)
+    padded = samples + samples[: -len(samples) % ranks]
+    metric.process({}, padded[rank::ranks])
+    figures = metric.evaluate(len(samples))
+    counts = metric.confusion
+    torch.save((figures, counts), folder / f'{rank}.pt')
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize('count', [1, 4, 7])
+def test_two_processes_count_every_image_once(tmp_path, count):
+    samples = scenes(count)
+    context = multiprocessing.get_context('fork')
+    ranks = [context.Process(target=_rank, args=(r, 2, samples, tmp_path)) for r in range(2)]
+    for process in ranks:
+        process.start()
+    for process in ranks:
+        process.join(60)
+        assert process.exitcode == 0
+    figures, metric = evaluate(samples)
+    for rank in range(2):
+        found, counts = torch.load(tmp_path / f'{rank}.pt')
+        assert found == figures
+        assert counts.equal(metric.confusion)
+
+
+@pytest.mark.parametrize('reduced', [True, False])
+def test_predictions_are_written(tmp_path, reduced):
+    metric = make(output_dir=str(tmp_path / 'out'), format_only=True)
+    ids = torch.tensor([[0, 5], [2, 1]])
+    names = ['x/a.b.jpg', 'x/c.png']
+    metric.process(
+        {}, [image(ids, None, img_path=name, reduce_zero_label=reduced) for name in names]
+    )
+    assert metric.evaluate(2) == {}
+    for name in ('a.b.png', 'c.png'):
+        picture = Image.open(tmp_path / 'out' / name)
+        assert picture.mode == 'L'
+        assert np.array(picture).tolist() == (ids.numpy() + reduced).tolist()
+    twice = [image(ids, None, img_path=f'{folder}/a.b.jpg') for folder in 'xy']
+    with pytest.raises(DatasetError, match=r'y/a\.b\.jpg and x/a\.b\.jpg'):
+        make(output_dir=str(tmp_path), format_only=True).process({}, twice)
+
+
+def test_more_than_256_ids_need_wider_pictures(tmp_path):
+    metric = make(classes=range(300), output_dir=str(tmp_path), format_only=True)
+    metric.process({}, [image(torch.tensor([[0, 255, 299]]), None, reduce_zero_label=True)])
+    assert np.array(Image.open(tmp_path / 'a.png')).tolist() == [[1, 256, 300]]
+
+
+ONE = torch.zeros(2, 2, dtype=torch.int64)
+
+
+@pytest.mark.parametrize(
+    ('sample', 'message'),
+    [
+        (image(ONE, ONE + 6), r'images/a\.jpg: its label map has the ids \[6\].*6 classes'),
+        (image(ONE, ONE - 1), r'ids \[-1\].*reduce_zero_label'),
+        (image(ONE + 6, ONE), r'predicts class 6.*num_classes'),
+        (image(ONE, torch.zeros(3, 2, dtype=torch.int64)), r'\(3, 2\).*\(2, 2\).*after resizing'),
+        (image(ONE, None), 'has no label map'),
+    ],
+)
+def test_bad_input_is_named(sample, message):
+    with pytest.raises(DatasetError, match=message):
+        make().process({}, [sample])
+
+
+@pytest.mark.parametrize('samples', [[], [image(ONE, ONE + 255)]])
+def test_nothing_labelled_is_an_error(samples):
+    metric = make()
+    metric.process({}, samples)
+    with pytest.raises(DatasetError, match='not a single labelled pixel'):
+        metric.evaluate(len(samples))
+
+
+def test_format_only_needs_a_folder():
+    with pytest.raises(ValueError, match='output_dir'):
+        IoUMetric(format_only=True)
+
+
+def test_figures_worsen_with_the_predictions():
+    figures = [evaluate(scenes(right=share))[0]['mIoU'] for share in (1.0, 0.7, 0.4, 0.1)]
+    assert figures[0] == 100
+    assert all(better > worse for better, worse in pairwise(figures))
