@@ -1,7 +1,7 @@
 """Datasets, samplers and transforms.
 
-Detection's dataset is imported when it is first built: mmdet takes seconds to import, and
-pre-training does without it.
+The data sets of detection and segmentation are imported when they are first built: mmdet and mmseg
+take seconds to import, and pre-training does without them.
 """
 
 from typing import Any
@@ -25,6 +25,7 @@ from .transforms import (
     CenterResizedCrop,
     LoadImage,
     LoadRandomResizedCrop,
+    LoadSegmentationMap,
     PackImage,
     RandomMirrorFlag,
     RandomResizedCrop,
@@ -42,6 +43,7 @@ __all__ = [
     'ImageNet',
     'LoadImage',
     'LoadRandomResizedCrop',
+    'LoadSegmentationMap',
     'OxfordPets',
     'PackImage',
     'RandomMirrorFlag',
@@ -63,3 +65,19 @@ def _build_coco_dataset(*args: Any, **kwargs: Any) -> Any:
     from .detection.coco import CocoDataset
 
     return CocoDataset(*args, **kwargs)
+
+
+@DATASETS.register_module(name='SegmentationDataset')
+def _build_segmentation_dataset(*args: Any, **kwargs: Any) -> Any:
+    """Import the class, which takes this function's place in the registry, and build it."""
+    from .segmentation.base import SegmentationDataset
+
+    return SegmentationDataset(*args, **kwargs)
+
+
+@DATASETS.register_module(name='ADE20KDataset')
+def _build_ade20k_dataset(*args: Any, **kwargs: Any) -> Any:
+    """Import the class, which takes this function's place in the registry, and build it."""
+    from .segmentation.ade20k import ADE20KDataset
+
+    return ADE20KDataset(*args, **kwargs)

@@ -1,6 +1,7 @@
 """Build a toy world on disk, whole or not at all."""
 
 import glob
+import os
 import secrets
 import shutil
 import time
@@ -66,7 +67,8 @@ def build_world(
     """Build a toy world, unless the very same one is there already.
 
     The world is written beside ``root`` and renamed at the end: ``root`` never holds half a world.
-    Builders of the same root wait for each other. The bytes do not depend on ``workers``.
+    Builders of the same root wait for each other. The bytes do not depend on ``workers``. Where a
+    world lacks a layout, those that are whole are taken over as they are.
 
     Args:
         root: Folder of the world; each layout gets a folder of its own in it.
@@ -98,7 +100,8 @@ def build_world(
         # A missing package is reported before anything is written.
         load_photos('train')
         load_cutouts(spec.classes)
-        stats = _build_beside(root, spec, layouts, workers, progress)
+        kept = _whole_layouts(root, marker, spec) if _is_same(marker, spec) else {}
+        stats = _build_beside(root, spec, layouts, kept, workers, progress)
     return WorldReport(root, spec, True, reason or '', time.monotonic() - start, stats)
 
 
@@ -130,10 +133,38 @@ def _why_build(
     return next((problem for problem in problems if problem), None)
 
 
+def _whole_layouts(root: Path, marker: dict[str, Any], spec: WorldSpec) -> dict[str, Any]:
+    """Return the counts of those layouts of a world that lack nothing."""
+    names = [name for name in marker['layouts'] if not LAYOUTS[name].problem(root / name, spec)]
+    return {name: marker['stats'][name] for name in names}
+
+
+def _take_over(source: str, target: str) -> None:
+    """Link a file, or copy it where the file system has no links."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
 def _build_beside(
-    root: Path, spec: WorldSpec, layouts: Sequence[str], workers: int, progress: bool
+    root: Path,
+    spec: WorldSpec,
+    layouts: Sequence[str],
+    kept: dict[str, Any],
+    workers: int,
+    progress: bool,
 ) -> dict[str, dict[str, Any]]:
-    """Build beside ``root``, then put the new world in its place; return the counts."""
+    """Build beside ``root``, then put the new world in its place; return the counts.
+
+    Args:
+        root: The world.
+        spec: What it is made of.
+        layouts: The layouts it is to have.
+        kept: Counts of the layouts that ``root`` has already and that are taken over.
+        workers: Processes.
+        progress: Whether to show a progress bar.
+    """
     kinds, token = ('partial', 'old'), secrets.token_hex(4)
     for kind in kinds:
         for leftover in root.parent.glob(glob.escape(f'.{root.name}.{kind}-') + '*'):
@@ -149,7 +180,10 @@ def _build_beside(
     partial.mkdir()
     try:
         _OURS.mark(partial, marker)
-        stats = _write(partial, spec, layouts, workers, progress)
+        for name in kept:
+            shutil.copytree(root / name, partial / name, copy_function=_take_over)
+        new = _write(partial, spec, [n for n in layouts if n not in kept], workers, progress)
+        stats = {name: {**kept, **new}[name] for name in layouts}
         marker.update(state='complete', stats=stats)
         _OURS.mark(partial, marker)
         _OURS.replace(root, partial, old)

@@ -6,6 +6,7 @@ from .color import ColorJitter, GaussianBlur, RandomGrayscale, Solarize
 from .fast_crop import LoadRandomResizedCrop
 from .loading import LoadImage
 from .packing import PackImage
+from .segmentation import LoadSegmentationMap
 from .views import MultiView, PackViews
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     'GaussianBlur',
     'LoadImage',
     'LoadRandomResizedCrop',
+    'LoadSegmentationMap',
     'MultiView',
     'PackImage',
     'PackViews',

@@ -1,0 +1,135 @@
+"""Pairs of images and label maps, with seeded augmentation and plain answers to broken folders."""
+
+import os
+from collections.abc import Sequence
+
+from mmseg.datasets import BaseSegDataset
+
+from lightvit_dense.datasets.determinism import SeededItems
+from lightvit_dense.datasets.errors import DatasetError
+from lightvit_dense.errors import did_you_mean
+from lightvit_dense.registry import DATASETS
+
+_ROOT_REMEDY = (
+    'Set data_root (or the environment variable LIGHTVIT_DATA) to where the data are, and '
+    'data_prefix=dict(img_path=..., seg_map_path=...) to the folders below it.'
+)
+
+
+@DATASETS.register_module(force=True)
+class SegmentationDataset(SeededItems, BaseSegDataset):
+    """mmseg's ``BaseSegDataset``, checked when it is built and deterministic under our samplers.
+
+    Takes mmseg's arguments: ``data_root``, ``data_prefix=dict(img_path=..., seg_map_path=...)``,
+    ``metainfo=dict(classes=..., palette=...)``, ``reduce_zero_label``, ``pipeline`` and others.
+    Image and label map have one name but for the suffix. Without ``seg_map_path`` there are images
+    only, for test sets whose truth is not published.
+
+    Every item carries 'num_classes', the number of classes that the label maps may name, for
+    :class:`lightvit_dense.datasets.transforms.LoadSegmentationMap` to check.
+
+    Raises:
+        DatasetError: If a folder does not exist or is empty, an image has no label map or a label
+            map no image, no classes are given, or ``metainfo.classes`` names an unknown class.
+    """
+
+    @classmethod
+    def get_label_map(cls, new_classes: Sequence[str] | None = None) -> dict[int, int] | None:
+        """Return which label becomes which for a choice of the classes, None for all of them.
+
+        Raises:
+            DatasetError: If a class is not one of the data set's.
+        """
+        known = cls.METAINFO.get('classes')
+        if new_classes is not None and known is not None:
+            for name in new_classes:
+                if name not in known:
+                    raise DatasetError(
+                        f'metainfo.classes: {cls.__name__} has no class {name!r}.'
+                        f'{did_you_mean(name, known)} Choose from its {len(known)} classes, or '
+                        'use lightvit_dense.SegmentationDataset for classes of your own.'
+                    )
+        return super().get_label_map(new_classes)
+
+    def load_data_list(self) -> list[dict]:
+        """List the pairs.
+
+        Returns:
+            One dict an image, in mmseg's format and with 'num_classes'.
+        """
+        classes = self.METAINFO.get('classes') or self.metainfo.get('classes')
+        if not classes:
+            raise DatasetError(
+                f'{type(self).__name__} needs the names of the classes: set '
+                'metainfo=dict(classes=(...)), in the order of the ids in the label maps.'
+            )
+        if not self.data_prefix.get('img_path'):
+            raise DatasetError(f'{type(self).__name__}: data_prefix lacks img_path. {_ROOT_REMEDY}')
+        if self.backend_args is None:
+            self._check_folders()
+        items = super().load_data_list()
+        if not items:
+            raise DatasetError(
+                f'{self._where()}: holds no image *{self.img_suffix}. Unpack the data there, or '
+                'set img_suffix to how the names of the images end.'
+            )
+        if self.backend_args is None:
+            self._check_pairs(items)
+        for item in items:
+            item['num_classes'] = len(classes)
+        return items
+
+    def _where(self) -> str:
+        """What lists the images, for messages."""
+        return self.ann_file or self.data_prefix['img_path']
+
+    def _check_folders(self) -> None:
+        for key, kind in (('img_path', 'images'), ('seg_map_path', 'label maps')):
+            folder = self.data_prefix.get(key)
+            if folder and not os.path.isdir(folder):
+                raise DatasetError(
+                    f'{folder}: this folder of {kind} does not exist. {_ROOT_REMEDY}'
+                )
+        if self.ann_file and not os.path.exists(self.ann_file):
+            raise DatasetError(
+                f'{self.ann_file}: this list of images does not exist. Set ann_file to a text file '
+                "with one name a line, without suffix, or to '' for all images of the folder."
+            )
+
+    def _check_pairs(self, items: list[dict]) -> None:
+        """Check that images and label maps belong together."""
+        if self.ann_file:
+            images = [item['img_path'] for item in items]
+            self._refuse([path for path in images if not os.path.isfile(path)], images, 'listed')
+        folder = self.data_prefix.get('seg_map_path')
+        if not folder:
+            return
+        maps = [item['seg_map_path'] for item in items]
+        there = _files(folder, self.seg_map_suffix)
+        self._refuse([path for path in maps if path not in there], maps, 'label map of an image')
+        if not self.ann_file and len(there) > len(maps):
+            alone = sorted(there - set(maps))
+            raise DatasetError(
+                f'{folder}: {len(alone)} of {len(there)} label maps have no image in '
+                f'{self.data_prefix["img_path"]}, such as {alone[0]}. Add the images '
+                f'(*{self.img_suffix}), remove the label maps, or list the images to use in a file '
+                'that ann_file names.'
+            )
+
+    def _refuse(self, lacking: list[str], paths: list[str], kind: str) -> None:
+        if lacking:
+            raise DatasetError(
+                f'{self._where()}: {len(lacking)} of {len(paths)} files are missing ({kind}), such '
+                f'as {lacking[0]}. Copy the data set whole, or set img_suffix and seg_map_suffix '
+                f'(now {self.img_suffix!r} and {self.seg_map_suffix!r}) to how its names end.'
+            )
+
+
+def _files(folder: str, suffix: str) -> set[str]:
+    """Return the paths of all files below a folder whose names end with ``suffix``."""
+    return {
+        os.path.join(parent, name)
+        for parent, _, names in os.walk(folder, followlinks=True)
+        for name in names
+        if name.endswith(suffix) and not name.startswith('.')
+    }
