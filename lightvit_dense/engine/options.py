@@ -10,8 +10,8 @@
 * ``activation_checkpointing``: True sets ``with_cp=True`` for the backbone.
 * ``gradient_compression``: None or 'fp16', to all-reduce gradients in half precision.
 
-Besides, checkpoints are always written atomically, and the hooks that make a resumed run equal to
-one that never stopped are always present.
+Besides, checkpoints are always written atomically; the hooks that make a resumed run equal to one
+that never stopped are always present, and the one that says what ``load_from`` left at random.
 """
 
 import torch
@@ -36,6 +36,7 @@ ALWAYS_PRESENT_HOOKS = (
     'lightvit_dense.ResumePositionHook',
     'lightvit_dense.IterationSeedHook',
     'lightvit_dense.FinalValidationHook',
+    'lightvit_dense.LoadReportHook',
 )
 
 

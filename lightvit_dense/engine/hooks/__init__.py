@@ -10,6 +10,7 @@ from lightvit_dense.engine.hooks.fit_checkpoint import FitCheckpointHook
 from lightvit_dense.engine.hooks.freeze_last_layer import FreezeLastLayerHook
 from lightvit_dense.engine.hooks.gradient_compression import GradientCompressionHook
 from lightvit_dense.engine.hooks.iteration_seed import IterationSeedHook
+from lightvit_dense.engine.hooks.load_report import LoadReportHook
 from lightvit_dense.engine.hooks.momentum_update import MomentumUpdateHook
 from lightvit_dense.engine.hooks.non_finite import NonFiniteLossError, NonFiniteLossGuard
 from lightvit_dense.engine.hooks.rank_consistency import RankConsistencyHook
@@ -30,6 +31,7 @@ __all__ = [
     'FreezeLastLayerHook',
     'GradientCompressionHook',
     'IterationSeedHook',
+    'LoadReportHook',
     'MomentumUpdateHook',
     'NonFiniteLossError',
     'NonFiniteLossGuard',
