@@ -4,19 +4,22 @@ import json
 import math
 import random
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from mmengine.registry import HOOKS as ROOT_HOOKS
+from mmengine.registry import MODELS as ROOT_MODELS
 from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
+from toy_engine import ToyRegressor
 
 from lightvit_dense import apis
 from lightvit_dense.engine import hooks
 from lightvit_dense.engine.hooks.iteration_seed import iteration_seed
-from lightvit_dense.engine.hooks.non_finite import image_name
+from lightvit_dense.engine.hooks.non_finite import image_name, non_finite_entries
 from lightvit_dense.engine.hooks.rank_consistency import parameter_digest
 from lightvit_dense.engine.hooks.reconstruction import picture_grid
 from lightvit_dense.engine.hooks.resources import batch_size
@@ -110,6 +113,100 @@ def test_non_finite_loss_stops_training(toy_config, by_epoch) -> None:
     assert [path.name for path in Path(cfg.work_dir).glob('*.pth')] == ['iter_3.pth']
     saved = torch.load(Path(cfg.work_dir) / 'iter_3.pth', weights_only=False)
     assert all(value.isfinite().all() for value in saved['state_dict'].values())
+
+
+@ROOT_MODELS.register_module(force=True)
+class RootOfNothing(ToyRegressor):
+    """From the fourth step on, the loss is finite and its gradient is not."""
+
+    steps = 0
+
+    def forward(self, inputs, data_samples=None, mode='tensor'):
+        losses = super().forward(inputs, data_samples, mode)
+        self.steps += 1
+        if self.steps == 4:
+            zero = losses['loss_size'] - losses['loss_size'].detach()
+            losses['loss_root'] = [losses['loss_size'] * 0, zero.sqrt()]
+        return losses
+
+
+def train_on_nothing(toy_config, clip: bool, scale: bool = False, **arguments):
+    cfg = toy_config(by_epoch=False, length=8)
+    cfg.model.type = 'RootOfNothing'
+    cfg.train_dataloader.sampler.shuffle = False
+    cfg.default_hooks.checkpoint.interval = 1
+    cfg.optim_wrapper.clip_grad = dict(max_norm=1.0) if clip else None
+    cfg.custom_hooks = [dict(type='lightvit_dense.NonFiniteLossGuard', **arguments)]
+    if scale:
+        cfg.custom_hooks.append(dict(type='ScalingHook'))
+    with pytest.raises(hooks.NonFiniteLossError) as caught:
+        apis.train(cfg)
+    names = sorted(path.name for path in Path(cfg.work_dir).glob('*.pth'))
+    assert names == ['iter_1.pth', 'iter_2.pth', 'iter_3.pth']
+    return str(caught.value)
+
+
+def test_non_finite_gradients_stop_training(toy_config) -> None:
+    message = train_on_nothing(toy_config, clip=True)
+    assert 'grad_norm = nan at iteration 4 (rank 0)' in message
+    assert 'Batch: images/12.jpg' in message
+
+
+@pytest.mark.parametrize(('clip', 'arguments'), [(False, {}), (True, dict(gradients=False))])
+def test_weights_that_are_no_numbers_are_not_written(toy_config, clip, arguments) -> None:
+    message = train_on_nothing(toy_config, clip, **arguments)
+    assert 'backbone.fc.weight, backbone.fc.bias, head.weight, head.bias not finite' in message
+    assert 'after iteration 4 (rank 0).\nThe checkpoint was not written' in message
+
+
+def test_infinite_gradients_under_a_loss_scale_are_normal(toy_config) -> None:
+    """The scaler leaves such a step out; here it is only said to be there, so weights break."""
+
+    @ROOT_HOOKS.register_module(force=True)
+    class ScalingHook(hooks.IterationSeedHook):
+        def before_train(self, runner) -> None:
+            runner.optim_wrapper.loss_scaler = SimpleNamespace(is_enabled=lambda: True)
+
+    assert 'The checkpoint was not written' in train_on_nothing(toy_config, clip=True, scale=True)
+
+
+def test_infinite_buffers_are_let_pass() -> None:
+    inf, nan = float('inf'), float('nan')
+    state = dict(
+        mask=torch.tensor([0.0, -inf]),
+        table=torch.tensor([1.0, nan]),
+        weight=torch.tensor([1.0, inf]),
+        huge=torch.full((4,), 3e38),
+        count=torch.tensor(3),
+        note='text',
+    )
+    assert non_finite_entries(state, {'weight', 'huge'}) == ['table', 'weight']
+
+
+@pytest.mark.parametrize(
+    ('task', 'name', 'loss', 'said'),
+    [
+        ('mmdet', 'loss_rpn_cls', [1.0, float('inf')], 'loss_rpn_cls = inf'),
+        ('mmseg', 'decode.loss_ce', float('nan'), 'decode.loss_ce = nan'),
+    ],
+)
+def test_images_of_detection_and_segmentation_are_named(task, name, loss, said) -> None:
+    """The losses have lists and dots in their names; both kinds of samples say their file."""
+    from mmdet.structures import DetDataSample
+    from mmseg.structures import SegDataSample
+
+    kind = DetDataSample if task == 'mmdet' else SegDataSample
+    value = [torch.tensor(v) for v in loss] if isinstance(loss, list) else torch.tensor(loss)
+    losses = {name: value, 'loss_mask': torch.tensor(0.5), 'decode.acc_seg': torch.tensor(1.0)}
+    _, outputs = ToyRegressor(dict(type='lightvit_dense.ToyBackbone')).parse_losses(losses)
+    samples = [kind(metainfo=dict(img_path=f'images/{i}.jpg', img_id=i)) for i in range(2)]
+    runner = SimpleNamespace(message_hub=SimpleNamespace(log_scalars={}), iter=6, work_dir='w')
+    with pytest.raises(hooks.NonFiniteLossError) as caught:
+        hooks.NonFiniteLossGuard().after_train_iter(
+            runner, 6, dict(inputs=[], data_samples=samples), outputs
+        )
+    assert f'training stopped: {said} at iteration 7' in str(caught.value)
+    assert 'Batch: images/0.jpg, images/1.jpg' in str(caught.value)
 
 
 def test_image_name_falls_back() -> None:

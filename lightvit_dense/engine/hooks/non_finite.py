@@ -1,41 +1,49 @@
-"""Stop when the loss is no longer a number."""
+"""Stop when losses, gradients or weights are no longer numbers."""
 
 import math
+from collections.abc import Container, Mapping
 from typing import Any
 
+import torch
 from mmengine.dist import get_rank
 from mmengine.hooks import Hook
 from mmengine.hooks.hook import DATA_BATCH
 from mmengine.runner import Runner
 
+from lightvit_dense.engine.unwrap import unwrap
 from lightvit_dense.errors import UserError
 from lightvit_dense.registry import HOOKS
 
 
 class NonFiniteLossError(UserError):
-    """A loss became infinite or not a number; the message says when, where and which term."""
+    """A loss, gradient or weight is infinite or not a number; the message says when and where."""
 
     exit_status = 1
 
 
 @HOOKS.register_module()
 class NonFiniteLossGuard(Hook):
-    """Stop at the first loss that is not finite, naming iteration, term and images.
+    """Stop at the first loss or gradient that is not finite, naming iteration, term and images.
 
     It reads the numbers that the log has already fetched from the device for this iteration, so it
-    adds no synchronisation. It acts before checkpoints are written: the last one on disk is good.
+    adds no synchronisation. It acts before checkpoints are written, and looks through the weights
+    of each before it is: the last one on disk is good.
 
     Args:
         max_images: Most image paths that the message lists.
+        gradients: Whether to check the gradients' norm, which is there where the config clips
+            gradients (``optim_wrapper.clip_grad``). Under a loss scale (fp16) it is not looked at:
+            there a step with infinite gradients is left out, which is how the scale is found.
     """
 
     # After RuntimeInfoHook ('VERY_HIGH') has put the losses into the message hub.
     priority = 'HIGH'
 
-    def __init__(self, max_images: int = 16) -> None:
+    def __init__(self, max_images: int = 16, gradients: bool = True) -> None:
         if max_images < 1:
             raise ValueError(f'NonFiniteLossGuard: max_images={max_images} must be positive')
         self.max_images = max_images
+        self.gradients = gradients
 
     def after_train_iter(
         self,
@@ -44,7 +52,7 @@ class NonFiniteLossGuard(Hook):
         data_batch: DATA_BATCH = None,
         outputs: dict | None = None,
     ) -> None:
-        """Check every loss of the iteration.
+        """Check every loss of the iteration, and the norm of its gradients.
 
         Raises:
             NonFiniteLossError: When one is not finite.
@@ -56,18 +64,55 @@ class NonFiniteLossGuard(Hook):
             number = float(buffer.current() if buffer is not None else value)
             if 'loss' in name and not math.isfinite(number):
                 bad[name] = number
-        if not bad:
-            return
         # The total is not finite whenever a term is; it is named only when it stands alone.
         terms = {name: value for name, value in bad.items() if name != 'loss'} or bad
-        listed = ', '.join(f'{name} = {value}' for name, value in terms.items())
-        raise NonFiniteLossError(
-            f'training stopped: {listed} at iteration {runner.iter + 1} (rank {get_rank()}).\n'
-            f'Batch: {self._describe(data_batch)}\n'
-            f'No checkpoint was written after it; those in {runner.work_dir} are from before. '
-            'Lower the learning rate, clip gradients (optim_wrapper.clip_grad), use bf16 instead '
-            'of fp16, or look at these images, then continue with --resume.'
-        )
+        if not terms and self.gradients:
+            terms = self._bad_gradients(runner)
+        if terms:
+            listed = ', '.join(f'{name} = {value}' for name, value in terms.items())
+            raise NonFiniteLossError(
+                f'training stopped: {listed} at iteration {runner.iter + 1} (rank {get_rank()}).\n'
+                f'Batch: {self._describe(data_batch)}\n'
+                f'No checkpoint was written after it; those in {runner.work_dir} are from before. '
+                'Lower the learning rate, clip gradients (optim_wrapper.clip_grad), use bf16 '
+                'instead of fp16, or look at these images, then continue with --resume.'
+            )
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Look through what is going to be written.
+
+        Args:
+            runner: The runner.
+            checkpoint: Content of the file.
+
+        Raises:
+            NonFiniteLossError: When a weight is not finite.
+        """
+        parameters = {name for name, _ in unwrap(runner.model).named_parameters()}
+        bad = non_finite_entries(checkpoint.get('state_dict', {}), parameters)
+        if bad:
+            more = f', ... ({len(bad) - 4} more)' if len(bad) > 4 else ''
+            raise NonFiniteLossError(
+                f'training stopped: {", ".join(bad[:4])}{more} not finite after iteration '
+                f'{runner.iter + 1} (rank {get_rank()}).\nThe checkpoint was not written; those in '
+                f'{runner.work_dir} are from before. Lower the learning rate or clip gradients '
+                '(optim_wrapper.clip_grad), then continue with --resume.'
+            )
+
+    @staticmethod
+    def _bad_gradients(runner: Runner) -> dict[str, float]:
+        """Return the gradients' norm by its name where it is known and not finite."""
+        wrappers = runner.optim_wrapper
+        found = {}
+        for wrapper in wrappers.values() if hasattr(wrappers, 'values') else [wrappers]:
+            name = getattr(wrapper, 'grad_name', 'grad_norm')
+            buffer = runner.message_hub.log_scalars.get(f'train/{name}')
+            scaler = getattr(wrapper, 'loss_scaler', None)
+            if buffer is None or (scaler is not None and scaler.is_enabled()):
+                continue
+            if not math.isfinite(buffer.current()):
+                found[name] = float(buffer.current())
+        return found
 
     def _describe(self, data_batch: Any) -> str:
         samples = data_batch.get('data_samples') if isinstance(data_batch, dict) else None
@@ -76,6 +121,23 @@ class NonFiniteLossGuard(Hook):
             return 'its samples carry no image paths'
         more = f' and {len(names) - self.max_images} more' if len(names) > self.max_images else ''
         return ', '.join(names[: self.max_images]) + more
+
+
+def non_finite_entries(state: Mapping[str, Any], parameters: Container[str]) -> list[str]:
+    """Name the tensors of a state dict that hold a value which is no number.
+
+    Args:
+        state: Tensors by name; other values are passed over.
+        parameters: Names of the parameters. What else there is are buffers, which may hold
+            infinity, as masks of attention do.
+    """
+    bad = []
+    for name, value in state.items():
+        if isinstance(value, torch.Tensor) and value.is_floating_point():
+            wrong = ~value.isfinite() if name in parameters else value.isnan()
+            if wrong.any():
+                bad.append(name)
+    return bad
 
 
 def image_name(sample: Any) -> str:
