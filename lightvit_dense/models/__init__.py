@@ -1,5 +1,12 @@
-"""Models: layers, backbones, necks, pre-training."""
+"""Models: layers, backbones, necks, pre-training, classifiers, detectors, segmentors.
 
+Detectors and segmentors are imported when they are first built: mmdet and mmseg take seconds to
+import, and pre-training does without them.
+"""
+
+from typing import Any
+
+from ..registry import MODELS
 from .backbones import Hiera, VisionTransformer
 from .classification import (
     ClassificationHead,
@@ -10,7 +17,7 @@ from .classification import (
 )
 from .layer_depth import get_layer_id
 from .layers import LayerNorm2d
-from .necks import SimpleFeaturePyramid
+from .necks import MultiDepthPyramid, ScaledFeaturePyramid, SimpleFeaturePyramid
 from .preprocessors import ImagePreprocessor, MultiViewPreprocessor
 from .pretraining import (
     DINO,
@@ -37,7 +44,9 @@ __all__ = [
     'LogitDistiller',
     'MAEDecoder',
     'MoCoV3',
+    'MultiDepthPyramid',
     'MultiViewPreprocessor',
+    'ScaledFeaturePyramid',
     'SimMIM',
     'SimpleFeaturePyramid',
     'TimmClassifier',
@@ -45,3 +54,19 @@ __all__ = [
     'VisionTransformer',
     'get_layer_id',
 ]
+
+
+@MODELS.register_module(name='MaskRCNN')
+def _build_mask_rcnn(*args: Any, **kwargs: Any) -> Any:
+    """Import the class, which takes this function's place in the registry, and build it."""
+    from .detectors.mask_rcnn import MaskRCNN
+
+    return MaskRCNN(*args, **kwargs)
+
+
+@MODELS.register_module(name='EncoderDecoder')
+def _build_encoder_decoder(*args: Any, **kwargs: Any) -> Any:
+    """Import the class, which takes this function's place in the registry, and build it."""
+    from .segmentors.encoder_decoder import EncoderDecoder
+
+    return EncoderDecoder(*args, **kwargs)

@@ -1,0 +1,1 @@
+"""Detectors on top of mmdet; kept apart because mmdet takes seconds to import."""

@@ -1,0 +1,167 @@
+"""Semantic segmentation whose results do not depend on how images were padded."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from mmengine.structures import PixelData
+from mmseg.models import EncoderDecoder as MMSegEncoderDecoder
+from mmseg.structures import SegDataSample
+from torch import Tensor
+from torch.nn import functional as F
+
+from ...registry import MODELS
+from ..canvas import Size, check_canvas, common_canvas, group_by_canvas, own_sizes, put_on_canvas
+
+
+@MODELS.register_module(force=True)
+class EncoderDecoder(MMSegEncoderDecoder):
+    """mmseg's ``EncoderDecoder`` for images of any size, on canvases that follow from them alone.
+
+    Images are cut out of the padding of their batch, grouped by canvas and padded with zeros, the
+    mean colour; scores are cropped to the images. The canvas has at least the size of ``canvas``,
+    by default that of the sliding window in mode 'slide' and none in mode 'whole', and larger sides
+    are rounded up to a multiple of ``size_divisor``. Windows never leave the image where it is
+    larger than they are. In training all images get the largest canvas of their batch, and the
+    padding is ignored in the truth.
+
+    Args:
+        *args: As mmseg's.
+        canvas: Side, or (height, width), that the canvas has at least.
+        size_divisor: What sides of canvases and windows are multiples of.
+        **kwargs: As mmseg's.
+
+    Raises:
+        ValueError: If canvas or window are not multiples of ``size_divisor``, or windows would
+            leave pixels out.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        canvas: int | Sequence[int] | None = None,
+        size_divisor: int = 32,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.size_divisor = size_divisor
+        self.window, self.stride = _read_windows(self.test_cfg, size_divisor)
+        least = check_canvas(canvas, size_divisor)
+        if canvas is None and self.window is not None:
+            least = self.window
+        self.canvas = least
+
+    def loss(self, inputs: Tensor, data_samples: list[SegDataSample]) -> dict:
+        """Return the losses of a batch.
+
+        Args:
+            inputs: Normalised images [B, 3, H, W].
+            data_samples: Their truth and their ``img_shape``.
+        """
+        sizes = own_sizes(inputs, [sample.metainfo for sample in data_samples])
+        canvas = common_canvas(sizes, self.canvas, self.size_divisor)
+        for sample, size in zip(data_samples, sizes, strict=True):
+            for name, field in sample.items():
+                if isinstance(field, PixelData):
+                    value = _map_on_canvas(field.data, size, canvas, self.decode_head.ignore_index)
+                    sample.set_field(PixelData(data=value), name, dtype=PixelData)
+            sample.set_metainfo(dict(pad_shape=canvas))
+        return super().loss(put_on_canvas(inputs, sizes, canvas), data_samples)
+
+    def predict(
+        self, inputs: Tensor, data_samples: list[SegDataSample] | None = None
+    ) -> list[SegDataSample]:
+        """Segment.
+
+        Args:
+            inputs: Normalised images [B, 3, H, W].
+            data_samples: Their ``img_shape`` and ``ori_shape``; without them the images are as
+                large as they come.
+
+        Returns:
+            The samples with ``seg_logits`` [classes, h, w] and ``pred_sem_seg`` [1, h, w] at the
+            size of the original images, in the order given.
+        """
+        if data_samples is None:
+            size = tuple(inputs.shape[2:])
+            data_samples = [
+                SegDataSample(metainfo=dict(ori_shape=size, img_shape=size)) for _ in inputs
+            ]
+        sizes = own_sizes(inputs, [sample.metainfo for sample in data_samples])
+        for canvas, numbers in group_by_canvas(sizes, self.canvas, self.size_divisor).items():
+            images = put_on_canvas(inputs[numbers], [sizes[i] for i in numbers], canvas)
+            metas = [data_samples[number].metainfo for number in numbers]
+            for number, scores in zip(numbers, self.inference(images, metas), strict=True):
+                height, width = sizes[number]
+                # What the preprocessor padded is cut off already.
+                data_samples[number].set_metainfo(dict(img_padding_size=(0, 0, 0, 0)))
+                self.postprocess_result(scores[None, :, :height, :width], [data_samples[number]])
+        return data_samples
+
+    def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
+        """Return class scores [B, classes, H, W] of images [B, 3, H, W]."""
+        # A torch.Size is what mmseg's heads resize their scores to.
+        size = torch.Size(inputs.shape[2:])
+        metas = [{**meta, 'img_shape': size, 'pad_shape': size} for meta in batch_img_metas]
+        return super().encode_decode(inputs, metas)
+
+    def slide_inference(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
+        """Average the scores of windows that overlap.
+
+        Args:
+            inputs: Images [B, 3, H, W] of at least a window's size.
+            batch_img_metas: One dict an image.
+
+        Returns:
+            Scores [B, classes, H, W].
+        """
+        assert self.window is not None
+        batch, _, height, width = inputs.shape
+        scores = inputs.new_zeros(batch, self.out_channels, height, width)
+        times = inputs.new_zeros(1, 1, height, width)
+        for rows in _windows(height, self.window[0], self.stride[0]):
+            for columns in _windows(width, self.window[1], self.stride[1]):
+                part = inputs[:, :, rows, columns]
+                scores[:, :, rows, columns] += self.encode_decode(part, batch_img_metas)
+                times[:, :, rows, columns] += 1
+        return scores.div_(times)
+
+    def _forward(self, inputs: Tensor, data_samples: list[SegDataSample] | None = None) -> Tensor:
+        """Return the raw scores of the decode head, with all images on one canvas."""
+        metas = [sample.metainfo for sample in data_samples or ()] or [{}] * len(inputs)
+        sizes = own_sizes(inputs, metas)
+        canvas = common_canvas(sizes, self.canvas, self.size_divisor)
+        return super()._forward(put_on_canvas(inputs, sizes, canvas), data_samples)
+
+
+def _read_windows(test_cfg: dict | None, divisor: int) -> tuple[Size | None, Size]:
+    """Return window and stride of mode 'slide'; the window is None in mode 'whole'."""
+    test_cfg = test_cfg or {}
+    mode = test_cfg.get('mode', 'whole')
+    if mode not in ('slide', 'whole'):
+        raise ValueError(f"test_cfg.mode is 'slide' or 'whole', got {mode!r}")
+    if mode == 'whole':
+        return None, (0, 0)
+    for key in ('crop_size', 'stride'):
+        if not test_cfg.get(key):
+            raise ValueError(f"test_cfg.mode='slide' needs test_cfg.{key} = (height, width)")
+    window = check_canvas(test_cfg['crop_size'], divisor, 'test_cfg.crop_size')
+    stride = check_canvas(test_cfg['stride'], 1, 'test_cfg.stride')
+    if min(stride) < 1 or any(step > side for step, side in zip(stride, window, strict=True)):
+        raise ValueError(
+            f'test_cfg.stride={stride} with windows of {window} px would leave pixels out'
+        )
+    return window, stride
+
+
+def _windows(length: int, window: int, stride: int) -> Iterator[slice]:
+    """Yield windows along one axis; the last one is moved back into the image."""
+    for number in range(max(length - window + stride - 1, 0) // stride + 1):
+        end = min(number * stride + window, length)
+        yield slice(end - window, end)
+
+
+def _map_on_canvas(values: Tensor, size: Size, canvas: Size, fill: int) -> Tensor:
+    """Cut a map [C, H, W] of truth to its image and put it on a canvas of ``fill``."""
+    values = values[:, : size[0], : size[1]]
+    return F.pad(values, (0, canvas[1] - size[1], 0, canvas[0] - size[0]), value=fill)
