@@ -1,6 +1,7 @@
 """Reading annotation files in COCO's layout, and refusing what would go wrong later."""
 
 import json
+import math
 import os
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -8,6 +9,7 @@ from typing import Any
 
 from mmengine.fileio import get_local_path
 
+from .annotation_masks import check_masks
 from .errors import DatasetError
 
 _REMEDY = 'Check that the path points at an instances_*.json file and that it was copied whole.'
@@ -22,15 +24,38 @@ def _parse(path: str, name: str) -> dict[str, Any]:
             f'{name}: this annotation file does not exist. Set data_root (or the environment '
             'variable LIGHTVIT_DATA) to where the data are.'
         )
+    infinite: list[str] = []
+
+    def note(word: str) -> float:
+        infinite.append(word)
+        return float(word)
+
     try:
         with open(path, encoding='utf-8') as file:
-            content = json.load(file)
+            content = json.load(file, parse_constant=note)
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DatasetError(f'{name}: is not JSON ({error}). {_REMEDY}') from error
     if not isinstance(content, dict):
         kind = type(content).__name__
         raise DatasetError(f'{name}: holds a {kind} where a dict is due. {_REMEDY}')
+    if infinite:
+        _name_infinite(name, content)
     return content
+
+
+def _name_infinite(name: str, content: dict[str, Any]) -> None:
+    """Raise an error that names the entry with a number that is not finite, if it is an entry."""
+    for kind in ('images', 'annotations'):
+        entries = content.get(kind)
+        for place, entry in enumerate(entries if isinstance(entries, list) else ()):
+            try:
+                json.dumps(entry, allow_nan=False)
+            except ValueError as error:
+                number = entry.get('id', '?') if isinstance(entry, dict) else '?'
+                raise DatasetError(
+                    f'{name}: {kind}[{place}] (id {number}) holds NaN or Infinity. Correct or '
+                    'remove it.'
+                ) from error
 
 
 def _check_entries(name: str, kind: str, entries: Any, keys: Sequence[str]) -> set[Any]:
@@ -74,15 +99,37 @@ def _check_references(
                 "not among 'categories'. Add the category or remove the annotation."
             )
         box = entry['bbox']
-        if not isinstance(box, list) or len(box) != 4:
+        if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)):
             raise DatasetError(
                 f'{name}: annotation {number} has the bbox {box!r}. Write it as '
                 '[left, top, width, height] in pixels.'
             )
+        if not _is_number(entry['area']):
+            raise DatasetError(
+                f'{name}: annotation {number} has the area {entry["area"]!r}. Write the number of '
+                'pixels of its mask, or of its box where it has none.'
+            )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value)
+
+
+def _check_sizes(name: str, images: Sequence[dict]) -> None:
+    for entry in images:
+        size = entry['width'], entry['height']
+        if not all(isinstance(side, int) and side > 0 for side in size):
+            raise DatasetError(
+                f'{name}: image {entry["id"]} ({entry["file_name"]}) has width and height {size}. '
+                'Write them as the file has them, in whole pixels.'
+            )
 
 
 def read_annotations(
-    path: str, need_annotations: bool = True, backend_args: dict | None = None
+    path: str,
+    need_annotations: bool = True,
+    backend_args: dict | None = None,
+    refuse_degenerate: bool = True,
 ) -> dict[str, Any]:
     """Read an annotation file in COCO's layout and check it.
 
@@ -90,13 +137,17 @@ def read_annotations(
         path: The .json file.
         need_annotations: Whether the key 'annotations' must be there; test sets lack it.
         backend_args: mmengine's storage backend; None reads a local file.
+        refuse_degenerate: Whether a polygon of fewer than three corners is an error; training
+            passes over it.
 
     Returns:
         Its content, 'annotations' added as an empty list if it may lack.
 
     Raises:
         DatasetError: If the file is missing or not JSON, keys are missing, ids occur twice, an
-            annotation has id 0 or names an unknown image or category.
+            annotation has id 0 or names an unknown image or category, or a size, box or mask
+            cannot be one (see :func:`~.annotation_masks.check_masks`). Boxes beyond the image, of
+            no size, and masks without a pixel are no errors: mmdet passes over them.
     """
     if backend_args is None:
         content = _parse(path, path)
@@ -112,6 +163,9 @@ def read_annotations(
     categories = _check_entries(path, 'categories', content['categories'], ('id', 'name'))
     _check_entries(path, 'annotations', content['annotations'], _ANNOTATION_KEYS)
     _check_references(path, content['annotations'], images, categories)
+    _check_sizes(path, content['images'])
+    by_id = {entry['id']: entry for entry in content['images']}
+    check_masks(path, content['annotations'], by_id, refuse_degenerate)
     return content
 
 
@@ -127,8 +181,14 @@ def class_ids(path: str, content: dict[str, Any], classes: Sequence[str]) -> lis
         Category ids in the order of ``classes``.
 
     Raises:
-        DatasetError: If a class is not in the file.
+        DatasetError: If a class is not in the file, or there are two of its name.
     """
+    for name, times in Counter(entry['name'] for entry in content['categories']).items():
+        if times > 1 and name in classes:
+            raise DatasetError(
+                f"{path}: has {times} categories of the name '{name}'. Give them different names, "
+                'or merge them into one id.'
+            )
     by_name = {entry['name']: entry['id'] for entry in content['categories']}
     lacking = [name for name in classes if name not in by_name]
     if lacking:

@@ -6,6 +6,7 @@ from io import StringIO
 
 from mmdet.datasets import CocoDataset as MMDetCocoDataset
 from mmdet.datasets.api_wrappers import COCO
+from mmengine.logging import print_log
 
 from lightvit_dense.datasets.annotations import class_ids, read_annotations
 from lightvit_dense.datasets.determinism import SeededItems
@@ -18,18 +19,21 @@ class CocoDataset(SeededItems, MMDetCocoDataset):
     """mmdet's ``CocoDataset``, checked when it is built and deterministic under our samplers.
 
     Takes mmdet's arguments. Images without annotations are kept unless
-    ``filter_cfg=dict(filter_empty_gt=True)``.
+    ``filter_cfg=dict(filter_empty_gt=True)``. As in mmdet, boxes outside of the image or of less
+    than a pixel are left out, crowds and objects without a proper polygon are ignored, and objects
+    of classes that ``metainfo`` does not name are left out (a warning names these classes).
 
     Raises:
         DatasetError: If the annotation file is missing or broken (see
             :func:`lightvit_dense.datasets.annotations.read_annotations`), its categories do not
-            fit the classes, or the image folder does not exist.
+            fit the classes, an object has no mask though the pipeline loads masks, or the image
+            folder does not exist.
     """
 
     def COCOAPI(self, path: str) -> COCO:
         """Read, check and index the annotation file."""
         need = not self.test_mode
-        content = read_annotations(path, need_annotations=need)
+        content = read_annotations(path, need_annotations=need, refuse_degenerate=self.test_mode)
         classes = self.metainfo['classes']
         ids = class_ids(self.ann_file, content, classes)
         # mmdet numbers labels in the order of the file, whatever the order of the classes.
@@ -39,6 +43,15 @@ class CocoDataset(SeededItems, MMDetCocoDataset):
             raise DatasetError(
                 f'{self.ann_file}: lists the classes in another order than metainfo. '
                 f'Set classes to {tuple(names)}.'
+            )
+        unused = [e['name'] for e in content['categories'] if e['name'] not in classes]
+        if unused:
+            print_log(
+                f'{self.ann_file}: {len(unused)} of its {len(content["categories"])} categories '
+                f'are not among the {len(classes)} classes, and their objects are left out: '
+                f'{", ".join(unused[:10])}.',
+                logger='current',
+                level=30,
             )
         api = COCO()
         api.dataset = content
@@ -63,3 +76,22 @@ class CocoDataset(SeededItems, MMDetCocoDataset):
                     'environment variable LIGHTVIT_DATA) to where the data are.'
                 )
         return super().load_data_list()
+
+    def parse_data_info(self, raw_data_info: dict) -> dict | list[dict]:
+        """Turn the entries of an image into mmdet's format.
+
+        Raises:
+            DatasetError: If an object has no mask and the pipeline loads masks.
+        """
+        info = super().parse_data_info(raw_data_info)
+        if not all('mask' in instance for instance in info['instances']) and self._loads_masks():
+            lacking = [e['id'] for e in raw_data_info['raw_ann_info'] if not e.get('segmentation')]
+            raise DatasetError(
+                f'{self.ann_file}: annotation {lacking[0]} has no segmentation, but the pipeline '
+                'loads masks. Add its mask, remove the annotation, or load no masks '
+                '(with_mask=False of LoadAnnotations, for a detector without mask head).'
+            )
+        return info
+
+    def _loads_masks(self) -> bool:
+        return any(getattr(step, 'with_mask', False) for step in self.pipeline.transforms)

@@ -22,8 +22,8 @@ class SegmentationDataset(SeededItems, BaseSegDataset):
 
     Takes mmseg's arguments: ``data_root``, ``data_prefix=dict(img_path=..., seg_map_path=...)``,
     ``metainfo=dict(classes=..., palette=...)``, ``reduce_zero_label``, ``pipeline`` and others.
-    Image and label map have one name but for the suffix. Without ``seg_map_path`` there are images
-    only, for test sets whose truth is not published.
+    Image and label map have one name but for the suffix. Where ``data_prefix`` has no
+    ``seg_map_path`` there are images only, for test sets whose truth is not published.
 
     Every item carries 'num_classes', the number of classes that the label maps may name, for
     :class:`lightvit_dense.datasets.transforms.LoadSegmentationMap` to check.

@@ -184,6 +184,18 @@ class ImageReader(BaseTransform):
         return None
 
 
+def _check_size(results: dict, image: np.ndarray) -> None:
+    """Refuse an image whose boxes were drawn on another size of it."""
+    listed = results.get('width'), results.get('height')
+    found = image.shape[1], image.shape[0]
+    if None not in listed and listed != found:
+        raise DatasetError(
+            f'{results["img_path"]}: the image has {found[0]} x {found[1]} pixels, its annotations '
+            f'are for {listed[0]} x {listed[1]}. Take the images that were annotated, or write '
+            'annotations for these (images are turned upright by their EXIF entry).'
+        )
+
+
 @TRANSFORMS.register_module()
 class LoadImage(ImageReader):
     """Load an image from 'img_path' as mmcv's ``LoadImageFromFile`` does, but for bad images.
@@ -225,12 +237,15 @@ class LoadImage(ImageReader):
             of a bad image that is tolerated.
 
         Raises:
-            DatasetError: If there are more bad images than tolerated.
+            DatasetError: If there are more bad images than tolerated, or an image with boxes is
+                not of the size that its annotations ('height', 'width') give.
         """
         reduce_to = None if 'instances' in results else self.reduce_to
         image = self.read(results, lambda data: decode(data, self.color, reduce_to))
         if image is None:
             return None
+        if 'instances' in results:
+            _check_size(results, image)
         results['img'] = image.astype(np.float32) if self.to_float32 else image
         results['img_shape'] = results['ori_shape'] = image.shape[:2]
         return results
