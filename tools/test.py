@@ -5,15 +5,15 @@ Example:
 """
 
 import argparse
-import json
 import os
 import sys
-from pathlib import Path
 
 from mmengine.config import DictAction
 from mmengine.dist import is_main_process
 
 from lightvit_dense import apis
+from lightvit_dense.analysis.eval_report import evaluation_report, write_report
+from lightvit_dense.apis.testing import evaluate
 from lightvit_dense.errors import run_tool
 
 
@@ -28,7 +28,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument('--work-dir', help='logs and metrics (default: work_dirs/<config name>)')
     parser.add_argument('--out', metavar='FILE.pkl', help='dump the predictions to a pickle file')
-    parser.add_argument('--json', metavar='FILE.json', help='write the metrics to a JSON file')
+    parser.add_argument(
+        '--json',
+        metavar='FILE.json',
+        help='write the metrics, the tables of the classes, and what they belong to',
+    )
     parser.add_argument(
         '--extra',
         nargs='+',
@@ -36,7 +40,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         metavar='NAME',
         help="run these of the config's `extra_tests` too; 'all' for all of them",
     )
-    parser.add_argument('--show-dir', help='directory where painted predictions are saved')
+    parser.add_argument(
+        '--show-dir', metavar='DIR', help='draw truth and prediction side by side into DIR'
+    )
+    parser.add_argument('--show-max', type=int, metavar='N', help='draw at most N images')
     parser.add_argument(
         '--preflight',
         action='store_true',
@@ -66,26 +73,6 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
-def write_metrics(args: argparse.Namespace, metrics: dict[str, float]) -> None:
-    """Write the metrics beside what they belong to.
-
-    Args:
-        args: The command line.
-        metrics: Metrics by name.
-    """
-    content = dict(
-        config=args.config,
-        checkpoint=args.checkpoint,
-        cfg_options=args.cfg_options or {},
-        metrics={
-            k: v if isinstance(v, (int, float, str)) else float(v) for k, v in metrics.items()
-        },
-    )
-    path = Path(args.json)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=2, default=float) + '\n', encoding='utf-8')
-
-
 def main() -> int:
     """Run the tool; returns its exit status."""
     args = parse_args()
@@ -94,18 +81,23 @@ def main() -> int:
         return 0
     config = apis.load_config(args.config, args.cfg_options)
     expected = apis.read_expected(config) if args.verify else []
-    metrics = apis.test(
+    found = evaluate(
         config,
         args.checkpoint,
         work_dir=args.work_dir,
         out=args.out,
         show_dir=args.show_dir,
+        show_max=args.show_max,
         launcher=args.launcher,
         extra=args.extra,
     )
     if args.json and is_main_process():
-        write_metrics(args, metrics)
-    return apis.verify(metrics, expected) if args.verify else 0
+        options = dict(cfg_options=args.cfg_options or {}, extra=args.extra)
+        content = evaluation_report(
+            config, found.metrics, found.class_tables, checkpoint=args.checkpoint, **options
+        )
+        write_report(args.json, content)
+    return apis.verify(found.metrics, expected) if args.verify else 0
 
 
 if __name__ == '__main__':

@@ -13,6 +13,7 @@ from mmengine.runner import Runner
 
 from lightvit_dense.apis.workers import stop_workers
 from lightvit_dense.errors import UserError, did_you_mean
+from lightvit_dense.evaluation.joint import JointEvaluator
 
 ALL = 'all'
 
@@ -57,7 +58,9 @@ def join_evaluators(cfg: Config, extras: Mapping[str, Mapping]) -> None:
         cfg.test_evaluator = _joint(cfg.test_evaluator, shared)
 
 
-def run_tests(runner: Runner, extras: Mapping[str, Mapping]) -> dict[str, float]:
+def run_tests(
+    runner: Runner, extras: Mapping[str, Mapping]
+) -> tuple[dict[str, float], dict[str, list[dict]]]:
     """Run the main test and then those extra tests that have data of their own.
 
     Args:
@@ -65,11 +68,12 @@ def run_tests(runner: Runner, extras: Mapping[str, Mapping]) -> dict[str, float]
         extras: What :func:`choose_extras` returned.
 
     Returns:
-        All metrics by name.
+        All metrics by name, and the tables of the classes, see :func:`class_tables`.
     """
     others = {name: entry for name, entry in extras.items() if entry.get('dataloader')}
     if not others:
-        return runner.test()
+        found = runner.test()
+        return found, class_tables(runner.test_loop.evaluator)
     # All loops are built first, so that what is wrong with their data is told before any runs.
     settings = runner._test_loop
     main = runner._test_dataloader, runner._test_evaluator
@@ -84,12 +88,32 @@ def run_tests(runner: Runner, extras: Mapping[str, Mapping]) -> dict[str, float]
     runner.call_hook('before_run')
     runner.load_or_resume()
     metrics: dict[str, float] = {}
+    tables: dict[str, list[dict]] = {}
     for loop in loops:
         runner._test_loop = loop
         metrics |= loop.run()
+        tables |= class_tables(loop.evaluator)
         stop_workers(runner)
     runner.call_hook('after_run')
-    return metrics
+    return metrics, tables
+
+
+def class_tables(evaluator: Any) -> dict[str, list[dict]]:
+    """Collect the tables of the classes that metrics have made.
+
+    Args:
+        evaluator: An evaluator after its evaluation.
+
+    Returns:
+        Rows by the name of the metric's class, behind the name of the extra test if it is one.
+    """
+    if isinstance(evaluator, JointEvaluator):
+        tables = class_tables(evaluator.main)
+        for name, extra in evaluator.extras.items():
+            tables |= {f'{name}/{key}': rows for key, rows in class_tables(extra).items()}
+        return tables
+    found = [(type(metric).__name__, metric) for metric in evaluator.metrics]
+    return {name: metric.class_table for name, metric in found if hasattr(metric, 'class_table')}
 
 
 def _joint(evaluator: Any, extras: Mapping[str, Any]) -> ConfigDict:

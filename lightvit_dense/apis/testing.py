@@ -1,9 +1,9 @@
 """Evaluate a checkpoint by the test part of a config."""
 
-# ruff: noqa: PT028 -- `test` is no pytest function
-
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import RUNNERS
@@ -23,7 +23,28 @@ from lightvit_dense.engine.options import apply_engine_options
 from lightvit_dense.errors import UserError
 
 
-def test(
+@dataclass(frozen=True)
+class Evaluation:
+    """What a test found.
+
+    Attributes:
+        metrics: Figures by name; those of an extra test begin with its name.
+        class_tables: Rows of figures of every class, by the name of the metric; only on the main
+            process.
+        config: The config as it was run.
+    """
+
+    metrics: dict[str, float]
+    class_tables: dict[str, list[dict[str, Any]]]
+    config: Config
+
+
+def test(*args: Any, **kwargs: Any) -> dict[str, float]:
+    """Evaluate a checkpoint and return the metrics alone; takes what :func:`evaluate` takes."""
+    return evaluate(*args, **kwargs).metrics
+
+
+def evaluate(
     config: str | Path | Config,
     checkpoint: str | Path,
     work_dir: str | Path | None = None,
@@ -32,7 +53,8 @@ def test(
     cfg_options: dict | None = None,
     launcher: str = 'none',
     extra: Sequence[str] = (),
-) -> dict[str, float]:
+    show_max: int | None = None,
+) -> Evaluation:
     """Evaluate a checkpoint.
 
     Args:
@@ -41,13 +63,11 @@ def test(
         work_dir: Directory of logs and metrics; by default the config's, else ``work_dirs/<config
             name>``.
         out: ``.pkl`` file that receives the predictions.
-        show_dir: Directory that receives painted predictions.
+        show_dir: Directory that receives pictures, the truth beside the prediction.
         cfg_options: Config values to override, by dotted key.
         launcher: 'none', 'pytorch', 'slurm' or 'mpi'.
         extra: Names of the config's ``extra_tests`` to run too, or ('all',).
-
-    Returns:
-        The metrics by name; those of an extra test begin with its name.
+        show_max: Most pictures; None for one an image.
 
     Raises:
         UserError: When the config, data or the checkpoint are missing or the config is wrong.
@@ -60,19 +80,21 @@ def test(
     cfg.load_from, cfg.resume = str(checkpoint), False
     extras = choose_extras(cfg, extra)
     raise_if_missing(find_missing(cfg, 'test', extras), cfg)
+    hooks = [*(cfg.get('custom_hooks') or []), dict(type='lightvit_dense.FitCheckpointHook')]
     if out is not None:
         _dump_predictions(cfg, str(out))
     if show_dir is not None:
-        _paint_predictions(cfg, str(show_dir))
+        hooks.append(_painter(str(show_dir), show_max))
+    elif show_max is not None:
+        raise UserError('--show-max limits the pictures of --show-dir; give it too')
+    cfg.custom_hooks = hooks
     join_evaluators(cfg, extras)
-    hooks = cfg.get('custom_hooks') or []
-    cfg.custom_hooks = [*hooks, dict(type='lightvit_dense.FitCheckpointHook')]
     apply_engine_options(cfg, training=False)
     prepare_launcher(cfg, launcher)
     with explained():
         runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
         try:
-            return run_tests(runner, extras)
+            return Evaluation(*run_tests(runner, extras), cfg)
         finally:
             stop_workers(runner)
 
@@ -85,16 +107,11 @@ def _dump_predictions(cfg: Config, out: str) -> None:
     evaluators = (
         cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
     )
-    cfg.test_evaluator = [*evaluators, ConfigDict(type='DumpResults', out_file_path=out)]
+    dump = ConfigDict(type='lightvit_dense.DumpPredictions', out_file=out)
+    cfg.test_evaluator = [*evaluators, dump]
 
 
-def _paint_predictions(cfg: Config, show_dir: str) -> None:
-    hook = (cfg.get('default_hooks') or {}).get('visualization')
-    if hook is None:
-        raise UserError(
-            '--show-dir needs a hook that paints: the config has no default_hooks.visualization '
-            "(detection: dict(type='DetVisualizationHook'), "
-            "segmentation: dict(type='SegVisualizationHook'))"
-        )
-    hook['draw'] = True
-    hook['test_out_dir'] = show_dir
+def _painter(show_dir: str, show_max: int | None) -> dict[str, Any]:
+    if show_max is not None and show_max < 1:
+        raise UserError(f'--show-max {show_max}: must be at least 1')
+    return dict(type='lightvit_dense.PaintPredictionsHook', out_dir=show_dir, max_images=show_max)

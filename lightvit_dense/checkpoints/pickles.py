@@ -123,6 +123,7 @@ class PlainUnpickler(pickle._Unpickler):
             '_codecs.encode': _latin1,
             'torch._utils._rebuild_tensor_v2': torch._utils._rebuild_tensor_v2,
             'torch.storage._load_from_bytes': _storage,
+            'torch.Size': torch.Size,
         }
         allowed |= _numpy_functions() | LEFTOVERS
         if full not in allowed:

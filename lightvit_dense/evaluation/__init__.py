@@ -2,8 +2,17 @@
 
 from .classification import Accuracy
 from .coco_metric import CocoMetric
+from .dump import DumpPredictions, read_predictions
 from .iou_metric import IoUMetric
 from .joint import JointEvaluator
 from .real import RealAccuracy
 
-__all__ = ['Accuracy', 'CocoMetric', 'IoUMetric', 'JointEvaluator', 'RealAccuracy']
+__all__ = [
+    'Accuracy',
+    'CocoMetric',
+    'DumpPredictions',
+    'IoUMetric',
+    'JointEvaluator',
+    'RealAccuracy',
+    'read_predictions',
+]

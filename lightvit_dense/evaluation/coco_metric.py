@@ -1,6 +1,7 @@
 """COCO's average precision, computed by faster-coco-eval or by pycocotools."""
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from io import StringIO
@@ -16,6 +17,8 @@ from lightvit_dense.checkpoints.io import atomic_write
 from lightvit_dense.datasets.annotations import class_ids, read_annotations
 from lightvit_dense.datasets.errors import DatasetError
 from lightvit_dense.registry import METRICS
+
+from .tables import format_table
 
 PRECISIONS = ('mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l')
 
@@ -60,13 +63,16 @@ class CocoMetric(BaseMetric):
 
     Reports COCO's twelve figures for each of ``metric``, e.g. 'coco/bbox_mAP', unrounded; -1
     stands for a size of which the ground truth has no object. Only images that were processed
-    count, so that a subset of the data is judged as such.
+    count, so that a subset of the data is judged as such. After an evaluation ``class_table`` has
+    a row for each class on the main process: 'class', 'instances' (of the evaluated images, crowds
+    left out), and 'bbox_mAP', 'bbox_mAP_50', ... of every metric.
 
     Args:
         ann_file: Annotations in COCO's layout.
         metric: 'bbox', 'segm', or both in a list.
         backend: 'faster' (faster-coco-eval) or 'pycocotools'; the figures are the same.
-        classwise: Whether to log a table of every class and to report its AP.
+        classwise: Whether to log the table of the classes and to report their AP among the figures
+            ('coco/bbox_AP_<class>').
         max_dets: Three numbers of detections an image, ascending; precision takes the last.
         iou_thrs: IoU thresholds; None for COCO's 0.50, 0.55, ... 0.95.
         outfile_prefix: Where to write the detections (PREFIX.bbox.json, PREFIX.segm.json) in
@@ -111,6 +117,7 @@ class CocoMetric(BaseMetric):
         self.iou_thrs = np.linspace(0.5, 0.95, 10) if iou_thrs is None else np.array(iou_thrs)
         self.outfile_prefix = outfile_prefix
         self.format_only = format_only
+        self.class_table: list[dict[str, Any]] = []
         # Read now: a broken file shall stop the run before training, not after it.
         self._content = read_annotations(ann_file, not format_only, backend_args)
         for entry in self._content['annotations']:
@@ -222,6 +229,7 @@ class CocoMetric(BaseMetric):
         if len(images) < len(known):
             print_log(f'Evaluating {len(images)} of {len(known)} images', logger='current')
         figures: dict[str, float] = {}
+        self.class_table = self._count_instances(images)
         for metric in self.metrics:
             listed = self.detections(results, metric)
             self._write(listed, metric)
@@ -233,34 +241,45 @@ class CocoMetric(BaseMetric):
                 figures[f'{metric}_{name}'] = value
             shown = ', '.join(f'{n} {v:.3f}' for n, v in zip(PRECISIONS, stats, strict=False))
             print_log(f'{metric}: {shown}', logger='current')
+            self._classwise(run.eval, metric)
             if self.classwise:
-                figures.update(self._classwise(run.eval, metric))
+                named = [f'{metric}_{name}' for name in PRECISIONS]
+                text = format_table(self.class_table, ('class', 'instances', *named), digits=3)
+                print_log(f'{metric} by class:\n{text}', logger='current')
+                figures |= {f'{metric}_AP_{r["class"]}': r[named[0]] for r in self.class_table}
         return figures
+
+    def _count_instances(self, images: list[int]) -> list[dict[str, Any]]:
+        """Begin the table of the classes with what there is to find."""
+        classes = self.dataset_meta['classes']
+        ids, shown = class_ids(self.ann_file, self._content, classes), set(images)
+        counts = Counter(
+            entry['category_id']
+            for entry in self._content['annotations']
+            if entry['image_id'] in shown and not entry['iscrowd']
+        )
+        return [
+            {'class': name, 'instances': counts[number]}
+            for name, number in zip(classes, ids, strict=True)
+        ]
 
     def _write(self, listed: list[dict[str, Any]], metric: str) -> None:
         if self.outfile_prefix is not None:
             content = json.dumps(listed).encode()
             atomic_write(f'{self.outfile_prefix}.{metric}.json', content)
 
-    def _classwise(self, evaluated: dict[str, Any], metric: str) -> dict[str, float]:
-        """Log a table of every class's precision and return each AP."""
-        classes = self.dataset_meta['classes']
+    def _classwise(self, evaluated: dict[str, Any], metric: str) -> None:
+        """Enter every class's precision into the table."""
         # The backends sort the classes by their ids.
-        ids = class_ids(self.ann_file, self._content, classes)
-        places = [sorted(ids).index(number) for number in ids]
-        width = max(len(name) for name in classes)
-        lines = [' ' * width + ''.join(f'{name:>8}' for name in PRECISIONS)]
-        found = {}
-        for place, name in zip(places, classes, strict=True):
+        ids = class_ids(self.ann_file, self._content, self.dataset_meta['classes'])
+        for number, row in zip(ids, self.class_table, strict=True):
+            place = sorted(ids).index(number)
             one = {
                 'precision': evaluated['precision'][:, :, place : place + 1],
                 'recall': evaluated['recall'][:, place : place + 1],
             }
             stats = summarize(one, self.iou_thrs)
-            found[f'{metric}_AP_{name}'] = stats[0]
-            lines.append(f'{name:<{width}}' + ''.join(f'{value:8.3f}' for value in stats[:6]))
-        print_log(f'{metric} by class:\n' + '\n'.join(lines), logger='current')
-        return found
+            row.update(zip((f'{metric}_{name}' for name in PRECISIONS), stats, strict=False))
 
 
 def summarize(evaluated: dict[str, Any], iou_thrs: np.ndarray) -> list[float]:

@@ -58,20 +58,14 @@ def test_verify(call, trained, tmp_path, value, status) -> None:
     assert ('FAILED' in out) == bool(status)
 
 
-def test_painted_predictions_go_to_the_directory(trained, tmp_path, monkeypatch) -> None:
-    extra = "\ndefault_hooks['visualization'] = dict(type='lightvit_dense.ToyPainter')\n"
-    config = write_config(tmp_path, extra=extra)
-    apis.test(config, trained, work_dir=tmp_path / 'w', show_dir=tmp_path / 'show')
-    assert (tmp_path / 'show' / '0.txt').read_text() == '4 predictions'
-    clear_globals()
-
-
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
         (('--verify',), 'has no `expected`'),
         (('--out', 'x.json'), 'ends in .pkl'),
-        (('--show-dir', 'x'), 'no default_hooks.visualization'),
+        (('--show-dir', 'x'), "this model's results have"),
+        (('--show-dir', 'x', '--show-max', '0'), '--show-max 0: must be at least 1'),
+        (('--show-max', '3'), 'limits the pictures of --show-dir'),
         (('--cfg-options', 'test_dataloader.batchsize=1'), "Did you mean 'batch_size'"),
     ],
 )

@@ -1,0 +1,87 @@
+"""Pictures of the truth beside the prediction while a model is tested."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from mmengine.dist import get_rank, get_world_size
+from mmengine.hooks import Hook
+from mmengine.hooks.hook import DATA_BATCH
+from mmengine.runner import Runner
+from mmengine.structures import BaseDataElement
+
+from lightvit_dense.datasets.transforms.loading import LoadImage
+from lightvit_dense.errors import UserError
+from lightvit_dense.registry import HOOKS
+
+
+@HOOKS.register_module()
+class PaintPredictionsHook(Hook):
+    """Draw every tested image, truth on the left and prediction on the right, into a folder.
+
+    Knows boxes and masks, label maps, and classes. A picture has the name of its image. mmdet's
+    and mmseg's hooks draw at the size of the image, without titles or legend, and mmseg's does not
+    write to a folder of one's choice.
+
+    Args:
+        out_dir: The folder.
+        max_images: Most pictures; None for all.
+        score_thr: Least score of a detection that is drawn.
+    """
+
+    priority = 'LOW'
+
+    def __init__(self, out_dir: str, max_images: int | None = None, score_thr: float = 0.3) -> None:
+        self.out_dir = Path(out_dir)
+        self.max_images = max_images
+        self.score_thr = score_thr
+        self._loader = LoadImage(color='rgb')
+        self._seen = 0
+        self._names: dict[str, str] = {}
+
+    def after_test_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: DATA_BATCH = None,
+        outputs: Sequence[BaseDataElement] | None = None,
+    ) -> None:
+        """Draw a batch.
+
+        Args:
+            runner: The runner.
+            batch_idx: Number of the batch.
+            data_batch: Unused.
+            outputs: The samples with their predictions.
+
+        Raises:
+            UserError: If a sample has no image file, or nothing that can be drawn.
+        """
+        for sample in outputs or ():
+            place = self._seen * get_world_size() + get_rank()
+            self._seen += 1
+            if self.max_images is None or place < self.max_images:
+                self._write(self._draw(runner, sample), sample.img_path)
+
+    def _draw(self, runner: Runner, sample: BaseDataElement) -> np.ndarray:
+        """Return the picture of a sample, RGB."""
+        from lightvit_dense.analysis.eval_pictures import FIELDS, draw_sample
+
+        if 'img_path' not in sample or not any(field in sample for field in FIELDS):
+            raise UserError(
+                '--show-dir draws boxes, masks, label maps and classes on image files; this '
+                f"model's results have {', '.join(sample.all_keys()) or 'nothing'}"
+            )
+        meta = runner.test_loop.dataloader.dataset.metainfo
+        image = self._loader({'img_path': sample.img_path, 'must_load': True})['img']
+        return draw_sample(image, sample, meta['classes'], meta.get('palette'), self.score_thr)
+
+    def _write(self, picture: np.ndarray, path: str) -> None:
+        self.out_dir.mkdir(parents=True, exist_ok=True)
+        name = Path(path).stem
+        if self._names.setdefault(name, path) != path:  # of another folder
+            name = f'{Path(path).parent.name}_{name}'
+        target = self.out_dir / f'{name}.png'
+        if not cv2.imwrite(str(target), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)):
+            raise UserError(f'--show-dir: {target} cannot be written')
