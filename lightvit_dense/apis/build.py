@@ -31,7 +31,8 @@ def build_model(
         device: Where the model goes; CUDA when there is one, else the CPU.
 
     Returns:
-        The model; ``model.cfg`` is the config it was built from.
+        The model; ``model.cfg`` is the config it was built from, ``model.dataset_meta`` what the
+        checkpoint says of the data it was trained on (classes, palette), None if nothing.
 
     Raises:
         UserError: When the config or the checkpoint is missing, the config names something
@@ -44,6 +45,7 @@ def build_model(
     init_default_scope(cfg.get('default_scope', 'lightvit_dense'))
     with explained():
         model = MODELS.build(cfg.model)
+        model.dataset_meta = None
         if checkpoint is None:
             model.init_weights()
         else:
@@ -51,6 +53,8 @@ def build_model(
             fit_checkpoint(model, content, checkpoint)
             state = content.get('state_dict', content)
             load_state_dict(model, {re.sub(r'^module\.', '', k): v for k, v in state.items()})
+            meta = content.get('meta')
+            model.dataset_meta = meta.get('dataset_meta') if isinstance(meta, dict) else None
     model.cfg = cfg
     device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
     return model.to(device).eval()

@@ -29,6 +29,7 @@ from .pretraining import (
     SimMIM,
     TimmTeacher,
 )
+from .test_time import DetectionTTA, SegmentationTTA
 
 __all__ = [
     'DINO',
@@ -36,6 +37,7 @@ __all__ = [
     'AttentionDistiller',
     'ClassificationHead',
     'ClassificationPreprocessor',
+    'DetectionTTA',
     'Hiera',
     'HieraMAE',
     'ImageClassifier',
@@ -47,6 +49,7 @@ __all__ = [
     'MultiDepthPyramid',
     'MultiViewPreprocessor',
     'ScaledFeaturePyramid',
+    'SegmentationTTA',
     'SimMIM',
     'SimpleFeaturePyramid',
     'TimmClassifier',

@@ -1,0 +1,101 @@
+"""Names and colours of the classes that a model knows."""
+
+import colorsys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.logging import print_log
+from torch import nn
+
+from lightvit_dense.apis.config_keys import find_registered
+from lightvit_dense.errors import UserError
+
+Color = tuple[int, int, int]
+_LATE = dict(CocoDataset='detection.coco', ADE20KDataset='segmentation.ade20k')
+
+
+def class_count(model: Any) -> int:
+    """Return the number of classes of a detector, segmentor or classifier."""
+    owners = (
+        getattr(getattr(model, 'roi_head', None), 'bbox_head', None),
+        getattr(model, 'bbox_head', None),
+        getattr(model, 'decode_head', None),
+        getattr(model, 'head', None),
+        model,
+    )
+    for owner in owners:
+        # The heads of a cascade have the same classes.
+        owner = owner[-1] if isinstance(owner, nn.ModuleList) and len(owner) else owner
+        if isinstance(getattr(owner, 'num_classes', None), int):
+            return int(owner.num_classes)
+    raise UserError(f'{type(model).__name__}: no head tells its number of classes (num_classes)')
+
+
+def class_names(model: Any, cfg: Config, given: Sequence[str] | None = None) -> tuple[str, ...]:
+    """Return the names of a model's classes.
+
+    Args:
+        model: The model; ``dataset_meta`` is what its checkpoint says of the data.
+        cfg: Its config, whose test data come next.
+        given: Names that count before these.
+
+    Raises:
+        UserError: If their number is not the model's number of classes.
+    """
+    count = class_count(model)
+    choices = {'names': given}
+    choices |= {origin: meta.get('classes') for origin, meta in _metas(model, cfg).items()}
+    for origin, names in choices.items():
+        if not names or isinstance(names, str):
+            continue
+        if len(names) != count:
+            raise UserError(
+                f'the model has {count} classes, but {origin} names {len(names)} '
+                f'({", ".join(map(str, list(names)[:4]))}, ...). Give the names that it was trained '
+                'with (names).'
+            )
+        return tuple(str(name) for name in names)
+    print_log(
+        f'Nothing names the {count} classes of the model; they are called class_0, class_1, ...',
+        logger='current',
+        level=30,
+    )
+    return tuple(f'class_{index}' for index in range(count))
+
+
+def class_palette(model: Any, cfg: Config, count: int) -> list[Color]:
+    """Return a colour (R, G, B) for each class: the data set's, or well separated ones.
+
+    Args:
+        model: The model; ``dataset_meta`` is what its checkpoint says of the data.
+        cfg: Its config, whose test data come next.
+        count: Number of classes.
+    """
+    for meta in _metas(model, cfg).values():
+        known = meta.get('palette')
+        if isinstance(known, (list, tuple)) and len(known) >= count:
+            return [(int(r), int(g), int(b)) for r, g, b in known[:count]]
+    # Steps of the golden ratio around the circle of hues keep neighbours apart.
+    shades = [(0.61803398875 * i % 1, 1.0, 1.0 - 0.3 * (i // 7 % 2)) for i in range(count)]
+    colors = [colorsys.hsv_to_rgb(*shade) for shade in shades]
+    return [(round(255 * r), round(255 * g), round(255 * b)) for r, g, b in colors]
+
+
+def _metas(model: Any, cfg: Config) -> dict[str, dict[str, Any]]:
+    """Return what is known of the data of a model, by where it stands, the best first."""
+    dataset = (cfg.get('test_dataloader') or {}).get('dataset') or {}
+    kind = dataset.get('type')
+    scope, _, name = str(kind).rpartition('.')
+    if (
+        scope == 'lightvit_dense' and name in _LATE
+    ):  # the registry may still hold what imports the class
+        built = getattr(import_module(f'lightvit_dense.datasets.{_LATE[name]}'), name)
+    else:
+        built = find_registered(kind) if isinstance(kind, str) else kind
+    return {
+        'the checkpoint': getattr(model, 'dataset_meta', None) or {},
+        'test_dataloader.dataset.metainfo': dataset.get('metainfo') or {},
+        'the data set': getattr(built, 'METAINFO', None) or {},
+    }

@@ -1,0 +1,309 @@
+"""Run a trained model over files, folders, arrays and videos."""
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.registry import FUNCTIONS
+from torch import nn
+
+from lightvit_dense.apis.build import build_model
+from lightvit_dense.apis.configs import load_config
+from lightvit_dense.errors import UserError
+from lightvit_dense.registry import MODELS
+
+from .classes import class_names, class_palette
+from .preparation import Preparation
+from .results import Classification, Detections, Failure, Result, Segmentation
+from .sources import InferenceError, Picture, Sources
+from .writer import ResultWriter
+
+OnError = Callable[[Failure], None]
+
+
+class Inferencer:
+    """What the inferencers of all tasks share.
+
+    Args:
+        config: Config or its path. Its test pipeline prepares the pictures.
+        checkpoint: Checkpoint to load; None leaves the weights as the config initialises them.
+        device: Where the model runs; CUDA when there is one, else the CPU.
+        names: Names of the classes; by default the checkpoint's, else those of the config's data.
+        tta: Whether to test with augmentation: False, True for the config's own or the default
+            scales and mirroring, or (scales, flip).
+        model: The model, if it is built already; ``checkpoint`` and ``device`` do not count then.
+
+    Raises:
+        UserError: If config or checkpoint are missing or do not fit this task.
+    """
+
+    task: ClassVar[str] = ''
+
+    def __init__(
+        self,
+        config: str | Path | Config,
+        checkpoint: str | Path | None = None,
+        device: str | torch.device | None = None,
+        names: Sequence[str] | None = None,
+        tta: bool | tuple[Sequence[float] | None, bool | None] = False,
+        model: nn.Module | None = None,
+    ) -> None:
+        self.cfg = load_config(config)
+        if model is None:
+            model = build_model(self.cfg, checkpoint, device)
+        found = task_of(model)
+        if found != self.task:
+            raise UserError(
+                f'{self.cfg.filename or "the config"} has a model for {found}, not for {self.task}'
+            )
+        self.model = model
+        self.names = class_names(model, self.cfg, names)
+        self.palette = class_palette(model, self.cfg, len(self.names))
+        self._prepare = Preparation(self.cfg, ((None, None) if tta is True else tta) or None)
+        self._collate = self._collate_function()
+        self._step = model.test_step
+        if self._prepare.tta_model is not None:
+            wrapped = MODELS.build(dict(self._prepare.tta_model, module=model)).eval()
+            self._step = wrapped.test_step
+
+    def __call__(
+        self,
+        inputs: Any,
+        batch_size: int = 1,
+        out_dir: str | Path | None = None,
+        recursive: bool = False,
+        on_error: OnError | None = None,
+        **saving: bool,
+    ) -> list[Any]:
+        """Look at all inputs; see :meth:`stream`, which does not keep the results."""
+        return list(self.stream(inputs, batch_size, out_dir, recursive, on_error, **saving))
+
+    def stream(
+        self,
+        inputs: Any,
+        batch_size: int = 1,
+        out_dir: str | Path | None = None,
+        recursive: bool = False,
+        on_error: OnError | None = None,
+        **saving: bool,
+    ) -> Iterator[Any]:
+        """Look at inputs batch by batch, in memory that does not grow with their number.
+
+        Args:
+            inputs: Path of an image, a folder or a video, an array uint8 [H, W, 3] in RGB order or
+                [H, W], or an iterable of these.
+            batch_size: Pictures to look at together.
+            out_dir: Folder that receives what was found, see :class:`ResultWriter`; None saves
+                nothing.
+            recursive: Whether folders are searched below their first level.
+            on_error: Called for an input that cannot be used, the others go on. Without it the
+                first one is an error.
+            **saving: ``pictures`` and ``palette`` of :class:`ResultWriter`.
+
+        Yields:
+            One result a picture, in the order of the inputs.
+
+        Raises:
+            InferenceError: If an input cannot be used and there is no ``on_error``.
+            ValueError: If the batch is empty.
+        """
+        if batch_size < 1:
+            raise ValueError(f'batch_size must be positive, got {batch_size}')
+        if out_dir is None:
+            if saving:
+                raise ValueError(f'{", ".join(saving)}: nothing is saved without out_dir')
+            for _, result in self._results(inputs, batch_size, recursive, on_error):
+                yield result
+            return
+        with ResultWriter(out_dir, self.names, self.palette, **saving) as writer:
+            for picture, result in self._results(inputs, batch_size, recursive, on_error):
+                writer.write(picture, result)
+                yield result
+
+    def _results(
+        self, inputs: Any, batch_size: int, recursive: bool, on_error: OnError | None
+    ) -> Iterator[tuple[Picture, Result]]:
+        pictures = self._usable(Sources(inputs, recursive), on_error)
+        number = 0
+        while batch := list(islice(pictures, batch_size)):
+            prepared = [self._prepare(picture, number + i) for i, picture in enumerate(batch)]
+            number += len(batch)
+            samples: dict[int, Any] = {}
+            for group in self._groups(prepared):
+                with torch.no_grad():
+                    found = self._step(self._collate([prepared[i] for i in group]))
+                samples.update(zip(group, found, strict=True))
+            for i, picture in enumerate(batch):
+                yield picture, self._read(samples[i], picture)
+
+    def _groups(self, prepared: list[dict[str, Any]]) -> list[list[int]]:
+        """Return which pictures of a batch the model takes together."""
+        return [list(range(len(prepared)))]
+
+    def _usable(self, sources: Sources, on_error: OnError | None) -> Iterator[Picture]:
+        for item in sources:
+            if isinstance(item, Picture):
+                yield item
+            elif on_error is None:
+                raise InferenceError(str(item))
+            else:
+                on_error(item)
+
+    def _collate_function(self) -> Callable[[list], Any]:
+        given = self.cfg.test_dataloader.get('collate_fn') or dict(type='pseudo_collate')
+        kind = given['type']
+        function: Callable[[list], Any] = FUNCTIONS.get(kind) if isinstance(kind, str) else kind
+        return function
+
+    def _read(self, sample: Any, picture: Picture) -> Result:
+        """Make plain data of what the model found in a picture."""
+        raise NotImplementedError
+
+    @staticmethod
+    def _about(picture: Picture) -> dict[str, Any]:
+        height, width = picture.pixels.shape[:2]
+        return dict(
+            name=picture.name, height=height, width=width, path=picture.path, frame=picture.frame
+        )
+
+
+class DetectionInferencer(Inferencer):
+    """Find objects: boxes and, if the model has them, masks.
+
+    Args:
+        *args: See :class:`Inferencer`.
+        score_thr: Objects with lower scores are left out. The model's own ``test_cfg`` has a
+            threshold, too, for which this one is no substitute.
+        max_per_image: How many objects are kept at most, the best ones.
+        **kwargs: See :class:`Inferencer`.
+
+    Raises:
+        UserError: If an option is out of range, or see :class:`Inferencer`.
+    """
+
+    task = 'detection'
+
+    def __init__(
+        self, *args: Any, score_thr: float = 0.3, max_per_image: int | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        if not 0 <= score_thr <= 1:
+            raise UserError(f'score_thr must lie in 0..1, got {score_thr}')
+        if max_per_image is not None and max_per_image < 1:
+            raise UserError(f'max_per_image must be positive, got {max_per_image}')
+        self.score_thr = score_thr
+        self.max_per_image = max_per_image
+
+    def _read(self, sample: Any, picture: Picture) -> Detections:
+        found = sample.pred_instances
+        scores = found.scores.float().cpu()
+        kept = (scores >= self.score_thr).nonzero()[:, 0]
+        order = scores[kept].argsort(descending=True, stable=True)
+        kept = kept[order][: self.max_per_image]
+        labels = found.labels.cpu()[kept].numpy()
+        masks = found.masks.cpu()[kept].numpy() if 'masks' in found else None
+        return Detections(
+            **self._about(picture),
+            boxes=found.bboxes.float().cpu()[kept].numpy(),
+            scores=scores[kept].numpy(),
+            labels=labels,
+            names=tuple(self.names[label] for label in labels),
+            masks=masks,
+        )
+
+
+class SegmentationInferencer(Inferencer):
+    """Give each pixel a class.
+
+    Args:
+        *args: See :class:`Inferencer`.
+        **kwargs: See :class:`Inferencer`.
+    """
+
+    task = 'segmentation'
+
+    def _groups(self, prepared: list[dict[str, Any]]) -> list[list[int]]:
+        # mmseg's preprocessor takes pictures of one size.
+        groups: dict[Any, list[int]] = {}
+        for number, sample in enumerate(prepared):
+            views = sample['inputs'] if isinstance(sample['inputs'], list) else [sample['inputs']]
+            groups.setdefault(tuple(view.shape for view in views), []).append(number)
+        return list(groups.values())
+
+    def _read(self, sample: Any, picture: Picture) -> Segmentation:
+        label_map = sample.pred_sem_seg.data[0].cpu().numpy()
+        dtype = np.uint8 if len(self.names) <= 256 else np.uint16
+        return Segmentation(
+            **self._about(picture), label_map=label_map.astype(dtype), names=self.names
+        )
+
+
+class ClassificationInferencer(Inferencer):
+    """Give a picture a class.
+
+    Args:
+        *args: See :class:`Inferencer`.
+        **kwargs: See :class:`Inferencer`.
+    """
+
+    task = 'classification'
+
+    def _read(self, sample: Any, picture: Picture) -> Classification:
+        scores = sample.pred_score.float().cpu().numpy()
+        return Classification(**self._about(picture), scores=scores, names=self.names)
+
+
+def task_of(model: nn.Module) -> str:
+    """Return what a model is for: 'detection', 'segmentation' or 'classification'.
+
+    Raises:
+        UserError: If it is for something else.
+    """
+    parents = {f'{cls.__module__}.{cls.__qualname__}' for cls in type(model).__mro__}
+    tasks = {
+        'mmdet.models.detectors.base.BaseDetector': 'detection',
+        'mmseg.models.segmentors.base.BaseSegmentor': 'segmentation',
+        'lightvit_dense.models.classification.classifier.ImageClassifier': 'classification',
+        'lightvit_dense.models.classification.timm_classifier.TimmClassifier': 'classification',
+    }
+    for name, task in tasks.items():
+        if name in parents:
+            return task
+    raise UserError(
+        f'{type(model).__name__} is no detector, segmentor or classifier: there is nothing that it '
+        'could find in a picture'
+    )
+
+
+def make_inferencer(
+    config: str | Path | Config,
+    checkpoint: str | Path | None = None,
+    device: str | torch.device | None = None,
+    **options: Any,
+) -> Inferencer:
+    """Build the inferencer that fits the model of a config.
+
+    Args:
+        config: Config or its path.
+        checkpoint: Checkpoint to load.
+        device: Where the model runs.
+        **options: Further arguments of the inferencer.
+
+    Raises:
+        UserError: If there is no inferencer for this model, or see :class:`Inferencer`.
+    """
+    cfg = load_config(config)
+    model = build_model(cfg, checkpoint, device)
+    kinds = (DetectionInferencer, SegmentationInferencer, ClassificationInferencer)
+    fitting = {kind.task: kind for kind in kinds}[task_of(model)]
+    foreign = {'score_thr', 'max_per_image'} & set(options)
+    if foreign and fitting is not DetectionInferencer:
+        raise UserError(
+            f'{" and ".join(sorted(foreign))}: for detection only; this is a model for '
+            f'{fitting.task}'
+        )
+    return fitting(cfg, model=model, **options)

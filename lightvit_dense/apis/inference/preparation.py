@@ -1,0 +1,108 @@
+"""A config's own test pipeline, without its reading of files."""
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from mmengine.config import Config
+from mmengine.dataset import Compose
+
+from lightvit_dense.apis.explain import explained
+from lightvit_dense.apis.tta import kind_of, tta_parts
+from lightvit_dense.errors import UserError
+
+from .sources import Picture
+
+_LOADERS = ('LoadImage', 'LoadImageFromFile', 'LoadImageFromNDArray')
+
+
+class Preparation:
+    """Make a model's input of a picture, by the transforms that testing uses.
+
+    Transforms whose names begin with Load are left out: the picture is there, and there is no truth
+    to load.
+
+    Args:
+        cfg: The whole config.
+        tta: None, or scales and flip of test-time augmentation, see
+            :func:`lightvit_dense.apis.tta.apply_tta`.
+
+    Attributes:
+        tta_model: Wrapper of the model for test-time augmentation; None without.
+
+    Raises:
+        UserError: If the test pipeline is missing, or begins with no loader of whole images.
+    """
+
+    def __init__(
+        self, cfg: Config, tta: tuple[Sequence[float] | None, bool | None] | None = None
+    ) -> None:
+        dataset = (cfg.get('test_dataloader') or {}).get('dataset') or {}
+        pipeline = dataset.get('pipeline')
+        name = cfg.filename or 'the config'
+        if not pipeline:
+            raise UserError(
+                f'{name} has no test_dataloader.dataset.pipeline: nothing says how to prepare '
+                'an image'
+            )
+        loader = pipeline[0]
+        if kind_of(loader) not in _LOADERS:
+            raise UserError(
+                f'{name}: the test pipeline begins with {kind_of(loader)}; inference needs one that '
+                f'begins with {" or ".join(_LOADERS)}'
+            )
+        self.tta_model = None
+        if tta is not None:
+            self.tta_model, pipeline = tta_parts(cfg, pipeline, *tta)
+        self._bgr = loader.get('color', 'bgr') == 'bgr'
+        self._float = bool(loader.get('to_float32', False))
+        with explained():
+            self._transforms = Compose(without_loading(pipeline))
+
+    def __call__(self, picture: Picture, number: int) -> dict[str, Any]:
+        """Prepare a picture.
+
+        Args:
+            picture: The picture.
+            number: Its number among the inputs.
+
+        Returns:
+            ``dict(inputs=Tensor [3, h, w], data_samples=...)``, with test-time augmentation lists
+            of these.
+
+        Raises:
+            UserError: If a transform drops the picture.
+        """
+        pixels = picture.pixels
+        if self._bgr:
+            pixels = np.ascontiguousarray(pixels[:, :, ::-1])
+        else:
+            pixels = pixels.copy()  # transforms may write into it
+        size = pixels.shape[:2]
+        packed = self._transforms(
+            dict(
+                img=pixels.astype(np.float32) if self._float else pixels,
+                img_path=picture.path or picture.name,
+                img_id=number,
+                img_shape=size,
+                ori_shape=size,
+                seg_fields=[],
+            )
+        )
+        if packed is None:
+            raise UserError(f'{picture.name}: a transform of the test pipeline dropped the picture')
+        return packed
+
+
+def without_loading(pipeline: Sequence[Mapping[str, Any]]) -> list[Any]:
+    """Return a copy of a pipeline without transforms that load, also inside ``TestTimeAug``."""
+    kept = []
+    for step in copy.deepcopy(list(pipeline)):
+        if kind_of(step).startswith('Load'):
+            continue
+        if kind_of(step) == 'TestTimeAug':
+            lists = [without_loading(choices) for choices in step['transforms']]
+            step['transforms'] = [choices for choices in lists if choices]
+        kept.append(step)
+    return kept

@@ -1,0 +1,154 @@
+"""What inference finds, as plain data."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Result:
+    """What is common to the results of all tasks.
+
+    Attributes:
+        name: Name of the picture, unique among the inputs of a call; for a frame of a video
+            ``<video>/<number>``.
+        height: Height of the original picture in pixels.
+        width: Its width.
+        path: File the picture came from; None for an array.
+        frame: Number of the frame in its video, from 0; None for a still picture.
+    """
+
+    name: str
+    height: int
+    width: int
+    path: str | None = None
+    frame: int | None = None
+
+
+@dataclass(frozen=True)
+class Detections(Result):
+    """Objects of a picture, best first.
+
+    Attributes:
+        boxes: Corners (left, top, right, bottom) in pixels of the original picture, float32 [N, 4].
+        scores: In 0..1, float32 [N].
+        labels: Class indices, int64 [N].
+        names: Class names [N].
+        masks: Pixels of each object, bool [N, H, W]; None if the model gives boxes only.
+    """
+
+    boxes: np.ndarray = field(default_factory=lambda: np.zeros((0, 4), np.float32))
+    scores: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
+    labels: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    names: tuple[str, ...] = ()
+    masks: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+
+@dataclass(frozen=True)
+class Segmentation(Result):
+    """The class of each pixel.
+
+    Attributes:
+        label_map: Class indices, uint8 [H, W], or uint16 for a model of more than 256 classes.
+        names: Names of all classes.
+    """
+
+    label_map: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.uint8))
+    names: tuple[str, ...] = ()
+
+    def areas(self) -> dict[str, int]:
+        """Return the pixels of every class that occurs, the largest first."""
+        count = np.bincount(self.label_map.ravel(), minlength=len(self.names))
+        order = np.argsort(-count, kind='stable')
+        return {self.names[index]: int(count[index]) for index in order if count[index]}
+
+
+@dataclass(frozen=True)
+class Classification(Result):
+    """The class of a picture.
+
+    Attributes:
+        scores: Probabilities, float32 [classes].
+        names: Names of all classes.
+    """
+
+    scores: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
+    names: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> int:
+        """Index of the likeliest class."""
+        return int(self.scores.argmax())
+
+    def top(self, count: int = 5) -> list[tuple[str, float]]:
+        """Return names and probabilities of the likeliest classes."""
+        order = np.argsort(-self.scores, kind='stable')[:count]
+        return [(self.names[index], float(self.scores[index])) for index in order]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An input that could not be used.
+
+    Attributes:
+        name: The file, or the place of an array among the inputs.
+        reason: What is wrong, and the remedy where there is one.
+    """
+
+    name: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f'{self.name}: {self.reason}'
+
+
+def category_ids(names: Sequence[str]) -> list[int]:
+    """Return the ids of the classes in COCO's files.
+
+    COCO's own 80 classes have the numbers 1..90 with gaps. Any other list of classes is numbered
+    from 1 without gaps.
+    """
+    from torchvision.models.detection import MaskRCNN_ResNet50_FPN_Weights
+
+    # The place of a name in this list, whose gaps read 'N/A', is COCO's id.
+    coco: Sequence[str] = MaskRCNN_ResNet50_FPN_Weights.COCO_V1.meta['categories']
+    if set(names) == set(coco) - {'__background__', 'N/A'}:
+        return [coco.index(name) for name in names]
+    return list(range(1, len(names) + 1))
+
+
+def coco_entries(
+    result: Detections, image_id: int | str, ids: Sequence[int]
+) -> list[dict[str, Any]]:
+    """Write detections as COCO's results: boxes (x, y, w, h), masks as compressed RLE.
+
+    Args:
+        result: The detections.
+        image_id: Id of the picture.
+        ids: Category id of each class, from :func:`category_ids`.
+    """
+    from pycocotools.mask import encode
+
+    entries = []
+    for index, (box, score, label) in enumerate(
+        zip(result.boxes.tolist(), result.scores.tolist(), result.labels.tolist(), strict=True)
+    ):
+        left, top, right, bottom = box
+        entry: dict[str, Any] = dict(
+            image_id=image_id,
+            category_id=ids[label],
+            bbox=[left, top, right - left, bottom - top],
+            score=score,
+        )
+        if result.masks is not None:
+            code: Mapping[str, Any] = encode(np.asfortranarray(result.masks[index], np.uint8))
+            entry['segmentation'] = dict(
+                size=list(code['size']), counts=code['counts'].decode('ascii')
+            )
+        entries.append(entry)
+    return entries

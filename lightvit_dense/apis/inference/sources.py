@@ -1,0 +1,199 @@
+"""Pictures to look at: files, folders, arrays and videos, read one at a time."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from lightvit_dense.datasets.transforms.loading import BadImage, decode
+from lightvit_dense.errors import UserError
+
+from .results import Failure
+
+IMAGES = ('.jpg', '.jpeg', '.jpe', '.png', '.bmp', '.webp', '.tif', '.tiff', '.ppm', '.pgm')
+VIDEOS = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v', '.mpg', '.mpeg', '.wmv')
+
+
+class InferenceError(UserError):
+    """An input that cannot be used; the message names it and the remedy."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture that was read.
+
+    Attributes:
+        name: Unique among the inputs of a call.
+        pixels: RGB, uint8 [H, W, 3].
+        path: File it came from, None for an array.
+        frame: Number of the frame in its video, None for a still picture.
+        fps: Frames a second of the video.
+    """
+
+    name: str
+    pixels: np.ndarray
+    path: str | None = None
+    frame: int | None = None
+    fps: float = 0.0
+
+
+def check_array(array: Any) -> np.ndarray:
+    """Return an array of pixels as RGB.
+
+    Args:
+        array: uint8 [H, W, 3] in RGB order, or grey [H, W] or [H, W, 1].
+
+    Returns:
+        uint8 [H, W, 3].
+
+    Raises:
+        InferenceError: If it is anything else.
+    """
+    if not isinstance(array, np.ndarray):
+        raise InferenceError(
+            f'a {type(array).__name__} is no input: give a path, or a numpy array of pixels'
+        )
+    if array.dtype != np.uint8:
+        bad = array.dtype.kind == 'f' and not np.isfinite(array).all()
+        what = ' with values that are not finite' if bad else ''
+        raise InferenceError(
+            f'an array of {array.dtype}{what} is no picture: pixels are uint8 in 0..255 (for values '
+            'in 0..1: (255 * array).round().astype(numpy.uint8))'
+        )
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[:, :, 0]
+    if array.ndim == 2:
+        array = np.repeat(array[:, :, None], 3, axis=2)
+    if array.ndim != 3 or array.shape[2] != 3:
+        raise InferenceError(
+            f'an array of shape {array.shape} is no picture: expected [H, W, 3] in RGB order, or '
+            '[H, W] for grey'
+        )
+    if 0 in array.shape:
+        raise InferenceError(f'an array of shape {array.shape} has no pixels')
+    return np.ascontiguousarray(array)
+
+
+class Sources:
+    """All inputs of a call, in order; iterating reads them one at a time.
+
+    Args:
+        inputs: A path of an image, a folder or a video, an array, or any number of these.
+        recursive: Whether folders are searched below their first level.
+    """
+
+    def __init__(self, inputs: Any, recursive: bool = False) -> None:
+        self._recursive = recursive
+        self._used: set[str] = set()
+        single = isinstance(inputs, (str, os.PathLike, np.ndarray))
+        if not single and not isinstance(inputs, Iterable):
+            check_array(inputs)  # raises
+        self._items: Iterable[Any] = [inputs] if single else inputs
+
+    def __iter__(self) -> Iterator[Picture | Failure]:
+        self._used.clear()
+        for index, item in enumerate(self._items):
+            if isinstance(item, (str, os.PathLike)):
+                yield from self._path(os.fspath(item))
+                continue
+            try:
+                yield Picture(self._name(f'array_{index:06d}'), check_array(item))
+            except InferenceError as error:
+                yield Failure(f'input {index}', str(error))
+
+    def total(self) -> int | None:
+        """Count the pictures without reading them; None if nobody knows before they are read."""
+        if not isinstance(self._items, Sequence):
+            return None
+        count = 0
+        for item in self._items:
+            path = Path(item) if isinstance(item, (str, os.PathLike)) else None
+            if path is not None and path.is_dir():
+                count += len(self._listing(path))
+            elif path is not None and path.suffix.lower() in VIDEOS and path.is_file():
+                count += _frame_count(str(path))
+            else:
+                count += 1
+        return count
+
+    def _name(self, *choices: str) -> str:
+        """Return the first of the names that is free, if need be with a number behind it."""
+        name = next((choice for choice in choices if choice not in self._used), choices[-1])
+        number, unique = 2, name
+        while unique in self._used:
+            unique, number = f'{name}-{number}', number + 1
+        self._used.add(unique)
+        return unique
+
+    def _path(self, given: str) -> Iterator[Picture | Failure]:
+        path = Path(given).expanduser()
+        if '://' in given:
+            yield Failure(given, 'addresses are not read: download the file and give its path')
+        elif path.is_dir():
+            files = self._listing(path)
+            for file in files:
+                relative = file.relative_to(path)
+                yield self._image(file, relative.with_suffix('').as_posix(), relative.as_posix())
+            if not files:
+                deep = 'it or below it' if self._recursive else 'it (not searched below it)'
+                yield Failure(given, f'no image in {deep}; images end in {" ".join(IMAGES)}')
+        elif not path.exists():
+            yield Failure(given, 'does not exist')
+        elif path.suffix.lower() in VIDEOS:
+            yield from _frames(path, self._name(path.stem, path.name))
+        else:
+            yield self._image(path, path.stem, path.name)
+
+    def _listing(self, folder: Path) -> list[Path]:
+        if self._recursive:
+            found = (Path(at) / file for at, _, files in os.walk(folder) for file in files)
+        else:
+            found = (folder / entry.name for entry in os.scandir(folder) if entry.is_file())
+        return sorted(file for file in found if file.suffix.lower() in IMAGES)
+
+    def _image(self, path: Path, *names: str) -> Picture | Failure:
+        name = self._name(*names)
+        try:
+            return Picture(name, decode(path.read_bytes(), 'rgb'), str(path))
+        except (BadImage, OSError) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            return Failure(str(path), reason or str(error))
+
+
+def _frame_count(path: str) -> int:
+    """Return the number of frames that the header of a video tells; 0 if it tells none."""
+    capture = cv2.VideoCapture(path)
+    try:
+        return max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
+    finally:
+        capture.release()
+
+
+def _frames(path: Path, name: str) -> Iterator[Picture | Failure]:
+    """Read the frames of a video one by one."""
+    capture = cv2.VideoCapture(str(path))
+    try:
+        if not capture.isOpened():
+            yield Failure(str(path), 'not a video that OpenCV can read, or damaged')
+            return
+        fps = capture.get(cv2.CAP_PROP_FPS)
+        fps = fps if 0 < fps < 1000 else 25.0
+        promised, count = capture.get(cv2.CAP_PROP_FRAME_COUNT), 0
+        while True:
+            there, frame = capture.read()
+            if not there:
+                break
+            pixels = cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+            yield Picture(f'{name}/{count:06d}', pixels, str(path), count, fps)
+            count += 1
+        if not count:
+            yield Failure(str(path), 'a video without a frame that can be decoded')
+        # Containers that store a duration instead of a count may be off by a frame or two.
+        elif count < 0.98 * promised - 2:
+            yield Failure(str(path), f'ends after {count} of {promised:.0f} frames: truncated')
+    finally:
+        capture.release()

@@ -1,0 +1,194 @@
+"""Save results while they come: pictures, videos, label maps, JSON."""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TextIO
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from .classes import Color
+from .painting import paint
+from .results import (
+    Classification,
+    Detections,
+    Result,
+    Segmentation,
+    category_ids,
+    coco_entries,
+)
+from .sources import InferenceError, Picture
+
+
+class JsonList:
+    """A JSON file with one list, written entry by entry.
+
+    The file takes its name when it is closed; what is there until then ends in ``.part``.
+
+    Args:
+        path: The file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._part = path, path.with_name(path.name + '.part')
+        self._file: TextIO = open(self._part, 'w', encoding='utf-8')  # noqa: SIM115
+        self._file.write('[')
+        self._empty = True
+
+    def add(self, entry: Any) -> None:
+        """Append an entry."""
+        self._file.write('\n' if self._empty else ',\n')
+        self._file.write(json.dumps(entry))
+        self._empty = False
+
+    def close(self) -> None:
+        """End the list and give the file its name."""
+        if not self._file.closed:
+            self._file.write('\n]\n')
+            self._file.close()
+            os.replace(self._part, self._path)
+
+
+class ResultWriter:
+    """Write results below a folder, in memory that does not grow with their number.
+
+    * ``images.json``: of each picture ``id``, ``file_name``, ``height``, ``width``, and what it
+      shows: for segmentation ``classes`` with their ``pixels``, for classification the likeliest
+      ``classes`` with their ``score``.
+    * ``classes.json``: ``id`` and ``name`` of the classes.
+    * ``detections.json``: objects as COCO's results, which ``COCO.loadRes`` reads. The id of a
+      picture is the number that its file's name is, as in COCO, else its name.
+    * ``labels/<name>.png``: class indices from 0, one byte a pixel.
+    * ``pictures/<name>.jpg``: results painted over the pictures.
+    * ``videos/<name>.mp4``: results painted over the frames of a video.
+
+    Args:
+        folder: Made if it is not there; files in it of these names are replaced.
+        names: Names of the classes.
+        colors: Colour of each class.
+        pictures: Whether pictures and videos are painted.
+        palette: Whether label maps have the colours of the classes as their palette, so that they
+            can be looked at. The bytes are the same.
+
+    Raises:
+        InferenceError: If the folder cannot be made.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        names: Sequence[str],
+        colors: Sequence[Color],
+        pictures: bool = True,
+        palette: bool = False,
+    ) -> None:
+        self.folder = Path(folder)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InferenceError(f'{folder}: cannot be made ({error.strerror})') from error
+        self._names, self._colors = tuple(names), list(colors)
+        self._pictures, self._palette = pictures, palette
+        self._ids = category_ids(names)
+        self._images = JsonList(self.folder / 'images.json')
+        self._objects: JsonList | None = None
+        self._video: tuple[str, cv2.VideoWriter] | None = None
+
+    def __enter__(self) -> 'ResultWriter':
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def write(self, picture: Picture, result: Result) -> None:
+        """Save a result.
+
+        Args:
+            picture: The picture.
+            result: What was found in it.
+        """
+        image_id = _image_id(picture)
+        entry: dict[str, Any] = dict(
+            id=image_id,
+            file_name=picture.path or picture.name,
+            height=result.height,
+            width=result.width,
+        )
+        if picture.frame is not None:
+            entry |= dict(frame=picture.frame, seconds=picture.frame / picture.fps)
+        if isinstance(result, Detections):
+            if self._objects is None:
+                self._objects = JsonList(self.folder / 'detections.json')
+            for found in coco_entries(result, image_id, self._ids):
+                self._objects.add(found)
+        elif isinstance(result, Segmentation):
+            entry['classes'] = [
+                dict(id=result.names.index(name), name=name, pixels=pixels)
+                for name, pixels in result.areas().items()
+            ]
+            self._write_labels(result)
+        elif isinstance(result, Classification):
+            entry['classes'] = [dict(name=name, score=score) for name, score in result.top()]
+        self._images.add(entry)
+        if self._pictures:
+            self._paint(picture, result)
+
+    def close(self) -> None:
+        """Finish all files."""
+        if self._video is not None:
+            self._video[1].release()
+            self._video = None
+        self._images.close()
+        if self._objects is not None:
+            self._objects.close()
+        first = self._ids if self._objects is not None else range(len(self._names))
+        classes = [dict(id=i, name=name) for i, name in zip(first, self._names, strict=True)]
+        text = json.dumps(classes, indent=1)
+        (self.folder / 'classes.json').write_text(text + '\n', encoding='utf-8')
+
+    def _write_labels(self, result: Segmentation) -> None:
+        path = self.folder / 'labels' / f'{result.name}.png'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image = Image.fromarray(result.label_map)
+        if self._palette and result.label_map.dtype == np.uint8:
+            image.putpalette(bytes(np.asarray(self._colors, np.uint8).ravel()))
+        image.save(path)
+
+    def _paint(self, picture: Picture, result: Result) -> None:
+        painted = paint(picture.pixels, result, self._colors)
+        if picture.frame is not None:
+            self._frame_writer(picture).write(cv2.cvtColor(painted, cv2.COLOR_RGB2BGR))
+            return
+        path = self.folder / 'pictures' / f'{picture.name}.jpg'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(painted).save(path, quality=92)
+
+    def _frame_writer(self, picture: Picture) -> cv2.VideoWriter:
+        """Return the writer of a frame's video; there is one at a time."""
+        name = picture.name.rpartition('/')[0]
+        if self._video is None or self._video[0] != name:
+            if self._video is not None:
+                self._video[1].release()
+            path = self.folder / 'videos' / f'{name}.mp4'
+            path.parent.mkdir(parents=True, exist_ok=True)
+            height, width = picture.pixels.shape[:2]
+            code = cv2.VideoWriter.fourcc(*'mp4v')
+            writer = cv2.VideoWriter(str(path), code, picture.fps, (width, height))
+            if not writer.isOpened():
+                raise InferenceError(f'{path}: this OpenCV cannot write mp4 videos')
+            self._video = name, writer
+        return self._video[1]
+
+
+def _image_id(picture: Picture) -> int | str:
+    stem = picture.name.rpartition('/')[2]
+    return int(stem) if picture.frame is None and stem.isdecimal() else picture.name

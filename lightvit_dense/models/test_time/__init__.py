@@ -1,0 +1,6 @@
+"""Test-time augmentation: several views of an image, one result."""
+
+from .detection import DetectionTTA
+from .segmentation import SegmentationTTA
+
+__all__ = ['DetectionTTA', 'SegmentationTTA']

@@ -1,0 +1,77 @@
+"""Test-time augmentation of segmentors."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmengine.model import BaseTTAModel
+from mmengine.structures import BaseDataElement, PixelData
+from torch import Tensor
+
+from ...registry import MODELS
+from .views import bare, split_views
+
+
+@MODELS.register_module()
+class SegmentationTTA(BaseTTAModel):
+    """Average the class probabilities of several views of an image.
+
+    The result is that of mmseg's ``SegTTAModel``. That one keeps the scores of all views, which for
+    150 classes and the larger images of ADE20K are gigabytes each; here one sum is kept.
+
+    Args:
+        module: The segmentor, or its config.
+        data_preprocessor: Takes the place of the segmentor's where it is a config.
+    """
+
+    def test_step(self, data: dict[str, list]) -> list[BaseDataElement]:
+        """Segment a batch.
+
+        Args:
+            data: What ``mmcv.TestTimeAug`` gives, collated.
+
+        Returns:
+            The samples of the first view, with ``pred_sem_seg`` [1, H, W].
+        """
+        merged: Sequence[BaseDataElement] = []
+        sums: list[Tensor] = []
+        views = 0
+        for view in split_views(data):
+            samples = self.module.test_step(view)
+            views += 1
+            for number, sample in enumerate(samples):
+                scores = self._probabilities(sample.seg_logits.data)
+                del sample.seg_logits
+                if views == 1:
+                    sums.append(scores)
+                else:
+                    sums[number] += scores
+            if views == 1:
+                merged = samples
+            elif len(samples) != len(merged):
+                raise ValueError(f'{len(merged)} images in a view and {len(samples)} in another')
+        for sample, total in zip(merged, sums, strict=True):
+            label_map = self._decide(total / views)
+            sample.set_data({'pred_sem_seg': PixelData(data=label_map)})
+        return list(merged)
+
+    def merge_preds(self, data_samples_list: Any) -> list[BaseDataElement]:
+        """Not used: :meth:`test_step` merges as the views come."""
+        raise NotImplementedError('SegmentationTTA merges in test_step')
+
+    @property
+    def _classes(self) -> int:
+        return int(bare(self.module).out_channels)
+
+    def _probabilities(self, scores: Tensor) -> Tensor:
+        """Make probabilities of a view's scores [classes, H, W]."""
+        if self._classes > 1:
+            return scores.softmax(0)
+        return scores.clone()  # mmseg gives sigmoids where there is one channel
+
+    def _decide(self, probabilities: Tensor) -> Tensor:
+        """Choose classes [1, H, W] by the probabilities [classes, H, W]."""
+        if self._classes > 1:
+            return probabilities.argmax(0, keepdim=True)
+        threshold = bare(self.module).decode_head.threshold
+        return (probabilities > threshold).to(torch.int64)

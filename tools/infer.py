@@ -1,0 +1,114 @@
+"""Run a trained model over files, folders and videos; save pictures and JSON.
+
+Example:
+    python tools/infer.py configs/toyworld/maskrcnn_dmae.py CHECKPOINT.pth photos/ --out found
+"""
+
+import argparse
+import sys
+from typing import Any
+
+from mmengine.config import DictAction
+
+from lightvit_dense import apis
+from lightvit_dense.errors import run_tool
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Parse the command line.
+
+    Args:
+        argv: Arguments without the program's name; ``sys.argv`` when None.
+    """
+    parser = argparse.ArgumentParser(description='Look at pictures with a trained model')
+    parser.add_argument('config', help='config file')
+    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument('inputs', nargs='+', metavar='INPUT', help='image, folder or video')
+    parser.add_argument('--out', required=True, metavar='DIR', help='folder of what is found')
+    parser.add_argument('--device', help="'cpu', 'cuda', 'cuda:1' (default: a GPU if there is one)")
+    parser.add_argument('--batch-size', type=int, default=1, help='pictures at a time (default: 1)')
+    parser.add_argument('--recursive', action='store_true', help='search folders in depth')
+    parser.add_argument('--score-thr', type=float, help='detection: least score (default: 0.3)')
+    parser.add_argument('--max-per-image', type=int, help='detection: at most so many objects')
+    parser.add_argument('--tta', action='store_true', help='test-time augmentation')
+    parser.add_argument(
+        '--tta-scales',
+        nargs='+',
+        type=float,
+        metavar='S',
+        help='factors of the test size for --tta (default: 0.75 1 1.25)',
+    )
+    parser.add_argument('--no-flip', action='store_true', help='--tta without mirroring')
+    parser.add_argument('--no-pictures', action='store_true', help='do not paint anything')
+    parser.add_argument(
+        '--palette', action='store_true', help='segmentation: label maps with a palette'
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='override config values',
+    )
+    args = parser.parse_args(argv)
+    if args.batch_size < 1:
+        parser.error(f'--batch-size {args.batch_size}: expected a positive number')
+    if not args.tta and (args.tta_scales or args.no_flip):
+        parser.error('--tta-scales and --no-flip are options of --tta')
+    return args
+
+
+def make_inferencer(args: argparse.Namespace) -> Any:
+    """Build the inferencer that the command line asks for.
+
+    Args:
+        args: The command line.
+
+    Raises:
+        UserError: If the config, the checkpoint or an option do not fit.
+    """
+    given = dict(score_thr=args.score_thr, max_per_image=args.max_per_image)
+    options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    if args.tta:
+        options['tta'] = (args.tta_scales, False if args.no_flip else None)
+    config = apis.load_config(args.config, args.cfg_options)
+    return apis.make_inferencer(config, args.checkpoint, args.device, **options)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the tool; returns its exit status: 1 if an input could not be used.
+
+    Args:
+        argv: Arguments without the program's name; ``sys.argv`` when None.
+    """
+    from lightvit_dense.analysis.progress import Progress, make_display
+    from lightvit_dense.apis.inference.sources import Sources
+
+    args = parse_args(argv)
+    inferencer = make_inferencer(args)
+    failures: list[Any] = []
+    total = Sources(args.inputs, args.recursive).total() or 0
+    display, done = make_display(), 0
+    display.start(1, 1, inferencer.task)
+    try:
+        for _ in inferencer.stream(
+            args.inputs,
+            batch_size=args.batch_size,
+            out_dir=args.out,
+            recursive=args.recursive,
+            on_error=failures.append,
+            pictures=not args.no_pictures,
+            palette=args.palette,
+        ):
+            done += 1
+            display.update(Progress(done, max(total, done + len(failures))))
+        display.finish(f'{done} pictures, results in {args.out}')
+    finally:
+        display.close()
+    for failure in failures:
+        print(f'not read: {failure}', file=sys.stderr)
+    return 1 if failures else 0
+
+
+if __name__ == '__main__':
+    sys.exit(run_tool(main))
