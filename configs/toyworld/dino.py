@@ -38,12 +38,8 @@ color = [
     dict(type='lightvit_dense.RandomGrayscale', prob=0.2),
     dict(type='lightvit_dense.Solarize', prob=0.1),
 ]
-large = dict(
-    type='lightvit_dense.RandomResizedCrop', size=64, scale=(0.25, 0.8), backend='cv2'
-)
-small = dict(
-    type='lightvit_dense.RandomResizedCrop', size=32, scale=(0.05, 0.25), backend='cv2'
-)
+large = dict(type='lightvit_dense.RandomResizedCrop', size=64, scale=(0.25, 0.8), backend='cv2')
+small = dict(type='lightvit_dense.RandomResizedCrop', size=32, scale=(0.05, 0.25), backend='cv2')
 train_dataloader = dict(
     batch_size=32,
     collate_fn=dict(type='default_collate'),

@@ -1,0 +1,14 @@
+"""Semantic FPN, ViT-Tiny from DINO, ADE20K, 512 px, 160 000 iterations.
+
+What      `semfpn_dmae_tiny.py` from the backbone of `pretrain/dino_vit-tiny.py`.
+Source    As there.
+Expected  Nothing is published for it. Not run by us.
+Cost      That of `semfpn_dmae_tiny.py`.
+Run       tools/dist_train.sh configs/ade20k/semfpn_dino_tiny.py 8 --amp
+"""
+
+_base_ = './semfpn_dmae_tiny.py'
+
+model = dict(
+    backbone=dict(init_cfg=dict(checkpoint='work_dirs/dino_vit-tiny/backbone.safetensors'))
+)

@@ -1,0 +1,35 @@
+"""Semantic FPN, ViT-Tiny from D-MAE, ADE20K, 512 px, 160 000 iterations.
+
+What      Maps of blocks 3, 5, 7 and 11, scaled to four resolutions of 48 channels, the head of
+          Semantic FPN (Kirillov et al. 2019) without auxiliary head, layer decay 0.8, drop path 0.1,
+          sliding windows in testing.
+Source    The authors' mmsegmentation configuration. Two things are left out: its LayerScale,
+          which starts at 1, and its half precision, which its engine ignores.
+Expected  Nothing is published from D-MAE; 39.0 mIoU from D²-MAE (paper). Not run by us.
+Cost      8 GPUs, 16 images a step.
+Run       tools/dist_train.sh configs/ade20k/semfpn_dmae_tiny.py 8 --amp
+"""
+
+_base_ = [
+    '../_base_/models/semfpn_vit-tiny.py',
+    '../_base_/datasets/ade20k_512.py',
+    '../_base_/schedules/ade20k_160k.py',
+    '../_base_/default_runtime.py',
+]
+default_scope = 'mmseg'
+
+model = dict(
+    backbone=dict(
+        init_cfg=dict(
+            type='lightvit_dense.PretrainedBackbone',
+            checkpoint='work_dirs/dmae_vit-tiny/backbone.safetensors',
+        )
+    )
+)
+default_hooks = dict(
+    logger=dict(log_metric_by_epoch=False),
+    checkpoint=dict(interval=8000, by_epoch=False, save_best='mIoU', rule='greater'),
+    visualization=dict(type='mmseg.SegVisualizationHook'),
+)
+log_processor = dict(by_epoch=False)
+visualizer = dict(type='mmseg.SegLocalVisualizer')

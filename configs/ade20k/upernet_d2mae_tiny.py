@@ -1,0 +1,14 @@
+"""UperNet, ViT-Tiny from D²-MAE, ADE20K, 512 px, 160 000 iterations.
+
+What      `upernet_dmae_tiny.py` from the backbone of `pretrain/d2mae_vit-tiny.py`.
+Source    As there.
+Expected  Nothing is published for it. Not run by us.
+Cost      That of `upernet_dmae_tiny.py`.
+Run       tools/dist_train.sh configs/ade20k/upernet_d2mae_tiny.py 8 --amp
+"""
+
+_base_ = './upernet_dmae_tiny.py'
+
+model = dict(
+    backbone=dict(init_cfg=dict(checkpoint='work_dirs/d2mae_vit-tiny/backbone.safetensors'))
+)
