@@ -38,7 +38,11 @@ def root(world, tmp_path):
 
 def build(root, kind='ADE20KDataset', **kwargs):
     cfg = dict(
-        type=f'lightvit_dense.{kind}', data_root=str(root), data_prefix=PREFIX, pipeline=LOAD
+        type=f'lightvit_dense.{kind}',
+        data_root=str(root),
+        data_prefix=PREFIX,
+        pipeline=LOAD,
+        serialize_data=False,  # mmengine collects garbage for it, which takes long in a test
     )
     return DATASETS.build({**cfg, **kwargs})
 

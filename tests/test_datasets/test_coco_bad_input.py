@@ -1,0 +1,313 @@
+"""Awkward and broken COCO files: what is left out as in mmdet, and what is refused."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.registry import DATASETS, MODELS, DefaultScope
+from PIL import Image
+from pycocotools import mask as rle
+
+import lightvit_dense  # noqa: F401
+from lightvit_dense.datasets import DatasetError, SeededIndex, annotation_masks
+from lightvit_dense.datasets.annotations import read_annotations
+from lightvit_dense.datasets.detection import coco
+
+CONFIGS = Path(__file__).parents[2] / 'configs'
+HEIGHT, WIDTH = 40, 60
+CLASSES = ('cat', 'dog')
+SQUARE = [[5, 5, 25, 5, 25, 25, 5, 25]]
+LOAD = [
+    dict(type='lightvit_dense.LoadImage'),
+    dict(type='mmdet.LoadAnnotations', with_bbox=True, with_mask=True),
+]
+
+
+def bitmap(box=(5, 5, 20, 20)):
+    x, y, w, h = box
+    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+    mask[y : y + h, x : x + w] = 1
+    return mask
+
+
+def compressed(mask):
+    code = rle.encode(np.asfortranarray(mask))
+    return dict(size=list(code['size']), counts=code['counts'].decode())
+
+
+def uncompressed(mask):
+    flat = mask.T.ravel()
+    ends = np.flatnonzero(np.diff(flat)) + 1
+    runs = np.diff([0, *ends, flat.size]).tolist()
+    return dict(size=list(mask.shape), counts=runs if flat[0] == 0 else [0, *runs])
+
+
+def note(number=1, segmentation=SQUARE, box=(5, 5, 20, 20), **kwargs):
+    entry = dict(id=number, image_id=1, category_id=4, bbox=list(box), area=400, iscrowd=0)
+    return entry | dict(segmentation=segmentation) | kwargs
+
+
+def write(root, *notes, image=None, **kwargs):
+    if image is None:
+        image = np.random.default_rng(0).integers(0, 255, (HEIGHT, WIDTH, 3), np.uint8)
+        cv2.imwrite(str(root / 'a.png'), image)
+    else:
+        image.save(root / 'a.png')
+    content = dict(
+        images=[dict(id=1, file_name='a.png', width=WIDTH, height=HEIGHT)],
+        annotations=list(notes),
+        categories=[dict(id=4, name='cat'), dict(id=9, name='dog')],
+    )
+    (root / 'truth.json').write_text(json.dumps(content | kwargs))
+    return root
+
+
+def build(root, **kwargs):
+    cfg = dict(
+        type='lightvit_dense.CocoDataset',
+        data_root=str(root),
+        ann_file='truth.json',
+        data_prefix=dict(img=''),
+        metainfo=dict(classes=CLASSES),
+        pipeline=LOAD,
+        serialize_data=False,  # mmengine collects garbage for it, which takes long in a test
+    )
+    return DATASETS.build({**cfg, **kwargs})
+
+
+def recipe(side=48):
+    """The training pipeline of the config, small."""
+    path = CONFIGS / '_base_/datasets/coco_lsj_640.py'
+    pipeline = Config.fromfile(path).train_dataloader.dataset.pipeline
+    for step in pipeline:
+        step.update({k: (side, side) for k in ('scale', 'crop_size') if k in step})
+    return pipeline
+
+
+# ---------------------------------------------------------------- what is read
+
+
+@pytest.mark.parametrize('form', [compressed, uncompressed, lambda mask: SQUARE])
+def test_all_forms_of_masks_are_read(tmp_path, form):
+    item = build(write(tmp_path, note(segmentation=form(bitmap()))))[0]
+    np.testing.assert_array_equal(item['gt_masks'].masks, bitmap()[None])
+    assert item['gt_bboxes'].tensor.tolist() == [[5, 5, 25, 25]]
+    assert item['gt_bboxes_labels'].tolist() == [0]
+    assert not item['gt_ignore_flags'].any()
+
+
+@pytest.mark.parametrize('form', [compressed, uncompressed, lambda mask: SQUARE])
+def test_crowds_are_ignored(tmp_path, form):
+    crowd = note(2, form(bitmap()), iscrowd=1)
+    dataset = build(write(tmp_path, note(), crowd), pipeline=recipe())
+    for seed in range(8):
+        data = dataset[SeededIndex(0, seed)]['data_samples']
+        assert len(data.gt_instances) <= 1
+        assert len(data.gt_instances) + len(data.ignored_instances) in (0, 2)
+
+
+@pytest.mark.parametrize(
+    ('box', 'kept'),
+    [
+        ((50, 30, 40, 40), [50, 30, 90, 70]),  # reaches out: the pipeline clips it
+        ((-10, -10, 30, 30), [-10, -10, 20, 20]),
+        ((60, 0, 10, 10), None),
+        ((-30, 0, 20, 10), None),
+        ((5, 5, 0, 10), None),
+        ((5, 5, 10, 0.5), None),
+        ((25, 25, -20, -20), None),
+    ],
+)
+def test_boxes_outside_of_the_image_and_of_no_size_are_left_out(tmp_path, box, kept):
+    dataset = build(write(tmp_path, note(box=box)))
+    found = [instance['bbox'] for instance in dataset.get_data_info(0)['instances']]
+    assert found == ([kept] if kept else [])
+    dataset = build(tmp_path, pipeline=recipe())
+    for seed in range(8):
+        sample = dataset[SeededIndex(0, seed)]
+        height, width = sample['inputs'].shape[1:]
+        boxes = sample['data_samples'].gt_instances.bboxes.tensor
+        assert (boxes >= 0).all()
+        assert (boxes <= torch.tensor([width, height] * 2)).all()
+
+
+@pytest.mark.parametrize(
+    'mask', [compressed(bitmap((0, 0, 0, 0))), [[5, 5, 5, 5, 5, 5]], [[70, 50, 80, 50, 80, 60]]]
+)
+def test_masks_without_a_pixel_are_left_out(tmp_path, mask):
+    dataset = build(write(tmp_path, note(1, mask), note(2)), pipeline=recipe())
+    counts = set()
+    for seed in range(10):
+        data = dataset[SeededIndex(0, seed)]['data_samples'].gt_instances
+        assert data.masks.masks.reshape(len(data), -1).any(axis=1).all()
+        counts.add(len(data))
+    assert counts <= {0, 1}
+    assert 1 in counts
+
+
+@pytest.fixture
+def warnings(monkeypatch):
+    """What is logged while data sets are built."""
+    lines: list[str] = []
+    for module in (annotation_masks, coco):
+        monkeypatch.setattr(module, 'print_log', lambda text, **_: lines.append(text))
+    return lines
+
+
+def test_polygons_of_too_few_corners_are_passed_over_in_training(tmp_path, warnings):
+    few, odd = [5, 5, 9, 9], [1, 2, 3, 4, 5, 6, 7]
+    notes = [note(1, [few]), note(2, [odd, *SQUARE]), note(3)]
+    dataset = build(write(tmp_path, *notes))
+    assert len(warnings) == 1
+    assert '2 annotation(s) have a polygon of fewer than three corners' in warnings[0]
+    assert 'such as annotation 1' in warnings[0]
+    item = dataset[0]
+    assert item['gt_ignore_flags'].tolist() == [True, False, False]
+    np.testing.assert_array_equal(item['gt_masks'].masks[1], bitmap())
+    # Evaluation could not read them.
+    for refuse in (
+        lambda: build(tmp_path, test_mode=True),
+        lambda: read_annotations(str(tmp_path / 'truth.json')),
+    ):
+        with pytest.raises(DatasetError, match=r'such as annotation 1\. Correct it or remove'):
+            refuse()
+
+
+@pytest.mark.parametrize('mode', ['L', 'P', 'LA', 'RGBA', '1', 'I;16'])
+def test_images_of_all_kinds(tmp_path, mode):
+    grey = Image.fromarray(np.full((HEIGHT, WIDTH), 200, np.uint8))
+    image = Image.fromarray(np.full((HEIGHT, WIDTH), 51400, np.uint16))
+    image = image if mode == 'I;16' else grey.convert(mode, dither=Image.Dither.NONE)
+    dataset = build(write(tmp_path, note(), image=image), pipeline=recipe())
+    for seed in range(4):
+        sample = dataset[SeededIndex(0, seed)]
+        assert sample['inputs'].shape[0] == 3
+        assert sample['inputs'].dtype == torch.uint8
+    value = dataset[SeededIndex(0, 0)]['inputs'].unique().tolist()
+    assert value == [255] if mode == '1' else abs(value[0] - 200) <= 1
+
+
+# ---------------------------------------------------------------- what is refused
+
+
+def runs(*counts, size=(HEIGHT, WIDTH)):
+    return dict(size=list(size), counts=list(counts))
+
+
+BROKEN = {
+    r'annotation 7: its run lengths cover 30 of 2400 pixels': note(7, runs(10, 20)),
+    r'annotation 7: its run lengths cover 5000 of 2400': note(7, runs(10, 4990)),
+    r"annotation 7: the 'counts' of its run lengths are damaged": note(7, runs(-5, 2405)),
+    r"annotation 8: the 'counts' of its": note(8, dict(size=[HEIGHT, WIDTH], counts='abc\u00e9')),
+    r"annotation 8: the 'counts' of": note(8, dict(size=[HEIGHT, WIDTH], counts='')),
+    r"annotation 8: the 'counts'": note(
+        8, dict(size=[HEIGHT, WIDTH], counts=compressed(bitmap())['counts'][:-1])
+    ),
+    r'annotation 8: its run lengths cover 250 of 2400': note(
+        8, dict(size=[HEIGHT, WIDTH], counts=compressed(np.eye(10, 25, dtype=np.uint8))['counts'])
+    ),
+    r'annotation 9: its run lengths are of an image of the size \[60, 40\], the file lists '
+    r'\[40, 60\]': note(9, compressed(bitmap().T)),
+    r'annotation 9: its run lengths are of an image of the size None': note(9, dict(counts='0')),
+    r'annotation 3: its segmentation is neither': note(3, 'text'),
+    r'annotation 3: its segmentation is neither a list': note(3, SQUARE[0]),
+    r'annotation 3: a polygon holds something that is no number': note(3, [[1, 2, 'x', 4, 5, 6]]),
+    r'annotation 3: a polygon has a corner more than': note(3, [[0, 0, 1e9, 0, 1e9, 1e9]]),
+    r'annotations\[0\] \(id 5\) holds NaN or Infinity': note(5, [[float('nan'), 1, 2, 3, 4, 5]]),
+    r'annotations\[0\] \(id 6\) holds NaN or Infinity': note(6, box=(1, 2, float('inf'), 4)),
+    r"annotation 2 has the bbox \['5', 5, 20, 20\]": note(2, box=('5', 5, 20, 20)),
+    r'annotation 2 has the area None': note(2, area=None),
+    r'annotation 4 has no segmentation, but the pipeline loads masks': note(4, []),
+}
+
+
+@pytest.mark.parametrize('reason', BROKEN)
+def test_broken_annotations_are_named(tmp_path, reason):
+    write(tmp_path, BROKEN[reason])
+    with pytest.raises(DatasetError, match=reason) as caught:
+        build(tmp_path)
+    assert str(tmp_path / 'truth.json') in str(caught.value)
+
+
+def test_boxes_alone_need_no_masks(tmp_path):
+    entry = note()
+    del entry['segmentation']
+    load = [LOAD[0], dict(type='mmdet.LoadAnnotations', with_bbox=True)]
+    item = build(write(tmp_path, entry), pipeline=load)[0]
+    assert item['gt_bboxes'].tensor.tolist() == [[5, 5, 25, 25]]
+
+
+@pytest.mark.parametrize('test_mode', [False, True])
+def test_an_image_of_another_size_is_refused(tmp_path, test_mode):
+    image = Image.fromarray(np.zeros((WIDTH, HEIGHT, 3), np.uint8))  # lies on its side
+    dataset = build(write(tmp_path, note(), image=image), test_mode=test_mode)
+    with pytest.raises(DatasetError, match=r'a\.png: the image has 40 x 60 pixels.*for 60 x 40'):
+        dataset[0]
+
+
+@pytest.mark.parametrize('side', [0, -3, 2.5, '60', None])
+def test_a_size_that_is_none_is_refused(tmp_path, side):
+    image = dict(id=1, file_name='a.png', width=side, height=HEIGHT)
+    with pytest.raises(DatasetError, match=r'image 1 \(a\.png\) has width and height'):
+        build(write(tmp_path, images=[image]))
+
+
+def test_another_list_of_categories(tmp_path, warnings):
+    categories = [dict(id=4, name='cat'), dict(id=9, name='dog'), dict(id=2, name='fox')]
+    write(tmp_path, note(1), note(2, category_id=2), categories=categories)
+    dataset = build(tmp_path)
+    assert len(warnings) == 1
+    assert '1 of its 3 categories are not among the 2 classes' in warnings[0]
+    assert 'fox' in warnings[0]
+    assert len(dataset.get_data_info(0)['instances']) == 1
+    with pytest.raises(DatasetError, match=r"has no category 'cow' \(1 of 2 classes"):
+        build(tmp_path, metainfo=dict(classes=('cat', 'cow')))
+    write(tmp_path, categories=[*categories[:2], dict(id=7, name='dog')])
+    with pytest.raises(DatasetError, match="has 2 categories of the name 'dog'"):
+        build(tmp_path)
+
+
+# ---------------------------------------------------------------- training on all of it
+
+
+def test_two_steps_on_an_awkward_file_stay_finite(tmp_path):
+    images = [
+        dict(id=1, file_name='a.png', width=WIDTH, height=HEIGHT),
+        dict(id=2, file_name='empty.png', width=30, height=90),
+        dict(id=3, file_name='tiny.png', width=3, height=2),
+    ]
+    notes = [
+        note(1, compressed(bitmap())),
+        note(2, uncompressed(bitmap()), iscrowd=1),
+        note(3, [[5, 5, 9, 9]]),
+        note(4, box=(50, 30, 40, 40), segmentation=[[50, 30, 90, 30, 90, 70, 50, 70]]),
+        note(5, compressed(bitmap((0, 0, 0, 0)))),
+        note(6, box=(5, 5, 0, 0)),
+        note(7, [[0, 0, 2, 0, 2, 1, 0, 1]], box=(0, 0, 2, 1), image_id=3, category_id=9),
+        note(8, [[9, 9, 10, 9, 10, 10, 9, 10]], box=(9, 9, 1, 1)),
+    ]
+    write(tmp_path, *notes, images=images)
+    Image.new('L', (30, 90), 100).save(tmp_path / 'empty.png')
+    Image.new('P', (3, 2)).save(tmp_path / 'tiny.png')
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        cfg = Config.fromfile(CONFIGS / 'toyworld/maskrcnn_scratch.py')
+        dataset = build(tmp_path, pipeline=cfg.train_dataloader.dataset.pipeline)
+        torch.manual_seed(0)
+        model = MODELS.build(cfg.model)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
+    for step in range(2):
+        batch = pseudo_collate([dataset[SeededIndex(i, step)] for i in range(3)])
+        assert any(len(sample.gt_instances) == 0 for sample in batch['data_samples'])
+        losses = model(**model.data_preprocessor(batch, training=True), mode='loss')
+        total, _ = model.parse_losses(losses)
+        optimizer.zero_grad()
+        total.backward()
+        optimizer.step()
+        assert torch.isfinite(total)
+    for name, parameter in model.named_parameters():
+        assert torch.isfinite(parameter).all(), name
