@@ -35,6 +35,7 @@ from mmengine.model import MMDistributedDataParallel
 from torch import distributed as torch_dist
 from torch import nn
 
+from lightvit_dense.compat.sync_bn import synchronise_on_cpu
 from lightvit_dense.registry import MODEL_WRAPPERS
 
 # Launcher -> the variables in which it tells a process its place: rank, world size, local rank.
@@ -92,6 +93,7 @@ class DistributedDataParallel(MMDistributedDataParallel):
 
     ``train_step``, ``val_step`` and ``test_step`` are mmengine's. Unlike torch, and like the
     wrapper that mmengine uses by default, buffers are not broadcast before each forward pass.
+    ``SyncBatchNorm`` works on the CPU, too (:mod:`lightvit_dense.compat.sync_bn`).
 
     Args:
         module: The model, on its final device.
@@ -112,6 +114,7 @@ class DistributedDataParallel(MMDistributedDataParallel):
     ) -> None:
         if all(parameter.device.type == 'cpu' for parameter in module.parameters()):
             device_ids = output_device = None
+            synchronise_on_cpu(module)
         super().__init__(
             module,
             device_ids=device_ids,

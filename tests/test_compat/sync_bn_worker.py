@@ -1,0 +1,59 @@
+"""One rank: train a small net with SyncBatchNorm on its part of the images, save the result.
+
+Run as ``python sync_bn_worker.py RANK PORT DIRECTORY``.
+"""
+
+import sys
+
+import torch
+from torch import nn
+
+from lightvit_dense.compat import DistributedDataParallel
+
+PARTS = ((0, 1), (1, 4))  # the images of each rank
+
+
+def network() -> nn.Sequential:
+    """Return two convolutions with batch norms, one cumulative and without affine part."""
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3),
+        nn.SyncBatchNorm(4),
+        nn.GELU(),
+        nn.Conv2d(4, 5, 1),
+        nn.SyncBatchNorm(5, momentum=None, affine=False),
+    ).double()
+
+
+def images() -> torch.Tensor:
+    """Return four images, far from zero mean."""
+    return 50 + torch.randn(
+        4, 3, 6, 7, generator=torch.Generator().manual_seed(1), dtype=torch.float64
+    )
+
+
+def train(model: nn.Module, inputs: torch.Tensor, scale: float) -> None:
+    """Take three steps of gradient descent on a sum over the images."""
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+    for _ in range(3):
+        optimizer.zero_grad()
+        (scale * model(inputs).pow(3).sum()).backward()
+        optimizer.step()
+
+
+def main() -> None:
+    """Train as one of two ranks."""
+    rank, port, directory = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+    torch.distributed.init_process_group(
+        'gloo', init_method=f'tcp://127.0.0.1:{port}', rank=rank, world_size=2
+    )
+    model = DistributedDataParallel(network())
+    # The wrapper averages gradients: two ranks, so twice a rank's part of the sum.
+    train(model, images()[slice(*PARTS[rank])], 2.0)
+    scores = model.eval()(images())
+    torch.save(dict(model.module.state_dict(), scores=scores), f'{directory}/{rank}.pt')
+    torch.distributed.destroy_process_group()
+
+
+if __name__ == '__main__':
+    main()
