@@ -50,6 +50,10 @@ def _explain(error: Exception, frames: list[FrameType]) -> str | None:
     if match is None or last not in (*BUILDERS, '__init__', '__new__', 'from_cfg'):
         return None
     built = builders[-1].f_locals.get('obj_cls')
+    if inspect.isfunction(built) and isinstance(builders[-1].f_locals['obj_type'], str):
+        # The function has imported a class that now has its place.
+        place = builders[-1].f_locals
+        built = place['registry'].get(place['obj_type'])
     name = getattr(built, '__name__', match[1])
     return (
         f'config: {name} has no argument {match[2]!r}.{did_you_mean(match[2], _arguments(built))}'

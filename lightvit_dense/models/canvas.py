@@ -30,7 +30,7 @@ def check_canvas(canvas: int | Sequence[int] | None, divisor: int, what: str = '
     Raises:
         ValueError: If it is not one or two multiples of the divisor.
     """
-    sides = (canvas, canvas) if isinstance(canvas, int) else tuple(canvas or (0, 0))
+    sides = tuple(canvas) if isinstance(canvas, Sequence) else (canvas or 0,) * 2
     whole = all(isinstance(side, int) and side >= 0 for side in sides)
     if len(sides) != 2 or not whole or divisor < 1 or any(side % divisor for side in sides):
         raise ValueError(

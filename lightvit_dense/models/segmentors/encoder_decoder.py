@@ -10,8 +10,17 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 from torch.nn import functional as F
 
+from ...errors import UserError
 from ...registry import MODELS
-from ..canvas import Size, check_canvas, common_canvas, group_by_canvas, own_sizes, put_on_canvas
+from ..canvas import (
+    Size,
+    canvas_of,
+    check_canvas,
+    common_canvas,
+    group_by_canvas,
+    own_sizes,
+    put_on_canvas,
+)
 
 
 @MODELS.register_module(force=True)
@@ -20,10 +29,9 @@ class EncoderDecoder(MMSegEncoderDecoder):
 
     Images are cut out of the padding of their batch, grouped by canvas and padded with zeros, the
     mean colour; scores are cropped to the images. The canvas has at least the size of ``canvas``,
-    by default that of the sliding window in mode 'slide' and none in mode 'whole', and larger sides
-    are rounded up to a multiple of ``size_divisor``. Windows never leave the image where it is
-    larger than they are. In training all images get the largest canvas of their batch, and the
-    padding is ignored in the truth.
+    and of the window in mode 'slide'. Larger sides are rounded up to a multiple of
+    ``size_divisor``, but for windows, which slide over the image as it is. In training all images
+    get the largest canvas of their batch, and the padding is ignored in the truth.
 
     Args:
         *args: As mmseg's.
@@ -46,10 +54,7 @@ class EncoderDecoder(MMSegEncoderDecoder):
         super().__init__(*args, **kwargs)
         self.size_divisor = size_divisor
         self.window, self.stride = _read_windows(self.test_cfg, size_divisor)
-        least = check_canvas(canvas, size_divisor)
-        if canvas is None and self.window is not None:
-            least = self.window
-        self.canvas = least
+        self.canvas = canvas_of(check_canvas(canvas, size_divisor), self.window or (0, 0), 1)
 
     def loss(self, inputs: Tensor, data_samples: list[SegDataSample]) -> dict:
         """Return the losses of a batch.
@@ -57,6 +62,9 @@ class EncoderDecoder(MMSegEncoderDecoder):
         Args:
             inputs: Normalised images [B, 3, H, W].
             data_samples: Their truth and their ``img_shape``.
+
+        Raises:
+            UserError: If batch normalisation would have to learn from a single number.
         """
         sizes = own_sizes(inputs, [sample.metainfo for sample in data_samples])
         canvas = common_canvas(sizes, self.canvas, self.size_divisor)
@@ -64,9 +72,17 @@ class EncoderDecoder(MMSegEncoderDecoder):
             for name, field in sample.items():
                 if isinstance(field, PixelData):
                     value = _map_on_canvas(field.data, size, canvas, self.decode_head.ignore_index)
-                    sample.set_field(PixelData(data=value), name, dtype=PixelData)
+                    setattr(sample, name, PixelData(data=value))
             sample.set_metainfo(dict(pad_shape=canvas))
-        return super().loss(put_on_canvas(inputs, sizes, canvas), data_samples)
+        try:
+            return super().loss(put_on_canvas(inputs, sizes, canvas), data_samples)
+        except ValueError as error:
+            if 'more than 1 value per channel' not in str(error):
+                raise
+            raise UserError(
+                'batch normalisation of maps pooled to one pixel needs at least 2 images in a '
+                'process: set train_dataloader.batch_size to 2 or more, with drop_last=True'
+            ) from error
 
     def predict(
         self, inputs: Tensor, data_samples: list[SegDataSample] | None = None
@@ -88,7 +104,8 @@ class EncoderDecoder(MMSegEncoderDecoder):
                 SegDataSample(metainfo=dict(ori_shape=size, img_shape=size)) for _ in inputs
             ]
         sizes = own_sizes(inputs, [sample.metainfo for sample in data_samples])
-        for canvas, numbers in group_by_canvas(sizes, self.canvas, self.size_divisor).items():
+        divisor = self.size_divisor if self.window is None else 1
+        for canvas, numbers in group_by_canvas(sizes, self.canvas, divisor).items():
             images = put_on_canvas(inputs[numbers], [sizes[i] for i in numbers], canvas)
             metas = [data_samples[number].metainfo for number in numbers]
             for number, scores in zip(numbers, self.inference(images, metas), strict=True):

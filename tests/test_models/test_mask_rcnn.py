@@ -1,0 +1,129 @@
+"""Mask R-CNN: padding changes nothing, any size goes, every parameter learns, odd truths."""
+
+import numpy as np
+import pytest
+import torch
+from mmdet.structures.mask import PolygonMasks
+
+from lightvit_dense.apis.explain import explained
+from lightvit_dense.errors import UserError
+from lightvit_dense.models.detectors.mask_rcnn import masks_on_canvas
+
+KINDS = ['vit', 'hiera', 'li2021']
+
+
+def detect(model, batch):
+    with torch.no_grad():
+        return [sample.pred_instances for sample in model.eval().test_step(batch)]
+
+
+def assert_same_detections(found, expected) -> None:
+    assert len(found) == len(expected) > 3
+    torch.testing.assert_close(found.bboxes, expected.bboxes, rtol=0, atol=1e-3)
+    torch.testing.assert_close(found.scores, expected.scores, rtol=0, atol=1e-5)
+    assert torch.equal(found.labels, expected.labels)
+    assert (found.masks == expected.masks).float().mean() > 0.9999
+
+
+def losses(model, batch) -> dict[str, torch.Tensor]:
+    torch.manual_seed(1)  # samplers draw
+    return model.train()(**model.data_preprocessor(batch, True), mode='loss')
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_padding_changes_no_detection(build_detector, detection_batch, kind: str) -> None:
+    model = build_detector(kind)
+    alone = detect(model, detection_batch([(50, 64)]))[0]
+    model.data_preprocessor.pad_size_divisor = 96
+    assert_same_detections(detect(model, detection_batch([(50, 64)]))[0], alone)
+    model.data_preprocessor.pad_value = 3.0
+    among = detect(model, detection_batch([(50, 64), (64, 100), (61, 40)]))
+    assert_same_detections(among[0], alone)
+    # The padding belonged to the network: without a canvas the batch decides.
+    model.canvas, model.size_divisor = (0, 0), 96
+    assert not torch.equal(detect(model, detection_batch([(50, 64)]))[0].scores, alone.scores)
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_padding_changes_no_loss(build_detector, detection_batch, kind: str) -> None:
+    model = build_detector(kind)
+    # The second box: at a corner, targets of a mask read beyond the image.
+    sizes, boxes = [(64, 64), (61, 64)], [(4, 6, 64, 50), (57, 57, 64, 64)]
+    expected = losses(model, detection_batch(sizes, boxes))
+    model.data_preprocessor.pad_size_divisor = 128
+    found = losses(model, detection_batch(sizes, boxes))
+    assert list(found) == list(expected)
+    for name, value in found.items():
+        torch.testing.assert_close(value, expected[name], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_every_parameter_learns(build_detector, detection_batch, kind: str) -> None:
+    model = build_detector(kind)
+    found = losses(model, detection_batch([(50, 64), (64, 64)]))
+    total, _ = model.parse_losses(found)
+    total.backward()
+    silent = [
+        name
+        for name, parameter in model.named_parameters()
+        if parameter.grad is None or not parameter.grad.isfinite().all() or not parameter.grad.any()
+    ]
+    assert silent == []
+
+
+@pytest.mark.parametrize('size', [(1, 1), (2, 64), (64, 3), (7, 400)])
+def test_any_size_is_detected_on(build_detector, detection_batch, size: tuple) -> None:
+    found = detect(build_detector('vit'), detection_batch([size], []))[0]
+    assert found.bboxes.isfinite().all()
+    assert found.masks.shape[1:] == size
+    assert (found.bboxes[:, 2] <= size[1]).all()
+    assert (found.bboxes[:, 3] <= size[0]).all()
+
+
+@pytest.mark.parametrize(
+    'boxes',
+    [
+        [],
+        [(5, 5, 6, 6)],
+        [(20, 20, 20.4, 20.4)],
+        [(50, 40, 90, 80)],
+        [(100, 100, 120, 130)],
+    ],
+    ids=['none', 'one pixel', 'less than a pixel', 'half outside', 'outside'],
+)
+def test_odd_truths_give_finite_losses(build_detector, detection_batch, boxes: list) -> None:
+    model = build_detector('vit')
+    batch = detection_batch([(50, 64), (40, 64)], boxes)
+    total, values = model.parse_losses(losses(model, batch))
+    total.backward()
+    assert {name for name, value in values.items() if not value.isfinite()} == set()
+    gradients = [parameter.grad for parameter in model.parameters()]
+    assert all(gradient is None or gradient.isfinite().all() for gradient in gradients)
+    assert model.backbone.patch_embed.proj.weight.grad.any()
+
+
+def test_polygons_lie_on_the_canvas() -> None:
+    masks = PolygonMasks([[np.array([1.0, 1, 5, 1, 5, 4])]], 10, 20)
+    found = masks_on_canvas(masks, (10, 20), (32, 64))
+    assert (found.height, found.width) == (32, 64)
+    assert found.to_ndarray()[0, :10, :20].sum() == masks.to_ndarray().sum() > 0
+
+
+def test_options_are_checked(build_detector) -> None:
+    assert build_detector('vit', {'canvas': (64, 128)}).canvas == (64, 128)
+    with pytest.raises(ValueError, match=r'canvas=100: .*multiples of 32'):
+        build_detector('vit', {'canvas': 100})
+    with (
+        pytest.raises(UserError, match=r"MaskRCNN has no argument 'canvs'.* mean 'canvas'"),
+        explained(),
+    ):
+        build_detector('vit', {'canvs': 64})
+
+
+def test_raw_outputs_come_from_one_canvas(build_detector, detection_batch) -> None:
+    model = build_detector('vit').eval()
+    with torch.no_grad():
+        scores, boxes, masks = model(torch.randn(1, 3, 50, 40), mode='tensor')[0]
+    assert scores.shape == (40, 4)
+    assert boxes.shape == (40, 12)
+    assert masks.shape == (40, 3, 28, 28)

@@ -1,0 +1,137 @@
+"""The pyramids of Semantic FPN and of Li et al. 2021: arithmetic, sizes, gradients."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lightvit_dense.models import MultiDepthPyramid, ScaledFeaturePyramid
+from lightvit_dense.registry import MODELS
+
+GN = dict(type='GN', num_groups=2)
+
+
+def maps(channels: int, dtype: torch.dtype = torch.float32) -> tuple[Tensor, ...]:
+    generator = torch.Generator().manual_seed(0)
+    return tuple(torch.randn(2, channels, 2, 4, generator=generator, dtype=dtype) for _ in range(4))
+
+
+def doubled(x: Tensor, layer: nn.ConvTranspose2d) -> Tensor:
+    """Every pixel becomes 2x2 pixels, each a linear function of it."""
+    # [B, C, h, w] x [C, D, 2, 2] -> [B, D, h, 2, w, 2]
+    out = torch.einsum('bchw,cdij->bdhiwj', x, layer.weight)
+    return out.flatten(2, 3).flatten(3, 4) + layer.bias[:, None, None]
+
+
+def shrunk(x: Tensor) -> Tensor:
+    """The largest of 2x2 pixels."""
+    return x.unflatten(2, (-1, 2)).unflatten(4, (-1, 2)).amax((3, 5))
+
+
+def mixed(x: Tensor, layer: nn.Conv2d) -> Tensor:
+    out = torch.einsum('bchw,dc->bdhw', x, layer.weight[:, :, 0, 0])
+    return out + layer.bias[:, None, None]
+
+
+def test_scaled_pyramid_by_hand() -> None:
+    neck = ScaledFeaturePyramid(8, 0.5, norm_cfg=GN)
+    inputs = maps(8)
+    first, norm, _, second = neck.levels[0]
+    expected = [
+        doubled(F.gelu(norm(doubled(inputs[0], first))), second),
+        doubled(inputs[1], neck.levels[1][0]),
+        mixed(inputs[2], neck.levels[2][0]),
+        shrunk(mixed(inputs[3], neck.levels[3][0])),
+    ]
+    found = neck(inputs)
+    assert [tuple(x.shape) for x in found] == [
+        (2, 4, 8, 16),
+        (2, 4, 4, 8),
+        (2, 4, 2, 4),
+        (2, 4, 1, 2),
+    ]
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_multi_depth_pyramid_by_hand() -> None:
+    neck = MultiDepthPyramid(8, norm_cfg=GN)
+    inputs = maps(8)
+    first, norm, _, second = neck.levels[0]
+    expected = [
+        doubled(F.gelu(norm(doubled(inputs[0], first))), second),
+        doubled(inputs[1], neck.levels[1]),
+        inputs[2],
+        shrunk(inputs[3]),
+    ]
+    found = neck(inputs)
+    assert [tuple(x.shape) for x in found] == [
+        (2, 8, 8, 16),
+        (2, 8, 4, 8),
+        (2, 8, 2, 4),
+        (2, 8, 1, 2),
+    ]
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_sizes_at_the_papers_width() -> None:
+    """Counted by hand; every convolution has a bias, batch and group norm two vectors."""
+    scaled = ScaledFeaturePyramid(192)
+    up = 192 * 48 * 4 + 48
+    assert scaled.out_channels == 48
+    assert sum(p.numel() for p in scaled.parameters()) == (
+        (up + 2 * 48 + 48 * 48 * 4 + 48) + up + 2 * (192 * 48 + 48)
+    )
+    assert isinstance(scaled.levels[0][1], nn.SyncBatchNorm)
+    deep = MultiDepthPyramid(192)
+    up = 192 * 192 * 4 + 192
+    assert sum(p.numel() for p in deep.parameters()) == 3 * up + 2 * 192
+    assert deep.levels[0][1].num_groups == 32
+
+
+def test_the_scaled_pyramid_at_full_width_is_beits() -> None:
+    """With an identity for the 1x1 convolutions, mmseg's neck computes the same."""
+    theirs = MODELS.build(dict(type='mmseg.Feature2Pyramid', embed_dim=8, norm_cfg=GN))
+    neck = ScaledFeaturePyramid(8, 1.0, norm_cfg=GN)
+    neck.levels[0].load_state_dict(theirs.upsample_4x.state_dict())
+    neck.levels[1].load_state_dict(theirs.upsample_2x.state_dict())
+    for conv in (neck.levels[2][0], neck.levels[3][0]):
+        nn.init.dirac_(conv.weight)
+        nn.init.zeros_(conv.bias)
+    deep = MultiDepthPyramid(8, norm_cfg=GN)
+    deep.levels[0].load_state_dict(theirs.upsample_4x.state_dict())
+    deep.levels[1].load_state_dict(theirs.upsample_2x[0].state_dict())
+    inputs = maps(8)
+    for expected, scaled, kept in zip(theirs(inputs), neck(inputs), deep(inputs), strict=True):
+        torch.testing.assert_close(scaled, expected)
+        torch.testing.assert_close(kept, expected)
+
+
+@pytest.mark.parametrize(
+    'neck',
+    [ScaledFeaturePyramid(4, 0.5, norm_cfg=GN), MultiDepthPyramid(4, norm_cfg=GN)],
+    ids=['scaled', 'multi-depth'],
+)
+def test_gradients_are_those_of_finite_differences(neck: nn.Module) -> None:
+    neck = neck.double()
+    inputs = [x[:1].requires_grad_() for x in maps(4, torch.float64)]
+    weights = list(neck.parameters())
+    assert torch.autograd.gradcheck(lambda *x: neck(x), inputs, fast_mode=True)
+    assert torch.autograd.gradcheck(lambda *_: neck(tuple(inputs)), weights, fast_mode=True)
+
+
+def test_an_extra_map_or_scale_is_refused() -> None:
+    neck = ScaledFeaturePyramid(8, norm_cfg=GN)
+    with pytest.raises(ValueError, match=r'makes 4 levels .* got 3: name 4 blocks in the out_ind'):
+        neck(maps(8)[:3])
+    for rescales in ((1, 2), (3,), (), (2, 2)):
+        with pytest.raises(ValueError, match='must descend, out of'):
+            MultiDepthPyramid(8, rescales)
+    with pytest.raises(ValueError, match=r'scale_factor=0\.1 of 8 channels leaves none'):
+        ScaledFeaturePyramid(8, 0.1)
+
+
+def test_fewer_levels() -> None:
+    levels = ScaledFeaturePyramid(8, rescales=(2, 1), norm_cfg=dict(type='BN'))(maps(8)[:2])
+    assert [tuple(x.shape[2:]) for x in levels] == [(4, 8), (2, 4)]

@@ -1,0 +1,180 @@
+"""UperNet and Semantic FPN: padding changes nothing, any size goes, every parameter learns."""
+
+import pytest
+import torch
+from mmengine.structures import PixelData
+from mmseg.models import EncoderDecoder as MMSegEncoderDecoder
+from torch import nn
+from torch.nn import functional as F
+
+from lightvit_dense.errors import UserError
+
+MODELS = [('upernet', 'vit'), ('upernet', 'hiera'), ('semfpn', 'vit'), ('semfpn', 'hiera')]
+
+
+def segment(model, batch) -> list[torch.Tensor]:
+    with torch.no_grad():
+        return [sample.seg_logits.data for sample in model.eval().test_step(batch)]
+
+
+def losses(model, batch) -> dict[str, torch.Tensor]:
+    return model.train()(**model.data_preprocessor(batch, True), mode='loss')
+
+
+@pytest.mark.parametrize('mode', ['slide', 'whole'])
+@pytest.mark.parametrize(('head', 'kind'), MODELS)
+def test_padding_changes_no_score(
+    build_segmentor, segmentation_batch, head: str, kind: str, mode: str
+) -> None:
+    model = build_segmentor(head, kind, mode)
+    alone = segment(model, segmentation_batch([(50, 90)]))[0]
+    assert alone.shape == (5, 50, 90)
+    assert alone.std() > 0.01
+    model.data_preprocessor.test_cfg = dict(size=(200, 300))
+    assert torch.equal(segment(model, segmentation_batch([(50, 90)]))[0], alone)
+    # SegDataPreProcessor takes several sizes in training only: hand over what it would make.
+    batch = segmentation_batch([(50, 90), (64, 100), (33, 128)])
+    inputs = torch.full((3, 3, 64, 128), 7.0)
+    pixels = model.data_preprocessor
+    for place, image in zip(inputs, batch['inputs'], strict=True):
+        height, width = image.shape[1:]
+        place[:, :height, :width] = (image[[2, 1, 0]].float() - pixels.mean) / pixels.std
+    with torch.no_grad():
+        among = model.predict(inputs, batch['data_samples'])
+    torch.testing.assert_close(among[0].seg_logits.data, alone, rtol=0, atol=1e-5)
+    assert [tuple(x.pred_sem_seg.shape) for x in among] == [(50, 90), (64, 100), (33, 128)]
+    # The padding belonged to the network: without a canvas of its own the image would differ.
+    whole = F.pad(inputs[:1, :, :50, :90], (0, 6 + 96, 0, 14 + 64))
+    with torch.no_grad():
+        larger = model.encode_decode(whole, [{}])[0, :, :50, :90]
+    assert not torch.allclose(larger, alone, atol=1e-5)
+
+
+@pytest.mark.parametrize(('head', 'kind'), MODELS)
+def test_padding_changes_no_loss(build_segmentor, segmentation_batch, head: str, kind: str) -> None:
+    model = build_segmentor(head, kind)
+    sizes = [(50, 64), (33, 40)]
+    expected = losses(model, segmentation_batch(sizes))
+    model.data_preprocessor.size, model.data_preprocessor.size_divisor = (160, 160), None
+    found = losses(model, segmentation_batch(sizes))
+    assert list(found) == list(expected)
+    for name, value in found.items():
+        assert torch.equal(value, expected[name])
+
+
+@pytest.mark.parametrize(('head', 'kind'), MODELS)
+def test_every_parameter_learns(build_segmentor, segmentation_batch, head: str, kind: str) -> None:
+    model = build_segmentor(head, kind)
+    total, _ = model.parse_losses(losses(model, segmentation_batch([(50, 64), (64, 64)])))
+    total.backward()
+    silent = [
+        name
+        for name, parameter in model.named_parameters()
+        if parameter.grad is None or not parameter.grad.isfinite().all() or not parameter.grad.any()
+    ]
+    assert silent == []
+
+
+@pytest.mark.parametrize('mode', ['slide', 'whole'])
+@pytest.mark.parametrize('size', [(1, 1), (2, 65), (64, 3), (7, 300)])
+def test_any_size_is_segmented(
+    build_segmentor, segmentation_batch, size: tuple[int, int], mode: str
+) -> None:
+    for head in ('upernet', 'semfpn'):
+        scores = segment(build_segmentor(head, 'vit', mode), segmentation_batch([size]))[0]
+        assert scores.shape == (5, *size)
+        assert scores.isfinite().all()
+
+
+@pytest.mark.parametrize('size', [(64, 64), (100, 130), (65, 200)])
+def test_slide_is_mmsegs_where_windows_fit(build_segmentor, size: tuple[int, int]) -> None:
+    model = build_segmentor('upernet').eval()
+    rival = build_segmentor('upernet', changes={'type': 'mmseg.EncoderDecoder'}).eval()
+    assert type(rival) is MMSegEncoderDecoder
+    image = torch.randn(2, 3, *size)
+    with torch.no_grad():
+        found, expected = model.predict(image), rival.predict(image)
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours.seg_logits.data, theirs.seg_logits.data)
+        assert torch.equal(ours.pred_sem_seg.data, theirs.pred_sem_seg.data)
+
+
+def test_a_small_image_is_one_window_filled_up(build_segmentor) -> None:
+    model = build_segmentor('upernet').eval()
+    image = torch.randn(2, 3, 20, 50)
+    with torch.no_grad():
+        window = F.pad(image, (0, 14, 0, 44))
+        expected = F.interpolate(model._forward(window), (64, 64), mode='bilinear')[:, :, :20, :50]
+        found = torch.stack([sample.seg_logits.data for sample in model.predict(image)])
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+
+
+def test_scores_come_back_at_the_original_size(build_segmentor, segmentation_batch) -> None:
+    model = build_segmentor('semfpn').eval()
+    own = segment(model, segmentation_batch([(50, 60)]))[0]
+    batch = segmentation_batch([(50, 60)])
+    batch['data_samples'][0].set_metainfo(dict(ori_shape=(25, 120)))
+    with torch.no_grad():
+        found = model.test_step(batch)[0]
+    expected = F.interpolate(own[None], (25, 120), mode='bilinear')[0]
+    torch.testing.assert_close(found.seg_logits.data, expected, rtol=0, atol=1e-5)
+    assert torch.equal(found.pred_sem_seg.data[0], expected.argmax(0))
+
+
+@pytest.mark.parametrize('average', [False, True], ids=['all pixels', 'labelled pixels'])
+def test_images_without_a_label_cost_nothing(
+    build_segmentor, segmentation_batch, average: bool
+) -> None:
+    model = build_segmentor('upernet', changes={'decode_head.loss_decode.avg_non_ignore': average})
+    batch = segmentation_batch([(64, 64), (40, 64)])
+    for sample in batch['data_samples']:
+        sample.gt_sem_seg = PixelData(data=torch.full_like(sample.gt_sem_seg.data, 255))
+    total, values = model.parse_losses(losses(model, batch))
+    assert values['decode.loss_ce'] == values['aux.loss_ce'] == total == 0
+    assert values['decode.acc_seg'].isfinite()
+    total.backward()
+    assert all(not parameter.grad.any() for parameter in model.parameters())
+
+
+def test_padding_is_ignored_in_the_truth(build_segmentor, segmentation_batch) -> None:
+    """The loss is that of the labelled pixels alone, over all pixels of the canvas as in mmseg."""
+    model = build_segmentor('semfpn')
+    batch = model.data_preprocessor(segmentation_batch([(30, 40)] * 2), True)
+    truth = torch.stack([sample.gt_sem_seg.data[0, :30, :40] for sample in batch['data_samples']])
+    model.train()
+    images = F.pad(batch['inputs'][:, :, :30, :40], (0, 24, 0, 34))
+    scores = F.interpolate(model._forward(images), (64, 64), mode='bilinear')[:, :, :30, :40]
+    expected = F.cross_entropy(scores, truth, reduction='sum') / (2 * 64 * 64)
+    torch.testing.assert_close(model.loss(**batch)['decode.loss_ce'], expected)
+    assert batch['data_samples'][0].gt_sem_seg.shape == (64, 64)
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        ({'test_cfg.mode': 'slid'}, "'slide' or 'whole', got 'slid'"),
+        ({'test_cfg.crop_size': None}, 'needs test_cfg.crop_size'),
+        ({'test_cfg.crop_size': (60, 64)}, r'crop_size=\(60, 64\): .*multiples of 32'),
+        ({'test_cfg.stride': (65, 40)}, 'would leave pixels out'),
+        ({'test_cfg.stride': (0, 40)}, 'would leave pixels out'),
+        ({'canvas': 33}, 'canvas=33'),
+    ],
+)
+def test_options_are_checked(build_segmentor, changes: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        build_segmentor('semfpn', changes=changes)
+
+
+def test_least_canvas(build_segmentor) -> None:
+    assert build_segmentor('semfpn').canvas == (64, 64)
+    assert build_segmentor('semfpn', mode='whole').canvas == (0, 0)
+    assert build_segmentor('semfpn', mode='whole', changes={'canvas': (96, 64)}).canvas == (96, 64)
+
+
+def test_one_image_is_too_few_for_batch_norm_of_one_pixel(
+    build_segmentor, segmentation_batch
+) -> None:
+    model = build_segmentor('upernet')
+    assert any(isinstance(module, nn.SyncBatchNorm) for module in model.modules())
+    with pytest.raises(UserError, match='at least 2 images'):
+        losses(model, segmentation_batch([(64, 64)]))
