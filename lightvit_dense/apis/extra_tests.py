@@ -13,7 +13,7 @@ from mmengine.runner import Runner
 
 from lightvit_dense.apis.workers import stop_workers
 from lightvit_dense.errors import UserError, did_you_mean
-from lightvit_dense.evaluation.joint import JointEvaluator
+from lightvit_dense.evaluation.tables import class_tables
 
 ALL = 'all'
 
@@ -68,7 +68,7 @@ def run_tests(
         extras: What :func:`choose_extras` returned.
 
     Returns:
-        All metrics by name, and the tables of the classes, see :func:`class_tables`.
+        All metrics by name, and the tables of the classes by the name of their metric.
     """
     others = {name: entry for name, entry in extras.items() if entry.get('dataloader')}
     if not others:
@@ -96,24 +96,6 @@ def run_tests(
         stop_workers(runner)
     runner.call_hook('after_run')
     return metrics, tables
-
-
-def class_tables(evaluator: Any) -> dict[str, list[dict]]:
-    """Collect the tables of the classes that metrics have made.
-
-    Args:
-        evaluator: An evaluator after its evaluation.
-
-    Returns:
-        Rows by the name of the metric's class, behind the name of the extra test if it is one.
-    """
-    if isinstance(evaluator, JointEvaluator):
-        tables = class_tables(evaluator.main)
-        for name, extra in evaluator.extras.items():
-            tables |= {f'{name}/{key}': rows for key, rows in class_tables(extra).items()}
-        return tables
-    found = [(type(metric).__name__, metric) for metric in evaluator.metrics]
-    return {name: metric.class_table for name, metric in found if hasattr(metric, 'class_table')}
 
 
 def _joint(evaluator: Any, extras: Mapping[str, Any]) -> ConfigDict:

@@ -179,10 +179,16 @@ class IoUMetric(BaseMetric):
         names = self.dataset_meta['classes']
         figures, self.class_table = iou_figures(self.confusion, names)
         if self.classwise:
-            columns = ('class', 'IoU', 'Acc', 'pixels')
-            print_log('by class:\n' + format_table(self.class_table, columns), logger='current')
+            print_log('by class:\n' + self._table(), logger='current')
         prefix = f'{self.prefix}/' if self.prefix else ''
         return {f'{prefix}{name}': value for name, value in figures.items()}
+
+    def _table(self) -> str:
+        """Set out the classes that occur; of the others, say how many they are."""
+        shown = [row for row in self.class_table if row['IoU'] == row['IoU']]
+        text = format_table(shown, ('class', 'IoU', 'Acc', 'pixels'))
+        absent = len(self.class_table) - len(shown)
+        return f'{text}\n({absent} classes occur nowhere)' if absent else text
 
 
 def iou_figures(

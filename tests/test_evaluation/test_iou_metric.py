@@ -166,7 +166,7 @@ def test_prefix_and_table(monkeypatch):
     figures, _ = evaluate(scenes(), prefix='ade')
     assert list(figures) == ['ade/mIoU', 'ade/mAcc', 'ade/aAcc']
     assert [line.split()[0] for line in shown[0].splitlines()[1:7]] == ['class', *CLASSES[:-1]]
-    assert shown[0].endswith('none of it    nan    nan       0')
+    assert shown[0].endswith('(1 classes occur nowhere)')
     evaluate(scenes(), classwise=False)
     assert len(shown) == 1
 

@@ -1,0 +1,93 @@
+"""Show which classes a detector or a segmentor takes for which.
+
+Reads the predictions that `tools/test.py --out` has dumped. Objects are matched greedily by IoU,
+whatever their classes; the last row and column are the background: detections of nothing, and
+objects that were missed.
+
+Example:
+    python tools/analysis_tools/confusion_matrix.py configs/toyworld/maskrcnn_dmae.py \
+        predictions.pkl --out work_dirs/confusion
+"""
+
+import argparse
+import sys
+
+from mmengine.config import DictAction
+from rich.console import Console
+from rich.table import Table
+
+from lightvit_dense import apis
+from lightvit_dense.analysis.confusion import confusion_of
+from lightvit_dense.analysis.confusion_plot import write_confusion
+from lightvit_dense.analysis.eval_predictions import build_test_dataset
+from lightvit_dense.apis.configs import prepare_scope
+from lightvit_dense.errors import run_tool
+from lightvit_dense.evaluation import read_predictions
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Parse the command line.
+
+    Args:
+        argv: Arguments without the program's name; ``sys.argv`` when None.
+    """
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('config', help='config file')
+    parser.add_argument('predictions', help='what `tools/test.py --out FILE.pkl` wrote')
+    parser.add_argument('--out', required=True, metavar='DIR', help='folder of the results')
+    parser.add_argument(
+        '--normalize', action='store_true', help='shares of the rows instead of counts'
+    )
+    parser.add_argument(
+        '--score-thr', type=float, default=0.3, help='least score of a detection that counts'
+    )
+    parser.add_argument(
+        '--iou-thr', type=float, default=0.5, help='least IoU of a match of detection and truth'
+    )
+    parser.add_argument('--top', type=int, default=15, help='confusions to print')
+    parser.add_argument('--title', default='', help='title of the picture')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='override config values',
+    )
+    args = parser.parse_args(argv)
+    for name in ('score_thr', 'iou_thr'):
+        if not 0 <= getattr(args, name) <= 1:
+            parser.error(f'--{name.replace("_", "-")} must be between 0 and 1')
+    if args.iou_thr == 0:
+        parser.error('--iou-thr must be above 0: boxes that share nothing match nothing')
+    return args
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the tool; return its exit status."""
+    args = parse_args(argv)
+    cfg = apis.load_config(args.config, args.cfg_options)
+    predictions = read_predictions(args.predictions)
+    prepare_scope(cfg)
+    confusion = confusion_of(build_test_dataset(cfg), predictions, args.score_thr, args.iou_thr)
+    source = dict(config=args.config, predictions=args.predictions)
+    if confusion.unit == 'objects':
+        source |= dict(score_thr=args.score_thr, iou_thr=args.iou_thr)
+    files = write_confusion(
+        confusion, args.out, args.normalize, args.title or f'{args.config}', **source
+    )
+    table = Table(title=f'Most frequent confusions, in {confusion.unit}')
+    for column in ('truth', 'prediction', 'count', 'share of the truth'):
+        table.add_column(column, justify='right' if column[0] in 'cs' else 'left')
+    for entry in confusion.worst(args.top):
+        share = f'{entry["share"]:.1%}'
+        table.add_row(entry['truth'], entry['prediction'], str(entry['count']), share)
+    Console(width=100).print(table)
+    right = confusion.counts.diagonal().sum() / max(1, confusion.counts.sum())
+    print(f'{right:.1%} of all {confusion.unit} are on the diagonal')
+    for path in files:
+        print(path)
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(run_tool(main))

@@ -1,0 +1,67 @@
+"""Evaluate predictions that `tools/test.py --out` has dumped, without the model.
+
+Example:
+    python tools/analysis_tools/eval_metric.py configs/toyworld/maskrcnn_dmae.py predictions.pkl
+"""
+
+import argparse
+import sys
+
+from mmengine.config import DictAction
+
+from lightvit_dense import apis
+from lightvit_dense.analysis.eval_predictions import evaluate_predictions
+from lightvit_dense.analysis.eval_report import evaluation_report, write_report
+from lightvit_dense.apis.configs import prepare_scope
+from lightvit_dense.errors import run_tool
+from lightvit_dense.evaluation import read_predictions
+from lightvit_dense.evaluation.tables import format_table
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Parse the command line.
+
+    Args:
+        argv: Arguments without the program's name; ``sys.argv`` when None.
+    """
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('config', help='config file')
+    parser.add_argument('predictions', help='what `tools/test.py --out FILE.pkl` wrote')
+    parser.add_argument('--json', metavar='FILE.json', help='write figures and tables to a file')
+    parser.add_argument('--classes', action='store_true', help='print the tables of the classes')
+    parser.add_argument(
+        '--verify',
+        action='store_true',
+        help='compare with `expected` in the config; exit status 1 when a metric is off',
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='override config values, such as test_evaluator.backend=pycocotools',
+    )
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the tool; return its exit status."""
+    args = parse_args(argv)
+    cfg = apis.load_config(args.config, args.cfg_options)
+    expected = apis.read_expected(cfg) if args.verify else []
+    predictions = read_predictions(args.predictions)
+    prepare_scope(cfg)
+    metrics, tables = evaluate_predictions(cfg, predictions)
+    for name, value in metrics.items():
+        print(f'{name:<24} {value:.4f}')
+    if args.classes:
+        for name, rows in tables.items():
+            print(f'\n{name}\n{format_table(rows, list(rows[0]), digits=3)}')
+    if args.json:
+        options = dict(predictions=args.predictions, cfg_options=args.cfg_options or {})
+        write_report(args.json, evaluation_report(cfg, metrics, tables, **options))
+    return apis.verify(metrics, expected) if args.verify else 0
+
+
+if __name__ == '__main__':
+    sys.exit(run_tool(main))
