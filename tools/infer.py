@@ -11,6 +11,7 @@ from typing import Any
 from mmengine.config import DictAction
 
 from lightvit_dense import apis
+from lightvit_dense.apis.tta import add_arguments, read_arguments
 from lightvit_dense.errors import run_tool
 
 
@@ -30,15 +31,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--recursive', action='store_true', help='search folders in depth')
     parser.add_argument('--score-thr', type=float, help='detection: least score (default: 0.3)')
     parser.add_argument('--max-per-image', type=int, help='detection: at most so many objects')
-    parser.add_argument('--tta', action='store_true', help='test-time augmentation')
-    parser.add_argument(
-        '--tta-scales',
-        nargs='+',
-        type=float,
-        metavar='S',
-        help='factors of the test size for --tta (default: 0.75 1 1.25)',
-    )
-    parser.add_argument('--no-flip', action='store_true', help='--tta without mirroring')
+    add_arguments(parser)
     parser.add_argument('--no-pictures', action='store_true', help='do not paint anything')
     parser.add_argument(
         '--palette', action='store_true', help='segmentation: label maps with a palette'
@@ -53,8 +46,6 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if args.batch_size < 1:
         parser.error(f'--batch-size {args.batch_size}: expected a positive number')
-    if not args.tta and (args.tta_scales or args.no_flip):
-        parser.error('--tta-scales and --no-flip are options of --tta')
     return args
 
 
@@ -69,8 +60,9 @@ def make_inferencer(args: argparse.Namespace) -> Any:
     """
     given = dict(score_thr=args.score_thr, max_per_image=args.max_per_image)
     options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    if args.tta:
-        options['tta'] = (args.tta_scales, False if args.no_flip else None)
+    tta = read_arguments(args)
+    if tta is not None:
+        options['tta'] = tta
     config = apis.load_config(args.config, args.cfg_options)
     return apis.make_inferencer(config, args.checkpoint, args.device, **options)
 

@@ -14,6 +14,7 @@ from mmengine.dist import is_main_process
 from lightvit_dense import apis
 from lightvit_dense.analysis.eval_report import evaluation_report, write_report
 from lightvit_dense.apis.testing import evaluate
+from lightvit_dense.apis.tta import add_arguments, read_arguments
 from lightvit_dense.errors import run_tool
 
 
@@ -44,6 +45,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         '--show-dir', metavar='DIR', help='draw truth and prediction side by side into DIR'
     )
     parser.add_argument('--show-max', type=int, metavar='N', help='draw at most N images')
+    add_arguments(parser)
     parser.add_argument(
         '--preflight',
         action='store_true',
@@ -81,6 +83,9 @@ def main() -> int:
         return 0
     config = apis.load_config(args.config, args.cfg_options)
     expected = apis.read_expected(config) if args.verify else []
+    tta = read_arguments(args)
+    if tta is not None:
+        apis.apply_tta(config, *tta)
     found = evaluate(
         config,
         args.checkpoint,

@@ -1,5 +1,6 @@
 """Test-time augmentation from a config's own test pipeline: several sizes, mirrored and not."""
 
+import argparse
 import copy
 import math
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,38 @@ def kind_of(transform: Mapping[str, Any]) -> str:
     kind = transform.get('type')
     name = kind if isinstance(kind, str) else getattr(kind, '__name__', str(kind))
     return name.rpartition('.')[2]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Give a tool the options ``--tta``, ``--tta-scales`` and ``--no-flip``.
+
+    Args:
+        parser: The tool's parser.
+    """
+    parser.add_argument(
+        '--tta', action='store_true', help='test-time augmentation: several sizes, and mirrored'
+    )
+    parser.add_argument(
+        '--tta-scales',
+        nargs='+',
+        type=float,
+        metavar='S',
+        help=f'--tta: factors of the test size (default: {" ".join(f"{s:g}" for s in SCALES)})',
+    )
+    parser.add_argument('--no-flip', action='store_true', help='--tta: do not mirror')
+
+
+def read_arguments(args: argparse.Namespace) -> tuple[list[float] | None, bool | None] | None:
+    """Return scales and flip as :func:`apply_tta` takes them; None without ``--tta``.
+
+    Raises:
+        UserError: If its options are given without it.
+    """
+    if not args.tta:
+        if args.tta_scales or args.no_flip:
+            raise UserError('--tta-scales and --no-flip are options of --tta; give it too')
+        return None
+    return args.tta_scales, False if args.no_flip else None
 
 
 def apply_tta(
@@ -39,7 +72,7 @@ def apply_tta(
     Raises:
         UserError: If the config's test pipeline cannot be augmented.
     """
-    dataset = (cfg.get('test_dataloader') or {}).get('dataset') or {}
+    dataset: Any = (cfg.get('test_dataloader') or {}).get('dataset') or {}
     if not dataset.get('pipeline'):
         raise UserError(
             f'{cfg.filename or "the config"} has no test_dataloader.dataset.pipeline: there is '

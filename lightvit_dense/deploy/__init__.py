@@ -1,5 +1,35 @@
 """Models outside of Python's training loop: ONNX."""
 
-from .onnx_export import OnnxParity, compare_onnx, export_onnx, onnx_session
+from .onnx_export import (
+    OnnxParity,
+    add_metadata,
+    compare_labels,
+    compare_onnx,
+    export_onnx,
+    onnx_session,
+)
+from .parts import (
+    PARTS,
+    BackboneNeck,
+    Normalisation,
+    WholeClassifier,
+    WholeSegmentor,
+    make_normalisation,
+    make_part,
+)
 
-__all__ = ['OnnxParity', 'compare_onnx', 'export_onnx', 'onnx_session']
+__all__ = [
+    'PARTS',
+    'BackboneNeck',
+    'Normalisation',
+    'OnnxParity',
+    'WholeClassifier',
+    'WholeSegmentor',
+    'add_metadata',
+    'compare_labels',
+    'compare_onnx',
+    'export_onnx',
+    'make_normalisation',
+    'make_part',
+    'onnx_session',
+]

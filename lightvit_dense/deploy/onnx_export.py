@@ -5,7 +5,7 @@ size of the image; the size of the batch stays open where asked for.
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,7 +77,8 @@ def export_onnx(
 
     Raises:
         ValueError: If the model is in training mode, or the names do not fit the outputs.
-        UserError: If the package ``onnx`` is missing.
+        UserError: If the package ``onnx`` is missing, or the model has an operator that ONNX has
+            not.
     """
     _import('onnx')
     if model.training:
@@ -94,17 +95,38 @@ def export_onnx(
     with warnings.catch_warnings():
         # The tracer warns of each Python number taken from a shape; the sizes are fixed here.
         warnings.simplefilter('ignore')
-        torch.onnx.export(
-            model,
-            (images,),
-            str(path),
-            input_names=['image'],
-            output_names=names,
-            dynamic_axes=axes,
-            opset_version=opset,
-            dynamo=False,
-        )
+        try:
+            torch.onnx.export(
+                model,
+                (images,),
+                str(path),
+                input_names=['image'],
+                output_names=names,
+                dynamic_axes=axes,
+                opset_version=opset,
+                dynamo=False,
+            )
+        except (torch.onnx.errors.OnnxExporterError, ValueError) as error:
+            reason = str(error).partition('[Caused by')[0].strip()
+            raise UserError(
+                f'{type(model).__name__} cannot be written as ONNX {opset}: {reason}'
+            ) from error
     return path
+
+
+def add_metadata(path: str | Path, about: Mapping[str, str]) -> None:
+    """Write into an ONNX file what it is.
+
+    ``session.get_modelmeta().custom_metadata_map`` reads it.
+
+    Args:
+        path: The file, changed in place.
+        about: Names and values.
+    """
+    onnx = _import('onnx')
+    model = onnx.load(str(path))
+    onnx.helper.set_model_props(model, dict(about))
+    onnx.save(model, str(path))
 
 
 def onnx_session(path: str | Path, threads: int | None = None) -> Any:
@@ -155,3 +177,22 @@ def compare_onnx(session: Any, model: nn.Module, images: Tensor) -> OnnxParity:
         largest = max(largest, difference)
         relative = max(relative, difference / max(mine.abs().max().item(), 1e-12))
     return OnnxParity(largest, relative)
+
+
+@torch.no_grad()
+def compare_labels(session: Any, model: nn.Module, images: Tensor) -> float:
+    """Return the share of pixels to which a session and the model give the same class.
+
+    Args:
+        session: From :func:`onnx_session`.
+        model: The exported model with one output, labels [B, H, W], on the CPU.
+        images: [B, 3, H, W] on the CPU.
+
+    Raises:
+        ValueError: If the outputs differ in shape.
+    """
+    (ours,) = _outputs(model(images))
+    (theirs,) = session.run(None, {'image': images.numpy()})
+    if tuple(ours.shape) != theirs.shape:
+        raise ValueError(f'labels of torch have shape {tuple(ours.shape)}, of ONNX {theirs.shape}')
+    return (ours == torch.from_numpy(theirs)).double().mean().item()

@@ -28,8 +28,9 @@ def class_count(model: Any) -> int:
     for owner in owners:
         # The heads of a cascade have the same classes.
         owner = owner[-1] if isinstance(owner, nn.ModuleList) and len(owner) else owner
-        if isinstance(getattr(owner, 'num_classes', None), int):
-            return int(owner.num_classes)
+        count = getattr(owner, 'num_classes', None)
+        if isinstance(count, int):
+            return count
     raise UserError(f'{type(model).__name__}: no head tells its number of classes (num_classes)')
 
 
@@ -53,8 +54,8 @@ def class_names(model: Any, cfg: Config, given: Sequence[str] | None = None) -> 
         if len(names) != count:
             raise UserError(
                 f'the model has {count} classes, but {origin} names {len(names)} '
-                f'({", ".join(map(str, list(names)[:4]))}, ...). Give the names that it was trained '
-                'with (names).'
+                f'({", ".join(map(str, list(names)[:4]))}, ...). Give the names that it was '
+                'trained with (names).'
             )
         return tuple(str(name) for name in names)
     print_log(
@@ -88,9 +89,8 @@ def _metas(model: Any, cfg: Config) -> dict[str, dict[str, Any]]:
     dataset = (cfg.get('test_dataloader') or {}).get('dataset') or {}
     kind = dataset.get('type')
     scope, _, name = str(kind).rpartition('.')
-    if (
-        scope == 'lightvit_dense' and name in _LATE
-    ):  # the registry may still hold what imports the class
+    # The registry may still hold what imports the class.
+    if scope == 'lightvit_dense' and name in _LATE:
         built = getattr(import_module(f'lightvit_dense.datasets.{_LATE[name]}'), name)
     else:
         built = find_registered(kind) if isinstance(kind, str) else kind

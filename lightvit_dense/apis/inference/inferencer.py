@@ -65,7 +65,7 @@ class Inferencer:
         self.palette = class_palette(model, self.cfg, len(self.names))
         self._prepare = Preparation(self.cfg, ((None, None) if tta is True else tta) or None)
         self._collate = self._collate_function()
-        self._step = model.test_step
+        self._step: Any = model.test_step
         if self._prepare.tta_model is not None:
             wrapped = MODELS.build(dict(self._prepare.tta_model, module=model)).eval()
             self._step = wrapped.test_step

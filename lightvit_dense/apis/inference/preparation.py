@@ -49,8 +49,8 @@ class Preparation:
         loader = pipeline[0]
         if kind_of(loader) not in _LOADERS:
             raise UserError(
-                f'{name}: the test pipeline begins with {kind_of(loader)}; inference needs one that '
-                f'begins with {" or ".join(_LOADERS)}'
+                f'{name}: the test pipeline begins with {kind_of(loader)}; inference needs one '
+                f'that begins with {" or ".join(_LOADERS)}'
             )
         self.tta_model = None
         if tta is not None:
@@ -98,6 +98,7 @@ class Preparation:
 def without_loading(pipeline: Sequence[Mapping[str, Any]]) -> list[Any]:
     """Return a copy of a pipeline without transforms that load, also inside ``TestTimeAug``."""
     kept = []
+    step: Any
     for step in copy.deepcopy(list(pipeline)):
         if kind_of(step).startswith('Load'):
             continue

@@ -61,8 +61,8 @@ def check_array(array: Any) -> np.ndarray:
         bad = array.dtype.kind == 'f' and not np.isfinite(array).all()
         what = ' with values that are not finite' if bad else ''
         raise InferenceError(
-            f'an array of {array.dtype}{what} is no picture: pixels are uint8 in 0..255 (for values '
-            'in 0..1: (255 * array).round().astype(numpy.uint8))'
+            f'an array of {array.dtype}{what} is no picture: pixels are uint8 in 0..255 (for '
+            'values in 0..1: (255 * array).round().astype(numpy.uint8))'
         )
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[:, :, 0]

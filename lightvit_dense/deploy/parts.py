@@ -1,0 +1,208 @@
+"""The parts of a model that can be exported: tensors in, tensors out, no samples, no lists."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..errors import UserError
+from ..models.canvas import canvas_of
+from .pooling import with_fixed_pools
+
+Size = tuple[int, int]
+PARTS = ('backbone+neck', 'whole')
+NO_DETECTOR = (
+    'a detector is exported as its backbone and neck: what follows (proposals, non-maximum '
+    'suppression, boxes that choose regions) has sizes that depend on the picture'
+)
+
+
+class Normalisation(nn.Module):
+    """What a model's data preprocessor does to pixels.
+
+    Args:
+        preprocessor: It has ``mean`` and ``std``.
+        bgr: Whether the model takes its channels in the order blue, green, red.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, preprocessor: Any, bgr: bool = False) -> None:
+        super().__init__()
+        self.bgr = bgr
+        self.register_buffer('mean', preprocessor.mean.detach().clone().reshape(1, 3, 1, 1))
+        self.register_buffer('std', preprocessor.std.detach().clone().reshape(1, 3, 1, 1))
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Normalise RGB pixels in 0..255, [B, 3, H, W]."""
+        if self.bgr:
+            image = torch.cat([image[:, 2:], image[:, 1:2], image[:, :1]], dim=1)
+        return (image - self.mean) / self.std
+
+
+class BackboneNeck(nn.Module):
+    """Image to feature maps, as the heads of a detector or segmentor see them.
+
+    Args:
+        model: A detector or segmentor.
+        size: (height, width) of the images.
+        normalisation: Put before the backbone; None if images come normalised.
+
+    Raises:
+        UserError: If the model would pad images of this size.
+    """
+
+    def __init__(self, model: Any, size: Size, normalisation: nn.Module | None) -> None:
+        super().__init__()
+        check_canvas_size(model, size)
+        self.backbone = model.backbone
+        self.neck = model.neck if getattr(model, 'neck', None) is not None else nn.Identity()
+        self.normalisation = normalisation or nn.Identity()
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        """Compute maps [B, C, h, w] of images [B, 3, H, W]."""
+        return tuple(self.neck(self.backbone(self.normalisation(image))))
+
+
+class WholeSegmentor(nn.Module):
+    """Image to class scores, or to the class of each pixel, at the size of the image.
+
+    In the mode 'slide' of ``test_cfg`` the windows become part of the graph.
+
+    Args:
+        model: The segmentor.
+        size: (height, width) of the images.
+        normalisation: See :class:`BackboneNeck`.
+        labels: Whether the output is the classes, int64 [B, H, W], not the scores
+            [B, classes, H, W].
+    """
+
+    def __init__(
+        self, model: Any, size: Size, normalisation: nn.Module | None, labels: bool = True
+    ) -> None:
+        super().__init__()
+        self.model: Any = with_fixed_pools(model)
+        self.size = size
+        self.canvas = _canvas(model, size) or size
+        self.normalisation = normalisation or nn.Identity()
+        self.labels = labels
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Segment images [B, 3, H, W]."""
+        (height, width), canvas = self.size, self.canvas
+        padded = self.normalisation(image)
+        if canvas != self.size:
+            padded = F.pad(padded, (0, canvas[1] - width, 0, canvas[0] - height))
+        meta = dict(ori_shape=canvas, img_shape=canvas, pad_shape=canvas)
+        scores = self.model.inference(padded, [meta])[:, :, :height, :width]
+        if not self.labels:
+            return scores
+        if scores.shape[1] == 1:
+            return (scores[:, 0].sigmoid() > self.model.decode_head.threshold).long()
+        return scores.argmax(1)
+
+
+class WholeClassifier(nn.Module):
+    """Image to class scores before softmax.
+
+    Args:
+        model: The classifier.
+        normalisation: See :class:`BackboneNeck`.
+    """
+
+    def __init__(self, model: nn.Module, normalisation: nn.Module | None) -> None:
+        super().__init__()
+        self.model = model
+        self.normalisation = normalisation or nn.Identity()
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Classify images [B, 3, H, W]; scores are [B, classes]."""
+        return self.model(self.normalisation(image))
+
+
+def make_part(
+    model: Any,
+    task: str,
+    part: str,
+    size: Size,
+    normalisation: nn.Module | None = None,
+    labels: bool = True,
+) -> tuple[nn.Module, list[str]]:
+    """Cut the part of a model that is to be exported.
+
+    Args:
+        model: In evaluation mode.
+        task: 'detection', 'segmentation' or 'classification'.
+        part: 'backbone+neck' or 'whole'.
+        size: (height, width) of the images.
+        normalisation: See :class:`BackboneNeck`.
+        labels: See :class:`WholeSegmentor`.
+
+    Returns:
+        The part and the names of its outputs.
+
+    Raises:
+        UserError: If the model has no such part, or would pad images of this size.
+    """
+    if part not in PARTS:
+        raise UserError(f'part {part!r} is unknown; choose from {", ".join(PARTS)}')
+    if part == 'whole':
+        if task == 'detection':
+            raise UserError(f'{NO_DETECTOR}. Ask for the part backbone+neck.')
+        if task == 'classification':
+            return WholeClassifier(model, normalisation).eval(), ['scores']
+        whole = WholeSegmentor(model, size, normalisation, labels)
+        return whole.eval(), ['labels' if labels else 'scores']
+    if task == 'classification':
+        raise UserError('a classifier has no neck; ask for the part whole')
+    return BackboneNeck(model, size, normalisation).eval(), ['map']
+
+
+def make_normalisation(model: Any, pipeline: Any) -> Normalisation:
+    """Make the module that normalises RGB pixels as testing does.
+
+    Args:
+        model: Its ``data_preprocessor`` tells mean, deviation and order of the channels.
+        pipeline: The test pipeline, whose loader tells the order in which images come.
+
+    Raises:
+        UserError: If the preprocessor does not normalise.
+    """
+    preprocessor = model.data_preprocessor
+    if getattr(preprocessor, 'mean', None) is None or getattr(preprocessor, 'std', None) is None:
+        raise UserError(
+            f'{type(preprocessor).__name__} has no mean and std: export without normalisation'
+        )
+    loader: Mapping[str, Any] = pipeline[0] if pipeline else {}
+    loads_bgr = loader.get('color', 'bgr') == 'bgr'
+    swaps = getattr(preprocessor, '_channel_conversion', None)
+    swaps = getattr(preprocessor, 'bgr_to_rgb', False) if swaps is None else swaps
+    return Normalisation(preprocessor, bgr=loads_bgr != bool(swaps))
+
+
+def check_canvas_size(model: Any, size: Size) -> None:
+    """Refuse sizes that a model would pad.
+
+    Args:
+        model: The model; those with a ``canvas`` pad.
+        size: (height, width).
+
+    Raises:
+        UserError: If it pads images of this size; the message names the size to ask for.
+    """
+    canvas = _canvas(model, size)
+    if canvas is not None and canvas != tuple(size):
+        raise UserError(
+            f'images of {size[0]}x{size[1]} px are padded to {canvas[0]}x{canvas[1]} px by '
+            f'{type(model).__name__}: export for --shape {canvas[0]} {canvas[1]}'
+        )
+
+
+def _canvas(model: Any, size: Size) -> Size | None:
+    """Return the canvas of an image of this size; None for models without."""
+    if not hasattr(model, 'canvas'):
+        return None
+    return canvas_of(size, model.canvas, model.size_divisor)

@@ -1,0 +1,70 @@
+"""Adaptive pooling that ONNX can express."""
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+def pooling_matrix(length: int, cells: int) -> Tensor:
+    """Return the weights by which adaptive average pooling makes cells of pixels.
+
+    Cell i averages the pixels from ``floor(i * length / cells)`` to
+    ``ceil((i + 1) * length / cells)``, as torch defines it.
+
+    Args:
+        length: Number of pixels.
+        cells: Number of cells.
+
+    Returns:
+        [cells, length].
+    """
+    weights = torch.zeros(cells, length)
+    for cell in range(cells):
+        start, end = cell * length // cells, -(-(cell + 1) * length // cells)
+        weights[cell, start:end] = 1 / (end - start)
+    return weights
+
+
+class FixedAdaptivePool(nn.Module):
+    """``nn.AdaptiveAvgPool2d`` as two matrix products.
+
+    ONNX's pooling has windows of one size; those of adaptive pooling differ where the number of
+    cells does not divide the image. The sizes become constants when the module is traced.
+
+    Args:
+        cells: (rows, columns) of the result.
+    """
+
+    def __init__(self, cells: tuple[int, int]) -> None:
+        super().__init__()
+        self.cells = cells
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pool [B, C, H, W] to [B, C, rows, columns]."""
+        height, width = int(x.shape[2]), int(x.shape[3])
+        rows = pooling_matrix(height, self.cells[0]).to(x)
+        columns = pooling_matrix(width, self.cells[1]).to(x)
+        # [rows, H] x [B, C, H, W] x [W, columns] -> [B, C, rows, columns]
+        return rows @ x @ columns.t()
+
+
+def with_fixed_pools(model: nn.Module) -> nn.Module:
+    """Return a copy of a model whose adaptive average poolings are :class:`FixedAdaptivePool`.
+
+    Those to a single cell stay: ONNX has a global average.
+
+    Args:
+        model: The model; it is not changed.
+    """
+    model = copy.deepcopy(model)
+    for parent in model.modules():
+        for name, child in parent.named_children():
+            if not isinstance(child, nn.AdaptiveAvgPool2d):
+                continue
+            size: Any = child.output_size
+            cells = (size, size) if isinstance(size, int) else tuple(size)
+            if cells != (1, 1) and None not in cells:
+                setattr(parent, name, FixedAdaptivePool(cells))
+    return model
