@@ -4,11 +4,10 @@ import os
 
 from mmseg.datasets import ADE20KDataset as MMSegADE20KDataset
 
-from lightvit_dense.datasets.errors import DatasetError
 from lightvit_dense.registry import DATASETS
 
 from .base import SegmentationDataset
-from .object_info import read_object_info
+from .object_info import check_class_names
 
 
 @DATASETS.register_module(force=True)
@@ -28,23 +27,5 @@ class ADE20KDataset(SegmentationDataset, MMSegADE20KDataset):
         """List the pairs, after a look at the file that names the classes."""
         path = os.path.join(self.data_root or '', 'objectInfo150.txt')
         if self.data_root and self.backend_args is None and os.path.isfile(path):
-            self._check_names(path)
+            check_class_names(path, self.METAINFO['classes'], type(self).__name__)
         return super().load_data_list()
-
-    def _check_names(self, path: str) -> None:
-        classes = self.METAINFO['classes']
-        names = read_object_info(path)
-        if len(names) != len(classes):
-            raise DatasetError(
-                f'{path}: names {len(names)} classes where {type(self).__name__} has '
-                f'{len(classes)}. Take the file of ADEChallengeData2016, or use '
-                'lightvit_dense.SegmentationDataset with metainfo=dict(classes=...) for other data.'
-            )
-        for number, (synonyms, name) in enumerate(zip(names, classes, strict=True), 1):
-            if name.strip() not in synonyms:
-                raise DatasetError(
-                    f'{path}: class {number} is {", ".join(synonyms)!r} where '
-                    f'{type(self).__name__} has {name.strip()!r}. Take the data of '
-                    'ADEChallengeData2016, or use lightvit_dense.SegmentationDataset with '
-                    'metainfo=dict(classes=...) for other data.'
-                )

@@ -1,5 +1,7 @@
 """ADE20K's table of classes, ``objectInfo150.txt``."""
 
+from collections.abc import Sequence
+
 from lightvit_dense.datasets.errors import DatasetError
 
 
@@ -32,3 +34,30 @@ def read_object_info(path: str) -> list[tuple[str, ...]]:
             raise DatasetError(f'{path}: line {number + 1} is not that of class {number}. {remedy}')
         names.append(tuple(name.strip() for name in row[-1].split(',')))
     return names
+
+
+def check_class_names(path: str, classes: Sequence[str], owner: str) -> None:
+    """Check that the file numbers the classes as we do.
+
+    Args:
+        path: The file.
+        classes: Names in the order of their numbers; each is one of the names in the file.
+        owner: What has these classes, for the message.
+
+    Raises:
+        DatasetError: If it does not.
+    """
+    names = read_object_info(path)
+    if len(names) != len(classes):
+        raise DatasetError(
+            f'{path}: names {len(names)} classes where {owner} has {len(classes)}. Take the file '
+            'of ADEChallengeData2016, or use lightvit_dense.SegmentationDataset with '
+            'metainfo=dict(classes=...) for other data.'
+        )
+    for number, (synonyms, name) in enumerate(zip(names, classes, strict=True), 1):
+        if name.strip() not in synonyms:
+            raise DatasetError(
+                f'{path}: class {number} is {", ".join(synonyms)!r} where {owner} has '
+                f'{name.strip()!r}. Take the data of ADEChallengeData2016, or use '
+                'lightvit_dense.SegmentationDataset with metainfo=dict(classes=...) for other data.'
+            )

@@ -105,7 +105,7 @@ class LoadSegmentationMap(BaseTransform):
         reduce_zero = results.get('reduce_zero_label', False)
         limit = self.num_classes or results.get('num_classes')
         if limit is not None:
-            _check_ids(path, ids, limit, reduce_zero)
+            check_ids(path, ids, limit, reduce_zero)
         table = _label_table(reduce_zero, results.get('label_map'))
         results['gt_seg_map'] = cv2.LUT(ids, table)
         fields = results.setdefault('seg_fields', [])
@@ -117,8 +117,18 @@ class LoadSegmentationMap(BaseTransform):
         return f'{type(self).__name__}(num_classes={self.num_classes})'
 
 
-def _check_ids(path: str, ids: np.ndarray, num_classes: int, reduce_zero: bool) -> None:
-    """Refuse ids that are no class; 255 is always ignored."""
+def check_ids(path: str, ids: np.ndarray, num_classes: int, reduce_zero: bool) -> None:
+    """Refuse ids that are no class; 255 is always ignored.
+
+    Args:
+        path: The file, for the message.
+        ids: What is in it, uint8 [H, W].
+        num_classes: Number of classes.
+        reduce_zero: Whether 0 is ignored and the classes count from 1.
+
+    Raises:
+        DatasetError: Naming the ids.
+    """
     first = 1 if reduce_zero else 0
     present = np.flatnonzero(np.bincount(ids.ravel(), minlength=256))
     wrong = present[(present >= first + num_classes) & (present != IGNORED)]

@@ -1,0 +1,86 @@
+"""Check ADE20K's scene parsing benchmark."""
+
+import os
+from collections.abc import Mapping
+
+from ..errors import DatasetError
+from ..segmentation.object_info import check_class_names
+from ..transforms.loading import BadImage, decode
+from ..transforms.segmentation import check_ids, read_label_map
+from .opening import open_some
+from .report import Report, Request
+
+IMAGES = {'train': 20210, 'val': 2000}
+"""Published numbers of images."""
+CLASSES = 150
+ORIGIN = "Unpack ADEChallengeData2016.zip of ADE20K's site and let this folder be what is in it."
+_FOLDERS = {'train': 'training', 'val': 'validation'}
+
+
+def check_ade20k(
+    root: str, request: Request, origin: str = ORIGIN, images: Mapping[str, int] = IMAGES
+) -> Report:
+    """Check the folders of ADE20K's layout.
+
+    Args:
+        root: Folder with ``images`` and ``annotations`` in it.
+        request: What to check; splits are 'train' and 'val'.
+        origin: Where the data come from: the remedy of what is missing.
+        images: Expected number of images by split.
+    """
+    report = Report('ade20k', root)
+    for split in filter(request.wants, images):
+        part = _FOLDERS[split]
+        photos = _names(root, 'images', part, '.jpg')
+        maps = _names(root, 'annotations', part, '.png')
+        pairs = sorted(photos & maps)
+        opened = _open(report, request, root, part, pairs, origin)
+        report.count(f'images of {part}', len(photos), images[split], opened)
+        report.count(f'label maps of {part}', len(maps), images[split], opened)
+        for kind, found, others in (('images', photos, maps), ('annotations', maps, photos)):
+            folder = os.path.join(root, kind, part)
+            if not found:
+                report.missing(f'{folder}: no file', origin)
+            elif others - found:
+                lacking = sorted(others - found)
+                report.missing(f'{folder}: {len(lacking)} of {len(others)} files', origin, lacking)
+    _check_table(report, os.path.join(root, 'objectInfo150.txt'), origin)
+    return report
+
+
+def _names(root: str, kind: str, part: str, suffix: str) -> set[str]:
+    """Return the names of the files without their suffix."""
+    folder = os.path.join(root, kind, part)
+    files = os.listdir(folder) if os.path.isdir(folder) else []
+    return {name[: -len(suffix)] for name in files if name.endswith(suffix)}
+
+
+def _check_table(report: Report, path: str, origin: str) -> None:
+    if not os.path.isfile(path):
+        report.note(f'{path} is not there; without it the order of the classes is not checked')
+        return
+    from mmseg.utils.class_names import ade_classes  # takes seconds to import
+
+    try:
+        check_class_names(path, ade_classes(), 'ADE20K')
+    except DatasetError as error:
+        report.damaged(str(error).rstrip('.'), origin)
+
+
+def _open(
+    report: Report, request: Request, root: str, part: str, pairs: list[str], origin: str
+) -> int:
+    def try_one(name: str) -> None:
+        photo = os.path.join(root, 'images', part, f'{name}.jpg')
+        path = os.path.join(root, 'annotations', part, f'{name}.png')
+        try:
+            with open(photo, 'rb') as file:
+                image = decode(file.read())
+        except BadImage as error:
+            raise BadImage(f'{photo}: {error}') from error
+        labels = read_label_map(path)
+        if labels.shape != image.shape[:2]:
+            raise BadImage(f'{path}: has the size {labels.shape}, its image {image.shape[:2]}')
+        check_ids(path, labels, CLASSES, True)
+
+    return open_some(report, request, pairs, try_one, f'pairs of {part}', origin)

@@ -1,0 +1,68 @@
+"""Check a toy world, each layout as the real data set would be."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from ..toyworld import WorldSpec
+from ..toyworld.layouts import LAYOUTS
+from .ade20k import check_ade20k
+from .coco import check_coco
+from .imagenet import check_imagenet
+from .report import Problem, Report, Request, Row
+
+ORIGIN = (
+    'Move the world away and build it again: tools/dataset_converters/make_toyworld.py --out '
+    'FOLDER --layouts {layouts}.'
+)
+
+
+def check_toyworld(root: str, request: Request) -> Report:
+    """Check all layouts of a toy world against what was built.
+
+    Args:
+        root: Folder with ``toyworld.json`` in it.
+        request: What to check; splits are 'train' and 'val'.
+    """
+    report = Report('toyworld', root)
+    path = Path(root) / 'toyworld.json'
+    try:
+        marker = json.loads(path.read_text(encoding='utf-8'))
+        spec, names, stats = WorldSpec.from_dict(marker['spec']), marker['layouts'], marker['stats']
+    except FileNotFoundError:
+        report.missing(str(path), ORIGIN.format(layouts=' '.join(LAYOUTS)))
+        return report
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        remedy = ORIGIN.format(layouts=' '.join(LAYOUTS))
+        report.damaged(f'{path} is not that of a whole world ({error!r})', remedy)
+        return report
+    origin = ORIGIN.format(layouts=' '.join(names))
+    for name in names:
+        problem = LAYOUTS[name].problem(Path(root) / name, spec)
+        if problem:
+            report.missing(problem, origin)
+        _merge(report, name, _check(name, os.path.join(root, name), request, origin, stats[name]))
+    return report
+
+
+def _check(name: str, root: str, request: Request, origin: str, stats: dict[str, Any]) -> Report:
+    """Check a layout against its counts."""
+    splits = {split: counts for split, counts in stats.items() if split in ('train', 'val')}
+    images = {split: counts['images'] for split, counts in splits.items()}
+    if name == 'ade20k':
+        return check_ade20k(root, request, origin, images)
+    classes = len(stats['train']['classes'])
+    if name == 'imagenet':
+        return check_imagenet(root, request, origin, images, classes)
+    instances = {split: counts['instances'] for split, counts in splits.items()}
+    return check_coco(root, request, origin, images, instances, classes)
+
+
+def _merge(report: Report, name: str, part: Report) -> None:
+    known = {problem.what for problem in report.problems}
+    report.rows += [Row(f'{name}: {r.part}', r.found, r.expected, r.opened) for r in part.rows]
+    report.problems += [
+        Problem(p.kind, p.what, p.remedy, p.files) for p in part.problems if p.what not in known
+    ]
+    report.notes += part.notes

@@ -1,0 +1,241 @@
+"""Checks of data sets: what is there, what is missing, and what is damaged."""
+
+import json
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from lightvit_dense.datasets.checking import CHECKS, Request
+from lightvit_dense.datasets.checking.coco import ANNOTATIONS, check_coco
+from lightvit_dense.datasets.lmdb_writer import write_lmdb
+from lightvit_dense.datasets.toyworld import WorldSpec, build_world
+
+SPEC = WorldSpec(seed=4, image_size=48, train=6, val=7, unlabeled=0, portraits=12)
+
+
+@pytest.fixture(scope='module')
+def world(tmp_path_factory):
+    root = tmp_path_factory.mktemp('toy') / 'world'
+    layouts = ['coco', 'imagenet', 'ade20k']
+    return build_world(root, SPEC, layouts, workers=0, progress=False).root
+
+
+@pytest.fixture
+def root(world, tmp_path):
+    return shutil.copytree(world, tmp_path / 'world')
+
+
+def check(name, root, **kwargs):
+    return CHECKS[name](str(root), Request(**kwargs))
+
+
+def state(report):
+    return {row.part: (row.found, row.expected, row.opened, row.state) for row in report.rows}
+
+
+def test_samples_are_spread_evenly():
+    assert Request(samples=3).places(11) == [0, 5, 10]
+    assert Request(samples=1).places(11) == [0]
+    assert Request(samples=0).places(11) == []
+    assert Request(samples=20).places(3) == Request(samples=1, full=True).places(3) == [0, 1, 2]
+
+
+def test_a_whole_world_is_fine(world):
+    told = []
+    report = check('toyworld', world, full=True, progress=lambda *args: told.append(args))
+    assert report.ok, report.problems
+    rows = state(report)
+    assert rows['coco: images of train2017'] == (6, 6, 6, 'complete')
+    assert rows['imagenet: images of train'] == (12, 12, 12, 'complete')
+    assert rows['imagenet: classes of train'] == (6, 6, 0, 'complete')
+    assert rows['ade20k: label maps of validation'] == (7, 7, 7, 'complete')
+    assert {row.state for row in report.rows} == {'complete'}
+    assert ('opening images of train2017', 6, 6) in told
+    json.dumps(report.to_dict())
+
+
+def test_real_names_are_held_against_published_numbers(world):
+    rows = state(check('coco', world / 'coco', samples=2))
+    assert rows['images of train2017'] == (6, 118287, 2, 'a subset')
+    assert rows['annotations of val2017'][1:] == (ANNOTATIONS['val'], 0, 'a subset')
+    rows = state(check('ade20k', world / 'ade20k', samples=2))
+    assert rows['images of training'] == (6, 20210, 2, 'a subset')
+    rows = state(check('imagenet', world / 'imagenet', samples=2))
+    assert rows['images of val'] == (7, 50000, 2, 'a subset')
+    assert rows['classes of train'][:2] == (6, 1000)
+
+
+@pytest.mark.parametrize('name', CHECKS)
+def test_an_empty_folder_lacks_everything(tmp_path, name):
+    report = check(name, tmp_path)
+    assert not report.ok
+    assert {problem.kind for problem in report.problems} == {'missing'}
+    assert all(problem.remedy for problem in report.problems)
+    assert all(row.state == 'missing' for row in report.rows)
+
+
+def test_only_the_splits_asked_for(world):
+    report = check('ade20k', world / 'ade20k', splits=('val',))
+    assert list(state(report)) == ['images of validation', 'label maps of validation']
+
+
+# ---------------------------------------------------------------- COCO
+
+
+def edit(root, change, split='train'):
+    path = root / f'coco/annotations/instances_{split}2017.json'
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def test_coco_missing_and_damaged_files(root):
+    coco = root / 'coco'
+    (coco / 'train2017/000000000002.jpg').unlink()
+    whole = (coco / 'train2017/000000000003.jpg').read_bytes()
+    (coco / 'train2017/000000000003.jpg').write_bytes(whole[:-200])
+    cv2.imwrite(str(coco / 'val2017/000000000001.jpg'), np.zeros((10, 20, 3), np.uint8))
+    (coco / 'val2017/more.jpg').write_bytes(whole)
+    report = check('coco', coco, full=True)
+    missing, damaged, size = report.problems[1], report.problems[0], report.problems[2]
+    assert (missing.kind, missing.files) == ('missing', ('000000000002.jpg',))
+    assert '1 of 6 images that the annotations list' in missing.what
+    assert damaged.kind == 'damaged'
+    assert '000000000003.jpg: truncated' in damaged.files[0]
+    assert 'has the size (10, 20), its annotations are for (48, 48)' in size.files[0]
+    assert any('1 files that the annotations do not list' in note for note in report.notes)
+    assert state(report)['images of train2017'][:3] == (5, 118287, 5)
+
+
+def test_coco_damaged_annotations(root):
+    coco = root / 'coco'
+    edit(root, lambda c: c['annotations'][2]['segmentation'].update(size=[1, 2]))
+    (coco / 'annotations/instances_val2017.json').unlink()
+    report = check('coco', coco)
+    assert [problem.kind for problem in report.problems] == ['damaged', 'missing']
+    assert 'annotation 3: its run lengths' in report.problems[0].what
+    assert 'instances_val2017.json' in report.problems[1].what
+    assert 'annotations_trainval2017.zip' in report.problems[1].remedy
+
+
+def test_coco_notes_what_training_leaves_out(root):
+    def change(content):
+        first = content['annotations'][0]
+        first['iscrowd'] = 1
+        content['annotations'][1]['bbox'] = [60, 0, 10, 10]
+        content['annotations'][2]['bbox'] = [5, 5, 0, 10]
+        image = content['images'][-1]['id']
+        kept = [note for note in content['annotations'] if note['image_id'] != image]
+        content['annotations'] = kept
+
+    edit(root, change)
+    report = check_coco(str(root / 'coco'), Request())
+    assert report.ok
+    (note,) = report.notes
+    assert '1 crowds' in note
+    assert '2 boxes of less than a pixel or outside' in note
+    assert '1 images without annotations' in note
+
+
+# ---------------------------------------------------------------- ADE20K
+
+
+def test_ade20k_missing_and_damaged_files(root):
+    ade = root / 'ade20k'
+    maps = ade / 'annotations/training'
+    (maps / 'ADE_train_00000001.png').unlink()
+    (ade / 'images/validation/ADE_val_00000002.jpg').unlink()
+    Image.fromarray(np.full((48, 48), 151, np.uint8)).save(maps / 'ADE_train_00000002.png')
+    Image.fromarray(np.ones((48, 40), np.uint8)).save(maps / 'ADE_train_00000003.png')
+    Image.fromarray(np.ones((48, 48, 3), np.uint8)).save(maps / 'ADE_train_00000004.png')
+    (maps / 'ADE_train_00000005.png').write_bytes(b'')
+    table = ade / 'objectInfo150.txt'
+    table.write_text(table.read_text().replace('person', 'cat'))
+    report = check('ade20k', ade)
+    text = ' '.join(map(str, report.problems))
+    (damaged,) = [p for p in report.problems if p.kind == 'damaged' and p.files]
+    assert damaged.what.startswith('4 of 5 pairs of training')
+    reasons = ' '.join(damaged.files)
+    for piece in ('holds the id 151', 'size (48, 40)', "kind 'RGB'", 'cannot be read'):
+        assert piece in reasons
+    assert 'annotations/training: 1 of 6 files (ADE_train_00000001)' in text
+    assert 'images/validation: 1 of 7 files (ADE_val_00000002)' in text
+    assert "class 13 is 'cat'" in text
+    table.unlink()
+    assert any('order of the classes' in note for note in check('ade20k', ade).notes)
+
+
+# ---------------------------------------------------------------- classification
+
+
+def test_imagenet_missing_and_damaged_files(root):
+    imagenet = root / 'imagenet'
+    for path in (imagenet / 'train/book').iterdir():
+        path.unlink()
+    (imagenet / 'val/new').mkdir()
+    (imagenet / 'val/new/a.JPEG').write_bytes(b'\xff\xd8none')
+    report = check('imagenet', imagenet)
+    text = ' '.join(map(str, report.problems))
+    assert 'the images of 1 classes (book)' in text
+    assert 'classes that only one of train and val has' in text
+    assert 'new' in text
+    assert 'new/a.JPEG: truncated' in text
+
+
+def test_imagenet_in_an_lmdb_and_flat(root):
+    imagenet = root / 'imagenet'
+    write_lmdb(str(imagenet), str(imagenet / 'imagenet.lmdb'))
+    before = state(check('imagenet', imagenet, full=True))
+    shutil.rmtree(imagenet / 'train')
+    report = check('imagenet', imagenet, full=True)
+    assert report.ok
+    assert state(report) == before
+    for path in list((imagenet / 'val').glob('*/*')):
+        path.rename(imagenet / 'val' / path.name)
+    for path in (imagenet / 'val').iterdir():
+        if path.is_dir():
+            path.rmdir()
+    report = check('imagenet', imagenet, splits=('val',))
+    assert report.ok
+    assert state(report)['images of val'][0] == 7
+    assert 'lie in no class folders' in report.notes[0]
+
+
+def test_a_transfer_set(tmp_path):
+    lines = {'train': [], 'test': []}
+    (tmp_path / 'images').mkdir()
+    (tmp_path / 'annotations').mkdir()
+    for number in range(4):
+        for split, name in (('train', 'Abyssinian'), ('test', 'beagle')):
+            stem = f'{name}_{number + (split == "test") * 100}'
+            picture = np.full((8, 8, 3), number * 20, np.uint8)
+            cv2.imwrite(str(tmp_path / f'images/{stem}.jpg'), picture)
+            lines[split].append(f'{stem} {1 + (name == "beagle")} 1 1\n')
+    for split, name in (('train', 'trainval'), ('test', 'test')):
+        (tmp_path / f'annotations/{name}.txt').write_text(''.join(lines[split]))
+    report = check('pets', tmp_path)
+    assert report.ok, report.problems
+    assert state(report)['images of train'] == (4, 3680, 4, 'a subset')
+    (tmp_path / 'images/Abyssinian_2.jpg').write_bytes(b'')
+    (tmp_path / 'images/beagle_101.jpg').unlink()
+    report = check('pets', tmp_path)
+    assert [problem.kind for problem in report.problems] == ['damaged', 'damaged']
+    assert 'Abyssinian_2.jpg: zero bytes' in report.problems[0].files[0]
+    assert 'beagle_101' in report.problems[1].what
+
+
+# ---------------------------------------------------------------- toy world
+
+
+def test_a_toy_world_that_lost_something(root):
+    (root / 'ade20k/images/training/ADE_train_00000002.jpg').unlink()
+    report = check('toyworld', root)
+    text = ' '.join(map(str, report.problems))
+    assert 'holds 5 files instead of 6' in text
+    assert 'make_toyworld.py --out FOLDER --layouts coco imagenet ade20k' in text
+    (root / 'toyworld.json').write_text('{}')
+    (problem,) = check('toyworld', root).problems
+    assert (problem.kind, 'is not that of a whole world' in problem.what) == ('damaged', True)

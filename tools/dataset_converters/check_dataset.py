@@ -1,0 +1,118 @@
+"""Check a data set: count its files against what was published and open some of them, or all.
+
+Exit status: 0 if nothing is missing or damaged (a subset is legal, and said), 1 if something is,
+2 for a mistake on the command line.
+"""
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from lightvit_dense.analysis.progress import Progress, make_display
+from lightvit_dense.datasets.checking import CHECKS, SPLITS, Report, Request
+from lightvit_dense.errors import UserError, did_you_mean, run_tool
+
+
+def parse_args() -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('name', metavar='NAME', help=f'one of {", ".join(CHECKS)}')
+    parser.add_argument('root', nargs='?', help='its folder; default: $LIGHTVIT_DATA/NAME')
+    parser.add_argument(
+        '--splits', nargs='+', metavar='SPLIT', help='such as train val; default: all'
+    )
+    parser.add_argument(
+        '--samples', type=int, default=32, help='files to open of each part; default: 32'
+    )
+    parser.add_argument('--full', action='store_true', help='open all files')
+    parser.add_argument('--workers', type=int, default=4, help='threads that read; default: 4')
+    parser.add_argument('--json', metavar='FILE', help='write the result there too')
+    return parser.parse_args()
+
+
+class Reporter:
+    """Shows how far the work is, with the time left."""
+
+    def __init__(self) -> None:
+        self.display = make_display(sys.stderr)
+        self.stage, self.number = '', 0
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """Show a position."""
+        if stage != self.stage:
+            self.end()
+            self.stage, self.number = stage, self.number + 1
+            self.display.start(self.number, self.number, stage)
+        self.display.update(Progress(done, total))
+
+    def end(self) -> None:
+        """End the stage that runs."""
+        if self.stage:
+            self.display.finish('done')
+
+
+def check(args: argparse.Namespace) -> Report:
+    """Do what the command line asks for."""
+    if args.name not in CHECKS:
+        hint = did_you_mean(args.name, CHECKS)
+        raise UserError(f'{args.name}: no data set of this name.{hint} Choose from {[*CHECKS]}.')
+    if args.samples < 0 or args.workers < 1:
+        raise UserError('--samples must not be negative and --workers at least 1')
+    for split in args.splits or ():
+        if split not in SPLITS[args.name]:
+            known = ', '.join(SPLITS[args.name])
+            raise UserError(f'--splits {split}: {args.name} has the splits {known}')
+    root = args.root or os.path.join(os.environ.get('LIGHTVIT_DATA', 'data'), args.name)
+    reporter = Reporter()
+    splits = tuple(args.splits) if args.splits else None
+    request = Request(splits, args.samples, args.full, args.workers, reporter)
+    try:
+        report = CHECKS[args.name](root, request)
+        reporter.end()
+    finally:
+        reporter.display.close()
+    return report
+
+
+def print_report(report: Report) -> None:
+    """Print what is there, what is missing and what is damaged."""
+    table = Table(title=f'{report.name} in {report.root}')
+    table.add_column('part')
+    for name in ('found', 'expected', 'opened'):
+        table.add_column(name, justify='right')
+    table.add_column('state')
+    for row in report.rows:
+        expected = '-' if row.expected is None else f'{row.expected}'
+        table.add_row(row.part, f'{row.found}', expected, f'{row.opened or "-"}', row.state)
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
+    for note in report.notes:
+        print(f'note: {note}.')
+    for problem in report.problems:
+        print(problem)
+    subset = any(row.state == 'a subset' for row in report.rows)
+    if not report.ok:
+        print(f'{len(report.problems)} problem(s)')
+    elif subset:
+        print('All that is there is fine, but it is a subset: results will not compare.')
+    else:
+        print('All is fine.')
+
+
+def main() -> int:
+    """Run the tool; return its exit status."""
+    args = parse_args()
+    report = check(args)
+    print_report(report)
+    if args.json:
+        Path(args.json).parent.mkdir(parents=True, exist_ok=True)
+        Path(args.json).write_text(json.dumps(report.to_dict(), indent=2), encoding='utf-8')
+    return 0 if report.ok else 1
+
+
+if __name__ == '__main__':
+    sys.exit(run_tool(main))
