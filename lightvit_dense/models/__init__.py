@@ -73,3 +73,11 @@ def _build_encoder_decoder(*args: Any, **kwargs: Any) -> Any:
     from .segmentors.encoder_decoder import EncoderDecoder
 
     return EncoderDecoder(*args, **kwargs)
+
+
+@MODELS.register_module(name='SegmentationPreprocessor')
+def _build_segmentation_preprocessor(*args: Any, **kwargs: Any) -> Any:
+    """Import the class, which takes this function's place in the registry, and build it."""
+    from .segmentors.preprocessor import SegmentationPreprocessor
+
+    return SegmentationPreprocessor(*args, **kwargs)

@@ -161,8 +161,8 @@ def segmentor_config(head, kind, mode):
     return dict(
         type='lightvit_dense.EncoderDecoder',
         data_preprocessor=dict(
-            type='mmseg.SegDataPreProcessor', size_divisor=32, pad_val=0, seg_pad_val=255,
-            test_cfg=dict(size_divisor=32), **MEAN_STD,
+            type='lightvit_dense.SegmentationPreprocessor',
+            size_divisor=32, pad_val=0, seg_pad_val=255, **MEAN_STD,
         ),
         backbone=backbone,
         neck=neck,

@@ -8,8 +8,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from lightvit_dense.errors import UserError
+from lightvit_dense.registry import MODELS
 
-MODELS = [('upernet', 'vit'), ('upernet', 'hiera'), ('semfpn', 'vit'), ('semfpn', 'hiera')]
+MEAN_STD = dict(mean=[120.0] * 3, std=[60.0] * 3, bgr_to_rgb=True)
+CASES = [('upernet', 'vit'), ('upernet', 'hiera'), ('semfpn', 'vit'), ('semfpn', 'hiera')]
 
 
 def segment(model, batch) -> list[torch.Tensor]:
@@ -22,7 +24,7 @@ def losses(model, batch) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize('mode', ['slide', 'whole'])
-@pytest.mark.parametrize(('head', 'kind'), MODELS)
+@pytest.mark.parametrize(('head', 'kind'), CASES)
 def test_padding_changes_no_score(
     build_segmentor, segmentation_batch, head: str, kind: str, mode: str
 ) -> None:
@@ -30,27 +32,23 @@ def test_padding_changes_no_score(
     alone = segment(model, segmentation_batch([(50, 90)]))[0]
     assert alone.shape == (5, 50, 90)
     assert alone.std() > 0.01
-    model.data_preprocessor.test_cfg = dict(size=(200, 300))
-    assert torch.equal(segment(model, segmentation_batch([(50, 90)]))[0], alone)
-    # SegDataPreProcessor takes several sizes in training only: hand over what it would make.
     batch = segmentation_batch([(50, 90), (64, 100), (33, 128)])
-    inputs = torch.full((3, 3, 64, 128), 7.0)
-    pixels = model.data_preprocessor
-    for place, image in zip(inputs, batch['inputs'], strict=True):
-        height, width = image.shape[1:]
-        place[:, :height, :width] = (image[[2, 1, 0]].float() - pixels.mean) / pixels.std
     with torch.no_grad():
-        among = model.predict(inputs, batch['data_samples'])
+        among = model.test_step(batch)
     torch.testing.assert_close(among[0].seg_logits.data, alone, rtol=0, atol=1e-5)
     assert [tuple(x.pred_sem_seg.shape) for x in among] == [(50, 90), (64, 100), (33, 128)]
+    config = dict(type='mmseg.SegDataPreProcessor', test_cfg=dict(size=(200, 300)), **MEAN_STD)
+    model.data_preprocessor = MODELS.build(config)
+    assert torch.equal(segment(model, segmentation_batch([(50, 90)]))[0], alone)
     # The padding belonged to the network: without a canvas of its own the image would differ.
-    whole = F.pad(inputs[:1, :, :50, :90], (0, 6 + 96, 0, 14 + 64))
+    inputs = model.data_preprocessor(segmentation_batch([(50, 90)]))['inputs']
+    assert inputs.shape == (1, 3, 200, 300)
     with torch.no_grad():
-        larger = model.encode_decode(whole, [{}])[0, :, :50, :90]
+        larger = model.encode_decode(inputs[:, :, :192, :288], [{}])[0, :, :50, :90]
     assert not torch.allclose(larger, alone, atol=1e-5)
 
 
-@pytest.mark.parametrize(('head', 'kind'), MODELS)
+@pytest.mark.parametrize(('head', 'kind'), CASES)
 def test_padding_changes_no_loss(build_segmentor, segmentation_batch, head: str, kind: str) -> None:
     model = build_segmentor(head, kind)
     sizes = [(50, 64), (33, 40)]
@@ -62,7 +60,7 @@ def test_padding_changes_no_loss(build_segmentor, segmentation_batch, head: str,
         assert torch.equal(value, expected[name])
 
 
-@pytest.mark.parametrize(('head', 'kind'), MODELS)
+@pytest.mark.parametrize(('head', 'kind'), CASES)
 def test_every_parameter_learns(build_segmentor, segmentation_batch, head: str, kind: str) -> None:
     model = build_segmentor(head, kind)
     total, _ = model.parse_losses(losses(model, segmentation_batch([(50, 64), (64, 64)])))
@@ -178,3 +176,29 @@ def test_one_image_is_too_few_for_batch_norm_of_one_pixel(
     assert any(isinstance(module, nn.SyncBatchNorm) for module in model.modules())
     with pytest.raises(UserError, match='at least 2 images'):
         losses(model, segmentation_batch([(64, 64)]))
+
+
+def test_preprocessor_is_mmsegs_but_for_sizes(segmentation_batch) -> None:
+    """The same normalisation, and no samples are needed; nothing pads by a test_cfg."""
+    config = dict(size_divisor=32, **MEAN_STD)
+    ours = MODELS.build(dict(config, type='lightvit_dense.SegmentationPreprocessor'))
+    theirs = MODELS.build(dict(config, type='mmseg.SegDataPreProcessor'))
+    for training in (True, False):
+        found = ours(segmentation_batch([(40, 50)] * 2), training)
+        expected = theirs(segmentation_batch([(40, 50)] * 2), training)
+        assert torch.equal(found['inputs'], expected['inputs'])
+        truths = [sample.gt_sem_seg.data for sample in found['data_samples']]
+        assert torch.equal(truths[0], expected['data_samples'][0].gt_sem_seg.data)
+    images = segmentation_batch([(40, 50), (60, 30)])['inputs']
+    found = ours(dict(inputs=images))
+    assert found['inputs'].shape == (2, 3, 60, 50)
+    assert [sample.img_shape for sample in found['data_samples']] == [(40, 50), (60, 30)]
+    assert not found['inputs'][0, :, 40:].any()
+    with pytest.raises(ValueError, match='there is no test_cfg'):
+        MODELS.build(
+            dict(
+                config,
+                type='lightvit_dense.SegmentationPreprocessor',
+                test_cfg=dict(size_divisor=32),
+            )
+        )
