@@ -1,0 +1,92 @@
+"""Count parameters and floating-point operations of a detector, a segmentor or a classifier.
+
+Example:
+    python tools/analysis_tools/get_flops.py configs/coco/maskrcnn_dmae_tiny.py --shape 640 640
+"""
+
+import argparse
+import sys
+
+from mmengine.config import DictAction
+from rich.console import Console
+from rich.table import Table
+
+from lightvit_dense import apis
+from lightvit_dense.analysis.eval_report import describe_config, write_report
+from lightvit_dense.analysis.flops import Cost, count_cost
+from lightvit_dense.apis.configs import prepare_scope
+from lightvit_dense.apis.explain import explained
+from lightvit_dense.errors import run_tool
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Parse the command line.
+
+    Args:
+        argv: Arguments without the program's name; ``sys.argv`` when None.
+    """
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('config', nargs='+', help='config files')
+    parser.add_argument(
+        '--shape',
+        type=int,
+        nargs='+',
+        metavar='PX',
+        help="height and width, or one side of a square (default: the config's)",
+    )
+    parser.add_argument('--json', metavar='FILE.json', help='write the numbers to a file')
+    parser.add_argument('--device', default='cpu', help='where to compute')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='override config values',
+    )
+    args = parser.parse_args(argv)
+    if args.shape and (len(args.shape) > 2 or min(args.shape) < 1):
+        parser.error('--shape takes one or two positive numbers')
+    if args.shape and len(args.shape) == 1:
+        args.shape *= 2
+    return args
+
+
+def show(path: str, cost: Cost) -> None:
+    """Print the table of a model."""
+    table = Table(title=f'{path}, one image of {cost.shape[0]} x {cost.shape[1]} px')
+    table.add_column('part')
+    for column in ('parameters', 'GFLOPs', 'GMACs'):
+        table.add_column(column, justify='right')
+    table.add_column('for')
+    for part in cost.parts:
+        numbers = f'{part.params:,}', f'{part.flops / 1e9:.2f}', f'{part.macs / 1e9:.2f}'
+        table.add_row(part.name, *numbers, part.note)
+    table.add_section()
+    numbers = f'{cost.used_params:,}', f'{cost.flops / 1e9:.2f}', f'{cost.flops / 2e9:.2f}'
+    table.add_row('prediction', *numbers, style='bold')
+    if cost.params != cost.used_params:
+        table.add_row('training', f'{cost.params:,}', '', '')
+    Console(width=110).print(table)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the tool; return its exit status."""
+    args = parse_args(argv)
+    results = []
+    for path in args.config:
+        cfg = apis.load_config(path, args.cfg_options)
+        prepare_scope(cfg)
+        with explained():
+            cost = count_cost(cfg, args.shape, args.device)
+        show(path, cost)
+        config = describe_config(cfg)
+        origin = {'config': config['path'], 'config_sha256': config['sha256']}
+        results.append({**origin, **cost.to_dict()})
+    print('1 MAC (a multiplication and an addition) = 2 FLOPs; papers often call MACs FLOPs.')
+    if args.json:
+        write_report(args.json, {'models': results})
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(run_tool(main))
