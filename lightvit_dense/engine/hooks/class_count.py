@@ -1,5 +1,6 @@
-"""Refuse a classifier that has other classes than the data."""
+"""Refuse a model that has other classes than the data."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from mmengine.hooks import Hook
@@ -9,13 +10,17 @@ from lightvit_dense.engine.unwrap import unwrap
 from lightvit_dense.errors import UserError
 from lightvit_dense.registry import HOOKS
 
+HEADS = ('roi_head.bbox_head', 'roi_head.mask_head', 'decode_head', 'auxiliary_head')
+"""Heads of detectors and segmentors that have a number of classes of their own."""
+
 
 @HOOKS.register_module()
 class ClassCountHook(Hook):
     """Compare the number of classes of model and data before training, validation and testing.
 
-    Labels alone show a mistake only where the model has fewer classes. Models without
-    ``num_classes`` and data sets that name no classes pass.
+    Labels alone show a mistake only where the model has fewer classes. Classifiers, detectors and
+    segmentors are known by their heads; models without ``num_classes`` and data sets that name no
+    classes pass.
     """
 
     def before_train(self, runner: Runner) -> None:
@@ -36,13 +41,34 @@ class ClassCountHook(Hook):
         Raises:
             UserError: If the numbers differ.
         """
-        own = getattr(unwrap(runner.model), 'num_classes', None)
         dataset = dataloader.dataset
         classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')
-        if not isinstance(own, int) or not classes or len(classes) == own:
+        if not classes:
             return
-        raise UserError(
-            f'the data set ({type(dataset).__name__}, {getattr(dataset, "data_root", "")}) has '
-            f'{len(classes)} classes, the model {own}. Set model.head.num_classes and '
-            'model.data_preprocessor.num_classes to those of the data, or take the right data.'
-        )
+        wrong = {
+            key: own for key, own in _class_counts(unwrap(runner.model)) if own != len(classes)
+        }
+        if wrong:
+            keys = ' and '.join(wrong)
+            raise UserError(
+                f'the data set ({type(dataset).__name__}, {getattr(dataset, "data_root", "")}) has '
+                f'{len(classes)} classes, the model {next(iter(wrong.values()))}. Set {keys} to '
+                'those of the data, or take the right data.'
+            )
+
+
+def _class_counts(model: Any) -> Iterator[tuple[str, int]]:
+    """Yield the config keys that set a number of classes in a model, and the numbers."""
+    found = False
+    for key in HEADS:
+        head = model
+        for part in key.split('.'):
+            head = getattr(head, part, None)
+        for one in head if hasattr(head, '__len__') else [head]:
+            if isinstance(getattr(one, 'num_classes', None), int):
+                found = True
+                yield f'model.{key}.num_classes', one.num_classes
+    own = getattr(model, 'num_classes', None)
+    if not found and isinstance(own, int):
+        yield 'model.head.num_classes', own
+        yield 'model.data_preprocessor.num_classes', own
