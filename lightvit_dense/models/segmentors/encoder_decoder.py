@@ -21,6 +21,7 @@ from ..canvas import (
     own_sizes,
     put_on_canvas,
 )
+from .labels import label_map
 
 
 @MODELS.register_module(force=True)
@@ -37,6 +38,8 @@ class EncoderDecoder(MMSegEncoderDecoder):
         *args: As mmseg's.
         canvas: Side, or (height, width), that the canvas has at least.
         size_divisor: What sides of canvases and windows are multiples of.
+        keep_scores: Whether predictions carry ``seg_logits``, gigabytes for many classes and large
+            images. Test-time augmentation needs them.
         **kwargs: As mmseg's.
 
     Raises:
@@ -49,10 +52,12 @@ class EncoderDecoder(MMSegEncoderDecoder):
         *args: Any,
         canvas: int | Sequence[int] | None = None,
         size_divisor: int = 32,
+        keep_scores: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         self.size_divisor = size_divisor
+        self.keep_scores = keep_scores
         self.window, self.stride = _read_windows(self.test_cfg, size_divisor)
         self.canvas = canvas_of(check_canvas(canvas, size_divisor), self.window or (0, 0), 1)
 
@@ -95,8 +100,8 @@ class EncoderDecoder(MMSegEncoderDecoder):
                 large as they come.
 
         Returns:
-            The samples with ``seg_logits`` [classes, h, w] and ``pred_sem_seg`` [1, h, w] at the
-            size of the original images, in the order given.
+            The samples with ``pred_sem_seg`` [1, h, w] and, if they are kept, ``seg_logits``
+            [classes, h, w] at the size of the original images, in the order given.
         """
         if data_samples is None:
             size = tuple(inputs.shape[2:])
@@ -110,9 +115,7 @@ class EncoderDecoder(MMSegEncoderDecoder):
             metas = [data_samples[number].metainfo for number in numbers]
             for number, scores in zip(numbers, self.inference(images, metas), strict=True):
                 height, width = sizes[number]
-                # What the preprocessor padded is cut off already.
-                data_samples[number].set_metainfo(dict(img_padding_size=(0, 0, 0, 0)))
-                self.postprocess_result(scores[None, :, :height, :width], [data_samples[number]])
+                self._decide(scores[:, :height, :width], data_samples[number])
         return data_samples
 
     def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
@@ -142,6 +145,20 @@ class EncoderDecoder(MMSegEncoderDecoder):
                 scores[:, :, rows, columns] += self.encode_decode(part, batch_img_metas)
                 times[:, :, rows, columns] += 1
         return scores.div_(times)
+
+    def _decide(self, scores: Tensor, sample: SegDataSample) -> None:
+        """Write what the scores [classes, h, w] of an image say into its sample."""
+        if self.keep_scores:
+            # What the preprocessor padded is cut off already.
+            sample.set_metainfo(dict(img_padding_size=(0, 0, 0, 0)))
+            self.postprocess_result(scores[None], [sample])
+            return
+        if sample.get('flip'):
+            scores = scores.flip(2 if sample.flip_direction == 'horizontal' else 1)
+        threshold = self.decode_head.threshold if self.out_channels == 1 else None
+        size = tuple(sample.ori_shape[:2])
+        labels = label_map(scores, size, self.align_corners, threshold)
+        sample.pred_sem_seg = PixelData(data=labels)
 
     def _forward(self, inputs: Tensor, data_samples: list[SegDataSample] | None = None) -> Tensor:
         """Return the raw scores of the decode head, with all images on one canvas."""

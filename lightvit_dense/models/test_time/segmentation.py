@@ -36,6 +36,7 @@ class SegmentationTTA(BaseTTAModel):
         merged: Sequence[BaseDataElement] = []
         sums: list[Tensor] = []
         views = 0
+        bare(self.module).keep_scores = True  # or an EncoderDecoder of ours may leave them out
         for view in split_views(data):
             samples = self.module.test_step(view)
             views += 1

@@ -1,0 +1,61 @@
+"""Labels of every pixel of an original image without its scores in memory."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+NUMBERS = 2**24
+"""Scores to hold at once: 64 MiB in single precision."""
+
+
+def label_map(
+    scores: Tensor,
+    size: tuple[int, int],
+    align_corners: bool = False,
+    threshold: float | None = None,
+    numbers: int = NUMBERS,
+) -> Tensor:
+    """Resize scores bilinearly and choose the best class of each pixel, a strip at a time.
+
+    150 classes of a 12-megapixel photograph would be 7 GB of scores.
+
+    Args:
+        scores: [classes, h, w].
+        size: (height, width) of the result.
+        align_corners: As in :func:`torch.nn.functional.interpolate`.
+        threshold: Where there is one channel: pixels of more than this probability are foreground.
+        numbers: How many scores to hold at once, at least a row.
+
+    Returns:
+        Class of each pixel [1, height, width].
+    """
+    classes, rows, _ = scores.shape
+    height, width = size
+    above, below, part = _neighbours(rows, height, align_corners, scores)
+    strips = []
+    for chosen in torch.arange(height, device=scores.device).split(
+        max(numbers // (classes * width), 1)
+    ):
+        # [classes, strip, w]: rows between two rows of scores
+        strip = torch.lerp(scores[:, above[chosen]], scores[:, below[chosen]], part[chosen, None])
+        strip = F.interpolate(
+            strip[None], (len(chosen), width), mode='bilinear', align_corners=align_corners
+        )[0]
+        if threshold is None:
+            strips.append(strip.argmax(0))
+        else:
+            strips.append((strip[0].sigmoid() > threshold).to(strip))
+    return torch.cat(strips)[None]
+
+
+def _neighbours(
+    length: int, target: int, align_corners: bool, like: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return for each row of the target the rows above and below, and the part of the latter."""
+    place = torch.arange(target, device=like.device, dtype=torch.float32)
+    if align_corners:
+        place = place * ((length - 1) / max(target - 1, 1))
+    else:
+        place = ((place + 0.5) * (length / target) - 0.5).clamp(min=0)
+    above = place.long().clamp(max=length - 1)
+    return above, (above + 1).clamp(max=length - 1), (place - above).to(like.dtype)
