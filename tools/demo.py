@@ -1,8 +1,9 @@
-"""The main job on a small world: pre-training by D-MAE, then Mask R-CNN with and without it.
+"""The main job on a small world: pre-training by D-MAE, then two tasks with and without it.
 
-Builds the toy world, pre-trains a teacher by MAE and a student by D-MAE, trains Mask R-CNN from
-scratch and from the student, tests both, prints one table and writes ``summary.json`` and
-``report.html``. A stopped demo continues where it was; what is done is not done again.
+Builds the toy world, pre-trains a teacher by MAE and a student by D-MAE, trains Mask R-CNN and
+UperNet from scratch and from the student, tests all four, prints one table and writes
+``summary.json`` and ``report.html``. A stopped demo continues where it was; what is done is not
+done again.
 
 Example:
     python tools/demo.py
@@ -40,6 +41,15 @@ TRAININGS = {
     'student': ('Student by D-MAE', 'configs/toyworld/dmae_student.py', ['teacher']),
     'scratch': ('Mask R-CNN from scratch', 'configs/toyworld/maskrcnn_scratch.py', []),
     'dmae': ('Mask R-CNN from D-MAE', 'configs/toyworld/maskrcnn_dmae.py', ['student']),
+    'upernet_scratch': ('UperNet from scratch', 'configs/toyworld/upernet_scratch.py', []),
+    'upernet_dmae': ('UperNet from D-MAE', 'configs/toyworld/upernet_dmae.py', ['student']),
+}
+# Those of a group run side by side, and so do their tests.
+GROUPS = {
+    'scratch': 'detectors',
+    'dmae': 'detectors',
+    'upernet_scratch': 'segmentors',
+    'upernet_dmae': 'segmentors',
 }
 # Where a config expects what another config leaves, and which stage leaves it here.
 DEFAULT_DIRS = {'work_dirs/mae_teacher': 'teacher', 'work_dirs/dmae_student': 'student'}
@@ -99,8 +109,8 @@ def make_stages(args: argparse.Namespace) -> tuple[list[Stage], dict[str, Any]]:
         after = ['world', *needs]
         keys[name] = content_key(config, [keys[need] for need in after])
         work_dir = args.work_dir / name
-        detector = name in ('scratch', 'dmae')
-        output = work_dir / (final_checkpoint(config) if detector else 'backbone.safetensors')
+        group = GROUPS.get(name)
+        output = work_dir / (final_checkpoint(config) if group else 'backbone.safetensors')
         command = [sys.executable, 'tools/train.py', path, '--work-dir', tidy(work_dir)]
         stages.append(
             Stage(
@@ -113,11 +123,11 @@ def make_stages(args: argparse.Namespace) -> tuple[list[Stage], dict[str, Any]]:
                 outputs=[work_dir / final_checkpoint(config), output],
                 after=after,
                 epochs=config['train_cfg'].get('max_epochs'),
-                group='detectors' if detector else None,
+                group=group,
             )
         )
         configs[name] = config
-        if detector:
+        if group:
             tests.append(test_stage(args, name, keys[name], overrides, output))
     return [*stages, *tests], configs
 
@@ -131,24 +141,30 @@ def world_stage(args: argparse.Namespace) -> Stage:
     sizes = SMOKE_WORLD if args.smoke else {}
     words = [word for name, count in sizes.items() for word in (f'--{name}', str(count))]
     tool = 'tools/dataset_converters/make_toyworld.py'
-    command = [sys.executable, tool, '--out', tidy(root), *words]
+    layouts = ['coco', 'ade20k']
+    command = [sys.executable, tool, '--out', tidy(root), *words, '--layouts', *layouts]
     return Stage(
         'world',
         'Toy world',
         args.work_dir / 'world',
-        content_key(str(root), GENERATOR, WorldSpec(**sizes).to_dict()),
+        content_key(str(root), GENERATOR, WorldSpec(**sizes).to_dict(), layouts),
         command,
-        outputs=[root / 'coco/annotations/instances_val2017.json'],
+        outputs=[root / 'coco/annotations/instances_val2017.json', root / 'ade20k/README.txt'],
     )
 
 
 def test_stage(
     args: argparse.Namespace, name: str, key: str, overrides: dict[str, Any], checkpoint: Path
 ) -> Stage:
-    """Return the stage that tests a detector and keeps its detections as COCO result files."""
+    """Return the stage that tests a model and keeps its output.
+
+    That of a detector are COCO result files, that of a segmentor label maps.
+    """
     title, path, _ = TRAININGS[name]
     work_dir = args.work_dir / f'test_{name}'
-    options = overrides | {'test_evaluator.outfile_prefix': tidy(work_dir / 'results')}
+    detects = GROUPS[name] == 'detectors'
+    key_of_output = 'outfile_prefix' if detects else 'output_dir'
+    options = overrides | {f'test_evaluator.{key_of_output}': tidy(work_dir / 'results')}
     command = [sys.executable, 'tools/test.py', path, tidy(checkpoint), '--work-dir']
     return Stage(
         f'test_{name}',
@@ -156,9 +172,9 @@ def test_stage(
         work_dir,
         content_key(key, 'test'),
         [*command, tidy(work_dir), *as_arguments(options)],
-        outputs=[work_dir / 'results.bbox.json'],
+        outputs=[work_dir / ('results.bbox.json' if detects else 'results')],
         after=[name],
-        group='tests',
+        group=f'tests of {GROUPS[name]}',
     )
 
 
@@ -198,10 +214,10 @@ def write_results(args: argparse.Namespace, stages: list[Stage], configs: dict[s
     from lightvit_dense.analysis.measure import environment
     from lightvit_dense.analysis.pictures import CocoPictures
 
-    coco = args.data_root / 'toyworld' / 'coco'
+    coco, ade = (args.data_root / 'toyworld' / layout for layout in ('coco', 'ade20k'))
     titles = {stage.name: stage.title for stage in stages}
     hashes = {name: content_key(config) for name, config in configs.items()}
-    data = demo_summary.count_data(coco, configs['scratch'])
+    data = demo_summary.count_data(coco, ade, configs['scratch'])
     summary = demo_summary.summarize(stages, data, environment(), hashes, args.smoke)
     pictures = CocoPictures(coco / 'annotations/instances_val2017.json', coco / 'val2017')
     results = [
@@ -214,6 +230,7 @@ def write_results(args: argparse.Namespace, stages: list[Stage], configs: dict[s
         titles,
         demo_report.training_plots({s.name: s for s in stages if s.name in TRAININGS}),
         detections,
+        draw_label_maps(args, ade),
         draw_reconstructions(args, pictures, configs),
     )
     text = json.dumps(summary, indent=2)
@@ -222,8 +239,20 @@ def write_results(args: argparse.Namespace, stages: list[Stage], configs: dict[s
     print_table(demo_summary.HEADER, demo_summary.table_rows(summary, titles))
     if args.smoke:
         print('Smoke run: everything works; the numbers mean nothing.')
-    print(f'{summary["verdict"]}\n{summary["caveat"]}')
+    print(f'{summary["verdict"]}\n{summary["segmentation"]["verdict"]}\n{summary["caveat"]}')
     print(f'Report: {tidy(args.work_dir / "report.html")}')
+
+
+def draw_label_maps(args: argparse.Namespace, ade: Path) -> Any:
+    """Return a picture of images, their label maps, and what both segmentors made of them."""
+    from mmseg.utils import ade_classes, ade_palette
+
+    from lightvit_dense.analysis.demo_summary import SEGMENTORS
+    from lightvit_dense.analysis.label_pictures import LabelPictures, segmentation_grid
+
+    pictures = LabelPictures(ade)
+    folders = [args.work_dir / f'test_{name}' / 'results' for name in SEGMENTORS]
+    return segmentation_grid(pictures, folders, pictures.choose(8), ade_classes(), ade_palette())
 
 
 def draw_reconstructions(

@@ -10,7 +10,7 @@ import numpy as np
 
 from . import report
 from .curves import Series, find_scalars, keys_matching, plot, read_scalars, series, to_svg
-from .demo_summary import DETECTORS, HEADER, best_cells, table_rows
+from .demo_summary import DETECTORS, HEADER, SEGMENTORS, best_cells, table_rows
 from .pictures import CocoPictures, Image, draw_instances, grid
 from .stages import Stage
 
@@ -61,7 +61,7 @@ def training_plots(stages: Mapping[str, Stage]) -> dict[str, list[str]]:
         stages: Training stages by name.
 
     Returns:
-        SVG elements under ``'pretraining'`` and ``'detection'``.
+        SVG elements under ``'pretraining'``, ``'detection'`` and ``'segmentation'``.
     """
     logs = {name: read_scalars(find_scalars(stage.work_dir)) for name, stage in stages.items()}
 
@@ -93,10 +93,15 @@ def training_plots(stages: Mapping[str, Stage]) -> dict[str, list[str]]:
             ('coco/bbox_mAP_50', 'Validation box AP50'),
         )
     ]
-    return {
-        'pretraining': [to_svg(figure) for figure in pretraining],
-        'detection': [to_svg(figure) for figure in detection],
-    }
+    segmentation = [
+        plot([curve(name, key, SEGMENTORS[name]) for name in SEGMENTORS], title)
+        for key, title in (
+            ('loss', 'Segmentor: sum of losses'),
+            ('mIoU', 'Validation mean IoU, %'),
+        )
+    ]
+    figures = dict(pretraining=pretraining, detection=detection, segmentation=segmentation)
+    return {name: [to_svg(figure) for figure in group] for name, group in figures.items()}
 
 
 def build_report(
@@ -104,6 +109,7 @@ def build_report(
     titles: Mapping[str, str],
     plots: Mapping[str, Sequence[str]],
     detections: np.ndarray,
+    label_maps: np.ndarray,
     reconstructions: Mapping[str, np.ndarray],
 ) -> report.Report:
     """Put the page together.
@@ -113,36 +119,21 @@ def build_report(
         titles: Stage name -> title, in order.
         plots: From :func:`training_plots`.
         detections: Picture from :func:`detection_grid`, uint8 [H, W, 3].
+        label_maps: Picture from :func:`lightvit_dense.analysis.label_pictures.segmentation_grid`.
         reconstructions: Pictures from :func:`reconstruction_grid` by caption.
     """
-    data, environment = summary['data'], summary['environment']
+    environment = summary['environment']
     page = report.Report(
-        'D-MAE pre-training and Mask R-CNN on the toy world',
+        'D-MAE pre-training, Mask R-CNN and UperNet on the toy world',
         f'{summary["minutes"]["total"]:.1f} minutes on {environment["gpu"] or environment["cpu"]}'
         f' ({environment["cores"]} cores)',
     )
-    tone = {'helped': 'good', 'hurt': 'bad'}.get(summary['outcome'], '')
-    if summary['smoke']:
-        page.lead(
-            report.text(
-                'Smoke run: a few iterations on a few images show that everything works. '
-                'The numbers mean nothing.',
-                'warn',
-            )
-        )
-    page.lead(
-        report.text(summary['verdict'], f'lead {tone}'), report.text(summary['caveat'], 'soft')
-    )
+    _add_verdict(page, summary)
     rows = table_rows(summary, titles)
     page.section(
         'Results',
         report.table(HEADER, rows, best_cells(rows)),
-        report.text(
-            f'{data["labelled_images"]} labelled and {data["unlabelled_images"]} unlabelled images '
-            f'to learn from; {data["val_images"]} validation images with {data["val_objects"]} '
-            f'objects of {data["classes"]} classes. Minutes of a detector include its test.',
-            'soft',
-        ),
+        report.text(_describe_data(summary['data']), 'soft'),
     )
     page.section(
         'Detections',
@@ -153,7 +144,17 @@ def build_report(
             'validation set, not selected.',
         ),
     )
+    page.section(
+        'Label maps',
+        report.figure(
+            label_maps,
+            f'From left to right: image, ground truth, {", ".join(SEGMENTORS.values())}. What '
+            'nobody labelled stays uncoloured in the truth; images spread evenly over the '
+            'validation set, not selected.',
+        ),
+    )
     page.section('Detector training', report.plots(plots['detection']))
+    page.section('Segmentor training', report.plots(plots['segmentation']))
     page.section('Pre-training', report.plots(plots['pretraining']))
     page.section(
         'Reconstructions of validation images',
@@ -161,6 +162,32 @@ def build_report(
     )
     _add_provenance(page, summary)
     return page
+
+
+def _add_verdict(page: report.Report, summary: Mapping[str, Any]) -> None:
+    if summary['smoke']:
+        page.lead(
+            report.text(
+                'Smoke run: a few iterations on a few images show that everything works. '
+                'The numbers mean nothing.',
+                'warn',
+            )
+        )
+    tones = {'helped': 'good', 'hurt': 'bad'}
+    for part in (summary, summary['segmentation']):
+        page.lead(report.text(part['verdict'], f'lead {tones.get(part["outcome"], "")}'))
+    page.lead(report.text(summary['caveat'], 'soft'))
+
+
+def _describe_data(data: Mapping[str, int]) -> str:
+    return (
+        f'{data["labelled_images"]} labelled and {data["unlabelled_images"]} unlabelled images to '
+        f'learn from; {data["val_images"]} validation images with {data["val_objects"]} objects of '
+        f'{data["classes"]} classes. UperNet learns from {data["label_maps"]} label maps of the '
+        f'same images, in which the objects and the background are {data["classes"] + 1} of 150 '
+        f'classes, and is judged by {data["val_label_maps"]}. Minutes of a detector or segmentor '
+        'include its test.'
+    )
 
 
 def _add_provenance(page: report.Report, summary: Mapping[str, Any]) -> None:

@@ -8,9 +8,10 @@ from typing import Any
 
 from .curves import find_scalars, read_scalars, series
 from .stages import Stage, read_record
-from .verdict import caveat, outcome, sentence
+from .verdict import caveat, outcome, segmentation_sentence, sentence
 
 DETECTORS = {'scratch': 'Mask R-CNN from scratch', 'dmae': 'Mask R-CNN from D-MAE'}
+SEGMENTORS = {'upernet_scratch': 'UperNet from scratch', 'upernet_dmae': 'UperNet from D-MAE'}
 
 
 def read_metrics(work_dir: str | Path) -> dict[str, float]:
@@ -29,7 +30,12 @@ def read_metrics(work_dir: str | Path) -> dict[str, float]:
         raise FileNotFoundError(f'no metrics in {work_dir}: has tools/test.py run to its end?')
     metrics = json.loads(files[-1].read_text(encoding='utf-8'))
     found = {key.rpartition('/')[2]: value for key, value in metrics.items()}
-    return {key: value for key, value in found.items() if 'mAP' in key and 'copypaste' not in key}
+    names = ('mAP', 'mIoU', 'mAcc', 'aAcc')
+    return {
+        key: value
+        for key, value in found.items()
+        if any(name in key for name in names) and 'copypaste' not in key
+    }
 
 
 def gpu_memory_mb(work_dir: str | Path) -> float | None:
@@ -54,14 +60,17 @@ def count_images(dataset: Mapping[str, Any]) -> int:
     return len(indices) if indices is not None else count
 
 
-def count_data(coco_root: str | Path, detector: Mapping[str, Any]) -> dict[str, int]:
+def count_data(
+    coco_root: str | Path, ade_root: str | Path, detector: Mapping[str, Any]
+) -> dict[str, int]:
     """Count what there was to learn from and to be judged on.
 
     Args:
         coco_root: Folder in COCO layout.
+        ade_root: Folder in ADE20K layout.
         detector: The detector's config.
     """
-    root = Path(coco_root)
+    root, maps = Path(coco_root), Path(ade_root) / 'annotations'
     truth = json.loads((root / 'annotations/instances_val2017.json').read_text(encoding='utf-8'))
     unlabeled = root / 'unlabeled2017'
     return {
@@ -70,6 +79,8 @@ def count_data(coco_root: str | Path, detector: Mapping[str, Any]) -> dict[str, 
         'val_images': len(truth['images']),
         'val_objects': len(truth['annotations']),
         'classes': len(truth['categories']),
+        'label_maps': len(list((maps / 'training').glob('*.png'))),
+        'val_label_maps': len(list((maps / 'validation').glob('*.png'))),
     }
 
 
@@ -83,7 +94,7 @@ def summarize(
     """Gather the summary.
 
     Args:
-        stages: All stages, done; the detectors' tests are named ``test_scratch``, ``test_dmae``.
+        stages: All stages, done; the test of a model ``x`` is named ``test_x``.
         data: From :func:`count_data`.
         environment: From :func:`lightvit_dense.analysis.measure.environment`.
         hashes: Hash of each stage's config.
@@ -94,19 +105,18 @@ def summarize(
     """
     known = {stage.name: stage for stage in stages}
     records = {name: read_record(stage) for name, stage in known.items()}
-    results = {name: read_metrics(known[f'test_{name}'].work_dir) for name in DETECTORS}
+    models = (*DETECTORS, *SEGMENTORS)
+    results = {name: read_metrics(known[f'test_{name}'].work_dir) for name in models}
     before, after = results['scratch'], results['dmae']
-    # -1 stands for "no such objects".
-    shared = [key for key in before if min(before[key], after.get(key, -1)) >= 0]
-    difference = {key: round(after[key] - before[key], 4) for key in shared}
     minutes = {name: r.seconds / 60 for name, r in records.items() if r is not None}
     memory = {name: r.peak_memory_mb for name, r in records.items() if r is not None}
     gpu = {name: gpu_memory_mb(stage.work_dir) for name, stage in known.items()}
     return {
         **results,
-        'difference': difference,
+        'difference': difference(before, after),
         'outcome': outcome(before['bbox_mAP'], after['bbox_mAP']),
         'verdict': sentence(before, after),
+        'segmentation': summarize_segmentation(results),
         'caveat': caveat(data['val_images'], instances=data['val_objects']),
         'smoke': smoke,
         'minutes': minutes | {'total': total_minutes(stages, minutes)},
@@ -119,6 +129,22 @@ def summarize(
     }
 
 
+def summarize_segmentation(results: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
+    """Compare the two segmentors; figures in percent as the metric gives them."""
+    before, after = (results[name] for name in SEGMENTORS)
+    return {
+        'difference': difference(before, after),
+        'outcome': outcome(before['mIoU'] / 100, after['mIoU'] / 100),
+        'verdict': segmentation_sentence(before, after),
+    }
+
+
+def difference(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
+    """Return what is gained in each metric that both have; -1 stands for "no such objects"."""
+    shared = [key for key in before if min(before[key], after.get(key, -1)) >= 0]
+    return {key: round(after[key] - before[key], 4) for key in shared}
+
+
 def total_minutes(stages: Sequence[Stage], minutes: Mapping[str, float]) -> float:
     """Return the minutes on the clock: stages of one group ran at the same time."""
     groups: dict[str, float] = {}
@@ -128,12 +154,22 @@ def total_minutes(stages: Sequence[Stage], minutes: Mapping[str, float]) -> floa
     return sum(groups.values())
 
 
-HEADER = ('run', 'box AP', 'box AP50', 'mask AP', 'mask AP50', 'minutes', 'peak memory MB')
-_KEYS = ('bbox_mAP', 'bbox_mAP_50', 'segm_mAP', 'segm_mAP_50')
+HEADER = (
+    'run',
+    'box AP',
+    'box AP50',
+    'mask AP',
+    'mask AP50',
+    'mIoU',
+    'minutes',
+    'peak memory MB',
+)
+_AP = ('bbox_mAP', 'bbox_mAP_50', 'segm_mAP', 'segm_mAP_50')
+_SCORES = len(_AP) + 1
 
 
 def table_rows(summary: Mapping[str, Any], titles: Mapping[str, str]) -> list[list[object]]:
-    """Return the rows of the one table: stages without AP first, then the two detectors.
+    """Return the rows of the one table: a training a row, scores from 0 to 1, and the total.
 
     Args:
         summary: From :func:`summarize`.
@@ -146,19 +182,19 @@ def table_rows(summary: Mapping[str, Any], titles: Mapping[str, str]) -> list[li
     for name, title in titles.items():
         if name.startswith('test_'):
             continue
-        values = (
-            [summary.get(name, {}).get(key) for key in _KEYS] if name in DETECTORS else [None] * 4
-        )
+        metrics = summary[name] if name in (*DETECTORS, *SEGMENTORS) else {}
+        iou = metrics['mIoU'] / 100 if 'mIoU' in metrics else None
+        values = [*(metrics.get(key) for key in _AP), iou]
         spent = minutes[name] + minutes.get(f'test_{name}', 0.0)
         rows.append([title, *values, f'{spent:.1f}', f'{gpu.get(name, memory[name]):.0f}'])
-    rows.append(['total', *[None] * 4, f'{minutes["total"]:.1f}', None])
+    rows.append(['total', *[None] * _SCORES, f'{minutes["total"]:.1f}', None])
     return rows
 
 
 def best_cells(rows: Sequence[Sequence[object]]) -> dict[int, int]:
-    """Return column -> row of the largest AP, for columns in which one row is ahead."""
+    """Return column -> row of the largest score, for columns in which one row is ahead."""
     best = {}
-    for column in range(1, 5):
+    for column in range(1, _SCORES + 1):
         values = [(row[column], i) for i, row in enumerate(rows) if isinstance(row[column], float)]
         top = max(values, default=(None, 0))
         if sum(value == top[0] for value, _ in values) == 1:

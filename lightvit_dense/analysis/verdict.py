@@ -4,14 +4,21 @@ from collections.abc import Mapping
 
 # Differences up to this are called level; chance alone easily makes as much.
 LEVEL = 0.005
+"""In AP or IoU, 0 to 1."""
+
+_STARTS = {
+    'helped': 'Pre-training helped',
+    'hurt': 'Pre-training did not help, it did harm',
+    'level': 'Pre-training did not help measurably',
+}
 
 
 def outcome(scratch: float, pretrained: float, level: float = LEVEL) -> str:
     """Return ``'helped'``, ``'hurt'`` or ``'level'``.
 
     Args:
-        scratch: AP of the detector trained from scratch, 0 to 1.
-        pretrained: AP of the detector that started from the pre-trained backbone.
+        scratch: AP or mean IoU of the model trained from scratch, 0 to 1.
+        pretrained: That of the model that started from the pre-trained backbone.
         level: Largest difference that still counts as none.
     """
     # Rounded as printed, so that sentence and table never disagree.
@@ -31,12 +38,22 @@ def sentence(scratch: Mapping[str, float], pretrained: Mapping[str, float]) -> s
     before, after = scratch['bbox_mAP'], pretrained['bbox_mAP']
     box = f'{after - before:+.3f} box AP ({after:.3f} against {before:.3f} from scratch)'
     mask = f'{pretrained["segm_mAP"] - scratch["segm_mAP"]:+.3f} mask AP'
-    start = {
-        'helped': 'Pre-training helped',
-        'hurt': 'Pre-training did not help, it did harm',
-        'level': 'Pre-training did not help measurably',
-    }[outcome(before, after)]
+    start = _STARTS[outcome(before, after)]
     return f'{start}: {box} and {mask}, with the same number of detector iterations.'
+
+
+def segmentation_sentence(scratch: Mapping[str, float], pretrained: Mapping[str, float]) -> str:
+    """Say whether pre-training helped segmentation, by mean IoU.
+
+    Args:
+        scratch: Results with at least ``mIoU``, in percent as the metric gives it.
+        pretrained: The same of the pre-trained segmentor.
+    """
+    before, after = scratch['mIoU'] / 100, pretrained['mIoU'] / 100
+    return (
+        f'Segmentation: {_STARTS[outcome(before, after)].lower()}: {after - before:+.3f} mean IoU '
+        f'({after:.3f} against {before:.3f} from scratch).'
+    )
 
 
 def caveat(val_images: int, seeds: int = 1, instances: int | None = None) -> str:

@@ -15,10 +15,15 @@ TITLES = {
     'student': 'Student',
     'scratch': 'From scratch',
     'dmae': 'From D-MAE',
+    'upernet_scratch': 'Segmentor from scratch',
+    'upernet_dmae': 'Segmentor from D-MAE',
     'test_scratch': 'Test 1',
     'test_dmae': 'Test 2',
+    'test_upernet_scratch': 'Test 3',
+    'test_upernet_dmae': 'Test 4',
 }
 AP = {'test_scratch': (0.143, 0.301, 0.12, 0.28), 'test_dmae': (0.214, 0.402, 0.19, 0.37)}
+IOU = {'test_upernet_scratch': (41.2, 55.0, 82.0), 'test_upernet_dmae': (38.5, 52.0, 80.0)}
 ENVIRONMENT = {'cpu': 'Some CPU', 'gpu': None, 'cores': 2, 'versions': {'torch': '2.11.0'}}
 
 
@@ -62,6 +67,7 @@ def stages(tmp_path):
         (run / 'vis_data').mkdir(parents=True)
         scalars = [
             {'loss': 2.0, 'loss_reconstruction': 1.5, 'agreement/layer_2': 0.5, 'step': 1},
+            {'mIoU': 12.5, 'step': 1},
             {'loss': 1.0, 'loss_reconstruction': 1.2, 'agreement/layer_10': 0.6, 'step': 2},
         ]
         lines = ''.join(json.dumps(record) + '\n' for record in scalars)
@@ -71,12 +77,30 @@ def stages(tmp_path):
             metrics = {f'coco/{key}': v for key, v in zip(keys, AP[name], strict=True)}
             metrics |= {'coco/bbox_mAP_l': -1.0, 'coco/bbox_mAP_copypaste': '0.1', 'time': 0.1}
             (run / '20260101_000000.json').write_text(json.dumps(metrics))
+        if name in IOU:
+            metrics = dict(zip(('mIoU', 'mAcc', 'aAcc'), IOU[name], strict=True), time=0.1)
+            (run / '20260101_000000.json').write_text(json.dumps(metrics))
     return made
 
 
 @pytest.fixture
-def summary(stages, coco):
-    data = demo_summary.count_data(coco, detector_config(coco))
+def ade(tmp_path):
+    """Three 20x20 images in ADE20K's layout, all of class 2 but for an unlabelled row."""
+    root = tmp_path / 'ade20k'
+    for kind in ('images', 'annotations'):
+        for split in ('training', 'validation'):
+            (root / kind / split).mkdir(parents=True)
+    labels = np.full((20, 20), 2, np.uint8)
+    labels[0] = 0
+    for name in 'abc':
+        cv2.imwrite(str(root / f'images/validation/{name}.jpg'), np.zeros((20, 20, 3), np.uint8))
+        cv2.imwrite(str(root / f'annotations/validation/{name}.png'), labels)
+    return root
+
+
+@pytest.fixture
+def summary(stages, coco, ade):
+    data = demo_summary.count_data(coco, ade, detector_config(coco))
     return demo_summary.summarize(stages, data, ENVIRONMENT, {'teacher': 'abc123'})
 
 
@@ -87,7 +111,10 @@ def test_summary_has_the_numbers(summary):
     assert 'bbox_mAP_l' not in summary['difference']
     assert summary['outcome'] == 'helped'
     assert summary['minutes']['student'] == 3.0
-    assert summary['minutes']['total'] == 1 + 2 + 3 + 4 + 5 + 6 + 7
+    assert summary['upernet_scratch'] == {'mIoU': 41.2, 'mAcc': 55.0, 'aAcc': 82.0}
+    assert summary['segmentation']['difference'] == {'mIoU': -2.7, 'mAcc': -3.0, 'aAcc': -2.0}
+    assert summary['segmentation']['outcome'] == 'hurt'
+    assert summary['minutes']['total'] == sum(range(1, 12))
     assert summary['peak_memory_mb']['dmae'] == 400.0
     assert summary['peak_gpu_memory_mb'] == {}
     assert summary['data'] == {
@@ -96,6 +123,8 @@ def test_summary_has_the_numbers(summary):
         'val_images': 2,
         'val_objects': 1,
         'classes': 1,
+        'label_maps': 0,
+        'val_label_maps': 3,
     }
     assert json.loads(json.dumps(summary)) == summary
 
@@ -114,12 +143,13 @@ def test_missing_metrics_are_named(tmp_path):
 
 def test_table_has_one_row_a_stage_and_stresses_the_better(summary):
     rows = demo_summary.table_rows(summary, TITLES)
-    assert [row[0] for row in rows] == [*list(TITLES.values())[:5], 'total']
-    assert rows[3] == ['From scratch', 0.143, 0.301, 0.12, 0.28, '10.0', '300']
-    assert rows[4][5] == '12.0'  # training and test
-    assert demo_summary.best_cells(rows) == {1: 4, 2: 4, 3: 4, 4: 4}
-    level = [['a', 0.1, 0.2, 0.3, 0.4], ['b', 0.1, 0.3, 0.2, 0.4]]
-    assert demo_summary.best_cells(level) == {2: 1, 3: 0}
+    assert [row[0] for row in rows] == [*list(TITLES.values())[:7], 'total']
+    assert rows[3] == ['From scratch', 0.143, 0.301, 0.12, 0.28, None, '12.0', '300']
+    assert rows[4][6] == '14.0'  # training and test
+    assert rows[5] == ['Segmentor from scratch', *[None] * 4, pytest.approx(0.412), '16.0', '500']
+    assert demo_summary.best_cells(rows) == {1: 4, 2: 4, 3: 4, 4: 4, 5: 5}
+    level = [['a', 0.1, 0.2, 0.3, 0.4, 0.5], ['b', 0.1, 0.3, 0.2, 0.4, 0.4]]
+    assert demo_summary.best_cells(level) == {2: 1, 3: 0, 5: 0}
 
 
 def test_detections_stand_beside_the_truth(coco):
@@ -140,11 +170,14 @@ def test_report_is_self_contained_and_tells_the_numbers(summary, stages):
     agreement = plots['pretraining'][2]
     assert agreement.index('layer_2') < agreement.index('layer_10')
     black = np.zeros((4, 4, 3), np.uint8)
-    text = demo_report.build_report(summary, TITLES, plots, black, {'Teacher': black}).html()
+    assert len(plots['segmentation']) == 2
+    text = demo_report.build_report(summary, TITLES, plots, black, black, {'Teacher': black}).html()
     assert 'http' not in text
     assert all(s.startswith(('data:', '#')) for s in re.findall(r'(?:src|href)="([^"]*)"', text))
     for expected in (
         'Pre-training helped: +0.071 box AP (0.214 against 0.143 from scratch)',
+        'Segmentation: pre-training did not help, it did harm: -0.027 mean IoU '
+        '(0.385 against 0.412 from scratch)',
         '<td class="best">0.214</td>',
         '<td>0.301</td>',
         '2 labelled and 1 unlabelled images',
@@ -159,9 +192,9 @@ def test_report_is_self_contained_and_tells_the_numbers(summary, stages):
 
 
 def test_a_smoke_run_says_so(summary):
-    plots = {'detection': [], 'pretraining': []}
+    plots = {'detection': [], 'segmentation': [], 'pretraining': []}
     black = np.zeros((4, 4, 3), np.uint8)
-    page = demo_report.build_report({**summary, 'smoke': True}, TITLES, plots, black, {})
+    page = demo_report.build_report({**summary, 'smoke': True}, TITLES, plots, black, black, {})
     assert 'Smoke run' in page.html()
 
 

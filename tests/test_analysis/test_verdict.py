@@ -35,3 +35,11 @@ def test_caveat_counts_seeds_images_and_objects():
     assert '64 validation images with 200 objects' in words
     assert 'spread between seeds was not measured' in words
     assert 'not measured' not in verdict.caveat(64, seeds=3)
+
+
+def test_segmentation_is_told_from_percent():
+    words = verdict.segmentation_sentence({'mIoU': 40.0}, {'mIoU': 43.2})
+    assert words == (
+        'Segmentation: pre-training helped: +0.032 mean IoU (0.432 against 0.400 from scratch).'
+    )
+    assert 'did not help measurably' in verdict.segmentation_sentence({'mIoU': 40}, {'mIoU': 40.4})

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -35,49 +36,58 @@ def test_numbers_page_and_table(demo):
         for key in ('bbox_mAP', 'bbox_mAP_50', 'segm_mAP', 'segm_mAP_50'):
             assert 0 <= summary[name][key] <= 1
         assert summary['peak_memory_mb'][name] > 100
+    for name in ('upernet_scratch', 'upernet_dmae'):
+        assert 0 <= summary[name]['mIoU'] <= summary[name]['aAcc'] <= 100
     minutes = summary['minutes']
     parts = [minutes[name] for name in ('world', 'teacher', 'student')]
-    # The detectors, and their tests, ran side by side.
-    parts.append(max(minutes['scratch'], minutes['dmae']))
-    parts.append(max(minutes['test_scratch'], minutes['test_dmae']))
+    # The detectors, the segmentors, and the tests of either ran side by side.
+    for task in ('', 'upernet_'):
+        for stage in (task, f'test_{task}'):
+            parts.append(max(minutes[f'{stage}scratch'], minutes[f'{stage}dmae']))
     assert minutes['total'] == pytest.approx(sum(parts))
     assert summary['smoke'] is True
     assert summary['data']['unlabelled_images'] == 12
+    assert (summary['data']['label_maps'], summary['data']['val_label_maps']) == (8, 6)
     page = (folder / 'report.html').read_text()
     assert 'Smoke run' in page
     assert 'http' not in page
-    assert page.count('<svg') == 7
-    assert page.count('data:image/jpeg;base64,') == 3
-    assert 'Mask R-CNN from D-MAE' in printed
-    assert summary['verdict'] in printed.replace('\n', ' ')
+    assert page.count('<svg') == 9
+    assert page.count('data:image/jpeg;base64,') == 4
+    for title in ('Mask R-CNN from D-MAE', 'UperNet from D-MAE'):
+        assert title in printed
+    for part in (summary, summary['segmentation']):
+        assert part['verdict'] in printed.replace('\n', ' ')
 
 
 def test_progress_is_readable_without_a_terminal(demo):
     _, printed = demo
     lines = printed.splitlines()
     for index, title in enumerate(('Toy world', 'Teacher by MAE', 'Student by D-MAE'), 1):
-        assert any(line.startswith(f'[{index}/8] {title}: done in') for line in lines)
+        assert any(line.startswith(f'[{index}/12] {title}: done in') for line in lines)
     assert '\x1b' not in printed
 
 
-def test_detector_started_from_the_student(demo):
+def test_detector_and_segmentor_started_from_the_student(demo):
     folder, _ = demo
     summary = json.loads((folder / 'summary.json').read_text())
     checkpoint = folder / 'student' / 'backbone.safetensors'
     assert checkpoint.is_file()
     option = f'model.backbone.init_cfg.checkpoint={checkpoint}'
-    assert option in summary['commands']['dmae']
-    assert not any('checkpoint=' in word for word in summary['commands']['scratch'])
+    for task in ('', 'upernet_'):
+        assert option in summary['commands'][f'{task}dmae']
+        assert not any('checkpoint=' in word for word in summary['commands'][f'{task}scratch'])
 
 
 def test_second_call_does_nothing_twice_and_a_lost_stage_is_repeated(demo):
     folder, _ = demo
     (folder / 'test_dmae' / 'results.bbox.json').unlink()
+    shutil.rmtree(folder / 'test_upernet_scratch' / 'results')
     (folder / 'report.html').unlink()
     again = run_demo('--smoke', '--work-dir', folder)
     assert again.returncode == 0, again.stderr
-    assert again.stdout.count('done before') == 4  # the detectors are one step
-    assert again.stdout.count('done in') == 1
+    # Detectors, segmentors and the tests of either are one step each.
+    assert again.stdout.count('done before') == 5
+    assert again.stdout.count('done in') == 2
     assert (folder / 'report.html').is_file()
 
 
