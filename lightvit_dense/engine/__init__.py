@@ -1,5 +1,6 @@
 """Hooks and engine options shared by every task."""
 
+from lightvit_dense.compat.config_text import install
 from lightvit_dense.engine.hooks import *  # noqa: F403
 from lightvit_dense.engine.optimizers import LayerDecayOptimWrapperConstructor
 from lightvit_dense.engine.options import apply_engine_options, scale_learning_rate
@@ -11,3 +12,6 @@ __all__ = [
     'apply_engine_options',
     'scale_learning_rate',
 ]
+
+# Checkpoints hold the text of their config.
+install()
