@@ -86,7 +86,7 @@ def synchronise_on_cpu(model: nn.Module) -> int:
     layers = [
         module
         for module in model.modules()
-        if type(module) is nn.SyncBatchNorm
+        if isinstance(module, nn.SyncBatchNorm)  # mmcv makes a subclass for input checks
         and all(tensor.device.type == 'cpu' for tensor in module.state_dict().values())
     ]
     for layer in layers:

@@ -6,6 +6,7 @@ Run as ``python sync_bn_worker.py RANK PORT DIRECTORY``.
 import sys
 
 import torch
+from mmcv.cnn import build_norm_layer
 from torch import nn
 
 from lightvit_dense.compat import DistributedDataParallel
@@ -18,7 +19,7 @@ def network() -> nn.Sequential:
     torch.manual_seed(0)
     return nn.Sequential(
         nn.Conv2d(3, 4, 3),
-        nn.SyncBatchNorm(4),
+        build_norm_layer(dict(type='SyncBN'), 4)[1],  # as heads make it
         nn.GELU(),
         nn.Conv2d(4, 5, 1),
         nn.SyncBatchNorm(5, momentum=None, affine=False),
