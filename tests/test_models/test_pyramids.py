@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lightvit_dense.models import MultiDepthPyramid, ScaledFeaturePyramid
+from lightvit_dense.models import MultiDepthPyramid, ScaledFeaturePyramid, SimpleFeaturePyramid
 from lightvit_dense.registry import MODELS
 
 GN = dict(type='GN', num_groups=2)
@@ -110,8 +110,12 @@ def test_the_scaled_pyramid_at_full_width_is_beits() -> None:
 
 @pytest.mark.parametrize(
     'neck',
-    [ScaledFeaturePyramid(4, 0.5, norm_cfg=GN), MultiDepthPyramid(4, norm_cfg=GN)],
-    ids=['scaled', 'multi-depth'],
+    [
+        ScaledFeaturePyramid(4, 0.5, norm_cfg=GN),
+        MultiDepthPyramid(4, norm_cfg=GN),
+        SimpleFeaturePyramid(4, 3),
+    ],
+    ids=['scaled', 'multi-depth', 'simple'],
 )
 def test_gradients_are_those_of_finite_differences(neck: nn.Module) -> None:
     neck = neck.double()
@@ -132,6 +136,18 @@ def test_an_extra_map_or_scale_is_refused() -> None:
         ScaledFeaturePyramid(8, 0.1)
 
 
-def test_fewer_levels() -> None:
-    levels = ScaledFeaturePyramid(8, rescales=(2, 1), norm_cfg=dict(type='BN'))(maps(8)[:2])
-    assert [tuple(x.shape[2:]) for x in levels] == [(4, 8), (2, 4)]
+def test_strides_of_a_backbone_of_small_patches() -> None:
+    """As in mmseg's neck, a map may be made four times coarser."""
+    inputs = tuple(torch.randn(2, 8, 8, 4) for _ in range(4))
+    theirs = MODELS.build(
+        dict(type='mmseg.Feature2Pyramid', embed_dim=8, rescales=[2, 1, 0.5, 0.25])
+    )
+    deep = MultiDepthPyramid(8, (2, 1, 0.5, 0.25))
+    deep.levels[0].load_state_dict(theirs.upsample_2x[0].state_dict())
+    for found, expected in zip(deep(inputs), theirs(inputs), strict=True):
+        torch.testing.assert_close(found, expected)
+    neck = ScaledFeaturePyramid(8, rescales=(1, 0.25))
+    fine, coarse = neck(inputs[:2])
+    assert fine.shape == (2, 2, 8, 4)
+    mixture = mixed(inputs[1], neck.levels[1][0])
+    torch.testing.assert_close(coarse, shrunk(shrunk(mixture)))

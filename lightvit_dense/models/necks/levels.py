@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-RESCALES = (4, 2, 1, 0.5)
+RESCALES = (4, 2, 1, 0.5, 0.25)
 
 
 def check_levels(rescales: Sequence[float]) -> None:

@@ -22,7 +22,7 @@ def _level(channels: int, rescale: float, norm_cfg: dict) -> nn.Module:
         )
     if rescale == 2:
         return nn.ConvTranspose2d(channels, channels, 2, stride=2)
-    return nn.Identity() if rescale == 1 else nn.MaxPool2d(2)
+    return nn.Identity() if rescale == 1 else nn.MaxPool2d(round(1 / rescale))
 
 
 @MODELS.register_module()
@@ -35,7 +35,8 @@ class MultiDepthPyramid(BaseModule):
 
     Args:
         in_channels: Channels of the backbone's maps, and of every level.
-        rescales: Resolution of each level over its map's, finest first, out of 4, 2, 1 and 0.5.
+        rescales: Resolution of each level over its map's, finest first, out of 4, 2, 1, 0.5,
+            0.25. A backbone of 8-px patches reaches stride 4 with 2.
         norm_cfg: Normalisation between the two transposed convolutions; the paper's is group
             normalisation.
         init_cfg: mmengine initialisation config.

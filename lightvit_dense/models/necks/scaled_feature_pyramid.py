@@ -24,7 +24,7 @@ def _level(in_channels: int, channels: int, rescale: float, norm_cfg: dict) -> n
         return nn.Sequential(nn.ConvTranspose2d(in_channels, channels, 2, stride=2))
     if rescale == 1:
         return nn.Sequential(nn.Conv2d(in_channels, channels, 1))
-    return nn.Sequential(nn.Conv2d(in_channels, channels, 1), nn.MaxPool2d(2))
+    return nn.Sequential(nn.Conv2d(in_channels, channels, 1), nn.MaxPool2d(round(1 / rescale)))
 
 
 @MODELS.register_module()
@@ -39,7 +39,8 @@ class ScaledFeaturePyramid(BaseModule):
     Args:
         in_channels: Channels of the backbone's maps.
         scale_factor: Channels of the levels over ``in_channels``, rounded down.
-        rescales: Resolution of each level over its map's, finest first, out of 4, 2, 1 and 0.5.
+        rescales: Resolution of each level over its map's, finest first, out of 4, 2, 1, 0.5,
+            0.25. A backbone of 8-px patches reaches stride 4 with 2.
         norm_cfg: Normalisation between the two transposed convolutions.
         init_cfg: mmengine initialisation config.
 
