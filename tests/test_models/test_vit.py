@@ -6,7 +6,12 @@ import torch
 from torch.nn import functional as F
 
 from lightvit_dense.models import VisionTransformer, get_layer_id
-from lightvit_dense.models.layers import Attention, merge_windows, partition_windows
+from lightvit_dense.models.layers import (
+    Attention,
+    join_windows,
+    pad_to_windows,
+    split_windows,
+)
 
 TINY = dict(embed_dim=32, depth=3, num_heads=4)
 
@@ -131,12 +136,28 @@ def test_relative_tables_resize_to_other_grids() -> None:
 
 @pytest.mark.parametrize('grid', [(4, 6), (5, 7), (2, 3)])
 def test_windows_round_trip_and_stay_apart(grid: tuple[int, int]) -> None:
-    x = torch.arange(2 * grid[0] * grid[1] * 3.0).reshape(2, -1, 3)
-    windows, padded = partition_windows(x, grid, 2)
-    assert windows.shape == (2 * padded[0] // 2 * padded[1] // 2, 4, 3)
-    torch.testing.assert_close(merge_windows(windows, grid, padded, 2), x)
-    # The first window holds the top-left 2x2 tokens.
-    torch.testing.assert_close(windows[0], x[0, [0, 1, grid[1], grid[1] + 1]])
+    heads, width = 3, 2
+    x = torch.arange(1, 1 + 2 * grid[0] * grid[1] * 2 * heads * width).double()
+    x = x.reshape(2, -1, 2 * heads * width).requires_grad_()
+    filled, padded = pad_to_windows(x, grid, 2)
+    assert (filled is x) == (padded == grid)
+    parts = split_windows(filled, padded, 2, 2, heads)
+    count = 2 * padded[0] // 2 * padded[1] // 2
+    for number, part in enumerate(parts):
+        assert part.shape == (count, heads, 4, width)
+        assert part.is_contiguous()
+        mine = x[..., number * heads * width :][..., : heads * width]
+        assert torch.equal(join_windows(part, grid, padded, 2), mine)
+        # The first window holds the top-left 2x2 tokens.
+        corner = mine[0, [0, 1, grid[1], grid[1] + 1]].reshape(4, heads, width)
+        assert torch.equal(part[0].transpose(0, 1), corner)
+
+    def cut(tokens: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        filled, padded = pad_to_windows(tokens, grid, 2)
+        parts = split_windows(filled, padded, 2, 2, heads)
+        return (*parts, join_windows(parts[1].sin(), grid, padded, 2))
+
+    assert torch.autograd.gradcheck(cut, (x / x.numel(),))
 
 
 def test_window_blocks_see_their_window_only() -> None:

@@ -6,7 +6,7 @@ from .norm import LayerNorm2d
 from .patch_embed import PatchEmbed
 from .position import resize_position, sincos_position
 from .query_key import QueryKeyBlock
-from .windows import merge_windows, partition_windows
+from .windows import join_windows, pad_to_windows, split_windows
 
 __all__ = [
     'Attention',
@@ -14,8 +14,9 @@ __all__ = [
     'LayerNorm2d',
     'PatchEmbed',
     'QueryKeyBlock',
-    'merge_windows',
-    'partition_windows',
+    'join_windows',
+    'pad_to_windows',
     'resize_position',
     'sincos_position',
+    'split_windows',
 ]

@@ -4,8 +4,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .relative_attention import relative_attention
 from .relative_bias import relative_bias, table_rows
-from .relative_position import DecomposedRelativePosition
+from .relative_position import axis_table, position_logits
+from .windows import join_windows, pad_to_windows, split_windows
 
 
 class Attention(nn.Module):
@@ -45,6 +47,7 @@ class Attention(nn.Module):
         self.scale = self.head_dim**-0.5
         self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
         self.proj = nn.Linear(dim, dim)
+        self.relative_way: str | None = None  # a key of WAYS, to compare them
         # The tables live on this module so that their names match ViTDet's (`attn.rel_pos_h`).
         self.rel_pos_h: nn.Parameter | None = None
         self.rel_pos_w: nn.Parameter | None = None
@@ -86,20 +89,46 @@ class Attention(nn.Module):
         table = self.relative_position_bias_table
         return relative_bias(table, self.rel_bias_size, grid, ids_keep).to(dtype)
 
-    def _heads(self, x: Tensor, grid: tuple[int, int] | None) -> tuple[Tensor, Tensor, Tensor]:
-        """Return scaled query, key (relative position folded in) and value [B, heads, N, d]."""
-        batch, tokens, _ = x.shape
-        # [B, N, 3*C] -> [B, N, 3, heads, d] -> 3 x [B, heads, N, d]
-        qkv = self.qkv(x).reshape(batch, tokens, 3, self.num_heads, self.head_dim)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
-        if self.rel_pos_h is None or self.rel_pos_w is None:
-            return q * self.scale, k, v
-        if grid is None or grid[0] * grid[1] != tokens:
-            raise ValueError(f'relative position needs the grid of all {tokens} tokens, got {grid}')
-        q, k = DecomposedRelativePosition.fold(
-            q, k, self.scale, self.rel_pos_h, self.rel_pos_w, grid
-        )
-        return q, k, v
+    def _position(self, grid: tuple[int, int] | None, q: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the vectors of the offsets between rows and between columns of a grid."""
+        assert self.rel_pos_h is not None
+        assert self.rel_pos_w is not None
+        if grid is None or grid[0] * grid[1] != q.shape[2]:
+            raise ValueError(
+                f'relative position needs the grid of all {q.shape[2]} tokens, got {grid}'
+            )
+        rows, columns = axis_table(self.rel_pos_h, grid[0]), axis_table(self.rel_pos_w, grid[1])
+        return rows.to(q.dtype), columns.to(q.dtype)
+
+    def _explicit(
+        self, q: Tensor, k: Tensor, grid: tuple[int, int] | None, ids_keep: Tensor | None
+    ) -> Tensor:
+        """Return the logits of unscaled queries and keys [B, heads, N, d]."""
+        logits = (q * self.scale) @ k.transpose(-2, -1)
+        if self.rel_pos_h is not None:
+            return logits + position_logits(q, *self._position(grid, q))
+        bias = self.bias(q.shape[2], grid, ids_keep, logits.dtype)
+        return logits if bias is None else logits + bias
+
+    def _fused(
+        self,
+        qkv: tuple[Tensor, ...],
+        grid: tuple[int, int] | None,
+        ids_keep: Tensor | None = None,
+    ) -> Tensor:
+        """Attend without logits; all tensors are [B, heads, N, d]."""
+        q, k, v = qkv
+        if self.rel_pos_h is not None:
+            tables = self._position(grid, q)
+            return relative_attention(q, k, v, *tables, self.scale, self.relative_way)
+        bias = self.bias(q.shape[2], grid, ids_keep, q.dtype)
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=self.scale)
+
+    def _heads(self, x: Tensor, parts: int) -> tuple[Tensor, ...]:
+        """Take apart what lies side by side."""
+        # [B, N, P*C] -> [B, N, P, heads, d] -> P x [B, heads, N, d]
+        x = x.reshape(*x.shape[:2], parts, self.num_heads, self.head_dim)
+        return x.permute(2, 0, 3, 1, 4).unbind(0)
 
     def logits(
         self, x: Tensor, grid: tuple[int, int] | None = None, ids_keep: Tensor | None = None
@@ -114,19 +143,30 @@ class Attention(nn.Module):
         Returns:
             Logits [B, heads, N, N]. Neither value nor output projection is used.
         """
-        if self.rel_pos_h is not None:
-            q, k, _ = self._heads(x, grid)
-            return q @ k.transpose(-2, -1)
-        batch, tokens, width = x.shape
+        width = x.shape[-1]
         bias = None if self.qkv.bias is None else self.qkv.bias[: 2 * width]
         # The value third of the projection is never needed here.
-        qk = F.linear(x, self.qkv.weight[: 2 * width], bias)
-        # [B, N, 2*C] -> [B, N, 2, heads, d] -> 2 x [B, heads, N, d]
-        qk = qk.reshape(batch, tokens, 2, self.num_heads, self.head_dim)
-        q, k = qk.permute(2, 0, 3, 1, 4).unbind(0)
-        logits = (q * self.scale) @ k.transpose(-2, -1)
-        added = self.bias(tokens, grid, ids_keep, logits.dtype)
-        return logits if added is None else logits + added
+        q, k = self._heads(F.linear(x, self.qkv.weight[: 2 * width], bias), 2)
+        return self._explicit(q, k, grid, ids_keep)
+
+    def windows(self, x: Tensor, grid: tuple[int, int], window: int) -> Tensor:
+        """Attend inside windows.
+
+        Where they do not divide the grid, zero tokens fill it up at the right and the bottom. They
+        are seen, as in ViTDet.
+
+        Args:
+            x: Tokens [B, rows*columns, C].
+            grid: (rows, columns).
+            window: Side of a window in tokens.
+
+        Returns:
+            Tokens [B, rows*columns, C].
+        """
+        x, padded = pad_to_windows(x, grid, window)
+        qkv = split_windows(self.qkv(x), padded, window, 3, self.num_heads)
+        out = self._fused(qkv, (window, window))
+        return self.proj(join_windows(out, grid, padded, window))
 
     def forward(
         self,
@@ -146,20 +186,12 @@ class Attention(nn.Module):
         Returns:
             Tokens [B, N, C] and the logits [B, heads, N, N] or ``None``.
         """
-        q, k, v = self._heads(x, grid)
-        bias = self.bias(x.shape[1], grid, ids_keep, q.dtype)
+        q, k, v = self._heads(self.qkv(x), 3)
         logits = None
         if need_logits:
-            logits = q @ k.transpose(-2, -1)
-            if bias is not None:
-                logits = logits + bias
+            logits = self._explicit(q, k, grid, ids_keep)
             out = logits.softmax(dim=-1) @ v
         else:
-            # The fused kernels want one head width: relative position widens q and k, so v is
-            # padded alike.
-            extra = q.shape[-1] - v.shape[-1]
-            value = F.pad(v, (0, extra)) if extra else v
-            out = F.scaled_dot_product_attention(q, k, value, attn_mask=bias, scale=1.0)
-            out = out[..., : self.head_dim]
+            out = self._fused((q, k, v), grid, ids_keep)
         # [B, heads, N, d] -> [B, N, C]
         return self.proj(out.transpose(1, 2).flatten(2)), logits

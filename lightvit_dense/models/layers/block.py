@@ -4,7 +4,6 @@ from timm.layers import DropPath, Mlp
 from torch import Tensor, nn
 
 from .attention import Attention
-from .windows import merge_windows, partition_windows
 
 
 class Block(nn.Module):
@@ -74,9 +73,7 @@ class Block(nn.Module):
         if self.window_size:
             if grid is None or need_logits:
                 raise ValueError('a windowed block needs the token grid and has no global logits')
-            y, padded = partition_windows(y, grid, self.window_size)
-            y, _ = self.attn(y, (self.window_size, self.window_size))
-            y = merge_windows(y, grid, padded, self.window_size)
+            y = self.attn.windows(y, grid, self.window_size)
         else:
             y, logits = self.attn(y, grid, need_logits, ids_keep)
         x = x + self.drop_path(y)

@@ -4,12 +4,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def partition_windows(
-    x: Tensor, grid: tuple[int, int], window: int
-) -> tuple[Tensor, tuple[int, int]]:
-    """Cut a token grid into windows.
-
-    Where it does not divide, zero tokens pad it at the right and the bottom.
+def pad_to_windows(x: Tensor, grid: tuple[int, int], window: int) -> tuple[Tensor, tuple[int, int]]:
+    """Fill a token grid up to whole windows with zero tokens, at the right and the bottom.
 
     Args:
         x: Tokens [B, rows*columns, C].
@@ -17,34 +13,59 @@ def partition_windows(
         window: Side of a window in tokens.
 
     Returns:
-        Tokens [B*windows, window*window, C] and the padded (rows, columns).
+        Tokens [B, padded rows*columns, C] and the padded (rows, columns); ``x`` itself, not a copy,
+        where the window divides the grid.
     """
-    batch, _, width = x.shape
     rows, columns = grid
     pad_h, pad_w = -rows % window, -columns % window
-    x = x.reshape(batch, rows, columns, width)
-    if pad_h or pad_w:
-        x = F.pad(x, (0, 0, 0, pad_w, 0, pad_h))
     padded = (rows + pad_h, columns + pad_w)
-    # [B, nh*w, nw*w, C] -> [B, nh, w, nw, w, C] -> [B, nh, nw, w, w, C] -> [B*nh*nw, w*w, C]
-    x = x.reshape(batch, padded[0] // window, window, padded[1] // window, window, width)
-    return x.permute(0, 1, 3, 2, 4, 5).reshape(-1, window * window, width), padded
+    if not pad_h and not pad_w:
+        return x, padded
+    batch, _, width = x.shape
+    x = F.pad(x.reshape(batch, rows, columns, width), (0, 0, 0, pad_w, 0, pad_h))
+    return x.reshape(batch, padded[0] * padded[1], width), padded
 
 
-def merge_windows(x: Tensor, grid: tuple[int, int], padded: tuple[int, int], window: int) -> Tensor:
-    """Undo :func:`partition_windows`.
+def split_windows(
+    x: Tensor, grid: tuple[int, int], window: int, parts: int, heads: int
+) -> tuple[Tensor, ...]:
+    """Cut projected tokens into windows and heads, by one copy for both.
 
     Args:
-        x: Tokens [B*windows, window*window, C].
+        x: [B, rows*columns, parts*heads*d], e.g. queries, keys and values side by side.
+        grid: (rows, columns), multiples of ``window``.
+        window: Side of a window in tokens.
+        parts: How many tensors lie side by side.
+        heads: Number of heads.
+
+    Returns:
+        For each part a contiguous [B*windows, heads, window*window, d].
+    """
+    batch, down, across = x.shape[0], grid[0] // window, grid[1] // window
+    # [B, R*C, P*h*d] -> [B, R/w, w, C/w, w, P, h, d] -> [P, B, R/w, C/w, h, w, w, d]
+    x = x.reshape(batch, down, window, across, window, parts, heads, -1)
+    x = x.permute(5, 0, 1, 3, 6, 2, 4, 7)
+    # -> P x [B*windows, h, w*w, d]
+    return x.reshape(parts, -1, heads, window * window, x.shape[-1]).unbind(0)
+
+
+def join_windows(x: Tensor, grid: tuple[int, int], padded: tuple[int, int], window: int) -> Tensor:
+    """Put windows and heads together again and crop the padding, by one copy for all.
+
+    Args:
+        x: [B*windows, heads, window*window, d].
         grid: (rows, columns) without padding.
         padded: (rows, columns) with padding.
         window: Side of a window in tokens.
 
     Returns:
-        Tokens [B, rows*columns, C].
+        Tokens [B, rows*columns, heads*d].
     """
-    down, across, width = padded[0] // window, padded[1] // window, x.shape[-1]
-    # [B*nh*nw, w*w, C] -> [B, nh, nw, w, w, C] -> [B, nh, w, nw, w, C] -> [B, nh*w, nw*w, C]
-    x = x.reshape(-1, down, across, window, window, width).permute(0, 1, 3, 2, 4, 5)
-    x = x.reshape(-1, padded[0], padded[1], width)[:, : grid[0], : grid[1]]
-    return x.reshape(x.shape[0], grid[0] * grid[1], width)
+    down, across, heads = padded[0] // window, padded[1] // window, x.shape[1]
+    # [B*windows, h, w*w, d] -> [B, R/w, C/w, h, w, w, d] -> [B, R/w, w, C/w, w, h, d]
+    x = x.reshape(-1, down, across, heads, window, window, x.shape[-1])
+    x = x.permute(0, 1, 4, 2, 5, 3, 6)
+    if padded != grid:
+        # -> [B, R, C, h*d] -> [B, rows, columns, h*d]
+        x = x.reshape(x.shape[0], *padded, -1)[:, : grid[0], : grid[1]]
+    return x.reshape(x.shape[0], grid[0] * grid[1], -1)

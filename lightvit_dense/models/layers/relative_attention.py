@@ -1,0 +1,204 @@
+"""Attention with decomposed relative position, three ways to the same numbers.
+
+``explicit`` writes all N² logits out, as the published code does. ``folded`` appends the terms of
+the position to the queries and one-hot codes of (row, column) to the keys: a plain product then
+gives the logits, and fused kernels apply. ``tiled`` goes through the logits tile by tile, and again
+in the backward pass, so that no more than a tile of them is ever in memory.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from .relative_position import position_logits, position_terms
+
+TILE = 1 << 19
+"""Logits of a tile for each thread of the CPU: 2 MiB in fp32, so that tiles stay in the cache."""
+
+
+def explicit_attention(
+    q: Tensor, k: Tensor, v: Tensor, rows: Tensor, columns: Tensor, scale: float
+) -> Tensor:
+    """Attend with all logits written out; see :func:`relative_attention`."""
+    logits = (q * scale) @ k.transpose(-2, -1) + position_logits(q, rows, columns)
+    return logits.softmax(-1) @ v
+
+
+def folded_attention(
+    q: Tensor, k: Tensor, v: Tensor, rows: Tensor, columns: Tensor, scale: float
+) -> Tensor:
+    """Attend by a fused kernel on widened heads; see :func:`relative_attention`."""
+    down, across, width = rows.shape[0], columns.shape[0], v.shape[-1]
+    # [B, heads, N, d + R + C]
+    query = torch.cat([q * scale, *position_terms(q, rows, columns)], dim=-1)
+    row_code = torch.eye(down, device=k.device, dtype=k.dtype).repeat_interleave(across, 0)
+    column_code = torch.eye(across, device=k.device, dtype=k.dtype).repeat(down, 1)
+    code = torch.cat([row_code, column_code], dim=-1)  # [N, R + C]
+    key = torch.cat([k, code.expand(*k.shape[:-1], down + across)], dim=-1)
+    # The fused kernels want one head width.
+    value = F.pad(v, (0, down + across))
+    return F.scaled_dot_product_attention(query, key, value, scale=1.0)[..., :width]
+
+
+def _tiles(batch: int, tokens: int) -> Iterator[tuple[slice, slice]]:
+    """Cut [batch, tokens, tokens] logits: some of the batch whole, or some queries of one."""
+    limit = TILE * torch.get_num_threads()
+    many = max(1, min(batch, limit // tokens**2))
+    queries = max(1, min(tokens, limit // tokens))
+    for start in range(0, batch, many):
+        for first in range(0, tokens, queries):
+            yield slice(start, start + many), slice(first, first + queries)
+
+
+class _Tile:
+    """Memory for a tile, used again for every tile.
+
+    Args:
+        like: Its dtype and device are the memory's.
+    """
+
+    def __init__(self, like: Tensor) -> None:
+        self._memory = like.new_empty(0)
+
+    def __call__(self, *shape: int) -> Tensor:
+        """Return uninitialised memory of a shape."""
+        count = 1
+        for size in shape:
+            count *= size
+        if self._memory.numel() < count:
+            self._memory = self._memory.new_empty(count)
+        return self._memory[:count].view(shape)
+
+
+def _position_tile(memory: _Tile, row_terms: Tensor, column_terms: Tensor) -> Tensor:
+    """Write [b, n, R*C], the sum of terms [b, n, R] and [b, n, C], into the memory."""
+    tile = memory(*row_terms.shape, column_terms.shape[-1])
+    torch.add(row_terms[..., :, None], column_terms[..., None, :], out=tile)
+    return tile.flatten(-2)
+
+
+class TiledAttention(torch.autograd.Function):
+    """Attention that keeps its inputs and its output for the backward pass, and no logits.
+
+    The CPU's fused kernel knows no gradient of what is added to the logits; here the backward pass
+    is written out (Dao et al. 2022, appendix B, with the terms of the position besides).
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, q: Tensor, k: Tensor, v: Tensor, rows: Tensor, columns: Tensor, scale: float
+    ) -> Tensor:
+        """Attend; queries, keys and values are contiguous [G, N, d], G of any meaning."""
+        row_terms, column_terms = position_terms(q, rows, columns)
+        out, memory = torch.empty_like(q), _Tile(q)
+        for some, part in _tiles(*q.shape[:2]):
+            bias = _position_tile(memory, row_terms[some, part], column_terms[some, part])
+            # The kernel wants [B, heads, n, d].
+            one = F.scaled_dot_product_attention(
+                q[None, some, part], k[None, some], v[None, some], attn_mask=bias[None], scale=scale
+            )
+            out[some, part] = one[0]
+        ctx.save_for_backward(q, k, v, rows, columns, out)
+        ctx.scale = scale
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradients; the softmax of each tile is computed again."""
+        q, k, v, rows, columns, out = ctx.saved_tensors
+        scale, grad = ctx.scale, grad.contiguous()
+        row_terms, column_terms = position_terms(q, rows, columns)
+        # One more channel takes the mean gradient of a query off inside the product:
+        # dS = P * (dO V' - sum(dO * O)).
+        grad_wide = torch.cat([grad, -(grad * out).sum(-1, keepdim=True)], dim=-1)
+        value_wide = torch.cat([v, v.new_ones(*v.shape[:2], 1)], dim=-1).transpose(1, 2)
+        key, scaled = k.transpose(1, 2), q * scale
+        grad_q, grad_k, grad_v = torch.empty_like(q), torch.zeros_like(key), torch.zeros_like(key)
+        grad_rows, grad_columns = torch.empty_like(row_terms), torch.empty_like(column_terms)
+        first, second = _Tile(q), _Tile(q)
+        for some, part in _tiles(*q.shape[:2]):
+            logits = _position_tile(first, row_terms[some, part], column_terms[some, part])
+            torch.baddbmm(logits, scaled[some, part], key[some], out=logits)
+            weights = torch.softmax(logits, dim=-1, out=second(*logits.shape))
+            grad_v[some].baddbmm_(grad[some, part].transpose(1, 2), weights)
+            slope = torch.bmm(grad_wide[some, part], value_wide[some], out=logits).mul_(weights)
+            torch.bmm(slope, k[some], out=grad_q[some, part])
+            grad_k[some].baddbmm_(scaled[some, part].transpose(1, 2), slope)
+            # [b, n, N] -> [b, n, R, C]: what a row, and what a column of keys adds up to
+            cells = slope.unflatten(-1, (rows.shape[0], columns.shape[0]))
+            torch.sum(cells, -1, out=grad_rows[some, part])
+            torch.sum(cells, -2, out=grad_columns[some, part])
+        # [G, N, k] -> [G, R, C, k]
+        size = (rows.shape[0], columns.shape[0])
+        cells, grad_rows = q.unflatten(1, size), grad_rows.unflatten(1, size)
+        grad_columns = grad_columns.unflatten(1, size)
+        grad_cells = grad_q.mul_(scale).unflatten(1, size)
+        grad_cells += torch.einsum('gyxk,ykd->gyxd', grad_rows, rows)
+        grad_cells += torch.einsum('gyxk,xkd->gyxd', grad_columns, columns)
+        return (
+            grad_q,
+            grad_k.transpose(1, 2),
+            grad_v.transpose(1, 2),
+            torch.einsum('gyxk,gyxd->ykd', grad_rows, cells),
+            torch.einsum('gyxk,gyxd->xkd', grad_columns, cells),
+            None,
+        )
+
+
+def tiled_attention(
+    q: Tensor, k: Tensor, v: Tensor, rows: Tensor, columns: Tensor, scale: float
+) -> Tensor:
+    """Attend tile by tile; see :func:`relative_attention`."""
+    shape = q.shape
+    # [B, heads, N, d] -> [B*heads, N, d]; products are faster where heads do not interleave
+    q, k, v = (part.reshape(-1, *shape[2:]).contiguous() for part in (q, k, v))
+    return TiledAttention.apply(q, k, v, rows, columns, scale).view(shape)  # type: ignore[no-untyped-call]
+
+
+WAYS: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, float], Tensor]] = {
+    'explicit': explicit_attention,
+    'folded': folded_attention,
+    'tiled': tiled_attention,
+}
+"""All ways by their names."""
+
+
+def best_way(device: torch.device) -> str:
+    """Return the way that is fastest on a device, a key of ``WAYS``."""
+    if torch.jit.is_tracing():  # for a file of another runtime, which fuses by itself
+        return 'explicit'
+    if device.type == 'cpu' and not torch.compiler.is_compiling():
+        return 'tiled'
+    return 'folded'
+
+
+def relative_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    rows: Tensor,
+    columns: Tensor,
+    scale: float,
+    way: str | None = None,
+) -> Tensor:
+    """Attend with decomposed relative position.
+
+    Args:
+        q: Unscaled queries [B, heads, N, d], N = R*C in raster order.
+        k: Keys like ``q``.
+        v: Values like ``q``.
+        rows: Vectors of the offsets between rows [R, R, d], see
+            :func:`~.relative_position.axis_table`.
+        columns: And between columns [C, C, d].
+        scale: Factor of the content's logits.
+        way: A key of ``WAYS``; chosen by :func:`best_way` if ``None``.
+
+    Returns:
+        [B, heads, N, d].
+    """
+    return WAYS[way or best_way(q.device)](q, k, v, rows, columns, scale)

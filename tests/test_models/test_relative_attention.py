@@ -1,0 +1,214 @@
+"""Decomposed relative position: all ways give the same, and the same as Hugging Face and timm."""
+
+import copy
+import pickle
+
+import pytest
+import torch
+from torch.utils.checkpoint import checkpoint
+
+from lightvit_dense.analysis.dense_models import (
+    DenseSize,
+    common_weights,
+    dense_model,
+    huggingface_name,
+)
+from lightvit_dense.models import VisionTransformer
+from lightvit_dense.models.layers import Attention, relative_attention
+from lightvit_dense.models.layers.relative_position import axis_table
+
+WINDOWED = dict(
+    arch=dict(embed_dim=24, depth=3, num_heads=3), img_size=40, patch_size=4, cls_token=False,
+    out_type='featmap', final_norm=False, window_size=3, global_blocks=(1,), rel_pos_size=40,
+)  # fmt: skip
+
+
+def inputs(grid: tuple[int, int], dtype: torch.dtype = torch.double) -> list[torch.Tensor]:
+    torch.manual_seed(0)
+    tokens, width = grid[0] * grid[1], 4
+    shapes = [(2, 3, tokens, width)] * 3 + [(side, side, width) for side in grid]
+    return [torch.randn(*shape, dtype=dtype, requires_grad=True) for shape in shapes]
+
+
+def windowed(**options: object) -> VisionTransformer:
+    torch.manual_seed(0)
+    model = VisionTransformer(**{**WINDOWED, **options})
+    for name, parameter in model.named_parameters():
+        if 'rel_pos' in name or name.endswith('bias'):
+            torch.nn.init.normal_(parameter, std=0.3)
+    return model
+
+
+# A tile of one logit is a query a time; of 50, some queries; of 10000, everything.
+@pytest.mark.parametrize('tile', [1, 50, 800, 10_000])
+@pytest.mark.parametrize('grid', [(3, 5), (4, 4), (1, 7)])
+def test_all_ways_give_the_same_values_and_gradients(
+    grid: tuple[int, int], tile: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relative_attention, 'TILE', tile)
+    given = inputs(grid)
+    found = {}
+    for name, way in relative_attention.WAYS.items():
+        out = way(*given, 0.5)
+        found[name] = [out, *torch.autograd.grad(out.pow(3).sum(), given)]
+    for name in ('folded', 'tiled'):
+        for mine, explicit in zip(found[name], found['explicit'], strict=True):
+            torch.testing.assert_close(mine, explicit, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize('tile', [20, 1000])  # some queries; everything
+def test_numeric_gradients_of_the_tiles(tile: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relative_attention, 'TILE', tile)
+    given = [x[:1, :2, :, :2] if x.ndim == 4 else x[..., :2] for x in inputs((2, 3))]
+    given = [x.detach().clone().requires_grad_() for x in given]
+    assert torch.autograd.gradcheck(lambda *x: relative_attention.tiled_attention(*x, 0.5), given)
+
+
+def test_numeric_gradients_through_resized_tables() -> None:
+    table = torch.randn(7, 2, dtype=torch.double, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: axis_table(x, 4), (table,))
+    single = table.detach().float().requires_grad_()  # resizing computes in fp32
+    axis_table(single, 3).square().sum().backward()
+    assert single.grad.abs().min() > 0
+
+
+def test_large_logits_stay_exact() -> None:
+    given = [100 * x.detach() for x in inputs((3, 4), torch.float32)]
+    explicit = relative_attention.explicit_attention(*given, 1.0)
+    tiled = relative_attention.tiled_attention(*given, 1.0)
+    assert torch.isfinite(tiled).all()
+    torch.testing.assert_close(tiled, explicit, rtol=1e-4, atol=1e-2)
+
+
+def test_the_tile_is_all_the_memory_that_logits_take() -> None:
+    """Nothing as large as the logits is kept for the backward pass."""
+    given = inputs((16, 16), torch.float32)
+    kept: dict[str, int] = {}
+    for name in ('tiled', 'explicit'):
+        sizes: list[int] = []
+
+        def note(tensor: torch.Tensor, sizes: list[int] = sizes) -> torch.Tensor:
+            sizes.append(tensor.numel())
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+            relative_attention.WAYS[name](*given, 0.5)
+        kept[name] = max(sizes)
+    assert kept['explicit'] == 2 * 3 * 256 * 256
+    assert kept['tiled'] == 2 * 3 * 256 * 4
+
+
+@pytest.mark.parametrize('image', [(40, 40), (40, 28), (24, 52), (4, 4)])
+def test_the_whole_backbone_is_the_same_every_way(image: tuple[int, int]) -> None:
+    model = windowed().double()
+    images = torch.randn(2, 3, *image, dtype=torch.double)
+    found = []
+    for way in ('explicit', 'folded', 'tiled'):
+        for block in model.blocks:
+            block.attn.relative_way = way
+        (out,) = model(images)
+        found.append([out, *torch.autograd.grad(out.pow(3).sum(), list(model.parameters()))])
+    for other in found[1:]:
+        for mine, explicit in zip(other, found[0], strict=True):
+            # The tables are resized in fp32.
+            torch.testing.assert_close(mine, explicit, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ('rival', 'image', 'window'),
+    [
+        ('huggingface', (80, 80), 5),  # windows divide
+        ('huggingface', (96, 48), 5),  # they do not, the image is no square, tables are resized
+        ('timm', (80, 80), 4),
+    ],
+)
+def test_equals_other_libraries_given_the_same_weights(
+    rival: str, image: tuple[int, int], window: int
+) -> None:
+    size = DenseSize(80, 24, 4, 3, window=window, global_blocks=(1, 3), patch=8)
+    state = common_weights(size)
+    found = []
+    for variant in ('ours', rival):
+        model = dense_model(variant, size, state).train()
+        torch.manual_seed(1)
+        images = torch.randn(2, 3, *image, requires_grad=True)
+        (out,) = model(images)
+        weights = torch.linspace(-1, 1, out.numel()).reshape(out.shape)
+        (out * weights).sum().backward()
+        gradients = {name: p.grad for name, p in model.named_parameters()} | {'images': images.grad}
+        found.append((out.detach(), gradients))
+    (ours, mine), (theirs, others) = found
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5 * theirs.abs().max().item())
+    for name, gradient in mine.items():
+        if rival == 'huggingface':
+            other = others['images' if name == 'images' else f'model.{huggingface_name(name)}']
+        else:
+            other = others['images' if name == 'images' else f'model.{name}']
+        if name == 'pos_embed':
+            # Hugging Face's has a row for a class token, timm's is a map.
+            other = other.reshape(1, -1, 24)[:, -100:]
+        limit = 1e-5 * other.abs().max().item()
+        torch.testing.assert_close(gradient, other, rtol=0, atol=limit, msg=name)
+
+
+def test_recomputing_activations_changes_no_output_and_no_gradient() -> None:
+    plain, saving = windowed(drop_path_rate=0.4), windowed(drop_path_rate=0.4, with_cp=True)
+    saving.load_state_dict(plain.state_dict())
+    images = torch.randn(4, 3, 40, 28)
+    found = []
+    for model in (plain, saving):
+        torch.manual_seed(3)
+        (out,) = model.train()(images)
+        found.append([out, *torch.autograd.grad(out.pow(3).sum(), list(model.parameters()))])
+    for mine, other in zip(*found, strict=True):
+        assert torch.equal(mine, other)
+
+
+@pytest.mark.parametrize('reentrant', [True, False])
+def test_tiles_work_in_a_checkpoint(reentrant: bool) -> None:
+    found = []
+    for saving in (False, True):
+        given = inputs((3, 3))
+        if saving:
+            out = checkpoint(
+                relative_attention.tiled_attention, *given, 0.5, use_reentrant=reentrant
+            )
+        else:
+            out = relative_attention.tiled_attention(*given, 0.5)
+        out.pow(3).sum().backward()
+        found.append([out, *(x.grad for x in given)])
+    for mine, other in zip(*found, strict=True):
+        assert torch.equal(mine, other)
+
+
+def test_logits_are_those_of_the_fused_path() -> None:
+    torch.manual_seed(0)
+    attn = Attention(12, 3, rel_pos_size=(3, 4)).double()
+    for table in (attn.rel_pos_h, attn.rel_pos_w):
+        torch.nn.init.normal_(table)
+    x = torch.randn(2, 12, 12, dtype=torch.double)
+    fused, none = attn(x, (3, 4))
+    explicit, logits = attn(x, (3, 4), need_logits=True)
+    assert none is None
+    torch.testing.assert_close(fused, explicit)
+    torch.testing.assert_close(attn.logits(x, (3, 4)), logits)
+
+
+def test_nothing_is_added_to_the_state_dict_and_models_can_be_copied() -> None:
+    model = windowed()
+    names = set(model.state_dict())
+    images = torch.randn(1, 3, 40, 28)
+    (out,) = model(images)
+    assert set(model.state_dict()) == names
+    for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert torch.equal(other(images)[0], out)
+
+
+def test_what_inference_leaves_behind_can_be_trained_with() -> None:
+    model = windowed()
+    images = torch.randn(1, 3, 44, 36)
+    with torch.inference_mode():
+        (out,) = model(images)
+    (again,) = model(images)
+    again.sum().backward()
+    assert torch.equal(out, again.detach())
