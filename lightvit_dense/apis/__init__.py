@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from lightvit_dense.apis.build import build_model
 from lightvit_dense.apis.configs import load_config
 from lightvit_dense.apis.preflight import check_testing, check_training
-from lightvit_dense.apis.testing import test
+from lightvit_dense.apis.testing import evaluate, test
 from lightvit_dense.apis.training import train
 from lightvit_dense.apis.tta import apply_tta
 from lightvit_dense.apis.verification import read_expected, verify
@@ -29,6 +29,7 @@ __all__ = [
     'build_model',
     'check_testing',
     'check_training',
+    'evaluate',
     'load_config',
     'make_inferencer',
     'read_expected',

@@ -6,6 +6,7 @@ import pytest
 import lightvit_dense  # noqa: F401
 
 sys.path.insert(0, str(Path(__file__).parents[1] / 'test_engine'))
+sys.path.insert(0, str(Path(__file__).parent))
 
 from toy_engine import clear_globals, write_config
 

@@ -1,0 +1,134 @@
+"""Configs of a small detector, segmentor and classifier, and a little data for them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.config import Config, ConfigDict
+from PIL import Image
+from torch import nn
+
+from lightvit_dense import apis
+
+CONFIGS = Path(__file__).parents[2] / 'configs'
+SIDE = 64
+SIZES = ((48, 64), (64, 64), (64, 40))
+
+
+def detector_config(root: Path | None = None) -> Config:
+    """Return the toy world's Mask R-CNN made smaller, on the images of :func:`write_coco`."""
+    cfg = apis.load_config(CONFIGS / 'toyworld' / 'maskrcnn_scratch.py')
+    _shrink(cfg.model.backbone, depth=2)
+    cfg.model.canvas = SIDE
+    cfg.model.backbone.update(global_blocks=(1,), rel_pos_size=SIDE, window_size=4)
+    cfg.model.neck.in_channels = 32
+    cfg.model.test_cfg.rpn.update(nms_pre=100, max_per_img=30)
+    cfg.model.test_cfg.rcnn.update(score_thr=0.0, max_per_img=8)
+    data = cfg.test_dataloader.dataset
+    data.pipeline[1].scale = (SIDE, SIDE)
+    if root is not None:
+        data.update(data_root=str(root), ann_file='val.json', data_prefix=dict(img='images/'))
+        cfg.test_evaluator.ann_file = str(root / 'val.json')
+    cfg.test_dataloader.update(batch_size=3, num_workers=0, persistent_workers=False)
+    return cfg
+
+
+def segmentor_config(root: Path | None = None) -> Config:
+    """Return the toy world's UperNet made smaller, on the images of :func:`write_ade`."""
+    cfg = apis.load_config(CONFIGS / 'toyworld' / 'upernet_scratch.py')
+    _shrink(cfg.model.backbone, depth=4)
+    cfg.model.backbone.out_indices = (0, 1, 2, 3)
+    cfg.model.data_preprocessor.size = (SIDE, SIDE)
+    cfg.model.neck.embed_dim = 32
+    cfg.model.decode_head.update(in_channels=[32] * 4, channels=16)
+    cfg.model.auxiliary_head.update(in_channels=32, channels=16)
+    data = cfg.test_dataloader.dataset
+    data.pipeline[1].scale = (SIDE, SIDE)
+    if root is not None:
+        data.data_root = str(root)
+    cfg.test_dataloader.update(batch_size=1, num_workers=0, persistent_workers=False)
+    return cfg
+
+
+def classifier_config() -> Config:
+    """Return a small classifier of three classes."""
+    cfg = apis.load_config(CONFIGS / 'toyworld' / 'deit.py')
+    cfg.model = ConfigDict(
+        type='lightvit_dense.ImageClassifier',
+        data_preprocessor=dict(
+            type='lightvit_dense.ImagePreprocessor', mean=[120.0, 115.0, 100.0], std=[58.0] * 3
+        ),
+        backbone=dict(
+            type='lightvit_dense.VisionTransformer',
+            arch=dict(embed_dim=24, depth=1, num_heads=2),
+            img_size=32,
+            patch_size=8,
+            final_norm=False,
+        ),
+        head=dict(num_classes=3),
+    )
+    data = cfg.test_dataloader.dataset
+    data.metainfo = dict(classes=('cat', 'dog', 'newt'))
+    data.pipeline[1].size = 32
+    return cfg
+
+
+def build(cfg: Config) -> Any:
+    """Build a model whose output depends on the image; the same one each time."""
+    torch.manual_seed(0)
+    model = apis.build_model(cfg, device='cpu')
+    for parameter in model.parameters():
+        if parameter.ndim > 1 and parameter.std() < 0.05:
+            nn.init.normal_(parameter, std=0.1)
+    return model
+
+
+def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
+    """Return a smooth random RGB picture, uint8 [H, W, 3]."""
+    noise = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), np.uint8)
+    return np.asarray(Image.fromarray(noise).resize((width, height), Image.Resampling.BICUBIC))
+
+
+def write_pictures(folder: Path) -> list[Path]:
+    """Write pictures of several sizes."""
+    folder.mkdir(parents=True)
+    paths = [folder / f'{1001 + number:012d}.jpg' for number in range(len(SIZES))]
+    for number, (path, size) in enumerate(zip(paths, SIZES, strict=True)):
+        Image.fromarray(picture(*size, seed=number)).save(path)
+    return paths
+
+
+def write_coco(root: Path) -> list[Path]:
+    """Write pictures with an annotation file in COCO's format."""
+    paths = write_pictures(root / 'images')
+    names = detector_config().test_dataloader.dataset.metainfo.classes
+    images = [
+        dict(id=int(path.stem), file_name=path.name, height=size[0], width=size[1])
+        for path, size in zip(paths, SIZES, strict=True)
+    ]
+    square = [4, 4, 30, 4, 30, 30, 4, 30]
+    objects = [
+        dict(id=number + 1, image_id=image['id'], category_id=1 + number, bbox=[4, 4, 26, 26],
+             area=676, iscrowd=0, segmentation=[square])
+        for number, image in enumerate(images)
+    ]  # fmt: skip
+    categories = [dict(id=number + 1, name=name) for number, name in enumerate(names)]
+    content = dict(images=images, annotations=objects, categories=categories)
+    (root / 'val.json').write_text(json.dumps(content))
+    return paths
+
+
+def write_ade(root: Path) -> list[Path]:
+    """Write pictures with label maps in ADE20K's layout."""
+    paths = write_pictures(root / 'images' / 'validation')
+    (root / 'annotations' / 'validation').mkdir(parents=True)
+    for path, size in zip(paths, SIZES, strict=True):
+        labels = np.full(size, 7, np.uint8)
+        Image.fromarray(labels).save(root / 'annotations' / 'validation' / f'{path.stem}.png')
+    return paths
+
+
+def _shrink(backbone: ConfigDict, depth: int) -> None:
+    backbone.update(arch=dict(embed_dim=32, depth=depth, num_heads=2), img_size=SIDE)

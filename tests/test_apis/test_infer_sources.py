@@ -1,0 +1,144 @@
+"""What inference takes, and what it says of what it cannot take."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+from small_dense import picture
+
+from lightvit_dense.apis.inference.results import Failure
+from lightvit_dense.apis.inference.sources import InferenceError, Picture, Sources, check_array
+
+
+def save(path: Path, seed: int = 0) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(picture(8, 10, seed)).save(path)
+    return path
+
+
+def test_arrays_are_rgb() -> None:
+    pixels = picture(6, 5)
+    np.testing.assert_array_equal(check_array(pixels), pixels)
+    grey = pixels[:, :, 0]
+    for given in (grey, grey[:, :, None]):
+        found = check_array(given)
+        assert found.shape == (6, 5, 3)
+        np.testing.assert_array_equal(found, np.stack([grey] * 3, axis=2))
+
+
+@pytest.mark.parametrize(
+    ('array', 'message'),
+    [
+        (np.zeros((4, 4, 3), np.float32), r'float32 is no picture: pixels are uint8 in 0\.\.255'),
+        (np.full((4, 4, 3), np.nan), 'float64 with values that are not finite is no picture'),
+        (np.zeros((4, 4, 3), np.int64), 'an array of int64 is no picture'),
+        (np.zeros((4, 4, 4), np.uint8), r'shape \(4, 4, 4\) is no picture'),
+        (np.zeros((2, 4, 4, 3), np.uint8), r'shape \(2, 4, 4, 3\) is no picture'),
+        (np.zeros((0, 4, 3), np.uint8), 'has no pixels'),
+        (3, 'a int is no input'),
+    ],
+)
+def test_other_arrays_are_refused(array: object, message: str) -> None:
+    with pytest.raises(InferenceError, match=message):
+        check_array(array)
+
+
+def test_folders_files_and_names(tmp_path: Path) -> None:
+    folder = tmp_path / 'folder'
+    save(folder / 'b.PNG')
+    save(folder / 'a.jpg')
+    save(folder / 'a.png')
+    save(folder / 'deep' / 'a.jpg')
+    (folder / 'notes.txt').write_text('no picture')
+    flat, deep = Sources(folder), Sources(folder, recursive=True)
+    assert [item.name for item in flat] == ['a', 'a.png', 'b']
+    assert [item.name for item in deep] == ['a', 'a.png', 'b', 'deep/a']
+    assert (flat.total(), deep.total()) == (3, 4)
+    # Once more: names do not depend on what was read before.
+    assert [item.name for item in flat] == ['a', 'a.png', 'b']
+    mixed = Sources([folder / 'a.jpg', str(folder / 'deep' / 'a.jpg'), picture(3, 4), folder])
+    assert [item.name for item in mixed] == [
+        'a', 'a.jpg', 'array_000002', 'a.jpg-2', 'a.png', 'b',
+    ]  # fmt: skip
+    assert mixed.total() == 6
+    assert Sources(iter([picture(3, 4)])).total() is None
+    np.testing.assert_array_equal(next(iter(Sources(folder / 'a.png'))).pixels, picture(8, 10))
+
+
+def test_pictures_are_turned_upright_and_made_rgb(tmp_path: Path) -> None:
+    image = Image.fromarray(picture(8, 10))
+    exif = image.getexif()
+    exif[0x0112] = 6
+    image.save(tmp_path / 'turned.jpg', exif=exif)
+    Image.fromarray(picture(8, 10)[:, :, 0]).save(tmp_path / 'grey.png')
+    image.convert('P').save(tmp_path / 'palette.png')
+    shapes = {item.name: item.pixels.shape for item in Sources(tmp_path)}
+    assert shapes == dict(turned=(10, 8, 3), grey=(8, 10, 3), palette=(8, 10, 3))
+
+
+def test_what_cannot_be_read_is_named_and_the_rest_goes_on(tmp_path: Path) -> None:
+    good = save(tmp_path / 'good.jpg')
+    whole = good.read_bytes()
+    (tmp_path / 'cut.jpg').write_bytes(whole[: len(whole) // 2])
+    (tmp_path / 'empty.png').write_bytes(b'')
+    (tmp_path / 'text.png').write_text('hello')
+    (tmp_path / 'none').mkdir()
+    (tmp_path / 'film.mp4').write_bytes(b'no film')
+    inputs = ['cut.jpg', 'empty.png', 'absent.jpg', 'none', 'text.png', 'film.mp4', 'good.jpg']
+    items = list(Sources([tmp_path / name for name in inputs]))
+    items += Sources('https://example.org/a.jpg')
+    items += Sources([np.zeros((2, 2, 3))])
+    failures = [item for item in items if isinstance(item, Failure)]
+    reasons = [failure.reason for failure in failures]
+    patterns = [
+        'truncated after',
+        'zero bytes',
+        'does not exist',
+        'no image in it',
+        'not an image',
+        'not a video',
+        'download the file',
+        'float64 is no picture',
+    ]
+    for reason, pattern in zip(reasons, patterns, strict=True):
+        assert pattern in reason
+    assert failures[0].name == str(tmp_path / 'cut.jpg')
+    assert failures[-1].name == 'input 0'
+    assert [item.name for item in items if isinstance(item, Picture)] == ['good']
+
+
+def write_film(path: Path, frames: int) -> None:
+    film = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*'MJPG'), 10, (64, 48))
+    for seed in range(frames):
+        film.write(cv2.cvtColor(picture(48, 64, seed), cv2.COLOR_RGB2BGR))
+    film.release()
+
+
+def test_frames_of_a_video(tmp_path: Path) -> None:
+    path = tmp_path / 'film.avi'
+    write_film(path, 20)
+    frames = list(Sources(path))
+    assert Sources(path).total() == 20
+    assert [frame.frame for frame in frames] == list(range(20))
+    assert frames[0].fps == pytest.approx(10)
+    # MJPG loses something, but the colours are those that went in.
+    difference = frames[7].pixels.astype(int) - picture(48, 64, 7)
+    assert np.abs(difference).mean() < 8
+    swapped = frames[7].pixels[:, :, ::-1].astype(int) - picture(48, 64, 7)
+    assert np.abs(swapped).mean() > 20
+    write_film(tmp_path / 'none.avi', 0)
+    (failure,) = Sources(tmp_path / 'none.avi')
+    assert isinstance(failure, Failure)
+    assert 'film' not in failure.reason
+
+
+def test_a_truncated_video_gives_its_frames_and_a_complaint(tmp_path: Path) -> None:
+    write_film(tmp_path / 'film.avi', 40)
+    data = (tmp_path / 'film.avi').read_bytes()
+    (tmp_path / 'cut.avi').write_bytes(data[: len(data) // 2])
+    *frames, failure = Sources(tmp_path / 'cut.avi')
+    assert 10 < len(frames) < 30
+    assert all(isinstance(frame, Picture) for frame in frames)
+    assert f'ends after {len(frames)} of 40 frames' in failure.reason
