@@ -12,17 +12,20 @@ from lightvit_dense.evaluation import CocoMetric
 
 CLASSES = ('cat', 'dog', 'bird')
 SIDE = 160
+PIXELS = np.arange(SIDE) + 0.5
 
 
 def mask_of(box):
     """An ellipse in a box, so that masks and boxes overlap differently."""
     left, top, width, height = box
-    y, x = np.mgrid[:SIDE, :SIDE] + 0.5
+    if width <= 0:
+        return np.zeros((SIDE, SIDE), bool)
     middle = left + width / 2, top + height / 2
-    return ((x - middle[0]) / (width / 2)) ** 2 + ((y - middle[1]) / (height / 2)) ** 2 <= 1
+    x, y = (PIXELS - middle[0]) / (width / 2), (PIXELS - middle[1]) / (height / 2)
+    return (x**2)[None] + (y**2)[:, None] <= 1
 
 
-def ground_truth(seed=0, images=6, crowd=False):
+def ground_truth(seed=0, images=6, crowd=False, foreign_areas=False):
     rng = np.random.RandomState(seed)
     annotations = []
     for image in range(1, images + 1):
@@ -37,7 +40,8 @@ def ground_truth(seed=0, images=6, crowd=False):
                     image_id=image,
                     category_id=int(rng.choice([3, 7, 5])),
                     bbox=box,
-                    area=float(mask_utils.area(rle)),
+                    # The size of an object is what the file says, whatever its box.
+                    area=float(rng.uniform(1, 20000) if foreign_areas else mask_utils.area(rle)),
                     iscrowd=int(crowd and rng.rand() < 0.3),
                     segmentation={'size': rle['size'], 'counts': rle['counts'].decode()},
                 )
@@ -53,13 +57,28 @@ def ground_truth(seed=0, images=6, crowd=False):
 LABEL = {7: 0, 3: 1, 5: 2}
 
 
-def perturb(truth, seed, shift=0.0, scale=0.0, drop=0.0, double=0, wrong=0.0, ties=False, noise=0):
+def perturb(
+    truth,
+    seed,
+    shift=0.0,
+    scale=0.0,
+    drop=0.0,
+    double=0,
+    wrong=0.0,
+    ties=False,
+    noise=0,
+    drop_images=0.0,
+    outside=0.0,
+    empty=0.0,
+):
     """Make predictions of the ground truth."""
     rng = np.random.RandomState(seed)
     samples = []
     for image in truth['images']:
         boxes, labels, scores = [], [], []
         entries = [a for a in truth['annotations'] if a['image_id'] == image['id']]
+        if rng.rand() < drop_images:
+            entries = []
         for entry in entries:
             for _ in range(1 + double):
                 if rng.rand() < drop:
@@ -68,6 +87,10 @@ def perturb(truth, seed, shift=0.0, scale=0.0, drop=0.0, double=0, wrong=0.0, ti
                 width, height = np.array([width, height]) * np.exp(rng.uniform(-scale, scale, 2))
                 left += rng.uniform(-shift, shift) * width
                 top += rng.uniform(-shift, shift) * height
+                if rng.rand() < outside:
+                    left -= width / 2 + left
+                if rng.rand() < empty:
+                    width = 0.0
                 boxes.append([left, top, width, height])
                 label = LABEL[entry['category_id']]
                 labels.append(rng.randint(3) if rng.rand() < wrong else label)
@@ -77,6 +100,7 @@ def perturb(truth, seed, shift=0.0, scale=0.0, drop=0.0, double=0, wrong=0.0, ti
             labels.append(rng.randint(3))
             scores.append(rng.rand())
         scores = np.round(scores, 1) if ties else scores
+        scores = np.full(len(scores), 0.5) if ties is None else scores
         masks = np.array([mask_of(box) for box in boxes]).reshape(-1, SIDE, SIDE)
         xyxy = np.array(boxes, dtype=np.float32).reshape(-1, 4)
         xyxy[:, 2:] += xyxy[:, :2]
@@ -121,21 +145,29 @@ PERTURBATIONS = {
     'noise': dict(noise=15),
     'more than a hundred': dict(noise=130, shift=0.1),
     'noise alone': dict(drop=1.0, noise=5),
+    'images without detections': dict(drop_images=0.5, shift=0.1),
+    'boxes beyond the image': dict(outside=0.5),
+    'empty boxes and masks': dict(empty=0.4, shift=0.1),
+    'all scores equal': dict(ties=None, shift=0.3, double=2),
+    'duplicates of one score': dict(double=2, ties=True),
     'everything': dict(shift=0.2, scale=0.3, drop=0.2, double=1, wrong=0.2, ties=True, noise=5),
 }
 
 
-@pytest.mark.parametrize('crowd', [False, True])
+WORLDS = {'plain': {}, 'crowds': dict(crowd=True), 'areas': dict(crowd=True, foreign_areas=True)}
+
+
+@pytest.mark.parametrize('world', WORLDS)
 @pytest.mark.parametrize('name', PERTURBATIONS)
-def test_backends_agree(tmp_path, name, crowd):
-    truth = ground_truth(seed=len(name), crowd=crowd)
+def test_backends_agree(tmp_path, name, world):
+    truth = ground_truth(seed=len(name), **WORLDS[world])
     samples = perturb(truth, seed=3, **PERTURBATIONS[name])
     faster = evaluate(tmp_path, truth, samples, classwise=True)
     slow = evaluate(tmp_path, truth, samples, classwise=True, backend='pycocotools')
     assert faster.keys() == slow.keys()
     assert len(faster) == 2 * (12 + len(CLASSES))
     for key, value in slow.items():
-        assert faster[key] == pytest.approx(value, abs=1e-9), key
+        assert faster[key] == pytest.approx(value, abs=1e-12), key
 
 
 def reference_stats(tmp_path, truth, samples, kind):
@@ -169,7 +201,7 @@ def reference_stats(tmp_path, truth, samples, kind):
 
 
 @pytest.mark.parametrize('kind', ['bbox', 'segm'])
-@pytest.mark.parametrize('name', ['shifted', 'ties', 'everything'])
+@pytest.mark.parametrize('name', ['shifted', 'ties', 'images without detections', 'everything'])
 def test_figures_are_pycocotools_own(tmp_path, name, kind):
     truth = ground_truth(seed=9, crowd=True)
     samples = perturb(truth, seed=4, **PERTURBATIONS[name])
@@ -204,6 +236,28 @@ def test_classwise_goes_by_name(tmp_path, backend):
     found = [figures[f'coco/bbox_AP_{name}'] for name in CLASSES]
     assert found == pytest.approx([1.0, 0.0, 1.0])
     assert figures['coco/bbox_mAP'] == pytest.approx(2 / 3)
+
+
+def test_table_of_the_classes(tmp_path):
+    truth = ground_truth(seed=2, crowd=True)
+    path = tmp_path / 'truth.json'
+    path.write_text(json.dumps(truth))
+    samples = perturb(truth, 5, shift=0.2)[:4]  # some of the images
+    metric = CocoMetric(str(path), ['bbox', 'segm'])
+    metric.dataset_meta = dict(classes=CLASSES)
+    metric.process({}, samples)
+    figures = metric.evaluate(len(samples))
+    assert len(figures) == 24  # the names of the figures stay what they are
+    table = metric.class_table
+    assert [row['class'] for row in table] == list(CLASSES)
+    counted = [a for a in truth['annotations'] if a['image_id'] <= 4 and not a['iscrowd']]
+    assert [row['instances'] for row in table] == [
+        sum(LABEL[a['category_id']] == label for a in counted) for label in range(len(CLASSES))
+    ]
+    for kind in ('bbox', 'segm'):
+        found = np.array([row[f'{kind}_mAP'] for row in table])
+        assert figures[f'coco/{kind}_mAP'] == pytest.approx(found[found > -1].mean())
+        assert set(table[0]) >= {f'{kind}_mAP_50', f'{kind}_mAP_l'}
 
 
 @pytest.mark.parametrize('backend', ['faster', 'pycocotools'])
