@@ -166,6 +166,8 @@ def test_options_are_checked(build_segmentor, changes: dict, message: str) -> No
 def test_least_canvas(build_segmentor) -> None:
     assert build_segmentor('semfpn').canvas == (64, 64)
     assert build_segmentor('semfpn', mode='whole').canvas == (0, 0)
+    unsaid = build_segmentor('semfpn', changes={'test_cfg': {}}).eval()
+    assert unsaid.predict(torch.randn(1, 3, 5, 7))[0].pred_sem_seg.shape == (5, 7)
     assert build_segmentor('semfpn', mode='whole', changes={'canvas': (96, 64)}).canvas == (96, 64)
 
 

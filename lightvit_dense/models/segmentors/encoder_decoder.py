@@ -109,11 +109,13 @@ class EncoderDecoder(MMSegEncoderDecoder):
                 SegDataSample(metainfo=dict(ori_shape=size, img_shape=size)) for _ in inputs
             ]
         sizes = own_sizes(inputs, [sample.metainfo for sample in data_samples])
-        divisor = self.size_divisor if self.window is None else 1
+        whole = self.window is None
+        infer = self.whole_inference if whole else self.slide_inference
+        divisor = self.size_divisor if whole else 1
         for canvas, numbers in group_by_canvas(sizes, self.canvas, divisor).items():
             images = put_on_canvas(inputs[numbers], [sizes[i] for i in numbers], canvas)
             metas = [data_samples[number].metainfo for number in numbers]
-            for number, scores in zip(numbers, self.inference(images, metas), strict=True):
+            for number, scores in zip(numbers, infer(images, metas), strict=True):
                 height, width = sizes[number]
                 self._decide(scores[:, :height, :width], data_samples[number])
         return data_samples
