@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.fileio import get_file_backend
-from toy_engine import clear_globals, write_config
+from mmengine.logging import MessageHub
+from toy_engine import ToyMetric, clear_globals, write_config
 
 from lightvit_dense import apis
-from lightvit_dense.engine.hooks.checkpoint import BACKEND, write_atomically
+from lightvit_dense.engine.hooks.checkpoint import BACKEND, AtomicLocalBackend, write_atomically
+from lightvit_dense.registry import METRICS
 
 # Trains in a process of its own, which is killed in the middle of writing its third checkpoint.
 KILLED = """
@@ -119,3 +121,80 @@ def test_best_checkpoint_is_tracked(toy_config) -> None:
     apis.train(cfg)
     best = torch.load(Path(cfg.work_dir) / 'best_seen_epoch_1.pth', weights_only=False)
     assert best['meta']['epoch'] == 1
+
+
+def validating(toy_config, length: int):
+    """Two epochs or more, each better than the one before."""
+    cfg = toy_config(length=length)
+    cfg.val_dataloader, cfg.val_evaluator, cfg.val_cfg = cfg.test_dataloader, cfg.test_evaluator, {}
+    cfg.val_evaluator.type = 'lightvit_dense.GrowingMetric'
+    cfg.default_hooks.checkpoint.update(save_best='seen', rule='greater', max_keep_ckpts=1)
+    return cfg
+
+
+@pytest.fixture
+def growing():
+    """The metric of ``validating``."""
+
+    @METRICS.register_module(force=True)
+    class GrowingMetric(ToyMetric):
+        def compute_metrics(self, results: list) -> dict:
+            message_hub = MessageHub.get_current_instance()
+            return dict(seen=float(message_hub.get_info('epoch')))
+
+    yield
+    METRICS.module_dict.pop('GrowingMetric')
+
+
+class Died(Exception):
+    """Stands for a kill."""
+
+
+def names(cfg) -> set[str]:
+    return {path.name for path in Path(cfg.work_dir).iterdir() if path.suffix in ('.pth', '.tmp')}
+
+
+def test_a_best_checkpoint_outlives_a_kill_while_the_better_one_is_written(
+    toy_config, growing, monkeypatch
+) -> None:
+    cfg = validating(toy_config, length=3)
+    put = AtomicLocalBackend.put
+
+    def die_at_the_third(self, obj, filepath) -> None:
+        if Path(filepath).name == 'best_seen_epoch_3.pth':
+            raise Died
+        put(self, obj, filepath)
+
+    monkeypatch.setattr(AtomicLocalBackend, 'put', die_at_the_third)
+    with pytest.raises(Died):
+        apis.train(cfg)
+    assert names(cfg) == {'epoch_3.pth', 'best_seen_epoch_2.pth'}
+    monkeypatch.undo()
+    clear_globals()
+    cfg.train_cfg.max_epochs = 4
+    apis.train(cfg, resume=True)
+    assert names(cfg) == {'epoch_4.pth', 'best_seen_epoch_4.pth'}
+
+
+def test_what_a_killed_run_did_not_come_to_remove_is_removed(
+    toy_config, growing, monkeypatch
+) -> None:
+    cfg = validating(toy_config, length=3)
+    remove = AtomicLocalBackend.remove
+
+    def die_at_the_second(self, filepath) -> None:
+        if Path(filepath).name == 'epoch_2.pth':
+            raise Died
+        remove(self, filepath)
+
+    monkeypatch.setattr(AtomicLocalBackend, 'remove', die_at_the_second)
+    with pytest.raises(Died):
+        apis.train(cfg)
+    assert names(cfg) == {'epoch_2.pth', 'epoch_3.pth', 'best_seen_epoch_2.pth'}
+    (Path(cfg.work_dir) / 'epoch_9.pth').write_bytes(b'of the user')
+    (Path(cfg.work_dir) / '.last_checkpoint.abc.tmp').write_bytes(b'')
+    monkeypatch.undo()
+    clear_globals()
+    cfg.train_cfg.max_epochs = 4
+    apis.train(cfg, resume=str(Path(cfg.work_dir) / 'epoch_3.pth'))
+    assert names(cfg) == {'epoch_4.pth', 'epoch_9.pth', 'best_seen_epoch_4.pth'}
