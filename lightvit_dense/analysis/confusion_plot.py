@@ -35,11 +35,13 @@ def draw_confusion(confusion: Confusion, normalize: bool, title: str = '') -> An
 
     size = len(confusion.names)
     inscribed = size <= WRITTEN_UP_TO
-    cell, margin = (0.62, 2.2) if inscribed else (0.17, 3.0)
-    side = max(4.0, size * cell) + margin
+    side = size * (0.62 if inscribed else 0.17)  # of the matrix, in inches
+    left, right, bottom, top = 2.1, 1.3, 2.1, 0.5
+    width, height = left + side + right, bottom + side + top
     shares = confusion.shares()
-    figure = Figure(figsize=(side + 0.8, side), layout='constrained')
-    axes = figure.add_subplot()
+    # Fixed places: an automatic layout takes a minute over 150 names.
+    figure = Figure(figsize=(width, height))
+    axes = figure.add_axes((left / width, bottom / height, side / width, side / height))
     colors = colormaps['Blues'].with_extremes(bad='0.9')
     # The square root tells small shares from none.
     image = axes.imshow(np.ma.masked_invalid(np.sqrt(shares)), cmap=colors, vmin=0, vmax=1)
@@ -57,7 +59,8 @@ def draw_confusion(confusion: Confusion, normalize: bool, title: str = '') -> An
     if inscribed:
         _inscribe(axes, confusion, shares, normalize)
     ticks = (0, 0.01, 0.05, 0.2, 0.5, 1)
-    bar = figure.colorbar(image, ax=axes, shrink=min(1.0, 4 / side + 0.2), pad=0.01)
+    place = ((left + side + 0.2) / width, bottom / height, 0.2 / width, min(side, 5) / height)
+    bar = figure.colorbar(image, cax=figure.add_axes(place))
     bar.set_ticks([tick**0.5 for tick in ticks], labels=[f'{tick:.0%}' for tick in ticks])
     bar.set_label('share of the truth')
     return figure
