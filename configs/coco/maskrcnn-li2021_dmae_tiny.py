@@ -34,7 +34,7 @@ model = dict(
         ),
     ),
     neck=[
-        dict(type='lightvit_dense.MultiDepthPyramid', in_channels=192, norm_cfg=norm_cfg),
+        dict(type='lightvit_dense.MultiDepthPyramid', in_channels=192),  # with group norm
         dict(
             type='mmdet.FPN',
             in_channels=[192, 192, 192, 192],

@@ -3,8 +3,9 @@
 norm_cfg = dict(type='SyncBN', requires_grad=True)
 model = dict(
     type='lightvit_dense.EncoderDecoder',
+    keep_scores=False,  # labels alone: 150 maps of scores would take the memory
     data_preprocessor=dict(
-        type='mmseg.SegDataPreProcessor',
+        type='lightvit_dense.SegmentationPreprocessor',
         mean=[123.675, 116.28, 103.53],
         std=[58.395, 57.12, 57.375],
         bgr_to_rgb=True,
