@@ -75,7 +75,7 @@ val_dataloader = dict(
 )
 test_dataloader = val_dataloader
 
-max_iters, warmup = 300, 30
+max_iters, warmup = 200, 20
 optim_wrapper = dict(optimizer=dict(lr=1e-3), paramwise_cfg=dict(layer_decay_rate=0.9))
 param_scheduler = [
     dict(type='mmengine.LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=warmup),
@@ -88,11 +88,11 @@ param_scheduler = [
         end=max_iters,
     ),
 ]
-train_cfg = dict(max_iters=max_iters, val_interval=150)
+train_cfg = dict(max_iters=max_iters, val_interval=100)
 auto_scale_lr = dict(base_batch_size=8)
 default_hooks = dict(
     logger=dict(interval=10, log_metric_by_epoch=False),
-    checkpoint=dict(interval=150, by_epoch=False, max_keep_ckpts=1),
+    checkpoint=dict(interval=100, by_epoch=False, max_keep_ckpts=1),
     visualization=dict(type='mmseg.SegVisualizationHook'),
 )
 log_processor = dict(by_epoch=False)
