@@ -1,4 +1,4 @@
-"""Which class is taken for which: by pixels of label maps, by objects of detections."""
+"""Which class is taken for which: by pixels of label maps, by detected objects, by images."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class Confusion:
     Attributes:
         counts: int64 [N, N]; rows are the truth, columns the prediction.
         names: Names of the rows and columns; the last is 'background' for detections.
-        unit: What is counted, 'pixels' or 'objects'.
+        unit: What is counted: 'pixels', 'objects' or 'images'.
     """
 
     counts: np.ndarray
@@ -163,17 +163,33 @@ def segmentation_confusion(dataset: Any, predictions: Sequence[dict[str, Any]]) 
     return Confusion(metric.confusion.numpy(), tuple(dataset.metainfo['classes']), 'pixels')
 
 
+def classification_confusion(dataset: Any, predictions: Sequence[Mapping[str, Any]]) -> Confusion:
+    """Count which images were taken for which.
+
+    Args:
+        dataset: Classification data set.
+        predictions: Dicts with 'gt_label' and 'pred_label'.
+    """
+    names = tuple(dataset.metainfo['classes'])
+    counts = np.zeros((len(names), len(names)), np.int64)
+    for entry in predictions:
+        counts[int(entry['gt_label']), int(entry['pred_label'])] += 1
+    return Confusion(counts, names, 'images')
+
+
 def confusion_of(
     dataset: Any, predictions: Sequence[dict[str, Any]], score_thr: float, iou_thr: float
 ) -> Confusion:
-    """Count by pixels or by objects, whichever the predictions are of.
+    """Count by pixels, by objects or by images, whichever the predictions are of.
 
     Raises:
-        UserError: If they are of neither.
+        UserError: If they are of none of these.
     """
     if all('pred_sem_seg' in entry for entry in predictions):
         return segmentation_confusion(dataset, predictions)
     if all('pred_instances' in entry for entry in predictions):
         return detection_confusion(dataset, predictions, score_thr, iou_thr)
+    if all('pred_label' in entry and 'gt_label' in entry for entry in predictions):
+        return classification_confusion(dataset, predictions)
     keys = ', '.join(sorted(predictions[0]))
-    raise UserError(f'the predictions have neither boxes nor label maps; they have {keys}')
+    raise UserError(f'the predictions have neither boxes, label maps nor classes, but {keys}')

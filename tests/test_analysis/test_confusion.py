@@ -134,8 +134,15 @@ def test_images_are_paired_by_their_paths():
         pair(dataset, [dict(img_id=1)])
 
 
-def test_neither_boxes_nor_label_maps():
-    with pytest.raises(UserError, match='neither boxes nor label maps; they have img_path, x'):
+def test_confusion_of_images():
+    pairs = [(0, 0), (1, 0), (1, 0), (1, 1)]
+    predictions = [dict(gt_label=t, pred_label=torch.tensor(p)) for t, p in pairs]
+    counted = confusion_of(Dataset(), predictions, 0.3, 0.5)
+    assert (counted.counts.tolist(), counted.unit) == ([[1, 0], [2, 1]], 'images')
+
+
+def test_other_predictions_are_refused():
+    with pytest.raises(UserError, match='label maps nor classes, but img_path, x'):
         confusion_of(Dataset(), [dict(img_path='a', x=1)], 0.3, 0.5)
 
 

@@ -1,4 +1,4 @@
-"""Show which classes a detector or a segmentor takes for which.
+"""Show which classes a detector, a segmentor or a classifier takes for which.
 
 Reads the predictions that `tools/test.py --out` has dumped. Objects are matched greedily by IoU,
 whatever their classes; the last row and column are the background: detections of nothing, and

@@ -73,8 +73,12 @@ class PaintPredictionsHook(Hook):
                 '--show-dir draws boxes, masks, label maps and classes on image files; this '
                 f"model's results have {', '.join(sample.all_keys()) or 'nothing'}"
             )
-        meta = runner.test_loop.dataloader.dataset.metainfo
-        image = self._loader({'img_path': sample.img_path, 'must_load': True})['img']
+        dataset = runner.test_loop.dataloader.dataset
+        meta = dataset.metainfo
+        # Of some data sets the path is a name within a storage, see ImageReader.
+        storage = dataset.get_data_info(0).get('storage')
+        source = {'img_path': sample.img_path, 'storage': storage, 'must_load': True}
+        image = self._loader(source)['img']
         return draw_sample(image, sample, meta['classes'], meta.get('palette'), self.score_thr)
 
     def _write(self, picture: np.ndarray, path: str) -> None:
