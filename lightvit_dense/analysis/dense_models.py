@@ -4,14 +4,15 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import UserError
-from ..models import VisionTransformer
-from ..models.layers import Block
+
+if TYPE_CHECKING:
+    from ..models.layers import Block
 
 State = dict[str, Tensor]
 
@@ -53,6 +54,8 @@ def our_backbone(size: DenseSize, with_cp: bool = False, way: str | None = None)
         way: How relative position is computed, see
             :func:`~lightvit_dense.models.layers.relative_attention.relative_attention`.
     """
+    from ..models import VisionTransformer  # takes long to import
+
     model = VisionTransformer(
         dict(embed_dim=size.embed_dim, depth=size.depth, num_heads=size.num_heads),
         img_size=size.image,
@@ -65,7 +68,7 @@ def our_backbone(size: DenseSize, with_cp: bool = False, way: str | None = None)
         rel_pos_size=size.image,
         with_cp=with_cp,
     )
-    for block in cast(Iterable[Block], model.blocks):
+    for block in cast('Iterable[Block]', model.blocks):
         block.attn.relative_way = way
     return model
 

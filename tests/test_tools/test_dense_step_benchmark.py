@@ -85,18 +85,18 @@ def test_rows_and_tables_say_what_was_measured():
 
 def test_the_command_line_measures_time_and_memory(tmp_path):
     out = tmp_path / 'dense.json'
-    options = ['--tiny', '--sizes', '48', '--variants', 'explicit', '--repeats', '1']
+    options = ['--tiny', '--sizes', '48', '--variants', 'ours', '--repeats', '1']
     options += ['--threads', '1', '--warmup', '0', '--device', 'cpu', '--json', str(out)]
     done = subprocess.run(
         [sys.executable, str(TOOL), *options], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     found = json.loads(out.read_text())
-    assert [row['variant'] for row in found['results']] == ['ours', 'explicit']
+    (row,) = found['results']
+    assert row['variant'] == 'ours'
     assert found['machine']['torch_threads'] == 1
-    for row in found['results']:
-        assert row['step']['peak_mb'] >= row['forward']['peak_mb'] > 100
-        assert row['output_error'] < 1e-5
+    assert row['step']['peak_mb'] >= row['forward']['peak_mb'] > 100
+    assert row['step']['seconds'] > 0
     assert '**Forward pass, 48 px**' in done.stdout
 
 
