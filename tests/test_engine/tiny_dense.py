@@ -76,6 +76,9 @@ def detector_config(root: Path, iterations: int) -> Config:
     """Return the toy world's Mask R-CNN at tiny size, with drop path, without validation."""
     cfg = Config.fromfile(CONFIGS / 'maskrcnn_scratch.py')
     cfg.model.canvas = SIDE
+    cfg.model.train_cfg.rpn.sampler.num = 32
+    cfg.model.train_cfg.rpn_proposal.update(nms_pre=50, max_per_img=16)
+    cfg.model.train_cfg.rcnn.sampler.num = 16
     cfg.model.backbone.update(window_size=4, global_blocks=(1,), rel_pos_size=SIDE)
     _shrink(cfg, root, iterations)
     cfg.model.neck.in_channels = ARCH['embed_dim']
@@ -89,8 +92,9 @@ def segmentor_config(root: Path, iterations: int) -> Config:
     width = ARCH['embed_dim']
     cfg.model.backbone.out_indices = (0, 1, 2, 3)
     cfg.model.neck.embed_dim = width
-    cfg.model.decode_head.update(in_channels=[width] * 4, channels=8)
-    cfg.model.auxiliary_head.update(in_channels=width, channels=8)
+    # Seven of ADE20K's 150 classes occur.
+    cfg.model.decode_head.update(in_channels=[width] * 4, channels=8, num_classes=8)
+    cfg.model.auxiliary_head.update(in_channels=width, channels=8, num_classes=8)
     _shrink(cfg, root, iterations)
     cfg.model.backbone.arch = dict(ARCH, depth=4)  # a tap from each block
     return cfg
