@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -57,7 +58,12 @@ class BackboneNeck(nn.Module):
 
     def __init__(self, model: Any, size: Size, normalisation: nn.Module | None) -> None:
         super().__init__()
-        check_canvas_size(model, size)
+        canvas = _canvas(model, size)
+        if canvas not in (None, tuple(size)):
+            raise UserError(
+                f'images of {size[0]}x{size[1]} px are padded to {canvas[0]}x{canvas[1]} px by '
+                f'{type(model).__name__}: export for --shape {canvas[0]} {canvas[1]}'
+            )
         self.backbone = model.backbone
         self.neck = model.neck if getattr(model, 'neck', None) is not None else nn.Identity()
         self.normalisation = normalisation or nn.Identity()
@@ -96,13 +102,35 @@ class WholeSegmentor(nn.Module):
         padded = self.normalisation(image)
         if canvas != self.size:
             padded = F.pad(padded, (0, canvas[1] - width, 0, canvas[0] - height))
-        meta = dict(ori_shape=canvas, img_shape=canvas, pad_shape=canvas)
-        scores = self.model.inference(padded, [meta])[:, :, :height, :width]
+        slides = getattr(self.model, 'window', None) is not None
+        scores = (self._slide if slides else self._score)(padded)[:, :, :height, :width]
         if not self.labels:
             return scores
         if scores.shape[1] == 1:
             return (scores[:, 0].sigmoid() > self.model.decode_head.threshold).long()
         return scores.argmax(1)
+
+    def _score(self, image: Tensor) -> Tensor:
+        """Return scores [B, classes, H, W] of images or windows [B, 3, H, W]."""
+        size = tuple(int(side) for side in image.shape[2:])
+        meta = dict(ori_shape=size, img_shape=size, pad_shape=size)
+        return self.model.encode_decode(image, [meta])
+
+    def _slide(self, image: Tensor) -> Tensor:
+        """Average the scores of windows, by sums: writing into slices is costly in ONNX."""
+        from ..models.segmentors.encoder_decoder import windows_along
+
+        height, width = self.canvas
+        (tall, wide), (down, right) = self.model.window, self.model.stride
+        # Counted in numpy: a trace would record each step in torch.
+        count = np.zeros((1, 1, height, width), np.float32)
+        total: Any = 0.0
+        for rows in windows_along(height, tall, down):
+            for columns in windows_along(width, wide, right):
+                count[:, :, rows, columns] += 1
+                outside = (columns.start, width - columns.stop, rows.start, height - rows.stop)
+                total = total + F.pad(self._score(image[:, :, rows, columns]), outside)
+        return total / torch.from_numpy(count).to(image)
 
 
 class WholeClassifier(nn.Module):
@@ -183,26 +211,10 @@ def make_normalisation(model: Any, pipeline: Any) -> Normalisation:
     return Normalisation(preprocessor, bgr=loads_bgr != bool(swaps))
 
 
-def check_canvas_size(model: Any, size: Size) -> None:
-    """Refuse sizes that a model would pad.
-
-    Args:
-        model: The model; those with a ``canvas`` pad.
-        size: (height, width).
-
-    Raises:
-        UserError: If it pads images of this size; the message names the size to ask for.
-    """
-    canvas = _canvas(model, size)
-    if canvas is not None and canvas != tuple(size):
-        raise UserError(
-            f'images of {size[0]}x{size[1]} px are padded to {canvas[0]}x{canvas[1]} px by '
-            f'{type(model).__name__}: export for --shape {canvas[0]} {canvas[1]}'
-        )
-
-
 def _canvas(model: Any, size: Size) -> Size | None:
     """Return the canvas of an image of this size; None for models without."""
     if not hasattr(model, 'canvas'):
         return None
-    return canvas_of(size, model.canvas, model.size_divisor)
+    # Sliding windows lie on the image itself.
+    slides = getattr(model, 'window', None) is not None
+    return canvas_of(size, model.canvas, 1 if slides else model.size_divisor)

@@ -40,7 +40,7 @@ def segmentor_config(root: Path | None = None) -> Config:
     cfg = apis.load_config(CONFIGS / 'toyworld' / 'upernet_scratch.py')
     _shrink(cfg.model.backbone, depth=4)
     cfg.model.backbone.out_indices = (0, 1, 2, 3)
-    cfg.model.data_preprocessor.size = (SIDE, SIDE)
+    cfg.model.canvas = None
     cfg.model.neck.embed_dim = 32
     cfg.model.decode_head.update(in_channels=[32] * 4, channels=16)
     cfg.model.auxiliary_head.update(in_channels=32, channels=16)

@@ -55,6 +55,17 @@ def test_files_of_any_size_give_what_testing_gives(inferencer, data: Path) -> No
         assert pixels == (result.label_map == result.names.index(name)).sum()
 
 
+def test_mmsegs_preprocessor_gets_pictures_of_one_size(inferencer, data: Path) -> None:
+    cfg = segmentor_config(data)
+    cfg.model.data_preprocessor.update(type='mmseg.SegDataPreProcessor', size=None)
+    cfg.model.data_preprocessor.pop('size_divisor', None)
+    mmsegs = apis.SegmentationInferencer(cfg, model=build(cfg))
+    pictures = [picture(64, 64, seed) for seed in range(2)] + [picture(48, 64), picture(64, 64, 9)]
+    ours = inferencer(pictures, batch_size=4)
+    for result, other in zip(mmsegs(pictures, batch_size=4), ours, strict=True):
+        np.testing.assert_array_equal(result.label_map, other.label_map)
+
+
 def test_label_maps_are_saved(inferencer, data: Path, tmp_path: Path) -> None:
     folder = data / 'images' / 'validation'
     found = inferencer(folder, out_dir=tmp_path / 'grey', pictures=False)

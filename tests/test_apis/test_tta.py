@@ -114,10 +114,15 @@ def test_probabilities_of_views_are_averaged(segmentor) -> None:
         # [H, W, 3] -> [3, H, W] in the order that the model is given
         image = torch.from_numpy(view[:, :, ::-1].copy()).permute(2, 0, 1)
         data = model.data_preprocessor(dict(inputs=[image], data_samples=None), False)
+        model.keep_scores = True
         with torch.no_grad():
             scores.append(model.predict(data['inputs'])[0].seg_logits.data.softmax(0))
+        model.keep_scores = False
     expected = (scores[0] + scores[1].flip(-1)).argmax(0)
     np.testing.assert_array_equal(found, expected.numpy())
+    # As the config has it: scores are kept for the merging only.
+    infer(apis.SegmentationInferencer, segmentor, True, pixels)
+    assert model.keep_scores is False
 
 
 def test_a_mirrored_picture_gives_mirrored_objects(detector) -> None:

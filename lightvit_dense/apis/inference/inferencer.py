@@ -227,7 +227,9 @@ class SegmentationInferencer(Inferencer):
     task = 'segmentation'
 
     def _groups(self, prepared: list[dict[str, Any]]) -> list[list[int]]:
-        # mmseg's preprocessor takes pictures of one size.
+        # mmseg's own preprocessor takes pictures of one size.
+        if type(self.model.data_preprocessor).__name__ != 'SegDataPreProcessor':
+            return super()._groups(prepared)
         groups: dict[Any, list[int]] = {}
         for number, sample in enumerate(prepared):
             views = sample['inputs'] if isinstance(sample['inputs'], list) else [sample['inputs']]

@@ -95,12 +95,19 @@ def _paint_regions(
         largest = 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax()) if count > 1 else 0
         if stats[largest, cv2.CC_STAT_AREA] < _NAMED_SHARE * region.size:
             continue
-        # The deepest point of the largest region; the border of the picture is one of its sides.
-        inside = np.pad((regions == largest).astype(np.uint8), 1)
-        depth = cv2.distanceTransform(inside, cv2.DIST_L2, 3)[1:-1, 1:-1]
-        y, x = np.unravel_index(int(depth.argmax()), depth.shape)
-        notes.append((float(x), float(y), result.names[label], palette[label]))
+        x, y = _place(regions == largest)
+        notes.append((x, y, result.names[label], palette[label]))
     return _write(painted, notes, centred=True)
+
+
+def _place(region: np.ndarray) -> tuple[float, float]:
+    """Return a point (x, y) deep inside a region [H, W], the nearest to its middle."""
+    inside = np.pad(region.astype(np.uint8), 1)  # the border of the picture is a side, too
+    depth = cv2.distanceTransform(inside, cv2.DIST_L2, 3)[1:-1, 1:-1]
+    deep = np.argwhere(depth >= 0.9 * depth.max())
+    middle = np.argwhere(region).mean(0)
+    y, x = deep[((deep - middle) ** 2).sum(1).argmin()]
+    return float(x), float(y)
 
 
 def _write(

@@ -141,8 +141,8 @@ class EncoderDecoder(MMSegEncoderDecoder):
         batch, _, height, width = inputs.shape
         scores = inputs.new_zeros(batch, self.out_channels, height, width)
         times = inputs.new_zeros(1, 1, height, width)
-        for rows in _windows(height, self.window[0], self.stride[0]):
-            for columns in _windows(width, self.window[1], self.stride[1]):
+        for rows in windows_along(height, self.window[0], self.stride[0]):
+            for columns in windows_along(width, self.window[1], self.stride[1]):
                 part = inputs[:, :, rows, columns]
                 scores[:, :, rows, columns] += self.encode_decode(part, batch_img_metas)
                 times[:, :, rows, columns] += 1
@@ -190,7 +190,7 @@ def _read_windows(test_cfg: dict | None, divisor: int) -> tuple[Size | None, Siz
     return window, stride
 
 
-def _windows(length: int, window: int, stride: int) -> Iterator[slice]:
+def windows_along(length: int, window: int, stride: int) -> Iterator[slice]:
     """Yield windows along one axis; the last one is moved back into the image."""
     for number in range(max(length - window + stride - 1, 0) // stride + 1):
         end = min(number * stride + window, length)

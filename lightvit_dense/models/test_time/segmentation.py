@@ -1,6 +1,7 @@
 """Test-time augmentation of segmentors."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -10,6 +11,19 @@ from torch import Tensor
 
 from ...registry import MODELS
 from .views import bare, split_views
+
+
+@contextmanager
+def _keeping_scores(model: Any) -> Iterator[None]:
+    """Let a segmentor that gives labels only give its scores, too, inside the block."""
+    if getattr(model, 'keep_scores', True):
+        yield
+        return
+    model.keep_scores = True
+    try:
+        yield
+    finally:
+        model.keep_scores = False
 
 
 @MODELS.register_module()
@@ -36,9 +50,9 @@ class SegmentationTTA(BaseTTAModel):
         merged: Sequence[BaseDataElement] = []
         sums: list[Tensor] = []
         views = 0
-        bare(self.module).keep_scores = True  # or an EncoderDecoder of ours may leave them out
         for view in split_views(data):
-            samples = self.module.test_step(view)
+            with _keeping_scores(bare(self.module)):
+                samples = self.module.test_step(view)
             views += 1
             for number, sample in enumerate(samples):
                 scores = self._probabilities(sample.seg_logits.data)
