@@ -36,7 +36,5 @@ model = dict(
 default_hooks = dict(
     logger=dict(log_metric_by_epoch=False),
     checkpoint=dict(interval=8000, by_epoch=False, save_best='mIoU', rule='greater'),
-    visualization=dict(type='mmseg.SegVisualizationHook'),
 )
 log_processor = dict(by_epoch=False)
-visualizer = dict(type='mmseg.SegLocalVisualizer')

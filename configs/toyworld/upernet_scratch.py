@@ -93,8 +93,6 @@ auto_scale_lr = dict(base_batch_size=8)
 default_hooks = dict(
     logger=dict(interval=10, log_metric_by_epoch=False),
     checkpoint=dict(interval=100, by_epoch=False, max_keep_ckpts=1),
-    visualization=dict(type='mmseg.SegVisualizationHook'),
 )
 log_processor = dict(by_epoch=False)
-visualizer = dict(type='mmseg.SegLocalVisualizer')
 randomness = dict(seed=0)
