@@ -92,7 +92,9 @@ def segmentor_config(root: Path, iterations: int) -> Config:
     width = ARCH['embed_dim']
     cfg.model.backbone.out_indices = (0, 1, 2, 3)
     cfg.model.neck.embed_dim = width
-    # Seven of ADE20K's 150 classes occur.
+    # Of ADE20K's 150 classes the first seven occur.
+    names = ('wall', 'building', 'sky', 'floor', 'tree', 'ceiling', 'road', 'bed ')
+    cfg.train_dataloader.dataset.metainfo = dict(classes=names)
     cfg.model.decode_head.update(in_channels=[width] * 4, channels=8, num_classes=8)
     cfg.model.auxiliary_head.update(in_channels=width, channels=8, num_classes=8)
     _shrink(cfg, root, iterations)
