@@ -142,7 +142,6 @@ def test_tool(words: list[str], reader: Reader) -> None:
     assert args.checkpoint == str(checkpoint), 'training does not leave this file'
     assert (args.out or '.pkl').endswith('.pkl')
     assert not args.verify or apis.read_expected(cfg)
-    assert args.show_dir is None or 'visualization' in cfg.default_hooks
     assert set(args.extra) <= set(cfg.get('extra_tests') or ())
 
 
@@ -226,7 +225,8 @@ HANDLERS: dict[str, Callable[[list[str], Reader], None]] = {
     PYTHON + r'tools/test\.py ': test_tool,
     PYTHON + r'tools/demo\.py': demo,
     PYTHON + r'tools/dataset_converters/make_toyworld\.py': make_toyworld,
-    PYTHON + r'tools/dataset_converters/make_(lmdb|subset)\.py ': parse_tool,
+    PYTHON + r'tools/dataset_converters/(make_(lmdb|subset)|check_dataset)\.py ': parse_tool,
+    PYTHON + r'tools/(infer|deploy/export_onnx)\.py ': parse_tool,
     PYTHON + r'tools/model_converters/convert_checkpoint\.py ': parse_tool,
     PYTHON + r'tools/(benchmark|analysis_tools)/\w+\.py': parse_tool,
     PYTHON + r'tools/dataset_converters/make_small_sets\.py': parse_tool,
@@ -274,12 +274,13 @@ def test_pretraining_leaves_the_file_that_detection_starts_from(reader: Reader) 
     assert wanted == f'{args.work_dir}/{hook.filename}'
 
 
-def test_python_of_the_readme_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize('name', ['README.md', 'docs/dense.md'])
+def test_python_of_the_documents_runs(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    blocks = fences(ROOT / 'README.md', 'python')
+    blocks = fences(ROOT / name, 'python')
     assert blocks
     for block in blocks:
-        exec(compile(block, 'README.md', 'exec'), {})
+        exec(compile(block, name, 'exec'), {})
 
 
 @pytest.mark.parametrize('name', ['configs.md', 'classification.md'])
@@ -348,8 +349,9 @@ def test_the_model_zoo_lists_every_config_with_what_it_expects() -> None:
     assert set(rows) == {str(path.relative_to(ROOT)) for path in leaves}
     checked = 0
     for name, row in rows.items():
-        for _, value, _ in Config.fromfile(ROOT / name).get('expected', []):
-            assert f' {100 * value:.1f}' in row
+        for metric, value, _ in Config.fromfile(ROOT / name).get('expected') or ():
+            percent = value if metric == 'mIoU' else 100 * value
+            assert f' {percent:.1f}' in row
             checked += 1
     assert checked
 
