@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from lightvit_dense.analysis.dense_models import (
     dense_model,
     huggingface_name,
 )
+from lightvit_dense.deploy import compare_onnx, export_onnx, onnx_session
 from lightvit_dense.models import VisionTransformer
 from lightvit_dense.models.layers import Attention, relative_attention
 from lightvit_dense.models.layers.relative_position import axis_table
@@ -212,3 +214,34 @@ def test_what_inference_leaves_behind_can_be_trained_with() -> None:
     (again,) = model(images)
     again.sum().backward()
     assert torch.equal(out, again.detach())
+
+
+@pytest.mark.parametrize('image', [(40, 40), (28, 40)])
+def test_a_traced_backbone_computes_the_same_in_onnx_runtime(
+    image: tuple[int, int], tmp_path: Path
+) -> None:
+    model = windowed().eval()
+    path = export_onnx(model, tmp_path / 'model.onnx', torch.randn(2, 3, *image), ['map'])
+    session = onnx_session(path, threads=1)
+    for batch in (1, 3):
+        assert compare_onnx(session, model, torch.randn(batch, 3, *image)).relative < 1e-5
+
+
+def test_an_exported_program_computes_the_same() -> None:
+    model = windowed().eval()
+    images = torch.randn(1, 3, 40, 28)
+    program = torch.export.export(model, (images,)).module()
+    torch.testing.assert_close(program(images)[0], model(images)[0], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(('threads', 'batch', 'tokens'), [(1, 5, 7), (2, 5, 300), (3, 2, 1500)])
+def test_tiles_cover_all_logits_once(
+    threads: int, batch: int, tokens: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, 'get_num_threads', lambda: threads)
+    monkeypatch.setattr(relative_attention, 'TILE', 20_000)
+    covered = torch.zeros(batch, tokens)
+    for some, part in relative_attention._tiles(batch, tokens):
+        covered[some, part] += 1
+        assert covered[some, part].numel() * tokens <= threads * 20_000
+    assert (covered == 1).all()

@@ -36,6 +36,7 @@ from lightvit_dense.analysis.dense_step import (
 from lightvit_dense.analysis.dense_table import dense_markdown
 from lightvit_dense.analysis.inference_speed import compiler
 from lightvit_dense.analysis.training_step import DTYPES
+from lightvit_dense.compat.allocator import keep_freed_memory
 from lightvit_dense.errors import UserError, run_tool
 
 
@@ -64,6 +65,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--device', choices=('cpu', 'cuda'), help='default: cuda, if any')
     parser.add_argument('--amp', choices=list(DTYPES), default='none', help='mixed precision')
     parser.add_argument('--optimizer', action='store_true', help='let a step end with AdamW')
+    parser.add_argument(
+        '--keep-freed-memory',
+        action='store_true',
+        help='let the allocator reuse freed memory, as our training on a CPU does '
+        "(default: glibc's way, which hands large blocks back to the system)",
+    )
     parser.add_argument('--threads', type=int, help='CPU threads (default: as torch chooses)')
     parser.add_argument('--repeats', type=int, default=5, help='timed rounds (default: 5)')
     parser.add_argument('--warmup', type=int, default=1, help='rounds before (default: 1)')
@@ -114,6 +121,8 @@ def work(args: argparse.Namespace) -> Any:
     """Measure in this process: 'time', or the name of a variant for its memory."""
     if args.threads:
         torch.set_num_threads(args.threads)
+    if args.keep_freed_memory and not keep_freed_memory():
+        raise UserError('--keep-freed-memory works with glibc on Linux only: leave it out')
     size, settings = make_size(args.sizes[0], args.tiny), settings_of(args)
     what = args.worker[0]
     if what != 'time':
@@ -150,6 +159,7 @@ def describe(args: argparse.Namespace) -> dict[str, Any]:
         **measure.hardware(),
         'device': args.device,
         'precision': {'none': 'fp32'}.get(args.amp, args.amp),
+        'keep_freed_memory': args.keep_freed_memory,
         'load_at_start': round(os.getloadavg()[0], 2),
         'torch': str(torch.__version__),
         'lightvit_dense': lightvit_dense.__version__,
@@ -163,6 +173,8 @@ def in_words(machine: dict[str, Any]) -> str:
     else:
         place = f'{machine["cpu"]}, {machine["torch_threads"]} threads'
     words = f'{place}, {machine["precision"]}, torch {machine["torch"]}'
+    if machine['keep_freed_memory']:
+        words += ', freed memory kept'
     return f'{words}; load of the machine before: {machine["load_at_start"]}'
 
 

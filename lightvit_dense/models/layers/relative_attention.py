@@ -45,10 +45,13 @@ def folded_attention(
 
 
 def _tiles(batch: int, tokens: int) -> Iterator[tuple[slice, slice]]:
-    """Cut [batch, tokens, tokens] logits: some of the batch whole, or some queries of one."""
-    limit = TILE * torch.get_num_threads()
-    many = max(1, min(batch, limit // tokens**2))
-    queries = max(1, min(tokens, limit // tokens))
+    """Cut [batch, tokens, tokens] logits into some of the batch and some of the queries.
+
+    Small products run in parallel over the batch, hardly inside: there is one for each thread.
+    """
+    threads = torch.get_num_threads()
+    many = min(batch, max(threads, TILE * threads // tokens**2))
+    queries = min(tokens, max(1, TILE * threads // (many * tokens)))
     for start in range(0, batch, many):
         for first in range(0, tokens, queries):
             yield slice(start, start + many), slice(first, first + queries)
