@@ -49,7 +49,9 @@ class PatchEmbed(nn.Module):
         rows, columns = maps.shape[-2:]
         if torch.jit.is_tracing():  # which makes tensors of sizes; those of a grid are fixed
             rows, columns = int(rows), int(columns)
-        return maps.flatten(2).transpose(1, 2), (rows, columns)
+        # Sums keep the layout of their first term: left transposed, the tokens would stay so in
+        # every block, and every norm would copy them.
+        return maps.flatten(2).transpose(1, 2).contiguous(), (rows, columns)
 
     def _embed_some(self, image: Tensor, ids_keep: Tensor, grid: tuple[int, int]) -> Tensor:
         patch, (rows, columns) = self.patch_size, grid
