@@ -44,10 +44,12 @@ def windowed(**options: object) -> VisionTransformer:
 # A tile of one logit is a query a time; of 50, some queries; of 10000, everything.
 @pytest.mark.parametrize('tile', [1, 50, 800, 10_000])
 @pytest.mark.parametrize('grid', [(3, 5), (4, 4), (1, 7)])
+@pytest.mark.parametrize('kept', [0, 256])
 def test_all_ways_give_the_same_values_and_gradients(
-    grid: tuple[int, int], tile: int, monkeypatch: pytest.MonkeyPatch
+    grid: tuple[int, int], tile: int, kept: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(relative_attention, 'TILE', tile)
+    monkeypatch.setattr(relative_attention, 'KEPT_TOKENS', kept)
     given = inputs(grid)
     found = {}
     for name, way in relative_attention.WAYS.items():
@@ -59,8 +61,12 @@ def test_all_ways_give_the_same_values_and_gradients(
 
 
 @pytest.mark.parametrize('tile', [20, 1000])  # some queries; everything
-def test_numeric_gradients_of_the_tiles(tile: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize('kept', [0, 256])
+def test_numeric_gradients_of_the_tiles(
+    tile: int, kept: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(relative_attention, 'TILE', tile)
+    monkeypatch.setattr(relative_attention, 'KEPT_TOKENS', kept)
     given = [x[:1, :2, :, :2] if x.ndim == 4 else x[..., :2] for x in inputs((2, 3))]
     given = [x.detach().clone().requires_grad_() for x in given]
     assert torch.autograd.gradcheck(lambda *x: relative_attention.tiled_attention(*x, 0.5), given)
@@ -84,7 +90,7 @@ def test_large_logits_stay_exact() -> None:
 
 def test_the_tile_is_all_the_memory_that_logits_take() -> None:
     """Nothing as large as the logits is kept for the backward pass."""
-    given = inputs((16, 16), torch.float32)
+    given = inputs((16, 17), torch.float32)
     kept: dict[str, int] = {}
     for name in ('tiled', 'explicit'):
         sizes: list[int] = []
@@ -96,8 +102,8 @@ def test_the_tile_is_all_the_memory_that_logits_take() -> None:
         with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
             relative_attention.WAYS[name](*given, 0.5)
         kept[name] = max(sizes)
-    assert kept['explicit'] == 2 * 3 * 256 * 256
-    assert kept['tiled'] == 2 * 3 * 256 * 4
+    assert kept['explicit'] == 2 * 3 * 272 * 272
+    assert kept['tiled'] == 2 * 3 * 272 * 4
 
 
 @pytest.mark.parametrize('image', [(40, 40), (40, 28), (24, 52), (4, 4)])
@@ -180,7 +186,10 @@ def test_tiles_work_in_a_checkpoint(reentrant: bool) -> None:
         out.pow(3).sum().backward()
         found.append([out, *(x.grad for x in given)])
     for mine, other in zip(*found, strict=True):
-        assert torch.equal(mine, other)
+        if reentrant:  # its first pass has no gradients and keeps no weights
+            torch.testing.assert_close(mine, other, rtol=1e-10, atol=1e-10)
+        else:
+            assert torch.equal(mine, other)
 
 
 def test_logits_are_those_of_the_fused_path() -> None:

@@ -18,6 +18,9 @@ from .relative_position import position_logits, position_terms
 
 TILE = 1 << 19
 """Logits of a tile for each thread of the CPU: 2 MiB in fp32, so that tiles stay in the cache."""
+KEPT_TOKENS = 256
+"""Weights of so few tokens, as those of a window, are kept for the backward pass: they take about
+as much memory as the rest of a block. Computed again, they would take a quarter more time."""
 
 
 def explicit_attention(
@@ -84,6 +87,15 @@ def _position_tile(memory: _Tile, row_terms: Tensor, column_terms: Tensor) -> Te
     return tile.flatten(-2)
 
 
+def _weights(
+    memory: _Tile, scaled: Tensor, key: Tensor, row_terms: Tensor, column_terms: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return the softmax of a tile [b, n, R*C], and its logits in the memory."""
+    logits = _position_tile(memory, row_terms, column_terms)
+    torch.baddbmm(logits, scaled, key, out=logits)
+    return logits.softmax(-1), logits
+
+
 class TiledAttention(torch.autograd.Function):
     """Attention that keeps its inputs and its output for the backward pass, and no logits.
 
@@ -93,27 +105,52 @@ class TiledAttention(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, q: Tensor, k: Tensor, v: Tensor, rows: Tensor, columns: Tensor, scale: float
+        ctx: Any,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        rows: Tensor,
+        columns: Tensor,
+        scale: float,
+        keep: bool,
     ) -> Tensor:
-        """Attend; queries, keys and values are contiguous [G, N, d], G of any meaning."""
+        """Attend.
+
+        Args:
+            ctx: What the backward pass gets.
+            q: Unscaled queries, contiguous [G, N, d], G of any meaning.
+            k: Keys like ``q``.
+            v: Values like ``q``.
+            rows: See :func:`relative_attention`.
+            columns: Likewise.
+            scale: Factor of the content's logits.
+            keep: Whether the weights of all tiles are kept, too.
+        """
         row_terms, column_terms = position_terms(q, rows, columns)
-        out, memory = torch.empty_like(q), _Tile(q)
+        out, memory, kept = torch.empty_like(q), _Tile(q), []
         for some, part in _tiles(*q.shape[:2]):
-            bias = _position_tile(memory, row_terms[some, part], column_terms[some, part])
+            terms = row_terms[some, part], column_terms[some, part]
+            if keep:
+                scaled = q[some, part] * scale
+                weights, _ = _weights(memory, scaled, k[some].transpose(1, 2), *terms)
+                kept.append(weights)
+                torch.bmm(weights, v[some], out=out[some, part])
+                continue
             # The kernel wants [B, heads, n, d].
-            one = F.scaled_dot_product_attention(
-                q[None, some, part], k[None, some], v[None, some], attn_mask=bias[None], scale=scale
-            )
-            out[some, part] = one[0]
-        ctx.save_for_backward(q, k, v, rows, columns, out)
+            content = q[None, some, part], k[None, some], v[None, some]
+            bias = _position_tile(memory, *terms)[None]
+            out[some, part] = F.scaled_dot_product_attention(*content, attn_mask=bias, scale=scale)[
+                0
+            ]
+        ctx.save_for_backward(q, k, v, rows, columns, out, *kept)
         ctx.scale = scale
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        """Return the gradients; the softmax of each tile is computed again."""
-        q, k, v, rows, columns, out = ctx.saved_tensors
+        """Return the gradients; weights that were not kept are computed again."""
+        q, k, v, rows, columns, out, *kept = ctx.saved_tensors
         scale, grad = ctx.scale, grad.contiguous()
         row_terms, column_terms = position_terms(q, rows, columns)
         # One more channel takes the mean gradient of a query off inside the product:
@@ -122,35 +159,34 @@ class TiledAttention(torch.autograd.Function):
         value_wide = torch.cat([v, v.new_ones(*v.shape[:2], 1)], dim=-1).transpose(1, 2)
         key, scaled = k.transpose(1, 2), q * scale
         grad_q, grad_k, grad_v = torch.empty_like(q), torch.zeros_like(key), torch.zeros_like(key)
-        grad_rows, grad_columns = torch.empty_like(row_terms), torch.empty_like(column_terms)
-        first, second = _Tile(q), _Tile(q)
-        for some, part in _tiles(*q.shape[:2]):
-            logits = _position_tile(first, row_terms[some, part], column_terms[some, part])
-            torch.baddbmm(logits, scaled[some, part], key[some], out=logits)
-            weights = torch.softmax(logits, dim=-1, out=second(*logits.shape))
+        # What a row, and what a column of keys adds up to.
+        sums = torch.empty_like(row_terms), torch.empty_like(column_terms)
+        memory = _Tile(q)
+        for number, (some, part) in enumerate(_tiles(*q.shape[:2])):
+            if kept:
+                weights = kept[number]
+                slope = memory(*weights.shape)
+            else:
+                terms = row_terms[some, part], column_terms[some, part]
+                weights, slope = _weights(memory, scaled[some, part], key[some], *terms)
             grad_v[some].baddbmm_(grad[some, part].transpose(1, 2), weights)
-            slope = torch.bmm(grad_wide[some, part], value_wide[some], out=logits).mul_(weights)
+            torch.bmm(grad_wide[some, part], value_wide[some], out=slope).mul_(weights)
             torch.bmm(slope, k[some], out=grad_q[some, part])
             grad_k[some].baddbmm_(scaled[some, part].transpose(1, 2), slope)
-            # [b, n, N] -> [b, n, R, C]: what a row, and what a column of keys adds up to
+            # [b, n, N] -> [b, n, R, C]
             cells = slope.unflatten(-1, (rows.shape[0], columns.shape[0]))
-            torch.sum(cells, -1, out=grad_rows[some, part])
-            torch.sum(cells, -2, out=grad_columns[some, part])
+            for axis, total in zip((-1, -2), sums, strict=True):
+                torch.sum(cells, axis, out=total[some, part])
         # [G, N, k] -> [G, R, C, k]
         size = (rows.shape[0], columns.shape[0])
-        cells, grad_rows = q.unflatten(1, size), grad_rows.unflatten(1, size)
-        grad_columns = grad_columns.unflatten(1, size)
+        cells, (by_row, by_column) = q.unflatten(1, size), (one.unflatten(1, size) for one in sums)
         grad_cells = grad_q.mul_(scale).unflatten(1, size)
-        grad_cells += torch.einsum('gyxk,ykd->gyxd', grad_rows, rows)
-        grad_cells += torch.einsum('gyxk,xkd->gyxd', grad_columns, columns)
-        return (
-            grad_q,
-            grad_k.transpose(1, 2),
-            grad_v.transpose(1, 2),
-            torch.einsum('gyxk,gyxd->ykd', grad_rows, cells),
-            torch.einsum('gyxk,gyxd->xkd', grad_columns, cells),
-            None,
-        )
+        grad_cells += torch.einsum('gyxk,ykd->gyxd', by_row, rows)
+        grad_cells += torch.einsum('gyxk,xkd->gyxd', by_column, columns)
+        grad_rows = torch.einsum('gyxk,gyxd->ykd', by_row, cells)
+        grad_columns = torch.einsum('gyxk,gyxd->xkd', by_column, cells)
+        grad_k, grad_v = grad_k.transpose(1, 2), grad_v.transpose(1, 2)
+        return grad_q, grad_k, grad_v, grad_rows, grad_columns, None, None
 
 
 def tiled_attention(
@@ -158,9 +194,12 @@ def tiled_attention(
 ) -> Tensor:
     """Attend tile by tile; see :func:`relative_attention`."""
     shape = q.shape
+    needed = torch.is_grad_enabled() and any(x.requires_grad for x in (q, k, v, rows, columns))
     # [B, heads, N, d] -> [B*heads, N, d]; products are faster where heads do not interleave
     q, k, v = (part.reshape(-1, *shape[2:]).contiguous() for part in (q, k, v))
-    return TiledAttention.apply(q, k, v, rows, columns, scale).view(shape)  # type: ignore[no-untyped-call]
+    keep = needed and shape[2] <= KEPT_TOKENS
+    out: Tensor = TiledAttention.apply(q, k, v, rows, columns, scale, keep)  # type: ignore[no-untyped-call]
+    return out.view(shape)
 
 
 WAYS: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, float], Tensor]] = {
