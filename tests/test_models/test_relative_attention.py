@@ -222,7 +222,8 @@ def test_what_inference_leaves_behind_can_be_trained_with() -> None:
         (out,) = model(images)
     (again,) = model(images)
     again.sum().backward()
-    assert torch.equal(out, again.detach())
+    # What a training keeps for later is computed in another order.
+    torch.testing.assert_close(out.clone(), again.detach(), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize('image', [(40, 40), (28, 40)])
