@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import pytest
 import torch
+from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 from torch.testing import assert_close
 from transformers import UperNetConfig, ViTConfig
@@ -28,6 +29,7 @@ def renamed(values: Iterable[tuple[str, Tensor]]) -> dict[str, Tensor]:
 
 def heads(which: str) -> tuple[nn.Module, nn.Module]:
     """Return mmseg's head and Hugging Face's with the same random weights."""
+    init_default_scope('mmseg')  # another test's scope would choose another library's loss
     torch.manual_seed(0)
     common = dict(num_classes=5, norm_cfg=dict(type='SyncBN'), align_corners=False, channels=8)
     config = UperNetConfig(
