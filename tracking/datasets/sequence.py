@@ -1,0 +1,54 @@
+"""What a video with one annotated target is, wherever it comes from."""
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+
+class Frames(Protocol):
+    """The frames of a video, decoded one at a time; pickles without open files."""
+
+    def __len__(self) -> int:
+        """Return the number of frames."""
+        ...
+
+    def read(self, index: int) -> np.ndarray:
+        """Return a frame, RGB uint8 [H, W, 3]; an error names the file that cannot be read."""
+        ...
+
+    def name(self, index: int) -> str:
+        """Return the file, or the video and frame number, that a frame is read from."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class VideoSequence:
+    """A video with one annotated target.
+
+    Boxes are x, y, width, height in pixels, 0-based, x and y those of the left and upper edge: a
+    box that covers the first pixel alone is (0, 0, 1, 1).
+
+    Attributes:
+        name: Unique in its data set, e.g. 'airplane-1'.
+        frames: The pictures.
+        boxes: float64 [T, 4]; T may be 1 where only the first frame is annotated (tests).
+        visible: bool [T], whether the target is in view and annotated.
+        dataset: Name of the data set, e.g. 'LaSOT'.
+        class_name: Class of the target, '' if it is not known.
+        attributes: Names of the challenges the sequence has.
+        gone: Reasons, bool [T] each, why a target is not visible, e.g. 'full_occlusion'.
+    """
+
+    name: str
+    frames: Frames
+    boxes: np.ndarray
+    visible: np.ndarray
+    dataset: str = ''
+    class_name: str = ''
+    attributes: tuple[str, ...] = ()
+    gone: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        """Return the number of frames."""
+        return len(self.frames)

@@ -1,0 +1,1 @@
+"""One-pass evaluation: success, precision, and their likes."""

@@ -1,0 +1,1 @@
+"""The one-stream tracker and its parts."""

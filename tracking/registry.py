@@ -1,0 +1,23 @@
+"""Child registries of mmengine's, scope ``tracking``.
+
+``type='tracking.X'`` builds once :mod:`tracking` is imported, which configs do by
+``custom_imports``.
+"""
+
+from mmengine import registry as root
+from mmengine.registry import Registry
+
+SCOPE = 'tracking'
+
+
+def _child(name: str, parent: Registry, *locations: str) -> Registry:
+    return Registry(
+        name, parent=parent, scope=SCOPE, locations=[f'tracking.{path}' for path in locations]
+    )
+
+
+MODELS = _child('model', root.MODELS, 'models')
+DATASETS = _child('dataset', root.DATASETS, 'datasets', 'sampling')
+TRANSFORMS = _child('transform', root.TRANSFORMS, 'sampling')
+HOOKS = _child('hook', root.HOOKS, 'engine')
+METRICS = _child('metric', root.METRICS, 'evaluation')

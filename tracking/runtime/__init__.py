@@ -1,0 +1,1 @@
+"""Following one target through a video, frame by frame."""

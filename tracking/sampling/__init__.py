@@ -1,0 +1,1 @@
+"""Pairs of template and search crops to train on."""
