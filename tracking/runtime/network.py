@@ -1,0 +1,122 @@
+"""The network of a tracker as it is called frame by frame: crops in, a box out.
+
+A *frame network* is given the template once and then a search crop each frame::
+
+    network = build_network(model)
+    network.set_template(template_crop, box_in_crop)
+    box, score = network(search_crop)
+"""
+
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lightvit_dense.errors import UserError, did_you_mean
+
+from ..structures import TrackSample
+from .decoding import decode_maps, hann_window
+
+BACKENDS = ('torch', 'plain')
+"""Ways to compute a frame; 'torch' is the fastest without any compiler or further package."""
+
+
+class FrameNetwork(Protocol):
+    """What :func:`build_network` returns."""
+
+    def set_template(self, crop: np.ndarray, box: np.ndarray) -> None:
+        """Take the template: RGB uint8 [h, w, 3], and the target's box [4] in pixels of it."""
+
+    def __call__(self, crop: np.ndarray) -> tuple[np.ndarray, float]:
+        """Find the target in a search crop, RGB uint8 [H, W, 3].
+
+        Returns:
+            The box [4] as x, y, width, height in pixels of the crop and its score in 0..1.
+        """
+
+
+def check_crop(crop: np.ndarray, what: str, side: int) -> None:
+    """Refuse a crop that is not RGB uint8 [side, side, 3].
+
+    Raises:
+        ValueError: If it is something else, with what it is.
+    """
+    if crop.dtype != np.uint8 or crop.shape != (side, side, 3):
+        raise ValueError(
+            f'the {what} crop must be RGB uint8 [{side}, {side}, 3], '
+            f'got {crop.dtype} {list(crop.shape)}'
+        )
+
+
+class PlainNetwork:
+    """The model as it is trained, called with one pair; on any device.
+
+    Args:
+        model: An :class:`OneStreamTracker` in evaluation mode.
+        window: Whether the Hann window favours the middle of the search crop.
+    """
+
+    def __init__(self, model: Any, window: bool = True) -> None:
+        self.model = model.eval()
+        self.window = window
+        self._template: Tensor | None = None
+        self._sample: TrackSample | None = None
+
+    def set_template(self, crop: np.ndarray, box: np.ndarray) -> None:
+        """Take the template: RGB uint8 [h, w, 3], and the target's box [4] in pixels of it."""
+        check_crop(crop, 'template', self.model.template_size)
+        # [h, w, 3] -> [3, h, w]
+        self._template = torch.from_numpy(np.ascontiguousarray(crop)).permute(2, 0, 1)
+        parts = torch.as_tensor(np.asarray(box, np.float32)) / self.model.template_size
+        self._sample = TrackSample(template_box=parts)
+
+    @torch.inference_mode()
+    def __call__(self, crop: np.ndarray) -> tuple[np.ndarray, float]:
+        """Find the target in a search crop, RGB uint8 [H, W, 3]; see :class:`FrameNetwork`."""
+        if self._template is None:
+            raise ValueError('the network has no template yet: call set_template first')
+        side = self.model.search_size
+        check_crop(crop, 'search', side)
+        search = torch.from_numpy(np.ascontiguousarray(crop)).permute(2, 0, 1)
+        data = self.model.data_preprocessor(
+            dict(
+                inputs=dict(template=[self._template], search=[search]),
+                data_samples=[self._sample],
+            ),
+            False,
+        )
+        maps = self.model(data['inputs'], data['data_samples'], mode='tensor')
+        score, size, offset = (map_[0].float().cpu().numpy() for map_ in maps)
+        window = hann_window(*score.shape[1:]) if self.window else None
+        return decode_maps(score[0], size, offset, window, (side, side))
+
+
+def build_network(
+    model: Any,
+    backend: str = 'torch',
+    threads: int | None = None,
+    path: str | Path | None = None,
+    window: bool = True,
+) -> FrameNetwork:
+    """Make the network that a runtime tracker calls.
+
+    Args:
+        model: An :class:`OneStreamTracker` in evaluation mode, on its device.
+        backend: One of ``BACKENDS``.
+        threads: Threads of this process for torch, or of the other runtime; its choice by default.
+        path: Folder of exported files, for the backends that read some.
+        window: Whether the Hann window favours the middle of the search crop.
+
+    Raises:
+        UserError: If the backend is unknown.
+    """
+    if backend not in BACKENDS:
+        raise UserError(
+            f'backend {backend!r} is unknown; choose from {", ".join(BACKENDS)}.'
+            f'{did_you_mean(backend, BACKENDS)}'
+        )
+    if threads is not None:
+        torch.set_num_threads(threads)
+    return PlainNetwork(model, window)
