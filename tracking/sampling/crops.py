@@ -1,0 +1,232 @@
+"""Square crops around a box: window, pixels, and the way of boxes in and out of it.
+
+Training and runtime cut alike. The side of a window is that of OSTrack (Ye et al., ECCV 2022), and
+so are the pixels, zero-padded and resized bilinearly, with two differences: OSTrack's code blanks
+the last row or column of the image where the window reaches it, and its training boxes are shifted
+by half a pixel of the crop; here neither happens.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal, overload
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike
+
+from lightvit_dense.errors import UserError
+
+_LARGEST_SIDE = 1 << 24
+# Larger padded windows are not laid out; only the pixels that the resize reads are.
+_PADDED_BYTES = 4 << 20
+
+
+class DegenerateBox(UserError):
+    """A box that no crop can be cut around."""
+
+
+@dataclass(frozen=True)
+class CropWindow:
+    """A square of the image, which may reach beyond it.
+
+    Attributes:
+        x: Left edge in pixels of the image.
+        y: Upper edge.
+        side: Width and height in pixels, at least 1.
+    """
+
+    x: int
+    y: int
+    side: int
+
+    def to_crop(self, boxes: ArrayLike, out: int) -> np.ndarray:
+        """Return boxes of the image as boxes of the crop.
+
+        Args:
+            boxes: x, y, width, height [..., 4] in pixels of the image.
+            out: Side of the crop in pixels; 1 gives parts of the side.
+
+        Returns:
+            float64 [..., 4].
+        """
+        boxes = np.asarray(boxes, np.float64)
+        origin = np.array([self.x, self.y, 0.0, 0.0])
+        return (boxes - origin) * (out / self.side)
+
+    def to_image(self, boxes: ArrayLike, out: int) -> np.ndarray:
+        """Return boxes of the crop as boxes of the image; the inverse of :meth:`to_crop`.
+
+        Args:
+            boxes: x, y, width, height [..., 4] in pixels of the crop.
+            out: Side of the crop in pixels; 1 takes parts of the side.
+
+        Returns:
+            float64 [..., 4].
+        """
+        boxes = np.asarray(boxes, np.float64)
+        origin = np.array([self.x, self.y, 0.0, 0.0])
+        return boxes * (self.side / out) + origin
+
+
+def crop_window(box: ArrayLike, factor: float) -> CropWindow:
+    """Return the window around a box: ``factor**2`` times its area, rounded up to whole pixels.
+
+    Args:
+        box: x, y, width, height [4] in pixels.
+        factor: Side of the window as a multiple of the geometric mean of the box's sides.
+
+    Raises:
+        DegenerateBox: If the box has no area, is not finite, or is beyond all images.
+    """
+    x, y, width, height = (float(value) for value in np.asarray(box, np.float64))
+    area = width * height
+    if not (math.isfinite(x + y) and width > 0 and height > 0 and math.isfinite(area)):
+        raise DegenerateBox(
+            f'no crop around the box x={x:g}, y={y:g}, width={width:g}, height={height:g}: '
+            'width and height must be positive, and all four finite'
+        )
+    side = math.ceil(math.sqrt(area) * factor)
+    if not 1 <= side <= _LARGEST_SIDE or max(abs(x), abs(y), width, height) > _LARGEST_SIDE:
+        raise DegenerateBox(
+            f'no crop around the box x={x:g}, y={y:g}, width={width:g}, height={height:g}: its '
+            f'window of {side} pixels is none of an image; give the box in pixels'
+        )
+    return CropWindow(
+        x=round(x + 0.5 * width - 0.5 * side), y=round(y + 0.5 * height - 0.5 * side), side=side
+    )
+
+
+def _taps(origin: int, side: int, out: int, limit: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return what a bilinear resize of one axis reads.
+
+    Args:
+        origin: First pixel of the window.
+        side: Pixels of the window.
+        out: Pixels of the result.
+        limit: Pixels of the image.
+
+    Returns:
+        Places in the image [2, out], -1 outside of it, and their weights, float32 [2, out].
+    """
+    place = np.clip((np.arange(out) + 0.5) * (side / out) - 0.5, 0, side - 1)
+    first = np.floor(place).astype(np.int64)
+    share = (place - first).astype(np.float32)
+    taps = origin + np.stack([first, np.minimum(first + 1, side - 1)])
+    taps[(taps < 0) | (taps >= limit)] = -1
+    return taps, np.stack([1 - share, share])
+
+
+def _gather(image: np.ndarray, window: CropWindow, out: int) -> np.ndarray:
+    """Resize a window by reading only the four neighbours of each pixel of the result."""
+    rows, row_weights = _taps(window.y, window.side, out, image.shape[0])
+    columns, column_weights = _taps(window.x, window.side, out, image.shape[1])
+    # A tap outside of the image reads any pixel, with weight 0.
+    row_weights, column_weights = row_weights * (rows >= 0), column_weights * (columns >= 0)
+    result = np.zeros((out, out, *image.shape[2:]), np.float32)
+    shape = (-1,) + (1,) * (image.ndim - 1)
+    touched = np.flatnonzero(row_weights.any(axis=0))
+    if not touched.size or not column_weights.any():
+        return result.astype(np.uint8)
+    low, high = int(touched[0]), int(touched[-1]) + 1
+    for row, row_weight in zip(rows[:, low:high], row_weights[:, low:high], strict=True):
+        for column, column_weight in zip(columns, column_weights, strict=True):
+            # [rows, out, 3]
+            pixels = image[np.maximum(row, 0)[:, None], np.maximum(column, 0)[None]]
+            weight = row_weight.reshape(shape) * column_weight.reshape(shape[:-1])
+            result[low:high] += pixels * weight
+    return np.rint(result, out=result).astype(np.uint8)
+
+
+def padding_mask(window: CropWindow, size: tuple[int, int], out: int) -> np.ndarray:
+    """Return which pixels of a crop take anything from outside of the image.
+
+    Args:
+        window: The window.
+        size: Height and width of the image in pixels.
+        out: Side of the crop in pixels.
+
+    Returns:
+        bool [out, out], True for padding.
+    """
+    outside: list[np.ndarray] = []
+    for origin, limit in zip((window.y, window.x), size, strict=True):
+        taps, weights = _taps(origin, window.side, out, limit)
+        outside.append(((taps < 0) & (weights > 0)).any(axis=0))
+    return outside[0][:, None] | outside[1][None]
+
+
+def _check(image: np.ndarray) -> None:
+    """Refuse what is no frame."""
+    grey = image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 1)
+    if image.dtype != np.uint8 or not (grey or (image.ndim == 3 and image.shape[2] == 3)):
+        raise UserError(
+            f'a frame must be uint8 [height, width, 3] or grey [height, width], got '
+            f'{image.dtype} {list(image.shape)}; convert it first'
+        )
+    if not image.size:
+        raise UserError(f'a frame of shape {list(image.shape)} has no pixels')
+
+
+def _cut(image: np.ndarray, window: CropWindow, out: int) -> np.ndarray:
+    """Cut and resize a frame [H, W, 3] or [H, W]; zeros outside of it."""
+    height, width = image.shape[:2]
+    left, top = max(window.x, 0), max(window.y, 0)
+    right, bottom = min(window.x + window.side, width), min(window.y + window.side, height)
+    if left >= right or top >= bottom:
+        return np.zeros((out, out, *image.shape[2:]), np.uint8)
+    inside = image[top:bottom, left:right]
+    if inside.shape[:2] != (window.side, window.side):
+        if window.side**2 * math.prod(image.shape[2:]) > _PADDED_BYTES:
+            return _gather(image, window, out)
+        borders = (
+            top - window.y,
+            window.y + window.side - bottom,
+            left - window.x,
+            window.x + window.side - right,
+        )
+        inside = cv2.copyMakeBorder(inside, *borders, cv2.BORDER_CONSTANT | cv2.BORDER_ISOLATED)
+    return cv2.resize(inside, (out, out), interpolation=cv2.INTER_LINEAR)
+
+
+@overload
+def crop_image(
+    image: np.ndarray, window: CropWindow, out: int, padding: Literal[False] = False
+) -> np.ndarray: ...
+
+
+@overload
+def crop_image(
+    image: np.ndarray, window: CropWindow, out: int, padding: Literal[True]
+) -> tuple[np.ndarray, np.ndarray]: ...
+
+
+def crop_image(
+    image: np.ndarray, window: CropWindow, out: int, padding: bool = False
+) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
+    """Cut a window out of a frame and resize it; black outside of the frame.
+
+    The pixels are those of padding the window with zeros and ``cv2.resize`` with INTER_LINEAR; a
+    window that lies in the frame is not copied. Of a padded window over 4 MiB only the pixels that
+    the resize reads are touched; there the result may differ by one grey level.
+
+    Args:
+        image: uint8 [H, W, 3], or grey [H, W] or [H, W, 1], which becomes three equal channels.
+        window: What to cut.
+        out: Side of the crop in pixels.
+        padding: Whether to return the mask of :func:`padding_mask` as well.
+
+    Returns:
+        uint8 [out, out, 3], or that and bool [out, out].
+
+    Raises:
+        UserError: If the frame is of another type or shape, or empty.
+    """
+    _check(image)
+    if image.ndim == 3 and image.shape[2] == 1:
+        image = image[..., 0]
+    crop = _cut(image, window, out)
+    if crop.ndim == 2:
+        crop = cv2.cvtColor(crop, cv2.COLOR_GRAY2RGB)
+    if not padding:
+        return crop
+    return crop, padding_mask(window, image.shape[:2], out)
