@@ -4,8 +4,21 @@ Built on :mod:`lightvit_dense`, which knows nothing of it. Importing it fills th
 scope ``tracking``.
 """
 
+from typing import TYPE_CHECKING, Any
+
 import lightvit_dense.registry  # noqa: F401  the parent scope must exist first
 
 from . import registry
 
-__all__ = ['registry']
+if TYPE_CHECKING:
+    from .runtime import Tracker
+
+__all__ = ['Tracker', 'registry']
+
+
+def __getattr__(name: str) -> Any:
+    if name == 'Tracker':  # imports the building of models, which data sets do without
+        from .runtime import Tracker
+
+        return Tracker
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

@@ -1,0 +1,252 @@
+"""A tracker as one calls it: the target's box once, then a frame at a time."""
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from numpy.typing import ArrayLike
+from torch import nn
+
+from lightvit_dense.apis.build import build_model
+from lightvit_dense.apis.inference.sources import check_array
+from lightvit_dense.datasets.transforms.loading import BadImage, decode
+from lightvit_dense.errors import UserError
+
+from ..boxes import clip_box
+from ..sampling.crops import crop_image, crop_window
+from .network import build_network
+
+Frame = np.ndarray | str | Path
+_SIZES = ('template_size', 'search_size', 'template_factor', 'search_factor')
+
+
+@dataclass(frozen=True, eq=False)
+class TrackResult:
+    """Where the target is in a frame.
+
+    Attributes:
+        box: x, y, width, height in pixels of the frame, float64 [4].
+        score: How sure the network is, in 0..1.
+    """
+
+    box: np.ndarray
+    score: float
+
+
+@dataclass
+class Timings:
+    """Seconds that :meth:`Tracker.update` spent since :meth:`Tracker.init`, by part.
+
+    Attributes:
+        frames: Number of updates.
+        total: Sums of 'crop' (cut and resize), 'network' (with the choice of the box) and 'post'
+            (back to the frame, clipping).
+        last: The same of the last frame alone.
+    """
+
+    frames: int = 0
+    total: dict[str, float] = field(default_factory=lambda: dict(crop=0.0, network=0.0, post=0.0))
+    last: dict[str, float] = field(default_factory=dict)
+
+    def add(self, stamps: tuple[float, float, float, float]) -> None:
+        """Take the times at which the parts of an update began and the last one ended."""
+        self.last = {
+            name: after - before
+            for name, before, after in zip(self.total, stamps, stamps[1:], strict=False)
+        }
+        for name, seconds in self.last.items():
+            self.total[name] += seconds
+        self.frames += 1
+
+    @property
+    def fps(self) -> float:
+        """Updates a second; 0 before the first."""
+        seconds = sum(self.total.values())
+        return self.frames / seconds if seconds else 0.0
+
+
+class Tracker:
+    """Follows one target, as OSTrack (Ye et al., ECCV 2022) does at inference.
+
+    The search crop is cut around the last box; the network's box is mapped back to the frame and
+    clipped so that some of it stays inside. The template is that of the first frame for good::
+
+        tracker = Tracker('config.py', 'checkpoint.pth')
+        tracker.init(frame, (x, y, width, height))
+        for frame in frames:
+            result = tracker.update(frame)
+            print(result.box, result.score)
+
+    Args:
+        config: Config or its path.
+        checkpoint: Its weights; without one those of the config's ``init_cfg``, which do not track.
+        device: 'cpu', 'cuda', ...; a GPU if there is one.
+        backend: How the network is computed, see :func:`~tracking.runtime.network.build_network`.
+        threads: Threads of the network; the runtime's choice by default.
+        path: Folder of exported files, for the backends that read some.
+        window: Whether a Hann window favours the middle of the search crop.
+        margin: Pixels of the box that are kept in the frame, and its least side.
+
+    Attributes:
+        timings: :class:`Timings` of the updates since ``init``.
+
+    Raises:
+        UserError: If config or checkpoint are missing or are those of something else.
+    """
+
+    def __init__(
+        self,
+        config: str | Path | Config,
+        checkpoint: str | Path | None = None,
+        device: str | torch.device | None = None,
+        backend: str = 'torch',
+        threads: int | None = None,
+        path: str | Path | None = None,
+        window: bool = True,
+        margin: float = 10.0,
+    ) -> None:
+        model = build_model(config, checkpoint, device)
+        self._set_up(model, backend, threads, path, window, margin)
+
+    @classmethod
+    def from_model(
+        cls,
+        model: nn.Module,
+        backend: str = 'torch',
+        threads: int | None = None,
+        path: str | Path | None = None,
+        window: bool = True,
+        margin: float = 10.0,
+    ) -> 'Tracker':
+        """Make a tracker of a model that is in memory, on its device; see the class.
+
+        Later changes of the model's weights need not reach the tracker.
+        """
+        tracker = cls.__new__(cls)
+        tracker._set_up(model, backend, threads, path, window, margin)
+        return tracker
+
+    def _set_up(
+        self,
+        model: nn.Module,
+        backend: str,
+        threads: int | None,
+        path: str | Path | None,
+        window: bool,
+        margin: float,
+    ) -> None:
+        if not all(hasattr(model, name) for name in _SIZES):
+            raise UserError(
+                f'the model of the config is a {type(model).__name__}, which does not track; '
+                'give the config of a tracking.OneStreamTracker'
+            )
+        if margin <= 0:
+            raise UserError(f'margin={margin}: must be positive, in pixels')
+        self.model: Any = model
+        self.margin = margin
+        self.network = build_network(model, backend, threads, path, window)
+        self.timings = Timings()
+        self._box: np.ndarray | None = None
+        self._size = (0, 0)
+
+    def init(self, frame: Frame, box: ArrayLike) -> None:
+        """Take a target to follow; what was followed before is forgotten.
+
+        Args:
+            frame: RGB uint8 [H, W, 3], grey [H, W], or the file of a picture.
+            box: x, y, width, height [4] in pixels.
+
+        Raises:
+            UserError: If the frame is none, or the box is not finite, smaller than a pixel, or
+                outside of the frame.
+        """
+        pixels = as_frame(frame)
+        self._box = check_box(box, pixels.shape[:2])
+        self._size = pixels.shape[:2]
+        out = self.model.template_size
+        window = crop_window(self._box, self.model.template_factor)
+        crop = crop_image(pixels, window, out)
+        self.network.set_template(crop, window.to_crop(self._box, out))
+        self.timings = Timings()
+
+    def update(self, frame: Frame) -> TrackResult:
+        """Find the target in the next frame, which may have another size.
+
+        Args:
+            frame: RGB uint8 [H, W, 3], grey [H, W], or the file of a picture.
+
+        Raises:
+            UserError: If the frame is none, or the network computes no numbers.
+        """
+        if self._box is None:
+            raise UserError('the tracker has no target yet: call init(frame, box) first')
+        pixels = as_frame(frame)
+        began = time.perf_counter()
+        size = pixels.shape[:2]
+        margin = min(self.margin, *size)
+        if size != self._size:
+            # Around a place beyond a smaller frame nothing could be found any more.
+            self._box, self._size = clip_box(self._box, size, margin), size
+        out = self.model.search_size
+        window = crop_window(self._box, self.model.search_factor)
+        crop = crop_image(pixels, window, out)
+        cut = time.perf_counter()
+        found, score = self.network(crop)
+        computed = time.perf_counter()
+        if not np.isfinite(found).all():
+            raise UserError(
+                f'the network predicts the box {np.asarray(found).tolist()} in frame '
+                f'{self.timings.frames + 1}: the weights are damaged or the training diverged'
+            )
+        self._box = clip_box(window.to_image(found, out), size, margin)
+        self.timings.add((began, cut, computed, time.perf_counter()))
+        return TrackResult(self._box.copy(), float(score))
+
+
+def as_frame(frame: Frame) -> np.ndarray:
+    """Return a frame as RGB uint8 [H, W, 3].
+
+    Args:
+        frame: RGB uint8 [H, W, 3], grey [H, W], or the file of a picture.
+
+    Raises:
+        UserError: If it is something else, or a file that cannot be read.
+    """
+    if not isinstance(frame, (str, Path)):
+        return check_array(frame)
+    try:
+        return decode(Path(frame).read_bytes(), 'rgb')
+    except (BadImage, OSError) as error:
+        raise UserError(f'frame {frame}: cannot be read ({error})') from error
+
+
+def check_box(box: ArrayLike, size: tuple[int, int]) -> np.ndarray:
+    """Return a box to begin with.
+
+    Args:
+        box: x, y, width, height [4] in pixels.
+        size: Height and width of the frame.
+
+    Returns:
+        float64 [4].
+
+    Raises:
+        UserError: If there is nothing of the frame to follow in it.
+    """
+    try:
+        array = np.asarray(box, np.float64).reshape(4)
+    except (TypeError, ValueError):
+        raise UserError(f'the first box must be x, y, width, height, got {box!r}') from None
+    x, y, width, height = array
+    text = f'the first box x={x:g}, y={y:g}, width={width:g}, height={height:g}'
+    if not np.isfinite(array).all():
+        raise UserError(f'{text} is not finite')
+    if min(width, height) < 1:
+        raise UserError(f'{text} is smaller than a pixel; give x, y, width, height in pixels')
+    if x >= size[1] or y >= size[0] or x + width <= 0 or y + height <= 0:
+        raise UserError(f'{text} lies outside of the frame of {size[1]}x{size[0]} pixels')
+    return array
