@@ -1,1 +1,17 @@
 """The one-stream tracker and its parts."""
+
+from .heads import CenterHead, DenseHead, Maps, MLPHead, decode
+from .joint_vit import JointVisionTransformer
+from .one_stream import OneStreamTracker
+from .preprocessor import PairPreprocessor
+
+__all__ = [
+    'CenterHead',
+    'DenseHead',
+    'JointVisionTransformer',
+    'MLPHead',
+    'Maps',
+    'OneStreamTracker',
+    'PairPreprocessor',
+    'decode',
+]

@@ -1,0 +1,176 @@
+"""Heads: a map of search tokens in, score, size and offset of the target in each cell out."""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from ..boxes import torch_corners
+from ..registry import MODELS
+from .losses import focal_loss, giou_loss
+from .targets import gaussian_map
+
+
+class Maps(NamedTuple):
+    """What a head says of every cell.
+
+    Attributes:
+        score: That the target's centre is here, in 0..1 [B, 1, rows, columns].
+        size: Width and height as parts of the search crop [B, 2, rows, columns].
+        offset: Of the centre from the corner of the cell, x and y in cells [B, 2, rows, columns].
+    """
+
+    score: Tensor
+    size: Tensor
+    offset: Tensor
+
+
+def decode(maps: Maps, window: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Read the best box off the maps.
+
+    Args:
+        maps: Of a head.
+        window: Multiplies the score to choose the cell [rows, columns].
+
+    Returns:
+        Boxes [B, 4] as x, y, width, height in parts of the search crop, and the scores [B] of
+        their cells, without the window.
+    """
+    rows, columns = maps.score.shape[-2:]
+    score = maps.score.flatten(1)  # [B, rows*columns]
+    best = (score if window is None else score * window.flatten()).argmax(1, keepdim=True)
+    pick = best[:, None].expand(-1, 2, -1)  # [B, 2, 1]
+    size = maps.size.flatten(2).gather(2, pick)[..., 0]
+    offset = maps.offset.flatten(2).gather(2, pick)[..., 0]
+    row = torch.div(best, columns, rounding_mode='floor')
+    cell = torch.cat([best - row * columns, row], dim=1)
+    center = (cell + offset) / offset.new_tensor([columns, rows])
+    return torch.cat([center - size / 2, size], dim=1), score.gather(1, best)[:, 0]
+
+
+class DenseHead(BaseModule):
+    """A head that yields :class:`Maps`; subclasses say how."""
+
+    min_overlap = 0.7
+
+    @staticmethod
+    def squash(x: Tensor) -> Tensor:
+        """Bring scores and sizes strictly between 0 and 1, so that their logarithms are finite."""
+        return x.sigmoid().clamp(1e-4, 1 - 1e-4)
+
+    def loss(self, maps: Maps, boxes: Tensor) -> dict[str, Tensor]:
+        """Return the unweighted losses.
+
+        The box losses are those of the box that prediction would choose, so that the score of a
+        wrong cell costs twice. Boxes are cut at the border of the crop for them.
+
+        Args:
+            maps: Of this head.
+            boxes: True x, y, width, height as parts of the search crop [B, 4].
+
+        Returns:
+            'score' (focal), 'giou', 'l1' (mean over the four edges), and 'IoU' for the log.
+        """
+        rows, columns = maps.score.shape[-2:]
+        target = gaussian_map(boxes, (rows, columns), self.min_overlap)
+        predicted = torch_corners(decode(maps)[0].float())
+        wanted = torch_corners(boxes.float()).clamp(0, 1)
+        low = torch.maximum(predicted[:, :2], wanted[:, :2])
+        high = torch.minimum(predicted[:, 2:], wanted[:, 2:])
+        shared = (high - low).clamp(min=0).prod(1)
+        areas = [(b[:, 2:] - b[:, :2]).prod(1) for b in (predicted, wanted)]
+        return {
+            'score': focal_loss(maps.score.float(), target.float()),
+            'giou': giou_loss(predicted, wanted),
+            'l1': F.l1_loss(predicted, wanted),
+            'IoU': (shared / (areas[0] + areas[1] - shared)).mean().detach(),
+        }
+
+    def reset_parameters(self) -> None:
+        """Initialise kernels Xavier-uniform, as OSTrack's code does."""
+        for parameter in self.parameters():
+            if parameter.ndim > 1:
+                nn.init.xavier_uniform_(parameter)
+
+
+def _branch(in_channels: int, channels: int, out_channels: int) -> nn.Sequential:
+    """Return four 3x3 convolutions, each half as wide as the one before, and a 1x1."""
+    layers: list[nn.Module] = []
+    for level in range(4):
+        width = channels // 2**level
+        layers += [nn.Conv2d(in_channels, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU()]
+        in_channels = width
+    return nn.Sequential(*layers, nn.Conv2d(in_channels, out_channels, 1))
+
+
+@MODELS.register_module()
+class CenterHead(DenseHead):
+    """OSTrack's head: three stacks of convolutions (Ye et al. 2022, section 3.3).
+
+    Args:
+        in_channels: Width of the backbone's map.
+        channels: Width of the first convolution of each branch, halved from one to the next; a
+            multiple of 8.
+        init_cfg: mmengine initialisation config.
+
+    Raises:
+        ValueError: If ``channels`` cannot be halved three times.
+    """
+
+    def __init__(
+        self, in_channels: int, channels: int = 256, init_cfg: dict | list[dict] | None = None
+    ) -> None:
+        super().__init__(init_cfg)
+        if channels < 8 or channels % 8:
+            raise ValueError(f'CenterHead: channels={channels} must be a multiple of 8')
+        self.score = _branch(in_channels, channels, 1)
+        self.size = _branch(in_channels, channels, 2)
+        self.offset = _branch(in_channels, channels, 2)
+        self.reset_parameters()
+
+    def forward(self, x: Tensor) -> Maps:
+        """Return the maps of features [B, C, rows, columns]."""
+        return Maps(self.squash(self.score(x)), self.squash(self.size(x)), self.offset(x))
+
+
+@MODELS.register_module()
+class MLPHead(DenseHead):
+    """Every token for itself: a perceptron of shared hidden layers and three outputs.
+
+    Much cheaper than convolutions and less exact, because a cell does not see its neighbours.
+
+    Args:
+        in_channels: Width of the backbone's map.
+        channels: Width of the hidden layers.
+        num_layers: Number of hidden layers.
+        init_cfg: mmengine initialisation config.
+
+    Raises:
+        ValueError: If there is no hidden layer.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        channels: int = 256,
+        num_layers: int = 2,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        if num_layers < 1:
+            raise ValueError(f'MLPHead: num_layers={num_layers} must be positive')
+        layers: list[nn.Module] = []
+        for layer in range(num_layers):
+            layers += [nn.Conv2d(channels if layer else in_channels, channels, 1), nn.ReLU()]
+        self.layers = nn.Sequential(*layers)
+        self.score = nn.Conv2d(channels, 1, 1)
+        self.size = nn.Conv2d(channels, 2, 1)
+        self.offset = nn.Conv2d(channels, 2, 1)
+        self.reset_parameters()
+
+    def forward(self, x: Tensor) -> Maps:
+        """Return the maps of features [B, C, rows, columns]."""
+        x = self.layers(x)
+        return Maps(self.squash(self.score(x)), self.squash(self.size(x)), self.offset(x))

@@ -1,0 +1,283 @@
+"""Template and search image in one set of tokens, whose hopeless candidates drop out on the way.
+
+The one-stream tracker of OSTrack (Ye et al. 2022): every block attends over the tokens of both
+images. Candidate elimination (section 3.2 of the paper): after the attention of some blocks, the
+search tokens that the middle of the template looks at least are left out of all that follows.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+TEMPLATE_TOKENS = ('center', 'middle', 'all', 'box')
+"""Which tokens of the template rank the candidates: see :class:`JointTokens`."""
+
+
+def center_ids(grid: tuple[int, int], only_one: bool = True) -> list[int]:
+    """Return the raster numbers of the middle token or tokens of a grid, as OSTrack chooses them.
+
+    Args:
+        grid: (rows, columns).
+        only_one: One token, the upper left one of the four in the middle of an even grid; else all
+            four of an even grid, the one of an odd grid.
+    """
+    sides = []
+    for side in grid:
+        first = (side - 1) // 2
+        sides.append(range(first, first + 1 if only_one else side // 2 + 1))
+    return [row * grid[1] + column for row in sides[0] for column in sides[1]]
+
+
+def take(x: Tensor, index: Tensor) -> Tensor:
+    """Return the tokens [B, K, C] of [B, N, C] that ``index`` [B, K] names."""
+    return x.gather(1, index[..., None].expand(-1, -1, x.shape[-1]))
+
+
+def _heads(x: Tensor, parts: int, heads: int) -> tuple[Tensor, ...]:
+    """Take apart what a projection lays side by side."""
+    # [B, N, P*C] -> [B, N, P, heads, d] -> P x [B, heads, N, d]
+    x = x.reshape(*x.shape[:2], parts, heads, -1)
+    return x.permute(2, 0, 3, 1, 4).unbind(0)
+
+
+def _project(attn: Any, x: Tensor, first: int, last: int) -> tuple[Tensor, ...]:
+    """Return some of query (0), key (1) and value (2), each [B, heads, N, d]."""
+    width = attn.qkv.out_features // 3
+    rows = slice(first * width, (last + 1) * width)
+    bias = None if attn.qkv.bias is None else attn.qkv.bias[rows]
+    return _heads(F.linear(x, attn.qkv.weight[rows], bias), last + 1 - first, attn.num_heads)
+
+
+@torch.no_grad()
+def best_candidates(
+    query: Tensor, key: Tensor, template: int, keep: int, weights: Tensor | None = None
+) -> Tensor:
+    """Rank the search tokens by the attention that the template pays them.
+
+    Softmax over all keys, mean over heads and over the template tokens that were selected.
+
+    Args:
+        query: Of the selected template tokens, scaled [B, heads, K, d].
+        key: Of all tokens, the template's first [B, heads, template + N, d].
+        template: Number of template tokens.
+        keep: Number of search tokens to keep.
+        weights: Shares of the template tokens in the mean [B, K], of sum 1; ``None`` for equal
+            ones.
+
+    Returns:
+        Numbers of the kept search tokens, best first [B, keep].
+    """
+    logits = query @ key.transpose(-2, -1)
+    # Low precision would make ties of what differs.
+    share = logits.softmax(-1, dtype=torch.promote_types(logits.dtype, torch.float32))
+    share = share[..., template:].mean(1)  # [B, K, N]
+    score = share.mean(1) if weights is None else (weights[..., None] * share).sum(1)
+    return score.topk(keep, dim=1).indices
+
+
+def joint_block(
+    block: Any,
+    x: Tensor,
+    template: int,
+    keep: int | None = None,
+    ids: Tensor | None = None,
+    weights: Tensor | None = None,
+    last: bool = False,
+) -> tuple[Tensor, Tensor | None]:
+    """Run a transformer block over the tokens of both images, computing only what is used.
+
+    What is left out after the attention is no query of it either: kept tokens come out as if all
+    had gone through the block. Keys and values are those of all tokens.
+
+    Args:
+        block: A block with ``norm1, attn.qkv, attn.proj, norm2, mlp, drop_path`` and, where it
+            changes the width of tokens, ``proj``.
+        x: Tokens [B, template + N, C], the template's first.
+        template: Number of template tokens.
+        keep: Number of search tokens to go on with; ``None`` for all.
+        ids: Template tokens that rank the candidates [K]; ``None`` for all.
+        weights: Their shares [B, K]; ``None`` for equal ones.
+        last: Whether the template is not needed any more.
+
+    Returns:
+        Tokens [B, template + keep, C], or [B, keep, C] of the last block; and which search tokens
+        these are [B, keep], ``None`` for all in their order.
+    """
+    attn = block.attn
+    y = block.norm1(x)
+    shortcut = block.proj(y) if getattr(block, 'proj', None) is not None else x
+    kept = None
+    if keep is None and not last:
+        q, k, v = _project(attn, y, 0, 2)
+    else:
+        k, v = _project(attn, y, 1, 2)
+        if keep is not None:
+            ranking = y[:, :template] if ids is None else y[:, ids]
+            (query,) = _project(attn, ranking, 0, 0)
+            kept = best_candidates(query * attn.scale, k, template, keep, weights)
+            if last:
+                y, shortcut = take(y, kept + template), take(shortcut, kept + template)
+            else:
+                y, shortcut = (
+                    torch.cat([t[:, :template], take(t, kept + template)], dim=1)
+                    for t in (y, shortcut)
+                )
+        else:
+            y, shortcut = y[:, template:], shortcut[:, template:]
+        (q,) = _project(attn, y, 0, 0)
+    out = F.scaled_dot_product_attention(q, k, v, scale=attn.scale)
+    # [B, heads, Q, d] -> [B, Q, C]
+    out = attn.proj(out.transpose(1, 2).flatten(2))
+    x = shortcut + block.drop_path(out)
+    return x + block.drop_path(block.mlp(block.norm2(x))), kept
+
+
+def restore(x: Tensor, index: Tensor, count: int) -> Tensor:
+    """Put kept tokens [B, K, C] at their places ``index`` [B, K] among ``count``, zeros between."""
+    zeros = x.new_zeros(x.shape[0], count, x.shape[2])
+    return zeros.scatter(1, index[..., None].expand(-1, -1, x.shape[2]), x)
+
+
+class JointTokens(nn.Module):
+    """What the joint backbones share: which blocks eliminate, how many tokens stay, the loop.
+
+    Mixed into a backbone, which calls :meth:`set_elimination` when it is built.
+
+    Attributes:
+        keep_ratio: Share of the candidates that each eliminating block keeps in training; a hook
+            may change it. Evaluation always takes the final share.
+        elimination_blocks: Blocks (0-based) that eliminate.
+        template_grid: (rows, columns) of template tokens in the joint blocks.
+        search_grid: The same of search tokens.
+    """
+
+    template_grid: tuple[int, int]
+    search_grid: tuple[int, int]
+    token_ids: Tensor | None
+
+    def set_elimination(
+        self, elimination: dict[str, Any] | None, template_tokens: str, first: int, depth: int
+    ) -> None:
+        """Read the options of elimination.
+
+        Args:
+            elimination: ``None`` for none, or a dict of ``blocks`` (0-based; by default those at a
+                quarter, half and three quarters of the joint blocks) and ``keep`` (0.7).
+            template_tokens: One of ``TEMPLATE_TOKENS``.
+            first: First block that attends over all tokens.
+            depth: Number of blocks.
+
+        Raises:
+            ValueError: If an option is unknown or out of range.
+        """
+        options = dict(elimination or {})
+        blocks = options.pop('blocks', [first + (depth - first) * k // 4 for k in (1, 2, 3)])
+        keep = options.pop('keep', 0.7)
+        if options:
+            raise ValueError(f"elimination takes 'blocks' and 'keep', got also {sorted(options)}")
+        if elimination is None:
+            blocks, keep = (), 1.0
+        if len(set(blocks)) != len(blocks) or any(not first <= b < depth for b in blocks):
+            raise ValueError(
+                f'elimination blocks {tuple(blocks)}: only blocks {first}..{depth - 1} attend over '
+                'all tokens and can eliminate, each once'
+            )
+        if not 0 < keep <= 1:
+            raise ValueError(f'elimination keep={keep} must be in (0, 1]')
+        if template_tokens not in TEMPLATE_TOKENS:
+            raise ValueError(f'template_tokens={template_tokens!r} is none of {TEMPLATE_TOKENS}')
+        self.elimination_blocks: tuple[int, ...] = tuple(sorted(blocks))
+        self.final_keep_ratio: float = keep
+        self.keep_ratio: float = keep
+        self.template_tokens = template_tokens
+        ids = None
+        if template_tokens in ('center', 'middle'):
+            raster = center_ids(self.template_grid, template_tokens == 'center')
+            ids = self.from_raster(torch.tensor(raster), self.template_grid)
+        self.register_buffer('token_ids', ids, persistent=False)
+
+    def from_raster(self, ids: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Return where tokens of a grid, given by raster number, stand among the model's tokens."""
+        return ids
+
+    def candidates(self, count: int) -> dict[int, int]:
+        """Return how many search tokens each eliminating block keeps, of ``count`` at first.
+
+        In training with :attr:`keep_ratio`, else with the final share; rounded up, block by block.
+        A block that would keep all is left out.
+        """
+        ratio = self.keep_ratio if self.training else self.final_keep_ratio
+        kept = {}
+        for block in self.elimination_blocks:
+            # 1e-9: 0.7 * 180 is 126 and shall not be 127 by a rounding error.
+            fewer = max(1, math.ceil(ratio * count - 1e-9))
+            if fewer < count:
+                kept[block] = count = fewer
+        return kept
+
+    def token_weights(self, template_mask: Tensor | None) -> Tensor | None:
+        """Return the shares of template tokens [B, K] from a mask [B, rows, columns].
+
+        Raises:
+            ValueError: If the mask is needed and missing, or of another size.
+        """
+        if self.template_tokens != 'box' or not self.elimination_blocks:
+            return None
+        if template_mask is None or tuple(template_mask.shape[1:]) != self.template_grid:
+            found = None if template_mask is None else list(template_mask.shape)
+            raise ValueError(
+                f"template_tokens='box' needs template_mask [B, {self.template_grid[0]}, "
+                f'{self.template_grid[1]}], got {found}'
+            )
+        order = torch.arange(self.template_grid[0] * self.template_grid[1])
+        order = self.from_raster(order.to(template_mask.device), self.template_grid).argsort()
+        weights = template_mask.flatten(1).float()[:, order]
+        return weights / weights.sum(1, keepdim=True).clamp(min=1e-6)
+
+    def run_joint(
+        self, blocks: Sequence[nn.Module], first: int, x: Tensor, weights: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Run blocks over the tokens of both images.
+
+        Args:
+            blocks: The joint blocks, up to the last of the backbone.
+            first: Number of the first of them.
+            x: Tokens [B, template + N, C], the template's first.
+            weights: See :meth:`token_weights`.
+
+        Returns:
+            Search tokens [B, K, C] without final norm; where they stood [B, K], ``None`` if all
+            are there in their order.
+        """
+        template = self.template_grid[0] * self.template_grid[1]
+        counts = self.candidates(self.search_grid[0] * self.search_grid[1])
+        index, final = None, first + len(blocks) - 1
+        recompute = getattr(self, 'with_cp', False) and self.training and torch.is_grad_enabled()
+        for number, block in enumerate(blocks, start=first):
+            args = (template, counts.get(number), self.token_ids, weights, number == final)
+            if recompute:
+                x, kept = checkpoint(joint_block, block, x, *args, use_reentrant=False)
+            else:
+                x, kept = joint_block(block, x, *args)
+            if kept is not None:
+                index = kept if index is None else index.gather(1, kept)
+        return x, index
+
+
+def check_image(image: Tensor, side: tuple[int, int], what: str) -> None:
+    """Refuse an image of another size than the model was built for.
+
+    Raises:
+        ValueError: With both sizes.
+    """
+    if tuple(image.shape[-2:]) != side:
+        height, width = image.shape[-2:]
+        raise ValueError(
+            f'the {what} image is {height}x{width} px, the backbone was built for '
+            f'{side[0]}x{side[1]} px ({what}_size)'
+        )

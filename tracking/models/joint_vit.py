@@ -1,0 +1,124 @@
+"""The plain ViT over template and search image."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lightvit_dense.models.backbones import VisionTransformer
+from lightvit_dense.models.backbones.sizes import pair
+from lightvit_dense.models.layers import resize_position
+
+from ..registry import MODELS
+from .joint import JointTokens, check_image, restore
+
+FIXED = (
+    'img_size',
+    'cls_token',
+    'out_type',
+    'out_indices',
+    'window_size',
+    'global_blocks',
+    'rel_pos_size',
+    'rel_pos_bias',
+)
+"""Options of the plain backbone that make no sense over two images."""
+
+
+@MODELS.register_module()
+class JointVisionTransformer(JointTokens, VisionTransformer):
+    """A :class:`~lightvit_dense.VisionTransformer` that sees two images at once (Ye et al. 2022).
+
+    Parameter names are timm's; ``pos_embed`` is the table of the search image, and one table more,
+    ``pos_embed_z``, belongs to the template. A checkpoint with one table fills both, resized. There
+    is no class token.
+
+    Args:
+        arch: See :class:`~lightvit_dense.VisionTransformer`.
+        template_size: (height, width) or side of the template in pixels.
+        search_size: The same of the search image.
+        elimination: ``None``, or a dict of ``blocks`` (0-based; default: at a quarter, half and
+            three quarters of the depth, 3, 6 and 9 of 12) and ``keep`` (0.7), the share of search
+            tokens that each of them keeps.
+        template_tokens: Whose attention ranks the candidates: 'center' (one token in the middle),
+            'middle' (the 2x2 in the middle), 'all' or 'box' (those with their centre in the
+            target's box).
+        **kwargs: See :class:`~lightvit_dense.VisionTransformer`; class token, windows, relative
+            positions and taps are not possible.
+
+    Raises:
+        ValueError: If options contradict each other or name what is not there.
+    """
+
+    def __init__(
+        self,
+        arch: str | dict[str, Any] = 'tiny',
+        template_size: int | Sequence[int] = 128,
+        search_size: int | Sequence[int] = 256,
+        elimination: dict[str, Any] | None = None,
+        template_tokens: str = 'center',
+        **kwargs: Any,
+    ) -> None:
+        wrong = [name for name in FIXED if name in kwargs]
+        if wrong:
+            raise ValueError(f'JointVisionTransformer does not take {", ".join(wrong)}')
+        super().__init__(arch, img_size=search_size, cls_token=False, out_type='featmap', **kwargs)
+        self.template_size, self.search_size = pair(template_size), pair(search_size)
+        if any(side % self.patch_size for side in self.template_size):
+            raise ValueError(
+                f'template_size={self.template_size} px is not a multiple of patch '
+                f'{self.patch_size}'
+            )
+        self.stride = self.patch_size
+        self.search_grid = self.grid_size
+        self.template_grid = (
+            self.template_size[0] // self.patch_size,
+            self.template_size[1] // self.patch_size,
+        )
+        self.position_tables = {'pos_embed': self.search_grid, 'pos_embed_z': self.template_grid}
+        table = resize_position(self.pos_embed.detach(), self.grid_size, self.template_grid)
+        self.pos_embed_z = nn.Parameter(table.clone(), self.pos_embed.requires_grad)
+        self.set_elimination(elimination, template_tokens, 0, self.num_layers)
+
+    def embed_template(self, template: Tensor) -> Tensor:
+        """Return the position-coded tokens [B, Z, C] of templates [B, 3, h, w]."""
+        check_image(template, self.template_size, 'template')
+        return self.patch_embed(template)[0] + self.pos_embed_z
+
+    def embed_search(self, search: Tensor) -> Tensor:
+        """Return the position-coded tokens [B, X, C] of search images [B, 3, H, W]."""
+        check_image(search, self.search_size, 'search')
+        return self.patch_embed(search)[0] + self.pos_embed
+
+    def forward(  # type: ignore[override]
+        self, template: Tensor, search: Tensor, template_mask: Tensor | None = None
+    ) -> Tensor:
+        """Return what the search image looks like in the light of the template.
+
+        Args:
+            template: [B, 3, h, w].
+            search: [B, 3, H, W].
+            template_mask: Tokens of the template that the target covers, bool [B, rows, columns];
+                read where ``template_tokens`` is 'box'.
+
+        Returns:
+            [B, C, rows, columns], after the final norm; eliminated tokens are zero.
+        """
+        return self.join(self.embed_template(template), self.embed_search(search), template_mask)
+
+    def join(self, template: Tensor, search: Tensor, template_mask: Tensor | None = None) -> Tensor:
+        """Run the blocks over embedded tokens; see :meth:`forward`.
+
+        Args:
+            template: Tokens [B, Z, C] of :meth:`embed_template`.
+            search: Tokens [B, X, C] of :meth:`embed_search`.
+            template_mask: See :meth:`forward`.
+        """
+        x = torch.cat([template, search], dim=1)
+        x, index = self.run_joint(list(self.blocks), 0, x, self.token_weights(template_mask))
+        x = self.norm(x)
+        if index is not None:
+            x = restore(x, index, search.shape[1])
+        # [B, X, C] -> [B, C, rows, columns]
+        return x.transpose(1, 2).reshape(x.shape[0], self.embed_dims, *self.search_grid)

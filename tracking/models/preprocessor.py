@@ -1,0 +1,70 @@
+"""Batches of pairs of crops to the device as bytes; normalised there."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from lightvit_dense.models.preprocessors import ImagePreprocessor
+
+from ..registry import MODELS
+
+IMAGENET_MEAN = (123.675, 116.28, 103.53)
+IMAGENET_STD = (58.395, 57.12, 57.375)
+
+
+@MODELS.register_module()
+class PairPreprocessor(ImagePreprocessor):
+    """Stack and normalise template and search crops; sequences pass through untouched.
+
+    Args:
+        mean: Mean of the RGB channels, of values in 0..255; ImageNet's by default.
+        std: Their standard deviation.
+        non_blocking: Whether the copy from pinned memory overlaps with computation.
+
+    Raises:
+        ValueError: If mean and std are not three numbers each, or a deviation is not positive.
+    """
+
+    def __init__(
+        self,
+        mean: Sequence[float] = IMAGENET_MEAN,
+        std: Sequence[float] = IMAGENET_STD,
+        non_blocking: bool = True,
+    ) -> None:
+        super().__init__(mean, std, non_blocking=non_blocking)
+
+    def normalize(self, crops: Tensor | Sequence[Tensor]) -> Tensor:
+        """Return crops, uint8 RGB [B, 3, H, W] or a list of [3, H, W], as the network needs them.
+
+        Returns:
+            fp32 [B, 3, H, W] on the preprocessor's device.
+        """
+        data: dict[str, Any] = dict(inputs=crops, data_samples=None)
+        return super().forward(data)['inputs']
+
+    def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
+        """Normalise a batch.
+
+        Args:
+            data: Collated batch: ``inputs`` is a dict of ``template`` and ``search``, tensors
+                [B, 3, H, W] or lists of [3, H, W]; empty for sequences. ``data_samples`` is
+                optional.
+            training: Unused.
+
+        Returns:
+            The batch with ``inputs`` fp32 on the device and ``data_samples`` as they were, their
+            tensors on the device.
+
+        Raises:
+            ValueError: If crops of one kind differ in size or do not have three channels, or one
+                kind is missing.
+        """
+        inputs, samples = data['inputs'], data.get('data_samples')
+        if not inputs:
+            return {**data, 'inputs': {}, 'data_samples': samples}
+        if not isinstance(inputs, Mapping) or set(inputs) != {'template', 'search'}:
+            found = sorted(inputs) if isinstance(inputs, Mapping) else type(inputs).__name__
+            raise ValueError(f"PairPreprocessor needs inputs 'template' and 'search', got {found}")
+        crops = {name: self.normalize(value) for name, value in inputs.items()}
+        return {**data, 'inputs': crops, 'data_samples': self._move_samples(samples)}
