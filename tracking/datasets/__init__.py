@@ -1,5 +1,6 @@
 """Sequences of the published sets and of one's own."""
 
 from .sequence import Frames, VideoSequence
+from .whole import SequenceDataset
 
-__all__ = ['Frames', 'VideoSequence']
+__all__ = ['Frames', 'SequenceDataset', 'VideoSequence']

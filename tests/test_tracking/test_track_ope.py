@@ -1,0 +1,348 @@
+"""One-pass evaluation against frame-by-frame loops, and every habit of the toolkits."""
+
+import math
+
+import numpy as np
+import pytest
+
+from lightvit_dense.datasets.errors import DatasetError
+from lightvit_dense.errors import UserError
+from tracking.datasets import VideoSequence
+from tracking.evaluation import TOOLKITS, Rules, Truth, choose_rules, score
+from tracking.evaluation.ope import frame_errors
+
+RNG = np.random.default_rng
+
+
+def moving(length, rng, size=(320, 240)):
+    """Make a smooth path of a box."""
+    steps = rng.normal(0, 4, (length, 2)).cumsum(axis=0)
+    wh = rng.uniform(20, 60, 2) * np.exp(rng.normal(0, 0.05, (length, 1)).cumsum(axis=0))
+    return np.concatenate([np.array(size) / 2 + steps, wh], axis=1)
+
+
+def make(seed=0, sequences=7, odd=True):
+    """Make annotations with absent and boxless frames, and predictions that fail now and then."""
+    rng = RNG(seed)
+    truths, predictions = [], []
+    for place in range(sequences):
+        length = int(rng.integers(12, 60))
+        boxes = moving(length, rng)
+        predicted = boxes + rng.normal(0, 6, (length, 4)) * rng.random((length, 1))
+        predicted[:, 2:] = np.abs(predicted[:, 2:]) + 1
+        lost = rng.random(length) < 0.2
+        predicted[lost, :2] += rng.uniform(-200, 200, (int(lost.sum()), 2))
+        present = rng.random(length) > 0.15
+        present[0] = True
+        if odd:
+            boxless = rng.random(length) < 0.1
+            boxless[0] = False
+            boxes[boxless, 2:] = 0
+            predicted[rng.random(length) < 0.1, 2] = 0
+            boxes[rng.random(length) < 0.05, 0] = -3.0
+        truths.append(Truth(f'cat-{place}', boxes, present, 'cat'))
+        predictions.append(predicted)
+    return predictions, truths
+
+
+def pytracking_loop(predictions, truths, exclude=False):
+    """Judge as pytracking does on LaSOT: one frame, one threshold at a time."""
+    success = np.zeros((len(truths), 21))
+    precision, norm = np.zeros((len(truths), 51)), np.zeros((len(truths), 51))
+    for s, (boxes, truth) in enumerate(zip(predictions, truths, strict=True)):
+        boxes = [list(box) for box in boxes[: len(truth.boxes)]]
+        for i in range(1, len(boxes)):
+            if boxes[i][2] == 0 or boxes[i][3] == 0:
+                boxes[i] = list(boxes[i - 1])
+        boxes[0] = list(truth.boxes[0])
+        counted = 0
+        for box, true, present in zip(boxes, truth.boxes, truth.present, strict=True):
+            valid = bool(present and true[2] > 0 and true[3] > 0)
+            counted += valid or not exclude
+            overlap, distance, relative = -1.0, math.inf, (-1.0 if present else math.inf)
+            if valid:
+                overlap, distance, relative = one_frame(box, true)
+            for t in range(21):
+                success[s, t] += overlap > t * 0.05
+            for t in range(51):
+                precision[s, t] += distance <= t
+                norm[s, t] += relative <= t / 100
+        for rates in (success, precision, norm):
+            rates[s] /= counted
+    return success, precision, norm
+
+
+def one_frame(box, true):
+    """Compare two boxes in inclusive pixels."""
+    wide = min(box[0] + box[2] - 1, true[0] + true[2] - 1) - max(box[0], true[0]) + 1
+    high = min(box[1] + box[3] - 1, true[1] + true[3] - 1) - max(box[1], true[1]) + 1
+    shared = max(wide, 0) * max(high, 0)
+    overlap = shared / (box[2] * box[3] + true[2] * true[3] - shared)
+    centres = [[b[k] + (b[k + 2] - 1) / 2 for k in (0, 1)] for b in (box, true)]
+    relative = [[c[k] / true[k + 2] for k in (0, 1)] for c in centres]
+    return overlap, math.dist(*centres), math.dist(*relative)
+
+
+def matlab_loop(predictions, truths):
+    """Judge as LaSOT's own toolkit does: absent frames are taken out first."""
+    success = np.zeros((len(truths), 21))
+    precision, norm = np.zeros((len(truths), 51)), np.zeros((len(truths), 51))
+    for s, (boxes, truth) in enumerate(zip(predictions, truths, strict=True)):
+        boxes = [list(box) for box in boxes[: len(truth.boxes)]]
+        for i in range(1, len(boxes)):
+            if any(map(math.isnan, boxes[i])) or boxes[i][2] <= 0 or boxes[i][3] <= 0:
+                boxes[i] = boxes[i - 1]
+        boxes[0] = list(truth.boxes[0])
+        pairs = [
+            (b, t) for b, t, here in zip(boxes, truth.boxes, truth.present, strict=True) if here
+        ]
+        for box, true in pairs:
+            overlap = distance = relative = -1.0
+            if min(true) > 0:
+                overlap, distance, relative = one_frame(box, true)
+            for t in range(21):
+                success[s, t] += overlap > t / 20
+            for t in range(51):
+                precision[s, t] += distance <= t
+                norm[s, t] += relative <= t / 100
+        for rates in (success, precision, norm):
+            rates[s] /= len(truth.boxes)
+    return success, precision, norm
+
+
+def assert_rates(scores, expected):
+    for name, rates in zip(('success', 'precision', 'norm_precision'), expected, strict=True):
+        np.testing.assert_allclose(getattr(scores, name), rates, atol=1e-12, err_msg=name)
+
+
+def whole_pixels(predictions, truths):
+    """Round all boxes, so that many overlaps and errors lie on thresholds."""
+    rounded = [Truth(t.name, 4 * np.round(t.boxes / 4), t.present, t.class_name) for t in truths]
+    return [4 * np.round(boxes / 4) for boxes in predictions], rounded
+
+
+@pytest.mark.parametrize('exclude', [False, True])
+@pytest.mark.parametrize('odd', [False, True])
+@pytest.mark.parametrize('rounded', [False, True])
+def test_equals_a_loop_over_frames_and_thresholds(odd, exclude, rounded):
+    predictions, truths = make(odd=odd)
+    if rounded:
+        predictions, truths = whole_pixels(predictions, truths)
+    rules = choose_rules('pytracking', {'exclude_invalid_frames': exclude})
+    assert_rates(score(predictions, truths, rules), pytracking_loop(predictions, truths, exclude))
+
+
+def test_equals_a_loop_in_the_way_of_lasots_own_toolkit():
+    predictions, truths = make(1)
+    predictions[2][5] = np.nan
+    predictions[3][7, 2] = -4
+    assert_rates(score(predictions, truths, TOOLKITS['matlab']), matlab_loop(predictions, truths))
+
+
+def test_figures_are_places_and_means_of_the_curves():
+    predictions, truths = make(2)
+    scores = score(predictions, truths)
+    success, precision, norm = pytracking_loop(predictions, truths)
+    assert scores.figures() == pytest.approx(
+        {
+            'success': 100 * success.mean(),
+            'OP50': 100 * success[:, 10].mean(),
+            'OP75': 100 * success[:, 15].mean(),
+            'precision': 100 * precision[:, 20].mean(),
+            'norm_precision': 100 * norm[:, 20].mean(),
+            'norm_precision_mean': 100 * norm.mean(),
+        }
+    )
+    assert scores.figures(np.array([1]))['success'] == pytest.approx(100 * success[1].mean())
+
+
+def test_a_sequence_counts_alike_however_long_it_is():
+    still = np.tile([10.0, 10, 20, 20], (100, 1))
+    long = Truth('long', still, np.ones(100, bool))
+    short = Truth('short', still[:10], np.ones(10, bool))
+    away = still + np.array([500, 0, 0, 0])
+    found = score([away, still[:10]], [long, short]).figures()
+    # Of the long one the first frame alone is met.
+    assert found['precision'] == pytest.approx(100 * (0.01 + 1) / 2)
+    # An overlap of 1 is not above the last threshold.
+    assert found['success'] == pytest.approx(100 * (0.01 + 1) / 2 * 20 / 21)
+
+
+def one(rules, true, predicted, present=None):
+    true = np.array(true, float)
+    truth = Truth('dog-1', true, np.ones(len(true), bool) if present is None else present)
+    return score([np.array(predicted, float)], [truth], rules)
+
+
+BOX = [10.0, 10, 20, 20]
+AWAY = [200.0, 10, 20, 20]
+
+
+def test_pixel_conventions_differ_by_rounding_alone():
+    predictions, truths = make(3)
+    inclusive = score(predictions, truths)
+    continuous = score(predictions, truths, Rules(pixels='continuous'))
+    assert_rates(continuous, (inclusive.success, inclusive.precision, inclusive.norm_precision))
+    a, b = (frame_errors(np.array([BOX]), np.array([AWAY]), p) for p in ('inclusive', 'continuous'))
+    np.testing.assert_allclose(a, b, rtol=1e-14)
+
+
+@pytest.mark.parametrize(
+    ('first', 'expected'), [('truth', 1.0), ('prediction', 2 / 3), ('exclude', 1.0)]
+)
+def test_first_frame(first, expected):
+    scores = one(Rules(first_frame=first), [BOX] * 3, [AWAY, BOX, BOX])
+    assert scores.precision[0, 20] == pytest.approx(expected)
+    assert scores.frames[0] == (2 if first == 'exclude' else 3)
+
+
+def test_more_predictions_than_frames():
+    assert one(Rules(), [BOX] * 2, [BOX] * 3).precision[0, 0] == 1
+    with pytest.raises(UserError, match='dog-1, frame 2: 3 predictions for 2 annotated frames'):
+        one(Rules(longer='error'), [BOX] * 2, [BOX] * 3)
+
+
+def test_fewer_predictions_than_frames():
+    with pytest.raises(UserError, match='2 predictions for 4 annotated frames'):
+        one(Rules(), [BOX] * 4, [BOX] * 2)
+    assert one(Rules(shorter='zeros'), [BOX] * 4, [BOX] * 2).success[0, 10] == 0.5
+
+
+def test_boxes_without_size_repeat_the_one_before():
+    empty = [0.0, 0, 0, 5]
+    predicted = [AWAY, empty, BOX, empty, empty]
+    # The second frame repeats the tracker's own first box, not the true one.
+    assert one(Rules(), [BOX] * 5, predicted).success[0, 10] == pytest.approx(4 / 5)
+    kept = one(Rules(zero_size='keep'), [BOX] * 5, predicted)
+    assert kept.success[0, 10] == pytest.approx(2 / 5)
+
+
+@pytest.mark.parametrize('bad', [[math.nan, 1, 2, 3], [1, 1, -2, 3], [1, math.inf, 2, 3]])
+def test_invalid_predictions(bad):
+    with pytest.raises(UserError, match=r'dog-1, frame 1: .* is no box'):
+        one(Rules(), [BOX] * 3, [BOX, bad, BOX])
+    assert one(Rules(invalid='previous'), [BOX] * 3, [BOX, bad, BOX]).success[0, 10] == 1
+    with pytest.raises(UserError, match=r'frame 0: .* none before it'):
+        one(Rules(invalid='previous'), [BOX] * 3, [bad, bad, BOX])
+    # The first prediction does not count anyway.
+    assert one(Rules(invalid='previous'), [BOX] * 3, [bad, BOX, BOX]).success[0, 10] == 1
+
+
+@pytest.mark.parametrize(
+    ('rules', 'centre', 'norm'),
+    [
+        (TOOLKITS['pytracking'], 1 / 2, 3 / 4),
+        (TOOLKITS['matlab'], 3 / 4, 3 / 4),
+        (Rules(boxless_norm='miss'), 1 / 2, 1 / 2),
+    ],
+)
+def test_frames_without_a_true_box_and_absent_ones(rules, centre, norm):
+    present = np.array([True, True, True, False])
+    true = [BOX, [10, 10, 0, 20], BOX, BOX]
+    scores = one(rules, true, [BOX] * 4, present)
+    assert scores.success[0, 0] == 1 / 2
+    assert scores.precision[0, 0] == centre
+    assert scores.norm_precision[0, 0] == norm
+    assert scores.overlap[0] == 1
+
+
+def test_a_true_box_at_the_border_is_none_to_lasots_own_toolkit():
+    true = [BOX, [0, 10, 20, 20]]
+    assert one(TOOLKITS['pytracking'], true, true).success[0, 10] == 1
+    scores = one(TOOLKITS['matlab'], true, true)
+    assert scores.success[0, 10] == 0.5
+    assert scores.precision[0, 0] == 1
+
+
+def test_excluded_frames_are_not_divided_by():
+    present = np.array([True, False, True, False])
+    scores = one(Rules(exclude_invalid_frames=True), [BOX] * 4, [BOX] * 4, present)
+    assert scores.frames[0] == 2
+    assert scores.success[0, 10] == 1
+    with pytest.raises(UserError, match='dog-1: has no frame'):
+        one(Rules(exclude_invalid_frames=True), [BOX] * 2, [BOX] * 2, np.zeros(2, bool))
+
+
+def test_a_true_box_that_is_not_a_number_is_none():
+    true = [BOX, [math.nan] * 4, BOX]
+    scores = one(Rules(), true, [BOX, [0, 0, 0, 0], [0, 0, 0, 0]])
+    # The second prediction is left as it is, so the third repeats an empty box.
+    assert scores.success[0, 0] == pytest.approx(1 / 3)
+
+
+def test_thresholds_of_the_centre_and_the_normalised_error():
+    shifted = [BOX[0] + 4.0, *BOX[1:]]  # 4 of 20 pixels: .2
+    scores = one(Rules(), [BOX] * 2, [BOX, shifted])
+    assert scores.precision[0, 3] == 0.5
+    assert scores.precision[0, 4] == 1
+    assert scores.norm_precision[0, 19] == 0.5
+    assert scores.norm_precision[0, 21] == 1
+
+
+def test_other_grids():
+    predictions, truths = make(4, odd=False)
+    fine = score(predictions, truths, Rules(overlap_bins=101))
+    assert fine.success.shape == (7, 101)
+    coarse = score(predictions, truths)
+    np.testing.assert_allclose(fine.success[:, ::5], coarse.success)
+    assert fine.figures()['OP75'] == coarse.figures()['OP75']
+    tight = score(predictions, truths, Rules(centre_at=5, norm_at=0.05, overlap_at=(0.1, 0.9)))
+    assert tight.figures()['precision'] == 100 * coarse.precision[:, 5].mean()
+    assert tight.figures()['norm_precision'] == 100 * coarse.norm_precision[:, 5].mean()
+    assert tight.figures()['OP75'] == 100 * coarse.success[:, 18].mean()
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        ({'first_frme': 'truth'}, "Did you mean 'first_frame'"),
+        ({'first_frame': 'thruth'}, 'must be one of truth, prediction, exclude'),
+        ({'overlap_at': (0.5, 0.77)}, 'multiples of 0.05'),
+        ({'centre_at': 51}, r'in 0\.\.50'),
+        ({'norm_at': 0.205}, 'multiple of .01'),
+        ({'overlap_bins': 1}, 'at least 2'),
+    ],
+)
+def test_unknown_rules(options, message):
+    with pytest.raises(UserError, match=message):
+        choose_rules('pytracking', options)
+
+
+def test_unknown_toolkit():
+    with pytest.raises(UserError, match="Did you mean 'matlab'"):
+        choose_rules('matlb')
+
+
+class Pictures:
+    """Frames that nobody reads."""
+
+    def __init__(self, count):
+        self.count = count
+
+    def __len__(self):
+        return self.count
+
+    def read(self, index):
+        raise AssertionError('the evaluation reads no pictures')
+
+    def name(self, index):
+        return f'{index}.jpg'
+
+
+def test_truth_of_a_sequence():
+    boxes = np.array([BOX, [0, 0, 0, 0], BOX])
+    visible = np.array([True, False, False])
+    flagged = VideoSequence(
+        'a', Pictures(3), boxes, visible, gone={'occluded': np.array([False, False, True])}
+    )
+    # The flags alone tell of absence: the second frame is boxless.
+    assert Truth.of(flagged).present.tolist() == [True, True, False]
+    plain = VideoSequence('a', Pictures(3), boxes, visible)
+    assert Truth.of(plain).present.tolist() == [True, False, False]
+    with pytest.raises(DatasetError, match='a has 1 annotated of 3 frames'):
+        Truth.of(VideoSequence('a', Pictures(3), boxes[:1], visible[:1]))
+
+
+def test_nothing_to_evaluate():
+    with pytest.raises(UserError, match='no sequence'):
+        score([], [])

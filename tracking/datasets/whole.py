@@ -1,0 +1,89 @@
+"""Whole sequences as items of a data loader, for tests."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch.utils.data import Dataset
+
+from lightvit_dense.errors import UserError, did_you_mean
+from tracking.registry import DATASETS
+from tracking.structures import TrackSample
+
+from .sequence import VideoSequence
+
+
+@DATASETS.register_module()
+class SequenceDataset(Dataset):
+    """Sequence sets to track and to judge, one item a sequence; nothing is decoded here.
+
+    An item is ``dict(inputs=dict(), data_samples=TrackSample)`` whose ``sequence`` is a
+    :class:`VideoSequence`. Batches of one are collated by mmengine's ``pseudo_collate``.
+
+    Args:
+        sequences: Config of a sequence set, e.g. ``dict(type='tracking.LaSOT', split='test')``, or
+            a list of several; built sets will do too.
+        names: Keep only the sequences of these names, in this order; None for all.
+        limit: Keep at most so many, from the first on; None for all.
+
+    Raises:
+        UserError: If there is no sequence, a name is unknown, or two sequences have the same name.
+    """
+
+    def __init__(
+        self,
+        sequences: Any,
+        names: Sequence[str] | None = None,
+        limit: int | None = None,
+    ) -> None:
+        listed = sequences if isinstance(sequences, (list, tuple)) else [sequences]
+        self.sets = [
+            DATASETS.build(entry) if isinstance(entry, Mapping) else entry for entry in listed
+        ]
+        places = {
+            name: (number, index)
+            for number, entry in enumerate(self.sets)
+            for index, name in enumerate(entry.names)
+        }
+        if len(places) < sum(len(entry.names) for entry in self.sets):
+            counts = Counter(name for entry in self.sets for name in entry.names)
+            twice = counts.most_common(1)[0][0]
+            raise UserError(
+                f'two sequences are called {twice!r}; test their sets one after the other'
+            )
+        for name in names or ():
+            if name not in places:
+                where = ', '.join(str(entry.name) for entry in self.sets)
+                raise UserError(f'{where}: has no sequence {name!r}.{did_you_mean(name, places)}')
+        if limit is not None and limit < 1:
+            raise UserError(f'limit={limit}: at least one sequence must be kept')
+        self.names: tuple[str, ...] = tuple(places if names is None else names)[:limit]
+        if not self.names:
+            raise UserError('there is no sequence to test; check `sequences` and `names`')
+        self._places = [places[name] for name in self.names]
+
+    @property
+    def metainfo(self) -> dict[str, Any]:
+        """What the sets tell of themselves, the first one first."""
+        found: dict[str, Any] = {}
+        for entry in reversed(self.sets):
+            found |= dict(getattr(entry, 'metainfo', None) or {})
+        return found
+
+    def sequence(self, index: int) -> VideoSequence:
+        """Return a sequence."""
+        number, place = self._places[index]
+        return self.sets[number][place]
+
+    def __len__(self) -> int:
+        """Return the number of sequences."""
+        return len(self._places)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """Return an item."""
+        if not 0 <= index < len(self):
+            raise IndexError(f'sequence {index} of {len(self)}')
+        sequence = self.sequence(index)
+        sample = TrackSample(metainfo=dict(sequence_name=sequence.name, dataset=sequence.dataset))
+        sample.set_field(sequence, 'sequence')
+        return {'inputs': {}, 'data_samples': sample}

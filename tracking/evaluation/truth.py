@@ -1,0 +1,116 @@
+"""What a tracker is judged by, and predictions put in order for it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from lightvit_dense.datasets.errors import DatasetError
+from lightvit_dense.errors import UserError
+from tracking.datasets.sequence import VideoSequence
+
+from .rules import Rules
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """The annotation of a sequence, without its pictures.
+
+    Attributes:
+        name: Of the sequence.
+        boxes: x, y, width, height, float64 [T, 4]; not finite or without area where there is none.
+        present: bool [T], where the annotation does not say that the target is absent.
+        class_name: '' if it is not known.
+        attributes: Names of its challenges.
+    """
+
+    name: str
+    boxes: np.ndarray
+    present: np.ndarray
+    class_name: str = ''
+    attributes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, sequence: VideoSequence) -> 'Truth':
+        """Take the annotation of a sequence.
+
+        Where the sequence tells why its target is gone, these flags alone say where it is absent.
+        Where it does not, the target is absent wherever it is not visible.
+
+        Raises:
+            DatasetError: If only a part of the frames is annotated, as in sets whose truth is kept
+                back.
+        """
+        boxes = np.asarray(sequence.boxes, np.float64)
+        if len(boxes) != len(sequence):
+            raise DatasetError(
+                f'{sequence.dataset or "the data set"}: {sequence.name} has {len(boxes)} annotated '
+                f'of {len(sequence)} frames, so a tracker cannot be judged by it. Where the truth '
+                'is kept back, write result files and send them to the server of the benchmark.'
+            )
+        gone = list(sequence.gone.values())
+        present = ~np.logical_or.reduce(gone) if gone else np.asarray(sequence.visible, bool)
+        return cls(sequence.name, boxes, present, sequence.class_name, tuple(sequence.attributes))
+
+    def has_box(self, rules: Rules) -> np.ndarray:
+        """Return where there is a box to compare with, bool [T]."""
+        with np.errstate(invalid='ignore'):
+            positive = self.boxes > 0
+        needed = positive if rules.positive_corner else positive[:, 2:]
+        return needed.all(axis=1) & np.isfinite(self.boxes).all(axis=1)
+
+
+def prepare(
+    boxes: np.ndarray, truth: Truth, rules: Rules, place: Callable[[int], str] | None = None
+) -> np.ndarray:
+    """Bring predictions to the length of the truth, and treat odd ones by the rules.
+
+    Args:
+        boxes: Predicted x, y, width, height [N, 4].
+        truth: Annotation of T frames.
+        rules: What to do with odd ones.
+        place: Tells for an error where a frame's box is from; by default sequence and frame.
+
+    Returns:
+        float64 [T, 4].
+
+    Raises:
+        UserError: If there are too few predictions, or an invalid one, and the rules allow none.
+    """
+    tell = place or (lambda frame: f'{truth.name}, frame {frame}')
+    boxes = np.array(boxes, np.float64)
+    if boxes.ndim != 2 or boxes.shape[1] != 4:
+        raise UserError(f'{tell(0)}: boxes of shape {boxes.shape}, expected [frames, 4]')
+    length = len(truth.boxes)
+    invalid = ~np.isfinite(boxes).all(axis=1) | (boxes[:, 2:] < 0).any(axis=1)
+    if rules.invalid == 'error' and invalid.any():
+        frame = int(invalid.argmax())
+        raise UserError(
+            f'{tell(frame)}: {boxes[frame].tolist()} is no box: its numbers must be finite and its '
+            "size not negative (rule invalid='previous' takes the box before it instead)"
+        )
+    if len(boxes) > length and rules.longer == 'error':
+        raise UserError(f'{tell(length)}: {len(boxes)} predictions for {length} annotated frames')
+    if len(boxes) < length and (rules.shorter == 'error' or not len(boxes)):
+        raise UserError(
+            f'{tell(len(boxes))}: {len(boxes)} predictions for {length} annotated frames; run the '
+            'tracker on the whole sequence'
+        )
+    boxes, invalid = boxes[:length], invalid[:length]
+    odd = invalid
+    if rules.zero_size == 'previous':
+        odd = odd | (boxes[:, 2:] == 0).any(axis=1)
+    # Toolkits leave a prediction alone where the truth is not a number.
+    odd = odd & ~np.isnan(truth.boxes[: len(boxes)]).any(axis=1)
+    odd[:1] = False
+    kept = np.maximum.accumulate(np.where(odd, 0, np.arange(len(boxes))))
+    if invalid[kept[1:] if rules.first_frame == 'truth' else kept].any():
+        raise UserError(
+            f'{tell(0)}: {boxes[0].tolist()} is no box, and there is none before it to take instead'
+        )
+    boxes = boxes[kept]
+    if len(boxes) < length:
+        boxes = np.concatenate([boxes, np.zeros((length - len(boxes), 4))])
+    if rules.first_frame == 'truth':
+        boxes[0] = truth.boxes[0]
+    return boxes
