@@ -151,7 +151,7 @@ def padding_mask(window: CropWindow, size: tuple[int, int], out: int) -> np.ndar
     outside: list[np.ndarray] = []
     for origin, limit in zip((window.y, window.x), size, strict=True):
         taps, weights = _taps(origin, window.side, out, limit)
-        outside.append(((taps < 0) & (weights > 0)).any(axis=0))
+        outside.append(np.asarray(((taps < 0) & (weights > 0)).any(axis=0)))
     return outside[0][:, None] | outside[1][None]
 
 

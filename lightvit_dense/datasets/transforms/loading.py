@@ -106,6 +106,9 @@ class ImageReader(BaseTransform):
         backend_args: mmengine's storage backend; None reads local files.
     """
 
+    called = ''
+    """What the config calls the thing that takes ``max_bad``, if not this class."""
+
     def __init__(self, max_bad: int = 0, backend_args: dict | None = None) -> None:
         if max_bad < 0:
             raise ValueError(f'max_bad must not be negative, got {max_bad}')
@@ -147,7 +150,7 @@ class ImageReader(BaseTransform):
         raise DatasetError(
             f'{len(known)} image(s) cannot be read ({limit}):\n{listed}{more}\n'
             'Restore these files, or take them out of the data; while training, max_bad of '
-            f'lightvit_dense.{type(self).__name__} tolerates that many.'
+            f'{self.called or "lightvit_dense." + type(self).__name__} tolerates that many.'
         )
 
     def _bytes(self, results: dict) -> bytes:

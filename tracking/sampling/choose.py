@@ -1,0 +1,81 @@
+"""Which two frames of a video make a training pair."""
+
+import numpy as np
+
+from lightvit_dense.errors import UserError, did_you_mean
+
+MODES = ('causal', 'interval', 'order')
+_STEP = 5  # frames by which the interval grows in OSTrack's code when nothing was found
+
+
+class FrameChoice:
+    """Draw the frames of template and search crop among those in which the target is visible.
+
+    A reference frame is drawn for the template, then a search frame at most ``max_interval`` frames
+    from it. Where there is none, both are drawn again with an interval 5 frames longer. 'causal' is
+    OSTrack's way (Ye et al., ECCV 2022; its code stops one frame short of the interval).
+
+    Args:
+        mode: 'causal' takes the search frame after the template; 'interval' on either side of it;
+            'order' as 'causal', but runs the video backwards half of the time.
+        max_interval: Greatest distance in frames.
+
+    Raises:
+        UserError: If the mode is unknown or the interval is not positive.
+    """
+
+    def __init__(self, mode: str = 'causal', max_interval: int = 200) -> None:
+        if mode not in MODES:
+            raise UserError(
+                f'unknown mode {mode!r} of drawing frames.{did_you_mean(mode, MODES)} '
+                f'Known: {", ".join(MODES)}'
+            )
+        if max_interval < 1:
+            raise UserError(f'max_interval must be at least 1 frame, got {max_interval}')
+        self.mode, self.max_interval = mode, max_interval
+
+    def draw(self, visible: np.ndarray) -> tuple[int, int]:
+        """Draw two different frames from numpy's ambient generator.
+
+        Args:
+            visible: bool [T], at least two of them true.
+
+        Returns:
+            Indices of the template's and the search frame.
+
+        Raises:
+            ValueError: If the target is visible in fewer than two frames.
+        """
+        usable = np.flatnonzero(visible)
+        if len(usable) < 2:
+            raise ValueError(f'a pair needs two visible frames, there are {len(usable)}')
+        if self.mode == 'interval':
+            return self._draw_around(usable)
+        earlier, later = self._draw_after(usable)
+        if self.mode == 'order' and np.random.random() < 0.5:
+            return later, earlier
+        return earlier, later
+
+    def _draw_after(self, usable: np.ndarray) -> tuple[int, int]:
+        """Draw a frame, and one after it."""
+        interval = self.max_interval
+        while True:
+            # the last visible frame has none after it
+            place = np.random.randint(len(usable) - 1)
+            end = np.searchsorted(usable, usable[place] + interval, side='right')
+            if end > place + 1:
+                return int(usable[place]), int(usable[np.random.randint(place + 1, end)])
+            interval += _STEP
+
+    def _draw_around(self, usable: np.ndarray) -> tuple[int, int]:
+        """Draw a frame, and another one before or after it."""
+        interval = self.max_interval
+        while True:
+            place = np.random.randint(len(usable))
+            start = np.searchsorted(usable, usable[place] - interval)
+            end = np.searchsorted(usable, usable[place] + interval, side='right')
+            if end - start > 1:
+                # one fewer to choose from: the reference itself is left out
+                other = np.random.randint(start, end - 1)
+                return int(usable[place]), int(usable[other + (other >= place)])
+            interval += _STEP

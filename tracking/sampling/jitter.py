@@ -1,0 +1,114 @@
+"""How a crop is cut for training: its size, and how its window is shaken."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from lightvit_dense.errors import UserError, did_you_mean
+
+from .crops import crop_image, crop_window
+
+_DISCARD_GRID = 16  # pixels of the crop between the places that the rule of discarding looks at
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A crop and what is known of it.
+
+    Attributes:
+        image: uint8 RGB [size, size, 3].
+        box: x, y, width, height [4] of the target as parts of the crop's side.
+        padding: bool [size, size], True where the crop lies outside of the frame.
+    """
+
+    image: np.ndarray
+    box: np.ndarray
+    padding: np.ndarray
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether padding covers all of a grid of every 16th pixel; OSTrack discards these."""
+        return bool(self.padding[::_DISCARD_GRID, ::_DISCARD_GRID].all())
+
+
+@dataclass(frozen=True)
+class CropSpec:
+    """How to cut a crop around a target (STARK's and OSTrack's training).
+
+    Attributes:
+        size: Side of the crop in pixels.
+        factor: Side of its window as a multiple of the geometric mean of the box's sides.
+        center_jitter: Greatest shift of the window along each axis is half of this, as a multiple
+            of the geometric mean of the shaken box's sides.
+        scale_jitter: Standard deviation of the logarithm by which each side is scaled.
+
+    Raises:
+        UserError: If a number is out of its range.
+    """
+
+    size: int
+    factor: float
+    center_jitter: float = 0.0
+    scale_jitter: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        if self.size < 1 or self.factor <= 0:
+            raise UserError(
+                f'a crop needs a positive size and factor, got {self.size} and {self.factor}'
+            )
+        if min(self.center_jitter, self.scale_jitter) < 0:
+            raise UserError(
+                'center_jitter and scale_jitter must not be negative, got '
+                f'{self.center_jitter} and {self.scale_jitter}'
+            )
+
+    def shake(self, box: np.ndarray) -> np.ndarray:
+        """Return a box that is moved and scaled at random, from numpy's ambient generator.
+
+        Args:
+            box: x, y, width, height [4] in pixels.
+
+        Returns:
+            float64 [4].
+        """
+        size = box[2:] * np.exp(np.random.standard_normal(2) * self.scale_jitter)
+        reach = np.sqrt(size.prod()) * self.center_jitter
+        center = box[:2] + 0.5 * box[2:] + reach * (np.random.random(2) - 0.5)
+        return np.concatenate([center - 0.5 * size, size])
+
+    def cut(self, frame: np.ndarray, box: np.ndarray) -> Cut:
+        """Cut a crop around a box that is shaken first.
+
+        Args:
+            frame: uint8 RGB [H, W, 3], or grey [H, W].
+            box: x, y, width, height [4] of the target in pixels.
+
+        Raises:
+            DegenerateBox: If there is no crop around the box.
+        """
+        window = crop_window(self.shake(np.asarray(box, np.float64)), self.factor)
+        image, padding = crop_image(frame, window, self.size, padding=True)
+        return Cut(image, window.to_crop(box, 1), padding)
+
+
+def read_spec(name: str, published: Mapping[str, Any], given: Mapping[str, Any] | None) -> CropSpec:
+    """Make a specification of what a config gives.
+
+    Args:
+        name: What the config calls it.
+        published: The values where the config gives none.
+        given: What it gives.
+
+    Raises:
+        UserError: If it gives a name that there is not, or a number out of its range.
+    """
+    known = [field.name for field in fields(CropSpec)]
+    for key in given or {}:
+        if key not in known:
+            raise UserError(
+                f'{name} has no option {key!r}.{did_you_mean(key, known)} Known: {", ".join(known)}'
+            )
+    return CropSpec(**{**published, **(given or {})})

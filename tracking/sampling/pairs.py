@@ -1,0 +1,205 @@
+"""Pairs of template and search crops, drawn from sets of videos and images."""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.logging import print_log
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from lightvit_dense.datasets.determinism import SeededIndex, mix_seed, seeded
+from lightvit_dense.datasets.errors import DatasetError
+from lightvit_dense.errors import UserError
+from tracking.registry import DATASETS
+from tracking.structures import TrackSample
+
+from .augment import PairAugment
+from .choose import FrameChoice
+from .crops import DegenerateBox
+from .jitter import Cut, read_spec
+from .load_frame import LoadFrame
+from .usable import check_ratios, usable_sequences
+
+_TEMPLATE = {'size': 128, 'factor': 2.0}
+_SEARCH = {'size': 256, 'factor': 4.0, 'center_jitter': 3.0, 'scale_jitter': 0.25}
+_JOINT = {'gray': 0.05, 'flip': 0.5}
+
+
+def _to_tensor(image: np.ndarray) -> Tensor:
+    """Return an image [H, W, 3] as a tensor [3, H, W] of its own memory."""
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+
+
+@DATASETS.register_module()
+class PairDataset(Dataset):
+    """Random pairs of a template and a search crop, as OSTrack trains on (Ye et al., ECCV 2022).
+
+    An item draws a set by its ratio, one of its sequences, and two frames of it; images that are no
+    videos give both crops. Template and search crop are cut around the target, the window of the
+    second shaken. A pair of which a box is degenerate, or a crop (almost) all padding, is drawn
+    again.
+
+    Under :class:`lightvit_dense.SeededSampler` or ``SeededInfiniteSampler`` an item is a function
+    of its index's seed, whatever the number of workers and processes. In test mode it is a function
+    of ``seed`` and the index, so that every validation sees the same pairs. Other samplers draw
+    from numpy's ambient generator.
+
+    Items are ``dict(inputs=dict(template=[3, h, w], search=[3, H, W]), data_samples=...)``, uint8
+    RGB and a :class:`tracking.structures.TrackSample`; collate by mmengine's ``pseudo_collate``.
+
+    Args:
+        sets: Configs of the sets of sequences, such as ``dict(type='tracking.LaSOT', ...)``.
+        ratios: How often each set is drawn, relative to the others; None for equally often.
+        samples_per_epoch: Number of items.
+        mode: 'causal', 'interval' or 'order', see :class:`FrameChoice`.
+        max_interval: Greatest distance of the two frames.
+        min_visible: Least number of visible frames of a video.
+        min_frames: Least number of frames of a video.
+        template: How to cut the template, arguments of :class:`CropSpec`; those not given are the
+            published ones: size 128, factor 2, not shaken.
+        search: How to cut the search crop; those not given are the published ones: size 256,
+            factor 4, center_jitter 3, scale_jitter 0.25.
+        joint: Changes of both crops or none, see :class:`PairAugment`; default: grey 0.05,
+            flip 0.5.
+        brightness: Change of each crop's brightness.
+        flip: Probability of mirroring each crop on its own, as the authors' code does besides the
+            joint flip.
+        max_tries: How many pairs to draw for an item before giving up.
+        max_bad: How many different unreadable frames to tolerate; others are drawn in their place.
+        test_mode: Whether items are the same in every epoch, and an unreadable frame is an error in
+            any case.
+        seed: Seed of the items in test mode.
+
+    Raises:
+        UserError: If an option is out of its range.
+        DatasetError: If a set has no usable sequence.
+    """
+
+    def __init__(
+        self,
+        sets: Sequence[dict[str, Any]],
+        ratios: Sequence[float] | None = None,
+        samples_per_epoch: int = 60000,
+        mode: str = 'causal',
+        max_interval: int = 200,
+        min_visible: int = 5,
+        min_frames: int = 20,
+        template: dict[str, float] | None = None,
+        search: dict[str, float] | None = None,
+        joint: dict[str, float] | None = None,
+        brightness: float = 0.2,
+        flip: float = 0.5,
+        max_tries: int = 100,
+        max_bad: int = 0,
+        test_mode: bool = False,
+        seed: int = 0,
+    ) -> None:
+        if min(samples_per_epoch, max_tries) < 1 or min_visible < 2:
+            raise UserError(
+                'samples_per_epoch and max_tries must be positive and min_visible at least 2, got '
+                f'{samples_per_epoch}, {max_tries} and {min_visible}'
+            )
+        self.thresholds = np.cumsum(check_ratios(ratios, len(sets)))
+        self.thresholds[-1] = 1.0  # rounding must not leave room for a set after the last
+        self.choice = FrameChoice(mode, max_interval)
+        self.template = read_spec('template', _TEMPLATE, template)
+        self.search = read_spec('search', _SEARCH, search)
+        self.augment = PairAugment(dict(_JOINT if joint is None else joint), brightness, flip)
+        self.loader = LoadFrame(max_bad)
+        self.samples_per_epoch, self.max_tries = samples_per_epoch, max_tries
+        self.test_mode, self.seed = test_mode, seed
+        self.sets = [DATASETS.build(one) for one in sets]
+        self.usable = [usable_sequences(one, min_visible, min_frames) for one in self.sets]
+        for one, usable in zip(self.sets, self.usable, strict=True):
+            print_log(f'PairDataset {one.name}: {len(usable)} of {len(one)} sequences', 'current')
+
+    @property
+    def metainfo(self) -> dict[str, Any]:
+        """Names of the sets."""
+        return {'sets': [one.name for one in self.sets]}
+
+    def __len__(self) -> int:
+        """Return the number of items of an epoch."""
+        return self.samples_per_epoch
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """Return an item.
+
+        Raises:
+            DatasetError: If no usable pair was found, or a frame cannot be read.
+        """
+        if not -len(self) <= index < len(self):
+            raise IndexError(f'item {int(index)} of {len(self)}')
+        drawn_under: AbstractContextManager[None] = nullcontext()
+        if self.test_mode:
+            drawn_under = seeded(mix_seed(self.seed, int(index) % len(self)))
+        elif isinstance(index, SeededIndex):
+            drawn_under = seeded(index.seed)
+        with drawn_under:
+            return self._draw()
+
+    def _draw(self) -> dict[str, Any]:
+        """Draw pairs until one is usable."""
+        reason = place = ''
+        for _ in range(self.max_tries):
+            number = int(np.searchsorted(self.thresholds, np.random.random(), side='right'))
+            chosen, usable = self.sets[number], self.usable[number]
+            sequence = int(usable[np.random.randint(len(usable))])
+            pair = self.choice.draw(chosen.visible(sequence)) if chosen.is_video else (0, 0)
+            place = f'{chosen.name} {chosen.names[sequence]}, frames {pair[0]} and {pair[1]}'
+            try:
+                item = self._cut(number, sequence, pair)
+            except DegenerateBox as error:
+                reason = str(error)
+                continue
+            if item is not None:
+                return item
+            reason = 'a crop is all padding, or a frame cannot be read'
+        raise DatasetError(
+            f'{self.max_tries} pairs in a row were not usable; the last was {place}: {reason}. '
+            'Check the boxes of this set (pixels, x, y, width, height), or draw more with max_tries'
+        )
+
+    def _cut(self, number: int, sequence: int, pair: tuple[int, int]) -> dict[str, Any] | None:
+        """Read the frames of a pair and cut the crops; None if they are not usable."""
+        chosen = self.sets[number]
+        frames, boxes = chosen.frames(sequence), chosen.boxes(sequence)
+        wanted = {'frames': frames, 'must_load': self.test_mode}
+        loaded: dict[int, dict[str, Any]] = {}
+        for index in dict.fromkeys(pair):  # an image that gives both crops is read once
+            result = self.loader.transform({**wanted, 'frame_id': index})
+            if result is None:
+                return None
+            loaded[index] = result
+        cuts = []
+        for index, spec in zip(pair, (self.template, self.search), strict=True):
+            cut = spec.cut(loaded[index]['img'], boxes[index])
+            if cut.is_empty:
+                return None
+            cuts.append(cut)
+        template, search = self.augment((cuts[0], cuts[1]))
+        sample = _make_sample(template, search)
+        sample.set_metainfo(
+            {
+                'template_path': loaded[pair[0]]['img_path'],
+                'img_path': loaded[pair[1]]['img_path'],
+                'sequence_name': str(chosen.names[sequence]),
+                'dataset': chosen.name,
+                'frame_ids': pair,
+            }
+        )
+        inputs = {'template': _to_tensor(template.image), 'search': _to_tensor(search.image)}
+        return {'inputs': inputs, 'data_samples': sample}
+
+
+def _make_sample(template: Cut, search: Cut) -> TrackSample:
+    """Return the annotation of a pair of crops."""
+    return TrackSample(
+        template_box=torch.from_numpy(template.box).float(),
+        search_box=torch.from_numpy(search.box).float(),
+        template_padding=torch.from_numpy(np.ascontiguousarray(template.padding)),
+        search_padding=torch.from_numpy(np.ascontiguousarray(search.padding)),
+    )
