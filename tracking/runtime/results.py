@@ -9,7 +9,7 @@ A line is a frame: ``x,y,width,height`` in pixels, the first the box that the tr
 
 import io
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -95,9 +95,13 @@ def write_result(
         text = ''.join(f'{value:.8f}\n' for value in seconds)
         # Before the boxes: they tell that the sequence is done.
         atomic_write(time_path(path), text.encode())
-    lines = (','.join(map(_number, box)) + '\n' for box in boxes)
-    atomic_write(path, ''.join(lines).encode())
+    atomic_write(path, ''.join(map(box_line, boxes)).encode())
     return path
+
+
+def box_line(box: Sequence[float] | np.ndarray) -> str:
+    """Return the line of a box, with its end."""
+    return ','.join(map(_number, box)) + '\n'
 
 
 def _number(value: float) -> str:

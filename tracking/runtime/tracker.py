@@ -22,6 +22,7 @@ from .network import build_network
 
 Frame = np.ndarray | str | Path
 _SIZES = ('template_size', 'search_size', 'template_factor', 'search_factor')
+_HABITS: dict[str, Any] = dict(window=True, margin=10.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,8 +89,9 @@ class Tracker:
         backend: How the network is computed, see :func:`~tracking.runtime.network.build_network`.
         threads: Threads of the network; the runtime's choice by default.
         path: Folder of exported files, for the backends that read some.
-        window: Whether a Hann window favours the middle of the search crop.
-        margin: Pixels of the box that are kept in the frame, and its least side.
+        window: Whether a Hann window favours the middle of the search crop; by default as the
+            model's ``test_cfg`` says.
+        margin: Pixels of the box that are kept in the frame, and its least side; likewise.
 
     Attributes:
         timings: :class:`Timings` of the updates since ``init``.
@@ -106,8 +108,8 @@ class Tracker:
         backend: str = 'torch',
         threads: int | None = None,
         path: str | Path | None = None,
-        window: bool = True,
-        margin: float = 10.0,
+        window: bool | None = None,
+        margin: float | None = None,
     ) -> None:
         model = build_model(config, checkpoint, device)
         self._set_up(model, backend, threads, path, window, margin)
@@ -119,8 +121,8 @@ class Tracker:
         backend: str = 'torch',
         threads: int | None = None,
         path: str | Path | None = None,
-        window: bool = True,
-        margin: float = 10.0,
+        window: bool | None = None,
+        margin: float | None = None,
     ) -> 'Tracker':
         """Make a tracker of a model that is in memory, on its device; see the class.
 
@@ -136,14 +138,17 @@ class Tracker:
         backend: str,
         threads: int | None,
         path: str | Path | None,
-        window: bool,
-        margin: float,
+        window: bool | None,
+        margin: float | None,
     ) -> None:
         if not all(hasattr(model, name) for name in _SIZES):
             raise UserError(
                 f'the model of the config is a {type(model).__name__}, which does not track; '
                 'give the config of a tracking.OneStreamTracker'
             )
+        habits = {**_HABITS, **(getattr(model, 'test_cfg', None) or {})}
+        window = habits['window'] if window is None else window
+        margin = habits['margin'] if margin is None else margin
         if margin <= 0:
             raise UserError(f'margin={margin}: must be positive, in pixels')
         self.model: Any = model
