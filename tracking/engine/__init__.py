@@ -1,1 +1,5 @@
 """Hooks of tracking."""
+
+from .elimination_schedule import EliminationScheduleHook
+
+__all__ = ['EliminationScheduleHook']

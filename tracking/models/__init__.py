@@ -1,6 +1,7 @@
 """The one-stream tracker and its parts."""
 
 from .heads import CenterHead, DenseHead, Maps, MLPHead, decode
+from .joint_hiera import JointHiera
 from .joint_vit import JointVisionTransformer
 from .one_stream import OneStreamTracker
 from .preprocessor import PairPreprocessor
@@ -8,6 +9,7 @@ from .preprocessor import PairPreprocessor
 __all__ = [
     'CenterHead',
     'DenseHead',
+    'JointHiera',
     'JointVisionTransformer',
     'MLPHead',
     'Maps',

@@ -1,0 +1,190 @@
+"""Hiera over template and search image."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lightvit_dense.models.backbones import Hiera
+from lightvit_dense.models.backbones.hiera_tokens import from_units, to_units
+from lightvit_dense.models.backbones.sizes import pair
+from lightvit_dense.models.layers import resize_position
+
+from ..registry import MODELS
+from .joint import JointTokens, check_image, restore
+
+FIXED = ('img_size', 'out_type', 'out_indices')
+
+
+@MODELS.register_module()
+class JointHiera(JointTokens, Hiera):
+    """A :class:`~lightvit_dense.Hiera` that sees two images at once.
+
+    The mask units of both images make one set. As long as attention stays inside units, each image
+    is by itself; the blocks behind attend over all tokens of both, and only these can eliminate.
+    With two poolings, as in masked pre-training, the map has a stride of 16.
+
+    Parameter names are timm's; ``pos_embed`` is the table of the search image, ``pos_embed_z`` that
+    of the template. A checkpoint with one table fills both, resized.
+
+    Args:
+        arch: See :class:`~lightvit_dense.Hiera`.
+        template_size: (height, width) or side of the template in pixels, a multiple of the mask
+            unit (32 px).
+        search_size: The same of the search image.
+        q_pool: How many changes of stage pool.
+        elimination: ``None``, or a dict of ``blocks`` (0-based, among those that attend over all
+            tokens; default: at a quarter, half and three quarters of them, 6, 8 and 10 of tiny)
+            and ``keep`` (0.7), the share of search tokens that each of them keeps.
+        template_tokens: See :class:`JointVisionTransformer`.
+        **kwargs: See :class:`~lightvit_dense.Hiera`.
+
+    Raises:
+        ValueError: If options contradict each other or name what is not there.
+    """
+
+    def __init__(
+        self,
+        arch: str | dict[str, Any] = 'tiny',
+        template_size: int | Sequence[int] = 128,
+        search_size: int | Sequence[int] = 256,
+        q_pool: int = 2,
+        elimination: dict[str, Any] | None = None,
+        template_tokens: str = 'center',
+        **kwargs: Any,
+    ) -> None:
+        wrong = [name for name in FIXED if name in kwargs]
+        if wrong:
+            raise ValueError(f'JointHiera does not take {", ".join(wrong)}')
+        super().__init__(arch, img_size=search_size, q_pool=q_pool, out_type='featmap', **kwargs)
+        self.template_size, self.search_size = pair(template_size), pair(search_size)
+        for name, size in (('template', self.template_size), ('search', self.search_size)):
+            if any(side % self.unit_size for side in size):
+                raise ValueError(
+                    f'{name}_size={size} px is not a multiple of the mask unit of '
+                    f'{self.unit_size} px'
+                )
+        patch = self.patch_size
+        table = (self.template_size[0] // patch, self.template_size[1] // patch)
+        self.position_tables = {'pos_embed': self.grid_size, 'pos_embed_z': table}
+        self.pos_embed_z = nn.Parameter(
+            resize_position(self.pos_embed.detach(), self.grid_size, table).clone()
+        )
+        self.stride = patch << q_pool
+        self.template_grid = (table[0] >> q_pool, table[1] >> q_pool)
+        self.search_grid = (self.grid_size[0] >> q_pool, self.grid_size[1] >> q_pool)
+        self.first_joint = self._first_joint()
+        self.set_elimination(elimination, template_tokens, self.first_joint, self.num_layers)
+
+    def _first_joint(self) -> int:
+        """Return the first block (0-based) after which all attend globally and none pools."""
+        first = self.num_layers
+        while first:
+            attention = self._block(first).attn
+            if attention.mask_unit or attention.q_stride > 1:
+                break
+            first -= 1
+        if first == self.num_layers:
+            raise ValueError(
+                'JointHiera: the last block attends inside units or pools, so that the images '
+                'never meet; set mask_unit_attn of the last stage to False'
+            )
+        return first
+
+    def from_raster(self, ids: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Return where tokens of a grid, given by raster number, stand among the units' tokens."""
+        numbers = torch.arange(grid[0] * grid[1], device=ids.device).reshape(1, *grid, 1)
+        order = to_units(numbers, self.mask_unit >> self.q_pool).flatten()
+        return order.argsort()[ids]
+
+    def _embed(self, image: Tensor, table: Tensor) -> Tensor:
+        """Return position-coded tokens [B, units, mask_unit², C]."""
+        x = self.patch_embed(image)
+        return to_units(x + table.reshape(1, *x.shape[1:]), self.mask_unit)
+
+    def _run_units(self, x: Tensor) -> Tensor:
+        """Run the blocks before the joint ones: [B, U, mask_unit², C] -> [B, U*T, C']."""
+        for layer in range(1, self.first_joint + 1):
+            x, _ = self._run_block(self._block(layer), x, None, False)
+        return x.flatten(1, 2)
+
+    @property
+    def _apart(self) -> bool:
+        """Whether no block before the joint ones looks beyond a unit."""
+        return all(self._block(i).attn.mask_unit for i in range(1, self.first_joint + 1))
+
+    def embed_template(self, template: Tensor) -> Tensor:
+        """Return the template's tokens [B, Z, C] as they enter the first joint block.
+
+        Args:
+            template: [B, 3, h, w].
+
+        Raises:
+            ValueError: If the size is wrong, or an earlier block looks beyond a unit.
+        """
+        check_image(template, self.template_size, 'template')
+        self._check_apart()
+        return self._run_units(self._embed(template, self.pos_embed_z))
+
+    def embed_search(self, search: Tensor) -> Tensor:
+        """Return the search image's tokens [B, X, C] as they enter the first joint block.
+
+        Args:
+            search: [B, 3, H, W].
+
+        Raises:
+            ValueError: If the size is wrong, or an earlier block looks beyond a unit.
+        """
+        check_image(search, self.search_size, 'search')
+        self._check_apart()
+        return self._run_units(self._embed(search, self.pos_embed))
+
+    def _check_apart(self) -> None:
+        if not self._apart:
+            raise ValueError(
+                'JointHiera: a block before the last pooling looks beyond a unit, so the images '
+                'cannot be embedded apart; call the backbone with both'
+            )
+
+    def forward(  # type: ignore[override]
+        self, template: Tensor, search: Tensor, template_mask: Tensor | None = None
+    ) -> Tensor:
+        """Return what the search image looks like in the light of the template.
+
+        Args:
+            template: [B, 3, h, w].
+            search: [B, 3, H, W].
+            template_mask: Tokens of the template that the target covers, bool [B, rows, columns];
+                read where ``template_tokens`` is 'box'.
+
+        Returns:
+            [B, C, rows, columns], after the final norm; eliminated tokens are zero.
+        """
+        check_image(template, self.template_size, 'template')
+        check_image(search, self.search_size, 'search')
+        units = [self._embed(template, self.pos_embed_z), self._embed(search, self.pos_embed)]
+        return self._join(self._run_units(torch.cat(units, dim=1)), template_mask)
+
+    def join(self, template: Tensor, search: Tensor, template_mask: Tensor | None = None) -> Tensor:
+        """Run the joint blocks over embedded tokens; see :meth:`forward`.
+
+        Args:
+            template: Tokens [B, Z, C] of :meth:`embed_template`.
+            search: Tokens [B, X, C] of :meth:`embed_search`.
+            template_mask: See :meth:`forward`.
+        """
+        return self._join(torch.cat([template, search], dim=1), template_mask)
+
+    def _join(self, x: Tensor, template_mask: Tensor | None) -> Tensor:
+        blocks = list(self.blocks)[self.first_joint :]
+        weights = self.token_weights(template_mask)
+        x, index = self.run_joint(blocks, self.first_joint, x, weights)
+        x = self.norm(x)
+        rows, columns = self.search_grid
+        if index is not None:
+            x = restore(x, index, rows * columns)
+        side = self.mask_unit >> self.q_pool
+        # [B, X, C] -> [B, units, side², C] -> [B, rows, columns, C] -> [B, C, rows, columns]
+        x = x.reshape(x.shape[0], -1, side * side, self.embed_dims)
+        return from_units(x, (rows // side, columns // side)).permute(0, 3, 1, 2).contiguous()
