@@ -414,5 +414,7 @@ def test_bad_spec_is_refused(change, message):
 
 
 def test_unknown_layout_is_refused(tmp_path):
-    with pytest.raises(ToyWorldError, match=r"choose from \['ade20k', 'coco', 'imagenet'\]"):
+    with pytest.raises(
+        ToyWorldError, match=r"choose from \['ade20k', 'coco', 'imagenet', 'lasot'\]"
+    ):
         build_world(tmp_path / 'world', SPEC, layouts=('voc',), progress=False)

@@ -18,6 +18,8 @@ from lightvit_dense.datasets.toyworld import (
 )
 from lightvit_dense.datasets.toyworld.layouts import LAYOUTS
 
+_COLUMNS = ('videos', 'images', 'absent', 'instances', 'small', 'medium', 'large')
+
 
 def parse_args() -> argparse.Namespace:
     """Parse the command line."""
@@ -35,6 +37,18 @@ def parse_args() -> argparse.Namespace:
         type=int,
         default=default.portraits,
         help="training images of the layout 'imagenet', one object each",
+    )
+    parser.add_argument(
+        '--videos', type=int, default=default.videos, help="training videos of the layout 'lasot'"
+    )
+    parser.add_argument(
+        '--test-videos', type=int, default=default.test_videos, help='its test videos'
+    )
+    parser.add_argument(
+        '--video-frames', type=int, default=default.video_frames, help='frames of a training video'
+    )
+    parser.add_argument(
+        '--test-frames', type=int, default=default.test_frames, help='frames of a test video'
     )
     parser.add_argument('--seed', type=int, default=default.seed, help='seed of everything')
     choices = f'object classes, out of {", ".join(CLASSES)}'
@@ -56,17 +70,17 @@ def print_report(report: WorldReport) -> None:
     for layout, splits in report.stats.items():
         table = Table(title=f'{layout} layout')
         table.add_column('split')
-        for name in ('images', 'instances', 'small', 'medium', 'large'):
+        columns = [name for name in _COLUMNS if any(name in counts for counts in splits.values())]
+        for name in columns:
             table.add_column(name, justify='right')
         for split, counts in splits.items():
-            values = [counts.get(key, '-') for key in ('images', 'instances')]
-            values += [counts.get(key, '-') for key in ('small', 'medium', 'large')]
-            table.add_row(split, *map(str, values))
+            table.add_row(split, *(str(counts.get(name, '-')) for name in columns))
         console.print(table)
         for split, counts in splits.items():
-            if 'classes' in counts:
-                parts = ', '.join(f'{name} {n}' for name, n in counts['classes'].items())
-                print(f'{split}: {parts}')
+            for kind in ('classes', 'attributes'):
+                if kind in counts:
+                    parts = ', '.join(f'{name} {n}' for name, n in counts[kind].items())
+                    print(f'{split}: {parts}')
 
 
 def main() -> int:
@@ -80,6 +94,10 @@ def main() -> int:
             val=args.val,
             unlabeled=args.unlabeled,
             portraits=args.portraits,
+            videos=args.videos,
+            test_videos=args.test_videos,
+            video_frames=args.video_frames,
+            test_frames=args.test_frames,
             classes=tuple(args.classes),
         )
         report = build_world(args.out, spec, args.layouts, args.workers, not args.quiet)

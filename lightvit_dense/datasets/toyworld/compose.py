@@ -41,13 +41,17 @@ class SceneSpec:
 
 @dataclass(frozen=True)
 class Pose:
-    """Where a cut-out goes: centre (pixels), scale, angle (degrees), mirrored or not."""
+    """Where a cut-out goes: centre (pixels), scale, angle (degrees), mirrored or not.
+
+    ``stretch`` is how much wider it is than its scale says, before it is turned.
+    """
 
     x: float
     y: float
     scale: float
     angle: float = 0.0
     flip: bool = False
+    stretch: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,8 +138,7 @@ def warp_cutout(cutout: Cutout, pose: Pose, size: tuple[int, int]) -> Layer:
     scale = pose.scale * cutout.pyramid[0].shape[0] / patch.shape[0]
     angle = np.deg2rad(pose.angle)
     turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    if pose.flip:
-        turn[:, 0] *= -1
+    turn[:, 0] *= -pose.stretch if pose.flip else pose.stretch
     center = np.array([(patch.shape[1] - 1) / 2, (patch.shape[0] - 1) / 2])
     move = np.array([pose.x, pose.y]) - turn @ center
     reach = np.abs(turn) @ (center + 1)

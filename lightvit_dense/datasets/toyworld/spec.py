@@ -33,6 +33,11 @@ class WorldSpec:
         large_share: Share of objects a tenth to two fifths larger than that.
         min_visible: Smallest part of any object that is in view, in 0..1.
         jpeg_quality: 1..100.
+        videos: Training videos; see :mod:`.video`.
+        test_videos: Test videos, on photographs that no training video shows.
+        video_frames: Frames of a training video.
+        test_frames: Frames of a test video.
+        video_size: Height and width of the videos in pixels.
     """
 
     seed: int = 0
@@ -49,16 +54,21 @@ class WorldSpec:
     large_share: float = 0.08
     min_visible: float = 0.4
     jpeg_quality: int = 95
+    videos: int = 180
+    test_videos: int = 20
+    video_frames: int = 24
+    test_frames: int = 60
+    video_size: tuple[int, int] = (160, 192)
 
     def __post_init__(self) -> None:
-        for name in ('classes', 'objects', 'unlabeled_objects'):
+        for name in ('classes', 'objects', 'unlabeled_objects', 'video_size'):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         unknown = sorted(set(self.classes) - set(CLASSES))
         _require(not unknown, f'classes: unknown {unknown}; choose from {list(CLASSES)}')
         _require(len(self.classes) > 0, 'classes: at least one is needed')
         _require(len(set(self.classes)) == len(self.classes), 'classes: one is named twice')
         _require(self.seed >= 0, 'seed: must not be negative')
-        for name in (*SPLITS, 'portraits'):
+        for name in (*SPLITS, 'portraits', 'videos', 'test_videos'):
             _require(getattr(self, name) >= 0, f'{name}: must not be negative')
         for name in ('objects', 'unlabeled_objects'):
             low, high = getattr(self, name)
@@ -73,6 +83,12 @@ class WorldSpec:
         _require(0 <= self.large_share <= 1, 'large_share: must lie in [0, 1]')
         _require(0 < self.min_visible <= 0.75, 'min_visible: must lie in (0, 0.75]')
         _require(1 <= self.jpeg_quality <= 100, 'jpeg_quality: must lie in 1..100')
+        for name in ('video_frames', 'test_frames'):
+            _require(getattr(self, name) >= 2, f'{name}: a video has two frames at least')
+        _require(
+            len(self.video_size) == 2 and min(self.video_size) >= 96,
+            f'video_size: needs height and width of 96 at least, got {list(self.video_size)}',
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data, the same before and after JSON."""

@@ -111,8 +111,13 @@ def _is_same(marker: dict[str, Any] | None, spec: WorldSpec) -> TypeGuard[dict[s
         marker is not None
         and marker.get('state') == 'complete'
         and marker.get('generator') == GENERATOR
-        and marker.get('spec') == spec.to_dict()
+        and _made_of(marker, spec)
     )
+
+
+def _made_of(marker: dict[str, Any], spec: WorldSpec) -> bool:
+    """Whether a world is of this spec; fields that are younger than it have their defaults."""
+    return {**WorldSpec().to_dict(), **(marker.get('spec') or {})} == spec.to_dict()
 
 
 def _why_build(
@@ -125,7 +130,7 @@ def _why_build(
         return 'the one there was half built'
     if marker.get('generator') != GENERATOR:
         return 'the one there was built by another version'
-    if marker.get('spec') != spec.to_dict():
+    if not _made_of(marker, spec):
         return 'the one there was built from another spec'
     if not set(layouts) <= set(marker['layouts']):
         return 'the one there lacks a layout'

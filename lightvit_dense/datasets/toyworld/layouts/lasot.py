@@ -1,0 +1,131 @@
+"""LaSOT's layout: the real names, so that only the data root differs from the real thing.
+
+``<class>/<class>-<N>/img/%08d.jpg`` (counted from 1), ``groundtruth.txt`` with one ``x,y,w,h`` a
+frame, ``full_occlusion.txt`` and ``out_of_view.txt`` with one row of 0 and 1, ``nlp.txt`` with a
+sentence. Beside the classes: ``training_set.txt`` and ``testing_set.txt`` name the sequences, and
+``att/<sequence>.txt`` holds 0 or 1 for each of LaSOT's attributes, as its evaluation toolkit does.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..assets import load_cutouts, load_photos
+from ..classes import CLASSES
+from ..spec import WorldSpec
+from ..video import VIDEO_SPLITS, Video, make_video, video_name
+from ..video_facts import ATTRIBUTES
+from .base import Record, write_jpeg
+
+_LISTS = {'train': 'training_set.txt', 'test': 'testing_set.txt'}
+_FILES = ('groundtruth.txt', 'full_occlusion.txt', 'out_of_view.txt', 'nlp.txt')
+
+
+class LaSOTLayout:
+    """Writes and checks LaSOT's layout."""
+
+    def splits(self, spec: WorldSpec) -> dict[str, int]:
+        """Return the number of videos in each split."""
+        return {'train': spec.videos, 'test': spec.test_videos}
+
+    def prepare(self, folder: Path, spec: WorldSpec) -> None:
+        """Make the folders."""
+        (folder / 'att').mkdir(parents=True)
+        for name in _names(spec, VIDEO_SPLITS):
+            (sequence_folder(folder, name) / 'img').mkdir(parents=True)
+
+    def write_item(self, folder: Path, spec: WorldSpec, split: str, index: int) -> Record:
+        """Write a video; the record holds its name, counts, attributes and sources."""
+        video = make_video(spec, split, index)
+        target = sequence_folder(folder, video.name)
+        for number, frame in enumerate(video.frames, 1):
+            write_jpeg(target / 'img' / f'{number:08d}.jpg', frame, spec.jpeg_quality)
+        lines = [','.join(map(str, box)) for box in video.boxes.tolist()]
+        texts = {
+            'groundtruth.txt': '\n'.join(lines),
+            'full_occlusion.txt': _row(video.full_occlusion),
+            'out_of_view.txt': _row(video.out_of_view),
+            'nlp.txt': video.sentence,
+        }
+        for name, text in texts.items():
+            (target / name).write_text(f'{text}\n', encoding='utf-8')
+        row = _row(np.array([name in video.attributes for name in ATTRIBUTES]))
+        (folder / 'att' / f'{video.name}.txt').write_text(f'{row}\n', encoding='utf-8')
+        return _record(video)
+
+    def finish(
+        self, folder: Path, spec: WorldSpec, split: str, records: list[Record]
+    ) -> dict[str, Any]:
+        """Write a split's list and credits and return its counts."""
+        text = ''.join(f'{record["name"]}\n' for record in records)
+        (folder / _LISTS[split]).write_text(text, encoding='utf-8')
+        info = {
+            'description': f'Toy world, {split}: real objects moving over real photographs',
+            'sources': _credits(split, records),
+            'video_sources': {record['name']: record['sources'] for record in records},
+        }
+        (folder / f'{split}_info.json').write_text(json.dumps(info), encoding='utf-8')
+        classes = [record['class_name'] for record in records]
+        attributes = [name for record in records for name in record['attributes']]
+        return {
+            'videos': len(records),
+            'images': sum(record['frames'] for record in records),
+            'absent': sum(record['absent'] for record in records),
+            'classes': {name: classes.count(name) for name in CLASSES if name in classes},
+            'attributes': {n: attributes.count(n) for n in ATTRIBUTES if n in attributes},
+        }
+
+    def problem(self, folder: Path, spec: WorldSpec) -> str | None:
+        """Return what is missing, ``None`` when every file is there."""
+        lengths = {'train': spec.video_frames, 'test': spec.test_frames}
+        for split in self.splits(spec):
+            for name in (_LISTS[split], f'{split}_info.json'):
+                if not (folder / name).is_file():
+                    return f'{folder / name} is missing'
+            for name in _names(spec, (split,)):
+                target = sequence_folder(folder, name)
+                files = [target / file for file in _FILES] + [folder / 'att' / f'{name}.txt']
+                for file in files:
+                    if not file.is_file():
+                        return f'{file} is missing'
+                found = len(list((target / 'img').glob('*.jpg')))
+                if found != lengths[split]:
+                    return f'{target / "img"} holds {found} images instead of {lengths[split]}'
+        return None
+
+
+def sequence_folder(folder: Path, name: str) -> Path:
+    """Return the folder of a sequence, e.g. ``book/book-3``."""
+    return folder / name.rpartition('-')[0] / name
+
+
+def _names(spec: WorldSpec, splits: tuple[str, ...]) -> list[str]:
+    counts = {'train': spec.videos, 'test': spec.test_videos}
+    return [video_name(spec, split, i) for split in splits for i in range(counts[split])]
+
+
+def _row(flags: np.ndarray) -> str:
+    return ','.join(str(int(flag)) for flag in flags)
+
+
+def _record(video: Video) -> Record:
+    return {
+        'name': video.name,
+        'class_name': video.class_name,
+        'frames': len(video.frames),
+        'absent': int((video.full_occlusion | video.out_of_view).sum()),
+        'attributes': list(video.attributes),
+        'sources': video.sources,
+    }
+
+
+def _credits(split: str, records: list[Record]) -> list[dict[str, str]]:
+    """Return name, package, path and credit of all sources that records name under 'sources'."""
+    photos = load_photos('val' if split == 'test' else 'train')
+    known = {photo.source.name: photo.source for photo in photos}
+    known |= {cutout.source.name: cutout.source for cutout in load_cutouts(CLASSES)}
+    used = sorted({name for record in records for name in record['sources']})
+    keys = ('name', 'package', 'path', 'credit')
+    return [{key: getattr(known[name], key) for key in keys} for name in used]

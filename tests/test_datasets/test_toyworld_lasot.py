@@ -1,0 +1,254 @@
+"""The toy world's videos in LaSOT's layout."""
+
+import hashlib
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from lightvit_dense.datasets.toyworld import WorldSpec, build_world
+from lightvit_dense.datasets.toyworld.assets import load_photos
+from lightvit_dense.datasets.toyworld.compose import warp_cutout
+from lightvit_dense.datasets.toyworld.motion import Curve, wander
+from lightvit_dense.datasets.toyworld.video import HELD_OUT, make_video
+from lightvit_dense.datasets.toyworld.video_facts import ATTRIBUTES, VideoFacts, attributes_of
+from lightvit_dense.datasets.toyworld.video_plan import Sprite, _constant, _recolored
+
+SIZES = {'image_size': 64, 'train': 2, 'val': 2, 'unlabeled': 1, 'portraits': 2}
+SPEC = WorldSpec(seed=5, videos=9, test_videos=4, video_frames=12, test_frames=16, **SIZES)
+
+
+@pytest.fixture(scope='module')
+def built(tmp_path_factory):
+    root = tmp_path_factory.mktemp('toy') / 'world'
+    return build_world(root, SPEC, ['lasot'], workers=1, progress=False)
+
+
+@pytest.fixture(scope='module')
+def videos():
+    # Seeds and lengths of the real thing: all events occur.
+    spec = WorldSpec(video_frames=20, test_frames=24)
+    return [make_video(spec, 'test', i) for i in (2, 4, 19)] + [
+        make_video(spec, 'train', i) for i in (1, 3, 4, 6)
+    ]
+
+
+def digest(folder):
+    files = sorted(path for path in folder.rglob('*') if path.is_file())
+    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+
+
+def rows(path):
+    return [list(map(int, line.split(','))) for line in path.read_text().splitlines()]
+
+
+def names_of(root, split):
+    return (root / f'lasot/{split}ing_set.txt').read_text().split()
+
+
+def test_files_and_names(built):
+    root = built.root / 'lasot'
+    train, test = names_of(built.root, 'train'), names_of(built.root, 'test')
+    assert (len(train), len(test)) == (9, 4)
+    assert not set(train) & set(test)
+    for names, length in ((train, 12), (test, 16)):
+        for name in names:
+            folder = root / name.rsplit('-', 1)[0] / name
+            images = sorted(path.name for path in (folder / 'img').iterdir())
+            assert images == [f'{i:08d}.jpg' for i in range(1, length + 1)]
+            boxes = np.array(rows(folder / 'groundtruth.txt'))
+            flags = [rows(folder / f'{kind}.txt') for kind in ('full_occlusion', 'out_of_view')]
+            assert boxes.shape == (length, 4)
+            assert [np.shape(flag) for flag in flags] == [(1, length), (1, length)]
+            absent = np.array(flags).any(axis=(0, 1))
+            np.testing.assert_array_equal(absent, (boxes == 0).all(axis=1))
+            assert not absent[0]
+            assert np.shape(rows(root / f'att/{name}.txt')) == (1, 14)
+            assert (folder / 'nlp.txt').read_text().startswith(name.rsplit('-', 1)[0])
+    assert cv2.imread(str(next(root.glob('*/*/img/00000001.jpg')))).shape == (160, 192, 3)
+    assert built.stats['lasot']['train']['images'] == 9 * 12
+    assert built.stats['lasot']['test']['videos'] == 4
+
+
+def test_splits_share_no_photograph_and_held_out_targets_stay_out_of_training(built):
+    sources = {}
+    for split in ('train', 'test'):
+        info = json.loads((built.root / f'lasot/{split}_info.json').read_text())
+        sources[split] = {name for used in info['video_sources'].values() for name in used}
+        assert sources[split] == {source['name'] for source in info['sources']}
+    photos = {photo.source.name for split in ('train', 'val') for photo in load_photos(split)}
+    assert photos & sources['train']
+    # The dahlia's photograph gives a cut-out and is no background.
+    assert not photos & sources['train'] & sources['test']
+    assert not set(HELD_OUT) & sources['train']
+    assert len(set(HELD_OUT) & sources['test']) >= 2
+
+
+def test_bytes_do_not_depend_on_workers(built, tmp_path):
+    alone = build_world(tmp_path / 'world', SPEC, ['lasot'], workers=0, progress=False)
+    assert digest(alone.root) == digest(built.root)
+
+
+def test_boxes_are_those_of_the_masks(videos):
+    for video in videos:
+        for mask, box in zip(video.masks, video.boxes, strict=True):
+            if not mask.any():
+                assert not box.any()
+                continue
+            ys, xs = np.nonzero(mask)
+            low, high = (xs.min(), ys.min()), (xs.max() + 1, ys.max() + 1)
+            assert tuple(box) == (*low, high[0] - low[0], high[1] - low[1])
+
+
+def test_masks_cover_what_is_drawn(videos):
+    """Where the target goes, and only there, the picture differs from one without it."""
+    from lightvit_dense.datasets.toyworld import video as module
+
+    spec = WorldSpec(video_frames=20)
+    drawn = []
+    original = module.draw_plan
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, 'draw_plan', lambda *a: drawn.append(original(*a)) or drawn[-1])
+        video = make_video(spec, 'train', 3)
+    plan = drawn[-1][0]
+    empty = Sprite(**{**vars(plan.target), 'scale': _constant(-4.6)})
+    for time in (0, 8, 19):
+        with_it = module._draw(plan, time)
+        bare = module._draw(type(plan)(**{**vars(plan), 'target': empty}), time)
+        changed = np.abs(with_it - bare).max(axis=2) > 2
+        mask = video.masks[time].astype(np.uint8)
+        near = cv2.dilate(mask, np.ones((5, 5), np.uint8)) > 0
+        pose = empty.pose(time, -plan.shake.at(time))
+        near |= warp_cutout(empty.cutout, pose, plan.size).mask(plan.size)
+        if mask.any():
+            assert changed[video.masks[time]].mean() > 0.8
+        assert not (changed & ~near).sum() > 20
+
+
+def test_flags_say_why_the_target_is_gone(videos):
+    gone = {'full_occlusion': 0, 'out_of_view': 0}
+    for video in videos:
+        visible = video.masks.any(axis=(1, 2))
+        assert not (video.full_occlusion & video.out_of_view).any()
+        np.testing.assert_array_equal(video.full_occlusion | video.out_of_view, ~visible)
+        gone['full_occlusion'] += video.full_occlusion.sum()
+        gone['out_of_view'] += video.out_of_view.sum()
+        assert ('Full Occlusion' in video.attributes) == bool(video.full_occlusion.any())
+        assert ('Out-of-View' in video.attributes) == bool(video.out_of_view.any())
+    assert min(gone.values()) >= 3
+    # Before it is gone it reaches the border, and where it comes back.
+    video = next(video for video in videos if video.out_of_view.any())
+    first = int(np.flatnonzero(video.out_of_view)[0])
+    x, y, w, h = video.boxes[first - 1]
+    height, width = video.frames[0].shape[:2]
+    assert min(x, y, width - x - w, height - y - h) < 30
+
+
+def test_attributes_follow_the_boxes():
+    assert len(ATTRIBUTES) == 14
+    facts = VideoFacts('book', frozenset({'spin', 'light'}))
+    mask = np.zeros((100, 100), bool)
+
+    def add(box, inside=1.0, seen=1.0, travel=0.0, nearest=np.inf):
+        x, y, w, h = box
+        picture = mask.copy()
+        picture[y : y + h, x : x + w] = True
+        facts.add(picture, inside, seen, travel, nearest)
+
+    add((10, 10, 40, 40))
+    add((12, 10, 40, 40))
+    assert attributes_of(facts, 0.05) == ('Illumination Variation', 'Rotation')
+    add((12, 10, 30, 30), inside=1.0, seen=0.8)
+    # 900 pixels are few, and more than half of the first box.
+    added = set(attributes_of(facts, 0.05)) - {'Illumination Variation', 'Rotation'}
+    assert added == {'Partial Occlusion', 'Low Resolution'}
+    add((60, 60, 20, 20))
+    found = attributes_of(facts, 0.05)
+    assert {'Fast Motion', 'Low Resolution', 'Scale Variation'} <= set(found)
+    assert 'Aspect Ration Change' not in found
+    add((60, 60, 25, 10), travel=9.0, nearest=20.0)
+    add((0, 0, 0, 0), inside=0.0, seen=0.0)
+    add((0, 0, 0, 0), inside=0.9, seen=0.01)
+    assert set(ATTRIBUTES) - set(attributes_of(facts, 0.05)) == {
+        'Deformation',
+        'Camera Motion',
+        'Viewpoint Change',
+    }
+
+
+def test_curves_are_smooth_and_pass_their_points():
+    points = np.array([[0.0, 0], [10, 5], [20, 0], [5, 5]])
+    curve = Curve(points, 4)
+    for number, point in enumerate(points):
+        np.testing.assert_allclose(curve.at(4 * number), point)
+    np.testing.assert_allclose(curve.at(-3), points[0])
+    np.testing.assert_allclose(curve.at(99), points[-1])
+    # A straight evenly spaced run is followed exactly.
+    line = Curve(np.arange(5.0)[:, None], 2)
+    np.testing.assert_allclose(line.at(3), 1.5)
+    rng = np.random.default_rng(0)
+    low, high = np.array([5.0, 5]), np.array([50.0, 40])
+    way = wander(rng, 60, 6, (low, high), (2, 30), np.array([20.0, 20]))
+    assert ((way.points >= low) & (way.points <= high)).all()
+    assert 4 * len(way.points) >= 40
+
+
+def test_new_colours_stay_within_alpha():
+    from lightvit_dense.datasets.toyworld.assets import load_cutouts
+
+    cutout = load_cutouts(('book',))[0]
+    rng = np.random.default_rng(0)
+    changed = [_recolored(rng, cutout) for _ in range(4)]
+    for other in changed:
+        assert (other.pyramid[0][..., 3] == cutout.pyramid[0][..., 3]).all()
+        assert (other.pyramid[0][..., :3] <= other.pyramid[0][..., 3:]).all()
+    means = [other.pyramid[0][..., :3].mean(axis=(0, 1)) for other in changed]
+    assert min(np.abs(a - b).max() for a in means for b in means if a is not b) > 5
+
+
+def test_worlds_from_before_videos_are_kept(tmp_path):
+    root = tmp_path / 'world'
+    spec = WorldSpec(**SIZES)
+    build_world(root, spec, ['coco'], workers=0, progress=False)
+    marker = json.loads((root / 'toyworld.json').read_text())
+    for name in ('videos', 'test_videos', 'video_frames', 'test_frames', 'video_size'):
+        del marker['spec'][name]
+    (root / 'toyworld.json').write_text(json.dumps(marker))
+    assert not build_world(root, spec, ['coco'], workers=0, progress=False).built
+    other = WorldSpec(**{**SIZES, 'videos': 3})
+    assert build_world(root, other, ['coco'], workers=0, progress=False).built
+
+
+def test_what_is_missing_is_named(built):
+    from lightvit_dense.datasets.toyworld.layouts import LAYOUTS
+
+    folder = built.root / 'lasot'
+    layout = LAYOUTS['lasot']
+    assert layout.problem(folder, SPEC) is None
+    name = names_of(built.root, 'test')[0]
+    target = folder / name.rsplit('-', 1)[0] / name
+    for file in (target / 'out_of_view.txt', folder / f'att/{name}.txt'):
+        content = file.read_bytes()
+        file.unlink()
+        assert layout.problem(folder, SPEC) == f'{file} is missing'
+        file.write_bytes(content)
+    image = target / 'img/00000003.jpg'
+    image.rename(target / 'spare.jpg')
+    assert layout.problem(folder, SPEC) == f'{target / "img"} holds 15 images instead of 16'
+    (target / 'spare.jpg').rename(image)
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        ({'videos': -1}, 'videos: must not be negative'),
+        ({'test_frames': 1}, 'two frames'),
+        ({'video_size': (64, 192)}, 'video_size'),
+    ],
+)
+def test_bad_sizes_are_refused(change, message):
+    from lightvit_dense.datasets.toyworld import ToyWorldError
+
+    with pytest.raises(ToyWorldError, match=message):
+        WorldSpec(**change)
