@@ -12,7 +12,7 @@ from typing import Protocol
 import lmdb
 
 from .errors import DatasetError
-from .lmdb_format import LmdbMeta, key_text, read_keys, read_meta
+from .lmdb_format import LmdbMeta, is_reserved, key_text, read_keys, read_meta
 
 Environment = lmdb.Environment
 
@@ -221,6 +221,38 @@ class LmdbStorage:
         for name in names:
             if name.startswith(prefix):
                 yield name
+
+    def exists(self, key: str) -> bool:
+        """Whether there is such a key; its value is not touched."""
+        with self._open().begin(buffers=True) as transaction:
+            try:
+                return transaction.get(key.encode()) is not None
+            except lmdb.BadValsizeError:
+                return False
+
+    def children(self, folder: str = '') -> list[str]:
+        """Return the names of the files and folders in a folder, sorted; none if there is none.
+
+        What lies deeper is leapt over, so that an LMDB of millions of files is walked in as many
+        steps as there are names.
+
+        Args:
+            folder: Its path, '' for the root.
+        """
+        prefix = f'{folder}/'.encode() if folder else b''
+        found = set()
+        with self._open().begin(buffers=True) as transaction:
+            cursor = transaction.cursor()
+            more = cursor.set_range(prefix or b'\0')
+            while more:
+                key = bytes(cursor.key())
+                if not key.startswith(prefix):
+                    break
+                name, slash, _ = key[len(prefix) :].partition(b'/')
+                if not is_reserved(key):
+                    found.add(key_text(name))
+                more = cursor.set_range(prefix + name + b'0') if slash else cursor.next()
+        return sorted(found)
 
     def close(self) -> None:
         """Close the file in this process; reading opens it again."""

@@ -1,0 +1,113 @@
+"""Tables that were built before are opened; what has changed since is noticed."""
+
+import fcntl
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mmengine.logging import print_log
+
+from .stores import Stamp
+from .table import BadTable, Chunks, SequenceTable, join, open_table, write_table
+
+WARNING = 30
+_WARNED: set[str] = set()
+
+Builder = Callable[[], tuple[Chunks, dict[str, Any]]]
+
+
+def default_cache() -> Path:
+    """Return ``$LIGHTVIT_CACHE``, else ``~/.cache/lightvit_dense``."""
+    given = os.environ.get('LIGHTVIT_CACHE')
+    return Path(given) if given else Path.home() / '.cache' / 'lightvit_dense'
+
+
+def fingerprint(keys: Sequence[str], stamps: Sequence[Stamp]) -> str:
+    """Return what differs as soon as a file is added, removed or written again.
+
+    Args:
+        keys: Keys of the annotation files.
+        stamps: Size and time of each.
+    """
+    text = '\n'.join(
+        f'{key}\t{size}\t{time}' for key, (size, time) in zip(keys, stamps, strict=True)
+    )
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def cached_table(
+    folder: Path, title: str, identity: str, mark: str, build: Builder
+) -> SequenceTable:
+    """Return a table: the one kept in a file if nothing has changed, else a new one.
+
+    Processes that ask for the same table wait for the first of them. Where nothing can be
+    written, a warning says so once, and the table is built in memory.
+
+    Args:
+        folder: Where tables are kept.
+        title: Begin of the name of the file.
+        identity: What the table is of: the path of the data, split and options.
+        mark: Fingerprint of the annotations as they are now.
+        build: Makes the arrays and the head of a new table.
+    """
+    path = folder / f'{title}-{hashlib.sha256(identity.encode()).hexdigest()[:16]}.index'
+    found = _open(path, mark)
+    if found is not None:
+        return found
+    with _turn(path) as alone:
+        found = _open(path, mark) if alone else None
+        if found is not None:
+            return found
+        chunks, meta = build()
+        meta = {**meta, 'fingerprint': mark, 'identity': identity}
+        if alone:
+            try:
+                write_table(path, chunks, meta)
+                return open_table(path)
+            except (OSError, BadTable) as error:
+                _warn(folder, error)
+    return join(chunks, meta)
+
+
+def _open(path: Path, mark: str) -> SequenceTable | None:
+    try:
+        table = open_table(path)
+    except FileNotFoundError:
+        return None
+    except (OSError, BadTable) as error:
+        print_log(f'{error}; it is made anew', logger='current', level=WARNING)
+        return None
+    return table if table.meta.get('fingerprint') == mark else None
+
+
+@contextmanager
+def _turn(path: Path) -> Iterator[bool]:
+    """Wait for other processes that build the same table; whether a table can be kept."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path.with_suffix('.lock'), os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        _warn(path.parent, error)
+        yield False
+        return
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield True
+    finally:
+        os.close(handle)
+
+
+def _warn(folder: Path, error: Exception) -> None:
+    if str(folder) in _WARNED:
+        return
+    _WARNED.add(str(folder))
+    print_log(
+        f'{folder}: the index of the sequences cannot be kept here ({error}); it is built anew by '
+        'each process. Set cache_dir, or the environment variable LIGHTVIT_CACHE, to a folder that '
+        'can be written.',
+        logger='current',
+        level=WARNING,
+    )

@@ -1,0 +1,204 @@
+"""The pictures of a sequence: numbered files, listed files, or a video file."""
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+
+from lightvit_dense.datasets.errors import DatasetError
+from lightvit_dense.datasets.transforms.loading import BadImage, decode
+
+from .stores import Store
+
+VIDEO_EXTENSIONS = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.mpg', '.mpeg', '.m4v')
+_SKIP = 64  # up to so many frames ahead are read over, beyond it is sought
+
+
+def read_frame(store: Store, key: str) -> np.ndarray:
+    """Read a picture; grey, 16-bit and transparent ones are converted.
+
+    Args:
+        store: Where it is.
+        key: Its key there.
+
+    Returns:
+        RGB uint8 [H, W, 3].
+
+    Raises:
+        DatasetError: Naming a file that is missing or damaged.
+    """
+    try:
+        return decode(store.read(key), 'rgb')
+    except FileNotFoundError as error:
+        raise DatasetError(
+            f'frame {store.where(key)} does not exist ({error}). Restore the file, or take its '
+            'sequence out of the data.'
+        ) from error
+    except (BadImage, OSError) as error:
+        raise DatasetError(
+            f'frame {store.where(key)} cannot be read: {error}. Restore the file, or take its '
+            'sequence out of the data.'
+        ) from error
+
+
+@dataclass(frozen=True)
+class NumberedFrames:
+    """Frames whose names are their numbers.
+
+    Attributes:
+        store: Where they are.
+        folder: Key of their folder.
+        length: How many there are.
+        first: Number of the first one.
+        digits: Least digits of a name, filled up with zeros.
+        suffix: Ending of the names.
+    """
+
+    store: Store
+    folder: str
+    length: int
+    first: int = 1
+    digits: int = 8
+    suffix: str = '.jpg'
+
+    def __len__(self) -> int:
+        """Return the number of frames."""
+        return self.length
+
+    def key(self, index: int) -> str:
+        """Return the key of a frame, also of one beyond the last."""
+        return f'{self.folder}/{index + self.first:0{self.digits}d}{self.suffix}'
+
+    def read(self, index: int) -> np.ndarray:
+        """Return a frame, RGB uint8 [H, W, 3]."""
+        return read_frame(self.store, self.key(_inside(index, self.length)))
+
+    def name(self, index: int) -> str:
+        """Return what a frame is read from."""
+        return self.store.where(self.key(_inside(index, self.length)))
+
+
+@dataclass(frozen=True)
+class ListedFrames:
+    """Frames of any names.
+
+    Attributes:
+        store: Where they are.
+        keys: Their keys in order.
+    """
+
+    store: Store
+    keys: Sequence[str]
+
+    def __len__(self) -> int:
+        """Return the number of frames."""
+        return len(self.keys)
+
+    def read(self, index: int) -> np.ndarray:
+        """Return a frame, RGB uint8 [H, W, 3]."""
+        return read_frame(self.store, self.keys[_inside(index, len(self.keys))])
+
+    def name(self, index: int) -> str:
+        """Return what a frame is read from."""
+        return self.store.where(self.keys[_inside(index, len(self.keys))])
+
+
+class VideoFrames:
+    """Frames of a video file, decoded in order; a step back or a long one ahead is sought.
+
+    Where the number of frames in the head of the file is wrong, ``len`` is wrong too, and reading
+    a frame that is not there is an error that tells so.
+
+    Args:
+        path: The file.
+
+    Raises:
+        DatasetError: If it does not exist or is no video that can be decoded.
+    """
+
+    def __init__(self, path: str | os.PathLike) -> None:
+        self.path = os.fspath(path)
+        self._capture: Any = None
+        self._next = 0
+        if not os.path.isfile(self.path):
+            raise DatasetError(f'{self.path}: this video does not exist.')
+        capture = self._open()
+        self.length = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        self.rate = float(capture.get(cv2.CAP_PROP_FPS))
+        if self.length < 1:
+            raise DatasetError(
+                f'{self.path}: the video does not tell how many frames it has. Write it anew, e.g. '
+                'as MP4, or as a folder of pictures.'
+            )
+
+    def _open(self) -> Any:
+        if self._capture is None:
+            self._capture, self._next = cv2.VideoCapture(self.path), 0
+            if not self._capture.isOpened():
+                self._capture = None
+                raise DatasetError(
+                    f'{self.path}: is no video that OpenCV can decode. Convert it, e.g. to MP4 '
+                    '(H.264), or to a folder of pictures.'
+                )
+        return self._capture
+
+    def __len__(self) -> int:
+        """Return the number of frames."""
+        return self.length
+
+    def read(self, index: int) -> np.ndarray:
+        """Return a frame, RGB uint8 [H, W, 3]."""
+        index = _inside(index, self.length)
+        capture = self._open()
+        if not self._next <= index <= self._next + _SKIP:
+            capture.set(cv2.CAP_PROP_POS_FRAMES, index)
+            self._next = index
+        while self._next < index:
+            capture.grab()
+            self._next += 1
+        found, frame = capture.read()
+        self._next += 1
+        if not found:
+            self.close()
+            raise DatasetError(
+                f'{self.name(index)} cannot be decoded. The video is damaged, or shorter than the '
+                f'{self.length} frames that its head tells.'
+            )
+        if frame.ndim == 2:
+            return cv2.cvtColor(frame, cv2.COLOR_GRAY2RGB)
+        return cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+
+    def name(self, index: int) -> str:
+        """Return the video and the number of a frame, from 0."""
+        return f'{self.path}, frame {index}'
+
+    def close(self) -> None:
+        """Close the file; reading opens it again."""
+        if self._capture is not None:
+            self._capture.release()
+        self._capture, self._next = None, 0
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, '_capture': None, '_next': 0}
+
+
+def natural_order(name: str) -> list[tuple[int, str]]:
+    """Return a key for sorting by which '2.jpg' comes before '10.jpg'."""
+    parts = re.split(r'(\d+)', name)
+    return [(int(part), '') if part.isdecimal() else (-1, part) for part in parts]
+
+
+def _inside(index: int, length: int) -> int:
+    """Return an index counted from the front.
+
+    Raises:
+        IndexError: If there is no such frame.
+    """
+    place = index + length if index < 0 else index
+    if not 0 <= place < length:
+        raise IndexError(f'frame {index} of a sequence of {length} frames')
+    return place

@@ -1,0 +1,177 @@
+"""Where the files of a sequence set lie: below a folder, in an LMDB, or in several LMDBs."""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from lightvit_dense.datasets.errors import DatasetError
+from lightvit_dense.datasets.storage import FolderStorage, LmdbStorage, data_file
+
+Stamp = tuple[int, int]
+"""Size in bytes of a file and time of its last change."""
+
+ABSENT: Stamp = (-1, -1)
+SOURCES = ('folder', 'lmdb')
+
+
+class Store(Protocol):
+    """Files by their keys: paths below the root, with slashes."""
+
+    def read(self, key: str) -> bytes:
+        """Return a file; FileNotFoundError names a key that is not there."""
+        ...
+
+    def exists(self, key: str) -> bool:
+        """Whether there is such a file."""
+        ...
+
+    def children(self, folder: str = '') -> list[str]:
+        """Return the names in a folder, files and folders, sorted; none if it is not there."""
+        ...
+
+    def stamps(self, keys: Sequence[str]) -> list[Stamp]:
+        """Return what tells that files have changed, without opening them."""
+        ...
+
+    def where(self, key: str) -> str:
+        """Return what to call a file in messages."""
+        ...
+
+
+def stamp(path: str) -> Stamp:
+    """Return the stamp of a file or folder, ``ABSENT`` if there is none."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return ABSENT
+    return found.st_size, found.st_mtime_ns
+
+
+class FolderStore(FolderStorage):
+    """Files below a folder.
+
+    Args:
+        root: The folder.
+
+    Raises:
+        DatasetError: If it does not exist.
+    """
+
+    def __init__(self, root: str | os.PathLike) -> None:
+        super().__init__(root)
+        if not os.path.isdir(self.root):
+            raise DatasetError(
+                f'{self.root}: this folder does not exist. Set data_root (or the environment '
+                'variable LIGHTVIT_DATA) to where the sequences are.'
+            )
+
+    def exists(self, key: str) -> bool:
+        """Whether there is such a file."""
+        return os.path.exists(self.where(key))
+
+    def children(self, folder: str = '') -> list[str]:
+        """Return the names in a folder, hidden ones aside, sorted."""
+        try:
+            return sorted(n for n in os.listdir(self.where(folder)) if not n.startswith('.'))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+    def stamps(self, keys: Sequence[str]) -> list[Stamp]:
+        """Return the stamps of files."""
+        return [stamp(self.where(key)) for key in keys]
+
+    def where(self, key: str) -> str:
+        """Return the path of a file."""
+        return os.path.join(self.root, key) if key else self.root
+
+
+class LmdbStore(LmdbStorage):
+    """Files in an LMDB, made by this library or by other code of the same keys.
+
+    Args:
+        path: Folder with ``data.mdb``, or a single file.
+
+    Raises:
+        DatasetError: If it does not exist.
+    """
+
+    def __init__(self, path: str | os.PathLike) -> None:
+        super().__init__(path)
+        if not data_file(self.path).is_file():
+            raise DatasetError(
+                f'{path}: this LMDB does not exist. Make it by '
+                "tools/dataset_converters/make_tracking_lmdb.py, or set source='folder'."
+            )
+
+    def stamps(self, keys: Sequence[str]) -> list[Stamp]:
+        """Return the stamp of the LMDB for each."""
+        return [stamp(str(data_file(self.path)))] * len(keys)
+
+    def where(self, key: str) -> str:
+        """Return the LMDB and the key."""
+        return f'{self.path}, key {key!r}'
+
+
+class PartedStore:
+    """Several LMDBs, each in place of a folder.
+
+    Args:
+        root: Where they are.
+        parts: Name of the LMDB of each folder; the first part of a key is the folder.
+
+    Raises:
+        DatasetError: If one does not exist.
+    """
+
+    def __init__(self, root: str, parts: Mapping[str, str]) -> None:
+        self.root = root
+        self.parts = {part: LmdbStore(os.path.join(root, name)) for part, name in parts.items()}
+
+    def _find(self, key: str) -> tuple[LmdbStore, str]:
+        part, _, rest = key.partition('/')
+        if part not in self.parts:
+            raise FileNotFoundError(f'{self.root} has no LMDB for {key!r}')
+        return self.parts[part], rest
+
+    def read(self, key: str) -> bytes:
+        """Return a file; FileNotFoundError names a key that is not there."""
+        store, rest = self._find(key)
+        return store.read(rest)
+
+    def exists(self, key: str) -> bool:
+        """Whether there is such a file."""
+        part, _, rest = key.partition('/')
+        return part in self.parts and (not rest or self.parts[part].exists(rest))
+
+    def children(self, folder: str = '') -> list[str]:
+        """Return the names in a folder, sorted."""
+        part, _, rest = folder.partition('/')
+        if not part:
+            return sorted(self.parts)
+        return self.parts[part].children(rest) if part in self.parts else []
+
+    def stamps(self, keys: Sequence[str]) -> list[Stamp]:
+        """Return the stamp of its LMDB for each."""
+        known = {part: store.stamps([''])[0] for part, store in self.parts.items()}
+        return [known.get(key.partition('/')[0], ABSENT) for key in keys]
+
+    def where(self, key: str) -> str:
+        """Return the LMDB and the key."""
+        store, rest = self._find(key)
+        return store.where(rest)
+
+
+def open_store(root: str, source: str) -> Store:
+    """Return the store of a folder or an LMDB.
+
+    Args:
+        root: Its path.
+        source: 'folder' or 'lmdb'.
+
+    Raises:
+        DatasetError: If it does not exist.
+        ValueError: If the source is unknown.
+    """
+    if source not in SOURCES:
+        raise ValueError(f"source must be 'folder' or 'lmdb', got {source!r}")
+    return LmdbStore(root) if source == 'lmdb' else FolderStore(root)
