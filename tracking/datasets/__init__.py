@@ -5,6 +5,7 @@ from .custom import CustomSequences
 from .frames import ListedFrames, NumberedFrames, VideoFrames
 from .lasot import LaSOT
 from .sequence import Frames, VideoSequence
+from .whole import SequenceDataset
 
 __all__ = [
     'CustomSequences',
@@ -12,6 +13,7 @@ __all__ = [
     'LaSOT',
     'ListedFrames',
     'NumberedFrames',
+    'SequenceDataset',
     'SequenceSet',
     'VideoFrames',
     'VideoSequence',
