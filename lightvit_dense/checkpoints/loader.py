@@ -191,9 +191,25 @@ def known_heads(path: Path) -> int | None:
     return None
 
 
+def _share_table(
+    report: LoadReport, state: dict[str, Tensor], tables: Mapping[str, tuple[int, int]]
+) -> set[str]:
+    """Give every position table of a model a value from the only one that a checkpoint has.
+
+    Returns:
+        The names of those that were filled.
+    """
+    lacking = {name for name in tables if name not in state}
+    if not lacking or 'pos_embed' not in state:
+        return set()
+    state.update({name: state['pos_embed'] for name in sorted(lacking)})
+    report.notes.append(f'{", ".join(sorted(lacking))} was filled from pos_embed')
+    return lacking
+
+
 def _fit(
     report: LoadReport,
-    state: Mapping[str, Tensor],
+    state: dict[str, Tensor],
     model: nn.Module,
     source_grid: tuple[int, int] | None,
 ) -> dict[str, Tensor]:
@@ -203,6 +219,10 @@ def _fit(
     grid = grid and tuple(grid)
     prefix = getattr(model, 'num_prefix_tokens', 1)
     source_grid = source_grid or _source_grid(state, model)
+    # A model of several images has a table for each.
+    tables: Mapping[str, tuple[int, int]] = getattr(model, 'position_tables', {})
+    state = dict(state)
+    shared = {'pos_embed'} | _share_table(report, state, tables)
     values: dict[str, Tensor] = {}
     for name, tensor in state.items():
         if name not in own:
@@ -213,7 +233,10 @@ def _fit(
             report.matched.append(name)
             values[name] = tensor
             continue
-        resized = resize_parameter(name, tensor, new, grid, prefix, source_grid, _prefixes(state))
+        source = None if name in tables and name not in shared else source_grid
+        resized = resize_parameter(
+            name, tensor, new, tables.get(name, grid), prefix, source, _prefixes(state)
+        )
         if resized is None:
             raise CheckpointError(
                 f'{report.path}: {name} has shape {old}, the model needs {new}. Build the model '

@@ -9,6 +9,9 @@ from torch import Tensor
 
 from .relative_bias import EXTRA, resize_relative_bias, split_rows
 
+# Tables of absolute positions; a tracker has a second one for its template.
+TABLES = ('pos_embed', 'pos_embed_z')
+
 
 def guess_grid(tokens: int, prefixes: Sequence[int] = (0, 1)) -> tuple[tuple[int, int], int] | None:
     """Tell the square grid and the number of prefix rows of a position table.
@@ -153,7 +156,7 @@ def resize_parameter(
     last = name.rsplit('.', 1)[-1]
     if tensor.ndim != len(shape):
         return None
-    if last == 'pos_embed' and tensor.ndim == 3 and tensor.shape[2] == shape[2] and grid:
+    if last in TABLES and tensor.ndim == 3 and tensor.shape[2] == shape[2] and grid:
         if source_grid is None and guess_grid(tensor.shape[1], source_prefixes) is None:
             return None
         resized: Tensor | None = resize_pos_embed(

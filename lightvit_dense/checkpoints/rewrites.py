@@ -128,8 +128,16 @@ def drop_query_key_block(state: State, context: Context) -> State:
     return state
 
 
+def drop_template_positions(state: State, context: Context) -> State:
+    """Leave out a tracker's positions of the template, unless the model is a tracker too."""
+    if 'pos_embed_z' in state and context.wanted is not None and not context.wants('pos_embed_z'):
+        context.drop(state, ['pos_embed_z'])
+    return state
+
+
 STEPS: tuple[Step, ...] = (
     drop_indices,
+    drop_template_positions,
     name_norm,
     drop_heads,
     spread_shared_positions,

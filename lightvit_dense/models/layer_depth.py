@@ -3,7 +3,7 @@
 import re
 
 _BLOCK = re.compile(r'(?:^|\.)blocks\.(\d+)\.')
-_STEM = re.compile(r'(?:^|\.)(?:patch_embed|pos_embed|cls_token|mask_token)(?:\.|$)')
+_STEM = re.compile(r'(?:^|\.)(?:patch_embed|pos_embed(?:_z)?|cls_token|mask_token)(?:\.|$)')
 
 
 def get_layer_id(name: str, num_layers: int) -> int:
