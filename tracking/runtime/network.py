@@ -18,9 +18,14 @@ from lightvit_dense.errors import UserError, did_you_mean
 
 from ..structures import TrackSample
 from .decoding import decode_maps, hann_window
+from .frame_module import FrameModule, ranking_weights
 
-BACKENDS = ('torch', 'plain')
-"""Ways to compute a frame; 'torch' is the fastest without any compiler or further package."""
+BACKENDS = ('torch', 'plain', 'compiled')
+"""Ways to compute a frame.
+
+'torch' needs nothing but torch and has all needless work taken out; 'plain' is the model as it is
+trained; 'compiled' is 'torch' through ``torch.compile``, which needs a C++ compiler.
+"""
 
 
 class FrameNetwork(Protocol):
@@ -93,21 +98,68 @@ class PlainNetwork:
         return decode_maps(score[0], size, offset, window, (side, side))
 
 
+class TorchNetwork:
+    """The model without needless work, in torch; on any device.
+
+    Args:
+        model: An :class:`OneStreamTracker` in evaluation mode.
+        window: Whether the Hann window favours the middle of the search crop.
+        eliminate: False to keep all search tokens.
+        compile: Whether ``torch.compile`` makes one program of it.
+    """
+
+    def __init__(
+        self, model: Any, window: bool = True, eliminate: bool = True, compile: bool = False
+    ) -> None:
+        self.model = model.eval()
+        self.module = FrameModule(model, window, eliminate).eval()
+        self.device = next(model.parameters()).device
+        self.module.to(self.device)
+        self._run: Any = torch.compile(self.module, dynamic=False) if compile else self.module
+        self._state: tuple[Tensor, ...] = ()
+
+    def _tensor(self, crop: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(crop)).to(self.device)
+
+    @torch.inference_mode()
+    def set_template(self, crop: np.ndarray, box: np.ndarray) -> None:
+        """Take the template; see :class:`FrameNetwork`."""
+        side = self.model.template_size
+        check_crop(crop, 'template', side)
+        parts = torch.as_tensor(np.asarray(box, np.float32)) / side
+        weights = ranking_weights(self.model, self.module, parts)
+        self._state = (*self.module.template(self._tensor(crop)), weights)
+
+    @torch.inference_mode()
+    def __call__(self, crop: np.ndarray) -> tuple[np.ndarray, float]:
+        """Find the target in a search crop, RGB uint8 [H, W, 3]; see :class:`FrameNetwork`."""
+        if not self._state:
+            raise ValueError('the network has no template yet: call set_template first')
+        check_crop(crop, 'search', self.model.search_size)
+        found = self._run(self._tensor(crop), *self._state).cpu().numpy()
+        return found[:4].astype(np.float64), float(found[4])
+
+
 def build_network(
     model: Any,
     backend: str = 'torch',
     threads: int | None = None,
     path: str | Path | None = None,
-    window: bool = True,
+    window: bool | None = None,
+    eliminate: bool = True,
 ) -> FrameNetwork:
     """Make the network that a runtime tracker calls.
+
+    It copies the weights: make another one after the model has been trained further.
 
     Args:
         model: An :class:`OneStreamTracker` in evaluation mode, on its device.
         backend: One of ``BACKENDS``.
-        threads: Threads of this process for torch, or of the other runtime; its choice by default.
+        threads: Threads of torch in this process, or of the other runtime; its choice by default.
         path: Folder of exported files, for the backends that read some.
-        window: Whether the Hann window favours the middle of the search crop.
+        window: Whether the Hann window favours the middle of the search crop; what the model's
+            ``test_cfg`` says by default.
+        eliminate: False to keep all search tokens, whatever the model says.
 
     Raises:
         UserError: If the backend is unknown.
@@ -117,6 +169,10 @@ def build_network(
             f'backend {backend!r} is unknown; choose from {", ".join(BACKENDS)}.'
             f'{did_you_mean(backend, BACKENDS)}'
         )
+    if window is None:
+        window = bool(model.test_cfg['window'])
     if threads is not None:
         torch.set_num_threads(threads)
-    return PlainNetwork(model, window)
+    if backend == 'plain':
+        return PlainNetwork(model, window)
+    return TorchNetwork(model, window, eliminate, compile=backend == 'compiled')

@@ -1,0 +1,160 @@
+"""One frame of a tracker as a module: raw crops in, box and score out, nothing needless between."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..models.heads import CenterHead, decode
+from ..models.joint_vit import JointVisionTransformer
+from .decoding import hann_window
+from .lean_head import LeanCenterHead, folded_layers
+from .lean_vit import Elimination, LeanVit
+
+State = tuple[Tensor, ...]
+
+
+class JointEncoder(nn.Module):
+    """Any joint backbone, called the way it is trained but for the template's embedding.
+
+    Args:
+        backbone: In evaluation mode.
+        mean: Of the channels, of pixels in 0..255 [3].
+        std: Their standard deviation [3].
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, backbone: Any, mean: Tensor, std: Tensor) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.register_buffer('mean', mean.clone())
+        self.register_buffer('std', std.clone())
+
+    def _normalize(self, crop: Tensor) -> Tensor:
+        """Bring a crop [H, W, 3] to [1, 3, H, W]."""
+        return ((crop.float() - self.mean) / self.std).permute(2, 0, 1)[None].contiguous()
+
+    def template(self, crop: Tensor) -> State:
+        """Return the embedded template."""
+        return (self.backbone.embed_template(self._normalize(crop)),)
+
+    def forward(self, crop: Tensor, template: Tensor, mask: Tensor) -> tuple[Tensor, None]:
+        """Return search tokens [N, C], zeros where they were eliminated; see :class:`LeanVit`."""
+        search = self.backbone.embed_search(self._normalize(crop))
+        boxed = self.backbone.template_tokens == 'box'
+        found = self.backbone.join(template, search, mask if boxed else None)
+        # [1, C, rows, columns] -> [N, C]
+        return found[0].flatten(1).t(), None
+
+
+class DenseBoxHead(nn.Module):
+    """Any dense head, and the best box of its maps.
+
+    Args:
+        head: Gives :class:`~tracking.models.heads.Maps`.
+        grid: (rows, columns) of the map.
+        crop: Side of the search crop in pixels.
+        window: Whether the Hann window favours the middle.
+    """
+
+    window: Tensor
+
+    def __init__(self, head: Any, grid: tuple[int, int], crop: int, window: bool) -> None:
+        super().__init__()
+        self.head, self.grid, self.crop = head, grid, crop
+        table = torch.from_numpy(hann_window(*grid)) if window else torch.ones(grid)
+        self.register_buffer('window', table)
+
+    def forward(self, tokens: Tensor, cells: None = None) -> Tensor:
+        """Find the target among all tokens [N, C]; returns [5], see :class:`LeanCenterHead`."""
+        maps = self.head(tokens.t().reshape(1, -1, *self.grid))
+        boxes, scores = decode(maps, self.window)
+        return torch.cat([boxes[0] * self.crop, scores])
+
+
+def _is_lean(backbone: Any) -> bool:
+    return isinstance(backbone, JointVisionTransformer)
+
+
+class FrameModule(nn.Module):
+    """The network of one frame.
+
+    A plain vision transformer and a centre head are taken apart and put together anew; other
+    backbones and heads are called as they are.
+
+    Args:
+        model: An :class:`OneStreamTracker`; its weights are copied or shared, so that training it
+            further leaves this module behind.
+        window: Whether the Hann window favours the middle of the search crop.
+        eliminate: False to keep all search tokens, whatever the model says.
+    """
+
+    def __init__(self, model: Any, window: bool, eliminate: bool = True) -> None:
+        super().__init__()
+        backbone, head = model.backbone.eval(), model.head.eval()
+        mean, std = (getattr(model.data_preprocessor, name).flatten() for name in ('mean', 'std'))
+        self.sides = (model.template_size, model.search_size)
+        self.boxed = backbone.template_tokens == 'box'
+        grid = backbone.search_grid
+        kept = backbone.candidates(grid[0] * grid[1]) if eliminate else {}
+        self.encoder: Any
+        if _is_lean(backbone):
+            ids = backbone.token_ids
+            count = backbone.template_grid[0] * backbone.template_grid[1]
+            rankers = tuple(range(count)) if ids is None else tuple(ids.tolist())
+            self.encoder = LeanVit(backbone, mean, std, Elimination(kept, rankers))
+            self.rankers = len(rankers)
+        else:
+            self.encoder, self.rankers = JointEncoder(backbone, mean, std), 1
+        self.head: Any
+        if type(head) is CenterHead:
+            branches = [folded_layers(branch) for branch in (head.score, head.size, head.offset)]
+            left = min(kept.values(), default=grid[0] * grid[1])
+            few = _is_lean(backbone) and 2 * left <= grid[0] * grid[1]
+            sides = (model.search_size, model.search_size)
+            self.head = LeanCenterHead(branches, grid, sides, window, few)
+        else:
+            self.head = DenseBoxHead(head, grid, model.search_size, window)
+
+    def template(self, crop: Tensor) -> State:
+        """Return what a template crop [h, w, 3] gives once."""
+        return self.encoder.template(crop)
+
+    def forward(self, crop: Tensor, *state: Tensor) -> Tensor:
+        """Find the target.
+
+        Args:
+            crop: Search crop [H, W, 3] of pixels in 0..255, uint8 or float.
+            *state: What :meth:`template` gave, and the weights of :func:`ranking_weights`.
+
+        Returns:
+            [5]: x, y, width and height in pixels of the crop, and the score.
+        """
+        return self.head(*self.encoder(crop, *state))
+
+
+def ranking_weights(model: Any, module: FrameModule, box: Tensor) -> Tensor:
+    """Return what the encoder needs to know of the target's box in the template.
+
+    Args:
+        model: The :class:`OneStreamTracker`.
+        module: Made of it.
+        box: x, y, width, height as parts of the template crop [4].
+
+    Returns:
+        Shares of the template tokens in the ranking of candidates [R]; of other backbones than
+        :class:`LeanVit` the mask of template tokens, bool [1, rows, columns].
+    """
+    from ..models.one_stream import box_tokens
+
+    backbone = model.backbone
+    device = next(backbone.parameters()).device
+    mask = box_tokens(box[None].to(device), backbone.template_grid)
+    if not _is_lean(backbone):
+        return mask
+    weights = backbone.token_weights(mask)
+    if weights is None:
+        return torch.full((module.rankers,), 1 / module.rankers, device=device)
+    return weights[0]

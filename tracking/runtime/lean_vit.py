@@ -1,0 +1,200 @@
+"""The joint vision transformer for one pair at a time, with every needless step taken out.
+
+The numbers are those of :class:`JointVisionTransformer` up to rounding. What is left out:
+
+- normalising the crop: mean and deviation are part of the patch embedding;
+- the patch embedding as a convolution: it is one product, its bias and the positions are one table;
+- embedding the template again: its tokens, and the queries, keys and values of the first block,
+  which have seen no search crop, are kept;
+- search tokens that a block eliminates: their queries, projection and MLP;
+- the template in the last block, whose output nobody reads, but for its keys and values.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .fused_attention import attend
+
+
+@dataclass(frozen=True)
+class Elimination:
+    """Which search tokens leave, and when.
+
+    Attributes:
+        kept: Number of search tokens that go on after a block, by its index (0-based).
+        rankers: Template tokens whose attention ranks the search tokens.
+    """
+
+    kept: dict[int, int]
+    rankers: tuple[int, ...]
+
+
+class LeanLinear(nn.Module):
+    """A linear layer for [N, C] whose weight lies as the product reads it.
+
+    Args:
+        weight: [out, in].
+        bias: [out], ``None`` for zeros.
+    """
+
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        super().__init__()
+        bias = weight.new_zeros(len(weight)) if bias is None else bias
+        self.register_buffer('weight', weight.detach().t().contiguous())
+        self.register_buffer('bias', bias.detach().clone())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [N, in] to [N, out]."""
+        return torch.addmm(self.bias, x, self.weight)
+
+
+class LeanPatches(nn.Module):
+    """Raw pixels to position-coded tokens by one product.
+
+    Args:
+        projection: The convolution of the patch embedding.
+        position: Of this grid [1, rows*columns, C].
+        mean: Of the channels, of pixels in 0..255 [3].
+        std: Their standard deviation [3].
+    """
+
+    weight: Tensor
+    table: Tensor
+
+    def __init__(self, projection: Any, position: Tensor, mean: Tensor, std: Tensor) -> None:
+        super().__init__()
+        self.patch: int = projection.kernel_size[0]
+        weight = projection.weight.detach().double() / std.double().reshape(1, 3, 1, 1)
+        bias = projection.bias.detach() - (weight * mean.double().reshape(1, 3, 1, 1)).sum(
+            (1, 2, 3)
+        )
+        # [C, 3, p, p] -> [p*p*3, C]: the order of pixels in a crop
+        flat = weight.permute(2, 3, 1, 0).reshape(-1, len(weight))
+        self.register_buffer('weight', flat.float().contiguous())
+        self.register_buffer('table', (position.detach()[0] + bias).float().contiguous())
+
+    def forward(self, crop: Tensor) -> Tensor:
+        """Embed a crop [H, W, 3] of pixels in 0..255; returns [rows*columns, C]."""
+        side, patch = int(crop.shape[0]) // self.patch, self.patch
+        # [rows*p, columns*p, 3] -> [rows, columns, p, p, 3] -> [N, p*p*3]
+        cells = crop.reshape(side, patch, side, patch, 3).permute(0, 2, 1, 3, 4)
+        return torch.addmm(self.table, cells.reshape(side * side, -1).float(), self.weight)
+
+
+class LeanBlock(nn.Module):
+    """A block for one set of tokens.
+
+    Args:
+        block: A :class:`~lightvit_dense.models.layers.Block` with global attention.
+    """
+
+    def __init__(self, block: Any) -> None:
+        super().__init__()
+        attention = block.attn
+        self.heads: int = attention.num_heads
+        self.norm1, self.norm2 = block.norm1, block.norm2
+        self.qkv = LeanLinear(attention.qkv.weight, attention.qkv.bias)
+        self.proj = LeanLinear(attention.proj.weight, attention.proj.bias)
+        self.fc1 = LeanLinear(block.mlp.fc1.weight, block.mlp.fc1.bias)
+        self.fc2 = LeanLinear(block.mlp.fc2.weight, block.mlp.fc2.bias)
+
+    def project(self, x: Tensor) -> Tensor:
+        """Return queries, keys and values [N, 3*C] of tokens [N, C]."""
+        return self.qkv(self.norm1(x))
+
+    def finish(self, x: Tensor, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Return the block's output for tokens x [M, C] with queries q [M, C]; k, v are [N, C]."""
+        x = x + self.proj(attend(q, k, v, self.heads))
+        return x + self.fc2(F.gelu(self.fc1(self.norm2(x))))
+
+    def ranking(self, q: Tensor, k: Tensor, weights: Tensor) -> Tensor:
+        """Return the attention [N] that all keys get from some queries.
+
+        Args:
+            q: Queries of the template tokens that rank [R, C].
+            k: Keys of all tokens [N, C].
+            weights: Of the queries [R]; their sum is 1.
+        """
+        depth = q.shape[1] // self.heads
+        # [R, heads*d] -> [heads, R, d]; [N, heads*d] -> [heads, d, N]
+        queries = q.reshape(-1, self.heads, depth).transpose(0, 1) * depth**-0.5
+        keys = k.reshape(-1, self.heads, depth).permute(1, 2, 0)
+        shares = (queries @ keys).softmax(-1)  # [heads, R, N]
+        return (shares.mean(0) * weights[:, None]).sum(0)
+
+
+class LeanVit(nn.Module):
+    """Search tokens of one pair.
+
+    Args:
+        backbone: A :class:`JointVisionTransformer` in evaluation mode; its weights are copied.
+        mean: Of the channels, of pixels in 0..255 [3].
+        std: Their standard deviation [3].
+        elimination: Which tokens leave; ``None`` for none.
+    """
+
+    def __init__(
+        self, backbone: Any, mean: Tensor, std: Tensor, elimination: Elimination | None = None
+    ) -> None:
+        super().__init__()
+        projection = backbone.patch_embed.proj
+        self.template_patches = LeanPatches(projection, backbone.pos_embed_z, mean, std)
+        self.search_patches = LeanPatches(projection, backbone.pos_embed, mean, std)
+        self.blocks = nn.ModuleList(LeanBlock(block) for block in backbone.blocks)
+        self.norm = backbone.norm
+        self.kept = elimination.kept if elimination else {}
+        rankers: Sequence[int] = elimination.rankers if elimination else ()
+        self.register_buffer('rankers', torch.tensor(rankers, dtype=torch.long))
+        self.template_tokens = self.template_patches.table.shape[0]
+        self.search_tokens = self.search_patches.table.shape[0]
+
+    rankers: Tensor
+
+    def template(self, crop: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what a template crop [h, w, 3] gives once: tokens [T, C] and their q, k, v."""
+        tokens = self.template_patches(crop)
+        first: Any = self.blocks[0]
+        return tokens, first.project(tokens)
+
+    def forward(
+        self, crop: Tensor, tokens: Tensor, projected: Tensor, weights: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
+        """Encode.
+
+        Args:
+            crop: Search crop [H, W, 3], pixels in 0..255.
+            tokens: Of the template [T, C].
+            projected: Their queries, keys and values of the first block [T, 3*C].
+            weights: Of the template tokens that rank [R].
+
+        Returns:
+            Search tokens that are left [K, C], after the final norm, and their cells [K]; ``None``
+            if all are left.
+        """
+        search = self.search_patches(crop)
+        first: Any = self.blocks[0]
+        x, qkv = torch.cat([tokens, search]), torch.cat([projected, first.project(search)])
+        count, cells, last = self.template_tokens, None, len(self.blocks) - 1
+        for index in range(last + 1):
+            block: Any = self.blocks[index]
+            q, k, v = (qkv if index == 0 else block.project(x)).chunk(3, dim=1)
+            if index in self.kept:
+                rank = block.ranking(q[:count][self.rankers], k, weights)[count:]
+                chosen = rank.topk(self.kept[index], sorted=False).indices
+                rows = chosen + count
+                if index != last:
+                    rows = torch.cat([torch.arange(count, device=rows.device), rows])
+                cells = chosen if cells is None else cells[chosen]
+                x, q = x[rows], q[rows]
+            elif index == last:
+                x, q = x[count:], q[count:]
+            x = block.finish(x, q, k, v)
+        return self.norm(x), cells
