@@ -150,6 +150,9 @@ def padding_mask(window: CropWindow, size: tuple[int, int], out: int) -> np.ndar
     """
     outside: list[np.ndarray] = []
     for origin, limit in zip((window.y, window.x), size, strict=True):
+        if origin >= 0 and origin + window.side <= limit:
+            outside.append(np.zeros(out, bool))
+            continue
         taps, weights = _taps(origin, window.side, out, limit)
         outside.append(np.asarray(((taps < 0) & (weights > 0)).any(axis=0)))
     return outside[0][:, None] | outside[1][None]

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.logging import print_log
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from lightvit_dense.datasets.determinism import SeededIndex, mix_seed, seeded
 from lightvit_dense.datasets.errors import DatasetError
 from lightvit_dense.errors import UserError
+from tracking.datasets import VideoSequence
 from tracking.registry import DATASETS
 from tracking.structures import TrackSample
 
@@ -113,8 +113,6 @@ class PairDataset(Dataset):
         self.test_mode, self.seed = test_mode, seed
         self.sets = [DATASETS.build(one) for one in sets]
         self.usable = [usable_sequences(one, min_visible, min_frames) for one in self.sets]
-        for one, usable in zip(self.sets, self.usable, strict=True):
-            print_log(f'PairDataset {one.name}: {len(usable)} of {len(one)} sequences', 'current')
 
     @property
     def metainfo(self) -> dict[str, Any]:
@@ -147,11 +145,11 @@ class PairDataset(Dataset):
         for _ in range(self.max_tries):
             number = int(np.searchsorted(self.thresholds, np.random.random(), side='right'))
             chosen, usable = self.sets[number], self.usable[number]
-            sequence = int(usable[np.random.randint(len(usable))])
-            pair = self.choice.draw(chosen.visible(sequence)) if chosen.is_video else (0, 0)
-            place = f'{chosen.name} {chosen.names[sequence]}, frames {pair[0]} and {pair[1]}'
+            sequence = chosen[int(usable[np.random.randint(len(usable))])]
+            pair = self.choice.draw(sequence.visible) if chosen.is_video else (0, 0)
+            place = f'{chosen.name} {sequence.name}, frames {pair[0]} and {pair[1]}'
             try:
-                item = self._cut(number, sequence, pair)
+                item = self._cut(sequence, pair)
             except DegenerateBox as error:
                 reason = str(error)
                 continue
@@ -163,11 +161,9 @@ class PairDataset(Dataset):
             'Check the boxes of this set (pixels, x, y, width, height), or draw more with max_tries'
         )
 
-    def _cut(self, number: int, sequence: int, pair: tuple[int, int]) -> dict[str, Any] | None:
+    def _cut(self, sequence: VideoSequence, pair: tuple[int, int]) -> dict[str, Any] | None:
         """Read the frames of a pair and cut the crops; None if they are not usable."""
-        chosen = self.sets[number]
-        frames, boxes = chosen.frames(sequence), chosen.boxes(sequence)
-        wanted = {'frames': frames, 'must_load': self.test_mode}
+        wanted = {'frames': sequence.frames, 'must_load': self.test_mode}
         loaded: dict[int, dict[str, Any]] = {}
         for index in dict.fromkeys(pair):  # an image that gives both crops is read once
             result = self.loader.transform({**wanted, 'frame_id': index})
@@ -176,7 +172,7 @@ class PairDataset(Dataset):
             loaded[index] = result
         cuts = []
         for index, spec in zip(pair, (self.template, self.search), strict=True):
-            cut = spec.cut(loaded[index]['img'], boxes[index])
+            cut = spec.cut(loaded[index]['img'], sequence.boxes[index])
             if cut.is_empty:
                 return None
             cuts.append(cut)
@@ -186,8 +182,8 @@ class PairDataset(Dataset):
             {
                 'template_path': loaded[pair[0]]['img_path'],
                 'img_path': loaded[pair[1]]['img_path'],
-                'sequence_name': str(chosen.names[sequence]),
-                'dataset': chosen.name,
+                'sequence_name': sequence.name,
+                'dataset': sequence.dataset,
                 'frame_ids': pair,
             }
         )

@@ -1,13 +1,13 @@
 """Which sequences of a set can be trained on, and how often each set is drawn."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from mmengine.logging import print_log
 
 from lightvit_dense.datasets.errors import DatasetError
 from lightvit_dense.errors import UserError
+from tracking.datasets.base import SequenceSet
 
 
 def check_ratios(ratios: Sequence[float] | None, count: int) -> np.ndarray:
@@ -34,7 +34,7 @@ def check_ratios(ratios: Sequence[float] | None, count: int) -> np.ndarray:
     return shares / shares.sum()
 
 
-def usable_sequences(sequences: Any, min_visible: int, min_frames: int) -> np.ndarray:
+def usable_sequences(sequences: SequenceSet, min_visible: int, min_frames: int) -> np.ndarray:
     """Return the sequences of which pairs can be drawn; the others are counted in the log.
 
     Of a video enough frames must show the target, and it must be long enough. OSTrack asks for more
@@ -51,7 +51,7 @@ def usable_sequences(sequences: Any, min_visible: int, min_frames: int) -> np.nd
     Raises:
         DatasetError: If none is left.
     """
-    counts = visible_counts(sequences)
+    counts = np.asarray(sequences.visible_counts)
     if sequences.is_video:
         enough = (counts >= min_visible) & (np.asarray(sequences.lengths) >= min_frames)
         rule = f'{min_visible} frames with a visible target among {min_frames} or more'
@@ -65,21 +65,7 @@ def usable_sequences(sequences: Any, min_visible: int, min_frames: int) -> np.nd
             'tracking.PairDataset'
         )
     left_out = len(sequences) - usable.size
-    if left_out:
-        print_log(
-            f'PairDataset {sequences.name}: {left_out} of {len(sequences)} sequences are left '
-            f'out, for lack of {rule}',
-            'current',
-        )
+    text = f'PairDataset {sequences.name}: {usable.size} of {len(sequences)} sequences'
+    why = f'; {left_out} are left out, for lack of {rule}' if left_out else ''
+    print_log(text + why, 'current')
     return usable
-
-
-def visible_counts(sequences: Any) -> np.ndarray:
-    """Return how many frames of each sequence show the target, int [number of sequences].
-
-    A set with a method ``visible_counts`` of its own answers at once.
-    """
-    if hasattr(sequences, 'visible_counts'):
-        return np.asarray(sequences.visible_counts())
-    places = range(len(sequences))
-    return np.array([np.count_nonzero(sequences.visible(place)) for place in places], np.int64)
