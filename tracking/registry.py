@@ -19,5 +19,5 @@ def _child(name: str, parent: Registry, *locations: str) -> Registry:
 MODELS = _child('model', root.MODELS, 'models')
 DATASETS = _child('dataset', root.DATASETS, 'datasets', 'sampling')
 TRANSFORMS = _child('transform', root.TRANSFORMS, 'sampling')
-HOOKS = _child('hook', root.HOOKS, 'engine')
+HOOKS = _child('hook', root.HOOKS, 'engine', 'visualization')
 METRICS = _child('metric', root.METRICS, 'evaluation')

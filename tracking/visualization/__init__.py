@@ -1,1 +1,17 @@
 """Film strips and annotated frames."""
+
+from .draw import TRACKER_COLORS, TRUTH_COLOR, draw_box, tracker_color
+from .film_strip import choose_frames, film_strip, stack_strips
+from .hook import FilmStripHook, write_strip
+
+__all__ = [
+    'TRACKER_COLORS',
+    'TRUTH_COLOR',
+    'FilmStripHook',
+    'choose_frames',
+    'draw_box',
+    'film_strip',
+    'stack_strips',
+    'tracker_color',
+    'write_strip',
+]

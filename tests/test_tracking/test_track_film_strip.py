@@ -1,0 +1,200 @@
+"""Film strips: what is drawn where, the tool, and the painter of tests."""
+
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+from mmengine.config import Config
+
+from lightvit_dense.apis.testing import _painter
+from lightvit_dense.errors import UserError, run_tool
+from tracking.datasets import VideoSequence
+from tracking.registry import HOOKS
+from tracking.runtime.results import write_result
+from tracking.structures import TrackSample
+from tracking.tools import film_strip as tool
+from tracking.visualization import (
+    TRUTH_COLOR,
+    choose_frames,
+    draw_box,
+    film_strip,
+    stack_strips,
+    tracker_color,
+    write_strip,
+)
+
+SIZE = (60, 100)
+
+
+class GreyFrames:
+    """Frames [60, 100, 3], frame i grey 10 * i."""
+
+    def __init__(self, count):
+        self.count = count
+
+    def __len__(self):
+        return self.count
+
+    def read(self, index):
+        return np.full((*SIZE, 3), 10 * index, np.uint8)
+
+    def name(self, index):
+        return f'grey {index}'
+
+
+def make_sequence(count=5, absent=()):
+    boxes = np.tile([20.0, 10, 30, 20], (count, 1))
+    visible = np.ones(count, bool)
+    visible[list(absent)] = False
+    boxes[~visible] = 0
+    attributes = ('Out-of-View',) if absent else ()
+    return VideoSequence('cup-1', GreyFrames(count), boxes, visible, 'X', 'cup', attributes)
+
+
+def painted(picture, color):
+    """Return left, top, right, bottom of the pixels of a colour, edges."""
+    rows, columns = np.nonzero((picture == color).all(axis=2))
+    return columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
+
+
+@pytest.mark.parametrize(
+    ('length', 'count', 'expected'),
+    [(5, 5, [0, 1, 2, 3, 4]), (60, 4, [0, 20, 39, 59]), (3, 8, [0, 1, 2]), (9, 1, [0])],
+)
+def test_frames_are_spread_from_the_first_to_the_last(length, count, expected):
+    assert choose_frames(length, count) == expected
+
+
+def test_a_box_covers_its_outermost_pixels():
+    image = np.full((40, 50, 3), 128, np.uint8)
+    draw_box(image, [10, 5, 20, 12], (255, 0, 0), thickness=1)
+    assert painted(image, (255, 0, 0)) == (10, 5, 30, 17)
+    assert (image[10, 20] == 128).all()  # an outline, not an area
+    before = image.copy()
+    for nothing in ([np.nan, 0, 3, 3], [4, 4, 0, 9], [1, 1, -2, 5], [0, 0, np.inf, 1]):
+        draw_box(image, nothing, (0, 0, 255))
+    assert (image == before).all()
+    draw_box(image, [-1e9, -1e9, 2e9, 2e9], (0, 0, 255))  # all corners outside
+    assert not (image == (0, 0, 255)).all(axis=2).any()
+
+
+def test_truth_and_trackers_have_their_places_and_colours():
+    sequence = make_sequence()
+    shifted = sequence.boxes + np.array([30, 15, 0, 0])
+    picture = film_strip(sequence, {'a': sequence.boxes, 'b': shifted}, [3], tile_width=200)
+    head = picture.shape[0] - 2 * SIZE[0] - 18
+    tile = picture[head : head + 2 * SIZE[0]]
+    assert (tile[5, 5] == 30).all()  # frame 3, twice as large
+    left, top, right, bottom = painted(tile, tracker_color(1))
+    np.testing.assert_allclose([left, top, right, bottom], [100, 50, 160, 90], atol=1)
+    # The first tracker's box lies on that of the truth and hides it.
+    left, top, right, bottom = painted(tile, tracker_color(0))
+    np.testing.assert_allclose([left, top, right, bottom], [40, 20, 100, 60], atol=1)
+    assert not (tile == TRUTH_COLOR).all(axis=2).any()
+    for color in (TRUTH_COLOR, tracker_color(0), tracker_color(1)):
+        assert (picture[:head] == color).all(axis=2).any()  # the legend
+
+
+def test_absence_is_marked():
+    sequence = make_sequence(absent=(2,))
+    alone = film_strip(sequence, {}, [1], tile_width=100)
+    gone = film_strip(sequence, {}, [2], tile_width=100)
+    red = (200, 0, 0)
+    assert (gone == red).all(axis=2).any()
+    assert not (alone == red).all(axis=2).any()
+    head = gone.shape[0] - SIZE[0] - 18
+    assert not (gone[head:] == TRUTH_COLOR).all(axis=2).any()
+    assert (alone[head:] == TRUTH_COLOR).all(axis=2).any()
+    # Only the first frame is annotated where the truth is kept back: nothing is said of the rest.
+    kept_back = VideoSequence('x', GreyFrames(3), sequence.boxes[:1], sequence.visible[:1])
+    assert not (film_strip(kept_back, {}, [2]) == red).all(axis=2).any()
+
+
+def test_strips_of_different_widths_are_piled_up():
+    wide, narrow = np.zeros((10, 30, 3), np.uint8), np.zeros((5, 20, 3), np.uint8)
+    pile = stack_strips([wide, narrow])
+    assert pile.shape == (23, 30, 3)
+    assert (pile[14:19, 20:] == 255).all()
+    assert (pile[14:19, :20] == 0).all()
+
+
+def test_short_results_and_unknown_frames_are_errors():
+    sequence = make_sequence()
+    with pytest.raises(UserError, match=r'cup-1: a has boxes of shape \[4, 4\] for 5 frames'):
+        film_strip(sequence, {'a': sequence.boxes[:4]})
+    with pytest.raises(UserError, match=r'frames 0 to 4, cannot draw \[9\]'):
+        film_strip(sequence, {}, [1, 9])
+
+
+def test_pictures_that_cannot_be_written_are_errors(tmp_path):
+    (tmp_path / 'file').write_text('in the way')
+    for path in (tmp_path / 'file/x.png', tmp_path / 'x.strange'):
+        with pytest.raises(UserError, match='cannot be written'):
+            write_strip(path, np.zeros((4, 4, 3), np.uint8))
+
+
+def test_hook_draws_tested_sequences_and_no_more_than_asked(tmp_path):
+    config = dict(type='tracking.FilmStripHook', out_dir=str(tmp_path), max_images=1, frames=2)
+    hook = HOOKS.build(config)
+    samples = [TrackSample(), TrackSample()]
+    for sample, name in zip(samples, ('one', 'two'), strict=True):
+        sequence = make_sequence()
+        object.__setattr__(sequence, 'name', name)
+        sample.set_field(sequence, 'sequence')
+        sample.set_field(sequence.boxes, 'boxes')
+    hook.after_test_iter(SimpleNamespace(), 0, outputs=samples)
+    assert [path.name for path in tmp_path.iterdir()] == ['one.png']
+    picture = cv2.imread(str(tmp_path / 'one.png'))
+    assert picture.shape[1] == 2 * 200 + 4
+    hook = HOOKS.build({**config, 'max_images': None})
+    strange = TrackSample(metainfo=dict(img_path='a'))
+    with pytest.raises(UserError, match=r'draws whole sequences.*have img_path'):
+        hook.after_test_iter(SimpleNamespace(), 0, outputs=[strange])
+
+
+def test_a_config_names_its_painter():
+    plain = _painter(Config(dict()), 'out', 3)
+    assert plain == dict(type='lightvit_dense.PaintPredictionsHook', out_dir='out', max_images=3)
+    cfg = Config(dict(painter=dict(type='tracking.FilmStripHook', frames=5)))
+    chosen = _painter(cfg, 'out', None)
+    assert chosen == dict(type='tracking.FilmStripHook', frames=5, out_dir='out', max_images=None)
+
+
+@pytest.fixture
+def videos(tmp_path):
+    """Two sequences of 4 frames in the layout of one's own videos, with a tracker's results."""
+    for name in ('a', 'b'):
+        folder = tmp_path / 'data' / name
+        folder.mkdir(parents=True)
+        for index in range(4):
+            cv2.imwrite(str(folder / f'{index:04d}.png'), np.full((40, 60, 3), 50, np.uint8))
+        (folder / 'groundtruth.txt').write_text('10,10,20,15\n' * 4)
+        write_result(tmp_path / 'mine', name, np.tile([12.0, 10, 20, 15], (4, 1)))
+    return tmp_path
+
+
+def test_tool_draws_chosen_sequences(videos, capsys):
+    out = videos / 'pictures/strips.png'
+    words = [f'custom:{videos / "data"}', f'it={videos / "mine"}', '--out', str(out)]
+    assert tool.main([*words, '--sequences', '9', '--frames', '3', '--width', '60']) == 0
+    assert capsys.readouterr().out == f'2 sequences: {out}\n'
+    both = cv2.imread(str(out))
+    assert tool.main([*words, '--sequences', 'b', '--frames', '3', '--width', '60']) == 0
+    one = cv2.imread(str(out))
+    assert both.shape == (2 * one.shape[0], one.shape[1], 3)
+    assert one.shape[1] == 3 * 60 + 2 * 4
+    assert (one == tracker_color(0)[::-1]).all(axis=2).any()
+
+
+def test_tool_names_what_is_wrong(videos, capsys):
+    words = [f'custom:{videos / "data"}', f'it={videos / "mine"}', '--out', str(videos / 'x.png')]
+    for more, message in (
+        (['--sequences', 'a', 'bb'], "there is no 'bb'"),
+        (['--sequences', '0'], 'must be at least 1'),
+    ):
+        assert run_tool(lambda more=more: tool.main([*words, *more])) == 2
+        assert message in capsys.readouterr().err
+    (videos / 'mine/b.txt').unlink()
+    assert run_tool(lambda: tool.main(words)) == 2
+    assert 'has no result of b' in capsys.readouterr().err

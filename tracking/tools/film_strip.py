@@ -1,0 +1,108 @@
+r"""Draw film strips: the truth and the boxes of one or more trackers on frames of sequences.
+
+Example:
+    python -m tracking.tools.film_strip configs/toyworld/ostrack_dmae.py \
+        results/scratch dmae=results/ostrack_dmae --out strips.png --sequences 4
+"""
+
+import argparse
+import sys
+
+from mmengine.config import DictAction
+
+from lightvit_dense.errors import UserError, did_you_mean, run_tool
+
+from ..datasets import SequenceDataset
+from ..evaluation.collect import find_trackers
+from ..evaluation.sources import open_source
+from ..runtime.results import find_result, read_result
+from ..visualization import choose_frames, film_strip, stack_strips, write_strip
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Parse the command line.
+
+    Args:
+        argv: Arguments without the program's name; ``sys.argv`` when None.
+    """
+    parser = argparse.ArgumentParser(
+        prog='python -m tracking.tools.film_strip',
+        description='Draw the truth and the boxes of trackers on frames of sequences',
+    )
+    parser.add_argument('source', help='config, or SET:FOLDER[:SPLIT] with SET lasot, got10k, ...')
+    parser.add_argument(
+        'results', nargs='*', metavar='RESULTS', help="a tracker's folder, or NAME=FOLDER"
+    )
+    parser.add_argument('--out', required=True, metavar='FILE.png', help='the picture')
+    parser.add_argument(
+        '--sequences',
+        nargs='+',
+        default=['4'],
+        metavar='N|NAME',
+        help='how many, spread evenly over the set, or their names (default: 4)',
+    )
+    parser.add_argument('--frames', type=int, default=8, help='frames in a strip (default: 8)')
+    parser.add_argument('--width', type=int, default=200, help='pixels of a frame (default: 200)')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='override config values',
+    )
+    args = parser.parse_args(argv)
+    if args.frames < 1 or args.width < 16:
+        parser.error('--frames must be at least 1 and --width at least 16')
+    return args
+
+
+def choose(dataset: SequenceDataset, words: list[str]) -> list[int]:
+    """Return the places of the sequences that the command line asks for.
+
+    Args:
+        dataset: All sequences.
+        words: One number, or names.
+
+    Raises:
+        UserError: If a name is unknown or the number is not positive.
+    """
+    names = list(dataset.names)
+    if len(words) == 1 and words[0] not in names and words[0].lstrip('-').isdigit():
+        if int(words[0]) < 1:
+            raise UserError(f'--sequences {words[0]}: must be at least 1')
+        return choose_frames(len(names), int(words[0]))
+    for word in words:
+        if word not in names:
+            raise UserError(f'--sequences: there is no {word!r}.{did_you_mean(word, names)}')
+    return [names.index(word) for word in words]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the tool; returns its exit status.
+
+    Args:
+        argv: Arguments without the program's name; ``sys.argv`` when None.
+    """
+    args = parse_args(argv)
+    dataset, _ = open_source(args.source, args.cfg_options)
+    trackers = find_trackers(args.results)
+    strips = []
+    for place in choose(dataset, args.sequences):
+        sequence = dataset.sequence(place)
+        boxes = {}
+        for name, folder in trackers.items():
+            file = find_result(folder, sequence.name)
+            if file is None:
+                raise UserError(
+                    f'{folder}: has no result of {sequence.name}; run the tracker on it, or name '
+                    'other --sequences'
+                )
+            boxes[name] = read_result(file)
+        strips.append(film_strip(sequence, boxes, args.frames, args.width))
+    write_strip(args.out, stack_strips(strips))
+    print(f'{len(strips)} sequences: {args.out}')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(run_tool(main))
