@@ -166,7 +166,7 @@ def test_attributes_follow_the_boxes():
     add((60, 60, 20, 20))
     found = attributes_of(facts, 0.05)
     assert {'Fast Motion', 'Low Resolution', 'Scale Variation'} <= set(found)
-    assert 'Aspect Ration Change' not in found
+    assert 'Aspect Ratio Change' not in found
     add((60, 60, 25, 10), travel=9.0, nearest=20.0)
     add((0, 0, 0, 0), inside=0.0, seen=0.0)
     add((0, 0, 0, 0), inside=0.9, seen=0.01)

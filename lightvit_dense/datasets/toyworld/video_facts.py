@@ -19,9 +19,9 @@ ATTRIBUTES: tuple[str, ...] = (
     'Fast Motion',
     'Out-of-View',
     'Low Resolution',
-    'Aspect Ration Change',
+    'Aspect Ratio Change',
 )
-"""In the order, and the spelling, of LaSOT's evaluation toolkit."""
+"""In the order of LaSOT's evaluation toolkit."""
 
 _LOW_RESOLUTION = 1000
 """Pixels of a box; the LaSOT paper's limit, like the factor 2 of scale and aspect ratio."""
@@ -97,7 +97,7 @@ def attributes_of(facts: VideoFacts, least: float) -> tuple[str, ...]:
         'Fast Motion': bool((both & (steps > side[1:])).any()),
         'Out-of-View': bool((inside < least).any()),
         'Low Resolution': bool((area < _LOW_RESOLUTION).any()),
-        'Aspect Ration Change': _changes(aspect),
+        'Aspect Ratio Change': _changes(aspect),
     }
     return tuple(name for name in ATTRIBUTES if found.get(name))
 
