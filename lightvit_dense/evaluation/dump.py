@@ -17,8 +17,16 @@ from lightvit_dense.registry import METRICS
 
 from .coco_metric import encode_masks
 
-# The truth is in the data set; scores of every class at every pixel would take 200 MB an image.
-LEFT_OUT = ('gt_instances', 'ignored_instances', 'gt_sem_seg', 'seg_logits', 'proposals')
+# The truth and whole sequences are in the data set; scores of every class at every pixel would take
+# 200 MB an image.
+LEFT_OUT = (
+    'gt_instances',
+    'ignored_instances',
+    'gt_sem_seg',
+    'seg_logits',
+    'proposals',
+    'sequence',
+)
 
 
 @METRICS.register_module()

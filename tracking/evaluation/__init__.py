@@ -1,5 +1,6 @@
 """One-pass evaluation: success, precision, and their likes."""
 
+from .got10k import GOT10kMetric
 from .metric import OnePassEvaluation
 from .ope import FIGURES, Scores, score
 from .pair_iou import PairIoU
@@ -9,6 +10,7 @@ from .truth import Truth
 __all__ = [
     'FIGURES',
     'TOOLKITS',
+    'GOT10kMetric',
     'OnePassEvaluation',
     'PairIoU',
     'Rules',

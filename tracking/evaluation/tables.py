@@ -3,14 +3,16 @@
 import csv
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lightvit_dense.checkpoints.io import atomic_write
+from tracking.datasets.lasot import LaSOT
 
-from .ope import FIGURES, Scores
+from .ope import Scores
 
 
 def sequence_table(scores: Scores) -> list[dict[str, Any]]:
@@ -41,16 +43,15 @@ def class_table(scores: Scores) -> list[dict[str, Any]]:
 
 
 def attribute_table(scores: Scores) -> list[dict[str, Any]]:
-    """Return a row for each attribute, in the order of its first sequence."""
-    found: dict[str, None] = {}
-    for truth in scores.truths:
-        found |= dict.fromkeys(truth.attributes)
+    """Return a row for each attribute: LaSOT's in their published order, then others by name."""
+    found = {name for truth in scores.truths for name in truth.attributes}
+    known = [name for name in LaSOT.ATTRIBUTES if name in found]
     return [
         {
             'attribute': name,
             **_group(scores, np.array([name in truth.attributes for truth in scores.truths])),
         }
-        for name in found
+        for name in (*known, *sorted(found - set(known)))
     ]
 
 
@@ -75,8 +76,6 @@ def write_csv(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 def describe(scores: Scores) -> dict[str, Any]:
     """Gather figures, curves in percent, and all tables of a tracker as plain data."""
-    from dataclasses import asdict
-
     return {
         'figures': scores.figures(),
         'rules': asdict(scores.rules),
@@ -88,14 +87,3 @@ def describe(scores: Scores) -> dict[str, Any]:
         'classes': class_table(scores),
         'attributes': attribute_table(scores),
     }
-
-
-__all__ = [
-    'FIGURES',
-    'attribute_table',
-    'class_table',
-    'describe',
-    'sequence_table',
-    'to_csv',
-    'write_csv',
-]

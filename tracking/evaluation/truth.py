@@ -34,8 +34,9 @@ class Truth:
     def of(cls, sequence: VideoSequence) -> 'Truth':
         """Take the annotation of a sequence.
 
-        Where the sequence tells why its target is gone, these flags alone say where it is absent.
-        Where it does not, the target is absent wherever it is not visible.
+        Where the sequence tells why its target is gone, these flags say where it is absent, and so
+        do boxes that are not numbers. Where it does not tell, the target is absent wherever it is
+        not visible.
 
         Raises:
             DatasetError: If only a part of the frames is annotated, as in sets whose truth is kept
@@ -50,6 +51,7 @@ class Truth:
             )
         gone = list(sequence.gone.values())
         present = ~np.logical_or.reduce(gone) if gone else np.asarray(sequence.visible, bool)
+        present = present & ~np.isnan(boxes).any(axis=1)
         return cls(sequence.name, boxes, present, sequence.class_name, tuple(sequence.attributes))
 
     def has_box(self, rules: Rules) -> np.ndarray:

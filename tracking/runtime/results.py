@@ -109,11 +109,12 @@ def _number(value: float) -> str:
     return '0' if text in ('-0', '') else text
 
 
-def read_result(path: str | Path) -> np.ndarray:
+def read_result(path: str | Path, check: bool = True) -> np.ndarray:
     """Read the boxes of a sequence.
 
     Args:
         path: Text file of x, y, width, height, separated by commas, semicolons, tabs or blanks.
+        check: Whether numbers that are not finite and negative sizes are errors.
 
     Returns:
         float64 [T, 4].
@@ -125,7 +126,7 @@ def read_result(path: str | Path) -> np.ndarray:
     text = _read(path)
     boxes = _table(path, text, 4)
     bad = ~np.isfinite(boxes).all(axis=1) | (boxes[:, 2:] < 0).any(axis=1)
-    if bad.any():
+    if check and bad.any():
         line = int(np.flatnonzero(bad)[0])
         what = (
             'a negative size' if np.isfinite(boxes[line]).all() else 'a number that is not finite'

@@ -1,0 +1,72 @@
+"""Plots of several trackers: what they show, and in which order."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tracking.evaluation import Truth, score
+from tracking.evaluation.got10k import overlaps
+from tracking.evaluation.plots import (
+    overlap_plot,
+    precision_plot,
+    success_plot,
+    write_plots,
+)
+
+
+@pytest.fixture(scope='module')
+def trackers():
+    rng = np.random.default_rng(0)
+    boxes = [rng.uniform(20, 60, (20, 4)) for _ in range(4)]
+    truths = [Truth(f's{place}', b, np.ones(20, bool)) for place, b in enumerate(boxes)]
+    noise = {'bad': 20, 'good': 2, 'fair': 8}
+    predictions = {
+        name: [b + np.pad(rng.normal(0, sigma, (20, 2)), ((0, 0), (0, 2))) for b in boxes]
+        for name, sigma in noise.items()
+    }
+    scores = {name: score(predicted, truths) for name, predicted in predictions.items()}
+    found = {name: overlaps(p, truths, [None] * 4) for name, p in predictions.items()}
+    return scores, found
+
+
+def shown(figure):
+    (axes,) = figure.axes
+    legend = [text.get_text() for text in axes.get_legend().get_texts()]
+    return axes, legend, [line.get_ydata() for line in axes.get_lines()]
+
+
+@pytest.mark.parametrize('kind', ['success', 'precision', 'norm_precision'])
+def test_curves_are_ranked_and_told(trackers, kind):
+    scores = trackers[0]
+    if kind == 'success':
+        figure = success_plot(scores)
+    else:
+        figure = precision_plot(scores, normalized=kind == 'norm_precision')
+    axes, legend, curves = shown(figure)
+    ranked = ('good', 'fair', 'bad')
+    assert legend == [f'[{scores[name].figures()[kind]:.1f}] {name}' for name in ranked]
+    for name, curve in zip(ranked, curves, strict=True):
+        np.testing.assert_allclose(curve, 100 * getattr(scores[name], kind).mean(axis=0))
+    assert axes.get_ylim() == (0, 100)
+
+
+def test_some_sequences_only(trackers):
+    scores, chosen = trackers[0], np.array([False, True, False, True])
+    _, legend, curves = shown(success_plot(scores, 'Occluded', chosen))
+    np.testing.assert_allclose(curves[0], 100 * scores['good'].success[chosen].mean(axis=0))
+    assert legend[0] == f'[{scores["good"].figures(chosen)["success"]:.1f}] good'
+
+
+def test_got10k(trackers):
+    _, legend, curves = shown(overlap_plot(trackers[1]))
+    assert legend[0] == f'[{trackers[1]["good"].figures()["AO"]:.1f}] good'
+    np.testing.assert_allclose(curves[0], 100 * trackers[1]['good'].curve())
+
+
+def test_files(trackers, tmp_path):
+    paths = write_plots(trackers[0], tmp_path / 'plots', 'LaSOT')
+    assert [path.name for path in paths] == ['success.png', 'precision.png', 'norm_precision.png']
+    for path in paths:
+        with Image.open(path) as image:
+            assert image.format == 'PNG'
+            assert np.asarray(image.convert('L')).std() > 10
