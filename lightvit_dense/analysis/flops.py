@@ -79,7 +79,8 @@ def count_cost(cfg: Config, shape: Sequence[int] | None = None, device: str = 'c
 
     Counted are matrix products, convolutions and attention, also where it is fused; norms,
     activations, interpolation, pooling of regions and suppression of boxes are not. The heads of
-    regions are counted for the greatest number of regions that ``test_cfg`` lets through.
+    regions are counted for the greatest number of regions that ``test_cfg`` lets through. A model
+    of another kind lists its parts as ``cost_calls(device)``: name, module and a call to count.
 
     Args:
         cfg: The whole config; the scope must have been set.
@@ -88,14 +89,17 @@ def count_cost(cfg: Config, shape: Sequence[int] | None = None, device: str = 'c
         device: Where to compute.
 
     Raises:
-        UserError: If the model is neither detector nor segmentor nor classifier, or nothing says
-            how large its images are.
+        UserError: If the model is neither detector nor segmentor nor classifier and does not
+            list its parts itself (``cost_calls``), or nothing says how large its images are.
     """
     model = MODELS.build(cfg.model).to(device).eval()
     size = (int(shape[0]), int(shape[1])) if shape else default_shape(model)
     image = torch.zeros(1, 3, *size, device=device)
     with torch.no_grad():
-        if hasattr(model, 'roi_head'):
+        if hasattr(model, 'cost_calls'):
+            calls = model.cost_calls(device)
+            parts = [_run(name, module, call)[0] for name, module, call in calls]
+        elif hasattr(model, 'roi_head'):
             parts = _detector(model, image)
         elif hasattr(model, 'decode_head'):
             parts = _segmentor(model, image)

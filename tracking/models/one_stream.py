@@ -1,11 +1,11 @@
 """The one-stream tracker: a joint backbone and a dense head (OSTrack, Ye et al. 2022)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from mmengine.model import BaseModel
-from torch import Tensor
+from torch import Tensor, nn
 
 from lightvit_dense.errors import UserError, did_you_mean
 from lightvit_dense.models.backbones.sizes import pair
@@ -108,6 +108,28 @@ class OneStreamTracker(BaseModel):
         self.template_factor, self.search_factor = template_factor, search_factor
         self.loss_weights = _with_defaults(loss_weights, LOSS_WEIGHTS, 'loss_weights')
         self.test_cfg = _with_defaults(test_cfg, TEST_CFG, 'test_cfg')
+
+    def cost_calls(self, device: Any) -> list[tuple[str, nn.Module, Callable[[], Any]]]:
+        """Return the parts that a frame needs, each with a call that runs it on zeros.
+
+        Args:
+            device: Where to compute.
+        """
+        grid, width = self.backbone.search_grid, self.backbone.embed_dims
+        images = [torch.zeros(1, 3, *pair(s), device=device) for s in self.sizes]
+        features = torch.zeros(1, width, *grid, device=device)
+        mask = None
+        if self.backbone.template_tokens == 'box':
+            mask = torch.ones(1, *self.backbone.template_grid, dtype=torch.bool, device=device)
+        return [
+            ('backbone', self.backbone, lambda: self.backbone(*images, mask)),
+            ('head', self.head, lambda: self.head(features)),
+        ]
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """Sides of template and search crop in pixels."""
+        return self.template_size, self.search_size
 
     def template_mask(self, samples: Sequence[TrackSample] | None, device: Any) -> Tensor | None:
         """Return the template's tokens that the targets cover, ``None`` if nothing reads them.

@@ -1,0 +1,282 @@
+"""The one-stream tracker as mmengine calls it, its preprocessor, schedule and size."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.logging import MessageHub
+from mmengine.optim import DefaultOptimWrapperConstructor
+
+import tracking  # noqa: F401  fills the registries
+from lightvit_dense.analysis.flops import count_cost
+from lightvit_dense.engine.hooks import NonFiniteLossGuard
+from lightvit_dense.engine.hooks.non_finite import NonFiniteLossError
+from lightvit_dense.errors import UserError
+from tracking import runtime
+from tracking.engine import EliminationScheduleHook
+from tracking.models import JointVisionTransformer, PairPreprocessor, decode
+from tracking.registry import HOOKS, MODELS
+from tracking.structures import TrackSample
+
+from .small_tracker import pairs, small_tracker
+
+
+def test_the_preprocessor():
+    batch = pairs()
+    out = PairPreprocessor()(batch)
+    for name, crops in batch['inputs'].items():
+        wanted = torch.stack(crops).float()
+        mean = torch.tensor([123.675, 116.28, 103.53])[:, None, None]
+        std = torch.tensor([58.395, 57.12, 57.375])[:, None, None]
+        torch.testing.assert_close(out['inputs'][name], (wanted - mean) / std)
+    assert [s.metainfo for s in out['data_samples']] == [s.metainfo for s in batch['data_samples']]
+    with pytest.raises(ValueError, match=r"'template' and 'search', got \['search'\]"):
+        PairPreprocessor()(dict(inputs=dict(search=batch['inputs']['search'])))
+    uneven = [torch.zeros(3, side, side, dtype=torch.uint8) for side in (4, 5)]
+    with pytest.raises(ValueError, match='differ in size'):
+        PairPreprocessor()(dict(inputs=dict(template=uneven, search=uneven)))
+
+
+def test_losses_are_weighted():
+    model = small_tracker(loss_weights=dict(l1=3.0)).train()
+    data = model.data_preprocessor(pairs())
+    # Running means of BatchNorm do not matter in training mode.
+    losses = model(**data, mode='loss')
+    maps = model(**data, mode='tensor')
+    boxes = torch.stack([s.search_box for s in data['data_samples']])
+    terms = model.head.loss(maps, boxes)
+    for name, weight in dict(score=1, giou=2, l1=3).items():
+        torch.testing.assert_close(losses[f'loss_{name}'], weight * terms[name])
+    assert set(losses) == {'loss_score', 'loss_giou', 'loss_l1', 'IoU'}
+    total, log = model.parse_losses(losses)
+    torch.testing.assert_close(total, sum(losses[f'loss_{n}'] for n in ('score', 'giou', 'l1')))
+    assert 'IoU' in log
+
+
+@pytest.mark.parametrize(
+    'backbone',
+    [
+        dict(drop_path_rate=0.1),
+        dict(template_tokens='box', with_cp=True),
+        dict(type='tracking.JointHiera', arch=dict(embed_dim=8, stages=(1, 1, 2, 1), num_heads=1)),
+    ],
+)
+def test_every_parameter_learns(backbone):
+    if 'Hiera' in backbone.get('type', ''):
+        backbone |= dict(elimination=dict(blocks=(3, 4)))
+        hiera = {k: v for k, v in backbone.items() if k != 'type'}
+        model = MODELS.build(
+            dict(
+                type='tracking.OneStreamTracker',
+                backbone=dict(type='tracking.JointHiera', **hiera),
+                head=dict(type='tracking.MLPHead', channels=8),
+                template_size=64,
+                search_size=128,
+            )
+        ).train()
+        batch = pairs(2, 64, 128)
+    else:
+        model, batch = small_tracker(backbone).train(), pairs()
+    losses = model(**model.data_preprocessor(batch), mode='loss')
+    model.parse_losses(losses)[0].backward()
+    assert [name for name, p in model.named_parameters() if p.grad is None] == []
+    # Behind a ReLU of so few channels a weight may rest.
+    backbone = model.backbone.named_parameters()
+    assert [name for name, p in backbone if not p.grad.any()] == []
+
+
+def test_prediction_of_pairs():
+    model = small_tracker().eval()
+    data = model.data_preprocessor(pairs())
+    with torch.no_grad():
+        found = model(**data, mode='predict')
+        boxes, scores = decode(model(**data))
+    for sample, box, score in zip(found, boxes, scores, strict=True):
+        assert torch.equal(sample.pred_box, box)
+        assert torch.equal(sample.pred_score, score)
+        assert 'search_box' in sample
+    alone = model(data['inputs'], None, mode='predict')
+    assert torch.equal(alone[1].pred_box, boxes[1])
+
+
+def test_a_pair_does_not_depend_on_its_batch():
+    model = small_tracker().eval()
+    data = model.data_preprocessor(pairs(3))
+    with torch.no_grad():
+        whole = model(**data)
+        single = model({name: crops[1:2] for name, crops in data['inputs'].items()})
+    for a, b in zip(whole, single, strict=True):
+        torch.testing.assert_close(a[1:2], b, rtol=1e-4, atol=1e-5)
+
+
+def test_prediction_of_sequences(monkeypatch):
+    model = small_tracker().eval()
+    seen = []
+
+    def track_sequence(tracker, sequence):
+        seen.append((tracker, sequence))
+        return np.ones((3, 4)), np.ones(3), np.zeros(3)
+
+    monkeypatch.setattr(runtime, 'track_sequence', track_sequence, raising=False)
+    sample = TrackSample()
+    sample.sequence = 'a sequence'
+    batch = pseudo_collate([dict(inputs=dict(), data_samples=sample)])
+    found = model.test_step(batch)
+    assert seen == [(model, 'a sequence')]
+    assert found[0].boxes.shape == (3, 4)
+    with pytest.raises(UserError, match='needs pairs of crops'):
+        model({}, [TrackSample()], mode='predict')
+
+
+def test_what_does_not_fit_is_refused():
+    model = small_tracker()
+    data = model.data_preprocessor(pairs())
+    with pytest.raises(ValueError, match="'tensor', 'loss' or 'predict', got 'train'"):
+        model(**data, mode='train')
+    with pytest.raises(ValueError, match='training needs data_samples with search_box'):
+        model(data['inputs'], [TrackSample(), TrackSample()], mode='loss')
+    with pytest.raises(ValueError, match=r"loss_weights has no 'gious', .* Did you mean 'giou'"):
+        small_tracker(loss_weights=dict(gious=1.0))
+    with pytest.raises(ValueError, match="test_cfg has no 'hann'"):
+        small_tracker(test_cfg=dict(hann=True))
+    with pytest.raises(ValueError, match='search_size=96 contradicts search_size=64'):
+        small_tracker(backbone=dict(search_size=96))
+    with pytest.raises(ValueError, match='a crop below 1 is smaller than the target'):
+        small_tracker(search_factor=0.5)
+    with pytest.raises(ValueError, match='search image is 32x32 px, the backbone was built for'):
+        model(dict(template=data['inputs']['template'], search=data['inputs']['template']))
+
+
+class FakeRunner:
+    """What hooks read of a runner."""
+
+    def __init__(self, model):
+        self.model = model
+        self.epoch = self.iter = 0
+        self.work_dir = 'work'
+        self.message_hub = MessageHub.get_instance('track-model-test')
+        self.optim_wrapper = None
+
+
+@pytest.mark.parametrize('by_epoch', [True, False])
+def test_the_schedule_of_elimination(by_epoch):
+    model = small_tracker().train()
+    hook = HOOKS.build(
+        dict(type='tracking.EliminationScheduleHook', begin=20, end=100, by_epoch=by_epoch)
+    )
+    runner = FakeRunner(model)
+    hook.before_train(runner)
+    for position in (1, 19, 20, 40, 60, 99, 100, 300):
+        # OSTrack counts epochs from 1, the runner from 0.
+        runner.epoch = runner.iter = position - 1 if by_epoch else position
+        hook.before_train_iter(runner, 0)
+        if position < 20:
+            wanted = 1.0
+        elif position >= 100:
+            wanted = 0.7
+        else:
+            wanted = 0.7 + 0.3 * (math.cos((position - 20) / 80 * math.pi) + 1) * 0.5
+        assert model.backbone.keep_ratio == pytest.approx(wanted)
+    assert hook.keep_ratio(60, 0.7) == pytest.approx(0.85)
+    assert model.backbone.candidates(64) == {1: 45, 2: 32}
+
+
+def test_the_schedule_needs_something_to_schedule():
+    hook = EliminationScheduleHook()
+    with pytest.raises(ValueError, match='JointVisionTransformer eliminates nothing'):
+        hook.before_train(FakeRunner(small_tracker(backbone=dict(elimination=None))))
+    with pytest.raises(TypeError, match="needs a model with 'backbone'"):
+        hook.before_train(FakeRunner(torch.nn.Linear(1, 1)))
+    with pytest.raises(ValueError, match='need 0 <= begin < end, not 5, 5'):
+        EliminationScheduleHook(5, 5)
+
+
+def test_a_loss_that_is_no_number_stops_training_and_names_the_frame():
+    model = small_tracker().train()
+    with torch.no_grad():
+        model.head.size[-1].bias.fill_(float('nan'))
+    batch = pairs()
+    losses = model(**model.data_preprocessor(batch), mode='loss')
+    _, log = model.parse_losses(losses)
+    runner = FakeRunner(model)
+    with pytest.raises(NonFiniteLossError, match=r'loss_giou = nan(?s:.*)frame0.jpg, frame1.jpg'):
+        NonFiniteLossGuard().after_train_iter(runner, 0, batch, log)
+
+
+def test_golden_parameters_and_arithmetic_of_the_published_tracker():
+    model = dict(
+        type='tracking.OneStreamTracker',
+        backbone=dict(type='tracking.JointVisionTransformer', elimination=dict()),
+        head=dict(type='tracking.CenterHead'),
+    )
+    cost = count_cost(Config(dict(model=model)))
+    assert cost.shape == (256, 256)
+    params = {part.name: part.params for part in cost.parts}
+    # DeiT-Tiny without classifier, class token and its table, and 64 + 256 positions.
+    assert params == {
+        'backbone': 5717416 - 193000 - 192 - 197 * 192 + 320 * 192,
+        'head': 2492805,
+    }
+
+    def joint(queries, keys, hidden):
+        """MACs: queries, keys and values, attention, projection; the MLP of what is left."""
+        c = 192
+        return c * c * (2 * queries + 2 * keys) + 2 * queries * keys * c + 8 * c * c * hidden
+
+    tokens, macs = 256, 320 * 768 * 192
+    for block in range(12):
+        keys = 64 + tokens
+        if block in (3, 6, 9):
+            tokens = math.ceil(0.7 * tokens - 1e-9)
+            macs += 192 * 192 + keys * 192  # the ranking token's query and its logits
+        queries = tokens + (0 if block == 11 else 64)
+        macs += joint(queries, keys, queries)
+    flops = {part.name: part.flops for part in cost.parts}
+    assert flops['backbone'] == 2 * macs
+    widths = [192, 256, 128, 64, 32]
+    stack = sum(9 * a * b for a, b in itertools.pairwise(widths))
+    assert flops['head'] == 2 * 256 * (3 * stack + 32 * 5)
+    model['backbone']['elimination'] = None
+    whole = count_cost(Config(dict(model=model)))
+    assert whole.parts[0].flops == 2 * (
+        320 * 768 * 192 + 11 * joint(320, 320, 320) + joint(256, 320, 256)
+    )
+
+
+def test_learning_rates_by_part():
+    cfg = dict(
+        type='OptimWrapper',
+        optimizer=dict(type='AdamW', lr=4e-4, weight_decay=1e-4),
+        paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=0.1))),
+    )
+    paramwise = cfg.pop('paramwise_cfg')
+    wrapper = DefaultOptimWrapperConstructor(cfg, paramwise)(small_tracker())
+    rates = {round(group['lr'], 8) for group in wrapper.param_groups}
+    assert rates == {4e-4, 4e-5}
+
+
+def test_building_from_a_config_and_back():
+    text = Config(
+        dict(
+            model=dict(
+                type='tracking.OneStreamTracker',
+                backbone=dict(
+                    type='tracking.JointVisionTransformer',
+                    arch=dict(embed_dim=32, depth=4, num_heads=4),
+                    patch_size=8,
+                    elimination=dict(blocks=(1, 2), keep=0.5),
+                ),
+                head=dict(type='tracking.MLPHead', channels=8),
+                template_size=32,
+                search_size=64,
+            )
+        )
+    ).pretty_text
+    again = Config.fromstring(text, '.py')
+    model = MODELS.build(again.model).eval()
+    assert isinstance(model.backbone, JointVisionTransformer)
+    assert model.backbone.candidates(64) == {1: 32, 2: 16}
