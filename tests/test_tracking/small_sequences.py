@@ -1,5 +1,6 @@
 """Tiny sequence sets on disk, in the layouts that their makers publish."""
 
+import json
 from pathlib import Path
 
 import cv2
@@ -12,8 +13,9 @@ def picture(seed: int, height: int = 12, width: int = 16) -> np.ndarray:
 
 
 def write_picture(path: Path, seed: int) -> None:
+    """Write without loss, whatever the name says; readers go by the content."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    assert cv2.imwrite(str(path), picture(seed)[..., ::-1])
+    path.write_bytes(cv2.imencode('.png', picture(seed)[..., ::-1])[1].tobytes())
 
 
 def write_rows(path: Path, rows: np.ndarray, separator: str = ',') -> None:
@@ -34,3 +36,58 @@ def write_lasot_sequence(root: Path, name: str, boxes: np.ndarray, occluded=(), 
         flags = ['1' if frame in gone else '0' for frame in range(len(boxes))]
         (folder / file).write_text(','.join(flags))
     return folder
+
+
+def write_frames(folder: Path, count: int, first: int = 1, digits: int = 8) -> None:
+    for frame in range(count):
+        write_picture(folder / f'{frame + first:0{digits}d}.jpg', frame)
+
+
+def write_got10k(root: Path) -> np.ndarray:
+    """Five training videos and a test video; returns the boxes of the first."""
+    names = [f'GOT-10k_Train_{number:06d}' for number in (1, 2, 5, 6, 12)]
+    for number, name in enumerate(names):
+        folder = root / 'train' / name
+        write_frames(folder, 4)
+        write_rows(folder / 'groundtruth.txt', some_boxes(4, number) + 0.1234)
+        (folder / 'absence.label').write_text('0\n1\n0\n0\n')
+        (folder / 'cover.label').write_text('8\n3\n0\n1\n')
+        (folder / 'meta_info.ini').write_text('[METAINFO]\nanno_fps: 10\nobject_class: brown bear')
+    (root / 'train' / 'list.txt').write_text('\n'.join(names) + '\n')
+    folder = root / 'test' / 'GOT-10k_Test_000001'
+    write_frames(folder, 7)
+    write_rows(folder / 'groundtruth.txt', some_boxes(1))
+    (root / 'test' / 'list.txt').write_text('GOT-10k_Test_000001\n')
+    return np.array([[float(f'{v:g}') for v in row] for row in some_boxes(4, 0) + 0.1234])
+
+
+def write_trackingnet(root: Path) -> dict[str, np.ndarray]:
+    """Three training videos in two sets and a test video; returns the boxes of all."""
+    boxes = {'aa': some_boxes(3), 'bb': some_boxes(12, 1), 'cc': some_boxes(2, 2)}
+    parts = {'aa': 'TRAIN_0', 'bb': 'TRAIN_0', 'cc': 'TRAIN_10', 'dd': 'TEST'}
+    boxes['dd'] = some_boxes(1, 3)
+    for name, part in parts.items():
+        write_frames(
+            root / part / 'frames' / name,
+            max(5, len(boxes[name])) if name == 'dd' else len(boxes[name]),
+            0,
+            1,
+        )
+        write_rows(root / part / 'anno' / f'{name}.txt', boxes[name])
+    return boxes
+
+
+def write_coco(root: Path) -> None:
+    """Two images; two objects are large enough, one is a crowd, one is small."""
+    for seed, name in enumerate(('one.jpg', 'two.jpg')):
+        write_picture(root / 'train2017' / name, seed)
+    boxes = {1: [5, 6, 70, 80], 2: [5, 6, 50, 80], 3: [5, 6, 90, 90], 5: [0.5, 1.25, 60.75, 50.5]}
+    annotations = [
+        dict(id=n, image_id=2 if n == 5 else 1, category_id=7, bbox=box, iscrowd=int(n == 3))
+        for n, box in boxes.items()
+    ]
+    images = [dict(id=1, file_name='one.jpg'), dict(id=2, file_name='two.jpg')]
+    content = dict(images=images, annotations=annotations, categories=[dict(id=7, name='cat')])
+    path = root / 'annotations' / 'instances_train2017.json'
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(content))

@@ -1,20 +1,26 @@
 """Sequences of the published sets and of one's own."""
 
 from .base import SequenceSet
+from .coco import CocoSequences
 from .custom import CustomSequences
 from .frames import ListedFrames, NumberedFrames, VideoFrames
+from .got10k import GOT10k
 from .lasot import LaSOT
 from .sequence import Frames, VideoSequence
+from .trackingnet import TrackingNet
 from .whole import SequenceDataset
 
 __all__ = [
+    'CocoSequences',
     'CustomSequences',
     'Frames',
+    'GOT10k',
     'LaSOT',
     'ListedFrames',
     'NumberedFrames',
     'SequenceDataset',
     'SequenceSet',
+    'TrackingNet',
     'VideoFrames',
     'VideoSequence',
 ]

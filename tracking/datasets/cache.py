@@ -25,17 +25,16 @@ def default_cache() -> Path:
     return Path(given) if given else Path.home() / '.cache' / 'lightvit_dense'
 
 
-def fingerprint(keys: Sequence[str], stamps: Sequence[Stamp]) -> str:
+def fingerprint(keys: Sequence[str], stamps: Sequence[Stamp], others: Sequence[str] = ()) -> str:
     """Return what differs as soon as a file is added, removed or written again.
 
     Args:
         keys: Keys of the annotation files.
         stamps: Size and time of each.
+        others: What else an index depends on.
     """
-    text = '\n'.join(
-        f'{key}\t{size}\t{time}' for key, (size, time) in zip(keys, stamps, strict=True)
-    )
-    return hashlib.sha256(text.encode()).hexdigest()
+    files = (f'{key}\t{size}\t{time}' for key, (size, time) in zip(keys, stamps, strict=True))
+    return hashlib.sha256('\n'.join((*files, '', *others)).encode()).hexdigest()
 
 
 def cached_table(

@@ -1,25 +1,24 @@
 """One's own videos: folders of pictures, or video files, with boxes beside them."""
 
 import os
-from collections.abc import Callable
 from typing import Any, ClassVar
 
 from lightvit_dense.datasets.errors import DatasetError
 from lightvit_dense.datasets.unlabeled import EXTENSIONS
 
 from ..registry import DATASETS
-from .base import Entry, SequenceSet, merge_flags, needed
 from .frames import VIDEO_EXTENSIONS, ListedFrames, VideoFrames, natural_order
 from .sequence import Frames
 from .stores import FolderStore
 from .table import SequenceRow
 from .text import parse_boxes, parse_flags
+from .videos import Entry, Read, VideoSet, merge_flags
 
 _BOXES = ('groundtruth.txt', 'groundtruth_rect.txt')
 
 
 @DATASETS.register_module()
-class CustomSequences(SequenceSet):
+class CustomSequences(VideoSet):
     """Videos of any origin.
 
     Layout: ``NAME/`` with pictures of any names, which are put in natural order ('2.jpg' before
@@ -31,8 +30,8 @@ class CustomSequences(SequenceSet):
 
     Args:
         data_root: The folder.
-        lengths: 'exact' or 'shortest', see :class:`SequenceSet`.
-        cache_dir: Where the index is kept, see :class:`SequenceSet`.
+        lengths: 'exact' or 'shortest', see :class:`VideoSet`.
+        cache_dir: Where the index is kept, see :class:`VideoSet`.
 
     Raises:
         DatasetError: If data are missing or malformed.
@@ -73,12 +72,12 @@ class CustomSequences(SequenceSet):
                 entries.append(Entry(name, pictures, tuple(f'{name}/{file}' for file in files)))
         return entries
 
-    def parse(self, entry: Entry, read: Callable[[str], bytes | None]) -> SequenceRow:
+    def parse(self, entry: Entry, read: Read) -> SequenceRow:
         """Return the annotation of a sequence."""
         where = [self.store.where(key) for key in entry.notes]
         data, at = (read(entry.notes[1]), where[1]) if len(where) > 1 else (None, '')
         if data is None:
-            data, at = needed(read, entry.notes[0], where[0], self.ORIGIN), where[0]
+            data, at = self._need(read, entry.notes[0]), where[0]
         boxes = parse_boxes(data, at)
         gone = {name: ~merge_flags(boxes, (), ()) & False for name in self.GONE}
         for name, key, path in zip(self.GONE, entry.notes[2:], where[2:], strict=False):

@@ -2,7 +2,6 @@
 
 import os
 import re
-from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,18 +9,17 @@ import numpy as np
 from lightvit_dense.datasets.errors import DatasetError
 
 from ..registry import DATASETS
-from .base import Entry, SequenceSet, merge_flags, needed, warn_subset
-from .frames import NumberedFrames
 from .published import lasot_test
 from .stores import open_store
 from .table import SequenceRow
 from .text import parse_boxes, parse_flags
+from .videos import Entry, Read, VideoSet, choose_listed, merge_flags
 
 LISTS = {'train': 'training_set.txt', 'test': 'testing_set.txt'}
 
 
 @DATASETS.register_module()
-class LaSOT(SequenceSet):
+class LaSOT(VideoSet):
     """LaSOT (Fan et al., CVPR 2019): 1400 videos, 70 classes of 20; 1120 to train, 280 to test.
 
     Layout: ``airplane/airplane-1/`` with ``img/00000001.jpg`` and on, ``groundtruth.txt`` (x, y,
@@ -35,8 +33,8 @@ class LaSOT(SequenceSet):
         data_root: Folder with the classes' folders in it, or the LMDB made of it.
         split: 'train' or 'test'.
         source: 'folder', or 'lmdb' if ``data_root`` is an LMDB.
-        lengths: 'exact' or 'shortest', see :class:`SequenceSet`.
-        cache_dir: Where the index is kept, see :class:`SequenceSet`.
+        lengths: 'exact' or 'shortest', see :class:`VideoSet`.
+        cache_dir: Where the index is kept, see :class:`VideoSet`.
 
     Raises:
         DatasetError: If data are missing or malformed.
@@ -94,11 +92,8 @@ class LaSOT(SequenceSet):
         if listed is None:  # training: the rest
             for_test = set(self._listed('test') or lasot_test())
             listed = [name for name in there if name not in for_test]
-        entries = [self._entry(there[name], name) for name in listed if name in there]
-        if entries:
-            missing = [name for name in listed if name not in there]
-            warn_subset(self.TITLE, self.split, len(entries), len(listed), missing)
-        return entries
+        chosen = choose_listed(self.TITLE, self.split, listed, set(there))
+        return [self._entry(there[name], name) for name in chosen]
 
     def _listed(self, split: str) -> list[str] | None:
         """Return the sequences that a list names; None if there is none."""
@@ -114,13 +109,10 @@ class LaSOT(SequenceSet):
         notes = (*(f'{folder}/{file}' for file in files), f'att/{name}.txt')
         return Entry(name, f'{folder}/img', notes, class_name)
 
-    def parse(self, entry: Entry, read: Callable[[str], bytes | None]) -> SequenceRow:
+    def parse(self, entry: Entry, read: Read) -> SequenceRow:
         """Return the annotation of a sequence."""
         where = [self.store.where(key) for key in entry.notes]
-        files = [
-            needed(read, key, name, self.ORIGIN)
-            for key, name in zip(entry.notes[:3], where[:3], strict=True)
-        ]
+        files = [self._need(read, key) for key in entry.notes[:3]]
         boxes = parse_boxes(files[0], where[0])
         flags = [parse_flags(data, at) for data, at in zip(files[1:], where[1:3], strict=True)]
         visible = merge_flags(boxes, flags, where[1:3])
@@ -139,7 +131,3 @@ class LaSOT(SequenceSet):
                 f'{where}: has {len(flags)} flags, LaSOT knows {len(self.ATTRIBUTES)} challenges.'
             )
         return tuple(self.ATTRIBUTES[place] for place in np.flatnonzero(flags))
-
-    def open_frames(self, folder: str, length: int) -> NumberedFrames:
-        """Return the frames of a sequence: 00000001.jpg and on."""
-        return NumberedFrames(self.store, folder, length)

@@ -14,3 +14,29 @@ def lasot_test() -> tuple[str, ...]:
     """Return the names of LaSOT's 280 test sequences, four of each class."""
     rows = (line.split() for line in _lines('lasot_test.txt'))
     return tuple(f'{name}-{number}' for name, *numbers in rows for number in numbers)
+
+
+GOT10K_TRAIN = 9335
+"""Sequences of GOT-10k's training part."""
+
+
+@cache
+def got10k_positions(split: str) -> tuple[int, ...]:
+    """Return positions, from 0, in the list of GOT-10k's training part.
+
+    Args:
+        split: 'train_full' (all 9335), 'train' (7934), 'vottrain' (7086: 'train' without what the
+            VOT challenge forbids) or 'votval' (1249: the rest, likewise); the last three are
+            PyTracking's, which STARK and OSTrack took over.
+    """
+    everything = set(range(GOT10K_TRAIN))
+    if split == 'train_full':
+        return tuple(sorted(everything))
+    held_out = {int(word) for line in _lines('got10k_trackers_val.txt') for word in line.split()}
+    excluded = {int(word) for line in _lines('got10k_vot_excluded.txt') for word in line.split()}
+    chosen = {
+        'train': everything - held_out,
+        'vottrain': everything - held_out - excluded,
+        'votval': held_out - excluded,
+    }
+    return tuple(sorted(chosen[split]))

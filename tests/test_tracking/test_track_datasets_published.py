@@ -1,0 +1,178 @@
+"""GOT-10k, TrackingNet and COCO; all four sets from LMDBs."""
+
+import json
+import shutil
+
+import lmdb
+import numpy as np
+import pytest
+
+from lightvit_dense.datasets.errors import DatasetError
+from tracking.datasets import CocoSequences, GOT10k, LaSOT, TrackingNet
+from tracking.datasets.published import got10k_positions
+from tracking.registry import DATASETS
+
+from .small_sequences import (
+    picture,
+    some_boxes,
+    write_coco,
+    write_got10k,
+    write_lasot_sequence,
+    write_trackingnet,
+)
+
+
+def test_published_splits_of_got10k():
+    train, full = got10k_positions('train'), got10k_positions('train_full')
+    vot_train, vot_val = got10k_positions('vottrain'), got10k_positions('votval')
+    assert [len(p) for p in (full, train, vot_train, vot_val)] == [9335, 7934, 7086, 1249]
+    assert full == tuple(range(9335))
+    assert set(vot_train) < set(train)
+    assert not set(vot_val) & set(train)
+    assert {1349, 5878, 562, 2202, 8904, 7842} <= set(vot_val)
+    assert not {5651, 765, 34, 5741} & (set(vot_val) | set(train))
+
+
+def test_got10k_reads_labels_and_splits(tmp_path):
+    boxes = write_got10k(tmp_path)
+    full = GOT10k(tmp_path, 'train_full')
+    assert full.names == [f'GOT-10k_Train_{n:06d}' for n in (1, 2, 5, 6, 12)]
+    # Positions 0, 1, 4, 5, 11: two are set aside for validation, one is forbidden by VOT.
+    assert GOT10k(tmp_path, 'votval').names == [f'GOT-10k_Train_{n:06d}' for n in (2, 12)]
+    assert GOT10k(tmp_path, 'vottrain').names == [f'GOT-10k_Train_{n:06d}' for n in (1, 6)]
+    assert GOT10k(tmp_path, 'train').names == [f'GOT-10k_Train_{n:06d}' for n in (1, 5, 6)]
+    sequence = full[0]
+    np.testing.assert_array_equal(sequence.boxes, boxes)
+    assert sequence.visible.tolist() == [True, False, False, True]
+    assert sequence.gone['absence'].tolist() == [False, True, False, False]
+    assert sequence.gone['no_cover'].tolist() == [False, False, True, False]
+    assert sequence.class_name == 'brown bear'
+    np.testing.assert_array_equal(sequence.frames.read(3), picture(3))
+    tests = GOT10k(tmp_path, 'test')
+    assert tests[0].boxes.shape == (1, 4)
+    assert tests[0].visible.tolist() == [True]
+    assert len(tests[0].frames) == 7
+    assert tests.lengths.tolist() == [7]
+    folder = tmp_path / 'train' / 'GOT-10k_Train_000001'
+    (folder / 'cover.label').write_text('8\n9\n8\n8\n')
+    with pytest.raises(DatasetError, match=r'cover.label: cover is told in eighths'):
+        GOT10k(tmp_path, 'vottrain')
+    (folder / 'absence.label').unlink()
+    with pytest.raises(DatasetError, match=r'absence.label does not exist'):
+        GOT10k(tmp_path, 'vottrain')
+
+
+def test_a_part_of_got10k_is_used_and_told(tmp_path):
+    write_got10k(tmp_path)
+    shutil.rmtree(tmp_path / 'train' / 'GOT-10k_Train_000012')
+    assert len(GOT10k(tmp_path, 'train_full')) == 4
+    shutil.rmtree(tmp_path / 'train')
+    with pytest.raises(DatasetError, match=r'train/list.txt does not exist'):
+        GOT10k(tmp_path, 'train')
+
+
+def test_trackingnet_counts_frames_from_zero(tmp_path):
+    boxes = write_trackingnet(tmp_path)
+    data = DATASETS.build(dict(type='tracking.TrackingNet', data_root=str(tmp_path)))
+    assert data.names == ['aa', 'bb', 'cc']
+    np.testing.assert_array_equal(data[1].boxes, boxes['bb'])
+    assert data[2].frames.name(0) == str(tmp_path / 'TRAIN_10/frames/cc/0.jpg')
+    np.testing.assert_array_equal(data[1].frames.read(11), picture(11))
+    assert TrackingNet(tmp_path, sets=[10]).names == ['cc']
+    with pytest.raises(DatasetError, match=r'has no folder TRAIN_3\. Unpack'):
+        TrackingNet(tmp_path, sets=[0, 3])
+    with pytest.raises(DatasetError, match=r"'train' has the sets 0 to 11"):
+        TrackingNet(tmp_path, sets=[12])
+    tests = TrackingNet(tmp_path, 'test')
+    assert tests[0].boxes.shape == (1, 4)
+    assert tests.lengths.tolist() == [5]
+
+
+def test_coco_objects_are_sequences_of_one_frame(tmp_path):
+    write_coco(tmp_path)
+    data = CocoSequences(tmp_path)
+    assert not data.is_video
+    assert data.names == ['one_1', 'two_5']
+    assert data.lengths.tolist() == data.visible_counts.tolist() == [1, 1]
+    assert data[1].boxes.tolist() == [[0.5, 1.25, 60.75, 50.5]]
+    assert data[1].class_name == 'cat'
+    assert data[1].frames.name(0) == str(tmp_path / 'train2017/two.jpg')
+    assert len(CocoSequences(tmp_path, min_size=10)) == 3
+    with pytest.raises(DatasetError, match=r'no object of more than 900 x 900'):
+        CocoSequences(tmp_path, min_size=900)
+    path = tmp_path / 'annotations/instances_train2017.json'
+    content = json.loads(path.read_text())
+    content['annotations'][0]['image_id'] = 77
+    path.write_text(json.dumps(content))
+    with pytest.raises(DatasetError, match=r'instances_train2017.json: an annotation is malf'):
+        CocoSequences(tmp_path)
+    path.write_text('[]')
+    with pytest.raises(DatasetError, match=r'no file of instances in COCO format'):
+        CocoSequences(tmp_path)
+
+
+def foreign_lmdb(root, target):
+    """An LMDB as other programs write it: the files by their paths, and nothing else."""
+    environment = lmdb.open(str(target), map_size=1 << 24)
+    with environment.begin(write=True) as transaction:
+        for path in root.rglob('*'):
+            if path.is_file():
+                transaction.put(path.relative_to(root).as_posix().encode(), path.read_bytes())
+    environment.close()
+
+
+def same(a, b):
+    assert a.names == b.names
+    assert len(a) > 0
+    for one, other in zip(a, b, strict=True):
+        np.testing.assert_array_equal(one.boxes, other.boxes)
+        np.testing.assert_array_equal(one.visible, other.visible)
+        assert one.gone.keys() == other.gone.keys()
+        assert (one.class_name, len(one)) == (other.class_name, len(other))
+        for frame in (0, len(one) - 1):
+            np.testing.assert_array_equal(one.frames.read(frame), other.frames.read(frame))
+
+
+def test_lmdbs_of_other_programs_equal_folders(tmp_path):
+    roots = {name: tmp_path / name for name in ('lasot', 'got10k', 'trackingnet', 'coco')}
+    for number in (2, 3, 10, 11):
+        write_lasot_sequence(roots['lasot'], f'cat-{number}', some_boxes(number, number), [1], [0])
+    write_got10k(roots['got10k'])
+    write_trackingnet(roots['trackingnet'])
+    write_coco(roots['coco'])
+    bases = {name: tmp_path / f'{name}_lmdb' for name in roots}
+    for name in ('lasot', 'got10k', 'coco'):
+        foreign_lmdb(roots[name], bases[name])
+    bases['trackingnet'].mkdir()
+    for part in ('TRAIN_0', 'TRAIN_10', 'TEST'):
+        foreign_lmdb(roots['trackingnet'] / part, bases['trackingnet'] / f'{part}_lmdb')
+    for split in ('train', 'test'):
+        same(LaSOT(roots['lasot'], split), LaSOT(bases['lasot'], split, source='lmdb'))
+    for split in ('vottrain', 'train_full', 'test'):
+        same(GOT10k(roots['got10k'], split), GOT10k(bases['got10k'], split, source='lmdb'))
+    for split in ('train', 'test'):
+        folder = TrackingNet(roots['trackingnet'], split)
+        same(folder, TrackingNet(bases['trackingnet'], split, source='lmdb'))
+    same(CocoSequences(roots['coco']), CocoSequences(bases['coco'], source='lmdb'))
+    listed = [[10, 'cc'], [0, 'bb']]
+    (bases['trackingnet'] / 'seq_list.json').write_text(json.dumps(listed))
+    assert TrackingNet(bases['trackingnet'], source='lmdb').names == ['bb', 'cc']
+    (bases['trackingnet'] / 'seq_list.json').write_text('[[0, "nobody"]]')
+    with pytest.raises(DatasetError, match=r"TRAIN_0_lmdb, key 'anno/nobody.txt' does not exist"):
+        TrackingNet(bases['trackingnet'], source='lmdb')
+    (bases['trackingnet'] / 'seq_list.json').write_text('[1]')
+    with pytest.raises(DatasetError, match=r'seq_list.json: is no list of'):
+        TrackingNet(bases['trackingnet'], source='lmdb')
+
+
+def test_a_frame_that_an_lmdb_lacks_is_named(tmp_path):
+    folder = write_lasot_sequence(tmp_path / 'lasot', 'cat-2', some_boxes(4))
+    (folder / 'img' / '00000002.jpg').unlink()
+    foreign_lmdb(tmp_path / 'lasot', tmp_path / 'base')
+    data = LaSOT(tmp_path / 'base', source='lmdb')
+    with pytest.raises(DatasetError, match=r"base, key 'cat/cat-2/img/00000002.jpg' does not"):
+        data.frames(0).read(1)
+    with pytest.raises(DatasetError, match=r'this LMDB does not exist.*make_tracking_lmdb'):
+        LaSOT(tmp_path / 'nowhere', source='lmdb')
+    with pytest.raises(ValueError, match=r"'folder' or 'lmdb'"):
+        LaSOT(tmp_path / 'base', source='zip')

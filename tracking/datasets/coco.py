@@ -1,0 +1,126 @@
+"""COCO's objects as sequences of one frame."""
+
+import json
+import os
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import numpy as np
+
+from lightvit_dense.datasets.errors import DatasetError
+
+from ..registry import DATASETS
+from .base import SequenceSet
+from .frames import ListedFrames
+from .stores import open_store
+from .table import SequenceRow
+
+_LARGE = 1 << 24  # bytes of annotations that are slow to read
+
+
+@DATASETS.register_module()
+class CocoSequences(SequenceSet):
+    """Objects of a detection set in COCO's format, each a sequence of one frame.
+
+    Crowds are left out, and boxes that are not wider and higher than ``min_size`` pixels, as STARK
+    and OSTrack do.
+
+    Args:
+        data_root: Folder with annotations and images, or an LMDB made of it.
+        ann_file: Annotations, below ``data_root`` (or a key of the LMDB).
+        img_prefix: Folder of the images likewise; 'images/train2017' in LMDBs of OSTrack.
+        source: 'folder', or 'lmdb' if ``data_root`` is an LMDB.
+        min_size: See above.
+        cache_dir: Where the index is kept, see :class:`SequenceSet`.
+
+    Raises:
+        DatasetError: If data are missing or malformed.
+    """
+
+    TITLE: ClassVar[str] = 'COCO'
+    ORIGIN: ClassVar[str] = (
+        "Unpack COCO's images and annotations below data_root, so that "
+        'annotations/instances_train2017.json and train2017/ are there.'
+    )
+    SPLITS: ClassVar[tuple[str, ...]] = ('all',)
+
+    is_video: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        data_root: str | os.PathLike,
+        ann_file: str = 'annotations/instances_train2017.json',
+        img_prefix: str = 'train2017',
+        source: str = 'folder',
+        min_size: float = 50.0,
+        cache_dir: str | os.PathLike | None = None,
+    ) -> None:
+        self.ann_file, self.img_prefix, self.min_size = ann_file, img_prefix, min_size
+        super().__init__(data_root, 'all', open_store(str(data_root), source), cache_dir)
+
+    @classmethod
+    def required_files(
+        cls,
+        data_root: str,
+        ann_file: str = 'annotations/instances_train2017.json',
+        img_prefix: str = 'train2017',
+        source: str = 'folder',
+        **kwargs: Any,
+    ) -> list[str]:
+        """Return the paths that have to exist, for the check before a run."""
+        if source == 'lmdb':
+            return [data_root]
+        return [os.path.join(data_root, path) for path in (ann_file, img_prefix)]
+
+    def sources(self) -> tuple[list[str], list[str]]:
+        """Return the annotation file."""
+        return [self.ann_file], []
+
+    def options(self) -> tuple[str, ...]:
+        """Return the files and the least size."""
+        return self.ann_file, self.img_prefix, str(self.min_size)
+
+    def is_large(self) -> bool:
+        """Whether the annotations, or the LMDB they are in, are large."""
+        return self.store.stamps([self.ann_file])[0][0] >= _LARGE
+
+    def rows(self) -> Iterator[SequenceRow]:
+        """Read the annotations.
+
+        Raises:
+            DatasetError: If they are missing, malformed, or hold no object that is large enough.
+        """
+        where = self.store.where(self.ann_file)
+        try:
+            content = json.loads(self.store.read(self.ann_file))
+            files = {image['id']: str(image['file_name']) for image in content['images']}
+            classes = {entry['id']: str(entry['name']) for entry in content['categories']}
+            annotations = content['annotations']
+        except FileNotFoundError as error:
+            raise DatasetError(f'{where} does not exist. {self.ORIGIN}') from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise DatasetError(
+                f'{where}: is no file of instances in COCO format ({error!r}). Copy it again.'
+            ) from error
+        seen, found = np.ones(1, bool), 0
+        for entry in annotations:
+            try:
+                box = np.asarray(entry['bbox'], np.float64).reshape(4)
+                crowd, number = entry.get('iscrowd', 0), entry['id']
+                file, label = files[entry['image_id']], classes[entry['category_id']]
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                raise DatasetError(f'{where}: an annotation is malformed ({error!r}).') from error
+            if crowd or not (box[2:] > self.min_size).all() or not np.isfinite(box).all():
+                continue
+            found += 1
+            name = f'{os.path.splitext(file)[0]}_{number}'
+            yield SequenceRow(name, f'{self.img_prefix}/{file}', 1, box[None], seen, label)
+        if not found:
+            raise DatasetError(
+                f'{where}: has no object of more than {self.min_size:g} x {self.min_size:g} '
+                'pixels. Set min_size.'
+            )
+
+    def open_frames(self, folder: str, length: int) -> ListedFrames:
+        """Return the one image."""
+        return ListedFrames(self.store, (folder,))

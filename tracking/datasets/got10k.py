@@ -1,0 +1,117 @@
+"""GOT-10k: ten thousand videos of 563 classes."""
+
+import os
+from typing import Any, ClassVar
+
+from lightvit_dense.datasets.errors import DatasetError
+
+from ..registry import DATASETS
+from .published import got10k_positions
+from .stores import open_store
+from .table import SequenceRow
+from .text import has_area, parse_boxes, parse_flags
+from .videos import Entry, Read, VideoSet, choose_listed, merge_flags
+
+_FOLDERS = {'val': 'val', 'test': 'test'}
+
+
+@DATASETS.register_module()
+class GOT10k(VideoSet):
+    """GOT-10k (Huang et al., TPAMI 2019): 9335 videos to train, 180 to validate, 180 to test.
+
+    Layout: ``train/list.txt`` and ``train/GOT-10k_Train_000001/`` with ``00000001.jpg`` and on,
+    ``groundtruth.txt``, ``absence.label``, ``cover.label`` and ``meta_info.ini``; ``val`` and
+    ``test`` likewise, the latter with the first box alone and no labels. A target is visible where
+    its box has an area, it is not absent, and some of it is covered by the image.
+
+    Splits of the training part, as PyTracking, STARK and OSTrack use them: 'train_full' (9335),
+    'train' (7934), 'vottrain' (7086) and 'votval' (1249); the last two leave out what the VOT
+    challenge forbids. Their lists number the sequences from 0. 'val' and 'test' are the folders of
+    that name.
+
+    Args:
+        data_root: Folder with ``train``, ``val`` and ``test``, or the LMDB made of it.
+        split: See above.
+        source: 'folder', or 'lmdb' if ``data_root`` is an LMDB.
+        lengths: 'exact' or 'shortest', see :class:`VideoSet`.
+        cache_dir: Where the index is kept, see :class:`SequenceSet`.
+
+    Raises:
+        DatasetError: If data are missing or malformed.
+    """
+
+    TITLE: ClassVar[str] = 'GOT-10k'
+    ORIGIN: ClassVar[str] = (
+        "Unpack GOT-10k's archives so that train/list.txt, val/list.txt and test/list.txt are "
+        'below data_root, with the folders of the sequences beside them.'
+    )
+    SPLITS: ClassVar[tuple[str, ...]] = (
+        'train', 'val', 'test', 'vottrain', 'votval', 'train_full'
+    )  # fmt: skip
+    FIRST_ONLY: ClassVar[tuple[str, ...]] = ('test',)
+    GONE: ClassVar[tuple[str, ...]] = ('absence', 'no_cover')
+
+    def __init__(
+        self,
+        data_root: str | os.PathLike,
+        split: str = 'train',
+        source: str = 'folder',
+        lengths: str = 'exact',
+        cache_dir: str | os.PathLike | None = None,
+    ) -> None:
+        self.check_split(split)
+        super().__init__(data_root, split, open_store(str(data_root), source), lengths, cache_dir)
+
+    @classmethod
+    def required_files(
+        cls, data_root: str, split: str = 'train', source: str = 'folder', **kwargs: Any
+    ) -> list[str]:
+        """Return the paths that have to exist, for the check before a run."""
+        cls.check_split(split)
+        part = _FOLDERS.get(split, 'train')
+        return [data_root if source == 'lmdb' else os.path.join(data_root, part, 'list.txt')]
+
+    def list_entries(self) -> list[Entry]:
+        """Return the sequences of the split, in the order of the list."""
+        part = _FOLDERS.get(self.split, 'train')
+        text = self._need(self._read, f'{part}/list.txt').decode('utf-8-sig')
+        listed = [line.strip() for line in text.splitlines() if line.strip()]
+        if part == 'train':
+            names = {f'GOT-10k_Train_{at + 1:06d}' for at in got10k_positions(self.split)}
+            listed = [name for name in listed if name in names]
+        there = set(self.store.children(part))
+        files = ('groundtruth.txt', 'absence.label', 'cover.label', 'meta_info.ini')
+        entries = []
+        for name in choose_listed(self.TITLE, self.split, listed, there):
+            folder = f'{part}/{name}'
+            entries.append(Entry(name, folder, tuple(f'{folder}/{file}' for file in files)))
+        return entries
+
+    def parse(self, entry: Entry, read: Read) -> SequenceRow:
+        """Return the annotation of a sequence."""
+        where = [self.store.where(key) for key in entry.notes]
+        boxes = parse_boxes(self._need(read, entry.notes[0]), where[0])
+        class_name = _class_name(read(entry.notes[3]))
+        if self.split == 'test':
+            visible = has_area(boxes)
+            gone = {name: visible & False for name in self.GONE}
+        else:
+            absent, cover = (
+                parse_flags(self._need(read, key), self.store.where(key))
+                for key in entry.notes[1:3]
+            )
+            if len(cover) and not 0 <= cover.min() <= cover.max() <= 8:
+                raise DatasetError(f'{where[2]}: cover is told in eighths, from 0 to 8')
+            flags = (absent != 0, cover == 0)
+            visible = merge_flags(boxes, flags, where[1:3])
+            gone = dict(zip(self.GONE, flags, strict=True))
+        return SequenceRow(entry.name, entry.folder, len(boxes), boxes, visible, class_name, gone)
+
+
+def _class_name(data: bytes | None) -> str:
+    """Return the class that a video's notes name, '' if there are none."""
+    for line in (data or b'').decode('utf-8', 'replace').splitlines():
+        key, _, value = line.partition(':')
+        if key.strip() == 'object_class':
+            return value.strip()
+    return ''

@@ -1,0 +1,153 @@
+"""TrackingNet: thirty thousand videos from the web."""
+
+import json
+import os
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from lightvit_dense.datasets.errors import DatasetError
+
+from ..registry import DATASETS
+from .frames import NumberedFrames
+from .stores import FolderStore, PartedStore, Store
+from .table import SequenceRow
+from .text import has_area, parse_boxes
+from .videos import Entry, Read, VideoSet
+
+TRAIN_SETS = 12
+_LIST = 'seq_list.json'
+
+
+@DATASETS.register_module()
+class TrackingNet(VideoSet):
+    """TrackingNet (Mueller et al., ECCV 2018): 30 132 videos to train in 12 sets, 511 to test.
+
+    Layout: ``TRAIN_0/frames/VIDEO/0.jpg`` and on, ``TRAIN_0/anno/VIDEO.txt``; ``TEST`` likewise,
+    with the first box alone. As LMDBs: ``TRAIN_0_lmdb`` and so on with the keys ``anno/VIDEO.txt``
+    and ``frames/VIDEO/0.jpg``, and ``seq_list.json`` beside them: pairs of the number of a set and
+    a video. A target is visible where its box has an area.
+
+    Args:
+        data_root: Folder with the sets, or with their LMDBs.
+        split: 'train' or 'test'.
+        sets: Numbers of the training sets to use, all that are there by default.
+        source: 'folder' or 'lmdb'.
+        lengths: 'exact' or 'shortest', see :class:`VideoSet`.
+        cache_dir: Where the index is kept, see :class:`SequenceSet`.
+
+    Raises:
+        DatasetError: If data are missing or malformed.
+    """
+
+    TITLE: ClassVar[str] = 'TrackingNet'
+    ORIGIN: ClassVar[str] = (
+        "Unpack TrackingNet's sets below data_root, so that TRAIN_0/anno/VIDEO.txt and "
+        'TRAIN_0/frames/VIDEO/0.jpg (or TEST/...) are there.'
+    )
+    SPLITS: ClassVar[tuple[str, ...]] = ('train', 'test')
+    FIRST_ONLY: ClassVar[tuple[str, ...]] = ('test',)
+
+    def __init__(
+        self,
+        data_root: str | os.PathLike,
+        split: str = 'train',
+        sets: Sequence[int] | None = None,
+        source: str = 'folder',
+        lengths: str = 'exact',
+        cache_dir: str | os.PathLike | None = None,
+    ) -> None:
+        self.check_split(split)
+        if sets is not None and (split != 'train' or not set(sets) <= set(range(TRAIN_SETS))):
+            raise DatasetError(
+                f"sets={[*sets]}: the split 'train' has the sets 0 to {TRAIN_SETS - 1}"
+            )
+        self.sets = None if sets is None else [*sets]
+        root = os.fspath(data_root)
+        self.parts = self._find_parts(root, split, self.sets, '_lmdb' * (source == 'lmdb'))
+        super().__init__(data_root, split, self._open_store(root, source), lengths, cache_dir)
+
+    @classmethod
+    def required_files(
+        cls,
+        data_root: str,
+        split: str = 'train',
+        sets: Sequence[int] | None = None,
+        source: str = 'folder',
+        **kwargs: Any,
+    ) -> list[str]:
+        """Return the paths that have to exist, for the check before a run."""
+        cls.check_split(split)
+        if split == 'train' and sets is None:
+            return [data_root]
+        names = cls._part_names(split, sets)
+        suffix = '_lmdb' if source == 'lmdb' else ''
+        return [os.path.join(data_root, name + suffix) for name in names]
+
+    @staticmethod
+    def _part_names(split: str, sets: Sequence[int] | None) -> list[str]:
+        if split == 'test':
+            return ['TEST']
+        return [f'TRAIN_{number}' for number in (range(TRAIN_SETS) if sets is None else sets)]
+
+    @classmethod
+    def _find_parts(
+        cls, root: str, split: str, sets: Sequence[int] | None, suffix: str
+    ) -> list[str]:
+        """Return the parts that are there; those asked for by number have to be."""
+        wanted = cls._part_names(split, sets)
+        found = [name for name in wanted if os.path.isdir(os.path.join(root, name + suffix))]
+        missing = [name + suffix for name in wanted if name not in found]
+        if missing and (sets is not None or not found):
+            raise DatasetError(f'{root}: has no folder {", ".join(missing)}. {cls.ORIGIN}')
+        return found
+
+    def _open_store(self, root: str, source: str) -> Store:
+        if source not in ('folder', 'lmdb'):
+            raise ValueError(f"source must be 'folder' or 'lmdb', got {source!r}")
+        if source == 'folder':
+            return FolderStore(root)
+        return PartedStore(root, {part: f'{part}_lmdb' for part in self.parts})
+
+    def list_entries(self) -> list[Entry]:
+        """Return the videos, set by set."""
+        listed = self._listed() if isinstance(self.store, PartedStore) else None
+        entries = []
+        for part in self.parts:
+            names = self._videos(part) if listed is None else listed.get(part, [])
+            entries += [Entry(n, f'{part}/frames/{n}', (f'{part}/anno/{n}.txt',)) for n in names]
+        return entries
+
+    def _videos(self, part: str) -> list[str]:
+        names = self.store.children(f'{part}/anno')
+        return [name[:-4] for name in names if name.endswith('.txt')]
+
+    def _listed(self) -> dict[str, list[str]] | None:
+        """Return the videos that the list beside the LMDBs names, by set, if there is one."""
+        path = os.path.join(self.data_root, _LIST)
+        if self.split != 'train' or not os.path.isfile(path):
+            return None
+        found: dict[str, list[str]] = {}
+        try:
+            with open(path, encoding='utf-8') as file:
+                for number, name in json.load(file):
+                    found.setdefault(f'TRAIN_{int(number)}', []).append(str(name))
+        except (ValueError, TypeError) as error:
+            raise DatasetError(
+                f'{path}: is no list of [number of a set, video] ({error}). Make it again by '
+                'tools/dataset_converters/make_tracking_lmdb.py, or remove it.'
+            ) from error
+        return found
+
+    def options(self) -> tuple[str, ...]:
+        """Return the rule for lengths and the sets."""
+        return (*super().options(), *self.parts)
+
+    def parse(self, entry: Entry, read: Read) -> SequenceRow:
+        """Return the annotation of a video."""
+        key = entry.notes[0]
+        boxes = parse_boxes(self._need(read, key), self.store.where(key))
+        return SequenceRow(entry.name, entry.folder, len(boxes), boxes, has_area(boxes))
+
+    def open_frames(self, folder: str, length: int) -> NumberedFrames:
+        """Return the frames of a video: 0.jpg and on."""
+        return NumberedFrames(self.store, folder, length, first=0, digits=1)
