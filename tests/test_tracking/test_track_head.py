@@ -150,6 +150,14 @@ def test_degenerate_targets_have_finite_losses_and_gradients(box):
     assert all(p.grad.isfinite().all() for p in head.parameters() if p.grad is not None)
 
 
+def test_a_sure_score_in_half_precision_has_a_finite_loss():
+    sure = torch.tensor([[[[30.0, -30.0]]]], dtype=torch.half)
+    score = CenterHead.squash(sure)
+    assert (score > 0).all()
+    assert (score < 1).all()
+    assert focal_loss(score, torch.zeros_like(score)).isfinite()
+
+
 def test_what_is_no_number_shows_in_the_loss():
     head, maps = CenterHead(4, 8), random_maps(2)
     maps.size[0] = float('nan')

@@ -27,6 +27,11 @@ class Maps(NamedTuple):
     offset: Tensor
 
 
+def widen(x: Tensor) -> Tensor:
+    """Return a tensor in single precision at least."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 def decode(maps: Maps, window: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Read the best box off the maps.
 
@@ -57,8 +62,11 @@ class DenseHead(BaseModule):
 
     @staticmethod
     def squash(x: Tensor) -> Tensor:
-        """Bring scores and sizes strictly between 0 and 1, so that their logarithms are finite."""
-        return x.sigmoid().clamp(1e-4, 1 - 1e-4)
+        """Bring scores and sizes strictly between 0 and 1, so that their logarithms are finite.
+
+        At least in single precision: half has no number between 0.9995 and 1.
+        """
+        return widen(x).sigmoid().clamp(1e-4, 1 - 1e-4)
 
     def loss(self, maps: Maps, boxes: Tensor) -> dict[str, Tensor]:
         """Return the unweighted losses.
@@ -74,15 +82,15 @@ class DenseHead(BaseModule):
             'score' (focal), 'giou', 'l1' (mean over the four edges), and 'IoU' for the log.
         """
         rows, columns = maps.score.shape[-2:]
-        target = gaussian_map(boxes, (rows, columns), self.min_overlap)
-        predicted = torch_corners(decode(maps)[0].float())
-        wanted = torch_corners(boxes.float()).clamp(0, 1)
+        target = gaussian_map(boxes.to(maps.score), (rows, columns), self.min_overlap)
+        predicted = torch_corners(decode(maps)[0])
+        wanted = torch_corners(boxes.to(predicted)).clamp(0, 1)
         low = torch.maximum(predicted[:, :2], wanted[:, :2])
         high = torch.minimum(predicted[:, 2:], wanted[:, 2:])
         shared = (high - low).clamp(min=0).prod(1)
         areas = [(b[:, 2:] - b[:, :2]).prod(1) for b in (predicted, wanted)]
         return {
-            'score': focal_loss(maps.score.float(), target.float()),
+            'score': focal_loss(maps.score, target),
             'giou': giou_loss(predicted, wanted),
             'l1': F.l1_loss(predicted, wanted),
             'IoU': (shared / (areas[0] + areas[1] - shared)).mean().detach(),
@@ -132,7 +140,7 @@ class CenterHead(DenseHead):
 
     def forward(self, x: Tensor) -> Maps:
         """Return the maps of features [B, C, rows, columns]."""
-        return Maps(self.squash(self.score(x)), self.squash(self.size(x)), self.offset(x))
+        return Maps(self.squash(self.score(x)), self.squash(self.size(x)), widen(self.offset(x)))
 
 
 @MODELS.register_module()
@@ -173,4 +181,4 @@ class MLPHead(DenseHead):
     def forward(self, x: Tensor) -> Maps:
         """Return the maps of features [B, C, rows, columns]."""
         x = self.layers(x)
-        return Maps(self.squash(self.score(x)), self.squash(self.size(x)), self.offset(x))
+        return Maps(self.squash(self.score(x)), self.squash(self.size(x)), widen(self.offset(x)))
