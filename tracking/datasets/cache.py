@@ -74,7 +74,7 @@ def cached_table(
 def _open(path: Path, mark: str) -> SequenceTable | None:
     try:
         table = open_table(path)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, BadTable) as error:
         print_log(f'{error}; it is made anew', logger='current', level=WARNING)
