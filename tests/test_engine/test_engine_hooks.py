@@ -350,6 +350,7 @@ def test_differing_ranks_are_refused(monkeypatch) -> None:
         torch.zeros(5, 3, 4, 4),
         [torch.zeros(3, 4, 4)] * 5,
         [torch.zeros(5, 3, 4, 4), torch.zeros(5, 3, 2, 2)],
+        dict(template=[torch.zeros(3, 2, 2)] * 5, search=[torch.zeros(3, 4, 4)] * 5),
     ],
 )
 def test_views_of_an_image_count_once(inputs: object) -> None:

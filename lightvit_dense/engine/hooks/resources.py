@@ -27,6 +27,8 @@ def peak_memory_mb() -> float:
 def batch_size(data_batch: Any) -> int:
     """Count the images of a batch; several views of an image count once."""
     inputs = data_batch['inputs'] if isinstance(data_batch, dict) else data_batch[0]
+    if isinstance(inputs, dict):  # several kinds of image a sample, such as template and search
+        inputs = next(iter(inputs.values()))
     # A list holds images [3, H, W], or views [B, 3, H, W].
     views = isinstance(inputs, (list, tuple)) and inputs[0].ndim == 4
     return len(inputs[0]) if views else len(inputs)
