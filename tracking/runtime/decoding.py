@@ -3,6 +3,19 @@
 import numpy as np
 
 
+def check_crop(crop: np.ndarray, what: str, side: int) -> None:
+    """Refuse a crop that is not RGB uint8 [side, side, 3].
+
+    Raises:
+        ValueError: If it is something else, with what it is.
+    """
+    if crop.dtype != np.uint8 or crop.shape != (side, side, 3):
+        raise ValueError(
+            f'the {what} crop must be RGB uint8 [{side}, {side}, 3], '
+            f'got {crop.dtype} {list(crop.shape)}'
+        )
+
+
 def hann_window(rows: int, columns: int) -> np.ndarray:
     """Return the window that favours the middle of the search crop.
 

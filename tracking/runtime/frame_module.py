@@ -29,6 +29,8 @@ class JointEncoder(nn.Module):
     def __init__(self, backbone: Any, mean: Tensor, std: Tensor) -> None:
         super().__init__()
         self.backbone = backbone
+        # Where early blocks look from one image into the other, nothing can be kept.
+        self.apart = bool(getattr(backbone, '_apart', True))
         self.register_buffer('mean', mean.clone())
         self.register_buffer('std', std.clone())
 
@@ -37,14 +39,18 @@ class JointEncoder(nn.Module):
         return ((crop.float() - self.mean) / self.std).permute(2, 0, 1)[None].contiguous()
 
     def template(self, crop: Tensor) -> State:
-        """Return the embedded template."""
-        return (self.backbone.embed_template(self._normalize(crop)),)
+        """Return the embedded template; its pixels if it cannot be embedded alone."""
+        image = self._normalize(crop)
+        return (self.backbone.embed_template(image) if self.apart else image,)
 
     def forward(self, crop: Tensor, template: Tensor, mask: Tensor) -> tuple[Tensor, None]:
         """Return search tokens [N, C], zeros where they were eliminated; see :class:`LeanVit`."""
-        search = self.backbone.embed_search(self._normalize(crop))
-        boxed = self.backbone.template_tokens == 'box'
-        found = self.backbone.join(template, search, mask if boxed else None)
+        search = self._normalize(crop)
+        boxes = mask if self.backbone.template_tokens == 'box' else None
+        if self.apart:
+            found = self.backbone.join(template, self.backbone.embed_search(search), boxes)
+        else:
+            found = self.backbone(template, search, boxes)
         # [1, C, rows, columns] -> [N, C]
         return found[0].flatten(1).t(), None
 
@@ -67,9 +73,12 @@ class DenseBoxHead(nn.Module):
         table = torch.from_numpy(hann_window(*grid)) if window else torch.ones(grid)
         self.register_buffer('window', table)
 
-    def forward(self, tokens: Tensor, cells: None = None) -> Tensor:
-        """Find the target among all tokens [N, C]; returns [5], see :class:`LeanCenterHead`."""
-        maps = self.head(tokens.t().reshape(1, -1, *self.grid))
+    def forward(self, tokens: Tensor, cells: Tensor | None = None) -> Tensor:
+        """Find the target among tokens [K, C] at cells [K]; returns as :class:`LeanCenterHead`."""
+        if cells is not None:
+            zeros = tokens.new_zeros(self.grid[0] * self.grid[1], tokens.shape[1])
+            tokens = zeros.index_copy(0, cells, tokens)
+        maps = self.head(tokens.t().reshape(1, tokens.shape[1], *self.grid))
         boxes, scores = decode(maps, self.window)
         return torch.cat([boxes[0] * self.crop, scores])
 

@@ -30,7 +30,9 @@ class _Marked(torch.autograd.Function):
         axis = g.op('Constant', value_t=torch.tensor([0]))
         sets = [g.op('Unsqueeze', y, axis) for y in (q, k, v)]
         out = g.op('com.microsoft::MultiHeadAttention', *sets, num_heads_i=heads)
-        return g.op('Squeeze', out, axis)
+        out = g.op('Squeeze', out, axis)
+        out.setType(q.type())  # the exporter does not know the operator's shape
+        return out
 
 
 _marking = False

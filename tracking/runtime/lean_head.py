@@ -8,6 +8,7 @@ The numbers are those of :class:`CenterHead` up to rounding. What is left out:
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -71,6 +72,21 @@ class LeanConv(nn.Module):
         return F.conv2d(x, self.weight, self.bias, padding=self.padding, groups=self.groups)
 
 
+class _AddRows(torch.autograd.Function):
+    """``base.index_add(0, where, rows)``, which torch cannot write to ONNX."""
+
+    @staticmethod
+    def forward(ctx: Any, base: Tensor, where: Tensor, rows: Tensor) -> Tensor:
+        return base.index_add(0, where, rows)
+
+    @staticmethod
+    def symbolic(g: Any, base: Any, where: Any, rows: Any) -> Any:
+        last = g.op('Constant', value_t=torch.tensor([-1]))
+        out = g.op('ScatterND', base, g.op('Unsqueeze', where, last), rows, reduction_s='add')
+        out.setType(base.type())
+        return out
+
+
 class ScatteredConv(nn.Module):
     """A 3x3 convolution of a map of which few cells are not zero.
 
@@ -106,7 +122,11 @@ class ScatteredConv(nn.Module):
         parts = (tokens @ self.weight).reshape(-1, self.out)  # [K*9, out]
         where = self.targets[cells].reshape(-1)
         rows, columns = self.grid
-        padded = self.base.index_add(0, where, parts).reshape(rows + 2, columns + 2, self.out)
+        if torch.jit.is_tracing():
+            padded = _AddRows.apply(self.base, where, parts)
+        else:
+            padded = self.base.index_add(0, where, parts)
+        padded = padded.reshape(rows + 2, columns + 2, self.out)
         return padded[1:-1, 1:-1].permute(2, 0, 1)[None]
 
 
@@ -167,6 +187,9 @@ class LeanCenterHead(nn.Module):
         if self.few:
             x = self.score[0](tokens, cells)
         else:
+            if cells is not None:  # too many for the scattered way; the others are zeros
+                gaps = tokens.new_zeros(rows * columns, tokens.shape[1])
+                tokens = gaps.index_copy(0, cells, tokens)
             # [N, C] -> [1, C, rows, columns], channels last without a copy
             x = self.score[0](tokens.reshape(rows, columns, -1).permute(2, 0, 1)[None])
         for layer in list(self.score)[1:]:
@@ -187,8 +210,8 @@ class LeanCenterHead(nn.Module):
     def _at(self, padded: Tensor, row: Tensor, column: Tensor) -> tuple[Tensor, Tensor]:
         """Return size [2] and offset [2], before the sigmoid, at a cell."""
         rows, columns = self.grid
-        near = padded[(row * (columns + 8) + column + self.around).reshape(-1)]
-        x = near.reshape(9, 9, -1).permute(2, 0, 1)[None]  # [1, C, 9, 9]
+        near = padded[(row * (columns + 8) + column + self.around).reshape(81)]
+        x = near.reshape(9, 9, padded.shape[1]).permute(2, 0, 1)[None]  # [1, C, 9, 9]
         down, across = row + self.seven, column + self.seven
         # What lies outside of the map is zero to every layer, not what the one before makes there.
         real = ((down >= 0) & (down < rows))[:, None] & ((across >= 0) & (across < columns))

@@ -14,17 +14,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lightvit_dense.analysis.inference_speed import compiler
 from lightvit_dense.errors import UserError, did_you_mean
 
 from ..structures import TrackSample
-from .decoding import decode_maps, hann_window
+from .decoding import check_crop, decode_maps, hann_window
 from .frame_module import FrameModule, ranking_weights
+from .onnx_network import OnnxNetwork
 
-BACKENDS = ('torch', 'plain', 'compiled')
+BACKENDS = ('torch', 'plain', 'compiled', 'onnx', 'onnx-int8')
 """Ways to compute a frame.
 
 'torch' needs nothing but torch and has all needless work taken out; 'plain' is the model as it is
-trained; 'compiled' is 'torch' through ``torch.compile``, which needs a C++ compiler.
+trained; 'compiled' is 'torch' through ``torch.compile``, which needs a C++ compiler; 'onnx' and
+'onnx-int8' need the package onnxruntime and run on the CPU.
 """
 
 
@@ -40,19 +43,6 @@ class FrameNetwork(Protocol):
         Returns:
             The box [4] as x, y, width, height in pixels of the crop and its score in 0..1.
         """
-
-
-def check_crop(crop: np.ndarray, what: str, side: int) -> None:
-    """Refuse a crop that is not RGB uint8 [side, side, 3].
-
-    Raises:
-        ValueError: If it is something else, with what it is.
-    """
-    if crop.dtype != np.uint8 or crop.shape != (side, side, 3):
-        raise ValueError(
-            f'the {what} crop must be RGB uint8 [{side}, {side}, 3], '
-            f'got {crop.dtype} {list(crop.shape)}'
-        )
 
 
 class PlainNetwork:
@@ -162,7 +152,8 @@ def build_network(
         eliminate: False to keep all search tokens, whatever the model says.
 
     Raises:
-        UserError: If the backend is unknown.
+        UserError: If the backend is unknown, lacks a package or a compiler, or gets files that it
+            does not read or that are of another model.
     """
     if backend not in BACKENDS:
         raise UserError(
@@ -171,8 +162,16 @@ def build_network(
         )
     if window is None:
         window = bool(model.test_cfg['window'])
+    if backend.startswith('onnx'):
+        return OnnxNetwork(model, path, window, eliminate, backend == 'onnx-int8', threads)
+    if path is not None:
+        raise UserError(f'backend {backend!r} reads no files: leave out path={path}')
     if threads is not None:
         torch.set_num_threads(threads)
+    if backend == 'compiled' and next(model.parameters()).is_cpu and compiler() is None:
+        raise UserError(
+            "backend 'compiled' needs a C++ compiler (g++ or clang++): install one, or take 'torch'"
+        )
     if backend == 'plain':
         return PlainNetwork(model, window)
     return TorchNetwork(model, window, eliminate, compile=backend == 'compiled')
