@@ -1,0 +1,163 @@
+"""Write LaSOT, GOT-10k, TrackingNet or COCO into LMDBs from which trackers are trained.
+
+Keys are paths relative to the data set's root, as in the LMDBs of STARK and OSTrack, values the
+files as they are; TrackingNet gets one LMDB for each of its sets, and seq_list.json beside them. A
+run that was stopped goes on where it was when the same command is given again. The data sets of
+``tracking`` read the result by ``source='lmdb'`` and ``data_root=TARGET``.
+
+Example:
+    python tools/dataset_converters/make_tracking_lmdb.py lasot data/lasot data/lasot.lmdb
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lightvit_dense.analysis.progress import Progress, make_display
+from lightvit_dense.datasets.errors import DatasetError
+from lightvit_dense.datasets.lmdb_writer import write_lmdb
+from lightvit_dense.errors import UserError, did_you_mean, run_tool
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a data set lies on a disk.
+
+    Attributes:
+        marks: Patterns of which one has to match a file.
+        extensions: Endings of files to take.
+    """
+
+    marks: tuple[str, ...]
+    extensions: tuple[str, ...]
+
+
+LAYOUTS = {
+    'lasot': Layout(('*/*/groundtruth.txt',), ('.jpg', '.txt')),
+    'got10k': Layout(
+        ('train/list.txt', 'val/list.txt', 'test/list.txt'), ('.jpg', '.txt', '.label', '.ini')
+    ),
+    'trackingnet': Layout(('TRAIN_*/anno/*.txt', 'TEST/anno/*.txt'), ('.jpg', '.txt')),
+    'coco': Layout(('annotations/*.json',), ('.jpg', '.json')),
+}
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('name', metavar='NAME', help=f'one of {", ".join(LAYOUTS)}')
+    parser.add_argument('source', help='root of the data set')
+    parser.add_argument('target', help='folder of the LMDB; of the LMDBs for trackingnet')
+    parser.add_argument('--readers', type=int, default=8, help='threads that read; default: 8')
+    parser.add_argument('--no-verify', action='store_true', help='write without reading back')
+    return parser.parse_args(argv)
+
+
+class Reporter:
+    """Shows how far the work is, with the time left.
+
+    Args:
+        stages: Number of stages.
+    """
+
+    def __init__(self, stages: int) -> None:
+        self.display = make_display(sys.stderr)
+        self.stages, self.number = stages, 0
+        self.running: tuple[str, str] | None = None
+
+    def __call__(self, title: str, stage: str, done: int, total: int) -> None:
+        """Show a position."""
+        if self.running != (title, stage):
+            self.end()
+            self.running, self.number = (title, stage), self.number + 1
+            verb = 'writing' if stage == 'write' else 'verifying'
+            self.display.start(self.number, self.stages, f'{verb} {title}')
+        self.display.update(Progress(done, total))
+
+    def end(self) -> None:
+        """End the stage that runs."""
+        if self.running:
+            self.display.finish('done')
+
+
+def find_parts(name: str, source: Path, target: Path) -> list[tuple[Path, Path]]:
+    """Return the folders to write and the LMDB of each.
+
+    Raises:
+        DatasetError: If the source does not hold the data set.
+    """
+    layout = LAYOUTS[name]
+    if not source.is_dir():
+        raise DatasetError(f'{source}: this folder does not exist')
+    if not any(next(source.glob(mark), None) for mark in layout.marks):
+        raise DatasetError(
+            f'{source}: does not hold {name}; there is no {" or ".join(layout.marks)} in it. Give '
+            "the data set's root."
+        )
+    if name != 'trackingnet':
+        return [(source, target)]
+    sets = [path for path in source.iterdir() if (path / 'anno').is_dir()]
+    named = [path for path in sets if path.name == 'TEST' or path.name.startswith('TRAIN_')]
+    return [(path, target / f'{path.name}_lmdb') for path in sorted(named)]
+
+
+def write_list(parts: Sequence[tuple[Path, Path]], target: Path) -> int:
+    """Write TrackingNet's list of videos; return how many there are."""
+    listed = [
+        (int(source.name.removeprefix('TRAIN_')), path.stem)
+        for source, _ in parts
+        if source.name != 'TEST'
+        for path in sorted((source / 'anno').glob('*.txt'))
+    ]
+    path = target / 'seq_list.json'
+    beginning = path.with_suffix('.part')
+    beginning.write_text(json.dumps(sorted(listed)), encoding='utf-8')
+    os.replace(beginning, path)
+    return len(listed)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the tool; return its exit status."""
+    args, start = parse_args(argv), time.monotonic()
+    if args.name not in LAYOUTS:
+        hint = did_you_mean(args.name, LAYOUTS)
+        raise UserError(f'{args.name}: no data set of this name.{hint} Choose from {[*LAYOUTS]}.')
+    if args.readers < 1:
+        raise UserError(f'--readers {args.readers}: at least one thread has to read')
+    target = Path(args.target)
+    parts = find_parts(args.name, Path(args.source), target)
+    reporter = Reporter(len(parts) * (1 if args.no_verify else 2))
+    try:
+        for source, base in parts:
+            report = write_lmdb(
+                source,
+                base,
+                LAYOUTS[args.name].extensions,
+                args.readers,
+                lambda stage, done, total, title=source.name: reporter(title, stage, done, total),
+                not args.no_verify,
+            )
+            wrote = report.meta.count - report.resumed
+            print(
+                f'{base}: {report.meta.count} files, {report.meta.size} bytes; {wrote} written, '
+                f'{report.resumed} were there already'
+            )
+        reporter.end()
+    finally:
+        reporter.display.close()
+    if args.name == 'trackingnet':
+        print(f'{target / "seq_list.json"}: {write_list(parts, target)} training videos')
+    print('not verified' if args.no_verify else 'every file matches its SHA-256')
+    print(f'{time.monotonic() - start:.1f} s')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(run_tool(main))
