@@ -51,10 +51,10 @@ def test_losses_are_weighted():
     terms = model.head.loss(maps, boxes)
     for name, weight in dict(score=1, giou=2, l1=3).items():
         torch.testing.assert_close(losses[f'loss_{name}'], weight * terms[name])
-    assert set(losses) == {'loss_score', 'loss_giou', 'loss_l1', 'IoU'}
+    assert set(losses) == {'loss_score', 'loss_giou', 'loss_l1', 'train_IoU'}
     total, log = model.parse_losses(losses)
     torch.testing.assert_close(total, sum(losses[f'loss_{n}'] for n in ('score', 'giou', 'l1')))
-    assert 'IoU' in log
+    assert 'train_IoU' in log
 
 
 @pytest.mark.parametrize(
@@ -241,6 +241,8 @@ def test_golden_parameters_and_arithmetic_of_the_published_tracker():
     stack = sum(9 * a * b for a, b in itertools.pairwise(widths))
     assert flops['head'] == 2 * 256 * (3 * stack + 32 * 5)
     model['backbone']['elimination'] = None
+    with pytest.raises(UserError, match='is built for one size of image'):
+        count_cost(Config(dict(model=model)), (128, 128))
     whole = count_cost(Config(dict(model=model)))
     assert whole.parts[0].flops == 2 * (
         320 * 768 * 192 + 11 * joint(320, 320, 320) + joint(256, 320, 256)

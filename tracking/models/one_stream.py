@@ -205,7 +205,8 @@ class OneStreamTracker(BaseModel):
         maps = self.maps(inputs, samples)
         terms = self.head.loss(maps, boxes.to(maps.score.device))
         losses = {f'loss_{name}': self.loss_weights[name] * terms[name] for name in LOSS_WEIGHTS}
-        return {**losses, 'IoU': terms['IoU']}
+        # 'IoU' is validation's, in percent.
+        return {**losses, 'train_IoU': terms['IoU']}
 
     def predict(
         self, inputs: Mapping[str, Tensor], samples: list[TrackSample] | None
