@@ -48,6 +48,25 @@ class Entry:
     class_name: str = ''
 
 
+class BadSequences(DatasetError):
+    """Sequences that cannot be used.
+
+    Args:
+        title: Name and split of the set.
+        problems: What is wrong with each.
+        total: Number of sequences looked at.
+    """
+
+    def __init__(self, title: str, problems: Sequence[str], total: int) -> None:
+        shown = ''.join(f'\n  {problem}' for problem in problems[:5])
+        many = f'{len(problems)} of {total} sequences of {title} cannot be used, such as{shown}'
+        super().__init__(problems[0] if len(problems) == 1 else many)
+        self.problems, self.total = list(problems), total
+
+    def __reduce__(self) -> tuple:
+        return DatasetError, (str(self),)
+
+
 class VideoSet(SequenceSet):
     """Videos, each with its folder of frames and its annotation files.
 
@@ -126,7 +145,7 @@ class VideoSet(SequenceSet):
         """Read all annotations, in threads.
 
         Raises:
-            DatasetError: Naming the first sequences that something is wrong with.
+            BadSequences: Naming the first sequences that something is wrong with.
         """
         entries, problems = self._entries, []
         with ThreadPoolExecutor(_READERS) as pool, _Reporter(self.name) as report:
@@ -138,14 +157,8 @@ class VideoSet(SequenceSet):
                         problems.append(found)
                     elif not problems:
                         yield found
-        if len(problems) == 1:
-            raise DatasetError(problems[0])
         if problems:
-            shown = ''.join(f'\n  {problem}' for problem in problems[:5])
-            raise DatasetError(
-                f'{len(problems)} of {len(entries)} sequences of {self.name} ({self.split}) cannot '
-                f'be used, such as{shown}'
-            )
+            raise BadSequences(f'{self.name} ({self.split})', problems, len(entries))
 
     def _try(self, entry: Entry) -> SequenceRow | str:
         """Return the annotation of a sequence, or what is wrong with it."""

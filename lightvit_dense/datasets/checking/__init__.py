@@ -10,16 +10,18 @@ from .report import Problem, Report, Request, Row
 from .toyworld import check_toyworld
 from .transfer import SETS, check_transfer
 
-CHECKS: dict[str, Callable[[str, Request], Report]] = {
+CHECKS: dict[str, Callable[..., Report]] = {
     'coco': check_coco,
     'ade20k': check_ade20k,
     'imagenet': check_imagenet,
     **{name: partial(check_transfer, name) for name in SETS},
     'toyworld': check_toyworld,
 }
-"""A check for each name: takes a root and a request."""
+"""A check for each name: takes a root and a request. :mod:`tracking` adds those of its sets."""
 
-SPLITS = {name: ('train', 'test') if name in SETS else ('train', 'val') for name in CHECKS}
+SPLITS: dict[str, tuple[str, ...]] = {
+    name: ('train', 'test') if name in SETS else ('train', 'val') for name in CHECKS
+}
 """Names of the splits of each."""
 
 __all__ = ['CHECKS', 'SPLITS', 'Problem', 'Report', 'Request', 'Row']

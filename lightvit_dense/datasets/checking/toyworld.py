@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,8 @@ def check_toyworld(root: str, request: Request) -> Report:
 
 def _check(name: str, root: str, request: Request, origin: str, stats: dict[str, Any]) -> Report:
     """Check a layout against its counts."""
+    if name == 'lasot':
+        return _check_videos(root, request, origin, stats)
     splits = {split: counts for split, counts in stats.items() if split in ('train', 'val')}
     images = {split: counts['images'] for split, counts in splits.items()}
     if name == 'ade20k':
@@ -57,6 +60,19 @@ def _check(name: str, root: str, request: Request, origin: str, stats: dict[str,
         return check_imagenet(root, request, origin, images, classes)
     instances = {split: counts['instances'] for split, counts in splits.items()}
     return check_coco(root, request, origin, images, instances, classes)
+
+
+def _check_videos(root: str, request: Request, origin: str, stats: dict[str, Any]) -> Report:
+    """Check the videos, if the package of tracking has told how."""
+    from . import CHECKS
+
+    if 'lasot' not in CHECKS:
+        report = Report('lasot', root)
+        report.note(f'{root}: not checked, as tracking.datasets.checking is not imported')
+        return report
+    numbers = {'train': 'train', 'test': 'val'}  # the world has no split of the name 'test'
+    wanted = {s: stats[s]['videos'] for s in numbers if request.wants(numbers[s])}
+    return CHECKS['lasot'](root, replace(request, splits=None), origin=origin, sequences=wanted)
 
 
 def _merge(report: Report, name: str, part: Report) -> None:

@@ -1,0 +1,93 @@
+"""Checks of tracking data sets before hours are spent on them, for check_dataset.py."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import numpy as np
+
+from lightvit_dense.datasets.checking import CHECKS, SPLITS, Report, Request
+from lightvit_dense.datasets.checking.opening import open_some
+from lightvit_dense.datasets.errors import DatasetError
+
+from .got10k import GOT10k
+from .lasot import LaSOT
+from .trackingnet import TrackingNet
+from .videos import BadSequences, VideoSet
+
+Open = Callable[[str, str], VideoSet]
+
+
+def _open_got10k(root: str, split: str) -> VideoSet:
+    return GOT10k(root, 'train_full' if split == 'train' else split)
+
+
+SETS: dict[str, tuple[Open, dict[str, int]]] = {
+    'lasot': (LaSOT, {'train': 1120, 'test': 280}),
+    'got10k': (_open_got10k, {'train': 9335, 'val': 180, 'test': 180}),
+    'trackingnet': (TrackingNet, {'train': 30132, 'test': 511}),
+}
+"""How a split is opened, and the published number of sequences by split."""
+
+
+def check_tracking(
+    name: str,
+    root: str,
+    request: Request,
+    origin: str = '',
+    sequences: Mapping[str, int] | None = None,
+) -> Report:
+    """Check a set: all annotations against the frames, some frames or all by opening them.
+
+    Args:
+        name: One of ``SETS``.
+        root: Its folder.
+        request: What to check.
+        origin: Where the data come from: the remedy of what is missing; default: the set's.
+        sequences: Expected number of sequences by split; default: the published ones.
+    """
+    report = Report(name, root)
+    open_split, published = SETS[name]
+    for split, expected in (published if sequences is None else sequences).items():
+        if request.wants(split):
+            _check_split(report, request, split, expected, partial(open_split, root), origin)
+    return report
+
+
+def _check_split(
+    report: Report,
+    request: Request,
+    split: str,
+    expected: int,
+    open_split: Callable[[str], VideoSet],
+    origin: str,
+) -> None:
+    part = f'sequences of {split}'
+    try:
+        data = open_split(split)
+    except BadSequences as error:
+        what = f'{len(error.problems)} of {error.total} {part}'
+        report.count(part, error.total - len(error.problems), expected)
+        report.damaged(what, origin or 'Unpack them again.', error.problems)
+        return
+    except DatasetError as error:
+        report.count(part, 0, expected)
+        report.missing(str(error).rstrip('.'), origin or 'Or leave the split out by --splits.')
+        return
+    ends = np.cumsum(data.lengths)
+
+    def try_one(place: int) -> None:
+        at = int(np.searchsorted(ends, place, side='right'))
+        data.frames(at).read(place - int(ends[at]))  # from the end
+
+    places = range(int(ends[-1]))
+    remedy = origin or data.ORIGIN
+    opened = open_some(report, request, places, try_one, f'frames of {split}', remedy)
+    report.count(part, len(data), expected)
+    report.count(f'frames of {split}', len(places), None, opened)
+    gone = 1 - data.visible_counts.sum() / len(data.table.arrays['visible'])
+    report.note(f'{split}: the target is not visible in {100 * gone:.1f} % of annotated frames')
+
+
+for _name in SETS:
+    CHECKS[_name] = partial(check_tracking, _name)
+    SPLITS[_name] = tuple(SETS[_name][1])
