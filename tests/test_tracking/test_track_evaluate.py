@@ -46,7 +46,7 @@ def test_tables_plots_and_files(world, tmp_path, capsys):
     assert main([f'lasot:{root / "data"}', *results, *options, *out]) == 0
     text = capsys.readouterr().out
     figures = {name: expected(world, name) for name in ('good', 'bad')}
-    rows = [line for line in text.splitlines() if line.startswith(('│ good', '│ bad'))]
+    rows = [line for line in text.splitlines() if line.lstrip('│ ').startswith(('good', 'bad'))]
     for row, name in zip(rows[:2], ('good', 'bad'), strict=True):  # the better one first
         cells = [cell.strip() for cell in row.strip('│').split('│')]
         assert cells == [name, *(f'{v:.1f}' for v in figures[name].values()), '20.0']
@@ -68,10 +68,19 @@ def test_tables_plots_and_files(world, tmp_path, capsys):
             'Camera Motion',
             'Low Resolution',
         }
+    with open(tmp_path / 'out' / 'by_class.csv', newline='') as file:
+        order = [(row['class'], row['tracker']) for row in csv.DictReader(file)]
+    assert order == [('cat', 'good'), ('cat', 'bad'), ('dog', 'good'), ('dog', 'bad')]
+    # The other attributes have one sequence.
+    assert {path.name for path in (tmp_path / 'out/attributes').iterdir()} == {
+        'camera_motion_success.png',
+        'camera_motion_precision.png',
+    }
     assert {path.name for path in (tmp_path / 'out').iterdir()} == {
         'success.png',
         'precision.png',
         'norm_precision.png',
+        'attributes',
         *(f'{name}.csv' for name in ('trackers', 'by_sequence', 'by_class', 'by_attribute')),
     }
 

@@ -1,5 +1,6 @@
 """Success and precision plots of several trackers together."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from lightvit_dense.analysis.curves import PALETTE, save_png
 
 from .got10k import THRESHOLDS, Overlaps
 from .ope import CENTRE_THRESHOLDS, NORM_THRESHOLDS, Scores, overlap_thresholds
+from .tables import attribute_table
 
 _STYLES = ('-', '--', '-.', ':')
 
@@ -128,4 +130,29 @@ def write_plots(trackers: Mapping[str, Scores], folder: str | Path, title: str =
     for name, figure in figures.items():
         paths.append(folder / f'{name}.png')
         save_png(figure, paths[-1])
+    return paths
+
+
+def write_attribute_plots(trackers: Mapping[str, Scores], folder: str | Path) -> list[Path]:
+    """Write a success and a precision plot for each attribute of at least two sequences.
+
+    Args:
+        trackers: Scores by name of the tracker.
+        folder: Made if there is a plot; files are called ``<attribute>_success.png``.
+
+    Returns:
+        The files.
+    """
+    folder, paths = Path(folder), []
+    (scores, *_) = trackers.values()
+    for row in attribute_table(scores):
+        name, count = row['attribute'], row['sequences']
+        if count < 2:
+            continue
+        folder.mkdir(parents=True, exist_ok=True)
+        chosen = np.array([name in truth.attributes for truth in scores.truths])
+        stem = re.sub(r'\W+', '_', name.lower())
+        for kind, draw in (('success', success_plot), ('precision', precision_plot)):
+            paths.append(folder / f'{stem}_{kind}.png')
+            save_png(draw(trackers, f'{kind.capitalize()}: {name} ({count})', chosen), paths[-1])
     return paths

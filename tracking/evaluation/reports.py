@@ -11,7 +11,7 @@ from tracking.datasets.whole import SequenceDataset
 from .collect import TrackerResults
 from .got10k import THRESHOLDS, Overlaps, check_average, frame_size, overlaps
 from .ope import Scores, score
-from .plots import overlap_plot, write_plots
+from .plots import overlap_plot, write_attribute_plots, write_plots
 from .rules import Rules
 from .tables import attribute_table, class_table, describe, sequence_table, write_csv
 from .truth import Truth
@@ -85,13 +85,16 @@ class Report(ABC):
         return _table(title, rows)
 
     def by(self, kind: str) -> Rows:
-        """Return the rows of all trackers by sequence, class or attribute, trackers by rank."""
+        """Return rows by sequence, class or attribute; of each all trackers, the best one first."""
         make = self.kinds.get(kind)
+        if make is None:
+            return []
         ranked = [row['tracker'] for row in self.rows]
+        together = zip(*(make(self.found[name]) for name in ranked), strict=True)
         return [
-            {'tracker': name, **row}
-            for name in ranked
-            for row in (make(self.found[name]) if make else [])
+            {kind: row[kind], 'tracker': name, **row}
+            for rows in together
+            for name, row in zip(ranked, rows, strict=True)
         ]
 
     def table(self, kind: str) -> 'Table | None':
@@ -157,8 +160,9 @@ class OPEReport(Report):
         return describe(found)
 
     def plot(self, folder: Path) -> list[Path]:
-        """Write plots of all trackers."""
-        return write_plots(self.found, folder, self.title)
+        """Write plots of all trackers, over all sequences and over those of each attribute."""
+        paths = write_plots(self.found, folder, self.title)
+        return paths + write_attribute_plots(self.found, folder / 'attributes')
 
 
 class GOT10kReport(Report):

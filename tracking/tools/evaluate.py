@@ -147,7 +147,9 @@ def main(argv: list[str] | None = None) -> int:
     kept = common_sequences(trackers, truths, args.allow_missing)
     report.score(trackers, kept, source)
 
-    console = Console(width=None if sys.stdout.isatty() else 160)
+    # Names may have brackets.
+    width = None if sys.stdout.isatty() else 160
+    console = Console(width=width, markup=False, highlight=False)
     if len(kept) < len(truths):
         console.print(f'{len(kept)} of {len(truths)} sequences have whole results; only they count')
     console.print(report.overview(f'{len(kept)} sequences, in percent'))
