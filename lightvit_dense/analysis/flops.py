@@ -90,13 +90,19 @@ def count_cost(cfg: Config, shape: Sequence[int] | None = None, device: str = 'c
 
     Raises:
         UserError: If the model is neither detector nor segmentor nor classifier and does not
-            list its parts itself (``cost_calls``), or nothing says how large its images are.
+            list its parts itself (``cost_calls``), nothing says how large its images are, or they
+            cannot have the size that is asked for.
     """
     model = MODELS.build(cfg.model).to(device).eval()
     size = (int(shape[0]), int(shape[1])) if shape else default_shape(model)
     image = torch.zeros(1, 3, *size, device=device)
     with torch.no_grad():
         if hasattr(model, 'cost_calls'):
+            if size != default_shape(model):
+                raise UserError(
+                    f'{type(model).__name__} is built for one size of image; leave --shape out and '
+                    'change the size in the config (--cfg-options)'
+                )
             calls = model.cost_calls(device)
             parts = [_run(name, module, call)[0] for name, module, call in calls]
         elif hasattr(model, 'roi_head'):
@@ -107,8 +113,8 @@ def count_cost(cfg: Config, shape: Sequence[int] | None = None, device: str = 'c
             parts = _classifier(model, image)
         else:
             raise UserError(
-                f'{type(model).__name__}: get_flops counts two-stage detectors, segmentors and '
-                'classifiers'
+                f'{type(model).__name__}: get_flops counts two-stage detectors, segmentors, '
+                'classifiers and trackers'
             )
     return Cost(size, tuple(parts))
 

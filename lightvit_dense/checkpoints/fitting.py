@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from .classifier import load_classifier
+from .containers import open_checkpoint, unwrap
 from .errors import CheckpointError
 
 
@@ -33,7 +34,8 @@ def fit_checkpoint(model: nn.Module, content: dict[str, Any], path: str | os.Pat
 
     mmengine loads what happens to fit and warns about the rest, so that a foreign file is evaluated
     with random weights. Here a classifier takes any file that holds all of it, whoever wrote it
-    (:func:`~lightvit_dense.checkpoints.load_classifier`); everything else must fit exactly.
+    (:func:`~lightvit_dense.checkpoints.load_classifier`), and a model with ``adapt_state`` those
+    that this brings to its names; everything else must fit exactly.
 
     Args:
         model: The model without wrappers.
@@ -51,6 +53,12 @@ def fit_checkpoint(model: nn.Module, content: dict[str, Any], path: str | os.Pat
         load_classifier(model, path if os.path.isfile(path) else content, complete=True)
         content['state_dict'] = model.state_dict()
         return
+    if hasattr(model, 'adapt_state'):  # a model that knows the names of others for its own
+        opened = open_checkpoint(path) if os.path.isfile(path) else unwrap(content)
+        adapted = model.adapt_state(opened.state)  # type: ignore[operator]
+        if not unfilled(model, adapted):
+            content['state_dict'] = adapted
+            return
     some = ', '.join(wrong[:4]) + (', ...' if len(wrong) > 4 else '')
     raise CheckpointError(
         f'{path}: does not fill the model: {len(wrong)} of its {len(model.state_dict())} values '

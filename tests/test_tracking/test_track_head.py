@@ -209,3 +209,16 @@ def test_refusals():
         CenterHead(4, 20)
     with pytest.raises(ValueError, match='num_layers=0 must be positive'):
         MLPHead(4, num_layers=0)
+    with pytest.raises(ValueError, match=r'prior=1.0 must be in \(0, 1\)'):
+        MLPHead(4, prior=1.0)
+
+
+@pytest.mark.parametrize('head', [CenterHead, MLPHead])
+def test_the_score_before_any_training(head):
+    torch.manual_seed(0)
+    features = torch.randn(4, 4, 8, 8)
+    scores = [head(4, 16, prior=prior)(features).score for prior in (None, 0.1, 0.01)]
+    medians = [score.median().item() for score in scores]
+    assert medians[0] == pytest.approx(0.5, abs=0.2)
+    assert medians[1] == pytest.approx(0.1, abs=0.08)
+    assert medians[2] == pytest.approx(0.01, abs=0.01)

@@ -1,4 +1,4 @@
-"""Count parameters and floating-point operations of a detector, a segmentor or a classifier.
+"""Count parameters and floating-point operations of a detector, segmentor, classifier or tracker.
 
 Example:
     python tools/analysis_tools/get_flops.py configs/coco/maskrcnn_dmae_tiny.py --shape 640 640

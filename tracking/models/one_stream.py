@@ -13,6 +13,7 @@ from lightvit_dense.models.backbones.sizes import pair
 from ..registry import MODELS
 from ..structures import TrackSample
 from .heads import Maps, decode
+from .ostrack_names import from_ostrack, is_ostrack
 
 LOSS_WEIGHTS = dict(score=1.0, giou=2.0, l1=5.0)
 TEST_CFG = dict(window=True, margin=10.0)
@@ -108,6 +109,14 @@ class OneStreamTracker(BaseModel):
         self.template_factor, self.search_factor = template_factor, search_factor
         self.loss_weights = _with_defaults(loss_weights, LOSS_WEIGHTS, 'loss_weights')
         self.test_cfg = _with_defaults(test_cfg, TEST_CFG, 'test_cfg')
+
+    def adapt_state(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the parameters of a checkpoint by our names, whoever wrote it.
+
+        Args:
+            state: A whole tracker's; other files come back as they are.
+        """
+        return from_ostrack(state) if is_ostrack(state) else state
 
     def cost_calls(self, device: Any) -> list[tuple[str, nn.Module, Callable[[], Any]]]:
         """Return the parts that a frame needs, each with a call that runs it on zeros.
