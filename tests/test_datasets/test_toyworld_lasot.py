@@ -2,6 +2,9 @@
 
 import hashlib
 import json
+import runpy
+import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -237,6 +240,23 @@ def test_what_is_missing_is_named(built):
     image.rename(target / 'spare.jpg')
     assert layout.problem(folder, SPEC) == f'{target / "img"} holds 15 images instead of 16'
     (target / 'spare.jpg').rename(image)
+
+
+def test_tool_takes_the_sizes_and_counts(tmp_path, monkeypatch, capsys):
+    tool = Path(__file__).parents[2] / 'tools/dataset_converters/make_toyworld.py'
+    root = tmp_path / 'world'
+    words = f'tool --out {root} --layouts lasot --quiet --workers 0 --videos 2 --test-videos 1'
+    words += ' --video-frames 3 --test-frames 4'
+    monkeypatch.setattr(sys, 'argv', words.split())
+    assert runpy.run_path(str(tool))['main']() == 0
+    printed = capsys.readouterr().out
+    rows = [[c.strip() for c in line.split('│')[1:-1]] for line in printed.splitlines()]
+    assert [row[:3] for row in rows if row and row[0] in ('train', 'test')] == [
+        ['train', '2', '6'],
+        ['test', '1', '4'],
+    ]
+    assert len(names_of(root, 'train')) == 2
+    assert len(list(root.glob('lasot/*/*/img/*.jpg'))) == 10
 
 
 @pytest.mark.parametrize(
