@@ -200,7 +200,8 @@ def test_a_loss_that_is_no_number_stops_training_and_names_the_frame():
     with torch.no_grad():
         model.head.size[-1].bias.fill_(float('nan'))
     batch = pairs()
-    losses = model(**model.data_preprocessor(batch), mode='loss')
+    with torch.no_grad():
+        losses = model(**model.data_preprocessor(batch), mode='loss')
     _, log = model.parse_losses(losses)
     runner = FakeRunner(model)
     with pytest.raises(NonFiniteLossError, match=r'loss_giou = nan(?s:.*)frame0.jpg, frame1.jpg'):

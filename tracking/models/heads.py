@@ -135,8 +135,9 @@ class CenterHead(DenseHead):
         in_channels: Width of the backbone's map.
         channels: Width of the first convolution of each branch, halved from one to the next; a
             multiple of 8.
-        prior: Score of an average cell at first, e.g. 0.1 as in CenterNet, which saves a short training
-            the iterations that go into saying no everywhere; ``None`` for OSTrack's one half.
+        prior: Score of an average cell at first, e.g. 0.1 as in CenterNet, which saves a short
+            training the iterations that go into saying no everywhere; ``None`` for OSTrack's one
+            half.
         init_cfg: mmengine initialisation config.
 
     Raises:
