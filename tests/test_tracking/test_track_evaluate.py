@@ -13,6 +13,7 @@ from tracking.evaluation.sources import open_source
 from tracking.tools.evaluate import main
 
 from .small_results import NAMES, predict, write_tracker, write_world
+from .small_sequences import write_picture, write_rows
 
 
 @pytest.fixture(scope='module')
@@ -199,3 +200,39 @@ def test_configs_of_other_tasks_are_refused(copy, tmp_path):
     config.write_text("test_dataloader = dict(dataset=dict(type='CocoDataset'))")
     with pytest.raises(UserError, match="is 'CocoDataset'"):
         main([str(config), str(copy[0])])
+
+
+def write_got10k_val(root):
+    """Write two sequences of GOT-10k's validation set; return their boxes."""
+    rng = np.random.default_rng(0)
+    boxes = {}
+    for number, size in ((1, 6), (2, 5)):
+        name = f'GOT-10k_Val_{number:06d}'
+        boxes[name] = rng.integers(1, 6, (size, 4)).astype(float)
+        folder = root / 'val' / name
+        for frame in range(size):
+            write_picture(folder / f'{frame + 1:08d}.jpg', frame)
+        write_rows(folder / 'groundtruth.txt', boxes[name])
+        # The toolkit looks at the cover alone.
+        (folder / 'absence.label').write_text('0\n1\n' + '0\n' * (size - 2))
+        (folder / 'cover.label').write_text('8\n4\n0\n' + '8\n' * (size - 3))
+        (folder / 'meta_info.ini').write_text('[METAINFO]\nobject_class: brown bear')
+    (root / 'val' / 'list.txt').write_text('\n'.join(boxes) + '\n')
+    return boxes
+
+
+def test_got10k_validation_set(tmp_path):
+    boxes = write_got10k_val(tmp_path / 'data')
+    moved = {name: b + np.array([1, 0, 0, 0]) for name, b in boxes.items()}
+    folder = write_tracker(tmp_path / 'ours', moved, 'got10k')
+    for data in (f'got10k:{tmp_path / "data"}', f'got10k:{tmp_path / "data"}:val'):
+        main([data, str(folder), '--json', str(tmp_path / 'a.json')])
+        found = json.loads((tmp_path / 'a.json').read_text())['trackers']['ours']
+        truths, sizes = [], []
+        for name, true in boxes.items():
+            covered = np.ones(len(true), bool)
+            covered[2] = False
+            truths.append(Truth(name, true, covered))
+            sizes.append((12, 16))
+        assert found['figures'] == overlaps(list(moved.values()), truths, sizes).figures()
+        assert [row['frames'] for row in found['sequences']] == [4, 3]

@@ -4,7 +4,7 @@ Huang et al., GOT-10k (2019), and the authors' toolkit (``got10k/experiments/got
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from mmengine.logging import print_log
 
 from lightvit_dense.errors import UserError
 from tracking.boxes import iou
+from tracking.datasets.sequence import VideoSequence
 from tracking.registry import METRICS
 from tracking.runtime.results import write_result
 
@@ -153,6 +154,18 @@ def overlaps(
     return Overlaps(tuple(found), tuple(classes.values()), joined, average)
 
 
+def truth_of(sequence: VideoSequence) -> Truth:
+    """Take the annotation of a sequence.
+
+    A target counts as absent where GOT-10k's ``cover.label`` is 0, as in the toolkit, which does
+    not look at ``absence.label``; in other sets, as in :meth:`Truth.of`.
+    """
+    truth = Truth.of(sequence)
+    if 'no_cover' not in sequence.gone:
+        return truth
+    return replace(truth, present=~np.asarray(sequence.gone['no_cover'], bool))
+
+
 @METRICS.register_module()
 class GOT10kMetric(BaseMetric):
     """Average overlap ``AO`` and success rates ``SR50`` and ``SR75`` in percent, as GOT-10k's.
@@ -207,7 +220,7 @@ class GOT10kMetric(BaseMetric):
             if self.format_only:
                 self.results.append(None)
                 continue
-            self.results.append((Truth.of(sequence), boxes, frame_size(sequence, self.clip)))
+            self.results.append((truth_of(sequence), boxes, frame_size(sequence, self.clip)))
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """Compute the figures.
@@ -224,7 +237,7 @@ class GOT10kMetric(BaseMetric):
         return overlaps(predictions, truths, sizes, self.average).figures()
 
 
-def frame_size(sequence: Any, clip: bool = True) -> tuple[int, int] | None:
+def frame_size(sequence: VideoSequence, clip: bool = True) -> tuple[int, int] | None:
     """Return height and width of a sequence's frames, from its first one; None not to clip."""
     if not clip:
         return None

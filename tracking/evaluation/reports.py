@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightvit_dense.analysis.curves import save_png
+from tracking.datasets.sequence import VideoSequence
 from tracking.datasets.whole import SequenceDataset
 
 from .collect import TrackerResults
-from .got10k import THRESHOLDS, Overlaps, check_average, frame_size, overlaps
+from .got10k import THRESHOLDS, Overlaps, check_average, frame_size, overlaps, truth_of
 from .ope import Scores, score
 from .plots import overlap_plot, write_attribute_plots, write_plots
 from .rules import Rules
@@ -40,6 +41,10 @@ class Report(ABC):
         self.rows: Rows = []
         self.found: dict[str, Any] = {}
         self.title = ''
+
+    def truth(self, sequence: VideoSequence) -> Truth:
+        """Take the annotation of a sequence."""
+        return Truth.of(sequence)
 
     @abstractmethod
     def judge(self, tracker: TrackerResults, truths: Sequence[Truth]) -> Any:
@@ -191,6 +196,10 @@ class GOT10kReport(Report):
             self.sizes[truth.name] = (
                 frame_size(source.sequence(places[truth.name])) if self.clip else None
             )
+
+    def truth(self, sequence: VideoSequence) -> Truth:
+        """Take the annotation of a sequence."""
+        return truth_of(sequence)
 
     def judge(self, tracker: TrackerResults, truths: Sequence[Truth]) -> Overlaps:
         """Judge a tracker."""

@@ -29,7 +29,8 @@ class Rules:
     Attributes:
         pixels: 'inclusive': the centre is x + (w - 1) / 2 and the right edge x + w - 1, with one
             pixel added to differences of edges; 'continuous': x + w / 2 and x + w. The results are
-            the same but for rounding.
+            the same but for rounding, which may lift the overlap of equal boxes above 1, the last
+            threshold.
         first_frame: 'truth': the first prediction is replaced by the true box; 'prediction': it
             is judged as it is; 'exclude': the first frame does not count.
         longer: Predictions of more frames than are annotated (LaSOT's monkey-17): 'truncate' or

@@ -142,7 +142,7 @@ def main(argv: list[str] | None = None) -> int:
     folders = find_trackers(args.results)
     source, metric = open_source(args.data, args.cfg_options)
     report = choose_report(args, metric)
-    truths = [Truth.of(source.sequence(place)) for place in range(len(source))]
+    truths = [report.truth(source.sequence(place)) for place in range(len(source))]
     trackers = read_all(folders, truths, report.rules, isinstance(report, GOT10kReport))
     kept = common_sequences(trackers, truths, args.allow_missing)
     report.score(trackers, kept, source)
