@@ -7,7 +7,7 @@ attention, the template goes through the last MLP, batch norms stay, and size an
 computed everywhere.
 """
 
-import math
+import time
 from typing import Any
 
 import cv2
@@ -16,32 +16,30 @@ import torch
 from torch import Tensor
 
 from ..boxes import clip_box
+from ..models.heads import CenterHead
+from ..models.joint_vit import JointVisionTransformer
 from ..runtime.decoding import hann_window
+from ..sampling.crops import CropWindow, crop_window
 
 
-def cut_out(
-    image: np.ndarray, box: np.ndarray, factor: float, out: int
-) -> tuple[np.ndarray, float]:
-    """Cut a square around a box and resize it.
+def cut_out(image: np.ndarray, window: CropWindow, out: int) -> np.ndarray:
+    """Cut a square, its padding laid out, and resize it.
 
     Args:
         image: RGB uint8 [H, W, 3].
-        box: x, y, width, height in pixels.
-        factor: Side of the square over the root of the box's area.
+        window: The square.
         out: Side of the result in pixels.
 
     Returns:
-        RGB uint8 [out, out, 3] and its pixels per pixel of the image.
+        RGB uint8 [out, out, 3].
     """
-    x, y, w, h = box
-    side = math.ceil(math.sqrt(w * h) * factor)
-    left, top = round(x + 0.5 * w - side * 0.5), round(y + 0.5 * h - side * 0.5)
-    right, bottom = left + side, top + side
-    outside = (max(0, -left), max(right - image.shape[1] + 1, 0))
-    above = (max(0, -top), max(bottom - image.shape[0] + 1, 0))
-    inner = image[top + above[0] : bottom - above[1], left + outside[0] : right - outside[1]]
-    square = cv2.copyMakeBorder(inner, *above, *outside, cv2.BORDER_CONSTANT)
-    return cv2.resize(square, (out, out)), out / side
+    left, top = window.x, window.y
+    right, bottom = left + window.side, top + window.side
+    across = (max(0, -left), max(right - image.shape[1], 0))
+    down = (max(0, -top), max(bottom - image.shape[0], 0))
+    inner = image[top + down[0] : bottom - down[1], left + across[0] : right - across[1]]
+    square = cv2.copyMakeBorder(inner, *down, *across, cv2.BORDER_CONSTANT)
+    return cv2.resize(square, (out, out))
 
 
 class OSTrackWay:
@@ -50,22 +48,30 @@ class OSTrackWay:
     Args:
         model: An :class:`OneStreamTracker` on a plain vision transformer, with a centre head and
             ``template_tokens='center'``.
+        eliminate: False to keep all search tokens.
+
+    Attributes:
+        last: Seconds of the last update: 'crop' (with normalisation), 'network' and 'post'.
 
     Raises:
         ValueError: If it is another model.
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, eliminate: bool = True) -> None:
         backbone = model.backbone
-        if not hasattr(backbone, 'pos_embed_z') or not hasattr(backbone, 'grid_size'):
-            raise ValueError(f'OSTrack has no way for a {type(backbone).__name__}')
+        if not isinstance(backbone, JointVisionTransformer) or type(model.head) is not CenterHead:
+            raise ValueError(
+                f'OSTrack computes no {type(backbone).__name__} with a {type(model.head).__name__}'
+            )
         self.model = model.eval()
         self.mean = model.data_preprocessor.mean.reshape(1, 3, 1, 1)
         self.std = model.data_preprocessor.std.reshape(1, 3, 1, 1)
         self.window = torch.from_numpy(hann_window(*backbone.search_grid))
         self.state = np.zeros(4)
+        self.last: dict[str, float] = {}
         self.template = torch.empty(0)
-        self.kept = backbone.candidates(backbone.search_grid[0] * backbone.search_grid[1])
+        count = backbone.search_grid[0] * backbone.search_grid[1]
+        self.kept = backbone.candidates(count) if eliminate else {}
 
     def _process(self, crop: np.ndarray) -> Tensor:
         """Normalise a crop [H, W, 3]."""
@@ -75,21 +81,25 @@ class OSTrackWay:
     def init(self, frame: np.ndarray, box: np.ndarray) -> None:
         """Take the first frame, RGB uint8 [H, W, 3], and the target's box in it."""
         model = self.model
-        crop, _ = cut_out(frame, box, model.template_factor, model.template_size)
-        self.template, self.state = self._process(crop), np.asarray(box, np.float64)
+        window = crop_window(box, model.template_factor)
+        self.template = self._process(cut_out(frame, window, model.template_size))
+        self.state = np.asarray(box, np.float64)
 
     @torch.no_grad()
     def update(self, frame: np.ndarray) -> np.ndarray:
-        """Find the target in the next frame; returns its box in pixels."""
-        model = self.model
-        size = model.search_size
-        crop, scale = cut_out(frame, self.state, model.search_factor, size)
-        x, y, w, h = (value / scale for value in self.find(self._process(crop)))
-        half = 0.5 * size / scale
-        x += self.state[0] + 0.5 * self.state[2] - half
-        y += self.state[1] + 0.5 * self.state[3] - half
-        box = np.array([x - 0.5 * w, y - 0.5 * h, w, h])
+        """Find the target in the next frame; returns its box [4] in pixels."""
+        size, began = self.model.search_size, time.perf_counter()
+        window = crop_window(self.state, self.model.search_factor)
+        crop = self._process(cut_out(frame, window, size))
+        cut = time.perf_counter()
+        x, y, w, h = self.find(crop)
+        computed = time.perf_counter()
+        box = window.to_image([x - 0.5 * w, y - 0.5 * h, w, h], size)
         self.state = clip_box(box, frame.shape[:2])
+        ends = (cut, computed, time.perf_counter())
+        self.last = dict(
+            zip(('crop', 'network', 'post'), np.diff([began, *ends]).tolist(), strict=True)
+        )
         return self.state
 
     def find(self, search: Tensor) -> list[float]:

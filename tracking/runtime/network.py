@@ -7,6 +7,8 @@ A *frame network* is given the template once and then a search crop each frame::
     box, score = network(search_crop)
 """
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -51,11 +53,12 @@ class PlainNetwork:
     Args:
         model: An :class:`OneStreamTracker` in evaluation mode.
         window: Whether the Hann window favours the middle of the search crop.
+        eliminate: False to keep all search tokens.
     """
 
-    def __init__(self, model: Any, window: bool = True) -> None:
+    def __init__(self, model: Any, window: bool = True, eliminate: bool = True) -> None:
         self.model = model.eval()
-        self.window = window
+        self.window, self.eliminate = window, eliminate
         self._template: Tensor | None = None
         self._sample: TrackSample | None = None
 
@@ -82,10 +85,23 @@ class PlainNetwork:
             ),
             False,
         )
-        maps = self.model(data['inputs'], data['data_samples'], mode='tensor')
+        with self._keeping():
+            maps = self.model(data['inputs'], data['data_samples'], mode='tensor')
         score, size, offset = (map_[0].float().cpu().numpy() for map_ in maps)
         window = hann_window(*score.shape[1:]) if self.window else None
         return decode_maps(score[0], size, offset, window, (side, side))
+
+    @contextlib.contextmanager
+    def _keeping(self) -> Iterator[None]:
+        """Let the model keep all search tokens, if that is asked for."""
+        backbone = self.model.backbone
+        known = backbone.final_keep_ratio
+        if not self.eliminate:
+            backbone.final_keep_ratio = 1.0
+        try:
+            yield
+        finally:
+            backbone.final_keep_ratio = known
 
 
 class TorchNetwork:
@@ -173,5 +189,5 @@ def build_network(
             "backend 'compiled' needs a C++ compiler (g++ or clang++): install one, or take 'torch'"
         )
     if backend == 'plain':
-        return PlainNetwork(model, window)
+        return PlainNetwork(model, window, eliminate)
     return TorchNetwork(model, window, eliminate, compile=backend == 'compiled')
