@@ -120,6 +120,20 @@ def test_videos_that_cannot_be_written(tmp_path):
         AnnotatedVideo(tmp_path / 'b.mp4', 10).close()
 
 
+def test_following_a_folder_and_frames(monkeypatch, tmp_path):
+    frames, boxes = moving_target(11)
+    folder = write_folder(tmp_path / 'f', frames)
+    tracker = correlation_tracker(monkeypatch)
+    by_file = list(tracker.follow(folder, boxes[0]))
+    by_frame = list(tracker.follow(iter(frames), boxes[0]))
+    for ours, other, box in zip(by_file, by_frame, boxes, strict=True):
+        np.testing.assert_array_equal(ours.box, other.box)
+        assert ours.score == other.score
+        assert iou(ours.box, box) > 0.8
+    with pytest.raises(VideoError, match='does not exist'):
+        next(tracker.follow(tmp_path / 'gone.mp4', boxes[0]))
+
+
 @pytest.fixture
 def tool(monkeypatch):
     """The tool with a tracker that finds its target, whatever config it is given."""

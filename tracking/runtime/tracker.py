@@ -1,6 +1,7 @@
 """A tracker as one calls it: the target's box once, then a frame at a time."""
 
 import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from lightvit_dense.errors import UserError
 from ..boxes import clip_box
 from ..sampling.crops import crop_image, crop_window
 from .network import build_network
+from .video import FrameSource
 
 Frame = np.ndarray | str | Path
 _SIZES = ('template_size', 'search_size', 'template_factor', 'search_factor')
@@ -81,6 +83,8 @@ class Tracker:
         for frame in frames:
             result = tracker.update(frame)
             print(result.box, result.score)
+
+    or ``for result in tracker.follow('video.mp4', (x, y, width, height))``.
 
     Args:
         config: Config or its path.
@@ -210,6 +214,28 @@ class Tracker:
         self._box = clip_box(window.to_image(found, out), size, margin)
         self.timings.add((began, cut, computed, time.perf_counter()))
         return TrackResult(self._box.copy(), float(score))
+
+    def follow(self, source: str | Path | Iterable[Frame], box: ArrayLike) -> Iterator[TrackResult]:
+        """Follow a target through a video, a folder of frames, or any frames, one at a time.
+
+        Args:
+            source: The file of a video, a folder (in natural order), or frames as ``update`` takes.
+            box: x, y, width, height [4] in pixels of the first frame.
+
+        Yields:
+            Where it is in each frame; in the first the box that was given, with score 1.
+
+        Raises:
+            UserError: See :meth:`init`, :meth:`update` and
+                :class:`~tracking.runtime.video.FrameSource`.
+        """
+        frames = FrameSource(source) if isinstance(source, (str, Path)) else source
+        for index, frame in enumerate(frames):
+            if index:
+                yield self.update(frame)
+            else:
+                self.init(frame, box)
+                yield TrackResult(np.array(box, np.float64), 1.0)
 
 
 def as_frame(frame: Frame) -> np.ndarray:
