@@ -142,3 +142,26 @@ def test_opened_by_other_code(path):
         LmdbStorage(path).read('00.jpg')
     environment.close()
     assert LmdbStorage(path).read('00.jpg')[0] == 0
+
+
+def test_folders_of_an_lmdb_are_listed_as_on_a_disk(tmp_path):
+    names = ['a/1.jpg', 'a/2/x.jpg', 'a/2/y.jpg', 'a-1/x.jpg', 'a0.jpg', 'a1/x/y/z.jpg', 'zoo.jpg']
+    names += ['a/2-3/x.jpg', 'a/20.jpg', 'grün/ä.jpg']
+    for name in names:
+        file = tmp_path / 'files' / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b'x')
+    target = tmp_path / 'ours'
+    write_lmdb(tmp_path / 'files', target)
+    environment = lmdb.open(str(tmp_path / 'foreign'))
+    with environment.begin(write=True) as transaction:
+        for name in names:
+            transaction.put(name.encode(), b'x')
+    environment.close()
+    for storage in (LmdbStorage(target), LmdbStorage(tmp_path / 'foreign')):
+        for folder in ('', 'a', 'a/2', 'a1/x', 'grün', 'a1/x/y'):
+            assert storage.children(folder) == sorted(os.listdir(tmp_path / 'files' / folder))
+        assert storage.children('nowhere') == storage.children('a/1.jpg') == []
+        assert storage.exists('a/2/y.jpg')
+        assert not storage.exists('a/2')
+        assert not storage.exists('x' * 600)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from lightvit_dense.datasets.errors import DatasetError
-from tracking.datasets import CustomSequences, LaSOT
+from tracking.datasets import CustomSequences, LaSOT, VideoFrames, videos
 from tracking.datasets.published import lasot_test
 from tracking.datasets.text import parse_boxes, parse_flags
 from tracking.registry import DATASETS
@@ -75,6 +75,7 @@ def test_published_test_list_of_lasot():
 def lasot(root):
     boxes = some_boxes(6, 1)
     boxes[2], boxes[3, 2], boxes[4, 1] = np.nan, 0, np.nan
+    boxes[5, 3] = -2  # of a target that has left, in some sets
     write_lasot_sequence(root, 'airplane-1', boxes, occluded=[1], away=[5])
     for number in (2, 10, 9):
         write_lasot_sequence(root, f'airplane-{number}', some_boxes(3, number))
@@ -214,3 +215,44 @@ def test_grey_deep_and_transparent_frames_become_rgb(tmp_path):
     np.testing.assert_array_equal(frames.read(0), np.dstack([grey] * 3))
     np.testing.assert_array_equal(frames.read(1), np.dstack([grey] * 3))
     np.testing.assert_array_equal(frames.read(2), picture(1))
+
+
+def test_a_subset_is_told(tmp_path, monkeypatch):
+    told = []
+    monkeypatch.setattr(videos, 'print_log', lambda text, **_: told.append(text))
+    lasot(tmp_path)
+    LaSOT(tmp_path)
+    assert told == []
+    LaSOT(tmp_path, 'test')
+    assert len(told) == 1
+    assert '2 of 280 listed sequences are there; missing are airplane-13, airplane-15' in told[0]
+
+
+def test_long_reading_shows_how_far_it_is(tmp_path, monkeypatch, capsys):
+    lasot(tmp_path)
+    LaSOT(tmp_path)
+    assert capsys.readouterr().err == ''
+    monkeypatch.setattr(videos, '_SILENT', -1)
+    LaSOT(tmp_path)
+    assert '[1/1] index of LaSOT: done' in capsys.readouterr().err
+
+
+def test_a_video_shorter_than_it_says(tmp_path):
+    path = tmp_path / 'a.avi'
+    video = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'MJPG'), 10, (64, 48))
+    for frame in range(20):
+        video.write(cv2.resize(picture(frame), (64, 48)))
+    video.release()
+    whole = VideoFrames(path)
+    assert len(whole) == 20
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+
+    def read_all():
+        frames = VideoFrames(path)
+        return [frames.read(index) for index in range(20)]
+
+    with pytest.raises(DatasetError, match=r'a.avi'):
+        read_all()
+    with pytest.raises(DatasetError, match=r'this video does not exist'):
+        VideoFrames(tmp_path / 'b.avi')
