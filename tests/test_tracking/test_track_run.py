@@ -200,6 +200,8 @@ def test_wrong_command_lines(world, tmp_path, capsys):
         with pytest.raises(SystemExit):
             run(world, tmp_path, *words)
         assert told in capsys.readouterr().err
+    with pytest.raises(UserError, match="device 'tpu' cannot be used"):
+        run(world, tmp_path, '--device', 'tpu', '--name', 'other')
     with pytest.raises(UserError, match='square-7'):
         run(world, tmp_path, '--sequences', 'square-7')
     with pytest.raises(UserError, match=r'gone\.pth does not exist'):

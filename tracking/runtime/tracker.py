@@ -101,7 +101,8 @@ class Tracker:
         timings: :class:`Timings` of the updates since ``init``.
 
     Raises:
-        UserError: If config or checkpoint are missing or are those of something else.
+        UserError: If config or checkpoint are missing or are those of something else, or the
+            device is not there.
     """
 
     def __init__(
@@ -115,7 +116,7 @@ class Tracker:
         window: bool | None = None,
         margin: float | None = None,
     ) -> None:
-        model = build_model(config, checkpoint, device)
+        model = build_model(config, checkpoint, check_device(device))
         self._set_up(model, backend, threads, path, window, margin)
 
     @classmethod
@@ -236,6 +237,27 @@ class Tracker:
             else:
                 self.init(frame, box)
                 yield TrackResult(np.array(box, np.float64), 1.0)
+
+
+def check_device(device: str | torch.device | None) -> torch.device | None:
+    """Return a device that is there.
+
+    Args:
+        device: 'cpu', 'cuda', 'cuda:1', ...; None for a GPU if there is one.
+
+    Raises:
+        UserError: If there is no such device.
+    """
+    if device is None:
+        return None
+    try:
+        found = torch.device(device)
+        torch.empty(0, device=found)
+    # Without CUDA in it torch raises an AssertionError.
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"device {str(device)!r} cannot be used ({reason}); take 'cpu'") from error
+    return found
 
 
 def as_frame(frame: Frame) -> np.ndarray:
