@@ -1,0 +1,218 @@
+"""Frame networks against the model as it is trained."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from lightvit_dense.analysis.measure import count_flops
+from lightvit_dense.errors import UserError
+from tracking.runtime.decoding import decode_maps, hann_window
+from tracking.runtime.frame_module import FrameModule, ranking_weights
+from tracking.runtime.lean_head import LeanCenterHead, ScatteredConv, folded_layers
+from tracking.runtime.network import build_network
+
+from .small_tracker import small_tracker
+
+HIERA = dict(
+    type='tracking.JointHiera',
+    arch=dict(embed_dim=8, stages=(1, 1, 3, 1), num_heads=1),
+    elimination=dict(blocks=(3,), keep=0.4),
+)
+BOX = np.array([8.0, 6.0, 14.0, 18.0])
+
+
+def trained(model):
+    """Give the batch norms statistics and weights as training leaves them."""
+    generator = torch.Generator().manual_seed(3)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            for value, low, high in (
+                (module.running_mean, -0.3, 0.3),
+                (module.running_var, 0.5, 2.0),
+                (module.weight.data, 0.5, 1.5),
+                (module.bias.data, -0.3, 0.3),
+            ):
+                value.copy_(low + (high - low) * torch.rand(value.shape, generator=generator))
+    return model.eval()
+
+
+def tracker(backbone=None, head=None, **kwargs):
+    if backbone is HIERA:
+        # Units of 32 px: the sizes of the small tracker fit; options of the ViT do not.
+        from tracking.models import OneStreamTracker
+
+        torch.manual_seed(0)
+        head = dict(type='tracking.CenterHead', channels=16)
+        return trained(OneStreamTracker(HIERA, head, template_size=32, search_size=64))
+    return trained(small_tracker(backbone, head, **kwargs))
+
+
+def crop(side, seed=0, border=0):
+    """Return noise, with rows and columns of zero padding."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (side, side, 3), dtype=np.uint8)
+    pixels[:border] = pixels[:, :border] = 0
+    return pixels
+
+
+CASES = {
+    'center': dict(),
+    'no elimination': dict(backbone=dict(elimination=None)),
+    'few left': dict(backbone=dict(elimination=dict(blocks=(0, 1, 3), keep=0.5))),
+    'middle': dict(backbone=dict(template_tokens='middle')),
+    'all': dict(backbone=dict(template_tokens='all')),
+    'box': dict(backbone=dict(template_tokens='box')),
+    'no bias': dict(backbone=dict(qkv_bias=False, final_norm=False)),
+    'mlp': dict(head=dict(type='tracking.MLPHead')),
+    'hiera': dict(backbone=HIERA),
+}
+
+
+@pytest.mark.parametrize('case', CASES)
+@pytest.mark.parametrize('window', [True, False])
+def test_the_lean_network_finds_the_boxes_of_the_model(case, window):
+    model = tracker(**CASES[case])
+    plain, lean = (build_network(model, name, window=window) for name in ('plain', 'torch'))
+    for network in (plain, lean):
+        network.set_template(crop(32, 1), BOX)
+    for seed, border in ((2, 0), (3, 20), (4, 40)):
+        (want, sure), (found, score) = (
+            network(crop(64, seed, border)) for network in (plain, lean)
+        )
+        np.testing.assert_allclose(found, want, atol=1e-3)
+        assert score == pytest.approx(sure, abs=1e-5)
+        assert found.dtype == np.float64
+
+
+def test_the_plain_network_is_the_model_and_its_decoding():
+    model = tracker()
+    network = build_network(model, 'plain')
+    network.set_template(crop(32, 1), BOX)
+    box, score = network(crop(64, 2))
+    mean, std = (torch.tensor(v) for v in ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375)))
+    images = [
+        ((torch.from_numpy(c).float() - mean) / std).permute(2, 0, 1)[None]
+        for c in (crop(32, 1), crop(64, 2))
+    ]
+    with torch.no_grad():
+        maps = model.head(model.backbone(*images))
+    weighted = maps.score[0, 0].numpy() * hann_window(8, 8)
+    row, column = np.unravel_index(weighted.argmax(), weighted.shape)
+    width, height = 64 * maps.size[0, :, row, column].numpy()
+    x, y = 8 * (np.array([column, row]) + maps.offset[0, :, row, column].numpy())
+    np.testing.assert_allclose(box, [x - width / 2, y - height / 2, width, height], rtol=1e-5)
+    assert score == pytest.approx(maps.score[0, 0, row, column].item())
+
+
+def test_the_window_is_that_of_ostrack():
+    # Its code: 0.5 * (1 - cos(2 pi k / (n + 1))), k = 1..n.
+    np.testing.assert_allclose(hann_window(3, 3)[1], [0.5, 1.0, 0.5], atol=1e-7)
+    assert hann_window(16, 16).max() < 1
+    np.testing.assert_allclose(hann_window(4, 2), hann_window(2, 4).T)
+
+
+def test_decoding_by_hand():
+    score = np.full((4, 4), 0.1, np.float32)
+    score[1, 2], score[0, 0] = 0.8, 0.9
+    size, offset = np.full((2, 4, 4), 0.5), np.full((2, 4, 4), 0.25)
+    box, sure = decode_maps(score, size, offset, hann_window(4, 4), (64, 64))
+    np.testing.assert_allclose(box, [2.25 * 16 - 16, 1.25 * 16 - 16, 32, 32])
+    assert sure == np.float32(0.8)  # the window chooses, it does not change the score
+    box, _ = decode_maps(score, size, offset, None, (64, 64))
+    np.testing.assert_allclose(box, [4 - 16, 4 - 16, 32, 32])
+
+
+def test_size_and_offset_of_one_cell_are_those_of_the_whole_map():
+    """At every cell: at the border the convolutions see padding at each of their layers."""
+    head = tracker().head.double()
+    branches = [folded_layers(branch) for branch in (head.score, head.size, head.offset)]
+    lean = LeanCenterHead(branches, (8, 8), (64, 64)).double()
+    tokens = torch.randn(64, 32, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    features = tokens.t().reshape(1, 32, 8, 8)
+    with torch.no_grad():
+        size, offset = head.size(features)[0], head.offset(features)[0]
+        padded = lean._padded(tokens, None)
+        for row in range(8):
+            for column in range(8):
+                found = lean._at(padded, torch.tensor(row), torch.tensor(column))
+                for mine, whole in zip(found, (size, offset), strict=True):
+                    torch.testing.assert_close(mine, whole[:, row, column])
+
+
+def test_a_convolution_of_few_cells():
+    generator = torch.Generator().manual_seed(0)
+    weight, bias = torch.randn(6, 5, 3, 3, generator=generator), torch.randn(6, generator=generator)
+    cells = torch.tensor([0, 3, 7, 13, 22, 23])  # corners and edges of 4 rows of 6
+    tokens = torch.randn(6, 5, generator=generator)
+    image = torch.zeros(24, 5).index_copy(0, cells, tokens).t().reshape(1, 5, 4, 6)
+    want = F.conv2d(image, weight, bias, padding=1)
+    torch.testing.assert_close(ScatteredConv(weight, bias, (4, 6))(tokens, cells), want)
+
+
+def test_eliminated_tokens_cost_nothing():
+    model = tracker(dict(elimination=dict(blocks=(1,), keep=0.25)))
+
+    def flops(eliminate):
+        module = FrameModule(model, True, eliminate)
+        state = module.template(torch.zeros(32, 32, 3))
+        weights = ranking_weights(model, module, torch.tensor([0.2, 0.2, 0.5, 0.5]))
+        return count_flops(lambda: module.encoder(torch.zeros(64, 64, 3), *state, weights))
+
+    width, template, search, kept = 32, 16, 64, 16
+    gone = search - kept
+    # Block 1: attention of the pruned queries, projection, MLP. Ranking costs one query.
+    saved = 2 * gone * (9 * width**2 + 2 * (template + search) * width)
+    saved -= 2 * (template + search) * width
+    # Block 2: queries, keys, values, projection, MLP, attention over fewer. Block 3: no template.
+    everyone, rest = template + search, template + kept
+    saved += 2 * gone * 12 * width**2 + 4 * (everyone**2 - rest**2) * width
+    saved += 2 * gone * 12 * width**2 + 4 * (search * everyone - kept * rest) * width
+    assert flops(False) - flops(True) == saved
+
+
+def test_the_template_is_embedded_once():
+    model = tracker()
+    network = build_network(model, 'torch')
+    calls = []
+    network.module.encoder.template_patches.register_forward_hook(lambda *_: calls.append(1))
+    network.set_template(crop(32, 1), BOX)
+    first = network(crop(64, 2))[0]
+    np.testing.assert_array_equal(network(crop(64, 2))[0], first)
+    assert len(calls) == 1
+    network.set_template(crop(32, 9), BOX)
+    assert np.abs(network(crop(64, 2))[0] - first).max() > 1e-4  # another target
+
+
+def test_without_elimination_all_ways_keep_all_tokens():
+    model = tracker(dict(elimination=dict(blocks=(0, 1), keep=0.3)))
+    whole = tracker(dict(elimination=None))
+    want = build_network(whole, 'plain')
+    for way in ('plain', 'torch'):
+        network = build_network(model, way, eliminate=False)
+        for each in (want, network):
+            each.set_template(crop(32, 1), BOX)
+        np.testing.assert_allclose(network(crop(64, 2))[0], want(crop(64, 2))[0], atol=1e-3)
+    assert model.backbone.final_keep_ratio == 0.3
+
+
+def test_wrong_calls_are_refused():
+    model = tracker()
+    network = build_network(model)
+    with pytest.raises(ValueError, match='no template yet'):
+        network(crop(64))
+    with pytest.raises(ValueError, match=r'template crop must be RGB uint8 \[32, 32, 3\].*64'):
+        network.set_template(crop(64), BOX)
+    network.set_template(crop(32), BOX)
+    with pytest.raises(ValueError, match=r'search crop .* got float64'):
+        network(crop(64) / 255)
+    with pytest.raises(UserError, match=r"'onx' is unknown.*Did you mean 'onnx'"):
+        build_network(model, 'onx')
+    with pytest.raises(UserError, match='reads no files'):
+        build_network(model, 'torch', path='exported')
+
+
+def test_compiling_needs_a_compiler(monkeypatch):
+    monkeypatch.setenv('CXX', 'no-such-compiler')
+    with pytest.raises(UserError, match=r'C\+\+ compiler'):
+        build_network(tracker(), 'compiled')
