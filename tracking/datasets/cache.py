@@ -4,7 +4,7 @@ import fcntl
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ Builder = Callable[[], tuple[Chunks, dict[str, Any]]]
 def default_cache() -> Path:
     """Return ``$LIGHTVIT_CACHE``, else ``~/.cache/lightvit_dense``."""
     given = os.environ.get('LIGHTVIT_CACHE')
-    return Path(given) if given else Path.home() / '.cache' / 'lightvit_dense'
+    return Path(given).expanduser() if given else Path.home() / '.cache' / 'lightvit_dense'
 
 
 def fingerprint(keys: Sequence[str], stamps: Sequence[Stamp], others: Sequence[str] = ()) -> str:
@@ -93,7 +93,9 @@ def _turn(path: Path) -> Iterator[bool]:
         yield False
         return
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        # Without locks on this file system, each process builds; the last one's file stays.
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
         yield True
     finally:
         os.close(handle)

@@ -3,6 +3,8 @@
 import os
 from typing import Any, ClassVar
 
+import numpy as np
+
 from lightvit_dense.datasets.errors import DatasetError
 from lightvit_dense.datasets.unlabeled import EXTENSIONS
 
@@ -79,7 +81,7 @@ class CustomSequences(VideoSet):
         if data is None:
             data, at = self._need(read, entry.notes[0]), where[0]
         boxes = parse_boxes(data, at)
-        gone = {name: ~merge_flags(boxes, (), ()) & False for name in self.GONE}
+        gone = {name: np.zeros(len(boxes), bool) for name in self.GONE}
         for name, key, path in zip(self.GONE, entry.notes[2:], where[2:], strict=False):
             flags = read(key)
             if flags is not None:

@@ -3,6 +3,8 @@
 import os
 from typing import Any, ClassVar
 
+import numpy as np
+
 from lightvit_dense.datasets.errors import DatasetError
 
 from ..registry import DATASETS
@@ -94,7 +96,7 @@ class GOT10k(VideoSet):
         class_name = _class_name(read(entry.notes[3]))
         if self.split == 'test':
             visible = has_area(boxes)
-            gone = {name: visible & False for name in self.GONE}
+            gone = {name: np.zeros_like(visible) for name in self.GONE}
         else:
             absent, cover = (
                 parse_flags(self._need(read, key), self.store.where(key))

@@ -221,7 +221,7 @@ def open_table(path: str | os.PathLike) -> SequenceTable:
             raise BadTable(f'{path}: holds an array of {kind}')
         stop = place + int(np.prod(shape)) * kind.itemsize
         arrays[name] = np.asarray(content[place:stop]).view(kind).reshape(shape)
-    return SequenceTable(arrays, meta, os.fspath(path))
+    return SequenceTable(arrays, meta, os.path.abspath(path))
 
 
 def _narrow(boxes: np.ndarray) -> np.ndarray:
