@@ -59,7 +59,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         nargs=4,
         type=float,
         metavar=('X', 'Y', 'W', 'H'),
-        help='target in the first frame: left and upper edge, width, height, in pixels',
+        help='target in the first frame that is read: left and upper edge, width, height in pixels',
     )
     parser.add_argument('--out', metavar='FILE.mp4', help='annotated video to write')
     parser.add_argument('--txt', metavar='FILE', help='boxes to write, a line x,y,w,h a frame')
