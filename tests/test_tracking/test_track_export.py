@@ -1,0 +1,133 @@
+"""Trackers as ONNX files."""
+
+import json
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+
+from lightvit_dense.errors import UserError
+from tracking.runtime.export import FRAME, FRAME_INT8, TEMPLATE, export_tracker
+from tracking.runtime.network import build_network
+from tracking.tools import export_onnx
+
+from .small_tracker import small_tracker
+from .test_track_network import BOX, CASES, crop, tracker
+
+CONFIG = """
+custom_imports = dict(imports=['tracking.models'], allow_failed_imports=False)
+model = dict(
+    type='tracking.OneStreamTracker',
+    backbone=dict(
+        type='tracking.JointVisionTransformer',
+        arch=dict(embed_dim=32, depth=4, num_heads=4),
+        patch_size=8,
+        elimination=dict(blocks=(1, 2)),
+    ),
+    head=dict(type='tracking.CenterHead', channels=16),
+    template_size=32,
+    search_size=64,
+)
+"""
+
+
+@pytest.fixture(scope='module')
+def exported(tmp_path_factory):
+    """Return a model and the folder of its files."""
+    model = tracker()
+    return model, export_tracker(model, tmp_path_factory.mktemp('exported'), int8=True)
+
+
+def compare(model, network, tolerance=1e-3):
+    plain = build_network(model, 'plain')
+    for seed in (1, 9):  # a second target: the template is no constant of the files
+        for each in (plain, network):
+            each.set_template(crop(32, seed), BOX)
+        for search in (crop(64, 2), crop(64, 3, border=30)):
+            (want, sure), (found, score) = plain(search), network(search)
+            np.testing.assert_allclose(found, want, atol=tolerance)
+            assert score == pytest.approx(sure, abs=tolerance)
+
+
+def test_the_files_find_the_boxes_of_the_model(exported):
+    model, folder = exported
+    compare(model, build_network(model, 'onnx', path=folder, threads=1))
+
+
+@pytest.mark.parametrize('case', ['box', 'mlp', 'hiera'])
+def test_other_parts_can_be_exported(case):
+    model = tracker(**CASES[case])
+    compare(model, build_network(model, 'onnx', threads=1))
+
+
+def test_shapes_are_fixed_and_nothing_decides(exported):
+    _, folder = exported
+    graph = onnx.load(str(folder / FRAME)).graph
+    assert {node.op_type for node in graph.node}.isdisjoint({'If', 'Loop', 'NonZero'})
+    assert sum(node.op_type == 'MultiHeadAttention' for node in graph.node) == 4
+    session = onnxruntime.InferenceSession(str(folder / FRAME), providers=['CPUExecutionProvider'])
+    shapes = {item.name: item.shape for item in session.get_inputs()}
+    assert shapes == {'search': [64, 64, 3], 'state0': [16, 32], 'state1': [16, 96], 'weights': [1]}
+
+
+def test_eight_bits_are_close(exported):
+    """Scores and boxes move, but little, as long as the same cell is chosen."""
+    model, folder = exported
+    plain = build_network(model, 'plain')
+    network = build_network(model, 'onnx-int8', path=folder, threads=1)
+    kinds = {node.op_type for node in onnx.load(str(folder / FRAME_INT8)).graph.node}
+    assert 'MatMulInteger' in kinds
+    scores = []
+    for each in (plain, network):
+        each.set_template(crop(32, 1), BOX)
+        scores.append([each(crop(64, seed))[1] for seed in range(8)])
+    difference = np.abs(np.subtract(*scores))
+    assert 0 < difference.max() < 0.05
+
+
+def test_files_of_other_weights_are_refused(exported, tmp_path):
+    model, folder = exported
+    other = tracker()
+    other.head.score[-1].bias.data += 1e-3
+    with pytest.raises(UserError, match=r'template\.onnx was exported from other weights'):
+        build_network(other, 'onnx', path=folder)
+    with pytest.raises(UserError, match='other options'):
+        build_network(model, 'onnx', path=folder, window=False)
+    with pytest.raises(UserError, match='other options'):
+        build_network(model, 'onnx', path=folder, eliminate=False)
+
+
+def test_a_folder_without_files_is_filled_and_used_again(tmp_path):
+    model = small_tracker().eval()
+    folder = tmp_path / 'new'
+    build_network(model, 'onnx', path=folder)
+    stamp = (folder / FRAME).stat().st_mtime_ns
+    build_network(model, 'onnx', path=folder)
+    assert (folder / FRAME).stat().st_mtime_ns == stamp
+    (folder / FRAME).write_bytes((folder / FRAME).read_bytes()[:1000])
+    with pytest.raises(UserError, match=r'frame\.onnx: ONNX Runtime cannot read it'):
+        build_network(model, 'onnx', path=folder)
+
+
+def test_the_tool(tmp_path, capsys):
+    config, checkpoint = tmp_path / 'config.py', tmp_path / 'model.pth'
+    config.write_text(CONFIG, encoding='utf-8')
+    model = tracker()
+    torch.save(dict(state_dict=model.state_dict(), meta={}), checkpoint)
+    out, found = tmp_path / 'out', tmp_path / 'found.json'
+    words = [str(config), str(checkpoint), '--out', str(out), '--repeats', '1']
+    assert export_onnx.main([*words, '--json', str(found)]) == 0
+    assert (out / TEMPLATE).is_file()
+    assert 'frame.onnx' in capsys.readouterr().out
+    rows = json.loads(found.read_text(encoding='utf-8'))
+    assert rows['onnx']['difference_px'] < 1e-3
+    assert rows['onnx']['milliseconds'] > 0
+    compare(model, build_network(model, 'onnx', path=out))
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / 'file').write_text('', encoding='utf-8')
+    with pytest.raises(UserError, match='cannot be made a folder'):
+        export_tracker(small_tracker().eval(), tmp_path / 'file' / 'folder')
