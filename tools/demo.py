@@ -1,9 +1,9 @@
-"""The main job on a small world: pre-training by D-MAE, then two tasks with and without it.
+"""The main job on a small world: pre-training by D-MAE, then three tasks with and without it.
 
-Builds the toy world, pre-trains a teacher by MAE and a student by D-MAE, trains Mask R-CNN and
-UperNet from scratch and from the student, tests all four, prints one table and writes
-``summary.json`` and ``report.html``. A stopped demo continues where it was; what is done is not
-done again.
+Builds the toy world, pre-trains a teacher by MAE and a student by D-MAE, trains Mask R-CNN,
+UperNet and a one-stream tracker from scratch and from the student, tests all six, prints one table
+and writes ``summary.json`` and ``report.html``. A stopped demo continues where it was; what is done
+is not done again.
 
 Example:
     python tools/demo.py
@@ -43,6 +43,8 @@ TRAININGS = {
     'dmae': ('Mask R-CNN from D-MAE', 'configs/toyworld/maskrcnn_dmae.py', ['student']),
     'upernet_scratch': ('UperNet from scratch', 'configs/toyworld/upernet_scratch.py', []),
     'upernet_dmae': ('UperNet from D-MAE', 'configs/toyworld/upernet_dmae.py', ['student']),
+    'tracker_scratch': ('Tracker from scratch', 'configs/toyworld/ostrack_scratch.py', []),
+    'tracker_dmae': ('Tracker from D-MAE', 'configs/toyworld/ostrack_dmae.py', ['student']),
 }
 # Those of a group run side by side, and so do their tests.
 GROUPS = {
@@ -50,10 +52,20 @@ GROUPS = {
     'dmae': 'detectors',
     'upernet_scratch': 'segmentors',
     'upernet_dmae': 'segmentors',
+    'tracker_scratch': 'trackers',
+    'tracker_dmae': 'trackers',
 }
 # Where a config expects what another config leaves, and which stage leaves it here.
 DEFAULT_DIRS = {'work_dirs/mae_teacher': 'teacher', 'work_dirs/dmae_student': 'student'}
-SMOKE_WORLD = {'train': 8, 'val': 6, 'unlabeled': 12}
+SMOKE_WORLD = {
+    'train': 8,
+    'val': 6,
+    'unlabeled': 12,
+    'videos': 6,
+    'test_videos': 2,
+    'video_frames': 20,
+    'test_frames': 20,
+}
 SMOKE_ITERATIONS = 3
 
 
@@ -138,10 +150,14 @@ def world_stage(args: argparse.Namespace) -> Stage:
     from lightvit_dense.datasets.toyworld.world import GENERATOR
 
     root = args.data_root / 'toyworld'
-    sizes = SMOKE_WORLD if args.smoke else {}
-    words = [word for name, count in sizes.items() for word in (f'--{name}', str(count))]
+    sizes: dict[str, Any] = SMOKE_WORLD if args.smoke else {}
+    words = [
+        word
+        for name, count in sizes.items()
+        for word in (f'--{name.replace("_", "-")}', str(count))
+    ]
     tool = 'tools/dataset_converters/make_toyworld.py'
-    layouts = ['coco', 'ade20k']
+    layouts = ['coco', 'ade20k', 'lasot']
     command = [sys.executable, tool, '--out', tidy(root), *words, '--layouts', *layouts]
     return Stage(
         'world',
@@ -149,7 +165,11 @@ def world_stage(args: argparse.Namespace) -> Stage:
         args.work_dir / 'world',
         content_key(str(root), GENERATOR, WorldSpec(**sizes).to_dict(), layouts),
         command,
-        outputs=[root / 'coco/annotations/instances_val2017.json', root / 'ade20k/README.txt'],
+        outputs=[
+            root / 'coco/annotations/instances_val2017.json',
+            root / 'ade20k/README.txt',
+            root / 'lasot/testing_set.txt',
+        ],
     )
 
 
@@ -158,13 +178,20 @@ def test_stage(
 ) -> Stage:
     """Return the stage that tests a model and keeps its output.
 
-    That of a detector are COCO result files, that of a segmentor label maps.
+    That of a detector are COCO result files, that of a segmentor label maps, that of a tracker
+    LaSOT's result files.
     """
     title, path, _ = TRAININGS[name]
     work_dir = args.work_dir / f'test_{name}'
-    detects = GROUPS[name] == 'detectors'
-    key_of_output = 'outfile_prefix' if detects else 'output_dir'
-    options = overrides | {f'test_evaluator.{key_of_output}': tidy(work_dir / 'results')}
+    results = work_dir / 'results'
+    outputs: dict[str, dict[str, str]] = {
+        'detectors': {'outfile_prefix': tidy(results)},
+        'segmentors': {'output_dir': tidy(results)},
+        'trackers': {'out_dir': tidy(work_dir), 'tracker_name': results.name},
+    }
+    group = GROUPS[name]
+    told = {f'test_evaluator.{key}': value for key, value in outputs[group].items()}
+    options = overrides | told
     command = [sys.executable, 'tools/test.py', path, tidy(checkpoint), '--work-dir']
     return Stage(
         f'test_{name}',
@@ -172,9 +199,9 @@ def test_stage(
         work_dir,
         content_key(key, 'test'),
         [*command, tidy(work_dir), *as_arguments(options)],
-        outputs=[work_dir / ('results.bbox.json' if detects else 'results')],
+        outputs=[work_dir / 'results.bbox.json' if group == 'detectors' else results],
         after=[name],
-        group=f'tests of {GROUPS[name]}',
+        group=f'tests of {group}',
     )
 
 
@@ -214,10 +241,11 @@ def write_results(args: argparse.Namespace, stages: list[Stage], configs: dict[s
     from lightvit_dense.analysis.measure import environment
     from lightvit_dense.analysis.pictures import CocoPictures
 
-    coco, ade = (args.data_root / 'toyworld' / layout for layout in ('coco', 'ade20k'))
+    world = args.data_root / 'toyworld'
+    coco, ade, lasot = (world / layout for layout in ('coco', 'ade20k', 'lasot'))
     titles = {stage.name: stage.title for stage in stages}
     hashes = {name: content_key(config) for name, config in configs.items()}
-    data = demo_summary.count_data(coco, ade, configs['scratch'])
+    data = demo_summary.count_data(coco, ade, lasot, configs['scratch'])
     summary = demo_summary.summarize(stages, data, environment(), hashes, args.smoke)
     pictures = CocoPictures(coco / 'annotations/instances_val2017.json', coco / 'val2017')
     results = [
@@ -225,12 +253,15 @@ def write_results(args: argparse.Namespace, stages: list[Stage], configs: dict[s
         for name in demo_summary.DETECTORS
     ]
     detections = demo_report.detection_grid(pictures, results, pictures.choose(8))
+    plots = demo_report.training_plots({s.name: s for s in stages if s.name in TRAININGS})
+    film_strips, plots['success'] = draw_tracking(args, lasot)
     page = demo_report.build_report(
         summary,
         titles,
-        demo_report.training_plots({s.name: s for s in stages if s.name in TRAININGS}),
+        plots,
         detections,
         draw_label_maps(args, ade),
+        film_strips,
         draw_reconstructions(args, pictures, configs),
     )
     text = json.dumps(summary, indent=2)
@@ -239,7 +270,9 @@ def write_results(args: argparse.Namespace, stages: list[Stage], configs: dict[s
     print_table(demo_summary.HEADER, demo_summary.table_rows(summary, titles))
     if args.smoke:
         print('Smoke run: everything works; the numbers mean nothing.')
-    print(f'{summary["verdict"]}\n{summary["segmentation"]["verdict"]}\n{summary["caveat"]}')
+    for part in (summary, summary['segmentation'], summary['tracking']):
+        print(part['verdict'])
+    print(summary['caveat'])
     print(f'Report: {tidy(args.work_dir / "report.html")}')
 
 
@@ -253,6 +286,41 @@ def draw_label_maps(args: argparse.Namespace, ade: Path) -> Any:
     pictures = LabelPictures(ade)
     folders = [args.work_dir / f'test_{name}' / 'results' for name in SEGMENTORS]
     return segmentation_grid(pictures, folders, pictures.choose(8), ade_classes(), ade_palette())
+
+
+def draw_tracking(args: argparse.Namespace, lasot: Path, count: int = 5) -> tuple[Any, list[str]]:
+    """Return film strips of some test videos, and both trackers' success and precision plots.
+
+    Args:
+        args: Parsed command line.
+        lasot: Folder of the videos, in LaSOT's layout.
+        count: Number of strips.
+    """
+    from lightvit_dense.analysis.curves import to_svg
+    from lightvit_dense.analysis.demo_summary import TRACKERS
+    from tracking.datasets import LaSOT
+    from tracking.evaluation import Truth, choose_rules, score
+    from tracking.evaluation.plots import precision_plot, success_plot
+    from tracking.runtime.results import read_result
+    from tracking.visualization import choose_frames, film_strip, stack_strips
+
+    videos = LaSOT(lasot, split='test')
+    boxes = {
+        title: [
+            read_result(args.work_dir / f'test_{name}' / 'results' / f'{video}.txt')
+            for video in videos.names
+        ]
+        for name, title in TRACKERS.items()
+    }
+    strips = [
+        film_strip(videos[i], {title: found[i] for title, found in boxes.items()})
+        for i in choose_frames(len(videos), count)
+    ]
+    truths = [Truth.of(video) for video in videos]
+    rules = choose_rules('pytracking')
+    scores = {title: score(found, truths, rules) for title, found in boxes.items()}
+    plots = [to_svg(draw(scores)) for draw in (success_plot, precision_plot)]
+    return stack_strips(strips), plots
 
 
 def draw_reconstructions(
@@ -287,10 +355,10 @@ def print_table(header: Any, rows: list[list[object]]) -> None:
 
     table = Table()
     for i, title in enumerate(header):
-        table.add_column(title, justify='right' if i else 'left')
+        table.add_column(title, justify='right' if i else 'left', no_wrap=not i)
     for row in rows:
         table.add_row(*(format_cell(cell) for cell in row))
-    Console(width=None if sys.stdout.isatty() else 110).print(table)
+    Console(width=None if sys.stdout.isatty() else 128).print(table)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 
 from . import report
 from .curves import Series, find_scalars, keys_matching, plot, read_scalars, series, to_svg
-from .demo_summary import DETECTORS, HEADER, SEGMENTORS, best_cells, table_rows
+from .demo_summary import DETECTORS, HEADER, SEGMENTORS, TRACKERS, best_cells, table_rows
 from .pictures import CocoPictures, Image, draw_instances, grid
 from .stages import Stage
 
@@ -61,7 +61,8 @@ def training_plots(stages: Mapping[str, Stage]) -> dict[str, list[str]]:
         stages: Training stages by name.
 
     Returns:
-        SVG elements under ``'pretraining'``, ``'detection'`` and ``'segmentation'``.
+        SVG elements under ``'pretraining'``, ``'detection'``, ``'segmentation'`` and
+        ``'tracking'``.
     """
     logs = {name: read_scalars(find_scalars(stage.work_dir)) for name, stage in stages.items()}
 
@@ -100,7 +101,16 @@ def training_plots(stages: Mapping[str, Stage]) -> dict[str, list[str]]:
             ('mIoU', 'Validation mean IoU, %'),
         )
     ]
-    figures = dict(pretraining=pretraining, detection=detection, segmentation=segmentation)
+    tracking = [
+        plot([curve(name, key, TRACKERS[name]) for name in TRACKERS], title)
+        for key, title in (
+            ('loss', 'Tracker: sum of losses'),
+            ('IoU', 'Overlap in validation pairs'),
+        )
+    ]
+    figures = dict(
+        pretraining=pretraining, detection=detection, segmentation=segmentation, tracking=tracking
+    )
     return {name: [to_svg(figure) for figure in group] for name, group in figures.items()}
 
 
@@ -110,6 +120,7 @@ def build_report(
     plots: Mapping[str, Sequence[str]],
     detections: np.ndarray,
     label_maps: np.ndarray,
+    film_strips: np.ndarray,
     reconstructions: Mapping[str, np.ndarray],
 ) -> report.Report:
     """Put the page together.
@@ -117,14 +128,15 @@ def build_report(
     Args:
         summary: From :func:`lightvit_dense.analysis.demo_summary.summarize`.
         titles: Stage name -> title, in order.
-        plots: From :func:`training_plots`.
+        plots: From :func:`training_plots`, with ``'success'`` of both trackers beside them.
         detections: Picture from :func:`detection_grid`, uint8 [H, W, 3].
         label_maps: Picture from :func:`lightvit_dense.analysis.label_pictures.segmentation_grid`.
+        film_strips: Tracked sequences, uint8 [H, W, 3].
         reconstructions: Pictures from :func:`reconstruction_grid` by caption.
     """
     environment = summary['environment']
     page = report.Report(
-        'D-MAE pre-training, Mask R-CNN and UperNet on the toy world',
+        'D-MAE pre-training, Mask R-CNN, UperNet and OSTrack on the toy world',
         f'{summary["minutes"]["total"]:.1f} minutes on {environment["gpu"] or environment["cpu"]}'
         f' ({environment["cores"]} cores)',
     )
@@ -153,8 +165,18 @@ def build_report(
             'validation set, not selected.',
         ),
     )
+    page.section(
+        'Tracking',
+        report.figure(
+            film_strips,
+            'Test videos spread evenly over the set, not selected; below each frame its number and '
+            'the overlap of each tracker with the truth.',
+        ),
+        report.plots(plots['success']),
+    )
     page.section('Detector training', report.plots(plots['detection']))
     page.section('Segmentor training', report.plots(plots['segmentation']))
+    page.section('Tracker training', report.plots(plots['tracking']))
     page.section('Pre-training', report.plots(plots['pretraining']))
     page.section(
         'Reconstructions of validation images',
@@ -174,7 +196,7 @@ def _add_verdict(page: report.Report, summary: Mapping[str, Any]) -> None:
             )
         )
     tones = {'helped': 'good', 'hurt': 'bad'}
-    for part in (summary, summary['segmentation']):
+    for part in (summary, summary['segmentation'], summary['tracking']):
         page.lead(report.text(part['verdict'], f'lead {tones.get(part["outcome"], "")}'))
     page.lead(report.text(summary['caveat'], 'soft'))
 
@@ -185,8 +207,11 @@ def _describe_data(data: Mapping[str, int]) -> str:
         f'learn from; {data["val_images"]} validation images with {data["val_objects"]} objects of '
         f'{data["classes"]} classes. UperNet learns from {data["label_maps"]} label maps of the '
         f'same images, in which the objects and the background are {data["classes"] + 1} of 150 '
-        f'classes, and is judged by {data["val_label_maps"]}. Minutes of a detector or segmentor '
-        'include its test.'
+        f'classes, and is judged by {data["val_label_maps"]}. The trackers learn from '
+        f'{data["videos"]} videos and are judged by one pass over {data["test_videos"]} others: '
+        'AUC is the area under the success curve, P the share of frames with the centre within 20 '
+        "pixels, P_norm that within a fifth of the target's size. Minutes of a model include its "
+        'test.'
     )
 
 

@@ -8,10 +8,11 @@ from typing import Any
 
 from .curves import find_scalars, read_scalars, series
 from .stages import Stage, read_record
-from .verdict import caveat, outcome, segmentation_sentence, sentence
+from .verdict import caveat, outcome, segmentation_sentence, sentence, tracking_sentence
 
 DETECTORS = {'scratch': 'Mask R-CNN from scratch', 'dmae': 'Mask R-CNN from D-MAE'}
 SEGMENTORS = {'upernet_scratch': 'UperNet from scratch', 'upernet_dmae': 'UperNet from D-MAE'}
+TRACKERS = {'tracker_scratch': 'Tracker from scratch', 'tracker_dmae': 'Tracker from D-MAE'}
 
 
 def read_metrics(work_dir: str | Path) -> dict[str, float]:
@@ -30,7 +31,7 @@ def read_metrics(work_dir: str | Path) -> dict[str, float]:
         raise FileNotFoundError(f'no metrics in {work_dir}: has tools/test.py run to its end?')
     metrics = json.loads(files[-1].read_text(encoding='utf-8'))
     found = {key.rpartition('/')[2]: value for key, value in metrics.items()}
-    names = ('mAP', 'mIoU', 'mAcc', 'aAcc')
+    names = ('mAP', 'mIoU', 'mAcc', 'aAcc', 'success', 'precision', 'OP50', 'OP75')
     return {
         key: value
         for key, value in found.items()
@@ -61,18 +62,26 @@ def count_images(dataset: Mapping[str, Any]) -> int:
 
 
 def count_data(
-    coco_root: str | Path, ade_root: str | Path, detector: Mapping[str, Any]
+    coco_root: str | Path,
+    ade_root: str | Path,
+    lasot_root: str | Path,
+    detector: Mapping[str, Any],
 ) -> dict[str, int]:
     """Count what there was to learn from and to be judged on.
 
     Args:
         coco_root: Folder in COCO layout.
         ade_root: Folder in ADE20K layout.
+        lasot_root: Folder in LaSOT layout.
         detector: The detector's config.
     """
     root, maps = Path(coco_root), Path(ade_root) / 'annotations'
     truth = json.loads((root / 'annotations/instances_val2017.json').read_text(encoding='utf-8'))
     unlabeled = root / 'unlabeled2017'
+    videos, test_videos = (
+        (Path(lasot_root) / f'{split}ing_set.txt').read_text(encoding='utf-8').split()
+        for split in ('train', 'test')
+    )
     return {
         'labelled_images': count_images(detector['train_dataloader']['dataset']),
         'unlabelled_images': len(list(unlabeled.iterdir())) if unlabeled.is_dir() else 0,
@@ -81,6 +90,8 @@ def count_data(
         'classes': len(truth['categories']),
         'label_maps': len(list((maps / 'training').glob('*.png'))),
         'val_label_maps': len(list((maps / 'validation').glob('*.png'))),
+        'videos': len(videos),
+        'test_videos': len(test_videos),
     }
 
 
@@ -105,7 +116,7 @@ def summarize(
     """
     known = {stage.name: stage for stage in stages}
     records = {name: read_record(stage) for name, stage in known.items()}
-    models = (*DETECTORS, *SEGMENTORS)
+    models = (*DETECTORS, *SEGMENTORS, *TRACKERS)
     results = {name: read_metrics(known[f'test_{name}'].work_dir) for name in models}
     before, after = results['scratch'], results['dmae']
     minutes = {name: r.seconds / 60 for name, r in records.items() if r is not None}
@@ -117,7 +128,10 @@ def summarize(
         'outcome': outcome(before['bbox_mAP'], after['bbox_mAP']),
         'verdict': sentence(before, after),
         'segmentation': summarize_segmentation(results),
-        'caveat': caveat(data['val_images'], instances=data['val_objects']),
+        'tracking': summarize_tracking(results),
+        'caveat': caveat(
+            data['val_images'], instances=data['val_objects'], videos=data['test_videos']
+        ),
         'smoke': smoke,
         'minutes': minutes | {'total': total_minutes(stages, minutes)},
         'peak_memory_mb': memory,
@@ -136,6 +150,16 @@ def summarize_segmentation(results: Mapping[str, Mapping[str, float]]) -> dict[s
         'difference': difference(before, after),
         'outcome': outcome(before['mIoU'] / 100, after['mIoU'] / 100),
         'verdict': segmentation_sentence(before, after),
+    }
+
+
+def summarize_tracking(results: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
+    """Compare the two trackers; figures in percent as the metric gives them."""
+    before, after = (results[name] for name in TRACKERS)
+    return {
+        'difference': difference(before, after),
+        'outcome': outcome(before['success'] / 100, after['success'] / 100),
+        'verdict': tracking_sentence(before, after),
     }
 
 
@@ -161,11 +185,16 @@ HEADER = (
     'mask AP',
     'mask AP50',
     'mIoU',
+    'AUC',
+    'P',
+    'P_norm',
     'minutes',
     'peak memory MB',
 )
 _AP = ('bbox_mAP', 'bbox_mAP_50', 'segm_mAP', 'segm_mAP_50')
-_SCORES = len(_AP) + 1
+# In percent as the metrics give them, from 0 to 1 in the table.
+_PERCENT = ('mIoU', 'success', 'precision', 'norm_precision')
+_SCORES = len(_AP) + len(_PERCENT)
 
 
 def table_rows(summary: Mapping[str, Any], titles: Mapping[str, str]) -> list[list[object]]:
@@ -182,9 +211,9 @@ def table_rows(summary: Mapping[str, Any], titles: Mapping[str, str]) -> list[li
     for name, title in titles.items():
         if name.startswith('test_'):
             continue
-        metrics = summary[name] if name in (*DETECTORS, *SEGMENTORS) else {}
-        iou = metrics['mIoU'] / 100 if 'mIoU' in metrics else None
-        values = [*(metrics.get(key) for key in _AP), iou]
+        metrics = summary[name] if name in (*DETECTORS, *SEGMENTORS, *TRACKERS) else {}
+        values = [metrics.get(key) for key in _AP]
+        values += [metrics[key] / 100 if key in metrics else None for key in _PERCENT]
         spent = minutes[name] + minutes.get(f'test_{name}', 0.0)
         rows.append([title, *values, f'{spent:.1f}', f'{gpu.get(name, memory[name]):.0f}'])
     rows.append(['total', *[None] * _SCORES, f'{minutes["total"]:.1f}', None])

@@ -56,17 +56,37 @@ def segmentation_sentence(scratch: Mapping[str, float], pretrained: Mapping[str,
     )
 
 
-def caveat(val_images: int, seeds: int = 1, instances: int | None = None) -> str:
+def tracking_sentence(scratch: Mapping[str, float], pretrained: Mapping[str, float]) -> str:
+    """Say whether pre-training helped tracking, by the area under the success curve.
+
+    Args:
+        scratch: Results with at least ``success`` and ``precision``, in percent as the metric
+            gives them.
+        pretrained: The same of the pre-trained tracker.
+    """
+    before, after = scratch['success'] / 100, pretrained['success'] / 100
+    precision = (pretrained['precision'] - scratch['precision']) / 100
+    return (
+        f'Tracking: {_STARTS[outcome(before, after)].lower()}: {after - before:+.3f} AUC '
+        f'({after:.3f} against {before:.3f} from scratch) and {precision:+.3f} precision.'
+    )
+
+
+def caveat(
+    val_images: int, seeds: int = 1, instances: int | None = None, videos: int | None = None
+) -> str:
     """Say how far the comparison carries.
 
     Args:
         val_images: Number of validation images.
         seeds: Number of seeds that were run.
         instances: Number of validation objects.
+        videos: Number of test videos.
     """
     objects = f' with {instances} objects' if instances is not None else ''
     runs = 'one seed' if seeds == 1 else f'{seeds} seeds'
-    words = f'Measured with {runs} on {val_images} validation images{objects}.'
+    films = f' and {videos} test videos' if videos is not None else ''
+    words = f'Measured with {runs} on {val_images} validation images{objects}{films}.'
     if seeds == 1:
         words += (
             ' The spread between seeds was not measured; on so few images a small difference can'

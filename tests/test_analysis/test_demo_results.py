@@ -17,13 +17,18 @@ TITLES = {
     'dmae': 'From D-MAE',
     'upernet_scratch': 'Segmentor from scratch',
     'upernet_dmae': 'Segmentor from D-MAE',
+    'tracker_scratch': 'Tracker from scratch',
+    'tracker_dmae': 'Tracker from D-MAE',
     'test_scratch': 'Test 1',
     'test_dmae': 'Test 2',
     'test_upernet_scratch': 'Test 3',
     'test_upernet_dmae': 'Test 4',
+    'test_tracker_scratch': 'Test 5',
+    'test_tracker_dmae': 'Test 6',
 }
 AP = {'test_scratch': (0.143, 0.301, 0.12, 0.28), 'test_dmae': (0.214, 0.402, 0.19, 0.37)}
 IOU = {'test_upernet_scratch': (41.2, 55.0, 82.0), 'test_upernet_dmae': (38.5, 52.0, 80.0)}
+AUC = {'test_tracker_scratch': (31.0, 40.0, 45.0), 'test_tracker_dmae': (36.5, 47.5, 45.0)}
 ENVIRONMENT = {'cpu': 'Some CPU', 'gpu': None, 'cores': 2, 'versions': {'torch': '2.11.0'}}
 
 
@@ -67,7 +72,7 @@ def stages(tmp_path):
         (run / 'vis_data').mkdir(parents=True)
         scalars = [
             {'loss': 2.0, 'loss_reconstruction': 1.5, 'agreement/layer_2': 0.5, 'step': 1},
-            {'mIoU': 12.5, 'step': 1},
+            {'mIoU': 12.5, 'IoU': 40.0, 'step': 1},
             {'loss': 1.0, 'loss_reconstruction': 1.2, 'agreement/layer_10': 0.6, 'step': 2},
         ]
         lines = ''.join(json.dumps(record) + '\n' for record in scalars)
@@ -80,7 +85,21 @@ def stages(tmp_path):
         if name in IOU:
             metrics = dict(zip(('mIoU', 'mAcc', 'aAcc'), IOU[name], strict=True), time=0.1)
             (run / '20260101_000000.json').write_text(json.dumps(metrics))
+        if name in AUC:
+            keys = ('success', 'precision', 'norm_precision')
+            metrics = dict(zip(keys, AUC[name], strict=True), time=0.1)
+            (run / '20260101_000000.json').write_text(json.dumps(metrics))
     return made
+
+
+@pytest.fixture
+def lasot(tmp_path):
+    """The lists of three training videos and a test video."""
+    root = tmp_path / 'lasot'
+    root.mkdir()
+    (root / 'training_set.txt').write_text('cup-1\ncup-2\ncup-3\n')
+    (root / 'testing_set.txt').write_text('cup-4\n')
+    return root
 
 
 @pytest.fixture
@@ -99,8 +118,8 @@ def ade(tmp_path):
 
 
 @pytest.fixture
-def summary(stages, coco, ade):
-    data = demo_summary.count_data(coco, ade, detector_config(coco))
+def summary(stages, coco, ade, lasot):
+    data = demo_summary.count_data(coco, ade, lasot, detector_config(coco))
     return demo_summary.summarize(stages, data, ENVIRONMENT, {'teacher': 'abc123'})
 
 
@@ -114,7 +133,13 @@ def test_summary_has_the_numbers(summary):
     assert summary['upernet_scratch'] == {'mIoU': 41.2, 'mAcc': 55.0, 'aAcc': 82.0}
     assert summary['segmentation']['difference'] == {'mIoU': -2.7, 'mAcc': -3.0, 'aAcc': -2.0}
     assert summary['segmentation']['outcome'] == 'hurt'
-    assert summary['minutes']['total'] == sum(range(1, 12))
+    assert summary['tracking']['difference'] == {
+        'success': 5.5,
+        'precision': 7.5,
+        'norm_precision': 0.0,
+    }
+    assert summary['tracking']['outcome'] == 'helped'
+    assert summary['minutes']['total'] == sum(range(1, 16))
     assert summary['peak_memory_mb']['dmae'] == 400.0
     assert summary['peak_gpu_memory_mb'] == {}
     assert summary['data'] == {
@@ -125,6 +150,8 @@ def test_summary_has_the_numbers(summary):
         'classes': 1,
         'label_maps': 0,
         'val_label_maps': 3,
+        'videos': 3,
+        'test_videos': 1,
     }
     assert json.loads(json.dumps(summary)) == summary
 
@@ -143,12 +170,18 @@ def test_missing_metrics_are_named(tmp_path):
 
 def test_table_has_one_row_a_stage_and_stresses_the_better(summary):
     rows = demo_summary.table_rows(summary, TITLES)
-    assert [row[0] for row in rows] == [*list(TITLES.values())[:7], 'total']
-    assert rows[3] == ['From scratch', 0.143, 0.301, 0.12, 0.28, None, '12.0', '300']
-    assert rows[4][6] == '14.0'  # training and test
-    assert rows[5] == ['Segmentor from scratch', *[None] * 4, pytest.approx(0.412), '16.0', '500']
-    assert demo_summary.best_cells(rows) == {1: 4, 2: 4, 3: 4, 4: 4, 5: 5}
-    level = [['a', 0.1, 0.2, 0.3, 0.4, 0.5], ['b', 0.1, 0.3, 0.2, 0.4, 0.4]]
+    assert [row[0] for row in rows] == [*list(TITLES.values())[:9], 'total']
+    assert rows[3] == ['From scratch', 0.143, 0.301, 0.12, 0.28, *[None] * 4, '14.0', '300']
+    assert rows[4][9] == '16.0'  # training and test
+    iou = [*[None] * 4, pytest.approx(0.412), *[None] * 3]
+    assert rows[5] == ['Segmentor from scratch', *iou, '18.0', '500']
+    assert rows[8] == ['Tracker from D-MAE', *[None] * 5, 0.365, 0.475, 0.45, '24.0', '800']
+    # Both trackers are level in the last column.
+    assert demo_summary.best_cells(rows) == {1: 4, 2: 4, 3: 4, 4: 4, 5: 5, 6: 8, 7: 8}
+    level = [
+        ['a', 0.1, 0.2, 0.3, 0.4, 0.5, None, None, None],
+        ['b', 0.1, 0.3, 0.2, 0.4, 0.4, None, None, None],
+    ]
     assert demo_summary.best_cells(level) == {2: 1, 3: 0, 5: 0}
 
 
@@ -170,14 +203,21 @@ def test_report_is_self_contained_and_tells_the_numbers(summary, stages):
     agreement = plots['pretraining'][2]
     assert agreement.index('layer_2') < agreement.index('layer_10')
     black = np.zeros((4, 4, 3), np.uint8)
-    assert len(plots['segmentation']) == 2
-    text = demo_report.build_report(summary, TITLES, plots, black, black, {'Teacher': black}).html()
+    assert len(plots['segmentation']) == len(plots['tracking']) == 2
+    plots['success'] = ['<svg>one pass</svg>']
+    text = demo_report.build_report(
+        summary, TITLES, plots, black, black, black, {'Teacher': black}
+    ).html()
     assert 'http' not in text
     assert all(s.startswith(('data:', '#')) for s in re.findall(r'(?:src|href)="([^"]*)"', text))
     for expected in (
         'Pre-training helped: +0.071 box AP (0.214 against 0.143 from scratch)',
         'Segmentation: pre-training did not help, it did harm: -0.027 mean IoU '
         '(0.385 against 0.412 from scratch)',
+        'Tracking: pre-training helped: +0.055 AUC (0.365 against 0.310 from scratch) and +0.075 '
+        'precision',
+        'learn from 3 videos and are judged by one pass over 1 others',
+        'one pass</svg>',
         '<td class="best">0.214</td>',
         '<td>0.301</td>',
         '2 labelled and 1 unlabelled images',
@@ -192,9 +232,12 @@ def test_report_is_self_contained_and_tells_the_numbers(summary, stages):
 
 
 def test_a_smoke_run_says_so(summary):
-    plots = {'detection': [], 'segmentation': [], 'pretraining': []}
+    kinds = ('detection', 'segmentation', 'pretraining', 'tracking', 'success')
+    plots = {kind: [] for kind in kinds}
     black = np.zeros((4, 4, 3), np.uint8)
-    page = demo_report.build_report({**summary, 'smoke': True}, TITLES, plots, black, black, {})
+    page = demo_report.build_report(
+        {**summary, 'smoke': True}, TITLES, plots, black, black, black, {}
+    )
     assert 'Smoke run' in page.html()
 
 

@@ -30,6 +30,7 @@ def test_outcome_agrees_with_the_printed_digits():
 
 
 def test_caveat_counts_seeds_images_and_objects():
+    assert '64 validation images and 20 test videos.' in verdict.caveat(64, videos=20)
     words = verdict.caveat(64, instances=200)
     assert 'one seed' in words
     assert '64 validation images with 200 objects' in words
@@ -43,3 +44,11 @@ def test_segmentation_is_told_from_percent():
         'Segmentation: pre-training helped: +0.032 mean IoU (0.432 against 0.400 from scratch).'
     )
     assert 'did not help measurably' in verdict.segmentation_sentence({'mIoU': 40}, {'mIoU': 40.4})
+
+
+def test_tracking_is_told_from_percent():
+    before, after = {'success': 31.0, 'precision': 40.0}, {'success': 28.0, 'precision': 41.0}
+    assert verdict.tracking_sentence(before, after) == (
+        'Tracking: pre-training did not help, it did harm: -0.030 AUC (0.280 against 0.310 from '
+        'scratch) and +0.010 precision.'
+    )

@@ -38,24 +38,28 @@ def test_numbers_page_and_table(demo):
         assert summary['peak_memory_mb'][name] > 100
     for name in ('upernet_scratch', 'upernet_dmae'):
         assert 0 <= summary[name]['mIoU'] <= summary[name]['aAcc'] <= 100
+    for name in ('tracker_scratch', 'tracker_dmae'):
+        for key in ('success', 'precision', 'norm_precision'):
+            assert 0 <= summary[name][key] <= 100
     minutes = summary['minutes']
     parts = [minutes[name] for name in ('world', 'teacher', 'student')]
-    # The detectors, the segmentors, and the tests of either ran side by side.
-    for task in ('', 'upernet_'):
+    # The two models of a task, and their tests, ran side by side.
+    for task in ('', 'upernet_', 'tracker_'):
         for stage in (task, f'test_{task}'):
             parts.append(max(minutes[f'{stage}scratch'], minutes[f'{stage}dmae']))
     assert minutes['total'] == pytest.approx(sum(parts))
     assert summary['smoke'] is True
     assert summary['data']['unlabelled_images'] == 12
     assert (summary['data']['label_maps'], summary['data']['val_label_maps']) == (8, 6)
+    assert (summary['data']['videos'], summary['data']['test_videos']) == (6, 2)
     page = (folder / 'report.html').read_text()
     assert 'Smoke run' in page
     assert 'http' not in page
-    assert page.count('<svg') == 9
-    assert page.count('data:image/jpeg;base64,') == 4
-    for title in ('Mask R-CNN from D-MAE', 'UperNet from D-MAE'):
+    assert page.count('<svg') == 13
+    assert page.count('data:image/jpeg;base64,') == 5
+    for title in ('Mask R-CNN from D-MAE', 'UperNet from D-MAE', 'Tracker from D-MAE'):
         assert title in printed
-    for part in (summary, summary['segmentation']):
+    for part in (summary, summary['segmentation'], summary['tracking']):
         assert part['verdict'] in printed.replace('\n', ' ')
 
 
@@ -63,17 +67,17 @@ def test_progress_is_readable_without_a_terminal(demo):
     _, printed = demo
     lines = printed.splitlines()
     for index, title in enumerate(('Toy world', 'Teacher by MAE', 'Student by D-MAE'), 1):
-        assert any(line.startswith(f'[{index}/12] {title}: done in') for line in lines)
+        assert any(line.startswith(f'[{index}/16] {title}: done in') for line in lines)
     assert '\x1b' not in printed
 
 
-def test_detector_and_segmentor_started_from_the_student(demo):
+def test_all_three_started_from_the_student(demo):
     folder, _ = demo
     summary = json.loads((folder / 'summary.json').read_text())
     checkpoint = folder / 'student' / 'backbone.safetensors'
     assert checkpoint.is_file()
     option = f'model.backbone.init_cfg.checkpoint={checkpoint}'
-    for task in ('', 'upernet_'):
+    for task in ('', 'upernet_', 'tracker_'):
         assert option in summary['commands'][f'{task}dmae']
         assert not any('checkpoint=' in word for word in summary['commands'][f'{task}scratch'])
 
@@ -82,12 +86,13 @@ def test_second_call_does_nothing_twice_and_a_lost_stage_is_repeated(demo):
     folder, _ = demo
     (folder / 'test_dmae' / 'results.bbox.json').unlink()
     shutil.rmtree(folder / 'test_upernet_scratch' / 'results')
+    shutil.rmtree(folder / 'test_tracker_dmae' / 'results')
     (folder / 'report.html').unlink()
     again = run_demo('--smoke', '--work-dir', folder)
     assert again.returncode == 0, again.stderr
-    # Detectors, segmentors and the tests of either are one step each.
-    assert again.stdout.count('done before') == 5
-    assert again.stdout.count('done in') == 2
+    # The models of a task are one step, and so are their tests.
+    assert again.stdout.count('done before') == 6
+    assert again.stdout.count('done in') == 3
     assert (folder / 'report.html').is_file()
 
 
