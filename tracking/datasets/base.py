@@ -1,7 +1,7 @@
 """What all sequence sets share: the table of annotations, and access to it."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,7 +13,7 @@ from lightvit_dense.errors import did_you_mean
 from .cache import cached_table, default_cache, fingerprint
 from .sequence import Frames, VideoSequence
 from .stores import Store
-from .table import Chunks, SequenceRow, SequenceTable, join, pack_rows
+from .table import Chunks, SequenceTable, join
 
 VERSION = 1  # of what is kept in the index; a new one makes all of them anew
 CACHE_FROM = 256
@@ -79,8 +79,8 @@ class SequenceSet:
         """Return what an index is made of: keys of files, and whatever else it depends on."""
         raise NotImplementedError
 
-    def rows(self) -> Iterable[SequenceRow]:
-        """Return the annotations of all sequences, in order."""
+    def build(self) -> tuple[Chunks, dict[str, Any]]:
+        """Read all annotations; return the arrays of a table and its head."""
         raise NotImplementedError
 
     def options(self) -> tuple[str, ...]:
@@ -185,14 +185,14 @@ class SequenceSet:
         """Return the table: from the index if there is a true one, else from the annotations."""
         keys, others = self.sources()
         if cache_dir is None and not self.is_large():
-            return join(*self._build())
+            return join(*self.build())
         stamps = self.store.stamps(keys)
         return cached_table(
             cache_dir or default_cache(),
             f'{self.TITLE}-{self.split}'.lower(),
             self._identity(),
             fingerprint(keys, stamps, others),
-            self._build,
+            self.build,
         )
 
     def _identity(self) -> str:
@@ -200,6 +200,3 @@ class SequenceSet:
         root, kind = os.path.realpath(self.data_root), type(self).__qualname__
         store = type(self.store).__name__
         return '\n'.join((str(VERSION), kind, root, self.split, store, *self.options()))
-
-    def _build(self) -> tuple[Chunks, dict[str, Any]]:
-        return pack_rows(self.rows(), self.GONE, self.ATTRIBUTES)

@@ -2,7 +2,6 @@
 
 import json
 import os
-from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,7 +12,7 @@ from ..registry import DATASETS
 from .base import SequenceSet
 from .frames import ListedFrames
 from .stores import open_store
-from .table import SequenceRow
+from .table import Chunks, pack_images
 
 _LARGE = 1 << 24  # bytes of annotations that are slow to read
 
@@ -84,7 +83,7 @@ class CocoSequences(SequenceSet):
         """Whether the annotations, or the LMDB they are in, are large."""
         return self.store.stamps([self.ann_file])[0][0] >= _LARGE
 
-    def rows(self) -> Iterator[SequenceRow]:
+    def build(self) -> tuple[Chunks, dict[str, Any]]:
         """Read the annotations.
 
         Raises:
@@ -95,31 +94,33 @@ class CocoSequences(SequenceSet):
             content = json.loads(self.store.read(self.ann_file))
             files = {image['id']: str(image['file_name']) for image in content['images']}
             classes = {entry['id']: str(entry['name']) for entry in content['categories']}
-            annotations = content['annotations']
+            entries = [entry for entry in content['annotations'] if not entry.get('iscrowd', 0)]
         except FileNotFoundError as error:
             raise DatasetError(f'{where} does not exist. {self.ORIGIN}') from error
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DatasetError(
                 f'{where}: is no file of instances in COCO format ({error!r}). Copy it again.'
             ) from error
-        seen, found = np.ones(1, bool), 0
-        for entry in annotations:
-            try:
-                box = np.asarray(entry['bbox'], np.float64).reshape(4)
-                crowd, number = entry.get('iscrowd', 0), entry['id']
-                file, label = files[entry['image_id']], classes[entry['category_id']]
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
-                raise DatasetError(f'{where}: an annotation is malformed ({error!r}).') from error
-            if crowd or not (box[2:] > self.min_size).all() or not np.isfinite(box).all():
-                continue
-            found += 1
-            name = f'{os.path.splitext(file)[0]}_{number}'
-            yield SequenceRow(name, f'{self.img_prefix}/{file}', 1, box[None], seen, label)
-        if not found:
+        try:
+            boxes = np.array([entry['bbox'] for entry in entries], np.float64).reshape(-1, 4)
+            places = {number: place for place, number in enumerate(classes)}
+            labels = np.array([places[entry['category_id']] for entry in entries], np.int64)
+            pictures = [files[entry['image_id']] for entry in entries]
+            numbers = [entry['id'] for entry in entries]
+        except (ValueError, KeyError, TypeError) as error:
+            raise DatasetError(
+                f'{where}: an annotation is malformed, its bbox, image_id, category_id or id '
+                f'({error!r}). Copy the file again.'
+            ) from error
+        kept = np.flatnonzero((boxes[:, 2:] > self.min_size).all(1) & np.isfinite(boxes).all(1))
+        if not len(kept):
             raise DatasetError(
                 f'{where}: has no object of more than {self.min_size:g} x {self.min_size:g} '
                 'pixels. Set min_size.'
             )
+        names = [f'{os.path.splitext(pictures[k])[0]}_{numbers[k]}' for k in kept.tolist()]
+        folders = [f'{self.img_prefix}/{pictures[k]}' for k in kept.tolist()]
+        return pack_images(names, folders, boxes[kept], labels[kept], [*classes.values()])
 
     def open_frames(self, folder: str, length: int) -> ListedFrames:
         """Return the one image."""

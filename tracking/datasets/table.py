@@ -153,6 +153,36 @@ def pack_rows(
     return chunks, {'classes': [*classes], 'attributes': [*attributes], 'gone': [*gone]}
 
 
+def pack_images(
+    names: Sequence[str],
+    folders: Sequence[str],
+    boxes: np.ndarray,
+    labels: np.ndarray,
+    classes: Sequence[str],
+) -> tuple[Chunks, dict[str, Any]]:
+    """Pack sequences of one frame each, whose targets are visible, as :func:`pack_rows` does.
+
+    Args:
+        names: Their names.
+        folders: Keys of the images.
+        boxes: float64 [N, 4].
+        labels: Places of their classes, int64 [N].
+        classes: Names of the classes.
+    """
+    ones = np.ones(len(boxes), np.int64)
+    chunks = {
+        'boxes': [_narrow(boxes)],
+        'visible': [ones.astype(bool)],
+        'names': [np.array([name.encode() for name in names], 'S')],
+        'folders': [np.array([folder.encode() for folder in folders], 'S')],
+        'lengths': [ones],
+        'counts': [ones],
+        'class_ids': [labels],
+        'attributes': [np.zeros((len(boxes), 0), bool)],
+    }
+    return chunks, {'classes': [*classes], 'attributes': [], 'gone': []}
+
+
 def join(chunks: Chunks, meta: Mapping[str, Any]) -> SequenceTable:
     """Return a table in memory."""
     return SequenceTable({name: np.concatenate(parts) for name, parts in chunks.items()}, meta)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from mmengine.logging import print_log
@@ -19,7 +19,7 @@ from .cache import WARNING
 from .frames import NumberedFrames
 from .sequence import Frames
 from .stores import Store
-from .table import SequenceRow
+from .table import Chunks, SequenceRow, pack_rows
 from .text import has_area
 
 LENGTHS = ('exact', 'shortest')
@@ -140,6 +140,10 @@ class VideoSet(SequenceSet):
     def is_large(self) -> bool:
         """Whether there are many sequences."""
         return len(self._entries) >= CACHE_FROM
+
+    def build(self) -> tuple[Chunks, dict[str, Any]]:
+        """Read all annotations; return the arrays of a table and its head."""
+        return pack_rows(self.rows(), self.GONE, self.ATTRIBUTES)
 
     def rows(self) -> Iterator[SequenceRow]:
         """Read all annotations, in threads.
