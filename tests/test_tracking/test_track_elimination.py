@@ -196,6 +196,8 @@ def test_numbers_of_candidates():
     assert model.candidates(256) == {}
     assert JointVisionTransformer(VIT, elimination=None).candidates(256) == {}
     assert joint_vit(elimination=dict()).elimination_blocks == (1, 2, 3)
+    shallow = JointVisionTransformer({**VIT, 'depth': 2}, elimination=dict())
+    assert shallow.elimination_blocks == (0, 1)
 
 
 @pytest.mark.parametrize(

@@ -176,7 +176,8 @@ class JointTokens(nn.Module):
             ValueError: If an option is unknown or out of range.
         """
         options = dict(elimination or {})
-        blocks = options.pop('blocks', [first + (depth - first) * k // 4 for k in (1, 2, 3)])
+        spread = {first + (depth - first) * k // 4 for k in (1, 2, 3)}
+        blocks = options.pop('blocks', sorted(spread))
         keep = options.pop('keep', 0.7)
         if options:
             raise ValueError(f"elimination takes 'blocks' and 'keep', got also {sorted(options)}")
