@@ -242,9 +242,10 @@ def main(argv: list[str] | None = None) -> int:
         Path(args.folder).mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=args.folder) as name:
         result = run(Path(name), args)
-    report(result, args.sets)
-    if args.json:
-        Path(args.json).write_text(json.dumps(result, indent=2) + '\n', encoding='utf-8')
+        report(result, args.sets)
+        if args.json:
+            Path(args.json).write_text(json.dumps(result, indent=2) + '\n', encoding='utf-8')
+        print('removing the files ...', file=sys.stderr, flush=True)
     return 0
 
 
