@@ -78,7 +78,8 @@ class FolderStore(FolderStorage):
 
     def stamps(self, keys: Sequence[str]) -> list[Stamp]:
         """Return the stamps of files."""
-        return [stamp(self.where(key)) for key in keys]
+        begin = os.path.join(self.root, '')
+        return [stamp(begin + key) for key in keys]
 
     def where(self, key: str) -> str:
         """Return the path of a file."""
