@@ -44,7 +44,7 @@ def tracker(backbone=None, head=None, **kwargs):
         from tracking.models import OneStreamTracker
 
         torch.manual_seed(0)
-        head = dict(type='tracking.CenterHead', channels=16)
+        head = dict(type='tracking.CenterHead', channels=64)
         return trained(OneStreamTracker(HIERA, head, template_size=32, search_size=64))
     return trained(small_tracker(backbone, head, **kwargs))
 
@@ -76,6 +76,7 @@ def test_the_lean_network_finds_the_boxes_of_the_model(case, window):
     plain, lean = (build_network(model, name, window=window) for name in ('plain', 'torch'))
     for network in (plain, lean):
         network.set_template(crop(32, 1), BOX)
+    scores = set()
     for seed, border in ((2, 0), (3, 20), (4, 40)):
         (want, sure), (found, score) = (
             network(crop(64, seed, border)) for network in (plain, lean)
@@ -83,6 +84,8 @@ def test_the_lean_network_finds_the_boxes_of_the_model(case, window):
         np.testing.assert_allclose(found, want, atol=1e-3)
         assert score == pytest.approx(sure, abs=1e-5)
         assert found.dtype == np.float64
+        scores.add(score)
+    assert len(scores) == 3  # no weights that are dead to the crop
 
 
 def test_the_plain_network_is_the_model_and_its_decoding():
@@ -184,16 +187,19 @@ def test_the_template_is_embedded_once():
     assert np.abs(network(crop(64, 2))[0] - first).max() > 1e-4  # another target
 
 
-def test_without_elimination_all_ways_keep_all_tokens():
-    model = tracker(dict(elimination=dict(blocks=(0, 1), keep=0.3)))
-    whole = tracker(dict(elimination=None))
-    want = build_network(whole, 'plain')
+@pytest.mark.parametrize('backbone', [dict(elimination=dict(blocks=(0, 1), keep=0.3)), HIERA])
+def test_without_elimination_all_ways_keep_all_tokens(backbone):
+    model, whole = tracker(backbone), tracker(backbone)
+    share = model.backbone.final_keep_ratio
+    whole.backbone.elimination_blocks = ()
+    want, pruned = build_network(whole, 'plain'), build_network(model, 'torch')
     for way in ('plain', 'torch'):
         network = build_network(model, way, eliminate=False)
-        for each in (want, network):
+        for each in (want, network, pruned):
             each.set_template(crop(32, 1), BOX)
         np.testing.assert_allclose(network(crop(64, 2))[0], want(crop(64, 2))[0], atol=1e-3)
-    assert model.backbone.final_keep_ratio == 0.3
+    assert np.abs(pruned(crop(64, 2))[0] - want(crop(64, 2))[0]).max() > 0.01
+    assert model.backbone.final_keep_ratio == share
 
 
 def test_wrong_calls_are_refused():

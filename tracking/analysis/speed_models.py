@@ -78,6 +78,8 @@ def speed_tracker(name: str, seed: int = 0, **sizes: Any) -> nn.Module:
         for module in model.head.modules():
             if isinstance(module, nn.BatchNorm2d):
                 # As after training: statistics that are not those of the first step.
+                assert module.running_var is not None
+                assert module.running_mean is not None
                 nn.init.uniform_(module.running_var, 0.5, 1.5)
                 nn.init.normal_(module.running_mean, std=0.1)
     calm_head(model)
@@ -123,7 +125,8 @@ def video_frames(path: str | Path, count: int) -> list[np.ndarray]:
     """
     import cv2
 
-    reader, frames = cv2.VideoCapture(str(path)), []
+    reader = cv2.VideoCapture(str(path))
+    frames: list[np.ndarray] = []
     while len(frames) < count:
         good, frame = reader.read()
         if not good:

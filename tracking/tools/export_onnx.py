@@ -12,6 +12,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +100,7 @@ def measure(args: argparse.Namespace, model: Any) -> dict[str, Any]:
     for name, network in networks.items():
         network.set_template(template, np.array([quarter, quarter, 2 * quarter, 2 * quarter]))
         difference = largest_difference(network, networks['plain'], crops)
-        timing = time_calls(lambda run=network: run(crops[0]), args.repeats, 1)
+        timing = time_calls(partial(network, crops[0]), args.repeats, 1)
         found[name] = dict(difference_px=difference, milliseconds=1e3 * timing.median)
     found['passed'] = found['onnx']['difference_px'] <= TOLERANCE
     return found
