@@ -65,7 +65,10 @@ setup(
     packages=find_packages(
         include=['lightvit_dense', 'lightvit_dense.*', 'tracking', 'tracking.*']
     ),
-    package_data={'lightvit_dense': ['py.typed']},
+    package_data={
+        'lightvit_dense': ['py.typed'],
+        'tracking.datasets.published': ['*.txt'],
+    },
     python_requires='>=3.10',
     install_requires=INSTALL,
     extras_require=EXTRAS,

@@ -1,0 +1,16 @@
+"""OSTrack-256 on ViT-Tiny from D²-MAE; otherwise as from D-MAE.
+
+What      `ostrack256_dmae_tiny.py` from the backbone of `pretrain/d2mae_vit-tiny.py`.
+Source    arXiv 2404.12210; the authors' configuration of OSTrack.
+Expected  LaSOT AUC 66.1 (paper). Not run by us: it takes 4 GPUs and four data sets.
+Cost      That of `ostrack256_dmae_tiny.py`.
+Run       tools/dist_train.sh configs/lasot/ostrack256_d2mae_tiny.py 4
+"""
+
+_base_ = './ostrack256_dmae_tiny.py'
+
+model = dict(
+    backbone=dict(init_cfg=dict(checkpoint='work_dirs/d2mae_vit-tiny/backbone.safetensors'))
+)
+
+expected = [('success', 66.1, 0.7)]

@@ -1,0 +1,17 @@
+"""A small one-stream tracker on the toy world's videos, backbone from D-MAE.
+
+What      `ostrack_scratch.py` with the backbone loaded from `dmae_student.py`; nothing else differs.
+Source    Ours.
+Run       tools/train.py configs/toyworld/ostrack_dmae.py
+"""
+
+_base_ = './ostrack_scratch.py'
+
+model = dict(
+    backbone=dict(
+        init_cfg=dict(
+            type='lightvit_dense.PretrainedBackbone',
+            checkpoint='work_dirs/dmae_student/backbone.safetensors',
+        )
+    )
+)
