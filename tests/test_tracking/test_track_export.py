@@ -1,6 +1,7 @@
 """Trackers as ONNX files."""
 
 import json
+import sys
 
 import numpy as np
 import onnx
@@ -125,6 +126,20 @@ def test_the_tool(tmp_path, capsys):
     assert rows['onnx']['difference_px'] < 1e-3
     assert rows['onnx']['milliseconds'] > 0
     compare(model, build_network(model, 'onnx', path=out))
+
+
+def test_another_device_is_refused(tmp_path):
+    model = small_tracker().eval().to('meta')
+    with pytest.raises(UserError, match="device='cpu'"):
+        build_network(model, 'onnx')
+    with pytest.raises(UserError, match=r'model\.cpu\(\)'):
+        export_tracker(model, tmp_path)
+
+
+def test_a_missing_package_is_named(exported, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'onnxruntime', None)
+    with pytest.raises(UserError, match=r'onnxruntime is not installed.*pip install'):
+        build_network(exported[0], 'onnx', path=exported[1])
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):

@@ -14,6 +14,8 @@ Each file says in its metadata what it was made of, so that it is not run with a
 import contextlib
 import hashlib
 import json
+import os
+import tempfile
 import warnings
 from pathlib import Path
 from typing import Any
@@ -113,10 +115,10 @@ def export_tracker(
             written, or the model has an operator that ONNX has not.
     """
     for package in ('onnx', 'onnxruntime'):
-        _needs(package)
+        needs(package)
     tracker: Any = model
     if next(model.parameters()).device.type != 'cpu':
-        raise UserError('export needs the model on the CPU: call model.cpu() first')
+        raise UserError('a tracker is exported on the CPU: call model.cpu() first')
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -129,17 +131,23 @@ def export_tracker(
     weights = ranking_weights(model, module, torch.tensor([0.25, 0.25, 0.5, 0.5]))
     names = [f'state{index}' for index in range(len(state))]
     about = dict(fingerprint=fingerprint(model, window, eliminate), format=str(FORMAT))
+    inputs = (search, *state, weights)
     try:
-        _write(_Template(module), folder / TEMPLATE, (template,), ['template'], names)
-        inputs = (search, *state, weights)
-        _write(module, folder / FRAME, inputs, ['search', *names, 'weights'], ['found'])
+        # Moved into place when it is whole: several processes may export to one folder.
+        with tempfile.TemporaryDirectory(dir=folder) as fresh:
+            draft = Path(fresh)
+            _write(_Template(module), draft / TEMPLATE, (template,), ['template'], names)
+            _write(module, draft / FRAME, inputs, ['search', *names, 'weights'], ['found'])
+            for name in (TEMPLATE, FRAME):
+                add_metadata(draft / name, about)
+            if int8:
+                quantize_frame(draft)
+            (folder / FRAME_INT8).unlink(missing_ok=True)  # it may be of other weights
+            for file in draft.iterdir():
+                os.replace(file, folder / file.name)
     except (torch.onnx.errors.OnnxExporterError, OSError) as error:
         reason = str(error).partition('[Caused by')[0].strip()
         raise UserError(f'{folder}: the tracker cannot be written as ONNX: {reason}') from error
-    for name in (TEMPLATE, FRAME):
-        add_metadata(folder / name, about)
-    if int8:
-        quantize_frame(folder)
     return folder
 
 
@@ -161,13 +169,14 @@ def quantize_frame(folder: str | Path) -> Path:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     source, target = Path(folder) / FRAME, Path(folder) / FRAME_INT8
+    draft = target.with_name(f'{FRAME_INT8}.{os.getpid()}')
     root = logging.getLogger()
     level = root.level
     root.setLevel(logging.ERROR)  # it advises a preparation that does not know fused attention
     try:
         quantize_dynamic(
             source,
-            target,
+            draft,
             op_types_to_quantize=['MatMul', 'Gemm'],
             per_channel=True,
             reduce_range=True,
@@ -177,11 +186,17 @@ def quantize_frame(folder: str | Path) -> Path:
     finally:
         root.setLevel(level)
     found = {item.key: item.value for item in onnx.load(str(source)).metadata_props}
-    add_metadata(target, found)
+    add_metadata(draft, found)
+    os.replace(draft, target)
     return target
 
 
-def _needs(package: str) -> None:
+def needs(package: str) -> None:
+    """Make sure of a package.
+
+    Raises:
+        UserError: If it is missing, with how to get it.
+    """
     import importlib
 
     try:

@@ -10,7 +10,15 @@ import torch
 from lightvit_dense.errors import UserError
 
 from .decoding import check_crop
-from .export import FRAME, FRAME_INT8, TEMPLATE, export_tracker, fingerprint, quantize_frame
+from .export import (
+    FRAME,
+    FRAME_INT8,
+    TEMPLATE,
+    export_tracker,
+    fingerprint,
+    needs,
+    quantize_frame,
+)
 from .frame_module import FrameModule, ranking_weights
 
 
@@ -22,8 +30,9 @@ def open_session(path: Path, threads: int | None) -> Any:
         threads: Threads within an operator; ONNX Runtime's choice by default.
 
     Raises:
-        UserError: If ONNX Runtime cannot read the file.
+        UserError: If ONNX Runtime is missing or cannot read the file.
     """
+    needs('onnxruntime')
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -54,7 +63,8 @@ class OnnxNetwork:
         threads: Threads within an operator; ONNX Runtime's choice by default.
 
     Raises:
-        UserError: If the files are of another model or of other options.
+        UserError: If the files are of another model or of other options, a package is missing, or
+            the model is on another device.
     """
 
     def __init__(
@@ -66,6 +76,8 @@ class OnnxNetwork:
         int8: bool = False,
         threads: int | None = None,
     ) -> None:
+        if next(model.parameters()).device.type != 'cpu':
+            raise UserError("exported trackers run on the CPU: give the tracker device='cpu'")
         self.model = model.eval()
         self.module = FrameModule(model, window, eliminate).eval()
         if path is None:
