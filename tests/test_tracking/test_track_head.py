@@ -222,3 +222,37 @@ def test_the_score_before_any_training(head):
     assert medians[0] == pytest.approx(0.5, abs=0.2)
     assert medians[1] == pytest.approx(0.1, abs=0.08)
     assert medians[2] == pytest.approx(0.01, abs=0.01)
+
+
+@pytest.mark.parametrize(('boxes_at', 'cell'), [('prediction', (1, 1)), ('truth', (2, 5))])
+def test_boxes_are_trained_at_the_cell_that_is_asked_for(boxes_at, cell):
+    head = CenterHead(8, 8, boxes_at=boxes_at)
+    maps = Maps(
+        torch.full((1, 1, 8, 8), 0.1),
+        torch.full((1, 2, 8, 8), 0.3, requires_grad=True),
+        torch.zeros(1, 2, 8, 8, requires_grad=True),
+    )
+    maps.score[0, 0, 1, 1] = 0.9  # sure, and wrong
+    box = torch.tensor([[5 / 8 - 0.1, 2 / 8 - 0.1, 0.2, 0.2]])
+    losses = head.loss(maps, box)
+    (losses['giou'] + losses['l1']).backward()
+    touched = maps.size.grad[0].abs().sum(0).nonzero()
+    assert touched.tolist() == [list(cell)]
+
+
+def test_a_target_off_the_map_trains_the_best_cell():
+    head = CenterHead(8, 8, boxes_at='truth')
+    maps = Maps(
+        torch.full((1, 1, 8, 8), 0.1),
+        torch.full((1, 2, 8, 8), 0.3),
+        torch.zeros(1, 2, 8, 8, requires_grad=True),
+    )
+    maps.score[0, 0, 3, 6] = 0.5
+    losses = head.loss(maps, torch.tensor([[1.2, 0.2, 0.3, 0.3]]))
+    losses['l1'].backward()
+    assert maps.offset.grad[0].abs().sum(0).nonzero().tolist() == [[3, 6]]
+
+
+def test_an_unknown_place_of_the_boxes_is_refused():
+    with pytest.raises(ValueError, match="'prediction' or 'truth'"):
+        MLPHead(8, boxes_at='middle')

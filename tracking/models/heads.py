@@ -57,9 +57,29 @@ def decode(maps: Maps, window: Tensor | None = None) -> tuple[Tensor, Tensor]:
 
 
 class DenseHead(BaseModule):
-    """A head that yields :class:`Maps`; subclasses say how."""
+    """A head that yields :class:`Maps`; subclasses say how.
+
+    Args:
+        boxes_at: Of which cell the box is trained: 'prediction', the one with the best score, as
+            OSTrack does, or 'truth', the target's, as CenterNet does, which teaches sizes before
+            the target is found.
+        init_cfg: mmengine initialisation config.
+
+    Raises:
+        ValueError: If ``boxes_at`` is neither.
+    """
 
     min_overlap = 0.7
+
+    def __init__(
+        self, boxes_at: str = 'prediction', init_cfg: dict | list[dict] | None = None
+    ) -> None:
+        super().__init__(init_cfg)
+        if boxes_at not in ('prediction', 'truth'):
+            raise ValueError(
+                f"{type(self).__name__}: boxes_at={boxes_at!r} must be 'prediction' or 'truth'"
+            )
+        self.boxes_at = boxes_at
 
     @staticmethod
     def squash(x: Tensor) -> Tensor:
@@ -72,8 +92,9 @@ class DenseHead(BaseModule):
     def loss(self, maps: Maps, boxes: Tensor) -> dict[str, Tensor]:
         """Return the unweighted losses.
 
-        The box losses are those of the box that prediction would choose, so that the score of a
-        wrong cell costs twice. Boxes are cut at the border of the crop for them.
+        The box losses are those of the cell that ``boxes_at`` says; a target whose centre is not
+        on the map has none, so it is the best-scored one then. Boxes are cut at the border of the
+        crop for them.
 
         Args:
             maps: Of this head.
@@ -84,7 +105,10 @@ class DenseHead(BaseModule):
         """
         rows, columns = maps.score.shape[-2:]
         target = gaussian_map(boxes.to(maps.score), (rows, columns), self.min_overlap)
-        predicted = torch_corners(decode(maps)[0])
+        chosen = maps.score
+        if self.boxes_at == 'truth':
+            chosen = target + 1e-6 * maps.score.detach()
+        predicted = torch_corners(decode(Maps(chosen, maps.size, maps.offset))[0])
         wanted = torch_corners(boxes.to(predicted)).clamp(0, 1)
         low = torch.maximum(predicted[:, :2], wanted[:, :2])
         high = torch.minimum(predicted[:, 2:], wanted[:, 2:])
@@ -138,6 +162,7 @@ class CenterHead(DenseHead):
         prior: Score of an average cell at first, e.g. 0.1 as in CenterNet, which saves a short
             training the iterations that go into saying no everywhere; ``None`` for OSTrack's one
             half.
+        boxes_at: See :class:`DenseHead`.
         init_cfg: mmengine initialisation config.
 
     Raises:
@@ -149,9 +174,10 @@ class CenterHead(DenseHead):
         in_channels: int,
         channels: int = 256,
         prior: float | None = None,
+        boxes_at: str = 'prediction',
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        super().__init__(init_cfg)
+        super().__init__(boxes_at, init_cfg)
         if channels < 8 or channels % 8:
             raise ValueError(f'CenterHead: channels={channels} must be a multiple of 8')
         self.score = _branch(in_channels, channels, 1)
@@ -175,6 +201,7 @@ class MLPHead(DenseHead):
         channels: Width of the hidden layers.
         num_layers: Number of hidden layers.
         prior: See :class:`CenterHead`.
+        boxes_at: See :class:`DenseHead`.
         init_cfg: mmengine initialisation config.
 
     Raises:
@@ -187,9 +214,10 @@ class MLPHead(DenseHead):
         channels: int = 256,
         num_layers: int = 2,
         prior: float | None = None,
+        boxes_at: str = 'prediction',
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        super().__init__(init_cfg)
+        super().__init__(boxes_at, init_cfg)
         if num_layers < 1:
             raise ValueError(f'MLPHead: num_layers={num_layers} must be positive')
         layers: list[nn.Module] = []
