@@ -4,6 +4,7 @@ Configs that differ in initial weights or length alone train the same step, so o
 """
 
 import ast
+import os
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,10 @@ def test_the_collection_is_complete() -> None:
         'toyworld/dmae_student.py',
         'toyworld/maskrcnn_scratch.py',
         'toyworld/maskrcnn_dmae.py',
+        *(f'lasot/ostrack256_{m}_tiny.py' for m in ('scratch', 'deit', 'mae', 'dmae', 'd2mae')),
+        'lasot/ostrack256_dmae_hiera-tiny.py',
+        'lasot/ostrack256_dmae_tiny_got10k.py',
+        *(f'toyworld/ostrack_{m}.py' for m in ('scratch', 'mae', 'dmae')),
     } <= set(NAMES)
 
 
@@ -134,7 +139,7 @@ def test_data_hooks_and_schedule_are_known(path: Path) -> None:
         if name in cfg:
             dataset = cfg[name].dataset
             assert DATASETS.get(dataset.type) is not None
-            for transform in dataset.pipeline:
+            for transform in dataset.get('pipeline', ()):
                 TRANSFORMS.build(transform)
     length = cfg.train_cfg.get('max_epochs', cfg.train_cfg.get('max_iters'))
     schedules = cfg.param_scheduler
@@ -180,10 +185,27 @@ def detection_batch(cfg: Config) -> dict:
     )
 
 
+def tracking_batch(cfg: Config, photograph: Path) -> dict:
+    """Return two pairs of crops, cut as the config says out of a video of one picture."""
+    folder = photograph.parent / 'videos'
+    if not folder.exists():
+        (folder / 'cat').mkdir(parents=True)
+        for number in range(20):
+            os.link(photograph, folder / 'cat' / f'{number:08d}.jpg')
+        (folder / 'cat/groundtruth.txt').write_text('130,60,150,110\n' * 20)
+    dataset = cfg.train_dataloader.dataset
+    dataset.sets = [dict(type='tracking.CustomSequences', data_root=str(folder))]
+    dataset.ratios = [1]
+    pairs = DATASETS.build(dataset)
+    return FUNCTIONS.get(cfg.train_dataloader.collate_fn.type)([pairs[0], pairs[1]])
+
+
 def small_batch(cfg: Config, photograph: Path, label_map: Path) -> dict:
     """Return two images: by the config's own pipeline and collation, but for detection."""
     if cfg.default_scope == 'mmdet':
         return detection_batch(cfg)
+    if cfg.model.type == 'tracking.OneStreamTracker':
+        return tracking_batch(cfg, photograph)
     transforms = cfg.train_dataloader.dataset.pipeline
     if cfg.default_scope == 'mmseg':
         side = min(160, cfg.crop_size[0])

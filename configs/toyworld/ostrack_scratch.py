@@ -25,7 +25,7 @@ model = dict(
         arch=dict(_delete_=True, embed_dim=128, depth=6, num_heads=4),
         patch_size=8,
         drop_path_rate=0.0,
-        elimination=dict(_delete_=True, blocks=(1, 3, 4), keep=0.7),
+        elimination=dict(_delete_=True, blocks=(1, 3, 4), keep=0.9),
     ),
     head=dict(channels=64, prior=0.1, boxes_at='truth'),
     template_size=template_size,
@@ -39,7 +39,7 @@ crops = dict(
     template=dict(
         size=template_size, factor=template_factor, center_jitter=0.0, scale_jitter=0.0
     ),
-    search=dict(size=search_size, factor=search_factor, center_jitter=1.2, scale_jitter=0.25),
+    search=dict(size=search_size, factor=search_factor, center_jitter=1.5, scale_jitter=0.3),
 )
 train_dataloader = dict(
     batch_size=16,
@@ -70,7 +70,7 @@ test_dataloader = dict(
 )
 extra_tests = None
 
-max_iters, warmup = 600, 30
+max_iters, warmup = 1100, 30
 optim_wrapper = dict(
     optimizer=dict(lr=1e-3),
     paramwise_cfg=dict(_delete_=True, custom_keys=dict(backbone=dict(lr_mult=1.0))),
@@ -84,16 +84,16 @@ param_scheduler = dict(
     by_epoch=False,
 )
 train_cfg = dict(
-    _delete_=True, type='mmengine.IterBasedTrainLoop', max_iters=max_iters, val_interval=300
+    _delete_=True, type='mmengine.IterBasedTrainLoop', max_iters=max_iters, val_interval=550
 )
 auto_scale_lr = dict(base_batch_size=16)
 custom_hooks = [
     *_base_.custom_hooks,
-    dict(type='tracking.EliminationScheduleHook', begin=400, end=500, by_epoch=False),
+    dict(type='tracking.EliminationScheduleHook', begin=400, end=600, by_epoch=False),
 ]
 default_hooks = dict(
     logger=dict(interval=10, log_metric_by_epoch=False),
-    checkpoint=dict(interval=150, by_epoch=False, max_keep_ckpts=1),
+    checkpoint=dict(interval=220, by_epoch=False, max_keep_ckpts=1),
 )
 log_processor = dict(by_epoch=False)
 painter = dict(type='tracking.FilmStripHook')

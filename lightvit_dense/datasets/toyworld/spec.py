@@ -54,9 +54,9 @@ class WorldSpec:
     large_share: float = 0.08
     min_visible: float = 0.4
     jpeg_quality: int = 95
-    videos: int = 180
+    videos: int = 300
     test_videos: int = 20
-    video_frames: int = 24
+    video_frames: int = 20
     test_frames: int = 60
     video_size: tuple[int, int] = (160, 192)
 

@@ -12,16 +12,16 @@ from .compose import Pose
 from .motion import Curve, wander
 
 _EVENTS = {
-    'cover': 0.4,
-    'leave': 0.2,
-    'blur': 0.35,
+    'cover': 0.3,
+    'leave': 0.15,
+    'blur': 0.3,
     'light': 0.3,
     'spin': 0.4,
     'squeeze': 0.3,
     'zoom': 0.5,
-    'twin': 0.5,
+    'twin': 0.4,
     'shake': 0.25,
-    'fast': 0.2,
+    'fast': 0.12,
     'pan': 0.6,
 }
 """How likely it is that a video has an event."""
@@ -95,9 +95,9 @@ def draw_plan(
     background, photo_sources = make_background(rng, photos, canvas)
     room = np.array([canvas[1] - width, canvas[0] - height], float)
     camera = wander(
-        rng, frames, 12, (0.05 * room, 0.95 * room), (0.0, 0.5 * room.min()), 0.5 * room
+        rng, frames, 20, (0.05 * room, 0.95 * room), (0.0, 0.5 * room.min()), 0.5 * room
     )
-    jolts = rng.normal(0, 4.0 if 'shake' in events else 0.0, (frames + 1, 2))
+    jolts = rng.normal(0, 2.0 if 'shake' in events else 0.0, (frames + 1, 2))
     jolts[0] = 0
     side = float(np.exp(rng.uniform(np.log(0.15), np.log(0.36)))) * height
     hero = _draw_target(rng, frames, size, events, target, side)
@@ -110,7 +110,7 @@ def draw_plan(
         for _ in range(rng.integers(1, 3)):
             cutout = cutouts[int(rng.integers(len(cutouts)))]
             before.append(_draw_cover(rng, frames, hero, cutout, side))
-    gains = rng.normal(0, 0.45 if 'light' in events else 0.02, (frames // 6 + 2, 1))
+    gains = rng.normal(0, 0.35 if 'light' in events else 0.02, (frames // 12 + 2, 1))
     plan = Plan(
         size=size,
         frames=frames,
@@ -120,7 +120,7 @@ def draw_plan(
         target=hero,
         behind=tuple(behind),
         before=tuple(before),
-        light=Curve(gains, 6.0),
+        light=Curve(gains, 12.0),
         ramp=_light_ramp(rng, size),
         noise=float(rng.uniform(0, 4)),
         shutter=float(rng.uniform(0.5, 0.9)) if 'blur' in events else 0.0,
@@ -142,27 +142,27 @@ def _draw_target(
     """Draw the target's way and looks; ``side`` is the root of its area in pixels."""
     limits = np.array([size[1], size[0]], float)
     fast = 'fast' in events
-    reach = (0.35, 0.6) if fast else (0.03, 0.2)
+    reach = (0.2, 0.45) if fast else (0.03, 0.2)
     way = wander(
         rng,
         frames,
-        3 if fast else 6,
+        4 if fast else 16,
         (0.17 * limits, 0.83 * limits),
         (reach[0] * size[1], reach[1] * size[1]),
         rng.uniform(0.3, 0.7, 2) * limits,
     )
-    if 'leave' in events and len(way.points) > 4:
+    if 'leave' in events:
         # One point, never the first two, lies beyond the nearest border.
-        number = int(rng.integers(2, len(way.points) - 2))
+        number = int(rng.integers(2, max(3, len(way.points) - 2)))
         axis = int(rng.integers(2))
         beyond = limits[axis] + 0.9 * side if rng.random() < 0.5 else -0.9 * side
-        way.points[number : number + (1 if fast else 2), axis] = beyond
+        way.points[number, axis] = beyond
     stretch = float(np.exp(rng.uniform(np.log(0.75), np.log(1.33))))
     low = 0.45 if 'squeeze' in events else 0.95
     turn = 60.0 if 'spin' in events else 4.0
     # Big things may grow little, small things may shrink little.
     scale = np.log(side / np.sqrt(cutout.area * stretch))
-    swing = np.log(1.7) if 'zoom' in events else 0.04
+    swing = np.log(1.5) if 'zoom' in events else 0.04
     center = float(np.clip(np.log(0.24 * size[0] / side), -0.6 * swing, 0.6 * swing))
     return Sprite(
         cutout=_recolored(rng, cutout),
@@ -184,7 +184,7 @@ def _draw_other(
     scale = float(np.log(side * rng.uniform(0.7, 1.3) / np.sqrt(cutout.area)))
     return Sprite(
         cutout=_recolored(rng, cutout),
-        place=wander(rng, frames, 6, (0.05 * limits, 0.95 * limits), reach, start),
+        place=wander(rng, frames, 12, (0.05 * limits, 0.95 * limits), reach, start),
         scale=_constant(scale),
         angle=_constant(float(rng.uniform(-30, 30))),
         stretch=_constant(float(rng.uniform(0.8, 1.25))),
@@ -229,7 +229,7 @@ def _stroll(
     most = reach if reach is not None else 0.7 * (high - low)
     start = min(max(start, low), high)
     bounds = (np.array([low]), np.array([high]))
-    return wander(rng, frames, 8, bounds, (0.3 * most, most), np.array([start]))
+    return wander(rng, frames, 16, bounds, (0.3 * most, most), np.array([start]))
 
 
 def _recolored(rng: np.random.Generator, cutout: Cutout) -> Cutout:
