@@ -17,6 +17,7 @@ from lightvit_dense.datasets.toyworld.motion import Curve, wander
 from lightvit_dense.datasets.toyworld.video import HELD_OUT, make_video
 from lightvit_dense.datasets.toyworld.video_facts import ATTRIBUTES, VideoFacts, attributes_of
 from lightvit_dense.datasets.toyworld.video_plan import Sprite, _constant, _recolored
+from tracking.datasets import LaSOT
 
 SIZES = {'image_size': 64, 'train': 2, 'val': 2, 'unlabeled': 1, 'portraits': 2}
 SPEC = WorldSpec(seed=5, videos=9, test_videos=4, video_frames=12, test_frames=16, **SIZES)
@@ -154,6 +155,7 @@ def test_flags_say_why_the_target_is_gone(videos):
 
 
 def test_attributes_follow_the_boxes():
+    assert LaSOT.ATTRIBUTES == ATTRIBUTES
     assert len(ATTRIBUTES) == 14
     facts = VideoFacts('book', frozenset({'spin', 'light'}))
     mask = np.zeros((100, 100), bool)
