@@ -38,7 +38,7 @@ def memory_type(monkeypatch: pytest.MonkeyPatch):
 
 
 def pairs_of(*sets: MemorySequences, **options) -> PairDataset:
-    return PairDataset(sets=[{'type': 'Memory', 'made': one} for one in sets], **options)
+    return PairDataset(sets=[{'type': 'tracking.Memory', 'made': one} for one in sets], **options)
 
 
 def fingerprint(item: dict) -> tuple:
