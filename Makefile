@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Whole files go to the processes, in the order in which they were collected.
+SHARED := -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint types format docs lock clean
@@ -20,8 +22,8 @@ $(STAMP): requirements/lock.txt tools/setup_env.sh
 demo: $(STAMP)  ## pre-train, detect, compare: the main job on a toy world
 	$(BIN)/python tools/demo.py
 
-test: $(STAMP)  ## run the whole test suite
-	$(BIN)/python -m pytest
+test: $(STAMP)  ## run the whole test suite, a process a core
+	$(BIN)/python -m pytest $(SHARED)
 
 lint: $(STAMP)  ## check style, spelling and types
 	$(BIN)/ruff check .

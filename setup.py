@@ -39,6 +39,7 @@ EXTRAS = {
     'toyworld': ['imgviz==2.1.0', 'scikit-image>=0.25', 'scikit-learn>=1.5'],
     'test': [
         'pytest>=8',
+        'pytest-xdist>=3.5',
         'onnx',
         'onnxruntime',
         'transformers>=5',
