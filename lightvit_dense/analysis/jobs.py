@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from pathlib import Path
 
 from .progress import Progress, clock
@@ -56,6 +57,16 @@ class _Watched:
         """Do nothing."""
 
 
+@dataclass(frozen=True)
+class _Job:
+    """A stage that runs, and where."""
+
+    stage: Stage
+    pipeline: Pipeline
+    watched: _Watched
+    slot: int
+
+
 class JobPool:
     """Runs stages by :class:`~lightvit_dense.analysis.stages.Pipeline`, several at a time.
 
@@ -67,6 +78,8 @@ class JobPool:
         tell: Takes the lines about progress.
         interval: Seconds between two lines about what runs.
         poll: Seconds between two looks at a subprocess.
+        slots: Variables for the environment of each of the stages that run at the same time, such
+            as the GPUs they may use. Their number replaces ``jobs``.
     """
 
     def __init__(
@@ -78,7 +91,10 @@ class JobPool:
         tell: Callable[[str], object] = print,
         interval: float = 60.0,
         poll: float = 0.5,
+        slots: Sequence[Mapping[str, str]] = (),
     ) -> None:
+        self.slots = list(slots) or [{}] * jobs
+        jobs = len(self.slots)
         self.stages, self.jobs, self.cwd = list(stages), jobs, cwd
         self.tell, self.interval, self.poll = tell, interval, poll
         # Two processes of many threads on the same cores are many times slower than of one.
@@ -88,7 +104,8 @@ class JobPool:
             'OMP_NUM_THREADS': threads,
             'MKL_NUM_THREADS': threads,
         }
-        self._running: dict[Future, tuple[Stage, Pipeline, _Watched]] = {}
+        self._free = list(range(jobs))
+        self._running: dict[Future, _Job] = {}
         self._began = 0.0
 
     def run(self) -> list[str]:
@@ -131,10 +148,11 @@ class JobPool:
         chosen = ready[: self.jobs - len(self._running)]
         for stage in chosen:
             waiting.remove(stage)
-            watched = _Watched()
-            pipeline = Pipeline(self.stages, watched, self.env, self.cwd, self.poll)
+            watched, slot = _Watched(), self._free.pop(0)
+            env = {**self.env, **self.slots[slot]}
+            pipeline = Pipeline(self.stages, watched, env, self.cwd, self.poll)
             future = pool.submit(pipeline.run, [stage.name])
-            self._running[future] = (stage, pipeline, watched)
+            self._running[future] = _Job(stage, pipeline, watched, slot)
         return len(chosen)
 
     def _wait(
@@ -143,7 +161,9 @@ class JobPool:
         """Wait a little, note what ended; return when the last line was told."""
         ended, _ = wait(self._running, timeout=self.poll, return_when=FIRST_COMPLETED)
         for future in ended:
-            stage = self._running.pop(future)[0]
+            job = self._running.pop(future)
+            stage = job.stage
+            self._free.append(job.slot)
             error = future.exception()
             if error is None:
                 done.add(stage.name)
@@ -173,18 +193,17 @@ class JobPool:
     def _stop_all(self) -> None:
         """End what still runs; it can go on later."""
         while not all(future.done() for future in self._running):
-            for _, pipeline, _ in self._running.values():
-                pipeline.stop()
+            for job in self._running.values():
+                job.pipeline.stop()
             wait(self._running, timeout=self.poll)
         self._running.clear()
 
 
-def _position(running: tuple[Stage, Pipeline, _Watched]) -> str:
-    stage, _, watched = running
-    at = watched.progress
+def _position(job: _Job) -> str:
+    at = job.watched.progress
     if at is None:
-        return stage.title
-    words = [stage.title, at.phase, f'{at.done}/{at.total}', at.note]
+        return job.stage.title
+    words = [job.stage.title, at.phase, f'{at.done}/{at.total}', at.note]
     return ' '.join(word for word in words if word)
 
 

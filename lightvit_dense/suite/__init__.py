@@ -1,0 +1,19 @@
+"""The benchmark suite: initialisations times tasks, run where results are missing, then tables."""
+
+from .plan import SuitePlan
+from .results import collect
+from .run import run_suite
+from .spec import Analysis, Init, Metric, Pretrain, Suite, Task, read_suite
+
+__all__ = [
+    'Analysis',
+    'Init',
+    'Metric',
+    'Pretrain',
+    'Suite',
+    'SuitePlan',
+    'Task',
+    'collect',
+    'read_suite',
+    'run_suite',
+]

@@ -1,0 +1,257 @@
+"""The runs of a suite: what trains, tests and analyses, with which values, after what."""
+
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lightvit_dense.analysis.overrides import as_arguments, few_iterations, final_checkpoint
+from lightvit_dense.analysis.stages import Stage, content_key
+from lightvit_dense.checkpoints.export import sha256
+
+from .spec import Analysis, Init, Pretrain, Suite, Task
+
+ReadConfig = Callable[[str, Mapping[str, Any]], dict[str, Any]]
+"""Reads a config file with overrides."""
+METRICS = 'metrics.json'
+SMOKE_ITERATIONS = 2
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One initialisation on one task with one seed.
+
+    Attributes:
+        init: The initialisation.
+        task: The task.
+        seed: The seed.
+        config: Path of the config.
+        train: Name of the stage that trains.
+        test: Name of the stage that tests; None where the last validation counts.
+        needs: Names of the pre-trainings it starts from.
+    """
+
+    init: Init
+    task: Task
+    seed: int
+    config: str
+    train: str
+    test: str | None
+    needs: tuple[str, ...]
+
+
+class SuitePlan:
+    """Lays out the stages of a suite.
+
+    Args:
+        suite: What to run.
+        work_dir: Folder of all runs and results.
+        root: Folder of the repository; configs are relative to it.
+        data_root: Root of the data.
+        read_config: Reads a config.
+        gpus: GPUs of one run; 0 for the CPU, more than one start that many processes.
+        smoke: Whether everything trains for a few iterations only.
+    """
+
+    def __init__(
+        self,
+        suite: Suite,
+        work_dir: Path,
+        root: Path,
+        data_root: Path,
+        read_config: ReadConfig,
+        gpus: int = 0,
+        smoke: bool = False,
+    ) -> None:
+        self.suite, self.work_dir, self.root = suite, work_dir, root
+        self.data_root, self.read_config = data_root, read_config
+        self.gpus, self.smoke = gpus, smoke
+        self.configs: dict[str, dict[str, Any]] = {}
+        self.keys: dict[str, str] = {}
+        self.stages: dict[str, Stage] = {}
+        for pretrain in suite.pretrains.values():
+            self._pretraining(pretrain)
+        self._digests: dict[str, str] = {}
+        self.cells = [self._cell(*cell) for cell in suite.cells() if not self._is_measured(cell)]
+        for analysis in suite.analyses.values():
+            self._analysis(analysis)
+
+    def _is_measured(self, cell: tuple[Init, Task, int]) -> bool:
+        known = {(m['init'], m['task'], m['seed']) for m in self.suite.measured}
+        return (cell[0].name, cell[1].name, cell[2]) in known
+
+    def in_order(self) -> list[Stage]:
+        """Return the stages: each pre-training when it is first needed, tests behind trainings."""
+        chosen: list[Stage] = []
+
+        def add(name: str) -> None:
+            stage = self.stages[name]
+            if stage in chosen:
+                return
+            for need in stage.after:
+                add(need)
+            chosen.append(stage)
+
+        for name in self.stages:
+            add(name)
+        return chosen
+
+    def pretrain_stage(self, name: str) -> Stage:
+        """Return the stage of a pre-training."""
+        return self.stages[f'pretrain_{name}']
+
+    def _backbone(self, pretrain: str) -> str:
+        output = self.suite.pretrains[pretrain].output
+        return str(self.work_dir / f'pretrain_{pretrain}' / output)
+
+    def _pretraining(self, pretrain: Pretrain) -> None:
+        options = dict(pretrain.options)
+        options |= {key: self._backbone(need) for key, need in pretrain.needs.items()}
+        name = f'pretrain_{pretrain.name}'
+        after = [f'pretrain_{need}' for need in pretrain.needs.values()]
+        self._train(name, pretrain.title, pretrain.config, options, after, name, pretrain.output)
+
+    def _cell(self, init: Init, task: Task, seed: int) -> Cell:
+        config = task.config_of(init.name)
+        assert config is not None  # suite.cells() has no others
+        options = dict(task.options) | {'randomness.seed': seed}
+        after, digest = [], ''
+        pretrain, checkpoint = init.pretrain_of(task.domain), init.checkpoint_of(task.domain)
+        if pretrain is not None:
+            after.append(f'pretrain_{pretrain}')
+            options[task.checkpoint_key] = self._backbone(pretrain)
+        elif checkpoint is not None:
+            options[task.checkpoint_key] = checkpoint
+            digest = self._digest(checkpoint)
+        name = f'{task.name}_{init.name}_seed-{seed}'
+        title = f'{task.title}, {init.title}, seed {seed}'
+        self._train(name, title, config, options, after, task.name, digest=digest)
+        test = self._test(name, title, config, options, task) if task.test else None
+        return Cell(init, task, seed, config, name, test, tuple(after))
+
+    def _digest(self, checkpoint: str) -> str:
+        if '://' in checkpoint:
+            return checkpoint
+        if checkpoint not in self._digests:
+            self._digests[checkpoint] = sha256(self.root / checkpoint)
+        return self._digests[checkpoint]
+
+    def _train(
+        self,
+        name: str,
+        title: str,
+        config: str,
+        options: dict[str, Any],
+        after: Sequence[str],
+        group: str,
+        output: str | None = None,
+        digest: str = '',
+    ) -> None:
+        """Add a training."""
+        full = self.read_config(config, options)
+        if self.smoke:
+            options |= few_iterations(full, SMOKE_ITERATIONS)
+            full = self.read_config(config, options)
+        self.configs[name] = full
+        key = content_key(full, digest, [self.keys[need] for need in after])
+        self.keys[name] = key
+        folder = self.work_dir / name
+        self.stages[name] = Stage(
+            name,
+            title,
+            folder,
+            key,
+            [
+                *self._launch('tools/train.py'),
+                *(config, '--work-dir', str(folder)),
+                *as_arguments(options),
+            ],
+            resume=['--resume'],
+            outputs=[folder / (output or final_checkpoint(full))],
+            after=list(after),
+            epochs=full['train_cfg'].get('max_epochs'),
+            group=group,
+        )
+
+    def _test(
+        self, trained: str, title: str, config: str, options: dict[str, Any], task: Task
+    ) -> str:
+        """Add the test of a training."""
+        name = f'{trained}_test'
+        folder = self.work_dir / name
+        checkpoint = str(self.stages[trained].outputs[0])
+        self.keys[name] = content_key(self.keys[trained], 'test')
+        self.stages[name] = Stage(
+            name,
+            f'{title}: test',
+            folder,
+            self.keys[name],
+            [
+                *self._launch('tools/test.py'),
+                *(config, checkpoint, '--work-dir', str(folder)),
+                *('--json', str(folder / METRICS)),
+                *as_arguments(options),
+            ],
+            outputs=[folder / METRICS],
+            after=[trained],
+            group=f'{task.name}_test',
+        )
+        return name
+
+    def _analysis(self, analysis: Analysis) -> None:
+        """Add an analysis."""
+        models: list[list[str]] = []
+        after = []
+        for name in analysis.models:
+            init = self.suite.inits.get(name)
+            source = name if init is None else init.pretrain_of('default')
+            assert source is not None  # checked when the file was read
+            title = self.suite.pretrains[source].title if init is None else init.title
+            config = self.suite.pretrains[source].config
+            after.append(f'pretrain_{source}')
+            models.append([config, self._backbone(source), title])
+        images = Path(analysis.images)
+        images = images if images.is_absolute() else self.data_root / images
+        name = f'analysis_{analysis.name}'
+        folder = self.work_dir / name
+        command = [sys.executable, f'tools/analysis_tools/{analysis.tool}.py']
+        command += self._models(analysis.tool, models)
+        for key, value in {'images': images, 'out': folder, **analysis.options}.items():
+            values = value if isinstance(value, (list, tuple)) else [value]
+            command += [f'--{key.replace("_", "-")}', *map(str, values)]
+        full = [analysis.tool, models, str(images), dict(analysis.options)]
+        self.keys[name] = content_key(full, [self.keys[need] for need in after])
+        self.stages[name] = Stage(
+            name,
+            analysis.title,
+            folder,
+            self.keys[name],
+            command,
+            after=after,
+            group=analysis.tool,
+        )
+
+    def _models(self, tool: str, models: Sequence[Sequence[str]]) -> list[str]:
+        """Return how a tool takes its models."""
+        options = []
+        for config, checkpoint, title in models:
+            options.append([config, checkpoint, title])
+        if tool in ('cka', 'attention_agreement'):
+            words = [word for config, checkpoint, _ in options for word in (config, checkpoint)]
+            return [*words, '--titles', *(title for *_, title in options)]
+        return [word for model in options for word in ('--model', *model)]
+
+    def _launch(self, tool: str) -> list[str]:
+        """Return the words that start a tool: itself, or one process a GPU."""
+        if self.gpus < 2:
+            return [sys.executable, tool]
+        run = ['-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', str(self.gpus)]
+        # --launcher must come before --cfg-options, which takes all that follows.
+        return [sys.executable, *run, tool, '--launcher', 'pytorch']
+
+
+def data_root() -> Path:
+    """Return the root of the data, ``$LIGHTVIT_DATA`` or ``data``."""
+    return Path(os.environ.get('LIGHTVIT_DATA', 'data')).resolve()
