@@ -44,16 +44,17 @@ class SeededIndex(int):
 
     It survives pickling (to workers) and the arithmetic of wrappers such as mmengine's
     ``ConcatDataset`` and ``RepeatDataset``.
-
-    Args:
-        value: The index.
-        seed: The seed.
     """
 
     seed: int
 
     def __new__(cls, value: int, seed: int) -> 'SeededIndex':
-        """Make the index."""
+        """Make the index.
+
+        Args:
+            value: The index.
+            seed: The seed.
+        """
         self = super().__new__(cls, value)
         self.seed = seed
         return self

@@ -217,12 +217,7 @@ class DetectionInferencer(Inferencer):
 
 
 class SegmentationInferencer(Inferencer):
-    """Give each pixel a class.
-
-    Args:
-        *args: See :class:`Inferencer`.
-        **kwargs: See :class:`Inferencer`.
-    """
+    """Give each pixel a class; the arguments are those of :class:`Inferencer`."""
 
     task = 'segmentation'
 
@@ -245,12 +240,7 @@ class SegmentationInferencer(Inferencer):
 
 
 class ClassificationInferencer(Inferencer):
-    """Give a picture a class.
-
-    Args:
-        *args: See :class:`Inferencer`.
-        **kwargs: See :class:`Inferencer`.
-    """
+    """Give a picture a class; the arguments are those of :class:`Inferencer`."""
 
     task = 'classification'
 

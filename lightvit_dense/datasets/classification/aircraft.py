@@ -28,7 +28,8 @@ class FGVCAircraft(ClassificationSet):
     Args:
         split: 'train' (published as trainval), 'test', or for a choice of hyper-parameters 'fit'
             (published as train) and 'val'.
-        **kwargs: See :class:`ClassificationSet`.
+
+    The other arguments are those of :class:`ClassificationSet`.
     """
 
     TITLE = 'FGVC aircraft'

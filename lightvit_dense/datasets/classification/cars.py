@@ -24,7 +24,8 @@ class StanfordCars(ClassificationSet):
 
     Args:
         split: 'train' or 'test'.
-        **kwargs: See :class:`ClassificationSet`.
+
+    The other arguments are those of :class:`ClassificationSet`.
     """
 
     TITLE = 'Stanford cars'

@@ -70,7 +70,9 @@ class CIFAR100(ClassificationSet):
 
     Args:
         split: 'train' or 'test'.
-        **kwargs: See :class:`ClassificationSet`; there are no image files, hence no ``source``.
+
+    The other arguments are those of :class:`ClassificationSet`; there are no image files, hence no
+    ``source``.
     """
 
     TITLE = 'CIFAR-100'

@@ -22,7 +22,8 @@ class Flowers102(ClassificationSet):
     Args:
         split: 'train' (published as trnid and valid), 'test' (tstid), or for a choice of
             hyper-parameters 'fit' (trnid) and 'val' (valid).
-        **kwargs: See :class:`ClassificationSet`.
+
+    The other arguments are those of :class:`ClassificationSet`.
     """
 
     TITLE = 'Oxford 102 flowers'

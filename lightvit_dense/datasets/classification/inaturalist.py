@@ -39,7 +39,8 @@ class INaturalist2018(ClassificationSet):
 
     Args:
         split: 'train', or 'test' for the published validation part, on which results are reported.
-        **kwargs: See :class:`ClassificationSet`.
+
+    The other arguments are those of :class:`ClassificationSet`.
     """
 
     TITLE = 'iNaturalist 2018'

@@ -20,7 +20,8 @@ class OxfordPets(ClassificationSet):
 
     Args:
         split: 'train' (published as trainval) or 'test'.
-        **kwargs: See :class:`ClassificationSet`.
+
+    The other arguments are those of :class:`ClassificationSet`.
     """
 
     TITLE = 'Oxford-IIIT pets'

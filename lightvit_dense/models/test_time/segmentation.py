@@ -33,9 +33,8 @@ class SegmentationTTA(BaseTTAModel):
     The result is that of mmseg's ``SegTTAModel``. That one keeps the scores of all views, which for
     150 classes and the larger images of ADE20K are gigabytes each; here one sum is kept.
 
-    Args:
-        module: The segmentor, or its config.
-        data_preprocessor: Takes the place of the segmentor's where it is a config.
+    ``module`` is the segmentor, or its config, in which case ``data_preprocessor`` takes the place
+    of the segmentor's.
     """
 
     def test_step(self, data: dict[str, list]) -> list[BaseDataElement]:

@@ -1,0 +1,280 @@
+"""Build the documentation as a static site: the Markdown pages and the API of the docstrings.
+
+The pages stay where readers of the repository look for them. For the site they are copied, and
+their links turned: to pages, to pictures, or to a listing of the file that they name. The API is
+read from the sources, which are not imported. Whatever does not fit (a link that leads nowhere, a
+page that no menu has, a docstring that speaks of an argument that is not there) is an error.
+
+Example:
+    python tools/build_docs.py --out work_dirs/docs
+"""
+
+import argparse
+import importlib.util
+import logging
+import os
+import re
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from lightvit_dense.errors import UserError, run_tool
+
+ROOT = Path(__file__).resolve().parents[1]
+MENU: dict[str, tuple[str, ...]] = {
+    'Start': ('README.md', 'docs/getting_started.md', 'docs/data.md', 'docs/configs.md'),
+    'Tasks': (
+        'docs/pretraining.md',
+        'docs/classification.md',
+        'docs/dense.md',
+        'docs/tracking.md',
+        'docs/checkpoints.md',
+        'docs/engine.md',
+    ),
+    'Study': ('docs/suite.md', 'docs/analyses.md'),
+    'Results': ('docs/model_zoo.md', 'docs/papers.md', 'docs/limits.md'),
+    'Build on it': ('docs/extending.md', 'docs/architecture.md', 'CONTRIBUTING.md'),
+    'History': ('CHANGELOG.md',),
+}
+"""The site's menu: section -> documents of the repository."""
+OPTIONAL = ('docs/small_scale_study.md',)
+"""Documents that a study writes; in the menu below 'Results' once they are there."""
+PACKAGES = ('lightvit_dense', 'tracking')
+LANGUAGES = {'.py': 'python', '.sh': 'bash', '.yml': 'yaml', '.cff': 'yaml', '.json': 'json'}
+PICTURES = {'.png', '.jpg', '.jpeg', '.svg', '.gif'}
+
+_FENCE = re.compile(r'^( *)```.*?^\1```$', re.M | re.S)
+_LINK = re.compile(r'(?<=\]\()([^)\s]+)(?=\))')
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Parse the command line.
+
+    Args:
+        argv: Arguments without the program's name; ``sys.argv`` when None.
+    """
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        '--out', default='work_dirs/docs', metavar='DIR', help='the site goes to DIR/site'
+    )
+    parser.add_argument(
+        '--no-api', action='store_true', help='the pages alone, in a few seconds: for writing them'
+    )
+    return parser.parse_args(argv)
+
+
+def site_path(document: str) -> str:
+    """Return where a document of the repository lies in the site's sources."""
+    if document == 'README.md':
+        return 'index.md'
+    name = document.removeprefix('docs/')
+    return name if document.startswith('docs/') else name.lower()
+
+
+def menu(root: Path) -> dict[str, list[str]]:
+    """Return the menu with the optional documents that are there.
+
+    Raises:
+        UserError: If a document is missing, or one of ``docs/`` is not in the menu.
+    """
+    sections = {title: list(documents) for title, documents in MENU.items()}
+    sections['Results'] += [name for name in OPTIONAL if (root / name).is_file()]
+    known = {name for documents in sections.values() for name in documents}
+    missing = sorted(name for name in known if not (root / name).is_file())
+    if missing:
+        raise UserError(f'the menu names documents that do not exist: {", ".join(missing)}')
+    pages = {f'docs/{path.name}' for path in (root / 'docs').glob('*.md')}
+    if pages - known:
+        raise UserError(
+            f'no menu has {", ".join(sorted(pages - known))}; add it to MENU of tools/build_docs.py'
+        )
+    return sections
+
+
+class Staging:
+    """The site's sources: pages with turned links, pictures, and listings of files.
+
+    Args:
+        root: The repository.
+        target: Folder to fill.
+        documents: Documents that become pages, relative to the repository.
+    """
+
+    def __init__(self, root: Path, target: Path, documents: list[str]) -> None:
+        self.root, self.target = root, target
+        self.pages = {document: site_path(document) for document in documents}
+
+    def add(self, document: str) -> None:
+        """Copy a document, its pictures and the files that it links to."""
+        text = (self.root / document).read_text(encoding='utf-8')
+        pieces, end = [], 0
+        for fence in _FENCE.finditer(text):  # links in code are no links
+            pieces += [self._turned(text[end : fence.start()], document), fence[0]]
+            end = fence.end()
+        pieces.append(self._turned(text[end:], document))
+        self._write(self.pages[document], ''.join(pieces))
+
+    def _turned(self, text: str, document: str) -> str:
+        return _LINK.sub(lambda found: self._target_of(found[0], document), text)
+
+    def _target_of(self, link: str, document: str) -> str:
+        """Return what a link of a document is in the site."""
+        name, _, anchor = link.partition('#')
+        if not name or re.match(r'[a-z]+:', link):
+            return link
+        file = (self.root / document).parent.joinpath(name).resolve()
+        if not file.is_file() or not file.is_relative_to(self.root):
+            raise UserError(f'{document} links to {link}, which is no file of the repository')
+        place = file.relative_to(self.root).as_posix()
+        page = self.pages.get(place) or self._attach(file, place)
+        relative = os.path.relpath(page, Path(self.pages[document]).parent)
+        return relative + (f'#{anchor}' if anchor else '')
+
+    def _attach(self, file: Path, place: str) -> str:
+        """Copy a picture, or list a file on a page of its own."""
+        if file.suffix in PICTURES:
+            page = place.removeprefix('docs/')
+            (self.target / page).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, self.target / page)
+            return page
+        page = f'files/{place}.md'
+        language = LANGUAGES.get(file.suffix, 'text')
+        code = file.read_text(encoding='utf-8').rstrip()
+        self._write(page, f'# {place}\n\n````{language}\n{code}\n````\n')
+        return page
+
+    def _write(self, page: str, text: str) -> None:
+        path = self.target / page
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding='utf-8')
+
+
+def api_pages(root: Path) -> dict[str, str]:
+    """Return a page for every package: its modules by name, for mkdocstrings to fill in."""
+    pages = {}
+    for top in PACKAGES:
+        for package in sorted(path.parent for path in (root / top).rglob('__init__.py')):
+            dotted = package.relative_to(root).as_posix().replace('/', '.')
+            modules = [p.stem for p in sorted(package.glob('*.py')) if not p.stem.startswith('_')]
+            lines = [f'# {dotted}', '', f'::: {dotted}', '    options:', '      members: false', '']
+            for module in modules:
+                lines += [f'## {module}', '', f'::: {dotted}.{module}', '']
+            pages[f'api/{dotted}.md'] = '\n'.join(lines)
+    return pages
+
+
+def settings(nav: list[dict[str, Any]], source: Path, site: Path) -> dict[str, Any]:
+    """Return mkdocs' configuration: nothing is fetched from elsewhere, nothing is forgiven."""
+    handler = {
+        'paths': [str(ROOT)],
+        'options': {
+            'docstring_style': 'google',
+            'filters': ['!^_'],
+            'members_order': 'source',
+            'show_root_heading': False,
+            'show_root_toc_entry': False,
+            'show_source': False,
+            'show_signature_annotations': True,
+            'separate_signature': True,
+            'signature_crossrefs': False,
+            'heading_level': 3,
+            'allow_inspection': False,
+            'extensions': [f'{ROOT}/tools/docs_roles.py:PlainRoles'],
+        },
+    }
+    return {
+        'site_name': 'lightvit_dense',
+        'site_description': 'Lightweight vision transformers, pre-trained and measured downstream',
+        'docs_dir': str(source),
+        'site_dir': str(site),
+        'strict': True,
+        'nav': nav,
+        'theme': {
+            'name': 'material',
+            'font': False,
+            'features': ['navigation.indexes', 'content.code.copy', 'toc.follow'],
+            'palette': [
+                {'media': '(prefers-color-scheme: light)', 'scheme': 'default'},
+                {'media': '(prefers-color-scheme: dark)', 'scheme': 'slate'},
+            ],
+        },
+        'plugins': [
+            'search',
+            'offline',
+            {'mkdocstrings': {'handlers': {'python': handler}}},
+        ],
+        'markdown_extensions': [
+            'tables',
+            'attr_list',
+            {'toc': {'permalink': True, 'toc_depth': 3}},
+            'pymdownx.superfences',
+            {'pymdownx.highlight': {'pygments_lang_class': True}},
+        ],
+        'validation': {
+            'nav': {'omitted_files': 'ignore', 'not_found': 'warn', 'absolute_links': 'warn'},
+            'links': {
+                'not_found': 'warn',
+                'anchors': 'warn',
+                'absolute_links': 'warn',
+                'unrecognized_links': 'warn',
+            },
+        },
+    }
+
+
+def stage(root: Path, source: Path, api: bool = True) -> list[dict[str, Any]]:
+    """Fill the folder of the site's sources; return mkdocs' menu."""
+    shutil.rmtree(source, ignore_errors=True)
+    sections = menu(root)
+    staging = Staging(root, source, [name for names in sections.values() for name in names])
+    for document in staging.pages:
+        staging.add(document)
+    nav: list[dict[str, Any]] = [
+        {title: [staging.pages[name] for name in names]} for title, names in sections.items()
+    ]
+    if api:
+        pages = api_pages(root)
+        for page, text in pages.items():
+            (source / page).parent.mkdir(parents=True, exist_ok=True)
+            (source / page).write_text(text, encoding='utf-8')
+        nav.append({'API': [{Path(page).stem: page} for page in pages]})
+    return nav
+
+
+def build(root: Path, out: Path, api: bool = True) -> Path:
+    """Build the site; return its first page.
+
+    Raises:
+        UserError: If mkdocs is not installed, or it warns of anything.
+    """
+    if importlib.util.find_spec('mkdocs') is None:
+        raise UserError("the documentation is built by mkdocs: pip install -e '.[dev]'")
+    from mkdocs.commands.build import build as run_mkdocs
+    from mkdocs.config import load_config
+    from mkdocs.exceptions import Abort, ConfigurationError
+
+    logging.basicConfig(level=logging.WARNING, format='%(levelname)s %(message)s')
+    source, site = out.resolve() / 'source', out.resolve() / 'site'
+    nav = stage(root, source, api)
+    out.mkdir(parents=True, exist_ok=True)
+    # mkdocs resolves plain names beside a file of settings, which need not be there.
+    empty = out.resolve() / 'mkdocs.yml'
+    empty.write_text('site_name: lightvit_dense\n', encoding='utf-8')
+    try:
+        config = load_config(str(empty), **settings(nav, source, site))
+        run_mkdocs(config)
+    except (Abort, ConfigurationError) as error:
+        raise UserError(f'the documentation has faults, see the warnings above ({error})') from None
+    return site / 'index.html'
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the tool; return its exit status."""
+    args = parse_args(argv)
+    print(build(ROOT, Path(args.out), not args.no_api))
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(run_tool(main))
