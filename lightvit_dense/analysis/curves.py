@@ -121,35 +121,49 @@ def plot(
     Returns:
         The ``matplotlib.figure.Figure``.
     """
+    figure, axes = themed_axes(title, size)
+    for i, curve in enumerate(curve for curve in curves if curve.steps):
+        marker = 'o' if len(curve.steps) < 25 else None
+        style: dict[str, Any] = {
+            'color': PALETTE[i % len(PALETTE)],
+            'lw': 1.6,
+            'marker': marker,
+            'ms': 3.5,
+        }
+        axes.plot(curve.steps, curve.values, label=curve.name, **style)
+    axes.set_xlabel(xlabel, color=_INK)
+    axes.set_ylabel(ylabel, color=_INK)
+    if log_y:
+        axes.set_yscale('log')
+    if axes.lines:
+        axes.legend(frameon=False, labelcolor=_INK, fontsize=8)
+    else:
+        axes.text(0.5, 0.5, 'nothing was logged', ha='center', color=_INK)
+    return figure
+
+
+def themed_axes(title: str, size: tuple[float, float] = (5.2, 3.0)) -> tuple[Any, Any]:
+    """Return a new figure and its empty axes, whose ink follows the page's text colour.
+
+    The ink is the colour of the axes' labels; :func:`to_svg` replaces it.
+
+    Args:
+        title: Above the axes.
+        size: Width and height in inches.
+    """
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     with rc_context({'svg.fonttype': 'none', 'font.size': 9, 'font.family': 'sans-serif'}):
         figure = Figure(figsize=size, layout='constrained')
         axes = figure.add_subplot()
-        for i, curve in enumerate(curve for curve in curves if curve.steps):
-            marker = 'o' if len(curve.steps) < 25 else None
-            style: dict[str, Any] = {
-                'color': PALETTE[i % len(PALETTE)],
-                'lw': 1.6,
-                'marker': marker,
-                'ms': 3.5,
-            }
-            axes.plot(curve.steps, curve.values, label=curve.name, **style)
         axes.set_title(title, color=_INK, fontsize=10, loc='left')
-        axes.set_xlabel(xlabel, color=_INK)
-        axes.set_ylabel(ylabel, color=_INK)
+        axes.set_xlabel('', color=_INK)
         axes.tick_params(colors=_INK, labelsize=8)
         axes.spines[['top', 'right']].set_visible(False)
         axes.spines[['left', 'bottom']].set_color(_INK)
         axes.grid(color=_INK, alpha=0.12, lw=0.6)
-        if log_y:
-            axes.set_yscale('log')
-        if axes.lines:
-            axes.legend(frameon=False, labelcolor=_INK, fontsize=8)
-        else:
-            axes.text(0.5, 0.5, 'nothing was logged', ha='center', color=_INK)
-    return figure
+    return figure, axes
 
 
 def to_svg(figure: Any) -> str:

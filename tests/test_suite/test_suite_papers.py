@@ -10,6 +10,7 @@ from lightvit_dense.suite.papers import (
     INITS,
     SOURCES,
     TABLES,
+    check_paper,
     paper_cells,
     paper_table,
     published,
@@ -123,7 +124,13 @@ def test_the_first_table_counts():
 )
 def test_unknown_names_are_errors(paper, message):
     with pytest.raises(UserError, match=message):
-        paper_cells(paper, ['mae'], {'det': ['coco/bbox_mAP']})
+        check_paper(paper, ['mae'], {'det': ['coco/bbox_mAP']})
+
+
+def test_a_selection_of_the_suite_keeps_its_renames():
+    paper = dict(tables=['transfer'], inits={'random': 'scratch'}, tasks={'det': 'coco'})
+    cells = paper_cells(paper, ['mae'], {'cars': ['accuracy/top1']})
+    assert [cell['value'] for cell in cells] == [78.8]
 
 
 def test_an_unknown_table_is_an_error():
