@@ -126,7 +126,9 @@ def test_prediction_of_sequences(monkeypatch):
     sample.sequence = 'a sequence'
     batch = pseudo_collate([dict(inputs=dict(), data_samples=sample)])
     found = model.test_step(batch)
-    assert seen == [(model, 'a sequence')]
+    ((tracker, sequence),) = seen
+    assert tracker.model is model
+    assert sequence == 'a sequence'
     assert found[0].boxes.shape == (3, 4)
     with pytest.raises(UserError, match='needs pairs of crops'):
         model({}, [TrackSample()], mode='predict')

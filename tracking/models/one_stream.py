@@ -13,6 +13,7 @@ from lightvit_dense.models.backbones.sizes import pair
 from ..registry import MODELS
 from ..structures import TrackSample
 from .heads import Maps, decode
+from .kept_tracker import KeptTracker
 from .ostrack_names import from_ostrack, is_ostrack
 
 LOSS_WEIGHTS = dict(score=1.0, giou=2.0, l1=5.0)
@@ -109,6 +110,12 @@ class OneStreamTracker(BaseModel):
         self.template_factor, self.search_factor = template_factor, search_factor
         self.loss_weights = _with_defaults(loss_weights, LOSS_WEIGHTS, 'loss_weights')
         self.test_cfg = _with_defaults(test_cfg, TEST_CFG, 'test_cfg')
+        self._kept = KeptTracker()
+
+    def train(self, mode: bool = True) -> 'OneStreamTracker':
+        """Set the mode; what was made for tracking is made anew when it is next needed."""
+        self._kept.drop()
+        return super().train(mode)
 
     def adapt_state(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return the parameters of a checkpoint by our names, whoever wrote it.
@@ -246,6 +253,6 @@ class OneStreamTracker(BaseModel):
         from .. import runtime  # which imports this package
 
         for sample in samples:
-            found = runtime.track_sequence(self, sample.sequence)
+            found = runtime.track_sequence(self._kept.of(self), sample.sequence)
             sample.boxes, sample.scores, sample.seconds = found
         return samples
