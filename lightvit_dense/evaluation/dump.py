@@ -72,7 +72,8 @@ class DumpPredictions(BaseMetric):
             results: What :meth:`process` kept, of all processes.
         """
         atomic_write(self.out_file, pickle.dumps(results, protocol=4))
-        print_log(f'The predictions of {len(results)} images are in {self.out_file}', 'current')
+        # Images, or whole sequences where the model tracks.
+        print_log(f'The predictions of {len(results)} samples are in {self.out_file}', 'current')
         return {}
 
 
