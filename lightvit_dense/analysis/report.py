@@ -35,6 +35,10 @@ th:first-child,td:first-child{text-align:left}
 td.text,th.text{text-align:left;overflow-wrap:anywhere}
 th{font-weight:600;color:var(--soft);font-size:.85rem}
 td.best{font-weight:700;color:var(--good)}
+td small{display:block;font-weight:400;color:var(--soft);white-space:nowrap}
+td .mark{color:var(--soft);font-style:italic;font-weight:400}
+td .mark.good{color:var(--good)}td .mark.bad{color:var(--bad)}
+details{margin-top:12px}summary{cursor:pointer;color:var(--accent)}
 .plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(380px,1fr));gap:14px}
 .plots svg{width:100%;height:auto}
 figure{margin:12px 0 0}figcaption{color:var(--soft);font-size:.88rem;margin-top:6px}
@@ -104,6 +108,11 @@ def figure(image: np.ndarray, caption: str, quality: int | None = 88) -> str:
     words = html.escape(caption, quote=True)
     source = data_uri(image, quality)
     return f'<figure><img src="{source}" alt="{words}"><figcaption>{words}</figcaption></figure>'
+
+
+def details(summary: str, *blocks: str) -> str:
+    """Return blocks that are folded away below a line of text."""
+    return f'<details><summary>{html.escape(summary)}</summary>{"".join(blocks)}</details>'
 
 
 def plots(svgs: Sequence[str]) -> str:
