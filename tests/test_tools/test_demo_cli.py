@@ -1,13 +1,16 @@
-"""The demo as a subprocess: everything that it runs, with few iterations and images."""
+"""The demo as users run it: everything in it, with few iterations and images."""
 
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
+from mmengine.logging import MMLogger
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -96,19 +99,31 @@ def test_second_call_does_nothing_twice_and_a_lost_stage_is_repeated(demo):
     assert (folder / 'report.html').is_file()
 
 
-def test_failing_stage_is_reported(tmp_path):
+@pytest.fixture
+def call_demo(call_tool, monkeypatch):
+    """Run the demo in this process, which gets back what the demo sets for its own."""
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv('LIGHTVIT_DATA', 'set by the demo')
+    logger = MMLogger.get_current_instance()
+    before, level = signal.getsignal(signal.SIGTERM), logger.level
+    yield partial(call_tool, 'demo.py', '--smoke')
+    signal.signal(signal.SIGTERM, before)
+    logger.setLevel(level)
+
+
+def test_failing_stage_is_reported(tmp_path, call_demo):
     """A file where the world's folder should be makes the first stage fail."""
     blocked = tmp_path / 'data'
     blocked.mkdir()
     (blocked / 'toyworld').write_text('in the way')
-    done = run_demo('--smoke', '--work-dir', tmp_path / 'work', '--data-root', blocked)
-    assert done.returncode == 1
-    assert "Stage 'world' failed" in done.stderr
-    assert f'Full log: {tmp_path / "work" / "world" / "stage.log"}' in done.stderr
-    assert 'Traceback' not in done.stderr.split('Full log:')[1]
+    status, _, errors = call_demo('--work-dir', tmp_path / 'work', '--data-root', blocked)
+    assert status == 1
+    assert "Stage 'world' failed" in errors
+    assert f'Full log: {tmp_path / "work" / "world" / "stage.log"}' in errors
+    assert 'Traceback' not in errors.split('Full log:')[1]
 
 
-def test_unknown_stage_is_refused(tmp_path):
-    done = run_demo('--smoke', '--work-dir', tmp_path, '--stages', 'techer')
-    assert done.returncode == 1
-    assert 'unknown stage(s) techer; there are: world, teacher' in done.stderr
+def test_unknown_stage_is_refused(tmp_path, call_demo):
+    status, _, errors = call_demo('--work-dir', tmp_path, '--stages', 'techer')
+    assert status == 1
+    assert 'unknown stage(s) techer; there are: world, teacher' in errors

@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -13,7 +14,9 @@ def run_tool(*words: object) -> subprocess.CompletedProcess:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def test_curves_of_two_runs_are_drawn_and_listed(tmp_path: Path) -> None:
+def test_curves_of_two_runs_are_drawn_and_listed(
+    tmp_path: Path, call_tool: Callable[..., tuple]
+) -> None:
     for run, factor in (('one', 1.0), ('two', 2.0)):
         folder = tmp_path / run / '20260101_000000' / 'vis_data'
         folder.mkdir(parents=True)
@@ -30,10 +33,11 @@ def test_curves_of_two_runs_are_drawn_and_listed(tmp_path: Path) -> None:
     assert rows[1] == ['A: agreement/layer_10', '0.5', '0.5', '0.5', '0.5', '1']
     assert rows[2] == ['two: agreement/layer_2', '2', '6', '2', '6', '3']
     assert cv2.imread(str(out)).std() > 5
-    wrong = run_tool(*runs, '--keys', 'accuracy', '--out', out)
-    assert wrong.returncode == 2
-    assert "no scalar matches 'accuracy'; there are agreement/layer_10" in wrong.stderr
-    missing = run_tool(tmp_path / 'three', '--out', out)
-    assert missing.returncode == 2
-    assert 'three: no vis_data/scalars.json below it' in missing.stderr
-    assert run_tool(runs[1], '--out', tmp_path / 'a.pdf').returncode == 2
+    tool = 'analysis_tools/plot_curves.py'
+    status, _, errors = call_tool(tool, *runs, '--keys', 'accuracy', '--out', out)
+    assert status == 2
+    assert "no scalar matches 'accuracy'; there are agreement/layer_10" in errors
+    status, _, errors = call_tool(tool, tmp_path / 'three', '--out', out)
+    assert status == 2
+    assert 'three: no vis_data/scalars.json below it' in errors
+    assert call_tool(tool, runs[1], '--out', tmp_path / 'a.pdf')[0] == 2

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -44,7 +45,9 @@ def run_tool(*words: object) -> subprocess.CompletedProcess:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def test_a_second_call_starts_from_the_files(tmp_path: Path) -> None:
+def test_a_second_call_starts_from_the_files(
+    tmp_path: Path, call_tool: Callable[..., tuple]
+) -> None:
     images, labels = load_digits(return_X_y=True)
     for digit in range(3):
         for number, image in enumerate(images[labels == digit][:40].reshape(-1, 8, 8)):
@@ -74,9 +77,10 @@ def test_a_second_call_starts_from_the_files(tmp_path: Path) -> None:
     assert cv2.imread(str(out / 'layers.png')).std() > 5
 
     words += ['--out', tmp_path / 'again', '--layer', '2']
-    again = run_tool(*words, '--method', 'logistic', 'linear', '--epochs', '20')
-    assert again.returncode == 0, again.stderr
-    assert again.stdout.count('images, from the cache') == 2
+    words += ['--method', 'logistic', 'linear', '--epochs', '20']
+    status, printed, errors = call_tool('analysis_tools/probe.py', *words)
+    assert status == 0, errors
+    assert printed.count('images, from the cache') == 2
     results = json.loads((tmp_path / 'again' / 'probe.json').read_text())['results']
     assert [(row['method'], row['setting']) for row in results[1:]] == [
         ('logistic', 'C 1'),

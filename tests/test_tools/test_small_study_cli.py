@@ -57,8 +57,8 @@ def test_the_plan_fits_configs_and_training_tool(tool, data):
     status, out, err = tool('--list', '--settings', 'digits', 'toyworld')
     assert status == 0, err
     lines = out.splitlines()
-    assert len(lines) == 2 * 3 + 2 * 9
-    assert lines[-1] == 'to do  finetune_toyworld_dmae_seed-2: toy world objects, D-MAE, seed 2'
+    assert len(lines) == 2 * 4 + 2 * 12
+    assert lines[-1] == 'to do  finetune_toyworld_d2mae_seed-2: toy world objects, D²-MAE, seed 2'
 
     parse = runpy.run_path(str(ROOT / 'tools/train.py'))['parse_args']
     study = STUDY['plan'](STUDY['parse_args'](['--settings', 'digits']))
@@ -68,7 +68,7 @@ def test_the_plan_fits_configs_and_training_tool(tool, data):
     assert args.cfg_options['train_dataloader.dataset.fraction'] == 0.1
     config = STUDY['read_config'](args.config, args.cfg_options)
     assert config['model']['backbone']['init_cfg']['checkpoint'].endswith(
-        'pretrain_small_digits_dmae/backbone.safetensors'
+        'pretrain_small_digits_d2mae/backbone.safetensors'
     )
 
 
