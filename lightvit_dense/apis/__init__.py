@@ -1,6 +1,7 @@
-"""The Python use of the library in a few lines: train, test, build a model, use it.
+"""The Python use of the library in a few lines: train, test, build a model, load it, use it.
 
-The inferencers are imported when they are first asked for: training does without what they need.
+The inferencers and ``load`` are imported when they are first asked for: training does without what
+they need.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -20,16 +21,19 @@ if TYPE_CHECKING:
         SegmentationInferencer,
         make_inferencer,
     )
+    from lightvit_dense.apis.loading import Model, load
 
 __all__ = [
     'ClassificationInferencer',
     'DetectionInferencer',
+    'Model',
     'SegmentationInferencer',
     'apply_tta',
     'build_model',
     'check_testing',
     'check_training',
     'evaluate',
+    'load',
     'load_config',
     'make_inferencer',
     'read_expected',
@@ -40,6 +44,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name in ('Model', 'load'):
+        from lightvit_dense.apis import loading
+
+        return getattr(loading, name)
     if name in __all__:
         from lightvit_dense.apis import inference
 

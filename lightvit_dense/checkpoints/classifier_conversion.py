@@ -13,7 +13,7 @@ from .heads import Head, read_head
 from .loader import LoadReport
 
 
-def _told_pool(path: Path) -> str | None:
+def told_pool(path: Path) -> str | None:
     """Return what the head reads if the file beside a classifier of ours says it."""
     try:
         found: Any = json.loads(path.with_suffix('.json').read_text())
@@ -87,7 +87,7 @@ def convert_classifier(
     from lightvit_dense.registry import MODELS
 
     head = read_head(inspection.opened.state, inspection.converted)
-    head.pool = head.pool or _told_pool(inspection.path)
+    head.pool = head.pool or told_pool(inspection.path)
     config = classifier_config(inspection, head, img_size, pool)
     try:
         model = MODELS.build(config)

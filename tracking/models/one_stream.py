@@ -1,7 +1,7 @@
 """The one-stream tracker: a joint backbone and a dense head (OSTrack, Ye et al. 2022)."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from mmengine.model import BaseModel
@@ -15,6 +15,9 @@ from ..structures import TrackSample
 from .heads import Maps, decode
 from .kept_tracker import KeptTracker
 from .ostrack_names import from_ostrack, is_ostrack
+
+if TYPE_CHECKING:
+    from ..runtime import Tracker
 
 LOSS_WEIGHTS = dict(score=1.0, giou=2.0, l1=5.0)
 TEST_CFG = dict(window=True, margin=10.0)
@@ -116,6 +119,12 @@ class OneStreamTracker(BaseModel):
         """Set the mode; what was made for tracking is made anew when it is next needed."""
         self._kept.drop()
         return super().train(mode)
+
+    def make_tracker(self) -> 'Tracker':
+        """Make a tracker of this model, which must be in evaluation mode and stays as it is."""
+        from ..runtime import Tracker  # which uses models
+
+        return Tracker.from_model(self)
 
     def adapt_state(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return the parameters of a checkpoint by our names, whoever wrote it.

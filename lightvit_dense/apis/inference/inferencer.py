@@ -249,22 +249,38 @@ class ClassificationInferencer(Inferencer):
         return Classification(**self._about(picture), scores=scores, names=self.names)
 
 
+_TASKS = {
+    'mmdet.models.detectors.base.BaseDetector': 'detection',
+    'mmseg.models.segmentors.base.BaseSegmentor': 'segmentation',
+    'lightvit_dense.models.classification.classifier.ImageClassifier': 'classification',
+    'lightvit_dense.models.classification.timm_classifier.TimmClassifier': 'classification',
+}
+
+
+def task_of_class(kind: type) -> str | None:
+    """Return what models of a class are for.
+
+    Args:
+        kind: The class of a whole model.
+
+    Returns:
+        'detection', 'segmentation', 'classification', 'tracking' for a class that makes trackers,
+        or None for something else.
+    """
+    parents = {f'{cls.__module__}.{cls.__qualname__}' for cls in kind.__mro__}
+    found = next((task for name, task in _TASKS.items() if name in parents), None)
+    return 'tracking' if found is None and hasattr(kind, 'make_tracker') else found
+
+
 def task_of(model: nn.Module) -> str:
     """Return what a model is for: 'detection', 'segmentation' or 'classification'.
 
     Raises:
         UserError: If it is for something else.
     """
-    parents = {f'{cls.__module__}.{cls.__qualname__}' for cls in type(model).__mro__}
-    tasks = {
-        'mmdet.models.detectors.base.BaseDetector': 'detection',
-        'mmseg.models.segmentors.base.BaseSegmentor': 'segmentation',
-        'lightvit_dense.models.classification.classifier.ImageClassifier': 'classification',
-        'lightvit_dense.models.classification.timm_classifier.TimmClassifier': 'classification',
-    }
-    for name, task in tasks.items():
-        if name in parents:
-            return task
+    task = task_of_class(type(model))
+    if task is not None and task != 'tracking':
+        return task
     raise UserError(
         f'{type(model).__name__} is no detector, segmentor or classifier: there is nothing that it '
         'could find in a picture'

@@ -1,0 +1,136 @@
+"""Checkpoints without a config: a backbone or a classifier by the shapes of what they hold."""
+
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from lightvit_dense.checkpoints import load_backbone, load_classifier
+from lightvit_dense.checkpoints.classifier_conversion import classifier_config, told_pool
+from lightvit_dense.checkpoints.conversion import Inspection, backbone_config, inspect_checkpoint
+from lightvit_dense.checkpoints.heads import read_head
+from lightvit_dense.checkpoints.loader import LOST, LoadReport
+from lightvit_dense.errors import UserError
+from lightvit_dense.registry import MODELS
+
+HIERA_HEADS = {46: 1, 96: 1, 112: 2, 144: 2, 256: 4}
+"""Heads of Hiera's first stage by its width: the papers' (46) and Meta's."""
+IMAGENET: dict[str, Any] = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])
+
+
+def usual_heads(source: str | None, inspection: Inspection) -> int | None:
+    """Tell the heads of a network by where it comes from, where that leaves no doubt.
+
+    The authors' mae-lite has 12 heads at widths 192 and 384, and so has MoCo-v3; DINO, and
+    DeiT with its distillation token, have a head for 64 channels. A plain file of timm's names may
+    be any of these.
+
+    Args:
+        source: Kind of checkpoint.
+        inspection: The checkpoint.
+
+    Returns:
+        The heads (of Hiera's first stage); None where they are in doubt.
+    """
+    sizes = inspection.sizes
+    if sizes.family == 'hiera':
+        return HIERA_HEADS.get(sizes.width)
+    if sizes.width not in (192, 384):
+        return None
+    if source is not None and source.startswith(('mae-lite', 'MoCo-v3')):
+        return 12
+    if source == 'DINO' or 'dist_token' in inspection.converted.state:
+        return sizes.width // 64
+    return None
+
+
+def inspect(path: Path, key: str | None, heads: int | None) -> Inspection:
+    """Tell what a file holds, its heads included.
+
+    Args:
+        path: The file.
+        key: Which network to take where it has several.
+        heads: The heads, if they are known better.
+
+    Raises:
+        CheckpointError: If it holds no ViT or Hiera, or its own story has other heads.
+        UserError: If the heads are in doubt.
+    """
+    inspection = inspect_checkpoint(path, key, heads=heads)
+    sizes = inspection.sizes
+    if sizes.heads is None:
+        sizes.heads = usual_heads(inspection.converted.source, inspection)
+        sizes.heads_from = f'usual for {inspection.converted.source}'
+    if sizes.heads is None:
+        raise UserError(
+            f'{path}: {inspection.converted.source}, width {sizes.width}: the shapes do not tell '
+            "the heads, and nothing beside the file does. Give load(..., heads=N): the papers' "
+            'ViT-Tiny and ViT-Small and MoCo-v3 have 12; timm, DeiT and DINO width / 64; Hiera 1 '
+            'in the first stage, from width 112 on 2'
+        )
+    return inspection
+
+
+def complete(report: LoadReport) -> None:
+    """Raise if a load left parameters at random, or lost some that change what is computed.
+
+    Args:
+        report: Of the load.
+    """
+    lost = [name for name in report.unexpected if LOST.search(name)]
+    if report.missing or lost:
+        raise UserError(
+            f'{report}\n{report.path}: the model would compute something else than the file was '
+            "trained for. Name its config: load(..., config='CONFIG.py')"
+        )
+
+
+def foreign_backbone(inspection: Inspection) -> tuple[nn.Module, LoadReport]:
+    """Build a backbone of the sizes of a file and load it.
+
+    Args:
+        inspection: The file.
+
+    Returns:
+        The backbone, and what was loaded.
+
+    Raises:
+        UserError: If it does not fit.
+    """
+    try:
+        backbone = MODELS.build(backbone_config(inspection.sizes))
+    except ValueError as error:
+        raise UserError(f'{inspection.path}: {error}. Give load(..., heads=N)') from error
+    report = load_backbone(backbone, inspection.converted.state, verbose=False)
+    report.path, report.source = str(inspection.path), inspection.converted.source
+    complete(report)
+    return backbone, report
+
+
+def foreign_classifier(
+    inspection: Inspection,
+) -> tuple[nn.Module, dict[str, Any], LoadReport] | None:
+    """Build a classifier of the sizes of a file and load it.
+
+    Args:
+        inspection: The file.
+
+    Returns:
+        The classifier, its config, and what was loaded; None if the file has no classifier.
+
+    Raises:
+        UserError: If it does not fit.
+    """
+    head = read_head(inspection.opened.state, inspection.converted)
+    if head.classes is None:
+        return None
+    head.pool = head.pool or told_pool(inspection.path)
+    config = classifier_config(inspection, head, None, None)
+    config['data_preprocessor'] = dict(type='lightvit_dense.ImagePreprocessor', **IMAGENET)
+    try:
+        model = MODELS.build(config)
+    except ValueError as error:
+        raise UserError(f'{inspection.path}: {error}. Give load(..., heads=N)') from error
+    report = load_classifier(model, inspection.opened.state, verbose=False, complete=True)
+    report.path = str(inspection.path)
+    return model, config, report
