@@ -95,7 +95,9 @@ def write_story(
         if path.suffix == '.pth':
             torch.save({'state_dict': copies, 'meta': meta}, temporary)
         else:
-            save_file(copies, temporary, metadata={'format': 'pt'})
+            # Shapes do not tell the heads, and the .json may get lost.
+            sizes = json.dumps(story['architecture'])
+            save_file(copies, temporary, metadata={'format': 'pt', 'architecture': sizes})
         story['sha256'] = sha256(temporary)
     story['torch'] = str(torch.__version__)
     sibling = path.with_suffix('.json')

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from mmengine.logging import MMLogger
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from .containers import Opened, open_checkpoint, unwrap
@@ -163,13 +164,13 @@ def _check_heads(report: LoadReport, path: Path, model: nn.Module) -> None:
 
 
 def known_heads(path: Path) -> int | None:
-    """Tell the heads (of the first stage) from the story beside a file, ours or a config.json.
+    """Tell the heads (of the first stage) from the story beside a file, or in a file of ours.
 
     Args:
-        path: The checkpoint.
+        path: The checkpoint. The story is our .json or Hugging Face's config.json.
 
     Returns:
-        The number of heads; None if nothing beside the file says so.
+        The number of heads; None if nothing says so.
     """
     sources: list[tuple[Path, tuple[str, ...]]] = [
         (path.with_suffix('.json'), ('architecture', 'arch', 'num_heads'))
@@ -188,7 +189,21 @@ def known_heads(path: Path) -> int | None:
             found = found[0]
         if isinstance(found, int):
             return found
-    return None
+    return _carried_heads(path)
+
+
+def _carried_heads(path: Path) -> int | None:
+    """Tell the heads from the header of a .safetensors file that we wrote."""
+    if path.suffix != '.safetensors':
+        return None
+    try:
+        with safe_open(path, framework='pt') as file:
+            sizes = json.loads((file.metadata() or {}).get('architecture', '{}'))
+    except (SafetensorError, OSError, ValueError):
+        return None
+    arch = sizes.get('arch') if isinstance(sizes, dict) else None
+    heads = arch.get('num_heads') if isinstance(arch, dict) else None
+    return heads if isinstance(heads, int) else None
 
 
 def _share_table(
