@@ -1,0 +1,89 @@
+"""The suite files of the real benchmarks: read, checked, with the papers' figures beside them."""
+
+from pathlib import Path
+
+import pytest
+
+from lightvit_dense.apis import load_config
+from lightvit_dense.suite.papers import paper_cells, paper_table
+from lightvit_dense.suite.plan import SuitePlan
+from lightvit_dense.suite.spec import Suite, read_suite
+
+ROOT = Path(__file__).parents[2]
+
+
+def load(name: str) -> Suite:
+    return read_suite(ROOT / f'configs/suites/{name}.py', ROOT)
+
+
+def published_beside(suite: Suite) -> dict[tuple[str, str, str], float]:
+    tasks = {name: [m.key for m in task.metrics] for name, task in suite.tasks.items()}
+    cells = paper_cells(suite.paper, suite.inits, tasks)
+    return {(c['init'], c['task'], c['metric']): c['value'] for c in cells}
+
+
+def test_first_paper_has_its_whole_table_and_a_run_for_each_figure():
+    suite = load('paper1_table5')
+    beside = published_beside(suite)
+    planned = {(init.name, task.name) for init, task, _ in suite.cells()}
+    for cell in paper_table('transfer').cells():
+        assert beside[cell.init, cell.task, cell.metric] == cell.value
+        assert (cell.init, cell.task) in planned
+    # ImageNet beside the 56 figures; DeiT is trained there, and has none.
+    assert len(beside) == 56 + 6
+    assert len(planned) == 7 * 8 - 1
+    assert {key[:2] for key in beside} == planned
+
+
+def test_second_paper_has_a_run_for_every_figure_that_can_be_run():
+    suite = load('paper2')
+    beside = published_beside(suite)
+    planned = {(init.name, task.name) for init, task, _ in suite.cells()}
+    assert {key[:2] for key in beside} <= planned
+    for table in ('ade20k_code', 'lasot_code'):
+        for cell in paper_table(table).cells():
+            assert beside[cell.init, cell.task, cell.metric] == cell.value
+    assert beside['d2mae_rpe_1000e', 'imagenet', 'accuracy/top1'] == 79.4
+    assert beside['hiera_dmae', 'imagenet', 'accuracy/top1'] == 78.9
+    # The code's documentation comes before the first paper, which has 37.4.
+    assert beside['dmae', 'coco', 'coco/segm_mAP'] == 37.3
+    assert beside['deit', 'coco', 'coco/segm_mAP'] == 35.5
+
+
+def test_relative_positions_start_from_the_fine_tuned_network_on_scenes_only():
+    init = load('paper2').inits['d2mae_rpe_1000e']
+    assert init.pretrain_of('scenes') == 'd2mae_rpe'
+    assert init.pretrain_of('default') == 'd2mae'
+
+
+@pytest.fixture(scope='module')
+def plan(tmp_path_factory) -> SuitePlan:
+    def read(config, options):
+        return load_config(ROOT / config, options).to_dict()
+
+    suite = read_suite(
+        ROOT / 'configs/suites/paper1_table5.py', ROOT, ['scratch', 'dmae'], ['flowers', 'coco']
+    )
+    return SuitePlan(suite, tmp_path_factory.mktemp('suite'), ROOT, ROOT, read)
+
+
+def test_from_scratch_starts_from_nothing_where_the_config_is_shared(plan):
+    command = plan.stages['flowers_scratch_seed-0'].command
+    assert 'model.backbone.init_cfg=None' in command
+    assert plan.configs['flowers_scratch_seed-0']['model']['backbone']['init_cfg'] is None
+    test = plan.stages['flowers_scratch_seed-0_test'].command
+    assert 'model.backbone.init_cfg=None' in test
+
+
+def test_a_config_of_its_own_says_what_it_starts_from(plan):
+    command = plan.stages['coco_scratch_seed-0'].command
+    assert not any('init_cfg' in word for word in command)
+    assert plan.configs['coco_scratch_seed-0']['model']['backbone']['init_cfg'] is None
+
+
+def test_others_start_from_the_pretraining_of_the_suite(plan):
+    for task in ('flowers', 'coco'):
+        config = plan.configs[f'{task}_dmae_seed-0']
+        path = Path(config['model']['backbone']['init_cfg']['checkpoint'])
+        assert path == plan.work_dir / 'pretrain_dmae/backbone.safetensors'
+        assert plan.stages[f'{task}_dmae_seed-0'].after == ['pretrain_dmae']
