@@ -29,7 +29,9 @@ from lightvit_dense.registry import (
 )
 
 ROOT = Path(__file__).parents[1]
-CONFIGS = sorted(p for p in (ROOT / 'configs').rglob('*.py') if '_base_' not in p.parts)
+CONFIGS = sorted(
+    p for p in (ROOT / 'configs').rglob('*.py') if not {'_base_', 'suites'} & set(p.parts)
+)
 METHODS = ('mae', 'dmae', 'd2mae', 'simmim', 'mocov3', 'dino')
 INITIAL = ('scratch', 'deit', *METHODS)
 HEADS = ('upernet', 'semfpn')

@@ -1,8 +1,8 @@
 """Does pre-training help on small, real image sets? All of it on two cores.
 
-For every set: a teacher by MAE, students by MAE and by D-MAE, from the set's images without labels;
-then fine-tuning from scratch, MAE and D-MAE with the same recipe, iterations, labels and seeds. It
-ends with results.md, .csv, .json and .png. A stopped study continues where it was.
+For every set: a teacher by MAE, students by MAE, D-MAE and D²-MAE, from the set's images without
+labels; then fine-tuning from scratch and from each of them, with the same recipe, iterations,
+labels and seeds. It ends with results.md, .csv, .json and .png. A stopped study continues where it was.
 
 Example:
     python tools/dataset_converters/make_small_sets.py

@@ -12,7 +12,8 @@ from .stages import Stage, content_key, read_record
 ReadConfig = Callable[[str, Mapping[str, Any]], dict[str, Any]]
 """Reads a config file with overrides."""
 
-INITS = {'scratch': 'from scratch', 'mae': 'MAE', 'dmae': 'D-MAE'}
+INITS = {'scratch': 'from scratch', 'mae': 'MAE', 'dmae': 'D-MAE', 'd2mae': 'D²-MAE'}
+DISTILLED = ('dmae', 'd2mae')
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class Scale:
 class Study:
     """Lays out the runs: the pre-trainings of every set, then all fine-tunings.
 
-    The three initialisations share recipe, number of iterations, seeds and, seed by seed, the
+    The initialisations share recipe, number of iterations, seeds and, seed by seed, the
     labelled images. A set is pre-trained once, with seed 0.
 
     Args:
@@ -107,8 +108,8 @@ class Study:
     def _pretrainings(self) -> list[Stage]:
         """Return the runs without labels; teachers come first, because a student waits for one."""
         folders = {setting.images: setting for setting in self.settings}
-        methods = ['mae_teacher'] if 'dmae' in self.inits else []
-        methods += [method for method in ('mae', 'dmae') if method in self.inits]
+        methods = ['mae_teacher'] if set(DISTILLED) & set(self.inits) else []
+        methods += [method for method in ('mae', *DISTILLED) if method in self.inits]
         return [self._pretraining(s, method) for method in methods for s in folders.values()]
 
     def _pretraining(self, setting: Setting, method: str) -> Stage:
@@ -117,7 +118,7 @@ class Study:
             **_iterations(self.scale.pretrain or setting.pretrain, warmup=0.05),
         }
         after = []
-        if method == 'dmae':
+        if method in DISTILLED:
             teacher = self._pretraining_name(setting, 'mae_teacher')
             after.append(teacher)
             options['model.distiller.teacher.init_cfg.checkpoint'] = self._backbone(teacher)

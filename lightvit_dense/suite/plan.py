@@ -116,7 +116,7 @@ class SuitePlan:
     def _cell(self, init: Init, task: Task, seed: int) -> Cell:
         config = task.config_of(init.name)
         assert config is not None  # suite.cells() has no others
-        options = dict(task.options) | {'randomness.seed': seed}
+        options = dict(task.options) | dict.fromkeys(task.seed_keys, seed)
         after, digest = [], ''
         pretrain, checkpoint = init.pretrain_of(task.domain), init.checkpoint_of(task.domain)
         if pretrain is not None:
@@ -125,11 +125,20 @@ class SuitePlan:
         elif checkpoint is not None:
             options[task.checkpoint_key] = checkpoint
             digest = self._digest(checkpoint)
+        elif init.name not in task.configs and self._starts_from_a_checkpoint(config, task):
+            # The config that all share; one of its own says itself what it starts from.
+            options[task.checkpoint_key.rpartition('.')[0]] = None
         name = f'{task.name}_{init.name}_seed-{seed}'
         title = f'{task.title}, {init.title}, seed {seed}'
         self._train(name, title, config, options, after, task.name, digest=digest)
         test = self._test(name, title, config, options, task) if task.test else None
         return Cell(init, task, seed, config, name, test, tuple(after))
+
+    def _starts_from_a_checkpoint(self, config: str, task: Task) -> bool:
+        value: Any = self.read_config(config, {})
+        for part in task.checkpoint_key.split('.'):
+            value = value.get(part) if isinstance(value, Mapping) else None
+        return value is not None
 
     def _digest(self, checkpoint: str) -> str:
         if '://' in checkpoint:

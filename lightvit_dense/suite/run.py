@@ -51,6 +51,7 @@ def run_suite(
     slots: Sequence[Mapping[str, str]] = (),
     fresh: bool = False,
     tell: Tell = print,
+    poll: float = 0.5,
 ) -> int:
     """Run what is not done, then write the results of what is there.
 
@@ -64,6 +65,7 @@ def run_suite(
         slots: From :func:`device_slots`; one run at a time in each.
         fresh: Whether to forget what was done.
         tell: Takes the lines about progress.
+        poll: Seconds between two looks at a run.
 
     Returns:
         The exit status: 0, 1 after a failure, 130 when interrupted.
@@ -79,7 +81,7 @@ def run_suite(
             for name in forget_unreadable(plan):
                 tell(f'{name}: its results are half-written; it runs again')
             try:
-                JobPool(stages, jobs, env, plan.root, tell=tell, slots=slots).run()
+                JobPool(stages, jobs, env, plan.root, tell=tell, poll=poll, slots=slots).run()
             except JobsError as error:
                 print(f'\n{error}', file=sys.stderr)
                 status = 1

@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 
 from lightvit_dense.errors import UserError, did_you_mean
 
+from .papers import check_paper
+
 DEFAULT = 'default'
 """Stands for every initialisation, or every domain, that is not named."""
 ANALYSES = ('cka', 'fourier', 'attention_stats', 'attention_agreement')
@@ -95,6 +97,7 @@ class Task:
         options: Config values to override, by dotted key.
         checkpoint_key: Dotted key that takes the initialisation's checkpoint.
         seeds: Seeds; the suite's by default.
+        seed_keys: Dotted keys that take the seed.
         test: Whether to run ``tools/test.py`` afterwards; else the last validation counts.
         domain: What the images are, for initialisations that differ by it.
     """
@@ -106,6 +109,7 @@ class Task:
     options: Mapping[str, Any] = field(default_factory=dict)
     checkpoint_key: str = CHECKPOINT_KEY
     seeds: Sequence[int] | None = None
+    seed_keys: Sequence[str] = ('randomness.seed',)
     test: bool = True
     domain: str = DEFAULT
 
@@ -358,6 +362,7 @@ def check_suite(suite: Suite, root: Path, inits: Sequence[str] | None = None) ->
                 raise UserError(
                     f'{where}.models names {model!r}, which no pre-training of the suite makes'
                 )
+    check_paper(suite.paper, suite.inits, suite.tasks)
     _check_cells(suite)
 
 

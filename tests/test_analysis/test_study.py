@@ -31,7 +31,7 @@ def options_of(stage):
 def test_every_set_is_pretrained_once_and_every_setting_finetuned_by_seed_and_init(study):
     stages = study().stages
     names = [stage.name for stage in stages]
-    assert len(set(names)) == len(names) == 4 * 3 + 5 * 3 * 3
+    assert len(set(names)) == len(names) == 4 * 4 + 5 * 3 * 4
     for place, stage in enumerate(stages):
         assert set(stage.after) <= set(names[:place])
     known = {stage.name: stage for stage in stages}
@@ -42,14 +42,14 @@ def test_every_set_is_pretrained_once_and_every_setting_finetuned_by_seed_and_in
     assert known['finetune_fashion_scratch_seed-0'].after == []
 
 
-def test_the_three_initialisations_differ_in_nothing_else(study):
+def test_the_initialisations_differ_in_nothing_else(study):
     known = {stage.name: options_of(stage) for stage in study().stages}
     for seed in range(3):
         runs = [known[f'finetune_toyworld_{init}_seed-{seed}'] for init in INITS]
         checkpoints = [run.pop('model.backbone.init_cfg.checkpoint', None) for run in runs]
-        assert runs[0] == runs[1] == runs[2]
+        assert runs[0] == runs[1] == runs[2] == runs[3]
         assert checkpoints[0] is None
-        assert checkpoints[1] != checkpoints[2]
+        assert len(set(checkpoints)) == 4
         assert runs[0]['randomness.seed'] == str(seed)
         assert runs[0]['train_dataloader.dataset.subset_seed'] == str(seed)
         assert runs[0]['model.head.num_classes'] == '6'
@@ -71,7 +71,7 @@ def test_a_change_of_the_teacher_reaches_all_that_follows_from_it(study):
     before = {s.name: s.key for s in study().stages}
     after = {s.name: s.key for s in study(read_config=changed).stages}
     moved = {name for name in before if before[name] != after[name]}
-    assert moved == {n for n in before if 'dmae' in n or 'teacher' in n}
+    assert moved == {n for n in before if 'dmae' in n or 'd2mae' in n or 'teacher' in n}
 
 
 def test_a_scale_sets_the_length_and_the_schedule_with_it(study):
@@ -94,7 +94,12 @@ def log(folder, top1):
 @pytest.fixture
 def results(study, tmp_path):
     plan = study(settings=SETTINGS[:2])
-    top1 = {'scratch': (60.0, 62.0, 64.0), 'mae': (70.0, 72.0, 74.0), 'dmae': (60.0, 61.0, 65.0)}
+    top1 = {
+        'scratch': (60.0, 62.0, 64.0),
+        'mae': (70.0, 72.0, 74.0),
+        'dmae': (60.0, 61.0, 65.0),
+        'd2mae': (80.0, 80.0, 80.0),
+    }
     for setting in SETTINGS[:2]:
         for init, values in top1.items():
             for seed, value in enumerate(values):
@@ -116,14 +121,14 @@ def test_results_hold_means_deviations_and_paired_gains(results):
         'top1': 60.0,
     }
     lines = module.markdown(results).splitlines()
-    assert '| 62.0 ± 2.0 | 72.0 ± 2.0 | 62.0 ± 2.6 | +10.0 ± 0.0 | +0.0 ± 1.0 |' in lines[2]
+    assert '| 62.0 ± 2.0 | 72.0 ± 2.0 | 62.0 ± 2.6 | 80.0 ± 0.0 | +10.0 ± 0.0 | +0.0 ± 1.0 |' in lines[2]
     assert module.csv_of_runs(results).splitlines()[1] == 'digits,scratch,0,60.0'
 
 
 def test_the_picture_shows_means_deviations_and_runs(results):
     axes = module.draw(results).axes[0]
     means = [box[0].get_ydata().tolist() for box in axes.containers]
-    assert means == [[62.0, 62.0], [72.0, 72.0], [62.0, 62.0]]
+    assert means == [[62.0, 62.0], [72.0, 72.0], [62.0, 62.0], [80.0, 80.0]]
     segments = axes.containers[1][2][0].get_segments()
     assert [part[:, 1].tolist() for part in segments] == [[70.0, 74.0]] * 2
     legend = [text.get_text() for text in axes.get_legend().get_texts()]
