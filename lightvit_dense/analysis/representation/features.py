@@ -1,0 +1,68 @@
+"""The patch tokens behind every layer of a backbone.
+
+Layers are counted as in "A Closer Look at Self-Supervised Lightweight Vision Transformers"
+(Figure 2) and its code: 0 is the patch embedding, i the output of block i. What is read is the
+*normalised* output: that of the ``norm1`` of the next block, and that of the final norm behind the
+last. A network of 12 blocks has the 13 layers 0..12.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lightvit_dense.errors import UserError
+from lightvit_dense.models.backbones import Hiera
+from lightvit_dense.models.backbones.hiera_tokens import from_units
+
+KINDS = ('norm', 'block')
+
+
+@torch.inference_mode()
+def layer_maps(backbone: Any, images: Tensor, kind: str = 'norm') -> dict[int, Tensor]:
+    """Return the tokens of all layers as maps, without the class token.
+
+    A Hiera's layers have maps of different sides and widths. Its tokens, held unit by unit, are
+    brought into the order of space. The norm of a block that pools reads the map before pooling,
+    which is what layer i means here too.
+
+    Args:
+        backbone: A :class:`VisionTransformer` or :class:`Hiera` in evaluation mode.
+        images: [B, 3, H, W] on the backbone's device.
+        kind: 'norm' for normalised tokens, 'block' for the blocks' outputs as they are; there the
+            last layer is the output of the last block before the final norm.
+
+    Returns:
+        {layer: [B, rows, columns, C]}, layers 0 to ``backbone.num_layers``.
+
+    Raises:
+        UserError: If the kind is unknown.
+    """
+    if kind not in KINDS:
+        raise UserError(f'features {kind!r} are unknown; take one of {", ".join(KINDS)}')
+    depth = backbone.num_layers
+    # The block's outputs are kept, and each is replaced by its normalised form: no copies remain.
+    encoding = backbone.encode(images, hidden_of=range(depth + (kind == 'block')))
+    hidden = encoding.hidden
+    if kind == 'norm':
+        for layer in range(depth):
+            hidden[layer] = backbone.blocks[layer].norm1(hidden[layer])
+        hidden[depth] = encoding.tokens
+    return {layer: _to_map(backbone, hidden[layer], images) for layer in range(depth + 1)}
+
+
+def layer_features(backbone: Any, images: Tensor, kind: str = 'norm') -> dict[int, Tensor]:
+    """Return the tokens of all layers row by row: {layer: [B, N, C]}; see :func:`layer_maps`."""
+    maps = layer_maps(backbone, images, kind)
+    return {layer: tokens.flatten(1, 2) for layer, tokens in maps.items()}
+
+
+def _to_map(backbone: Any, tokens: Tensor, images: Tensor) -> Tensor:
+    """Bring tokens [B, prefix+N, C] of a layer into the order of space."""
+    height, width = images.shape[-2:]
+    if isinstance(backbone, Hiera):
+        units = (height // backbone.unit_size, width // backbone.unit_size)
+        # [B, U*T, C] -> [B, U, T, C] -> [B, rows, columns, C]
+        return from_units(tokens.unflatten(1, (units[0] * units[1], -1)), units)
+    rows, columns = height // backbone.patch_size, width // backbone.patch_size
+    return tokens[:, backbone.num_prefix_tokens :].unflatten(1, (rows, columns))
