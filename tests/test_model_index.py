@@ -1,0 +1,191 @@
+"""The model index is OpenMMLab's format, complete, and holds no figure of unknown origin."""
+
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+import yaml
+from mmengine.config import Config
+
+from lightvit_dense import apis
+from lightvit_dense.analysis.flops import count_cost
+from lightvit_dense.apis.configs import prepare_scope
+from lightvit_dense.registry import MODELS
+from lightvit_dense.suite.papers import published
+
+ROOT = Path(__file__).parents[1]
+FOLDERS = ('pretrain', 'imagenet', 'transfer', 'coco', 'ade20k', 'lasot')
+COLLECTION = {'Name', 'Metadata', 'Paper', 'README', 'Code'}
+MODEL = {'Name', 'In Collection', 'Config', 'Metadata'}
+OPTIONAL = {'Results', 'Downstream'}
+SIZES = {'Parameters', 'FLOPs', 'Image Size'}
+METRICS = {
+    # metric of the index: our key, and what a percent of it is
+    'box AP': ('coco/bbox_mAP', 100),
+    'mask AP': ('coco/segm_mAP', 100),
+    'mIoU': ('mIoU', 1),
+    'AUC': ('success', 1),
+}
+
+
+@cache
+def metafiles() -> dict[str, dict]:
+    paths = yaml.safe_load((ROOT / 'model-index.yml').read_text())['Import']
+    return {path: yaml.safe_load((ROOT / path).read_text()) for path in paths}
+
+
+def collections() -> list[dict]:
+    return [entry for file in metafiles().values() for entry in file['Collections']]
+
+
+def models() -> list[dict]:
+    return [entry for file in metafiles().values() for entry in file['Models']]
+
+
+def by_name(name: str) -> dict:
+    (found,) = [model for model in models() if model['Name'] == name]
+    return found
+
+
+def zoo_rows() -> dict[str, list[str]]:
+    """Return the columns behind the config's of the model zoo."""
+    text = (ROOT / 'docs/model_zoo.md').read_text()
+    rows = re.findall(r'^\| \[\S+\]\(\.\./(configs/\S+)\) \| (.*) \|$', text, re.M)
+    return {name: rest.split(' | ') for name, rest in rows}
+
+
+def test_every_metafile_is_imported() -> None:
+    there = {f'configs/{folder}/metafile.yml' for folder in FOLDERS}
+    assert set(metafiles()) == there
+    assert {str(p.relative_to(ROOT)) for p in (ROOT / 'configs').rglob('metafile.yml')} == there
+
+
+def test_collections_have_the_fields_of_the_format_and_files_that_exist() -> None:
+    names = [entry['Name'] for entry in collections()]
+    assert len(names) == len(set(names))
+    for entry in collections():
+        assert set(entry) == COLLECTION
+        assert set(entry['Metadata']) == {'Training Data', 'Training Techniques', 'Architecture'}
+        assert set(entry['Paper']) == {'Title', 'URL'}
+        assert re.match(r'https://(arxiv\.org/abs|proceedings\.mlr\.press)/', entry['Paper']['URL'])
+        assert (ROOT / entry['README']).is_file()
+        assert (ROOT / entry['Code']['URL']).is_file()
+
+
+def test_models_have_the_fields_of_the_format_and_files_that_exist() -> None:
+    names = [entry['Name'] for entry in models()]
+    assert len(names) == len(set(names))
+    known = {entry['Name'] for entry in collections()}
+    for entry in models():
+        assert MODEL <= set(entry) <= MODEL | OPTIONAL, entry['Name']  # nothing to download
+        assert entry['In Collection'] in known
+        assert entry['Name'] == Path(entry['Config']).stem
+        assert (ROOT / entry['Config']).is_file()
+        metadata = entry['Metadata']
+        assert SIZES | {'Training Data', 'Architecture', 'Batch Size'} <= set(metadata)
+        assert all(isinstance(metadata[key], int) for key in SIZES)
+        assert set(entry.get('Downstream') or ()) <= set(names)
+        for result in entry.get('Results') or ():
+            assert set(result) == {'Task', 'Dataset', 'Metrics', 'Source'}
+            assert result['Source'] == 'paper'
+            assert all(isinstance(value, float) for value in result['Metrics'].values())
+
+
+def test_every_config_has_an_entry() -> None:
+    leaves = [p for folder in FOLDERS for p in (ROOT / 'configs' / folder).rglob('*.py')]
+    assert {m['Config'] for m in models()} == {str(p.relative_to(ROOT)) for p in leaves}
+
+
+@pytest.mark.parametrize('folder', ['imagenet', 'coco', 'ade20k', 'lasot'])
+def test_lengths_batches_and_expected_figures_are_those_of_the_configs(folder: str) -> None:
+    for entry in metafiles()[f'configs/{folder}/metafile.yml']['Models']:
+        cfg, metadata = Config.fromfile(ROOT / entry['Config']), entry['Metadata']
+        assert metadata['Batch Size'] == cfg.auto_scale_lr.base_batch_size
+        length = {'Epochs': cfg.train_cfg.get('max_epochs')}
+        if 'Iterations' in metadata:
+            length = {'Iterations': cfg.train_cfg.max_iters}
+        assert length.items() <= metadata.items()
+        expected = {key: value for key, value, _ in cfg.get('expected') or ()}
+        told = [pair for r in entry.get('Results') or () for pair in r['Metrics'].items()]
+        told = [(*METRICS[name], value) for name, value in told if name in METRICS]
+        assert {key: value / percent for key, percent, value in told} == pytest.approx(expected)
+
+
+def test_results_are_published_figures() -> None:
+    """Each is a cell of the papers' tables, and in the model zoo's row of its config."""
+    keys = {name: key for name, (key, _) in METRICS.items()}
+    checked = 0
+    for entry in models():
+        row = zoo_rows()[entry['Config']]
+        for result in entry.get('Results') or ():
+            for name, value in result['Metrics'].items():
+                assert any(f'{value:.1f}' in column for column in row), entry['Name']
+                if result['Dataset'] not in ('ImageNet-ReaL', 'ImageNet-V2'):
+                    cells = published(metric=keys.get(name, 'accuracy/top1'))
+                    assert value in {cell.value for cell in cells}, entry['Name']
+                checked += 1
+    assert checked > 50
+
+
+def test_what_is_unpublished_has_no_result() -> None:
+    unpublished = [m for m in models() if zoo_rows()[m['Config']][-2] in ('\N{EN DASH}', 'a figure')]
+    assert len(unpublished) > 20
+    assert not any(m.get('Results') for m in unpublished)
+
+
+def test_downstream_names_what_starts_from_a_pretraining() -> None:
+    entry = by_name('dmae_vit-tiny')
+    assert {'maskrcnn_dmae_tiny', 'ostrack256_dmae_tiny', 'flowers_vit-tiny'} <= set(
+        entry['Downstream']
+    )
+    cfg = Config.fromfile(ROOT / by_name(entry['Downstream'][0])['Config'])
+    assert 'work_dirs/dmae_vit-tiny/' in cfg.model.backbone.init_cfg.checkpoint
+
+
+@pytest.mark.parametrize(
+    'name',
+    [
+        'finetune_mae_vit-tiny_300e',
+        'finetune_d2mae_vit-tiny-rpe_1000e',
+        'finetune_dmae_hiera-tiny_300e',
+        'flowers_vit-tiny',
+        'semfpn_d2mae_tiny',
+    ],
+)
+def test_parameters_and_operations_are_the_built_models(name: str) -> None:
+    entry = by_name(name)
+    cfg = apis.load_config(str(ROOT / entry['Config']))
+    prepare_scope(cfg)
+    cfg.model.backbone.init_cfg = None
+    cost = count_cost(cfg)
+    metadata = entry['Metadata']
+    assert (cost.used_params, cost.flops // 2) == (metadata['Parameters'], metadata['FLOPs'])
+    assert cost.shape == (metadata['Image Size'],) * 2
+
+
+@pytest.mark.parametrize('name', ['mae_vit-tiny', 'dmae_vit-small', 'mae_hiera-tiny'])
+def test_parameters_of_pretraining_are_the_backbones(name: str) -> None:
+    cfg = Config.fromfile(ROOT / by_name(name)['Config'])
+    backbone = MODELS.build(cfg.model.backbone)
+    count = sum(parameter.numel() for parameter in backbone.parameters())
+    assert count == by_name(name)['Metadata']['Parameters']
+
+
+def test_sizes_of_dense_models_are_those_of_the_documents() -> None:
+    text = (ROOT / 'docs/dense.md').read_text()
+    pattern = r'^\| (.+?) \| (\d+) \| ([\d.]+) M.*? \| ([\d.]+) \| [\d.]+ \|$'
+    rows = {title: numbers for title, *numbers in re.findall(pattern, text, re.M)}
+    pairs = {
+        'Mask R-CNN, ViT-Tiny': 'maskrcnn_dmae_tiny',
+        'Mask R-CNN, Hiera-Tiny': 'maskrcnn_dmae_hiera-tiny',
+        'Mask R-CNN of Li et al. 2021, ViT-Tiny': 'maskrcnn-li2021_dmae_tiny',
+        'UperNet, ViT-Tiny': 'upernet_dmae_tiny',
+        'UperNet, Hiera-Tiny': 'upernet_dmae_hiera-tiny',
+        'Semantic FPN, ViT-Tiny': 'semfpn_dmae_tiny',
+    }
+    for title, name in pairs.items():
+        metadata = by_name(name)['Metadata']
+        told = metadata['Image Size'], metadata['Parameters'] / 1e6, metadata['FLOPs'] / 1e9
+        printed = f'{told[0]}', f'{told[1]:.2f}', f'{told[2]:.1f}'
+        assert list(printed) == rows[title]
