@@ -1,0 +1,225 @@
+"""How far and how broadly the heads of a network look.
+
+Attention distance and entropy are those of "A Closer Look at Self-Supervised Lightweight Vision
+Transformers" (equations 1 and 2, Figure 5), computed as in the authors' code.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lightvit_dense.errors import UserError
+from lightvit_dense.models.backbones import Hiera
+
+from .attention_maps import BUDGET, check_layers, stream_logits, token_layouts
+
+EPSILON = 1e-6
+"""Added to a probability before the logarithm, as in the authors' code."""
+AUTHORS_PX = 14.0
+"""Px from one token to the next in the authors' code, although their patches have 16."""
+
+
+@dataclass(frozen=True)
+class LayerStats:
+    """Numbers of one layer, each head's a mean over images and queries.
+
+    Attributes:
+        layer: 1-based.
+        distance: Mean distance of what a head attends to in px, by head.
+        entropy: Entropy of a head's attention in nats, by head.
+        tokens: Number of keys that a query sees.
+        patch: Px from one key to the next.
+        max_entropy: Entropy of uniform attention, log(tokens).
+        max_distance: Distance if each query looked at its farthest key only.
+        uniform_distance: Distance of uniform attention.
+    """
+
+    layer: int
+    distance: tuple[float, ...]
+    entropy: tuple[float, ...]
+    tokens: int
+    patch: float
+    max_entropy: float
+    max_distance: float
+    uniform_distance: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the numbers for JSON."""
+        return {
+            'layer': self.layer,
+            'distance': list(self.distance),
+            'entropy': list(self.entropy),
+            'tokens': self.tokens,
+            'patch': self.patch,
+            'max_entropy': self.max_entropy,
+            'max_distance': self.max_distance,
+            'uniform_distance': self.uniform_distance,
+        }
+
+
+def attention_distance(maps: Tensor, distances: Tensor) -> Tensor:
+    """Return the mean distance between queries and what they attend to.
+
+    Args:
+        maps: Attention after the softmax [B, heads, W, q, k].
+        distances: From queries to keys [W, q, k].
+
+    Returns:
+        Sums over images of the mean over queries, by head [heads], float64.
+    """
+    weights = distances.to(maps)
+    each = torch.einsum('bhwqk,wqk->bh', maps, weights).double()
+    return each.sum(0) / (maps.shape[2] * maps.shape[3])
+
+
+def attention_entropy(maps: Tensor) -> Tensor:
+    """Return the entropy of attention over keys, ``-sum p log(p + 1e-6)`` with natural logarithm.
+
+    Args:
+        maps: Attention after the softmax [B, heads, W, q, k].
+
+    Returns:
+        Sums over images of the mean over queries, by head [heads], float64.
+    """
+    terms = (maps + EPSILON).log_().mul_(maps)
+    # Keys in the maps' own precision, the many queries in double.
+    return -terms.sum(-1).double().mean((2, 3)).sum(0)
+
+
+class AttentionStats:
+    """Distance and entropy of attention, gathered batch by batch.
+
+    Prefix tokens (class token, registers) are taken out, as queries and as keys, *before* the
+    softmax; numbers are means over queries and images. What is kept does not grow with the number
+    of images.
+
+    In a Hiera a query sees the keys of its mask unit (or of the image, in global layers). Distances
+    go from the middle of the 2x2 tokens that a pooled query was made of to the keys before pooling,
+    in px of the image. Layers thus have different numbers of keys, and different maxima.
+
+    Args:
+        backbone: In evaluation mode, on its device.
+        layers: Layers, 1-based; all by default.
+        px_per_token: Px from one token to the next; the patch size by default, 'authors' for the 14
+            of the authors' code. Plain vision transformers only.
+        budget: Greatest number of logits to hold at a time.
+
+    Raises:
+        UserError: If the backbone does not show its attention, a layer does not exist or is
+            windowed, or ``px_per_token`` makes no sense.
+    """
+
+    def __init__(
+        self,
+        backbone: Any,
+        layers: Sequence[int] | None = None,
+        px_per_token: float | str | None = None,
+        budget: int = BUDGET,
+    ) -> None:
+        self.backbone, self.budget = backbone, budget
+        self.layers = check_layers(backbone, layers)
+        self.scale = _scale(backbone, px_per_token)
+        self.images = 0
+        self._size: tuple[int, int] | None = None
+        self._distance: dict[int, Tensor] = {}
+        self._entropy: dict[int, Tensor] = {}
+
+    def _start(self, images: Tensor) -> None:
+        """Lay out the tokens of the first images; all others must have the same size."""
+        size = (images.shape[-2], images.shape[-1])
+        if self._size is None:
+            self._size = size
+            self.layouts = token_layouts(self.backbone, self.layers, size)
+            dtype = torch.promote_types(images.dtype, torch.float32)
+            self._far = {
+                layer: (layout.distances() * self.scale).to(images.device, dtype)
+                for layer, layout in self.layouts.items()
+            }
+            for layer in self.layers:
+                zeros = torch.zeros(
+                    self.backbone.heads_of(layer), dtype=torch.float64, device=images.device
+                )
+                self._distance[layer], self._entropy[layer] = zeros, zeros.clone()
+        elif size != self._size:
+            raise ValueError(f'images of {size} px after images of {self._size} px')
+
+    @torch.no_grad()
+    def update(self, images: Tensor) -> None:
+        """Add normalised images [B, 3, H, W], all of one size."""
+        self._start(images)
+        parts = stream_logits(self.backbone, images, self.layouts, self.budget)
+        for layer, logits in parts:
+            maps = logits.softmax(-1)
+            self._distance[layer] += attention_distance(maps, self._far[layer])
+            self._entropy[layer] += attention_entropy(maps)
+        self.images += len(images)
+
+    def result(self) -> list[LayerStats]:
+        """Return the means over all images, by layer.
+
+        Raises:
+            ValueError: If there was no image.
+        """
+        if not self.images:
+            raise ValueError('no image was given to update()')
+        found = []
+        for layer, layout in self.layouts.items():
+            far = layout.distances() * self.scale
+            found.append(
+                LayerStats(
+                    layer,
+                    tuple((self._distance[layer] / self.images).tolist()),
+                    tuple((self._entropy[layer] / self.images).tolist()),
+                    layout.shape[2],
+                    layout.pitch * self.scale,
+                    math.log(layout.shape[2]),
+                    far.amax(-1).mean().item(),
+                    far.mean().item(),
+                )
+            )
+        return found
+
+
+def _scale(backbone: Any, px_per_token: float | str | None) -> float:
+    """Return what true distances are multiplied by."""
+    if px_per_token is None:
+        return 1.0
+    if isinstance(backbone, Hiera):
+        raise UserError(
+            'px_per_token: the tokens of a Hiera lie closer in its first stages than in its last; '
+            'leave the option out, and distances are px of the image'
+        )
+    try:
+        px = AUTHORS_PX if px_per_token == 'authors' else float(px_per_token)
+    except ValueError:
+        px = math.nan
+    if not 0 < px < math.inf:
+        raise UserError(
+            f"px_per_token is 'authors' (14) or a positive number, got {px_per_token!r}"
+        )
+    return px / backbone.patch_size
+
+
+def attention_stats(
+    backbone: Any,
+    images: Iterable[Tensor],
+    layers: Sequence[int] | None = None,
+    px_per_token: float | str | None = None,
+) -> list[LayerStats]:
+    """Measure attention distance and entropy over batches of images.
+
+    Args:
+        backbone: In evaluation mode.
+        images: Batches of normalised images [B, 3, H, W], on the backbone's device or not.
+        layers: See :class:`AttentionStats`.
+        px_per_token: See :class:`AttentionStats`.
+    """
+    stats = AttentionStats(backbone, layers, px_per_token)
+    device = next(backbone.parameters()).device
+    for batch in images:
+        stats.update(batch.to(device))
+    return stats.result()

@@ -1,0 +1,214 @@
+"""Attention logits, a few images at a time, and where their queries and keys lie in the image."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from lightvit_dense.errors import UserError
+from lightvit_dense.models.backbones import Hiera
+from lightvit_dense.models.backbones.hiera_layers import HieraBlock
+from lightvit_dense.models.backbones.hiera_tokens import to_units
+
+BUDGET = 2**25
+"""Logits held at a time, all layers and images together: 128 MiB in fp32."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the queries and keys of a layer lie; prefix tokens are left out.
+
+    A query sees the keys of its own window and no others. Attention over the whole image is one
+    window.
+
+    Attributes:
+        queries: Centres (row, column) of the queries in px [W, q, 2], W windows.
+        keys: Centres of the keys in px [W, k, 2].
+        pitch: Distance from one key to the next in px.
+        grid: (rows, columns) of the keys of all windows.
+        prefix: Number of tokens before the patches, in queries and keys alike.
+    """
+
+    queries: Tensor
+    keys: Tensor
+    pitch: int
+    grid: tuple[int, int]
+    prefix: int = 0
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(windows, queries, keys), the latter two of one window."""
+        return self.keys.shape[0], self.queries.shape[1], self.keys.shape[1]
+
+    @property
+    def logits(self) -> int:
+        """Number of logits of one head for one image, prefix tokens included."""
+        windows, queries, keys = self.shape
+        return windows * (queries + self.prefix) * (keys + self.prefix)
+
+    def distances(self) -> Tensor:
+        """Return the Euclidean distances from queries to keys in px [W, q, k], float64."""
+        return torch.cdist(self.queries, self.keys, compute_mode='donot_use_mm_for_euclid_dist')
+
+    def in_raster(self) -> 'tuple[Layout, Tensor, Tensor]':
+        """Return the layout with queries and keys row by row, and their old places [q] and [k].
+
+        Windows keep the order of their tokens.
+        """
+        queries, keys = (
+            torch.arange(x.shape[1])
+            if x.shape[0] > 1
+            # Rows first: columns are smaller than the factor.
+            else (x[0, :, 0] * (x.max() + 1) + x[0, :, 1]).argsort()
+            for x in (self.queries, self.keys)
+        )
+        layout = Layout(
+            self.queries[:, queries], self.keys[:, keys], self.pitch, self.grid, self.prefix
+        )
+        return layout, queries, keys
+
+    def patches_only(self, logits: Tensor) -> Tensor:
+        """Leave out prefix tokens, as queries and as keys, and part the windows.
+
+        Args:
+            logits: As a backbone returns them [B, heads, prefix + W*q, prefix + k].
+
+        Returns:
+            [B, heads, W, q, k].
+        """
+        windows, queries, _ = self.shape
+        # [B, heads, W*q, k] -> [B, heads, W, q, k]
+        return logits[:, :, self.prefix :, self.prefix :].unflatten(2, (windows, queries))
+
+
+def check_layers(backbone: Any, layers: Sequence[int] | None) -> list[int]:
+    """Return the layers to look at, in ascending order; all by default.
+
+    Raises:
+        UserError: If the backbone does not show its attention, a layer does not exist, or attends
+            inside windows that have no map of the whole image.
+    """
+    if not hasattr(backbone, 'attention_logits') or not hasattr(backbone, 'num_layers'):
+        raise UserError(
+            f'{type(backbone).__name__} does not show its attention; take a config whose '
+            'model.backbone is a lightvit_dense.VisionTransformer or a lightvit_dense.Hiera'
+        )
+    depth = backbone.num_layers
+    chosen = sorted(set(range(1, depth + 1) if layers is None else layers))
+    wrong = [layer for layer in chosen if not 1 <= layer <= depth]
+    if wrong or not chosen:
+        raise UserError(
+            f'layer {wrong[0] if wrong else "none"}: the backbone has layers 1 to {depth}'
+        )
+    if isinstance(backbone, Hiera):
+        return chosen
+    windowed = [x for x in chosen if getattr(backbone.blocks[x - 1], 'window_size', 0)]
+    if windowed:
+        rest = [
+            x for x in range(1, depth + 1) if not getattr(backbone.blocks[x - 1], 'window_size', 0)
+        ]
+        raise UserError(
+            f'layers {windowed} attend inside windows, which this analysis does not cover; name '
+            f'global layers ({rest or "there are none"}), or set model.backbone.window_size=0'
+        )
+    return chosen
+
+
+def token_layouts(backbone: Any, layers: Sequence[int], size: tuple[int, int]) -> dict[int, Layout]:
+    """Tell where the tokens of layers lie.
+
+    Args:
+        backbone: A vision transformer with square patches, or a Hiera.
+        layers: Layers, 1-based.
+        size: (height, width) of the images in px.
+
+    Returns:
+        {layer: layout}. In a Hiera a pooled query lies in the middle of the 2x2 that it was made
+        of, and tokens have the order of mask units.
+
+    Raises:
+        UserError: If the image is no whole number of patches or mask units.
+    """
+    hierarchical = isinstance(backbone, Hiera)
+    unit = backbone.unit_size if hierarchical else backbone.patch_size
+    if size[0] % unit or size[1] % unit:
+        near = max(unit, round(size[0] / unit) * unit)
+        raise UserError(
+            f'images of {size[0]}x{size[1]} px are no whole number of {unit} px '
+            f'{"mask units" if hierarchical else "patches"}; take --size {near}'
+        )
+    patch = backbone.patch_size
+    grid = (size[0] // patch, size[1] // patch)
+    rows, columns = ((torch.arange(count, dtype=torch.float64) + 0.5) * patch for count in grid)
+    # [1, rows, columns, 2]
+    centres = torch.stack(torch.meshgrid(rows, columns, indexing='ij'), dim=-1)[None]
+    if not hierarchical:
+        flat = centres.flatten(1, 2)  # [1, N, 2]
+        layout = Layout(flat, flat, patch, grid, backbone.num_prefix_tokens)
+        return dict.fromkeys(layers, layout)
+    return _hiera_layouts(backbone, layers, to_units(centres, backbone.mask_unit), grid)
+
+
+def _hiera_layouts(
+    backbone: Hiera, layers: Sequence[int], centres: Tensor, grid: tuple[int, int]
+) -> dict[int, Layout]:
+    """Follow the centres [1, U, T, 2] of tokens through the poolings."""
+    found, shrink = {}, 1
+    for layer in range(1, max(layers) + 1):
+        attention = cast(HieraBlock, backbone.blocks[layer - 1]).attn
+        pooled = centres
+        if attention.q_stride > 1:
+            # The mean of the 2x2, [1, U, 4, T / 4, 2] -> [1, U, T / 4, 2], in the order of tokens.
+            pooled = centres.unflatten(2, (attention.q_stride, -1)).mean(2)
+        if layer in layers:
+            # [1, U, T, 2] -> one window a unit [U, T, 2], or the image as one [1, U*T, 2]
+            queries, keys = (
+                x[0] if attention.mask_unit else x.flatten(1, 2) for x in (pooled, centres)
+            )
+            here = (grid[0] // shrink, grid[1] // shrink)
+            found[layer] = Layout(queries, keys, backbone.patch_size * shrink, here)
+        if attention.q_stride > 1:
+            shrink *= 2
+        centres = pooled
+    return found
+
+
+def logit_count(backbone: Any, layouts: dict[int, Layout]) -> dict[int, int]:
+    """Return the number of logits of one image by layer, all heads together."""
+    return {layer: backbone.heads_of(layer) * each.logits for layer, each in layouts.items()}
+
+
+@torch.no_grad()
+def stream_logits(
+    backbone: Any, images: Tensor, layouts: dict[int, Layout], budget: int = BUDGET
+) -> Iterator[tuple[int, Tensor]]:
+    """Compute the logits of patches for patches, never more than the budget at a time.
+
+    A few images go through the network together. Where those of one image are too many, its layers
+    are computed in several passes, at the least one layer a pass.
+
+    Args:
+        backbone: In evaluation mode, on its device.
+        images: Normalised images [B, 3, H, W], on the same device.
+        layouts: Of the layers that are wanted.
+        budget: Greatest number of logits to hold.
+
+    Yields:
+        (layer, logits [b, heads, W, q, k]) for b of the images, fp32 or better.
+    """
+    counts = logit_count(backbone, layouts)
+    groups: list[list[int]] = [[]]
+    for layer in layouts:
+        if groups[-1] and sum(counts[x] for x in [*groups[-1], layer]) > budget:
+            groups.append([])
+        groups[-1].append(layer)
+    together = max(1, budget // sum(counts.values()))
+    for part in images.split(together):
+        for group in groups:
+            found = backbone.attention_logits(part, group)
+            for layer in group:
+                logits = layouts[layer].patches_only(found.pop(layer))
+                # Of half precision nothing is left after a sum over all tokens.
+                yield layer, logits if logits.dtype == torch.float64 else logits.float()
