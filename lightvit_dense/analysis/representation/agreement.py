@@ -1,0 +1,337 @@
+"""How alike a student and a teacher attend, layer against layer.
+
+The loss of attention distillation tells how well the student's logits, through a learnt map of
+heads, reproduce the teacher's. Here no map is learnt, so that any two checkpoints can be compared.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+from lightvit_dense.errors import UserError
+
+from .attention_maps import BUDGET, Layout, check_layers, logit_count, token_layouts
+
+MEASURES = ('cross_entropy', 'kl', 'cosine', 'js')
+
+
+@dataclass(frozen=True)
+class PairAgreement:
+    """Numbers of one pair of layers, means over images and queries.
+
+    The first four compare the maps that are means over all heads of a side; ``matched`` holds the
+    first three of single heads, mean over the matched ones.
+
+    Attributes:
+        student: Student layer, 1-based.
+        teacher: Teacher layer, 1-based.
+        cross_entropy: ``-sum t log s`` of maps t and s, in nats.
+        kl: ``sum t log(t / s)``, in nats; 0 for equal maps.
+        cosine: Cosine of the rows of the maps; 1 for equal maps.
+        js: Jensen-Shannon divergence, in nats; 0 for equal maps, log 2 at most.
+        matched: ``cross_entropy``, ``kl`` and ``cosine`` of the matched heads.
+        heads: The matched heads (student, teacher), 0-based: as many as the side with fewer has.
+        explained: Share of the teacher's centred logits that the best linear map of the student's
+            heads explains, 0 to 1; what a distiller's map of heads could reach.
+    """
+
+    student: int
+    teacher: int
+    cross_entropy: float
+    kl: float
+    cosine: float
+    js: float
+    matched: dict[str, float]
+    heads: tuple[tuple[int, int], ...]
+    explained: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the numbers for JSON."""
+        found = {name: getattr(self, name) for name in ('student', 'teacher', *MEASURES)}
+        heads = [list(pair) for pair in self.heads]
+        return found | {'explained': self.explained, 'matched': self.matched | {'heads': heads}}
+
+
+@dataclass
+class _Sums:
+    """What is summed over images for one pair of layers; h and g are student and teacher heads."""
+
+    mean: Tensor  # [4], as MEASURES
+    cross: Tensor  # -sum t log s of single heads [h, g]
+    cosine: Tensor  # of single heads [h, g]
+    negentropy: Tensor  # sum t log t of single teacher heads [g]
+    gram: Tensor  # of the student's centred logits [h, h]
+    product: Tensor  # of the student's and the teacher's [h, g]
+    energy: Tensor  # of the teacher's []
+    queries: int = 0
+
+    @classmethod
+    def zeros(cls, ours: int, theirs: int, device: torch.device) -> '_Sums':
+        """Return empty sums for so many heads."""
+
+        def empty(*shape: int) -> Tensor:
+            return torch.zeros(shape, dtype=torch.float64, device=device)
+
+        square, both = empty(ours, ours), (ours, theirs)
+        return cls(
+            empty(4), empty(*both), empty(*both), empty(theirs), square, empty(*both), empty()
+        )
+
+
+def mean_maps_agreement(student: Tensor, teacher: Tensor) -> Tensor:
+    """Compare the means over heads of two attention maps.
+
+    Args:
+        student: Logarithm of the student's maps [B, heads, ..., K].
+        teacher: Logarithm of the teacher's maps [B, heads, ..., K], of its own number of heads.
+
+    Returns:
+        Sums over images and queries of cross entropy, KL, cosine and JS [4], float64.
+    """
+    # log of the mean of exp(x) over heads [B, ..., K]; no number has to be added to it
+    ours, theirs = (x.logsumexp(1) - math.log(x.shape[1]) for x in (student, teacher))
+    s, t = ours.exp(), theirs.exp()
+    middle = torch.logaddexp(ours, theirs) - math.log(2)
+    cross, entropy = -(t * ours).sum(-1), -(t * theirs).sum(-1)
+    js = ((t * (theirs - middle)).sum(-1) + (s * (ours - middle)).sum(-1)) / 2
+    cosine = torch.nn.functional.cosine_similarity(s, t, dim=-1)
+    found = (cross, cross - entropy, cosine, js)
+    return torch.stack([x.double().sum() for x in found])
+
+
+class AttentionAgreement:
+    """Agreement of pairs of layers, gathered batch by batch.
+
+    Compared are patches' maps over patches: prefix tokens are taken out before the softmax. Heads
+    have no order, and two networks may have different numbers of them. So the maps' means over
+    heads are compared, and single heads after matching them one to one for the greatest cosine
+    (the Hungarian method, on means over all images). What is kept does not grow with the number of
+    images.
+
+    Args:
+        student: Backbone in evaluation mode, on its device.
+        teacher: Backbone in evaluation mode, on the same device.
+        pairs: (student layer, teacher layer), 1-based; 'all' for every layer with every layer of
+            the same tokens; the last with the last by default.
+        sizes: (height, width) in px of the student's and of the teacher's images.
+        budget: Greatest number of logits of both to hold at a time, one image at the least.
+
+    Raises:
+        UserError: If a layer does not exist, or the two have different tokens in a pair.
+    """
+
+    def __init__(
+        self,
+        student: Any,
+        teacher: Any,
+        pairs: str | Sequence[Sequence[int]] | None,
+        sizes: tuple[tuple[int, int], tuple[int, int]],
+        budget: int = BUDGET,
+    ) -> None:
+        self.student, self.teacher = student, teacher
+        asked = resolve_layer_pairs(pairs, student, teacher)
+        ours = check_layers(student, sorted({x for x, _ in asked}))
+        theirs = check_layers(teacher, sorted({x for _, x in asked}))
+        self._layouts = (
+            token_layouts(student, ours, sizes[0]),
+            token_layouts(teacher, theirs, sizes[1]),
+        )
+        self.pairs = [pair for pair in asked if self._comparable(pair)]
+        if len(self.pairs) < len(asked) and (pairs != 'all' or not self.pairs):
+            self._refuse(next(pair for pair in asked if pair not in self.pairs), sizes)
+        counts = (
+            logit_count(backbone, layouts)
+            for backbone, layouts in zip((student, teacher), self._layouts, strict=True)
+        )
+        self._together = max(1, budget // sum(sum(count.values()) for count in counts))
+        self._sums: dict[tuple[int, int], _Sums] = {}
+
+    def _comparable(self, pair: tuple[int, int]) -> bool:
+        """Return whether queries and keys of two layers stand for the same parts of the image."""
+        ours, theirs = (
+            side[layer].in_raster()[0] for side, layer in zip(self._layouts, pair, strict=True)
+        )
+        if (ours.shape, ours.grid) != (theirs.shape, theirs.grid):
+            return False
+        # Places in tokens: patches of another size may stand for the same parts of the image.
+        places = ((x.queries / x.pitch, x.keys / x.pitch) for x in (ours, theirs))
+        return all(torch.equal(*both) for both in zip(*places, strict=True))
+
+    def _refuse(self, pair: tuple[int, int], sizes: Sequence[tuple[int, int]]) -> None:
+        ours, theirs = (side[layer] for side, layer in zip(self._layouts, pair, strict=True))
+        told = [
+            f'{side} layer {layer}: {x.grid[0]}x{x.grid[1]} keys of {x.pitch} px in images of '
+            f'{size[0]}x{size[1]} px, (windows, queries, keys) {x.shape}'
+            for side, layer, x, size in zip(
+                ('student', 'teacher'), pair, (ours, theirs), sizes, strict=True
+            )
+        ]
+        if ours.grid != theirs.grid and ours.shape[0] == theirs.shape[0] == 1:
+            remedy = (
+                f'give the teacher images of {ours.grid[0] * theirs.pitch} px, --size '
+                f'{sizes[0][0]} {ours.grid[0] * theirs.pitch}, or choose other layers'
+            )
+        else:
+            remedy = 'choose layers that both attend globally, without pooling'
+        raise UserError(f'tokens do not line up: {told[0]}; {told[1]}; {remedy}')
+
+    @torch.no_grad()
+    def update(self, images: Tensor, teacher_images: Tensor | None = None) -> None:
+        """Add images.
+
+        Args:
+            images: As the student wants them [B, 3, H, W].
+            teacher_images: The same as the teacher wants them; ``images`` by default.
+        """
+        theirs = images if teacher_images is None else teacher_images
+        if len(theirs) != len(images):
+            raise ValueError(f'{len(images)} images for the student, {len(theirs)} for the teacher')
+        both = zip(images.split(self._together), theirs.split(self._together), strict=True)
+        for part in both:
+            student, teacher = (
+                _logits(backbone, x, layouts)
+                for backbone, x, layouts in zip(
+                    (self.student, self.teacher), part, self._layouts, strict=True
+                )
+            )
+            for pair in self.pairs:
+                self._add(pair, student[pair[0]], teacher[pair[1]])
+
+    def _add(self, pair: tuple[int, int], student: Tensor, teacher: Tensor) -> None:
+        """Add logits [B, heads, W, q, k] of a pair."""
+        heads = student.shape[1], teacher.shape[1]
+        sums = self._sums.setdefault(pair, _Sums.zeros(*heads, student.device))
+        ours, theirs = student.log_softmax(-1), teacher.log_softmax(-1)
+        sums.mean += mean_maps_agreement(ours, theirs)
+        sums.queries += student[:, 0, ..., 0].numel()
+        s, t = ours.exp(), theirs.exp()
+        sums.negentropy += (t * theirs).sum(-1).double().transpose(0, 1).flatten(1).sum(1)
+        sums.cross -= _products(ours, t)
+        sums.cosine += _products(*(x / x.norm(dim=-1, keepdim=True) for x in (s, t)))
+        # A softmax does not see the mean of a row.
+        ours, theirs = (x - x.mean(-1, keepdim=True) for x in (student, teacher))
+        sums.gram += _products(ours, ours)
+        sums.product += _products(ours, theirs)
+        sums.energy += theirs.square().sum(-1).double().sum()
+
+    def result(self) -> list[PairAgreement]:
+        """Return the means over all images, by pair.
+
+        Raises:
+            ValueError: If there was no image.
+        """
+        if not self._sums:
+            raise ValueError('no image was given to update()')
+        return [self._finish(pair, self._sums[pair]) for pair in self.pairs]
+
+    @staticmethod
+    def _finish(pair: tuple[int, int], sums: _Sums) -> PairAgreement:
+        mean = (sums.mean / sums.queries).tolist()
+        cosine, cross = sums.cosine / sums.queries, sums.cross / sums.queries
+        kl = cross + sums.negentropy / sums.queries
+        rows, columns = linear_sum_assignment(cosine.cpu().numpy(), maximize=True)
+        single = {'cross_entropy': cross, 'kl': kl, 'cosine': cosine}
+        matched = {name: x[rows, columns].mean().item() for name, x in single.items()}
+        inverse = torch.linalg.pinv(sums.gram, hermitian=True)
+        explained = (sums.product * (inverse @ sums.product)).sum()
+        share = (explained / sums.energy).clamp(0, 1).item() if sums.energy else 0.0
+        heads = tuple(zip(rows.tolist(), columns.tolist(), strict=True))
+        numbers = dict(zip(MEASURES, mean, strict=True))
+        return PairAgreement(*pair, **numbers, matched=matched, heads=heads, explained=share)
+
+
+def _logits(backbone: Any, images: Tensor, layouts: dict[int, Layout]) -> dict[int, Tensor]:
+    """Return the logits of patches for patches by layer [B, heads, W, q, k], fp32 or better.
+
+    Tokens of layers that attend globally are brought into raster order.
+    """
+    found, bare = backbone.attention_logits(images, list(layouts)), {}
+    for layer, layout in layouts.items():
+        logits = layout.patches_only(found.pop(layer))
+        _, queries, keys = layout.in_raster()
+        if not all(torch.equal(x, torch.arange(len(x))) for x in (queries, keys)):
+            logits = logits[..., queries, :][..., keys]
+        bare[layer] = logits if logits.dtype == torch.float64 else logits.float()
+    return bare
+
+
+def _products(left: Tensor, right: Tensor) -> Tensor:
+    """Return the products of all heads with all heads [h, g], float64, of [B, h or g, W, q, k]."""
+    left, right = left.flatten(2), right.flatten(2)  # [B, heads, W*q*k]
+    return (left @ right.transpose(1, 2)).double().sum(0)
+
+
+def resolve_layer_pairs(
+    pairs: str | Sequence[Sequence[int]] | None, student: Any, teacher: Any
+) -> list[tuple[int, int]]:
+    """Spell out (student layer, teacher layer) pairs; see :class:`AttentionAgreement`.
+
+    Raises:
+        UserError: If there is no pair, one is named twice, or it is no pair.
+    """
+    for backbone in (student, teacher):
+        check_layers(
+            backbone, [1] if not hasattr(backbone, 'num_layers') else [backbone.num_layers]
+        )
+    depths = student.num_layers, teacher.num_layers
+    if pairs is None:
+        return [depths]
+    if pairs == 'all':
+        return [(i, j) for i in range(1, depths[0] + 1) for j in range(1, depths[1] + 1)]
+    found = [tuple(int(layer) for layer in pair) for pair in pairs]
+    if not found or len(set(found)) < len(found) or any(len(pair) != 2 for pair in found):
+        raise UserError(f"pairs are 'all' or different STUDENT:TEACHER layers, got {pairs}")
+    return [(ours, theirs) for ours, theirs in found]
+
+
+def parse_pairs(words: Sequence[str]) -> str | list[tuple[int, int]] | None:
+    """Read pairs from a command line: ``all``, or words like ``6:6``; None for no words.
+
+    Raises:
+        UserError: Names the word that cannot be read.
+    """
+    if not words:
+        return None
+    if list(words) == ['all']:
+        return 'all'
+    found = []
+    for word in words:
+        ours, _, theirs = word.partition(':')
+        if not (ours.isdecimal() and theirs.isdecimal()):
+            raise UserError(f"--pairs {word}: write STUDENT:TEACHER layers such as 12:12, or 'all'")
+        found.append((int(ours), int(theirs)))
+    return found
+
+
+def attention_agreement(
+    student: Any,
+    teacher: Any,
+    images: Iterable[tuple[Tensor, Tensor]],
+    pairs: str | Sequence[Sequence[int]] | None = None,
+    budget: int = BUDGET,
+) -> list[PairAgreement]:
+    """Measure agreement over batches of images.
+
+    Args:
+        student: Backbone in evaluation mode.
+        teacher: Backbone in evaluation mode, on the same device.
+        images: Batches of normalised images [B, 3, H, W] as the student and as the teacher wants
+            them.
+        pairs: See :class:`AttentionAgreement`.
+        budget: See :class:`AttentionAgreement`.
+    """
+    device, agreement = next(student.parameters()).device, None
+    for batch in images:
+        ours, theirs = (x.to(device) for x in batch)
+        if agreement is None:
+            sizes = tuple((x.shape[-2], x.shape[-1]) for x in (ours, theirs))
+            agreement = AttentionAgreement(student, teacher, pairs, (sizes[0], sizes[1]), budget)
+        agreement.update(ours, theirs)
+    if agreement is None:
+        raise ValueError('no image was given')
+    return agreement.result()
