@@ -97,13 +97,16 @@ def pretraining_curves(results: Mapping[str, Any], root: Path) -> list[Any]:
         Figures; none without logs.
     """
     runs = [run for run in results.get('pretrains', ()) if run.get('work_dir')]
-    figures = []
+    figures, drawn = [], set[str]()
     for key, title in (
         ('loss_reconstruction', 'Pre-training: reconstruction loss'),
         ('loss_distill', 'Pre-training: distillation loss (weighted)'),
         ('loss', 'Pre-training: sum of losses'),
     ):
         curves = [logged(root / run['work_dir'], key, run['title']) for run in runs]
+        if key == 'loss':  # alone where there are no parts of it
+            curves = [curve for curve in curves if curve.name not in drawn]
+        drawn |= {curve.name for curve in curves if curve.steps}
         figures += _figure(curves, title)
     return figures
 
@@ -121,7 +124,7 @@ def task_curves(results: Mapping[str, Any], table: SuiteTable, root: Path) -> li
     """
     figures = []
     for task in results['tasks']:
-        runs = _first_seed(results['cells'], task['name'])
+        runs = _first_seed(results['cells'], task['name'], list(table.inits))
         leading = task['metrics'][0]
         for key, title, scale in (
             ('loss', f'{task["title"]}: sum of losses', 1.0),
@@ -136,13 +139,15 @@ def task_curves(results: Mapping[str, Any], table: SuiteTable, root: Path) -> li
     return figures
 
 
-def _first_seed(cells: Sequence[Mapping[str, Any]], task: str) -> list[Mapping[str, Any]]:
-    """Return the first measured run of each initialisation."""
+def _first_seed(
+    cells: Sequence[Mapping[str, Any]], task: str, inits: Sequence[str]
+) -> list[Mapping[str, Any]]:
+    """Return the first measured run of each initialisation, in their order."""
     found: dict[str, Mapping[str, Any]] = {}
     for cell in sorted(cells, key=lambda cell: cell['seed']):
         if cell['task'] == task and cell['state'] == MEASURED and cell.get('work_dir'):
             found.setdefault(cell['init'], cell)
-    return list(found.values())
+    return [found[init] for init in inits if init in found]
 
 
 def _scaled(curve: Series, scale: float) -> Series:

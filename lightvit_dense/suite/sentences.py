@@ -38,10 +38,11 @@ def verdict(table: SuiteTable) -> str:
         f'{table.inits[init]} in {count}'
         for init, count in sorted(leads.items(), key=lambda item: -item[1])
     ]
-    figures = 'the only figure' if len(ranked) == 1 else f'{len(ranked)} figures'
+    total = 'the only figure' if len(ranked) == 1 else f'the {len(ranked)} figures'
+    tied = ', ties counted for each' if sum(leads.values()) > len(ranked) else ''
     return (
-        f'Of {figures} with at least two initialisations measured, the best is {", ".join(words)}'
-        f' (ties count for each); the lead exceeds the deviation between seeds in {clear}.'
+        f'Best in {total} of at least two initialisations: {", ".join(words)}{tied}. '
+        f'The lead exceeds the deviation between seeds in {clear}.'
     )
 
 
@@ -73,6 +74,8 @@ def beside_papers(table: SuiteTable) -> str | None:
         return None
     gap, title, column = max(found, key=lambda item: abs(item[0]))
     mean = sum(gap for gap, *_ in found) / len(found)
+    if len(found) == 1:
+        return f'Measured minus paper: {column.show(gap, signed=True)} ({title}, {column.title}).'
     return (
         f'Measured minus paper over {len(found)} figures: {column.show(mean, signed=True)} in the '
         f'mean, {column.show(gap, signed=True)} at most ({title}, {column.title}).'

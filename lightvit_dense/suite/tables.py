@@ -237,7 +237,7 @@ def _stress(cell: TableCell, column: TableColumn) -> str:
 
 
 _HEADER = (
-    *('initialisation', 'title', 'task', 'metric', 'state', 'mean', 'deviation', 'seeds'),
+    *('init', 'title', 'task', 'metric', 'state', 'mean', 'deviation', 'seeds'),
     *('planned', 'failed', 'best', 'values', 'paper', 'difference', 'source'),
 )
 

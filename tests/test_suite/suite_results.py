@@ -106,7 +106,7 @@ def add_logs(results: dict[str, Any], root: Path) -> None:
             (folder / 'scalars.json').write_text('\n'.join(json.dumps(r) for r in records))
     folder = root / 'work/analysis_cka'
     folder.mkdir(parents=True)
-    noise = np.random.default_rng(0).integers(0, 255, (900, 1600, 3), np.uint8)
+    noise = np.random.default_rng(0).integers(0, 255, (160, 1600, 3), np.uint8)
     cv2.imwrite(str(folder / 'cka.png'), noise)
     common = {'tool': 'cka', 'models': ['mae', 'dmae'], 'command': 'python cka.py', 'seconds': 3.0}
     results['analyses'] = [
