@@ -10,6 +10,7 @@ from lightvit_dense.analysis import report
 from lightvit_dense.checkpoints.io import atomic_write
 
 from . import report_sections as parts
+from .findings import judge_findings
 from .papers import paper_cells
 from .sentences import beside_papers, caveats, progress, verdict
 from .tables import FAILED, SuiteTable, as_csv, as_json, as_markdown, make_table
@@ -142,6 +143,7 @@ def write_all(plan: 'SuitePlan', results: dict[str, Any]) -> str:
     tasks = {name: [m.key for m in task.metrics] for name, task in suite.tasks.items()}
     results['paper'] = paper_cells(suite.paper, suite.inits, tasks)
     results['finished'] = time.strftime('%Y-%m-%dT%H:%M:%S%z')
+    results['findings'] = judge_findings(suite.findings, results, plan.root)
     table = make_table(results)
     folder.mkdir(parents=True, exist_ok=True)
     content = json.dumps(results, indent=1, ensure_ascii=False)
