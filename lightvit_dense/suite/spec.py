@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from lightvit_dense.errors import UserError, did_you_mean
 
+from .findings import check_findings
 from .papers import check_paper
 
 DEFAULT = 'default'
@@ -364,6 +365,7 @@ def check_suite(suite: Suite, root: Path, inits: Sequence[str] | None = None) ->
                 )
     check_paper(suite.paper, suite.inits, suite.tasks)
     _check_cells(suite)
+    check_findings(suite.findings, suite.inits, suite.tasks, suite.analyses)
 
 
 def _check_pretrains(suite: Suite, root: Path) -> None:
