@@ -64,14 +64,15 @@ tasks = dict(
     classification=dict(
         title='classification',
         configs=dict(scratch=f'{_folder}/vit_scratch.py', default=f'{_folder}/vit_finetune.py'),
+        options=shorter(150, 'param_scheduler.end') | {'param_scheduler.warmup': 15},
         test=False,
         metrics=[dict(key='accuracy/top1', title='top-1')],
     ),
     detection=dict(
         title='detection',
         configs=dict(scratch=f'{_folder}/maskrcnn_scratch.py', default=f'{_folder}/maskrcnn_mae.py'),
-        options=shorter(140, 'param_scheduler.1.end')
-        | {'param_scheduler.1.T_max': 110},
+        options=shorter(120, 'param_scheduler.1.end')
+        | {'param_scheduler.1.T_max': 90},
         test=False,
         metrics=[
             dict(key='coco/bbox_mAP', title='box AP', scale=100.0),
@@ -81,14 +82,14 @@ tasks = dict(
     segmentation=dict(
         title='segmentation',
         configs=dict(scratch=f'{_folder}/upernet_scratch.py', default=f'{_folder}/upernet_mae.py'),
-        options=shorter(80, 'param_scheduler.1.end'),
+        options=shorter(70, 'param_scheduler.1.end'),
         test=False,
         metrics=[dict(key='mIoU', title='mIoU')],
     ),
     tracking=dict(
         title='tracking',
         configs=dict(scratch=f'{_folder}/ostrack_scratch.py', default=f'{_folder}/ostrack_mae.py'),
-        options=shorter(450) | {'custom_hooks.3.begin': 150, 'custom_hooks.3.end': 250},
+        options=shorter(400) | {'custom_hooks.3.begin': 150, 'custom_hooks.3.end': 250},
         metrics=[
             dict(key='success', title='AUC'),
             dict(key='precision', title='P'),
@@ -96,3 +97,129 @@ tasks = dict(
         ],
     ),
 )
+
+_photographs = 'toyworld/coco/unlabeled2017'
+_depths = dict(limit=1024, batch_size=128, size=64)
+analyses = dict(
+    cka_mae=dict(
+        title='Likeness of layers: MAE and supervised',
+        tool='cka',
+        models=['mae', 'supervised'],
+        images=_photographs,
+        options=_depths,
+    ),
+    cka_dmae=dict(
+        title='Likeness of layers: D-MAE and supervised',
+        tool='cka',
+        models=['dmae', 'supervised'],
+        images=_photographs,
+        options=_depths,
+    ),
+    cka_d2mae=dict(
+        title='Likeness of layers: D²-MAE and supervised',
+        tool='cka',
+        models=['d2mae', 'supervised'],
+        images=_photographs,
+        options=_depths,
+    ),
+    attention=dict(
+        title='How far and how widely heads look',
+        tool='attention_stats',
+        models=['supervised', 'mae', 'dmae', 'd2mae'],
+        images=_photographs,
+        options=_depths,
+    ),
+    fourier=dict(
+        title='High frequencies, layer by layer',
+        tool='fourier',
+        models=['supervised', 'mae', 'dmae', 'd2mae'],
+        images=_photographs,
+        options=_depths,
+    ),
+    agreement_mae=dict(
+        title="MAE's last attention and its teacher's",
+        tool='attention_agreement',
+        models=['mae', 'teacher'],
+        images=_photographs,
+        options=_depths,
+    ),
+    agreement_dmae=dict(
+        title="D-MAE's last attention and its teacher's",
+        tool='attention_agreement',
+        models=['dmae', 'teacher'],
+        images=_photographs,
+        options=_depths,
+    ),
+)
+
+_first, _second = 'arXiv 2205.14443', 'arXiv 2404.12210'
+findings = [
+    dict(
+        type='at_least',
+        title='D-MAE is at least as good as MAE where labels are few',
+        source=f'{_first}, table 5',
+        init='dmae',
+        base='mae',
+    ),
+    dict(
+        type='at_least',
+        title='The same on small real image sets',
+        source=f'{_first}, table 5',
+        init='dmae',
+        base='mae',
+        results='small_study',
+    ),
+    dict(
+        type='at_least',
+        title='D²-MAE is at least as good as D-MAE',
+        source=_second,
+        init='d2mae',
+        base='dmae',
+    ),
+    dict(
+        type='at_least',
+        title='MAE is at least as good as no pre-training',
+        source=f'{_first}, table 5',
+        init='mae',
+        base='scratch',
+    ),
+    dict(
+        type='cka_rises',
+        title='Distillation makes upper layers more like those of a supervised network',
+        source=f'{_first}, figure 6',
+        analysis='cka_dmae',
+        base='cka_mae',
+    ),
+    dict(
+        type='local_upper_layers',
+        title="MAE's upper layers are local and of low entropy",
+        source=f'{_first}, section 4; {_second}, figure 5',
+        analysis='attention',
+        model='mae',
+        base='supervised',
+    ),
+    dict(
+        type='compare_analysis',
+        title="MAE's lower layers are more like a supervised network's than its upper ones",
+        source=f'{_first}, figure 2',
+        left=dict(analysis='cka_mae', quantity='cka_diagonal', layers='lower'),
+        right=dict(layers='upper'),
+        relation='>',
+        margin=0.02,
+    ),
+    dict(
+        type='compare_analysis',
+        title='The student looks where its teacher looks',
+        source=f'{_first}, section 5',
+        left=dict(analysis='agreement_dmae', quantity='kl', layers='last'),
+        right=dict(analysis='agreement_mae'),
+        relation='<',
+    ),
+    dict(
+        type='ordering',
+        title='Distilling the last layer alone beats lower layers',
+        source=f'{_first}, figure 7',
+        inits=['layer2', 'layer4', 'layer6'],
+        results='suites/distilled_layers',
+    ),
+]
