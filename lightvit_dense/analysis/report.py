@@ -34,9 +34,10 @@ th,td{padding:7px 10px;border-bottom:1px solid var(--line);text-align:right;vert
 th:first-child,td:first-child{text-align:left}
 td.text,th.text{text-align:left;overflow-wrap:anywhere}
 th{font-weight:600;color:var(--soft);font-size:.85rem}
+td.text:first-child{overflow-wrap:break-word}
 td.best{font-weight:700;color:var(--good)}
 td small{display:block;font-weight:400;color:var(--soft);white-space:nowrap}
-td .mark{color:var(--soft);font-style:italic;font-weight:400}
+td .mark{color:var(--soft);font-style:italic;font-weight:400;white-space:nowrap}
 td .mark.good{color:var(--good)}td .mark.bad{color:var(--bad)}
 details{margin-top:12px}summary{cursor:pointer;color:var(--accent)}
 .plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(380px,1fr));gap:14px}

@@ -121,13 +121,17 @@ def findings_blocks(findings: Sequence[Mapping[str, Any]]) -> list[str]:
 def analyses_blocks(results: Mapping[str, Any], root: Path) -> list[str]:
     """Return the pictures of the analyses, and what became of those without any."""
     blocks: list[str] = []
+    missing: list[str] = []
     for analysis in results.get('analyses', ()):
         title = analysis.get('title') or analysis['name']
-        pictures = [name for name in analysis.get('files', ()) if name.endswith('.png')]
         if analysis['state'] != MEASURED:
-            blocks.append(report.text(f'{title}: {analysis["state"]}', 'soft'))
-        for name in pictures if analysis['state'] == MEASURED else ():
-            blocks.append(picture(root / analysis['folder'] / name, f'{title} ({name})'))
+            missing.append(f'{title} ({analysis["state"]})')
+            continue
+        for name in analysis.get('files', ()):
+            if name.endswith('.png'):
+                blocks.append(picture(root / analysis['folder'] / name, f'{title} ({name})'))
+    if missing:
+        blocks.append(report.text(f'Without pictures: {"; ".join(missing)}.', 'soft'))
     return blocks
 
 

@@ -70,7 +70,7 @@ def test_findings_pictures_and_curves_are_there(page):
     assert 'It is better by 3.0.' in finding
     inside = section(page, 'Inside the networks')
     assert inside.count('data:image/jpeg') == 1  # noise is too large as PNG
-    assert 'Spectrum: failed' in inside
+    assert 'Without pictures: Spectrum (failed).' in inside
     training = section(page, 'Training')
     # Reconstruction, sum of losses of two tasks, and box AP; no sum where there are parts.
     assert training.count('<svg') == 4
