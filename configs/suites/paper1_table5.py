@@ -112,3 +112,53 @@ analyses = dict(
     ),
 )
 paper = dict(tables=['transfer', 'imagenet'])
+_first = 'Wang et al., ICML 2023'
+findings = [
+    dict(
+        type='at_least',
+        title='Where labels are few, MAE falls behind supervised pre-training',
+        source=_first,
+        init='deit',
+        base='mae',
+        tasks=['flowers', 'pets', 'aircraft', 'cars', 'cifar100', 'inat18'],
+    ),
+    dict(
+        type='at_least',
+        title='With ample labels, MAE gains most of the methods without a teacher',
+        source=_first,
+        init='mae',
+        base=['scratch', 'mocov3', 'dino', 'simmim'],
+        tasks=['imagenet'],
+    ),
+    dict(
+        type='at_least',
+        title='Distillation improves MAE on every task',
+        source=f'{_first}; table 5 of the submission',
+        init='dmae',
+        base='mae',
+    ),
+    dict(
+        type='cka_rises',
+        title='Distillation makes upper layers more like those of a supervised network',
+        source='ICLR 2023 submission, figure 6',
+        analysis='cka_dmae',
+        base='cka_mae',
+    ),
+    dict(
+        type='compare_analysis',
+        title="MAE's lower layers are more like DeiT's than its upper ones",
+        source='ICLR 2023 submission, section 4.1',
+        left=dict(analysis='cka_mae', quantity='cka_diagonal', layers='lower'),
+        right=dict(layers='upper'),
+        relation='>',
+        margin=0.02,
+    ),
+    dict(
+        type='local_upper_layers',
+        title="MAE's upper layers are local and of low entropy",
+        source='ICLR 2023 submission, section 4.2',
+        analysis='attention',
+        model='mae',
+        base='deit',
+    ),
+]

@@ -129,3 +129,43 @@ analyses = dict(
     ),
 )
 paper = dict(tables=['imagenet_code', 'coco_code', 'ade20k_code', 'lasot_code', 'transfer'])
+_second = 'Gao et al., arXiv 2404.12210'
+findings = [
+    dict(
+        type='at_least',
+        title='Distillation improves MAE on every task',
+        source=_second,
+        init='dmae',
+        base='mae',
+    ),
+    dict(
+        type='at_least',
+        title='Decoupling improves distillation on every task',
+        source=_second,
+        init='d2mae',
+        base='dmae',
+    ),
+    dict(
+        type='at_least',
+        title='Distillation improves MAE on Hiera-Tiny, too',
+        source=_second,
+        init='hiera_dmae',
+        base='hiera_mae',
+        tasks=['imagenet'],
+    ),
+    dict(
+        type='cka_rises',
+        title='Distillation makes upper layers more like those of a supervised network',
+        source=_second,
+        analysis='cka_dmae',
+        base='cka_mae',
+    ),
+    dict(
+        type='local_upper_layers',
+        title="MAE's upper layers are local and of low entropy",
+        source=f'{_second}, figure 5',
+        analysis='attention',
+        model='mae',
+        base='deit',
+    ),
+]
