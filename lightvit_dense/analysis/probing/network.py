@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 from torch import Tensor, nn
 
 from lightvit_dense.checkpoints import load_backbone
@@ -142,11 +143,14 @@ def build_network(
     notes = []
     if checkpoint == 'none':
         if not any('checkpoint' in entry for entry in _listed(own)):
-            logging.disable(logging.INFO)  # mmengine logs every parameter
+            # mmengine logs every parameter; its loggers do not look at logging.disable() again.
+            logger = MMLogger.get_current_instance()
+            level = logger.level
+            logger.setLevel(logging.WARNING)
             try:
                 backbone.init_weights()
             finally:
-                logging.disable(logging.NOTSET)
+                logger.setLevel(level)
         weights = f'random, seed {seed}'
     else:
         report = load_backbone(backbone, checkpoint)
