@@ -1,5 +1,6 @@
 """Checkpoints without a config: a backbone or a classifier by the shapes of what they hold."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,40 @@ from lightvit_dense.registry import MODELS
 HIERA_HEADS = {46: 1, 96: 1, 112: 2, 144: 2, 256: 4}
 """Heads of Hiera's first stage by its width: the papers' (46) and Meta's."""
 IMAGENET: dict[str, Any] = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])
+
+
+def normaliser(path: Path) -> dict[str, Any]:
+    """Return how a file wants its images: as Hugging Face's or timm's json beside it says.
+
+    Args:
+        path: The file.
+
+    Returns:
+        ``mean`` and ``std`` of the RGB channels, of values in 0..255; ImageNet's if nothing says.
+    """
+    folder = path if path.is_dir() else path.parent
+    kinds = (
+        ('preprocessor_config.json', ('image_mean', 'image_std')),
+        ('config.json', ('mean', 'std')),
+    )
+    for name, keys in kinds:
+        try:
+            told = json.loads((folder / name).read_text(encoding='utf-8'))
+        except (OSError, ValueError):
+            continue
+        told = told.get('pretrained_cfg', told) if isinstance(told, dict) else {}
+        numbers = [_three(told.get(key)) for key in keys] if isinstance(told, dict) else [None]
+        if None not in numbers:
+            return dict(zip(('mean', 'std'), numbers, strict=True))
+    return IMAGENET
+
+
+def _three(value: Any) -> list[float] | None:
+    """Bring three numbers in 0..1 to 0..255; None if it is anything else."""
+    if not isinstance(value, list) or len(value) != 3:
+        return None
+    good = all(isinstance(number, (int, float)) for number in value)
+    return [255.0 * number for number in value] if good else None
 
 
 def usual_heads(source: str | None, inspection: Inspection) -> int | None:
@@ -109,7 +144,7 @@ def foreign_backbone(inspection: Inspection) -> tuple[nn.Module, LoadReport]:
 
 def foreign_classifier(
     inspection: Inspection,
-) -> tuple[nn.Module, dict[str, Any], LoadReport] | None:
+) -> tuple[Any, dict[str, Any], LoadReport] | None:
     """Build a classifier of the sizes of a file and load it.
 
     Args:
@@ -126,7 +161,9 @@ def foreign_classifier(
         return None
     head.pool = head.pool or told_pool(inspection.path)
     config = classifier_config(inspection, head, None, None)
-    config['data_preprocessor'] = dict(type='lightvit_dense.ImagePreprocessor', **IMAGENET)
+    config['data_preprocessor'] = dict(
+        type='lightvit_dense.ImagePreprocessor', **normaliser(inspection.path)
+    )
     try:
         model = MODELS.build(config)
     except ValueError as error:

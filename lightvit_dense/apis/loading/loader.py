@@ -19,7 +19,7 @@ from lightvit_dense.models.backbones.sizes import pair
 from lightvit_dense.registry import MODELS
 
 from .find import EXPORT, Found, find
-from .foreign import IMAGENET, complete, foreign_backbone, foreign_classifier, inspect
+from .foreign import complete, foreign_backbone, foreign_classifier, inspect, normaliser
 from .model import EXAMPLES, Model
 from .recorded import recorded_config
 
@@ -41,8 +41,9 @@ def load(
 
     A checkpoint of ours knows its config; it is read as data, never run. Of a foreign one (timm,
     DeiT, MAE, mae-lite, DINO, MoCo-v3, Hiera, Hugging Face, ...) the architecture is told by the
-    shapes, its images are taken to be normalised by ImageNet's mean and deviation, and it is a
-    classifier where it has a linear head, else a backbone.
+    shapes, images are normalised as a config.json or preprocessor_config.json beside it says, else
+    by ImageNet's mean and deviation, and it is a classifier where it has a linear head, else a
+    backbone.
 
     Args:
         name_or_path: A checkpoint, a folder of a run, a config, or the name of a config of ours
@@ -72,17 +73,17 @@ def load(
     if not found.weights:
         raise UserError(_no_weights(found))
     path, cfg = _choose(found, config, task)
+    kind = None if cfg is None else _kind(cfg, path)
     if cfg is None:
         model = _foreign(path, task, key, heads, device, image_size)
-    elif _kind(cfg, path) is None or task == 'features' or _is_backbone(path, config):
+    elif kind is None or task == 'features' or _is_backbone(path, config):
         _forbid('heads', heads, path)
         model = _backbone_alone(cfg, path, key, device, image_size)
     else:
         _forbid('heads', heads, path)
         _forbid('key', key, path)
-        network = build_model(cfg, path, device)
-        kind = _kind(cfg, path) or ''
-        model = Model(kind, network.backbone, network, cfg, path, _size(image_size))  # type: ignore[arg-type]
+        network: Any = build_model(cfg, path, device)
+        model = Model(kind, network.backbone, network, cfg, path, _size(image_size))
     if task not in (None, model.task):
         raise UserError(
             f'{path}: is for {model.task}, not for {task}. Load a checkpoint of a config such as '
@@ -235,8 +236,7 @@ def _foreign(
         network, options, report = whole
         network.to(device)
         cfg = Config(dict(model=options))
-        kind, backbone = 'classification', network.backbone
-        return Model(kind, backbone, network, cfg, path, size, report.notes)  # type: ignore[arg-type]
+        return Model('classification', network.backbone, network, cfg, path, size, report.notes)
     backbone, report = foreign_backbone(inspection)
-    cfg = Config(dict(model=dict(data_preprocessor=IMAGENET)))
+    cfg = Config(dict(model=dict(data_preprocessor=normaliser(inspection.path))))
     return Model('features', backbone.to(device), None, cfg, path, size, report.notes)

@@ -9,6 +9,7 @@ import torch
 from mmengine.config import Config
 from torch import Tensor, nn
 
+from lightvit_dense.apis.configs import prepare_scope
 from lightvit_dense.apis.inference import (
     DetectionInferencer,
     Detections,
@@ -202,6 +203,7 @@ class Model:
         self._need('detection', what='boxes')
         key = ('detection', score_thr)
         if key not in self._inferencers:
+            prepare_scope(self.cfg)
             made = DetectionInferencer(self.cfg, model=self.network, score_thr=score_thr)
             self._inferencers = {key: made}
         return self._infer(self._inferencers[key], images, batch_size)
@@ -230,6 +232,7 @@ class Model:
                 raise UserError(f'{self.path}: the detector finds boxes without masks; ask boxes()')
             return found
         if 'segmentation' not in self._inferencers:
+            prepare_scope(self.cfg)
             self._inferencers['segmentation'] = SegmentationInferencer(self.cfg, model=self.network)
         result: Segmentation | list[Segmentation] = self._infer(
             self._inferencers['segmentation'], images, batch_size

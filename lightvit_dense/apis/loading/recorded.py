@@ -112,6 +112,8 @@ def _value(node: ast.expr) -> Any:
             return dict(zip(keys, map(_value, node.values), strict=True))
         case ast.Call(func=ast.Name(id='dict'), args=[]) if all(k.arg for k in node.keywords):
             return {str(keyword.arg): _value(keyword.value) for keyword in node.keywords}
+        case ast.Call(func=ast.Name(id='dict'), args=[ast.Dict() as mapping], keywords=[]):
+            return _value(mapping)  # as mmengine writes keys that are no identifiers
         case ast.UnaryOp(op=ast.USub(), operand=operand):
             return -_value(operand)
         case ast.Name() if node.id in _NAMES:
@@ -149,6 +151,7 @@ def recorded_config(text: Any, origin: str) -> Config:
         kept['test_dataloader'] = _test_part(loader)
     for name in _types(kept):
         _check_type(name, scope, origin)
+    _check_addresses(model, origin)
     return Config(kept)
 
 
@@ -179,7 +182,7 @@ def _types(node: Any) -> Iterator[Any]:
     if isinstance(node, dict):
         for key, value in node.items():
             if key in ('type', '_scope_'):
-                yield value if key == 'type' else f'{value}.'
+                yield value if key == 'type' else f'{value}.*'
             yield from _types(value)
     elif isinstance(node, (list, tuple, set)):
         for item in node:
@@ -194,7 +197,7 @@ def _check_type(name: Any, default_scope: str, origin: str) -> None:
     scope, _, short = name.rpartition('.')
     if name in PLAIN or name in FOREIGN or f'{default_scope}.{name}' in FOREIGN:
         return
-    if not short and scope in SCOPES:  # _scope_
+    if short == '*' and scope in SCOPES:  # _scope_
         return
     owner = scope or default_scope
     if owner in OWN:
@@ -205,6 +208,18 @@ def _check_type(name: Any, default_scope: str, origin: str) -> None:
     raise UserError(
         f'{origin}: its config builds {name!r}, which is not built on the word of a file. {remedy}'
     )
+
+
+def _check_addresses(node: Any, origin: str) -> None:
+    """Raise if timm would look a model up on the network (``hf-hub:...``) or in a folder."""
+    if isinstance(node, dict):
+        name = node.get('name')
+        if 'Timm' in str(node.get('type')) and ':' in str(name):
+            raise UserError(f'{origin}: its config asks for {name!r}; only names of timm are built')
+        node = list(node.values())
+    if isinstance(node, (list, tuple)):
+        for item in node:
+            _check_addresses(item, origin)
 
 
 def _registered(scope: str, origin: str) -> set[str]:

@@ -1,0 +1,424 @@
+"""Models loaded by lightvit_dense.load against straight lines, timm and the inferencers."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import timm
+import torch
+from mmengine.config import Config
+from PIL import Image
+from small_dense import build, classifier_config, detector_config, picture, segmentor_config
+
+import lightvit_dense
+from lightvit_dense import apis
+from lightvit_dense.checkpoints import CheckpointError, save_backbone
+from lightvit_dense.errors import UserError
+from lightvit_dense.registry import MODELS
+
+MEAN, STD = np.array([120.0, 115.0, 100.0]), np.full(3, 58.0)
+VIT = dict(
+    type='lightvit_dense.VisionTransformer',
+    arch=dict(embed_dim=24, depth=3, num_heads=2),
+    img_size=32,
+    patch_size=8,
+)
+HIERA = dict(
+    type='lightvit_dense.Hiera',
+    arch=dict(embed_dim=8, stages=(1, 1, 1, 1), num_heads=1),
+    img_size=64,
+)
+
+
+def save(path, model, cfg, **meta):
+    """Write a checkpoint as mmengine does."""
+    cfg._format_python_code = False
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = dict(state_dict=model.state_dict(), meta=dict(cfg=cfg.pretty_text, **meta))
+    torch.save(content, path)
+    return path
+
+
+def pretrainer(backbone):
+    """Return the config of a small pre-trainer, and its model."""
+    model = dict(
+        type='lightvit_dense.HieraMAE' if 'Hiera' in backbone['type'] else 'lightvit_dense.MAE',
+        data_preprocessor=dict(
+            type='lightvit_dense.ImagePreprocessor', mean=MEAN.tolist(), std=STD.tolist()
+        ),
+        backbone=backbone,
+        decoder=dict(embed_dim=16, depth=1, num_heads=2),
+    )
+    cfg = Config(dict(default_scope='lightvit_dense', model=model))
+    torch.manual_seed(0)
+    return cfg, MODELS.build(cfg.model).eval()
+
+
+@pytest.fixture(scope='module')
+def classifier(tmp_path_factory):
+    cfg = classifier_config()
+    model = build(cfg)
+    return save(tmp_path_factory.mktemp('cls') / 'a.pth', model, cfg), model
+
+
+@pytest.fixture(scope='module')
+def detector(tmp_path_factory):
+    cfg = detector_config()
+    model = build(cfg)
+    return save(tmp_path_factory.mktemp('det') / 'a.pth', model, cfg), model, cfg
+
+
+@pytest.fixture(scope='module')
+def vit(tmp_path_factory):
+    cfg, model = pretrainer(VIT)
+    path = save(tmp_path_factory.mktemp('vit') / 'a.pth', model, cfg)
+    return lightvit_dense.load(path, device='cpu'), model.backbone
+
+
+def normalised(pixels, size, share=1.0):
+    """Crop and normalise a picture in one straight line with Pillow."""
+    height, width = pixels.shape[:2]
+    side = round(min(height, width) * share)
+    left, top = (width - side) // 2, (height - side) // 2
+    box = (left, top, left + side, top + side)
+    image = Image.fromarray(pixels).crop(box).resize((size, size), Image.Resampling.BICUBIC)
+    return torch.tensor((np.asarray(image) - MEAN) / STD).permute(2, 0, 1)[None].float()
+
+
+def test_a_classifier_from_its_checkpoint(classifier):
+    path, network = classifier
+    model = lightvit_dense.load(path, device='cpu')
+    assert (model.task, model.names, model.image_size) == (
+        'classification',
+        ('cat', 'dog', 'newt'),
+        (32, 32),
+    )
+    image = picture(50, 70)
+    with torch.no_grad():
+        want = network(normalised(image, 32))
+    torch.testing.assert_close(model.logits(image), want, rtol=1e-4, atol=1e-4)
+    assert want.abs().max() > 0.01
+    cfg = classifier_config()
+    scores = apis.ClassificationInferencer(cfg, path, device='cpu')([image])[0].scores
+    np.testing.assert_allclose(model.logits(image).softmax(-1)[0], scores, rtol=1e-5, atol=1e-6)
+
+
+def test_another_image_size(classifier):
+    path, network = classifier
+    model = lightvit_dense.load(path, device='cpu', image_size=48)
+    with torch.no_grad():
+        want = network(normalised(picture(60, 90), 48))
+    torch.testing.assert_close(model.logits(picture(60, 90)), want, rtol=1e-4, atol=1e-4)
+    with pytest.raises(UserError, match=r'image_size=30x30: .* multiples of 8'):
+        lightvit_dense.load(path, device='cpu', image_size=30)
+
+
+def test_every_kind_of_input_gives_the_same(classifier, tmp_path):
+    model = lightvit_dense.load(classifier[0], device='cpu')
+    image = picture(40, 40)
+    Image.fromarray(image).save(tmp_path / 'a.png')
+    tensor = torch.tensor(image).permute(2, 0, 1)
+    want = model.logits(image)
+    same = [
+        tmp_path / 'a.png',
+        str(tmp_path),
+        [image],
+        Image.fromarray(image),
+        image[None],
+        tensor,
+        tensor[None],
+        (x for x in [Image.fromarray(image)]),
+    ]
+    for given in same:
+        assert torch.equal(model.logits(given), want)
+    batch = [picture(40, 40, seed) for seed in range(5)]
+    whole, parts = model.logits(batch), model.logits(batch, batch_size=2)
+    torch.testing.assert_close(whole, parts, rtol=1e-5, atol=1e-6)
+    assert whole.shape == (5, 3)
+
+
+@pytest.mark.parametrize(
+    ('given', 'match'),
+    [
+        ([], 'no picture was given'),
+        ('nowhere.png', 'nowhere.png: does not exist'),
+        (np.zeros((8, 8, 3)), 'array of float64'),
+        (torch.zeros(2, 3, 30, 32), '30x32 pixels: the sides must be multiples of 8'),
+        (torch.zeros(2, 4, 32, 32), r'float tensor \[2, 4, 32, 32\]'),
+        (torch.zeros(3, 8, 8, dtype=torch.int64), r'tensor torch.int64 \[3, 8, 8\]'),
+        (7, 'a int is no picture'),
+    ],
+)
+def test_bad_inputs(classifier, given, match):
+    model = lightvit_dense.load(classifier[0], device='cpu')
+    with pytest.raises(UserError, match=match):
+        model.logits(given)
+
+
+def test_features_of_a_pre_trained_vit(vit):
+    model, backbone = vit
+    images = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        (tokens,) = backbone(images)
+        inner = backbone.blocks[0](backbone.embed(images)[0])[0]
+    torch.testing.assert_close(model.features(images), tokens)
+    torch.testing.assert_close(model.features(images, pool='mean'), tokens[:, 1:].mean(1))
+    torch.testing.assert_close(model.features(images, pool='cls'), tokens[:, 0])
+    by_layer = model.features(images, layers=[0, 1])
+    assert list(by_layer) == [0, 1]
+    torch.testing.assert_close(by_layer[1], inner)
+    torch.testing.assert_close(model.features(images, layers=1), inner)
+    places = model.features(images, layers=1, pool='map')
+    torch.testing.assert_close(places[1, :, 2, 3], inner[1, 1 + 2 * 4 + 3])
+    pixels = picture(50, 70)
+    torch.testing.assert_close(
+        model.features(pixels),
+        model.features(normalised(pixels, 32, 224 / 256)),
+        rtol=1e-4,
+        atol=1e-4,
+    )
+
+
+def test_attention_is_the_softmax_of_queries_and_keys(vit):
+    model, backbone = vit
+    images = torch.randn(2, 3, 32, 32)
+    block = backbone.blocks[0]
+    with torch.no_grad():
+        q, k, _ = block.attn.qkv(block.norm1(backbone.embed(images)[0])).chunk(3, -1)
+        scores = torch.einsum('bnhd,bmhd->bhnm', *(x.unflatten(-1, (2, 12)) for x in (q, k)))
+        want = (scores / 12**0.5).softmax(-1)
+    torch.testing.assert_close(model.attention(images, layers=1), want)
+    patches = want[:, :, 1:, 1:]
+    torch.testing.assert_close(
+        model.attention(images, layers=1, class_token=False), patches / patches.sum(-1, True)
+    )
+    assert sorted(model.attention(images, layers=(1, 3))) == [1, 3]
+    assert torch.equal(model.attention(images), model.attention(images, layers=3))
+
+
+def test_features_of_hiera_are_in_raster_order(tmp_path):
+    cfg, network = pretrainer(HIERA | dict(q_pool=2))
+    model = lightvit_dense.load(save(tmp_path / 'h.pth', network, cfg), device='cpu')
+    images = torch.randn(1, 3, 64, 96)
+    maps = MODELS.build(HIERA | dict(q_pool=2, out_type='featmap', out_indices=(0, 1, 2, 3))).eval()
+    maps.load_state_dict(network.backbone.state_dict())
+    with torch.no_grad():
+        wanted = maps(images)  # ends of stages: layers 1 to 4, the last after the norm
+    for layer in (1, 2, 3):
+        torch.testing.assert_close(
+            model.features(images, layers=layer, pool='map'), wanted[layer - 1]
+        )
+    torch.testing.assert_close(model.features(images, pool='map'), wanted[3])
+    torch.testing.assert_close(model.features(images), wanted[3].flatten(2).transpose(1, 2))
+    torch.testing.assert_close(model.features(images, pool='mean'), wanted[3].mean((2, 3)))
+    maps = model.attention(images, layers=[1, 4])
+    assert [tuple(x.shape) for x in maps.values()] == [(1, 1, 6 * 64, 64), (1, 8, 24, 24)]
+    assert all(torch.allclose(x.sum(-1), torch.ones(())) for x in maps.values())
+    with pytest.raises(UserError, match='no class token'):
+        model.features(images, pool='cls')
+
+
+@pytest.mark.parametrize(
+    ('asked', 'match'),
+    [
+        (dict(layers=4), r'layers=4: the backbone has 3 layers; give numbers from 0 to 3'),
+        (dict(layers=[]), 'layers='),
+        (dict(pool='means'), "Did you mean 'mean'"),
+        (dict(batch_size=0), 'batch_size=0'),
+    ],
+)
+def test_features_that_are_not_there(vit, asked, match):
+    with pytest.raises(UserError, match=match):
+        vit[0].features(torch.zeros(1, 3, 32, 32), **asked)
+
+
+def test_a_detector(detector):
+    path, network, cfg = detector
+    model = lightvit_dense.load(path, device='cpu')
+    image = picture(48, 64)
+    want = apis.DetectionInferencer(cfg, model=network, score_thr=0.0)([image])[0]
+    found = model.boxes(image, score_thr=0.0)
+    assert len(want) > 0
+    np.testing.assert_array_equal(found.boxes, want.boxes)
+    np.testing.assert_array_equal(model.masks(image, score_thr=0.0).masks, want.masks)
+    assert found.names == want.names
+    assert isinstance(model.boxes([image, image]), list)
+    assert model.features(image, pool='map').shape == (1, 32, 8, 8)
+    with pytest.raises(UserError, match=r'layers=\[1\]: attend inside windows; layers \[2\]'):
+        model.attention(image, layers=[1])
+    with pytest.raises(UserError, match=r"is for detection, which gives no tracks.*'ostrack256_"):
+        model.track([image], (1, 1, 9, 9))
+    with pytest.raises(UserError, match='which gives no class scores'):
+        model.logits(image)
+
+
+def test_a_backbone_of_any_checkpoint(detector):
+    path, network, _ = detector
+    model = lightvit_dense.load(path, task='features', device='cpu')
+    images = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        want = network.backbone(images)[-1]
+    torch.testing.assert_close(model.features(images, pool='map'), want)
+    assert (model.task, model.network) == ('features', None)
+    with pytest.raises(UserError, match=r"is a backbone alone, which gives no boxes.*'maskrcnn_"):
+        model.boxes(picture(9, 9))
+
+
+def test_a_segmentor(tmp_path):
+    cfg = segmentor_config()
+    network = build(cfg)
+    model = lightvit_dense.load(save(tmp_path / 'a.pth', network, cfg), device='cpu')
+    image = picture(48, 64)
+    want = apis.SegmentationInferencer(cfg, model=network)([image])[0].label_map
+    assert len(np.unique(want)) > 1
+    np.testing.assert_array_equal(model.masks(image).label_map, want)
+    with pytest.raises(UserError, match='is for segmentation, which gives no boxes'):
+        model.boxes(image)
+
+
+def test_a_tracker(tmp_path):
+    from tracking.runtime import Tracker
+
+    arch = dict(embed_dim=16, depth=2, num_heads=2)
+    backbone = dict(type='tracking.JointVisionTransformer', arch=arch, patch_size=8)
+    head = dict(type='tracking.CenterHead', channels=8)
+    options = dict(backbone=backbone, head=head, template_size=32, search_size=64)
+    cfg = Config(
+        dict(
+            default_scope='lightvit_dense', model=dict(type='tracking.OneStreamTracker', **options)
+        )
+    )
+    network = build(cfg)
+    path = save(tmp_path / 'a.pth', network, cfg)
+    model = lightvit_dense.load(path, device='cpu')
+    frames = [picture(60, 80, seed) for seed in range(3)]
+    straight = Tracker.from_model(network)
+    straight.init(frames[0], (10, 20, 30, 25))
+    want = [(10, 20, 30, 25), *(straight.update(frame).box for frame in frames[1:])]
+    found = list(model.track([Image.fromarray(frame) for frame in frames], (10, 20, 30, 25)))
+    np.testing.assert_allclose([result.box for result in found], want)
+    with pytest.raises(UserError, match=r"does not take single images.*task='features'"):
+        model.features(frames[0])
+    alone = lightvit_dense.load(path, task='features', device='cpu')
+    assert alone.backbone.arch['num_heads'] == 2
+    assert alone.features(frames[0], pool='mean').shape == (1, 16)
+
+
+def test_an_exported_backbone(tmp_path):
+    cfg, network = pretrainer(VIT)
+    images = torch.randn(1, 3, 32, 32)
+    with torch.no_grad():
+        (want,) = network.backbone(images)
+    cfg._format_python_code = False
+    path = tmp_path / 'backbone.safetensors'
+    story = save_backbone(network.backbone, path, dict(config=cfg.pretty_text))
+    model = lightvit_dense.load(path, device='cpu')
+    torch.testing.assert_close(model.features(images), want)
+    np.testing.assert_allclose(model._reader.mean.flatten(), MEAN)
+    # A run's folder has both; the export is the better network of a pre-trainer.
+    save(tmp_path / 'iter_3.pth', network, cfg)
+    assert lightvit_dense.load(tmp_path, device='cpu').path == path
+    # Without its story the file's own header tells the heads.
+    story.unlink()
+    torch.testing.assert_close(lightvit_dense.load(path, device='cpu').features(images), want)
+    with pytest.raises(CheckpointError, match='3 heads are asked for, but the file'):
+        lightvit_dense.load(path, device='cpu', heads=3)
+
+
+def test_a_shipped_name_with_weights(tmp_path, monkeypatch):
+    monkeypatch.setenv('LIGHTVIT_CHECKPOINTS', str(tmp_path))
+    cfg = apis.load_config(Path(__file__).parents[2] / 'configs/pretrain/mae_vit-tiny.py')
+    torch.manual_seed(0)
+    backbone = MODELS.build(cfg.model.backbone).eval()
+    save_backbone(backbone, tmp_path / 'mae_vit-tiny.safetensors', dict(note='no config'))
+    (tmp_path / 'mae_vit-tiny.json').unlink()
+    model = lightvit_dense.load('mae_vit-tiny', device='cpu')
+    assert model.backbone.arch['num_heads'] == 12
+    assert model.features(picture(30, 40), pool='mean').shape == (1, 192)
+
+
+def timm_vit(**options):
+    torch.manual_seed(0)
+    sizes = dict(img_size=32, patch_size=8, embed_dim=192, depth=1, num_classes=5)
+    return timm.models.vision_transformer.VisionTransformer(**sizes, **options).eval()
+
+
+def test_a_classifier_of_timm(tmp_path):
+    network = timm_vit(num_heads=3)
+    with torch.no_grad():
+        network.pos_embed.normal_()
+        network.head.weight.normal_()
+    path = tmp_path / 'deit.pth'
+    torch.save(dict(model=network.state_dict()), path)
+    with pytest.raises(UserError, match=r'do not tell the heads.*heads=N'):
+        lightvit_dense.load(path, device='cpu')
+    model = lightvit_dense.load(path, device='cpu', heads=3)
+    images = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        want, tokens = network(images), network.forward_features(images)
+    torch.testing.assert_close(model.logits(images), want, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(model.features(images), tokens, rtol=1e-4, atol=1e-4)
+    assert torch.equal(model._reader.mean.flatten(), torch.tensor([123.675, 116.28, 103.53]))
+    (tmp_path / 'preprocessor_config.json').write_text(
+        '{"image_mean": [0.5, 0.5, 0.4], "image_std": [1, 1, 1]}'
+    )
+    told = lightvit_dense.load(path, device='cpu', heads=3)
+    torch.testing.assert_close(told._reader.mean.flatten(), torch.tensor([127.5, 127.5, 102.0]))
+
+
+@pytest.mark.parametrize(
+    ('prefix', 'extra', 'heads'),
+    [
+        ('module.model.', {}, 12),
+        ('base_encoder.', {}, 12),
+        ('backbone.', {'head.mlp.0.weight': torch.zeros(2, 2)}, 3),
+    ],
+)
+def test_heads_by_where_a_file_comes_from(tmp_path, prefix, extra, heads):
+    state = {prefix + name: x for name, x in timm_vit(num_heads=3).state_dict().items()}
+    state = {name: x for name, x in state.items() if '.head.' not in name} | extra
+    torch.save(dict(state_dict=state), tmp_path / 'a.pth')
+    model = lightvit_dense.load(tmp_path / 'a.pth', task='features', device='cpu')
+    assert model.backbone.arch['num_heads'] == heads
+
+
+def test_a_foreign_file_for_a_task_needs_a_config(tmp_path):
+    torch.save(timm_vit(num_heads=3).state_dict(), tmp_path / 'a.pth')
+    with pytest.raises(UserError, match=r"carries no config.*config='configs/"):
+        lightvit_dense.load(tmp_path / 'a.pth', task='detection', device='cpu', heads=3)
+
+
+def test_a_config_of_ones_own_replaces_the_recorded_one(classifier, tmp_path):
+    cfg = classifier_config()
+    path = save(tmp_path / 'a.pth', build(cfg), Config(dict(model=dict(type='os.system'))))
+    with pytest.raises(UserError, match=r'os.system.*config='):
+        lightvit_dense.load(path, device='cpu')
+    model = lightvit_dense.load(path, config=cfg, device='cpu')
+    expected = lightvit_dense.load(classifier[0], device='cpu')
+    assert torch.equal(model.logits(picture(9, 9)), expected.logits(picture(9, 9)))
+
+
+@pytest.mark.parametrize(
+    ('options', 'match'),
+    [
+        (dict(task='detect'), "Did you mean 'detection'"),
+        (dict(task='segmentation'), r'is for classification, not for segmentation.*upernet'),
+        (dict(device='warp'), "device 'warp' cannot be used"),
+        (dict(heads=3), 'heads=3: for files without a config'),
+        (dict(key='teacher'), "key='teacher': for files without a config"),
+    ],
+)
+def test_options_that_do_not_fit(classifier, options, match):
+    with pytest.raises(UserError, match=match):
+        lightvit_dense.load(classifier[0], **({'device': 'cpu'} | options))
+
+
+def test_importing_the_package_stays_cheap():
+    code = (
+        'import sys, lightvit_dense; '
+        "assert not {'mmdet', 'mmseg', 'lightvit_dense.apis', 'lightvit_dense.models'} & "
+        "set(sys.modules), 'heavy'; assert 'load' in lightvit_dense.__all__"
+    )
+    subprocess.run([sys.executable, '-c', code], check=True, timeout=120)

@@ -1,0 +1,144 @@
+"""The config in a checkpoint is data: read whole where it is ours, refused where it would act."""
+
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+
+from lightvit_dense.apis.loading.recorded import read_text, recorded_config
+from lightvit_dense.errors import UserError
+
+CONFIGS = Path(__file__).parents[2] / 'configs'
+SHIPPED = (
+    'pretrain/dmae_vit-tiny',
+    'pretrain/dino_vit-tiny',
+    'pretrain/d2mae_hiera-tiny',
+    'imagenet/finetune_mae_vit-tiny_hard-distillation_300e',
+    'coco/maskrcnn_dmae_hiera-tiny',
+    'coco/maskrcnn-li2021_dmae_tiny',
+    'ade20k/upernet_dmae_tiny',
+    'ade20k/semfpn_dmae_hiera-tiny',
+    'lasot/ostrack256_dmae_hiera-tiny',
+)
+HEAD = "type='lightvit_dense.ImageClassifier'"
+
+
+def _text(cfg):
+    cfg._format_python_code = False  # yapf takes a second; the content is the same
+    return cfg.pretty_text
+
+
+def _values(node, left_out=('init_cfg', 'checkpoint', 'pretrained')):
+    if isinstance(node, dict):
+        return {k: _values(v) for k, v in node.items() if k not in left_out}
+    return [_values(v) for v in node] if isinstance(node, (list, tuple)) else node
+
+
+@pytest.mark.parametrize('name', SHIPPED)
+def test_shipped_configs_are_read_back_whole(name):
+    cfg = Config.fromfile(CONFIGS / f'{name}.py')
+    found = recorded_config(_text(cfg), 'FILE')
+    assert _values(found.model.to_dict()) == _values(cfg.model.to_dict())
+    assert found.default_scope == cfg.default_scope
+    assert 'init_cfg' not in str(found.model)
+    if 'test_dataloader' in cfg:
+        want = cfg.test_dataloader.dataset.to_dict()
+        got = found.test_dataloader.dataset
+        assert _values(got.get('pipeline')) == _values(want.get('pipeline'))
+        assert got.type == want['type']
+
+
+def test_formatted_text_and_odd_values_are_read():
+    cfg = Config(
+        dict(
+            default_scope='lightvit_dense',
+            model=dict(
+                type='lightvit_dense.MAE',
+                backbone={'type': 'lightvit_dense.Hiera', '1-2': [(), {}], 'x': -float('inf')},
+                note="a 'quoted' \\ line\nand another " * 20,
+            ),
+        )
+    )
+    found = recorded_config(cfg.pretty_text, 'FILE').model
+    assert found.to_dict() == cfg.model.to_dict()
+
+
+@pytest.mark.parametrize(
+    'value',
+    [
+        "__import__('pathlib').Path('MARK').touch()",
+        'open("MARK", "w")',
+        'dict(**{"type": 1})',
+        'dict([("type", "x")])',
+        '[x for x in (1,)]',
+        '(lambda: 1)()',
+        "f'{1}'",
+        'print',
+        "'a'.join([])",
+        '1 + 1',
+        'dict(type=torch.nn.Linear)',
+    ],
+)
+def test_anything_but_literals_is_refused(value, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r'bad.pth.*plain data.*is no literal.*config='):
+        recorded_config(f'model = dict(a=[{value}])', 'bad.pth')
+    assert not (tmp_path / 'MARK').exists()
+
+
+def test_other_statements_are_not_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = "import os\nopen('MARK', 'w')\nwork_dir = open('MARK', 'w')\nmodel = dict(a=1)\n"
+    assert read_text(text, 'FILE') == dict(model=dict(a=1))
+    assert not (tmp_path / 'MARK').exists()
+
+
+@pytest.mark.parametrize('text', ['model = (', '(' * 5000, 'model = "\0"'])
+def test_broken_text_is_one_error(text):
+    with pytest.raises(UserError, match='cannot be read as plain data'):
+        recorded_config(text, 'FILE')
+
+
+@pytest.mark.parametrize(
+    ('text', 'match'),
+    [
+        ("model = dict(type='os.system', command='true')", 'os.system'),
+        ("model = dict(type='subprocess.Popen', args=['true'])", 'subprocess.Popen'),
+        ("model = dict(type='mmengine.dump', obj=1, file='x')", 'mmengine.dump'),
+        ("model = dict(type='mmdet.LAD', teacher_config='x.py')", 'mmdet.LAD'),
+        ("model = dict(type='lightvit_dense.MEA')", "Did you mean 'MAE'"),
+        ("model = dict(type='lightvit_dense.errors.run_tool')", 'lightvit_dense.errors.run_tool'),
+        (f"model = dict({HEAD}, x=[dict(type='antigravity.X')])", 'antigravity'),
+        (f"model = dict({HEAD}, _scope_='antigravity')", 'antigravity'),
+        (f"model = dict({HEAD}, nms=dict(type='print(1)'))", r'print\(1\)'),
+        (f'model = dict({HEAD}, x=dict(type=3))', 'type=3'),
+        (f"default_scope = 'antigravity'\nmodel = dict({HEAD})", 'default_scope'),
+        (
+            f'model = dict({HEAD})\ntest_dataloader = '
+            "dict(dataset=dict(pipeline=[dict(type='os.x')]))",
+            'os.x',
+        ),
+        (
+            f'model = dict({HEAD})\ntest_dataloader = '
+            "dict(dataset=dict(pipeline=[]), collate_fn=dict(type='os.x'))",
+            'os.x',
+        ),
+        (
+            f"model = dict({HEAD}, x=dict(type='lightvit_dense.TimmTeacher', name='hf-hub:a/b'))",
+            'hf-hub:a/b',
+        ),
+        ('x = 1', 'has no model'),
+        ('model = 3', 'has no model'),
+    ],
+)
+def test_what_a_file_may_not_build_is_refused(text, match):
+    with pytest.raises(UserError, match=match):
+        recorded_config(text, 'FILE')
+
+
+def test_the_type_of_a_foreign_data_set_is_left_out():
+    text = (
+        f'model = dict({HEAD})\n'
+        "test_dataloader = dict(dataset=dict(type='evil.Set', data_root='/', pipeline=[]))"
+    )
+    assert recorded_config(text, 'FILE').test_dataloader == dict(dataset=dict(pipeline=[]))
