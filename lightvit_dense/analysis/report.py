@@ -40,6 +40,7 @@ td small{display:block;font-weight:400;color:var(--soft);white-space:nowrap}
 td .mark{color:var(--soft);font-style:italic;font-weight:400;white-space:nowrap}
 td .mark.good{color:var(--good)}td .mark.bad{color:var(--bad)}
 details{margin-top:12px}summary{cursor:pointer;color:var(--accent)}
+details table{font-size:.82rem}details td,details th{white-space:nowrap}
 .plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(380px,1fr));gap:14px}
 .plots svg{width:100%;height:auto}
 figure{margin:12px 0 0}figcaption{color:var(--soft);font-size:.88rem;margin-top:6px}
