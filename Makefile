@@ -35,8 +35,9 @@ format: $(STAMP)  ## rewrite files in the house style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(STAMP)  ## check that the README's commands and links hold
-	$(BIN)/python -m pytest -q tests/test_readme.py
+docs: $(STAMP)  ## check the documents and build them as a site, work_dirs/docs/site
+	$(BIN)/python -m pytest -q tests/test_readme.py tests/test_docs.py tests/test_model_index.py
+	$(BIN)/python tools/build_docs.py
 
 lock: $(STAMP)  ## resolve requirements/dev.in anew
 	$(BIN)/uv pip compile requirements/dev.in --universal --python-version 3.10 \

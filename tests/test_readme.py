@@ -28,6 +28,8 @@ import tracking.registry
 from lightvit_dense import apis, registry
 from lightvit_dense.engine.options import DEFAULTS
 from lightvit_dense.errors import UserError
+from lightvit_dense.suite import read_suite
+from lightvit_dense.suite.run import device_slots
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / 'README.md', ROOT / 'CONTRIBUTING.md', *sorted((ROOT / 'docs').glob('*.md'))]
@@ -166,6 +168,14 @@ def parse_tool(words: list[str], reader: Reader) -> None:
     reader.parse(words[1], words[2:])
 
 
+def run_benchmark(words: list[str], reader: Reader) -> None:
+    """The suite is read and checked, with the part of it that the command takes."""
+    args = reader.parse('tools/run_benchmark.py', words[2:])
+    suite = read_suite(args.suite, ROOT, args.inits, args.tasks, args.seeds)
+    assert suite.cells()
+    device_slots(args.gpus, args.gpus_per_job)
+
+
 def track_tool(words: list[str], reader: Reader) -> None:
     importlib.import_module(words[2]).parse_args(words[3:])
 
@@ -243,7 +253,8 @@ HANDLERS: dict[str, Callable[[list[str], Reader], None]] = {
     PYTHON + r'tools/model_converters/convert_checkpoint\.py ': parse_tool,
     PYTHON + r'tools/(benchmark|analysis_tools)/\w+\.py': parse_tool,
     PYTHON + r'tools/dataset_converters/make_small_sets\.py': parse_tool,
-    PYTHON + r'tools/(small_study|reserve_sweep)\.py': parse_tool,
+    PYTHON + r'tools/(small_study|reserve_sweep|build_docs|write_paper_tables)\.py': parse_tool,
+    PYTHON + r'tools/run_benchmark\.py ': run_benchmark,
     PYTHON + r'-m pytest': run_pytest,
     PYTHON + r'-m tracking\.tools\.\w+ ': track_tool,
     r'apt-get download ': download,
@@ -289,7 +300,9 @@ def test_pretraining_leaves_the_file_that_detection_starts_from(reader: Reader) 
     assert wanted == f'{args.work_dir}/{hook.filename}'
 
 
-@pytest.mark.parametrize('name', ['README.md', 'docs/dense.md', 'docs/tracking.md'])
+@pytest.mark.parametrize(
+    'name', ['README.md', 'docs/getting_started.md', 'docs/dense.md', 'docs/tracking.md']
+)
 def test_python_of_the_documents_runs(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     blocks = fences(ROOT / name, 'python')
@@ -333,9 +346,10 @@ def test_paths_and_names_exist(path: Path) -> None:
     folders = 'configs|docs|lightvit_dense|requirements|tests|tools|tracking'
     for name in re.findall(rf'`((?:{folders})/[\w./-]*)[` ]', without_fences(path)):
         assert (ROOT / name).exists(), f'{path.name} speaks of {name}'
+    own = set(re.findall(r'^class (\w+)', text, re.M))  # its examples register these
     for home in (registry, tracking.registry):
         registries = [r for r in vars(home).values() if isinstance(r, registry.Registry)]
-        for name in set(re.findall(rf'\b{home.SCOPE}\.([A-Z]\w+)', text)):
+        for name in set(re.findall(rf'\b{home.SCOPE}\.([A-Z]\w+)', text)) - own:
             found = [r.get(f'{home.SCOPE}.{name}') for r in registries if r.scope == home.SCOPE]
             assert any(found), f'{path.name} speaks of {home.SCOPE}.{name}'
 
@@ -361,7 +375,8 @@ def test_the_engine_options_are_all_there_with_their_defaults() -> None:
 def test_the_model_zoo_lists_every_config_with_what_it_expects() -> None:
     text = (ROOT / 'docs/model_zoo.md').read_text()
     rows = {m[1]: m[0] for m in re.finditer(r'^\| \[\S+\]\(\.\./(configs/\S+)\) .*$', text, re.M)}
-    leaves = [p for p in (ROOT / 'configs').rglob('*.py') if '_base_' not in p.parts]
+    others = {'_base_', 'suites'}  # suites are listed in docs/suite.md
+    leaves = [p for p in (ROOT / 'configs').rglob('*.py') if not others & set(p.parts)]
     assert set(rows) == {str(path.relative_to(ROOT)) for path in leaves}
     checked = 0
     for name, row in rows.items():
