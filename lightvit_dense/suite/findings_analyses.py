@@ -31,6 +31,7 @@ QUANTITIES = {
     'cross_entropy': 'attention_agreement',
     'kl': 'attention_agreement',
     'js': 'attention_agreement',
+    'explained': 'attention_agreement',
     'cosine': 'attention_agreement',
 }
 """What can be read out of an analysis -> the tool that measures it."""

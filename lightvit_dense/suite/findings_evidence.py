@@ -201,7 +201,11 @@ class Evidence:
                 raise NotRunError(f'{name} is a smoke run, whose numbers mean nothing')
             return make_table(other)
         except UserError as error:
-            raise NotRunError(str(error)) from error
+            raise NotRunError(self._plain(error)) from error
+
+    def _plain(self, error: UserError) -> str:
+        """Return a message without the folder that everything lies in."""
+        return str(error).replace(f'{self.root}/', '')
 
     def analysis(self, name: str) -> Mapping[str, Any]:
         """Return what is known of a finished analysis.
@@ -228,7 +232,7 @@ class Evidence:
         try:
             found = [read_json(folder / file) for file in files]
         except UserError as error:
-            raise NotRunError(str(error)) from error
+            raise NotRunError(self._plain(error)) from error
         found = [c for c in found if isinstance(c, dict) and c.get('kind') == kind]
         if not found:
             raise NotRunError(f'the analysis {name!r} left no {kind} in {entry["folder"]}')

@@ -193,7 +193,10 @@ def describe(
     tally = ', '.join(f'{kind} in {outcomes.count(kind)}' for kind in (BETTER, UNCLEAR, WORSE))
     level = f', a loss of {margin:g} counting as level' if margin else ''
     parts = '; '.join(map(str, found))
-    return f'{subject}, {basis}: {parts}. Of {len(found)}: {tally}{level}.'
+    pairs = [value for comparison in found for value in comparison.differences.values]
+    ahead = f' Ahead in {sum(value > 0 for value in pairs)} of {len(pairs)} pairs.'
+    shown = ahead if len(found) > 1 else ''
+    return f'{subject}, {basis}: {parts}. Of {len(found)}: {tally}{level}.{shown}'
 
 
 def columns_of(table: SuiteTable, tasks: Sequence[TaskName] | None) -> list[TableColumn]:
