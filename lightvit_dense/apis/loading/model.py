@@ -40,7 +40,7 @@ Layers = int | Sequence[int] | None
 
 
 class Model:
-    """A model with its weights, in evaluation mode.
+    """A model with its weights, frozen and in evaluation mode.
 
     Images are paths of pictures, folders or videos, arrays uint8 [H, W, 3] or [B, H, W, 3] in RGB
     order, PIL images, uint8 tensors [3, H, W] or [B, 3, H, W], or iterables of these. A float
