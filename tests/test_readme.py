@@ -282,7 +282,7 @@ def test_without_data_a_run_stops_with_a_plain_message(tmp_path: Path) -> None:
     assert command in commands_of(ROOT / 'README.md')
     env = {**os.environ, 'LIGHTVIT_DATA': str(tmp_path), 'PYTHON': sys.executable}
     done = subprocess.run(
-        command.split(), env=env, cwd=ROOT, capture_output=True, text=True, timeout=120
+        command.split(), env=env, cwd=ROOT, capture_output=True, text=True, timeout=600
     )
     assert done.returncode == 2
     assert f'{tmp_path}/coco/annotations/instances_train2017.json' in done.stderr

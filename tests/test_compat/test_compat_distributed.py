@@ -80,7 +80,7 @@ def test_two_ranks_end_with_the_weights_of_one(tmp_path):
         for rank in range(2)
     ]
     try:
-        output = [rank.communicate(timeout=120)[0] for rank in ranks]
+        output = [rank.communicate(timeout=600)[0] for rank in ranks]
     finally:
         for rank in ranks:
             rank.kill()

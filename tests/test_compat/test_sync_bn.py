@@ -40,7 +40,7 @@ def test_two_ranks_compute_what_one_does(tmp_path: Path, worker) -> None:
         for rank in range(2)
     ]
     try:
-        output = [rank.communicate(timeout=120)[0] for rank in ranks]
+        output = [rank.communicate(timeout=600)[0] for rank in ranks]
     finally:
         for rank in ranks:
             rank.kill()

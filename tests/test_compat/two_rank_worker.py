@@ -93,7 +93,7 @@ def main():
     from lightvit_dense.compat import init_distributed
 
     launcher, directory = sys.argv[1:]
-    init_distributed(launcher, timeout=60)
+    init_distributed(launcher, timeout=600)
     runner = train(launcher, directory, batch_size=2)
     result = {
         'wrapper': type(runner.model).__module__ + '.' + type(runner.model).__name__,

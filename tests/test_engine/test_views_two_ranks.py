@@ -34,7 +34,7 @@ def test_two_ranks_equal_one(tmp_path) -> None:
         for rank in range(2)
     ]
     try:
-        output = [rank.communicate(timeout=120)[0] for rank in ranks]
+        output = [rank.communicate(timeout=600)[0] for rank in ranks]
     finally:
         for rank in ranks:
             rank.kill()

@@ -110,7 +110,7 @@ def main() -> None:
     from lightvit_dense.compat import init_distributed
 
     launcher, directory = sys.argv[1:]
-    init_distributed(launcher, timeout=60)
+    init_distributed(launcher, timeout=600)
     result = losses(2) | {'state': train(launcher, directory, 2).model.module.state_dict()}
     torch.save(result, os.path.join(directory, f'rank_{os.environ["RANK"]}.pt'))
     torch.distributed.destroy_process_group()
