@@ -1,0 +1,160 @@
+r"""Measure how alike a student and a teacher attend, layer against layer.
+
+Patches' attention to patches, class token out before the softmax: cross entropy, KL, cosine and
+Jensen-Shannon divergence of the maps averaged over heads, the same of heads matched one to one, and
+the share of the teacher's logits that a linear map of the student's heads explains. Images come a
+batch at a time; memory does not grow with their number.
+
+Example:
+    python tools/analysis_tools/attention_agreement.py CONFIG CHECKPOINT CONFIG_B CHECKPOINT_B \
+        --images data/imagenet/val --pairs 6:6 12:12
+    python tools/analysis_tools/attention_agreement.py CONFIG CHECKPOINT teacher --images DIR
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from mmengine.config import Config
+from rich.console import Console
+from rich.table import Table
+
+from lightvit_dense import apis
+from lightvit_dense.analysis.curves import save_png
+from lightvit_dense.analysis.representation import session as shared
+from lightvit_dense.analysis.representation.agreement import (
+    MEASURES,
+    AttentionAgreement,
+    PairAgreement,
+    parse_pairs,
+)
+from lightvit_dense.analysis.representation.agreement_plot import agreement_matrix, plot_agreement
+from lightvit_dense.analysis.representation.models import Subject, load_subject
+from lightvit_dense.errors import UserError, run_tool
+
+TEACHER = 'teacher'
+LONGEST = 16
+"""Greatest number of pairs that are printed one by one."""
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Parse the command line.
+
+    Args:
+        argv: Arguments without the program's name; ``sys.argv`` when None.
+    """
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add('config', help="the student's config: any with model.backbone, but a tracker")
+    add('checkpoint', help="any checkpoint of its backbone, 'none' for random weights")
+    add('config_b', help="the teacher's config, or 'teacher': model.distiller.teacher of CONFIG")
+    add('checkpoint_b', nargs='?', help="its checkpoint (with 'teacher': by default CONFIG's)")
+    add('--titles', nargs=2, metavar=('STUDENT', 'TEACHER'), help='default: of the configs')
+    add(
+        '--pairs',
+        nargs='+',
+        default=[],
+        metavar='S:T',
+        help="layers to compare, such as 6:6 12:12, or 'all' (default: last with last)",
+    )
+    shared.add_options(parser, 'work_dirs/attention_agreement')
+    args = parser.parse_args(argv)
+    if args.config_b != TEACHER and args.checkpoint_b is None:
+        parser.error("CONFIG_B needs a CHECKPOINT_B; 'none' for random weights")
+    return args
+
+
+def teacher_config(config: str, cfg_options: dict | None) -> tuple[Config, str | None]:
+    """Return a config whose backbone is the teacher of a config, and its checkpoint if it has one.
+
+    Raises:
+        UserError: If the config has no teacher.
+    """
+    cfg = apis.load_config(config, cfg_options)
+    model = cfg.get('model') or {}
+    teacher = (model.get('distiller') or {}).get('teacher')
+    if not teacher:
+        raise UserError(
+            f'{config} has no model.distiller.teacher; name the config of the teacher instead'
+        )
+    backbone = {key: value for key, value in teacher.items() if key != 'init_cfg'}
+    normaliser = dict(model['data_preprocessor'])
+    given = model['distiller'].get('teacher_input') or {}
+    normaliser |= {key: given[key] for key in ('mean', 'std') if given.get(key) is not None}
+    found = Config(dict(model=dict(backbone=backbone, data_preprocessor=normaliser)))
+    return found, (teacher.get('init_cfg') or {}).get('checkpoint')
+
+
+def load_both(args: argparse.Namespace) -> list[Subject]:
+    """Load student and teacher."""
+    titles = args.titles or [None, TEACHER if args.config_b == TEACHER else None]
+    subjects = shared.load_subjects(args, [(args.config, args.checkpoint, titles[0])])
+    if args.config_b != TEACHER:
+        return subjects + shared.load_subjects(
+            args, [(args.config_b, args.checkpoint_b, titles[1])]
+        )
+    config, own = teacher_config(args.config, args.cfg_options)
+    checkpoint = args.checkpoint_b or own
+    if checkpoint is None:
+        raise UserError(
+            f'{args.config} names no checkpoint of its teacher; give one: CONFIG CHECKPOINT '
+            "teacher CHECKPOINT_B, 'none' for random weights"
+        )
+    found = load_subject(config, checkpoint, args.device, seed=args.seed, title=titles[1])
+    return [*subjects, found]
+
+
+def print_table(titles: Sequence[str], found: Sequence[PairAgreement]) -> None:
+    """Print the numbers of all pairs; of many pairs the best for each student layer."""
+    columns = ('cross entropy', 'KL', 'cosine', 'JS', 'explained', 'KL, matched heads')
+    title, shown = f'{titles[0]} : {titles[1]}', list(found)
+    if len(found) > LONGEST:
+        title += ', for each student layer the teacher layer of the least JS'
+        layers = dict.fromkeys(pair.student for pair in found)
+        shown = [min((p for p in found if p.student == k), key=lambda p: p.js) for k in layers]
+    table = Table('layers', *columns, title=title)
+    for pair in shown:
+        numbers = [getattr(pair, name) for name in MEASURES]
+        numbers += [pair.explained, pair.matched['kl']]
+        table.add_row(f'{pair.student}:{pair.teacher}', *(f'{x:.4f}' for x in numbers))
+    Console(width=100).print(table)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the tool; return its exit status."""
+    args = parse_args(argv)
+    args.device, pairs = shared.default_device(args.device), parse_pairs(args.pairs)
+    subjects = load_both(args)
+    session = shared.Session(args, subjects, f'{subjects[0].title} : {subjects[1].title}')
+    sides = [(size, size) for size in session.sizes]
+    backbones = subjects[0].backbone, subjects[1].backbone
+    agreement, images = AttentionAgreement(*backbones, pairs, (sides[0], sides[1])), 0
+    for batches in session.batches():
+        agreement.update(*batches)
+        images += len(batches[0])
+    found = agreement.result()
+    layers = [sorted({getattr(pair, side) for pair in found}) for side in ('student', 'teacher')]
+    content = {
+        'kind': 'agreement',
+        'models': [x.to_dict(chosen) for x, chosen in zip(subjects, layers, strict=True)],
+        'pairs': [pair.to_dict() for pair in found],
+        **session.story(images),
+    }
+    out, titles = Path(args.out), (subjects[0].title, subjects[1].title)
+    files = [shared.write_json(out / 'agreement.json', content)]
+    arrays = {name: agreement_matrix(found, name) for name in (*MEASURES, 'explained')}
+    np.savez(out / 'agreement.npz', allow_pickle=False, **arrays)
+    save_png(plot_agreement(found, titles), out / 'agreement.png', dpi=150)
+    print_table(titles, found)
+    print(f'{content["seconds"]:.1f} s, peak memory {content["peak_memory_mb"]:.0f} MiB')
+    for path in (*files, out / 'agreement.npz', out / 'agreement.png'):
+        print(f'wrote {path}')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(run_tool(main))
