@@ -12,8 +12,8 @@ from torch import Tensor
 
 from lightvit_dense.apis.configs import load_config, prepare_scope
 from lightvit_dense.apis.explain import explained
-from lightvit_dense.datasets import ImageFiles
 from lightvit_dense.datasets.transforms import CenterResizedCrop, LoadImage
+from lightvit_dense.datasets.unlabeled import EXTENSIONS, scan_images
 from lightvit_dense.errors import UserError
 from lightvit_dense.registry import DATASETS
 
@@ -68,8 +68,7 @@ class ImageStream:
             )
         self.size, self.batch_size = size, batch_size
         self.source = str(source.filename or 'config') if isinstance(source, Config) else source
-        self._dataset = _open(source)
-        available = len(self._dataset)
+        available, self._info = _open(source)
         count = min(limit, available) if limit else available
         if count < batch_size:
             raise UserError(
@@ -92,7 +91,7 @@ class ImageStream:
     @property
     def paths(self) -> list[str]:
         """Paths of the images in the order in which they come; keys for those of an LMDB."""
-        return [str(self._dataset.get_data_info(i).get('img_path')) for i in self._order]
+        return [str(self._info(i).get('img_path')) for i in self._order]
 
     def __iter__(self) -> Iterator[Tensor]:
         """Yield normalised batches [B, 3, size, size], fp32.
@@ -109,24 +108,27 @@ class ImageStream:
             self._progress(start + len(chosen), len(self))
 
     def _view(self, index: int) -> np.ndarray:
-        info = dict(self._dataset.get_data_info(index), must_load=True)
+        info = dict(self._info(index), must_load=True)
         info.pop('instances', None)  # boxes are not moved with the crop
         if 'img' not in info:
             info = self._load(info)
         return np.asarray(self._crop(info)['img'])
 
 
-def _open(source: str | Path | Config) -> Any:
-    """Return a data set whose pipeline is not used."""
+def _open(source: str | Path | Config) -> tuple[int, Callable[[int], dict[str, Any]]]:
+    """Return the number of images, and what tells where one is ('img_path', 'storage')."""
     if isinstance(source, Config) or str(source).endswith('.py'):
-        return _validation_set(source)
+        dataset = _validation_set(source)
+        return len(dataset), dataset.get_data_info
     folder = Path(source).expanduser()
     if not folder.is_dir():
         raise UserError(
             f'images {folder}: no such folder; give a folder of images, or a config (.py) whose '
             'validation set is to be taken'
         )
-    return ImageFiles(str(folder))
+    # A list, not a data set: mmengine's collects garbage for a second as it is made.
+    paths = sorted(scan_images(str(folder), EXTENSIONS, recursive=True))
+    return len(paths), lambda index: {'img_path': paths[index]}
 
 
 def _validation_set(source: str | Path | Config) -> Any:
