@@ -1,9 +1,10 @@
 """The benchmark suite: initialisations times tasks, run where results are missing, then tables."""
 
 from .plan import SuitePlan
+from .reading import read_suite
 from .results import collect
 from .run import run_suite
-from .spec import Analysis, Init, Metric, Pretrain, Suite, Task, read_suite
+from .spec import Analysis, Init, Metric, Pretrain, Suite, Task
 
 __all__ = [
     'Analysis',

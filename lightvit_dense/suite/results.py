@@ -136,8 +136,8 @@ def collect(plan: SuitePlan, environment: Mapping[str, Any]) -> dict[str, Any]:
 
 def _cell(plan: SuitePlan, cell: Cell) -> dict[str, Any]:
     train = plan.stages[cell.train]
-    entry = {'init': cell.init.name, 'task': cell.task.name, 'seed': cell.seed, 'metrics': {}}
-    entry |= _run(plan, train, cell.config)
+    entry = _run(plan, train, cell.config)
+    entry |= {'init': cell.init.name, 'task': cell.task.name, 'seed': cell.seed, 'metrics': {}}
     if entry['state'] == NOT_RUN:
         for need in cell.needs:
             if state_of(plan.stages[need])[0] == FAILED:
