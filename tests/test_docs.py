@@ -110,6 +110,8 @@ def test_the_pages_build_without_a_warning(tmp_path: Path) -> None:
     index = build_docs.build(ROOT, tmp_path, api=False)
     assert 'lightvit_dense' in index.read_text()
     assert (index.parent / 'extending.html').is_file()
+    pages = ''.join(path.read_text() for path in index.parent.rglob('*.html'))
+    assert not re.search(r'(src|rel="stylesheet" href)="(https?:)?//', pages)  # nothing is fetched
 
 
 def test_an_anchor_that_is_not_there_is_an_error(

@@ -189,6 +189,7 @@ def settings(nav: list[dict[str, Any]], source: Path, site: Path) -> dict[str, A
         'docs_dir': str(source),
         'site_dir': str(site),
         'strict': True,
+        'use_directory_urls': False,  # pages open as files; only the search needs a server
         'nav': nav,
         'theme': {
             'name': 'material',
@@ -200,8 +201,7 @@ def settings(nav: list[dict[str, Any]], source: Path, site: Path) -> dict[str, A
             ],
         },
         'plugins': [
-            'search',
-            'offline',
+            'material/search',
             {'mkdocstrings': {'handlers': {'python': handler}}},
         ],
         'markdown_extensions': [
@@ -238,7 +238,8 @@ def stage(root: Path, source: Path, api: bool = True) -> list[dict[str, Any]]:
         for page, text in pages.items():
             (source / page).parent.mkdir(parents=True, exist_ok=True)
             (source / page).write_text(text, encoding='utf-8')
-        nav.append({'API': [{Path(page).stem: page} for page in pages]})
+        titles = {page: Path(page).stem.removeprefix('lightvit_dense.') for page in pages}
+        nav.append({'API': [{title: page} for page, title in titles.items()]})
     return nav
 
 
