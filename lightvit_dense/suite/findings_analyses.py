@@ -35,6 +35,19 @@ QUANTITIES = {
     'cosine': 'attention_agreement',
 }
 """What can be read out of an analysis -> the tool that measures it."""
+WORDS = {
+    'distance': 'attention distance in px',
+    'entropy': 'attention entropy in nats',
+    'relative_entropy': 'attention entropy over its maximum',
+    'high_frequency': 'relative log amplitude of the highest frequency',
+    'cka': 'CKA',
+    'cka_diagonal': 'CKA of layers of the same number',
+    'cross_entropy': 'cross entropy of attention',
+    'kl': 'KL divergence of attention',
+    'js': 'Jensen-Shannon divergence of attention',
+    'cosine': 'cosine of attention',
+    'explained': 'share of attention logits explained',
+}
 ONE_PRETRAINING = 'One pre-training each: how much chance moves these figures is not known.'
 
 
@@ -356,12 +369,12 @@ class CompareAnalysis:
         ours, text = left.read(evidence), _of(left, evidence)
         if isinstance(self.right, Mapping):
             right = self._look({**self.left, **self.right}, 'right')
-            theirs, other = right.read(evidence), f', {_of(right, evidence)}'
+            theirs, other = right.read(evidence), f'; {_of(right, evidence)}'
         else:
-            theirs, other = float(self.right), ', given'
+            theirs, other = float(self.right), '; the value to compare with'
         gain = ours - theirs if self.relation == '>' else theirs - ours
         sentence = (
-            f'{text[0].upper()}{text[1:]}: {ours:.3f}{other}: {theirs:.3f}; difference '
+            f'{text[0].upper()}{text[1:]}: {ours:.3f}{other}: {theirs:.3f}. Difference '
             f'{_signed(ours - theirs)}. Up to {self.margin:g} counts as level. {ONE_PRETRAINING}'
         )
         numbers = [dict(quantity=left.quantity, values=[ours, theirs], difference=ours - theirs)]
@@ -387,7 +400,9 @@ def _by_margin(gain: float, margin: float) -> str:
 
 
 def _name(layers: Layers) -> str:
-    return layers if isinstance(layers, str) else ', '.join(map(str, layers))
+    if isinstance(layers, str):
+        return {'upper': 'upper half', 'lower': 'lower half'}.get(layers, layers)
+    return ', '.join(map(str, layers))
 
 
 def _signed(value: float) -> str:
@@ -395,5 +410,6 @@ def _signed(value: float) -> str:
 
 
 def _of(look: Look, evidence: Evidence) -> str:
-    whose = evidence.title_of(look.model) if look.model else look.analysis
-    return f'{look.quantity} of {whose}, layers {_name(look.layers)}'
+    models = [look.model] if look.model else evidence.analysis(look.analysis)['models']
+    whose = ' and '.join(evidence.title_of(model) for model in models)
+    return f'{WORDS[look.quantity]}, {whose}, layers: {_name(look.layers)}'

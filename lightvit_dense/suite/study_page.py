@@ -264,8 +264,7 @@ def _analyses(
             folder = root / analysis['folder']
             kind = KINDS.get(analysis['tool'], analysis['tool'])
             numbers = [f for f in analysis['files'] if re.fullmatch(rf'{kind}\w*\.json', f)]
-            content = read_json(folder / numbers[0]) if numbers else {}
-            cost = content if isinstance(content, Mapping) else {}
+            cost = _cost([read_json(folder / file) for file in numbers])
             for place, file in enumerate(f for f in analysis['files'] if f.endswith('.png')):
                 suffix = f'_{place + 1}' if place else ''
                 name = f'{PICTURE}{suite["suite"]["name"]}_{analysis["name"]}{suffix}.png'
@@ -283,6 +282,16 @@ def _analyses(
         )
     header = ['analysis', 'state', 'images', 'seconds', 'peak memory, MiB']
     return [*pictures, _table(header, rows)] if rows else []
+
+
+def _cost(contents: Sequence[Any]) -> dict[str, Any]:
+    """Return images, seconds of all models together and peak memory of an analysis' files."""
+    found: dict[str, Any] = {}
+    for key, join in (('images', max), ('seconds', sum), ('peak_memory_mb', max)):
+        values = [c[key] for c in contents if isinstance(c, Mapping) and c.get(key) is not None]
+        if values:
+            found[key] = join(values)
+    return found
 
 
 def _caveats(suites: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -10,6 +10,7 @@ from scipy import stats
 
 from lightvit_dense.errors import UserError
 from lightvit_dense.suite.findings import TYPES, check_findings, judge_findings
+from lightvit_dense.suite.findings_analyses import QUANTITIES, WORDS
 from lightvit_dense.suite.findings_rules import joint_verdict, t_interval
 
 MIOU = {'key': 'mIoU', 'title': 'mIoU', 'scale': 1.0, 'digits': 1}
@@ -356,6 +357,12 @@ def test_any_number_of_an_analysis_is_compared(inside, left, right, relation, va
     judged = judge_one(finding, *inside)
     assert judged['numbers'][0]['values'] == pytest.approx(values)
     assert judged['verdict'] == verdict
+    assert f'{values[0]:.3f}' in judged['sentence']
+    assert WORDS[left['quantity']][1:] in judged['sentence']
+
+
+def test_every_quantity_has_words():
+    assert set(WORDS) == set(QUANTITIES)
 
 
 @pytest.mark.parametrize('harm', ['state', 'absent', 'half', 'other', 'lacks'])

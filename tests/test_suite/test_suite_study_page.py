@@ -53,7 +53,9 @@ def make_suite(name='toyworld', root=Path('.')):
     ]
     pretrain = run | dict(name='mae', title='MAE', command=command('m', 'train_cfg.max_iters=400'))
     analysis = dict(name='cka_a', title='Likeness', tool='cka', models=['mae', 'sup'])
-    analysis |= dict(state='measured', folder='cka', files=['cka.json', 'cka.npz', 'cka.png'])
+    analysis |= dict(
+        state='measured', folder='cka', files=['cka.json', 'cka_second.json', 'cka.png']
+    )
     other = dict(name='cka_b', title='Other', tool='cka', models=['dmae', 'sup'])
     other |= dict(state='failed', folder='b', files=[])
     results = {
@@ -91,6 +93,8 @@ def files(tmp_path):
     (tmp_path / 'cka').mkdir()
     content = {'kind': 'cka', 'images': 1024, 'seconds': 61.7, 'peak_memory_mb': 700.2}
     (tmp_path / 'cka/cka.json').write_text(json.dumps(content))
+    second = content | {'seconds': 2.0, 'peak_memory_mb': 650.0}
+    (tmp_path / 'cka/cka_second.json').write_text(json.dumps(second))
     cv2.imwrite(str(tmp_path / 'cka/cka.png'), np.zeros((4, 4, 3), np.uint8))
     (tmp_path / 'results.json').write_text(json.dumps(make_suite(root=tmp_path)))
     (tmp_path / 'study.json').write_text(json.dumps(STUDY))
@@ -129,7 +133,7 @@ def test_the_page_has_verdicts_numbers_commands_and_pictures(files, write):
     assert '| DMAE | *measured* | **25.0 ± 2.6 (3)** |' in section(page, 'The toyworld')
     assert '| MAE | 400 | 2 | 1.5 | measured |' in section(page, 'The suite toyworld')
     assert 'Three networks on one task.' in page
-    assert '| Likeness | measured | 1024 | 62 | 700 |' in page
+    assert '| Likeness | measured | 1024 | 64 | 700 |' in page
     assert '| Other | failed | \N{EN DASH} |' in page
     assert '| digits, 10% of labels | 71.0 ± 1.0 |' in page
     commands = re.search(r'```bash\n(.*?)```', page, re.S)[1].splitlines()
