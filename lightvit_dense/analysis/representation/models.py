@@ -157,6 +157,6 @@ def _check_backbone(cfg: Config, name: str) -> None:
     if str(backbone.get('type', '')).startswith('tracking.'):
         raise UserError(
             f'{name}: {backbone["type"]} joins a template and a search region, which has no layers '
-            'of one image. Take the pre-training config of the same architecture; the checkpoint '
-            'of the tracker loads into it'
+            'of one image. Take the pre-training config of the same architecture with '
+            "model.backbone.cls_token=False (--cfg-options); the tracker's checkpoint fits it"
         )
