@@ -9,6 +9,8 @@ import torch
 from lightvit_dense.analysis.representation.agreement import (
     AttentionAgreement,
     attention_agreement,
+    mean_map,
+    mean_maps_agreement,
     parse_pairs,
 )
 from lightvit_dense.errors import UserError
@@ -128,12 +130,11 @@ def test_the_order_of_heads_does_not_matter():
 
 
 def test_maps_without_overlap_have_the_largest_js():
-    from lightvit_dense.analysis.representation.agreement import mean_maps_agreement
-
     logits = torch.full((1, 2, 1, 1, 4), -600.0, dtype=torch.float64)
     ours, theirs = logits.clone(), logits.clone()
     ours[..., 0], theirs[..., 3] = 0, 0
-    _, _, cosine, js = mean_maps_agreement(ours.log_softmax(-1), theirs.log_softmax(-1)).tolist()
+    maps = (mean_map(x.log_softmax(-1)) for x in (ours, theirs))
+    _, _, cosine, js = mean_maps_agreement(*maps).tolist()
     assert js == pytest.approx(math.log(2), rel=1e-12)
     assert cosine == pytest.approx(0, abs=1e-12)
 

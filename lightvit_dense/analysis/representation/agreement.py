@@ -83,18 +83,40 @@ class _Sums:
         )
 
 
-def mean_maps_agreement(student: Tensor, teacher: Tensor) -> Tensor:
-    """Compare the means over heads of two attention maps.
+class _Layer:
+    """What is computed once of a layer's logits [B, heads, W, q, k], however many pairs it has."""
+
+    def __init__(self, logits: Tensor) -> None:
+        self.shape = logits.shape
+        self.log = logits.log_softmax(-1)
+        self.maps = self.log.exp()
+        self.unit = self.maps / self.maps.norm(dim=-1, keepdim=True)
+        self.mean = mean_map(self.log)
+        # A softmax does not see the mean of a row.
+        self.centred = logits - logits.mean(-1, keepdim=True)
+        self.gram = _products(self.centred, self.centred)
+        # sum of p log p by head [heads]
+        self.negentropy = (self.maps * self.log).sum((2, 3, 4)).double().sum(0)
+
+
+def mean_map(log: Tensor) -> Tensor:
+    """Return the logarithm [B, ..., K] of the mean over heads of maps, given their logarithm.
+
+    No small number has to be added to a probability for it.
+    """
+    return log.logsumexp(1) - math.log(log.shape[1])
+
+
+def mean_maps_agreement(ours: Tensor, theirs: Tensor) -> Tensor:
+    """Compare two attention maps.
 
     Args:
-        student: Logarithm of the student's maps [B, heads, ..., K].
-        teacher: Logarithm of the teacher's maps [B, heads, ..., K], of its own number of heads.
+        ours: Logarithm of the student's map [B, ..., K], see :func:`mean_map`.
+        theirs: Logarithm of the teacher's map [B, ..., K].
 
     Returns:
         Sums over images and queries of cross entropy, KL, cosine and JS [4], float64.
     """
-    # log of the mean of exp(x) over heads [B, ..., K]; no number has to be added to it
-    ours, theirs = (x.logsumexp(1) - math.log(x.shape[1]) for x in (student, teacher))
     s, t = ours.exp(), theirs.exp()
     middle = torch.logaddexp(ours, theirs) - math.log(2)
     cross, entropy = -(t * ours).sum(-1), -(t * theirs).sum(-1)
@@ -119,7 +141,7 @@ class AttentionAgreement:
         pairs: (student layer, teacher layer), 1-based; 'all' for every layer with every layer of
             the same tokens; the last with the last by default.
         sizes: (height, width) in px of the student's and of the teacher's images.
-        budget: Greatest number of logits of both to hold at a time, one image at the least.
+        budget: Greatest number of values of both to hold at a time, one image at the least.
 
     Raises:
         UserError: If a layer does not exist, or the two have different tokens in a pair.
@@ -148,7 +170,9 @@ class AttentionAgreement:
             logit_count(backbone, layouts)
             for backbone, layouts in zip((student, teacher), self._layouts, strict=True)
         )
-        self._together = max(1, budget // sum(sum(count.values()) for count in counts))
+        # Of every layer its logits and four tensors of their size are held.
+        held = 5 * sum(sum(count.values()) for count in counts)
+        self._together = max(1, budget // held)
         self._sums: dict[tuple[int, int], _Sums] = {}
 
     def _comparable(self, pair: tuple[int, int]) -> bool:
@@ -194,7 +218,7 @@ class AttentionAgreement:
         both = zip(images.split(self._together), theirs.split(self._together), strict=True)
         for part in both:
             student, teacher = (
-                _logits(backbone, x, layouts)
+                {layer: _Layer(y) for layer, y in _logits(backbone, x, layouts).items()}
                 for backbone, x, layouts in zip(
                     (self.student, self.teacher), part, self._layouts, strict=True
                 )
@@ -202,22 +226,18 @@ class AttentionAgreement:
             for pair in self.pairs:
                 self._add(pair, student[pair[0]], teacher[pair[1]])
 
-    def _add(self, pair: tuple[int, int], student: Tensor, teacher: Tensor) -> None:
-        """Add logits [B, heads, W, q, k] of a pair."""
+    def _add(self, pair: tuple[int, int], student: _Layer, teacher: _Layer) -> None:
+        """Add the numbers of a pair."""
         heads = student.shape[1], teacher.shape[1]
-        sums = self._sums.setdefault(pair, _Sums.zeros(*heads, student.device))
-        ours, theirs = student.log_softmax(-1), teacher.log_softmax(-1)
-        sums.mean += mean_maps_agreement(ours, theirs)
-        sums.queries += student[:, 0, ..., 0].numel()
-        s, t = ours.exp(), theirs.exp()
-        sums.negentropy += (t * theirs).sum(-1).double().transpose(0, 1).flatten(1).sum(1)
-        sums.cross -= _products(ours, t)
-        sums.cosine += _products(*(x / x.norm(dim=-1, keepdim=True) for x in (s, t)))
-        # A softmax does not see the mean of a row.
-        ours, theirs = (x - x.mean(-1, keepdim=True) for x in (student, teacher))
-        sums.gram += _products(ours, ours)
-        sums.product += _products(ours, theirs)
-        sums.energy += theirs.square().sum(-1).double().sum()
+        sums = self._sums.setdefault(pair, _Sums.zeros(*heads, student.log.device))
+        sums.mean += mean_maps_agreement(student.mean, teacher.mean)
+        sums.queries += student.mean[..., 0].numel()
+        sums.negentropy += teacher.negentropy
+        sums.cross -= _products(student.log, teacher.maps)
+        sums.cosine += _products(student.unit, teacher.unit)
+        sums.gram += student.gram
+        sums.product += _products(student.centred, teacher.centred)
+        sums.energy += teacher.gram.trace()
 
     def result(self) -> list[PairAgreement]:
         """Return the means over all images, by pair.
