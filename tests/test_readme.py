@@ -19,7 +19,11 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
+import skimage.data
+import torch
 import yaml
 from mmengine.config import Config
 
@@ -300,9 +304,49 @@ def test_pretraining_leaves_the_file_that_detection_starts_from(reader: Reader) 
     assert wanted == f'{args.work_dir}/{hook.filename}'
 
 
-@pytest.mark.parametrize(
-    'name', ['README.md', 'docs/getting_started.md', 'docs/dense.md', 'docs/tracking.md']
-)
+@pytest.fixture
+def gallery(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work where the README's Python does: beside pictures, a video and trained models."""
+    (tmp_path / 'configs').symlink_to(ROOT / 'configs')
+    street = skimage.data.astronaut()[..., ::-1]
+    cv2.imwrite(str(tmp_path / 'street.jpg'), street)
+    (tmp_path / 'photos').mkdir()
+    for name in 'ab':
+        cv2.imwrite(str(tmp_path / f'photos/{name}.jpg'), street)
+    size = (320, 320)
+    film = cv2.VideoWriter(str(tmp_path / 'walk.mp4'), cv2.VideoWriter.fourcc(*'mp4v'), 10, size)
+    for _ in range(3):
+        film.write(np.ascontiguousarray(street[:320, :320]))
+    film.release()
+    for name in (
+        'coco/maskrcnn_dmae_tiny',
+        'imagenet/finetune_dmae_vit-tiny_300e',
+        'ade20k/upernet_dmae_tiny',
+        'lasot/ostrack256_dmae_tiny',
+    ):
+        cfg = apis.load_config(ROOT / f'configs/{name}.py')
+        cfg.model.backbone.init_cfg = None
+        model = apis.build_model(cfg, device='cpu')
+        path = tmp_path / f'weights/{name}.pth'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.save(dict(meta=dict(cfg=cfg.pretty_text), state_dict=model.state_dict()), path)
+    monkeypatch.setenv('LIGHTVIT_CHECKPOINTS', str(tmp_path / 'weights'))
+    monkeypatch.chdir(tmp_path)
+
+
+def test_python_of_the_readme_runs(gallery: None) -> None:
+    found: dict = {}
+    for block in fences(ROOT / 'README.md', 'python'):
+        exec(compile(block, 'README.md', 'exec'), found)
+    assert found['found'].boxes.shape == (len(found['found'].scores), 4)
+    assert found['maps'].shape[:2] == (1, 12)
+    torch.testing.assert_close(found['maps'].sum(-1), torch.ones(found['maps'].shape[:-1]))
+    assert found['scores'].shape == (1, 1000)
+    assert found['scene'].shape == (512, 512)
+    assert len(found['step'].box) == 4
+
+
+@pytest.mark.parametrize('name', ['docs/getting_started.md', 'docs/dense.md', 'docs/tracking.md'])
 def test_python_of_the_documents_runs(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     blocks = fences(ROOT / name, 'python')

@@ -218,7 +218,9 @@ class SuitePlan:
             source = name if init is None else init.pretrain_of('default')
             assert source is not None  # checked when the file was read
             title = self.suite.pretrains[source].title if init is None else init.title
-            config = self.suite.pretrains[source].config
+            # The one that the pre-training leaves has its options in it.
+            written = Path(self.suite.pretrains[source].config).name
+            config = str(self.work_dir / f'pretrain_{source}' / written)
             after.append(f'pretrain_{source}')
             models.append([config, self._backbone(source), title])
         images = Path(analysis.images)
@@ -244,13 +246,10 @@ class SuitePlan:
 
     def _models(self, tool: str, models: Sequence[Sequence[str]]) -> list[str]:
         """Return how a tool takes its models."""
-        options = []
-        for config, checkpoint, title in models:
-            options.append([config, checkpoint, title])
         if tool in ('cka', 'attention_agreement'):
-            words = [word for config, checkpoint, _ in options for word in (config, checkpoint)]
-            return [*words, '--titles', *(title for *_, title in options)]
-        return [word for model in options for word in ('--model', *model)]
+            words = [word for config, checkpoint, _ in models for word in (config, checkpoint)]
+            return [*words, '--titles', *(title for *_, title in models)]
+        return [word for model in models for word in ('--model', *model)]
 
     def _launch(self, tool: str) -> list[str]:
         """Return the words that start a tool: itself, or one process a GPU."""
