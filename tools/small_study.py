@@ -2,7 +2,8 @@
 
 For every set: a teacher by MAE, students by MAE, D-MAE and D²-MAE, from the set's images without
 labels; then fine-tuning from scratch and from each of them, with the same recipe, iterations,
-labels and seeds. It ends with results.md, .csv, .json and .png. A stopped study continues where it was.
+labels and seeds. It ends with results.md, .csv, .json and .png. A stopped study continues where it
+was.
 
 Example:
     python tools/dataset_converters/make_small_sets.py

@@ -91,7 +91,7 @@ def test_a_missing_checkpoint_can_be_left_out(write, tmp_path):
         ("checkpoint='deit.pth'", "checkpoint='deit.pth', pretrain='mae'", 'one of them'),
         ("dict(default='dmae', digits='mae')", "dict(other='mae')", 'nothing for the domain'),
         ('seeds=[5]', 'seeds=[5, 5]', 'seed is named twice.*two results for one cell'),
-        ("title='MAE'", "titel='MAE'", r"pretrains\.mae has no 'titel'.*mean 'title'"),
+        ("title='MAE'", "titles='MAE'", r"pretrains\.mae has no 'titles'.*mean 'title'"),
         ("metrics=[dict(key='AP', title='AP')]", 'metrics=[]', 'reports no metrics'),
         ("metrics=[dict(key='AP', title='AP')]", "metrics=[dict(name='AP')]", 'is not dict'),
         ("configs=dict(default='a.py'), ", '', r"tasks\.cls lacks 'configs'"),
