@@ -209,11 +209,12 @@ findings = [
     ),
     dict(
         type='compare_analysis',
-        title='The student looks where its teacher looks',
+        title='After distillation, heads of the student explain those of its teacher',
         source=f'{_first}, section 5',
-        left=dict(analysis='agreement_dmae', quantity='kl', layers='last'),
+        left=dict(analysis='agreement_dmae', quantity='explained', layers='last'),
         right=dict(analysis='agreement_mae'),
-        relation='<',
+        relation='>',
+        margin=0.05,
     ),
     dict(
         type='ordering',
