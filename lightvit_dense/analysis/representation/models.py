@@ -1,6 +1,7 @@
 """The networks whose inside is looked at: a config's backbone with the weights of a checkpoint."""
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +49,9 @@ class Subject:
     @property
     def slug(self) -> str:
         """The title as part of a file's name."""
-        return re.sub(r'[^a-z0-9]+', '-', self.title.lower()).strip('-') or 'model'
+        # D²-MAE must not have the file of D-MAE.
+        plain = unicodedata.normalize('NFKD', self.title).lower()
+        return re.sub(r'[^a-z0-9]+', '-', plain).strip('-') or 'model'
 
     def to_dict(self, layers: list[int]) -> dict[str, Any]:
         """Return what the JSON of an analysis says about the network.
