@@ -139,7 +139,9 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding='utf-8'))
     except OSError as error:
-        raise UserError(f'{path} cannot be read ({error.strerror}); run what writes it') from error
+        raise UserError(
+            f'there is no {path} to read ({error.strerror}); run what writes it'
+        ) from error
     except ValueError as error:
         raise UserError(f'{path} is damaged or half-written ({error}); write it anew') from error
 
