@@ -215,7 +215,7 @@ def test_what_cannot_be_told_is_an_error():
 @pytest.mark.parametrize(
     ('harm', 'words'),
     [
-        ('absent', 'results.json cannot be read'),
+        ('absent', 'results.json to read (No such file'),
         ('half', 'damaged or half-written'),
         ('other', 'not the results of a suite'),
         ('study', 'run tools/small_study.py, or leave it out with --no-small-study'),

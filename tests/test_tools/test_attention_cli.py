@@ -102,7 +102,7 @@ def test_stats_of_several_networks_have_a_file_each(world, tmp_path, call_tool):
     words += ['--batch-size', 5, '--layers', 2, '--px-per-token', 'authors', '--out', tmp_path]
     status, _, err = call_tool(STATS, *words, '--device', 'cpu')
     assert status == 0, err
-    best, two = read(tmp_path / 'attention_d-mae-best.json'), read(tmp_path / 'attention_two.json')
+    best, two = read(tmp_path / 'attention_d2-mae-best.json'), read(tmp_path / 'attention_two.json')
     assert [len(x['layers'][0]['distance']) for x in (best, two)] == [3, 2]
     assert [x['model']['checkpoint'] for x in (best, two)][1] == 'none'
     assert two['layers'][0]['patch'] == 14
