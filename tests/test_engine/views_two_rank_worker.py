@@ -107,13 +107,13 @@ def train(launcher: str, directory: str, batch_size: int) -> Runner:
 
 def main() -> None:
     """Work as one of two ranks and save what this rank has."""
-    from lightvit_dense.compat import init_distributed
+    from lightvit_dense.compat import finish_distributed, init_distributed
 
     launcher, directory = sys.argv[1:]
-    init_distributed(launcher, timeout=600)
+    init_distributed(launcher, timeout=60)
     result = losses(2) | {'state': train(launcher, directory, 2).model.module.state_dict()}
     torch.save(result, os.path.join(directory, f'rank_{os.environ["RANK"]}.pt'))
-    torch.distributed.destroy_process_group()
+    finish_distributed()
 
 
 if __name__ == '__main__':
