@@ -19,7 +19,7 @@ title = "Transfer of self-supervised ViT-Tiny: the first paper's table"
 seeds = [0]
 
 pretrains = dict(
-    deit=dict(title='DeiT', config='configs/imagenet/deit_vit-tiny_300e.py'),
+    deit=dict(title='DeiT', config='configs/imagenet/deit_vit-tiny_improved_300e.py'),
     mocov3=dict(title='MoCo-v3', config='configs/pretrain/mocov3_vit-tiny.py'),
     mae=dict(title='MAE', config='configs/pretrain/mae_vit-tiny.py'),
     dino=dict(title='DINO', config='configs/pretrain/dino_vit-tiny.py'),
