@@ -7,12 +7,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from mmcv.transforms import Compose
+from mmengine.config import Config
 from mmengine.registry import DATASETS
 from PIL import Image, ImageOps
+from torchvision import transforms
+from torchvision.datasets.folder import default_loader
 
 from lightvit_dense.datasets import DatasetError
 from lightvit_dense.datasets.lmdb_writer import write_lmdb
 from lightvit_dense.datasets.transforms import jpeg
+from lightvit_dense.registry import TRANSFORMS
 
 SIZE = (120, 150)  # height, width
 
@@ -170,6 +175,30 @@ def test_exif_false_leaves_pictures_as_torchvision_and_timm_do(world, name):
     assert by_pillow(data).shape != expected.shape or (by_pillow(data) != expected).any()
     for load in loaders(*SIZE, exif=False):
         assert np.array_equal(pixels(world, 'folder', load, name), expected), load
+
+
+@pytest.mark.parametrize(
+    'config', ['imagenet/finetune_mae_vit-tiny_300e', 'transfer/pets_vit-tiny']
+)
+@pytest.mark.parametrize('name', ['colour', 'grey', 'progressive', 'png-palette', 'exif-6'])
+def test_recipes_evaluate_on_torchvisions_pixels(world, config, name):
+    """From the file to the network's input, as ``ImageFolder`` and the authors' transforms."""
+    cfg = Config.fromfile(Path(__file__).parents[2] / f'configs/{config}.py')
+    pipelines = [loader.dataset.pipeline for loader in (cfg.val_dataloader, cfg.test_dataloader)]
+    if 'extra_tests' in cfg:
+        pipelines.append(cfg.extra_tests.v2.dataloader.dataset.pipeline)
+    path = world / f'train/{name}/{name}.JPEG'
+    view = transforms.Compose(
+        [
+            transforms.Resize(256, transforms.InterpolationMode.BICUBIC),
+            transforms.CenterCrop(224),
+            transforms.PILToTensor(),
+        ]
+    )
+    expected = view(default_loader(str(path)))
+    for pipeline in pipelines:
+        item = Compose([TRANSFORMS.build(step) for step in pipeline])({'img_path': str(path)})
+        assert item['inputs'].equal(expected)
 
 
 def test_colours_of_ink_are_those_of_the_photograph(world):

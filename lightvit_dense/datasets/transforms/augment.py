@@ -73,12 +73,6 @@ class _Resizing(BaseTransform):
             return self.interpolation
         return METHODS[np.random.randint(len(METHODS))]
 
-    def _apply(self, results: dict, box: Box) -> dict:
-        method = self.draw_method()
-        results['img'] = resize_box(results['img'], box, self.size, method, self.backend)
-        results['img_shape'] = self.size
-        return results
-
 
 @TRANSFORMS.register_module()
 class RandomResizedCrop(_Resizing):
@@ -146,7 +140,10 @@ class RandomResizedCrop(_Resizing):
         Returns:
             The dict with the new 'img' and 'img_shape'.
         """
-        return self._apply(results, self.draw(*results['img'].shape[:2]))
+        box, method = self.draw(*results['img'].shape[:2]), self.draw_method()
+        results['img'] = resize_box(results['img'], box, self.size, method, self.backend)
+        results['img_shape'] = self.size
+        return results
 
     def __repr__(self) -> str:
         return (
