@@ -6,8 +6,7 @@ What      Six small sets, ImageNet-1k (improved fine-tuning, 300 epochs) and COC
 Source    Wang et al., A Closer Look at Self-Supervised Lightweight Vision Transformers, ICML 2023.
           The recipes of DINO and SimMIM, and those of the small sets but CIFAR-100, are not
           published; the configs name the stand-ins. ImageNet-21k and its supervised rows are left
-          out: no recipe is published. DeiT has no figure on ImageNet: it was trained there, by the recipe
-          (improved, 75.8) of the row from scratch, which is a run of its own here.
+          out: no recipe is published. DeiT has no figure on ImageNet: it was trained there.
 Data      ImageNet-1k, Flowers, Pets, Aircraft, Cars, CIFAR-100, iNaturalist 2018 and COCO 2017
           below $LIGHTVIT_DATA, and MAE's ViT-Base as D-MAE's teacher, see docs/data.md.
 Cost      Not run by us. Six pre-trainings (MAE: 23 hours on 8 V100, the paper), 6 runs of 300
@@ -20,6 +19,7 @@ title = "Transfer of self-supervised ViT-Tiny: the first paper's table"
 seeds = [0]
 
 pretrains = dict(
+    # The improved recipe, 75.8, as the row from scratch on ImageNet, which is a run of its own.
     deit=dict(
         title='DeiT',
         config='configs/imagenet/deit_vit-tiny_improved_300e.py',
