@@ -22,7 +22,7 @@ class CocoSequences(SequenceSet):
     """Objects of a detection set in COCO's format, each a sequence of one frame.
 
     Crowds are left out, and boxes that are not wider and higher than ``min_size`` pixels. STARK and
-    OSTrack call objects of at most 50 pixels invisible, but their sampler asks only videos for that:
+    OSTrack call objects of at most 50 pixels invisible, but their sampler asks that of videos only:
     they train on all objects.
 
     Args:

@@ -177,6 +177,10 @@ class AttentionAgreement:
 
     def _comparable(self, pair: tuple[int, int]) -> bool:
         """Return whether queries and keys of two layers stand for the same parts of the image."""
+        if any(
+            side[layer].real is not None for side, layer in zip(self._layouts, pair, strict=True)
+        ):
+            return False
         ours, theirs = (
             side[layer].in_raster()[0] for side, layer in zip(self._layouts, pair, strict=True)
         )
@@ -195,7 +199,9 @@ class AttentionAgreement:
                 ('student', 'teacher'), pair, (ours, theirs), sizes, strict=True
             )
         ]
-        if ours.grid != theirs.grid and ours.shape[0] == theirs.shape[0] == 1:
+        if ours.real is not None or theirs.real is not None:
+            remedy = 'attention windows are filled up there: choose a --size of whole windows'
+        elif ours.grid != theirs.grid and ours.shape[0] == theirs.shape[0] == 1:
             remedy = (
                 f'give the teacher images of {ours.grid[0] * theirs.pitch} px, --size '
                 f'{sizes[0][0]} {ours.grid[0] * theirs.pitch}, or choose other layers'
