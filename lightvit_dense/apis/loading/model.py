@@ -273,7 +273,8 @@ class Model:
         if not hasattr(self.backbone, 'encode') or self.task == 'tracking':
             raise UserError(
                 f'{self.path}: the backbone of this model ({type(self.backbone).__name__}) does '
-                "not take single images. Load it alone: load(..., task='features')"
+                "not take single images. Load it alone: load(..., task='features'); what a tracker "
+                'looks at in a frame is told by attention(frame) of network.make_tracker()'
             )
 
     def _collect(
