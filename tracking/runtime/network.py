@@ -20,7 +20,7 @@ from lightvit_dense.analysis.inference_speed import compiler
 from lightvit_dense.errors import UserError, did_you_mean
 
 from ..structures import TrackSample
-from .decoding import check_crop, decode_maps, hann_window
+from .decoding import check_crop, decode_maps, hann_window, tied_boxes
 from .frame_module import FrameModule, ranking_weights
 from .onnx_network import OnnxNetwork
 
@@ -84,18 +84,21 @@ class PlainNetwork:
         return data['inputs'], data['data_samples']
 
     @torch.inference_mode()
-    def maps(self, crop: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Return score [rows, columns], size and offset, as :func:`decode_maps` reads them."""
+    def _decoded(self, crop: np.ndarray) -> tuple[Any, ...]:
+        """Return what :func:`decode_maps` takes."""
         with self._keeping():
             maps = self.model(*self.pair(crop), mode='tensor')
         score, size, offset = (map_[0].float().cpu().numpy() for map_ in maps)
-        return score[0], size, offset
+        window = hann_window(*score.shape[1:]) if self.window else None
+        return score[0], size, offset, window, crop.shape[:2]
 
     def __call__(self, crop: np.ndarray) -> tuple[np.ndarray, float]:
         """Find the target in a search crop, RGB uint8 [H, W, 3]; see :class:`FrameNetwork`."""
-        score, size, offset = self.maps(crop)
-        window = hann_window(*score.shape) if self.window else None
-        return decode_maps(score, size, offset, window, crop.shape[:2])
+        return decode_maps(*self._decoded(crop))
+
+    def tied(self, crop: np.ndarray) -> np.ndarray:
+        """Return all boxes [K, 4] that are the best up to rounding; see :func:`tied_boxes`."""
+        return tied_boxes(*self._decoded(crop))
 
     @contextlib.contextmanager
     def _keeping(self) -> Iterator[None]:
