@@ -1,12 +1,10 @@
 """What a tracker looks at in one frame."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from ..models.joint_attention import JointAttention, joint_attention
-from .network import PlainNetwork
+from ..models.joint_attention import JointAttention
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,27 +43,3 @@ class FrameAttention:
             box=self.box,
             score=np.array(self.score),
         )
-
-
-def frame_attention(
-    network: PlainNetwork,
-    template: np.ndarray,
-    template_box: np.ndarray,
-    search: np.ndarray,
-    blocks: Sequence[int] | None = None,
-) -> FrameAttention:
-    """Tell what a network looks at in a pair of crops.
-
-    Args:
-        network: The network; it is given the template.
-        template: RGB uint8 [h, w, 3].
-        template_box: The target in it [4].
-        search: RGB uint8 [H, W, 3].
-        blocks: See :func:`~tracking.models.joint_attention.joint_attention`.
-    """
-    network.set_template(template, template_box)
-    inputs, samples = network.pair(search)
-    pair = inputs['template'], inputs['search']
-    mask = network.model.template_mask(samples, pair[1].device)
-    found = joint_attention(network.model.backbone, *pair, mask, blocks)
-    return FrameAttention(template, search, *network(search), found)

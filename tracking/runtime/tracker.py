@@ -18,8 +18,9 @@ from lightvit_dense.datasets.transforms.loading import BadImage, decode
 from lightvit_dense.errors import UserError
 
 from ..boxes import clip_box
+from ..models.joint_attention import joint_attention
 from ..sampling.crops import CropWindow, crop_image, crop_window
-from .frame_attention import FrameAttention, frame_attention
+from .frame_attention import FrameAttention
 from .network import PlainNetwork, build_network
 from .video import FrameSource
 
@@ -163,7 +164,7 @@ class Tracker:
         self.timings = Timings()
         self._box: np.ndarray | None = None
         self._size = (0, 0)
-        self._template: tuple[np.ndarray, ...] = ()  # crop and box
+        self._template = (np.empty(0), np.empty(0))  # crop and box, once there are some
 
     def init(self, frame: Frame, box: ArrayLike) -> None:
         """Take a target to follow; what was followed before is forgotten.
@@ -236,7 +237,12 @@ class Tracker:
         """
         _, crop, _ = self._search(as_frame(frame))
         network = PlainNetwork(self.model, self._window)
-        return frame_attention(network, *self._template, crop, blocks)
+        network.set_template(*self._template)
+        inputs, samples = network.pair(crop)
+        pair = inputs['template'], inputs['search']
+        mask = self.model.template_mask(samples, pair[1].device)
+        found = joint_attention(self.model.backbone, *pair, mask, blocks)
+        return FrameAttention(self._template[0], crop, *network(crop), found)
 
     def follow(self, source: str | Path | Iterable[Frame], box: ArrayLike) -> Iterator[TrackResult]:
         """Follow a target through a video, a folder of frames, or any frames, one at a time.

@@ -177,13 +177,10 @@ class AttentionAgreement:
 
     def _comparable(self, pair: tuple[int, int]) -> bool:
         """Return whether queries and keys of two layers stand for the same parts of the image."""
-        if any(
-            side[layer].real is not None for side, layer in zip(self._layouts, pair, strict=True)
-        ):
+        sides = [side[layer] for side, layer in zip(self._layouts, pair, strict=True)]
+        if any(side.real is not None for side in sides):
             return False
-        ours, theirs = (
-            side[layer].in_raster()[0] for side, layer in zip(self._layouts, pair, strict=True)
-        )
+        ours, theirs = (side.in_raster()[0] for side in sides)
         if (ours.shape, ours.grid) != (theirs.shape, theirs.grid):
             return False
         # Places in tokens: patches of another size may stand for the same parts of the image.
