@@ -245,8 +245,10 @@ def test_a_detector(detector):
     assert found.names == want.names
     assert isinstance(model.boxes([image, image]), list)
     assert model.features(image, pool='map').shape == (1, 32, 8, 8)
-    with pytest.raises(UserError, match=r'layers=\[1\]: attend inside windows; layers \[2\]'):
-        model.attention(image, layers=[1])
+    windows, queries, keys = model.backbone.attention_shape(1)
+    maps = model.attention(image, layers=[1])[1]
+    assert maps.shape[2:] == (windows * queries, keys)
+    torch.testing.assert_close(maps.sum(-1), torch.ones(maps.shape[:-1]))
     with pytest.raises(UserError, match=r"is for detection, which gives no tracks.*'ostrack256_"):
         model.track([image], (1, 1, 9, 9))
     with pytest.raises(UserError, match='which gives no class scores'):

@@ -50,6 +50,8 @@ def test_the_recipe_of_the_papers() -> None:
         'tracking.TrackingNet',
     ]
     assert data.dataset.sets[1].split == 'vottrain'
+    # The authors' 50 px make an object invisible, which nobody asks of an image.
+    assert data.dataset.sets[2].min_size == 0
     assert data.dataset.ratios == [1, 1, 1, 1]
     assert (data.dataset.samples_per_epoch, data.dataset.max_interval) == (60000, 200)
     assert data.batch_size * 4 == cfg.auto_scale_lr.base_batch_size == 128

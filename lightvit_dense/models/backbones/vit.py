@@ -215,7 +215,14 @@ class VisionTransformer(BaseModule):
         return self.embed_dims
 
     def attention_shape(self, layer: int) -> tuple[int, ...]:
-        """Return the shape of one head's logits of a layer for a whole image: (N, N)."""
+        """Return the shape of one head's logits of a layer for a whole image.
+
+        (N, N), or (windows, n, n) where the layer attends in windows of n tokens.
+        """
+        window = cast(Block, self.blocks[layer - 1]).window_size
+        if window:
+            down, across = (math.ceil(side / window) for side in self.grid_size)
+            return (down * across, window**2, window**2)
         tokens = self.pos_embed.shape[1]
         return (tokens, tokens)
 
@@ -313,7 +320,7 @@ class VisionTransformer(BaseModule):
             ids_keep: Visible patches [B, K]; ``None`` for all.
 
         Returns:
-            {layer: logits [B, heads, prefix+K, prefix+K]}.
+            {layer: logits [B, heads, prefix+K, prefix+K]}, of windowed layers [B, heads, W*n, n].
         """
         x, grid = self.embed(image, ids_keep)
         last, wanted = max(layers), {}

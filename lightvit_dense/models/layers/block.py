@@ -44,8 +44,12 @@ class Block(nn.Module):
     def logits(
         self, x: Tensor, grid: tuple[int, int] | None = None, ids_keep: Tensor | None = None
     ) -> Tensor:
-        """Return the pre-softmax logits [B, heads, N, N] for input tokens [B, N, C], no more."""
-        return self.attn.logits(self.norm1(x), grid, ids_keep)
+        """Return the pre-softmax logits for input tokens [B, N, C], no more.
+
+        Returns:
+            [B, heads, N, N], or window by window as in :meth:`Attention.logits`.
+        """
+        return self.attn.logits(self.norm1(x), grid, ids_keep, self.window_size)
 
     def forward(
         self,
@@ -59,20 +63,22 @@ class Block(nn.Module):
         Args:
             x: Tokens [B, N, C].
             grid: (rows, columns); needed by windows and relative position.
-            need_logits: Also return pre-softmax logits; global blocks only.
+            need_logits: Also return pre-softmax logits.
             ids_keep: Patches that are there [B, K]; ``None`` for all. Relative biases need it.
 
         Returns:
-            Tokens [B, N, C] and logits [B, heads, N, N] or ``None``.
+            Tokens [B, N, C] and the logits of :meth:`logits` or ``None``.
 
         Raises:
-            ValueError: If a windowed block gets no grid, or is asked for logits.
+            ValueError: If a windowed block gets no grid.
         """
         y = self.norm1(x)
         logits = None
         if self.window_size:
-            if grid is None or need_logits:
-                raise ValueError('a windowed block needs the token grid and has no global logits')
+            if grid is None:
+                raise ValueError('a windowed block needs the token grid')
+            if need_logits:
+                logits = self.attn.logits(y, grid, window=self.window_size)
             y = self.attn.windows(y, grid, self.window_size)
         else:
             y, logits = self.attn(y, grid, need_logits, ids_keep)
