@@ -68,7 +68,10 @@ def check(value: torch.Tensor, kind: str, size: float) -> str:
         return f'has the deviation {value.std():.2e}, not {deviation:.2e}'
     if kind == 'uniform' and value.abs().max() > size * (1 + 1e-6):
         return f'reaches {value.abs().max():.2e} beyond {size:.2e}'
-    if value.numel() > 1000 and abs(value.pow(4).mean() / deviation**4 / kurtosis - 1) > 8 * scatter:
+    if (
+        value.numel() > 1000
+        and abs(value.pow(4).mean() / deviation**4 / kurtosis - 1) > 8 * scatter
+    ):
         return f'is not {kind}'
     return ''
 
