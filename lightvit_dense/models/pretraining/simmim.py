@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ...registry import MODELS
 from ..backbones import Encoding, VisionTransformer
+from ..layers import trunc_normal_
 from .masked import MaskedImageModel
 from .precision import at_least_fp32
 from .unit_masking import unit_masking
@@ -61,7 +62,7 @@ class SimMIM(MaskedImageModel):
         unit_masking(1, self.backbone.grid_size, self.unit, mask_ratio)  # what does not fit fails
         self.mask_token = nn.Parameter(torch.zeros(1, 1, width))
         self.head = nn.Conv2d(width, 3 * patch**2, kernel_size=1)
-        nn.init.trunc_normal_(self.mask_token, std=0.02)
+        trunc_normal_(self.mask_token, cut=1)
 
     def _mask(self, inputs: Tensor, noise: Tensor | None) -> Tensor:
         """Return the masked patches [B, M]."""

@@ -166,6 +166,11 @@ class TimmTeacher(BaseModule):
             )
 
     @property
+    def norm(self) -> nn.Module:
+        """The norm behind the last block, an ``Identity`` where the network has none."""
+        return self.model.norm
+
+    @property
     def mask_grid(self) -> tuple[int, ...]:
         """(rows, columns) of patches."""
         return self.grid_size
