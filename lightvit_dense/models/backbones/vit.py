@@ -53,6 +53,8 @@ class VisionTransformer(BaseModule):
         rel_pos_bias: Whether every block has BEiT's table of relative position biases (Bao et al.
             2022) for the grid of ``img_size`` (or for a window), zero at first. The absolute
             positions stay. The table is resized, with gradients, to whatever image arrives.
+        layer_scale: Initial value of the two LayerScales of every block (Touvron et al. 2021), which
+            are trained; ``None`` for none.
         init: 'mae' for Xavier-uniform linear layers; 'timm' for N(0, 0.02), cut off, which
             supervised recipes start from; 'beit' for the same with ``attn.proj`` and ``mlp.fc2`` of
             block i (from 1) divided by sqrt(2 i).
@@ -80,6 +82,7 @@ class VisionTransformer(BaseModule):
         global_blocks: Sequence[int] = (),
         rel_pos_size: int | Sequence[int] | None = None,
         rel_pos_bias: bool = False,
+        layer_scale: float | None = None,
         init: str = 'mae',
         with_cp: bool = False,
         init_cfg: dict | list[dict] | None = None,
@@ -127,6 +130,7 @@ class VisionTransformer(BaseModule):
                     window,
                     *sizes,
                     cls_token=cls_token,
+                    layer_scale=layer_scale,
                 )
             )
         self.blocks = nn.ModuleList(blocks)
