@@ -70,7 +70,7 @@ def _need_norm(backbone: nn.Module, package: str) -> None:
 
 
 def _own_state(backbone: nn.Module) -> State:
-    """Return the parameters, LayerScales folded: not every class of the packages has a place for them."""
+    """Return the parameters with LayerScales folded, for which not every class has a place."""
     return fold_layer_scale(dict(backbone.state_dict()), Context())
 
 

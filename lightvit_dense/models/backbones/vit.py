@@ -46,6 +46,8 @@ class VisionTransformer(BaseModule):
         out_indices: Blocks (0-based, negative from the end) whose outputs :meth:`forward` returns.
         final_norm: Whether the model has a LayerNorm after the last block.
         drop_path_rate: Drop-path rate of the last block; the first has 0, linear between.
+        layer_scale: Initial value of the two LayerScales (trained) of every block (Touvron et al.
+            2021); ``None`` for none.
         window_size: Side of the attention windows in tokens; 0 for global attention everywhere.
         global_blocks: Blocks (0-based) that stay global when ``window_size`` is set.
         rel_pos_size: Image size in pixels that decomposed relative position tables are made for;
@@ -53,8 +55,6 @@ class VisionTransformer(BaseModule):
         rel_pos_bias: Whether every block has BEiT's table of relative position biases (Bao et al.
             2022) for the grid of ``img_size`` (or for a window), zero at first. The absolute
             positions stay. The table is resized, with gradients, to whatever image arrives.
-        layer_scale: Initial value of the two LayerScales of every block (Touvron et al. 2021), which
-            are trained; ``None`` for none.
         init: 'mae' for Xavier-uniform linear layers; 'timm' for N(0, 0.02), cut off, which
             supervised recipes start from; 'beit' for the same with ``attn.proj`` and ``mlp.fc2`` of
             block i (from 1) divided by sqrt(2 i).
@@ -78,11 +78,11 @@ class VisionTransformer(BaseModule):
         out_indices: Sequence[int] = (-1,),
         final_norm: bool = True,
         drop_path_rate: float = 0.0,
+        layer_scale: float | None = None,
         window_size: int = 0,
         global_blocks: Sequence[int] = (),
         rel_pos_size: int | Sequence[int] | None = None,
         rel_pos_bias: bool = False,
-        layer_scale: float | None = None,
         init: str = 'mae',
         with_cp: bool = False,
         init_cfg: dict | list[dict] | None = None,
