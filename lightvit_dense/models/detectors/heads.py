@@ -34,10 +34,6 @@ class MaskHead(FCNMaskHead):
     """mmdet's ``FCNMaskHead`` whose last layer starts from N(0, 0.001^2), near a mask of 0.5.
 
     Convolutions start from N(0, 2 / (outputs * k^2)) in both; mmdet's last layer does, too.
-
-    Args:
-        *args: As mmdet's.
-        **kwargs: As mmdet's.
     """
 
     def init_weights(self) -> None:
