@@ -8,7 +8,7 @@ import re
 import torch
 
 from .errors import CheckpointError
-from .sources.base import Context, State, Step, rename
+from .sources.base import Context, State, Step, is_hiera, rename
 
 _HEAD = re.compile(r'(head|fc_norm|head_dist|classifier|cls_classifier|distillation_classifier)\.')
 _INDEX = re.compile(r'.*(relative_position_index|relative_coords_table)$')
@@ -53,9 +53,7 @@ def drop_heads(state: State, context: Context) -> State:
 
 def name_norm(state: State, context: Context) -> State:
     """Give Hiera's last LayerNorm our name; Meta's autoencoder and timm have their own for it."""
-    if not any(re.match(r'blocks\.\d+\.proj\.', name) for name in state):
-        return state
-    if context.wants('head.norm.weight'):
+    if not is_hiera(state) or context.wants('head.norm.weight'):
         return state
     state = rename(state, [(r'^(head\.norm|encoder_norm)\.', 'norm.')])
     return rename(state, [(r'^pos_embed_abs$', 'pos_embed')])
