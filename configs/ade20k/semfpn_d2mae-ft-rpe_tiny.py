@@ -5,15 +5,13 @@ What      `semfpn_dmae_tiny.py` with BEiT's relative position biases in every bl
 Source    The authors' mmsegmentation configuration.
 Expected  42.8 mIoU (paper). Not run by us.
 Cost      That of `semfpn_dmae_tiny.py`, and the biases of 1025 x 1025 tokens.
-Run       tools/dist_train.sh configs/ade20k/semfpn_d2mae-ft-rpe_tiny.py 8 --amp
+Run       tools/dist_train.sh configs/ade20k/semfpn_d2mae-ft-rpe_tiny.py 8
 """
 
 _base_ = './semfpn_dmae_tiny.py'
 
 model = dict(
     backbone=dict(
-        img_size=512,  # a table of this grid, filled from the checkpoint's by interpolation
-        rel_pos_bias=True,
         init_cfg=dict(
             checkpoint='work_dirs/finetune_d2mae_vit-tiny-rpe_1000e/backbone.safetensors'
         ),

@@ -4,7 +4,7 @@ What      `semfpn_dmae_tiny.py` from the backbone of `imagenet/deit_vit-tiny_300
 Source    The authors' mmsegmentation configuration.
 Expected  38.0 mIoU (paper). Not run by us.
 Cost      That of `semfpn_dmae_tiny.py`.
-Run       tools/dist_train.sh configs/ade20k/semfpn_deit_tiny.py 8 --amp
+Run       tools/dist_train.sh configs/ade20k/semfpn_deit_tiny.py 8
 """
 
 _base_ = './semfpn_dmae_tiny.py'

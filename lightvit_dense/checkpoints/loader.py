@@ -19,7 +19,7 @@ from .errors import CheckpointError
 from .resize import resize_parameter
 
 # Parameters that options of the backbone add and that no plain checkpoint holds.
-ADDED = ('rel_pos_h', 'rel_pos_w', 'relative_position_bias_table')
+ADDED = ('rel_pos_h', 'rel_pos_w', 'relative_position_bias_table', 'gamma')
 # Parameters without which a model computes something else.
 LOST = re.compile(r'rel_pos|relative_position_bias|reg_token|dist_token|[qk]_norm\.|\.ls[12]\.')
 
@@ -39,7 +39,8 @@ class LoadReport:
         matched: Parameters taken as they are.
         resized: Parameters taken after a resize, with the old and the new shape.
         missing: Parameters of the model that the checkpoint lacks.
-        added: Those among the lacking that the model adds by an option (relative position).
+        added: Those among the lacking that the model adds by an option (relative position,
+            LayerScale).
         unexpected: The checkpoint's backbone parameters that the model lacks.
         dropped: What in the checkpoint is no part of a backbone (decoder, teacher, heads).
         random: The model's parameters above the reserved blocks, left as initialised.

@@ -88,15 +88,18 @@ def fold_layer_scale(state: State, context: Context) -> State:
     """Multiply LayerScale into the projection before it, which computes the same.
 
     ``gamma * (W x + b)`` is ``(gamma W) x + gamma b``: 1 stands after ``attn.proj``, 2 after
-    ``mlp.fc2``.
+    ``mlp.fc2``. A model that has LayerScales itself takes them as they are.
     """
     folded = 0
     for name in list(state):
         found = _SCALE.match(name)
-        if not found or context.wants(name):
+        if not found:
             continue
-        layer = found[1] + ('attn.proj.' if '1' in found.groups() else 'mlp.fc2.')
-        gamma = state.pop(name)
+        number, gamma = found[2] or found[3], state.pop(name)
+        if context.wants(own := f'{found[1]}ls{number}.gamma'):
+            state[own] = gamma
+            continue
+        layer = found[1] + ('attn.proj.' if number == '1' else 'mlp.fc2.')
         state[f'{layer}weight'] = gamma[:, None] * state[f'{layer}weight']
         if f'{layer}bias' in state:
             state[f'{layer}bias'] = gamma * state[f'{layer}bias']

@@ -199,12 +199,16 @@ def test_simmim(tmp_path, yacs, shared):
         assert torch.equal(
             own[f'blocks.{i}.mlp.fc2.bias'], 1.0 * source[f'blocks.{i}.mlp.fc2.bias']
         )
-    # A model that has such tables gets them, resized to its own grid.
+    # A model that has LayerScales and such tables gets them, resized to its own grid.
+    model = vit(9, layer_scale=1.0)
     for block in model.blocks:
         block.attn.relative_position_bias_table = torch.nn.Parameter(torch.zeros(52, 4))
     load_backbone(model, path, verbose=False)
     for i, table in enumerate(tables * 2 if shared else tables):
-        assert torch.equal(model.blocks[i].attn.relative_position_bias_table, table)
+        block, name = model.blocks[i], f'blocks.{i}.attn.proj.weight'
+        assert torch.equal(block.attn.relative_position_bias_table, table)
+        assert torch.equal(block.attn.proj.weight, source[name])
+        assert (block.ls1.gamma.unique().item(), block.ls2.gamma.unique().item()) == (0.5, 1.0)
 
 
 class Settings:

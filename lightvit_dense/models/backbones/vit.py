@@ -46,6 +46,8 @@ class VisionTransformer(BaseModule):
         out_indices: Blocks (0-based, negative from the end) whose outputs :meth:`forward` returns.
         final_norm: Whether the model has a LayerNorm after the last block.
         drop_path_rate: Drop-path rate of the last block; the first has 0, linear between.
+        layer_scale: Initial value of the two LayerScales (trained) of every block (Touvron et al.
+            2021); ``None`` for none.
         window_size: Side of the attention windows in tokens; 0 for global attention everywhere.
         global_blocks: Blocks (0-based) that stay global when ``window_size`` is set.
         rel_pos_size: Image size in pixels that decomposed relative position tables are made for;
@@ -76,6 +78,7 @@ class VisionTransformer(BaseModule):
         out_indices: Sequence[int] = (-1,),
         final_norm: bool = True,
         drop_path_rate: float = 0.0,
+        layer_scale: float | None = None,
         window_size: int = 0,
         global_blocks: Sequence[int] = (),
         rel_pos_size: int | Sequence[int] | None = None,
@@ -127,6 +130,7 @@ class VisionTransformer(BaseModule):
                     window,
                     *sizes,
                     cls_token=cls_token,
+                    layer_scale=layer_scale,
                 )
             )
         self.blocks = nn.ModuleList(blocks)
