@@ -3,6 +3,7 @@
 import os
 import re
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -56,6 +57,22 @@ def _is_safetensors(path: Path, head: bytes) -> bool:
     return path.suffix == '.safetensors' or (len(head) > 8 and head[8:9] == b'{')
 
 
+def _refuse_torchscript(path: Path) -> None:
+    """Raise if a file holds a program; torch's own message is advice to run it."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            found = any(name.endswith('/constants.pkl') for name in archive.namelist())
+    except zipfile.BadZipFile:
+        return
+    if found:
+        raise CheckpointError(
+            f'{path}: is a TorchScript archive (torch.jit.save), a program and no state dict. It '
+            'is not run here. If you trust its author, take its weights out once: `torch.save('
+            f"torch.jit.load({str(path)!r}, map_location='cpu').state_dict(), 'weights.pth')`, and "
+            'give that file.'
+        )
+
+
 def _read_safetensors(path: Path, map_location: Any) -> dict[str, Tensor]:
     device = map_location if isinstance(map_location, (str, torch.device)) else 'cpu'
     try:
@@ -91,6 +108,8 @@ def read_checkpoint(path: str | os.PathLike, map_location: Any = 'cpu', mmap: bo
             'Check that the path points at the weights themselves.'
         )
     mmap = mmap and head.startswith(_ZIP)
+    if head.startswith(_ZIP):
+        _refuse_torchscript(path)
     try:
         if head.startswith(_PICKLE) and _LEGACY not in head:
             return read_pickle(path)
