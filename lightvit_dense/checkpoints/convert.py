@@ -35,10 +35,23 @@ class Converted:
     notes: list[str] = field(default_factory=list)
 
 
-def find_source(names: Collection[str]) -> Source | None:
-    """Tell the kind of checkpoint from its parameter names."""
-    names = set(names)
-    return next((source for source in SOURCES if source.recognises(names)), None)
+def find_source(names: Collection[str]) -> tuple[Source | None, dict[str, str]]:
+    """Tell the kind of checkpoint from its parameter names.
+
+    Args:
+        names: The names in the file.
+
+    Returns:
+        The kind, None if it is unknown, and each name without the wrapper that stands before all.
+    """
+    inner = {name: name for name in names if name not in COUNTERS}
+    while True:
+        found = set(inner.values())
+        source = next((source for source in SOURCES if source.recognises(found)), None)
+        wrapper = next((w for w in WRAPPERS if all(n.startswith(w) for n in found)), '')
+        if source is not None or not found or not wrapper:
+            return source, inner
+        inner = {name: rest[len(wrapper) :] for name, rest in inner.items()}
 
 
 def convert(state: Mapping[str, Tensor], wanted: Collection[str] | None = None) -> Converted:
@@ -55,18 +68,10 @@ def convert(state: Mapping[str, Tensor], wanted: Collection[str] | None = None) 
     Raises:
         CheckpointError: If the names belong to a network that our backbones cannot be.
     """
-    ours = {name: name for name in state if name not in COUNTERS}
-    source = find_source(ours.values())
-    while source is None:
-        # Every name in a wrapper: look inside it.
-        wrapper = next(
-            (w for w in WRAPPERS if ours and all(n.startswith(w) for n in ours.values())), ''
-        )
-        if not wrapper:
-            refuse_foreign(dict(state))
-            return Converted(None, dict(state), [])
-        ours = {name: inner[len(wrapper) :] for name, inner in ours.items()}
-        source = find_source(ours.values())
+    source, ours = find_source(state)
+    if source is None:
+        refuse_foreign(dict(state))
+        return Converted(None, dict(state), [])
     context = Context(None if wanted is None else frozenset(wanted))
     context.dropped += [name for name in COUNTERS if name in state]
     kept: dict[str, Tensor] = {}

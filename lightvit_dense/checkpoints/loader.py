@@ -62,12 +62,19 @@ class LoadReport:
     container: str = ''
     others: list[str] = field(default_factory=list)
 
+    @property
+    def changes(self) -> list[str]:
+        """What was done to values, a line each: the notes, and what was resized."""
+        return [*self.notes, *(f'resized {line}' for line in self._resized())]
+
+    def _resized(self) -> list[str]:
+        return [f'{n} {tuple(a)} -> {tuple(b)}' for n, (a, b) in self.resized.items()]
+
     def __str__(self) -> str:
         """Return the report as a short block of text."""
-        resized = [f'{n} {tuple(a)} -> {tuple(b)}' for n, (a, b) in self.resized.items()]
         groups = (
             ('matched', self.matched),
-            ('resized', resized),
+            ('resized', self._resized()),
             ('missing', self.missing),
             ('added by the model', self.added),
             ('unexpected', self.unexpected),

@@ -8,6 +8,7 @@ import re
 import torch
 
 from .errors import CheckpointError
+from .relative_bias import split_rows
 from .sources.base import Context, State, Step, is_hiera, rename
 
 _HEAD = re.compile(r'(head|fc_norm|head_dist|classifier|cls_classifier|distillation_classifier)\.')
@@ -69,6 +70,22 @@ def spread_shared_positions(state: State, context: Context) -> State:
     for block in blocks:
         state[f'blocks.{block}.attn.relative_position_bias_table'] = table
     context.notes.append('the relative positions shared by all blocks were copied to each')
+    return state
+
+
+def zero_positions(state: State, context: Context) -> State:
+    """Give a ViT that has relative positions only absolute ones of zero, which computes the same.
+
+    A model without relative positions keeps its own: with zeros it would know no positions at all.
+    """
+    table = state.get('blocks.0.attn.relative_position_bias_table')
+    window = None if table is None else split_rows(len(table))
+    unwanted = context.wanted and not any(n.endswith('bias_table') for n in context.wanted)
+    if window is None or 'pos_embed' in state or unwanted:
+        return state
+    kernel, rows = state['patch_embed.proj.weight'], window[0] ** 2 + ('cls_token' in state)
+    state['pos_embed'] = kernel.new_zeros(1, rows, len(kernel))
+    context.notes.append('the file has no absolute positions: pos_embed is zero')
     return state
 
 
@@ -142,6 +159,7 @@ STEPS: tuple[Step, ...] = (
     name_norm,
     drop_heads,
     spread_shared_positions,
+    zero_positions,
     merge_biases,
     fold_layer_scale,
     drop_query_key_block,
