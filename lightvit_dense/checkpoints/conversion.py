@@ -111,7 +111,7 @@ def inspect_checkpoint(
             f'Give --heads {found} or leave it out.'
         )
     whole, _ = find_source(opened.names)
-    return Inspection(path, opened, converted, sizes, whole and whole.name)
+    return Inspection(path, opened, converted, sizes, None if whole is None else whole.name)
 
 
 def _hold_against(path: Path, sizes: Sizes, name: str) -> None:

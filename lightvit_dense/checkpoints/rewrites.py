@@ -80,8 +80,8 @@ def zero_positions(state: State, context: Context) -> State:
     """
     table = state.get('blocks.0.attn.relative_position_bias_table')
     window = None if table is None else split_rows(len(table))
-    unwanted = context.wanted and not any(n.endswith('bias_table') for n in context.wanted)
-    if window is None or 'pos_embed' in state or unwanted:
+    without = context.wanted and not any(n.endswith('bias_table') for n in context.wanted)
+    if window is None or 'pos_embed' in state or without:
         return state
     kernel, rows = state['patch_embed.proj.weight'], window[0] ** 2 + ('cls_token' in state)
     state['pos_embed'] = kernel.new_zeros(1, rows, len(kernel))
