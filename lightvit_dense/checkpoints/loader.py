@@ -40,7 +40,7 @@ class LoadReport:
         resized: Parameters taken after a resize, with the old and the new shape.
         missing: Parameters of the model that the checkpoint lacks.
         added: Those among the lacking that the model adds by an option (relative position,
-            LayerScale).
+            LayerScale that starts at 1).
         unexpected: The checkpoint's backbone parameters that the model lacks.
         dropped: What in the checkpoint is no part of a backbone (decoder, teacher, heads).
         random: The model's parameters above the reserved blocks, left as initialised.
@@ -230,6 +230,12 @@ def _share_table(
     return lacking
 
 
+def _is_added(name: str, value: Tensor) -> bool:
+    """Tell whether an option adds a parameter without which a checkpoint computes the same."""
+    last = name.rsplit('.', 1)[-1]
+    return last in ADDED and (last != 'gamma' or bool((value == 1).all()))
+
+
 def _fit(
     report: LoadReport,
     state: dict[str, Tensor],
@@ -269,7 +275,7 @@ def _fit(
         values[name] = resized
     for name in own:
         if name not in values and name not in report.random:
-            (report.added if name.rsplit('.', 1)[-1] in ADDED else report.missing).append(name)
+            (report.added if _is_added(name, own[name]) else report.missing).append(name)
     lost = [name for name in report.unexpected if LOST.search(name)]
     if lost:
         report.notes.append(
