@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import pytest
+import torch
 from mmengine.config import Config
 
+from lightvit_dense.checkpoints import save_backbone
 from lightvit_dense.registry import MODELS
 
 ROOT = Path(__file__).parents[1]
@@ -108,6 +110,26 @@ def test_fine_tuning(name: str) -> None:
     assert (distiller is not None) == ('distillation' in name)
     model = MODELS.build(cfg.model)
     assert sum(p.numel() for p in model.parameters()) == parameters
+
+
+@pytest.mark.parametrize(('method', 'loaded'), [('mae', False), ('d2mae', True)])
+def test_biases_beside_relative_positions(tmp_path: Path, method: str, loaded: bool) -> None:
+    """BEiT's ``q_bias`` and ``v_bias`` are not called like the checkpoint's ``qkv.bias``."""
+    cfg = Config.fromfile(ROOT / f'configs/imagenet/finetune_{method}_vit-tiny-rpe_1000e.py')
+    arch = dict(embed_dim=8, depth=2, num_heads=2)
+    source = MODELS.build(dict(type='lightvit_dense.VisionTransformer', arch=arch, img_size=32))
+    for parameter in source.parameters():
+        torch.nn.init.normal_(parameter)
+    save_backbone(source, tmp_path / 'backbone.safetensors', {})
+    cfg.model.backbone.update(arch=arch, img_size=32)
+    cfg.model.backbone.init_cfg.checkpoint = str(tmp_path / 'backbone.safetensors')
+    model = MODELS.build(cfg.model)
+    model.init_weights()
+    for ours, theirs in zip(model.backbone.blocks, source.blocks, strict=True):
+        assert torch.equal(ours.attn.qkv.weight, theirs.attn.qkv.weight)
+        bias = theirs.attn.qkv.bias
+        assert torch.equal(ours.attn.qkv.bias, bias if loaded else torch.zeros_like(bias))
+        assert not ours.attn.relative_position_bias_table.any()
 
 
 @pytest.mark.parametrize('name', TRANSFER)

@@ -8,7 +8,7 @@ What      mmsegmentation's MAE backbone: whatever the initial weights, every blo
 Source    The authors' mmsegmentation configuration. It asks for half precision, which its engine
           ignores: the figures are of single precision. `--amp` is faster, and ours.
 Expected  Nothing is published from D-MAE; 39.0 mIoU from D²-MAE (paper). Not run by us.
-Cost      8 GPUs, 16 images a step.
+Cost      8 GPUs, 16 images a step; every block adds biases of 1025 x 1025 tokens to its logits.
 Run       tools/dist_train.sh configs/ade20k/semfpn_dmae_tiny.py 8
 """
 

@@ -27,6 +27,7 @@ class PretrainedBackbone:
         reserve: How many leading blocks to load (arXiv 2205.14443): the blocks above and
             the final norm stay as initialised, 0 loads the embedding alone, ``None`` or the depth
             all. A model that is random altogether has no ``init_cfg``.
+        skip: Regular expression of parameters that stay as initialised, e.g. ``'qkv.bias'``.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class PretrainedBackbone:
         key: str | None = None,
         any_depth: bool = False,
         reserve: int | None = None,
+        skip: str | None = None,
     ) -> None:
         self.checkpoint = checkpoint
         self.strict = strict
@@ -46,6 +48,7 @@ class PretrainedBackbone:
         self.key = key
         self.any_depth = any_depth
         self.reserve = reserve
+        self.skip = skip
 
     def __call__(self, module: nn.Module) -> None:
         """Load the checkpoint into a module.
@@ -65,6 +68,7 @@ class PretrainedBackbone:
             self.key,
             self.any_depth,
             self.reserve,
+            self.skip,
         )
         if hasattr(module, '_params_init_info'):
             update_init_info(module, f'{type(self).__name__}: load from {self.checkpoint}')

@@ -43,7 +43,7 @@ class LoadReport:
             LayerScale that starts at 1).
         unexpected: The checkpoint's backbone parameters that the model lacks.
         dropped: What in the checkpoint is no part of a backbone (decoder, teacher, heads).
-        random: The model's parameters above the reserved blocks, left as initialised.
+        random: The model's parameters above the reserved blocks, or skipped, left as initialised.
         notes: What was done to values, and what the model cannot take over.
         container: Keys of the file that were opened to get at the tensors.
         others: Further keys that hold tensors.
@@ -79,7 +79,7 @@ class LoadReport:
             ('added by the model', self.added),
             ('unexpected', self.unexpected),
             ('dropped', self.dropped),
-            *([('left at random', self.random)] if self.random else []),
+            *([('as initialised', self.random)] if self.random else []),
         )
         inside = f", '{self.container}'" if self.container else ''
         lines = [f'Loaded {self.path} ({self.source or "unknown source"}{inside}):']
@@ -158,6 +158,24 @@ def _reserve(
         'all above stays as initialised'
     )
     return {n: t for n, t in state.items() if get_layer_id(n, depth) <= reserve}
+
+
+def _skip(
+    report: LoadReport, state: dict[str, Tensor], model: nn.Module, pattern: str
+) -> dict[str, Tensor]:
+    """Return the values of what the pattern does not name; record what stays as initialised."""
+    try:
+        skipped = [name for name in model.state_dict() if re.search(pattern, name)]
+    except re.error as error:
+        raise CheckpointError(f'skip={pattern!r} is no regular expression: {error}') from error
+    if not skipped:
+        raise CheckpointError(
+            f'skip={pattern!r} names nothing in the model, whose parameters are called like '
+            f'{_shorten(list(model.state_dict()), 3)}'
+        )
+    report.random += skipped
+    report.notes.append(f'skip={pattern!r}: {_shorten(skipped, 2)} stay as initialised')
+    return {name: tensor for name, tensor in state.items() if name not in skipped}
 
 
 def _check_heads(report: LoadReport, path: Path, model: nn.Module) -> None:
@@ -305,6 +323,7 @@ def load_backbone(
     key: str | None = None,
     any_depth: bool = False,
     reserve: int | None = None,
+    skip: str | None = None,
 ) -> LoadReport:
     """Load a checkpoint of any known source into a backbone.
 
@@ -323,14 +342,15 @@ def load_backbone(
         reserve: How many leading blocks to load; the blocks above and the final norm stay as
             initialised. 0 loads patch embedding, positions and class token only; ``None`` or the
             depth of the model loads all.
+        skip: Regular expression: parameters in whose names it is found stay as initialised.
 
     Returns:
         The report.
 
     Raises:
         CheckpointError: If the file cannot be read, nothing in it matches, depth, known heads or a
-            shape cannot be brought to the model's, ``reserve`` is out of range, or ``strict`` finds
-            a difference. The model is then unchanged.
+            shape cannot be brought to the model's, ``reserve`` is out of range, ``skip`` names
+            nothing, or ``strict`` finds a difference. The model is then unchanged.
     """
     opened, report = open_source(path_or_state, key)
     own = model.state_dict()
@@ -350,6 +370,8 @@ def load_backbone(
     state = converted.state
     if reserve is not None:
         state = _reserve(report, state, model, reserve)
+    if skip is not None:
+        state = _skip(report, state, model, skip)
     values = _fit(report, state, model, source_grid)
     if strict and (report.missing or report.unexpected):
         raise CheckpointError(

@@ -11,6 +11,7 @@ import torch
 from mmengine.config import Config
 from PIL import Image
 from small_dense import build, classifier_config, detector_config, picture, segmentor_config
+from torchvision.transforms import functional
 
 import lightvit_dense
 from lightvit_dense import apis
@@ -78,12 +79,10 @@ def vit(tmp_path_factory):
 
 
 def normalised(pixels, size, share=1.0):
-    """Crop and normalise a picture in one straight line with Pillow."""
-    height, width = pixels.shape[:2]
-    side = round(min(height, width) * share)
-    left, top = (width - side) // 2, (height - side) // 2
-    box = (left, top, left + side, top + side)
-    image = Image.fromarray(pixels).crop(box).resize((size, size), Image.Resampling.BICUBIC)
+    """Resize, cut and normalise a picture in one straight line with torchvision."""
+    bicubic = functional.InterpolationMode.BICUBIC
+    image = functional.resize(Image.fromarray(pixels), int(size / share), bicubic)
+    image = functional.center_crop(image, size)
     return torch.tensor((np.asarray(image) - MEAN) / STD).permute(2, 0, 1)[None].float()
 
 

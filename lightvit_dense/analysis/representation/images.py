@@ -77,8 +77,8 @@ class ImageStream:
             )
         order = np.random.default_rng(seed).permutation(available)[:count]
         self._order: list[int] = order.tolist()
-        self._load = LoadImage(color='rgb')
-        self._crop = CenterResizedCrop(size, share=SHARE, backend='torch')
+        self._load = LoadImage(color='rgb', exif=False)
+        self._crop = CenterResizedCrop(size, share=SHARE)
         shape = (1, 3, 1, 1)
         self._mean = torch.tensor(mean, dtype=torch.float32, device=device).reshape(shape)
         self._std = torch.tensor(std, dtype=torch.float32, device=device).reshape(shape)
