@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 COCO = {
     # name: run of the initial weights, published box AP and mask AP
     'maskrcnn_scratch_tiny': (None, 32.7, 28.9),
-    'maskrcnn_deit_tiny': ('deit_vit-tiny_300e', 40.4, 35.5),
+    'maskrcnn_deit_tiny': ('deit_vit-tiny_improved_300e', 40.4, 35.5),
     'maskrcnn_mae_tiny': ('mae_vit-tiny', 39.9, 35.4),
     'maskrcnn_dmae_tiny': ('dmae_vit-tiny', 42.3, 37.4),
     'maskrcnn_d2mae_tiny': ('d2mae_vit-tiny', 42.5, 37.5),
@@ -29,7 +29,7 @@ FINE_TUNED = 'finetune_d2mae_vit-tiny-rpe_1000e'
 ADE20K = {
     # name without the head: run of the initial weights, published mIoU of Semantic FPN
     'scratch_tiny': (None, None),
-    'deit_tiny': ('deit_vit-tiny_300e', 38.0),
+    'deit_tiny': ('deit_vit-tiny_improved_300e', 38.0),
     'mae_tiny': ('mae_vit-tiny', None),
     'dmae_tiny': ('dmae_vit-tiny', None),
     'd2mae_tiny': ('d2mae_vit-tiny', 39.0),

@@ -1,5 +1,6 @@
 """Fine-tuning and transfer configs hold the published values and start from files that we make."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 from mmengine.config import Config
 
 from lightvit_dense.checkpoints import save_backbone
-from lightvit_dense.registry import MODELS
+from lightvit_dense.registry import MODELS, PARAM_SCHEDULERS
 
 ROOT = Path(__file__).parents[1]
 IMPROVED = (0.2, 0.0, 0.0, 0.0, 0.0, 'rand-m10-mstd0.5-inc1')
@@ -136,7 +137,12 @@ def test_biases_beside_relative_positions(tmp_path: Path, method: str, loaded: b
 def test_transfer(name: str) -> None:
     cfg = Config.fromfile(ROOT / f'configs/transfer/{name}_vit-tiny.py')
     classes, epochs, warmup, lr = TRANSFER[name]
-    assert (cfg.train_cfg.max_epochs, cfg.param_scheduler.warmup) == (epochs, warmup)
+    schedule = cfg.param_scheduler
+    assert (cfg.train_cfg.max_epochs, schedule.warmup) == (epochs, warmup)
+    assert (schedule.get('start_factor', 0.0), schedule.eta_min_ratio * lr) == (
+        0,
+        pytest.approx(1e-6),
+    )
     assert cfg.optim_wrapper.optimizer == dict(
         type='SGD', lr=lr, momentum=0.9, nesterov=True, weight_decay=0.0
     )
@@ -148,9 +154,60 @@ def test_transfer(name: str) -> None:
     assert cfg.train_dataloader.dataset.split == 'train'
     assert cfg.test_dataloader.dataset.split == cfg.val_dataloader.dataset.split == 'test'
     assert cfg.train_dataloader.dataset.type == cfg.test_dataloader.dataset.type
-    assert init_of(cfg).checkpoint in made_by_pretraining()
+    assert cfg.model.init_cfg.checkpoint in made_by_pretraining()
     model = MODELS.build(cfg.model)
     assert model.head.num_classes == classes
+
+
+def test_the_rate_of_transfer_iteration_by_iteration() -> None:
+    """The authors' schedule: from 0 to the rate, half a cosine to 1e-6, times the layer's scale."""
+    cfg = Config.fromfile(ROOT / 'configs/transfer/cifar100_vit-tiny.py')
+    scales, steps = (1.0, 0.75**3), 7
+    groups = [dict(params=[torch.nn.Parameter(torch.zeros(1))], lr=0.1 * s) for s in scales]
+    options = {k: v for k, v in cfg.param_scheduler.items() if k != 'convert_to_iter_based'}
+    optimizer = torch.optim.SGD(groups, lr=0.1)
+    scheduler = PARAM_SCHEDULERS.get(options.pop('type')).build_iter_from_epoch(
+        optimizer, end=50, epoch_length=steps, **options
+    )
+    total, warmup = 50 * steps, 10 * steps
+    for step in range(total):
+        if step < warmup:
+            rate = 0.1 * step / warmup
+        else:
+            share = (1 + math.cos(math.pi * (step - warmup) / (total - warmup))) / 2
+            rate = 0.1 * share + 1e-6 * (1 - share)
+        for group, scale in zip(optimizer.param_groups, scales, strict=True):
+            assert group['lr'] == pytest.approx(rate * scale, rel=1e-9, abs=1e-15)
+        optimizer.step()
+        scheduler.step()
+
+
+@pytest.mark.parametrize('whole', [True, False])
+def test_transfer_takes_all_of_a_classifier_but_its_linear_layer(
+    tmp_path: Path, whole: bool
+) -> None:
+    """The authors leave out what has 'head' in its name, and load the rest that fits."""
+    cfg = Config.fromfile(ROOT / 'configs/transfer/pets_vit-tiny.py')
+    cfg.model.backbone.update(arch=dict(embed_dim=8, depth=2, num_heads=2), img_size=32)
+    source = MODELS.build({**cfg.model, 'head': dict(num_classes=1000), 'data_preprocessor': None})
+    for parameter in source.parameters():
+        torch.nn.init.normal_(parameter)
+    theirs = {f'module.model.{n}': v for n, v in source.backbone.state_dict().items()}
+    if whole:
+        head = source.head.state_dict()
+        theirs |= {f'module.model.{n.replace("fc.", "head.")}': v for n, v in head.items()}
+    torch.save({'model': theirs}, tmp_path / 'deit_tiny_300e.pth.tar')
+    cfg.model.init_cfg.checkpoint = str(tmp_path / 'deit_tiny_300e.pth.tar')
+    model = MODELS.build(cfg.model)
+    fresh = {name: value.clone() for name, value in model.state_dict().items()}
+    model.init_weights()
+    wanted = {n.replace('module.model.', ''): v for n, v in theirs.items() if 'head' not in n}
+    for name, value in model.state_dict().items():
+        short = name.removeprefix('backbone.').removeprefix('head.')
+        if name.startswith(('backbone.', 'head.')):
+            assert torch.equal(value, wanted.get(short, fresh[name])), name
+    assert ('fc_norm.weight' in wanted) == whole
+    assert not model.head.fc.weight.equal(source.head.fc.weight[:37])
 
 
 @pytest.mark.parametrize('method', ['mae', 'mocov3'])

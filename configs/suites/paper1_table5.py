@@ -19,7 +19,11 @@ title = "Transfer of self-supervised ViT-Tiny: the first paper's table"
 seeds = [0]
 
 pretrains = dict(
-    deit=dict(title='DeiT', config='configs/imagenet/deit_vit-tiny_300e.py'),
+    deit=dict(
+        title='DeiT',
+        config='configs/imagenet/deit_vit-tiny_improved_300e.py',
+        output=None,  # the norm before its classifier is transferred, too
+    ),
     mocov3=dict(title='MoCo-v3', config='configs/pretrain/mocov3_vit-tiny.py'),
     mae=dict(title='MAE', config='configs/pretrain/mae_vit-tiny.py'),
     dino=dict(title='DINO', config='configs/pretrain/dino_vit-tiny.py'),
@@ -37,30 +41,25 @@ inits = dict(
 )
 
 _top1 = [dict(key='accuracy/top1', title='top-1')]
+_transfer = dict(metrics=_top1, checkpoint_key='model.init_cfg.checkpoint')
 tasks = dict(
     flowers=dict(
-        title='Flowers', configs=dict(default='configs/transfer/flowers_vit-tiny.py'), metrics=_top1
+        title='Flowers', configs=dict(default='configs/transfer/flowers_vit-tiny.py'), **_transfer
     ),
     pets=dict(
-        title='Pets', configs=dict(default='configs/transfer/pets_vit-tiny.py'), metrics=_top1
+        title='Pets', configs=dict(default='configs/transfer/pets_vit-tiny.py'), **_transfer
     ),
     aircraft=dict(
-        title='Aircraft',
-        configs=dict(default='configs/transfer/aircraft_vit-tiny.py'),
-        metrics=_top1,
+        title='Aircraft', configs=dict(default='configs/transfer/aircraft_vit-tiny.py'), **_transfer
     ),
     cars=dict(
-        title='Cars', configs=dict(default='configs/transfer/cars_vit-tiny.py'), metrics=_top1
+        title='Cars', configs=dict(default='configs/transfer/cars_vit-tiny.py'), **_transfer
     ),
     cifar100=dict(
-        title='CIFAR-100',
-        configs=dict(default='configs/transfer/cifar100_vit-tiny.py'),
-        metrics=_top1,
+        title='CIFAR-100', configs=dict(default='configs/transfer/cifar100_vit-tiny.py'), **_transfer
     ),
     inat18=dict(
-        title='iNaturalist 2018',
-        configs=dict(default='configs/transfer/inat18_vit-tiny.py'),
-        metrics=_top1,
+        title='iNaturalist 2018', configs=dict(default='configs/transfer/inat18_vit-tiny.py'), **_transfer
     ),
     imagenet=dict(
         title='ImageNet-1k',

@@ -6,6 +6,7 @@ from torch import nn
 from lightvit_dense.registry import WEIGHT_INITIALIZERS
 
 from .classifier import load_classifier
+from .errors import CheckpointError
 from .loader import load_backbone
 
 
@@ -78,8 +79,8 @@ class PretrainedBackbone:
 class PretrainedClassifier:
     """Initialise a whole :class:`~lightvit_dense.ImageClassifier` from a checkpoint of any source.
 
-    The linear layer of another number of classes is left out, which the report says. The
-    backbone's own ``init_cfg`` is not used.
+    The linear layer of another number of classes is left out, which the report says, and a file
+    without a classifier fills the backbone alone. The backbone's own ``init_cfg`` is not used.
 
     Args:
         checkpoint: Path of a .safetensors or .pth file.
@@ -111,8 +112,15 @@ class PretrainedClassifier:
             module: The classifier.
 
         Raises:
-            CheckpointError: If the checkpoint cannot be read or does not fit.
+            CheckpointError: If the checkpoint cannot be read or does not fit, or the backbone names
+                another.
         """
+        own = module.backbone.init_cfg  # type: ignore[union-attr]
+        if isinstance(own, dict) and 'checkpoint' in own:
+            raise CheckpointError(
+                f'model.init_cfg loads {self.checkpoint}, model.backbone.init_cfg '
+                f'{own["checkpoint"]}: set one of them to None'
+            )
         # mmengine initialises the parts after the whole: the backbone must not be, and the head
         # before, because its linear layer may stay.
         module.backbone.is_init = True  # type: ignore[union-attr]

@@ -24,7 +24,7 @@ SOURCES = {
 
 INITS = {
     'scratch': 'from scratch',
-    'scratch_original': "from scratch, DeiT's recipe",
+    'scratch_original': 'from scratch, the original recipe',
     'steiner_30e': 'supervised, ImageNet-21k, 30 epochs',
     'steiner_300e': 'supervised, ImageNet-21k, 300 epochs',
     'deit': 'DeiT-Tiny (supervised)',
@@ -38,8 +38,8 @@ INITS = {
     'mae_rpe_1000e': 'MAE-Tiny + RPE, fine-tuned for 1000 epochs',
     'd2mae_rpe_1000e': 'D²-MAE-Tiny + RPE, fine-tuned for 1000 epochs',
     'mae_1000e': 'MAE-Tiny, fine-tuned for 1000 epochs',
-    'mae_original': "MAE-Tiny, DeiT's recipe",
-    'dmae_original': "D-MAE-Tiny, DeiT's recipe",
+    'mae_original': 'MAE-Tiny, the original recipe',
+    'dmae_original': 'D-MAE-Tiny, the original recipe',
     'scratch_distilled_300e': 'from scratch, RegNetY teacher',
     'scratch_distilled_1000e': 'from scratch, RegNetY teacher, 1000 epochs',
     'mae_distilled_300e': 'MAE-Tiny, RegNetY teacher',
@@ -244,7 +244,7 @@ TABLES = (
     ),
     PaperTable(
         'imagenet_first_code',
-        "ImageNet-1k top-1 by DeiT's recipe, with and without a RegNetY-160 as teacher",
+        'ImageNet-1k top-1 by the original recipe, with and without a RegNetY-160 as teacher',
         'code',
         (IMAGENET,),
         dict(

@@ -291,3 +291,8 @@ def test_initializer(tmp_path):
     refusing = classifier(7, init_cfg=dict(cfg, complete=True))
     with pytest.raises(CheckpointError, match='not the whole classifier'):
         refusing.init_weights()
+    two = dict(type='lightvit_dense.PretrainedBackbone', checkpoint='b.pth')
+    refusing = classifier(7, init_cfg=cfg)
+    refusing.backbone.init_cfg = two
+    with pytest.raises(CheckpointError, match=r'init_cfg b\.pth: set one of them to None'):
+        refusing.init_weights()

@@ -324,7 +324,9 @@ def test_cutting_before_the_resize_is_something_else():
 
 @pytest.mark.parametrize('backend', ['torch', 'cv2'])
 def test_other_backends_look_at_the_same_place(backend):
-    image = np.asarray(Image.fromarray(picture(48, 30)).resize((333, 500), Image.Resampling.BICUBIC))
+    image = np.asarray(
+        Image.fromarray(picture(48, 30)).resize((333, 500), Image.Resampling.BICUBIC)
+    )
     ours = CenterResizedCrop(224, backend=backend)({'img': image})['img'].astype(int)
     assert np.abs(ours - CenterResizedCrop(224)({'img': image})['img']).mean() < 1
 

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 LASOT = {
     # name: run of the initial weights, published AUC
     'scratch_tiny': (None, None),
-    'deit_tiny': ('deit_vit-tiny_300e', 64.1),
+    'deit_tiny': ('deit_vit-tiny_improved_300e', 64.1),
     'mae_tiny': ('mae_vit-tiny', None),
     'dmae_tiny': ('dmae_vit-tiny', 65.8),
     'd2mae_tiny': ('d2mae_vit-tiny', 66.1),

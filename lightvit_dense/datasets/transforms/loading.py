@@ -66,6 +66,7 @@ def decode(
         color: Order of the channels, 'bgr' or 'rgb'.
         reduce_to: For JPEG: decode at 1/2, 1/4 or 1/8 of the size as long as the shorter side
             keeps this many pixels.
+        exif: Whether the orientation of its EXIF entry turns the picture upright.
 
     Returns:
         uint8 [H, W, 3].
