@@ -129,9 +129,7 @@ class SwinTransformer(BaseModule):
         if not self.depths or min(self.depths) < 1:
             raise ValueError(f'depths={self.depths}: each stage needs a block')
         if image[0] % self.patch_size or image[1] % self.patch_size:
-            raise ValueError(
-                f'img_size={image} px is not a multiple of patch {self.patch_size} px'
-            )
+            raise ValueError(f'img_size={image} px is not a multiple of patch {self.patch_size} px')
         if self.out_type not in ('tokens', 'featmap'):
             raise ValueError(f"out_type is 'tokens' or 'featmap', got '{self.out_type}'")
         if two_norms:
@@ -221,9 +219,9 @@ class SwinTransformer(BaseModule):
             return x
         if self.mask_token is None:
             raise ValueError('hiding patches from Swin needs a backbone with mask_token=True')
-        visible = torch.zeros(x.shape[0], x.shape[1] * x.shape[2], dtype=torch.bool, device=x.device)
-        visible = visible.scatter(1, ids_keep, True).reshape(*x.shape[:3], 1)
-        return torch.where(visible, x, self.mask_token.to(x.dtype))
+        hidden = torch.ones(x.shape[:3], dtype=torch.bool, device=x.device).flatten(1)
+        hidden = hidden.scatter(1, ids_keep, False).reshape(*x.shape[:3], 1)
+        return torch.where(hidden, self.mask_token.to(x.dtype), x)
 
     def encode(
         self,

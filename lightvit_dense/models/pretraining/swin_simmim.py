@@ -109,7 +109,9 @@ class SwinSimMIM(MaskedSquares):
     def _visible(self, ids_mask: Tensor) -> Tensor:
         """Return the patches [B, K] that are not masked."""
         rows, columns = self.backbone.grid_size
-        hidden = torch.zeros(len(ids_mask), rows * columns, dtype=torch.bool, device=ids_mask.device)
+        hidden = torch.zeros(
+            len(ids_mask), rows * columns, dtype=torch.bool, device=ids_mask.device
+        )
         # False sorts before True, and a stable sort keeps the order of each.
         order = hidden.scatter(1, ids_mask, True).byte().argsort(dim=1, stable=True)
         return order[:, : rows * columns - ids_mask.shape[1]]
