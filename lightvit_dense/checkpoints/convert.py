@@ -63,7 +63,7 @@ def convert(state: Mapping[str, Tensor], wanted: Collection[str] | None = None) 
             (w for w in WRAPPERS if ours and all(n.startswith(w) for n in ours.values())), ''
         )
         if not wrapper:
-            refuse_foreign(dict(state))
+            refuse_foreign(dict(state), wanted or ())
             return Converted(None, dict(state), [])
         ours = {name: inner[len(wrapper) :] for name, inner in ours.items()}
         source = find_source(ours.values())
@@ -76,7 +76,7 @@ def convert(state: Mapping[str, Tensor], wanted: Collection[str] | None = None) 
             context.dropped.append(name)
         else:
             kept[short] = state[name]
-    refuse_foreign(kept)
+    refuse_foreign(kept, wanted or ())
     for step in (*source.steps, *STEPS):
         kept = step(kept, context)
     return Converted(source.name, kept, context.dropped, context.notes)

@@ -7,9 +7,11 @@ from .huggingface import HUGGING_FACE
 from .mae import MAE, MAE_LITE
 from .plain import ENCODER, FULL_MODEL, PLAIN
 from .simmim import SIMMIM
+from .swin import SWIN
 from .tasks import DETECTRON2, OSTRACK
 
 SOURCES: tuple[Source, ...] = (
+    *SWIN,
     DETECTRON2,
     OSTRACK,
     DINO,
