@@ -9,6 +9,6 @@ Run       tools/dist_train.sh configs/lasot/ostrack256_scratch_tiny.py 4
 
 _base_ = './ostrack256_dmae_tiny.py'
 
-model = dict(backbone=dict(init_cfg=None))
+model = dict(backbone=dict(init='timm', init_cfg=None))
 
 expected = None

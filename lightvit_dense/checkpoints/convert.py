@@ -70,7 +70,7 @@ def convert(state: Mapping[str, Tensor], wanted: Collection[str] | None = None) 
     """
     source, ours = find_source(state)
     if source is None:
-        refuse_foreign(dict(state))
+        refuse_foreign(dict(state), wanted or ())
         return Converted(None, dict(state), [])
     context = Context(None if wanted is None else frozenset(wanted))
     context.dropped += [name for name in COUNTERS if name in state]
@@ -81,7 +81,7 @@ def convert(state: Mapping[str, Tensor], wanted: Collection[str] | None = None) 
             context.dropped.append(name)
         else:
             kept[short] = state[name]
-    refuse_foreign(kept)
+    refuse_foreign(kept, wanted or ())
     for step in (*source.steps, *STEPS):
         kept = step(kept, context)
     return Converted(source.name, kept, context.dropped, context.notes)

@@ -118,8 +118,8 @@ def _prefixes(state: Mapping[str, Tensor]) -> tuple[int, ...]:
 
 def count_blocks(names: Iterable[str]) -> int:
     """Count the blocks of a backbone; a block of queries and keys only does not count."""
-    whole = (re.match(r'blocks\.(\d+)\.mlp\.', name) for name in names)
-    return len({match[1] for match in whole if match})
+    whole = (re.match(r'(?:layers\.\d+\.)?blocks\.\d+\.mlp\.', name) for name in names)
+    return len({match[0] for match in whole if match})
 
 
 def _check_sizes(report: LoadReport, state: Mapping[str, Tensor], model: nn.Module) -> None:
@@ -139,7 +139,7 @@ def _reserve(
     # Reading checkpoints shall not import all models.
     from lightvit_dense.models.layer_depth import get_layer_id
 
-    own = model.state_dict()
+    own, depths = model.state_dict(), getattr(model, 'depths', ())
     depth, found = count_blocks(own), count_blocks(state)
     if not 0 <= reserve <= depth:
         raise CheckpointError(
@@ -152,12 +152,12 @@ def _reserve(
         )
     if reserve == depth:
         return state
-    report.random = [name for name in own if get_layer_id(name, depth) > reserve]
+    report.random = [name for name in own if get_layer_id(name, depth, depths) > reserve]
     report.notes.append(
         f'reserve={reserve}: the embedding and the first {reserve} of {depth} blocks were taken, '
         'all above stays as initialised'
     )
-    return {n: t for n, t in state.items() if get_layer_id(n, depth) <= reserve}
+    return {n: t for n, t in state.items() if get_layer_id(n, depth, depths) <= reserve}
 
 
 def _skip(

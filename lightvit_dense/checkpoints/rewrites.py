@@ -4,6 +4,7 @@ Each keeps the function that the tensors compute, or says in a note what is lost
 """
 
 import re
+from collections.abc import Collection
 
 import torch
 
@@ -13,9 +14,10 @@ from .sources.base import Context, State, Step, is_hiera, rename
 
 _HEAD = re.compile(r'(head|fc_norm|head_dist|classifier|cls_classifier|distillation_classifier)\.')
 _INDEX = re.compile(r'.*(relative_position_index|relative_coords_table)$')
+_SWIN = 'a Swin transformer'
 _SCALE = re.compile(r'(.*\.)(?:gamma_([12])|ls([12])\.gamma)$')
 FOREIGN = (
-    (r'(layers\.\d+\.blocks\.\d+\.|swin\.|.*\.swin\.)', 'a Swin transformer'),
+    (r'(layers\.\d+\.blocks\.\d+\.|swin\.|.*\.swin\.)', _SWIN),
     (r'(?:.*\.)?(layer1\.0\.conv1|stem\.conv1|res2\.0\.conv1)\.', 'a ResNet'),
     (r'(?:.*\.)?pos_embed_(spatial|temporal)$', 'a Hiera for video'),
     (r'(?:.*\.)?pos_embed_win(dow)?$', 'a Hiera with window positions'),
@@ -23,18 +25,21 @@ FOREIGN = (
 """Names of networks that neither of our backbones is, with what they are."""
 
 
-def refuse_foreign(names: State) -> None:
-    """Raise if the names belong to a network that our backbones cannot be.
+def refuse_foreign(names: State, wanted: Collection[str]) -> None:
+    """Raise if the names belong to a network that the model cannot be.
 
     Raises:
         CheckpointError: Naming what the checkpoint is and what to take instead.
     """
+    swin = any(name.startswith('layers.') for name in wanted)
     for pattern, what in FOREIGN:
+        if swin and what == _SWIN:
+            continue
         found = next((name for name in names if re.match(pattern, name)), None)
         if found:
             raise CheckpointError(
-                f'The checkpoint is {what} (it has {found}). Ours are plain ViTs and image Hieras '
-                'with absolute positions: take a checkpoint of one of these.'
+                f'The checkpoint is {what} (it has {found}). The model is a plain ViT or an image '
+                'Hiera with absolute positions: take a checkpoint of one of these.'
             )
 
 

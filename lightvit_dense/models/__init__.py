@@ -7,7 +7,7 @@ import, and pre-training does without them.
 from typing import Any
 
 from ..registry import MODELS
-from .backbones import Hiera, VisionTransformer
+from .backbones import Hiera, SwinTransformer, VisionTransformer
 from .classification import (
     ClassificationHead,
     ClassificationPreprocessor,
@@ -27,6 +27,8 @@ from .pretraining import (
     MAEDecoder,
     MoCoV3,
     SimMIM,
+    SwinDecoder,
+    SwinSimMIM,
     TimmTeacher,
 )
 from .test_time import DetectionTTA, SegmentationTTA
@@ -52,6 +54,9 @@ __all__ = [
     'SegmentationTTA',
     'SimMIM',
     'SimpleFeaturePyramid',
+    'SwinDecoder',
+    'SwinSimMIM',
+    'SwinTransformer',
     'TimmClassifier',
     'TimmTeacher',
     'VisionTransformer',

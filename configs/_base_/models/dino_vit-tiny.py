@@ -13,6 +13,7 @@ model = dict(
         img_size=224,
         patch_size=16,
         pos_embed='sincos',
+        init='timm',
         drop_path_rate=0.1,
     ),
     head=dict(out_channels=65536, hidden=2048, bottleneck=256, norm_last_layer=True),

@@ -15,5 +15,11 @@ model = dict(
         img_size=224,
         final_norm=False,  # the head normalises after pooling
     ),
-    head=dict(num_classes=num_classes, pool='mean', norm=True, init_std=2e-5),  # 0.02 x 0.001
+    head=dict(
+        num_classes=num_classes,
+        pool='mean',
+        norm=True,
+        init_std=2e-5,  # 0.02 x 0.001
+        init_cfg=dict(type='mmengine.Constant', layer='LayerNorm', val=1.0, bias=0.02),
+    ),
 )

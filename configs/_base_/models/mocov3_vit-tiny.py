@@ -13,6 +13,7 @@ model = dict(
         img_size=224,
         patch_size=16,
         pos_embed='sincos',
+        init='mocov3',
     ),
     hidden=4096,
     out_channels=256,

@@ -13,6 +13,7 @@ model = dict(
         img_size=224,
         patch_size=16,
         pos_embed='sincos',
+        init='simmim',
         drop_path_rate=0.1,
     ),
     mask_unit=32,

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lightvit_dense.engine.optimizers import lars
+from lightvit_dense.models.layers import trunc_normal_
 
 from .scores import chunks
 
@@ -64,7 +65,7 @@ class LinearProbe(nn.Module):
         super().__init__()
         self.bn = nn.BatchNorm1d(width, affine=False, eps=1e-6)
         self.fc = nn.Linear(width, num_classes)
-        nn.init.trunc_normal_(self.fc.weight, std=init_std)
+        trunc_normal_(self.fc.weight, init_std)
         nn.init.zeros_(self.fc.bias)
 
     def forward(self, x: Tensor) -> Tensor:

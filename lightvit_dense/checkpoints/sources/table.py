@@ -4,16 +4,39 @@ import re
 
 from .base import Source
 from .huggingface import hiera_names, vit_names
+from .swin import swin_names
 from .tasks import openmmlab_names, search_positions
 
 _DECODER = r'decoder_|mask_token$|decoder\.'
 _FUSION = r'|multi_scale_fusion_heads\.'
 _HIERA_BLOCK = r'blocks\.\d+\.proj\.'
+_SWIN_BLOCK = r'layers\.\d+\.blocks\.\d+\.'
 _HF_STEM = 'embeddings.patch_embeddings.projection.weight'
 _HF_DECODER = r'decoder\.|embeddings\.mask_token$|pooler\.dense\.'
 _MM_STEM = 'patch_embed.projection.weight'
 
 SOURCES: tuple[Source, ...] = (
+    # The norm in the papers' SimMIM is the decoder's: the authors leave it out, and D²'s is of an
+    # earlier stage's width.
+    *(
+        Source(
+            'SimMIM Swin',
+            prefix=prefix,
+            drop=r'norm\.',
+            marks=(re.escape(prefix) + _SWIN_BLOCK, re.escape(prefix) + 'mask_token$'),
+            steps=(swin_names,),
+        )
+        for prefix in ('module.model.encoder.', 'model.encoder.', 'encoder.')
+    ),
+    *(
+        Source(name, prefix, marks=(re.escape(prefix) + _SWIN_BLOCK,), steps=(swin_names,))
+        for name, prefix in (
+            ('mae-lite Swin', 'module.model.'),
+            ('mae-lite Swin', 'model.'),
+            ('Swin', 'backbone.'),
+            ('Swin', ''),
+        )
+    ),
     # Models of tasks that carry a ViT.
     Source('detectron2 ViTDet', prefix='backbone.net.'),
     Source(

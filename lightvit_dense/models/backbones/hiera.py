@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ...registry import MODELS
-from ..layers import QueryKeyBlock, resize_position
+from ..layers import QueryKeyBlock, resize_position, trunc_normal_
 from .encoding import Encoding
 from .hiera_layers import HieraBlock, HieraPatchEmbed
 from .hiera_tokens import from_units, pad_to_units, pool_real, to_units
@@ -155,14 +155,17 @@ class Hiera(BaseModule):
         return tuple(sorted(resolved))
 
     def _reset_parameters(self) -> None:
-        """Initialise as Hiera's MAE does: Xavier-uniform linears, N(0, 0.02) positions."""
+        """Initialise as Hiera's MAE does: Xavier-uniform weights, N(0, 0.02) positions.
+
+        The convolution keeps torch's bias.
+        """
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight)
                 nn.init.zeros_(module.bias)
         weight = self.patch_embed.proj.weight
         nn.init.xavier_uniform_(weight.data.view(weight.shape[0], -1))
-        nn.init.trunc_normal_(self.pos_embed, std=0.02)
+        trunc_normal_(self.pos_embed)
 
     @property
     def unit_size(self) -> int:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -10,7 +11,14 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ...registry import MODELS
-from ..layers import Block, PatchEmbed, QueryKeyBlock, resize_position, sincos_position
+from ..layers import (
+    Block,
+    PatchEmbed,
+    QueryKeyBlock,
+    resize_position,
+    sincos_position,
+    trunc_normal_,
+)
 from .encoding import Encoding
 from .sizes import pair, resolve_arch
 
@@ -22,7 +30,7 @@ ARCHITECTURES: dict[str, dict[str, int]] = {
     'large': dict(embed_dim=1024, depth=24, num_heads=16),
 }
 """Sizes by name; the papers' heads, not DeiT's."""
-INITS = ('mae', 'timm', 'beit')
+INITS = ('mae', 'timm', 'beit', 'simmim', 'mocov3')
 
 
 @MODELS.register_module()
@@ -55,9 +63,17 @@ class VisionTransformer(BaseModule):
         rel_pos_bias: Whether every block has BEiT's table of relative position biases (Bao et al.
             2022) for the grid of ``img_size`` (or for a window), zero at first. The absolute
             positions stay. The table is resized, with gradients, to whatever image arrives.
-        init: 'mae' for Xavier-uniform linear layers; 'timm' for N(0, 0.02), cut off, which
-            supervised recipes start from; 'beit' for the same with ``attn.proj`` and ``mlp.fc2`` of
-            block i (from 1) divided by sqrt(2 i).
+        init: Whose code the initial values follow; biases of linear layers are 0 in all.
+
+            - 'mae': Xavier-uniform weights, also of the patch embedding, as a matrix; its bias is
+              torch's default of a convolution.
+            - 'timm': N(0, 0.02) in linear layers and torch's default in the patch embedding, which
+              supervised recipes start from (DeiT, ViTDet, OSTrack), and DINO.
+            - 'beit': N(0, 0.02) in the patch embedding too, whose bias is 0; ``attn.proj`` and
+              ``mlp.fc2`` of block i (from 1) are divided by sqrt(2 i).
+            - 'simmim': 'beit' with all draws cut off at one deviation.
+            - 'mocov3': as 'mae' with query, key and value apart, a patch bias of 0, and a class
+              token of N(0, 1e-6).
         with_cp: Recompute each block's activations in the backward pass to save memory.
         init_cfg: E.g. ``dict(type='lightvit_dense.PretrainedBackbone', checkpoint=...)``.
 
@@ -182,25 +198,34 @@ class VisionTransformer(BaseModule):
                 )
 
     def _reset_parameters(self, pos_embed: str, init: str) -> None:
-        """Initialise as one of ``INITS``; the patch embedding is Xavier-uniform in all."""
-        for module in self.modules():
+        """Initialise as one of ``INITS``."""
+        xavier, beit = init in ('mae', 'mocov3'), init in ('beit', 'simmim')
+        normal = partial(trunc_normal_, cut=1.0 if init == 'simmim' else 6.0)
+        for name, module in self.named_modules():
             if isinstance(module, nn.Linear):
-                if init == 'mae':
-                    nn.init.xavier_uniform_(module.weight)
-                else:
-                    nn.init.trunc_normal_(module.weight, std=0.02)
+                apart = init == 'mocov3' and name.endswith('attn.qkv')
+                for weight in module.weight.chunk(3 if apart else 1):
+                    (nn.init.xavier_uniform_ if xavier else normal)(weight)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
-        nn.init.xavier_uniform_(self.patch_embed.proj.weight.flatten(1))
-        nn.init.zeros_(self.patch_embed.proj.bias)  # type: ignore[arg-type]
+        proj = self.patch_embed.proj
+        if xavier:
+            nn.init.xavier_uniform_(proj.weight.flatten(1))
+        elif beit:
+            normal(proj.weight)
+        if init not in ('mae', 'timm'):  # whose codes leave it to torch
+            nn.init.zeros_(cast(Tensor, proj.bias))
         if self.cls_token is not None:
-            nn.init.normal_(self.cls_token, std=0.02)
+            if xavier:
+                nn.init.normal_(self.cls_token, std=1e-6 if init == 'mocov3' else 0.02)
+            else:
+                normal(self.cls_token)
         if pos_embed == 'sincos':
             table = sincos_position(self.embed_dims, self.grid_size, self.num_prefix_tokens)
             self.pos_embed.data.copy_(table)
         else:
-            nn.init.trunc_normal_(self.pos_embed, std=0.02)
-        if init == 'beit':
+            normal(self.pos_embed)
+        if beit:
             for layer, block in enumerate(cast(Iterable[Block], self.blocks), start=1):
                 block.attn.proj.weight.data.div_(math.sqrt(2 * layer))
                 block.mlp.fc2.weight.data.div_(math.sqrt(2 * layer))

@@ -6,6 +6,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from ...registry import MODELS
+from ..layers import trunc_normal_
 from ..pretraining.precision import at_least_fp32
 
 POOLS = ('mean', 'cls')
@@ -71,7 +72,7 @@ class ClassificationHead(BaseModule):
         )
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(in_channels, num_classes)
-        nn.init.trunc_normal_(self.fc.weight, std=init_std)
+        trunc_normal_(self.fc.weight, init_std)
         nn.init.zeros_(self.fc.bias)
 
     def pooled(self, x: Tensor) -> Tensor:

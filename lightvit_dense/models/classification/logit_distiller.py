@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...registry import MODELS
+from ..layers import trunc_normal_
 from ..pretraining.hidden_teacher import HiddenTeacher
 from ..pretraining.precision import at_least_fp32
 from ..pretraining.teacher_input import TeacherInput
@@ -97,7 +98,7 @@ class LogitDistiller(HiddenTeacher):
             )
         self.dist_norm = nn.LayerNorm(backbone.embed_dims, eps=1e-6)
         self.head_dist = nn.Linear(backbone.embed_dims, head.num_classes)
-        nn.init.trunc_normal_(self.head_dist.weight, std=self.init_std)
+        trunc_normal_(self.head_dist.weight, self.init_std)
         nn.init.zeros_(self.head_dist.bias)
 
     def scores(self, features: Tensor, logits: Tensor) -> Tensor:

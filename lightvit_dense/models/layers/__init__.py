@@ -2,6 +2,7 @@
 
 from .attention import Attention
 from .block import Block
+from .initialization import trunc_normal_
 from .norm import LayerNorm2d
 from .patch_embed import PatchEmbed
 from .position import resize_position, sincos_position
@@ -19,4 +20,5 @@ __all__ = [
     'resize_position',
     'sincos_position',
     'split_windows',
+    'trunc_normal_',
 ]

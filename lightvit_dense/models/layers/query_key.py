@@ -1,5 +1,7 @@
 """A block cut off after its query-key product."""
 
+import math
+
 from torch import Tensor, nn
 
 
@@ -7,7 +9,8 @@ class QueryKeyBlock(nn.Module):
     """The first third of a block: the norm, the queries and the keys, and nothing after them.
 
     D²-MAE's student has one behind its last block, so that the teacher's attention is matched
-    without a block of the backbone being bent to it.
+    without a block of the backbone being bent to it. Weights start as the first two thirds of a
+    Xavier-uniform projection to queries, keys and values, from which the authors cut theirs.
 
     Args:
         dim: Width of the tokens.
@@ -26,7 +29,8 @@ class QueryKeyBlock(nn.Module):
         self.scale = (dim // num_heads) ** -0.5
         self.norm1 = nn.LayerNorm(dim, eps=1e-6)
         self.qk = nn.Linear(dim, 2 * dim, bias=qkv_bias)
-        nn.init.xavier_uniform_(self.qk.weight)
+        bound = math.sqrt(6 / (dim + 3 * dim))
+        nn.init.uniform_(self.qk.weight, -bound, bound)
         if qkv_bias:
             nn.init.zeros_(self.qk.bias)
 

@@ -11,6 +11,7 @@ from .masking import Masking, random_masking
 from .mocov3 import MoCoV3
 from .momentum import MomentumPretrainer
 from .simmim import SimMIM
+from .swin_simmim import SwinDecoder, SwinSimMIM
 from .timm_teacher import TimmTeacher
 
 __all__ = [
@@ -25,6 +26,8 @@ __all__ = [
     'MomentumPretrainer',
     'Pretrainer',
     'SimMIM',
+    'SwinDecoder',
+    'SwinSimMIM',
     'TimmTeacher',
     'random_masking',
 ]

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ...registry import MODELS
 from ..backbones import Hiera
 from ..backbones.hiera_tokens import from_units, to_units
-from ..layers import Block
+from ..layers import Block, trunc_normal_
 from .masking import Masking
 
 
@@ -105,8 +105,8 @@ class HieraMAEDecoder(BaseModule):
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight)
                 nn.init.zeros_(module.bias)
-        nn.init.trunc_normal_(self.mask_token, std=0.02)
-        nn.init.trunc_normal_(self.pos_embed, std=0.02)
+        trunc_normal_(self.mask_token)
+        trunc_normal_(self.pos_embed)
 
     def forward(self, latent: Tensor, masking: Masking) -> Tensor:
         """Predict the hidden units.

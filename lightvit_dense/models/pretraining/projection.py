@@ -3,6 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..layers import trunc_normal_
 from .precision import at_least_fp32
 
 
@@ -85,7 +86,7 @@ class DINOHead(nn.Module):
         modules: list[nn.Module] = []
         for number in range(layers):
             linear = nn.Linear(widths[number], widths[number + 1])
-            nn.init.trunc_normal_(linear.weight, std=0.02)
+            trunc_normal_(linear.weight)
             nn.init.zeros_(linear.bias)
             modules += [linear, nn.GELU()] if number < layers - 1 else [linear]
         self.mlp = nn.Sequential(*modules)

@@ -1,0 +1,207 @@
+"""Initial values: those of the authors' codes by table, timm's by timm, and no outliers."""
+
+import math
+import re
+from typing import Any
+
+import pytest
+import timm
+import torch
+from mmengine.config import Config
+from torch import Tensor, nn
+
+from lightvit_dense.models import ClassificationHead, VisionTransformer
+from lightvit_dense.models.layers import trunc_normal_
+from lightvit_dense.registry import MODELS
+
+Spread = tuple[float, float]
+"""Standard deviation and the largest absolute value."""
+
+
+def uniform(bound: float) -> Spread:
+    return bound / math.sqrt(3), bound
+
+
+def xavier(rows: int, columns: int) -> Spread:
+    return uniform(math.sqrt(6 / (rows + columns)))
+
+
+def normal(std: float = 0.02) -> Spread:
+    return std, 6 * std
+
+
+def scaled(spread: Spread, layer: int) -> Spread:
+    return spread[0] / math.sqrt(2 * layer), spread[1] / math.sqrt(2 * layer)
+
+
+CUT = 0.02 * math.sqrt(1 - 2 * math.exp(-0.5) / math.sqrt(2 * math.pi) / math.erf(0.5**0.5)), 0.02
+CONV = uniform(768**-0.5)  # torch's default: both the weight and the bias of 3*16*16 inputs
+ZERO = (0.0, 0.0)
+ARCH = dict(embed_dim=192, depth=3, num_heads=12)  # ViT-Tiny, of fewer blocks
+
+
+def published(init: str, layer: int) -> dict[str, Spread]:
+    """Return the spread of a ViT-Tiny by parameter; all others are 0, or 1 in norms."""
+    if init in ('mae', 'mocov3'):
+        return {
+            'patch_embed.proj.weight': xavier(192, 768),
+            'patch_embed.proj.bias': CONV if init == 'mae' else ZERO,
+            'cls_token': normal(0.02 if init == 'mae' else 1e-6),
+            'attn.qkv.weight': xavier(3 * 192, 192) if init == 'mae' else xavier(192, 192),
+            'attn.proj.weight': xavier(192, 192),
+            'mlp.fc1.weight': xavier(768, 192),
+            'mlp.fc2.weight': xavier(192, 768),
+            'pos_embed': normal(),
+        }
+    drawn = CUT if init == 'simmim' else normal()
+    behind = drawn if init == 'timm' else scaled(drawn, layer)
+    return {
+        'patch_embed.proj.weight': CONV if init == 'timm' else drawn,
+        'patch_embed.proj.bias': CONV if init == 'timm' else ZERO,
+        'cls_token': drawn,
+        'attn.qkv.weight': drawn,
+        'attn.proj.weight': behind,
+        'mlp.fc1.weight': drawn,
+        'mlp.fc2.weight': behind,
+        'pos_embed': drawn,
+    }
+
+
+def check(name: str, value: Tensor, expected: Spread) -> None:
+    std, bound = expected
+    few = value.numel() < 1000
+    assert value.std().item() == pytest.approx(std, rel=0.15 if few else 0.015), name
+    assert value.abs().max().item() <= bound * (1 + 1e-6), name
+    assert value.mean().abs().item() <= 5 * std / math.sqrt(value.numel()), name
+    if 0 < bound == pytest.approx(std * math.sqrt(3)):  # uniform: reaches to its bound
+        assert value.abs().max().item() > (0.97 if few else 0.999) * bound, name
+
+
+@pytest.mark.parametrize('init', ['mae', 'timm', 'beit', 'simmim', 'mocov3'])
+def test_every_parameter_starts_as_in_the_authors_code(init: str) -> None:
+    torch.manual_seed(0)
+    seen = set()
+    for name, value in VisionTransformer(ARCH, init=init).named_parameters():
+        block = re.match(r'blocks\.(\d+)\.(.*)', name)
+        layer, short = (int(block[1]) + 1, block[2]) if block else (0, name)
+        table = published(init, max(layer, 1))
+        if short in table:
+            seen.add(short)
+            check(name, value, table[short])
+        else:
+            assert 'norm' in name or name.endswith('bias'), name
+            assert torch.all(value == float(name.endswith('weight'))), name
+    assert seen == table.keys()
+
+
+@pytest.mark.parametrize(('init', 'theirs'), [('timm', ''), ('mocov3', 'moco')])
+def test_linear_layers_and_patches_start_as_timms(init: str, theirs: str) -> None:
+    torch.manual_seed(0)
+    reference = timm.create_model('vit_tiny_patch16_224', num_heads=12, depth=3, weight_init=theirs)
+    expected = dict(reference.named_parameters())
+    for name, value in VisionTransformer(ARCH, init=init).named_parameters():
+        if init == 'mocov3' and name.startswith('patch_embed'):
+            continue  # timm leaves MoCo-v3's out
+        if name == 'cls_token' and init == 'timm':
+            continue  # 1e-6 in later versions; 0.02 in that of the papers
+        theirs_std = expected[name].std().item()
+        rel = 0.15 if value.numel() < 1000 else 0.03
+        assert value.std().item() == pytest.approx(theirs_std, rel=rel, abs=1e-9), name
+
+
+def test_small_starts_by_its_own_width() -> None:
+    torch.manual_seed(0)
+    model = VisionTransformer(dict(embed_dim=384, depth=1, num_heads=12))
+    check('qkv', model.blocks[0].attn.qkv.weight, xavier(3 * 384, 384))
+    check('patches', model.patch_embed.proj.weight, xavier(384, 768))
+    check('bias', model.patch_embed.proj.bias, CONV)
+
+
+def test_the_query_key_block_is_cut_from_a_whole_projection() -> None:
+    torch.manual_seed(0)
+    block = VisionTransformer(ARCH).query_key_block()
+    whole = nn.Linear(192, 3 * 192)
+    nn.init.xavier_uniform_(whole.weight)
+    check('qk', block.qk.weight, xavier(3 * 192, 192))
+    std = whole.weight[: 2 * 192].std().item()
+    assert block.qk.weight.std().item() == pytest.approx(std, rel=0.01)
+    assert not block.qk.bias.any()
+
+
+CONFIGS = {
+    'pretrain/mae_vit-tiny': 'mae',
+    'pretrain/mae_vit-small': 'mae',
+    'pretrain/dmae_vit-tiny': 'mae',
+    'pretrain/dmae_vit-small': 'mae',
+    'pretrain/d2mae_vit-tiny': 'mae',
+    'pretrain/mocov3_vit-tiny': 'mocov3',
+    'pretrain/simmim_vit-tiny': 'simmim',
+    'pretrain/dino_vit-tiny': 'timm',
+    'imagenet/finetune_scratch_vit-tiny_original_300e': 'timm',
+    'imagenet/finetune_scratch_vit-tiny_hard-distillation_300e': 'timm',
+    'imagenet/deit_vit-tiny_300e': 'timm',
+    'imagenet/deit_vit-tiny_improved_300e': 'timm',
+    'imagenet/deit_vit-small_improved_300e': 'timm',
+    'lasot/ostrack256_scratch_tiny': 'timm',
+}
+
+
+@pytest.mark.parametrize('name', CONFIGS)
+def test_what_trains_from_nothing_starts_as_its_authors_do(name: str) -> None:
+    model = Config.fromfile(f'configs/{name}.py').model
+    assert model.backbone.get('init', 'mae') == CONFIGS[name]
+    assert model.backbone.get('init_cfg') is None
+
+
+def edges(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make uniform draws hit both ends of their range, as they do once in 2**24 numbers."""
+    draw = Tensor.uniform_
+
+    def uniform_(self: Tensor, low: float = 0, high: float = 1, **options: Any) -> Tensor:
+        flat = draw(self, low, high, **options).view(-1)
+        flat[0], flat[-1] = low, high
+        return self
+
+    monkeypatch.setattr(Tensor, 'uniform_', uniform_)
+
+
+def test_normal_values_have_no_outliers_and_are_torchs_otherwise(monkeypatch) -> None:
+    edges(monkeypatch)
+    torch.manual_seed(0)
+    theirs = nn.init.trunc_normal_(torch.empty(2**20), std=0.02)
+    torch.manual_seed(0)
+    ours = trunc_normal_(torch.empty(2**20))
+    assert theirs[[0, -1]].tolist() == [-2, 2]  # 100 deviations
+    assert ours.abs().max().item() == pytest.approx(0.12)
+    assert torch.equal(ours[1:-1], theirs[1:-1])
+    assert ours.std().item() == pytest.approx(0.02, rel=0.005)
+    assert ours.mean().item() == pytest.approx(0, abs=1e-4)
+
+
+def test_the_smallest_draw_but_one_is_far_from_the_cut() -> None:
+    step = torch.nextafter(torch.tensor(-1.0), torch.tensor(0.0))
+    assert -6 < (torch.erfinv(step) * math.sqrt(2)).item() < -5
+
+
+@pytest.mark.parametrize('init', ['timm', 'beit', 'simmim'])
+def test_no_parameter_of_a_model_has_outliers(monkeypatch, init: str) -> None:
+    edges(monkeypatch)
+    model = VisionTransformer(dict(embed_dim=32, depth=2, num_heads=2), 32, init=init)
+    head = ClassificationHead(10, 32)
+    for module in (model, head):
+        for name, value in module.named_parameters():
+            if 'norm' not in name:
+                assert value.abs().max() <= 0.12, name
+
+
+def test_the_head_of_hiera_starts_as_the_authors() -> None:
+    """Their LayerNorm has a bias of 0.02; a bias that all classes share has no effect."""
+    cfg = Config.fromfile('configs/imagenet/finetune_dmae_hiera-tiny_300e.py')
+    head = MODELS.build(
+        dict(type='lightvit_dense.ClassificationHead', in_channels=368, **cfg.model.head)
+    )
+    head.init_weights()
+    assert torch.all(head.fc_norm.weight == 1)
+    assert torch.all(head.fc_norm.bias == torch.tensor(0.02))
+    check('fc', head.fc.weight, normal(2e-5))
+    assert not head.fc.bias.any()
