@@ -2,6 +2,7 @@
 
 from .encoding import Encoding
 from .hiera import Hiera
+from .timm_backbone import TimmBackbone
 from .vit import VisionTransformer
 
-__all__ = ['Encoding', 'Hiera', 'VisionTransformer']
+__all__ = ['Encoding', 'Hiera', 'TimmBackbone', 'VisionTransformer']
