@@ -54,6 +54,18 @@ def find_source(names: Collection[str]) -> tuple[Source | None, dict[str, str]]:
         inner = {name: rest[len(wrapper) :] for name, rest in inner.items()}
 
 
+def _same_network(state: Mapping[str, Tensor], wanted: Collection[str]) -> Converted | None:
+    """Find a network of another kind by the model's own names, all behind the same beginning."""
+    needed = [name for name in wanted if not name.endswith('num_batches_tracked')]
+    ends = {n[: -len(needed[0])] for n in state if n.endswith(needed[0])} if needed else set()
+    for start in sorted(ends, key=len):
+        if all(start + name in state for name in needed):
+            taken = {start + name: name for name in wanted if start + name in state}
+            kept = {ours: state[name] for name, ours in taken.items()}
+            return Converted('the same network', kept, [n for n in state if n not in taken])
+    return None
+
+
 def convert(state: Mapping[str, Tensor], wanted: Collection[str] | None = None) -> Converted:
     """Rename the parameters of a checkpoint to ours, and bring variants to our form.
 
@@ -70,6 +82,9 @@ def convert(state: Mapping[str, Tensor], wanted: Collection[str] | None = None) 
     """
     source, ours = find_source(state)
     if source is None:
+        same = _same_network(state, wanted or ())
+        if same is not None:
+            return same
         refuse_foreign(dict(state), wanted or ())
         return Converted(None, dict(state), [])
     context = Context(None if wanted is None else frozenset(wanted))

@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from .errors import CheckpointError
+from .flax import read_flax
 from .pickles import read_pickle, safe_globals
 
 _ZIP, _PICKLE, _LFS = b'PK\x03\x04', b'\x80', b'version https://git-lfs'
@@ -86,8 +87,8 @@ def read_checkpoint(path: str | os.PathLike, map_location: Any = 'cpu', mmap: bo
     """Read a checkpoint file whole, without ever running code that it carries.
 
     Args:
-        path: A .safetensors file, one written by ``torch.save``, or an ordinary pickle of arrays
-            such as detectron2's .pkl.
+        path: A .safetensors file, one written by ``torch.save``, an ordinary pickle of arrays such
+            as detectron2's .pkl, or an .npz of Google's vision transformers.
         map_location: As for ``torch.load``.
         mmap: Whether to map the tensors from the file instead of reading them now.
 
@@ -102,6 +103,8 @@ def read_checkpoint(path: str | os.PathLike, map_location: Any = 'cpu', mmap: bo
     head = _check_file(path)
     if _is_safetensors(path, head):
         return _read_safetensors(path, map_location)
+    if path.suffix == '.npz':
+        return read_flax(path)
     if not head.startswith((_ZIP, _PICKLE)):
         raise CheckpointError(
             f'{path}: is neither a safetensors nor a PyTorch file (it begins with {head[:12]!r}). '

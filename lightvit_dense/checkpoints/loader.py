@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from .containers import Opened, open_checkpoint, unwrap
 from .convert import convert
 from .errors import CheckpointError
+from .flax import flax_heads
 from .resize import resize_parameter
 
 # Parameters that options of the backbone add and that no plain checkpoint holds.
@@ -190,7 +191,7 @@ def _check_heads(report: LoadReport, path: Path, model: nn.Module) -> None:
 
 
 def known_heads(path: Path) -> int | None:
-    """Tell the heads (of the first stage) from the story beside a file, or in a file of ours.
+    """Tell the heads (of the first stage) from the story beside a file, or in the file.
 
     Args:
         path: The checkpoint. The story is our .json or Hugging Face's config.json.
@@ -219,7 +220,9 @@ def known_heads(path: Path) -> int | None:
 
 
 def _carried_heads(path: Path) -> int | None:
-    """Tell the heads from the header of a .safetensors file that we wrote."""
+    """Tell the heads from the header of a .safetensors file that we wrote, or from an .npz."""
+    if path.suffix == '.npz':
+        return flax_heads(path)
     if path.suffix != '.safetensors':
         return None
     try:
