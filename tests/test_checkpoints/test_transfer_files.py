@@ -100,7 +100,7 @@ def test_the_transfer_config_computes_as_the_authors(tmp_path, kind):
     state = encoder(kind)
     extras = {name: torch.ones(2) for name in EXTRAS[kind]}
     torch.save({'model': state | extras, 'start_epoch': 400}, tmp_path / 'a.pth.tar')
-    checkpoint = {'model.backbone.init_cfg.checkpoint': str(tmp_path / 'a.pth.tar')}
+    checkpoint = {'model.init_cfg.checkpoint': str(tmp_path / 'a.pth.tar')}
     cfg = load_config(CONFIG, OPTIONS[kind] | checkpoint)
     prepare_scope(cfg)
     model = MODELS.build(cfg.model).eval()
