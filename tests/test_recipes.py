@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
+from timm.layers import DropPath
+from torch.nn import BatchNorm2d
 
 from lightvit_dense.checkpoints import save_backbone
 from lightvit_dense.registry import MODELS, PARAM_SCHEDULERS
@@ -14,6 +16,7 @@ ROOT = Path(__file__).parents[1]
 IMPROVED = (0.2, 0.0, 0.0, 0.0, 0.0, 'rand-m10-mstd0.5-inc1')
 ORIGINAL = (0.8, 1.0, 0.25, 0.1, 0.1, 'rand-m9-mstd0.5-inc1')
 VIT, RPE, SMALL, HIERA = 5_717_416, 5_717_416 + 105_408, 22_050_664, 6_694_966
+EFFICIENTNET = 5_288_548
 FINETUNE = {
     # name: epochs, layer decay, regularisation, parameters without a distiller's
     'deit_vit-tiny_improved_300e': (300, 0.85, IMPROVED, VIT),
@@ -24,6 +27,10 @@ FINETUNE = {
     'finetune_simmim_vit-tiny_300e': (300, 0.85, IMPROVED, VIT),
     'finetune_dino_vit-tiny_300e': (300, 0.85, IMPROVED, VIT),
     'finetune_mocov3_vit-tiny_300e': (300, 0.75, IMPROVED, VIT),
+    'finetune_in21k_vit-tiny_300e': (300, 0.85, IMPROVED, VIT),
+    'finetune_in21k-30e_vit-tiny_300e': (300, 0.85, IMPROVED, VIT),
+    'finetune_scratch_efficientnet-b0_300e': (300, 1.0, IMPROVED, EFFICIENTNET),
+    'finetune_seed_efficientnet-b0_300e': (300, 1.0, IMPROVED, EFFICIENTNET),
     'finetune_mae_vit-tiny_100e': (100, 0.85, IMPROVED, VIT),
     'finetune_mae_vit-tiny_1000e': (1000, 0.85, IMPROVED, VIT),
     'finetune_d2mae_vit-tiny_1000e': (1000, 0.85, IMPROVED, VIT),
@@ -101,7 +108,10 @@ def test_fine_tuning(name: str) -> None:
     init = init_of(cfg)
     if 'scratch' in name or name.startswith('deit'):
         assert not init
-        assert cfg.model.backbone.init == 'timm'
+        assert cfg.model.backbone.get('init') == (None if 'efficientnet' in name else 'timm')
+    elif 'in21k' in name:  # files of others, of a network with DeiT's heads
+        assert Path(init.checkpoint).parent.name == 'checkpoints'
+        assert cfg.model.backbone.arch == dict(embed_dim=192, depth=12, num_heads=3)
     else:
         assert init.type == 'lightvit_dense.PretrainedBackbone'
         assert init.checkpoint in made_by_pretraining()
@@ -211,8 +221,8 @@ def test_transfer_takes_all_of_a_classifier_but_its_linear_layer(
 
 
 @pytest.mark.parametrize('method', ['mae', 'mocov3'])
-@pytest.mark.parametrize('part', ['1percent', '10percent', 'long-tail'])
-def test_parts_of_the_data_are_trained_on_for_as_long(method: str, part: str) -> None:
+@pytest.mark.parametrize('part', ['1percent', '10percent', 'long-tail', 'in21k'])
+def test_other_amounts_of_data_are_trained_on_for_as_long(method: str, part: str) -> None:
     whole = Config.fromfile(ROOT / f'configs/pretrain/{method}_vit-tiny.py')
     cfg = Config.fromfile(ROOT / f'configs/pretrain/data_scale/{method}_vit-tiny_{part}.py')
     steps = 1_281_167 // whole.auto_scale_lr.base_batch_size  # of an epoch; the rest is dropped
@@ -220,4 +230,41 @@ def test_parts_of_the_data_are_trained_on_for_as_long(method: str, part: str) ->
     assert cfg.param_scheduler.warmup == whole.param_scheduler.warmup * steps
     assert not cfg.param_scheduler.by_epoch
     assert cfg.model == whole.model
-    assert cfg.train_dataloader.dataset.ann_file
+    dataset, usual = cfg.train_dataloader.dataset, whole.train_dataloader.dataset
+    if part == 'in21k':
+        assert dataset.data_root.endswith('/imagenet21k/')
+        assert dataset.pipeline[0].pop('max_bad') == 1000
+        assert usual.pipeline[0].pop('max_bad') == 10
+        assert not dataset.with_labels
+    else:
+        assert dataset.ann_file
+    assert dataset.pipeline == usual.pipeline
+
+
+def test_seed_has_the_values_of_its_paper_and_code() -> None:
+    cfg = Config.fromfile(ROOT / 'configs/pretrain/seed_efficientnet-b0.py')
+    model, data = cfg.model, cfg.train_dataloader
+    assert (model.student_temperature, model.teacher_temperature) == (0.2, 0.01)
+    assert cfg.optim_wrapper.optimizer == dict(type='SGD', lr=0.03, momentum=0.9, weight_decay=1e-4)
+    assert data.batch_size * 8 == cfg.auto_scale_lr.base_batch_size == 256
+    assert cfg.param_scheduler == dict(
+        type='mmengine.CosineAnnealingLR', by_epoch=True, T_max=cfg.train_cfg.max_epochs
+    )
+    steps = {step.type.partition('.')[2]: step for step in data.dataset.pipeline}
+    assert steps['LoadRandomResizedCrop'].scale == (0.2, 1.0)
+    jitter = steps['ColorJitter']
+    assert (jitter.brightness, jitter.contrast, jitter.saturation) == (0.4, 0.4, 0.4)
+    assert (jitter.hue, jitter.prob, steps['RandomGrayscale'].prob) == (0.1, 0.8, 0.2)
+    assert (steps['GaussianBlur'].sigma, steps['GaussianBlur'].prob) == ((0.1, 2.0), 0.5)
+    built = MODELS.build(model)
+    assert built.queue.shape == (65536, 128)
+    shapes = [tuple(p.shape) for p in built.guide.teacher.head.parameters() if p.ndim == 2]
+    assert shapes == [(2048, 2048), (128, 2048)]
+    assert [tuple(p.shape) for p in built.projector.parameters() if p.ndim == 2] == [
+        (1280, 1280),
+        (128, 1280),
+    ]
+    norms = [m for m in built.backbone.modules() if isinstance(m, BatchNorm2d)]
+    assert {(norm.eps, round(norm.momentum, 3)) for norm in norms} == {(1e-3, 0.01)}
+    rates = [m.drop_prob for m in built.backbone.modules() if isinstance(m, DropPath)]
+    assert rates == pytest.approx([0.2 * block / 16 for block in range(1, 16)])  # drop connect

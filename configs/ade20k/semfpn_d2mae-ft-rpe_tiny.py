@@ -4,7 +4,8 @@ What      `semfpn_dmae_tiny.py` from the backbone of `imagenet/finetune_d2mae_vi
           relative position biases are resized to 32 x 32 patches once, by BEiT's geometric rule.
 Source    The authors' mmsegmentation configuration.
 Expected  42.8 mIoU (paper), where mmsegmentation drops the query and value biases of the file, whose names
-          it does not know; ours loads them. Not run by us.
+          it does not know. Ours loads them; `model.backbone.init_cfg.skip=qkv.bias` starts as the paper
+          did. Not run by us.
 Cost      That of `semfpn_dmae_tiny.py`.
 Run       tools/dist_train.sh configs/ade20k/semfpn_d2mae-ft-rpe_tiny.py 8
 """

@@ -4,7 +4,8 @@ What      `semfpn_d2mae-ft-rpe_tiny.py` from the authors' supervised network of 
           `deit_tiny_rpe_1000e.pth.tar`, which is read as it is.
 Source    The authors' mmsegmentation configuration.
 Expected  41.5 mIoU (paper), where mmsegmentation drops the query and value biases of the file, whose names
-          it does not know; ours loads them. Not run by us.
+          it does not know. Ours loads them; `model.backbone.init_cfg.skip=qkv.bias` starts as the paper
+          did. Not run by us.
 Cost      That of `semfpn_dmae_tiny.py`.
 Run       tools/dist_train.sh configs/ade20k/semfpn_deit-ft-rpe_tiny.py 8
 """

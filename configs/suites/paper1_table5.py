@@ -5,11 +5,12 @@ What      Six small sets, ImageNet-1k (improved fine-tuning, 300 epochs) and COC
           of MAE and D-MAE are compared with DeiT's by CKA, attention by distance and entropy.
 Source    Wang et al., A Closer Look at Self-Supervised Lightweight Vision Transformers, ICML 2023.
           The recipes of DINO and SimMIM, and those of the small sets but CIFAR-100, are not
-          published; the configs name the stand-ins. ImageNet-21k and its supervised rows are left
-          out: no recipe is published. DeiT has no figure on ImageNet: it was trained there.
+          published; the configs name the stand-ins. The labels of ImageNet-21k have figures on
+          ImageNet-1k alone, DeiT has none there: that is where it was trained.
 Data      ImageNet-1k, Flowers, Pets, Aircraft, Cars, CIFAR-100, iNaturalist 2018 and COCO 2017
-          below $LIGHTVIT_DATA, and MAE's ViT-Base as D-MAE's teacher, see docs/data.md.
-Cost      Not run by us. Six pre-trainings (MAE: 23 hours on 8 V100, the paper), 6 runs of 300
+          below $LIGHTVIT_DATA, MAE's ViT-Base as D-MAE's teacher, and both networks of Steiner et
+          al. 2021, see docs/data.md.
+Cost      Not run by us. Six pre-trainings (MAE: 23 hours on 8 V100, the paper), 8 runs of 300
           epochs of ImageNet, 7 of 100 epochs of COCO, 42 on six sets. One seed, as in the paper.
 Run       tools/run_benchmark.py configs/suites/paper1_table5.py --gpus 0 1 2 3 --gpus-per-job 0
 """
@@ -33,6 +34,8 @@ pretrains = dict(
 )
 inits = dict(
     scratch=dict(title='from scratch'),
+    steiner_30e=dict(title='ImageNet-21k labels, 30 epochs', tasks=['imagenet']),
+    steiner_300e=dict(title='ImageNet-21k labels, 300 epochs', tasks=['imagenet']),
     deit=dict(title='DeiT (supervised)', pretrain='deit'),
     mocov3=dict(title='MoCo-v3', pretrain='mocov3'),
     mae=dict(title='MAE', pretrain='mae'),
@@ -66,6 +69,8 @@ tasks = dict(
         title='ImageNet-1k',
         configs=dict(
             scratch='configs/imagenet/deit_vit-tiny_improved_300e.py',
+            steiner_30e='configs/imagenet/finetune_in21k-30e_vit-tiny_300e.py',
+            steiner_300e='configs/imagenet/finetune_in21k_vit-tiny_300e.py',
             mocov3='configs/imagenet/finetune_mocov3_vit-tiny_300e.py',
             mae='configs/imagenet/finetune_mae_vit-tiny_300e.py',
             dino='configs/imagenet/finetune_dino_vit-tiny_300e.py',

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from .containers import Opened, open_checkpoint, unwrap
 from .convert import convert
 from .errors import CheckpointError
+from .flax import flax_heads
 from .resize import resize_parameter
 
 # Parameters that options of the backbone add and that no plain checkpoint holds.
@@ -40,7 +41,7 @@ class LoadReport:
         resized: Parameters taken after a resize, with the old and the new shape.
         missing: Parameters of the model that the checkpoint lacks.
         added: Those among the lacking that the model adds by an option (relative position,
-            LayerScale).
+            LayerScale that starts at 1).
         unexpected: The checkpoint's backbone parameters that the model lacks.
         dropped: What in the checkpoint is no part of a backbone (decoder, teacher, heads).
         random: The model's parameters above the reserved blocks, or skipped, left as initialised.
@@ -62,12 +63,19 @@ class LoadReport:
     container: str = ''
     others: list[str] = field(default_factory=list)
 
+    @property
+    def changes(self) -> list[str]:
+        """What was done to values, a line each: the notes, and what was resized."""
+        return [*self.notes, *(f'resized {line}' for line in self._resized())]
+
+    def _resized(self) -> list[str]:
+        return [f'{n} {tuple(a)} -> {tuple(b)}' for n, (a, b) in self.resized.items()]
+
     def __str__(self) -> str:
         """Return the report as a short block of text."""
-        resized = [f'{n} {tuple(a)} -> {tuple(b)}' for n, (a, b) in self.resized.items()]
         groups = (
             ('matched', self.matched),
-            ('resized', resized),
+            ('resized', self._resized()),
             ('missing', self.missing),
             ('added by the model', self.added),
             ('unexpected', self.unexpected),
@@ -111,8 +119,8 @@ def _prefixes(state: Mapping[str, Tensor]) -> tuple[int, ...]:
 
 def count_blocks(names: Iterable[str]) -> int:
     """Count the blocks of a backbone; a block of queries and keys only does not count."""
-    whole = (re.match(r'blocks\.(\d+)\.mlp\.', name) for name in names)
-    return len({match[1] for match in whole if match})
+    whole = (re.match(r'(?:layers\.\d+\.)?blocks\.\d+\.mlp\.', name) for name in names)
+    return len({match[0] for match in whole if match})
 
 
 def _check_sizes(report: LoadReport, state: Mapping[str, Tensor], model: nn.Module) -> None:
@@ -132,7 +140,7 @@ def _reserve(
     # Reading checkpoints shall not import all models.
     from lightvit_dense.models.layer_depth import get_layer_id
 
-    own = model.state_dict()
+    own, depths = model.state_dict(), getattr(model, 'depths', ())
     depth, found = count_blocks(own), count_blocks(state)
     if not 0 <= reserve <= depth:
         raise CheckpointError(
@@ -145,12 +153,12 @@ def _reserve(
         )
     if reserve == depth:
         return state
-    report.random = [name for name in own if get_layer_id(name, depth) > reserve]
+    report.random = [name for name in own if get_layer_id(name, depth, depths) > reserve]
     report.notes.append(
         f'reserve={reserve}: the embedding and the first {reserve} of {depth} blocks were taken, '
         'all above stays as initialised'
     )
-    return {n: t for n, t in state.items() if get_layer_id(n, depth) <= reserve}
+    return {n: t for n, t in state.items() if get_layer_id(n, depth, depths) <= reserve}
 
 
 def _skip(
@@ -183,7 +191,7 @@ def _check_heads(report: LoadReport, path: Path, model: nn.Module) -> None:
 
 
 def known_heads(path: Path) -> int | None:
-    """Tell the heads (of the first stage) from the story beside a file, or in a file of ours.
+    """Tell the heads (of the first stage) from the story beside a file, or in the file.
 
     Args:
         path: The checkpoint. The story is our .json or Hugging Face's config.json.
@@ -212,7 +220,9 @@ def known_heads(path: Path) -> int | None:
 
 
 def _carried_heads(path: Path) -> int | None:
-    """Tell the heads from the header of a .safetensors file that we wrote."""
+    """Tell the heads from the header of a .safetensors file that we wrote, or from an .npz."""
+    if path.suffix == '.npz':
+        return flax_heads(path)
     if path.suffix != '.safetensors':
         return None
     try:
@@ -239,6 +249,12 @@ def _share_table(
     state.update({name: state['pos_embed'] for name in sorted(lacking)})
     report.notes.append(f'{", ".join(sorted(lacking))} was filled from pos_embed')
     return lacking
+
+
+def _is_added(name: str, value: Tensor) -> bool:
+    """Tell whether an option adds a parameter without which a checkpoint computes the same."""
+    last = name.rsplit('.', 1)[-1]
+    return last in ADDED and (last != 'gamma' or bool((value == 1).all()))
 
 
 def _fit(
@@ -280,7 +296,7 @@ def _fit(
         values[name] = resized
     for name in own:
         if name not in values and name not in report.random:
-            (report.added if name.rsplit('.', 1)[-1] in ADDED else report.missing).append(name)
+            (report.added if _is_added(name, own[name]) else report.missing).append(name)
     lost = [name for name in report.unexpected if LOST.search(name)]
     if lost:
         report.notes.append(

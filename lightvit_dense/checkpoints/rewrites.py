@@ -4,17 +4,20 @@ Each keeps the function that the tensors compute, or says in a note what is lost
 """
 
 import re
+from collections.abc import Collection
 
 import torch
 
 from .errors import CheckpointError
-from .sources.base import Context, State, Step, rename
+from .relative_bias import split_rows
+from .sources.base import Context, State, Step, is_hiera, rename
 
 _HEAD = re.compile(r'(head|fc_norm|head_dist|classifier|cls_classifier|distillation_classifier)\.')
 _INDEX = re.compile(r'.*(relative_position_index|relative_coords_table)$')
+_SWIN = 'a Swin transformer'
 _SCALE = re.compile(r'(.*\.)(?:gamma_([12])|ls([12])\.gamma)$')
 FOREIGN = (
-    (r'(layers\.\d+\.blocks\.\d+\.|swin\.|.*\.swin\.)', 'a Swin transformer'),
+    (r'(layers\.\d+\.blocks\.\d+\.|swin\.|.*\.swin\.)', _SWIN),
     (r'(?:.*\.)?(layer1\.0\.conv1|stem\.conv1|res2\.0\.conv1)\.', 'a ResNet'),
     (r'(?:.*\.)?pos_embed_(spatial|temporal)$', 'a Hiera for video'),
     (r'(?:.*\.)?pos_embed_win(dow)?$', 'a Hiera with window positions'),
@@ -22,18 +25,21 @@ FOREIGN = (
 """Names of networks that neither of our backbones is, with what they are."""
 
 
-def refuse_foreign(names: State) -> None:
-    """Raise if the names belong to a network that our backbones cannot be.
+def refuse_foreign(names: State, wanted: Collection[str]) -> None:
+    """Raise if the names belong to a network that the model cannot be.
 
     Raises:
         CheckpointError: Naming what the checkpoint is and what to take instead.
     """
+    swin = any(name.startswith('layers.') for name in wanted)
     for pattern, what in FOREIGN:
+        if swin and what == _SWIN:
+            continue
         found = next((name for name in names if re.match(pattern, name)), None)
         if found:
             raise CheckpointError(
-                f'The checkpoint is {what} (it has {found}). Ours are plain ViTs and image Hieras '
-                'with absolute positions: take a checkpoint of one of these.'
+                f'The checkpoint is {what} (it has {found}). The model is a plain ViT or an image '
+                'Hiera with absolute positions: take a checkpoint of one of these.'
             )
 
 
@@ -53,9 +59,7 @@ def drop_heads(state: State, context: Context) -> State:
 
 def name_norm(state: State, context: Context) -> State:
     """Give Hiera's last LayerNorm our name; Meta's autoencoder and timm have their own for it."""
-    if not any(re.match(r'blocks\.\d+\.proj\.', name) for name in state):
-        return state
-    if context.wants('head.norm.weight'):
+    if not is_hiera(state) or context.wants('head.norm.weight'):
         return state
     state = rename(state, [(r'^(head\.norm|encoder_norm)\.', 'norm.')])
     return rename(state, [(r'^pos_embed_abs$', 'pos_embed')])
@@ -71,6 +75,22 @@ def spread_shared_positions(state: State, context: Context) -> State:
     for block in blocks:
         state[f'blocks.{block}.attn.relative_position_bias_table'] = table
     context.notes.append('the relative positions shared by all blocks were copied to each')
+    return state
+
+
+def zero_positions(state: State, context: Context) -> State:
+    """Give a ViT that has relative positions only absolute ones of zero, which computes the same.
+
+    A model without relative positions keeps its own: with zeros it would know no positions at all.
+    """
+    table = state.get('blocks.0.attn.relative_position_bias_table')
+    window = None if table is None else split_rows(len(table))
+    without = context.wanted and not any(n.endswith('bias_table') for n in context.wanted)
+    if window is None or 'pos_embed' in state or without:
+        return state
+    kernel, rows = state['patch_embed.proj.weight'], window[0] ** 2 + ('cls_token' in state)
+    state['pos_embed'] = kernel.new_zeros(1, rows, len(kernel))
+    context.notes.append('the file has no absolute positions: pos_embed is zero')
     return state
 
 
@@ -144,6 +164,7 @@ STEPS: tuple[Step, ...] = (
     name_norm,
     drop_heads,
     spread_shared_positions,
+    zero_positions,
     merge_biases,
     fold_layer_scale,
     drop_query_key_block,

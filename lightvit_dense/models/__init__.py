@@ -7,7 +7,7 @@ import, and pre-training does without them.
 from typing import Any
 
 from ..registry import MODELS
-from .backbones import Hiera, VisionTransformer
+from .backbones import Hiera, SwinTransformer, TimmBackbone, VisionTransformer
 from .classification import (
     ClassificationHead,
     ClassificationPreprocessor,
@@ -22,11 +22,15 @@ from .preprocessors import ImagePreprocessor, MultiViewPreprocessor
 from .pretraining import (
     DINO,
     MAE,
+    SEED,
     AttentionDistiller,
+    EmbeddingTeacher,
     HieraMAE,
     MAEDecoder,
     MoCoV3,
     SimMIM,
+    SwinDecoder,
+    SwinSimMIM,
     TimmTeacher,
 )
 from .test_time import DetectionTTA, SegmentationTTA
@@ -34,10 +38,12 @@ from .test_time import DetectionTTA, SegmentationTTA
 __all__ = [
     'DINO',
     'MAE',
+    'SEED',
     'AttentionDistiller',
     'ClassificationHead',
     'ClassificationPreprocessor',
     'DetectionTTA',
+    'EmbeddingTeacher',
     'Hiera',
     'HieraMAE',
     'ImageClassifier',
@@ -52,6 +58,10 @@ __all__ = [
     'SegmentationTTA',
     'SimMIM',
     'SimpleFeaturePyramid',
+    'SwinDecoder',
+    'SwinSimMIM',
+    'SwinTransformer',
+    'TimmBackbone',
     'TimmClassifier',
     'TimmTeacher',
     'VisionTransformer',

@@ -63,6 +63,17 @@ def test_report(make_vit):
     assert len(text.splitlines()) == 7
 
 
+@pytest.mark.parametrize(('value', 'group'), [(1.0, 'added'), (0.1, 'missing')])
+def test_layer_scale_is_added_if_it_changes_nothing(value, group):
+    options = dict(img_size=16, patch_size=8)
+    model = VisionTransformer(SMALL, **options, layer_scale=value)
+    state = VisionTransformer(SMALL, **options).state_dict()
+    report = load_backbone(model, state, verbose=False)
+    scales = [f'blocks.{i}.ls{n}.gamma' for i in (0, 1) for n in (1, 2)]
+    assert getattr(report, group) == scales
+    assert report.missing + report.added == scales
+
+
 @pytest.mark.parametrize('cls_token', [True, False])
 def test_positions_go_to_another_grid_and_lose_the_prefix(make_vit, cls_token):
     source = make_vit(0).state_dict()

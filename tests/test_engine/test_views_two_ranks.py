@@ -1,4 +1,4 @@
-"""MoCo-v3's keys, DINO's centre and DINO's training do not depend on the number of processes."""
+"""MoCo-v3's keys, SEED's queue, DINO's centre and training do not depend on the processes."""
 
 import importlib.util
 from pathlib import Path
@@ -16,13 +16,14 @@ def test_two_ranks_equal_one(tmp_path, run_ranks) -> None:
     worker = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(worker)
     alone = worker.losses(1)
-    for name in ('contrast', 'dino'):
+    for name in ('contrast', 'dino', 'seed'):
         torch.testing.assert_close((first[name] + second[name]) / 2, alone[name])
         assert not torch.equal(first[name], second[name])
     both = torch.cat([first['gradient'], second['gradient']])
     torch.testing.assert_close(both, alone['gradient'])
-    assert torch.equal(first['center'], second['center'])
-    torch.testing.assert_close(first['center'], alone['center'])
+    for name in ('center', 'queue'):
+        assert torch.equal(first[name], second[name])
+        torch.testing.assert_close(first[name], alone[name])
 
     state = worker.train('none', str(tmp_path / 'alone'), 4).model.state_dict()
     for name, value in state.items():

@@ -180,6 +180,12 @@ def test_loading_is_mmsegs_but_for_the_biases(relative: bool, tmp_path, monkeypa
             torch.testing.assert_close(tensor, source[name])
         else:
             torch.testing.assert_close(tensor, other, rtol=1e-5, atol=1e-5)
+    if relative:
+        # What the configs name for starting as the paper did.
+        ours = MODELS.build(dict(config().model.backbone, arch=arch, out_indices=(0, 1)))
+        report = load_backbone(ours, file, verbose=False, skip='qkv.bias')
+        assert report.random == [f'blocks.{i}.attn.qkv.bias' for i in (0, 1)]
+        assert not any(block.attn.qkv.bias.any() for block in ours.blocks)
 
 
 @pytest.mark.parametrize('size', [(64, 64), (100, 130), (70, 200)])

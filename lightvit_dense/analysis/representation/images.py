@@ -127,7 +127,7 @@ def _open(source: str | Path | Config) -> tuple[int, Callable[[int], dict[str, A
             'validation set is to be taken'
         )
     # A list, not a data set: mmengine's collects garbage for a second as it is made.
-    paths = sorted(scan_images(str(folder), EXTENSIONS, recursive=True))
+    paths = list(scan_images(str(folder), EXTENSIONS, recursive=True))
     return len(paths), lambda index: {'img_path': paths[index]}
 
 

@@ -12,7 +12,7 @@ from lightvit_dense.models.layer_depth import get_layer_id
 from lightvit_dense.registry import OPTIM_WRAPPER_CONSTRUCTORS
 
 NO_DECAY = ('pos_embed', 'cls_token', 'mask_token')
-KEYS = ('layer_decay_rate', 'num_layers', 'no_decay')
+KEYS = ('layer_decay_rate', 'num_layers', 'no_decay', 'last_id')
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
@@ -27,7 +27,8 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         optim_wrapper_cfg: Config of the wrapper and its optimizer.
         paramwise_cfg: ``layer_decay_rate`` in (0, 1], 1 for the same rate everywhere;
             ``num_layers``, by default the backbone's; ``no_decay``, beginnings of the last part of
-            names of parameters that are not decayed besides vectors.
+            names of parameters that are not decayed besides vectors; ``last_id``, the id of all
+            that comes after the blocks, L + 1 by default.
 
     Raises:
         UserError: If ``paramwise_cfg`` has other keys or a rate out of range, or the optimizer has
@@ -68,12 +69,15 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         """
         layers = self._num_layers(module)
         names = tuple(self.paramwise_cfg.get('no_decay', NO_DECAY))
+        depths = getattr(getattr(module, 'backbone', None), 'depths', ())
+        last_id = self.paramwise_cfg.get('last_id', layers + 1)
         groups: dict[tuple[int, bool], dict[str, Any]] = {}
         for name, parameter in module.named_parameters():
             if not parameter.requires_grad:
                 continue
             decays = parameter.ndim > 1 and not is_exempt(name, names)
-            depth = get_layer_id(name, layers)
+            depth = get_layer_id(name, layers, depths)
+            depth = last_id if depth > layers else depth
             scale = self.rate ** (layers + 1 - depth)
             group = groups.setdefault(
                 (depth, decays),

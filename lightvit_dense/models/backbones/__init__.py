@@ -2,6 +2,8 @@
 
 from .encoding import Encoding
 from .hiera import Hiera
+from .swin import SwinTransformer
+from .timm_backbone import TimmBackbone
 from .vit import VisionTransformer
 
-__all__ = ['Encoding', 'Hiera', 'VisionTransformer']
+__all__ = ['Encoding', 'Hiera', 'SwinTransformer', 'TimmBackbone', 'VisionTransformer']

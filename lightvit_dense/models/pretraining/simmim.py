@@ -14,17 +14,8 @@ from .precision import at_least_fp32
 from .unit_masking import unit_masking
 
 
-@MODELS.register_module()
-class SimMIM(MaskedImageModel):
-    """SimMIM (Xie et al. 2022) on a :class:`VisionTransformer`.
-
-    A learnt token takes the place of the embeddings of masked patches before positions are added;
-    a 1x1 convolution and a pixel shuffle turn the last tokens into pixels, compared with those of
-    the normalised image by L1 where the image is masked.
-
-    The official ViT has relative positions only. Here positions are whatever the backbone's are:
-    the configs have fixed sine-cosine ones, as the paper's other methods. With a ``distiller`` the
-    teacher sees the whole image, as it need not know a mask token.
+class MaskedSquares(MaskedImageModel):
+    """What SimMIM is on any encoder: masked squares, and the L1 loss of their pixels.
 
     Args:
         backbone: Config of the encoder.
@@ -35,9 +26,11 @@ class SimMIM(MaskedImageModel):
         init_cfg: mmengine initialisation config.
 
     Raises:
-        ValueError: If the encoder is no :class:`VisionTransformer`, the masked squares do not fit
-            its patches or images, or the ratio is out of range.
+        ValueError: If the encoder is of another kind, the masked squares do not fit its patches or
+            images, or the ratio is out of range.
     """
+
+    encoder: type
 
     def __init__(
         self,
@@ -49,20 +42,26 @@ class SimMIM(MaskedImageModel):
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(backbone, distiller, data_preprocessor, init_cfg)
-        if not isinstance(self.backbone, VisionTransformer):
+        if not isinstance(self.backbone, self.encoder):
             raise ValueError(
-                f'SimMIM needs a VisionTransformer, got {type(self.backbone).__name__}: others '
-                'cannot replace patches by a mask token'
+                f'{type(self).__name__} needs a {self.encoder.__name__}, got '
+                f'{type(self.backbone).__name__}: others cannot replace patches by a mask token, '
+                'or have a pre-trainer of their own'
             )
-        width, patch = self.backbone.embed_dims, self.backbone.patch_size
+        patch = self.backbone.patch_size
         if mask_unit % patch:
             raise ValueError(f'mask_unit={mask_unit} px is not a multiple of patch {patch} px')
         self.unit = mask_unit // patch
         self.mask_ratio = mask_ratio
         unit_masking(1, self.backbone.grid_size, self.unit, mask_ratio)  # what does not fit fails
-        self.mask_token = nn.Parameter(torch.zeros(1, 1, width))
-        self.head = nn.Conv2d(width, 3 * patch**2, kernel_size=1)
-        trunc_normal_(self.mask_token, cut=1)
+
+    def _hide(self, ids_mask: Tensor) -> dict[str, Any]:
+        """Return what the backbone's ``encode`` needs to hide the patches [B, M]."""
+        raise NotImplementedError
+
+    def _predict(self, encoding: Encoding) -> Tensor:
+        """Return the predicted image [B, 3, H, W]."""
+        raise NotImplementedError
 
     def _mask(self, inputs: Tensor, noise: Tensor | None) -> Tensor:
         """Return the masked patches [B, M]."""
@@ -84,17 +83,11 @@ class SimMIM(MaskedImageModel):
             ``loss_reconstruction`` and, with a distiller, ``loss_distill``.
         """
         ids_mask = self._mask(inputs, noise)
-        encoding = self.encode(inputs, mask_token=self.mask_token, ids_mask=ids_mask)
+        hidden = self._hide(ids_mask)
+        encoding = self.encode(inputs, **hidden)
         pred = self._predict(encoding)
         losses = {'loss_reconstruction': masked_l1(inputs, pred, self._pixel_mask(ids_mask))}
-        return losses | self.distill(inputs, encoding)
-
-    def _predict(self, encoding: Encoding) -> Tensor:
-        """Return the predicted image [B, 3, H, W]."""
-        tokens = encoding.tokens[:, self.backbone.num_prefix_tokens :]
-        # [B, N, C] -> [B, C, rows, columns] -> [B, 3*p*p, rows, columns] -> [B, 3, H, W]
-        maps = tokens.transpose(1, 2).unflatten(2, self.backbone.grid_size)
-        return F.pixel_shuffle(self.head(maps), self.backbone.patch_size)
+        return losses | self.distill(inputs, encoding, hidden.get('ids_keep'))
 
     def _pixel_mask(self, ids_mask: Tensor) -> Tensor:
         """Return 1 where the image is masked [B, 1, H, W]."""
@@ -116,7 +109,7 @@ class SimMIM(MaskedImageModel):
             as they are), each [B, 3, H, W] with values of 0..255.
         """
         ids_mask = self._mask(inputs, noise)
-        encoding = self.backbone.encode(inputs, mask_token=self.mask_token, ids_mask=ids_mask)
+        encoding = self.backbone.encode(inputs, **self._hide(ids_mask))
         mask, pred = self._pixel_mask(ids_mask).bool(), self._predict(encoding).float()
         pictures = {
             'original': inputs,
@@ -124,6 +117,43 @@ class SimMIM(MaskedImageModel):
             'reconstruction': torch.where(mask, pred, inputs),
         }
         return {name: self.to_pixels(picture) for name, picture in pictures.items()}
+
+
+@MODELS.register_module()
+class SimMIM(MaskedSquares):
+    """SimMIM (Xie et al. 2022) on a :class:`VisionTransformer`.
+
+    A learnt token takes the place of the embeddings of masked patches before positions are added;
+    a 1x1 convolution and a pixel shuffle turn the last tokens into pixels, compared with those of
+    the normalised image by L1 where the image is masked.
+
+    The official ViT has relative positions only. Here positions are whatever the backbone's are:
+    the configs have fixed sine-cosine ones, as the paper's other methods. With a ``distiller`` the
+    teacher sees the whole image, as it need not know a mask token.
+
+    Args:
+        backbone: Config of the encoder.
+        *args: See :class:`MaskedSquares`.
+        **kwargs: See :class:`MaskedSquares`.
+    """
+
+    encoder = VisionTransformer
+
+    def __init__(self, backbone: dict[str, Any], *args: Any, **kwargs: Any) -> None:
+        super().__init__(backbone, *args, **kwargs)
+        width, patch = self.backbone.embed_dims, self.backbone.patch_size
+        self.mask_token = nn.Parameter(torch.zeros(1, 1, width))
+        self.head = nn.Conv2d(width, 3 * patch**2, kernel_size=1)
+        trunc_normal_(self.mask_token, cut=1)
+
+    def _hide(self, ids_mask: Tensor) -> dict[str, Any]:
+        return dict(mask_token=self.mask_token, ids_mask=ids_mask)
+
+    def _predict(self, encoding: Encoding) -> Tensor:
+        tokens = encoding.tokens[:, self.backbone.num_prefix_tokens :]
+        # [B, N, C] -> [B, C, rows, columns] -> [B, 3*p*p, rows, columns] -> [B, 3, H, W]
+        maps = tokens.transpose(1, 2).unflatten(2, self.backbone.grid_size)
+        return F.pixel_shuffle(self.head(maps), self.backbone.patch_size)
 
 
 def masked_l1(image: Tensor, pred: Tensor, mask: Tensor) -> Tensor:

@@ -1,0 +1,98 @@
+"""The shipped Swin recipes against tables of what the authors' code computes."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import init_default_scope
+
+from lightvit_dense.registry import MODELS, PARAM_SCHEDULERS
+
+CONFIGS = Path(__file__).parents[2] / 'configs'
+DEPTHS = (2, 2, 6, 2)
+
+
+def groups_of(name: str) -> tuple[torch.nn.Module, dict[str, tuple[float, float]]]:
+    """Return the model of a config, and (rate, weight decay) by parameter."""
+    cfg = Config.fromfile(CONFIGS / name)
+    init_default_scope(cfg.default_scope)
+    cfg.model.backbone.init_cfg = None
+    if 'distiller' in cfg.model:
+        cfg.model.distiller.teacher.init_cfg = None
+    model = MODELS.build(cfg.model)
+    groups = build_optim_wrapper(model, cfg.optim_wrapper).param_groups
+    values = {id(p): (g['lr'], g['weight_decay']) for g in groups for p in g['params']}
+    return model, {n: values[id(p)] for n, p in model.named_parameters() if p.requires_grad}
+
+
+# Exponents of 0.85, by the authors' table: 13 levels below the embedding, and the head at 11.
+TABLE = {
+    'backbone.patch_embed.proj.weight': 13,
+    'backbone.patch_embed.norm.weight': 13,
+    'backbone.layers.0.blocks.0.attn.qkv.weight': 12,
+    'backbone.layers.0.blocks.1.mlp.fc1.weight': 11,
+    'backbone.layers.1.downsample.reduction.weight': 11,
+    'backbone.layers.1.downsample.norm.bias': 11,
+    'backbone.layers.1.blocks.0.norm1.weight': 10,
+    'backbone.layers.1.blocks.1.attn.proj.bias': 9,
+    'backbone.layers.2.downsample.reduction.weight': 9,
+    'backbone.layers.2.blocks.0.attn.relative_position_bias_table': 8,
+    'backbone.layers.2.blocks.5.mlp.fc2.weight': 3,
+    'backbone.layers.3.downsample.reduction.weight': 3,
+    'backbone.layers.3.blocks.0.attn.qkv.weight': 2,
+    'backbone.layers.3.blocks.1.attn.qkv.weight': 1,
+    'backbone.norm.weight': 2,
+    'head.fc.weight': 2,
+    'head.fc.bias': 2,
+}
+
+
+def test_fine_tuning_has_the_authors_rates_and_decay() -> None:
+    model, groups = groups_of('imagenet/finetune_d2simmim_swin-tiny_300e.py')
+    for name, exponent in TABLE.items():
+        assert groups[name][0] == pytest.approx(4e-3 * 0.85**exponent), name
+    for name, parameter in model.named_parameters():
+        decays = parameter.ndim > 1 and 'relative_position_bias_table' not in name
+        assert groups[name][1] == (0.05 if decays else 0.0), name
+    assert len({rate for rate, _ in groups.values()}) == 13
+    assert model.head.fc_norm.__class__ is torch.nn.Identity
+    assert sum(p.numel() for p in model.parameters()) == 6_914_634 + 385_000
+
+
+@pytest.mark.parametrize('method', ['simmim', 'd2simmim'])
+def test_pre_training_decays_what_is_no_vector(method: str) -> None:
+    model, groups = groups_of(f'pretrain/{method}_swin-tiny.py')
+    for name, (rate, decay) in groups.items():
+        assert rate == 4e-4
+        assert decay == (0.05 if model.get_parameter(name).ndim > 1 else 0.0), name
+    rates = [
+        getattr(b.drop_path1, 'drop_prob', 0.0) for s in model.backbone.layers for b in s.blocks
+    ]
+    count = 13 if method == 'd2simmim' else 12
+    assert rates == pytest.approx([0.1 * i / (count - 1) for i in range(12)])
+
+
+@pytest.mark.parametrize(('name', 'epochs'), [('tiny', 400), ('small', 800)])
+def test_the_rate_is_the_authors_at_every_step(name: str, epochs: int) -> None:
+    cfg = Config.fromfile(CONFIGS / f'pretrain/simmim_swin-{name}.py')
+    init_default_scope(cfg.default_scope)
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=4e-4)
+    length = 3  # iterations an epoch
+    listed = cfg.param_scheduler if isinstance(cfg.param_scheduler, list) else [cfg.param_scheduler]
+    common = dict(optimizer=optimizer, epoch_length=length)
+    schedulers = []
+    for options in listed:
+        options = dict(end=epochs) | dict(options)
+        options.pop('convert_to_iter_based')
+        kind = PARAM_SCHEDULERS.get(options.pop('type'))
+        schedulers.append(kind.build_iter_from_epoch(**common, **options))
+    for step in range(epochs * length):
+        warm = (4e-4 - 2e-6) * step / (10 * length) + 2e-6
+        late = 4e-5 if step >= 700 * length else 4e-4
+        expected = warm if step < 10 * length else late
+        assert optimizer.param_groups[0]['lr'] == pytest.approx(expected, rel=1e-9), step
+        optimizer.step()
+        for scheduler in schedulers:
+            scheduler.step()
