@@ -60,6 +60,8 @@ class TimmBackbone(BaseModule):
                 f'is a linear layer on the mean of a map; this one gives {tuple(shape)} for an '
                 f'image {size} and its classifier reads {head} channels'
             )
+        # The map's, for an image of the size that timm names.
+        self.grid_size, self.patch_size = tuple(shape[2:]), size[1] // shape[2]
 
     def train(self, mode: bool = True) -> Self:
         """Switch between training and evaluation."""
