@@ -156,6 +156,7 @@ MMSEG = VIT + 571_968 + (32 * 32 - 14 * 14) * 192 + 12 * 2 * 192
 SIZES = {
     # backbone, neck, everything
     'coco/maskrcnn_dmae_tiny': (5_540_672, 2_664_880, 27_652_320),
+    'coco/maskrcnn_simmim_tiny': (5_897_808, 2_664_880, 28_009_456),
     'coco/maskrcnn_dmae_hiera-tiny': (6_325_230, 2_540_032, 28_312_030),
     'coco/maskrcnn-li2021_dmae_tiny': (5_546_816, 3_003_328, 27_996_912),
     'ade20k/upernet_dmae_tiny': (VIT, 443_328, 10_721_708),
@@ -181,3 +182,6 @@ def test_the_detection_backbone_differs_by_tokens_and_tables() -> None:
     for side, name in ((40, 'maskrcnn_dmae_tiny'), (64, 'maskrcnn-li2021_dmae_tiny')):
         tables = windows + globals_ * (2 * side - 1)
         assert SIZES[f'coco/{name}'][0] == VIT - 2 * 192 + tables
+    # SimMIM's: tables of all offsets of windows and of the image, two LayerScales a block.
+    tables = 12 * (8 * 27**2 + 4 * 79**2) + 24 * 192
+    assert SIZES['coco/maskrcnn_simmim_tiny'][0] == VIT - 2 * 192 + tables
