@@ -53,6 +53,7 @@ train_dataloader = dict(
                 scale=(0.2, 1.0),
                 interpolation='bilinear',
                 max_bad=10,
+                exif=False,
             ),
             dict(
                 type='lightvit_dense.ColorJitter',
