@@ -4,6 +4,10 @@
 """
 
 import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 if 'PYTEST_XDIST_WORKER' in os.environ:
@@ -27,3 +31,41 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return next((place for place, name in enumerate(LONG) if name in parts), len(LONG))
 
     items.sort(key=rank)
+
+
+@pytest.fixture(autouse=True, scope='session')
+def watchdog() -> Iterator[None]:
+    """End every Python process that a test starts after a while, with a dump of all its stacks."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('PYTHONPATH', str(Path(__file__).parent / 'watchdog'), prepend=os.pathsep)
+        patch.setenv('TEST_PROCESS_SECONDS', '90')
+        yield
+
+
+@pytest.fixture(scope='session')
+def run_ranks() -> Callable[..., None]:
+    """Return a function that runs a worker script as two ranks of one job on the CPU."""
+
+    def run(worker: Path, *arguments: object, ranks: int = 2, **environment: str) -> None:
+        with socket.socket() as server:
+            server.bind(('127.0.0.1', 0))
+            port = str(server.getsockname()[1])
+        common = {**os.environ, 'CUDA_VISIBLE_DEVICES': '-1', 'OMP_NUM_THREADS': '1'} | {
+            'MASTER_ADDR': '127.0.0.1',
+            'MASTER_PORT': port,
+            'WORLD_SIZE': str(ranks),
+        }
+        started = [
+            subprocess.Popen(
+                [sys.executable, worker, *map(str, arguments)],
+                env=common | {'RANK': str(rank), 'LOCAL_RANK': str(rank)} | environment,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+            for rank in range(ranks)
+        ]
+        output = [process.communicate()[0] for process in started]
+        assert [process.returncode for process in started] == [0] * ranks, '\n'.join(output)
+
+    return run

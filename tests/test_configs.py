@@ -5,6 +5,8 @@ Configs that differ in initial weights or length alone train the same step, so o
 
 import ast
 import os
+import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,9 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 from mmengine.visualization import Visualizer
 from PIL import Image
+from torch.nn import GroupNorm, LayerNorm, SyncBatchNorm
 
+from lightvit_dense.models import LayerNorm2d
 from lightvit_dense.registry import (
     DATASETS,
     FUNCTIONS,
@@ -36,6 +40,7 @@ METHODS = ('mae', 'dmae', 'd2mae', 'simmim', 'mocov3', 'dino')
 INITIAL = ('scratch', 'deit', *METHODS)
 HEADS = ('upernet', 'semfpn')
 TRANSFER = ('flowers', 'pets', 'aircraft', 'cars', 'cifar100', 'inat18')
+NORMS = (GroupNorm, LayerNorm, SyncBatchNorm)
 NAMES = [str(p.relative_to(ROOT / 'configs')) for p in CONFIGS]
 
 
@@ -80,6 +85,10 @@ def test_the_collection_is_complete() -> None:
         *(f'pretrain/{m}_vit-tiny.py' for m in METHODS),
         *(f'pretrain/{m}_hiera-tiny.py' for m in METHODS[:3]),
         *(f'pretrain/{m}_vit-small.py' for m in METHODS[:2]),
+        'pretrain/seed_efficientnet-b0.py',
+        'imagenet/finetune_seed_efficientnet-b0_300e.py',
+        *(f'pretrain/data_scale/{m}_vit-tiny_in21k.py' for m in ('mae', 'mocov3')),
+        *(f'imagenet/finetune_{m}_vit-tiny_300e.py' for m in ('in21k', 'in21k-30e')),
         *(f'pretrain/ablation/dmae_layer-{i}_vit-tiny.py' for i in (3, 6, 9)),
         'imagenet/deit_vit-tiny_300e.py',
         'imagenet/deit_vit-tiny_improved_300e.py',
@@ -90,6 +99,7 @@ def test_the_collection_is_complete() -> None:
         *(f'transfer/{name}_vit-tiny.py' for name in TRANSFER),
         'toyworld/mae_teacher.py',
         'toyworld/dmae_student.py',
+        'toyworld/seed.py',
         'toyworld/maskrcnn_scratch.py',
         'toyworld/maskrcnn_dmae.py',
         *(f'lasot/ostrack256_{m}_tiny.py' for m in ('scratch', 'deit', 'mae', 'dmae', 'd2mae')),
@@ -272,18 +282,31 @@ def test_the_paper_recipe_of_detection_is_exact() -> None:
     init_default_scope(cfg.default_scope)
     drop_checkpoints(cfg.model)
     model = MODELS.build(cfg.model)
+    groups = decay_of(model, cfg)
+    # detectron2 knows no channel-first LayerNorm: those of pyramid and heads are decayed.
+    for name, found in groups.items():
+        exempt = re.fullmatch(r'backbone\.(pos_embed|blocks\.\d+\.norm[12]\.(weight|bias))', name)
+        assert found == (1e-4, 0.0 if exempt else 0.05), name
+    assert Counter(groups.values()) == {(1e-4, 0.05): 196, (1e-4, 0.0): 49}
+
+
+def decay_of(model: torch.nn.Module, cfg: Config) -> dict[str, tuple[float, float]]:
+    """Return (learning rate, weight decay) by parameter."""
     groups = build_optim_wrapper(model, cfg.optim_wrapper).param_groups
-    decay = {id(p): group['weight_decay'] for group in groups for p in group['params']}
-    rates = {group['lr'] for group in groups}
-    assert rates == {1e-4}  # no layer decay
-    for name, parameter in model.named_parameters():
-        exempt = 'norm' in name or 'pos_embed' in name or _is_norm(model, name)
-        assert decay[id(parameter)] == (0.0 if exempt else 0.05), name
+    found = {id(p): (g['lr'], g['weight_decay']) for g in groups for p in g['params']}
+    return {name: found[id(p)] for name, p in model.named_parameters()}
 
 
-def _is_norm(model: torch.nn.Module, name: str) -> bool:
-    owner = model.get_submodule(name.rpartition('.')[0])
-    return isinstance(owner, torch.nn.LayerNorm)
+@pytest.mark.parametrize('name', ['maskrcnn-li2021_dmae_tiny', 'maskrcnn_dmae_hiera-tiny'])
+def test_norms_that_detectron2_knows_are_not_decayed(name: str) -> None:
+    cfg = load(ROOT / f'configs/coco/{name}.py')
+    init_default_scope(cfg.default_scope)
+    model = MODELS.build(cfg.model)
+    for key, (_, decay) in decay_of(model, cfg).items():
+        norm = model.get_submodule(key.rpartition('.')[0])
+        known = isinstance(norm, NORMS) and not isinstance(norm, LayerNorm2d)
+        exempt = known or key == 'backbone.pos_embed'
+        assert decay == (0.0 if exempt else cfg.optim_wrapper.optimizer.weight_decay), key
 
 
 def test_data_root_follows_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 COCO = {
     # name: run of the initial weights, published box AP and mask AP
     'maskrcnn_scratch_tiny': (None, 32.7, 28.9),
-    'maskrcnn_deit_tiny': ('deit_vit-tiny_300e', 40.4, 35.5),
+    'maskrcnn_deit_tiny': ('deit_vit-tiny_improved_300e', 40.4, 35.5),
     'maskrcnn_mae_tiny': ('mae_vit-tiny', 39.9, 35.4),
     'maskrcnn_dmae_tiny': ('dmae_vit-tiny', 42.3, 37.4),
     'maskrcnn_d2mae_tiny': ('d2mae_vit-tiny', 42.5, 37.5),
@@ -29,7 +29,7 @@ FINE_TUNED = 'finetune_d2mae_vit-tiny-rpe_1000e'
 ADE20K = {
     # name without the head: run of the initial weights, published mIoU of Semantic FPN
     'scratch_tiny': (None, None),
-    'deit_tiny': ('deit_vit-tiny_300e', 38.0),
+    'deit_tiny': ('deit_vit-tiny_improved_300e', 38.0),
     'mae_tiny': ('mae_vit-tiny', None),
     'dmae_tiny': ('dmae_vit-tiny', None),
     'd2mae_tiny': ('d2mae_vit-tiny', 39.0),
@@ -124,8 +124,13 @@ def test_segmentation(name: str) -> None:
     backbone, head = cfg.model.backbone, cfg.model.decode_head
     assert tuple(backbone.out_indices) == ((0, 1, 2, 3) if 'hiera' in name else (3, 5, 7, 11))
     assert backbone.drop_path_rate == 0.1
-    assert backbone.get('rel_pos_bias', False) is ('rpe' in name)
     upernet = name.startswith('upernet')
+    if 'hiera' not in name:
+        # Semantic FPN runs mmsegmentation's MAE backbone, whatever the initial weights.
+        sizes = backbone.img_size, backbone.get('rel_pos_bias', False), backbone.get('layer_scale')
+        plain = (512, True, None) if 'rpe' in name else (224, False, None)
+        assert sizes == (plain if upernet else (512, True, 1.0))
+        assert cfg.optim_wrapper.paramwise_cfg.get('no_decay') == (None if upernet else ())
     assert (head.type, head.num_classes) == ('mmseg.UPerHead' if upernet else 'mmseg.FPNHead', 150)
     assert ('auxiliary_head' in cfg.model) is upernet
     test = cfg.model.test_cfg
@@ -146,13 +151,15 @@ def test_segmentation(name: str) -> None:
 
 
 VIT = 5_717_416 - 193_000 - 384  # ViT-Tiny without its classifier and final norm
+# With the tables of 32 x 32 patches, relative and absolute, and two LayerScales a block.
+MMSEG = VIT + 571_968 + (32 * 32 - 14 * 14) * 192 + 12 * 2 * 192
 SIZES = {
     # backbone, neck, everything
     'coco/maskrcnn_dmae_tiny': (5_540_672, 2_664_880, 27_652_320),
     'coco/maskrcnn_dmae_hiera-tiny': (6_325_230, 2_540_032, 28_312_030),
     'coco/maskrcnn-li2021_dmae_tiny': (5_546_816, 3_003_328, 27_996_912),
     'ade20k/upernet_dmae_tiny': (VIT, 443_328, 10_721_708),
-    'ade20k/semfpn_dmae_tiny': (VIT, 101_712, 6_310_438),
+    'ade20k/semfpn_dmae_tiny': (MMSEG, 101_712, 7_045_990),
     'ade20k/upernet_dmae_hiera-tiny': (6_325_230, 0, 11_451_674),
     'ade20k/semfpn_dmae_hiera-tiny': (6_325_230, 0, 7_583_620),
 }

@@ -158,7 +158,7 @@ def test_parameters_and_operations_are_the_built_models(name: str) -> None:
     entry = by_name(name)
     cfg = apis.load_config(str(ROOT / entry['Config']))
     prepare_scope(cfg)
-    cfg.model.backbone.init_cfg = None
+    cfg.model.backbone.init_cfg = cfg.model.init_cfg = None
     cost = count_cost(cfg)
     metadata = entry['Metadata']
     assert (cost.used_params, cost.flops // 2) == (metadata['Parameters'], metadata['FLOPs'])

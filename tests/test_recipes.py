@@ -1,16 +1,22 @@
 """Fine-tuning and transfer configs hold the published values and start from files that we make."""
 
+import math
 from pathlib import Path
 
 import pytest
+import torch
 from mmengine.config import Config
+from timm.layers import DropPath
+from torch.nn import BatchNorm2d
 
-from lightvit_dense.registry import MODELS
+from lightvit_dense.checkpoints import save_backbone
+from lightvit_dense.registry import MODELS, PARAM_SCHEDULERS
 
 ROOT = Path(__file__).parents[1]
 IMPROVED = (0.2, 0.0, 0.0, 0.0, 0.0, 'rand-m10-mstd0.5-inc1')
 ORIGINAL = (0.8, 1.0, 0.25, 0.1, 0.1, 'rand-m9-mstd0.5-inc1')
 VIT, RPE, SMALL, HIERA = 5_717_416, 5_717_416 + 105_408, 22_050_664, 6_694_966
+EFFICIENTNET = 5_288_548
 FINETUNE = {
     # name: epochs, layer decay, regularisation, parameters without a distiller's
     'deit_vit-tiny_improved_300e': (300, 0.85, IMPROVED, VIT),
@@ -21,6 +27,10 @@ FINETUNE = {
     'finetune_simmim_vit-tiny_300e': (300, 0.85, IMPROVED, VIT),
     'finetune_dino_vit-tiny_300e': (300, 0.85, IMPROVED, VIT),
     'finetune_mocov3_vit-tiny_300e': (300, 0.75, IMPROVED, VIT),
+    'finetune_in21k_vit-tiny_300e': (300, 0.85, IMPROVED, VIT),
+    'finetune_in21k-30e_vit-tiny_300e': (300, 0.85, IMPROVED, VIT),
+    'finetune_scratch_efficientnet-b0_300e': (300, 1.0, IMPROVED, EFFICIENTNET),
+    'finetune_seed_efficientnet-b0_300e': (300, 1.0, IMPROVED, EFFICIENTNET),
     'finetune_mae_vit-tiny_100e': (100, 0.85, IMPROVED, VIT),
     'finetune_mae_vit-tiny_1000e': (1000, 0.85, IMPROVED, VIT),
     'finetune_d2mae_vit-tiny_1000e': (1000, 0.85, IMPROVED, VIT),
@@ -98,7 +108,10 @@ def test_fine_tuning(name: str) -> None:
     init = init_of(cfg)
     if 'scratch' in name or name.startswith('deit'):
         assert not init
-        assert cfg.model.backbone.init == 'timm'
+        assert cfg.model.backbone.get('init') == (None if 'efficientnet' in name else 'timm')
+    elif 'in21k' in name:  # files of others, of a network with DeiT's heads
+        assert Path(init.checkpoint).parent.name == 'checkpoints'
+        assert cfg.model.backbone.arch == dict(embed_dim=192, depth=12, num_heads=3)
     else:
         assert init.type == 'lightvit_dense.PretrainedBackbone'
         assert init.checkpoint in made_by_pretraining()
@@ -110,11 +123,36 @@ def test_fine_tuning(name: str) -> None:
     assert sum(p.numel() for p in model.parameters()) == parameters
 
 
+@pytest.mark.parametrize(('method', 'loaded'), [('mae', False), ('d2mae', True)])
+def test_biases_beside_relative_positions(tmp_path: Path, method: str, loaded: bool) -> None:
+    """BEiT's ``q_bias`` and ``v_bias`` are not called like the checkpoint's ``qkv.bias``."""
+    cfg = Config.fromfile(ROOT / f'configs/imagenet/finetune_{method}_vit-tiny-rpe_1000e.py')
+    arch = dict(embed_dim=8, depth=2, num_heads=2)
+    source = MODELS.build(dict(type='lightvit_dense.VisionTransformer', arch=arch, img_size=32))
+    for parameter in source.parameters():
+        torch.nn.init.normal_(parameter)
+    save_backbone(source, tmp_path / 'backbone.safetensors', {})
+    cfg.model.backbone.update(arch=arch, img_size=32)
+    cfg.model.backbone.init_cfg.checkpoint = str(tmp_path / 'backbone.safetensors')
+    model = MODELS.build(cfg.model)
+    model.init_weights()
+    for ours, theirs in zip(model.backbone.blocks, source.blocks, strict=True):
+        assert torch.equal(ours.attn.qkv.weight, theirs.attn.qkv.weight)
+        bias = theirs.attn.qkv.bias
+        assert torch.equal(ours.attn.qkv.bias, bias if loaded else torch.zeros_like(bias))
+        assert not ours.attn.relative_position_bias_table.any()
+
+
 @pytest.mark.parametrize('name', TRANSFER)
 def test_transfer(name: str) -> None:
     cfg = Config.fromfile(ROOT / f'configs/transfer/{name}_vit-tiny.py')
     classes, epochs, warmup, lr = TRANSFER[name]
-    assert (cfg.train_cfg.max_epochs, cfg.param_scheduler.warmup) == (epochs, warmup)
+    schedule = cfg.param_scheduler
+    assert (cfg.train_cfg.max_epochs, schedule.warmup) == (epochs, warmup)
+    assert (schedule.get('start_factor', 0.0), schedule.eta_min_ratio * lr) == (
+        0,
+        pytest.approx(1e-6),
+    )
     assert cfg.optim_wrapper.optimizer == dict(
         type='SGD', lr=lr, momentum=0.9, nesterov=True, weight_decay=0.0
     )
@@ -126,14 +164,65 @@ def test_transfer(name: str) -> None:
     assert cfg.train_dataloader.dataset.split == 'train'
     assert cfg.test_dataloader.dataset.split == cfg.val_dataloader.dataset.split == 'test'
     assert cfg.train_dataloader.dataset.type == cfg.test_dataloader.dataset.type
-    assert init_of(cfg).checkpoint in made_by_pretraining()
+    assert cfg.model.init_cfg.checkpoint in made_by_pretraining()
     model = MODELS.build(cfg.model)
     assert model.head.num_classes == classes
 
 
+def test_the_rate_of_transfer_iteration_by_iteration() -> None:
+    """The authors' schedule: from 0 to the rate, half a cosine to 1e-6, times the layer's scale."""
+    cfg = Config.fromfile(ROOT / 'configs/transfer/cifar100_vit-tiny.py')
+    scales, steps = (1.0, 0.75**3), 7
+    groups = [dict(params=[torch.nn.Parameter(torch.zeros(1))], lr=0.1 * s) for s in scales]
+    options = {k: v for k, v in cfg.param_scheduler.items() if k != 'convert_to_iter_based'}
+    optimizer = torch.optim.SGD(groups, lr=0.1)
+    scheduler = PARAM_SCHEDULERS.get(options.pop('type')).build_iter_from_epoch(
+        optimizer, end=50, epoch_length=steps, **options
+    )
+    total, warmup = 50 * steps, 10 * steps
+    for step in range(total):
+        if step < warmup:
+            rate = 0.1 * step / warmup
+        else:
+            share = (1 + math.cos(math.pi * (step - warmup) / (total - warmup))) / 2
+            rate = 0.1 * share + 1e-6 * (1 - share)
+        for group, scale in zip(optimizer.param_groups, scales, strict=True):
+            assert group['lr'] == pytest.approx(rate * scale, rel=1e-9, abs=1e-15)
+        optimizer.step()
+        scheduler.step()
+
+
+@pytest.mark.parametrize('whole', [True, False])
+def test_transfer_takes_all_of_a_classifier_but_its_linear_layer(
+    tmp_path: Path, whole: bool
+) -> None:
+    """The authors leave out what has 'head' in its name, and load the rest that fits."""
+    cfg = Config.fromfile(ROOT / 'configs/transfer/pets_vit-tiny.py')
+    cfg.model.backbone.update(arch=dict(embed_dim=8, depth=2, num_heads=2), img_size=32)
+    source = MODELS.build({**cfg.model, 'head': dict(num_classes=1000), 'data_preprocessor': None})
+    for parameter in source.parameters():
+        torch.nn.init.normal_(parameter)
+    theirs = {f'module.model.{n}': v for n, v in source.backbone.state_dict().items()}
+    if whole:
+        head = source.head.state_dict()
+        theirs |= {f'module.model.{n.replace("fc.", "head.")}': v for n, v in head.items()}
+    torch.save({'model': theirs}, tmp_path / 'deit_tiny_300e.pth.tar')
+    cfg.model.init_cfg.checkpoint = str(tmp_path / 'deit_tiny_300e.pth.tar')
+    model = MODELS.build(cfg.model)
+    fresh = {name: value.clone() for name, value in model.state_dict().items()}
+    model.init_weights()
+    wanted = {n.replace('module.model.', ''): v for n, v in theirs.items() if 'head' not in n}
+    for name, value in model.state_dict().items():
+        short = name.removeprefix('backbone.').removeprefix('head.')
+        if name.startswith(('backbone.', 'head.')):
+            assert torch.equal(value, wanted.get(short, fresh[name])), name
+    assert ('fc_norm.weight' in wanted) == whole
+    assert not model.head.fc.weight.equal(source.head.fc.weight[:37])
+
+
 @pytest.mark.parametrize('method', ['mae', 'mocov3'])
-@pytest.mark.parametrize('part', ['1percent', '10percent', 'long-tail'])
-def test_parts_of_the_data_are_trained_on_for_as_long(method: str, part: str) -> None:
+@pytest.mark.parametrize('part', ['1percent', '10percent', 'long-tail', 'in21k'])
+def test_other_amounts_of_data_are_trained_on_for_as_long(method: str, part: str) -> None:
     whole = Config.fromfile(ROOT / f'configs/pretrain/{method}_vit-tiny.py')
     cfg = Config.fromfile(ROOT / f'configs/pretrain/data_scale/{method}_vit-tiny_{part}.py')
     steps = 1_281_167 // whole.auto_scale_lr.base_batch_size  # of an epoch; the rest is dropped
@@ -141,4 +230,41 @@ def test_parts_of_the_data_are_trained_on_for_as_long(method: str, part: str) ->
     assert cfg.param_scheduler.warmup == whole.param_scheduler.warmup * steps
     assert not cfg.param_scheduler.by_epoch
     assert cfg.model == whole.model
-    assert cfg.train_dataloader.dataset.ann_file
+    dataset, usual = cfg.train_dataloader.dataset, whole.train_dataloader.dataset
+    if part == 'in21k':
+        assert dataset.data_root.endswith('/imagenet21k/')
+        assert dataset.pipeline[0].pop('max_bad') == 1000
+        assert usual.pipeline[0].pop('max_bad') == 10
+        assert not dataset.with_labels
+    else:
+        assert dataset.ann_file
+    assert dataset.pipeline == usual.pipeline
+
+
+def test_seed_has_the_values_of_its_paper_and_code() -> None:
+    cfg = Config.fromfile(ROOT / 'configs/pretrain/seed_efficientnet-b0.py')
+    model, data = cfg.model, cfg.train_dataloader
+    assert (model.student_temperature, model.teacher_temperature) == (0.2, 0.01)
+    assert cfg.optim_wrapper.optimizer == dict(type='SGD', lr=0.03, momentum=0.9, weight_decay=1e-4)
+    assert data.batch_size * 8 == cfg.auto_scale_lr.base_batch_size == 256
+    assert cfg.param_scheduler == dict(
+        type='mmengine.CosineAnnealingLR', by_epoch=True, T_max=cfg.train_cfg.max_epochs
+    )
+    steps = {step.type.partition('.')[2]: step for step in data.dataset.pipeline}
+    assert steps['LoadRandomResizedCrop'].scale == (0.2, 1.0)
+    jitter = steps['ColorJitter']
+    assert (jitter.brightness, jitter.contrast, jitter.saturation) == (0.4, 0.4, 0.4)
+    assert (jitter.hue, jitter.prob, steps['RandomGrayscale'].prob) == (0.1, 0.8, 0.2)
+    assert (steps['GaussianBlur'].sigma, steps['GaussianBlur'].prob) == ((0.1, 2.0), 0.5)
+    built = MODELS.build(model)
+    assert built.queue.shape == (65536, 128)
+    shapes = [tuple(p.shape) for p in built.guide.teacher.head.parameters() if p.ndim == 2]
+    assert shapes == [(2048, 2048), (128, 2048)]
+    assert [tuple(p.shape) for p in built.projector.parameters() if p.ndim == 2] == [
+        (1280, 1280),
+        (128, 1280),
+    ]
+    norms = [m for m in built.backbone.modules() if isinstance(m, BatchNorm2d)]
+    assert {(norm.eps, round(norm.momentum, 3)) for norm in norms} == {(1e-3, 0.01)}
+    rates = [m.drop_prob for m in built.backbone.modules() if isinstance(m, DropPath)]
+    assert rates == pytest.approx([0.2 * block / 16 for block in range(1, 16)])  # drop connect

@@ -15,6 +15,7 @@ from lightvit_dense import apis
 from lightvit_dense.analysis.eval_report import evaluation_report, write_report
 from lightvit_dense.apis.testing import evaluate
 from lightvit_dense.apis.tta import add_arguments, read_arguments
+from lightvit_dense.compat import finish_distributed
 from lightvit_dense.errors import run_tool
 
 
@@ -102,7 +103,9 @@ def main() -> int:
             config, found.metrics, found.class_tables, checkpoint=args.checkpoint, **options
         )
         write_report(args.json, content)
-    return apis.verify(found.metrics, expected) if args.verify else 0
+    status = apis.verify(found.metrics, expected) if args.verify else 0
+    finish_distributed()
+    return status
 
 
 if __name__ == '__main__':

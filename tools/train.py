@@ -11,6 +11,7 @@ import sys
 from mmengine.config import DictAction
 
 from lightvit_dense import apis
+from lightvit_dense.compat import finish_distributed
 from lightvit_dense.errors import run_tool
 
 
@@ -80,6 +81,7 @@ def main() -> None:
         cfg_options=args.cfg_options,
         launcher=args.launcher,
     )
+    finish_distributed()
 
 
 if __name__ == '__main__':

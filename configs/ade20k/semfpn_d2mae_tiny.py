@@ -4,7 +4,7 @@ What      `semfpn_dmae_tiny.py` from the backbone of `pretrain/d2mae_vit-tiny.py
 Source    The authors' mmsegmentation configuration.
 Expected  39.0 mIoU (paper). Not run by us.
 Cost      That of `semfpn_dmae_tiny.py`.
-Run       tools/dist_train.sh configs/ade20k/semfpn_d2mae_tiny.py 8 --amp
+Run       tools/dist_train.sh configs/ade20k/semfpn_d2mae_tiny.py 8
 """
 
 _base_ = './semfpn_dmae_tiny.py'

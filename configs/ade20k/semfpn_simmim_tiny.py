@@ -4,7 +4,7 @@ What      `semfpn_dmae_tiny.py` from the backbone of `pretrain/simmim_vit-tiny.p
 Source    As there.
 Expected  Nothing is published for it. Not run by us.
 Cost      That of `semfpn_dmae_tiny.py`.
-Run       tools/dist_train.sh configs/ade20k/semfpn_simmim_tiny.py 8 --amp
+Run       tools/dist_train.sh configs/ade20k/semfpn_simmim_tiny.py 8
 """
 
 _base_ = './semfpn_dmae_tiny.py'

@@ -1,6 +1,6 @@
 """UperNet, ViT-Tiny from supervised training (DeiT), ADE20K, 512 px, 160 000 iterations.
 
-What      `upernet_dmae_tiny.py` from the backbone of `imagenet/deit_vit-tiny_300e.py`.
+What      `upernet_dmae_tiny.py` from the backbone of `imagenet/deit_vit-tiny_improved_300e.py`.
 Source    As there.
 Expected  Nothing is published for it. Not run by us.
 Cost      That of `upernet_dmae_tiny.py`.
@@ -10,5 +10,5 @@ Run       tools/dist_train.sh configs/ade20k/upernet_deit_tiny.py 8 --amp
 _base_ = './upernet_dmae_tiny.py'
 
 model = dict(
-    backbone=dict(init_cfg=dict(checkpoint='work_dirs/deit_vit-tiny_300e/backbone.safetensors'))
+    backbone=dict(init_cfg=dict(checkpoint='work_dirs/deit_vit-tiny_improved_300e/backbone.safetensors'))
 )

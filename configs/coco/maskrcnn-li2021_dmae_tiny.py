@@ -49,23 +49,16 @@ train_dataloader = dict(
     dataset=dict(
         pipeline=[
             dict(type='lightvit_dense.LoadImage', color='bgr', max_bad=10),
-            dict(type='mmdet.LoadAnnotations', with_bbox=True, with_mask=True),
+            dict(type='mmdet.LoadAnnotations', with_bbox=True, with_mask=True, poly2mask=False),
             dict(type='mmdet.RandomFlip', prob=0.5),
+            dict(type='lightvit_dense.ResizeScale', scale=image_size, ratio_range=(0.1, 2.0)),
             dict(
-                type='mmcv.RandomResize',
-                resize_type='mmdet.Resize',
-                scale=image_size,
-                ratio_range=(0.1, 2.0),
-                keep_ratio=True,
-            ),
-            dict(
-                type='mmdet.RandomCrop',
-                crop_type='absolute',
+                type='lightvit_dense.FixedSizeCrop',
                 crop_size=image_size,
                 recompute_bbox=True,
                 allow_negative_crop=True,
             ),
-            dict(type='mmdet.FilterAnnotations', min_gt_bbox_wh=(1e-2, 1e-2), keep_empty=True),
+            dict(type='mmdet.FilterAnnotations', min_gt_bbox_wh=(1e-5, 1e-5), keep_empty=False),
             dict(type='mmdet.PackDetInputs'),
         ]
     )
@@ -74,7 +67,7 @@ val_dataloader = dict(
     dataset=dict(
         pipeline=[
             dict(type='lightvit_dense.LoadImage', color='bgr'),
-            dict(type='mmdet.Resize', scale=image_size, keep_ratio=True),
+            dict(type='mmdet.Resize', scale=image_size, keep_ratio=True, backend='pillow'),
             dict(type='mmdet.LoadAnnotations', with_bbox=True, with_mask=True),
             dict(
                 type='mmdet.PackDetInputs',
@@ -84,7 +77,11 @@ val_dataloader = dict(
     )
 )
 test_dataloader = val_dataloader
-optim_wrapper = dict(optimizer=dict(lr=8e-5, weight_decay=0.1))
+optim_wrapper = dict(
+    optimizer=dict(lr=8e-5, weight_decay=0.1),
+    # Batch and group norms are in detectron2's list.
+    paramwise_cfg=dict(custom_keys=dict(_delete_=True, pos_embed=dict(decay_mult=0.0))),
+)
 param_scheduler = dict(
     _delete_=True,
     type='lightvit_dense.WarmupCosineLR',

@@ -28,7 +28,11 @@ pretrains = dict(
     layer6=dict(title='D-MAE, layer 6', options=_short, **_dmae),
     all=dict(
         title='D-MAE, layers 2, 4, 6',
-        options=_short | {'model.distiller.pairs': [(2, 2), (4, 4), (6, 6)]},
+        options=_short
+        | {
+            'model.distiller.pairs': [(2, 2), (4, 4), (6, 6)],
+            'model.distiller.loss_weight': 1 / 3,  # the mean of the three
+        },
         **_dmae,
     ),
 )

@@ -23,7 +23,7 @@ title = "Distilled masked pre-training of small networks: the second paper's tas
 seeds = [0]
 
 pretrains = dict(
-    deit=dict(title='DeiT', config='configs/imagenet/deit_vit-tiny_300e.py'),
+    deit=dict(title='DeiT', config='configs/imagenet/deit_vit-tiny_improved_300e.py'),
     mae=dict(title='MAE', config='configs/pretrain/mae_vit-tiny.py'),
     dmae=dict(title='D-MAE', config='configs/pretrain/dmae_vit-tiny.py'),
     d2mae=dict(title='D²-MAE', config='configs/pretrain/d2mae_vit-tiny.py'),

@@ -69,6 +69,9 @@ SPEED_MODELS: dict[str, SpeedModel] = {
         'Hiera-Tiny (ours)', partial(_ours, dict(type='lightvit_dense.Hiera', arch='tiny'))
     ),
     'deit_tiny': SpeedModel('DeiT-Tiny, 3 heads (timm)', partial(_timm, 'deit_tiny_patch16_224')),
+    'deit_tiny_distilled': SpeedModel(
+        'DeiT-Tiny, 3 heads, distilled (timm)', partial(_timm, 'deit_tiny_distilled_patch16_224')
+    ),
     'mobilenet_v2': SpeedModel('MobileNet-v2', partial(_timm, 'mobilenetv2_100')),
     'mobilenet_v3': SpeedModel('MobileNet-v3 large', partial(_timm, 'mobilenetv3_large_100')),
     'efficientnet_b0': SpeedModel('EfficientNet-B0', partial(_timm, 'efficientnet_b0')),
@@ -78,7 +81,7 @@ SPEED_MODELS: dict[str, SpeedModel] = {
     'levit_128': SpeedModel('LeViT-128', partial(_timm, 'levit_128'), note=FUSED),
     'levit_192': SpeedModel('LeViT-192', partial(_timm, 'levit_192'), note=FUSED),
     'xcit_t12_16': SpeedModel('XCiT-T12/16', partial(_timm, 'xcit_tiny_12_p16_224')),
-    'pit_ti': SpeedModel('PiT-Ti', partial(_timm, 'pit_ti_224')),
+    'pit_ti': SpeedModel('PiT-Ti, distilled', partial(_timm, 'pit_ti_distilled_224')),
     'cait_xxs24': SpeedModel('CaiT-XXS24', partial(_timm, 'cait_xxs24_224')),
     'mobilevit_s': SpeedModel(
         'MobileViT-S', partial(_timm, 'mobilevit_s'), 256, 'images of 256 px'

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .classification_models import SPEED_MODELS
-from .published_results import PublishedResult, published_of
+from .published_results import PUBLISHED, PublishedResult, published_of
 
 LATENCIES = {'latency': 'eager', 'compiled': 'compiled', 'onnx': 'onnx'}
 """Modes of one image, and how the table calls them."""
@@ -121,36 +121,69 @@ _HEAD = (
     'ms compiled (IQR)',
     'ms ONNX (IQR)',
     'ONNX error',
-    'top-1 *paper*',
-    'ReaL *paper*',
-    'V2 *paper*',
-    'images/s *paper*',
     'notes',
 )
+
+
+def _sizes(row: Mapping[str, Any]) -> list[str]:
+    """Return millions of parameters, GMACs and GFLOPs."""
+    if 'parameters' not in row:
+        return ['error'] * 3
+    return [f'{row["parameters"] / 1e6:.2f}', *(f'{row[n] / 1e9:.2f}' for n in ('macs', 'flops'))]
 
 
 def _words(row: Mapping[str, Any]) -> list[str]:
     """Return one line of the Markdown table."""
     batch = row.get('throughput', {})
     onnx = row.get('onnx', {})
-    paper = row['published'][0] if row['published'] else {}
-    sizes = ['error'] * 3
-    if 'parameters' in row:
-        sizes = [f'{row["parameters"] / 1e6:.2f}', f'{row["macs"] / 1e9:.2f}']
-        sizes.append(f'{row["flops"] / 1e9:.2f}')
     return [
         row['title'],
         str(row['image_size']),
-        *sizes,
+        *_sizes(row),
         str(batch.get('batch', '')),
         _cell(row.get('throughput'), 'images_per_s'),
         _number(batch['peak_memory_mb']) if 'peak_memory_mb' in batch else '',
         *(_cell(row.get(mode), 'ms') for mode in LATENCIES),
         f'{onnx["relative_error"]:.0e}' if 'relative_error' in onnx else '',
-        *(f'{paper[name]:.1f}' if paper.get(name) else '-' for name in ('top1', 'real', 'v2')),
-        _number(paper.get('images_per_s')),
         row['note'],
     ]
+
+
+_PAPER_HEAD = (
+    'network',
+    'params M *paper*',
+    'params M *measured*',
+    'GMACs *measured*',
+    'images/s *paper*',
+    'images/s (IQR) *measured*',
+    'top-1 *paper*',
+    'ReaL *paper*',
+    'V2 *paper*',
+)
+
+
+def paper_table(rows: Sequence[Mapping[str, Any]], about: str) -> str:
+    """Return table 2 of the study beside what was measured, as Markdown.
+
+    Args:
+        rows: From :func:`make_row`; networks without one are *not run*.
+        about: Paragraph that says what was measured and where.
+    """
+    measured = {row['model']: row for row in rows}
+    lines = [about, '', '| ' + ' | '.join(_PAPER_HEAD) + ' |']
+    lines.append('|---|' + '---:|' * (len(_PAPER_HEAD) - 1))
+    for one in PUBLISHED:
+        found = measured.get(one.model)
+        sizes, rate = ['*not run*' if one.model else 'not in timm'] * 2, ''
+        if found is not None:
+            sizes, rate = _sizes(found)[:2], _cell(found.get('throughput'), 'images_per_s')
+        scores = ['-' if n is None else f'{n:.1f}' for n in (one.top1, one.real, one.v2)]
+        paper = _number(one.images_per_s, 1)
+        words = [one.label, f'{one.params_m:g}', *sizes, paper, rate, *scores]
+        lines.append('| ' + ' | '.join(words) + ' |')
+    sources = '; '.join(dict.fromkeys(one.source for one in PUBLISHED))
+    lines += ['', f'*paper*: {sources}; images/s on one RTX 3090, batch 1024, mixed precision.']
+    return '\n'.join(lines) + '\n'
 
 
 def markdown(rows: Sequence[Mapping[str, Any]], about: str) -> str:
@@ -169,12 +202,8 @@ def markdown(rows: Sequence[Mapping[str, Any]], about: str) -> str:
         'range. GMACs count a multiply-add of matrix products, attention and convolutions once, '
         'GFLOPs twice; activations, norms and pooling are not counted. Weights are random. Peak '
         'MiB is of weights and eager batches, in a process of its own: on a CPU what the process '
-        'grew by. ONNX error is the largest difference from torch over the largest logit. '
-        '*paper* columns are of the published model (for ViT-Tiny MAE, fine-tuned for 300 '
-        'epochs); images/s there on one RTX 3090, batch 1024, mixed precision.',
+        'grew by. ONNX error is the largest difference from torch over the largest logit.',
     ]
-    sources = sorted({one['source'] for row in rows for one in row['published'][:1]})
-    lines += [f'- *paper*: {source}' for source in sources]
     lines += [f'- error, {row["title"]}, {text}' for row in rows for text in errors_of(row)]
     return '\n'.join(lines) + '\n'
 

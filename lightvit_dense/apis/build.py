@@ -32,7 +32,8 @@ def build_model(
 
     Returns:
         The model; ``model.cfg`` is the config it was built from, ``model.dataset_meta`` what the
-        checkpoint says of the data it was trained on (classes, palette), None if nothing.
+        checkpoint says of the data it was trained on (classes, palette), None if nothing,
+        ``model.load_notes`` what was done to its values.
 
     Raises:
         UserError: When the config or the checkpoint is missing, the config names something
@@ -45,12 +46,12 @@ def build_model(
     init_default_scope(cfg.get('default_scope', 'lightvit_dense'))
     with explained():
         model = MODELS.build(cfg.model)
-        model.dataset_meta = None
+        model.dataset_meta, model.load_notes = None, []
         if checkpoint is None:
             model.init_weights()
         else:
             content = CheckpointLoader.load_checkpoint(str(checkpoint), 'cpu', logger='silent')
-            fit_checkpoint(model, content, checkpoint)
+            model.load_notes = fit_checkpoint(model, content, checkpoint)
             state = content.get('state_dict', content)
             load_state_dict(model, {re.sub(r'^module\.', '', k): v for k, v in state.items()})
             meta = content.get('meta')

@@ -69,14 +69,13 @@ def _head_values(path: str, head: Head, model: Any, notes: list[str]) -> dict[st
 
 def _merge(report: LoadReport, model: Any, head: Head, values: Mapping[str, Tensor]) -> None:
     """Bring the report of the backbone to the names of the whole classifier."""
-    hiera = 'Hiera' in (report.source or '') and head.classes is not None
-    if hiera:  # taken by the head
-        report.unexpected = [n for n in report.unexpected if not n.startswith('norm.')]
+    taken = head.names if head.classes is not None else set()
+    report.dropped = [name for name in report.dropped if name not in taken]
+    # Hiera's norm, which is the head's.
+    report.unexpected = [name for name in report.unexpected if name not in taken]
     for names in (report.matched, report.missing, report.added):
         names[:] = [f'backbone.{name}' for name in names]
     report.resized = {f'backbone.{name}': shapes for name, shapes in report.resized.items()}
-    taken = {name for name in head.names if head.classes is not None}
-    report.dropped = [name for name in report.dropped if name not in taken]
     own = [n for n in model.state_dict() if not n.startswith('backbone.')]
     report.matched += [name for name in own if name in values]
     report.missing += [name for name in own if name not in values]
@@ -118,9 +117,9 @@ def load_classifier(
     notes: list[str] = []
     values = {f'head.{n}': t for n, t in _head_values(report.path, head, classifier, notes).items()}
     own = model.state_dict()
-    if converted.source == 'full model':  # our own file has more than a head, e.g. a distiller's
-        extra = (n for n in own if not n.startswith(('backbone.', 'head.')))
-        values |= {n: opened.state[n] for n in extra if n in opened.state}
+    # Our own file has more than a head, e.g. a distiller's.
+    extra = (n for n in own if not n.startswith(('backbone.', 'head.')))
+    values |= {n: opened.state[n] for n in extra if n in opened.state}
     report = load_backbone(
         classifier.backbone, path_or_state, verbose=False, source_grid=source_grid, key=key
     )

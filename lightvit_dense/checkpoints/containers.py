@@ -33,11 +33,13 @@ class Opened:
         state: Tensors by the names they have in the file.
         container: Keys opened to get there, e.g. 'model'; empty for a bare state dict.
         others: Other keys that hold tensors, any of which ``key`` can ask for.
+        names: All names in the container, those of networks that ``key`` left out too.
     """
 
     state: dict[str, Tensor]
     container: str = ''
     others: list[str] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
 
 
 def _tensors(content: Mapping) -> dict[str, Tensor]:
@@ -85,10 +87,11 @@ def unwrap(content: Any, key: str | None = None) -> Opened:
         path.append(inner[0])
         content = content[inner[0]]
     state = _tensors(content) if isinstance(content, Mapping) else {}
+    names = list(state)
     if key is not None:
         state = _part(state, key)
         path.append(key)
-    return Opened(state, '.'.join(path), others)
+    return Opened(state, '.'.join(path), others, names)
 
 
 def open_checkpoint(path: str | os.PathLike, key: str | None = None) -> Opened:

@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from .containers import Opened, open_checkpoint
-from .convert import Converted, convert
+from .convert import Converted, convert, find_source
 from .errors import CheckpointError
 from .export import save_backbone, save_huggingface, save_timm, sha256
 from .identify import Sizes, identify
@@ -27,12 +27,14 @@ class Inspection:
         opened: Its tensors as they are, and their container.
         converted: Its backbone's tensors by our names.
         sizes: Sizes of the backbone.
+        origin: Kind of the whole file, of which the backbone may be one network of several.
     """
 
     path: Path
     opened: Opened
     converted: Converted
     sizes: Sizes
+    origin: str | None = None
 
     def __str__(self) -> str:
         """Return a few lines for people."""
@@ -108,7 +110,8 @@ def inspect_checkpoint(
             f'{path}: {sizes.heads} heads are asked for, but the file beside it says {found}. '
             f'Give --heads {found} or leave it out.'
         )
-    return Inspection(path, opened, converted, sizes)
+    whole, _ = find_source(opened.names)
+    return Inspection(path, opened, converted, sizes, None if whole is None else whole.name)
 
 
 def _hold_against(path: Path, sizes: Sizes, name: str) -> None:
@@ -201,6 +204,25 @@ def build_backbone(sizes: Sizes, img_size: tuple[int, int] | None = None) -> nn.
         raise CheckpointError(f'{error}. Give other --heads, --arch or --img-size.') from error
 
 
+def load_inspected(backbone: nn.Module, inspection: Inspection) -> LoadReport:
+    """Load an inspected checkpoint into a backbone.
+
+    Args:
+        backbone: See :func:`build_backbone`.
+        inspection: The checkpoint.
+
+    Returns:
+        The report of the load, which tells of the change of names too.
+    """
+    converted, opened = inspection.converted, inspection.opened
+    report = load_backbone(backbone, converted.state, verbose=False)
+    report.path, report.source = str(inspection.path), converted.source
+    report.container, report.others = opened.container, opened.others
+    report.dropped = converted.dropped + report.dropped
+    report.notes = converted.notes + report.notes
+    return report
+
+
 def provenance(inspection: Inspection, report: LoadReport) -> dict[str, Any]:
     """Say as plain data where converted weights come from."""
     return dict(
@@ -238,11 +260,7 @@ def convert_checkpoint(
         CheckpointError: If something does not fit, would get lost, or cannot be expressed.
     """
     backbone = build_backbone(inspection.sizes, img_size)
-    report = load_backbone(backbone, inspection.converted.state, verbose=False)
-    report.path, report.source = str(inspection.path), inspection.converted.source
-    report.container, report.others = inspection.opened.container, inspection.opened.others
-    report.dropped = inspection.converted.dropped + report.dropped
-    report.notes = inspection.converted.notes + report.notes
+    report = load_inspected(backbone, inspection)
     if report.missing or (report.unexpected and not lossy):
         raise CheckpointError(
             f'{report}\n{inspection.path}: not converted, because the parameters named above as '

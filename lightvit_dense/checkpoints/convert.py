@@ -35,10 +35,35 @@ class Converted:
     notes: list[str] = field(default_factory=list)
 
 
-def find_source(names: Collection[str]) -> Source | None:
-    """Tell the kind of checkpoint from its parameter names."""
-    names = set(names)
-    return next((source for source in SOURCES if source.recognises(names)), None)
+def find_source(names: Collection[str]) -> tuple[Source | None, dict[str, str]]:
+    """Tell the kind of checkpoint from its parameter names.
+
+    Args:
+        names: The names in the file.
+
+    Returns:
+        The kind, None if it is unknown, and each name without the wrapper that stands before all.
+    """
+    inner = {name: name for name in names if name not in COUNTERS}
+    while True:
+        found = set(inner.values())
+        source = next((source for source in SOURCES if source.recognises(found)), None)
+        wrapper = next((w for w in WRAPPERS if all(n.startswith(w) for n in found)), '')
+        if source is not None or not found or not wrapper:
+            return source, inner
+        inner = {name: rest[len(wrapper) :] for name, rest in inner.items()}
+
+
+def _same_network(state: Mapping[str, Tensor], wanted: Collection[str]) -> Converted | None:
+    """Find a network of another kind by the model's own names, all behind the same beginning."""
+    needed = [name for name in wanted if not name.endswith('num_batches_tracked')]
+    ends = {n[: -len(needed[0])] for n in state if n.endswith(needed[0])} if needed else set()
+    for start in sorted(ends, key=len):
+        if all(start + name in state for name in needed):
+            taken = {start + name: name for name in wanted if start + name in state}
+            kept = {ours: state[name] for name, ours in taken.items()}
+            return Converted('the same network', kept, [n for n in state if n not in taken])
+    return None
 
 
 def convert(state: Mapping[str, Tensor], wanted: Collection[str] | None = None) -> Converted:
@@ -55,18 +80,13 @@ def convert(state: Mapping[str, Tensor], wanted: Collection[str] | None = None) 
     Raises:
         CheckpointError: If the names belong to a network that our backbones cannot be.
     """
-    ours = {name: name for name in state if name not in COUNTERS}
-    source = find_source(ours.values())
-    while source is None:
-        # Every name in a wrapper: look inside it.
-        wrapper = next(
-            (w for w in WRAPPERS if ours and all(n.startswith(w) for n in ours.values())), ''
-        )
-        if not wrapper:
-            refuse_foreign(dict(state), wanted or ())
-            return Converted(None, dict(state), [])
-        ours = {name: inner[len(wrapper) :] for name, inner in ours.items()}
-        source = find_source(ours.values())
+    source, ours = find_source(state)
+    if source is None:
+        same = _same_network(state, wanted or ())
+        if same is not None:
+            return same
+        refuse_foreign(dict(state), wanted or ())
+        return Converted(None, dict(state), [])
     context = Context(None if wanted is None else frozenset(wanted))
     context.dropped += [name for name in COUNTERS if name in state]
     kept: dict[str, Tensor] = {}

@@ -29,7 +29,7 @@ def unfilled(model: nn.Module, state: Any) -> list[str]:
     return [name for name, tensor in own.items() if not fits(name, tensor)]
 
 
-def fit_checkpoint(model: nn.Module, content: dict[str, Any], path: str | os.PathLike) -> None:
+def fit_checkpoint(model: nn.Module, content: dict[str, Any], path: str | os.PathLike) -> list[str]:
     """Make sure that loading a checkpoint leaves nothing of a model at random.
 
     mmengine loads what happens to fit and warns about the rest, so that a foreign file is evaluated
@@ -42,23 +42,26 @@ def fit_checkpoint(model: nn.Module, content: dict[str, Any], path: str | os.Pat
         content: What the file holds; its 'state_dict' is replaced where names had to be changed.
         path: The file.
 
+    Returns:
+        What was done to the values, a line each.
+
     Raises:
         CheckpointError: If values of the model are not in the file.
     """
     state = content.get('state_dict', content)
     wrong = unfilled(model, state)
     if not wrong:
-        return
+        return []
     if hasattr(model, 'backbone') and hasattr(getattr(model, 'head', None), 'fc'):
-        load_classifier(model, path if os.path.isfile(path) else content, complete=True)
+        report = load_classifier(model, path if os.path.isfile(path) else content, complete=True)
         content['state_dict'] = model.state_dict()
-        return
+        return report.changes
     if hasattr(model, 'adapt_state'):  # a model that knows the names of others for its own
         opened = open_checkpoint(path) if os.path.isfile(path) else unwrap(content)
         adapted = model.adapt_state(opened.state)  # type: ignore[operator]
         if not unfilled(model, adapted):
             content['state_dict'] = adapted
-            return
+            return []
     some = ', '.join(wrong[:4]) + (', ...' if len(wrong) > 4 else '')
     raise CheckpointError(
         f'{path}: does not fill the model: {len(wrong)} of its {len(model.state_dict())} values '

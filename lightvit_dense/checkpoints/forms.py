@@ -6,6 +6,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from .errors import CheckpointError
+from .rewrites import fold_layer_scale
+from .sources.base import Context
 
 State = dict[str, Tensor]
 
@@ -67,6 +69,11 @@ def _need_norm(backbone: nn.Module, package: str) -> None:
         )
 
 
+def _own_state(backbone: nn.Module) -> State:
+    """Return the parameters with LayerScales folded, for which not every class has a place."""
+    return fold_layer_scale(dict(backbone.state_dict()), Context())
+
+
 def _image_size(backbone: nn.Module) -> tuple[int, int]:
     grid: Any = backbone.grid_size
     patch: Any = backbone.patch_size
@@ -85,13 +92,13 @@ def unit_attention(backbone: nn.Module) -> list[bool]:
     return [flags[i] if i < len(flags) else False for i in after]
 
 
-def _timm_beit(backbone: nn.Module, kwargs: dict[str, Any]) -> tuple[State, str, dict[str, Any]]:
+def _timm_beit(own: State, kwargs: dict[str, Any]) -> tuple[State, str, dict[str, Any]]:
     """Give a ViT with relative position biases as timm's BEiT.
 
     Its keys have no bias; ours add the same to all logits of a query, so nothing is lost.
     """
     state: State = {}
-    for name, tensor in backbone.state_dict().items():
+    for name, tensor in own.items():
         if name.endswith('.attn.qkv.bias'):
             query, _, value = tensor.chunk(3)
             head = name.removesuffix('qkv.bias')
@@ -123,7 +130,7 @@ def timm_form(backbone: nn.Module, alone: bool = True) -> tuple[State, str, dict
     """
     hiera = is_hiera(backbone)
     _refuse(backbone, 'timm', r'rel_pos_[hw]')
-    state, arch = dict(backbone.state_dict()), dict(backbone.arch)  # type: ignore[arg-type]
+    state, arch = _own_state(backbone), dict(backbone.arch)  # type: ignore[arg-type]
     biased = any(name.endswith('relative_position_bias_table') for name in state)
     if alone and (hiera or biased):
         _need_norm(backbone, 'timm')
@@ -152,7 +159,7 @@ def timm_form(backbone: nn.Module, alone: bool = True) -> tuple[State, str, dict
         qkv_bias='blocks.0.attn.qkv.bias' in state,
     )
     if biased:
-        return _timm_beit(backbone, {**common, **sizes})
+        return _timm_beit(state, {**common, **sizes})
     if 'cls_token' not in state:
         sizes |= dict(class_token=False, global_pool='avg', fc_norm=False)
     if 'norm.weight' not in state:
@@ -176,7 +183,7 @@ def _rename(name: str, rules: tuple[tuple[str, str], ...]) -> str:
 
 def _hf_vit(backbone: nn.Module) -> tuple[State, dict[str, Any]]:
     arch: Any = backbone.arch
-    own = backbone.state_dict()
+    own = _own_state(backbone)
     if 'cls_token' not in own:
         raise CheckpointError(
             'The backbone has no class token, which ViTModel needs. Export a backbone with '

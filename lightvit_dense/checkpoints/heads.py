@@ -7,9 +7,12 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from .convert import Converted
+from .sources.base import is_hiera
 
 # What training code and wrappers put before the names of a whole classifier.
 _WRAPPERS = re.compile(r'^(?:(?:module|_orig_mod)\.)*(?:model\.)?')
+_OURS = re.compile(rf'{_WRAPPERS.pattern}backbone\.')
+_HUGGING_FACE = re.compile(r'\bembeddings\.patch_embeddings\.')
 _NAMES = (
     (r'head\.(fc|fc_norm|bn)\.', r'\1.'),  # ours; timm's Hiera has head.fc too
     (r'head\.projection\.', 'fc.'),  # Meta's Hiera
@@ -73,14 +76,15 @@ def read_head(state: Mapping[str, Tensor], converted: Converted) -> Head:
     linear = head.state.get('fc.weight')
     if linear is None or linear.ndim != 2:
         return Head(final_norm=head.final_norm)
-    source = converted.source or ''
-    if 'Hiera' in source:  # its only norm follows the pooling, whatever it is called
-        for kind in ('weight', 'bias'):
-            if f'norm.{kind}' in converted.state:
-                head.state[f'fc_norm.{kind}'] = converted.state[f'norm.{kind}']
+    if any(_OURS.match(name) for name in state):  # may pool either way, with norms at either place
+        return head
+    if is_hiera(converted.state):  # its only norm follows the pooling, whatever it is called
+        taken = {n: t for n, t in converted.state.items() if n.startswith('norm.')}
+        head.state |= {f'fc_{name}': tensor for name, tensor in taken.items()}
+        head.names |= set(taken)
         head.final_norm = False
-    if source in ('Hugging Face ViT', 'Hugging Face DeiT'):
-        head.pool = 'cls'
-    elif 'fc_norm.weight' in head.state and source != 'full model':
+    if 'fc_norm.weight' in head.state:
         head.pool = 'mean'
+    elif any(_HUGGING_FACE.search(name) for name in state):
+        head.pool = 'cls'
     return head

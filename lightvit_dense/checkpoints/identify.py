@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from .resize import guess_grid
+from .sources.base import is_hiera
 
 # Every published ViT of these widths has these heads; narrower ones differ (DeiT 3 and 6, the
 # papers 12, MoCo-v3 12).
@@ -113,7 +114,7 @@ def identify(state: Mapping[str, Tensor]) -> Sizes | None:
     if kernel is None or kernel.ndim != 4 or not blocks:
         return None
     width, depth = kernel.shape[0], max(blocks) + 1
-    hiera = any(re.match(r'blocks\.\d+\.proj\.', name) for name in state)
+    hiera = is_hiera(state)
     registers = state['reg_token'].shape[1] if 'reg_token' in state else 0
     cls_token = 'cls_token' in state
     table = state.get('pos_embed')

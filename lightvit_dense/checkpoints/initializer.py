@@ -6,6 +6,7 @@ from torch import nn
 from lightvit_dense.registry import WEIGHT_INITIALIZERS
 
 from .classifier import load_classifier
+from .errors import CheckpointError
 from .loader import load_backbone
 
 
@@ -27,6 +28,7 @@ class PretrainedBackbone:
         reserve: How many leading blocks to load (arXiv 2205.14443): the blocks above and
             the final norm stay as initialised, 0 loads the embedding alone, ``None`` or the depth
             all. A model that is random altogether has no ``init_cfg``.
+        skip: Regular expression of parameters that stay as initialised, e.g. ``'qkv.bias'``.
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class PretrainedBackbone:
         key: str | None = None,
         any_depth: bool = False,
         reserve: int | None = None,
+        skip: str | None = None,
     ) -> None:
         self.checkpoint = checkpoint
         self.strict = strict
@@ -46,6 +49,7 @@ class PretrainedBackbone:
         self.key = key
         self.any_depth = any_depth
         self.reserve = reserve
+        self.skip = skip
 
     def __call__(self, module: nn.Module) -> None:
         """Load the checkpoint into a module.
@@ -65,6 +69,7 @@ class PretrainedBackbone:
             self.key,
             self.any_depth,
             self.reserve,
+            self.skip,
         )
         if hasattr(module, '_params_init_info'):
             update_init_info(module, f'{type(self).__name__}: load from {self.checkpoint}')
@@ -74,8 +79,8 @@ class PretrainedBackbone:
 class PretrainedClassifier:
     """Initialise a whole :class:`~lightvit_dense.ImageClassifier` from a checkpoint of any source.
 
-    The linear layer of another number of classes is left out, which the report says. The
-    backbone's own ``init_cfg`` is not used.
+    The linear layer of another number of classes is left out, which the report says, and a file
+    without a classifier fills the backbone alone. The backbone's own ``init_cfg`` is not used.
 
     Args:
         checkpoint: Path of a .safetensors or .pth file.
@@ -107,8 +112,15 @@ class PretrainedClassifier:
             module: The classifier.
 
         Raises:
-            CheckpointError: If the checkpoint cannot be read or does not fit.
+            CheckpointError: If the checkpoint cannot be read or does not fit, or the backbone names
+                another.
         """
+        own = module.backbone.init_cfg  # type: ignore[union-attr]
+        if isinstance(own, dict) and 'checkpoint' in own:
+            raise CheckpointError(
+                f'model.init_cfg loads {self.checkpoint}, model.backbone.init_cfg '
+                f'{own["checkpoint"]}: set one of them to None'
+            )
         # mmengine initialises the parts after the whole: the backbone must not be, and the head
         # before, because its linear layer may stay.
         module.backbone.is_init = True  # type: ignore[union-attr]

@@ -3,6 +3,7 @@
 import os
 import re
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from .errors import CheckpointError
+from .flax import read_flax
 from .pickles import read_pickle, safe_globals
 
 _ZIP, _PICKLE, _LFS = b'PK\x03\x04', b'\x80', b'version https://git-lfs'
@@ -56,6 +58,22 @@ def _is_safetensors(path: Path, head: bytes) -> bool:
     return path.suffix == '.safetensors' or (len(head) > 8 and head[8:9] == b'{')
 
 
+def _refuse_torchscript(path: Path) -> None:
+    """Raise if a file holds a program; torch's own message is advice to run it."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            found = any(name.endswith('/constants.pkl') for name in archive.namelist())
+    except zipfile.BadZipFile:
+        return
+    if found:
+        raise CheckpointError(
+            f'{path}: is a TorchScript archive (torch.jit.save), a program and no state dict. It '
+            'is not run here. If you trust its author, take its weights out once: `torch.save('
+            f"torch.jit.load({str(path)!r}, map_location='cpu').state_dict(), 'weights.pth')`, and "
+            'give that file.'
+        )
+
+
 def _read_safetensors(path: Path, map_location: Any) -> dict[str, Tensor]:
     device = map_location if isinstance(map_location, (str, torch.device)) else 'cpu'
     try:
@@ -69,8 +87,8 @@ def read_checkpoint(path: str | os.PathLike, map_location: Any = 'cpu', mmap: bo
     """Read a checkpoint file whole, without ever running code that it carries.
 
     Args:
-        path: A .safetensors file, one written by ``torch.save``, or an ordinary pickle of arrays
-            such as detectron2's .pkl.
+        path: A .safetensors file, one written by ``torch.save``, an ordinary pickle of arrays such
+            as detectron2's .pkl, or an .npz of Google's vision transformers.
         map_location: As for ``torch.load``.
         mmap: Whether to map the tensors from the file instead of reading them now.
 
@@ -85,12 +103,16 @@ def read_checkpoint(path: str | os.PathLike, map_location: Any = 'cpu', mmap: bo
     head = _check_file(path)
     if _is_safetensors(path, head):
         return _read_safetensors(path, map_location)
+    if path.suffix == '.npz':
+        return read_flax(path)
     if not head.startswith((_ZIP, _PICKLE)):
         raise CheckpointError(
             f'{path}: is neither a safetensors nor a PyTorch file (it begins with {head[:12]!r}). '
             'Check that the path points at the weights themselves.'
         )
     mmap = mmap and head.startswith(_ZIP)
+    if head.startswith(_ZIP):
+        _refuse_torchscript(path)
     try:
         if head.startswith(_PICKLE) and _LEGACY not in head:
             return read_pickle(path)

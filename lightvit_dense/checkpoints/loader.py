@@ -16,10 +16,11 @@ from torch import Tensor, nn
 from .containers import Opened, open_checkpoint, unwrap
 from .convert import convert
 from .errors import CheckpointError
+from .flax import flax_heads
 from .resize import resize_parameter
 
 # Parameters that options of the backbone add and that no plain checkpoint holds.
-ADDED = ('rel_pos_h', 'rel_pos_w', 'relative_position_bias_table')
+ADDED = ('rel_pos_h', 'rel_pos_w', 'relative_position_bias_table', 'gamma')
 # Parameters without which a model computes something else.
 LOST = re.compile(r'rel_pos|relative_position_bias|reg_token|dist_token|[qk]_norm\.|\.ls[12]\.')
 
@@ -39,10 +40,11 @@ class LoadReport:
         matched: Parameters taken as they are.
         resized: Parameters taken after a resize, with the old and the new shape.
         missing: Parameters of the model that the checkpoint lacks.
-        added: Those among the lacking that the model adds by an option (relative position).
+        added: Those among the lacking that the model adds by an option (relative position,
+            LayerScale that starts at 1).
         unexpected: The checkpoint's backbone parameters that the model lacks.
         dropped: What in the checkpoint is no part of a backbone (decoder, teacher, heads).
-        random: The model's parameters above the reserved blocks, left as initialised.
+        random: The model's parameters above the reserved blocks, or skipped, left as initialised.
         notes: What was done to values, and what the model cannot take over.
         container: Keys of the file that were opened to get at the tensors.
         others: Further keys that hold tensors.
@@ -61,17 +63,24 @@ class LoadReport:
     container: str = ''
     others: list[str] = field(default_factory=list)
 
+    @property
+    def changes(self) -> list[str]:
+        """What was done to values, a line each: the notes, and what was resized."""
+        return [*self.notes, *(f'resized {line}' for line in self._resized())]
+
+    def _resized(self) -> list[str]:
+        return [f'{n} {tuple(a)} -> {tuple(b)}' for n, (a, b) in self.resized.items()]
+
     def __str__(self) -> str:
         """Return the report as a short block of text."""
-        resized = [f'{n} {tuple(a)} -> {tuple(b)}' for n, (a, b) in self.resized.items()]
         groups = (
             ('matched', self.matched),
-            ('resized', resized),
+            ('resized', self._resized()),
             ('missing', self.missing),
             ('added by the model', self.added),
             ('unexpected', self.unexpected),
             ('dropped', self.dropped),
-            *([('left at random', self.random)] if self.random else []),
+            *([('as initialised', self.random)] if self.random else []),
         )
         inside = f", '{self.container}'" if self.container else ''
         lines = [f'Loaded {self.path} ({self.source or "unknown source"}{inside}):']
@@ -152,6 +161,24 @@ def _reserve(
     return {n: t for n, t in state.items() if get_layer_id(n, depth, depths) <= reserve}
 
 
+def _skip(
+    report: LoadReport, state: dict[str, Tensor], model: nn.Module, pattern: str
+) -> dict[str, Tensor]:
+    """Return the values of what the pattern does not name; record what stays as initialised."""
+    try:
+        skipped = [name for name in model.state_dict() if re.search(pattern, name)]
+    except re.error as error:
+        raise CheckpointError(f'skip={pattern!r} is no regular expression: {error}') from error
+    if not skipped:
+        raise CheckpointError(
+            f'skip={pattern!r} names nothing in the model, whose parameters are called like '
+            f'{_shorten(list(model.state_dict()), 3)}'
+        )
+    report.random += skipped
+    report.notes.append(f'skip={pattern!r}: {_shorten(skipped, 2)} stay as initialised')
+    return {name: tensor for name, tensor in state.items() if name not in skipped}
+
+
 def _check_heads(report: LoadReport, path: Path, model: nn.Module) -> None:
     """Raise if the file beside the checkpoint says that it was trained with other heads."""
     heads, arch = known_heads(path), getattr(model, 'arch', None)
@@ -164,7 +191,7 @@ def _check_heads(report: LoadReport, path: Path, model: nn.Module) -> None:
 
 
 def known_heads(path: Path) -> int | None:
-    """Tell the heads (of the first stage) from the story beside a file, or in a file of ours.
+    """Tell the heads (of the first stage) from the story beside a file, or in the file.
 
     Args:
         path: The checkpoint. The story is our .json or Hugging Face's config.json.
@@ -193,7 +220,9 @@ def known_heads(path: Path) -> int | None:
 
 
 def _carried_heads(path: Path) -> int | None:
-    """Tell the heads from the header of a .safetensors file that we wrote."""
+    """Tell the heads from the header of a .safetensors file that we wrote, or from an .npz."""
+    if path.suffix == '.npz':
+        return flax_heads(path)
     if path.suffix != '.safetensors':
         return None
     try:
@@ -220,6 +249,12 @@ def _share_table(
     state.update({name: state['pos_embed'] for name in sorted(lacking)})
     report.notes.append(f'{", ".join(sorted(lacking))} was filled from pos_embed')
     return lacking
+
+
+def _is_added(name: str, value: Tensor) -> bool:
+    """Tell whether an option adds a parameter without which a checkpoint computes the same."""
+    last = name.rsplit('.', 1)[-1]
+    return last in ADDED and (last != 'gamma' or bool((value == 1).all()))
 
 
 def _fit(
@@ -261,7 +296,7 @@ def _fit(
         values[name] = resized
     for name in own:
         if name not in values and name not in report.random:
-            (report.added if name.rsplit('.', 1)[-1] in ADDED else report.missing).append(name)
+            (report.added if _is_added(name, own[name]) else report.missing).append(name)
     lost = [name for name in report.unexpected if LOST.search(name)]
     if lost:
         report.notes.append(
@@ -291,6 +326,7 @@ def load_backbone(
     key: str | None = None,
     any_depth: bool = False,
     reserve: int | None = None,
+    skip: str | None = None,
 ) -> LoadReport:
     """Load a checkpoint of any known source into a backbone.
 
@@ -309,14 +345,15 @@ def load_backbone(
         reserve: How many leading blocks to load; the blocks above and the final norm stay as
             initialised. 0 loads patch embedding, positions and class token only; ``None`` or the
             depth of the model loads all.
+        skip: Regular expression: parameters in whose names it is found stay as initialised.
 
     Returns:
         The report.
 
     Raises:
         CheckpointError: If the file cannot be read, nothing in it matches, depth, known heads or a
-            shape cannot be brought to the model's, ``reserve`` is out of range, or ``strict`` finds
-            a difference. The model is then unchanged.
+            shape cannot be brought to the model's, ``reserve`` is out of range, ``skip`` names
+            nothing, or ``strict`` finds a difference. The model is then unchanged.
     """
     opened, report = open_source(path_or_state, key)
     own = model.state_dict()
@@ -336,6 +373,8 @@ def load_backbone(
     state = converted.state
     if reserve is not None:
         state = _reserve(report, state, model, reserve)
+    if skip is not None:
+        state = _skip(report, state, model, skip)
     values = _fit(report, state, model, source_grid)
     if strict and (report.missing or report.unexpected):
         raise CheckpointError(

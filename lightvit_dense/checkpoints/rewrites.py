@@ -9,7 +9,8 @@ from collections.abc import Collection
 import torch
 
 from .errors import CheckpointError
-from .sources.base import Context, State, Step, rename
+from .relative_bias import split_rows
+from .sources.base import Context, State, Step, is_hiera, rename
 
 _HEAD = re.compile(r'(head|fc_norm|head_dist|classifier|cls_classifier|distillation_classifier)\.')
 _INDEX = re.compile(r'.*(relative_position_index|relative_coords_table)$')
@@ -58,9 +59,7 @@ def drop_heads(state: State, context: Context) -> State:
 
 def name_norm(state: State, context: Context) -> State:
     """Give Hiera's last LayerNorm our name; Meta's autoencoder and timm have their own for it."""
-    if not any(re.match(r'blocks\.\d+\.proj\.', name) for name in state):
-        return state
-    if context.wants('head.norm.weight'):
+    if not is_hiera(state) or context.wants('head.norm.weight'):
         return state
     state = rename(state, [(r'^(head\.norm|encoder_norm)\.', 'norm.')])
     return rename(state, [(r'^pos_embed_abs$', 'pos_embed')])
@@ -76,6 +75,22 @@ def spread_shared_positions(state: State, context: Context) -> State:
     for block in blocks:
         state[f'blocks.{block}.attn.relative_position_bias_table'] = table
     context.notes.append('the relative positions shared by all blocks were copied to each')
+    return state
+
+
+def zero_positions(state: State, context: Context) -> State:
+    """Give a ViT that has relative positions only absolute ones of zero, which computes the same.
+
+    A model without relative positions keeps its own: with zeros it would know no positions at all.
+    """
+    table = state.get('blocks.0.attn.relative_position_bias_table')
+    window = None if table is None else split_rows(len(table))
+    without = context.wanted and not any(n.endswith('bias_table') for n in context.wanted)
+    if window is None or 'pos_embed' in state or without:
+        return state
+    kernel, rows = state['patch_embed.proj.weight'], window[0] ** 2 + ('cls_token' in state)
+    state['pos_embed'] = kernel.new_zeros(1, rows, len(kernel))
+    context.notes.append('the file has no absolute positions: pos_embed is zero')
     return state
 
 
@@ -95,15 +110,18 @@ def fold_layer_scale(state: State, context: Context) -> State:
     """Multiply LayerScale into the projection before it, which computes the same.
 
     ``gamma * (W x + b)`` is ``(gamma W) x + gamma b``: 1 stands after ``attn.proj``, 2 after
-    ``mlp.fc2``.
+    ``mlp.fc2``. A model that has LayerScales itself takes them as they are.
     """
     folded = 0
     for name in list(state):
         found = _SCALE.match(name)
-        if not found or context.wants(name):
+        if not found:
             continue
-        layer = found[1] + ('attn.proj.' if '1' in found.groups() else 'mlp.fc2.')
-        gamma = state.pop(name)
+        number, gamma = found[2] or found[3], state.pop(name)
+        if context.wants(own := f'{found[1]}ls{number}.gamma'):
+            state[own] = gamma
+            continue
+        layer = found[1] + ('attn.proj.' if number == '1' else 'mlp.fc2.')
         state[f'{layer}weight'] = gamma[:, None] * state[f'{layer}weight']
         if f'{layer}bias' in state:
             state[f'{layer}bias'] = gamma * state[f'{layer}bias']
@@ -146,6 +164,7 @@ STEPS: tuple[Step, ...] = (
     name_norm,
     drop_heads,
     spread_shared_positions,
+    zero_positions,
     merge_biases,
     fold_layer_scale,
     drop_query_key_block,

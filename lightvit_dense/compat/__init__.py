@@ -12,6 +12,7 @@ from lightvit_dense.compat.mmseg_configs import install as install_mmseg_configs
 
 __all__ = [
     'DistributedDataParallel',
+    'finish_distributed',
     'init_distributed',
     'install_mmcv_ops',
     'install_mmseg_configs',
@@ -19,6 +20,7 @@ __all__ = [
 
 _LAZY = {
     'DistributedDataParallel': 'lightvit_dense.compat.distributed',
+    'finish_distributed': 'lightvit_dense.compat.distributed',
     'init_distributed': 'lightvit_dense.compat.distributed',
 }
 

@@ -10,6 +10,8 @@ Cure, in a training script::
     init_distributed(args.launcher)      # before the Runner exists; does nothing for 'none'
     cfg.launcher = args.launcher         # the Runner is distributed unless this is 'none'
     runner = Runner.from_cfg(cfg)
+    runner.train()
+    finish_distributed()                 # at the end of the script
 
 and in the configuration, good for one process, many GPUs, or many CPU processes::
 
@@ -21,6 +23,8 @@ every launcher. It ignores ``model_wrapper_cfg`` when not distributed. With a ``
 it ignores the top-level ``find_unused_parameters``: put that key into the wrapper's dict instead.
 """
 
+import atexit
+import gc
 import os
 import shutil
 import subprocess
@@ -34,6 +38,7 @@ from mmengine.dist import init_dist
 from mmengine.model import MMDistributedDataParallel
 from torch import distributed as torch_dist
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel as TorchDistributedDataParallel
 
 from lightvit_dense.compat.sync_bn import synchronise_on_cpu
 from lightvit_dense.registry import MODEL_WRAPPERS
@@ -70,6 +75,8 @@ def init_distributed(
         names = ', '.join(['none', *_VARIABLES])
         raise ValueError(f'unknown launcher {launcher!r}; choose one of: {names}')
     _export_place(launcher)
+    # A process that fails leaves too. It must not wait for the others, which may be elsewhere.
+    atexit.register(finish_distributed, wait=False)
     options: dict[str, Any] = {}
     if get_device() in ('cpu', 'mps'):
         if backend == 'nccl':
@@ -85,6 +92,33 @@ def init_distributed(
         options['timeout'] = timeout
     # The environment is in torchrun's terms by now, whatever the launcher was.
     init_dist('pytorch', backend=backend or 'nccl', **options)
+
+
+def finish_distributed(wait: bool = True) -> None:
+    """Leave the process group, in an order that cannot deadlock; do nothing where there is none.
+
+    Call it once a rank has trained, tested and written everything: data-parallel models cannot
+    take part in a step afterwards.
+
+    The reducer of a data-parallel model owns the process group, too. Where it is the last owner,
+    its destructor joins gloo's threads while it holds the interpreter's lock, and a thread that
+    still has to free the tensors of the last collective waits for that lock. So the reducers go
+    first, then the collectives end, and the group is destroyed by torch, which releases the lock.
+
+    Args:
+        wait: Wait until every rank has come here, for all collectives to end. False for a rank
+            that has failed.
+    """
+    if not torch_dist.is_initialized():
+        return
+    for wrapper in gc.get_objects():
+        if issubclass(type(wrapper), TorchDistributedDataParallel):
+            wrapper.reducer = wrapper.logger = None
+    if wait:
+        if torch_dist.get_backend() == 'nccl':
+            torch.cuda.synchronize()
+        torch_dist.barrier()
+    torch_dist.destroy_process_group()
 
 
 @MODEL_WRAPPERS.register_module()

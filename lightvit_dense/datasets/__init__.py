@@ -6,7 +6,7 @@ take seconds to import, and pre-training does without them.
 
 from typing import Any
 
-from lightvit_dense.registry import DATASETS
+from lightvit_dense.registry import DATASETS, TRANSFORMS
 
 from .classification import (
     CIFAR100,
@@ -65,6 +65,22 @@ def _build_coco_dataset(*args: Any, **kwargs: Any) -> Any:
     from .detection.coco import CocoDataset
 
     return CocoDataset(*args, **kwargs)
+
+
+@TRANSFORMS.register_module(name='ResizeScale')
+def _build_resize_scale(*args: Any, **kwargs: Any) -> Any:
+    """Import the class, which takes this function's place in the registry, and build it."""
+    from .detection.jitter import ResizeScale
+
+    return ResizeScale(*args, **kwargs)
+
+
+@TRANSFORMS.register_module(name='FixedSizeCrop')
+def _build_fixed_size_crop(*args: Any, **kwargs: Any) -> Any:
+    """Import the class, which takes this function's place in the registry, and build it."""
+    from .detection.jitter import FixedSizeCrop
+
+    return FixedSizeCrop(*args, **kwargs)
 
 
 @DATASETS.register_module(name='SegmentationDataset')

@@ -3,6 +3,7 @@
 import os
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from itertools import groupby
 from typing import Protocol
 
@@ -25,8 +26,8 @@ class Tree(Protocol):
         """Yield a class folder and its keys, both sorted; folders without images included."""
         ...
 
-    def keys(self) -> list[str]:
-        """Return all keys, sorted."""
+    def keys(self) -> Iterator[str]:
+        """Yield all keys, sorted, without ever holding them all."""
         ...
 
     def missing(self, keys: Sequence[str]) -> list[str]:
@@ -52,9 +53,9 @@ class FolderTree:
                 'variable LIGHTVIT_DATA) to where the images are.'
             )
 
-    def _scan(self, folder: str) -> list[str]:
+    def _scan(self, folder: str) -> Iterator[str]:
         start = len(self.root.rstrip('/')) + 1
-        return sorted(path[start:] for path in scan_images(folder, self.extensions, True))
+        return (path[start:] for path in scan_images(folder, self.extensions, True))
 
     def classes(self) -> list[str]:
         """Return the names of the class folders, sorted."""
@@ -64,10 +65,10 @@ class FolderTree:
     def by_class(self) -> Iterator[tuple[str, list[str]]]:
         """Yield a class folder and its keys."""
         for name in self.classes():
-            yield name, self._scan(os.path.join(self.name.rstrip('/'), name))
+            yield name, list(self._scan(os.path.join(self.name.rstrip('/'), name)))
 
-    def keys(self) -> list[str]:
-        """Return all keys, sorted."""
+    def keys(self) -> Iterator[str]:
+        """Yield all keys, sorted."""
         return self._scan(self.name.rstrip('/'))
 
     def missing(self, keys: Sequence[str]) -> list[str]:
@@ -96,19 +97,20 @@ class LmdbTree:
         self.storage, self.extensions = storage, tuple(extensions)
         self.prefix = f'{prefix}/' if prefix else ''
         self.name = f'{storage.path}, keys below {self.prefix!r}' if prefix else storage.path
-        self._keys: list[str] | None = None
 
-    def keys(self) -> list[str]:
-        """Return all keys, sorted."""
-        if self._keys is None:
-            endings = self.extensions
-            self._keys = [k for k in self.storage.keys(self.prefix) if k.lower().endswith(endings)]
-        return self._keys
+    def keys(self) -> Iterator[str]:
+        """Yield all keys, sorted."""
+        endings = self.extensions
+        return (k for k in self.storage.keys(self.prefix) if k.lower().endswith(endings))
+
+    @cached_property
+    def _keys(self) -> list[str]:
+        return list(self.keys())
 
     def by_class(self) -> Iterator[tuple[str, list[str]]]:
         """Yield a class folder and its keys."""
         start, grouped = len(self.prefix), {}
-        for name, those in groupby(self.keys(), lambda key: key[start:].partition('/')[0]):
+        for name, those in groupby(self._keys, lambda key: key[start:].partition('/')[0]):
             # An image beside the folders belongs to no class.
             found = [key for key in those if len(key) > start + len(name)]
             if found:
@@ -122,7 +124,7 @@ class LmdbTree:
 
     def missing(self, keys: Sequence[str]) -> list[str]:
         """Return those keys that are not there."""
-        there = self.keys()
+        there = self._keys
         places = (bisect_left(there, key) for key in keys)
         return [k for k, at in zip(keys, places, strict=True) if there[at : at + 1] != [k]]
 

@@ -15,7 +15,7 @@ So the files are listed without touching them, and checked without what they wer
 import hashlib
 import json
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 import lmdb
@@ -105,10 +105,30 @@ def read_meta(transaction: lmdb.Transaction) -> LmdbMeta | None:
     return LmdbMeta(**content)
 
 
+def unpack_keys(value: bytes, size: int = 1 << 16) -> Iterator[str]:
+    """Yield the paths of a value of ``__keys__``, unpacked piece by piece.
+
+    Args:
+        value: The value.
+        size: Packed bytes of a piece.
+
+    Raises:
+        DatasetError: If it is damaged.
+    """
+    stream, more = zlib.decompressobj(), b''
+    for start in range(0, len(value), size):
+        piece = more + stream.decompress(value[start : start + size])
+        *lines, more = piece.split(b'\n')
+        yield from (line.decode() for line in lines)
+    if value and not stream.eof:
+        raise DatasetError('the list of files in the LMDB is damaged. Make the LMDB again.')
+    if more:
+        yield more.decode()
+
+
 def read_keys(transaction: lmdb.Transaction) -> list[str]:
     """Return all paths, sorted."""
-    text = zlib.decompress(transaction.get(KEYS) or pack_keys(())).decode()
-    return text.split('\n') if text else []
+    return list(unpack_keys(bytes(transaction.get(KEYS) or b'')))
 
 
 def read_hashes(transaction: lmdb.Transaction) -> bytes:

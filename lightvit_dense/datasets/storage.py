@@ -12,7 +12,7 @@ from typing import Protocol
 import lmdb
 
 from .errors import DatasetError
-from .lmdb_format import LmdbMeta, is_reserved, key_text, read_keys, read_meta
+from .lmdb_format import KEYS, LmdbMeta, is_reserved, key_text, read_meta, unpack_keys
 
 Environment = lmdb.Environment
 
@@ -217,8 +217,8 @@ class LmdbStorage:
                     'interrupted. Run tools/dataset_converters/make_lmdb.py with the same '
                     'arguments again; it goes on where it stopped.'
                 )
-            names = read_keys(transaction)
-        for name in names:
+            packed = bytes(transaction.get(KEYS) or b'')
+        for name in unpack_keys(packed):
             if name.startswith(prefix):
                 yield name
 

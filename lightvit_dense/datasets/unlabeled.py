@@ -15,7 +15,9 @@ EXTENSIONS = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.ppm', '.tif', '.tiff')
 
 
 def scan_images(folder: str, extensions: Sequence[str], recursive: bool) -> Iterator[str]:
-    """Walk over the image files of a folder, links to folders included, in no fixed order.
+    """Walk over the image files of a folder in the order of their paths; links to folders count.
+
+    No more than the names of one folder, and of those above it, are held at a time.
 
     Args:
         folder: Where to look.
@@ -25,16 +27,21 @@ def scan_images(folder: str, extensions: Sequence[str], recursive: bool) -> Iter
     Yields:
         Paths that begin with ``folder``.
     """
-    endings, pending = tuple(extensions), [folder]
-    while pending:
-        with os.scandir(pending.pop()) as entries:
-            for entry in entries:
-                if entry.name.startswith('.'):
-                    continue
-                if entry.name.lower().endswith(endings) and not entry.is_dir():
-                    yield entry.path
-                elif recursive and entry.is_dir():
-                    pending.append(entry.path)
+    endings, names = tuple(extensions), []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith('.'):
+                continue
+            if entry.name.lower().endswith(endings) and not entry.is_dir():
+                names.append(entry.name)
+            elif recursive and entry.is_dir():
+                names.append(f'{entry.name}/')  # sorts as the paths below it do
+    for name in sorted(names):
+        path = os.path.join(folder, name.rstrip('/'))
+        if name.endswith('/'):
+            yield from scan_images(path, extensions, recursive)
+        else:
+            yield path
 
 
 @DATASETS.register_module()
@@ -91,7 +98,7 @@ class ImageFiles(SeededItems, BaseDataset):
                 f'{folder}: this image folder does not exist. Set data_root (or the environment '
                 'variable LIGHTVIT_DATA) to where the images are.'
             )
-        paths = sorted(scan_images(folder, self.extensions, self.recursive))
+        paths = list(scan_images(folder, self.extensions, self.recursive))
         if not paths:
             raise DatasetError(
                 f'{folder}: holds no image with an ending of {", ".join(self.extensions)}. '

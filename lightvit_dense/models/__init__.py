@@ -7,7 +7,7 @@ import, and pre-training does without them.
 from typing import Any
 
 from ..registry import MODELS
-from .backbones import Hiera, SwinTransformer, VisionTransformer
+from .backbones import Hiera, SwinTransformer, TimmBackbone, VisionTransformer
 from .classification import (
     ClassificationHead,
     ClassificationPreprocessor,
@@ -22,7 +22,9 @@ from .preprocessors import ImagePreprocessor, MultiViewPreprocessor
 from .pretraining import (
     DINO,
     MAE,
+    SEED,
     AttentionDistiller,
+    EmbeddingTeacher,
     HieraMAE,
     MAEDecoder,
     MoCoV3,
@@ -36,10 +38,12 @@ from .test_time import DetectionTTA, SegmentationTTA
 __all__ = [
     'DINO',
     'MAE',
+    'SEED',
     'AttentionDistiller',
     'ClassificationHead',
     'ClassificationPreprocessor',
     'DetectionTTA',
+    'EmbeddingTeacher',
     'Hiera',
     'HieraMAE',
     'ImageClassifier',
@@ -57,6 +61,7 @@ __all__ = [
     'SwinDecoder',
     'SwinSimMIM',
     'SwinTransformer',
+    'TimmBackbone',
     'TimmClassifier',
     'TimmTeacher',
     'VisionTransformer',

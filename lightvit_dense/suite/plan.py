@@ -103,8 +103,7 @@ class SuitePlan:
         return self.stages[f'pretrain_{name}']
 
     def _backbone(self, pretrain: str) -> str:
-        output = self.suite.pretrains[pretrain].output
-        return str(self.work_dir / f'pretrain_{pretrain}' / output)
+        return str(self.pretrain_stage(pretrain).outputs[0])
 
     def _pretraining(self, pretrain: Pretrain) -> None:
         options = dict(pretrain.options)

@@ -39,7 +39,8 @@ class Pretrain:
         title: For tables; the name by default.
         options: Config values to override, by dotted key.
         needs: Dotted key of a checkpoint -> the pre-training that makes it.
-        output: File of its folder that the others read.
+        output: File of its folder that the others read; None for its last checkpoint, the whole
+            model.
     """
 
     name: str
@@ -47,7 +48,7 @@ class Pretrain:
     title: str = ''
     options: Mapping[str, Any] = field(default_factory=dict)
     needs: Mapping[str, str] = field(default_factory=dict)
-    output: str = 'backbone.safetensors'
+    output: str | None = 'backbone.safetensors'
 
 
 @dataclass(frozen=True)

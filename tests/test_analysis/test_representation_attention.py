@@ -6,6 +6,10 @@ import pytest
 import torch
 
 from lightvit_dense.analysis.representation import attention, attention_maps
+from lightvit_dense.analysis.representation.agreement import (
+    AttentionAgreement,
+    attention_agreement,
+)
 from lightvit_dense.analysis.representation.attention import AttentionStats, attention_stats
 from lightvit_dense.errors import UserError
 from lightvit_dense.models.backbones import Hiera, VisionTransformer
@@ -33,6 +37,11 @@ def make_hiera(**options):
 
 def images(count=3, size=64):
     return torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(1)).double()
+
+
+def even(windows, queries):
+    """Return the shares of queries that all count alike [W, q]."""
+    return torch.full((windows, queries), 1 / (windows * queries), dtype=torch.float64)
 
 
 def straight_line(logits, queries, keys):
@@ -64,7 +73,7 @@ def test_the_distance_of_tokens_is_that_of_the_authors_formula():
 
 def test_uniform_attention_has_the_entropy_log_n():
     maps = torch.full((2, 3, 1, 49, 49), 1 / 49, dtype=torch.float64)
-    found = attention.attention_entropy(maps) / 2
+    found = attention.attention_entropy(maps, even(1, 49)) / 2
     assert found.tolist() == pytest.approx([-math.log(1 / 49 + 1e-6)] * 3, rel=1e-13)
     assert found.tolist() == pytest.approx([math.log(49)] * 3, abs=49e-6)
 
@@ -72,8 +81,10 @@ def test_uniform_attention_has_the_entropy_log_n():
 def test_identity_attention_is_at_distance_zero_without_entropy():
     layout = attention_maps.token_layouts(make_vit(), [1], (64, 64))[1]
     maps = torch.eye(16).double().expand(2, 3, 1, 16, 16)
-    assert attention.attention_distance(maps, layout.distances()).tolist() == [0.0] * 3
-    assert attention.attention_entropy(maps).tolist() == pytest.approx([0] * 3, abs=3e-6)
+    shares = layout.shares()
+    assert torch.equal(shares, even(1, 16))
+    assert attention.attention_distance(maps, layout.distances(), shares).tolist() == [0.0] * 3
+    assert attention.attention_entropy(maps, shares).tolist() == pytest.approx([0] * 3, abs=3e-6)
 
 
 def test_attention_to_the_right_neighbour_is_at_the_patch_size():
@@ -81,7 +92,7 @@ def test_attention_to_the_right_neighbour_is_at_the_patch_size():
     right = torch.zeros(8, 8).double()
     for i in range(8):
         right[i, i + 1 if i % 4 < 3 else i - 1] = 1
-    found = attention.attention_distance(right[None, None, None], layout.distances())
+    found = attention.attention_distance(right[None, None, None], layout.distances(), even(1, 8))
     assert found.tolist() == [16.0]
 
 
@@ -208,11 +219,80 @@ def test_what_makes_no_sense_is_named(model, arguments, size, message):
         AttentionStats(model(), **arguments).update(images(1, size))
 
 
-def test_windowed_layers_are_refused_and_global_ones_are_not():
-    model = make_vit(cls_token=False, window_size=2, global_blocks=(1,))
-    with pytest.raises(UserError, match=r'layers \[1, 3\] attend inside windows.*\(\[2\]\)'):
-        AttentionStats(model)
-    assert len(attention_stats(model, [images()], [2])) == 1
+def tokens_of_windows(side, window):
+    """Return the raster numbers of the patches of each window of a side x side grid."""
+    starts = range(0, side, window)
+    return [
+        [
+            r * side + c
+            for r in range(y, min(y + window, side))
+            for c in range(x, min(x + window, side))
+        ]
+        for y in starts
+        for x in starts
+    ]
+
+
+@pytest.mark.parametrize(
+    ('window', 'options'),
+    [(2, dict(rel_pos_size=64)), (2, dict(rel_pos_bias=True)), (3, {}), (5, {})],
+    ids=['relative position', 'bias', 'filled up', 'one window larger than the image'],
+)
+def test_windows_have_the_numbers_of_plain_blocks_run_on_each(window, options):
+    """Distance and entropy of a windowed layer; fillings are neither queries nor keys."""
+    model = make_vit(cls_token=False, window_size=window, global_blocks=(1,), **options)
+    batch = images()
+    found = attention_stats(model, [batch])
+    hidden = model.encode(batch, hidden_of=(0, 1, 2)).hidden
+    centres = [(16 * r + 8, 16 * c + 8) for r in range(4) for c in range(4)]
+    for layer, side in ((1, window), (2, 4), (3, window)):
+        block, parts = model.blocks[layer - 1], tokens_of_windows(4, side)
+        weighted = []
+        for part in parts:
+            tokens, places = block.norm1(hidden[layer - 1][:, part]), [centres[i] for i in part]
+            rows = math.isqrt(len(part))  # full windows alone have relative positions here
+            logits = block.attn.logits(tokens, (rows, rows))
+            numbers = torch.tensor(straight_line(logits, places, places), dtype=torch.float64)
+            weighted.append(len(part) / 16 * numbers)
+        distance, entropy = sum(weighted).tolist()
+        ours = found[layer - 1]
+        assert ours.distance == pytest.approx(distance, rel=1e-10)
+        assert ours.entropy == pytest.approx(entropy, rel=1e-10)
+        counts = [len(part) for part in parts]
+        assert (ours.tokens, ours.patch) == (max(counts), 16)
+        assert ours.max_entropy == pytest.approx(sum(n * math.log(n) for n in counts) / 16)
+        gaps = [[[math.dist(centres[i], centres[j]) for j in part] for i in part] for part in parts]
+        farthest = sum(max(row) for part in gaps for row in part) / 16
+        uniform = sum(sum(row) / len(row) for part in gaps for row in part) / 16
+        assert ours.max_distance == pytest.approx(farthest)
+        assert ours.uniform_distance == pytest.approx(uniform)
+
+
+def test_windowed_logits_are_those_that_the_block_attends_with():
+    model = make_vit(cls_token=False, window_size=3, rel_pos_size=64)
+    batch = images()
+    block, x = model.blocks[0], model.embed(batch)[0]
+    logits = model.attention_logits(batch, [1])[1]
+    assert torch.equal(logits, block(x, (4, 4), need_logits=True)[1])
+    windows, queries, keys = model.attention_shape(1)
+    assert logits.shape == (3, 3, windows * queries, keys) == (3, 3, 36, 9)
+    # Attend by hand: values of the padded grid, window by window, then back to its place.
+    from lightvit_dense.models.layers.windows import join_windows, pad_to_windows, split_windows
+
+    padded, size = pad_to_windows(block.norm1(x), (4, 4), 3)
+    value = split_windows(block.attn.qkv(padded), size, 3, 3, 3)[2]
+    maps = logits.unflatten(2, (4, 9)).transpose(1, 2).flatten(0, 1).softmax(-1)
+    by_hand = block.attn.proj(join_windows(maps @ value, (4, 4), size, 3))
+    torch.testing.assert_close(by_hand, block.attn.windows(block.norm1(x), (4, 4), 3))
+
+
+def test_agreement_of_filled_windows_is_refused_and_of_whole_ones_is_not():
+    model, size = make_vit(cls_token=False, window_size=2), ((64, 64), (64, 64))
+    same = attention_agreement(model, model, [(images(), images())], [(1, 1)])[0]
+    assert same.kl == pytest.approx(0, abs=1e-12)
+    assert same.explained == pytest.approx(1)
+    with pytest.raises(UserError, match='choose a --size of whole windows'):
+        AttentionAgreement(*[make_vit(cls_token=False, window_size=3)] * 2, [(1, 1)], size)
 
 
 def test_a_backbone_without_attention_is_named():

@@ -104,6 +104,22 @@ def test_a_classifier_names_the_class(tmp_path: Path) -> None:
         apis.ClassificationInferencer(cfg, model=inferencer.model, tta=True)
 
 
+@pytest.mark.parametrize('exif', [True, False])
+def test_a_classifier_sees_files_as_its_evaluation_loads_them(tmp_path: Path, exif: bool) -> None:
+    cfg = classifier_config()
+    cfg.test_dataloader.dataset.pipeline[0].exif = exif
+    image, entry = Image.fromarray(picture(40, 70)), Image.Exif()
+    entry[0x0112] = 6  # to be turned by a quarter
+    image.save(tmp_path / 'a.png', exif=entry)
+    inferencer = apis.ClassificationInferencer(cfg, model=build(cfg))
+    upright = image.transpose(Image.Transpose.ROTATE_270)
+    (found,) = inferencer(tmp_path / 'a.png')
+    (wanted,) = inferencer(np.asarray(upright if exif else image))
+    (other,) = inferencer(np.asarray(image if exif else upright))
+    np.testing.assert_array_equal(found.scores, wanted.scores)
+    assert np.abs(found.scores - other.scores).max() > 1e-3
+
+
 def test_the_inferencer_follows_the_model() -> None:
     kinds = {
         apis.DetectionInferencer: detector_config(),

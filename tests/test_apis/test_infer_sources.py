@@ -76,6 +76,8 @@ def test_pictures_are_turned_upright_and_made_rgb(tmp_path: Path) -> None:
     image.convert('P').save(tmp_path / 'palette.png')
     shapes = {item.name: item.pixels.shape for item in Sources(tmp_path)}
     assert shapes == dict(turned=(10, 8, 3), grey=(8, 10, 3), palette=(8, 10, 3))
+    (stored,) = Sources(tmp_path / 'turned.jpg', exif=False)
+    assert stored.pixels.shape == (8, 10, 3)
 
 
 def test_what_cannot_be_read_is_named_and_the_rest_goes_on(tmp_path: Path) -> None:

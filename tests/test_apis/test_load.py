@@ -11,6 +11,7 @@ import torch
 from mmengine.config import Config
 from PIL import Image
 from small_dense import build, classifier_config, detector_config, picture, segmentor_config
+from torchvision.transforms import functional
 
 import lightvit_dense
 from lightvit_dense import apis
@@ -78,12 +79,10 @@ def vit(tmp_path_factory):
 
 
 def normalised(pixels, size, share=1.0):
-    """Crop and normalise a picture in one straight line with Pillow."""
-    height, width = pixels.shape[:2]
-    side = round(min(height, width) * share)
-    left, top = (width - side) // 2, (height - side) // 2
-    box = (left, top, left + side, top + side)
-    image = Image.fromarray(pixels).crop(box).resize((size, size), Image.Resampling.BICUBIC)
+    """Resize, cut and normalise a picture in one straight line with torchvision."""
+    bicubic = functional.InterpolationMode.BICUBIC
+    image = functional.resize(Image.fromarray(pixels), int(size / share), bicubic)
+    image = functional.center_crop(image, size)
     return torch.tensor((np.asarray(image) - MEAN) / STD).permute(2, 0, 1)[None].float()
 
 
@@ -246,8 +245,10 @@ def test_a_detector(detector):
     assert found.names == want.names
     assert isinstance(model.boxes([image, image]), list)
     assert model.features(image, pool='map').shape == (1, 32, 8, 8)
-    with pytest.raises(UserError, match=r'layers=\[1\]: attend inside windows; layers \[2\]'):
-        model.attention(image, layers=[1])
+    windows, queries, keys = model.backbone.attention_shape(1)
+    maps = model.attention(image, layers=[1])[1]
+    assert maps.shape[2:] == (windows * queries, keys)
+    torch.testing.assert_close(maps.sum(-1), torch.ones(maps.shape[:-1]))
     with pytest.raises(UserError, match=r"is for detection, which gives no tracks.*'ostrack256_"):
         model.track([image], (1, 1, 9, 9))
     with pytest.raises(UserError, match='which gives no class scores'):
@@ -382,6 +383,75 @@ def test_heads_by_where_a_file_comes_from(tmp_path, prefix, extra, heads):
     torch.save(dict(state_dict=state), tmp_path / 'a.pth')
     model = lightvit_dense.load(tmp_path / 'a.pth', task='features', device='cpu')
     assert model.backbone.arch['num_heads'] == heads
+
+
+@torch.no_grad()
+def test_a_network_of_several_has_the_heads_and_the_notes_of_its_file(tmp_path):
+    """mae-lite's, with an averaged copy, a 13th block and BEiT's query and value biases."""
+    own = dict(timm_vit(num_heads=12).state_dict())
+    averaged = {name: x + 0.01 for name, x in own.items()}
+    last = {
+        name.replace('blocks.0', 'blocks.1'): x
+        for name, x in own.items()
+        if name.startswith(('blocks.0.norm1', 'blocks.0.attn.qkv'))
+    }
+    query, _, value = own.pop('blocks.0.attn.qkv.bias').chunk(3)
+    own |= {'blocks.0.attn.q_bias': query, 'blocks.0.attn.v_bias': value} | last
+    state = {f'module.model.{name}': x for name, x in own.items()}
+    state |= {f'module.ema_model.module.{name}': x for name, x in averaged.items()}
+    path = tmp_path / 'last.pth.tar'
+    torch.save(dict(model=state), path)
+    model = lightvit_dense.load(path, task='features', device='cpu')
+    assert model.notes == [
+        'q_bias and v_bias of 1 blocks became qkv.bias',
+        'block 2 has queries and keys only (decoupled distillation) and was left out',
+    ]
+    model = lightvit_dense.load(path, device='cpu', key='ema_model')
+    network, images = timm_vit(num_heads=12), torch.randn(2, 3, 32, 32)
+    network.load_state_dict(averaged)
+    torch.testing.assert_close(model.logits(images), network(images), rtol=1e-4, atol=1e-4)
+    assert model.notes == []
+    cfg = Config(dict(default_scope='lightvit_dense', model=dict(
+        type='lightvit_dense.MAE',
+        backbone=dict(VIT, arch=dict(embed_dim=192, depth=1, num_heads=12), img_size=48),
+    )))  # fmt: skip
+    model = lightvit_dense.load(path, config=cfg, task='features', device='cpu')
+    assert model.notes[-1] == 'resized pos_embed (1, 17, 192) -> (1, 37, 192)'
+
+
+@torch.no_grad()
+def test_a_classifier_of_others_by_its_config_tells_what_was_done(tmp_path):
+    network = timm_vit(num_heads=12, global_pool='avg')
+    torch.save(network.state_dict(), tmp_path / 'a.pth')
+    backbone = dict(VIT, arch=dict(embed_dim=192, depth=1, num_heads=12), final_norm=False)
+    cfg = Config(dict(default_scope='lightvit_dense', model=dict(
+        type='lightvit_dense.ImageClassifier', backbone=dict(backbone, img_size=48),
+        head=dict(num_classes=5), data_preprocessor=dict(type='lightvit_dense.ImagePreprocessor',
+        mean=MEAN.tolist(), std=STD.tolist()),
+    )))  # fmt: skip
+    model = lightvit_dense.load(tmp_path / 'a.pth', config=cfg, device='cpu')
+    assert model.notes == ['resized backbone.pos_embed (1, 17, 192) -> (1, 37, 192)']
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('shared', [False, True])
+def test_relative_positions_alone(tmp_path, shared):
+    tables = dict(use_shared_rel_pos_bias=True) if shared else dict(use_rel_pos_bias=True)
+    sizes = dict(img_size=32, patch_size=8, embed_dim=24, depth=2, num_heads=4, num_classes=0)
+    network = timm.models.beit.Beit(**sizes, **tables, use_abs_pos_emb=False).eval()
+    for parameter in network.parameters():
+        parameter.normal_(std=0.3)
+    torch.save(network.state_dict(), tmp_path / 'a.pth')
+    model = lightvit_dense.load(tmp_path / 'a.pth', task='features', device='cpu')
+    images = torch.randn(2, 3, 32, 32)
+    expected = network.forward_features(images)
+    torch.testing.assert_close(model.features(images), expected, rtol=1e-4, atol=1e-4)
+    assert 'the file has no absolute positions: pos_embed is zero' in model.notes
+    oblong = timm.models.beit.Beit(**sizes | dict(img_size=(16, 24)), **tables)
+    torch.save(oblong.state_dict() | {'pos_embed': torch.zeros(1, 7, 24)}, tmp_path / 'a.pth')
+    with pytest.raises(UserError, match=r'no square table of positions.*config=') as caught:
+        lightvit_dense.load(tmp_path / 'a.pth', task='features', device='cpu')
+    assert '--' not in str(caught.value)
 
 
 def test_a_foreign_file_for_a_task_needs_a_config(tmp_path):

@@ -1,6 +1,7 @@
 import argparse
 import os
 import pickle
+import re
 import signal
 from collections import OrderedDict
 from pathlib import Path
@@ -119,6 +120,21 @@ def test_truncated(tmp_path, name, keep):
     with pytest.raises(CheckpointError, match=reason) as caught:
         load_state_dict(path)
     assert str(path) in str(caught.value)
+
+
+def test_a_torchscript_archive_is_named_and_not_run(tmp_path):
+    path = tmp_path / 'a.pt'
+    torch.jit.trace(torch.nn.Linear(2, 2), torch.zeros(1, 2)).save(path)
+    with pytest.raises(CheckpointError, match=r'a\.pt: is a TorchScript archive') as caught:
+        load_state_dict(path)
+    # What the message says to do gives a file that loads.
+    advice = re.search(r'`(.*)`', str(caught.value))[1].replace('weights.pth', str(tmp_path / 'w'))
+    exec(advice)
+    assert set(load_state_dict(tmp_path / 'w')) == {'weight', 'bias'}
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(CheckpointError, match='truncated or damaged'):
+        load_state_dict(path)
 
 
 @pytest.mark.parametrize(

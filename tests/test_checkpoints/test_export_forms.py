@@ -66,6 +66,8 @@ def from_timm(path):
         dict(img_size=(24, 40), qkv_bias=False),
         dict(cls_token=False),
         dict(final_norm=False),
+        dict(layer_scale=0.5),
+        dict(layer_scale=0.5, rel_pos_bias=True),
         dict(arch=dict(ARCH, mlp_ratio=2.0)),
     ],
 )
@@ -93,7 +95,9 @@ def test_timm_hiera(tmp_path, options):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize('options', [dict(), dict(img_size=(24, 40)), dict(qkv_bias=False)])
+@pytest.mark.parametrize(
+    'options', [dict(), dict(img_size=(24, 40)), dict(qkv_bias=False), dict(layer_scale=0.5)]
+)
 def test_hugging_face_vit(tmp_path, options):
     ours = vit(**options)
     save_huggingface(ours, tmp_path / 'a', {'why': 'test'})

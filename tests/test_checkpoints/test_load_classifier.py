@@ -150,6 +150,40 @@ def test_the_authors_fine_tuned_files(tmp_path, biases):
     torch.testing.assert_close(model.eval()(image), theirs(image), atol=1e-5, rtol=1e-5)
 
 
+@torch.no_grad()
+def test_the_authors_fine_tuned_hiera(tmp_path):
+    """mae-lite: Meta's names and Meta's order, first the mean, then the norm."""
+    theirs = randomise(FOREIGN['Meta Hiera']()[0])
+    for name, parameter in theirs.named_parameters():
+        if 'norm' in name and name.endswith('weight'):
+            parameter.add_(1)  # so that tokens differ from each other
+    torch.save(mae_lite(theirs.state_dict()), tmp_path / 'last.pth.tar')
+    model = classifier(type='lightvit_dense.Hiera')
+    report = load_classifier(model, tmp_path / 'last.pth.tar', complete=True, verbose=False)
+    assert report.source == 'mae-lite'
+    assert set(report.matched) == set(model.state_dict())
+    image = torch.randn(2, 3, 64, 64)
+    tokens = theirs(image, return_intermediates=True)[1][-1].flatten(1, 2)
+    scores = [
+        theirs.head.projection(order)
+        for order in (theirs.norm(tokens.mean(1)), theirs.norm(tokens).mean(1))
+    ]
+    torch.testing.assert_close(model.eval()(image), scores[0], atol=2e-5, rtol=1e-5)
+    assert (scores[0] - scores[1]).abs().max() > 1e-3
+    wrong = classifier(type='lightvit_dense.Hiera', norm=False)
+    with pytest.raises(CheckpointError, match=r'final_norm=False, model\.head\.norm=True'):
+        load_classifier(wrong, tmp_path / 'last.pth.tar')
+
+
+@torch.no_grad()
+def test_our_own_hiera_may_have_its_norm_before_the_pooling():
+    source = randomise(classifier(type='lightvit_dense.Hiera', norm=False))
+    target = randomise(classifier(type='lightvit_dense.Hiera', norm=False), 1)
+    load_classifier(target, source.state_dict(), complete=True, verbose=False)
+    image = torch.randn(2, 3, 64, 64)
+    assert torch.equal(source(image), target(image))
+
+
 def test_our_own_file_comes_back_whole_at_another_size(tmp_path):
     source = randomise(classifier())
     torch.save({'state_dict': source.state_dict()}, tmp_path / 'epoch_1.pth')
@@ -256,4 +290,9 @@ def test_initializer(tmp_path):
     assert torch.equal(other.backbone.pos_embed, source.backbone.pos_embed)
     refusing = classifier(7, init_cfg=dict(cfg, complete=True))
     with pytest.raises(CheckpointError, match='not the whole classifier'):
+        refusing.init_weights()
+    two = dict(type='lightvit_dense.PretrainedBackbone', checkpoint='b.pth')
+    refusing = classifier(7, init_cfg=cfg)
+    refusing.backbone.init_cfg = two
+    with pytest.raises(CheckpointError, match=r'init_cfg b\.pth: set one of them to None'):
         refusing.init_weights()

@@ -63,6 +63,17 @@ def test_report(make_vit):
     assert len(text.splitlines()) == 7
 
 
+@pytest.mark.parametrize(('value', 'group'), [(1.0, 'added'), (0.1, 'missing')])
+def test_layer_scale_is_added_if_it_changes_nothing(value, group):
+    options = dict(img_size=16, patch_size=8)
+    model = VisionTransformer(SMALL, **options, layer_scale=value)
+    state = VisionTransformer(SMALL, **options).state_dict()
+    report = load_backbone(model, state, verbose=False)
+    scales = [f'blocks.{i}.ls{n}.gamma' for i in (0, 1) for n in (1, 2)]
+    assert getattr(report, group) == scales
+    assert report.missing + report.added == scales
+
+
 @pytest.mark.parametrize('cls_token', [True, False])
 def test_positions_go_to_another_grid_and_lose_the_prefix(make_vit, cls_token):
     source = make_vit(0).state_dict()
@@ -251,9 +262,27 @@ def test_reserved_blocks_are_loaded_and_the_rest_stays_at_random(reserve):
     assert set(report.matched) == taken
     assert set(report.random) == set(before) - taken
     assert report.missing == report.added == report.unexpected == []
-    assert ('left at random' in str(report)) == (reserve < 3)
+    assert ('as initialised  ' in str(report)) == (reserve < 3)
     if reserve < 3:
         assert f'the first {reserve} of 3 blocks were taken' in str(report)
+
+
+def test_skipped_parameters_stay_as_initialised(make_vit):
+    source, target = make_vit(0), make_vit(1)
+    randomise(source)
+    before = {k: v.clone() for k, v in target.state_dict().items()}
+    report = load_backbone(target, source.state_dict(), strict=True, skip='qkv.bias', verbose=False)
+    skipped = {f'blocks.{i}.attn.qkv.bias' for i in range(2)}
+    for name, value in target.state_dict().items():
+        wanted = before if name in skipped else source.state_dict()
+        assert torch.equal(value, wanted[name]), name
+    assert set(report.random) == skipped
+    assert set(report.matched) == set(before) - skipped
+    assert 'as initialised        2: blocks.0.attn.qkv.bias' in str(report)
+    assert "note: skip='qkv.bias': blocks.0.attn.qkv.bias, blocks.1" in str(report)
+    for wrong, message in (('qkv_bias', 'names nothing in the model'), ('(', 'no regular expr')):
+        with pytest.raises(CheckpointError, match=message):
+            load_backbone(target, source.state_dict(), skip=wrong)
 
 
 def test_reserving_counts_hieras_blocks_across_stages(tmp_path):

@@ -2,6 +2,7 @@
 
 import argparse
 import pickle
+import re
 import sys
 import types
 from collections import OrderedDict
@@ -98,6 +99,34 @@ def test_mae_lite_hiera(tmp_path):
     )
     report = check(save(tmp_path, {'model': {**state, **fusion}}), 'mae-lite', model, target)
     assert len(report.dropped) == 2
+
+
+@pytest.mark.parametrize('prefix', ['', 'backbone.'])
+def test_mmsegmentation(tmp_path, prefix):
+    """What mae-lite's converter writes, which keeps all other names, and a trained segmentor."""
+    rules = (
+        (r'blocks', 'layers'),
+        (r'(layers\.\d+)\.norm', r'\1.ln'),
+        (r'mlp\.fc1', 'ffn.layers.0.0'),
+        (r'mlp\.fc2', 'ffn.layers.1'),
+        (r'patch_embed\.proj\.', 'patch_embed.projection.'),
+    )
+    state = {}
+    for name, tensor in vit().state_dict().items():
+        for rule in rules:
+            name = re.sub(*rule, name)
+        state[prefix + name] = tensor
+    if prefix:
+        state |= junk('decode_head.conv_seg.weight')
+        content = {'state_dict': state}
+    else:
+        state |= junk('decoder_embed.weight', 'module.ema_model.module.norm.bias', 'mask_token')
+        content = state | {n: t for n, t in vit().state_dict().items() if 'patch_embed' in n}
+    report = check(save(tmp_path, content), 'OpenMMLab', vit())
+    assert set(report.dropped) == set(state) & set(
+        junk('decoder_embed.weight', 'module.ema_model.module.norm.bias', 'mask_token')
+        | junk('decode_head.conv_seg.weight')
+    )
 
 
 @pytest.mark.parametrize('decoder', [True, False])
@@ -199,12 +228,16 @@ def test_simmim(tmp_path, yacs, shared):
         assert torch.equal(
             own[f'blocks.{i}.mlp.fc2.bias'], 1.0 * source[f'blocks.{i}.mlp.fc2.bias']
         )
-    # A model that has such tables gets them, resized to its own grid.
+    # A model that has LayerScales and such tables gets them, resized to its own grid.
+    model = vit(9, layer_scale=1.0)
     for block in model.blocks:
         block.attn.relative_position_bias_table = torch.nn.Parameter(torch.zeros(52, 4))
     load_backbone(model, path, verbose=False)
     for i, table in enumerate(tables * 2 if shared else tables):
-        assert torch.equal(model.blocks[i].attn.relative_position_bias_table, table)
+        block, name = model.blocks[i], f'blocks.{i}.attn.proj.weight'
+        assert torch.equal(block.attn.relative_position_bias_table, table)
+        assert torch.equal(block.attn.proj.weight, source[name])
+        assert (block.ls1.gamma.unique().item(), block.ls2.gamma.unique().item()) == (0.5, 1.0)
 
 
 class Settings:

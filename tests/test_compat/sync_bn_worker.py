@@ -1,6 +1,6 @@
 """One rank: train a small net with SyncBatchNorm on its part of the images, save the result.
 
-Run as ``python sync_bn_worker.py RANK PORT DIRECTORY``.
+Run as ``python sync_bn_worker.py DIRECTORY`` with torchrun's variables set.
 """
 
 import sys
@@ -9,7 +9,7 @@ import torch
 from mmcv.cnn import build_norm_layer
 from torch import nn
 
-from lightvit_dense.compat import DistributedDataParallel
+from lightvit_dense.compat import DistributedDataParallel, finish_distributed, init_distributed
 
 PARTS = ((0, 1), (1, 4))  # the images of each rank
 
@@ -44,16 +44,14 @@ def train(model: nn.Module, inputs: torch.Tensor, scale: float) -> None:
 
 def main() -> None:
     """Train as one of two ranks."""
-    rank, port, directory = int(sys.argv[1]), sys.argv[2], sys.argv[3]
-    torch.distributed.init_process_group(
-        'gloo', init_method=f'tcp://127.0.0.1:{port}', rank=rank, world_size=2
-    )
+    init_distributed('pytorch')
+    rank = torch.distributed.get_rank()
     model = DistributedDataParallel(network())
     # The wrapper averages gradients: two ranks, so twice a rank's part of the sum.
     train(model, images()[slice(*PARTS[rank])], 2.0)
     scores = model.eval()(images())
-    torch.save(dict(model.module.state_dict(), scores=scores), f'{directory}/{rank}.pt')
-    torch.distributed.destroy_process_group()
+    torch.save(dict(model.module.state_dict(), scores=scores), f'{sys.argv[1]}/{rank}.pt')
+    finish_distributed()
 
 
 if __name__ == '__main__':

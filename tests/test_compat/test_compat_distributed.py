@@ -3,17 +3,21 @@
 import importlib.util
 import os
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-from lightvit_dense.compat import DistributedDataParallel, distributed, init_distributed
+from lightvit_dense.compat import (
+    DistributedDataParallel,
+    distributed,
+    finish_distributed,
+    init_distributed,
+)
 from lightvit_dense.registry import MODEL_WRAPPERS
 
 WORKER = Path(__file__).with_name('two_rank_worker.py')
+FINISH = Path(__file__).with_name('finish_worker.py')
 PLACE = ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'MASTER_ADDR', 'MASTER_PORT')
 LAUNCHERS = ('SLURM_', 'OMPI_')
 
@@ -39,8 +43,7 @@ def environment(monkeypatch):
     for name in set(kept) - set(clean_environment()):
         monkeypatch.delenv(name)
     yield monkeypatch
-    if torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
+    finish_distributed()
     for name in PLACE:
         os.environ.pop(name, None)
 
@@ -62,30 +65,8 @@ def variables(launcher, rank):
     }
 
 
-def test_two_ranks_end_with_the_weights_of_one(tmp_path):
-    common = clean_environment() | {
-        'CUDA_VISIBLE_DEVICES': '-1',
-        'MASTER_ADDR': '127.0.0.1',
-        'MASTER_PORT': free_port(),
-        'OMP_NUM_THREADS': '1',
-    }
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, WORKER, 'pytorch', tmp_path],
-            env=common | variables('pytorch', rank),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    try:
-        output = [rank.communicate(timeout=600)[0] for rank in ranks]
-    finally:
-        for rank in ranks:
-            rank.kill()
-    assert [rank.returncode for rank in ranks] == [0, 0], '\n'.join(output)
-
+def test_two_ranks_end_with_the_weights_of_one(tmp_path, run_ranks):
+    run_ranks(WORKER, 'pytorch', tmp_path)
     first, second = (torch.load(tmp_path / f'rank_{rank}.pt') for rank in range(2))
     assert first['wrapper'] == 'lightvit_dense.compat.distributed.DistributedDataParallel'
     assert (first['backend'], first['ranks'], first['count'], first['test']) == ('gloo', 2, 8, 3)
@@ -100,6 +81,19 @@ def test_two_ranks_end_with_the_weights_of_one(tmp_path):
     for name, value in alone.state_dict().items():
         torch.testing.assert_close(first['weights'][name], value)
         assert not torch.allclose(value, worker.Line().state_dict()[name], atol=1e-3)
+
+
+def test_ranks_end_although_a_collective_holds_its_tensor(run_ranks):
+    run_ranks(FINISH, 'finish')
+
+
+def test_a_rank_that_fails_ends(run_ranks):
+    with pytest.raises(AssertionError, match='ValueError: rank 0 fails'):
+        run_ranks(FINISH, 'fail')
+
+
+def test_nothing_to_finish(environment):
+    finish_distributed()
 
 
 def test_none_does_nothing(environment):

@@ -1,10 +1,6 @@
 """SyncBatchNorm without a GPU: two processes compute what one does with the whole batch."""
 
 import importlib.util
-import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -24,27 +20,8 @@ def worker():
     return module
 
 
-def test_two_ranks_compute_what_one_does(tmp_path: Path, worker) -> None:
-    with socket.socket() as server:
-        server.bind(('127.0.0.1', 0))
-        port = str(server.getsockname()[1])
-    environment = {**os.environ, 'CUDA_VISIBLE_DEVICES': '-1', 'OMP_NUM_THREADS': '1'}
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, WORKER, str(rank), port, tmp_path],
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    try:
-        output = [rank.communicate(timeout=600)[0] for rank in ranks]
-    finally:
-        for rank in ranks:
-            rank.kill()
-    assert [rank.returncode for rank in ranks] == [0, 0], '\n'.join(output)
+def test_two_ranks_compute_what_one_does(tmp_path: Path, worker, run_ranks) -> None:
+    run_ranks(WORKER, tmp_path)
     first, second = (torch.load(tmp_path / f'{rank}.pt') for rank in range(2))
 
     alone = worker.network()

@@ -90,10 +90,10 @@ def train(launcher, directory, batch_size):
 
 def main():
     """Train as one of several ranks and save what this rank ended with."""
-    from lightvit_dense.compat import init_distributed
+    from lightvit_dense.compat import finish_distributed, init_distributed
 
     launcher, directory = sys.argv[1:]
-    init_distributed(launcher, timeout=600)
+    init_distributed(launcher, timeout=60)
     runner = train(launcher, directory, batch_size=2)
     result = {
         'wrapper': type(runner.model).__module__ + '.' + type(runner.model).__name__,
@@ -104,7 +104,7 @@ def main():
         'ranks': torch.distributed.get_world_size(),
     }
     torch.save(result, os.path.join(directory, f'rank_{os.environ["RANK"]}.pt'))
-    torch.distributed.destroy_process_group()
+    finish_distributed()
 
 
 if __name__ == '__main__':

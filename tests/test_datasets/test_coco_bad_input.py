@@ -80,12 +80,14 @@ def build(root, **kwargs):
     return DATASETS.build({**cfg, **kwargs})
 
 
-def recipe(side=48):
-    """The training pipeline of the config, small."""
+def recipe(side=48, poly2mask=False):
+    """The training pipeline of the config, small, with masks as polygons or bitmaps."""
     path = CONFIGS / '_base_/datasets/coco_lsj_640.py'
     pipeline = Config.fromfile(path).train_dataloader.dataset.pipeline
     for step in pipeline:
         step.update({k: (side, side) for k in ('scale', 'crop_size') if k in step})
+        if 'poly2mask' in step:
+            step.poly2mask = poly2mask
     return pipeline
 
 
@@ -104,11 +106,14 @@ def test_all_forms_of_masks_are_read(tmp_path, form):
 @pytest.mark.parametrize('form', [compressed, uncompressed, lambda mask: SQUARE])
 def test_crowds_are_ignored(tmp_path, form):
     crowd = note(2, form(bitmap()), iscrowd=1)
-    dataset = build(write(tmp_path, note(), crowd), pipeline=recipe())
+    dataset = build(write(tmp_path, note(), crowd), pipeline=recipe(poly2mask=True))
+    polygons = build(tmp_path, pipeline=recipe())
     for seed in range(8):
         data = dataset[SeededIndex(0, seed)]['data_samples']
         assert len(data.gt_instances) <= 1
         assert len(data.gt_instances) + len(data.ignored_instances) in (0, 2)
+        data = polygons[SeededIndex(0, seed)]['data_samples']
+        assert data.gt_instances.labels.tolist() in ([], [0])
 
 
 @pytest.mark.parametrize(
@@ -137,14 +142,21 @@ def test_boxes_outside_of_the_image_and_of_no_size_are_left_out(tmp_path, box, k
 
 
 @pytest.mark.parametrize(
-    'mask', [compressed(bitmap((0, 0, 0, 0))), [[5, 5, 5, 5, 5, 5]], [[70, 50, 80, 50, 80, 60]]]
+    ('mask', 'poly2mask'),
+    [
+        (compressed(bitmap((0, 0, 0, 0))), True),
+        ([[5, 5, 5, 5, 5, 5]], True),
+        ([[5, 5, 5, 5, 5, 5]], False),
+        ([[70, 50, 80, 50, 80, 60]], True),
+        ([[70, 50, 80, 50, 80, 60]], False),
+    ],
 )
-def test_masks_without_a_pixel_are_left_out(tmp_path, mask):
-    dataset = build(write(tmp_path, note(1, mask), note(2)), pipeline=recipe())
+def test_masks_without_a_pixel_are_left_out(tmp_path, mask, poly2mask):
+    dataset = build(write(tmp_path, note(1, mask), note(2)), pipeline=recipe(poly2mask=poly2mask))
     counts = set()
     for seed in range(10):
         data = dataset[SeededIndex(0, seed)]['data_samples'].gt_instances
-        assert data.masks.masks.reshape(len(data), -1).any(axis=1).all()
+        assert (data.masks.areas > 0).all()
         counts.add(len(data))
     assert counts <= {0, 1}
     assert 1 in counts

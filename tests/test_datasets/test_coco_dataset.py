@@ -63,16 +63,9 @@ def write(root, truth):
 PIPELINE = [
     dict(type='lightvit_dense.LoadImage'),
     dict(type='mmdet.LoadAnnotations', with_bbox=True, with_mask=True),
+    dict(type='lightvit_dense.ResizeScale', scale=(CROP, CROP), ratio_range=(0.1, 2.0)),
     dict(
-        type='mmcv.RandomResize',
-        resize_type='mmdet.Resize',
-        scale=(CROP, CROP),
-        ratio_range=(0.1, 2.0),
-        keep_ratio=True,
-    ),
-    dict(
-        type='mmdet.RandomCrop',
-        crop_type='absolute',
+        type='lightvit_dense.FixedSizeCrop',
         crop_size=(CROP, CROP),
         recompute_bbox=True,
         allow_negative_crop=True,
@@ -105,6 +98,34 @@ def test_annotations(tmp_path):
     assert first['instances'][0]['bbox'] == [5, 5, 25, 25]
     assert dataset.get_data_info(1)['instances'] == []
     assert len(build(tmp_path, filter_cfg=dict(filter_empty_gt=True))) == 2
+
+
+POLYGONS = dict(PIPELINE[1], poly2mask=False)
+
+
+def test_polygons_keep_their_fractions(tmp_path):
+    """JSON has whole numbers, too; an array of these would cut off what a resize makes of them."""
+    pipeline = [PIPELINE[0], POLYGONS, dict(PIPELINE[2], ratio_range=(0.9, 0.9))]
+    found = build(write(tmp_path, content()), pipeline=pipeline)[0]
+    factor = found['scale_factor']
+    assert factor == (43 / 60, 29 / 40)
+    corners = found['gt_masks'].masks[0][0].reshape(-1, 2)
+    expected = np.array([(5, 5), (25, 5), (25, 25), (5, 25)]) * factor
+    np.testing.assert_allclose(corners, expected, rtol=0, atol=1e-12)
+
+
+def test_run_lengths_are_not_ignored(tmp_path):
+    truth = content()
+    truth['annotations'][0]['segmentation'] = dict(size=[40, 60], counts=[0, 40, 2360])
+    write(tmp_path, truth)
+    pipeline = [PIPELINE[0], POLYGONS, PIPELINE[-1]]
+    with pytest.raises(DatasetError, match=r'image 1 has an object.*Set poly2mask=True'):
+        build(tmp_path, pipeline=pipeline)
+    bitmaps = build(tmp_path, pipeline=[*PIPELINE[:2], PIPELINE[-1]])
+    assert len(bitmaps[0]['data_samples'].gt_instances) == 2
+    truth['annotations'][0]['iscrowd'] = 1
+    found = build(write(tmp_path, truth), pipeline=pipeline)[0]['data_samples']
+    assert len(found.gt_instances) == len(found.ignored_instances) == 1
 
 
 def broken(change):

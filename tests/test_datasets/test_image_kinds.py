@@ -7,12 +7,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from mmcv.transforms import Compose
+from mmengine.config import Config
 from mmengine.registry import DATASETS
 from PIL import Image, ImageOps
+from torchvision import transforms
+from torchvision.datasets.folder import default_loader
 
 from lightvit_dense.datasets import DatasetError
 from lightvit_dense.datasets.lmdb_writer import write_lmdb
 from lightvit_dense.datasets.transforms import jpeg
+from lightvit_dense.registry import TRANSFORMS
 
 SIZE = (120, 150)  # height, width
 
@@ -96,9 +101,10 @@ KINDS = {
 }
 
 
-def by_pillow(data):
-    """Decode as torchvision's ``ImageFolder`` does, turned upright; 16-bit grey is scaled."""
-    image = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
+def by_pillow(data, exif=True):
+    """Decode as torchvision's ``ImageFolder`` does, upright if asked; 16-bit grey is scaled."""
+    image = Image.open(io.BytesIO(data))
+    image = ImageOps.exif_transpose(image) if exif else image
     if image.mode.startswith('I;16'):  # whose conversion by Pillow would cut all values at 255
         image = Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
     return np.asarray(image.convert('RGB')).astype(int)
@@ -130,13 +136,9 @@ def pixels(world, source, load, name):
     return item['img']
 
 
-@pytest.mark.parametrize('source', ['folder', 'lmdb'])
-@pytest.mark.parametrize('name', list(KINDS))
-def test_pixels_are_pillows(world, source, name):
-    expected = by_pillow((world / f'train/{name}/{name}.JPEG').read_bytes())
-    height, width = expected.shape[:2]
-    assert (height, width) == (SIZE[::-1] if name in ('exif-6', 'exif-8-png') else SIZE)
-    loads = [dict(type='lightvit_dense.LoadImage', color='rgb')]
+def loaders(height, width, **options):
+    """Configs of every way to load a whole image."""
+    loads = [dict(type='lightvit_dense.LoadImage', color='rgb', **options)]
     for decoder in filter(jpeg.available, jpeg.DECODERS):
         loads.append(
             dict(
@@ -145,15 +147,58 @@ def test_pixels_are_pillows(world, source, name):
                 scale=(1.0, 1.0),
                 ratio=(width / height, width / height),
                 decoder=decoder,
+                **options,
             )
         )
     assert len(loads) > 1
+    return loads
+
+
+@pytest.mark.parametrize('source', ['folder', 'lmdb'])
+@pytest.mark.parametrize('name', list(KINDS))
+def test_pixels_are_pillows(world, source, name):
+    expected = by_pillow((world / f'train/{name}/{name}.JPEG').read_bytes())
+    assert expected.shape[:2] == (SIZE[::-1] if name in ('exif-6', 'exif-8-png') else SIZE)
     # Ink is converted to light by integers of another precision.
     tolerance = 2 if 'cmyk' in name or name == 'ycck' else 0
-    for load in loads:
+    for load in loaders(*expected.shape[:2]):
         found = pixels(world, source, load, name)
         assert found.shape == expected.shape
         assert np.abs(found - expected).max() <= tolerance, load
+
+
+@pytest.mark.parametrize('name', ['exif-3', 'exif-6', 'exif-8-png'])
+def test_exif_false_leaves_pictures_as_torchvision_and_timm_do(world, name):
+    data = (world / f'train/{name}/{name}.JPEG').read_bytes()
+    expected = by_pillow(data, exif=False)
+    assert expected.shape[:2] == SIZE
+    assert by_pillow(data).shape != expected.shape or (by_pillow(data) != expected).any()
+    for load in loaders(*SIZE, exif=False):
+        assert np.array_equal(pixels(world, 'folder', load, name), expected), load
+
+
+@pytest.mark.parametrize(
+    'config', ['imagenet/finetune_mae_vit-tiny_300e', 'transfer/pets_vit-tiny']
+)
+@pytest.mark.parametrize('name', ['colour', 'grey', 'progressive', 'png-palette', 'exif-6'])
+def test_recipes_evaluate_on_torchvisions_pixels(world, config, name):
+    """From the file to the network's input, as ``ImageFolder`` and the authors' transforms."""
+    cfg = Config.fromfile(Path(__file__).parents[2] / f'configs/{config}.py')
+    pipelines = [loader.dataset.pipeline for loader in (cfg.val_dataloader, cfg.test_dataloader)]
+    if 'extra_tests' in cfg:
+        pipelines.append(cfg.extra_tests.v2.dataloader.dataset.pipeline)
+    path = world / f'train/{name}/{name}.JPEG'
+    view = transforms.Compose(
+        [
+            transforms.Resize(256, transforms.InterpolationMode.BICUBIC),
+            transforms.CenterCrop(224),
+            transforms.PILToTensor(),
+        ]
+    )
+    expected = view(default_loader(str(path)))
+    for pipeline in pipelines:
+        item = Compose([TRANSFORMS.build(step) for step in pipeline])({'img_path': str(path)})
+        assert item['inputs'].equal(expected)
 
 
 def test_colours_of_ink_are_those_of_the_photograph(world):

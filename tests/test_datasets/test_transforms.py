@@ -1,5 +1,6 @@
 import copy
 import gc
+import importlib.util
 import pickle
 import traceback
 from pathlib import Path
@@ -9,8 +10,10 @@ import numpy as np
 import pytest
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS
-from PIL import Image
+from PIL import Image, ImageOps
+from timm.data import create_transform
 from torch.utils.data import DataLoader
+from torchvision import transforms
 from torchvision.transforms import functional
 
 import lightvit_dense  # noqa: F401
@@ -281,16 +284,51 @@ def test_pillow_filters_like_torchvision():
     assert np.array_equal(ours, expected)
 
 
-@pytest.mark.parametrize('shape', [(100, 200), (200, 100), (10, 12)])
-def test_center_crop(shape):
-    image = picture(*shape)
-    results = CenterResizedCrop(20, share=1.0, backend='cv2')({'img': image.copy()})
-    side = min(shape)
-    top, left = (shape[0] - side) // 2, (shape[1] - side) // 2
-    expected = cv2.resize(
-        image[top : top + side, left : left + side], (20, 20), interpolation=cv2.INTER_CUBIC
+def texture(width, height):
+    """A photograph of bricks, which shows every shift of a resize."""
+    folder = Path(importlib.util.find_spec('skimage').submodule_search_locations[0])
+    grey = Image.open(folder / 'data/brick.png').resize((width, height), Image.Resampling.LANCZOS)
+    return Image.merge('RGB', [grey, ImageOps.mirror(grey), ImageOps.flip(grey)])
+
+
+@pytest.mark.parametrize(
+    'size',  # of the picture: width, height
+    [(500, 375), (333, 500), (295, 669), (690, 257), (256, 256), (257, 255), (64, 48), (31, 97)],
+)
+@pytest.mark.parametrize('share', [224 / 256, 1.0, 0.9])
+def test_evaluation_sees_the_pixels_of_torchvision_and_timm(size, share):
+    image = texture(*size)
+    results = CenterResizedCrop(224, share)({'img': np.asarray(image)})
+    steps = [
+        transforms.Resize(int(224 / share), transforms.InterpolationMode.BICUBIC),
+        transforms.CenterCrop(224),
+    ]
+    assert np.array_equal(results['img'], np.asarray(transforms.Compose(steps)(image)))
+    assert results['img_shape'] == (224, 224)
+    assert results['img'].flags.c_contiguous
+    for side in (224, (192, 256)):  # timm's array is [3, height, width]
+        theirs = create_transform(
+            side, interpolation='bicubic', crop_pct=share, use_prefetcher=True
+        )(image)
+        ours = CenterResizedCrop(side, share)({'img': np.asarray(image)})['img']
+        assert np.array_equal(ours, np.asarray(theirs).transpose(1, 2, 0))
+
+
+def test_cutting_before_the_resize_is_something_else():
+    """What evaluation must not do: the same centre, off by grey levels on texture."""
+    image = np.asarray(texture(500, 375))
+    ours = CenterResizedCrop(224)({'img': image})['img'].astype(int)
+    cut = resize_box(image, (86, 23, 414, 351), (224, 224), 'bicubic', 'pillow')
+    assert 3 < np.abs(ours - cut).mean() < 20
+
+
+@pytest.mark.parametrize('backend', ['torch', 'cv2'])
+def test_other_backends_look_at_the_same_place(backend):
+    image = np.asarray(
+        Image.fromarray(picture(48, 30)).resize((333, 500), Image.Resampling.BICUBIC)
     )
-    assert np.array_equal(results['img'], expected)
+    ours = CenterResizedCrop(224, backend=backend)({'img': image})['img'].astype(int)
+    assert np.abs(ours - CenterResizedCrop(224)({'img': image})['img']).mean() < 1
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,26 @@ def test_a_classifier_gives_the_same_logits_for_any_batch(backbone: dict, tmp_pa
         assert parity.largest < 1e-5
 
 
+def test_tables_of_relative_positions_stay_small(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = MODELS.build(
+        dict(
+            type='lightvit_dense.VisionTransformer',
+            arch=dict(embed_dim=16, depth=6, num_heads=4),
+            img_size=128,
+            patch_size=8,
+            rel_pos_bias=True,
+        )
+    ).eval()
+    for block in model.blocks:
+        nn.init.normal_(block.attn.relative_position_bias_table)  # equal tables would be kept once
+    path = export_onnx(model, tmp_path / 'model.onnx', torch.randn(1, 3, 128, 128), ['tokens'])
+    pairs = (16 * 16 + 1) ** 2
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    # One int64 index for all blocks; the biases of a single block are 16 bytes a pair.
+    assert path.stat().st_size < 4 * parameters + 8 * pairs + 2**17
+
+
 def test_a_backbone_with_several_outputs(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = MODELS.build(

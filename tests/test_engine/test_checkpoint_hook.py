@@ -50,7 +50,8 @@ def test_killed_while_writing_then_resumed(tmp_path) -> None:
     extra = "\ndefault_hooks['checkpoint']['max_keep_ckpts'] = 1\n"
     config = write_config(tmp_path, length=4, extra=extra)
     work_dir = tmp_path / 'work'
-    environment = {**os.environ, 'PYTHONPATH': str(Path(__file__).parent), 'OMP_NUM_THREADS': '1'}
+    path = f'{Path(__file__).parent}{os.pathsep}{os.environ["PYTHONPATH"]}'
+    environment = {**os.environ, 'PYTHONPATH': path, 'OMP_NUM_THREADS': '1'}
     process = subprocess.run(
         [sys.executable, '-c', KILLED, config, work_dir],
         env=environment,

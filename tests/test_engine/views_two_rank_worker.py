@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 import lightvit_dense  # noqa: F401
+from lightvit_dense.models import SEED
 from lightvit_dense.models.pretraining.contrast import info_nce
 from lightvit_dense.models.pretraining.self_distillation import DINOLoss
 
@@ -60,7 +61,7 @@ def share(x: Tensor, ranks: int) -> Tensor:
 
 
 def losses(ranks: int) -> dict[str, Tensor]:
-    """Compute both losses on this rank's share: values, gradients, centre."""
+    """Compute the losses on this rank's share: values, gradients, centre, queue."""
     generator = torch.Generator().manual_seed(1)
     queries, keys, *outputs = torch.randn(7, 6, 9, generator=generator)
     mine = share(queries, ranks).clone().requires_grad_()
@@ -70,11 +71,17 @@ def losses(ranks: int) -> dict[str, Tensor]:
     parts = [share(x, ranks) for x in outputs]
     for _ in range(2):  # the second time the centre is not zero any more
         distilled = dino(parts[:3], parts[3:])
+    torch.manual_seed(0)
+    seed = SEED(VIT, {'type': 'lightvit_dense.EmbeddingTeacher', 'backbone': VIT}, queue_size=8)
+    for batch in torch.randn(3, 6, 3, 16, 16, generator=generator):  # the queue goes round twice
+        followed = seed(share(batch, ranks), mode='loss')['loss_similarity']
     return {
         'contrast': contrast.detach(),
         'gradient': mine.grad / ranks,
         'dino': distilled,
         'center': dino.center,
+        'seed': followed.detach(),
+        'queue': seed.queue,
     }
 
 
@@ -107,13 +114,13 @@ def train(launcher: str, directory: str, batch_size: int) -> Runner:
 
 def main() -> None:
     """Work as one of two ranks and save what this rank has."""
-    from lightvit_dense.compat import init_distributed
+    from lightvit_dense.compat import finish_distributed, init_distributed
 
     launcher, directory = sys.argv[1:]
-    init_distributed(launcher, timeout=600)
+    init_distributed(launcher, timeout=60)
     result = losses(2) | {'state': train(launcher, directory, 2).model.module.state_dict()}
     torch.save(result, os.path.join(directory, f'rank_{os.environ["RANK"]}.pt'))
-    torch.distributed.destroy_process_group()
+    finish_distributed()
 
 
 if __name__ == '__main__':

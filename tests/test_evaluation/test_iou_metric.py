@@ -9,6 +9,7 @@ from PIL import Image
 from sklearn.metrics import jaccard_score
 
 import lightvit_dense  # noqa: F401
+from lightvit_dense.compat import finish_distributed
 from lightvit_dense.datasets.errors import DatasetError
 from lightvit_dense.evaluation import IoUMetric, iou_metric
 
@@ -182,7 +183,7 @@ def _rank(rank, ranks, samples, folder):
     figures = metric.evaluate(len(samples))
     counts = metric.confusion
     torch.save((figures, counts), folder / f'{rank}.pt')
-    torch.distributed.destroy_process_group()
+    finish_distributed()
 
 
 @pytest.mark.parametrize('count', [1, 4, 7])

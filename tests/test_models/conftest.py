@@ -147,6 +147,7 @@ def segmentor_config(head, kind, mode):
         backbone['out_indices'] = (0, 1, 2, 3)
         neck = dict(type='mmseg.Feature2Pyramid', embed_dim=CHANNELS, rescales=[4, 2, 1, 0.5])
         if head == 'semfpn':
+            backbone |= dict(rel_pos_bias=True, layer_scale=1.0)
             neck = dict(type='lightvit_dense.ScaledFeaturePyramid', in_channels=CHANNELS)
             widths = [CHANNELS // 4] * 4
     multiple = dict(common, in_channels=widths, in_index=[0, 1, 2, 3], channels=8,

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lightvit_dense.models import MAE
 from lightvit_dense.models.layers import Attention, QueryKeyBlock
@@ -173,7 +173,7 @@ def test_head_maps_can_be_shared_or_left_out() -> None:
         student, teacher = maps_of(shared, layer, extra)
         mapped = torch.einsum('oi,biqk->boqk', weight, student)
         terms.append((mapped - teacher).square().mean())
-    expected = (terms[0] + terms[1]) / 2
+    expected = terms[0] + terms[1]  # a sum, as in the authors' code
     torch.testing.assert_close(shared.loss(IMAGE, noise=NOISE)['loss_distill'], expected)
     plain = distilled(vit(TEACHER | dict(num_heads=4)), pairs=[(2, 2)], head_map='identity')
     assert len(plain.distiller.head_maps) == 0
@@ -186,19 +186,77 @@ def test_all_layers_pair_by_relative_depth() -> None:
     assert distilled(pairs='all').distiller.pairs == [(1, 1), (2, 2), (3, 2), (4, 3)]
 
 
+def stir_norms(module: nn.Module) -> None:
+    """Move all norms away from 1 and 0, which would hide that they are left out."""
+    for name, parameter in module.named_parameters():
+        if 'norm' in name:
+            parameter.data.add_(0.3 * torch.randn_like(parameter))
+
+
+def normalised(x: Tensor, norm: nn.Module) -> Tensor:
+    centred = x - x.mean(-1, keepdim=True)
+    unit = centred / (centred.square().mean(-1, keepdim=True) + 1e-6).sqrt()
+    return unit * norm.weight + norm.bias
+
+
 def test_hidden_states_can_be_matched() -> None:
     model = distilled(pairs=[(4, 3)], hidden_pairs=[(4, 3), (1, 1)], hidden_weight=0.5)
+    for module in (model.backbone, model.distiller.teacher):
+        stir_norms(module)
     losses = model.loss(IMAGE, noise=NOISE)
     kept = NOISE.argsort(1)[:, :4]
-    ours = model.backbone.encode(IMAGE, kept, hidden_of=(1, 4)).hidden
-    theirs = model.distiller.teacher.encode(IMAGE, kept, hidden_of=(1, 3)).hidden
+    student, teacher = model.backbone, model.distiller.teacher
+    ours = student.encode(IMAGE, kept, hidden_of=(1, 4)).hidden
+    theirs = teacher.encode(IMAGE, kept, hidden_of=(1, 3)).hidden
     last, first = (layer.weight for layer in model.distiller.hidden_maps)
-    expected = (ours[4] @ last.T - theirs[3]).square().mean()
-    expected = expected + (ours[1] @ first.T - theirs[1]).square().mean()
-    torch.testing.assert_close(losses['loss_hidden'], expected / 4)
+    mapped = normalised(ours[4], student.norm) @ last.T
+    expected = (mapped - normalised(theirs[3], teacher.norm)).square().mean()
+    mapped = normalised(ours[1], student.blocks[1].norm1) @ first.T
+    target = normalised(theirs[1], teacher.blocks[1].norm1)
+    expected = expected + (mapped - target).square().mean()
+    torch.testing.assert_close(losses['loss_hidden'], expected / 2)
     assert set(losses) == {'loss_reconstruction', 'loss_distill', 'loss_hidden'}
+    learnt = gradients(losses['loss_hidden'], model)
+    assert not is_zero(learnt['backbone.norm.weight'])
+    assert not is_zero(learnt['backbone.blocks.1.norm1.bias'])
+    assert not any('norm' in name for name in model.distiller.state_dict())
     # It also trains the last block, so that the decoder may read an earlier one.
     assert distilled(pairs=[(3, 2)], hidden_pairs=[(4, 3)], reconstruct_after=2).reconstruct_after
+
+
+def test_the_decoupled_block_normalises_the_last_hidden_state() -> None:
+    """In the authors' student of 13 blocks it is the 13th that reads layer 12."""
+    model = decoupled(hidden_pairs=[(4, 3)])
+    for module in (model.backbone, model.distiller):
+        stir_norms(module)
+    kept = NOISE.argsort(1)[:, :4]
+    ours = model.backbone.encode(IMAGE, kept, hidden_of=(4,)).hidden[4]
+    theirs = model.distiller.teacher.encode(IMAGE, kept).tokens
+    mapped = normalised(ours, model.distiller.query_key_block.norm1)
+    mapped = mapped @ model.distiller.hidden_maps[0].weight.T
+    expected = (mapped - theirs).square().mean()
+    torch.testing.assert_close(model.loss(IMAGE, noise=NOISE)['loss_hidden'], expected)
+
+
+def test_teachers_of_timm_hand_on_normalised_outputs() -> None:
+    teacher = dict(type='lightvit_dense.TimmTeacher', name='vit_tiny_patch16_224', img_size=64)
+    model = distilled(
+        teacher, pairs=[(4, 2)], hidden_pairs=[(4, 12), (1, 5)], teacher_input=dict(size=64)
+    )
+    network = model.distiller.teacher.model
+    stir_norms(network)
+    found = {}
+    for key, norm in (('last', network.norm), ('first', network.blocks[5].norm1)):
+        norm.register_forward_hook(lambda _m, _a, out, key=key: found.setdefault(key, out))
+    kept = NOISE.argsort(1)[:, :4]
+    model.distiller.teacher.encode(model.distiller.teacher_input(IMAGE), kept)
+    ours = model.backbone.encode(IMAGE, kept, hidden_of=(1, 4)).hidden
+    last, first = (layer.weight for layer in model.distiller.hidden_maps)
+    mapped = normalised(ours[4], model.backbone.norm) @ last.T
+    expected = (mapped - found['last']).square().mean()
+    mapped = normalised(ours[1], model.backbone.blocks[1].norm1) @ first.T
+    expected = expected + (mapped - found['first']).square().mean()
+    torch.testing.assert_close(model.loss(IMAGE, noise=NOISE)['loss_hidden'], expected)
 
 
 @pytest.mark.parametrize('tokens', ['class', 'patches'])
@@ -228,6 +286,10 @@ def test_registers_are_dropped_on_request(tokens: str) -> None:
         (dict(pairs=[(5, 3)]), r'student layer 5; it has 1\.\.4'),
         (dict(pairs=[(4, 4)]), r'teacher layer 4; it has 1\.\.3'),
         (dict(hidden_pairs=[(5, 1)]), r'hidden_pairs.*student layer 5; it has 1\.\.4'),
+        (
+            dict(hidden_pairs=[(4, 3)], teacher=vit(TEACHER, final_norm=False)),
+            'VisionTransformer has no norm behind layer 3; build it with final_norm=True',
+        ),
         (dict(pairs='some'), "'all' or a list"),
         (dict(pairs=[(1, 1), (1, 2)]), 'name each student layer once'),
         (dict(target='probabilities'), 'target is one of'),

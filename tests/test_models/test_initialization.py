@@ -2,6 +2,7 @@
 
 import math
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from lightvit_dense.models import ClassificationHead, VisionTransformer
 from lightvit_dense.models.layers import trunc_normal_
 from lightvit_dense.registry import MODELS
 
+ROOT = Path(__file__).parents[2]
 Spread = tuple[float, float]
 """Standard deviation and the largest absolute value."""
 
@@ -148,7 +150,7 @@ CONFIGS = {
 
 @pytest.mark.parametrize('name', CONFIGS)
 def test_what_trains_from_nothing_starts_as_its_authors_do(name: str) -> None:
-    model = Config.fromfile(f'configs/{name}.py').model
+    model = Config.fromfile(ROOT / f'configs/{name}.py').model
     assert model.backbone.get('init', 'mae') == CONFIGS[name]
     assert model.backbone.get('init_cfg') is None
 
@@ -178,6 +180,13 @@ def test_normal_values_have_no_outliers_and_are_torchs_otherwise(monkeypatch) ->
     assert ours.mean().item() == pytest.approx(0, abs=1e-4)
 
 
+def test_nothing_draws_with_torchs_or_timms() -> None:
+    sources = [p for name in ('lightvit_dense', 'tracking') for p in (ROOT / name).rglob('*.py')]
+    unguarded = r'init\.trunc_normal_|timm.* import .*trunc_normal|TruncNormal|trunc_normal_init'
+    found = [p.name for p in sources if re.search(unguarded, p.read_text())]
+    assert found == ['initialization.py']
+
+
 def test_the_smallest_draw_but_one_is_far_from_the_cut() -> None:
     step = torch.nextafter(torch.tensor(-1.0), torch.tensor(0.0))
     assert -6 < (torch.erfinv(step) * math.sqrt(2)).item() < -5
@@ -196,7 +205,7 @@ def test_no_parameter_of_a_model_has_outliers(monkeypatch, init: str) -> None:
 
 def test_the_head_of_hiera_starts_as_the_authors() -> None:
     """Their LayerNorm has a bias of 0.02; a bias that all classes share has no effect."""
-    cfg = Config.fromfile('configs/imagenet/finetune_dmae_hiera-tiny_300e.py')
+    cfg = Config.fromfile(ROOT / 'configs/imagenet/finetune_dmae_hiera-tiny_300e.py')
     head = MODELS.build(
         dict(type='lightvit_dense.ClassificationHead', in_channels=368, **cfg.model.head)
     )

@@ -63,17 +63,20 @@ def plan(tmp_path_factory) -> SuitePlan:
         return load_config(ROOT / config, options).to_dict()
 
     suite = read_suite(
-        ROOT / 'configs/suites/paper1_table5.py', ROOT, ['scratch', 'dmae'], ['flowers', 'coco']
+        ROOT / 'configs/suites/paper1_table5.py',
+        ROOT,
+        ['scratch', 'dmae', 'deit'],
+        ['flowers', 'coco'],
     )
     return SuitePlan(suite, tmp_path_factory.mktemp('suite'), ROOT, ROOT, read)
 
 
 def test_from_scratch_starts_from_nothing_where_the_config_is_shared(plan):
     command = plan.stages['flowers_scratch_seed-0'].command
-    assert 'model.backbone.init_cfg=None' in command
-    assert plan.configs['flowers_scratch_seed-0']['model']['backbone']['init_cfg'] is None
+    assert 'model.init_cfg=None' in command
+    assert plan.configs['flowers_scratch_seed-0']['model']['init_cfg'] is None
     test = plan.stages['flowers_scratch_seed-0_test'].command
-    assert 'model.backbone.init_cfg=None' in test
+    assert 'model.init_cfg=None' in test
 
 
 def test_a_config_of_its_own_says_what_it_starts_from(plan):
@@ -83,8 +86,17 @@ def test_a_config_of_its_own_says_what_it_starts_from(plan):
 
 
 def test_others_start_from_the_pretraining_of_the_suite(plan):
-    for task in ('flowers', 'coco'):
-        config = plan.configs[f'{task}_dmae_seed-0']
-        path = Path(config['model']['backbone']['init_cfg']['checkpoint'])
-        assert path == plan.work_dir / 'pretrain_dmae/backbone.safetensors'
-        assert plan.stages[f'{task}_dmae_seed-0'].after == ['pretrain_dmae']
+    files = {'dmae': 'backbone.safetensors', 'deit': 'epoch_300.pth'}  # the classifier's norm, too
+    for init, file in files.items():
+        for task in ('flowers', 'coco'):
+            model = plan.configs[f'{task}_{init}_seed-0']['model']
+            part = model if task == 'flowers' else model['backbone']
+            path = Path(part['init_cfg']['checkpoint'])
+            assert path == plan.work_dir / f'pretrain_{init}' / file
+            assert plan.stages[f'{task}_{init}_seed-0'].after == [f'pretrain_{init}']
+
+
+@pytest.mark.parametrize('name', ['paper1_table5', 'paper2'])
+def test_the_supervised_network_is_that_of_the_improved_recipe(name):
+    (pretrain,) = [p for p in load(name).pretrains.values() if p.name == 'deit']
+    assert pretrain.config == 'configs/imagenet/deit_vit-tiny_improved_300e.py'

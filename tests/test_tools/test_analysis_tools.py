@@ -3,7 +3,6 @@
 import csv
 import importlib.util
 import json
-import os
 import pickle
 import subprocess
 import sys
@@ -233,8 +232,7 @@ def test_analyze_logs(tmp_path):
     assert cv2.imread(str(out)).shape[1] > 500
     assert tool('analyze_logs', 'cal_train_time', log) == 0
     command = [sys.executable, ROOT / 'tools/analysis_tools/analyze_logs.py', 'cal_train_time', out]
-    environment = {**os.environ, 'PYTHONPATH': str(ROOT)}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr.startswith('error: ')
     assert 'Traceback' not in done.stderr

@@ -32,6 +32,7 @@ def test_a_model_is_measured(tmp_path: Path) -> None:
     (record,) = csv.DictReader((tmp_path / 'out/speed.csv').open())
     assert float(record['images_per_s']) == row['throughput']['images_per_s']['median']
     assert '| test_vit | 160 | 0.37 |' in done.stdout
+    assert '| MAE-Tiny | 6 | *not run* |' in (tmp_path / 'out/table2.md').read_text()
     assert 'pictures: none' in done.stdout
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import hiera
 import pytest
 import timm
 import torch
@@ -199,6 +200,27 @@ def test_a_classifier_comes_in_and_goes_out_with_its_head(tmp_path, tool):
     with torch.no_grad():
         for scores in (model(image), again(image)):
             torch.testing.assert_close(scores, theirs(image), atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_the_authors_fine_tuned_hiera_keeps_its_order(tmp_path, tool):
+    torch.manual_seed(0)
+    theirs = hiera.Hiera(
+        input_size=(64, 64), embed_dim=8, num_heads=1, stages=(1, 1, 1, 1), num_classes=5
+    ).train()  # in evaluation it returns probabilities
+    theirs.head.projection.weight.normal_()
+    state = {f'module.model.{k}': v for k, v in theirs.state_dict().items()}
+    torch.save({'model': state}, tmp_path / 'last.pth.tar')
+    ours = tmp_path / 'classifier.pth'
+    status, out = tool(tmp_path / 'last.pth.tar', ours, '--with-head', '--heads', 1)
+    assert status == 0, out.err
+    assert 'reads the mean as the file tells' in out.out
+    config = json.loads(ours.with_suffix('.json').read_text())['model']
+    assert config['backbone']['final_norm'] is False
+    model = MODELS.build(config).eval()
+    model.load_state_dict(torch.load(ours, weights_only=True)['state_dict'], strict=True)
+    image = torch.randn(2, 3, 64, 64)
+    torch.testing.assert_close(model(image), theirs(image), atol=2e-5, rtol=1e-5)
 
 
 def test_with_head_wants_a_head_and_says_what_it_guesses(tmp_path, tool):

@@ -36,6 +36,12 @@ def test_every_way_is_measured(tmp_path):
         'hand-over, floats',
         'hand-over, ours',
     ]
+    assert [row['name'] for row in found['evaluation']] == [
+        "authors' way",
+        'ours',
+        'ours, cut before the resize (other pixels)',
+        'bare decode, cv2',
+    ]
     assert found['device_share']['us_per_image'] > 0
     assert found['machine']['cpu']
     assert 'of the floor' in done.stdout

@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def run_demo(*words, **options):
     command = [sys.executable, str(ROOT / 'tools/demo.py'), *map(str, words)]
     env = {key: value for key, value in os.environ.items() if key != 'LIGHTVIT_DATA'}
+    env['TEST_PROCESS_SECONDS'] = '300'  # it runs every stage
     return subprocess.run(
         command, capture_output=True, text=True, cwd=options.get('cwd', ROOT), env=env, check=False
     )

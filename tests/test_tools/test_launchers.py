@@ -22,7 +22,7 @@ def launch(script: str, *args: object, **environment: str) -> subprocess.Complet
     inherited = {k: v for k, v in os.environ.items() if k not in ('RANK', 'WORLD_SIZE', 'PORT')}
     defaults = dict(
         PYTHON=sys.executable,
-        PYTHONPATH=str(ROOT / 'tests' / 'test_engine'),
+        PYTHONPATH=f'{ROOT}/tests/test_engine{os.pathsep}{os.environ["PYTHONPATH"]}',
         CUDA_VISIBLE_DEVICES='-1',
         OMP_NUM_THREADS='1',
     )

@@ -78,7 +78,7 @@ def write_trackingnet(root: Path) -> dict[str, np.ndarray]:
 
 
 def write_coco(root: Path) -> None:
-    """Two images; two objects are large enough, one is a crowd, one is small."""
+    """Two images; two objects are larger than 50 px, one is a crowd, one is smaller."""
     for seed, name in enumerate(('one.jpg', 'two.jpg')):
         write_picture(root / 'train2017' / name, seed)
     boxes = {1: [5, 6, 70, 80], 2: [5, 6, 50, 80], 3: [5, 6, 90, 90], 5: [0.5, 1.25, 60.75, 50.5]}

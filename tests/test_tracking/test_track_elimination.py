@@ -293,6 +293,7 @@ def test_it_can_be_traced(build):
         (dict(template_tokens='edge'), "template_tokens='edge' is none of"),
         (dict(template_size=30), r'template_size=\(30, 30\) px is not a multiple of patch 8'),
         (dict(cls_token=True), 'does not take cls_token'),
+        (dict(layer_scale=1.0), 'does not take layer_scale'),
     ],
 )
 def test_what_cannot_be_is_refused(options, message):

@@ -8,8 +8,10 @@ import pytest
 
 from lightvit_dense.errors import UserError
 from tracking.evaluation import Truth, score
+from tracking.evaluation.collect import TrackerResults
 from tracking.evaluation.got10k import overlaps
 from tracking.evaluation.sources import open_source
+from tracking.runtime.results import write_result
 from tracking.tools.evaluate import main
 
 from .small_results import NAMES, predict, write_tracker, write_world
@@ -37,6 +39,16 @@ def copy(world, tmp_path):
 def expected(world, name, **kwargs):
     rounded = [np.round(world[1][name][sequence], 4) for sequence in NAMES]
     return score(rounded, world[2], **kwargs).figures()
+
+
+def test_frames_a_second_are_frames_over_seconds_and_not_got10ks_mean_of_rates(tmp_path):
+    seconds = {'a': np.array([9.0, 0.1, 0.4]), 'b': np.array([0.2, 0.01])}
+    found = TrackerResults('mine', tmp_path)
+    for name, spent in seconds.items():
+        found.files[name] = [write_result(tmp_path, name, np.ones((len(spent), 4)), spent)]
+    assert found.speed() == pytest.approx(3 / (0.1 + 0.4 + 0.01))
+    rates = 1 / np.concatenate(list(seconds.values()))
+    assert rates.mean() > found.speed()  # the toolkit's, first frames included
 
 
 def test_tables_plots_and_files(world, tmp_path, capsys):

@@ -10,7 +10,13 @@ import pytest
 import torch
 
 from lightvit_dense.errors import UserError
-from tracking.runtime.export import FRAME, FRAME_INT8, TEMPLATE, export_tracker
+from tracking.runtime.export import (
+    FRAME,
+    FRAME_INT8,
+    TEMPLATE,
+    export_tracker,
+    largest_difference,
+)
 from tracking.runtime.network import build_network
 from tracking.tools import export_onnx
 
@@ -41,20 +47,43 @@ def exported(tmp_path_factory):
     return model, export_tracker(model, tmp_path_factory.mktemp('exported'), int8=True)
 
 
-def compare(model, network, tolerance=1e-3):
+def compare(model, network, tolerance=1e-3, count=2):
+    """Expect the plain network's boxes; of cells whose scores tie up to rounding, any one's.
+
+    With random weights ONNX Runtime takes a neighbour of the best cell in 1 of 60 frames or so.
+    That is right only where the two scores are equal, which the scores are asked: boxes have the
+    same tolerance as anywhere.
+    """
     plain = build_network(model, 'plain')
     for seed in (1, 9):  # a second target: the template is no constant of the files
         for each in (plain, network):
             each.set_template(crop(32, seed), BOX)
-        for search in (crop(64, 2), crop(64, 3, border=30)):
-            (want, sure), (found, score) = plain(search), network(search)
-            np.testing.assert_allclose(found, want, atol=tolerance)
-            assert score == pytest.approx(sure, abs=tolerance)
+        for search in [crop(64, 3, border=30), *(crop(64, 100 + i) for i in range(count - 1))]:
+            assert largest_difference(network, plain, [search]) < tolerance
+            assert network(search)[1] == pytest.approx(plain(search)[1], abs=tolerance)
 
 
 def test_the_files_find_the_boxes_of_the_model(exported):
     model, folder = exported
-    compare(model, build_network(model, 'onnx', path=folder, threads=1))
+    compare(model, build_network(model, 'onnx', path=folder, threads=1), count=30)
+
+
+def test_tied_cells_are_all_right_and_others_are_not():
+    """With equal scores everywhere the window's four middle cells tie."""
+    model = tracker()
+    last = model.head.score[-1]
+    torch.nn.init.zeros_(last.weight)
+    plain, network = (build_network(model, name) for name in ('plain', 'onnx'))
+    for each in (plain, network):
+        each.set_template(crop(32, 1), BOX)
+    search = crop(64, 2)
+    tied = plain.tied(search)
+    assert tied.shape == (4, 4)
+    assert np.abs(np.diff(tied, axis=0)).max() > 1
+    assert largest_difference(network, plain, [search]) < 1e-3
+    assert largest_difference(lambda _: (tied[3], 0.0), plain, [search]) == 0
+    off = tied[3] + [8, 0, 0, 0]
+    assert largest_difference(lambda _: (off, 0.0), plain, [search]) > 1
 
 
 @pytest.mark.parametrize('case', ['box', 'mlp', 'hiera'])

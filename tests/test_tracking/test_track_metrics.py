@@ -9,6 +9,7 @@ from mmengine.dataset import pseudo_collate
 from mmengine.evaluator import Evaluator
 
 import tracking  # noqa: F401
+from lightvit_dense.compat import finish_distributed
 from lightvit_dense.errors import UserError
 from lightvit_dense.evaluation import read_predictions
 from lightvit_dense.evaluation.tables import class_tables
@@ -139,7 +140,7 @@ def _rank(rank, ranks, root, predictions, folder):
     # As a sampler that evens out shares: the first sequence is shown to both.
     metric.process(None, (samples + samples[:1])[rank::ranks])
     torch.save(metric.evaluate(3), folder / f'{rank}.pt')
-    torch.distributed.destroy_process_group()
+    finish_distributed()
 
 
 def test_two_processes_count_every_sequence_once(world, tmp_path):

@@ -2,10 +2,13 @@
 
 Every model is measured in a process of its own, in several passes over all models, every other one
 backwards, so that what the machine does meanwhile hits all alike. Weights are random. The folder of
-results gets speed.md, speed.csv, speed.json and pictures of speed against published accuracy; the
-tables are brought up to date after each model, and --resume goes on with what is missing.
+results gets speed.md, speed.csv, speed.json, table2.md (every row of table 2 of "A Closer Look at
+Self-Supervised Lightweight Vision Transformers" beside what was measured) and pictures of speed
+against published accuracy; the tables are brought up to date after each model, and --resume goes on
+with what is missing.
 
 Example:
+    python tools/benchmark/classification_speed.py --modes throughput --out table2
     python tools/benchmark/classification_speed.py --minutes 22
     python tools/benchmark/classification_speed.py --models vit_tiny timm:vit_tiny_patch16_224 \
         configs/imagenet/deit_vit-tiny_300e.py --modes latency onnx --threads 1 --out one_thread
@@ -156,6 +159,7 @@ class Report:
             'speed.json': json.dumps(result, indent=2) + '\n',
             'speed.csv': speed_table.to_csv(rows),
             'speed.md': speed_table.markdown(rows, about),
+            'table2.md': speed_table.paper_table(rows, about),
         }
         for name, text in texts.items():
             new = self.passes.folder / f'.{name}'
@@ -219,7 +223,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f'left out for lack of time: passes {left_out}; --resume runs them', file=sys.stderr)
     rows = report.write()
     pictures = report.draw(rows)
-    print((passes.folder / 'speed.md').read_text(encoding='utf-8'))
+    for name in ('speed.md', 'table2.md'):
+        print((passes.folder / name).read_text(encoding='utf-8'))
     print('pictures:', ', '.join(map(str, pictures)) or 'none: no model has a published accuracy')
     wrong = any(speed_table.errors_of(row) for row in rows) or len(rows) < len(passes.models)
     return int(wrong)

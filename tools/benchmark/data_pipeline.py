@@ -1,14 +1,17 @@
-"""Measure how many images a second one core makes ready for pre-training.
+"""Measure how many images a second one core makes ready for pre-training, and for evaluation.
 
 JPEG files of ImageNet's usual size are made of photographs that installed packages carry. Three
 ways to a crop are compared: the authors' (Pillow, torchvision, floats), ours with every decoder
 that is installed, and the floor, which decodes the whole image and does nothing else. All run in
 one process, in turns, and are timed in CPU seconds, so that neighbours on the machine disturb them
-less. Then whole data loaders are compared, and what handing over a batch costs.
+less. Evaluation's resize and central crop are compared with torchvision's, whose pixels are the
+same, and with a crop before the resize, which is faster and gives others. Then whole data loaders
+are compared, and what handing over a batch costs.
 
 Example:
     python tools/benchmark/data_pipeline.py --json data.json
     python tools/benchmark/data_pipeline.py --size 1024x768 --workers 1
+    python tools/benchmark/data_pipeline.py --evaluation
 """
 
 import argparse
@@ -63,6 +66,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--batch', type=int, default=64, help='images a batch (default: 64)')
     parser.add_argument('--batches', type=int, default=8, help='batches an epoch (default: 8)')
     parser.add_argument('--epochs', type=int, default=5, help='timed epochs (default: 5)')
+    parser.add_argument('--evaluation', action='store_true', help="evaluation's input alone")
     parser.add_argument('--json', metavar='FILE', help='also write the numbers to FILE')
     args = parser.parse_args(argv)
     width, cross, height = args.size.partition('x')
@@ -186,6 +190,42 @@ def ways(files: list[bytes], crop: int) -> dict[str, Callable[[int], object]]:
     return found
 
 
+def evaluation_ways(files: list[bytes], crop: int) -> dict[str, Callable[[int], object]]:
+    """Return the compared ways to evaluation's view; each takes the number of a file."""
+    from mmcv.transforms import Compose
+
+    from lightvit_dense.registry import TRANSFORMS
+
+    view = [
+        transforms.Resize(int(crop * 256 / 224), functional.InterpolationMode.BICUBIC),
+        transforms.CenterCrop(crop),
+        transforms.ToTensor(),
+        transforms.Normalize(MEAN, STD),
+    ]
+    theirs, storage = transforms.Compose(view), Memory(files)
+    load = dict(type='lightvit_dense.LoadImage', color='rgb', exif=False)
+    pack = dict(type='lightvit_dense.PackImage', meta_keys=('img_path',))
+    center = dict(type='lightvit_dense.CenterResizedCrop', size=crop)
+    ours = Compose([TRANSFORMS.build(step) for step in (load, center, pack)])
+    loader, packer = TRANSFORMS.build(load), TRANSFORMS.build(pack)
+
+    def cut_first(k: int) -> object:
+        results = loader({'img_path': k, 'storage': storage})
+        height, width = results['img'].shape[:2]
+        side = round(min(height, width) * 224 / 256)
+        left, top = (width - side) // 2, (height - side) // 2
+        box = (left, top, left + side, top + side)
+        results['img'] = resize_box(results['img'], box, (crop, crop), 'bicubic', 'pillow')
+        return packer(results)
+
+    return {
+        AUTHORS: lambda k: theirs(Image.open(io.BytesIO(files[k])).convert('RGB')),
+        'ours': lambda k: ours({'img_path': k, 'storage': storage}),
+        'ours, cut before the resize (other pixels)': cut_first,
+        f'{FLOOR}, cv2': lambda k: whole(files[k], 'cv2'),
+    }
+
+
 def stages(files: list[bytes], crop: int, decoder: str) -> dict[str, Callable[[int], object]]:
     """Return the parts of our way by name; each takes the number of a file."""
     from mmcv.transforms import Compose
@@ -263,9 +303,11 @@ def ratio(left: list[float], right: list[float]) -> float:
     return statistics.median(a / b for a, b in zip(left, right, strict=True))
 
 
-def measure_images(files: list[bytes], args: argparse.Namespace) -> dict[str, Any]:
-    """Compare the ways on one core."""
-    seconds = in_turns(ways(files, args.crop), len(files), args.rounds)
+def compare(
+    calls: dict[str, Callable[[int], object]], files: list[bytes], args: argparse.Namespace
+) -> tuple[list[dict[str, Any]], str]:
+    """Compare ways on one core; return a row each and the name of the floor."""
+    seconds = in_turns(calls, len(files), args.rounds)
     floor = min((n for n in seconds if n.startswith(FLOOR)), key=lambda n: sum(seconds[n]))
     rows = []
     for name, values in seconds.items():
@@ -277,6 +319,12 @@ def measure_images(files: list[bytes], args: argparse.Namespace) -> dict[str, An
                 share_of_floor=ratio(seconds[floor], values),
             )
         )
+    return rows, floor
+
+
+def measure_images(files: list[bytes], args: argparse.Namespace) -> dict[str, Any]:
+    """Compare the ways to a random crop, and time the parts of ours."""
+    rows, floor = compare(ways(files, args.crop), files, args)
     decoder = jpeg.choose_decoder()
     parts = in_turns(stages(files, args.crop, decoder), len(files), args.rounds)
     median = {name: statistics.median(values) * 1e6 for name, values in parts.items()}
@@ -392,24 +440,29 @@ def tables(result: dict[str, Any], args: argparse.Namespace) -> Iterator[Any]:
     """Make the tables."""
     from rich.table import Table
 
-    machine, images = result['machine'], result['images']
+    machine, images = result['machine'], result.get('images')
     width, height = args.size
     title = (
         f'{width}x{height} JPEG, quality {args.quality}, {result["mean_bytes"] / 1e3:.0f} kB on '
         f'average, to {args.crop} px; one core of {machine["cpu"]}'
     )
-    table = Table(title=title, title_justify='left')
-    for i, name in enumerate(('way', 'images/s/core', 'us (IQR)', "x authors'", 'of the floor')):
-        table.add_column(name, justify='left' if i == 0 else 'right')
-    for row in images['rows']:
-        table.add_row(
-            row['name'],
-            f'{row["images_per_s"]:.0f}',
-            f'{row["us"]:.0f} ({row["iqr_us"]:.0f})',
-            f'{row["times_authors"]:.2f}',
-            f'{row["share_of_floor"]:.0%}',
-        )
-    yield table
+    columns = ('images/s/core', 'us (IQR)', "x authors'", 'of the floor')
+    for way, rows in (('way', images and images['rows']), ('evaluation', result['evaluation'])):
+        table = Table(title=title, title_justify='left')
+        for i, name in enumerate((way, *columns)):
+            table.add_column(name, justify='left' if i == 0 else 'right')
+        for row in rows or ():
+            table.add_row(
+                row['name'],
+                f'{row["images_per_s"]:.0f}',
+                f'{row["us"]:.0f} ({row["iqr_us"]:.0f})',
+                f'{row["times_authors"]:.2f}',
+                f'{row["share_of_floor"]:.0%}',
+            )
+        if rows:
+            yield table
+    if images is None:
+        return
     table = Table(title=f'Parts of ours, {images["decoder"]}', title_justify='left')
     for name in images['stages_us']:
         table.add_column(f'{name} [us]', justify='right')
@@ -430,6 +483,22 @@ def tables(result: dict[str, Any], args: argparse.Namespace) -> Iterator[Any]:
         yield table
 
 
+def conclusion(result: dict[str, Any]) -> str:
+    """Say in two sentences what was measured."""
+    rows = {row['name']: row for row in result['images']['rows']}
+    decoder = result['images']['decoder']
+    best, quick = rows[f'ours, {decoder}'], rows[f'{QUICK}, {decoder}']
+    share = result['device_share']
+    return (
+        f"Ours makes {best['times_authors']:.2f} times as many images as the authors' way, "
+        f'{best["share_of_floor"]:.0%} of the floor ({result["images"]["floor"]}); with '
+        "backend='cv2' and smooth_chroma=False "
+        f'{quick["times_authors"]:.2f} times and {quick["share_of_floor"]:.0%}. Copying to the '
+        f'device ({share["device"]}), mirroring and normalising there take '
+        f'{share["us_per_image"]:.0f} us an image.'
+    )
+
+
 def main(argv: list[str] | None = None) -> None:
     """Run the tool."""
     from rich.console import Console
@@ -446,25 +515,18 @@ def main(argv: list[str] | None = None) -> None:
         'quality': args.quality,
         'crop': args.crop,
         'rounds': args.rounds,
-        'images': measure_images(files, args),
-        'device_share': measure_device(args, 'cuda' if torch.cuda.is_available() else 'cpu'),
-        'loaders': measure_loaders(files, args),
+        'evaluation': compare(evaluation_ways(files, args.crop), files, args)[0],
     }
+    if not args.evaluation:
+        result['images'] = measure_images(files, args)
+        device = 'cuda' if torch.cuda.is_available() else 'cpu'
+        result['device_share'] = measure_device(args, device)
+        result['loaders'] = measure_loaders(files, args)
     console = Console(width=None if sys.stdout.isatty() else 130)
     for table in tables(result, args):
         console.print(table)
-    rows = {row['name']: row for row in result['images']['rows']}
-    decoder = result['images']['decoder']
-    best, quick = rows[f'ours, {decoder}'], rows[f'{QUICK}, {decoder}']
-    share = result['device_share']
-    console.print(
-        f"Ours makes {best['times_authors']:.2f} times as many images as the authors' way, "
-        f'{best["share_of_floor"]:.0%} of the floor ({result["images"]["floor"]}); with '
-        "backend='cv2' and smooth_chroma=False "
-        f'{quick["times_authors"]:.2f} times and {quick["share_of_floor"]:.0%}. Copying to the '
-        f'device ({share["device"]}), mirroring and normalising there take '
-        f'{share["us_per_image"]:.0f} us an image.'
-    )
+    if not args.evaluation:
+        console.print(conclusion(result))
     if args.json:
         text = json.dumps(result, indent=2)
         Path(args.json).write_text(text + '\n', encoding='utf-8')

@@ -21,15 +21,16 @@ _LARGE = 1 << 24  # bytes of annotations that are slow to read
 class CocoSequences(SequenceSet):
     """Objects of a detection set in COCO's format, each a sequence of one frame.
 
-    Crowds are left out, and boxes that are not wider and higher than ``min_size`` pixels, as STARK
-    and OSTrack do.
+    Crowds are left out, and boxes that are not wider and higher than ``min_size`` pixels. STARK and
+    OSTrack call objects of at most 50 pixels invisible, but their sampler asks that of videos only:
+    they train on all objects.
 
     Args:
         data_root: Folder with annotations and images, or an LMDB made of it.
         ann_file: Annotations, below ``data_root`` (or a key of the LMDB).
         img_prefix: Folder of the images likewise; 'images/train2017' in LMDBs of OSTrack.
         source: 'folder', or 'lmdb' if ``data_root`` is an LMDB.
-        min_size: See above.
+        min_size: See above; 0 leaves out only boxes without an area.
         cache_dir: Where the index is kept, see :class:`SequenceSet`.
 
     Raises:
@@ -51,7 +52,7 @@ class CocoSequences(SequenceSet):
         ann_file: str = 'annotations/instances_train2017.json',
         img_prefix: str = 'train2017',
         source: str = 'folder',
-        min_size: float = 50.0,
+        min_size: float = 0.0,
         cache_dir: str | os.PathLike | None = None,
     ) -> None:
         self.ann_file, self.img_prefix, self.min_size = ann_file, img_prefix, min_size

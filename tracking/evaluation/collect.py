@@ -35,7 +35,10 @@ class TrackerResults:
     problems: dict[str, str] = field(default_factory=dict)
 
     def speed(self) -> float | None:
-        """Return frames a second over all frames but the first ones; None without times."""
+        """Return frames a second over all frames but the first ones; None without times.
+
+        Frames over seconds: the got10k toolkit's mean of 1/seconds, first frames included, is more.
+        """
         spent: list[np.ndarray] = []
         for files in self.files.values():
             seconds = read_seconds(files[0])

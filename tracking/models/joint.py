@@ -6,7 +6,7 @@ search tokens that the middle of the template looks at least are left out of all
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -51,6 +51,12 @@ def _project(attn: Any, x: Tensor, first: int, last: int) -> tuple[Tensor, ...]:
     rows = slice(first * width, (last + 1) * width)
     bias = None if attn.qkv.bias is None else attn.qkv.bias[rows]
     return _heads(F.linear(x, attn.qkv.weight[rows], bias), last + 1 - first, attn.num_heads)
+
+
+def joint_qk(block: Any, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the scaled queries and the keys [B, heads, N, d] of tokens that enter a block."""
+    q, k = _project(block.attn, block.norm1(x), 0, 1)
+    return q * block.attn.scale, k
 
 
 @torch.no_grad()
@@ -241,7 +247,12 @@ class JointTokens(nn.Module):
         return weights / weights.sum(1, keepdim=True).clamp(min=1e-6)
 
     def run_joint(
-        self, blocks: Sequence[nn.Module], first: int, x: Tensor, weights: Tensor | None
+        self,
+        blocks: Sequence[nn.Module],
+        first: int,
+        x: Tensor,
+        weights: Tensor | None,
+        watch: Callable[[int, Tensor, Tensor | None, Tensor | None], None] | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """Run blocks over the tokens of both images.
 
@@ -250,6 +261,9 @@ class JointTokens(nn.Module):
             first: Number of the first of them.
             x: Tokens [B, template + N, C], the template's first.
             weights: See :meth:`token_weights`.
+            watch: Called for each block with its number, the tokens that enter it, where their
+                search tokens stood at first [B, K], and which of them stay [B, K'], ``None`` for
+                all; see :func:`~tracking.models.joint_attention.joint_attention`.
 
         Returns:
             Search tokens [B, K, C] without final norm; where they stood [B, K], ``None`` if all
@@ -261,10 +275,13 @@ class JointTokens(nn.Module):
         recompute = getattr(self, 'with_cp', False) and self.training and torch.is_grad_enabled()
         for number, block in enumerate(blocks, start=first):
             args = (template, counts.get(number), self.token_ids, weights, number == final)
+            entering = x
             if recompute:
                 x, kept = checkpoint(joint_block, block, x, *args, use_reentrant=False)
             else:
                 x, kept = joint_block(block, x, *args)
+            if watch is not None:
+                watch(number, entering, index, kept)
             if kept is not None:
                 index = kept if index is None else index.gather(1, kept)
         return x, index

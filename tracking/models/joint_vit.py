@@ -22,6 +22,7 @@ FIXED = (
     'global_blocks',
     'rel_pos_size',
     'rel_pos_bias',
+    'layer_scale',
 )
 """Options of the plain backbone that make no sense over two images."""
 
@@ -45,7 +46,7 @@ class JointVisionTransformer(JointTokens, VisionTransformer):
             'middle' (the 2x2 in the middle), 'all' or 'box' (those with their centre in the
             target's box).
         **kwargs: See :class:`~lightvit_dense.VisionTransformer`; class token, windows, relative
-            positions and taps are not possible.
+            positions, LayerScale and taps are not possible.
 
     Raises:
         ValueError: If options contradict each other or name what is not there.

@@ -2,6 +2,9 @@
 
 import numpy as np
 
+TIE = 1e-5
+"""Scores that differ by less, window included, are equal up to rounding."""
+
 
 def check_crop(crop: np.ndarray, what: str, side: int) -> None:
     """Refuse a crop that is not RGB uint8 [side, side, 3].
@@ -53,11 +56,34 @@ def decode_maps(
         The box [4] as x, y, width, height in pixels of the crop, float64, and the score of its
         cell, without the window.
     """
-    rows, columns = score.shape
-    height, width = crop
     weighted = score if window is None else score * window
-    row, column = divmod(int(weighted.argmax()), columns)
+    best = int(weighted.argmax())
+    return _box_of(best, size, offset, crop), float(score.flat[best])
+
+
+def tied_boxes(
+    score: np.ndarray,
+    size: np.ndarray,
+    offset: np.ndarray,
+    window: np.ndarray | None,
+    crop: tuple[int, int],
+) -> np.ndarray:
+    """Return the boxes [K, 4] of all cells that are the best up to rounding (:data:`TIE`).
+
+    Which of them :func:`decode_maps` takes depends on the order of sums, so that another runtime
+    may take another one. Takes what :func:`decode_maps` takes.
+    """
+    weighted = score if window is None else score * window
+    cells = np.flatnonzero(weighted >= weighted.max() - TIE)
+    return np.stack([_box_of(cell, size, offset, crop) for cell in cells.tolist()])
+
+
+def _box_of(cell: int, size: np.ndarray, offset: np.ndarray, crop: tuple[int, int]) -> np.ndarray:
+    """Return the box of a cell, given by its raster number."""
+    rows, columns = size.shape[1:]
+    height, width = crop
+    row, column = divmod(cell, columns)
     center_x = (column + float(offset[0, row, column])) / columns * width
     center_y = (row + float(offset[1, row, column])) / rows * height
     w, h = float(size[0, row, column]) * width, float(size[1, row, column]) * height
-    return np.array([center_x - w / 2, center_y - h / 2, w, h]), float(score[row, column])
+    return np.array([center_x - w / 2, center_y - h / 2, w, h])

@@ -207,12 +207,14 @@ def needs(package: str) -> None:
         ) from error
 
 
-def largest_difference(network: Any, other: Any, crops: list[np.ndarray]) -> float:
+def largest_difference(network: Any, plain: Any, crops: list[np.ndarray]) -> float:
     """Return the largest difference of two networks' boxes in pixels of the search crop.
+
+    Where cells of the plain network tie up to rounding, the box of any of them is right.
 
     Args:
         network: A frame network with its template.
-        other: Another.
+        plain: The :class:`~tracking.runtime.network.PlainNetwork` with the same template.
         crops: RGB uint8 [H, W, 3] each.
     """
-    return max(float(np.abs(network(crop)[0] - other(crop)[0]).max()) for crop in crops)
+    return max(float(np.abs(network(crop)[0] - plain.tied(crop)).max(1).min()) for crop in crops)

@@ -20,7 +20,7 @@ from lightvit_dense.analysis.inference_speed import compiler
 from lightvit_dense.errors import UserError, did_you_mean
 
 from ..structures import TrackSample
-from .decoding import check_crop, decode_maps, hann_window
+from .decoding import check_crop, decode_maps, hann_window, tied_boxes
 from .frame_module import FrameModule, ranking_weights
 from .onnx_network import OnnxNetwork
 
@@ -59,37 +59,46 @@ class PlainNetwork:
     def __init__(self, model: Any, window: bool = True, eliminate: bool = True) -> None:
         self.model = model.eval()
         self.window, self.eliminate = window, eliminate
-        self._template: Tensor | None = None
+        self._template: np.ndarray | None = None
         self._sample: TrackSample | None = None
 
     def set_template(self, crop: np.ndarray, box: np.ndarray) -> None:
         """Take the template: RGB uint8 [h, w, 3], and the target's box [4] in pixels of it."""
         check_crop(crop, 'template', self.model.template_size)
-        # [h, w, 3] -> [3, h, w]
-        self._template = torch.from_numpy(np.ascontiguousarray(crop)).permute(2, 0, 1)
+        self._template = crop
         parts = torch.as_tensor(np.asarray(box, np.float32)) / self.model.template_size
         self._sample = TrackSample(template_box=parts)
 
-    @torch.inference_mode()
-    def __call__(self, crop: np.ndarray) -> tuple[np.ndarray, float]:
-        """Find the target in a search crop, RGB uint8 [H, W, 3]; see :class:`FrameNetwork`."""
+    def pair(self, crop: np.ndarray) -> tuple[dict[str, Tensor], list[TrackSample]]:
+        """Return the normalised pair of the template and a search crop, and its sample."""
         if self._template is None:
             raise ValueError('the network has no template yet: call set_template first')
-        side = self.model.search_size
-        check_crop(crop, 'search', side)
-        search = torch.from_numpy(np.ascontiguousarray(crop)).permute(2, 0, 1)
-        data = self.model.data_preprocessor(
-            dict(
-                inputs=dict(template=[self._template], search=[search]),
-                data_samples=[self._sample],
-            ),
-            False,
+        check_crop(crop, 'search', self.model.search_size)
+        # [H, W, 3] -> [3, H, W]
+        template, search = (
+            torch.from_numpy(np.ascontiguousarray(x)).permute(2, 0, 1)
+            for x in (self._template, crop)
         )
+        inputs = dict(template=[template], search=[search])
+        data = self.model.data_preprocessor(dict(inputs=inputs, data_samples=[self._sample]), False)
+        return data['inputs'], data['data_samples']
+
+    @torch.inference_mode()
+    def _decoded(self, crop: np.ndarray) -> tuple[Any, ...]:
+        """Return what :func:`decode_maps` takes."""
         with self._keeping():
-            maps = self.model(data['inputs'], data['data_samples'], mode='tensor')
+            maps = self.model(*self.pair(crop), mode='tensor')
         score, size, offset = (map_[0].float().cpu().numpy() for map_ in maps)
         window = hann_window(*score.shape[1:]) if self.window else None
-        return decode_maps(score[0], size, offset, window, (side, side))
+        return score[0], size, offset, window, crop.shape[:2]
+
+    def __call__(self, crop: np.ndarray) -> tuple[np.ndarray, float]:
+        """Find the target in a search crop, RGB uint8 [H, W, 3]; see :class:`FrameNetwork`."""
+        return decode_maps(*self._decoded(crop))
+
+    def tied(self, crop: np.ndarray) -> np.ndarray:
+        """Return all boxes [K, 4] that are the best up to rounding; see :func:`tied_boxes`."""
+        return tied_boxes(*self._decoded(crop))
 
     @contextlib.contextmanager
     def _keeping(self) -> Iterator[None]:

@@ -1,7 +1,7 @@
 """A tracker as one calls it: the target's box once, then a frame at a time."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,10 @@ from lightvit_dense.datasets.transforms.loading import BadImage, decode
 from lightvit_dense.errors import UserError
 
 from ..boxes import clip_box
-from ..sampling.crops import crop_image, crop_window
-from .network import build_network
+from ..models.joint_attention import joint_attention
+from ..sampling.crops import CropWindow, crop_image, crop_window
+from .frame_attention import FrameAttention
+from .network import PlainNetwork, build_network
 from .video import FrameSource
 
 Frame = np.ndarray | str | Path
@@ -157,11 +159,12 @@ class Tracker:
         if margin <= 0:
             raise UserError(f'margin={margin}: must be positive, in pixels')
         self.model: Any = model
-        self.margin = margin
+        self.margin, self._window = margin, bool(window)
         self.network = build_network(model, backend, threads, path, window)
         self.timings = Timings()
         self._box: np.ndarray | None = None
         self._size = (0, 0)
+        self._template = (np.empty(0), np.empty(0))  # crop and box, once there are some
 
     def init(self, frame: Frame, box: ArrayLike) -> None:
         """Take a target to follow; what was followed before is forgotten.
@@ -180,7 +183,8 @@ class Tracker:
         out = self.model.template_size
         window = crop_window(self._box, self.model.template_factor)
         crop = crop_image(pixels, window, out)
-        self.network.set_template(crop, window.to_crop(self._box, out))
+        self._template = (crop, window.to_crop(self._box, out))
+        self.network.set_template(*self._template)
         self.timings = Timings()
 
     def update(self, frame: Frame) -> TrackResult:
@@ -192,18 +196,9 @@ class Tracker:
         Raises:
             UserError: If the frame is none, or the network computes no numbers.
         """
-        if self._box is None:
-            raise UserError('the tracker has no target yet: call init(frame, box) first')
         pixels = as_frame(frame)
         began = time.perf_counter()
-        size = pixels.shape[:2]
-        margin = min(self.margin, *size)
-        if size != self._size:
-            # Around a place beyond a smaller frame nothing could be found any more.
-            self._box, self._size = clip_box(self._box, size, margin), size
-        out = self.model.search_size
-        window = crop_window(self._box, self.model.search_factor)
-        crop = crop_image(pixels, window, out)
+        window, crop, margin = self._search(pixels)
         cut = time.perf_counter()
         found, score = self.network(crop)
         computed = time.perf_counter()
@@ -212,9 +207,42 @@ class Tracker:
                 f'the network predicts the box {np.asarray(found).tolist()} in frame '
                 f'{self.timings.frames + 1}: the weights are damaged or the training diverged'
             )
-        self._box = clip_box(window.to_image(found, out), size, margin)
+        self._box = clip_box(window.to_image(found, len(crop)), self._size, margin)
         self.timings.add((began, cut, computed, time.perf_counter()))
         return TrackResult(self._box.copy(), float(score))
+
+    def _search(self, pixels: np.ndarray) -> tuple[CropWindow, np.ndarray, float]:
+        """Return the window around the last box, its crop, and the margin of the frame."""
+        if self._box is None:
+            raise UserError('the tracker has no target yet: call init(frame, box) first')
+        size = pixels.shape[:2]
+        margin = min(self.margin, *size)
+        if size != self._size:
+            # Around a place beyond a smaller frame nothing could be found any more.
+            self._box, self._size = clip_box(self._box, size, margin), size
+        window = crop_window(self._box, self.model.search_factor)
+        return window, crop_image(pixels, window, self.model.search_size), margin
+
+    def attention(self, frame: Frame, blocks: Sequence[int] | None = None) -> FrameAttention:
+        """Tell what the network would look at in the next frame; the target is not moved.
+
+        The model as it is trained is computed, whatever the backend.
+
+        Args:
+            frame: As for :meth:`update`.
+            blocks: Blocks from 0; all that attend over both images by default.
+
+        Raises:
+            UserError: If the frame is none, or a block does not attend over both images.
+        """
+        _, crop, _ = self._search(as_frame(frame))
+        network = PlainNetwork(self.model, self._window)
+        network.set_template(*self._template)
+        inputs, samples = network.pair(crop)
+        pair = inputs['template'], inputs['search']
+        mask = self.model.template_mask(samples, pair[1].device)
+        found = joint_attention(self.model.backbone, *pair, mask, blocks)
+        return FrameAttention(self._template[0], crop, *network(crop), found)
 
     def follow(self, source: str | Path | Iterable[Frame], box: ArrayLike) -> Iterator[TrackResult]:
         """Follow a target through a video, a folder of frames, or any frames, one at a time.

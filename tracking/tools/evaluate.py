@@ -36,7 +36,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     Args:
         argv: Arguments without the program's name; ``sys.argv`` when None.
     """
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__.split('\n')[0],
+        epilog='frames/s: frames over the seconds that the tracker took for them, without first '
+        "frames, reading and decoding; the got10k toolkit's, which is greater, is the mean of "
+        '1/seconds of all frames, first ones included',
+    )
     parser.add_argument(
         'data',
         metavar='CONFIG|SET:FOLDER[:SPLIT]',

@@ -1,5 +1,8 @@
 """Write a tracker as ONNX files, prove that ONNX Runtime finds the same boxes, and time both.
 
+Where several cells have the same score up to rounding, as with random weights, either runtime may
+take any of them: a box of any of these cells counts as the same.
+
 ``--backend onnx --path DIR`` of the other tools and ``Tracker(..., backend='onnx', path=DIR)`` run
 the files.
 

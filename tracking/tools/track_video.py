@@ -1,14 +1,20 @@
 r"""Follow a target through a video or a folder of frames.
 
+``--attention`` draws what the network looks at in some frames, block by block: which candidates are
+eliminated, and the attention of the template to the others.
+
 Example:
     python -m tracking.tools.track_video walk.mp4 --config CONFIG.py --checkpoint CHECKPOINT.pth \
         --box 120 80 60 140 --out followed.mp4 --txt boxes.txt
+    python -m tracking.tools.track_video walk.mp4 --config CONFIG.py --checkpoint CHECKPOINT.pth \
+        --box 120 80 60 140 --attention pictures --attention-frames 20 40 --frames 41
 """
 
 import argparse
 import json
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,6 +29,7 @@ from lightvit_dense.errors import UserError, run_tool
 from ..runtime.results import box_line
 from ..runtime.tracker import Tracker
 from ..runtime.video import AnnotatedVideo, FrameSource
+from ..visualization import attention_picture, write_strip
 
 
 @dataclass
@@ -66,6 +73,16 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--json', metavar='FILE', help='boxes, scores and seconds of all frames to write'
     )
+    parser.add_argument(
+        '--attention', metavar='DIR', help='folder for pictures of attention, and their numbers'
+    )
+    parser.add_argument(
+        '--attention-frames',
+        nargs='+',
+        type=int,
+        metavar='N',
+        help='their frames, counted from 0 (default: the one after the first that is read)',
+    )
     parser.add_argument('--start', type=int, default=0, metavar='N', help='leave out N frames')
     parser.add_argument('--frames', type=int, metavar='N', help='stop after N frames')
     parser.add_argument('--backend', default='torch', help='how the network is computed')
@@ -84,6 +101,18 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         value = getattr(args, name)
         if value is not None and value < 1:
             parser.error(f'--{name} {value}: expected a positive number')
+    if args.attention_frames and not args.attention:
+        parser.error('--attention-frames needs --attention DIR, where the pictures go')
+    args.attention_frames = set(
+        args.attention_frames or ([args.start + 1] if args.attention else [])
+    )
+    last = args.start + (args.frames or sys.maxsize) - 1
+    for number in sorted(args.attention_frames):
+        if not args.start < number <= last:
+            parser.error(
+                f'--attention-frames {number}: the target is given in frame {args.start} and '
+                'followed in those after it, up to --frames; name one of these'
+            )
     return args
 
 
@@ -93,6 +122,7 @@ def follow(
     box: list[float],
     out: str | None = None,
     frames: int | None = None,
+    look: Callable[[int, np.ndarray], None] | None = None,
 ) -> tuple[Trail, UserError | None]:
     """Follow a target through all frames; show the progress.
 
@@ -102,6 +132,8 @@ def follow(
         box: x, y, width, height in the first frame.
         out: Annotated video to write.
         frames: Frames to stop after.
+        look: Called with the number of a frame, counted from 0 in the video, and the frame, before
+            the target is looked for in it.
 
     Returns:
         What was found, and what ended it before the last frame, None if nothing.
@@ -115,6 +147,8 @@ def follow(
     display.start(1, 1, f'following in {source.path.name}')
     try:
         for frame in source:
+            if look is not None and trail.boxes:
+                look(source.start + len(trail.boxes), frame)
             began = time.perf_counter()
             if not trail.boxes:
                 tracker.init(frame, box)
@@ -160,8 +194,15 @@ def main(argv: list[str] | None = None) -> int:
         args.threads,
         args.exported,
     )
+    missing, pictures = set(args.attention_frames), []
+
+    def look(number: int, frame: np.ndarray) -> None:
+        if number in missing:
+            pictures.append(_draw_attention(tracker, frame, Path(args.attention, f'{number:06d}')))
+            missing.remove(number)
+
     began = time.perf_counter()
-    trail, error = follow(tracker, source, args.box, args.out, args.frames)
+    trail, error = follow(tracker, source, args.box, args.out, args.frames, look)
     elapsed = time.perf_counter() - began
     if args.txt:
         atomic_write(args.txt, ''.join(map(box_line, trail.boxes)).encode())
@@ -175,12 +216,26 @@ def main(argv: list[str] | None = None) -> int:
         )
         print(f'tracker: {timings.fps:.1f} frames/s ({parts})')
     print(f'in all: {count / elapsed:.1f} frames/s, reading and drawing included')
-    for path in filter(None, (args.out, args.txt, args.json)):
+    for path in filter(None, (args.out, args.txt, args.json, *pictures)):
         print(f'written: {path}')
     if error is not None:
         print(f'stopped after {count} frames, which are written', file=sys.stderr)
         raise error
+    if missing:
+        raise UserError(
+            f'--attention-frames {min(missing)}: the last frame of {args.video} is '
+            f'{args.start + count - 1}; name an earlier one'
+        )
     return 0
+
+
+def _draw_attention(tracker: Tracker, frame: np.ndarray, stem: Path) -> Path:
+    """Write the picture and the numbers of a frame; returns the picture's file."""
+    found = tracker.attention(frame)
+    path = stem.with_suffix('.png')
+    write_strip(path, attention_picture(found))
+    np.savez(stem.with_suffix('.npz'), allow_pickle=False, **found.to_arrays())
+    return path
 
 
 def _report(args: argparse.Namespace, tracker: Tracker, trail: Trail) -> dict:

@@ -18,23 +18,16 @@ train_dataloader = dict(
         filter_cfg=dict(filter_empty_gt=True, min_size=32),
         pipeline=[
             dict(type='lightvit_dense.LoadImage', color='bgr', max_bad=10),
-            dict(type='mmdet.LoadAnnotations', with_bbox=True, with_mask=True),
+            dict(type='mmdet.LoadAnnotations', with_bbox=True, with_mask=True, poly2mask=False),
             dict(type='mmdet.RandomFlip', prob=0.5),
+            dict(type='lightvit_dense.ResizeScale', scale=image_size, ratio_range=(0.1, 2.0)),
             dict(
-                type='mmcv.RandomResize',
-                resize_type='mmdet.Resize',
-                scale=image_size,
-                ratio_range=(0.1, 2.0),
-                keep_ratio=True,
-            ),
-            dict(
-                type='mmdet.RandomCrop',
-                crop_type='absolute',
+                type='lightvit_dense.FixedSizeCrop',
                 crop_size=image_size,
                 recompute_bbox=True,
                 allow_negative_crop=True,
             ),
-            dict(type='mmdet.FilterAnnotations', min_gt_bbox_wh=(1e-2, 1e-2), keep_empty=True),
+            dict(type='mmdet.FilterAnnotations', min_gt_bbox_wh=(1e-5, 1e-5), keep_empty=False),
             dict(type='mmdet.PackDetInputs'),
         ],
     ),
@@ -53,7 +46,7 @@ val_dataloader = dict(
         test_mode=True,
         pipeline=[
             dict(type='lightvit_dense.LoadImage', color='bgr'),
-            dict(type='mmdet.Resize', scale=image_size, keep_ratio=True),
+            dict(type='mmdet.Resize', scale=image_size, keep_ratio=True, backend='pillow'),
             dict(type='mmdet.LoadAnnotations', with_bbox=True, with_mask=True),
             dict(
                 type='mmdet.PackDetInputs',

@@ -38,7 +38,7 @@ train_dataloader = dict(
         data_root=data_root,
         img_dir='train',
         pipeline=[
-            dict(type='lightvit_dense.LoadImage', color='rgb', max_bad=10),
+            dict(type='lightvit_dense.LoadImage', color='rgb', exif=False, max_bad=10),
             dict(
                 type='lightvit_dense.MultiView',
                 views=[

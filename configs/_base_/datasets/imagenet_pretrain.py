@@ -22,6 +22,7 @@ train_dataloader = dict(
                 scale=(0.08, 1.0),
                 interpolation='random',
                 max_bad=10,
+                exif=False,
             ),
             # carried out on the device, by lightvit_dense.ImagePreprocessor
             dict(type='lightvit_dense.RandomMirrorFlag', prob=0.5),

@@ -21,6 +21,7 @@ train_dataloader = dict(
                 scale=(0.08, 1.0),
                 interpolation='bicubic',
                 max_bad=10,
+                exif=False,
             ),
             dict(type='lightvit_dense.RandAugment', policy='rand-m10-mstd0.5-inc1'),
             # Carried out on the device. RandAugment favours neither side, so it may come last.

@@ -39,7 +39,7 @@ train_dataloader = dict(
         data_root=data_root,
         img_dir='train',
         pipeline=[
-            dict(type='lightvit_dense.LoadImage', color='rgb', max_bad=10),
+            dict(type='lightvit_dense.LoadImage', color='rgb', exif=False, max_bad=10),
             dict(
                 type='lightvit_dense.MultiView',
                 views=[dict(count=1, pipeline=first), dict(count=1, pipeline=second)],

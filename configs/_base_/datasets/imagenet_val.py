@@ -17,7 +17,7 @@ val_dataloader = dict(
         lmdb_path='imagenet.lmdb',
         test_mode=True,
         pipeline=[
-            dict(type='lightvit_dense.LoadImage', color='rgb'),
+            dict(type='lightvit_dense.LoadImage', color='rgb', exif=False),
             dict(type='lightvit_dense.CenterResizedCrop', size=224, share=224 / 256),
             dict(type='lightvit_dense.PackImage', meta_keys=('img_path',)),
         ],
@@ -51,7 +51,7 @@ extra_tests = dict(
                 folders='labels',
                 test_mode=True,
                 pipeline=[
-                    dict(type='lightvit_dense.LoadImage', color='rgb'),
+                    dict(type='lightvit_dense.LoadImage', color='rgb', exif=False),
                     dict(type='lightvit_dense.CenterResizedCrop', size=224, share=224 / 256),
                     dict(type='lightvit_dense.PackImage', meta_keys=('img_path',)),
                 ],

@@ -34,6 +34,7 @@ train_dataloader = dict(
                 ann_file='annotations/instances_train2017.json',
                 img_prefix='train2017',
                 source='folder',
+                min_size=0.0,  # every object that is no crowd, as the authors' sampler takes them
             ),
             dict(
                 type='tracking.TrackingNet',

@@ -19,6 +19,7 @@ train_dataloader = dict(
                 size=224,
                 scale=(0.08, 1.0),
                 interpolation='bicubic',
+                exif=False,
             ),
             dict(type='lightvit_dense.RandomMirrorFlag', prob=0.5),
             dict(type='lightvit_dense.PackImage', meta_keys=('img_path',)),
@@ -37,7 +38,7 @@ val_dataloader = dict(
         split='test',
         test_mode=True,
         pipeline=[
-            dict(type='lightvit_dense.LoadImage', color='rgb'),
+            dict(type='lightvit_dense.LoadImage', color='rgb', exif=False),
             dict(type='lightvit_dense.CenterResizedCrop', size=224, share=224 / 256),
             dict(type='lightvit_dense.PackImage', meta_keys=('img_path',)),
         ],

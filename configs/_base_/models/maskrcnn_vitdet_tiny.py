@@ -24,6 +24,7 @@ model = dict(
         global_blocks=(2, 5, 8, 11),
         rel_pos_size=640,
         drop_path_rate=0.0,
+        init='timm',  # what no checkpoint brings starts as in detectron2
     ),
     neck=dict(type='lightvit_dense.SimpleFeaturePyramid', in_channels=192, out_channels=256),
     rpn_head=dict(
@@ -54,7 +55,9 @@ model = dict(
             featmap_strides=[4, 8, 16, 32],
         ),
         bbox_head=dict(
-            type='mmdet.Shared4Conv1FCBBoxHead',
+            type='lightvit_dense.BoxHead',
+            num_shared_convs=4,
+            num_shared_fcs=1,
             in_channels=256,
             conv_out_channels=256,
             fc_out_channels=1024,
@@ -77,7 +80,7 @@ model = dict(
             featmap_strides=[4, 8, 16, 32],
         ),
         mask_head=dict(
-            type='mmdet.FCNMaskHead',
+            type='lightvit_dense.MaskHead',
             num_convs=4,
             in_channels=256,
             conv_out_channels=256,
@@ -89,10 +92,10 @@ model = dict(
     train_cfg=dict(
         rpn=dict(
             assigner=dict(
-                type='mmdet.MaxIoUAssigner',
+                type='lightvit_dense.MaxIoUAssigner',
                 pos_iou_thr=0.7,
                 neg_iou_thr=0.3,
-                min_pos_iou=0.3,
+                min_pos_iou=0.0,  # every box has anchors, however small it is
                 match_low_quality=True,
                 ignore_iof_thr=-1,
             ),

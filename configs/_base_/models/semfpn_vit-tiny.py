@@ -1,4 +1,4 @@
-"""Semantic FPN on plain ViT-Tiny with a narrow pyramid, 150 classes."""
+"""Semantic FPN on mmsegmentation's MAE backbone at ViT-Tiny's size, a narrow pyramid, 150 classes."""
 
 norm_cfg = dict(type='SyncBN', requires_grad=True)
 model = dict(
@@ -16,13 +16,15 @@ model = dict(
     backbone=dict(
         type='lightvit_dense.VisionTransformer',
         arch='tiny',
-        img_size=224,  # the grid of the position table; resized to the image's
+        img_size=512,  # of both position tables: a window's; a checkpoint's are resized once
         patch_size=16,
         cls_token=True,
         out_type='featmap',
         out_indices=(3, 5, 7, 11),
         final_norm=False,
         drop_path_rate=0.1,
+        rel_pos_bias=True,
+        layer_scale=1.0,
     ),
     neck=dict(
         type='lightvit_dense.ScaledFeaturePyramid',

@@ -1,4 +1,4 @@
-"""SGD with Nesterov momentum, layer decay 0.75, 100 epochs, 20 of warm-up, cosine to 0, batch 512."""
+"""SGD with Nesterov momentum, layer decay 0.75, 100 epochs, 20 of warm-up, cosine to 1e-6, batch 512."""
 
 optim_wrapper = dict(
     type='mmengine.OptimWrapper',
@@ -8,7 +8,11 @@ optim_wrapper = dict(
     paramwise_cfg=dict(layer_decay_rate=0.75),
 )
 param_scheduler = dict(
-    type='lightvit_dense.WarmupCosineLR', warmup=20, by_epoch=True, convert_to_iter_based=True
+    type='lightvit_dense.WarmupCosineLR',
+    warmup=20,
+    eta_min_ratio=1e-6 / 0.03,  # a ratio, so that it follows layer decay
+    by_epoch=True,
+    convert_to_iter_based=True,
 )
 train_cfg = dict(by_epoch=True, max_epochs=100, val_interval=10)
 val_cfg = dict(type='mmengine.ValLoop')

@@ -4,8 +4,16 @@ max_iters = 184375  # 100 epochs of 118 000 images, 64 a step
 optim_wrapper = dict(
     type='mmengine.OptimWrapper',
     optimizer=dict(type='AdamW', lr=1e-4, betas=(0.9, 0.999), weight_decay=0.05),
-    # Norms and positions are not decayed; biases are, as in detectron2.
-    paramwise_cfg=dict(norm_decay_mult=0.0, custom_keys=dict(pos_embed=dict(decay_mult=0.0))),
+    # As in detectron2, whose list of norms lacks the channel-first LayerNorm of pyramid and heads:
+    # these are decayed, and biases; the transformer's norms and positions are not.
+    paramwise_cfg=dict(
+        norm_decay_mult=0.0,
+        custom_keys=dict(
+            pos_embed=dict(decay_mult=0.0),
+            neck=dict(decay_mult=1.0),
+            roi_head=dict(decay_mult=1.0),
+        ),
+    ),
 )
 param_scheduler = [
     dict(type='mmengine.LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=250),

@@ -1,6 +1,7 @@
 """D-MAE-Tiny with the last layer's output matched too.
 
-What      A linear map from 192 to 768 channels, weight 1, beside the attention.
+What      A linear map from 192 to 768 channels, weight 1, beside the attention. Both outputs are
+          compared after the encoders' final norms, as the authors do.
 Source    The authors' code has this option, off by default.
 Expected  Not run by us.
 Cost      As D-MAE-Tiny.

@@ -9,7 +9,7 @@ import numpy as np
 
 from lightvit_dense.errors import UserError
 
-FORMAT = 1
+FORMAT = 2
 """Number of the way features are computed and kept; a change makes all caches stale."""
 SAMPLED = 64
 

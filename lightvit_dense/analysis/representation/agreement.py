@@ -177,9 +177,10 @@ class AttentionAgreement:
 
     def _comparable(self, pair: tuple[int, int]) -> bool:
         """Return whether queries and keys of two layers stand for the same parts of the image."""
-        ours, theirs = (
-            side[layer].in_raster()[0] for side, layer in zip(self._layouts, pair, strict=True)
-        )
+        sides = [side[layer] for side, layer in zip(self._layouts, pair, strict=True)]
+        if any(side.real is not None for side in sides):
+            return False
+        ours, theirs = (side.in_raster()[0] for side in sides)
         if (ours.shape, ours.grid) != (theirs.shape, theirs.grid):
             return False
         # Places in tokens: patches of another size may stand for the same parts of the image.
@@ -195,7 +196,9 @@ class AttentionAgreement:
                 ('student', 'teacher'), pair, (ours, theirs), sizes, strict=True
             )
         ]
-        if ours.grid != theirs.grid and ours.shape[0] == theirs.shape[0] == 1:
+        if ours.real is not None or theirs.real is not None:
+            remedy = 'attention windows are filled up there: choose a --size of whole windows'
+        elif ours.grid != theirs.grid and ours.shape[0] == theirs.shape[0] == 1:
             remedy = (
                 f'give the teacher images of {ours.grid[0] * theirs.pitch} px, --size '
                 f'{sizes[0][0]} {ours.grid[0] * theirs.pitch}, or choose other layers'

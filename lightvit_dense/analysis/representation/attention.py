@@ -31,9 +31,9 @@ class LayerStats:
         layer: 1-based.
         distance: Mean distance of what a head attends to in px, by head.
         entropy: Entropy of a head's attention in nats, by head.
-        tokens: Number of keys that a query sees.
+        tokens: Number of keys that a query sees, the greatest where windows differ.
         patch: Px from one key to the next.
-        max_entropy: Entropy of uniform attention, log(tokens).
+        max_entropy: Entropy of uniform attention, log(tokens), or its mean where windows differ.
         max_distance: Distance if each query looked at its farthest key only.
         uniform_distance: Distance of uniform attention.
     """
@@ -61,33 +61,34 @@ class LayerStats:
         }
 
 
-def attention_distance(maps: Tensor, distances: Tensor) -> Tensor:
+def attention_distance(maps: Tensor, distances: Tensor, shares: Tensor) -> Tensor:
     """Return the mean distance between queries and what they attend to.
 
     Args:
         maps: Attention after the softmax [B, heads, W, q, k].
         distances: From queries to keys [W, q, k].
+        shares: Of the queries in the mean [W, q].
 
     Returns:
         Sums over images of the mean over queries, by head [heads], float64.
     """
-    weights = distances.to(maps)
-    each = torch.einsum('bhwqk,wqk->bh', maps, weights).double()
-    return each.sum(0) / (maps.shape[2] * maps.shape[3])
+    weights = (distances * shares[..., None]).to(maps)
+    return torch.einsum('bhwqk,wqk->bh', maps, weights).double().sum(0)
 
 
-def attention_entropy(maps: Tensor) -> Tensor:
+def attention_entropy(maps: Tensor, shares: Tensor) -> Tensor:
     """Return the entropy of attention over keys, ``-sum p log(p + 1e-6)`` with natural logarithm.
 
     Args:
         maps: Attention after the softmax [B, heads, W, q, k].
+        shares: Of the queries in the mean [W, q].
 
     Returns:
         Sums over images of the mean over queries, by head [heads], float64.
     """
     terms = (maps + EPSILON).log_().mul_(maps)
     # Keys in the maps' own precision, the many queries in double.
-    return -terms.sum(-1).double().mean((2, 3)).sum(0)
+    return -torch.einsum('bhwq,wq->h', terms.sum(-1).double(), shares.to(maps.device))
 
 
 class AttentionStats:
@@ -97,9 +98,11 @@ class AttentionStats:
     softmax; numbers are means over queries and images. What is kept does not grow with the number
     of images.
 
-    In a Hiera a query sees the keys of its mask unit (or of the image, in global layers). Distances
-    go from the middle of the 2x2 tokens that a pooled query was made of to the keys before pooling,
-    in px of the image. Layers thus have different numbers of keys, and different maxima.
+    Where a layer attends in windows, a query sees the patches of its window; tokens that fill up a
+    window are taken out like prefix tokens. In a Hiera a query sees the keys of its mask unit (or
+    of the image, in global layers). Distances go from the middle of the 2x2 tokens that a pooled
+    query was made of to the keys before pooling, in px of the image. Layers thus have different
+    numbers of keys, and different maxima.
 
     Args:
         backbone: In evaluation mode, on its device.
@@ -109,8 +112,8 @@ class AttentionStats:
         budget: Greatest number of logits to hold at a time.
 
     Raises:
-        UserError: If the backbone does not show its attention, a layer does not exist or is
-            windowed, or ``px_per_token`` makes no sense.
+        UserError: If the backbone does not show its attention, a layer does not exist, or
+            ``px_per_token`` makes no sense.
     """
 
     def __init__(
@@ -134,9 +137,8 @@ class AttentionStats:
         if self._size is None:
             self._size = size
             self.layouts = token_layouts(self.backbone, self.layers, size)
-            dtype = torch.promote_types(images.dtype, torch.float32)
             self._far = {
-                layer: (layout.distances() * self.scale).to(images.device, dtype)
+                layer: layout.distances().to(images.device) * self.scale
                 for layer, layout in self.layouts.items()
             }
             for layer in self.layers:
@@ -154,8 +156,9 @@ class AttentionStats:
         parts = stream_logits(self.backbone, images, self.layouts, self.budget)
         for layer, logits in parts:
             maps = logits.softmax(-1)
-            self._distance[layer] += attention_distance(maps, self._far[layer])
-            self._entropy[layer] += attention_entropy(maps)
+            shares = self.layouts[layer].shares().to(maps.device)
+            self._distance[layer] += attention_distance(maps, self._far[layer], shares)
+            self._entropy[layer] += attention_entropy(maps, shares)
         self.images += len(images)
 
     def result(self) -> list[LayerStats]:
@@ -168,17 +171,20 @@ class AttentionStats:
             raise ValueError('no image was given to update()')
         found = []
         for layer, layout in self.layouts.items():
-            far = layout.distances() * self.scale
+            far, seen, shares = layout.distances() * self.scale, layout.patches(), layout.shares()
+            if layout.real is not None:
+                far = far * layout.real[:, None]  # fillings are seen by nobody
+            uniform = far.sum(-1) / seen[:, None]
             found.append(
                 LayerStats(
                     layer,
                     tuple((self._distance[layer] / self.images).tolist()),
                     tuple((self._entropy[layer] / self.images).tolist()),
-                    layout.shape[2],
+                    int(seen.max()),
                     layout.pitch * self.scale,
-                    math.log(layout.shape[2]),
-                    far.amax(-1).mean().item(),
-                    far.mean().item(),
+                    (shares.sum(1) * seen.log()).sum().item(),
+                    (far.amax(-1) * shares).sum().item(),
+                    (uniform * shares).sum().item(),
                 )
             )
         return found

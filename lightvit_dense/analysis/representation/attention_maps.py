@@ -1,5 +1,6 @@
 """Attention logits, a few images at a time, and where their queries and keys lie in the image."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -11,6 +12,7 @@ from lightvit_dense.errors import UserError
 from lightvit_dense.models.backbones import Hiera
 from lightvit_dense.models.backbones.hiera_layers import HieraBlock
 from lightvit_dense.models.backbones.hiera_tokens import to_units
+from lightvit_dense.models.layers.windows import split_windows
 
 BUDGET = 2**25
 """Logits held at a time, all layers and images together: 128 MiB in fp32."""
@@ -29,6 +31,8 @@ class Layout:
         pitch: Distance from one key to the next in px.
         grid: (rows, columns) of the keys of all windows.
         prefix: Number of tokens before the patches, in queries and keys alike.
+        real: Which tokens of a window are patches, bool [W, k]; the others fill up windows that do
+            not divide the image. ``None`` where all are.
     """
 
     queries: Tensor
@@ -36,6 +40,7 @@ class Layout:
     pitch: int
     grid: tuple[int, int]
     prefix: int = 0
+    real: Tensor | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -51,6 +56,19 @@ class Layout:
     def distances(self) -> Tensor:
         """Return the Euclidean distances from queries to keys in px [W, q, k], float64."""
         return torch.cdist(self.queries, self.keys, compute_mode='donot_use_mm_for_euclid_dist')
+
+    def patches(self) -> Tensor:
+        """Return how many patches the queries of a window see [W], float64."""
+        if self.real is None:
+            return torch.full(self.keys.shape[:1], self.keys.shape[1], dtype=torch.float64)
+        return self.real.sum(1).double()
+
+    def shares(self) -> Tensor:
+        """Return the share of each query in a mean [W, q], float64, of sum 1."""
+        found = torch.ones(self.queries.shape[:2], dtype=torch.float64)
+        if self.real is not None:
+            found = self.real.double()
+        return found / found.sum()
 
     def in_raster(self) -> 'tuple[Layout, Tensor, Tensor]':
         """Return the layout with queries and keys row by row, and their old places [q] and [k].
@@ -72,6 +90,8 @@ class Layout:
     def patches_only(self, logits: Tensor) -> Tensor:
         """Leave out prefix tokens, as queries and as keys, and part the windows.
 
+        Keys that fill up a window get -inf.
+
         Args:
             logits: As a backbone returns them [B, heads, prefix + W*q, prefix + k].
 
@@ -80,15 +100,17 @@ class Layout:
         """
         windows, queries, _ = self.shape
         # [B, heads, W*q, k] -> [B, heads, W, q, k]
-        return logits[:, :, self.prefix :, self.prefix :].unflatten(2, (windows, queries))
+        logits = logits[:, :, self.prefix :, self.prefix :].unflatten(2, (windows, queries))
+        if self.real is None:
+            return logits
+        return logits.masked_fill(~self.real[:, None].to(logits.device), -math.inf)
 
 
 def check_layers(backbone: Any, layers: Sequence[int] | None) -> list[int]:
     """Return the layers to look at, in ascending order; all by default.
 
     Raises:
-        UserError: If the backbone does not show its attention, a layer does not exist, or attends
-            inside windows that have no map of the whole image.
+        UserError: If the backbone does not show its attention, or a layer does not exist.
     """
     if not hasattr(backbone, 'attention_logits') or not hasattr(backbone, 'num_layers'):
         raise UserError(
@@ -101,17 +123,6 @@ def check_layers(backbone: Any, layers: Sequence[int] | None) -> list[int]:
     if wrong or not chosen:
         raise UserError(
             f'layer {wrong[0] if wrong else "none"}: the backbone has layers 1 to {depth}'
-        )
-    if isinstance(backbone, Hiera):
-        return chosen
-    windowed = [x for x in chosen if getattr(backbone.blocks[x - 1], 'window_size', 0)]
-    if windowed:
-        rest = [
-            x for x in range(1, depth + 1) if not getattr(backbone.blocks[x - 1], 'window_size', 0)
-        ]
-        raise UserError(
-            f'layers {windowed} attend inside windows, which this analysis does not cover; name '
-            f'global layers ({rest or "there are none"}), or set model.backbone.window_size=0'
         )
     return chosen
 
@@ -126,7 +137,8 @@ def token_layouts(backbone: Any, layers: Sequence[int], size: tuple[int, int]) -
 
     Returns:
         {layer: layout}. In a Hiera a pooled query lies in the middle of the 2x2 that it was made
-        of, and tokens have the order of mask units.
+        of, and tokens have the order of mask units; in layers with windows they have that of the
+        windows.
 
     Raises:
         UserError: If the image is no whole number of patches or mask units.
@@ -146,9 +158,25 @@ def token_layouts(backbone: Any, layers: Sequence[int], size: tuple[int, int]) -
     centres = torch.stack(torch.meshgrid(rows, columns, indexing='ij'), dim=-1)[None]
     if not hierarchical:
         flat = centres.flatten(1, 2)  # [1, N, 2]
-        layout = Layout(flat, flat, patch, grid, backbone.num_prefix_tokens)
-        return dict.fromkeys(layers, layout)
+        whole = Layout(flat, flat, patch, grid, backbone.num_prefix_tokens)
+        sides = {layer: getattr(backbone.blocks[layer - 1], 'window_size', 0) for layer in layers}
+        return {
+            layer: _window_layout(grid, side, patch) if side else whole
+            for layer, side in sides.items()
+        }
     return _hiera_layouts(backbone, layers, to_units(centres, backbone.mask_unit), grid)
+
+
+def _window_layout(grid: tuple[int, int], window: int, patch: int) -> Layout:
+    """Cut a grid into windows, filled up at the right and the bottom."""
+    rows, columns = (-(-side // window) * window for side in grid)
+    index = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing='ij')
+    # [1, R*C, 2] -> [W, 1, n, 2] -> [W, n, 2]
+    places = torch.stack(index, dim=-1).reshape(1, -1, 2)
+    places = split_windows(places, (rows, columns), window, 1, 1)[0][:, 0]
+    real = (places < torch.tensor(grid)).all(-1)
+    centres = (places + 0.5).double() * patch
+    return Layout(centres, centres, patch, (rows, columns), real=None if real.all() else real)
 
 
 def _hiera_layouts(

@@ -77,8 +77,8 @@ class ImageStream:
             )
         order = np.random.default_rng(seed).permutation(available)[:count]
         self._order: list[int] = order.tolist()
-        self._load = LoadImage(color='rgb')
-        self._crop = CenterResizedCrop(size, share=SHARE, backend='torch')
+        self._load = LoadImage(color='rgb', exif=False)
+        self._crop = CenterResizedCrop(size, share=SHARE)
         shape = (1, 3, 1, 1)
         self._mean = torch.tensor(mean, dtype=torch.float32, device=device).reshape(shape)
         self._std = torch.tensor(std, dtype=torch.float32, device=device).reshape(shape)
@@ -127,7 +127,7 @@ def _open(source: str | Path | Config) -> tuple[int, Callable[[int], dict[str, A
             'validation set is to be taken'
         )
     # A list, not a data set: mmengine's collects garbage for a second as it is made.
-    paths = sorted(scan_images(str(folder), EXTENSIONS, recursive=True))
+    paths = list(scan_images(str(folder), EXTENSIONS, recursive=True))
     return len(paths), lambda index: {'img_path': paths[index]}
 
 

@@ -161,5 +161,6 @@ def _check_backbone(cfg: Config, name: str) -> None:
         raise UserError(
             f'{name}: {backbone["type"]} joins a template and a search region, which has no layers '
             'of one image. Take the pre-training config of the same architecture with '
-            "model.backbone.cls_token=False (--cfg-options); the tracker's checkpoint fits it"
+            "model.backbone.cls_token=False (--cfg-options); the tracker's checkpoint fits it. Its "
+            'attention to both is drawn by tracking.tools.track_video --attention'
         )

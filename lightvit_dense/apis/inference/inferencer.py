@@ -127,7 +127,7 @@ class Inferencer:
     def _results(
         self, inputs: Any, batch_size: int, recursive: bool, on_error: OnError | None
     ) -> Iterator[tuple[Picture, Result]]:
-        pictures = self._usable(Sources(inputs, recursive), on_error)
+        pictures = self._usable(Sources(inputs, recursive, self._prepare.exif), on_error)
         number = 0
         while batch := list(islice(pictures, batch_size)):
             prepared = [self._prepare(picture, number + i) for i, picture in enumerate(batch)]

@@ -30,6 +30,7 @@ class Preparation:
 
     Attributes:
         tta_model: Wrapper of the model for test-time augmentation; None without.
+        exif: Whether the loader turns pictures upright by their EXIF entry.
 
     Raises:
         UserError: If the test pipeline is missing, or begins with no loader of whole images.
@@ -57,6 +58,7 @@ class Preparation:
             self.tta_model, pipeline = tta_parts(cfg, pipeline, *tta)
         self._bgr = loader.get('color', 'bgr') == 'bgr'
         self._float = bool(loader.get('to_float32', False))
+        self.exif = bool(loader.get('exif', True))
         with explained():
             self._transforms = Compose(without_loading(pipeline))
 

@@ -84,10 +84,11 @@ class Sources:
     Args:
         inputs: A path of an image, a folder or a video, an array, or any number of these.
         recursive: Whether folders are searched below their first level.
+        exif: Whether files are turned upright by their EXIF entry.
     """
 
-    def __init__(self, inputs: Any, recursive: bool = False) -> None:
-        self._recursive = recursive
+    def __init__(self, inputs: Any, recursive: bool = False, exif: bool = True) -> None:
+        self._recursive, self._exif = recursive, exif
         self._used: set[str] = set()
         single = isinstance(inputs, (str, os.PathLike, np.ndarray))
         if not single and not isinstance(inputs, Iterable):
@@ -158,7 +159,7 @@ class Sources:
     def _image(self, path: Path, *names: str) -> Picture | Failure:
         name = self._name(*names)
         try:
-            return Picture(name, decode(path.read_bytes(), 'rgb'), str(path))
+            return Picture(name, decode(path.read_bytes(), 'rgb', exif=self._exif), str(path))
         except (BadImage, OSError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
             return Failure(str(path), reason or str(error))

@@ -87,15 +87,3 @@ def attention_maps(
     prefix = 0 if class_token else backbone.num_prefix_tokens
     logits = backbone.attention_logits(images, layers)
     return {n: logits[n][:, :, prefix:, prefix:].float().softmax(-1) for n in layers}
-
-
-def check_attention(backbone: Any, layers: Sequence[int]) -> None:
-    """Raise if a layer has no attention over the whole image to show."""
-    check_layers(backbone, layers, 1)
-    windowed = [n for n, b in enumerate(backbone.blocks, 1) if getattr(b, 'window_size', 0)]
-    wrong = sorted(set(layers) & set(windowed))
-    if wrong:
-        others = [n for n in range(1, backbone.num_layers + 1) if n not in windowed]
-        raise UserError(
-            f'layers={wrong}: attend inside windows; layers {others} see the whole image'
-        )

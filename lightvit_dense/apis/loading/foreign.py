@@ -6,9 +6,14 @@ from typing import Any
 
 from torch import nn
 
-from lightvit_dense.checkpoints import load_backbone, load_classifier
+from lightvit_dense.checkpoints import load_classifier
 from lightvit_dense.checkpoints.classifier_conversion import classifier_config, told_pool
-from lightvit_dense.checkpoints.conversion import Inspection, backbone_config, inspect_checkpoint
+from lightvit_dense.checkpoints.conversion import (
+    Inspection,
+    backbone_config,
+    inspect_checkpoint,
+    load_inspected,
+)
 from lightvit_dense.checkpoints.heads import read_head
 from lightvit_dense.checkpoints.loader import LOST, LoadReport
 from lightvit_dense.errors import UserError
@@ -16,6 +21,8 @@ from lightvit_dense.registry import MODELS
 
 HIERA_HEADS = {46: 1, 96: 1, 112: 2, 144: 2, 256: 4}
 """Heads of Hiera's first stage by its width: the papers' (46) and Meta's."""
+TWELVE_HEADS = ('mae-lite', 'MoCo-v3', 'BEiT', 'BootMAE', 'MaskFeat')
+"""Kinds of checkpoints whose narrow ViTs have 12 heads."""
 IMAGENET: dict[str, Any] = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])
 
 
@@ -53,28 +60,27 @@ def _three(value: Any) -> list[float] | None:
     return [255.0 * number for number in value] if good else None
 
 
-def usual_heads(source: str | None, inspection: Inspection) -> int | None:
+def usual_heads(inspection: Inspection) -> int | None:
     """Tell the heads of a network by where it comes from, where that leaves no doubt.
 
-    The authors' mae-lite has 12 heads at widths 192 and 384, and so has MoCo-v3; DINO, and
-    DeiT with its distillation token, have a head for 64 channels. A plain file of timm's names may
-    be any of these.
+    The authors' networks have 12 heads at widths 192 and 384, and so has MoCo-v3; BEiT, BootMAE and
+    MaskFeat were published by others at larger widths only. DINO, and DeiT with its distillation
+    token, have a head for 64 channels. A plain file of timm's names may be any of these.
 
     Args:
-        source: Kind of checkpoint.
         inspection: The checkpoint.
 
     Returns:
         The heads (of Hiera's first stage); None where they are in doubt.
     """
-    sizes = inspection.sizes
+    sizes, origin = inspection.sizes, inspection.origin or ''
     if sizes.family == 'hiera':
         return HIERA_HEADS.get(sizes.width)
     if sizes.width not in (192, 384):
         return None
-    if source is not None and source.startswith(('mae-lite', 'MoCo-v3')):
+    if origin.startswith(TWELVE_HEADS):
         return 12
-    if source == 'DINO' or 'dist_token' in inspection.converted.state:
+    if origin == 'DINO' or 'dist_token' in inspection.converted.state:
         return sizes.width // 64
     return None
 
@@ -89,13 +95,18 @@ def inspect(path: Path, key: str | None, heads: int | None) -> Inspection:
 
     Raises:
         CheckpointError: If it holds no ViT or Hiera, or its own story has other heads.
-        UserError: If the heads are in doubt.
+        UserError: If the heads or the size of its images are in doubt.
     """
     inspection = inspect_checkpoint(path, key, heads=heads)
     sizes = inspection.sizes
     if sizes.heads is None:
-        sizes.heads = usual_heads(inspection.converted.source, inspection)
-        sizes.heads_from = f'usual for {inspection.converted.source}'
+        sizes.heads = usual_heads(inspection)
+        sizes.heads_from = f'usual for {inspection.origin}'
+    if sizes.grid is None:
+        raise UserError(
+            f'{path}: {inspection.converted.source}: has no square table of positions, so that '
+            "nothing tells the size of its images. Name its config: load(..., config='CONFIG.py')"
+        )
     if sizes.heads is None:
         raise UserError(
             f'{path}: {inspection.converted.source}, width {sizes.width}: the shapes do not tell '
@@ -136,8 +147,7 @@ def foreign_backbone(inspection: Inspection) -> tuple[nn.Module, LoadReport]:
         backbone = MODELS.build(backbone_config(inspection.sizes))
     except ValueError as error:
         raise UserError(f'{inspection.path}: {error}. Give load(..., heads=N)') from error
-    report = load_backbone(backbone, inspection.converted.state, verbose=False)
-    report.path, report.source = str(inspection.path), inspection.converted.source
+    report = load_inspected(backbone, inspection)
     complete(report)
     return backbone, report
 

@@ -74,8 +74,8 @@ def each(images: Any) -> Iterable[Any]:
 class BatchReader:
     """Normalised batches of a backbone's input.
 
-    Pictures go through the test transforms of the config: for a classifier its own, else the
-    central square, of 224/256 of the shorter side, resized. Float tensors are taken as they are.
+    Pictures go through the test transforms of the config: for a classifier its own, else
+    ImageNet's (see :func:`plain_pipeline`). Float tensors are taken as they are.
 
     Args:
         cfg: Config with ``test_dataloader.dataset.pipeline``.
@@ -119,7 +119,7 @@ class BatchReader:
             return
         waiting: list[Tensor] = []
         count = 0
-        for picture in Sources(each(images)):
+        for picture in Sources(each(images), exif=self._prepare.exif):
             if not isinstance(picture, Picture):
                 raise InferenceError(str(picture))
             waiting.append(self._prepare(picture, count)['inputs'])
@@ -162,13 +162,13 @@ class BatchReader:
 
 
 def plain_pipeline(size: tuple[int, int]) -> Config:
-    """Return a config whose test transforms are a plain central crop.
+    """Return a config whose test transforms are those of ImageNet's evaluation.
 
     Args:
         size: (height, width) in pixels.
     """
     steps = [
-        dict(type='lightvit_dense.LoadImage', color='rgb'),
+        dict(type='lightvit_dense.LoadImage', color='rgb', exif=False),
         dict(type=CROP, size=size),
         dict(type='lightvit_dense.PackImage'),
     ]

@@ -83,7 +83,8 @@ def load(
         _forbid('heads', heads, path)
         _forbid('key', key, path)
         network: Any = build_model(cfg, path, device)
-        model = Model(kind, network.backbone, network, cfg, path, _size(image_size))
+        notes = network.load_notes
+        model = Model(kind, network.backbone, network, cfg, path, _size(image_size), notes)
     if task not in (None, model.task):
         raise UserError(
             f'{path}: is for {model.task}, not for {task}. Load a checkpoint of a config such as '
@@ -201,7 +202,8 @@ def _backbone_alone(
         backbone: nn.Module = MODELS.build(options)
     report = load_backbone(backbone, path, verbose=False, key=key)
     complete(report)
-    return Model('features', backbone.to(device), None, cfg, path, _size(image_size), report.notes)
+    size, backbone = _size(image_size), backbone.to(device)
+    return Model('features', backbone, None, cfg, path, size, report.changes)
 
 
 def _heads(options: dict[str, Any]) -> int | None:
@@ -236,7 +238,7 @@ def _foreign(
         network, options, report = whole
         network.to(device)
         cfg = Config(dict(model=options))
-        return Model('classification', network.backbone, network, cfg, path, size, report.notes)
+        return Model('classification', network.backbone, network, cfg, path, size, report.changes)
     backbone, report = foreign_backbone(inspection)
     cfg = Config(dict(model=dict(data_preprocessor=normaliser(inspection.path))))
-    return Model('features', backbone.to(device), None, cfg, path, size, report.notes)
+    return Model('features', backbone.to(device), None, cfg, path, size, report.changes)

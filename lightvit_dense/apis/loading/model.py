@@ -21,7 +21,6 @@ from lightvit_dense.errors import UserError
 
 from .features import (
     attention_maps,
-    check_attention,
     check_layers,
     check_pool,
     pooled,
@@ -154,15 +153,15 @@ class Model:
 
         Returns:
             [B, heads, queries, keys] on the model's device; a dict by layer if ``layers`` are
-            several. Of Hiera queries stand window by window and unit by unit, keys are those of
-            the query's window; see its ``attention_shape``.
+            several. In a Hiera and in layers with windows, queries stand window by window and keys
+            are those of the query's window, padding included; see ``attention_shape``.
 
         Raises:
-            UserError: If an input cannot be used, or a layer is not there or attends in windows.
+            UserError: If an input cannot be used, or a layer is not there.
         """
         self._need_backbone()
         numbers = _listed(layers) or [self.backbone.num_layers]
-        check_attention(self.backbone, numbers)
+        check_layers(self.backbone, numbers, 1)
         found = self._collect(
             images,
             batch_size,
@@ -274,7 +273,8 @@ class Model:
         if not hasattr(self.backbone, 'encode') or self.task == 'tracking':
             raise UserError(
                 f'{self.path}: the backbone of this model ({type(self.backbone).__name__}) does '
-                "not take single images. Load it alone: load(..., task='features')"
+                "not take single images. Load it alone: load(..., task='features'); what a tracker "
+                'looks at in a frame is told by attention(frame) of network.make_tracker()'
             )
 
     def _collect(

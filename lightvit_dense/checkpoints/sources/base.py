@@ -1,12 +1,13 @@
 """What a source of checkpoints is."""
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 
 from torch import Tensor
 
 STEM = 'patch_embed.proj.weight'
+_WIDER = re.compile(r'blocks\.\d+\.proj\.')
 
 State = dict[str, Tensor]
 
@@ -34,6 +35,11 @@ class Context:
         for name in names:
             del state[name]
             self.dropped.append(name)
+
+
+def is_hiera(names: Iterable[str]) -> bool:
+    """Tell by our names of parameters whether they are a Hiera's: some blocks change the width."""
+    return any(_WIDER.match(name) for name in names)
 
 
 Step = Callable[[State, Context], State]

@@ -5,9 +5,8 @@ from collections import Counter
 
 import torch
 
-from .base import Context, Source, State, rename
+from .base import Context, State, rename
 
-_STEM = 'embeddings.patch_embeddings.projection.weight'
 _EMBEDDINGS = (
     (r'^embeddings\.position_embeddings$', 'pos_embed'),
     (r'^embeddings\.register_tokens$', 'reg_token'),
@@ -72,31 +71,3 @@ def hiera_names(state: State, _: Context) -> State:
         (r'^(encoder_norm|pooler\.layernorm)\.', 'norm.'),
     )
     return rename(state, (*_EMBEDDINGS, *norms))
-
-
-_EXTRAS = r'decoder\.|embeddings\.mask_token$|pooler\.dense\.'
-HUGGING_FACE = (
-    *(
-        Source(
-            'Hugging Face Hiera',
-            prefix=prefix,
-            drop=r'decoder\.|multiscale_fusion\.',
-            marks=(rf'{re.escape(prefix)}encoder\.stages\.',),
-            stem=_STEM,
-            also=r'encoder_norm\.',
-            steps=(hiera_names,),
-        )
-        for prefix in ('hiera.', '')
-    ),
-    *(
-        Source(f'Hugging Face {kind}', prefix=prefix, drop=_EXTRAS, stem=_STEM, steps=(vit_names,))
-        for kind, prefix in (
-            ('ViT', 'vit.'),
-            ('DINOv2', 'dinov2.'),
-            ('DINOv2', 'dinov2_with_registers.'),
-            ('BEiT', 'beit.'),
-            ('DeiT', 'deit.'),
-            ('ViT', ''),
-        )
-    ),
-)

@@ -2,7 +2,7 @@
 
 import re
 
-from .base import Context, Source, State
+from .base import Context, State
 
 _BLOCK = r'layers\.\d+\.blocks\.\d+\.'
 
@@ -29,29 +29,3 @@ def swin_names(state: State, context: Context) -> State:
         return f'layers.{int(match[1]) + 1}.downsample.'
 
     return {re.sub(r'^layers\.(\d+)\.downsample\.', later, n): t for n, t in state.items()}
-
-
-def _sources(name: str, prefixes: tuple[str, ...], drop: str | None, *marks: str) -> list[Source]:
-    return [
-        Source(
-            name,
-            prefix=prefix,
-            drop=drop,
-            marks=tuple(re.escape(prefix) + mark for mark in (_BLOCK, *marks)),
-            steps=(swin_names,),
-        )
-        for prefix in prefixes
-    ]
-
-
-SWIN = (
-    # Its norm is the decoder's: the authors leave it out, and D²'s is of an earlier stage's width.
-    *_sources(
-        'SimMIM Swin',
-        ('module.model.encoder.', 'model.encoder.', 'encoder.'),
-        r'norm\.',
-        'mask_token$',
-    ),
-    *_sources('mae-lite Swin', ('module.model.', 'model.'), None),
-    *_sources('Swin', ('backbone.', ''), None),
-)

@@ -1,8 +1,22 @@
-"""Models of tasks that carry a ViT: OSTrack (Ye et al. 2022) and detectron2's ViTDet."""
+"""OSTrack's positions (Ye et al. 2022) and the names of OpenMMLab's ViTs."""
 
 import torch
 
-from .base import Context, Source, State
+from .base import Context, State, rename
+
+_OPENMMLAB = (
+    (r'^patch_embed\.projection\.', 'patch_embed.proj.'),
+    (r'^layers\.', 'blocks.'),
+    (r'^(blocks\.\d+)\.ln([12])\.', r'\1.norm\2.'),
+    (r'\.ffn\.layers\.0\.0\.', '.mlp.fc1.'),
+    (r'\.ffn\.layers\.1\.', '.mlp.fc2.'),
+    (r'^ln1\.', 'norm.'),
+)
+
+
+def openmmlab_names(state: State, _: Context) -> State:
+    """Turn the names of a ViT of mmsegmentation's or mmpretrain's into ours."""
+    return rename(state, _OPENMMLAB)
 
 
 def search_positions(state: State, context: Context) -> State:
@@ -26,13 +40,3 @@ def search_positions(state: State, context: Context) -> State:
     context.notes.append('pos_embed is pos_embed_x, the trained positions of the search image')
     context.drop(state, [n for n in (*tables, 'cls_pos_embed') if n in state])
     return state
-
-
-OSTRACK = Source(
-    'OSTrack',
-    prefix='backbone.',
-    drop=r'(template|search)_segment_pos_embed$',
-    marks=(r'backbone\.pos_embed_x$',),
-    steps=(search_positions,),
-)
-DETECTRON2 = Source('detectron2 ViTDet', prefix='backbone.net.')

@@ -73,7 +73,7 @@ def check_imagenet(
 
 
 def _flat(report: Report, tree: Tree) -> list[str]:
-    keys = tree.keys()
+    keys = list(tree.keys())
     if keys:
         report.note(
             f'{tree.name}: the images lie in no class folders, so that ann_file has to name a list '

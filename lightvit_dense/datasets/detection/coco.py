@@ -26,8 +26,8 @@ class CocoDataset(SeededItems, MMDetCocoDataset):
     Raises:
         DatasetError: If the annotation file is missing or broken (see
             :func:`lightvit_dense.datasets.annotations.read_annotations`), its categories do not
-            fit the classes, an object has no mask though the pipeline loads masks, or the image
-            folder does not exist.
+            fit the classes, an object has no mask, or not as polygons, though the pipeline loads
+            them, or the image folder does not exist.
     """
 
     def COCOAPI(self, path: str) -> COCO:
@@ -81,7 +81,8 @@ class CocoDataset(SeededItems, MMDetCocoDataset):
         """Turn the entries of an image into mmdet's format.
 
         Raises:
-            DatasetError: If an object has no mask and the pipeline loads masks.
+            DatasetError: If an object has no mask and the pipeline loads masks, or has run lengths
+                and the pipeline loads polygons.
         """
         info = super().parse_data_info(raw_data_info)
         if not all('mask' in instance for instance in info['instances']) and self._loads_masks():
@@ -91,7 +92,24 @@ class CocoDataset(SeededItems, MMDetCocoDataset):
                 'loads masks. Add its mask, remove the annotation, or load no masks '
                 '(with_mask=False of LoadAnnotations, for a detector without mask head).'
             )
+        runs = []
+        for instance in info['instances']:
+            mask = instance.get('mask', ())
+            if isinstance(mask, dict):
+                runs.append(instance)
+                continue
+            for polygon in mask:
+                # An array of whole numbers would stay one, and be truncated, when it is resized.
+                polygon[:1] = map(float, polygon[:1])
+        if not all(instance['ignore_flag'] for instance in runs) and self._loads_masks(False):
+            raise DatasetError(
+                f'{self.ann_file}: image {info["img_id"]} has an object whose segmentation is run '
+                'lengths, but the pipeline loads polygons, and would ignore it. Set '
+                'poly2mask=True of LoadAnnotations in train_dataloader.dataset.pipeline.'
+            )
         return info
 
-    def _loads_masks(self) -> bool:
-        return any(getattr(step, 'with_mask', False) for step in self.pipeline.transforms)
+    def _loads_masks(self, bitmaps: bool | None = None) -> bool:
+        """Whether the pipeline loads masks, as bitmaps or polygons where it matters."""
+        loaders = [s for s in self.pipeline.transforms if getattr(s, 'with_mask', False)]
+        return any(bitmaps in (None, getattr(step, 'poly2mask', True)) for step in loaders)

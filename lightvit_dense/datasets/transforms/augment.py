@@ -73,12 +73,6 @@ class _Resizing(BaseTransform):
             return self.interpolation
         return METHODS[np.random.randint(len(METHODS))]
 
-    def _apply(self, results: dict, box: Box) -> dict:
-        method = self.draw_method()
-        results['img'] = resize_box(results['img'], box, self.size, method, self.backend)
-        results['img_shape'] = self.size
-        return results
-
 
 @TRANSFORMS.register_module()
 class RandomResizedCrop(_Resizing):
@@ -146,7 +140,10 @@ class RandomResizedCrop(_Resizing):
         Returns:
             The dict with the new 'img' and 'img_shape'.
         """
-        return self._apply(results, self.draw(*results['img'].shape[:2]))
+        box, method = self.draw(*results['img'].shape[:2]), self.draw_method()
+        results['img'] = resize_box(results['img'], box, self.size, method, self.backend)
+        results['img_shape'] = self.size
+        return results
 
     def __repr__(self) -> str:
         return (
@@ -157,13 +154,18 @@ class RandomResizedCrop(_Resizing):
 
 @TRANSFORMS.register_module()
 class CenterResizedCrop(_Resizing):
-    """The central share of an image, resized: evaluation's usual view.
+    """Evaluation's usual view: the shorter side is resized, then the centre is cut out.
+
+    The pixels are those of torchvision's ``Resize(size / share)`` and ``CenterCrop(size)`` on PIL
+    images, which is timm's evaluation too, bit for bit. Cutting first would be faster, but filters
+    would end where the crop does, and start at other fractions of a pixel.
 
     Args:
         size: Wanted side, or (height, width), in pixels.
-        share: Share of the longest possible crop's side that is kept (224 / 256 is usual).
+        share: Share of the resized image's shorter side that is kept, timm's ``crop_pct``; 224 /
+            256 is usual.
         interpolation: 'bicubic' or 'bilinear'.
-        backend: 'pillow' (as torchvision), 'torch' (the same, faster) or 'cv2'.
+        backend: 'pillow' (as torchvision), 'torch' (nearly the same, faster) or 'cv2'.
     """
 
     def __init__(
@@ -178,8 +180,17 @@ class CenterResizedCrop(_Resizing):
             raise ValueError(f'share must lie in (0, 1], got {share}')
         self.share = share
 
+    def _resized(self, height: int, width: int) -> tuple[int, int]:
+        """Return (height, width) of the resized image, rounded as torchvision and timm do."""
+        rows, columns = (math.floor(side / self.share) for side in self.size)
+        if rows == columns:
+            short = min(height, width)
+            return int(rows * height / short), int(rows * width / short)
+        ratio = min(height / rows, width / columns)  # timm's, for views that are no squares
+        return round(height / ratio), round(width / ratio)
+
     def transform(self, results: dict) -> dict:
-        """Crop and resize 'img'.
+        """Resize 'img' and cut its centre out.
 
         Args:
             results: Dict with 'img', uint8 [H, W, 3].
@@ -187,11 +198,14 @@ class CenterResizedCrop(_Resizing):
         Returns:
             The dict with the new 'img' and 'img_shape'.
         """
-        height, width = results['img'].shape[:2]
-        scale = self.share * min(height / self.size[0], width / self.size[1])
-        h, w = (max(1, round(side * scale)) for side in self.size)
-        top, left = (height - h) // 2, (width - w) // 2
-        return self._apply(results, (left, top, left + w, top + h))
+        image, (height, width) = results['img'], self.size
+        rows, columns = self._resized(*image.shape[:2])
+        whole = (0, 0, image.shape[1], image.shape[0])
+        image = resize_box(image, whole, (rows, columns), self.draw_method(), self.backend)
+        top, left = round((rows - height) / 2), round((columns - width) / 2)
+        results['img'] = np.ascontiguousarray(image[top : top + height, left : left + width])
+        results['img_shape'] = self.size
+        return results
 
 
 @TRANSFORMS.register_module()

@@ -47,7 +47,7 @@ class LoadRandomResizedCrop(ImageReader):
     and random numbers, bit for bit, except where a crop is so large that it is decoded at a
     fraction of its size: there the two agree within what interpolation does. The crop is drawn on
     the size that the header tells, and a JPEG is decoded only as far as the crop needs. Any other
-    file, and a JPEG that EXIF turns, is decoded whole. Damage outside of what is decoded goes
+    file, and a JPEG that ``exif`` turns, is decoded whole. Damage outside of what is decoded goes
     unnoticed; bad images are passed over within a budget, see :class:`ImageReader`.
 
     Args:
@@ -62,6 +62,7 @@ class LoadRandomResizedCrop(ImageReader):
             of interpolating it; about half a grey level, and a tenth of the decoding time.
         decoder: 'turbojpeg', 'simplejpeg' or 'cv2' (which always smooths); else the same pixels.
             'auto' takes the fastest one installed, in the order named.
+        exif: Whether the EXIF entry turns images upright, see :class:`LoadImage`.
         max_bad: How many different bad files to tolerate.
         backend_args: mmengine's storage backend; None reads local files.
 
@@ -79,20 +80,21 @@ class LoadRandomResizedCrop(ImageReader):
         reduce: bool = True,
         smooth_chroma: bool = True,
         decoder: str = 'auto',
+        exif: bool = True,
         max_bad: int = 0,
         backend_args: dict | None = None,
     ) -> None:
         super().__init__(max_bad, backend_args)
         self.crop = RandomResizedCrop(size, scale, ratio, interpolation, backend)
-        self.reduce, self.smooth_chroma = reduce, smooth_chroma
+        self.reduce, self.smooth_chroma, self.exif = reduce, smooth_chroma, exif
         self.decoder = choose_decoder(decoder)
 
     def _cut(self, data: bytes, results: dict) -> np.ndarray:
         """Draw a crop of a file and resize it."""
         check_whole(data)
         header = read_header(data) if data.startswith(JPEG) else None
-        if header is None or header.orientation != 1:
-            return self._cut_whole(decode(data, 'rgb'), results)
+        if header is None or (self.exif and header.orientation != 1):
+            return self._cut_whole(decode(data, 'rgb', exif=self.exif), results)
         shape = results['ori_shape'] = header.height, header.width
         box, method = self.crop.draw(*shape), self.crop.draw_method()
         factor = choose_reduction(box, self.crop.size) if self.reduce else 1
@@ -101,7 +103,7 @@ class LoadRandomResizedCrop(ImageReader):
             pixels = decode_window(data, header, window, factor, self.decoder, self.smooth_chroma)
         except ValueError:
             # A rare kind (CMYK, 12 bits, ...), or damaged: LoadImage's decoder has the last word.
-            pixels = decode(data, 'rgb')[box[1] : box[3], box[0] : box[2]]
+            pixels = decode(data, 'rgb', exif=False)[box[1] : box[3], box[0] : box[2]]
         whole = (0, 0, pixels.shape[1], pixels.shape[0])
         return resize_box(pixels, whole, self.crop.size, method, self.crop.backend)
 
@@ -133,5 +135,6 @@ class LoadRandomResizedCrop(ImageReader):
     def __repr__(self) -> str:
         return (
             f'{type(self).__name__}({self.crop}, reduce={self.reduce}, '
-            f'smooth_chroma={self.smooth_chroma}, decoder={self.decoder!r}, max_bad={self.max_bad})'
+            f'smooth_chroma={self.smooth_chroma}, decoder={self.decoder!r}, exif={self.exif}, '
+            f'max_bad={self.max_bad})'
         )

@@ -200,7 +200,8 @@ def _by_simplejpeg(
 def _by_cv2(
     data: bytes, header: Header, box: Box, reduce: int, smooth: bool
 ) -> tuple[np.ndarray, Box]:
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), REDUCED[reduce])
+    flags = REDUCED[reduce] | cv2.IMREAD_IGNORE_ORIENTATION
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     if pixels is None:
         raise ValueError('not decodable')
     if reduce > 1:

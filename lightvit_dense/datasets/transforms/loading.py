@@ -54,8 +54,10 @@ def check_whole(data: bytes) -> None:
         raise BadImage(f'truncated after {len(data)} bytes')
 
 
-def decode(data: bytes, color: str = 'bgr', reduce_to: int | None = None) -> np.ndarray:
-    """Decode an image file to three channels of eight bits, turned upright by its EXIF entry.
+def decode(
+    data: bytes, color: str = 'bgr', reduce_to: int | None = None, exif: bool = True
+) -> np.ndarray:
+    """Decode an image file to three channels of eight bits.
 
     Grey, 16-bit, transparent and CMYK images are converted; transparency is dropped.
 
@@ -64,6 +66,7 @@ def decode(data: bytes, color: str = 'bgr', reduce_to: int | None = None) -> np.
         color: Order of the channels, 'bgr' or 'rgb'.
         reduce_to: For JPEG: decode at 1/2, 1/4 or 1/8 of the size as long as the shorter side
             keeps this many pixels.
+        exif: Whether the orientation of its EXIF entry turns the picture upright.
 
     Returns:
         uint8 [H, W, 3].
@@ -76,6 +79,8 @@ def decode(data: bytes, color: str = 'bgr', reduce_to: int | None = None) -> np.
     if reduce_to and data.startswith(JPEG) and (header := read_header(data)):
         fitting = [f for f in _REDUCED if min(header.height, header.width) // f >= reduce_to]
         flag = _REDUCED[max(fitting)] if fitting else flag
+    if not exif:
+        flag |= cv2.IMREAD_IGNORE_ORIENTATION
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
     except cv2.error as error:
@@ -211,6 +216,8 @@ class LoadImage(ImageReader):
         reduce_to: Decode JPEG at a fraction as long as the shorter side keeps this many pixels
             (fast); only for images without annotations, whose boxes would no longer fit.
         to_float32: Whether to convert the image to float32.
+        exif: Whether the EXIF entry turns images upright, as mmcv and detectron2 do; torchvision
+            and timm, and so the authors' classification, leave them as they are stored.
         backend_args: mmengine's storage backend; None reads local files.
     """
 
@@ -220,6 +227,7 @@ class LoadImage(ImageReader):
         color: str = 'bgr',
         reduce_to: int | None = None,
         to_float32: bool = False,
+        exif: bool = True,
         backend_args: dict | None = None,
     ) -> None:
         super().__init__(max_bad, backend_args)
@@ -228,6 +236,7 @@ class LoadImage(ImageReader):
         self.color = color
         self.reduce_to = reduce_to
         self.to_float32 = to_float32
+        self.exif = exif
 
     def transform(self, results: dict) -> dict | None:
         """Load the image.
@@ -244,7 +253,7 @@ class LoadImage(ImageReader):
                 not of the size that its annotations ('height', 'width') give.
         """
         reduce_to = None if 'instances' in results else self.reduce_to
-        image = self.read(results, lambda data: decode(data, self.color, reduce_to))
+        image = self.read(results, lambda data: decode(data, self.color, reduce_to, self.exif))
         if image is None:
             return None
         if 'instances' in results:
@@ -256,5 +265,5 @@ class LoadImage(ImageReader):
     def __repr__(self) -> str:
         return (
             f'{type(self).__name__}(max_bad={self.max_bad}, color={self.color!r}, '
-            f'reduce_to={self.reduce_to}, to_float32={self.to_float32})'
+            f'reduce_to={self.reduce_to}, to_float32={self.to_float32}, exif={self.exif})'
         )

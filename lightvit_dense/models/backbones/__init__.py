@@ -3,6 +3,7 @@
 from .encoding import Encoding
 from .hiera import Hiera
 from .swin import SwinTransformer
+from .timm_backbone import TimmBackbone
 from .vit import VisionTransformer
 
-__all__ = ['Encoding', 'Hiera', 'SwinTransformer', 'VisionTransformer']
+__all__ = ['Encoding', 'Hiera', 'SwinTransformer', 'TimmBackbone', 'VisionTransformer']

@@ -54,12 +54,14 @@ class VisionTransformer(BaseModule):
         out_indices: Blocks (0-based, negative from the end) whose outputs :meth:`forward` returns.
         final_norm: Whether the model has a LayerNorm after the last block.
         drop_path_rate: Drop-path rate of the last block; the first has 0, linear between.
+        layer_scale: Initial value of the two LayerScales (trained) of every block (Touvron et al.
+            2021); ``None`` for none.
         window_size: Side of the attention windows in tokens; 0 for global attention everywhere.
         global_blocks: Blocks (0-based) that stay global when ``window_size`` is set.
         rel_pos_size: Image size in pixels that decomposed relative position tables are made for;
-            ``None`` for none.
+            ``None`` for none. With ``rel_pos_bias`` the size that those are made for.
         rel_pos_bias: Whether every block has BEiT's table of relative position biases (Bao et al.
-            2022) for the grid of ``img_size`` (or for a window), zero at first. The absolute
+            2022), zero at first, for a window, else for ``rel_pos_size`` or ``img_size``. Absolute
             positions stay. The table is resized, with gradients, to whatever image arrives.
         init: Whose code the initial values follow; biases of linear layers are 0 in all.
 
@@ -92,6 +94,7 @@ class VisionTransformer(BaseModule):
         out_indices: Sequence[int] = (-1,),
         final_norm: bool = True,
         drop_path_rate: float = 0.0,
+        layer_scale: float | None = None,
         window_size: int = 0,
         global_blocks: Sequence[int] = (),
         rel_pos_size: int | Sequence[int] | None = None,
@@ -116,8 +119,6 @@ class VisionTransformer(BaseModule):
         self.out_indices = self._resolve_indices(out_indices, 'out_indices')
         self.with_cp = with_cp
         self._check_options(pos_embed, cls_token, window_size, rel_pos_size, (height, width))
-        if rel_pos_bias and rel_pos_size is not None:
-            raise ValueError('rel_pos_size and rel_pos_bias exclude each other: choose one')
         if init not in INITS:
             raise ValueError(f'init must be one of {INITS}, got {init!r}')
 
@@ -143,6 +144,7 @@ class VisionTransformer(BaseModule):
                     window,
                     *sizes,
                     cls_token=cls_token,
+                    layer_scale=layer_scale,
                 )
             )
         self.blocks = nn.ModuleList(blocks)
@@ -153,16 +155,15 @@ class VisionTransformer(BaseModule):
         self, window: int, rel_pos_size: int | Sequence[int] | None, rel_pos_bias: bool
     ) -> tuple[tuple[int, int] | None, tuple[int, int] | None]:
         """Return the grids of a block's two kinds of relative position, ``None`` for none."""
-        decomposed = bias = None
+        grid = self.grid_size
         if rel_pos_size is not None:
             height, width = pair(rel_pos_size)
-            decomposed = (height // self.patch_size, width // self.patch_size)
-        if rel_pos_bias:
-            bias = self.grid_size
+            grid = (height // self.patch_size, width // self.patch_size)
         if window:
-            side = (window, window)
-            return decomposed and side, bias and side
-        return decomposed, bias
+            grid = (window, window)
+        if rel_pos_bias:
+            return None, grid
+        return (None if rel_pos_size is None else grid), None
 
     def _resolve_indices(self, indices: Sequence[int], what: str) -> tuple[int, ...]:
         resolved = tuple(sorted(i % self.num_layers for i in indices if abs(i) <= self.num_layers))
@@ -240,7 +241,14 @@ class VisionTransformer(BaseModule):
         return self.embed_dims
 
     def attention_shape(self, layer: int) -> tuple[int, ...]:
-        """Return the shape of one head's logits of a layer for a whole image: (N, N)."""
+        """Return the shape of one head's logits of a layer for a whole image.
+
+        (N, N), or (windows, n, n) where the layer attends in windows of n tokens.
+        """
+        window = cast(Block, self.blocks[layer - 1]).window_size
+        if window:
+            down, across = (math.ceil(side / window) for side in self.grid_size)
+            return (down * across, window**2, window**2)
         tokens = self.pos_embed.shape[1]
         return (tokens, tokens)
 
@@ -338,7 +346,7 @@ class VisionTransformer(BaseModule):
             ids_keep: Visible patches [B, K]; ``None`` for all.
 
         Returns:
-            {layer: logits [B, heads, prefix+K, prefix+K]}.
+            {layer: logits [B, heads, prefix+K, prefix+K]}, of windowed layers [B, heads, W*n, n].
         """
         x, grid = self.embed(image, ids_keep)
         last, wanted = max(layers), {}

@@ -10,6 +10,7 @@ from mmengine.model import BaseModule
 from torch import Tensor
 
 from ...registry import MODELS
+from ..timm_models import create_timm_model
 
 
 @MODELS.register_module()
@@ -41,24 +42,10 @@ class TimmClassifier(BaseModule):
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        import timm  # takes seconds to import
-
         if checkpoint and pretrained:
             raise ValueError(f'{name}: give checkpoint or pretrained=True, not both')
-        architecture = name.split('.')[0]
-        if not timm.is_model(architecture):
-            near = ', '.join(timm.list_models(f'*{architecture[:8]}*')[:5]) or 'none like it'
-            raise ValueError(f'timm knows no model {name!r}; near it: {near}')
         options = {} if num_classes is None else {'num_classes': num_classes}
-        try:
-            self.model: Any = timm.create_model(name, pretrained=pretrained, **options)
-        except (OSError, RuntimeError) as error:
-            if not pretrained:
-                raise
-            raise ValueError(
-                f'{name}: timm could not fetch its weights ({type(error).__name__}: {error}). Put '
-                'the file in place and name it by checkpoint with pretrained=False'
-            ) from error
+        self.model: Any = create_timm_model(name, pretrained, 'checkpoint', **options)
         self.name, self.checkpoint, self.pretrained = name, checkpoint, pretrained
         self.num_classes = int(self.model.num_classes)
         self.img_size = img_size

@@ -131,23 +131,36 @@ class Attention(nn.Module):
         return x.permute(2, 0, 3, 1, 4).unbind(0)
 
     def logits(
-        self, x: Tensor, grid: tuple[int, int] | None = None, ids_keep: Tensor | None = None
+        self,
+        x: Tensor,
+        grid: tuple[int, int] | None = None,
+        ids_keep: Tensor | None = None,
+        window: int = 0,
     ) -> Tensor:
         """Return scaled pre-softmax attention logits, relative position included.
 
         Args:
             x: Normalised tokens [B, N, C].
-            grid: (rows, columns) of all patches; needed with relative position.
+            grid: (rows, columns) of all patches; needed with relative position or windows.
             ids_keep: Patches that are there [B, K]; ``None`` for all. Relative biases need it.
+            window: Side of the windows of :meth:`windows` in tokens; 0 for none.
 
         Returns:
-            Logits [B, heads, N, N]. Neither value nor output projection is used.
+            Logits [B, heads, N, N]; in W windows of n tokens, padding included, [B, heads, W*n, n].
+            Neither value nor output projection is used.
         """
-        width = x.shape[-1]
+        batch, _, width = x.shape
         bias = None if self.qkv.bias is None else self.qkv.bias[: 2 * width]
         # The value third of the projection is never needed here.
-        q, k = self._heads(F.linear(x, self.qkv.weight[: 2 * width], bias), 2)
-        return self._explicit(q, k, grid, ids_keep)
+        weight = self.qkv.weight[: 2 * width]
+        if not window or grid is None:
+            q, k = self._heads(F.linear(x, weight, bias), 2)
+            return self._explicit(q, k, grid, ids_keep)
+        x, padded = pad_to_windows(x, grid, window)
+        q, k = split_windows(F.linear(x, weight, bias), padded, window, 2, self.num_heads)
+        logits = self._explicit(q, k, (window, window), None)
+        # [B*W, heads, n, n] -> [B, W, heads, n, n] -> [B, heads, W*n, n]
+        return logits.unflatten(0, (batch, -1)).transpose(1, 2).flatten(2, 3)
 
     def windows(self, x: Tensor, grid: tuple[int, int], window: int) -> Tensor:
         """Attend inside windows.

@@ -1,6 +1,6 @@
 """Pre-norm transformer block, global or windowed."""
 
-from timm.layers import DropPath, Mlp
+from timm.layers import DropPath, LayerScale, Mlp
 from torch import Tensor, nn
 
 from .attention import Attention
@@ -19,6 +19,7 @@ class Block(nn.Module):
         rel_pos_size: (rows, columns) for decomposed relative position, or ``None``.
         rel_bias_size: (rows, columns) for BEiT's relative position bias, or ``None``.
         cls_token: Whether a class token precedes the patches.
+        layer_scale: Initial value of both LayerScales (Touvron et al. 2021), ``None`` for none.
     """
 
     def __init__(
@@ -32,11 +33,15 @@ class Block(nn.Module):
         rel_pos_size: tuple[int, int] | None = None,
         rel_bias_size: tuple[int, int] | None = None,
         cls_token: bool = False,
+        layer_scale: float | None = None,
     ) -> None:
         super().__init__()
         self.window_size = window_size
         self.norm1 = nn.LayerNorm(dim, eps=1e-6)
         self.attn = Attention(dim, num_heads, qkv_bias, rel_pos_size, rel_bias_size, cls_token)
+        self.ls1, self.ls2 = (
+            nn.Identity() if layer_scale is None else LayerScale(dim, layer_scale) for _ in (1, 2)
+        )
         self.norm2 = nn.LayerNorm(dim, eps=1e-6)
         self.mlp = Mlp(dim, int(dim * mlp_ratio))
         self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
@@ -44,8 +49,12 @@ class Block(nn.Module):
     def logits(
         self, x: Tensor, grid: tuple[int, int] | None = None, ids_keep: Tensor | None = None
     ) -> Tensor:
-        """Return the pre-softmax logits [B, heads, N, N] for input tokens [B, N, C], no more."""
-        return self.attn.logits(self.norm1(x), grid, ids_keep)
+        """Return the pre-softmax logits for input tokens [B, N, C], no more.
+
+        Returns:
+            [B, heads, N, N], or window by window as in :meth:`Attention.logits`.
+        """
+        return self.attn.logits(self.norm1(x), grid, ids_keep, self.window_size)
 
     def forward(
         self,
@@ -59,22 +68,24 @@ class Block(nn.Module):
         Args:
             x: Tokens [B, N, C].
             grid: (rows, columns); needed by windows and relative position.
-            need_logits: Also return pre-softmax logits; global blocks only.
+            need_logits: Also return pre-softmax logits.
             ids_keep: Patches that are there [B, K]; ``None`` for all. Relative biases need it.
 
         Returns:
-            Tokens [B, N, C] and logits [B, heads, N, N] or ``None``.
+            Tokens [B, N, C] and the logits of :meth:`logits` or ``None``.
 
         Raises:
-            ValueError: If a windowed block gets no grid, or is asked for logits.
+            ValueError: If a windowed block gets no grid.
         """
         y = self.norm1(x)
         logits = None
         if self.window_size:
-            if grid is None or need_logits:
-                raise ValueError('a windowed block needs the token grid and has no global logits')
+            if grid is None:
+                raise ValueError('a windowed block needs the token grid')
+            if need_logits:
+                logits = self.attn.logits(y, grid, window=self.window_size)
             y = self.attn.windows(y, grid, self.window_size)
         else:
             y, logits = self.attn(y, grid, need_logits, ids_keep)
-        x = x + self.drop_path(y)
-        return x + self.drop_path(self.mlp(self.norm2(x))), logits
+        x = x + self.drop_path(self.ls1(y))
+        return x + self.drop_path(self.ls2(self.mlp(self.norm2(x)))), logits

@@ -4,12 +4,14 @@ from .base import Pretrainer
 from .decoder import MAEDecoder
 from .dino import DINO
 from .distillation import AttentionDistiller
+from .embedding import EmbeddingTeacher
 from .hiera_decoder import HieraMAEDecoder
 from .hiera_mae import HieraMAE
 from .mae import MAE
 from .masking import Masking, random_masking
 from .mocov3 import MoCoV3
 from .momentum import MomentumPretrainer
+from .seed import SEED
 from .simmim import SimMIM
 from .swin_simmim import SwinDecoder, SwinSimMIM
 from .timm_teacher import TimmTeacher
@@ -17,7 +19,9 @@ from .timm_teacher import TimmTeacher
 __all__ = [
     'DINO',
     'MAE',
+    'SEED',
     'AttentionDistiller',
+    'EmbeddingTeacher',
     'HieraMAE',
     'HieraMAEDecoder',
     'MAEDecoder',

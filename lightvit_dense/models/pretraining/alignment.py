@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def resolve_pairs(
@@ -106,6 +106,28 @@ def _check_shapes(
                 f'attention does not line up in pair {(ours, theirs)}: student {shapes[0]}, '
                 f'teacher {shapes[1]}; choose layers of the same resolution'
             )
+
+
+def norm_after(network: Any, layer: int, extra_block: Any = None) -> nn.Module:
+    """Return the LayerNorm that reads the output of a layer.
+
+    Args:
+        network: A backbone or teacher.
+        layer: The layer, 1-based.
+        extra_block: The query-key block behind the last layer, if there is one.
+
+    Raises:
+        ValueError: If nothing normalises what leaves the last layer.
+    """
+    if layer < network.num_layers:
+        return network.blocks[layer].norm1  # of the next block, as blocks count from 0
+    norm = network.norm if extra_block is None else extra_block.norm1
+    if isinstance(norm, nn.Identity):
+        raise ValueError(
+            f'hidden_pairs compare normalised outputs, and {type(network).__name__} has no norm '
+            f'behind layer {layer}; build it with final_norm=True, or name an earlier layer'
+        )
+    return norm
 
 
 def _kept(count: int, prefix: int, tokens: str, device: torch.device) -> Tensor | None:

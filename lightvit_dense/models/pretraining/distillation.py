@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ...registry import MODELS
 from ..backbones import Encoding
-from .alignment import align_logits, align_tokens, check_alignment, resolve_pairs
+from .alignment import align_logits, align_tokens, check_alignment, norm_after, resolve_pairs
 from .hidden_teacher import HiddenTeacher
 from .precision import at_least_fp32
 from .teacher_input import TeacherInput
@@ -19,11 +19,11 @@ from .teacher_input import TeacherInput
 class AttentionDistiller(HiddenTeacher):
     """Make a student's attention follow a frozen teacher's (ICML paper, equation 3).
 
-    ``loss = loss_weight * mean over pairs of MSE(M · A_student, A_teacher)``, where A are scaled
-    logits before the softmax. M is a learnable, bias-free map from student heads to teacher heads;
-    it is a parameter of the model, so it is optimised, saved and reduced across ranks. The teacher
-    is neither: it is held outside the module tree, never gets a gradient, and comes from its own
-    checkpoint.
+    ``loss = loss_weight * sum over pairs of MSE(M · A_student, A_teacher)``, where A are scaled
+    logits before the softmax; the sum is that of the authors' code. M is a learnable, bias-free map
+    from student heads to teacher heads; it is a parameter of the model, so it is optimised, saved
+    and reduced across ranks. The teacher is neither: it is held outside the module tree, never gets
+    a gradient, and comes from its own checkpoint.
 
     With ``extra_layer`` it is the decoupled distillation of D²-MAE (arXiv 2404.12210): a block of
     queries and keys only stands behind the student's last one, as layer depth + 1, and is matched
@@ -39,9 +39,9 @@ class AttentionDistiller(HiddenTeacher):
             (which needs equal numbers of heads).
         tokens: Which tokens are compared: 'all' (both sides must have the same prefix tokens),
             'class' (class token and patches; registers are dropped) or 'patches'.
-        hidden_pairs: (student layer, teacher layer) whose outputs are matched too, through a
-            learnable bias-free linear map each.
-        hidden_weight: Weight of the loss of ``hidden_pairs``.
+        hidden_pairs: (student layer, teacher layer) whose outputs are matched too, each as the
+            LayerNorm behind it hands it on, through a learnable bias-free linear map.
+        hidden_weight: Weight of the loss of ``hidden_pairs``, a sum as well.
         extra_layer: Whether the student gets the query-key block.
         teacher_input: ``size``, ``mean``, ``std`` of the teacher's images, where they are not the
             student's; see :class:`TeacherInput`.
@@ -83,6 +83,8 @@ class AttentionDistiller(HiddenTeacher):
         self.head_maps = nn.ModuleList()
         self.hidden_maps = nn.ModuleList()
         self.query_key_block: Any = None
+        # Tuples hide norms, which belong to student and teacher.
+        self._hidden_norms: tuple[tuple[nn.Module, nn.Module], ...] = ()
 
     @property
     def student_layers(self) -> tuple[int, ...]:
@@ -109,8 +111,8 @@ class AttentionDistiller(HiddenTeacher):
 
         Raises:
             ValueError: If ``pairs`` is empty or names a student layer twice, a layer does not
-                exist, or tokens or heads differ in a way that no option reconciles; names both
-                shapes.
+                exist or has no norm behind it, or tokens or heads differ in a way that no option
+                reconciles; names both shapes.
         """
         self._depth, self._prefix = student.num_layers, student.num_prefix_tokens
         self.pairs = resolve_pairs(self._asked, student, self.teacher, self.extra_layer)
@@ -142,6 +144,10 @@ class AttentionDistiller(HiddenTeacher):
             self.head_maps.extend(nn.Conv2d(ours, theirs, 1, bias=False) for ours, theirs in heads)
         self.hidden_maps.extend(
             nn.Linear(student.width_of(ours), self.teacher.width_of(theirs), bias=False)
+            for ours, theirs in self.hidden_pairs
+        )
+        self._hidden_norms = tuple(
+            (norm_after(student, ours, self.query_key_block), norm_after(self.teacher, theirs))
             for ours, theirs in self.hidden_pairs
         )
 
@@ -198,16 +204,18 @@ class AttentionDistiller(HiddenTeacher):
                 mapped = self._map(self._aligned(student[ours], self._prefix), index)
                 target = self._aligned(teacher.logits[theirs], self.teacher.num_prefix_tokens)
                 terms.append(F.mse_loss(mapped, target))
-            losses['loss_distill'] = self.loss_weight * torch.stack(terms).mean()
+            losses['loss_distill'] = self.loss_weight * torch.stack(terms).sum()
             terms = []
-            for linear, (ours, theirs) in zip(self.hidden_maps, self.hidden_pairs, strict=True):
+            for index, (ours, theirs) in enumerate(self.hidden_pairs):
+                norm, their_norm = self._hidden_norms[index]
                 mine = align_tokens(encoding.hidden[ours], self._prefix, self.tokens)
                 target = align_tokens(
                     teacher.hidden[theirs], self.teacher.num_prefix_tokens, self.tokens
                 )
-                terms.append(F.mse_loss(linear(at_least_fp32(mine)), at_least_fp32(target)))
+                mapped = self.hidden_maps[index](norm(at_least_fp32(mine)))
+                terms.append(F.mse_loss(mapped, their_norm(at_least_fp32(target))))
             if terms:
-                losses['loss_hidden'] = self.hidden_weight * torch.stack(terms).mean()
+                losses['loss_hidden'] = self.hidden_weight * torch.stack(terms).sum()
         return losses
 
     def _aligned(self, logits: Tensor, prefix: int) -> Tensor:

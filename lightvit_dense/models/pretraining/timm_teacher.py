@@ -13,6 +13,7 @@ from torch.overrides import TorchFunctionMode
 
 from ...registry import MODELS
 from ..backbones import Encoding
+from ..timm_models import create_timm_model
 
 
 class _Stop(Exception):
@@ -99,13 +100,6 @@ class TimmTeacher(BaseModule):
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        # All of timm's networks take a second to import, and few runs need them.
-        import timm
-
-        architecture = name.split('.')[0]
-        if not timm.is_model(architecture):
-            near = ', '.join(timm.list_models(f'*{architecture[:8]}*')[:5]) or 'none like it'
-            raise ValueError(f'timm knows no model {name!r}; near it: {near}')
         size = {} if img_size is None else {'img_size': img_size}
         self.name = name
         self.model = self._create(name, pretrained, size)
@@ -126,19 +120,10 @@ class TimmTeacher(BaseModule):
         self._check_attention()
 
     def _create(self, name: str, pretrained: bool, size: dict[str, Any]) -> Any:
-        import timm
-
         try:
-            return timm.create_model(name, pretrained=pretrained, num_classes=0, **size)
+            return create_timm_model(name, pretrained, num_classes=0, **size)
         except TypeError as error:
             raise ValueError(f'{name} takes no img_size, so it cannot be a teacher') from error
-        except (OSError, RuntimeError) as error:
-            if not pretrained:
-                raise
-            raise ValueError(
-                f'{name}: timm could not fetch its weights ({type(error).__name__}: {error}). Put '
-                'the file in place and name it by init_cfg with pretrained=False'
-            ) from error
 
     def _check_kind(self) -> None:
         parts = all(hasattr(self.model, part) for part in ('patch_embed', 'patch_drop'))
@@ -164,6 +149,11 @@ class TimmTeacher(BaseModule):
                 f'{self.name}: {watcher.calls} fused attentions of {sorted(shapes)} tokens in '
                 f'{self.num_layers} blocks, expected one of {(tokens, tokens)} in each'
             )
+
+    @property
+    def norm(self) -> nn.Module:
+        """The norm behind the last block, an ``Identity`` where the network has none."""
+        return self.model.norm
 
     @property
     def mask_grid(self) -> tuple[int, ...]:

@@ -1,0 +1,108 @@
+"""A frozen network that gives an image one vector, as self-supervised contrast trained it."""
+
+import logging
+from typing import Any
+
+from mmengine.logging import print_log
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from ...registry import MODELS
+
+# The name of the head in the files of each method, and its layers.
+HEADS = {'mocov2': 'fc.', 'swav': 'projection_head.'}
+# Before the names of the network to take: MoCo keeps two in a file.
+PREFIXES = ('module.encoder_q.', 'encoder_q.', 'module.', '')
+
+
+def mean_feature(backbone: Any, inputs: Tensor) -> Tensor:
+    """Return the mean [B, C] of a backbone's last map or of its patch tokens.
+
+    Args:
+        backbone: The backbone.
+        inputs: Normalised images [B, 3, H, W].
+    """
+    x = backbone(inputs)[-1]
+    return x.mean((2, 3)) if x.ndim == 4 else x[:, backbone.num_prefix_tokens :].mean(1)
+
+
+@MODELS.register_module()
+class EmbeddingTeacher(BaseModule):
+    """A backbone, the mean of its last output, and the projection head that it was trained with.
+
+    Args:
+        backbone: Config of the backbone.
+        head: 'mocov2' for two linear layers with ReLU between them, 'swav' for the same with a
+            BatchNorm before the ReLU, ``None`` to give the mean itself.
+        hidden: Width within the head; ``None`` for the backbone's.
+        out_channels: Width behind the head.
+        checkpoint: File of MoCo-v2's or SwAV's code with the backbone by timm's (torchvision's)
+            names and the head. A backbone alone is named by its own ``init_cfg``.
+        init_cfg: mmengine initialisation config.
+
+    Raises:
+        ValueError: If the head is unknown.
+    """
+
+    def __init__(
+        self,
+        backbone: dict[str, Any],
+        head: str | None = None,
+        hidden: int | None = None,
+        out_channels: int = 128,
+        checkpoint: str | None = None,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        if head is not None and head not in HEADS:
+            raise ValueError(f'head is one of {(*HEADS, None)}, got {head!r}')
+        self.backbone = MODELS.build(backbone)
+        self.kind, self.checkpoint = head, checkpoint
+        width = self.backbone.embed_dims
+        hidden = hidden or width
+        norm = [nn.BatchNorm1d(hidden)] if head == 'swav' else []
+        layers = [nn.Linear(width, hidden), *norm, nn.ReLU(), nn.Linear(hidden, out_channels)]
+        self.head = nn.Sequential(*(layers if head else []))
+        self.embed_dims: int = out_channels if head else width
+
+    def init_weights(self) -> None:
+        """Load the checkpoint.
+
+        Raises:
+            CheckpointError: If the file cannot be read or does not fit, head included.
+        """
+        super().init_weights()
+        if self.checkpoint:
+            self._load(self.checkpoint)
+        elif not self.backbone.init_cfg:
+            print_log(
+                'EmbeddingTeacher has random weights: name its file by checkpoint',
+                logger='current',
+                level=logging.WARNING,
+            )
+
+    def _load(self, path: str) -> None:
+        from ...checkpoints import CheckpointError, load_state_dict
+
+        found = load_state_dict(path)
+        prefix = next(p for p in PREFIXES if any(name.startswith(p) for name in found))
+        state = {n[len(prefix) :]: t for n, t in found.items() if n.startswith(prefix)}
+        parts = {'': self.backbone} | ({HEADS[self.kind]: self.head} if self.kind else {})
+        try:
+            for start, part in parts.items():
+                values = {n: state[start + n] for n in part.state_dict() if start + n in state}
+                missing, _ = part.load_state_dict(values, strict=False)
+                # Counters, from which nothing is computed, are not in old files.
+                lacking = [n for n in missing if not n.endswith('num_batches_tracked')]
+                if lacking:
+                    raise RuntimeError(f'it lacks {", ".join(start + n for n in lacking[:5])}')
+        except RuntimeError as error:
+            raise CheckpointError(
+                f'{path}: does not fit the teacher: {error}. Name the network and the head '
+                f'({", ".join(HEADS)}) that the file was made for'
+            ) from error
+        print_log(f'Loaded {path} into the teacher', logger='current')
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return one vector [B, C] of each image [B, 3, H, W]."""
+        return self.head(mean_feature(self.backbone, inputs))

@@ -1,0 +1,144 @@
+"""SEED: a small network learns from a large one how alike images are."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ...registry import MODELS
+from .base import Pretrainer
+from .contrast import gather_keys
+from .embedding import mean_feature
+from .hidden_teacher import HiddenTeacher
+from .precision import at_least_fp32
+from .views import feature_spread
+
+
+def similarity_loss(
+    student: Tensor, teacher: Tensor, queue: Tensor, student_tau: float, teacher_tau: float
+) -> Tensor:
+    """Compare two distributions over images (SEED, equations 2 to 5).
+
+    An image's distribution is over itself, as the teacher sees it, and all of the queue.
+
+    Args:
+        student: L2-normalised features [B, C].
+        teacher: The teacher's of the same images [B, C], without gradient.
+        queue: The teacher's of other images [K, C].
+        student_tau: Temperature of the student.
+        teacher_tau: Temperature of the teacher.
+
+    Returns:
+        The cross-entropy, a scalar.
+    """
+
+    def similarities(features: Tensor) -> Tensor:
+        own = (features * teacher).sum(1, keepdim=True)
+        return torch.cat([own, features @ queue.T], dim=1)  # [B, 1+K]
+
+    targets = (similarities(teacher) / teacher_tau).softmax(1)
+    return F.cross_entropy(similarities(student) / student_tau, targets)
+
+
+@MODELS.register_module()
+class SEED(Pretrainer):
+    """Self-supervised distillation (Fang et al. 2021, arXiv 2101.04731).
+
+    Student and teacher see the same view. The teacher's features of past images stand in a queue,
+    which takes in the batch of all processes after the loss and lets the oldest go. There is no
+    momentum encoder. Queue and position are buffers, so that a resumed run goes on exactly.
+
+    Args:
+        backbone: Config of the student.
+        teacher: Config of the frozen network, e.g. an :class:`EmbeddingTeacher`: images to vectors
+            of ``embed_dims``. It is outside the module tree: neither optimised nor saved.
+        queue_size: Features in the queue, K.
+        hidden: Width within the student's head of two linear layers; ``None`` for the backbone's.
+        dropout: Dropout before that head.
+        student_temperature: τ of the student.
+        teacher_temperature: τ of the teacher; the paper's 0.01 (its code defaults to 1e-4).
+        data_preprocessor: Config of the normaliser of images, which the teacher shares.
+        init_cfg: mmengine initialisation config.
+
+    Raises:
+        ValueError: If a temperature or the size of the queue is not positive.
+    """
+
+    queue: Tensor
+    position: Tensor
+
+    def __init__(
+        self,
+        backbone: dict[str, Any],
+        teacher: dict[str, Any],
+        queue_size: int = 65536,
+        hidden: int | None = None,
+        dropout: float = 0.0,
+        student_temperature: float = 0.2,
+        teacher_temperature: float = 0.01,
+        data_preprocessor: dict[str, Any] | None = None,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(backbone, None, data_preprocessor, init_cfg)
+        if min(student_temperature, teacher_temperature, queue_size) <= 0:
+            raise ValueError(
+                'SEED: temperatures and queue_size must be positive, got '
+                f'{student_temperature}, {teacher_temperature} and {queue_size}'
+            )
+        self.taus = (student_temperature, teacher_temperature)
+        self.guide = HiddenTeacher(MODELS.build(teacher))
+        width, channels = self.backbone.embed_dims, self.guide.teacher.embed_dims
+        hidden = hidden or width
+        self.projector = nn.Sequential(
+            nn.Dropout(dropout), nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, channels)
+        )
+        queue = F.normalize(torch.randn(queue_size, channels), dim=1)
+        self.register_buffer('queue', queue)
+        self.register_buffer('position', torch.zeros((), dtype=torch.long))
+
+    def loss(self, inputs: Tensor, data_samples: Any = None) -> dict[str, Tensor]:
+        """Return the loss, in fp32 whatever AMP does; in training the queue moves on.
+
+        Args:
+            inputs: Normalised images [B, 3, H, W].
+            data_samples: Unused.
+
+        Returns:
+            ``loss_similarity``, and ``feature_spread`` to watch: 0 is collapse.
+
+        Raises:
+            ValueError: If the batch of all processes is larger than the queue.
+        """
+        features = mean_feature(self.backbone, inputs)
+        student = self.projector(features)
+        with torch.no_grad():
+            teacher = self.guide.teacher(inputs)
+        with torch.autocast(inputs.device.type, enabled=False):
+            student, teacher = (F.normalize(at_least_fp32(x), dim=1) for x in (student, teacher))
+            # A copy, because the queue changes before the gradient is computed.
+            loss = similarity_loss(student, teacher, self.queue.clone(), *self.taus)
+        if self.training:
+            self.enqueue(teacher)
+        return {'loss_similarity': loss, 'feature_spread': feature_spread(features)}
+
+    @torch.no_grad()
+    def enqueue(self, features: Tensor) -> None:
+        """Put the features of all processes, in the order of their ranks, where the oldest are.
+
+        Args:
+            features: L2-normalised features of this process [B, C].
+
+        Raises:
+            ValueError: If there are more than the queue holds.
+        """
+        features = gather_keys(features)
+        count, size = len(features), len(self.queue)
+        if count > size:
+            raise ValueError(
+                f'SEED: {count} images a step do not fit into queue_size={size}; give a larger '
+                'queue or a smaller batch'
+            )
+        places = (self.position + torch.arange(count, device=features.device)) % size
+        self.queue[places] = features.to(self.queue.dtype)
+        self.position.add_(count).remainder_(size)

@@ -1,0 +1,44 @@
+"""One of two ranks whose last collective still holds its tensor when the script ends.
+
+Run as ``python finish_worker.py (finish|fail)`` with torchrun's variables set.
+"""
+
+import sys
+import time
+
+import torch
+from torch import nn
+
+from lightvit_dense.compat import DistributedDataParallel, finish_distributed, init_distributed
+
+
+class SlowToFree(torch.Tensor):
+    """A tensor that gloo's thread, its last owner, needs the interpreter's lock to free."""
+
+    def __del__(self) -> None:
+        time.sleep(2)
+
+
+def main() -> None:
+    """Reduce gradients and one tensor more, then leave."""
+    init_distributed('pytorch', timeout=60)
+    rank = torch.distributed.get_rank()
+    model = DistributedDataParallel(nn.Linear(4, 4))
+    model(torch.ones(2, 4)).sum().backward()
+    torch.distributed.barrier()
+    tensor = torch.ones(1000)
+    if rank == 0:
+        tensor = tensor.as_subclass(SlowToFree)
+    else:
+        time.sleep(0.5)  # so that rank 0's main thread lets go of its tensor first
+    work = torch.distributed.group.WORLD.allreduce([tensor])
+    del work, tensor
+    time.sleep(1)
+    if sys.argv[1] == 'fail' and rank == 0:
+        raise ValueError('rank 0 fails')
+    finish_distributed(wait=sys.argv[1] == 'finish')
+    model.module(torch.ones(2, 4))  # its own weights can still be used
+
+
+if __name__ == '__main__':
+    main()

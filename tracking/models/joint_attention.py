@@ -1,0 +1,115 @@
+"""What the blocks of a joint backbone look at, and which candidates they drop."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lightvit_dense.errors import UserError
+
+from .joint import joint_qk, take
+
+
+@dataclass(frozen=True, eq=False)
+class JointAttention:
+    """Attention of a block over template and search image, after the softmax.
+
+    Tokens of both images are in raster order, those of the template first.
+
+    Attributes:
+        block: Its number, from 0.
+        maps: [B, heads, Z + K, Z + K], Z template tokens and the K search tokens that are left.
+        search_ids: Raster numbers of these [B, K].
+        eliminated: Raster numbers of those that go no further [B, E].
+        shares: How much the template tokens count when they rank the candidates, of sum 1
+            [B, rows, columns]; see ``template_tokens`` of the backbone.
+        ranking: Attention that they pay to the search tokens, their mean [B, heads, K].
+        grid: (rows, columns) of all search tokens.
+    """
+
+    block: int
+    maps: Tensor
+    search_ids: Tensor
+    eliminated: Tensor
+    shares: Tensor
+    ranking: Tensor
+    grid: tuple[int, int]
+
+    def ranking_map(self) -> Tensor:
+        """Return :attr:`ranking` as maps [B, heads, rows, columns], NaN where no token is left."""
+        whole = self.ranking.new_full(
+            (*self.ranking.shape[:2], self.grid[0] * self.grid[1]), torch.nan
+        )
+        ids = self.search_ids[:, None].expand_as(self.ranking)
+        return whole.scatter(2, ids, self.ranking).unflatten(2, self.grid)
+
+
+@torch.no_grad()
+def joint_attention(
+    backbone: Any,
+    template: Tensor,
+    search: Tensor,
+    template_mask: Tensor | None = None,
+    blocks: Sequence[int] | None = None,
+) -> list[JointAttention]:
+    """Run a joint backbone and tell what its blocks look at.
+
+    Args:
+        backbone: A :class:`JointVisionTransformer` or :class:`JointHiera` in evaluation mode.
+        template: Normalised [B, 3, h, w].
+        search: Normalised [B, 3, H, W].
+        template_mask: See the backbone's ``forward``.
+        blocks: Blocks from 0; all that attend over both images by default.
+
+    Raises:
+        UserError: If a block is not there, or attends in each image by itself.
+    """
+    first = getattr(backbone, 'first_joint', 0)
+    joint = range(first, backbone.num_layers)
+    wanted = set(joint if blocks is None else blocks)
+    if not wanted or not wanted <= set(joint):
+        raise UserError(
+            f'blocks {sorted(wanted)}: blocks {joint[0]} to {joint[-1]} attend over template and '
+            'search image; name some of these'
+        )
+    z, x = backbone.embed_template(template), backbone.embed_search(search)
+    weights, found = backbone.token_weights(template_mask), []
+    # Where the token of each raster number stands among the model's.
+    places, order = (
+        backbone.from_raster(torch.arange(grid[0] * grid[1], device=x.device), grid)
+        for grid in (backbone.template_grid, backbone.search_grid)
+    )
+    shares = _shares(backbone, z, weights)[:, places]
+    table, raster = shares.unflatten(1, backbone.template_grid), order.argsort()
+
+    def watch(number: int, tokens: Tensor, index: Tensor | None, kept: Tensor | None) -> None:
+        if number not in wanted:
+            return
+        ids = raster.expand(len(tokens), -1) if index is None else raster[index]
+        gone = torch.full_like(ids, kept is not None, dtype=torch.bool)
+        if kept is not None:
+            gone = gone.scatter(1, kept, False)
+        ids, by_raster = ids.sort(1)
+        tokens = torch.cat([tokens[:, places], take(tokens[:, len(places) :], by_raster)], dim=1)
+        q, k = joint_qk(backbone.blocks[number], tokens)
+        maps = (q @ k.transpose(-2, -1)).float().softmax(-1)
+        ranking = torch.einsum('bz,bhzk->bhk', shares, maps[:, :, : len(places), len(places) :])
+        eliminated = ids[gone.gather(1, by_raster)].reshape(len(ids), -1)
+        found.append(
+            JointAttention(number, maps, ids, eliminated, table, ranking, backbone.search_grid)
+        )
+
+    tokens = torch.cat([z, x], dim=1)
+    backbone.run_joint(list(backbone.blocks)[first:], first, tokens, weights, watch)
+    return found
+
+
+def _shares(backbone: Any, z: Tensor, weights: Tensor | None) -> Tensor:
+    """Return the shares of template tokens in the ranking [B, Z], in the model's order."""
+    if weights is not None:
+        return weights
+    shares = z.new_zeros(z.shape[:2], dtype=torch.float32)
+    shares[:, slice(None) if backbone.token_ids is None else backbone.token_ids] = 1
+    return shares / shares.sum(1, keepdim=True)
