@@ -149,15 +149,19 @@ class SwinTransformer(BaseModule):
         """What the sides of an image should be multiples of, in pixels: a token at the end."""
         return self.patch_size * 2 ** (len(self.depths) - 1)
 
-    def _block(self, layer: int) -> SwinBlock:
-        stage, index = self._places[layer - 1]
-        return cast(SwinBlock, cast(SwinStage, self.layers[stage]).blocks[index])
+    @property
+    def blocks(self) -> list[SwinBlock]:
+        """The blocks of all stages."""
+        return [cast(SwinBlock, block) for stage in self._stages() for block in stage.blocks]
+
+    def _stages(self) -> list[SwinStage]:
+        return [cast(SwinStage, stage) for stage in self.layers]
 
     def _merge(self, layer: int, x: Tensor) -> Tensor:
         """Merge patches where the layer ends a stage and there is another one."""
         stage = self._stage_behind(layer)
         same = stage == self._places[layer - 1][0]
-        return x if same else cast(SwinStage, self.layers[stage]).downsample(x)
+        return x if same else self._stages()[stage].downsample(x)
 
     def _stage_behind(self, layer: int) -> int:
         """Return the stage that reads what a layer hands on (1-based; 0 for the embedding)."""
@@ -165,7 +169,7 @@ class SwinTransformer(BaseModule):
 
     def heads_of(self, layer: int) -> int:
         """Return the number of heads of a layer (1-based)."""
-        return self._block(layer).attn.num_heads
+        return self.blocks[layer - 1].attn.num_heads
 
     def width_of(self, layer: int) -> int:
         """Return the width of the tokens that leave a layer (1-based; 0 for the embedding)."""
@@ -182,7 +186,7 @@ class SwinTransformer(BaseModule):
             (windows, queries, keys), queries and keys of one window. Logits come with windows and
             queries in one dimension.
         """
-        window = self._block(layer).window_size
+        window = self.blocks[layer - 1].window_size
         grid = self._stage_grid(self._places[layer - 1][0])
         windows = math.prod(math.ceil(a / b) for a, b in zip(grid, window, strict=True))
         return windows, math.prod(window), math.prod(window)
@@ -245,8 +249,7 @@ class SwinTransformer(BaseModule):
         x = self.embed(image, ids_keep)
         logits: dict[int, Tensor] = {}
         hidden = {0: x.flatten(1, 2)} if 0 in hidden_of else {}
-        for layer in range(1, self.num_layers + 1):
-            block = self._block(layer)
+        for layer, block in enumerate(self.blocks, start=1):
             if layer in logits_of:
                 logits[layer] = block.logits(x)
             x = self._merge(layer, block(x))
@@ -270,8 +273,7 @@ class SwinTransformer(BaseModule):
             {layer: logits [B, heads, windows*q, k]}.
         """
         x, wanted = self.embed(image, ids_keep), {}
-        for layer in range(1, max(layers) + 1):
-            block = self._block(layer)
+        for layer, block in enumerate(self.blocks[: max(layers)], start=1):
             if layer in layers:
                 wanted[layer] = block.logits(x)
             if layer < max(layers):
@@ -289,8 +291,7 @@ class SwinTransformer(BaseModule):
             and columns those of the image at the stage's stride, rounded up.
         """
         x, outputs = self.embed(image), []
-        for stage in range(self.out_indices[-1] + 1):
-            part = cast(SwinStage, self.layers[stage])
+        for stage, part in enumerate(self._stages()[: self.out_indices[-1] + 1]):
             x = part.downsample(x)
             for block in part.blocks:
                 x = block(x)
