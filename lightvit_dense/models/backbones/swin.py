@@ -8,6 +8,7 @@ import torch
 from mmengine.model import BaseModule
 from timm.layers import PatchEmbed
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from ...registry import MODELS
 from ..layers import trunc_normal_
@@ -49,6 +50,7 @@ class SwinTransformer(BaseModule):
         stage_norms: Whether each output has a LayerNorm of its own (``norm0``, ...), as in Swin's
             detectors, in place of the final one.
         drop_path_rate: Drop-path rate of the last block; the first has 0, linear between.
+        with_cp: Recompute each block's activations in the backward pass to save memory.
         init_cfg: E.g. ``dict(type='lightvit_dense.PretrainedBackbone', checkpoint=...)``.
 
     Raises:
@@ -70,6 +72,7 @@ class SwinTransformer(BaseModule):
         final_norm: bool = True,
         stage_norms: bool = False,
         drop_path_rate: float = 0.0,
+        with_cp: bool = False,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -80,7 +83,7 @@ class SwinTransformer(BaseModule):
         self.depths: tuple[int, ...] = tuple(arch['depths'])
         self.num_layers = sum(self.depths)
         self.patch_size, self.window_size = patch_size, window_size
-        self.out_type = out_type
+        self.out_type, self.with_cp = out_type, with_cp
         height, width = pair(img_size)
         self.grid_size = (height // patch_size, width // patch_size)
         self._check_options((height, width), final_norm and stage_norms)
@@ -156,6 +159,11 @@ class SwinTransformer(BaseModule):
 
     def _stages(self) -> list[SwinStage]:
         return [cast(SwinStage, stage) for stage in self.layers]
+
+    def _run(self, block: nn.Module, x: Tensor) -> Tensor:
+        if self.with_cp and self.training and torch.is_grad_enabled():
+            return checkpoint(block, x, use_reentrant=False)
+        return block(x)
 
     def _merge(self, layer: int, x: Tensor) -> Tensor:
         """Merge patches where the layer ends a stage and there is another one."""
@@ -252,7 +260,7 @@ class SwinTransformer(BaseModule):
         for layer, block in enumerate(self.blocks, start=1):
             if layer in logits_of:
                 logits[layer] = block.logits(x)
-            x = self._merge(layer, block(x))
+            x = self._merge(layer, self._run(block, x))
             if layer in hidden_of:
                 hidden[layer] = x.flatten(1, 2)
         return Encoding(self.norm(x).flatten(1, 2), logits, hidden)
@@ -294,7 +302,7 @@ class SwinTransformer(BaseModule):
         for stage, part in enumerate(self._stages()[: self.out_indices[-1] + 1]):
             x = part.downsample(x)
             for block in part.blocks:
-                x = block(x)
+                x = self._run(block, x)
             if stage not in self.out_indices:
                 continue
             out = self.get_submodule(f'norm{stage}')(x) if self.stage_norms else x
