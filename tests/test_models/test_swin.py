@@ -8,6 +8,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
+from lightvit_dense.analysis.representation.features import layer_maps
 from lightvit_dense.deploy.onnx_export import compare_onnx, export_onnx, onnx_session
 from lightvit_dense.models import SwinTransformer, get_layer_id
 from lightvit_dense.models.layers.swin import SwinBlock, WindowQueryKeyBlock
@@ -174,6 +175,9 @@ def test_encode_gives_layers_as_the_original_counts_them() -> None:
     assert (encoding.hidden[0][masked] == model.mask_token[0, 0]).all()
     seen = model.patch_embed(image).flatten(1, 2)
     torch.testing.assert_close(encoding.hidden[0][~masked], seen[~masked])
+    read = layer_maps(model, image)  # normalised, by the block that reads them
+    plain = model.encode(image, hidden_of=(2,)).hidden[2].unflatten(1, grids[2])
+    torch.testing.assert_close(read[2], model.layers[1].blocks[0].norm1(plain))
     alone = model.attention_logits(image, (1, 4, 6), ids_keep)
     for layer, logits in encoding.logits.items():
         torch.testing.assert_close(alone[layer], logits)
