@@ -158,6 +158,7 @@ MMSEG = VIT + 571_968 + (32 * 32 - 14 * 14) * 192 + 12 * 2 * 192
 SIZES = {
     # backbone, neck, everything
     'coco/maskrcnn_dmae_tiny': (5_540_672, 2_664_880, 27_652_320),
+    'coco/maskrcnn_simmim_tiny': (5_897_808, 2_664_880, 28_009_456),
     'coco/maskrcnn_dmae_hiera-tiny': (6_325_230, 2_540_032, 28_312_030),
     'coco/maskrcnn_d2simmim_swin-tiny': (6_915_306, 2_547_712, 28_909_786),
     'coco/maskrcnn-li2021_dmae_tiny': (5_546_816, 3_003_328, 27_996_912),
@@ -184,3 +185,6 @@ def test_the_detection_backbone_differs_by_tokens_and_tables() -> None:
     for side, name in ((40, 'maskrcnn_dmae_tiny'), (64, 'maskrcnn-li2021_dmae_tiny')):
         tables = windows + globals_ * (2 * side - 1)
         assert SIZES[f'coco/{name}'][0] == VIT - 2 * 192 + tables
+    # SimMIM's: tables of all offsets of windows and of the image, two LayerScales a block.
+    tables = 12 * (8 * 27**2 + 4 * 79**2) + 24 * 192
+    assert SIZES['coco/maskrcnn_simmim_tiny'][0] == VIT - 2 * 192 + tables

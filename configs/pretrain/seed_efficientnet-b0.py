@@ -7,8 +7,7 @@ Source    Fang et al. 2021 (arXiv 2101.04731) and its code: its EfficientNet is 
           connect and dropout of 0.2. Which teacher stood behind the figure below is not published;
           here it is MoCo-v2's ResNet-50 of 200 epochs, the method's first. For SwAV's give its file,
           `teacher.head='swav'`, and crops from 0.14 on. The code defaults to a teacher's temperature
-          of 1e-4, and keeps the rate of the first five epochs at 0.03, a thousandth more than here.
-          Weights start as timm's do.
+          of 1e-4, and keeps the rate of the first five epochs at 0.03, at most a thousandth more.
 Expected  77.2% ImageNet-1k top-1 after fine-tuning, 83.5 on ReaL, 65.9 on V2 (ICLR submission of the
           first paper, table 2). Not run by us.
 Cost      Not published.
@@ -31,6 +30,7 @@ model = dict(
         type='lightvit_dense.TimmBackbone',
         name='tf_efficientnet_b0',
         options=dict(drop_path_rate=0.2, bn_momentum=0.01),
+        torch_init=True,
     ),
     teacher=dict(
         type='lightvit_dense.EmbeddingTeacher',

@@ -492,3 +492,16 @@ def test_importing_the_package_stays_cheap():
         "set(sys.modules), 'heavy'; assert 'load' in lightvit_dense.__all__"
     )
     subprocess.run([sys.executable, '-c', code], check=True, timeout=120)
+
+
+def test_a_convolutional_classifier_gives_scores_and_has_no_tokens(tmp_path):
+    cfg = classifier_config()
+    cfg.model.backbone = dict(type='lightvit_dense.TimmBackbone', name='test_efficientnet')
+    network = build(cfg).eval()
+    path = save(tmp_path / 'cnn.pth', network, cfg)
+    model = lightvit_dense.load(path, device='cpu')
+    pixels = picture(32, 32)
+    straight = network(normalised(pixels, 32))
+    torch.testing.assert_close(model.logits(pixels), straight)
+    with pytest.raises(UserError, match=r'convolutional network.*logits\(\)'):
+        model.features(pixels)

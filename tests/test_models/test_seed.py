@@ -180,6 +180,18 @@ def test_a_network_of_timm_keeps_its_names_and_values() -> None:
     assert not torch.equal(backbone(batch)[-1], oracle.forward_features(batch))
 
 
+def test_layers_start_as_seeds_code_leaves_them() -> None:
+    """Torch's default: uniform up to the inverse root of the inputs, biases too."""
+    torch.manual_seed(0)
+    backbone = TimmBackbone('efficientnet_b0', torch_init=True)
+    for name, inputs in (('conv_head', 320), ('blocks.6.0.conv_dw', 9), ('conv_stem', 27)):
+        weight, bound = backbone.get_submodule(name).weight.flatten(), inputs**-0.5
+        assert 0.95 * bound < weight.abs().max() <= bound
+        assert weight.std().item() == pytest.approx(bound / 3**0.5, rel=0.05)
+    assert backbone.get_submodule('blocks.6.0.se.conv_reduce').bias.abs().min() > 0
+    assert torch.equal(backbone.bn2.weight, torch.ones(1280))
+
+
 def test_layers_may_be_replaced_and_moved() -> None:
     backbone = TimmBackbone('test_efficientnet')
     nn.SyncBatchNorm.convert_sync_batchnorm(backbone)

@@ -1,4 +1,8 @@
-"""ImageNet-1k with labels for the improved recipe: random crops, RandAugment of magnitude 10."""
+"""ImageNet-1k with labels for the improved recipe: random crops, RandAugment of magnitude 10.
+
+A crop is decoded no further than it needs, and resized by torch. `backend='pillow', reduce=False` of
+LoadRandomResizedCrop gives the authors' pixels.
+"""
 
 train_dataloader = dict(
     batch_size=128,  # x 8 GPUs = 1024

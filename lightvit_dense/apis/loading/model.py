@@ -270,6 +270,11 @@ class Model:
         )
 
     def _need_backbone(self) -> None:
+        if self.task == 'classification' and not hasattr(self.backbone, 'encode'):
+            raise UserError(
+                f'{self.path}: {type(self.backbone).__name__} is a convolutional network, without '
+                'tokens and attention. Its scores are given by logits()'
+            )
         if not hasattr(self.backbone, 'encode') or self.task == 'tracking':
             raise UserError(
                 f'{self.path}: the backbone of this model ({type(self.backbone).__name__}) does '

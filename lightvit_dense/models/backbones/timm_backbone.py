@@ -21,6 +21,7 @@ class TimmBackbone(BaseModule):
     Args:
         name: timm's name, e.g. 'efficientnet_b0' or 'resnet50'.
         options: Further arguments of ``timm.create_model``, e.g. ``dict(drop_path_rate=0.2)``.
+        torch_init: Whether layers start as torch makes them, as in SEED's code, not as timm does.
         init_cfg: ``dict(type='lightvit_dense.PretrainedBackbone', checkpoint=...)``.
 
     Raises:
@@ -34,10 +35,14 @@ class TimmBackbone(BaseModule):
         self,
         name: str,
         options: dict[str, Any] | None = None,
+        torch_init: bool = False,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg)
         network = create_timm_model(name, num_classes=0, **(options or {}))
+        for layer in network.modules() if torch_init else ():
+            if hasattr(layer, 'reset_parameters'):
+                layer.reset_parameters()
         self.name = name
         self.arch = dict(timm=name, **(options or {}))
         self.embed_dims: int = network.num_features
@@ -60,6 +65,8 @@ class TimmBackbone(BaseModule):
                 f'is a linear layer on the mean of a map; this one gives {tuple(shape)} for an '
                 f'image {size} and its classifier reads {head} channels'
             )
+        # The map's, for an image of the size that timm names.
+        self.grid_size, self.patch_size = tuple(shape[2:]), size[1] // shape[2]
 
     def train(self, mode: bool = True) -> Self:
         """Switch between training and evaluation."""
