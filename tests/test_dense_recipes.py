@@ -22,6 +22,8 @@ COCO = {
     'maskrcnn-li2021_dmae_tiny': ('dmae_vit-tiny', 42.7, 38.2),
     'maskrcnn_mae_hiera-tiny': ('mae_hiera-tiny', None, None),
     'maskrcnn_dmae_hiera-tiny': ('dmae_hiera-tiny', None, None),
+    'maskrcnn_simmim_swin-tiny': ('simmim_swin-tiny', None, None),
+    'maskrcnn_d2simmim_swin-tiny': ('d2simmim_swin-tiny', None, None),
     'maskrcnn_mae_tiny_12e': ('mae_vit-tiny', None, None),
     'maskrcnn_dmae_tiny_12e': ('dmae_vit-tiny', None, None),
 }
@@ -158,6 +160,7 @@ SIZES = {
     'coco/maskrcnn_dmae_tiny': (5_540_672, 2_664_880, 27_652_320),
     'coco/maskrcnn_simmim_tiny': (5_897_808, 2_664_880, 28_009_456),
     'coco/maskrcnn_dmae_hiera-tiny': (6_325_230, 2_540_032, 28_312_030),
+    'coco/maskrcnn_d2simmim_swin-tiny': (6_915_306, 2_547_712, 28_909_786),
     'coco/maskrcnn-li2021_dmae_tiny': (5_546_816, 3_003_328, 27_996_912),
     'ade20k/upernet_dmae_tiny': (VIT, 443_328, 10_721_708),
     'ade20k/semfpn_dmae_tiny': (MMSEG, 101_712, 7_045_990),

@@ -165,7 +165,9 @@ def test_parameters_and_operations_are_the_built_models(name: str) -> None:
     assert cost.shape == (metadata['Image Size'],) * 2
 
 
-@pytest.mark.parametrize('name', ['mae_vit-tiny', 'dmae_vit-small', 'mae_hiera-tiny'])
+@pytest.mark.parametrize(
+    'name', ['mae_vit-tiny', 'dmae_vit-small', 'mae_hiera-tiny', 'd2simmim_swin-tiny']
+)
 def test_parameters_of_pretraining_are_the_backbones(name: str) -> None:
     cfg = Config.fromfile(ROOT / by_name(name)['Config'])
     backbone = MODELS.build(cfg.model.backbone)
@@ -180,6 +182,7 @@ def test_sizes_of_dense_models_are_those_of_the_documents() -> None:
     pairs = {
         'Mask R-CNN, ViT-Tiny': 'maskrcnn_dmae_tiny',
         'Mask R-CNN, Hiera-Tiny': 'maskrcnn_dmae_hiera-tiny',
+        'Mask R-CNN, Swin-Tiny of width 48': 'maskrcnn_d2simmim_swin-tiny',
         'Mask R-CNN of Li et al. 2021, ViT-Tiny': 'maskrcnn-li2021_dmae_tiny',
         'UperNet, ViT-Tiny': 'upernet_dmae_tiny',
         'UperNet, Hiera-Tiny': 'upernet_dmae_hiera-tiny',

@@ -17,6 +17,7 @@ IMPROVED = (0.2, 0.0, 0.0, 0.0, 0.0, 'rand-m10-mstd0.5-inc1')
 ORIGINAL = (0.8, 1.0, 0.25, 0.1, 0.1, 'rand-m9-mstd0.5-inc1')
 VIT, RPE, SMALL, HIERA = 5_717_416, 5_717_416 + 105_408, 22_050_664, 6_694_966
 EFFICIENTNET = 5_288_548
+SWIN = 7_299_634
 FINETUNE = {
     # name: epochs, layer decay, regularisation, parameters without a distiller's
     'deit_vit-tiny_improved_300e': (300, 0.85, IMPROVED, VIT),
@@ -40,6 +41,8 @@ FINETUNE = {
     'finetune_dmae_vit-small_300e': (300, 0.75, IMPROVED, SMALL),
     'finetune_mae_hiera-tiny_300e': (300, 0.85, IMPROVED, HIERA),
     'finetune_dmae_hiera-tiny_300e': (300, 0.85, IMPROVED, HIERA),
+    'finetune_simmim_swin-tiny_300e': (300, 0.85, IMPROVED, SWIN),
+    'finetune_d2simmim_swin-tiny_300e': (300, 0.85, IMPROVED, SWIN),
     'finetune_scratch_vit-tiny_original_300e': (300, 0.85, ORIGINAL, VIT),
     'finetune_mae_vit-tiny_original_300e': (300, 0.85, ORIGINAL, VIT),
     'finetune_dmae_vit-tiny_original_300e': (300, 0.85, ORIGINAL, VIT),

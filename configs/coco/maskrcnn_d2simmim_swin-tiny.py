@@ -45,7 +45,7 @@ model = dict(
 optim_wrapper = dict(
     paramwise_cfg=dict(custom_keys=dict(relative_position_bias_table=dict(decay_mult=0.0)))
 )
-engine = dict(gradient_compression='fp16')
+engine = dict(activation_checkpointing=True, gradient_compression='fp16')
 default_hooks = dict(
     logger=dict(log_metric_by_epoch=False),
     checkpoint=dict(interval=5000, by_epoch=False, save_best='coco/bbox_mAP', rule='greater'),

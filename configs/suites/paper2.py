@@ -1,19 +1,20 @@
 """The second paper: MAE, D-MAE and D²-MAE on ImageNet, COCO, ADE20K and LaSOT.
 
 What      ViT-Tiny from scratch, DeiT, MAE, D-MAE and D²-MAE; with relative positions after 1000
-          epochs of fine-tuning; Hiera-Tiny from MAE and D-MAE. ImageNet-1k top-1, Mask R-CNN
-          (ViTDet, 640 px), Semantic FPN, OSTrack-256. Layers are compared with DeiT's by CKA.
-Source    Gao et al., arXiv 2404.12210, and the documentation of its code. Swin is left out: there
-          is no Swin here. Of BEiT, BootMAE and MaskFeat no recipe is published. With Hiera-Tiny
-          nothing but ImageNet is published; its other cells are ours. So is much of what has no
-          figure of the paper beside it.
+          epochs of fine-tuning; Hiera-Tiny from MAE and D-MAE; Swin-Tiny from SimMIM and D²-SimMIM.
+          ImageNet-1k top-1, Mask R-CNN (ViTDet, 640 px), Semantic FPN, OSTrack-256. Layers are
+          compared with DeiT's by CKA.
+Source    Gao et al., arXiv 2404.12210, and the documentation of its code. Of BEiT, BootMAE
+          and MaskFeat no recipe is published. With Hiera-Tiny and Swin-Tiny nothing but ImageNet is
+          published; their other cells are ours. So is much of what has no figure of the paper
+          beside it.
           D²-MAE with relative positions is fine-tuned twice: its figure on ImageNet is one run, the
           start of ADE20K another. The supervised one starts from the authors' file, which its
           config names.
 Data      ImageNet-1k, COCO 2017, ADE20K, LaSOT, GOT-10k and TrackingNet below $LIGHTVIT_DATA, and
           the teachers (MAE's ViT-Base, Hiera-Base), see docs/data.md.
-Cost      Not run by us. Five pre-trainings of 400 epochs and one supervised of 300. One seed, as in
-          the paper.
+Cost      Not run by us. Seven pre-trainings of 400 epochs, one of 800 and one supervised of
+          300. One seed, as in the paper.
 Run       tools/run_benchmark.py configs/suites/paper2.py --gpus 0 1 2 3 --gpus-per-job 0
 """
 
@@ -33,6 +34,13 @@ pretrains = dict(
     ),
     hiera_mae=dict(title='MAE, Hiera-Tiny', config='configs/pretrain/mae_hiera-tiny.py'),
     hiera_dmae=dict(title='D-MAE, Hiera-Tiny', config='configs/pretrain/dmae_hiera-tiny.py'),
+    swin_simmim=dict(title='SimMIM, Swin-Tiny', config='configs/pretrain/simmim_swin-tiny.py'),
+    swin_teacher=dict(title='SimMIM, Swin-Small', config='configs/pretrain/simmim_swin-small.py'),
+    swin_d2simmim=dict(
+        title='D²-SimMIM, Swin-Tiny',
+        config='configs/pretrain/d2simmim_swin-tiny.py',
+        needs={'model.distiller.teacher.init_cfg.checkpoint': 'swin_teacher'},
+    ),
 )
 inits = dict(
     scratch=dict(title='from scratch'),
@@ -47,6 +55,8 @@ inits = dict(
     ),
     hiera_mae=dict(title='Hiera-Tiny, MAE', pretrain='hiera_mae'),
     hiera_dmae=dict(title='Hiera-Tiny, D-MAE', pretrain='hiera_dmae'),
+    swin_simmim=dict(title='Swin-Tiny, SimMIM', pretrain='swin_simmim'),
+    swin_d2simmim=dict(title='Swin-Tiny, D²-SimMIM', pretrain='swin_d2simmim'),
 )
 tasks = dict(
     imagenet=dict(
@@ -60,6 +70,8 @@ tasks = dict(
             d2mae_rpe_1000e='configs/imagenet/finetune_d2mae_vit-tiny-rpe_1000e.py',
             hiera_mae='configs/imagenet/finetune_mae_hiera-tiny_300e.py',
             hiera_dmae='configs/imagenet/finetune_dmae_hiera-tiny_300e.py',
+            swin_simmim='configs/imagenet/finetune_simmim_swin-tiny_300e.py',
+            swin_d2simmim='configs/imagenet/finetune_d2simmim_swin-tiny_300e.py',
         ),
         metrics=[dict(key='accuracy/top1', title='top-1')],
     ),
@@ -73,6 +85,8 @@ tasks = dict(
             d2mae='configs/coco/maskrcnn_d2mae_tiny.py',
             hiera_mae='configs/coco/maskrcnn_mae_hiera-tiny.py',
             hiera_dmae='configs/coco/maskrcnn_dmae_hiera-tiny.py',
+            swin_simmim='configs/coco/maskrcnn_simmim_swin-tiny.py',
+            swin_d2simmim='configs/coco/maskrcnn_d2simmim_swin-tiny.py',
         ),
         metrics=[
             dict(key='coco/bbox_mAP', title='box AP', scale=100.0),
@@ -151,6 +165,14 @@ findings = [
         source=_second,
         init='hiera_dmae',
         base='hiera_mae',
+        tasks=['imagenet'],
+    ),
+    dict(
+        type='at_least',
+        title='Decoupled distillation improves SimMIM on Swin-Tiny, too',
+        source=_second,
+        init='swin_d2simmim',
+        base='swin_simmim',
         tasks=['imagenet'],
     ),
     dict(

@@ -57,6 +57,10 @@ def timm_classifier(model: Any) -> tuple[State, str, dict[str, Any]]:
             raise _refuse('timm', 'has no LayerNorm after the pooling, or one before it')
         norm = {n.replace('fc_norm.', 'head.norm.'): t for n, t in norm.items()}
         return {**state, **norm, 'head.fc.weight': weight, 'head.fc.bias': bias}, name, kwargs
+    if name.startswith('swin'):
+        if after or not final:
+            raise _refuse("timm's Swin", 'has no LayerNorm before the pooling, or one after it')
+        return {**state, 'head.fc.weight': weight, 'head.fc.bias': bias}, name, kwargs
     if final and after:
         raise _refuse('timm', 'has LayerNorms before and after the pooling')
     kwargs['global_pool'] = 'token' if model.head.pool == 'cls' else 'avg'

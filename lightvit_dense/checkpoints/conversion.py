@@ -53,10 +53,12 @@ class Inspection:
 def _named_arch(name: str) -> dict[str, Any]:
     """Return the sizes of an architecture, e.g. 'vit-tiny' or 'hiera-base'."""
     from lightvit_dense.models.backbones.hiera import HIERA_ARCHITECTURES
+    from lightvit_dense.models.backbones.swin import SWIN_ARCHITECTURES
     from lightvit_dense.models.backbones.vit import ARCHITECTURES
 
     known = {f'vit-{k}': v for k, v in ARCHITECTURES.items()}
     known |= {f'hiera-{k.replace("_", "-")}': v for k, v in HIERA_ARCHITECTURES.items()}
+    known |= {f'swin-{k}': v for k, v in SWIN_ARCHITECTURES.items()}
     if name not in known:
         raise CheckpointError(f"arch '{name}' is unknown; choose from {', '.join(sorted(known))}.")
     return dict(known[name])
@@ -93,7 +95,7 @@ def inspect_checkpoint(
         some = ', '.join(list(opened.state)[:3])
         raise CheckpointError(
             f'{path}: holds no backbone that is known here; its names begin with {some}. '
-            'Give a checkpoint of a plain ViT or Hiera.'
+            'Give a checkpoint of a plain ViT, Hiera or Swin.'
         )
     if arch is not None:
         _hold_against(path, sizes, arch)
@@ -117,11 +119,10 @@ def inspect_checkpoint(
 def _hold_against(path: Path, sizes: Sizes, name: str) -> None:
     """Raise if the shapes are not those of a named architecture."""
     arch = _named_arch(name)
-    family = 'hiera' if 'stages' in arch else 'vit'
-    wanted = (family, arch['embed_dim'], arch.get('depth', sum(arch.get('stages', ()))))
-    if (sizes.family, sizes.width, sizes.depth) != wanted or (
-        sizes.stages != tuple(arch.get('stages', ()))
-    ):
+    family = 'hiera' if 'stages' in arch else 'swin' if 'depths' in arch else 'vit'
+    stages = tuple(arch.get('stages', arch.get('depths', ())))
+    wanted = (family, arch['embed_dim'], arch.get('depth', sum(stages)))
+    if (sizes.family, sizes.width, sizes.depth) != wanted or sizes.stages != stages:
         raise CheckpointError(
             f'{path}: is not {name} (family, width, blocks {wanted}), its shapes say: {sizes}. '
             'Leave --arch out, or take another checkpoint.'
@@ -172,6 +173,10 @@ def backbone_config(sizes: Sizes, img_size: tuple[int, int] | None = None) -> di
     if sizes.family == 'hiera':
         arch['stages'] = sizes.stages
         return dict(type='lightvit_dense.Hiera', arch=arch, **common)
+    if sizes.family == 'swin':
+        arch['depths'] = sizes.stages
+        windows = dict(patch_size=sizes.patch, window_size=sizes.window)
+        return dict(type='lightvit_dense.SwinTransformer', arch=arch, **windows, **common)
     arch['depth'] = sizes.depth
     return dict(
         type='lightvit_dense.VisionTransformer',

@@ -114,11 +114,35 @@ def _timm_beit(own: State, kwargs: dict[str, Any]) -> tuple[State, str, dict[str
     return state, 'beit_base_patch16_224', {**kwargs, **options, 'global_pool': 'token'}
 
 
+def _timm_swin(backbone: Any, alone: bool) -> tuple[State, str, dict[str, Any]]:
+    """Give a Swin as timm has it, whose names and parts it has already."""
+    if backbone.stage_norms:
+        raise CheckpointError(
+            'The backbone has a norm for each stage, which timm cannot express. Load its weights '
+            'into one with final_norm=True and export that.'
+        )
+    if alone:
+        _need_norm(backbone, 'timm')
+    state = {n: t for n, t in backbone.state_dict().items() if n != 'mask_token'}
+    arch = backbone.arch
+    kwargs = dict(
+        img_size=_image_size(backbone),
+        num_classes=0,
+        patch_size=backbone.patch_size,
+        embed_dim=arch['embed_dim'],
+        depths=backbone.depths,
+        num_heads=tuple(arch['num_heads'] * 2**stage for stage in range(len(backbone.depths))),
+        window_size=backbone.window_size,
+        mlp_ratio=arch.get('mlp_ratio', 4.0),
+    )
+    return state, 'swin_tiny_patch4_window7_224', kwargs
+
+
 def timm_form(backbone: nn.Module, alone: bool = True) -> tuple[State, str, dict[str, Any]]:
     """Give a backbone as timm has it.
 
     Args:
-        backbone: Our VisionTransformer or Hiera.
+        backbone: Our VisionTransformer, Hiera or SwinTransformer.
         alone: Whether no head follows.
 
     Returns:
@@ -128,6 +152,8 @@ def timm_form(backbone: nn.Module, alone: bool = True) -> tuple[State, str, dict
     Raises:
         CheckpointError: If timm's class lacks an option of the backbone.
     """
+    if hasattr(backbone, 'depths'):
+        return _timm_swin(backbone, alone)
     hiera = is_hiera(backbone)
     _refuse(backbone, 'timm', r'rel_pos_[hw]')
     state, arch = _own_state(backbone), dict(backbone.arch)  # type: ignore[arg-type]

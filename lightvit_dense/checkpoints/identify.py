@@ -1,7 +1,9 @@
 """The sizes of a backbone, read off the shapes of its parameters."""
 
 import itertools
+import math
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -13,6 +15,7 @@ from .sources.base import is_hiera
 
 # Every published ViT of these widths has these heads; narrower ones differ (DeiT 3 and 6, the
 # papers 12, MoCo-v3 12).
+FAMILIES = {'vit': 'ViT', 'hiera': 'Hiera', 'swin': 'Swin'}
 USUAL_HEADS = {768: 12, 1024: 16, 1280: 16}
 
 
@@ -21,8 +24,8 @@ class Sizes:
     """What the shapes of a backbone's parameters tell.
 
     Attributes:
-        family: 'vit' or 'hiera'.
-        width: Width of the tokens; of Hiera's first stage.
+        family: 'vit', 'hiera' or 'swin'.
+        width: Width of the tokens; of the first stage of Hiera and Swin.
         depth: Number of blocks.
         patch: Side of the patch embedding's kernel in pixels.
         mlp_ratio: Hidden width of an MLP over the width.
@@ -32,11 +35,12 @@ class Sizes:
         registers: Number of register tokens.
         qkv_bias: Whether query, key and value have a bias.
         final_norm: Whether there is a LayerNorm after the last block.
-        stages: Blocks of each of Hiera's stages.
+        stages: Blocks of each stage of Hiera or Swin.
         heads: Number of heads (of Hiera's first stage), if a table or convention tells it.
         heads_from: Where ``heads`` comes from; shapes alone never tell it.
         rel_pos: Rows of decomposed relative position tables by block.
         relative_bias: Whether there are BEiT's relative position biases.
+        window: Side of Swin's windows in tokens.
     """
 
     family: str
@@ -55,6 +59,7 @@ class Sizes:
     heads_from: str = ''
     rel_pos: list[int] = field(default_factory=list)
     relative_bias: bool = False
+    window: int = 0
 
     def __str__(self) -> str:
         """Return the sizes as a line for people."""
@@ -71,9 +76,10 @@ class Sizes:
             'no final norm' if not self.final_norm else '',
             'decomposed relative positions' if self.rel_pos else '',
             'relative position biases' if self.relative_bias else '',
+            f'windows of {self.window}' if self.window else '',
         ]
         return (
-            f'{"Hiera" if self.family == "hiera" else "ViT"}: width {self.width}, '
+            f'{FAMILIES[self.family]}: width {self.width}, '
             f'{self.depth} blocks{stages}, patch {self.patch}, position grid {grid}, {tokens}, '
             f'mlp ratio {self.mlp_ratio:g}, heads: {heads}'
             + ''.join(f', {option}' for option in options if option)
@@ -100,6 +106,33 @@ def _heads(state: Mapping[str, Tensor], width: int) -> tuple[int | None, str]:
     return heads, 'by convention for this width, not in the file' if heads else ''
 
 
+def _identify_swin(state: Mapping[str, Tensor], kernel: Tensor) -> Sizes:
+    """Read the sizes of a Swin; its image is taken for that whose last map is one window."""
+    blocks = Counter(
+        m[1] for m in (re.match(r'layers\.(\d+)\..*mlp\.fc1\.weight', n) for n in state) if m
+    )
+    table = state['layers.0.blocks.0.attn.relative_position_bias_table']
+    window = (math.isqrt(len(table)) + 1) // 2
+    side = window * 2 ** (len(blocks) - 1)
+    return Sizes(
+        family='swin',
+        width=kernel.shape[0],
+        depth=sum(blocks.values()),
+        patch=kernel.shape[-1],
+        mlp_ratio=len(state['layers.0.blocks.0.mlp.fc1.weight']) / kernel.shape[0],
+        grid=(side, side),
+        prefix=0,
+        cls_token=False,
+        registers=0,
+        qkv_bias=True,
+        final_norm='norm.weight' in state,
+        stages=tuple(blocks[str(stage)] for stage in range(len(blocks))),
+        heads=table.shape[1],
+        heads_from='from the relative position biases',
+        window=window,
+    )
+
+
 def identify(state: Mapping[str, Tensor]) -> Sizes | None:
     """Read the sizes of a backbone off its parameters.
 
@@ -110,6 +143,8 @@ def identify(state: Mapping[str, Tensor]) -> Sizes | None:
         The sizes, or None if this is no backbone of ours.
     """
     kernel = state.get('patch_embed.proj.weight')
+    if kernel is not None and 'layers.0.blocks.0.mlp.fc1.weight' in state:
+        return _identify_swin(state, kernel)
     blocks = {int(m[1]) for m in (re.match(r'blocks\.(\d+)\.mlp\.', n) for n in state) if m}
     if kernel is None or kernel.ndim != 4 or not blocks:
         return None

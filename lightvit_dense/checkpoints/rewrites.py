@@ -14,15 +14,15 @@ from .sources.base import Context, State, Step, is_hiera, rename
 
 _HEAD = re.compile(r'(head|fc_norm|head_dist|classifier|cls_classifier|distillation_classifier)\.')
 _INDEX = re.compile(r'.*(relative_position_index|relative_coords_table)$')
-_SWIN = 'a Swin transformer'
+_SWIN = re.compile(r'layers\.\d+\.blocks\.')
 _SCALE = re.compile(r'(.*\.)(?:gamma_([12])|ls([12])\.gamma)$')
 FOREIGN = (
-    (r'(layers\.\d+\.blocks\.\d+\.|swin\.|.*\.swin\.)', _SWIN),
+    (r'(swin\.|.*\.swin\.)', "a Swin transformer of Hugging Face's"),
     (r'(?:.*\.)?(layer1\.0\.conv1|stem\.conv1|res2\.0\.conv1)\.', 'a ResNet'),
     (r'(?:.*\.)?pos_embed_(spatial|temporal)$', 'a Hiera for video'),
     (r'(?:.*\.)?pos_embed_win(dow)?$', 'a Hiera with window positions'),
 )
-"""Names of networks that neither of our backbones is, with what they are."""
+"""Names of networks that none of our backbones is, with what they are."""
 
 
 def refuse_foreign(names: State, wanted: Collection[str]) -> None:
@@ -31,15 +31,16 @@ def refuse_foreign(names: State, wanted: Collection[str]) -> None:
     Raises:
         CheckpointError: Naming what the checkpoint is and what to take instead.
     """
-    swin = any(name.startswith('layers.') for name in wanted)
-    for pattern, what in FOREIGN:
-        if swin and what == _SWIN:
-            continue
+    foreign = list(FOREIGN)
+    if wanted and not any(map(_SWIN.match, wanted)):
+        foreign.append((_SWIN.pattern, 'a Swin transformer, which the model is not'))
+    for pattern, what in foreign:
         found = next((name for name in names if re.match(pattern, name)), None)
         if found:
             raise CheckpointError(
-                f'The checkpoint is {what} (it has {found}). The model is a plain ViT or an image '
-                'Hiera with absolute positions: take a checkpoint of one of these.'
+                f'The checkpoint is {what} (it has {found}). Ours are plain ViTs, image Hieras '
+                "with absolute positions, and Swins by timm's or the original's names: take a "
+                'checkpoint of one of these.'
             )
 
 

@@ -4,9 +4,12 @@ import re
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 from torch import Tensor, nn
 
+import lightvit_dense
+from lightvit_dense.analysis.representation.attention_maps import check_layers
 from lightvit_dense.checkpoints import (
     CheckpointError,
     load_backbone,
@@ -14,6 +17,10 @@ from lightvit_dense.checkpoints import (
     resize_relative_bias,
     save_backbone,
 )
+from lightvit_dense.checkpoints.classifier_forms import timm_classifier
+from lightvit_dense.checkpoints.conversion import inspect_checkpoint
+from lightvit_dense.checkpoints.forms import huggingface_form
+from lightvit_dense.errors import UserError
 from lightvit_dense.models import ImageClassifier, SwinTransformer
 from lightvit_dense.models.layers.swin import SwinBlock
 
@@ -145,6 +152,36 @@ def test_our_files_and_reserved_blocks(tmp_path: Path) -> None:
     taken = {n for n, v in model.state_dict().items() if not torch.equal(v, before[n])}
     lower = ('patch_embed.', 'layers.0.', 'layers.1.downsample.')
     assert taken == {n for n in before if n.startswith(lower)}
+
+
+def test_files_are_known_without_a_config_and_go_to_timm(tmp_path: Path) -> None:
+    arch = SIZES['arch'] | dict(depths=(2, 2))
+    expected, linear = swin(arch=arch, img_size=32), nn.Linear(24, 5)
+    state = original(expected, 'module.model.')
+    state |= {f'module.model.head.{name}': value for name, value in linear.state_dict().items()}
+    torch.save({'model': state}, tmp_path / 'a.pth.tar')
+    model = lightvit_dense.load(tmp_path / 'a.pth.tar', task='classification')
+    image = torch.randn(2, 3, 32, 32)
+    scores = linear(expected(image)[0].mean(1))
+    torch.testing.assert_close(model.network(image), scores)
+    maps = model.features(image, layers=[1, 2, 4], pool='map')
+    assert [tuple(maps[n].shape[1:]) for n in (1, 2, 4)] == [(12, 8, 8), (24, 4, 4), (24, 4, 4)]
+    hidden = expected.encode(image, hidden_of=(2,)).hidden[2]
+    torch.testing.assert_close(maps[2].flatten(2).transpose(1, 2), hidden)
+    assert model.attention(image, layers=[1])[1].sum(-1).allclose(torch.ones(()))
+    with pytest.raises(UserError, match=r'layers=\[2\]: attend in shifted windows'):
+        model.attention(image, layers=[1, 2])
+    with pytest.raises(UserError, match='shifted windows are not known here'):
+        check_layers(expected, None)
+    sizes = inspect_checkpoint(tmp_path / 'a.pth.tar').sizes
+    assert (sizes.family, sizes.heads, sizes.stages, sizes.window) == ('swin', 3, (2, 2), 4)
+
+    state, name, options = timm_classifier(model.network)
+    theirs = timm.create_model(name, **options).eval()
+    theirs.load_state_dict(state)
+    torch.testing.assert_close(theirs(image), scores)
+    with pytest.raises(CheckpointError, match='cannot express'):
+        huggingface_form(expected)
 
 
 def test_what_does_not_fit_is_refused() -> None:

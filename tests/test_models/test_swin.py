@@ -1,12 +1,15 @@
 """The Swin backbone against timm, mmdet and straight-line references."""
 
 import math
+from pathlib import Path
 
 import pytest
 import timm
 import torch
 from torch import Tensor, nn
 
+from lightvit_dense.analysis.representation.features import layer_maps
+from lightvit_dense.deploy.onnx_export import compare_onnx, export_onnx, onnx_session
 from lightvit_dense.models import SwinTransformer, get_layer_id
 from lightvit_dense.models.layers.swin import SwinBlock, WindowQueryKeyBlock
 
@@ -172,11 +175,32 @@ def test_encode_gives_layers_as_the_original_counts_them() -> None:
     assert (encoding.hidden[0][masked] == model.mask_token[0, 0]).all()
     seen = model.patch_embed(image).flatten(1, 2)
     torch.testing.assert_close(encoding.hidden[0][~masked], seen[~masked])
+    read = layer_maps(model, image)  # normalised, by the block that reads them
+    plain = model.encode(image, hidden_of=(2,)).hidden[2].unflatten(1, grids[2])
+    torch.testing.assert_close(read[2], model.layers[1].blocks[0].norm1(plain))
     alone = model.attention_logits(image, (1, 4, 6), ids_keep)
     for layer, logits in encoding.logits.items():
         torch.testing.assert_close(alone[layer], logits)
         windows, queries, keys = model.attention_shape(layer)
         assert logits.shape == (2, model.heads_of(layer), windows * queries, keys)
+
+
+def test_recomputing_activations_changes_nothing() -> None:
+    image = torch.randn(2, 3, 64, 64)
+    found = []
+    for with_cp in (False, True):
+        model = small(with_cp=with_cp).train()
+        found.append(gradients(model, model(image)[0] + model.encode(image).tokens))
+    for name, gradient in found[0].items():
+        torch.testing.assert_close(found[1][name], gradient)
+
+
+def test_onnx_computes_the_same_for_any_batch(tmp_path: Path) -> None:
+    options = dict(out_type='featmap', out_indices=(0, 1, 2), final_norm=False, stage_norms=True)
+    model = small(img_size=128, **options)
+    export_onnx(model, tmp_path / 'swin.onnx', torch.randn(2, 3, 72, 100), ('a', 'b', 'c'))
+    session = onnx_session(tmp_path / 'swin.onnx')
+    assert compare_onnx(session, model, torch.randn(3, 3, 72, 100)).largest < 1e-5
 
 
 def test_the_query_key_block_is_the_beginning_of_a_block() -> None:

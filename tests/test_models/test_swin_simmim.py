@@ -209,6 +209,7 @@ def test_agreement_and_mixed_precision() -> None:
         (lambda: simmim(dict(final_norm=False), decoder={}, reconstruct_after=2), 'without a loss'),
         (lambda: simmim(mask_ratio=0.0), 'mask_ratio=0.0 must lie in'),
         (lambda: simmim(dict(img_size=56)), '14x14 patches are no whole number of units'),
+        (lambda: simmim(dict(img_size=48, patch_size=8)), 'no whole number of 32 px'),
     ],
 )
 def test_what_does_not_fit_is_refused_when_built(build, message) -> None:

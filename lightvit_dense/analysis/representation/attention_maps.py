@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lightvit_dense.errors import UserError
-from lightvit_dense.models.backbones import Hiera
+from lightvit_dense.models.backbones import Hiera, SwinTransformer
 from lightvit_dense.models.backbones.hiera_layers import HieraBlock
 from lightvit_dense.models.backbones.hiera_tokens import to_units
 from lightvit_dense.models.layers.windows import split_windows
@@ -115,6 +115,11 @@ def check_layers(backbone: Any, layers: Sequence[int] | None) -> list[int]:
     if not hasattr(backbone, 'attention_logits') or not hasattr(backbone, 'num_layers'):
         raise UserError(
             f'{type(backbone).__name__} does not show its attention; take a config whose '
+            'model.backbone is a lightvit_dense.VisionTransformer or a lightvit_dense.Hiera'
+        )
+    if isinstance(backbone, SwinTransformer):
+        raise UserError(
+            'the places of tokens in shifted windows are not known here; take a config whose '
             'model.backbone is a lightvit_dense.VisionTransformer or a lightvit_dense.Hiera'
         )
     depth = backbone.num_layers

@@ -6,6 +6,7 @@ Layers are counted as in "A Closer Look at Self-Supervised Lightweight Vision Tr
 last. A network of 12 blocks has the 13 layers 0..12.
 """
 
+import math
 from typing import Any
 
 import torch
@@ -65,4 +66,6 @@ def _to_map(backbone: Any, tokens: Tensor, images: Tensor) -> Tensor:
         # [B, U*T, C] -> [B, U, T, C] -> [B, rows, columns, C]
         return from_units(tokens.unflatten(1, (units[0] * units[1], -1)), units)
     rows, columns = height // backbone.patch_size, width // backbone.patch_size
-    return tokens[:, backbone.num_prefix_tokens :].unflatten(1, (rows, columns))
+    tokens = tokens[:, backbone.num_prefix_tokens :]
+    merged = math.isqrt(rows * columns // tokens.shape[1])  # patches a token, a side: Swin's
+    return tokens.unflatten(1, (rows // merged, columns // merged))

@@ -61,6 +61,9 @@ def spatial(backbone: Any, tokens: Tensor, layer: int, size: tuple[int, int]) ->
     grid = (size[0] // step, size[1] // step)
     if hasattr(backbone, 'unit_side_of'):  # Hiera: [B, U*T, C] -> [B, U, T, C]
         return from_units(tokens.unflatten(1, (grid[0] * grid[1], -1)), grid)
+    if hasattr(backbone, 'grid_of'):  # Swin, whose stages merge patches
+        merged = backbone.grid_size[0] // backbone.grid_of(layer)[0]
+        grid = (size[0] // backbone.patch_size // merged, size[1] // backbone.patch_size // merged)
     return tokens[:, backbone.num_prefix_tokens :].unflatten(1, grid)
 
 
@@ -84,6 +87,13 @@ def attention_maps(
     backbone: Any, images: Tensor, layers: Sequence[int], class_token: bool
 ) -> dict[int, Tensor]:
     """Return attention after softmax; see :meth:`~lightvit_dense.apis.Model.attention`."""
+    shifted = [n for n in layers if any(getattr(backbone.blocks[n - 1], 'shift_size', ()))]
+    if shifted:
+        others = [n for n in range(1, backbone.num_layers + 1) if n not in shifted]
+        raise UserError(
+            f'layers={shifted}: attend in shifted windows, whose masks are not told here; layers '
+            f'{others} do not'
+        )
     prefix = 0 if class_token else backbone.num_prefix_tokens
     logits = backbone.attention_logits(images, layers)
     return {n: logits[n][:, :, prefix:, prefix:].float().softmax(-1) for n in layers}

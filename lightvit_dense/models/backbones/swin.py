@@ -8,6 +8,7 @@ import torch
 from mmengine.model import BaseModule
 from timm.layers import PatchEmbed
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from ...registry import MODELS
 from ..layers import trunc_normal_
@@ -49,6 +50,7 @@ class SwinTransformer(BaseModule):
         stage_norms: Whether each output has a LayerNorm of its own (``norm0``, ...), as in Swin's
             detectors, in place of the final one.
         drop_path_rate: Drop-path rate of the last block; the first has 0, linear between.
+        with_cp: Recompute each block's activations in the backward pass to save memory.
         init_cfg: E.g. ``dict(type='lightvit_dense.PretrainedBackbone', checkpoint=...)``.
 
     Raises:
@@ -70,6 +72,7 @@ class SwinTransformer(BaseModule):
         final_norm: bool = True,
         stage_norms: bool = False,
         drop_path_rate: float = 0.0,
+        with_cp: bool = False,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -80,7 +83,7 @@ class SwinTransformer(BaseModule):
         self.depths: tuple[int, ...] = tuple(arch['depths'])
         self.num_layers = sum(self.depths)
         self.patch_size, self.window_size = patch_size, window_size
-        self.out_type = out_type
+        self.out_type, self.with_cp = out_type, with_cp
         height, width = pair(img_size)
         self.grid_size = (height // patch_size, width // patch_size)
         self._check_options((height, width), final_norm and stage_norms)
@@ -149,15 +152,24 @@ class SwinTransformer(BaseModule):
         """What the sides of an image should be multiples of, in pixels: a token at the end."""
         return self.patch_size * 2 ** (len(self.depths) - 1)
 
-    def _block(self, layer: int) -> SwinBlock:
-        stage, index = self._places[layer - 1]
-        return cast(SwinBlock, cast(SwinStage, self.layers[stage]).blocks[index])
+    @property
+    def blocks(self) -> list[SwinBlock]:
+        """The blocks of all stages."""
+        return [cast(SwinBlock, block) for stage in self._stages() for block in stage.blocks]
+
+    def _stages(self) -> list[SwinStage]:
+        return [cast(SwinStage, stage) for stage in self.layers]
+
+    def _run(self, block: nn.Module, x: Tensor) -> Tensor:
+        if self.with_cp and self.training and torch.is_grad_enabled():
+            return checkpoint(block, x, use_reentrant=False)
+        return block(x)
 
     def _merge(self, layer: int, x: Tensor) -> Tensor:
         """Merge patches where the layer ends a stage and there is another one."""
         stage = self._stage_behind(layer)
         same = stage == self._places[layer - 1][0]
-        return x if same else cast(SwinStage, self.layers[stage]).downsample(x)
+        return x if same else self._stages()[stage].downsample(x)
 
     def _stage_behind(self, layer: int) -> int:
         """Return the stage that reads what a layer hands on (1-based; 0 for the embedding)."""
@@ -165,7 +177,7 @@ class SwinTransformer(BaseModule):
 
     def heads_of(self, layer: int) -> int:
         """Return the number of heads of a layer (1-based)."""
-        return self._block(layer).attn.num_heads
+        return self.blocks[layer - 1].attn.num_heads
 
     def width_of(self, layer: int) -> int:
         """Return the width of the tokens that leave a layer (1-based; 0 for the embedding)."""
@@ -182,7 +194,7 @@ class SwinTransformer(BaseModule):
             (windows, queries, keys), queries and keys of one window. Logits come with windows and
             queries in one dimension.
         """
-        window = self._block(layer).window_size
+        window = self.blocks[layer - 1].window_size
         grid = self._stage_grid(self._places[layer - 1][0])
         windows = math.prod(math.ceil(a / b) for a, b in zip(grid, window, strict=True))
         return windows, math.prod(window), math.prod(window)
@@ -245,11 +257,10 @@ class SwinTransformer(BaseModule):
         x = self.embed(image, ids_keep)
         logits: dict[int, Tensor] = {}
         hidden = {0: x.flatten(1, 2)} if 0 in hidden_of else {}
-        for layer in range(1, self.num_layers + 1):
-            block = self._block(layer)
+        for layer, block in enumerate(self.blocks, start=1):
             if layer in logits_of:
                 logits[layer] = block.logits(x)
-            x = self._merge(layer, block(x))
+            x = self._merge(layer, self._run(block, x))
             if layer in hidden_of:
                 hidden[layer] = x.flatten(1, 2)
         return Encoding(self.norm(x).flatten(1, 2), logits, hidden)
@@ -270,8 +281,7 @@ class SwinTransformer(BaseModule):
             {layer: logits [B, heads, windows*q, k]}.
         """
         x, wanted = self.embed(image, ids_keep), {}
-        for layer in range(1, max(layers) + 1):
-            block = self._block(layer)
+        for layer, block in enumerate(self.blocks[: max(layers)], start=1):
             if layer in layers:
                 wanted[layer] = block.logits(x)
             if layer < max(layers):
@@ -289,11 +299,10 @@ class SwinTransformer(BaseModule):
             and columns those of the image at the stage's stride, rounded up.
         """
         x, outputs = self.embed(image), []
-        for stage in range(self.out_indices[-1] + 1):
-            part = cast(SwinStage, self.layers[stage])
+        for stage, part in enumerate(self._stages()[: self.out_indices[-1] + 1]):
             x = part.downsample(x)
             for block in part.blocks:
-                x = block(x)
+                x = self._run(block, x)
             if stage not in self.out_indices:
                 continue
             out = self.get_submodule(f'norm{stage}')(x) if self.stage_norms else x

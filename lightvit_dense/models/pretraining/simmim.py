@@ -42,10 +42,11 @@ class MaskedSquares(MaskedImageModel):
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(backbone, distiller, data_preprocessor, init_cfg)
-        if not isinstance(self.backbone, self.encoder):
+        encoder: Any = self.backbone
+        if not isinstance(encoder, self.encoder):
             raise ValueError(
                 f'{type(self).__name__} needs a {self.encoder.__name__}, got '
-                f'{type(self.backbone).__name__}: others cannot replace patches by a mask token, '
+                f'{type(encoder).__name__}: others cannot replace patches by a mask token, '
                 'or have a pre-trainer of their own'
             )
         patch = self.backbone.patch_size

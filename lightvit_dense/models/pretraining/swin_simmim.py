@@ -93,6 +93,12 @@ class SwinSimMIM(MaskedSquares):
         swin = self.backbone
         if swin.mask_token is None:
             raise ValueError('SwinSimMIM needs a backbone with mask_token=True')
+        size = tuple(side * swin.patch_size for side in swin.grid_size)
+        if any(side % swin.unit_size for side in size):
+            raise ValueError(
+                f'img_size={size} is no whole number of {swin.unit_size} px, a token of the last '
+                'stage, so that predictions would not cover it'
+            )
         self.layer: int = check_reconstruct_after(self, reconstruct_after) or swin.num_layers
         if self.layer != swin.num_layers and decoder is None:
             raise ValueError('reconstruct_after needs a decoder, e.g. decoder=dict(embed_dim=96)')
