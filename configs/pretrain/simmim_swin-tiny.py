@@ -27,6 +27,7 @@ train_dataloader = dict(
                 scale=(0.67, 1.0),
                 interpolation='random',
                 max_bad=10,
+                exif=False,
             ),
             dict(type='lightvit_dense.RandomMirrorFlag', prob=0.5),
             dict(type='lightvit_dense.PackImage', meta_keys=('img_path',)),
