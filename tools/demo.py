@@ -13,7 +13,6 @@ Example:
 import argparse
 import json
 import os
-import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -370,7 +369,6 @@ def main(argv: list[str] | None = None) -> int:
         f'Results go to {tidy(args.work_dir)}; a stopped demo continues where it was.', flush=True
     )
     quiet()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     env = {**os.environ, 'PYTHONUNBUFFERED': '1', 'COLUMNS': '120'}
     try:
         with exclusive(args.work_dir):

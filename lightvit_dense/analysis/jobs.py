@@ -1,7 +1,6 @@
 """The stages of a study, a few at a time: what depends on nothing that failed goes on."""
 
 import os
-import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -249,7 +248,6 @@ def run_jobs(
     Returns:
         The tool's exit status: 0, 1 after a failure, 130 when interrupted.
     """
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     env = {**os.environ, 'PYTHONUNBUFFERED': '1'}
     try:
         with exclusive(work_dir):

@@ -10,7 +10,9 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -154,7 +156,7 @@ def forget(stage: Stage) -> None:
 
 @contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
-    """Hold a folder for one process.
+    """Hold a folder for one process, which SIGTERM ends like an error: what it started ends too.
 
     Raises:
         RuntimeError: If another living process holds it.
@@ -166,7 +168,11 @@ def exclusive(folder: Path) -> Iterator[None]:
         except OSError as error:
             remedy = 'wait for it, stop it, or choose another --work-dir'
             raise RuntimeError(f'another run is using {folder}: {remedy}') from error
-        yield
+        before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGTERM, before)
 
 
 class Pipeline:

@@ -1,7 +1,6 @@
 """Run a suite: what is not done, several runs at a time, each on its own devices."""
 
 import os
-import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -70,7 +69,6 @@ def run_suite(
     Returns:
         The exit status: 0, 1 after a failure, 130 when interrupted.
     """
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     env = {**os.environ, 'PYTHONUNBUFFERED': '1', 'LIGHTVIT_DATA': str(plan.data_root)}
     status = 0
     try:

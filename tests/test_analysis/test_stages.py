@@ -163,8 +163,12 @@ def test_only_one_run_may_hold_a_folder(tmp_path):
         'with exclusive(Path(sys.argv[1])): pass'
     )
     command = [sys.executable, '-c', code, str(tmp_path)]
+    before = signal.getsignal(signal.SIGTERM)
     with stages.exclusive(tmp_path):
+        assert signal.getsignal(signal.SIGTERM) != before
         held = subprocess.run(command, capture_output=True, text=True, check=False)
+    # Forked children, which may miss a handled signal, must not be left with the handler.
+    assert signal.getsignal(signal.SIGTERM) == before
     assert held.returncode == 1
     assert 'another run is using' in held.stderr
     assert subprocess.run(command, check=False).returncode == 0

@@ -103,7 +103,7 @@ def test_shapes_are_fixed_and_nothing_decides(exported):
 
 
 def test_eight_bits_are_close(exported):
-    """Scores and boxes move, but little, as long as the same cell is chosen."""
+    """Scores move, but little: more only where elimination keeps another token of two that tie."""
     model, folder = exported
     plain = build_network(model, 'plain')
     network = build_network(model, 'onnx-int8', path=folder, threads=1)
@@ -114,7 +114,8 @@ def test_eight_bits_are_close(exported):
         each.set_template(crop(32, 1), BOX)
         scores.append([each(crop(64, seed))[1] for seed in range(8)])
     difference = np.abs(np.subtract(*scores))
-    assert 0 < difference.max() < 0.05
+    assert 0 < np.median(difference) < 0.01
+    assert difference.max() < 0.1
 
 
 def test_files_of_other_weights_are_refused(exported, tmp_path):
