@@ -126,6 +126,14 @@ def test_fine_tuning(name: str) -> None:
     assert sum(p.numel() for p in model.parameters()) == parameters
 
 
+def test_decoupled_pre_training_has_the_authors_layers() -> None:
+    model = Config.fromfile(ROOT / 'configs/pretrain/d2mae_vit-tiny.py').model
+    assert model.reconstruct_after == 8
+    assert [tuple(pair) for pair in model.distiller.pairs] == [(13, 12)]
+    assert model.distiller.extra_layer
+    assert (model.distiller.get('loss_weight', 1.0), model.mask_ratio) == (1.0, 0.75)
+
+
 @pytest.mark.parametrize(('method', 'loaded'), [('mae', False), ('d2mae', True)])
 def test_biases_beside_relative_positions(tmp_path: Path, method: str, loaded: bool) -> None:
     """BEiT's ``q_bias`` and ``v_bias`` are not called like the checkpoint's ``qkv.bias``."""

@@ -144,6 +144,8 @@ CONFIGS = {
     'imagenet/deit_vit-tiny_300e': 'timm',
     'imagenet/deit_vit-tiny_improved_300e': 'timm',
     'imagenet/deit_vit-small_improved_300e': 'timm',
+    'coco/maskrcnn_scratch_tiny': 'timm',
+    'ade20k/semfpn_scratch_tiny': 'timm',
     'lasot/ostrack256_scratch_tiny': 'timm',
 }
 

@@ -74,6 +74,17 @@ def test_pre_training_decays_what_is_no_vector(method: str) -> None:
     assert rates == pytest.approx([0.1 * i / (count - 1) for i in range(12)])
 
 
+def test_decoupled_pre_training_reads_and_matches_the_authors_layers() -> None:
+    """Theirs decode stage 1 (from 0), patches merged, and match the 13th block to the 12th."""
+    model, _ = groups_of('pretrain/d2simmim_swin-tiny.py')
+    assert (model.layer, model.grid, model.stride) == (4, (14, 14), 16)
+    assert model.decoder.embed.weight.shape == (96, 192)
+    distiller = model.distiller
+    assert (distiller.pairs, distiller.loss_weight, distiller.target) == ([(13, 12)], 1.0, 'logits')
+    assert distiller.query_key_block.qk.weight.shape == (2 * 384, 384)
+    assert distiller.head_maps[0].weight.shape == (24, 24, 1, 1)
+
+
 @pytest.mark.parametrize(('name', 'epochs'), [('tiny', 400), ('small', 800)])
 def test_the_rate_is_the_authors_at_every_step(name: str, epochs: int) -> None:
     cfg = Config.fromfile(CONFIGS / f'pretrain/simmim_swin-{name}.py')

@@ -10,7 +10,7 @@ optim_wrapper = dict(
 param_scheduler = dict(
     type='lightvit_dense.WarmupCosineLR',
     warmup=20,
-    eta_min_ratio=1e-6 / 0.03,  # a ratio, so that it follows layer decay
+    eta_min_ratio=1e-6 / 0.03,  # follows layer decay; another lr needs another ratio
     by_epoch=True,
     convert_to_iter_based=True,
 )
