@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from .convert import convert
-from .errors import CheckpointError
+from .errors import CheckpointError, about
 from .heads import Head, read_head
 from .loader import LoadReport, announce, load_backbone, open_source
 
@@ -112,7 +112,8 @@ def load_classifier(
     """
     classifier: Any = model
     opened, report = open_source(path_or_state, key)
-    converted = convert(opened.state, classifier.backbone.state_dict())
+    with about(report.path):
+        converted = convert(opened.state, classifier.backbone.state_dict())
     head = read_head(opened.state, converted)
     notes: list[str] = []
     values = {f'head.{n}': t for n, t in _head_values(report.path, head, classifier, notes).items()}

@@ -119,7 +119,8 @@ class PretrainedClassifier:
         if isinstance(own, dict) and 'checkpoint' in own:
             raise CheckpointError(
                 f'model.init_cfg loads {self.checkpoint}, model.backbone.init_cfg '
-                f'{own["checkpoint"]}: set one of them to None'
+                f'{own["checkpoint"]}: set one of them to None, or name the file that is wanted '
+                'by model.init_cfg.checkpoint alone'
             )
         # mmengine initialises the parts after the whole: the backbone must not be, and the head
         # before, because its linear layer may stay.

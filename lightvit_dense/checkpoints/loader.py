@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from .containers import Opened, open_checkpoint, unwrap
 from .convert import convert
-from .errors import CheckpointError
+from .errors import CheckpointError, about
 from .flax import flax_heads
 from .resize import resize_parameter
 
@@ -357,7 +357,8 @@ def load_backbone(
     """
     opened, report = open_source(path_or_state, key)
     own = model.state_dict()
-    converted = convert(opened.state, own)
+    with about(report.path):
+        converted = convert(opened.state, own)
     report.source, report.dropped = converted.source, converted.dropped
     report.notes += converted.notes
     if not any(name in own for name in converted.state):

@@ -277,6 +277,10 @@ def test_requests_that_cannot_be_met(root, checkpoint, tmp_path):
     wrapped.train_dataloader.dataset = dict(type='RepeatDataset', dataset={}, times=2)
     with pytest.raises(UserError, match='has no pipeline of its own'):
         probing.Plan.of_config(wrapped)
+    convolutional = make_config(root)
+    convolutional.model.backbone = dict(type='lightvit_dense.TimmBackbone', name='resnet18')
+    with pytest.raises(UserError, match='TimmBackbone: cannot be probed'):
+        probing.build_network(convolutional, 'none')
     with pytest.raises(UserError, match=r'has no model\.backbone'):
         probing.build_network(Config(dict(model=dict(type='X'))), 'none')
     (tmp_path / 'file').write_text('')

@@ -174,3 +174,13 @@ def test_wrong_models_and_names_are_refused(inferencer) -> None:
         inferencer([picture(8, 8)], batch_size=0)
     with pytest.raises(ValueError, match='nothing is saved without out_dir'):
         inferencer([picture(8, 8)], pictures=False)
+
+
+def test_pictures_that_cannot_be_resized_are_named_and_the_rest_goes_on(inferencer) -> None:
+    pictures, failures = [picture(400, 1), picture(40, 30)], []
+    found = list(inferencer.stream(pictures, on_error=failures.append))
+    assert [(one.height, one.width) for one in found] == [(40, 30)]
+    assert [failure.name for failure in failures] == ['array_000000']
+    assert '1x400 pixels are too narrow' in failures[0].reason
+    with pytest.raises(UserError, match='1x400 pixels are too narrow'):
+        inferencer(pictures)

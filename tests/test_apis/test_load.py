@@ -505,3 +505,10 @@ def test_a_convolutional_classifier_gives_scores_and_has_no_tokens(tmp_path):
     torch.testing.assert_close(model.logits(pixels), straight)
     with pytest.raises(UserError, match=r'convolutional network.*logits\(\)'):
         model.features(pixels)
+
+
+def test_a_convolutional_network_has_no_tokens(tmp_path):
+    backbone = dict(type='lightvit_dense.TimmBackbone', name='test_efficientnet')
+    cfg = Config(dict(model=dict(type='lightvit_dense.SEED', backbone=backbone)))
+    with pytest.raises(UserError, match=r'holds a lightvit_dense\.TimmBackbone, .*build_model'):
+        lightvit_dense.load(save(tmp_path / 'seed.pth', torch.nn.Linear(1, 1), cfg))

@@ -323,3 +323,11 @@ def test_two_steps_on_an_awkward_file_stay_finite(tmp_path):
         assert torch.isfinite(total)
     for name, parameter in model.named_parameters():
         assert torch.isfinite(parameter).all(), name
+
+
+@pytest.mark.parametrize('box', [(500, 5, 20, 20), (25, 25, -20, -20), None])
+def test_training_on_no_object_at_all_is_refused(tmp_path, box):
+    write(tmp_path, *([note(box=box)] if box else []))
+    with pytest.raises(DatasetError, match=r'truth\.json: no object is left to train on in the'):
+        build(tmp_path, filter_cfg=dict(filter_empty_gt=True, min_size=8))
+    assert len(build(tmp_path, test_mode=True)) == 1

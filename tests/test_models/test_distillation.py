@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from lightvit_dense.models import MAE
 from lightvit_dense.models.layers import Attention, QueryKeyBlock
+from lightvit_dense.models.pretraining import distillation
 from lightvit_dense.models.pretraining.distillation import explained_share
 from lightvit_dense.models.pretraining.precision import at_least_fp32
 from lightvit_dense.models.pretraining.teacher_input import TeacherInput
@@ -384,3 +385,10 @@ def test_the_explained_share_is_least_squares() -> None:
     residual = b - a @ torch.linalg.lstsq(a, b).solution
     expected = 1 - residual.square().sum() / b.square().sum()
     assert explained_share(student, teacher) == pytest.approx(expected.item())
+
+
+def test_a_random_teacher_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(distillation, 'print_log', lambda text, **_: told.append(text))
+    distilled(pairs=[(4, 3)]).distiller.init_weights()
+    assert ['random weights' in text for text in told] == [True]

@@ -160,6 +160,9 @@ def test_wrong_options_are_refused() -> None:
         small_seed(student_temperature=0)
     with pytest.raises(ValueError, match=r"head is one of .*'simclr'"):
         EmbeddingTeacher(RESNET, 'simclr')
+    start = dict(type='lightvit_dense.PretrainedBackbone', checkpoint='resnet.pth')
+    with pytest.raises(ValueError, match="head='swav' would stay random"):
+        EmbeddingTeacher(RESNET | dict(init_cfg=start), 'swav')
     with pytest.raises(ValueError, match='12 images a step do not fit into queue_size=10'):
         small_seed().train()(images(12), mode='loss')
 

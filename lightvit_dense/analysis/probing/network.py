@@ -134,6 +134,9 @@ def build_network(
             'take a classification config'
         )
     options = {key: v for key, v in model['backbone'].items() if key not in TRAINING_ONLY}
+    kind = MODELS.get(options['type']) if 'type' in options else None
+    if kind is not None and not hasattr(kind, 'encode'):
+        raise UserError(f'{options["type"]}: cannot be probed, it does not tell its layers')
     options['out_type'] = 'tokens'
     own = model['backbone'].get('init_cfg')
     torch.manual_seed(seed)

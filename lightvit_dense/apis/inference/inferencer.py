@@ -17,7 +17,7 @@ from lightvit_dense.errors import UserError
 from lightvit_dense.registry import MODELS
 
 from .classes import class_names, class_palette
-from .preparation import Preparation
+from .preparation import PictureError, Preparation
 from .results import Classification, Detections, Failure, Result, Segmentation
 from .sources import InferenceError, Picture, Sources
 from .writer import ResultWriter
@@ -127,31 +127,41 @@ class Inferencer:
     def _results(
         self, inputs: Any, batch_size: int, recursive: bool, on_error: OnError | None
     ) -> Iterator[tuple[Picture, Result]]:
-        pictures = self._usable(Sources(inputs, recursive, self._prepare.exif), on_error)
-        number = 0
-        while batch := list(islice(pictures, batch_size)):
-            prepared = [self._prepare(picture, number + i) for i, picture in enumerate(batch)]
-            number += len(batch)
+        sources = Sources(inputs, recursive, self._prepare.exif)
+        usable = self._usable(sources, on_error)
+        while batch := list(islice(usable, batch_size)):
+            prepared = [ready for _, ready in batch]
             samples: dict[int, Any] = {}
             for group in self._groups(prepared):
                 with torch.no_grad():
                     found = self._step(self._collate([prepared[i] for i in group]))
                 samples.update(zip(group, found, strict=True))
-            for i, picture in enumerate(batch):
+            for i, (picture, _) in enumerate(batch):
                 yield picture, self._read(samples[i], picture)
 
     def _groups(self, prepared: list[dict[str, Any]]) -> list[list[int]]:
         """Return which pictures of a batch the model takes together."""
         return [list(range(len(prepared)))]
 
-    def _usable(self, sources: Sources, on_error: OnError | None) -> Iterator[Picture]:
+    def _usable(
+        self, sources: Sources, on_error: OnError | None
+    ) -> Iterator[tuple[Picture, dict[str, Any]]]:
+        number = 0
         for item in sources:
+            failure = item if isinstance(item, Failure) else None
             if isinstance(item, Picture):
-                yield item
-            elif on_error is None:
-                raise InferenceError(str(item))
-            else:
-                on_error(item)
+                try:
+                    ready = self._prepare(item, number)
+                except PictureError as error:
+                    failure = Failure(item.name, error.reason)
+                else:
+                    number += 1
+                    yield item, ready
+            if failure is None:
+                continue
+            if on_error is None:
+                raise InferenceError(str(failure))
+            on_error(failure)
 
     def _collate_function(self) -> Callable[[list], Any]:
         given = self.cfg.test_dataloader.get('collate_fn') or dict(type='pseudo_collate')

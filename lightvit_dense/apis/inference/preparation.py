@@ -4,6 +4,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import cv2
 import numpy as np
 from mmengine.config import Config
 from mmengine.dataset import Compose
@@ -12,9 +13,22 @@ from lightvit_dense.apis.explain import explained
 from lightvit_dense.apis.tta import kind_of, tta_parts
 from lightvit_dense.errors import UserError
 
-from .sources import Picture
+from .sources import InferenceError, Picture
 
 _LOADERS = ('LoadImage', 'LoadImageFromFile', 'LoadImageFromNDArray')
+
+
+class PictureError(InferenceError):
+    """A picture that the transforms cannot take.
+
+    Args:
+        name: Of the picture.
+        reason: What is wrong.
+    """
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f'{name}: {reason}')
+        self.reason = reason
 
 
 class Preparation:
@@ -74,7 +88,7 @@ class Preparation:
             of these.
 
         Raises:
-            UserError: If a transform drops the picture.
+            PictureError: If a transform drops the picture or cannot take it.
         """
         pixels = picture.pixels
         if self._bgr:
@@ -82,18 +96,26 @@ class Preparation:
         else:
             pixels = pixels.copy()  # transforms may write into it
         size = pixels.shape[:2]
-        packed = self._transforms(
-            dict(
-                img=pixels.astype(np.float32) if self._float else pixels,
-                img_path=picture.path or picture.name,
-                img_id=number,
-                img_shape=size,
-                ori_shape=size,
-                seg_fields=[],
-            )
+        given = dict(
+            img=pixels.astype(np.float32) if self._float else pixels,
+            img_path=picture.path or picture.name,
+            img_id=number,
+            img_shape=size,
+            ori_shape=size,
+            seg_fields=[],
         )
+        try:
+            packed = self._transforms(given)
+        except (ValueError, cv2.error) as error:
+            if max(size) < 8 * min(size):
+                raise
+            raise PictureError(
+                picture.name,
+                f'{size[1]}x{size[0]} pixels are too narrow for the test pipeline: crop the '
+                'picture, or leave it out',
+            ) from error
         if packed is None:
-            raise UserError(f'{picture.name}: a transform of the test pipeline dropped the picture')
+            raise PictureError(picture.name, 'a transform of the test pipeline dropped the picture')
         return packed
 
 

@@ -199,6 +199,11 @@ def _backbone_alone(
         options.pop(name, None)
     options |= dict(out_type='tokens')
     with explained():
+        if not hasattr(MODELS.get(options['type']), 'encode'):
+            raise UserError(
+                f'{path}: holds a {options["type"]}, which has no tokens to read. Take the module '
+                'itself, lightvit_dense.apis.build_model(config, checkpoint).backbone'
+            )
         backbone: nn.Module = MODELS.build(options)
     report = load_backbone(backbone, path, verbose=False, key=key)
     complete(report)

@@ -27,7 +27,7 @@ class CocoDataset(SeededItems, MMDetCocoDataset):
         DatasetError: If the annotation file is missing or broken (see
             :func:`lightvit_dense.datasets.annotations.read_annotations`), its categories do not
             fit the classes, an object has no mask, or not as polygons, though the pipeline loads
-            them, or the image folder does not exist.
+            them, the image folder does not exist, or no object is left to train on.
     """
 
     def COCOAPI(self, path: str) -> COCO:
@@ -108,6 +108,25 @@ class CocoDataset(SeededItems, MMDetCocoDataset):
                 'poly2mask=True of LoadAnnotations in train_dataloader.dataset.pipeline.'
             )
         return info
+
+    def filter_data(self) -> list[dict]:
+        """Leave out images by ``filter_cfg``.
+
+        Returns:
+            What is left.
+
+        Raises:
+            DatasetError: If images without objects are left out and no object is left at all.
+        """
+        kept = super().filter_data()
+        wanted = not self.test_mode and (self.filter_cfg or {}).get('filter_empty_gt', False)
+        if wanted and all(one['ignore_flag'] for info in kept for one in info['instances']):
+            raise DatasetError(
+                f'{self.ann_file}: no object is left to train on in the {len(kept)} images that '
+                'filter_cfg keeps; crowds, and boxes outside of the image or of less than a pixel, '
+                'do not count. Check bbox (x, y, width, height in pixels) and min_size.'
+            )
+        return kept
 
     def _loads_masks(self, bitmaps: bool | None = None) -> bool:
         """Whether the pipeline loads masks, as bitmaps or polygons where it matters."""

@@ -1,10 +1,12 @@
 """Attention distillation: a component of any pre-trainer."""
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from ...registry import MODELS
@@ -85,6 +87,17 @@ class AttentionDistiller(HiddenTeacher):
         self.query_key_block: Any = None
         # Tuples hide norms, which belong to student and teacher.
         self._hidden_norms: tuple[tuple[nn.Module, nn.Module], ...] = ()
+
+    def init_weights(self) -> None:
+        """Load the teacher's checkpoint; warn if nothing names one."""
+        super().init_weights()
+        if not self.teacher.init_cfg and not getattr(self.teacher, 'pretrained', False):
+            print_log(
+                'The teacher of attention has random weights: name its file by '
+                'distiller.teacher.init_cfg',
+                logger='current',
+                level=logging.WARNING,
+            )
 
     @property
     def student_layers(self) -> tuple[int, ...]:

@@ -41,7 +41,7 @@ class EmbeddingTeacher(BaseModule):
         init_cfg: mmengine initialisation config.
 
     Raises:
-        ValueError: If the head is unknown.
+        ValueError: If the head is unknown, or would stay random beside a loaded backbone.
     """
 
     def __init__(
@@ -56,6 +56,11 @@ class EmbeddingTeacher(BaseModule):
         super().__init__(init_cfg)
         if head is not None and head not in HEADS:
             raise ValueError(f'head is one of {(*HEADS, None)}, got {head!r}')
+        if head and not checkpoint and backbone.get('init_cfg'):
+            raise ValueError(
+                f'head={head!r} would stay random, because init_cfg loads the backbone alone: name '
+                'a file with both by checkpoint, or set head=None to follow the backbone itself'
+            )
         self.backbone = MODELS.build(backbone)
         self.kind, self.checkpoint = head, checkpoint
         width = self.backbone.embed_dims

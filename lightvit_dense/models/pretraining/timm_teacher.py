@@ -101,7 +101,7 @@ class TimmTeacher(BaseModule):
     ) -> None:
         super().__init__(init_cfg)
         size = {} if img_size is None else {'img_size': img_size}
-        self.name = name
+        self.name, self.pretrained = name, pretrained
         self.model = self._create(name, pretrained, size)
         self.blocks = getattr(self.model, 'blocks', ())
         self.num_prefix_tokens = int(getattr(self.model, 'num_prefix_tokens', 0))
