@@ -169,9 +169,10 @@ def _skip(
         skipped = [name for name in model.state_dict() if re.search(pattern, name)]
     except re.error as error:
         raise CheckpointError(f'skip={pattern!r} is no regular expression: {error}') from error
-    if not skipped:
+    if len(skipped) in (0, len(model.state_dict())):
         raise CheckpointError(
-            f'skip={pattern!r} names nothing in the model, whose parameters are called like '
+            f'skip={pattern!r} names {"all" if skipped else "nothing"} of the model, whose '
+            'parameters are called like '
             f'{_shorten(list(model.state_dict()), 3)}'
         )
     report.random += skipped
