@@ -43,6 +43,7 @@ model = dict(
             finest_scale=28,
         ),
         bbox_head=dict(
+            type='mmdet.ConvFCBBoxHead',  # whose initial values learn sooner than detectron2's
             num_shared_convs=1,
             in_channels=channels,
             conv_out_channels=channels,
@@ -56,6 +57,7 @@ model = dict(
             finest_scale=28,
         ),
         mask_head=dict(
+            type='mmdet.FCNMaskHead',
             num_convs=1,
             in_channels=channels,
             conv_out_channels=channels,
