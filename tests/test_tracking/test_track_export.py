@@ -114,8 +114,9 @@ def test_eight_bits_are_close(exported):
         each.set_template(crop(32, 1), BOX)
         scores.append([each(crop(64, seed))[1] for seed in range(8)])
     difference = np.abs(np.subtract(*scores))
-    assert 0 < np.median(difference) < 0.01
-    assert difference.max() < 0.1
+    *others, largest = np.sort(difference)
+    assert 0 < others[-1] < 0.01
+    assert largest < 0.1
 
 
 def test_files_of_other_weights_are_refused(exported, tmp_path):
