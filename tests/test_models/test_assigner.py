@@ -7,7 +7,7 @@ import torch
 from mmengine.config import Config
 from mmengine.structures import InstanceData
 
-from lightvit_dense.apis.configs import load_config
+from lightvit_dense.apis.configs import load_config, prepare_scope
 from lightvit_dense.models.detectors.assigner import MaxIoUAssigner
 from lightvit_dense.registry import TASK_UTILS
 
@@ -16,7 +16,9 @@ SIDE = 640
 
 @pytest.fixture(scope='module')
 def model() -> Config:
-    return load_config('configs/coco/maskrcnn_dmae_tiny.py').model
+    cfg = load_config('configs/coco/maskrcnn_dmae_tiny.py')
+    prepare_scope(cfg)
+    return cfg.model
 
 
 @pytest.fixture(scope='module')

@@ -6,7 +6,7 @@ import re
 import pytest
 import torch
 
-from lightvit_dense.apis.configs import load_config
+from lightvit_dense.apis.configs import load_config, prepare_scope
 from lightvit_dense.registry import MODELS
 
 TORCH = 'uniform, 1 / sqrt(fan in)'
@@ -79,7 +79,9 @@ def check(value: torch.Tensor, kind: str, size: float) -> str:
 @pytest.fixture(scope='module')
 def detector() -> torch.nn.Module:
     torch.manual_seed(0)
-    model = MODELS.build(load_config('configs/coco/maskrcnn_scratch_tiny.py').model)
+    cfg = load_config('configs/coco/maskrcnn_scratch_tiny.py')
+    prepare_scope(cfg)
+    model = MODELS.build(cfg.model)
     model.init_weights()
     return model
 
