@@ -5,6 +5,9 @@ without any ``custom_imports`` once :mod:`lightvit_dense` is imported. Unknown n
 mmengine's root registries.
 """
 
+from importlib import import_module
+from typing import Any
+
 from mmengine import registry as root
 from mmengine.registry import Registry
 
@@ -42,3 +45,20 @@ EVALUATORS = _child('evaluator', root.EVALUATOR, 'evaluation')
 METRICS = _child('metric', root.METRICS, 'evaluation')
 VISUALIZERS = _child('visualizer', root.VISUALIZERS, 'analysis')
 INFERENCERS = _child('inferencer', root.INFERENCERS, 'apis')
+
+
+def register_late(registry: Registry, name: str, location: str) -> None:
+    """Register a class whose module is imported when it is first built.
+
+    The module registers the class by ``force=True``, in the place of what is registered here.
+
+    Args:
+        registry: Where configs look it up.
+        name: Of the class.
+        location: Its module, within lightvit_dense.
+    """
+
+    def build(*args: Any, **kwargs: Any) -> Any:
+        return getattr(import_module(f'lightvit_dense.{location}'), name)(*args, **kwargs)
+
+    registry.register_module(name=name, module=build)

@@ -4,9 +4,7 @@ The data sets of detection and segmentation are imported when they are first bui
 take seconds to import, and pre-training does without them.
 """
 
-from typing import Any
-
-from lightvit_dense.registry import DATASETS, TRANSFORMS
+from lightvit_dense.registry import DATASETS, TRANSFORMS, register_late
 
 from .classification import (
     CIFAR100,
@@ -58,42 +56,8 @@ __all__ = [
     'seeded',
 ]
 
-
-@DATASETS.register_module(name='CocoDataset')
-def _build_coco_dataset(*args: Any, **kwargs: Any) -> Any:
-    """Import the class, which takes this function's place in the registry, and build it."""
-    from .detection.coco import CocoDataset
-
-    return CocoDataset(*args, **kwargs)
-
-
-@TRANSFORMS.register_module(name='ResizeScale')
-def _build_resize_scale(*args: Any, **kwargs: Any) -> Any:
-    """Import the class, which takes this function's place in the registry, and build it."""
-    from .detection.jitter import ResizeScale
-
-    return ResizeScale(*args, **kwargs)
-
-
-@TRANSFORMS.register_module(name='FixedSizeCrop')
-def _build_fixed_size_crop(*args: Any, **kwargs: Any) -> Any:
-    """Import the class, which takes this function's place in the registry, and build it."""
-    from .detection.jitter import FixedSizeCrop
-
-    return FixedSizeCrop(*args, **kwargs)
-
-
-@DATASETS.register_module(name='SegmentationDataset')
-def _build_segmentation_dataset(*args: Any, **kwargs: Any) -> Any:
-    """Import the class, which takes this function's place in the registry, and build it."""
-    from .segmentation.base import SegmentationDataset
-
-    return SegmentationDataset(*args, **kwargs)
-
-
-@DATASETS.register_module(name='ADE20KDataset')
-def _build_ade20k_dataset(*args: Any, **kwargs: Any) -> Any:
-    """Import the class, which takes this function's place in the registry, and build it."""
-    from .segmentation.ade20k import ADE20KDataset
-
-    return ADE20KDataset(*args, **kwargs)
+register_late(DATASETS, 'CocoDataset', 'datasets.detection.coco')
+register_late(TRANSFORMS, 'ResizeScale', 'datasets.detection.jitter')
+register_late(TRANSFORMS, 'FixedSizeCrop', 'datasets.detection.jitter')
+register_late(DATASETS, 'SegmentationDataset', 'datasets.segmentation.base')
+register_late(DATASETS, 'ADE20KDataset', 'datasets.segmentation.ade20k')

@@ -4,9 +4,7 @@ Detectors and segmentors are imported when they are first built: mmdet and mmseg
 import, and pre-training does without them.
 """
 
-from typing import Any
-
-from ..registry import MODELS
+from ..registry import MODELS, TASK_UTILS, register_late
 from .backbones import Hiera, SwinTransformer, TimmBackbone, VisionTransformer
 from .classification import (
     ClassificationHead,
@@ -68,26 +66,9 @@ __all__ = [
     'get_layer_id',
 ]
 
-
-@MODELS.register_module(name='MaskRCNN')
-def _build_mask_rcnn(*args: Any, **kwargs: Any) -> Any:
-    """Import the class, which takes this function's place in the registry, and build it."""
-    from .detectors.mask_rcnn import MaskRCNN
-
-    return MaskRCNN(*args, **kwargs)
-
-
-@MODELS.register_module(name='EncoderDecoder')
-def _build_encoder_decoder(*args: Any, **kwargs: Any) -> Any:
-    """Import the class, which takes this function's place in the registry, and build it."""
-    from .segmentors.encoder_decoder import EncoderDecoder
-
-    return EncoderDecoder(*args, **kwargs)
-
-
-@MODELS.register_module(name='SegmentationPreprocessor')
-def _build_segmentation_preprocessor(*args: Any, **kwargs: Any) -> Any:
-    """Import the class, which takes this function's place in the registry, and build it."""
-    from .segmentors.preprocessor import SegmentationPreprocessor
-
-    return SegmentationPreprocessor(*args, **kwargs)
+register_late(MODELS, 'MaskRCNN', 'models.detectors.mask_rcnn')
+register_late(MODELS, 'BoxHead', 'models.detectors.heads')
+register_late(MODELS, 'MaskHead', 'models.detectors.heads')
+register_late(TASK_UTILS, 'MaxIoUAssigner', 'models.detectors.assigner')
+register_late(MODELS, 'EncoderDecoder', 'models.segmentors.encoder_decoder')
+register_late(MODELS, 'SegmentationPreprocessor', 'models.segmentors.preprocessor')

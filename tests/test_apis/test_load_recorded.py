@@ -1,5 +1,8 @@
 """The config in a checkpoint is data: read whole where it is ours, refused where it would act."""
 
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -142,3 +145,16 @@ def test_the_type_of_a_foreign_data_set_is_left_out():
         "test_dataloader = dict(dataset=dict(type='evil.Set', data_root='/', pipeline=[]))"
     )
     assert recorded_config(text, 'FILE').test_dataloader == dict(dataset=dict(pipeline=[]))
+
+
+def test_a_fresh_process_knows_every_name_of_the_shipped_configs() -> None:
+    """Names must not depend on what was imported before, as it is in this process."""
+    code = (
+        'from lightvit_dense.apis.loading.recorded import _registered\n'
+        "print(*_registered('lightvit_dense', 'file'))"
+    )
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
+    texts = [path.read_text() for path in CONFIGS.rglob('*.py')]
+    names = {name for text in texts for name in re.findall(r"type='lightvit_dense\.(\w+)'", text)}
+    assert len(names) > 50
+    assert names - set(done.stdout.split()) == set()

@@ -7,7 +7,7 @@ from torch import Tensor
 from ...registry import TASK_UTILS
 
 
-@TASK_UTILS.register_module()
+@TASK_UTILS.register_module(force=True)
 class MaxIoUAssigner(MMDetMaxIoUAssigner):
     """mmdet's ``MaxIoUAssigner`` by which every positive anchor learns the box it overlaps most.
 

@@ -9,7 +9,7 @@ from torch import nn
 from ...registry import MODELS
 
 
-@MODELS.register_module()
+@MODELS.register_module(force=True)
 class BoxHead(ConvFCBBoxHead):
     """mmdet's ``ConvFCBBoxHead`` whose hidden layers start from Caffe2's Xavier.
 
@@ -29,7 +29,7 @@ class BoxHead(ConvFCBBoxHead):
             self.init_cfg[-1] = dict(type='Caffe2Xavier', override=layers)
 
 
-@MODELS.register_module()
+@MODELS.register_module(force=True)
 class MaskHead(FCNMaskHead):
     """mmdet's ``FCNMaskHead`` whose last layer starts from N(0, 0.001^2), near a mask of 0.5.
 

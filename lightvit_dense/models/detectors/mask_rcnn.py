@@ -10,7 +10,6 @@ from torch import Tensor
 
 from ...registry import MODELS
 from ..canvas import Size, check_canvas, common_canvas, group_by_canvas, own_sizes, put_on_canvas
-from . import assigner, heads  # noqa: F401 - register what its configs name
 
 
 @MODELS.register_module(force=True)
