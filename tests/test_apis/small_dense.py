@@ -24,6 +24,8 @@ def detector_config(root: Path | None = None) -> Config:
     cfg.model.canvas = SIDE
     cfg.model.backbone.update(global_blocks=(1,), rel_pos_size=SIDE, window_size=4)
     cfg.model.neck.in_channels = 32
+    cfg.model.roi_head.bbox_head.type = 'lightvit_dense.BoxHead'  # the COCO recipe's
+    cfg.model.roi_head.mask_head.type = 'lightvit_dense.MaskHead'
     cfg.model.test_cfg.rpn.update(nms_pre=100, max_per_img=30)
     cfg.model.test_cfg.rcnn.update(score_thr=0.0, max_per_img=8)
     data = cfg.test_dataloader.dataset
