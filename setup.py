@@ -33,6 +33,9 @@ INSTALL = [
     'safetensors>=0.4.3',
     'scipy',
     'psutil',
+    'jinja2>=3.1',
+    'pydantic>=2',
+    'submitit>=1.5',
 ]
 EXTRAS = {
     # The toy world's photographs and object cut-outs.
@@ -70,7 +73,7 @@ setup(
         include=['lightvit_dense', 'lightvit_dense.*', 'tracking', 'tracking.*']
     ),
     package_data={
-        'lightvit_dense': ['py.typed'],
+        'lightvit_dense': ['py.typed', 'suite/templates/*'],
         'tracking.datasets.published': ['*.txt'],
     },
     python_requires='>=3.10',

@@ -181,11 +181,11 @@ def label_map(tmp_path_factory: pytest.TempPathFactory, photograph: Path) -> Pat
 
 
 def detection_batch(cfg: Config) -> dict:
-    """Return two random images with boxes and masks, on a small canvas."""
+    """Return two random images with boxes and masks, on a small pad_shape."""
     from mmdet.testing import demo_mm_inputs
 
     side = {16: 160, 8: 96}.get(cfg.model.backbone.get('patch_size'), 128)
-    cfg.model.canvas = side
+    cfg.model.pad_shape = side
     cfg.model.train_cfg.rcnn.sampler.num = 16
     cfg.model.train_cfg.rpn_proposal.nms_pre = 100
     return demo_mm_inputs(
@@ -270,7 +270,7 @@ def test_the_paper_recipe_of_detection_is_exact() -> None:
     cfg = Config.fromfile(ROOT / 'configs/coco/maskrcnn_dmae_tiny.py')
     backbone = cfg.model.backbone
     assert (backbone.window_size, tuple(backbone.global_blocks)) == (14, (2, 5, 8, 11))
-    assert backbone.rel_pos_size == cfg.model.canvas == 640
+    assert backbone.rel_pos_size == cfg.model.pad_shape == 640
     assert (cfg.optim_wrapper.optimizer.lr, cfg.optim_wrapper.optimizer.weight_decay) == (
         1e-4,
         0.05,

@@ -103,7 +103,7 @@ def test_detection(name: str) -> None:
         }
     short, wide = name.endswith('12e'), 'li2021' in name
     side = 1024 if wide else 640
-    assert cfg.model.canvas == side
+    assert cfg.model.pad_shape == side
     for pipeline in (cfg.train_dataloader.dataset.pipeline, cfg.val_dataloader.dataset.pipeline):
         scales = [step.scale for step in pipeline if 'scale' in step]
         assert scales == [(side, side)]

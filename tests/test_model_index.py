@@ -9,10 +9,10 @@ import yaml
 from mmengine.config import Config
 
 from lightvit_dense import apis
-from lightvit_dense.analysis.flops import count_cost
 from lightvit_dense.apis.configs import prepare_scope
 from lightvit_dense.registry import MODELS
 from lightvit_dense.suite.papers import published
+from lightvit_dense.utils.flops import count_cost
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = ('pretrain', 'imagenet', 'transfer', 'coco', 'ade20k', 'lasot')

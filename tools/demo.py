@@ -17,14 +17,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from lightvit_dense.analysis.overrides import (
+from lightvit_dense.suite.overrides import (
     as_arguments,
     few_iterations,
     final_checkpoint,
     relocate,
 )
-from lightvit_dense.analysis.progress import make_display
-from lightvit_dense.analysis.stages import (
+from lightvit_dense.suite.progress import make_display
+from lightvit_dense.suite.stages import (
     Pipeline,
     Stage,
     StageError,
@@ -237,8 +237,8 @@ def write_results(args: argparse.Namespace, stages: list[Stage], configs: dict[s
         configs: Config of each training.
     """
     from lightvit_dense.analysis import demo_report, demo_summary
-    from lightvit_dense.analysis.measure import environment
-    from lightvit_dense.analysis.pictures import CocoPictures
+    from lightvit_dense.utils.environment import environment
+    from lightvit_dense.visualization.pictures import CocoPictures
 
     world = args.data_root / 'toyworld'
     coco, ade, lasot = (world / layout for layout in ('coco', 'ade20k', 'lasot'))
@@ -279,8 +279,8 @@ def draw_label_maps(args: argparse.Namespace, ade: Path) -> Any:
     """Return a picture of images, their label maps, and what both segmentors made of them."""
     from mmseg.utils import ade_classes, ade_palette
 
-    from lightvit_dense.analysis.demo_summary import SEGMENTORS
-    from lightvit_dense.analysis.label_pictures import LabelPictures, segmentation_grid
+    from lightvit_dense.suite.demo_summary import SEGMENTORS
+    from lightvit_dense.visualization.label_pictures import LabelPictures, segmentation_grid
 
     pictures = LabelPictures(ade)
     folders = [args.work_dir / f'test_{name}' / 'results' for name in SEGMENTORS]
@@ -295,8 +295,8 @@ def draw_tracking(args: argparse.Namespace, lasot: Path, count: int = 5) -> tupl
         lasot: Folder of the videos, in LaSOT's layout.
         count: Number of strips.
     """
-    from lightvit_dense.analysis.curves import to_svg
-    from lightvit_dense.analysis.demo_summary import TRACKERS
+    from lightvit_dense.suite.demo_summary import TRACKERS
+    from lightvit_dense.visualization.curves import to_svg
     from tracking.datasets import LaSOT
     from tracking.evaluation import Truth, choose_rules, score
     from tracking.evaluation.plots import precision_plot, success_plot
@@ -329,8 +329,8 @@ def draw_reconstructions(
     from mmengine.config import Config
 
     from lightvit_dense import apis
-    from lightvit_dense.analysis.demo_report import reconstruction_grid
-    from lightvit_dense.analysis.reconstructions import reconstruct
+    from lightvit_dense.suite.demo_report import reconstruction_grid
+    from lightvit_dense.visualization.reconstructions import reconstruct
 
     images = [pictures.load(image_id) for image_id in pictures.choose(6)]
     drawn = {}
@@ -350,7 +350,7 @@ def print_table(header: Any, rows: list[list[object]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from lightvit_dense.analysis.report import format_cell
+    from lightvit_dense.utils.html import format_cell
 
     table = Table()
     for i, title in enumerate(header):

@@ -73,8 +73,8 @@ def main(argv: list[str] | None = None) -> int:
     Args:
         argv: Arguments without the program's name; ``sys.argv`` when None.
     """
-    from lightvit_dense.analysis.progress import Progress, make_display
     from lightvit_dense.apis.inference.sources import Sources
+    from lightvit_dense.suite.progress import Progress, make_display
 
     args = parse_args(argv)
     inferencer = make_inferencer(args)

@@ -22,16 +22,16 @@ from typing import Any
 
 from mmengine.config import DictAction
 
-from lightvit_dense.analysis.jobs import run_jobs
-from lightvit_dense.analysis.stages import Stage
-from lightvit_dense.analysis.sweep import (
+from lightvit_dense.errors import UserError, run_tool
+from lightvit_dense.suite.jobs import run_jobs
+from lightvit_dense.suite.stages import Stage
+from lightvit_dense.suite.sweep import (
     Plan,
     check_reserves,
     default_reserves,
     make_stage,
     options_of,
 )
-from lightvit_dense.errors import UserError, run_tool
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = 'configs/imagenet/finetune_mae_vit-tiny_100e.py'
@@ -129,7 +129,7 @@ def try_checkpoints(cfg: Any, checkpoints: dict[str, Path]) -> int:
     if not str(init.get('type', '')).endswith('PretrainedBackbone'):
         raise UserError(
             f"{cfg.filename}: model.backbone.init_cfg must be of type 'lightvit_dense."
-            "PretrainedBackbone', so that a checkpoint and `reserve` can be set"
+            "PretrainedBackbone', so that a checkpoint and `num_pretrained_blocks` can be set"
         )
     prepare_scope(cfg)
     backbone = copy.deepcopy(cfg.model.backbone)
@@ -173,8 +173,8 @@ def digest(path: Path) -> str:
 def write_results(args: argparse.Namespace, plan: Plan, stages: list[Stage]) -> None:
     """Write table, numbers and figure; print the table."""
     from lightvit_dense.analysis import sweep
-    from lightvit_dense.analysis.curves import save_png
-    from lightvit_dense.analysis.measure import environment
+    from lightvit_dense.utils.environment import environment
+    from lightvit_dense.visualization.curves import save_png
 
     found = sweep.results(plan, stages, args.metric)
     found |= {'config': args.config, 'environment': environment()}

@@ -83,8 +83,8 @@ def make_plan(args: argparse.Namespace) -> SuitePlan:
 
 def write_results(plan: SuitePlan) -> None:
     """Write the tables and the page; print the table."""
-    from lightvit_dense.analysis.measure import environment
     from lightvit_dense.suite.report import write_all
+    from lightvit_dense.utils.environment import environment
 
     table = write_all(plan, collect(plan, environment()))
     print(f'\n{table}')

@@ -20,10 +20,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lightvit_dense.analysis.jobs import run_jobs
-from lightvit_dense.analysis.stages import is_done
-from lightvit_dense.analysis.study import INITS, SETTINGS, Scale, Setting, Study
 from lightvit_dense.errors import UserError, did_you_mean, run_tool
+from lightvit_dense.suite.jobs import run_jobs
+from lightvit_dense.suite.stages import is_done
+from lightvit_dense.suite.study import INITS, SETTINGS, Scale, Setting, Study
 
 ROOT = Path(__file__).resolve().parents[1]
 SMOKE = Scale(pretrain=4, finetune=4)
@@ -132,8 +132,8 @@ def plan(args: argparse.Namespace) -> Study:
 def write_results(args: argparse.Namespace, study: Study) -> None:
     """Write table, numbers and picture; print the table."""
     from lightvit_dense.analysis import study as tables
-    from lightvit_dense.analysis.curves import save_png
-    from lightvit_dense.analysis.measure import environment
+    from lightvit_dense.utils.environment import environment
+    from lightvit_dense.visualization.curves import save_png
 
     results = study.results() | {'smoke': args.smoke, 'environment': environment()}
     text = tables.markdown(results)

@@ -12,11 +12,11 @@ from mmengine.config import DictAction
 from mmengine.dist import is_main_process
 
 from lightvit_dense import apis
-from lightvit_dense.analysis.eval_report import evaluation_report, write_report
 from lightvit_dense.apis.testing import evaluate
 from lightvit_dense.apis.tta import add_arguments, read_arguments
 from lightvit_dense.compat import finish_distributed
 from lightvit_dense.errors import run_tool
+from lightvit_dense.evaluation.eval_report import evaluation_report, write_report
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:

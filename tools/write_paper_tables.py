@@ -11,9 +11,9 @@ import re
 import sys
 from pathlib import Path
 
-from lightvit_dense.analysis.published_results import PUBLISHED, PublishedResult
 from lightvit_dense.errors import UserError, run_tool
 from lightvit_dense.suite.papers import INITS, TABLES, PaperTable
+from lightvit_dense.suite.published_results import PUBLISHED, PublishedResult
 
 PAGE = Path(__file__).resolve().parents[1] / 'docs' / 'papers.md'
 SPEED = 'speed'

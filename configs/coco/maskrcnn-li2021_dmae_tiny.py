@@ -24,7 +24,7 @@ image_size = (1024, 1024)
 norm_cfg = dict(type='SyncBN', requires_grad=True)
 max_iters = 184375  # 100 epochs of 118 000 images, 64 a step
 model = dict(
-    canvas=1024,
+    pad_shape=1024,
     backbone=dict(
         rel_pos_size=1024,
         out_indices=(2, 5, 8, 11),

@@ -1,6 +1,6 @@
 """MAE-Tiny, fine-tuned by the improved recipe, 100 epochs: the base of the sweep over reserved blocks.
 
-What      `finetune_mae_vit-tiny_300e.py`, shorter. With `model.backbone.init_cfg.reserve=K` only the embedding and
+What      `finetune_mae_vit-tiny_300e.py`, shorter. With `model.backbone.init_cfg.num_pretrained_blocks=K` only the embedding and
           the first K blocks are taken over.
 Source    The papers fine-tune for 100 epochs here; that it is the improved recipe is our reading.
 Expected  A figure in the paper, no number. Not run by us.

@@ -1,6 +1,6 @@
 """Fine-tuning on a small image set, from what `mae.py` or `dmae.py` leaves.
 
-What      `scratch.py` with a pre-trained backbone. With `model.backbone.init_cfg.reserve=K` only
+What      `scratch.py` with a pre-trained backbone. With `model.backbone.init_cfg.num_pretrained_blocks=K` only
           the embedding and the first K blocks are taken over.
 Source    Ours.
 Expected  Part of the small study; see tools/small_study.py and tools/reserve_sweep.py.

@@ -19,7 +19,7 @@ image_size = (128, 128)
 channels = 64
 num_classes = 6
 model = dict(
-    canvas=128,
+    pad_shape=128,
     backbone=dict(
         arch=dict(_delete_=True, embed_dim=128, depth=6, num_heads=4),
         img_size=128,

@@ -19,7 +19,7 @@ default_scope = 'mmseg'
 crop_size = scale = (128, 128)
 channels = 64
 model = dict(
-    canvas=128,
+    pad_shape=128,
     data_preprocessor=dict(size=crop_size),
     backbone=dict(
         arch=dict(_delete_=True, embed_dim=128, depth=6, num_heads=4),

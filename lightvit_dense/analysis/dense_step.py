@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from . import measure
+from lightvit_dense.utils import environment as measure
+
 from .dense_models import DenseSize, common_weights, dense_model, our_backbone
 from .training_step import DTYPES, TrainingStep
 

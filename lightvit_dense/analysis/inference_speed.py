@@ -18,8 +18,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lightvit_dense.utils import environment as measure
+
 from ..errors import UserError
-from . import measure
 from .classification_models import SpeedModel, prepare
 from .training_step import DTYPES
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import cos, pi, sin
 from typing import Any
 
-from .curves import PALETTE
+from lightvit_dense.visualization.curves import PALETTE
 
 _PLAIN, _OURS = PALETTE[5], PALETTE[1]
 # (points from the bubble's rim, angle), right and left first.
@@ -87,8 +87,8 @@ def place_labels(figure: Any, axes: Any, points: Sequence[Bubble], radii: Sequen
     from matplotlib.text import Text
     from matplotlib.transforms import Bbox
 
-    figure.canvas.draw()
-    renderer, scale = figure.canvas.get_renderer(), figure.dpi / 72  # pixels in a point
+    figure.pad_shape.draw()
+    renderer, scale = figure.pad_shape.get_renderer(), figure.dpi / 72  # pixels in a point
     centres = [axes.transData.transform((point.x, point.y)) for point in points]
     taken = []
     for (x, y), radius in zip(centres, radii, strict=True):

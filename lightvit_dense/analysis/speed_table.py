@@ -6,8 +6,9 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lightvit_dense.suite.published_results import PUBLISHED, PublishedResult, published_of
+
 from .classification_models import SPEED_MODELS
-from .published_results import PUBLISHED, PublishedResult, published_of
 
 LATENCIES = {'latency': 'eager', 'compiled': 'compiled', 'onnx': 'onnx'}
 """Modes of one image, and how the table calls them."""

@@ -11,7 +11,7 @@ from torch import nn
 
 import lightvit_dense.registry  # noqa: F401  the scope must exist before anything is built
 from lightvit_dense.apis.configs import load_config, prepare_scope
-from lightvit_dense.apis.explain import explained
+from lightvit_dense.apis.explain import user_errors
 from lightvit_dense.checkpoints import fit_checkpoint
 from lightvit_dense.errors import UserError
 from lightvit_dense.registry import MODELS
@@ -44,7 +44,7 @@ def build_model(
         raise UserError(f'checkpoint {checkpoint} does not exist')
     prepare_scope(cfg)
     init_default_scope(cfg.get('default_scope', 'lightvit_dense'))
-    with explained():
+    with user_errors():
         model = MODELS.build(cfg.model)
         model.dataset_meta, model.load_notes = None, []
         if checkpoint is None:

@@ -21,7 +21,7 @@ BUILDERS = (
 
 
 @contextmanager
-def explained() -> Iterator[None]:
+def user_errors() -> Iterator[None]:
     """Re-raise as :class:`UserError` what building from a misspelt config raises.
 
     An unknown argument is recognised by the TypeError that a constructor, called by a registry,

@@ -15,7 +15,7 @@ from lightvit_dense.apis.configs import (
     prepare_scope,
     prepare_work_dir,
 )
-from lightvit_dense.apis.explain import explained
+from lightvit_dense.apis.explain import user_errors
 from lightvit_dense.apis.extra_tests import choose_extras, join_evaluators, run_tests
 from lightvit_dense.apis.preflight import find_missing, raise_if_missing
 from lightvit_dense.apis.workers import stop_workers
@@ -92,7 +92,7 @@ def evaluate(
     join_evaluators(cfg, extras)
     apply_engine_options(cfg, training=False)
     prepare_launcher(cfg, launcher)
-    with explained():
+    with user_errors():
         runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
         try:
             return Evaluation(*run_tests(runner, extras), cfg)

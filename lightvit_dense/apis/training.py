@@ -14,7 +14,7 @@ from lightvit_dense.apis.configs import (
     prepare_scope,
     prepare_work_dir,
 )
-from lightvit_dense.apis.explain import explained
+from lightvit_dense.apis.explain import user_errors
 from lightvit_dense.apis.preflight import find_missing, raise_if_missing
 from lightvit_dense.apis.workers import stop_workers
 from lightvit_dense.compat.allocator import keep_freed_memory
@@ -70,7 +70,7 @@ def train(
         scale_learning_rate(cfg, world_size)
     if get_device() == 'cpu':
         keep_freed_memory()
-    with explained():
+    with user_errors():
         runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
         try:
             runner.train()

@@ -79,7 +79,7 @@ def convert_classifier(
         pool: As for :func:`classifier_config`.
 
     Returns:
-        The report of the load, and the path of the story that was written.
+        The report of the load, and the path of the metadata that was written.
 
     Raises:
         CheckpointError: If something does not fit, would get lost, or cannot be expressed.

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .errors import CheckpointError
-from .export import write_story
+from .export import write_metadata
 from .forms import State, huggingface_form, is_hiera, timm_form
 from .io import atomic_write
 
@@ -129,7 +129,7 @@ def save_classifier(
     """
     form = {'model': config}
     state = model.state_dict()
-    return write_story(model.backbone, state, Path(path), meta, form, 'classifier')
+    return write_metadata(model.backbone, state, Path(path), meta, form, 'classifier')
 
 
 def save_timm_classifier(
@@ -154,7 +154,7 @@ def save_timm_classifier(
     arguments = ', '.join(f'{k}={v!r}' for k, v in kwargs.items())
     call = f'timm.create_model({name!r}, checkpoint_path={path.name!r}, {arguments})'
     form = {'timm': {'model_name': name, 'kwargs': kwargs, 'call': call}}
-    return write_story(model.backbone, state, path, meta, form, 'classifier')
+    return write_metadata(model.backbone, state, path, meta, form, 'classifier')
 
 
 def save_huggingface_classifier(
@@ -164,11 +164,11 @@ def save_huggingface_classifier(
 
     Args:
         model: Our ImageClassifier.
-        folder: Gets config.json, model.safetensors and model.json, the story.
+        folder: Gets config.json, model.safetensors and model.json, the metadata.
         meta: How the weights were made: plain data.
 
     Returns:
-        Path of the story.
+        Path of the metadata.
 
     Raises:
         CheckpointError: If the class lacks an option of the classifier.
@@ -179,9 +179,9 @@ def save_huggingface_classifier(
     call = f'transformers.{config["architectures"][0]}.from_pretrained({folder.name!r})'
     form = {'huggingface': {'call': call}}
     path = folder / 'model.safetensors'
-    story = write_story(model.backbone, state, path, meta, form, 'classifier')
+    metadata = write_metadata(model.backbone, state, path, meta, form, 'classifier')
     atomic_write(folder / 'config.json', (json.dumps(config, indent=2) + '\n').encode())
-    return story
+    return metadata
 
 
 CLASSIFIER_FORMS = {

@@ -259,7 +259,7 @@ def convert_checkpoint(
         lossy: Whether parameters that our backbone lacks may get lost.
 
     Returns:
-        The report of the load, and the path of the story that was written.
+        The report of the load, and the path of the metadata that was written.
 
     Raises:
         CheckpointError: If something does not fit, would get lost, or cannot be expressed.

@@ -1,4 +1,4 @@
-"""Writing a clean backbone: tensors in safetensors, their story in a .json beside it."""
+"""Writing a clean backbone: tensors in safetensors, their metadata in a .json beside it."""
 
 import hashlib
 import json
@@ -49,7 +49,7 @@ def describe(backbone: nn.Module) -> dict[str, Any]:
     return {k: list(v) if isinstance(v, tuple) else v for k, v in found.items() if v is not None}
 
 
-def write_story(
+def write_metadata(
     backbone: nn.Module,
     state: Mapping[str, Tensor],
     path: Path,
@@ -57,7 +57,7 @@ def write_story(
     form: dict[str, Any],
     what: str = 'backbone',
 ) -> Path:
-    """Write tensors and their story, both whole or not at all.
+    """Write tensors and their metadata, both whole or not at all.
 
     Args:
         backbone: Tells its sizes.
@@ -65,11 +65,11 @@ def write_story(
         path: Where to write, ending in .safetensors; for a 'classifier' also in .pth, as mmengine
             writes it.
         meta: How the weights were made: plain data.
-        form: Further keys of the story.
+        form: Further keys of the metadata.
         what: 'backbone' or 'classifier'.
 
     Returns:
-        Path of the story, the same name with .json.
+        Path of the metadata, the same name with .json.
 
     Raises:
         ValueError: If the name has another ending, or meta is not plain data.
@@ -77,7 +77,7 @@ def write_story(
     endings = ('.safetensors', '.pth') if what == 'classifier' else ('.safetensors',)
     if path.suffix not in endings:
         raise ValueError(f'{path}: the name must end in {" or ".join(endings)}')
-    story: dict[str, Any] = {
+    metadata: dict[str, Any] = {
         'format': f'lightvit_dense.{what}',
         'version': lightvit_dense.__version__,
         'time': time.strftime('%Y-%m-%dT%H:%M:%S%z'),
@@ -87,7 +87,7 @@ def write_story(
         'meta': meta,
     }
     try:
-        json.dumps(story)
+        json.dumps(metadata)
     except TypeError as error:
         raise ValueError(f'{path}: meta must be plain data: {error}') from error
     copies = {k: v.detach().to('cpu', copy=True).contiguous() for k, v in state.items()}
@@ -96,12 +96,12 @@ def write_story(
             torch.save({'state_dict': copies, 'meta': meta}, temporary)
         else:
             # Shapes do not tell the heads, and the .json may get lost.
-            sizes = json.dumps(story['architecture'])
+            sizes = json.dumps(metadata['architecture'])
             save_file(copies, temporary, metadata={'format': 'pt', 'architecture': sizes})
-        story['sha256'] = sha256(temporary)
-    story['torch'] = str(torch.__version__)
+        metadata['sha256'] = sha256(temporary)
+    metadata['torch'] = str(torch.__version__)
     sibling = path.with_suffix('.json')
-    atomic_write(sibling, (json.dumps(story, indent=2) + '\n').encode())
+    atomic_write(sibling, (json.dumps(metadata, indent=2) + '\n').encode())
     return sibling
 
 
@@ -112,7 +112,7 @@ def save_backbone(backbone: nn.Module, path: str | os.PathLike, meta: dict[str, 
 
     Args:
         backbone: The module; wrappers must have been taken off.
-        path: Where to write, ending in .safetensors; the story goes to the same name with .json.
+        path: Where to write, ending in .safetensors; the metadata goes to the same name with .json.
         meta: How the weights were made (config, iteration, data, teacher, ...): plain data.
 
     Returns:
@@ -121,7 +121,7 @@ def save_backbone(backbone: nn.Module, path: str | os.PathLike, meta: dict[str, 
     Raises:
         ValueError: If the path does not end in .safetensors or meta is not plain data.
     """
-    return write_story(backbone, backbone.state_dict(), Path(path), meta, {})
+    return write_metadata(backbone, backbone.state_dict(), Path(path), meta, {})
 
 
 def save_timm(backbone: nn.Module, path: str | os.PathLike, meta: dict[str, Any]) -> Path:
@@ -147,7 +147,7 @@ def save_timm(backbone: nn.Module, path: str | os.PathLike, meta: dict[str, Any]
     arguments = ', '.join(f'{k}={v!r}' for k, v in kwargs.items())
     call = f'timm.create_model({name!r}, checkpoint_path={path.name!r}, {arguments})'
     form = {'timm': {'model_name': name, 'kwargs': kwargs, 'call': call}}
-    return write_story(backbone, state, path, meta, form)
+    return write_metadata(backbone, state, path, meta, form)
 
 
 def save_huggingface(backbone: nn.Module, folder: str | os.PathLike, meta: dict[str, Any]) -> Path:
@@ -155,11 +155,11 @@ def save_huggingface(backbone: nn.Module, folder: str | os.PathLike, meta: dict[
 
     Args:
         backbone: Our VisionTransformer with class token and final norm, or Hiera.
-        folder: Gets config.json, model.safetensors and model.json, the story.
+        folder: Gets config.json, model.safetensors and model.json, the metadata.
         meta: How the weights were made: plain data.
 
     Returns:
-        Path of the story.
+        Path of the metadata.
 
     Raises:
         CheckpointError: If the class lacks an option of the backbone.
@@ -170,6 +170,6 @@ def save_huggingface(backbone: nn.Module, folder: str | os.PathLike, meta: dict[
     extra = '' if is_hiera(backbone) else ', add_pooling_layer=False'
     call = f'transformers.{config["architectures"][0]}.from_pretrained({folder.name!r}{extra})'
     form = {'huggingface': {'call': call}}
-    story = write_story(backbone, state, folder / 'model.safetensors', meta, form)
+    metadata = write_metadata(backbone, state, folder / 'model.safetensors', meta, form)
     atomic_write(folder / 'config.json', (json.dumps(config, indent=2) + '\n').encode())
-    return story
+    return metadata

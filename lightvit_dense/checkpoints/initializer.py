@@ -25,7 +25,7 @@ class PretrainedBackbone:
         key: Which network to take where the file has several, see
             :func:`~lightvit_dense.checkpoints.load_backbone`.
         any_depth: Whether a checkpoint of more or fewer blocks may be loaded as far as it goes.
-        reserve: How many leading blocks to load (arXiv 2205.14443): the blocks above and
+        num_pretrained_blocks: How many leading blocks to load (arXiv 2205.14443): the blocks above and
             the final norm stay as initialised, 0 loads the embedding alone, ``None`` or the depth
             all. A model that is random altogether has no ``init_cfg``.
         skip: Regular expression of parameters that stay as initialised, e.g. ``'qkv.bias'``.
@@ -39,7 +39,7 @@ class PretrainedBackbone:
         verbose: bool = True,
         key: str | None = None,
         any_depth: bool = False,
-        reserve: int | None = None,
+        num_pretrained_blocks: int | None = None,
         skip: str | None = None,
     ) -> None:
         self.checkpoint = checkpoint
@@ -48,7 +48,7 @@ class PretrainedBackbone:
         self.verbose = verbose
         self.key = key
         self.any_depth = any_depth
-        self.reserve = reserve
+        self.num_pretrained_blocks = num_pretrained_blocks
         self.skip = skip
 
     def __call__(self, module: nn.Module) -> None:
@@ -68,7 +68,7 @@ class PretrainedBackbone:
             self.source_grid,
             self.key,
             self.any_depth,
-            self.reserve,
+            self.num_pretrained_blocks,
             self.skip,
         )
         if hasattr(module, '_params_init_info'):

@@ -134,7 +134,7 @@ def _check_sizes(report: LoadReport, state: Mapping[str, Tensor], model: nn.Modu
 
 
 def _reserve(
-    report: LoadReport, state: dict[str, Tensor], model: nn.Module, reserve: int
+    report: LoadReport, state: dict[str, Tensor], model: nn.Module, num_pretrained_blocks: int
 ) -> dict[str, Tensor]:
     """Return the values of the embedding and the first blocks; record what stays at random."""
     # Reading checkpoints shall not import all models.
@@ -142,23 +142,27 @@ def _reserve(
 
     own, depths = model.state_dict(), getattr(model, 'depths', ())
     depth, found = count_blocks(own), count_blocks(state)
-    if not 0 <= reserve <= depth:
+    if not 0 <= num_pretrained_blocks <= depth:
         raise CheckpointError(
-            f'reserve={reserve} is out of range: the model has {depth} blocks, so give 0 (the '
+            f'num_pretrained_blocks={num_pretrained_blocks} is out of range: the model has {depth} blocks, so give 0 (the '
             f'embedding alone) to {depth} (everything)'
         )
-    if found < reserve:
+    if found < num_pretrained_blocks:
         raise CheckpointError(
-            f'{report.path}: has {found} blocks, reserve={reserve} asks for more: give 0 to {found}'
+            f'{report.path}: has {found} blocks, num_pretrained_blocks={num_pretrained_blocks} asks for more: give 0 to {found}'
         )
-    if reserve == depth:
+    if num_pretrained_blocks == depth:
         return state
-    report.random = [name for name in own if get_layer_id(name, depth, depths) > reserve]
+    report.random = [
+        name for name in own if get_layer_id(name, depth, depths) > num_pretrained_blocks
+    ]
     report.notes.append(
-        f'reserve={reserve}: the embedding and the first {reserve} of {depth} blocks were taken, '
+        f'num_pretrained_blocks={num_pretrained_blocks}: the embedding and the first {num_pretrained_blocks} of {depth} blocks were taken, '
         'all above stays as initialised'
     )
-    return {n: t for n, t in state.items() if get_layer_id(n, depth, depths) <= reserve}
+    return {
+        n: t for n, t in state.items() if get_layer_id(n, depth, depths) <= num_pretrained_blocks
+    }
 
 
 def _skip(
@@ -192,10 +196,10 @@ def _check_heads(report: LoadReport, path: Path, model: nn.Module) -> None:
 
 
 def known_heads(path: Path) -> int | None:
-    """Tell the heads (of the first stage) from the story beside a file, or in the file.
+    """Tell the heads (of the first stage) from the metadata beside a file, or in the file.
 
     Args:
-        path: The checkpoint. The story is our .json or Hugging Face's config.json.
+        path: The checkpoint. The metadata is our .json or Hugging Face's config.json.
 
     Returns:
         The number of heads; None if nothing says so.
@@ -326,7 +330,7 @@ def load_backbone(
     source_grid: tuple[int, int] | None = None,
     key: str | None = None,
     any_depth: bool = False,
-    reserve: int | None = None,
+    num_pretrained_blocks: int | None = None,
     skip: str | None = None,
 ) -> LoadReport:
     """Load a checkpoint of any known source into a backbone.
@@ -343,7 +347,7 @@ def load_backbone(
         key: Which network to take where a file has several: a container ('student',
             'ema_state_dict') or the first part of the names ('momentum_encoder', 'ema_model').
         any_depth: Whether a checkpoint of more or fewer blocks may be loaded as far as it goes.
-        reserve: How many leading blocks to load; the blocks above and the final norm stay as
+        num_pretrained_blocks: How many leading blocks to load; the blocks above and the final norm stay as
             initialised. 0 loads patch embedding, positions and class token only; ``None`` or the
             depth of the model loads all.
         skip: Regular expression: parameters in whose names it is found stay as initialised.
@@ -353,7 +357,7 @@ def load_backbone(
 
     Raises:
         CheckpointError: If the file cannot be read, nothing in it matches, depth, known heads or a
-            shape cannot be brought to the model's, ``reserve`` is out of range, ``skip`` names
+            shape cannot be brought to the model's, ``num_pretrained_blocks`` is out of range, ``skip`` names
             nothing, or ``strict`` finds a difference. The model is then unchanged.
     """
     opened, report = open_source(path_or_state, key)
@@ -373,8 +377,8 @@ def load_backbone(
     if not isinstance(path_or_state, Mapping):
         _check_heads(report, Path(path_or_state).expanduser(), model)
     state = converted.state
-    if reserve is not None:
-        state = _reserve(report, state, model, reserve)
+    if num_pretrained_blocks is not None:
+        state = _reserve(report, state, model, num_pretrained_blocks)
     if skip is not None:
         state = _skip(report, state, model, skip)
     values = _fit(report, state, model, source_grid)

@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lightvit_dense.models.pad_shape import pad_shape_of
+
 from ..errors import UserError
-from ..models.canvas import canvas_of
 from .pooling import with_fixed_pools
 
 Size = tuple[int, int]
@@ -58,11 +59,11 @@ class BackboneNeck(nn.Module):
 
     def __init__(self, model: Any, size: Size, normalisation: nn.Module | None) -> None:
         super().__init__()
-        canvas = _canvas(model, size)
-        if canvas not in (None, tuple(size)):
+        pad_shape = _pad_shape(model, size)
+        if pad_shape not in (None, tuple(size)):
             raise UserError(
-                f'images of {size[0]}x{size[1]} px are padded to {canvas[0]}x{canvas[1]} px by '
-                f'{type(model).__name__}: export for --shape {canvas[0]} {canvas[1]}'
+                f'images of {size[0]}x{size[1]} px are padded to {pad_shape[0]}x{pad_shape[1]} px by '
+                f'{type(model).__name__}: export for --shape {pad_shape[0]} {pad_shape[1]}'
             )
         self.backbone = model.backbone
         self.neck = model.neck if getattr(model, 'neck', None) is not None else nn.Identity()
@@ -92,16 +93,16 @@ class WholeSegmentor(nn.Module):
         super().__init__()
         self.model: Any = with_fixed_pools(model)
         self.size = size
-        self.canvas = _canvas(model, size) or size
+        self.pad_shape = _pad_shape(model, size) or size
         self.normalisation = normalisation or nn.Identity()
         self.labels = labels
 
     def forward(self, image: Tensor) -> Tensor:
         """Segment images [B, 3, H, W]."""
-        (height, width), canvas = self.size, self.canvas
+        (height, width), pad_shape = self.size, self.pad_shape
         padded = self.normalisation(image)
-        if canvas != self.size:
-            padded = F.pad(padded, (0, canvas[1] - width, 0, canvas[0] - height))
+        if pad_shape != self.size:
+            padded = F.pad(padded, (0, pad_shape[1] - width, 0, pad_shape[0] - height))
         slides = getattr(self.model, 'window', None) is not None
         scores = (self._slide if slides else self._score)(padded)[:, :, :height, :width]
         if not self.labels:
@@ -120,7 +121,7 @@ class WholeSegmentor(nn.Module):
         """Average the scores of windows, by sums: writing into slices is costly in ONNX."""
         from ..models.segmentors.encoder_decoder import windows_along
 
-        height, width = self.canvas
+        height, width = self.pad_shape
         (tall, wide), (down, right) = self.model.window, self.model.stride
         # Counted in numpy: a trace would record each step in torch.
         count = np.zeros((1, 1, height, width), np.float32)
@@ -211,10 +212,10 @@ def make_normalisation(model: Any, pipeline: Any) -> Normalisation:
     return Normalisation(preprocessor, bgr=loads_bgr != bool(swaps))
 
 
-def _canvas(model: Any, size: Size) -> Size | None:
-    """Return the canvas of an image of this size; None for models without."""
-    if not hasattr(model, 'canvas'):
+def _pad_shape(model: Any, size: Size) -> Size | None:
+    """Return the pad_shape of an image of this size; None for models without."""
+    if not hasattr(model, 'pad_shape'):
         return None
     # Sliding windows lie on the image itself.
     slides = getattr(model, 'window', None) is not None
-    return canvas_of(size, model.canvas, 1 if slides else model.size_divisor)
+    return pad_shape_of(size, model.pad_shape, 1 if slides else model.size_divisor)

@@ -90,7 +90,7 @@ def _elsewhere(results: str | None, known: Known) -> Known:
     if results is None:
         return known
     if results == SMALL_STUDY:
-        from lightvit_dense.analysis.study import INITS, SETTINGS
+        from lightvit_dense.suite.study import INITS, SETTINGS
 
         return Known(tuple(INITS), {s.name: ['accuracy/top1'] for s in SETTINGS}, known.analyses)
     return Known(None, None, known.analyses)

@@ -148,7 +148,7 @@ def read_json(path: Path) -> Any:
 
 def as_suite_results(study: Mapping[str, Any]) -> dict[str, Any]:
     """Return the small study's results as a suite's: a setting is a task, its figure top-1."""
-    from lightvit_dense.analysis.study import INITS
+    from lightvit_dense.suite.study import INITS
 
     metrics = [{'key': 'accuracy/top1', 'title': 'top-1', 'scale': 1.0, 'digits': 1}]
     inits = list(dict.fromkeys(run['init'] for run in study['runs']))

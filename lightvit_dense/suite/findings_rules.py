@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lightvit_dense.analysis.runs import Spread, paired
+from lightvit_dense.suite.runs import Spread, paired
 
 from .tables import SuiteTable, TableColumn
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, ClassVar
 
-from lightvit_dense.analysis.runs import Spread
 from lightvit_dense.errors import UserError
+from lightvit_dense.suite.runs import Spread
 
 from .findings_evidence import Evidence, Judgement, Known, names
 from .findings_rules import (

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lightvit_dense.analysis.curves import (
+from lightvit_dense.visualization.curves import (
     PALETTE,
     Series,
     find_scalars,

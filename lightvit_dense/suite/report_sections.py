@@ -8,8 +8,8 @@ from typing import Any
 
 import cv2
 
-from lightvit_dense.analysis import report
-from lightvit_dense.analysis.curves import to_svg
+from lightvit_dense.utils import html as report
+from lightvit_dense.visualization.curves import to_svg
 
 from .plots import draw_column, is_drawable, pretraining_curves, task_curves
 from .tables import (

@@ -7,8 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from lightvit_dense.analysis.curves import find_scalars, read_scalars, series
-from lightvit_dense.analysis.stages import (
+from lightvit_dense.errors import UserError
+from lightvit_dense.suite.stages import (
     Stage,
     StageRecord,
     forget,
@@ -16,7 +16,7 @@ from lightvit_dense.analysis.stages import (
     read_record,
     tail_lines,
 )
-from lightvit_dense.errors import UserError
+from lightvit_dense.visualization.curves import find_scalars, read_scalars, series
 
 from .plan import METRICS, Cell, SuitePlan
 
@@ -92,7 +92,7 @@ def collect(plan: SuitePlan, environment: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         plan: The suite's plan.
-        environment: From :func:`lightvit_dense.analysis.measure.environment`.
+        environment: From :func:`lightvit_dense.utils.environment.environment`.
 
     Returns:
         JSON-able data: 'suite', 'seeds', 'inits', 'tasks', 'cells', 'pretrains', 'analyses',

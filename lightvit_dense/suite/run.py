@@ -5,9 +5,9 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from lightvit_dense.analysis.jobs import JobPool, JobsError
-from lightvit_dense.analysis.stages import exclusive, forget
 from lightvit_dense.errors import UserError
+from lightvit_dense.suite.jobs import JobPool, JobsError
+from lightvit_dense.suite.stages import exclusive, forget
 
 from .plan import SuitePlan
 from .results import forget_unreadable

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lightvit_dense.analysis.runs import to_markdown
 from lightvit_dense.errors import UserError
+from lightvit_dense.suite.runs import to_markdown
 
 from . import study_text as text
 from .findings_evidence import KINDS, as_suite_results, read_json
@@ -200,7 +200,7 @@ def _picture(name: str, caption: str, images: str) -> str:
 
 
 def _small_sets(study: Mapping[str, Any], plots: dict[str, SuiteTable], images: str) -> list[str]:
-    from lightvit_dense.analysis.study import markdown
+    from lightvit_dense.suite.study import markdown
 
     plots[f'{PICTURE}image_sets.png'] = make_table(as_suite_results(study))
     picture = _picture(f'{PICTURE}image_sets.png', 'Top-1 on the small sets', images)

@@ -21,7 +21,7 @@ def detector_config(root: Path | None = None) -> Config:
     """Return the toy world's Mask R-CNN made smaller, on the images of :func:`write_coco`."""
     cfg = apis.load_config(CONFIGS / 'toyworld' / 'maskrcnn_scratch.py')
     _shrink(cfg.model.backbone, depth=2)
-    cfg.model.canvas = SIDE
+    cfg.model.pad_shape = SIDE
     cfg.model.backbone.update(global_blocks=(1,), rel_pos_size=SIDE, window_size=4)
     cfg.model.neck.in_channels = 32
     cfg.model.roi_head.bbox_head.type = 'lightvit_dense.BoxHead'  # the COCO recipe's
@@ -42,7 +42,7 @@ def segmentor_config(root: Path | None = None) -> Config:
     cfg = apis.load_config(CONFIGS / 'toyworld' / 'upernet_scratch.py')
     _shrink(cfg.model.backbone, depth=4)
     cfg.model.backbone.out_indices = (0, 1, 2, 3)
-    cfg.model.canvas = None
+    cfg.model.pad_shape = None
     cfg.model.neck.embed_dim = 32
     cfg.model.decode_head.update(in_channels=[32] * 4, channels=16)
     cfg.model.auxiliary_head.update(in_channels=32, channels=16)

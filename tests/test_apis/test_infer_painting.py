@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from small_dense import picture
 
-from lightvit_dense.apis.inference.painting import paint
 from lightvit_dense.apis.inference.results import Classification, Detections, Result, Segmentation
+from lightvit_dense.visualization.painting import paint
 
 RED, BLUE = (250, 0, 0), (0, 0, 240)
 

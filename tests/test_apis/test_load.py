@@ -314,15 +314,15 @@ def test_an_exported_backbone(tmp_path):
         (want,) = network.backbone(images)
     cfg._format_python_code = False
     path = tmp_path / 'backbone.safetensors'
-    story = save_backbone(network.backbone, path, dict(config=cfg.pretty_text))
+    metadata = save_backbone(network.backbone, path, dict(config=cfg.pretty_text))
     model = lightvit_dense.load(path, device='cpu')
     torch.testing.assert_close(model.features(images), want)
     np.testing.assert_allclose(model._reader.mean.flatten(), MEAN)
     # A run's folder has both; the export is the better network of a pre-trainer.
     save(tmp_path / 'iter_3.pth', network, cfg)
     assert lightvit_dense.load(tmp_path, device='cpu').path == path
-    # Without its story the file's own header tells the heads.
-    story.unlink()
+    # Without its metadata the file's own header tells the heads.
+    metadata.unlink()
     torch.testing.assert_close(lightvit_dense.load(path, device='cpu').features(images), want)
     with pytest.raises(CheckpointError, match='3 heads are asked for, but the file'):
         lightvit_dense.load(path, device='cpu', heads=3)

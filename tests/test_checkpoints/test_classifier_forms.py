@@ -72,14 +72,14 @@ def image(model):
 def test_timm_gives_our_scores(tmp_path, options):
     ours = classifier(**options)
     path = tmp_path / 'a.safetensors'
-    story = json.loads(save_timm_classifier(ours, path, {}, {}).read_text())
-    call = story['timm']['call'].replace("'a.safetensors'", repr(str(path)))
+    metadata = json.loads(save_timm_classifier(ours, path, {}, {}).read_text())
+    call = metadata['timm']['call'].replace("'a.safetensors'", repr(str(path)))
     theirs = eval(call, {'timm': timm}).eval()
     x = image(ours)
     expected = ours(x)
     assert expected.std() > 0.1
     torch.testing.assert_close(theirs(x), expected, atol=2e-5, rtol=1e-5)
-    assert story['architecture']['arch']['num_heads'] in (4, 1)
+    assert metadata['architecture']['arch']['num_heads'] in (4, 1)
     # And back, but for a BatchNorm that has become part of the linear layer, and for a class token
     # that is normalised after the blocks, which a file cannot tell from the mean.
     if not options.get('batch_norm') and options != dict(pool='cls'):
@@ -130,9 +130,9 @@ def test_what_cannot_be_expressed_is_refused(tmp_path, save, options, message):
 def test_our_own_file(tmp_path, name):
     ours = classifier()
     save_classifier(ours, tmp_path / name, {'why': 'test'}, {'type': 'x'})
-    story = json.loads((tmp_path / 'a.json').read_text())
-    assert story['format'] == 'lightvit_dense.classifier'
-    assert story['parameters'] == sum(p.numel() for p in ours.parameters())
+    metadata = json.loads((tmp_path / 'a.json').read_text())
+    assert metadata['format'] == 'lightvit_dense.classifier'
+    assert metadata['parameters'] == sum(p.numel() for p in ours.parameters())
     again = classifier()
     torch.nn.init.zeros_(again.head.fc.weight)
     load_classifier(again, tmp_path / name, complete=True, verbose=False)

@@ -52,8 +52,8 @@ def gap(one, other):
 @torch.no_grad()
 def from_timm(path):
     """Load a file by the call in the .json beside it, as a user would."""
-    story = json.loads(path.with_suffix('.json').read_text())['timm']
-    call = story['call'].replace(repr(path.name), repr(str(path)))
+    metadata = json.loads(path.with_suffix('.json').read_text())['timm']
+    call = metadata['call'].replace(repr(path.name), repr(str(path)))
     return eval(call, {'timm': timm}).eval()
 
 

@@ -213,12 +213,12 @@ def test_export_round_trip_and_story(tmp_path):
     image = torch.randn(2, 3, 32, 32)
     for ours, theirs in zip(source(image), target(image), strict=True):
         assert torch.equal(ours, theirs)
-    story = json.loads(sibling.read_text())
+    metadata = json.loads(sibling.read_text())
     assert sibling == path.with_suffix('.json')
-    assert story['meta'] == meta
-    assert story['sha256'] == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert story['parameters'] == sum(p.numel() for p in source.parameters())
-    assert story['architecture']['grid_size'] == [4, 4]
+    assert metadata['meta'] == meta
+    assert metadata['sha256'] == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert metadata['parameters'] == sum(p.numel() for p in source.parameters())
+    assert metadata['architecture']['grid_size'] == [4, 4]
     assert sorted(p.name for p in path.parent.iterdir()) == [sibling.name, path.name]
 
 
@@ -245,26 +245,31 @@ def test_timm_reads_our_export(tmp_path):
     assert torch.allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize('reserve', [0, 1, 2, 3])
-def test_reserved_blocks_are_loaded_and_the_rest_stays_at_random(reserve):
+@pytest.mark.parametrize('num_pretrained_blocks', [0, 1, 2, 3])
+def test_reserved_blocks_are_loaded_and_the_rest_stays_at_random(num_pretrained_blocks):
     arch = dict(embed_dim=8, depth=3, num_heads=2)
     options = dict(img_size=32, patch_size=8, rel_pos_bias=True)
     source = randomise(VisionTransformer(arch, **options))
     target = randomise(VisionTransformer(arch, **options), 1)
     before = {k: v.clone() for k, v in target.state_dict().items()}
-    report = load_backbone(target, source.state_dict(), reserve=reserve, verbose=False)
+    report = load_backbone(
+        target, source.state_dict(), num_pretrained_blocks=num_pretrained_blocks, verbose=False
+    )
     taken = {'cls_token', 'pos_embed', 'patch_embed.proj.weight', 'patch_embed.proj.bias'}
     for name, value in source.state_dict().items():
-        if name.startswith(tuple(f'blocks.{i}.' for i in range(reserve))) or reserve == 3:
+        if (
+            name.startswith(tuple(f'blocks.{i}.' for i in range(num_pretrained_blocks)))
+            or num_pretrained_blocks == 3
+        ):
             taken.add(name)
         chosen = value if name in taken else before[name]
         assert torch.equal(target.state_dict()[name], chosen), name
     assert set(report.matched) == taken
     assert set(report.random) == set(before) - taken
     assert report.missing == report.added == report.unexpected == []
-    assert ('as initialised  ' in str(report)) == (reserve < 3)
-    if reserve < 3:
-        assert f'the first {reserve} of 3 blocks were taken' in str(report)
+    assert ('as initialised  ' in str(report)) == (num_pretrained_blocks < 3)
+    if num_pretrained_blocks < 3:
+        assert f'the first {num_pretrained_blocks} of 3 blocks were taken' in str(report)
 
 
 def test_skipped_parameters_stay_as_initialised(make_vit):
@@ -292,7 +297,7 @@ def test_reserving_counts_hieras_blocks_across_stages(tmp_path):
     source = randomise(Hiera(arch, **options))
     torch.save(source.state_dict(), tmp_path / 'a.pth')
     cfg = dict(type='lightvit_dense.PretrainedBackbone', checkpoint=str(tmp_path / 'a.pth'))
-    target = randomise(Hiera(arch, **options, init_cfg=dict(cfg, reserve=2)), 1)
+    target = randomise(Hiera(arch, **options, init_cfg=dict(cfg, num_pretrained_blocks=2)), 1)
     target.init_weights()
     same = {
         n.split('.attn')[0].split('.mlp')[0].split('.norm')[0]
@@ -307,12 +312,15 @@ def test_reserving_counts_hieras_blocks_across_stages(tmp_path):
 
 def test_reserving_what_is_not_there(make_vit):
     source, target = make_vit(0, depth=2).state_dict(), make_vit(1, depth=2)
-    for reserve in (-1, 3):
+    for num_pretrained_blocks in (-1, 3):
         with pytest.raises(
-            CheckpointError, match=rf'reserve={reserve} .*2 blocks, so give 0 .* to 2'
+            CheckpointError,
+            match=rf'num_pretrained_blocks={num_pretrained_blocks} .*2 blocks, so give 0 .* to 2',
         ):
-            load_backbone(target, source, reserve=reserve)
+            load_backbone(target, source, num_pretrained_blocks=num_pretrained_blocks)
     deep = make_vit(1, depth=4)
-    with pytest.raises(CheckpointError, match='has 2 blocks, reserve=3 asks for more'):
-        load_backbone(deep, source, reserve=3, any_depth=True)
-    assert load_backbone(deep, source, reserve=2, any_depth=True).missing == []
+    with pytest.raises(
+        CheckpointError, match='has 2 blocks, num_pretrained_blocks=3 asks for more'
+    ):
+        load_backbone(deep, source, num_pretrained_blocks=3, any_depth=True)
+    assert load_backbone(deep, source, num_pretrained_blocks=2, any_depth=True).missing == []

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 import lightvit_dense
-from lightvit_dense.analysis.representation.attention_maps import check_layers
 from lightvit_dense.checkpoints import (
     CheckpointError,
     load_backbone,
@@ -23,6 +22,7 @@ from lightvit_dense.checkpoints.forms import huggingface_form
 from lightvit_dense.errors import UserError
 from lightvit_dense.models import ImageClassifier, SwinTransformer
 from lightvit_dense.models.layers.swin import SwinBlock
+from lightvit_dense.representation.attention_maps import check_layers
 
 SIZES = dict(arch=dict(embed_dim=12, depths=(1, 2, 2), num_heads=3), img_size=64, window_size=4)
 
@@ -148,7 +148,7 @@ def test_our_files_and_reserved_blocks(tmp_path: Path) -> None:
     assert same(swin_without_token(expected), model)
     model = swin(9, final_norm=False)
     before = {n: v.clone() for n, v in model.state_dict().items()}
-    load_backbone(model, expected.state_dict(), verbose=False, reserve=1)
+    load_backbone(model, expected.state_dict(), verbose=False, num_pretrained_blocks=1)
     taken = {n for n, v in model.state_dict().items() if not torch.equal(v, before[n])}
     lower = ('patch_embed.', 'layers.0.', 'layers.1.downsample.')
     assert taken == {n for n in before if n.startswith(lower)}

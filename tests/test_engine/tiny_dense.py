@@ -75,7 +75,7 @@ def _write(path: Path, image: np.ndarray) -> None:
 def detector_config(root: Path, iterations: int) -> Config:
     """Return the toy world's Mask R-CNN at tiny size, with drop path, without validation."""
     cfg = Config.fromfile(CONFIGS / 'maskrcnn_scratch.py')
-    cfg.model.canvas = SIDE
+    cfg.model.pad_shape = SIDE
     cfg.model.train_cfg.rpn.sampler.num = 32
     cfg.model.train_cfg.rpn_proposal.update(nms_pre=50, max_per_img=16)
     cfg.model.train_cfg.rcnn.sampler.num = 16

@@ -80,7 +80,7 @@ def detector_config(kind):
     )
     return dict(
         type='lightvit_dense.MaskRCNN',
-        canvas=CANVAS,
+        pad_shape=CANVAS,
         data_preprocessor=dict(
             type='mmdet.DetDataPreprocessor', pad_mask=True, pad_size_divisor=32, **MEAN_STD
         ),

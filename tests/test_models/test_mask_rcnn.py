@@ -5,9 +5,9 @@ import pytest
 import torch
 from mmdet.structures.mask import PolygonMasks
 
-from lightvit_dense.apis.explain import explained
+from lightvit_dense.apis.explain import user_errors
 from lightvit_dense.errors import UserError
-from lightvit_dense.models.detectors.mask_rcnn import masks_on_canvas
+from lightvit_dense.models.detectors.mask_rcnn import masks_on_pad_shape
 
 KINDS = ['vit', 'hiera', 'li2021']
 
@@ -39,8 +39,8 @@ def test_padding_changes_no_detection(build_detector, detection_batch, kind: str
     model.data_preprocessor.pad_value = 3.0
     among = detect(model, detection_batch([(50, 64), (64, 100), (61, 40)]))
     assert_same_detections(among[0], alone)
-    # The padding belonged to the network: without a canvas the batch decides.
-    model.canvas, model.size_divisor = (0, 0), 96
+    # The padding belonged to the network: without a pad_shape the batch decides.
+    model.pad_shape, model.size_divisor = (0, 0), 96
     assert not torch.equal(detect(model, detection_batch([(50, 64)]))[0].scores, alone.scores)
 
 
@@ -103,25 +103,25 @@ def test_odd_truths_give_finite_losses(build_detector, detection_batch, boxes: l
     assert model.backbone.patch_embed.proj.weight.grad.any()
 
 
-def test_polygons_lie_on_the_canvas() -> None:
+def test_polygons_lie_on_the_pad_shape() -> None:
     masks = PolygonMasks([[np.array([1.0, 1, 5, 1, 5, 4])]], 10, 20)
-    found = masks_on_canvas(masks, (10, 20), (32, 64))
+    found = masks_on_pad_shape(masks, (10, 20), (32, 64))
     assert (found.height, found.width) == (32, 64)
     assert found.to_ndarray()[0, :10, :20].sum() == masks.to_ndarray().sum() > 0
 
 
 def test_options_are_checked(build_detector) -> None:
-    assert build_detector('vit', {'canvas': (64, 128)}).canvas == (64, 128)
-    with pytest.raises(ValueError, match=r'canvas=100: .*multiples of 32'):
-        build_detector('vit', {'canvas': 100})
+    assert build_detector('vit', {'pad_shape': (64, 128)}).pad_shape == (64, 128)
+    with pytest.raises(ValueError, match=r'pad_shape=100: .*multiples of 32'):
+        build_detector('vit', {'pad_shape': 100})
     with (
-        pytest.raises(UserError, match=r"MaskRCNN has no argument 'canvs'.* mean 'canvas'"),
-        explained(),
+        pytest.raises(UserError, match=r"MaskRCNN has no argument 'canvs'.* mean 'pad_shape'"),
+        user_errors(),
     ):
         build_detector('vit', {'canvs': 64})
 
 
-def test_raw_outputs_come_from_one_canvas(build_detector, detection_batch) -> None:
+def test_raw_outputs_come_from_one_pad_shape(build_detector, detection_batch) -> None:
     model = build_detector('vit').eval()
     with torch.no_grad():
         scores, boxes, masks = model(torch.randn(1, 3, 50, 40), mode='tensor')[0]

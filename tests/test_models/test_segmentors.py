@@ -40,7 +40,7 @@ def test_padding_changes_no_score(
     config = dict(type='mmseg.SegDataPreProcessor', test_cfg=dict(size=(200, 300)), **MEAN_STD)
     model.data_preprocessor = MODELS.build(config)
     assert torch.equal(segment(model, segmentation_batch([(50, 90)]))[0], alone)
-    # The padding belonged to the network: without a canvas of its own the image would differ.
+    # The padding belonged to the network: without a pad_shape of its own the image would differ.
     inputs = model.data_preprocessor(segmentation_batch([(50, 90)]))['inputs']
     assert inputs.shape == (1, 3, 200, 300)
     with torch.no_grad():
@@ -135,7 +135,7 @@ def test_images_without_a_label_cost_nothing(
 
 
 def test_padding_is_ignored_in_the_truth(build_segmentor, segmentation_batch) -> None:
-    """The loss is that of the labelled pixels alone, over all pixels of the canvas as in mmseg."""
+    """The loss is that of the labelled pixels alone, over all pixels of the pad_shape as in mmseg."""
     model = build_segmentor('semfpn')
     batch = model.data_preprocessor(segmentation_batch([(30, 40)] * 2), True)
     truth = torch.stack([sample.gt_sem_seg.data[0, :30, :40] for sample in batch['data_samples']])
@@ -155,7 +155,7 @@ def test_padding_is_ignored_in_the_truth(build_segmentor, segmentation_batch) ->
         ({'test_cfg.crop_size': (60, 64)}, r'crop_size=\(60, 64\): .*multiples of 32'),
         ({'test_cfg.stride': (65, 40)}, 'would leave pixels out'),
         ({'test_cfg.stride': (0, 40)}, 'would leave pixels out'),
-        ({'canvas': 33}, 'canvas=33'),
+        ({'pad_shape': 33}, 'pad_shape=33'),
     ],
 )
 def test_options_are_checked(build_segmentor, changes: dict, message: str) -> None:
@@ -163,12 +163,15 @@ def test_options_are_checked(build_segmentor, changes: dict, message: str) -> No
         build_segmentor('semfpn', changes=changes)
 
 
-def test_least_canvas(build_segmentor) -> None:
-    assert build_segmentor('semfpn').canvas == (64, 64)
-    assert build_segmentor('semfpn', mode='whole').canvas == (0, 0)
+def test_least_pad_shape(build_segmentor) -> None:
+    assert build_segmentor('semfpn').pad_shape == (64, 64)
+    assert build_segmentor('semfpn', mode='whole').pad_shape == (0, 0)
     unsaid = build_segmentor('semfpn', changes={'test_cfg': {}}).eval()
     assert unsaid.predict(torch.randn(1, 3, 5, 7))[0].pred_sem_seg.shape == (5, 7)
-    assert build_segmentor('semfpn', mode='whole', changes={'canvas': (96, 64)}).canvas == (96, 64)
+    assert build_segmentor('semfpn', mode='whole', changes={'pad_shape': (96, 64)}).pad_shape == (
+        96,
+        64,
+    )
 
 
 def test_one_image_is_too_few_for_batch_norm_of_one_pixel(

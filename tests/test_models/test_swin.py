@@ -8,10 +8,10 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from lightvit_dense.analysis.representation.features import layer_maps
 from lightvit_dense.deploy.onnx_export import compare_onnx, export_onnx, onnx_session
 from lightvit_dense.models import SwinTransformer, get_layer_id
 from lightvit_dense.models.layers.swin import SwinBlock, WindowQueryKeyBlock
+from lightvit_dense.representation.features import layer_maps
 
 SMALL = dict(embed_dim=12, depths=(2, 2, 2), num_heads=3)
 

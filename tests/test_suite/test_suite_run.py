@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from lightvit_dense.analysis.stages import is_done, read_record
 from lightvit_dense.errors import UserError
 from lightvit_dense.suite import SuitePlan, collect, read_suite, run_suite
 from lightvit_dense.suite.run import device_slots
+from lightvit_dense.suite.stages import is_done, read_record
 
 SUITE = """
 seeds = [0, 1]

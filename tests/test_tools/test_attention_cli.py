@@ -11,10 +11,10 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from lightvit_dense.analysis.representation import ImageStream
-from lightvit_dense.analysis.representation.agreement import attention_agreement
-from lightvit_dense.analysis.representation.attention import attention_stats
 from lightvit_dense.registry import MODELS
+from lightvit_dense.representation import ImageStream
+from lightvit_dense.representation.agreement import attention_agreement
+from lightvit_dense.representation.attention import attention_stats
 
 BACKBONE = """dict(
     type='lightvit_dense.VisionTransformer',

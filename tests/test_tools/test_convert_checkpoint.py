@@ -60,11 +60,11 @@ def test_as_a_program(tmp_path):
         assert part in done.stdout
     assert 'pos_embed (1, 17, 16) -> (1, 25, 16)' in done.stdout
     assert 'Wrote' in done.stdout
-    story = json.loads(target.with_suffix('.json').read_text())
-    assert story['sha256'] == hashlib.sha256(target.read_bytes()).hexdigest()
-    assert story['meta']['sha256'] == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert story['meta']['converted_from'] == 'last.pth.tar'
-    assert story['architecture']['arch']['num_heads'] == 4
+    metadata = json.loads(target.with_suffix('.json').read_text())
+    assert metadata['sha256'] == hashlib.sha256(target.read_bytes()).hexdigest()
+    assert metadata['meta']['sha256'] == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert metadata['meta']['converted_from'] == 'last.pth.tar'
+    assert metadata['architecture']['arch']['num_heads'] == 4
     model = VisionTransformer(ARCH, img_size=(48, 32), patch_size=8)
     report = load_backbone(model, target, strict=True, verbose=False)
     assert not report.resized

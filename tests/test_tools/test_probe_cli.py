@@ -60,19 +60,19 @@ def test_a_second_call_starts_from_the_files(
     first = run_tool(*words, '--out', out, '--method', 'knn', '--k', '5', '--layer', '1', '2')
     assert first.returncode == 0, first.stderr
     assert first.stdout.count('images, computed') == 2
-    story = json.loads((out / 'probe.json').read_text())
-    assert story['images'] == {'train': 90, 'val': 30}
-    assert story['network']['weights'] == 'random, seed 0'
-    methods = [(row['features'], row['method']) for row in story['results']]
+    metadata = json.loads((out / 'probe.json').read_text())
+    assert metadata['images'] == {'train': 90, 'val': 30}
+    assert metadata['network']['weights'] == 'random, seed 0'
+    methods = [(row['features'], row['method']) for row in metadata['results']]
     assert methods == [
         ('none', 'most frequent class'),
         ('cls_layer1', 'knn'),
         ('cls_layer2', 'knn'),
     ]
-    assert story['results'][0]['top1'] == pytest.approx(100 / 3)
+    assert metadata['results'][0]['top1'] == pytest.approx(100 / 3)
     # Three digits in 90 examples: nearest neighbours tell them apart even of random features.
-    assert story['results'][2]['top1'] > 60
-    assert f'{story["results"][2]["top1"]:.2f}' in (out / 'probe.md').read_text()
+    assert metadata['results'][2]['top1'] > 60
+    assert f'{metadata["results"][2]["top1"]:.2f}' in (out / 'probe.md').read_text()
     assert len((out / 'probe.csv').read_text().splitlines()) == 4
     assert cv2.imread(str(out / 'layers.png')).std() > 5
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from lightvit_dense.analysis.representation import ImageStream, layer_features, load_subject
+from lightvit_dense.representation import ImageStream, layer_features, load_subject
 
 CONFIG = """
 model = dict(
@@ -66,15 +66,20 @@ def test_cka_of_two_networks_is_that_of_their_features(
     words += ['--images', setting / 'images', '--limit', '0', '--out', setting / 'out']
     status, out, err = call_tool('analysis_tools/cka.py', *words, '--titles', 'first', 'other net')
     assert status == 0, err
-    story = json.loads((setting / 'out/cka.json').read_text())
-    assert (story['kind'], story['images'], story['left_out'], story['size']) == ('cka', 8, 3, 32)
+    metadata = json.loads((setting / 'out/cka.json').read_text())
+    assert (metadata['kind'], metadata['images'], metadata['left_out'], metadata['size']) == (
+        'cka',
+        8,
+        3,
+        32,
+    )
     assert 'the last 3 images are too few for a batch' in out
-    assert [model['title'] for model in story['models']] == ['first', 'other net']
-    assert [model['layers'] for model in story['models']] == [[0, 1, 2, 3], [0, 1, 2]]
-    assert story['models'][0]['sha256']
-    assert story['models'][1]['sha256'] is None
-    assert story['peak_memory_mb'] > 0
-    assert story['environment']['versions']['torch']
+    assert [model['title'] for model in metadata['models']] == ['first', 'other net']
+    assert [model['layers'] for model in metadata['models']] == [[0, 1, 2, 3], [0, 1, 2]]
+    assert metadata['models'][0]['sha256']
+    assert metadata['models'][1]['sha256'] is None
+    assert metadata['peak_memory_mb'] > 0
+    assert metadata['environment']['versions']['torch']
 
     b = load_subject(setting / 'b.py', 'none', 'cpu')
     sums = torch.zeros(3).double()
@@ -89,9 +94,9 @@ def test_cka_of_two_networks_is_that_of_their_features(
             # (n - 1)(n - 2) = 6, 2 / (n - 2) = 1 and n (n - 3) = 4 for four images.
             sums[place] += ((k @ m).trace() + k.sum() * m.sum() / 6 - (k @ m).sum()) / 4
     expected = sums[0] / (sums[1] * sums[2]).sqrt()
-    assert story['matrix'][2][1] == pytest.approx(expected.item(), abs=1e-5)
+    assert metadata['matrix'][2][1] == pytest.approx(expected.item(), abs=1e-5)
     with np.load(setting / 'out/cka.npz', allow_pickle=False) as arrays:
-        assert arrays['matrix'].tolist() == story['matrix']
+        assert arrays['matrix'].tolist() == metadata['matrix']
     assert cv2.imread(str(setting / 'out/cka.png')).std() > 5
 
 

@@ -21,7 +21,7 @@ TRAINER = """
 import json, pathlib, sys
 words = sys.argv[1:]
 folder = pathlib.Path(words[words.index('--work-dir') + 1])
-kept = next((int(w.split('=')[1]) for w in words if 'reserve=' in w), -1)
+kept = next((int(w.split('=')[1]) for w in words if 'num_pretrained_blocks=' in w), -1)
 if kept == 5 and not pathlib.Path(__file__).with_name('mended').exists():
     sys.exit(7)
 scalars = folder / 'run/vis_data/scalars.json'
@@ -71,7 +71,10 @@ def test_it_runs_what_is_left_and_draws_the_figure(tool, checkpoint, tmp_path):
     assert status == 0, err
     assert '2 of 3 runs were done before' in out
     results = json.loads((tmp_path / 'sweep/results.json').read_text())
-    assert [(e['reserve'], e['mean']) for e in results['lines']['MAE']] == [(0, 50.0), (5, 55.0)]
+    assert [(e['num_pretrained_blocks'], e['mean']) for e in results['lines']['MAE']] == [
+        (0, 50.0),
+        (5, 55.0),
+    ]
     assert results['scratch']['mean'] == 49.0
     assert '| 5 | 55.0 |' in (tmp_path / 'sweep/results.md').read_text()
     assert (tmp_path / 'sweep/results.png').read_bytes()[:4] == b'\x89PNG'

@@ -12,10 +12,10 @@ from mmengine.logging import MessageHub
 from mmengine.optim import DefaultOptimWrapperConstructor
 
 import tracking  # noqa: F401  fills the registries
-from lightvit_dense.analysis.flops import count_cost
 from lightvit_dense.engine.hooks import NonFiniteLossGuard
 from lightvit_dense.engine.hooks.non_finite import NonFiniteLossError
 from lightvit_dense.errors import UserError
+from lightvit_dense.utils.flops import count_cost
 from tracking import runtime
 from tracking.engine import EliminationScheduleHook
 from tracking.models import JointVisionTransformer, PairPreprocessor, decode

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lightvit_dense.analysis.measure import count_flops
 from lightvit_dense.errors import UserError
+from lightvit_dense.utils.environment import count_flops
 from tracking.runtime.decoding import decode_maps, hann_window
 from tracking.runtime.frame_module import FrameModule, ranking_weights
 from tracking.runtime.lean_head import LeanCenterHead, ScatteredConv, folded_layers

@@ -16,9 +16,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from lightvit_dense.analysis.curves import Series, plot, save_png, smooth, to_svg
-from lightvit_dense.analysis.logs import collect_curves, training_time
 from lightvit_dense.errors import UserError, run_tool
+from lightvit_dense.utils.logs import collect_curves, training_time
+from lightvit_dense.visualization.curves import Series, plot, save_png, smooth, to_svg
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:

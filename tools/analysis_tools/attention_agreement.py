@@ -22,17 +22,17 @@ from rich.console import Console
 from rich.table import Table
 
 from lightvit_dense import apis
-from lightvit_dense.analysis.curves import save_png
-from lightvit_dense.analysis.representation import session as shared
-from lightvit_dense.analysis.representation.agreement import (
+from lightvit_dense.errors import UserError, run_tool
+from lightvit_dense.representation import session as shared
+from lightvit_dense.representation.agreement import (
     MEASURES,
     AttentionAgreement,
     PairAgreement,
     parse_pairs,
 )
-from lightvit_dense.analysis.representation.agreement_plot import agreement_matrix, plot_agreement
-from lightvit_dense.analysis.representation.models import Subject, load_subject
-from lightvit_dense.errors import UserError, run_tool
+from lightvit_dense.representation.agreement_plot import agreement_matrix, plot_agreement
+from lightvit_dense.representation.models import Subject, load_subject
+from lightvit_dense.visualization.curves import save_png
 
 TEACHER = 'teacher'
 LONGEST = 16
@@ -142,7 +142,7 @@ def main(argv: list[str] | None = None) -> int:
         'kind': 'agreement',
         'models': [x.to_dict(chosen) for x, chosen in zip(subjects, layers, strict=True)],
         'pairs': [pair.to_dict() for pair in found],
-        **session.story(images),
+        **session.metadata(images),
     }
     out, titles = Path(args.out), (subjects[0].title, subjects[1].title)
     files = [shared.write_json(out / 'agreement.json', content)]

@@ -19,11 +19,11 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from lightvit_dense.analysis.curves import save_png
-from lightvit_dense.analysis.representation import session as shared
-from lightvit_dense.analysis.representation.attention import AttentionStats, LayerStats
-from lightvit_dense.analysis.representation.attention_plot import RANGES, plot_attention
 from lightvit_dense.errors import run_tool
+from lightvit_dense.representation import session as shared
+from lightvit_dense.representation.attention import AttentionStats, LayerStats
+from lightvit_dense.representation.attention_plot import RANGES, plot_attention
+from lightvit_dense.visualization.curves import save_png
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -90,13 +90,13 @@ def main(argv: list[str] | None = None) -> int:
     found = [one.result() for one in gathered]
     out, files = Path(args.out), []
     for subject, name, stats, size in zip(subjects, names, found, session.sizes, strict=True):
-        story = session.story(gathered[0].images) | {'size': size}
+        metadata = session.metadata(gathered[0].images) | {'size': size}
         content = {
             'kind': 'attention',
             'model': subject.to_dict([layer.layer for layer in stats]),
             'layers': [layer.to_dict() for layer in stats],
             'px_per_token': args.px_per_token,
-            **story,
+            **metadata,
         }
         files.append(shared.write_json(out / f'{name}.json', content))
         np.savez(out / f'{name}.npz', allow_pickle=False, **to_arrays(stats))
@@ -104,7 +104,7 @@ def main(argv: list[str] | None = None) -> int:
         print_table(subject.title, stats)
     titled = [(subject.title, stats) for subject, stats in zip(subjects, found, strict=True)]
     save_png(plot_attention(titled, args.y_range), out / 'attention.png', dpi=150)
-    print(f'{story["seconds"]:.1f} s, peak memory {story["peak_memory_mb"]:.0f} MiB')
+    print(f'{metadata["seconds"]:.1f} s, peak memory {metadata["peak_memory_mb"]:.0f} MiB')
     for path in (*files, out / 'attention.png'):
         print(f'wrote {path}')
     return 0

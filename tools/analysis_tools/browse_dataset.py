@@ -16,10 +16,10 @@ import cv2
 from mmengine.config import DictAction
 
 from lightvit_dense import apis
-from lightvit_dense.analysis.browse import SPLITS, browse
 from lightvit_dense.apis.configs import prepare_scope
-from lightvit_dense.apis.explain import explained
+from lightvit_dense.apis.explain import user_errors
 from lightvit_dense.errors import UserError, run_tool
+from lightvit_dense.visualization.browse import SPLITS, browse
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -60,7 +60,7 @@ def main(argv: list[str] | None = None) -> int:
     cfg = apis.load_config(args.config, args.cfg_options)
     prepare_scope(cfg)
     options = {name: getattr(args, name) for name in ('start', 'draws', 'columns', 'side', 'seed')}
-    with explained():
+    with user_errors():
         sheet, indices = browse(cfg, args.split, args.n, **options)
     path = Path(args.out) / f'{Path(args.config).stem}_{args.split}.png'
     path.parent.mkdir(parents=True, exist_ok=True)

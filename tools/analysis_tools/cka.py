@@ -15,10 +15,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from lightvit_dense.analysis import representation as rep
-from lightvit_dense.analysis.representation import cka
-from lightvit_dense.analysis.representation.cka_plot import write_cka
+from lightvit_dense import representation as rep
 from lightvit_dense.errors import run_tool
+from lightvit_dense.representation import cka
+from lightvit_dense.representation.cka_plot import write_cka
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -67,7 +67,7 @@ def main(argv: list[str] | None = None) -> int:
         'matrix': matrix.tolist(),
         'estimator': cka.ESTIMATOR,
         'left_out': measured.left_out,
-        **session.story(measured.images),
+        **session.metadata(measured.images),
     }
     files = [rep.write_json(Path(args.out) / 'cka.json', content)]
     files += write_cka(matrix, named, Path(args.out))

@@ -17,12 +17,12 @@ from rich.console import Console
 from rich.table import Table
 
 from lightvit_dense import apis
-from lightvit_dense.analysis.confusion import confusion_of
-from lightvit_dense.analysis.confusion_plot import write_confusion
-from lightvit_dense.analysis.eval_predictions import build_test_dataset
 from lightvit_dense.apis.configs import prepare_scope
 from lightvit_dense.errors import run_tool
 from lightvit_dense.evaluation import read_predictions
+from lightvit_dense.evaluation.confusion import confusion_of
+from lightvit_dense.evaluation.eval_predictions import build_test_dataset
+from lightvit_dense.visualization.confusion_plot import write_confusion
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:

@@ -10,11 +10,11 @@ import sys
 from mmengine.config import DictAction
 
 from lightvit_dense import apis
-from lightvit_dense.analysis.eval_predictions import evaluate_predictions
-from lightvit_dense.analysis.eval_report import evaluation_report, write_report
 from lightvit_dense.apis.configs import prepare_scope
 from lightvit_dense.errors import run_tool
 from lightvit_dense.evaluation import read_predictions
+from lightvit_dense.evaluation.eval_predictions import evaluate_predictions
+from lightvit_dense.evaluation.eval_report import evaluation_report, write_report
 from lightvit_dense.evaluation.tables import format_table
 
 

@@ -17,12 +17,12 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from lightvit_dense.analysis import representation as rep
-from lightvit_dense.analysis.curves import save_png
-from lightvit_dense.analysis.representation import fourier
-from lightvit_dense.analysis.representation.features import KINDS
-from lightvit_dense.analysis.representation.fourier_plot import draw_fourier
+from lightvit_dense import representation as rep
 from lightvit_dense.errors import run_tool
+from lightvit_dense.representation import fourier
+from lightvit_dense.representation.features import KINDS
+from lightvit_dense.representation.fourier_plot import draw_fourier
+from lightvit_dense.visualization.curves import save_png
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -67,7 +67,7 @@ def main(argv: list[str] | None = None) -> int:
             'model': subject.to_dict([spectrum.layer for spectrum in found]),
             'features': args.features,
             **fourier.spectra_content(found),
-            **session.story(analysis.images),
+            **session.metadata(analysis.images),
         }
         files.append(rep.write_json(out / f'{name}.json', content))
         arrays: dict[str, Any] = {

@@ -12,11 +12,11 @@ from rich.console import Console
 from rich.table import Table
 
 from lightvit_dense import apis
-from lightvit_dense.analysis.eval_report import describe_config, write_report
-from lightvit_dense.analysis.flops import Cost, count_cost
 from lightvit_dense.apis.configs import prepare_scope
-from lightvit_dense.apis.explain import explained
+from lightvit_dense.apis.explain import user_errors
 from lightvit_dense.errors import run_tool
+from lightvit_dense.evaluation.eval_report import describe_config, write_report
+from lightvit_dense.utils.flops import Cost, count_cost
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -76,7 +76,7 @@ def main(argv: list[str] | None = None) -> int:
     for path in args.config:
         cfg = apis.load_config(path, args.cfg_options)
         prepare_scope(cfg)
-        with explained():
+        with user_errors():
             cost = count_cost(cfg, args.shape, args.device)
         show(path, cost)
         config = describe_config(cfg)

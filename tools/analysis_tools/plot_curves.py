@@ -12,8 +12,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from lightvit_dense.analysis import curves
 from lightvit_dense.errors import UserError, run_tool
+from lightvit_dense.visualization import curves
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:

@@ -18,14 +18,13 @@ from mmengine.config import Config, DictAction
 from rich.console import Console
 from rich.table import Table
 
-from lightvit_dense import apis
-from lightvit_dense.analysis import probing
-from lightvit_dense.analysis.probing import tables
-from lightvit_dense.analysis.progress import Progress, make_display
+from lightvit_dense import apis, probing
 from lightvit_dense.apis.configs import prepare_scope
-from lightvit_dense.apis.explain import explained
+from lightvit_dense.apis.explain import user_errors
 from lightvit_dense.apis.preflight import find_missing, raise_if_missing
 from lightvit_dense.errors import UserError, run_tool
+from lightvit_dense.probing import tables
+from lightvit_dense.suite.progress import Progress, make_display
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -165,7 +164,7 @@ def main() -> int:
     args = parse_args()
     args.device = args.device or ('cuda' if torch.cuda.is_available() else 'cpu')
     cfg = read_config(args)
-    with explained():
+    with user_errors():
         network = probing.build_network(cfg, args.checkpoint, args.device, args.seed)
         spaces, parts = extract_all(args, cfg, network)
     rows = measure_all(args, spaces, parts)
@@ -174,7 +173,7 @@ def main() -> int:
         table.add_row(*tables.cells(row))
     Console().print(table)
     out = Path(args.out or Path('work_dirs/probe') / Path(args.config).stem)
-    story: dict[str, Any] = {
+    metadata: dict[str, Any] = {
         'config': args.config,
         'checkpoint': args.checkpoint,
         'network': network.identity,
@@ -184,7 +183,7 @@ def main() -> int:
     }
     for note in network.notes:
         print(f'note: {note}')
-    for path in tables.write(out, rows, story):
+    for path in tables.write(out, rows, metadata):
         print(f'wrote {path}')
     return 0
 

@@ -28,15 +28,16 @@ from typing import Any
 import torch
 
 import lightvit_dense
-from lightvit_dense.analysis import measure, speed_table
+from lightvit_dense.analysis import speed_table
 from lightvit_dense.analysis.classification_models import SPEED_MODELS, speed_model
-from lightvit_dense.analysis.curves import save_png
 from lightvit_dense.analysis.inference_speed import MODES, SpeedSettings
-from lightvit_dense.analysis.progress import Eta, clock
 from lightvit_dense.analysis.speed_passes import SpeedPasses, work
 from lightvit_dense.analysis.speed_plot import bubbles, scatter
 from lightvit_dense.analysis.training_step import DTYPES
 from lightvit_dense.errors import run_tool
+from lightvit_dense.suite.progress import Eta, clock
+from lightvit_dense.utils import environment as measure
+from lightvit_dense.visualization.curves import save_png
 
 PICTURES = {
     'throughput': 'images/s',

@@ -36,11 +36,11 @@ from torchvision.transforms import functional
 
 import lightvit_dense
 from lightvit_dense import datasets
-from lightvit_dense.analysis import measure
 from lightvit_dense.datasets.transforms import jpeg
 from lightvit_dense.datasets.transforms.augment import resize_box
 from lightvit_dense.datasets.transforms.loading import check_whole
 from lightvit_dense.models import ImagePreprocessor
+from lightvit_dense.utils import environment as measure
 
 SKIMAGE = 'astronaut.png chelsea.png coffee.png rocket.jpg motorcycle_left.png ihc.png retina.jpg'
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -25,7 +25,6 @@ from typing import Any
 import torch
 
 import lightvit_dense
-from lightvit_dense.analysis import measure
 from lightvit_dense.analysis.dense_models import VARIANTS, DenseSize
 from lightvit_dense.analysis.dense_step import (
     DenseSettings,
@@ -38,6 +37,7 @@ from lightvit_dense.analysis.inference_speed import compiler
 from lightvit_dense.analysis.training_step import DTYPES
 from lightvit_dense.compat.allocator import keep_freed_memory
 from lightvit_dense.errors import UserError, run_tool
+from lightvit_dense.utils import environment as measure
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:

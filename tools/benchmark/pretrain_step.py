@@ -24,7 +24,6 @@ import torch
 from torch import Tensor, nn
 
 import lightvit_dense
-from lightvit_dense.analysis import measure
 from lightvit_dense.analysis.authors_way import AuthorsWay
 from lightvit_dense.analysis.training_step import (
     DTYPES,
@@ -32,6 +31,7 @@ from lightvit_dense.analysis.training_step import (
     TrainingStep,
     build_for_speed,
 )
+from lightvit_dense.utils import environment as measure
 
 ROOT = Path(__file__).resolve().parents[2]
 

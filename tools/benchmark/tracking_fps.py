@@ -24,8 +24,8 @@ import numpy as np
 import torch
 
 import lightvit_dense
-from lightvit_dense.analysis import measure
 from lightvit_dense.errors import UserError, run_tool
+from lightvit_dense.utils import environment as measure
 from tracking.analysis.fps import WAYS, FpsSettings, time_ways
 from tracking.analysis.fps_table import fps_markdown
 from tracking.analysis.speed_models import BACKBONES, moving_frames, speed_tracker, video_frames

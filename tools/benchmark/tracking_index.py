@@ -23,9 +23,9 @@ from typing import Any
 
 import numpy as np
 
-from lightvit_dense.analysis import measure
-from lightvit_dense.analysis.memory import peak_resident_mb
 from lightvit_dense.errors import UserError, run_tool
+from lightvit_dense.utils import environment as measure
+from lightvit_dense.utils.memory import peak_resident_mb
 from tracking.datasets import CocoSequences, GOT10k, LaSOT, SequenceSet, TrackingNet
 
 SETS = {

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from lightvit_dense.analysis import measure
-from lightvit_dense.analysis.memory import peak_resident_mb
 from lightvit_dense.errors import run_tool
+from lightvit_dense.utils import environment as measure
+from lightvit_dense.utils.memory import peak_resident_mb
 from tracking.evaluation.collect import read_tracker
 from tracking.evaluation.ope import score
 from tracking.evaluation.rules import choose_rules

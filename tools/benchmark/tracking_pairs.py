@@ -26,8 +26,8 @@ import torch
 from data_pipeline import photographs
 
 import lightvit_dense
-from lightvit_dense.analysis import measure
 from lightvit_dense.datasets import SeededSampler
+from lightvit_dense.utils import environment as measure
 from tracking.sampling import PairDataset
 
 FRAMES = 24

@@ -21,8 +21,9 @@ from typing import Any
 import torch
 
 import lightvit_dense
-from lightvit_dense.analysis import measure, synthetic
+from lightvit_dense.analysis import synthetic
 from lightvit_dense.analysis.training_step import DTYPES, TrainingStep, build_for_speed
+from lightvit_dense.utils import environment as measure
 
 ROOT = Path(__file__).resolve().parents[2]
 CASES = {

@@ -19,8 +19,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from lightvit_dense.analysis.progress import make_display
 from lightvit_dense.errors import UserError, run_tool
+from lightvit_dense.suite.progress import make_display
 
 # Where the board shines it is nearly as bright as the spots: further thresholds follow.
 THRESHOLDS = ((170, 110), (200, 160), (235, 200))

@@ -16,7 +16,6 @@ from mmengine.config import Config, DictAction
 from torch import nn
 
 from lightvit_dense import apis
-from lightvit_dense.analysis.measure import Timing, time_calls
 from lightvit_dense.apis.inference.classes import class_names
 from lightvit_dense.apis.inference.inferencer import task_of
 from lightvit_dense.deploy import (
@@ -30,6 +29,7 @@ from lightvit_dense.deploy import (
     onnx_session,
 )
 from lightvit_dense.errors import UserError, run_tool
+from lightvit_dense.utils.environment import Timing, time_calls
 
 RELATIVE, AGREEMENT = 1e-4, 0.999
 

@@ -81,14 +81,18 @@ def main() -> None:
     if not args.json:
         print(found)
     if found.sizes.heads is None and args.dry_run:
-        report, story, told = None, None, 'To convert it, say how many heads it has: --heads.'
+        report, metadata, told = None, None, 'To convert it, say how many heads it has: --heads.'
     else:
         target = None if args.dry_run else args.destination
         if args.with_head:
-            report, story = convert_classifier(found, target, args.to, size, args.lossy, args.pool)
+            report, metadata = convert_classifier(
+                found, target, args.to, size, args.lossy, args.pool
+            )
         else:
-            report, story = convert_checkpoint(found, target, args.to, size, args.lossy)
-        told = f'{report}\n' + (f'Wrote {story}' if story else 'Nothing was written (--dry-run).')
+            report, metadata = convert_checkpoint(found, target, args.to, size, args.lossy)
+        told = f'{report}\n' + (
+            f'Wrote {metadata}' if metadata else 'Nothing was written (--dry-run).'
+        )
     if args.json:
         facts = dict(
             source=found.converted.source,
@@ -96,7 +100,7 @@ def main() -> None:
             others=found.opened.others,
             sizes=found.sizes.plain(),
             report=report and asdict(report),
-            written=story and str(story),
+            written=metadata and str(metadata),
         )
         print(json.dumps(facts, indent=2))
     else:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from lightvit_dense.analysis import measure
 from lightvit_dense.errors import UserError
+from lightvit_dense.utils import environment as measure
 
 from ..runtime.frame_module import ranking_weights
 from ..runtime.network import BACKENDS, build_network

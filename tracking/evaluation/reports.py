@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lightvit_dense.analysis.curves import save_png
+from lightvit_dense.visualization.curves import save_png
 from tracking.datasets.sequence import VideoSequence
 from tracking.datasets.whole import SequenceDataset
 

@@ -15,7 +15,7 @@ import torch
 from mmengine.config import Config
 from mmengine.utils import import_modules_from_strings
 
-from lightvit_dense.apis.explain import explained
+from lightvit_dense.apis.explain import user_errors
 from lightvit_dense.checkpoints.export import sha256
 from lightvit_dense.checkpoints.io import atomic_write
 from lightvit_dense.errors import UserError
@@ -87,7 +87,7 @@ def build_sequences(config: Config) -> SequenceDataset:
     name = config.filename or 'the config'
     if dataset is None:
         raise UserError(f'{name} has no test_dataloader.dataset: there is nothing to track')
-    with explained():
+    with user_errors():
         built = DATASETS.build(dataset)
     if not isinstance(built, SequenceDataset):
         raise UserError(
@@ -221,7 +221,7 @@ def claim_folder(run: DatasetRun) -> None:
             f'{run.folder} holds results, and no {SETTINGS} says of what; take another --name or '
             '--out, or delete the folder'
         )
-    story = dict(
+    metadata = dict(
         config=str(run.config.filename),
         checkpoint=str(run.checkpoint),
         started=time.strftime('%Y-%m-%d %H:%M:%S'),
@@ -230,7 +230,7 @@ def claim_folder(run: DatasetRun) -> None:
         device=run.device,
         threads=run.threads,
     )
-    text = json.dumps(dict(settings=facts, started_with=story), indent=1)
+    text = json.dumps(dict(settings=facts, started_with=metadata), indent=1)
     atomic_write(path, f'{text}\n'.encode())
 
 

@@ -13,8 +13,8 @@ from typing import Any
 
 from mmengine.config import DictAction
 
-from lightvit_dense.analysis.eval_report import write_report
 from lightvit_dense.errors import UserError, run_tool
+from lightvit_dense.evaluation.eval_report import write_report
 from tracking.evaluation.collect import (
     TrackerResults,
     common_sequences,

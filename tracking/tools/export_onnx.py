@@ -23,8 +23,8 @@ import numpy as np
 import torch
 
 from lightvit_dense import apis
-from lightvit_dense.analysis.measure import time_calls
 from lightvit_dense.errors import UserError, run_tool
+from lightvit_dense.utils.environment import time_calls
 
 from ..runtime.export import (
     FRAME,

@@ -3,8 +3,8 @@
 import cv2
 import numpy as np
 
-from lightvit_dense.analysis.eval_pictures import legend, titled
-from lightvit_dense.analysis.pictures import grid
+from lightvit_dense.visualization.eval_pictures import legend, titled
+from lightvit_dense.visualization.pictures import grid
 
 from ..models.joint_attention import JointAttention
 from ..runtime.frame_attention import FrameAttention

@@ -7,8 +7,8 @@ import numpy as np
 from PIL import Image as PILImage
 from PIL import ImageDraw, ImageFont
 
-from lightvit_dense.analysis.eval_pictures import legend, titled
 from lightvit_dense.errors import UserError
+from lightvit_dense.visualization.eval_pictures import legend, titled
 
 from ..boxes import iou
 from ..datasets.sequence import VideoSequence

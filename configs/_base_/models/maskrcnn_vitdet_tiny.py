@@ -3,14 +3,14 @@
 norm_cfg = dict(type='lightvit_dense.LayerNorm2d', eps=1e-6)
 model = dict(
     type='lightvit_dense.MaskRCNN',
-    canvas=640,  # every image is seen on 640 x 640 px, larger ones on their own size
+    pad_shape=640,  # every image is seen on 640 x 640 px, larger ones on their own size
     data_preprocessor=dict(
         type='mmdet.DetDataPreprocessor',
         mean=[123.675, 116.28, 103.53],
         std=[58.395, 57.12, 57.375],
         bgr_to_rgb=True,
         pad_mask=True,
-        pad_size_divisor=32,  # the model adds what its canvas needs
+        pad_size_divisor=32,  # the model adds what its pad_shape needs
     ),
     backbone=dict(
         type='lightvit_dense.VisionTransformer',

@@ -9,7 +9,7 @@ import numpy as np
 from mmengine.config import Config
 from mmengine.dataset import Compose
 
-from lightvit_dense.apis.explain import explained
+from lightvit_dense.apis.explain import user_errors
 from lightvit_dense.apis.tta import kind_of, tta_parts
 from lightvit_dense.errors import UserError
 
@@ -73,7 +73,7 @@ class Preparation:
         self._bgr = loader.get('color', 'bgr') == 'bgr'
         self._float = bool(loader.get('to_float32', False))
         self.exif = bool(loader.get('exif', True))
-        with explained():
+        with user_errors():
             self._transforms = Compose(without_loading(pipeline))
 
     def __call__(self, picture: Picture, number: int) -> dict[str, Any]:

@@ -11,8 +11,9 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from lightvit_dense.visualization.painting import paint
+
 from .classes import Color
-from .painting import paint
 from .results import (
     Classification,
     Detections,

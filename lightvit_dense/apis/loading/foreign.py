@@ -94,7 +94,7 @@ def inspect(path: Path, key: str | None, heads: int | None) -> Inspection:
         heads: The heads, if they are known better.
 
     Raises:
-        CheckpointError: If it holds no ViT or Hiera, or its own story has other heads.
+        CheckpointError: If it holds no ViT or Hiera, or its own metadata has other heads.
         UserError: If the heads or the size of its images are in doubt.
     """
     inspection = inspect_checkpoint(path, key, heads=heads)

@@ -11,7 +11,7 @@ from torch import nn
 
 from lightvit_dense.apis.build import build_model
 from lightvit_dense.apis.configs import load_config, prepare_scope
-from lightvit_dense.apis.explain import explained
+from lightvit_dense.apis.explain import user_errors
 from lightvit_dense.apis.inference.inferencer import task_of_class
 from lightvit_dense.checkpoints import load_backbone, read_checkpoint
 from lightvit_dense.errors import UserError, did_you_mean
@@ -137,20 +137,22 @@ def _choose(
     return path, cfg
 
 
-def _story(path: Path) -> dict[str, Any]:
+def _metadata(path: Path) -> dict[str, Any]:
     """Return what the .json beside a file of ours says."""
     try:
-        story = json.loads(path.with_suffix('.json').read_text(encoding='utf-8'))
+        metadata = json.loads(path.with_suffix('.json').read_text(encoding='utf-8'))
     except (OSError, ValueError):
         return {}
-    ours = isinstance(story, dict) and str(story.get('format', '')).startswith('lightvit_dense.')
-    return story if ours else {}
+    ours = isinstance(metadata, dict) and str(metadata.get('format', '')).startswith(
+        'lightvit_dense.'
+    )
+    return metadata if ours else {}
 
 
 def _recorded(path: Path) -> Config | None:
-    """Read the config that a file of ours carries, or the story beside it."""
+    """Read the config that a file of ours carries, or the metadata beside it."""
     if path.suffix == '.safetensors':
-        meta: Any = _story(path).get('meta')
+        meta: Any = _metadata(path).get('meta')
         text = meta.get('config') if isinstance(meta, dict) else None
     else:
         content = read_checkpoint(path, mmap=True)
@@ -161,7 +163,7 @@ def _recorded(path: Path) -> Config | None:
 
 def _is_backbone(path: Path, config: Any) -> bool:
     """Tell whether a file has a backbone alone, though its config has a whole model."""
-    return config is None and _story(path).get('format') == 'lightvit_dense.backbone'
+    return config is None and _metadata(path).get('format') == 'lightvit_dense.backbone'
 
 
 def _kind(cfg: Config, path: Path) -> str | None:
@@ -170,7 +172,7 @@ def _kind(cfg: Config, path: Path) -> str | None:
     if 'backbone' not in model:
         raise UserError(f'{cfg.filename or path}: has no model.backbone; take another config')
     prepare_scope(cfg)
-    with explained():
+    with user_errors():
         found = MODELS.get(model['type'])
     if isinstance(found, type):
         return task_of_class(found)
@@ -198,7 +200,7 @@ def _backbone_alone(
     for name in ('init_cfg', 'drop_path_rate', 'with_cp'):
         options.pop(name, None)
     options |= dict(out_type='tokens')
-    with explained():
+    with user_errors():
         if not hasattr(MODELS.get(options['type']), 'encode'):
             raise UserError(
                 f'{path}: holds a {options["type"]}, which has no tokens to read. Take the module '

@@ -66,7 +66,7 @@ class PaintPredictionsHook(Hook):
 
     def _draw(self, runner: Runner, sample: BaseDataElement) -> np.ndarray:
         """Return the picture of a sample, RGB."""
-        from lightvit_dense.analysis.eval_pictures import FIELDS, draw_sample
+        from lightvit_dense.visualization.eval_pictures import FIELDS, draw_sample
 
         if 'img_path' not in sample or not any(field in sample for field in FIELDS):
             raise UserError(

@@ -9,9 +9,9 @@ from mmengine.hooks import Hook
 from mmengine.hooks.hook import DATA_BATCH
 from mmengine.runner import Runner
 
-from lightvit_dense.analysis.memory import peak_resident_mb
 from lightvit_dense.engine.unwrap import check_interval
 from lightvit_dense.registry import HOOKS
+from lightvit_dense.utils.memory import peak_resident_mb
 
 
 def peak_memory_mb() -> float:

@@ -8,37 +8,45 @@ from mmdet.structures import DetDataSample
 from mmdet.structures.mask import BitmapMasks, PolygonMasks
 from torch import Tensor
 
+from lightvit_dense.models.pad_shape import (
+    Size,
+    check_pad_shape,
+    common_pad_shape,
+    group_by_pad_shape,
+    own_sizes,
+    pad_images,
+)
+
 from ...registry import MODELS
-from ..canvas import Size, check_canvas, common_canvas, group_by_canvas, own_sizes, put_on_canvas
 
 
 @MODELS.register_module(force=True)
 class MaskRCNN(MMDetMaskRCNN):
-    """mmdet's ``MaskRCNN`` that puts every image on a canvas of its own.
+    """mmdet's ``MaskRCNN`` that puts every image on a pad_shape of its own.
 
     Plain backbones attend to padding, so padding is part of the network: ViTDet pads all images to
-    one square. Here the canvas follows from the image alone. In prediction images are cut out of
-    the padding of their batch, grouped by canvas and padded with zeros, the mean colour. In
-    training all images get the largest canvas of their batch, and all anchors on it count.
+    one square. Here the pad_shape follows from the image alone. In prediction images are cut out of
+    the padding of their batch, grouped by pad_shape and padded with zeros, the mean colour. In
+    training all images get the largest pad_shape of their batch, and all anchors on it count.
 
     Args:
         *args: As mmdet's.
-        canvas: Side, or (height, width), that the canvas has at least; ``None`` for none.
+        pad_shape: Side, or (height, width), that the pad_shape has at least; ``None`` for none.
         size_divisor: Larger sides are rounded up to a multiple of it.
         **kwargs: As mmdet's.
 
     Raises:
-        ValueError: If the canvas is not a multiple of ``size_divisor``.
+        ValueError: If the pad_shape is not a multiple of ``size_divisor``.
     """
 
     def __init__(
         self,
         *args: Any,
-        canvas: int | Sequence[int] | None = None,
+        pad_shape: int | Sequence[int] | None = None,
         size_divisor: int = 32,
         **kwargs: Any,
     ) -> None:
-        self.canvas = check_canvas(canvas, size_divisor)
+        self.pad_shape = check_pad_shape(pad_shape, size_divisor)
         self.size_divisor = size_divisor
         super().__init__(*args, **kwargs)
 
@@ -49,12 +57,12 @@ class MaskRCNN(MMDetMaskRCNN):
             batch_inputs: Normalised images [B, 3, H, W].
             batch_data_samples: Their truth and their ``img_shape``.
         """
-        batch_inputs, canvas, sizes = self._spread(batch_inputs, batch_data_samples)
+        batch_inputs, pad_shape, sizes = self._spread(batch_inputs, batch_data_samples)
         for sample, size in zip(batch_data_samples, sizes, strict=True):
             if 'masks' in sample.gt_instances:
-                # Targets of boxes at the border read beyond it: there must be canvas there.
+                # Targets of boxes at the border read beyond it: there must be pad_shape there.
                 masks = sample.gt_instances.masks
-                sample.gt_instances.masks = masks_on_canvas(masks, size, canvas)
+                sample.gt_instances.masks = masks_on_pad_shape(masks, size, pad_shape)
         return super().loss(batch_inputs, batch_data_samples)
 
     def predict(
@@ -71,18 +79,18 @@ class MaskRCNN(MMDetMaskRCNN):
             The samples with ``pred_instances``, in the order given.
         """
         sizes = own_sizes(batch_inputs, [sample.metainfo for sample in batch_data_samples])
-        groups = group_by_canvas(sizes, self.canvas, self.size_divisor)
-        for canvas, numbers in groups.items():
+        groups = group_by_pad_shape(sizes, self.pad_shape, self.size_divisor)
+        for pad_shape, numbers in groups.items():
             samples = [batch_data_samples[number] for number in numbers]
-            _tell_canvas(samples, canvas)
-            images = put_on_canvas(batch_inputs[numbers], [sizes[i] for i in numbers], canvas)
+            _tell_pad_shape(samples, pad_shape)
+            images = pad_images(batch_inputs[numbers], [sizes[i] for i in numbers], pad_shape)
             super().predict(images, samples, rescale=rescale)
         return batch_data_samples
 
     def _forward(
         self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample] | None = None
     ) -> tuple:
-        """Return the raw outputs of the heads, with all images on one canvas."""
+        """Return the raw outputs of the heads, with all images on one pad_shape."""
         if batch_data_samples is None:
             batch_data_samples = [DetDataSample() for _ in batch_inputs]
             for sample in batch_data_samples:
@@ -93,32 +101,32 @@ class MaskRCNN(MMDetMaskRCNN):
     def _spread(
         self, inputs: Tensor, samples: list[DetDataSample]
     ) -> tuple[Tensor, Size, list[Size]]:
-        """Put a batch on its largest canvas; return that and the sizes of the images, too."""
+        """Put a batch on its largest pad_shape; return that and the sizes of the images, too."""
         sizes = own_sizes(inputs, [sample.metainfo for sample in samples])
-        canvas = common_canvas(sizes, self.canvas, self.size_divisor)
-        _tell_canvas(samples, canvas)
-        return put_on_canvas(inputs, sizes, canvas), canvas, sizes
+        pad_shape = common_pad_shape(sizes, self.pad_shape, self.size_divisor)
+        _tell_pad_shape(samples, pad_shape)
+        return pad_images(inputs, sizes, pad_shape), pad_shape, sizes
 
 
-def masks_on_canvas(
-    masks: BitmapMasks | PolygonMasks, size: Size, canvas: Size
+def masks_on_pad_shape(
+    masks: BitmapMasks | PolygonMasks, size: Size, pad_shape: Size
 ) -> BitmapMasks | PolygonMasks:
-    """Cut instance masks to their image and put them on a canvas.
+    """Cut instance masks to their image and put them on a pad_shape.
 
     Args:
         masks: Masks of at least the image's size.
         size: (height, width) of the image.
-        canvas: (height, width) of the result.
+        pad_shape: (height, width) of the result.
     """
     if isinstance(masks, PolygonMasks):
-        return PolygonMasks(masks.masks, *canvas)
-    if (masks.height, masks.width) == size == canvas:
+        return PolygonMasks(masks.masks, *pad_shape)
+    if (masks.height, masks.width) == size == pad_shape:
         return masks
     cut = masks.masks[:, : size[0], : size[1]]
-    return BitmapMasks(cut, *cut.shape[1:]).pad(canvas)
+    return BitmapMasks(cut, *cut.shape[1:]).pad(pad_shape)
 
 
-def _tell_canvas(samples: Sequence[DetDataSample], canvas: Size) -> None:
-    """Write the canvas where mmdet's heads look for the size of the padded image."""
+def _tell_pad_shape(samples: Sequence[DetDataSample], pad_shape: Size) -> None:
+    """Write the pad_shape where mmdet's heads look for the size of the padded image."""
     for sample in samples:
-        sample.set_metainfo(dict(batch_input_shape=canvas, pad_shape=canvas))
+        sample.set_metainfo(dict(batch_input_shape=pad_shape, pad_shape=pad_shape))

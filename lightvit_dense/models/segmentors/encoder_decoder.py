@@ -10,47 +10,48 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 from torch.nn import functional as F
 
+from lightvit_dense.models.pad_shape import (
+    Size,
+    check_pad_shape,
+    common_pad_shape,
+    group_by_pad_shape,
+    own_sizes,
+    pad_images,
+    pad_shape_of,
+)
+
 from ...errors import UserError
 from ...registry import MODELS
-from ..canvas import (
-    Size,
-    canvas_of,
-    check_canvas,
-    common_canvas,
-    group_by_canvas,
-    own_sizes,
-    put_on_canvas,
-)
 from .labels import label_map
 
 
 @MODELS.register_module(force=True)
 class EncoderDecoder(MMSegEncoderDecoder):
-    """mmseg's ``EncoderDecoder`` for images of any size, on canvases that follow from them alone.
+    """mmseg's ``EncoderDecoder`` for images of any size, on pad_shapes that follow from them alone.
 
-    Images are cut out of the padding of their batch, grouped by canvas and padded with zeros, the
-    mean colour; scores are cropped to the images. The canvas has at least the size of ``canvas``,
+    Images are cut out of the padding of their batch, grouped by pad_shape and padded with zeros, the
+    mean colour; scores are cropped to the images. The pad_shape has at least the size of ``pad_shape``,
     and of the window in mode 'slide'. Larger sides are rounded up to a multiple of
     ``size_divisor``, but for windows, which slide over the image as it is. In training all images
-    get the largest canvas of their batch, and the padding is ignored in the truth.
+    get the largest pad_shape of their batch, and the padding is ignored in the truth.
 
     Args:
         *args: As mmseg's.
-        canvas: Side, or (height, width), that the canvas has at least.
-        size_divisor: What sides of canvases and windows are multiples of.
+        pad_shape: Side, or (height, width), that the pad_shape has at least.
+        size_divisor: What sides of pad_shapes and windows are multiples of.
         keep_scores: Whether predictions carry ``seg_logits``, gigabytes for many classes and large
             images. Test-time augmentation needs them.
         **kwargs: As mmseg's.
 
     Raises:
-        ValueError: If canvas or window are not multiples of ``size_divisor``, or windows would
+        ValueError: If pad_shape or window are not multiples of ``size_divisor``, or windows would
             leave pixels out.
     """
 
     def __init__(
         self,
         *args: Any,
-        canvas: int | Sequence[int] | None = None,
+        pad_shape: int | Sequence[int] | None = None,
         size_divisor: int = 32,
         keep_scores: bool = True,
         **kwargs: Any,
@@ -59,7 +60,9 @@ class EncoderDecoder(MMSegEncoderDecoder):
         self.size_divisor = size_divisor
         self.keep_scores = keep_scores
         self.window, self.stride = _read_windows(self.test_cfg, size_divisor)
-        self.canvas = canvas_of(check_canvas(canvas, size_divisor), self.window or (0, 0), 1)
+        self.pad_shape = pad_shape_of(
+            check_pad_shape(pad_shape, size_divisor), self.window or (0, 0), 1
+        )
 
     def loss(self, inputs: Tensor, data_samples: list[SegDataSample]) -> dict:
         """Return the losses of a batch.
@@ -72,15 +75,17 @@ class EncoderDecoder(MMSegEncoderDecoder):
             UserError: If batch normalisation would have to learn from a single number.
         """
         sizes = own_sizes(inputs, [sample.metainfo for sample in data_samples])
-        canvas = common_canvas(sizes, self.canvas, self.size_divisor)
+        pad_shape = common_pad_shape(sizes, self.pad_shape, self.size_divisor)
         for sample, size in zip(data_samples, sizes, strict=True):
             for name, field in sample.items():
                 if isinstance(field, PixelData):
-                    value = _map_on_canvas(field.data, size, canvas, self.decode_head.ignore_index)
+                    value = _map_on_pad_shape(
+                        field.data, size, pad_shape, self.decode_head.ignore_index
+                    )
                     setattr(sample, name, PixelData(data=value))
-            sample.set_metainfo(dict(pad_shape=canvas))
+            sample.set_metainfo(dict(pad_shape=pad_shape))
         try:
-            return super().loss(put_on_canvas(inputs, sizes, canvas), data_samples)
+            return super().loss(pad_images(inputs, sizes, pad_shape), data_samples)
         except ValueError as error:
             if 'more than 1 value per channel' not in str(error):
                 raise
@@ -112,8 +117,8 @@ class EncoderDecoder(MMSegEncoderDecoder):
         whole = self.window is None
         infer = self.whole_inference if whole else self.slide_inference
         divisor = self.size_divisor if whole else 1
-        for canvas, numbers in group_by_canvas(sizes, self.canvas, divisor).items():
-            images = put_on_canvas(inputs[numbers], [sizes[i] for i in numbers], canvas)
+        for pad_shape, numbers in group_by_pad_shape(sizes, self.pad_shape, divisor).items():
+            images = pad_images(inputs[numbers], [sizes[i] for i in numbers], pad_shape)
             metas = [data_samples[number].metainfo for number in numbers]
             for number, scores in zip(numbers, infer(images, metas), strict=True):
                 height, width = sizes[number]
@@ -163,11 +168,11 @@ class EncoderDecoder(MMSegEncoderDecoder):
         sample.pred_sem_seg = PixelData(data=labels)
 
     def _forward(self, inputs: Tensor, data_samples: list[SegDataSample] | None = None) -> Tensor:
-        """Return the raw scores of the decode head, with all images on one canvas."""
+        """Return the raw scores of the decode head, with all images on one pad_shape."""
         metas = [sample.metainfo for sample in data_samples or ()] or [{}] * len(inputs)
         sizes = own_sizes(inputs, metas)
-        canvas = common_canvas(sizes, self.canvas, self.size_divisor)
-        return super()._forward(put_on_canvas(inputs, sizes, canvas), data_samples)
+        pad_shape = common_pad_shape(sizes, self.pad_shape, self.size_divisor)
+        return super()._forward(pad_images(inputs, sizes, pad_shape), data_samples)
 
 
 def _read_windows(test_cfg: dict | None, divisor: int) -> tuple[Size | None, Size]:
@@ -181,8 +186,8 @@ def _read_windows(test_cfg: dict | None, divisor: int) -> tuple[Size | None, Siz
     for key in ('crop_size', 'stride'):
         if not test_cfg.get(key):
             raise ValueError(f"test_cfg.mode='slide' needs test_cfg.{key} = (height, width)")
-    window = check_canvas(test_cfg['crop_size'], divisor, 'test_cfg.crop_size')
-    stride = check_canvas(test_cfg['stride'], 1, 'test_cfg.stride')
+    window = check_pad_shape(test_cfg['crop_size'], divisor, 'test_cfg.crop_size')
+    stride = check_pad_shape(test_cfg['stride'], 1, 'test_cfg.stride')
     if min(stride) < 1 or any(step > side for step, side in zip(stride, window, strict=True)):
         raise ValueError(
             f'test_cfg.stride={stride} with windows of {window} px would leave pixels out'
@@ -197,7 +202,7 @@ def windows_along(length: int, window: int, stride: int) -> Iterator[slice]:
         yield slice(end - window, end)
 
 
-def _map_on_canvas(values: Tensor, size: Size, canvas: Size, fill: int) -> Tensor:
-    """Cut a map [C, H, W] of truth to its image and put it on a canvas of ``fill``."""
+def _map_on_pad_shape(values: Tensor, size: Size, pad_shape: Size, fill: int) -> Tensor:
+    """Cut a map [C, H, W] of truth to its image and put it on a pad_shape of ``fill``."""
     values = values[:, : size[0], : size[1]]
-    return F.pad(values, (0, canvas[1] - size[1], 0, canvas[0] - size[0]), value=fill)
+    return F.pad(values, (0, pad_shape[1] - size[1], 0, pad_shape[0] - size[0]), value=fill)

@@ -27,7 +27,7 @@ class SegmentationPreprocessor(SegDataPreProcessor):
         if kwargs.get('test_cfg') is not None:
             raise ValueError(
                 'SegmentationPreprocessor: there is no test_cfg; in testing the segmentor decides '
-                'what images are padded to (its canvas and size_divisor)'
+                'what images are padded to (its pad_shape and size_divisor)'
             )
         super().__init__(*args, **kwargs)
 

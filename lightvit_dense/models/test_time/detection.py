@@ -8,9 +8,10 @@ from mmengine.model import BaseTTAModel
 from mmengine.structures import BaseDataElement, InstanceData
 from torch import Tensor
 
+from lightvit_dense.models.pad_shape import own_sizes, pad_images, pad_shape_of
+
 from ...errors import UserError
 from ...registry import MODELS
-from ..canvas import canvas_of, own_sizes, put_on_canvas
 from .views import bare, split_views
 
 Meta = dict[str, Any]
@@ -135,13 +136,13 @@ def _factors(meta: Meta, like: Tensor) -> Tensor:
 
 
 def _features(model: Any, data: dict[str, Any]) -> tuple[tuple[Tensor, ...], Any]:
-    """Return the feature maps of one image, on the canvas that the detector would give it."""
+    """Return the feature maps of one image, on the pad_shape that the detector would give it."""
     images, (sample,) = data['inputs'], data['data_samples']
-    if hasattr(model, 'canvas'):
+    if hasattr(model, 'pad_shape'):
         (size,) = own_sizes(images, [sample.metainfo])
-        canvas = canvas_of(size, model.canvas, model.size_divisor)
-        sample.set_metainfo(dict(batch_input_shape=canvas, pad_shape=canvas))
-        images = put_on_canvas(images, [size], canvas)
+        pad_shape = pad_shape_of(size, model.pad_shape, model.size_divisor)
+        sample.set_metainfo(dict(batch_input_shape=pad_shape, pad_shape=pad_shape))
+        images = pad_images(images, [size], pad_shape)
     return model.extract_feat(images), sample
 
 

@@ -1,0 +1,1 @@
+"""What every package uses: files, environment, memory, logs and tables."""

@@ -1,0 +1,213 @@
+"""Parameters and arithmetic of whole models, part by part."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from torch import Tensor, nn
+
+from lightvit_dense.errors import UserError
+from lightvit_dense.registry import MODELS
+
+from .environment import count_flops
+
+_SOME_ROIS = 4
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a model.
+
+    Attributes:
+        name: Such as 'backbone'.
+        params: Number of parameters.
+        flops: Floating-point operations of one image; a multiplication and an addition are two.
+        used: Whether it works in prediction; what serves training alone is not in the total.
+        note: What the number depends on.
+    """
+
+    name: str
+    params: int
+    flops: int
+    used: bool = True
+    note: str = ''
+
+    @property
+    def macs(self) -> int:
+        """Multiplications with an addition: half the FLOPs. Papers often call them FLOPs."""
+        return self.flops // 2
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one image costs.
+
+    Attributes:
+        shape: (height, width) of the image.
+        parts: The parts in the order in which they work.
+    """
+
+    shape: tuple[int, int]
+    parts: tuple[Part, ...]
+
+    @property
+    def params(self) -> int:
+        """Parameters of all parts."""
+        return sum(part.params for part in self.parts)
+
+    @property
+    def used_params(self) -> int:
+        """Parameters that prediction needs."""
+        return sum(part.params for part in self.parts if part.used)
+
+    @property
+    def flops(self) -> int:
+        """FLOPs of a prediction."""
+        return sum(part.flops for part in self.parts if part.used)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        parts = [asdict(part) | {'macs': part.macs} for part in self.parts]
+        total = {'params': self.params, 'used_params': self.used_params, 'flops': self.flops}
+        return {'shape': list(self.shape), **total, 'macs': self.flops // 2, 'parts': parts}
+
+
+def count_cost(cfg: Config, shape: Sequence[int] | None = None, device: str = 'cpu') -> Cost:
+    """Build a config's model at random and count what a prediction of one image costs.
+
+    Counted are matrix products, convolutions and attention, also where it is fused; norms,
+    activations, interpolation, pooling of regions and suppression of boxes are not. The heads of
+    regions are counted for the greatest number of regions that ``test_cfg`` lets through. A model
+    of another kind lists its parts as ``cost_calls(device)``: name, module and a call to count.
+
+    Args:
+        cfg: The whole config; the scope must have been set.
+        shape: (height, width); by default the pad_shape of a detector, the window of a segmentor,
+            the image size of a classifier's backbone.
+        device: Where to compute.
+
+    Raises:
+        UserError: If the model is neither detector nor segmentor nor classifier and does not
+            list its parts itself (``cost_calls``), nothing says how large its images are, or they
+            cannot have the size that is asked for.
+    """
+    model = MODELS.build(cfg.model).to(device).eval()
+    size = (int(shape[0]), int(shape[1])) if shape else default_shape(model)
+    image = torch.zeros(1, 3, *size, device=device)
+    with torch.no_grad():
+        if hasattr(model, 'cost_calls'):
+            if size != default_shape(model):
+                raise UserError(
+                    f'{type(model).__name__} is built for one size of image; leave --shape out and '
+                    'change the size in the config (--cfg-options)'
+                )
+            calls = model.cost_calls(device)
+            parts = [_run(name, module, call)[0] for name, module, call in calls]
+        elif hasattr(model, 'roi_head'):
+            parts = _detector(model, image)
+        elif hasattr(model, 'decode_head'):
+            parts = _segmentor(model, image)
+        elif hasattr(model, 'backbone') and type(model).__name__.endswith('Classifier'):
+            parts = _classifier(model, image)
+        else:
+            raise UserError(
+                f'{type(model).__name__}: get_flops counts two-stage detectors, segmentors, '
+                'classifiers and trackers'
+            )
+    return Cost(size, tuple(parts))
+
+
+def default_shape(model: nn.Module) -> tuple[int, int]:
+    """Return the size of the images that a model is made for.
+
+    Raises:
+        UserError: If nothing tells.
+    """
+    settings = getattr(model, 'test_cfg', None) or {}
+    preprocessor = getattr(model, 'data_preprocessor', None)
+    backbone = getattr(model, 'backbone', None)
+    grid, patch = getattr(backbone, 'grid_size', None), getattr(backbone, 'patch_size', 0)
+    candidates = (
+        getattr(model, 'window', None),
+        settings.get('crop_size') if hasattr(settings, 'get') else None,
+        getattr(model, 'pad_shape', None),
+        getattr(preprocessor, 'size', None),
+        getattr(model, 'img_size', None),
+        None if grid is None else (grid[0] * patch, grid[1] * patch),
+    )
+    for size in candidates:
+        sides = (size, size) if isinstance(size, int) else tuple(size or ())
+        if len(sides) == 2 and all(sides):
+            return int(sides[0]), int(sides[1])
+    raise UserError('nothing in the config says how large images are; give --shape HEIGHT WIDTH')
+
+
+def _params(module: nn.Module | None) -> int:
+    return 0 if module is None else sum(p.numel() for p in module.parameters())
+
+
+def _run(name: str, module: nn.Module, call: Callable[[], Any], **more: Any) -> tuple[Part, Any]:
+    """Count a call, and return what it gave."""
+    result = []
+    flops = count_flops(lambda: result.append(call()))
+    return Part(name, _params(module), flops, **more), result[0]
+
+
+def _features(model: Any, image: Tensor) -> tuple[list[Part], Any]:
+    """Count backbone and neck; return their maps."""
+    part, maps = _run('backbone', model.backbone, lambda: model.backbone(image))
+    parts = [part]
+    if getattr(model, 'neck', None) is not None:
+        part, maps = _run('neck', model.neck, lambda: model.neck(maps))
+        parts.append(part)
+    return parts, maps
+
+
+def _detector(model: Any, image: Tensor) -> list[Part]:
+    parts, maps = _features(model, image)
+    part, _ = _run('rpn_head', model.rpn_head, lambda: model.rpn_head(maps))
+    parts.append(part)
+    head = model.roi_head
+    if not hasattr(head, '_bbox_forward') or isinstance(head.bbox_head, nn.ModuleList):
+        raise UserError(f'{type(head).__name__}: get_flops knows a single stage of regions')
+    proposals = model.test_cfg['rpn']['max_per_img']
+    detections = model.test_cfg['rcnn']['max_per_img']
+    # Heads treat every region alike: a few tell what many cost.
+    side = float(min(image.shape[2:]))
+    regions = torch.tensor([[0.0, 0.0, 0.0, side / 2, side / 2]], device=image.device)
+    regions = regions.repeat(_SOME_ROIS, 1)  # batch index, left, top, right, bottom
+    rows = [('bbox_head', head._bbox_forward, proposals, 'proposals')]
+    if head.with_mask:
+        rows.append(('mask_head', head._mask_forward, detections, 'detections'))
+    for name, forward, count, what in rows:
+        flops = count_flops(lambda forward=forward: forward(maps, regions))  # type: ignore[misc]
+        params = _params(getattr(head, name))
+        total = flops * count // _SOME_ROIS
+        parts.append(Part(f'roi_head.{name}', params, total, note=f'{count} {what}'))
+    return parts
+
+
+def _segmentor(model: Any, image: Tensor) -> list[Part]:
+    parts, maps = _features(model, image)
+    part, _ = _run('decode_head', model.decode_head, lambda: model.decode_head(maps))
+    parts.append(part)
+    auxiliary = getattr(model, 'auxiliary_head', None)
+    if auxiliary is not None:
+        heads = auxiliary if isinstance(auxiliary, nn.ModuleList) else [auxiliary]
+        part, _ = _run(
+            'auxiliary_head',
+            auxiliary,
+            lambda: [head(maps) for head in heads],
+            used=False,
+            note='training only',
+        )
+        parts.append(part)
+    return parts
+
+
+def _classifier(model: Any, image: Tensor) -> list[Part]:
+    part, _ = _run('backbone', model.backbone, lambda: model.backbone(image))
+    whole, _ = _run('whole', model, lambda: model(image, mode='tensor'))
+    return [part, Part('head', whole.params - part.params, whole.flops - part.flops)]

@@ -1,0 +1,1 @@
+"""Pictures: palette, legends, painters and plots."""

@@ -1,0 +1,196 @@
+from itertools import pairwise
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from PIL import Image
+
+from lightvit_dense.errors import UserError
+from lightvit_dense.evaluation.confusion import Confusion, confusion_of, match
+from lightvit_dense.evaluation.eval_predictions import pair
+from lightvit_dense.visualization.confusion_plot import draw_confusion, write_confusion
+
+
+def boxes(*rows):
+    return np.array(rows, dtype=float).reshape(-1, 4)
+
+
+TRUTH = boxes((0, 0, 10, 10), (20, 0, 30, 10)), np.array([0, 1])
+
+
+def found(rows, labels, scores):
+    return boxes(*rows), np.array(labels, dtype=int), np.array(scores, dtype=float)
+
+
+@pytest.mark.parametrize(
+    ('detections', 'pairs'),
+    [
+        # Both found, one under a wrong name.
+        (found([(0, 0, 10, 10), (20, 0, 30, 9)], [0, 2], [0.9, 0.8]), [(0, 0), (1, 2)]),
+        # Nothing found: both missed.
+        (found([], [], []), [(0, -1), (1, -1)]),
+        # A second detection of the same object is one of nothing; the better score is first.
+        (
+            found([(0, 0, 10, 10), (0, 0, 10, 9)], [2, 0], [0.4, 0.7]),
+            [(0, 0), (-1, 2), (1, -1)],
+        ),
+        # IoU of just a half counts, of a little less does not.
+        (found([(0, 0, 10, 5), (20, 0, 30, 4.9)], [0, 1], [0.9, 0.8]), [(0, 0), (-1, 1), (1, -1)]),
+        # One detection over both objects takes the one it fits better, by area.
+        (found([(-2, 0, 12, 10)], [1], [0.9]), [(0, 1), (1, -1)]),
+    ],
+)
+def test_match_by_hand(detections, pairs):
+    assert match(TRUTH, boxes(), detections, 0.5) == pairs
+
+
+def test_detections_within_a_crowd_are_dropped():
+    crowd = boxes((40, 0, 80, 40))
+    inside = found([(45, 5, 55, 15), (35, 5, 45, 15), (33, 5, 43, 15)], [0, 0, 0], [0.9, 0.8, 0.7])
+    # The second lies half within, the third less.
+    assert match((boxes(), np.zeros(0, int)), crowd, inside, 0.5) == [(-1, 0)]
+
+
+def test_every_object_and_detection_is_counted_once():
+    rng = np.random.RandomState(0)
+    for _ in range(30):
+        count, number = rng.randint(0, 8, 2)
+        corners = rng.uniform(0, 40, (count + number, 2))
+        everything = np.concatenate([corners, corners + rng.uniform(5, 20, corners.shape)], 1)
+        labels = rng.randint(0, 4, count + number)
+        detections = everything[count:], labels[count:], rng.rand(number)
+        pairs = match((everything[:count], labels[:count]), boxes(), detections, 0.3)
+        assert sorted(t for t, _ in pairs if t >= 0) == sorted(labels[:count])
+        assert sorted(p for _, p in pairs if p >= 0) == sorted(labels[count:])
+
+
+class Dataset:
+    """Four images, as mmdet's and mmseg's data sets show them."""
+
+    metainfo = dict(classes=('cat', 'dog'), palette=[(0, 0, 0), (9, 9, 9)])
+    ignore_index = 255
+
+    def __init__(self, root='data'):
+        self.paths = [f'{root}/images/{i}.jpg' for i in range(4)]
+
+    def __len__(self):
+        return len(self.paths)
+
+    def get_data_info(self, index):
+        one = dict(bbox=[0, 0, 10, 10], bbox_label=index % 2, ignore_flag=0)
+        return dict(img_path=self.paths[index], instances=[one] if index < 3 else [])
+
+    def __getitem__(self, index):
+        ids = torch.full((1, 2, 3), index % 2)
+        ids[0, 0, 0] = 255
+        field = SimpleNamespace(data=ids)
+
+        class Sample(dict):
+            gt_sem_seg = field
+
+        return dict(data_samples=Sample(gt_sem_seg=field))
+
+
+def instances(label, score=0.9, box=(0, 0, 10, 10)):
+    return dict(
+        bboxes=torch.tensor([box], dtype=torch.float),
+        labels=torch.tensor([label]),
+        scores=torch.tensor([score]),
+    )
+
+
+def test_confusion_of_detections():
+    dataset = Dataset()
+    # Out of order: 0 right, 1 taken for a cat, 2 not certain enough, 3 detects nothing that is.
+    entries = [(3, instances(1)), (0, instances(0)), (1, instances(0)), (2, instances(0, 0.2))]
+    predictions = [dict(img_path=dataset.paths[i], pred_instances=p) for i, p in entries]
+    counted = confusion_of(dataset, predictions, 0.3, 0.5)
+    assert (counted.names, counted.unit) == (('cat', 'dog', 'background'), 'objects')
+    assert counted.counts.tolist() == [[1, 0, 1], [1, 0, 0], [0, 1, 0]]
+
+
+def test_confusion_of_label_maps():
+    dataset = Dataset()
+    predictions = [
+        dict(img_path=path, pred_sem_seg=dict(data=torch.zeros(1, 2, 3, dtype=torch.uint8)))
+        for path in dataset.paths
+    ]
+    counted = confusion_of(dataset, predictions, 0.3, 0.5)
+    assert counted.unit == 'pixels'
+    assert counted.counts.tolist() == [[10, 0], [10, 0]]
+
+
+def test_images_are_paired_by_their_paths():
+    dataset = Dataset()
+    moved = [dict(img_path=f'/elsewhere/images/{i}.jpg') for i in (2, 0)]
+    assert pair(dataset, moved) == [2, 0]
+    with pytest.raises(UserError, match=r'images/7\.jpg: was predicted, but is not among the 4'):
+        pair(dataset, [dict(img_path='data/images/7.jpg')])
+    with pytest.raises(UserError, match='twice'):
+        pair(dataset, [moved[0], moved[0]])
+    with pytest.raises(UserError, match="'img_path'"):
+        pair(dataset, [dict(img_id=1)])
+
+
+def test_confusion_of_images():
+    pairs = [(0, 0), (1, 0), (1, 0), (1, 1)]
+    predictions = [dict(gt_label=t, pred_label=torch.tensor(p)) for t, p in pairs]
+    counted = confusion_of(Dataset(), predictions, 0.3, 0.5)
+    assert (counted.counts.tolist(), counted.unit) == ([[1, 0], [2, 1]], 'images')
+
+
+def test_other_predictions_are_refused():
+    with pytest.raises(UserError, match='label maps nor classes, but img_path, x'):
+        confusion_of(Dataset(), [dict(img_path='a', x=1)], 0.3, 0.5)
+
+
+COUNTS = Confusion(np.array([[5, 3, 0], [1, 0, 0], [0, 0, 0]]), ('a', 'b', 'c'), 'pixels')
+
+
+def test_shares_and_worst():
+    shares = COUNTS.shares()
+    assert shares[:2].tolist() == [[0.625, 0.375, 0], [1, 0, 0]]
+    assert np.isnan(shares[2]).all()
+    assert COUNTS.occurring().names == ('a', 'b')
+    assert COUNTS.worst(5) == [
+        dict(truth='a', prediction='b', count=3, share=0.375),
+        dict(truth='b', prediction='a', count=1, share=1.0),
+    ]
+
+
+@pytest.mark.parametrize('normalize', [False, True])
+def test_files(tmp_path, normalize):
+    import json
+
+    files = write_confusion(COUNTS, tmp_path / 'out', normalize, 'title', config='x.py')
+    assert [path.name for path in files] == ['confusion.png', 'confusion.csv', 'confusion.json']
+    assert min(Image.open(files[0]).size) > 500
+    rows = files[1].read_text().splitlines()
+    assert rows[1] == ('a,0.625,0.375' if normalize else 'a,5,3')
+    content = json.loads(files[2].read_text())
+    assert content['counts'] == COUNTS.counts.tolist()
+    assert (content['config'], content['classes']) == ('x.py', ['a', 'b', 'c'])
+
+
+def test_many_classes_have_room_for_their_names():
+    """No label of an axis may overlap the next one; the picture grows with the classes."""
+    size = 30
+    counts = np.eye(size, dtype=np.int64) * 50 + 1
+    names = tuple(f'class number {i}' for i in range(size))
+    figure = draw_confusion(Confusion(counts, names, 'pixels'), False)
+    pad_shape = FigureCanvasAgg(figure)
+    pad_shape.draw()
+    axes = figure.axes[0]
+    for labels, low, high in (
+        (axes.get_yticklabels(), 'y0', 'y1'),
+        (axes.get_xticklabels(), 'x0', 'x1'),
+    ):
+        ends = sorted(
+            (getattr(box, low), getattr(box, high))
+            for box in (label.get_window_extent(pad_shape.get_renderer()) for label in labels)
+        )
+        assert all(a[1] < b[0] for a, b in pairwise(ends))
+    larger = draw_confusion(Confusion(np.eye(60, dtype=np.int64), names * 2, 'pixels'), False)
+    assert larger.get_figwidth() - figure.get_figwidth() == pytest.approx(30 * 0.17)

@@ -1,0 +1,182 @@
+"""The classifiers of kept features against scikit-learn and their equations."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+from sklearn.metrics import top_k_accuracy_score
+from sklearn.neighbors import KNeighborsClassifier
+
+from lightvit_dense.probing import (
+    LinearOptions,
+    Neighbours,
+    Part,
+    Probes,
+    Scores,
+    fit_linear,
+    fit_logistic,
+    fit_sklearn,
+    hold_out,
+)
+from lightvit_dense.probing.linear import LinearProbe
+from lightvit_dense.probing.neighbours import from_rank_key, rank_key
+
+
+@pytest.fixture(scope='module')
+def digits():
+    """1200 digits to train and 597 to test, in a fixed random order."""
+    features, labels = load_digits(return_X_y=True)
+    order = np.random.default_rng(0).permutation(len(labels))
+    features, labels = features[order].astype('f4'), labels[order].astype('i8')
+    return features[:1200], labels[:1200], features[1200:], labels[1200:]
+
+
+def test_logistic_regression_is_scikit_learns(digits):
+    x, y, test_x, test_y = digits
+    for c in (0.01, 1.0):
+        ours, theirs = fit_logistic(x, y, 10, c), fit_sklearn(x, y, c)
+        assert ours.gradient < 1e-7
+        np.testing.assert_allclose(ours.weight.numpy(), theirs[-1].coef_, atol=2e-5)
+        found = ours.scores(test_x).softmax(1).numpy()
+        np.testing.assert_allclose(found, theirs.predict_proba(test_x), atol=2e-5)
+        scores = Scores.of(ours.scores(test_x), torch.from_numpy(test_y))
+        assert scores.top1 == pytest.approx(100 * theirs.score(test_x, test_y))
+    places = np.arange(0, 1200, 3)
+    part, alone = fit_logistic(x, y, 10, places=places), fit_logistic(x[places], y[places], 10)
+    torch.testing.assert_close(part.weight, alone.weight)
+
+
+def test_features_read_in_chunks_give_the_same_regression(digits, monkeypatch):
+    x, y = digits[0][:300], digits[1][:300]
+    whole = fit_logistic(x, y, 10)
+    monkeypatch.setattr('lightvit_dense.probing.logistic.KEPT_BYTES', 0)
+    chunks = fit_logistic.__globals__['chunks']
+    monkeypatch.setitem(fit_logistic.__globals__, 'chunks', lambda f: chunks(f, 77))
+    torch.testing.assert_close(fit_logistic(x, y, 10).weight, whole.weight, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize('count', [1, 10, 200])
+def test_neighbours_vote_as_scikit_learns(digits, count):
+    x, y, test_x, test_y = digits
+    oracle = KNeighborsClassifier(
+        count, weights=lambda d: np.exp((1 - d) / 0.07), metric='cosine', algorithm='brute'
+    ).fit(x.astype('f8'), y)
+    wanted = oracle.predict_proba(test_x.astype('f8'))
+    parts = Neighbours(x, y, 10, queries=100, keys=333).scores(test_x, [count])
+    votes = torch.cat([votes for _, votes in parts])
+    np.testing.assert_allclose((votes / votes.sum(1, keepdim=True)).numpy(), wanted, atol=1e-4)
+    top1 = Scores.of(votes, torch.from_numpy(test_y)).top1
+    assert top1 == pytest.approx(100 * (wanted.argmax(1) == test_y).mean())
+
+
+def test_of_equally_near_images_the_first_counts():
+    key = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [2.0, 0.0], [1.0, 0.0]], dtype='f4')
+    labels = np.array([3, 0, 1, 2, 0])
+    query = np.array([[5.0, 0.0]], dtype='f4')
+    for keys in (1, 2, 5):
+        votes = Neighbours(key, labels, 4, keys=keys).scores(query, [1, 3, 9])
+        winners = {count: vote for count, vote in votes}
+        assert winners[1][0].nonzero().flatten().tolist() == [3]
+        assert winners[3][0].nonzero().flatten().tolist() == [1, 2, 3]
+        assert (winners[9][0] > 0).all()  # more neighbours than images are all of them
+        # Of classes with equal votes the first is the prediction.
+        assert Scores.of(winners[3], torch.tensor([1])).top1 == 100
+        assert Scores.of(winners[9], torch.tensor([0])).top1 == 100
+
+
+def test_rank_keys_order_by_similarity_then_by_place():
+    torch.manual_seed(0)
+    similarity = torch.cat([torch.randn(2, 50), torch.tensor([[0.0, -0.0, 1.0, 1.0]] * 2)], dim=1)
+    key = rank_key(similarity, 7)
+    expected = similarity.sort(dim=1, descending=True, stable=True)
+    values, places = from_rank_key(key.sort(dim=1, descending=True).values)
+    assert torch.equal(values, expected.values)
+    assert torch.equal(places, expected.indices + 7)
+
+
+def test_the_linear_probe_reaches_scikit_learns_accuracy(digits):
+    x, y, test_x, test_y = digits
+    labels = torch.from_numpy(test_y)
+    options = LinearOptions(epochs=12, warmup=2, batch_size=64, lr=20.0)
+    found = Scores.of(fit_linear([x], y, 10, options).scores(test_x), labels).top1
+    assert found == pytest.approx(100 * fit_sklearn(x, y).score(test_x, test_y), abs=2)
+    short = LinearOptions(epochs=2, warmup=1, batch_size=64)
+    probe, again = (fit_linear([x], y, 10, short) for _ in range(2))
+    assert torch.equal(again.fc.weight, probe.fc.weight)
+    other = fit_linear([x], y, 10, replace(short, seed=1))
+    assert not torch.equal(other.fc.weight, probe.fc.weight)
+
+
+def test_a_step_of_the_linear_probe_follows_its_equations(digits):
+    """One epoch of one batch, and views that take turns."""
+    x, y = digits[0][:64], digits[1][:64]
+    options = LinearOptions(epochs=2, warmup=1, batch_size=64, lr=0.5)
+    probe = fit_linear([x, 2 * x + 1], y, 10, options)
+    torch.manual_seed(0)
+    start = LinearProbe(64, 10)
+    weight, bias = start.fc.weight.detach().double(), start.fc.bias.detach().double()
+    speed_w, speed_b = torch.zeros_like(weight), torch.zeros_like(bias)
+    target = torch.nn.functional.one_hot(torch.from_numpy(y), 10).double()
+    for view, rate in ((x, 0.0), (2 * x + 1, 0.5)):  # warm-up begins at 0, cosine at the top
+        features = torch.from_numpy(view).double()
+        variance = features.var(0, unbiased=False)
+        standard = (features - features.mean(0)) / (variance + 1e-6).sqrt()
+        error = ((standard @ weight.T + bias).softmax(1) - target) / 64
+        slope = error.T @ standard
+        speed_w = 0.9 * speed_w + 0.001 * weight.norm() / slope.norm() * slope
+        speed_b = 0.9 * speed_b + error.sum(0)
+        weight, bias = weight - rate * speed_w, bias - rate * speed_b
+    torch.testing.assert_close(probe.fc.weight.double(), weight, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(probe.fc.bias.double(), bias, atol=1e-5, rtol=1e-4)
+
+
+def test_the_schedule_and_batch_are_the_published_ones():
+    options = LinearOptions()
+    assert [options.rate(e) for e in (0, 5, 10)] == [0, 3.2, 6.4]
+    assert options.rate(50) == pytest.approx(3.2)
+    assert options.rate(90) == pytest.approx(0)
+    assert options.rate(30) == pytest.approx(3.2 * (1 + math.cos(math.pi / 4)))
+    assert options.batch_of(1_281_167) == 16384
+    assert options.batch_of(3000) == 38
+    assert options.batch_of(100) == 32
+    assert LinearOptions(batch_size=500).batch_of(100) == 100
+
+
+def test_scores_are_scikit_learns():
+    torch.manual_seed(0)
+    scores, labels = torch.randn(200, 8), torch.randint(8, (200,))
+    found = Scores.of(scores, labels)
+    for k, value in ((1, found.top1), (5, found.top5)):
+        wanted = top_k_accuracy_score(labels, scores, k=k, labels=range(8))
+        assert value == pytest.approx(100 * wanted)
+    parts = [(Scores.of(scores[i:j], labels[i:j]), j - i) for i, j in ((0, 30), (30, 200))]
+    assert Scores.joined(parts).top1 == pytest.approx(found.top1)
+
+
+def test_a_share_of_each_class_is_held_out():
+    labels = np.repeat([2, 0, 1, 5], [50, 10, 4, 1])
+    inside, outside = hold_out(labels, 0.2)
+    assert np.bincount(labels[outside], minlength=6).tolist() == [2, 0, 10, 0, 0, 0]
+    assert sorted([*inside, *outside]) == list(range(65))
+    assert outside.tolist() != hold_out(labels, 0.2, seed=1)[1].tolist()
+
+
+def test_the_setting_is_chosen_without_the_validation_images(digits):
+    x, y, test_x, test_y = digits
+    x, y = x[:400], y[:400]
+    y = np.where(y == 7, 8, y)  # a class that no training image has
+    train, val = Part({'cls': x}, y), Part({'cls': test_x}, test_y)
+    probes = Probes(train, val, [], 10, LinearOptions(), [6.4], [1e-7, 0.1], [5, 20])
+    for method in ('logistic', 'sklearn'):
+        (row,) = probes.measure('cls', method)
+        assert row.setting == 'C 0.1 of 2, held-out fifth'
+        wanted = 100 * fit_sklearn(x, y, 0.1).score(test_x, test_y)
+        assert row.top1 == pytest.approx(wanted)
+    rows = probes.measure('cls', 'knn')
+    assert [row.setting for row in rows] == ['k 5', 'k 20']
+    assert all(row.top1 > 80 for row in rows)
+    share = 100 * (test_y == np.bincount(y).argmax()).mean()
+    assert probes.baseline().top1 == pytest.approx(share)

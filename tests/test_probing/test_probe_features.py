@@ -1,0 +1,306 @@
+"""Features of a frozen network: what they are, and when they are taken from the disk."""
+
+import re
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from safetensors.torch import save_file
+from sklearn.datasets import load_digits
+
+from lightvit_dense import probing
+from lightvit_dense.checkpoints import CheckpointError
+from lightvit_dense.errors import UserError
+from lightvit_dense.registry import MODELS
+
+BACKBONE = dict(
+    type='lightvit_dense.VisionTransformer',
+    arch=dict(embed_dim=16, depth=2, num_heads=2),
+    img_size=16,
+    patch_size=8,
+)
+PACK = dict(type='lightvit_dense.PackImage', meta_keys=('img_path',))
+LABELLED = dict(
+    batch_size=7,
+    num_workers=0,
+    collate_fn=dict(type='lightvit_dense.collate_images'),
+)
+
+
+def make_config(root, **backbone):
+    dataset = dict(type='lightvit_dense.ImageNet', data_root=str(root))
+    crop = dict(type='lightvit_dense.LoadRandomResizedCrop', size=16)
+    mirror = dict(type='lightvit_dense.RandomMirrorFlag', prob=0.5)
+    fixed = [
+        dict(type='lightvit_dense.LoadImage', color='rgb'),
+        dict(type='lightvit_dense.CenterResizedCrop', size=16, share=1.0),
+        PACK,
+    ]
+    return Config(
+        dict(
+            model=dict(
+                type='lightvit_dense.ImageClassifier',
+                backbone=BACKBONE | dict(final_norm=False, drop_path_rate=0.3) | backbone,
+                head=dict(num_classes=3),
+                data_preprocessor=dict(
+                    type='lightvit_dense.ImagePreprocessor', mean=[127.5] * 3, std=[60.0] * 3
+                ),
+            ),
+            train_dataloader=dict(
+                LABELLED,
+                sampler=dict(type='lightvit_dense.SeededSampler', shuffle=True),
+                drop_last=True,
+                dataset=dict(dataset, img_dir='train', pipeline=[crop, mirror, PACK]),
+            ),
+            val_dataloader=dict(
+                LABELLED,
+                sampler=dict(type='mmengine.DefaultSampler', shuffle=False),
+                dataset=dict(dataset, img_dir='val', classes='train', pipeline=fixed),
+            ),
+        )
+    )
+
+
+@pytest.fixture
+def root(tmp_path):
+    """Photographs of handwritten digits 0 to 2: 30 to train, 15 to validate."""
+    images, labels = load_digits(return_X_y=True)
+    for digit in range(3):
+        chosen = images[labels == digit][:15].reshape(-1, 8, 8)
+        for number, image in enumerate(chosen):
+            folder = tmp_path / ('train' if number < 10 else 'val') / f'digit{digit}'
+            folder.mkdir(parents=True, exist_ok=True)
+            picture = cv2.resize((image * 15).astype('u1'), (20, 20))
+            assert cv2.imwrite(str(folder / f'{number}.png'), picture)
+    return tmp_path
+
+
+@pytest.fixture
+def trained():
+    torch.manual_seed(1)
+    return MODELS.build(BACKBONE | dict(final_norm=True)).eval()
+
+
+@pytest.fixture
+def checkpoint(tmp_path, trained):
+    save_file(trained.state_dict(), tmp_path / 'backbone.safetensors')
+    return str(tmp_path / 'backbone.safetensors')
+
+
+def take(cfg, checkpoint, cache, part=0, layers=(0,), pools=('cls',), views=0, seed=0):
+    network = probing.build_network(cfg, checkpoint)
+    plan = probing.Plan.of_config(cfg, views)[part]
+    lines = []
+    spaces = network.spaces(pools, layers)
+    result, cached = probing.extract(network, plan, spaces, cache, seed, say=lines.append)
+    return result, cached, lines
+
+
+def files(cache):
+    return sorted(p.relative_to(cache) for p in cache.rglob('*.npy'))
+
+
+def test_features_are_those_of_the_network(root, checkpoint, trained, tmp_path):
+    cfg = make_config(root)
+    part, cached, _ = take(
+        cfg, checkpoint, tmp_path / 'cache', 1, layers=(0, 1), pools=('cls', 'mean')
+    )
+    assert not cached
+    assert part.labels.tolist() == [0] * 5 + [1] * 5 + [2] * 5
+    dataset = probing.Plan.of_config(cfg)[1].dataset()
+    batch = torch.stack([dataset[i]['inputs'] for i in range(15)]).float()
+    with torch.no_grad():
+        encoding = trained.encode((batch - 127.5) / 60, hidden_of=(1,))
+    for name, tokens in (('', encoding.tokens), ('_layer1', encoding.hidden[1])):
+        for pool, x in (('cls', tokens[:, 0]), ('mean', tokens[:, 1:].mean(1))):
+            found = torch.from_numpy(np.array(part.features[pool + name]))
+            torch.testing.assert_close(found, x, rtol=1e-4, atol=1e-5)
+
+
+def test_the_network_runs_once(root, checkpoint, tmp_path, monkeypatch):
+    cfg, cache = make_config(root), tmp_path / 'cache'
+    first, cached, _ = take(cfg, checkpoint, cache)
+    assert (cached, len(first.labels)) == (False, 30)
+    runs = []
+    original = probing.Network.features
+    monkeypatch.setattr(
+        probing.Network,
+        'features',
+        lambda self, batch, spaces: (
+            runs.append([s.name for s in spaces]) or original(self, batch, spaces)
+        ),
+    )
+    again, cached, lines = take(cfg, checkpoint, cache)
+    assert (cached, lines, runs) == (True, [], [])
+    np.testing.assert_array_equal(again.features['cls'], first.features['cls'])
+    # What is new is added to what is there.
+    both, cached, _ = take(cfg, checkpoint, cache, layers=(0, 1))
+    assert not cached
+    assert {tuple(run) for run in runs} == {('cls_layer1',)}
+    np.testing.assert_array_equal(both.features['cls'], first.features['cls'])
+    assert len(list(cache.iterdir())) == 1
+
+
+def test_views_are_drawn_by_the_training_pipeline(root, checkpoint, tmp_path):
+    cfg, caches = make_config(root), (tmp_path / 'a', tmp_path / 'b')
+    plain = take(cfg, checkpoint, caches[0])[0].features['cls']
+    views = [
+        take(cfg, checkpoint, cache, part, views=2)[0].features['cls']
+        for cache in caches
+        for part in (2, 3)
+    ]
+    np.testing.assert_array_equal(views[0], views[2])
+    np.testing.assert_array_equal(views[1], views[3])
+    for one, other in ((views[0], views[1]), (views[0], plain), (views[1], plain)):
+        assert np.abs(one - other).max() > 0.05
+    seeded = take(cfg, checkpoint, caches[0], 2, views=1, seed=5)[0].features['cls']
+    assert np.abs(seeded - views[0]).max() > 0.05
+
+
+def test_whatever_changes_features_makes_new_ones(root, checkpoint, trained, tmp_path):
+    cache = tmp_path / 'cache'
+    take(make_config(root), checkpoint, cache)
+
+    def is_known(cfg=None, weights=checkpoint):
+        return take(cfg or make_config(root), weights, cache)[1]
+
+    assert is_known(make_config(root, drop_path_rate=0.0, init_cfg=None))
+    other = make_config(root)
+    other.val_dataloader.dataset.pipeline[1].share = 0.9
+    assert not is_known(other)
+    other = make_config(root)
+    other.model.data_preprocessor.std = [50.0] * 3
+    assert not is_known(other)
+    state = dict(trained.state_dict())
+    state['norm.weight'] = state['norm.weight'] * 2
+    save_file(state, tmp_path / 'other.safetensors')
+    assert not is_known(weights=str(tmp_path / 'other.safetensors'))
+    assert is_known()
+    picture = root / 'train/digit1/3.png'  # another picture under the same name
+    assert cv2.imwrite(str(picture), 255 - cv2.imread(str(picture)))
+    assert not is_known()
+    picture.rename(root / 'train/digit1/30.png')
+    assert not is_known()
+    assert not is_known(weights='none')
+    assert is_known(weights='none')
+
+
+@pytest.mark.parametrize(
+    ('harm', 'line'),
+    [
+        (lambda npy, _: npy.write_bytes(npy.read_bytes()[:-9] + b'\1' * 9), 'its digest differs'),
+        (lambda npy, _: npy.write_bytes(npy.read_bytes()[:200]), 'its digest differs'),
+        (lambda npy, _: npy.unlink(), r'cannot be read \(FileNotFoundError\)'),
+        (lambda _, metadata: metadata.write_text('{'), r'cannot be read \(JSONDecodeError\)'),
+        (
+            lambda _, metadata: metadata.write_text('{"identity": "0", "sha256": "", "shape": []}'),
+            'belongs to other weights or data',
+        ),
+    ],
+)
+def test_what_is_damaged_is_made_anew(root, checkpoint, tmp_path, harm, line):
+    cfg, cache = make_config(root), tmp_path / 'cache'
+    whole = np.array(take(cfg, checkpoint, cache)[0].features['cls'])
+    (npy,) = cache.rglob('cls.npy')
+    harm(npy, npy.with_suffix('.json'))
+    part, cached, lines = take(cfg, checkpoint, cache)
+    assert not cached
+    assert len(lines) == 1
+    assert re.search(rf'cls\.npy {line}: it is made anew', lines[0])
+    np.testing.assert_array_equal(part.features['cls'], whole)
+    assert take(cfg, checkpoint, cache)[1]
+
+
+def test_an_interrupted_run_leaves_nothing(root, checkpoint, tmp_path):
+    cfg, cache = make_config(root), tmp_path / 'cache'
+    network = probing.build_network(cfg, checkpoint)
+    plan, spaces = probing.Plan.of_config(cfg)[0], network.spaces(None, [0])
+
+    def stop(done, total):
+        assert total == 30
+        if done > 10:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        probing.extract(network, plan, spaces, cache, progress=stop)
+    assert [path.name for path in cache.rglob('*') if path.is_file()] == ['.lock']
+    assert not take(cfg, checkpoint, cache)[1]
+    assert take(cfg, checkpoint, cache)[1]
+
+
+def test_features_that_are_no_numbers_are_refused(root, trained, tmp_path):
+    state = dict(trained.state_dict())
+    state['norm.bias'] = torch.full((16,), float('nan'))
+    save_file(state, tmp_path / 'nan.safetensors')
+    with pytest.raises(UserError, match='features cls of image 0 are not finite'):
+        take(make_config(root), str(tmp_path / 'nan.safetensors'), tmp_path / 'cache')
+    assert files(tmp_path / 'cache') == []
+
+
+def test_any_checkpoint_of_the_backbone(root, trained, tmp_path, checkpoint):
+    """A whole classifier of ours, one without the final norm, half of a network."""
+    cfg = make_config(root)
+    wanted = take(cfg, checkpoint, tmp_path / 'a')[0].features['cls']
+    model = MODELS.build(cfg.model)
+    names = {f'backbone.{name}': value for name, value in trained.state_dict().items()}
+    torch.save({'state_dict': {**model.state_dict(), **names}, 'meta': {}}, tmp_path / 'whole.pth')
+    found = take(cfg, str(tmp_path / 'whole.pth'), tmp_path / 'b')[0].features['cls']
+    np.testing.assert_array_equal(found, wanted)
+    bare = {k: v for k, v in trained.state_dict().items() if not k.startswith('norm.')}
+    save_file(bare, tmp_path / 'bare.safetensors')
+    network = probing.build_network(cfg, str(tmp_path / 'bare.safetensors'))
+    assert network.notes == ['the checkpoint has no final norm: a plain LayerNorm took its place']
+    half = {k: v for k, v in bare.items() if not k.startswith('blocks.1.mlp.fc2')}
+    save_file(half, tmp_path / 'half.safetensors')
+    with pytest.raises(UserError, match=r'lacks 2 parameters .* blocks\.1\.mlp\.fc2'):
+        probing.build_network(cfg, str(tmp_path / 'half.safetensors'))
+    with pytest.raises(CheckpointError, match='does not exist'):
+        probing.build_network(cfg, str(tmp_path / 'absent.pth'))
+
+
+def test_requests_that_cannot_be_met(root, checkpoint, tmp_path):
+    network = probing.build_network(make_config(root), checkpoint)
+    with pytest.raises(UserError, match=r'--layer 3: the backbone has 2 layers'):
+        network.spaces(None, [3])
+    plain = make_config(root, cls_token=False)
+    network = probing.build_network(plain, 'none')
+    assert [space.name for space in network.spaces(None, [0, 2])] == ['mean', 'mean_layer2']
+    with pytest.raises(UserError, match='--features cls: the backbone has no class token'):
+        network.spaces(['cls'], [0])
+    unlabelled = make_config(root)
+    unlabelled.train_dataloader.dataset.with_labels = False
+    with pytest.raises(UserError, match='gives no labels'):
+        take(unlabelled, checkpoint, tmp_path / 'cache')
+    wrapped = make_config(root)
+    wrapped.train_dataloader.dataset = dict(type='RepeatDataset', dataset={}, times=2)
+    with pytest.raises(UserError, match='has no pipeline of its own'):
+        probing.Plan.of_config(wrapped)
+    convolutional = make_config(root)
+    convolutional.model.backbone = dict(type='lightvit_dense.TimmBackbone', name='resnet18')
+    with pytest.raises(UserError, match='TimmBackbone: cannot be probed'):
+        probing.build_network(convolutional, 'none')
+    with pytest.raises(UserError, match=r'has no model\.backbone'):
+        probing.build_network(Config(dict(model=dict(type='X'))), 'none')
+    (tmp_path / 'file').write_text('')
+    with pytest.raises(UserError, match='cannot be written'):
+        take(make_config(root), checkpoint, tmp_path / 'file')
+
+
+def test_hiera_has_features_of_every_layer(root):
+    hiera = dict(
+        type='lightvit_dense.Hiera',
+        arch=dict(embed_dim=8, stages=(1, 1, 1, 1), num_heads=1),
+        img_size=64,
+    )
+    cfg = make_config(root)
+    cfg.model.backbone = hiera
+    network = probing.build_network(cfg, 'none')
+    spaces = network.spaces(None, [0, 1, 3])
+    batch = dict(inputs=torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8))
+    found = network.features(batch, spaces)
+    assert [x.shape[1] for x in found] == [64, 8, 32]
+    last = network.backbone(network.preprocessor(batch)['inputs'])[-1]
+    last = last.mean((2, 3)) if last.ndim == 4 else last.mean(1)
+    torch.testing.assert_close(found[0], last)

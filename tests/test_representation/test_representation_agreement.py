@@ -1,0 +1,213 @@
+"""Agreement of attention maps against straight lines, closed cases and the distiller's measure."""
+
+import itertools
+import math
+
+import pytest
+import torch
+
+from lightvit_dense.errors import UserError
+from lightvit_dense.models.backbones import Hiera, VisionTransformer
+from lightvit_dense.models.pretraining.distillation import explained_share
+from lightvit_dense.representation.agreement import (
+    AttentionAgreement,
+    attention_agreement,
+    mean_map,
+    mean_maps_agreement,
+    parse_pairs,
+)
+
+SIZES = ((64, 64), (64, 64))
+
+
+def make_vit(seed=0, heads=3, depth=2, **options):
+    torch.manual_seed(seed)
+    arch = dict(embed_dim=24, depth=depth, num_heads=heads)
+    model = VisionTransformer(**(dict(arch=arch, img_size=64, patch_size=16) | options))
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    return model.double().eval()
+
+
+def make_hiera(seed=0, **options):
+    torch.manual_seed(seed)
+    arch = dict(embed_dim=8, stages=(1, 1, 2), num_heads=1, mask_unit=8, patch_stride=4)
+    options = dict(arch=arch, img_size=64, q_pool=2, mask_unit_attn=(True, True, False)) | options
+    model = Hiera(**options)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    return model.double().eval()
+
+
+def images(count=4, size=64):
+    return torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(1)).double()
+
+
+def patch_logits(model, layer, batch):
+    logits = model.encode(batch, logits_of=[layer]).logits[layer].detach()
+    return logits[:, :, model.num_prefix_tokens :, model.num_prefix_tokens :]
+
+
+def rows_agreement(student, teacher):
+    """Cross entropy, KL, cosine and JS of rows of probabilities, one number at a time."""
+    total = [0.0] * 4
+    for s, t in zip(student.tolist(), teacher.tolist(), strict=True):
+        cross = -sum(b * math.log(a) for a, b in zip(s, t, strict=True))
+        entropy = -sum(b * math.log(b) for b in t)
+        product = sum(a * b for a, b in zip(s, t, strict=True))
+        norms = math.sqrt(sum(a * a for a in s) * sum(b * b for b in t))
+        middle = [(a + b) / 2 for a, b in zip(s, t, strict=True)]
+        js = sum(0.5 * x * math.log(x / m) for p in (s, t) for x, m in zip(p, middle, strict=True))
+        for i, value in enumerate((cross, cross - entropy, product / norms, js)):
+            total[i] += value / len(student)
+    return total
+
+
+def test_the_numbers_are_those_of_the_straight_line():
+    student, teacher, batch = make_vit(0, 3), make_vit(1, 2), images()
+    (found,) = attention_agreement(student, teacher, [(batch, batch)], [(1, 2)])
+    logits = patch_logits(student, 1, batch), patch_logits(teacher, 2, batch)
+    ours, theirs = (x.softmax(-1) for x in logits)
+    means = rows_agreement(*(x.mean(1).flatten(0, 1) for x in (ours, theirs)))
+    assert [found.cross_entropy, found.kl, found.cosine, found.js] == pytest.approx(means, rel=1e-9)
+
+    # Every head of the student with every head of the teacher [3][2].
+    single = [
+        [rows_agreement(ours[:, h].flatten(0, 1), theirs[:, g].flatten(0, 1)) for g in range(2)]
+        for h in range(3)
+    ]
+    # The best of all ways to give each of the teacher's two heads a head of the student.
+    best = max(
+        itertools.permutations(range(3), 2),
+        key=lambda chosen: sum(single[h][g][2] for g, h in enumerate(chosen)),
+    )
+    assert set(found.heads) == {(h, g) for g, h in enumerate(best)}
+    for i, name in enumerate(('cross_entropy', 'kl', 'cosine')):
+        expected = sum(single[h][g][i] for g, h in enumerate(best)) / 2
+        assert found.matched[name] == pytest.approx(expected, rel=1e-9)
+
+    # As the hook of pre-training measures it, on one batch.
+    assert found.explained == pytest.approx(explained_share(*logits), rel=1e-9)
+
+
+def test_a_network_agrees_with_itself_wherever_the_batches_end():
+    model, batch = make_vit(), images()
+    agreement = AttentionAgreement(model, model, 'all', SIZES, budget=1)
+    agreement.update(batch[:3])
+    agreement.update(batch[3:])
+    found = {(pair.student, pair.teacher): pair for pair in agreement.result()}
+    assert list(found) == [(1, 1), (1, 2), (2, 1), (2, 2)]
+    for layer in (1, 2):
+        pair = found[layer, layer]
+        assert (pair.cosine, pair.explained) == (pytest.approx(1, rel=1e-12),) * 2
+        assert (pair.kl, pair.js) == (pytest.approx(0, abs=1e-12),) * 2
+        assert pair.heads == ((0, 0), (1, 1), (2, 2))
+        assert pair.matched['cosine'] == pytest.approx(1, rel=1e-12)
+        assert pair.matched['kl'] == pytest.approx(0, abs=1e-12)
+    assert found[1, 2].cosine < 0.999
+    assert found[1, 2].js > 1e-3
+    whole = attention_agreement(model, model, [(batch, batch)], 'all')
+    for pair in whole:
+        other = found[pair.student, pair.teacher]
+        assert pair.js == pytest.approx(other.js, rel=1e-9, abs=1e-14)
+        assert pair.explained == pytest.approx(other.explained, rel=1e-9)
+
+
+def test_the_order_of_heads_does_not_matter():
+    model, swapped, batch = make_vit(), make_vit(), images()
+    order = torch.tensor([2, 0, 1])
+    for block in swapped.blocks:  # q, k and v of a head, and what the output makes of them
+        qkv = block.attn.qkv
+        rows = torch.arange(72).reshape(3, 3, 8)[:, order].flatten()
+        qkv.weight.data, qkv.bias.data = qkv.weight.data[rows], qkv.bias.data[rows]
+        columns = torch.arange(24).reshape(3, 8)[order].flatten()
+        block.attn.proj.weight.data = block.attn.proj.weight.data[:, columns]
+    (found,) = attention_agreement(model, swapped, [(batch, batch)])
+    assert set(found.heads) == {(2, 0), (0, 1), (1, 2)}
+    assert found.matched['kl'] == pytest.approx(0, abs=1e-12)
+    assert found.kl == pytest.approx(0, abs=1e-12)
+    assert found.explained == pytest.approx(1, rel=1e-9)
+
+
+def test_maps_without_overlap_have_the_largest_js():
+    logits = torch.full((1, 2, 1, 1, 4), -600.0, dtype=torch.float64)
+    ours, theirs = logits.clone(), logits.clone()
+    ours[..., 0], theirs[..., 3] = 0, 0
+    maps = (mean_map(x.log_softmax(-1)) for x in (ours, theirs))
+    _, _, cosine, js = mean_maps_agreement(*maps).tolist()
+    assert js == pytest.approx(math.log(2), rel=1e-12)
+    assert cosine == pytest.approx(0, abs=1e-12)
+
+
+def test_uniform_maps_have_a_known_cross_entropy():
+    student, teacher, batch = make_vit(), make_vit(1), images()
+    for parameter in student.blocks[1].attn.qkv.parameters():
+        torch.nn.init.zeros_(parameter)
+    (found,) = attention_agreement(student, teacher, [(batch, batch)])
+    assert found.cross_entropy == pytest.approx(math.log(16), rel=1e-12)
+    assert found.explained == pytest.approx(0, abs=1e-9)
+
+
+def test_a_hiera_and_a_vision_transformer_are_compared_place_by_place():
+    hiera, vit, batch = make_hiera(), make_vit(), images()
+    (found,) = attention_agreement(vit, hiera, [(batch, batch)], [(2, 4)])
+    logits = hiera.encode(batch, logits_of=[4]).logits[4].detach()
+    # Units of 2x2 tokens, whose finest bits of row and column come first: their places in raster.
+    places = [
+        (2 * unit_row + row) * 4 + 2 * unit_column + column
+        for unit_row in range(2)
+        for unit_column in range(2)
+        for row in range(2)
+        for column in range(2)
+    ]
+    raster = torch.empty_like(logits)
+    raster[:, :, torch.tensor(places)[:, None], torch.tensor(places)] = logits
+    ours = patch_logits(vit, 2, batch).softmax(-1)
+    expected = rows_agreement(*(x.mean(1).flatten(0, 1) for x in (ours, raster.softmax(-1))))
+    assert [found.cross_entropy, found.kl, found.cosine, found.js] == pytest.approx(expected)
+
+
+def test_all_leaves_out_layers_of_other_resolutions():
+    hiera, batch = make_hiera(), images()
+    found = attention_agreement(hiera, make_hiera(1), [(batch, batch)], 'all')
+    pairs = [(pair.student, pair.teacher) for pair in found]
+    assert pairs == [(1, 1), (2, 2), (3, 3), (4, 4)]
+
+
+def test_patches_of_two_sizes_are_compared_where_they_are_as_many():
+    student, teacher = make_vit(), make_vit(1, img_size=32, patch_size=8)
+    (found,) = attention_agreement(student, teacher, [(images(), images(size=32))])
+    assert 0 < found.js < math.log(2)
+
+
+@pytest.mark.parametrize(
+    ('teacher', 'pairs', 'message'),
+    [
+        (
+            dict(img_size=64, patch_size=8),
+            None,
+            r'student layer 2: 4x4 keys .* teacher layer 2: 8x8 keys .* --size 64 32',
+        ),
+        ({}, [(1, 3)], 'layer 3: the backbone has layers 1 to 2'),
+        ({}, [(1, 1), (1, 1)], 'different STUDENT:TEACHER layers'),
+        ({}, [], 'different STUDENT:TEACHER layers'),
+    ],
+)
+def test_what_does_not_line_up_is_named(teacher, pairs, message):
+    with pytest.raises(UserError, match=message):
+        AttentionAgreement(make_vit(), make_vit(1, **teacher), pairs, SIZES)
+
+
+def test_layers_of_other_windows_are_named_with_a_remedy():
+    with pytest.raises(UserError, match='both attend globally'):
+        AttentionAgreement(make_hiera(), make_vit(patch_size=8), [(2, 1)], SIZES)
+    with pytest.raises(UserError, match='do not line up'):  # not one pair of 'all' is left
+        AttentionAgreement(make_vit(), make_vit(patch_size=8), 'all', SIZES)
+
+
+def test_pairs_are_read_from_words():
+    assert parse_pairs(['6:6', '12:10']) == [(6, 6), (12, 10)]
+    assert (parse_pairs([]), parse_pairs(['all'])) == (None, 'all')
+    for words in (['6'], ['6:'], ['a:b'], ['all', '6:6']):
+        with pytest.raises(UserError, match='write STUDENT:TEACHER'):
+            parse_pairs(words)

@@ -1,0 +1,309 @@
+"""Attention distance and entropy against straight lines, closed cases and the authors' formula."""
+
+import math
+
+import pytest
+import torch
+
+from lightvit_dense.errors import UserError
+from lightvit_dense.models.backbones import Hiera, VisionTransformer
+from lightvit_dense.representation import attention, attention_maps
+from lightvit_dense.representation.agreement import (
+    AttentionAgreement,
+    attention_agreement,
+)
+from lightvit_dense.representation.attention import AttentionStats, attention_stats
+
+ARCH = dict(embed_dim=24, depth=3, num_heads=3)
+HIERA = dict(embed_dim=8, stages=(1, 2, 1, 1), num_heads=1, mask_unit=8, patch_stride=4)
+
+
+def make_vit(**options):
+    torch.manual_seed(0)
+    options = dict(arch=ARCH, img_size=64, patch_size=16) | options
+    model = VisionTransformer(**options).double().eval()
+    for parameter in model.parameters():  # so that attention is neither uniform nor symmetric
+        torch.nn.init.normal_(parameter, std=0.3)
+    return model
+
+
+def make_hiera(**options):
+    torch.manual_seed(0)
+    model = Hiera(**(dict(arch=HIERA, img_size=64) | options)).double().eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    return model
+
+
+def images(count=3, size=64):
+    return torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(1)).double()
+
+
+def even(windows, queries):
+    """Return the shares of queries that all count alike [W, q]."""
+    return torch.full((windows, queries), 1 / (windows * queries), dtype=torch.float64)
+
+
+def straight_line(logits, queries, keys):
+    """Distance and entropy [heads] of logits [B, heads, q, k], one number at a time."""
+    distance, entropy = [], []
+    for head in logits.detach().transpose(0, 1).tolist():
+        gaps, terms = [], []
+        for image in head:
+            for row, query in zip(image, queries, strict=True):
+                weights = [math.exp(x - max(row)) for x in row]
+                p = [x / sum(weights) for x in weights]
+                gaps.append(sum(x * math.dist(query, key) for x, key in zip(p, keys, strict=True)))
+                terms.append(-sum(x * math.log(x + 1e-6) for x in p))
+        distance.append(sum(gaps) / len(gaps))
+        entropy.append(sum(terms) / len(terms))
+    return distance, entropy
+
+
+def test_the_distance_of_tokens_is_that_of_the_authors_formula():
+    (layout,) = attention_maps.token_layouts(make_vit(), [1], (224, 224)).values()
+    # Their matrix, written down once more: 14 px for each step of the 14 x 14 grid.
+    index = torch.arange(196)
+    row, column = index // 14, index % 14
+    theirs = ((row[:, None] - row) ** 2 + (column[:, None] - column) ** 2).double().sqrt() * 14
+    ours = layout.distances()[0] * attention._scale(make_vit(), 'authors')
+    torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
+    assert layout.distances()[0, 0, 1] == 16  # px of the image, without the option
+
+
+def test_uniform_attention_has_the_entropy_log_n():
+    maps = torch.full((2, 3, 1, 49, 49), 1 / 49, dtype=torch.float64)
+    found = attention.attention_entropy(maps, even(1, 49)) / 2
+    assert found.tolist() == pytest.approx([-math.log(1 / 49 + 1e-6)] * 3, rel=1e-13)
+    assert found.tolist() == pytest.approx([math.log(49)] * 3, abs=49e-6)
+
+
+def test_identity_attention_is_at_distance_zero_without_entropy():
+    layout = attention_maps.token_layouts(make_vit(), [1], (64, 64))[1]
+    maps = torch.eye(16).double().expand(2, 3, 1, 16, 16)
+    shares = layout.shares()
+    assert torch.equal(shares, even(1, 16))
+    assert attention.attention_distance(maps, layout.distances(), shares).tolist() == [0.0] * 3
+    assert attention.attention_entropy(maps, shares).tolist() == pytest.approx([0] * 3, abs=3e-6)
+
+
+def test_attention_to_the_right_neighbour_is_at_the_patch_size():
+    layout = attention_maps.token_layouts(make_vit(), [1], (32, 64))[1]
+    right = torch.zeros(8, 8).double()
+    for i in range(8):
+        right[i, i + 1 if i % 4 < 3 else i - 1] = 1
+    found = attention.attention_distance(right[None, None, None], layout.distances(), even(1, 8))
+    assert found.tolist() == [16.0]
+
+
+@pytest.mark.parametrize(
+    'options',
+    [{}, dict(cls_token=False, rel_pos_size=64), dict(rel_pos_bias=True)],
+    ids=['class token', 'decomposed relative position', 'relative position bias'],
+)
+def test_a_vision_transformer_agrees_with_the_straight_line(options):
+    model, batch = make_vit(**options), images()
+    centres = [(16 * r + 8, 16 * c + 8) for r in range(4) for c in range(4)]
+    found = attention_stats(model, [batch])
+    assert [layer.layer for layer in found] == [1, 2, 3]
+    prefix = model.num_prefix_tokens
+    for layer in found:
+        logits = model.encode(batch, logits_of=[layer.layer]).logits[layer.layer]
+        expected = straight_line(logits[:, :, prefix:, prefix:], centres, centres)
+        assert layer.distance == pytest.approx(expected[0], rel=1e-10)
+        assert layer.entropy == pytest.approx(expected[1], rel=1e-10)
+        assert (layer.tokens, layer.patch) == (16, 16)
+        assert layer.max_entropy == math.log(16)
+
+
+def hiera_tokens(side, grid, unit):
+    """Centres of the tokens of a 64 px image in the order of units, found by another road.
+
+    The units' own function carries the number of each token to its place.
+    """
+    from lightvit_dense.models.backbones.hiera_tokens import to_units
+
+    numbers = torch.arange(grid * grid).reshape(1, grid, grid, 1)
+    order = to_units(numbers, unit)[0, :, :, 0]
+    return [
+        [(side * (n // grid + 0.5), side * (n % grid + 0.5)) for n in row] for row in order.tolist()
+    ]
+
+
+def test_a_hiera_agrees_with_the_straight_line_window_by_window():
+    model, batch = make_hiera(), images(2)
+    found = {layer.layer: layer for layer in attention_stats(model, [batch])}
+    logits = model.encode(batch, logits_of=range(1, 6)).logits
+    # (px of keys, px of queries, whether inside mask units): 16, 8, 4, 2 tokens across, 2 units.
+    plan = {1: (4, 4, True), 2: (4, 8, True), 3: (8, 8, True), 4: (8, 16, True), 5: (16, 32, False)}
+    for layer, (key_px, query_px, inside) in plan.items():
+        keys = hiera_tokens(key_px, 64 // key_px, 32 // key_px)
+        queries = hiera_tokens(query_px, 64 // query_px, 32 // query_px)
+        if not inside:
+            keys, queries = ([[place for unit in x for place in unit]] for x in (keys, queries))
+        parts = logits[layer].chunk(len(keys), dim=2)
+        each = [straight_line(*args) for args in zip(parts, queries, keys, strict=True)]
+        # [windows, 2, heads] -> [2, heads]
+        distance, entropy = torch.tensor(each, dtype=torch.float64).mean(0).tolist()
+        ours = found[layer]
+        assert ours.distance == pytest.approx(distance, rel=1e-10)
+        assert ours.entropy == pytest.approx(entropy, rel=1e-10)
+        assert (ours.tokens, ours.patch) == (len(keys[0]), key_px)
+
+
+def test_heads_that_do_not_look_have_the_numbers_of_uniform_attention():
+    model = make_vit()
+    for block in model.blocks:
+        torch.nn.init.zeros_(block.attn.qkv.weight)
+        torch.nn.init.zeros_(block.attn.qkv.bias)
+    for layer in attention_stats(model, [images()]):
+        assert layer.distance == pytest.approx([layer.uniform_distance] * 3, rel=1e-12)
+        assert layer.entropy == pytest.approx([layer.max_entropy] * 3, abs=16e-6)
+        assert layer.uniform_distance < layer.max_distance
+
+
+@pytest.mark.parametrize('make', [make_vit, make_hiera])
+def test_neither_batches_nor_the_budget_change_the_numbers(make):
+    model, batch = make(), images(5)
+    whole = AttentionStats(model)
+    whole.update(batch)
+    parts = AttentionStats(model, budget=1)  # one image and one layer at a time
+    parts.update(batch[:3])
+    parts.update(batch[3:])
+    for one, other in zip(whole.result(), parts.result(), strict=True):
+        assert one.distance == pytest.approx(other.distance, rel=1e-12)
+        assert one.entropy == pytest.approx(other.entropy, rel=1e-12)
+
+
+def test_the_budget_bounds_what_is_computed_at_a_time(monkeypatch):
+    model, held = make_vit(), []
+    original = VisionTransformer.attention_logits
+
+    def watched(self, image, layers, ids_keep=None):
+        found = original(self, image, layers, ids_keep)
+        held.append(sum(x.numel() for x in found.values()))
+        return found
+
+    monkeypatch.setattr(VisionTransformer, 'attention_logits', watched)
+    one_layer = 3 * 17 * 17
+    for budget, expected in ((6 * one_layer, [6, 6]), (2 * one_layer, [2, 1] * 4), (1, [1] * 12)):
+        held.clear()
+        AttentionStats(model, budget=budget).update(images(4))
+        assert held == [one_layer * count for count in expected]
+
+
+def test_the_authors_pixels_scale_the_distance_only():
+    model = make_vit()
+    true, theirs, doubled = (
+        attention_stats(model, [images()], [2], px)[0] for px in (None, 'authors', '32')
+    )
+    assert theirs.distance == pytest.approx([x * 14 / 16 for x in true.distance], rel=1e-12)
+    assert doubled.distance == pytest.approx([x * 2 for x in true.distance], rel=1e-12)
+    assert theirs.max_distance == pytest.approx(true.max_distance * 14 / 16)
+    assert theirs.entropy == true.entropy
+
+
+@pytest.mark.parametrize(
+    ('model', 'arguments', 'size', 'message'),
+    [
+        (make_vit, dict(layers=[4]), 64, 'layers 1 to 3'),
+        (make_vit, dict(px_per_token='autors'), 64, "'authors' \\(14\\) or a positive number"),
+        (make_vit, dict(px_per_token=0), 64, 'a positive number'),
+        (make_vit, {}, 72, 'take --size 64'),
+        (make_hiera, dict(px_per_token=14), 64, 'Hiera'),
+        (make_hiera, {}, 80, 'mask units; take --size 64'),
+    ],
+)
+def test_what_makes_no_sense_is_named(model, arguments, size, message):
+    with pytest.raises(UserError, match=message):
+        AttentionStats(model(), **arguments).update(images(1, size))
+
+
+def tokens_of_windows(side, window):
+    """Return the raster numbers of the patches of each window of a side x side grid."""
+    starts = range(0, side, window)
+    return [
+        [
+            r * side + c
+            for r in range(y, min(y + window, side))
+            for c in range(x, min(x + window, side))
+        ]
+        for y in starts
+        for x in starts
+    ]
+
+
+@pytest.mark.parametrize(
+    ('window', 'options'),
+    [(2, dict(rel_pos_size=64)), (2, dict(rel_pos_bias=True)), (3, {}), (5, {})],
+    ids=['relative position', 'bias', 'filled up', 'one window larger than the image'],
+)
+def test_windows_have_the_numbers_of_plain_blocks_run_on_each(window, options):
+    """Distance and entropy of a windowed layer; fillings are neither queries nor keys."""
+    model = make_vit(cls_token=False, window_size=window, global_blocks=(1,), **options)
+    batch = images()
+    found = attention_stats(model, [batch])
+    hidden = model.encode(batch, hidden_of=(0, 1, 2)).hidden
+    centres = [(16 * r + 8, 16 * c + 8) for r in range(4) for c in range(4)]
+    for layer, side in ((1, window), (2, 4), (3, window)):
+        block, parts = model.blocks[layer - 1], tokens_of_windows(4, side)
+        weighted = []
+        for part in parts:
+            tokens, places = block.norm1(hidden[layer - 1][:, part]), [centres[i] for i in part]
+            rows = math.isqrt(len(part))  # full windows alone have relative positions here
+            logits = block.attn.logits(tokens, (rows, rows))
+            numbers = torch.tensor(straight_line(logits, places, places), dtype=torch.float64)
+            weighted.append(len(part) / 16 * numbers)
+        distance, entropy = sum(weighted).tolist()
+        ours = found[layer - 1]
+        assert ours.distance == pytest.approx(distance, rel=1e-10)
+        assert ours.entropy == pytest.approx(entropy, rel=1e-10)
+        counts = [len(part) for part in parts]
+        assert (ours.tokens, ours.patch) == (max(counts), 16)
+        assert ours.max_entropy == pytest.approx(sum(n * math.log(n) for n in counts) / 16)
+        gaps = [[[math.dist(centres[i], centres[j]) for j in part] for i in part] for part in parts]
+        farthest = sum(max(row) for part in gaps for row in part) / 16
+        uniform = sum(sum(row) / len(row) for part in gaps for row in part) / 16
+        assert ours.max_distance == pytest.approx(farthest)
+        assert ours.uniform_distance == pytest.approx(uniform)
+
+
+def test_windowed_logits_are_those_that_the_block_attends_with():
+    model = make_vit(cls_token=False, window_size=3, rel_pos_size=64)
+    batch = images()
+    block, x = model.blocks[0], model.embed(batch)[0]
+    logits = model.attention_logits(batch, [1])[1]
+    assert torch.equal(logits, block(x, (4, 4), need_logits=True)[1])
+    windows, queries, keys = model.attention_shape(1)
+    assert logits.shape == (3, 3, windows * queries, keys) == (3, 3, 36, 9)
+    # Attend by hand: values of the padded grid, window by window, then back to its place.
+    from lightvit_dense.models.layers.windows import join_windows, pad_to_windows, split_windows
+
+    padded, size = pad_to_windows(block.norm1(x), (4, 4), 3)
+    value = split_windows(block.attn.qkv(padded), size, 3, 3, 3)[2]
+    maps = logits.unflatten(2, (4, 9)).transpose(1, 2).flatten(0, 1).softmax(-1)
+    by_hand = block.attn.proj(join_windows(maps @ value, (4, 4), size, 3))
+    torch.testing.assert_close(by_hand, block.attn.windows(block.norm1(x), (4, 4), 3))
+
+
+def test_agreement_of_filled_windows_is_refused_and_of_whole_ones_is_not():
+    model, size = make_vit(cls_token=False, window_size=2), ((64, 64), (64, 64))
+    same = attention_agreement(model, model, [(images(), images())], [(1, 1)])[0]
+    assert same.kl == pytest.approx(0, abs=1e-12)
+    assert same.explained == pytest.approx(1)
+    with pytest.raises(UserError, match='choose a --size of whole windows'):
+        AttentionAgreement(*[make_vit(cls_token=False, window_size=3)] * 2, [(1, 1)], size)
+
+
+def test_a_backbone_without_attention_is_named():
+    with pytest.raises(UserError, match='Linear does not show its attention'):
+        AttentionStats(torch.nn.Linear(2, 2))
+
+
+def test_images_of_two_sizes_and_no_image_are_errors():
+    stats = AttentionStats(make_vit())
+    with pytest.raises(ValueError, match='no image'):
+        stats.result()
+    stats.update(images())
+    with pytest.raises(ValueError, match='after images of'):
+        stats.update(images(1, 32))

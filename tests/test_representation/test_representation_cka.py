@@ -1,0 +1,155 @@
+"""CKA against straight lines, closed cases and its invariances."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from lightvit_dense.errors import UserError
+from lightvit_dense.representation.cka import MinibatchCKA, gram_matrices, hsic_of_pairs
+
+
+def hsic_by_loops(x: Tensor, y: Tensor) -> float:
+    """Song et al.'s U-statistic as its definition: a mean over ordered tuples of images."""
+    n = len(x)
+    k, m = (x @ x.T).tolist(), (y @ y.T).tolist()
+    numbers = range(n)
+    two = [k[i][j] * m[i][j] for i in numbers for j in numbers if i != j]
+    four = [
+        k[i][j] * m[q][r]
+        for i in numbers
+        for j in numbers
+        for q in numbers
+        for r in numbers
+        if len({i, j, q, r}) == 4
+    ]
+    three = [
+        k[i][j] * m[i][q] for i in numbers for j in numbers for q in numbers if len({i, j, q}) == 3
+    ]
+    return sum(two) / len(two) + sum(four) / len(four) - 2 * sum(three) / len(three)
+
+
+def published(x: Tensor, y: Tensor) -> Tensor:
+    """The published minibatch formula on raw Gram matrices, written out with vectors of ones."""
+    n, one = len(x), torch.ones(len(x), 1).double()
+    k, m = (f @ f.T for f in (x, y))
+    k, m = k - torch.diag(k.diag()), m - torch.diag(m.diag())
+    result = torch.trace(k @ m)
+    result = result + (one.T @ k @ one @ one.T @ m @ one / ((n - 1) * (n - 2))).item()
+    result = result - (one.T @ k @ m @ one * 2 / (n - 2)).item()
+    return result / (n * (n - 3))
+
+
+def cka(*batches: tuple[Tensor, Tensor]) -> float:
+    measured = MinibatchCKA()
+    for x, y in batches:
+        measured.add({0: x}, {0: y})
+    return measured.matrix().item()
+
+
+def draw(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed)).double() + 0.7
+
+
+def test_hsic_is_the_u_statistic_of_its_definition() -> None:
+    x, y = draw(6, 3), draw(6, 5, seed=1)
+    y[:, :3] += x
+    found = hsic_of_pairs(gram_matrices([x]), gram_matrices([y])).item()
+    assert found == pytest.approx(hsic_by_loops(x, y), rel=1e-10)
+
+
+def test_matrix_of_several_batches_is_the_published_ratio() -> None:
+    left = {i: draw(12, 4, 3 + i, seed=i) for i in range(3)}
+    right = {i: draw(12, 7, 2, seed=10 + i) for i in range(2)}
+    right[1].flatten(1)[:, :4] += left[2][:, :, 0]
+    measured = MinibatchCKA()
+    for rows in (slice(0, 6), slice(6, 12)):
+        measured.add({i: x[rows] for i, x in left.items()}, {i: y[rows] for i, y in right.items()})
+    matrix = measured.matrix()
+    assert matrix.shape == (3, 2)
+    for i, x in left.items():
+        for j, y in right.items():
+            sums = []
+            for a, b in ((x, y), (x, x), (y, y)):
+                parts = [(a.flatten(1)[r], b.flatten(1)[r]) for r in (slice(0, 6), slice(6, 12))]
+                sums.append(sum(published(*part) for part in parts) / 2)
+            expected = sums[0] / (sums[1] * sums[2]).sqrt()
+            assert matrix[i, j].item() == pytest.approx(expected.item(), abs=1e-12)
+
+
+def mean_hsic(x: Tensor, y: Tensor) -> tuple[float, float]:
+    """Return the mean over many batches [batches, n, C], and its standard error."""
+    pairs = zip(gram_matrices(x), gram_matrices(y), strict=True)
+    values = torch.stack([hsic_of_pairs(k[None], m[None])[0, 0] for k, m in pairs])
+    return values.mean().item(), (values.std() / math.sqrt(len(values))).item()
+
+
+def test_hsic_of_independent_features_is_zero_on_average() -> None:
+    """With its diagonals kept, as in the biased estimator, the mean is about 1.3."""
+    mean, error = mean_hsic(draw(500, 8, 3), draw(500, 8, 4, seed=1))
+    assert abs(mean) < 4 * error
+    assert error < 0.1
+
+
+def test_hsic_has_the_expectation_of_its_closed_case() -> None:
+    """For a standard normal number and itself, HSIC of the population is the variance squared."""
+    x = draw(500, 12, 1)
+    mean, error = mean_hsic(x, x)
+    assert abs(mean - 1) < 4 * error
+    assert error < 0.05
+
+
+def test_cka_is_invariant_to_rotation_scale_and_shift() -> None:
+    x, y = draw(16, 6), draw(16, 9, seed=1)
+    y[:, :6] += x
+    turn, _ = torch.linalg.qr(draw(6, 6, seed=2))
+    plain = cka((x, y))
+    assert cka((3.7 * x @ turn, 0.2 * y - 5)) == pytest.approx(plain, abs=1e-10)
+    stretched = x * torch.tensor([9.0, 1, 1, 1, 1, 1]).double()
+    assert abs(cka((stretched, y)) - plain) > 0.01
+    assert cka((x, x)) == pytest.approx(1, abs=1e-12)
+
+
+def test_unlike_features_are_near_zero_and_like_ones_near_one() -> None:
+    batches = [(draw(32, 20, seed=i), draw(32, 30, seed=1000 + i)) for i in range(60)]
+    assert abs(cka(*batches)) < 0.05
+    noisy = [(x, x + 0.1 * draw(32, 20, seed=5000 + i)) for i, (x, _) in enumerate(batches)]
+    assert cka(*noisy) == pytest.approx(1 / math.sqrt(1.01), abs=0.02)
+
+
+def test_single_precision_keeps_its_digits_beside_a_large_mean() -> None:
+    x, y = draw(16, 50), draw(16, 40, seed=1)
+    y[:, :40] += x[:, :40]
+    exact = cka((x, y))
+    assert cka(((x + 300).float(), (y - 200).float())) == pytest.approx(exact, abs=2e-5)
+
+
+def test_batches_count_by_their_images_and_small_ones_are_left_out() -> None:
+    x, y = draw(17, 6), draw(17, 5, seed=1)
+    y += x[:, :5]
+    measured = MinibatchCKA()
+    for rows in (slice(0, 9), slice(9, 14), slice(14, 17)):
+        measured.add({0: x[rows]}, {0: y[rows]})
+    assert (measured.images, measured.left_out) == (14, 3)
+    sums = [
+        9 * published(a[:9], b[:9]) + 5 * published(a[9:14], b[9:14])
+        for a, b in ((x, y), (x, x), (y, y))
+    ]
+    expected = (sums[0] / (sums[1] * sums[2]).sqrt()).item()
+    assert measured.matrix().item() == pytest.approx(expected, abs=1e-12)
+
+
+def test_bad_features_are_named() -> None:
+    measured = MinibatchCKA()
+    measured.add({0: draw(3, 2)}, {0: draw(3, 2)})
+    with pytest.raises(UserError, match='3 images are too few: CKA needs a batch of at least 4'):
+        measured.matrix()
+    with pytest.raises(UserError, match=r'features of \[4, 5\] images'):
+        measured.add({0: draw(4, 2)}, {0: draw(5, 2)})
+    with pytest.raises(UserError, match='layer 1 are not finite'):
+        measured.add({0: draw(4, 2), 1: draw(4, 2) / 0}, {0: draw(4, 2)})
+    alike = torch.linspace(0.1, 0.9, 7).repeat(8, 1)
+    measured.add({0: draw(8, 3), 1: alike}, {0: draw(8, 3, seed=1)})
+    with pytest.raises(UserError, match='layer 1 of the first network tells no images apart'):
+        measured.matrix()

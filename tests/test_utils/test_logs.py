@@ -1,0 +1,79 @@
+import json
+
+import pytest
+
+from lightvit_dense.errors import UserError
+from lightvit_dense.utils.logs import collect_curves, find_key, training_time
+
+
+def write(folder, start, records):
+    path = folder / start / 'vis_data' / 'scalars.json'
+    path.parent.mkdir(parents=True)
+    path.write_text(''.join(json.dumps(record) + '\n' for record in records))
+    return path
+
+
+def train(step, time, waiting=0.0, **more):
+    return dict(lr=0.1, time=time, data_time=waiting, step=step, **more)
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run of 50 iterations that was killed after 30 and resumed from 20."""
+    validation = {'coco/bbox_mAP': 0.2, 'time': 99.0, 'data_time': 9.0, 'step': 50}
+    write(tmp_path, '1', [train(10, 9.0), train(20, 2.0, 0.5), train(30, 4.0, loss=7.0)])
+    write(
+        tmp_path,
+        '2',
+        [train(30, 8.0, loss=5.0), train(40, 3.0, 1.0, loss=4.0), train(50, 3.0), validation],
+    )
+    return tmp_path
+
+
+def test_times_without_the_first_interval_of_a_start(run):
+    time = training_time(run)
+    assert (time.iterations, time.starts) == (50, 2)
+    assert time.mean == pytest.approx((2 + 4 + 3 + 3) / 4)
+    assert time.deviation == pytest.approx((2 / 3) ** 0.5)
+    assert (time.fastest, time.slowest) == ((2.0, 20), (4.0, 30))
+    assert time.data_share == pytest.approx(1.5 / 12)
+    assert time.hours == pytest.approx(50 * 3 / 3600)
+
+
+def test_times_with_it(run):
+    time = training_time(run, include_outliers=True)
+    assert time.mean == pytest.approx((9 + 2 + 4 + 8 + 3 + 3) / 6)
+    assert time.slowest == (9.0, 10)
+
+
+def test_one_interval_is_too_few(tmp_path):
+    path = write(tmp_path, '1', [train(10, 1.0)])
+    with pytest.raises(UserError, match='--include-outliers'):
+        training_time(path)
+    assert training_time(path, include_outliers=True).mean == 1.0
+
+
+def test_curves(run):
+    loss, ap, time = collect_curves(run, ['loss', 'bbox_mAP', 'time'])
+    assert (loss.steps, loss.values) == ((30, 40), (5.0, 4.0))  # what was done again counts
+    assert (ap.name, ap.steps, ap.values) == ('coco/bbox_mAP', (50,), (0.2,))
+    assert 99.0 not in time.values
+
+
+def test_keys():
+    records = [{'coco/bbox_mAP': 1, 'loss': 1, 'a/top1': 1, 'b/top1': 2}]
+    assert find_key(records, 'coco/bbox_mAP', 'x') == 'coco/bbox_mAP'
+    assert find_key(records, 'bbox_mAP', 'x') == 'coco/bbox_mAP'
+    with pytest.raises(UserError, match='may be a/top1 or b/top1'):
+        find_key(records, 'top1', 'x')
+    with pytest.raises(UserError, match=r"x: has no scalar 'bbox_map'\. Did you mean 'bbox_mAP'"):
+        find_key(records, 'bbox_map', 'x')
+
+
+def test_other_files_are_refused(tmp_path):
+    with pytest.raises(UserError, match=r'no vis_data/scalars\.json'):
+        collect_curves(tmp_path, ['loss'])
+    path = tmp_path / 'x.log'
+    path.write_text('11/21 - mmengine - INFO - hello\nworld\n')
+    with pytest.raises(UserError, match=r'x\.log, line 1: not a JSON record'):
+        training_time(path)

@@ -1,0 +1,75 @@
+import time
+
+import pytest
+import torch
+from torch.nn import functional
+
+from lightvit_dense.utils import environment as measure
+
+
+def test_flops_of_a_linear_layer():
+    layer, x = torch.nn.Linear(32, 48), torch.randn(5, 32)
+    assert measure.count_flops(lambda: layer(x)) == 2 * 5 * 32 * 48
+
+
+def test_flops_of_an_attention_block_include_the_fused_attention():
+    batch, heads, tokens, head_dim = 2, 3, 10, 8
+    width = heads * head_dim
+    qkv, proj = torch.nn.Linear(width, 3 * width), torch.nn.Linear(width, width)
+    x = torch.randn(batch, tokens, width)
+
+    def block():
+        q, k, v = qkv(x).view(batch, tokens, 3, heads, head_dim).permute(2, 0, 3, 1, 4)
+        y = functional.scaled_dot_product_attention(q, k, v)
+        return proj(y.transpose(1, 2).reshape(batch, tokens, width))
+
+    linear = 2 * batch * tokens * width * (3 * width + width)
+    attention = 2 * 2 * batch * heads * tokens * tokens * head_dim
+    assert measure.count_flops(block) == linear + attention
+
+
+def test_flops_of_the_backward_pass_are_twice_the_forward_pass():
+    weight = torch.randn(8, 4, requires_grad=True)
+    x = torch.randn(6, 8, requires_grad=True)
+    assert measure.count_flops(lambda: (x @ weight).sum().backward()) == 3 * 2 * 6 * 8 * 4
+
+
+def test_warmup_is_called_but_not_timed():
+    calls = []
+
+    def slow_at_first():
+        calls.append(None)
+        time.sleep(0.2 if len(calls) == 1 else 0.001)
+
+    timing = measure.time_calls(slow_at_first, repeats=3, warmup=1)
+    assert len(calls) == 4
+    assert len(timing.seconds) == 3
+    assert 0.001 <= timing.median < 0.1
+    with pytest.raises(ValueError, match='repeats'):
+        measure.time_calls(slow_at_first, repeats=0, warmup=0)
+
+
+def test_median_and_spread():
+    timing = measure.Timing((1.0, 9.0, 2.0, 4.0, 3.0))
+    assert timing.median == 3.0
+    assert timing.spread == 2.0
+    assert measure.Timing((1.0,)).spread == 0.0
+
+
+def test_matmul_rate_is_a_rate():
+    assert 0.1 < measure.matmul_rate(size=128, repeats=3) < 1e6
+
+
+def test_cpu_peak_memory_grows_with_what_is_held():
+    before = measure.peak_memory_mb(torch.device('cpu'))
+    held = torch.ones(int(before) * 2**18 + 2**26)  # more than the peak so far, in fp32
+    assert measure.peak_memory_mb(torch.device('cpu')) > before + 200
+    del held
+
+
+def test_environment_names_machine_and_versions():
+    found = measure.environment()
+    assert found['cpu']
+    assert found['cores'] >= 1
+    assert found['memory_gb'] > 0
+    assert str(torch.__version__).startswith(found['versions']['torch'])
