@@ -10,7 +10,7 @@ from .errors import CheckpointError
 from .export import save_backbone, save_huggingface, save_timm
 from .fitting import fit_checkpoint
 from .initializer import PretrainedBackbone, PretrainedClassifier
-from .io import atomic_path, atomic_write, read_checkpoint
+from .io import read_checkpoint
 from .loader import LoadReport, load_backbone
 from .relative_bias import resize_relative_bias
 from .resize import resize_patch_embed, resize_pos_embed, resize_rel_pos
@@ -26,8 +26,6 @@ __all__ = [
     'PretrainedBackbone',
     'PretrainedClassifier',
     'Source',
-    'atomic_path',
-    'atomic_write',
     'convert',
     'fit_checkpoint',
     'install',

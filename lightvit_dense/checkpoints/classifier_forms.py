@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lightvit_dense.utils.io import atomic_write
+
 from .errors import CheckpointError
 from .export import write_metadata
 from .forms import State, huggingface_form, is_hiera, timm_form
-from .io import atomic_write
 
 
 def _linear(head: Any) -> tuple[Tensor, Tensor]:

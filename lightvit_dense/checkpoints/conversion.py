@@ -7,10 +7,12 @@ from typing import Any
 
 from torch import nn
 
+from lightvit_dense.utils.io import sha256
+
 from .containers import Opened, open_checkpoint
 from .convert import Converted, convert, find_source
 from .errors import CheckpointError
-from .export import save_backbone, save_huggingface, save_timm, sha256
+from .export import save_backbone, save_huggingface, save_timm
 from .identify import Sizes, identify
 from .loader import LoadReport, known_heads, load_backbone
 

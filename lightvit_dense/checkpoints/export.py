@@ -1,6 +1,5 @@
 """Writing a clean backbone: tensors in safetensors, their metadata in a .json beside it."""
 
-import hashlib
 import json
 import os
 import re
@@ -14,9 +13,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import lightvit_dense
+from lightvit_dense.utils.io import atomic_path, atomic_write, sha256
 
 from .forms import huggingface_form, is_hiera, timm_form
-from .io import atomic_path, atomic_write
 
 ARCHITECTURE = (
     'arch',
@@ -31,15 +30,6 @@ ARCHITECTURE = (
 )
 
 _BUFFER = re.compile(r'\.(running_mean|running_var|num_batches_tracked)$')
-
-
-def sha256(path: str | os.PathLike) -> str:
-    """Return the SHA-256 of a file in hexadecimal."""
-    digest = hashlib.sha256()
-    with open(path, 'rb') as file:
-        for block in iter(lambda: file.read(1 << 20), b''):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def describe(backbone: nn.Module) -> dict[str, Any]:

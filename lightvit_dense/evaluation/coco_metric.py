@@ -13,12 +13,11 @@ from mmengine.logging import print_log
 from pycocotools import mask as mask_utils
 from torch import Tensor
 
-from lightvit_dense.checkpoints.io import atomic_write
 from lightvit_dense.datasets.annotations import class_ids, read_annotations
 from lightvit_dense.datasets.errors import DatasetError
 from lightvit_dense.registry import METRICS
-
-from .tables import format_table
+from lightvit_dense.utils.io import atomic_write
+from lightvit_dense.utils.tables import format_table
 
 PRECISIONS = ('mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l')
 

@@ -11,9 +11,10 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from torch import Tensor
 
-from lightvit_dense.checkpoints.io import atomic_write, read_checkpoint
+from lightvit_dense.checkpoints.io import read_checkpoint
 from lightvit_dense.errors import UserError
 from lightvit_dense.registry import METRICS
+from lightvit_dense.utils.io import atomic_write
 
 from .coco_metric import encode_masks
 

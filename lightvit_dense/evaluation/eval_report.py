@@ -10,9 +10,8 @@ from typing import Any
 
 from mmengine.config import Config
 
-from lightvit_dense.checkpoints.export import sha256
-from lightvit_dense.checkpoints.io import atomic_write
 from lightvit_dense.utils.environment import environment
+from lightvit_dense.utils.io import atomic_write, sha256
 
 
 def describe_config(cfg: Config) -> dict[str, str | None]:

@@ -12,11 +12,10 @@ from mmengine.logging import print_log
 from PIL import Image
 from torch import Tensor
 
-from lightvit_dense.checkpoints.io import atomic_path
 from lightvit_dense.datasets.errors import DatasetError
 from lightvit_dense.registry import METRICS
-
-from .tables import format_table
+from lightvit_dense.utils.io import atomic_path
+from lightvit_dense.utils.tables import format_table
 
 
 @METRICS.register_module()

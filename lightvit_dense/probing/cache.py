@@ -11,10 +11,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from lightvit_dense.checkpoints import atomic_write
 from lightvit_dense.errors import UserError
-
-from .network import file_digest
+from lightvit_dense.utils.io import atomic_write
+from lightvit_dense.utils.io import sha256 as file_digest
 
 LABELS = 'labels'
 

@@ -1,6 +1,5 @@
 """A frozen backbone, and which vectors are read from it."""
 
-import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from lightvit_dense.checkpoints import load_backbone
 from lightvit_dense.errors import UserError
 from lightvit_dense.registry import MODELS
+from lightvit_dense.utils.io import sha256
 
 POOLS = ('cls', 'mean')
 # Options that change neither the weights nor the features of a network in evaluation.
@@ -99,15 +99,6 @@ class Network:
         return [x.float() for x in found]
 
 
-def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    digest = hashlib.sha256()
-    with open(path, 'rb') as file:
-        while block := file.read(1 << 22):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 def build_network(
     cfg: Config, checkpoint: str, device: str | torch.device = 'cpu', seed: int = 0
 ) -> Network:
@@ -157,7 +148,7 @@ def build_network(
         weights = f'random, seed {seed}'
     else:
         report = load_backbone(backbone, checkpoint)
-        weights = file_digest(Path(checkpoint).expanduser())
+        weights = sha256(Path(checkpoint).expanduser())
         notes += report.notes
         if 'norm.weight' in report.missing:
             notes.append('the checkpoint has no final norm: a plain LayerNorm took its place')

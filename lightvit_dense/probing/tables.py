@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lightvit_dense.checkpoints import atomic_path, atomic_write
+from lightvit_dense.utils.io import atomic_path, atomic_write
 from lightvit_dense.visualization import curves
 
 from .measure import Row

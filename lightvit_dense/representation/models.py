@@ -14,7 +14,7 @@ from lightvit_dense.apis.configs import load_config, prepare_scope
 from lightvit_dense.apis.explain import user_errors
 from lightvit_dense.errors import UserError
 from lightvit_dense.probing import build_network
-from lightvit_dense.probing.network import file_digest
+from lightvit_dense.utils.io import sha256 as file_digest
 
 RANDOM = 'none'
 """Given in place of a checkpoint: random weights."""

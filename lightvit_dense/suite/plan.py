@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lightvit_dense.checkpoints.export import sha256
 from lightvit_dense.suite.overrides import as_arguments, few_iterations, final_checkpoint
 from lightvit_dense.suite.stages import Stage, content_key
+from lightvit_dense.utils.io import sha256
 
 from .spec import Analysis, Init, Pretrain, Suite, Task
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lightvit_dense.checkpoints.io import atomic_write
 from lightvit_dense.utils import html as report
+from lightvit_dense.utils.io import atomic_write
 
 from . import report_sections as parts
 from .findings import judge_findings

@@ -1,9 +1,7 @@
 """What finished training runs measured, and several runs of one kind as mean and deviation."""
 
-import csv
-import io
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,17 +61,3 @@ def paired(values: Sequence[float], base: Sequence[float]) -> Spread:
         ValueError: If there are not as many of either.
     """
     return Spread(tuple(a - b for a, b in zip(values, base, strict=True)))
-
-
-def to_markdown(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Return a table in Markdown; all columns but the first are aligned right."""
-    lines = [header, ['---', *['---:'] * (len(header) - 1)], *rows]
-    texts = [['\N{EN DASH}' if cell is None else str(cell) for cell in line] for line in lines]
-    return ''.join(f'| {" | ".join(line)} |\n' for line in texts)
-
-
-def to_csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Return a table as comma-separated values; None as an empty cell."""
-    buffer = io.StringIO()
-    csv.writer(buffer, lineterminator='\n').writerows([header, *rows])
-    return buffer.getvalue()

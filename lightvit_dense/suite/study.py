@@ -5,8 +5,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from lightvit_dense.utils.tables import to_csv, to_markdown
+
 from .overrides import as_arguments, final_checkpoint
-from .runs import Spread, last_metric, paired, to_csv, to_markdown
+from .runs import Spread, last_metric, paired
 from .stages import Stage, content_key, read_record
 
 ReadConfig = Callable[[str, Mapping[str, Any]], dict[str, Any]]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lightvit_dense.errors import UserError
-from lightvit_dense.suite.runs import to_markdown
+from lightvit_dense.utils.tables import to_markdown
 
 from . import study_text as text
 from .findings_evidence import KINDS, as_suite_results, read_json

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from lightvit_dense.errors import UserError
+from lightvit_dense.utils.tables import to_csv, to_markdown
 
 from .overrides import as_arguments, final_checkpoint
-from .runs import Spread, last_metric, to_csv, to_markdown
+from .runs import Spread, last_metric
 from .stages import Stage, content_key, read_record
 
 SCRATCH = 'from scratch'

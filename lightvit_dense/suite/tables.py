@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lightvit_dense.errors import UserError
-from lightvit_dense.suite.runs import Spread, paired, to_csv, to_markdown
+from lightvit_dense.suite.runs import Spread, paired
+from lightvit_dense.utils.tables import to_csv, to_markdown
 
 MEASURED, RUNNING, FAILED, NOT_RUN = 'measured', 'running', 'failed', 'not run'
 UNPLANNED = 'not planned'

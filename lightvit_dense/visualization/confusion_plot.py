@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from lightvit_dense.checkpoints.io import atomic_write
 from lightvit_dense.evaluation.confusion import Confusion
 from lightvit_dense.evaluation.eval_report import write_report
+from lightvit_dense.utils.io import atomic_write
 
 from .curves import save_png
 

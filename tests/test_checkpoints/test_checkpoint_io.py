@@ -13,12 +13,11 @@ from safetensors.torch import save_file
 
 from lightvit_dense.checkpoints import (
     CheckpointError,
-    atomic_path,
-    atomic_write,
     load_state_dict,
     read_checkpoint,
 )
 from lightvit_dense.errors import UserError
+from lightvit_dense.utils.io import atomic_path, atomic_write
 
 STATE = {'patch_embed.proj.weight': torch.randn(4, 3, 2, 2), 'norm.bias': torch.randn(4)}
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from lightvit_dense.errors import UserError
-from lightvit_dense.suite.runs import Spread, last_metric, paired, to_csv, to_markdown
+from lightvit_dense.suite.runs import Spread, last_metric, paired
+from lightvit_dense.utils.tables import to_csv, to_markdown
 
 
 def test_the_last_value_of_a_resumed_run_counts(tmp_path):

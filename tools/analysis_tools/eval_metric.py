@@ -15,7 +15,7 @@ from lightvit_dense.errors import run_tool
 from lightvit_dense.evaluation import read_predictions
 from lightvit_dense.evaluation.eval_predictions import evaluate_predictions
 from lightvit_dense.evaluation.eval_report import evaluation_report, write_report
-from lightvit_dense.evaluation.tables import format_table
+from lightvit_dense.utils.tables import format_table
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:

@@ -14,10 +14,10 @@ import shutil
 import sys
 from pathlib import Path
 
-from lightvit_dense.checkpoints.io import atomic_write
 from lightvit_dense.errors import UserError, run_tool
 from lightvit_dense.suite.findings_evidence import read_json
 from lightvit_dense.suite.study_page import PICTURE, StudyPage, build_page
+from lightvit_dense.utils.io import atomic_write
 from lightvit_dense.visualization.curves import save_png
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -8,7 +8,7 @@ import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
-from lightvit_dense.evaluation.tables import format_table
+from lightvit_dense.utils.tables import format_table
 from tracking.registry import METRICS
 from tracking.runtime.results import write_result
 

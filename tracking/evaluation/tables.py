@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lightvit_dense.checkpoints.io import atomic_write
+from lightvit_dense.utils.io import atomic_write
 from tracking.datasets.lasot import LaSOT
 
 from .ope import Scores

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lightvit_dense.checkpoints.io import atomic_path, atomic_write
 from lightvit_dense.errors import UserError
+from lightvit_dense.utils.io import atomic_path, atomic_write
 
 LAYOUTS = ('lasot', 'got10k')
 _DECIMALS = 4

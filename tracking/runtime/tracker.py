@@ -16,6 +16,7 @@ from lightvit_dense.apis.build import build_model
 from lightvit_dense.apis.inference.sources import check_array
 from lightvit_dense.datasets.transforms.loading import BadImage, decode
 from lightvit_dense.errors import UserError
+from lightvit_dense.utils.devices import check_device
 
 from ..boxes import clip_box
 from ..models.joint_attention import joint_attention
@@ -265,27 +266,6 @@ class Tracker:
             else:
                 self.init(frame, box)
                 yield TrackResult(np.array(box, np.float64), 1.0)
-
-
-def check_device(device: str | torch.device | None) -> torch.device | None:
-    """Return a device that is there.
-
-    Args:
-        device: 'cpu', 'cuda', 'cuda:1', ...; None for a GPU if there is one.
-
-    Raises:
-        UserError: If there is no such device.
-    """
-    if device is None:
-        return None
-    try:
-        found = torch.device(device)
-        torch.empty(0, device=found)
-    # Without CUDA in it torch raises an AssertionError.
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"device {str(device)!r} cannot be used ({reason}); take 'cpu'") from error
-    return found
 
 
 def as_frame(frame: Frame) -> np.ndarray:

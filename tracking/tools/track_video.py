@@ -22,9 +22,9 @@ import numpy as np
 from mmengine.config import DictAction
 
 from lightvit_dense.apis.configs import load_config
-from lightvit_dense.checkpoints.io import atomic_write
 from lightvit_dense.errors import UserError, run_tool
 from lightvit_dense.suite.progress import Progress, make_display
+from lightvit_dense.utils.io import atomic_write
 
 from ..runtime.results import box_line
 from ..runtime.tracker import Tracker

@@ -17,6 +17,7 @@ from lightvit_dense.checkpoints import load_backbone, read_checkpoint
 from lightvit_dense.errors import UserError, did_you_mean
 from lightvit_dense.models.backbones.sizes import pair
 from lightvit_dense.registry import MODELS
+from lightvit_dense.utils.devices import check_device
 
 from .find import EXPORT, Found, find
 from .foreign import complete, foreign_backbone, foreign_classifier, inspect, normaliser
@@ -68,7 +69,7 @@ def load(
         raise UserError(
             f'task={task!r}: must be one of {", ".join(TASKS)}.{did_you_mean(str(task), TASKS)}'
         )
-    device = _device(device)
+    device = check_device(device)
     found = find(name_or_path)
     if not found.weights:
         raise UserError(_no_weights(found))
@@ -91,19 +92,6 @@ def load(
             f'{EXAMPLES[str(task)]!r}'
         )
     return model
-
-
-def _device(device: str | torch.device | None) -> torch.device:
-    if device is None:
-        return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
-    try:
-        found = torch.device(device)
-        torch.empty(0, device=found)
-    # Without CUDA in it torch raises an AssertionError.
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"device {str(device)!r} cannot be used ({reason}); take 'cpu'") from error
-    return found
 
 
 def _size(image_size: int | tuple[int, int] | None) -> tuple[int, int] | None:

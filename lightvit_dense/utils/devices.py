@@ -1,0 +1,26 @@
+"""Devices, checked before they are used."""
+
+import torch
+
+from lightvit_dense.errors import UserError
+
+
+def check_device(device: str | torch.device | None = None) -> torch.device:
+    """Return a device that is there.
+
+    Args:
+        device: 'cpu', 'cuda', 'cuda:1', ...; None for a GPU if there is one, else the CPU.
+
+    Raises:
+        UserError: If there is no such device.
+    """
+    if device is None:
+        return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+    try:
+        found = torch.device(device)
+        torch.empty(0, device=found)
+    # Without CUDA in it torch raises an AssertionError.
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"device {str(device)!r} cannot be used ({reason}); take 'cpu'") from error
+    return found

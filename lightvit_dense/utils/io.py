@@ -1,0 +1,56 @@
+"""Files: written whole or not at all, and their hashes."""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
+    """Give a temporary path beside ``path`` that takes its place when the block succeeds.
+
+    The bytes are on the disk before the name changes, so that a killed process leaves either the
+    old file or the new one, never a part.
+
+    Args:
+        path: Where the file shall be in the end. Missing folders are made.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.', suffix='.tmp')
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        # mkstemp makes files private; the result shall have the permissions of any other file.
+        mask = os.umask(0)
+        os.umask(mask)
+        temporary.chmod(0o666 & ~mask)
+        for target, flags in ((temporary, os.O_RDWR), (None, os.O_RDONLY)):
+            if target is None:
+                os.replace(temporary, path)
+            descriptor = os.open(target or path.parent, flags)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def atomic_write(path: str | os.PathLike, content: bytes) -> None:
+    """Write bytes so that the file is whole or absent, see :func:`atomic_path`."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def sha256(path: str | os.PathLike) -> str:
+    """Return the SHA-256 of a file in hexadecimal."""
+    digest = hashlib.sha256()
+    with open(path, 'rb') as file:
+        for block in iter(lambda: file.read(1 << 20), b''):
+            digest.update(block)
+    return digest.hexdigest()

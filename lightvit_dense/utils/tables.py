@@ -1,0 +1,44 @@
+"""Tables as Markdown, CSV and aligned text."""
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+
+def to_markdown(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Return a table in Markdown; all columns but the first are aligned right."""
+    lines = [header, ['---', *['---:'] * (len(header) - 1)], *rows]
+    texts = [['\N{EN DASH}' if cell is None else str(cell) for cell in line] for line in lines]
+    return ''.join(f'| {" | ".join(line)} |\n' for line in texts)
+
+
+def to_csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Return a table as comma-separated values; None as an empty cell."""
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator='\n').writerows([header, *rows])
+    return buffer.getvalue()
+
+
+def format_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], digits: int = 2) -> str:
+    """Set rows in columns, the first to the left, the others to the right.
+
+    Args:
+        rows: Values by column; an absent one is left blank.
+        columns: The columns in order.
+        digits: Decimals of numbers that are no integers.
+    """
+
+    def text(value: Any) -> str:
+        return f'{value:.{digits}f}' if isinstance(value, float) else str(value)
+
+    cells = [list(columns), *([text(row.get(name, '')) for name in columns] for row in rows)]
+    widths = [max(len(line[place]) for line in cells) for place in range(len(columns))]
+    lines = []
+    for line in cells:
+        first, *others = (
+            cell.ljust(width) if place == 0 else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
+        )
+        lines.append('  '.join([first, *others]).rstrip())
+    return '\n'.join(lines)
