@@ -15,7 +15,7 @@ from lightvit_dense import registry
 from lightvit_dense.errors import UserError
 from lightvit_dense.suite.findings import TYPES as FINDINGS
 from lightvit_dense.suite.findings import check_findings
-from lightvit_dense.suite.reading import read_suite
+from lightvit_dense.suite.spec import read_suite
 from lightvit_dense.suite.spec import ANALYSES, Init, Pretrain, Task
 
 ROOT = Path(__file__).parents[1]

@@ -7,8 +7,7 @@ import pytest
 from lightvit_dense.apis import load_config
 from lightvit_dense.suite.papers import paper_cells, paper_table
 from lightvit_dense.suite.plan import SuitePlan
-from lightvit_dense.suite.reading import read_suite
-from lightvit_dense.suite.spec import Suite
+from lightvit_dense.suite.spec import Suite, read_suite
 
 ROOT = Path(__file__).parents[2]
 
