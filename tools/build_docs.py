@@ -1,12 +1,15 @@
-"""Build the documentation as a static site: the Markdown pages and the API of the docstrings.
+"""Write the documents' tables, and build all pages and the API of the docstrings as a static site.
 
-The pages stay where readers of the repository look for them. For the site they are copied, and
+The tables between the marks ``<!-- NAME:begin -->`` and ``<!-- NAME:end -->`` of README.md and docs/,
+and the figures of the model index, come from lightvit_dense/suite/papers.yml and results/*.json. The
+results.json of a suite is published by copying it to results/NAME.json. The pages stay where readers of the repository look for them. For the site they are copied, and
 their links turned: to pages, to pictures, or to a listing of the file that they name. The API is
 read from the sources, which are not imported. Whatever does not fit (a link that leads nowhere, a
 page that no menu has, a docstring that speaks of an argument that is not there) is an error.
 
 Example:
     python tools/build_docs.py --out work_dirs/docs
+    python tools/build_docs.py --tables
 """
 
 import argparse
@@ -20,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from lightvit_dense.errors import UserError, run_tool
+from lightvit_dense.suite.documents import write_documents
 
 ROOT = Path(__file__).resolve().parents[1]
 MENU: dict[str, tuple[str, ...]] = {
@@ -61,6 +65,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--no-api', action='store_true', help='the pages alone, in a few seconds: for writing them'
     )
+    parser.add_argument('--tables', action='store_true', help='only write the tables')
     return parser.parse_args(argv)
 
 
@@ -273,7 +278,10 @@ def build(root: Path, out: Path, api: bool = True) -> Path:
 def main(argv: list[str] | None = None) -> int:
     """Run the tool; return its exit status."""
     args = parse_args(argv)
-    print(build(ROOT, Path(args.out), not args.no_api))
+    for name in write_documents(ROOT):
+        print(f'{name}: tables written anew')
+    if not args.tables:
+        print(build(ROOT, Path(args.out), not args.no_api))
     return 0
 
 

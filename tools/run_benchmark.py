@@ -20,7 +20,7 @@ from typing import Any
 from lightvit_dense.errors import UserError, run_tool
 from lightvit_dense.suite import SuitePlan, collect, read_suite, run_suite
 from lightvit_dense.suite.plan import data_root
-from lightvit_dense.suite.results import state_of
+from lightvit_dense.suite.collect import state_of
 from lightvit_dense.suite.run import device_slots
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -19,7 +19,7 @@ from lightvit_dense.visualization.curves import to_svg
 
 from .findings import judge_findings
 from .papers import paper_cells
-from .report_plots import draw_column, training_curves
+from .report_plots import draw_column, draw_sweep, training_curves
 from .results import FAILED, MEASURED, Results
 from .table import DASH, Table, make_table
 
@@ -90,7 +90,9 @@ def build_report(results: Results, table: Table, root: Path, pictures: Sequence[
         **environment.pop('versions', {}),
         **environment,
     }
-    drawn = {c: draw_column(table, c) for c in table.columns}
+    drawn = [draw_column(table, column) for column in table.columns]
+    if any(init.series for init in results.inits):
+        drawn = [draw_sweep(results, table, column) for column in table.columns]
     base, *others = table.inits
     differences = []
     for init in others:
@@ -108,7 +110,7 @@ def build_report(results: Results, table: Table, root: Path, pictures: Sequence[
         failed=[run for run in results.runs if run.state == FAILED],
         errors=[run for run in results.runs if run.state == FAILED or run.error],
         pretrained=any(run.kind == 'pretrain' for run in results.runs),
-        plots=[to_svg(figure) for figure in drawn.values() if figure is not None],
+        plots=[to_svg(figure) for figure in drawn if figure is not None],
         base=table.inits[base],
         differences=differences,
         pictures=[
@@ -197,5 +199,4 @@ def write_all(plan: 'SuitePlan', results: Results) -> str:
     results.finished = time.strftime('%Y-%m-%dT%H:%M:%S%z')
     table = make_table(results)
     results.findings = judge_findings(suite.findings, results, table, plan.root)
-    pictures = dict(getattr(suite, 'pictures', {})).values()
-    return write_files(results, table, Path(plan.work_dir), plan.root, pictures)
+    return write_files(results, table, plan.work_dir, plan.root, suite.pictures.values())

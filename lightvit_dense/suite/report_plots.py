@@ -56,6 +56,31 @@ def draw_column(table: Table, column: Column) -> Any:
     return figure
 
 
+def draw_sweep(results: Results, table: Table, column: Column) -> Any:
+    """Draw a figure against the values of a sweep: a line a series, the others dashed.
+
+    Returns:
+        The ``matplotlib.figure.Figure``; None if nothing was measured.
+    """
+    figure, axes = themed_axes(column.title, (5.2, 3.6))
+    cells = [(init, table.cell(init.name, column)) for init in results.inits]
+    measured = [(init, cell) for init, cell in cells if cell.mean is not None]
+    for place, name in enumerate(dict.fromkeys(init.series for init, _ in measured)):
+        chosen = [(init.value, cell) for init, cell in measured if init.series == name]
+        color = PALETTE[place % len(PALETTE)]
+        if name:
+            means, stds = ([getattr(c, k) or 0 for _, c in chosen] for k in ('mean', 'std'))
+            style: dict[str, Any] = dict(color=color, marker='o', ms=4, capsize=3, label=name)
+            axes.errorbar([value for value, _ in chosen], means, yerr=stds, **style)
+    for init, cell in measured:
+        if not init.series:
+            axes.axhline(cell.mean, ls='--', lw=1.4, color='#777', label=init.title)
+    axes.set_xlabel(results.sweep)
+    if measured:
+        axes.legend(frameon=False, fontsize=8)
+    return figure if measured else None
+
+
 def thin(curve: Series, points: int = POINTS) -> Series:
     """Return at most ``points`` points of a curve: means of equal runs of neighbours."""
     step = -(-len(curve.steps) // points)

@@ -9,8 +9,8 @@ from lightvit_dense.errors import UserError
 from lightvit_dense.suite.jobs import JobPool, JobsError
 from lightvit_dense.suite.stages import exclusive, forget
 
+from .collect import forget_unreadable
 from .plan import SuitePlan
-from .results import forget_unreadable
 
 Tell = Callable[[str], object]
 
