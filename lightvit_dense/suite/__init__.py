@@ -2,7 +2,7 @@
 
 from .plan import SuitePlan
 from .results import collect
-from .run import run_suite
+from .runner import run_suite
 from .spec import Analysis, Init, Metric, Pretrain, Suite, Task, read_suite
 
 __all__ = [
