@@ -20,7 +20,7 @@ $(STAMP): requirements/lock.txt tools/setup_env.sh
 	@touch $@
 
 demo: $(STAMP)  ## pre-train, detect, compare: the main job on a toy world
-	$(BIN)/python tools/demo.py
+	$(BIN)/python tools/run_benchmark.py configs/suites/demo.py --jobs 2
 
 test: $(STAMP)  ## run the whole test suite, a process a core
 	$(BIN)/python -m pytest $(SHARED)

@@ -1,11 +1,12 @@
-"""Write the documents' tables, and build all pages and the API of the docstrings as a static site.
+"""Write the documents' tables, and build pages and API as a static site.
 
-The tables between the marks ``<!-- NAME:begin -->`` and ``<!-- NAME:end -->`` of README.md and docs/,
-and the figures of the model index, come from lightvit_dense/suite/papers.yml and results/*.json. The
-results.json of a suite is published by copying it to results/NAME.json. The pages stay where readers of the repository look for them. For the site they are copied, and
-their links turned: to pages, to pictures, or to a listing of the file that they name. The API is
-read from the sources, which are not imported. Whatever does not fit (a link that leads nowhere, a
-page that no menu has, a docstring that speaks of an argument that is not there) is an error.
+What stands between ``<!-- NAME:begin -->`` and ``<!-- NAME:end -->`` in README.md and docs/, and
+the figures of the model index, are written from lightvit_dense/suite/papers.yml and results/*.json.
+To publish the results of a suite, copy its results.json to results/NAME.json.
+
+For the site, pages are copied, and their links turned: to pages, to pictures, or to a listing of
+the file that they name. The API is read from the sources, which are not imported. Whatever does not
+fit (a link that leads nowhere, a page that no menu has, an argument that is not there) is an error.
 
 Example:
     python tools/build_docs.py --out work_dirs/docs
@@ -37,13 +38,16 @@ MENU: dict[str, tuple[str, ...]] = {
         'docs/engine.md',
     ),
     'Study': ('docs/suite.md', 'docs/analyses.md'),
-    'Results': ('docs/model_zoo.md', 'docs/papers.md', 'docs/limits.md'),
+    'Results': (
+        'docs/model_zoo.md',
+        'docs/papers.md',
+        'docs/limits.md',
+        'docs/small_scale_study.md',
+    ),
     'Build on it': ('docs/extending.md', 'docs/architecture.md', 'CONTRIBUTING.md'),
     'History': ('CHANGELOG.md',),
 }
 """The site's menu: section -> documents of the repository."""
-OPTIONAL = ('docs/small_scale_study.md',)
-"""Documents that a study writes; in the menu below 'Results' once they are there."""
 PACKAGES = ('lightvit_dense', 'tracking')
 LANGUAGES = {'.py': 'python', '.sh': 'bash', '.yml': 'yaml', '.cff': 'yaml', '.json': 'json'}
 PICTURES = {'.png', '.jpg', '.jpeg', '.svg', '.gif'}
@@ -78,13 +82,12 @@ def site_path(document: str) -> str:
 
 
 def menu(root: Path) -> dict[str, list[str]]:
-    """Return the menu with the optional documents that are there.
+    """Return the menu.
 
     Raises:
         UserError: If a document is missing, or one of ``docs/`` is not in the menu.
     """
     sections = {title: list(documents) for title, documents in MENU.items()}
-    sections['Results'] += [name for name in OPTIONAL if (root / name).is_file()]
     known = {name for documents in sections.values() for name in documents}
     missing = sorted(name for name in known if not (root / name).is_file())
     if missing:

@@ -74,7 +74,7 @@ def main(argv: list[str] | None = None) -> int:
         argv: Arguments without the program's name; ``sys.argv`` when None.
     """
     from lightvit_dense.apis.inference.sources import Sources
-    from lightvit_dense.suite.progress import Progress, make_display
+    from lightvit_dense.utils.progress import Progress, make_display
 
     args = parse_args(argv)
     inferencer = make_inferencer(args)

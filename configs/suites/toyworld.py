@@ -55,7 +55,6 @@ inits = dict(
 def shorter(iters, *ends):
     """Return the options of a training of so many iterations, validated in the end."""
     options = {'train_cfg.max_iters': iters, 'train_cfg.val_interval': iters}
-    options['default_hooks.logger.log_metric_by_epoch'] = False
     return options | dict.fromkeys(ends, iters)
 
 
@@ -70,9 +69,11 @@ tasks = dict(
     ),
     detection=dict(
         title='detection',
-        configs=dict(scratch=f'{_folder}/maskrcnn_scratch.py', default=f'{_folder}/maskrcnn_mae.py'),
-        options=shorter(120, 'param_scheduler.1.end')
-        | {'param_scheduler.1.T_max': 90},
+        configs=dict(
+            scratch=f'{_folder}/maskrcnn_scratch.py', default=f'{_folder}/maskrcnn_mae.py'
+        ),
+        options=shorter(120, 'param_scheduler.CosineAnnealingLR.end')
+        | {'param_scheduler.CosineAnnealingLR.T_max': 90},
         test=False,
         metrics=[
             dict(key='coco/bbox_mAP', title='box AP', scale=100.0),
@@ -82,14 +83,18 @@ tasks = dict(
     segmentation=dict(
         title='segmentation',
         configs=dict(scratch=f'{_folder}/upernet_scratch.py', default=f'{_folder}/upernet_mae.py'),
-        options=shorter(70, 'param_scheduler.1.end'),
+        options=shorter(70, 'param_scheduler.PolyLR.end'),
         test=False,
         metrics=[dict(key='mIoU', title='mIoU')],
     ),
     tracking=dict(
         title='tracking',
         configs=dict(scratch=f'{_folder}/ostrack_scratch.py', default=f'{_folder}/ostrack_mae.py'),
-        options=shorter(400) | {'custom_hooks.3.begin': 150, 'custom_hooks.3.end': 250},
+        options=shorter(400)
+        | {
+            'custom_hooks.EliminationScheduleHook.begin': 150,
+            'custom_hooks.EliminationScheduleHook.end': 250,
+        },
         metrics=[
             dict(key='success', title='AUC'),
             dict(key='precision', title='P'),

@@ -12,7 +12,7 @@ from mmengine.config import DictAction
 from torch import Tensor
 
 from lightvit_dense.errors import UserError
-from lightvit_dense.suite.progress import Progress, make_display
+from lightvit_dense.utils.progress import Progress, make_display
 from lightvit_dense.utils.environment import environment, peak_memory_mb, reset_peak_memory
 from lightvit_dense.utils.io import atomic_write
 

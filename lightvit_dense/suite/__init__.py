@@ -2,7 +2,7 @@
 
 from .collect import collect
 from .plan import SuitePlan
-from .run import run_suite
+from .runner import run_suite
 from .spec import Analysis, Init, Metric, Pretrain, Suite, Task, read_suite
 
 __all__ = [

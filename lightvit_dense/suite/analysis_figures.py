@@ -50,24 +50,18 @@ class NotRunError(Exception):
 class Figure(BaseModel):
     """One number out of an analysis: the mean of a quantity over layers.
 
-    ``distance`` and ``entropy`` are means over heads. ``cka`` is the mean over all pairs of a chosen
-    layer of the first model with a chosen layer of the second, ``cka_diagonal`` that over layers of
-    the same number. Quantities of agreement are means over the pairs whose student layer is chosen.
-
-    Args:
-        analysis: Name of the analysis.
-        quantity: One of :data:`QUANTITIES`.
-        layers: One of :data:`PARTS` or numbers; ``upper`` are those above half the depth, ``lower``
-            the others without the patch embedding, which is layer 0.
-        model: Which model of the analysis; needed for attention and Fourier.
+    ``distance`` and ``entropy`` are means over heads. ``cka`` is the mean over all pairs of a
+    chosen layer of the first model with one of the second, ``cka_diagonal`` that over layers of the
+    same number. Quantities of agreement are means over pairs whose student layer is chosen.
     """
 
     model_config = ConfigDict(extra='forbid', frozen=True)
 
     analysis: str
-    quantity: str
+    quantity: str  # one of QUANTITIES
+    # One of PARTS, or numbers: the upper ones are above half the depth, the patch embedding is 0.
     layers: str | list[int] = 'upper'
-    model: str | None = None
+    model: str | None = None  # of the analysis; needed for attention and Fourier
 
     @property
     def of_one_model(self) -> bool:

@@ -82,6 +82,10 @@ def collect(plan: SuitePlan, environment: Mapping[str, Any]) -> Results:
     """
     suite = plan.suite
     runs = [
+        _run(plan, plan.stages[f'prepare_{p.name}'], kind='prepare', name=p.name)
+        for p in suite.prepare.values()
+    ]
+    runs += [
         _run(plan, plan.pretrain_stage(p.name), kind='pretrain', name=p.name, config=p.config)
         for p in suite.pretrains.values()
     ]

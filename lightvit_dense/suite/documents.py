@@ -78,7 +78,7 @@ def blocks(root: Path) -> dict[str, str]:
         for config, figure in content.get('configs', {}).items():
             parts[config] = f'{figure} (*{content["label"]}*)'
         if 'rows' in content:
-            found[f'results.{path.stem}'] = to_markdown(content['header'], content['rows'])
+            found[f'results.{path.stem}'] = plain_table(content)
         elif 'inits' in content:
             results = read_results(path)
             table = make_table(results)
@@ -111,9 +111,21 @@ def lightweight_table() -> str:
     header = ['*paper*', 'params M', 'images/s', 'top-1', 'ReaL', 'V2', 'source']
     rows = []
     for row in PUBLISHED:
-        numbers = row.params_m, row.images_per_s, row.top1, row.real, row.v2
-        shown = [DASH if n is None else f'{n:g}' for n in numbers]
-        rows.append([row.label, *shown, 'submission' if 'ICLR' in row.source else 'code'])
+        figures = _cells([row.top1, row.real, row.v2])
+        source = 'submission' if 'ICLR' in row.source else 'code'
+        rows.append([row.label, f'{row.params_m:g}', row.images_per_s or DASH, *figures, source])
+    return to_markdown(header, rows)
+
+
+def plain_table(content: Mapping[str, Any]) -> str:
+    """Return a table of measurements, the papers' figures of the same networks beside them."""
+    header, rows = content['header'], [list(row) for row in content['rows']]
+    if content.get('paper') == 'lightweight':
+        header = [*header, *(f'{name} *paper*' for name in ('images/s', 'top-1', 'ReaL', 'V2'))]
+        printed = {row.label: row for row in PUBLISHED}
+        for row in rows:
+            cell = printed[row[0]]
+            row += [cell.images_per_s or DASH, *_cells([cell.top1, cell.real, cell.v2])]
     return to_markdown(header, rows)
 
 

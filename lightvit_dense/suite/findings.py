@@ -79,23 +79,16 @@ class AtLeast(_Finding):
     initialisation is better, worse, or neither. The finding *appears* if it is better on at least
     one task and worse on none, *does not appear* if it is worse on at least one and better on
     none, and is *undecided* else; always so with one seed.
-
-    Args:
-        init: The initialisation that is said to be as good or better.
-        base: The other one, or several.
-        tasks: The tasks, by name or ``dict(task=, metric=)``; all by default.
-        margin: In the tables' unit: a loss up to this still counts as level.
-        confidence: Of the intervals.
-        results: Another suite to take the figures from, by its name or its JSON file.
     """
 
     type: Literal['at_least'] = 'at_least'
-    init: str
-    base: str | list[str]
+    init: str  # what is said to be as good or better
+    base: str | list[str]  # the other initialisation, or several
+    # By name or dict(task=, metric=); all by default.
     tasks: list[str | dict[str, str]] | None = Field(None, min_length=1)
-    margin: float = Field(0.0, ge=0)
-    confidence: float = Field(0.95, gt=0, lt=1)
-    results: str | None = None
+    margin: float = Field(0.0, ge=0)  # in the tables' unit: a loss up to this counts as level
+    confidence: float = Field(0.95, gt=0, lt=1)  # of the intervals
+    results: str | None = None  # another suite to take the figures from, by name or JSON file
 
     @property
     def bases(self) -> list[str]:
@@ -129,15 +122,11 @@ class Ordering(_Finding):
     *appears* if the means are in the given order on every task and the t interval of the slope is
     above zero on at least one and below on none; it *does not appear* if a slope is below zero on
     at least one task and above on none, or if two neighbours are clearly the other way round; it
-    is *undecided* else.
-
-    Args:
-        inits: At least two, the worst first.
-        tasks: As in :class:`AtLeast`, as are the next ones.
+    is *undecided* else. The other fields are those of :class:`AtLeast`.
     """
 
     type: Literal['ordering'] = 'ordering'
-    inits: list[str] = Field(min_length=2)
+    inits: list[str] = Field(min_length=2)  # the worst first
     tasks: list[str | dict[str, str]] | None = Field(None, min_length=1)
     confidence: float = Field(0.95, gt=0, lt=1)
     results: str | None = None
@@ -182,21 +171,15 @@ class CompareAnalysis(_Finding):
     A comparison holds if the difference has the claimed sign and exceeds the margin, and is
     reversed if it has the other sign and exceeds it. The finding *appears* if all comparisons
     hold, *does not appear* if none holds and one is reversed, and is *undecided* else.
-
-    Args:
-        left: Arguments of a :class:`~.analysis_figures.Figure`.
-        right: The same, where what is left out is as on the left; or a number; or a list of these.
-        relation: ``<`` or ``>``.
-        margin: Largest difference that is still called level.
-        relative: Whether the margin is a share of the right figure.
     """
 
     type: Literal['compare_analysis'] = 'compare_analysis'
     left: Figure
+    # Fields of a figure, where what is left out is as on the left; or a number; or a list.
     right: float | dict[str, Any] | list[float | dict[str, Any]]
     relation: Literal['<', '>'] = '<'
-    margin: float = Field(0.0, ge=0)
-    relative: bool = False
+    margin: float = Field(0.0, ge=0)  # largest difference that is still called level
+    relative: bool = False  # whether the margin is a share of the right figure
 
     def _others(self, where: str = 'finding') -> list[float | Figure]:
         given = self.right if isinstance(self.right, list) else [self.right]

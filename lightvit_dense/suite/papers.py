@@ -1,7 +1,7 @@
 """What the two papers report, from ``papers.yml``: initialisation, task, figure, source.
 
-A table shows these figures beside ours and marks them *paper*; they are never mixed. The file lies in
-the package because a suite reads it when it runs.
+A table shows these figures beside ours and marks them *paper*; they are never mixed. The file is
+part of the package because a suite reads it when it runs.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -54,6 +54,6 @@ def reconstructions(runs: Runs, root: Path, data: Path, images: str, count: int 
         folder = root / run.folder
         config = Config.fromfile(folder / Path(str(run.config)).name)
         model = apis.build_model(config, find_latest_checkpoint(str(folder)), device='cpu')
-        words = f'{title}: original, what it sees, what it makes of it (up to the mean and contrast of each patch)'
+        words = f'{title}: original, what it sees, what it makes of it up to mean and contrast'
         found.append((words, visualization.reconstruction_grid(model, originals)))
     return found

@@ -142,7 +142,8 @@ def _draw(picture: Any, results: Results, root: Path) -> list[tuple[str, str]]:
     runs = {}
     for run in sorted(results.runs, key=lambda run: run.seed or 0):
         chosen = run.name in picture.models if run.kind == 'pretrain' else run.task == picture.task
-        if chosen and run.state == MEASURED and run.kind != 'analysis':
+        chosen = chosen and run.kind in ('pretrain', 'cell')
+        if chosen and run.state == MEASURED:
             title = run.title if run.kind == 'pretrain' else results.title_of(run.init)
             runs.setdefault(title, run)
     if not runs:

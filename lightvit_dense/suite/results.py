@@ -11,9 +11,9 @@ MEASURED, NOT_RUN, FAILED, RUNNING = 'measured', 'not run', 'failed', 'running'
 
 
 class Run(BaseModel):
-    """A pre-training, a cell of the table (its training and test), or an analysis."""
+    """A tool that makes data, a pre-training, a cell of the table, or an analysis."""
 
-    kind: Literal['pretrain', 'cell', 'analysis']
+    kind: Literal['prepare', 'pretrain', 'cell', 'analysis']
     name: str
     title: str
     state: str = NOT_RUN

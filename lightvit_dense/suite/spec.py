@@ -56,6 +56,7 @@ class Pretrain:
     title: str = ''
     options: Mapping[str, Any] = field(default_factory=dict)  # config values by dotted key
     needs: Mapping[str, str] = field(default_factory=dict)  # key of a checkpoint -> pre-training
+    data: Sequence[str] | None = None  # what prepares its data; all that is there by default
     # The file that the others read; None for its last checkpoint, the whole model.
     output: str | None = 'backbone.safetensors'
 
@@ -114,6 +115,7 @@ class Task:
     # Config values of the test; ``{folder}`` is the folder of the test.
     test_options: Mapping[str, Any] = field(default_factory=dict)
     domain: str = DEFAULT  # what the images are, for initialisations that differ by it
+    data: Sequence[str] | None = None  # what prepares its data; all that is there by default
 
     def config_of(self, init: str) -> str | None:
         """Return the config for an initialisation; None where the task has none."""
@@ -370,13 +372,17 @@ def _select(
     for pretrain in reversed(list(suite.pretrains.values())):
         if pretrain.name in needed:
             needed |= set(pretrain.needs.values())
+    pretrains = {n: p for n, p in suite.pretrains.items() if n in needed}
+    users = [*chosen.values(), *pretrains.values()]
+    data = {n for user in users for n in (suite.prepare if user.data is None else user.data)}
     return replace(
         suite,
         seeds=suite.seeds if seeds is None else tuple(seeds),
+        prepare={n: p for n, p in suite.prepare.items() if n in data},
         inits=kept,
         tasks=chosen,
         analyses=analyses,
-        pretrains={n: p for n, p in suite.pretrains.items() if n in needed},
+        pretrains=pretrains,
         measured=tuple(m for m in suite.measured if m['init'] in kept and m['task'] in chosen),
     )
 
@@ -406,6 +412,10 @@ def check_suite(suite: Suite, root: Path, inits: Sequence[str] | None = None) ->
     """
     for name, prepare in suite.prepare.items():
         _check_file(root / prepare.tool, f'prepare.{name}.tool')
+    for kind in ('pretrains', 'tasks'):
+        for name, user in getattr(suite, kind).items():
+            for data in user.data or ():
+                require(data, suite.prepare, f'{kind}.{name}.data')
     seen: set[str] = set()
     for name, pretrain in suite.pretrains.items():
         _check_file(root / pretrain.config, f'pretrains.{name}.config')

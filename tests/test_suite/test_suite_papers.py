@@ -5,7 +5,6 @@ import re
 from pathlib import Path
 
 import pytest
-from mmengine.config import Config
 
 from lightvit_dense.errors import UserError
 from lightvit_dense.suite.papers import (
@@ -69,24 +68,18 @@ def expected_of(config: str) -> str:
     return ' '.join(found[1].split()) if found else ''
 
 
-@pytest.mark.parametrize('name', CONFIGS)
-def test_configs_tell_and_expect_the_same(name):
-    """What a config's docstring and its ``expected`` hold is what papers.yml says of it."""
-    path, told = f'configs/{name}.py', published_for(f'configs/{name}.py')
-    words, cfg = expected_of(path), Config.fromfile(ROOT / path)
-    cells = [] if isinstance(told, str) else told
-    for cell in cells:
-        assert f'{cell.value:.1f}' in words or cell.table == 'lightweight', cell
-    scale = {'coco/bbox_mAP': 100, 'coco/segm_mAP': 100}
-    wanted = {cell.metric: cell.value / scale.get(cell.metric, 1) for cell in cells}
-    for metric, value, _ in cfg.get('expected') or ():
-        assert wanted[metric] == pytest.approx(value)
+def test_configs_tell_the_same():
+    """What a config's docstring says is what papers.yml says of it; *lightweight* adds to it."""
+    for name in CONFIGS:
+        told, words = published_for(f'configs/{name}.py'), expected_of(f'configs/{name}.py')
+        for cell in () if isinstance(told, str) else told:
+            assert f'{cell.value:.1f}' in words or cell.table == 'lightweight', cell
 
 
 def test_no_config_tells_a_figure_that_papers_yml_lacks():
     for path in (ROOT / 'configs').rglob('*.py'):
         name = path.relative_to(ROOT).as_posix()
-        if re.match(r'[^(]*\d\.\d[^(]*\(paper\)', expected_of(name)):
+        if re.match(r'(box AP |LaSOT AUC )?\d.*\(paper\)', expected_of(name)):
             assert published_for(name), name
 
 

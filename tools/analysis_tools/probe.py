@@ -24,7 +24,7 @@ from lightvit_dense.apis.explain import user_errors
 from lightvit_dense.apis.preflight import find_missing, raise_if_missing
 from lightvit_dense.errors import UserError, run_tool
 from lightvit_dense.probing import tables
-from lightvit_dense.suite.progress import Progress, make_display
+from lightvit_dense.utils.progress import Progress, make_display
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
