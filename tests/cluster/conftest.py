@@ -87,9 +87,7 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     configuration = folder / 'slurm.conf'
     cpus = os.cpu_count() or 1
     configuration.write_text(
-        SLURM_CONF.format(
-            host=host, controller=controller, daemon=daemon, folder=folder, cpus=cpus
-        )
+        SLURM_CONF.format(host=host, controller=controller, daemon=daemon, folder=folder, cpus=cpus)
     )
     started: list[subprocess.Popen] = []
     munge = ['munged', '--foreground', '--force', f'--key-file={key}']
