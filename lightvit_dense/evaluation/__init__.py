@@ -2,9 +2,9 @@
 
 from .classification import Accuracy
 from .coco_metric import CocoMetric
-from .dump import DumpPredictions, read_predictions
 from .iou_metric import IoUMetric
 from .joint import JointEvaluator
+from .predictions import DumpPredictions, read_predictions
 from .real import RealAccuracy
 
 __all__ = [

@@ -11,7 +11,7 @@ from lightvit_dense.registry import METRICS
 
 @METRICS.register_module()
 class Accuracy(BaseMetric):
-    """Share of images whose label is among the k classes with the highest scores, in percent.
+    """Percentage of images whose label is among the k classes with the highest scores.
 
     Named ``accuracy/top1``, ``accuracy/top5``. Of equal scores the class that comes first counts as
     the higher, so that a model that tells nothing apart is not called right.
@@ -39,12 +39,7 @@ class Accuracy(BaseMetric):
         self.topk = tuple(topk)
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Note for each image how many classes were preferred to its label.
-
-        Args:
-            data_batch: Unused.
-            data_samples: Dicts with 'pred_score' [classes] and 'gt_label'.
-        """
+        """Count for each image, by 'pred_score' [classes], the classes preferred to 'gt_label'."""
         scores = torch.stack([sample['pred_score'] for sample in data_samples])  # [B, classes]
         labels = torch.tensor([int(s['gt_label']) for s in data_samples], device=scores.device)
         if max(self.topk) > scores.shape[1]:
@@ -60,10 +55,6 @@ class Accuracy(BaseMetric):
         self.results += rank.tolist()
 
     def compute_metrics(self, results: list[int]) -> dict[str, float]:
-        """Return the accuracies.
-
-        Args:
-            results: Of each image the number of classes preferred to its label.
-        """
+        """Return the accuracies, from the number of classes preferred to each label."""
         rank = torch.tensor(results)
         return {f'top{k}': 100 * (rank < k).double().mean().item() for k in self.topk}

@@ -17,7 +17,7 @@ _NUMBER = re.compile(r'_(\d{8})\.[A-Za-z]+$')
 
 @METRICS.register_module()
 class RealAccuracy(BaseMetric):
-    """ImageNet-ReaL: share of images whose predicted class is among their labels, in percent.
+    """ImageNet-ReaL: percentage of images whose class is among their labels.
 
     Beyer et al., Are we done with ImageNet? (2020). Their ``real.json`` is a list of the labels of
     ILSVRC2012_val_00000001, ..._00000002 and so on; images without a label are left out. Images are
@@ -46,12 +46,7 @@ class RealAccuracy(BaseMetric):
         self.count = 1 + max((label for labels in self.labels for label in labels), default=-1)
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Note of each image whether the prediction is among its labels; None if it has none.
-
-        Args:
-            data_batch: Unused.
-            data_samples: Dicts with 'pred_score' [classes] and 'img_path'.
-        """
+        """Note whether the best of 'pred_score' [classes] is a label; None where there is none."""
         scores = torch.stack([sample['pred_score'] for sample in data_samples])  # [B, classes]
         self._check_classes(scores.shape[1])
         best, predicted = scores.max(1)
@@ -62,14 +57,7 @@ class RealAccuracy(BaseMetric):
             self.results.append(label in labels if labels else None)
 
     def compute_metrics(self, results: list[bool | None]) -> dict[str, float]:
-        """Return the accuracy and the number of images.
-
-        Args:
-            results: Of each image whether it is right, None if it does not count.
-
-        Raises:
-            UserError: If no image has a label.
-        """
+        """Return the accuracy and the number of images that have labels."""
         counted = [right for right in results if right is not None]
         if not counted:
             raise UserError(f'{self.ann_file}: none of the {len(results)} images has a label there')
@@ -107,17 +95,7 @@ class RealAccuracy(BaseMetric):
 
 
 def read_real(path: str) -> list[frozenset[int]]:
-    """Read ``real.json``.
-
-    Args:
-        path: The file.
-
-    Returns:
-        Of each image its labels, possibly none.
-
-    Raises:
-        UserError: If it is missing or no list of lists of labels.
-    """
+    """Read ``real.json``: of each image its labels, possibly none."""
     if not Path(path).is_file():
         raise UserError(
             f'{path}: the labels of ImageNet-ReaL do not exist. real.json comes from '

@@ -12,22 +12,18 @@ import argparse
 import sys
 from pathlib import Path
 
-import cv2
 from mmengine.config import DictAction
 
 from lightvit_dense import apis
 from lightvit_dense.apis.configs import prepare_scope
 from lightvit_dense.apis.explain import user_errors
-from lightvit_dense.errors import UserError, run_tool
+from lightvit_dense.errors import run_tool
+from lightvit_dense.visualization import write_image
 from lightvit_dense.visualization.browse import SPLITS, browse
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """Parse the command line.
-
-    Args:
-        argv: Arguments without the program's name; ``sys.argv`` when None.
-    """
+    """Parse the command line; ``sys.argv`` when None."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('config', help='config file')
     parser.add_argument('--split', choices=SPLITS, default='train', help='whose pipeline')
@@ -63,9 +59,7 @@ def main(argv: list[str] | None = None) -> int:
     with user_errors():
         sheet, indices = browse(cfg, args.split, args.n, **options)
     path = Path(args.out) / f'{Path(args.config).stem}_{args.split}.png'
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not cv2.imwrite(str(path), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR)):
-        raise UserError(f'--out: {path} cannot be written')
+    write_image(path, sheet)
     print(f'{path}: {len(indices)} items, {sheet.shape[1]} x {sheet.shape[0]} pixels')
     return 0
 

@@ -13,7 +13,7 @@ from lightvit_dense.engine.hooks.iteration_seed import IterationSeedHook
 from lightvit_dense.engine.hooks.load_report import LoadReportHook
 from lightvit_dense.engine.hooks.momentum_update import MomentumUpdateHook
 from lightvit_dense.engine.hooks.non_finite import NonFiniteLossError, NonFiniteLossGuard
-from lightvit_dense.engine.hooks.paint_predictions import PaintPredictionsHook
+from lightvit_dense.engine.hooks.prediction_visualization import PredictionVisualizationHook
 from lightvit_dense.engine.hooks.rank_consistency import RankConsistencyHook
 from lightvit_dense.engine.hooks.reconstruction import ReconstructionVisualizationHook
 from lightvit_dense.engine.hooks.resources import ResourceHook
@@ -36,7 +36,7 @@ __all__ = [
     'MomentumUpdateHook',
     'NonFiniteLossError',
     'NonFiniteLossGuard',
-    'PaintPredictionsHook',
+    'PredictionVisualizationHook',
     'RankConsistencyHook',
     'ReconstructionVisualizationHook',
     'ResourceHook',
