@@ -24,9 +24,6 @@ _MASK = (1 << 64) - 1
 def mix_seed(*parts: int) -> int:
     """Mix integers into one well-spread seed (the finaliser of SplitMix64, chained).
 
-    Args:
-        *parts: Any integers; their order counts.
-
     Returns:
         An integer in [0, 2**63).
     """
@@ -49,12 +46,7 @@ class SeededIndex(int):
     seed: int
 
     def __new__(cls, value: int, seed: int) -> 'SeededIndex':
-        """Make the index.
-
-        Args:
-            value: The index.
-            seed: The seed.
-        """
+        """Make the index."""
         self = super().__new__(cls, value)
         self.seed = seed
         return self
@@ -121,17 +113,7 @@ class SeededItems:
 
 
 def epoch_order(seed: int, epoch: int, size: int, shuffle: bool) -> np.ndarray:
-    """Return the order of an epoch.
-
-    Args:
-        seed: Seed of the run.
-        epoch: Number of the epoch.
-        size: Number of samples.
-        shuffle: Whether to shuffle.
-
-    Returns:
-        Indices [size].
-    """
+    """Return the order of an epoch: Indices [size]."""
     if not shuffle:
         return np.arange(size)
     generator = torch.Generator()

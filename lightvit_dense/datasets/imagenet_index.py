@@ -36,13 +36,7 @@ class Tree(Protocol):
 
 
 class FolderTree:
-    """Images of a folder.
-
-    Args:
-        root: Folder that keys are relative to.
-        prefix: Folder below it, '' for itself.
-        extensions: Endings of images in lower case.
-    """
+    """Images of a folder."""
 
     def __init__(self, root: str, prefix: str, extensions: Sequence[str]) -> None:
         self.root, self.extensions = root or '.', tuple(extensions)
@@ -85,13 +79,7 @@ class FolderTree:
 
 
 class LmdbTree:
-    """Images of an LMDB.
-
-    Args:
-        storage: The LMDB.
-        prefix: How their keys begin, without the slash; '' for all.
-        extensions: Endings of images in lower case.
-    """
+    """Images of an LMDB."""
 
     def __init__(self, storage: LmdbStorage, prefix: str, extensions: Sequence[str]) -> None:
         self.storage, self.extensions = storage, tuple(extensions)
@@ -130,11 +118,7 @@ class LmdbTree:
 
 
 def read_classes(path: str) -> list[str]:
-    """Read a class list: one class a line, its name up to the first blank.
-
-    Raises:
-        DatasetError: If the file is missing or names a class twice or none.
-    """
+    """Read a class list: one class a line, its name up to the first blank."""
     names = [line.split()[0] for line in read_lines(path, 'class list')]
     if not names or len(set(names)) != len(names):
         double = next((name for name in names if names.count(name) > 1), None)
@@ -144,11 +128,7 @@ def read_classes(path: str) -> list[str]:
 
 
 def check_classes(classes: Sequence[str], folders: Sequence[str], where: str) -> None:
-    """Check that classes and class folders are the same.
-
-    Raises:
-        DatasetError: Naming what either has and the other has not.
-    """
+    """Check that classes and class folders are the same."""
     without = sorted(set(classes) - set(folders))
     extra = sorted(set(folders) - set(classes))
     if without or extra:
@@ -162,11 +142,7 @@ def check_classes(classes: Sequence[str], folders: Sequence[str], where: str) ->
 
 
 def check_text_order(folders: Sequence[str], where: str) -> None:
-    """Check that numbers as names of folders are sorted as numbers, '2' before '10'.
-
-    Raises:
-        DatasetError: If their order as text would make labels that nobody expects.
-    """
+    """Check that numbers as names of folders are sorted as numbers, '2' before '10'."""
     if not all(name.isdecimal() for name in folders):
         return
     if [int(name) for name in folders] != sorted(int(name) for name in folders):
@@ -178,16 +154,7 @@ def check_text_order(folders: Sequence[str], where: str) -> None:
 
 
 def numbered(folders: Sequence[str], count: int, where: str) -> dict[str, int]:
-    """Return the labels of folders that are named by them.
-
-    Args:
-        folders: Names of the folders.
-        count: Number of classes.
-        where: What to call the place in messages.
-
-    Raises:
-        DatasetError: If the folders are not the numbers from 0 to ``count - 1``, each once.
-    """
+    """Return the labels of folders that are named by them."""
     label_of = {name: int(name) if name.isdecimal() else -1 for name in folders}
     foreign = [name for name, label in label_of.items() if not 0 <= label < count]
     absent = [str(n) for n in sorted(set(range(count)) - set(label_of.values()))]
@@ -201,15 +168,7 @@ def numbered(folders: Sequence[str], count: int, where: str) -> dict[str, int]:
 
 
 def labelled_tree(tree: Tree, label_of: Mapping[str, int]) -> Iterator[Record]:
-    """Yield the images of all class folders, class by class in the order of the folders' names.
-
-    Args:
-        tree: The images.
-        label_of: Label of each class folder.
-
-    Raises:
-        DatasetError: If a class folder has no image.
-    """
+    """Yield the images of all class folders, class by class in the order of the folders' names."""
     for name, keys in tree.by_class():
         if not keys:
             raise DatasetError(
@@ -225,15 +184,6 @@ class ImageList:
     A path begins at the root of the data, or below the image folder. A name without a folder lies
     in the folder of the class that it begins with if it has no label, else directly in the image
     folder. A label is a number or the name of a class.
-
-    Args:
-        path: The file; ``#`` begins a comment line.
-        prefix: Image folder below the root, '' for the root.
-        classes: Names of the classes; None if labels are not wanted.
-        extensions: Endings of images in lower case.
-
-    Raises:
-        DatasetError: If the file is missing or empty.
     """
 
     def __init__(
@@ -245,12 +195,7 @@ class ImageList:
         self.count = len(classes or ())
 
     def records(self) -> list[Record]:
-        """Return keys and labels in the order of the list.
-
-        Raises:
-            DatasetError: If a line has no label where one is needed, one that is out of range, or
-                one that contradicts its folder.
-        """
+        """Return keys and labels in the order of the list."""
         found = [self._record(line) for line in read_lines(self.path, 'list of images')]
         if not found:
             raise DatasetError(f'{self.path}: this list of images is empty.')
@@ -306,11 +251,7 @@ class ImageList:
 
 
 def check_present(tree: Tree, records: Sequence[Record], path: str) -> None:
-    """Check that all images of a list exist.
-
-    Raises:
-        DatasetError: Naming some that do not.
-    """
+    """Check that all images of a list exist."""
     lacking = tree.missing([key for key, _ in records])
     if lacking:
         raise DatasetError(
@@ -320,15 +261,7 @@ def check_present(tree: Tree, records: Sequence[Record], path: str) -> None:
 
 
 def read_lines(path: str, what: str) -> Iterator[str]:
-    """Yield the lines of a text file, without blank ones and comments (``#``).
-
-    Args:
-        path: The file.
-        what: What to call it in messages.
-
-    Raises:
-        DatasetError: If it does not exist or is no text.
-    """
+    """Yield the lines of a text file, without blank ones and comments (``#``)."""
     if not os.path.isfile(path):
         raise DatasetError(f'{path}: this {what} does not exist.')
     with open(path, encoding='utf-8') as file:

@@ -29,23 +29,14 @@ HASH_BYTES = 32
 
 @dataclass(frozen=True)
 class LmdbMeta:
-    """What an LMDB holds.
+    """What an LMDB holds."""
 
-    Attributes:
-        count: Files in all.
-        written: Files written so far, in the order of the paths.
-        size: The bytes of the files written so far.
-        listing: SHA-256 of the list of all paths.
-        complete: Whether the conversion came to its end.
-        sha256: SHA-256 of all files' hashes, once complete.
-    """
-
-    count: int
-    written: int
-    size: int
-    listing: str
-    complete: bool = False
-    sha256: str = ''
+    count: int  # files in all
+    written: int  # files written so far, in the order of the paths
+    size: int  # the bytes of the files written so far
+    listing: str  # SHA-256 of the list of all paths
+    complete: bool = False  # whether the conversion came to its end
+    sha256: str = ''  # SHA-256 of all files' hashes, once complete
 
     def pack(self) -> bytes:
         """Return the value of ``__meta__``."""
@@ -58,11 +49,7 @@ def is_reserved(key: bytes) -> bool:
 
 
 def key_text(key: bytes) -> str:
-    """Return a key as text.
-
-    Raises:
-        DatasetError: If it is not UTF-8.
-    """
+    """Return a key as text."""
     try:
         return bytes(key).decode()
     except UnicodeDecodeError as error:
@@ -85,11 +72,7 @@ def hash_key(first: int) -> bytes:
 
 
 def read_meta(transaction: lmdb.Transaction) -> LmdbMeta | None:
-    """Return the notes on an LMDB, None when they are not ours.
-
-    Raises:
-        DatasetError: If a later version of this library wrote them.
-    """
+    """Return the notes on an LMDB, None when they are not ours."""
     try:
         content = json.loads(bytes(transaction.get(META) or b'null'))
     except ValueError:
@@ -106,15 +89,7 @@ def read_meta(transaction: lmdb.Transaction) -> LmdbMeta | None:
 
 
 def unpack_keys(value: bytes, size: int = 1 << 16) -> Iterator[str]:
-    """Yield the paths of a value of ``__keys__``, unpacked piece by piece.
-
-    Args:
-        value: The value.
-        size: Packed bytes of a piece.
-
-    Raises:
-        DatasetError: If it is damaged.
-    """
+    """Yield the paths of a value of ``__keys__``, unpacked piece by piece."""
     stream, more = zlib.decompressobj(), b''
     for start in range(0, len(value), size):
         piece = more + stream.decompress(value[start : start + size])

@@ -49,35 +49,17 @@ class LmdbWriteError(DatasetError):
 
 @dataclass(frozen=True)
 class LmdbReport:
-    """What a conversion did.
+    """What a conversion did."""
 
-    Attributes:
-        meta: What the LMDB holds.
-        resumed: Files that were there already.
-        size: Size of the file in bytes.
-    """
-
-    meta: LmdbMeta
-    resumed: int
-    size: int
+    meta: LmdbMeta  # what the LMDB holds
+    resumed: int  # files that were there already
+    size: int  # size of the file in bytes
 
 
 def list_files(
     source: str | os.PathLike, extensions: Sequence[str] | None = EXTENSIONS
 ) -> list[str]:
-    """List the files below a folder, links to folders included.
-
-    Args:
-        source: The folder.
-        extensions: Endings to take, in any case; None for all files. Hidden files, LMDBs and what
-            lies in hidden folders are left out.
-
-    Returns:
-        Relative paths with slashes, sorted by their UTF-8 bytes.
-
-    Raises:
-        DatasetError: If there is no such folder, or no such file in it.
-    """
+    """List the files below a folder, links to folders included."""
     root = Path(source)
     if not root.is_dir():
         raise DatasetError(f'{root}: this folder does not exist')
@@ -109,21 +91,7 @@ def write_lmdb(
     verify: bool = True,
     batch_bytes: int = BATCH_BYTES,
 ) -> LmdbReport:
-    """Write the files of a folder into an LMDB, or go on where an interrupted run stopped.
-
-    Args:
-        source: The folder; keys are paths relative to it.
-        target: Folder of the LMDB.
-        extensions: Endings to take, None for all files.
-        readers: Threads that read and hash files.
-        report: Told how far it is.
-        verify: Whether to read everything back and compare hashes at the end.
-        batch_bytes: Bytes of files in a transaction, about.
-
-    Raises:
-        LmdbWriteError: If the target holds something else, the files differ from those of the run
-            that was interrupted, a file cannot be read, the disk is full, or hashes differ.
-    """
+    """Write the files of a folder into an LMDB, or go on where an interrupted run stopped."""
     target = Path(target)
     keys = list_files(source, extensions)
     tell = report or (lambda *_: None)
@@ -150,16 +118,7 @@ def write_lmdb(
 def verify_lmdb(
     path: str | os.PathLike, readers: int = 8, report: Report | None = None
 ) -> LmdbReport:
-    """Read an LMDB of ours from end to end and compare it with its hashes.
-
-    Args:
-        path: The LMDB.
-        readers: Threads that read and hash.
-        report: Told how far it is.
-
-    Raises:
-        DatasetError: If it is no LMDB of ours, not complete, or differs from its hashes.
-    """
+    """Read an LMDB of ours from end to end and compare it with its hashes."""
     environment = open_environment(os.fspath(path))
     try:
         with environment.begin() as transaction:

@@ -25,22 +25,6 @@ class Records(SeededItems, BaseDataset):
     The layout of ``data_bytes`` and ``data_address`` stays mmengine's, so that wrappers and subsets
     work; an entry of ImageNet takes about 45 bytes. Items carry 'img_path' (the key), 'storage'
     (what reads it) and 'gt_label'. Subclasses set ``storage`` and define :meth:`list_records`.
-
-    Args:
-        data_root: Root of the data.
-        ann_file: List below it, where there is one.
-        with_labels: Whether items carry labels.
-        fraction: Share in (0, 1] of the images of every class to use, at least one each. Of one
-            ``subset_seed``, a smaller part is contained in a larger one.
-        subset_seed: Seed of that choice.
-        pipeline: Transforms.
-        indices: Take the first so many images (int), or those at these places, of that part.
-        test_mode: Whether a bad image is an error in any case.
-        max_refetch: How many other images to try in place of a bad one.
-        lazy_init: Whether to read nothing until it is needed.
-
-    Raises:
-        DatasetError: If the fraction is out of range.
     """
 
     _fully_initialized: bool

@@ -18,14 +18,6 @@ def scan_images(folder: str, extensions: Sequence[str], recursive: bool) -> Iter
     """Walk over the image files of a folder in the order of their paths; links to folders count.
 
     No more than the names of one folder, and of those above it, are held at a time.
-
-    Args:
-        folder: Where to look.
-        extensions: Endings in lower case.
-        recursive: Whether to look in sub-folders too.
-
-    Yields:
-        Paths that begin with ``folder``.
     """
     endings, names = tuple(extensions), []
     with os.scandir(folder) as entries:
@@ -87,11 +79,7 @@ class ImageFiles(SeededItems, BaseDataset):
         )
 
     def load_data_list(self) -> list[dict]:
-        """List the images.
-
-        Returns:
-            Dicts with 'img_path'.
-        """
+        """List the images."""
         folder = self.data_prefix['img_path'] or self.data_root  # the base class joined them
         if not Path(folder).is_dir():
             raise DatasetError(

@@ -7,12 +7,7 @@ from torch.utils.data import BatchSampler, DataLoader
 
 
 class SkippingBatches:
-    """A batch sampler that passes over its first batches, once; only indices are drawn.
-
-    Args:
-        batch_sampler: The batch sampler.
-        count: Batches to pass over when it is iterated for the first time.
-    """
+    """A batch sampler that passes over its first batches, once; only indices are drawn."""
 
     def __init__(self, batch_sampler: Any, count: int) -> None:
         self._inner, self._count = batch_sampler, count
@@ -61,11 +56,6 @@ def place(loader: DataLoader, epoch: int, batches: int) -> None:
     Our samplers compute their position. mmengine's infinite sampler draws the indices before it.
     Under a batch sampler that groups samples (by aspect ratio), and for the finite samplers of
     others, the batches before it are drawn as indices.
-
-    Args:
-        loader: A loader whose sampler :func:`can_be_placed`.
-        epoch: The epoch, 0 for an infinite sampler.
-        batches: Batches of it that this process has consumed.
     """
     sampler, batch_size = find_sampler(loader), getattr(loader.batch_sampler, 'batch_size', 1)
     in_turn = type(loader.batch_sampler) is BatchSampler

@@ -1,14 +1,7 @@
-import sys
-from pathlib import Path
-
 import pytest
 
 import lightvit_dense  # noqa: F401
-
-sys.path.insert(0, str(Path(__file__).parents[1] / 'test_engine'))
-sys.path.insert(0, str(Path(__file__).parent))
-
-from toy_engine import clear_globals, write_config
+from tests.helpers.toy_engine import clear_globals, write_config
 
 
 @pytest.fixture(autouse=True)

@@ -129,7 +129,7 @@ def test_misspelt_arguments_are_explained(write, tmp_path, line, message) -> Non
 
 
 def test_errors_inside_training_keep_their_class(write, tmp_path, monkeypatch) -> None:
-    from toy_engine import ToyRegressor
+    from tests.helpers.toy_engine import ToyRegressor
 
     def broken(self, *args, **kwargs):
         raise TypeError("forward() got an unexpected keyword argument 'x'")

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
-from toy_engine import ToyRegressor, clear_globals
 
 from lightvit_dense import apis
 from lightvit_dense.errors import UserError
 from lightvit_dense.registry import TRANSFORMS
+from tests.helpers.toy_engine import ToyRegressor, clear_globals
 
 ROOT = Path(__file__).parents[2]
 EXTRA = """

@@ -10,7 +10,6 @@ import timm
 import torch
 from mmengine.config import Config
 from PIL import Image
-from small_dense import build, classifier_config, detector_config, picture, segmentor_config
 from torchvision.transforms import functional
 
 import lightvit_dense
@@ -18,6 +17,13 @@ from lightvit_dense import apis
 from lightvit_dense.checkpoints import CheckpointError, save_backbone
 from lightvit_dense.errors import UserError
 from lightvit_dense.registry import MODELS
+from tests.helpers.small_dense import (
+    build,
+    classifier_config,
+    detector_config,
+    picture,
+    segmentor_config,
+)
 
 MEAN, STD = np.array([120.0, 115.0, 100.0]), np.full(3, 58.0)
 VIT = dict(

@@ -8,13 +8,10 @@ from pathlib import Path
 import pytest
 
 import lightvit_dense  # noqa: F401
+from lightvit_dense import apis
+from tests.helpers.toy_engine import clear_globals, write_config
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / 'tests' / 'test_engine'))
-
-from toy_engine import clear_globals, write_config  # noqa: E402
-
-from lightvit_dense import apis  # noqa: E402
 
 
 @pytest.fixture

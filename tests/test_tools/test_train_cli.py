@@ -10,11 +10,9 @@ import pytest
 import torch
 
 import lightvit_dense  # noqa: F401
+from tests.helpers.toy_engine import clear_globals, write_config
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / 'tests' / 'test_engine'))
-
-from toy_engine import clear_globals, write_config  # noqa: E402
 
 
 @pytest.fixture(autouse=True)

@@ -20,14 +20,7 @@ _FOLDERS = {'train': 'training', 'val': 'validation'}
 def check_ade20k(
     root: str, request: Request, origin: str = ORIGIN, images: Mapping[str, int] = IMAGES
 ) -> Report:
-    """Check the folders of ADE20K's layout.
-
-    Args:
-        root: Folder with ``images`` and ``annotations`` in it.
-        request: What to check; splits are 'train' and 'val'.
-        origin: Where the data come from: the remedy of what is missing.
-        images: Expected number of images by split.
-    """
+    """Check the folders of ADE20K's layout."""
     report = Report('ade20k', root)
     for split in filter(request.wants, images):
         part = _FOLDERS[split]

@@ -32,16 +32,7 @@ def check_coco(
     annotations: Mapping[str, int] = ANNOTATIONS,
     categories: int = CATEGORIES,
 ) -> Report:
-    """Check the folders and annotation files of COCO's layout.
-
-    Args:
-        root: Folder with ``annotations``, ``train2017`` and ``val2017`` in it.
-        request: What to check; splits are 'train' and 'val'.
-        origin: Where the data come from: the remedy of what is missing.
-        images: Expected number of images by split.
-        annotations: Expected number of annotations by split.
-        categories: Expected number of categories.
-    """
+    """Check the folders and annotation files of COCO's layout."""
     report = Report('coco', root)
     for split in filter(request.wants, images):
         content = _annotations(report, root, split, origin)

@@ -26,15 +26,7 @@ def check_imagenet(
     images: Mapping[str, int] = IMAGES,
     classes: int = CLASSES,
 ) -> Report:
-    """Check the class folders of ImageNet's layout, or the LMDB ``imagenet.lmdb`` made of them.
-
-    Args:
-        root: Folder with ``train`` and ``val`` (or the LMDB) in it.
-        request: What to check; splits are 'train' and 'val'.
-        origin: Where the data come from: the remedy of what is missing.
-        images: Expected number of images by split.
-        classes: Expected number of classes.
-    """
+    """Check the class folders of ImageNet's layout, or the LMDB ``imagenet.lmdb`` made of them."""
     report = Report('imagenet', root)
     lmdb = os.path.join(root, 'imagenet.lmdb')
     folders: dict[str, set[str]] = {}

@@ -19,19 +19,7 @@ def open_some(
     what: str,
     remedy: str,
 ) -> int:
-    """Open a sample of files, or all, and report those that are damaged.
-
-    Args:
-        report: Where to.
-        request: How many.
-        items: What to choose from.
-        try_one: Opens one; raises BadImage, DatasetError or OSError if it is damaged.
-        what: What the items are called, such as 'images of train2017'.
-        remedy: What to do about damaged ones.
-
-    Returns:
-        How many were opened.
-    """
+    """Open a sample of files, or all, and report those that are damaged."""
 
     def attempt(item: T) -> str | None:
         try:

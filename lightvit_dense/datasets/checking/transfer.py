@@ -27,13 +27,7 @@ SETS: dict[str, type[ClassificationSet]] = {
 
 
 def check_transfer(name: str, root: str, request: Request) -> Report:
-    """Check a set of transfer learning.
-
-    Args:
-        name: One of ``SETS``.
-        root: Where it was unpacked.
-        request: What to check; splits are 'train' and 'test'.
-    """
+    """Check a set of transfer learning."""
     report, kind = Report(name, root), SETS[name]
     for split in filter(request.wants, ('train', 'test')):
         published = kind.SIZES[split]

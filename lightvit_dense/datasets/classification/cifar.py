@@ -23,7 +23,6 @@ class ArrayStorage:
 
     Args:
         images: RGB, uint8 [N, H, W, 3].
-        prefix: Folder in the keys, which are ``<prefix>/<number>.ppm``.
     """
 
     def __init__(self, images: np.ndarray, prefix: str) -> None:
@@ -36,14 +35,7 @@ class ArrayStorage:
         return f'{self.prefix}/{number:05d}.ppm'
 
     def read(self, key: str) -> bytes:
-        """Return a file.
-
-        Args:
-            key: Its key.
-
-        Raises:
-            FileNotFoundError: If there is no such image.
-        """
+        """Return a file."""
         number = Path(key).stem
         if not number.isdecimal() or key != self.key(int(number)) or int(number) >= len(self):
             raise FileNotFoundError(f'{self!r} has no image {key!r}')

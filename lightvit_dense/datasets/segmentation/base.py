@@ -52,11 +52,7 @@ class SegmentationDataset(SeededItems, BaseSegDataset):
         return super().get_label_map(new_classes)
 
     def load_data_list(self) -> list[dict]:
-        """List the pairs.
-
-        Returns:
-            One dict an image, in mmseg's format and with 'num_classes'.
-        """
+        """List the pairs."""
         classes = self.METAINFO.get('classes') or self.metainfo.get('classes')
         if not classes:
             raise DatasetError(

@@ -53,17 +53,7 @@ Part = tuple[np.ndarray, np.ndarray]
 def stratified_split(
     images: np.ndarray, labels: np.ndarray, share: float, seed: int = 0
 ) -> tuple[Part, Part]:
-    """Put the same share of every class aside.
-
-    Args:
-        images: [N, H, W].
-        labels: [N].
-        share: Part of each class to put aside, in (0, 1).
-        seed: Seed of the choice.
-
-    Returns:
-        The rest and what was put aside, each as images and labels in their first order.
-    """
+    """Put the same share of every class aside; images [N, H, W], labels [N]."""
     aside = np.zeros(len(labels), bool)
     aside[balanced_subset(labels, share, seed)] = True
     return (images[~aside], labels[~aside]), (images[aside], labels[aside])

@@ -13,11 +13,6 @@ def make_background(
 ) -> tuple[np.ndarray, list[Source]]:
     """Draw a background: a view of one photograph, or of two that meet along a line.
 
-    Args:
-        rng: Source of all randomness.
-        photos: Photographs to choose from.
-        size: Height and width in pixels.
-
     Returns:
         The image, RGB uint8 [H, W, 3], and the sources of its pixels.
     """

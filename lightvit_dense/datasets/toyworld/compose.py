@@ -56,17 +56,11 @@ class Pose:
 
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """A warped cut-out, the part inside of the image.
+    """A warped cut-out, the part inside of the image."""
 
-    Attributes:
-        x: Left edge in the image, pixels.
-        y: Top edge in the image, pixels.
-        rgba: Colour times alpha, and alpha, float32 [h, w, 4] in 0..255.
-    """
-
-    x: int
-    y: int
-    rgba: np.ndarray
+    x: int  # left edge in the image, pixels
+    y: int  # top edge in the image, pixels
+    rgba: np.ndarray  # colour times alpha, and alpha, float32 [h, w, 4] in 0..255
 
     @property
     def window(self) -> tuple[slice, slice]:
@@ -83,25 +77,15 @@ class Layer:
 
 @dataclass(frozen=True, eq=False)
 class Instance:
-    """An object in a scene.
+    """An object in a scene."""
 
-    Attributes:
-        class_name: What it is.
-        mask: Pixels in view, bool [H, W]; the masks of a scene are disjoint.
-        amodal_mask: Pixels inside of the image, hidden or not, bool [H, W].
-        bbox: Box of ``mask``: x, y, width, height in pixels.
-        visibility: Pixels in view over all pixels of the object, 0..1.
-        pose: Where it was put.
-        source: Where its pixels come from.
-    """
-
-    class_name: str
-    mask: np.ndarray
-    amodal_mask: np.ndarray
-    bbox: tuple[int, int, int, int]
-    visibility: float
-    pose: Pose
-    source: Source
+    class_name: str  # what it is
+    mask: np.ndarray  # pixels in view, bool [H, W]; the masks of a scene are disjoint
+    amodal_mask: np.ndarray  # pixels inside of the image, hidden or not, bool [H, W]
+    bbox: tuple[int, int, int, int]  # box of ``mask``: x, y, width, height in pixels
+    visibility: float  # pixels in view over all pixels of the object, 0..1
+    pose: Pose  # where it was put
+    source: Source  # where its pixels come from
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,16 +107,7 @@ class _Placed:
 
 
 def warp_cutout(cutout: Cutout, pose: Pose, size: tuple[int, int]) -> Layer:
-    """Warp a cut-out to its place.
-
-    Args:
-        cutout: The object.
-        pose: Its place.
-        size: Height and width of the image in pixels.
-
-    Returns:
-        The part inside of the image; empty arrays when there is none.
-    """
+    """Warp a cut-out to its place."""
     level = min(max(0, int(np.floor(np.log2(1 / pose.scale)))), len(cutout.pyramid) - 1)
     patch = cutout.pyramid[level]
     scale = pose.scale * cutout.pyramid[0].shape[0] / patch.shape[0]

@@ -160,16 +160,7 @@ def _build_beside(
     workers: int,
     progress: bool,
 ) -> dict[str, dict[str, Any]]:
-    """Build beside ``root``, then put the new world in its place; return the counts.
-
-    Args:
-        root: The world.
-        spec: What it is made of.
-        layouts: The layouts it is to have.
-        kept: Counts of the layouts that ``root`` has already and that are taken over.
-        workers: Processes.
-        progress: Whether to show a progress bar.
-    """
+    """Build beside ``root``, then put the new world in its place; return the counts."""
     kinds, token = ('partial', 'old'), secrets.token_hex(4)
     for kind in kinds:
         for leftover in root.parent.glob(glob.escape(f'.{root.name}.{kind}-') + '*'):

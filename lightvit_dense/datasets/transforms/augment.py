@@ -25,16 +25,7 @@ def _pair(size: int | tuple[int, int]) -> tuple[int, int]:
 def resize_box(
     image: np.ndarray, box: Box, size: tuple[int, int], method: str, backend: str
 ) -> np.ndarray:
-    """Cut a box out of an image and resize it.
-
-    Args:
-        image: uint8 [H, W, 3].
-        box: (left, top, right, bottom) in pixels.
-        size: Wanted (height, width).
-        method: 'bicubic' or 'bilinear'.
-        backend: 'pillow' filters before it shrinks, as torchvision does; 'torch' does the same
-            in a quarter of the time and differs by hundredths of a grey level on average; 'cv2'
-            does not filter.
+    """Cut a box out of an image and resize it (uint8 [H, W, 3]).
 
     Returns:
         uint8 [height, width, 3].
@@ -132,14 +123,7 @@ class RandomResizedCrop(_Resizing):
         return left, top, left + w, top + h
 
     def transform(self, results: dict) -> dict:
-        """Crop and resize 'img'.
-
-        Args:
-            results: Dict with 'img', uint8 [H, W, 3].
-
-        Returns:
-            The dict with the new 'img' and 'img_shape'.
-        """
+        """Crop and resize 'img' (uint8 [H, W, 3])."""
         box, method = self.draw(*results['img'].shape[:2]), self.draw_method()
         results['img'] = resize_box(results['img'], box, self.size, method, self.backend)
         results['img_shape'] = self.size
@@ -190,14 +174,7 @@ class CenterResizedCrop(_Resizing):
         return round(height / ratio), round(width / ratio)
 
     def transform(self, results: dict) -> dict:
-        """Resize 'img' and cut its centre out.
-
-        Args:
-            results: Dict with 'img', uint8 [H, W, 3].
-
-        Returns:
-            The dict with the new 'img' and 'img_shape'.
-        """
+        """Resize 'img' and cut its centre out (uint8 [H, W, 3])."""
         image, (height, width) = results['img'], self.size
         rows, columns = self._resized(*image.shape[:2])
         whole = (0, 0, image.shape[1], image.shape[0])
@@ -228,14 +205,7 @@ class RandomMirrorFlag(BaseTransform):
         self.prob = prob
 
     def transform(self, results: dict) -> dict:
-        """Set 'mirror'.
-
-        Args:
-            results: Any dict.
-
-        Returns:
-            The dict with 'mirror', a bool.
-        """
+        """Set 'mirror'."""
         results['mirror'] = bool(np.random.random_sample() < self.prob)
         return results
 

@@ -59,14 +59,7 @@ class RandAugment(BaseTransform):
         allow_zero_bits(self.augment.ops)
 
     def transform(self, results: dict) -> dict:
-        """Augment 'img'.
-
-        Args:
-            results: Dict with 'img', uint8 RGB [H, W, 3].
-
-        Returns:
-            The dict with the new 'img', of the same size.
-        """
+        """Augment 'img' (uint8 RGB [H, W, 3])."""
         picture = Image.fromarray(np.ascontiguousarray(results['img']))
         results['img'] = np.asarray(self.augment(picture))
         return results

@@ -42,14 +42,7 @@ def adjust_hue(image: np.ndarray, shift: float) -> np.ndarray:
 
 
 class RandomPhotometric(BaseTransform):
-    """What all transforms here share: 'img' is RGB and changes with some probability.
-
-    Args:
-        prob: Probability of a change.
-
-    Raises:
-        ValueError: If it is no probability.
-    """
+    """What all transforms here share: 'img' is RGB and changes with some probability."""
 
     def __init__(self, prob: float) -> None:
         if not 0 <= prob <= 1:
@@ -61,17 +54,7 @@ class RandomPhotometric(BaseTransform):
         raise NotImplementedError
 
     def transform(self, results: dict) -> dict:
-        """Change 'img' or leave it.
-
-        Args:
-            results: Dict with 'img', uint8 RGB [H, W, 3].
-
-        Returns:
-            The dict.
-
-        Raises:
-            ValueError: If the image is not of this kind.
-        """
+        """Change 'img' or leave it (uint8 RGB [H, W, 3])."""
         image = results['img']
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
             raise ValueError(
@@ -176,15 +159,7 @@ class GaussianBlur(RandomPhotometric):
 
 
 def gaussian_blur(image: np.ndarray, sigma: float) -> np.ndarray:
-    """Blur an image.
-
-    Args:
-        image: uint8 [H, W, 3].
-        sigma: Standard deviation in pixels; the kernel reaches four of them to each side.
-
-    Returns:
-        uint8 [H, W, 3].
-    """
+    """Blur an image (uint8 [H, W, 3])."""
     side = 2 * math.ceil(4 * sigma) + 1
     return cv2.GaussianBlur(image, (side, side), sigma, borderType=cv2.BORDER_REFLECT_101)
 

@@ -36,19 +36,12 @@ Box = tuple[int, int, int, int]
 
 
 class Header(NamedTuple):
-    """What the header of a JPEG file tells.
+    """What the header of a JPEG file tells."""
 
-    Attributes:
-        height: Height in pixels as stored, before the EXIF entry turns the picture.
-        width: Width in pixels.
-        orientation: EXIF orientation, 1 for upright.
-        frame: Place of the height's two bytes in the file.
-    """
-
-    height: int
-    width: int
-    orientation: int
-    frame: int
+    height: int  # height in pixels as stored, before the EXIF entry turns the picture
+    width: int  # width in pixels
+    orientation: int  # EXIF orientation, 1 for upright
+    frame: int  # place of the height's two bytes in the file
 
 
 def _orientation(exif: bytes) -> int:
@@ -230,11 +223,7 @@ def available(decoder: str) -> bool:
 
 
 def choose_decoder(decoder: str = 'auto') -> str:
-    """Check a decoder's name; 'auto' becomes the fastest one that is installed.
-
-    Raises:
-        ValueError: If the name is unknown or the decoder is not installed.
-    """
+    """Check a decoder's name; 'auto' becomes the fastest one that is installed."""
     if decoder == 'auto':
         return next(name for name in DECODERS if available(name))
     if decoder not in DECODERS:
@@ -256,21 +245,8 @@ def decode_window(
 ) -> np.ndarray:
     """Decode a window of a JPEG file as it is stored, EXIF's orientation left alone.
 
-    Args:
-        data: The file.
-        header: Its header.
-        box: (left, top, right, bottom) in pixels of the reduced image, whose sides are those of
-            the image divided by ``reduce``, rounded up.
-        reduce: 1, 2, 4 or 8: decode at this fraction of the size.
-        decoder: One of ``DECODERS``, installed.
-        smooth: Whether chroma of half the resolution is interpolated; repeating it is faster. cv2
-            always interpolates.
-
     Returns:
         RGB, uint8 [bottom-top, right-left, 3], a view of a larger array.
-
-    Raises:
-        ValueError: If the decoder does not know what to do with the file.
     """
     pixels, (left, top, _, _) = _DECODE[decoder](data, header, box, reduce, smooth)
     x, y = box[0] - left, box[1] - top

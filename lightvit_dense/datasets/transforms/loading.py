@@ -31,11 +31,7 @@ class BadImage(Exception):
 
 
 def check_whole(data: bytes) -> None:
-    """Refuse a file that ends too early, which decoders fill up with grey.
-
-    Raises:
-        BadImage: If the file has zero bytes or lacks its end.
-    """
+    """Refuse a file that ends too early, which decoders fill up with grey."""
     if not data:
         raise BadImage('zero bytes')
     if data.startswith(JPEG):
@@ -61,18 +57,8 @@ def decode(
 
     Grey, 16-bit, transparent and CMYK images are converted; transparency is dropped.
 
-    Args:
-        data: The file.
-        color: Order of the channels, 'bgr' or 'rgb'.
-        reduce_to: For JPEG: decode at 1/2, 1/4 or 1/8 of the size as long as the shorter side
-            keeps this many pixels.
-        exif: Whether the orientation of its EXIF entry turns the picture upright.
-
     Returns:
         uint8 [H, W, 3].
-
-    Raises:
-        BadImage: If it cannot be decoded.
     """
     check_whole(data)
     flag = cv2.IMREAD_COLOR
@@ -105,10 +91,6 @@ class ImageReader(BaseTransform):
     error, as a sample left out would falsify the result.
 
     Where the dataset puts an object under 'storage', the file comes from its ``read(img_path)``.
-
-    Args:
-        max_bad: How many different bad files to tolerate.
-        backend_args: mmengine's storage backend; None reads local files.
     """
 
     called = ''
@@ -169,19 +151,7 @@ class ImageReader(BaseTransform):
             return file.read()
 
     def read(self, results: dict, make: Callable[[bytes], np.ndarray]) -> np.ndarray | None:
-        """Read the file and make an image of it.
-
-        Args:
-            results: Dict with 'img_path', and 'storage' where the files are not on a disk: an
-                object with ``read(key) -> bytes`` that raises FileNotFoundError for an unknown key.
-            make: Makes the image; raises :class:`BadImage` if it cannot.
-
-        Returns:
-            The image, or None in place of a bad one that is tolerated.
-
-        Raises:
-            DatasetError: If there are more bad images than tolerated.
-        """
+        """Read the file and make an image of it."""
         try:
             return make(self._bytes(results))
         except FileNotFoundError as error:
@@ -241,16 +211,9 @@ class LoadImage(ImageReader):
     def transform(self, results: dict) -> dict | None:
         """Load the image.
 
-        Args:
-            results: Dict with 'img_path' and possibly 'storage', see :meth:`ImageReader.read`.
-
         Returns:
             The dict with 'img' (uint8 [H, W, 3]), 'img_shape' and 'ori_shape', or None in place
             of a bad image that is tolerated.
-
-        Raises:
-            DatasetError: If there are more bad images than tolerated, or an image with boxes is
-                not of the size that its annotations ('height', 'width') give.
         """
         reduce_to = None if 'instances' in results else self.reduce_to
         image = self.read(results, lambda data: decode(data, self.color, reduce_to, self.exif))

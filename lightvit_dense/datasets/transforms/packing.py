@@ -29,11 +29,7 @@ class PackImage(BaseTransform):
         self.meta_keys = tuple(meta_keys)
 
     def transform(self, results: dict) -> dict:
-        """Pack.
-
-        Args:
-            results: Dict with 'img', [H, W, 3], and possibly 'gt_label', an integer, and
-                'mirror', a bool.
+        """Pack ([H, W, 3]).
 
         Returns:
             ``dict(inputs=Tensor [3, H, W] of the image's dtype, data_samples=...)``, with 'mirror'

@@ -41,14 +41,7 @@ class MultiView(BaseTransform):
         ]
 
     def transform(self, results: dict) -> dict | None:
-        """Make the views.
-
-        Args:
-            results: Dict with 'img', uint8 [H, W, 3].
-
-        Returns:
-            The dict with 'views', a list of images; None if a pipeline gives up on the image.
-        """
+        """Make the views (uint8 [H, W, 3])."""
         views = []
         for count, pipeline in zip(self.counts, self.pipelines, strict=True):
             for _ in range(count):
@@ -76,10 +69,7 @@ class PackViews(BaseTransform):
         self.meta_keys = tuple(meta_keys)
 
     def transform(self, results: dict) -> dict:
-        """Pack.
-
-        Args:
-            results: Dict with 'views', images [H, W, 3].
+        """Pack ([H, W, 3]).
 
         Returns:
             ``dict(inputs=[Tensor [3, H, W], ...], data_samples=...)``; tensors keep the type of

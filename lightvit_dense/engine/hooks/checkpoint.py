@@ -46,12 +46,7 @@ class AtomicLocalBackend(LocalBackend):
 
 
 def write_atomically(path: str | Path, data: bytes) -> None:
-    """Write a file so that at every moment it is either the old one or the new one.
-
-    Args:
-        path: Destination; its directory is created when missing.
-        data: The bytes.
-    """
+    """Write a file so that at every moment it is either the old one or the new one."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(prefix=f'.{path.name}.', suffix='.tmp', dir=path.parent)
@@ -89,12 +84,7 @@ def _sync_directory(path: Path) -> None:
 
 
 class LateRemoval:
-    """A file backend that notes what is to be removed instead of removing it.
-
-    Args:
-        backend: The backend that does everything else.
-        doomed: List that receives the paths.
-    """
+    """A file backend that notes what is to be removed instead of removing it."""
 
     def __init__(self, backend: Any, doomed: list[str]) -> None:
         self._backend, self._doomed = backend, doomed

@@ -21,14 +21,6 @@ class FitCheckpointHook(Hook):
     priority = 'VERY_HIGH'
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Check a checkpoint that was read and is not loaded yet.
-
-        Args:
-            runner: The runner.
-            checkpoint: What the file holds.
-
-        Raises:
-            CheckpointError: If values of the model are not in the file.
-        """
+        """Check a checkpoint that was read and is not loaded yet."""
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         fit_checkpoint(model, checkpoint, runner.cfg.get('load_from') or 'the checkpoint')

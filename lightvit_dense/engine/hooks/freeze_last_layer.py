@@ -33,11 +33,7 @@ class FreezeLastLayerHook(Hook):
         self.until, self.by_epoch, self.module = until, by_epoch, module
 
     def before_train(self, runner: Runner) -> None:
-        """Find the module and stand before the optimiser.
-
-        Raises:
-            ValueError: If the model has no such module.
-        """
+        """Find the module and stand before the optimiser."""
         try:
             frozen = unwrap(runner.model).get_submodule(self.module)
         except AttributeError as error:

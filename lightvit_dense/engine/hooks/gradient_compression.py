@@ -26,11 +26,7 @@ class GradientCompressionHook(Hook):
         self.dtype = dtype
 
     def before_train(self, runner: Runner) -> None:
-        """Install torch's communication hook.
-
-        Raises:
-            TypeError: When the model is distributed by something else than torch's DDP.
-        """
+        """Install torch's communication hook."""
         if not runner.distributed:
             runner.logger.info('One process: no gradients are sent, so none are compressed.')
             return

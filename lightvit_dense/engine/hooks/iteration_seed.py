@@ -13,13 +13,7 @@ from lightvit_dense.registry import HOOKS
 
 
 def iteration_seed(seed: int, iteration: int, rank: int) -> int:
-    """Return a 64-bit seed mixed from (seed, iteration, rank).
-
-    Args:
-        seed: The run's seed.
-        iteration: Index of the iteration, from 0.
-        rank: Index of the process, from 0.
-    """
+    """Return a 64-bit seed mixed from (seed, iteration, rank)."""
     state = np.random.SeedSequence([seed, iteration, rank]).generate_state(2, np.uint32)
     return int(state[0]) << 32 | int(state[1])
 

@@ -35,15 +35,7 @@ class LoadReportHook(Hook):
         self.max_names = max_names
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Check a checkpoint that was read and is not loaded yet.
-
-        Args:
-            runner: The runner.
-            checkpoint: What the file holds. Bare weights are put under 'state_dict'.
-
-        Raises:
-            CheckpointError: If nothing fits, or a resumed training would go on with random values.
-        """
+        """Check a checkpoint that was read and is not loaded yet."""
         path = str(runner.cfg.get('load_from') or runner._load_from or 'the checkpoint')
         state = checkpoint.get('state_dict', checkpoint)
         state = {re.sub(r'^module\.', '', str(name)): value for name, value in state.items()}

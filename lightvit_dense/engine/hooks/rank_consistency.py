@@ -13,11 +13,7 @@ from lightvit_dense.registry import HOOKS
 
 
 def parameter_digest(model: nn.Module) -> str:
-    """Return the SHA-256 of the bytes of all parameters, in order.
-
-    Args:
-        model: Any module.
-    """
+    """Return the SHA-256 of the bytes of all parameters, in order."""
     digest = hashlib.sha256()
     for name, parameter in model.named_parameters():
         raw = parameter.detach().cpu().contiguous().flatten().view(torch.uint8)
@@ -31,11 +27,7 @@ class RankConsistencyHook(Hook):
     """Compare the parameters of all processes, bit for bit, at the end of training."""
 
     def after_train(self, runner: Runner) -> None:
-        """Gather a digest from every rank and compare.
-
-        Raises:
-            RuntimeError: When ranks differ.
-        """
+        """Gather a digest from every rank and compare."""
         digests = all_gather_object(parameter_digest(unwrap(runner.model)))
         different = [rank for rank, digest in enumerate(digests) if digest != digests[0]]
         if different:

@@ -51,11 +51,7 @@ class Layout(Protocol):
 
 
 def write_jpeg(path: Path, image: np.ndarray, quality: int) -> None:
-    """Write an RGB image, uint8 [H, W, 3].
-
-    Raises:
-        ToyWorldError: If it cannot be encoded.
-    """
+    """Write an RGB image, uint8 [H, W, 3]."""
     params = [cv2.IMWRITE_JPEG_QUALITY, quality]
     done, data = cv2.imencode('.jpg', cv2.cvtColor(image, cv2.COLOR_RGB2BGR), params)
     if not done:
