@@ -1,11 +1,10 @@
 """Metrics."""
 
-from .classification import Accuracy
+from .classification import Accuracy, RealAccuracy
 from .coco_metric import CocoMetric
 from .iou_metric import IoUMetric
 from .joint import JointEvaluator
 from .predictions import DumpPredictions, read_predictions
-from .real import RealAccuracy
 
 __all__ = [
     'Accuracy',

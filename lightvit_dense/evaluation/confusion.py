@@ -42,14 +42,7 @@ class Confusion:
         return Confusion(self.counts[np.ix_(kept, kept)], names, self.unit)
 
     def worst(self, limit: int = 20) -> list[dict[str, Any]]:
-        """List the most frequent confusions.
-
-        Args:
-            limit: How many.
-
-        Returns:
-            Dicts of 'truth', 'prediction', 'count', and 'ratio' of what is truly of that class.
-        """
+        """List the most frequent: 'truth', 'prediction', 'count', 'ratio' of the truth's class."""
         wrong = self.counts.copy()
         np.fill_diagonal(wrong, 0)
         ratios = self.ratios()
@@ -121,14 +114,7 @@ def count_confusion(
 ) -> Confusion:
     """Count by pixels, by objects or by images, whichever the predictions are of.
 
-    Args:
-        dataset: Their data set.
-        predictions: From :func:`lightvit_dense.evaluation.read_predictions`.
-        score_thr: Least score of a detection that counts.
-        iou_thr: Least IoU of a match, see :func:`match_objects`.
-
-    Raises:
-        UserError: If they are of none of these.
+    Objects are those of at least ``score_thr``; for ``iou_thr`` see :func:`match_objects`.
     """
     names = tuple(dataset.metainfo['classes'])
     if all('pred_sem_seg' in entry for entry in predictions):
@@ -180,17 +166,7 @@ def write_confusion(
 ) -> list[Path]:
     """Write ``confusion.png``, ``confusion.csv`` (counts, or ratios) and ``confusion.json``.
 
-    Picture and CSV are of the classes that occur, the JSON is of all.
-
-    Args:
-        confusion: The counts.
-        out_dir: Where the files go.
-        normalize: Whether CSV and picture tell ratios of the rows instead of counts.
-        title: Above the picture.
-        source: What the JSON shall say besides.
-
-    Returns:
-        The files.
+    Picture and CSV are of the classes that occur, the JSON is of all, and holds ``source`` too.
     """
     some = confusion.occurring()
     picture, table, data = (Path(out_dir) / f'confusion.{kind}' for kind in ('png', 'csv', 'json'))

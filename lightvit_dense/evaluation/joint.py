@@ -40,10 +40,7 @@ class JointEvaluator(Evaluator):
 
 
 def class_tables(evaluator: Evaluator) -> dict[str, list[dict]]:
-    """Collect the tables of the classes that metrics have made.
-
-    Args:
-        evaluator: An evaluator after its evaluation.
+    """Collect the tables of the classes that metrics have made in an evaluation.
 
     Returns:
         Rows by the name of the metric's class, behind the name of the extra test if it is one.

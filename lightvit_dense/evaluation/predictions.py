@@ -92,13 +92,7 @@ def _pack(key: str, value: Any) -> Any:
 
 
 def read_predictions(path: str | os.PathLike) -> list[dict[str, Any]]:
-    """Read what :class:`DumpPredictions` or mmengine's ``DumpResults`` wrote.
-
-    Args:
-        path: The file.
-
-    Returns:
-        A dict for each image.
+    """Read what :class:`DumpPredictions` or mmengine's ``DumpResults`` wrote: a dict an image.
 
     Raises:
         UserError: If the file is missing, damaged, asks to run code, or holds something else.
@@ -115,14 +109,7 @@ def read_predictions(path: str | os.PathLike) -> list[dict[str, Any]]:
 
 
 def build_test_dataset(cfg: Config) -> Any:
-    """Build the data set of a config's test.
-
-    Args:
-        cfg: The whole config; the scope must have been set.
-
-    Raises:
-        UserError: If the config has none.
-    """
+    """Build the data set of a config's test; the scope must have been set."""
     dataset = (cfg.get('test_dataloader') or {}).get('dataset')
     if not dataset:
         raise UserError(f'{cfg.filename or "the config"} has no test_dataloader.dataset')
@@ -133,16 +120,6 @@ def match_images(dataset: Any, predictions: Sequence[Mapping[str, Any]]) -> list
     """Find the place in the data set of the image of every prediction.
 
     Images are recognised by their paths; where the data have moved, by the last two parts of them.
-
-    Args:
-        dataset: mmengine's BaseDataset.
-        predictions: Dicts with 'img_path'.
-
-    Returns:
-        One index a prediction.
-
-    Raises:
-        UserError: If an image is not in the data set, or in the file twice.
     """
     paths = [str(dataset.get_data_info(i)['img_path']) for i in range(len(dataset))]
     whole = {path: i for i, path in enumerate(paths)}
@@ -188,11 +165,7 @@ def add_truth(dataset: Any, predictions: Sequence[dict[str, Any]]) -> Iterator[d
 def evaluate_predictions(
     cfg: Config, predictions: Sequence[dict[str, Any]]
 ) -> tuple[dict[str, float], dict[str, list[dict]]]:
-    """Run a config's ``test_evaluator`` on dumped predictions.
-
-    Args:
-        cfg: The whole config; the scope must have been set.
-        predictions: From :func:`read_predictions`.
+    """Run a config's ``test_evaluator`` on dumped predictions; the scope must have been set.
 
     Returns:
         The figures by name, and the tables of the classes by the name of the metric.

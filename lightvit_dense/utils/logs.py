@@ -28,14 +28,7 @@ def find_scalars(work_dir: str | Path) -> list[Path]:
 
 
 def find_logs(path: str | Path) -> list[Path]:
-    """Return the logs of a run, oldest first.
-
-    Args:
-        path: A work directory, or one ``scalars.json``.
-
-    Raises:
-        UserError: If there are none.
-    """
+    """Return the logs of a work directory, or one ``scalars.json`` itself; refuse none."""
     files = [Path(path)] if Path(path).is_file() else find_scalars(path)
     if not files:
         raise UserError(f'{path}: no vis_data/scalars.json below it; give a work directory')
@@ -46,10 +39,8 @@ def read_scalars(paths: str | Path | Iterable[str | Path]) -> list[dict]:
     """Read JSON-lines files of logged scalars.
 
     Args:
-        paths: One file, or several in the order in which they were written.
-
-    Returns:
-        The records in order. A last line cut short by a kill is dropped.
+        paths: One file, or several in the order in which they were written. A last line cut short
+            by a kill is dropped.
 
     Raises:
         UserError: If a line before the last is not a JSON object; names file and line.
@@ -79,12 +70,7 @@ def series(records: Sequence[Mapping], key: str, name: str | None = None) -> Ser
     """Pick one scalar out of the records.
 
     Where a resumed run logged a step again, the later record wins. What is not a number, or NaN,
-    is left out.
-
-    Args:
-        records: From :func:`read_scalars`.
-        key: Name of the scalar, such as ``'loss'`` or ``'coco/bbox_mAP'``.
-        name: Name of the curve; the key by default.
+    is left out. The curve is called ``key`` unless it gets a name.
     """
     points: dict[float, float] = {}
     for record in records:
@@ -113,15 +99,10 @@ def keys_matching(records: Sequence[Mapping], pattern: str) -> list[str]:
 
 
 def find_key(records: Sequence[Mapping], key: str, origin: str) -> str:
-    """Find a scalar by its name, or by the end of it behind a slash.
-
-    Args:
-        records: The records.
-        key: 'coco/bbox_mAP', or 'bbox_mAP' as mmdet's tool calls it.
-        origin: What messages call the records.
+    """Find a scalar by its name, 'coco/bbox_mAP', or by its end, 'bbox_mAP', as in mmdet's tool.
 
     Raises:
-        UserError: If there is none, or more than one.
+        UserError: If there is none, or more than one; calls the records ``origin``.
     """
     known = {name for record in records for name in record}
     if key in known:
@@ -136,15 +117,9 @@ def find_key(records: Sequence[Mapping], key: str, origin: str) -> str:
 
 
 def collect_curves(path: str | Path, keys: Sequence[str]) -> list[Series]:
-    """Read curves of a run.
+    """Read curves of a run, one a key (see :func:`find_key`), named as the scalar.
 
-    Args:
-        path: Work directory or ``scalars.json``.
-        keys: Names of scalars, see :func:`find_key`; those of training and validation alike but
-            for 'time' and 'data_time', which are training's.
-
-    Returns:
-        One curve a key; its name is the scalar's.
+    They are of training and validation alike, but for 'time' and 'data_time', which are training's.
     """
     records = read_scalars(find_logs(path))
     training = [record for record in records if _is_training(record)]

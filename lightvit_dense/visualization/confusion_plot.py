@@ -13,17 +13,14 @@ def draw_confusion(
 ) -> Any:
     """Draw a heat map that stays readable with 150 classes.
 
-    The picture grows with the classes. Colours are ratios of the rows, the truth; rows without any
-    truth are grey. Cells are inscribed up to 20 classes.
+    The picture, a ``matplotlib.figure.Figure``, grows with the classes. Colours are ratios of the
+    rows, the truth; rows without any truth are grey. Cells are inscribed up to 20 classes.
 
     Args:
         counts: Truth by prediction, int64 [N, N].
         names: Names of the classes.
         normalize: Whether to inscribe percent of the row instead of counts.
         title: Above the picture.
-
-    Returns:
-        The ``matplotlib.figure.Figure``.
     """
     from matplotlib import colormaps
     from matplotlib.figure import Figure

@@ -25,22 +25,18 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line; ``sys.argv`` when None."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     tasks = parser.add_subparsers(dest='task', required=True)
-    curve = tasks.add_parser('plot_curve', help='plot scalars of one or more runs')
-    curve.add_argument('logs', nargs='+', metavar='LOG', help='work directory or scalars.json')
-    curve.add_argument(
-        '--keys', nargs='+', default=['bbox_mAP'], help="scalars, e.g. loss 'coco/bbox_mAP'"
-    )
-    curve.add_argument('--legend', nargs='+', help='names of the curves, log by log, key by key')
-    curve.add_argument('--title', default='', help='title of the picture')
-    curve.add_argument('--start-iter', type=int, default=0, help='leave out what was before')
-    curve.add_argument('--smooth', type=int, default=1, help='mean over so many points')
-    curve.add_argument('--log-y', action='store_true', help='logarithmic y axis')
-    curve.add_argument('--out', required=True, help='picture to write, .png or .svg')
-    times = tasks.add_parser('cal_train_time', help='time of an iteration, and its spread')
-    times.add_argument('logs', nargs='+', metavar='LOG', help='work directory or scalars.json')
-    times.add_argument(
-        '--include-outliers', action='store_true', help='count the first interval of every start'
-    )
+    add = tasks.add_parser('plot_curve', help='plot scalars of one or more runs').add_argument
+    add('logs', nargs='+', metavar='LOG', help='work directory or scalars.json')
+    add('--keys', nargs='+', default=['bbox_mAP'], help="scalars, e.g. loss 'coco/bbox_mAP'")
+    add('--legend', nargs='+', help='names of the curves, log by log, key by key')
+    add('--title', default='', help='title of the picture')
+    add('--start-iter', type=int, default=0, help='leave out what was before')
+    add('--smooth', type=int, default=1, help='mean over so many points')
+    add('--log-y', action='store_true', help='logarithmic y axis')
+    add('--out', required=True, help='picture to write, .png or .svg')
+    add = tasks.add_parser('cal_train_time', help='time of an iteration, and its std').add_argument
+    add('logs', nargs='+', metavar='LOG', help='work directory or scalars.json')
+    add('--include-outliers', action='store_true', help='count the first interval of every start')
     args = parser.parse_args(argv)
     if args.task == 'plot_curve':
         if Path(args.out).suffix not in ('.png', '.svg'):

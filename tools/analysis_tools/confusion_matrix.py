@@ -27,27 +27,16 @@ from lightvit_dense.evaluation.predictions import build_test_dataset
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line; ``sys.argv`` when None."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('config', help='config file')
-    parser.add_argument('predictions', help='what `tools/test.py --out FILE.pkl` wrote')
-    parser.add_argument('--out', required=True, metavar='DIR', help='folder of the results')
-    parser.add_argument(
-        '--normalize', action='store_true', help='ratios of the rows instead of counts'
-    )
-    parser.add_argument(
-        '--score-thr', type=float, default=0.3, help='least score of a detection that counts'
-    )
-    parser.add_argument(
-        '--iou-thr', type=float, default=0.5, help='least IoU of a match of detection and truth'
-    )
-    parser.add_argument('--top', type=int, default=15, help='confusions to print')
-    parser.add_argument('--title', default='', help='title of the picture')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='override config values',
-    )
+    add = parser.add_argument
+    add('config', help='config file')
+    add('predictions', help='what `tools/test.py --out FILE.pkl` wrote')
+    add('--out', required=True, metavar='DIR', help='folder of the results')
+    add('--normalize', action='store_true', help='ratios of the rows instead of counts')
+    add('--score-thr', type=float, default=0.3, help='least score of a detection that counts')
+    add('--iou-thr', type=float, default=0.5, help='least IoU of a match of detection and truth')
+    add('--top', type=int, default=15, help='confusions to print')
+    add('--title', default='', help='title of the picture')
+    add('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='override values')
     args = parser.parse_args(argv)
     for name in ('score_thr', 'iou_thr'):
         if not 0 <= getattr(args, name) <= 1:

@@ -22,22 +22,13 @@ from lightvit_dense.utils.tables import format_table
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line; ``sys.argv`` when None."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('config', help='config file')
-    parser.add_argument('predictions', help='what `tools/test.py --out FILE.pkl` wrote')
-    parser.add_argument('--json', metavar='FILE.json', help='write figures and tables to a file')
-    parser.add_argument('--classes', action='store_true', help='print the tables of the classes')
-    parser.add_argument(
-        '--verify',
-        action='store_true',
-        help='compare with `expected` in the config; exit status 1 when a metric is off',
-    )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='override config values, such as test_evaluator.backend=pycocotools',
-    )
+    add = parser.add_argument
+    add('config', help='config file')
+    add('predictions', help='what `tools/test.py --out FILE.pkl` wrote')
+    add('--json', metavar='FILE.json', help='write figures and tables to a file')
+    add('--classes', action='store_true', help='print the tables of the classes')
+    add('--verify', action='store_true', help='compare with `expected`; status 1 when one is off')
+    add('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='override values')
     return parser.parse_args(argv)
 
 

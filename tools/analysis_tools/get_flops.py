@@ -23,23 +23,12 @@ from lightvit_dense.utils.io import write_json
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line; ``sys.argv`` when None."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('config', nargs='+', help='config files')
-    parser.add_argument(
-        '--shape',
-        type=int,
-        nargs='+',
-        metavar='PX',
-        help="height and width, or one side of a square (default: the config's)",
-    )
-    parser.add_argument('--json', metavar='FILE.json', help='write the numbers to a file')
-    parser.add_argument('--device', default='cpu', help='where to compute')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='override config values',
-    )
+    add = parser.add_argument
+    add('config', nargs='+', help='config files')
+    add('--shape', type=int, nargs='+', metavar='PX', help="height and width (default: config's)")
+    add('--json', metavar='FILE.json', help='write the numbers to a file')
+    add('--device', default='cpu', help='where to compute')
+    add('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='override values')
     args = parser.parse_args(argv)
     if args.shape and (len(args.shape) > 2 or min(args.shape) < 1):
         parser.error('--shape takes one or two positive numbers')
