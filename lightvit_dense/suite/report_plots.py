@@ -4,15 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lightvit_dense.visualization.curves import (
-    PALETTE,
-    Series,
-    find_scalars,
-    plot,
-    read_scalars,
-    series,
-    themed_axes,
-)
+from lightvit_dense.utils.logs import Series, find_scalars, read_scalars, series
+from lightvit_dense.visualization import PALETTE
+from lightvit_dense.visualization.curves import plot, themed_axes
 
 from .results import MEASURED, Results
 from .table import Column, Table

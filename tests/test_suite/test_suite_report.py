@@ -15,7 +15,8 @@ from lightvit_dense.suite.report_plots import draw_column, draw_sweep, logged, t
 from lightvit_dense.suite.results import Results, read_results
 from lightvit_dense.suite.spec import Picture
 from lightvit_dense.suite.table import make_table
-from lightvit_dense.visualization.curves import Series, to_svg
+from lightvit_dense.utils.logs import Series
+from lightvit_dense.visualization.curves import to_svg
 
 from .suite_results import BOX, TOP1, add_logs, cell, make_results
 
