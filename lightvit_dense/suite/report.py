@@ -79,7 +79,6 @@ def build_report(results: Results, table: Table, root: Path, pictures: Sequence[
         'suite file': results.file,
         'SHA-256 of it': results.sha256,
         'seeds': ', '.join(map(str, results.seeds)),
-        'started': results.started,
         'page written': results.finished,
         "papers' figures": '; '.join(sorted({cell['source'] for cell in results.paper})),
         **environment.pop('versions', {}),
