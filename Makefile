@@ -35,7 +35,8 @@ format: $(STAMP)  ## rewrite files in the house style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(STAMP)  ## check the documents and build them as a site, work_dirs/docs/site
+docs: $(STAMP)  ## write the documents' tables, check the documents, build them as a site, work_dirs/docs/site
+	$(BIN)/python tools/build_docs.py --tables
 	$(BIN)/python -m pytest -q tests/test_readme.py tests/test_docs.py tests/test_model_index.py
 	$(BIN)/python tools/build_docs.py
 

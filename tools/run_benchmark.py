@@ -24,6 +24,7 @@ from mmengine.config import DictAction
 
 from lightvit_dense.errors import UserError, run_tool
 from lightvit_dense.suite import SuitePlan, collect, read_suite, run_suite
+from lightvit_dense.suite.collect import state_of
 from lightvit_dense.suite.executors import (
     LocalExecutor,
     SlurmExecutor,
@@ -31,7 +32,6 @@ from lightvit_dense.suite.executors import (
     device_slots,
 )
 from lightvit_dense.suite.plan import data_root
-from lightvit_dense.suite.results import state_of
 from lightvit_dense.suite.runner import Executor, status_line
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -79,6 +79,33 @@ tasks = dict(
         ],
     ),
 )
+_draw = 'lightvit_dense.suite.pictures'
+pictures = dict(
+    detections=dict(
+        title='Detections',
+        draw=f'{_draw}:detections',
+        task='detection',
+        options=dict(images='toyworld/coco'),
+    ),
+    label_maps=dict(
+        title='Label maps',
+        draw=f'{_draw}:label_maps',
+        task='segmentation',
+        options=dict(images='toyworld/ade20k'),
+    ),
+    tracks=dict(
+        title='Tracking',
+        draw='tracking.tools.suite_pictures:film_strips',
+        task='tracking',
+        options=dict(videos='toyworld/lasot'),
+    ),
+    reconstructions=dict(
+        title='Reconstructions of validation images',
+        draw=f'{_draw}:reconstructions',
+        models=['teacher', 'dmae'],
+        options=dict(images='toyworld/coco/val2017'),
+    ),
+)
 findings = [
     dict(
         type='at_least',

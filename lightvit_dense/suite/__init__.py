@@ -1,7 +1,7 @@
 """The benchmark suite: initialisations times tasks, run where results are missing, then tables."""
 
+from .collect import collect
 from .plan import SuitePlan
-from .results import collect
 from .runner import run_suite
 from .spec import Analysis, Init, Metric, Pretrain, Suite, Task, read_suite
 

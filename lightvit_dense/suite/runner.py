@@ -9,6 +9,7 @@ from typing import Any
 
 from lightvit_dense.utils.progress import Progress, clock, parse_line
 
+from .collect import forget_unreadable
 from .executors import LocalExecutor, SlurmExecutor
 from .plan import SuitePlan
 from .stages import Stage, StageError, exclusive, forget, is_done, read_record
@@ -252,8 +253,6 @@ def run_suite(
     Returns:
         The exit status: 0, 1 after a failure, 130 when interrupted.
     """
-    from .results import forget_unreadable
-
     status = 0
     try:
         with exclusive(Path(plan.work_dir)):

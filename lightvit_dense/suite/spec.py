@@ -1,6 +1,7 @@
 """What a suite file says, read and checked by pydantic before anything runs."""
 
 import ast
+import pkgutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import field, fields, replace
 from pathlib import Path
@@ -19,7 +20,7 @@ DEFAULT = 'default'
 ANALYSES = ('cka', 'fourier', 'attention_stats', 'attention_agreement')
 """Tools of ``tools/analysis_tools`` that a suite can run."""
 CHECKPOINT_KEY = 'model.backbone.init_cfg.checkpoint'
-PARTS = ('prepare', 'pretrains', 'inits', 'tasks', 'analyses')
+PARTS = ('prepare', 'pretrains', 'inits', 'tasks', 'analyses', 'pictures')
 _STRICT = ConfigDict(extra='forbid')
 
 
@@ -135,6 +136,18 @@ class Analysis:
 
 
 @dataclass(frozen=True, config=_STRICT)
+class Picture:
+    """Pictures of what runs left, for the page; the first measured seed is shown."""
+
+    name: str
+    draw: str  # ``module:function``, see suite/pictures.py
+    task: str | None = None  # whose initialisations are shown
+    models: Sequence[str] = ()  # pre-trainings that are shown
+    options: Mapping[str, Any] = field(default_factory=dict)  # of the function
+    title: str = ''
+
+
+@dataclass(frozen=True, config=_STRICT)
 class Suite:
     """A whole suite file; results go to ``work_dirs/suites/<name>``."""
 
@@ -146,6 +159,7 @@ class Suite:
     prepare: Mapping[str, Prepare] = field(default_factory=dict)
     pretrains: Mapping[str, Pretrain] = field(default_factory=dict)  # after those they need
     analyses: Mapping[str, Analysis] = field(default_factory=dict)
+    pictures: Mapping[str, Picture] = field(default_factory=dict)
     sweep: Sweep | None = None
     paper: Mapping[str, Any] = field(default_factory=dict)  # of the papers, see suite/papers.py
     findings: Sequence[Mapping[str, Any]] = ()  # statements to check, see suite/findings.py
@@ -285,7 +299,7 @@ def _validate(content: Mapping[str, Any], path: Path) -> Suite:
 
 def _explain(error: ValidationError) -> str:
     """Return the first mistake: its place, what is wrong, what there is instead."""
-    kinds = dict(zip(PARTS, (Prepare, Pretrain, Init, Task, Analysis), strict=True))
+    kinds = dict(zip(PARTS, (Prepare, Pretrain, Init, Task, Analysis, Picture), strict=True))
     found = error.errors()[0]
     *place, last = map(str, found['loc'])
     where = '.'.join(place)
@@ -425,6 +439,15 @@ def check_suite(suite: Suite, root: Path, inits: Sequence[str] | None = None) ->
                     f'{where}.models names {model!r}, which no pre-training of the suite makes '
                     f'for the domain {analysis.domain!r}'
                 )
+    for name, picture in suite.pictures.items():
+        if picture.task is not None:
+            require(picture.task, suite.tasks, f'pictures.{name}.task')
+        for model in picture.models:
+            require(model, suite.pretrains, f'pictures.{name}.models')
+        try:
+            pkgutil.resolve_name(picture.draw)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise UserError(f'pictures.{name}.draw: {picture.draw!r} is no function') from error
     check_paper(suite.paper, suite.inits, suite.tasks)
     _check_measured(suite)
     check_findings(suite.findings, suite.inits, suite.tasks, suite.analyses)
