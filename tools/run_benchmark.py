@@ -31,7 +31,7 @@ from lightvit_dense.suite.executors import (
     SlurmOptions,
     device_slots,
 )
-from lightvit_dense.suite.plan import data_root
+from lightvit_dense.suite.plan import data_root, try_weights
 from lightvit_dense.suite.runner import Executor, status_line
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -169,6 +169,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.report_only:
         write_results(plan)
         return 0
+    try_weights(plan)
     print(f'{len(plan.stages)} runs; they go to {plan.work_dir}', flush=True)
     tell, show = status_line()
     return run_suite(

@@ -295,6 +295,41 @@ class SuitePlan:
         return [sys.executable, *run, tool, '--launcher', 'pytorch']
 
 
+def try_weights(plan: SuitePlan) -> None:
+    """Build the backbones that load a checkpoint from elsewhere, or a part of one, and load it.
+
+    Raises:
+        UserError: If a checkpoint does not fit, or a backbone has fewer blocks.
+    """
+    from mmengine.config import ConfigDict
+
+    from lightvit_dense.apis.configs import prepare_scope
+    from lightvit_dense.checkpoints import load_backbone
+    from lightvit_dense.registry import MODELS
+
+    tried = set()
+    for cell in plan.cells:
+        config = ConfigDict(plan.configs[cell.train])
+        backbone = config.get('model', {}).get('backbone') or {}
+        init = backbone.pop('init_cfg', None) or {}
+        path, blocks = cell.init.checkpoint_of(cell.task.domain), init.get('num_pretrained_blocks')
+        key = content_key(backbone, path, blocks)
+        if not str(init.get('type')).endswith('PretrainedBackbone') or key in tried:
+            continue
+        tried.add(key)
+        if path is None and blocks is None:
+            continue
+        prepare_scope(config)
+        model = MODELS.build(backbone)
+        if blocks is not None and not 0 <= blocks <= len(model.blocks):
+            raise UserError(
+                f'inits.{cell.init.name}: num_pretrained_blocks={blocks} is not between 0 and the '
+                f'{len(model.blocks)} blocks of {cell.config}'
+            )
+        if path is not None and '://' not in path:
+            load_backbone(model, plan.root / path, verbose=False)
+
+
 def data_root() -> Path:
     """Return the root of the data, ``$LIGHTVIT_DATA`` or ``data``."""
     return Path(os.environ.get('LIGHTVIT_DATA', 'data')).resolve()

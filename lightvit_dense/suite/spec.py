@@ -2,7 +2,7 @@
 
 import ast
 import pkgutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from lightvit_dense.errors import UserError, did_you_mean
+from lightvit_dense.errors import UserError, did_you_mean, require_known
 
 from .findings import check_findings
 from .papers import check_paper
@@ -247,7 +247,7 @@ def read_suite(
     suite = replace(_expand(_validate(content, path)), text=text, path=path)
     chosen = _swept(suite, inits)
     for name in tasks or ():
-        require(name, suite.tasks, '--tasks')
+        require_known(name, suite.tasks, '--tasks')
     check_suite(suite, Path(root), chosen)
     return _select(suite, chosen, tasks, seeds)
 
@@ -348,7 +348,7 @@ def _swept(suite: Suite, names: Sequence[str] | None) -> list[str] | None:
         return None
     known = dict.fromkeys([*(i.series for i in suite.inits.values() if i.series), *suite.inits])
     for name in names:
-        require(name, known, '--inits')
+        require_known(name, known, '--inits')
     return [i.name for i in suite.inits.values() if i.name in names or i.series in names]
 
 
@@ -387,18 +387,6 @@ def _select(
     )
 
 
-def require(name: str, known: Iterable[str], where: str) -> None:
-    """Check that a name is known.
-
-    Raises:
-        UserError: If it is not; says where it was used and what there is.
-    """
-    known = list(known)
-    if name not in known:
-        words = f'{where} names {name!r}, which is unknown; there are {", ".join(known) or "none"}.'
-        raise UserError(words + did_you_mean(name, known))
-
-
 def check_suite(suite: Suite, root: Path, inits: Sequence[str] | None = None) -> None:
     """Check that everything a suite names is there.
 
@@ -415,12 +403,12 @@ def check_suite(suite: Suite, root: Path, inits: Sequence[str] | None = None) ->
     for kind in ('pretrains', 'tasks'):
         for name, user in getattr(suite, kind).items():
             for data in user.data or ():
-                require(data, suite.prepare, f'{kind}.{name}.data')
+                require_known(data, suite.prepare, f'{kind}.{name}.data')
     seen: set[str] = set()
     for name, pretrain in suite.pretrains.items():
         _check_file(root / pretrain.config, f'pretrains.{name}.config')
         for need in pretrain.needs.values():
-            require(need, suite.pretrains, f'pretrains.{name}.needs')
+            require_known(need, suite.pretrains, f'pretrains.{name}.needs')
             if need not in seen:
                 raise UserError(f'pretrains.{name} needs {need!r}, which must come before it')
         seen.add(name)
@@ -430,9 +418,9 @@ def check_suite(suite: Suite, root: Path, inits: Sequence[str] | None = None) ->
         _check_task(suite, task, root)
     for analysis in suite.analyses.values():
         where = f'analyses.{analysis.name}'
-        require(analysis.tool, ANALYSES, f'{where}.tool')
+        require_known(analysis.tool, ANALYSES, f'{where}.tool')
         for model in analysis.models:
-            require(model, [*suite.inits, *suite.pretrains], f'{where}.models')
+            require_known(model, [*suite.inits, *suite.pretrains], f'{where}.models')
             init = suite.inits.get(model)
             if init is not None and init.pretrain_of(analysis.domain) is None:
                 raise UserError(
@@ -441,9 +429,9 @@ def check_suite(suite: Suite, root: Path, inits: Sequence[str] | None = None) ->
                 )
     for name, picture in suite.pictures.items():
         if picture.task is not None:
-            require(picture.task, suite.tasks, f'pictures.{name}.task')
+            require_known(picture.task, suite.tasks, f'pictures.{name}.task')
         for model in picture.models:
-            require(model, suite.pretrains, f'pictures.{name}.models')
+            require_known(model, suite.pretrains, f'pictures.{name}.models')
         try:
             pkgutil.resolve_name(picture.draw)
         except (ImportError, AttributeError, ValueError) as error:
@@ -458,7 +446,7 @@ def _check_init(suite: Suite, init: Init, root: Path, chosen: bool) -> None:
     if init.pretrain is not None and init.checkpoint is not None:
         raise UserError(f'{where} has a pretrain and a checkpoint: one of them')
     for name in values_of(init.pretrain):
-        require(name, suite.pretrains, f'{where}.pretrain')
+        require_known(name, suite.pretrains, f'{where}.pretrain')
     for path in values_of(init.checkpoint) if chosen else ():
         if '://' not in path and not (root / path).is_file():
             raise UserError(
@@ -466,7 +454,7 @@ def _check_init(suite: Suite, init: Init, root: Path, chosen: bool) -> None:
                 'pre-training (pretrain=...), or leave the initialisation out with --inits.'
             )
     for task in init.tasks or ():
-        require(task, suite.tasks, f'{where}.tasks')
+        require_known(task, suite.tasks, f'{where}.tasks')
 
 
 def _check_task(suite: Suite, task: Task, root: Path) -> None:
@@ -474,7 +462,7 @@ def _check_task(suite: Suite, task: Task, root: Path) -> None:
     if not task.metrics:
         raise UserError(f'{where} reports no metrics')
     for name, config in task.configs.items():
-        require(name, [*suite.inits, DEFAULT], f'{where}.configs')
+        require_known(name, [*suite.inits, DEFAULT], f'{where}.configs')
         _check_file(root / config, f'{where}.configs.{name}')
     if len(set(suite.seeds_of(task))) != len(suite.seeds_of(task)):
         raise UserError(f'{where}: a seed is named twice, which gives two results for one cell')
@@ -496,8 +484,8 @@ def _check_measured(suite: Suite) -> None:
         missing = {'init', 'task', 'seed', 'metrics'} - set(entry)
         if missing:
             raise UserError(f'measured: {dict(entry)} lacks {", ".join(sorted(missing))}')
-        require(entry['init'], suite.inits, 'measured')
-        require(entry['task'], suite.tasks, 'measured')
+        require_known(entry['init'], suite.inits, 'measured')
+        require_known(entry['task'], suite.tasks, 'measured')
         cell = (entry['init'], entry['task'], entry['seed'])
         if cell in seen:
             raise UserError(
@@ -505,7 +493,7 @@ def _check_measured(suite: Suite) -> None:
             )
         seen.add(cell)
         seeds = sorted(seed for init, task, seed in planned if (init, task) == cell[:2])
-        require(str(cell[2]), map(str, seeds), 'measured.seed')
+        require_known(str(cell[2]), map(str, seeds), 'measured.seed')
 
 
 def _check_file(path: Path, where: str) -> None:

@@ -95,6 +95,31 @@ def test_jobs_outlive_a_killed_runner_and_are_found_again(slurm, root):
     assert [read_record(stage).attempts for stage in (first, second)] == [1, 1]
 
 
+def test_a_job_whose_node_is_wanted_goes_on_by_itself(slurm, root):
+    (root / 'hold').touch()
+    plan = tiny_plan(root, inits=['scratch'], seeds=[0], options={'tasks.det.test': False})
+    (stage,) = plan.stages.values()
+
+    def started_again():
+        # Slurm lets a job that is queued again wait for two minutes.
+        told('scontrol', 'update', f'JobId={job_of(stage)}', 'StartTime=now')
+        return len((root / 'trace').read_text().splitlines()) == 2
+
+    def preempt():
+        wait_for(lambda: (root / 'trace').exists(), 'the job')
+        told('scancel', '--signal=USR2', job_of(stage))
+        wait_for(started_again, 'its second start')
+        (root / 'hold').unlink()
+
+    other = threading.Thread(target=preempt)
+    other.start()
+    assert run(plan) == 0
+    other.join()
+    first, second = (arguments for *_, arguments in take_trace(root))
+    assert second == [*first, '--resume']
+    assert read_record(stage).attempts == 1  # submitted once
+
+
 def test_alike_jobs_make_an_array_and_one_of_them_may_fail(slurm, root, capsys):
     plan = tiny_plan(root, inits=['scratch'], seeds=[0, 1, 2], options={'tasks.det.test': False})
     (root / 'fail/det_scratch_seed-1').touch()
