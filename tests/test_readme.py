@@ -176,7 +176,7 @@ def run_benchmark(words: list[str], reader: Reader) -> None:
     suite = read_suite(args.suite, ROOT, args.inits, args.tasks, args.seeds, options)
     assert suite.cells()
     if args.executor == 'local':
-        device_slots(args.gpus, 1 if args.gpus_per_job is None else args.gpus_per_job)
+        device_slots(args.gpus, args.gpus_per_job)
 
 
 def track_tool(words: list[str], reader: Reader) -> None:

@@ -7,7 +7,7 @@ from dataclasses import field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from lightvit_dense.errors import UserError, did_you_mean, require_known
@@ -117,9 +117,9 @@ class Task:
     domain: str = DEFAULT  # what the images are, for initialisations that differ by it
     data: Sequence[str] | None = None  # what prepares its data; all that is there by default
 
-    def config_of(self, init: str) -> str | None:
+    def config_of(self, init: Init) -> str | None:
         """Return the config for an initialisation; None where the task has none."""
-        return _choose(self.configs, init)
+        return _choose(self.configs, init.series or init.name)
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -153,8 +153,8 @@ class Suite:
 
     name: str
     title: str
-    inits: Mapping[str, Init]
-    tasks: Mapping[str, Task]
+    inits: Mapping[str, Init] = Field(min_length=1)
+    tasks: Mapping[str, Task] = Field(min_length=1)
     seeds: Sequence[int] = (0,)
     prepare: Mapping[str, Prepare] = field(default_factory=dict)
     pretrains: Mapping[str, Pretrain] = field(default_factory=dict)  # after those they need
@@ -179,11 +179,11 @@ class Suite:
             for seed in seeds
             for task in self.tasks.values()
             for init in self.inits.values()
-            if seed in self.seeds_of(task) and init.takes(task.name) and task.config_of(init.name)
+            if seed in self.seeds_of(task) and init.takes(task.name) and task.config_of(init)
         ]
 
 
-KEYS = tuple(f.name for f in fields(Suite) if f.name not in ('text', 'path'))
+ENTRIES = (Prepare, Pretrain, Init, Task, Analysis, Picture)
 
 
 def _choose(choices: str | Mapping[str, str] | None, key: str) -> str | None:
@@ -236,13 +236,6 @@ def read_suite(
         override(content, key, value)
     # A file may keep values of its own.
     content = {key: value for key, value in content.items() if not key.startswith('_')}
-    for key in content:
-        if key not in KEYS:
-            words = f'suite {path} has no {key!r}; there are {", ".join(KEYS)}.'
-            raise UserError(words + did_you_mean(key, KEYS))
-    for key in ('inits', 'tasks'):
-        if not content.get(key):
-            raise UserError(f'suite {path} has no {key}')
     text = ast.get_docstring(ast.parse(path.read_text(encoding='utf-8'))) or ''
     suite = replace(_expand(_validate(content, path)), text=text, path=path)
     chosen = _swept(suite, inits)
@@ -299,18 +292,18 @@ def _validate(content: Mapping[str, Any], path: Path) -> Suite:
 
 def _explain(error: ValidationError) -> str:
     """Return the first mistake: its place, what is wrong, what there is instead."""
-    kinds = dict(zip(PARTS, (Prepare, Pretrain, Init, Task, Analysis, Picture), strict=True))
     found = error.errors()[0]
     *place, last = map(str, found['loc'])
-    where = '.'.join(place)
+    where = '.'.join(place) or 'the file'
     if found['type'] == 'missing':
         return f'{where} lacks {last!r}'
     if found['type'] == 'unexpected_keyword_argument':
-        kind: Any = Sweep if place[0] == 'sweep' else kinds[place[0]]
-        known = [f.name for f in fields(Metric if 'metrics' in place else kind)]
-        known = sorted(set(known) - {'name', 'series', 'value'})
+        kinds: dict[str, Any] = dict(zip(PARTS, ENTRIES, strict=True), sweep=Sweep)
+        kind = Metric if 'metrics' in place else kinds[place[0]] if place else Suite
+        own = {'series', 'value', 'text', 'path', *(['name'] if place else [])}
+        known = sorted({f.name for f in fields(kind)} - own)
         return f'{where} has no {last!r}; there are {", ".join(known)}.{did_you_mean(last, known)}'
-    return f'{where}.{last}: {found["msg"]}, not {found["input"]!r}'.lstrip('.')
+    return f'{".".join([*place, last])}: {found["msg"]}, not {found["input"]!r}'
 
 
 def _expand(suite: Suite) -> Suite:
@@ -321,25 +314,17 @@ def _expand(suite: Suite) -> Suite:
     if len(set(map(str, sweep.values))) != len(sweep.values) or not sweep.values:
         raise UserError(f'sweep.values: {list(sweep.values)} must be different values')
     inits: dict[str, Init] = {}
-    tasks = {name: dict(task.configs) for name, task in suite.tasks.items()}
     for init in suite.inits.values():
-        if init.pretrain is None and init.checkpoint is None:
-            inits[init.name] = init
-            continue
-        for value in sweep.values:
-            name = f'{init.name}_{value}'
+        loads = init.pretrain is not None or init.checkpoint is not None
+        for value in sweep.values if loads else ():
+            name, title = f'{init.name}_{value}', f'{init.title}, {sweep.title} {value}'
             options = {**init.options, sweep.key: value}
-            title = f'{init.title}, {sweep.title} {value}'
             inits[name] = replace(
                 init, name=name, title=title, options=options, series=init.name, value=value
             )
-            for configs in tasks.values():
-                if init.name in configs:
-                    configs[name] = configs[init.name]
-        for configs in tasks.values():
-            configs.pop(init.name, None)
-    chosen = {n: replace(task, configs=tasks[n]) for n, task in suite.tasks.items()}
-    return replace(suite, inits=inits, tasks=chosen)
+        if not loads:
+            inits[init.name] = init
+    return replace(suite, inits=inits)
 
 
 def _swept(suite: Suite, names: Sequence[str] | None) -> list[str] | None:
@@ -461,13 +446,14 @@ def _check_task(suite: Suite, task: Task, root: Path) -> None:
     where = f'tasks.{task.name}'
     if not task.metrics:
         raise UserError(f'{where} reports no metrics')
+    known = dict.fromkeys(init.series or init.name for init in suite.inits.values())
     for name, config in task.configs.items():
-        require_known(name, [*suite.inits, DEFAULT], f'{where}.configs')
+        require_known(name, [*known, DEFAULT], f'{where}.configs')
         _check_file(root / config, f'{where}.configs.{name}')
     if len(set(suite.seeds_of(task))) != len(suite.seeds_of(task)):
         raise UserError(f'{where}: a seed is named twice, which gives two results for one cell')
     for init_name, init in suite.inits.items():
-        has = task.config_of(init_name)
+        has = task.config_of(init)
         loads = init.pretrain_of(task.domain) or init.checkpoint_of(task.domain)
         if has and init.takes(task.name) and not loads and (init.pretrain or init.checkpoint):
             raise UserError(
