@@ -25,7 +25,7 @@ from torch.utils.data import DataLoader
 from lightvit_dense.engine.options import DEFAULTS as ENGINE_OPTIONS
 from lightvit_dense.errors import UserError, did_you_mean
 
-OWN_KEYS = {'engine', 'expected', 'extra_tests', 'help'}
+OWN_KEYS = {'engine', 'expected', 'extra_tests', 'help', 'visualization_hook'}
 # Read by mmengine's Runner, Config or registries, though no arguments of the Runner.
 RUNNER_EXTRAS = {
     'activation_checkpointing',

@@ -13,7 +13,7 @@ from mmengine.runner import Runner
 
 from lightvit_dense.apis.workers import stop_workers
 from lightvit_dense.errors import UserError, did_you_mean
-from lightvit_dense.evaluation.tables import class_tables
+from lightvit_dense.evaluation.joint import class_tables
 
 ALL = 'all'
 

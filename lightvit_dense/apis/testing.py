@@ -64,7 +64,7 @@ def evaluate(
             name>``.
         out: ``.pkl`` file that receives the predictions.
         show_dir: Directory that receives pictures, the truth beside the prediction; drawn by the
-            config's ``painter``, where it has one.
+            config's ``visualization_hook``, where it has one.
         cfg_options: Config values to override, by dotted key.
         launcher: 'none', 'pytorch', 'slurm' or 'mpi'.
         extra: Names of the config's ``extra_tests`` to run too, or ('all',).
@@ -85,7 +85,7 @@ def evaluate(
     if out is not None:
         _dump_predictions(cfg, str(out))
     if show_dir is not None:
-        hooks.append(_painter(cfg, str(show_dir), show_max))
+        hooks.append(_visualization_hook(cfg, str(show_dir), show_max))
     elif show_max is not None:
         raise UserError('--show-max limits the pictures of --show-dir; give it too')
     cfg.custom_hooks = hooks
@@ -112,9 +112,13 @@ def _dump_predictions(cfg: Config, out: str) -> None:
     cfg.test_evaluator = [*evaluators, dump]
 
 
-def _painter(cfg: Config, show_dir: str, show_max: int | None) -> dict[str, Any]:
-    """Return the hook that draws: the config's ``painter``, else the one of images."""
+def _visualization_hook(cfg: Config, show_dir: str, show_max: int | None) -> dict[str, Any]:
+    """Return the hook that draws: the config's ``visualization_hook``, else the one of images."""
     if show_max is not None and show_max < 1:
         raise UserError(f'--show-max {show_max}: must be at least 1')
-    painter = dict(type='lightvit_dense.PaintPredictionsHook') | (cfg.get('painter') or {})
-    return painter | dict(out_dir=show_dir, max_images=show_max)
+    default = dict(type='lightvit_dense.PredictionVisualizationHook')
+    return (
+        default
+        | (cfg.get('visualization_hook') or {})
+        | dict(out_dir=show_dir, max_images=show_max)
+    )

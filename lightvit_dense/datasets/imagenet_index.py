@@ -9,7 +9,7 @@ from typing import Protocol
 
 from .errors import DatasetError
 from .records import Record
-from .storage import LmdbStorage
+from .storage import FolderStorage, LmdbStorage, Storage
 from .unlabeled import scan_images
 
 
@@ -17,6 +17,7 @@ class Tree(Protocol):
     """Names of the images below one prefix, wherever they are kept."""
 
     name: str
+    storage: Storage
 
     def classes(self) -> list[str]:
         """Return the names of the class folders, sorted."""
@@ -41,6 +42,7 @@ class FolderTree:
     def __init__(self, root: str, prefix: str, extensions: Sequence[str]) -> None:
         self.root, self.extensions = root or '.', tuple(extensions)
         self.name = os.path.join(self.root, prefix) if prefix else self.root
+        self.storage = FolderStorage(self.root)
         if not os.path.isdir(self.name):
             raise DatasetError(
                 f'{self.name}: this image folder does not exist. Set data_root (or the environment '

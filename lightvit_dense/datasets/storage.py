@@ -25,20 +25,24 @@ class Storage(Protocol):
         ...
 
 
+def read_file(path: str) -> bytes:
+    """Return a file of a disk; FileNotFoundError names one that is not there."""
+    try:
+        with open(path, 'rb') as file:
+            return file.read()
+    except FileNotFoundError:
+        raise FileNotFoundError(f'{path} does not exist') from None
+
+
 class FolderStorage:
-    """Files of a folder."""
+    """Files of a folder; keys are paths below it, or absolute ones."""
 
     def __init__(self, root: str | os.PathLike) -> None:
         self.root = os.fspath(root)
 
     def read(self, key: str) -> bytes:
         """Return a file."""
-        path = os.path.join(self.root, key)
-        try:
-            with open(path, 'rb') as file:
-                return file.read()
-        except FileNotFoundError:
-            raise FileNotFoundError(f'{path} does not exist') from None
+        return read_file(os.path.join(self.root, key))
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}({self.root!r})'

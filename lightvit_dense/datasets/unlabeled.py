@@ -1,8 +1,9 @@
 """Images of a folder, labels ignored: the data of pre-training."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from mmengine.dataset import BaseDataset
 
@@ -45,10 +46,7 @@ class ImageFiles(SeededItems, BaseDataset):
         img_dir: Folder below it, e.g. 'train' or 'coco/unlabeled2017'.
         extensions: Endings of image files; upper case counts alike.
         recursive: Whether to look in sub-folders too.
-        pipeline: Transforms.
-        indices: Take the first so many images (int), or those at these places.
-        test_mode: Whether a bad image is an error in any case.
-        max_refetch: How many other images to try in place of a bad one.
+        **kwargs: As :class:`Records`, without ``with_labels`` and ``fraction``.
 
     Raises:
         DatasetError: If the folder does not exist or holds no image.
@@ -60,23 +58,11 @@ class ImageFiles(SeededItems, BaseDataset):
         img_dir: str = '',
         extensions: Sequence[str] = EXTENSIONS,
         recursive: bool = True,
-        pipeline: Sequence[dict | Callable] = (),
-        indices: int | Sequence[int] | None = None,
-        test_mode: bool = False,
-        max_refetch: int = 1000,
-        lazy_init: bool = False,
+        **kwargs: Any,
     ) -> None:
         self.extensions = tuple(e.lower() for e in extensions)
         self.recursive = recursive
-        super().__init__(
-            data_root=data_root,
-            data_prefix=dict(img_path=img_dir),
-            pipeline=list(pipeline),
-            indices=indices,
-            test_mode=test_mode,
-            max_refetch=max_refetch,
-            lazy_init=lazy_init,
-        )
+        super().__init__(data_root=data_root, data_prefix=dict(img_path=img_dir), **kwargs)
 
     def load_data_list(self) -> list[dict]:
         """List the images."""

@@ -22,8 +22,7 @@ def find_resume_checkpoint(work_dir: str | Path) -> str | None:
     """Return the newest whole checkpoint of a work directory, or None when there is none.
 
     The file that ``last_checkpoint`` names is taken when it is whole; otherwise the newest
-    ``epoch_*.pth`` or
-    ``iter_*.pth`` that is, and the log says which files were passed over.
+    ``epoch_*.pth`` or ``iter_*.pth`` that is, and the log says which files were passed over.
     """
     work_dir = Path(work_dir)
     candidates: list[Path] = []

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from lightvit_dense.errors import UserError
-from lightvit_dense.visualization.curves import PALETTE
+from lightvit_dense.visualization import PALETTE
 
 from .attention import LayerStats
 

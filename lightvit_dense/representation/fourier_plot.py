@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from lightvit_dense.visualization.curves import PALETTE
+from lightvit_dense.visualization import PALETTE
 
 from .fourier import Spectrum
 

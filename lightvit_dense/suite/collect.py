@@ -9,7 +9,7 @@ from typing import Any
 
 from lightvit_dense.errors import UserError
 from lightvit_dense.utils.io import sha256
-from lightvit_dense.visualization.curves import find_scalars, read_scalars, series
+from lightvit_dense.utils.logs import find_scalars, read_scalars, series
 
 from .plan import METRICS, SuitePlan
 from .results import FAILED, MEASURED, NOT_RUN, RUNNING, NamedInit, Results, Run

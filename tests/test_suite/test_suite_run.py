@@ -1,7 +1,5 @@
 """The runs of a suite: their order, what is done again and what not, devices, failures."""
 
-import json
-
 import pytest
 
 from lightvit_dense.errors import UserError
@@ -48,8 +46,7 @@ def run(plan, **options):
 
 
 def states(plan):
-    cells = collect(plan, {})['cells']
-    return {f'{c["init"]} {c["seed"]}': c['state'] for c in cells}
+    return {f'{c.init} {c.seed}': c.state for c in collect(plan, {}).cells}
 
 
 def test_what_is_needed_comes_first_and_values_arrive(plan, root):
@@ -75,10 +72,10 @@ def test_everything_runs_once(plan, trace):
     assert (status, finished) == (0, [True])
     assert len(trace()) == 2 + 2 * 3 * 2
     found = collect(plan(), {'cpu': 'one'})
-    assert {c['state'] for c in found['cells']} == {'measured'}
-    assert found['cells'][0]['metrics'] == {'AP': 0.25}
-    assert found['environment'] == {'cpu': 'one'}
-    assert json.loads(json.dumps(found))['tasks'][0]['metrics'][0]['scale'] == 100.0
+    assert {c.state for c in found.cells} == {'measured'}
+    assert found.cells[0].metrics == {'AP': 0.25}
+    assert found.environment == {'cpu': 'one'}
+    assert found.tasks[0].metrics[0].scale == 100.0
     assert run(plan())[0] == 0
     assert trace() == []
 
@@ -106,11 +103,11 @@ def test_a_failure_leaves_the_others_and_says_why(plan, trace, root, capsys):
     status, finished = run(plan())
     assert (status, finished) == (1, [True])
     assert 'the dog ate it' in capsys.readouterr().err
-    found = {(c['init'], c['seed']): c for c in collect(plan(), {})['cells']}
-    assert found['old', 0]['state'] == 'failed'
-    assert found['old', 0]['error'] == 'the dog ate it'
-    assert found['dmae', 0]['state'] == 'not run'
-    assert found['scratch', 1]['state'] == found['old', 1]['state'] == 'measured'
+    found = {(c.init, c.seed): c for c in collect(plan(), {}).cells}
+    assert found['old', 0].state == 'failed'
+    assert found['old', 0].error == 'the dog ate it'
+    assert found['dmae', 0].state == 'not run'
+    assert found['scratch', 1].state == found['old', 1].state == 'measured'
     for path in (root / 'fail').iterdir():
         path.unlink()
     trace()
@@ -132,9 +129,9 @@ def test_a_half_written_result_is_measured_again(plan, trace, root, text):
 def test_a_metric_that_the_task_does_not_report_is_named(plan, root):
     (root / 'suite.py').write_text(SUITE.replace("key='AP'", "key='mAP'"))
     run(plan(inits=['scratch']))
-    cell = collect(plan(inits=['scratch']), {})['cells'][0]
-    assert cell['state'] == 'failed'
-    assert 'the run reports no mAP; it reports AP' in cell['error']
+    cell = collect(plan(inits=['scratch']), {}).cells[0]
+    assert cell.state == 'failed'
+    assert 'the run reports no mAP; it reports AP' in cell.error
 
 
 def test_results_from_elsewhere_are_not_run(plan, trace, root):
@@ -144,7 +141,7 @@ def test_results_from_elsewhere_are_not_run(plan, trace, root):
     (root / 'suite.py').write_text(SUITE + entry)
     run(plan(inits=['scratch']))
     assert {name for name, *_ in trace()} == {'det_scratch_seed-0', 'det_scratch_seed-0_test'}
-    values = {c['seed']: c['metrics']['AP'] for c in collect(plan(inits=['scratch']), {})['cells']}
+    values = {c.seed: c.metrics['AP'] for c in collect(plan(inits=['scratch']), {}).cells}
     assert values == {0: 0.25, 1: 0.5}
 
 

@@ -105,9 +105,6 @@ class CocoDataset(SeededItems, MMDetCocoDataset):
 
         Returns:
             What is left.
-
-        Raises:
-            DatasetError: If images without objects are left out and no object is left at all.
         """
         kept = super().filter_data()
         wanted = not self.test_mode and (self.filter_cfg or {}).get('filter_empty_gt', False)

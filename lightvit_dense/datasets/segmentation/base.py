@@ -35,11 +35,7 @@ class SegmentationDataset(SeededItems, BaseSegDataset):
 
     @classmethod
     def get_label_map(cls, new_classes: Sequence[str] | None = None) -> dict[int, int] | None:
-        """Return which label becomes which for a choice of the classes, None for all of them.
-
-        Raises:
-            DatasetError: If a class is not one of the data set's.
-        """
+        """Return which label becomes which for a choice of the classes, None for all of them."""
         known = cls.METAINFO.get('classes')
         if new_classes is not None and known is not None:
             for name in new_classes:

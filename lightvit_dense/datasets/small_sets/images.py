@@ -15,25 +15,15 @@ class SmallSetError(DatasetError):
 
 @dataclass(frozen=True)
 class SmallSet:
-    """Grey images with labels, in two parts.
+    """Grey images with labels, in two parts."""
 
-    Attributes:
-        name: Name of the folder.
-        classes: Names in the order of the labels; they become folders.
-        train: uint8 images [N, H, W] and their labels int64 [N].
-        val: The same of the part that is measured on.
-        split: Where the two parts come from.
-        origin: Where the images come from.
-        licence: On what terms.
-    """
-
-    name: str
-    classes: tuple[str, ...]
-    train: tuple[np.ndarray, np.ndarray]
-    val: tuple[np.ndarray, np.ndarray]
-    split: str
-    origin: str
-    licence: str
+    name: str  # name of the folder
+    classes: tuple[str, ...]  # names in the order of the labels; they become folders
+    train: tuple[np.ndarray, np.ndarray]  # uint8 images [N, H, W] and their labels int64 [N]
+    val: tuple[np.ndarray, np.ndarray]  # the same of the part that is measured on
+    split: str  # where the two parts come from
+    origin: str  # where the images come from
+    licence: str  # on what terms
 
     def digest(self) -> str:
         """Return a SHA-256 of all images, labels and words."""

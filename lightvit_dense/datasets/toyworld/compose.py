@@ -20,23 +20,15 @@ _TRIES = 12
 
 @dataclass(frozen=True)
 class SceneSpec:
-    """How a scene is made up.
+    """How a scene is made up."""
 
-    Attributes:
-        objects: Fewest and most objects.
-        side: Smallest and largest object in pixels, as the root of its mask's area.
-        large_share: Share of objects a tenth to two fifths larger than that.
-        max_angle: Largest rotation to either side in degrees.
-        min_visible: Smallest part of any object that stays in view, in 0..1.
-        shadow: Probability of a shadow.
-    """
-
-    objects: tuple[int, int] = (2, 6)
+    objects: tuple[int, int] = (2, 6)  # fewest and most objects
+    # smallest and largest object in pixels, as the root of its mask's area
     side: tuple[float, float] = (18.0, 90.0)
-    large_share: float = 0.08
-    max_angle: float = 30.0
-    min_visible: float = 0.4
-    shadow: float = 0.5
+    large_share: float = 0.08  # share of objects a tenth to two fifths larger than that
+    max_angle: float = 30.0  # largest rotation to either side in degrees
+    min_visible: float = 0.4  # smallest part of any object that stays in view, in 0..1
+    shadow: float = 0.5  # probability of a shadow
 
 
 @dataclass(frozen=True)

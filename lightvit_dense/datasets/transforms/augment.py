@@ -5,11 +5,12 @@ import math
 import cv2
 import numpy as np
 import torch
-from mmcv.transforms import BaseTransform
 from PIL import Image
 from torch.nn import functional
 
 from lightvit_dense.registry import TRANSFORMS
+
+from .base import Transform
 
 _PIL = {'bicubic': Image.Resampling.BICUBIC, 'bilinear': Image.Resampling.BILINEAR}
 _CV2 = {'bicubic': cv2.INTER_CUBIC, 'bilinear': cv2.INTER_LINEAR}
@@ -46,7 +47,7 @@ def resize_box(
     return cv2.resize(cut, size[::-1], interpolation=_CV2[method])
 
 
-class _Resizing(BaseTransform):
+class _Resizing(Transform):
     """Checks what both crops take."""
 
     def __init__(self, size: int | tuple[int, int], interpolation: str, backend: str) -> None:
@@ -129,12 +130,6 @@ class RandomResizedCrop(_Resizing):
         results['img_shape'] = self.size
         return results
 
-    def __repr__(self) -> str:
-        return (
-            f'{type(self).__name__}(size={self.size}, scale={self.scale}, ratio={self.ratio}, '
-            f'interpolation={self.interpolation!r}, backend={self.backend!r})'
-        )
-
 
 @TRANSFORMS.register_module()
 class CenterResizedCrop(_Resizing):
@@ -186,17 +181,15 @@ class CenterResizedCrop(_Resizing):
 
 
 @TRANSFORMS.register_module()
-class RandomMirrorFlag(BaseTransform):
-    """Decide whether an image is mirrored, and leave the mirroring to the data preprocessor.
+class RandomFlipFlag(Transform):
+    """Decide whether an image is flipped left to right, and leave it to the data preprocessor.
 
     :class:`PackImage` hands the decision on, and :class:`ImagePreprocessor` carries it out on the
-    device. It is drawn here so that it depends on the seed of the sample alone.
+    device. It is drawn here so that it depends on the seed of the sample alone. mmcv's key 'flip'
+    is another one: it says that an image has been flipped.
 
     Args:
-        prob: Probability of mirroring.
-
-    Raises:
-        ValueError: If the probability lies outside [0, 1].
+        prob: Probability of a flip.
     """
 
     def __init__(self, prob: float = 0.5) -> None:
@@ -205,9 +198,6 @@ class RandomMirrorFlag(BaseTransform):
         self.prob = prob
 
     def transform(self, results: dict) -> dict:
-        """Set 'mirror'."""
-        results['mirror'] = bool(np.random.random_sample() < self.prob)
+        """Set 'flip_flag'."""
+        results['flip_flag'] = bool(np.random.random_sample() < self.prob)
         return results
-
-    def __repr__(self) -> str:
-        return f'{type(self).__name__}(prob={self.prob})'

@@ -49,14 +49,11 @@ class LoadRandomResizedCrop(ImageReader):
             wanted size.
         smooth_chroma: False repeats chroma of half the resolution, as quick decoders do, in place
             of interpolating it; about half a grey level, and a tenth of the decoding time.
-        decoder: 'turbojpeg', 'simplejpeg' or 'cv2' (which always smooths); else the same pixels.
-            'auto' takes the fastest one installed, in the order named.
+        decoder: 'simplejpeg' or 'cv2' (which always smooths); else the same pixels. 'auto' takes
+            simplejpeg where it is installed.
         exif: Whether the EXIF entry turns images upright, see :class:`LoadImage`.
         max_bad: How many different bad files to tolerate.
         backend_args: mmengine's storage backend; None reads local files.
-
-    Raises:
-        ValueError: If an option is wrong or the decoder is not installed.
     """
 
     def __init__(
@@ -114,10 +111,3 @@ class LoadRandomResizedCrop(ImageReader):
         results['img'] = image
         results['img_shape'] = self.crop.size
         return results
-
-    def __repr__(self) -> str:
-        return (
-            f'{type(self).__name__}({self.crop}, reduce={self.reduce}, '
-            f'smooth_chroma={self.smooth_chroma}, decoder={self.decoder!r}, exif={self.exif}, '
-            f'max_bad={self.max_bad})'
-        )

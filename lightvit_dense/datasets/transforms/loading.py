@@ -9,21 +9,16 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from mmcv.transforms import BaseTransform
 from mmengine.fileio import get
 from mmengine.logging import print_log
 
 from lightvit_dense.datasets.errors import DatasetError
 from lightvit_dense.registry import TRANSFORMS
 
-from .jpeg import read_header
+from .base import Transform
+from .jpeg import REDUCED, read_header
 
 JPEG, _PNG = b'\xff\xd8', b'\x89PNG'
-_REDUCED = {
-    2: cv2.IMREAD_REDUCED_COLOR_2,
-    4: cv2.IMREAD_REDUCED_COLOR_4,
-    8: cv2.IMREAD_REDUCED_COLOR_8,
-}
 
 
 class BadImage(Exception):
@@ -63,8 +58,9 @@ def decode(
     check_whole(data)
     flag = cv2.IMREAD_COLOR
     if reduce_to and data.startswith(JPEG) and (header := read_header(data)):
-        fitting = [f for f in _REDUCED if min(header.height, header.width) // f >= reduce_to]
-        flag = _REDUCED[max(fitting)] if fitting else flag
+        short = min(header.height, header.width)
+        fitting = [f for f in REDUCED if f > 1 and short // f >= reduce_to]
+        flag = REDUCED[max(fitting)] if fitting else flag
     if not exif:
         flag |= cv2.IMREAD_IGNORE_ORIENTATION
     try:
@@ -82,7 +78,7 @@ def _remove(path: str, owner: int) -> None:
         os.unlink(path)
 
 
-class ImageReader(BaseTransform):
+class ImageReader(Transform):
     """Reads image files and keeps the budget of bad ones.
 
     A missing, empty, truncated or damaged file is named in a warning with the reason, and the
@@ -104,15 +100,15 @@ class ImageReader(BaseTransform):
         # Workers share the list of bad files through a file of this name; it is made when the
         # first one is found, so that copies of the transform, forked or pickled, agree.
         name = f'lightvit_bad_images_{os.getpid()}_{uuid.uuid4().hex}'
-        self.ledger = os.path.join(tempfile.gettempdir(), name)
+        self._ledger = os.path.join(tempfile.gettempdir(), name)
         # Bound to this object alone: a copy that goes must not take the file with it.
-        weakref.finalize(self, _remove, self.ledger, os.getpid())
+        weakref.finalize(self, _remove, self._ledger, os.getpid())
 
     def bad_files(self) -> dict[str, str]:
         """Return the bad files found so far and the reasons."""
-        if not os.path.exists(self.ledger):
+        if not os.path.exists(self._ledger):
             return {}
-        lines = Path(self.ledger).read_text(encoding='utf-8', errors='surrogateescape')
+        lines = Path(self._ledger).read_text(encoding='utf-8', errors='surrogateescape')
         return dict(line.split('\t', 1) for line in lines.splitlines() if '\t' in line)
 
     def _note(self, path: str, reason: str, must_load: bool) -> None:
@@ -121,7 +117,7 @@ class ImageReader(BaseTransform):
         if path not in known:
             line = f'{path}\t{reason}\n'.encode(errors='surrogateescape')
             # A short append is atomic, so that workers do not mix their lines.
-            handle = os.open(self.ledger, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            handle = os.open(self._ledger, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             try:
                 os.write(handle, line)
             finally:
@@ -224,9 +220,3 @@ class LoadImage(ImageReader):
         results['img'] = image.astype(np.float32) if self.to_float32 else image
         results['img_shape'] = results['ori_shape'] = image.shape[:2]
         return results
-
-    def __repr__(self) -> str:
-        return (
-            f'{type(self).__name__}(max_bad={self.max_bad}, color={self.color!r}, '
-            f'reduce_to={self.reduce_to}, to_float32={self.to_float32}, exif={self.exif})'
-        )

@@ -4,12 +4,13 @@ import io
 
 import cv2
 import numpy as np
-from mmcv.transforms import BaseTransform
 from mmengine.fileio import get
 from PIL import Image
 
 from lightvit_dense.datasets.errors import DatasetError
 from lightvit_dense.registry import TRANSFORMS
+
+from .base import Transform
 
 IGNORED = 255
 """The label of pixels that count neither in the loss nor in the metric."""
@@ -48,7 +49,7 @@ def read_label_map(path: str, backend_args: dict | None = None) -> np.ndarray:
 
 
 @TRANSFORMS.register_module()
-class LoadSegmentationMap(BaseTransform):
+class LoadSegmentationMap(Transform):
     """Load the label map of an image, in the place of ``mmseg.LoadAnnotations``.
 
     What mmseg would train on without a word is an error here: colours in the place of ids, a map
@@ -94,9 +95,6 @@ class LoadSegmentationMap(BaseTransform):
         if 'gt_seg_map' not in fields:
             fields.append('gt_seg_map')
         return results
-
-    def __repr__(self) -> str:
-        return f'{type(self).__name__}(num_classes={self.num_classes})'
 
 
 def check_ids(path: str, ids: np.ndarray, num_classes: int, reduce_zero: bool) -> None:

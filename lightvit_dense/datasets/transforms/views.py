@@ -5,14 +5,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmcv.transforms import BaseTransform, Compose
+from mmcv.transforms import Compose
 from mmengine.structures import BaseDataElement
 
 from lightvit_dense.registry import TRANSFORMS
 
+from .base import Transform
+
 
 @TRANSFORMS.register_module()
-class MultiView(BaseTransform):
+class MultiView(Transform):
     """Run several pipelines on the same image, each as often as asked.
 
     Views come in the order of the list, so that equal ones stand together; the first are the ones
@@ -21,9 +23,6 @@ class MultiView(BaseTransform):
     Args:
         views: ``dict(count=2, pipeline=[...])`` each: how many views, and the transforms that make
             one of the loaded image.
-
-    Raises:
-        ValueError: If there are no views, or an entry is not of this kind.
     """
 
     def __init__(self, views: Sequence[dict[str, Any]]) -> None:
@@ -52,13 +51,9 @@ class MultiView(BaseTransform):
         results['views'] = views
         return results
 
-    def __repr__(self) -> str:
-        parts = zip(self.counts, self.pipelines, strict=True)
-        return f'{type(self).__name__}({", ".join(f"{n} x {p}" for n, p in parts)})'
-
 
 @TRANSFORMS.register_module()
-class PackViews(BaseTransform):
+class PackViews(Transform):
     """Pack the views of an image for :class:`MultiViewPreprocessor`.
 
     Args:
@@ -82,6 +77,3 @@ class PackViews(BaseTransform):
         ]
         meta = {key: results[key] for key in self.meta_keys if key in results}
         return {'inputs': views, 'data_samples': BaseDataElement(metainfo=meta)}
-
-    def __repr__(self) -> str:
-        return f'{type(self).__name__}(meta_keys={self.meta_keys})'

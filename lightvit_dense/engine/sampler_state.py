@@ -1,4 +1,4 @@
-"""Put a data loader where a number of batches has been consumed, without loading any of them."""
+"""Set a data loader to where a number of batches has been consumed, without loading them."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -13,7 +13,7 @@ class SkippingBatches:
         self._inner, self._count = batch_sampler, count
 
     def __iter__(self) -> Iterator[list[int]]:
-        """Iterate from where it was put."""
+        """Iterate from from the position that was set."""
         count, self._count = self._count, 0
         iterator = iter(self._inner)
         for _ in range(count):
@@ -44,13 +44,13 @@ def is_seeded(sampler: Any) -> bool:
     return hasattr(sampler, 'set_progress')
 
 
-def can_be_placed(sampler: Any) -> bool:
+def can_be_resumed(sampler: Any) -> bool:
     """Whether the order is known from the number of the epoch, or from the seed alone."""
     by_epoch = hasattr(sampler, 'set_epoch') and hasattr(sampler, 'epoch')
     return is_seeded(sampler) or is_infinite(sampler) or by_epoch
 
 
-def place(loader: DataLoader, epoch: int, batches: int) -> None:
+def set_position(loader: DataLoader, epoch: int, batches: int) -> None:
     """Make the next iteration over a loader begin in the middle of an epoch.
 
     Our samplers compute their position. mmengine's infinite sampler draws the indices before it.
