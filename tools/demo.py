@@ -23,7 +23,7 @@ from lightvit_dense.suite.overrides import (
     final_checkpoint,
     relocate,
 )
-from lightvit_dense.suite.progress import make_display
+from lightvit_dense.utils.progress import make_display
 from lightvit_dense.suite.stages import (
     Pipeline,
     Stage,

@@ -96,4 +96,4 @@ default_hooks = dict(
     checkpoint=dict(interval=220, by_epoch=False, max_keep_ckpts=1),
 )
 log_processor = dict(by_epoch=False)
-painter = dict(type='tracking.FilmStripHook')
+visualization_hook = dict(type='tracking.FilmStripHook')

@@ -8,7 +8,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 
-from .progress import Progress, clock
+from lightvit_dense.utils.progress import Progress, clock
 from .stages import (
     Pipeline,
     Stage,

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from lightvit_dense.utils.memory import family_peak_mb
 
-from .progress import Display, Progress, parse_line
+from lightvit_dense.utils.progress import Display, Progress, parse_line
 
 MARKER = 'stage.json'
 LOG = 'stage.log'

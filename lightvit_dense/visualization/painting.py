@@ -10,9 +10,9 @@ from matplotlib import font_manager
 from PIL import Image, ImageDraw, ImageFont
 from torchvision.utils import draw_bounding_boxes, draw_segmentation_masks
 
-from lightvit_dense.apis.inference.classes import Color
 from lightvit_dense.apis.inference.results import Classification, Detections, Result, Segmentation
 
+Color = tuple[int, int, int]
 _OPACITY = 0.5
 _NAMED_SHARE = 0.004  # of the picture: smaller regions get no name
 

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from small_dense import picture
 
 from lightvit_dense.apis.inference.results import Classification, Detections, Result, Segmentation
 from lightvit_dense.visualization.painting import paint
+from tests.helpers.small_dense import picture
 
 RED, BLUE = (250, 0, 0), (0, 0, 240)
 

@@ -21,11 +21,11 @@ import cv2
 import torch
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
-from tiny_dense import detector_config, segmentor_config, write_ade, write_coco
 from yapf.yapflib import yapf_api
 
 from lightvit_dense import apis
 from lightvit_dense.engine.hooks import checkpoint
+from tests.helpers.tiny_dense import detector_config, segmentor_config, write_ade, write_coco
 
 # What a run looks up in registries is imported here, once.
 PACKAGES = dict(

@@ -10,11 +10,11 @@ import pytest
 import torch
 from mmengine.fileio import get_file_backend
 from mmengine.logging import MessageHub
-from toy_engine import ToyMetric, clear_globals, write_config
 
 from lightvit_dense import apis
 from lightvit_dense.engine.hooks.checkpoint import BACKEND, AtomicLocalBackend, write_atomically
 from lightvit_dense.registry import METRICS
+from tests.helpers.toy_engine import ToyMetric, clear_globals, write_config
 
 # Trains in a process of its own, which is killed in the middle of writing its third checkpoint.
 KILLED = """

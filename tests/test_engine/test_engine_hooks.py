@@ -14,7 +14,6 @@ from mmengine.registry import MODELS as ROOT_MODELS
 from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
-from toy_engine import ToyRegressor
 
 from lightvit_dense import apis
 from lightvit_dense.engine import hooks
@@ -24,6 +23,7 @@ from lightvit_dense.engine.hooks.rank_consistency import parameter_digest
 from lightvit_dense.engine.hooks.reconstruction import picture_grid
 from lightvit_dense.engine.hooks.resources import batch_size
 from lightvit_dense.engine.randomness import separate_randomness
+from tests.helpers.toy_engine import ToyRegressor
 
 
 @pytest.mark.parametrize(

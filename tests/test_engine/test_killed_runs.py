@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_resume import assert_same
 
 from lightvit_dense.engine.resume import find_resume_checkpoint
+from tests.helpers.resume import assert_same
 
 WORKER = Path(__file__).with_name('killed_run_worker.py')
 SEED = 1

@@ -10,12 +10,12 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS as ROOT_HOOKS
 from safetensors.torch import load_file
-from toy_engine import ToyPoints
 
 from lightvit_dense import apis
 from lightvit_dense.datasets.determinism import seeded
 from lightvit_dense.engine import hooks
 from lightvit_dense.registry import DATASETS
+from tests.helpers.toy_engine import ToyPoints
 
 VIT = dict(
     type='lightvit_dense.VisionTransformer',

@@ -7,12 +7,12 @@ import pytest
 import torch
 from mmengine.dataset import DefaultSampler, InfiniteSampler
 from mmengine.registry import DATASETS as ROOT_DATASETS
-from test_resume import run
-from toy_engine import ToyPoints, clear_globals
 
 from lightvit_dense import apis
 from lightvit_dense.datasets.determinism import SeededInfiniteSampler, SeededSampler
 from lightvit_dense.engine.placement import SkippingBatches, can_be_placed, find_sampler
+from tests.helpers.resume import run
+from tests.helpers.toy_engine import ToyPoints, clear_globals
 
 
 @ROOT_DATASETS.register_module(force=True)

@@ -3,7 +3,7 @@ import io
 import pytest
 
 from lightvit_dense.suite import progress
-from lightvit_dense.suite.progress import Progress
+from lightvit_dense.utils.progress import Progress
 
 HEAD = '11/21 13:15:22 - mmengine - INFO - '
 

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from lightvit_dense.suite import stages
-from lightvit_dense.suite.progress import LineDisplay
+from lightvit_dense.utils.progress import LineDisplay
 from lightvit_dense.suite.stages import Pipeline, Stage, StageError, content_key, is_done
 
 # Appends its arguments to a trace, so that the test sees what ran and how often.
@@ -113,7 +113,7 @@ def test_killed_chain_continues_and_its_orphan_is_stopped(chain, tmp_path):
     script = (
         'import sys, json; from pathlib import Path\n'
         'from lightvit_dense.suite.stages import Stage, Pipeline\n'
-        'from lightvit_dense.suite.progress import LineDisplay\n'
+        'from lightvit_dense.utils.progress import LineDisplay\n'
         'found = json.loads(sys.argv[1])\n'
         'parts = [Stage(**{**d, "work_dir": Path(d["work_dir"])}) for d in found]\n'
         'Pipeline(parts, LineDisplay(), poll=0.02).run()\n'

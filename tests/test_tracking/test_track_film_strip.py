@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from mmengine.config import Config
 
-from lightvit_dense.apis.testing import _painter
+from lightvit_dense.apis.testing import visualization_hook
 from lightvit_dense.errors import UserError, run_tool
 from tracking.datasets import VideoSequence
 from tracking.registry import HOOKS
@@ -153,11 +153,11 @@ def test_hook_draws_tested_sequences_and_no_more_than_asked(tmp_path):
         hook.after_test_iter(SimpleNamespace(), 0, outputs=[strange])
 
 
-def test_a_config_names_its_painter():
-    plain = _painter(Config(dict()), 'out', 3)
+def test_a_config_names_itsvisualization_hook():
+    plain = visualization_hook(Config(dict()), 'out', 3)
     assert plain == dict(type='lightvit_dense.PaintPredictionsHook', out_dir='out', max_images=3)
-    cfg = Config(dict(painter=dict(type='tracking.FilmStripHook', frames=5)))
-    chosen = _painter(cfg, 'out', None)
+    cfg = Config(dict(visualization_hook=dict(type='tracking.FilmStripHook', frames=5)))
+    chosen = visualization_hook(cfg, 'out', None)
     assert chosen == dict(type='tracking.FilmStripHook', frames=5, out_dir='out', max_images=None)
 
 

@@ -35,7 +35,7 @@ from lightvit_dense.analysis.speed_passes import SpeedPasses, work
 from lightvit_dense.analysis.speed_plot import bubbles, scatter
 from lightvit_dense.analysis.training_step import DTYPES
 from lightvit_dense.errors import run_tool
-from lightvit_dense.suite.progress import Eta, clock
+from lightvit_dense.utils.progress import Eta, clock
 from lightvit_dense.utils import environment as measure
 from lightvit_dense.visualization.curves import save_png
 

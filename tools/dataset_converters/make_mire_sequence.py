@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 
 from lightvit_dense.errors import UserError, run_tool
-from lightvit_dense.suite.progress import make_display
+from lightvit_dense.utils.progress import make_display
 
 # Where the board shines it is nearly as bright as the spots: further thresholds follow.
 THRESHOLDS = ((170, 110), (200, 160), (235, 200))

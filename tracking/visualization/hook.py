@@ -21,8 +21,8 @@ from .film_strip import film_strip
 class FilmStripHook(Hook):
     """Draw every tested sequence, truth and prediction on some of its frames, into a folder.
 
-    A config that has ``painter = dict(type='tracking.FilmStripHook')`` makes it the painter of
-    ``tools/test.py --show-dir``.
+    It draws for ``tools/test.py --show-dir`` where the config has ``visualization_hook =
+    dict(type='tracking.FilmStripHook')``.
 
     Args:
         out_dir: The folder; a picture has the name of its sequence.

@@ -4,7 +4,6 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, TextIO
 
 import cv2
@@ -13,7 +12,6 @@ from PIL import Image
 
 from lightvit_dense.visualization.painting import paint
 
-from .classes import Color
 from .results import (
     Classification,
     Detections,
@@ -26,13 +24,7 @@ from .sources import InferenceError, Picture
 
 
 class JsonList:
-    """A JSON file with one list, written entry by entry.
-
-    The file takes its name when it is closed; what is there until then ends in ``.part``.
-
-    Args:
-        path: The file.
-    """
+    """A JSON file with one list, written entry by entry; its name ends in ``.part`` till then."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._part = path, path.with_name(path.name + '.part')
@@ -83,7 +75,7 @@ class ResultWriter:
         self,
         folder: str | Path,
         names: Sequence[str],
-        colors: Sequence[Color],
+        colors: Sequence[tuple[int, int, int]],
         pictures: bool = True,
         palette: bool = False,
     ) -> None:
@@ -102,21 +94,11 @@ class ResultWriter:
     def __enter__(self) -> 'ResultWriter':
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def write(self, picture: Picture, result: Result) -> None:
-        """Save a result.
-
-        Args:
-            picture: The picture.
-            result: What was found in it.
-        """
+        """Save what was found in a picture."""
         image_id = _image_id(picture)
         entry: dict[str, Any] = dict(
             id=image_id,

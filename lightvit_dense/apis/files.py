@@ -16,17 +16,11 @@ _FILES = ('.bin', '.ckpt', '.pkl', '.pt', '.pyth', '.tar', *SUFFIXES)
 
 @dataclass(frozen=True)
 class Found:
-    """Files that a name stands for.
+    """Files that a name stands for."""
 
-    Attributes:
-        weights: Files that may be loaded, the best first.
-        config: The config, if the name is that of a config.
-        looked: Where weights were looked for.
-    """
-
-    weights: list[Path]
-    config: Path | None = None
-    looked: list[str] = field(default_factory=list)
+    weights: list[Path]  # files that may be loaded, the best first
+    config: Path | None = None  # if the name is that of a config
+    looked: list[str] = field(default_factory=list)  # where weights were looked for
 
 
 def find(name: str | os.PathLike) -> Found:
@@ -54,15 +48,12 @@ def find(name: str | os.PathLike) -> Found:
     if path.is_file() and path.suffix != '.py':
         return Found([path])
     if not path.is_file() and path.suffix in _FILES:
-        raise UserError(f'{path}: does not exist{_beside(path)}')
+        files = sorted(f.name for f in path.parent.glob('*') if f.suffix in SUFFIXES)
+        beside = f'; {path.parent} has {", ".join(files[:8])}' if files else ''
+        raise UserError(f'{path}: does not exist{beside}')
     config = path if path.is_file() else find_config(str(name))
-    weights, looked = weights_of(config)
+    weights, looked = _weights_of(config)
     return Found(weights, config, looked)
-
-
-def _beside(path: Path) -> str:
-    files = [f.name for f in path.parent.glob('*') if f.suffix in SUFFIXES]
-    return f'; {path.parent} has {", ".join(sorted(files)[:8])}' if files else ''
 
 
 def in_folder(folder: Path) -> list[Path]:
@@ -82,25 +73,18 @@ def in_folder(folder: Path) -> list[Path]:
     return list(dict.fromkeys(file for file in found if file.is_file()))
 
 
-def config_folders() -> list[Path]:
-    """List the folders of configs: here, and that of the source code, which a wheel lacks."""
-    source = Path(lightvit_dense.__file__).resolve().parents[1] / 'configs'
-    folders = [folder for folder in (Path('configs'), source) if (folder / '_base_').is_dir()]
-    return folders[:1] if len({folder.resolve() for folder in folders}) == 1 else folders
-
-
 def find_config(name: str) -> Path:
-    """Find a config by its name.
+    """Find a config by its file name, the end of its path, or its path below the configs.
 
-    Args:
-        name: Its file name, the end of its path, or its path below the configs; '.py' and a leading
-            'configs/' may be there.
-
-    Raises:
-        UserError: If there are none of this name, or several.
+    They are looked up in ``configs/`` here, then in that of the source code, which a wheel lacks.
     """
     wanted = Path(name.removesuffix('.py')).as_posix().removeprefix('configs/')
-    folders = config_folders()
+    source = Path(lightvit_dense.__file__).resolve().parents[1] / 'configs'
+    folders = {
+        folder.resolve(): folder
+        for folder in (source, Path('configs'))
+        if (folder / '_base_').is_dir()
+    }
     if not folders:
         raise UserError(
             f'{name!r} is no file, and there is no folder configs/ to look it up in: it is not '
@@ -108,7 +92,7 @@ def find_config(name: str) -> Path:
             "load('CHECKPOINT', config='CONFIG.py')"
         )
     known: set[str] = set()
-    for folder in folders:
+    for folder in reversed(folders.values()):
         paths = {
             file.relative_to(folder).with_suffix('').as_posix(): file
             for file in folder.glob('*/**/*.py')
@@ -120,21 +104,14 @@ def find_config(name: str) -> Path:
         if found:
             return paths[found[0]]
         known |= {*paths, *(p.rpartition('/')[2] for p in paths)}
+    places = ' or '.join(map(str, reversed(folders.values())))
     raise UserError(
-        f'{name!r} is neither a file nor a config below {" or ".join(map(str, folders))}.'
-        f'{did_you_mean(wanted, known)}'
+        f'{name!r} is neither a file nor a config below {places}.{did_you_mean(wanted, known)}'
     )
 
 
-def weights_of(config: Path) -> tuple[list[Path], list[str]]:
-    """Look for the weights of a config.
-
-    Returns:
-        The files, the best first, and the places that were looked at.
-
-    Raises:
-        UserError: If ``$LIGHTVIT_CHECKPOINTS`` is no folder.
-    """
+def _weights_of(config: Path) -> tuple[list[Path], list[str]]:
+    """Return the weights of a config, the best first, and the places that were looked at."""
     stem, group = config.stem, config.parent.name
     found, looked = [], []
     given = os.environ.get(ENVIRONMENT)

@@ -2,7 +2,6 @@
 
 import colorsys
 from collections.abc import Sequence
-from importlib import import_module
 from typing import Any
 
 from mmengine.config import Config
@@ -10,22 +9,18 @@ from mmengine.logging import print_log
 from torch import nn
 
 from lightvit_dense.apis.config_keys import find_registered
+from lightvit_dense.apis.configs import tested_dataset
 from lightvit_dense.errors import UserError
+from lightvit_dense.registry import loaded_class
 
 Color = tuple[int, int, int]
-_LATE = dict(CocoDataset='detection.coco', ADE20KDataset='segmentation.ade20k')
 
 
 def class_count(model: Any) -> int:
     """Return the number of classes of a detector, segmentor or classifier."""
-    owners = (
-        getattr(getattr(model, 'roi_head', None), 'bbox_head', None),
-        getattr(model, 'bbox_head', None),
-        getattr(model, 'decode_head', None),
-        getattr(model, 'head', None),
-        model,
-    )
-    for owner in owners:
+    roi_head = getattr(model, 'roi_head', None)
+    heads = [getattr(model, name, None) for name in ('bbox_head', 'decode_head', 'head')]
+    for owner in (getattr(roi_head, 'bbox_head', None), *heads, model):
         # The heads of a cascade have the same classes.
         owner = owner[-1] if isinstance(owner, nn.ModuleList) and len(owner) else owner
         count = getattr(owner, 'num_classes', None)
@@ -67,13 +62,7 @@ def class_names(model: Any, cfg: Config, given: Sequence[str] | None = None) -> 
 
 
 def class_palette(model: Any, cfg: Config, count: int) -> list[Color]:
-    """Return a colour (R, G, B) for each class: the data set's, or well separated ones.
-
-    Args:
-        model: The model; ``dataset_meta`` is what its checkpoint says of the data.
-        cfg: Its config, whose test data come next.
-        count: Number of classes.
-    """
+    """Return a colour (R, G, B) for each class: the data set's, or well separated ones."""
     for meta in _metas(model, cfg).values():
         known = meta.get('palette')
         if isinstance(known, (list, tuple)) and len(known) >= count:
@@ -86,14 +75,9 @@ def class_palette(model: Any, cfg: Config, count: int) -> list[Color]:
 
 def _metas(model: Any, cfg: Config) -> dict[str, dict[str, Any]]:
     """Return what is known of the data of a model, by where it stands, the best first."""
-    dataset = (cfg.get('test_dataloader') or {}).get('dataset') or {}
+    dataset = tested_dataset(cfg)
     kind = dataset.get('type')
-    scope, _, name = str(kind).rpartition('.')
-    # The registry may still hold what imports the class.
-    if scope == 'lightvit_dense' and name in _LATE:
-        built = getattr(import_module(f'lightvit_dense.datasets.{_LATE[name]}'), name)
-    else:
-        built = find_registered(kind) if isinstance(kind, str) else kind
+    built = loaded_class(find_registered(kind)) if isinstance(kind, str) else kind
     return {
         'the checkpoint': getattr(model, 'dataset_meta', None) or {},
         'test_dataloader.dataset.metainfo': dataset.get('metainfo') or {},

@@ -18,60 +18,44 @@ from lightvit_dense.checkpoints.heads import read_head
 from lightvit_dense.checkpoints.loader import LOST, LoadReport
 from lightvit_dense.errors import UserError
 from lightvit_dense.registry import MODELS
+from lightvit_dense.utils.constants import IMAGENET_MEAN, IMAGENET_STD
 
 HIERA_HEADS = {46: 1, 96: 1, 112: 2, 144: 2, 256: 4}
 """Heads of Hiera's first stage by its width: the papers' (46) and Meta's."""
 TWELVE_HEADS = ('mae-lite', 'MoCo-v3', 'BEiT', 'BootMAE', 'MaskFeat')
 """Kinds of checkpoints whose narrow ViTs have 12 heads."""
-IMAGENET: dict[str, Any] = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])
+_NORMALISERS = {
+    'preprocessor_config.json': ('image_mean', 'image_std'),  # Hugging Face's
+    'config.json': ('mean', 'std'),  # timm's
+}
 
 
 def normaliser(path: Path) -> dict[str, Any]:
-    """Return how a file wants its images: as Hugging Face's or timm's json beside it says.
-
-    Args:
-        path: The file.
-
-    Returns:
-        ``mean`` and ``std`` of the RGB channels, of values in 0..255; ImageNet's if nothing says.
-    """
+    """Return mean and std of RGB in 0..255 as a json beside a file says, else ImageNet's."""
     folder = path if path.is_dir() else path.parent
-    kinds = (
-        ('preprocessor_config.json', ('image_mean', 'image_std')),
-        ('config.json', ('mean', 'std')),
-    )
-    for name, keys in kinds:
+    for name, keys in _NORMALISERS.items():
         try:
-            told = json.loads((folder / name).read_text(encoding='utf-8'))
+            content = json.loads((folder / name).read_text(encoding='utf-8'))
         except (OSError, ValueError):
             continue
-        told = told.get('pretrained_cfg', told) if isinstance(told, dict) else {}
-        numbers = [_three(told.get(key)) for key in keys] if isinstance(told, dict) else [None]
-        if None not in numbers:
-            return dict(zip(('mean', 'std'), numbers, strict=True))
-    return IMAGENET
-
-
-def _three(value: Any) -> list[float] | None:
-    """Bring three numbers in 0..1 to 0..255; None if it is anything else."""
-    if not isinstance(value, list) or len(value) != 3:
-        return None
-    good = all(isinstance(number, (int, float)) for number in value)
-    return [255.0 * number for number in value] if good else None
+        content = content.get('pretrained_cfg', content) if isinstance(content, dict) else {}
+        values = [content.get(key) for key in keys] if isinstance(content, dict) else [None]
+        if all(
+            isinstance(value, list) and len(value) == 3
+            and all(isinstance(number, (int, float)) for number in value)
+            for value in values
+        ):  # fmt: skip
+            mean, std = ([255.0 * number for number in value] for value in values)
+            return dict(mean=mean, std=std)
+    return dict(mean=list(IMAGENET_MEAN), std=list(IMAGENET_STD))
 
 
 def usual_heads(inspection: Inspection) -> int | None:
-    """Tell the heads of a network by where it comes from, where that leaves no doubt.
+    """Tell the heads (of Hiera's first stage) by where a network comes from; None if in doubt.
 
     The authors' networks have 12 heads at widths 192 and 384, and so has MoCo-v3; BEiT, BootMAE and
     MaskFeat were published by others at larger widths only. DINO, and DeiT with its distillation
     token, have a head for 64 channels. A plain file of timm's names may be any of these.
-
-    Args:
-        inspection: The checkpoint.
-
-    Returns:
-        The heads (of Hiera's first stage); None where they are in doubt.
     """
     sizes, origin = inspection.sizes, inspection.origin or ''
     if sizes.family == 'hiera':
@@ -86,12 +70,7 @@ def usual_heads(inspection: Inspection) -> int | None:
 
 
 def inspect(path: Path, key: str | None, heads: int | None) -> Inspection:
-    """Tell what a file holds, its heads included.
-
-    Args:
-        path: The file.
-        key: Which network to take where it has several.
-        heads: The heads, if they are known better.
+    """Tell what a file holds, its heads included; ``key`` chooses where it has several networks.
 
     Raises:
         CheckpointError: If it holds no ViT or Hiera, or its own metadata has other heads.
@@ -117,12 +96,8 @@ def inspect(path: Path, key: str | None, heads: int | None) -> Inspection:
     return inspection
 
 
-def complete(report: LoadReport) -> None:
-    """Raise if a load left parameters at random, or lost some that change what is computed.
-
-    Args:
-        report: Of the load.
-    """
+def check_complete(report: LoadReport) -> None:
+    """Raise if a load left parameters at random, or lost some that change what is computed."""
     lost = [name for name in report.unexpected if LOST.search(name)]
     if report.missing or lost:
         raise UserError(
@@ -132,39 +107,18 @@ def complete(report: LoadReport) -> None:
 
 
 def foreign_backbone(inspection: Inspection) -> tuple[nn.Module, LoadReport]:
-    """Build a backbone of the sizes of a file and load it.
-
-    Args:
-        inspection: The file.
-
-    Returns:
-        The backbone, and what was loaded.
-
-    Raises:
-        UserError: If it does not fit.
-    """
-    try:
-        backbone = MODELS.build(backbone_config(inspection.sizes))
-    except ValueError as error:
-        raise UserError(f'{inspection.path}: {error}. Give load(..., heads=N)') from error
+    """Build a backbone of the sizes of a file and load it."""
+    backbone = _build(inspection, backbone_config, inspection.sizes)
     report = load_inspected(backbone, inspection)
-    complete(report)
+    check_complete(report)
     return backbone, report
 
 
-def foreign_classifier(
-    inspection: Inspection,
-) -> tuple[Any, dict[str, Any], LoadReport] | None:
-    """Build a classifier of the sizes of a file and load it.
-
-    Args:
-        inspection: The file.
+def foreign_classifier(inspection: Inspection) -> tuple[Any, dict[str, Any], LoadReport] | None:
+    """Build a classifier of the sizes of a file and load it; None if the file has no classifier.
 
     Returns:
-        The classifier, its config, and what was loaded; None if the file has no classifier.
-
-    Raises:
-        UserError: If it does not fit.
+        The classifier, its config, and what was loaded.
     """
     head = read_head(inspection.opened.state, inspection.converted)
     if head.classes is None:
@@ -174,10 +128,14 @@ def foreign_classifier(
     config['data_preprocessor'] = dict(
         type='lightvit_dense.ImagePreprocessor', **normaliser(inspection.path)
     )
-    try:
-        model = MODELS.build(config)
-    except ValueError as error:
-        raise UserError(f'{inspection.path}: {error}. Give load(..., heads=N)') from error
+    model = _build(inspection, dict, config)
     report = load_classifier(model, inspection.opened.state, verbose=False, complete=True)
     report.path = str(inspection.path)
     return model, config, report
+
+
+def _build(inspection: Inspection, make_config: Any, argument: Any) -> Any:
+    try:
+        return MODELS.build(make_config(argument))
+    except ValueError as error:
+        raise UserError(f'{inspection.path}: {error}. Give load(..., heads=N)') from error

@@ -19,43 +19,18 @@ from lightvit_dense.errors import UserError, did_you_mean
 OWN = ('lightvit_dense', 'tracking')
 """Packages all of whose registered names may be built."""
 _BORROWED = {
-    'mmdet': (
-        'AnchorGenerator',
-        'ConvFCBBoxHead',
-        'CrossEntropyLoss',
-        'DeltaXYWHBBoxCoder',
-        'DetDataPreprocessor',
-        'FCNMaskHead',
-        'FPN',
-        'L1Loss',
-        'LoadAnnotations',
-        'LoadImageFromFile',
-        'MaxIoUAssigner',
-        'PackDetInputs',
-        'RPNHead',
-        'RandomSampler',
-        'Resize',
-        'Shared4Conv1FCBBoxHead',
-        'SingleRoIExtractor',
-        'StandardRoIHead',
-    ),
-    'mmengine': ('pseudo_collate',),
-    'mmseg': (
-        'CrossEntropyLoss',
-        'FCNHead',
-        'FPNHead',
-        'Feature2Pyramid',
-        'LoadAnnotations',
-        'LoadImageFromFile',
-        'PackSegInputs',
-        'Resize',
-        'UPerHead',
-    ),
+    'mmdet': 'AnchorGenerator ConvFCBBoxHead CrossEntropyLoss DeltaXYWHBBoxCoder '
+    'DetDataPreprocessor FCNMaskHead FPN L1Loss LoadAnnotations LoadImageFromFile MaxIoUAssigner '
+    'PackDetInputs RPNHead RandomSampler Resize Shared4Conv1FCBBoxHead SingleRoIExtractor '
+    'StandardRoIHead',
+    'mmengine': 'pseudo_collate',
+    'mmseg': 'CrossEntropyLoss FCNHead FPNHead Feature2Pyramid LoadAnnotations LoadImageFromFile '
+    'PackSegInputs Resize UPerHead',
 }
-FOREIGN = frozenset(f'{scope}.{name}' for scope, names in _BORROWED.items() for name in names)
+FOREIGN = {f'{scope}.{name}' for scope, names in _BORROWED.items() for name in names.split()}
 """What our configs build of other packages. Those also have classes that open files or addresses,
 import modules or evaluate strings, so that being registered is not enough."""
-PLAIN = frozenset(('BN', 'GELU', 'GN', 'LN', 'ReLU', 'RoIAlign', 'SyncBN', 'nms', 'soft_nms'))
+PLAIN = {'BN', 'GELU', 'GN', 'LN', 'ReLU', 'RoIAlign', 'SyncBN', 'nms', 'soft_nms'}
 """Names without a scope, of layers and of functions."""
 SCOPES = (*OWN, 'mmdet', 'mmseg', 'mmengine')
 
@@ -67,24 +42,18 @@ _LIMIT = 1 << 22
 
 
 def read_text(text: str, origin: str) -> dict[str, Any]:
-    """Read the sections of a config's text that describe the model and how it is tested.
+    """Read ``model``, ``test_dataloader`` and ``default_scope`` of a config's text.
 
-    Args:
-        text: Python as mmengine writes it: ``name = literal``, with ``dict(key=...)``.
-        origin: File that it comes from, for messages.
-
-    Returns:
-        ``model``, ``test_dataloader`` and ``default_scope`` as far as they are there.
+    The text is Python as mmengine writes it: ``name = literal``, with ``dict(key=...)``.
 
     Raises:
-        UserError: If the text is no Python, or has anything but literals in these sections.
+        UserError: If it is no Python, or has anything but literals in these sections.
     """
     try:
         if len(text) > _LIMIT:
             raise ValueError(f'{len(text)} characters')
-        body = ast.parse(text).body
         found = {}
-        for statement in body:
+        for statement in ast.parse(text).body:
             match statement:
                 case ast.Assign(targets=[ast.Name(id=name)]) if name in _SECTIONS:
                     found[name] = _value(statement.value)
@@ -127,13 +96,6 @@ def recorded_config(text: Any, origin: str) -> Config:
     Sources of initial weights are left out: the checkpoint has the weights, and nothing else is
     read or fetched.
 
-    Args:
-        text: What stands in the checkpoint.
-        origin: The file, for messages.
-
-    Returns:
-        A config with ``model``, ``default_scope`` and, where it has one, ``test_dataloader``.
-
     Raises:
         UserError: If the text cannot be read as data, has no model, or names what may not be built.
     """
@@ -149,9 +111,16 @@ def recorded_config(text: Any, origin: str) -> Config:
     kept: dict[str, Any] = dict(model=model, default_scope=scope)
     if isinstance(loader, dict) and isinstance(loader.get('dataset'), dict):
         kept['test_dataloader'] = _test_part(loader)
-    for name in _types(kept):
-        _check_type(name, scope, origin)
-    _check_addresses(model, origin)
+    for node in _dicts(kept):
+        if 'type' in node:
+            _check_type(node['type'], scope, origin)
+        if '_scope_' in node:
+            _check_type(f'{node["_scope_"]}.*', scope, origin)
+        # timm would look it up on the network (``hf-hub:...``) or in a folder.
+        if 'Timm' in str(node.get('type')) and ':' in str(node.get('name')):
+            raise UserError(
+                f'{origin}: its config asks for {node["name"]!r}; only names of timm are built'
+            )
     return Config(kept)
 
 
@@ -177,16 +146,14 @@ def _test_part(loader: dict[str, Any]) -> dict[str, Any]:
     return part
 
 
-def _types(node: Any) -> Iterator[Any]:
-    """List everything that the registries would be asked for."""
+def _dicts(node: Any) -> Iterator[dict]:
+    """Walk over a dict and all dicts below it, which is all that the registries are asked for."""
     if isinstance(node, dict):
-        for key, value in node.items():
-            if key in ('type', '_scope_'):
-                yield value if key == 'type' else f'{value}.*'
-            yield from _types(value)
-    elif isinstance(node, (list, tuple, set)):
+        yield node
+        node = list(node.values())
+    if isinstance(node, (list, tuple, set)):
         for item in node:
-            yield from _types(item)
+            yield from _dicts(item)
 
 
 def _check_type(name: Any, default_scope: str, origin: str) -> None:
@@ -208,18 +175,6 @@ def _check_type(name: Any, default_scope: str, origin: str) -> None:
     raise UserError(
         f'{origin}: its config builds {name!r}, which is not built on the word of a file. {remedy}'
     )
-
-
-def _check_addresses(node: Any, origin: str) -> None:
-    """Raise if timm would look a model up on the network (``hf-hub:...``) or in a folder."""
-    if isinstance(node, dict):
-        name = node.get('name')
-        if 'Timm' in str(node.get('type')) and ':' in str(name):
-            raise UserError(f'{origin}: its config asks for {name!r}; only names of timm are built')
-        node = list(node.values())
-    if isinstance(node, (list, tuple)):
-        for item in node:
-            _check_addresses(item, origin)
 
 
 def _registered(scope: str, origin: str) -> set[str]:

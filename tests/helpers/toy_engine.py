@@ -18,8 +18,6 @@ from torch.utils.data import Dataset
 from lightvit_dense.datasets.determinism import seeded
 from lightvit_dense.registry import DATASETS, HOOKS, METRICS, MODELS
 
-HERE = Path(__file__).parent
-
 
 @MODELS.register_module(force=True)
 class ToyBackbone(nn.Module):
@@ -184,7 +182,7 @@ def clear_globals() -> None:
 
 
 CONFIG = """
-custom_imports = dict(imports=['toy_engine'], allow_failed_imports=False)
+custom_imports = dict(imports=['tests.helpers.toy_engine'], allow_failed_imports=False)
 default_scope = 'lightvit_dense'
 model = dict(type='lightvit_dense.ToyRegressor', backbone=dict(type='lightvit_dense.ToyBackbone'))
 _loader = dict(batch_size=4, num_workers=0, collate_fn=dict(type='pseudo_collate'))

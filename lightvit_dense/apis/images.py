@@ -10,25 +10,16 @@ from mmengine.config import Config
 from PIL import Image
 from torch import Tensor
 
-from lightvit_dense.apis.inference.preparation import Preparation
-from lightvit_dense.apis.inference.sources import VIDEOS, InferenceError, Picture, Sources
+from lightvit_dense.apis.inference import InferenceError, Picture, Sources
+from lightvit_dense.apis.inference.sources import VIDEOS
+from lightvit_dense.apis.preparation import Preparation
 from lightvit_dense.errors import UserError
 
 CROP = 'lightvit_dense.CenterResizedCrop'
 
 
 def as_pixels(image: Any) -> Any:
-    """Return a picture as :class:`~lightvit_dense.apis.inference.sources.Sources` takes it.
-
-    Args:
-        image: A PIL image, a uint8 tensor [3, H, W] or [1, H, W], an array or a path.
-
-    Returns:
-        uint8 [H, W, 3] in RGB order; arrays and paths as they are.
-
-    Raises:
-        InferenceError: If a tensor has no pixels in it.
-    """
+    """Return PIL images and uint8 tensors [3 or 1, H, W] as arrays; anything else as it is."""
     if isinstance(image, Image.Image):
         return np.asarray(image.convert('RGB'))
     if isinstance(image, Tensor):
@@ -54,14 +45,10 @@ def is_single(images: Any) -> bool:
 def each(images: Any) -> Iterable[Any]:
     """List the pictures that a caller means, as paths and arrays.
 
-    Args:
-        images: A picture (path, array, PIL image, uint8 tensor), a folder, a video, a batch
-            (uint8 array [B, H, W, 3] or tensor [B, 3, H, W]), or an iterable of pictures.
-
-    Raises:
-        InferenceError: If it is something else.
+    That is a picture (path, array, PIL image, uint8 tensor), a folder, a video, a batch (uint8
+    array [B, H, W, 3] or tensor [B, 3, H, W]), or an iterable of pictures.
     """
-    if isinstance(images, (str, os.PathLike, Image.Image)) or is_single(images):
+    if isinstance(images, (str, os.PathLike)) or is_single(images):
         return [as_pixels(images)]
     if not isinstance(images, Iterable):
         raise InferenceError(
@@ -74,43 +61,24 @@ def each(images: Any) -> Iterable[Any]:
 class BatchReader:
     """Normalised batches of a backbone's input.
 
-    Pictures go through the test transforms of the config: for a classifier its own, else
-    ImageNet's (see :func:`plain_pipeline`). Float tensors are taken as they are.
-
-    Args:
-        cfg: Config with ``test_dataloader.dataset.pipeline``.
-        mean: Mean of the RGB channels, of values in 0..255.
-        std: Their standard deviation.
-        multiple: What the sides of an input must be multiples of, in pixels.
-        device: Where the batches go.
+    Pictures go through the test transforms of a config, float tensors are taken as they are; sides
+    of both must be multiples of ``multiple`` pixels.
     """
 
     def __init__(
-        self,
-        cfg: Config,
-        mean: Any,
-        std: Any,
-        multiple: int,
-        device: torch.device,
+        self, cfg: Config, mean: Any, std: Any, multiple: int, device: torch.device
     ) -> None:
         self._prepare = Preparation(cfg)
-        self.mean = torch.as_tensor(mean, dtype=torch.float32).reshape(3, 1, 1).to(device)
-        self.std = torch.as_tensor(std, dtype=torch.float32).reshape(3, 1, 1).to(device)
+        self.mean, self.std = (
+            torch.as_tensor(x, dtype=torch.float32).reshape(3, 1, 1).to(device) for x in (mean, std)
+        )
         self.multiple, self.device = multiple, device
 
     def __call__(self, images: Any, batch_size: int) -> Iterator[Tensor]:
-        """Yield batches, at least one.
-
-        Args:
-            images: See :func:`each`; or float [3, H, W] or [B, 3, H, W], normalised already.
-            batch_size: Pictures in a batch.
-
-        Yields:
-            float32 [b, 3, H, W].
+        """Yield batches float32 [b, 3, H, W], at least one, of what :func:`each` takes.
 
         Raises:
             InferenceError: If an input cannot be read or has another size than fits.
-            UserError: If ``batch_size`` is not positive.
         """
         if batch_size < 1:
             raise UserError(f'batch_size={batch_size}: must be positive')
@@ -161,31 +129,18 @@ class BatchReader:
         return images
 
 
-def plain_pipeline(size: tuple[int, int]) -> Config:
-    """Return a config whose test transforms are those of ImageNet's evaluation.
-
-    Args:
-        size: (height, width) in pixels.
-    """
-    steps = [
+def evaluation_pipeline(size: tuple[int, int]) -> list[dict[str, Any]]:
+    """Return the transforms of ImageNet's evaluation at (height, width) in pixels."""
+    return [
         dict(type='lightvit_dense.LoadImage', color='rgb', exif=False),
         dict(type=CROP, size=size),
         dict(type='lightvit_dense.PackImage'),
     ]
-    return Config(dict(test_dataloader=dict(dataset=dict(pipeline=steps))))
 
 
-def resized_pipeline(cfg: Config, size: tuple[int, int]) -> Config:
-    """Return the test transforms of a classifier with another size of the crop.
-
-    Args:
-        cfg: The classifier's config.
-        size: (height, width) in pixels.
-
-    Raises:
-        UserError: If they have no central crop.
-    """
-    steps = [dict(step) for step in cfg.test_dataloader.dataset.pipeline]
+def resized_pipeline(pipeline: Iterable[Any], size: tuple[int, int]) -> list[dict[str, Any]]:
+    """Return the test transforms of a classifier with another (height, width) of the crop."""
+    steps = [dict(step) for step in pipeline]
     crops = [step for step in steps if str(step['type']).rpartition('.')[2] == 'CenterResizedCrop']
     if not crops:
         raise UserError(
@@ -193,4 +148,4 @@ def resized_pipeline(cfg: Config, size: tuple[int, int]) -> Config:
             'pipeline in the config instead'
         )
     crops[-1]['size'] = size
-    return Config(dict(test_dataloader=dict(dataset=dict(pipeline=steps))))
+    return steps

@@ -12,15 +12,22 @@ from mmengine.registry import FUNCTIONS
 from torch import nn
 
 from lightvit_dense.apis.build import build_model
-from lightvit_dense.apis.configs import load_config
+from lightvit_dense.apis.classes import class_names, class_palette
+from lightvit_dense.apis.configs import load_config, name_of
+from lightvit_dense.apis.inference import (
+    Classification,
+    Detections,
+    Failure,
+    InferenceError,
+    Picture,
+    Result,
+    ResultWriter,
+    Segmentation,
+    Sources,
+)
+from lightvit_dense.apis.preparation import PictureError, Preparation
 from lightvit_dense.errors import UserError
-from lightvit_dense.registry import MODELS
-
-from .classes import class_names, class_palette
-from .preparation import PictureError, Preparation
-from .results import Classification, Detections, Failure, Result, Segmentation
-from .sources import InferenceError, Picture, Sources
-from .writer import ResultWriter
+from lightvit_dense.registry import MODELS, loaded_class
 
 OnError = Callable[[Failure], None]
 
@@ -57,9 +64,7 @@ class Inferencer:
             model = build_model(self.cfg, checkpoint, device)
         found = task_of(model)
         if found != self.task:
-            raise UserError(
-                f'{self.cfg.filename or "the config"} has a model for {found}, not for {self.task}'
-            )
+            raise UserError(f'{name_of(self.cfg)} has a model for {found}, not for {self.task}')
         self.model = model
         self.names = class_names(model, self.cfg, names)
         self.palette = class_palette(model, self.cfg, len(self.names))
@@ -70,17 +75,9 @@ class Inferencer:
             wrapped = MODELS.build(dict(self._prepare.tta_model, module=model)).eval()
             self._step = wrapped.test_step
 
-    def __call__(
-        self,
-        inputs: Any,
-        batch_size: int = 1,
-        out_dir: str | Path | None = None,
-        recursive: bool = False,
-        on_error: OnError | None = None,
-        **saving: bool,
-    ) -> list[Any]:
-        """Look at all inputs; see :meth:`stream`, which does not keep the results."""
-        return list(self.stream(inputs, batch_size, out_dir, recursive, on_error, **saving))
+    def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> list[Any]:
+        """Look at all inputs; takes what :meth:`stream` takes, which does not keep the results."""
+        return list(self.stream(inputs, *args, **kwargs))
 
     def stream(
         self,
@@ -127,8 +124,7 @@ class Inferencer:
     def _results(
         self, inputs: Any, batch_size: int, recursive: bool, on_error: OnError | None
     ) -> Iterator[tuple[Picture, Result]]:
-        sources = Sources(inputs, recursive, self._prepare.exif)
-        usable = self._usable(sources, on_error)
+        usable = self._usable(Sources(inputs, recursive, self._prepare.exif), on_error)
         while batch := list(islice(usable, batch_size)):
             prepared = [ready for _, ready in batch]
             samples: dict[int, Any] = {}
@@ -140,7 +136,7 @@ class Inferencer:
                 yield picture, self._read(samples[i], picture)
 
     def _groups(self, prepared: list[dict[str, Any]]) -> list[list[int]]:
-        """Return which pictures of a batch the model takes together."""
+        """Return the places of the pictures of a batch that the model takes together."""
         return [list(range(len(prepared)))]
 
     def _usable(
@@ -148,7 +144,7 @@ class Inferencer:
     ) -> Iterator[tuple[Picture, dict[str, Any]]]:
         number = 0
         for item in sources:
-            failure = item if isinstance(item, Failure) else None
+            failure = item
             if isinstance(item, Picture):
                 try:
                     ready = self._prepare(item, number)
@@ -157,8 +153,7 @@ class Inferencer:
                 else:
                     number += 1
                     yield item, ready
-            if failure is None:
-                continue
+                    continue
             if on_error is None:
                 raise InferenceError(str(failure))
             on_error(failure)
@@ -205,15 +200,13 @@ class DetectionInferencer(Inferencer):
             raise UserError(f'score_thr must lie in 0..1, got {score_thr}')
         if max_per_image is not None and max_per_image < 1:
             raise UserError(f'max_per_image must be positive, got {max_per_image}')
-        self.score_thr = score_thr
-        self.max_per_image = max_per_image
+        self.score_thr, self.max_per_image = score_thr, max_per_image
 
     def _read(self, sample: Any, picture: Picture) -> Detections:
         found = sample.pred_instances
         scores = found.scores.float().cpu()
-        kept = (scores >= self.score_thr).nonzero()[:, 0]
-        order = scores[kept].argsort(descending=True, stable=True)
-        kept = kept[order][: self.max_per_image]
+        order = scores.argsort(descending=True, stable=True)
+        kept = order[scores[order] >= self.score_thr][: self.max_per_image]
         labels = found.labels.cpu()[kept].numpy()
         masks = found.masks.cpu()[kept].numpy() if 'masks' in found else None
         return Detections(
@@ -259,27 +252,20 @@ class ClassificationInferencer(Inferencer):
         return Classification(**self._about(picture), scores=scores, names=self.names)
 
 
-_TASKS = {
-    'mmdet.models.detectors.base.BaseDetector': 'detection',
-    'mmseg.models.segmentors.base.BaseSegmentor': 'segmentation',
-    'lightvit_dense.models.classification.classifier.ImageClassifier': 'classification',
-    'lightvit_dense.models.classification.timm_classifier.TimmClassifier': 'classification',
-}
+_BASES = dict(BaseDetector='detection', BaseSegmentor='segmentation')
+"""mmdet's and mmseg's classes, which have no attribute ``task``."""
 
 
-def task_of_class(kind: type) -> str | None:
-    """Return what models of a class are for.
+def task_of_class(kind: Any) -> str | None:
+    """Return what models of a class are for; None for a pre-trainer and the like.
 
-    Args:
-        kind: The class of a whole model.
-
-    Returns:
-        'detection', 'segmentation', 'classification', 'tracking' for a class that makes trackers,
-        or None for something else.
+    That is the class's attribute ``task``: 'detection', 'segmentation', 'classification' or
+    'tracking'. Detectors and segmentors of mmdet and mmseg are known by their base.
     """
-    parents = {f'{cls.__module__}.{cls.__qualname__}' for cls in kind.__mro__}
-    found = next((task for name, task in _TASKS.items() if name in parents), None)
-    return 'tracking' if found is None and hasattr(kind, 'make_tracker') else found
+    kind = loaded_class(kind)
+    bases = {cls.__name__ for cls in getattr(kind, '__mro__', ())}
+    known = next((task for name, task in _BASES.items() if name in bases), None)
+    return getattr(kind, 'task', known)
 
 
 def task_of(model: nn.Module) -> str:
@@ -289,7 +275,7 @@ def task_of(model: nn.Module) -> str:
         UserError: If it is for something else.
     """
     task = task_of_class(type(model))
-    if task is not None and task != 'tracking':
+    if task in ('detection', 'segmentation', 'classification'):
         return task
     raise UserError(
         f'{type(model).__name__} is no detector, segmentor or classifier: there is nothing that it '
@@ -303,13 +289,7 @@ def make_inferencer(
     device: str | torch.device | None = None,
     **options: Any,
 ) -> Inferencer:
-    """Build the inferencer that fits the model of a config.
-
-    Args:
-        config: Config or its path.
-        checkpoint: Checkpoint to load.
-        device: Where the model runs.
-        **options: Further arguments of the inferencer.
+    """Build the inferencer that fits the model of a config; arguments as of :class:`Inferencer`.
 
     Raises:
         UserError: If there is no inferencer for this model, or see :class:`Inferencer`.

@@ -9,22 +9,16 @@ import numpy as np
 from mmengine.config import Config
 from mmengine.dataset import Compose
 
-from lightvit_dense.apis.explain import user_errors
+from lightvit_dense.apis.configs import name_of, tested_dataset
+from lightvit_dense.apis.inference import InferenceError, Picture
 from lightvit_dense.apis.tta import kind_of, tta_parts
-from lightvit_dense.errors import UserError
-
-from .sources import InferenceError, Picture
+from lightvit_dense.errors import UserError, user_errors
 
 _LOADERS = ('LoadImage', 'LoadImageFromFile', 'LoadImageFromNDArray')
 
 
 class PictureError(InferenceError):
-    """A picture that the transforms cannot take.
-
-    Args:
-        name: Of the picture.
-        reason: What is wrong.
-    """
+    """A picture that the transforms cannot take, with the reason alone in ``reason``."""
 
     def __init__(self, name: str, reason: str) -> None:
         super().__init__(f'{name}: {reason}')
@@ -35,16 +29,9 @@ class Preparation:
     """Make a model's input of a picture, by the transforms that testing uses.
 
     Transforms whose names begin with Load are left out: the picture is there, and there is no truth
-    to load.
-
-    Args:
-        cfg: The whole config.
-        tta: None, or scales and flip of test-time augmentation, see
-            :func:`lightvit_dense.apis.tta.apply_tta`.
-
-    Attributes:
-        tta_model: Wrapper of the model for test-time augmentation; None without.
-        exif: Whether the loader turns pictures upright by their EXIF entry.
+    to load. ``tta`` has scales and flip of :func:`lightvit_dense.apis.tta.apply_tta`, and
+    ``tta_model`` is the wrapper of the model for it; ``exif`` tells whether the loader turns
+    pictures upright by their EXIF entry.
 
     Raises:
         UserError: If the test pipeline is missing, or begins with no loader of whole images.
@@ -53,19 +40,17 @@ class Preparation:
     def __init__(
         self, cfg: Config, tta: tuple[Sequence[float] | None, bool | None] | None = None
     ) -> None:
-        dataset = (cfg.get('test_dataloader') or {}).get('dataset') or {}
-        pipeline = dataset.get('pipeline')
-        name = cfg.filename or 'the config'
+        pipeline = tested_dataset(cfg).get('pipeline')
         if not pipeline:
             raise UserError(
-                f'{name} has no test_dataloader.dataset.pipeline: nothing says how to prepare '
-                'an image'
+                f'{name_of(cfg)} has no test_dataloader.dataset.pipeline: nothing says how to '
+                'prepare an image'
             )
         loader = pipeline[0]
         if kind_of(loader) not in _LOADERS:
             raise UserError(
-                f'{name}: the test pipeline begins with {kind_of(loader)}; inference needs one '
-                f'that begins with {" or ".join(_LOADERS)}'
+                f'{name_of(cfg)}: the test pipeline begins with {kind_of(loader)}; inference needs '
+                f'one that begins with {" or ".join(_LOADERS)}'
             )
         self.tta_model = None
         if tta is not None:
@@ -77,27 +62,18 @@ class Preparation:
             self._transforms = Compose(without_loading(pipeline))
 
     def __call__(self, picture: Picture, number: int) -> dict[str, Any]:
-        """Prepare a picture.
+        """Return ``dict(inputs=Tensor [3, h, w], data_samples=...)`` of the ``number``-th picture.
 
-        Args:
-            picture: The picture.
-            number: Its number among the inputs.
-
-        Returns:
-            ``dict(inputs=Tensor [3, h, w], data_samples=...)``, with test-time augmentation lists
-            of these.
+        With test-time augmentation its values are lists.
 
         Raises:
             PictureError: If a transform drops the picture or cannot take it.
         """
-        pixels = picture.pixels
-        if self._bgr:
-            pixels = np.ascontiguousarray(pixels[:, :, ::-1])
-        else:
-            pixels = pixels.copy()  # transforms may write into it
+        pixels = picture.pixels[:, :, ::-1] if self._bgr else picture.pixels
         size = pixels.shape[:2]
         given = dict(
-            img=pixels.astype(np.float32) if self._float else pixels,
+            # Transforms may write into it.
+            img=np.array(pixels, dtype=np.float32 if self._float else None, order='C'),
             img_path=picture.path or picture.name,
             img_id=number,
             img_shape=size,
