@@ -4,7 +4,7 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -29,16 +29,20 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
         mask = os.umask(0)
         os.umask(mask)
         temporary.chmod(0o666 & ~mask)
-        for target, flags in ((temporary, os.O_RDWR), (None, os.O_RDONLY)):
-            if target is None:
-                os.replace(temporary, path)
-            descriptor = os.open(target or path.parent, flags)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+        _sync(temporary, os.O_RDWR)
+        os.replace(temporary, path)
+        with suppress(OSError):  # some file systems cannot sync a folder
+            _sync(path.parent, os.O_RDONLY)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _sync(path: Path, flags: int) -> None:
+    descriptor = os.open(path, flags)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def atomic_write(path: str | os.PathLike, content: bytes) -> None:

@@ -94,7 +94,7 @@ class Browser:
         inputs, sample = item['inputs'], item.get('data_samples')
         views = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
         images = [_to_image(view, self.bgr) for view in views]
-        if item.get('mirror'):
+        if item.get('flip'):
             images = [image[:, ::-1] for image in images]
         scale = self.side / max(max(image.shape[:2]) for image in images)
         pictures = self._annotate(images, sample, scale)

@@ -298,7 +298,7 @@ def test_same_spec_returns_at_once_another_rebuilds(tmp_path):
     (root / 'coco/train2017/000000000002.jpg').unlink()
     report = build_world(root, larger, workers=0, progress=False)
     assert report.built
-    assert 'holds 4 images instead of 5' in report.reason
+    assert 'holds 4 files instead of 5' in report.reason
     assert [p.name for p in tmp_path.iterdir()] == ['world']
 
 

@@ -17,11 +17,11 @@ from torch import nn
 
 from lightvit_dense import apis
 from lightvit_dense.engine import hooks
-from lightvit_dense.engine.hooks.iteration_seed import iteration_seed
+from lightvit_dense.engine.hooks.distributed import parameter_digest
 from lightvit_dense.engine.hooks.non_finite import image_name, non_finite_entries
-from lightvit_dense.engine.hooks.rank_consistency import parameter_digest
 from lightvit_dense.engine.hooks.reconstruction import picture_grid
 from lightvit_dense.engine.hooks.resources import batch_size
+from lightvit_dense.engine.hooks.resume import iteration_seed
 from lightvit_dense.engine.randomness import separate_randomness
 from tests.helpers.toy_engine import ToyRegressor
 
@@ -42,6 +42,11 @@ from tests.helpers.toy_engine import ToyRegressor
             'DistillWeightScheduleHook',
             dict(begin=0, end=5, start_value=1, end_value=0, shape='step'),
         ),
+        ('MomentumUpdateHook', dict(base=1.1)),
+        ('MomentumUpdateHook', dict(base=0.99, end=0.9)),
+        ('FreezeLastLayerHook', dict(until=-1)),
+        ('TeacherTemperatureHook', dict(start_value=0.0, end_value=0.1, end=3)),
+        ('TeacherTemperatureHook', dict(start_value=0.1, end_value=0.1, end=0)),
     ],
 )
 def test_wrong_arguments_are_refused(name, arguments) -> None:
@@ -49,27 +54,32 @@ def test_wrong_arguments_are_refused(name, arguments) -> None:
         getattr(hooks, name)(**arguments)
 
 
+SCHEDULE = dict(start_value=0.1, end_value=0.2, end=2)
+
+
 @pytest.mark.parametrize(
-    ('hook', 'attribute'),
+    ('name', 'arguments', 'attribute'),
     [
-        (dict(type='lightvit_dense.ReconstructionVisualizationHook'), 'reconstruct'),
-        (dict(type='lightvit_dense.AttentionAgreementHook'), 'attention_agreement'),
-        (
-            dict(
-                type='lightvit_dense.DistillWeightScheduleHook',
-                begin=0,
-                end=5,
-                start_value=1,
-                end_value=0,
-            ),
-            'distiller',
-        ),
+        ('ReconstructionVisualizationHook', {}, 'reconstruct'),
+        ('AttentionAgreementHook', {}, 'attention_agreement'),
+        ('DistillWeightScheduleHook', dict(SCHEDULE, begin=0), 'distiller'),
+        ('TeacherTemperatureHook', SCHEDULE, 'criterion'),
+        ('MomentumUpdateHook', {}, 'update_followers'),
+        ('ExportBackboneHook', dict(module='momentum_backbone'), 'momentum_backbone'),
     ],
 )
-def test_a_hook_that_does_not_fit_the_model_says_so(toy_config, hook, attribute) -> None:
+def test_a_hook_that_does_not_fit_the_model_says_so(toy_config, name, arguments, attribute) -> None:
     cfg = toy_config(length=1)
-    cfg.custom_hooks = [hook]
-    with pytest.raises(TypeError, match=f'{attribute}.*ToyRegressor has none: remove the hook'):
+    cfg.custom_hooks = [dict(type=f'lightvit_dense.{name}', **arguments)]
+    match = f'{name} needs .*{attribute}.*ToyRegressor has none: remove the hook'
+    with pytest.raises(TypeError, match=match):
+        apis.train(cfg)
+
+
+def test_a_layer_to_freeze_must_be_there(toy_config) -> None:
+    cfg = toy_config(length=1)
+    cfg.custom_hooks = [dict(type='lightvit_dense.FreezeLastLayerHook')]
+    with pytest.raises(ValueError, match=r"no module 'head\.last_l"):
         apis.train(cfg)
 
 
@@ -219,10 +229,10 @@ def test_image_name_falls_back() -> None:
 def test_distill_weight_shapes() -> None:
     arguments = dict(begin=10, end=20, start_value=1.0, end_value=3.0)
     linear = hooks.DistillWeightScheduleHook(**arguments)
-    assert [linear.weight(i) for i in (0, 10, 15, 20, 99)] == [1, 1, 2, 3, 3]
+    assert [linear.value(i) for i in (0, 10, 15, 20, 99)] == [1, 1, 2, 3, 3]
     cosine = hooks.DistillWeightScheduleHook(**arguments, shape='cosine')
-    assert cosine.weight(15) == pytest.approx(2)
-    assert cosine.weight(12) == pytest.approx(1 + 2 * (1 - math.cos(0.2 * math.pi)) / 2)
+    assert cosine.value(15) == pytest.approx(2)
+    assert cosine.value(12) == pytest.approx(1 + 2 * (1 - math.cos(0.2 * math.pi)) / 2)
 
 
 @pytest.mark.parametrize('by_epoch', [True, False])
@@ -336,7 +346,7 @@ def test_parameter_digest_sees_one_bit() -> None:
 def test_differing_ranks_are_refused(monkeypatch) -> None:
     model = nn.Linear(3, 2)
     monkeypatch.setattr(
-        'lightvit_dense.engine.hooks.rank_consistency.all_gather_object',
+        'lightvit_dense.engine.hooks.distributed.all_gather_object',
         lambda digest: [digest, digest, 'another'],
     )
     runner = type('Runner', (), dict(model=model))()

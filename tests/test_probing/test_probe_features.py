@@ -34,7 +34,7 @@ LABELLED = dict(
 def make_config(root, **backbone):
     dataset = dict(type='lightvit_dense.ImageNet', data_root=str(root))
     crop = dict(type='lightvit_dense.LoadRandomResizedCrop', size=16)
-    mirror = dict(type='lightvit_dense.RandomMirrorFlag', prob=0.5)
+    mirror = dict(type='lightvit_dense.RandomFlipFlag', prob=0.5)
     fixed = [
         dict(type='lightvit_dense.LoadImage', color='rgb'),
         dict(type='lightvit_dense.CenterResizedCrop', size=16, share=1.0),

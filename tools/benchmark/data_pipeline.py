@@ -151,7 +151,7 @@ def our_way(
             backend=backend,
             smooth_chroma=smooth_chroma,
         ),
-        dict(type='lightvit_dense.RandomMirrorFlag'),
+        dict(type='lightvit_dense.RandomFlipFlag'),
         dict(type='lightvit_dense.PackImage', meta_keys=('img_path',)),
     ]
 
@@ -340,7 +340,7 @@ def measure_device(args: argparse.Namespace, device: str) -> dict[str, Any]:
     preprocess = ImagePreprocessor([255 * m for m in MEAN], [255 * s for s in STD]).to(device)
     shape = (args.batch, args.crop, args.crop, 3)
     images = torch.randint(0, 256, shape, dtype=torch.uint8).permute(0, 3, 1, 2)
-    batch = {'inputs': images, 'mirror': torch.arange(args.batch) % 2 == 0}
+    batch = {'inputs': images, 'flip': torch.arange(args.batch) % 2 == 0}
     timing = measure.time_calls(lambda: preprocess(batch), 7, 1, device)
     return {'device': device, 'us_per_image': timing.median / args.batch * 1e6}
 
@@ -392,7 +392,7 @@ def loaders(folder: Path, args: argparse.Namespace, workers: int) -> dict[str, D
             Ready(count, torch.zeros(3, *shape[:2])), collate_fn=default_collate, **options
         ),
         'hand-over, ours': DataLoader(
-            Ready(count, {**packed, 'mirror': True}), collate_fn=collate, **options
+            Ready(count, {**packed, 'flip': True}), collate_fn=collate, **options
         ),
     }
 

@@ -23,11 +23,7 @@ from lightvit_dense.utils.progress import Progress, make_display
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """Parse the command line.
-
-    Args:
-        argv: Arguments without the program's name; ``sys.argv`` when None.
-    """
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -52,11 +48,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def read_sources(words: Sequence[str]) -> dict[str, Path]:
-    """Return the paths of ``--source`` by set.
-
-    Raises:
-        UserError: If a word is not SET=PATH, or its path does not exist.
-    """
+    """Return the paths of ``--source`` by set."""
     sources = {}
     for word in words:
         name, equals, path = word.partition('=')

@@ -56,17 +56,7 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     def add_params(
         self, params: list[dict], module: nn.Module, prefix: str = '', **kwargs: Any
     ) -> None:
-        """Group all parameters that are trained by depth and decay.
-
-        Args:
-            params: Receives the groups, from the lowest layer up.
-            module: The whole model.
-            prefix: Unused.
-            **kwargs: Unused.
-
-        Raises:
-            UserError: If the number of layers is not known.
-        """
+        """Group all parameters that are trained by depth and decay."""
         layers = self._num_layers(module)
         names = tuple(self.paramwise_cfg.get('no_decay', NO_DECAY))
         depths = getattr(getattr(module, 'backbone', None), 'depths', ())

@@ -1,16 +1,42 @@
-"""Start the training sampler where the checkpoint left it, without replaying batches."""
+"""What makes a resumed training equal one that never stopped."""
 
+import random
+
+import numpy as np
+import torch
+from mmengine.dist import get_rank
 from mmengine.hooks import Hook
+from mmengine.hooks.hook import DATA_BATCH
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 
-from lightvit_dense.engine.placement import (
-    can_be_placed,
-    find_sampler,
-    is_infinite,
-    is_seeded,
-    place,
-)
+from lightvit_dense.engine import sampler_state
 from lightvit_dense.registry import HOOKS
+
+
+def iteration_seed(seed: int, iteration: int, rank: int) -> int:
+    """Return a 64-bit seed mixed from (seed, iteration, rank)."""
+    state = np.random.SeedSequence([seed, iteration, rank]).generate_state(2, np.uint32)
+    return int(state[0]) << 32 | int(state[1])
+
+
+@HOOKS.register_module()
+class IterationSeedHook(Hook):
+    """Seed python, numpy and torch before every training iteration.
+
+    Masks, drop path and dropout then depend on the iteration alone, not on what ran before it, so a
+    resumed run draws the same numbers as one that never stopped. The hook keeps no state.
+    """
+
+    priority = 'VERY_HIGH'
+
+    def before_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: DATA_BATCH = None
+    ) -> None:
+        """Seed the generators."""
+        seed = iteration_seed(runner.seed, runner.iter, get_rank())
+        random.seed(seed)
+        np.random.seed(seed & 0xFFFFFFFF)
+        torch.manual_seed(seed & 0x7FFFFFFFFFFFFFFF)
 
 
 @HOOKS.register_module()
@@ -32,10 +58,10 @@ class ResumePositionHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Say what a sampler cannot resume."""
-        sampler = find_sampler(runner.train_dataloader)
-        if is_seeded(sampler):
+        sampler = sampler_state.find_sampler(runner.train_dataloader)
+        if sampler_state.is_seeded(sampler):
             return
-        ours = 'SeededInfiniteSampler' if is_infinite(sampler) else 'SeededSampler'
+        ours = 'SeededInfiniteSampler' if sampler_state.is_infinite(sampler) else 'SeededSampler'
         say = runner.logger.warning if runner.train_loop.iter else runner.logger.info
         say(
             f'{type(sampler).__name__} gives plain indices: a resumed run draws the augmentation '
@@ -46,15 +72,15 @@ class ResumePositionHook(Hook):
     def before_train_epoch(self, runner: Runner) -> None:
         """Place the sampler."""
         loader, loop = runner.train_dataloader, runner.train_loop
-        sampler = find_sampler(loader)
-        if not can_be_placed(sampler):
+        sampler = sampler_state.find_sampler(loader)
+        if not sampler_state.can_be_resumed(sampler):
             return
         # A run without a configured seed drew one, which its checkpoint has brought back by now.
         if getattr(sampler, 'seed', None) == self.built_with:
             sampler.seed = self.built_with = runner.seed
         if isinstance(loop, IterBasedTrainLoop):
             epoch, batches = 0, loop.iter
-            if not is_infinite(sampler):
+            if not sampler_state.is_infinite(sampler):
                 epoch, batches = divmod(loop.iter, len(loader))
             loop.dataloader_iterator._epoch = epoch
             # mmengine must not skip the same batches a second time.
@@ -63,7 +89,7 @@ class ResumePositionHook(Hook):
             epoch, batches = loop.epoch, self._batches_of_epoch(runner)
         else:
             return
-        place(loader, epoch, batches)
+        sampler_state.set_position(loader, epoch, batches)
 
     @staticmethod
     def _batches_of_epoch(runner: Runner) -> int:
@@ -79,3 +105,25 @@ class ResumePositionHook(Hook):
             'beginning.'
         )
         return 0
+
+
+@HOOKS.register_module()
+class FinalValidationHook(Hook):
+    """Validate when a resumed training has nothing left to do.
+
+    The last checkpoint is written before the last validation. A run that is killed between the two
+    would, when resumed, end at once and never tell its result.
+    """
+
+    priority = 'VERY_HIGH'
+
+    def before_train(self, runner: Runner) -> None:
+        """Notice whether there is anything left."""
+        by_epoch = runner.epoch >= runner.max_epochs if runner.max_epochs else False
+        self.finished = by_epoch or runner.iter >= runner.max_iters
+
+    def after_train(self, runner: Runner) -> None:
+        """Validate, where the config does at all."""
+        if self.finished and runner._val_loop is not None:
+            runner.logger.info('The training was complete when it was resumed: validating it.')
+            runner.val_loop.run()

@@ -1,4 +1,4 @@
-"""Put a data loader where a number of batches has been consumed, without loading any of them."""
+"""Set a data loader to where a number of batches has been consumed, without loading them."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,18 +7,13 @@ from torch.utils.data import BatchSampler, DataLoader
 
 
 class SkippingBatches:
-    """A batch sampler that passes over its first batches, once; only indices are drawn.
-
-    Args:
-        batch_sampler: The batch sampler.
-        count: Batches to pass over when it is iterated for the first time.
-    """
+    """A batch sampler that passes over its first batches, once; only indices are drawn."""
 
     def __init__(self, batch_sampler: Any, count: int) -> None:
         self._inner, self._count = batch_sampler, count
 
     def __iter__(self) -> Iterator[list[int]]:
-        """Iterate from where it was put."""
+        """Iterate from from the position that was set."""
         count, self._count = self._count, 0
         iterator = iter(self._inner)
         for _ in range(count):
@@ -49,23 +44,18 @@ def is_seeded(sampler: Any) -> bool:
     return hasattr(sampler, 'set_progress')
 
 
-def can_be_placed(sampler: Any) -> bool:
+def can_be_resumed(sampler: Any) -> bool:
     """Whether the order is known from the number of the epoch, or from the seed alone."""
     by_epoch = hasattr(sampler, 'set_epoch') and hasattr(sampler, 'epoch')
     return is_seeded(sampler) or is_infinite(sampler) or by_epoch
 
 
-def place(loader: DataLoader, epoch: int, batches: int) -> None:
+def set_position(loader: DataLoader, epoch: int, batches: int) -> None:
     """Make the next iteration over a loader begin in the middle of an epoch.
 
     Our samplers compute their position. mmengine's infinite sampler draws the indices before it.
     Under a batch sampler that groups samples (by aspect ratio), and for the finite samplers of
     others, the batches before it are drawn as indices.
-
-    Args:
-        loader: A loader whose sampler :func:`can_be_placed`.
-        epoch: The epoch, 0 for an infinite sampler.
-        batches: Batches of it that this process has consumed.
     """
     sampler, batch_size = find_sampler(loader), getattr(loader.batch_sampler, 'batch_size', 1)
     in_turn = type(loader.batch_sampler) is BatchSampler

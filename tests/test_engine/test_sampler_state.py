@@ -10,8 +10,8 @@ from mmengine.registry import DATASETS as ROOT_DATASETS
 
 from lightvit_dense import apis
 from lightvit_dense.datasets.determinism import SeededInfiniteSampler, SeededSampler
-from lightvit_dense.engine.placement import SkippingBatches, can_be_placed, find_sampler
-from tests.helpers.resume import run
+from lightvit_dense.engine.sampler_state import SkippingBatches, can_be_resumed, find_sampler
+from tests.helpers.resume import Stop, run
 from tests.helpers.toy_engine import ToyPoints, clear_globals
 
 
@@ -22,28 +22,6 @@ class ToyOfTwoShapes(ToyPoints):
     def get_data_info(self, index: int) -> dict:
         """Every third is upright."""
         return dict(width=1, height=2 if int(index) % 3 == 0 else 1)
-
-
-class Stop(Exception):
-    """Stands for the machine that goes down."""
-
-
-@pytest.fixture(autouse=True)
-def _stop_hook():
-    from mmengine.hooks import Hook
-    from mmengine.registry import HOOKS
-
-    @HOOKS.register_module(force=True)
-    class StopHook(Hook):
-        def __init__(self, at: int) -> None:
-            self.at = at
-
-        def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
-            if runner.iter == self.at:
-                raise Stop
-
-    yield
-    HOOKS.module_dict.pop('StopHook')
 
 
 def train(cfg, work_dir: Path, log: Path, stop_at: int | None = None, resume: bool = False):
@@ -155,6 +133,6 @@ def test_batches_are_passed_over_once() -> None:
     assert len(batches) == 3
 
 
-def test_a_random_order_cannot_be_placed() -> None:
+def test_a_random_order_cannot_be_resumed() -> None:
     loader = torch.utils.data.DataLoader(ToyPoints(), shuffle=True)
-    assert not can_be_placed(find_sampler(loader))
+    assert not can_be_resumed(find_sampler(loader))

@@ -61,33 +61,15 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-class DyingFile:
-    """Writes a part of what it is given, and dies."""
-
-    def __init__(self, file, share: float) -> None:
-        self.file, self.share = file, share
-
-    def __getattr__(self, name):
-        return getattr(self.file, name)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *args) -> None:
-        self.file.close()
-
-    def write(self, data) -> None:
-        """Write the share."""
-        self.file.write(data[: int(len(data) * self.share)])
-        self.file.flush()
-        die()
-
-
 def prepare_death(how: str, luck: random.Random) -> None:
     """Make this process die at a certain point of writing its second checkpoint."""
     seen, share = [], luck.random()
-    write, fdopen = checkpoint.write_atomically, os.fdopen
+    write, write_bytes = checkpoint.atomic_write, Path.write_bytes
     pointer = how.endswith('pointer')
+
+    def half(self, data) -> None:
+        write_bytes(self, data[: int(len(data) * share)])
+        die()
 
     def write_or_die(path, data) -> None:
         if (Path(path).name == 'last_checkpoint') == pointer:
@@ -95,27 +77,20 @@ def prepare_death(how: str, luck: random.Random) -> None:
             if len(seen) == 2 and how == 'before the pointer':
                 die()
             if len(seen) == 2 and how.startswith('half'):
-                checkpoint.os.fdopen = lambda *args: DyingFile(fdopen(*args), share)
+                Path.write_bytes = half
         write(path, data)
 
     def remove_or_die(self) -> None:
         if self._doomed:
             die()
 
-    checkpoint.write_atomically = write_or_die
+    checkpoint.atomic_write = write_or_die
     if how == 'before old files go':
         checkpoint.CheckpointHook._remove_doomed = remove_or_die
 
 
 def attempt(folder: Path, cfg, how: str | None, luck: random.Random, pace: float) -> tuple:
-    """Train in a fork until its end, or until it is killed.
-
-    Args:
-        folder: Work directory.
-        cfg: Config.
-        how: One of ``KILLS``, or None for peace.
-        luck: Draws when.
-        pace: Seconds of an iteration.
+    """Train in a fork until its end, or until it is killed in the way ``how``.
 
     Returns:
         The status that ``waitpid`` gives, and the number of iterations that were heard of.
