@@ -236,9 +236,9 @@ def write_results(args: argparse.Namespace, stages: list[Stage], configs: dict[s
         stages: All stages, done.
         configs: Config of each training.
     """
-    from lightvit_dense.analysis import demo_report, demo_summary
+    from lightvit_dense.suite import demo_report, demo_summary
     from lightvit_dense.utils.environment import environment
-    from lightvit_dense.visualization.pictures import CocoPictures
+    from lightvit_dense.visualization import detection_grid
 
     world = args.data_root / 'toyworld'
     coco, ade, lasot = (world / layout for layout in ('coco', 'ade20k', 'lasot'))
@@ -246,12 +246,11 @@ def write_results(args: argparse.Namespace, stages: list[Stage], configs: dict[s
     hashes = {name: content_key(config) for name, config in configs.items()}
     data = demo_summary.count_data(coco, ade, lasot, configs['scratch'])
     summary = demo_summary.summarize(stages, data, environment(), hashes, args.smoke)
-    pictures = CocoPictures(coco / 'annotations/instances_val2017.json', coco / 'val2017')
-    results = [
-        demo_report.load_results(args.work_dir / f'test_{name}' / 'results')
-        for name in demo_summary.DETECTORS
-    ]
-    detections = demo_report.detection_grid(pictures, results, pictures.choose(8))
+    detections = detection_grid(
+        coco / 'annotations/instances_val2017.json',
+        coco / 'val2017',
+        [args.work_dir / f'test_{name}' / 'results' for name in demo_summary.DETECTORS],
+    )
     plots = demo_report.training_plots({s.name: s for s in stages if s.name in TRAININGS})
     film_strips, plots['success'] = draw_tracking(args, lasot)
     page = demo_report.build_report(
@@ -261,7 +260,7 @@ def write_results(args: argparse.Namespace, stages: list[Stage], configs: dict[s
         detections,
         draw_label_maps(args, ade),
         film_strips,
-        draw_reconstructions(args, pictures, configs),
+        draw_reconstructions(args, coco / 'val2017', configs),
     )
     text = json.dumps(summary, indent=2)
     (args.work_dir / 'summary.json').write_text(text + '\n', encoding='utf-8')
@@ -280,11 +279,10 @@ def draw_label_maps(args: argparse.Namespace, ade: Path) -> Any:
     from mmseg.utils import ade_classes, ade_palette
 
     from lightvit_dense.suite.demo_summary import SEGMENTORS
-    from lightvit_dense.visualization.label_pictures import LabelPictures, segmentation_grid
+    from lightvit_dense.visualization import label_map_grid
 
-    pictures = LabelPictures(ade)
     folders = [args.work_dir / f'test_{name}' / 'results' for name in SEGMENTORS]
-    return segmentation_grid(pictures, folders, pictures.choose(8), ade_classes(), ade_palette())
+    return label_map_grid(ade, folders, ade_classes(), ade_palette())
 
 
 def draw_tracking(args: argparse.Namespace, lasot: Path, count: int = 5) -> tuple[Any, list[str]]:
@@ -296,12 +294,13 @@ def draw_tracking(args: argparse.Namespace, lasot: Path, count: int = 5) -> tupl
         count: Number of strips.
     """
     from lightvit_dense.suite.demo_summary import TRACKERS
+    from lightvit_dense.visualization import evenly, grid
     from lightvit_dense.visualization.curves import to_svg
     from tracking.datasets import LaSOT
     from tracking.evaluation import Truth, choose_rules, score
     from tracking.evaluation.plots import precision_plot, success_plot
     from tracking.runtime.results import read_result
-    from tracking.visualization import choose_frames, film_strip, stack_strips
+    from tracking.visualization import film_strip
 
     videos = LaSOT(lasot, split='test')
     boxes = {
@@ -313,26 +312,25 @@ def draw_tracking(args: argparse.Namespace, lasot: Path, count: int = 5) -> tupl
     }
     strips = [
         film_strip(videos[i], {title: found[i] for title, found in boxes.items()})
-        for i in choose_frames(len(videos), count)
+        for i in evenly(range(len(videos)), count)
     ]
     truths = [Truth.of(video) for video in videos]
     rules = choose_rules('pytracking')
     scores = {title: score(found, truths, rules) for title, found in boxes.items()}
     plots = [to_svg(draw(scores)) for draw in (success_plot, precision_plot)]
-    return stack_strips(strips), plots
+    return grid([[strip] for strip in strips], background=255), plots
 
 
 def draw_reconstructions(
-    args: argparse.Namespace, pictures: Any, configs: dict[str, Any]
+    args: argparse.Namespace, image_dir: Path, configs: dict[str, Any]
 ) -> dict[str, Any]:
     """Return pictures of what teacher and student make of hidden patches, by caption."""
     from mmengine.config import Config
 
     from lightvit_dense import apis
-    from lightvit_dense.suite.demo_report import reconstruction_grid
-    from lightvit_dense.visualization.reconstructions import reconstruct
+    from lightvit_dense.visualization import evenly, read_image, reconstruction_grid
 
-    images = [pictures.load(image_id) for image_id in pictures.choose(6)]
+    images = [read_image(path) for path in evenly(sorted(image_dir.glob('*.jpg')), 6)]
     drawn = {}
     for name in ('teacher', 'student'):
         checkpoint = args.work_dir / name / final_checkpoint(configs[name])
@@ -341,7 +339,7 @@ def draw_reconstructions(
             f'{TRAININGS[name][0]}: original, what it sees, what it makes of it (up to the mean '
             'and contrast of each patch, which it is not asked for).'
         )
-        drawn[words] = reconstruction_grid(reconstruct(model, images), per_row=2)
+        drawn[words] = reconstruction_grid(model, images)
     return drawn
 
 

@@ -13,7 +13,8 @@ from lightvit_dense import apis
 from lightvit_dense.apis.arguments import add_run_options, add_tta_options, parse_run, tta_of
 from lightvit_dense.compat import finish_distributed
 from lightvit_dense.errors import run_tool
-from lightvit_dense.evaluation.eval_report import evaluation_report, write_report
+from lightvit_dense.evaluation.report import evaluation_report
+from lightvit_dense.utils.io import write_json
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -75,7 +76,7 @@ def main() -> int:
         content = evaluation_report(
             config, found.metrics, found.class_tables, checkpoint=args.checkpoint, **options
         )
-        write_report(args.json, content)
+        write_json(args.json, content)
     status = apis.verify(found.metrics, expected) if args.verify else 0
     finish_distributed()
     return status

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import cos, pi, sin
 from typing import Any
 
-from lightvit_dense.visualization.curves import PALETTE
+from lightvit_dense.visualization import PALETTE
 
 _PLAIN, _OURS = PALETTE[5], PALETTE[1]
 # (points from the bubble's rim, angle), right and left first.

@@ -2,7 +2,6 @@
 
 import argparse
 import copy
-import json
 import re
 import time
 import unicodedata
@@ -22,7 +21,7 @@ from lightvit_dense.errors import UserError, user_errors
 from lightvit_dense.registry import DATASETS
 from lightvit_dense.representation import ImageStream
 from lightvit_dense.utils.environment import environment, peak_memory_mb, reset_peak_memory
-from lightvit_dense.utils.io import atomic_write
+from lightvit_dense.utils.io import write_json
 from lightvit_dense.utils.progress import Progress, make_display
 from lightvit_dense.visualization.curves import save_png
 
@@ -223,9 +222,9 @@ def file_names(kind: str, titles: Sequence[str]) -> list[str]:
 def write_results(
     folder: str | Path, name: str, content: dict[str, Any], arrays: dict[str, np.ndarray]
 ) -> list[Path]:
-    """Write ``NAME.json`` and ``NAME.npz``; a number that is not finite is a ValueError."""
+    """Write ``NAME.json`` and ``NAME.npz``; returns the files."""
     files = [Path(folder) / f'{name}.json', Path(folder) / f'{name}.npz']
-    atomic_write(files[0], (json.dumps(content, indent=2, allow_nan=False) + '\n').encode())
+    write_json(files[0], content)
     np.savez(files[1], allow_pickle=False, **arrays)
     return files
 

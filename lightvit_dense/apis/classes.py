@@ -1,6 +1,5 @@
 """Names and colours of the classes that a model knows."""
 
-import colorsys
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,8 +11,7 @@ from lightvit_dense.apis.config_keys import find_registered
 from lightvit_dense.apis.configs import tested_dataset
 from lightvit_dense.errors import UserError
 from lightvit_dense.registry import loaded_class
-
-Color = tuple[int, int, int]
+from lightvit_dense.visualization import Color, class_colors
 
 
 def class_count(model: Any) -> int:
@@ -66,11 +64,8 @@ def class_palette(model: Any, cfg: Config, count: int) -> list[Color]:
     for meta in _metas(model, cfg).values():
         known = meta.get('palette')
         if isinstance(known, (list, tuple)) and len(known) >= count:
-            return [(int(r), int(g), int(b)) for r, g, b in known[:count]]
-    # Steps of the golden ratio around the circle of hues keep neighbours apart.
-    shades = [(0.61803398875 * i % 1, 1.0, 1.0 - 0.3 * (i // 7 % 2)) for i in range(count)]
-    colors = [colorsys.hsv_to_rgb(*shade) for shade in shades]
-    return [(round(255 * r), round(255 * g), round(255 * b)) for r, g, b in colors]
+            return class_colors(count, known)
+    return class_colors(count)
 
 
 def _metas(model: Any, cfg: Config) -> dict[str, dict[str, Any]]:

@@ -19,7 +19,7 @@ from lightvit_dense.apis.extra_tests import add_extra_tests, choose_extras
 from lightvit_dense.apis.preflight import find_missing, raise_if_missing
 from lightvit_dense.engine.options import apply_engine_options
 from lightvit_dense.errors import UserError
-from lightvit_dense.evaluation.tables import class_tables
+from lightvit_dense.evaluation.joint import class_tables
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def evaluate(
     if out is not None:
         _dump_predictions(cfg, str(out))
     if show_dir is not None:
-        hooks.append(visualization_hook(cfg, str(show_dir), show_max))
+        hooks.append(_visualization_hook(cfg, str(show_dir), show_max))
     elif show_max is not None:
         raise UserError('--show-max limits the pictures of --show-dir; give it too')
     cfg.custom_hooks = hooks
@@ -110,10 +110,10 @@ def _dump_predictions(cfg: Config, out: str) -> None:
     cfg.test_evaluator = [*evaluators, dump]
 
 
-def visualization_hook(cfg: Config, show_dir: str, show_max: int | None) -> dict[str, Any]:
+def _visualization_hook(cfg: Config, show_dir: str, show_max: int | None) -> dict[str, Any]:
     """Return the hook that draws: the config's ``visualization_hook``, else the one of images."""
     if show_max is not None and show_max < 1:
         raise UserError(f'--show-max {show_max}: must be at least 1')
     hook = cfg.get('visualization_hook') or {}
-    standard = dict(type='lightvit_dense.PaintPredictionsHook')
+    standard = dict(type='lightvit_dense.PredictionVisualizationHook')
     return standard | hook | dict(out_dir=show_dir, max_images=show_max)

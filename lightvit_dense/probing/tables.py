@@ -1,13 +1,12 @@
 """Results of probes as text, Markdown, CSV, JSON and a picture."""
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from lightvit_dense.utils.io import atomic_path, atomic_write
+from lightvit_dense.utils.io import atomic_path, atomic_write, write_json
 from lightvit_dense.utils.logs import Series
 from lightvit_dense.utils.tables import to_csv, to_markdown
 from lightvit_dense.visualization import curves
@@ -62,11 +61,11 @@ def write(folder: Path, rows: Sequence[Row], metadata: Mapping[str, Any]) -> lis
     content = {
         'probe.md': to_markdown(COLUMNS, texts),
         'probe.csv': to_csv(COLUMNS, texts),
-        'probe.json': json.dumps(results, indent=2) + '\n',
     }
     for name, value in content.items():
         atomic_write(folder / name, value.encode())
-    written = [folder / name for name in content]
+    write_json(folder / 'probe.json', results)
+    written = [folder / name for name in (*content, 'probe.json')]
     lines = by_layer(rows)
     if lines:
         written.append(folder / 'layers.png')

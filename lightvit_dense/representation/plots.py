@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from lightvit_dense.errors import UserError
-from lightvit_dense.visualization.curves import PALETTE
+from lightvit_dense.visualization import PALETTE
 
 from .agreement import PairAgreement
 from .attention import LayerStats

@@ -1,66 +1,19 @@
 """The demo's page: numbers, curves and pictures in one file."""
 
-import json
 import shlex
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lightvit_dense.utils import html as report
-from lightvit_dense.visualization.curves import (
-    Series,
-    find_scalars,
-    keys_matching,
-    plot,
-    read_scalars,
-    series,
-    to_svg,
-)
-from lightvit_dense.visualization.pictures import CocoPictures, Image, draw_instances, grid
+from lightvit_dense.utils.logs import Series, find_scalars, keys_matching, read_scalars, series
+from lightvit_dense.visualization.curves import plot, to_svg
 
 from .demo_summary import DETECTORS, HEADER, SEGMENTORS, TRACKERS, best_cells, table_rows
 from .stages import Stage
 
 THRESHOLD = 0.3
-
-
-def detection_grid(
-    pictures: CocoPictures,
-    results: Sequence[Sequence[Mapping]],
-    image_ids: Sequence[int],
-    width: int = 320,
-    threshold: float = THRESHOLD,
-) -> Image:
-    """Draw truth and the detections of several models side by side, an image a row.
-
-    Args:
-        pictures: Images and truth.
-        results: COCO result list of each model.
-        image_ids: Rows.
-        width: Width of a picture in pixels.
-        threshold: Smallest score drawn.
-
-    Returns:
-        uint8 [H, W, 3].
-    """
-    rows = []
-    for image_id in image_ids:
-        image = pictures.load(image_id)
-        scale = width / image.shape[1]
-        found = [pictures.detections(result, image_id, threshold) for result in results]
-        shown = [pictures.truth(image_id), *found]
-        rows.append([draw_instances(image, instances, scale) for instances in shown])
-    return grid(rows)
-
-
-def reconstruction_grid(rows: Sequence[Sequence[Image]], per_row: int = 3, scale: int = 2) -> Image:
-    """Lay out triples of original, masked and reconstruction, ``per_row`` of them a line."""
-    enlarged = [[picture.repeat(scale, 0).repeat(scale, 1) for picture in row] for row in rows]
-    starts = range(0, len(enlarged), per_row)
-    lines = [[p for row in enlarged[i : i + per_row] for p in row] for i in starts]
-    return grid(lines)
 
 
 def training_plots(stages: Mapping[str, Stage]) -> dict[str, list[str]]:
@@ -138,10 +91,10 @@ def build_report(
         summary: From :func:`lightvit_dense.suite.demo_summary.summarize`.
         titles: Stage name -> title, in order.
         plots: From :func:`training_plots`, with ``'success'`` of both trackers beside them.
-        detections: Picture from :func:`detection_grid`, uint8 [H, W, 3].
-        label_maps: Picture from :func:`lightvit_dense.visualization.label_pictures.segmentation_grid`.
+        detections: From :func:`lightvit_dense.visualization.detection_grid`.
+        label_maps: Picture from :func:`lightvit_dense.visualization.label_map_grid`.
         film_strips: Tracked sequences, uint8 [H, W, 3].
-        reconstructions: Pictures from :func:`reconstruction_grid` by caption.
+        reconstructions: From :func:`lightvit_dense.visualization.reconstruction_grid`, by caption.
     """
     environment = summary['environment']
     page = report.Report(
@@ -240,16 +193,3 @@ def _add_provenance(page: report.Report, summary: Mapping[str, Any]) -> None:
     page.section(
         'Environment', report.table(('what', 'value'), [list(f) for f in facts], textual=True)
     )
-
-
-def load_results(prefix: str | Path) -> list[dict]:
-    """Return the masks found, or the boxes where there are no masks, from COCO result files.
-
-    Args:
-        prefix: ``outfile_prefix`` of the metric.
-    """
-    for kind in ('segm', 'bbox'):
-        path = Path(f'{prefix}.{kind}.json')
-        if path.is_file():
-            return json.loads(path.read_text(encoding='utf-8'))
-    raise FileNotFoundError(f'neither {prefix}.segm.json nor {prefix}.bbox.json exists')

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lightvit_dense.visualization.curves import find_scalars, read_scalars, series
+from lightvit_dense.utils.logs import find_scalars, read_scalars, series
 
 from .stages import Stage, read_record
 from .verdict import caveat, outcome, segmentation_sentence, sentence, tracking_sentence

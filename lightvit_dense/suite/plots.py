@@ -4,15 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lightvit_dense.visualization.curves import (
-    PALETTE,
-    Series,
-    find_scalars,
-    plot,
-    read_scalars,
-    series,
-    themed_axes,
-)
+from lightvit_dense.errors import UserError
+from lightvit_dense.utils.logs import Series, find_scalars, read_scalars, series
+from lightvit_dense.visualization import PALETTE
+from lightvit_dense.visualization.curves import plot, themed_axes
 
 from .tables import MEASURED, SuiteTable, TableColumn
 
@@ -82,7 +77,7 @@ def logged(work_dir: Path, key: str, name: str) -> Series:
     """Return a scalar that a training logged; an empty curve if it did not or cannot be read."""
     try:
         return thin(series(read_scalars(find_scalars(work_dir)), key, name))
-    except (OSError, ValueError):
+    except (OSError, UserError):
         return Series(name, (), ())
 
 

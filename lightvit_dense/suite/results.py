@@ -16,7 +16,7 @@ from lightvit_dense.suite.stages import (
     read_record,
     tail_lines,
 )
-from lightvit_dense.visualization.curves import find_scalars, read_scalars, series
+from lightvit_dense.utils.logs import find_scalars, read_scalars, series
 
 from .plan import METRICS, Cell, SuitePlan
 

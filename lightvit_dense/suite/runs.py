@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lightvit_dense.errors import UserError
-from lightvit_dense.visualization.curves import find_scalars, read_scalars, series
+from lightvit_dense.utils.logs import find_scalars, read_scalars, series
 
 
 def last_metric(work_dir: str | Path, key: str = 'accuracy/top1') -> float:

@@ -296,7 +296,7 @@ def draw(results: Mapping[str, Any]) -> Any:
     """
     from matplotlib.figure import Figure
 
-    from lightvit_dense.visualization.curves import PALETTE
+    from lightvit_dense.visualization import PALETTE
 
     settings = results['settings']
     figure = Figure(figsize=(1.6 + 1.7 * len(settings), 3.6), layout='constrained')

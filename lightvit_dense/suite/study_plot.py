@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from lightvit_dense.visualization.curves import PALETTE
+from lightvit_dense.visualization import PALETTE
 
 from .tables import SuiteTable
 

@@ -201,7 +201,7 @@ def draw(found: Mapping[str, Any]) -> Any:
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    from lightvit_dense.visualization.curves import PALETTE
+    from lightvit_dense.visualization import PALETTE
 
     figure = Figure(figsize=(5.2, 3.6), layout='constrained')
     axes = figure.add_subplot()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lightvit_dense.visualization.pictures import data_uri
+from lightvit_dense.visualization import data_uri
 
 _STYLE = """
 :root{color-scheme:light dark;--bg:#fbfbfd;--card:#fff;

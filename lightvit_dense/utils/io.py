@@ -1,11 +1,14 @@
 """Files: written whole or not at all, and their hashes."""
 
 import hashlib
+import json
+import math
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 
 @contextmanager
@@ -58,3 +61,24 @@ def sha256(path: str | os.PathLike) -> str:
         for block in iter(lambda: file.read(1 << 20), b''):
             digest.update(block)
     return digest.hexdigest()
+
+
+def write_json(path: str | os.PathLike, content: Any) -> None:
+    """Write plain data as JSON; what is no number (NaN, infinity) becomes null.
+
+    Args:
+        path: The file; missing folders are made.
+        content: Mappings, sequences, numbers and text; a scalar of torch or NumPy is a number.
+    """
+    text = json.dumps(_to_plain(content), indent=2, allow_nan=False)
+    atomic_write(path, f'{text}\n'.encode())
+
+
+def _to_plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _to_plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_to_plain(entry) for entry in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, (int, str)) else _to_plain(float(value))

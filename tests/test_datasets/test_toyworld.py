@@ -20,7 +20,6 @@ from lightvit_dense.datasets.toyworld import (
     WorldSpec,
     assets,
     build_world,
-    contact_sheet,
     make_scene,
     world,
 )
@@ -251,13 +250,6 @@ def test_all_sizes_and_classes():
     assert share[2] > 0
     counts = [names.count(name) for name in CLASSES]
     assert min(counts) > 0.6 * max(counts)
-
-
-def test_contact_sheet_draws_the_annotations(built):
-    sheet = contact_sheet(built.root / 'coco', 'train', count=5, columns=3, side=96)
-    assert sheet.shape == (2 * 102, 3 * 102, 3)
-    for note in annotations(built, 'train')['annotations'][:2]:
-        assert (sheet == PALETTE[note['category_id'] - 1]).all(axis=2).any()
 
 
 # ---------------------------------------------------------------- building

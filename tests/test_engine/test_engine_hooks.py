@@ -19,7 +19,6 @@ from lightvit_dense import apis
 from lightvit_dense.engine import hooks
 from lightvit_dense.engine.hooks.distributed import parameter_digest
 from lightvit_dense.engine.hooks.non_finite import image_name, non_finite_entries
-from lightvit_dense.engine.hooks.reconstruction import picture_grid
 from lightvit_dense.engine.hooks.resources import batch_size
 from lightvit_dense.engine.hooks.resume import iteration_seed
 from lightvit_dense.engine.randomness import separate_randomness
@@ -248,18 +247,6 @@ def test_distill_weight_follows_progress(toy_config, by_epoch) -> None:
     assert runner.message_hub.get_scalar('train/distill_weight').current() == 0.0
     log = next(Path(cfg.work_dir).glob('*/vis_data/scalars.json')).read_text().splitlines()
     assert [json.loads(line)['distill_weight'] for line in log] == pytest.approx(values)
-
-
-def test_picture_grid() -> None:
-    original = torch.arange(2 * 3 * 2 * 2.0).reshape(2, 3, 2, 2)
-    pictures = dict(original=original, masked=original * 0 - 5, reconstruction=original * 0 + 999)
-    grid = picture_grid(pictures)
-    assert grid.shape == (2 * 6 - 4, 3 * 6 - 4, 3)
-    assert grid.dtype == np.uint8
-    assert np.array_equal(grid[6:8, 0:2], original[1].permute(1, 2, 0).numpy())
-    assert (grid[:2, 6:8] == 0).all()
-    assert (grid[:2, 12:14] == 255).all()
-    assert (grid[2:6] == 255).all()
 
 
 def test_reconstructions_are_drawn_without_disturbing_training(toy_config) -> None:

@@ -7,7 +7,6 @@ import pytest
 
 from lightvit_dense.suite import demo_report, demo_summary
 from lightvit_dense.suite.stages import Stage, StageRecord, write_record
-from lightvit_dense.visualization.pictures import CocoPictures, class_color
 
 TITLES = {
     'world': 'Toy world',
@@ -185,18 +184,6 @@ def test_table_has_one_row_a_stage_and_stresses_the_better(summary):
     assert demo_summary.best_cells(level) == {2: 1, 3: 0, 5: 0}
 
 
-def test_detections_stand_beside_the_truth(coco):
-    pictures = CocoPictures(coco / 'annotations/instances_val2017.json', coco / 'val2017')
-    found = [{'image_id': 1, 'category_id': 1, 'score': 0.9, 'bbox': [0, 30, 8, 8]}]
-    drawn = demo_report.detection_grid(pictures, [found, []], [1], width=40)
-    assert drawn.shape == (40, 128, 3)
-    color = np.array(class_color(1))
-    truth, first, second = drawn[:, :40], drawn[:, 44:84], drawn[:, 88:]
-    assert (truth[29, 15:25] == color).all()
-    assert (first[37, :8] == color).all()
-    assert not second.any()
-
-
 def test_report_is_self_contained_and_tells_the_numbers(summary, stages):
     plots = demo_report.training_plots({stage.name: stage for stage in stages})
     assert len(plots['pretraining']) == 3
@@ -239,12 +226,3 @@ def test_a_smoke_run_says_so(summary):
         {**summary, 'smoke': True}, TITLES, plots, black, black, black, {}
     )
     assert 'Smoke run' in page.html()
-
-
-def test_results_prefer_masks(tmp_path):
-    with pytest.raises(FileNotFoundError, match='neither'):
-        demo_report.load_results(tmp_path / 'r')
-    (tmp_path / 'r.bbox.json').write_text('[1]')
-    assert demo_report.load_results(tmp_path / 'r') == [1]
-    (tmp_path / 'r.segm.json').write_text('[2]')
-    assert demo_report.load_results(tmp_path / 'r') == [2]

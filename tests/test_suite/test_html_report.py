@@ -3,6 +3,7 @@ import re
 import numpy as np
 
 from lightvit_dense.utils import html as report
+from lightvit_dense.utils.logs import Series
 from lightvit_dense.visualization import curves
 
 
@@ -13,7 +14,7 @@ def make_page():
         'Table', report.table(['run', 'AP', 'n'], [['a', 0.12345, 3], ['b', None, 4]], {1: 0})
     )
     page.section('Picture', report.figure(np.zeros((4, 4, 3), np.uint8), 'black "square"'))
-    svg = curves.to_svg(curves.plot([curves.Series('loss', (1, 2), (2.0, 1.0))], 'loss'))
+    svg = curves.to_svg(curves.plot([Series('loss', (1, 2), (2.0, 1.0))], 'loss'))
     page.section('Curves', report.plots([svg]))
     page.section('Command', report.code('python tools/train.py a.py --x "<1>"'))
     page.section('Nothing', '')

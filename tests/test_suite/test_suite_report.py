@@ -11,7 +11,8 @@ from lightvit_dense.suite.report import build_report, write_all, write_report
 from lightvit_dense.suite.report_sections import about, picture
 from lightvit_dense.suite.spec import Metric
 from lightvit_dense.suite.tables import make_table
-from lightvit_dense.visualization.curves import Series, to_svg
+from lightvit_dense.utils.logs import Series
+from lightvit_dense.visualization.curves import to_svg
 
 from .suite_results import BOX, COMMAND, add_logs, make_results
 

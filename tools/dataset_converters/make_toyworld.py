@@ -2,9 +2,7 @@
 
 import argparse
 import sys
-from pathlib import Path
 
-import cv2
 from rich.console import Console
 from rich.table import Table
 
@@ -14,9 +12,10 @@ from lightvit_dense.datasets.toyworld import (
     WorldReport,
     WorldSpec,
     build_world,
-    contact_sheet,
 )
 from lightvit_dense.datasets.toyworld.layouts import LAYOUTS
+from lightvit_dense.errors import UserError
+from lightvit_dense.visualization import annotation_sheet, write_image
 
 _NUMBERS = {
     'image_size': 'pixels',
@@ -86,12 +85,11 @@ def main() -> int:
         if args.preview:
             if 'coco' not in report.stats:
                 raise ToyWorldError('--preview draws the layout coco; add it to --layouts')
-            sheet = contact_sheet(report.root / 'coco', args.preview_split)
-            Path(args.preview).parent.mkdir(parents=True, exist_ok=True)
-            if not cv2.imwrite(args.preview, sheet[..., ::-1]):
-                raise ToyWorldError(f'{args.preview} cannot be written')
+            coco, split = report.root / 'coco', f'{args.preview_split}2017'
+            sheet = annotation_sheet(coco / f'annotations/instances_{split}.json', coco / split)
+            write_image(args.preview, sheet)
             print(f'Contact sheet: {args.preview}')
-    except ToyWorldError as error:
+    except (ToyWorldError, UserError) as error:
         print(f'error: {error}', file=sys.stderr)
         return 2
     return 0

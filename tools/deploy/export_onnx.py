@@ -31,6 +31,7 @@ from lightvit_dense.deploy import (
 )
 from lightvit_dense.errors import UserError, run_tool
 from lightvit_dense.utils.environment import time_calls
+from lightvit_dense.utils.io import write_json
 
 RELATIVE, AGREEMENT = 1e-4, 0.999
 
@@ -162,7 +163,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     if args.json:
         content = dict(about, classes=json.loads(about['classes']), shape=args.shape, **found)
-        Path(args.json).write_text(json.dumps(content, indent=2) + '\n', encoding='utf-8')
+        write_json(args.json, content)
     if not found['passed']:
         print('error: ONNX Runtime computes something else than torch', file=sys.stderr)
     return 0 if found['passed'] else 1

@@ -10,8 +10,9 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from lightvit_dense.visualization.painting import paint
+from lightvit_dense.visualization import Color
 
+from .painting import draw_result
 from .results import (
     Classification,
     Detections,
@@ -75,7 +76,7 @@ class ResultWriter:
         self,
         folder: str | Path,
         names: Sequence[str],
-        colors: Sequence[tuple[int, int, int]],
+        colors: Sequence[Color],
         pictures: bool = True,
         palette: bool = False,
     ) -> None:
@@ -147,7 +148,7 @@ class ResultWriter:
         image.save(path)
 
     def _paint(self, picture: Picture, result: Result) -> None:
-        painted = paint(picture.pixels, result, self._colors)
+        painted = draw_result(picture.pixels, result, self._colors)
         if picture.frame is not None:
             self._frame_writer(picture).write(cv2.cvtColor(painted, cv2.COLOR_RGB2BGR))
             return

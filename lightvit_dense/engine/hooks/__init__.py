@@ -7,7 +7,7 @@ from lightvit_dense.engine.hooks.distributed import GradientCompressionHook, Ran
 from lightvit_dense.engine.hooks.export_backbone import ExportBackboneHook
 from lightvit_dense.engine.hooks.load_report import FitCheckpointHook, LoadReportHook
 from lightvit_dense.engine.hooks.non_finite import NonFiniteLossError, NonFiniteLossGuard
-from lightvit_dense.engine.hooks.paint_predictions import PaintPredictionsHook
+from lightvit_dense.engine.hooks.prediction_visualization import PredictionVisualizationHook
 from lightvit_dense.engine.hooks.reconstruction import ReconstructionVisualizationHook
 from lightvit_dense.engine.hooks.resources import ResourceHook
 from lightvit_dense.engine.hooks.resume import (
@@ -38,7 +38,7 @@ __all__ = [
     'MomentumUpdateHook',
     'NonFiniteLossError',
     'NonFiniteLossGuard',
-    'PaintPredictionsHook',
+    'PredictionVisualizationHook',
     'RankConsistencyHook',
     'ReconstructionVisualizationHook',
     'ResourceHook',

@@ -9,7 +9,7 @@ from mmengine.structures import BaseDataElement, PixelData
 
 import lightvit_dense  # noqa: F401
 from lightvit_dense.datasets.errors import DatasetError
-from lightvit_dense.engine.hooks import paint_predictions
+from lightvit_dense.engine.hooks import prediction_visualization
 from lightvit_dense.errors import UserError
 
 
@@ -22,7 +22,7 @@ class Dataset:
 
 def paint(folder, samples, **kwargs):
     hook = HOOKS.build(
-        dict(type='lightvit_dense.PaintPredictionsHook', out_dir=str(folder), **kwargs)
+        dict(type='lightvit_dense.PredictionVisualizationHook', out_dir=str(folder), **kwargs)
     )
     loop = SimpleNamespace(dataloader=SimpleNamespace(dataset=Dataset()))
     for start in range(0, len(samples), 2):
@@ -47,8 +47,8 @@ def test_pictures_have_the_names_of_their_images(tmp_path):
 
 @pytest.mark.parametrize(('rank', 'ranks', 'count'), [(0, 1, 3), (0, 2, 2), (1, 2, 1)])
 def test_the_limit_is_one_for_all_processes(tmp_path, monkeypatch, rank, ranks, count):
-    monkeypatch.setattr(paint_predictions, 'get_rank', lambda: rank)
-    monkeypatch.setattr(paint_predictions, 'get_world_size', lambda: ranks)
+    monkeypatch.setattr(prediction_visualization, 'get_rank', lambda: rank)
+    monkeypatch.setattr(prediction_visualization, 'get_world_size', lambda: ranks)
     samples = [sample(tmp_path / 'a' / f'{i}.jpg') for i in range(5)]
     assert len(paint(tmp_path / 'out', samples, max_images=3)) == count
 

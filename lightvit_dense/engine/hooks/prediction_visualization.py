@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
-import numpy as np
 from mmengine.dist import get_rank, get_world_size
 from mmengine.hooks import Hook
 from mmengine.hooks.hook import DATA_BATCH
@@ -14,15 +12,16 @@ from mmengine.structures import BaseDataElement
 from lightvit_dense.datasets.transforms.loading import LoadImage
 from lightvit_dense.errors import UserError
 from lightvit_dense.registry import HOOKS
+from lightvit_dense.visualization import Image, draw_sample, write_image
+from lightvit_dense.visualization.samples import FIELDS
 
 
 @HOOKS.register_module()
-class PaintPredictionsHook(Hook):
+class PredictionVisualizationHook(Hook):
     """Draw every tested image, truth on the left and prediction on the right, into a folder.
 
-    Knows boxes and masks, label maps, and classes. A picture has the name of its image. mmdet's
-    and mmseg's hooks draw at the size of the image, without titles or legend, and mmseg's does not
-    write to a folder of one's choice.
+    Knows boxes and masks, label maps, and classes. A picture has the name of its image. Every
+    process draws its part; mmdet's and mmseg's hooks draw on the main process alone.
 
     Args:
         out_dir: The folder.
@@ -47,13 +46,7 @@ class PaintPredictionsHook(Hook):
         data_batch: DATA_BATCH = None,
         outputs: Sequence[BaseDataElement] | None = None,
     ) -> None:
-        """Draw a batch.
-
-        Args:
-            runner: The runner.
-            batch_idx: Number of the batch.
-            data_batch: Unused.
-            outputs: The samples with their predictions.
+        """Draw the samples of a batch with their predictions.
 
         Raises:
             UserError: If a sample has no image file, or nothing that can be drawn.
@@ -62,12 +55,11 @@ class PaintPredictionsHook(Hook):
             place = self._seen * get_world_size() + get_rank()
             self._seen += 1
             if self.max_images is None or place < self.max_images:
-                self._write(self._draw(runner, sample), sample.img_path)
+                picture = self.draw(runner, sample)
+                write_image(self.choose_path(sample), picture)
 
-    def _draw(self, runner: Runner, sample: BaseDataElement) -> np.ndarray:
-        """Return the picture of a sample, RGB."""
-        from lightvit_dense.visualization.eval_pictures import FIELDS, draw_sample
-
+    def draw(self, runner: Runner, sample: BaseDataElement) -> Image:
+        """Return the picture of a sample."""
         if 'img_path' not in sample or not any(field in sample for field in FIELDS):
             raise UserError(
                 '--show-dir draws boxes, masks, label maps and classes on image files; this '
@@ -81,11 +73,10 @@ class PaintPredictionsHook(Hook):
         image = self._loader(source)['img']
         return draw_sample(image, sample, meta['classes'], meta.get('palette'), self.score_thr)
 
-    def _write(self, picture: np.ndarray, path: str) -> None:
-        self.out_dir.mkdir(parents=True, exist_ok=True)
+    def choose_path(self, sample: BaseDataElement) -> Path:
+        """Return where the picture of a sample goes."""
+        path = sample.img_path
         name = Path(path).stem
         if self._names.setdefault(name, path) != path:  # of another folder
             name = f'{Path(path).parent.name}_{name}'
-        target = self.out_dir / f'{name}.png'
-        if not cv2.imwrite(str(target), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)):
-            raise UserError(f'--show-dir: {target} cannot be written')
+        return self.out_dir / f'{name}.png'
