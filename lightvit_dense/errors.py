@@ -1,7 +1,8 @@
 """Errors that a user can cure, and the one place where the command line tools catch them."""
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 
 
@@ -13,6 +14,19 @@ class UserError(Exception):
     """
 
     exit_status = 2
+
+
+class CheckpointError(UserError):
+    """A checkpoint that cannot be read, or does not fit; the message names file and remedy."""
+
+
+@contextmanager
+def about_file(path: str) -> Iterator[None]:
+    """Put the file in front of a :class:`CheckpointError` that does not name it."""
+    try:
+        yield
+    except CheckpointError as error:
+        raise CheckpointError(f'{path}: {error}') from error
 
 
 def did_you_mean(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:

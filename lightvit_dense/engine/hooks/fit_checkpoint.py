@@ -6,7 +6,7 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
-from lightvit_dense.checkpoints.fitting import fit_checkpoint
+from lightvit_dense.checkpoints.initializer import fit_checkpoint
 from lightvit_dense.registry import HOOKS
 
 
@@ -14,7 +14,7 @@ from lightvit_dense.registry import HOOKS
 class FitCheckpointHook(Hook):
     """Take foreign classifiers, and refuse checkpoints that leave part of the model at random.
 
-    See :func:`lightvit_dense.checkpoints.fitting.fit_checkpoint`. Evaluation adds it by itself.
+    See :func:`lightvit_dense.checkpoints.initializer.fit_checkpoint`. Evaluation adds it by itself.
     """
 
     # Before EMAHook, which reads the state dict too.

@@ -8,9 +8,9 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import Tensor
 
-from lightvit_dense.checkpoints.errors import CheckpointError
-from lightvit_dense.checkpoints.fitting import unfilled
+from lightvit_dense.checkpoints.initializer import unfilled
 from lightvit_dense.engine.unwrap import unwrap
+from lightvit_dense.errors import CheckpointError
 from lightvit_dense.registry import HOOKS
 
 
