@@ -31,6 +31,19 @@ class UserError(Exception):
     exit_status = 2
 
 
+class CheckpointError(UserError):
+    """A checkpoint that cannot be read, or does not fit; the message names file and remedy."""
+
+
+@contextmanager
+def about_file(path: str) -> Iterator[None]:
+    """Put the file in front of a :class:`CheckpointError` that does not name it."""
+    try:
+        yield
+    except CheckpointError as error:
+        raise CheckpointError(f'{path}: {error}') from error
+
+
 def did_you_mean(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
     """Return ``" Did you mean 'x'?"`` for the closest known word, or '' when none is close.
 

@@ -7,14 +7,15 @@ from typing import Any
 from torch import nn
 
 from lightvit_dense.checkpoints import load_classifier
-from lightvit_dense.checkpoints.classifier_conversion import classifier_config, told_pool
+from lightvit_dense.checkpoints.classifier import read_head
 from lightvit_dense.checkpoints.conversion import (
     Inspection,
     backbone_config,
+    classifier_config,
     inspect_checkpoint,
     load_inspected,
+    told_pool,
 )
-from lightvit_dense.checkpoints.heads import read_head
 from lightvit_dense.checkpoints.loader import LOST, LoadReport
 from lightvit_dense.errors import UserError
 from lightvit_dense.registry import MODELS

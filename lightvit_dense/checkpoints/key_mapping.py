@@ -1,16 +1,61 @@
-"""Steps after the names are ours: variants of a block are brought to the form that our models have.
+"""Steps that bring names and values of a checkpoint to the form that our models have.
 
 Each keeps the function that the tensors compute, or says in a note what is lost.
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field
 
 import torch
+from torch import Tensor
 
-from .errors import CheckpointError
-from .relative_bias import split_rows
-from .sources.base import Context, State, Step, is_hiera, rename
+from lightvit_dense.errors import CheckpointError
+from lightvit_dense.utils.relative_bias import split_rows
+
+STEM = 'patch_embed.proj.weight'
+_WIDER = re.compile(r'blocks\.\d+\.proj\.')
+
+State = dict[str, Tensor]
+
+
+@dataclass
+class Context:
+    """What a step is told, and where it says what it did."""
+
+    wanted: frozenset[str] | None = None  # names of the model to be loaded; None without a model
+    dropped: list[str] = field(default_factory=list)  # names of what was left out
+    notes: list[str] = field(default_factory=list)  # changes of values or meaning
+
+    def wants(self, name: str) -> bool:
+        """Tell whether the model has a parameter of this name."""
+        return self.wanted is not None and name in self.wanted
+
+    def drop(self, state: State, names: Collection[str]) -> None:
+        """Take tensors out of a state dict and record it."""
+        for name in names:
+            del state[name]
+            self.dropped.append(name)
+
+
+Step = Callable[[State, Context], State]
+"""Turns names and values into ours; may change its argument."""
+
+
+def is_hiera(names: Iterable[str]) -> bool:
+    """Tell by our names of parameters whether they are a Hiera's: some blocks change the width."""
+    return any(_WIDER.match(name) for name in names)
+
+
+def rename(state: State, rules: Collection[tuple[str, str]]) -> State:
+    """Apply regular expressions to names, each name by all rules in order."""
+    renamed: State = {}
+    for name, tensor in state.items():
+        for pattern, replacement in rules:
+            name = re.sub(pattern, replacement, name)
+        renamed[name] = tensor
+    return renamed
+
 
 _HEAD = re.compile(r'(head|fc_norm|head_dist|classifier|cls_classifier|distillation_classifier)\.')
 _INDEX = re.compile(r'.*(relative_position_index|relative_coords_table)$')

@@ -8,10 +8,10 @@ import torch
 from transformers import HieraForImageClassification, ViTForImageClassification
 
 from lightvit_dense.checkpoints import CheckpointError, load_classifier
-from lightvit_dense.checkpoints.classifier_forms import (
-    save_classifier,
-    save_huggingface_classifier,
-    save_timm_classifier,
+from lightvit_dense.checkpoints.export import (
+    save_backbone,
+    save_huggingface,
+    save_timm,
 )
 from lightvit_dense.registry import MODELS
 
@@ -72,7 +72,7 @@ def image(model):
 def test_timm_gives_our_scores(tmp_path, options):
     ours = classifier(**options)
     path = tmp_path / 'a.safetensors'
-    metadata = json.loads(save_timm_classifier(ours, path, {}, {}).read_text())
+    metadata = json.loads(save_timm(ours, path, {}, {}).read_text())
     call = metadata['timm']['call'].replace("'a.safetensors'", repr(str(path)))
     theirs = eval(call, {'timm': timm}).eval()
     x = image(ours)
@@ -99,7 +99,7 @@ def test_timm_gives_our_scores(tmp_path, options):
 )
 def test_hugging_face_gives_our_scores(tmp_path, options, theirs):
     ours = classifier(**options)
-    save_huggingface_classifier(ours, tmp_path / 'a', {}, {})
+    save_huggingface(ours, tmp_path / 'a', {}, {})
     model, loaded = theirs.from_pretrained(tmp_path / 'a', output_loading_info=True)
     assert not any(loaded[k] for k in ('missing_keys', 'unexpected_keys', 'mismatched_keys'))
     x = image(ours)
@@ -113,11 +113,11 @@ def test_hugging_face_gives_our_scores(tmp_path, options, theirs):
 @pytest.mark.parametrize(
     ('save', 'options', 'message'),
     [
-        (save_timm_classifier, dict(final_norm=True), 'LayerNorms before and after the pooling'),
-        (save_timm_classifier, dict(backbone=dict(rel_pos_bias=True, cls_token=False)), 'no class'),
-        (save_timm_classifier, dict(backbone=HIERA, norm=False), 'no LayerNorm after the pooling'),
-        (save_huggingface_classifier, dict(), 'does not read the class token(.|\n)*--to timm'),
-        (save_huggingface_classifier, dict(backbone=dict(rel_pos_bias=True)), 'relative positions'),
+        (save_timm, dict(final_norm=True), 'LayerNorms before and after the pooling'),
+        (save_timm, dict(backbone=dict(rel_pos_bias=True, cls_token=False)), 'no class'),
+        (save_timm, dict(backbone=HIERA, norm=False), 'no LayerNorm after the pooling'),
+        (save_huggingface, dict(), 'does not read the class token(.|\n)*--to timm'),
+        (save_huggingface, dict(backbone=dict(rel_pos_bias=True)), 'relative positions'),
     ],
 )
 def test_what_cannot_be_expressed_is_refused(tmp_path, save, options, message):
@@ -129,7 +129,7 @@ def test_what_cannot_be_expressed_is_refused(tmp_path, save, options, message):
 @pytest.mark.parametrize('name', ['a.pth', 'a.safetensors'])
 def test_our_own_file(tmp_path, name):
     ours = classifier()
-    save_classifier(ours, tmp_path / name, {'why': 'test'}, {'type': 'x'})
+    save_backbone(ours, tmp_path / name, {'why': 'test'}, {'type': 'x'})
     metadata = json.loads((tmp_path / 'a.json').read_text())
     assert metadata['format'] == 'lightvit_dense.classifier'
     assert metadata['parameters'] == sum(p.numel() for p in ours.parameters())

@@ -1,15 +1,14 @@
-"""A backbone's parameters and sizes as timm and Hugging Face Transformers want them."""
+"""Backbones and classifiers of ours as timm and Hugging Face Transformers want them."""
 
 import re
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from .errors import CheckpointError
-from .rewrites import fold_layer_scale
-from .sources.base import Context
+from lightvit_dense.errors import CheckpointError
 
-State = dict[str, Tensor]
+from .key_mapping import Context, State, fold_layer_scale
 
 _TIMM_VIT = {
     192: 'vit_tiny_patch16_224',
@@ -45,10 +44,7 @@ def is_hiera(backbone: nn.Module) -> bool:
 
 
 def _refuse(backbone: nn.Module, package: str, lacks: str) -> None:
-    """Raise if the backbone has what the package's class has not.
-
-    ``lacks`` is a pattern of parameter names that it has no place for.
-    """
+    """Raise if the backbone has windows, or parameters (pattern ``lacks``) without a place."""
     foreign = [n for n in backbone.state_dict() if re.search(lacks, n)]
     windowed = [b for b in getattr(backbone, 'blocks', []) if getattr(b, 'window_size', 0)]
     what = 'relative positions' if foreign else 'windows' if windowed else ''
@@ -81,11 +77,7 @@ def _image_size(backbone: nn.Module) -> tuple[int, int]:
 
 
 def unit_attention(backbone: nn.Module) -> list[bool]:
-    """Tell for each stage of a Hiera whether its blocks attend inside mask units.
-
-    The first block of a stage still does as the stage before it, so a stage is asked for by its
-    second block or by the first of the next stage.
-    """
+    """Say for each stage of a Hiera whether its blocks after the first attend in mask units."""
     flags = [bool(block.attn.mask_unit) for block in backbone.blocks]  # type: ignore[union-attr]
     starts = [sum(backbone.stages[:s]) for s in range(len(backbone.stages))]  # type: ignore
     after = [start + 1 for start in starts]
@@ -138,16 +130,11 @@ def _timm_swin(backbone: Any, alone: bool) -> tuple[State, str, dict[str, Any]]:
     return state, 'swin_tiny_patch4_window7_224', kwargs
 
 
-def timm_form(backbone: nn.Module, alone: bool = True) -> tuple[State, str, dict[str, Any]]:
-    """Give a backbone as timm has it.
-
-    Args:
-        backbone: Our VisionTransformer, Hiera or SwinTransformer.
-        alone: Whether no head follows.
+def timm_format(backbone: nn.Module, alone: bool = True) -> tuple[State, str, dict[str, Any]]:
+    """Give a backbone (``alone``: without a head) as timm has it.
 
     Returns:
-        The parameters by timm's names, and the model's name and arguments for
-        ``timm.create_model``.
+        The parameters by timm's names; name and arguments for ``timm.create_model``.
 
     Raises:
         CheckpointError: If timm's class lacks an option of the backbone.
@@ -274,15 +261,8 @@ def _hf_hiera(backbone: nn.Module) -> tuple[State, dict[str, Any]]:
     return state, config
 
 
-def huggingface_form(backbone: nn.Module, alone: bool = True) -> tuple[State, dict[str, Any]]:
-    """Give a backbone as Hugging Face Transformers has it.
-
-    Args:
-        backbone: Our VisionTransformer with class token and final norm, or Hiera.
-        alone: Whether no head follows.
-
-    Returns:
-        The parameters by the names of ``ViTModel`` or ``HieraModel``, and its config.
+def huggingface_format(backbone: nn.Module, alone: bool = True) -> tuple[State, dict[str, Any]]:
+    """Give a backbone by the names of ``ViTModel`` or ``HieraModel``, and its config.
 
     Raises:
         CheckpointError: If the class lacks an option of the backbone.
@@ -293,3 +273,82 @@ def huggingface_form(backbone: nn.Module, alone: bool = True) -> tuple[State, di
         _need_norm(backbone, package)
     state, config = (_hf_hiera if is_hiera(backbone) else _hf_vit)(backbone)
     return state, {**config, 'hidden_act': 'gelu', 'layer_norm_eps': 1e-6, 'dtype': 'float32'}
+
+
+def _linear(head: Any) -> tuple[Tensor, Tensor]:
+    """Return weight and bias of the linear layer, a BatchNorm before it folded in."""
+    weight, bias = head.fc.weight.detach(), head.fc.bias.detach()
+    if 'bn.running_mean' not in head.state_dict():
+        return weight, bias
+    # W (x - m) / s + b = (W / s) x + b - (W / s) m
+    scaled = weight / (head.bn.running_var + head.bn.eps).sqrt()
+    return scaled, bias - torch.mv(scaled, head.bn.running_mean)
+
+
+def _norms(model: Any) -> tuple[bool, bool]:
+    """Tell whether a LayerNorm comes before and whether one comes after the pooling."""
+    final = 'norm.weight' in model.backbone.state_dict()
+    return final, 'fc_norm.weight' in model.head.state_dict()
+
+
+def _cannot(package: str, why: str) -> CheckpointError:
+    return CheckpointError(f'The classifier {why}, which {package} cannot express.')
+
+
+def timm_classifier(model: Any) -> tuple[State, str, dict[str, Any]]:
+    """Give an ImageClassifier as timm has it, see :func:`timm_format`."""
+    state, name, kwargs = timm_format(model.backbone, alone=False)
+    final, after = _norms(model)
+    kwargs = {**kwargs, 'num_classes': model.head.num_classes}
+    weight, bias = _linear(model.head)
+    norm = {f'fc_norm.{k}': v for k, v in model.head.fc_norm.state_dict().items()}
+    if is_hiera(model.backbone):
+        if final or not after:
+            raise _cannot('timm', 'has no LayerNorm after the pooling, or one before it')
+        norm = {n.replace('fc_norm.', 'head.norm.'): t for n, t in norm.items()}
+        return {**state, **norm, 'head.fc.weight': weight, 'head.fc.bias': bias}, name, kwargs
+    if name.startswith('swin'):
+        if after or not final:
+            raise _cannot("timm's Swin", 'has no LayerNorm before the pooling, or one after it')
+        return {**state, 'head.fc.weight': weight, 'head.fc.bias': bias}, name, kwargs
+    if final and after:
+        raise _cannot('timm', 'has LayerNorms before and after the pooling')
+    kwargs['global_pool'] = 'token' if model.head.pool == 'cls' else 'avg'
+    if name.startswith('beit'):
+        if not final and not after:
+            raise _cannot("timm's BEiT", 'has no LayerNorm after its blocks')
+        kwargs['use_fc_norm'] = after
+    else:
+        # With fc_norm=True timm's final norm follows the pooling.
+        kwargs |= dict(fc_norm=after, final_norm=final or after)
+    return {**state, **norm, 'head.weight': weight, 'head.bias': bias}, name, kwargs
+
+
+def huggingface_classifier(model: Any) -> tuple[State, dict[str, Any]]:
+    """Give an ImageClassifier as ``(ViT|Hiera)ForImageClassification``, and its config.
+
+    A ViT must read the class token after the final norm.
+
+    Raises:
+        CheckpointError: If the class lacks an option of the classifier.
+    """
+    state, config = huggingface_format(model.backbone, alone=False)
+    final, after = _norms(model)
+    weight, bias = _linear(model.head)
+    if is_hiera(model.backbone):
+        if final or not after:
+            raise _cannot('Hugging Face', 'has no LayerNorm after the pooling, or one before it')
+        kind, prefix = 'HieraForImageClassification', 'hiera.'
+        state |= {f'pooler.layernorm.{k}': v for k, v in model.head.fc_norm.state_dict().items()}
+    else:
+        if model.head.pool != 'cls' or after or not final:
+            raise CheckpointError(
+                'The classifier does not read the class token after the final norm, as '
+                "Hugging Face's ViTForImageClassification does. Export it for timm (--to timm)."
+            )
+        kind, prefix = 'ViTForImageClassification', 'vit.'
+    state = {prefix + name: tensor for name, tensor in state.items()}
+    state |= {'classifier.weight': weight, 'classifier.bias': bias}
+    labels = {str(i): f'LABEL_{i}' for i in range(model.head.num_classes)}
+    names = dict(id2label=labels, label2id={v: int(k) for k, v in labels.items()})
+    return state, {**config, **names, 'architectures': [kind]}
