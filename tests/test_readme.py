@@ -257,7 +257,7 @@ HANDLERS: dict[str, Callable[[list[str], Reader], None]] = {
     PYTHON + r'tools/model_converters/convert_checkpoint\.py ': parse_tool,
     PYTHON + r'tools/(benchmark|analysis_tools)/\w+\.py': parse_tool,
     PYTHON + r'tools/dataset_converters/make_small_sets\.py': parse_tool,
-    PYTHON + r'tools/(small_study|reserve_sweep|build_docs|write_paper_tables)\.py': parse_tool,
+    PYTHON + r'tools/(small_study|reserve_sweep|build_docs)\.py': parse_tool,
     PYTHON + r'tools/run_benchmark\.py ': run_benchmark,
     PYTHON + r'-m pytest': run_pytest,
     PYTHON + r'-m tracking\.tools\.\w+ ': track_tool,

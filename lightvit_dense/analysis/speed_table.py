@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lightvit_dense.suite.published_results import PUBLISHED, PublishedResult, published_of
+from lightvit_dense.suite.papers import PUBLISHED, PublishedResult, published_of
 
 from .classification_models import SPEED_MODELS
 

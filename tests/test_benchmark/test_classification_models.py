@@ -14,7 +14,7 @@ from lightvit_dense.analysis.classification_models import (
 )
 from lightvit_dense.analysis.inference_speed import size_cell
 from lightvit_dense.errors import UserError
-from lightvit_dense.suite.published_results import PUBLISHED, STUDY, published_of
+from lightvit_dense.suite.papers import PUBLISHED, SOURCES, published_of
 
 
 @cache
@@ -83,7 +83,7 @@ def test_parameters_round_to_the_millions_of_table_2() -> None:
     """But for ResNet-50's 25.6 M, which the paper cuts to 25."""
     names = timm_names()
     for row in PUBLISHED:
-        if row.source == STUDY and row.model in names:
+        if row.source == SOURCES['iclr'] and row.model in names:
             with torch.device('meta'):  # no weights are made
                 model = timm.create_model(names[row.model])
             millions = sum(p.numel() for p in model.parameters()) / 1e6

@@ -7,7 +7,7 @@ from matplotlib.transforms import Bbox
 
 from lightvit_dense.analysis import speed_table
 from lightvit_dense.analysis.speed_plot import Bubble, bubbles, place_labels, scatter
-from lightvit_dense.suite.published_results import PUBLISHED
+from lightvit_dense.suite.papers import PUBLISHED
 
 SIZE = {'parameters': 5_717_416, 'macs': 1_250_000_000, 'flops': 2_500_000_000}
 PASSES = [
