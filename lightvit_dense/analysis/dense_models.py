@@ -68,9 +68,21 @@ def our_backbone(size: DenseSize, with_cp: bool = False, way: str | None = None)
         rel_pos_size=size.image,
         with_cp=with_cp,
     )
-    for block in cast('Iterable[Block]', model.blocks):
-        block.attn.relative_way = way
+    if way is not None:
+        for block in cast('Iterable[Block]', model.blocks):
+            force_rel_pos_impl(block.attn, way)
     return model
+
+
+def force_rel_pos_impl(attention: Any, name: str) -> None:
+    """Let one of ``REL_POS_IMPLS`` compute an attention, whatever device it is on."""
+    from ..models.layers.relative_attention import REL_POS_IMPLS
+
+    def fused(qkv: Any, grid: Any, ids_keep: Any = None) -> Tensor:
+        q, k, v = qkv
+        return REL_POS_IMPLS[name](q, k, v, *attention._position(grid, q), attention.scale)
+
+    attention._fused = fused
 
 
 def common_weights(size: DenseSize, seed: int = 0) -> State:
