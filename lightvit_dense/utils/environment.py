@@ -88,28 +88,6 @@ def count_flops(call: Callable[[], object]) -> int:
     return counter.get_total_flops()
 
 
-def matmul_rate(
-    device: torch.device | str = 'cpu',
-    dtype: torch.dtype = torch.float32,
-    size: int | None = None,
-    repeats: int = 7,
-) -> float:
-    """Measure the rate of one large matrix product in GFLOP/s: what this machine reaches at best.
-
-    Args:
-        device: Where to multiply.
-        dtype: Type of the factors.
-        size: Edge of the square factors; 1024 on the CPU and 8192 elsewhere by default.
-        repeats: Timed products; the fastest counts.
-    """
-    device = torch.device(device)
-    size = size or (1024 if device.type == 'cpu' else 8192)
-    left = torch.randn(size, size, device=device).to(dtype)
-    right = torch.randn(size, size, device=device).to(dtype)
-    timing = time_calls(lambda: left @ right, repeats, 2, device)
-    return 2 * size**3 / min(timing.seconds) / 1e9
-
-
 def reset_peak_memory(device: torch.device) -> None:
     """Forget the peak of earlier work, where the device keeps one (a CPU process cannot)."""
     if device.type == 'cuda':

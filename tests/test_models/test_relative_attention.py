@@ -8,16 +8,16 @@ import pytest
 import torch
 from torch.utils.checkpoint import checkpoint
 
-from lightvit_dense.analysis.dense_models import (
-    DenseSize,
-    common_weights,
-    dense_model,
-    huggingface_name,
-)
 from lightvit_dense.deploy import compare_onnx, export_onnx, onnx_session
 from lightvit_dense.models import VisionTransformer
 from lightvit_dense.models.layers import Attention, relative_attention
 from lightvit_dense.models.layers.relative_position import axis_table
+from tools.benchmark.references.vitdet import (
+    VitDetSize,
+    build_backbone,
+    common_weights,
+    huggingface_name,
+)
 
 WINDOWED = dict(
     arch=dict(embed_dim=24, depth=3, num_heads=3), img_size=40, patch_size=4, cls_token=False,
@@ -134,11 +134,11 @@ def test_the_whole_backbone_is_the_same_by_every_implementation(
 def test_equals_other_libraries_given_the_same_weights(
     rival: str, image: tuple[int, int], window: int
 ) -> None:
-    size = DenseSize(80, 24, 4, 3, window=window, global_blocks=(1, 3), patch=8)
+    size = VitDetSize(80, 24, 4, 3, window=window, global_blocks=(1, 3), patch=8)
     state = common_weights(size)
     found = []
     for variant in ('ours', rival):
-        model = dense_model(variant, size, state).train()
+        model = build_backbone(variant, size, state).train()
         torch.manual_seed(1)
         images = torch.randn(2, 3, *image, requires_grad=True)
         (out,) = model(images)
