@@ -25,6 +25,7 @@ import pytest
 import skimage.data
 import torch
 import yaml
+from lightvit_dense.suite.run import device_slots
 from mmengine.config import Config
 
 import lightvit_dense
@@ -33,7 +34,6 @@ from lightvit_dense import apis, registry
 from lightvit_dense.engine.options import DEFAULTS
 from lightvit_dense.errors import UserError
 from lightvit_dense.suite import read_suite
-from lightvit_dense.suite.run import device_slots
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / 'README.md', ROOT / 'CONTRIBUTING.md', *sorted((ROOT / 'docs').glob('*.md'))]

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 import torch
+from lightvit_dense.suite.published_results import PUBLISHED
 from matplotlib.transforms import Bbox
 from torch import Tensor, nn
 
 from lightvit_dense.errors import UserError
-from lightvit_dense.suite.published_results import PUBLISHED
 from tools.benchmark import classifier_modes as modes
 from tools.benchmark import classifier_tables as tables
 from tools.benchmark import harness, run

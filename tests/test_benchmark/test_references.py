@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import timm
 import torch
+from lightvit_dense.suite.published_results import PUBLISHED, STUDY, published_of
 from torch import nn
 
 from lightvit_dense.datasets.determinism import seeded
 from lightvit_dense.errors import UserError
 from lightvit_dense.models import MAE
-from lightvit_dense.suite.published_results import PUBLISHED, STUDY, published_of
 from tools.benchmark.cases.pretrain_step import METHODS
 from tools.benchmark.cases.tracking_fps import Turn
 from tools.benchmark.cases.tracking_pairs import write_videos

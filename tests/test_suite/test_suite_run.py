@@ -1,7 +1,5 @@
 """The runs of a suite: their order, what is done again and what not, devices, failures."""
 
-import json
-
 import pytest
 
 from lightvit_dense.errors import UserError

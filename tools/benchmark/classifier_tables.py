@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from lightvit_dense.suite.published_results import PUBLISHED, published_of
+
 from lightvit_dense.utils.tables import to_markdown
 from lightvit_dense.visualization.curves import PALETTE, save_png
 
