@@ -33,6 +33,7 @@ METHODS = {
     'd2mae': Method('D²-MAE, ViT-Tiny, ViT-Base teacher', 'd2mae_vit-tiny.py', ('reference',)),
     'hiera': Method('MAE, Hiera-Tiny', 'mae_hiera-tiny.py', ('meta', 'huggingface')),
 }
+SIDE = 224  # of the images in pixels
 VARIANTS = {
     'ours': 'ours',
     'compiled': 'ours, compiled',
@@ -64,7 +65,7 @@ def make_step(method: str, variant: str, args: argparse.Namespace) -> TrainingSt
         loss = Loss(model, sum_of_losses)
         if variant == 'reference':
             loss = pretraining.MAEReference(model)
-    images = torch.randn(args.batch, 3, 224, 224, device=args.device)
+    images = torch.randn(args.batch, 3, SIDE, SIDE, device=args.device)
     options = dict(fused=variant != 'reference', compiled=variant == 'compiled')
     return TrainingStep(loss, (images,), args.device, args.amp, **options)
 
