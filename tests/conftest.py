@@ -18,6 +18,7 @@ import pytest
 
 import lightvit_dense  # noqa: F401 - mmdet must find the operators in place
 
+ROOT = Path(__file__).parents[1]
 # Files of a minute, and the folder whose tests start processes: whoever gets one of them last is
 # waited for by the others.
 LONG = ('test_demo_cli.py', 'test_small_study_cli.py', 'test_tools', 'test_configs.py')
@@ -35,9 +36,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True, scope='session')
 def watchdog() -> Iterator[None]:
-    """End every Python process that a test starts after a while, with a dump of all its stacks."""
+    """End every Python process that a test starts after a while, with a dump of all its stacks.
+
+    The repository's root is on its path, so that it finds ``tests.helpers`` as a test does.
+    """
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv('PYTHONPATH', str(Path(__file__).parent / 'watchdog'), prepend=os.pathsep)
+        for path in (ROOT, ROOT / 'tests' / 'watchdog'):
+            patch.setenv('PYTHONPATH', str(path), prepend=os.pathsep)
         patch.setenv('TEST_PROCESS_SECONDS', '90')
         yield
 
@@ -46,7 +51,7 @@ def watchdog() -> Iterator[None]:
 def run_ranks() -> Callable[..., None]:
     """Return a function that runs a worker script as two ranks of one job on the CPU."""
 
-    def run(worker: Path, *arguments: object) -> None:
+    def run(worker: str, *arguments: object) -> None:
         with socket.socket() as server:
             server.bind(('127.0.0.1', 0))
             port = str(server.getsockname()[1])

@@ -171,7 +171,7 @@ def test_transfer(name: str) -> None:
     assert cfg.optim_wrapper.paramwise_cfg.layer_decay_rate == 0.75
     assert cfg.train_dataloader.batch_size * 4 == cfg.auto_scale_lr.base_batch_size == 512
     kinds = [step.type.split('.')[1] for step in cfg.train_dataloader.dataset.pipeline]
-    assert kinds == ['LoadRandomResizedCrop', 'RandomMirrorFlag', 'PackImage']
+    assert kinds == ['LoadRandomResizedCrop', 'RandomFlipFlag', 'PackImage']
     assert cfg.train_dataloader.dataset.split == 'train'
     assert cfg.test_dataloader.dataset.split == cfg.val_dataloader.dataset.split == 'test'
     assert cfg.train_dataloader.dataset.type == cfg.test_dataloader.dataset.type

@@ -40,7 +40,7 @@ train_dataloader = dict(
                 max_bad=10,
                 exif=False,
             ),
-            dict(type='lightvit_dense.RandomMirrorFlag', prob=0.5),
+            dict(type='lightvit_dense.RandomFlipFlag', prob=0.5),
             dict(type='lightvit_dense.PackImage', meta_keys=('img_path',)),
         ],
     ),

@@ -30,6 +30,6 @@ custom_hooks = [
     dict(type='tracking.EliminationScheduleHook', begin=20, end=100),
 ]
 default_hooks = dict(checkpoint=dict(interval=10, save_best='IoU', rule='greater'))
-painter = dict(type='tracking.FilmStripHook')
+visualization_hook = dict(type='tracking.FilmStripHook')
 
 expected = [('success', 65.8, 0.7)]

@@ -65,7 +65,7 @@ train_dataloader = dict(
             ),
             dict(type='lightvit_dense.RandomGrayscale', prob=0.2),
             dict(type='lightvit_dense.GaussianBlur', sigma=(0.1, 2.0), prob=0.5),
-            dict(type='lightvit_dense.RandomMirrorFlag', prob=0.5),
+            dict(type='lightvit_dense.RandomFlipFlag', prob=0.5),
             dict(type='lightvit_dense.PackImage', meta_keys=('img_path',)),
         ]
     ),

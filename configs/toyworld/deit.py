@@ -41,7 +41,7 @@ train_dataloader = dict(
         pipeline=[
             dict(type='lightvit_dense.LoadRandomResizedCrop', size=crop, scale=(0.3, 1.0)),
             dict(type='lightvit_dense.RandAugment', policy='rand-m5-mstd0.5-inc1'),
-            dict(type='lightvit_dense.RandomMirrorFlag', prob=0.5),
+            dict(type='lightvit_dense.RandomFlipFlag', prob=0.5),
             dict(type='lightvit_dense.PackImage', meta_keys=('img_path',)),
         ],
     ),

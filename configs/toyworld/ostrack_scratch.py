@@ -36,9 +36,7 @@ model = dict(
 
 data_root = '{{$LIGHTVIT_DATA:data}}/toyworld/lasot/'
 crops = dict(
-    template=dict(
-        size=template_size, factor=template_factor, center_jitter=0.0, scale_jitter=0.0
-    ),
+    template=dict(size=template_size, factor=template_factor, center_jitter=0.0, scale_jitter=0.0),
     search=dict(size=search_size, factor=search_factor, center_jitter=1.5, scale_jitter=0.3),
 )
 train_dataloader = dict(
@@ -96,4 +94,4 @@ default_hooks = dict(
     checkpoint=dict(interval=220, by_epoch=False, max_keep_ckpts=1),
 )
 log_processor = dict(by_epoch=False)
-painter = dict(type='tracking.FilmStripHook')
+visualization_hook = dict(type='tracking.FilmStripHook')

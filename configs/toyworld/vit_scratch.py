@@ -45,7 +45,7 @@ train_dataloader = dict(
                 interpolation='bilinear',
                 backend='cv2',
             ),
-            dict(type='lightvit_dense.RandomMirrorFlag', prob=0.5),
+            dict(type='lightvit_dense.RandomFlipFlag', prob=0.5),
             dict(type='lightvit_dense.PackImage', meta_keys=('img_path',)),
         ],
     ),

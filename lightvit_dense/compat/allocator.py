@@ -17,9 +17,6 @@ def keep_freed_memory() -> bool:
 
     The process's resident memory stays at its peak afterwards. Elsewhere than on glibc nothing
     happens.
-
-    Returns:
-        Whether the allocator took the settings.
     """
     if not sys.platform.startswith('linux'):
         return False

@@ -12,13 +12,7 @@ from PIL import Image
 
 
 def posterize(image: Image.Image, bits_to_keep: int, **options: Any) -> Image.Image:
-    """Reduce the bits of each channel; none leave black.
-
-    Args:
-        image: The picture.
-        bits_to_keep: 0..8.
-        **options: What timm passes to all its operations.
-    """
+    """Reduce the bits of each channel; none leave black."""
     if bits_to_keep < 1:
         return Image.new(image.mode, image.size)
     from timm.data import auto_augment
@@ -27,11 +21,7 @@ def posterize(image: Image.Image, bits_to_keep: int, **options: Any) -> Image.Im
 
 
 def allow_zero_bits(operations: Iterable[Any]) -> None:
-    """Let timm's operations posterise by :func:`posterize`.
-
-    Args:
-        operations: timm's ``AugmentOp`` objects, changed in place.
-    """
+    """Let timm's operations posterise by :func:`posterize`."""
     from timm.data import auto_augment
 
     for operation in operations:

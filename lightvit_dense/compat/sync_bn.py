@@ -26,11 +26,7 @@ class CPUSyncBatchNorm(_BatchNorm):
     process_group: torch_dist.ProcessGroup | None
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise [B, C, *] over all but C, of all processes while training.
-
-        Args:
-            x: Maps; every process may have another number and size of them.
-        """
+        """Normalise [B, C, *] over all but C, of all processes while training."""
         group = self.process_group
         together = torch_dist.is_initialized() and torch_dist.get_world_size(group) > 1
         if not self.training or not together:
@@ -76,12 +72,6 @@ def synchronise_on_cpu(model: nn.Module) -> int:
     """Let the ``SyncBatchNorm`` layers of a model on the CPU compute there.
 
     Layers keep their parameters, buffers and names; layers on a GPU stay torch's.
-
-    Args:
-        model: Any module, changed in place.
-
-    Returns:
-        Number of layers changed.
     """
     layers = [
         module

@@ -26,20 +26,7 @@ _AVERAGE = 1  # mmcv's code of pool_mode='avg'; 0 is 'max'
 
 
 def nms(bboxes: Tensor, scores: Tensor, iou_threshold: float, offset: int = 0) -> Tensor:
-    """Greedy non-maximum suppression.
-
-    Args:
-        bboxes: [N, 4] as (x1, y1, x2, y2), pixels.
-        scores: [N].
-        iou_threshold: A box is dropped when its IoU with a kept box of higher score exceeds this.
-        offset: Must be 0: widths are x2 - x1.
-
-    Returns:
-        [K] int64 indices of the kept boxes by falling score.
-
-    Raises:
-        ValueError: ``offset`` is not 0.
-    """
+    """Return the places [K] of the boxes kept of [N, 4] (x1, y1, x2, y2), by falling score [N]."""
     if offset != 0:
         raise ValueError(
             f'mmcv op "nms" with offset={offset}: torchvision measures widths as x2 - x1 only. '
@@ -65,21 +52,9 @@ def roi_align_forward(
 ) -> None:
     """Average of bilinear samples in each bin of each region, written into ``output``.
 
-    Args:
-        input: [B, C, H, W] feature map.
-        rois: [R, 5] as (index into B, x1, y1, x2, y2), pixels of the image.
-        output: [R, C, aligned_height, aligned_width], overwritten.
-        argmax_y: Used by max pooling only; left as it is.
-        argmax_x: Used by max pooling only; left as it is.
-        aligned_height: Bins over a region's height.
-        aligned_width: Bins over a region's width.
-        spatial_scale: Feature pixels per image pixel.
-        sampling_ratio: Samples along a side of a bin; 0 takes ceil(bin size in feature pixels).
-        pool_mode: 1 (average).
-        aligned: Whether pixel centres lie at half-integers.
-
-    Raises:
-        NotImplementedError: ``pool_mode`` is 0 (maximum).
+    ``rois`` are [R, 5] as (index into the batch, x1, y1, x2, y2) in pixels of the image, ``output``
+    [R, C, aligned_height, aligned_width]. The argmax buffers belong to max pooling and stay as
+    they are.
     """
     _refuse_max(pool_mode, 'roi_align_forward')
     dtype = _compute_dtype(input, rois)
@@ -108,24 +83,7 @@ def roi_align_backward(
     pool_mode: int,
     aligned: bool,
 ) -> None:
-    """Gradient of :func:`roi_align_forward` by the feature map, written into ``grad_input``.
-
-    Args:
-        grad_output: [R, C, aligned_height, aligned_width].
-        rois: [R, 5], as in the forward pass.
-        argmax_y: Unused.
-        argmax_x: Unused.
-        grad_input: [B, C, H, W], overwritten.
-        aligned_height: As in the forward pass.
-        aligned_width: As in the forward pass.
-        spatial_scale: As in the forward pass.
-        sampling_ratio: As in the forward pass.
-        pool_mode: 1 (average).
-        aligned: As in the forward pass.
-
-    Raises:
-        NotImplementedError: ``pool_mode`` is 0 (maximum).
-    """
+    """Gradient of :func:`roi_align_forward` by the feature map, written into ``grad_input``."""
     _refuse_max(pool_mode, 'roi_align_backward')
     dtype = _compute_dtype(grad_output, rois)
     gradient = torch.ops.torchvision._roi_align_backward(

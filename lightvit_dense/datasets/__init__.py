@@ -25,7 +25,7 @@ from .transforms import (
     LoadRandomResizedCrop,
     LoadSegmentationMap,
     PackImage,
-    RandomMirrorFlag,
+    RandomFlipFlag,
     RandomResizedCrop,
 )
 from .unlabeled import ImageFiles
@@ -44,7 +44,7 @@ __all__ = [
     'LoadSegmentationMap',
     'OxfordPets',
     'PackImage',
-    'RandomMirrorFlag',
+    'RandomFlipFlag',
     'RandomResizedCrop',
     'RepeatedAugmentSampler',
     'SeededIndex',

@@ -20,20 +20,7 @@ def check_masks(
     images: Mapping[Any, dict[str, Any]],
     refuse_degenerate: bool = True,
 ) -> None:
-    """Check the masks of all annotations; those without 'segmentation' are passed over.
-
-    Args:
-        name: What messages call the file.
-        annotations: Entries with 'id' and 'image_id'.
-        images: Entries with 'height' and 'width', by id.
-        refuse_degenerate: Whether polygons of fewer than three corners, of which COCO's evaluation
-            makes an error, are one here. Else they are left to mmdet, which passes over them (and
-            ignores objects that have no other), and a warning tells their number.
-
-    Raises:
-        DatasetError: If a mask is neither a list of polygons nor run lengths, run lengths do not
-            cover the image, or a corner lies absurdly far away; it names the annotation.
-    """
+    """Check the masks of all annotations; those without 'segmentation' are passed over."""
     degenerate = []
     for entry in annotations:
         mask = entry.get('segmentation')

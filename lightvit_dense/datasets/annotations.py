@@ -131,24 +131,7 @@ def read_annotations(
     backend_args: dict | None = None,
     refuse_degenerate: bool = True,
 ) -> dict[str, Any]:
-    """Read an annotation file in COCO's layout and check it.
-
-    Args:
-        path: The .json file.
-        need_annotations: Whether the key 'annotations' must be there; test sets lack it.
-        backend_args: mmengine's storage backend; None reads a local file.
-        refuse_degenerate: Whether a polygon of fewer than three corners is an error; training
-            passes over it.
-
-    Returns:
-        Its content, 'annotations' added as an empty list if it may lack.
-
-    Raises:
-        DatasetError: If the file is missing or not JSON, keys are missing, ids occur twice, an
-            annotation has id 0 or names an unknown image or category, or a size, box or mask
-            cannot be one (see :func:`~.annotation_masks.check_masks`). Boxes beyond the image, of
-            no size, and masks without a pixel are no errors: mmdet passes over them.
-    """
+    """Read an annotation file in COCO's layout and check it."""
     if backend_args is None:
         content = _parse(path, path)
     else:
@@ -170,19 +153,7 @@ def read_annotations(
 
 
 def class_ids(path: str, content: dict[str, Any], classes: Sequence[str]) -> list[int]:
-    """Find the category ids of classes.
-
-    Args:
-        path: The file, for messages.
-        content: What :func:`read_annotations` gave.
-        classes: Names; the place of a name is its label.
-
-    Returns:
-        Category ids in the order of ``classes``.
-
-    Raises:
-        DatasetError: If a class is not in the file, or there are two of its name.
-    """
+    """Find the category ids of classes."""
     for name, times in Counter(entry['name'] for entry in content['categories']).items():
         if times > 1 and name in classes:
             raise DatasetError(

@@ -30,11 +30,11 @@ def collate_images(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
     Args:
         samples: What :class:`PackImage` gives: 'inputs' [3, H, W], 'data_samples', and possibly
-            'mirror'.
+            'flip'.
 
     Returns:
         ``dict(inputs=Tensor [B, 3, H, W] in channels_last format, data_samples=list)``, and
-        'mirror', bool [B], where samples have it.
+        'flip', bool [B], where samples have it.
 
     Raises:
         DatasetError: If images differ in size.
@@ -53,6 +53,6 @@ def collate_images(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
         'inputs': batch.permute(0, 3, 1, 2),  # [B, H, W, 3] -> [B, 3, H, W], a view
         'data_samples': [sample['data_samples'] for sample in samples],
     }
-    if 'mirror' in samples[0]:
-        collated['mirror'] = torch.tensor([sample['mirror'] for sample in samples])
+    if 'flip' in samples[0]:
+        collated['flip'] = torch.tensor([sample['flip'] for sample in samples])
     return collated

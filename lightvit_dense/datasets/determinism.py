@@ -24,9 +24,6 @@ _MASK = (1 << 64) - 1
 def mix_seed(*parts: int) -> int:
     """Mix integers into one well-spread seed (the finaliser of SplitMix64, chained).
 
-    Args:
-        *parts: Any integers; their order counts.
-
     Returns:
         An integer in [0, 2**63).
     """
@@ -49,12 +46,7 @@ class SeededIndex(int):
     seed: int
 
     def __new__(cls, value: int, seed: int) -> 'SeededIndex':
-        """Make the index.
-
-        Args:
-            value: The index.
-            seed: The seed.
-        """
+        """Make the index."""
         self = super().__new__(cls, value)
         self.seed = seed
         return self
@@ -121,17 +113,7 @@ class SeededItems:
 
 
 def epoch_order(seed: int, epoch: int, size: int, shuffle: bool) -> np.ndarray:
-    """Return the order of an epoch.
-
-    Args:
-        seed: Seed of the run.
-        epoch: Number of the epoch.
-        size: Number of samples.
-        shuffle: Whether to shuffle.
-
-    Returns:
-        Indices [size].
-    """
+    """Return the order of an epoch: Indices [size]."""
     if not shuffle:
         return np.arange(size)
     generator = torch.Generator()
@@ -199,12 +181,7 @@ class SeededSampler(_Seeded):
         self.epoch = epoch
 
     def set_progress(self, epoch: int = 0, start: int = 0) -> None:
-        """Continue in the middle of an epoch.
-
-        Args:
-            epoch: The epoch.
-            start: Samples of it that this process has consumed.
-        """
+        """Continue in an epoch of which this process has consumed ``start`` samples."""
         if not 0 <= start <= self.num_samples:
             raise ValueError(f'start={start} lies outside an epoch of {self.num_samples} samples')
         self.epoch, self.start = epoch, start
@@ -242,12 +219,7 @@ class SeededInfiniteSampler(_Seeded):
         """Do nothing: there are no epochs here."""
 
     def set_progress(self, epoch: int = 0, start: int = 0) -> None:
-        """Continue where a run stopped.
-
-        Args:
-            epoch: Ignored.
-            start: Samples that this process has consumed since the beginning.
-        """
+        """Continue where this process has consumed ``start`` samples since the beginning."""
         if start < 0:
             raise ValueError(f'start must not be negative, got {start}')
         self.start = start

@@ -1,7 +1,8 @@
 """ImageNet-1k, and any data laid out alike, from a folder or an LMDB."""
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -10,7 +11,6 @@ from lightvit_dense.registry import DATASETS
 from .errors import DatasetError
 from .imagenet_index import (
     FolderTree,
-    ImageList,
     LmdbTree,
     Tree,
     check_classes,
@@ -19,6 +19,7 @@ from .imagenet_index import (
     labelled_tree,
     numbered,
     read_classes,
+    read_image_list,
 )
 from .records import Record, Records
 from .storage import FolderStorage, LmdbStorage
@@ -51,15 +52,8 @@ class ImageNet(Records):
         with_labels: False for pre-training: all images below ``img_dir`` in the order of their
             paths, whatever their folders.
         extensions: Endings of image files; upper case counts alike.
-        fraction: Share in (0, 1] of the images of every class to use, at least one each; of one
-            ``subset_seed``, a smaller part is contained in a larger one. Without labels the class
-            folders are kept in balance, so that pre-training can take the very same images.
-        subset_seed: Seed of that choice.
-        pipeline: Transforms.
-        indices: Take the first so many images (int), or those at these places, of that part.
-        test_mode: Whether a bad image is an error in any case.
-        max_refetch: How many other images to try in place of a bad one.
-        lazy_init: Whether to read nothing until it is needed.
+        **kwargs: As :class:`Records`. Without labels ``fraction`` keeps the class folders in
+            balance, so that pre-training can take the very same images.
 
     Raises:
         DatasetError: If folder, LMDB or list do not exist or are damaged, classes and folders do
@@ -77,13 +71,7 @@ class ImageNet(Records):
         lmdb_path: str = 'imagenet.lmdb',
         with_labels: bool = True,
         extensions: Sequence[str] = EXTENSIONS,
-        fraction: float = 1.0,
-        subset_seed: int = 0,
-        pipeline: Sequence[dict | Callable] = (),
-        indices: int | Sequence[int] | None = None,
-        test_mode: bool = False,
-        max_refetch: int = 1000,
-        lazy_init: bool = False,
+        **kwargs: Any,
     ) -> None:
         if source not in ('folder', 'lmdb'):
             raise ValueError(f"source must be 'folder' or 'lmdb', got {source!r}")
@@ -99,29 +87,14 @@ class ImageNet(Records):
         self.storage: FolderStorage | LmdbStorage = (
             LmdbStorage(self.lmdb_path) if source == 'lmdb' else FolderStorage(data_root)
         )
-        super().__init__(
-            data_root=data_root,
-            ann_file=ann_file,
-            with_labels=with_labels,
-            fraction=fraction,
-            subset_seed=subset_seed,
-            pipeline=pipeline,
-            indices=indices,
-            test_mode=test_mode,
-            max_refetch=max_refetch,
-            lazy_init=lazy_init,
-        )
+        super().__init__(data_root, with_labels, ann_file=ann_file, **kwargs)
 
     def list_records(self) -> Iterable[Record]:
         """Return the images; with labels, ``metainfo`` names their classes."""
         return self._records(self._tree())
 
     def check_records(self) -> None:
-        """Check that there are images.
-
-        Raises:
-            DatasetError: If there are none.
-        """
+        """Check that there are images."""
         if not len(self.data_address):
             raise DatasetError(
                 f'{self._tree().name}: holds no image with an ending of '
@@ -150,7 +123,7 @@ class ImageNet(Records):
         if classes is not None:
             self._metainfo['classes'] = tuple(classes)
         if self.ann_file:
-            records = ImageList(self.ann_file, self.img_dir, classes, self.extensions).records()
+            records = read_image_list(self.ann_file, self.img_dir, classes, self.extensions)
             check_present(tree, records, self.ann_file)
             return records
         if classes is None:

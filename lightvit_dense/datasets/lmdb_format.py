@@ -15,7 +15,7 @@ So the files are listed without touching them, and checked without what they wer
 import hashlib
 import json
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 
 import lmdb
@@ -29,23 +29,14 @@ HASH_BYTES = 32
 
 @dataclass(frozen=True)
 class LmdbMeta:
-    """What an LMDB holds.
+    """What an LMDB holds."""
 
-    Attributes:
-        count: Files in all.
-        written: Files written so far, in the order of the paths.
-        size: The bytes of the files written so far.
-        listing: SHA-256 of the list of all paths.
-        complete: Whether the conversion came to its end.
-        sha256: SHA-256 of all files' hashes, once complete.
-    """
-
-    count: int
-    written: int
-    size: int
-    listing: str
-    complete: bool = False
-    sha256: str = ''
+    count: int  # files in all
+    written: int  # files written so far, in the order of the paths
+    size: int  # the bytes of the files written so far
+    listing: str  # SHA-256 of the list of all paths
+    complete: bool = False  # whether the conversion came to its end
+    sha256: str = ''  # SHA-256 of all files' hashes, once complete
 
     def pack(self) -> bytes:
         """Return the value of ``__meta__``."""
@@ -58,11 +49,7 @@ def is_reserved(key: bytes) -> bool:
 
 
 def key_text(key: bytes) -> str:
-    """Return a key as text.
-
-    Raises:
-        DatasetError: If it is not UTF-8.
-    """
+    """Return a key as text."""
     try:
         return bytes(key).decode()
     except UnicodeDecodeError as error:
@@ -85,11 +72,7 @@ def hash_key(first: int) -> bytes:
 
 
 def read_meta(transaction: lmdb.Transaction) -> LmdbMeta | None:
-    """Return the notes on an LMDB, None when they are not ours.
-
-    Raises:
-        DatasetError: If a later version of this library wrote them.
-    """
+    """Return the notes on an LMDB, None when they are not ours."""
     try:
         content = json.loads(bytes(transaction.get(META) or b'null'))
     except ValueError:
@@ -106,15 +89,7 @@ def read_meta(transaction: lmdb.Transaction) -> LmdbMeta | None:
 
 
 def unpack_keys(value: bytes, size: int = 1 << 16) -> Iterator[str]:
-    """Yield the paths of a value of ``__keys__``, unpacked piece by piece.
-
-    Args:
-        value: The value.
-        size: Packed bytes of a piece.
-
-    Raises:
-        DatasetError: If it is damaged.
-    """
+    """Yield the paths of a value of ``__keys__``, unpacked piece by piece."""
     stream, more = zlib.decompressobj(), b''
     for start in range(0, len(value), size):
         piece = more + stream.decompress(value[start : start + size])
@@ -131,8 +106,8 @@ def read_keys(transaction: lmdb.Transaction) -> list[str]:
     return list(unpack_keys(bytes(transaction.get(KEYS) or b'')))
 
 
-def read_hashes(transaction: lmdb.Transaction) -> bytes:
-    """Return the files' SHA-256, 32 bytes each, in the order of the paths."""
+def read_hashes(transaction: lmdb.Transaction) -> list[bytes]:
+    """Return the files' SHA-256, 32 bytes each, in the order of the paths, in parts."""
     parts: list[bytes] = []
     cursor = transaction.cursor()
     if cursor.set_range(HASHES):
@@ -140,10 +115,9 @@ def read_hashes(transaction: lmdb.Transaction) -> bytes:
             if not bytes(key).startswith(HASHES):
                 break
             parts.append(bytes(value))
-    return b''.join(parts)
+    return parts
 
 
-def combined_digest(hashes: bytes | Sequence[bytes]) -> str:
+def combined_digest(hashes: bytes) -> str:
     """Return the SHA-256 of the files' hashes, by which two LMDBs are compared."""
-    joined = hashes if isinstance(hashes, bytes) else b''.join(hashes)
-    return hashlib.sha256(joined).hexdigest()
+    return hashlib.sha256(hashes).hexdigest()

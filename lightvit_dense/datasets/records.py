@@ -2,7 +2,7 @@
 
 import struct
 from array import array
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -28,19 +28,13 @@ class Records(SeededItems, BaseDataset):
 
     Args:
         data_root: Root of the data.
-        ann_file: List below it, where there is one.
         with_labels: Whether items carry labels.
         fraction: Share in (0, 1] of the images of every class to use, at least one each. Of one
             ``subset_seed``, a smaller part is contained in a larger one.
         subset_seed: Seed of that choice.
-        pipeline: Transforms.
-        indices: Take the first so many images (int), or those at these places, of that part.
-        test_mode: Whether a bad image is an error in any case.
-        max_refetch: How many other images to try in place of a bad one.
-        lazy_init: Whether to read nothing until it is needed.
-
-    Raises:
-        DatasetError: If the fraction is out of range.
+        **kwargs: Of mmengine's ``BaseDataset``: ``pipeline``, ``indices`` (the first so many
+            images, or those at these places), ``test_mode`` (a bad image is an error in any
+            case), ``max_refetch`` (other images to try in place of a bad one), ``lazy_init``.
     """
 
     _fully_initialized: bool
@@ -49,29 +43,15 @@ class Records(SeededItems, BaseDataset):
     def __init__(
         self,
         data_root: str,
-        ann_file: str = '',
         with_labels: bool = True,
         fraction: float = 1.0,
         subset_seed: int = 0,
-        pipeline: Sequence[dict | Callable] = (),
-        indices: int | Sequence[int] | None = None,
-        test_mode: bool = False,
-        max_refetch: int = 1000,
-        lazy_init: bool = False,
+        **kwargs: Any,
     ) -> None:
         check_fraction(fraction)
         self.with_labels = with_labels
         self.fraction, self.subset_seed = fraction, subset_seed
-        super().__init__(
-            data_root=data_root,
-            ann_file=ann_file,
-            data_prefix={},
-            pipeline=list(pipeline),
-            indices=indices,
-            test_mode=test_mode,
-            max_refetch=max_refetch,
-            lazy_init=lazy_init,
-        )
+        super().__init__(data_root=data_root, data_prefix={}, **kwargs)
 
     def list_records(self) -> Iterable[Record]:
         """Return the images, and set what ``metainfo`` tells of them."""

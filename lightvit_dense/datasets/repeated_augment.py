@@ -22,9 +22,6 @@ class RepeatedAugmentSampler(SeededSampler):
         repeats: How often each sample comes.
         round_to: Samples of an epoch are rounded down to a multiple of this, as in DeiT; data sets
             that are smaller are taken whole.
-
-    Raises:
-        ValueError: If ``repeats`` or ``round_to`` is not positive.
     """
 
     def __init__(

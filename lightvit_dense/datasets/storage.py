@@ -25,31 +25,24 @@ class Storage(Protocol):
         ...
 
 
-class FolderStorage:
-    """Files of a folder.
+def read_file(path: str) -> bytes:
+    """Return a file of a disk; FileNotFoundError names one that is not there."""
+    try:
+        with open(path, 'rb') as file:
+            return file.read()
+    except FileNotFoundError:
+        raise FileNotFoundError(f'{path} does not exist') from None
 
-    Args:
-        root: The folder.
-    """
+
+class FolderStorage:
+    """Files of a folder; keys are paths below it, or absolute ones."""
 
     def __init__(self, root: str | os.PathLike) -> None:
         self.root = os.fspath(root)
 
     def read(self, key: str) -> bytes:
-        """Return a file.
-
-        Args:
-            key: Path below the root, or an absolute one.
-
-        Raises:
-            FileNotFoundError: If there is none.
-        """
-        path = os.path.join(self.root, key)
-        try:
-            with open(path, 'rb') as file:
-                return file.read()
-        except FileNotFoundError:
-            raise FileNotFoundError(f'{path} does not exist') from None
+        """Return a file."""
+        return read_file(os.path.join(self.root, key))
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}({self.root!r})'
@@ -109,13 +102,6 @@ def open_environment(path: str) -> Environment:
 
     Neither locks nor a table of readers are used, so any number of processes may read, also from a
     file system that cannot be written to.
-
-    Args:
-        path: Folder with ``data.mdb``, or a single file.
-
-    Raises:
-        DatasetError: If it does not exist, is empty, truncated or no LMDB, or if other code of
-            this process has opened it.
     """
     file = data_file(path)
     if not file.is_file():
@@ -162,9 +148,6 @@ class LmdbStorage:
 
     The file is opened when it is first read, once in a process however many objects there are.
     Objects may be pickled, copied, and forked.
-
-    Args:
-        path: Folder with ``data.mdb``, or a single file.
     """
 
     def __init__(self, path: str | os.PathLike) -> None:
@@ -174,15 +157,7 @@ class LmdbStorage:
         return _ENVIRONMENTS.get(self.path)
 
     def read(self, key: str) -> bytes:
-        """Return a file.
-
-        Args:
-            key: Its path relative to the folder that the LMDB was made of.
-
-        Raises:
-            FileNotFoundError: If there is no such key.
-            DatasetError: If the LMDB cannot be opened.
-        """
+        """Return a file."""
         with self._open().begin() as transaction:
             try:
                 value = transaction.get(key.encode())
@@ -198,14 +173,7 @@ class LmdbStorage:
             return read_meta(transaction)
 
     def keys(self, prefix: str = '') -> Iterator[str]:
-        """Iterate over the keys in the order of their bytes, without touching the values.
-
-        Args:
-            prefix: How the keys begin.
-
-        Raises:
-            DatasetError: If the conversion was not finished.
-        """
+        """Iterate over the keys in the order of their bytes, without touching the values."""
         with self._open().begin() as transaction:
             meta = read_meta(transaction)
             if meta is None:
@@ -235,9 +203,6 @@ class LmdbStorage:
 
         What lies deeper is leapt over, so that an LMDB of millions of files is walked in as many
         steps as there are names.
-
-        Args:
-            folder: Its path, '' for the root.
         """
         prefix = f'{folder}/'.encode() if folder else b''
         found = set()

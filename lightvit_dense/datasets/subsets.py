@@ -22,30 +22,15 @@ class Labelled(Protocol):
 
 
 def check_fraction(fraction: float) -> None:
-    """Check a share.
-
-    Raises:
-        DatasetError: If it does not lie in (0, 1].
-    """
+    """Check a share."""
     if not 0 < fraction <= 1:
         raise DatasetError(f'the fraction must lie in (0, 1], got {fraction}')
 
 
 def balanced_subset(labels: Sequence[int] | np.ndarray, fraction: float, seed: int) -> np.ndarray:
-    """Choose the same share of every class, at least one image each.
+    """Choose the same share of every class of labels [N], at least one image each.
 
     Of one seed, a smaller subset is part of a larger one.
-
-    Args:
-        labels: Label of every image [N].
-        fraction: Share in (0, 1], rounded to whole images class by class.
-        seed: Seed.
-
-    Returns:
-        Places of the images chosen, ascending.
-
-    Raises:
-        DatasetError: If the fraction is out of range.
     """
     check_fraction(fraction)
     labels = np.asarray(labels)
@@ -60,21 +45,10 @@ def balanced_subset(labels: Sequence[int] | np.ndarray, fraction: float, seed: i
 def sized_subset(
     labels: Sequence[int] | np.ndarray, sizes: dict[int, int], seed: int
 ) -> np.ndarray:
-    """Choose so many images of every class.
+    """Choose so many images of every class of labels [N].
 
     Of one seed, the images of a class form one order, of which the first ones are taken; so that a
     subset of smaller sizes is part of one of larger sizes.
-
-    Args:
-        labels: Label of every image [N].
-        sizes: Number of images by class; a class that is not named gets none.
-        seed: Seed.
-
-    Returns:
-        Places of the images chosen, ascending.
-
-    Raises:
-        DatasetError: If a class has fewer images than asked for.
     """
     labels = np.asarray(labels)
     by_class = np.argsort(labels, kind='stable')
@@ -99,26 +73,13 @@ def long_tail_sizes(
     seed: int = 0,
     power: float = 6.0,
 ) -> dict[int, int]:
-    """Choose class sizes that fall off as in ImageNet-LT.
+    """Choose class sizes of labels [N] that fall off as in ImageNet-LT.
 
     Liu et al., Large-scale long-tailed recognition in an open world (2019) draw them from a Pareto
     distribution of power 6, from 1280 images to 5. Here they are its evenly spaced quantiles,
     stretched to reach exactly from the smallest to the largest; a seed draws which class is how
     large, among those that have enough images. Smaller bounds make each class smaller, so that of
     one seed such a subset is part of the larger one as long as no class runs out of images.
-
-    Args:
-        labels: Label of every image [N].
-        largest: Images of the largest class.
-        smallest: Images of the smallest class.
-        seed: Seed.
-        power: The Pareto distribution's; larger ones make fewer classes large.
-
-    Returns:
-        Number of images by class.
-
-    Raises:
-        DatasetError: If the bounds are wrong, or no class has enough images for a size.
     """
     if not 1 <= smallest <= largest or power <= 0:
         raise DatasetError(
@@ -145,10 +106,5 @@ def long_tail_sizes(
 
 
 def lines_of(dataset: Labelled, places: np.ndarray) -> list[str]:
-    """Return the lines of a list for :class:`ImageNet`'s ``ann_file``: ``path label``.
-
-    Args:
-        dataset: The data set.
-        places: Places of the images.
-    """
+    """Return the lines of a list for :class:`ImageNet`'s ``ann_file``: ``path label``."""
     return ['{} {}'.format(*dataset.entry(place)) for place in places.tolist()]

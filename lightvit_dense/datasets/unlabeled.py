@@ -1,8 +1,9 @@
 """Images of a folder, labels ignored: the data of pre-training."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from mmengine.dataset import BaseDataset
 
@@ -18,14 +19,6 @@ def scan_images(folder: str, extensions: Sequence[str], recursive: bool) -> Iter
     """Walk over the image files of a folder in the order of their paths; links to folders count.
 
     No more than the names of one folder, and of those above it, are held at a time.
-
-    Args:
-        folder: Where to look.
-        extensions: Endings in lower case.
-        recursive: Whether to look in sub-folders too.
-
-    Yields:
-        Paths that begin with ``folder``.
     """
     endings, names = tuple(extensions), []
     with os.scandir(folder) as entries:
@@ -53,10 +46,7 @@ class ImageFiles(SeededItems, BaseDataset):
         img_dir: Folder below it, e.g. 'train' or 'coco/unlabeled2017'.
         extensions: Endings of image files; upper case counts alike.
         recursive: Whether to look in sub-folders too.
-        pipeline: Transforms.
-        indices: Take the first so many images (int), or those at these places.
-        test_mode: Whether a bad image is an error in any case.
-        max_refetch: How many other images to try in place of a bad one.
+        **kwargs: As :class:`Records`, without ``with_labels`` and ``fraction``.
 
     Raises:
         DatasetError: If the folder does not exist or holds no image.
@@ -68,30 +58,14 @@ class ImageFiles(SeededItems, BaseDataset):
         img_dir: str = '',
         extensions: Sequence[str] = EXTENSIONS,
         recursive: bool = True,
-        pipeline: Sequence[dict | Callable] = (),
-        indices: int | Sequence[int] | None = None,
-        test_mode: bool = False,
-        max_refetch: int = 1000,
-        lazy_init: bool = False,
+        **kwargs: Any,
     ) -> None:
         self.extensions = tuple(e.lower() for e in extensions)
         self.recursive = recursive
-        super().__init__(
-            data_root=data_root,
-            data_prefix=dict(img_path=img_dir),
-            pipeline=list(pipeline),
-            indices=indices,
-            test_mode=test_mode,
-            max_refetch=max_refetch,
-            lazy_init=lazy_init,
-        )
+        super().__init__(data_root=data_root, data_prefix=dict(img_path=img_dir), **kwargs)
 
     def load_data_list(self) -> list[dict]:
-        """List the images.
-
-        Returns:
-            Dicts with 'img_path'.
-        """
+        """List the images."""
         folder = self.data_prefix['img_path'] or self.data_root  # the base class joined them
         if not Path(folder).is_dir():
             raise DatasetError(

@@ -41,11 +41,7 @@ ALWAYS_PRESENT_HOOKS = (
 
 
 def read_engine_options(cfg: Config) -> ConfigDict:
-    """Return the complete engine options of a config.
-
-    Raises:
-        UserError: On an unknown option or a value an option cannot have.
-    """
+    """Return the complete engine options of a config."""
     given = cfg.get('engine') or {}
     for key in given:
         if key not in DEFAULTS:
@@ -114,11 +110,7 @@ def apply_engine_options(cfg: Config, training: bool = True) -> Config:
 
 
 def best_amp_dtype() -> str:
-    """Return 'bf16' where the GPU computes in it, else 'fp16'.
-
-    Raises:
-        UserError: Without a GPU.
-    """
+    """Return 'bf16' where the GPU computes in it, else 'fp16'."""
     _require_gpu_for_amp('--amp')
     return 'bf16' if torch.cuda.is_bf16_supported(including_emulation=False) else 'fp16'
 

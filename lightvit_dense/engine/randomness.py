@@ -10,11 +10,7 @@ import torch
 
 @contextmanager
 def separate_randomness(seed: int) -> Iterator[None]:
-    """Seed python, numpy and torch inside the block; restore their states after it.
-
-    Args:
-        seed: Seed of the block.
-    """
+    """Seed python, numpy and torch inside the block; restore their states after it."""
     python, numpy = random.getstate(), np.random.get_state()
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         random.seed(seed)

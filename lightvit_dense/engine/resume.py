@@ -10,9 +10,6 @@ def is_whole_checkpoint(path: str | Path) -> bool:
     """Whether a checkpoint file is complete: a zip archive whose every member has its checksum.
 
     Nothing is unpickled.
-
-    Args:
-        path: File written by :func:`torch.save`.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -25,11 +22,7 @@ def find_resume_checkpoint(work_dir: str | Path) -> str | None:
     """Return the newest whole checkpoint of a work directory, or None when there is none.
 
     The file that ``last_checkpoint`` names is taken when it is whole; otherwise the newest
-    ``epoch_*.pth`` or
-    ``iter_*.pth`` that is, and the log says which files were passed over.
-
-    Args:
-        work_dir: Directory of a training run.
+    ``epoch_*.pth`` or ``iter_*.pth`` that is, and the log says which files were passed over.
     """
     work_dir = Path(work_dir)
     candidates: list[Path] = []

@@ -90,11 +90,7 @@ class WarmupCosineLR(LRSchedulerMixin, _ParamScheduler):
         epoch_length: int | None = None,
         **kwargs: Any,
     ) -> 'WarmupCosineLR':
-        """Turn epochs into iterations (``convert_to_iter_based=True``).
-
-        Raises:
-            UserError: If the schedule is not in epochs.
-        """
+        """Turn epochs into iterations (``convert_to_iter_based=True``)."""
         if not by_epoch or not epoch_length:
             raise UserError('param_scheduler: convert_to_iter_based needs by_epoch=True')
         warmup, begin, end = warmup * epoch_length, begin * epoch_length, end * epoch_length

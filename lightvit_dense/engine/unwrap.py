@@ -14,16 +14,7 @@ def unwrap(model: nn.Module) -> Any:
 
 
 def require(model: nn.Module, attribute: str, hook: object) -> Any:
-    """Return an attribute of the unwrapped model that a hook cannot do without.
-
-    Args:
-        model: The model, wrapped or not.
-        attribute: Name of the attribute.
-        hook: The hook that needs it, for the message.
-
-    Raises:
-        TypeError: When the model does not have it, or it is None.
-    """
+    """Return an attribute of the unwrapped model that a hook cannot do without."""
     value = getattr(unwrap(model), attribute, None)
     if value is None:
         name, kind = type(hook).__name__, type(unwrap(model)).__name__
@@ -45,15 +36,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def check_interval(interval: int, owner: object) -> int:
-    """Return ``interval`` if it is a positive whole number.
-
-    Args:
-        interval: Iterations between two actions.
-        owner: The hook, for the message.
-
-    Raises:
-        ValueError: Otherwise.
-    """
+    """Return ``interval`` if it is a positive whole number."""
     if not isinstance(interval, int) or isinstance(interval, bool) or interval < 1:
         raise ValueError(f'{type(owner).__name__}: interval={interval!r} is no positive integer')
     return interval

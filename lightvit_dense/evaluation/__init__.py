@@ -1,11 +1,10 @@
 """Metrics."""
 
-from .classification import Accuracy
+from .classification import Accuracy, RealAccuracy
 from .coco_metric import CocoMetric
-from .dump import DumpPredictions, read_predictions
 from .iou_metric import IoUMetric
 from .joint import JointEvaluator
-from .real import RealAccuracy
+from .predictions import DumpPredictions, read_predictions
 
 __all__ = [
     'Accuracy',

@@ -1,17 +1,23 @@
-"""Accuracy of classification."""
+"""Accuracy of classification, by the labels of the data set and by ImageNet's reassessed ones."""
 
+import json
+import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.evaluator import BaseMetric
 
+from lightvit_dense.errors import UserError
 from lightvit_dense.registry import METRICS
+
+_NUMBER = re.compile(r'_(\d{8})\.[A-Za-z]+$')
 
 
 @METRICS.register_module()
 class Accuracy(BaseMetric):
-    """Share of images whose label is among the k classes with the highest scores, in percent.
+    """Percentage of images whose label is among the k classes with the highest scores.
 
     Named ``accuracy/top1``, ``accuracy/top5``. Of equal scores the class that comes first counts as
     the higher, so that a model that tells nothing apart is not called right.
@@ -39,12 +45,7 @@ class Accuracy(BaseMetric):
         self.topk = tuple(topk)
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Note for each image how many classes were preferred to its label.
-
-        Args:
-            data_batch: Unused.
-            data_samples: Dicts with 'pred_score' [classes] and 'gt_label'.
-        """
+        """Count for each image, by 'pred_score' [classes], the classes preferred to 'gt_label'."""
         scores = torch.stack([sample['pred_score'] for sample in data_samples])  # [B, classes]
         labels = torch.tensor([int(s['gt_label']) for s in data_samples], device=scores.device)
         if max(self.topk) > scores.shape[1]:
@@ -60,10 +61,105 @@ class Accuracy(BaseMetric):
         self.results += rank.tolist()
 
     def compute_metrics(self, results: list[int]) -> dict[str, float]:
-        """Return the accuracies.
-
-        Args:
-            results: Of each image the number of classes preferred to its label.
-        """
+        """Return the accuracies, from the number of classes preferred to each label."""
         rank = torch.tensor(results)
         return {f'top{k}': 100 * (rank < k).double().mean().item() for k in self.topk}
+
+
+@METRICS.register_module()
+class RealAccuracy(BaseMetric):
+    """ImageNet-ReaL: percentage of images whose class is among their labels.
+
+    Beyer et al., Are we done with ImageNet? (2020). Their ``real.json`` is a list of the labels of
+    ILSVRC2012_val_00000001, ..._00000002 and so on; images without a label are left out. Images are
+    recognised by the numbers in their names, so they may lie in class folders or beside each other.
+
+    Named ``real/top1``, and ``real/images`` for the number of images that have labels.
+
+    Args:
+        ann_file: ``real.json``.
+        collect_device: Where results of several processes meet, 'cpu' or 'gpu'.
+        prefix: Prefix of the names in place of 'real'.
+
+    Raises:
+        UserError: If the file is missing or damaged, an image has no number in its name or one that
+            the file does not know, or the model's classes are not ImageNet's in their usual order.
+    """
+
+    default_prefix = 'real'
+
+    def __init__(
+        self, ann_file: str, collect_device: str = 'cpu', prefix: str | None = None
+    ) -> None:
+        super().__init__(collect_device, prefix)
+        self.ann_file = ann_file
+        self.labels = read_real(ann_file)
+        self.count = 1 + max((label for labels in self.labels for label in labels), default=-1)
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        """Note whether the best of 'pred_score' [classes] is a label; None where there is none."""
+        scores = torch.stack([sample['pred_score'] for sample in data_samples])  # [B, classes]
+        self._check_classes(scores.shape[1])
+        best, predicted = scores.max(1)
+        # A score that is no number is a prediction of nothing.
+        predicted = predicted.masked_fill(best.isnan(), -1)
+        for sample, label in zip(data_samples, predicted.tolist(), strict=True):
+            labels = self.labels[self._place(sample)]
+            self.results.append(label in labels if labels else None)
+
+    def compute_metrics(self, results: list[bool | None]) -> dict[str, float]:
+        """Return the accuracy and the number of images that have labels."""
+        counted = [right for right in results if right is not None]
+        if not counted:
+            raise UserError(f'{self.ann_file}: none of the {len(results)} images has a label there')
+        return {'top1': 100 * sum(counted) / len(counted), 'images': float(len(counted))}
+
+    def _check_classes(self, count: int) -> None:
+        classes = list((self.dataset_meta or {}).get('classes') or ())
+        if count < self.count:
+            raise UserError(
+                f'{self.ann_file}: has labels up to {self.count - 1}, the model has {count} '
+                'classes; ReaL needs a model of the 1000 classes of ImageNet-1k'
+            )
+        if classes != sorted(classes):
+            raise UserError(
+                f'{self.ann_file}: its labels are the places of the sorted class names, the data '
+                'set has its classes in another order; leave `classes` of the dataset to the '
+                'sorted folders to evaluate ReaL'
+            )
+
+    def _place(self, sample: dict) -> int:
+        path = sample.get('img_path')
+        if path is None:
+            raise UserError(
+                "RealAccuracy needs 'img_path' of every image: name it in meta_keys of "
+                'lightvit_dense.PackImage'
+            )
+        match = _NUMBER.search(str(path))
+        if match is None or not 1 <= int(match[1]) <= len(self.labels):
+            raise UserError(
+                f'{path}: is not called ILSVRC2012_val_<number>.JPEG with a number up to '
+                f'{len(self.labels)}, so {self.ann_file} does not tell its labels. ReaL goes with '
+                'the validation images of ImageNet under their own names.'
+            )
+        return int(match[1]) - 1
+
+
+def read_real(path: str) -> list[frozenset[int]]:
+    """Read ``real.json``: of each image its labels, possibly none."""
+    if not Path(path).is_file():
+        raise UserError(
+            f'{path}: the labels of ImageNet-ReaL do not exist. real.json comes from '
+            'google-research/reassessed-imagenet on GitHub.'
+        )
+    try:
+        content = json.loads(Path(path).read_text(encoding='utf-8'))
+    except ValueError as error:
+        raise UserError(f'{path}: is no JSON, or truncated ({error}). Fetch it again.') from error
+    if not isinstance(content, list) or not all(_is_labels(entry) for entry in content):
+        raise UserError(f'{path}: is no list of lists of labels, as real.json is. Fetch it again.')
+    return [frozenset(entry) for entry in content]
+
+
+def _is_labels(entry: Any) -> bool:
+    return isinstance(entry, list) and all(type(label) is int and label >= 0 for label in entry)

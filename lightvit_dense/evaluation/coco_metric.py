@@ -1,9 +1,15 @@
-"""COCO's average precision, computed by faster-coco-eval or by pycocotools."""
+"""COCO's average precision, computed by faster-coco-eval or by pycocotools.
+
+mmdet's ``FasterCocoMetric`` is not built upon: it rounds to three decimals, counts images that were
+not evaluated as missed, gives no figures where nothing was detected, and reads a damaged annotation
+file without a word.
+"""
 
 import json
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import redirect_stdout
+from importlib import import_module
 from io import StringIO
 from typing import Any
 
@@ -20,18 +26,10 @@ from lightvit_dense.utils.io import atomic_write
 from lightvit_dense.utils.tables import format_table
 
 PRECISIONS = ('mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l')
-
-
-def _tools(backend: str) -> tuple[type, type]:
-    """Import a backend's classes for annotations and evaluation."""
-    if backend == 'faster':
-        from faster_coco_eval import COCO, COCOeval_faster
-
-        return COCO, COCOeval_faster
-    from pycocotools.coco import COCO
-    from pycocotools.cocoeval import COCOeval
-
-    return COCO, COCOeval
+_BACKENDS = {
+    'faster': (('faster_coco_eval', 'COCO'), ('faster_coco_eval', 'COCOeval_faster')),
+    'pycocotools': (('pycocotools.coco', 'COCO'), ('pycocotools.cocoeval', 'COCOeval')),
+}
 
 
 def _numpy(value: Any) -> np.ndarray:
@@ -103,14 +101,13 @@ class CocoMetric(BaseMetric):
         unknown = set(self.metrics) - {'bbox', 'segm'}
         if unknown or not self.metrics:
             raise ValueError(f"metric must be 'bbox', 'segm' or both, got {metric!r}")
-        if backend not in ('faster', 'pycocotools'):
+        if backend not in _BACKENDS:
             raise ValueError(f"backend must be 'faster' or 'pycocotools', got {backend!r}")
         if len(max_dets) != 3 or sorted(max_dets) != list(max_dets):
             raise ValueError(f'max_dets must be three ascending numbers, got {max_dets}')
         if format_only and outfile_prefix is None:
             raise ValueError('format_only needs outfile_prefix to know where to write')
         self.ann_file = ann_file
-        self.backend = backend
         self.classwise = classwise
         self.max_dets = list(max_dets)
         self.iou_thrs = np.linspace(0.5, 0.95, 10) if iou_thrs is None else np.array(iou_thrs)
@@ -121,15 +118,21 @@ class CocoMetric(BaseMetric):
         self._content = read_annotations(ann_file, not format_only, backend_args)
         for entry in self._content['annotations']:
             entry.setdefault('iscrowd', 0)
+        self._index_class, self._evaluator_class = (
+            getattr(import_module(module), name) for module, name in _BACKENDS[backend]
+        )
         self._truth = self._index(self._content)
 
     def _index(self, content: dict[str, Any]) -> Any:
         """Index annotations with the backend's class."""
-        api = _tools(self.backend)[0]()
+        api = self._index_class()
         api.dataset = content
         with redirect_stdout(StringIO()):
             api.createIndex()
         return api
+
+    def _class_ids(self) -> list[int]:
+        return class_ids(self.ann_file, self._content, self.dataset_meta['classes'])
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Keep a batch of predictions.
@@ -152,18 +155,9 @@ class CocoMetric(BaseMetric):
                 kept['mask_scores'] = _numpy(predicted.get('mask_scores', predicted['scores']))
             self.results.append((int(sample['img_id']), kept))
 
-    def detections(self, results: Sequence[tuple], metric: str) -> list[dict[str, Any]]:
-        """Bring predictions into COCO's result format.
-
-        Args:
-            results: What :meth:`process` kept.
-            metric: 'bbox' or 'segm'.
-
-        Returns:
-            One dict a detection.
-        """
-        categories = class_ids(self.ann_file, self._content, self.dataset_meta['classes'])
-        listed = []
+    def _list_detections(self, results: Sequence[tuple], metric: str) -> list[dict[str, Any]]:
+        """Bring what was kept into COCO's result format, a dict a detection."""
+        categories, listed = self._class_ids(), []
         for image, kept in results:
             scores = kept['scores' if metric == 'bbox' else 'mask_scores']
             for place, label in enumerate(kept['labels']):
@@ -178,45 +172,16 @@ class CocoMetric(BaseMetric):
                 listed.append(entry)
         return listed
 
-    def _detected(self, listed: list[dict[str, Any]]) -> Any:
-        if listed:
-            with redirect_stdout(StringIO()):
-                return self._truth.loadRes(listed)
-        # Both backends stumble over an empty list, whose figures are plain zeros.
-        empty = {key: self._content[key] for key in ('images', 'categories')}
-        return self._index({**empty, 'annotations': []})
-
-    def names(self) -> tuple[str, ...]:
-        """Return the names of the twelve figures in COCO's order."""
-        recalls = [f'AR@{n}' for n in self.max_dets]
-        return (*PRECISIONS, *recalls, *(f'AR_{size}' for size in 'sml'))
-
-    def _evaluate(self, detected: Any, metric: str, images: list[int]) -> Any:
-        """Run the backend's evaluation."""
-        run = _tools(self.backend)[1](self._truth, detected, metric)
-        classes = self.dataset_meta['classes']
-        run.params.catIds = class_ids(self.ann_file, self._content, classes)
-        run.params.imgIds = images
-        run.params.maxDets = self.max_dets
-        run.params.iouThrs = self.iou_thrs
-        with redirect_stdout(StringIO()):
-            run.evaluate()
-            run.accumulate()
-        return run
-
     def compute_metrics(self, results: list[tuple]) -> dict[str, float]:
-        """Compute the figures.
+        """Compute the figures, e.g. 'bbox_mAP'.
 
         Args:
             results: What :meth:`process` kept, of all processes.
 
-        Returns:
-            The figures by name, e.g. 'bbox_mAP'.
-
         Raises:
             DatasetError: If an image is not in the annotation file.
         """
-        # Samplers that even out the processes' shares may have shown an image twice.
+        # Samplers that give every process as much may have shown an image twice.
         results = list(dict(results).items())
         images = sorted(image for image, _ in results)
         known = {entry['id'] for entry in self._content['images']}
@@ -228,81 +193,86 @@ class CocoMetric(BaseMetric):
         if len(images) < len(known):
             print_log(f'Evaluating {len(images)} of {len(known)} images', logger='current')
         figures: dict[str, float] = {}
-        self.class_table = self._count_instances(images)
+        self.class_table = self._count_instances(set(images))
         for metric in self.metrics:
-            listed = self.detections(results, metric)
-            self._write(listed, metric)
-            if self.format_only:
-                continue
-            run = self._evaluate(self._detected(listed), metric, images)
-            stats = summarize(run.eval, self.iou_thrs)
-            for name, value in zip(self.names(), stats, strict=True):
-                figures[f'{metric}_{name}'] = value
-            shown = ', '.join(f'{n} {v:.3f}' for n, v in zip(PRECISIONS, stats, strict=False))
-            print_log(f'{metric}: {shown}', logger='current')
-            self._classwise(run.eval, metric)
-            if self.classwise:
-                named = [f'{metric}_{name}' for name in PRECISIONS]
-                text = format_table(self.class_table, ('class', 'instances', *named), digits=3)
-                print_log(f'{metric} by class:\n{text}', logger='current')
-                figures |= {f'{metric}_AP_{r["class"]}': r[named[0]] for r in self.class_table}
+            listed = self._list_detections(results, metric)
+            if self.outfile_prefix is not None:
+                atomic_write(f'{self.outfile_prefix}.{metric}.json', json.dumps(listed).encode())
+            if not self.format_only:
+                figures |= self._evaluate(listed, metric, images)
         return figures
 
-    def _count_instances(self, images: list[int]) -> list[dict[str, Any]]:
+    def _count_instances(self, images: set[int]) -> list[dict[str, Any]]:
         """Begin the table of the classes with what there is to find."""
-        classes = self.dataset_meta['classes']
-        ids, shown = class_ids(self.ann_file, self._content, classes), set(images)
         counts = Counter(
             entry['category_id']
             for entry in self._content['annotations']
-            if entry['image_id'] in shown and not entry['iscrowd']
+            if entry['image_id'] in images and not entry['iscrowd']
         )
         return [
             {'class': name, 'instances': counts[number]}
-            for name, number in zip(classes, ids, strict=True)
+            for name, number in zip(self.dataset_meta['classes'], self._class_ids(), strict=True)
         ]
 
-    def _write(self, listed: list[dict[str, Any]], metric: str) -> None:
-        if self.outfile_prefix is not None:
-            content = json.dumps(listed).encode()
-            atomic_write(f'{self.outfile_prefix}.{metric}.json', content)
-
-    def _classwise(self, evaluated: dict[str, Any], metric: str) -> None:
-        """Enter every class's precision into the table."""
-        # The backends sort the classes by their ids.
-        ids = class_ids(self.ann_file, self._content, self.dataset_meta['classes'])
+    def _evaluate(
+        self, listed: list[dict[str, Any]], metric: str, images: list[int]
+    ) -> dict[str, float]:
+        """Run the backend's evaluation, and add its precisions to the table of the classes."""
+        ids = self._class_ids()
+        with redirect_stdout(StringIO()):
+            if listed:
+                detected = self._truth.loadRes(listed)
+            else:
+                # Both backends stumble over an empty list, whose figures are plain zeros.
+                empty = {key: self._content[key] for key in ('images', 'categories')}
+                detected = self._index({**empty, 'annotations': []})
+            run = self._evaluator_class(self._truth, detected, metric)
+            run.params.catIds, run.params.imgIds = ids, images
+            run.params.maxDets, run.params.iouThrs = self.max_dets, self.iou_thrs
+            run.evaluate()
+            run.accumulate()
+        precision, recall = run.eval['precision'], run.eval['recall']
+        stats = summarize(precision, recall, self.iou_thrs)
+        recalls = [f'AR@{n}' for n in self.max_dets] + [f'AR_{size}' for size in 'sml']
+        names = [f'{metric}_{name}' for name in (*PRECISIONS, *recalls)]
+        figures = dict(zip(names, stats, strict=True))
+        shown = ', '.join(f'{n} {v:.3f}' for n, v in zip(PRECISIONS, stats, strict=False))
+        print_log(f'{metric}: {shown}', logger='current')
+        order = sorted(ids)  # that of the backends
         for number, row in zip(ids, self.class_table, strict=True):
-            place = sorted(ids).index(number)
-            one = {
-                'precision': evaluated['precision'][:, :, place : place + 1],
-                'recall': evaluated['recall'][:, place : place + 1],
-            }
-            stats = summarize(one, self.iou_thrs)
-            row.update(zip((f'{metric}_{name}' for name in PRECISIONS), stats, strict=False))
+            place = slice(order.index(number), order.index(number) + 1)
+            one = summarize(precision[:, :, place], recall[:, place], self.iou_thrs)
+            row.update(zip(names[: len(PRECISIONS)], one, strict=False))
+        if self.classwise:
+            columns = ('class', 'instances', *names[: len(PRECISIONS)])
+            text = format_table(self.class_table, columns, digits=3)
+            print_log(f'{metric} by class:\n{text}', logger='current')
+            figures |= {f'{metric}_AP_{row["class"]}': row[names[0]] for row in self.class_table}
+        return figures
 
 
-def summarize(evaluated: dict[str, Any], iou_thrs: np.ndarray) -> list[float]:
+def summarize(precision: np.ndarray, recall: np.ndarray, iou_thrs: np.ndarray) -> list[float]:
     """Average precision and recall to COCO's twelve figures.
 
+    The backends' own summary knows COCO's thresholds and numbers of detections only.
+
     Args:
-        evaluated: 'precision' [T, R, K, A, M] and 'recall' [T, K, A, M] over thresholds, recall
-            levels, classes, areas (all, small, medium, large) and numbers of detections.
+        precision: [T, R, K, A, M] over thresholds, recall levels, classes, areas (all, small,
+            medium, large) and numbers of detections.
+        recall: [T, K, A, M].
         iou_thrs: The thresholds [T].
 
     Returns:
         AP, AP50, AP75, AP of small, medium, large; AR at the three numbers of detections, AR of
         small, medium, large. -1 where there is no ground truth or no such threshold.
     """
-    precision, recall = evaluated['precision'], evaluated['recall']
 
     def mean(values: np.ndarray) -> float:
         values = values[values > -1]
         return float(values.mean()) if values.size else -1.0
 
-    def at(threshold: float) -> float:
-        return mean(precision[np.isclose(iou_thrs, threshold), :, :, 0, -1])
-
-    figures = [mean(precision[..., 0, -1]), at(0.5), at(0.75)]
+    figures = [mean(precision[..., 0, -1])]
+    figures += [mean(precision[np.isclose(iou_thrs, at), ..., 0, -1]) for at in (0.5, 0.75)]
     figures += [mean(precision[..., area, -1]) for area in (1, 2, 3)]
     figures += [mean(recall[..., 0, count]) for count in range(3)]
     return figures + [mean(recall[..., area, -1]) for area in (1, 2, 3)]

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,32 +10,30 @@ import torch
 from torchvision.ops import box_iou
 
 from lightvit_dense.errors import UserError
+from lightvit_dense.utils.io import atomic_write, write_json
+from lightvit_dense.utils.tables import to_csv
+from lightvit_dense.visualization.confusion_plot import draw_confusion
+from lightvit_dense.visualization.curves import save_png
 
-from .eval_predictions import pair, with_truth
+from .iou_metric import IoUMetric
+from .predictions import add_truth, match_images
 
 BACKGROUND = 'background'
 
 
 @dataclass(frozen=True)
 class Confusion:
-    """Counts of truth against prediction.
+    """Counts of truth against prediction."""
 
-    Attributes:
-        counts: int64 [N, N]; rows are the truth, columns the prediction.
-        names: Names of the rows and columns; the last is 'background' for detections.
-        unit: What is counted: 'pixels', 'objects' or 'images'.
-    """
+    counts: np.ndarray  # int64 [N, N]; rows are the truth, columns the prediction
+    names: tuple[str, ...]  # of rows and columns; the last is 'background' for detections
+    unit: str  # what is counted: 'pixels', 'objects' or 'images'
 
-    counts: np.ndarray
-    names: tuple[str, ...]
-    unit: str
-
-    def shares(self) -> np.ndarray:
-        """Return the counts as shares of their rows, float64; NaN where a row is empty."""
+    def ratios(self) -> np.ndarray:
+        """Return the counts as ratios of their rows, float64; NaN where a row is empty."""
         total = self.counts.sum(1, keepdims=True).astype(float)
-        return np.divide(
-            self.counts, total, out=np.full(self.counts.shape, np.nan), where=total > 0
-        )
+        empty = np.full(self.counts.shape, np.nan)
+        return np.divide(self.counts, total, out=empty, where=total > 0)
 
     def occurring(self) -> 'Confusion':
         """Leave out the classes that are neither true nor predicted anywhere."""
@@ -43,28 +42,21 @@ class Confusion:
         return Confusion(self.counts[np.ix_(kept, kept)], names, self.unit)
 
     def worst(self, limit: int = 20) -> list[dict[str, Any]]:
-        """List the most frequent confusions.
-
-        Args:
-            limit: How many.
-
-        Returns:
-            Dicts of 'truth', 'prediction', 'count', and 'share' of what is truly of that class.
-        """
+        """List the most frequent: 'truth', 'prediction', 'count', 'ratio' of the truth's class."""
         wrong = self.counts.copy()
         np.fill_diagonal(wrong, 0)
-        shares = self.shares()
+        ratios = self.ratios()
         order = np.argsort(-wrong, axis=None, kind='stable')[:limit]
         listed = []
         for row, column in zip(*np.unravel_index(order, wrong.shape), strict=True):
             if wrong[row, column]:
                 entry = {'truth': self.names[row], 'prediction': self.names[column]}
-                entry |= {'count': int(wrong[row, column]), 'share': float(shares[row, column])}
+                entry |= {'count': int(wrong[row, column]), 'ratio': float(ratios[row, column])}
                 listed.append(entry)
         return listed
 
 
-def match(
+def match_objects(
     truth: tuple[np.ndarray, np.ndarray],
     crowds: np.ndarray,
     found: tuple[np.ndarray, np.ndarray, np.ndarray],
@@ -88,7 +80,7 @@ def match(
     """
     boxes, labels, scores = found
     overlap = box_iou(_boxes(boxes), _boxes(truth[0])).numpy()  # [M, N]
-    within = _share_within(_boxes(boxes), _boxes(crowds))  # [M]
+    within = _ratio_within(_boxes(boxes), _boxes(crowds))  # [M]
     free = np.ones(len(truth[1]), bool)
     pairs = []
     for place in np.argsort(-scores, kind='stable'):
@@ -106,8 +98,8 @@ def _boxes(values: Any) -> torch.Tensor:
     return torch.as_tensor(np.asarray(values, dtype=np.float64)).reshape(-1, 4)
 
 
-def _share_within(boxes: torch.Tensor, crowds: torch.Tensor) -> np.ndarray:
-    """Return the greatest share of each box that lies within one crowd."""
+def _ratio_within(boxes: torch.Tensor, crowds: torch.Tensor) -> np.ndarray:
+    """Return how much of each box [M, 4] lies within one crowd of [C, 4] at most, [M]."""
     if not len(crowds):
         return np.zeros(len(boxes))
     low = torch.maximum(boxes[:, None, :2], crowds[None, :, :2])
@@ -117,79 +109,75 @@ def _share_within(boxes: torch.Tensor, crowds: torch.Tensor) -> np.ndarray:
     return torch.where(area > 0, inside / area, 0.0).amax(1).numpy()
 
 
-def detection_confusion(
-    dataset: Any, predictions: Sequence[Mapping[str, Any]], score_thr: float, iou_thr: float
-) -> Confusion:
-    """Count which objects were taken for which, see :func:`match`.
-
-    Args:
-        dataset: Detection data set in mmdet's format.
-        predictions: Dicts with 'pred_instances' and 'img_path'.
-        score_thr: Least score of a detection that counts.
-        iou_thr: Least IoU of a match.
-    """
-    names = (*dataset.metainfo['classes'], BACKGROUND)
-    counts = np.zeros((len(names), len(names)), np.int64)
-    for place, entry in zip(pair(dataset, predictions), predictions, strict=True):
-        instances = dataset.get_data_info(place)['instances']
-        single = [one for one in instances if not one.get('ignore_flag')]
-        crowds = [one['bbox'] for one in instances if one.get('ignore_flag')]
-        truth = [one['bbox'] for one in single], np.array([one['bbox_label'] for one in single])
-        objects = {
-            k: np.asarray(entry['pred_instances'][k]) for k in ('bboxes', 'labels', 'scores')
-        }
-        kept = objects['scores'] >= score_thr
-        found = tuple(objects[key][kept] for key in ('bboxes', 'labels', 'scores'))
-        for pair_of_labels in match(truth, np.array(crowds), found, iou_thr):  # type: ignore[arg-type]
-            counts[pair_of_labels] += 1
-    return Confusion(counts, names, 'objects')
-
-
-def segmentation_confusion(dataset: Any, predictions: Sequence[dict[str, Any]]) -> Confusion:
-    """Count which pixels were taken for which; ignored ones do not count.
-
-    Args:
-        dataset: Segmentation data set in mmseg's format.
-        predictions: Dicts with 'pred_sem_seg' and 'img_path'.
-    """
-    from lightvit_dense.evaluation import IoUMetric
-
-    metric = IoUMetric(getattr(dataset, 'ignore_index', 255), classwise=False)
-    metric.dataset_meta = dataset.metainfo
-    for entry in with_truth(dataset, predictions):
-        metric.process({}, [entry])
-    metric.evaluate(len(predictions))
-    assert metric.confusion is not None
-    return Confusion(metric.confusion.numpy(), tuple(dataset.metainfo['classes']), 'pixels')
-
-
-def classification_confusion(dataset: Any, predictions: Sequence[Mapping[str, Any]]) -> Confusion:
-    """Count which images were taken for which.
-
-    Args:
-        dataset: Classification data set.
-        predictions: Dicts with 'gt_label' and 'pred_label'.
-    """
-    names = tuple(dataset.metainfo['classes'])
-    counts = np.zeros((len(names), len(names)), np.int64)
-    for entry in predictions:
-        counts[int(entry['gt_label']), int(entry['pred_label'])] += 1
-    return Confusion(counts, names, 'images')
-
-
-def confusion_of(
+def count_confusion(
     dataset: Any, predictions: Sequence[dict[str, Any]], score_thr: float, iou_thr: float
 ) -> Confusion:
     """Count by pixels, by objects or by images, whichever the predictions are of.
 
-    Raises:
-        UserError: If they are of none of these.
+    Objects are those of at least ``score_thr``; for ``iou_thr`` see :func:`match_objects`.
     """
+    names = tuple(dataset.metainfo['classes'])
     if all('pred_sem_seg' in entry for entry in predictions):
-        return segmentation_confusion(dataset, predictions)
+        metric = IoUMetric(getattr(dataset, 'ignore_index', 255), classwise=False)
+        metric.dataset_meta = dataset.metainfo
+        for entry in add_truth(dataset, predictions):
+            metric.process({}, [entry])
+        metric.evaluate(len(predictions))
+        assert metric.confusion is not None
+        return Confusion(metric.confusion.numpy(), names, 'pixels')
     if all('pred_instances' in entry for entry in predictions):
-        return detection_confusion(dataset, predictions, score_thr, iou_thr)
+        counts = _count_objects(dataset, predictions, score_thr, iou_thr)
+        return Confusion(counts, (*names, BACKGROUND), 'objects')
     if all('pred_label' in entry and 'gt_label' in entry for entry in predictions):
-        return classification_confusion(dataset, predictions)
+        counts = np.zeros((len(names), len(names)), np.int64)
+        for entry in predictions:
+            counts[int(entry['gt_label']), int(entry['pred_label'])] += 1
+        return Confusion(counts, names, 'images')
     keys = ', '.join(sorted(predictions[0]))
     raise UserError(f'the predictions have neither boxes, label maps nor classes, but {keys}')
+
+
+def _count_objects(
+    dataset: Any, predictions: Sequence[Mapping[str, Any]], score_thr: float, iou_thr: float
+) -> np.ndarray:
+    """Count objects [N + 1, N + 1]; the last row and column are the background."""
+    size = len(dataset.metainfo['classes']) + 1
+    counts = np.zeros((size, size), np.int64)
+    for place, entry in zip(match_images(dataset, predictions), predictions, strict=True):
+        instances = dataset.get_data_info(place)['instances']
+        single = [one for one in instances if not one.get('ignore_flag')]
+        crowds = [one['bbox'] for one in instances if one.get('ignore_flag')]
+        truth = (
+            np.array([one['bbox'] for one in single]),
+            np.array([one['bbox_label'] for one in single]),
+        )
+        boxes, labels, scores = (
+            np.asarray(entry['pred_instances'][key]) for key in ('bboxes', 'labels', 'scores')
+        )
+        kept = scores >= score_thr
+        found = boxes[kept], labels[kept], scores[kept]
+        for pair in match_objects(truth, np.array(crowds), found, iou_thr):
+            counts[pair] += 1
+    return counts
+
+
+def write_confusion(
+    confusion: Confusion, out_dir: str | Path, normalize: bool, title: str, **source: Any
+) -> list[Path]:
+    """Write ``confusion.png``, ``confusion.csv`` (counts, or ratios) and ``confusion.json``.
+
+    Picture and CSV are of the classes that occur, the JSON is of all, and holds ``source`` too.
+    """
+    some = confusion.occurring()
+    picture, table, data = (Path(out_dir) / f'confusion.{kind}' for kind in ('png', 'csv', 'json'))
+    save_png(draw_confusion(some.counts, some.names, normalize, title), picture, dpi=150)
+    values = some.ratios() if normalize else some.counts
+    rows = [
+        [name, *(None if value != value else value for value in row)]
+        for name, row in zip(some.names, values.tolist(), strict=True)
+    ]
+    atomic_write(table, to_csv(('truth \\ prediction', *some.names), rows).encode())
+    content = dict(source, unit=confusion.unit, classes=list(confusion.names))
+    content |= dict(counts=confusion.counts.tolist(), worst=confusion.worst())
+    write_json(data, content)
+    return [picture, table, data]

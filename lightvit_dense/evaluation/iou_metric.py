@@ -80,15 +80,11 @@ class IoUMetric(BaseMetric):
             data_batch: Ignored.
             data_samples: Dicts with 'pred_sem_seg' and 'gt_sem_seg', each a dict with 'data': ids
                 [1, H, W]; 'img_path' and 'reduce_zero_label' where they are known.
-
-        Raises:
-            DatasetError: If an id is none of the classes, or the sizes of truth and prediction
-                differ.
         """
         for sample in data_samples:
             predicted = _ids(sample, 'pred_sem_seg')
             if self.output_dir is not None:
-                self._write(predicted, sample)
+                self._write(self.output_dir, predicted, sample)
             if not self.format_only:
                 self._add(self._count(predicted, sample))
 
@@ -124,9 +120,8 @@ class IoUMetric(BaseMetric):
         self._last = counts
         self._images += 1
 
-    def _write(self, predicted: Tensor, sample: dict) -> None:
+    def _write(self, folder: Path, predicted: Tensor, sample: dict) -> None:
         """Write a prediction as PNG under the name of its image."""
-        assert self.output_dir is not None
         path = sample['img_path']
         stem = Path(path).stem
         if self._written.setdefault(stem, path) != path:
@@ -137,7 +132,7 @@ class IoUMetric(BaseMetric):
         shifted = sample.get('reduce_zero_label', self.dataset_meta.get('reduce_zero_label'))
         ids = predicted.cpu().numpy() + (1 if shifted else 0)
         kind = np.uint8 if ids.max(initial=0) < 256 else np.uint16
-        with atomic_path(self.output_dir / f'{stem}.png') as temporary:
+        with atomic_path(folder / f'{stem}.png') as temporary:
             Image.fromarray(ids.astype(kind)).save(temporary, format='png')
 
     def evaluate(self, size: int) -> dict[str, float]:
@@ -169,42 +164,28 @@ class IoUMetric(BaseMetric):
         return (self._images - 1) * get_world_size() + get_rank()
 
     def compute_metrics(self, results: list[Tensor]) -> dict[str, float]:
-        """Compute the figures from counts.
-
-        Args:
-            results: Matrices of truth by prediction, to be summed.
-        """
+        """Compute the figures from the sum of matrices of truth by prediction."""
         self.confusion = torch.stack(results).sum(0)
         names = self.dataset_meta['classes']
         figures, self.class_table = iou_figures(self.confusion, names)
         if self.classwise:
-            print_log('by class:\n' + self._table(), logger='current')
+            shown = [row for row in self.class_table if row['IoU'] == row['IoU']]
+            text = format_table(shown, ('class', 'IoU', 'Acc', 'pixels'))
+            absent = len(self.class_table) - len(shown)
+            note = f'\n({absent} classes occur nowhere)' if absent else ''
+            print_log(f'by class:\n{text}{note}', logger='current')
         prefix = f'{self.prefix}/' if self.prefix else ''
         return {f'{prefix}{name}': value for name, value in figures.items()}
-
-    def _table(self) -> str:
-        """Set out the classes that occur; of the others, say how many they are."""
-        shown = [row for row in self.class_table if row['IoU'] == row['IoU']]
-        text = format_table(shown, ('class', 'IoU', 'Acc', 'pixels'))
-        absent = len(self.class_table) - len(shown)
-        return f'{text}\n({absent} classes occur nowhere)' if absent else text
 
 
 def iou_figures(
     confusion: Tensor, classes: Sequence[str]
 ) -> tuple[dict[str, float], list[dict[str, Any]]]:
-    """Turn counts of pixels into figures.
-
-    Args:
-        confusion: int64 counts [classes, classes], rows are the truth, columns the prediction.
-        classes: Names of the classes.
+    """Turn counts of pixels [classes, classes], truth by prediction, into figures.
 
     Returns:
         'mIoU', 'mAcc' and 'aAcc' in percent, and a row for each class with 'class', 'IoU', 'Acc'
         and 'pixels' of the truth. A class without pixels has NaN, and no part in the means.
-
-    Raises:
-        DatasetError: If nothing was counted.
     """
     if not confusion.sum():
         raise DatasetError(

@@ -18,21 +18,13 @@ _SOME_ROIS = 4
 
 @dataclass(frozen=True)
 class Part:
-    """A part of a model.
+    """A part of a model."""
 
-    Attributes:
-        name: Such as 'backbone'.
-        params: Number of parameters.
-        flops: Floating-point operations of one image; a multiplication and an addition are two.
-        used: Whether it works in prediction; what serves training alone is not in the total.
-        note: What the number depends on.
-    """
-
-    name: str
+    name: str  # such as 'backbone'
     params: int
-    flops: int
-    used: bool = True
-    note: str = ''
+    flops: int  # of one image; a multiplication and an addition are two
+    used: bool = True  # in prediction; what serves training alone is not in the total
+    note: str = ''  # what the number depends on
 
     @property
     def macs(self) -> int:
@@ -42,15 +34,10 @@ class Part:
 
 @dataclass(frozen=True)
 class Cost:
-    """What one image costs.
+    """What one image costs."""
 
-    Attributes:
-        shape: (height, width) of the image.
-        parts: The parts in the order in which they work.
-    """
-
-    shape: tuple[int, int]
-    parts: tuple[Part, ...]
+    shape: tuple[int, int]  # (height, width) of the image
+    parts: tuple[Part, ...]  # in the order in which they work
 
     @property
     def params(self) -> int:
@@ -104,13 +91,16 @@ def count_cost(cfg: Config, shape: Sequence[int] | None = None, device: str = 'c
                     'change the size in the config (--cfg-options)'
                 )
             calls = model.cost_calls(device)
-            parts = [_run(name, module, call)[0] for name, module, call in calls]
+            parts = [_count(name, module, call)[0] for name, module, call in calls]
         elif hasattr(model, 'roi_head'):
-            parts = _detector(model, image)
+            parts = _count_detector(model, image)
         elif hasattr(model, 'decode_head'):
-            parts = _segmentor(model, image)
+            parts = _count_segmentor(model, image)
         elif hasattr(model, 'backbone') and type(model).__name__.endswith('Classifier'):
-            parts = _classifier(model, image)
+            backbone, _ = _count('backbone', model.backbone, lambda: model.backbone(image))
+            whole, _ = _count('whole', model, lambda: model(image, mode='tensor'))
+            head = Part('head', whole.params - backbone.params, whole.flops - backbone.flops)
+            parts = [backbone, head]
         else:
             raise UserError(
                 f'{type(model).__name__}: get_flops counts two-stage detectors, segmentors, '
@@ -144,59 +134,52 @@ def default_shape(model: nn.Module) -> tuple[int, int]:
     raise UserError('nothing in the config says how large images are; give --shape HEIGHT WIDTH')
 
 
-def _params(module: nn.Module | None) -> int:
-    return 0 if module is None else sum(p.numel() for p in module.parameters())
-
-
-def _run(name: str, module: nn.Module, call: Callable[[], Any], **more: Any) -> tuple[Part, Any]:
+def _count(name: str, module: nn.Module, call: Callable[[], Any], **more: Any) -> tuple[Part, Any]:
     """Count a call, and return what it gave."""
-    result = []
+    result: list[Any] = []
     flops = count_flops(lambda: result.append(call()))
-    return Part(name, _params(module), flops, **more), result[0]
+    return Part(name, sum(p.numel() for p in module.parameters()), flops, **more), result[0]
 
 
-def _features(model: Any, image: Tensor) -> tuple[list[Part], Any]:
+def _count_features(model: Any, image: Tensor) -> tuple[list[Part], Any]:
     """Count backbone and neck; return their maps."""
-    part, maps = _run('backbone', model.backbone, lambda: model.backbone(image))
+    part, maps = _count('backbone', model.backbone, lambda: model.backbone(image))
     parts = [part]
     if getattr(model, 'neck', None) is not None:
-        part, maps = _run('neck', model.neck, lambda: model.neck(maps))
+        part, maps = _count('neck', model.neck, lambda: model.neck(maps))
         parts.append(part)
     return parts, maps
 
 
-def _detector(model: Any, image: Tensor) -> list[Part]:
-    parts, maps = _features(model, image)
-    part, _ = _run('rpn_head', model.rpn_head, lambda: model.rpn_head(maps))
-    parts.append(part)
+def _count_detector(model: Any, image: Tensor) -> list[Part]:
+    parts, maps = _count_features(model, image)
+    parts.append(_count('rpn_head', model.rpn_head, lambda: model.rpn_head(maps))[0])
     head = model.roi_head
     if not hasattr(head, '_bbox_forward') or isinstance(head.bbox_head, nn.ModuleList):
         raise UserError(f'{type(head).__name__}: get_flops knows a single stage of regions')
-    proposals = model.test_cfg['rpn']['max_per_img']
-    detections = model.test_cfg['rcnn']['max_per_img']
     # Heads treat every region alike: a few tell what many cost.
     side = float(min(image.shape[2:]))
     regions = torch.tensor([[0.0, 0.0, 0.0, side / 2, side / 2]], device=image.device)
     regions = regions.repeat(_SOME_ROIS, 1)  # batch index, left, top, right, bottom
-    rows = [('bbox_head', head._bbox_forward, proposals, 'proposals')]
+    rows = [('bbox_head', head._bbox_forward, model.test_cfg['rpn'], 'proposals')]
     if head.with_mask:
-        rows.append(('mask_head', head._mask_forward, detections, 'detections'))
-    for name, forward, count, what in rows:
-        flops = count_flops(lambda forward=forward: forward(maps, regions))  # type: ignore[misc]
-        params = _params(getattr(head, name))
-        total = flops * count // _SOME_ROIS
-        parts.append(Part(f'roi_head.{name}', params, total, note=f'{count} {what}'))
+        rows.append(('mask_head', head._mask_forward, model.test_cfg['rcnn'], 'detections'))
+    for name, forward, settings, what in rows:
+        count = settings['max_per_img']
+        module = getattr(head, name)
+        some, _ = _count(name, module, lambda forward=forward: forward(maps, regions))  # type: ignore[misc]
+        total = some.flops * count // _SOME_ROIS
+        parts.append(Part(f'roi_head.{name}', some.params, total, note=f'{count} {what}'))
     return parts
 
 
-def _segmentor(model: Any, image: Tensor) -> list[Part]:
-    parts, maps = _features(model, image)
-    part, _ = _run('decode_head', model.decode_head, lambda: model.decode_head(maps))
-    parts.append(part)
+def _count_segmentor(model: Any, image: Tensor) -> list[Part]:
+    parts, maps = _count_features(model, image)
+    parts.append(_count('decode_head', model.decode_head, lambda: model.decode_head(maps))[0])
     auxiliary = getattr(model, 'auxiliary_head', None)
     if auxiliary is not None:
         heads = auxiliary if isinstance(auxiliary, nn.ModuleList) else [auxiliary]
-        part, _ = _run(
+        part, _ = _count(
             'auxiliary_head',
             auxiliary,
             lambda: [head(maps) for head in heads],
@@ -205,9 +188,3 @@ def _segmentor(model: Any, image: Tensor) -> list[Part]:
         )
         parts.append(part)
     return parts
-
-
-def _classifier(model: Any, image: Tensor) -> list[Part]:
-    part, _ = _run('backbone', model.backbone, lambda: model.backbone(image))
-    whole, _ = _run('whole', model, lambda: model(image, mode='tensor'))
-    return [part, Part('head', whole.params - part.params, whole.flops - part.flops)]

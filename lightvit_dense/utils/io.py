@@ -1,11 +1,14 @@
 """Files: written whole or not at all, and their hashes."""
 
 import hashlib
+import json
+import math
 import os
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 
 @contextmanager
@@ -29,16 +32,20 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
         mask = os.umask(0)
         os.umask(mask)
         temporary.chmod(0o666 & ~mask)
-        for target, flags in ((temporary, os.O_RDWR), (None, os.O_RDONLY)):
-            if target is None:
-                os.replace(temporary, path)
-            descriptor = os.open(target or path.parent, flags)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+        _sync(temporary, os.O_RDWR)
+        os.replace(temporary, path)
+        with suppress(OSError):  # some file systems cannot sync a folder
+            _sync(path.parent, os.O_RDONLY)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _sync(path: Path, flags: int) -> None:
+    descriptor = os.open(path, flags)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def atomic_write(path: str | os.PathLike, content: bytes) -> None:
@@ -54,3 +61,24 @@ def sha256(path: str | os.PathLike) -> str:
         for block in iter(lambda: file.read(1 << 20), b''):
             digest.update(block)
     return digest.hexdigest()
+
+
+def write_json(path: str | os.PathLike, content: Any) -> None:
+    """Write plain data as JSON; what is no number (NaN, infinity) becomes null.
+
+    Args:
+        path: The file; missing folders are made.
+        content: Mappings, sequences, numbers and text; a scalar of torch or NumPy is a number.
+    """
+    text = json.dumps(_to_plain(content), indent=2, allow_nan=False)
+    atomic_write(path, f'{text}\n'.encode())
+
+
+def _to_plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _to_plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_to_plain(entry) for entry in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, (int, str)) else _to_plain(float(value))

@@ -1,58 +1,108 @@
-"""Logs of training runs: curves by name, and where the time went."""
+"""Logs of training runs: scalars by name, and where the time went."""
 
+import json
+import re
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from lightvit_dense.errors import UserError, did_you_mean
-from lightvit_dense.visualization.curves import Series, find_scalars, read_scalars, series
+
+
+@dataclass(frozen=True)
+class Series:
+    """One named curve."""
+
+    name: str
+    steps: tuple[float, ...]  # ascending
+    values: tuple[float, ...]  # one a step
+
+
+def find_scalars(work_dir: str | Path) -> list[Path]:
+    """Return the ``scalars.json`` files below ``work_dir``, oldest run first.
+
+    mmengine starts a new timestamped folder at every start, so a resumed run has several.
+    """
+    return sorted(Path(work_dir).glob('*/vis_data/scalars.json'))
 
 
 def find_logs(path: str | Path) -> list[Path]:
-    """Return the logs of a run, oldest first.
-
-    Args:
-        path: A work directory, or one ``scalars.json``.
-
-    Raises:
-        UserError: If there are none.
-    """
-    if Path(path).is_file():
-        return [Path(path)]
-    files = find_scalars(path)
+    """Return the logs of a work directory, or one ``scalars.json`` itself; refuse none."""
+    files = [Path(path)] if Path(path).is_file() else find_scalars(path)
     if not files:
         raise UserError(f'{path}: no vis_data/scalars.json below it; give a work directory')
     return files
 
 
-def read_log(path: str | Path) -> list[dict]:
-    """Read the records of one file.
+def read_scalars(paths: str | Path | Iterable[str | Path]) -> list[dict]:
+    """Read JSON-lines files of logged scalars.
+
+    Args:
+        paths: One file, or several in the order in which they were written. A last line cut short
+            by a kill is dropped.
 
     Raises:
-        UserError: If it is no log.
+        UserError: If a line before the last is not a JSON object; names file and line.
     """
-    try:
-        return read_scalars(path)
-    except (ValueError, UnicodeDecodeError) as error:
-        raise UserError(f'{error}; give the vis_data/scalars.json of a run') from error
+    records: list[dict] = []
+    for file in [paths] if isinstance(paths, (str, Path)) else paths:
+        lines = Path(file).read_text(encoding='utf-8', errors='replace').splitlines()
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            try:
+                record = json.loads(line)
+                if not isinstance(record, dict):
+                    raise ValueError('not an object')
+            except ValueError as error:
+                if number == len(lines):
+                    break
+                raise UserError(
+                    f'{file}, line {number}: not a JSON record ({error}); give the '
+                    'vis_data/scalars.json of a run'
+                ) from error
+            records.append(record)
+    return records
 
 
-def is_training(record: Mapping) -> bool:
-    """Tell the records of training from those of validation, which have times of their own."""
-    return 'lr' in record
+def series(records: Sequence[Mapping], key: str, name: str | None = None) -> Series:
+    """Pick one scalar out of the records.
+
+    Where a resumed run logged a step again, the later record wins. What is not a number, or NaN,
+    is left out. The curve is called ``key`` unless it gets a name.
+    """
+    points: dict[float, float] = {}
+    for record in records:
+        value, step = record.get(key), record.get('step')
+        if isinstance(value, (int, float)) and isinstance(step, (int, float)) and value == value:
+            points[step] = float(value)
+    steps = sorted(points)
+    return Series(name or key, tuple(steps), tuple(points[step] for step in steps))
+
+
+def smooth(curve: Series, window: int) -> Series:
+    """Return the trailing mean over at most ``window`` points, from 1."""
+    parts = [curve.values[max(0, i + 1 - window) : i + 1] for i in range(len(curve.values))]
+    return Series(curve.name, curve.steps, tuple(statistics.fmean(part) for part in parts))
+
+
+def keys_matching(records: Sequence[Mapping], pattern: str) -> list[str]:
+    """Return the scalar names in which a regular expression is found, layer_10 behind layer_9."""
+
+    def order(key: str) -> tuple[str, int]:
+        head, _, tail = key.rpartition('_')
+        return (head, int(tail)) if tail.isdigit() else (key, 0)
+
+    names = {key for record in records for key in record if re.search(pattern, key)}
+    return sorted(names, key=order)
 
 
 def find_key(records: Sequence[Mapping], key: str, origin: str) -> str:
-    """Find a scalar by its name, or by the end of it behind a slash.
-
-    Args:
-        records: The records.
-        key: 'coco/bbox_mAP', or 'bbox_mAP' as mmdet's tool calls it.
-        origin: What messages call the records.
+    """Find a scalar by its name, 'coco/bbox_mAP', or by its end, 'bbox_mAP', as in mmdet's tool.
 
     Raises:
-        UserError: If there is none, or more than one.
+        UserError: If there is none, or more than one; calls the records ``origin``.
     """
     known = {name for record in records for name in record}
     if key in known:
@@ -67,46 +117,32 @@ def find_key(records: Sequence[Mapping], key: str, origin: str) -> str:
 
 
 def collect_curves(path: str | Path, keys: Sequence[str]) -> list[Series]:
-    """Read curves of a run.
+    """Read curves of a run, one a key (see :func:`find_key`), named as the scalar.
 
-    Args:
-        path: Work directory or ``scalars.json``.
-        keys: Names of scalars, see :func:`find_key`; those of training and validation alike but
-            for 'time' and 'data_time', which are training's.
-
-    Returns:
-        One curve a key; its name is the scalar's.
+    They are of training and validation alike, but for 'time' and 'data_time', which are training's.
     """
-    records = [record for file in find_logs(path) for record in read_log(file)]
-    found = []
-    for key in keys:
-        name = find_key(records, key, str(path))
-        timed = name in ('time', 'data_time')
-        found.append(series([r for r in records if is_training(r) or not timed], name))
-    return found
+    records = read_scalars(find_logs(path))
+    training = [record for record in records if _is_training(record)]
+    names = [find_key(records, key, str(path)) for key in keys]
+    return [series(training if name in ('time', 'data_time') else records, name) for name in names]
+
+
+def _is_training(record: Mapping) -> bool:
+    """Tell the records of training from those of validation, which have times of their own."""
+    return 'lr' in record
 
 
 @dataclass(frozen=True)
 class TrainingTime:
-    """Where the time of a training went; intervals between two records are weighted alike.
-
-    Attributes:
-        iterations: Iterations done.
-        mean: Seconds an iteration.
-        deviation: Standard deviation over the intervals, 0 for one.
-        fastest: Least mean of an interval, and the iteration at its end.
-        slowest: The same of the slowest.
-        data_share: Share of the time that was spent waiting for data.
-        starts: How often the run was started.
-    """
+    """Where the time of a training went; intervals between two records are weighted alike."""
 
     iterations: int
-    mean: float
-    deviation: float
-    fastest: tuple[float, int]
+    mean: float  # seconds an iteration
+    std: float  # over the intervals, 0 for one
+    fastest: tuple[float, int]  # least mean of an interval, and the iteration at its end
     slowest: tuple[float, int]
-    data_share: float
-    starts: int
+    data_ratio: float  # of the time that was spent waiting for data
+    starts: int  # how often the run was started
 
     @property
     def hours(self) -> float:
@@ -129,7 +165,7 @@ def training_time(path: str | Path, include_outliers: bool = False) -> TrainingT
     kept: list[Mapping] = []
     steps = [0]
     for file in files:
-        records = [r for r in read_log(file) if is_training(r) and 'time' in r]
+        records = [r for r in read_scalars(file) if _is_training(r) and 'time' in r]
         steps += [int(record['step']) for record in records]
         kept += records if include_outliers else records[1:]
     if not kept:
@@ -143,9 +179,9 @@ def training_time(path: str | Path, include_outliers: bool = False) -> TrainingT
     return TrainingTime(
         iterations=max(steps),
         mean=statistics.fmean(seconds),
-        deviation=statistics.stdev(seconds) if len(seconds) > 1 else 0.0,
+        std=statistics.stdev(seconds) if len(seconds) > 1 else 0.0,
         fastest=min(times),
         slowest=max(times),
-        data_share=waiting / sum(seconds) if sum(seconds) else 0.0,
+        data_ratio=waiting / sum(seconds) if sum(seconds) else 0.0,
         starts=len(files),
     )

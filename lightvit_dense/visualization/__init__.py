@@ -1,1 +1,53 @@
-"""Pictures: palette, legends, painters and plots."""
+"""Pictures: one palette, one legend, one painter of boxes and masks and one of label maps."""
+
+from .grids import (
+    annotation_sheet,
+    detection_grid,
+    label_map_grid,
+    reconstruction_grid,
+    reconstruction_rows,
+)
+from .layout import (
+    Image,
+    data_uri,
+    evenly,
+    grid,
+    legend,
+    read_image,
+    rescale,
+    side_by_side,
+    titled,
+    write_image,
+)
+from .painter import draw_boxes, draw_instances, draw_label_map, write_texts
+from .palette import PALETTE, Color, class_color, class_colors, line_color
+from .samples import draw_objects, draw_sample
+
+__all__ = [
+    'PALETTE',
+    'Color',
+    'Image',
+    'annotation_sheet',
+    'class_color',
+    'class_colors',
+    'data_uri',
+    'detection_grid',
+    'draw_boxes',
+    'draw_instances',
+    'draw_label_map',
+    'draw_objects',
+    'draw_sample',
+    'evenly',
+    'grid',
+    'label_map_grid',
+    'legend',
+    'line_color',
+    'read_image',
+    'reconstruction_grid',
+    'reconstruction_rows',
+    'rescale',
+    'side_by_side',
+    'titled',
+    'write_image',
+    'write_texts',
+]

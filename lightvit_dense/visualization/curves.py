@@ -1,111 +1,17 @@
-"""Logged scalars as series, and series as SVG that follows the page's light or dark theme."""
+"""Curves as plots, and plots as SVG that follows the page's light or dark theme."""
 
 import io
-import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lightvit_dense.utils.logs import Series
+
+from .palette import PALETTE
+
 # Drawn in this colour, then replaced by ``currentColor``: axes follow the page's text colour.
 _INK = '#010203'
-# Readable on white and on near-black alike.
-PALETTE = ('#3b82f6', '#f97316', '#10b981', '#d946ef', '#eab308', '#64748b')
-
-
-@dataclass(frozen=True)
-class Series:
-    """One named curve.
-
-    Attributes:
-        name: Legend entry.
-        steps: x values, ascending.
-        values: y values, one for each step.
-    """
-
-    name: str
-    steps: tuple[float, ...]
-    values: tuple[float, ...]
-
-
-def find_scalars(work_dir: str | Path) -> list[Path]:
-    """Return the ``scalars.json`` files below ``work_dir``, oldest run first.
-
-    mmengine starts a new timestamped folder at every start, so a resumed run has several.
-    """
-    return sorted(Path(work_dir).glob('*/vis_data/scalars.json'))
-
-
-def read_scalars(paths: str | Path | Iterable[str | Path]) -> list[dict]:
-    """Read JSON-lines files of logged scalars.
-
-    Args:
-        paths: One file, or several in the order in which they were written.
-
-    Returns:
-        The records in order. A last line cut short by a kill is dropped.
-
-    Raises:
-        ValueError: If a line before the last is not a JSON object; names file and line.
-    """
-    files = [paths] if isinstance(paths, (str, Path)) else list(paths)
-    records: list[dict] = []
-    for file in files:
-        lines = Path(file).read_text(encoding='utf-8').splitlines()
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            try:
-                record = json.loads(line)
-                if not isinstance(record, dict):
-                    raise ValueError('not an object')
-            except ValueError as error:
-                if number == len(lines):
-                    break
-                raise ValueError(f'{file}, line {number}: not a JSON record ({error})') from error
-            records.append(record)
-    return records
-
-
-def series(records: Sequence[Mapping], key: str, name: str | None = None) -> Series:
-    """Pick one scalar out of the records.
-
-    Where a resumed run logged a step again, the later record wins. What is not a number, or NaN,
-    is left out.
-
-    Args:
-        records: From :func:`read_scalars`.
-        key: Name of the scalar, such as ``'loss'`` or ``'coco/bbox_mAP'``.
-        name: Legend entry; the key by default.
-    """
-    points: dict[float, float] = {}
-    for record in records:
-        value, step = record.get(key), record.get('step')
-        if isinstance(value, (int, float)) and isinstance(step, (int, float)) and value == value:
-            points[step] = float(value)
-    steps = sorted(points)
-    return Series(name or key, tuple(steps), tuple(points[step] for step in steps))
-
-
-def keys_matching(records: Sequence[Mapping], pattern: str) -> list[str]:
-    """Return the scalar names in which the regular expression ``pattern`` is found, sorted."""
-    return sorted({key for record in records for key in record if re.search(pattern, key)})
-
-
-def smooth(curve: Series, window: int) -> Series:
-    """Return the trailing mean over at most ``window`` points.
-
-    Raises:
-        ValueError: If ``window`` is below one.
-    """
-    if window < 1:
-        raise ValueError(f'window must be at least 1, got {window}')
-    means = []
-    for i in range(len(curve.values)):
-        part = curve.values[max(0, i + 1 - window) : i + 1]
-        means.append(sum(part) / len(part))
-    return Series(curve.name, curve.steps, tuple(means))
 
 
 def plot(
@@ -116,21 +22,14 @@ def plot(
     size: tuple[float, float] = (5.2, 3.0),
     log_y: bool = False,
 ) -> Any:
-    """Draw curves into a new matplotlib figure; empty ones are left out.
-
-    Returns:
-        The ``matplotlib.figure.Figure``.
-    """
+    """Draw curves into a new ``matplotlib.figure.Figure``; empty ones are left out."""
     figure, axes = themed_axes(title, size)
     for i, curve in enumerate(curve for curve in curves if curve.steps):
         marker = 'o' if len(curve.steps) < 25 else None
-        style: dict[str, Any] = {
-            'color': PALETTE[i % len(PALETTE)],
-            'lw': 1.6,
-            'marker': marker,
-            'ms': 3.5,
-        }
-        axes.plot(curve.steps, curve.values, label=curve.name, **style)
+        color = PALETTE[i % len(PALETTE)]
+        axes.plot(
+            curve.steps, curve.values, label=curve.name, color=color, lw=1.6, marker=marker, ms=3.5
+        )
     axes.set_xlabel(xlabel, color=_INK)
     axes.set_ylabel(ylabel, color=_INK)
     if log_y:
@@ -181,5 +80,15 @@ def to_svg(figure: Any) -> str:
 
 
 def save_png(figure: Any, path: str | Path, dpi: int = 120) -> None:
-    """Write a figure as PNG on white."""
+    """Write a figure as PNG on white; missing folders are made."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, format='png', dpi=dpi, facecolor='white')
+
+
+def save_plot(figure: Any, path: str | Path) -> None:
+    """Write a figure as PNG, or as SVG for HTML, whichever the name ends in."""
+    if str(path).endswith('.svg'):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).write_text(to_svg(figure), encoding='utf-8')
+    else:
+        save_png(figure, path)

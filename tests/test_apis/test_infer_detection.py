@@ -11,11 +11,11 @@ from mmengine.runner import Runner
 from PIL import Image
 from pycocotools.coco import COCO
 from pycocotools.mask import decode
-from small_dense import SIZES, build, detector_config, picture, write_coco
 
 from lightvit_dense import apis
 from lightvit_dense.apis.inference.results import Detections, category_ids, coco_entries
 from lightvit_dense.errors import UserError
+from tests.helpers.small_dense import SIZES, build, detector_config, picture, write_coco
 
 
 @pytest.fixture(scope='module')

@@ -7,7 +7,11 @@ import numpy as np
 import pytest
 from mmengine.runner import Runner
 from PIL import Image
-from small_dense import (
+
+from lightvit_dense import apis
+from lightvit_dense.apis.classes import class_palette
+from lightvit_dense.errors import UserError
+from tests.helpers.small_dense import (
     SIZES,
     build,
     classifier_config,
@@ -16,10 +20,6 @@ from small_dense import (
     segmentor_config,
     write_ade,
 )
-
-from lightvit_dense import apis
-from lightvit_dense.apis.inference.classes import class_palette
-from lightvit_dense.errors import UserError
 
 
 @pytest.fixture(scope='module')

@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
-from small_dense import picture
 
 from lightvit_dense.apis.inference.results import Failure
 from lightvit_dense.apis.inference.sources import InferenceError, Picture, Sources, check_array
+from tests.helpers.small_dense import picture
 
 
 def save(path: Path, seed: int = 0) -> Path:

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 from mmengine.runner import Runner
-from small_dense import build, detector_config, picture, segmentor_config, write_coco
 
 from lightvit_dense import apis
 from lightvit_dense.apis.tta import make_views
 from lightvit_dense.errors import UserError
+from tests.helpers.small_dense import build, detector_config, picture, segmentor_config, write_coco
 
 PIPELINE = [
     dict(type='lightvit_dense.LoadImage', color='bgr'),

@@ -10,7 +10,7 @@ from matplotlib.transforms import Bbox
 from torch import Tensor, nn
 
 from lightvit_dense.errors import UserError
-from lightvit_dense.suite.published_results import PUBLISHED
+from lightvit_dense.suite.papers import PUBLISHED
 from tools.benchmark import classifier_modes as modes
 from tools.benchmark import classifier_tables as tables
 from tools.benchmark import harness, run

@@ -11,7 +11,7 @@ from torch import nn
 from lightvit_dense.datasets.determinism import seeded
 from lightvit_dense.errors import UserError
 from lightvit_dense.models import MAE
-from lightvit_dense.suite.published_results import PUBLISHED, STUDY, published_of
+from lightvit_dense.suite.papers import PUBLISHED, SOURCES, published_of
 from tools.benchmark.cases.pretrain_step import METHODS
 from tools.benchmark.cases.tracking_fps import Turn
 from tools.benchmark.cases.tracking_pairs import write_videos
@@ -206,7 +206,7 @@ def test_parameters_round_to_the_millions_of_table_2() -> None:
     """But for ResNet-50's 25.6 M, which the paper cuts to 25."""
     names = timm_names()
     for row in PUBLISHED:
-        if row.source == STUDY and row.model in names:
+        if row.source == SOURCES['iclr'] and row.model in names:
             with torch.device('meta'):  # no weights are made
                 model = timm.create_model(names[row.model])
             millions = sum(p.numel() for p in model.parameters()) / 1e6

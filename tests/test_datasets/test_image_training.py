@@ -40,7 +40,7 @@ def config(folder, work_dir):
                 data_root=str(folder),
                 pipeline=[
                     dict(type='lightvit_dense.LoadRandomResizedCrop', size=32),
-                    dict(type='lightvit_dense.RandomMirrorFlag'),
+                    dict(type='lightvit_dense.RandomFlipFlag'),
                     dict(type='lightvit_dense.PackImage', meta_keys=('img_path',)),
                 ],
             ),

@@ -20,7 +20,6 @@ from lightvit_dense.datasets.toyworld import (
     WorldSpec,
     assets,
     build_world,
-    contact_sheet,
     make_scene,
     world,
 )
@@ -253,13 +252,6 @@ def test_all_sizes_and_classes():
     assert min(counts) > 0.6 * max(counts)
 
 
-def test_contact_sheet_draws_the_annotations(built):
-    sheet = contact_sheet(built.root / 'coco', 'train', count=5, columns=3, side=96)
-    assert sheet.shape == (2 * 102, 3 * 102, 3)
-    for note in annotations(built, 'train')['annotations'][:2]:
-        assert (sheet == PALETTE[note['category_id'] - 1]).all(axis=2).any()
-
-
 # ---------------------------------------------------------------- building
 
 
@@ -298,7 +290,7 @@ def test_same_spec_returns_at_once_another_rebuilds(tmp_path):
     (root / 'coco/train2017/000000000002.jpg').unlink()
     report = build_world(root, larger, workers=0, progress=False)
     assert report.built
-    assert 'holds 4 images instead of 5' in report.reason
+    assert 'holds 4 files instead of 5' in report.reason
     assert [p.name for p in tmp_path.iterdir()] == ['world']
 
 

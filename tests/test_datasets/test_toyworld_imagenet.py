@@ -65,18 +65,6 @@ def test_splits_share_no_photograph():
     assert (one != other).any()
 
 
-def test_a_layout_is_added_to_a_world_that_is_there(built):
-    both = build_world(built.root, SPEC, ['coco'], workers=0, progress=False)
-    assert both.built
-    assert set(both.stats) == {'imagenet', 'coco'}
-    assert len(list((built.root / 'imagenet/train').glob('*/*.JPEG'))) == 8
-    assert len(list((built.root / 'coco/val2017').iterdir())) == 5
-    assert not build_world(built.root, SPEC, ['imagenet'], workers=0, progress=False).built
-    (built.root / 'imagenet/val/book/book_0.JPEG').unlink()
-    again = build_world(built.root, SPEC, ['imagenet'], workers=0, progress=False)
-    assert 'holds 4 images instead of 5' in again.reason
-
-
 def test_fewer_images_than_classes_leave_no_empty_folder(tmp_path):
     spec = WorldSpec(portraits=2, **SIZES)
     root = build_world(tmp_path / 'world', spec, ['imagenet'], workers=0, progress=False).root

@@ -245,7 +245,7 @@ def test_what_is_missing_is_named(built):
         file.write_bytes(content)
     image = target / 'img/00000003.jpg'
     image.rename(target / 'spare.jpg')
-    assert layout.problem(folder, SPEC) == f'{target / "img"} holds 15 images instead of 16'
+    assert layout.problem(folder, SPEC) == f'{target / "img"} holds 15 files instead of 16'
     (target / 'spare.jpg').rename(image)
 
 

@@ -1,41 +1,26 @@
 """The six transfer sets in the layouts that their makers publish, with real photographs."""
 
 import gc
-import importlib.util
 import json
-import pickle
 import tracemalloc
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from mmengine.dataset import RepeatDataset
 from mmengine.logging import MMLogger
 from mmengine.registry import DATASETS
-from PIL import Image
 from scipy.io import savemat
-from torch.utils.data import DataLoader
 
-from lightvit_dense.datasets import DatasetError, SeededSampler
+from lightvit_dense.datasets import DatasetError
 from lightvit_dense.datasets.lmdb_writer import write_lmdb
+from tests.helpers.photos import photo
 
 PIPELINE = [
     dict(type='lightvit_dense.LoadRandomResizedCrop', size=24),
-    dict(type='lightvit_dense.RandomMirrorFlag', prob=0.5),
+    dict(type='lightvit_dense.RandomFlipFlag', prob=0.5),
     dict(type='lightvit_dense.PackImage', meta_keys=('img_path',)),
 ]
-
-
-def photo(name):
-    package, path = {
-        'cat': ('skimage', 'data/chelsea.png'),
-        'flower': ('sklearn', 'datasets/images/flower.jpg'),
-        'rocket': ('skimage', 'data/rocket.jpg'),
-        'coffee': ('skimage', 'data/coffee.png'),
-    }[name]
-    folder = Path(importlib.util.find_spec(package).submodule_search_locations[0])
-    return np.asarray(Image.open(folder / path).convert('RGB'))
 
 
 def put(path, name, shift=0):
@@ -364,26 +349,3 @@ def test_many_records_take_little_memory(tmp_path):
     assert dataset.labels().tolist() == [n % 5 for n in range(count)]
     assert kept < 110 * count
     assert peak - len(content) < 700 * count
-
-
-@FOLDERS
-def test_fractions_are_balanced_and_nested(name, tmp_path):
-    SETS[name](tmp_path)
-    kind = name.split()[0]
-    whole, small = listed(build(kind, tmp_path)), listed(build(kind, tmp_path, fraction=0.1))
-    assert set(small) <= set(whole)
-    assert sorted(label for _, label in small) == sorted({label for _, label in whole})
-
-
-def test_batches_do_not_depend_on_workers_or_wrappers(tmp_path):
-    write_flowers(tmp_path)
-    found = []
-    for workers in (0, 2):
-        dataset = build('Flowers102', tmp_path, 'test', pipeline=PIPELINE)
-        sampler = SeededSampler(dataset, seed=3)
-        loader = DataLoader(dataset, 2, sampler=sampler, num_workers=workers, collate_fn=list)
-        found.append([item for batch in loader for item in batch])
-    assert all(a['inputs'].equal(b['inputs']) for a, b in zip(*found, strict=True))
-    assert len(RepeatDataset(dataset, 3)) == 12
-    assert dataset.get_cat_ids(0) == [76]
-    assert pickle.loads(pickle.dumps(dataset)).get_data_info(3)['gt_label'] == 1

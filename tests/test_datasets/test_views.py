@@ -20,22 +20,7 @@ def picture(height: int = 37, width: int = 45, seed: int = 0) -> np.ndarray:
     return (smooth + rng.normal(0, 25, smooth.shape)).clip(0, 255).astype(np.uint8)
 
 
-ADJUST = {
-    'brightness': (0.0, 0.3, 1.0, 1.4),
-    'contrast': (0.0, 0.6, 1.0, 1.9),
-    'saturation': (0.0, 0.8, 1.0, 1.5),
-    'hue': (-0.5, -0.1, 0.0, 0.03, 0.5),
-}
-
-
-@pytest.mark.parametrize(
-    ('name', 'amount'), [(n, a) for n, values in ADJUST.items() for a in values]
-)
-def test_adjustments_are_torchvisions(name: str, amount: float) -> None:
-    image = picture()
-    expected = getattr(TF, f'adjust_{name}')(Image.fromarray(image), amount)
-    found = getattr(color, f'adjust_{name}')(image, amount)
-    assert np.array_equal(found, np.asarray(expected))
+NAMES = ('brightness', 'contrast', 'saturation', 'hue')
 
 
 @pytest.mark.parametrize('sigma', [0.1, 0.5, 1.0, 2.0])
@@ -43,7 +28,7 @@ def test_blur_is_torchvisions(sigma: float) -> None:
     image = picture()
     tensor = torch.from_numpy(image).permute(2, 0, 1)
     expected = TF.gaussian_blur(tensor, [23, 23], [sigma, sigma]).permute(1, 2, 0).numpy()
-    difference = np.abs(color.gaussian_blur(image, sigma).astype(int) - expected)
+    difference = np.abs(color.GaussianBlur((sigma, sigma)).change(image).astype(int) - expected)
     assert difference.max() <= 1  # fixed-point arithmetic rounds differently
     assert difference.mean() < 0.1
 
@@ -60,18 +45,18 @@ def test_grey_and_solarize_are_torchvisions() -> None:
 
 def test_jitter_draws_from_torchvisions_ranges() -> None:
     """Each strength alone: the factors drawn fill the range; together: all orders occur."""
-    drawn: dict[str, list[float]] = {name: [] for name in ADJUST}
+    drawn: dict[str, list[float]] = {name: [] for name in NAMES}
     orders = set()
     with pytest.MonkeyPatch.context() as patch:
         seen: list[str] = []
-        for name in ADJUST:
+        for name in NAMES:
 
-            def spy(image: np.ndarray, amount: float, name: str = name) -> np.ndarray:
+            def spy(image: Image.Image, amount: float, name: str = name) -> Image.Image:
                 drawn[name].append(amount)
                 seen.append(name)
                 return image
 
-            patch.setattr(color, f'adjust_{name}', spy)
+            patch.setattr(TF, f'adjust_{name}', spy)
         jitter = color.ColorJitter(0.4, 1.5, 0.2, 0.1)
         for _ in range(300):
             seen.clear()

@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import ConfigDict
-from small_dense import build, detector_config, segmentor_config
 from torch import nn
 
 from lightvit_dense.deploy import (
@@ -19,6 +18,7 @@ from lightvit_dense.deploy import (
 )
 from lightvit_dense.deploy.pooling import FixedAdaptivePool, pooling_matrix, with_fixed_pools
 from lightvit_dense.errors import UserError
+from tests.helpers.small_dense import build, detector_config, segmentor_config
 
 
 def pixels(*size: int, batch: int = 2) -> torch.Tensor:

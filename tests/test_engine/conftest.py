@@ -1,14 +1,8 @@
-import sys
-from pathlib import Path
-
 import pytest
 from mmengine.config import Config
 
 import lightvit_dense  # noqa: F401
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from toy_engine import clear_globals, write_config
+from tests.helpers.toy_engine import clear_globals, write_config
 
 
 @pytest.fixture(autouse=True)

@@ -10,38 +10,30 @@ import pytest
 import torch
 from mmengine.fileio import get_file_backend
 from mmengine.logging import MessageHub
-from toy_engine import ToyMetric, clear_globals, write_config
 
 from lightvit_dense import apis
-from lightvit_dense.engine.hooks.checkpoint import BACKEND, AtomicLocalBackend, write_atomically
+from lightvit_dense.engine.hooks.checkpoint import BACKEND, AtomicLocalBackend
 from lightvit_dense.registry import METRICS
+from lightvit_dense.utils.io import atomic_write
+from tests.helpers.toy_engine import ToyMetric, clear_globals, write_config
 
 # Trains in a process of its own, which is killed in the middle of writing its third checkpoint.
 KILLED = """
 import os, signal, sys
-import lightvit_dense.engine.hooks.checkpoint as checkpoint
+from pathlib import Path
 from lightvit_dense import apis
 
-written = 0
+written, write = 0, Path.write_bytes
 
-class DyingFile:
-    def __init__(self, file): self.file = file
-    def __getattr__(self, name): return getattr(self.file, name)
-    def __enter__(self): return self
-    def __exit__(self, *args): self.file.close()
-    def write(self, data):
-        global written
-        if len(data) < 1000:  # the pointer
-            return self.file.write(data)
-        written += 1
-        if written == 3:
-            self.file.write(data[: len(data) // 2])
-            self.file.flush()
-            os.kill(os.getpid(), signal.SIGKILL)
-        return self.file.write(data)
+def write_or_die(self, data):
+    global written
+    written += len(data) > 1000  # not the pointer
+    if written == 3:
+        write(self, data[: len(data) // 2])
+        os.kill(os.getpid(), signal.SIGKILL)
+    return write(self, data)
 
-fdopen = os.fdopen
-checkpoint.os.fdopen = lambda *args: DyingFile(fdopen(*args))
+Path.write_bytes = write_or_die
 apis.train(sys.argv[1], work_dir=sys.argv[2])
 """
 
@@ -50,8 +42,7 @@ def test_killed_while_writing_then_resumed(tmp_path) -> None:
     extra = "\ndefault_hooks['checkpoint']['max_keep_ckpts'] = 1\n"
     config = write_config(tmp_path, length=4, extra=extra)
     work_dir = tmp_path / 'work'
-    path = f'{Path(__file__).parent}{os.pathsep}{os.environ["PYTHONPATH"]}'
-    environment = {**os.environ, 'PYTHONPATH': path, 'OMP_NUM_THREADS': '1'}
+    environment = {**os.environ, 'OMP_NUM_THREADS': '1'}
     process = subprocess.run(
         [sys.executable, '-c', KILLED, config, work_dir],
         env=environment,
@@ -75,21 +66,21 @@ def test_killed_while_writing_then_resumed(tmp_path) -> None:
 
 def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch) -> None:
     path = tmp_path / 'a' / 'file'
-    write_atomically(path, b'old')
+    atomic_write(path, b'old')
 
     def fail(*args) -> None:
         raise OSError('disk full')
 
-    monkeypatch.setattr('lightvit_dense.engine.hooks.checkpoint.os.fsync', fail)
+    monkeypatch.setattr('lightvit_dense.utils.io.os.fsync', fail)
     with pytest.raises(OSError, match='disk full'):
-        write_atomically(path, b'new')
+        atomic_write(path, b'new')
     assert path.read_bytes() == b'old'
     assert os.listdir(path.parent) == ['file']
 
 
 def test_written_files_have_ordinary_permissions(tmp_path) -> None:
     (tmp_path / 'ordinary').write_bytes(b'')
-    write_atomically(tmp_path / 'atomic', b'')
+    atomic_write(tmp_path / 'atomic', b'')
     assert (tmp_path / 'atomic').stat().st_mode == (tmp_path / 'ordinary').stat().st_mode
 
 

@@ -8,10 +8,10 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import MODELS, DefaultScope
 from mmengine.runner import Runner
-from tiny_dense import detector_config, segmentor_config, write_ade, write_coco
 from torch import nn
 
 from lightvit_dense.engine import apply_engine_options
+from tests.helpers.tiny_dense import detector_config, segmentor_config, write_ade, write_coco
 
 TASKS = {
     'detection': (detector_config, write_coco),

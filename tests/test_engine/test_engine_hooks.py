@@ -14,16 +14,15 @@ from mmengine.registry import MODELS as ROOT_MODELS
 from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
-from toy_engine import ToyRegressor
 
 from lightvit_dense import apis
 from lightvit_dense.engine import hooks
-from lightvit_dense.engine.hooks.iteration_seed import iteration_seed
+from lightvit_dense.engine.hooks.distributed import parameter_digest
 from lightvit_dense.engine.hooks.non_finite import image_name, non_finite_entries
-from lightvit_dense.engine.hooks.rank_consistency import parameter_digest
-from lightvit_dense.engine.hooks.reconstruction import picture_grid
 from lightvit_dense.engine.hooks.resources import batch_size
+from lightvit_dense.engine.hooks.resume import iteration_seed
 from lightvit_dense.engine.randomness import separate_randomness
+from tests.helpers.toy_engine import ToyRegressor
 
 
 @pytest.mark.parametrize(
@@ -42,6 +41,11 @@ from lightvit_dense.engine.randomness import separate_randomness
             'DistillWeightScheduleHook',
             dict(begin=0, end=5, start_value=1, end_value=0, shape='step'),
         ),
+        ('MomentumUpdateHook', dict(base=1.1)),
+        ('MomentumUpdateHook', dict(base=0.99, end=0.9)),
+        ('FreezeLastLayerHook', dict(until=-1)),
+        ('TeacherTemperatureHook', dict(start_value=0.0, end_value=0.1, end=3)),
+        ('TeacherTemperatureHook', dict(start_value=0.1, end_value=0.1, end=0)),
     ],
 )
 def test_wrong_arguments_are_refused(name, arguments) -> None:
@@ -49,27 +53,32 @@ def test_wrong_arguments_are_refused(name, arguments) -> None:
         getattr(hooks, name)(**arguments)
 
 
+SCHEDULE = dict(start_value=0.1, end_value=0.2, end=2)
+
+
 @pytest.mark.parametrize(
-    ('hook', 'attribute'),
+    ('name', 'arguments', 'attribute'),
     [
-        (dict(type='lightvit_dense.ReconstructionVisualizationHook'), 'reconstruct'),
-        (dict(type='lightvit_dense.AttentionAgreementHook'), 'attention_agreement'),
-        (
-            dict(
-                type='lightvit_dense.DistillWeightScheduleHook',
-                begin=0,
-                end=5,
-                start_value=1,
-                end_value=0,
-            ),
-            'distiller',
-        ),
+        ('ReconstructionVisualizationHook', {}, 'reconstruct'),
+        ('AttentionAgreementHook', {}, 'attention_agreement'),
+        ('DistillWeightScheduleHook', dict(SCHEDULE, begin=0), 'distiller'),
+        ('TeacherTemperatureHook', SCHEDULE, 'criterion'),
+        ('MomentumUpdateHook', {}, 'update_followers'),
+        ('ExportBackboneHook', dict(module='momentum_backbone'), 'momentum_backbone'),
     ],
 )
-def test_a_hook_that_does_not_fit_the_model_says_so(toy_config, hook, attribute) -> None:
+def test_a_hook_that_does_not_fit_the_model_says_so(toy_config, name, arguments, attribute) -> None:
     cfg = toy_config(length=1)
-    cfg.custom_hooks = [hook]
-    with pytest.raises(TypeError, match=f'{attribute}.*ToyRegressor has none: remove the hook'):
+    cfg.custom_hooks = [dict(type=f'lightvit_dense.{name}', **arguments)]
+    match = f'{name} needs .*{attribute}.*ToyRegressor has none: remove the hook'
+    with pytest.raises(TypeError, match=match):
+        apis.train(cfg)
+
+
+def test_a_layer_to_freeze_must_be_there(toy_config) -> None:
+    cfg = toy_config(length=1)
+    cfg.custom_hooks = [dict(type='lightvit_dense.FreezeLastLayerHook')]
+    with pytest.raises(ValueError, match=r"no module 'head\.last_l"):
         apis.train(cfg)
 
 
@@ -219,10 +228,10 @@ def test_image_name_falls_back() -> None:
 def test_distill_weight_shapes() -> None:
     arguments = dict(begin=10, end=20, start_value=1.0, end_value=3.0)
     linear = hooks.DistillWeightScheduleHook(**arguments)
-    assert [linear.weight(i) for i in (0, 10, 15, 20, 99)] == [1, 1, 2, 3, 3]
+    assert [linear.value(i) for i in (0, 10, 15, 20, 99)] == [1, 1, 2, 3, 3]
     cosine = hooks.DistillWeightScheduleHook(**arguments, shape='cosine')
-    assert cosine.weight(15) == pytest.approx(2)
-    assert cosine.weight(12) == pytest.approx(1 + 2 * (1 - math.cos(0.2 * math.pi)) / 2)
+    assert cosine.value(15) == pytest.approx(2)
+    assert cosine.value(12) == pytest.approx(1 + 2 * (1 - math.cos(0.2 * math.pi)) / 2)
 
 
 @pytest.mark.parametrize('by_epoch', [True, False])
@@ -238,18 +247,6 @@ def test_distill_weight_follows_progress(toy_config, by_epoch) -> None:
     assert runner.message_hub.get_scalar('train/distill_weight').current() == 0.0
     log = next(Path(cfg.work_dir).glob('*/vis_data/scalars.json')).read_text().splitlines()
     assert [json.loads(line)['distill_weight'] for line in log] == pytest.approx(values)
-
-
-def test_picture_grid() -> None:
-    original = torch.arange(2 * 3 * 2 * 2.0).reshape(2, 3, 2, 2)
-    pictures = dict(original=original, masked=original * 0 - 5, reconstruction=original * 0 + 999)
-    grid = picture_grid(pictures)
-    assert grid.shape == (2 * 6 - 4, 3 * 6 - 4, 3)
-    assert grid.dtype == np.uint8
-    assert np.array_equal(grid[6:8, 0:2], original[1].permute(1, 2, 0).numpy())
-    assert (grid[:2, 6:8] == 0).all()
-    assert (grid[:2, 12:14] == 255).all()
-    assert (grid[2:6] == 255).all()
 
 
 def test_reconstructions_are_drawn_without_disturbing_training(toy_config) -> None:
@@ -336,7 +333,7 @@ def test_parameter_digest_sees_one_bit() -> None:
 def test_differing_ranks_are_refused(monkeypatch) -> None:
     model = nn.Linear(3, 2)
     monkeypatch.setattr(
-        'lightvit_dense.engine.hooks.rank_consistency.all_gather_object',
+        'lightvit_dense.engine.hooks.distributed.all_gather_object',
         lambda digest: [digest, digest, 'another'],
     )
     runner = type('Runner', (), dict(model=model))()

@@ -10,12 +10,13 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS as ROOT_HOOKS
 from safetensors.torch import load_file
-from toy_engine import ToyPoints
 
 from lightvit_dense import apis
 from lightvit_dense.datasets.determinism import seeded
 from lightvit_dense.engine import hooks
 from lightvit_dense.registry import DATASETS
+from tests.helpers.resume import Stop
+from tests.helpers.toy_engine import ToyPoints
 
 VIT = dict(
     type='lightvit_dense.VisionTransformer',
@@ -77,47 +78,6 @@ class Record(Hook):
             self.seen[name].append(runner.model.state_dict()[name].clone())
 
 
-@pytest.mark.parametrize(
-    ('name', 'arguments'),
-    [
-        ('MomentumUpdateHook', dict(base=1.1)),
-        ('MomentumUpdateHook', dict(base=0.99, end=0.9)),
-        ('FreezeLastLayerHook', dict(until=-1)),
-        ('TeacherTemperatureHook', dict(start_value=0.0, end_value=0.1, end=3)),
-        ('TeacherTemperatureHook', dict(start_value=0.1, end_value=0.1, end=0)),
-    ],
-)
-def test_wrong_arguments_are_refused(name, arguments) -> None:
-    with pytest.raises(ValueError, match=name):
-        getattr(hooks, name)(**arguments)
-
-
-@pytest.mark.parametrize(
-    ('hook', 'error', 'message'),
-    [
-        (UPDATE, TypeError, "MomentumUpdateHook needs a model with 'update_followers'"),
-        (dict(type='lightvit_dense.FreezeLastLayerHook'), ValueError, "no module 'head.last_l"),
-        (
-            dict(
-                type='lightvit_dense.TeacherTemperatureHook', start_value=0.1, end_value=0.2, end=2
-            ),
-            TypeError,
-            "TeacherTemperatureHook needs a model with 'criterion'",
-        ),
-        (
-            dict(type='lightvit_dense.ExportBackboneHook', module='momentum_backbone'),
-            TypeError,
-            "ExportBackboneHook needs a model with 'momentum_backbone'",
-        ),
-    ],
-)
-def test_a_hook_that_does_not_fit_the_model_says_so(toy_config, hook, error, message) -> None:
-    cfg = toy_config(length=1)
-    cfg.custom_hooks = [hook]
-    with pytest.raises(error, match=message):
-        apis.train(cfg)
-
-
 def test_momentum_is_a_cosine_over_the_training() -> None:
     hook = hooks.MomentumUpdateHook(base=0.99, end=1.0)
     assert hook.momentum(0, 100) == pytest.approx(0.99)
@@ -151,10 +111,6 @@ def test_copies_follow_once_a_step_of_the_optimiser(views_config, accumulate, mo
     assert len(history) == len(list(moves))
 
 
-class Stop(Exception):
-    """Stands for the machine that goes down."""
-
-
 @pytest.mark.parametrize('model', [MOCO, DINO], ids=['mocov3', 'dino'])
 def test_resume_equals_not_stopping(views_config, tmp_path, model) -> None:
     besides = [
@@ -164,14 +120,7 @@ def test_resume_equals_not_stopping(views_config, tmp_path, model) -> None:
     ]
     cfg = views_config(model, besides if model is DINO else besides[:1], length=3)
     apis.train(cfg, work_dir=tmp_path / 'whole')
-
-    @ROOT_HOOKS.register_module(force=True)
-    class StopAfterTen(Hook):
-        def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
-            if runner.iter == 10:
-                raise Stop
-
-    cfg.custom_hooks.append(dict(type='StopAfterTen'))
+    cfg.custom_hooks.append(dict(type='StopHook', at=10))
     with pytest.raises(Stop):
         apis.train(cfg, work_dir=tmp_path / 'stopped')
     cfg.custom_hooks.pop()

@@ -1,3 +1,4 @@
+import json
 from itertools import pairwise
 from types import SimpleNamespace
 
@@ -8,9 +9,14 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
 from lightvit_dense.errors import UserError
-from lightvit_dense.evaluation.confusion import Confusion, confusion_of, match
-from lightvit_dense.evaluation.eval_predictions import pair
-from lightvit_dense.visualization.confusion_plot import draw_confusion, write_confusion
+from lightvit_dense.evaluation.confusion import (
+    Confusion,
+    count_confusion,
+    match_objects,
+    write_confusion,
+)
+from lightvit_dense.evaluation.predictions import match_images
+from lightvit_dense.visualization.confusion_plot import draw_confusion
 
 
 def boxes(*rows):
@@ -43,14 +49,14 @@ def found(rows, labels, scores):
     ],
 )
 def test_match_by_hand(detections, pairs):
-    assert match(TRUTH, boxes(), detections, 0.5) == pairs
+    assert match_objects(TRUTH, boxes(), detections, 0.5) == pairs
 
 
 def test_detections_within_a_crowd_are_dropped():
     crowd = boxes((40, 0, 80, 40))
     inside = found([(45, 5, 55, 15), (35, 5, 45, 15), (33, 5, 43, 15)], [0, 0, 0], [0.9, 0.8, 0.7])
     # The second lies half within, the third less.
-    assert match((boxes(), np.zeros(0, int)), crowd, inside, 0.5) == [(-1, 0)]
+    assert match_objects((boxes(), np.zeros(0, int)), crowd, inside, 0.5) == [(-1, 0)]
 
 
 def test_every_object_and_detection_is_counted_once():
@@ -61,7 +67,7 @@ def test_every_object_and_detection_is_counted_once():
         everything = np.concatenate([corners, corners + rng.uniform(5, 20, corners.shape)], 1)
         labels = rng.randint(0, 4, count + number)
         detections = everything[count:], labels[count:], rng.rand(number)
-        pairs = match((everything[:count], labels[:count]), boxes(), detections, 0.3)
+        pairs = match_objects((everything[:count], labels[:count]), boxes(), detections, 0.3)
         assert sorted(t for t, _ in pairs if t >= 0) == sorted(labels[:count])
         assert sorted(p for _, p in pairs if p >= 0) == sorted(labels[count:])
 
@@ -106,7 +112,7 @@ def test_confusion_of_detections():
     # Out of order: 0 right, 1 taken for a cat, 2 not certain enough, 3 detects nothing that is.
     entries = [(3, instances(1)), (0, instances(0)), (1, instances(0)), (2, instances(0, 0.2))]
     predictions = [dict(img_path=dataset.paths[i], pred_instances=p) for i, p in entries]
-    counted = confusion_of(dataset, predictions, 0.3, 0.5)
+    counted = count_confusion(dataset, predictions, 0.3, 0.5)
     assert (counted.names, counted.unit) == (('cat', 'dog', 'background'), 'objects')
     assert counted.counts.tolist() == [[1, 0, 1], [1, 0, 0], [0, 1, 0]]
 
@@ -117,7 +123,7 @@ def test_confusion_of_label_maps():
         dict(img_path=path, pred_sem_seg=dict(data=torch.zeros(1, 2, 3, dtype=torch.uint8)))
         for path in dataset.paths
     ]
-    counted = confusion_of(dataset, predictions, 0.3, 0.5)
+    counted = count_confusion(dataset, predictions, 0.3, 0.5)
     assert counted.unit == 'pixels'
     assert counted.counts.tolist() == [[10, 0], [10, 0]]
 
@@ -125,45 +131,43 @@ def test_confusion_of_label_maps():
 def test_images_are_paired_by_their_paths():
     dataset = Dataset()
     moved = [dict(img_path=f'/elsewhere/images/{i}.jpg') for i in (2, 0)]
-    assert pair(dataset, moved) == [2, 0]
+    assert match_images(dataset, moved) == [2, 0]
     with pytest.raises(UserError, match=r'images/7\.jpg: was predicted, but is not among the 4'):
-        pair(dataset, [dict(img_path='data/images/7.jpg')])
+        match_images(dataset, [dict(img_path='data/images/7.jpg')])
     with pytest.raises(UserError, match='twice'):
-        pair(dataset, [moved[0], moved[0]])
+        match_images(dataset, [moved[0], moved[0]])
     with pytest.raises(UserError, match="'img_path'"):
-        pair(dataset, [dict(img_id=1)])
+        match_images(dataset, [dict(img_id=1)])
 
 
 def test_confusion_of_images():
     pairs = [(0, 0), (1, 0), (1, 0), (1, 1)]
     predictions = [dict(gt_label=t, pred_label=torch.tensor(p)) for t, p in pairs]
-    counted = confusion_of(Dataset(), predictions, 0.3, 0.5)
+    counted = count_confusion(Dataset(), predictions, 0.3, 0.5)
     assert (counted.counts.tolist(), counted.unit) == ([[1, 0], [2, 1]], 'images')
 
 
 def test_other_predictions_are_refused():
     with pytest.raises(UserError, match='label maps nor classes, but img_path, x'):
-        confusion_of(Dataset(), [dict(img_path='a', x=1)], 0.3, 0.5)
+        count_confusion(Dataset(), [dict(img_path='a', x=1)], 0.3, 0.5)
 
 
 COUNTS = Confusion(np.array([[5, 3, 0], [1, 0, 0], [0, 0, 0]]), ('a', 'b', 'c'), 'pixels')
 
 
-def test_shares_and_worst():
-    shares = COUNTS.shares()
-    assert shares[:2].tolist() == [[0.625, 0.375, 0], [1, 0, 0]]
-    assert np.isnan(shares[2]).all()
+def test_ratios_and_worst():
+    ratios = COUNTS.ratios()
+    assert ratios[:2].tolist() == [[0.625, 0.375, 0], [1, 0, 0]]
+    assert np.isnan(ratios[2]).all()
     assert COUNTS.occurring().names == ('a', 'b')
     assert COUNTS.worst(5) == [
-        dict(truth='a', prediction='b', count=3, share=0.375),
-        dict(truth='b', prediction='a', count=1, share=1.0),
+        dict(truth='a', prediction='b', count=3, ratio=0.375),
+        dict(truth='b', prediction='a', count=1, ratio=1.0),
     ]
 
 
 @pytest.mark.parametrize('normalize', [False, True])
 def test_files(tmp_path, normalize):
-    import json
-
     files = write_confusion(COUNTS, tmp_path / 'out', normalize, 'title', config='x.py')
     assert [path.name for path in files] == ['confusion.png', 'confusion.csv', 'confusion.json']
     assert min(Image.open(files[0]).size) > 500
@@ -179,9 +183,9 @@ def test_many_classes_have_room_for_their_names():
     size = 30
     counts = np.eye(size, dtype=np.int64) * 50 + 1
     names = tuple(f'class number {i}' for i in range(size))
-    figure = draw_confusion(Confusion(counts, names, 'pixels'), False)
-    pad_shape = FigureCanvasAgg(figure)
-    pad_shape.draw()
+    figure = draw_confusion(counts, names)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
     axes = figure.axes[0]
     for labels, low, high in (
         (axes.get_yticklabels(), 'y0', 'y1'),
@@ -189,8 +193,8 @@ def test_many_classes_have_room_for_their_names():
     ):
         ends = sorted(
             (getattr(box, low), getattr(box, high))
-            for box in (label.get_window_extent(pad_shape.get_renderer()) for label in labels)
+            for box in (label.get_window_extent(canvas.get_renderer()) for label in labels)
         )
         assert all(a[1] < b[0] for a, b in pairwise(ends))
-    larger = draw_confusion(Confusion(np.eye(60, dtype=np.int64), names * 2, 'pixels'), False)
+    larger = draw_confusion(np.eye(60, dtype=np.int64), names * 2)
     assert larger.get_figwidth() - figure.get_figwidth() == pytest.approx(30 * 0.17)

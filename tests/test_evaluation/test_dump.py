@@ -10,7 +10,8 @@ from pycocotools import mask as mask_utils
 
 import lightvit_dense  # noqa: F401
 from lightvit_dense.errors import UserError
-from lightvit_dense.evaluation import CocoMetric, read_predictions
+from lightvit_dense.evaluation import read_predictions
+from tests.helpers.coco_truth import evaluate, ground_truth, perturb
 
 
 def detection(number=3):
@@ -117,26 +118,8 @@ def test_broken_files_are_named(tmp_path):
 
 def test_the_metric_takes_what_was_dumped(tmp_path):
     """Detections of a dump give the figures of the model's own output."""
-    import json
-
-    box = [2.0, 3.0, 8.0, 6.0]
-    mask = np.zeros((12, 20), np.uint8)
-    mask[3:9, 2:10] = 1
-    rle = mask_utils.encode(np.asfortranarray(mask))
-    rle = {'size': rle['size'], 'counts': rle['counts'].decode()}
-    entry = dict(id=1, image_id=3, category_id=1, bbox=box, area=48.0, iscrowd=0, segmentation=rle)
-    images = [dict(id=3, file_name='3.jpg', width=20, height=12)]
-    truth = dict(images=images, annotations=[entry], categories=[dict(id=1, name='x')])
-    (tmp_path / 'truth.json').write_text(json.dumps(truth))
-    sample = detection()
-    sample['pred_instances']['labels'][:] = 0
-    sample['pred_instances']['bboxes'][0] = torch.tensor([2.0, 3.0, 10.0, 8.0])
-    sample['pred_instances']['masks'][0] = torch.from_numpy(mask[:, ::1].astype(bool))
-    figures = []
-    for source in ([sample], read_predictions(dump(tmp_path / 'a.pkl', [sample]))):
-        metric = CocoMetric(str(tmp_path / 'truth.json'), ['bbox', 'segm'])
-        metric.dataset_meta = dict(classes=('x',))
-        metric.process({}, source)
-        figures.append(metric.evaluate(1))
-    assert figures[0] == figures[1]
-    assert figures[0]['coco/segm_mAP_50'] > 0
+    truth = ground_truth(seed=2)
+    samples = perturb(truth, 5, shift=0.2)
+    figures = evaluate(tmp_path, truth, samples)
+    assert evaluate(tmp_path, truth, read_predictions(dump(tmp_path / 'a.pkl', samples))) == figures
+    assert 0 < figures['coco/segm_mAP'] < 1

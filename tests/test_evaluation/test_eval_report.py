@@ -4,11 +4,8 @@ import json
 import pytest
 from mmengine.config import Config
 
-from lightvit_dense.evaluation.eval_report import (
-    describe_config,
-    evaluation_report,
-    write_report,
-)
+from lightvit_dense.evaluation.report import describe_config, evaluation_report
+from lightvit_dense.utils.io import write_json
 
 
 def test_the_report_says_what_belongs_to_it(tmp_path):
@@ -21,7 +18,7 @@ def test_the_report_says_what_belongs_to_it(tmp_path):
     found = evaluation_report(
         cfg, {'mIoU': 50.0, 'bad': float('nan')}, {'IoUMetric': table}, checkpoint=weights, extra=[]
     )
-    write_report(tmp_path / 'new' / 'report.json', found)
+    write_json(tmp_path / 'new' / 'report.json', found)
     text = (tmp_path / 'new' / 'report.json').read_text()
     assert 'NaN' not in text
     content = json.loads(text)
@@ -38,12 +35,12 @@ def test_the_hash_follows_the_values_alone():
     values = dict(model=dict(type='x', depth=2), lr=1e-3)
     one = describe_config(Config(values))
     two = describe_config(Config(dict(reversed(values.items()), work_dir='w')))
-    assert one['sha256'] == two['sha256']
+    assert one['config_sha256'] == two['config_sha256']
     other = describe_config(Config(dict(values, lr=2e-3)))
-    assert one['sha256'] != other['sha256']
+    assert one['config_sha256'] != other['config_sha256']
 
 
 def test_only_plain_data_is_written(tmp_path):
     with pytest.raises((TypeError, ValueError)):
-        write_report(tmp_path / 'x.json', {'x': object()})
+        write_json(tmp_path / 'x.json', {'x': object()})
     assert not (tmp_path / 'x.json').exists()

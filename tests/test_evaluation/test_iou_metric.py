@@ -7,6 +7,7 @@ import torch
 from mmengine.registry import METRICS
 from PIL import Image
 from sklearn.metrics import jaccard_score
+from torchmetrics.classification import MulticlassJaccardIndex
 
 import lightvit_dense  # noqa: F401
 from lightvit_dense.compat import finish_distributed
@@ -32,14 +33,14 @@ def image(predicted, truth, **meta):
     return dict(img_path='images/a.jpg', **wrapped) | meta
 
 
-def scenes(count=7, seed=0, right=0.6):
-    """Images of different sizes over all classes but the last."""
+def scenes(count=7, seed=0, right=0.6, classes=5):
+    """Images of different sizes; of ``CLASSES`` the last does not occur."""
     rng = np.random.RandomState(seed)
     found = []
     for place in range(count):
         size = rng.randint(5, 40, 2)
-        truth = rng.randint(0, len(CLASSES) - 1, size)
-        guess = rng.randint(0, len(CLASSES) - 1, size)
+        truth = rng.randint(0, classes, size)
+        guess = rng.randint(0, classes, size)
         predicted = np.where(rng.rand(*size) < right, truth, guess)
         truth[rng.rand(*size) < 0.1] = 255
         found.append(image(predicted, truth, img_path=f'images/{place}.jpg'))
@@ -101,26 +102,46 @@ def test_pooled_jaccard_of_scikit_learn():
     assert figures['mIoU'] == pytest.approx(expected.mean(), abs=1e-10)
 
 
-def test_agrees_with_mmseg():
+@pytest.mark.parametrize(('classes', 'used'), [(2, 2), (19, 19), (150, 150), (150, 20)], ids=str)
+def test_pooled_jaccard_of_torchmetrics(classes, used):
+    """Its macro Jaccard index pools the pixels of all images; it is computed in float32."""
+    samples = scenes(count=6, seed=classes, classes=used, right=0.7)
+    figures, metric = evaluate(samples, classes=range(classes), classwise=False)
+    options = dict(num_classes=classes, ignore_index=255)
+    for average in ('macro', 'none'):
+        theirs = MulticlassJaccardIndex(average=average, **options)
+        for sample in samples:
+            theirs.update(sample['pred_sem_seg']['data'], sample['gt_sem_seg']['data'])
+        expected = 100 * theirs.compute().numpy()
+        if average == 'macro':
+            assert figures['mIoU'] == pytest.approx(expected.item(), abs=2e-5)
+    found = np.array([row['IoU'] for row in metric.class_table])
+    np.testing.assert_allclose(np.nan_to_num(found), expected, atol=2e-5)
+    assert np.isnan(found).sum() == classes - used
+
+
+@pytest.fixture
+def theirs():
+    """mmseg's metric."""
     from mmengine.logging import MMLogger
     from mmseg.evaluation import IoUMetric as Theirs
 
     MMLogger.get_instance('iou')
+    metric = Theirs()
+    metric.dataset_meta = dict(classes=CLASSES)
+    return metric
+
+
+def test_agrees_with_mmseg(theirs):
     samples = scenes(seed=5)
-    theirs = Theirs()
-    theirs.dataset_meta = dict(classes=CLASSES)
     theirs.process({}, samples)
     expected = theirs.evaluate(len(samples))  # rounded to two decimals
     figures, _ = evaluate(samples)
     assert figures == pytest.approx({k: float(v) for k, v in expected.items()}, abs=6e-3)
 
 
-def test_exact_beyond_what_float32_counts():
+def test_exact_beyond_what_float32_counts(theirs):
     """At 2^24 pixels of a class, sums in float32 stop growing: mmseg's IoU stays at 100."""
-    from mmengine.logging import MMLogger
-    from mmseg.evaluation import IoUMetric as Theirs
-
-    MMLogger.get_instance('iou')
     many = torch.zeros(4096, 4096, dtype=torch.uint8)
     one = torch.zeros(1, 1, dtype=torch.uint8)
     samples = [image(many, many), *[image(one + 1, one)] * 1000]
@@ -130,8 +151,6 @@ def test_exact_beyond_what_float32_counts():
     assert metric.class_table[0]['IoU'] == pytest.approx(exact, abs=1e-12)
     assert figures['aAcc'] == pytest.approx(exact, abs=1e-12)
 
-    theirs = Theirs()
-    theirs.dataset_meta = dict(classes=CLASSES)
     whole = torch.tensor([4096.0**2, *[0] * 5])  # what its histc says of the large image
     theirs.results.append((whole,) * 4)
     theirs.process({}, samples[1:])

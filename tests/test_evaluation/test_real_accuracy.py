@@ -133,5 +133,5 @@ def test_joint_evaluator_names_what_is_further(real):
     )
     evaluator = EVALUATOR.build(cfg)
     evaluator.process(items, None)
-    with pytest.raises(ValueError, match="two metrics are called 'again/top1'"):
+    with pytest.raises(ValueError, match='same metric name again/top1'):
         evaluator.evaluate(2)

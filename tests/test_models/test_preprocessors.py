@@ -25,7 +25,7 @@ def test_same_as_mmengine_bit_for_bit(form, bgr):
         'channels last': batch.contiguous(memory_format=torch.channels_last),
         'list': list(batch),
     }[form]
-    out = ImagePreprocessor(**RGB, bgr_to_rgb=bgr)({'inputs': given, 'mirror': mirror})
+    out = ImagePreprocessor(**RGB, bgr_to_rgb=bgr)({'inputs': given, 'flip': mirror})
     assert out['inputs'].equal(reference)
     assert out['inputs'].dtype == torch.float32
     assert out['inputs'].is_contiguous()
@@ -35,7 +35,7 @@ def test_same_as_mmengine_bit_for_bit(form, bgr):
 def test_a_batch_can_be_used_again():
     """Hooks preprocess the batch that the model has trained on."""
     floats = images().float()
-    batch = {'inputs': floats.clone(), 'mirror': [True] * 4}
+    batch = {'inputs': floats.clone(), 'flip': [True] * 4}
     preprocess = ImagePreprocessor(**RGB)
     first = preprocess(batch, True)['inputs']
     assert batch['inputs'].equal(floats)
@@ -58,7 +58,7 @@ def test_samples_are_handed_on():
 def test_tensors_of_samples_follow_the_device():
     samples = [BaseDataElement(mask=torch.ones(2))]
     preprocess = ImagePreprocessor(**RGB).to('meta')
-    out = preprocess({'inputs': images(1), 'data_samples': samples, 'mirror': torch.ones(1) > 0})
+    out = preprocess({'inputs': images(1), 'data_samples': samples, 'flip': torch.ones(1) > 0})
     assert out['inputs'].device.type == 'meta'
     assert out['data_samples'][0].mask.device.type == 'meta'
 

@@ -17,12 +17,9 @@ import lightvit_dense  # noqa: F401
 from lightvit_dense import apis
 from lightvit_dense.datasets.toyworld import WorldSpec, build_world
 from lightvit_dense.errors import run_tool
+from tests.helpers.toy_engine import clear_globals
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / 'tests' / 'test_engine'))
-
-from toy_engine import clear_globals  # noqa: E402
-
 TASKS = {
     'det': ('maskrcnn_scratch', "('coco/bbox_mAP', 0.99, 0.001)"),
     'seg': ('upernet_scratch', "('mIoU', 99, 0.1)"),

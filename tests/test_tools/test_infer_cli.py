@@ -11,12 +11,8 @@ import pytest
 import torch
 
 import lightvit_dense  # noqa: F401
-
-sys.path.insert(0, str(Path(__file__).parents[1] / 'test_apis'))
-
-from small_dense import build, detector_config, segmentor_config, write_pictures
-
 from lightvit_dense.errors import UserError
+from tests.helpers.small_dense import build, detector_config, segmentor_config, write_pictures
 
 ROOT = Path(__file__).parents[2]
 

@@ -9,12 +9,9 @@ import pytest
 import torch
 
 import lightvit_dense  # noqa: F401
+from tests.helpers.toy_engine import write_config
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / 'tests' / 'test_engine'))
-
-from toy_engine import write_config  # noqa: E402
-
 SCRIPTS = ('dist_train.sh', 'dist_test.sh', 'slurm_train.sh')
 
 
@@ -22,7 +19,6 @@ def launch(script: str, *args: object, **environment: str) -> subprocess.Complet
     inherited = {k: v for k, v in os.environ.items() if k not in ('RANK', 'WORLD_SIZE', 'PORT')}
     defaults = dict(
         PYTHON=sys.executable,
-        PYTHONPATH=f'{ROOT}/tests/test_engine{os.pathsep}{os.environ["PYTHONPATH"]}',
         CUDA_VISIBLE_DEVICES='-1',
         OMP_NUM_THREADS='1',
     )

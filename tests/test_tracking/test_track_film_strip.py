@@ -1,4 +1,4 @@
-"""Film strips: what is drawn where, the tool, and the painter of tests."""
+"""Film strips: what is drawn where, the tool, and the hook of tests."""
 
 from types import SimpleNamespace
 
@@ -7,24 +7,18 @@ import numpy as np
 import pytest
 from mmengine.config import Config
 
-from lightvit_dense.apis.testing import _painter
+from lightvit_dense.apis.testing import _visualization_hook
 from lightvit_dense.errors import UserError, run_tool
+from lightvit_dense.visualization import line_color
 from tracking.datasets import VideoSequence
 from tracking.registry import HOOKS
 from tracking.runtime.results import write_result
 from tracking.structures import TrackSample
 from tracking.tools import film_strip as tool
-from tracking.visualization import (
-    TRUTH_COLOR,
-    choose_frames,
-    draw_box,
-    film_strip,
-    stack_strips,
-    tracker_color,
-    write_strip,
-)
+from tracking.visualization import TRUTH_COLOR, film_strip, outline_targets
 
 SIZE = (60, 100)
+CAPTION = 22  # pixels below a frame
 
 
 class GreyFrames:
@@ -58,65 +52,42 @@ def painted(picture, color):
     return columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
 
 
-@pytest.mark.parametrize(
-    ('length', 'count', 'expected'),
-    [(5, 5, [0, 1, 2, 3, 4]), (60, 4, [0, 20, 39, 59]), (3, 8, [0, 1, 2]), (9, 1, [0])],
-)
-def test_frames_are_spread_from_the_first_to_the_last(length, count, expected):
-    assert choose_frames(length, count) == expected
-
-
-def test_a_box_covers_its_outermost_pixels():
+def test_targets_are_outlined_on_any_ground():
     image = np.full((40, 50, 3), 128, np.uint8)
-    draw_box(image, [10, 5, 20, 12], (255, 0, 0), thickness=1)
-    assert painted(image, (255, 0, 0)) == (10, 5, 30, 17)
-    assert (image[10, 20] == 128).all()  # an outline, not an area
-    before = image.copy()
-    for nothing in ([np.nan, 0, 3, 3], [4, 4, 0, 9], [1, 1, -2, 5], [0, 0, np.inf, 1]):
-        draw_box(image, nothing, (0, 0, 255))
-    assert (image == before).all()
-    draw_box(image, [-1e9, -1e9, 2e9, 2e9], (0, 0, 255))  # all corners outside
-    assert not (image == (0, 0, 255)).all(axis=2).any()
+    drawn = outline_targets(image, [10, 5, 20, 12], [(255, 0, 0)])
+    assert painted(drawn, (255, 0, 0)) == (10, 5, 30, 17)
+    assert painted(drawn, (0, 0, 0)) == (9, 4, 31, 18)
 
 
 def test_truth_and_trackers_have_their_places_and_colours():
     sequence = make_sequence()
     shifted = sequence.boxes + np.array([30, 15, 0, 0])
     picture = film_strip(sequence, {'a': sequence.boxes, 'b': shifted}, [3], tile_width=200)
-    head = picture.shape[0] - 2 * SIZE[0] - 18
+    head = picture.shape[0] - 2 * SIZE[0] - CAPTION
     tile = picture[head : head + 2 * SIZE[0]]
     assert (tile[5, 5] == 30).all()  # frame 3, twice as large
-    left, top, right, bottom = painted(tile, tracker_color(1))
+    left, top, right, bottom = painted(tile, line_color(1))
     np.testing.assert_allclose([left, top, right, bottom], [100, 50, 160, 90], atol=1)
     # The first tracker's box lies on that of the truth and hides it.
-    left, top, right, bottom = painted(tile, tracker_color(0))
+    left, top, right, bottom = painted(tile, line_color(0))
     np.testing.assert_allclose([left, top, right, bottom], [40, 20, 100, 60], atol=1)
     assert not (tile == TRUTH_COLOR).all(axis=2).any()
-    for color in (TRUTH_COLOR, tracker_color(0), tracker_color(1)):
+    for color in (TRUTH_COLOR, line_color(0), line_color(1)):
         assert (picture[:head] == color).all(axis=2).any()  # the legend
 
 
 def test_absence_is_marked():
     sequence = make_sequence(absent=(2,))
-    alone = film_strip(sequence, {}, [1], tile_width=100)
-    gone = film_strip(sequence, {}, [2], tile_width=100)
+    alone, gone = (film_strip(sequence, {}, [i], tile_width=200)[-CAPTION - 120 :] for i in (1, 2))
     red = (200, 0, 0)
-    assert (gone == red).all(axis=2).any()
+    assert painted(gone[:120], red) == (0, 0, 200, 120)
+    assert (gone[120:] == red).all(axis=2).any()
     assert not (alone == red).all(axis=2).any()
-    head = gone.shape[0] - SIZE[0] - 18
-    assert not (gone[head:] == TRUTH_COLOR).all(axis=2).any()
-    assert (alone[head:] == TRUTH_COLOR).all(axis=2).any()
+    assert not (gone[:120] == TRUTH_COLOR).all(axis=2).any()
+    assert painted(alone[:120], TRUTH_COLOR) == (40, 20, 100, 60)
     # Only the first frame is annotated where the truth is kept back: nothing is said of the rest.
     kept_back = VideoSequence('x', GreyFrames(3), sequence.boxes[:1], sequence.visible[:1])
     assert not (film_strip(kept_back, {}, [2]) == red).all(axis=2).any()
-
-
-def test_strips_of_different_widths_are_piled_up():
-    wide, narrow = np.zeros((10, 30, 3), np.uint8), np.zeros((5, 20, 3), np.uint8)
-    pile = stack_strips([wide, narrow])
-    assert pile.shape == (23, 30, 3)
-    assert (pile[14:19, 20:] == 255).all()
-    assert (pile[14:19, :20] == 0).all()
 
 
 def test_short_results_and_unknown_frames_are_errors():
@@ -125,13 +96,6 @@ def test_short_results_and_unknown_frames_are_errors():
         film_strip(sequence, {'a': sequence.boxes[:4]})
     with pytest.raises(UserError, match=r'frames 0 to 4, cannot draw \[9\]'):
         film_strip(sequence, {}, [1, 9])
-
-
-def test_pictures_that_cannot_be_written_are_errors(tmp_path):
-    (tmp_path / 'file').write_text('in the way')
-    for path in (tmp_path / 'file/x.png', tmp_path / 'x.strange'):
-        with pytest.raises(UserError, match='cannot be written'):
-            write_strip(path, np.zeros((4, 4, 3), np.uint8))
 
 
 def test_hook_draws_tested_sequences_and_no_more_than_asked(tmp_path):
@@ -153,11 +117,13 @@ def test_hook_draws_tested_sequences_and_no_more_than_asked(tmp_path):
         hook.after_test_iter(SimpleNamespace(), 0, outputs=[strange])
 
 
-def test_a_config_names_its_painter():
-    plain = _painter(Config(dict()), 'out', 3)
-    assert plain == dict(type='lightvit_dense.PaintPredictionsHook', out_dir='out', max_images=3)
-    cfg = Config(dict(painter=dict(type='tracking.FilmStripHook', frames=5)))
-    chosen = _painter(cfg, 'out', None)
+def test_a_config_names_its_hook():
+    plain = _visualization_hook(Config(dict()), 'out', 3)
+    assert plain == dict(
+        type='lightvit_dense.PredictionVisualizationHook', out_dir='out', max_images=3
+    )
+    cfg = Config(dict(visualization_hook=dict(type='tracking.FilmStripHook', frames=5)))
+    chosen = _visualization_hook(cfg, 'out', None)
     assert chosen == dict(type='tracking.FilmStripHook', frames=5, out_dir='out', max_images=None)
 
 
@@ -182,9 +148,9 @@ def test_tool_draws_chosen_sequences(videos, capsys):
     both = cv2.imread(str(out))
     assert tool.main([*words, '--sequences', 'b', '--frames', '3', '--width', '60']) == 0
     one = cv2.imread(str(out))
-    assert both.shape == (2 * one.shape[0], one.shape[1], 3)
+    assert both.shape == (2 * one.shape[0] + 4, one.shape[1], 3)
     assert one.shape[1] == 3 * 60 + 2 * 4
-    assert (one == tracker_color(0)[::-1]).all(axis=2).any()
+    assert (one == line_color(0)[::-1]).all(axis=2).any()
 
 
 def test_tool_names_what_is_wrong(videos, capsys):

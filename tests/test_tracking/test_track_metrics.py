@@ -12,7 +12,7 @@ import tracking  # noqa: F401
 from lightvit_dense.compat import finish_distributed
 from lightvit_dense.errors import UserError
 from lightvit_dense.evaluation import read_predictions
-from lightvit_dense.evaluation.tables import class_tables
+from lightvit_dense.evaluation.joint import class_tables
 from tracking.datasets import LaSOT, SequenceDataset
 from tracking.evaluation import OnePassEvaluation, Truth, score
 from tracking.registry import DATASETS, METRICS

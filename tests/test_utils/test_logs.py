@@ -3,7 +3,17 @@ import json
 import pytest
 
 from lightvit_dense.errors import UserError
-from lightvit_dense.utils.logs import collect_curves, find_key, training_time
+from lightvit_dense.utils.logs import (
+    Series,
+    collect_curves,
+    find_key,
+    find_scalars,
+    keys_matching,
+    read_scalars,
+    series,
+    smooth,
+    training_time,
+)
 
 
 def write(folder, start, records):
@@ -34,9 +44,9 @@ def test_times_without_the_first_interval_of_a_start(run):
     time = training_time(run)
     assert (time.iterations, time.starts) == (50, 2)
     assert time.mean == pytest.approx((2 + 4 + 3 + 3) / 4)
-    assert time.deviation == pytest.approx((2 / 3) ** 0.5)
+    assert time.std == pytest.approx((2 / 3) ** 0.5)
     assert (time.fastest, time.slowest) == ((2.0, 20), (4.0, 30))
-    assert time.data_share == pytest.approx(1.5 / 12)
+    assert time.data_ratio == pytest.approx(1.5 / 12)
     assert time.hours == pytest.approx(50 * 3 / 3600)
 
 
@@ -60,8 +70,37 @@ def test_curves(run):
     assert 99.0 not in time.values
 
 
+def test_what_a_resumed_run_logged_again_replaces_what_it_logged_before(run):
+    files = find_scalars(run)
+    assert [file.parent.parent.name for file in files] == ['1', '2']
+    records = read_scalars(files)
+    assert series(records, 'loss', 'student') == Series('student', (30, 40), (5.0, 4.0))
+    assert series(records, 'absent').steps == ()
+
+
+def test_nan_and_words_are_left_out(tmp_path):
+    path = tmp_path / 'scalars.json'
+    path.write_text('{"loss": NaN, "step": 1}\n{"loss": "x", "step": 2}\n{"loss": 1, "step": 3}\n')
+    assert series(read_scalars(path), 'loss').steps == (3,)
+
+
+def test_a_cut_last_line_is_dropped(tmp_path):
+    path = tmp_path / 'scalars.json'
+    path.write_text('{"loss": 1, "step": 1}\n{"loss": 2, "st')
+    assert len(read_scalars(path)) == 1
+
+
+def test_smooth_is_the_trailing_mean():
+    curve = Series('a', (1, 2, 3, 4), (1.0, 3.0, 5.0, 7.0))
+    assert smooth(curve, 2).values == (1.0, 2.0, 4.0, 6.0)
+    assert smooth(curve, 1) == curve
+
+
 def test_keys():
     records = [{'coco/bbox_mAP': 1, 'loss': 1, 'a/top1': 1, 'b/top1': 2}]
+    assert keys_matching(records, 'mAP|top') == ['a/top1', 'b/top1', 'coco/bbox_mAP']
+    layers = [{'layer_10': 1, 'layer_9': 1}]
+    assert keys_matching(layers, 'layer') == ['layer_9', 'layer_10']
     assert find_key(records, 'coco/bbox_mAP', 'x') == 'coco/bbox_mAP'
     assert find_key(records, 'bbox_mAP', 'x') == 'coco/bbox_mAP'
     with pytest.raises(UserError, match='may be a/top1 or b/top1'):

@@ -17,34 +17,26 @@ from rich.console import Console
 from rich.table import Table
 
 from lightvit_dense.errors import UserError, run_tool
-from lightvit_dense.utils.logs import collect_curves, training_time
-from lightvit_dense.visualization.curves import Series, plot, save_png, smooth, to_svg
+from lightvit_dense.utils.logs import Series, collect_curves, smooth, training_time
+from lightvit_dense.visualization.curves import plot, save_plot
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """Parse the command line.
-
-    Args:
-        argv: Arguments without the program's name; ``sys.argv`` when None.
-    """
+    """Parse the command line; ``sys.argv`` when None."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     tasks = parser.add_subparsers(dest='task', required=True)
-    curve = tasks.add_parser('plot_curve', help='plot scalars of one or more runs')
-    curve.add_argument('logs', nargs='+', metavar='LOG', help='work directory or scalars.json')
-    curve.add_argument(
-        '--keys', nargs='+', default=['bbox_mAP'], help="scalars, e.g. loss 'coco/bbox_mAP'"
-    )
-    curve.add_argument('--legend', nargs='+', help='names of the curves, log by log, key by key')
-    curve.add_argument('--title', default='', help='title of the picture')
-    curve.add_argument('--start-iter', type=int, default=0, help='leave out what was before')
-    curve.add_argument('--smooth', type=int, default=1, help='mean over so many points')
-    curve.add_argument('--log-y', action='store_true', help='logarithmic y axis')
-    curve.add_argument('--out', required=True, help='picture to write, .png or .svg')
-    times = tasks.add_parser('cal_train_time', help='time of an iteration, and its spread')
-    times.add_argument('logs', nargs='+', metavar='LOG', help='work directory or scalars.json')
-    times.add_argument(
-        '--include-outliers', action='store_true', help='count the first interval of every start'
-    )
+    add = tasks.add_parser('plot_curve', help='plot scalars of one or more runs').add_argument
+    add('logs', nargs='+', metavar='LOG', help='work directory or scalars.json')
+    add('--keys', nargs='+', default=['bbox_mAP'], help="scalars, e.g. loss 'coco/bbox_mAP'")
+    add('--legend', nargs='+', help='names of the curves, log by log, key by key')
+    add('--title', default='', help='title of the picture')
+    add('--start-iter', type=int, default=0, help='leave out what was before')
+    add('--smooth', type=int, default=1, help='mean over so many points')
+    add('--log-y', action='store_true', help='logarithmic y axis')
+    add('--out', required=True, help='picture to write, .png or .svg')
+    add = tasks.add_parser('cal_train_time', help='time of an iteration, and its std').add_argument
+    add('logs', nargs='+', metavar='LOG', help='work directory or scalars.json')
+    add('--include-outliers', action='store_true', help='count the first interval of every start')
     args = parser.parse_args(argv)
     if args.task == 'plot_curve':
         if Path(args.out).suffix not in ('.png', '.svg'):
@@ -61,25 +53,18 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def plot_curve(args: argparse.Namespace) -> None:
     """Plot scalars against iterations."""
-    found = []
+    found: list[Series] = []
     for log in args.logs:
         for curve in collect_curves(log, args.keys):
             name = curve.name if len(args.logs) == 1 else f'{Path(log).name}: {curve.name}'
+            name = args.legend[len(found)] if args.legend else name
             points = zip(curve.steps, curve.values, strict=True)
             kept = [point for point in points if point[0] >= args.start_iter]
             if not kept:
                 raise UserError(f'{log}: has no {curve.name} from iteration {args.start_iter} on')
             steps, values = zip(*kept, strict=True)
             found.append(smooth(Series(name, steps, values), args.smooth))
-    if args.legend:
-        names = zip(args.legend, found, strict=True)
-        found = [Series(name, curve.steps, curve.values) for name, curve in names]
-    figure = plot(found, args.title, size=(7, 4), log_y=args.log_y)
-    Path(args.out).parent.mkdir(parents=True, exist_ok=True)
-    if args.out.endswith('.svg'):
-        Path(args.out).write_text(to_svg(figure), encoding='utf-8')
-    else:
-        save_png(figure, args.out)
+    save_plot(plot(found, args.title, size=(7, 4), log_y=args.log_y), args.out)
     for curve in found:
         print(f'{curve.name}: {len(curve.steps)} points, last {curve.values[-1]:.4f}')
     print(args.out)
@@ -87,16 +72,15 @@ def plot_curve(args: argparse.Namespace) -> None:
 
 def cal_train_time(args: argparse.Namespace) -> None:
     """Print the times of runs."""
-    table = Table()
-    table.add_column('run')
-    columns = ('iterations', 's/iter', 'deviation', 'fastest', 'slowest', 'waiting for data')
+    table = Table('run')
+    columns = ('iterations', 's/iter', 'std', 'fastest', 'slowest', 'waiting for data')
     for column in (*columns, 'hours', 'starts'):
         table.add_column(column, justify='right')
     for log in args.logs:
         time = training_time(log, args.include_outliers)
         ends = [f'{value:.4f} (to {step})' for value, step in (time.fastest, time.slowest)]
-        numbers = [str(time.iterations), f'{time.mean:.4f}', f'{time.deviation:.4f}', *ends]
-        numbers += [f'{time.data_share:.1%}', f'{time.hours:.2f}', str(time.starts)]
+        numbers = [str(time.iterations), f'{time.mean:.4f}', f'{time.std:.4f}', *ends]
+        numbers += [f'{time.data_ratio:.1%}', f'{time.hours:.2f}', str(time.starts)]
         table.add_row(str(log), *numbers)
     Console(width=140).print(table)
 

@@ -12,41 +12,29 @@ import argparse
 import sys
 from pathlib import Path
 
-import cv2
 from mmengine.config import DictAction
 
 from lightvit_dense import apis
 from lightvit_dense.apis.configs import prepare_scope
-from lightvit_dense.apis.explain import user_errors
-from lightvit_dense.errors import UserError, run_tool
+from lightvit_dense.errors import run_tool, user_errors
+from lightvit_dense.visualization import write_image
 from lightvit_dense.visualization.browse import SPLITS, browse
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """Parse the command line.
-
-    Args:
-        argv: Arguments without the program's name; ``sys.argv`` when None.
-    """
+    """Parse the command line; ``sys.argv`` when None."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('config', help='config file')
-    parser.add_argument('--split', choices=SPLITS, default='train', help='whose pipeline')
-    parser.add_argument('--n', type=int, default=16, help='how many items')
-    parser.add_argument('--start', type=int, help='first item (default: spread over all)')
-    parser.add_argument(
-        '--draws', type=int, default=1, help='draw each item so often, augmented anew'
-    )
-    parser.add_argument('--columns', type=int, default=4, help='pictures in a row')
-    parser.add_argument('--side', type=int, default=360, help='longer side of a picture in pixels')
-    parser.add_argument('--seed', type=int, default=0, help='seed of the augmentations')
-    parser.add_argument('--out', required=True, metavar='DIR', help='folder of the sheet')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='override config values',
-    )
+    add = parser.add_argument
+    add('config', help='config file')
+    add('--split', choices=SPLITS, default='train', help='whose pipeline')
+    add('--n', type=int, default=16, help='how many items')
+    add('--start', type=int, help='first item (default: spread over all)')
+    add('--draws', type=int, default=1, help='draw each item so often, augmented anew')
+    add('--columns', type=int, default=4, help='pictures in a row')
+    add('--side', type=int, default=360, help='longer side of a picture in pixels')
+    add('--seed', type=int, default=0, help='seed of the augmentations')
+    add('--out', required=True, metavar='DIR', help='folder of the sheet')
+    add('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='override values')
     args = parser.parse_args(argv)
     for name in ('n', 'draws', 'columns', 'side'):
         if getattr(args, name) < 1:
@@ -63,9 +51,7 @@ def main(argv: list[str] | None = None) -> int:
     with user_errors():
         sheet, indices = browse(cfg, args.split, args.n, **options)
     path = Path(args.out) / f'{Path(args.config).stem}_{args.split}.png'
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not cv2.imwrite(str(path), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR)):
-        raise UserError(f'--out: {path} cannot be written')
+    write_image(path, sheet)
     print(f'{path}: {len(indices)} items, {sheet.shape[1]} x {sheet.shape[0]} pixels')
     return 0
 

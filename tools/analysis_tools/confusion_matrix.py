@@ -20,39 +20,23 @@ from lightvit_dense import apis
 from lightvit_dense.apis.configs import prepare_scope
 from lightvit_dense.errors import run_tool
 from lightvit_dense.evaluation import read_predictions
-from lightvit_dense.evaluation.confusion import confusion_of
-from lightvit_dense.evaluation.eval_predictions import build_test_dataset
-from lightvit_dense.visualization.confusion_plot import write_confusion
+from lightvit_dense.evaluation.confusion import count_confusion, write_confusion
+from lightvit_dense.evaluation.predictions import build_test_dataset
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """Parse the command line.
-
-    Args:
-        argv: Arguments without the program's name; ``sys.argv`` when None.
-    """
+    """Parse the command line; ``sys.argv`` when None."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('config', help='config file')
-    parser.add_argument('predictions', help='what `tools/test.py --out FILE.pkl` wrote')
-    parser.add_argument('--out', required=True, metavar='DIR', help='folder of the results')
-    parser.add_argument(
-        '--normalize', action='store_true', help='shares of the rows instead of counts'
-    )
-    parser.add_argument(
-        '--score-thr', type=float, default=0.3, help='least score of a detection that counts'
-    )
-    parser.add_argument(
-        '--iou-thr', type=float, default=0.5, help='least IoU of a match of detection and truth'
-    )
-    parser.add_argument('--top', type=int, default=15, help='confusions to print')
-    parser.add_argument('--title', default='', help='title of the picture')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='override config values',
-    )
+    add = parser.add_argument
+    add('config', help='config file')
+    add('predictions', help='what `tools/test.py --out FILE.pkl` wrote')
+    add('--out', required=True, metavar='DIR', help='folder of the results')
+    add('--normalize', action='store_true', help='ratios of the rows instead of counts')
+    add('--score-thr', type=float, default=0.3, help='least score of a detection that counts')
+    add('--iou-thr', type=float, default=0.5, help='least IoU of a match of detection and truth')
+    add('--top', type=int, default=15, help='confusions to print')
+    add('--title', default='', help='title of the picture')
+    add('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='override values')
     args = parser.parse_args(argv)
     for name in ('score_thr', 'iou_thr'):
         if not 0 <= getattr(args, name) <= 1:
@@ -68,19 +52,19 @@ def main(argv: list[str] | None = None) -> int:
     cfg = apis.load_config(args.config, args.cfg_options)
     predictions = read_predictions(args.predictions)
     prepare_scope(cfg)
-    confusion = confusion_of(build_test_dataset(cfg), predictions, args.score_thr, args.iou_thr)
+    confusion = count_confusion(build_test_dataset(cfg), predictions, args.score_thr, args.iou_thr)
     source = dict(config=args.config, predictions=args.predictions)
     if confusion.unit == 'objects':
         source |= dict(score_thr=args.score_thr, iou_thr=args.iou_thr)
     files = write_confusion(
-        confusion, args.out, args.normalize, args.title or f'{args.config}', **source
+        confusion, args.out, args.normalize, args.title or args.config, **source
     )
     table = Table(title=f'Most frequent confusions, in {confusion.unit}')
-    for column in ('truth', 'prediction', 'count', 'share of the truth'):
-        table.add_column(column, justify='right' if column[0] in 'cs' else 'left')
+    for column in ('truth', 'prediction', 'count', 'ratio of the truth'):
+        table.add_column(column, justify='right' if column[0] in 'cr' else 'left')
     for entry in confusion.worst(args.top):
-        share = f'{entry["share"]:.1%}'
-        table.add_row(entry['truth'], entry['prediction'], str(entry['count']), share)
+        ratio = f'{entry["ratio"]:.1%}'
+        table.add_row(entry['truth'], entry['prediction'], str(entry['count']), ratio)
     Console(width=100).print(table)
     right = confusion.counts.diagonal().sum() / max(1, confusion.counts.sum())
     print(f'{right:.1%} of all {confusion.unit} are on the diagonal')

@@ -13,34 +13,22 @@ from lightvit_dense import apis
 from lightvit_dense.apis.configs import prepare_scope
 from lightvit_dense.errors import run_tool
 from lightvit_dense.evaluation import read_predictions
-from lightvit_dense.evaluation.eval_predictions import evaluate_predictions
-from lightvit_dense.evaluation.eval_report import evaluation_report, write_report
+from lightvit_dense.evaluation.predictions import evaluate_predictions
+from lightvit_dense.evaluation.report import evaluation_report
+from lightvit_dense.utils.io import write_json
 from lightvit_dense.utils.tables import format_table
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """Parse the command line.
-
-    Args:
-        argv: Arguments without the program's name; ``sys.argv`` when None.
-    """
+    """Parse the command line; ``sys.argv`` when None."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('config', help='config file')
-    parser.add_argument('predictions', help='what `tools/test.py --out FILE.pkl` wrote')
-    parser.add_argument('--json', metavar='FILE.json', help='write figures and tables to a file')
-    parser.add_argument('--classes', action='store_true', help='print the tables of the classes')
-    parser.add_argument(
-        '--verify',
-        action='store_true',
-        help='compare with `expected` in the config; exit status 1 when a metric is off',
-    )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='override config values, such as test_evaluator.backend=pycocotools',
-    )
+    add = parser.add_argument
+    add('config', help='config file')
+    add('predictions', help='what `tools/test.py --out FILE.pkl` wrote')
+    add('--json', metavar='FILE.json', help='write figures and tables to a file')
+    add('--classes', action='store_true', help='print the tables of the classes')
+    add('--verify', action='store_true', help='compare with `expected`; status 1 when one is off')
+    add('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='override values')
     return parser.parse_args(argv)
 
 
@@ -59,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
             print(f'\n{name}\n{format_table(rows, list(rows[0]), digits=3)}')
     if args.json:
         options = dict(predictions=args.predictions, cfg_options=args.cfg_options or {})
-        write_report(args.json, evaluation_report(cfg, metrics, tables, **options))
+        write_json(args.json, evaluation_report(cfg, metrics, tables, **options))
     return apis.verify(metrics, expected) if args.verify else 0
 
 

@@ -13,36 +13,21 @@ from rich.table import Table
 
 from lightvit_dense import apis
 from lightvit_dense.apis.configs import prepare_scope
-from lightvit_dense.apis.explain import user_errors
-from lightvit_dense.errors import run_tool
-from lightvit_dense.evaluation.eval_report import describe_config, write_report
+from lightvit_dense.errors import run_tool, user_errors
+from lightvit_dense.evaluation.report import describe_config
 from lightvit_dense.utils.flops import Cost, count_cost
+from lightvit_dense.utils.io import write_json
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """Parse the command line.
-
-    Args:
-        argv: Arguments without the program's name; ``sys.argv`` when None.
-    """
+    """Parse the command line; ``sys.argv`` when None."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('config', nargs='+', help='config files')
-    parser.add_argument(
-        '--shape',
-        type=int,
-        nargs='+',
-        metavar='PX',
-        help="height and width, or one side of a square (default: the config's)",
-    )
-    parser.add_argument('--json', metavar='FILE.json', help='write the numbers to a file')
-    parser.add_argument('--device', default='cpu', help='where to compute')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='override config values',
-    )
+    add = parser.add_argument
+    add('config', nargs='+', help='config files')
+    add('--shape', type=int, nargs='+', metavar='PX', help="height and width (default: config's)")
+    add('--json', metavar='FILE.json', help='write the numbers to a file')
+    add('--device', default='cpu', help='where to compute')
+    add('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='override values')
     args = parser.parse_args(argv)
     if args.shape and (len(args.shape) > 2 or min(args.shape) < 1):
         parser.error('--shape takes one or two positive numbers')
@@ -79,12 +64,10 @@ def main(argv: list[str] | None = None) -> int:
         with user_errors():
             cost = count_cost(cfg, args.shape, args.device)
         show(path, cost)
-        config = describe_config(cfg)
-        origin = {'config': config['path'], 'config_sha256': config['sha256']}
-        results.append({**origin, **cost.to_dict()})
+        results.append({**describe_config(cfg), **cost.to_dict()})
     print('1 MAC (a multiplication and an addition) = 2 FLOPs; papers often call MACs FLOPs.')
     if args.json:
-        write_report(args.json, {'models': results})
+        write_json(args.json, {'models': results})
     return 0
 
 

@@ -13,15 +13,12 @@ from rich.console import Console
 from rich.table import Table
 
 from lightvit_dense.errors import UserError, run_tool
-from lightvit_dense.visualization import curves
+from lightvit_dense.utils.logs import Series, find_logs, keys_matching, read_scalars, series, smooth
+from lightvit_dense.visualization.curves import plot, save_plot
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """Parse the command line.
-
-    Args:
-        argv: Arguments without the program's name; ``sys.argv`` when None.
-    """
+    """Parse the command line; ``sys.argv`` when None."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('runs', nargs='+', metavar='[NAME=]DIR', help='work directories')
     parser.add_argument('--keys', default=r'^loss$', help='regular expression of the scalars')
@@ -38,13 +35,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
-def _order(key: str) -> list[str | int]:
-    """Sort layer_10 behind layer_9."""
-    head, _, tail = key.rpartition('_')
-    return [head, int(tail)] if tail.isdigit() else [key, 0]
-
-
-def collect(args: argparse.Namespace) -> list[curves.Series]:
+def collect(args: argparse.Namespace) -> list[Series]:
     """Read the curves that were asked for.
 
     Raises:
@@ -54,34 +45,29 @@ def collect(args: argparse.Namespace) -> list[curves.Series]:
     for word in args.runs:
         name, equals, folder = word.partition('=')
         folder = folder if equals else word
-        files = curves.find_scalars(folder)
-        if not files:
-            raise UserError(f'{folder}: no vis_data/scalars.json below it; give a work directory')
-        records = curves.read_scalars(files)
-        keys = sorted(curves.keys_matching(records, args.keys), key=_order)
+        records = read_scalars(find_logs(folder))
+        keys = keys_matching(records, args.keys)
         if not keys:
             known = ', '.join(sorted({key for record in records for key in record}))
             raise UserError(f'{folder}: no scalar matches {args.keys!r}; there are {known}')
         label = name if equals else Path(folder).name
-        found += [curves.series(records, key, f'{label}: {key}') for key in keys]
-    return [curves.smooth(curve, args.smooth) for curve in found]
+        found += [series(records, key, f'{label}: {key}') for key in keys]
+    return [smooth(curve, args.smooth) for curve in found]
 
 
 def main() -> int:
     """Run the tool; return its exit status."""
     args = parse_args()
     lines = collect(args)
-    table = Table()
-    for column in ('curve', 'first', 'last', 'least', 'greatest', 'points'):
-        table.add_column(column, justify='left' if column == 'curve' else 'right')
+    table = Table('curve')
+    for column in ('first', 'last', 'least', 'greatest', 'points'):
+        table.add_column(column, justify='right')
     for curve in lines:
         values = curve.values
         numbers = (values[0], values[-1], min(values), max(values)) if values else ()
         table.add_row(curve.name, *(f'{number:.4g}' for number in numbers), str(len(values)))
     Console(width=None if sys.stdout.isatty() else 120).print(table)
-    figure = curves.plot(lines, args.title, args.ylabel, log_y=args.log)
-    Path(args.out).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(args.out, dpi=120, facecolor='white')
+    save_plot(plot(lines, args.title, args.ylabel, log_y=args.log), args.out)
     print(f'Written to {args.out}')
     return 0
 

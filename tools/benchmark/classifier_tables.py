@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from lightvit_dense.suite.published_results import PUBLISHED, published_of
-from lightvit_dense.visualization.curves import PALETTE, save_png
+from lightvit_dense.suite.papers import PUBLISHED, published_of
+from lightvit_dense.visualization.curves import save_png
+from lightvit_dense.visualization.palette import PALETTE
 
 from . import harness
 from .classifier_modes import MODES, Cell

@@ -16,7 +16,7 @@ from rich.table import Table
 import tracking.datasets.checking  # noqa: F401  adds the sets of tracking
 from lightvit_dense.datasets.checking import CHECKS, SPLITS, Report, Request
 from lightvit_dense.errors import UserError, did_you_mean, run_tool
-from lightvit_dense.suite.progress import Progress, make_display
+from lightvit_dense.utils.progress import Progress, make_display
 
 
 def parse_args() -> argparse.Namespace:

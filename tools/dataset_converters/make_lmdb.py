@@ -11,7 +11,7 @@ import time
 from lightvit_dense.datasets.lmdb_writer import LmdbReport, verify_lmdb, write_lmdb
 from lightvit_dense.datasets.unlabeled import EXTENSIONS
 from lightvit_dense.errors import UserError, run_tool
-from lightvit_dense.suite.progress import Progress, make_display
+from lightvit_dense.utils.progress import Progress, make_display
 
 TITLES = dict(write='writing', verify='verifying')
 

@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 
 from lightvit_dense.errors import UserError, run_tool
-from lightvit_dense.suite.progress import make_display
+from lightvit_dense.utils.progress import make_display
 
 # Where the board shines it is nearly as bright as the spots: further thresholds follow.
 THRESHOLDS = ((170, 110), (200, 160), (235, 200))
@@ -28,11 +28,7 @@ DOT_AREA, DISC_AREA = (25, 700), (500, 8000)
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """Parse the command line.
-
-    Args:
-        argv: Arguments without the program's name; ``sys.argv`` when None.
-    """
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or '').splitlines()[0])
     parser.add_argument('source', type=Path, help='folder of image.0001.pgm and so on')
     parser.add_argument('out', type=Path, help='folder of the sequence')
@@ -40,14 +36,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def find_pattern(image: np.ndarray) -> np.ndarray | None:
-    """Find the disc and its four dots.
-
-    Args:
-        image: Grey uint8 [H, W].
-
-    Returns:
-        The box of all five: x, y, width, height; None when they are not all found.
-    """
+    """Find the disc and its four dots (uint8 [H, W])."""
     for bright, dark in THRESHOLDS:
         found = _find_at(image, bright, dark)
         if found is not None:
@@ -107,18 +96,7 @@ def _surround(offsets: np.ndarray, tolerance: float) -> bool:
 
 
 def convert(source: Path, out: Path) -> tuple[int, int]:
-    """Write the sequence.
-
-    Args:
-        source: Folder of the pictures.
-        out: Folder that gets ``img/``, ``groundtruth.txt`` and ``absence.label``.
-
-    Returns:
-        Number of frames, and of those with a box.
-
-    Raises:
-        UserError: If there are no pictures, or the first has no pattern.
-    """
+    """Write the sequence."""
     files = sorted(source.glob('image.*.pgm'))
     if not files:
         raise UserError(f'{source} holds no image.*.pgm; give the folder mire-2 of the package')

@@ -19,15 +19,11 @@ from pathlib import Path
 from lightvit_dense.datasets.lmdb_writer import write_lmdb
 from lightvit_dense.datasets.small_sets import SOURCES, SetReport, SmallSet, write_set
 from lightvit_dense.errors import UserError, did_you_mean, run_tool
-from lightvit_dense.suite.progress import Progress, make_display
+from lightvit_dense.utils.progress import Progress, make_display
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """Parse the command line.
-
-    Args:
-        argv: Arguments without the program's name; ``sys.argv`` when None.
-    """
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -52,11 +48,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def read_sources(words: Sequence[str]) -> dict[str, Path]:
-    """Return the paths of ``--source`` by set.
-
-    Raises:
-        UserError: If a word is not SET=PATH, or its path does not exist.
-    """
+    """Return the paths of ``--source`` by set."""
     sources = {}
     for word in words:
         name, equals, path = word.partition('=')

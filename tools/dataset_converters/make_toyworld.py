@@ -2,9 +2,7 @@
 
 import argparse
 import sys
-from pathlib import Path
 
-import cv2
 from rich.console import Console
 from rich.table import Table
 
@@ -14,10 +12,23 @@ from lightvit_dense.datasets.toyworld import (
     WorldReport,
     WorldSpec,
     build_world,
-    contact_sheet,
 )
 from lightvit_dense.datasets.toyworld.layouts import LAYOUTS
+from lightvit_dense.errors import UserError
+from lightvit_dense.visualization import annotation_sheet, write_image
 
+_NUMBERS = {
+    'image_size': 'pixels',
+    'train': 'training images',
+    'val': 'validation images',
+    'unlabeled': 'unlabelled ones',
+    'portraits': "training images of the layout 'imagenet', one object each",
+    'videos': "training videos of the layout 'lasot'",
+    'test_videos': 'its test videos',
+    'video_frames': 'frames of a training video',
+    'test_frames': 'frames of a test video',
+    'seed': 'seed of everything',
+}
 _COLUMNS = ('videos', 'images', 'absent', 'instances', 'small', 'medium', 'large')
 
 
@@ -28,29 +39,9 @@ def parse_args() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     parser.add_argument('--out', default='data/toyworld', help='folder of the world')
-    parser.add_argument('--image-size', type=int, default=default.image_size, help='pixels')
-    parser.add_argument('--train', type=int, default=default.train, help='training images')
-    parser.add_argument('--val', type=int, default=default.val, help='validation images')
-    parser.add_argument('--unlabeled', type=int, default=default.unlabeled, help='unlabelled ones')
-    parser.add_argument(
-        '--portraits',
-        type=int,
-        default=default.portraits,
-        help="training images of the layout 'imagenet', one object each",
-    )
-    parser.add_argument(
-        '--videos', type=int, default=default.videos, help="training videos of the layout 'lasot'"
-    )
-    parser.add_argument(
-        '--test-videos', type=int, default=default.test_videos, help='its test videos'
-    )
-    parser.add_argument(
-        '--video-frames', type=int, default=default.video_frames, help='frames of a training video'
-    )
-    parser.add_argument(
-        '--test-frames', type=int, default=default.test_frames, help='frames of a test video'
-    )
-    parser.add_argument('--seed', type=int, default=default.seed, help='seed of everything')
+    for name, what in _NUMBERS.items():
+        option = f'--{name.replace("_", "-")}'
+        parser.add_argument(option, type=int, default=getattr(default, name), help=what)
     choices = f'object classes, out of {", ".join(CLASSES)}'
     parser.add_argument('--classes', nargs='+', default=list(default.classes), help=choices)
     layouts = f'dataset layouts, out of {", ".join(LAYOUTS)}'
@@ -87,30 +78,18 @@ def main() -> int:
     """Run the tool; return its exit status."""
     args = parse_args()
     try:
-        spec = WorldSpec(
-            seed=args.seed,
-            image_size=args.image_size,
-            train=args.train,
-            val=args.val,
-            unlabeled=args.unlabeled,
-            portraits=args.portraits,
-            videos=args.videos,
-            test_videos=args.test_videos,
-            video_frames=args.video_frames,
-            test_frames=args.test_frames,
-            classes=tuple(args.classes),
-        )
+        numbers = {name: getattr(args, name) for name in _NUMBERS}
+        spec = WorldSpec(classes=tuple(args.classes), **numbers)
         report = build_world(args.out, spec, args.layouts, args.workers, not args.quiet)
         print_report(report)
         if args.preview:
             if 'coco' not in report.stats:
                 raise ToyWorldError('--preview draws the layout coco; add it to --layouts')
-            sheet = contact_sheet(report.root / 'coco', args.preview_split)
-            Path(args.preview).parent.mkdir(parents=True, exist_ok=True)
-            if not cv2.imwrite(args.preview, sheet[..., ::-1]):
-                raise ToyWorldError(f'{args.preview} cannot be written')
+            coco, split = report.root / 'coco', f'{args.preview_split}2017'
+            sheet = annotation_sheet(coco / f'annotations/instances_{split}.json', coco / split)
+            write_image(args.preview, sheet)
             print(f'Contact sheet: {args.preview}')
-    except ToyWorldError as error:
+    except (ToyWorldError, UserError) as error:
         print(f'error: {error}', file=sys.stderr)
         return 2
     return 0

@@ -21,7 +21,7 @@ from pathlib import Path
 from lightvit_dense.datasets.errors import DatasetError
 from lightvit_dense.datasets.lmdb_writer import write_lmdb
 from lightvit_dense.errors import UserError, did_you_mean, run_tool
-from lightvit_dense.suite.progress import Progress, make_display
+from lightvit_dense.utils.progress import Progress, make_display
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,7 @@ from functools import partial
 
 import numpy as np
 
-from lightvit_dense.datasets.checking import CHECKS, SPLITS, Report, Request
-from lightvit_dense.datasets.checking.opening import open_some
+from lightvit_dense.datasets.checking import CHECKS, SPLITS, Report, Request, open_some
 from lightvit_dense.datasets.errors import DatasetError
 
 from .got10k import GOT10k

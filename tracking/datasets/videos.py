@@ -12,7 +12,7 @@ import numpy as np
 from mmengine.logging import print_log
 
 from lightvit_dense.datasets.errors import DatasetError
-from lightvit_dense.suite.progress import Display, Progress, make_display
+from lightvit_dense.utils.progress import Display, Progress, make_display
 
 from .base import CACHE_FROM, SequenceSet
 from .cache import WARNING

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from lightvit_dense.visualization.curves import PALETTE, save_png
+from lightvit_dense.visualization import PALETTE
+from lightvit_dense.visualization.curves import save_png
 
 from .got10k import THRESHOLDS, Overlaps
 from .ope import CENTRE_THRESHOLDS, NORM_THRESHOLDS, Scores, overlap_thresholds

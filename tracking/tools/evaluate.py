@@ -14,7 +14,7 @@ from typing import Any
 from mmengine.config import DictAction
 
 from lightvit_dense.errors import UserError, run_tool
-from lightvit_dense.evaluation.eval_report import write_report
+from lightvit_dense.utils.io import write_json
 from tracking.evaluation.collect import (
     TrackerResults,
     common_sequences,
@@ -175,7 +175,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.json:
         content = {'data': args.data, 'sequences': len(kept), **report.content()}
         left_out = sorted({truth.name for truth in truths} - {truth.name for truth in kept})
-        write_report(args.json, {**content, 'left_out': left_out})
+        write_json(args.json, {**content, 'left_out': left_out})
     return 0
 
 

@@ -11,12 +11,13 @@ import sys
 from mmengine.config import DictAction
 
 from lightvit_dense.errors import UserError, did_you_mean, run_tool
+from lightvit_dense.visualization import evenly, grid, write_image
 
 from ..datasets import SequenceDataset
 from ..evaluation.collect import find_trackers
 from ..evaluation.sources import open_source
 from ..runtime.results import find_result, read_result
-from ..visualization import choose_frames, film_strip, stack_strips, write_strip
+from ..visualization import film_strip
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -70,7 +71,7 @@ def choose(dataset: SequenceDataset, words: list[str]) -> list[int]:
     if len(words) == 1 and words[0] not in names and words[0].lstrip('-').isdigit():
         if int(words[0]) < 1:
             raise UserError(f'--sequences {words[0]}: must be at least 1')
-        return choose_frames(len(names), int(words[0]))
+        return evenly(range(len(names)), int(words[0]))
     for word in words:
         if word not in names:
             raise UserError(f'--sequences: there is no {word!r}.{did_you_mean(word, names)}')
@@ -99,7 +100,7 @@ def main(argv: list[str] | None = None) -> int:
                 )
             boxes[name] = read_result(file)
         strips.append(film_strip(sequence, boxes, args.frames, args.width))
-    write_strip(args.out, stack_strips(strips))
+    write_image(args.out, grid([[strip] for strip in strips], background=255))
     print(f'{len(strips)} sequences: {args.out}')
     return 0
 

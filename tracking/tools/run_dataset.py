@@ -14,7 +14,7 @@ from mmengine.config import Config, DictAction
 from lightvit_dense.apis.configs import load_config, prepare_scope
 from lightvit_dense.apis.preflight import find_missing, raise_if_missing
 from lightvit_dense.errors import UserError, run_tool
-from lightvit_dense.suite.progress import Progress, make_display
+from lightvit_dense.utils.progress import Progress, make_display
 
 from ..runtime.dataset_run import DatasetRun, Outcome, run_dataset
 from ..runtime.results import LAYOUTS, write_submission

@@ -23,13 +23,14 @@ from mmengine.config import DictAction
 
 from lightvit_dense.apis.configs import load_config
 from lightvit_dense.errors import UserError, run_tool
-from lightvit_dense.suite.progress import Progress, make_display
 from lightvit_dense.utils.io import atomic_write
+from lightvit_dense.utils.progress import Progress, make_display
+from lightvit_dense.visualization import write_image
 
 from ..runtime.results import box_line
 from ..runtime.tracker import Tracker
 from ..runtime.video import AnnotatedVideo, FrameSource
-from ..visualization import attention_picture, write_strip
+from ..visualization import attention_picture
 
 
 @dataclass
@@ -233,7 +234,7 @@ def _draw_attention(tracker: Tracker, frame: np.ndarray, stem: Path) -> Path:
     """Write the picture and the numbers of a frame; returns the picture's file."""
     found = tracker.attention(frame)
     path = stem.with_suffix('.png')
-    write_strip(path, attention_picture(found))
+    write_image(path, attention_picture(found))
     np.savez(stem.with_suffix('.npz'), allow_pickle=False, **found.to_arrays())
     return path
 

@@ -1,19 +1,13 @@
-"""Film strips and annotated frames."""
+"""Film strips, and what a tracker looks at."""
 
 from .attention import attention_picture
-from .draw import TRACKER_COLORS, TRUTH_COLOR, draw_box, tracker_color
-from .film_strip import choose_frames, film_strip, stack_strips
-from .hook import FilmStripHook, write_strip
+from .film_strip import TRUTH_COLOR, film_strip, outline_targets
+from .hook import FilmStripHook
 
 __all__ = [
-    'TRACKER_COLORS',
     'TRUTH_COLOR',
     'FilmStripHook',
     'attention_picture',
-    'choose_frames',
-    'draw_box',
     'film_strip',
-    'stack_strips',
-    'tracker_color',
-    'write_strip',
+    'outline_targets',
 ]

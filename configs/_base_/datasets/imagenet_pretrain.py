@@ -29,7 +29,7 @@ train_dataloader = dict(
                 exif=False,
             ),
             # carried out on the device, by lightvit_dense.ImagePreprocessor
-            dict(type='lightvit_dense.RandomMirrorFlag', prob=0.5),
+            dict(type='lightvit_dense.RandomFlipFlag', prob=0.5),
             dict(type='lightvit_dense.PackImage', meta_keys=('img_path',)),
         ],
     ),

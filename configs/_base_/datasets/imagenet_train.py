@@ -29,7 +29,7 @@ train_dataloader = dict(
             ),
             dict(type='lightvit_dense.RandAugment', policy='rand-m9-mstd0.5-inc1'),
             # Carried out on the device. RandAugment favours neither side, so it may come last.
-            dict(type='lightvit_dense.RandomMirrorFlag', prob=0.5),
+            dict(type='lightvit_dense.RandomFlipFlag', prob=0.5),
             dict(type='lightvit_dense.PackImage', meta_keys=('img_path',)),
         ],
     ),

@@ -2,13 +2,14 @@
 
 import os
 from collections.abc import Mapping
+from functools import partial
 
 from ..errors import DatasetError
 from ..segmentation.object_info import check_class_names
-from ..transforms.loading import BadImage, decode
+from ..storage import read_file
+from ..transforms.loading import BadImage
 from ..transforms.segmentation import check_ids, read_label_map
-from .opening import open_some
-from .report import Report, Request
+from .report import Report, Request, open_image, open_some
 
 IMAGES = {'train': 20210, 'val': 2000}
 """Published numbers of images."""
@@ -20,21 +21,15 @@ _FOLDERS = {'train': 'training', 'val': 'validation'}
 def check_ade20k(
     root: str, request: Request, origin: str = ORIGIN, images: Mapping[str, int] = IMAGES
 ) -> Report:
-    """Check the folders of ADE20K's layout.
-
-    Args:
-        root: Folder with ``images`` and ``annotations`` in it.
-        request: What to check; splits are 'train' and 'val'.
-        origin: Where the data come from: the remedy of what is missing.
-        images: Expected number of images by split.
-    """
+    """Check the folders of ADE20K's layout."""
     report = Report('ade20k', root)
     for split in filter(request.wants, images):
         part = _FOLDERS[split]
         photos = _names(root, 'images', part, '.jpg')
         maps = _names(root, 'annotations', part, '.png')
         pairs = sorted(photos & maps)
-        opened = _open(report, request, root, part, pairs, origin)
+        try_one = partial(_open_pair, root, part)
+        opened = open_some(report, request, pairs, try_one, f'pairs of {part}', origin)
         report.count(f'images of {part}', len(photos), images[split], opened)
         report.count(f'label maps of {part}', len(maps), images[split], opened)
         for kind, found, others in (('images', photos, maps), ('annotations', maps, photos)):
@@ -46,6 +41,16 @@ def check_ade20k(
                 report.missing(f'{folder}: {len(lacking)} of {len(others)} files', origin, lacking)
     _check_table(report, os.path.join(root, 'objectInfo150.txt'), origin)
     return report
+
+
+def _open_pair(root: str, part: str, name: str) -> None:
+    """Open an image and its label map, and compare their sizes and the ids."""
+    image = open_image(read_file, os.path.join(root, 'images', part, f'{name}.jpg'))
+    path = os.path.join(root, 'annotations', part, f'{name}.png')
+    labels = read_label_map(path)
+    if labels.shape != image.shape[:2]:
+        raise BadImage(f'{path}: has the size {labels.shape}, its image {image.shape[:2]}')
+    check_ids(path, labels, CLASSES, True)
 
 
 def _names(root: str, kind: str, part: str, suffix: str) -> set[str]:
@@ -65,22 +70,3 @@ def _check_table(report: Report, path: str, origin: str) -> None:
         check_class_names(path, ade_classes(), 'ADE20K')
     except DatasetError as error:
         report.damaged(str(error).rstrip('.'), origin)
-
-
-def _open(
-    report: Report, request: Request, root: str, part: str, pairs: list[str], origin: str
-) -> int:
-    def try_one(name: str) -> None:
-        photo = os.path.join(root, 'images', part, f'{name}.jpg')
-        path = os.path.join(root, 'annotations', part, f'{name}.png')
-        try:
-            with open(photo, 'rb') as file:
-                image = decode(file.read())
-        except BadImage as error:
-            raise BadImage(f'{photo}: {error}') from error
-        labels = read_label_map(path)
-        if labels.shape != image.shape[:2]:
-            raise BadImage(f'{path}: has the size {labels.shape}, its image {image.shape[:2]}')
-        check_ids(path, labels, CLASSES, True)
-
-    return open_some(report, request, pairs, try_one, f'pairs of {part}', origin)

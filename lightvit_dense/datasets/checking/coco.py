@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,9 @@ from pycocotools import mask as rle
 
 from ..annotations import read_annotations
 from ..errors import DatasetError
-from ..transforms.loading import BadImage, decode
-from .opening import open_some
-from .report import Report, Request
+from ..storage import read_file
+from ..transforms.loading import BadImage
+from .report import Report, Request, open_image, open_some
 
 IMAGES = {'train': 118287, 'val': 5000}
 """Published numbers of images."""
@@ -32,29 +33,24 @@ def check_coco(
     annotations: Mapping[str, int] = ANNOTATIONS,
     categories: int = CATEGORIES,
 ) -> Report:
-    """Check the folders and annotation files of COCO's layout.
-
-    Args:
-        root: Folder with ``annotations``, ``train2017`` and ``val2017`` in it.
-        request: What to check; splits are 'train' and 'val'.
-        origin: Where the data come from: the remedy of what is missing.
-        images: Expected number of images by split.
-        annotations: Expected number of annotations by split.
-        categories: Expected number of categories.
-    """
+    """Check the folders and annotation files of COCO's layout."""
     report = Report('coco', root)
     for split in filter(request.wants, images):
         content = _annotations(report, root, split, origin)
         folder = os.path.join(root, f'{split}2017')
-        files = _files(folder)
+        files = set(os.listdir(folder)) if os.path.isdir(folder) else set()
         listed = content['images'] if content else []
         there = [entry for entry in listed if entry['file_name'] in files]
-        opened = _open(report, request, folder, there, content, origin)
+        notes = content['annotations'] if content else []
+        by_image: dict[Any, list[dict]] = {}
+        for note in notes:
+            by_image.setdefault(note['image_id'], []).append(note)
+        try_one = partial(_open_entry, folder, by_image)
+        opened = open_some(report, request, there, try_one, f'images of {split}2017', origin)
         found = len(there) if content else len(files)
         report.count(f'images of {split}2017', found, images[split], opened)
         _compare(report, folder, listed, files, origin)
         if content:
-            notes = content['annotations']
             report.count(f'annotations of {split}2017', len(notes), annotations[split])
             report.count(f'categories of {split}2017', len(content['categories']), categories)
             _left_out(report, split, content)
@@ -72,10 +68,6 @@ def _annotations(report: Report, root: str, split: str, origin: str) -> dict[str
     except DatasetError as error:
         report.damaged(str(error).rstrip('.'), origin)
         return None
-
-
-def _files(folder: str) -> set[str]:
-    return set(os.listdir(folder)) if os.path.isdir(folder) else set()
 
 
 def _compare(report: Report, folder: str, listed: list, files: set[str], origin: str) -> None:
@@ -96,33 +88,14 @@ def _compare(report: Report, folder: str, listed: list, files: set[str], origin:
         report.note(f'{folder}: {extra} files that the annotations do not list are not used')
 
 
-def _open(
-    report: Report,
-    request: Request,
-    folder: str,
-    there: list[dict],
-    content: dict[str, Any] | None,
-    origin: str,
-) -> int:
-    notes: dict[Any, list[dict]] = {}
-    for note in content['annotations'] if content else ():
-        notes.setdefault(note['image_id'], []).append(note)
-
-    def try_one(entry: dict) -> None:
-        path = os.path.join(folder, entry['file_name'])
-        try:
-            with open(path, 'rb') as file:
-                image = decode(file.read())
-        except BadImage as error:
-            raise BadImage(f'{path}: {error}') from error
-        size, listed = image.shape[:2], (entry['height'], entry['width'])
-        if size != listed:
-            raise BadImage(f'{path}: has the size {size}, its annotations are for {listed}')
-        for note in notes.get(entry['id'], ()):
-            _decode_mask(note, *size)
-
-    what = f'images of {os.path.basename(folder)}'
-    return open_some(report, request, there, try_one, what, origin)
+def _open_entry(folder: str, notes: Mapping[Any, list[dict]], entry: dict) -> None:
+    """Open an image and the masks of its annotations, and compare the sizes."""
+    path = os.path.join(folder, entry['file_name'])
+    size, listed = open_image(read_file, path).shape[:2], (entry['height'], entry['width'])
+    if size != listed:
+        raise BadImage(f'{path}: has the size {size}, its annotations are for {listed}')
+    for note in notes.get(entry['id'], ()):
+        _decode_mask(note, *size)
 
 
 def _decode_mask(note: dict, height: int, width: int) -> None:

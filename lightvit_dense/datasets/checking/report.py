@@ -1,8 +1,14 @@
-"""What a check of a data set found."""
+"""What a check of a data set is asked, and what it found."""
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, TypeVar
+
+import numpy as np
+
+from ..errors import DatasetError
+from ..transforms.loading import BadImage, decode
 
 Progress = Callable[[str, int, int], None]
 """Told what is being done, how much of it is done, and how much there is."""
@@ -10,23 +16,17 @@ Progress = Callable[[str, int, int], None]
 SHOWN = 3
 """How many files a problem names."""
 
+T = TypeVar('T')
+
 
 @dataclass(frozen=True)
 class Request:
-    """What to check.
+    """What to check."""
 
-    Attributes:
-        splits: Of 'train' and 'val', or whatever the set calls them; None for all.
-        samples: How many files of each part to open, evenly spaced.
-        full: Whether to open all files.
-        workers: Threads that read and decode.
-        progress: Told how far it is.
-    """
-
-    splits: tuple[str, ...] | None = None
-    samples: int = 32
-    full: bool = False
-    workers: int = 4
+    splits: tuple[str, ...] | None = None  # of 'train', 'val', 'test'; None for all
+    samples: int = 32  # how many files of each part to open, evenly spaced
+    full: bool = False  # whether to open all files
+    workers: int = 4  # threads that read and decode
     progress: Progress = lambda what, done, total: None
 
     def wants(self, split: str) -> bool:
@@ -35,27 +35,17 @@ class Request:
 
     def places(self, count: int) -> list[int]:
         """Return which of so many files to open."""
-        if self.full or count <= self.samples:
-            return list(range(count))
-        if self.samples < 2:
-            return list(range(self.samples))
-        return [place * (count - 1) // (self.samples - 1) for place in range(self.samples)]
+        chosen = count if self.full else min(count, self.samples)
+        return [place * (count - 1) // max(1, chosen - 1) for place in range(chosen)]
 
 
 @dataclass(frozen=True)
 class Row:
-    """How many of something there are.
-
-    Attributes:
-        part: What is counted.
-        found: How many there are.
-        expected: How many were published or built, None if that is not known.
-        opened: How many of them were opened.
-    """
+    """How many of something there are."""
 
     part: str
     found: int
-    expected: int | None = None
+    expected: int | None = None  # how many were published or built, None if that is not known
     opened: int = 0
 
     @property
@@ -72,16 +62,9 @@ class Row:
 
 @dataclass(frozen=True)
 class Problem:
-    """Something that has to be put right.
+    """Something that has to be put right."""
 
-    Attributes:
-        kind: 'missing' or 'damaged'.
-        what: The thing.
-        remedy: What to do.
-        files: The files it is about.
-    """
-
-    kind: str
+    kind: str  # 'missing' or 'damaged'
     what: str
     remedy: str
     files: tuple[str, ...] = ()
@@ -93,15 +76,7 @@ class Problem:
 
 @dataclass
 class Report:
-    """Everything found.
-
-    Attributes:
-        name: Name of the data set.
-        root: Where it was looked for.
-        rows: Counts.
-        problems: What is missing or damaged.
-        notes: What is worth knowing and no problem.
-    """
+    """Everything found: counts, problems, and notes on what is worth knowing and no problem."""
 
     name: str
     root: str
@@ -132,13 +107,48 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data, for JSON."""
-        rows = [{**asdict(row), 'state': row.state} for row in self.rows]
-        problems = [asdict(problem) for problem in self.problems]
-        return {
-            'name': self.name,
-            'root': self.root,
-            'ok': self.ok,
-            'rows': rows,
-            'problems': problems,
-            'notes': self.notes,
-        }
+        plain = asdict(self) | {'ok': self.ok}
+        for row, entry in zip(self.rows, plain['rows'], strict=True):
+            entry['state'] = row.state
+        return plain
+
+
+def open_some(
+    report: Report,
+    request: Request,
+    items: Sequence[T],
+    try_one: Callable[[T], Any],
+    what: str,
+    remedy: str,
+) -> int:
+    """Open a sample of files, or all, report those that are damaged, and return how many it were.
+
+    ``try_one`` raises BadImage, DatasetError or OSError if its item is damaged.
+    """
+
+    def attempt(item: T) -> str | None:
+        try:
+            try_one(item)
+        except (BadImage, DatasetError, OSError) as error:
+            return str(error)
+        return None
+
+    places = request.places(len(items))
+    bad = []
+    with ThreadPoolExecutor(max(1, request.workers)) as pool:
+        results = pool.map(attempt, (items[place] for place in places))
+        for done, reason in enumerate(results, 1):
+            request.progress(f'opening {what}', done, len(places))
+            if reason is not None:
+                bad.append(reason)
+    if bad:
+        report.damaged(f'{len(bad)} of {len(places)} {what} opened', remedy, bad)
+    return len(places)
+
+
+def open_image(read: Callable[[str], bytes], name: str) -> np.ndarray:
+    """Decode an image, BGR uint8 [H, W, 3]; damage is told with the name of the file."""
+    try:
+        return decode(read(name))
+    except BadImage as error:
+        raise BadImage(f'{name}: {error}') from error

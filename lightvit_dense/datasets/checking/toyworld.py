@@ -20,12 +20,7 @@ ORIGIN = (
 
 
 def check_toyworld(root: str, request: Request) -> Report:
-    """Check all layouts of a toy world against what was built.
-
-    Args:
-        root: Folder with ``toyworld.json`` in it.
-        request: What to check; splits are 'train' and 'val'.
-    """
+    """Check all layouts of a toy world against what was built."""
     report = Report('toyworld', root)
     path = Path(root) / 'toyworld.json'
     try:

@@ -2,65 +2,41 @@
 
 import os
 
-from ..classification import (
-    CIFAR100,
-    ClassificationSet,
-    FGVCAircraft,
-    Flowers102,
-    INaturalist2018,
-    OxfordPets,
-    StanfordCars,
-)
+from .. import classification
 from ..errors import DatasetError
-from ..transforms.loading import BadImage, decode
-from .opening import open_some
-from .report import Report, Request
+from .report import Report, Request, open_image, open_some
 
-SETS: dict[str, type[ClassificationSet]] = {
-    'flowers102': Flowers102,
-    'pets': OxfordPets,
-    'aircraft': FGVCAircraft,
-    'cars': StanfordCars,
-    'cifar100': CIFAR100,
-    'inat18': INaturalist2018,
+SETS: dict[str, type[classification.ClassificationSet]] = {
+    'flowers102': classification.Flowers102,
+    'pets': classification.OxfordPets,
+    'aircraft': classification.FGVCAircraft,
+    'cars': classification.StanfordCars,
+    'cifar100': classification.CIFAR100,
+    'inat18': classification.INaturalist2018,
 }
 
 
 def check_transfer(name: str, root: str, request: Request) -> Report:
-    """Check a set of transfer learning.
-
-    Args:
-        name: One of ``SETS``.
-        root: Where it was unpacked.
-        request: What to check; splits are 'train' and 'test'.
-    """
+    """Check a set of transfer learning, one of ``SETS``."""
     report, kind = Report(name, root), SETS[name]
     for split in filter(request.wants, ('train', 'test')):
-        published = kind.SIZES[split]
+        what, published = f'images of {split}', kind.SIZES[split]
         lacking = [p for p in kind.required_files(root, split) if not os.path.exists(p)]
         if lacking:
             report.missing(f'files of {split}', kind.ORIGIN, lacking)
-            report.count(f'images of {split}', 0, published)
+            report.count(what, 0, published)
             continue
         try:
             dataset = kind(root, split, test_mode=True)
         except DatasetError as error:
             report.damaged(str(error).rstrip('.'), kind.ORIGIN)
-            report.count(f'images of {split}', 0, published)
+            report.count(what, 0, published)
             continue
-        opened = _open(report, request, dataset, split)
-        report.count(f'images of {split}', len(dataset), published, opened)
+
+        def try_one(place: int, dataset: classification.ClassificationSet = dataset) -> None:
+            open_image(dataset.storage.read, dataset.entry(place)[0])
+
+        opened = open_some(report, request, range(len(dataset)), try_one, what, kind.ORIGIN)
+        report.count(what, len(dataset), published, opened)
         report.count(f'classes of {split}', len(dataset.metainfo['classes']), kind.CLASSES)
     return report
-
-
-def _open(report: Report, request: Request, dataset: ClassificationSet, split: str) -> int:
-    def try_one(place: int) -> None:
-        key, _ = dataset.entry(place)
-        try:
-            decode(dataset.storage.read(key))
-        except BadImage as error:
-            raise BadImage(f'{key}: {error}') from error
-
-    what = f'images of {split}'
-    return open_some(report, request, range(len(dataset)), try_one, what, dataset.ORIGIN)

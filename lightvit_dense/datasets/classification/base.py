@@ -1,7 +1,7 @@
 """What the data sets of transfer learning share."""
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -22,17 +22,10 @@ class ClassificationSet(Records):
     Args:
         data_root: Folder that the set was unpacked to.
         split: 'train' or 'test', or another of ``SIZES``.
-        fraction: Share in (0, 1] of the images of every class to use, at least one each; of one
-            ``subset_seed``, a smaller part is contained in a larger one.
-        subset_seed: Seed of that choice.
         source: 'folder', or 'lmdb' for images in an LMDB made of ``data_root`` (the lists stay
             files).
         lmdb_path: That LMDB, below ``data_root``.
-        pipeline: Transforms.
-        indices: Take the first so many images (int), or those at these places, of that part.
-        test_mode: Whether a bad image is an error in any case.
-        max_refetch: How many other images to try in place of a bad one.
-        lazy_init: Whether to read nothing until it is needed.
+        **kwargs: As :class:`Records`.
 
     Raises:
         DatasetError: If the split is unknown, a file is missing, damaged or foreign, a label is out
@@ -53,15 +46,9 @@ class ClassificationSet(Records):
         self,
         data_root: str,
         split: str = 'train',
-        fraction: float = 1.0,
-        subset_seed: int = 0,
         source: str = 'folder',
         lmdb_path: str = 'images.lmdb',
-        pipeline: Sequence[dict | Callable] = (),
-        indices: int | Sequence[int] | None = None,
-        test_mode: bool = False,
-        max_refetch: int = 1000,
-        lazy_init: bool = False,
+        **kwargs: Any,
     ) -> None:
         self.required_files(data_root, split)
         if source not in ('folder', 'lmdb'):
@@ -72,29 +59,11 @@ class ClassificationSet(Records):
             if source == 'lmdb'
             else FolderStorage(data_root)
         )
-        super().__init__(
-            data_root=data_root,
-            fraction=fraction,
-            subset_seed=subset_seed,
-            pipeline=pipeline,
-            indices=indices,
-            test_mode=test_mode,
-            max_refetch=max_refetch,
-            lazy_init=lazy_init,
-        )
+        super().__init__(data_root, **kwargs)
 
     @classmethod
     def required_files(cls, data_root: str, split: str = 'train', **kwargs: Any) -> list[str]:
-        """Return the paths of the files that a split is read from, images aside.
-
-        Args:
-            data_root: As for the class.
-            split: As for the class.
-            **kwargs: The other arguments of the class, which do not matter here.
-
-        Raises:
-            DatasetError: If the split is unknown.
-        """
+        """Return the files that a split is read from, images aside; takes the class's arguments."""
         if split not in cls.SIZES:
             raise DatasetError(f'split of {cls.__name__} is one of {[*cls.SIZES]}, got {split!r}')
         return cls.list_files(data_root, split)
@@ -105,14 +74,7 @@ class ClassificationSet(Records):
         raise NotImplementedError
 
     def read_split(self, files: list[str]) -> tuple[list[str], Iterable[Record]]:
-        """Read the lists.
-
-        Args:
-            files: What :meth:`required_files` returned; all of them exist.
-
-        Returns:
-            The names of the classes in the order of their labels; keys and labels of the images.
-        """
+        """Read the lists: names of the classes by label; keys and labels of the images."""
         raise NotImplementedError
 
     def list_records(self) -> list[Record]:
@@ -140,11 +102,7 @@ class ClassificationSet(Records):
         return records
 
     def check_records(self) -> None:
-        """Check that there are images, and warn of classes without any.
-
-        Raises:
-            DatasetError: If there are none.
-        """
+        """Check that there are images, and warn of classes without any."""
         if not len(self.data_address):
             raise DatasetError(
                 f'{self.data_root}: the split {self.split!r} of {self.TITLE} lists no image. Take '

@@ -1,8 +1,9 @@
 """CIFAR-100 (Krizhevsky, 2009)."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +24,6 @@ class ArrayStorage:
 
     Args:
         images: RGB, uint8 [N, H, W, 3].
-        prefix: Folder in the keys, which are ``<prefix>/<number>.ppm``.
     """
 
     def __init__(self, images: np.ndarray, prefix: str) -> None:
@@ -36,14 +36,7 @@ class ArrayStorage:
         return f'{self.prefix}/{number:05d}.ppm'
 
     def read(self, key: str) -> bytes:
-        """Return a file.
-
-        Args:
-            key: Its key.
-
-        Raises:
-            FileNotFoundError: If there is no such image.
-        """
+        """Return a file."""
         number = Path(key).stem
         if not number.isdecimal() or key != self.key(int(number)) or int(number) >= len(self):
             raise FileNotFoundError(f'{self!r} has no image {key!r}')
@@ -87,25 +80,11 @@ class CIFAR100(ClassificationSet):
         self,
         data_root: str,
         split: str = 'train',
-        fraction: float = 1.0,
-        subset_seed: int = 0,
-        pipeline: Sequence[dict | Callable] = (),
-        indices: int | Sequence[int] | None = None,
-        test_mode: bool = False,
-        max_refetch: int = 1000,
-        lazy_init: bool = False,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(
-            data_root=data_root,
-            split=split,
-            fraction=fraction,
-            subset_seed=subset_seed,
-            pipeline=pipeline,
-            indices=indices,
-            test_mode=test_mode,
-            max_refetch=max_refetch,
-            lazy_init=lazy_init,
-        )
+        if kwargs.keys() & {'source', 'lmdb_path'}:
+            raise TypeError('CIFAR100 has no image files, hence neither source nor lmdb_path')
+        super().__init__(data_root, split, **kwargs)
 
     @classmethod
     def list_files(cls, data_root: str, split: str) -> list[str]:

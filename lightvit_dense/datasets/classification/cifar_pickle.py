@@ -43,11 +43,7 @@ class _ArrayUnpickler(pickle._Unpickler):
     dispatch[pickle.BUILD[0]] = load_build
 
     def find_class(self, module: str, name: str) -> Any:
-        """Return what a pickle names if it is harmless.
-
-        Raises:
-            UnpicklingError: If it is not on the list.
-        """
+        """Return what a pickle names if it is harmless."""
         full = f'{module}.{name}'
         if full not in _ALLOWED:
             raise pickle.UnpicklingError(f'{full} was not allowed')
@@ -55,17 +51,7 @@ class _ArrayUnpickler(pickle._Unpickler):
 
 
 def read_pickle(path: str | os.PathLike) -> Any:
-    """Read a pickle of arrays, text and plain containers, as Python 2 wrote CIFAR's.
-
-    Args:
-        path: The file.
-
-    Returns:
-        What it holds; byte strings are text.
-
-    Raises:
-        DatasetError: If it is damaged, or asks for anything else.
-    """
+    """Read a pickle of arrays, text and plain containers, as Python 2 wrote CIFAR's."""
     try:
         with open(path, 'rb') as file:
             return _plain(_ArrayUnpickler(file, encoding='latin1').load())

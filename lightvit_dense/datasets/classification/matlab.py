@@ -8,18 +8,7 @@ from ..errors import DatasetError
 
 
 def read_mat(path: str, *names: str) -> list[Any]:
-    """Read variables of a MATLAB file of version 5, without axes of length one.
-
-    Args:
-        path: The file.
-        *names: Variables.
-
-    Returns:
-        Their values: arrays with one axis at least; structures as arrays with named fields.
-
-    Raises:
-        DatasetError: If the file is damaged, of another kind, or lacks a variable.
-    """
+    """Read variables of a MATLAB file of version 5, without axes of length one."""
     from scipy.io import loadmat
 
     try:
@@ -40,16 +29,7 @@ def read_mat(path: str, *names: str) -> list[Any]:
 
 
 def field(path: str, struct: np.ndarray, name: str) -> list[Any]:
-    """Return a field of all elements of a structure.
-
-    Args:
-        path: The file, for messages.
-        struct: The structure [N].
-        name: Name of the field.
-
-    Raises:
-        DatasetError: If there is no such field.
-    """
+    """Return a field of all elements of a structure ([N])."""
     known = struct.dtype.names or ()
     if name not in known:
         raise DatasetError(

@@ -61,11 +61,7 @@ class CocoDataset(SeededItems, MMDetCocoDataset):
         return api
 
     def load_data_list(self) -> list[dict]:
-        """Load the annotations.
-
-        Returns:
-            One dict an image, in mmdet's format.
-        """
+        """Load the annotations."""
         folder = self.data_prefix.get('img') or ''
         if self.backend_args is None:
             if not os.path.isfile(self.ann_file):
@@ -78,12 +74,7 @@ class CocoDataset(SeededItems, MMDetCocoDataset):
         return super().load_data_list()
 
     def parse_data_info(self, raw_data_info: dict) -> dict | list[dict]:
-        """Turn the entries of an image into mmdet's format.
-
-        Raises:
-            DatasetError: If an object has no mask and the pipeline loads masks, or has run lengths
-                and the pipeline loads polygons.
-        """
+        """Turn the entries of an image into mmdet's format."""
         info = super().parse_data_info(raw_data_info)
         if not all('mask' in instance for instance in info['instances']) and self._loads_masks():
             lacking = [e['id'] for e in raw_data_info['raw_ann_info'] if not e.get('segmentation')]
@@ -110,14 +101,7 @@ class CocoDataset(SeededItems, MMDetCocoDataset):
         return info
 
     def filter_data(self) -> list[dict]:
-        """Leave out images by ``filter_cfg``.
-
-        Returns:
-            What is left.
-
-        Raises:
-            DatasetError: If images without objects are left out and no object is left at all.
-        """
+        """Return what ``filter_cfg`` leaves."""
         kept = super().filter_data()
         wanted = not self.test_mode and (self.filter_cfg or {}).get('filter_empty_gt', False)
         if wanted and all(one['ignore_flag'] for info in kept for one in info['instances']):

@@ -32,14 +32,7 @@ class ResizeScale(Resize):
         self.box, self.ratio_range = scale, ratio_range
 
     def transform(self, results: dict) -> dict:
-        """Draw a factor and resize.
-
-        Args:
-            results: With ``img`` [H, W, 3], and boxes and masks if there are any.
-
-        Returns:
-            The same, resized.
-        """
+        """Draw a factor and resize ([H, W, 3])."""
         sides = results['img'].shape[1::-1]  # width, height
         factor = np.random.uniform(*self.ratio_range)
         factor = min(wanted * factor / side for wanted, side in zip(self.box, sides, strict=True))

@@ -35,11 +35,7 @@ class SegmentationDataset(SeededItems, BaseSegDataset):
 
     @classmethod
     def get_label_map(cls, new_classes: Sequence[str] | None = None) -> dict[int, int] | None:
-        """Return which label becomes which for a choice of the classes, None for all of them.
-
-        Raises:
-            DatasetError: If a class is not one of the data set's.
-        """
+        """Return which label becomes which for a choice of the classes, None for all of them."""
         known = cls.METAINFO.get('classes')
         if new_classes is not None and known is not None:
             for name in new_classes:
@@ -52,11 +48,7 @@ class SegmentationDataset(SeededItems, BaseSegDataset):
         return super().get_label_map(new_classes)
 
     def load_data_list(self) -> list[dict]:
-        """List the pairs.
-
-        Returns:
-            One dict an image, in mmseg's format and with 'num_classes'.
-        """
+        """List the pairs."""
         classes = self.METAINFO.get('classes') or self.metainfo.get('classes')
         if not classes:
             raise DatasetError(

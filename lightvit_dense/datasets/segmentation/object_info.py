@@ -10,15 +10,6 @@ def read_object_info(path: str) -> list[tuple[str, ...]]:
 
     The file has a line of titles and one line a class, with tabs between: the number (Idx) first,
     the names (Name, with commas between) last, and counts in between that differ by edition.
-
-    Args:
-        path: The file.
-
-    Returns:
-        The names of each class, in the order of their numbers 1, 2, ...
-
-    Raises:
-        DatasetError: If it is not such a file.
     """
     remedy = 'Take the file of ADEChallengeData2016.'
     try:
@@ -37,16 +28,7 @@ def read_object_info(path: str) -> list[tuple[str, ...]]:
 
 
 def check_class_names(path: str, classes: Sequence[str], owner: str) -> None:
-    """Check that the file numbers the classes as we do.
-
-    Args:
-        path: The file.
-        classes: Names in the order of their numbers; each is one of the names in the file.
-        owner: What has these classes, for the message.
-
-    Raises:
-        DatasetError: If it does not.
-    """
+    """Check that the file numbers the classes as we do."""
     names = read_object_info(path)
     if len(names) != len(classes):
         raise DatasetError(

@@ -15,25 +15,15 @@ class SmallSetError(DatasetError):
 
 @dataclass(frozen=True)
 class SmallSet:
-    """Grey images with labels, in two parts.
+    """Grey images with labels, in two parts."""
 
-    Attributes:
-        name: Name of the folder.
-        classes: Names in the order of the labels; they become folders.
-        train: uint8 images [N, H, W] and their labels int64 [N].
-        val: The same of the part that is measured on.
-        split: Where the two parts come from.
-        origin: Where the images come from.
-        licence: On what terms.
-    """
-
-    name: str
-    classes: tuple[str, ...]
-    train: tuple[np.ndarray, np.ndarray]
-    val: tuple[np.ndarray, np.ndarray]
-    split: str
-    origin: str
-    licence: str
+    name: str  # name of the folder
+    classes: tuple[str, ...]  # names in the order of the labels; they become folders
+    train: tuple[np.ndarray, np.ndarray]  # uint8 images [N, H, W] and their labels int64 [N]
+    val: tuple[np.ndarray, np.ndarray]  # the same of the part that is measured on
+    split: str  # where the two parts come from
+    origin: str  # where the images come from
+    licence: str  # on what terms
 
     def digest(self) -> str:
         """Return a SHA-256 of all images, labels and words."""
@@ -53,17 +43,7 @@ Part = tuple[np.ndarray, np.ndarray]
 def stratified_split(
     images: np.ndarray, labels: np.ndarray, share: float, seed: int = 0
 ) -> tuple[Part, Part]:
-    """Put the same share of every class aside.
-
-    Args:
-        images: [N, H, W].
-        labels: [N].
-        share: Part of each class to put aside, in (0, 1).
-        seed: Seed of the choice.
-
-    Returns:
-        The rest and what was put aside, each as images and labels in their first order.
-    """
+    """Put the same share of every class aside; images [N, H, W], labels [N]."""
     aside = np.zeros(len(labels), bool)
     aside[balanced_subset(labels, share, seed)] = True
     return (images[~aside], labels[~aside]), (images[aside], labels[aside])

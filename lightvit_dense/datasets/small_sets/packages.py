@@ -14,28 +14,14 @@ from .images import SmallSetError
 
 @dataclass(frozen=True)
 class DebianFiles:
-    """Files of a Debian package.
+    """Files of a Debian package."""
 
-    Attributes:
-        package: Name of the package.
-        folder: Where an installation puts the files.
-        names: Their names.
-    """
-
-    package: str
-    folder: str
-    names: tuple[str, ...]
+    package: str  # name of the package
+    folder: str  # where an installation puts the files
+    names: tuple[str, ...]  # their names
 
     def read(self, source: str | Path | None = None) -> dict[str, bytes]:
-        """Return the files by name, unpacked where they are compressed by gzip.
-
-        Args:
-            source: A .deb, or a folder that holds the files; where the package installs them by
-                default.
-
-        Raises:
-            SmallSetError: If they are not there or damaged; tells how to get them.
-        """
+        """Return the files by name, unpacked where they are compressed by gzip."""
         place = Path(self.folder if source is None else source)
         if place.suffix == '.deb' and place.is_file():
             found = _read_deb(place, self.names)

@@ -27,14 +27,7 @@ OPENCV = DebianFiles('opencv-doc', '/usr/share/doc/opencv-doc/examples/data', ('
 
 
 def read_digits(source: str | Path | None = None) -> SmallSet:
-    """Return scikit-learn's digits: 1797 of 8x8 pixels, 17 grey levels.
-
-    Args:
-        source: Not needed, the package carries them.
-
-    Raises:
-        SmallSetError: If a source is given, or scikit-learn is missing.
-    """
+    """Return scikit-learn's digits: 1797 of 8x8 pixels, 17 grey levels."""
     if source is not None:
         raise SmallSetError('digits are part of scikit-learn: give no --source for them')
     try:
@@ -62,12 +55,6 @@ def read_opencv_digits(source: str | Path | None = None) -> SmallSet:
 
     The picture has 50 rows of 100 digits, five rows a class. Who wrote which is not told, so a
     writer may be in both parts.
-
-    Args:
-        source: The .deb of opencv-doc, or the folder of ``digits.png``.
-
-    Raises:
-        SmallSetError: If the picture is missing or not of that layout.
     """
     data = OPENCV.read(source)['digits.png']
     sheet = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
@@ -91,14 +78,7 @@ def read_opencv_digits(source: str | Path | None = None) -> SmallSet:
 
 
 def read_fashion_mnist(source: str | Path | None = None) -> SmallSet:
-    """Return Fashion-MNIST: 60 000 and 10 000 images of 28x28 pixels, ten balanced classes.
-
-    Args:
-        source: The .deb of dataset-fashion-mnist, or the folder of its four files.
-
-    Raises:
-        SmallSetError: If a file is missing or damaged.
-    """
+    """Return Fashion-MNIST: 60 000 and 10 000 images of 28x28 pixels, ten balanced classes."""
     files = FASHION.read(source)
     parts = []
     for part in ('train', 't10k'):
@@ -133,16 +113,7 @@ def read_fashion_mnist(source: str | Path | None = None) -> SmallSet:
 
 
 def read_idx(data: bytes, name: str, dims: int) -> np.ndarray:
-    """Read an array of bytes in MNIST's IDX format.
-
-    Args:
-        data: The file: two zeros, type 8, number of dimensions, sizes (big-endian), values.
-        name: What to call it in errors.
-        dims: Number of dimensions expected.
-
-    Raises:
-        SmallSetError: If it is of another kind, or too short or long.
-    """
+    """Read an array of bytes in MNIST's IDX format."""
     head = 4 + 4 * dims
     if len(data) < head or data[:4] != bytes((0, 0, 8, dims)):
         raise SmallSetError(f'{name}: no IDX file of bytes in {dims} dimensions')

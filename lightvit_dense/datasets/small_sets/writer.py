@@ -17,17 +17,11 @@ _FORMAT = 1  # raised when other files would be written from the same images
 
 @dataclass(frozen=True)
 class SetReport:
-    """What is there now.
+    """What is there now."""
 
-    Attributes:
-        root: Folder of the set.
-        built: Whether it was written now; else it was there.
-        counts: Images of each part.
-    """
-
-    root: Path
-    built: bool
-    counts: dict[str, int]
+    root: Path  # folder of the set
+    built: bool  # whether it was written now; else it was there
+    counts: dict[str, int]  # images of each part
 
 
 def write_set(

@@ -2,7 +2,6 @@
 
 from .classes import CLASSES, DEFAULT_CLASSES, PALETTE, ToyWorldError
 from .compose import Scene, SceneSpec, compose
-from .preview import contact_sheet
 from .spec import WorldSpec, make_portrait, make_scene
 from .world import WorldReport, build_world
 
@@ -17,7 +16,6 @@ __all__ = [
     'WorldSpec',
     'build_world',
     'compose',
-    'contact_sheet',
     'make_portrait',
     'make_scene',
 ]

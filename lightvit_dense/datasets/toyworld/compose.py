@@ -20,23 +20,15 @@ _TRIES = 12
 
 @dataclass(frozen=True)
 class SceneSpec:
-    """How a scene is made up.
+    """How a scene is made up."""
 
-    Attributes:
-        objects: Fewest and most objects.
-        side: Smallest and largest object in pixels, as the root of its mask's area.
-        large_share: Share of objects a tenth to two fifths larger than that.
-        max_angle: Largest rotation to either side in degrees.
-        min_visible: Smallest part of any object that stays in view, in 0..1.
-        shadow: Probability of a shadow.
-    """
-
-    objects: tuple[int, int] = (2, 6)
+    objects: tuple[int, int] = (2, 6)  # fewest and most objects
+    # smallest and largest object in pixels, as the root of its mask's area
     side: tuple[float, float] = (18.0, 90.0)
-    large_share: float = 0.08
-    max_angle: float = 30.0
-    min_visible: float = 0.4
-    shadow: float = 0.5
+    large_share: float = 0.08  # share of objects a tenth to two fifths larger than that
+    max_angle: float = 30.0  # largest rotation to either side in degrees
+    min_visible: float = 0.4  # smallest part of any object that stays in view, in 0..1
+    shadow: float = 0.5  # probability of a shadow
 
 
 @dataclass(frozen=True)
@@ -56,17 +48,11 @@ class Pose:
 
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """A warped cut-out, the part inside of the image.
+    """A warped cut-out, the part inside of the image."""
 
-    Attributes:
-        x: Left edge in the image, pixels.
-        y: Top edge in the image, pixels.
-        rgba: Colour times alpha, and alpha, float32 [h, w, 4] in 0..255.
-    """
-
-    x: int
-    y: int
-    rgba: np.ndarray
+    x: int  # left edge in the image, pixels
+    y: int  # top edge in the image, pixels
+    rgba: np.ndarray  # colour times alpha, and alpha, float32 [h, w, 4] in 0..255
 
     @property
     def window(self) -> tuple[slice, slice]:
@@ -83,25 +69,15 @@ class Layer:
 
 @dataclass(frozen=True, eq=False)
 class Instance:
-    """An object in a scene.
+    """An object in a scene."""
 
-    Attributes:
-        class_name: What it is.
-        mask: Pixels in view, bool [H, W]; the masks of a scene are disjoint.
-        amodal_mask: Pixels inside of the image, hidden or not, bool [H, W].
-        bbox: Box of ``mask``: x, y, width, height in pixels.
-        visibility: Pixels in view over all pixels of the object, 0..1.
-        pose: Where it was put.
-        source: Where its pixels come from.
-    """
-
-    class_name: str
-    mask: np.ndarray
-    amodal_mask: np.ndarray
-    bbox: tuple[int, int, int, int]
-    visibility: float
-    pose: Pose
-    source: Source
+    class_name: str  # what it is
+    mask: np.ndarray  # pixels in view, bool [H, W]; the masks of a scene are disjoint
+    amodal_mask: np.ndarray  # pixels inside of the image, hidden or not, bool [H, W]
+    bbox: tuple[int, int, int, int]  # box of ``mask``: x, y, width, height in pixels
+    visibility: float  # pixels in view over all pixels of the object, 0..1
+    pose: Pose  # where it was put
+    source: Source  # where its pixels come from
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,16 +99,7 @@ class _Placed:
 
 
 def warp_cutout(cutout: Cutout, pose: Pose, size: tuple[int, int]) -> Layer:
-    """Warp a cut-out to its place.
-
-    Args:
-        cutout: The object.
-        pose: Its place.
-        size: Height and width of the image in pixels.
-
-    Returns:
-        The part inside of the image; empty arrays when there is none.
-    """
+    """Warp a cut-out to its place."""
     level = min(max(0, int(np.floor(np.log2(1 / pose.scale)))), len(cutout.pyramid) - 1)
     patch = cutout.pyramid[level]
     scale = pose.scale * cutout.pyramid[0].shape[0] / patch.shape[0]

@@ -15,28 +15,18 @@ from .classes import ToyWorldError
 
 @dataclass(frozen=True)
 class OwnFolder:
-    """A kind of folder, known by the JSON file in it.
+    """A kind of folder, known by the JSON file in it."""
 
-    Attributes:
-        marker: Name of the JSON file.
-        format: Value of its key ``format``.
-        parts: Names of all else that may lie in the folder.
-    """
-
-    marker: str
-    format: str
-    parts: Collection[str]
+    marker: str  # name of the JSON file
+    format: str  # value of its key ``format``
+    parts: Collection[str]  # names of all else that may lie in the folder
 
     @property
     def _draft(self) -> str:
         return f'{self.marker}.new'
 
     def read(self, folder: Path) -> dict[str, Any] | None:
-        """Return the marker of a folder, ``None`` when there is nothing (or nothing in it).
-
-        Raises:
-            ToyWorldError: When there is something that is not ours.
-        """
+        """Return the marker of a folder, ``None`` when there is nothing (or nothing in it)."""
         remedy = 'nothing was touched; move it away or choose another folder'
         if not folder.exists():
             return None
@@ -65,11 +55,7 @@ class OwnFolder:
         draft.replace(folder / self.marker)
 
     def remove(self, folder: Path) -> None:
-        """Remove a folder, provided that it is ours or empty.
-
-        Raises:
-            ToyWorldError: When it is not.
-        """
+        """Remove a folder, provided that it is ours or empty."""
         self.read(folder)
         if not folder.exists():
             return

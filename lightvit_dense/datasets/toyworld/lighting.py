@@ -5,15 +5,7 @@ import numpy as np
 
 
 def light_object(rng: np.random.Generator, rgba: np.ndarray) -> np.ndarray:
-    """Change an object's brightness, tint and contrast.
-
-    Args:
-        rng: Source of all randomness.
-        rgba: Colour times alpha, and alpha, float32 [h, w, 4] in 0..255.
-
-    Returns:
-        New colour times alpha, float32 [h, w, 3], not negative.
-    """
+    """Change brightness, tint and contrast of [h, w, 4]; return colour times alpha [h, w, 3]."""
     gains = np.exp(rng.uniform(-0.25, 0.25) + rng.uniform(-0.08, 0.08, 3))
     contrast = rng.uniform(0.75, 1.2)
     grey = 128 / 255 * (1 - contrast)
@@ -22,15 +14,7 @@ def light_object(rng: np.random.Generator, rgba: np.ndarray) -> np.ndarray:
 
 
 def light_scene(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
-    """Light a scene from one side, expose it, blur it a little and add noise.
-
-    Args:
-        rng: Source of all randomness.
-        image: Float32 [H, W, 3] in 0..255.
-
-    Returns:
-        Uint8 [H, W, 3].
-    """
+    """Light a scene from one side, expose it, blur it a little and add noise ([H, W, 3])."""
     height, width = image.shape[:2]
     angle, strength = rng.uniform(0, 2 * np.pi), rng.uniform(0, 0.35)
     ramp_x = strength * np.cos(angle) * np.linspace(-1, 1, width, dtype=np.float32)

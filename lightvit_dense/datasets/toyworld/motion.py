@@ -9,15 +9,10 @@ _BASIS = np.array([[0, 2, 0, 0], [-1, 0, 1, 0], [2, -5, 4, -1], [-1, 3, -3, 1]])
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """A smooth curve through points (Catmull-Rom); it stays at its ends before and after.
+    """A smooth curve through points (Catmull-Rom); it stays at its ends before and after."""
 
-    Attributes:
-        points: float64 [n, d], at least two.
-        step: Frames from one point to the next.
-    """
-
-    points: np.ndarray
-    step: float
+    points: np.ndarray  # float64 [n, d], at least two
+    step: float  # frames from one point to the next
 
     def at(self, time: float) -> np.ndarray:
         """Return the place [d] at a time in frames."""
@@ -36,16 +31,7 @@ def wander(
     reach: tuple[float, float],
     start: np.ndarray,
 ) -> Curve:
-    """Draw a curve that strolls about.
-
-    Args:
-        rng: Source of all randomness.
-        frames: Length in frames.
-        step: Frames from one point to the next.
-        bounds: Lowest and highest place, [d] each; a step beyond is thrown back.
-        reach: Shortest and longest step.
-        start: Where it starts, [d], within the bounds.
-    """
+    """Draw a curve that strolls about from ``start`` [d] and is thrown back at the bounds."""
     low, high = (np.asarray(bound, float) for bound in bounds)
     points = [np.asarray(start, float)]
     for _ in range(int(np.ceil(frames / step)) + 1):

@@ -17,13 +17,7 @@ import cv2
 def ordered_map(
     function: Callable[..., Any], calls: Iterable[tuple[Any, ...]], workers: int
 ) -> Iterator[Iterator[Any]]:
-    """Start ``function(*call)`` for each call; the value iterates over the results in order.
-
-    Args:
-        function: A module's function, with arguments and results that can be pickled.
-        calls: Arguments of each call.
-        workers: Processes; 0 runs the calls in this process, as their results are asked for.
-    """
+    """Start ``function(*call)`` for each call; the value iterates over the results in order."""
     if workers == 0:
         yield (function(*call) for call in calls)
         return

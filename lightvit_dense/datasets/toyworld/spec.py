@@ -16,49 +16,30 @@ SPLITS = ('train', 'val', 'unlabeled')
 
 @dataclass(frozen=True)
 class WorldSpec:
-    """A toy world, down to its last byte.
+    """A toy world, down to its last byte."""
 
-    Attributes:
-        seed: Seed of everything.
-        image_size: Height and width of the images in pixels.
-        train: Labelled training images.
-        val: Validation images, on photographs that no other split shows.
-        unlabeled: Images for pre-training.
-        portraits: Training images of one object each, for classification.
-        classes: Object classes, a choice out of ``CLASSES`` in any order.
-        objects: Fewest and most objects in a labelled image. Crowded images may hold fewer.
-        unlabeled_objects: Fewest and most objects in an image for pre-training.
-        min_side: Smallest object in pixels, as the root of its mask's area.
-        max_side: Largest object, as a part of ``image_size``.
-        large_share: Share of objects a tenth to two fifths larger than that.
-        min_visible: Smallest part of any object that is in view, in 0..1.
-        jpeg_quality: 1..100.
-        videos: Training videos; see :mod:`.video`.
-        test_videos: Test videos, on photographs that no training video shows.
-        video_frames: Frames of a training video.
-        test_frames: Frames of a test video.
-        video_size: Height and width of the videos in pixels.
-    """
-
-    seed: int = 0
-    image_size: int = 128
-    train: int = 64
-    val: int = 100
-    unlabeled: int = 3000
-    portraits: int = 3000
+    seed: int = 0  # seed of everything
+    image_size: int = 128  # height and width of the images in pixels
+    train: int = 64  # labelled training images
+    val: int = 100  # validation images, on photographs that no other split shows
+    unlabeled: int = 3000  # images for pre-training
+    portraits: int = 3000  # training images of one object each, for classification
+    # object classes, a choice out of ``CLASSES`` in any order
     classes: tuple[str, ...] = DEFAULT_CLASSES
+    # fewest and most objects in a labelled image. Crowded images may hold fewer
     objects: tuple[int, int] = (2, 6)
+    # fewest and most objects in an image for pre-training
     unlabeled_objects: tuple[int, int] = (3, 8)
-    min_side: float = 18.0
-    max_side: float = 0.66
-    large_share: float = 0.08
-    min_visible: float = 0.4
-    jpeg_quality: int = 95
-    videos: int = 300
-    test_videos: int = 20
-    video_frames: int = 20
-    test_frames: int = 60
-    video_size: tuple[int, int] = (160, 192)
+    min_side: float = 18.0  # smallest object in pixels, as the root of its mask's area
+    max_side: float = 0.66  # largest object, as a part of ``image_size``
+    large_share: float = 0.08  # share of objects a tenth to two fifths larger than that
+    min_visible: float = 0.4  # smallest part of any object that is in view, in 0..1
+    jpeg_quality: int = 95  # 1..100
+    videos: int = 300  # training videos; see :mod:`.video`
+    test_videos: int = 20  # test videos, on photographs that no training video shows
+    video_frames: int = 20  # frames of a training video
+    test_frames: int = 60  # frames of a test video
+    video_size: tuple[int, int] = (160, 192)  # height and width of the videos in pixels
 
     def __post_init__(self) -> None:
         for name in ('classes', 'objects', 'unlabeled_objects', 'video_size'):

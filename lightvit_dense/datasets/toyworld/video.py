@@ -34,31 +34,19 @@ _TRIES = 50
 
 @dataclass(frozen=True, eq=False)
 class Video:
-    """A video and what is known of its target.
+    """A video and what is known of its target."""
 
-    Attributes:
-        name: Class and number, 'book-3'.
-        class_name: What the target is.
-        frames: RGB uint8 [H, W, 3] each.
-        masks: The target's pixels in view, bool [T, H, W].
-        boxes: Boxes of ``masks``: x, y, width, height, int [T, 4]; zeros where it is not in view.
-        full_occlusion: Others hide it, bool [T].
-        out_of_view: It is outside of the frame, bool [T].
-        attributes: Out of LaSOT's fourteen.
-        sources: Names of all sources seen in it.
-        sentence: What it shows, in words.
-    """
-
-    name: str
-    class_name: str
-    frames: list[np.ndarray]
-    masks: np.ndarray
+    name: str  # class and number, 'book-3'
+    class_name: str  # what the target is
+    frames: list[np.ndarray]  # RGB uint8 [H, W, 3] each
+    masks: np.ndarray  # the target's pixels in view, bool [T, H, W]
+    # boxes of ``masks``: x, y, width, height, int [T, 4]; zeros where it is not in view
     boxes: np.ndarray
-    full_occlusion: np.ndarray
-    out_of_view: np.ndarray
-    attributes: tuple[str, ...]
-    sources: list[str]
-    sentence: str
+    full_occlusion: np.ndarray  # others hide it, bool [T]
+    out_of_view: np.ndarray  # it is outside of the frame, bool [T]
+    attributes: tuple[str, ...]  # out of LaSOT's fourteen
+    sources: list[str]  # names of all sources seen in it
+    sentence: str  # what it shows, in words
 
 
 @lru_cache(maxsize=4)
@@ -89,11 +77,6 @@ def make_video(spec: WorldSpec, split: str, index: int) -> Video:
     """Make one video of a world; it depends on nothing but the arguments.
 
     All classes of the toy world appear, whatever ``spec.classes`` says: a tracker has no classes.
-
-    Args:
-        spec: The world.
-        split: 'train' or 'test'.
-        index: Number of the video in its split, from 0.
     """
     name, target = _schedule(spec)[split, index]
     # Streams of their own, after those of scenes and portraits.

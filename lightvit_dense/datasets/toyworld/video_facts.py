@@ -29,25 +29,17 @@ _LOW_RESOLUTION = 1000
 
 @dataclass(eq=False)
 class VideoFacts:
-    """What is noted while a video is drawn, frame by frame.
+    """What is noted while a video is drawn, frame by frame."""
 
-    Attributes:
-        class_name: Class of the target.
-        events: What was planned.
-        boxes: x, y, width, height in pixels; zeros where nothing is in view.
-        inside: Share of the target inside of the frame.
-        seen: Share of the target in view.
-        travel: Pixels that it moves while the shutter is open.
-        nearest: Pixels to the nearest of its kind.
-    """
-
-    class_name: str
-    events: frozenset[str]
+    class_name: str  # class of the target
+    events: frozenset[str]  # what was planned
+    # x, y, width, height in pixels; zeros where nothing is in view
     boxes: list[tuple[int, int, int, int]] = field(default_factory=list)
-    inside: list[float] = field(default_factory=list)
-    seen: list[float] = field(default_factory=list)
+    inside: list[float] = field(default_factory=list)  # share of the target inside of the frame
+    seen: list[float] = field(default_factory=list)  # share of the target in view
+    # pixels that it moves while the shutter is open
     travel: list[float] = field(default_factory=list)
-    nearest: list[float] = field(default_factory=list)
+    nearest: list[float] = field(default_factory=list)  # pixels to the nearest of its kind
 
     def add(
         self, mask: np.ndarray, inside: float, seen: float, travel: float, nearest: float
@@ -67,12 +59,7 @@ def mask_box(mask: np.ndarray) -> tuple[int, int, int, int]:
 
 
 def attributes_of(facts: VideoFacts, least: float) -> tuple[str, ...]:
-    """Return the attributes of a video, in LaSOT's order.
-
-    Args:
-        facts: All its frames.
-        least: Share in view below which the target counts as not visible.
-    """
+    """Return the attributes of a video, in LaSOT's order."""
     boxes = np.array(facts.boxes, float)
     inside, seen = np.array(facts.inside), np.array(facts.seen)
     visible = seen >= least

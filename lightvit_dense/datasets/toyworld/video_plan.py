@@ -78,16 +78,7 @@ def draw_plan(
     cutouts: Sequence[Cutout],
     photos: Sequence[Photo],
 ) -> tuple[Plan, list[str]]:
-    """Draw a plan; return it with the names of the sources, the background's first.
-
-    Args:
-        rng: Source of all randomness.
-        frames: Length of the video.
-        size: Height and width in pixels.
-        target: The target.
-        cutouts: What else may appear.
-        photos: Backgrounds to choose from.
-    """
+    """Draw a plan; return it with the names of the sources, the background's first."""
     height, width = size
     events = frozenset(name for name, share in _EVENTS.items() if rng.random() < share)
     reach = 1.9 if 'pan' in events else 1.2

@@ -38,23 +38,14 @@ _OURS = OwnFolder('toyworld.json', 'lightvit_dense.toyworld', LAYOUTS.keys())
 
 @dataclass(frozen=True)
 class WorldReport:
-    """What :func:`build_world` did.
+    """What :func:`build_world` did."""
 
-    Attributes:
-        root: The world.
-        spec: What it is made of.
-        built: False when the same world was there already.
-        reason: Why it was built, or not.
-        seconds: Time it took.
-        stats: Counts by layout and split.
-    """
-
-    root: Path
-    spec: WorldSpec
-    built: bool
-    reason: str
-    seconds: float
-    stats: dict[str, dict[str, Any]]
+    root: Path  # the world
+    spec: WorldSpec  # what it is made of
+    built: bool  # false when the same world was there already
+    reason: str  # why it was built, or not
+    seconds: float  # time it took
+    stats: dict[str, dict[str, Any]]  # counts by layout and split
 
 
 def build_world(
@@ -160,16 +151,7 @@ def _build_beside(
     workers: int,
     progress: bool,
 ) -> dict[str, dict[str, Any]]:
-    """Build beside ``root``, then put the new world in its place; return the counts.
-
-    Args:
-        root: The world.
-        spec: What it is made of.
-        layouts: The layouts it is to have.
-        kept: Counts of the layouts that ``root`` has already and that are taken over.
-        workers: Processes.
-        progress: Whether to show a progress bar.
-    """
+    """Build beside ``root``, then put the new world in its place; return the counts."""
     kinds, token = ('partial', 'old'), secrets.token_hex(4)
     for kind in kinds:
         for leftover in root.parent.glob(glob.escape(f'.{root.name}.{kind}-') + '*'):

@@ -1,6 +1,6 @@
 """Transforms of image pipelines."""
 
-from .augment import CenterResizedCrop, RandomMirrorFlag, RandomResizedCrop
+from .augment import CenterResizedCrop, RandomFlipFlag, RandomResizedCrop
 from .classification import RandAugment
 from .color import ColorJitter, GaussianBlur, RandomGrayscale, Solarize
 from .fast_crop import LoadRandomResizedCrop
@@ -20,8 +20,8 @@ __all__ = [
     'PackImage',
     'PackViews',
     'RandAugment',
+    'RandomFlipFlag',
     'RandomGrayscale',
-    'RandomMirrorFlag',
     'RandomResizedCrop',
     'Solarize',
 ]

@@ -5,11 +5,12 @@ import math
 import cv2
 import numpy as np
 import torch
-from mmcv.transforms import BaseTransform
 from PIL import Image
 from torch.nn import functional
 
 from lightvit_dense.registry import TRANSFORMS
+
+from .base import Transform
 
 _PIL = {'bicubic': Image.Resampling.BICUBIC, 'bilinear': Image.Resampling.BILINEAR}
 _CV2 = {'bicubic': cv2.INTER_CUBIC, 'bilinear': cv2.INTER_LINEAR}
@@ -25,20 +26,7 @@ def _pair(size: int | tuple[int, int]) -> tuple[int, int]:
 def resize_box(
     image: np.ndarray, box: Box, size: tuple[int, int], method: str, backend: str
 ) -> np.ndarray:
-    """Cut a box out of an image and resize it.
-
-    Args:
-        image: uint8 [H, W, 3].
-        box: (left, top, right, bottom) in pixels.
-        size: Wanted (height, width).
-        method: 'bicubic' or 'bilinear'.
-        backend: 'pillow' filters before it shrinks, as torchvision does; 'torch' does the same
-            in a quarter of the time and differs by hundredths of a grey level on average; 'cv2'
-            does not filter.
-
-    Returns:
-        uint8 [height, width, 3].
-    """
+    """Cut (left, top, right, bottom) out of uint8 [H, W, 3]; resize it to (height, width)."""
     left, top, right, bottom = box
     # Cut first: filters look beyond a box given to resize, a crop ends where it ends.
     cut = image[int(top) : int(bottom), int(left) : int(right)]
@@ -55,7 +43,7 @@ def resize_box(
     return cv2.resize(cut, size[::-1], interpolation=_CV2[method])
 
 
-class _Resizing(BaseTransform):
+class _Resizing(Transform):
     """Checks what both crops take."""
 
     def __init__(self, size: int | tuple[int, int], interpolation: str, backend: str) -> None:
@@ -105,15 +93,7 @@ class RandomResizedCrop(_Resizing):
         self.ratio = tuple(ratio)
 
     def draw(self, height: int, width: int) -> tuple[int, int, int, int]:
-        """Draw a crop for an image.
-
-        Args:
-            height: Height of the image in pixels.
-            width: Width of the image in pixels.
-
-        Returns:
-            (left, top, right, bottom) in pixels.
-        """
+        """Draw (left, top, right, bottom) in pixels for an image of this size."""
         low, high = math.log(self.ratio[0]), math.log(self.ratio[1])
         for _ in range(10):
             area = height * width * np.random.uniform(self.scale[0], self.scale[1])
@@ -132,24 +112,11 @@ class RandomResizedCrop(_Resizing):
         return left, top, left + w, top + h
 
     def transform(self, results: dict) -> dict:
-        """Crop and resize 'img'.
-
-        Args:
-            results: Dict with 'img', uint8 [H, W, 3].
-
-        Returns:
-            The dict with the new 'img' and 'img_shape'.
-        """
+        """Crop and resize 'img' (uint8 [H, W, 3])."""
         box, method = self.draw(*results['img'].shape[:2]), self.draw_method()
         results['img'] = resize_box(results['img'], box, self.size, method, self.backend)
         results['img_shape'] = self.size
         return results
-
-    def __repr__(self) -> str:
-        return (
-            f'{type(self).__name__}(size={self.size}, scale={self.scale}, ratio={self.ratio}, '
-            f'interpolation={self.interpolation!r}, backend={self.backend!r})'
-        )
 
 
 @TRANSFORMS.register_module()
@@ -190,14 +157,7 @@ class CenterResizedCrop(_Resizing):
         return round(height / ratio), round(width / ratio)
 
     def transform(self, results: dict) -> dict:
-        """Resize 'img' and cut its centre out.
-
-        Args:
-            results: Dict with 'img', uint8 [H, W, 3].
-
-        Returns:
-            The dict with the new 'img' and 'img_shape'.
-        """
+        """Resize 'img' and cut its centre out (uint8 [H, W, 3])."""
         image, (height, width) = results['img'], self.size
         rows, columns = self._resized(*image.shape[:2])
         whole = (0, 0, image.shape[1], image.shape[0])
@@ -209,17 +169,15 @@ class CenterResizedCrop(_Resizing):
 
 
 @TRANSFORMS.register_module()
-class RandomMirrorFlag(BaseTransform):
-    """Decide whether an image is mirrored, and leave the mirroring to the data preprocessor.
+class RandomFlipFlag(Transform):
+    """Decide whether an image is flipped left to right, and leave it to the data preprocessor.
 
     :class:`PackImage` hands the decision on, and :class:`ImagePreprocessor` carries it out on the
-    device. It is drawn here so that it depends on the seed of the sample alone.
+    device. It is drawn here so that it depends on the seed of the sample alone. mmcv's key 'flip'
+    is another one: it says that an image has been flipped.
 
     Args:
-        prob: Probability of mirroring.
-
-    Raises:
-        ValueError: If the probability lies outside [0, 1].
+        prob: Probability of a flip.
     """
 
     def __init__(self, prob: float = 0.5) -> None:
@@ -228,16 +186,6 @@ class RandomMirrorFlag(BaseTransform):
         self.prob = prob
 
     def transform(self, results: dict) -> dict:
-        """Set 'mirror'.
-
-        Args:
-            results: Any dict.
-
-        Returns:
-            The dict with 'mirror', a bool.
-        """
-        results['mirror'] = bool(np.random.random_sample() < self.prob)
+        """Set 'flip_flag'."""
+        results['flip_flag'] = bool(np.random.random_sample() < self.prob)
         return results
-
-    def __repr__(self) -> str:
-        return f'{type(self).__name__}(prob={self.prob})'

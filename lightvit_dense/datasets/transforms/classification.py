@@ -4,11 +4,12 @@ import re
 from collections.abc import Sequence
 
 import numpy as np
-from mmcv.transforms import BaseTransform
 from PIL import Image
 
 from lightvit_dense.compat.pillow_posterize import allow_zero_bits
 from lightvit_dense.registry import TRANSFORMS
+
+from .base import Transform
 
 _RESAMPLING = {'bicubic': Image.Resampling.BICUBIC, 'bilinear': Image.Resampling.BILINEAR}
 _POLICY = re.compile(r'rand(-(mstd|mmax|inc|m|n|p)\d+(\.\d+)?|-t[a-z]*)*')
@@ -16,7 +17,7 @@ IMAGENET_MEAN = (123.675, 116.28, 103.53)
 
 
 @TRANSFORMS.register_module()
-class RandAugment(BaseTransform):
+class RandAugment(Transform):
     """RandAugment in timm's implementation and notation.
 
     In timm, and so in DeiT's and MAE's recipes, colour jitter is switched off beside it, whatever
@@ -27,9 +28,6 @@ class RandAugment(BaseTransform):
             operations that get stronger with it.
         mean: RGB colour of 0..255 that fills what a rotation or shift leaves empty.
         interpolation: 'bicubic' or 'bilinear'.
-
-    Raises:
-        ValueError: If the policy or the interpolation is unknown.
     """
 
     def __init__(
@@ -59,18 +57,7 @@ class RandAugment(BaseTransform):
         allow_zero_bits(self.augment.ops)
 
     def transform(self, results: dict) -> dict:
-        """Augment 'img'.
-
-        Args:
-            results: Dict with 'img', uint8 RGB [H, W, 3].
-
-        Returns:
-            The dict with the new 'img', of the same size.
-        """
+        """Augment 'img' (uint8 RGB [H, W, 3])."""
         picture = Image.fromarray(np.ascontiguousarray(results['img']))
         results['img'] = np.asarray(self.augment(picture))
         return results
-
-    def __repr__(self) -> str:
-        name = type(self).__name__
-        return f'{name}(policy={self.policy!r}, interpolation={self.interpolation!r})'

@@ -5,51 +5,15 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-from mmcv.transforms import BaseTransform
-from PIL import Image, ImageEnhance
+from PIL import Image
 
 from lightvit_dense.registry import TRANSFORMS
 
-Range = tuple[float, float]
+from .base import Transform
 
 
-def _luma(image: np.ndarray) -> np.ndarray:
-    """Return the ITU-R 601 grey [H, W] of an RGB image."""
-    return np.asarray(Image.fromarray(image).convert('L'))
-
-
-def adjust_brightness(image: np.ndarray, factor: float) -> np.ndarray:
-    """Blend with black; factor 1 changes nothing. uint8 RGB [H, W, 3], as all functions here."""
-    return np.asarray(ImageEnhance.Brightness(Image.fromarray(image)).enhance(factor))
-
-
-def adjust_contrast(image: np.ndarray, factor: float) -> np.ndarray:
-    """Blend with the image's mean grey; factor 1 changes nothing."""
-    return np.asarray(ImageEnhance.Contrast(Image.fromarray(image)).enhance(factor))
-
-
-def adjust_saturation(image: np.ndarray, factor: float) -> np.ndarray:
-    """Blend with the grey picture; factor 1 changes nothing."""
-    return np.asarray(ImageEnhance.Color(Image.fromarray(image)).enhance(factor))
-
-
-def adjust_hue(image: np.ndarray, shift: float) -> np.ndarray:
-    """Turn the colour circle by a share of it, in [-0.5, 0.5]; 0 changes nothing."""
-    hsv = np.array(Image.fromarray(image).convert('HSV'))
-    # The circle has 256 steps; an addition of eight bits goes round it.
-    hsv[..., 0] += np.uint8(int(shift * 255) & 0xFF)
-    return np.asarray(Image.fromarray(hsv, 'HSV').convert('RGB'))
-
-
-class RandomPhotometric(BaseTransform):
-    """What all transforms here share: 'img' is RGB and changes with some probability.
-
-    Args:
-        prob: Probability of a change.
-
-    Raises:
-        ValueError: If it is no probability.
-    """
+class RandomPhotometric(Transform):
+    """What all transforms here share: 'img' is RGB and changes with some probability."""
 
     def __init__(self, prob: float) -> None:
         if not 0 <= prob <= 1:
@@ -61,17 +25,7 @@ class RandomPhotometric(BaseTransform):
         raise NotImplementedError
 
     def transform(self, results: dict) -> dict:
-        """Change 'img' or leave it.
-
-        Args:
-            results: Dict with 'img', uint8 RGB [H, W, 3].
-
-        Returns:
-            The dict.
-
-        Raises:
-            ValueError: If the image is not of this kind.
-        """
+        """Change 'img' or leave it (uint8 RGB [H, W, 3])."""
         image = results['img']
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
             raise ValueError(
@@ -81,10 +35,6 @@ class RandomPhotometric(BaseTransform):
         if np.random.rand() < self.prob:
             results['img'] = self.change(image)
         return results
-
-    def __repr__(self) -> str:
-        settings = ', '.join(f'{name}={value!r}' for name, value in vars(self).items())
-        return f'{type(self).__name__}({settings})'
 
 
 @TRANSFORMS.register_module()
@@ -97,9 +47,6 @@ class ColorJitter(RandomPhotometric):
         saturation: The same for saturation.
         hue: Shifts are drawn from [-hue, hue], a share of the colour circle, at most 0.5.
         prob: Probability of a change.
-
-    Raises:
-        ValueError: If a number is out of its range.
     """
 
     def __init__(
@@ -121,18 +68,17 @@ class ColorJitter(RandomPhotometric):
 
     def change(self, image: np.ndarray) -> np.ndarray:
         """Apply the four changes, those of strength 0 left out, in random order."""
-        steps = [
-            (adjust_brightness, self.brightness, 1.0),
-            (adjust_contrast, self.contrast, 1.0),
-            (adjust_saturation, self.saturation, 1.0),
-            (adjust_hue, self.hue, 0.0),
-        ]
-        for index in np.random.permutation(len(steps)):
-            function, strength, centre = steps[index]
+        from torchvision.transforms import functional  # takes seconds to import
+
+        picture, names = Image.fromarray(image), ('brightness', 'contrast', 'saturation', 'hue')
+        for index in np.random.permutation(len(names)):
+            name = names[index]
+            strength = getattr(self, name)
             if strength:
-                low = max(0.0, 1 - strength) if centre else -strength
-                image = function(image, float(np.random.uniform(low, centre + strength)))
-        return image
+                low, centre = (-strength, 0.0) if name == 'hue' else (max(0.0, 1 - strength), 1.0)
+                factor = float(np.random.uniform(low, centre + strength))
+                picture = getattr(functional, f'adjust_{name}')(picture, factor)
+        return np.asarray(picture)
 
 
 @TRANSFORMS.register_module()
@@ -148,7 +94,7 @@ class RandomGrayscale(RandomPhotometric):
 
     def change(self, image: np.ndarray) -> np.ndarray:
         """Repeat the grey in all channels."""
-        return np.repeat(_luma(image)[..., None], 3, axis=2)
+        return np.asarray(Image.fromarray(image).convert('L').convert('RGB'))
 
 
 @TRANSFORMS.register_module()
@@ -158,9 +104,6 @@ class GaussianBlur(RandomPhotometric):
     Args:
         sigma: Least and greatest standard deviation in pixels.
         prob: Probability of a change.
-
-    Raises:
-        ValueError: If the range is not positive and ascending.
     """
 
     def __init__(self, sigma: Sequence[float] = (0.1, 2.0), prob: float = 0.5) -> None:
@@ -168,25 +111,13 @@ class GaussianBlur(RandomPhotometric):
         low, high = sigma
         if not 0 < low <= high:
             raise ValueError(f'GaussianBlur: sigma={tuple(sigma)} must be positive and ascending')
-        self.sigma: Range = (low, high)
+        self.sigma = (low, high)
 
     def change(self, image: np.ndarray) -> np.ndarray:
-        """Blur by a random width."""
-        return gaussian_blur(image, float(np.random.uniform(*self.sigma)))
-
-
-def gaussian_blur(image: np.ndarray, sigma: float) -> np.ndarray:
-    """Blur an image.
-
-    Args:
-        image: uint8 [H, W, 3].
-        sigma: Standard deviation in pixels; the kernel reaches four of them to each side.
-
-    Returns:
-        uint8 [H, W, 3].
-    """
-    side = 2 * math.ceil(4 * sigma) + 1
-    return cv2.GaussianBlur(image, (side, side), sigma, borderType=cv2.BORDER_REFLECT_101)
+        """Blur by a random width; the kernel reaches four of them to each side."""
+        sigma = float(np.random.uniform(*self.sigma))
+        side = 2 * math.ceil(4 * sigma) + 1
+        return cv2.GaussianBlur(image, (side, side), sigma, borderType=cv2.BORDER_REFLECT_101)
 
 
 @TRANSFORMS.register_module()

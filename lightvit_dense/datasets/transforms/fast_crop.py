@@ -12,24 +12,13 @@ Box = tuple[int, int, int, int]
 
 
 def choose_reduction(box: Box, size: tuple[int, int]) -> int:
-    """Return the largest of 1, 2, 4, 8 by which a box can be divided and still cover a size.
-
-    Args:
-        box: (left, top, right, bottom) in pixels.
-        size: (height, width) in pixels.
-    """
+    """Return the largest of 1, 2, 4, 8 by which a box can be divided and still cover a size."""
     height, width = box[3] - box[1], box[2] - box[0]
     return max(f for f in REDUCED if f == 1 or (height >= f * size[0] and width >= f * size[1]))
 
 
 def reduce_box(box: Box, factor: int, shape: tuple[int, int]) -> Box:
-    """Return a box in pixels of the reduced image, rounded to the nearest of them.
-
-    Args:
-        box: (left, top, right, bottom) in pixels of the whole image.
-        factor: The reduction.
-        shape: (height, width) of the whole image.
-    """
+    """Return a box in pixels of the reduced image, rounded to the nearest of them."""
     if factor == 1:
         return box
     limits = (-(-shape[1] // factor), -(-shape[0] // factor)) * 2
@@ -65,9 +54,6 @@ class LoadRandomResizedCrop(ImageReader):
         exif: Whether the EXIF entry turns images upright, see :class:`LoadImage`.
         max_bad: How many different bad files to tolerate.
         backend_args: mmengine's storage backend; None reads local files.
-
-    Raises:
-        ValueError: If an option is wrong or the decoder is not installed.
     """
 
     def __init__(
@@ -113,28 +99,10 @@ class LoadRandomResizedCrop(ImageReader):
         return resize_box(image, box, self.crop.size, method, self.crop.backend)
 
     def transform(self, results: dict) -> dict | None:
-        """Load the crop.
-
-        Args:
-            results: Dict with 'img_path' and possibly 'storage', see :meth:`ImageReader.read`.
-
-        Returns:
-            The dict with 'img' (RGB, uint8 [height, width, 3]), 'img_shape' and 'ori_shape', or
-            None in place of a bad image that is tolerated.
-
-        Raises:
-            DatasetError: If there are more bad images than tolerated.
-        """
+        """Set 'img' (RGB, uint8 [H, W, 3]) and its sizes; None for a tolerated bad image."""
         image = self.read(results, lambda data: self._cut(data, results))
         if image is None:
             return None
         results['img'] = image
         results['img_shape'] = self.crop.size
         return results
-
-    def __repr__(self) -> str:
-        return (
-            f'{type(self).__name__}({self.crop}, reduce={self.reduce}, '
-            f'smooth_chroma={self.smooth_chroma}, decoder={self.decoder!r}, exif={self.exif}, '
-            f'max_bad={self.max_bad})'
-        )

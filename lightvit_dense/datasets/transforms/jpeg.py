@@ -1,25 +1,18 @@
 """The header of a JPEG file, and the cheapest way to the pixels of a part of it.
 
-Three decoders give the same pixels, for all of them are libjpeg-turbo with its exact transform and
-smooth chroma; they differ in what they can leave out:
-
-* ``turbojpeg``: the TurboJPEG library, version 3, where the system has it (conda and Homebrew
-  install it as libjpeg-turbo). Rows and columns outside the window are not transformed.
-* ``simplejpeg``: rows below the window are not read at all.
-* ``cv2``: OpenCV, which is always there, decodes the whole image.
+All decoders give the same pixels, for all are libjpeg-turbo with its exact transform and smooth
+chroma; they differ in what they leave out. ``turbojpeg`` (version 3 of the library, which conda
+and Homebrew install as libjpeg-turbo) transforms no row and no column outside the window,
+``simplejpeg`` does not read the rows below it, ``cv2``, which is always there, decodes all.
 """
 
-import ctypes
-import ctypes.util
-import os
-import threading
-from collections.abc import Callable
-from functools import lru_cache
 from importlib.util import find_spec
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
+
+from . import turbojpeg
 
 # Start-of-frame markers carry the size; C4, C8 and CC are other segments.
 _FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -36,19 +29,12 @@ Box = tuple[int, int, int, int]
 
 
 class Header(NamedTuple):
-    """What the header of a JPEG file tells.
+    """What the header of a JPEG file tells."""
 
-    Attributes:
-        height: Height in pixels as stored, before the EXIF entry turns the picture.
-        width: Width in pixels.
-        orientation: EXIF orientation, 1 for upright.
-        frame: Place of the height's two bytes in the file.
-    """
-
-    height: int
-    width: int
-    orientation: int
-    frame: int
+    height: int  # height in pixels as stored, before the EXIF entry turns the picture
+    width: int  # width in pixels
+    orientation: int  # EXIF orientation, 1 for upright
+    frame: int  # place of the height's two bytes in the file
 
 
 def _orientation(exif: bytes) -> int:
@@ -93,128 +79,13 @@ def read_header(data: bytes) -> Header | None:
     return None
 
 
-class _Region(ctypes.Structure):
-    """``tjregion`` of turbojpeg.h."""
-
-    _fields_ = [(name, ctypes.c_int) for name in ('x', 'y', 'width', 'height')]
-
-
-class _Factor(ctypes.Structure):
-    """``tjscalingfactor`` of turbojpeg.h."""
-
-    _fields_ = [('numerator', ctypes.c_int), ('denominator', ctypes.c_int)]
+def available(decoder: str) -> bool:
+    """Whether a decoder of ``DECODERS`` is installed."""
+    if decoder == 'turbojpeg':
+        return turbojpeg.library() is not None
+    return find_spec(decoder) is not None
 
 
-_DECOMPRESS, _RGB, _SUBSAMPLING, _FAST_UPSAMPLE, _WARNING = 1, 0, 4, 9, 0
-_BLOCK_WIDTHS = (8, 16, 16, 8, 8, 32, 8)  # of 4:4:4, 4:2:2, 4:2:0, grey, 4:4:0, 4:1:1, 4:4:1
-
-
-@lru_cache(maxsize=1)
-def turbojpeg() -> ctypes.CDLL | None:
-    """Load the TurboJPEG library, version 3; None where the system has none.
-
-    ``LIGHTVIT_TURBOJPEG`` names the file if it is not where the system looks.
-    """
-    path = os.environ.get('LIGHTVIT_TURBOJPEG') or ctypes.util.find_library('turbojpeg')
-    if not path:
-        return None
-    try:
-        library = ctypes.CDLL(path)
-        pointer, number = ctypes.c_void_p, ctypes.c_int
-        library.tj3SetCroppingRegion.argtypes = [pointer, _Region]  # 2.x lacks it
-    except (OSError, AttributeError):
-        return None
-    file: list[Any] = [pointer, ctypes.c_char_p, ctypes.c_size_t]
-    library.tj3Init.restype = pointer
-    library.tj3Init.argtypes = [number]
-    library.tj3Get.argtypes = [pointer, number]
-    library.tj3Set.argtypes = [pointer, number, number]
-    library.tj3GetErrorCode.argtypes = [pointer]
-    library.tj3SetScalingFactor.argtypes = [pointer, _Factor]
-    library.tj3DecompressHeader.argtypes = file
-    library.tj3Decompress8.argtypes = [*file, pointer, number, number]
-    return library
-
-
-_local = threading.local()
-
-
-def _by_turbojpeg(
-    data: bytes, header: Header, box: Box, reduce: int, smooth: bool
-) -> tuple[np.ndarray, Box]:
-    library = turbojpeg()
-    assert library is not None
-    if not hasattr(_local, 'handle'):
-        _local.handle = library.tj3Init(_DECOMPRESS)
-    handle = _local.handle
-    if library.tj3SetCroppingRegion(handle, _Region(0, 0, 0, 0)):
-        raise ValueError('cannot reset the region')
-    if library.tj3DecompressHeader(handle, data, len(data)):
-        raise ValueError('unreadable header')
-    library.tj3SetScalingFactor(handle, _Factor(1, reduce))
-    library.tj3Set(handle, _FAST_UPSAMPLE, int(not smooth))
-    kind = library.tj3Get(handle, _SUBSAMPLING)
-    height, width = -(-header.height // reduce), -(-header.width // reduce)
-    left, top, right, bottom = 0, 0, width, height
-    if 0 <= kind < len(_BLOCK_WIDTHS):
-        # A region starts at a block. Chroma is smoothed across its sides: one block, or two
-        # columns, more than wanted keeps the wanted ones as they are in the whole image.
-        step = -(-_BLOCK_WIDTHS[kind] // reduce)
-        left = max(0, box[0] // step - 1) * step
-        top, right, bottom = box[1], min(width, box[2] + 2), box[3]
-        region = _Region(left, top, right - left, bottom - top)
-        if library.tj3SetCroppingRegion(handle, region):
-            raise ValueError('cannot set the region')
-    pixels = np.empty((bottom - top, right - left, 3), np.uint8)
-    pitch = pixels.strides[0]
-    failed = library.tj3Decompress8(handle, data, len(data), pixels.ctypes.data, pitch, _RGB)
-    if failed and library.tj3GetErrorCode(handle) != _WARNING:
-        raise ValueError('not decodable')
-    return pixels, (left, top, right, bottom)
-
-
-def _by_simplejpeg(
-    data: bytes, header: Header, box: Box, reduce: int, smooth: bool
-) -> tuple[np.ndarray, Box]:
-    import simplejpeg
-
-    # A file that claims fewer rows is read no further. The 32 rows more hold any block, and with
-    # it the chroma that the last wanted row is smoothed with.
-    rows = min(header.height, box[3] * reduce + 32)
-    if rows < header.height:
-        place = header.frame
-        data = b''.join((data[:place], rows.to_bytes(2, 'big'), data[place + 2 :]))
-    sides = (0, 0) if reduce == 1 else (-(-rows // reduce), -(-header.width // reduce))
-    # What is left over at the end of a shortened file makes a warning, hence not strict.
-    pixels = simplejpeg.decode_jpeg(
-        data,
-        'RGB',
-        fastupsample=not smooth,
-        min_height=sides[0],
-        min_width=sides[1],
-        strict=False,
-    )
-    return pixels, (0, 0, pixels.shape[1], pixels.shape[0])
-
-
-def _by_cv2(
-    data: bytes, header: Header, box: Box, reduce: int, smooth: bool
-) -> tuple[np.ndarray, Box]:
-    flags = REDUCED[reduce] | cv2.IMREAD_IGNORE_ORIENTATION
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    if pixels is None:
-        raise ValueError('not decodable')
-    if reduce > 1:
-        pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
-    return pixels, (0, 0, pixels.shape[1], pixels.shape[0])
-
-
-_Decode = Callable[[bytes, Header, Box, int, bool], tuple[np.ndarray, Box]]
-_DECODE: dict[str, _Decode] = {
-    'turbojpeg': _by_turbojpeg,
-    'simplejpeg': _by_simplejpeg,
-    'cv2': _by_cv2,
-}
 _ABSENT = {
     'turbojpeg': 'the TurboJPEG library, version 3 or newer: install libjpeg-turbo (conda, '
     'Homebrew, or its own packages), or name the file in LIGHTVIT_TURBOJPEG',
@@ -222,19 +93,8 @@ _ABSENT = {
 }
 
 
-def available(decoder: str) -> bool:
-    """Whether a decoder of ``DECODERS`` can be used here."""
-    if decoder == 'turbojpeg':
-        return turbojpeg() is not None
-    return find_spec(decoder) is not None
-
-
 def choose_decoder(decoder: str = 'auto') -> str:
-    """Check a decoder's name; 'auto' becomes the fastest one that is installed.
-
-    Raises:
-        ValueError: If the name is unknown or the decoder is not installed.
-    """
+    """Check a decoder's name; 'auto' becomes the fastest one that is installed."""
     if decoder == 'auto':
         return next(name for name in DECODERS if available(name))
     if decoder not in DECODERS:
@@ -256,15 +116,8 @@ def decode_window(
 ) -> np.ndarray:
     """Decode a window of a JPEG file as it is stored, EXIF's orientation left alone.
 
-    Args:
-        data: The file.
-        header: Its header.
-        box: (left, top, right, bottom) in pixels of the reduced image, whose sides are those of
-            the image divided by ``reduce``, rounded up.
-        reduce: 1, 2, 4 or 8: decode at this fraction of the size.
-        decoder: One of ``DECODERS``, installed.
-        smooth: Whether chroma of half the resolution is interpolated; repeating it is faster. cv2
-            always interpolates.
+    ``box`` is (left, top, right, bottom) in pixels of the image reduced by 1, 2, 4 or 8, whose
+    sides are rounded up. ``smooth`` interpolates chroma of half the resolution, as cv2 always does.
 
     Returns:
         RGB, uint8 [bottom-top, right-left, 3], a view of a larger array.
@@ -272,9 +125,40 @@ def decode_window(
     Raises:
         ValueError: If the decoder does not know what to do with the file.
     """
-    pixels, (left, top, _, _) = _DECODE[decoder](data, header, box, reduce, smooth)
-    x, y = box[0] - left, box[1] - top
-    window = pixels[y : y + box[3] - box[1], x : x + box[2] - box[0]]
-    if window.shape != (box[3] - box[1], box[2] - box[0], 3):
-        raise ValueError(f'{decoder} gave {pixels.shape} for {header}')
-    return window
+    if decoder == 'turbojpeg':
+        size = header.height, header.width
+        return turbojpeg.decode_window(data, size, box, reduce, smooth)
+    if decoder == 'simplejpeg':
+        pixels = _by_simplejpeg(data, header, box[3], reduce, smooth)
+    else:
+        flags = REDUCED[reduce] | cv2.IMREAD_IGNORE_ORIENTATION
+        whole = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+        if whole is None:
+            raise ValueError('not decodable')
+        pixels = whole if reduce == 1 else cv2.cvtColor(whole, cv2.COLOR_BGR2RGB)
+    if pixels.shape[0] < box[3] or pixels.shape[1] < box[2]:
+        raise ValueError(f'{decoder} cannot decode {header}')
+    return pixels[box[1] : box[3], box[0] : box[2]]
+
+
+def _by_simplejpeg(
+    data: bytes, header: Header, bottom: int, reduce: int, smooth: bool
+) -> np.ndarray:
+    import simplejpeg
+
+    # A file that claims fewer rows is read no further. The 32 rows more hold any block, and with
+    # it the chroma that the last wanted row is smoothed with.
+    rows = min(header.height, bottom * reduce + 32)
+    if rows < header.height:
+        place = header.frame
+        data = b''.join((data[:place], rows.to_bytes(2, 'big'), data[place + 2 :]))
+    sides = (0, 0) if reduce == 1 else (-(-rows // reduce), -(-header.width // reduce))
+    # What is left over at the end of a shortened file makes a warning, hence not strict.
+    return simplejpeg.decode_jpeg(
+        data,
+        'RGB',
+        fastupsample=not smooth,
+        min_height=sides[0],
+        min_width=sides[1],
+        strict=False,
+    )

@@ -9,21 +9,16 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from mmcv.transforms import BaseTransform
 from mmengine.fileio import get
 from mmengine.logging import print_log
 
 from lightvit_dense.datasets.errors import DatasetError
 from lightvit_dense.registry import TRANSFORMS
 
-from .jpeg import read_header
+from .base import Transform
+from .jpeg import REDUCED, read_header
 
 JPEG, _PNG = b'\xff\xd8', b'\x89PNG'
-_REDUCED = {
-    2: cv2.IMREAD_REDUCED_COLOR_2,
-    4: cv2.IMREAD_REDUCED_COLOR_4,
-    8: cv2.IMREAD_REDUCED_COLOR_8,
-}
 
 
 class BadImage(Exception):
@@ -31,11 +26,7 @@ class BadImage(Exception):
 
 
 def check_whole(data: bytes) -> None:
-    """Refuse a file that ends too early, which decoders fill up with grey.
-
-    Raises:
-        BadImage: If the file has zero bytes or lacks its end.
-    """
+    """Refuse a file that ends too early, which decoders fill up with grey."""
     if not data:
         raise BadImage('zero bytes')
     if data.startswith(JPEG):
@@ -57,28 +48,13 @@ def check_whole(data: bytes) -> None:
 def decode(
     data: bytes, color: str = 'bgr', reduce_to: int | None = None, exif: bool = True
 ) -> np.ndarray:
-    """Decode an image file to three channels of eight bits.
-
-    Grey, 16-bit, transparent and CMYK images are converted; transparency is dropped.
-
-    Args:
-        data: The file.
-        color: Order of the channels, 'bgr' or 'rgb'.
-        reduce_to: For JPEG: decode at 1/2, 1/4 or 1/8 of the size as long as the shorter side
-            keeps this many pixels.
-        exif: Whether the orientation of its EXIF entry turns the picture upright.
-
-    Returns:
-        uint8 [H, W, 3].
-
-    Raises:
-        BadImage: If it cannot be decoded.
-    """
+    """Decode an image of any mode to uint8 [H, W, 3]; transparency is dropped."""
     check_whole(data)
     flag = cv2.IMREAD_COLOR
     if reduce_to and data.startswith(JPEG) and (header := read_header(data)):
-        fitting = [f for f in _REDUCED if min(header.height, header.width) // f >= reduce_to]
-        flag = _REDUCED[max(fitting)] if fitting else flag
+        short = min(header.height, header.width)
+        fitting = [f for f in REDUCED if f > 1 and short // f >= reduce_to]
+        flag = REDUCED[max(fitting)] if fitting else flag
     if not exif:
         flag |= cv2.IMREAD_IGNORE_ORIENTATION
     try:
@@ -96,7 +72,7 @@ def _remove(path: str, owner: int) -> None:
         os.unlink(path)
 
 
-class ImageReader(BaseTransform):
+class ImageReader(Transform):
     """Reads image files and keeps the budget of bad ones.
 
     A missing, empty, truncated or damaged file is named in a warning with the reason, and the
@@ -105,10 +81,6 @@ class ImageReader(BaseTransform):
     error, as a sample left out would falsify the result.
 
     Where the dataset puts an object under 'storage', the file comes from its ``read(img_path)``.
-
-    Args:
-        max_bad: How many different bad files to tolerate.
-        backend_args: mmengine's storage backend; None reads local files.
     """
 
     called = ''
@@ -122,15 +94,15 @@ class ImageReader(BaseTransform):
         # Workers share the list of bad files through a file of this name; it is made when the
         # first one is found, so that copies of the transform, forked or pickled, agree.
         name = f'lightvit_bad_images_{os.getpid()}_{uuid.uuid4().hex}'
-        self.ledger = os.path.join(tempfile.gettempdir(), name)
+        self._ledger = os.path.join(tempfile.gettempdir(), name)
         # Bound to this object alone: a copy that goes must not take the file with it.
-        weakref.finalize(self, _remove, self.ledger, os.getpid())
+        weakref.finalize(self, _remove, self._ledger, os.getpid())
 
     def bad_files(self) -> dict[str, str]:
         """Return the bad files found so far and the reasons."""
-        if not os.path.exists(self.ledger):
+        if not os.path.exists(self._ledger):
             return {}
-        lines = Path(self.ledger).read_text(encoding='utf-8', errors='surrogateescape')
+        lines = Path(self._ledger).read_text(encoding='utf-8', errors='surrogateescape')
         return dict(line.split('\t', 1) for line in lines.splitlines() if '\t' in line)
 
     def _note(self, path: str, reason: str, must_load: bool) -> None:
@@ -139,7 +111,7 @@ class ImageReader(BaseTransform):
         if path not in known:
             line = f'{path}\t{reason}\n'.encode(errors='surrogateescape')
             # A short append is atomic, so that workers do not mix their lines.
-            handle = os.open(self.ledger, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            handle = os.open(self._ledger, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             try:
                 os.write(handle, line)
             finally:
@@ -169,19 +141,7 @@ class ImageReader(BaseTransform):
             return file.read()
 
     def read(self, results: dict, make: Callable[[bytes], np.ndarray]) -> np.ndarray | None:
-        """Read the file and make an image of it.
-
-        Args:
-            results: Dict with 'img_path', and 'storage' where the files are not on a disk: an
-                object with ``read(key) -> bytes`` that raises FileNotFoundError for an unknown key.
-            make: Makes the image; raises :class:`BadImage` if it cannot.
-
-        Returns:
-            The image, or None in place of a bad one that is tolerated.
-
-        Raises:
-            DatasetError: If there are more bad images than tolerated.
-        """
+        """Read the file and make an image of it."""
         try:
             return make(self._bytes(results))
         except FileNotFoundError as error:
@@ -239,19 +199,7 @@ class LoadImage(ImageReader):
         self.exif = exif
 
     def transform(self, results: dict) -> dict | None:
-        """Load the image.
-
-        Args:
-            results: Dict with 'img_path' and possibly 'storage', see :meth:`ImageReader.read`.
-
-        Returns:
-            The dict with 'img' (uint8 [H, W, 3]), 'img_shape' and 'ori_shape', or None in place
-            of a bad image that is tolerated.
-
-        Raises:
-            DatasetError: If there are more bad images than tolerated, or an image with boxes is
-                not of the size that its annotations ('height', 'width') give.
-        """
+        """Set 'img' (uint8 [H, W, 3]) and its sizes; None for a bad image that is tolerated."""
         reduce_to = None if 'instances' in results else self.reduce_to
         image = self.read(results, lambda data: decode(data, self.color, reduce_to, self.exif))
         if image is None:
@@ -261,9 +209,3 @@ class LoadImage(ImageReader):
         results['img'] = image.astype(np.float32) if self.to_float32 else image
         results['img_shape'] = results['ori_shape'] = image.shape[:2]
         return results
-
-    def __repr__(self) -> str:
-        return (
-            f'{type(self).__name__}(max_bad={self.max_bad}, color={self.color!r}, '
-            f'reduce_to={self.reduce_to}, to_float32={self.to_float32}, exif={self.exif})'
-        )

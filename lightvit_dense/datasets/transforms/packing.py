@@ -4,18 +4,19 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from mmcv.transforms import BaseTransform
 from mmengine.structures import BaseDataElement
 
 from lightvit_dense.registry import TRANSFORMS
 
+from .base import Transform
+
 
 @TRANSFORMS.register_module()
-class PackImage(BaseTransform):
+class PackImage(Transform):
     """Pack an image, and its label where there is one, for the data preprocessor.
 
     A label 'gt_label' becomes a field of the sample. It stays an integer: a batch's labels go to
-    the device together, as one tensor. What :class:`RandomMirrorFlag` decided stands beside the
+    the device together, as one tensor. What :class:`RandomFlipFlag` decided stands beside the
     image. The image keeps its layout in memory, channels last; whoever makes the batch copies it.
 
     Args:
@@ -29,16 +30,7 @@ class PackImage(BaseTransform):
         self.meta_keys = tuple(meta_keys)
 
     def transform(self, results: dict) -> dict:
-        """Pack.
-
-        Args:
-            results: Dict with 'img', [H, W, 3], and possibly 'gt_label', an integer, and
-                'mirror', a bool.
-
-        Returns:
-            ``dict(inputs=Tensor [3, H, W] of the image's dtype, data_samples=...)``, with 'mirror'
-            where there is one.
-        """
+        """Pack 'img' [H, W, 3] as 'inputs' [3, H, W] with its sample, and 'flip' if decided."""
         image = results['img']
         if not (image.flags.c_contiguous and image.flags.writeable):
             # torch takes no array that is read-only or runs backwards, as a mirrored one does.
@@ -49,9 +41,6 @@ class PackImage(BaseTransform):
             sample.gt_label = int(results['gt_label'])
         # [H, W, 3] -> [3, H, W], a view
         packed = {'inputs': torch.from_numpy(image).permute(2, 0, 1), 'data_samples': sample}
-        if 'mirror' in results:
-            packed['mirror'] = results['mirror']
+        if 'flip_flag' in results:
+            packed['flip'] = results['flip_flag']
         return packed
-
-    def __repr__(self) -> str:
-        return f'{type(self).__name__}(meta_keys={self.meta_keys})'

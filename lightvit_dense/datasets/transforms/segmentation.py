@@ -4,12 +4,13 @@ import io
 
 import cv2
 import numpy as np
-from mmcv.transforms import BaseTransform
 from mmengine.fileio import get
 from PIL import Image
 
 from lightvit_dense.datasets.errors import DatasetError
 from lightvit_dense.registry import TRANSFORMS
+
+from .base import Transform
 
 IGNORED = 255
 """The label of pixels that count neither in the loss nor in the metric."""
@@ -17,19 +18,7 @@ _MODES = ('L', 'P', '1')
 
 
 def read_label_map(path: str, backend_args: dict | None = None) -> np.ndarray:
-    """Read the ids of a label map as they are in the file.
-
-    Args:
-        path: A grey or palette image of at most eight bits. Of a palette image the places in the
-            palette count, not the colours.
-        backend_args: mmengine's storage backend; None reads a local file.
-
-    Returns:
-        uint8 [H, W].
-
-    Raises:
-        DatasetError: If the file is missing, damaged, or of another kind.
-    """
+    """Read the ids of a label map as they are in the file: uint8 [H, W]."""
     try:
         if backend_args is None:
             with open(path, 'rb') as file:
@@ -60,7 +49,7 @@ def read_label_map(path: str, backend_args: dict | None = None) -> np.ndarray:
 
 
 @TRANSFORMS.register_module()
-class LoadSegmentationMap(BaseTransform):
+class LoadSegmentationMap(Transform):
     """Load the label map of an image, in the place of ``mmseg.LoadAnnotations``.
 
     What mmseg would train on without a word is an error here: colours in the place of ids, a map
@@ -81,18 +70,7 @@ class LoadSegmentationMap(BaseTransform):
         self.backend_args = backend_args
 
     def transform(self, results: dict) -> dict:
-        """Load the label map.
-
-        Args:
-            results: Dict with 'seg_map_path' and, after the image was loaded, 'ori_shape'.
-
-        Returns:
-            The dict with 'gt_seg_map' (uint8 [H, W]: 0..classes-1, 255 is ignored), named in
-            'seg_fields'.
-
-        Raises:
-            DatasetError: If the map cannot be used; the message names the file and the remedy.
-        """
+        """Set 'gt_seg_map' (uint8 [H, W]: 0..classes-1, 255 is ignored)."""
         path = results['seg_map_path']
         ids = read_label_map(path, self.backend_args)
         size = results.get('ori_shape')
@@ -113,22 +91,9 @@ class LoadSegmentationMap(BaseTransform):
             fields.append('gt_seg_map')
         return results
 
-    def __repr__(self) -> str:
-        return f'{type(self).__name__}(num_classes={self.num_classes})'
-
 
 def check_ids(path: str, ids: np.ndarray, num_classes: int, reduce_zero: bool) -> None:
-    """Refuse ids that are no class; 255 is always ignored.
-
-    Args:
-        path: The file, for the message.
-        ids: What is in it, uint8 [H, W].
-        num_classes: Number of classes.
-        reduce_zero: Whether 0 is ignored and the classes count from 1.
-
-    Raises:
-        DatasetError: Naming the ids.
-    """
+    """Refuse ids that are no class; 255 is always ignored (uint8 [H, W])."""
     first = 1 if reduce_zero else 0
     present = np.flatnonzero(np.bincount(ids.ravel(), minlength=256))
     wrong = present[(present >= first + num_classes) & (present != IGNORED)]

@@ -5,14 +5,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmcv.transforms import BaseTransform, Compose
+from mmcv.transforms import Compose
 from mmengine.structures import BaseDataElement
 
 from lightvit_dense.registry import TRANSFORMS
 
+from .base import Transform
+
 
 @TRANSFORMS.register_module()
-class MultiView(BaseTransform):
+class MultiView(Transform):
     """Run several pipelines on the same image, each as often as asked.
 
     Views come in the order of the list, so that equal ones stand together; the first are the ones
@@ -21,9 +23,6 @@ class MultiView(BaseTransform):
     Args:
         views: ``dict(count=2, pipeline=[...])`` each: how many views, and the transforms that make
             one of the loaded image.
-
-    Raises:
-        ValueError: If there are no views, or an entry is not of this kind.
     """
 
     def __init__(self, views: Sequence[dict[str, Any]]) -> None:
@@ -41,14 +40,7 @@ class MultiView(BaseTransform):
         ]
 
     def transform(self, results: dict) -> dict | None:
-        """Make the views.
-
-        Args:
-            results: Dict with 'img', uint8 [H, W, 3].
-
-        Returns:
-            The dict with 'views', a list of images; None if a pipeline gives up on the image.
-        """
+        """Make the views (uint8 [H, W, 3])."""
         views = []
         for count, pipeline in zip(self.counts, self.pipelines, strict=True):
             for _ in range(count):
@@ -59,13 +51,9 @@ class MultiView(BaseTransform):
         results['views'] = views
         return results
 
-    def __repr__(self) -> str:
-        parts = zip(self.counts, self.pipelines, strict=True)
-        return f'{type(self).__name__}({", ".join(f"{n} x {p}" for n, p in parts)})'
-
 
 @TRANSFORMS.register_module()
-class PackViews(BaseTransform):
+class PackViews(Transform):
     """Pack the views of an image for :class:`MultiViewPreprocessor`.
 
     Args:
@@ -76,15 +64,7 @@ class PackViews(BaseTransform):
         self.meta_keys = tuple(meta_keys)
 
     def transform(self, results: dict) -> dict:
-        """Pack.
-
-        Args:
-            results: Dict with 'views', images [H, W, 3].
-
-        Returns:
-            ``dict(inputs=[Tensor [3, H, W], ...], data_samples=...)``; tensors keep the type of
-            the images.
-        """
+        """Pack 'views' [H, W, 3] as a list of 'inputs' [3, H, W], with the sample."""
         views = [
             # [H, W, 3] -> [3, H, W]
             torch.from_numpy(np.ascontiguousarray(view.transpose(2, 0, 1)))
@@ -92,6 +72,3 @@ class PackViews(BaseTransform):
         ]
         meta = {key: results[key] for key in self.meta_keys if key in results}
         return {'inputs': views, 'data_samples': BaseDataElement(metainfo=meta)}
-
-    def __repr__(self) -> str:
-        return f'{type(self).__name__}(meta_keys={self.meta_keys})'

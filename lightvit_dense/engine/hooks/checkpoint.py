@@ -1,7 +1,5 @@
 """Checkpoints that are whole or absent, never torn."""
 
-import os
-import tempfile
 from collections import deque
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
 from mmengine.runner import Runner
 
 from lightvit_dense.registry import HOOKS
+from lightvit_dense.utils.io import atomic_write
 
 BACKEND = 'lightvit_dense_atomic'
 
@@ -25,76 +24,17 @@ class AtomicLocalBackend(LocalBackend):
     """
 
     def put(self, obj: Any, filepath: str | Path) -> None:
-        """Write bytes (or a memory view) to ``filepath`` atomically.
-
-        Args:
-            obj: Bytes-like object, or a file object opened for reading bytes.
-            filepath: Destination; its directory is created when missing.
-        """
+        """Write bytes (or a memory view) to ``filepath`` atomically."""
         data = obj.read() if hasattr(obj, 'read') else obj
-        write_atomically(filepath, data)
+        atomic_write(filepath, data)
 
     def put_text(self, obj: str, filepath: str | Path, encoding: str = 'utf-8') -> None:
-        """Write text to ``filepath`` atomically.
-
-        Args:
-            obj: The text.
-            filepath: Destination; its directory is created when missing.
-            encoding: Encoding of the file.
-        """
-        write_atomically(filepath, obj.encode(encoding))
-
-
-def write_atomically(path: str | Path, data: bytes) -> None:
-    """Write a file so that at every moment it is either the old one or the new one.
-
-    Args:
-        path: Destination; its directory is created when missing.
-        data: The bytes.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f'.{path.name}.', suffix='.tmp', dir=path.parent)
-    try:
-        with os.fdopen(handle, 'wb') as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    _sync_directory(path.parent)
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current
-
-
-def _sync_directory(path: Path) -> None:
-    """Make a rename durable; file systems that cannot sync a directory are left alone."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY)
-    except OSError:
-        return
-    try:
-        os.fsync(descriptor)
-    except OSError:
-        pass
-    finally:
-        os.close(descriptor)
+        """Write text to ``filepath`` atomically."""
+        atomic_write(filepath, obj.encode(encoding))
 
 
 class LateRemoval:
-    """A file backend that notes what is to be removed instead of removing it.
-
-    Args:
-        backend: The backend that does everything else.
-        doomed: List that receives the paths.
-    """
+    """A file backend that notes what is to be removed instead of removing it."""
 
     def __init__(self, backend: Any, doomed: list[str]) -> None:
         self._backend, self._doomed = backend, doomed
@@ -178,7 +118,7 @@ class CheckpointHook(MMEngineCheckpointHook):
         )
         if is_main_process():
             pointer = Path(runner.work_dir) / 'last_checkpoint'
-            write_atomically(pointer, str(self.last_ckpt).encode())
+            atomic_write(pointer, str(self.last_ckpt).encode())
         self._remove_doomed()
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:

@@ -36,11 +36,7 @@ class ClassCountHook(Hook):
         self._check(runner, runner.test_loop.dataloader)
 
     def _check(self, runner: Runner, dataloader: Any) -> None:
-        """Compare.
-
-        Raises:
-            UserError: If the numbers differ.
-        """
+        """Compare."""
         dataset = dataloader.dataset
         classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')
         if not classes:

@@ -1,4 +1,4 @@
-"""Say what ``load_from`` filled and what it left at random."""
+"""Check what a checkpoint fills of a model: a start may be partial, an evaluation may not."""
 
 import re
 from collections.abc import Sequence
@@ -8,9 +8,9 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import Tensor
 
-from lightvit_dense.checkpoints.errors import CheckpointError
-from lightvit_dense.checkpoints.fitting import unfilled
+from lightvit_dense.checkpoints.initializer import fit_checkpoint, unfilled
 from lightvit_dense.engine.unwrap import unwrap
+from lightvit_dense.errors import CheckpointError
 from lightvit_dense.registry import HOOKS
 
 
@@ -35,15 +35,7 @@ class LoadReportHook(Hook):
         self.max_names = max_names
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Check a checkpoint that was read and is not loaded yet.
-
-        Args:
-            runner: The runner.
-            checkpoint: What the file holds. Bare weights are put under 'state_dict'.
-
-        Raises:
-            CheckpointError: If nothing fits, or a resumed training would go on with random values.
-        """
+        """Check a checkpoint that was read and is not loaded yet."""
         path = str(runner.cfg.get('load_from') or runner._load_from or 'the checkpoint')
         state = checkpoint.get('state_dict', checkpoint)
         state = {re.sub(r'^module\.', '', str(name)): value for name, value in state.items()}
@@ -96,3 +88,20 @@ class LoadReportHook(Hook):
     def _listed(self, names: Sequence[str]) -> str:
         more = f', ... ({len(names) - self.max_names} more)' if len(names) > self.max_names else ''
         return ', '.join(names[: self.max_names]) + more
+
+
+@HOOKS.register_module()
+class FitCheckpointHook(Hook):
+    """Take foreign classifiers, and refuse checkpoints that leave part of the model at random.
+
+    See :func:`lightvit_dense.checkpoints.initializer.fit_checkpoint`. Evaluation adds it by itself.
+    """
+
+    # Before EMAHook, which reads the state dict too.
+    priority = 'VERY_HIGH'
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Check a checkpoint that was read and is not loaded yet."""
+        fit_checkpoint(
+            unwrap(runner.model), checkpoint, runner.cfg.get('load_from') or 'the checkpoint'
+        )

@@ -52,11 +52,7 @@ class NonFiniteLossGuard(Hook):
         data_batch: DATA_BATCH = None,
         outputs: dict | None = None,
     ) -> None:
-        """Check every loss of the iteration, and the norm of its gradients.
-
-        Raises:
-            NonFiniteLossError: When one is not finite.
-        """
+        """Check every loss of the iteration, and the norm of its gradients."""
         scalars = runner.message_hub.log_scalars
         bad = {}
         for name, value in (outputs or {}).items():
@@ -79,15 +75,7 @@ class NonFiniteLossGuard(Hook):
             )
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Look through what is going to be written.
-
-        Args:
-            runner: The runner.
-            checkpoint: Content of the file.
-
-        Raises:
-            NonFiniteLossError: When a weight is not finite.
-        """
+        """Look through what is going to be written."""
         parameters = {name for name, _ in unwrap(runner.model).named_parameters()}
         bad = non_finite_entries(checkpoint.get('state_dict', {}), parameters)
         if bad:
@@ -124,13 +112,7 @@ class NonFiniteLossGuard(Hook):
 
 
 def non_finite_entries(state: Mapping[str, Any], parameters: Container[str]) -> list[str]:
-    """Name the tensors of a state dict that hold a value which is no number.
-
-    Args:
-        state: Tensors by name; other values are passed over.
-        parameters: Names of the parameters. What else there is are buffers, which may hold
-            infinity, as masks of attention do.
-    """
+    """Name the tensors of a state dict that hold a value which is no number."""
     bad = []
     for name, value in state.items():
         if isinstance(value, torch.Tensor) and value.is_floating_point():
@@ -141,11 +123,7 @@ def non_finite_entries(state: Mapping[str, Any], parameters: Container[str]) -> 
 
 
 def image_name(sample: Any) -> str:
-    """Return what a data sample says about where its image came from.
-
-    Args:
-        sample: A data sample, ideally with ``img_path`` among its meta information.
-    """
+    """Return what a data sample says about where its image came from."""
     meta = getattr(sample, 'metainfo', {})
     for key in ('img_path', 'filename', 'img_id', 'sample_idx'):
         if key in meta:

@@ -2,42 +2,17 @@
 
 from pathlib import Path
 
-import numpy as np
 import torch
 from mmengine.dist import is_main_process, master_only
 from mmengine.hooks import Hook
 from mmengine.hooks.hook import DATA_BATCH
 from mmengine.runner import Runner
-from PIL import Image
-from torch import Tensor
 from torch.utils.data import default_collate
 
 from lightvit_dense.engine.randomness import separate_randomness
 from lightvit_dense.engine.unwrap import check_interval, evaluating, require, unwrap
 from lightvit_dense.registry import HOOKS
-
-COLUMNS = ('original', 'masked', 'reconstruction')
-GAP = 4
-
-
-def picture_grid(pictures: dict[str, Tensor]) -> np.ndarray:
-    """Arrange pictures in rows, one per image: original, masked, reconstruction.
-
-    Args:
-        pictures: Images [B, 3, H, W] in 0..255 by name of their column.
-
-    Returns:
-        RGB image, uint8 [B*(H+4)-4, 3*(W+4)-4, 3], on white.
-    """
-    batch, _, height, width = pictures['original'].shape
-    shape = (batch * (height + GAP) - GAP, len(COLUMNS) * (width + GAP) - GAP, 3)
-    canvas = np.full(shape, 255, dtype=np.uint8)
-    for column, name in enumerate(COLUMNS):
-        images = pictures[name].detach().float().clamp(0, 255).round().byte().cpu()
-        for row, image in enumerate(images.permute(0, 2, 3, 1).numpy()):
-            y, x = row * (height + GAP), column * (width + GAP)
-            canvas[y : y + height, x : x + width] = image
-    return canvas
+from lightvit_dense.visualization import reconstruction_rows, write_image
 
 
 @HOOKS.register_module()
@@ -90,9 +65,7 @@ class ReconstructionVisualizationHook(Hook):
         with separate_randomness(0), evaluating(model):
             batch = dict(inputs=list(self.inputs), data_samples=self.samples)
             inputs = model.data_preprocessor(batch, False)['inputs']
-            grid = picture_grid(model.reconstruct(inputs))
+            picture = reconstruction_rows(model.reconstruct(inputs))
         step = runner.iter + 1
-        runner.visualizer.add_image('reconstruction', grid, step)
-        path = Path(runner.work_dir) / 'reconstructions' / f'iter_{step}.png'
-        path.parent.mkdir(exist_ok=True)
-        Image.fromarray(grid).save(path)
+        runner.visualizer.add_image('reconstruction', picture, step)
+        write_image(Path(runner.work_dir) / 'reconstructions' / f'iter_{step}.png', picture)

@@ -34,9 +34,6 @@ def lars(
 
     Returns:
         The optimizer.
-
-    Raises:
-        ValueError: If an option is negative or nothing is to be trained.
     """
     from timm.optim import Lars  # timm takes seconds to import
 

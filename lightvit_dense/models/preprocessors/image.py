@@ -53,27 +53,27 @@ class ImagePreprocessor(BaseDataPreprocessor):
 
         Args:
             data: Collated batch: ``inputs`` is a tensor [B, 3, H, W] or a list of B tensors
-                [3, H, W]; ``data_samples`` is optional; ``mirror``, optional, tells of each image
-                whether to mirror it, bool [B] or a list.
-            training: Unused; images are mirrored where 'mirror' says so.
+                [3, H, W]; ``data_samples`` is optional; ``flip``, optional, tells of each image
+                whether to flip it, bool [B] or a list.
+            training: Unused; images are mirrored where 'flip' says so.
 
         Returns:
-            The batch without 'mirror': ``inputs`` fp32 [B, 3, H, W], ``data_samples`` as they
+            The batch without 'flip': ``inputs`` fp32 [B, 3, H, W], ``data_samples`` as they
             were, any tensors of theirs on the device, or None.
 
         Raises:
             ValueError: If images differ in size or do not have three channels.
         """
         images = self._to_device(data['inputs'])
-        if 'mirror' in data:
-            chosen = torch.as_tensor(data['mirror']).to(images.device, non_blocking=True)
+        if 'flip' in data:
+            chosen = torch.as_tensor(data['flip']).to(images.device, non_blocking=True)
             images = torch.where(chosen[:, None, None, None], images.flip(-1), images)
         if self.bgr_to_rgb:
             images = images.flip(1)
         # Channels may be last in memory; here they come first, in the same pass.
         images = images.to(torch.float32, memory_format=torch.contiguous_format, copy=True)
         samples = data.get('data_samples')
-        rest = {key: value for key, value in data.items() if key not in ('inputs', 'mirror')}
+        rest = {key: value for key, value in data.items() if key not in ('inputs', 'flip')}
         return {
             **self.cast_data(dict(rest, data_samples=None)),
             'inputs': images.sub_(self.mean).div_(self.std),

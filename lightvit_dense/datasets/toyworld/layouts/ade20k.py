@@ -5,6 +5,7 @@ a grey PNG of eight bits: 1..150 number ADE20K's classes, 0 is unlabelled.
 """
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 from ..classes import ToyWorldError
 from ..compose import Scene
 from ..spec import WorldSpec, make_scene
-from .base import Record, credits_of, write_jpeg
+from .base import Layout, Record, write_info, write_jpeg
 
 BACKGROUND = 1
 """What is no object: 'wall'."""
@@ -46,7 +47,7 @@ printed card) poster, scissors plaything.
 """
 
 
-class ADE20KLayout:
+class ADE20KLayout(Layout):
     """Writes and checks ADE20K's layout."""
 
     def splits(self, spec: WorldSpec) -> dict[str, int]:
@@ -83,14 +84,8 @@ class ADE20KLayout:
             for number, count in record['pixels'].items():
                 pixels[number] += count
                 images[number] += 1
-        info = {
-            'description': f'Toy world, {split}: real objects composed on real photographs',
-            'sources': credits_of(spec, split, records),
-            'image_sources': {record['name']: record['sources'] for record in records},
-            'pixels': pixels.tolist(),
-            'images': images.tolist(),
-        }
-        _info_file(folder, split).write_text(json.dumps(info), encoding='utf-8')
+        totals = {'pixels': pixels.tolist(), 'images': images.tolist()}
+        write_info(_info_file(folder, split), split, records, 'name', **totals)
         with (folder / 'sceneCategories.txt').open('a', encoding='utf-8') as file:
             file.writelines(f'{record["name"]} toy_world\n' for record in records)
         names = _class_names()
@@ -99,19 +94,14 @@ class ADE20KLayout:
         classes = {names[number - 1]: int(images[number]) for number in seen}
         return {'images': len(records), 'classes': classes}
 
-    def problem(self, folder: Path, spec: WorldSpec) -> str | None:
-        """Return what is missing, ``None`` when every file is there."""
-        names = ['objectInfo150.txt', 'sceneCategories.txt', 'README.txt']
-        for file in [folder / name for name in names] + [_info_file(folder, s) for s in _FOLDERS]:
-            if not file.is_file():
-                return f'{file} is missing'
+    def expected(self, folder: Path, spec: WorldSpec) -> Iterator[Path | tuple[Path, str, int]]:
+        """Yield the common files, and what every split has."""
+        for name in ('objectInfo150.txt', 'sceneCategories.txt', 'README.txt'):
+            yield folder / name
         for split, count in self.splits(spec).items():
-            for kind, suffix in (('images', 'jpg'), ('annotations', 'png')):
-                path = folder / kind / _FOLDERS[split]
-                found = len(list(path.glob(f'*.{suffix}')))
-                if found != count:
-                    return f'{path} holds {found} files instead of {count}'
-        return None
+            yield _info_file(folder, split)
+            yield folder / 'images' / _FOLDERS[split], '*.jpg', count
+            yield folder / 'annotations' / _FOLDERS[split], '*.png', count
 
 
 def label_map(scene: Scene) -> np.ndarray:

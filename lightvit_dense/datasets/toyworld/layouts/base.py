@@ -1,20 +1,23 @@
 """What a layout has to offer: write one item at a time, anywhere, then put the records together."""
 
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import cv2
 import numpy as np
 
 from ..assets import load_cutouts, load_photos
-from ..classes import ToyWorldError
+from ..classes import CLASSES, ToyWorldError
 from ..spec import WorldSpec
 
 Record = dict[str, Any]
 """What is left to know about an item once its files are written; plain data."""
 
 
-class Layout(Protocol):
+class Layout:
     """A dataset layout on disk.
 
     ``write_item`` runs in worker processes, in any order; the rest runs in the main process.
@@ -22,40 +25,61 @@ class Layout(Protocol):
 
     def splits(self, spec: WorldSpec) -> dict[str, int]:
         """Return the number of items in each split, in the order they are written."""
-        ...
+        raise NotImplementedError
 
     def prepare(self, folder: Path, spec: WorldSpec) -> None:
         """Make the folders."""
-        ...
+        raise NotImplementedError
 
     def write_item(self, folder: Path, spec: WorldSpec, split: str, index: int) -> Record:
         """Write an item's files and return its record."""
-        ...
+        raise NotImplementedError
 
     def finish(
         self, folder: Path, spec: WorldSpec, split: str, records: list[Record]
     ) -> dict[str, Any]:
-        """Write what covers a whole split and return its statistics.
+        """Write what covers a whole split, from a record an item; return its statistics."""
+        raise NotImplementedError
 
-        Args:
-            folder: The layout's own folder.
-            spec: The world.
-            split: Name of the split.
-            records: One per item, in order.
-        """
-        ...
+    def expected(self, folder: Path, spec: WorldSpec) -> Iterator[Path | tuple[Path, str, int]]:
+        """Yield the files of a world, and folders with a pattern and the number of its files."""
+        raise NotImplementedError
 
     def problem(self, folder: Path, spec: WorldSpec) -> str | None:
         """Return what a world on disk lacks, ``None`` when all is there."""
-        ...
+        for item in self.expected(folder, spec):
+            if isinstance(item, Path):
+                if not item.is_file():
+                    return f'{item} is missing'
+                continue
+            place, pattern, count = item
+            found = len(list(place.glob(pattern)))
+            if found != count:
+                return f'{place} holds {found} files instead of {count}'
+        return None
+
+
+def write_info(
+    path: Path,
+    split: str,
+    records: list[Record],
+    key: str,
+    kind: str = 'image',
+    how: str = 'composed on',
+    **extra: Any,
+) -> None:
+    """Write where the pixels of a split come from, item by item, each named by its ``key``."""
+    info = {
+        'description': f'Toy world, {split}: real objects {how} real photographs',
+        'sources': credits_of(split, records),
+        f'{kind}_sources': {record[key]: record['sources'] for record in records},
+        **extra,
+    }
+    path.write_text(json.dumps(info), encoding='utf-8')
 
 
 def write_jpeg(path: Path, image: np.ndarray, quality: int) -> None:
-    """Write an RGB image, uint8 [H, W, 3].
-
-    Raises:
-        ToyWorldError: If it cannot be encoded.
-    """
+    """Write an RGB image, uint8 [H, W, 3]."""
     params = [cv2.IMWRITE_JPEG_QUALITY, quality]
     done, data = cv2.imencode('.jpg', cv2.cvtColor(image, cv2.COLOR_RGB2BGR), params)
     if not done:
@@ -63,11 +87,10 @@ def write_jpeg(path: Path, image: np.ndarray, quality: int) -> None:
     path.write_bytes(data.tobytes())
 
 
-def credits_of(spec: WorldSpec, split: str, records: list[Record]) -> list[dict[str, str]]:
+def credits_of(split: str, records: list[Record]) -> list[dict[str, str]]:
     """Return name, package, path and credit of all sources that records name under 'sources'."""
-    photos = load_photos('val' if split == 'val' else 'train')
+    photos = load_photos('train' if split in ('train', 'unlabeled') else 'val')
     known = {photo.source.name: photo.source for photo in photos}
-    known |= {c.source.name: c.source for c in load_cutouts(spec.classes)}
+    known |= {cutout.source.name: cutout.source for cutout in load_cutouts(CLASSES)}
     used = sorted({name for record in records for name in record['sources']})
-    keys = ('name', 'package', 'path', 'credit')
-    return [{key: getattr(known[name], key) for key in keys} for name in used]
+    return [asdict(known[name]) for name in used]

@@ -5,6 +5,7 @@ A labelled split gets ``annotations/instances_<split>2017.json``, the unlabelled
 """
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,13 @@ import numpy as np
 from pycocotools import mask as rle
 
 from ..spec import WorldSpec, make_scene
-from .base import Record, credits_of, write_jpeg
+from .base import Layout, Record, credits_of, write_jpeg
 
 SMALL, LARGE = 32**2, 96**2
 """COCO's limits between small, medium and large, in pixels of area."""
 
 
-class CocoLayout:
+class CocoLayout(Layout):
     """Writes and checks COCO's layout. Masks are compressed RLE; ids count from 1."""
 
     def splits(self, spec: WorldSpec) -> dict[str, int]:
@@ -82,16 +83,11 @@ class CocoLayout:
             'classes': {name: label.count(number) for number, name in enumerate(spec.classes, 1)},
         }
 
-    def problem(self, folder: Path, spec: WorldSpec) -> str | None:
-        """Return what is missing, ``None`` when every file is there."""
+    def expected(self, folder: Path, spec: WorldSpec) -> Iterator[Path | tuple[Path, str, int]]:
+        """Yield what every split has."""
         for split, count in self.splits(spec).items():
-            if not self._json(folder, split).is_file():
-                return f'{self._json(folder, split)} is missing'
-            images = folder / f'{split}2017'
-            found = len(list(images.glob('*.jpg')))
-            if found != count:
-                return f'{images} holds {found} images instead of {count}'
-        return None
+            yield self._json(folder, split)
+            yield folder / f'{split}2017', '*.jpg', count
 
     @staticmethod
     def _json(folder: Path, split: str) -> Path:
@@ -107,6 +103,6 @@ class CocoLayout:
             'year': 2017,
             'contributor': 'lightvit_dense',
             'date_created': '',
-            'sources': credits_of(spec, split, records),
+            'sources': credits_of(split, records),
             'image_sources': {str(r['image']['id']): r['sources'] for r in records},
         }

@@ -4,15 +4,15 @@
 ``classes.txt`` the classes in the order of their labels, which is that of the folders.
 """
 
-import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ..spec import WorldSpec, make_portrait
-from .base import Record, credits_of, write_jpeg
+from .base import Layout, Record, write_info, write_jpeg
 
 
-class ImageNetLayout:
+class ImageNetLayout(Layout):
     """Writes and checks ImageNet's layout; one object dominates each image."""
 
     def splits(self, spec: WorldSpec) -> dict[str, int]:
@@ -42,23 +42,14 @@ class ImageNetLayout:
         """Write a split's list and credits and return its counts."""
         lines = ''.join(f'{record["path"]} {record["label"]}\n' for record in records)
         (folder / f'{split}.txt').write_text(lines, encoding='utf-8')
-        info = {
-            'description': f'Toy world, {split}: real objects composed on real photographs',
-            'sources': credits_of(spec, split, records),
-            'image_sources': {record['path']: record['sources'] for record in records},
-        }
-        (folder / f'{split}_info.json').write_text(json.dumps(info), encoding='utf-8')
+        write_info(folder / f'{split}_info.json', split, records, 'path')
         labels = [record['label'] for record in records]
         classes = {name: labels.count(i) for i, name in enumerate(sorted(spec.classes))}
         return {'images': len(records), 'classes': classes}
 
-    def problem(self, folder: Path, spec: WorldSpec) -> str | None:
-        """Return what is missing, ``None`` when every file is there."""
+    def expected(self, folder: Path, spec: WorldSpec) -> Iterator[Path | tuple[Path, str, int]]:
+        """Yield what every split has."""
         for split, count in self.splits(spec).items():
             for name in ('classes.txt', f'{split}.txt', f'{split}_info.json'):
-                if not (folder / name).is_file():
-                    return f'{folder / name} is missing'
-            found = len(list((folder / split).glob('*/*.JPEG')))
-            if found != count:
-                return f'{folder / split} holds {found} images instead of {count}'
-        return None
+                yield folder / name
+            yield folder / split, '*/*.JPEG', count

@@ -6,24 +6,23 @@ sentence. Beside the classes: ``training_set.txt`` and ``testing_set.txt`` name 
 ``att/<sequence>.txt`` holds 0 or 1 for each of LaSOT's attributes, as its evaluation toolkit does.
 """
 
-import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..assets import load_cutouts, load_photos
 from ..classes import CLASSES
 from ..spec import WorldSpec
-from ..video import VIDEO_SPLITS, Video, make_video, video_name
+from ..video import VIDEO_SPLITS, make_video, video_name
 from ..video_facts import ATTRIBUTES
-from .base import Record, write_jpeg
+from .base import Layout, Record, write_info, write_jpeg
 
 _LISTS = {'train': 'training_set.txt', 'test': 'testing_set.txt'}
 _FILES = ('groundtruth.txt', 'full_occlusion.txt', 'out_of_view.txt', 'nlp.txt')
 
 
-class LaSOTLayout:
+class LaSOTLayout(Layout):
     """Writes and checks LaSOT's layout."""
 
     def splits(self, spec: WorldSpec) -> dict[str, int]:
@@ -53,7 +52,14 @@ class LaSOTLayout:
             (target / name).write_text(f'{text}\n', encoding='utf-8')
         row = _row(np.array([name in video.attributes for name in ATTRIBUTES]))
         (folder / 'att' / f'{video.name}.txt').write_text(f'{row}\n', encoding='utf-8')
-        return _record(video)
+        return {
+            'name': video.name,
+            'class_name': video.class_name,
+            'frames': len(video.frames),
+            'absent': int((video.full_occlusion | video.out_of_view).sum()),
+            'attributes': list(video.attributes),
+            'sources': video.sources,
+        }
 
     def finish(
         self, folder: Path, spec: WorldSpec, split: str, records: list[Record]
@@ -61,12 +67,8 @@ class LaSOTLayout:
         """Write a split's list and credits and return its counts."""
         text = ''.join(f'{record["name"]}\n' for record in records)
         (folder / _LISTS[split]).write_text(text, encoding='utf-8')
-        info = {
-            'description': f'Toy world, {split}: real objects moving over real photographs',
-            'sources': _credits(split, records),
-            'video_sources': {record['name']: record['sources'] for record in records},
-        }
-        (folder / f'{split}_info.json').write_text(json.dumps(info), encoding='utf-8')
+        path, how = folder / f'{split}_info.json', 'moving over'
+        write_info(path, split, records, 'name', kind='video', how=how)
         classes = [record['class_name'] for record in records]
         attributes = [name for record in records for name in record['attributes']]
         return {
@@ -77,23 +79,18 @@ class LaSOTLayout:
             'attributes': {n: attributes.count(n) for n in ATTRIBUTES if n in attributes},
         }
 
-    def problem(self, folder: Path, spec: WorldSpec) -> str | None:
-        """Return what is missing, ``None`` when every file is there."""
+    def expected(self, folder: Path, spec: WorldSpec) -> Iterator[Path | tuple[Path, str, int]]:
+        """Yield what every split and every sequence has."""
         lengths = {'train': spec.video_frames, 'test': spec.test_frames}
         for split in self.splits(spec):
-            for name in (_LISTS[split], f'{split}_info.json'):
-                if not (folder / name).is_file():
-                    return f'{folder / name} is missing'
+            yield folder / _LISTS[split]
+            yield folder / f'{split}_info.json'
             for name in _names(spec, (split,)):
                 target = sequence_folder(folder, name)
-                files = [target / file for file in _FILES] + [folder / 'att' / f'{name}.txt']
-                for file in files:
-                    if not file.is_file():
-                        return f'{file} is missing'
-                found = len(list((target / 'img').glob('*.jpg')))
-                if found != lengths[split]:
-                    return f'{target / "img"} holds {found} images instead of {lengths[split]}'
-        return None
+                for file in _FILES:
+                    yield target / file
+                yield folder / 'att' / f'{name}.txt'
+                yield target / 'img', '*.jpg', lengths[split]
 
 
 def sequence_folder(folder: Path, name: str) -> Path:
@@ -108,24 +105,3 @@ def _names(spec: WorldSpec, splits: tuple[str, ...]) -> list[str]:
 
 def _row(flags: np.ndarray) -> str:
     return ','.join(str(int(flag)) for flag in flags)
-
-
-def _record(video: Video) -> Record:
-    return {
-        'name': video.name,
-        'class_name': video.class_name,
-        'frames': len(video.frames),
-        'absent': int((video.full_occlusion | video.out_of_view).sum()),
-        'attributes': list(video.attributes),
-        'sources': video.sources,
-    }
-
-
-def _credits(split: str, records: list[Record]) -> list[dict[str, str]]:
-    """Return name, package, path and credit of all sources that records name under 'sources'."""
-    photos = load_photos('val' if split == 'test' else 'train')
-    known = {photo.source.name: photo.source for photo in photos}
-    known |= {cutout.source.name: cutout.source for cutout in load_cutouts(CLASSES)}
-    used = sorted({name for record in records for name in record['sources']})
-    keys = ('name', 'package', 'path', 'credit')
-    return [{key: getattr(known[name], key) for key in keys} for name in used]

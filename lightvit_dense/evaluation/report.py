@@ -1,0 +1,62 @@
+"""What an evaluation found, and what it belongs to."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from lightvit_dense.utils.environment import environment
+from lightvit_dense.utils.io import sha256
+
+
+def describe_config(cfg: Config) -> dict[str, str | None]:
+    """Return 'config', the path of a config, and 'config_sha256', the hash of all its values.
+
+    Two configs have the same hash if their values are equal, whatever files they come from. The
+    work directory and the checkpoint, which a run enters, do not count.
+    """
+    values = {k: v for k, v in cfg.to_dict().items() if k not in ('work_dir', 'load_from')}
+    text = json.dumps(values, sort_keys=True, default=str)
+    return {
+        'config': cfg.filename,
+        'config_sha256': hashlib.sha256(text.encode()).hexdigest(),
+    }
+
+
+def evaluation_report(
+    cfg: Config,
+    metrics: Mapping[str, Any],
+    class_tables: Mapping[str, Sequence[Mapping[str, Any]]],
+    **source: Any,
+) -> dict[str, Any]:
+    """Gather everything that a later reader of a result may ask.
+
+    Args:
+        cfg: The config as it was given, before a run changed it.
+        metrics: Figures by name.
+        class_tables: Rows of figures of every class by name of the metric.
+        source: What was evaluated and how: ``checkpoint`` or ``predictions`` as a path, and any
+            options.
+
+    Returns:
+        'config', 'config_sha256', of each file its path and '<name>_sha256' (None for an address on
+        the network), the options, 'metrics', 'class_tables', 'time' (UTC) and 'environment'
+        (hardware and versions).
+    """
+    content: dict[str, Any] = {**describe_config(cfg), **source}
+    for name in {'checkpoint', 'predictions'} & source.keys():
+        path = Path(source[name])
+        content[name] = str(source[name])
+        content[f'{name}_sha256'] = sha256(path) if path.is_file() else None
+    plain = (int, float, str)
+    content['metrics'] = {
+        name: value if isinstance(value, plain) else float(value) for name, value in metrics.items()
+    }
+    content['class_tables'] = {name: list(rows) for name, rows in class_tables.items()}
+    content['time'] = datetime.now(timezone.utc).isoformat(timespec='seconds')
+    content['environment'] = environment()
+    return content

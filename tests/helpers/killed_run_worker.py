@@ -1,0 +1,162 @@
+"""A training that is killed ten times, and the same training left in peace.
+
+Run as ``python killed_run_worker.py TASK DIRECTORY SEED``. The packages are imported once; every
+attempt is a fork of this process, so that it can be killed without importing them again. The
+parent computes nothing, and therefore has no threads that a fork would lose.
+"""
+
+import gc
+import hashlib
+import json
+import os
+import random
+import signal
+import sys
+import time
+import traceback
+from importlib import import_module
+from pathlib import Path
+
+import cv2
+import torch
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+from yapf.yapflib import yapf_api
+
+from lightvit_dense import apis
+from lightvit_dense.engine.hooks import checkpoint
+from tests.helpers.tiny_dense import detector_config, segmentor_config, write_ade, write_coco
+
+# What a run looks up in registries is imported here, once.
+PACKAGES = dict(
+    detection=('mmdet.models', 'mmdet.datasets', 'mmdet.visualization'),
+    segmentation=('mmseg.models', 'mmseg.datasets', 'mmseg.visualization'),
+)
+ITERATIONS = 18
+KILLS = ['any moment'] * 5 + ['half a file'] * 2 + ['before the pointer', 'half a pointer']
+KILLS += ['before old files go']
+
+
+@HOOKS.register_module()
+class DiaryHook(Hook):
+    """Writes what every iteration saw and lost, and tells the parent that it is over."""
+
+    priority = 'LOW'  # before CheckpointHook
+
+    def __init__(self, path: str, pipe: int) -> None:
+        self.diary = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        self.pipe = pipe
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+        """Write a line; a single write is never torn."""
+        digest = hashlib.sha256()
+        for image in data_batch['inputs']:
+            digest.update(image.numpy().tobytes())
+        loss = runner.message_hub.get_scalar('train/loss').current()
+        os.write(self.diary, f'{runner.iter} {digest.hexdigest()[:16]} {loss!r}\n'.encode())
+        os.write(self.pipe, b'.')
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def prepare_death(how: str, luck: random.Random) -> None:
+    """Make this process die at a certain point of writing its second checkpoint."""
+    seen, share = [], luck.random()
+    write, write_bytes = checkpoint.atomic_write, Path.write_bytes
+    pointer = how.endswith('pointer')
+
+    def half(self, data) -> None:
+        write_bytes(self, data[: int(len(data) * share)])
+        die()
+
+    def write_or_die(path, data) -> None:
+        if (Path(path).name == 'last_checkpoint') == pointer:
+            seen.append(path)
+            if len(seen) == 2 and how == 'before the pointer':
+                die()
+            if len(seen) == 2 and how.startswith('half'):
+                Path.write_bytes = half
+        write(path, data)
+
+    def remove_or_die(self) -> None:
+        if self._doomed:
+            die()
+
+    checkpoint.atomic_write = write_or_die
+    if how == 'before old files go':
+        checkpoint.CheckpointHook._remove_doomed = remove_or_die
+
+
+def attempt(folder: Path, cfg, how: str | None, luck: random.Random, pace: float) -> tuple:
+    """Train in a fork until its end, or until it is killed in the way ``how``.
+
+    Returns:
+        The status that ``waitpid`` gives, and the number of iterations that were heard of.
+    """
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(reading)
+        log = os.open(folder / 'log.txt', os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(log, 1), os.dup2(log, 2)
+        status = 1
+        try:
+            if how not in (None, 'any moment'):
+                prepare_death(how, luck)
+            diary = dict(type='DiaryHook', path=str(folder / 'diary.txt'), pipe=writing)
+            cfg.custom_hooks = [*cfg.custom_hooks, diary]
+            apis.train(cfg, work_dir=folder, resume=True)
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+        sys.stdout.flush(), sys.stderr.flush()
+        os._exit(status)
+    os.close(writing)
+    beats, last = 0, 1 if how == 'any moment' else -1
+    while os.read(reading, 1):
+        beats += 1
+        if beats == last:
+            time.sleep(luck.uniform(0, 1.2) * pace)
+            os.kill(pid, signal.SIGKILL)
+            break
+    _, status = os.waitpid(pid, 0)
+    os.close(reading)
+    return status, beats
+
+
+def main() -> None:
+    """Train in peace, then with ten kills; tell how each attempt ended."""
+    task, directory, seed = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
+    for package in ('lightvit_dense.models', 'lightvit_dense.datasets', *PACKAGES[task]):
+        import_module(package)
+    # A fork formats its config anew, which would take longer than the training.
+    yapf_api.FormatCode = lambda text, style_config: (text, True)
+    gc.freeze()
+    torch.set_num_threads(1)
+    cv2.setNumThreads(0)
+    make, write = {
+        'detection': (detector_config, write_coco),
+        'segmentation': (segmentor_config, write_ade),
+    }[task]
+    write(directory / 'data')
+    cfg = make(directory / 'data', ITERATIONS)
+    cfg.engine.ema = dict(momentum=0.1)
+    luck = random.Random(seed)
+    kills = luck.sample(KILLS, len(KILLS))
+    ends, pace = [], 0.0
+    for name, plan in (('whole', [None]), ('killed', [*kills, None])):
+        folder = directory / name
+        folder.mkdir()
+        for how in plan:
+            began = time.monotonic()
+            status, beats = attempt(folder, cfg.copy(), how, luck, pace)
+            seconds = time.monotonic() - began
+            pace = pace or seconds / ITERATIONS
+            ends.append(dict(run=name, how=how, status=status, beats=beats, seconds=seconds))
+    print(json.dumps(ends))
+
+
+if __name__ == '__main__':
+    main()

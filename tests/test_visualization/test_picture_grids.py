@@ -1,0 +1,154 @@
+"""Results of several models beside the truth."""
+
+import json
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from pycocotools import mask as coco_mask
+
+from lightvit_dense.errors import UserError
+from lightvit_dense.visualization import (
+    annotation_sheet,
+    class_color,
+    detection_grid,
+    label_map_grid,
+    reconstruction_grid,
+    reconstruction_rows,
+)
+
+COLOR = np.array(class_color(7))
+
+
+@pytest.fixture
+def coco(tmp_path):
+    """One black 40x60 image with a 10x8 square at (20, 12), and one image without objects."""
+    for name in ('a.png', 'b.png'):
+        cv2.imwrite(str(tmp_path / name), np.zeros((40, 60, 3), np.uint8))
+    square = [20, 12, 30, 12, 30, 20, 20, 20]
+    data = {
+        'images': [
+            {'id': i, 'file_name': name, 'height': 40, 'width': 60}
+            for i, name in ((1, 'a.png'), (2, 'b.png'))
+        ],
+        'categories': [{'id': 7, 'name': 'i'}],
+        'annotations': [
+            {'id': 1, 'image_id': 1, 'category_id': 7, 'bbox': [20, 12, 10, 8], 'iscrowd': 0,
+             'area': 80, 'segmentation': [square]}
+        ],
+    }  # fmt: skip
+    (tmp_path / 'truth.json').write_text(json.dumps(data))
+    return tmp_path / 'truth.json', tmp_path
+
+
+def test_detections_stand_beside_the_truth(coco):
+    folder = coco[1]
+    mask = np.zeros((40, 60), np.uint8, order='F')
+    mask[25:33, 30:50] = 1
+    rle = coco_mask.encode(mask)
+    rle['counts'] = rle['counts'].decode()
+    record = {'image_id': 1, 'category_id': 7, 'score': 0.9}
+    low = {**record, 'score': 0.2, 'bbox': [0, 0, 60, 40]}
+    other = {**record, 'image_id': 2, 'bbox': [0, 0, 60, 40]}
+    (folder / 'a.bbox.json').write_text('[]')
+    (folder / 'a.segm.json').write_text(json.dumps([{**record, 'segmentation': rle}]))
+    boxes = [{**record, 'bbox': [5, 22, 8, 10]}, low, other]
+    (folder / 'b.bbox.json').write_text(json.dumps(boxes))
+    drawn = detection_grid(*coco, [folder / 'a', folder / 'b'], width=240)
+    assert drawn.shape == (160, 3 * 240 + 2 * 4, 3)
+    truth, masks, boxes = drawn[:, :240], drawn[:, 244:484], drawn[:, 488:]
+    # The edge has the full colour, the inside half of it over black, the outside none.
+    assert (truth[79, 80:120] == COLOR).all()
+    assert (truth[60, 100] == (0.5 * COLOR).round()).all()
+    assert not truth[80:].any()
+    assert not truth[50:, 121:].any()
+    assert (masks[131, 120:200] == COLOR).all()  # the box of the mask
+    assert (masks[110, 160] == (0.5 * COLOR).round()).all()
+    assert (boxes[127, 20:52] == COLOR).all()
+    assert not boxes[90:126, 22:50].any()
+    assert not boxes[:, 120:].any()  # too low a score, and another image
+    with pytest.raises(UserError, match=r'neither .*c\.segm\.json nor'):
+        detection_grid(*coco, [folder / 'c'])
+    (folder / 'a.png').unlink()
+    with pytest.raises(UserError, match=r'a\.png: is missing'):
+        detection_grid(*coco, [])
+
+
+def test_annotations_are_drawn_on_a_sheet(coco):
+    sheet = annotation_sheet(*coco, columns=1, side=120)
+    assert sheet.shape == (2 * 80 + 6, 120, 3)
+    assert (sheet[39, 40:60] == COLOR).all()
+    assert not sheet[86:].any()
+    with pytest.raises(UserError, match=r'truth\.json has no image'):
+        annotation_sheet(*coco, count=0)
+
+
+def test_label_maps_of_models_stand_beside_the_truth(tmp_path):
+    for part in ('images/validation', 'annotations/validation', 'model'):
+        (tmp_path / part).mkdir(parents=True)
+    truth = np.ones((8, 8), np.uint8)
+    truth[:4] = 0  # unlabelled
+    for i in range(5):
+        image = np.full((8, 8, 3), 4 * i, np.uint8)
+        cv2.imwrite(str(tmp_path / f'images/validation/{i}.jpg'), image)
+        cv2.imwrite(str(tmp_path / f'annotations/validation/{i}.png'), truth)
+        cv2.imwrite(str(tmp_path / f'model/{i}.png'), np.full((8, 8), 2, np.uint8))
+    colors, names = [(200, 0, 0), (0, 200, 0), (0, 0, 200)], ['wall', 'book', 'nowhere']
+    drawn = label_map_grid(tmp_path, [tmp_path / 'model'], names, colors, count=2, width=16)
+    assert drawn.shape[1] == 3 * 16 + 2 * 4
+    image, truth, model = drawn[:16, :16], drawn[:16, 20:36], drawn[:16, 40:]
+    assert not image.any()
+    assert not truth[:8].any()
+    assert (truth[8:] == (100, 0, 0)).all()
+    assert (model == (0, 100, 0)).all()
+    assert (drawn[20:36, :16] == 16).all()  # the last of the five
+    legend = drawn[36:]
+    shown = [bool((legend == color).all(2).any()) for color in colors]
+    assert shown == [True, True, False]
+    with pytest.raises(FileNotFoundError, match=r'0\.png'):
+        label_map_grid(tmp_path, [tmp_path / 'gone'], names, colors)
+
+
+def test_reconstructions_in_rows():
+    original = torch.arange(2 * 3 * 2 * 2.0).reshape(2, 3, 2, 2)
+    pictures = dict(original=original, masked=original * 0 - 5, reconstruction=original * 0 + 999)
+    rows = reconstruction_rows(pictures)
+    assert rows.shape == (2 * 6 - 4, 3 * 6 - 4, 3)
+    assert np.array_equal(rows[6:8, 0:2], original[1].permute(1, 2, 0).numpy())
+    assert (rows[:2, 6:8] == 0).all()
+    assert (rows[:2, 12:14] == 255).all()
+    assert (rows[2:6] == 255).all()
+    assert reconstruction_rows(pictures, per_row=2, scale=3).shape == (6, 6 * 10 - 4, 3)
+
+
+@pytest.mark.parametrize('bgr', [False, True])
+def test_a_model_gets_centred_squares_in_its_order_and_the_same_noise(bgr):
+    seen = []
+
+    class Preprocessor:
+        _channel_conversion = bgr
+
+        def __call__(self, data, training):
+            batch = torch.stack(data['inputs'])
+            return {'inputs': batch[:, [2, 1, 0]] if bgr else batch}
+
+    def reconstruct(batch, noise):
+        seen.append(noise)
+        return dict.fromkeys(('original', 'masked', 'reconstruction'), batch)
+
+    model = SimpleNamespace(
+        backbone=SimpleNamespace(grid_size=(2, 2), patch_size=4),
+        data_preprocessor=Preprocessor(),
+        reconstruct=reconstruct,
+    )
+    model.eval = lambda: model
+    image = np.zeros((8, 20, 3), np.uint8)
+    image[:, 6:14] = (10, 20, 30)  # the centre
+    for _ in range(2):
+        drawn = reconstruction_grid(model, [image], per_row=1, scale=2)
+    assert drawn.shape == (16, 3 * 20 - 4, 3)
+    assert (drawn[:, :16] == (10, 20, 30)).all()
+    assert seen[0].shape == (1, 4)
+    assert seen[0].equal(seen[1])
