@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from matplotlib.transforms import Bbox
 from torch import Tensor, nn
 
 from lightvit_dense.errors import UserError
@@ -349,11 +348,12 @@ def test_pictures_are_of_models_with_a_published_accuracy(tmp_path: Path) -> Non
     assert tables.draw([make('vit_tiny_3h')], tmp_path) == []
 
 
-def test_labels_cover_neither_each_other_nor_leave_the_frame() -> None:
+def test_bubbles_are_numbered_by_accuracy() -> None:
     figure = tables.scatter([(row, row.images_per_s or 3300) for row in PUBLISHED], 'images/s')
-    (axes,) = figure.axes
-    labels = [text.get_window_extent() for text in axes.texts]
-    assert [text.get_text() for text in axes.texts] == [row.label for row in PUBLISHED]
-    assert all(Bbox.intersection(box, axes.bbox).width == box.width for box in labels)
-    pairs = [(a, b) for place, a in enumerate(labels) for b in labels[:place]]
-    assert [pair for pair in pairs if tables.overlap(pair[0], [pair[1]])] == []
+    (axes,), (legend,) = figure.axes, figure.legends
+    ranked = sorted(PUBLISHED, key=lambda row: -row.top1)
+    names = [text.get_text().split('  ') for text in legend.get_texts()]
+    assert names == [[str(rank), row.label] for rank, row in enumerate(ranked, 1)]
+    places = {text.get_text(): text.xy for text in axes.texts}
+    assert places['1'] == (2696, 80.4)  # ResNet-50
+    assert len(places) == len(PUBLISHED)

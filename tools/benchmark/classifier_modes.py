@@ -55,8 +55,7 @@ class Inference:
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> Tensor:
         """Return the logits."""
-        amp = self.args.amp
-        with torch.autocast(self.device.type, harness.DTYPES[amp], enabled=amp != 'none'):
+        with harness.autocast(self.device, self.args.amp):
             return self.model(images)
 
 

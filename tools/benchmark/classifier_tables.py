@@ -2,12 +2,8 @@
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from itertools import product
-from math import pi
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from lightvit_dense.suite.papers import PUBLISHED, published_of
 from lightvit_dense.visualization.curves import save_png
@@ -60,10 +56,10 @@ def _number(value: float, digits: int = 3) -> str:
 
 def _cell(row: Row, mode: str) -> str:
     """Write median (IQR) of a mode, or why there is none."""
-    found = row.get(mode, {'unavailable': ''})
+    found = row.get(mode, {})
     if 'median' in found:
         return f'{_number(found["median"])} ({_number(found["iqr"], 2)})'
-    return found.get('unavailable', 'error')
+    return 'error' if 'error' in found else found.get('unavailable', '')
 
 
 _SIZES = ('params M', 'GMACs', 'GFLOPs')
@@ -139,70 +135,29 @@ def paper_table(rows: Sequence[Row]) -> str:
     return f'{harness.table("Table 2", columns, PUBLISHED)}\n{note}\n'
 
 
-def overlap(box: Any, others: Sequence[Any]) -> float:
-    """Return the area in square pixels that a box shares with others."""
-    area = 0.0
-    for other in others:
-        width = min(box.x1, other.x1) - max(box.x0, other.x0)
-        height = min(box.y1, other.y1) - max(box.y0, other.y0)
-        area += max(width, 0.0) * max(height, 0.0)
-    return area
-
-
-def place_labels(axes: Any, points: Sequence[tuple[Any, float]]) -> list[Any]:
-    """Write each label where it covers least of the bubbles and of the labels before it."""
-    from matplotlib.transforms import Bbox
-
-    figure = axes.figure
-    figure.draw_without_rendering()
-    frame, pixels, texts = axes.get_window_extent(), figure.dpi / 72, []
-    centres = [axes.transData.transform((speed, one.top1)) for one, speed in points]
-    reaches = [pixels * (30 * one.params_m / pi) ** 0.5 for one, _ in points]
-    taken = [
-        Bbox.from_bounds(x - reach, y - reach, 2 * reach, 2 * reach)
-        for (x, y), reach in zip(centres, reaches, strict=True)
-    ]
-    for (one, _), (x, y), reach in zip(points, centres, reaches, strict=True):
-        text = axes.text(0, 0, one.label, fontsize=7.5, transform=None)
-        text.set_fontweight('bold' if one.pretrained else 'normal')
-        size = text.get_window_extent()
-        least, best = float('inf'), frame
-        for gap, angle in product((2, 6, 12, 20, 30, 45), range(12)):
-            cos, sin = np.cos(angle * pi / 6), np.sin(angle * pi / 6)
-            # A label to the right begins there, one to the left ends there.
-            left = x + (reach + gap * pixels) * cos - size.width * (1 - cos) / 2
-            bottom = y + (reach + gap * pixels) * sin - size.height * (1 - sin) / 2
-            box = Bbox.from_bounds(left, bottom, size.width, size.height)
-            outside = size.width * size.height - overlap(box, [frame])
-            cost = overlap(box.padded(1.5), taken) + 4 * outside + 0.05 * gap * gap
-            if cost < least:
-                least, best = cost, box
-        text.set_position((best.x0, best.y0))
-        taken.append(best)
-        texts.append(text)
-    return texts
-
-
 def scatter(points: Sequence[tuple[Any, float]], axis: str) -> Any:
     """Draw published results and their measured speed, a bubble as large as the parameters."""
     from matplotlib.figure import Figure
-    from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
+    from matplotlib.ticker import LogLocator
 
-    figure = Figure(figsize=(9.0, 5.6), layout='constrained', dpi=120)
+    figure = Figure(figsize=(9.0, 5.0), layout='constrained', dpi=120)
     axes = figure.add_subplot(xscale='log', xlabel=f'{axis} (measured)')
     axes.set_ylabel('ImageNet top-1 in % (published)')
-    # Large ones first, so that small ones stay visible.
-    for one, speed in sorted(points, key=lambda point: -point[0].params_m):
-        colour = PALETTE[1] if one.pretrained else PALETTE[5]
-        axes.scatter(speed, one.top1, 30 * one.params_m, color=colour, alpha=0.55)
-    axes.margins(0.12, 0.1)
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7)))
-    axes.xaxis.set_major_formatter(ScalarFormatter())
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    title = 'area: parameters; orange: pre-trained by masked image modelling'
-    axes.set_title(title, loc='left', fontsize=9)
+    axes.xaxis.set_major_formatter('{x:g}')
+    axes.xaxis.set_minor_locator(LogLocator(subs=(2, 3, 5)))
+    axes.xaxis.set_minor_formatter('{x:g}')
+    axes.margins(0.1)
+    ranked = sorted(points, key=lambda point: -point[0].top1)
+    for rank, (one, speed) in enumerate(ranked, 1):
+        # Small ones above large ones, so that they stay visible.
+        style = dict(color=PALETTE[1 if one.pretrained else 5], zorder=2 + 1 / one.params_m)
+        axes.scatter(speed, one.top1, 40 * one.params_m, alpha=0.5, **style)
+        axes.annotate(str(rank), (speed, one.top1), ha='center', va='center', fontsize=7)
+    names = [f'{rank}  {one.label}' for rank, (one, _) in enumerate(ranked, 1)]
+    title = 'area: parameters; orange:\npre-trained by masked\nimage modelling'
+    blank = [axes.plot([], [])[0] for _ in names]
+    figure.legend(blank, names, loc='outside right', fontsize=7, handlelength=0, title=title)
     axes.grid(alpha=0.2, lw=0.6)
-    place_labels(axes, points)
     return figure
 
 

@@ -90,6 +90,11 @@ def parse_size(text: str) -> tuple[int, int]:
     return int(width), int(height)
 
 
+def autocast(device: torch.device | str, amp: str) -> torch.autocast:
+    """Return the context of a precision, a key of ``DTYPES``."""
+    return torch.autocast(torch.device(device).type, DTYPES[amp], enabled=amp != 'none')
+
+
 def progress(text: str) -> None:
     """Tell the user how far the benchmark is."""
     print(text, file=sys.stderr, flush=True)

@@ -20,6 +20,7 @@ import statistics
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -59,17 +60,6 @@ def check(args: argparse.Namespace) -> None:
     cv2.setNumThreads(1)
 
 
-class Memory:
-    """A storage of files in memory."""
-
-    def __init__(self, files: Sequence[bytes]) -> None:
-        self.files = files
-
-    def read(self, key: int) -> bytes:
-        """Return a file."""
-        return self.files[key]
-
-
 def our_pipeline(crop: int, **options: Any) -> list[dict[str, Any]]:
     """Return the recipe's pipeline for a side of the crops, with options of its first step."""
     load, *others = Config.fromfile(RECIPE).train_dataloader.dataset.pipeline
@@ -86,7 +76,7 @@ def whole(data: bytes, decoder: str) -> np.ndarray:
 def training_pipelines(files: Sequence[bytes], crop: int) -> Pipelines:
     """Return what is compared on random crops; the reference first, the floors last."""
     scale = tuple(our_pipeline(crop)[0]['scale'])
-    reference, storage = random_crop_reference(crop, scale), Memory(files)
+    reference, storage = random_crop_reference(crop, scale), SimpleNamespace(read=files.__getitem__)
     fastest = jpeg.choose_decoder()
     decoders = [name for name in jpeg.DECODERS if jpeg.available(name)]
     options = {f'ours, {name}': dict(decoder=name, backend='torch') for name in decoders}
@@ -109,7 +99,7 @@ def evaluation_pipelines(files: Sequence[bytes], crop: int) -> Pipelines:
     load, center, pack = map(dict, recipe.val_dataloader.dataset.pipeline)
     loader, packer = TRANSFORMS.build(load), TRANSFORMS.build(pack)
     ours = Compose([loader, TRANSFORMS.build({**center, 'size': crop}), packer])
-    reference, storage = center_crop_reference(crop), Memory(files)
+    reference, storage = center_crop_reference(crop), SimpleNamespace(read=files.__getitem__)
 
     def cut_first(k: int) -> object:
         results = loader({'img_path': k, 'storage': storage})
@@ -210,7 +200,7 @@ def measure_device(args: argparse.Namespace, file: bytes) -> dict[str, Any]:
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
     preprocess = MODELS.build(Config.fromfile(RECIPE).model.data_preprocessor).to(device)
     run = Compose([TRANSFORMS.build(step) for step in our_pipeline(args.crop)])
-    sample = run({'img_path': 0, 'storage': Memory([file])})
+    sample = run({'img_path': 0, 'storage': SimpleNamespace(read=[file].__getitem__)})
     batch = datasets.collate_images([sample] * args.batch)
     variants = {device: harness.Variant({'image': lambda: preprocess(batch)})}
     return harness.compare(variants, 7, 1, device, units=args.batch)['image']

@@ -97,14 +97,14 @@ class BackboneStep(TrainingStep):
         """Run a small image forwards and backwards, so that nothing is loaded later."""
         # A compiled model is compiled for its images, which a GPU's counter of memory forgives.
         small = self.images if self.compiled else self.images[:1, :, :64, :64]
-        with self.autocast():
+        with harness.autocast(self.device, self.amp):
             mean_square(self.model, small).backward()
         self.model.zero_grad(set_to_none=True)
 
     @torch.no_grad()
     def forward(self) -> Tensor:
         """Return the map of the images, without gradients."""
-        with self.autocast():
+        with harness.autocast(self.device, self.amp):
             return self.model(self.images)[0]
 
     def step(self) -> None:

@@ -17,7 +17,7 @@ import torch
 from lightvit_dense.errors import UserError
 
 from .. import harness
-from ..steps import Loss, TrainingStep, build_model
+from ..steps import STEP_COLUMNS, Loss, TrainingStep, build_model, per_image
 
 CASES = {
     'mae': ('MAE-Tiny 224', 'configs/pretrain/mae_vit-tiny.py', 224),
@@ -98,7 +98,7 @@ def work(args: argparse.Namespace, task: Mapping[str, Any]) -> Any:
         ids_keep = model._mask(inputs, None).ids_keep
 
         def run_teacher() -> None:
-            with step.autocast():
+            with harness.autocast(args.device, args.amp):
                 model.distiller.teacher_view(inputs, ids_keep)
 
         variants['teacher'] = harness.Variant({'step': run_teacher})
@@ -106,12 +106,9 @@ def work(args: argparse.Namespace, task: Mapping[str, Any]) -> Any:
     dtype = harness.DTYPES[args.amp]
     found = harness.compare(variants, args.repeats, args.warmup, args.device, dtype)['step']
     whole = found.pop('step')
-    row = {'case': case, 'batch': batch, 'image_size': size, **whole, **memory, **found}
+    row = {'case': case, 'image_size': size, **whole, **memory, **found}
     row |= {'parameters': sum(p.numel() for p in step.loss.parameters() if p.requires_grad)}
-    return row | {
-        'images_per_s': batch / whole['median'],
-        'gflop_per_image': whole['gflop'] / batch,
-    }
+    return per_image(row, batch)
 
 
 def measure(args: argparse.Namespace) -> harness.Report:
@@ -120,17 +117,9 @@ def measure(args: argparse.Namespace) -> harness.Report:
     for place, case in enumerate(args.cases, 1):
         harness.progress(f'[{place}/{len(args.cases)}] {CASES[case][0]}')
         rows.append(harness.run_worker(args, recipe=case))
-    columns = {
-        'case': lambda row: CASES[row['case']][0],
-        'batch': harness.number('batch', '{}'),
-        'images/s': harness.number('images_per_s'),
-        's/step (IQR)': harness.spread(),
-        'peak MiB': harness.number('peak_mb', '{:.0f}'),
-        'GFLOP/image': harness.number('gflop_per_image', '{:.2f}'),
-        'of the matmul rate': harness.number('share', '{:.0%}'),
-    }
+    columns = {'case': lambda row: CASES[row['case']][0], 'batch': harness.number('batch', '{}')}
     title = 'Training step' + (', compiled' if args.compile else '')
-    lines = [harness.table(title, columns, rows)]
+    lines = [harness.table(title, columns | STEP_COLUMNS, rows)]
     lines += [
         f'The teacher takes {row["teacher"]["ratio"]:.0%} of the D-MAE step '
         f'({row["teacher"]["median"]:.3f} s alone); without distillation the step takes '
