@@ -20,7 +20,7 @@ $(STAMP): requirements/lock.txt tools/setup_env.sh
 	@touch $@
 
 demo: $(STAMP)  ## pre-train, detect, compare: the main job on a toy world
-	$(BIN)/python tools/demo.py
+	$(BIN)/python tools/run_benchmark.py configs/suites/demo.py --jobs 2
 
 test: $(STAMP)  ## run the whole test suite, a process a core
 	$(BIN)/python -m pytest $(SHARED)
@@ -35,7 +35,8 @@ format: $(STAMP)  ## rewrite files in the house style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(STAMP)  ## check the documents and build them as a site, work_dirs/docs/site
+docs: $(STAMP)  ## write the documents' tables, check the documents, build them as a site, work_dirs/docs/site
+	$(BIN)/python tools/build_docs.py --tables
 	$(BIN)/python -m pytest -q tests/test_readme.py tests/test_docs.py tests/test_model_index.py
 	$(BIN)/python tools/build_docs.py
 

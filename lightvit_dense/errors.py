@@ -56,6 +56,18 @@ def did_you_mean(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
     return f' Did you mean {matches[0]!r}?' if matches else ''
 
 
+def require_known(name: object, known: Iterable[str], where: str) -> None:
+    """Check a name.
+
+    Raises:
+        UserError: If it is unknown; says where it was used and what there is.
+    """
+    known = list(known)
+    if name not in known:
+        words = f'{where} names {name!r}, which is unknown; there are {", ".join(known) or "none"}.'
+        raise UserError(words + did_you_mean(str(name), known))
+
+
 def run_tool(main: Callable[[], int | None]) -> int:
     """Run a tool's ``main``; turn a :class:`UserError` into one plain message and its exit status.
 

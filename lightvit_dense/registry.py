@@ -43,7 +43,7 @@ LOG_PROCESSORS = _child('log processor', root.LOG_PROCESSORS, 'engine')
 
 EVALUATORS = _child('evaluator', root.EVALUATOR, 'evaluation')
 METRICS = _child('metric', root.METRICS, 'evaluation')
-VISUALIZERS = _child('visualizer', root.VISUALIZERS, 'analysis')
+VISUALIZERS = _child('visualizer', root.VISUALIZERS, 'visualization')
 INFERENCERS = _child('inferencer', root.INFERENCERS, 'apis')
 
 

@@ -13,10 +13,10 @@ import pytest
 
 from lightvit_dense import registry
 from lightvit_dense.errors import UserError
+from lightvit_dense.suite.documents import write_documents
 from lightvit_dense.suite.findings import TYPES as FINDINGS
 from lightvit_dense.suite.findings import check_findings
-from lightvit_dense.suite.reading import read_suite
-from lightvit_dense.suite.spec import ANALYSES, Init, Pretrain, Task
+from lightvit_dense.suite.spec import ANALYSES, Init, Pretrain, Task, read_suite
 
 ROOT = Path(__file__).parents[1]
 
@@ -84,8 +84,6 @@ def test_a_page_that_no_menu_has_is_an_error(tmp_path: Path) -> None:
         for name in documents:
             (tmp_path / name).parent.mkdir(exist_ok=True)
             (tmp_path / name).write_text('# Page\n')
-    assert 'docs/small_scale_study.md' not in build_docs.menu(tmp_path)['Results']
-    (tmp_path / 'docs/small_scale_study.md').write_text('# Study\n')
     assert build_docs.menu(tmp_path)['Results'][-1] == 'docs/small_scale_study.md'
     (tmp_path / 'docs/forgotten.md').write_text('# Page\n')
     with pytest.raises(UserError, match=r'no menu has docs/forgotten\.md.*tools/build_docs\.py'):
@@ -183,23 +181,11 @@ def test_roles_of_docstrings_become_code(tmp_path: Path) -> None:
     assert module['f'].docstring.value == 'See `A` and `b.c`, ``d``.'
 
 
-def test_the_papers_tables_are_those_of_the_library() -> None:
+def test_the_tables_of_the_documents_are_those_of_the_data() -> None:
+    assert write_documents(ROOT, check=True) == [], 'run tools/build_docs.py --tables'
     text = (ROOT / 'docs/papers.md').read_text(encoding='utf-8')
-    writer = tool('write_paper_tables')
-    assert writer.filled(text) == text, 'run tools/write_paper_tables.py'
     assert '| D-MAE-Tiny | 95.2 | 89.1 | 79.2 | 87.5 | 85.0 | 63.6 | 42.3 | 37.4 |' in text
     assert '| MAE-Tiny, 1000 epochs | 6 | 3956 | 78.5 | 85.3 | 67.1 | submission |' in text
-
-
-def test_writing_the_tables_replaces_old_ones_and_misses_none(tmp_path: Path) -> None:
-    writer = tool('write_paper_tables')
-    page = tmp_path / 'papers.md'
-    text = (ROOT / 'docs/papers.md').read_text(encoding='utf-8')
-    page.write_text(text.replace('| 42.3 | 37.4 |', '| 99.9 | 99.9 |'), encoding='utf-8')
-    writer.main(['--page', str(page)])
-    assert page.read_text(encoding='utf-8') == text
-    with pytest.raises(UserError, match='same tables: lasot_code'):
-        writer.filled(text.replace('<!-- table lasot_code -->', ''))
 
 
 @pytest.fixture
@@ -267,6 +253,6 @@ def test_tables_of_the_suite_name_all_there_is() -> None:
     rows = dict(re.findall(r'^\| `(\w+)` \| (.*?) \|', text, re.M))
     assert set(FINDINGS) <= set(rows)
     for part, kind in (('pretrains', Pretrain), ('inits', Init), ('tasks', Task)):
-        keys = {field.name for field in fields(kind)} - {'name'}
+        keys = {field.name for field in fields(kind)} - {'name', 'series', 'value'}
         assert keys <= set(re.findall(r'`(\w+)`', rows[part])), part
     assert set(ANALYSES) <= set(re.findall(r'`(\w+)`', rows['analyses']))

@@ -25,6 +25,7 @@ import pytest
 import skimage.data
 import torch
 import yaml
+from lightvit_dense.suite.run import device_slots
 from mmengine.config import Config
 
 import lightvit_dense
@@ -33,7 +34,6 @@ from lightvit_dense import apis, registry
 from lightvit_dense.engine.options import DEFAULTS
 from lightvit_dense.errors import UserError
 from lightvit_dense.suite import read_suite
-from lightvit_dense.suite.run import device_slots
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / 'README.md', ROOT / 'CONTRIBUTING.md', *sorted((ROOT / 'docs').glob('*.md'))]
@@ -257,7 +257,7 @@ HANDLERS: dict[str, Callable[[list[str], Reader], None]] = {
     PYTHON + r'tools/model_converters/convert_checkpoint\.py ': parse_tool,
     PYTHON + r'tools/(benchmark|analysis_tools)/\w+\.py': parse_tool,
     PYTHON + r'tools/dataset_converters/make_small_sets\.py': parse_tool,
-    PYTHON + r'tools/(small_study|reserve_sweep|build_docs|write_paper_tables)\.py': parse_tool,
+    PYTHON + r'tools/(small_study|reserve_sweep|build_docs)\.py': parse_tool,
     PYTHON + r'tools/run_benchmark\.py ': run_benchmark,
     PYTHON + r'-m pytest': run_pytest,
     PYTHON + r'-m tracking\.tools\.\w+ ': track_tool,

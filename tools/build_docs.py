@@ -1,12 +1,16 @@
-"""Build the documentation as a static site: the Markdown pages and the API of the docstrings.
+"""Write the documents' tables, and build pages and API as a static site.
 
-The pages stay where readers of the repository look for them. For the site they are copied, and
-their links turned: to pages, to pictures, or to a listing of the file that they name. The API is
-read from the sources, which are not imported. Whatever does not fit (a link that leads nowhere, a
-page that no menu has, a docstring that speaks of an argument that is not there) is an error.
+What stands between ``<!-- NAME:begin -->`` and ``<!-- NAME:end -->`` in README.md and docs/, and
+the figures of the model index, are written from lightvit_dense/suite/papers.yml and results/*.json.
+To publish the results of a suite, copy its results.json to results/NAME.json.
+
+For the site, pages are copied, and their links turned: to pages, to pictures, or to a listing of
+the file that they name. The API is read from the sources, which are not imported. Whatever does not
+fit (a link that leads nowhere, a page that no menu has, an argument that is not there) is an error.
 
 Example:
     python tools/build_docs.py --out work_dirs/docs
+    python tools/build_docs.py --tables
 """
 
 import argparse
@@ -20,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from lightvit_dense.errors import UserError, run_tool
+from lightvit_dense.suite.documents import write_documents
 
 ROOT = Path(__file__).resolve().parents[1]
 MENU: dict[str, tuple[str, ...]] = {
@@ -33,13 +38,16 @@ MENU: dict[str, tuple[str, ...]] = {
         'docs/engine.md',
     ),
     'Study': ('docs/suite.md', 'docs/analyses.md'),
-    'Results': ('docs/model_zoo.md', 'docs/papers.md', 'docs/limits.md'),
+    'Results': (
+        'docs/model_zoo.md',
+        'docs/papers.md',
+        'docs/limits.md',
+        'docs/small_scale_study.md',
+    ),
     'Build on it': ('docs/extending.md', 'docs/architecture.md', 'CONTRIBUTING.md'),
     'History': ('CHANGELOG.md',),
 }
 """The site's menu: section -> documents of the repository."""
-OPTIONAL = ('docs/small_scale_study.md',)
-"""Documents that a study writes; in the menu below 'Results' once they are there."""
 PACKAGES = ('lightvit_dense', 'tracking')
 LANGUAGES = {'.py': 'python', '.sh': 'bash', '.yml': 'yaml', '.cff': 'yaml', '.json': 'json'}
 PICTURES = {'.png', '.jpg', '.jpeg', '.svg', '.gif'}
@@ -61,6 +69,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--no-api', action='store_true', help='the pages alone, in a few seconds: for writing them'
     )
+    parser.add_argument('--tables', action='store_true', help='only write the tables')
     return parser.parse_args(argv)
 
 
@@ -73,13 +82,12 @@ def site_path(document: str) -> str:
 
 
 def menu(root: Path) -> dict[str, list[str]]:
-    """Return the menu with the optional documents that are there.
+    """Return the menu.
 
     Raises:
         UserError: If a document is missing, or one of ``docs/`` is not in the menu.
     """
     sections = {title: list(documents) for title, documents in MENU.items()}
-    sections['Results'] += [name for name in OPTIONAL if (root / name).is_file()]
     known = {name for documents in sections.values() for name in documents}
     missing = sorted(name for name in known if not (root / name).is_file())
     if missing:
@@ -273,7 +281,10 @@ def build(root: Path, out: Path, api: bool = True) -> Path:
 def main(argv: list[str] | None = None) -> int:
     """Run the tool; return its exit status."""
     args = parse_args(argv)
-    print(build(ROOT, Path(args.out), not args.no_api))
+    for name in write_documents(ROOT):
+        print(f'{name}: tables written anew')
+    if not args.tables:
+        print(build(ROOT, Path(args.out), not args.no_api))
     return 0
 
 

@@ -1,13 +1,16 @@
-"""Run a benchmark suite: initialisations times tasks, where results are missing; then the tables.
+"""Run a suite: data, pre-trainings, initialisations times tasks, analyses; then tables and a page.
 
-A suite file lists pre-trainings, initialisations, tasks and analyses, see docs/suite.md. What is
-done is not done again; a stopped suite continues where it was; a run that fails does not stop the
-others. The results go to results.json, table.md, table.csv and report.html.
+A suite file lists them, see docs/suite.md. What is done is not done again; a stopped suite
+continues where it was; a run that fails does not stop the others. The results go to results.json,
+table.md, table.csv and report.html.
 
 Example:
-    python tools/run_benchmark.py configs/suites/toyworld.py --jobs 2
+    python tools/run_benchmark.py configs/suites/demo.py --jobs 2
     python tools/run_benchmark.py configs/suites/paper2.py --gpus 0 1 2 3 4 5 6 7 --gpus-per-job 8
-    python tools/run_benchmark.py configs/suites/toyworld.py --list
+    python tools/run_benchmark.py configs/suites/paper2.py --executor slurm --partition gpu \
+        --gpus-per-job 8 --cpus-per-task 8 --timeout-min 1440
+    python tools/run_benchmark.py configs/suites/reserved_blocks.py --cfg-options \
+        inits.mine.checkpoint=work_dirs/mine/backbone.safetensors sweep.values=0,3,6
 """
 
 import argparse
@@ -17,11 +20,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mmengine.config import DictAction
+
 from lightvit_dense.errors import UserError, run_tool
 from lightvit_dense.suite import SuitePlan, collect, read_suite, run_suite
+from lightvit_dense.suite.collect import state_of
+from lightvit_dense.suite.executors import (
+    LocalExecutor,
+    SlurmExecutor,
+    SlurmOptions,
+    device_slots,
+)
 from lightvit_dense.suite.plan import data_root
-from lightvit_dense.suite.results import state_of
-from lightvit_dense.suite.run import device_slots
+from lightvit_dense.suite.runner import Executor, status_line
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -35,25 +46,44 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('suite', type=Path, help='suite file')
-    parser.add_argument('--work-dir', type=Path, help='default: work_dirs/suites/<name>')
-    parser.add_argument('--inits', nargs='+', metavar='NAME', help='default: all')
-    parser.add_argument('--tasks', nargs='+', metavar='NAME', help='default: all')
-    parser.add_argument('--seeds', nargs='+', type=int, metavar='N', help="default: the suite's")
-    parser.add_argument('--gpus', nargs='+', default=[], metavar='ID', help='default: the CPU')
-    parser.add_argument(
-        '--gpus-per-job', type=int, default=1, metavar='N', help='0 gives all to one run; default 1'
+    add = parser.add_argument
+    add('suite', type=Path, help='suite file')
+    add('--work-dir', type=Path, help='default: work_dirs/suites/<name>')
+    add('--data-root', type=Path, help='default: $LIGHTVIT_DATA, or data')
+    add('--inits', nargs='+', metavar='NAME', help='default: all')
+    add('--tasks', nargs='+', metavar='NAME', help='default: all')
+    add('--seeds', nargs='+', type=int, metavar='N', help="default: the suite's")
+    add(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='values of the suite file, such as inits.mae.checkpoint=FILE or, for all of a kind, '
+        'tasks.*.options.train_dataloader.dataset.fraction=0.1',
     )
-    parser.add_argument('--jobs', type=int, default=1, help='runs at a time on the CPU; default 1')
-    parser.add_argument('--smoke', action='store_true', help='two iterations of every training')
-    parser.add_argument('--fresh', action='store_true', help='forget what was done')
-    parser.add_argument('--list', action='store_true', help='only list the runs and their state')
-    parser.add_argument(
-        '--report-only', action='store_true', help='only write the results of what is there'
-    )
+    add('--smoke', action='store_true', help='two iterations of every training')
+    add('--fresh', action='store_true', help='forget what was done')
+    add('--list', action='store_true', help='only list the runs and their state')
+    add('--report-only', action='store_true', help='only write the results of what is there')
+    add('--executor', choices=('local', 'slurm'), default='local', help='default: local')
+    add('--jobs', type=int, default=1, help='runs at a time on the CPU; default 1')
+    add('--gpus', nargs='+', default=[], metavar='ID', help='of this machine; default: the CPU')
+    add('--gpus-per-job', type=int, metavar='N', help='default 1; here, 0 gives all to one run')
+    add('--timeout-min', type=int, metavar='N', help='a run is stopped then, and goes on')
+    slurm = parser.add_argument_group('Slurm')
+    add = slurm.add_argument
+    add('--partition', metavar='NAME', help="default: Slurm's")
+    add('--nodes', type=int, default=1, metavar='N', help='of a run; they share out its GPUs')
+    add('--cpus-per-task', type=int, metavar='N', help='cores of a process')
+    add('--array-parallelism', type=int, default=0, metavar='N', help='N runs of a kind at a time')
+    add('--slurm-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='for sbatch')
     args = parser.parse_args(argv)
-    if args.jobs < 1 or args.gpus_per_job < 0:
-        parser.error('--jobs must be at least 1, --gpus-per-job at least 0')
+    if args.jobs < 1 or args.nodes < 1 or (args.gpus_per_job or 0) < 0:
+        parser.error('--jobs and --nodes must be at least 1, --gpus-per-job at least 0')
+    if args.executor == 'slurm' and args.gpus:
+        parser.error('--gpus names those of this machine; ask Slurm by --gpus-per-job')
+    if args.executor == 'slurm' and (args.gpus_per_job or 0) % args.nodes:
+        parser.error('--nodes: the GPUs of a run cannot be shared out evenly')
     return args
 
 
@@ -73,12 +103,37 @@ def quiet() -> None:
 
 def make_plan(args: argparse.Namespace) -> SuitePlan:
     """Read the suite and lay out its runs."""
-    suite = read_suite(args.suite, ROOT, args.inits, args.tasks, args.seeds)
+    suite = read_suite(args.suite, ROOT, args.inits, args.tasks, args.seeds, args.cfg_options)
     name = f'{suite.name}_smoke' if args.smoke else suite.name
     work_dir = (args.work_dir or ROOT / 'work_dirs/suites' / name).resolve()
-    slots = device_slots(args.gpus, args.gpus_per_job)
-    gpus = len(slots[0]['CUDA_VISIBLE_DEVICES'].split(',')) if slots else 0
-    return SuitePlan(suite, work_dir, ROOT, data_root(), read_config, gpus, args.smoke)
+    if args.data_root is None and args.smoke and any(p.smoke for p in suite.prepare.values()):
+        args.data_root = work_dir / 'data'  # little data must not take the place of the real
+    data = args.data_root or data_root()
+    os.environ['LIGHTVIT_DATA'] = str(data)  # configs read it
+    gpus = args.gpus_per_job or 0
+    if args.executor == 'local':
+        slots = device_slots(args.gpus, 1 if args.gpus_per_job is None else args.gpus_per_job)
+        gpus = len(slots[0]['CUDA_VISIBLE_DEVICES'].split(',')) if slots else 0
+    launcher = 'slurm' if args.executor == 'slurm' else 'pytorch'
+    return SuitePlan(suite, work_dir, ROOT, data, read_config, gpus, args.smoke, launcher)
+
+
+def make_executor(args: argparse.Namespace, plan: SuitePlan, env: Mapping[str, str]) -> Executor:
+    """Return what runs the plan."""
+    folder = plan.work_dir / 'submitit'
+    if args.executor == 'local':
+        slots = device_slots(args.gpus, 1 if args.gpus_per_job is None else args.gpus_per_job)
+        return LocalExecutor(folder, args.jobs, slots, env, ROOT, timeout_min=args.timeout_min)
+    options = SlurmOptions(
+        args.partition,
+        args.nodes,
+        plan.gpus,
+        args.cpus_per_task,
+        args.timeout_min or 60 * 24,
+        args.array_parallelism,
+        args.slurm_options or {},
+    )
+    return SlurmExecutor(folder, options, env, ROOT)
 
 
 def write_results(plan: SuitePlan) -> None:
@@ -97,8 +152,9 @@ def main(argv: list[str] | None = None) -> int:
     """Run the tool; return its exit status."""
     args = parse_args(argv)
     args.suite = args.suite.resolve()
-    if args.work_dir:
-        args.work_dir = args.work_dir.resolve()
+    for name in ('work_dir', 'data_root'):
+        if getattr(args, name):
+            setattr(args, name, getattr(args, name).resolve())
     os.environ['LIGHTVIT_DATA'] = str(data_root())
     os.chdir(ROOT)
     quiet()
@@ -113,10 +169,16 @@ def main(argv: list[str] | None = None) -> int:
     if args.report_only:
         write_results(plan)
         return 0
-    slots = device_slots(args.gpus, args.gpus_per_job)
     print(f'{len(plan.stages)} runs; they go to {plan.work_dir}', flush=True)
-    tell = lambda line: print(line, flush=True)  # noqa: E731
-    return run_suite(plan, lambda: write_results(plan), args.jobs, slots, args.fresh, tell)
+    tell, show = status_line()
+    return run_suite(
+        plan,
+        lambda: write_results(plan),
+        lambda env: make_executor(args, plan, env),
+        args.fresh,
+        tell,
+        show,
+    )
 
 
 if __name__ == '__main__':

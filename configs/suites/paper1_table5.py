@@ -50,20 +50,20 @@ tasks = dict(
     flowers=dict(
         title='Flowers', configs=dict(default='configs/transfer/flowers_vit-tiny.py'), **_transfer
     ),
-    pets=dict(
-        title='Pets', configs=dict(default='configs/transfer/pets_vit-tiny.py'), **_transfer
-    ),
+    pets=dict(title='Pets', configs=dict(default='configs/transfer/pets_vit-tiny.py'), **_transfer),
     aircraft=dict(
         title='Aircraft', configs=dict(default='configs/transfer/aircraft_vit-tiny.py'), **_transfer
     ),
-    cars=dict(
-        title='Cars', configs=dict(default='configs/transfer/cars_vit-tiny.py'), **_transfer
-    ),
+    cars=dict(title='Cars', configs=dict(default='configs/transfer/cars_vit-tiny.py'), **_transfer),
     cifar100=dict(
-        title='CIFAR-100', configs=dict(default='configs/transfer/cifar100_vit-tiny.py'), **_transfer
+        title='CIFAR-100',
+        configs=dict(default='configs/transfer/cifar100_vit-tiny.py'),
+        **_transfer,
     ),
     inat18=dict(
-        title='iNaturalist 2018', configs=dict(default='configs/transfer/inat18_vit-tiny.py'), **_transfer
+        title='iNaturalist 2018',
+        configs=dict(default='configs/transfer/inat18_vit-tiny.py'),
+        **_transfer,
     ),
     imagenet=dict(
         title='ImageNet-1k',
@@ -143,11 +143,13 @@ findings = [
         base='mae',
     ),
     dict(
-        type='cka_rises',
+        type='compare_analysis',
         title='Distillation makes upper layers more like those of a supervised network',
         source='ICLR 2023 submission, figure 6',
-        analysis='cka_dmae',
-        base='cka_mae',
+        left=dict(analysis='cka_dmae', quantity='cka'),
+        right=dict(analysis='cka_mae'),
+        relation='>',
+        margin=0.02,
     ),
     dict(
         type='compare_analysis',
@@ -159,11 +161,21 @@ findings = [
         margin=0.02,
     ),
     dict(
-        type='local_upper_layers',
-        title="MAE's upper layers are local and of low entropy",
+        type='compare_analysis',
+        title="MAE's upper layers are local",
         source='ICLR 2023 submission, section 4.2',
-        analysis='attention',
-        model='mae',
-        base='deit',
+        left=dict(analysis='attention', quantity='distance', model='mae'),
+        right=[dict(layers='lower'), dict(model='deit')],
+        margin=0.05,
+        relative=True,
+    ),
+    dict(
+        type='compare_analysis',
+        title="MAE's upper layers have low entropy",
+        source='ICLR 2023 submission, section 4.2',
+        left=dict(analysis='attention', quantity='entropy', model='mae'),
+        right=[dict(layers='lower'), dict(model='deit')],
+        margin=0.05,
+        relative=True,
     ),
 ]

@@ -55,7 +55,6 @@ inits = dict(
 def shorter(iters, *ends):
     """Return the options of a training of so many iterations, validated in the end."""
     options = {'train_cfg.max_iters': iters, 'train_cfg.val_interval': iters}
-    options['default_hooks.logger.log_metric_by_epoch'] = False
     return options | dict.fromkeys(ends, iters)
 
 
@@ -70,9 +69,11 @@ tasks = dict(
     ),
     detection=dict(
         title='detection',
-        configs=dict(scratch=f'{_folder}/maskrcnn_scratch.py', default=f'{_folder}/maskrcnn_mae.py'),
-        options=shorter(120, 'param_scheduler.1.end')
-        | {'param_scheduler.1.T_max': 90},
+        configs=dict(
+            scratch=f'{_folder}/maskrcnn_scratch.py', default=f'{_folder}/maskrcnn_mae.py'
+        ),
+        options=shorter(120, 'param_scheduler.CosineAnnealingLR.end')
+        | {'param_scheduler.CosineAnnealingLR.T_max': 90},
         test=False,
         metrics=[
             dict(key='coco/bbox_mAP', title='box AP', scale=100.0),
@@ -82,14 +83,18 @@ tasks = dict(
     segmentation=dict(
         title='segmentation',
         configs=dict(scratch=f'{_folder}/upernet_scratch.py', default=f'{_folder}/upernet_mae.py'),
-        options=shorter(70, 'param_scheduler.1.end'),
+        options=shorter(70, 'param_scheduler.PolyLR.end'),
         test=False,
         metrics=[dict(key='mIoU', title='mIoU')],
     ),
     tracking=dict(
         title='tracking',
         configs=dict(scratch=f'{_folder}/ostrack_scratch.py', default=f'{_folder}/ostrack_mae.py'),
-        options=shorter(400) | {'custom_hooks.3.begin': 150, 'custom_hooks.3.end': 250},
+        options=shorter(400)
+        | {
+            'custom_hooks.EliminationScheduleHook.begin': 150,
+            'custom_hooks.EliminationScheduleHook.end': 250,
+        },
         metrics=[
             dict(key='success', title='AUC'),
             dict(key='precision', title='P'),
@@ -167,7 +172,7 @@ findings = [
         source=f'{_first}, table 5',
         init='dmae',
         base='mae',
-        results='small_study',
+        results='small_sets',
     ),
     dict(
         type='at_least',
@@ -184,19 +189,31 @@ findings = [
         base='scratch',
     ),
     dict(
-        type='cka_rises',
+        type='compare_analysis',
         title='Distillation makes upper layers more like those of a supervised network',
         source=f'{_first}, figure 6',
-        analysis='cka_dmae',
-        base='cka_mae',
+        left=dict(analysis='cka_dmae', quantity='cka'),
+        right=dict(analysis='cka_mae'),
+        relation='>',
+        margin=0.02,
     ),
     dict(
-        type='local_upper_layers',
-        title="MAE's upper layers are local and of low entropy",
-        source=f'{_first}, section 4; {_second}, figure 5',
-        analysis='attention',
-        model='mae',
-        base='supervised',
+        type='compare_analysis',
+        title="MAE's upper layers are local",
+        source=f'{_first}, section 4',
+        left=dict(analysis='attention', quantity='distance', model='mae'),
+        right=[dict(layers='lower'), dict(model='supervised')],
+        margin=0.05,
+        relative=True,
+    ),
+    dict(
+        type='compare_analysis',
+        title="MAE's upper layers have low entropy",
+        source=f'{_second}, figure 5',
+        left=dict(analysis='attention', quantity='entropy', model='mae'),
+        right=[dict(layers='lower'), dict(model='supervised')],
+        margin=0.05,
+        relative=True,
     ),
     dict(
         type='compare_analysis',
@@ -211,7 +228,7 @@ findings = [
         type='compare_analysis',
         title='After distillation, heads of the student explain those of its teacher',
         source=f'{_first}, section 5',
-        left=dict(analysis='agreement_dmae', quantity='explained', layers='last'),
+        left=dict(analysis='agreement_dmae', quantity='attention_r2', layers='last'),
         right=dict(analysis='agreement_mae'),
         relation='>',
         margin=0.05,
@@ -221,6 +238,6 @@ findings = [
         title='Distilling the last layer alone beats lower layers',
         source=f'{_first}, figure 7',
         inits=['layer2', 'layer4', 'layer6'],
-        results='suites/distilled_layers',
+        results='distilled_layers',
     ),
 ]

@@ -1,10 +1,9 @@
 """The benchmark suite: initialisations times tasks, run where results are missing, then tables."""
 
+from .collect import collect
 from .plan import SuitePlan
-from .reading import read_suite
-from .results import collect
-from .run import run_suite
-from .spec import Analysis, Init, Metric, Pretrain, Suite, Task
+from .runner import run_suite
+from .spec import Analysis, Init, Metric, Pretrain, Suite, Task, read_suite
 
 __all__ = [
     'Analysis',

@@ -1,40 +1,249 @@
 """Do the papers' findings appear? Statements as plain data, judged by what was measured.
 
 A suite file lists ``findings``: dicts with a ``type`` of :data:`TYPES` and its arguments. Seeds
-decide by intervals of paired differences, see :mod:`.findings_rules`; figures of analyses, which
-come from one pre-training, by a margin. What is missing or failed makes a finding *not run*.
+decide by t intervals of paired differences; figures of analyses, which come from one pre-training,
+by a margin. What is missing or failed makes a finding *not run*.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal
 
-from lightvit_dense.errors import UserError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from .findings_analyses import CKARises, CompareAnalysis, LocalUpperLayers, require_keys
-from .findings_evidence import SMALL_STUDY, Evidence, Judgement, Known, require
-from .findings_rules import NOT_RUN, NotRunError
-from .findings_runs import AtLeast, Ordering
+from lightvit_dense.errors import UserError, require_known
+
+from .analysis_figures import Figure, NotRunError
+from .results import FAILED, Results, read_results
+from .table import MINUS, Column, Table, make_table, mean_std
+
+APPEARS, ABSENT, UNDECIDED, NOT_RUN = 'appears', 'does not appear', 'undecided', 'not run'
+VERDICTS = (APPEARS, ABSENT, UNDECIDED, NOT_RUN)
+BETTER, WORSE, UNCLEAR = 'better', 'worse', 'unclear'
+ONE_PRETRAINING = 'One pre-training each: how much chance moves these figures is not known.'
 
 
-class Finding(Protocol):
-    """A statement that can be judged."""
+@dataclass(frozen=True)
+class Known:
+    """Names that a finding may use; None where they are those of other results."""
+
+    inits: Sequence[str] | None
+    tasks: Mapping[str, Sequence[str]] | None  # task -> keys of its figures
+    analyses: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What findings are judged by: a suite's results, their table, and what lies below ``root``."""
+
+    results: Results
+    table: Table
+    root: Path
+
+    def table_of(self, name: str | None) -> Table:
+        """Return the table of these results or of another suite's.
+
+        Raises:
+            NotRunError: If the other results are missing, unreadable or of a smoke run.
+        """
+        if name is None:
+            return self.table
+        path = Path(name if name.endswith('.json') else f'work_dirs/suites/{name}/results.json')
+        try:
+            other = read_results(self.root / path)
+        except UserError as error:
+            raise NotRunError(str(error).replace(f'{self.root}/', '')) from error
+        if other.smoke:
+            raise NotRunError(f'{name} is a smoke run, whose numbers mean nothing')
+        return make_table(other)
+
+
+Judged = tuple[str, list[dict[str, Any]]]
+"""A verdict and the comparisons it comes from."""
+
+
+class _Finding(BaseModel):
+    model_config = ConfigDict(extra='forbid', frozen=True)
 
     title: str
-    source: str
+    source: str = ''
+
+
+class AtLeast(_Finding):
+    """An initialisation is at least as good as another one.
+
+    For each task the differences are taken seed by seed, and their t interval says whether the
+    initialisation is better, worse, or neither. The finding *appears* if it is better on at least
+    one task and worse on none, *does not appear* if it is worse on at least one and better on
+    none, and is *undecided* else; always so with one seed.
+    """
+
+    type: Literal['at_least'] = 'at_least'
+    init: str  # what is said to be as good or better
+    base: str | list[str]  # the other initialisation, or several
+    # By name or dict(task=, metric=); all by default.
+    tasks: list[str | dict[str, str]] | None = Field(None, min_length=1)
+    margin: float = Field(0.0, ge=0)  # in the tables' unit: a loss up to this counts as level
+    confidence: float = Field(0.95, gt=0, lt=1)  # of the intervals
+    results: str | None = None  # another suite to take the figures from, by name or JSON file
+
+    @property
+    def bases(self) -> list[str]:
+        """The other initialisations."""
+        return [self.base] if isinstance(self.base, str) else self.base
 
     def check(self, known: Known, where: str) -> None:
         """Raise UserError if it names what is unknown."""
+        if self.init in self.bases:
+            raise UserError(f'{where} compares {self.init!r} with itself')
+        _check_names([self.init, *self.bases], self.tasks, known, where)
 
-    def judge(self, evidence: Evidence) -> Judgement:
-        """Return the verdict; raise NotRunError if something is missing."""
+    def judge(self, evidence: Evidence) -> Judged:
+        """Return verdict and comparisons; raise NotRunError if something is missing."""
+        table = evidence.table_of(self.results)
+        found = []
+        for column in _columns(table, self.tasks):
+            for base in self.bases:
+                for init in (self.init, base):
+                    _values(table, init, column)
+                label = f'{column.title}: {table.inits[self.init]} {MINUS} {table.inits[base]}'
+                values = table.differences(self.init, base, column).values()
+                found.append(_comparison(label, column, values, self.confidence, self.margin))
+        return _verdict([comparison['outcome'] for comparison in found]), found
 
 
-TYPES: Mapping[str, type] = {
-    kind.kind: kind  # type: ignore[attr-defined]
-    for kind in (AtLeast, Ordering, CKARises, LocalUpperLayers, CompareAnalysis)
+class Ordering(_Finding):
+    """Initialisations rank in a given order.
+
+    For each task, the slope of the figure over the rank is taken seed by seed. The finding
+    *appears* if the means are in the given order on every task and the t interval of the slope is
+    above zero on at least one and below on none; it *does not appear* if a slope is below zero on
+    at least one task and above on none, or if two neighbours are clearly the other way round; it
+    is *undecided* else. The other fields are those of :class:`AtLeast`.
+    """
+
+    type: Literal['ordering'] = 'ordering'
+    inits: list[str] = Field(min_length=2)  # the worst first
+    tasks: list[str | dict[str, str]] | None = Field(None, min_length=1)
+    confidence: float = Field(0.95, gt=0, lt=1)
+    results: str | None = None
+
+    def check(self, known: Known, where: str) -> None:
+        """Raise UserError if it names what is unknown."""
+        if len(set(self.inits)) != len(self.inits):
+            raise UserError(f'{where}.inits must be a list of different initialisations')
+        _check_names(self.inits, self.tasks, known, where)
+
+    def judge(self, evidence: Evidence) -> Judged:
+        """Return verdict and comparisons; raise NotRunError if something is missing."""
+        table = evidence.table_of(self.results)
+        found, ordered, reversed_pair = [], True, False
+        for column in _columns(table, self.tasks):
+            values = [_values(table, init, column) for init in self.inits]
+            seeds = [seed for seed in values[0] if all(seed in other for other in values)]
+            centre = (len(values) - 1) / 2
+            weight = sum((rank - centre) ** 2 for rank in range(len(values)))
+            slopes = [
+                sum((rank - centre) * value[seed] for rank, value in enumerate(values)) / weight
+                for seed in seeds
+            ]
+            label = f'{column.title}: gain a rank'
+            comparison = _comparison(label, column, slopes, self.confidence)
+            means = [sum(value[seed] for seed in seeds) / len(seeds) for value in values]
+            found.append(comparison | {'means': dict(zip(self.inits, means, strict=True))})
+            ordered &= all(low < high for low, high in pairwise(means))
+            for low, high in pairwise(self.inits):
+                gains = table.differences(high, low, column).values()
+                outcome = _comparison('', column, gains, self.confidence)['outcome']
+                reversed_pair |= outcome == WORSE
+        verdict = _verdict([comparison['outcome'] for comparison in found])
+        if verdict == APPEARS and not ordered:
+            verdict = UNDECIDED
+        return (ABSENT if reversed_pair else verdict), found
+
+
+class CompareAnalysis(_Finding):
+    """A number out of an analysis is below, or above, others or a given value.
+
+    A comparison holds if the difference has the claimed sign and exceeds the margin, and is
+    reversed if it has the other sign and exceeds it. The finding *appears* if all comparisons
+    hold, *does not appear* if none holds and one is reversed, and is *undecided* else.
+    """
+
+    type: Literal['compare_analysis'] = 'compare_analysis'
+    left: Figure
+    # Fields of a figure, where what is left out is as on the left; or a number; or a list.
+    right: float | dict[str, Any] | list[float | dict[str, Any]]
+    relation: Literal['<', '>'] = '<'
+    margin: float = Field(0.0, ge=0)  # largest difference that is still called level
+    relative: bool = False  # whether the margin is a share of the right figure
+
+    def _others(self, where: str = 'finding') -> list[float | Figure]:
+        given = self.right if isinstance(self.right, list) else [self.right]
+        left = self.left.model_dump()
+        return [
+            build(Figure, left | other, f'{where}.right') if isinstance(other, dict) else other
+            for other in given
+        ]
+
+    def check(self, known: Known, where: str) -> None:
+        """Raise UserError if it names what is unknown."""
+        self.left.check(known.analyses, f'{where}.left')
+        for other in self._others(where):
+            if isinstance(other, Figure):
+                other.check(known.analyses, f'{where}.right')
+
+    def judge(self, evidence: Evidence) -> Judged:
+        """Return verdict and comparisons; raise NotRunError if something is missing."""
+        ours = self.left.read(evidence.results, evidence.root)
+        label, found = self.left.label(evidence.results), []
+        for other in self._others():
+            if isinstance(other, Figure):
+                theirs = other.read(evidence.results, evidence.root)
+                against = other.label(evidence.results)
+            else:
+                theirs, against = other, 'a given value'
+            gain = ours - theirs if self.relation == '>' else theirs - ours
+            level = self.margin * (abs(theirs) if self.relative else 1)
+            outcome = 'holds' if gain > level else 'reversed' if gain < -level else 'level'
+            numbers = dict(values=[ours, theirs], difference=ours - theirs, margin=level)
+            found.append(dict(label=f'{label}, against {against}', outcome=outcome, **numbers))
+        outcomes = {comparison['outcome'] for comparison in found}
+        if outcomes == {'holds'}:
+            return APPEARS, found
+        return (ABSENT if 'reversed' in outcomes and 'holds' not in outcomes else UNDECIDED), found
+
+
+Finding = AtLeast | Ordering | CompareAnalysis
+TYPES: Mapping[str, type[AtLeast] | type[Ordering] | type[CompareAnalysis]] = {
+    'at_least': AtLeast,
+    'ordering': Ordering,
+    'compare_analysis': CompareAnalysis,
 }
 """Types of findings by name; their docstrings have rules and arguments."""
+RENAMED = {
+    'cka_rises': "quantity='cka', relation='>'",
+    'local_upper_layers': "quantity='distance' and another with 'entropy', relation='<'",
+}
+
+
+def build(kind: type[Any], values: Mapping[str, Any], where: str) -> Any:
+    """Build a pydantic model from plain data.
+
+    Raises:
+        UserError: If a key is unknown or missing, or a value is wrong; names the place.
+    """
+    for key in values:
+        require_known(key, kind.model_fields, f'{where}: key')
+    try:
+        return kind(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = '.'.join([where, *map(str, first['loc'])])
+        raise UserError(f'{place}: {first["msg"]}, got {first["input"]!r}') from error
 
 
 def build_finding(values: Mapping[str, Any], where: str = 'finding') -> Finding:
@@ -43,18 +252,16 @@ def build_finding(values: Mapping[str, Any], where: str = 'finding') -> Finding:
     Raises:
         UserError: If its type or a key is unknown, or one is missing.
     """
-    if not isinstance(values, Mapping):
-        raise UserError(f'{where} must be a dict, got {type(values).__name__}')
-    content = dict(values)
-    if 'type' not in content:
-        raise UserError(f'{where} lacks a type; there are {", ".join(TYPES)}')
-    name = content.pop('type')
-    require(name, TYPES, f'{where}.type')
-    require_keys(content, TYPES[name], where)
-    try:
-        return TYPES[name](**content)
-    except TypeError as error:
-        raise UserError(f'{where} ({name}) lacks {str(error).rpartition(": ")[2]}') from error
+    if not isinstance(values, Mapping) or 'type' not in values:
+        raise UserError(f'{where} must be a dict with a type; there are {", ".join(TYPES)}')
+    if values['type'] in RENAMED:
+        raise UserError(
+            f"{where}: the type {values['type']!r} is now 'compare_analysis' with left and right, "
+            f'here {RENAMED[values["type"]]}'
+        )
+    require_known(values['type'], TYPES, f'{where}.type')
+    finding: Finding = build(TYPES[values['type']], values, where)
+    return finding
 
 
 def check_findings(
@@ -74,68 +281,123 @@ def check_findings(
     Raises:
         UserError: If one is malformed or names what is unknown; says what there is.
     """
-    known = Known(
-        tuple(inits),
-        {name: [metric.key for metric in task.metrics] for name, task in tasks.items()},
-        {name: (analysis.tool, tuple(analysis.models)) for name, analysis in analyses.items()},
-    )
+    metrics = {name: [metric.key for metric in task.metrics] for name, task in tasks.items()}
+    own, other = Known(tuple(inits), metrics, analyses), Known(None, None, analyses)
     for place, values in enumerate(findings):
         where = f'findings[{place}]'
         finding = build_finding(values, where)
-        finding.check(_elsewhere(values.get('results'), known), where)
-
-
-def _elsewhere(results: str | None, known: Known) -> Known:
-    """Return the names of other results; those of a suite are known when it has run."""
-    if results is None:
-        return known
-    if results == SMALL_STUDY:
-        from lightvit_dense.suite.study import INITS, SETTINGS
-
-        return Known(tuple(INITS), {s.name: ['accuracy/top1'] for s in SETTINGS}, known.analyses)
-    return Known(None, None, known.analyses)
+        finding.check(other if values.get('results') else own, where)
 
 
 def judge_findings(
-    findings: Sequence[Mapping[str, Any]], results: Mapping[str, Any], root: str | Path = '.'
+    findings: Sequence[Mapping[str, Any]], results: Results, table: Table, root: str | Path = '.'
 ) -> list[dict[str, Any]]:
     """Judge the findings of a suite.
 
     Args:
         findings: As the suite file has them.
-        results: What ``results.json`` of the suite holds.
+        results: The suite's results.
+        table: Their table.
         root: Folder that the folders of analyses and other results are relative to.
 
     Returns:
         'type', 'title', 'source', 'verdict' (``appears``, ``does not appear``, ``undecided`` or
-        ``not run``), 'sentence' and 'numbers' of each.
+        ``not run``), 'reason' of what was not run, and 'comparisons' of each.
 
     Raises:
-        UserError: If a finding is malformed, or if there are two results for one cell.
+        UserError: If a finding is malformed.
     """
-    evidence = Evidence(results, Path(root))
-    found = []
+    evidence, found = Evidence(results, table, Path(root)), []
     for place, values in enumerate(findings):
         finding = build_finding(values, f'findings[{place}]')
-        judged = _judge(finding, evidence)
-        found.append(
-            {
-                'type': values['type'],
-                'title': finding.title,
-                'source': finding.source,
-                'verdict': judged.verdict,
-                'sentence': judged.sentence,
-                'numbers': [dict(entry) for entry in judged.numbers],
-            }
-        )
+        verdict, reason, comparisons = NOT_RUN, '', []
+        try:
+            if results.smoke:
+                raise NotRunError('a smoke run, whose numbers mean nothing')
+            verdict, comparisons = finding.judge(evidence)
+        except NotRunError as error:
+            reason = str(error)
+        about = dict(type=finding.type, title=finding.title, source=finding.source)
+        found.append(about | dict(verdict=verdict, reason=reason, comparisons=comparisons))
     return found
 
 
-def _judge(finding: Finding, evidence: Evidence) -> Judgement:
-    if evidence.results.get('smoke'):
-        return Judgement(NOT_RUN, 'This was a smoke run, whose numbers mean nothing.')
-    try:
-        return finding.judge(evidence)
-    except NotRunError as error:
-        text = str(error)
-        return Judgement(NOT_RUN, f'{text[0].upper()}{text[1:].rstrip(".")}.')
+def t_interval(values: Sequence[float], confidence: float) -> tuple[float, float]:
+    """Return the two-sided t interval of the mean of normal samples.
+
+    It is wide for few samples: at 95%, the mean ± 2.48 deviations of three, ± 1.24 of five. One
+    sample says nothing, its interval is without end.
+    """
+    from scipy.special import stdtrit
+
+    (mean, std), count = mean_std(values), len(values)
+    if mean is None or std is None:
+        return -math.inf, math.inf
+    half = float(stdtrit(count - 1, 0.5 + confidence / 2)) * std / math.sqrt(count)
+    return mean - half, mean + half
+
+
+def _comparison(
+    label: str, column: Column, values: Iterable[float], confidence: float, margin: float = 0.0
+) -> dict[str, Any]:
+    """Return differences, one a seed, with their interval: better if all of it is above -margin."""
+    values = list(values)
+    if not values:
+        raise NotRunError(f'{column.title}: no seed was measured for all that are compared')
+    mean, std = mean_std(values)
+    low, high = t_interval(values, confidence)
+    outcome = BETTER if low > -margin else WORSE if high < -margin else UNCLEAR
+    numbers = dict(values=values, mean=mean, std=std, outcome=outcome, confidence=confidence)
+    interval = None if std is None else [low, high]
+    return dict(label=label, task=column.task, metric=column.metric, interval=interval, **numbers)
+
+
+def _verdict(outcomes: Sequence[str]) -> str:
+    """Return the verdict of several comparisons of one statement."""
+    better, worse = BETTER in outcomes, WORSE in outcomes
+    if better == worse:
+        return UNDECIDED
+    return APPEARS if better else ABSENT
+
+
+def _columns(table: Table, tasks: Sequence[str | Mapping[str, str]] | None) -> list[Column]:
+    """Return the figures that a finding is about: a task's leading one, if none is named."""
+    if tasks is None:
+        tasks = list(dict.fromkeys(column.task for column in table.columns))
+    found = []
+    for task in tasks:
+        named = {'task': task} if isinstance(task, str) else task
+        fitting = [c for c in table.columns if named.items() <= vars(c).items()]
+        if not fitting:
+            raise NotRunError(f'the results have no figure {dict(named)}')
+        found.append(fitting[0])
+    return found
+
+
+def _values(table: Table, init: str, column: Column) -> Mapping[int, float]:
+    """Return the figure of each measured seed."""
+    if init not in table.inits:
+        raise NotRunError(f'the results have no {init}')
+    cell = table.cell(init, column)
+    if not cell.values:
+        state = FAILED if cell.failed else cell.state
+        raise NotRunError(f'{column.title} of {table.inits[init]}: {state}')
+    return cell.values
+
+
+def _check_names(
+    inits: Sequence[str],
+    tasks: Sequence[str | Mapping[str, str]] | None,
+    known: Known,
+    where: str,
+) -> None:
+    for init in inits if known.inits is not None else ():
+        require_known(init, known.inits or (), f'{where}: initialisation')
+    for task in tasks or ():
+        if isinstance(task, Mapping) and set(task) != {'task', 'metric'}:
+            raise UserError(f'{where}.tasks: {task!r} is neither a name nor dict(task=, metric=)')
+        if known.tasks is not None:
+            name = task if isinstance(task, str) else task['task']
+            require_known(name, known.tasks, f'{where}.tasks')
+            if isinstance(task, Mapping):
+                require_known(task['metric'], known.tasks[name], f'{where}.tasks: metric of {name}')

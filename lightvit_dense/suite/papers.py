@@ -1,308 +1,90 @@
-"""What the two papers report, cell by cell: initialisation, task, figure, source.
+"""What the two papers report, from ``papers.yml``: initialisation, task, figure, source.
 
-Figures are in the unit that the papers print, percent, and are never mixed with our own: a table
-shows them beside ours and marks them *paper*. Speeds are in :mod:`..analysis.published_results`.
+A table shows these figures beside ours and marks them *paper*; they are never mixed. The file is
+part of the package because a suite reads it when it runs.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from lightvit_dense.errors import UserError, did_you_mean
+import yaml
 
-SOURCES = {
-    'icml': (
-        'Wang et al., A Closer Look at Self-Supervised Lightweight Vision Transformers, ICML 2023'
-    ),
-    'iclr': (
-        'Wang et al., A Closer Look at Self-Supervised Lightweight Vision Transformers, ICLR 2023 '
-        'submission'
-    ),
-    'code': 'Gao et al., arXiv 2404.12210, the documentation of its code',
-}
-"""The first paper in its printed and in its submitted version, and the second paper."""
-
-INITS = {
-    'scratch': 'from scratch',
-    'scratch_original': 'from scratch, the original recipe',
-    'steiner_30e': 'supervised, ImageNet-21k, 30 epochs (3 heads)',
-    'steiner_300e': 'supervised, ImageNet-21k, 300 epochs (3 heads)',
-    'deit': 'DeiT-Tiny (supervised)',
-    'mocov3': 'MoCo-v3-Tiny',
-    'mae': 'MAE-Tiny',
-    'dino': 'DINO-Tiny',
-    'simmim': 'SimMIM-Tiny',
-    'dmae': 'D-MAE-Tiny',
-    'd2mae': 'D²-MAE-Tiny',
-    'deit_rpe_1000e': 'DeiT-Tiny + RPE, 1000 epochs',
-    'mae_rpe_1000e': 'MAE-Tiny + RPE, fine-tuned for 1000 epochs',
-    'd2mae_rpe_1000e': 'D²-MAE-Tiny + RPE, fine-tuned for 1000 epochs',
-    'mae_1000e': 'MAE-Tiny, fine-tuned for 1000 epochs',
-    'mae_original': 'MAE-Tiny, the original recipe',
-    'dmae_original': 'D-MAE-Tiny, the original recipe',
-    'scratch_distilled_300e': 'from scratch, RegNetY teacher',
-    'scratch_distilled_1000e': 'from scratch, RegNetY teacher, 1000 epochs',
-    'mae_distilled_300e': 'MAE-Tiny, RegNetY teacher',
-    'mae_distilled_1000e': 'MAE-Tiny, RegNetY teacher, 1000 epochs',
-    'hiera_mae': 'MAE Hiera-Tiny',
-    'hiera_dmae': 'D-MAE Hiera-Tiny',
-    'swin_simmim': 'SimMIM Swin (48 channels)',
-    'swin_d2simmim': 'D²-SimMIM Swin (48 channels)',
-    'small_scratch': 'ViT-Small from scratch',
-    'small_mae': 'MAE-Small',
-    'small_dmae': 'D-MAE-Small',
-    'mocov3_1percent': 'MoCo-v3-Tiny, 1% of ImageNet-1k',
-    'mocov3_10percent': 'MoCo-v3-Tiny, 10% of ImageNet-1k',
-    'mocov3_longtail': 'MoCo-v3-Tiny, ImageNet-1k-LT',
-    'mocov3_in21k': 'MoCo-v3-Tiny, ImageNet-21k',
-    'mae_1percent': 'MAE-Tiny, 1% of ImageNet-1k',
-    'mae_10percent': 'MAE-Tiny, 10% of ImageNet-1k',
-    'mae_longtail': 'MAE-Tiny, ImageNet-1k-LT',
-    'mae_in21k': 'MAE-Tiny, ImageNet-21k',
-    'efficientnet_labels': 'EfficientNet-B0 from labels',
-    'efficientnet_seed': 'EfficientNet-B0 from SEED, fine-tuned',
-}
-"""What a model started from, by name. ViT-Tiny with 12 heads where nothing else is said."""
-
-TOP1 = 'accuracy/top1'
-BOX, MASK = 'coco/bbox_mAP', 'coco/segm_mAP'
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column of a paper's table.
-
-    Attributes:
-        task: Name of the task.
-        metric: Its figure, called as our evaluators call it.
-        title: Heading.
-    """
-
-    task: str
-    metric: str
-    title: str
+from lightvit_dense.errors import UserError, require_known
 
 
 @dataclass(frozen=True)
 class PublishedCell:
-    """One figure of a paper.
-
-    Attributes:
-        init: Key of :data:`INITS`.
-        task: Name of the task.
-        metric: Its figure, called as our evaluators call it.
-        value: The figure in percent.
-        table: Name of the table it is in.
-        source: Where it is printed, in words.
-    """
+    """One figure of a paper in percent; ``metric`` is called as our evaluators call it."""
 
     init: str
     task: str
     metric: str
     value: float
     table: str
-    source: str
+    source: str  # where it is printed, in words
+
+
+@dataclass(frozen=True)
+class PublishedResult:
+    """Accuracy, size and speed of a lightweight classifier."""
+
+    label: str
+    model: str  # the benchmark's name of the network; '' for one that timm does not carry
+    top1: float
+    params_m: float
+    images_per_s: int | None = None  # on an RTX 3090
+    real: float | None = None  # ImageNet-ReaL
+    v2: float | None = None  # ImageNet-V2, matched frequency
+    source: str = ''  # in words
+    pretrained: bool = False  # by masked image modelling: the papers' own models
 
 
 @dataclass(frozen=True)
 class PaperTable:
-    """A table of a paper: initialisations times tasks.
-
-    Attributes:
-        name: Short name.
-        title: What it shows.
-        source: Key of :data:`SOURCES`.
-        columns: Its columns.
-        rows: Key of :data:`INITS` -> a figure a column in percent; None where nothing is printed.
-    """
+    """A table of a paper: initialisations times tasks."""
 
     name: str
     title: str
-    source: str
-    columns: tuple[Column, ...]
-    rows: Mapping[str, tuple[float | None, ...]]
+    source: str  # key of SOURCES
+    columns: Sequence[tuple[str, str, str]]  # task, metric, heading
+    rows: Mapping[str, Sequence[float | None]]  # None where nothing is printed
 
     def cells(self) -> list[PublishedCell]:
         """Return all figures, row by row."""
         return [
-            PublishedCell(init, c.task, c.metric, value, self.name, SOURCES[self.source])
+            PublishedCell(init, task, metric, value, self.name, SOURCES[self.source])
             for init, values in self.rows.items()
-            for c, value in zip(self.columns, values, strict=True)
+            for (task, metric, _), value in zip(self.columns, values, strict=True)
             if value is not None
         ]
 
 
-IMAGENET = Column('imagenet', TOP1, 'ImageNet-1k')
-SMALL_SETS = (
-    Column('flowers', TOP1, 'Flowers'),
-    Column('pets', TOP1, 'Pets'),
-    Column('aircraft', TOP1, 'Aircraft'),
-    Column('cars', TOP1, 'Cars'),
-    Column('cifar100', TOP1, 'CIFAR-100'),
-    Column('inat18', TOP1, 'iNat18'),
+_CONTENT = yaml.safe_load(Path(__file__).with_name('papers.yml').read_text(encoding='utf-8'))
+SOURCES: Mapping[str, str] = _CONTENT['sources']
+INITS: Mapping[str, str] = _CONTENT['inits']
+TABLES: Mapping[str, PaperTable] = {
+    name: PaperTable(name, **content) for name, content in _CONTENT['tables'].items()
+}
+PUBLISHED = tuple(
+    PublishedResult(**{**row, 'source': SOURCES[row.get('source', 'iclr')]})
+    for row in _CONTENT['lightweight']
 )
-COCO = (Column('coco', BOX, 'COCO box AP'), Column('coco', MASK, 'COCO mask AP'))
-
-TABLES = (
-    PaperTable(
-        'imagenet',
-        'ImageNet-1k top-1 by pre-training; improved fine-tuning of 300 epochs',
-        'icml',
-        (IMAGENET,),
-        dict(
-            scratch=(75.8,),
-            steiner_30e=(76.9,),
-            steiner_300e=(77.8,),
-            mocov3=(76.8,),
-            mae=(78.0,),
-            dino=(77.2,),
-            simmim=(77.9,),
-            dmae=(78.4,),
-        ),
-    ),
-    PaperTable(
-        'transfer',
-        'Transfer: top-1 of six sets, Mask R-CNN on COCO (ViTDet, 640 px)',
-        'icml',
-        (*SMALL_SETS, *COCO),
-        dict(
-            scratch=(30.2, 26.1, 9.4, 6.8, 42.7, 58.7, 32.7, 28.9),
-            deit=(96.4, 93.1, 73.5, 85.6, 85.8, 63.6, 40.4, 35.5),
-            mocov3=(94.8, 87.8, 73.7, 83.9, 83.9, 54.5, 39.7, 35.1),
-            mae=(85.8, 76.5, 64.6, 78.8, 78.9, 60.6, 39.9, 35.4),
-            dino=(95.6, 89.3, 73.6, 84.5, 84.7, 58.7, 41.4, 36.7),
-            simmim=(77.2, 68.9, 55.9, 70.4, 77.7, 60.8, 39.3, 34.8),
-            dmae=(95.2, 89.1, 79.2, 87.5, 85.0, 63.6, 42.3, 37.4),
-        ),
-    ),
-    PaperTable(
-        'imagenet_submission',
-        'ImageNet-1k top-1 by pre-training, tables 1 and 5 of the submission',
-        'iclr',
-        (IMAGENET,),
-        dict(
-            scratch_original=(74.5,),
-            scratch=(75.8,),
-            steiner_30e=(76.9,),
-            steiner_300e=(77.8,),
-            mocov3=(73.7,),
-            mae=(78.0,),
-            mae_1000e=(78.5,),
-            dmae=(78.4,),
-        ),
-    ),
-    PaperTable(
-        'pretraining_data',
-        'Data of the pre-training, table 3 of the submission: ImageNet-1k top-1',
-        'iclr',
-        (IMAGENET,),
-        dict(
-            mocov3=(73.7,),
-            mocov3_1percent=(73.1,),
-            mocov3_10percent=(73.5,),
-            mocov3_longtail=(73.0,),
-            mocov3_in21k=(73.8,),
-            mae=(78.0,),
-            mae_1percent=(77.9,),
-            mae_10percent=(78.0,),
-            mae_longtail=(77.9,),
-            mae_in21k=(78.0,),
-        ),
-    ),
-    PaperTable(
-        'transfer_submission',
-        'COCO in tables 4 and 5 of the submission (Mask R-CNN as in Li et al. 2021)',
-        'iclr',
-        COCO,
-        dict(deit=(40.7, 36.5), mocov3=(40.0, 36.0), mae=(38.9, 35.1), dmae=(42.7, 38.2)),
-    ),
-    PaperTable(
-        'linear_probe',
-        'Linear probe of ImageNet-1k, section 4.1 of the submission',
-        'iclr',
-        (Column('linear_probe', TOP1, 'linear probe'),),
-        dict(mae=(23.4,)),
-    ),
-    PaperTable(
-        'efficientnet',
-        'EfficientNet-B0 with and without SEED, table 2 of the submission',
-        'iclr',
-        (
-            IMAGENET,
-            Column('imagenet', 'real/top1', 'ImageNet-ReaL'),
-            Column('imagenet', 'v2/top1', 'ImageNet-V2'),
-        ),
-        dict(efficientnet_labels=(77.7, 84.0, 66.3), efficientnet_seed=(77.2, 83.5, 65.9)),
-    ),
-    PaperTable(
-        'imagenet_code',
-        'ImageNet-1k top-1; improved fine-tuning of 300 epochs where nothing else is said',
-        'code',
-        (IMAGENET,),
-        dict(
-            scratch=(75.8,),
-            mae=(78.0,),
-            dmae=(78.4,),
-            d2mae=(78.7,),
-            mae_rpe_1000e=(79.0,),
-            d2mae_rpe_1000e=(79.4,),
-            hiera_mae=(78.5,),
-            hiera_dmae=(78.9,),
-            swin_simmim=(77.4,),
-            swin_d2simmim=(77.8,),
-            small_scratch=(80.2,),
-            small_mae=(82.1,),
-            small_dmae=(82.5,),
-        ),
-    ),
-    PaperTable(
-        'imagenet_first_code',
-        'ImageNet-1k top-1 by the original recipe, with and without a RegNetY-160 as teacher',
-        'code',
-        (IMAGENET,),
-        dict(
-            scratch_original=(74.5,),
-            mae_original=(76.1,),
-            dmae_original=(76.5,),
-            scratch_distilled_300e=(75.9,),
-            scratch_distilled_1000e=(77.8,),
-            mae_distilled_300e=(76.9,),
-            mae_distilled_1000e=(78.4,),
-        ),
-    ),
-    PaperTable(
-        'coco_code',
-        'Mask R-CNN on COCO (ViTDet, 640 px)',
-        'code',
-        COCO,
-        dict(dmae=(42.3, 37.3), d2mae=(42.5, 37.5)),
-    ),
-    PaperTable(
-        'ade20k_code',
-        'Semantic FPN on ADE20K, 160 000 iterations',
-        'code',
-        (Column('ade20k', 'mIoU', 'ADE20K mIoU'),),
-        dict(deit=(38.0,), d2mae=(39.0,), deit_rpe_1000e=(41.5,), d2mae_rpe_1000e=(42.8,)),
-    ),
-    PaperTable(
-        'lasot_code',
-        'OSTrack-256 on LaSOT',
-        'code',
-        (Column('lasot', 'success', 'LaSOT AUC'),),
-        dict(deit=(64.1,), dmae=(65.8,), d2mae=(66.1,)),
-    ),
-)
-"""Both papers' tables of accuracy, the printed version of the first paper first."""
-
-TABLE_NAMES = tuple(table.name for table in TABLES)
+CONFIGS: Mapping[str, str | Sequence[str]] = _CONTENT['configs']
 _KEYS = ('tables', 'inits', 'tasks')
+
+
+def published_of(model: str) -> tuple[PublishedResult, ...]:
+    """Return the published rows of a lightweight classifier, none for one that is not listed."""
+    return tuple(row for row in PUBLISHED if row.model == model)
 
 
 def published(
     init: str | None = None,
     task: str | None = None,
     metric: str | None = None,
-    tables: Sequence[str] | None = None,
+    tables: Iterable[str] | None = None,
 ) -> list[PublishedCell]:
     """Return the published figures of a cell.
 
@@ -318,25 +100,40 @@ def published(
     Raises:
         UserError: If a table is unknown.
     """
-    found = [cell for name in tables or TABLE_NAMES for cell in paper_table(name).cells()]
+    names = TABLES if tables is None else list(tables)
+    for name in names:
+        require_known(name, TABLES, 'table of the papers')
     return [
         cell
-        for cell in found
+        for name in names
+        for cell in TABLES[name].cells()
         if init in (None, cell.init) and task in (None, cell.task) and metric in (None, cell.metric)
     ]
 
 
-def paper_table(name: str) -> PaperTable:
-    """Return a table by name.
+def published_for(config: str) -> list[PublishedCell] | str:
+    """Return what a config is to reach: figures, or words where only a picture is printed.
 
-    Raises:
-        UserError: If there is none of this name.
+    Args:
+        config: Its path, such as ``configs/coco/maskrcnn_dmae_tiny.py``.
     """
-    for table in TABLES:
-        if table.name == name:
-            return table
-    words = f'no table of the papers is called {name!r}; there are {", ".join(TABLE_NAMES)}.'
-    raise UserError(words + did_you_mean(name, TABLE_NAMES))
+    found = CONFIGS.get(config.removeprefix('configs/').removesuffix('.py'), [])
+    if isinstance(found, str) and '.' not in found:
+        return found
+    cells = []
+    for reference in [found] if isinstance(found, str) else found:
+        table, row, *task = reference.split('.')
+        if table == 'lightweight':
+            (result,) = (entry for entry in PUBLISHED if entry.label == row)
+            figures = {'real/top1': result.real, 'v2/top1': result.v2}
+            cells += [
+                PublishedCell(row, 'imagenet', key, value, table, result.source)
+                for key, value in figures.items()
+                if value is not None
+            ]
+        else:
+            cells += published(row, task[0], tables=[table])
+    return cells
 
 
 def paper_cells(
@@ -358,29 +155,20 @@ def paper_cells(
     Raises:
         UserError: If ``paper`` names what is unknown.
     """
-    inits, tasks = list(inits), {name: list(metrics) for name, metrics in tasks.items()}
+    if not paper:
+        return []
+    inits = list(inits)
     rename_init, rename_task = paper.get('inits') or {}, paper.get('tasks') or {}
     # Names that a selection of the suite has dropped are no mistake.
     check_paper(paper, [*inits, *rename_init], [*tasks, *rename_task])
     found = []
-    for init in inits if paper else ():
+    for init in inits:
         for task, metrics in tasks.items():
             names = rename_init.get(init, init), rename_task.get(task, task)
-            if None in names:
-                continue
-            for metric in metrics:
-                cells = published(*names, metric, paper['tables'])
-                if cells:
-                    first = cells[0]
-                    found.append(
-                        dict(
-                            init=init,
-                            task=task,
-                            metric=metric,
-                            value=first.value,
-                            source=first.source,
-                        )
-                    )
+            for metric in metrics if None not in names else ():
+                for cell in published(*names, metric, paper['tables'])[:1]:
+                    shown = dict(init=init, task=task, metric=metric)
+                    found.append(shown | dict(value=cell.value, source=cell.source))
     return found
 
 
@@ -393,24 +181,19 @@ def check_paper(paper: Mapping[str, Any], inits: Iterable[str], tasks: Iterable[
     if not paper:
         return
     for key in paper:
-        _require(key, _KEYS, 'paper')
+        require_known(key, _KEYS, 'paper')
     if not paper.get('tables'):
-        raise UserError(f"paper lacks 'tables'; there are {', '.join(TABLE_NAMES)}")
-    published_tasks = {column.task for table in TABLES for column in table.columns}
+        raise UserError(f"paper lacks 'tables'; there are {', '.join(TABLES)}")
     for name in paper['tables']:
-        _require(name, TABLE_NAMES, 'paper.tables')
-    for ours, theirs in (paper.get('inits') or {}).items():
-        _require(ours, inits, 'paper.inits')
-        if theirs is not None:
-            _require(theirs, INITS, f'paper.inits.{ours}')
-    for ours, theirs in (paper.get('tasks') or {}).items():
-        _require(ours, tasks, 'paper.tasks')
-        if theirs is not None:
-            _require(theirs, sorted(published_tasks), f'paper.tasks.{ours}')
+        require_known(name, TABLES, 'paper.tables')
+    theirs = {'inits': list(INITS), 'tasks': list(published_tasks())}
+    for part, ours in (('inits', list(inits)), ('tasks', list(tasks))):
+        for name, other in (paper.get(part) or {}).items():
+            require_known(name, ours, f'paper.{part}')
+            if other is not None:
+                require_known(other, theirs[part], f'paper.{part}.{name}')
 
 
-def _require(name: str, known: Iterable[str], where: str) -> None:
-    known = list(known)
-    if name not in known:
-        words = f'{where} names {name!r}, which is unknown; there are {", ".join(known)}.'
-        raise UserError(words + did_you_mean(name, known))
+def published_tasks() -> set[str]:
+    """Return the tasks that the papers have figures of."""
+    return {column[0] for table in TABLES.values() for column in table.columns}

@@ -1,17 +1,18 @@
 """The runs of a suite: what trains, tests and analyses, with which values, after what."""
 
 import os
+import pkgutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lightvit_dense.suite.overrides import as_arguments, few_iterations, final_checkpoint
-from lightvit_dense.suite.stages import Stage, content_key
+from lightvit_dense.errors import UserError, did_you_mean
 from lightvit_dense.utils.io import sha256
 
-from .spec import Analysis, Init, Pretrain, Suite, Task
+from .spec import Analysis, Init, Prepare, Pretrain, Suite, Task
+from .stages import Stage, content_key
 
 ReadConfig = Callable[[str, Mapping[str, Any]], dict[str, Any]]
 """Reads a config file with overrides."""
@@ -21,25 +22,15 @@ SMOKE_ITERATIONS = 2
 
 @dataclass(frozen=True)
 class Cell:
-    """One initialisation on one task with one seed.
-
-    Attributes:
-        init: The initialisation.
-        task: The task.
-        seed: The seed.
-        config: Path of the config.
-        train: Name of the stage that trains.
-        test: Name of the stage that tests; None where the last validation counts.
-        needs: Names of the pre-trainings it starts from.
-    """
+    """One initialisation on one task with one seed."""
 
     init: Init
     task: Task
     seed: int
     config: str
-    train: str
-    test: str | None
-    needs: tuple[str, ...]
+    train: str  # name of the stage that trains
+    test: str | None  # name of the stage that tests; None where the last validation counts
+    needs: tuple[str, ...]  # stages that come first
 
 
 class SuitePlan:
@@ -53,6 +44,7 @@ class SuitePlan:
         read_config: Reads a config.
         gpus: GPUs of one run; 0 for the CPU, more than one start that many processes.
         smoke: Whether everything trains for a few iterations only.
+        launcher: Who starts several processes: 'pytorch', or 'slurm' where its job has them.
     """
 
     def __init__(
@@ -64,16 +56,19 @@ class SuitePlan:
         read_config: ReadConfig,
         gpus: int = 0,
         smoke: bool = False,
+        launcher: str = 'pytorch',
     ) -> None:
         self.suite, self.work_dir, self.root = suite, work_dir, root
         self.data_root, self.read_config = data_root, read_config
-        self.gpus, self.smoke = gpus, smoke
+        self.gpus, self.smoke, self.launcher = gpus, smoke, launcher
         self.configs: dict[str, dict[str, Any]] = {}
         self.keys: dict[str, str] = {}
         self.stages: dict[str, Stage] = {}
+        self._digests: dict[str, str] = {}
+        for prepare in suite.prepare.values():
+            self._prepare(prepare)
         for pretrain in suite.pretrains.values():
             self._pretraining(pretrain)
-        self._digests: dict[str, str] = {}
         self.cells = [self._cell(*cell) for cell in suite.cells() if not self._is_measured(cell)]
         for analysis in suite.analyses.values():
             self._analysis(analysis)
@@ -105,18 +100,50 @@ class SuitePlan:
     def _backbone(self, pretrain: str) -> str:
         return str(self.pretrain_stage(pretrain).outputs[0])
 
+    def _prepare(self, prepare: Prepare) -> None:
+        """Add a tool that makes data; all trainings come after it."""
+        options = {**prepare.options, **(prepare.smoke if self.smoke else {})}
+        command = [sys.executable, prepare.tool, *self._words(options)]
+        version = pkgutil.resolve_name(prepare.version) if prepare.version else None
+        name = f'prepare_{prepare.name}'
+        self.keys[name] = content_key(command[1:], version)
+        self.stages[name] = Stage(
+            name,
+            prepare.title,
+            self.work_dir / name,
+            self.keys[name],
+            command,
+            outputs=[self.data_root / path for path in prepare.outputs],
+            group=name,
+        )
+
+    def _data(self, names: Sequence[str] | None) -> list[str]:
+        """Return the stages that make the data that a run names, or all of them."""
+        return [f'prepare_{name}' for name in (self.suite.prepare if names is None else names)]
+
+    def _words(self, options: Mapping[str, Any]) -> list[str]:
+        """Return the options of a tool as one types them; True stands for a flag."""
+        words = []
+        for key, value in options.items():
+            values = value if isinstance(value, (list, tuple)) else [value]
+            values = [] if value is True else values
+            words += [f'--{key.replace("_", "-")}']
+            words += [str(v).replace('{data}', str(self.data_root)) for v in values]
+        return words
+
     def _pretraining(self, pretrain: Pretrain) -> None:
         options = dict(pretrain.options)
         options |= {key: self._backbone(need) for key, need in pretrain.needs.items()}
         name = f'pretrain_{pretrain.name}'
-        after = [f'pretrain_{need}' for need in pretrain.needs.values()]
+        after = self._data(pretrain.data)
+        after += [f'pretrain_{need}' for need in pretrain.needs.values()]
         self._train(name, pretrain.title, pretrain.config, options, after, name, pretrain.output)
 
     def _cell(self, init: Init, task: Task, seed: int) -> Cell:
         config = task.config_of(init.name)
         assert config is not None  # suite.cells() has no others
-        options = dict(task.options) | dict.fromkeys(task.seed_keys, seed)
-        after, digest = [], ''
+        options = {**task.options, **init.options} | dict.fromkeys(task.seed_keys, seed)
+        after, digest = self._data(task.data), ''
         pretrain, checkpoint = init.pretrain_of(task.domain), init.checkpoint_of(task.domain)
         if pretrain is not None:
             after.append(f'pretrain_{pretrain}')
@@ -158,10 +185,16 @@ class SuitePlan:
         digest: str = '',
     ) -> None:
         """Add a training."""
-        full = self.read_config(config, options)
+        given = by_place(options, self.read_config(config, {}))
+        full = self.read_config(config, given)
+        if 'max_iters' in full['train_cfg']:
+            # Otherwise every validation is logged at epoch 0.
+            given['default_hooks.logger.log_metric_by_epoch'] = False
         if self.smoke:
-            options |= few_iterations(full, SMOKE_ITERATIONS)
-            full = self.read_config(config, options)
+            given |= few_iterations(full, SMOKE_ITERATIONS)
+        options.clear()
+        options.update(given)  # a test gets the same
+        full = self.read_config(config, options)
         self.configs[name] = full
         key = content_key(full, digest, [self.keys[need] for need in after])
         self.keys[name] = key
@@ -181,6 +214,7 @@ class SuitePlan:
             after=list(after),
             epochs=full['train_cfg'].get('max_epochs'),
             group=group,
+            parallel=self.gpus > 1,
         )
 
     def _test(
@@ -190,7 +224,8 @@ class SuitePlan:
         name = f'{trained}_test'
         folder = self.work_dir / name
         checkpoint = str(self.stages[trained].outputs[0])
-        self.keys[name] = content_key(self.keys[trained], 'test')
+        own = {k: str(v).replace('{folder}', str(folder)) for k, v in task.test_options.items()}
+        self.keys[name] = content_key(self.keys[trained], 'test', *([own] if own else []))
         self.stages[name] = Stage(
             name,
             f'{title}: test',
@@ -200,11 +235,12 @@ class SuitePlan:
                 *self._launch('tools/test.py'),
                 *(config, checkpoint, '--work-dir', str(folder)),
                 *('--json', str(folder / METRICS)),
-                *as_arguments(options),
+                *as_arguments({**options, **own}),
             ],
             outputs=[folder / METRICS],
             after=[trained],
             group=f'{task.name}_test',
+            parallel=self.gpus > 1,
         )
         return name
 
@@ -214,7 +250,7 @@ class SuitePlan:
         after = []
         for name in analysis.models:
             init = self.suite.inits.get(name)
-            source = name if init is None else init.pretrain_of('default')
+            source = name if init is None else init.pretrain_of(analysis.domain)
             assert source is not None  # checked when the file was read
             title = self.suite.pretrains[source].title if init is None else init.title
             # The one that the pre-training leaves has its options in it.
@@ -228,9 +264,7 @@ class SuitePlan:
         folder = self.work_dir / name
         command = [sys.executable, f'tools/analysis_tools/{analysis.tool}.py']
         command += self._models(analysis.tool, models)
-        for key, value in {'images': images, 'out': folder, **analysis.options}.items():
-            values = value if isinstance(value, (list, tuple)) else [value]
-            command += [f'--{key.replace("_", "-")}', *map(str, values)]
+        command += self._words({'images': images, 'out': folder, **analysis.options})
         full = [analysis.tool, models, str(images), dict(analysis.options)]
         self.keys[name] = content_key(full, [self.keys[need] for need in after])
         self.stages[name] = Stage(
@@ -254,6 +288,8 @@ class SuitePlan:
         """Return the words that start a tool: itself, or one process a GPU."""
         if self.gpus < 2:
             return [sys.executable, tool]
+        if self.launcher == 'slurm':
+            return [sys.executable, tool, '--launcher', 'slurm']
         run = ['-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', str(self.gpus)]
         # --launcher must come before --cfg-options, which takes all that follows.
         return [sys.executable, *run, tool, '--launcher', 'pytorch']
@@ -262,3 +298,59 @@ class SuitePlan:
 def data_root() -> Path:
     """Return the root of the data, ``$LIGHTVIT_DATA`` or ``data``."""
     return Path(os.environ.get('LIGHTVIT_DATA', 'data')).resolve()
+
+
+def by_place(options: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
+    """Replace types of entries of lists in dotted keys by the places of these entries.
+
+    Args:
+        options: Config values by key, such as ``custom_hooks.EliminationScheduleHook.begin``.
+        config: The config.
+
+    Raises:
+        UserError: If a list has no such entry, or several.
+    """
+    found = {}
+    for key, value in options.items():
+        node: Any = config
+        parts = []
+        for part in key.split('.'):
+            if isinstance(node, (list, tuple)) and not part.isdigit():
+                kinds = [str(entry.get('type')).rpartition('.')[2] for entry in node]
+                if kinds.count(part) != 1:
+                    words = f'{key}: {part} must be the type of one of {", ".join(kinds)}.'
+                    raise UserError(words + did_you_mean(part, kinds))
+                part = str(kinds.index(part))
+            parts.append(part)
+            if isinstance(node, Mapping):
+                node = node.get(part)
+            elif isinstance(node, (list, tuple)):
+                node = node[int(part)]
+        found['.'.join(parts)] = value
+    return found
+
+
+def few_iterations(config: Mapping[str, Any], iterations: int) -> dict[str, Any]:
+    """Return overrides that make a training run short (iterations, or epochs) and talkative."""
+    by_epoch = 'max_epochs' in config['train_cfg']
+    return {
+        f'train_cfg.max_{"epochs" if by_epoch else "iters"}': iterations,
+        'train_cfg.val_interval': iterations,
+        'train_dataloader.batch_size': 2,
+        'default_hooks.logger.interval': 1,
+    }
+
+
+def final_checkpoint(config: Mapping[str, Any]) -> str:
+    """Return the name of the checkpoint that a run leaves at its end."""
+    loop = config['train_cfg']
+    if 'max_epochs' in loop:
+        return f'epoch_{loop["max_epochs"]}.pth'
+    return f'iter_{loop["max_iters"]}.pth'
+
+
+def as_arguments(overrides: Mapping[str, Any]) -> list[str]:
+    """Return ``--cfg-options`` with its values, or nothing if there are none."""
+    if not overrides:
+        return []
+    return ['--cfg-options', *(f'{key}={value}' for key, value in overrides.items())]

@@ -1,153 +1,203 @@
-"""A suite's results as one page that needs nothing else, and all its result files."""
+"""A suite's results as one page that fetches nothing, and all its result files."""
 
+import base64
 import json
+import os
+import pkgutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lightvit_dense.utils import html as report
-from lightvit_dense.utils.io import atomic_write
+import cv2
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from . import report_sections as parts
+from lightvit_dense.errors import UserError
+from lightvit_dense.utils.io import atomic_write
+from lightvit_dense.visualization.curves import to_svg
+
 from .findings import judge_findings
 from .papers import paper_cells
-from .sentences import beside_papers, caveats, progress, verdict
-from .tables import FAILED, SuiteTable, as_csv, as_json, as_markdown, make_table
+from .report_plots import draw_column, draw_sweep, training_curves
+from .results import FAILED, MEASURED, Results
+from .table import DASH, Table, make_table
 
 if TYPE_CHECKING:
     from .plan import SuitePlan
 
+PICTURE_WIDTH = 1000
+"""Wider pictures are made smaller, in pixels."""
+PNG_BYTES = 150_000
+"""Larger pictures are embedded as JPEG."""
+MINUS = ('-', '\N{MINUS SIGN}')
 
-def build_report(
-    results: Mapping[str, Any], root: str | Path = '.', table: SuiteTable | None = None
-) -> report.Report:
-    """Put the page together.
+
+@cache
+def _environment() -> Environment:
+    """Return the templates with their filters; HTML is escaped, Markdown is not."""
+    environment = Environment(
+        loader=PackageLoader('lightvit_dense.suite'),
+        autoescape=lambda name: name is not None and name.endswith('.html'),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        'figures': lambda row: ', '.join(f'{v:.4g}' for v in row.get('values', ())).replace(*MINUS),
+        'centre': lambda row: _signed(row.get('mean', row.get('difference'))),
+        'interval': _interval,
+        'cell': lambda text: str(text).replace('|', '\\|'),
+        'over': lambda value, unit, digits: f'{value / unit:.{digits}f}' if value else '',
+    }
+    return environment
+
+
+def _signed(value: float | None) -> str:
+    return '' if value is None else f'{value:+.3g}'.replace(*MINUS)
+
+
+def _interval(row: Mapping[str, Any]) -> str:
+    ends = row.get('interval')
+    return f'[{_signed(ends[0])}, {_signed(ends[1])}]' if ends else ''
+
+
+def render(template: str, **values: Any) -> str:
+    """Return a template of ``suite/templates`` filled with values."""
+    return _environment().get_template(template).render(values)
+
+
+def build_report(results: Results, table: Table, root: Path, pictures: Sequence[Any] = ()) -> str:
+    """Return the page of a suite.
 
     Args:
-        results: What ``results.json`` of a suite holds.
+        results: With findings and the papers' figures.
+        table: Their table.
         root: Folder that the folders of runs and analyses are relative to.
-        table: The results' table, made here by default.
-
-    Raises:
-        UserError: If there are two results for one cell.
+        pictures: What to draw of what the runs left, see :class:`~.spec.Picture`.
     """
-    root, suite = Path(root), results['suite']
-    table = table or make_table(results)
-    environment = results.get('environment') or {}
-    where = environment.get('gpu') or environment.get('cpu') or 'an unknown machine'
-    hours = sum(run.get('seconds') or 0 for run in _runs(results)) / 3600
-    subtitle = (
-        f'{progress(results)}; {hours:.1f} hours of runs; page of {_day(results)}, on {where}'
+    states = [run.state for run in results.cells]
+    counts = [f'{states.count(s)} {s}' for s in dict.fromkeys(states) if s != MEASURED]
+    environment = dict(results.environment)
+    machine = environment.get('gpu') or environment.get('cpu') or 'an unknown machine'
+    facts = {
+        'suite file': results.file,
+        'SHA-256 of it': results.sha256,
+        'seeds': ', '.join(map(str, results.seeds)),
+        'started': results.started,
+        'page written': results.finished,
+        "papers' figures": '; '.join(sorted({cell['source'] for cell in results.paper})),
+        **environment.pop('versions', {}),
+        **environment,
+    }
+    drawn = [draw_column(table, column) for column in table.columns]
+    if any(init.series for init in results.inits):
+        drawn = [draw_sweep(results, table, column) for column in table.columns]
+    base, *others = table.inits
+    differences = []
+    for init in others:
+        pairs = [(c, table.differences(init, base, c).values()) for c in table.columns]
+        if any(values for _, values in pairs):
+            cells = [c.show_mean(values, True) if values else DASH for c, values in pairs]
+            differences.append((table.inits[init], cells))
+    return render(
+        'report.html',
+        results=results,
+        table=table,
+        progress=', '.join([f'{states.count(MEASURED)} of {len(states)} cells measured', *counts]),
+        hours=f'{sum(run.seconds or 0 for run in results.runs) / 3600:.1f}',
+        machine=machine,
+        failed=[run for run in results.runs if run.state == FAILED],
+        errors=[run for run in results.runs if run.state == FAILED or run.error],
+        pretrained=any(run.kind == 'pretrain' for run in results.runs),
+        plots=[to_svg(figure) for figure in drawn if figure is not None],
+        base=table.inits[base],
+        differences=differences,
+        pictures=[
+            ('Inside the networks', _analysis_pictures(results, root)),
+            *[(picture.title, _draw(picture, results, root)) for picture in pictures],
+        ],
+        curves=[to_svg(figure) for figure in training_curves(results, table, root)],
+        facts=[(name, value) for name, value in facts.items() if value not in (None, '')],
     )
-    page = report.Report(suite['title'], subtitle)
-    _add_lead(page, results, table)
-    page.section('What this is', *parts.about(suite.get('text') or ''))
-    page.section('Results', parts.main_table(table))
-    page.section('Figure by figure', parts.column_plots(table))
-    page.section('What the initialisation gains', parts.gains_table(table))
-    page.section(
-        "Do the papers' findings appear?", *parts.findings_blocks(results.get('findings', ()))
-    )
-    page.section('Inside the networks', *parts.analyses_blocks(results, root))
-    page.section('Training', *parts.curves_blocks(results, table, root))
-    page.section('What failed', *parts.failures(results))
-    page.section('How it was run', *_origin(results), *parts.runs_blocks(results))
-    page.section('Environment', parts.environment_table(results))
-    return page
 
 
-def _add_lead(page: report.Report, results: Mapping[str, Any], table: SuiteTable) -> None:
-    if results.get('smoke'):
-        words = 'Smoke run: everything works, after a few iterations; the numbers mean nothing.'
-        page.lead(report.text(words, 'warn'))
-    failed = [parts.name_of(run) for run in _runs(results) if run['state'] == FAILED]
-    if failed:
-        more = f' and {len(failed) - 3} more' if len(failed) > 3 else ''
-        words = f'Failed: {"; ".join(failed[:3])}{more}. The last lines of the errors are below.'
-        page.lead(report.text(words, 'warn'))
-    page.lead(report.text(verdict(table), 'lead'))
-    gap = beside_papers(table)
-    if gap:
-        page.lead(report.text(gap, 'lead'))
-    page.lead(*[report.text(words, 'soft') for words in caveats(results, table)])
+def _analysis_pictures(results: Results, root: Path) -> list[tuple[str, str]]:
+    """Return address and caption of each picture; no address where there is none."""
+    found = []
+    for run in results.runs:
+        if run.kind == 'analysis' and run.state != MEASURED:
+            found.append(('', f'{run.title}: {run.state}'))
+        for name in run.files if run.kind == 'analysis' else ():
+            if name.endswith('.png'):
+                image = cv2.imread(str(root / run.folder / name), cv2.IMREAD_COLOR)
+                missing = f'{run.title}: {run.folder}/{name} is missing or no picture'
+                caption = f'{run.title} ({name})'
+                found.append(('', missing) if image is None else (_address(image), caption))
+    return found
 
 
-def _origin(results: Mapping[str, Any]) -> list[str]:
-    suite, seeds = results['suite'], ', '.join(map(str, results['seeds']))
-    rows = [
-        ['suite file', suite['file']],
-        ['SHA-256 of it', suite['sha256']],
-        ['seeds', seeds],
-        ['started', results.get('started')],
-        ['page written', results.get('finished')],
-    ]
-    sources = sorted({cell['source'] for cell in results.get('paper', ())})
-    rows += [["papers' figures", source] for source in sources]
-    command = f'python tools/run_benchmark.py {suite["file"]}'
-    return [
-        report.text('One command runs what is missing, and writes this page:'),
-        report.code(command),
-        report.table(('what', 'value'), [row for row in rows if row[1]], textual=True),
-    ]
+def _draw(picture: Any, results: Results, root: Path) -> list[tuple[str, str]]:
+    """Draw what a suite's ``pictures`` name; say what is missing."""
+    runs = {}
+    for run in sorted(results.runs, key=lambda run: run.seed or 0):
+        chosen = run.name in picture.models if run.kind == 'pretrain' else run.task == picture.task
+        chosen = chosen and run.kind in ('pretrain', 'cell')
+        if chosen and run.state == MEASURED:
+            title = run.title if run.kind == 'pretrain' else results.title_of(run.init)
+            runs.setdefault(title, run)
+    if not runs:
+        return [('', f'{picture.title}: nothing is measured that could be shown')]
+    data = Path(os.environ.get('LIGHTVIT_DATA', root / 'data'))
+    draw = pkgutil.resolve_name(picture.draw)
+    try:
+        images = draw(runs, root, data, **picture.options)
+    except (OSError, ValueError, UserError) as error:
+        return [('', f'{picture.title}: {error}')]
+    return [(_address(image[..., ::-1]), caption) for caption, image in images]
 
 
-def _runs(results: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    return [run for kind in ('pretrains', 'cells', 'analyses') for run in results.get(kind, ())]
+def _address(image: Any) -> str:
+    """Return a BGR picture as a data address: PNG, or JPEG where that is large."""
+    if image.shape[1] > PICTURE_WIDTH:
+        height = round(image.shape[0] * PICTURE_WIDTH / image.shape[1])
+        image = cv2.resize(image, (PICTURE_WIDTH, height), interpolation=cv2.INTER_AREA)
+    kind, content = 'png', cv2.imencode('.png', image)[1]
+    if len(content) > PNG_BYTES:
+        quality = [cv2.IMWRITE_JPEG_QUALITY, 85]
+        kind, content = 'jpeg', cv2.imencode('.jpg', image, quality)[1]
+    return f'data:image/{kind};base64,{base64.b64encode(content.tobytes()).decode()}'
 
 
-def _day(results: Mapping[str, Any]) -> str:
-    return (results.get('finished') or time.strftime('%Y-%m-%d'))[:10]
-
-
-def write_report(results: Mapping[str, Any], folder: str | Path, root: str | Path = '.') -> Path:
-    """Write ``report.html``.
-
-    Args:
-        results: What ``results.json`` of a suite holds.
-        folder: Where to write.
-        root: Folder that the folders of runs and analyses are relative to.
+def write_files(
+    results: Results, table: Table, folder: Path, root: Path, pictures: Iterable[Any] = ()
+) -> str:
+    """Write ``results.json``, ``table.md``, ``table.csv`` and ``report.html``.
 
     Returns:
-        Its path.
+        The table as Markdown.
     """
-    return build_report(results, root).write(Path(folder) / 'report.html')
-
-
-def write_tables(table: SuiteTable, folder: str | Path) -> str:
-    """Write ``table.md``, ``table.csv`` and ``table.json``; return the Markdown."""
-    folder, markdown = Path(folder), as_markdown(table)
-    folder.mkdir(parents=True, exist_ok=True)
+    markdown = table.to_markdown()
     for name, text in (
+        ('results.json', json.dumps(results.model_dump(), indent=1, ensure_ascii=False)),
         ('table.md', markdown),
-        ('table.csv', as_csv(table)),
-        ('table.json', as_json(table)),
+        ('table.csv', table.to_csv()),
+        ('report.html', build_report(results, table, root, list(pictures))),
     ):
         atomic_write(folder / name, text.encode())
     return markdown
 
 
-def write_all(plan: 'SuitePlan', results: dict[str, Any]) -> str:
-    """Write ``results.json``, the tables and the page of a suite.
-
-    The papers' figures and the findings are added to the results.
-
-    Args:
-        plan: The suite's plan.
-        results: From :func:`~.results.collect`.
+def write_all(plan: 'SuitePlan', results: Results) -> str:
+    """Add the papers' figures and the findings to a suite's results, and write all files.
 
     Returns:
         The table as Markdown.
     """
-    folder, suite = Path(plan.work_dir), plan.suite
+    suite = plan.suite
     tasks = {name: [m.key for m in task.metrics] for name, task in suite.tasks.items()}
-    results['paper'] = paper_cells(suite.paper, suite.inits, tasks)
-    results['finished'] = time.strftime('%Y-%m-%dT%H:%M:%S%z')
-    results['findings'] = judge_findings(suite.findings, results, plan.root)
+    results.paper = paper_cells(suite.paper, suite.inits, tasks)
+    results.finished = time.strftime('%Y-%m-%dT%H:%M:%S%z')
     table = make_table(results)
-    folder.mkdir(parents=True, exist_ok=True)
-    content = json.dumps(results, indent=1, ensure_ascii=False)
-    atomic_write(folder / 'results.json', content.encode())
-    markdown = write_tables(table, folder)
-    build_report(results, plan.root, table).write(folder / 'report.html')
-    return markdown
+    results.findings = judge_findings(suite.findings, results, table, plan.root)
+    return write_files(results, table, plan.work_dir, plan.root, suite.pictures.values())

@@ -1,73 +1,81 @@
-"""What a suite file says."""
+"""What a suite file says, read and checked by pydantic before anything runs."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import ast
+import pkgutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import field, fields, replace
 from pathlib import Path
 from typing import Any
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from lightvit_dense.errors import UserError, did_you_mean
+
+from .findings import check_findings
+from .papers import check_paper
 
 DEFAULT = 'default'
 """Stands for every initialisation, or every domain, that is not named."""
 ANALYSES = ('cka', 'fourier', 'attention_stats', 'attention_agreement')
 """Tools of ``tools/analysis_tools`` that a suite can run."""
 CHECKPOINT_KEY = 'model.backbone.init_cfg.checkpoint'
+PARTS = ('prepare', 'pretrains', 'inits', 'tasks', 'analyses', 'pictures')
+_STRICT = ConfigDict(extra='forbid')
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_STRICT)
 class Metric:
-    """A figure of a task.
+    """A figure of a task."""
 
-    Attributes:
-        key: Its name in the results, such as ``coco/bbox_mAP``.
-        title: For tables.
-        scale: What the raw figure is multiplied by for tables.
-        digits: Digits after the point.
-    """
-
-    key: str
+    key: str  # its name in the results, such as ``coco/bbox_mAP``
     title: str
-    scale: float = 1.0
+    scale: float = 1.0  # what the raw figure is multiplied by for tables
     digits: int = 1
 
 
-@dataclass(frozen=True)
-class Pretrain:
-    """A pre-training whose backbone is used afterwards.
+@dataclass(frozen=True, config=_STRICT)
+class Prepare:
+    """A tool that makes data before anything trains."""
 
-    Attributes:
-        name: Short name.
-        config: Its config.
-        title: For tables; the name by default.
-        options: Config values to override, by dotted key.
-        needs: Dotted key of a checkpoint -> the pre-training that makes it.
-        output: File of its folder that the others read; None for its last checkpoint, the whole
-            model.
-    """
+    name: str
+    tool: str
+    title: str = ''
+    options: Mapping[str, Any] = field(default_factory=dict)  # ``{data}`` is the root of the data
+    smoke: Mapping[str, Any] = field(default_factory=dict)  # options of a smoke run
+    outputs: Sequence[str] = ()  # files below the root of the data that it must leave
+    version: str | None = None  # ``module:NAME`` of a value that changes with what the tool makes
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Pretrain:
+    """A pre-training whose backbone is used afterwards."""
 
     name: str
     config: str
     title: str = ''
-    options: Mapping[str, Any] = field(default_factory=dict)
-    needs: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)  # config values by dotted key
+    needs: Mapping[str, str] = field(default_factory=dict)  # key of a checkpoint -> pre-training
+    data: Sequence[str] | None = None  # what prepares its data; all that is there by default
+    # The file that the others read; None for its last checkpoint, the whole model.
     output: str | None = 'backbone.safetensors'
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_STRICT)
 class Init:
     """What the tasks start from: random weights, a pre-training of the suite, or a checkpoint.
 
-    Attributes:
-        name: Short name.
-        title: For tables; the name by default.
-        pretrain: Name of the pre-training, or names by the tasks' domain; None for none.
-        checkpoint: Path of a checkpoint, or paths by domain; None for none.
-        tasks: Names of the tasks it takes part in; None for all.
+    ``pretrain`` and ``checkpoint`` are a name or a path, or one for each of the tasks' domains.
     """
 
     name: str
     title: str = ''
     pretrain: str | Mapping[str, str] | None = None
     checkpoint: str | Mapping[str, str] | None = None
-    tasks: Sequence[str] | None = None
+    tasks: Sequence[str] | None = None  # those it takes part in; None for all
+    options: Mapping[str, Any] = field(default_factory=dict)  # config values by dotted key
+    series: str = ''  # the initialisation of the file that a sweep made this one from
+    value: Any = None  # the value of the sweep
 
     def pretrain_of(self, domain: str) -> str | None:
         """Return the pre-training for a domain."""
@@ -82,90 +90,81 @@ class Init:
         return self.tasks is None or task in self.tasks
 
 
-@dataclass(frozen=True)
-class Task:
-    """A downstream task.
+@dataclass(frozen=True, config=_STRICT)
+class Sweep:
+    """Repeats each initialisation that loads weights with several values of a config key."""
 
-    Attributes:
-        name: Short name.
-        configs: Config by initialisation; ``default`` stands for those that are not named.
-        metrics: Figures to report; the first one leads.
-        title: For tables; the name by default.
-        options: Config values to override, by dotted key.
-        checkpoint_key: Dotted key that takes the initialisation's checkpoint.
-        seeds: Seeds; the suite's by default.
-        seed_keys: Dotted keys that take the seed.
-        test: Whether to run ``tools/test.py`` afterwards; else the last validation counts.
-        domain: What the images are, for initialisations that differ by it.
-    """
+    key: str
+    values: Sequence[Any]
+    title: str  # of the values, for tables and figures
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Task:
+    """A downstream task."""
 
     name: str
-    configs: Mapping[str, str]
-    metrics: Sequence[Metric]
+    configs: Mapping[str, str]  # by initialisation; ``default`` stands for those not named
+    metrics: Sequence[Metric]  # the first one leads
     title: str = ''
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)  # config values by dotted key
     checkpoint_key: str = CHECKPOINT_KEY
-    seeds: Sequence[int] | None = None
+    seeds: Sequence[int] | None = None  # the suite's by default
     seed_keys: Sequence[str] = ('randomness.seed',)
-    test: bool = True
-    domain: str = DEFAULT
+    test: bool = True  # whether tools/test.py runs afterwards; else the last validation counts
+    # Config values of the test; ``{folder}`` is the folder of the test.
+    test_options: Mapping[str, Any] = field(default_factory=dict)
+    domain: str = DEFAULT  # what the images are, for initialisations that differ by it
+    data: Sequence[str] | None = None  # what prepares its data; all that is there by default
 
     def config_of(self, init: str) -> str | None:
         """Return the config for an initialisation; None where the task has none."""
         return _choose(self.configs, init)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_STRICT)
 class Analysis:
-    """A look into one or two backbones.
-
-    Attributes:
-        name: Short name.
-        tool: One of :data:`ANALYSES`.
-        models: Names of initialisations or pre-trainings.
-        images: Folder of images; ``$LIGHTVIT_DATA`` or ``data/`` goes in front if it is relative.
-        options: Options of the tool by name.
-        title: For the report; the name by default.
-    """
+    """A look into one or two backbones."""
 
     name: str
-    tool: str
-    models: Sequence[str]
-    images: str
-    options: Mapping[str, Any] = field(default_factory=dict)
+    tool: str  # one of ANALYSES
+    models: Sequence[str]  # initialisations or pre-trainings
+    images: str  # folder, below the root of the data if it is relative
+    options: Mapping[str, Any] = field(default_factory=dict)  # of the tool
+    title: str = ''
+    domain: str = DEFAULT  # for initialisations that differ by it
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Picture:
+    """Pictures of what runs left, for the page; the first measured seed is shown."""
+
+    name: str
+    draw: str  # ``module:function``, see suite/pictures.py
+    task: str | None = None  # whose initialisations are shown
+    models: Sequence[str] = ()  # pre-trainings that are shown
+    options: Mapping[str, Any] = field(default_factory=dict)  # of the function
     title: str = ''
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_STRICT)
 class Suite:
-    """A whole suite file.
-
-    Attributes:
-        name: Short name; results go to ``work_dirs/suites/<name>``.
-        title: For the report.
-        seeds: Seeds of the tasks.
-        pretrains: Pre-trainings by name, each after those it needs.
-        inits: Initialisations by name.
-        tasks: Tasks by name.
-        analyses: Analyses by name.
-        paper: What of the papers to show beside the results, see ``suite/papers.py``.
-        findings: Statements to check, see ``suite/findings.py``.
-        measured: Results from elsewhere: ``init, task, seed, metrics, source``.
-        text: What the file's docstring says.
-        path: The file.
-    """
+    """A whole suite file; results go to ``work_dirs/suites/<name>``."""
 
     name: str
     title: str
-    seeds: Sequence[int]
-    pretrains: Mapping[str, Pretrain]
     inits: Mapping[str, Init]
     tasks: Mapping[str, Task]
-    analyses: Mapping[str, Analysis]
-    paper: Mapping[str, Any] = field(default_factory=dict)
-    findings: Sequence[Mapping[str, Any]] = ()
-    measured: Sequence[Mapping[str, Any]] = ()
-    text: str = ''
+    seeds: Sequence[int] = (0,)
+    prepare: Mapping[str, Prepare] = field(default_factory=dict)
+    pretrains: Mapping[str, Pretrain] = field(default_factory=dict)  # after those they need
+    analyses: Mapping[str, Analysis] = field(default_factory=dict)
+    pictures: Mapping[str, Picture] = field(default_factory=dict)
+    sweep: Sweep | None = None
+    paper: Mapping[str, Any] = field(default_factory=dict)  # of the papers, see suite/papers.py
+    findings: Sequence[Mapping[str, Any]] = ()  # statements to check, see suite/findings.py
+    measured: Sequence[Mapping[str, Any]] = ()  # from elsewhere: init, task, seed, metrics, source
+    text: str = ''  # the file's docstring
     path: Path = Path()
 
     def seeds_of(self, task: Task) -> Sequence[int]:
@@ -184,6 +183,9 @@ class Suite:
         ]
 
 
+KEYS = tuple(f.name for f in fields(Suite) if f.name not in ('text', 'path'))
+
+
 def _choose(choices: str | Mapping[str, str] | None, key: str) -> str | None:
     if choices is None or isinstance(choices, str):
         return choices
@@ -195,3 +197,318 @@ def values_of(choices: str | Mapping[str, str] | None) -> list[str]:
     if choices is None:
         return []
     return [choices] if isinstance(choices, str) else list(choices.values())
+
+
+def read_suite(
+    path: str | Path,
+    root: str | Path = '.',
+    inits: Sequence[str] | None = None,
+    tasks: Sequence[str] | None = None,
+    seeds: Sequence[int] | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> Suite:
+    """Read and check a suite file.
+
+    Args:
+        path: A Python config.
+        root: Folder that the paths in it are relative to.
+        inits: Names of the initialisations to take; all by default.
+        tasks: Names of the tasks to take; all by default.
+        seeds: Seeds of all tasks instead of the file's.
+        options: Values of the file to override, see :func:`override`.
+
+    Raises:
+        UserError: If the file is missing or wrong; names the place and what there is instead.
+    """
+    from mmengine.config import Config
+
+    path = Path(path)
+    if not path.is_file():
+        known = sorted(other.name for other in path.parent.glob('*.py'))
+        raise UserError(
+            f'suite {path} does not exist; {path.parent} has {", ".join(known) or "no"}'
+        )
+    try:
+        content = Config.fromfile(path).to_dict()
+    except (SyntaxError, OSError, LookupError, NameError, TypeError, ValueError) as error:
+        raise UserError(f'suite {path} cannot be read: {type(error).__name__}: {error}') from error
+    for key, value in (options or {}).items():
+        override(content, key, value)
+    # A file may keep values of its own.
+    content = {key: value for key, value in content.items() if not key.startswith('_')}
+    for key in content:
+        if key not in KEYS:
+            words = f'suite {path} has no {key!r}; there are {", ".join(KEYS)}.'
+            raise UserError(words + did_you_mean(key, KEYS))
+    for key in ('inits', 'tasks'):
+        if not content.get(key):
+            raise UserError(f'suite {path} has no {key}')
+    text = ast.get_docstring(ast.parse(path.read_text(encoding='utf-8'))) or ''
+    suite = replace(_expand(_validate(content, path)), text=text, path=path)
+    chosen = _swept(suite, inits)
+    for name in tasks or ():
+        require(name, suite.tasks, '--tasks')
+    check_suite(suite, Path(root), chosen)
+    return _select(suite, chosen, tasks, seeds)
+
+
+def override(content: dict[str, Any], key: str, value: Any) -> None:
+    """Set a value of a suite file.
+
+    Args:
+        content: The file's content; changed in place.
+        key: Dotted key, such as ``inits.mae.checkpoint``. ``*`` stands for every entry, and all
+            that follows ``options`` is one key of a config.
+        value: The value.
+
+    Raises:
+        UserError: If there is nothing to go into on the way.
+    """
+    part, _, rest = key.partition('.')
+    if part == '*' and rest:
+        for entry in list(content):
+            override(content, f'{entry}.{rest}', value)
+    elif part in ('options', 'test_options') and rest:
+        content[part] = {**content.get(part, {}), rest: value}
+    elif rest:
+        inner = content.setdefault(part, {})
+        if not isinstance(inner, dict):
+            raise UserError(f'--cfg-options {key}: {part!r} is {inner!r}, which has no keys')
+        override(inner, rest, value)
+    else:
+        content[part] = value
+
+
+def _validate(content: Mapping[str, Any], path: Path) -> Suite:
+    """Build the suite; entries know their names, which are titles where there are none."""
+    values = {'name': path.stem, 'title': content.get('name') or path.stem, **content}
+    for part in PARTS:
+        entries = values.get(part, {})
+        if isinstance(entries, Mapping):
+            values[part] = {
+                name: {**entry, 'name': name, 'title': entry.get('title') or name}
+                if isinstance(entry, Mapping)
+                else entry
+                for name, entry in entries.items()
+            }
+    try:
+        return TypeAdapter(Suite).validate_python(values)
+    except ValidationError as error:
+        raise UserError(f'suite {path}: {_explain(error)}') from error
+
+
+def _explain(error: ValidationError) -> str:
+    """Return the first mistake: its place, what is wrong, what there is instead."""
+    kinds = dict(zip(PARTS, (Prepare, Pretrain, Init, Task, Analysis, Picture), strict=True))
+    found = error.errors()[0]
+    *place, last = map(str, found['loc'])
+    where = '.'.join(place)
+    if found['type'] == 'missing':
+        return f'{where} lacks {last!r}'
+    if found['type'] == 'unexpected_keyword_argument':
+        kind: Any = Sweep if place[0] == 'sweep' else kinds[place[0]]
+        known = [f.name for f in fields(Metric if 'metrics' in place else kind)]
+        known = sorted(set(known) - {'name', 'series', 'value'})
+        return f'{where} has no {last!r}; there are {", ".join(known)}.{did_you_mean(last, known)}'
+    return f'{where}.{last}: {found["msg"]}, not {found["input"]!r}'.lstrip('.')
+
+
+def _expand(suite: Suite) -> Suite:
+    """Put one initialisation for each value of the sweep in the place of those that load."""
+    sweep = suite.sweep
+    if sweep is None:
+        return suite
+    if len(set(map(str, sweep.values))) != len(sweep.values) or not sweep.values:
+        raise UserError(f'sweep.values: {list(sweep.values)} must be different values')
+    inits: dict[str, Init] = {}
+    tasks = {name: dict(task.configs) for name, task in suite.tasks.items()}
+    for init in suite.inits.values():
+        if init.pretrain is None and init.checkpoint is None:
+            inits[init.name] = init
+            continue
+        for value in sweep.values:
+            name = f'{init.name}_{value}'
+            options = {**init.options, sweep.key: value}
+            title = f'{init.title}, {sweep.title} {value}'
+            inits[name] = replace(
+                init, name=name, title=title, options=options, series=init.name, value=value
+            )
+            for configs in tasks.values():
+                if init.name in configs:
+                    configs[name] = configs[init.name]
+        for configs in tasks.values():
+            configs.pop(init.name, None)
+    chosen = {n: replace(task, configs=tasks[n]) for n, task in suite.tasks.items()}
+    return replace(suite, inits=inits, tasks=chosen)
+
+
+def _swept(suite: Suite, names: Sequence[str] | None) -> list[str] | None:
+    """Return the initialisations that names stand for; that of the file stands for its sweep."""
+    if names is None:
+        return None
+    known = dict.fromkeys([*(i.series for i in suite.inits.values() if i.series), *suite.inits])
+    for name in names:
+        require(name, known, '--inits')
+    return [i.name for i in suite.inits.values() if i.name in names or i.series in names]
+
+
+def _select(
+    suite: Suite,
+    inits: Sequence[str] | None,
+    tasks: Sequence[str] | None,
+    seeds: Sequence[int] | None,
+) -> Suite:
+    """Return a part of a suite; pre-trainings that nothing needs any more are left out."""
+    kept = {n: i for n, i in suite.inits.items() if inits is None or n in inits}
+    chosen = {n: t for n, t in suite.tasks.items() if tasks is None or n in tasks}
+    if seeds is not None:
+        chosen = {n: replace(t, seeds=tuple(seeds)) for n, t in chosen.items()}
+    there = set(kept) | (set(suite.pretrains) - (set(suite.inits) - set(kept)))
+    analyses = {n: a for n, a in suite.analyses.items() if set(a.models) <= there}
+    needed = {model for a in analyses.values() for model in a.models}
+    domains = {task.domain for task in chosen.values()}
+    domains |= {analysis.domain for analysis in analyses.values()}
+    needed |= {init.pretrain_of(domain) for init in kept.values() for domain in domains}
+    for pretrain in reversed(list(suite.pretrains.values())):
+        if pretrain.name in needed:
+            needed |= set(pretrain.needs.values())
+    pretrains = {n: p for n, p in suite.pretrains.items() if n in needed}
+    users = [*chosen.values(), *pretrains.values()]
+    data = {n for user in users for n in (suite.prepare if user.data is None else user.data)}
+    return replace(
+        suite,
+        seeds=suite.seeds if seeds is None else tuple(seeds),
+        prepare={n: p for n, p in suite.prepare.items() if n in data},
+        inits=kept,
+        tasks=chosen,
+        analyses=analyses,
+        pretrains=pretrains,
+        measured=tuple(m for m in suite.measured if m['init'] in kept and m['task'] in chosen),
+    )
+
+
+def require(name: str, known: Iterable[str], where: str) -> None:
+    """Check that a name is known.
+
+    Raises:
+        UserError: If it is not; says where it was used and what there is.
+    """
+    known = list(known)
+    if name not in known:
+        words = f'{where} names {name!r}, which is unknown; there are {", ".join(known) or "none"}.'
+        raise UserError(words + did_you_mean(name, known))
+
+
+def check_suite(suite: Suite, root: Path, inits: Sequence[str] | None = None) -> None:
+    """Check that everything a suite names is there.
+
+    Args:
+        suite: The whole suite.
+        root: Folder that its paths are relative to.
+        inits: The initialisations whose checkpoints must exist; all by default.
+
+    Raises:
+        UserError: At the first thing that is not.
+    """
+    for name, prepare in suite.prepare.items():
+        _check_file(root / prepare.tool, f'prepare.{name}.tool')
+    for kind in ('pretrains', 'tasks'):
+        for name, user in getattr(suite, kind).items():
+            for data in user.data or ():
+                require(data, suite.prepare, f'{kind}.{name}.data')
+    seen: set[str] = set()
+    for name, pretrain in suite.pretrains.items():
+        _check_file(root / pretrain.config, f'pretrains.{name}.config')
+        for need in pretrain.needs.values():
+            require(need, suite.pretrains, f'pretrains.{name}.needs')
+            if need not in seen:
+                raise UserError(f'pretrains.{name} needs {need!r}, which must come before it')
+        seen.add(name)
+    for init in suite.inits.values():
+        _check_init(suite, init, root, inits is None or init.name in inits)
+    for task in suite.tasks.values():
+        _check_task(suite, task, root)
+    for analysis in suite.analyses.values():
+        where = f'analyses.{analysis.name}'
+        require(analysis.tool, ANALYSES, f'{where}.tool')
+        for model in analysis.models:
+            require(model, [*suite.inits, *suite.pretrains], f'{where}.models')
+            init = suite.inits.get(model)
+            if init is not None and init.pretrain_of(analysis.domain) is None:
+                raise UserError(
+                    f'{where}.models names {model!r}, which no pre-training of the suite makes '
+                    f'for the domain {analysis.domain!r}'
+                )
+    for name, picture in suite.pictures.items():
+        if picture.task is not None:
+            require(picture.task, suite.tasks, f'pictures.{name}.task')
+        for model in picture.models:
+            require(model, suite.pretrains, f'pictures.{name}.models')
+        try:
+            pkgutil.resolve_name(picture.draw)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise UserError(f'pictures.{name}.draw: {picture.draw!r} is no function') from error
+    check_paper(suite.paper, suite.inits, suite.tasks)
+    _check_measured(suite)
+    check_findings(suite.findings, suite.inits, suite.tasks, suite.analyses)
+
+
+def _check_init(suite: Suite, init: Init, root: Path, chosen: bool) -> None:
+    where = f'inits.{init.series or init.name}'
+    if init.pretrain is not None and init.checkpoint is not None:
+        raise UserError(f'{where} has a pretrain and a checkpoint: one of them')
+    for name in values_of(init.pretrain):
+        require(name, suite.pretrains, f'{where}.pretrain')
+    for path in values_of(init.checkpoint) if chosen else ():
+        if '://' not in path and not (root / path).is_file():
+            raise UserError(
+                f'{where}.checkpoint: {path} does not exist. Put the file there, make it with a '
+                'pre-training (pretrain=...), or leave the initialisation out with --inits.'
+            )
+    for task in init.tasks or ():
+        require(task, suite.tasks, f'{where}.tasks')
+
+
+def _check_task(suite: Suite, task: Task, root: Path) -> None:
+    where = f'tasks.{task.name}'
+    if not task.metrics:
+        raise UserError(f'{where} reports no metrics')
+    for name, config in task.configs.items():
+        require(name, [*suite.inits, DEFAULT], f'{where}.configs')
+        _check_file(root / config, f'{where}.configs.{name}')
+    if len(set(suite.seeds_of(task))) != len(suite.seeds_of(task)):
+        raise UserError(f'{where}: a seed is named twice, which gives two results for one cell')
+    for init_name, init in suite.inits.items():
+        has = task.config_of(init_name)
+        loads = init.pretrain_of(task.domain) or init.checkpoint_of(task.domain)
+        if has and init.takes(task.name) and not loads and (init.pretrain or init.checkpoint):
+            raise UserError(
+                f'inits.{init_name} has nothing for the domain {task.domain!r} of the task '
+                f'{task.name!r}; name one, or {DEFAULT!r}'
+            )
+
+
+def _check_measured(suite: Suite) -> None:
+    """Check results from elsewhere: one result a cell."""
+    planned = {(init.name, task.name, seed) for init, task, seed in suite.cells()}
+    seen: set[tuple[str, str, int]] = set()
+    for entry in suite.measured:
+        missing = {'init', 'task', 'seed', 'metrics'} - set(entry)
+        if missing:
+            raise UserError(f'measured: {dict(entry)} lacks {", ".join(sorted(missing))}')
+        require(entry['init'], suite.inits, 'measured')
+        require(entry['task'], suite.tasks, 'measured')
+        cell = (entry['init'], entry['task'], entry['seed'])
+        if cell in seen:
+            raise UserError(
+                'two results for one cell: measured has {} on {}, seed {} twice'.format(*cell)
+            )
+        seen.add(cell)
+        seeds = sorted(seed for init, task, seed in planned if (init, task) == cell[:2])
+        require(str(cell[2]), map(str, seeds), 'measured.seed')
+
+
+def _check_file(path: Path, where: str) -> None:
+    if not path.is_file():
+        known = [other.name for other in path.parent.glob('*.py')]
+        raise UserError(f'{where}: {path} does not exist.{did_you_mean(path.name, known)}')

@@ -1,4 +1,4 @@
-"""A chain of subprocesses that continues where it was stopped.
+"""One command of a suite: what it depends on, what is known of it, and how it is run.
 
 Each stage leaves ``stage.json`` in its folder with the key of everything its result depends on. A
 stage whose key is unchanged is not run again; one whose key changed starts from an empty folder;
@@ -11,19 +11,20 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import psutil
+
+from lightvit_dense.utils.io import atomic_write
 from lightvit_dense.utils.memory import family_peak_mb
-
-from lightvit_dense.utils.progress import Display, Progress, parse_line
 
 MARKER = 'stage.json'
 LOG = 'stage.log'
@@ -31,81 +32,48 @@ LOG = 'stage.log'
 
 @dataclass(frozen=True)
 class Stage:
-    """One subprocess of the chain.
+    """One command of a suite."""
 
-    Attributes:
-        name: Short name, unique in the chain.
-        title: What it does, for the display.
-        work_dir: Its folder; log and marker are written there. Emptied when the key changed.
-        key: Hash of everything the result depends on, see :func:`content_key`.
-        command: Arguments of the subprocess.
-        resume: Arguments added to continue a run that was cut short.
-        outputs: Files without which a finished stage counts as not done.
-        after: Names of the stages that must be done before.
-        epochs: Number of epochs, for the progress of epoch-based runs.
-        group: Neighbours of the same group run at the same time, the cores shared out among them;
-            processes of one thread waste less than one process of many.
-    """
-
-    name: str
-    title: str
-    work_dir: Path
-    key: str
+    name: str  # unique in the suite
+    title: str  # what it does, for the display
+    work_dir: Path  # takes log and marker; emptied when the key changed
+    key: str  # hash of everything the result depends on, see content_key
     command: Sequence[str]
-    resume: Sequence[str] = ()
-    outputs: Sequence[Path] = ()
-    after: Sequence[str] = ()
-    epochs: int | None = None
-    group: str | None = None
+    resume: Sequence[str] = ()  # arguments added to continue a run that was cut short
+    outputs: Sequence[Path] = ()  # files without which a finished stage counts as not done
+    after: Sequence[str] = ()  # names of the stages that must be done before
+    epochs: int | None = None  # for the progress of epoch-based runs
+    group: str | None = None  # those of one group take about as long as each other
+    parallel: bool = False  # whether every task of a Slurm job runs the command
 
     @property
     def log(self) -> Path:
-        """File that takes the output of the subprocess."""
+        """File that takes the output of the command."""
         return self.work_dir / LOG
 
 
 @dataclass
 class StageRecord:
-    """What ``stage.json`` holds.
-
-    Attributes:
-        key: Key of the stage that ran.
-        done: Whether it ended well.
-        seconds: Time spent, all attempts together.
-        peak_memory_mb: Largest resident memory of its processes in MiB.
-        command: The command line.
-        attempts: How often it was started.
-        pid: Process of the running attempt.
-        started: When that process was created, to tell it from a later one of the same id.
-    """
+    """What ``stage.json`` holds."""
 
     key: str
     done: bool = False
-    seconds: float = 0.0
-    peak_memory_mb: float = 0.0
+    seconds: float = 0.0  # all attempts together
+    peak_memory_mb: float = 0.0  # of the largest process
     command: list[str] = field(default_factory=list)
     attempts: int = 0
-    pid: int | None = None
-    started: float | None = None
+    pid: int | None = None  # process of the running attempt, and leader of its session
+    started: float | None = None  # when it was created, to tell it from a later one of the same id
+    host: str = ''  # where it runs
+    error: str = ''  # how the last attempt ended
 
 
 class StageError(RuntimeError):
-    """A stage failed.
-
-    Args:
-        stage: The stage.
-        reason: One sentence.
-        lines: Number of last log lines to show.
-    """
+    """A stage failed; the message has the last lines of its log."""
 
     def __init__(self, stage: Stage, reason: str, lines: int = 25) -> None:
         tail = tail_lines(stage.log, lines)
         super().__init__(f'Stage {stage.name!r} failed: {reason}\n{tail}\nFull log: {stage.log}')
-        self.stage = stage
-
-
-class _StoppedError(Exception):
-    """A stage was stopped because another one failed or the user asked to."""
 
 
 def content_key(*parts: object) -> str:
@@ -134,10 +102,7 @@ def read_record(stage: Stage) -> StageRecord | None:
 
 def write_record(stage: Stage, record: StageRecord) -> None:
     """Write the marker atomically."""
-    stage.work_dir.mkdir(parents=True, exist_ok=True)
-    draft = stage.work_dir / (MARKER + '.tmp')
-    draft.write_text(json.dumps(vars(record), indent=2), encoding='utf-8')
-    os.replace(draft, stage.work_dir / MARKER)
+    atomic_write(stage.work_dir / MARKER, json.dumps(vars(record), indent=2).encode())
 
 
 def is_done(stage: Stage) -> bool:
@@ -147,12 +112,37 @@ def is_done(stage: Stage) -> bool:
     return known and all(Path(path).exists() for path in stage.outputs)
 
 
+def is_running(record: StageRecord) -> bool:
+    """Return whether the attempt goes on; one on another machine is taken at its word."""
+    if record.pid is None:
+        return False
+    if record.host not in ('', socket.gethostname()):
+        return True
+    return _creation_time(record.pid) == record.started
+
+
 def forget(stage: Stage) -> None:
     """Remove a stage's folder, if it is one of ours, so that the stage starts over."""
     record = read_record(stage)
     if record is not None:
         stop_orphan(record)
         shutil.rmtree(stage.work_dir)
+
+
+def begin(stage: Stage) -> StageRecord:
+    """Note a new attempt; a folder of another key, or of a result that is not whole, is emptied."""
+    record = read_record(stage)
+    if record is not None:
+        stop_orphan(record)
+    if record is None or record.key != stage.key or record.done:
+        forget(stage)
+        record = StageRecord(stage.key)
+    extra = stage.resume if record.attempts else ()
+    record.command = [str(word) for word in (*stage.command, *extra)]
+    record.attempts += 1
+    record.pid, record.started, record.host, record.error = None, None, '', ''
+    write_record(stage, record)
+    return record
 
 
 @contextmanager
@@ -176,221 +166,138 @@ def exclusive(folder: Path) -> Iterator[None]:
             signal.signal(signal.SIGTERM, before)
 
 
-class Pipeline:
-    """Runs stages in order, those of one group at the same time.
+@dataclass
+class StageJob:
+    """An attempt, as submitit calls it in a process of its own, here or on a node."""
 
-    Args:
-        stages: All stages of the chain.
-        display: Where progress goes.
-        env: Environment of the subprocesses; this process's by default.
-        cwd: Folder in which they run.
-        poll: Seconds between two looks at a running subprocess.
-        extra: Steps that follow outside the chain, for the count that is shown.
-    """
+    stage: Stage
+    command: list[str]
+    attempt: int
+    env: Mapping[str, str | None]  # over the process's own; None takes a variable away
+    cwd: Path
+    owner: tuple[int, float] | None = None  # process that it must not outlive, and its creation
+    poll: float = 0.5
 
-    def __init__(
-        self,
-        stages: Sequence[Stage],
-        display: Display,
-        env: Mapping[str, str] | None = None,
-        cwd: str | Path | None = None,
-        poll: float = 0.5,
-        extra: int = 0,
-    ) -> None:
-        self.stages = list(stages)
-        self.display = display
-        self.env = None if env is None else dict(env)
-        self.cwd = cwd
-        self.poll = poll
-        self.count = len(self.stages) + extra
-        self._stop = threading.Event()
-
-    def run(self, names: Sequence[str] | None = None) -> list[str]:
-        """Run the stages that are not done.
-
-        Args:
-            names: Only these; all by default.
-
-        Returns:
-            The names of the stages that were run now.
+    def __call__(self) -> None:
+        """Run the command to its end and keep the record up to date.
 
         Raises:
-            ValueError: If a name is unknown.
-            StageError: If a stage fails or one that it needs is not done.
+            StageError: If it fails.
         """
-        known = {stage.name: stage for stage in self.stages}
-        unknown = sorted(set(names or ()) - set(known))
-        if unknown:
-            raise ValueError(
-                f'unknown stage(s) {", ".join(unknown)}; there are: {", ".join(known)}'
-            )
-        ran = []
-        for batch in self._batches(names):
-            index = self.stages.index(batch[0]) + 1
-            self.display.start(index, self.count, ' | '.join(stage.title for stage in batch))
-            todo = [stage for stage in batch if not is_done(stage)]
-            for stage in todo:
-                for need in stage.after:
-                    if not is_done(known[need]):
-                        raise StageError(stage, f'it needs the stage {need!r}, which is not done')
-            if todo:
-                minutes = max(self._run_together(todo)) / 60
-                self.display.finish(f'done in {minutes:.1f} min')
-            else:
-                records = [read_record(stage) for stage in batch]
-                minutes = max(record.seconds for record in records if record) / 60
-                self.display.finish(f'done before, took {minutes:.1f} min')
-            ran += [stage.name for stage in todo]
-        return ran
-
-    def stop(self) -> None:
-        """End the subprocesses that run now; may be called from another thread."""
-        self._stop.set()
-
-    def _batches(self, names: Sequence[str] | None) -> list[list[Stage]]:
-        """Return the chosen stages in order, neighbours of one group together."""
-        batches: list[list[Stage]] = []
-        for stage in self.stages:
-            if names is not None and stage.name not in names:
-                continue
-            if batches and stage.group is not None and batches[-1][0].group == stage.group:
-                batches[-1].append(stage)
-            else:
-                batches.append([stage])
-        return batches
-
-    def _run_together(self, stages: Sequence[Stage]) -> list[float]:
-        """Run stages at the same time; when one fails, the others are stopped and can go on later.
-
-        Returns:
-            Seconds of each.
-        """
-        env = self.env
-        if len(stages) > 1:
-            threads = max(1, (os.cpu_count() or 1) // len(stages))
-            env = {**(os.environ if env is None else env), 'OMP_NUM_THREADS': str(threads)}
-        self._stop.clear()
-        with ThreadPoolExecutor(len(stages)) as pool:
-            # The first one's progress is shown; the others are much the same.
-            futures = [
-                pool.submit(self._run_stage, stage, env, show=stage is stages[0])
-                for stage in stages
-            ]
-            try:
-                wait(futures, return_when=FIRST_EXCEPTION)
-            finally:
-                if not all(future.done() and future.exception() is None for future in futures):
-                    self._stop.set()
-        errors = [error for error in (future.exception() for future in futures) if error]
-        if errors:
-            raise next((e for e in errors if not isinstance(e, _StoppedError)), errors[0])
-        return [future.result() for future in futures]
-
-    def _run_stage(self, stage: Stage, env: Mapping[str, str] | None, show: bool) -> float:
-        record = read_record(stage)
-        if record is not None:
-            stop_orphan(record)
-        if record is None or record.key != stage.key or record.done:
-            forget(stage)
-            record = StageRecord(stage.key)
-        extra = stage.resume if record.attempts else ()
-        record.command = [str(word) for word in (*stage.command, *extra)]
-        record.attempts += 1
-        write_record(stage, record)
-        with stage.log.open('ab') as log:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+        rank = 0 if self.owner else int(os.environ.get('SLURM_PROCID', 0))
+        if rank and not self.stage.parallel:
+            return
+        env: dict[str, Any] = {**os.environ, **self.env}
+        if self.owner is None and 'SLURM_JOB_ID' in env:
+            # Two jobs of one node must not meet.
+            env.setdefault('MASTER_PORT', str(20000 + int(env['SLURM_JOB_ID']) % 40000))
+            env.setdefault('OMP_NUM_THREADS', env.get('SLURM_CPUS_PER_TASK', '1'))
+        env = {key: value for key, value in env.items() if value is not None}
+        with self.stage.log.open('ab') as log:
             process = subprocess.Popen(
-                record.command, stdout=log, stderr=subprocess.STDOUT, env=env, cwd=self.cwd
+                self.command,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=env,
+                cwd=self.cwd,
+                start_new_session=True,
             )
         try:
-            returncode = self._watch(process, stage, record, show)
-        except BaseException:
-            process.terminate()
+            error = self._watch(process, rank)
+        finally:
+            stop_session(process.pid)
             process.wait()
-            raise
-        record.pid = record.started = None
-        record.done = returncode == 0
-        write_record(stage, record)
-        if returncode:
-            raise StageError(stage, f'exit status {returncode}')
-        missing = [str(path) for path in stage.outputs if not Path(path).exists()]
-        if missing:
-            raise StageError(stage, f'it ended without writing {", ".join(missing)}')
-        return record.seconds
+        if error:
+            raise StageError(self.stage, error)
 
-    def _watch(
-        self, process: subprocess.Popen, stage: Stage, record: StageRecord, show: bool
-    ) -> int:
-        """Follow the subprocess to its end, keeping the marker and the display up to date."""
+    def checkpoint(self) -> Any:
+        """Return what Slurm queues again when the time is up or the node is wanted: go on there."""
+        from submitit.helpers import DelayedSubmission
+
+        fresh = [word for word in self.stage.resume if word not in self.command]
+        self.command = [*self.command, *fresh]
+        return DelayedSubmission(self)
+
+    def _watch(self, process: subprocess.Popen, rank: int) -> str:
+        """Follow the process to its end; return what went wrong, '' if nothing did."""
+        record = read_record(self.stage) or StageRecord(self.stage.key, attempts=self.attempt)
         record.pid, record.started = process.pid, _creation_time(process.pid)
+        record.host, record.command = socket.gethostname(), self.command
         before, began, noted = record.seconds, time.monotonic(), 0.0
-        follow = _follower(stage.log, stage.epochs)
         while True:
             returncode = process.poll()
             elapsed = time.monotonic() - began
             record.seconds = before + elapsed
             if returncode is not None:
-                return returncode
+                break
             record.peak_memory_mb = max(record.peak_memory_mb, family_peak_mb(process.pid))
-            if noted == 0.0 or elapsed - noted > 5:
+            if rank == 0 and (noted == 0.0 or elapsed - noted > 5):
                 noted = elapsed or 1e-9
-                write_record(stage, record)
-            if show:
-                self.display.update(follow())
-            if self._stop.wait(self.poll):
-                raise _StoppedError(stage.name)
+                self._write(record)
+            if self.owner is not None and _creation_time(self.owner[0]) != self.owner[1]:
+                sys.exit('the process that started this one is gone')
+            time.sleep(self.poll)
+        missing = [str(path) for path in self.stage.outputs if not Path(path).exists()]
+        if returncode:
+            record.error = f'exit status {returncode}'
+        elif missing and rank == 0:
+            record.error = f'it ended without writing {", ".join(missing)}'
+        record.pid = record.started = None
+        record.done = not record.error
+        if rank == 0:
+            self._write(record)
+        return record.error
 
-
-def _follower(path: Path, epochs: int | None) -> Callable[[], Progress | None]:
-    """Return a function that reads what a log gained and returns the last known position."""
-    offset = path.stat().st_size if path.is_file() else 0
-    rest = ''
-    last: Progress | None = None
-
-    def follow() -> Progress | None:
-        nonlocal offset, rest, last
-        with path.open('rb') as file:
-            file.seek(offset)
-            data = file.read()
-        offset += len(data)
-        lines = (rest + data.decode('utf-8', 'replace')).replace('\r', '\n').split('\n')
-        rest = lines.pop()
-        for line in lines:
-            found = parse_line(line, epochs)
-            # A bare "3/4" counts only as long as nothing better was seen.
-            if found is not None and (found.phase or last is None or not last.phase):
-                last = found
-        return last
-
-    return follow
+    def _write(self, record: StageRecord) -> None:
+        """Write the record, unless a later attempt has begun."""
+        known = read_record(self.stage)
+        if known and (known.key, known.attempts) == (self.stage.key, self.attempt):
+            write_record(self.stage, record)
 
 
 def _creation_time(pid: int) -> float | None:
-    import psutil
-
     try:
         return psutil.Process(pid).create_time()
     except psutil.Error:
         return None
 
 
-def stop_orphan(record: StageRecord) -> None:
-    """End the subprocess of an attempt whose parent was killed: two must not share a folder."""
-    import psutil
+def this_process() -> tuple[int, float]:
+    """Return id and creation time of this process, see :class:`StageJob`."""
+    return os.getpid(), psutil.Process().create_time()
 
-    if record.pid is None or record.started is None:
+
+def stop_orphan(record: StageRecord) -> None:
+    """End what is left here of an attempt whose parent was killed: two must not share a folder."""
+    if record.pid is None or record.host not in ('', socket.gethostname()):
         return
-    if _creation_time(record.pid) != record.started:
-        return
-    try:
-        process = psutil.Process(record.pid)
-        family = [process, *process.children(recursive=True)]
-    except psutil.Error:
-        return
-    for member in family:
+    if _creation_time(record.pid) in (None, record.started):
+        stop_session(record.pid)
+
+
+def stop_session(leader: int) -> None:
+    """End all processes of a session, also those whose parents are gone."""
+    members = []
+    for process in psutil.process_iter():
+        try:
+            if os.getsid(process.pid) == leader and process.pid != os.getpid():
+                members.append(process)
+        except OSError:
+            continue
+    stop_processes(members)
+
+
+def stop_processes(members: Sequence[psutil.Process], patience: float = 10.0) -> None:
+    """Ask processes to end, and kill those that have not after some seconds."""
+    for member in members:
         try:
             member.terminate()
         except psutil.Error:
             continue
-    _, alive = psutil.wait_procs(family, timeout=10)
+    _, alive = psutil.wait_procs(members, timeout=patience)
     for member in alive:
-        member.kill()
+        try:
+            member.kill()
+        except psutil.Error:
+            continue

@@ -1,159 +1,159 @@
-import json
+"""One command: its record, what is done again, and what must not outlive whom."""
+
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import psutil
 import pytest
 
 from lightvit_dense.suite import stages
-from lightvit_dense.utils.progress import LineDisplay
-from lightvit_dense.suite.stages import Pipeline, Stage, StageError, content_key, is_done
-
-# Appends its arguments to a trace, so that the test sees what ran and how often.
-TRACE = (
-    'import sys; open(sys.argv[1], "a").write(" ".join(sys.argv[2:]) + "\\n"); print("step 1/1")'
+from lightvit_dense.suite.stages import (
+    Stage,
+    StageRecord,
+    begin,
+    content_key,
+    is_done,
+    is_running,
+    read_record,
+    stop_orphan,
+    this_process,
+    write_record,
 )
+from tests.helpers.tiny_suite import run_inline
 
 
 @pytest.fixture
-def chain(tmp_path):
-    trace = tmp_path / 'trace.txt'
+def stage(tmp_path):
+    def make(code='print("step 1/1")', **options):
+        command = [sys.executable, '-c', code]
+        return Stage('one', 'One', tmp_path / 'one', 'k', command, ['--resume'], **options)
 
-    def stage(name, key='k', after=(), code=TRACE):
-        command = [sys.executable, '-c', code, str(trace), name]
-        folder = tmp_path / 'work' / name
-        return Stage(name, f'stage {name}', folder, key, command, resume=['--resume'], after=after)
-
-    return trace, stage
+    return make
 
 
-def pipeline(*parts):
-    return Pipeline(parts, LineDisplay(stream=open(os.devnull, 'w')), poll=0.02)
-
-
-def lines(trace):
-    return trace.read_text().splitlines() if trace.exists() else []
-
-
-def test_done_stages_are_skipped_and_a_changed_one_runs_from_an_empty_folder(chain):
-    trace, stage = chain
-    first, second = stage('one'), stage('two', after=['one'])
-    assert pipeline(first, second).run() == ['one', 'two']
-    assert pipeline(first, second).run() == []
-    assert lines(trace) == ['one', 'two']
-
-    leftover = second.work_dir / 'old.pth'
-    leftover.write_text('')
-    assert pipeline(first, replace(second, key='other')).run() == ['two']
-    assert not leftover.exists()
-    assert lines(trace) == ['one', 'two', 'two']  # without --resume
-
-
-def test_record_tells_time_memory_and_command(chain):
-    _, stage = chain
-    one = stage('one', code='import sys, time; x = bytearray(80 << 20); time.sleep(0.3)')
-    pipeline(one).run()
-    record = stages.read_record(one)
-    assert record.done
-    assert record.attempts == 1
-    assert record.pid is None
+def test_record_tells_time_memory_and_command(stage, tmp_path):
+    one = stage('import sys, time; x = bytearray(80 << 20); time.sleep(0.3)')
+    assert run_inline(one, tmp_path) == ''
+    record = read_record(one)
+    assert is_done(one)
+    assert (record.attempts, record.pid, record.error) == (1, None, '')
     assert 0.3 <= record.seconds < 30
     assert 80 < record.peak_memory_mb < 1000
     assert record.command == one.command
 
 
-def test_missing_output_means_not_done(chain, tmp_path):
-    _, stage = chain
+def test_a_lost_output_means_not_done(stage, tmp_path):
     product = tmp_path / 'product'
-    one = replace(stage('one'), outputs=[product])
-    with pytest.raises(StageError, match=r'without writing .*product'):
-        pipeline(one).run()
+    one = stage(outputs=[product])
+    assert 'without writing' in run_inline(one, tmp_path)
+    assert not is_done(one)
     product.touch()
-    assert stages.is_done(one)
+    assert run_inline(one, tmp_path) == ''
+    assert is_done(one)
     product.unlink()
-    assert not stages.is_done(one)
+    assert not is_done(one)
 
 
-def test_failure_shows_the_end_of_the_log_and_its_path(chain):
-    _, stage = chain
+def test_failure_shows_the_end_of_the_log_and_its_path(stage, tmp_path):
     code = 'print("\\n".join(f"line {i}" for i in range(100))); raise SystemExit("out of luck")'
-    one = stage('one', code=code)
-    with pytest.raises(StageError) as caught:
-        pipeline(one, stage('two')).run()
-    message = str(caught.value)
-    assert "'one' failed: exit status 1" in message
-    assert 'out of luck' in message
-    assert 'line 99' in message
+    one = stage(code)
+    message = run_inline(one, tmp_path)
+    for part in ("'one' failed: exit status 1", 'out of luck', 'line 99', str(one.log)):
+        assert part in message
     assert 'line 10\n' not in message
-    assert str(one.log) in message
-    assert not stages.is_done(one)
+    assert read_record(one).error == 'exit status 1'
+    assert not is_done(one)
 
 
-def test_failed_stage_is_resumed_next_time(chain):
-    trace, stage = chain
-    code = TRACE + '; raise SystemExit(len(sys.argv) == 3)'  # fails unless told to resume
-    one = stage('one', code=code)
-    with pytest.raises(StageError):
-        pipeline(one).run()
-    assert pipeline(one).run() == ['one']
-    assert lines(trace) == ['one', 'one --resume']
-    assert stages.read_record(one).attempts == 2
+def test_what_was_cut_short_is_resumed_and_what_changed_starts_from_an_empty_folder(stage):
+    one = stage()
+    write_record(one, StageRecord('k', seconds=5.0, attempts=1))
+    (one.work_dir / 'iter_1.pth').touch()
+    again = begin(one)
+    assert again.command == [*one.command, '--resume']
+    assert (again.attempts, again.seconds) == (2, 5.0)
+    assert (one.work_dir / 'iter_1.pth').exists()
+    other = begin(replace(one, key='other'))
+    assert other.command == one.command
+    assert not (one.work_dir / 'iter_1.pth').exists()
 
 
-def test_killed_chain_continues_and_its_orphan_is_stopped(chain, tmp_path):
-    """SIGKILL of the parent in stage two: stage one is not repeated, stage two is resumed."""
-    trace, stage = chain
-    slow = TRACE + '; import time; time.sleep(0 if "--resume" in sys.argv else 120)'
-    one, two = stage('one'), stage('two', code=slow, after=['one'])
-    script = (
-        'import sys, json; from pathlib import Path\n'
-        'from lightvit_dense.suite.stages import Stage, Pipeline\n'
-        'from lightvit_dense.utils.progress import LineDisplay\n'
-        'found = json.loads(sys.argv[1])\n'
-        'parts = [Stage(**{**d, "work_dir": Path(d["work_dir"])}) for d in found]\n'
-        'Pipeline(parts, LineDisplay(), poll=0.02).run()\n'
-    )
-    described = json.dumps([{**vars(s), 'work_dir': str(s.work_dir)} for s in (one, two)])
-    parent = subprocess.Popen([sys.executable, '-c', script, described])
-    deadline = time.monotonic() + 60
-    while lines(trace) != ['one', 'two'] and time.monotonic() < deadline:
-        time.sleep(0.05)
-    while stages.read_record(two).pid is None and time.monotonic() < deadline:
-        time.sleep(0.05)
-    orphan = psutil.Process(stages.read_record(two).pid)
-    parent.send_signal(signal.SIGKILL)
-    parent.wait()
-    assert orphan.is_running()
-    assert orphan.status() != psutil.STATUS_ZOMBIE
-
-    assert pipeline(one, two).run() == ['two']
-    assert lines(trace) == ['one', 'two', 'two --resume']
-    assert not orphan.is_running() or orphan.status() == psutil.STATUS_ZOMBIE
-
-
-def test_needs_and_names_are_checked(chain):
-    _, stage = chain
-    parts = [stage('one'), stage('two', after=['one'])]
-    with pytest.raises(StageError, match="it needs the stage 'one'"):
-        pipeline(*parts).run(['two'])
-    with pytest.raises(ValueError, match=r'unknown stage\(s\) three; there are: one, two'):
-        pipeline(*parts).run(['three'])
-    assert pipeline(*parts).run(['one']) == ['one']
-    assert pipeline(*parts).run(['two']) == ['two']
-
-
-def test_foreign_folder_is_not_emptied(chain):
-    _, stage = chain
-    one = stage('one')
+def test_foreign_folder_is_not_emptied(stage, tmp_path):
+    one = stage()
     one.work_dir.mkdir(parents=True)
     (one.work_dir / 'thesis.tex').write_text('years of work')
-    pipeline(one).run()
+    run_inline(one, tmp_path)
     assert (one.work_dir / 'thesis.tex').read_text() == 'years of work'
+
+
+# Starts a process that does not know of its parent, as a launcher's worker.
+FAMILY = (
+    'import subprocess, sys, time\n'
+    'child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])\n'
+    'open(sys.argv[1], "w").write(str(child.pid))\n'
+    'time.sleep(60 if len(sys.argv) < 3 else 0)'
+)
+
+
+def wait_for(path):
+    deadline = time.monotonic() + 60
+    while not (path.exists() and path.read_text()):
+        assert time.monotonic() < deadline, f'{path} did not come'
+        time.sleep(0.02)
+    return int(path.read_text())
+
+
+def is_alive(pid):
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+
+
+def test_a_command_ends_with_the_process_that_runs_the_suite(stage, tmp_path):
+    owner = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])
+    one = stage(FAMILY)
+    one = replace(one, command=[*one.command, str(tmp_path / 'pid')])
+    started = psutil.Process(owner.pid).create_time()
+    killer = threading.Thread(target=lambda: (wait_for(tmp_path / 'pid'), owner.kill()))
+    killer.start()
+    threading.Thread(target=owner.wait).start()
+    with pytest.raises(SystemExit, match='is gone'):
+        run_inline(one, tmp_path, owner=(owner.pid, started))
+    killer.join()
+    assert not is_alive(wait_for(tmp_path / 'pid'))
+    assert not is_done(one)
+
+
+@pytest.mark.parametrize('leader', ['alive', 'gone'])
+def test_what_is_left_of_a_killed_attempt_is_ended(stage, tmp_path, leader):
+    words = [sys.executable, '-c', FAMILY, str(tmp_path / 'pid'), *(['x'] * (leader == 'gone'))]
+    process = subprocess.Popen(words, start_new_session=True)
+    started = psutil.Process(process.pid).create_time()
+    worker = wait_for(tmp_path / 'pid')
+    if leader == 'gone':
+        process.wait()
+    record = StageRecord('k', attempts=1, pid=process.pid, started=started)
+    assert is_running(record) == (leader == 'alive')
+    stop_orphan(replace(record, host='another-machine'))
+    assert is_alive(worker)
+    stop_orphan(record)
+    process.wait()
+    assert not is_alive(worker)
+    # A later process of the same number is not ours.
+    stop_orphan(replace(record, pid=os.getpid(), started=1.0))
+
+
+def test_a_record_of_a_later_attempt_is_left_alone(stage, tmp_path):
+    code = 'import time; time.sleep(0.5)'
+    one = stage(code)
+    thread = threading.Timer(0.2, lambda: write_record(one, StageRecord('k', attempts=7)))
+    thread.start()
+    run_inline(one, tmp_path, owner=this_process())
+    thread.join()
+    assert read_record(one) == StageRecord('k', attempts=7)
 
 
 def test_only_one_run_may_hold_a_folder(tmp_path):
@@ -177,45 +177,3 @@ def test_only_one_run_may_hold_a_folder(tmp_path):
 def test_content_key_depends_on_content_alone():
     assert content_key({'a': 1, 'b': [2]}) == content_key({'b': [2], 'a': 1})
     assert content_key({'a': 1}) != content_key({'a': 2})
-
-
-def test_a_group_runs_at_the_same_time_with_shared_cores(tmp_path: Path) -> None:
-    """Each waits for the other's file: one after the other they would wait for ever."""
-    code = (
-        'import os, pathlib, sys, time\n'
-        'mine, other = map(pathlib.Path, sys.argv[1:])\n'
-        "mine.write_text(os.environ['OMP_NUM_THREADS'])\n"
-        'start = time.time()\n'
-        'while not other.exists():\n'
-        "    assert time.time() - start < 30, 'alone'\n"
-        '    time.sleep(0.01)\n'
-    )
-    files = [tmp_path / 'a.txt', tmp_path / 'b.txt']
-    parts = [
-        Stage(
-            name,
-            name,
-            tmp_path / name,
-            'key',
-            [sys.executable, '-c', code, str(mine), str(other)],
-            group='pair',
-        )
-        for name, mine, other in (('a', *files), ('b', *reversed(files)))
-    ]
-    both = pipeline(*parts)
-    assert both.run() == ['a', 'b']
-    assert {file.read_text() for file in files} == {str(max(1, (os.cpu_count() or 1) // 2))}
-    assert both.run() == []
-
-
-def test_a_failure_stops_the_rest_of_its_group(tmp_path: Path) -> None:
-    commands = {'slow': 'import time; time.sleep(60)', 'bad': 'raise SystemExit(3)'}
-    parts = [
-        Stage(name, name, tmp_path / name, 'key', [sys.executable, '-c', code], group='pair')
-        for name, code in commands.items()
-    ]
-    began = time.monotonic()
-    with pytest.raises(StageError, match=r"'bad' failed: exit status 3"):
-        pipeline(*parts).run()
-    assert time.monotonic() - began < 30
-    assert not any(is_done(stage) for stage in parts)

@@ -5,10 +5,9 @@ from pathlib import Path
 import pytest
 
 from lightvit_dense.apis import load_config
-from lightvit_dense.suite.papers import paper_cells, paper_table
+from lightvit_dense.suite.papers import TABLES, paper_cells
 from lightvit_dense.suite.plan import SuitePlan
-from lightvit_dense.suite.reading import read_suite
-from lightvit_dense.suite.spec import Suite
+from lightvit_dense.suite.spec import Suite, read_suite
 
 ROOT = Path(__file__).parents[2]
 
@@ -27,7 +26,7 @@ def test_first_paper_has_its_whole_table_and_a_run_for_each_figure():
     suite = load('paper1_table5')
     beside = published_beside(suite)
     planned = {(init.name, task.name) for init, task, _ in suite.cells()}
-    for cell in paper_table('transfer').cells():
+    for cell in TABLES['transfer'].cells():
         assert beside[cell.init, cell.task, cell.metric] == cell.value
         assert (cell.init, cell.task) in planned
     # ImageNet beside the 56 figures, labels of ImageNet-21k too; DeiT is trained there, has none.
@@ -43,7 +42,7 @@ def test_second_paper_has_a_run_for_every_figure_that_can_be_run():
     planned = {(init.name, task.name) for init, task, _ in suite.cells()}
     assert {key[:2] for key in beside} <= planned
     for table in ('ade20k_code', 'lasot_code'):
-        for cell in paper_table(table).cells():
+        for cell in TABLES[table].cells():
             assert beside[cell.init, cell.task, cell.metric] == cell.value
     assert beside['d2mae_rpe_1000e', 'imagenet', 'accuracy/top1'] == 79.4
     assert beside['hiera_dmae', 'imagenet', 'accuracy/top1'] == 78.9

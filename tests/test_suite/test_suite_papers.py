@@ -1,5 +1,6 @@
 """The papers' figures: golden values, agreement with our configs, and what a suite asks of them."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -7,13 +8,15 @@ import pytest
 
 from lightvit_dense.errors import UserError
 from lightvit_dense.suite.papers import (
+    CONFIGS,
     INITS,
+    PUBLISHED,
     SOURCES,
     TABLES,
     check_paper,
     paper_cells,
-    paper_table,
     published,
+    published_for,
 )
 
 ROOT = Path(__file__).parents[2]
@@ -41,41 +44,52 @@ def test_figures_are_those_printed(init, task, metric, values):
 
 
 def test_tables_are_whole():
-    for table in TABLES:
+    for table in TABLES.values():
         assert table.source in SOURCES
         assert set(table.rows) <= set(INITS)
         assert all(0 < cell.value < 100 for cell in table.cells())  # a wrong width raises
-    names = [table.name for table in TABLES]
-    assert len(set(names)) == len(names)
+    assert {row.source for row in PUBLISHED} <= set(SOURCES.values())
 
 
 def test_distillation_gains_what_the_submission_prints():
     """Table 5 prints the differences as well: +9.4, +14.6, +8.7, +6.1, +3.0 and +3.8, +3.1."""
-    rows = paper_table('transfer').rows
+    rows = TABLES['transfer'].rows
     gains = dict(zip(range(6), zip(rows['dmae'], rows['mae'], strict=False), strict=False))
     found = [round(a - b, 1) for a, b in gains.values()]
     assert found == [9.4, 12.6, 14.6, 8.7, 6.1, 3.0]
-    coco = paper_table('transfer_submission').rows
+    coco = TABLES['transfer_submission'].rows
     assert [round(a - b, 1) for a, b in zip(coco['dmae'], coco['mae'], strict=True)] == [3.8, 3.1]
 
 
-@pytest.mark.parametrize('init', ['scratch', 'deit', 'mocov3', 'mae', 'dino', 'simmim', 'dmae'])
-def test_configs_expect_the_same(init):
-    """Two places hold COCO's figures: the table, and the config that is to reach them."""
-    text = (ROOT / f'configs/coco/maskrcnn_{init}_tiny.py').read_text()
-    box, mask = (float(v) for v in re.findall(r"_mAP', (0\.\d+)", text))
-    row = paper_table('transfer').rows[init]
-    assert row[-2:] == (pytest.approx(100 * box), pytest.approx(100 * mask))
+def expected_of(config: str) -> str:
+    """Return the *Expected* lines of a config's docstring in one line."""
+    text = ast.get_docstring(ast.parse((ROOT / config).read_text())) or ''
+    found = re.search(r'^Expected +(.*?)(?=^\w|\Z)', text, re.S | re.M)
+    return ' '.join(found[1].split()) if found else ''
+
+
+def test_configs_tell_the_same():
+    """What a config's docstring says is what papers.yml says of it; *lightweight* adds to it."""
+    for name in CONFIGS:
+        told, words = published_for(f'configs/{name}.py'), expected_of(f'configs/{name}.py')
+        for cell in () if isinstance(told, str) else told:
+            assert f'{cell.value:.1f}' in words or cell.table == 'lightweight', cell
+
+
+def test_no_config_tells_a_figure_that_papers_yml_lacks():
+    for path in (ROOT / 'configs').rglob('*.py'):
+        name = path.relative_to(ROOT).as_posix()
+        if re.match(r'(box AP |LaSOT AUC )?\d.*\(paper\)', expected_of(name)):
+            assert published_for(name), name
 
 
 def test_transfer_configs_tell_the_same():
     names = {'random': 'scratch', 'DeiT': 'deit', 'MoCo-v3': 'mocov3', 'MAE': 'mae'}
     names |= {'DINO': 'dino', 'SimMIM': 'simmim'}
     for task in ('flowers', 'pets', 'aircraft', 'cars', 'cifar100', 'inat18'):
-        text = (ROOT / f'configs/transfer/{task}_vit-tiny.py').read_text()
-        expected = re.search(r'Expected(.*?)\(paper\)', text, re.S).group(1)
+        expected = expected_of(f'configs/transfer/{task}_vit-tiny.py')
         (value,) = published('dmae', task, tables=['transfer'])
-        assert f'{value.value}% top-1 from D-MAE' in ' '.join(expected.split())
+        assert f'{value.value}% top-1 from D-MAE' in expected
         found = re.findall(r'(random|DeiT|MoCo-v3|(?<!-)MAE|DINO|SimMIM) (\d+\.\d)', expected)
         assert len(found) == 6
         for title, figure in found:

@@ -1,99 +1,52 @@
-"""The runs of a suite: their order, what is done again and what not, devices, failures, kills."""
-
-import json
-import os
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
+"""The runs of a suite: their order, what is done again and what not, devices, failures."""
 
 import pytest
 
 from lightvit_dense.errors import UserError
-from lightvit_dense.suite import SuitePlan, collect, read_suite, run_suite
-from lightvit_dense.suite.run import device_slots
-from lightvit_dense.suite.stages import is_done, read_record
-
-SUITE = """
-seeds = [0, 1]
-pretrains = dict(
-    teacher=dict(config='c.py'),
-    dmae=dict(config='c.py', needs={'model.teacher': 'teacher'}, options={'x': 3}),
+from lightvit_dense.suite import collect, run_suite
+from lightvit_dense.suite.executors import device_slots
+from lightvit_dense.suite.plan import by_place, final_checkpoint
+from tests.helpers.tiny_suite import (
+    SUITE,
+    InlineExecutor,
+    read_config,
+    take_trace,
+    tiny_plan,
+    write_tiny_suite,
 )
-inits = dict(scratch=dict(), dmae=dict(pretrain='dmae'), old=dict(checkpoint='old.pth'))
-tasks = dict(
-    det=dict(configs=dict(default='c.py'), metrics=[dict(key='AP', title='AP', scale=100.0)]),
-)
-"""
-# Stand for the tools: write what they would write, note that they ran.
-TOOL = """
-import json, os, sys, time
-from pathlib import Path
-args = sys.argv[1:]
-folder = Path(args[args.index('--work-dir') + 1])
-folder.mkdir(parents=True, exist_ok=True)
-with open('trace', 'a') as file:
-    file.write(json.dumps([folder.name, os.environ.get('CUDA_VISIBLE_DEVICES'), args]) + '\\n')
-if (Path('fail') / folder.name).exists():
-    sys.exit('the dog ate it')
-time.sleep(float(Path('sleep').read_text()) if Path('sleep').exists() else 0)
-if '--json' in args:
-    text = json.dumps(dict(metrics=dict(AP=0.25, name='x')))
-    Path(args[args.index('--json') + 1]).write_text(text)
-else:
-    for name in ('iter_9.pth', 'backbone.safetensors'):
-        (folder / name).write_text('weights')
-"""
-
-
-def read_config(path, options):
-    return {'path': path, 'options': dict(options), 'train_cfg': {'max_iters': 9}}
 
 
 @pytest.fixture
 def root(tmp_path):
-    (tmp_path / 'tools').mkdir()
-    for name in ('train', 'test'):
-        (tmp_path / f'tools/{name}.py').write_text(TOOL)
-    (tmp_path / 'c.py').write_text('')
-    (tmp_path / 'old.pth').write_text('old')
-    (tmp_path / 'suite.py').write_text(SUITE)
-    (tmp_path / 'fail').mkdir()
+    write_tiny_suite(tmp_path)
     return tmp_path
 
 
 @pytest.fixture
 def plan(root):
-    def plan(reader=read_config, gpus=0, **chosen):
-        suite = read_suite(root / 'suite.py', root, **chosen)
-        return SuitePlan(suite, root / 'work', root, root / 'data', reader, gpus)
-
-    return plan
+    return lambda *args, **options: tiny_plan(root, *args, **options)
 
 
 @pytest.fixture
 def trace(root):
-    def trace():
-        path = root / 'trace'
-        lines = path.read_text().splitlines() if path.exists() else []
-        path.unlink(missing_ok=True)
-        return [json.loads(line) for line in lines]
-
-    return trace
+    return lambda: take_trace(root)
 
 
 def run(plan, **options):
     finished = []
     status = run_suite(
-        plan, lambda: finished.append(True), tell=lambda line: None, poll=0.02, **options
+        plan,
+        lambda: finished.append(True),
+        lambda env: InlineExecutor(plan.root),
+        tell=lambda line: None,
+        poll=0.0,
+        **options,
     )
     return status, finished
 
 
 def states(plan):
-    cells = collect(plan, {})['cells']
-    return {f'{c["init"]} {c["seed"]}': c['state'] for c in cells}
+    return {f'{c.init} {c.seed}': c.state for c in collect(plan, {}).cells}
 
 
 def test_what_is_needed_comes_first_and_values_arrive(plan, root):
@@ -115,14 +68,14 @@ def test_what_is_needed_comes_first_and_values_arrive(plan, root):
 
 
 def test_everything_runs_once(plan, trace):
-    status, finished = run(plan(), jobs=2)
+    status, finished = run(plan())
     assert (status, finished) == (0, [True])
     assert len(trace()) == 2 + 2 * 3 * 2
     found = collect(plan(), {'cpu': 'one'})
-    assert {c['state'] for c in found['cells']} == {'measured'}
-    assert found['cells'][0]['metrics'] == {'AP': 0.25}
-    assert found['environment'] == {'cpu': 'one'}
-    assert json.loads(json.dumps(found))['tasks'][0]['metrics'][0]['scale'] == 100.0
+    assert {c.state for c in found.cells} == {'measured'}
+    assert found.cells[0].metrics == {'AP': 0.25}
+    assert found.environment == {'cpu': 'one'}
+    assert found.tasks[0].metrics[0].scale == 100.0
     assert run(plan())[0] == 0
     assert trace() == []
 
@@ -137,7 +90,7 @@ def test_a_change_reaches_what_follows_from_it_and_no_more(plan, trace, root):
     }
 
     def changed(path, options):
-        return read_config(path, options) | {'teacher': 'x' not in options and len(options) == 0}
+        return read_config(path, options) | {'teacher': not {'x', 'randomness.seed'} & set(options)}
 
     run(plan(changed))
     ran = {name for name, *_ in trace()}
@@ -150,11 +103,11 @@ def test_a_failure_leaves_the_others_and_says_why(plan, trace, root, capsys):
     status, finished = run(plan())
     assert (status, finished) == (1, [True])
     assert 'the dog ate it' in capsys.readouterr().err
-    found = {(c['init'], c['seed']): c for c in collect(plan(), {})['cells']}
-    assert found['old', 0]['state'] == 'failed'
-    assert found['old', 0]['error'] == 'the dog ate it'
-    assert found['dmae', 0]['state'] == 'not run'
-    assert found['scratch', 1]['state'] == found['old', 1]['state'] == 'measured'
+    found = {(c.init, c.seed): c for c in collect(plan(), {}).cells}
+    assert found['old', 0].state == 'failed'
+    assert found['old', 0].error == 'the dog ate it'
+    assert found['dmae', 0].state == 'not run'
+    assert found['scratch', 1].state == found['old', 1].state == 'measured'
     for path in (root / 'fail').iterdir():
         path.unlink()
     trace()
@@ -176,9 +129,9 @@ def test_a_half_written_result_is_measured_again(plan, trace, root, text):
 def test_a_metric_that_the_task_does_not_report_is_named(plan, root):
     (root / 'suite.py').write_text(SUITE.replace("key='AP'", "key='mAP'"))
     run(plan(inits=['scratch']))
-    cell = collect(plan(inits=['scratch']), {})['cells'][0]
-    assert cell['state'] == 'failed'
-    assert 'the run reports no mAP; it reports AP' in cell['error']
+    cell = collect(plan(inits=['scratch']), {}).cells[0]
+    assert cell.state == 'failed'
+    assert 'the run reports no mAP; it reports AP' in cell.error
 
 
 def test_results_from_elsewhere_are_not_run(plan, trace, root):
@@ -188,11 +141,11 @@ def test_results_from_elsewhere_are_not_run(plan, trace, root):
     (root / 'suite.py').write_text(SUITE + entry)
     run(plan(inits=['scratch']))
     assert {name for name, *_ in trace()} == {'det_scratch_seed-0', 'det_scratch_seed-0_test'}
-    values = {c['seed']: c['metrics']['AP'] for c in collect(plan(inits=['scratch']), {})['cells']}
+    values = {c.seed: c.metrics['AP'] for c in collect(plan(inits=['scratch']), {}).cells}
     assert values == {0: 0.25, 1: 0.5}
 
 
-def test_gpus_are_shared_out(plan, trace):
+def test_gpus_are_shared_out(plan):
     assert device_slots(['0', '1', '2', '3'], 2) == [
         {'CUDA_VISIBLE_DEVICES': '0,1'},
         {'CUDA_VISIBLE_DEVICES': '2,3'},
@@ -206,8 +159,6 @@ def test_gpus_are_shared_out(plan, trace):
     ):
         with pytest.raises(UserError, match=message):
             device_slots(gpus, size)
-    run(plan(inits=['scratch', 'old']), slots=device_slots(['4', '7'], 1))
-    assert {device for _, device, _ in trace()} == {'4', '7'}
     words = plan(gpus=2).stages['det_scratch_seed-0'].command
     text = ' '.join(words[1:])
     assert text.startswith(
@@ -216,31 +167,96 @@ def test_gpus_are_shared_out(plan, trace):
     assert '--launcher pytorch c.py' in text
 
 
-def test_a_killed_suite_goes_on(plan, trace, root):
-    (root / 'sleep').write_text('30')
-    code = (
-        'import sys; sys.path.insert(0, sys.argv[2])\n'
-        'from pathlib import Path\n'
-        'from test_suite_run import SuitePlan, read_config, read_suite, run_suite\n'
-        'root = Path(sys.argv[1])\n'
-        "suite = read_suite(root / 'suite.py', root, inits=['scratch'], seeds=[0])\n"
-        "plan = SuitePlan(suite, root / 'work', root, root / 'data', read_config)\n"
-        'run_suite(plan, lambda: None)\n'
-    )
-    words = [sys.executable, '-c', code, str(root), str(Path(__file__).parent)]
-    process = subprocess.Popen(words)
-    stage = plan(inits=['scratch'], seeds=[0]).stages['det_scratch_seed-0']
-    deadline = time.monotonic() + 120
-    while (record := read_record(stage)) is None or record.pid is None:
-        assert time.monotonic() < deadline, 'it did not start'
-        time.sleep(0.05)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    assert states(plan(inits=['scratch'], seeds=[0])) == {'scratch 0': 'running'}
-    (root / 'sleep').unlink()
-    status, _ = run(plan(inits=['scratch'], seeds=[0]))
-    assert status == 0
-    assert is_done(stage)
-    resumed = [args for name, _, args in trace() if name == 'det_scratch_seed-0'][-1]
-    assert '--resume' in resumed
-    assert states(plan(inits=['scratch'], seeds=[0])) == {'scratch 0': 'measured'}
+def test_a_sweep_repeats_what_loads_weights(plan, root):
+    sweep = "sweep = dict(key='model.backbone.init_cfg.num', values=[0, 6], title='blocks')\n"
+    (root / 'suite.py').write_text(SUITE + sweep)
+    laid = plan(seeds=[0], inits=['scratch', 'dmae'])
+    assert [cell.init.name for cell in laid.cells] == ['scratch', 'dmae_0', 'dmae_6']
+    assert [cell.init.value for cell in laid.cells] == [None, 0, 6]
+    stage = laid.stages['det_dmae_6_seed-0']
+    assert stage.title == 'det, dmae, blocks 6, seed 0'
+    assert 'model.backbone.init_cfg.num=6' in stage.command
+    assert 'model.backbone.init_cfg.num=6' in laid.stages['det_dmae_6_seed-0_test'].command
+    assert not any('num=' in word for word in laid.stages['det_scratch_seed-0'].command)
+    assert len({cell.train for cell in plan().cells}) == 2 * (1 + 2 * 2)
+    with pytest.raises(UserError, match='must be different values'):
+        plan(options={'sweep.values': [3, 3]})
+
+
+def test_data_is_made_first_and_only_what_is_needed(plan, root):
+    (root / 'make.py').write_text('')
+    prepare = """
+prepare = dict(
+    world=dict(tool='make.py', options=dict(out='{data}/w', layouts=['a', 'b'], lmdb=True),
+               outputs=['w/x'], version='lightvit_dense.suite.plan:SMOKE_ITERATIONS'),
+    other=dict(tool='make.py'),
+)
+pretrains['teacher']['data'] = ['world']
+tasks['det']['data'] = []
+"""
+    (root / 'suite.py').write_text(SUITE + prepare)
+    laid = plan()
+    stage = laid.stages['prepare_world']
+    data = root / 'data/w'
+    assert stage.command[1:] == ['make.py', '--out', str(data), '--layouts', 'a', 'b', '--lmdb']
+    assert stage.outputs == [data / 'x']
+    assert laid.stages['pretrain_teacher'].after == ['prepare_world']
+    assert laid.stages['pretrain_dmae'].after[:2] == ['prepare_world', 'prepare_other']
+    assert laid.stages['det_scratch_seed-0'].after == []
+    assert not [name for name in plan(inits=['scratch']).stages if name.startswith('prepare')]
+    options = {'pretrains.teacher.data': ['wrold']}
+    with pytest.raises(UserError, match=r"teacher\.data names 'wrold'.*mean 'world'"):
+        plan(options=options)
+
+
+def test_an_analysis_takes_the_pretraining_of_its_domain(plan, root):
+    domains = """
+inits['dmae']['pretrain'] = dict(default='dmae', scenes='teacher')
+analyses = {
+    name: dict(tool='cka', models=['dmae', 'teacher'], images='x', domain=name)
+    for name in ('default', 'scenes')
+}
+"""
+    (root / 'suite.py').write_text(SUITE + domains)
+    laid = plan()
+    assert laid.stages['analysis_default'].after == ['pretrain_dmae', 'pretrain_teacher']
+    assert laid.stages['analysis_scenes'].after == ['pretrain_teacher', 'pretrain_teacher']
+    only = "inits['dmae']['pretrain'] = dict(scenes='teacher')\ninits['dmae']['tasks'] = []\n"
+    (root / 'suite.py').write_text(SUITE + domains + only)
+    with pytest.raises(UserError, match="no pre-training of the suite makes for the domain 'defau"):
+        plan()
+
+
+def test_overrides_of_the_file_reach_one_entry_or_all(plan, root):
+    options = {
+        'inits.mine.checkpoint': 'old.pth',
+        'tasks.*.options.a.b': 1,
+        'pretrains.dmae.options.x': 4,
+        'tasks.det.test_options.out': '{folder}/r',
+    }
+    laid = plan(options=options)
+    assert 'a.b=1' in laid.stages['det_mine_seed-0'].command
+    assert 'x=4' in laid.stages['pretrain_dmae'].command
+    test = laid.stages['det_mine_seed-0_test']
+    assert f'out={test.work_dir}/r' in test.command
+    assert not any(word.startswith('out=') for word in laid.stages['det_mine_seed-0'].command)
+    for key, message in (
+        ('seeds.x', "'seeds' is .*which has no keys"),
+        ('tasks.dte.title', "tasks.dte lacks 'configs'"),
+        ('inits.old.chekpoint', "has no 'chekpoint'.*mean 'checkpoint'"),
+    ):
+        with pytest.raises(UserError, match=message):
+            plan(options={key: 'y'})
+
+
+def test_entries_of_lists_are_named_by_type():
+    config = {'hooks': [{'type': 'a.One'}, {'type': 'Two', 'x': {'y': 1}}], 'z': 1}
+    given = {'hooks.Two.x.y': 2, 'hooks.0.k': 3, 'z': 4, 'new.key': 5}
+    assert by_place(given, config) == {'hooks.1.x.y': 2, 'hooks.0.k': 3, 'z': 4, 'new.key': 5}
+    with pytest.raises(UserError, match=r'Tow must be the type of one of One, Two\..*mean .Two'):
+        by_place({'hooks.Tow.x': 1}, config)
+
+
+def test_the_last_checkpoint_goes_by_the_loop():
+    assert final_checkpoint({'train_cfg': {'max_iters': 600}}) == 'iter_600.pth'
+    assert final_checkpoint({'train_cfg': {'max_epochs': 9}}) == 'epoch_9.pth'

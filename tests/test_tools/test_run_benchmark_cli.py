@@ -66,7 +66,7 @@ def test_one_task_fails_and_the_other_is_measured(tool, tmp_path):
     assert '1 of the runs failed' in err
     assert 'Smoke run' in out
     results = json.loads((tmp_path / 'work/results.json').read_text())
-    cells = {cell['task']: cell for cell in results['cells']}
+    cells = {run['task']: run for run in results['runs']}
     assert cells['good']['state'] == 'measured'
     right = cells['good']['metrics']['accuracy/top1'] * 6 / 100  # of six images
     assert right == pytest.approx(round(right), abs=1e-3)

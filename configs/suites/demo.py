@@ -1,0 +1,117 @@
+"""The main job on a small world: pre-training by D-MAE, then three tasks with and without it.
+
+What      Builds the toy world, pre-trains a teacher by MAE and a student by D-MAE, trains Mask
+          R-CNN, UperNet and a one-stream tracker from scratch and from the student, tests all six.
+Source    Ours; the recipes are those of configs/toyworld.
+Cost      Twenty minutes of two CPU cores.
+Run       tools/run_benchmark.py configs/suites/demo.py --jobs 2
+"""
+
+name = 'demo'
+title = 'D-MAE on a small world'
+seeds = [0]
+
+prepare = dict(
+    world=dict(
+        title='Toy world',
+        tool='tools/dataset_converters/make_toyworld.py',
+        options=dict(out='{data}/toyworld', layouts=['coco', 'ade20k', 'lasot']),
+        smoke=dict(
+            train=8,
+            val=6,
+            unlabeled=12,
+            videos=6,
+            test_videos=2,
+            video_frames=20,
+            test_frames=20,
+        ),
+        outputs=[
+            'toyworld/coco/annotations/instances_val2017.json',
+            'toyworld/ade20k/README.txt',
+            'toyworld/lasot/testing_set.txt',
+        ],
+        version='lightvit_dense.datasets.toyworld.world:GENERATOR',
+    ),
+)
+pretrains = dict(
+    teacher=dict(title='Teacher by MAE', config='configs/toyworld/mae_teacher.py'),
+    dmae=dict(
+        title='Student by D-MAE',
+        config='configs/toyworld/dmae_student.py',
+        needs={'model.distiller.teacher.init_cfg.checkpoint': 'teacher'},
+    ),
+)
+inits = dict(
+    scratch=dict(title='from scratch'),
+    dmae=dict(title='D-MAE', pretrain='dmae'),
+)
+
+_folder = 'configs/toyworld'
+tasks = dict(
+    detection=dict(
+        title='Mask R-CNN',
+        configs=dict(scratch=f'{_folder}/maskrcnn_scratch.py', dmae=f'{_folder}/maskrcnn_dmae.py'),
+        test_options={'test_evaluator.outfile_prefix': '{folder}/results'},
+        metrics=[
+            dict(key='coco/bbox_mAP', title='box AP', scale=100.0),
+            dict(key='coco/bbox_mAP_50', title='box AP50', scale=100.0),
+            dict(key='coco/segm_mAP', title='mask AP', scale=100.0),
+            dict(key='coco/segm_mAP_50', title='mask AP50', scale=100.0),
+        ],
+    ),
+    segmentation=dict(
+        title='UperNet',
+        configs=dict(scratch=f'{_folder}/upernet_scratch.py', dmae=f'{_folder}/upernet_dmae.py'),
+        test_options={'test_evaluator.output_dir': '{folder}/results'},
+        metrics=[dict(key='mIoU', title='mIoU'), dict(key='aAcc', title='pixel accuracy')],
+    ),
+    tracking=dict(
+        title='Tracker',
+        configs=dict(scratch=f'{_folder}/ostrack_scratch.py', dmae=f'{_folder}/ostrack_dmae.py'),
+        test_options={
+            'test_evaluator.out_dir': '{folder}',
+            'test_evaluator.tracker_name': 'results',
+        },
+        metrics=[
+            dict(key='success', title='AUC'),
+            dict(key='precision', title='P'),
+            dict(key='norm_precision', title='P_norm'),
+        ],
+    ),
+)
+_draw = 'lightvit_dense.suite.pictures'
+pictures = dict(
+    detections=dict(
+        title='Detections',
+        draw=f'{_draw}:detections',
+        task='detection',
+        options=dict(images='toyworld/coco'),
+    ),
+    label_maps=dict(
+        title='Label maps',
+        draw=f'{_draw}:label_maps',
+        task='segmentation',
+        options=dict(images='toyworld/ade20k'),
+    ),
+    tracks=dict(
+        title='Tracking',
+        draw='tracking.tools.suite_pictures:film_strips',
+        task='tracking',
+        options=dict(videos='toyworld/lasot'),
+    ),
+    reconstructions=dict(
+        title='Reconstructions of validation images',
+        draw=f'{_draw}:reconstructions',
+        models=['teacher', 'dmae'],
+        options=dict(images='toyworld/coco/val2017'),
+    ),
+)
+findings = [
+    dict(
+        type='at_least',
+        title='D-MAE is at least as good as no pre-training',
+        source='arXiv 2205.14443, table 5',
+        init='dmae',
+        base='scratch',
+    ),
+]

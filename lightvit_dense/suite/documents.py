@@ -1,0 +1,246 @@
+"""Tables of the documents, written from ``papers.yml``, ``results/*.json`` and the configs.
+
+A page marks where a table goes by ``<!-- NAME:begin -->`` and ``<!-- NAME:end -->``; what stands
+between is replaced. Names are the keys of :func:`blocks`.
+"""
+
+import ast
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lightvit_dense.errors import UserError, require_known
+from lightvit_dense.utils.tables import to_markdown
+
+from .papers import INITS, PUBLISHED, TABLES, PublishedCell, published, published_for
+from .report import render
+from .results import NOT_RUN, Results, read_results
+from .table import DASH, Table, make_table
+
+METRICS = {
+    # figure of a task: heading in the model zoo; task, data set and metric of the model index
+    'imagenet accuracy/top1': ('', 'Image Classification', 'ImageNet-1k', 'Top 1 Accuracy'),
+    'imagenet real/top1': ('ReaL', 'Image Classification', 'ImageNet-ReaL', 'Top 1 Accuracy'),
+    'imagenet v2/top1': ('V2', 'Image Classification', 'ImageNet-V2', 'Top 1 Accuracy'),
+    'linear_probe accuracy/top1': ('', 'Image Classification', 'ImageNet-1k', 'Top 1 Accuracy'),
+    'coco coco/bbox_mAP': ('box AP', 'Object Detection', 'COCO', 'box AP'),
+    'coco coco/segm_mAP': ('mask AP', 'Instance Segmentation', 'COCO', 'mask AP'),
+    'ade20k mIoU': ('mIoU', 'Semantic Segmentation', 'ADE20K', 'mIoU'),
+    'lasot success': ('AUC', 'Single Object Tracking', 'LaSOT', 'AUC'),
+    'flowers accuracy/top1': ('', 'Image Classification', 'Oxford Flowers-102', 'Top 1 Accuracy'),
+    'pets accuracy/top1': ('', 'Image Classification', 'Oxford-IIIT Pets', 'Top 1 Accuracy'),
+    'aircraft accuracy/top1': ('', 'Image Classification', 'FGVC Aircraft', 'Top 1 Accuracy'),
+    'cars accuracy/top1': ('', 'Image Classification', 'Stanford Cars', 'Top 1 Accuracy'),
+    'cifar100 accuracy/top1': ('', 'Image Classification', 'CIFAR-100', 'Top 1 Accuracy'),
+    'inat18 accuracy/top1': ('', 'Image Classification', 'iNaturalist 2018', 'Top 1 Accuracy'),
+}
+HEADLINE = ('scratch', 'deit', 'mae', 'dmae', 'd2mae')
+"""Rows of the README's table."""
+_PART = re.compile(r'(<!-- ([\w./-]+):begin -->\n)(.*?)(<!-- \2:end -->)', re.S)
+
+
+def fill(text: str, tables: Mapping[str, str], where: str = 'the page') -> str:
+    """Return a page with its tables written anew.
+
+    Raises:
+        UserError: If the page has a mark that no table belongs to, or one that does not end.
+    """
+    for name in re.findall(r'<!-- ([\w./-]+):(?:begin|end) -->', text):
+        require_known(name, tables, f'{where}: a mark')
+        if (text.count(f'<!-- {name}:begin -->'), text.count(f'<!-- {name}:end -->')) != (1, 1):
+            raise UserError(f'{where}: the mark {name} must begin and end once')
+    return _PART.sub(lambda part: f'{part[1]}{tables[part[2]].strip()}\n{part[4]}', text)
+
+
+def blocks(root: Path) -> dict[str, str]:
+    """Return all tables by name.
+
+    Args:
+        root: The repository.
+
+    Returns:
+        ``paper.NAME`` for each of the papers' tables, ``paper.lightweight``; ``zoo.FOLDER`` for the
+        configs of a folder, ``zoo.transfer`` by initialisation; for each ``results/NAME.json``
+        ``results.NAME``, and ``report.NAME`` with the findings of a suite; ``results``, the
+        README's table.
+    """
+    found = {f'paper.{name}': paper_table(name) for name in TABLES}
+    found['paper.lightweight'] = lightweight_table()
+    suites: dict[str, tuple[Results, Table]] = {}
+    parts: dict[str, str] = {}
+    for path in sorted((root / 'results').glob('*.json')):
+        content = json.loads(path.read_text(encoding='utf-8'))
+        parts |= content.get('parts', {})
+        for config, figure in content.get('configs', {}).items():
+            parts[config] = f'{figure} (*{content["label"]}*)'
+        if 'rows' in content:
+            found[f'results.{path.stem}'] = plain_table(content)
+        elif 'inits' in content:
+            results = read_results(path)
+            table = make_table(results)
+            suites[path.stem] = results, table
+            found[f'results.{path.stem}'] = table.to_markdown()
+            found[f'report.{path.stem}'] = render('report.md', results=results, table=table)
+    folders = {path.parent for path in (root / 'configs').rglob('*.py')}
+    for folder in folders:
+        name = folder.relative_to(root / 'configs').as_posix()
+        if not name.startswith(('_base_', 'suites', '.')):
+            found[f'zoo.{name}'] = zoo_table(root, sorted(folder.glob('*.py')), parts)
+    found['zoo.transfer'] = transfer_table()
+    found['results'] = headline_table(*suites['toyworld'])
+    return found
+
+
+def _cells(cells: Sequence[float | None]) -> list[str]:
+    return [DASH if value is None else f'{value:.1f}' for value in cells]
+
+
+def paper_table(name: str) -> str:
+    """Return a table of a paper; a dash where nothing is printed."""
+    table = TABLES[name]
+    header = ['*paper*', *(heading for *_, heading in table.columns)]
+    return to_markdown(header, [[INITS[i], *_cells(row)] for i, row in table.rows.items()])
+
+
+def lightweight_table() -> str:
+    """Return accuracy, size and speed of lightweight classifiers."""
+    header = ['*paper*', 'params M', 'images/s', 'top-1', 'ReaL', 'V2', 'source']
+    rows = []
+    for row in PUBLISHED:
+        figures = _cells([row.top1, row.real, row.v2])
+        source = 'submission' if 'ICLR' in row.source else 'code'
+        rows.append([row.label, f'{row.params_m:g}', row.images_per_s or DASH, *figures, source])
+    return to_markdown(header, rows)
+
+
+def plain_table(content: Mapping[str, Any]) -> str:
+    """Return a table of measurements, the papers' figures of the same networks beside them."""
+    header, rows = content['header'], [list(row) for row in content['rows']]
+    if content.get('paper') == 'lightweight':
+        header = [*header, *(f'{name} *paper*' for name in ('images/s', 'top-1', 'ReaL', 'V2'))]
+        printed = {row.label: row for row in PUBLISHED}
+        for row in rows:
+            cell = printed[row[0]]
+            row += [cell.images_per_s or DASH, *_cells([cell.top1, cell.real, cell.v2])]
+    return to_markdown(header, rows)
+
+
+def zoo_table(root: Path, paths: Sequence[Path], ours: Mapping[str, str]) -> str:
+    """Return configs with what they are, the papers' figures and ours."""
+    rows = []
+    for path in paths:
+        name = path.relative_to(root).as_posix()
+        summary = (ast.get_docstring(ast.parse(path.read_text(encoding='utf-8'))) or '').split('\n')
+        told = published_for(name)
+        if not isinstance(told, str):
+            parts = [f'{METRICS[_key(cell)][0]} {cell.value:.1f}'.strip() for cell in told]
+            told = ', '.join(parts) or DASH
+        link = f'[{path.name}](../{name})'
+        rows.append([link, summary[0].rstrip('.'), told, ours.get(name, f'*{NOT_RUN}*')])
+    lines = to_markdown(['config', 'what', '*paper*', 'ours'], rows)
+    return lines.replace('---:', '---')
+
+
+def _key(cell: PublishedCell) -> str:
+    return f'{cell.task} {cell.metric}'
+
+
+def transfer_table() -> str:
+    """Return the papers' transfer by set and initialisation, each set with its config."""
+    table = TABLES['transfer']
+    header = ['*paper*; ours *not run*', *(INITS[init] for init in table.rows)]
+    rows = []
+    for place, (task, _, title) in enumerate(table.columns):
+        if task != 'coco':
+            config = f'[{title}](../configs/transfer/{task}_vit-tiny.py)'
+            rows.append([config, *_cells([row[place] for row in table.rows.values()])])
+    return to_markdown(header, rows)
+
+
+def headline_table(results: Results, table: Table) -> str:
+    """Return the README's table: the papers' figures, and ours on the toy world."""
+    tasks = {
+        'ImageNet-1k top-1': [('imagenet', 'accuracy/top1')],
+        'COCO box / mask AP': [('coco', 'coco/bbox_mAP'), ('coco', 'coco/segm_mAP')],
+        'ADE20K mIoU': [('ade20k', 'mIoU')],
+        'LaSOT AUC': [('lasot', 'success')],
+    }
+    leading = {column.task: column for column in reversed(table.columns)}
+    columns = [leading[task.name] for task in results.tasks]
+    header = ['ViT-Tiny from', *(f'{title} (*paper*)' for title in tasks)]
+    header += [f'toy world: {column.title} (*measured*)' for column in columns]
+    rows = []
+    for init in HEADLINE:
+        row = [INITS[init].removesuffix('-Tiny')]
+        for figures in tasks.values():
+            printed = [published(init, *figure)[:1] for figure in figures]
+            row.append(' / '.join(f'{c.value:.1f}' for cells in printed for c in cells) or DASH)
+        for column in columns:
+            there = init in table.inits
+            row.append(table.cell(init, column).show(column) if there else f'*{NOT_RUN}*')
+        rows.append(row)
+    return to_markdown(header, rows)
+
+
+class _Dumper(yaml.SafeDumper):
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> Any:
+        return super().increase_indent(flow, False)
+
+
+def _represent_list(dumper: _Dumper, values: list[Any]) -> yaml.Node:
+    plain = all(isinstance(value, str) for value in values) and len(str(values)) < 80
+    return dumper.represent_sequence('tag:yaml.org,2002:seq', values, flow_style=plain)
+
+
+_Dumper.add_representer(list, _represent_list)
+
+
+def metafile(text: str) -> str:
+    """Return a metafile of the model index with the papers' figures written anew.
+
+    The results of a pre-training are those of what it is fine-tuned to, so that it has none.
+    """
+    comments = re.match(r'(?:#.*\n)*', text)
+    assert comments is not None
+    content = yaml.safe_load(text)
+    for model in content['Models']:
+        model.pop('Results', None)
+        told = published_for(model['Config'])
+        if isinstance(told, str) or not told or '/pretrain/' in model['Config']:
+            continue
+        downstream = model.pop('Downstream', None)
+        model['Results'] = []
+        for cell in told:
+            _, task, dataset, metric = METRICS[_key(cell)]
+            entry = {'Task': task, 'Dataset': dataset, 'Metrics': {metric: cell.value}}
+            model['Results'].append(entry | {'Source': 'paper'})
+        if downstream is not None:
+            model['Downstream'] = downstream
+    body = yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1000)
+    return comments[0] + re.sub(r'\n(?=Models:|  - Name:)', '\n\n', body).replace(':\n\n', ':\n')
+
+
+def write_documents(root: Path, check: bool = False) -> list[str]:
+    """Write all documents and metafiles anew.
+
+    Args:
+        root: The repository.
+        check: Only look, and leave them as they are.
+
+    Returns:
+        Those that were not as they should be.
+    """
+    tables, changed = blocks(root), []
+    pages = [root / 'README.md', *sorted((root / 'docs').glob('*.md'))]
+    for path in [*pages, *sorted((root / 'configs').glob('*/metafile.yml'))]:
+        text, name = path.read_text(encoding='utf-8'), path.relative_to(root).as_posix()
+        new = metafile(text) if path.suffix == '.yml' else fill(text, tables, name)
+        if new != text:
+            changed.append(name)
+            if not check:
+                path.write_text(new, encoding='utf-8')
+    return changed

@@ -1,0 +1,286 @@
+"""Where stages run, by submitit: as processes of this machine, or as jobs of Slurm.
+
+Local processes end with the one that runs the suite. Jobs of Slurm outlive it; the next call finds
+them again. An executor knows which stages can start, starts them, and tells which ended.
+"""
+
+import getpass
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+import submitit
+
+from lightvit_dense.errors import UserError
+
+from .stages import Stage, StageJob, begin, read_record, stop_orphan, stop_processes, this_process
+
+JOB_FILE = 'slurm_job'
+"""File in a stage's folder: the number of its job."""
+
+
+class LocalExecutor:
+    """Processes of this machine.
+
+    Args:
+        folder: Takes submitit's files.
+        jobs: How many run at a time; the cores are shared out among them.
+        slots: Variables of each of the stages that run at the same time, such as the GPUs they may
+            use. Their number replaces ``jobs``.
+        env: Variables of all of them.
+        cwd: Folder in which they run.
+        poll: Seconds between two looks at a process.
+        timeout_min: Minutes after which a run is stopped and goes on; None for no limit.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        jobs: int = 1,
+        slots: Sequence[Mapping[str, str]] = (),
+        env: Mapping[str, str] | None = None,
+        cwd: str | Path = '.',
+        poll: float = 0.5,
+        timeout_min: int | None = None,
+    ) -> None:
+        # submitit gives no GPUs to who asks for none; without slots, those of this process.
+        devices = {'CUDA_VISIBLE_DEVICES': os.environ.get('CUDA_VISIBLE_DEVICES')}
+        self.slots: list[Mapping[str, str | None]] = [*slots] or [devices] * jobs
+        self.width = len(self.slots)
+        self.env, self.cwd, self.poll = dict(env or {}), Path(cwd).resolve(), poll
+        self._executor = submitit.AutoExecutor(folder, cluster='local')
+        self._executor.update_parameters(timeout_min=timeout_min or 60 * 24 * 365)
+        self._free = list(range(self.width))
+        self._running: dict[str, tuple[submitit.Job, int, Stage]] = {}
+
+    def adopt(self, stage: Stage) -> bool:
+        """End what a killed call left: two must not share the cores."""
+        self.cancel(stage)
+        return False
+
+    def cancel(self, stage: Stage) -> None:
+        """End what a killed call left."""
+        record = read_record(stage)
+        if record is not None:
+            stop_orphan(record)
+
+    def choose(self, waiting: Sequence[Stage], done: set[str]) -> list[Stage]:
+        """Return as many stages as there is room for, out of those whose needs are done."""
+        return [stage for stage in waiting if set(stage.after) <= done][: len(self._free)]
+
+    def submit(self, stages: Sequence[Stage]) -> None:
+        """Start stages; those that run share out the cores."""
+        # Two processes of many threads on the same cores are many times slower than of one.
+        threads = max(1, (os.cpu_count() or 1) // (len(stages) + len(self._running)))
+        env = {'OMP_NUM_THREADS': str(threads), 'MKL_NUM_THREADS': str(threads), **self.env}
+        for stage in stages:
+            slot = self._free.pop(0)
+            record = begin(stage)
+            run = StageJob(
+                stage,
+                record.command,
+                record.attempts,
+                env | self.slots[slot],
+                self.cwd,
+                this_process(),
+                self.poll,
+            )
+            self._running[stage.name] = (self._executor.submit(run), slot, stage)
+
+    def ended(self) -> dict[str, Path]:
+        """Return the stages whose processes are gone."""
+        found = {n: job.paths.stderr for n, (job, *_) in self._running.items() if job.done()}
+        for name in found:
+            self._free.append(self._running.pop(name)[1])
+        return found
+
+    def close(self) -> None:
+        """End what still runs; it can go on later."""
+        members = []
+        for job, *_ in self._running.values():
+            try:
+                process = psutil.Process(int(job.job_id))
+                members += [process, *process.children(recursive=True)]
+            except psutil.Error:
+                continue
+        stop_processes(members)
+        for _, _, stage in self._running.values():
+            self.cancel(stage)
+        self._running.clear()
+
+
+@dataclass(frozen=True)
+class SlurmOptions:
+    """What a job asks of Slurm."""
+
+    partition: str | None = None
+    nodes: int = 1
+    gpus_per_job: int = 0  # on all nodes together; one process each
+    cpus_per_task: int | None = None
+    timeout_min: int = 60 * 24
+    array_parallelism: int = 0  # jobs of an array at a time; 0 for no arrays
+    more: Mapping[str, Any] = field(default_factory=dict)  # other options of sbatch
+
+    def of(self, stage: Stage) -> dict[str, Any]:
+        """Return submitit's parameters for a stage."""
+        nodes = self.nodes if stage.parallel else 1
+        gpus = self.gpus_per_job if stage.parallel else min(1, self.gpus_per_job)
+        found: dict[str, Any] = dict(nodes=nodes, timeout_min=self.timeout_min)
+        found['tasks_per_node'] = max(1, gpus // nodes)
+        if gpus:
+            found['gpus_per_node'] = gpus // nodes
+        if self.cpus_per_task:
+            found['cpus_per_task'] = self.cpus_per_task
+        if self.partition:
+            found['slurm_partition'] = self.partition
+        return found
+
+
+class SlurmExecutor:
+    """Jobs of Slurm, each queued with the jobs that it depends on.
+
+    Args:
+        folder: Takes submitit's files; the nodes must see it.
+        options: What the jobs ask for.
+        env: Variables of all of them.
+        cwd: Folder in which they run.
+        poll: Seconds between two looks at the queue.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        options: SlurmOptions,
+        env: Mapping[str, str] | None = None,
+        cwd: str | Path = '.',
+        poll: float = 2.0,
+    ) -> None:
+        for program in ('sbatch', 'srun', 'squeue'):
+            if shutil.which(program) is None:
+                raise UserError(f'--executor slurm: there is no {program} on this machine')
+        self.folder, self.options, self.env = folder, options, dict(env or {})
+        self.cwd, self.poll, self.width = Path(cwd).resolve(), poll, 1
+        self._jobs: dict[str, str] = {}  # of stages that are queued or run
+        self._missed: set[str] = set()
+        self._looked = 0.0
+
+    def adopt(self, stage: Stage) -> bool:
+        """Take over the job of an earlier call; cancel one of another key."""
+        record, job = read_record(stage), _read_job(stage)
+        if record is None or job is None or job not in self._queue():
+            return False
+        if record.key != stage.key:
+            self.cancel(stage)
+            return False
+        self._jobs[stage.name] = job
+        return True
+
+    def cancel(self, stage: Stage) -> None:
+        """Cancel the job of an earlier call and wait until it is gone."""
+        job, deadline = _read_job(stage), time.monotonic() + 60
+        while job in self._queue() and time.monotonic() < deadline:
+            subprocess.run(['scancel', str(job)], capture_output=True, check=False)
+            time.sleep(self.poll)
+
+    def choose(self, waiting: Sequence[Stage], done: set[str]) -> list[Stage]:
+        """Return a stage whose needs are done or queued, with those it makes an array with."""
+        known = done | set(self._jobs)
+        first = next((stage for stage in waiting if set(stage.after) <= known), None)
+        if first is None or not self.options.array_parallelism:
+            return [first] if first else []
+        kind = (set(first.after), first.parallel)
+        return [stage for stage in waiting if (set(stage.after), stage.parallel) == kind]
+
+    def submit(self, stages: Sequence[Stage]) -> None:
+        """Queue stages that depend on the same ones, as an array if they are several."""
+        more = dict(self.options.more)
+        needs = [self._jobs[need] for need in stages[0].after if need in self._jobs]
+        if needs:
+            more |= {'dependency': 'afterok:' + ':'.join(needs), 'kill-on-invalid-dep': 'yes'}
+        executor = submitit.AutoExecutor(self.folder, cluster='slurm', slurm_max_num_timeout=1000)
+        executor.update_parameters(
+            **self.options.of(stages[0]),
+            name=stages[0].name if len(stages) == 1 else stages[0].group or 'suite',
+            slurm_additional_parameters=more,
+            slurm_array_parallelism=self.options.array_parallelism or 256,
+        )
+        records = [begin(stage) for stage in stages]
+        runs = [
+            StageJob(stage, record.command, record.attempts, self.env, self.cwd, poll=1.0)
+            for stage, record in zip(stages, records, strict=True)
+        ]
+        try:
+            jobs = executor.map_array(lambda run: run(), runs) if len(runs) > 1 else None
+            jobs = jobs or [executor.submit(runs[0])]
+        except submitit.core.utils.FailedJobError as error:
+            raise UserError(f'Slurm does not take {stages[0].name}: {error}') from error
+        for stage, job in zip(stages, jobs, strict=True):
+            (stage.work_dir / JOB_FILE).write_text(job.job_id, encoding='utf-8')
+            self._jobs[stage.name] = job.job_id
+
+    def ended(self) -> dict[str, Path]:
+        """Return the stages that the queue has twice not had: their records take time to arrive."""
+        if time.monotonic() - self._looked < self.poll:
+            return {}
+        queue = self._queue()
+        self._looked = time.monotonic()
+        gone = {name for name, job in self._jobs.items() if job not in queue}
+        names, self._missed = gone & self._missed, gone - self._missed
+        return {name: self.folder / f'{self._jobs.pop(name)}_0_log.err' for name in names}
+
+    def close(self) -> None:
+        """Leave the jobs in the queue."""
+        if self._jobs:
+            print(
+                f'The jobs stay with Slurm: scancel {" ".join(self._jobs.values())} ends them; the '
+                'same command watches over them again.',
+                file=sys.stderr,
+            )
+
+    def _queue(self) -> Collection[str]:
+        """Return the jobs of this user that wait or run; all of ours while Slurm does not say."""
+        words = ['squeue', '--noheader', '--array', '--format=%i', '--user', getpass.getuser()]
+        found = subprocess.run(words, capture_output=True, text=True, check=False)
+        return self._jobs.values() if found.returncode else found.stdout.split()
+
+
+def _read_job(stage: Stage) -> str | None:
+    try:
+        return (stage.work_dir / JOB_FILE).read_text(encoding='utf-8')
+    except OSError:
+        return None
+
+
+def device_slots(gpus: Sequence[str], gpus_per_job: int) -> list[dict[str, str]]:
+    """Share GPUs out among runs.
+
+    Args:
+        gpus: Their names as ``CUDA_VISIBLE_DEVICES`` takes them; empty for the CPU.
+        gpus_per_job: How many each run gets; 0 for all of them.
+
+    Returns:
+        The environment of each run that can go on at the same time; empty on the CPU.
+
+    Raises:
+        UserError: If they cannot be shared out evenly, or one is named twice.
+    """
+    if len(set(gpus)) != len(gpus):
+        raise UserError(f'--gpus {" ".join(gpus)}: a GPU is named twice')
+    if not gpus:
+        if gpus_per_job > 1:
+            raise UserError(
+                f'--gpus-per-job {gpus_per_job}: no GPUs are given; name them by --gpus'
+            )
+        return []
+    size = gpus_per_job or len(gpus)
+    if len(gpus) % size:
+        raise UserError(f'--gpus-per-job {size}: {len(gpus)} GPUs cannot be shared out evenly')
+    groups = [gpus[i : i + size] for i in range(0, len(gpus), size)]
+    return [{'CUDA_VISIBLE_DEVICES': ','.join(group)} for group in groups]

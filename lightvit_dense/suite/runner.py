@@ -1,0 +1,280 @@
+"""Runs the stages of a suite: what is done is not done again, what needs nothing failed goes on."""
+
+import shutil
+import sys
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lightvit_dense.utils.progress import Progress, clock, parse_line
+
+from .collect import forget_unreadable
+from .executors import LocalExecutor, SlurmExecutor
+from .plan import SuitePlan
+from .stages import Stage, StageError, exclusive, forget, is_done, read_record
+
+Tell = Callable[[str], object]
+Executor = LocalExecutor | SlurmExecutor
+
+
+class JobsError(RuntimeError):
+    """Some stages failed; the others ran.
+
+    Args:
+        failed: Stage -> what went wrong.
+        left: Stages that were not run because they needed one of those.
+    """
+
+    def __init__(self, failed: Mapping[str, Exception], left: Sequence[str]) -> None:
+        words = [f'{len(failed)} of the runs failed:', *map(str, failed.values())]
+        if left:
+            words.append(f'Not run, because they need one of them: {", ".join(left)}.')
+        super().__init__('\n'.join([*words, 'The same command tries again what is not done.']))
+
+
+class Runner:
+    """Runs stages in the order of what they need, as many at a time as the executor takes.
+
+    Args:
+        stages: All stages; one comes after those it needs.
+        executor: Where they run.
+        tell: Takes the lines about what ended.
+        show: Takes lines about what runs; ``tell`` gets one a minute where there is none.
+        poll: Seconds between two looks.
+    """
+
+    def __init__(
+        self,
+        stages: Sequence[Stage],
+        executor: Executor,
+        tell: Tell = print,
+        show: Tell | None = None,
+        poll: float = 0.5,
+    ) -> None:
+        self.stages = {stage.name: stage for stage in stages}
+        self.executor, self.tell, self.poll = executor, tell, poll
+        self.show = show or every(60.0, tell)
+        self.done: set[str] = set()
+        self.failed: dict[str, Exception] = {}
+        self.took: dict[str, float] = {}  # seconds of those that ran now, on this machine as it is
+        self.running: dict[str, _Running] = {}
+        self._began = time.monotonic()
+
+    def run(self) -> list[str]:
+        """Run what is not done.
+
+        Returns:
+            Names of the stages that were run now.
+
+        Raises:
+            JobsError: At the end, if a stage failed.
+        """
+        self._began = time.monotonic()
+        self.done = {name for name, stage in self.stages.items() if is_done(stage)}
+        if self.done:
+            self.tell(f'{len(self.done)} of {len(self.stages)} runs were done before')
+        waiting = [stage for name, stage in self.stages.items() if name not in self.done]
+        for stage in list(waiting):
+            if self.executor.adopt(stage):
+                waiting.remove(stage)
+                self.running[stage.name] = _Running(stage)
+        try:
+            while True:
+                while chosen := self.executor.choose(waiting, self.done):
+                    self.executor.submit(chosen)
+                    for stage in chosen:
+                        waiting.remove(stage)
+                        self.running[stage.name] = _Running(stage)
+                if not self.running:
+                    break  # what is left needs a stage that failed
+                self._look()
+        finally:
+            self.executor.close()
+        if self.failed:
+            left = [name for name in self.stages if name not in self.done | set(self.failed)]
+            raise JobsError(self.failed, left)
+        return list(self.took)
+
+    def _look(self) -> None:
+        """Wait a little; note what ended and show what runs."""
+        time.sleep(self.poll)
+        for name, messages in self.executor.ended().items():
+            stage = self.running.pop(name).stage
+            record = read_record(stage)
+            if is_done(stage):
+                self.done.add(name)
+                self.took[name] = record.seconds if record else 0.0
+                self.tell(self._line(f'{stage.title}: {clock(self.took[name])}'))
+            elif set(stage.after) <= self.done:
+                reason = (record.error if record else '') or f'it was stopped, see {messages}'
+                self.failed[name] = StageError(stage, reason)
+                self.tell(self._line(f'{stage.title}: FAILED, see {stage.log}'))
+        if self.running:
+            for run in self.running.values():
+                run.follow()
+            self.show(self._line('; '.join(run.position() for run in self.running.values())))
+
+    def _line(self, message: str) -> str:
+        left = remaining(self.stages.values(), self.done, self.took, self.running)
+        words = [f'elapsed {clock(time.monotonic() - self._began)}']
+        if left is not None:
+            words.append(f'about {clock(left / self.executor.width)} left')
+        return f'[{len(self.done)}/{len(self.stages)}] {message} | {", ".join(words)}'
+
+
+class _Running:
+    """A stage that runs, and how far its log says it is."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage, self.progress, self._rest = stage, Progress(0, 0), ''
+        self._offset = stage.log.stat().st_size if stage.log.is_file() else 0
+        self._began = time.monotonic()
+
+    def follow(self) -> None:
+        """Read what the log gained."""
+        if not self.stage.log.is_file():
+            return
+        with self.stage.log.open('rb') as file:
+            file.seek(self._offset)
+            data = file.read()
+        self._offset += len(data)
+        lines = (self._rest + data.decode('utf-8', 'replace')).replace('\r', '\n').split('\n')
+        self._rest = lines.pop()
+        for line in lines:
+            found = parse_line(line, self.stage.epochs)
+            # A bare "3/4" counts only as long as nothing better was seen.
+            if found is not None and (found.phase or not self.progress.phase):
+                self.progress = found
+
+    def position(self) -> str:
+        """Return what it is and how far."""
+        at = self.progress
+        count = f'{at.done}/{at.total}' if at.total else ''
+        return ' '.join(word for word in (self.stage.title, at.phase, count, at.note) if word)
+
+    def spent(self) -> float:
+        """Return the seconds since it was started or found."""
+        return time.monotonic() - self._began
+
+    def whole(self) -> float | None:
+        """Return about how many seconds it takes in all; None while nothing is known."""
+        part = self.progress.fraction if self.progress.phase in ('', 'train') else 0.0
+        return self.spent() / part if part > 0.02 else None
+
+
+def remaining(
+    stages: Collection[Stage],
+    done: Collection[str],
+    took: Mapping[str, float],
+    running: Mapping[str, Any] | None = None,
+) -> float | None:
+    """Return the seconds of work left, by what stages of the same group take; None if unknown.
+
+    Args:
+        stages: All stages.
+        done: Names of those that are done.
+        took: Seconds of those that ran now.
+        running: Those that run, with ``spent()`` and ``whole()``.
+    """
+    running = running or {}
+    known: dict[str | None, list[float]] = {}
+    for stage in stages:
+        run = running.get(stage.name)
+        seconds = run.whole() if run else took.get(stage.name)
+        if seconds is not None:
+            known.setdefault(stage.group, []).append(seconds)
+    if not known:
+        return None
+    means = {group: sum(values) / len(values) for group, values in known.items()}
+    typical = sum(map(sum, known.values())) / sum(map(len, known.values()))
+    left = 0.0
+    for stage in stages:
+        if stage.name not in done:
+            run = running.get(stage.name)
+            whole = (run.whole() if run else None) or means.get(stage.group, typical)
+            left += max(0.0, whole - (run.spent() if run else 0.0))
+    return left
+
+
+def every(seconds: float, tell: Tell) -> Tell:
+    """Return a function that passes on a line, but not sooner after the last one."""
+    told = time.monotonic()
+
+    def show(line: str) -> None:
+        nonlocal told
+        if time.monotonic() - told >= seconds:
+            told = time.monotonic()
+            tell(line)
+
+    return show
+
+
+def status_line() -> tuple[Tell, Tell]:
+    """Return how to tell a line that stays, and one that the next takes the place of.
+
+    Where the output is no terminal, the latter stays too, but comes every ten seconds only.
+    """
+    tell: Tell = lambda line: print(line, flush=True)  # noqa: E731
+    if not sys.stdout.isatty():
+        return tell, every(10.0, tell)
+    clear = '\r\033[K'
+
+    def show(line: str) -> None:
+        width = shutil.get_terminal_size().columns - 1
+        print(clear + line[:width], end='', flush=True)
+
+    return lambda line: print(clear + line, flush=True), show
+
+
+def run_suite(
+    plan: SuitePlan,
+    finish: Callable[[], None],
+    make_executor: Callable[[Mapping[str, str]], Executor],
+    fresh: bool = False,
+    tell: Tell = print,
+    show: Tell | None = None,
+    poll: float = 0.5,
+) -> int:
+    """Run what is not done, then write the results of what is there.
+
+    A run that fails does not stop the others. The results are written in any case, also when the
+    user interrupts.
+
+    Args:
+        plan: The runs.
+        finish: Writes the results.
+        make_executor: Makes what runs them, given the variables of their environment.
+        fresh: Whether to forget what was done.
+        tell: Takes the lines about what ended.
+        show: Takes lines about what runs.
+        poll: Seconds between two looks at a run.
+
+    Returns:
+        The exit status: 0, 1 after a failure, 130 when interrupted.
+    """
+    status = 0
+    try:
+        with exclusive(Path(plan.work_dir)):
+            executor = make_executor(
+                {'PYTHONUNBUFFERED': '1', 'LIGHTVIT_DATA': str(plan.data_root)}
+            )
+            stages = plan.in_order()
+            for stage in stages if fresh else ():
+                executor.cancel(stage)
+                forget(stage)
+            for name in forget_unreadable(plan):
+                tell(f'{name}: its results are half-written; it runs again')
+            try:
+                Runner(stages, executor, tell, show, poll).run()
+            except JobsError as error:
+                print(f'\n{error}', file=sys.stderr)
+                status = 1
+            except KeyboardInterrupt:
+                print('\nStopped. The same command continues from here.', file=sys.stderr)
+                status = 130
+            finish()
+    except RuntimeError as error:
+        print(f'\n{error}', file=sys.stderr)
+        return 1
+    return status

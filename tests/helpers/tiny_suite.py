@@ -1,0 +1,119 @@
+"""A suite whose tools are scripts of a few lines: they note that they ran and leave what is due.
+
+It lies in a folder of its own, with ``tools/train.py`` and ``tools/test.py`` in it.
+"""
+
+import json
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lightvit_dense.suite import SuitePlan, read_suite
+from lightvit_dense.suite.stages import Stage, StageError, StageJob, begin
+
+SUITE = """
+seeds = [0, 1]
+pretrains = dict(
+    teacher=dict(config='c.py'),
+    dmae=dict(config='c.py', needs={'model.teacher': 'teacher'}, options={'x': 3}),
+)
+inits = dict(scratch=dict(), dmae=dict(pretrain='dmae'), old=dict(checkpoint='old.pth'))
+tasks = dict(
+    det=dict(configs=dict(default='c.py'), metrics=[dict(key='AP', title='AP', scale=100.0)]),
+)
+"""
+# Fails where a file below fail/ has the name of the folder; takes as long as a file sleep says.
+TOOL = """
+import json, os, sys, time
+from pathlib import Path
+args = sys.argv[1:]
+folder = Path(args[args.index('--work-dir') + 1])
+folder.mkdir(parents=True, exist_ok=True)
+with open('trace', 'a') as file:
+    file.write(json.dumps([folder.name, os.environ.get('CUDA_VISIBLE_DEVICES'), args]) + '\\n')
+if (Path('fail') / folder.name).exists():
+    sys.exit('the dog ate it')
+time.sleep(float(Path('sleep').read_text()) if Path('sleep').exists() else 0)
+if '--json' in args:
+    text = json.dumps(dict(metrics=dict(AP=0.25, name='x')))
+    Path(args[args.index('--json') + 1]).write_text(text)
+else:
+    for name in ('iter_9.pth', 'backbone.safetensors'):
+        (folder / name).write_text('weights')
+"""
+
+
+def write_tiny_suite(root: Path) -> None:
+    """Write the suite, its tools and its config into an empty folder."""
+    (root / 'tools').mkdir()
+    for name in ('train', 'test'):
+        (root / f'tools/{name}.py').write_text(TOOL)
+    (root / 'c.py').write_text('')
+    (root / 'old.pth').write_text('old')
+    (root / 'suite.py').write_text(SUITE)
+    (root / 'fail').mkdir()
+
+
+def read_config(path: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Stand for a config: what a plan reads of it, and every option, so that keys notice."""
+    return {'path': path, 'options': dict(options), 'train_cfg': {'max_iters': 9}}
+
+
+def tiny_plan(root: Path, reader: Any = read_config, gpus: int = 0, **chosen: Any) -> SuitePlan:
+    """Return the plan of a part of the suite."""
+    suite = read_suite(root / 'suite.py', root, **chosen)
+    return SuitePlan(suite, root / 'work', root, root / 'data', reader, gpus)
+
+
+def take_trace(root: Path) -> list[list[Any]]:
+    """Return what ran since the last call: folder, GPUs, arguments."""
+    path = root / 'trace'
+    lines = path.read_text().splitlines() if path.exists() else []
+    path.unlink(missing_ok=True)
+    return [json.loads(line) for line in lines]
+
+
+class InlineExecutor:
+    """Runs one stage after the other in this process, without submitit."""
+
+    width = 1
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.over: dict[str, Path] = {}
+
+    def adopt(self, stage: Stage) -> bool:
+        return False
+
+    def cancel(self, stage: Stage) -> None:
+        pass
+
+    def choose(self, waiting: list[Stage], done: set[str]) -> list[Stage]:
+        return [stage for stage in waiting if set(stage.after) <= done][:1]
+
+    def submit(self, stages: list[Stage]) -> None:
+        for stage in stages:
+            run_inline(stage, self.root)
+            self.over[stage.name] = stage.log
+
+    def ended(self) -> dict[str, Path]:
+        over, self.over = self.over, {}
+        return over
+
+    def close(self) -> None:
+        pass
+
+
+def run_inline(stage: Stage, cwd: Path, owner: tuple[int, float] | None = None) -> str:
+    """Run an attempt in this process; return what went wrong. SIGTERM gets its handler back."""
+
+    before = signal.getsignal(signal.SIGTERM)
+    record = begin(stage)
+    try:
+        StageJob(stage, record.command, record.attempts, {}, cwd, owner, 0.02)()
+    except StageError as error:
+        return str(error)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    return ''

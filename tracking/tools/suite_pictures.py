@@ -1,0 +1,56 @@
+"""Film strips and curves of trackers, for ``pictures`` of a suite file."""
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from lightvit_dense import visualization
+from lightvit_dense.visualization.curves import save_png
+from tracking import evaluation
+from tracking.datasets import LaSOT
+from tracking.evaluation import plots
+from tracking.runtime.results import read_result
+from tracking.visualization import film_strip
+
+
+def film_strips(
+    runs: Mapping[str, Any], root: Path, data: Path, videos: str, count: int = 5
+) -> list[tuple[str, np.ndarray]]:
+    """Draw test videos with the boxes of several trackers, and their success and precision.
+
+    Args:
+        runs: Runs of :mod:`lightvit_dense.suite.results` by title.
+        root: The repository.
+        data: Root of the data.
+        videos: Folder of the videos below it, in LaSOT's layout.
+        count: Number of strips, spread evenly over the videos.
+
+    Returns:
+        Captions and pictures, uint8 [H, W, 3] RGB.
+    """
+    sequences = LaSOT(data / videos, split='test')
+    boxes = {
+        title: [
+            read_result(root / run.test_folder / 'results' / f'{name}.txt')
+            for name in sequences.names
+        ]
+        for title, run in runs.items()
+    }
+    strips = [
+        [film_strip(sequences[i], {title: found[i] for title, found in boxes.items()})]
+        for i in visualization.evenly(range(len(sequences)), count)
+    ]
+    words = 'Below each frame its number and the overlap of each tracker with the truth'
+    drawn = [(words, visualization.grid(strips, background=255))]
+    truths = [evaluation.Truth.of(sequence) for sequence in sequences]
+    scores = {title: evaluation.score(found, truths) for title, found in boxes.items()}
+    for kind in ('success', 'precision'):
+        buffer = io.BytesIO()
+        save_png(plots.curve_plot(scores, kind), buffer)
+        image = cv2.imdecode(np.frombuffer(buffer.getvalue(), np.uint8), cv2.IMREAD_COLOR)
+        drawn.append((f'{kind.capitalize()} of one pass', cv2.cvtColor(image, cv2.COLOR_BGR2RGB)))
+    return drawn
