@@ -280,10 +280,10 @@ class AttentionDistiller(HiddenTeacher):
 
 @torch.no_grad()
 def attention_r2(student: Tensor, teacher: Tensor) -> float:
-    """Tell how much of a teacher's attention a linear map of a student's heads can explain.
+    """Return the R² of a teacher's attention by the best linear map of a student's heads.
 
-    Logits are centred over keys first, as the softmax does not see their mean; then it is the R² of
-    the best map of heads, which is what the distiller's M could reach.
+    Logits are centred over keys first, as the softmax does not see their mean. It is what the
+    distiller's M could reach.
 
     Args:
         student: Logits [B, heads, ..., K].
@@ -301,12 +301,6 @@ def attention_r2(student: Tensor, teacher: Tensor) -> float:
 
 
 def r2_of_products(gram: Tensor, cross: Tensor, energy: Tensor) -> float:
-    """Return :func:`attention_r2` of sums over the centred logits of any number of images.
-
-    Args:
-        gram: Products of the student's heads with each other [h, h].
-        cross: Those of the student's with the teacher's [h, g].
-        energy: Sum of the squares of the teacher's [].
-    """
+    """Return R² of least squares from X X' [h, h], X Y' [h, g] and the sum of squares of Y."""
     explained = (cross * (torch.linalg.pinv(gram, hermitian=True) @ cross)).sum()
     return (explained / energy).clamp(0, 1).item() if energy else 0.0
