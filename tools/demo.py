@@ -298,8 +298,8 @@ def draw_tracking(args: argparse.Namespace, lasot: Path, count: int = 5) -> tupl
     from lightvit_dense.suite.demo_summary import TRACKERS
     from lightvit_dense.visualization.curves import to_svg
     from tracking.datasets import LaSOT
-    from tracking.evaluation import Truth, choose_rules, score
-    from tracking.evaluation.plots import precision_plot, success_plot
+    from tracking.evaluation import Truth, score
+    from tracking.evaluation.plots import curve_plot
     from tracking.runtime.results import read_result
     from tracking.visualization import choose_frames, film_strip, stack_strips
 
@@ -316,9 +316,8 @@ def draw_tracking(args: argparse.Namespace, lasot: Path, count: int = 5) -> tupl
         for i in choose_frames(len(videos), count)
     ]
     truths = [Truth.of(video) for video in videos]
-    rules = choose_rules('pytracking')
-    scores = {title: score(found, truths, rules) for title, found in boxes.items()}
-    plots = [to_svg(draw(scores)) for draw in (success_plot, precision_plot)]
+    scores = {title: score(found, truths) for title, found in boxes.items()}
+    plots = [to_svg(curve_plot(scores, kind)) for kind in ('success', 'precision')]
     return stack_strips(strips), plots
 
 

@@ -70,7 +70,7 @@ def check(model, blocks, first, z, x, selected):
         assert [set(row) for row in one.eliminated.tolist()] == dropped
         ranking = attention[:, :, selected, z.shape[1] :].mean(2)
         torch.testing.assert_close(one.ranking.double(), ranking, rtol=1e-5, atol=1e-7)
-        assert one.shares[0].flatten().nonzero().flatten().tolist() == selected
+        assert one.weights[0].flatten().nonzero().flatten().tolist() == selected
         whole = one.ranking_map().flatten(2)
         assert torch.equal(
             whole.isnan().sum(2), torch.full_like(whole[..., 0], 64 - index.shape[1]).long()
@@ -120,7 +120,7 @@ def test_the_boxes_tokens_rank_by_their_shares():
     mask = torch.zeros(2, 4, 4, dtype=torch.bool)
     mask[:, 1:3, 0:3] = True
     (one,) = joint_attention(model, template, search, mask, blocks=[1])
-    assert torch.equal(one.shares > 0, mask)
+    assert torch.equal(one.weights > 0, mask)
     rows = [4, 5, 6, 8, 9, 10]
     torch.testing.assert_close(one.ranking, one.maps[:, :, rows, 16:].mean(2))
 

@@ -228,15 +228,6 @@ def test_a_subset_is_told(tmp_path, monkeypatch):
     assert '2 of 280 listed sequences are there; missing are airplane-13, airplane-15' in told[0]
 
 
-def test_long_reading_shows_how_far_it_is(tmp_path, monkeypatch, capsys):
-    lasot(tmp_path)
-    LaSOT(tmp_path)
-    assert capsys.readouterr().err == ''
-    monkeypatch.setattr(videos, '_SILENT', -1)
-    LaSOT(tmp_path)
-    assert '[1/1] index of LaSOT: done' in capsys.readouterr().err
-
-
 def test_a_video_shorter_than_it_says(tmp_path):
     path = tmp_path / 'a.avi'
     video = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'MJPG'), 10, (64, 48))

@@ -8,9 +8,8 @@ import pytest
 
 from lightvit_dense.errors import UserError
 from tracking.evaluation import Truth, score
-from tracking.evaluation.collect import TrackerResults
+from tracking.evaluation.collect import TrackerResults, open_source
 from tracking.evaluation.got10k import overlaps
-from tracking.evaluation.sources import open_source
 from tracking.runtime.results import write_result
 from tracking.tools.evaluate import main
 
@@ -105,7 +104,7 @@ test_dataloader = dict(
     dataset=dict(
         type='tracking.SequenceDataset',
         sequences=dict(type='tracking.LaSOT', data_root={root!r}, split='test')))
-test_evaluator = dict(type='tracking.OnePassEvaluation', rules=dict(first_frame='exclude'))
+test_evaluator = dict(type='tracking.OnePassEvaluation', protocol=dict(first_frame='exclude'))
 """
 
 
@@ -118,10 +117,10 @@ def test_a_config_tells_data_and_habits(world, tmp_path):
         main([str(config), results, '--json', str(tmp_path / 'a.json'), *options])
         return json.loads((tmp_path / 'a.json').read_text())['trackers']['mine']['figures']
 
-    from tracking.evaluation import Rules
+    from tracking.evaluation import Protocol
 
     told = figures()
-    assert told == pytest.approx(expected(world, 'good', rules=Rules(first_frame='exclude')))
+    assert told == pytest.approx(expected(world, 'good', protocol=Protocol(first_frame='exclude')))
     assert figures('--toolkit', 'pytracking') == pytest.approx(expected(world, 'good'))
     assert figures('--rule', 'first_frame=truth') == figures('--toolkit', 'pytracking')
     assert told != figures('--rule', 'first_frame=truth')

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from lightvit_dense.errors import UserError
-from tracking.runtime.export import (
+from tracking.deploy.export import (
     FRAME,
     FRAME_INT8,
     TEMPLATE,

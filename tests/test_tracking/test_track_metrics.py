@@ -107,13 +107,13 @@ def test_rules_of_the_metric(world):
         metric.process(None, samples)
         return metric.evaluate(3)
 
-    counted = figures(rules=dict(exclude_invalid_frames=True))
+    counted = figures(protocol=dict(exclude_invalid_frames=True))
     everything = figures()
     # Two frames of each sequence are absent.
     assert counted['OP50'] > everything['OP50']
     assert figures(toolkit='matlab') == everything
     with pytest.raises(UserError, match='exclude_invalid'):
-        OnePassEvaluation(rules=dict(exclude_invalid=True))
+        OnePassEvaluation(protocol=dict(exclude_invalid=True))
     with pytest.raises(UserError, match='toolkit'):
         METRICS.build(dict(type='tracking.OnePassEvaluation', toolkit='votkit'))
 

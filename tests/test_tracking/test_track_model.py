@@ -2,26 +2,35 @@
 
 import itertools
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
+from mmengine.evaluator import Evaluator
 from mmengine.logging import MessageHub
 from mmengine.optim import DefaultOptimWrapperConstructor
+from torch.utils.data import DataLoader
 
 import tracking  # noqa: F401  fills the registries
 from lightvit_dense.engine.hooks import NonFiniteLossGuard
 from lightvit_dense.engine.hooks.non_finite import NonFiniteLossError
 from lightvit_dense.errors import UserError
 from lightvit_dense.utils.flops import count_cost
-from tracking import runtime
-from tracking.engine import EliminationScheduleHook
+from tracking.engine import (
+    EliminationScheduleHook,
+    SequenceTestLoop,
+    SequenceValLoop,
+    track_sequence,
+)
 from tracking.models import JointVisionTransformer, PairPreprocessor, decode
 from tracking.registry import HOOKS, MODELS
+from tracking.runtime import Tracker
 from tracking.structures import TrackSample
 
+from .small_runtime import moving_target, sequence_of
 from .small_tracker import pairs, small_tracker
 
 
@@ -113,25 +122,77 @@ def test_a_pair_does_not_depend_on_its_batch():
         torch.testing.assert_close(a[1:2], b, rtol=1e-4, atol=1e-5)
 
 
-def test_prediction_of_sequences(monkeypatch):
-    model = small_tracker().eval()
-    seen = []
+class CountingEvaluator(Evaluator):
+    """What loops read of an evaluator."""
 
-    def track_sequence(tracker, sequence):
-        seen.append((tracker, sequence))
-        return np.ones((3, 4)), np.ones(3), np.zeros(3)
+    def __init__(self):
+        super().__init__([])
+        self.samples = []
 
-    monkeypatch.setattr(runtime, 'track_sequence', track_sequence, raising=False)
+    def process(self, data_samples, data_batch):
+        self.samples += data_samples
+
+    def evaluate(self, size):
+        return dict(size=size)
+
+
+def loop_of(kind, model, dataset):
+    """Build a loop over a data set, with a runner that has the model and one hook."""
+    runner = FakeRunner(model)
+    runner.hooks = []
+    runner.call_hook = lambda name, **_: runner.hooks.append(name)
+    runner.visualizer = SimpleNamespace()
+    loader = DataLoader(dataset, collate_fn=pseudo_collate)
+    return kind(runner=runner, dataloader=loader, evaluator=CountingEvaluator())
+
+
+class Sequences(list):
+    metainfo: dict = {}
+
+
+def samples_of(sequence, count=2):
     sample = TrackSample()
-    sample.sequence = 'a sequence'
-    batch = pseudo_collate([dict(inputs=dict(), data_samples=sample)])
-    found = model.test_step(batch)
-    ((tracker, sequence),) = seen
-    assert tracker.model is model
-    assert sequence == 'a sequence'
-    assert found[0].boxes.shape == (3, 4)
-    with pytest.raises(UserError, match='needs pairs of crops'):
-        model({}, [TrackSample()], mode='predict')
+    sample.sequence = sequence
+    return Sequences(dict(inputs=dict(), data_samples=sample.clone()) for _ in range(count))
+
+
+@pytest.mark.parametrize(('kind', 'phase'), [(SequenceTestLoop, 'test'), (SequenceValLoop, 'val')])
+def test_a_loop_tracks_sequences_by_the_weights_of_its_run(kind, phase, monkeypatch):
+    model, made = small_tracker().eval(), []
+    make = Tracker.from_model.__func__
+    monkeypatch.setattr(
+        Tracker, 'from_model', classmethod(lambda *args: made.append(1) or make(*args))
+    )
+    sequence = sequence_of(*moving_target(4))
+    loop = loop_of(kind, model, samples_of(sequence))
+
+    def swap(name, **_):
+        """Put other weights in place when the run begins, as averages of weights do."""
+        if name == f'before_{phase}_epoch':
+            for parameter in model.parameters():
+                parameter.data.add_(0.1)
+
+    found = []
+    for change in (lambda *_, **__: None, swap):
+        loop.runner.call_hook = change
+        loop.evaluator.samples.clear()
+        assert loop.run() == dict(size=2)
+        wanted, scores, _ = track_sequence(make(Tracker, model), sequence)
+        for sample in loop.evaluator.samples:
+            np.testing.assert_array_equal(sample.boxes, wanted)
+            np.testing.assert_array_equal(sample.scores, scores)
+            assert sample.seconds.shape == (4,)
+        found.append(wanted)
+    assert len(made) == 2  # one a run
+    assert np.abs(found[1] - found[0]).max() > 1e-3
+    loop = loop_of(kind, model, Sequences([dict(inputs=dict(), data_samples=TrackSample())]))
+    with pytest.raises(UserError, match=f'{kind.__name__} tracks whole sequences'):
+        loop.run()
+
+
+def test_a_model_says_who_tracks_sequences():
+    with pytest.raises(UserError, match=r"tracked by test_cfg = dict\(type='tracking.Sequence"):
+        small_tracker()({}, [TrackSample()], mode='predict')
 
 
 def test_what_does_not_fit_is_refused():

@@ -8,9 +8,9 @@ from torch import nn
 
 from lightvit_dense.errors import UserError
 from lightvit_dense.utils.environment import count_flops
-from tracking.runtime.decoding import decode_maps, hann_window
-from tracking.runtime.frame_module import FrameModule, ranking_weights
-from tracking.runtime.lean_head import LeanCenterHead, ScatteredConv, folded_layers
+from tracking.deploy.frame_module import FrameModule, ranking_weights
+from tracking.deploy.optimized_head import OptimizedCenterHead, ScatteredConv, folded_layers
+from tracking.models.decoding import decode_maps, hann_window
 from tracking.runtime.network import build_network
 
 from .small_tracker import small_tracker
@@ -130,7 +130,7 @@ def test_size_and_offset_of_one_cell_are_those_of_the_whole_map():
     """At every cell: at the border the convolutions see padding at each of their layers."""
     head = tracker().head.double()
     branches = [folded_layers(branch) for branch in (head.score, head.size, head.offset)]
-    lean = LeanCenterHead(branches, (8, 8), (64, 64)).double()
+    lean = OptimizedCenterHead(branches, (8, 8), (64, 64)).double()
     tokens = torch.randn(64, 32, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     features = tokens.t().reshape(1, 32, 8, 8)
     with torch.no_grad():
@@ -159,7 +159,7 @@ def test_eliminated_tokens_cost_nothing():
     def flops(eliminate):
         module = FrameModule(model, True, eliminate)
         state = module.template(torch.zeros(32, 32, 3))
-        weights = ranking_weights(model, module, torch.tensor([0.2, 0.2, 0.5, 0.5]))
+        weights = ranking_weights(model, torch.tensor([0.2, 0.2, 0.5, 0.5]))
         return count_flops(lambda: module.encoder(torch.zeros(64, 64, 3), *state, weights))
 
     width, template, search, kept = 32, 16, 64, 16

@@ -8,7 +8,7 @@ import pytest
 from lightvit_dense.datasets.errors import DatasetError
 from lightvit_dense.errors import UserError
 from tracking.datasets import VideoSequence
-from tracking.evaluation import TOOLKITS, Rules, Truth, choose_rules, score
+from tracking.evaluation import TOOLKITS, Protocol, Truth, choose_protocol, score
 from tracking.evaluation.ope import frame_errors
 
 RNG = np.random.default_rng
@@ -128,7 +128,7 @@ def test_equals_a_loop_over_frames_and_thresholds(odd, exclude, rounded):
     predictions, truths = make(odd=odd)
     if rounded:
         predictions, truths = whole_pixels(predictions, truths)
-    rules = choose_rules('pytracking', {'exclude_invalid_frames': exclude})
+    rules = choose_protocol('pytracking', {'exclude_invalid_frames': exclude})
     assert_rates(score(predictions, truths, rules), pytracking_loop(predictions, truths, exclude))
 
 
@@ -181,7 +181,7 @@ AWAY = [200.0, 10, 20, 20]
 def test_pixel_conventions_differ_by_rounding_alone():
     predictions, truths = make(3)
     inclusive = score(predictions, truths)
-    continuous = score(predictions, truths, Rules(pixels='continuous'))
+    continuous = score(predictions, truths, Protocol(pixels='continuous'))
     assert_rates(continuous, (inclusive.success, inclusive.precision, inclusive.norm_precision))
     a, b = (frame_errors(np.array([BOX]), np.array([AWAY]), p) for p in ('inclusive', 'continuous'))
     np.testing.assert_allclose(a, b, rtol=1e-14)
@@ -191,41 +191,41 @@ def test_pixel_conventions_differ_by_rounding_alone():
     ('first', 'expected'), [('truth', 1.0), ('prediction', 2 / 3), ('exclude', 1.0)]
 )
 def test_first_frame(first, expected):
-    scores = one(Rules(first_frame=first), [BOX] * 3, [AWAY, BOX, BOX])
+    scores = one(Protocol(first_frame=first), [BOX] * 3, [AWAY, BOX, BOX])
     assert scores.precision[0, 20] == pytest.approx(expected)
     assert scores.frames[0] == (2 if first == 'exclude' else 3)
 
 
 def test_more_predictions_than_frames():
-    assert one(Rules(), [BOX] * 2, [BOX] * 3).precision[0, 0] == 1
+    assert one(Protocol(), [BOX] * 2, [BOX] * 3).precision[0, 0] == 1
     with pytest.raises(UserError, match='dog-1, frame 2: 3 predictions for 2 annotated frames'):
-        one(Rules(longer='error'), [BOX] * 2, [BOX] * 3)
+        one(Protocol(longer='error'), [BOX] * 2, [BOX] * 3)
 
 
 def test_fewer_predictions_than_frames():
     with pytest.raises(UserError, match='2 predictions for 4 annotated frames'):
-        one(Rules(), [BOX] * 4, [BOX] * 2)
-    assert one(Rules(shorter='zeros'), [BOX] * 4, [BOX] * 2).success[0, 10] == 0.5
+        one(Protocol(), [BOX] * 4, [BOX] * 2)
+    assert one(Protocol(shorter='zeros'), [BOX] * 4, [BOX] * 2).success[0, 10] == 0.5
 
 
 def test_boxes_without_size_repeat_the_one_before():
     empty = [0.0, 0, 0, 5]
     predicted = [AWAY, empty, BOX, empty, empty]
     # The second frame repeats the tracker's own first box, not the true one.
-    assert one(Rules(), [BOX] * 5, predicted).success[0, 10] == pytest.approx(4 / 5)
-    kept = one(Rules(zero_size='keep'), [BOX] * 5, predicted)
+    assert one(Protocol(), [BOX] * 5, predicted).success[0, 10] == pytest.approx(4 / 5)
+    kept = one(Protocol(zero_size='keep'), [BOX] * 5, predicted)
     assert kept.success[0, 10] == pytest.approx(2 / 5)
 
 
 @pytest.mark.parametrize('bad', [[math.nan, 1, 2, 3], [1, 1, -2, 3], [1, math.inf, 2, 3]])
 def test_invalid_predictions(bad):
     with pytest.raises(UserError, match=r'dog-1, frame 1: .* is no box'):
-        one(Rules(), [BOX] * 3, [BOX, bad, BOX])
-    assert one(Rules(invalid='previous'), [BOX] * 3, [BOX, bad, BOX]).success[0, 10] == 1
+        one(Protocol(), [BOX] * 3, [BOX, bad, BOX])
+    assert one(Protocol(invalid='previous'), [BOX] * 3, [BOX, bad, BOX]).success[0, 10] == 1
     with pytest.raises(UserError, match=r'frame 0: .* none before it'):
-        one(Rules(invalid='previous'), [BOX] * 3, [bad, bad, BOX])
+        one(Protocol(invalid='previous'), [BOX] * 3, [bad, bad, BOX])
     # The first prediction does not count anyway.
-    assert one(Rules(invalid='previous'), [BOX] * 3, [bad, BOX, BOX]).success[0, 10] == 1
+    assert one(Protocol(invalid='previous'), [BOX] * 3, [bad, BOX, BOX]).success[0, 10] == 1
 
 
 @pytest.mark.parametrize(
@@ -233,7 +233,7 @@ def test_invalid_predictions(bad):
     [
         (TOOLKITS['pytracking'], 1 / 2, 3 / 4),
         (TOOLKITS['matlab'], 3 / 4, 3 / 4),
-        (Rules(boxless_norm='miss'), 1 / 2, 1 / 2),
+        (Protocol(boxless_norm='miss'), 1 / 2, 1 / 2),
     ],
 )
 def test_frames_without_a_true_box_and_absent_ones(rules, centre, norm):
@@ -256,23 +256,23 @@ def test_a_true_box_at_the_border_is_none_to_lasots_own_toolkit():
 
 def test_excluded_frames_are_not_divided_by():
     present = np.array([True, False, True, False])
-    scores = one(Rules(exclude_invalid_frames=True), [BOX] * 4, [BOX] * 4, present)
+    scores = one(Protocol(exclude_invalid_frames=True), [BOX] * 4, [BOX] * 4, present)
     assert scores.frames[0] == 2
     assert scores.success[0, 10] == 1
     with pytest.raises(UserError, match='dog-1: has no frame'):
-        one(Rules(exclude_invalid_frames=True), [BOX] * 2, [BOX] * 2, np.zeros(2, bool))
+        one(Protocol(exclude_invalid_frames=True), [BOX] * 2, [BOX] * 2, np.zeros(2, bool))
 
 
 def test_a_true_box_that_is_not_a_number_is_none():
     true = [BOX, [math.nan] * 4, BOX]
-    scores = one(Rules(), true, [BOX, [0, 0, 0, 0], [0, 0, 0, 0]])
+    scores = one(Protocol(), true, [BOX, [0, 0, 0, 0], [0, 0, 0, 0]])
     # The second prediction is left as it is, so the third repeats an empty box.
     assert scores.success[0, 0] == pytest.approx(1 / 3)
 
 
 def test_thresholds_of_the_centre_and_the_normalised_error():
     shifted = [BOX[0] + 4.0, *BOX[1:]]  # 4 of 20 pixels: .2
-    scores = one(Rules(), [BOX] * 2, [BOX, shifted])
+    scores = one(Protocol(), [BOX] * 2, [BOX, shifted])
     assert scores.precision[0, 3] == 0.5
     assert scores.precision[0, 4] == 1
     assert scores.norm_precision[0, 19] == 0.5
@@ -281,12 +281,12 @@ def test_thresholds_of_the_centre_and_the_normalised_error():
 
 def test_other_grids():
     predictions, truths = make(4, odd=False)
-    fine = score(predictions, truths, Rules(overlap_bins=101))
+    fine = score(predictions, truths, Protocol(overlap_bins=101))
     assert fine.success.shape == (7, 101)
     coarse = score(predictions, truths)
     np.testing.assert_allclose(fine.success[:, ::5], coarse.success)
     assert fine.figures()['OP75'] == coarse.figures()['OP75']
-    tight = score(predictions, truths, Rules(centre_at=5, norm_at=0.05, overlap_at=(0.1, 0.9)))
+    tight = score(predictions, truths, Protocol(centre_at=5, norm_at=0.05, overlap_at=(0.1, 0.9)))
     assert tight.figures()['precision'] == 100 * coarse.precision[:, 5].mean()
     assert tight.figures()['norm_precision'] == 100 * coarse.norm_precision[:, 5].mean()
     assert tight.figures()['OP75'] == 100 * coarse.success[:, 18].mean()
@@ -305,12 +305,12 @@ def test_other_grids():
 )
 def test_unknown_rules(options, message):
     with pytest.raises(UserError, match=message):
-        choose_rules('pytracking', options)
+        choose_protocol('pytracking', options)
 
 
 def test_unknown_toolkit():
     with pytest.raises(UserError, match="Did you mean 'matlab'"):
-        choose_rules('matlb')
+        choose_protocol('matlb')
 
 
 class Pictures:

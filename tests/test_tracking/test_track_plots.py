@@ -6,12 +6,7 @@ from PIL import Image
 
 from tracking.evaluation import Truth, score
 from tracking.evaluation.got10k import overlaps
-from tracking.evaluation.plots import (
-    overlap_plot,
-    precision_plot,
-    success_plot,
-    write_plots,
-)
+from tracking.evaluation.plots import curve_plot, write_plots
 
 
 @pytest.fixture(scope='module')
@@ -38,11 +33,7 @@ def shown(figure):
 @pytest.mark.parametrize('kind', ['success', 'precision', 'norm_precision'])
 def test_curves_are_ranked_and_told(trackers, kind):
     scores = trackers[0]
-    if kind == 'success':
-        figure = success_plot(scores)
-    else:
-        figure = precision_plot(scores, normalized=kind == 'norm_precision')
-    axes, legend, curves = shown(figure)
+    axes, legend, curves = shown(curve_plot(scores, kind))
     ranked = ('good', 'fair', 'bad')
     assert legend == [f'[{scores[name].figures()[kind]:.1f}] {name}' for name in ranked]
     for name, curve in zip(ranked, curves, strict=True):
@@ -52,15 +43,15 @@ def test_curves_are_ranked_and_told(trackers, kind):
 
 def test_some_sequences_only(trackers):
     scores, chosen = trackers[0], np.array([False, True, False, True])
-    _, legend, curves = shown(success_plot(scores, 'Occluded', chosen))
+    _, legend, curves = shown(curve_plot(scores, 'success', 'Occluded', chosen))
     np.testing.assert_allclose(curves[0], 100 * scores['good'].success[chosen].mean(axis=0))
     assert legend[0] == f'[{scores["good"].figures(chosen)["success"]:.1f}] good'
 
 
 def test_got10k(trackers):
-    _, legend, curves = shown(overlap_plot(trackers[1]))
+    _, legend, curves = shown(curve_plot(trackers[1]))
     assert legend[0] == f'[{trackers[1]["good"].figures()["AO"]:.1f}] good'
-    np.testing.assert_allclose(curves[0], 100 * trackers[1]['good'].curve())
+    np.testing.assert_allclose(curves[0], trackers[1]['good'].curve()[1])
 
 
 def test_files(trackers, tmp_path):

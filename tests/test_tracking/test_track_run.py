@@ -12,11 +12,11 @@ from PIL import Image
 
 from lightvit_dense import apis
 from lightvit_dense.errors import UserError
-from tracking.runtime.dataset_run import SETTINGS
+from tracking.engine.dataset_run import SETTINGS
+from tracking.engine.sequence_loop import track_sequence
+from tracking.engine.worker_pool import serve_all
 from tracking.runtime.results import is_complete, read_result, read_seconds, write_result
-from tracking.runtime.track import track_sequence
 from tracking.runtime.tracker import Tracker
-from tracking.runtime.worker_pool import serve_all
 from tracking.tools import run_dataset as tool
 
 from .small_runtime import moving_target
@@ -46,7 +46,7 @@ test_dataloader = dict(
         ),
     ),
 )
-test_cfg = dict()
+test_cfg = dict(type='tracking.SequenceTestLoop')
 test_evaluator = dict(type='tracking.OnePassEvaluation', out_dir='{out}', tracker_name='loop')
 """
 NAMES = [f'square-{number}' for number in (1, 2, 3)]

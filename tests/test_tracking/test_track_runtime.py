@@ -10,7 +10,7 @@ from torch import nn
 
 from lightvit_dense.errors import UserError
 from tracking.boxes import iou
-from tracking.runtime.track import track_sequence
+from tracking.engine.sequence_loop import track_sequence
 from tracking.runtime.tracker import Tracker
 
 from .small_runtime import (

@@ -21,8 +21,7 @@ from lightvit_dense.utils import environment as measure
 from lightvit_dense.utils.memory import peak_resident_mb
 from tracking.evaluation.collect import read_tracker
 from tracking.evaluation.ope import score
-from tracking.evaluation.rules import choose_rules
-from tracking.evaluation.tables import describe
+from tracking.evaluation.protocol import choose_protocol
 from tracking.evaluation.truth import Truth
 from tracking.runtime.results import write_result
 
@@ -81,13 +80,13 @@ def timed(call: Callable[[], Any], rounds: int) -> tuple[dict[str, float], Any]:
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Measure reading, scoring, and tables."""
-    rules = choose_rules(args.toolkit)
+    rules = choose_protocol(args.toolkit)
     predictions, truths = synthetic(args.sequences, args.frames)
     before = peak_resident_mb()
     stages = {}
     stages['score'], scores = timed(lambda: score(predictions, truths, rules), args.rounds)
     after = peak_resident_mb()
-    stages['tables'], _ = timed(lambda: describe(scores), args.rounds)
+    stages['tables'], _ = timed(scores.describe, args.rounds)
     with tempfile.TemporaryDirectory() as name:
         for boxes, truth in zip(predictions, truths, strict=True):
             write_result(name, truth.name, boxes)

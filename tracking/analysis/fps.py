@@ -12,7 +12,7 @@ import torch
 from lightvit_dense.errors import UserError
 from lightvit_dense.utils import environment as measure
 
-from ..runtime.frame_module import ranking_weights
+from ..deploy.frame_module import ranking_weights
 from ..runtime.network import BACKENDS, build_network
 from ..runtime.tracker import Tracker
 from .ostrack_way import OSTrackWay
@@ -101,7 +101,7 @@ def count_arithmetic(model: Any, run: FpsRun) -> int:
         return measure.count_flops(lambda: network(np.zeros((side, side, 3), np.uint8)))
     module, template = network.module, torch.zeros(model.template_size, model.template_size, 3)
     state = module.template(template)
-    weights = ranking_weights(model, module, torch.tensor([0.25, 0.25, 0.5, 0.5]))
+    weights = ranking_weights(model, torch.tensor([0.25, 0.25, 0.5, 0.5]))
     return measure.count_flops(lambda: module(torch.zeros(side, side, 3), *state, weights))
 
 

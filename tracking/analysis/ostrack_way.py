@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from ..boxes import clip_box
+from ..models.decoding import hann_window
 from ..models.heads import CenterHead
 from ..models.joint_vit import JointVisionTransformer
-from ..runtime.decoding import hann_window
 from ..sampling.crops import CropWindow, crop_window
 
 

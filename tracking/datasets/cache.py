@@ -26,13 +26,7 @@ def default_cache() -> Path:
 
 
 def fingerprint(keys: Sequence[str], stamps: Sequence[Stamp], others: Sequence[str] = ()) -> str:
-    """Return what differs as soon as a file is added, removed or written again.
-
-    Args:
-        keys: Keys of the annotation files.
-        stamps: Size and time of each.
-        others: What else an index depends on.
-    """
+    """Return what differs as soon as a file is added, removed or written again."""
     files = (f'{key}\t{size}\t{time}' for key, (size, time) in zip(keys, stamps, strict=True))
     return hashlib.sha256('\n'.join((*files, '', *others)).encode()).hexdigest()
 
@@ -49,7 +43,7 @@ def cached_table(
         folder: Where tables are kept.
         title: Begin of the name of the file.
         identity: What the table is of: the path of the data, split and options.
-        mark: Fingerprint of the annotations as they are now.
+        mark: :func:`fingerprint` of the annotations as they are now.
         build: Makes the arrays and the head of a new table.
     """
     path = folder / f'{title}-{hashlib.sha256(identity.encode()).hexdigest()[:16]}.index'

@@ -42,7 +42,6 @@ class CocoSequences(SequenceSet):
         "Unpack COCO's images and annotations below data_root, so that "
         'annotations/instances_train2017.json and train2017/ are there.'
     )
-    SPLITS: ClassVar[tuple[str, ...]] = ('all',)
 
     is_video: ClassVar[bool] = False
 
@@ -85,11 +84,7 @@ class CocoSequences(SequenceSet):
         return self.store.stamps([self.ann_file])[0][0] >= _LARGE
 
     def build(self) -> tuple[Chunks, dict[str, Any]]:
-        """Read the annotations.
-
-        Raises:
-            DatasetError: If they are missing, malformed, or hold no object that is large enough.
-        """
+        """Read the annotations."""
         where = self.store.where(self.ann_file)
         try:
             content = json.loads(self.store.read(self.ann_file))

@@ -11,7 +11,6 @@ Stamp = tuple[int, int]
 """Size in bytes of a file and time of its last change."""
 
 ABSENT: Stamp = (-1, -1)
-SOURCES = ('folder', 'lmdb')
 
 
 class Store(Protocol):
@@ -48,14 +47,7 @@ def stamp(path: str) -> Stamp:
 
 
 class FolderStore(FolderStorage):
-    """Files below a folder.
-
-    Args:
-        root: The folder.
-
-    Raises:
-        DatasetError: If it does not exist.
-    """
+    """Files below a folder."""
 
     def __init__(self, root: str | os.PathLike) -> None:
         super().__init__(root)
@@ -87,14 +79,7 @@ class FolderStore(FolderStorage):
 
 
 class LmdbStore(LmdbStorage):
-    """Files in an LMDB, made by this library or by other code of the same keys.
-
-    Args:
-        path: Folder with ``data.mdb``, or a single file.
-
-    Raises:
-        DatasetError: If it does not exist.
-    """
+    """Files in an LMDB (a folder with ``data.mdb``, or a single file), ours or others'."""
 
     def __init__(self, path: str | os.PathLike) -> None:
         super().__init__(path)
@@ -114,15 +99,7 @@ class LmdbStore(LmdbStorage):
 
 
 class PartedStore:
-    """Several LMDBs, each in place of a folder.
-
-    Args:
-        root: Where they are.
-        parts: Name of the LMDB of each folder; the first part of a key is the folder.
-
-    Raises:
-        DatasetError: If one does not exist.
-    """
+    """Several LMDBs below a root, each in place of the folder that a key begins with."""
 
     def __init__(self, root: str, parts: Mapping[str, str]) -> None:
         self.root = root
@@ -163,16 +140,7 @@ class PartedStore:
 
 
 def open_store(root: str, source: str) -> Store:
-    """Return the store of a folder or an LMDB.
-
-    Args:
-        root: Its path.
-        source: 'folder' or 'lmdb'.
-
-    Raises:
-        DatasetError: If it does not exist.
-        ValueError: If the source is unknown.
-    """
-    if source not in SOURCES:
+    """Return the store of a folder or an LMDB."""
+    if source not in ('folder', 'lmdb'):
         raise ValueError(f"source must be 'folder' or 'lmdb', got {source!r}")
     return LmdbStore(root) if source == 'lmdb' else FolderStore(root)

@@ -122,15 +122,7 @@ class DenseHead(BaseModule):
         }
 
     def reset_parameters(self, score: nn.Conv2d, prior: float | None) -> None:
-        """Initialise kernels Xavier-uniform, as OSTrack's code does.
-
-        Args:
-            score: The layer before the squashing of scores.
-            prior: Score of an average cell at first; ``None`` leaves it at one half.
-
-        Raises:
-            ValueError: If ``prior`` is not between 0 and 1.
-        """
+        """Initialise kernels Xavier-uniform, as OSTrack's code does, and the score to its prior."""
         for parameter in self.parameters():
             if parameter.ndim > 1:
                 nn.init.xavier_uniform_(parameter)

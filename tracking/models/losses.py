@@ -8,14 +8,8 @@ from torchvision.ops import generalized_box_iou_loss
 def focal_loss(score: Tensor, target: Tensor, alpha: float = 2.0, beta: float = 4.0) -> Tensor:
     """Return CornerNet's focal loss of score maps (Law and Deng 2018, eq. 1).
 
-    Args:
-        score: Strictly between 0 and 1 [B, 1, rows, columns].
-        target: Gaussian maps; cells of exactly 1 are positive.
-        alpha: Exponent of how wrong a cell is.
-        beta: Exponent by which cells near the centre count less.
-
-    Returns:
-        Sum over the batch, divided by the number of positive cells where there are any.
+    Scores [B, 1, rows, columns] lie strictly between 0 and 1; cells of Gaussian maps that are
+    exactly 1 are positive. The sum is divided by the number of positive cells, if there are any.
     """
     positive = target.eq(1)
     hits = torch.log(score) * (1 - score) ** alpha * positive

@@ -9,13 +9,7 @@ def gaussian_radius(size: Tensor, min_overlap: float = 0.7) -> Tensor:
 
     CornerNet's rule (Law and Deng 2018) as its first code had it and as CenterNet and OSTrack took
     it over: the roots of the three quadratic equations are not divided by their leading terms.
-
-    Args:
-        size: Width and height in cells [..., 2].
-        min_overlap: Least intersection over union.
-
-    Returns:
-        [...], in cells.
+    Sizes [..., 2] and radii [...] are in cells.
     """
     width, height = size.unbind(-1)
     total, area = width + height, width * height
@@ -34,15 +28,8 @@ def gaussian_map(boxes: Tensor, grid: tuple[int, int], min_overlap: float = 0.7)
 
     One at the cell nearest to the centre, falling off with a deviation of a sixth of the diameter,
     zero beyond the radius of :func:`gaussian_radius`. A box whose cell is not on the map leaves
-    its edge at most, and no cell that is one.
-
-    Args:
-        boxes: x, y, width, height as parts of the search crop [B, 4].
-        grid: (rows, columns).
-        min_overlap: See :func:`gaussian_radius`.
-
-    Returns:
-        [B, 1, rows, columns], in 0..1.
+    its edge at most, and no cell that is one. Boxes [B, 4] are parts of the search crop; the maps
+    are [B, 1, rows, columns], in 0..1.
     """
     rows, columns = grid
     cells = boxes * boxes.new_tensor([columns, rows, columns, rows])

@@ -8,6 +8,8 @@ A *frame network* is given the template once and then a search crop each frame::
 """
 
 import contextlib
+import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,13 +18,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lightvit_dense.analysis.inference_speed import compiler
 from lightvit_dense.errors import UserError, did_you_mean
 
+from ..deploy.frame_module import FrameModule, ranking_weights
+from ..deploy.onnx_network import OnnxNetwork
+from ..models.decoding import check_crop, decode_maps, hann_window, tied_boxes
 from ..structures import TrackSample
-from .decoding import check_crop, decode_maps, hann_window, tied_boxes
-from .frame_module import FrameModule, ranking_weights
-from .onnx_network import OnnxNetwork
 
 BACKENDS = ('torch', 'plain', 'compiled', 'onnx', 'onnx-int8')
 """Ways to compute a frame.
@@ -48,13 +49,7 @@ class FrameNetwork(Protocol):
 
 
 class PlainNetwork:
-    """The model as it is trained, called with one pair; on any device.
-
-    Args:
-        model: An :class:`OneStreamTracker` in evaluation mode.
-        window: Whether the Hann window favours the middle of the search crop.
-        eliminate: False to keep all search tokens.
-    """
+    """The model as it is trained, called with one pair; on any device."""
 
     def __init__(self, model: Any, window: bool = True, eliminate: bool = True) -> None:
         self.model = model.eval()
@@ -63,7 +58,7 @@ class PlainNetwork:
         self._sample: TrackSample | None = None
 
     def set_template(self, crop: np.ndarray, box: np.ndarray) -> None:
-        """Take the template: RGB uint8 [h, w, 3], and the target's box [4] in pixels of it."""
+        """Take the template; see :class:`FrameNetwork`."""
         check_crop(crop, 'template', self.model.template_size)
         self._template = crop
         parts = torch.as_tensor(np.asarray(box, np.float32)) / self.model.template_size
@@ -93,7 +88,7 @@ class PlainNetwork:
         return score[0], size, offset, window, crop.shape[:2]
 
     def __call__(self, crop: np.ndarray) -> tuple[np.ndarray, float]:
-        """Find the target in a search crop, RGB uint8 [H, W, 3]; see :class:`FrameNetwork`."""
+        """Find the target; see :class:`FrameNetwork`."""
         return decode_maps(*self._decoded(crop))
 
     def tied(self, crop: np.ndarray) -> np.ndarray:
@@ -114,22 +109,14 @@ class PlainNetwork:
 
 
 class TorchNetwork:
-    """The model without needless work, in torch; on any device.
-
-    Args:
-        model: An :class:`OneStreamTracker` in evaluation mode.
-        window: Whether the Hann window favours the middle of the search crop.
-        eliminate: False to keep all search tokens.
-        compile: Whether ``torch.compile`` makes one program of it.
-    """
+    """The model without needless work, in torch; on any device."""
 
     def __init__(
         self, model: Any, window: bool = True, eliminate: bool = True, compile: bool = False
     ) -> None:
         self.model = model.eval()
-        self.module = FrameModule(model, window, eliminate).eval()
         self.device = next(model.parameters()).device
-        self.module.to(self.device)
+        self.module = FrameModule(model, window, eliminate).eval().to(self.device)
         self._run: Any = torch.compile(self.module, dynamic=False) if compile else self.module
         self._state: tuple[Tensor, ...] = ()
 
@@ -141,13 +128,12 @@ class TorchNetwork:
         """Take the template; see :class:`FrameNetwork`."""
         side = self.model.template_size
         check_crop(crop, 'template', side)
-        parts = torch.as_tensor(np.asarray(box, np.float32)) / side
-        weights = ranking_weights(self.model, self.module, parts)
+        weights = ranking_weights(self.model, torch.as_tensor(np.asarray(box, np.float32)) / side)
         self._state = (*self.module.template(self._tensor(crop)), weights)
 
     @torch.inference_mode()
     def __call__(self, crop: np.ndarray) -> tuple[np.ndarray, float]:
-        """Find the target in a search crop, RGB uint8 [H, W, 3]; see :class:`FrameNetwork`."""
+        """Find the target; see :class:`FrameNetwork`."""
         if not self._state:
             raise ValueError('the network has no template yet: call set_template first')
         check_crop(crop, 'search', self.model.search_size)
@@ -193,10 +179,12 @@ def build_network(
         raise UserError(f'backend {backend!r} reads no files: leave out path={path}')
     if threads is not None:
         torch.set_num_threads(threads)
-    if backend == 'compiled' and next(model.parameters()).is_cpu and compiler() is None:
+    if backend == 'plain':
+        return PlainNetwork(model, window, eliminate)
+    compilers = [os.environ['CXX']] if os.environ.get('CXX') else ['g++', 'clang++']
+    on_cpu = next(model.parameters()).is_cpu
+    if backend == 'compiled' and on_cpu and not any(map(shutil.which, compilers)):
         raise UserError(
             "backend 'compiled' needs a C++ compiler (g++ or clang++): install one, or take 'torch'"
         )
-    if backend == 'plain':
-        return PlainNetwork(model, window, eliminate)
     return TorchNetwork(model, window, eliminate, compile=backend == 'compiled')

@@ -20,6 +20,7 @@ from lightvit_dense.utils.devices import check_device
 
 from ..boxes import clip_box
 from ..models.joint_attention import joint_attention
+from ..registry import INFERENCERS
 from ..sampling.crops import CropWindow, crop_image, crop_window
 from .frame_attention import FrameAttention
 from .network import PlainNetwork, build_network
@@ -27,7 +28,7 @@ from .video import FrameSource
 
 Frame = np.ndarray | str | Path
 _SIZES = ('template_size', 'search_size', 'template_factor', 'search_factor')
-_HABITS: dict[str, Any] = dict(window=True, margin=10.0)
+_TEST_CFG: dict[str, Any] = dict(window=True, margin=10.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,11 +48,8 @@ class TrackResult:
 class Timings:
     """Seconds that :meth:`Tracker.update` spent since :meth:`Tracker.init`, by part.
 
-    Attributes:
-        frames: Number of updates.
-        total: Sums of 'crop' (cut and resize), 'network' (with the choice of the box) and 'post'
-            (back to the frame, clipping).
-        last: The same of the last frame alone.
+    Parts are 'crop' (cut and resize), 'network' (with the choice of the box) and 'post' (back to
+    the frame, clipping); ``total`` has their sums over ``frames``, ``last`` those of the last.
     """
 
     frames: int = 0
@@ -60,10 +58,7 @@ class Timings:
 
     def add(self, stamps: tuple[float, float, float, float]) -> None:
         """Take the times at which the parts of an update began and the last one ended."""
-        self.last = {
-            name: after - before
-            for name, before, after in zip(self.total, stamps, stamps[1:], strict=False)
-        }
+        self.last = dict(zip(self.total, np.diff(stamps).tolist(), strict=True))
         for name, seconds in self.last.items():
             self.total[name] += seconds
         self.frames += 1
@@ -154,14 +149,13 @@ class Tracker:
                 f'the model of the config is a {type(model).__name__}, which does not track; '
                 'give the config of a tracking.OneStreamTracker'
             )
-        habits = {**_HABITS, **(getattr(model, 'test_cfg', None) or {})}
-        window = habits['window'] if window is None else window
-        margin = habits['margin'] if margin is None else margin
-        if margin <= 0:
-            raise UserError(f'margin={margin}: must be positive, in pixels')
+        defaults = {**_TEST_CFG, **(getattr(model, 'test_cfg', None) or {})}
+        self._window = bool(defaults['window'] if window is None else window)
+        self.margin = defaults['margin'] if margin is None else margin
+        if self.margin <= 0:
+            raise UserError(f'margin={self.margin}: must be positive, in pixels')
         self.model: Any = model
-        self.margin, self._window = margin, bool(window)
-        self.network = build_network(model, backend, threads, path, window)
+        self.network = build_network(model, backend, threads, path, self._window)
         self.timings = Timings()
         self._box: np.ndarray | None = None
         self._size = (0, 0)
@@ -181,10 +175,9 @@ class Tracker:
         pixels = as_frame(frame)
         self._box = check_box(box, pixels.shape[:2])
         self._size = pixels.shape[:2]
-        out = self.model.template_size
+        side = self.model.template_size
         window = crop_window(self._box, self.model.template_factor)
-        crop = crop_image(pixels, window, out)
-        self._template = (crop, window.to_crop(self._box, out))
+        self._template = crop_image(pixels, window, side), window.to_crop(self._box, side)
         self.network.set_template(*self._template)
         self.timings = Timings()
 
@@ -268,15 +261,14 @@ class Tracker:
                 yield TrackResult(np.array(box, np.float64), 1.0)
 
 
+@INFERENCERS.register_module(name='Tracker')
+def tracker_of(model: nn.Module, **options: Any) -> Tracker:
+    """Make a tracker of a model; what ``dict(type='tracking.Tracker', model=model)`` builds."""
+    return Tracker.from_model(model, **options)
+
+
 def as_frame(frame: Frame) -> np.ndarray:
-    """Return a frame as RGB uint8 [H, W, 3].
-
-    Args:
-        frame: RGB uint8 [H, W, 3], grey [H, W], or the file of a picture.
-
-    Raises:
-        UserError: If it is something else, or a file that cannot be read.
-    """
+    """Return a frame (RGB, grey, or the file of a picture) as RGB uint8 [H, W, 3]."""
     if not isinstance(frame, (str, Path)):
         return check_array(frame)
     try:
@@ -286,18 +278,7 @@ def as_frame(frame: Frame) -> np.ndarray:
 
 
 def check_box(box: ArrayLike, size: tuple[int, int]) -> np.ndarray:
-    """Return a box to begin with.
-
-    Args:
-        box: x, y, width, height [4] in pixels.
-        size: Height and width of the frame.
-
-    Returns:
-        float64 [4].
-
-    Raises:
-        UserError: If there is nothing of the frame to follow in it.
-    """
+    """Return a box to begin with in a frame of (height, width), float64 [4]."""
     try:
         array = np.asarray(box, np.float64).reshape(4)
     except (TypeError, ValueError):

@@ -37,14 +37,7 @@ class FrameChoice:
     def draw(self, visible: np.ndarray) -> tuple[int, int]:
         """Draw two different frames from numpy's ambient generator.
 
-        Args:
-            visible: bool [T], at least two of them true.
-
-        Returns:
-            Indices of the template's and the search frame.
-
-        Raises:
-            ValueError: If the target is visible in fewer than two frames.
+        Two of ``visible`` [T] at least are true; returns the template's and the search frame.
         """
         usable = np.flatnonzero(visible)
         if len(usable) < 2:

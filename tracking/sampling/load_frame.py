@@ -24,18 +24,9 @@ class LoadFrame(ImageReader):
         super().__init__(max_bad)
 
     def transform(self, results: dict) -> dict | None:
-        """Load the frame.
+        """Load frame 'frame_id' of 'frames' as 'img' (RGB uint8) and 'img_path'.
 
-        Args:
-            results: Dict with 'frames' (:class:`tracking.datasets.Frames`), 'frame_id', and
-                'must_load' where no bad frame may be passed over.
-
-        Returns:
-            The dict with 'img' (uint8 RGB [H, W, 3]) and 'img_path', or None in place of a bad
-            frame that is tolerated.
-
-        Raises:
-            DatasetError: If there are more bad frames than tolerated.
+        None for a bad frame that is tolerated; 'must_load' says that none may be passed over.
         """
         frames, index = results['frames'], results['frame_id']
         results['img_path'] = frames.name(index)

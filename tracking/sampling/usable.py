@@ -11,45 +11,23 @@ from tracking.datasets.base import SequenceSet
 
 
 def check_ratios(ratios: Sequence[float] | None, count: int) -> np.ndarray:
-    """Return the probability of each set.
-
-    Args:
-        ratios: How often each is drawn, relative to the others; None for equally often.
-        count: Number of sets.
-
-    Returns:
-        float64 [count], of sum 1.
-
-    Raises:
-        UserError: If there is no set, or the ratios are not one positive number a set.
-    """
+    """Return the probability of each of ``count`` sets, float64 [count]; equal ones for None."""
     if not count:
         raise UserError("PairDataset needs at least one set, such as dict(type='tracking.LaSOT')")
-    shares = np.ones(count) if ratios is None else np.asarray(ratios, np.float64)
-    if shares.shape != (count,) or not np.isfinite(shares).all() or shares.min() <= 0:
+    weights = np.ones(count) if ratios is None else np.asarray(ratios, np.float64)
+    if weights.shape != (count,) or not np.isfinite(weights).all() or weights.min() <= 0:
         raise UserError(
             f'PairDataset has {count} set(s) and ratios={ratios}; give one positive number a set, '
             'and leave out the sets that are not wanted'
         )
-    return shares / shares.sum()
+    return weights / weights.sum()
 
 
 def usable_sequences(sequences: SequenceSet, min_visible: int, min_frames: int) -> np.ndarray:
-    """Return the sequences of which pairs can be drawn; the others are counted in the log.
+    """Return the indices of sequences of which pairs can be drawn; the log counts the others.
 
     Of a video enough frames must show the target, and it must be long enough. OSTrack asks for more
     than 4 visible frames and 20 in all. Of an image the one target must be there.
-
-    Args:
-        sequences: The set.
-        min_visible: Least number of visible frames of a video.
-        min_frames: Least number of frames of a video.
-
-    Returns:
-        Indices, int [n].
-
-    Raises:
-        DatasetError: If none is left.
     """
     counts = np.asarray(sequences.visible_counts)
     if sequences.is_video:

@@ -59,7 +59,7 @@ def _cells(values: np.ndarray, side: int) -> np.ndarray:
 
 def _outline_rankers(template: np.ndarray, one: JointAttention) -> np.ndarray:
     picture = template.copy()
-    inside = _cells((one.shares[0] > 0).byte().cpu().numpy(), len(picture))
+    inside = _cells((one.weights[0] > 0).byte().cpu().numpy(), len(picture))
     edges, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     return cv2.drawContours(picture, edges, -1, _RANKER, 2)
 

@@ -279,7 +279,7 @@ def task_of_class(kind: type) -> str | None:
     """
     parents = {f'{cls.__module__}.{cls.__qualname__}' for cls in kind.__mro__}
     found = next((task for name, task in _TASKS.items() if name in parents), None)
-    return 'tracking' if found is None and hasattr(kind, 'make_tracker') else found
+    return found or getattr(kind, 'task', None)
 
 
 def task_of(model: nn.Module) -> str:

@@ -18,6 +18,7 @@ from lightvit_dense.apis.inference import (
 )
 from lightvit_dense.apis.inference.classes import class_names
 from lightvit_dense.errors import UserError
+from lightvit_dense.registry import INFERENCERS
 
 from .features import (
     attention_maps,
@@ -255,7 +256,8 @@ class Model:
         """
         self._need('tracking', what='tracks')
         if self._tracker is None:
-            self._tracker = self.network.make_tracker()
+            tracker = dict(type='tracking.Tracker', model=self.network)
+            self._tracker = INFERENCERS.build(tracker)
         source = frames if isinstance(frames, (str, Path)) else each(frames)
         return self._tracker.follow(source, box)
 
@@ -279,7 +281,7 @@ class Model:
             raise UserError(
                 f'{self.path}: the backbone of this model ({type(self.backbone).__name__}) does '
                 "not take single images. Load it alone: load(..., task='features'); what a tracker "
-                'looks at in a frame is told by attention(frame) of network.make_tracker()'
+                'looks at in a frame is told by attention(frame) of tracking.Tracker.from_model(network)'
             )
 
     def _collect(

@@ -7,46 +7,28 @@ from typing import Any
 import numpy as np
 import torch
 
+from lightvit_dense.deploy import onnx_session
 from lightvit_dense.errors import UserError
 
-from .decoding import check_crop
+from ..models.decoding import check_crop
 from .export import (
     FRAME,
     FRAME_INT8,
     TEMPLATE,
     export_tracker,
     fingerprint,
-    needs,
     quantize_frame,
 )
-from .frame_module import FrameModule, ranking_weights
+from .frame_module import ranking_weights
 
 
 def open_session(path: Path, threads: int | None) -> Any:
-    """Open an ONNX file on the CPU.
-
-    Args:
-        path: The file.
-        threads: Threads within an operator; ONNX Runtime's choice by default.
-
-    Raises:
-        UserError: If ONNX Runtime is missing or cannot read the file.
-    """
-    needs('onnxruntime')
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors
-    if threads is not None:
-        options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    """Open an ONNX file on the CPU; an error names a file that cannot be read."""
     try:
-        return onnxruntime.InferenceSession(
-            path.read_bytes(), options, providers=['CPUExecutionProvider']
-        )
-    except Exception as error:  # its errors have no common base but Exception
+        return onnx_session(path, threads)
+    except UserError:
+        raise
+    except Exception as error:  # ONNX Runtime's errors have no common base but Exception
         raise UserError(f'{path}: ONNX Runtime cannot read it ({error}); export it anew') from error
 
 
@@ -61,10 +43,6 @@ class OnnxNetwork:
         eliminate: False to keep all search tokens.
         int8: Whether products are in 8 bits.
         threads: Threads within an operator; ONNX Runtime's choice by default.
-
-    Raises:
-        UserError: If the files are of another model or of other options, a package is missing, or
-            the model is on another device.
     """
 
     def __init__(
@@ -79,12 +57,8 @@ class OnnxNetwork:
         if next(model.parameters()).device.type != 'cpu':
             raise UserError("exported trackers run on the CPU: give the tracker device='cpu'")
         self.model = model.eval()
-        self.module = FrameModule(model, window, eliminate).eval()
-        if path is None:
-            with tempfile.TemporaryDirectory() as folder:
-                self._open(Path(folder), window, eliminate, int8, threads)
-        else:
-            self._open(Path(path), window, eliminate, int8, threads)
+        with tempfile.TemporaryDirectory() as folder:
+            self._open(Path(path or folder), window, eliminate, int8, threads)
         self._feed: dict[str, np.ndarray] = {}
 
     def _open(
@@ -111,11 +85,10 @@ class OnnxNetwork:
         """Take the template; see :class:`~tracking.runtime.network.FrameNetwork`."""
         side = self.model.template_size
         check_crop(crop, 'template', side)
-        parts = torch.as_tensor(np.asarray(box, np.float32)) / side
-        weights = ranking_weights(self.model, self.module, parts).numpy()
+        weights = ranking_weights(self.model, torch.as_tensor(np.asarray(box, np.float32)) / side)
         state = self.once.run(None, {'template': np.ascontiguousarray(crop)})
         names = [f'state{index}' for index in range(len(state))]
-        feed = dict(zip(names, state, strict=True), weights=weights)
+        feed = dict(zip(names, state, strict=True), weights=weights.numpy())
         # What the graph does not read is no input of it.
         self._feed = {name: value for name, value in feed.items() if name in self._inputs}
 

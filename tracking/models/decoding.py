@@ -1,4 +1,4 @@
-"""From the maps of a head to the box in the search crop."""
+"""From the maps of a head to the box in the search crop, in NumPy."""
 
 import numpy as np
 
@@ -7,11 +7,7 @@ TIE = 1e-5
 
 
 def check_crop(crop: np.ndarray, what: str, side: int) -> None:
-    """Refuse a crop that is not RGB uint8 [side, side, 3].
-
-    Raises:
-        ValueError: If it is something else, with what it is.
-    """
+    """Refuse a crop that is not RGB uint8 [side, side, 3]."""
     if crop.dtype != np.uint8 or crop.shape != (side, side, 3):
         raise ValueError(
             f'the {what} crop must be RGB uint8 [{side}, {side}, 3], '
@@ -20,20 +16,12 @@ def check_crop(crop: np.ndarray, what: str, side: int) -> None:
 
 
 def hann_window(rows: int, columns: int) -> np.ndarray:
-    """Return the window that favours the middle of the search crop.
+    """Return the window that favours the middle of the search crop [rows, columns], in 0..1.
 
     As in OSTrack's code: the outer product of two windows of Hann whose zeros lie one cell outside
     of the map.
-
-    Args:
-        rows: Rows of the map.
-        columns: Columns of the map.
-
-    Returns:
-        float32 [rows, columns], in 0..1.
     """
-    sides = [0.5 * (1 - np.cos(2 * np.pi * np.arange(1, n + 1) / (n + 1))) for n in (rows, columns)]
-    return np.outer(*sides).astype(np.float32)
+    return np.outer(*(np.hanning(n + 2)[1:-1] for n in (rows, columns))).astype(np.float32)
 
 
 def decode_maps(
@@ -81,9 +69,8 @@ def tied_boxes(
 def _box_of(cell: int, size: np.ndarray, offset: np.ndarray, crop: tuple[int, int]) -> np.ndarray:
     """Return the box of a cell, given by its raster number."""
     rows, columns = size.shape[1:]
-    height, width = crop
     row, column = divmod(cell, columns)
-    center_x = (column + float(offset[0, row, column])) / columns * width
-    center_y = (row + float(offset[1, row, column])) / rows * height
-    w, h = float(size[0, row, column]) * width, float(size[1, row, column]) * height
-    return np.array([center_x - w / 2, center_y - h / 2, w, h])
+    center = (np.array([column, row]) + offset[:, row, column]) / [columns, rows]
+    sides = np.array([crop[1], crop[0]], np.float64)
+    width_height = size[:, row, column] * sides
+    return np.concatenate([center * sides - width_height / 2, width_height])
