@@ -4,8 +4,6 @@ A cell is a dict: what was measured, ``{'error': why}``, or ``{'unavailable': wh
 machine lacks.
 """
 
-import os
-import shutil
 import sys
 import tempfile
 import time
@@ -216,12 +214,6 @@ def latency_cell(inference: Inference, settings: SpeedSettings) -> dict[str, Any
     return {'seconds': timed_calls(lambda: inference(image), settings.repeats, settings)}
 
 
-def compiler() -> str | None:
-    """Return the C++ compiler that ``torch.compile`` would call, None where there is none."""
-    names = [os.environ['CXX']] if os.environ.get('CXX') else ['g++', 'clang++']
-    return next((found for name in names if (found := shutil.which(name))), None)
-
-
 def _check(relative: float, tolerance: float, what: str) -> None:
     if not relative <= tolerance:
         raise ValueError(f'{what} differs from eager torch by {relative:.1e} of the largest logit')
@@ -234,7 +226,7 @@ def compiled_cell(inference: Inference, settings: SpeedSettings) -> dict[str, An
         Unavailable: If there is no C++ compiler.
         ValueError: If the logits differ.
     """
-    if compiler() is None:
+    if measure.cpp_compiler() is None:
         raise Unavailable('no compiler')
     image = inference.images(1)
     expected = inference(image).float()

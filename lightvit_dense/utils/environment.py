@@ -2,6 +2,7 @@
 
 import os
 import platform
+import shutil
 import statistics
 import time
 from collections.abc import Callable
@@ -130,6 +131,12 @@ def cpu_name() -> str:
             if line.startswith('model name'):
                 return line.split(':', 1)[1].strip()
     return platform.processor() or platform.machine()
+
+
+def cpp_compiler() -> str | None:
+    """Return the C++ compiler that ``torch.compile`` would call, None where there is none."""
+    names = [os.environ['CXX']] if os.environ.get('CXX') else ['g++', 'clang++']
+    return next((found for name in names if (found := shutil.which(name))), None)
 
 
 def usable_cores() -> int:

@@ -144,7 +144,7 @@ def measured(model: nn.Module, modes: tuple[str, ...]) -> dict[str, Any]:
 
 
 def test_all_cells_of_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inference_speed.shutil, 'which', lambda name: None)
+    monkeypatch.setattr(inference_speed.measure, 'cpp_compiler', lambda: None)
     cells = measured(Tiny(), ('throughput', 'latency', 'compiled', 'onnx'))
     macs = 4 * 7 * 7 * 3 * 2 * 2 + 4 * 5
     assert cells['size'] == {'parameters': 52 + 25, 'macs': macs, 'flops': 2 * macs}
@@ -182,7 +182,7 @@ def test_compiled_logits_are_compared(
     factor: float, refused: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = Tiny().eval()
-    monkeypatch.setattr(inference_speed, 'compiler', lambda: 'c++')
+    monkeypatch.setattr(inference_speed.measure, 'cpp_compiler', lambda: 'c++')
     monkeypatch.setattr(torch, 'compile', lambda eager: lambda images: factor * eager(images))
     inference = Inference(model, 8, QUICK)
     if refused:

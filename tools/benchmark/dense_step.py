@@ -33,7 +33,6 @@ from lightvit_dense.analysis.dense_step import (
     time_variants,
 )
 from lightvit_dense.analysis.dense_table import dense_markdown
-from lightvit_dense.analysis.inference_speed import compiler
 from lightvit_dense.analysis.training_step import DTYPES
 from lightvit_dense.compat.allocator import keep_freed_memory
 from lightvit_dense.errors import UserError, run_tool
@@ -182,7 +181,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the tool."""
     words = list(sys.argv[1:] if argv is None else argv)
     args = parse_args(words)
-    if args.compile and args.device == 'cpu' and compiler() is None:
+    if args.compile and args.device == 'cpu' and measure.cpp_compiler() is None:
         raise UserError('--compile needs a C++ compiler (g++ or clang++) on a CPU: install one')
     if args.worker:
         Path(args.worker[1]).write_text(json.dumps(work(args)), encoding='utf-8')

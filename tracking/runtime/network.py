@@ -8,8 +8,6 @@ A *frame network* is given the template once and then a search crop each frame::
 """
 
 import contextlib
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,6 +17,7 @@ import torch
 from torch import Tensor
 
 from lightvit_dense.errors import UserError, did_you_mean
+from lightvit_dense.utils.environment import cpp_compiler
 
 from ..deploy.frame_module import FrameModule, ranking_weights
 from ..deploy.onnx_network import OnnxNetwork
@@ -181,9 +180,7 @@ def build_network(
         torch.set_num_threads(threads)
     if backend == 'plain':
         return PlainNetwork(model, window, eliminate)
-    compilers = [os.environ['CXX']] if os.environ.get('CXX') else ['g++', 'clang++']
-    on_cpu = next(model.parameters()).is_cpu
-    if backend == 'compiled' and on_cpu and not any(map(shutil.which, compilers)):
+    if backend == 'compiled' and next(model.parameters()).is_cpu and cpp_compiler() is None:
         raise UserError(
             "backend 'compiled' needs a C++ compiler (g++ or clang++): install one, or take 'torch'"
         )
