@@ -37,7 +37,7 @@ class Correlation:
 
 def correlation_tracker(monkeypatch) -> Tracker:
     monkeypatch.setattr('tracking.runtime.tracker.build_network', Correlation)
-    return Tracker.from_model(SizesOnly())
+    return Tracker(SizesOnly())
 
 
 @dataclass

@@ -91,3 +91,16 @@ def write_coco(root: Path) -> None:
     path = root / 'annotations' / 'instances_train2017.json'
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps(content))
+
+
+def same(a, b):
+    """Expect the same sequences of two sets."""
+    assert a.names == b.names
+    assert len(a) > 0
+    for one, other in zip(a, b, strict=True):
+        np.testing.assert_array_equal(one.boxes, other.boxes)
+        np.testing.assert_array_equal(one.visible, other.visible)
+        assert one.gone.keys() == other.gone.keys()
+        assert (one.class_name, len(one)) == (other.class_name, len(other))
+        for frame in (0, len(one) - 1):
+            np.testing.assert_array_equal(one.frames.read(frame), other.frames.read(frame))

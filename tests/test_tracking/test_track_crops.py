@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 
 from lightvit_dense.errors import UserError
-from tracking.sampling.crops import CropWindow, DegenerateBox, crop_image, crop_window
+from tracking.sampling.crops import (
+    CropWindow,
+    DegenerateBox,
+    crop_image,
+    crop_window,
+    padding_mask,
+)
 
 
 def straight_crop(image: np.ndarray, window: CropWindow, out: int) -> tuple[np.ndarray, np.ndarray]:
@@ -49,7 +55,7 @@ def test_pixels_and_mask_match_padding_in_memory(photo: np.ndarray):
         out = int(draw.choice([64, 128, 256]))
         size = np.exp(draw.uniform(np.log(4), np.log(500), 2))
         window = crop_window([*draw.uniform(-300, [1000, 600]), *size], float(draw.choice([2, 4])))
-        crop, mask = crop_image(photo, window, out, padding=True)
+        crop, mask = crop_image(photo, window, out), padding_mask(window, photo.shape[:2], out)
         expected, expected_mask = straight_crop(photo, window, out)
         large = window.side**2 * 3 > 4 << 20
         assert np.abs(crop.astype(int) - expected).max() <= (1 if large else 0)
@@ -64,7 +70,8 @@ def test_a_large_padded_window_is_never_laid_out(photo: np.ndarray):
     window = crop_window([0, 0, 960, 540], 8)
     assert window.side**2 * 3 > 90e6
     tracemalloc.start()
-    crop_image(photo, window, 256, padding=True)
+    crop_image(photo, window, 256)
+    padding_mask(window, photo.shape[:2], 256)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 8e6
@@ -120,7 +127,8 @@ def test_degenerate_boxes_are_named(box: list[float]):
 
 
 def test_a_window_outside_of_the_frame_is_all_padding(photo: np.ndarray):
-    crop, mask = crop_image(photo, CropWindow(5000, -900, 300), 64, padding=True)
+    window = CropWindow(5000, -900, 300)
+    crop, mask = crop_image(photo, window, 64), padding_mask(window, photo.shape[:2], 64)
     assert not crop.any()
     assert mask.all()
 

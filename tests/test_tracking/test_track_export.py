@@ -20,24 +20,9 @@ from tracking.deploy.export import (
 from tracking.runtime.network import build_network
 from tracking.tools import export_onnx
 
-from .small_tracker import small_tracker
-from .test_track_network import BOX, CASES, crop, tracker
-
-CONFIG = """
-custom_imports = dict(imports=['tracking.models'], allow_failed_imports=False)
-model = dict(
-    type='tracking.OneStreamTracker',
-    backbone=dict(
-        type='tracking.JointVisionTransformer',
-        arch=dict(embed_dim=32, depth=4, num_heads=4),
-        patch_size=8,
-        elimination=dict(blocks=(1, 2)),
-    ),
-    head=dict(type='tracking.CenterHead', channels=16),
-    template_size=32,
-    search_size=64,
-)
-"""
+from .small_tracker import BOX, CONFIG, crop, small_tracker
+from .small_tracker import trained_tracker as tracker
+from .test_track_network import CASES
 
 
 @pytest.fixture(scope='module')

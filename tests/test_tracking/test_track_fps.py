@@ -161,4 +161,4 @@ def test_random_weights_are_the_same_each_time():
     torch.manual_seed(5)
     one, other = (speed_tracker('vit-tiny', **SIZES).state_dict() for _ in range(2))
     assert all(torch.equal(one[name], other[name]) for name in one)
-    assert isinstance(Tracker.from_model(speed_tracker('vit-tiny', **SIZES)), Tracker)
+    assert isinstance(Tracker(speed_tracker('vit-tiny', **SIZES)), Tracker)

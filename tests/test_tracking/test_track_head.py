@@ -9,8 +9,7 @@ from torchvision.ops import box_convert, box_iou, generalized_box_iou
 
 from tracking.models import CenterHead, Maps, MLPHead, decode
 from tracking.models.decoding import decode_maps, hann_window
-from tracking.models.losses import focal_loss
-from tracking.models.targets import gaussian_map, gaussian_radius
+from tracking.models.losses import focal_loss, gaussian_map, gaussian_radius
 
 
 def straight_radius(width, height, overlap):

@@ -23,6 +23,7 @@ from tracking.engine import (
     EliminationScheduleHook,
     SequenceTestLoop,
     SequenceValLoop,
+    sequence_loop,
     track_sequence,
 )
 from tracking.models import JointVisionTransformer, PairPreprocessor, decode
@@ -159,10 +160,7 @@ def samples_of(sequence, count=2):
 @pytest.mark.parametrize(('kind', 'phase'), [(SequenceTestLoop, 'test'), (SequenceValLoop, 'val')])
 def test_a_loop_tracks_sequences_by_the_weights_of_its_run(kind, phase, monkeypatch):
     model, made = small_tracker().eval(), []
-    make = Tracker.from_model.__func__
-    monkeypatch.setattr(
-        Tracker, 'from_model', classmethod(lambda *args: made.append(1) or make(*args))
-    )
+    monkeypatch.setattr(sequence_loop, 'Tracker', lambda model: made.append(1) or Tracker(model))
     sequence = sequence_of(*moving_target(4))
     loop = loop_of(kind, model, samples_of(sequence))
 
@@ -177,7 +175,7 @@ def test_a_loop_tracks_sequences_by_the_weights_of_its_run(kind, phase, monkeypa
         loop.runner.call_hook = change
         loop.evaluator.samples.clear()
         assert loop.run() == dict(size=2)
-        wanted, scores, _ = track_sequence(make(Tracker, model), sequence)
+        wanted, scores, _ = track_sequence(Tracker(model), sequence)
         for sample in loop.evaluator.samples:
             np.testing.assert_array_equal(sample.boxes, wanted)
             np.testing.assert_array_equal(sample.scores, scores)

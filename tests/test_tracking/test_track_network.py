@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
 
 from lightvit_dense.errors import UserError
 from lightvit_dense.utils.environment import count_flops
@@ -13,48 +12,8 @@ from tracking.deploy.optimized_head import OptimizedCenterHead, ScatteredConv, f
 from tracking.models.decoding import decode_maps, hann_window
 from tracking.runtime.network import build_network
 
-from .small_tracker import small_tracker
-
-HIERA = dict(
-    type='tracking.JointHiera',
-    arch=dict(embed_dim=8, stages=(1, 1, 3, 1), num_heads=1),
-    elimination=dict(blocks=(3,), keep=0.4),
-)
-BOX = np.array([8.0, 6.0, 14.0, 18.0])
-
-
-def trained(model):
-    """Give the batch norms statistics and weights as training leaves them."""
-    generator = torch.Generator().manual_seed(3)
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            for value, low, high in (
-                (module.running_mean, -0.3, 0.3),
-                (module.running_var, 0.5, 2.0),
-                (module.weight.data, 0.5, 1.5),
-                (module.bias.data, -0.3, 0.3),
-            ):
-                value.copy_(low + (high - low) * torch.rand(value.shape, generator=generator))
-    return model.eval()
-
-
-def tracker(backbone=None, head=None, **kwargs):
-    if backbone is HIERA:
-        # Units of 32 px: the sizes of the small tracker fit; options of the ViT do not.
-        from tracking.models import OneStreamTracker
-
-        torch.manual_seed(0)
-        head = dict(type='tracking.CenterHead', channels=64)
-        return trained(OneStreamTracker(HIERA, head, template_size=32, search_size=64))
-    return trained(small_tracker(backbone, head, **kwargs))
-
-
-def crop(side, seed=0, border=0):
-    """Return noise, with rows and columns of zero padding."""
-    pixels = np.random.default_rng(seed).integers(0, 256, (side, side, 3), dtype=np.uint8)
-    pixels[:border] = pixels[:, :border] = 0
-    return pixels
-
+from .small_tracker import BOX, HIERA, crop
+from .small_tracker import trained_tracker as tracker
 
 CASES = {
     'center': dict(),

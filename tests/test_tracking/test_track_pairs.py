@@ -16,7 +16,8 @@ from lightvit_dense.datasets.determinism import SeededIndex, SeededInfiniteSampl
 from lightvit_dense.datasets.errors import DatasetError
 from lightvit_dense.errors import UserError
 from tracking.registry import DATASETS
-from tracking.sampling import PairDataset, usable
+from tracking.sampling import PairDataset
+from tracking.sampling import pairs as pairs_module
 
 from .small_pairs import MemorySequences, moving
 from .small_sequences import write_lasot_sequence
@@ -145,7 +146,7 @@ def test_sequences_that_give_no_pairs_are_left_out_and_counted(monkeypatch: pyte
     boxes = [*moving(2), *moving(1, 19), *moving(1)]
     visible = [np.ones(40, bool), hidden, np.ones(19, bool), np.ones(40, bool)]
     told: list[str] = []
-    monkeypatch.setattr(usable, 'print_log', lambda text, logger: told.append(text))
+    monkeypatch.setattr(pairs_module, 'print_log', lambda text, logger: told.append(text))
     pairs = pairs_of(MemorySequences('a', boxes, visible), samples_per_epoch=100, **SMALL)
     assert len(told) == 1
     assert 'a: 2 of 4 sequences; 2 are left out, for lack of 5 frames' in told[0]

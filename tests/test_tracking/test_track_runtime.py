@@ -39,7 +39,7 @@ class Told:
 def told_tracker(monkeypatch, answers, **options):
     network = Told(answers)
     monkeypatch.setattr('tracking.runtime.tracker.build_network', lambda *_: network)
-    return Tracker.from_model(SizesOnly(), **options), network
+    return Tracker(SizesOnly(), **options), network
 
 
 def test_follows_a_target_that_its_network_finds(monkeypatch):
@@ -185,9 +185,11 @@ def test_other_bad_input(monkeypatch, tmp_path):
     with pytest.raises(UserError, match=r'bad\.jpg'):
         tracker.init(tmp_path / 'bad.jpg', boxes[0])
     with pytest.raises(UserError, match=r'Linear.*does not track'):
-        Tracker.from_model(nn.Linear(1, 1))
+        Tracker(nn.Linear(1, 1))
+    with pytest.raises(UserError, match='checkpoint and device go with a config'):
+        Tracker(SizesOnly(), 'checkpoint.pth')
     with pytest.raises(UserError, match='margin=0'):
-        Tracker.from_model(SizesOnly(), margin=0)
+        Tracker(SizesOnly(), margin=0)
     broken, _ = told_tracker(monkeypatch, [(1, 1, math.nan, 1)])
     broken.init(frames[0], boxes[0])
     with pytest.raises(UserError, match='frame 1: the weights are damaged'):
@@ -219,5 +221,5 @@ def test_options_reach_the_network(monkeypatch):
 
     monkeypatch.setattr('tracking.runtime.tracker.build_network', Network)
     model = SizesOnly()
-    Tracker.from_model(model, backend='onnx', threads=2, path='exported', window=False)
+    Tracker(model, backend='onnx', threads=2, path='exported', window=False)
     assert given == [(model, 'onnx', 2, 'exported', False)]

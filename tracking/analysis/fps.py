@@ -56,7 +56,7 @@ class FpsRun:
         if way == 'ostrack':
             self.tracker = OSTrackWay(model, eliminate)
         else:
-            self.tracker = Tracker.from_model(model, 'plain')
+            self.tracker = Tracker(model, backend='plain')
             window = bool(model.test_cfg['window'])
             self.tracker.network = build_network(
                 model, way, threads, window=window, eliminate=eliminate

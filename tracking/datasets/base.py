@@ -1,7 +1,7 @@
 """What all sequence sets share: the table of annotations, and access to it."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -62,21 +62,10 @@ class SequenceSet:
         """Return what an index is made of: keys of files, and whatever else it depends on."""
         raise NotImplementedError
 
-    def build(self) -> tuple[Chunks, dict[str, Any]]:
-        """Read all annotations; return the arrays of a table and its head."""
-        raise NotImplementedError
-
-    def options(self) -> tuple[str, ...]:
-        """Return the options that the annotations depend on."""
-        raise NotImplementedError
-
-    def is_large(self) -> bool:
-        """Whether an index is worth being kept where nobody asked for it."""
-        raise NotImplementedError
-
-    def open_frames(self, folder: str, length: int) -> Frames:
-        """Return the frames of a sequence."""
-        raise NotImplementedError
+    options: Callable[[], tuple[str, ...]]  # on which the annotations depend
+    build: Callable[[], tuple[Chunks, dict[str, Any]]]  # the arrays of a table and its head
+    is_large: Callable[[], bool]  # whether an index is worth being kept where nobody asked for it
+    open_frames: Callable[[str, int], Frames]  # of a folder, so many
 
     # What users see.
 

@@ -34,17 +34,11 @@ def fingerprint(keys: Sequence[str], stamps: Sequence[Stamp], others: Sequence[s
 def cached_table(
     folder: Path, title: str, identity: str, mark: str, build: Builder
 ) -> SequenceTable:
-    """Return a table: the one kept in a file if nothing has changed, else a new one.
+    """Return a table: the one kept in a folder if nothing has changed, else a new one.
 
     Processes that ask for the same table wait for the first of them. Where nothing can be
-    written, a warning says so once, and the table is built in memory.
-
-    Args:
-        folder: Where tables are kept.
-        title: Begin of the name of the file.
-        identity: What the table is of: the path of the data, split and options.
-        mark: :func:`fingerprint` of the annotations as they are now.
-        build: Makes the arrays and the head of a new table.
+    written, a warning says so once, and the table is built in memory. ``identity`` is what it is of
+    (path of the data, split and options), ``mark`` its :func:`fingerprint` as it is now.
     """
     path = folder / f'{title}-{hashlib.sha256(identity.encode()).hexdigest()[:16]}.index'
     found = _open(path, mark)

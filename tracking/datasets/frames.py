@@ -89,12 +89,6 @@ class VideoFrames:
 
     Where the number of frames in the head of the file is wrong, ``len`` is wrong too, and reading
     a frame that is not there is an error that tells so.
-
-    Args:
-        path: The file.
-
-    Raises:
-        DatasetError: If it does not exist or is no video that can be decoded.
     """
 
     def __init__(self, path: str | os.PathLike) -> None:

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Protocol
 
 from lightvit_dense.datasets.errors import DatasetError
 from lightvit_dense.datasets.storage import FolderStorage, LmdbStorage, data_file
@@ -11,30 +10,6 @@ Stamp = tuple[int, int]
 """Size in bytes of a file and time of its last change."""
 
 ABSENT: Stamp = (-1, -1)
-
-
-class Store(Protocol):
-    """Files by their keys: paths below the root, with slashes."""
-
-    def read(self, key: str) -> bytes:
-        """Return a file; FileNotFoundError names a key that is not there."""
-        ...
-
-    def exists(self, key: str) -> bool:
-        """Whether there is such a file."""
-        ...
-
-    def children(self, folder: str = '') -> list[str]:
-        """Return the names in a folder, files and folders, sorted; none if it is not there."""
-        ...
-
-    def stamps(self, keys: Sequence[str]) -> list[Stamp]:
-        """Return what tells that files have changed, without opening them."""
-        ...
-
-    def where(self, key: str) -> str:
-        """Return what to call a file in messages."""
-        ...
 
 
 def stamp(path: str) -> Stamp:
@@ -137,6 +112,10 @@ class PartedStore:
         """Return the LMDB and the key."""
         store, rest = self._find(key)
         return store.where(rest)
+
+
+Store = FolderStore | LmdbStore | PartedStore
+"""Files by their keys: paths below the root, with slashes."""
 
 
 def open_store(root: str, source: str) -> Store:

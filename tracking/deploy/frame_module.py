@@ -118,14 +118,10 @@ class FrameModule(nn.Module):
         return self.encoder.template(crop)
 
     def forward(self, crop: Tensor, *state: Tensor) -> Tensor:
-        """Find the target.
+        """Find the target in a search crop [H, W, 3] of pixels in 0..255, uint8 or float.
 
-        Args:
-            crop: Search crop [H, W, 3] of pixels in 0..255, uint8 or float.
-            *state: What :meth:`template` gave, and the weights of :func:`ranking_weights`.
-
-        Returns:
-            [5]: x, y, width and height in pixels of the crop, and the score.
+        The state is what :meth:`template` gave, and the weights of :func:`ranking_weights`. Returns
+        [5]: x, y, width and height in pixels of the crop, and the score.
         """
         return self.head(*self.encoder(crop, *state))
 

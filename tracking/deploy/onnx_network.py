@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
+from torch import Tensor
 
 from lightvit_dense.deploy import onnx_session
 from lightvit_dense.errors import UserError
 
-from ..models.decoding import check_crop
 from .export import (
     FRAME,
     FRAME_INT8,
@@ -20,6 +19,7 @@ from .export import (
     quantize_frame,
 )
 from .frame_module import ranking_weights
+from .frame_network import FrameNetwork
 
 
 def open_session(path: Path, threads: int | None) -> Any:
@@ -32,17 +32,11 @@ def open_session(path: Path, threads: int | None) -> Any:
         raise UserError(f'{path}: ONNX Runtime cannot read it ({error}); export it anew') from error
 
 
-class OnnxNetwork:
+class OnnxNetwork(FrameNetwork):
     """Exported files of a tracker, run by ONNX Runtime on the CPU.
 
-    Args:
-        model: The :class:`OneStreamTracker` that the files are of, on the CPU.
-        path: Their folder. Where it has none they are written; without a folder they live as long
-            as this object is being made.
-        window: Whether the Hann window favours the middle of the search crop.
-        eliminate: False to keep all search tokens.
-        int8: Whether products are in 8 bits.
-        threads: Threads within an operator; ONNX Runtime's choice by default.
+    Where the folder ``path`` has none they are written; without a folder they live as long as this
+    object is being made. Files of another model or of other options are an error.
     """
 
     def __init__(
@@ -56,10 +50,9 @@ class OnnxNetwork:
     ) -> None:
         if next(model.parameters()).device.type != 'cpu':
             raise UserError("exported trackers run on the CPU: give the tracker device='cpu'")
-        self.model = model.eval()
+        super().__init__(model)
         with tempfile.TemporaryDirectory() as folder:
             self._open(Path(path or folder), window, eliminate, int8, threads)
-        self._feed: dict[str, np.ndarray] = {}
 
     def _open(
         self, folder: Path, window: bool, eliminate: bool, int8: bool, threads: int | None
@@ -80,22 +73,13 @@ class OnnxNetwork:
                 )
         self._inputs = [item.name for item in self.each.get_inputs()]
 
-    @torch.inference_mode()
-    def set_template(self, crop: np.ndarray, box: np.ndarray) -> None:
-        """Take the template; see :class:`~tracking.runtime.network.FrameNetwork`."""
-        side = self.model.template_size
-        check_crop(crop, 'template', side)
-        weights = ranking_weights(self.model, torch.as_tensor(np.asarray(box, np.float32)) / side)
-        state = self.once.run(None, {'template': np.ascontiguousarray(crop)})
-        names = [f'state{index}' for index in range(len(state))]
-        feed = dict(zip(names, state, strict=True), weights=weights.numpy())
+    def _begin(self, crop: np.ndarray, box: Tensor) -> None:
+        state = self.once.run(None, {'template': crop})
+        feed = {f'state{index}': value for index, value in enumerate(state)}
+        feed['weights'] = ranking_weights(self.model, box).numpy()
         # What the graph does not read is no input of it.
         self._feed = {name: value for name, value in feed.items() if name in self._inputs}
 
-    def __call__(self, crop: np.ndarray) -> tuple[np.ndarray, float]:
-        """Find the target; see :class:`~tracking.runtime.network.FrameNetwork`."""
-        if not self._feed:
-            raise ValueError('the network has no template yet: call set_template first')
-        check_crop(crop, 'search', self.model.search_size)
-        (found,) = self.each.run(None, {'search': np.ascontiguousarray(crop), **self._feed})
+    def _find(self, crop: np.ndarray) -> tuple[np.ndarray, float]:
+        (found,) = self.each.run(None, {'search': crop, **self._feed})
         return found[:4].astype(np.float64), float(found[4])

@@ -112,14 +112,10 @@ class ScatteredConv(nn.Module):
 
 
 class OptimizedCenterHead(nn.Module):
-    """Box and score of one crop.
+    """Box and score of one crop (height, width) from a map (rows, columns).
 
-    Args:
-        branches: Layers of the score, size and offset branches, from :func:`folded_layers`.
-        grid: (rows, columns) of the map.
-        crop: (height, width) of the search crop in pixels.
-        window: Whether the Hann window favours the middle.
-        few: Whether few tokens come, with their cells, or all.
+    Branches are the layers of score, size and offset, from :func:`folded_layers`; ``few`` says
+    whether few tokens come, with their cells, or all.
     """
 
     window: Tensor

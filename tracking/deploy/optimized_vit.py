@@ -131,17 +131,11 @@ class OptimizedVit(nn.Module):
     def forward(
         self, crop: Tensor, tokens: Tensor, projected: Tensor, weights: Tensor
     ) -> tuple[Tensor, Tensor | None]:
-        """Encode.
+        """Encode a search crop [H, W, 3], pixels in 0..255.
 
-        Args:
-            crop: Search crop [H, W, 3], pixels in 0..255.
-            tokens: Of the template [T, C].
-            projected: Their queries, keys and values of the first block [T, 3*C].
-            weights: Of the template tokens that rank [R].
-
-        Returns:
-            Search tokens that are left [K, C], after the final norm, and their cells [K]; ``None``
-            if all are left.
+        Of the template come tokens [T, C], their queries, keys and values of the first block
+        [T, 3*C], and the weights of those that rank [R]. Returns the search tokens that are left
+        [K, C], after the final norm, and their cells [K]; ``None`` if all are left.
         """
         search = self.search_patches(crop)
         first: Any = self.blocks[0]

@@ -33,28 +33,16 @@ _NO_MATTER = ('data_root', 'cache_dir', 'source', 'names', 'limit')
 
 @dataclass(frozen=True)
 class DatasetRun:
-    """What to run; pickles.
+    """What to run; pickles."""
 
-    Attributes:
-        config: The config; its test data set must be a :class:`SequenceDataset`.
-        checkpoint: Weights.
-        folder: Receives the result files and ``settings.json``.
-        layout: 'lasot' or 'got10k', of the result files.
-        backend: How the network is computed.
-        exported: Folder of exported files, for the backends that read some.
-        device: Where it is computed; 'cuda' deals the processes out among all GPUs.
-        threads: Threads of each process; by default 1 of several processes, else the runtime's
-            choice.
-    """
-
-    config: Config
+    config: Config  # its test data set must be a SequenceDataset
     checkpoint: str
-    folder: Path
+    folder: Path  # receives the result files and settings.json
     layout: str = 'lasot'
     backend: str = 'torch'
-    exported: str | None = None
-    device: str | None = None
-    threads: int | None = None
+    exported: str | None = None  # folder of exported files, for the backends that read some
+    device: str | None = None  # 'cuda' deals the processes out among all GPUs
+    threads: int | None = None  # of each process; by default 1 of several processes
 
     def tracker(self, device: str | None) -> Tracker:
         """Build the tracker on a device."""
@@ -124,19 +112,10 @@ def run_dataset(
     processes: int = 1,
     on_progress: Callable[[Outcome, int, int], object] = lambda *_: None,
 ) -> list[Outcome]:
-    """Track every sequence that has no whole result yet.
+    """Track every sequence that has no whole result yet; return the outcomes of all, in order.
 
-    Args:
-        run: What to run.
-        processes: How many sequences are tracked at a time.
-        on_progress: Called with each outcome, the frames done and the frames in all; those of kept
-            results come first.
-
-    Returns:
-        The outcomes of all sequences, in their order.
-
-    Raises:
-        UserError: If the folder has results of other settings, or nothing can be run.
+    ``on_progress`` is called with each outcome, the frames done and the frames in all; those of
+    kept results come first. A folder with results of other settings is an error.
     """
     if not Path(run.checkpoint).is_file():
         raise UserError(f'checkpoint {run.checkpoint} does not exist')

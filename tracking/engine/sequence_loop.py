@@ -86,7 +86,7 @@ class _SequenceLoop:
                 )
             with autocast(enabled=self.fp16):
                 if self._tracker is None:
-                    self._tracker = Tracker.from_model(unwrap(self.runner.model))
+                    self._tracker = Tracker(unwrap(self.runner.model))
                 found = track_sequence(self._tracker, sample.sequence)
             sample.boxes, sample.scores, sample.seconds = found
         self.evaluator.process(data_samples=samples, data_batch=data_batch)

@@ -28,18 +28,10 @@ _SHOWN = 5
 def open_source(
     text: str, cfg_options: Mapping[str, Any] | None = None
 ) -> tuple[SequenceDataset, dict[str, Any]]:
-    """Open the sequences that results are judged by.
+    """Open the sequences that results are judged by, and return the config of their metric, or {}.
 
-    Args:
-        text: A config whose test data are sequences, or ``SET:FOLDER`` or ``SET:FOLDER:SPLIT``,
-            with SET one of :data:`SETS`.
-        cfg_options: Values of the config to override.
-
-    Returns:
-        The sequences, and the config of its metric of whole sequences ({} if there is none).
-
-    Raises:
-        UserError: If there is no such thing, or the config tests something else.
+    ``text`` is a config whose test data are sequences, or ``SET:FOLDER`` or ``SET:FOLDER:SPLIT``,
+    with SET one of :data:`SETS`.
     """
     if text.endswith('.py') or Path(text).is_file():
         return _of_config(text, cfg_options)
@@ -124,13 +116,7 @@ def read_tracker(
 ) -> TrackerResults:
     """Read the result files of a tracker; missing, damaged and short ones become problems.
 
-    Args:
-        name: Of the tracker.
-        folder: Of its files, in LaSOT's or GOT-10k's layout.
-        truths: Annotations of the sequences.
-        protocol: Tells what a prediction must be.
-        repetitions: Whether to read all files ``<sequence>_001.txt``, ``_002.txt``, ... of
-            GOT-10k's layout instead of the first one.
+    With ``repetitions`` all files ``<sequence>_001.txt``, ``_002.txt``, ... of GOT-10k's layout.
     """
     found = TrackerResults(name, folder)
     files = {truth.name: find_result(folder, truth.name) for truth in truths}

@@ -127,12 +127,8 @@ def overlaps(
 ) -> Overlaps:
     """Compare a tracker's boxes with the true ones, but for first frames and absent targets.
 
-    Args:
-        predictions: Boxes of each sequence [T, 4]. A sequence may be there several times, once a
-            repetition; their frames count together.
-        truths: Annotations of the same sequences.
-        sizes: Height and width of the frames, to which boxes are clipped; None clips nothing.
-        average: What figures are means of; see :class:`Overlaps`.
+    A sequence may be there several times, once a repetition; their frames count together. Boxes are
+    clipped to ``sizes``, height and width of the frames, where there is one.
     """
     found: dict[str, list[np.ndarray]] = {}
     classes: dict[str, str] = {}

@@ -35,9 +35,6 @@ def curve_plot(
             error in pixels) or 'norm_precision' (in parts of the target's size).
         title: Above the plot.
         chosen: Which sequences, bool [S] or indices; None for all.
-
-    Returns:
-        The ``matplotlib.figure.Figure``; its legend tells the figures in falling order.
     """
     from matplotlib.figure import Figure
 

@@ -98,15 +98,7 @@ TOOLKITS: dict[str, Protocol] = {
 def choose_protocol(
     toolkit: str = 'pytracking', options: Mapping[str, Any] | None = None
 ) -> Protocol:
-    """Return the protocol of a toolkit with single options changed.
-
-    Args:
-        toolkit: 'pytracking' or 'matlab', LaSOT's own.
-        options: Attributes of :class:`Protocol` to change.
-
-    Raises:
-        UserError: If a toolkit, an option or a value is unknown.
-    """
+    """Return the protocol of a toolkit, 'pytracking' or LaSOT's own 'matlab', with changes."""
     if toolkit not in TOOLKITS:
         raise UserError(
             f'toolkit {toolkit!r} is unknown; known are {", ".join(TOOLKITS)}.'

@@ -14,19 +14,11 @@ from .protocol import Protocol
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """The annotation of a sequence, without its pictures.
-
-    Attributes:
-        name: Of the sequence.
-        boxes: x, y, width, height, float64 [T, 4]; not finite or without area where there is none.
-        present: bool [T], where the annotation does not say that the target is absent.
-        class_name: '' if it is not known.
-        attributes: Names of its challenges.
-    """
+    """The annotation of a sequence, without its pictures."""
 
     name: str
-    boxes: np.ndarray
-    present: np.ndarray
+    boxes: np.ndarray  # float64 [T, 4]; not finite or without area where there is none
+    present: np.ndarray  # bool [T], where it does not say that the target is absent
     class_name: str = ''
     attributes: tuple[str, ...] = ()
 
@@ -36,11 +28,7 @@ class Truth:
 
         Where the sequence tells why its target is gone, these flags say where it is absent, and so
         do boxes that are not numbers. Where it does not tell, the target is absent wherever it is
-        not visible.
-
-        Raises:
-            DatasetError: If only a part of the frames is annotated, as in sets whose truth is kept
-                back.
+        not visible. An annotation of a part of the frames is an error.
         """
         boxes = np.asarray(sequence.boxes, np.float64)
         if len(boxes) != len(sequence):
@@ -68,20 +56,10 @@ def prepare(
     protocol: Protocol,
     place: Callable[[str, int], str] | None = None,
 ) -> np.ndarray:
-    """Bring predictions to the length of the truth, and treat odd ones by the protocol.
+    """Bring predictions [N, 4] to the length of the truth, and treat odd ones by the protocol.
 
-    Args:
-        boxes: Predicted x, y, width, height [N, 4].
-        truth: Annotation of T frames.
-        protocol: What to do with odd ones.
-        place: Tells for an error where the box of a sequence and frame is from.
-
-    Returns:
-        float64 [T, 4].
-
-    Raises:
-        UserError: If there are too few predictions, or an invalid one, and the protocol allows
-            none.
+    ``place`` tells for an error where the box of a sequence and frame is from. There is an error if
+    predictions are too few or invalid, and the protocol allows none. Returns float64 [T, 4].
     """
 
     def where(frame: int) -> str:

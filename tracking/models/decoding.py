@@ -6,15 +6,6 @@ TIE = 1e-5
 """Scores that differ by less, window included, are equal up to rounding."""
 
 
-def check_crop(crop: np.ndarray, what: str, side: int) -> None:
-    """Refuse a crop that is not RGB uint8 [side, side, 3]."""
-    if crop.dtype != np.uint8 or crop.shape != (side, side, 3):
-        raise ValueError(
-            f'the {what} crop must be RGB uint8 [{side}, {side}, 3], '
-            f'got {crop.dtype} {list(crop.shape)}'
-        )
-
-
 def hann_window(rows: int, columns: int) -> np.ndarray:
     """Return the window that favours the middle of the search crop [rows, columns], in 0..1.
 
@@ -31,18 +22,10 @@ def decode_maps(
     window: np.ndarray | None,
     crop: tuple[int, int],
 ) -> tuple[np.ndarray, float]:
-    """Read the best box off the maps of a centre head.
+    """Read the best box off the maps of a centre head, which are as :class:`Maps` says without B.
 
-    Args:
-        score: [rows, columns], in 0..1.
-        size: Width and height as parts of the crop [2, rows, columns].
-        offset: Of the centre from the corner of its cell, x and y in cells [2, rows, columns].
-        window: Multiplies the score to choose the cell [rows, columns]; ``None`` for no window.
-        crop: Height and width of the search crop in pixels.
-
-    Returns:
-        The box [4] as x, y, width, height in pixels of the crop, float64, and the score of its
-        cell, without the window.
+    ``window`` [rows, columns] multiplies the score to choose the cell. The box [4] is x, y, width,
+    height in pixels of the crop (height, width), float64; the score of its cell is without window.
     """
     weighted = score if window is None else score * window
     best = int(weighted.argmax())

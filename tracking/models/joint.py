@@ -60,19 +60,11 @@ def joint_qk(block: Any, x: Tensor) -> tuple[Tensor, Tensor]:
 def best_candidates(
     query: Tensor, key: Tensor, template: int, keep: int, weights: Tensor | None = None
 ) -> Tensor:
-    """Rank the search tokens by the attention that the template pays them.
+    """Rank the search tokens by the attention that the template pays them; best first [B, keep].
 
-    Softmax over all keys, mean over heads and over the template tokens that were selected.
-
-    Args:
-        query: Of the selected template tokens, scaled [B, heads, K, d].
-        key: Of all tokens, the template's first [B, heads, template + N, d].
-        template: Number of template tokens.
-        keep: Number of search tokens to keep.
-        weights: Of the template tokens in the mean [B, K], of sum 1; ``None`` for equal ones.
-
-    Returns:
-        Numbers of the kept search tokens, best first [B, keep].
+    Softmax over all keys, mean over heads and over the template tokens that were selected, whose
+    scaled queries [B, heads, K, d] are given, by their weights [B, K] or equally. Keys are those of
+    all tokens, the template's first [B, heads, template + N, d].
     """
     logits = query @ key.transpose(-2, -1)
     # Low precision would make ties of what differs.
@@ -104,11 +96,10 @@ def joint_block(
         keep: Number of search tokens to go on with; ``None`` for all.
         ids: Template tokens that rank the candidates [K]; ``None`` for all.
         weights: Their weights [B, K]; ``None`` for equal ones.
-        last: Whether the template is not needed any more.
+        last: Whether the template is not needed any more: tokens are those of the search image.
 
     Returns:
-        Tokens [B, template + keep, C], or [B, keep, C] of the last block; and which search tokens
-        these are [B, keep], ``None`` for all in their order.
+        Tokens, and which search tokens these are [B, keep], ``None`` for all in their order.
     """
     attn = block.attn
     y = block.norm1(x)
@@ -266,14 +257,10 @@ class JointTokens(nn.Module):
         weights: Tensor | None,
         watch: Callable[[int, Tensor, Tensor | None, Tensor | None], None] | None = None,
     ) -> tuple[Tensor, Tensor | None]:
-        """Run blocks over the tokens of both images.
+        """Run the joint blocks over the tokens [B, template + N, C] of both images.
 
-        Args:
-            x: Tokens [B, template + N, C], the template's first.
-            weights: See :meth:`token_weights`.
-            watch: Called for each block with its number, the tokens that enter it, where their
-                search tokens stood at first [B, K], and which of them stay [B, K'], ``None`` for
-                all; see :func:`~tracking.models.joint_attention.joint_attention`.
+        ``watch`` is called for each block with its number, the tokens that enter it, where their
+        search tokens stood at first [B, K], and which of them stay [B, K'], ``None`` for all.
 
         Returns:
             Search tokens [B, K, C] without final norm; where they stood [B, K], ``None`` if all

@@ -17,25 +17,15 @@ class JointAttention:
     """Attention of a block over template and search image, after the softmax.
 
     Tokens of both images are in raster order, those of the template first.
-
-    Attributes:
-        block: Its number, from 0.
-        maps: [B, heads, Z + K, Z + K], Z template tokens and the K search tokens that are left.
-        search_ids: Raster numbers of these [B, K].
-        eliminated: Raster numbers of those that go no further [B, E].
-        weights: Of the template tokens when they rank the candidates, of sum 1
-            [B, rows, columns]; see ``template_tokens`` of the backbone.
-        ranking: Attention that they pay to the search tokens, their mean [B, heads, K].
-        grid: (rows, columns) of all search tokens.
     """
 
-    block: int
-    maps: Tensor
-    search_ids: Tensor
-    eliminated: Tensor
-    weights: Tensor
-    ranking: Tensor
-    grid: tuple[int, int]
+    block: int  # from 0
+    maps: Tensor  # [B, heads, Z + K, Z + K], Z template tokens and the K search tokens left
+    search_ids: Tensor  # raster numbers of these [B, K]
+    eliminated: Tensor  # raster numbers of those that go no further [B, E]
+    weights: Tensor  # of the template tokens that rank [B, rows, columns], of sum 1
+    ranking: Tensor  # attention that they pay to the search tokens, their mean [B, heads, K]
+    grid: tuple[int, int]  # (rows, columns) of all search tokens
 
     def ranking_map(self) -> Tensor:
         """Return :attr:`ranking` as maps [B, heads, rows, columns], NaN where no token is left."""
@@ -54,17 +44,9 @@ def joint_attention(
     template_mask: Tensor | None = None,
     blocks: Sequence[int] | None = None,
 ) -> list[JointAttention]:
-    """Run a joint backbone and tell what its blocks look at.
+    """Run a joint backbone in evaluation mode over normalised images and tell what blocks look at.
 
-    Args:
-        backbone: A :class:`JointVisionTransformer` or :class:`JointHiera` in evaluation mode.
-        template: Normalised [B, 3, h, w].
-        search: Normalised [B, 3, H, W].
-        template_mask: See the backbone's ``forward``.
-        blocks: Blocks from 0; all that attend over both images by default.
-
-    Raises:
-        UserError: If a block is not there, or attends in each image by itself.
+    Blocks count from 0; all that attend over both images by default, others are an error.
     """
     joint = range(backbone.first_joint, backbone.num_layers)
     wanted = set(joint if blocks is None else blocks)

@@ -164,9 +164,6 @@ class OneStreamTracker(BaseModel):
             data_samples: One a pair.
             mode: 'tensor' for the :class:`Maps`; 'loss' for the weighted losses, which reads
                 ``search_box``; 'predict' for samples with ``pred_box`` and ``pred_score``.
-
-        Raises:
-            ValueError: If the mode is unknown or samples lack what it needs.
         """
         if mode == 'tensor':
             return self.maps(inputs, data_samples)

@@ -33,15 +33,10 @@ _TEST_CFG: dict[str, Any] = dict(window=True, margin=10.0)
 
 @dataclass(frozen=True, eq=False)
 class TrackResult:
-    """Where the target is in a frame.
+    """Where the target is in a frame."""
 
-    Attributes:
-        box: x, y, width, height in pixels of the frame, float64 [4].
-        score: How sure the network is, in 0..1.
-    """
-
-    box: np.ndarray
-    score: float
+    box: np.ndarray  # x, y, width, height in pixels of the frame, float64 [4]
+    score: float  # how sure the network is, in 0..1
 
 
 @dataclass
@@ -70,6 +65,7 @@ class Timings:
         return self.frames / seconds if seconds else 0.0
 
 
+@INFERENCERS.register_module()
 class Tracker:
     """Follows one target, as OSTrack (Ye et al., ECCV 2022) does at inference.
 
@@ -85,9 +81,10 @@ class Tracker:
     or ``for result in tracker.follow('video.mp4', (x, y, width, height))``.
 
     Args:
-        config: Config or its path.
-        checkpoint: Its weights; without one those of the config's ``init_cfg``, which do not track.
-        device: 'cpu', 'cuda', ...; a GPU if there is one.
+        model: Config or its path; or a model in memory, which is used on its device. Later changes
+            of its weights need not reach the tracker.
+        checkpoint: Weights for a config; without one those of its ``init_cfg``, which do not track.
+        device: 'cpu', 'cuda', ... for a config; a GPU if there is one.
         backend: How the network is computed, see :func:`~tracking.runtime.network.build_network`.
         threads: Threads of the network; the runtime's choice by default.
         path: Folder of exported files, for the backends that read some.
@@ -105,7 +102,7 @@ class Tracker:
 
     def __init__(
         self,
-        config: str | Path | Config,
+        model: str | Path | Config | nn.Module,
         checkpoint: str | Path | None = None,
         device: str | torch.device | None = None,
         backend: str = 'torch',
@@ -114,36 +111,10 @@ class Tracker:
         window: bool | None = None,
         margin: float | None = None,
     ) -> None:
-        model = build_model(config, checkpoint, check_device(device))
-        self._set_up(model, backend, threads, path, window, margin)
-
-    @classmethod
-    def from_model(
-        cls,
-        model: nn.Module,
-        backend: str = 'torch',
-        threads: int | None = None,
-        path: str | Path | None = None,
-        window: bool | None = None,
-        margin: float | None = None,
-    ) -> 'Tracker':
-        """Make a tracker of a model that is in memory, on its device; see the class.
-
-        Later changes of the model's weights need not reach the tracker.
-        """
-        tracker = cls.__new__(cls)
-        tracker._set_up(model, backend, threads, path, window, margin)
-        return tracker
-
-    def _set_up(
-        self,
-        model: nn.Module,
-        backend: str,
-        threads: int | None,
-        path: str | Path | None,
-        window: bool | None,
-        margin: float | None,
-    ) -> None:
+        if not isinstance(model, nn.Module):
+            model = build_model(model, checkpoint, check_device(device))
+        elif checkpoint is not None or device is not None:
+            raise UserError('checkpoint and device go with a config; a model in memory has both')
         if not all(hasattr(model, name) for name in _SIZES):
             raise UserError(
                 f'the model of the config is a {type(model).__name__}, which does not track; '
@@ -220,14 +191,8 @@ class Tracker:
     def attention(self, frame: Frame, blocks: Sequence[int] | None = None) -> FrameAttention:
         """Tell what the network would look at in the next frame; the target is not moved.
 
-        The model as it is trained is computed, whatever the backend.
-
-        Args:
-            frame: As for :meth:`update`.
-            blocks: Blocks from 0; all that attend over both images by default.
-
-        Raises:
-            UserError: If the frame is none, or a block does not attend over both images.
+        The model as it is trained is computed, whatever the backend. Blocks count from 0; all that
+        attend over both images by default.
         """
         _, crop, _ = self._search(as_frame(frame))
         network = PlainNetwork(self.model, self._window)
@@ -259,12 +224,6 @@ class Tracker:
             else:
                 self.init(frame, box)
                 yield TrackResult(np.array(box, np.float64), 1.0)
-
-
-@INFERENCERS.register_module(name='Tracker')
-def tracker_of(model: nn.Module, **options: Any) -> Tracker:
-    """Make a tracker of a model; what ``dict(type='tracking.Tracker', model=model)`` builds."""
-    return Tracker.from_model(model, **options)
 
 
 def as_frame(frame: Frame) -> np.ndarray:

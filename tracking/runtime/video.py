@@ -24,17 +24,8 @@ class VideoError(UserError):
 class FrameSource:
     """The frames of a video, or of a folder in natural order (frame 2 before frame 10).
 
-    Iterating reads them one at a time; a frame that cannot be read ends it with an error.
-
-    Args:
-        path: A video, or a folder of pictures.
-        start: Frames left out at the beginning.
-
-    Attributes:
-        fps: Frames a second, once the first frame was read; a folder's is 25.
-
-    Raises:
-        VideoError: If it is neither, or has no more frames than ``start``.
+    Iterating reads them one at a time, but for ``start`` ones at the beginning; a frame that cannot
+    be read ends it with an error. ``fps`` is known once the first frame was read; a folder's is 25.
     """
 
     def __init__(self, path: str | Path, start: int = 0) -> None:
@@ -84,13 +75,6 @@ class AnnotatedVideo:
     """Writes frames with boxes drawn into them as an MP4 file.
 
     The file takes its name when it is complete. Frames of another size than the first are scaled.
-
-    Args:
-        path: The file, ``*.mp4``.
-        fps: Frames a second.
-
-    Raises:
-        VideoError: If it cannot be written.
     """
 
     def __init__(self, path: str | Path, fps: float) -> None:

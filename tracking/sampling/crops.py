@@ -8,7 +8,6 @@ by half a pixel of the crop; here neither happens.
 
 import math
 from dataclasses import dataclass
-from typing import Literal, overload
 
 import cv2
 import numpy as np
@@ -149,22 +148,8 @@ def _cut(image: np.ndarray, window: CropWindow, out: int) -> np.ndarray:
     return cv2.resize(inside, (out, out), interpolation=cv2.INTER_LINEAR)
 
 
-@overload
-def crop_image(
-    image: np.ndarray, window: CropWindow, out: int, padding: Literal[False] = False
-) -> np.ndarray: ...
-
-
-@overload
-def crop_image(
-    image: np.ndarray, window: CropWindow, out: int, padding: Literal[True]
-) -> tuple[np.ndarray, np.ndarray]: ...
-
-
-def crop_image(
-    image: np.ndarray, window: CropWindow, out: int, padding: bool = False
-) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
-    """Cut a window out of a frame and resize it; black outside of the frame.
+def crop_image(image: np.ndarray, window: CropWindow, out: int) -> np.ndarray:
+    """Cut a window out of a frame and resize it to uint8 [out, out, 3]; black outside of the frame.
 
     The pixels are those of padding the window with zeros and ``cv2.resize`` with INTER_LINEAR; a
     window that lies in the frame is not copied. Of a padded window over 4 MiB only the pixels that
@@ -174,20 +159,10 @@ def crop_image(
         image: uint8 [H, W, 3], or grey [H, W] or [H, W, 1], which becomes three equal channels.
         window: What to cut.
         out: Side of the crop in pixels.
-        padding: Whether to return the mask of :func:`padding_mask` as well.
-
-    Returns:
-        uint8 [out, out, 3], or that and bool [out, out].
 
     Raises:
         UserError: If the frame is of another type or shape, or empty.
     """
     _check(image)
-    if image.ndim == 3 and image.shape[2] == 1:
-        image = image[..., 0]
-    crop = _cut(image, window, out)
-    if crop.ndim == 2:
-        crop = cv2.cvtColor(crop, cv2.COLOR_GRAY2RGB)
-    if not padding:
-        return crop
-    return crop, padding_mask(window, image.shape[:2], out)
+    crop = _cut(image[..., 0] if image.shape[2:] == (1,) else image, window, out)
+    return cv2.cvtColor(crop, cv2.COLOR_GRAY2RGB) if crop.ndim == 2 else crop

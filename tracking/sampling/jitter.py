@@ -8,7 +8,7 @@ import numpy as np
 
 from lightvit_dense.errors import UserError, did_you_mean
 
-from .crops import crop_image, crop_window
+from .crops import crop_image, crop_window, padding_mask
 
 _DISCARD_GRID = 16  # pixels of the crop between the places that the rule of discarding looks at
 
@@ -69,8 +69,8 @@ class CropSpec:
     def cut(self, frame: np.ndarray, box: np.ndarray) -> Cut:
         """Cut a crop of a frame (RGB or grey) around a box [4] in pixels that is shaken first."""
         window = crop_window(self.shake(np.asarray(box, np.float64)), self.factor)
-        image, padding = crop_image(frame, window, self.size, padding=True)
-        return Cut(image, window.to_crop(box, 1), padding)
+        padding = padding_mask(window, frame.shape[:2], self.size)
+        return Cut(crop_image(frame, window, self.size), window.to_crop(box, 1), padding)
 
 
 def read_spec(name: str, published: Mapping[str, Any], given: Mapping[str, Any] | None) -> CropSpec:

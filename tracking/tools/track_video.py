@@ -91,20 +91,9 @@ def follow(
 ) -> tuple[list[dict[str, Any]], UserError | None]:
     """Follow a target through all frames, or the first ones; show the progress.
 
-    Args:
-        tracker: The tracker.
-        source: The frames.
-        box: x, y, width, height in the first frame.
-        out: Annotated video to write.
-        frames: Frames to stop after.
-        look: Called with the number of a frame in the video, from 0, and the frame, before the
-            target is looked for in it.
-
-    Returns:
-        'frame', 'box', 'score' and 'seconds' of each frame, and what ended it before the last one.
-
-    Raises:
-        UserError: If there is nothing to begin with or the video cannot be written.
+    ``look`` is called with the number of a frame in the video and the frame, before the target is
+    looked for in it. Returns 'frame', 'box', 'score' and 'seconds' of each frame, and what ended it
+    before the last one.
     """
     found: list[dict[str, Any]] = []
     error, video = None, None

@@ -281,7 +281,7 @@ class Model:
             raise UserError(
                 f'{self.path}: the backbone of this model ({type(self.backbone).__name__}) does '
                 "not take single images. Load it alone: load(..., task='features'); what a tracker "
-                'looks at in a frame is told by attention(frame) of tracking.Tracker.from_model(network)'
+                'looks at in a frame is told by attention(frame) of tracking.Tracker(network)'
             )
 
     def _collect(
