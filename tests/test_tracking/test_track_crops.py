@@ -97,17 +97,6 @@ def test_boxes_go_in_and_out_of_the_window():
         np.testing.assert_allclose(window.to_image(there, out), boxes, rtol=0, atol=1e-10)
 
 
-def test_a_box_in_the_crop_frames_the_same_pixels():
-    image = np.zeros((100, 120, 3), np.uint8)
-    image[30:50, 40:80] = 255
-    window = crop_window([40, 30, 40, 20], 2.5)
-    box = window.to_crop([40, 30, 40, 20], 4 * window.side)
-    crop = crop_image(image, window, 4 * window.side)[..., 0] > 127
-    rows, columns = np.flatnonzero(crop.any(axis=1)), np.flatnonzero(crop.any(axis=0))
-    found = [columns[0], rows[0], len(columns), len(rows)]
-    np.testing.assert_allclose(found, box, rtol=0, atol=0.5)
-
-
 @pytest.mark.parametrize(
     'box',
     [

@@ -203,43 +203,32 @@ def test_gradients_are_those_of_the_straight_line():
         torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-8)
 
 
-@pytest.mark.parametrize('build', [joint_vit, joint_hiera])
-def test_it_can_be_traced(build):
-    model = build().float()
-    first, second = (
-        [image.float() for image in images(model, batch=1)],
-        [image.float().flip(-1) for image in images(model, batch=1)],
-    )
-    with torch.no_grad():
-        traced = torch.jit.trace(model, first, check_trace=False)
-        torch.testing.assert_close(traced(*second), model(*second))
-
-
 @pytest.mark.parametrize(
-    ('options', 'message'),
+    ('build', 'options', 'message'),
     [
-        (dict(elimination=dict(blocks=(5,))), 'only blocks 0..4 attend over all'),
-        (dict(elimination=dict(blocks=(1, 1))), 'each once'),
-        (dict(elimination=dict(keep=0.0)), r'keep=0.0 must be in \(0, 1\]'),
-        (dict(elimination=dict(ratio=0.7)), r"takes 'blocks' and 'keep', got also \['ratio'\]"),
-        (dict(template_tokens='edge'), "template_tokens='edge' is none of"),
-        (dict(template_size=30), r'template_size=\(30, 30\) px is not a multiple of patch 8'),
-        (dict(cls_token=True), 'does not take cls_token'),
-        (dict(layer_scale=1.0), 'does not take layer_scale'),
+        (joint_vit, dict(elimination=dict(blocks=(5,))), 'only blocks 0..4 attend over all'),
+        (joint_vit, dict(elimination=dict(blocks=(1, 1))), 'each once'),
+        (joint_vit, dict(elimination=dict(keep=0.0)), r'keep=0.0 must be in \(0, 1\]'),
+        (
+            joint_vit,
+            dict(elimination=dict(ratio=0.7)),
+            r"got also \['ratio'\]",
+        ),
+        (joint_vit, dict(template_tokens='edge'), "template_tokens='edge' is none of"),
+        (joint_vit, dict(template_size=30), r'\(30, 30\) px is not a multiple of patch 8'),
+        (joint_vit, dict(cls_token=True), 'does not take cls_token'),
+        (joint_vit, dict(layer_scale=1.0), 'does not take layer_scale'),
+        (joint_hiera, dict(elimination=dict(blocks=(2,))), r'only blocks 3\.\.7 attend over all'),
+        (joint_hiera, dict(template_size=72), 'not a multiple of the mask unit of 32 px'),
+        (joint_hiera, dict(mask_unit_attn=(True,) * 4), 'the images never meet'),
     ],
 )
-def test_what_cannot_be_is_refused(options, message):
+def test_what_cannot_be_is_refused(build, options, message):
     with pytest.raises(ValueError, match=message):
-        joint_vit(**options)
+        build(**options)
 
 
-def test_what_hiera_cannot_do_is_refused():
-    with pytest.raises(ValueError, match=r'only blocks 3\.\.7 attend over all'):
-        joint_hiera(elimination=dict(blocks=(2,)))
-    with pytest.raises(ValueError, match='not a multiple of the mask unit of 32 px'):
-        joint_hiera(template_size=72)
-    with pytest.raises(ValueError, match='the images never meet'):
-        joint_hiera(mask_unit_attn=(True,) * 4)
+def test_images_that_cannot_be_are_refused():
     with pytest.raises(ValueError, match=r'template image is 32x32 px, .* built for 64x64 px'):
         joint_hiera()(torch.zeros(1, 3, 32, 32), torch.zeros(1, 3, 128, 128))
     open_early = joint_hiera(mask_unit_attn=(False,) * 4)

@@ -145,21 +145,16 @@ def test_the_tool(tmp_path, capsys):
     compare(model, build_network(model, 'onnx', path=out))
 
 
-def test_another_device_is_refused(tmp_path):
-    model = small_tracker().eval().to('meta')
+def test_what_cannot_be_exported_is_refused(exported, tmp_path, monkeypatch):
+    model = small_tracker().eval()
+    (tmp_path / 'file').write_text('', encoding='utf-8')
+    with pytest.raises(UserError, match='cannot be made a folder'):
+        export_tracker(model, tmp_path / 'file' / 'folder')
+    model.to('meta')
     with pytest.raises(UserError, match="device='cpu'"):
         build_network(model, 'onnx')
     with pytest.raises(UserError, match=r'model\.cpu\(\)'):
         export_tracker(model, tmp_path)
-
-
-def test_a_missing_package_is_named(exported, monkeypatch):
     monkeypatch.setitem(sys.modules, 'onnxruntime', None)
     with pytest.raises(UserError, match=r'onnxruntime is not installed.*pip install'):
         build_network(exported[0], 'onnx', path=exported[1])
-
-
-def test_a_folder_that_cannot_be_made_is_named(tmp_path):
-    (tmp_path / 'file').write_text('', encoding='utf-8')
-    with pytest.raises(UserError, match='cannot be made a folder'):
-        export_tracker(small_tracker().eval(), tmp_path / 'file' / 'folder')

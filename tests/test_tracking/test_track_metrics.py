@@ -63,9 +63,6 @@ def test_some_sequences_only(world):
         dataset_of(world[0], names=['dog-2'])
     with pytest.raises(UserError, match='limit=0'):
         dataset_of(world[0], limit=0)
-
-
-def test_several_sets_may_not_share_names(world):
     built = LaSOT(str(world[0]), split='test')
     with pytest.raises(UserError, match="two sequences are called 'cat-1'"):
         SequenceDataset([built, built])

@@ -32,7 +32,7 @@ from tracking.runtime import Tracker
 from tracking.structures import TrackSample
 
 from .small_runtime import moving_target, sequence_of
-from .small_tracker import pairs, small_tracker
+from .small_tracker import CONFIG, HIERA, pairs, small_tracker
 
 
 def test_the_preprocessor():
@@ -68,35 +68,15 @@ def test_losses_are_weighted():
 
 
 @pytest.mark.parametrize(
-    'backbone',
-    [
-        dict(drop_path_rate=0.1),
-        dict(template_tokens='box', with_cp=True),
-        dict(type='tracking.JointHiera', arch=dict(embed_dim=8, stages=(1, 1, 2, 1), num_heads=1)),
-    ],
+    'backbone', [dict(drop_path_rate=0.1), dict(template_tokens='box', with_cp=True), HIERA]
 )
 def test_every_parameter_learns(backbone):
-    if 'Hiera' in backbone.get('type', ''):
-        backbone |= dict(elimination=dict(blocks=(3, 4)))
-        hiera = {k: v for k, v in backbone.items() if k != 'type'}
-        model = MODELS.build(
-            dict(
-                type='tracking.OneStreamTracker',
-                backbone=dict(type='tracking.JointHiera', **hiera),
-                head=dict(type='tracking.MLPHead', channels=8),
-                template_size=64,
-                search_size=128,
-            )
-        ).train()
-        batch = pairs(2, 64, 128)
-    else:
-        model, batch = small_tracker(backbone).train(), pairs()
+    model, batch = small_tracker(backbone).train(), pairs()
     losses = model(**model.data_preprocessor(batch), mode='loss')
     model.parse_losses(losses)[0].backward()
     assert [name for name, p in model.named_parameters() if p.grad is None] == []
     # Behind a ReLU of so few channels a weight may rest.
-    backbone = model.backbone.named_parameters()
-    assert [name for name, p in backbone if not p.grad.any()] == []
+    assert [name for name, p in model.backbone.named_parameters() if not p.grad.any()] == []
 
 
 def test_prediction_of_pairs():
@@ -188,28 +168,31 @@ def test_a_loop_tracks_sequences_by_the_weights_of_its_run(kind, phase, monkeypa
         loop.run()
 
 
-def test_a_model_says_who_tracks_sequences():
-    with pytest.raises(UserError, match=r"tracked by test_cfg = dict\(type='tracking.Sequence"):
-        small_tracker()({}, [TrackSample()], mode='predict')
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (dict(loss_weights=dict(gious=1.0)), r"has no 'gious', .* Did you mean 'giou'"),
+        (dict(test_cfg=dict(hann=True)), "test_cfg has no 'hann'"),
+        (dict(backbone=dict(search_size=96)), 'search_size=96 contradicts search_size=64'),
+        (dict(search_factor=0.5), 'a crop below 1 is smaller than the target'),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        small_tracker(**options)
 
 
-def test_what_does_not_fit_is_refused():
+def test_batches_that_do_not_fit_are_refused():
     model = small_tracker()
-    data = model.data_preprocessor(pairs())
+    inputs = model.data_preprocessor(pairs())['inputs']
     with pytest.raises(ValueError, match="'tensor', 'loss' or 'predict', got 'train'"):
-        model(**data, mode='train')
+        model(inputs, mode='train')
     with pytest.raises(ValueError, match='training needs data_samples with search_box'):
-        model(data['inputs'], [TrackSample(), TrackSample()], mode='loss')
-    with pytest.raises(ValueError, match=r"loss_weights has no 'gious', .* Did you mean 'giou'"):
-        small_tracker(loss_weights=dict(gious=1.0))
-    with pytest.raises(ValueError, match="test_cfg has no 'hann'"):
-        small_tracker(test_cfg=dict(hann=True))
-    with pytest.raises(ValueError, match='search_size=96 contradicts search_size=64'):
-        small_tracker(backbone=dict(search_size=96))
-    with pytest.raises(ValueError, match='a crop below 1 is smaller than the target'):
-        small_tracker(search_factor=0.5)
+        model(inputs, [TrackSample(), TrackSample()], mode='loss')
     with pytest.raises(ValueError, match='search image is 32x32 px, the backbone was built for'):
-        model(dict(template=data['inputs']['template'], search=data['inputs']['template']))
+        model(dict(template=inputs['template'], search=inputs['template']))
+    with pytest.raises(UserError, match=r"tracked by test_cfg = dict\(type='tracking.Sequence"):
+        model({}, [TrackSample()], mode='predict')
 
 
 class FakeRunner:
@@ -235,14 +218,9 @@ def test_the_schedule_of_elimination(by_epoch):
         # OSTrack counts epochs from 1, the runner from 0.
         runner.epoch = runner.iter = position - 1 if by_epoch else position
         hook.before_train_iter(runner, 0)
-        if position < 20:
-            wanted = 1.0
-        elif position >= 100:
-            wanted = 0.7
-        else:
-            wanted = 0.7 + 0.3 * (math.cos((position - 20) / 80 * math.pi) + 1) * 0.5
+        part = min(max(position - 20, 0), 80) / 80
+        wanted = 0.7 + 0.3 * (math.cos(part * math.pi) + 1) * 0.5
         assert model.backbone.keep_ratio == pytest.approx(wanted)
-    assert hook.keep_ratio(60, 0.7) == pytest.approx(0.85)
     assert model.backbone.candidates(64) == {1: 45, 2: 32}
 
 
@@ -324,23 +302,10 @@ def test_learning_rates_by_part():
 
 
 def test_building_from_a_config_and_back():
-    text = Config(
-        dict(
-            model=dict(
-                type='tracking.OneStreamTracker',
-                backbone=dict(
-                    type='tracking.JointVisionTransformer',
-                    arch=dict(embed_dim=32, depth=4, num_heads=4),
-                    patch_size=8,
-                    elimination=dict(blocks=(1, 2), keep=0.5),
-                ),
-                head=dict(type='tracking.MLPHead', channels=8),
-                template_size=32,
-                search_size=64,
-            )
-        )
-    ).pretty_text
-    again = Config.fromstring(text, '.py')
+    options = dict(model=dict(backbone=dict(elimination=dict(keep=0.5))))
+    config = Config.fromstring(CONFIG, '.py')
+    config.merge_from_dict(options)
+    again = Config.fromstring(config.pretty_text, '.py')
     model = MODELS.build(again.model).eval()
     assert isinstance(model.backbone, JointVisionTransformer)
     assert model.backbone.candidates(64) == {1: 32, 2: 16}

@@ -9,7 +9,7 @@ from lightvit_dense.errors import UserError
 from lightvit_dense.utils.environment import count_flops
 from tracking.deploy.frame_module import FrameModule, ranking_weights
 from tracking.deploy.optimized_head import OptimizedCenterHead, ScatteredConv, folded_layers
-from tracking.models.decoding import decode_maps, hann_window
+from tracking.models.decoding import hann_window
 from tracking.runtime.network import build_network
 
 from .small_tracker import BOX, HIERA, crop
@@ -72,17 +72,6 @@ def test_the_window_is_that_of_ostrack():
     np.testing.assert_allclose(hann_window(3, 3)[1], [0.5, 1.0, 0.5], atol=1e-7)
     assert hann_window(16, 16).max() < 1
     np.testing.assert_allclose(hann_window(4, 2), hann_window(2, 4).T)
-
-
-def test_decoding_by_hand():
-    score = np.full((4, 4), 0.1, np.float32)
-    score[1, 2], score[0, 0] = 0.8, 0.9
-    size, offset = np.full((2, 4, 4), 0.5), np.full((2, 4, 4), 0.25)
-    box, sure = decode_maps(score, size, offset, hann_window(4, 4), (64, 64))
-    np.testing.assert_allclose(box, [2.25 * 16 - 16, 1.25 * 16 - 16, 32, 32])
-    assert sure == np.float32(0.8)  # the window chooses, it does not change the score
-    box, _ = decode_maps(score, size, offset, None, (64, 64))
-    np.testing.assert_allclose(box, [4 - 16, 4 - 16, 32, 32])
 
 
 def test_size_and_offset_of_one_cell_are_those_of_the_whole_map():

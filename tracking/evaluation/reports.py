@@ -89,7 +89,7 @@ class Report(ABC):
         for name, rows in tables.items():
             if rows:
                 paths.append(folder / f'{name}.csv')
-                text = to_csv([*rows[0]], [row.values() for row in rows])
+                text = to_csv([*rows[0]], [[*row.values()] for row in rows])
                 atomic_write(paths[-1], text.encode())
         return paths
 

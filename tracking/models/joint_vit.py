@@ -27,7 +27,7 @@ FIXED = (
 
 
 @MODELS.register_module()
-class JointVisionTransformer(JointTokens, VisionTransformer):
+class JointVisionTransformer(JointTokens, VisionTransformer):  # type: ignore[misc]
     """A :class:`~lightvit_dense.VisionTransformer` that sees two images at once (Ye et al. 2022).
 
     Parameter names are timm's; ``pos_embed`` is the table of the search image, and one table more,
