@@ -167,94 +167,53 @@ def test_pixel_conventions_differ_by_rounding_alone():
     np.testing.assert_allclose(a, b, rtol=1e-14)
 
 
-EMPTY, NAN = [0.0, 0, 0, 5], [math.nan] * 4
 BAD = [[math.nan, 1, 2, 3], [1, 1, -2, 3], [1, math.inf, 2, 3]]
-SHIFTED = [BOX[0] + 4.0, *BOX[1:]]  # 4 of 20 pixels: .2
-LAST_ABSENT = [True, True, True, False]
-CASES = {
-    'the first box is replaced': (dict(), [BOX] * 3, [AWAY, BOX, BOX], dict(precision={20: 1})),
-    'it is judged': (
-        *(dict(first_frame='prediction'), [BOX] * 3, [AWAY, BOX, BOX]),
-        dict(precision={20: 2 / 3}),
-    ),
-    'it does not count': (
-        *(dict(first_frame='exclude'), [BOX] * 3, [AWAY, BOX, BOX]),
-        dict(precision={20: 1}, frames=2),
-    ),
-    'too many are cut': (dict(), [BOX] * 2, [BOX] * 3, dict(precision={0: 1})),
-    'too few are filled up': (
-        *(dict(shorter='zeros'), [BOX] * 4, [BOX] * 2),
-        dict(success={10: 0.5}),
-    ),
-    # The second frame repeats the tracker's own first box, not the true one.
-    'without size: the one before': (
-        *(dict(), [BOX] * 5, [AWAY, EMPTY, BOX, EMPTY, EMPTY]),
-        dict(success={10: 4 / 5}),
-    ),
-    'without size: kept': (
-        *(dict(zero_size='keep'), [BOX] * 5, [AWAY, EMPTY, BOX, EMPTY, EMPTY]),
-        dict(success={10: 2 / 5}),
-    ),
-    **{
-        f'invalid: the one before, {bad}': (
-            *(dict(invalid='previous'), [BOX] * 3, [BOX, bad, BOX]),
-            dict(success={10: 1}),
-        )
-        for bad in BAD
-    },
-    'an invalid first does not count': (
-        *(dict(invalid='previous'), [BOX] * 3, [BAD[0], BOX, BOX]),
-        dict(success={10: 1}),
-    ),
-    'boxless, pytracking': (
-        *(dict(), [BOX, [10, 10, 0, 20], BOX, BOX], [BOX] * 4, LAST_ABSENT),
-        dict(success={0: 1 / 2}, precision={0: 1 / 2}, norm_precision={0: 3 / 4}),
-    ),
-    'boxless, matlab': (
-        *('matlab', [BOX, [10, 10, 0, 20], BOX, BOX], [BOX] * 4, LAST_ABSENT),
-        dict(success={0: 1 / 2}, precision={0: 3 / 4}, norm_precision={0: 3 / 4}),
-    ),
-    'boxless, a miss': (
-        *(dict(boxless_norm='miss'), [BOX, [10, 10, 0, 20], BOX, BOX], [BOX] * 4, LAST_ABSENT),
-        dict(success={0: 1 / 2}, precision={0: 1 / 2}, norm_precision={0: 1 / 2}),
-    ),
-    'at the border': (
-        dict(),
-        [BOX, [0, 10, 20, 20]],
-        [BOX, [0, 10, 20, 20]],
-        dict(success={10: 1}),
-    ),
-    'at the border, matlab': (
-        *('matlab', [BOX, [0, 10, 20, 20]], [BOX, [0, 10, 20, 20]]),
-        dict(success={10: 0.5}, precision={0: 1}),
-    ),
-    'absent frames are no divisor': (
-        *(dict(exclude_invalid_frames=True), [BOX] * 4, [BOX] * 4, [True, False, True, False]),
-        dict(success={10: 1}, frames=2),
-    ),
-    # The second prediction is left as it is, so the third repeats an empty box.
-    'a truth of no numbers': (
-        *(dict(), [BOX, NAN, BOX], [BOX, [0, 0, 0, 0], [0, 0, 0, 0]]),
-        dict(success={0: 1 / 3}),
-    ),
-    'thresholds are reached': (
-        *(dict(), [BOX] * 2, [BOX, SHIFTED]),
-        dict(precision={3: 0.5, 4: 1}, norm_precision={19: 0.5, 21: 1}),
-    ),
-}
+# One letter a frame: 'S' is off by 4 of 20 pixels, 'W' has no width, 'L' lies at the left border.
+LETTERS = dict(B=BOX, A=AWAY, S=[BOX[0] + 4.0, *BOX[1:]], N=[math.nan] * 4, Z=[0.0] * 4)
+LETTERS |= dict(W=[10.0, 10, 0, 20], L=[0.0, 10, 20, 20], E=[0.0, 0, 0, 5])
+LETTERS |= {str(place): bad for place, bad in enumerate(BAD)}
+PREVIOUS = dict(invalid='previous')
+CASES = [
+    # options, truth, prediction, absent frames, curve, place on it, value
+    (dict(), 'BBB', 'ABB', '', 'precision', 20, 1),  # the first box is that of the truth
+    (dict(first_frame='prediction'), 'BBB', 'ABB', '', 'precision', 20, 2 / 3),
+    (dict(first_frame='exclude'), 'BBB', 'ABB', '', 'precision', 20, 1),
+    (dict(first_frame='exclude'), 'BBB', 'ABB', '', 'frames', None, 2),
+    (dict(), 'BB', 'BBB', '', 'precision', 0, 1),  # what is too much is cut off
+    (dict(shorter='zeros'), 'BBBB', 'BB', '', 'success', 10, 1 / 2),
+    # A box without size repeats the tracker's own one before, not the true one.
+    (dict(), 'BBBBB', 'AEBEE', '', 'success', 10, 4 / 5),
+    (dict(zero_size='keep'), 'BBBBB', 'AEBEE', '', 'success', 10, 2 / 5),
+    *((PREVIOUS, 'BBB', f'B{bad}B', '', 'success', 10, 1) for bad in range(3)),
+    (PREVIOUS, 'BBB', '0BB', '', 'success', 10, 1),  # the first one does not count anyway
+    # Frames without a true box, and an absent one.
+    *((who, 'BWBB', 'BBBB', '3', 'success', 0, 1 / 2) for who in ('pytracking', 'matlab')),
+    ('pytracking', 'BWBB', 'BBBB', '3', 'precision', 0, 1 / 2),
+    ('pytracking', 'BWBB', 'BBBB', '3', 'norm_precision', 0, 3 / 4),
+    ('matlab', 'BWBB', 'BBBB', '3', 'precision', 0, 3 / 4),
+    ('matlab', 'BWBB', 'BBBB', '3', 'norm_precision', 0, 3 / 4),
+    (dict(boxless_norm='miss'), 'BWBB', 'BBBB', '3', 'norm_precision', 0, 1 / 2),
+    (dict(), 'BWBB', 'BBBB', '3', 'overlap', None, 1),
+    # To LaSOT's own toolkit a true box at the border is none.
+    ('pytracking', 'BL', 'BL', '', 'success', 10, 1),
+    ('matlab', 'BL', 'BL', '', 'success', 10, 1 / 2),
+    ('matlab', 'BL', 'BL', '', 'precision', 0, 1),
+    (dict(exclude_invalid_frames=True), 'BBBB', 'BBBB', '13', 'success', 10, 1),
+    (dict(exclude_invalid_frames=True), 'BBBB', 'BBBB', '13', 'frames', None, 2),
+    # A box is left as it is where the truth is no number, so that the third repeats an empty one.
+    (dict(), 'BNB', 'BZZ', '', 'success', 0, 1 / 3),
+    *((dict(), 'BB', 'BS', '', 'precision', at, value) for at, value in ((3, 1 / 2), (4, 1))),
+    *((dict(), 'BB', 'BS', '', 'norm_precision', at, v) for at, v in ((19, 1 / 2), (21, 1))),
+]
 
 
-@pytest.mark.parametrize('case', CASES)
-def test_habits_of_toolkits(case):
-    options, true, predicted, *present, figures = CASES[case]
+@pytest.mark.parametrize(('options', 'true', 'predicted', 'absent', 'curve', 'at', 'value'), CASES)
+def test_what_toolkits_do(options, true, predicted, absent, curve, at, value):
     protocol = TOOLKITS[options] if isinstance(options, str) else Protocol(**options)
-    scores = one(protocol, true, predicted, np.array(*present) if present else None)
-    for name, wanted in figures.items():
-        if name == 'frames':
-            assert scores.frames[0] == wanted
-            continue
-        for place, value in wanted.items():
-            assert getattr(scores, name)[0, place] == pytest.approx(value), name
+    present = np.array([str(frame) not in absent for frame in range(len(true))])
+    boxes = ([LETTERS[letter] for letter in word] for word in (true, predicted))
+    found = getattr(one(protocol, *boxes, present), curve)[0]
+    assert (found if at is None else found[at]) == pytest.approx(value)
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ class SequenceSet:
 
     TITLE: ClassVar[str] = ''
     ORIGIN: ClassVar[str] = ''  # where it comes from and what to unpack: a sentence
-    SPLITS: ClassVar[tuple[str, ...]] = ('all',)
+    SPLITS: ClassVar[tuple[str, ...]] = ()
     GONE: ClassVar[tuple[str, ...]] = ()  # reasons that it gives for targets that are not visible
     ATTRIBUTES: ClassVar[tuple[str, ...]] = ()  # names of challenges
 

@@ -41,6 +41,7 @@ class CustomSequences(VideoSet):
     ORIGIN: ClassVar[str] = (
         'A sequence is a folder of pictures with groundtruth.txt, or NAME.mp4 with NAME.txt.'
     )
+    SPLITS: ClassVar[tuple[str, ...]] = ('all',)
     FIRST_ONLY: ClassVar[tuple[str, ...]] = ('all',)
     GONE: ClassVar[tuple[str, ...]] = ('full_occlusion', 'out_of_view')
 
@@ -51,11 +52,6 @@ class CustomSequences(VideoSet):
         cache_dir: str | os.PathLike | None = None,
     ) -> None:
         super().__init__(data_root, 'all', 'folder', lengths, cache_dir)
-
-    @classmethod
-    def required_files(cls, data_root: str, **kwargs: object) -> list[str]:
-        """Return the paths that have to exist, for the check before a run."""
-        return [data_root]
 
     def list_entries(self) -> list[Entry]:
         """Return the sequences, in natural order."""

@@ -85,9 +85,9 @@ class VideoSet(SequenceSet):
         self._entries = []  # only the table is needed from now on
 
     @classmethod
-    def required_files(cls, data_root: str, split: str = 'train', **kwargs: Any) -> list[str]:
+    def required_files(cls, data_root: str, split: str = '', **kwargs: Any) -> list[str]:
         """Return the paths that have to exist, for the check before a run."""
-        cls._check_split(split)
+        cls._check_split(split or cls.SPLITS[0])
         return [data_root]
 
     def open_store(self, root: str, source: str) -> Store:

@@ -29,9 +29,9 @@ class OptimizedLinear(nn.Module):
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
         weight, bias = linear.weight.detach(), linear.bias
-        bias = weight.new_zeros(len(weight)) if bias is None else bias.detach().clone()
         self.register_buffer('weight', weight.t().contiguous())
-        self.register_buffer('bias', bias)
+        zeros = weight.new_zeros(len(weight))
+        self.register_buffer('bias', zeros if bias is None else bias.detach().clone())
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [N, in] to [N, out]."""

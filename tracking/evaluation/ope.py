@@ -89,10 +89,7 @@ class Scores:
         """
         if kind == 'sequence':
             return [self._sequence_row(place) for place in range(len(self.truths))]
-        if kind == 'class':
-            marks = [(truth.class_name,) for truth in self.truths]
-        else:
-            marks = [truth.attributes for truth in self.truths]
+        marks = [(t.class_name,) if kind == 'class' else t.attributes for t in self.truths]
         found = {name for names in marks for name in names if name}
         known = [name for name in LaSOT.ATTRIBUTES if name in found]
         rows = []
@@ -210,8 +207,9 @@ def score(
         passed(CENTRE_THRESHOLDS, distance),
         passed(NORM_THRESHOLDS, relative),
     ]
-    rates = [count[:, :-1] / frames[:, None] for count in counts]
-    return Scores(tuple(truths), protocol, *rates, mean_overlap, frames.astype(np.int64))
+    success, precision, norm = (count[:, :-1] / frames[:, None] for count in counts)
+    whole = frames.astype(np.int64)
+    return Scores(tuple(truths), protocol, success, precision, norm, mean_overlap, whole)
 
 
 def _judge(
