@@ -16,7 +16,7 @@ from tracking.tools import track_video
 from tracking.visualization import attention_picture
 from tracking.visualization.attention import DROPPED, GONE
 
-from .small_runtime import moving_target
+from .small_runtime import moving_target, write_folder
 from .small_tracker import CONFIG
 from .small_tracker import trained_tracker as tracker
 from .straight_line import embedded, straight_line
@@ -128,9 +128,7 @@ def test_the_picture_shows_which_candidates_are_gone(followed):
 @pytest.fixture
 def films(tmp_path):
     frames, boxes = moving_target(5)
-    (tmp_path / 'walk').mkdir()
-    for index, frame in enumerate(frames):
-        cv2.imwrite(str(tmp_path / f'walk/{index}.png'), frame[..., ::-1])
+    write_folder(tmp_path / 'walk', frames)
     (tmp_path / 'config.py').write_text(CONFIG, encoding='utf-8')
     torch.save(dict(state_dict=tracker().state_dict(), meta={}), tmp_path / 'model.pth')
     words = [str(tmp_path / 'walk'), '--config', str(tmp_path / 'config.py')]

@@ -5,7 +5,6 @@ import json
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
 
 from lightvit_dense.errors import UserError
 from tracking.boxes import iou
@@ -13,14 +12,7 @@ from tracking.runtime.results import read_result
 from tracking.runtime.video import AnnotatedVideo, FrameSource, VideoError, annotate
 from tracking.tools import track_video
 
-from .small_runtime import correlation_tracker, moving_target
-
-
-def write_folder(folder, frames, names=None):
-    folder.mkdir()
-    for index, frame in enumerate(frames):
-        Image.fromarray(frame).save(folder / (names[index] if names else f'{index}.png'))
-    return folder
+from .small_runtime import correlation_tracker, moving_target, write_folder
 
 
 def write_video(path, frames, fps=12.5):

@@ -98,7 +98,6 @@ class SequenceSet:
         )
 
     def __len__(self) -> int:
-        """Return the number of sequences."""
         return len(self.table)
 
     def __iter__(self) -> Iterator[VideoSequence]:

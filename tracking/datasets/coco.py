@@ -32,9 +32,6 @@ class CocoSequences(SequenceSet):
         source: 'folder', or 'lmdb' if ``data_root`` is an LMDB.
         min_size: See above; 0 leaves out only boxes without an area.
         cache_dir: Where the index is kept, see :class:`SequenceSet`.
-
-    Raises:
-        DatasetError: If data are missing or malformed.
     """
 
     TITLE: ClassVar[str] = 'COCO'

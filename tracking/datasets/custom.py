@@ -32,9 +32,6 @@ class CustomSequences(VideoSet):
         data_root: The folder.
         lengths: 'exact' or 'shortest', see :class:`VideoSet`.
         cache_dir: Where the index is kept, see :class:`VideoSet`.
-
-    Raises:
-        DatasetError: If data are missing or malformed.
     """
 
     TITLE: ClassVar[str] = 'CustomSequences'

@@ -24,7 +24,6 @@ class StoredFrames:
     store: Store
 
     def __len__(self) -> int:
-        """Return the number of frames."""
         raise NotImplementedError
 
     def key(self, index: int) -> str:
@@ -60,7 +59,6 @@ class NumberedFrames(StoredFrames):
     digits: int = 8
 
     def __len__(self) -> int:
-        """Return the number of frames."""
         return self.length
 
     def key(self, index: int) -> str:
@@ -76,7 +74,6 @@ class ListedFrames(StoredFrames):
     keys: Sequence[str]
 
     def __len__(self) -> int:
-        """Return the number of frames."""
         return len(self.keys)
 
     def key(self, index: int) -> str:
@@ -116,7 +113,6 @@ class VideoFrames:
         return self._capture
 
     def __len__(self) -> int:
-        """Return the number of frames."""
         return self.length
 
     def read(self, index: int) -> np.ndarray:

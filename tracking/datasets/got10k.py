@@ -36,9 +36,6 @@ class GOT10k(VideoSet):
         source: 'folder', or 'lmdb' if ``data_root`` is an LMDB.
         lengths: 'exact' or 'shortest', see :class:`VideoSet`.
         cache_dir: Where the index is kept, see :class:`SequenceSet`.
-
-    Raises:
-        DatasetError: If data are missing or malformed.
     """
 
     TITLE: ClassVar[str] = 'GOT-10k'

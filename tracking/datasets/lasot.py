@@ -33,9 +33,6 @@ class LaSOT(VideoSet):
         source: 'folder', or 'lmdb' if ``data_root`` is an LMDB.
         lengths: 'exact' or 'shortest', see :class:`VideoSet`.
         cache_dir: Where the index is kept, see :class:`VideoSet`.
-
-    Raises:
-        DatasetError: If data are missing or malformed.
     """
 
     TITLE: ClassVar[str] = 'LaSOT'

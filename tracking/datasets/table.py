@@ -53,7 +53,6 @@ class SequenceTable:
         self.arrays, self.meta, self.path = dict(arrays), dict(meta), path
 
     def __len__(self) -> int:
-        """Return the number of sequences."""
         return len(self.arrays['lengths'])
 
     def __reduce__(self) -> tuple:

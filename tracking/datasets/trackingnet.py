@@ -33,9 +33,6 @@ class TrackingNet(VideoSet):
         source: 'folder' or 'lmdb'.
         lengths: 'exact' or 'shortest', see :class:`VideoSet`.
         cache_dir: Where the index is kept, see :class:`SequenceSet`.
-
-    Raises:
-        DatasetError: If data are missing or malformed.
     """
 
     TITLE: ClassVar[str] = 'TrackingNet'

@@ -74,7 +74,6 @@ class SequenceDataset(Dataset):
         return self.sets[number][place]
 
     def __len__(self) -> int:
-        """Return the number of sequences."""
         return len(self._places)
 
     def __getitem__(self, index: int) -> dict[str, Any]:

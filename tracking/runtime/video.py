@@ -53,7 +53,6 @@ class FrameSource:
             raise VideoError(f'{path}: starts at frame {start} of {len(files)}')
 
     def __len__(self) -> int:
-        """Return the number of frames; of a video what its header tells, 0 if that is nothing."""
         return self._total
 
     def __iter__(self) -> Iterator[np.ndarray]:

@@ -135,7 +135,7 @@ class PairDataset(Dataset):
         joint: Changes of both crops or none, see :class:`PairAugment`; default: grey 0.05,
             flip 0.5.
         brightness: Change of each crop's brightness.
-        flip: Probability of mirroring each crop on its own, as the authors' code does besides the
+        flip: Probability of flipping each crop on its own, as the authors' code does besides the
             joint flip.
         max_tries: How many pairs to draw for an item before giving up.
         max_bad: How many different unreadable frames to tolerate; others are drawn in their place.
@@ -190,7 +190,6 @@ class PairDataset(Dataset):
         return {'sets': [one.name for one in self.sets]}
 
     def __len__(self) -> int:
-        """Return the number of items of an epoch."""
         return self.samples_per_epoch
 
     def __getitem__(self, index: int) -> dict[str, Any]:
