@@ -269,8 +269,8 @@ def test_it_builds_and_trains_a_step(path: Path, photograph: Path, label_map: Pa
 def test_the_paper_recipe_of_detection_is_exact() -> None:
     cfg = Config.fromfile(ROOT / 'configs/coco/maskrcnn_dmae_tiny.py')
     backbone = cfg.model.backbone
-    assert (backbone.window_size, tuple(backbone.global_blocks)) == (14, (2, 5, 8, 11))
-    assert backbone.rel_pos_size == cfg.model.pad_shape == 640
+    assert backbone.window == dict(size=14, global_blocks=(2, 5, 8, 11))
+    assert backbone.rel_pos.size == cfg.model.pad_shape == 640
     assert (cfg.optim_wrapper.optimizer.lr, cfg.optim_wrapper.optimizer.weight_decay) == (
         1e-4,
         0.05,

@@ -13,7 +13,7 @@ _base_ = './upernet_dmae_tiny.py'
 model = dict(
     backbone=dict(
         img_size=512,  # a table of this grid, filled from the checkpoint's by interpolation
-        rel_pos_bias=True,
+        rel_pos=dict(kind='bias'),
         init_cfg=dict(
             checkpoint='work_dirs/finetune_d2mae_vit-tiny-rpe_1000e/backbone.safetensors'
         ),

@@ -26,7 +26,7 @@ max_iters = 184375  # 100 epochs of 118 000 images, 64 a step
 model = dict(
     pad_shape=1024,
     backbone=dict(
-        rel_pos_size=1024,
+        rel_pos=dict(size=1024),
         out_indices=(2, 5, 8, 11),
         init_cfg=dict(
             type='lightvit_dense.PretrainedBackbone',

@@ -15,7 +15,7 @@ _base_ = './maskrcnn_dmae_tiny.py'
 
 model = dict(
     backbone=dict(
-        rel_pos_bias=True,  # tables for windows of 14, and for 640 px in the global blocks
+        rel_pos=dict(kind='bias'),  # tables for windows of 14, and for 640 px in the global blocks
         layer_scale=1.0,
         init='beit',
         init_cfg=dict(checkpoint='work_dirs/simmim_vit-tiny/backbone.safetensors'),

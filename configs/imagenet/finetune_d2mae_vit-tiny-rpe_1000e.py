@@ -11,7 +11,7 @@ _base_ = './finetune_mae_vit-tiny_300e.py'
 
 model = dict(
     backbone=dict(
-        rel_pos_bias=True,
+        rel_pos=dict(kind='bias'),
         init_cfg=dict(checkpoint='work_dirs/d2mae_vit-tiny/backbone.safetensors'),
     ),
     head=dict(init_std=2e-5),  # 0.02 x 0.001

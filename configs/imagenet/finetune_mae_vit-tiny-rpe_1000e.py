@@ -13,7 +13,7 @@ _base_ = './finetune_mae_vit-tiny_300e.py'
 
 model = dict(
     backbone=dict(
-        rel_pos_bias=True,
+        rel_pos=dict(kind='bias'),
         init_cfg=dict(
             checkpoint='work_dirs/mae_vit-tiny/backbone.safetensors', skip=r'attn\.qkv\.bias$'
         ),

@@ -24,9 +24,8 @@ model = dict(
         arch=dict(_delete_=True, embed_dim=128, depth=6, num_heads=4),
         img_size=128,
         patch_size=8,
-        window_size=8,
-        global_blocks=(2, 5),
-        rel_pos_size=128,
+        window=dict(size=8, global_blocks=(2, 5)),
+        rel_pos=dict(size=128),
     ),
     neck=dict(in_channels=128, out_channels=channels, scale_factors=(2, 1, 0.5)),
     rpn_head=dict(

@@ -63,7 +63,7 @@ SPEED_MODELS: dict[str, SpeedModel] = {
         'ViT-Tiny, 3 heads (ours)', _vit(arch=dict(embed_dim=192, depth=12, num_heads=3))
     ),
     'vit_tiny_rpe': SpeedModel(
-        'ViT-Tiny, 12 heads, relative position (ours)', _vit(rel_pos_bias=True)
+        'ViT-Tiny, 12 heads, relative position (ours)', _vit(rel_pos=dict(kind='bias'))
     ),
     'hiera_tiny': SpeedModel(
         'Hiera-Tiny (ours)', partial(_ours, dict(type='lightvit_dense.Hiera', arch='tiny'))

@@ -63,9 +63,8 @@ def our_backbone(size: DenseSize, with_cp: bool = False, way: str | None = None)
         cls_token=False,
         out_type='featmap',
         final_norm=False,
-        window_size=size.window,
-        global_blocks=size.global_blocks,
-        rel_pos_size=size.image,
+        window=dict(size=size.window, global_blocks=size.global_blocks) if size.window else None,
+        rel_pos=dict(kind='decomposed', size=size.image),
         with_cp=with_cp,
     )
     for block in cast('Iterable[Block]', model.blocks):

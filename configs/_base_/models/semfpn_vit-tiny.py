@@ -23,7 +23,7 @@ model = dict(
         out_indices=(3, 5, 7, 11),
         final_norm=False,
         drop_path_rate=0.1,
-        rel_pos_bias=True,
+        rel_pos=dict(kind='bias'),
         layer_scale=1.0,
     ),
     neck=dict(
