@@ -15,17 +15,20 @@ from .loader import LoadReport, load_backbone
 from .relative_bias import resize_relative_bias
 from .resize import resize_patch_embed, resize_pos_embed, resize_rel_pos
 from .safe_loading import install
+from .teachers import EmbeddingWeights, TimmWeights
 
 __all__ = [
     'CONTAINERS',
     'SOURCES',
     'CheckpointError',
     'Converted',
+    'EmbeddingWeights',
     'LoadReport',
     'Opened',
     'PretrainedBackbone',
     'PretrainedClassifier',
     'Source',
+    'TimmWeights',
     'convert',
     'fit_checkpoint',
     'install',

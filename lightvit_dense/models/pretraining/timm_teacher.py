@@ -1,17 +1,15 @@
 """Any vision transformer of timm as a teacher."""
 
-import sys
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
-from mmengine.logging import print_log
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from ...registry import MODELS
+from ...registry import MODELS, WEIGHT_INITIALIZERS
 from ..backbones import Encoding
 from ..timm_models import create_timm_model
 
@@ -177,7 +175,8 @@ class TimmTeacher(BaseModule):
         """Load the checkpoint that ``init_cfg`` names."""
         checkpoint = (self.init_cfg or {}).get('checkpoint')
         if checkpoint:
-            load_timm_weights(self.model, checkpoint, self.name)
+            load = dict(type='lightvit_dense.TimmWeights', checkpoint=checkpoint, name=self.name)
+            WEIGHT_INITIALIZERS.build(load)(self.model)
 
     def attention_logits(
         self, image: Tensor, layers: Sequence[int], ids_keep: Tensor | None = None
@@ -237,33 +236,3 @@ class TimmTeacher(BaseModule):
         finally:
             for handle in handles:
                 handle.remove()
-
-
-def load_timm_weights(model: nn.Module, checkpoint: str, name: str) -> None:
-    """Load a file into a network of timm, the way timm itself would, but safely.
-
-    Args:
-        model: The network, without a head.
-        checkpoint: Path of the file, with timm's or its authors' names.
-        name: How messages call the network.
-
-    Raises:
-        CheckpointError: If the file cannot be read, or does not fit but for its head.
-    """
-    from ...checkpoints import CheckpointError, load_state_dict
-
-    state = load_state_dict(checkpoint)
-    convert = getattr(sys.modules[type(model).__module__], 'checkpoint_filter_fn', None)
-    try:
-        state = convert(state, model) if convert else state
-        missing, unexpected = model.load_state_dict(state, strict=False)
-    except (RuntimeError, KeyError, AssertionError) as error:
-        raise CheckpointError(f'{checkpoint}: does not fit {name}: {error}') from error
-    heads = ('head.', 'fc_norm.', 'head_dist.', 'decoder', 'mask_token')
-    foreign = [key for key in unexpected if not key.startswith(heads)]
-    if missing or foreign:
-        raise CheckpointError(
-            f'{checkpoint}: does not fit {name}. Missing: {missing[:5] or "none"}; unexpected: '
-            f'{foreign[:5] or "none"}. Name the model that the file was made for'
-        )
-    print_log(f'Loaded {checkpoint} into {name}: {len(state)} tensors', logger='current')
