@@ -14,6 +14,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from lightvit_dense.errors import UserError
+from lightvit_dense.models.pretraining.distillation import r2_of_products
 
 from .attention_maps import BUDGET, Layout, check_layers, logit_count, token_layouts
 
@@ -260,9 +261,7 @@ class AttentionAgreement:
         rows, columns = linear_sum_assignment(cosine.cpu().numpy(), maximize=True)
         single = {'cross_entropy': cross, 'kl': kl, 'cosine': cosine}
         matched = {name: x[rows, columns].mean().item() for name, x in single.items()}
-        inverse = torch.linalg.pinv(sums.gram, hermitian=True)
-        explained = (sums.product * (inverse @ sums.product)).sum()
-        share = (explained / sums.energy).clamp(0, 1).item() if sums.energy else 0.0
+        share = r2_of_products(sums.gram, sums.product, sums.energy)
         heads = tuple(zip(rows.tolist(), columns.tolist(), strict=True))
         numbers = dict(zip(MEASURES, mean, strict=True))
         return PairAgreement(*pair, **numbers, matched=matched, heads=heads, explained=share)

@@ -95,7 +95,7 @@ def test_wrong_arguments_are_refused(name, arguments) -> None:
 @pytest.mark.parametrize(
     ('hook', 'error', 'message'),
     [
-        (UPDATE, TypeError, "MomentumUpdateHook needs a model with 'update_followers'"),
+        (UPDATE, TypeError, "MomentumUpdateHook needs a model with 'update_ema_targets'"),
         (dict(type='lightvit_dense.FreezeLastLayerHook'), ValueError, "no module 'head.last_l"),
         (
             dict(

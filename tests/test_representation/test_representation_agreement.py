@@ -8,7 +8,7 @@ import torch
 
 from lightvit_dense.errors import UserError
 from lightvit_dense.models.backbones import Hiera, VisionTransformer
-from lightvit_dense.models.pretraining.distillation import explained_share
+from lightvit_dense.models.pretraining.distillation import attention_r2
 from lightvit_dense.representation.agreement import (
     AttentionAgreement,
     attention_agreement,
@@ -87,7 +87,7 @@ def test_the_numbers_are_those_of_the_straight_line():
         assert found.matched[name] == pytest.approx(expected, rel=1e-9)
 
     # As the hook of pre-training measures it, on one batch.
-    assert found.explained == pytest.approx(explained_share(*logits), rel=1e-9)
+    assert found.explained == pytest.approx(attention_r2(*logits), rel=1e-9)
 
 
 def test_a_network_agrees_with_itself_wherever_the_batches_end():

@@ -8,9 +8,8 @@ from torch import Tensor, nn
 
 from ...registry import MODELS
 from ..layers import trunc_normal_
-from ..pretraining.hidden_teacher import HiddenTeacher
 from ..pretraining.precision import at_least_fp32
-from ..pretraining.teacher_input import TeacherInput
+from ..pretraining.teacher import HiddenTeacher, TeacherInput
 
 
 @MODELS.register_module()

@@ -12,9 +12,8 @@ from torch import Tensor, nn
 from ...registry import MODELS
 from ..backbones import Encoding
 from .alignment import align_logits, align_tokens, check_alignment, norm_after, resolve_pairs
-from .hidden_teacher import HiddenTeacher
 from .precision import at_least_fp32
-from .teacher_input import TeacherInput
+from .teacher import HiddenTeacher, TeacherInput
 
 
 @MODELS.register_module()
@@ -85,7 +84,7 @@ class AttentionDistiller(HiddenTeacher):
         self.head_maps = nn.ModuleList()
         self.hidden_maps = nn.ModuleList()
         self.query_key_block: Any = None
-        # Tuples hide norms, which belong to student and teacher.
+        # A tuple hides norms, which belong to student and teacher.
         self._hidden_norms: tuple[tuple[nn.Module, nn.Module], ...] = ()
 
     def init_weights(self) -> None:
@@ -253,7 +252,7 @@ class AttentionDistiller(HiddenTeacher):
 
         A student layer is compared with its partner in ``pairs``, else with the teacher's layer at
         the same relative depth; layers whose attention has another shape are left out. The measure
-        is :func:`explained_share`, which fits the map of heads itself: it is fair to students that
+        is :func:`attention_r2`, which fits the map of heads itself: it is fair to students that
         were not distilled, and blind to what a softmax does not see.
 
         Args:
@@ -274,16 +273,16 @@ class AttentionDistiller(HiddenTeacher):
             both = zip((logits, teacher[partner[layer]]), prefixes, strict=True)
             ours, theirs = (align_logits(x, prefix, self.tokens) for x, prefix in both)
             if ours.shape[2:] == theirs.shape[2:]:
-                result[f'layer_{layer}'] = explained_share(ours, theirs)
+                result[f'layer_{layer}'] = attention_r2(ours, theirs)
         return result
 
 
 @torch.no_grad()
-def explained_share(student: Tensor, teacher: Tensor) -> float:
-    """Tell how much of a teacher's attention a linear map of a student's heads can explain.
+def attention_r2(student: Tensor, teacher: Tensor) -> float:
+    """Return the R² of a teacher's attention by the best linear map of a student's heads.
 
-    Logits are centred over keys first, as the softmax does not see their mean; then it is the R² of
-    the best map of heads, which is what the distiller's M could reach.
+    Logits are centred over keys first, as the softmax does not see their mean. It is what the
+    distiller's M could reach.
 
     Args:
         student: Logits [B, heads, ..., K].
@@ -297,6 +296,10 @@ def explained_share(student: Tensor, teacher: Tensor) -> float:
         (x.double() - x.double().mean(-1, keepdim=True)).transpose(0, 1).flatten(1)
         for x in (student, teacher)
     )
-    cross, total = ours @ theirs.T, theirs.square().sum()
-    explained = (cross * (torch.linalg.pinv(ours @ ours.T, hermitian=True) @ cross)).sum()
-    return (explained / total).clamp(0, 1).item() if total else 0.0
+    return r2_of_products(ours @ ours.T, ours @ theirs.T, theirs.square().sum())
+
+
+def r2_of_products(gram: Tensor, cross: Tensor, energy: Tensor) -> float:
+    """Return R² of least squares from X X' [h, h], X Y' [h, g] and the sum of squares of Y."""
+    explained = (cross * (torch.linalg.pinv(gram, hermitian=True) @ cross)).sum()
+    return (explained / energy).clamp(0, 1).item() if energy else 0.0

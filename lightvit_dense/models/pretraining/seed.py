@@ -10,8 +10,8 @@ from ...registry import MODELS
 from .base import Pretrainer
 from .contrast import gather_keys
 from .embedding import mean_feature
-from .hidden_teacher import HiddenTeacher
 from .precision import at_least_fp32
+from .teacher import HiddenTeacher
 from .views import feature_spread
 
 

@@ -10,8 +10,8 @@ from ...registry import MODELS
 from ..backbones import Encoding, VisionTransformer
 from ..layers import trunc_normal_
 from .masked import MaskedImageModel
+from .masking import unit_masking
 from .precision import at_least_fp32
-from .unit_masking import unit_masking
 
 
 class MaskedSquares(MaskedImageModel):

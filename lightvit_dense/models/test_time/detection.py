@@ -8,10 +8,9 @@ from mmengine.model import BaseTTAModel
 from mmengine.structures import BaseDataElement, InstanceData
 from torch import Tensor
 
-from lightvit_dense.models.pad_shape import own_sizes, pad_images, pad_shape_of
-
 from ...errors import UserError
 from ...registry import MODELS
+from ..pad_shape import own_sizes, pad_images, pad_shape_of
 from .views import bare, split_views
 
 Meta = dict[str, Any]
@@ -119,10 +118,7 @@ class DetectionTTA(BaseTTAModel):
 
 
 def unflip(boxes: Tensor, meta: Meta) -> Tensor:
-    """Mirror boxes [N, 4] of the original image's size if their view was mirrored.
-
-    Mirroring is its own inverse, so this leads into the view, too.
-    """
+    """Flip boxes [N, 4] of the original image's size if their view was flipped, or back."""
     from mmdet.structures.bbox import bbox_flip
 
     if not meta.get('flip', False):
@@ -136,7 +132,7 @@ def _factors(meta: Meta, like: Tensor) -> Tensor:
 
 
 def _features(model: Any, data: dict[str, Any]) -> tuple[tuple[Tensor, ...], Any]:
-    """Return the feature maps of one image, on the pad_shape that the detector would give it."""
+    """Return the feature maps of one image, padded as the detector would."""
     images, (sample,) = data['inputs'], data['data_samples']
     if hasattr(model, 'pad_shape'):
         (size,) = own_sizes(images, [sample.metainfo])
