@@ -8,7 +8,7 @@ Example:
     python tools/reserve_sweep.py --checkpoint MAE=work_dirs/mae_vit-tiny/backbone.safetensors \
         MoCo-v3=work_dirs/mocov3_vit-tiny/backbone.safetensors \
         --launcher 'tools/dist_train.sh {config} 8 --amp'
-    python tools/reserve_sweep.py configs/small/finetune.py --checkpoint MAE=FILE --jobs 2
+    python tools/reserve_sweep.py configs/toyworld/small_sets/finetune.py --checkpoint MAE=FILE --jobs 2
 """
 
 import argparse

@@ -1,7 +1,8 @@
 """Mask R-CNN, ViT-Tiny from SimMIM, COCO 2017, 640 px, 100 epochs.
 
-What      `maskrcnn_dmae_tiny.py` from the backbone of `pretrain/simmim_vit-tiny.py`. Every block has BEiT's
-          relative position biases in place of decomposed positions, and trained LayerScales.
+What      `maskrcnn_dmae_tiny.py` from the backbone of `pretrain/simmim_vit-tiny.py`. Every block
+          has BEiT's relative position biases in place of decomposed positions, and trained
+          LayerScales.
 Source    The backbone is the authors' detectron2 class for SimMIM; its configuration and the
           pre-training are not published. Stand-ins: the other values of their configuration, and
           LayerScales from 1, which leave a backbone without them as it is. From a file in SimMIM's
@@ -11,7 +12,7 @@ Cost      That of `maskrcnn_dmae_tiny.py`.
 Run       tools/dist_train.sh configs/coco/maskrcnn_simmim_tiny.py 8 --amp
 """
 
-_base_ = './maskrcnn_dmae_tiny.py'
+_base_ = '../_base_/tasks/maskrcnn_tiny.py'
 
 model = dict(
     backbone=dict(

@@ -70,9 +70,10 @@ tasks = dict(
     ),
     detection=dict(
         title='detection',
-        configs=dict(scratch=f'{_folder}/maskrcnn_scratch.py', default=f'{_folder}/maskrcnn_mae.py'),
-        options=shorter(120, 'param_scheduler.1.end')
-        | {'param_scheduler.1.T_max': 90},
+        configs=dict(
+            scratch=f'{_folder}/maskrcnn_scratch.py', default=f'{_folder}/maskrcnn_mae.py'
+        ),
+        options=shorter(120, 'param_scheduler.1.end') | {'param_scheduler.1.T_max': 90},
         test=False,
         metrics=[
             dict(key='coco/bbox_mAP', title='box AP', scale=100.0),
@@ -89,7 +90,8 @@ tasks = dict(
     tracking=dict(
         title='tracking',
         configs=dict(scratch=f'{_folder}/ostrack_scratch.py', default=f'{_folder}/ostrack_mae.py'),
-        options=shorter(400) | {'custom_hooks.3.begin': 150, 'custom_hooks.3.end': 250},
+        options=shorter(400)
+        | {'default_hooks.elimination.begin': 150, 'default_hooks.elimination.end': 250},
         metrics=[
             dict(key='success', title='AUC'),
             dict(key='precision', title='P'),

@@ -168,7 +168,7 @@ class Study:
         after: Sequence[str],
         group: str,
     ) -> Stage:
-        path = f'configs/small/{config}.py'
+        path = f'configs/toyworld/small_sets/{config}.py'
         full = self.read_config(path, options)
         self.keys[name] = content_key(full, [self.keys[need] for need in after])
         folder = self.work_dir / name

@@ -14,7 +14,7 @@ from lightvit_dense.errors import run_tool
 from lightvit_dense.registry import MODELS
 
 ROOT = Path(__file__).parents[2]
-CONFIG = str(ROOT / 'configs/small/finetune.py')
+CONFIG = str(ROOT / 'configs/toyworld/small_sets/finetune.py')
 
 # In place of a training: leaves what one leaves. Five blocks are refused until a file is there.
 TRAINER = """

@@ -41,10 +41,10 @@ class Backbone(BaseModule):
             raise ValueError(f"out_type is 'tokens' or 'featmap', got '{self.out_type}'")
 
     def _start(self, image: Tensor, ids_keep: Tensor | None, **options: Any) -> tuple[Tensor, Any]:
-        """Return embedded tokens, and what :meth:`_run_layer` needs besides."""
+        """Return embedded tokens, and what :meth:`run_layer` needs besides."""
         raise NotImplementedError
 
-    def _run_layer(
+    def run_layer(
         self, layer: int, x: Tensor, context: Any, need_logits: bool
     ) -> tuple[Tensor, Tensor | None]:
         """Run a layer (1-based); return its output and, if asked, its logits."""
@@ -75,7 +75,7 @@ class Backbone(BaseModule):
         """Run the first ``stop`` layers (all by default); no final norm, nothing flattened."""
         logits, hidden = {}, {0: x} if 0 in hidden_of else {}
         for layer in range(1, (self.num_layers if stop is None else stop) + 1):
-            x, found = self._run_layer(layer, x, context, layer in logits_of)
+            x, found = self.run_layer(layer, x, context, layer in logits_of)
             if found is not None:
                 logits[layer] = found
             if layer in hidden_of:

@@ -256,7 +256,7 @@ class Hiera(Backbone):
             )
         return self.embed(image, ids_keep, **options)[0], None
 
-    def _run_layer(
+    def run_layer(
         self, layer: int, x: Tensor, context: Any, need_logits: bool
     ) -> tuple[Tensor, Tensor | None]:
         real = None if context is None else context[layer]

@@ -225,7 +225,7 @@ class SwinTransformer(Backbone):
     def _start(self, image: Tensor, ids_keep: Tensor | None, **options: Any) -> tuple[Tensor, None]:
         return self.embed(image, ids_keep, **options), None
 
-    def _run_layer(
+    def run_layer(
         self, layer: int, x: Tensor, context: Any, need_logits: bool
     ) -> tuple[Tensor, Tensor | None]:
         block = self.blocks[layer - 1]

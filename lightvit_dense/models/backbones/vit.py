@@ -292,7 +292,7 @@ class VisionTransformer(Backbone):
         x, grid = self.embed(image, ids_keep, **options)
         return x, (grid, ids_keep)
 
-    def _run_layer(
+    def run_layer(
         self, layer: int, x: Tensor, context: Any, need_logits: bool
     ) -> tuple[Tensor, Tensor | None]:
         grid, ids_keep = context

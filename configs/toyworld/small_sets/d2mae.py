@@ -1,15 +1,17 @@
-"""D-MAE on a small image set: MAE plus the attention of a larger network.
+"""D²-MAE on a small image set: distillation decoupled from reconstruction.
 
-What      `mae.py`, whose last layer follows that of `mae_teacher.py`'s network.
+What      `mae.py`, whose decoder reads block 4, while a query-key block behind block 6 follows the
+          last layer of `mae_teacher.py`'s network.
 Source    Ours.
 Expected  Part of the small study; see tools/small_study.py.
 Cost      5 minutes, besides the teacher's of a CPU core.
-Run       tools/train.py configs/small/dmae.py
+Run       tools/train.py configs/toyworld/small_sets/d2mae.py
 """
 
 _base_ = './mae.py'
 
 model = dict(
+    reconstruct_after=4,
     distiller=dict(
         type='lightvit_dense.AttentionDistiller',
         teacher=dict(
@@ -23,7 +25,8 @@ model = dict(
                 checkpoint='work_dirs/mae_teacher/backbone.safetensors',
             ),
         ),
-        pairs=[(6, 6)],
+        pairs=[(7, 6)],
+        extra_layer=True,
         loss_weight=1.0,
     ),
 )
