@@ -8,13 +8,7 @@ Size = tuple[int, int]
 
 
 def pad_shape_of(size: Sequence[int], least: Sequence[int], divisor: int) -> Size:
-    """Return the padded (height, width) of one image of a size.
-
-    Args:
-        size: (height, width) of the image.
-        least: (height, width) that the result has at least.
-        divisor: Sides are rounded up to a multiple of it.
-    """
+    """Return the padded (height, width) of an image: at least ``least``, else multiples."""
     height, width = (
         max(low, -(-side // divisor) * divisor) for side, low in zip(size, least, strict=True)
     )
@@ -36,11 +30,9 @@ def check_pad_shape(
 
 
 def own_sizes(inputs: Tensor, metas: Sequence[dict]) -> list[Size]:
-    """Return the size that every image of a batch has without the padding of the batch.
+    """Return the size that every image of a batch [B, 3, H, W] has without the batch's padding.
 
-    Args:
-        inputs: Padded images [B, 3, H, W]; padding lies at the right and the bottom.
-        metas: One dict an image; 'img_shape' is (height, width), without it H and W count.
+    'img_shape' of ``metas`` says it, H and W where it is missing; padding is right and bottom.
 
     Raises:
         ValueError: If an image is said to be empty or larger than the batch.
@@ -61,13 +53,7 @@ def own_sizes(inputs: Tensor, metas: Sequence[dict]) -> list[Size]:
 def pad_images(inputs: Tensor, sizes: Sequence[Size], pad_shape: Size) -> Tensor:
     """Cut images out of their padding and pad them with zeros to one shape.
 
-    Args:
-        inputs: Padded images [B, C, H, W].
-        sizes: (height, width) of each image.
-        pad_shape: (height, width) of the result.
-
-    Returns:
-        [B, C, *pad_shape]; the input itself where it is that already.
+    The input itself is returned where it is that already.
     """
     if tuple(inputs.shape[2:]) == pad_shape and all(size == pad_shape for size in sizes):
         return inputs

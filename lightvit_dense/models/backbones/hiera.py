@@ -189,9 +189,8 @@ class Hiera(Backbone):
     def attention_shape(self, layer: int) -> tuple[int, int, int]:
         """Return the shape of one head's logits of a layer for a whole image.
 
-        Returns:
-            (windows, queries, keys), queries and keys of one window; one window where attention
-            is global. Logits come with windows and queries in one dimension.
+        (windows, queries, keys) of a window, one window where attention is global. Logits come with
+        windows and queries in one dimension.
         """
         block, units = self._block(layer), self.mask_grid[0] * self.mask_grid[1]
         keys = self.unit_side_of(layer - 1) ** 2
@@ -259,6 +258,7 @@ class Hiera(Backbone):
     def run_layer(
         self, layer: int, x: Tensor, context: Any, need_logits: bool
     ) -> tuple[Tensor, Tensor | None]:
+        """See :meth:`Backbone.run_layer`."""
         real = None if context is None else context[layer]
         return self._run(self._block(layer), x, real, need_logits)
 

@@ -177,9 +177,7 @@ class SwinTransformer(Backbone):
     def attention_shape(self, layer: int) -> tuple[int, int, int]:
         """Return the shape of one head's logits of a layer, of an image of ``img_size``.
 
-        Returns:
-            (windows, queries, keys), queries and keys of one window. Logits come with windows and
-            queries in one dimension.
+        (windows, queries, keys) of a window; logits come with windows and queries in one dimension.
         """
         window = self.blocks[layer - 1].window_size
         grid = self._stage_grid(self._places[layer - 1][0])
@@ -205,10 +203,8 @@ class SwinTransformer(Backbone):
     def embed(self, image: Tensor, ids_keep: Tensor | None = None) -> Tensor:
         """Return embedded patches [B, rows, columns, C].
 
-        Args:
-            image: [B, 3, H, W].
-            ids_keep: Visible patches [B, K]; the mask token takes the place of the others, as
-                windows need whole maps. ``None`` for all.
+        The mask token takes the place of all patches but ``ids_keep`` [B, K], as windows need whole
+        maps.
 
         Raises:
             ValueError: If patches shall be hidden and there is no mask token.
@@ -228,6 +224,7 @@ class SwinTransformer(Backbone):
     def run_layer(
         self, layer: int, x: Tensor, context: Any, need_logits: bool
     ) -> tuple[Tensor, Tensor | None]:
+        """See :meth:`Backbone.run_layer`."""
         block = self.blocks[layer - 1]
         logits = block.logits(x) if need_logits else None
         return self._merge(layer, self._run(block, x)), logits

@@ -261,16 +261,13 @@ class VisionTransformer(Backbone):
         mask_token: Tensor | None = None,
         ids_mask: Tensor | None = None,
     ) -> tuple[Tensor, tuple[int, int]]:
-        """Return position-coded tokens.
+        """Return position-coded tokens [B, prefix+K, C] and the grid of all patches.
 
         Args:
             image: [B, 3, H, W].
             ids_keep: Patches to keep [B, K]; ``None`` for all.
             mask_token: [1, 1, C], takes the place of the patches of ``ids_mask`` (SimMIM).
             ids_mask: Patches to replace [B, M].
-
-        Returns:
-            Tokens [B, prefix+K, C] and the grid (rows, columns) of all patches.
         """
         x, grid = self.patch_embed(image, ids_keep)
         if mask_token is not None and ids_mask is not None:
@@ -295,6 +292,7 @@ class VisionTransformer(Backbone):
     def run_layer(
         self, layer: int, x: Tensor, context: Any, need_logits: bool
     ) -> tuple[Tensor, Tensor | None]:
+        """See :meth:`Backbone.run_layer`."""
         grid, ids_keep = context
         return self._run(self.blocks[layer - 1], x, grid, need_logits, ids_keep)
 

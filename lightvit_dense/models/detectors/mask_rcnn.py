@@ -50,12 +50,7 @@ class MaskRCNN(MMDetMaskRCNN):
         super().__init__(*args, **kwargs)
 
     def loss(self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample]) -> dict:
-        """Return the losses of a batch.
-
-        Args:
-            batch_inputs: Normalised images [B, 3, H, W].
-            batch_data_samples: Their truth and their ``img_shape``.
-        """
+        """Return the losses of normalised images [B, 3, H, W]."""
         batch_inputs, pad_shape, sizes = self._pad(batch_inputs, batch_data_samples)
         for sample, size in zip(batch_data_samples, sizes, strict=True):
             if 'masks' in sample.gt_instances:
@@ -67,16 +62,7 @@ class MaskRCNN(MMDetMaskRCNN):
     def predict(
         self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample], rescale: bool = True
     ) -> list[DetDataSample]:
-        """Detect.
-
-        Args:
-            batch_inputs: Normalised images [B, 3, H, W].
-            batch_data_samples: Their ``img_shape``, and what mmdet asks for besides.
-            rescale: Whether boxes and masks are those of the original images.
-
-        Returns:
-            The samples with ``pred_instances``, in the order given.
-        """
+        """Detect in normalised images [B, 3, H, W]; return the samples, in order, filled."""
         sizes = own_sizes(batch_inputs, [sample.metainfo for sample in batch_data_samples])
         groups = group_by_pad_shape(sizes, self.pad_shape, self.size_divisor)
         for pad_shape, numbers in groups.items():

@@ -16,17 +16,10 @@ def table_rows(grid: tuple[int, int], cls_token: bool) -> int:
 
 
 def geometric_positions(source: int, target: int) -> list[float]:
-    """Place a source's offsets so that they span a target's, ever further apart from the centre.
+    """Place an odd number of a source's offsets so that they span a target's, 0 in the middle.
 
     The distances grow by a factor q in [1.01, 1.5] with 1 + q + ... + q^(source//2 - 1) =
     target//2, found by bisection, as BEiT and SimMIM do.
-
-    Args:
-        source: Odd number of offsets of the table along an axis.
-        target: Odd number of offsets wanted.
-
-    Returns:
-        ``source`` positions in units of the target's offsets, 0 in the middle.
     """
     half = source // 2
     low, high = 1.01, 1.5
@@ -64,20 +57,11 @@ def _kept_matrix(source: int, target: int, device: torch.device, dtype: torch.dt
 def interpolation_matrix(
     source: int, target: int, device: torch.device, dtype: torch.dtype
 ) -> Tensor:
-    """Return the matrix that resizes the offsets of one axis.
+    """Return the matrix [target, source] that resizes the offsets of one axis.
 
     An interpolating spline is linear in the values that it goes through. The one through the
-    identity is therefore a matrix, and resizing with it lets gradients pass. It is made once.
-
-    Args:
-        source: Odd number of offsets of the table.
-        target: Odd number of offsets wanted.
-        device: Where the matrix is needed.
-        dtype: And in which precision.
-
-    Returns:
-        [target, source]: cubic splines with knots at :func:`geometric_positions`; offsets beyond
-        the last of these get its value.
+    identity is therefore a matrix, and resizing with it lets gradients pass. It is cubic with knots
+    at :func:`geometric_positions`; offsets beyond the last of these get its value.
     """
     if torch.compiler.is_compiling():  # torch.export: its tensors must not be kept
         return torch.from_numpy(_spline(source, target)).to(device, dtype)
@@ -85,18 +69,12 @@ def interpolation_matrix(
 
 
 def resize_offsets(table: Tensor, old: tuple[int, int], new: tuple[int, int]) -> Tensor:
-    """Resize a table of offsets to another grid by BEiT's geometric interpolation.
-
-    Gradients flow to the table.
+    """Resize offsets to another grid (rows, columns) by BEiT's geometric interpolation.
 
     Args:
-        table: [(2 * rows - 1) * (2 * columns - 1), heads] of the grid ``old``.
-        old: (rows, columns) of the table's grid.
-        new: (rows, columns) of the grid wanted.
-
-    Returns:
-        [(2 * new rows - 1) * (2 * new columns - 1), heads] of the table's dtype, the table itself
-        when the grids agree.
+        table: [(2 * rows - 1) * (2 * columns - 1), heads] of the grid ``old``; gets gradients.
+        old: The table's grid.
+        new: The grid wanted.
     """
     if tuple(old) == tuple(new):
         return table
@@ -133,15 +111,9 @@ def _kept_pair_index(grid: tuple[int, int], cls_token: bool, device: torch.devic
 
 
 def pair_index(grid: tuple[int, int], cls_token: bool, device: torch.device) -> Tensor:
-    """Tell the row of a table for each pair of query and key.
+    """Return the row of a table for each pair of query and key, int64 [N, N].
 
-    Args:
-        grid: (rows, columns) of the patches.
-        cls_token: Whether a class token precedes them.
-        device: Where the index is needed.
-
-    Returns:
-        int64 [N, N], N counting the class token; do not change it, all blocks share it.
+    N counts the class token. Do not change it: all blocks share it.
     """
     if torch.compiler.is_compiling():  # a compiler keeps constants by itself
         return _pair_index(grid, cls_token, device)
@@ -163,7 +135,7 @@ def relative_bias(
         ids_keep: Patches that are there [B, K], in their order; ``None`` for all.
 
     Returns:
-        [1, heads, N, N] or, with ``ids_keep``, [B, heads, N, N]; N counts the class token.
+        [1 or B, heads, N, N]; N counts the class token.
     """
     offsets = table_rows(table_grid, cls_token=False)
     cls_token = len(table) > offsets

@@ -28,15 +28,7 @@ class MultiViewPreprocessor(ImagePreprocessor):
         super().__init__(mean, std, non_blocking=non_blocking)
 
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
-        """Normalise a batch.
-
-        Args:
-            data: Collated batch; ``inputs`` is a list of views, each a tensor [B, 3, H, W] or a
-                list of B tensors [3, H, W].
-            training: Unused.
-
-        Returns:
-            The batch, with ``inputs`` a list of fp32 tensors [B, 3, H, W].
+        """Normalise ``inputs``, a list of views, each a tensor [B, 3, H, W] or a list of tensors.
 
         Raises:
             ValueError: If ``inputs`` is no list of views.

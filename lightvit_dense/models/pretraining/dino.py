@@ -67,16 +67,12 @@ class DINO(MomentumPretrainer):
         self.reset_ema_targets()
 
     def loss(self, inputs: Sequence[Tensor], data_samples: Any = None) -> dict[str, Tensor]:
-        """Return the losses, in fp32 whatever AMP does.
+        """Return ``loss_dino``, the distiller's losses and ``feature_spread`` (0 is collapse).
 
         Args:
             inputs: Views, normalised images [B, 3, h, w] each, the global ones first and of one
                 size; sizes are multiples of the patch.
             data_samples: Unused.
-
-        Returns:
-            ``loss_dino``, with a distiller its losses, and ``feature_spread`` to watch: 0 is
-            collapse.
 
         Raises:
             ValueError: If there are too few views or the global ones differ in size.

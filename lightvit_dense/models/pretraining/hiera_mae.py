@@ -113,13 +113,9 @@ class MultiScaleFusion(nn.Module):
     """Sum the scales of a Hiera at its coarsest (Hiera paper, section 4).
 
     The output of every stage that is pooled afterwards goes through a convolution whose kernel and
-    stride are the pooling still to come, up to the final width; the output of the last layer read
-    is added as it is. Where that layer is not of the final width or resolution, because the
-    decoder reads an earlier stage, it gets such a convolution too.
-
-    Args:
-        backbone: The encoder.
-        after: The last layer (1-based) that is read.
+    stride are the pooling still to come, up to the final width; the output of layer ``after``
+    (1-based), the last that is read, is added as it is. Where that is not of the final width or
+    resolution, because the decoder reads an earlier stage, it gets such a convolution too.
     """
 
     def __init__(self, backbone: Hiera, after: int) -> None:
@@ -136,15 +132,7 @@ class MultiScaleFusion(nn.Module):
             self.heads.append(nn.Identity() if plain else nn.Conv2d(own, width, kernel, kernel))
 
     def forward(self, hidden: Mapping[int, Tensor], units: int) -> Tensor:
-        """Join.
-
-        Args:
-            hidden: Outputs by layer [B, K*T, C], with T and C of the layer, unit by unit.
-            units: K.
-
-        Returns:
-            [B, K*T, C] with the last stage's T and C.
-        """
+        """Join outputs by layer [B, K*T, C] of K units; T and C become the last stage's."""
         total: Tensor | float = 0.0
         for layer, head in zip(self.layers, self.heads, strict=True):
             x = hidden[layer]
@@ -186,14 +174,9 @@ class HieraMAEDecoder(MAEDecoder):
         trunc_normal_(self.pos_embed)
 
     def forward(self, latent: Tensor, masking: Masking) -> Tensor:
-        """Predict the hidden units.
+        """Predict the hidden units [B, (U-K)*T, 3*patch²] from visible tokens [B, K*T, C].
 
-        Args:
-            latent: Visible tokens [B, K*T, C], unit by unit.
-            masking: Which of the U units those are.
-
-        Returns:
-            Pixels [B, (U-K)*T, 3*patch²] in the order of ``masking.ids_mask``, unit by unit.
+        Tokens stand unit by unit, predictions in the order of ``masking.ids_mask``.
         """
         x = self.embed(latent)
         hidden = masking.ids_mask.shape[1] * self.unit_side**2

@@ -131,15 +131,10 @@ class MAEDecoder(BaseModule):
         nn.init.normal_(self.mask_token, std=0.02)
 
     def forward(self, latent: Tensor, masking: Masking) -> Tensor:
-        """Predict the masked patches.
+        """Predict the masked patches [B, M, patch²*3] from the encoder's output [B, 1+K, C].
 
-        Args:
-            latent: Encoder output [B, 1+K, C], class token first.
-            masking: Which patches those are.
-
-        Returns:
-            Pixels [B, N-K, patch²*3] in the order of ``masking.ids_mask``, channels last within a
-            patch.
+        The class token comes first; predictions are in the order of ``masking.ids_mask``, channels
+        last within a patch.
         """
         x = self.embed(latent)
         hidden = masking.ids_mask.shape[1]
@@ -161,15 +156,9 @@ class MAEDecoder(BaseModule):
 
 
 def patchify(image: Tensor, patch: int) -> Tensor:
-    """Cut images into patches.
+    """Cut images [B, C, H, W] into patches [B, rows*columns, patch²*C].
 
-    Args:
-        image: [B, C, H, W], sides multiples of ``patch``.
-        patch: Side of a patch in pixels.
-
-    Returns:
-        [B, rows*columns, patch²*C], channels last within a patch, as MAE's predictions are laid
-        out.
+    Channels are last within a patch, as MAE's predictions are laid out.
     """
     batch, channels, height, width = image.shape
     # [B, C, h*p, w*p] -> [B, C, h, p, w, p] -> [B, h, w, p, p, C] -> [B, N, p*p*C]

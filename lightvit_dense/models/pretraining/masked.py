@@ -86,15 +86,12 @@ class MaskedAutoencoder(MaskedImageModel):
     def loss(
         self, inputs: Tensor, data_samples: Any = None, noise: Tensor | None = None
     ) -> dict[str, Tensor]:
-        """Return the losses, in fp32 whatever AMP does.
+        """Return ``loss_reconstruction`` and the distiller's losses, in fp32 whatever AMP does.
 
         Args:
             inputs: Normalised images [B, 3, H, W].
             data_samples: Unused.
             noise: Values [B, U] that rank the units, to repeat a masking.
-
-        Returns:
-            ``loss_reconstruction`` and, with a distiller, ``loss_distill``.
         """
         masking = self._mask(inputs, noise)
         encoding = self.encode(inputs, masking.ids_keep, self.taps())
@@ -103,13 +100,7 @@ class MaskedAutoencoder(MaskedImageModel):
         return losses | self.distill(inputs, encoding, masking.ids_keep)
 
     def reconstruction_loss(self, inputs: Tensor, pred: Tensor, masking: Masking) -> Tensor:
-        """Return the mean squared error over hidden units, a scalar in fp32.
-
-        Args:
-            inputs: Normalised images [B, 3, H, W].
-            pred: What :meth:`decode` gives.
-            masking: Which units those are.
-        """
+        """Return the mean squared error of :meth:`decode` over hidden units, fp32."""
         with torch.autocast(inputs.device.type, enabled=False):
             units = self.to_units(at_least_fp32(inputs))
             target = units.gather(1, _index(masking.ids_mask, units))
@@ -124,11 +115,12 @@ class MaskedAutoencoder(MaskedImageModel):
 
         Args:
             inputs: Normalised images [B, 3, H, W].
-            noise: Values [B, U] that rank the units, to repeat a masking.
+            noise: As for :meth:`loss`.
 
         Returns:
             ``original``, ``masked`` (hidden units grey) and ``reconstruction`` (visible units as
-            they are), each [B, 3, H, W] with values of 0..255.
+                they
+            are), each [B, 3, H, W] with values of 0..255.
         """
         masking = self._mask(inputs, noise)
         encoding = self.backbone.encode(inputs, masking.ids_keep, hidden_of=self.taps())

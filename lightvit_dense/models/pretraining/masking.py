@@ -35,12 +35,9 @@ def random_masking(
     Args:
         batch: Number of images.
         num_patches: Patches an image.
-        mask_ratio: Share of patches hidden, in [0, 1).
+        mask_ratio: Ratio of patches hidden, in [0, 1).
         noise: Values [B, N] to rank instead of fresh uniform ones.
         device: Where to draw; ``noise`` decides if given.
-
-    Returns:
-        The index tensors.
 
     Raises:
         ValueError: If the ratio keeps no patch, or the noise has another shape.
@@ -64,22 +61,22 @@ def unit_masking(
     noise: Tensor | None = None,
     device: torch.device | str | None = None,
 ) -> Tensor:
-    """Draw random squares of patches for each image; their number is rounded up, as SimMIM does.
+    """Draw random squares of patches; their number is rounded up, as SimMIM does.
 
     Args:
         batch: Number of images.
         grid: (rows, columns) of patches.
-        unit: Side of a unit in patches.
-        mask_ratio: Share of units masked, in (0, 1].
-        noise: Values [B, units] to rank instead of fresh uniform ones; the lowest are masked.
+        unit: Side of a square in patches.
+        mask_ratio: Ratio of squares masked, in (0, 1].
+        noise: Values [B, squares] to rank instead of fresh uniform ones; the lowest are masked.
         device: Where to draw; ``noise`` decides if given.
 
     Returns:
-        Indices of the masked patches [B, M], unit by unit.
+        Indices of the masked patches [B, M], square by square.
 
     Raises:
-        ValueError: If the grid is no whole number of units, the ratio is out of range, or the noise
-            has another shape.
+        ValueError: If the grid is no whole number of squares, the ratio is out of range, or the
+            noise has another shape.
     """
     rows, columns = grid
     if unit < 1 or rows % unit or columns % unit:

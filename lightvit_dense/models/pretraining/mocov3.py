@@ -67,15 +67,11 @@ class MoCoV3(MomentumPretrainer):
         self.momentum_projector = frozen_copy(self.projector)
 
     def loss(self, inputs: Sequence[Tensor], data_samples: Any = None) -> dict[str, Tensor]:
-        """Return the losses, in fp32 whatever AMP does.
+        """Return ``loss_contrast``, the distiller's losses and ``feature_spread`` (0 is collapse).
 
         Args:
             inputs: Two views, normalised images [B, 3, H, W] each.
             data_samples: Unused.
-
-        Returns:
-            ``loss_contrast``, with a distiller its losses, and ``feature_spread`` to watch: 0 is
-            collapse.
 
         Raises:
             ValueError: If there are not two views of one size.

@@ -22,11 +22,8 @@ class _AttentionWatcher(TorchFunctionMode):
     """Compute the logits of chosen calls of fused attention, from the very q and k it is given.
 
     Whatever a model does to its queries and keys before (norms, rotary positions, biases) is thus
-    in the logits, without a line of code for the model.
-
-    Args:
-        layers: Layers wanted, 1-based; calls are counted.
-        stop: Whether to end the forward pass after the last of them.
+    in the logits, without a line of code for the model. Calls are counted from 1; with ``stop`` the
+    forward pass ends after the last of ``layers``.
     """
 
     def __init__(self, layers: Collection[int], stop: bool) -> None:
@@ -51,9 +48,7 @@ class _AttentionWatcher(TorchFunctionMode):
 class _KeepPatches(nn.Module):
     """Stands where timm drops random patches, and keeps those it is told to.
 
-    Args:
-        prefix: Number of leading tokens that always stay.
-        with_ids: Whether the model wants to know what was kept (rotary positions).
+    ``prefix`` leading tokens always stay; models with rotary positions want to know the ids.
     """
 
     def __init__(self, prefix: int, with_ids: bool) -> None:
@@ -181,16 +176,7 @@ class TimmTeacher(BaseModule):
     def attention_logits(
         self, image: Tensor, layers: Sequence[int], ids_keep: Tensor | None = None
     ) -> dict[int, Tensor]:
-        """Return pre-softmax logits of the named layers; nothing runs after the last one's.
-
-        Args:
-            image: [B, 3, H, W], normalised as the network wants it.
-            layers: Layers, 1-based.
-            ids_keep: Visible patches [B, K]; ``None`` for all.
-
-        Returns:
-            {layer: logits [B, heads, prefix+K, prefix+K]}.
-        """
+        """Return pre-softmax logits by layer; see :meth:`Backbone.attention_logits`."""
         return self._run(image, ids_keep, layers, (), stop=True).logits
 
     def encode(
@@ -200,7 +186,7 @@ class TimmTeacher(BaseModule):
         logits_of: Sequence[int] = (),
         hidden_of: Collection[int] = (),
     ) -> Encoding:
-        """Run the network; see :meth:`VisionTransformer.encode`."""
+        """Run the network; see :meth:`Backbone.encode`."""
         return self._run(image, ids_keep, logits_of, hidden_of, stop=False)
 
     @torch.compiler.disable

@@ -64,11 +64,7 @@ class EncoderDecoder(MMSegEncoderDecoder):
         )
 
     def loss(self, inputs: Tensor, data_samples: list[SegDataSample]) -> dict:
-        """Return the losses of a batch.
-
-        Args:
-            inputs: Normalised images [B, 3, H, W].
-            data_samples: Their truth and their ``img_shape``.
+        """Return the losses of normalised images [B, 3, H, W].
 
         Raises:
             UserError: If batch normalisation would have to learn from a single number.
@@ -104,8 +100,9 @@ class EncoderDecoder(MMSegEncoderDecoder):
                 large as they come.
 
         Returns:
-            The samples with ``pred_sem_seg`` [1, h, w] and, if they are kept, ``seg_logits``
-            [classes, h, w] at the size of the original images, in the order given.
+            The samples, in order, with ``pred_sem_seg`` [1, h, w] and, if they are kept,
+                ``seg_logits``
+            [classes, h, w] at the size of the original images.
         """
         if data_samples is None:
             size = tuple(inputs.shape[2:])
@@ -132,15 +129,7 @@ class EncoderDecoder(MMSegEncoderDecoder):
         return super().encode_decode(inputs, metas)
 
     def slide_inference(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
-        """Average the scores of windows that overlap.
-
-        Args:
-            inputs: Images [B, 3, H, W] of at least a window's size.
-            batch_img_metas: One dict an image.
-
-        Returns:
-            Scores [B, classes, H, W].
-        """
+        """Average the scores [B, classes, H, W] of windows that overlap."""
         assert self.window is not None
         batch, _, height, width = inputs.shape
         scores = inputs.new_zeros(batch, self.out_channels, height, width)

@@ -40,14 +40,12 @@ class DetectionTTA(BaseTTAModel):
         self.max_per_img = int(tta_cfg['max_per_img'])
 
     def test_step(self, data: dict[str, list]) -> list[BaseDataElement]:
-        """Detect in a batch.
-
-        Args:
-            data: What ``mmcv.TestTimeAug`` gives, collated. The first view carries the truth.
+        """Detect in a batch of ``mmcv.TestTimeAug``, collated, whose first view carries the truth.
 
         Returns:
             The samples of the first view, with the merged ``pred_instances`` in pixels of the
-            original images.
+                original
+            images.
 
         Raises:
             UserError: If the detector has masks and is no Mask R-CNN.
@@ -158,14 +156,7 @@ def _mask_probabilities(head: Any, maps: tuple[Tensor, ...], boxes: Tensor, meta
 
 
 def _paste(head: Any, results: InstanceData, masks: Tensor, meta: Meta) -> None:
-    """Write masks [N, H, W] of the original image's size into the results.
-
-    Args:
-        head: The RoI head.
-        results: Merged boxes and labels, changed in place.
-        masks: Probabilities [N, classes, h, w].
-        meta: Of any view.
-    """
+    """Write masks of the original image's size, from [N, classes, h, w], into the results."""
     if not len(results):
         height, width = meta['ori_shape'][:2]
         results.masks = torch.zeros(0, height, width, dtype=torch.bool, device=masks.device)
