@@ -133,7 +133,7 @@ def collect_curves(path: str | Path, keys: Sequence[str]) -> list[Series]:
 
 
 def _is_training(record: Mapping) -> bool:
-    """Tell the records of training from those of validation, which have times of their own."""
+    """Return whether a record is of training; those of validation have times of their own."""
     return 'lr' in record
 
 

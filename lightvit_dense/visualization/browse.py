@@ -85,7 +85,7 @@ def _build_split(cfg: Config, split: str) -> Any:
 
 
 def _expects_bgr(cfg: Config) -> bool:
-    """Tell whether the data preprocessor is handed BGR images."""
+    """Return whether the data preprocessor expects BGR images."""
     model = cfg.get('model') or {}
     preprocessor = model.get('data_preprocessor') or cfg.get('data_preprocessor') or {}
     return bool(preprocessor.get('bgr_to_rgb'))

@@ -1,9 +1,9 @@
 """The tools around an evaluation, on a tiny world: test, evaluate again, confusion, browse, ..."""
 
 import csv
-import importlib.util
 import json
 import pickle
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -31,15 +31,13 @@ def tool(name, *words):
     """Run a tool's main in this process; return its exit status."""
     clear_globals()
     path = next((ROOT / 'tools').glob(f'**/{name}.py'))
-    spec = importlib.util.spec_from_file_location(f'tool_{name}', path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    before, sys.argv = sys.argv, [path.name, *map(str, words)]
-    try:
-        return run_tool(module.main)
-    finally:
-        sys.argv = before
-        clear_globals()
+    main = runpy.run_path(str(path))['main']
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, 'argv', [path.name, *map(str, words)])
+        try:
+            return run_tool(main)
+        finally:
+            clear_globals()
 
 
 def write_config(folder, task, expected=''):

@@ -1,4 +1,4 @@
-"""Plot what runs have logged (plot_curve), or tell where their time went (cal_train_time).
+"""Plot what runs have logged (plot_curve), or print where their time went (cal_train_time).
 
 Commands and options are those of mmdet's tool of the same name; work directories are read as well
 as files, and a run that was resumed is one run.
