@@ -3,7 +3,7 @@
 What      `mae.py`, whose decoder reads block 4, while a query-key block behind block 6 follows the
           last layer of `mae_teacher.py`'s network.
 Source    Ours.
-Expected  Part of the small study; see tools/small_study.py.
+Expected  Part of configs/suites/small_sets.py.
 Cost      5 minutes, besides the teacher's of a CPU core.
 Run       tools/train.py configs/small/d2mae.py
 """

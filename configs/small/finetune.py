@@ -3,7 +3,7 @@
 What      `scratch.py` with a pre-trained backbone. With `model.backbone.init_cfg.num_pretrained_blocks=K` only
           the embedding and the first K blocks are taken over.
 Source    Ours.
-Expected  Part of the small study; see tools/small_study.py and tools/reserve_sweep.py.
+Expected  Part of configs/suites/small_sets.py and reserved_blocks.py.
 Cost      1 minute of a CPU core.
 Run       tools/train.py configs/small/finetune.py \
           --cfg-options model.backbone.init_cfg.checkpoint=FILE

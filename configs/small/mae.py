@@ -4,7 +4,7 @@ What      The MAE recipe made small: width 96, depth 6, 7-px patches. Any set in
           will do; tools/dataset_converters/make_small_sets.py writes the default one. No mirroring:
           digits do not bear it.
 Source    Ours.
-Expected  Part of the small study; see tools/small_study.py.
+Expected  Part of configs/suites/small_sets.py.
 Cost      3 minutes of a CPU core.
 Run       tools/train.py configs/small/mae.py --cfg-options train_dataloader.dataset.data_root=DIR
 """

@@ -2,7 +2,7 @@
 
 What      `mae.py` with width 128: 1.2 M parameters.
 Source    Ours.
-Expected  Part of the small study; see tools/small_study.py.
+Expected  Part of configs/suites/small_sets.py.
 Cost      4 minutes of a CPU core.
 Run       tools/train.py configs/small/mae_teacher.py
 """

@@ -5,7 +5,7 @@ What      For every set: a teacher by MAE, students by MAE, D-MAE and D²-MAE, f
           iterations, labels and seeds. A set is pre-trained once, with seed 0.
 Source    Ours; arXiv 2205.14443, table 5, asks the same of ViT-Tiny on larger sets.
 Data      Made first by tools/dataset_converters/make_small_sets.py and make_toyworld.py; two of the
-          sets come from Debian packages, see docs/data.md.
+          sets come from Debian packages, which the former tells how to get.
 Cost      An hour and a half of two CPU cores.
 Run       tools/run_benchmark.py configs/suites/small_sets.py --jobs 2
 """

@@ -168,14 +168,6 @@ findings = [
     ),
     dict(
         type='at_least',
-        title='The same on small real image sets',
-        source=f'{_first}, table 5',
-        init='dmae',
-        base='mae',
-        results='small_sets',
-    ),
-    dict(
-        type='at_least',
         title='D²-MAE is at least as good as D-MAE',
         source=_second,
         init='d2mae',
@@ -232,12 +224,5 @@ findings = [
         right=dict(analysis='agreement_mae'),
         relation='>',
         margin=0.05,
-    ),
-    dict(
-        type='ordering',
-        title='Distilling the last layer alone beats lower layers',
-        source=f'{_first}, figure 7',
-        inits=['layer2', 'layer4', 'layer6'],
-        results='distilled_layers',
     ),
 ]

@@ -49,7 +49,7 @@ def _enlarge_cells(values: np.ndarray, side: int) -> np.ndarray:
 
 
 def _outline_rankers(template: Image, one: JointAttention) -> Image:
-    inside = _enlarge_cells((one.shares[0] > 0).byte().cpu().numpy(), len(template))
+    inside = _enlarge_cells((one.weights[0] > 0).byte().cpu().numpy(), len(template))
     edges, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     return cv2.drawContours(template.copy(), edges, -1, _RANKER, 2)
 

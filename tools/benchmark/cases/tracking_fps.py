@@ -85,7 +85,7 @@ class Turn:
         if way == 'ostrack':
             self.tracker = OSTrackReference(model, eliminate)
         else:
-            self.tracker = Tracker.from_model(model, 'plain')
+            self.tracker = Tracker(model, backend='plain')
             options = dict(window=window, eliminate=eliminate)
             self.tracker.network = build_network(model, way, threads, **options)
         self.boxes = np.empty(0)  # of the last turn [T - 1, 4]
@@ -184,10 +184,10 @@ def measure(args: argparse.Namespace) -> harness.Report:
         for threads in args.threads:
             harness.progress(f'{tracker}, {threads} thread(s)')
             rows = harness.run_worker(args, tracker=tracker, threads=threads)
-            for eliminate in dict.fromkeys(row['eliminate'] for row in rows):
-                how = f'{threads} thread(s), with{"" if eliminate else "out"} elimination'
+            for how, eliminate in (('with', True), ('without', False)):
+                title = f'{tracker}, {threads} thread(s), {how} elimination'
                 some = [row for row in rows if row['eliminate'] == eliminate]
-                texts.append(harness.table(f'{tracker}, {how}', columns, some))
+                texts += [harness.table(title, columns, some)] if some else []
             results += [{'tracker': tracker, 'threads': threads, **row} for row in rows]
     note = (
         'A frame is what `Tracker.update` does, decoding of the video left out: medians over all '

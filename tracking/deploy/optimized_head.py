@@ -14,20 +14,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .decoding import hann_window
+from ..models.decoding import hann_window
 
 Layer = tuple[Tensor, Tensor]
+_CLAMP = 1e-4  # score and size stay this far from 0 and 1, as in training
 
 
 def folded_layers(branch: nn.Module) -> list[Layer]:
-    """Return weights and biases of a branch's convolutions with the batch norms folded in.
-
-    Args:
-        branch: Convolutions, each but the last followed by a batch norm and a ReLU.
-
-    Raises:
-        ValueError: If it has other layers.
-    """
+    """Return weights and biases of a branch's convolutions with the batch norms folded in."""
     layers: list[Layer] = []
     for module in branch.modules():
         if isinstance(module, nn.Conv2d):
@@ -44,19 +38,12 @@ def folded_layers(branch: nn.Module) -> list[Layer]:
                 (bias - module.running_mean) * scale + module.bias.detach(),
             )
         elif not isinstance(module, (nn.Sequential, nn.ReLU)):
-            raise ValueError(f'a lean head takes convolutions, got {type(module).__name__}')
+            raise ValueError(f'an optimised head takes convolutions, got {type(module).__name__}')
     return layers
 
 
-class LeanConv(nn.Module):
-    """A convolution with fixed weights, channels last.
-
-    Args:
-        weight: [out, in / groups, k, k].
-        bias: [out].
-        padding: Cells of zeros around the map.
-        groups: As of ``nn.Conv2d``.
-    """
+class OptimizedConv(nn.Module):
+    """A convolution with fixed weights, channels last."""
 
     weight: Tensor
     bias: Tensor
@@ -88,13 +75,7 @@ class _AddRows(torch.autograd.Function):
 
 
 class ScatteredConv(nn.Module):
-    """A 3x3 convolution of a map of which few cells are not zero.
-
-    Args:
-        weight: [out, in, 3, 3].
-        bias: [out].
-        grid: (rows, columns) of the map.
-    """
+    """A 3x3 convolution of a map (rows, columns) of which few cells are not zero."""
 
     weight: Tensor
     base: Tensor
@@ -130,16 +111,11 @@ class ScatteredConv(nn.Module):
         return padded[1:-1, 1:-1].permute(2, 0, 1)[None]
 
 
-class LeanCenterHead(nn.Module):
-    """Box and score of one crop.
+class OptimizedCenterHead(nn.Module):
+    """Box and score of one crop (height, width) from a map (rows, columns).
 
-    Args:
-        branches: Layers of the score, size and offset branches, from :func:`folded_layers`.
-        grid: (rows, columns) of the map.
-        crop: (height, width) of the search crop in pixels.
-        window: Whether the Hann window favours the middle.
-        few: Whether few tokens come, with their cells, or all.
-        clamp: Score and size stay this far from 0 and 1, as in training.
+    Branches are the layers of score, size and offset, from :func:`folded_layers`; ``few`` says
+    whether few tokens come, with their cells, or all.
     """
 
     window: Tensor
@@ -154,22 +130,21 @@ class LeanCenterHead(nn.Module):
         crop: tuple[int, int],
         window: bool = True,
         few: bool = False,
-        clamp: float = 1e-4,
     ) -> None:
         super().__init__()
-        self.grid, self.clamp, self.few = grid, clamp, few
+        self.grid, self.few = grid, few
         score, size, offset = branches
         if len(score) != 5 or any(layer[0].shape[2] != 3 for layer in score[:4]):
-            raise ValueError('a lean head takes four 3x3 convolutions and a 1x1 convolution')
-        first = ScatteredConv(*score[0], grid) if few else LeanConv(*score[0], padding=1)
-        rest = [LeanConv(*layer, padding=layer[0].shape[2] // 2) for layer in score[1:]]
+            raise ValueError('an optimised head takes four 3x3 convolutions and a 1x1 convolution')
+        first = ScatteredConv(*score[0], grid) if few else OptimizedConv(*score[0], padding=1)
+        rest = [OptimizedConv(*layer, padding=layer[0].shape[2] // 2) for layer in score[1:]]
         self.score = nn.ModuleList([first, *rest])
         pairs = [
             (torch.cat([a[0], b[0]]), torch.cat([a[1], b[1]]))
             for a, b in zip(size, offset, strict=True)
         ]
         self.place = nn.ModuleList(
-            LeanConv(*pair, padding=0, groups=1 if index == 0 else 2)
+            OptimizedConv(*pair, padding=0, groups=1 if index == 0 else 2)
             for index, pair in enumerate(pairs)
         )
         rows, columns = grid
@@ -194,7 +169,7 @@ class LeanCenterHead(nn.Module):
             x = self.score[0](tokens.reshape(rows, columns, -1).permute(2, 0, 1)[None])
         for layer in list(self.score)[1:]:
             x = layer(F.relu(x))
-        return x.reshape(-1).sigmoid().clamp(self.clamp, 1 - self.clamp)
+        return x.reshape(-1).sigmoid().clamp(_CLAMP, 1 - _CLAMP)
 
     def _padded(self, tokens: Tensor, cells: Tensor | None) -> Tensor:
         """Return the map with a ring of four zeros [(rows+8)*(columns+8), C]."""
@@ -223,14 +198,9 @@ class LeanCenterHead(nn.Module):
         return size, offset
 
     def forward(self, tokens: Tensor, cells: Tensor | None = None) -> Tensor:
-        """Find the target.
+        """Find the target among tokens [K, C] at cells [K], or at all cells in order.
 
-        Args:
-            tokens: Search tokens [K, C].
-            cells: Their cells [K]; ``None`` for all in order.
-
-        Returns:
-            [5]: x, y, width and height in pixels of the crop, and the score of the cell.
+        Returns [5]: x, y, width and height in pixels of the crop, and the score of the cell.
         """
         columns = self.grid[1]
         scores = self._scores(tokens, cells)
@@ -240,6 +210,6 @@ class LeanCenterHead(nn.Module):
         size, offset = self._at(self._padded(tokens, cells), row, column)
         cell = torch.stack([column, row]).float()
         sides = torch.tensor([columns, self.grid[0]], dtype=torch.float32, device=tokens.device)
-        size = size.sigmoid().clamp(self.clamp, 1 - self.clamp)
+        size = size.sigmoid().clamp(_CLAMP, 1 - _CLAMP)
         corner = (cell + offset) / sides - size / 2
         return torch.cat([corner * self.scale, size * self.scale, scores[best].reshape(1)])

@@ -6,24 +6,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..models.decoding import hann_window
 from ..models.heads import CenterHead, decode
 from ..models.joint_vit import JointVisionTransformer
-from .decoding import hann_window
-from .lean_head import LeanCenterHead, folded_layers
-from .lean_vit import Elimination, LeanVit
+from ..models.one_stream import box_tokens
+from .optimized_head import OptimizedCenterHead, folded_layers
+from .optimized_vit import OptimizedVit
 
 State = tuple[Tensor, ...]
 
 
 class JointEncoder(nn.Module):
-    """Any joint backbone, called the way it is trained but for the template's embedding.
-
-    Args:
-        backbone: In evaluation mode.
-        mean: Of the channels, of pixels in 0..255 [3].
-        std: Their standard deviation [3].
-        eliminate: False to keep all search tokens.
-    """
+    """Any joint backbone, called the way it is trained but for the template's embedding."""
 
     mean: Tensor
     std: Tensor
@@ -50,7 +44,7 @@ class JointEncoder(nn.Module):
         return (self.backbone.embed_template(image) if self.apart else image,)
 
     def forward(self, crop: Tensor, template: Tensor, mask: Tensor) -> tuple[Tensor, None]:
-        """Return search tokens [N, C], zeros where they were eliminated; see :class:`LeanVit`."""
+        """Return search tokens [N, C], zeros where they were eliminated."""
         search = self._normalize(crop)
         boxes = mask if self.backbone.template_tokens == 'box' else None
         if self.apart:
@@ -62,14 +56,7 @@ class JointEncoder(nn.Module):
 
 
 class DenseBoxHead(nn.Module):
-    """Any dense head, and the best box of its maps.
-
-    Args:
-        head: Gives :class:`~tracking.models.heads.Maps`.
-        grid: (rows, columns) of the map.
-        crop: Side of the search crop in pixels.
-        window: Whether the Hann window favours the middle.
-    """
+    """Any dense head, and the best box of its maps; called as :class:`OptimizedCenterHead`."""
 
     window: Tensor
 
@@ -80,17 +67,13 @@ class DenseBoxHead(nn.Module):
         self.register_buffer('window', table)
 
     def forward(self, tokens: Tensor, cells: Tensor | None = None) -> Tensor:
-        """Find the target among tokens [K, C] at cells [K]; returns as :class:`LeanCenterHead`."""
+        """Find the target among tokens [K, C] at cells [K]."""
         if cells is not None:
             zeros = tokens.new_zeros(self.grid[0] * self.grid[1], tokens.shape[1])
             tokens = zeros.index_copy(0, cells, tokens)
         maps = self.head(tokens.t().reshape(1, tokens.shape[1], *self.grid))
         boxes, scores = decode(maps, self.window)
         return torch.cat([boxes[0] * self.crop, scores])
-
-
-def _is_lean(backbone: Any) -> bool:
-    return isinstance(backbone, JointVisionTransformer)
 
 
 class FrameModule(nn.Module):
@@ -110,26 +93,23 @@ class FrameModule(nn.Module):
         super().__init__()
         backbone, head = model.backbone.eval(), model.head.eval()
         mean, std = (getattr(model.data_preprocessor, name).flatten() for name in ('mean', 'std'))
-        self.sides = (model.template_size, model.search_size)
-        self.boxed = backbone.template_tokens == 'box'
         grid = backbone.search_grid
-        kept = backbone.candidates(grid[0] * grid[1]) if eliminate else {}
+        count = grid[0] * grid[1]
+        kept = backbone.candidates(count) if eliminate else {}
+        plain = isinstance(backbone, JointVisionTransformer)
         self.encoder: Any
-        if _is_lean(backbone):
-            ids = backbone.token_ids
-            count = backbone.template_grid[0] * backbone.template_grid[1]
-            rankers = tuple(range(count)) if ids is None else tuple(ids.tolist())
-            self.encoder = LeanVit(backbone, mean, std, Elimination(kept, rankers))
-            self.rankers = len(rankers)
+        if plain:
+            template = backbone.template_grid[0] * backbone.template_grid[1]
+            ids = range(template) if backbone.token_ids is None else backbone.token_ids.tolist()
+            self.encoder = OptimizedVit(backbone, mean, std, kept, [*ids])
         else:
-            self.encoder, self.rankers = JointEncoder(backbone, mean, std, eliminate), 1
+            self.encoder = JointEncoder(backbone, mean, std, eliminate)
         self.head: Any
         if type(head) is CenterHead:
             branches = [folded_layers(branch) for branch in (head.score, head.size, head.offset)]
-            left = min(kept.values(), default=grid[0] * grid[1])
-            few = _is_lean(backbone) and 2 * left <= grid[0] * grid[1]
+            few = plain and 2 * min(kept.values(), default=count) <= count
             sides = (model.search_size, model.search_size)
-            self.head = LeanCenterHead(branches, grid, sides, window, few)
+            self.head = OptimizedCenterHead(branches, grid, sides, window, few)
         else:
             self.head = DenseBoxHead(head, grid, model.search_size, window)
 
@@ -138,38 +118,27 @@ class FrameModule(nn.Module):
         return self.encoder.template(crop)
 
     def forward(self, crop: Tensor, *state: Tensor) -> Tensor:
-        """Find the target.
+        """Find the target in a search crop [H, W, 3] of pixels in 0..255, uint8 or float.
 
-        Args:
-            crop: Search crop [H, W, 3] of pixels in 0..255, uint8 or float.
-            *state: What :meth:`template` gave, and the weights of :func:`ranking_weights`.
-
-        Returns:
-            [5]: x, y, width and height in pixels of the crop, and the score.
+        The state is what :meth:`template` gave, and the weights of :func:`ranking_weights`. Returns
+        [5]: x, y, width and height in pixels of the crop, and the score.
         """
         return self.head(*self.encoder(crop, *state))
 
 
-def ranking_weights(model: Any, module: FrameModule, box: Tensor) -> Tensor:
+def ranking_weights(model: Any, box: Tensor) -> Tensor:
     """Return what the encoder needs to know of the target's box in the template.
 
-    Args:
-        model: The :class:`OneStreamTracker`.
-        module: Made of it.
-        box: x, y, width, height as parts of the template crop [4].
-
-    Returns:
-        Shares of the template tokens in the ranking of candidates [R]; of other backbones than
-        :class:`LeanVit` the mask of template tokens, bool [1, rows, columns].
+    The box [4] is in parts of the template crop. The plain backbone needs the weights of the
+    template tokens in the ranking of candidates [R], others the mask of template tokens, bool
+    [1, rows, columns].
     """
-    from ..models.one_stream import box_tokens
-
     backbone = model.backbone
-    device = next(backbone.parameters()).device
-    mask = box_tokens(box[None].to(device), backbone.template_grid)
-    if not _is_lean(backbone):
+    mask = box_tokens(box[None].to(next(backbone.parameters()).device), backbone.template_grid)
+    if not isinstance(backbone, JointVisionTransformer):
         return mask
     weights = backbone.token_weights(mask)
-    if weights is None:
-        return torch.full((module.rankers,), 1 / module.rankers, device=device)
-    return weights[0]
+    if weights is not None:
+        return weights[0]
+    count = mask[0].numel() if backbone.token_ids is None else len(backbone.token_ids)
+    return torch.full((count,), 1 / count, device=mask.device)

@@ -13,9 +13,9 @@ Each file says in its metadata what it was made of, so that it is not run with a
 
 import contextlib
 import hashlib
+import importlib
 import json
-import os
-import tempfile
+import logging
 import warnings
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from lightvit_dense.deploy import add_metadata
 from lightvit_dense.errors import UserError
+from lightvit_dense.utils.io import atomic_path
 
 from .frame_module import FrameModule, ranking_weights
 from .fused_attention import marked_attention
@@ -36,11 +37,7 @@ OPSET = 17
 
 
 class _Template(nn.Module):
-    """The part that runs once a target.
-
-    Args:
-        module: Of the frame.
-    """
+    """The part that runs once a target."""
 
     def __init__(self, module: FrameModule) -> None:
         super().__init__()
@@ -52,13 +49,7 @@ class _Template(nn.Module):
 
 
 def fingerprint(model: nn.Module, window: bool, eliminate: bool) -> str:
-    """Return a number that other weights, sizes or options would change.
-
-    Args:
-        model: An :class:`OneStreamTracker`.
-        window: As of :class:`FrameModule`.
-        eliminate: As of :class:`FrameModule`.
-    """
+    """Return a number that other weights, sizes or options would change."""
     tracker: Any = model
     backbone = tracker.backbone
     kept = backbone.eval().candidates(backbone.search_grid[0] * backbone.search_grid[1])
@@ -70,24 +61,6 @@ def fingerprint(model: nn.Module, window: bool, eliminate: bool) -> str:
         digest.update(f'{name} {tuple(value.shape)}'.encode())
         digest.update(value.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
-
-
-def _write(
-    module: nn.Module, path: Path, inputs: tuple[Tensor, ...], names: list[str], out: list[str]
-) -> None:
-    fused = contextlib.nullcontext() if path.name == TEMPLATE else marked_attention()
-    with fused, warnings.catch_warnings():
-        # The tracer warns of each Python number taken from a shape; the sizes are fixed here.
-        warnings.simplefilter('ignore')
-        torch.onnx.export(
-            module,
-            inputs,
-            str(path),
-            input_names=names,
-            output_names=out,
-            opset_version=OPSET,
-            dynamo=False,
-        )
 
 
 @torch.no_grad()
@@ -128,52 +101,58 @@ def export_tracker(
     template = torch.zeros(tracker.template_size, tracker.template_size, 3, dtype=torch.uint8)
     search = torch.zeros(tracker.search_size, tracker.search_size, 3, dtype=torch.uint8)
     state = module.template(template)
-    weights = ranking_weights(model, module, torch.tensor([0.25, 0.25, 0.5, 0.5]))
+    weights = ranking_weights(model, torch.tensor([0.25, 0.25, 0.5, 0.5]))
     names = [f'state{index}' for index in range(len(state))]
     about = dict(fingerprint=fingerprint(model, window, eliminate), format=str(FORMAT))
     inputs = (search, *state, weights)
     try:
-        # Moved into place when it is whole: several processes may export to one folder.
-        with tempfile.TemporaryDirectory(dir=folder) as fresh:
-            draft = Path(fresh)
-            _write(_Template(module), draft / TEMPLATE, (template,), ['template'], names)
-            _write(module, draft / FRAME, inputs, ['search', *names, 'weights'], ['found'])
-            for name in (TEMPLATE, FRAME):
-                add_metadata(draft / name, about)
-            if int8:
-                quantize_frame(draft)
-            (folder / FRAME_INT8).unlink(missing_ok=True)  # it may be of other weights
-            for file in draft.iterdir():
-                os.replace(file, folder / file.name)
+        (folder / FRAME_INT8).unlink(missing_ok=True)  # it may be of other weights
+        _write(_Template(module), folder / TEMPLATE, (template,), ['template'], names, about)
+        with marked_attention():
+            input_names = ['search', *names, 'weights']
+            _write(module, folder / FRAME, inputs, input_names, ['found'], about)
+        if int8:
+            quantize_frame(folder)
     except (torch.onnx.errors.OnnxExporterError, OSError) as error:
         reason = str(error).partition('[Caused by')[0].strip()
         raise UserError(f'{folder}: the tracker cannot be written as ONNX: {reason}') from error
     return folder
 
 
+def _write(
+    module: nn.Module,
+    path: Path,
+    inputs: tuple[Tensor, ...],
+    input_names: list[str],
+    output_names: list[str],
+    about: dict[str, str],
+) -> None:
+    with atomic_path(path) as draft, warnings.catch_warnings():
+        # The tracer warns of each Python number taken from a shape; the sizes are fixed here.
+        warnings.simplefilter('ignore')
+        torch.onnx.export(
+            module,
+            inputs,
+            str(draft),
+            input_names=input_names,
+            output_names=output_names,
+            opset_version=OPSET,
+            dynamo=False,
+        )
+        add_metadata(draft, about)
+
+
 def quantize_frame(folder: str | Path) -> Path:
-    """Write ``frame_int8.onnx``: products of tokens with weights in 8 bits.
+    """Write ``frame_int8.onnx`` from ``frame.onnx``: products of tokens with weights in 8 bits.
 
     Weights have 7 bits and one scale a channel, because the 8-bit products of CPUs without VNNI
     saturate; activations are scaled anew with each frame. Attention and convolutions stay in fp32.
-
-    Args:
-        folder: From :func:`export_tracker`.
-
-    Returns:
-        The file.
     """
-    import logging
-
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     source, target = Path(folder) / FRAME, Path(folder) / FRAME_INT8
-    draft = target.with_name(f'{FRAME_INT8}.{os.getpid()}')
-    root = logging.getLogger()
-    level = root.level
-    root.setLevel(logging.ERROR)  # it advises a preparation that does not know fused attention
-    try:
+    with atomic_path(target) as draft, _quiet():
         quantize_dynamic(
             source,
             draft,
@@ -183,22 +162,25 @@ def quantize_frame(folder: str | Path) -> Path:
             weight_type=QuantType.QInt8,
             extra_options=dict(DefaultTensorType=onnx.TensorProto.FLOAT),
         )
-    finally:
-        root.setLevel(level)
-    found = {item.key: item.value for item in onnx.load(str(source)).metadata_props}
-    add_metadata(draft, found)
-    os.replace(draft, target)
+        found = {item.key: item.value for item in onnx.load(str(source)).metadata_props}
+        add_metadata(draft, found)
     return target
 
 
+@contextlib.contextmanager
+def _quiet() -> Any:
+    """Silence the advice to prepare a graph, which does not know fused attention."""
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        root.setLevel(level)
+
+
 def needs(package: str) -> None:
-    """Make sure of a package.
-
-    Raises:
-        UserError: If it is missing, with how to get it.
-    """
-    import importlib
-
+    """Raise an error that tells how to get a package if it is missing."""
     try:
         importlib.import_module(package)
     except ImportError as error:
@@ -208,13 +190,9 @@ def needs(package: str) -> None:
 
 
 def largest_difference(network: Any, plain: Any, crops: list[np.ndarray]) -> float:
-    """Return the largest difference of two networks' boxes in pixels of the search crop.
+    """Return the largest difference of two networks' boxes in pixels of the search crops.
 
-    Where cells of the plain network tie up to rounding, the box of any of them is right.
-
-    Args:
-        network: A frame network with its template.
-        plain: The :class:`~tracking.runtime.network.PlainNetwork` with the same template.
-        crops: RGB uint8 [H, W, 3] each.
+    Where cells of the plain network tie up to rounding, the box of any of them is right. Both
+    networks have their template.
     """
     return max(float(np.abs(network(crop)[0] - plain.tied(crop)).max(1).min()) for crop in crops)

@@ -7,11 +7,13 @@ from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
+Make = Callable[[Any, int], Callable[[int], Any]]
+
 
 class _Worker:
     """A process and the line to it. Its other end closes with the process, whichever ends first."""
 
-    def __init__(self, make: Callable[[Any, int], Callable], setup: Any, number: int) -> None:
+    def __init__(self, make: Make, setup: Any, number: int) -> None:
         context = multiprocessing.get_context('spawn')  # CUDA and threads do not survive a fork
         self.line, theirs = context.Pipe()
         self.number = number
@@ -30,17 +32,15 @@ class _Worker:
 
     def take(self) -> tuple[int, Any, str]:
         """Return the task, its result and '', or None and how the process died."""
-        task = self.task
-        assert task is not None
-        self.task = None
+        assert self.task is not None
         try:
-            return task, self.line.recv(), ''
+            return self.task, self.line.recv(), ''
         except (EOFError, OSError):
             self._process.join()
             code = self._process.exitcode or 0
             how = signal.Signals(-code).name if code < 0 else f'status {code}'
             hint = '; out of memory?' if how == 'SIGKILL' else ''
-            return task, None, f'the process that worked on it ended ({how}{hint})'
+            return self.task, None, f'the process that worked on it ended ({how}{hint})'
 
     def end(self) -> None:
         """Stop the process now."""
@@ -49,7 +49,7 @@ class _Worker:
         self._process.join()
 
 
-def _serve(line: Connection, make: Callable[[Any, int], Callable], setup: Any, number: int) -> None:
+def _serve(line: Connection, make: Make, setup: Any, number: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
     work = make(setup, number)
     while True:
@@ -61,23 +61,13 @@ def _serve(line: Connection, make: Callable[[Any, int], Callable], setup: Any, n
 
 
 def serve_all(
-    make: Callable[[Any, int], Callable[[int], Any]],
-    setup: Any,
-    tasks: Iterable[int],
-    processes: int,
+    make: Make, setup: Any, tasks: Iterable[int], processes: int
 ) -> Iterator[tuple[int, Any, str]]:
-    """Do all tasks in fresh processes.
+    """Do tasks in fresh processes, so many at a time, handed out in their order.
 
-    Args:
-        make: Called in each process with ``setup`` and the process's number; returns what does a
-            task. A class or function of a module.
-        setup: What it needs; pickles.
-        tasks: Numbers of the tasks, handed out in this order.
-        processes: How many tasks are done at a time.
-
-    Yields:
-        As they are done: task, its result, ''; or task, None and how the process died. A new
-        process takes its place.
+    ``make`` (of a module) is called in each process with ``setup``, which pickles, and the number
+    of the process, and returns what does a task. As they are done, yields task, result and ''; or
+    task, None and how its process died. A new process takes its place.
     """
     waiting = list(tasks)[::-1]
     workers = [_Worker(make, setup, number) for number in range(min(processes, len(waiting)))]

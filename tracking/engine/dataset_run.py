@@ -5,7 +5,7 @@ import json
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,9 @@ from lightvit_dense.utils.io import atomic_write, sha256
 
 from ..datasets.whole import SequenceDataset
 from ..registry import DATASETS
-from .results import is_complete, read_seconds, result_path, write_result
-from .track import track_sequence
-from .tracker import Tracker
+from ..runtime import Tracker
+from ..runtime.results import is_complete, read_seconds, result_path, write_result
+from .sequence_loop import track_sequence
 from .worker_pool import serve_all
 
 SETTINGS = 'settings.json'
@@ -32,55 +32,37 @@ _NO_MATTER = ('data_root', 'cache_dir', 'source', 'names', 'limit')
 
 @dataclass(frozen=True)
 class DatasetRun:
-    """What to run; pickles.
+    """What to run; pickles."""
 
-    Attributes:
-        config: The config; its test data set must be a :class:`SequenceDataset`.
-        checkpoint: Weights.
-        folder: Receives the result files and ``settings.json``.
-        layout: 'lasot' or 'got10k', of the result files.
-        backend: How the network is computed.
-        exported: Folder of exported files, for the backends that read some.
-        device: Where it is computed; 'cuda' shares the processes out among all GPUs.
-        threads: Threads of each process; by default 1 of several processes, else the runtime's
-            choice.
-    """
-
-    config: Config
+    config: Config  # its test data set must be a SequenceDataset
     checkpoint: str
-    folder: Path
+    folder: Path  # receives the result files and settings.json
     layout: str = 'lasot'
     backend: str = 'torch'
-    exported: str | None = None
-    device: str | None = None
-    threads: int | None = None
+    exported: str | None = None  # folder of exported files, for the backends that read some
+    device: str | None = None  # 'cuda' deals the processes out among all GPUs
+    threads: int | None = None  # of each process; by default 1 of several processes
+
+    def tracker(self, device: str | None) -> Tracker:
+        """Build the tracker on a device."""
+        return Tracker(
+            self.config, self.checkpoint, device, self.backend, self.threads, self.exported
+        )
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a sequence.
-
-    Attributes:
-        name: The sequence.
-        frames: Its length, 0 if that could not be found out.
-        seconds: What the tracker took.
-        error: Why there is no result, '' if there is one.
-        kept: Whether the result was there before.
-    """
+    """What became of a sequence."""
 
     name: str
-    frames: int = 0
-    seconds: float = 0.0
-    error: str = ''
-    kept: bool = False
+    frames: int = 0  # 0 if the length could not be found out
+    seconds: float = 0.0  # what the tracker took
+    error: str = ''  # why there is no result
+    kept: bool = False  # whether the result was there before
 
 
 def build_sequences(config: Config) -> SequenceDataset:
-    """Build the sequences of a config's test.
-
-    Raises:
-        UserError: If it tests something else.
-    """
+    """Build the sequences of a config's test; an error says if it tests something else."""
     dataset = (config.get('test_dataloader') or {}).get('dataset')
     name = config.filename or 'the config'
     if dataset is None:
@@ -108,11 +90,8 @@ class _Runner:
         device = run.device
         if device == 'cuda' and torch.cuda.is_available():
             device = f'cuda:{number % torch.cuda.device_count()}'
-        self.run = run
-        self.sequences = build_sequences(run.config)
-        self.tracker = Tracker(
-            run.config, run.checkpoint, device, run.backend, run.threads, run.exported
-        )
+        self.run, self.sequences = run, build_sequences(run.config)
+        self.tracker = run.tracker(device)
 
     def __call__(self, index: int) -> Outcome:
         """Track a sequence and write its result."""
@@ -130,21 +109,12 @@ class _Runner:
 def run_dataset(
     run: DatasetRun,
     processes: int = 1,
-    tell: Callable[[Outcome, int, int], object] = lambda *_: None,
+    on_progress: Callable[[Outcome, int, int], object] = lambda *_: None,
 ) -> list[Outcome]:
-    """Track every sequence that has no whole result yet.
+    """Track every sequence that has no whole result yet; return the outcomes of all, in order.
 
-    Args:
-        run: What to run.
-        processes: How many sequences are tracked at a time.
-        tell: Called with each outcome, the frames done and the frames in all; those of kept
-            results come first.
-
-    Returns:
-        The outcomes of all sequences, in their order.
-
-    Raises:
-        UserError: If the folder has results of other settings, or nothing can be run.
+    ``on_progress`` is called with each outcome, the frames done and the frames in all; those of
+    kept results come first. A folder with results of other settings is an error.
     """
     if not Path(run.checkpoint).is_file():
         raise UserError(f'checkpoint {run.checkpoint} does not exist')
@@ -168,13 +138,13 @@ def run_dataset(
     done = sum(outcome.frames for outcome in outcomes.values())
     total = done + sum(todo.values())
     for outcome in outcomes.values():
-        tell(outcome, done, total)
+        on_progress(outcome, done, total)
     # The longest first: at the end no process has much left to do alone.
     order = sorted(todo, key=lambda index: -todo[index])
     for index, outcome in _run_all(run, order, min(processes, len(order)), sequences):
         done += todo[index]
         outcomes[outcome.name] = outcome
-        tell(outcome, done, total)
+        on_progress(outcome, done, total)
     return [outcomes[name] for name in sequences.names]
 
 
@@ -187,19 +157,14 @@ def _run_all(
         runner = _Runner(run)
         yield from ((index, runner(index)) for index in order)
         return
-    run = DatasetRun(**{**vars(run), 'threads': run.threads or 1})
-    # Whatever is wrong with config or checkpoint is told here, once.
-    Tracker(run.config, run.checkpoint, run.device, run.backend, run.threads, run.exported)
+    run = replace(run, threads=run.threads or 1)
+    run.tracker(run.device)  # whatever is wrong with config or checkpoint is told here, once
     for index, outcome, death in serve_all(_Runner, run, order, processes):
         yield index, outcome or Outcome(sequences.names[index], error=death)
 
 
 def claim_folder(run: DatasetRun) -> None:
-    """Note the settings beside the results, or compare them with those noted before.
-
-    Raises:
-        UserError: If the folder has results of other settings.
-    """
+    """Note the settings beside the results, or compare them with those noted before."""
     path = Path(run.folder) / SETTINGS
     facts = settings(run)
     if path.is_file():

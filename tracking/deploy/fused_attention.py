@@ -50,17 +50,7 @@ def marked_attention() -> Iterator[None]:
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
-    """Attend among tokens whose heads lie side by side.
-
-    Args:
-        q: Queries [M, heads*d], not scaled.
-        k: Keys [N, heads*d].
-        v: Values [N, heads*d].
-        heads: Number of heads.
-
-    Returns:
-        [M, heads*d].
-    """
+    """Attend from queries [M, heads*d], not scaled, to keys and values [N, heads*d]."""
     if _marking:
         return _Marked.apply(q, k, v, heads)
     return _fused(q, k, v, heads)

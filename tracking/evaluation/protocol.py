@@ -1,4 +1,4 @@
-"""How toolkits treat first frames, absent targets and odd predictions: each habit an option."""
+"""How toolkits treat first frames, absent targets and odd predictions."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -19,8 +19,8 @@ _CHOICES = {
 
 
 @dataclass(frozen=True)
-class Rules:
-    """The habits of a one-pass evaluation; the defaults are those of pytracking on LaSOT.
+class Protocol:
+    """The protocol of a one-pass evaluation; the defaults are those of pytracking on LaSOT.
 
     A frame is *absent* where the annotation says that the target is hidden or out of view. It is
     *boxless* where the target is said to be present but the true box has no area. Both have an
@@ -70,54 +70,48 @@ class Rules:
         for name, allowed in _CHOICES.items():
             if getattr(self, name) not in allowed:
                 raise UserError(
-                    f'rule {name}={getattr(self, name)!r}: must be one of {", ".join(allowed)}'
+                    f'protocol {name}={getattr(self, name)!r}: must be one of {", ".join(allowed)}'
                 )
         if self.overlap_bins < 2:
-            raise UserError(f'rule overlap_bins={self.overlap_bins}: must be at least 2')
+            raise UserError(f'protocol overlap_bins={self.overlap_bins}: must be at least 2')
         if not 0 <= self.centre_at <= 50 or self.centre_at != int(self.centre_at):
-            raise UserError(f'rule centre_at={self.centre_at}: must be a whole number in 0..50')
+            raise UserError(f'protocol centre_at={self.centre_at}: must be a whole number in 0..50')
         if not 0 <= self.norm_at <= 0.5 or abs(100 * self.norm_at % 1 - 0.5) < 0.499:
-            raise UserError(f'rule norm_at={self.norm_at}: must be a multiple of .01 in 0..0.5')
+            raise UserError(f'protocol norm_at={self.norm_at}: must be a multiple of .01 in 0..0.5')
         step = 1 / (self.overlap_bins - 1)
         if any(
             not 0 <= at <= 1 or abs(at / step - round(at / step)) > 1e-6 for at in self.overlap_at
         ):
             raise UserError(
-                f'rule overlap_at={self.overlap_at}: must be multiples of {step:g} in 0..1'
+                f'protocol overlap_at={self.overlap_at}: must be multiples of {step:g} in 0..1'
             )
 
 
-TOOLKITS: dict[str, Rules] = {
+TOOLKITS: dict[str, Protocol] = {
     # pytracking, and with it STARK and OSTrack: lib/test/analysis/extract_results.py.
-    'pytracking': Rules(),
+    'pytracking': Protocol(),
     # LaSOT's own toolkit: utils/calc_seq_err_robust.m, utils/eval_tracker.m.
-    'matlab': Rules(invalid='previous', boxless_centre='hit', positive_corner=True),
+    'matlab': Protocol(invalid='previous', boxless_centre='hit', positive_corner=True),
 }
 
 
-def choose_rules(toolkit: str = 'pytracking', options: Mapping[str, Any] | None = None) -> Rules:
-    """Return the habits of a toolkit with single ones changed.
-
-    Args:
-        toolkit: 'pytracking' or 'matlab', LaSOT's own.
-        options: Attributes of :class:`Rules` to change.
-
-    Raises:
-        UserError: If a toolkit, a rule or a value is unknown.
-    """
+def choose_protocol(
+    toolkit: str = 'pytracking', options: Mapping[str, Any] | None = None
+) -> Protocol:
+    """Return the protocol of a toolkit, 'pytracking' or LaSOT's own 'matlab', with changes."""
     if toolkit not in TOOLKITS:
         raise UserError(
             f'toolkit {toolkit!r} is unknown; known are {", ".join(TOOLKITS)}.'
             f'{did_you_mean(toolkit, TOOLKITS)}'
         )
-    known = [field.name for field in fields(Rules)]
-    for name in options or {}:
+    known = [field.name for field in fields(Protocol)]
+    changes = dict(options or {})
+    for name in changes:
         if name not in known:
             raise UserError(
-                f'no rule of the evaluation is called {name!r}; there are {", ".join(known)}.'
+                f'the protocol has no option {name!r}; there are {", ".join(known)}.'
                 f'{did_you_mean(name, known)}'
             )
-    changes = dict(options or {})
     if 'overlap_at' in changes:
         changes['overlap_at'] = tuple(changes['overlap_at'])
     return replace(TOOLKITS[toolkit], **changes)

@@ -10,8 +10,7 @@ The numbers are those of :class:`JointVisionTransformer` up to rounding. What is
 - the template in the last block, whose output nobody reads, but for its keys and values.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -21,50 +20,26 @@ from torch import Tensor, nn
 from .fused_attention import attend
 
 
-@dataclass(frozen=True)
-class Elimination:
-    """Which search tokens leave, and when.
-
-    Attributes:
-        kept: Number of search tokens that go on after a block, by its index (0-based).
-        rankers: Template tokens whose attention ranks the search tokens.
-    """
-
-    kept: dict[int, int]
-    rankers: tuple[int, ...]
-
-
-class LeanLinear(nn.Module):
-    """A linear layer for [N, C] whose weight lies as the product reads it.
-
-    Args:
-        weight: [out, in].
-        bias: [out], ``None`` for zeros.
-    """
+class OptimizedLinear(nn.Module):
+    """A linear layer for tokens [N, in] whose weight lies as the product reads it."""
 
     weight: Tensor
     bias: Tensor
 
-    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+    def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
-        bias = weight.new_zeros(len(weight)) if bias is None else bias
-        self.register_buffer('weight', weight.detach().t().contiguous())
-        self.register_buffer('bias', bias.detach().clone())
+        weight, bias = linear.weight.detach(), linear.bias
+        self.register_buffer('weight', weight.t().contiguous())
+        zeros = weight.new_zeros(len(weight))
+        self.register_buffer('bias', zeros if bias is None else bias.detach().clone())
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [N, in] to [N, out]."""
         return torch.addmm(self.bias, x, self.weight)
 
 
-class LeanPatches(nn.Module):
-    """Raw pixels to position-coded tokens by one product.
-
-    Args:
-        projection: The convolution of the patch embedding.
-        position: Of this grid [1, rows*columns, C].
-        mean: Of the channels, of pixels in 0..255 [3].
-        std: Their standard deviation [3].
-    """
+class OptimizedPatches(nn.Module):
+    """Raw pixels to position-coded tokens by one product; mean and std are of pixels in 0..255."""
 
     weight: Tensor
     table: Tensor
@@ -73,9 +48,8 @@ class LeanPatches(nn.Module):
         super().__init__()
         self.patch: int = projection.kernel_size[0]
         weight = projection.weight.detach().double() / std.double().reshape(1, 3, 1, 1)
-        bias = projection.bias.detach() - (weight * mean.double().reshape(1, 3, 1, 1)).sum(
-            (1, 2, 3)
-        )
+        shift = (weight * mean.double().reshape(1, 3, 1, 1)).sum((1, 2, 3))
+        bias = projection.bias.detach() - shift
         # [C, 3, p, p] -> [p*p*3, C]: the order of pixels in a crop
         flat = weight.permute(2, 3, 1, 0).reshape(-1, len(weight))
         self.register_buffer('weight', flat.float().contiguous())
@@ -89,22 +63,15 @@ class LeanPatches(nn.Module):
         return torch.addmm(self.table, cells.reshape(side * side, -1).float(), self.weight)
 
 
-class LeanBlock(nn.Module):
-    """A block for one set of tokens.
-
-    Args:
-        block: A :class:`~lightvit_dense.models.layers.Block` with global attention.
-    """
+class OptimizedBlock(nn.Module):
+    """A :class:`~lightvit_dense.models.layers.Block` with global attention, for one set."""
 
     def __init__(self, block: Any) -> None:
         super().__init__()
-        attention = block.attn
-        self.heads: int = attention.num_heads
+        self.heads: int = block.attn.num_heads
         self.norm1, self.norm2 = block.norm1, block.norm2
-        self.qkv = LeanLinear(attention.qkv.weight, attention.qkv.bias)
-        self.proj = LeanLinear(attention.proj.weight, attention.proj.bias)
-        self.fc1 = LeanLinear(block.mlp.fc1.weight, block.mlp.fc1.bias)
-        self.fc2 = LeanLinear(block.mlp.fc2.weight, block.mlp.fc2.bias)
+        self.qkv, self.proj = OptimizedLinear(block.attn.qkv), OptimizedLinear(block.attn.proj)
+        self.fc1, self.fc2 = OptimizedLinear(block.mlp.fc1), OptimizedLinear(block.mlp.fc2)
 
     def project(self, x: Tensor) -> Tensor:
         """Return queries, keys and values [N, 3*C] of tokens [N, C]."""
@@ -116,47 +83,44 @@ class LeanBlock(nn.Module):
         return x + self.fc2(F.gelu(self.fc1(self.norm2(x))))
 
     def ranking(self, q: Tensor, k: Tensor, weights: Tensor) -> Tensor:
-        """Return the attention [N] that all keys get from some queries.
-
-        Args:
-            q: Queries of the template tokens that rank [R, C].
-            k: Keys of all tokens [N, C].
-            weights: Of the queries [R]; their sum is 1.
-        """
+        """Return the attention [N] that keys get from queries [R, C], weighted [R]."""
         depth = q.shape[1] // self.heads
         # [R, heads*d] -> [heads, R, d]; [N, heads*d] -> [heads, d, N]
         queries = q.reshape(-1, self.heads, depth).transpose(0, 1) * depth**-0.5
         keys = k.reshape(-1, self.heads, depth).permute(1, 2, 0)
-        shares = (queries @ keys).softmax(-1)  # [heads, R, N]
-        return (shares.mean(0) * weights[:, None]).sum(0)
+        attention = (queries @ keys).softmax(-1)  # [heads, R, N]
+        return (attention.mean(0) * weights[:, None]).sum(0)
 
 
-class LeanVit(nn.Module):
+class OptimizedVit(nn.Module):
     """Search tokens of one pair.
 
     Args:
         backbone: A :class:`JointVisionTransformer` in evaluation mode; its weights are copied.
         mean: Of the channels, of pixels in 0..255 [3].
         std: Their standard deviation [3].
-        elimination: Which tokens leave; ``None`` for none.
+        kept: Number of search tokens that go on after a block, by its index (0-based).
+        rankers: Template tokens whose attention ranks the search tokens.
     """
 
+    rankers: Tensor
+
     def __init__(
-        self, backbone: Any, mean: Tensor, std: Tensor, elimination: Elimination | None = None
+        self,
+        backbone: Any,
+        mean: Tensor,
+        std: Tensor,
+        kept: Mapping[int, int],
+        rankers: Sequence[int],
     ) -> None:
         super().__init__()
         projection = backbone.patch_embed.proj
-        self.template_patches = LeanPatches(projection, backbone.pos_embed_z, mean, std)
-        self.search_patches = LeanPatches(projection, backbone.pos_embed, mean, std)
-        self.blocks = nn.ModuleList(LeanBlock(block) for block in backbone.blocks)
+        self.template_patches = OptimizedPatches(projection, backbone.pos_embed_z, mean, std)
+        self.search_patches = OptimizedPatches(projection, backbone.pos_embed, mean, std)
+        self.blocks = nn.ModuleList(OptimizedBlock(block) for block in backbone.blocks)
         self.norm = backbone.norm
-        self.kept = elimination.kept if elimination else {}
-        rankers: Sequence[int] = elimination.rankers if elimination else ()
+        self.kept = dict(kept)
         self.register_buffer('rankers', torch.tensor(rankers, dtype=torch.long))
-        self.template_tokens = self.template_patches.table.shape[0]
-        self.search_tokens = self.search_patches.table.shape[0]
-
-    rankers: Tensor
 
     def template(self, crop: Tensor) -> tuple[Tensor, Tensor]:
         """Return what a template crop [h, w, 3] gives once: tokens [T, C] and their q, k, v."""
@@ -167,22 +131,16 @@ class LeanVit(nn.Module):
     def forward(
         self, crop: Tensor, tokens: Tensor, projected: Tensor, weights: Tensor
     ) -> tuple[Tensor, Tensor | None]:
-        """Encode.
+        """Encode a search crop [H, W, 3], pixels in 0..255.
 
-        Args:
-            crop: Search crop [H, W, 3], pixels in 0..255.
-            tokens: Of the template [T, C].
-            projected: Their queries, keys and values of the first block [T, 3*C].
-            weights: Of the template tokens that rank [R].
-
-        Returns:
-            Search tokens that are left [K, C], after the final norm, and their cells [K]; ``None``
-            if all are left.
+        Of the template come tokens [T, C], their queries, keys and values of the first block
+        [T, 3*C], and the weights of those that rank [R]. Returns the search tokens that are left
+        [K, C], after the final norm, and their cells [K]; ``None`` if all are left.
         """
         search = self.search_patches(crop)
         first: Any = self.blocks[0]
         x, qkv = torch.cat([tokens, search]), torch.cat([projected, first.project(search)])
-        count, cells, last = self.template_tokens, None, len(self.blocks) - 1
+        count, cells, last = self.template_patches.table.shape[0], None, len(self.blocks) - 1
         for index in range(last + 1):
             block: Any = self.blocks[index]
             q, k, v = (qkv if index == 0 else block.project(x)).chunk(3, dim=1)
