@@ -16,7 +16,7 @@ from lightvit_dense.errors import UserError
 from lightvit_dense.suite.documents import write_documents
 from lightvit_dense.suite.findings import TYPES as FINDINGS
 from lightvit_dense.suite.findings import check_findings
-from lightvit_dense.suite.spec import ANALYSES, Init, Pretrain, Task, read_suite
+from lightvit_dense.suite.spec import ANALYSES, ENTRIES, PARTS, Sweep, read_suite
 
 ROOT = Path(__file__).parents[1]
 
@@ -252,7 +252,7 @@ def test_tables_of_the_suite_name_all_there_is() -> None:
     assert set(re.findall(r'^\| \[(\w+\.py)\]', text, re.M)) == suites
     rows = dict(re.findall(r'^\| `(\w+)` \| (.*?) \|', text, re.M))
     assert set(FINDINGS) <= set(rows)
-    for part, kind in (('pretrains', Pretrain), ('inits', Init), ('tasks', Task)):
+    for part, kind in [('sweep', Sweep), *zip(PARTS, ENTRIES, strict=True)]:
         keys = {field.name for field in fields(kind)} - {'name', 'series', 'value'}
         assert keys <= set(re.findall(r'`(\w+)`', rows[part])), part
     assert set(ANALYSES) <= set(re.findall(r'`(\w+)`', rows['analyses']))

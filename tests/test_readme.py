@@ -25,7 +25,6 @@ import pytest
 import skimage.data
 import torch
 import yaml
-from lightvit_dense.suite.run import device_slots
 from mmengine.config import Config
 
 import lightvit_dense
@@ -34,6 +33,7 @@ from lightvit_dense import apis, registry
 from lightvit_dense.engine.options import DEFAULTS
 from lightvit_dense.errors import UserError
 from lightvit_dense.suite import read_suite
+from lightvit_dense.suite.executors import device_slots
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / 'README.md', ROOT / 'CONTRIBUTING.md', *sorted((ROOT / 'docs').glob('*.md'))]
@@ -156,10 +156,6 @@ def test_tool(words: list[str], reader: Reader) -> None:
 test_tool.__test__ = False
 
 
-def demo(words: list[str], reader: Reader) -> None:
-    reader.parse('tools/demo.py', words[2:])
-
-
 def make_toyworld(words: list[str], reader: Reader) -> None:
     from lightvit_dense.datasets.toyworld import WorldSpec
 
@@ -175,9 +171,12 @@ def parse_tool(words: list[str], reader: Reader) -> None:
 def run_benchmark(words: list[str], reader: Reader) -> None:
     """The suite is read and checked, with the part of it that the command takes."""
     args = reader.parse('tools/run_benchmark.py', words[2:])
-    suite = read_suite(args.suite, ROOT, args.inits, args.tasks, args.seeds)
+    options = dict(args.cfg_options or {})
+    options |= {key: 'README.md' for key in options if key.endswith('.checkpoint')}  # a file
+    suite = read_suite(args.suite, ROOT, args.inits, args.tasks, args.seeds, options)
     assert suite.cells()
-    device_slots(args.gpus, args.gpus_per_job)
+    if args.executor == 'local':
+        device_slots(args.gpus, args.gpus_per_job)
 
 
 def track_tool(words: list[str], reader: Reader) -> None:
@@ -249,7 +248,6 @@ HANDLERS: dict[str, Callable[[list[str], Reader], None]] = {
     r'pip uninstall -y \S': uninstall,
     PYTHON + r'tools/train\.py ': train,
     PYTHON + r'tools/test\.py ': test_tool,
-    PYTHON + r'tools/demo\.py': demo,
     PYTHON + r'tools/dataset_converters/make_toyworld\.py': make_toyworld,
     PYTHON + r'tools/dataset_converters/(make_(lmdb|subset)|check_dataset)\.py ': parse_tool,
     PYTHON + r'tools/dataset_converters/make_(tracking_lmdb|mire_sequence)\.py ': parse_tool,
@@ -257,7 +255,7 @@ HANDLERS: dict[str, Callable[[list[str], Reader], None]] = {
     PYTHON + r'tools/model_converters/convert_checkpoint\.py ': parse_tool,
     PYTHON + r'tools/(benchmark|analysis_tools)/\w+\.py': parse_tool,
     PYTHON + r'tools/dataset_converters/make_small_sets\.py': parse_tool,
-    PYTHON + r'tools/(small_study|reserve_sweep|build_docs)\.py': parse_tool,
+    PYTHON + r'tools/build_docs\.py': parse_tool,
     PYTHON + r'tools/run_benchmark\.py ': run_benchmark,
     PYTHON + r'-m pytest': run_pytest,
     PYTHON + r'-m tracking\.tools\.\w+ ': track_tool,

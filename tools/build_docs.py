@@ -172,65 +172,6 @@ def api_pages(root: Path) -> dict[str, str]:
     return pages
 
 
-def settings(nav: list[dict[str, Any]], source: Path, site: Path) -> dict[str, Any]:
-    """Return mkdocs' configuration: nothing is fetched from elsewhere, nothing is forgiven."""
-    handler = {
-        'paths': [str(ROOT)],
-        'options': {
-            'docstring_style': 'google',
-            'filters': ['!^_'],
-            'members_order': 'source',
-            'show_root_heading': False,
-            'show_root_toc_entry': False,
-            'show_source': False,
-            'show_signature_annotations': True,
-            'separate_signature': True,
-            'signature_crossrefs': False,
-            'heading_level': 3,
-            'allow_inspection': False,
-            'extensions': [f'{ROOT}/tools/docs_roles.py:PlainRoles'],
-        },
-    }
-    return {
-        'site_name': 'lightvit_dense',
-        'site_description': 'Lightweight vision transformers, pre-trained and measured downstream',
-        'docs_dir': str(source),
-        'site_dir': str(site),
-        'strict': True,
-        'use_directory_urls': False,  # pages open as files; only the search needs a server
-        'nav': nav,
-        'theme': {
-            'name': 'material',
-            'font': False,
-            'features': ['navigation.indexes', 'content.code.copy', 'toc.follow'],
-            'palette': [
-                {'media': '(prefers-color-scheme: light)', 'scheme': 'default'},
-                {'media': '(prefers-color-scheme: dark)', 'scheme': 'slate'},
-            ],
-        },
-        'plugins': [
-            'material/search',
-            {'mkdocstrings': {'handlers': {'python': handler}}},
-        ],
-        'markdown_extensions': [
-            'tables',
-            'attr_list',
-            {'toc': {'permalink': True, 'toc_depth': 3}},
-            'pymdownx.superfences',
-            {'pymdownx.highlight': {'pygments_lang_class': True}},
-        ],
-        'validation': {
-            'nav': {'omitted_files': 'ignore', 'not_found': 'warn', 'absolute_links': 'warn'},
-            'links': {
-                'not_found': 'warn',
-                'anchors': 'warn',
-                'absolute_links': 'warn',
-                'unrecognized_links': 'warn',
-            },
-        },
-    }
-
-
 def stage(root: Path, source: Path, api: bool = True) -> list[dict[str, Any]]:
     """Fill the folder of the site's sources; return mkdocs' menu."""
     shutil.rmtree(source, ignore_errors=True)
@@ -267,11 +208,12 @@ def build(root: Path, out: Path, api: bool = True) -> Path:
     source, site = out.resolve() / 'source', out.resolve() / 'site'
     nav = stage(root, source, api)
     out.mkdir(parents=True, exist_ok=True)
-    # mkdocs resolves plain names beside a file of settings, which need not be there.
-    empty = out.resolve() / 'mkdocs.yml'
-    empty.write_text('site_name: lightvit_dense\n', encoding='utf-8')
+    # mkdocs resolves plain names beside its file of settings.
+    settings = out.resolve() / 'mkdocs.yml'
+    text = (ROOT / 'tools/mkdocs.yml').read_text(encoding='utf-8')
+    settings.write_text(text.replace('{root}', str(ROOT)), encoding='utf-8')
     try:
-        config = load_config(str(empty), **settings(nav, source, site))
+        config = load_config(str(settings), docs_dir=str(source), site_dir=str(site), nav=nav)
         run_mkdocs(config)
     except (Abort, ConfigurationError) as error:
         raise UserError(f'the documentation has faults, see the warnings above ({error})') from None

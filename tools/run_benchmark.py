@@ -31,7 +31,7 @@ from lightvit_dense.suite.executors import (
     SlurmOptions,
     device_slots,
 )
-from lightvit_dense.suite.plan import data_root
+from lightvit_dense.suite.plan import data_root, try_weights
 from lightvit_dense.suite.runner import Executor, status_line
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -68,7 +68,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add('--executor', choices=('local', 'slurm'), default='local', help='default: local')
     add('--jobs', type=int, default=1, help='runs at a time on the CPU; default 1')
     add('--gpus', nargs='+', default=[], metavar='ID', help='of this machine; default: the CPU')
-    add('--gpus-per-job', type=int, metavar='N', help='default 1; here, 0 gives all to one run')
+    add('--gpus-per-job', type=int, metavar='N', help='here default 1, 0 for all; Slurm: default 0')
     add('--timeout-min', type=int, metavar='N', help='a run is stopped then, and goes on')
     slurm = parser.add_argument_group('Slurm')
     add = slurm.add_argument
@@ -78,11 +78,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add('--array-parallelism', type=int, default=0, metavar='N', help='N runs of a kind at a time')
     add('--slurm-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='for sbatch')
     args = parser.parse_args(argv)
-    if args.jobs < 1 or args.nodes < 1 or (args.gpus_per_job or 0) < 0:
+    if args.gpus_per_job is None:
+        args.gpus_per_job = int(args.executor == 'local')
+    if args.jobs < 1 or args.nodes < 1 or args.gpus_per_job < 0:
         parser.error('--jobs and --nodes must be at least 1, --gpus-per-job at least 0')
     if args.executor == 'slurm' and args.gpus:
         parser.error('--gpus names those of this machine; ask Slurm by --gpus-per-job')
-    if args.executor == 'slurm' and (args.gpus_per_job or 0) % args.nodes:
+    if args.executor == 'slurm' and args.gpus_per_job % args.nodes:
         parser.error('--nodes: the GPUs of a run cannot be shared out evenly')
     return args
 
@@ -110,11 +112,10 @@ def make_plan(args: argparse.Namespace) -> SuitePlan:
         args.data_root = work_dir / 'data'  # little data must not take the place of the real
     data = args.data_root or data_root()
     os.environ['LIGHTVIT_DATA'] = str(data)  # configs read it
-    gpus = args.gpus_per_job or 0
+    gpus, launcher = args.gpus_per_job, 'slurm'
     if args.executor == 'local':
-        slots = device_slots(args.gpus, 1 if args.gpus_per_job is None else args.gpus_per_job)
+        slots, launcher = device_slots(args.gpus, gpus), 'pytorch'
         gpus = len(slots[0]['CUDA_VISIBLE_DEVICES'].split(',')) if slots else 0
-    launcher = 'slurm' if args.executor == 'slurm' else 'pytorch'
     return SuitePlan(suite, work_dir, ROOT, data, read_config, gpus, args.smoke, launcher)
 
 
@@ -122,7 +123,7 @@ def make_executor(args: argparse.Namespace, plan: SuitePlan, env: Mapping[str, s
     """Return what runs the plan."""
     folder = plan.work_dir / 'submitit'
     if args.executor == 'local':
-        slots = device_slots(args.gpus, 1 if args.gpus_per_job is None else args.gpus_per_job)
+        slots = device_slots(args.gpus, args.gpus_per_job)
         return LocalExecutor(folder, args.jobs, slots, env, ROOT, timeout_min=args.timeout_min)
     options = SlurmOptions(
         args.partition,
@@ -169,6 +170,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.report_only:
         write_results(plan)
         return 0
+    try_weights(plan)
     print(f'{len(plan.stages)} runs; they go to {plan.work_dir}', flush=True)
     tell, show = status_line()
     return run_suite(

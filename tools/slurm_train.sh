@@ -32,6 +32,9 @@ read -r -a EXTRA <<<"${SRUN_ARGS:-}"
 # Here, before the job waits in the queue.
 "$PYTHON" "$ROOT/tools/train.py" "$CONFIG" --work-dir "$WORK_DIR" "$@" --preflight
 
+# Two jobs that meet on a machine must not share one.
+export MASTER_PORT="${MASTER_PORT:-$PORT}"
+
 exec srun \
     --partition="$PARTITION" \
     --job-name="$JOB" \

@@ -5,7 +5,7 @@ What      For every set: a teacher by MAE, students by MAE, D-MAE and D²-MAE, f
           iterations, labels and seeds. A set is pre-trained once, with seed 0.
 Source    Ours; arXiv 2205.14443, table 5, asks the same of ViT-Tiny on larger sets.
 Data      Made first by tools/dataset_converters/make_small_sets.py and make_toyworld.py; two of the
-          sets come from Debian packages, see docs/data.md.
+          sets come from Debian packages, which the former tells how to get.
 Cost      An hour and a half of two CPU cores.
 Run       tools/run_benchmark.py configs/suites/small_sets.py --jobs 2
 """
@@ -54,7 +54,7 @@ def pretraining(images, method):
         options['param_scheduler.warmup'] = iters // 20
     title = 'MAE, teacher' if method == 'mae_teacher' else _methods[method]
     needs = {} if method.startswith('mae') else {_teacher: f'{images}_mae_teacher'}
-    config = f'configs/small/{method}.py'
+    config = f'configs/toyworld/small_sets/{method}.py'
     title = f'{title} on {folder}'
     return dict(title=title, config=config, options=options, needs=needs, data=[images])
 
@@ -81,7 +81,10 @@ def finetuning(title, images, fraction=1.0, classes=10):
         title=title,
         domain=images,
         data=[images],
-        configs=dict(scratch='configs/small/scratch.py', default='configs/small/finetune.py'),
+        configs=dict(
+            scratch='configs/toyworld/small_sets/scratch.py',
+            default='configs/toyworld/small_sets/finetune.py',
+        ),
         options=options,
         seed_keys=['randomness.seed', 'train_dataloader.dataset.subset_seed'],
         test=False,

@@ -91,10 +91,7 @@ tasks = dict(
         title='tracking',
         configs=dict(scratch=f'{_folder}/ostrack_scratch.py', default=f'{_folder}/ostrack_mae.py'),
         options=shorter(400)
-        | {
-            'custom_hooks.EliminationScheduleHook.begin': 150,
-            'custom_hooks.EliminationScheduleHook.end': 250,
-        },
+        | {'default_hooks.elimination.begin': 150, 'default_hooks.elimination.end': 250},
         metrics=[
             dict(key='success', title='AUC'),
             dict(key='precision', title='P'),
@@ -168,14 +165,6 @@ findings = [
     ),
     dict(
         type='at_least',
-        title='The same on small real image sets',
-        source=f'{_first}, table 5',
-        init='dmae',
-        base='mae',
-        results='small_sets',
-    ),
-    dict(
-        type='at_least',
         title='D²-MAE is at least as good as D-MAE',
         source=_second,
         init='d2mae',
@@ -232,12 +221,5 @@ findings = [
         right=dict(analysis='agreement_mae'),
         relation='>',
         margin=0.05,
-    ),
-    dict(
-        type='ordering',
-        title='Distilling the last layer alone beats lower layers',
-        source=f'{_first}, figure 7',
-        inits=['layer2', 'layer4', 'layer6'],
-        results='distilled_layers',
     ),
 ]

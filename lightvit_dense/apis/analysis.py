@@ -84,11 +84,8 @@ def models_of(
 class Session:
     """One pass of several networks over the same images; notes on their weights are printed.
 
-    Args:
-        args: Parsed options, see :func:`add_options`.
-        models: (config, checkpoint, title) of each network, which gets the images in its own size
-            and normalisation. ``--cfg-options`` are of the configs that are given as files.
-        title: What the display of progress says.
+    Each of the (config, checkpoint, title) gets the images in its own size and normalisation.
+    ``--cfg-options`` are of the configs that are given as files. The title is the display's.
 
     Raises:
         UserError: If sizes and networks do not match.

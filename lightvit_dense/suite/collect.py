@@ -7,15 +7,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from lightvit_dense.errors import UserError
 from lightvit_dense.utils.io import sha256
 from lightvit_dense.utils.logs import find_scalars, read_scalars, series
 
 from .plan import METRICS, SuitePlan
 from .results import FAILED, MEASURED, NOT_RUN, RUNNING, NamedInit, Results, Run
-from .stages import Stage, StageRecord, forget, is_done, read_record, tail_lines
+from .stages import Stage, StageRecord, forget, is_done, is_running, read_record, tail_lines
 
 ERROR_LINES = 12
 
@@ -62,15 +60,8 @@ def state_of(stage: Stage) -> tuple[str, str | None]:
     if is_done(stage):
         return MEASURED, None
     if record.pid is not None:
-        return (RUNNING if _is_alive(record) else NOT_RUN), None
+        return (RUNNING if is_running(record) else NOT_RUN), None
     return (FAILED, tail_lines(stage.log, ERROR_LINES)) if record.attempts else (NOT_RUN, None)
-
-
-def _is_alive(record: StageRecord) -> bool:
-    try:
-        return psutil.Process(record.pid).create_time() == record.started
-    except psutil.Error:
-        return False
 
 
 def collect(plan: SuitePlan, environment: Mapping[str, Any]) -> Results:

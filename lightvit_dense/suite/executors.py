@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -173,10 +173,13 @@ class SlurmExecutor:
 
     def adopt(self, stage: Stage) -> bool:
         """Take over the job of an earlier call; cancel one of another key."""
-        record, job = read_record(stage), _read_job(stage)
-        if record is None or job is None or job not in self._queue():
+        record, path = read_record(stage), stage.work_dir / JOB_FILE
+        if record is None or not path.exists():
             return False
-        if record.key != stage.key:
+        job, queue = path.read_text(encoding='utf-8'), self._queue()
+        if queue is None:
+            raise UserError('Slurm does not say which jobs there are: see what squeue answers')
+        if job not in queue or record.key != stage.key:
             self.cancel(stage)
             return False
         self._jobs[stage.name] = job
@@ -184,9 +187,10 @@ class SlurmExecutor:
 
     def cancel(self, stage: Stage) -> None:
         """Cancel the job of an earlier call and wait until it is gone."""
-        job, deadline = _read_job(stage), time.monotonic() + 60
-        while job in self._queue() and time.monotonic() < deadline:
-            subprocess.run(['scancel', str(job)], capture_output=True, check=False)
+        path, deadline = stage.work_dir / JOB_FILE, time.monotonic() + 60
+        job = path.read_text(encoding='utf-8') if path.exists() else ''
+        while job and job in (self._queue() or ()) and time.monotonic() < deadline:
+            subprocess.run(['scancel', job], capture_output=True, check=False)
             time.sleep(self.poll)
 
     def choose(self, waiting: Sequence[Stage], done: set[str]) -> list[Stage]:
@@ -217,8 +221,8 @@ class SlurmExecutor:
             for stage, record in zip(stages, records, strict=True)
         ]
         try:
-            jobs = executor.map_array(lambda run: run(), runs) if len(runs) > 1 else None
-            jobs = jobs or [executor.submit(runs[0])]
+            with executor.batch():
+                jobs = [executor.submit(run) for run in runs]
         except submitit.core.utils.FailedJobError as error:
             raise UserError(f'Slurm does not take {stages[0].name}: {error}') from error
         for stage, job in zip(stages, jobs, strict=True):
@@ -231,6 +235,8 @@ class SlurmExecutor:
             return {}
         queue = self._queue()
         self._looked = time.monotonic()
+        if queue is None:
+            return {}
         gone = {name for name, job in self._jobs.items() if job not in queue}
         names, self._missed = gone & self._missed, gone - self._missed
         return {name: self.folder / f'{self._jobs.pop(name)}_0_log.err' for name in names}
@@ -244,29 +250,19 @@ class SlurmExecutor:
                 file=sys.stderr,
             )
 
-    def _queue(self) -> Collection[str]:
-        """Return the jobs of this user that wait or run; all of ours while Slurm does not say."""
+    def _queue(self) -> list[str] | None:
+        """Return the jobs of this user that wait or run; None while Slurm does not say."""
         words = ['squeue', '--noheader', '--array', '--format=%i', '--user', getpass.getuser()]
         found = subprocess.run(words, capture_output=True, text=True, check=False)
-        return self._jobs.values() if found.returncode else found.stdout.split()
-
-
-def _read_job(stage: Stage) -> str | None:
-    try:
-        return (stage.work_dir / JOB_FILE).read_text(encoding='utf-8')
-    except OSError:
-        return None
+        return None if found.returncode else found.stdout.split()
 
 
 def device_slots(gpus: Sequence[str], gpus_per_job: int) -> list[dict[str, str]]:
-    """Share GPUs out among runs.
+    """Return the environment of each run that can go on at the same time; none on the CPU.
 
     Args:
         gpus: Their names as ``CUDA_VISIBLE_DEVICES`` takes them; empty for the CPU.
         gpus_per_job: How many each run gets; 0 for all of them.
-
-    Returns:
-        The environment of each run that can go on at the same time; empty on the CPU.
 
     Raises:
         UserError: If they cannot be shared out evenly, or one is named twice.

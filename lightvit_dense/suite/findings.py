@@ -7,58 +7,38 @@ by a margin. What is missing or failed makes a finding *not run*.
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lightvit_dense.errors import UserError, require_known
 
 from .analysis_figures import Figure, NotRunError
-from .results import FAILED, Results, read_results
-from .table import MINUS, Column, Table, make_table, mean_std
+from .results import FAILED, Results
+from .table import MINUS, Column, Table, mean_std
 
 APPEARS, ABSENT, UNDECIDED, NOT_RUN = 'appears', 'does not appear', 'undecided', 'not run'
 VERDICTS = (APPEARS, ABSENT, UNDECIDED, NOT_RUN)
 BETTER, WORSE, UNCLEAR = 'better', 'worse', 'unclear'
-ONE_PRETRAINING = 'One pre-training each: how much chance moves these figures is not known.'
 
 
-@dataclass(frozen=True)
-class Known:
-    """Names that a finding may use; None where they are those of other results."""
+class Known(NamedTuple):
+    """Names that a finding may use."""
 
-    inits: Sequence[str] | None
-    tasks: Mapping[str, Sequence[str]] | None  # task -> keys of its figures
+    inits: Sequence[str]
+    tasks: Mapping[str, Sequence[str]]  # task -> keys of its figures
     analyses: Mapping[str, Any]
 
 
-@dataclass(frozen=True)
-class Evidence:
-    """What findings are judged by: a suite's results, their table, and what lies below ``root``."""
+class Evidence(NamedTuple):
+    """What findings are judged by; the folders of the runs are relative to ``root``."""
 
     results: Results
     table: Table
     root: Path
-
-    def table_of(self, name: str | None) -> Table:
-        """Return the table of these results or of another suite's.
-
-        Raises:
-            NotRunError: If the other results are missing, unreadable or of a smoke run.
-        """
-        if name is None:
-            return self.table
-        path = Path(name if name.endswith('.json') else f'work_dirs/suites/{name}/results.json')
-        try:
-            other = read_results(self.root / path)
-        except UserError as error:
-            raise NotRunError(str(error).replace(f'{self.root}/', '')) from error
-        if other.smoke:
-            raise NotRunError(f'{name} is a smoke run, whose numbers mean nothing')
-        return make_table(other)
 
 
 Judged = tuple[str, list[dict[str, Any]]]
@@ -72,7 +52,27 @@ class _Finding(BaseModel):
     source: str = ''
 
 
-class AtLeast(_Finding):
+class _SeedFinding(_Finding):
+    # By name or dict(task=, metric=); all by default.
+    tasks: list[str | dict[str, str]] | None = Field(None, min_length=1)
+    confidence: float = Field(0.95, gt=0, lt=1)  # of the intervals
+
+    def _check(self, inits: Sequence[str], known: Known, where: str) -> None:
+        for init in inits:
+            require_known(init, known.inits, f'{where}: initialisation')
+        for task in self.tasks or ():
+            named = {'task': task} if isinstance(task, str) else task
+            if not {'task'} <= set(named) <= {'task', 'metric'}:
+                raise UserError(
+                    f'{where}.tasks: {task!r} is neither a name nor dict(task=, metric=)'
+                )
+            require_known(named['task'], known.tasks, f'{where}.tasks')
+            if 'metric' in named:
+                metrics = known.tasks[named['task']]
+                require_known(named['metric'], metrics, f'{where}.tasks: metric of {named["task"]}')
+
+
+class AtLeast(_SeedFinding):
     """An initialisation is at least as good as another one.
 
     For each task the differences are taken seed by seed, and their t interval says whether the
@@ -84,11 +84,7 @@ class AtLeast(_Finding):
     type: Literal['at_least'] = 'at_least'
     init: str  # what is said to be as good or better
     base: str | list[str]  # the other initialisation, or several
-    # By name or dict(task=, metric=); all by default.
-    tasks: list[str | dict[str, str]] | None = Field(None, min_length=1)
     margin: float = Field(0.0, ge=0)  # in the tables' unit: a loss up to this counts as level
-    confidence: float = Field(0.95, gt=0, lt=1)  # of the intervals
-    results: str | None = None  # another suite to take the figures from, by name or JSON file
 
     @property
     def bases(self) -> list[str]:
@@ -99,12 +95,11 @@ class AtLeast(_Finding):
         """Raise UserError if it names what is unknown."""
         if self.init in self.bases:
             raise UserError(f'{where} compares {self.init!r} with itself')
-        _check_names([self.init, *self.bases], self.tasks, known, where)
+        self._check([self.init, *self.bases], known, where)
 
     def judge(self, evidence: Evidence) -> Judged:
         """Return verdict and comparisons; raise NotRunError if something is missing."""
-        table = evidence.table_of(self.results)
-        found = []
+        table, found = evidence.table, []
         for column in _columns(table, self.tasks):
             for base in self.bases:
                 for init in (self.init, base):
@@ -115,44 +110,37 @@ class AtLeast(_Finding):
         return _verdict([comparison['outcome'] for comparison in found]), found
 
 
-class Ordering(_Finding):
+class Ordering(_SeedFinding):
     """Initialisations rank in a given order.
 
     For each task, the slope of the figure over the rank is taken seed by seed. The finding
     *appears* if the means are in the given order on every task and the t interval of the slope is
     above zero on at least one and below on none; it *does not appear* if a slope is below zero on
     at least one task and above on none, or if two neighbours are clearly the other way round; it
-    is *undecided* else. The other fields are those of :class:`AtLeast`.
+    is *undecided* else.
     """
 
     type: Literal['ordering'] = 'ordering'
     inits: list[str] = Field(min_length=2)  # the worst first
-    tasks: list[str | dict[str, str]] | None = Field(None, min_length=1)
-    confidence: float = Field(0.95, gt=0, lt=1)
-    results: str | None = None
 
     def check(self, known: Known, where: str) -> None:
         """Raise UserError if it names what is unknown."""
         if len(set(self.inits)) != len(self.inits):
             raise UserError(f'{where}.inits must be a list of different initialisations')
-        _check_names(self.inits, self.tasks, known, where)
+        self._check(self.inits, known, where)
 
     def judge(self, evidence: Evidence) -> Judged:
         """Return verdict and comparisons; raise NotRunError if something is missing."""
-        table = evidence.table_of(self.results)
-        found, ordered, reversed_pair = [], True, False
+        table, found, ordered, reversed_pair = evidence.table, [], True, False
         for column in _columns(table, self.tasks):
-            values = [_values(table, init, column) for init in self.inits]
-            seeds = [seed for seed in values[0] if all(seed in other for other in values)]
-            centre = (len(values) - 1) / 2
-            weight = sum((rank - centre) ** 2 for rank in range(len(values)))
-            slopes = [
-                sum((rank - centre) * value[seed] for rank, value in enumerate(values)) / weight
-                for seed in seeds
-            ]
-            label = f'{column.title}: gain a rank'
-            comparison = _comparison(label, column, slopes, self.confidence)
-            means = [sum(value[seed] for seed in seeds) / len(seeds) for value in values]
+            known = [_values(table, init, column) for init in self.inits]
+            seeds = [seed for seed in known[0] if all(seed in other for other in known)]
+            values = np.array([[figures[seed] for seed in seeds] for figures in known])
+            slopes = np.polyfit(range(len(known)), values, 1)[0] if seeds else ()
+            comparison = _comparison(
+                f'{column.title}: gain a rank', column, map(float, slopes), self.confidence
+            )
+            means = values.mean(1).tolist()
             found.append(comparison | {'means': dict(zip(self.inits, means, strict=True))})
             ordered &= all(low < high for low, high in pairwise(means))
             for low, high in pairwise(self.inits):
@@ -218,11 +206,7 @@ class CompareAnalysis(_Finding):
 
 
 Finding = AtLeast | Ordering | CompareAnalysis
-TYPES: Mapping[str, type[AtLeast] | type[Ordering] | type[CompareAnalysis]] = {
-    'at_least': AtLeast,
-    'ordering': Ordering,
-    'compare_analysis': CompareAnalysis,
-}
+TYPES = {'at_least': AtLeast, 'ordering': Ordering, 'compare_analysis': CompareAnalysis}
 """Types of findings by name; their docstrings have rules and arguments."""
 RENAMED = {
     'cka_rises': "quantity='cka', relation='>'",
@@ -282,11 +266,10 @@ def check_findings(
         UserError: If one is malformed or names what is unknown; says what there is.
     """
     metrics = {name: [metric.key for metric in task.metrics] for name, task in tasks.items()}
-    own, other = Known(tuple(inits), metrics, analyses), Known(None, None, analyses)
+    known = Known(tuple(inits), metrics, analyses)
     for place, values in enumerate(findings):
         where = f'findings[{place}]'
-        finding = build_finding(values, where)
-        finding.check(other if values.get('results') else own, where)
+        build_finding(values, where).check(known, where)
 
 
 def judge_findings(
@@ -383,21 +366,3 @@ def _values(table: Table, init: str, column: Column) -> Mapping[int, float]:
         state = FAILED if cell.failed else cell.state
         raise NotRunError(f'{column.title} of {table.inits[init]}: {state}')
     return cell.values
-
-
-def _check_names(
-    inits: Sequence[str],
-    tasks: Sequence[str | Mapping[str, str]] | None,
-    known: Known,
-    where: str,
-) -> None:
-    for init in inits if known.inits is not None else ():
-        require_known(init, known.inits or (), f'{where}: initialisation')
-    for task in tasks or ():
-        if isinstance(task, Mapping) and set(task) != {'task', 'metric'}:
-            raise UserError(f'{where}.tasks: {task!r} is neither a name nor dict(task=, metric=)')
-        if known.tasks is not None:
-            name = task if isinstance(task, str) else task['task']
-            require_known(name, known.tasks, f'{where}.tasks')
-            if isinstance(task, Mapping):
-                require_known(task['metric'], known.tasks[name], f'{where}.tasks: metric of {name}')

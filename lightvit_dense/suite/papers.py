@@ -72,6 +72,7 @@ PUBLISHED = tuple(
     for row in _CONTENT['lightweight']
 )
 CONFIGS: Mapping[str, str | Sequence[str]] = _CONTENT['configs']
+FIGURES: Mapping[str, Sequence[str]] = _CONTENT['figures']
 _KEYS = ('tables', 'inits', 'tasks')
 
 

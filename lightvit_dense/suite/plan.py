@@ -64,6 +64,7 @@ class SuitePlan:
         self.configs: dict[str, dict[str, Any]] = {}
         self.keys: dict[str, str] = {}
         self.stages: dict[str, Stage] = {}
+        self._bases: dict[str, dict[str, Any]] = {}  # configs without overrides
         self._digests: dict[str, str] = {}
         for prepare in suite.prepare.values():
             self._prepare(prepare)
@@ -105,17 +106,18 @@ class SuitePlan:
         options = {**prepare.options, **(prepare.smoke if self.smoke else {})}
         command = [sys.executable, prepare.tool, *self._words(options)]
         version = pkgutil.resolve_name(prepare.version) if prepare.version else None
-        name = f'prepare_{prepare.name}'
-        self.keys[name] = content_key(command[1:], version)
-        self.stages[name] = Stage(
-            name,
-            prepare.title,
-            self.work_dir / name,
-            self.keys[name],
-            command,
-            outputs=[self.data_root / path for path in prepare.outputs],
-            group=name,
-        )
+        name, outputs = f'prepare_{prepare.name}', [self.data_root / p for p in prepare.outputs]
+        key = content_key(command[1:], version)
+        self._add(name, prepare.title, key, command, outputs=outputs, group=name)
+
+    def _add(self, name: str, title: str, key: str, command: Sequence[str], **more: Any) -> None:
+        self.keys[name] = key
+        self.stages[name] = Stage(name, title, self.work_dir / name, key, command, **more)
+
+    def _base(self, config: str) -> dict[str, Any]:
+        if config not in self._bases:
+            self._bases[config] = self.read_config(config, {})
+        return self._bases[config]
 
     def _data(self, names: Sequence[str] | None) -> list[str]:
         """Return the stages that make the data that a run names, or all of them."""
@@ -140,7 +142,7 @@ class SuitePlan:
         self._train(name, pretrain.title, pretrain.config, options, after, name, pretrain.output)
 
     def _cell(self, init: Init, task: Task, seed: int) -> Cell:
-        config = task.config_of(init.name)
+        config = task.config_of(init)
         assert config is not None  # suite.cells() has no others
         options = {**task.options, **init.options} | dict.fromkeys(task.seed_keys, seed)
         after, digest = self._data(task.data), ''
@@ -161,7 +163,7 @@ class SuitePlan:
         return Cell(init, task, seed, config, name, test, tuple(after))
 
     def _starts_from_a_checkpoint(self, config: str, task: Task) -> bool:
-        value: Any = self.read_config(config, {})
+        value: Any = self._base(config)
         for part in task.checkpoint_key.split('.'):
             value = value.get(part) if isinstance(value, Mapping) else None
         return value is not None
@@ -184,26 +186,22 @@ class SuitePlan:
         output: str | None = None,
         digest: str = '',
     ) -> None:
-        """Add a training."""
-        given = by_place(options, self.read_config(config, {}))
-        full = self.read_config(config, given)
-        if 'max_iters' in full['train_cfg']:
+        """Add a training; ``options`` become those that it gets, for its test."""
+        base = self._base(config)
+        placed = by_place(options, base)
+        if 'max_iters' in base['train_cfg']:
             # Otherwise every validation is logged at epoch 0.
-            given['default_hooks.logger.log_metric_by_epoch'] = False
+            placed['default_hooks.logger.log_metric_by_epoch'] = False
         if self.smoke:
-            given |= few_iterations(full, SMOKE_ITERATIONS)
+            placed |= few_iterations(base, SMOKE_ITERATIONS)
         options.clear()
-        options.update(given)  # a test gets the same
-        full = self.read_config(config, options)
-        self.configs[name] = full
-        key = content_key(full, digest, [self.keys[need] for need in after])
-        self.keys[name] = key
+        options.update(placed)
+        self.configs[name] = full = self.read_config(config, options)
         folder = self.work_dir / name
-        self.stages[name] = Stage(
+        self._add(
             name,
             title,
-            folder,
-            key,
+            content_key(full, digest, [self.keys[need] for need in after]),
             [
                 *self._launch('tools/train.py'),
                 *(config, '--work-dir', str(folder)),
@@ -223,18 +221,15 @@ class SuitePlan:
         """Add the test of a training."""
         name = f'{trained}_test'
         folder = self.work_dir / name
-        checkpoint = str(self.stages[trained].outputs[0])
         own = {k: str(v).replace('{folder}', str(folder)) for k, v in task.test_options.items()}
-        self.keys[name] = content_key(self.keys[trained], 'test', *([own] if own else []))
-        self.stages[name] = Stage(
+        self._add(
             name,
             f'{title}: test',
-            folder,
-            self.keys[name],
+            content_key(self.keys[trained], 'test', *([own] if own else [])),
             [
                 *self._launch('tools/test.py'),
-                *(config, checkpoint, '--work-dir', str(folder)),
-                *('--json', str(folder / METRICS)),
+                *(config, str(self.stages[trained].outputs[0])),
+                *('--work-dir', str(folder), '--json', str(folder / METRICS)),
                 *as_arguments({**options, **own}),
             ],
             outputs=[folder / METRICS],
@@ -266,16 +261,8 @@ class SuitePlan:
         command += self._models(analysis.tool, models)
         command += self._words({'images': images, 'out': folder, **analysis.options})
         full = [analysis.tool, models, str(images), dict(analysis.options)]
-        self.keys[name] = content_key(full, [self.keys[need] for need in after])
-        self.stages[name] = Stage(
-            name,
-            analysis.title,
-            folder,
-            self.keys[name],
-            command,
-            after=after,
-            group=analysis.tool,
-        )
+        key = content_key(full, [self.keys[need] for need in after])
+        self._add(name, analysis.title, key, command, after=after, group=analysis.tool)
 
     def _models(self, tool: str, models: Sequence[Sequence[str]]) -> list[str]:
         """Return how a tool takes its models."""
@@ -293,6 +280,40 @@ class SuitePlan:
         run = ['-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', str(self.gpus)]
         # --launcher must come before --cfg-options, which takes all that follows.
         return [sys.executable, *run, tool, '--launcher', 'pytorch']
+
+
+def try_weights(plan: SuitePlan) -> None:
+    """Build the backbones that load a checkpoint from elsewhere, or a part of one, and load it.
+
+    Raises:
+        UserError: If a checkpoint does not fit, or a backbone has fewer blocks.
+    """
+    from mmengine.config import ConfigDict
+
+    from lightvit_dense.apis.configs import prepare_scope
+    from lightvit_dense.checkpoints import load_backbone
+    from lightvit_dense.registry import MODELS
+
+    tried = set()
+    for cell in plan.cells:
+        config = ConfigDict(plan.configs[cell.train])
+        backbone = config.get('model', {}).get('backbone') or {}
+        init = backbone.pop('init_cfg', None) or {}
+        path, blocks = cell.init.checkpoint_of(cell.task.domain), init.get('num_pretrained_blocks')
+        key = content_key(backbone, path, blocks)
+        known = str(init.get('type')).endswith('PretrainedBackbone')
+        if not known or key in tried or (path is None and blocks is None):
+            continue
+        tried.add(key)
+        prepare_scope(config)
+        model = MODELS.build(backbone)
+        if blocks is not None and not 0 <= blocks <= len(model.blocks):
+            raise UserError(
+                f'inits.{cell.init.name}: num_pretrained_blocks={blocks} is not between 0 and the '
+                f'{len(model.blocks)} blocks of {cell.config}'
+            )
+        if path is not None and '://' not in path:
+            load_backbone(model, plan.root / path, verbose=False)
 
 
 def data_root() -> Path:

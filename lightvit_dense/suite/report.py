@@ -1,6 +1,5 @@
 """A suite's results as one page that fetches nothing, and all its result files."""
 
-import base64
 import json
 import os
 import pkgutil
@@ -10,11 +9,11 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import cv2
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from lightvit_dense.errors import UserError
 from lightvit_dense.utils.io import atomic_write
+from lightvit_dense.visualization import data_uri, read_image
 from lightvit_dense.visualization.curves import to_svg
 
 from .findings import judge_findings
@@ -26,10 +25,6 @@ from .table import DASH, Table, make_table
 if TYPE_CHECKING:
     from .plan import SuitePlan
 
-PICTURE_WIDTH = 1000
-"""Wider pictures are made smaller, in pixels."""
-PNG_BYTES = 150_000
-"""Larger pictures are embedded as JPEG."""
 MINUS = ('-', '\N{MINUS SIGN}')
 
 
@@ -84,7 +79,6 @@ def build_report(results: Results, table: Table, root: Path, pictures: Sequence[
         'suite file': results.file,
         'SHA-256 of it': results.sha256,
         'seeds': ', '.join(map(str, results.seeds)),
-        'started': results.started,
         'page written': results.finished,
         "papers' figures": '; '.join(sorted({cell['source'] for cell in results.paper})),
         **environment.pop('versions', {}),
@@ -130,10 +124,11 @@ def _analysis_pictures(results: Results, root: Path) -> list[tuple[str, str]]:
             found.append(('', f'{run.title}: {run.state}'))
         for name in run.files if run.kind == 'analysis' else ():
             if name.endswith('.png'):
-                image = cv2.imread(str(root / run.folder / name), cv2.IMREAD_COLOR)
-                missing = f'{run.title}: {run.folder}/{name} is missing or no picture'
-                caption = f'{run.title} ({name})'
-                found.append(('', missing) if image is None else (_address(image), caption))
+                try:
+                    image = read_image(root / run.folder / name)
+                    found.append((data_uri(image, None), f'{run.title} ({name})'))
+                except UserError as error:
+                    found.append(('', f'{run.title}: {error}'))
     return found
 
 
@@ -154,19 +149,7 @@ def _draw(picture: Any, results: Results, root: Path) -> list[tuple[str, str]]:
         images = draw(runs, root, data, **picture.options)
     except (OSError, ValueError, UserError) as error:
         return [('', f'{picture.title}: {error}')]
-    return [(_address(image[..., ::-1]), caption) for caption, image in images]
-
-
-def _address(image: Any) -> str:
-    """Return a BGR picture as a data address: PNG, or JPEG where that is large."""
-    if image.shape[1] > PICTURE_WIDTH:
-        height = round(image.shape[0] * PICTURE_WIDTH / image.shape[1])
-        image = cv2.resize(image, (PICTURE_WIDTH, height), interpolation=cv2.INTER_AREA)
-    kind, content = 'png', cv2.imencode('.png', image)[1]
-    if len(content) > PNG_BYTES:
-        quality = [cv2.IMWRITE_JPEG_QUALITY, 85]
-        kind, content = 'jpeg', cv2.imencode('.jpg', image, quality)[1]
-    return f'data:image/{kind};base64,{base64.b64encode(content.tobytes()).decode()}'
+    return [(data_uri(image), caption) for caption, image in images]
 
 
 def write_files(

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lightvit_dense.errors import UserError
 from lightvit_dense.utils.logs import Series, find_scalars, read_scalars, series
 from lightvit_dense.visualization import PALETTE
 from lightvit_dense.visualization.curves import plot, themed_axes
@@ -93,7 +94,7 @@ def logged(work_dir: Path, key: str, name: str, scale: float = 1.0) -> Series:
     """Return a scalar that a training logged; an empty curve if it did not or cannot be read."""
     try:
         curve = thin(series(read_scalars(find_scalars(work_dir)), key, name))
-    except (OSError, ValueError):
+    except (OSError, UserError):
         return Series(name, (), ())
     return Series(name, curve.steps, tuple(scale * value for value in curve.values))
 

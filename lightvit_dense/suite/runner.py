@@ -149,9 +149,7 @@ class _Running:
 
     def position(self) -> str:
         """Return what it is and how far."""
-        at = self.progress
-        count = f'{at.done}/{at.total}' if at.total else ''
-        return ' '.join(word for word in (self.stage.title, at.phase, count, at.note) if word)
+        return f'{self.stage.title} {self.progress}'.rstrip()
 
     def spent(self) -> float:
         """Return the seconds since it was started or found."""

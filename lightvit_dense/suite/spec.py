@@ -2,15 +2,15 @@
 
 import ast
 import pkgutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from lightvit_dense.errors import UserError, did_you_mean
+from lightvit_dense.errors import UserError, did_you_mean, require_known
 
 from .findings import check_findings
 from .papers import check_paper
@@ -117,9 +117,9 @@ class Task:
     domain: str = DEFAULT  # what the images are, for initialisations that differ by it
     data: Sequence[str] | None = None  # what prepares its data; all that is there by default
 
-    def config_of(self, init: str) -> str | None:
+    def config_of(self, init: Init) -> str | None:
         """Return the config for an initialisation; None where the task has none."""
-        return _choose(self.configs, init)
+        return _choose(self.configs, init.series or init.name)
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -153,8 +153,8 @@ class Suite:
 
     name: str
     title: str
-    inits: Mapping[str, Init]
-    tasks: Mapping[str, Task]
+    inits: Mapping[str, Init] = Field(min_length=1)
+    tasks: Mapping[str, Task] = Field(min_length=1)
     seeds: Sequence[int] = (0,)
     prepare: Mapping[str, Prepare] = field(default_factory=dict)
     pretrains: Mapping[str, Pretrain] = field(default_factory=dict)  # after those they need
@@ -179,11 +179,11 @@ class Suite:
             for seed in seeds
             for task in self.tasks.values()
             for init in self.inits.values()
-            if seed in self.seeds_of(task) and init.takes(task.name) and task.config_of(init.name)
+            if seed in self.seeds_of(task) and init.takes(task.name) and task.config_of(init)
         ]
 
 
-KEYS = tuple(f.name for f in fields(Suite) if f.name not in ('text', 'path'))
+ENTRIES = (Prepare, Pretrain, Init, Task, Analysis, Picture)
 
 
 def _choose(choices: str | Mapping[str, str] | None, key: str) -> str | None:
@@ -236,18 +236,11 @@ def read_suite(
         override(content, key, value)
     # A file may keep values of its own.
     content = {key: value for key, value in content.items() if not key.startswith('_')}
-    for key in content:
-        if key not in KEYS:
-            words = f'suite {path} has no {key!r}; there are {", ".join(KEYS)}.'
-            raise UserError(words + did_you_mean(key, KEYS))
-    for key in ('inits', 'tasks'):
-        if not content.get(key):
-            raise UserError(f'suite {path} has no {key}')
     text = ast.get_docstring(ast.parse(path.read_text(encoding='utf-8'))) or ''
     suite = replace(_expand(_validate(content, path)), text=text, path=path)
     chosen = _swept(suite, inits)
     for name in tasks or ():
-        require(name, suite.tasks, '--tasks')
+        require_known(name, suite.tasks, '--tasks')
     check_suite(suite, Path(root), chosen)
     return _select(suite, chosen, tasks, seeds)
 
@@ -299,18 +292,18 @@ def _validate(content: Mapping[str, Any], path: Path) -> Suite:
 
 def _explain(error: ValidationError) -> str:
     """Return the first mistake: its place, what is wrong, what there is instead."""
-    kinds = dict(zip(PARTS, (Prepare, Pretrain, Init, Task, Analysis, Picture), strict=True))
     found = error.errors()[0]
     *place, last = map(str, found['loc'])
-    where = '.'.join(place)
+    where = '.'.join(place) or 'the file'
     if found['type'] == 'missing':
         return f'{where} lacks {last!r}'
     if found['type'] == 'unexpected_keyword_argument':
-        kind: Any = Sweep if place[0] == 'sweep' else kinds[place[0]]
-        known = [f.name for f in fields(Metric if 'metrics' in place else kind)]
-        known = sorted(set(known) - {'name', 'series', 'value'})
+        kinds: dict[str, Any] = dict(zip(PARTS, ENTRIES, strict=True), sweep=Sweep)
+        kind = Metric if 'metrics' in place else kinds[place[0]] if place else Suite
+        own = {'series', 'value', 'text', 'path', *(['name'] if place else [])}
+        known = sorted({f.name for f in fields(kind)} - own)
         return f'{where} has no {last!r}; there are {", ".join(known)}.{did_you_mean(last, known)}'
-    return f'{where}.{last}: {found["msg"]}, not {found["input"]!r}'.lstrip('.')
+    return f'{".".join([*place, last])}: {found["msg"]}, not {found["input"]!r}'
 
 
 def _expand(suite: Suite) -> Suite:
@@ -321,25 +314,17 @@ def _expand(suite: Suite) -> Suite:
     if len(set(map(str, sweep.values))) != len(sweep.values) or not sweep.values:
         raise UserError(f'sweep.values: {list(sweep.values)} must be different values')
     inits: dict[str, Init] = {}
-    tasks = {name: dict(task.configs) for name, task in suite.tasks.items()}
     for init in suite.inits.values():
-        if init.pretrain is None and init.checkpoint is None:
-            inits[init.name] = init
-            continue
-        for value in sweep.values:
-            name = f'{init.name}_{value}'
+        loads = init.pretrain is not None or init.checkpoint is not None
+        for value in sweep.values if loads else ():
+            name, title = f'{init.name}_{value}', f'{init.title}, {sweep.title} {value}'
             options = {**init.options, sweep.key: value}
-            title = f'{init.title}, {sweep.title} {value}'
             inits[name] = replace(
                 init, name=name, title=title, options=options, series=init.name, value=value
             )
-            for configs in tasks.values():
-                if init.name in configs:
-                    configs[name] = configs[init.name]
-        for configs in tasks.values():
-            configs.pop(init.name, None)
-    chosen = {n: replace(task, configs=tasks[n]) for n, task in suite.tasks.items()}
-    return replace(suite, inits=inits, tasks=chosen)
+        if not loads:
+            inits[init.name] = init
+    return replace(suite, inits=inits)
 
 
 def _swept(suite: Suite, names: Sequence[str] | None) -> list[str] | None:
@@ -348,7 +333,7 @@ def _swept(suite: Suite, names: Sequence[str] | None) -> list[str] | None:
         return None
     known = dict.fromkeys([*(i.series for i in suite.inits.values() if i.series), *suite.inits])
     for name in names:
-        require(name, known, '--inits')
+        require_known(name, known, '--inits')
     return [i.name for i in suite.inits.values() if i.name in names or i.series in names]
 
 
@@ -387,18 +372,6 @@ def _select(
     )
 
 
-def require(name: str, known: Iterable[str], where: str) -> None:
-    """Check that a name is known.
-
-    Raises:
-        UserError: If it is not; says where it was used and what there is.
-    """
-    known = list(known)
-    if name not in known:
-        words = f'{where} names {name!r}, which is unknown; there are {", ".join(known) or "none"}.'
-        raise UserError(words + did_you_mean(name, known))
-
-
 def check_suite(suite: Suite, root: Path, inits: Sequence[str] | None = None) -> None:
     """Check that everything a suite names is there.
 
@@ -415,12 +388,12 @@ def check_suite(suite: Suite, root: Path, inits: Sequence[str] | None = None) ->
     for kind in ('pretrains', 'tasks'):
         for name, user in getattr(suite, kind).items():
             for data in user.data or ():
-                require(data, suite.prepare, f'{kind}.{name}.data')
+                require_known(data, suite.prepare, f'{kind}.{name}.data')
     seen: set[str] = set()
     for name, pretrain in suite.pretrains.items():
         _check_file(root / pretrain.config, f'pretrains.{name}.config')
         for need in pretrain.needs.values():
-            require(need, suite.pretrains, f'pretrains.{name}.needs')
+            require_known(need, suite.pretrains, f'pretrains.{name}.needs')
             if need not in seen:
                 raise UserError(f'pretrains.{name} needs {need!r}, which must come before it')
         seen.add(name)
@@ -430,9 +403,9 @@ def check_suite(suite: Suite, root: Path, inits: Sequence[str] | None = None) ->
         _check_task(suite, task, root)
     for analysis in suite.analyses.values():
         where = f'analyses.{analysis.name}'
-        require(analysis.tool, ANALYSES, f'{where}.tool')
+        require_known(analysis.tool, ANALYSES, f'{where}.tool')
         for model in analysis.models:
-            require(model, [*suite.inits, *suite.pretrains], f'{where}.models')
+            require_known(model, [*suite.inits, *suite.pretrains], f'{where}.models')
             init = suite.inits.get(model)
             if init is not None and init.pretrain_of(analysis.domain) is None:
                 raise UserError(
@@ -441,9 +414,9 @@ def check_suite(suite: Suite, root: Path, inits: Sequence[str] | None = None) ->
                 )
     for name, picture in suite.pictures.items():
         if picture.task is not None:
-            require(picture.task, suite.tasks, f'pictures.{name}.task')
+            require_known(picture.task, suite.tasks, f'pictures.{name}.task')
         for model in picture.models:
-            require(model, suite.pretrains, f'pictures.{name}.models')
+            require_known(model, suite.pretrains, f'pictures.{name}.models')
         try:
             pkgutil.resolve_name(picture.draw)
         except (ImportError, AttributeError, ValueError) as error:
@@ -458,7 +431,7 @@ def _check_init(suite: Suite, init: Init, root: Path, chosen: bool) -> None:
     if init.pretrain is not None and init.checkpoint is not None:
         raise UserError(f'{where} has a pretrain and a checkpoint: one of them')
     for name in values_of(init.pretrain):
-        require(name, suite.pretrains, f'{where}.pretrain')
+        require_known(name, suite.pretrains, f'{where}.pretrain')
     for path in values_of(init.checkpoint) if chosen else ():
         if '://' not in path and not (root / path).is_file():
             raise UserError(
@@ -466,20 +439,21 @@ def _check_init(suite: Suite, init: Init, root: Path, chosen: bool) -> None:
                 'pre-training (pretrain=...), or leave the initialisation out with --inits.'
             )
     for task in init.tasks or ():
-        require(task, suite.tasks, f'{where}.tasks')
+        require_known(task, suite.tasks, f'{where}.tasks')
 
 
 def _check_task(suite: Suite, task: Task, root: Path) -> None:
     where = f'tasks.{task.name}'
     if not task.metrics:
         raise UserError(f'{where} reports no metrics')
+    known = dict.fromkeys(init.series or init.name for init in suite.inits.values())
     for name, config in task.configs.items():
-        require(name, [*suite.inits, DEFAULT], f'{where}.configs')
+        require_known(name, [*known, DEFAULT], f'{where}.configs')
         _check_file(root / config, f'{where}.configs.{name}')
     if len(set(suite.seeds_of(task))) != len(suite.seeds_of(task)):
         raise UserError(f'{where}: a seed is named twice, which gives two results for one cell')
     for init_name, init in suite.inits.items():
-        has = task.config_of(init_name)
+        has = task.config_of(init)
         loads = init.pretrain_of(task.domain) or init.checkpoint_of(task.domain)
         if has and init.takes(task.name) and not loads and (init.pretrain or init.checkpoint):
             raise UserError(
@@ -496,8 +470,8 @@ def _check_measured(suite: Suite) -> None:
         missing = {'init', 'task', 'seed', 'metrics'} - set(entry)
         if missing:
             raise UserError(f'measured: {dict(entry)} lacks {", ".join(sorted(missing))}')
-        require(entry['init'], suite.inits, 'measured')
-        require(entry['task'], suite.tasks, 'measured')
+        require_known(entry['init'], suite.inits, 'measured')
+        require_known(entry['task'], suite.tasks, 'measured')
         cell = (entry['init'], entry['task'], entry['seed'])
         if cell in seen:
             raise UserError(
@@ -505,7 +479,7 @@ def _check_measured(suite: Suite) -> None:
             )
         seen.add(cell)
         seeds = sorted(seed for init, task, seed in planned if (init, task) == cell[:2])
-        require(str(cell[2]), map(str, seeds), 'measured.seed')
+        require_known(str(cell[2]), map(str, seeds), 'measured.seed')
 
 
 def _check_file(path: Path, where: str) -> None:

@@ -4,7 +4,7 @@ import re
 import sys
 import time
 from dataclasses import dataclass
-from typing import Protocol, TextIO
+from typing import TextIO
 
 _ITERATION = re.compile(
     r'(?:Epoch|Iter)\((?P<phase>\w+)\)\s*(?:\[\s*(?P<epoch>\d+)\])?'
@@ -18,24 +18,21 @@ _LOSS = re.compile(r'\bloss: ([\d.einfa+-]+)')
 
 @dataclass(frozen=True)
 class Progress:
-    """Position of a stage.
-
-    Attributes:
-        done: Steps done.
-        total: Steps in all.
-        phase: ``'train'``, ``'val'``, ``'test'`` or empty.
-        note: What else the line tells, such as the loss.
-    """
+    """Position of a process."""
 
     done: int
     total: int
-    phase: str = ''
-    note: str = ''
+    phase: str = ''  # 'train', 'val', 'test' or none
+    note: str = ''  # what else the line tells, such as the loss
 
     @property
     def fraction(self) -> float:
         """Part done, 0 to 1."""
         return min(1.0, self.done / self.total) if self.total else 0.0
+
+    def __str__(self) -> str:
+        count = f'{self.done}/{self.total}' if self.total else ''
+        return ' '.join(word for word in (self.phase, count, self.note) if word)
 
 
 def parse_line(line: str, epochs: int | None = None) -> Progress | None:
@@ -86,24 +83,8 @@ class Eta:
         return (1 - fraction) * (now - started) / (fraction - base)
 
 
-class Display(Protocol):
-    """What the pipeline tells while it runs."""
-
-    def start(self, index: int, count: int, title: str) -> None:
-        """A stage begins; ``index`` counts from 1."""
-
-    def update(self, progress: Progress | None) -> None:
-        """Called about twice a second with the last known position."""
-
-    def finish(self, message: str) -> None:
-        """The stage ended."""
-
-    def close(self) -> None:
-        """Nothing more follows."""
-
-
 class LineDisplay:
-    """For files and pipes: a line at start and end of a stage, and every ``interval`` seconds.
+    """For files and pipes: a line at start and end of a step, and one every ``interval`` seconds.
 
     Args:
         interval: Seconds between two lines.
@@ -118,7 +99,7 @@ class LineDisplay:
         self._eta = Eta()
 
     def start(self, index: int, count: int, title: str) -> None:
-        """Announce a stage."""
+        """Announce a step; ``index`` counts from 1."""
         self._head, self._eta, self._last = f'[{index}/{count}] {title}', Eta(), time.monotonic()
         self._print('started')
 
@@ -126,18 +107,12 @@ class LineDisplay:
         """Print the position if the last line is old enough."""
         now = time.monotonic()
         left = self._eta(progress.fraction, now) if progress else None
-        if now - self._last < self.interval:
-            return
-        self._last = now
-        if progress is None:
-            self._print('running')
-            return
-        words = [progress.phase, f'{progress.done}/{progress.total}', progress.note]
-        words.append(f'eta {clock(left)}')
-        self._print(' '.join(word for word in words if word))
+        if now - self._last >= self.interval:
+            self._last = now
+            self._print(f'{progress} eta {clock(left)}' if progress else 'running')
 
     def finish(self, message: str) -> None:
-        """Print how the stage ended."""
+        """Print how the step ended."""
         self._print(message)
 
     def close(self) -> None:
@@ -149,23 +124,21 @@ class LineDisplay:
 
 
 class BarDisplay:
-    """For terminals: a bar for all stages and one for the current."""
+    """For terminals: a bar for all steps and one for the current."""
 
     def __init__(self) -> None:
         from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
-        from rich.progress import Progress as RichProgress
+        from rich.progress import Progress as Bars
 
         columns = (TextColumn('{task.description}'), BarColumn(), TextColumn('{task.fields[note]}'))
-        self._bars = RichProgress(*columns, TimeElapsedColumn())
+        self._bars = Bars(*columns, TimeElapsedColumn())
         self._bars.start()
         self._overall = self._bars.add_task('all stages', total=None, note='')
         self._stage = self._bars.add_task('', total=None, note='')
-        self._eta = Eta()
-        self._position = (0, 0)
-        self._title = ''
+        self._eta, self._position, self._title = Eta(), (0, 0), ''
 
     def start(self, index: int, count: int, title: str) -> None:
-        """Start a fresh stage bar."""
+        """Start a fresh bar; ``index`` counts from 1."""
         self._eta, self._position = Eta(), (index, count)
         self._title = f'[{index}/{count}] {title}'
         self._bars.remove_task(self._stage)
@@ -174,17 +147,15 @@ class BarDisplay:
         self._bars.update(self._overall, total=count, completed=index - 1, note=note)
 
     def update(self, progress: Progress | None) -> None:
-        """Move the stage bar."""
+        """Move the bars."""
         if progress is None:
             return
-        left = clock(self._eta(progress.fraction, time.monotonic()))
-        words = [progress.phase, f'{progress.done}/{progress.total}', progress.note, f'eta {left}']
-        note = ' '.join(word for word in words if word)
+        note = f'{progress} eta {clock(self._eta(progress.fraction, time.monotonic()))}'
         self._bars.update(self._stage, total=progress.total, completed=progress.done, note=note)
         self._bars.update(self._overall, completed=self._position[0] - 1 + progress.fraction)
 
     def finish(self, message: str) -> None:
-        """Leave one line about the stage above the bars."""
+        """Leave one line about the step above the bars."""
         index, count = self._position
         self._bars.console.print(f'{self._title}: {message}', highlight=False, markup=False)
         self._bars.update(self._overall, completed=index, note=f'{index}/{count}')
@@ -192,6 +163,9 @@ class BarDisplay:
     def close(self) -> None:
         """Remove the bars."""
         self._bars.stop()
+
+
+Display = LineDisplay | BarDisplay
 
 
 def make_display(stream: TextIO | None = None) -> Display:

@@ -5,7 +5,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -41,7 +40,8 @@ SchedulerParameters=bf_interval=1,sched_interval=1
 KillWait=5
 ReturnToService=2
 MpiDefault=none
-NodeName={host} CPUs={cpus} State=UNKNOWN
+SlurmdParameters=config_overrides
+NodeName={host} CPUs=4 State=UNKNOWN
 PartitionName=cpu Nodes={host} Default=YES MaxTime=INFINITE State=UP
 """
 
@@ -59,7 +59,7 @@ def free_ports(count: int) -> list[int]:
 def wait_for(condition: Callable[[], object], what: str, seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, f'{what} did not come'
+        assert time.monotonic() < deadline, f'waited in vain for {what}'
         time.sleep(0.1)
 
 
@@ -85,9 +85,8 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     key.write_bytes(os.urandom(1024))
     key.chmod(0o400)
     configuration = folder / 'slurm.conf'
-    cpus = os.cpu_count() or 1
     configuration.write_text(
-        SLURM_CONF.format(host=host, controller=controller, daemon=daemon, folder=folder, cpus=cpus)
+        SLURM_CONF.format(host=host, controller=controller, daemon=daemon, folder=folder)
     )
     started: list[subprocess.Popen] = []
     munge = ['munged', '--foreground', '--force', f'--key-file={key}']
@@ -102,7 +101,9 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
                     wait_for((folder / 'munge.socket').exists, 'munge')
                 with (folder / f'{words[0]}.out').open('w') as out:
                     started.append(subprocess.Popen(words, stdout=out, stderr=out))
-            wait_for(lambda: 'idle' in told('sinfo', '-h', '-o', '%T'), _logs(folder))
+            wait_for(
+                lambda: 'idle' in told('sinfo', '-h', '-o', '%T'), f'Slurm, see {folder}/*.out'
+            )
             yield folder
         finally:
             told('scancel', '--user', 'root')
@@ -121,10 +122,6 @@ def told(*words: str) -> str:
     return subprocess.run(words, capture_output=True, text=True, check=False).stdout
 
 
-def _logs(folder: Path) -> str:
-    return f'Slurm (see {folder}/*.log)'
-
-
 def _end_steps(folder: Path) -> None:
     """End the steps of jobs that outlived slurmd: they are its children."""
     for process in psutil.process_iter(['name']):
@@ -134,8 +131,3 @@ def _end_steps(folder: Path) -> None:
                     process.kill()
             except psutil.Error:
                 continue
-
-
-@pytest.fixture(scope='session')
-def python_path() -> str:
-    return os.pathsep.join(path for path in sys.path if path)

@@ -23,7 +23,7 @@ tasks = dict(
     det=dict(configs=dict(default='c.py'), metrics=[dict(key='AP', title='AP', scale=100.0)]),
 )
 """
-# Fails where a file below fail/ has the name of the folder; takes as long as a file sleep says.
+# Fails where a file below fail/ has the name of the folder; waits as long as there is a file hold.
 TOOL = """
 import json, os, sys, time
 from pathlib import Path
@@ -34,7 +34,8 @@ with open('trace', 'a') as file:
     file.write(json.dumps([folder.name, os.environ.get('CUDA_VISIBLE_DEVICES'), args]) + '\\n')
 if (Path('fail') / folder.name).exists():
     sys.exit('the dog ate it')
-time.sleep(float(Path('sleep').read_text()) if Path('sleep').exists() else 0)
+while Path('hold').exists():
+    time.sleep(0.05)
 if '--json' in args:
     text = json.dumps(dict(metrics=dict(AP=0.25, name='x')))
     Path(args[args.index('--json') + 1]).write_text(text)

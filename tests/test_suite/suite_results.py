@@ -107,8 +107,7 @@ def add_logs(results: Results, root: Path) -> None:
         (folder / 'scalars.json').write_text('\n'.join(json.dumps(r) for r in records))
     folder = root / 'work/analysis_cka'
     folder.mkdir(parents=True)
-    noise = np.random.default_rng(0).integers(0, 255, (160, 1600, 3), np.uint8)
-    cv2.imwrite(str(folder / 'cka.png'), noise)
+    cv2.imwrite(str(folder / 'cka.png'), np.zeros((16, 16, 3), np.uint8))
     common = {'kind': 'analysis', 'tool': 'cka', 'models': ['mae', 'dmae']}
     results.runs += [
         Run(

@@ -3,13 +3,15 @@
 import csv
 import json
 import runpy
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import torch
 
-from lightvit_dense.errors import run_tool
+from lightvit_dense.errors import UserError, run_tool
 
 ROOT = Path(__file__).parents[2]
 TOOL = runpy.run_path(str(ROOT / 'tools/run_benchmark.py'))
@@ -20,9 +22,9 @@ inits = dict(scratch=dict(title='from scratch'))
 _metric = [dict(key='accuracy/top1', title='top-1')]
 _model = {'model.head.num_classes': 2, 'model.data_preprocessor.num_classes': 2}
 tasks = dict(
-    good=dict(configs=dict(default='configs/small/scratch.py'), metrics=_metric, options=_model),
+    good=dict(configs=dict(default='configs/toyworld/small_sets/scratch.py'), metrics=_metric, options=_model),
     bad=dict(
-        configs=dict(default='configs/small/scratch.py'),
+        configs=dict(default='configs/toyworld/small_sets/scratch.py'),
         metrics=_metric,
         options=_model | {'train_dataloader.dataset.data_root': 'nowhere/'},
     ),
@@ -50,14 +52,19 @@ def data(tmp_path, monkeypatch):
 def tool(tmp_path, data, monkeypatch, capsys):
     suite = tmp_path / 'suite.py'
     suite.write_text(SUITE)
-    monkeypatch.chdir(ROOT)
+    monkeypatch.chdir(tmp_path)  # from wherever it is called
 
     def tool(*words, file=suite):
-        argv = [str(file), '--work-dir', str(tmp_path / 'work'), *words]
+        argv = [str(file), '--work-dir', str(tmp_path / 'work'), *map(str, words)]
         status = run_tool(lambda: TOOL['main'](argv))
         return status, *capsys.readouterr()
 
     return tool
+
+
+def cells_of(folder):
+    runs = json.loads((folder / 'results.json').read_text())['runs']
+    return [run for run in runs if run['kind'] == 'cell']
 
 
 def test_one_task_fails_and_the_other_is_measured(tool, tmp_path):
@@ -65,8 +72,7 @@ def test_one_task_fails_and_the_other_is_measured(tool, tmp_path):
     assert status == 1
     assert '1 of the runs failed' in err
     assert 'Smoke run' in out
-    results = json.loads((tmp_path / 'work/results.json').read_text())
-    cells = {run['task']: run for run in results['runs']}
+    cells = {cell['task']: cell for cell in cells_of(tmp_path / 'work')}
     assert cells['good']['state'] == 'measured'
     right = cells['good']['metrics']['accuracy/top1'] * 6 / 100  # of six images
     assert right == pytest.approx(round(right), abs=1e-3)
@@ -102,4 +108,95 @@ def test_mistakes_on_the_command_line_are_named(tool, tmp_path):
         assert message in err
     status, _, err = tool(file=tmp_path / 'gone.py')
     assert status == 2
-    assert 'configs/suites has distilled_layers.py, paper1_table5.py' in err
+    assert 'configs/suites has demo.py, distilled_layers.py, paper1_table5.py' in err
+
+
+def test_small_sets_are_made_and_learned(tool, tmp_path):
+    suite = ROOT / 'configs/suites/small_sets.py'
+    words = ['--smoke', '--tasks', 'digits', '--inits', 'scratch', '--seeds', 3]
+    status, out, err = tool(*words, file=suite)
+    assert status == 0, err
+    assert '[2/2] digits, 10% of labels, from scratch, seed 3: 0:' in out
+    (cell,) = cells_of(tmp_path / 'work')
+    correct = cell['metrics']['accuracy/top1'] * 359 / 100  # of 359 validation images
+    assert correct == pytest.approx(round(correct), abs=1e-3)
+
+
+def listed(tool, suite, *words):
+    status, out, err = tool('--list', *words, file=ROOT / f'configs/suites/{suite}.py')
+    assert status == 0, err
+    return [line.split()[2].rstrip(':') for line in out.splitlines()]
+
+
+def test_small_sets_pretrain_each_set_once(tool):
+    names = listed(tool, 'small_sets')
+    assert len(set(names)) == len(names) == 4 + 4 * 4 + 5 * 3 * 4
+    names = listed(tool, 'small_sets', '--tasks', 'digits', 'toyworld')
+    assert len(names) == 2 + 2 * 4 + 2 * 3 * 4
+    assert names[-1] == 'toyworld_d2mae_seed-2'
+
+
+def test_reserved_blocks_take_other_networks_and_numbers(tool, tmp_path):
+    names = listed(tool, 'reserved_blocks')
+    assert len(names) == 3 + 3 * (1 + 2 * 7)
+    assert 'fashion_dmae_6_seed-2' in names
+    checkpoint = tmp_path / 'mine.pth'
+    model = {'blocks.0.attn.qkv.weight': torch.zeros(30, 10)}
+    torch.save(model, checkpoint)
+    words = ['--inits', 'scratch', 'mine', '--seeds', 0]
+    options = ['--cfg-options', f'inits.mine.checkpoint={checkpoint}', 'sweep.values=0,6']
+    assert listed(tool, 'reserved_blocks', *words, *options) == [
+        'fashion_scratch_seed-0',
+        'fashion_mine_0_seed-0',
+        'fashion_mine_6_seed-0',
+    ]
+    # What does not fit is said before anything runs.
+    file = ROOT / 'configs/suites/reserved_blocks.py'
+    for values, message in (('0,6', 'mine.pth'), ('7,0', 'is not between 0 and the 6 blocks')):
+        options[-1] = f'sweep.values={values}'
+        status, _, err = tool(*words, *options, file=file)
+        assert status == 2
+        assert message in err
+    assert not (tmp_path / 'work').exists()
+
+
+@pytest.mark.parametrize(
+    ('words', 'message'),
+    [
+        (['--jobs', '0'], 'must be at least 1'),
+        (['--executor', 'slurm', '--gpus', '0'], 'ask Slurm by --gpus-per-job'),
+        (['--executor', 'slurm', '--nodes', '2', '--gpus-per-job', '3'], 'shared out evenly'),
+    ],
+)
+def test_options_that_do_not_go_together(words, message, capsys):
+    with pytest.raises(SystemExit):
+        TOOL['parse_args'](['suite.py', *words])
+    assert message in capsys.readouterr().err
+
+
+def test_what_is_asked_of_slurm(data, tmp_path, monkeypatch):
+    suite = tmp_path / 'suite.py'
+    suite.write_text(SUITE)
+    words = ['--executor', 'slurm', '--partition', 'gpu', '--nodes', '2', '--gpus-per-job', '16']
+    words += ['--cpus-per-task', '4', '--array-parallelism', '3', '--slurm-options', 'account=x']
+    args = TOOL['parse_args']([str(suite), '--work-dir', str(tmp_path / 'work'), *words])
+    monkeypatch.chdir(ROOT)
+    plan = TOOL['make_plan'](args)
+    train = plan.stages['good_scratch_seed-0']
+    assert train.command[1:4] == ['tools/train.py', '--launcher', 'slurm']
+    monkeypatch.setattr('shutil.which', lambda name: name)
+    options = TOOL['make_executor'](args, plan, {}).options
+    assert options.of(train) == {
+        'nodes': 2,
+        'timeout_min': 1440,
+        'tasks_per_node': 8,
+        'gpus_per_node': 8,
+        'cpus_per_task': 4,
+        'slurm_partition': 'gpu',
+    }
+    alone = options.of(replace(train, parallel=False))
+    assert (alone['nodes'], alone['tasks_per_node'], alone['gpus_per_node']) == (1, 1, 1)
+    assert (options.array_parallelism, options.more) == (3, {'account': 'x'})
+    monkeypatch.setattr('shutil.which', lambda name: None)
+    with pytest.raises(UserError, match='no sbatch'):
+        TOOL['make_executor'](args, plan, {})

@@ -87,7 +87,7 @@ class Turn:
         if way == 'ostrack':
             self.tracker = OSTrackReference(model, eliminate)
         else:
-            self.tracker = Tracker.from_model(model, 'plain')
+            self.tracker = Tracker(model, backend='plain')
             options = dict(window=window, eliminate=eliminate)
             self.tracker.network = build_network(model, way, threads, **options)
         self.boxes = np.empty(0)  # of the last turn [T - 1, 4]
