@@ -88,7 +88,7 @@ def test_a_table_says_what_its_columns_say() -> None:
     columns = {
         'name': lambda row: row['name'],
         'ms (IQR)': harness.spread(1e3, 1),
-        'share': harness.number('share', '{:.0%}'),
+        'share': harness.column('share', '{:.0%}'),
     }
     rows = [{'name': 'a', 'median': 0.0123, 'iqr': 0.001}, {'name': 'b', 'median': 1, 'iqr': 0}]
     rows[1]['share'] = 0.5

@@ -51,8 +51,8 @@ def test_a_file_becomes_cells_seed_by_seed(write, tmp_path):
     det = [(init, 'det', seed) for seed in (0, 1) for init in ('scratch', 'mae', 'dmae', 'deit')]
     assert cells == [*det, *((init, 'cls', 5) for init in ('scratch', 'mae', 'dmae'))]
     assert suite.text == 'What it is.'
-    assert suite.tasks['det'].config_of('scratch') == 'b.py'
-    assert suite.tasks['det'].config_of('mae') == 'a.py'
+    assert suite.tasks['det'].config_of(suite.inits['scratch']) == 'b.py'
+    assert suite.tasks['det'].config_of(suite.inits['mae']) == 'a.py'
     assert suite.inits['dmae'].pretrain_of('digits') == 'mae'
     assert suite.inits['dmae'].pretrain_of('default') == 'dmae'
     assert suite.inits['scratch'].title == 'scratch'

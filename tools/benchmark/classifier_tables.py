@@ -75,11 +75,11 @@ def speed_table(rows: Sequence[Row]) -> str:
     """Return the table of all models, and the errors."""
 
     def inside(mode: str, key: str, text: str) -> Column:
-        return lambda row: harness.number(key, text)(row.get(mode, {}))
+        return lambda row: harness.column(key, text)(row.get(mode, {}))
 
     columns: dict[str, Column] = {
         'model': lambda row: row['title'],
-        'px': harness.number('image_size', '{}'),
+        'px': harness.column('image_size'),
         **{name: lambda row, k=k: _sizes(row)[k] for k, name in enumerate(_SIZES)},
         'batch': inside('throughput', 'batch', '{}'),
         'images/s (IQR)': lambda row: _cell(row, 'throughput'),

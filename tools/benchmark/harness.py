@@ -262,11 +262,11 @@ def compare_pipelines(
 def pipelines_table(title: str, rows: Sequence[Mapping[str, Any]]) -> str:
     """Return the table of what :func:`compare_pipelines` found."""
     columns = {
-        'pipeline': number('name', '{}'),
-        'a second and core': number('per_s', '{:.4g}'),
+        'pipeline': column('name'),
+        'a second and core': column('per_s', '{:.4g}'),
         'us (IQR)': spread(1e6, 0),
-        'x the first': number('speedup', '{:.2f}'),
-        'of the floor': number('floor', '{:.0%}'),
+        'x the first': column('speedup', '{:.2f}'),
+        'of the floor': column('floor', '{:.0%}'),
     }
     return table(title, columns, rows)
 
@@ -362,9 +362,9 @@ def table(title: str, columns: Mapping[str, Callable[[Any], str]], rows: Iterabl
     return f'**{title}**\n\n{to_markdown(list(columns), cells)}'
 
 
-def number(name: str, text: str = '{:.3g}', factor: float = 1) -> Callable[[Any], str]:
-    """Return a column that writes a row's value times a factor; blank where there is none."""
-    return lambda row: '' if row.get(name) is None else text.format(factor * row[name])
+def column(name: str, text: str = '{}') -> Callable[[Any], str]:
+    """Return a column that writes a value of a row; blank where there is none."""
+    return lambda row: '' if row.get(name) is None else text.format(row[name])
 
 
 def spread(factor: float = 1, digits: int = 3) -> Callable[[Any], str]:

@@ -106,11 +106,11 @@ class TrainingStep:
 
 
 STEP_COLUMNS = {
-    'images/s': harness.number('images_per_s', '{:.4g}'),
+    'images/s': harness.column('images_per_s', '{:.4g}'),
     's/step (IQR)': harness.spread(),
-    'peak MiB': harness.number('peak_mb', '{:.0f}'),
-    'GFLOP/image': harness.number('gflop_per_image', '{:.2f}'),
-    'of the matmul rate': harness.number('share', '{:.0%}'),
+    'peak MiB': harness.column('peak_mb', '{:.0f}'),
+    'GFLOP/image': harness.column('gflop_per_image', '{:.2f}'),
+    'of the matmul rate': harness.column('share', '{:.0%}'),
 }
 """What tables say of a step, from a row that :func:`per_image` has completed."""
 

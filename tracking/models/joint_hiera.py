@@ -105,9 +105,7 @@ class JointHiera(JointTokens, Hiera):
 
     def _run_units(self, x: Tensor) -> Tensor:
         """Run the blocks before the joint ones: [B, U, mask_unit², C] -> [B, U*T, C']."""
-        for layer in range(1, self.first_joint + 1):
-            x, _ = self._run_block(self._block(layer), x, None, False)
-        return x.flatten(1, 2)
+        return self._run_blocks(x, stop=self.first_joint).tokens.flatten(1, 2)
 
     @property
     def _apart(self) -> bool:

@@ -17,10 +17,8 @@ FIXED = (
     'cls_token',
     'out_type',
     'out_indices',
-    'window_size',
-    'global_blocks',
-    'rel_pos_size',
-    'rel_pos_bias',
+    'window',
+    'rel_pos',
     'layer_scale',
 )
 """Options of the plain backbone that make no sense over two images."""

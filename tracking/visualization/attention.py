@@ -20,7 +20,7 @@ def attention_picture(found: FrameAttention, tile: int = 176) -> Image:
 
     The first column is the template, with the tokens that rank the candidates outlined, above the
     search crop with the box that is found. Attention is that of these tokens to the search image,
-    mean over heads; its colours go from 0 to the block's maximum, which the title tells.
+    mean over heads; its colours go from 0 to the block's maximum, which is in the title.
 
     Args:
         found: Of :meth:`Tracker.attention`.

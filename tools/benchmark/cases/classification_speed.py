@@ -1,4 +1,4 @@
-"""Time our classifiers and their rivals: throughput, latency, memory, arithmetic.
+r"""Time our classifiers and their rivals: throughput, latency, memory, arithmetic.
 
 Every model is measured in a process of its own, in several passes over all models, every other one
 backwards, so that what the machine does meanwhile hits all alike. Weights are random. The folder of

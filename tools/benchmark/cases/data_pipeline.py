@@ -227,10 +227,10 @@ def measure(args: argparse.Namespace) -> harness.Report:
         texts.append(f'Preprocessing on {device} takes {row["median"] * 1e6:.0f} us an image.\n')
         results['loaders'] = measure_loaders(files, args)
         columns = {
-            'loader': harness.number('name', '{}'),
-            'workers': harness.number('workers', '{}'),
+            'loader': harness.column('name'),
+            'workers': harness.column('workers'),
             'ms/batch (IQR)': harness.spread(1e3, 1),
-            'images/s': harness.number('images_per_s', '{:.0f}'),
+            'images/s': harness.column('images_per_s', '{:.0f}'),
         }
         title = f'Data loaders, {args.batch} images a batch'
         texts.append(harness.table(title, columns, results['loaders']))

@@ -1,4 +1,4 @@
-"""Compare our ViTDet backbone with Hugging Face's and timm's: time, memory, numbers.
+r"""Compare our ViTDet backbone with Hugging Face's and timm's: time, memory, numbers.
 
 All have the same size and the same weights. They take turns in one process; each peak of memory is
 measured in a process of its own. The tables also say how far the outputs and gradients are from
@@ -190,7 +190,7 @@ def columns_of(what: str) -> dict[str, Any]:
     """Return the columns of the table of a pass; what compares with ours is blank for ours."""
 
     def inside(key: str, text: str) -> Any:
-        return lambda row: harness.number(key, text)(row[what])
+        return lambda row: harness.column(key, text)(row[what])
 
     def others(write: Any) -> Any:
         return lambda row: '' if row['variant'] == 'ours' else write(row)
@@ -205,8 +205,8 @@ def columns_of(what: str) -> dict[str, Any]:
         'ours of grown': others(inside('ours_of_grown_mb', '{:.2f}x')),
         'peak MiB': inside('peak_mb', '{:.0f}'),
         'ours of peak': others(inside('ours_of_peak_mb', '{:.2f}x')),
-        'output off by': others(harness.number('output_error', '{:.0e}')),
-        'gradient off by': others(harness.number('gradient_error', '{:.0e}')),
+        'output off by': others(harness.column('output_error', '{:.0e}')),
+        'gradient off by': others(harness.column('gradient_error', '{:.0e}')),
     }
 
 

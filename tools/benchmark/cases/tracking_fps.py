@@ -1,4 +1,4 @@
-"""Measure the frames a second of a tracker on the CPU: as in OSTrack's code, torch, ONNX Runtime.
+r"""Measure the frames a second of a tracker on the CPU: as in OSTrack's code, torch, ONNX Runtime.
 
 A frame is all that `Tracker.update` does: crop, network, choice of the box. All take turns on one
 sequence, with and without candidate elimination; each number of threads has a process of its own.
@@ -171,13 +171,13 @@ def measure(args: argparse.Namespace) -> harness.Report:
 
     columns = {
         'computed by': lambda row: TITLES[row['way']],
-        'frames/s': harness.number('fps', '{:.1f}'),
+        'frames/s': harness.column('fps', '{:.1f}'),
         'ms (IQR)': harness.spread(1e3, 1),
-        'faster by': harness.number('speedup', '{:.2f}x'),
+        'faster by': harness.column('speedup', '{:.2f}x'),
         **{f'{name} ms': stage(name) for name in STAGES},
-        'GFLOP': harness.number('gflop', '{:.2f}'),
+        'GFLOP': harness.column('gflop', '{:.2f}'),
         'of the matmul rate': lambda row: '' if 'int8' in row['way'] else f'{row["share"]:.0%}',
-        'box off by, px': harness.number('box_error', '{:.2g}'),
+        'box off by, px': harness.column('box_error', '{:.2g}'),
     }
     results, texts = [], []
     for tracker in [Path(args.config).stem] if args.config else args.trackers:

@@ -149,11 +149,11 @@ def measure(args: argparse.Namespace) -> harness.Report:
         row |= {'build_s': first['seconds'][name]}
         rows.append(row | harness.summary([found['seconds'][name] for found in opened]))
     columns = {
-        'set': harness.number('name', '{}'),
-        'sequences': harness.number('sequences', '{}'),
-        'boxes': harness.number('boxes', '{}'),
-        'build, s': harness.number('build_s', '{:.1f}'),
-        'its peak, MiB': harness.number('grown_mb', '{:.0f}'),
+        'set': harness.column('name'),
+        'sequences': harness.column('sequences'),
+        'boxes': harness.column('boxes'),
+        'build, s': harness.column('build_s', '{:.1f}'),
+        'its peak, MiB': harness.column('grown_mb', '{:.0f}'),
         'open, s (IQR)': harness.spread(digits=2),
     }
     last = opened[-1]

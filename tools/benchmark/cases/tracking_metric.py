@@ -83,7 +83,7 @@ def measure(args: argparse.Namespace) -> harness.Report:
         }
         stages = harness.in_turns(calls, args.rounds)
     rows = [{'name': name, **harness.summary(seconds)} for name, seconds in stages.items()]
-    columns = {'stage': harness.number('name', '{}'), 'seconds (IQR)': harness.spread(digits=2)}
+    columns = {'stage': harness.column('name'), 'seconds (IQR)': harness.spread(digits=2)}
     frames = sum(len(truth.boxes) for truth in truths)
     title = f'{args.sequences} sequences, {frames} frames, as {args.toolkit} does'
     text = (

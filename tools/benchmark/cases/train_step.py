@@ -117,7 +117,7 @@ def measure(args: argparse.Namespace) -> harness.Report:
     for place, case in enumerate(args.cases, 1):
         harness.progress(f'[{place}/{len(args.cases)}] {CASES[case][0]}')
         rows.append(harness.run_worker(args, recipe=case))
-    columns = {'case': lambda row: CASES[row['case']][0], 'batch': harness.number('batch', '{}')}
+    columns = {'case': lambda row: CASES[row['case']][0], 'batch': harness.column('batch')}
     title = 'Training step' + (', compiled' if args.compile else '')
     lines = [harness.table(title, columns | STEP_COLUMNS, rows)]
     lines += [

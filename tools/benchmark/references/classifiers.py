@@ -50,7 +50,7 @@ CLASSIFIERS: dict[str, Classifier] = {
     'vit_tiny': Classifier('ViT-Tiny, 12 heads (ours)', _ours()),
     'vit_tiny_3h': Classifier('ViT-Tiny, 3 heads (ours)', _ours(arch=_THREE_HEADS)),
     'vit_tiny_rpe': Classifier(
-        'ViT-Tiny, 12 heads, relative position (ours)', _ours(rel_pos_bias=True)
+        'ViT-Tiny, 12 heads, relative position (ours)', _ours(rel_pos=dict(kind='bias'))
     ),
     'hiera_tiny': Classifier('Hiera-Tiny (ours)', _ours('Hiera')),
     'deit_tiny': Classifier('DeiT-Tiny, 3 heads (timm)', _timm('deit_tiny_patch16_224')),

@@ -1,11 +1,47 @@
-"""The images a teacher sees: its own size and its own normalisation."""
+"""A frozen network that a model learns from and is not made of, and the images it sees."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from mmengine.model import BaseModule
 from torch import Tensor, nn
+from typing_extensions import Self
+
+from ..backbones.sizes import pair
+
+
+class HiddenTeacher(BaseModule):
+    """Base of what holds a teacher outside the module tree.
+
+    The teacher moves with the model, and is neither optimised, saved nor reduced across ranks. It
+    never leaves evaluation.
+
+    Args:
+        teacher: The network, which is frozen.
+        init_cfg: mmengine initialisation config.
+    """
+
+    def __init__(self, teacher: nn.Module, init_cfg: dict | list[dict] | None = None) -> None:
+        super().__init__(init_cfg)
+        # A tuple hides it from parameters(), state_dict() and DistributedDataParallel.
+        self._hidden = (teacher.requires_grad_(False).eval(),)
+
+    @property
+    def teacher(self) -> Any:
+        """The frozen teacher."""
+        return self._hidden[0]
+
+    def init_weights(self) -> None:
+        """Load the teacher's checkpoint, which mmengine cannot reach by itself."""
+        super().init_weights()
+        self.teacher.init_weights()
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Move the teacher wherever the model moves."""
+        self.teacher._apply(fn, recurse)
+        return super()._apply(fn, recurse)
 
 
 class TeacherInput(nn.Module):
@@ -36,7 +72,7 @@ class TeacherInput(nn.Module):
     ) -> None:
         super().__init__()
         if size is not None:
-            size = (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
+            size = pair(size)
         self.size = size
         if (mean is None) != (std is None):
             raise ValueError('teacher_input: give both mean and std, or neither')

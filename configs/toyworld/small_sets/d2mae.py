@@ -5,7 +5,7 @@ What      `mae.py`, whose decoder reads block 4, while a query-key block behind 
 Source    Ours.
 Expected  Part of configs/suites/small_sets.py.
 Cost      5 minutes, besides the teacher's of a CPU core.
-Run       tools/train.py configs/small/d2mae.py
+Run       tools/train.py configs/toyworld/small_sets/d2mae.py
 """
 
 _base_ = './mae.py'

@@ -4,7 +4,7 @@ What      `mae.py`, whose last layer follows that of `mae_teacher.py`'s network.
 Source    Ours.
 Expected  Part of configs/suites/small_sets.py.
 Cost      5 minutes, besides the teacher's of a CPU core.
-Run       tools/train.py configs/small/dmae.py
+Run       tools/train.py configs/toyworld/small_sets/dmae.py
 """
 
 _base_ = './mae.py'

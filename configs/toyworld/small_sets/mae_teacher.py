@@ -4,7 +4,7 @@ What      `mae.py` with width 128: 1.2 M parameters.
 Source    Ours.
 Expected  Part of configs/suites/small_sets.py.
 Cost      4 minutes of a CPU core.
-Run       tools/train.py configs/small/mae_teacher.py
+Run       tools/train.py configs/toyworld/small_sets/mae_teacher.py
 """
 
 _base_ = './mae.py'

@@ -6,10 +6,11 @@ What      The MAE recipe made small: width 96, depth 6, 7-px patches. Any set in
 Source    Ours.
 Expected  Part of configs/suites/small_sets.py.
 Cost      3 minutes of a CPU core.
-Run       tools/train.py configs/small/mae.py --cfg-options train_dataloader.dataset.data_root=DIR
+Run       tools/train.py configs/toyworld/small_sets/mae.py \
+          --cfg-options train_dataloader.dataset.data_root=DIR
 """
 
-_base_ = ['../_base_/models/mae_vit-tiny.py', '../_base_/default_runtime.py']
+_base_ = ['../../_base_/models/mae_vit-tiny.py', '../../_base_/default_runtime.py']
 default_scope = 'lightvit_dense'
 
 crop = 28
