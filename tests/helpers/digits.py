@@ -60,4 +60,14 @@ def digits_config(root: Path, **backbone: Any) -> Config:
         sampler=dict(type='mmengine.DefaultSampler', shuffle=False),
         dataset=dict(dataset, img_dir='val', classes='train', pipeline=fixed),
     )
-    return Config(dict(model=model, train_dataloader=train, val_dataloader=val))
+    return Config(
+        dict(
+            default_scope='lightvit_dense',
+            model=model,
+            train_dataloader=train,
+            val_dataloader=val,
+            test_dataloader=val,
+            test_evaluator=dict(type='lightvit_dense.Accuracy', topk=(1,)),
+            test_cfg=dict(),
+        )
+    )
