@@ -25,7 +25,6 @@ import pytest
 import skimage.data
 import torch
 import yaml
-from lightvit_dense.suite.run import device_slots
 from mmengine.config import Config
 
 import lightvit_dense
