@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from lightvit_dense.errors import UserError
-from lightvit_dense.suite import run_suite
 from lightvit_dense.suite.executors import SlurmExecutor, SlurmOptions
+from lightvit_dense.suite.runner import run_suite
 from lightvit_dense.suite.stages import is_done, read_record
 from tests.cluster.conftest import missing, told, wait_for
 from tests.helpers.tiny_suite import take_trace, tiny_plan, write_tiny_suite

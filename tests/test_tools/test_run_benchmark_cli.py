@@ -53,6 +53,7 @@ def tool(tmp_path, data, monkeypatch, capsys):
     suite = tmp_path / 'suite.py'
     suite.write_text(SUITE)
     monkeypatch.chdir(tmp_path)  # from wherever it is called
+    monkeypatch.setenv('TEST_PROCESS_SECONDS', '500')  # what starts a run is there as long
 
     def tool(*words, file=suite):
         argv = [str(file), '--work-dir', str(tmp_path / 'work'), *map(str, words)]
