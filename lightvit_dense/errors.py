@@ -1,8 +1,24 @@
 """Errors that a user can cure, and the one place where the command line tools catch them."""
 
+import inspect
+import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
+from traceback import walk_tb
+from types import FrameType
+
+_BUILDERS = (
+    'build_from_cfg',
+    'build_runner_from_cfg',
+    'build_train_loop',
+    'build_val_loop',
+    'build_test_loop',
+    'build_dataloader',
+    'set_randomness',
+)
+"""Functions of mmengine that call constructors with what a config says."""
 
 
 class UserError(Exception):
@@ -13,6 +29,19 @@ class UserError(Exception):
     """
 
     exit_status = 2
+
+
+class CheckpointError(UserError):
+    """A checkpoint that cannot be read, or does not fit; the message names file and remedy."""
+
+
+@contextmanager
+def about_file(path: str) -> Iterator[None]:
+    """Put the file in front of a :class:`CheckpointError` that does not name it."""
+    try:
+        yield
+    except CheckpointError as error:
+        raise CheckpointError(f'{path}: {error}') from error
 
 
 def did_you_mean(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
@@ -54,3 +83,58 @@ def run_tool(main: Callable[[], int | None]) -> int:
     except UserError as error:
         print(f'error: {error}', file=sys.stderr)
         return error.exit_status
+
+
+@contextmanager
+def user_errors() -> Iterator[None]:
+    """Re-raise as :class:`UserError` what building from a misspelt config raises.
+
+    An unknown argument is recognised by the TypeError of a constructor that a registry called, an
+    unknown type by the registry's KeyError. Errors from anywhere else keep class and traceback.
+    """
+    try:
+        yield
+    except (TypeError, KeyError) as error:
+        message = _explain(error, [frame for frame, _ in walk_tb(error.__traceback__)])
+        if message is None:
+            raise
+        raise UserError(message) from error
+
+
+def _explain(error: Exception, frames: list[FrameType]) -> str | None:
+    """Return what is wrong with the config; None if the error is none of a registry's."""
+    text = str(error.args[0]) if error.args else ''
+    last = frames[-1].f_code.co_name
+    builders = [frame for frame in frames if frame.f_code.co_name in _BUILDERS]
+    if not builders:
+        return None
+    place = builders[-1].f_locals
+    if isinstance(error, KeyError):
+        match = re.match(r'(\S+) is not in the (\S+)( \w+)* registry', text)
+        if match is None or last not in _BUILDERS:
+            return None
+        scope, _, name = match[1].rpartition('.')
+        registry = place.get('registry')
+        owner = getattr(registry, 'children', {}).get(scope, registry)
+        hint = did_you_mean(name, getattr(owner, 'module_dict', {}))
+        return f'config: type={match[1]!r} names nothing that is registered ({match[2]}).{hint}'
+    match = re.search(r"(\w+)(?:\.__init__)?\(\) got an unexpected keyword argument '(\w+)'", text)
+    if match is None or last not in (*_BUILDERS, '__init__', '__new__', 'from_cfg'):
+        return None
+    built = place.get('obj_cls')
+    built = built.load() if hasattr(built, 'load') and inspect.isfunction(built) else built
+    name = getattr(built, '__name__', match[1])
+    return (
+        f'config: {name} has no argument {match[2]!r}.{did_you_mean(match[2], _arguments(built))}'
+    )
+
+
+def _arguments(built: object) -> set[str]:
+    """Return the names of the arguments of a class and its parents."""
+    names: set[str] = set()
+    for cls in inspect.getmro(built) if inspect.isclass(built) else ():
+        try:
+            names |= set(inspect.signature(cls).parameters)
+        except (TypeError, ValueError):
+            continue
+    return names - {'self', 'args', 'kwargs'}

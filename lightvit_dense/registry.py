@@ -43,7 +43,7 @@ LOG_PROCESSORS = _child('log processor', root.LOG_PROCESSORS, 'engine')
 
 EVALUATORS = _child('evaluator', root.EVALUATOR, 'evaluation')
 METRICS = _child('metric', root.METRICS, 'evaluation')
-VISUALIZERS = _child('visualizer', root.VISUALIZERS, 'analysis')
+VISUALIZERS = _child('visualizer', root.VISUALIZERS, 'visualization')
 INFERENCERS = _child('inferencer', root.INFERENCERS, 'apis')
 
 
@@ -58,7 +58,17 @@ def register_late(registry: Registry, name: str, location: str) -> None:
         location: Its module, within lightvit_dense.
     """
 
-    def build(*args: Any, **kwargs: Any) -> Any:
-        return getattr(import_module(f'lightvit_dense.{location}'), name)(*args, **kwargs)
+    def load() -> type:
+        return getattr(import_module(f'lightvit_dense.{location}'), name)
 
+    def build(*args: Any, **kwargs: Any) -> Any:
+        return load()(*args, **kwargs)
+
+    build.load = load  # type: ignore[attr-defined]
     registry.register_module(name=name, module=build)
+
+
+def loaded_class(registered: Any) -> Any:
+    """Return the class that :func:`register_late` stands in for; anything else as it is."""
+    load = None if isinstance(registered, type) else getattr(registered, 'load', None)
+    return registered if load is None else load()

@@ -51,7 +51,7 @@ def watchdog() -> Iterator[None]:
 def run_ranks() -> Callable[..., None]:
     """Return a function that runs a worker script as two ranks of one job on the CPU."""
 
-    def run(worker: Path, *arguments: object) -> None:
+    def run(worker: str, *arguments: object) -> None:
         with socket.socket() as server:
             server.bind(('127.0.0.1', 0))
             port = str(server.getsockname()[1])

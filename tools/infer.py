@@ -8,19 +8,15 @@ import argparse
 import sys
 from typing import Any
 
-from mmengine.config import DictAction
-
 from lightvit_dense import apis
-from lightvit_dense.apis.tta import add_arguments, read_arguments
+from lightvit_dense.apis.arguments import add_cfg_options, add_tta_options, tta_of
+from lightvit_dense.apis.inference import Sources
 from lightvit_dense.errors import run_tool
+from lightvit_dense.utils.progress import Progress, make_display
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """Parse the command line.
-
-    Args:
-        argv: Arguments without the program's name; ``sys.argv`` when None.
-    """
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description='Look at pictures with a trained model')
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint file')
@@ -31,18 +27,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--recursive', action='store_true', help='search folders in depth')
     parser.add_argument('--score-thr', type=float, help='detection: least score (default: 0.3)')
     parser.add_argument('--max-per-image', type=int, help='detection: at most so many objects')
-    add_arguments(parser)
+    add_tta_options(parser)
     parser.add_argument('--no-pictures', action='store_true', help='do not paint anything')
     parser.add_argument(
         '--palette', action='store_true', help='segmentation: label maps with a palette'
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='override config values',
-    )
+    add_cfg_options(parser)
     args = parser.parse_args(argv)
     if args.batch_size < 1:
         parser.error(f'--batch-size {args.batch_size}: expected a positive number')
@@ -50,17 +40,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def make_inferencer(args: argparse.Namespace) -> Any:
-    """Build the inferencer that the command line asks for.
-
-    Args:
-        args: The command line.
-
-    Raises:
-        UserError: If the config, the checkpoint or an option do not fit.
-    """
+    """Build the inferencer that the command line asks for."""
     given = dict(score_thr=args.score_thr, max_per_image=args.max_per_image)
     options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    tta = read_arguments(args)
+    tta = tta_of(args)
     if tta is not None:
         options['tta'] = tta
     config = apis.load_config(args.config, args.cfg_options)
@@ -68,14 +51,7 @@ def make_inferencer(args: argparse.Namespace) -> Any:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the tool; returns its exit status: 1 if an input could not be used.
-
-    Args:
-        argv: Arguments without the program's name; ``sys.argv`` when None.
-    """
-    from lightvit_dense.apis.inference.sources import Sources
-    from lightvit_dense.utils.progress import Progress, make_display
-
+    """Run the tool; returns its exit status: 1 if an input could not be used."""
     args = parse_args(argv)
     inferencer = make_inferencer(args)
     failures: list[Any] = []

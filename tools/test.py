@@ -5,15 +5,12 @@ Example:
 """
 
 import argparse
-import os
 import sys
 
-from mmengine.config import DictAction
 from mmengine.dist import is_main_process
 
 from lightvit_dense import apis
-from lightvit_dense.apis.testing import evaluate
-from lightvit_dense.apis.tta import add_arguments, read_arguments
+from lightvit_dense.apis.arguments import add_run_options, add_tta_options, parse_run, tta_of
 from lightvit_dense.compat import finish_distributed
 from lightvit_dense.errors import run_tool
 from lightvit_dense.evaluation.report import evaluation_report
@@ -21,11 +18,7 @@ from lightvit_dense.utils.io import write_json
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """Parse the command line.
-
-    Args:
-        argv: Arguments without the program's name; ``sys.argv`` when None.
-    """
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description='Test (and evaluate) a model')
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint file')
@@ -47,34 +40,14 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         '--show-dir', metavar='DIR', help='draw truth and prediction side by side into DIR'
     )
     parser.add_argument('--show-max', type=int, metavar='N', help='draw at most N images')
-    add_arguments(parser)
-    parser.add_argument(
-        '--preflight',
-        action='store_true',
-        help='only check that data and checkpoint exist',
-    )
+    add_tta_options(parser)
     parser.add_argument(
         '--verify',
         action='store_true',
         help='compare the metrics with `expected` in the config; exit status 1 when one is off',
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='override config values',
-    )
-    parser.add_argument(
-        '--launcher',
-        choices=['none', 'pytorch', 'slurm', 'mpi'],
-        default='none',
-        help='job launcher',
-    )
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
-    args = parser.parse_args(argv)
-    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    return args
+    add_run_options(parser)
+    return parse_run(parser, argv)
 
 
 def main() -> int:
@@ -85,10 +58,10 @@ def main() -> int:
         return 0
     config = apis.load_config(args.config, args.cfg_options)
     expected = apis.read_expected(config) if args.verify else []
-    tta = read_arguments(args)
+    tta = tta_of(args)
     if tta is not None:
         apis.apply_tta(config, *tta)
-    found = evaluate(
+    found = apis.evaluate(
         config,
         args.checkpoint,
         work_dir=args.work_dir,

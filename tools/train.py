@@ -5,22 +5,16 @@ Example:
 """
 
 import argparse
-import os
 import sys
 
-from mmengine.config import DictAction
-
 from lightvit_dense import apis
+from lightvit_dense.apis.arguments import add_run_options, parse_run
 from lightvit_dense.compat import finish_distributed
 from lightvit_dense.errors import run_tool
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """Parse the command line.
-
-    Args:
-        argv: Arguments without the program's name; ``sys.argv`` when None.
-    """
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description='Train a model')
     parser.add_argument('config', help='config file')
     parser.add_argument(
@@ -41,29 +35,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--auto-scale-lr', action='store_true', help='scale the learning rate by the linear rule'
     )
-    parser.add_argument(
-        '--preflight',
-        action='store_true',
-        help='only check that data and checkpoints exist',
-    )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='override config values, e.g. train_cfg.max_epochs=3',
-    )
-    parser.add_argument(
-        '--launcher',
-        choices=['none', 'pytorch', 'slurm', 'mpi'],
-        default='none',
-        help='job launcher',
-    )
-    # torch.distributed.launch passes --local_rank or --local-rank depending on its version.
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
-    args = parser.parse_args(argv)
-    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    return args
+    add_run_options(parser)
+    return parse_run(parser, argv)
 
 
 def main() -> None:

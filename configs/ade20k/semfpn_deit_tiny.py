@@ -10,7 +10,9 @@ Run       tools/dist_train.sh configs/ade20k/semfpn_deit_tiny.py 8
 _base_ = './semfpn_dmae_tiny.py'
 
 model = dict(
-    backbone=dict(init_cfg=dict(checkpoint='work_dirs/deit_vit-tiny_improved_300e/backbone.safetensors'))
+    backbone=dict(
+        init_cfg=dict(checkpoint='work_dirs/deit_vit-tiny_improved_300e/backbone.safetensors')
+    )
 )
 
 expected = [('mIoU', 38.0, 0.5)]

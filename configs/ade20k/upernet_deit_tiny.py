@@ -10,5 +10,7 @@ Run       tools/dist_train.sh configs/ade20k/upernet_deit_tiny.py 8 --amp
 _base_ = './upernet_dmae_tiny.py'
 
 model = dict(
-    backbone=dict(init_cfg=dict(checkpoint='work_dirs/deit_vit-tiny_improved_300e/backbone.safetensors'))
+    backbone=dict(
+        init_cfg=dict(checkpoint='work_dirs/deit_vit-tiny_improved_300e/backbone.safetensors')
+    )
 )

@@ -10,7 +10,9 @@ Run       tools/dist_train.sh configs/coco/maskrcnn_deit_tiny.py 8 --amp
 _base_ = './maskrcnn_dmae_tiny.py'
 
 model = dict(
-    backbone=dict(init_cfg=dict(checkpoint='work_dirs/deit_vit-tiny_improved_300e/backbone.safetensors'))
+    backbone=dict(
+        init_cfg=dict(checkpoint='work_dirs/deit_vit-tiny_improved_300e/backbone.safetensors')
+    )
 )
 
 expected = [('coco/bbox_mAP', 0.404, 0.005), ('coco/segm_mAP', 0.355, 0.005)]

@@ -15,6 +15,8 @@ _base_ = './finetune_mae_vit-tiny_300e.py'
 model = dict(
     backbone=dict(
         arch=dict(_delete_=True, embed_dim=192, depth=12, num_heads=3),
-        init_cfg=dict(checkpoint='{{$LIGHTVIT_DATA:data}}/checkpoints/vit_tiny_augreg_in21k.safetensors'),
+        init_cfg=dict(
+            checkpoint='{{$LIGHTVIT_DATA:data}}/checkpoints/vit_tiny_augreg_in21k.safetensors'
+        ),
     ),
 )

@@ -10,7 +10,9 @@ Run       tools/dist_train.sh configs/lasot/ostrack256_deit_tiny.py 4
 _base_ = './ostrack256_dmae_tiny.py'
 
 model = dict(
-    backbone=dict(init_cfg=dict(checkpoint='work_dirs/deit_vit-tiny_improved_300e/backbone.safetensors'))
+    backbone=dict(
+        init_cfg=dict(checkpoint='work_dirs/deit_vit-tiny_improved_300e/backbone.safetensors')
+    )
 )
 
 expected = [('success', 64.1, 0.7)]

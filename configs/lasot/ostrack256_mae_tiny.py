@@ -9,8 +9,6 @@ Run       tools/dist_train.sh configs/lasot/ostrack256_mae_tiny.py 4
 
 _base_ = './ostrack256_dmae_tiny.py'
 
-model = dict(
-    backbone=dict(init_cfg=dict(checkpoint='work_dirs/mae_vit-tiny/backbone.safetensors'))
-)
+model = dict(backbone=dict(init_cfg=dict(checkpoint='work_dirs/mae_vit-tiny/backbone.safetensors')))
 
 expected = None

@@ -50,20 +50,20 @@ tasks = dict(
     flowers=dict(
         title='Flowers', configs=dict(default='configs/transfer/flowers_vit-tiny.py'), **_transfer
     ),
-    pets=dict(
-        title='Pets', configs=dict(default='configs/transfer/pets_vit-tiny.py'), **_transfer
-    ),
+    pets=dict(title='Pets', configs=dict(default='configs/transfer/pets_vit-tiny.py'), **_transfer),
     aircraft=dict(
         title='Aircraft', configs=dict(default='configs/transfer/aircraft_vit-tiny.py'), **_transfer
     ),
-    cars=dict(
-        title='Cars', configs=dict(default='configs/transfer/cars_vit-tiny.py'), **_transfer
-    ),
+    cars=dict(title='Cars', configs=dict(default='configs/transfer/cars_vit-tiny.py'), **_transfer),
     cifar100=dict(
-        title='CIFAR-100', configs=dict(default='configs/transfer/cifar100_vit-tiny.py'), **_transfer
+        title='CIFAR-100',
+        configs=dict(default='configs/transfer/cifar100_vit-tiny.py'),
+        **_transfer,
     ),
     inat18=dict(
-        title='iNaturalist 2018', configs=dict(default='configs/transfer/inat18_vit-tiny.py'), **_transfer
+        title='iNaturalist 2018',
+        configs=dict(default='configs/transfer/inat18_vit-tiny.py'),
+        **_transfer,
     ),
     imagenet=dict(
         title='ImageNet-1k',

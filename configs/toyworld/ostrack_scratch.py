@@ -36,9 +36,7 @@ model = dict(
 
 data_root = '{{$LIGHTVIT_DATA:data}}/toyworld/lasot/'
 crops = dict(
-    template=dict(
-        size=template_size, factor=template_factor, center_jitter=0.0, scale_jitter=0.0
-    ),
+    template=dict(size=template_size, factor=template_factor, center_jitter=0.0, scale_jitter=0.0),
     search=dict(size=search_size, factor=search_factor, center_jitter=1.5, scale_jitter=0.3),
 )
 train_dataloader = dict(

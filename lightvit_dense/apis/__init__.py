@@ -4,6 +4,7 @@ The inferencers and ``load`` are imported when they are first asked for: trainin
 they need.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from lightvit_dense.apis.build import build_model
@@ -15,13 +16,14 @@ from lightvit_dense.apis.tta import apply_tta
 from lightvit_dense.apis.verification import read_expected, verify
 
 if TYPE_CHECKING:
-    from lightvit_dense.apis.inference import (
+    from lightvit_dense.apis.inferencers import (
         ClassificationInferencer,
         DetectionInferencer,
         SegmentationInferencer,
         make_inferencer,
     )
-    from lightvit_dense.apis.loading import Model, load
+    from lightvit_dense.apis.loading import frozen_backbone, load
+    from lightvit_dense.apis.model import Model
 
 __all__ = [
     'ClassificationInferencer',
@@ -33,6 +35,7 @@ __all__ = [
     'check_testing',
     'check_training',
     'evaluate',
+    'frozen_backbone',
     'load',
     'load_config',
     'make_inferencer',
@@ -43,13 +46,10 @@ __all__ = [
 ]
 
 
+_LATE = dict(load='loading', frozen_backbone='loading', Model='model')
+
+
 def __getattr__(name: str) -> Any:
-    if name in ('Model', 'load'):
-        from lightvit_dense.apis import loading
-
-        return getattr(loading, name)
-    if name in __all__:
-        from lightvit_dense.apis import inference
-
-        return getattr(inference, name)
-    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    if name not in __all__:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    return getattr(import_module(f'{__name__}.{_LATE.get(name, "inferencers")}'), name)

@@ -5,15 +5,12 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
 from mmengine.runner.checkpoint import CheckpointLoader, load_state_dict
 from torch import nn
 
-import lightvit_dense.registry  # noqa: F401  the scope must exist before anything is built
 from lightvit_dense.apis.configs import load_config, prepare_scope
-from lightvit_dense.apis.explain import user_errors
 from lightvit_dense.checkpoints import fit_checkpoint
-from lightvit_dense.errors import UserError
+from lightvit_dense.errors import UserError, user_errors
 from lightvit_dense.registry import MODELS
 
 
@@ -43,7 +40,6 @@ def build_model(
     if checkpoint is not None and '://' not in str(checkpoint) and not Path(checkpoint).is_file():
         raise UserError(f'checkpoint {checkpoint} does not exist')
     prepare_scope(cfg)
-    init_default_scope(cfg.get('default_scope', 'lightvit_dense'))
     with user_errors():
         model = MODELS.build(cfg.model)
         model.dataset_meta, model.load_notes = None, []

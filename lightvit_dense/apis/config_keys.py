@@ -1,7 +1,8 @@
-"""Catch misspelt config keys, which mmengine would silently ignore.
+"""Catch misspelt and outdated config keys, which mmengine would silently ignore.
 
-Three rules:
+The rules:
 
+* A key that was renamed is an error that names the new one (``RENAMED``).
 * A top-level key is wrong when it is not a known one but nearly spells one. (Configs keep every
   helper variable, so an unknown name alone means nothing.)
 * The sections that mmengine reads itself (loops, data loaders, ``optim_wrapper``, ``randomness``,
@@ -40,6 +41,13 @@ RUNNER_EXTRAS = {
     'tta_model',
     'tta_pipeline',
 }
+RENAMED = {
+    ('', 'painter'): 'visualization_hook',
+    ('MaskRCNN', 'canvas'): 'pad_shape',
+    ('EncoderDecoder', 'canvas'): 'pad_shape',
+    ('PretrainedBackbone', 'reserve'): 'num_pretrained_blocks',
+}
+"""Old keys by the class that took them, '' for the config itself, with what to write instead."""
 # Names of helper variables that configs commonly hold.
 HELPERS = {
     f'{split}_{thing}' for split in ('train', 'val', 'test') for thing in ('dataset', 'pipeline')
@@ -74,8 +82,9 @@ def check_keys(cfg: Config) -> None:
     """Check the keys of a whole config.
 
     Raises:
-        UserError: Naming the first misspelt key and what was probably meant.
+        UserError: Naming the first misspelt or outdated key and what was probably meant.
     """
+    _check_renamed(cfg, '', cfg.filename or 'the config')
     for key in cfg:
         if key in TOP_LEVEL or key in HELPERS or key.startswith('_'):
             continue
@@ -93,6 +102,29 @@ def check_keys(cfg: Config) -> None:
             _check_section(f'extra_tests.{name}', entry, {'dataloader', 'evaluator'})
             loader = entry.get('dataloader') or {}
             _check_section(f'extra_tests.{name}.dataloader', loader, DATALOADER)
+
+
+def _check_renamed(node: Any, place: str, origin: str) -> None:
+    """Look for outdated keys in a part of a config and everything below it."""
+    if isinstance(node, (Mapping, Config)):
+        for key in node:
+            new = _new_name(node, place, key)
+            if new:
+                raise UserError(f'{origin}: {_joined(place, key)} is now called {new!r}')
+            _check_renamed(node[key], _joined(place, key), origin)
+    elif isinstance(node, (list, tuple)):
+        for index, item in enumerate(node):
+            _check_renamed(item, _joined(place, index), origin)
+
+
+def _new_name(node: Any, place: str, key: str) -> str | None:
+    kind = node.get('type') if place else ''
+    name = kind.rpartition('.')[2] if isinstance(kind, str) else getattr(kind, '__name__', None)
+    return RENAMED.get((str(name), key))
+
+
+def _joined(place: str, key: Any) -> str:
+    return f'{place}.{key}' if place else str(key)
 
 
 def _check_section(section: str, value: Mapping, known: Iterable[str]) -> None:
@@ -115,12 +147,8 @@ def is_plain_wrapper(kind: Any) -> bool:
     )
 
 
-def check_options(cfg: Config, options: Mapping[str, Any]) -> None:
-    """Check that the keys given by ``--cfg-options`` exist (see the rules above).
-
-    Args:
-        cfg: The config before the options are merged.
-        options: Values by dotted key.
+def check_options(cfg: Config, options: Iterable[str]) -> None:
+    """Check that the dotted keys of ``--cfg-options`` are in a config; see the rules above.
 
     Raises:
         UserError: Naming the key and what was probably meant.
@@ -155,7 +183,9 @@ def _check_option(cfg: Config, dotted: str) -> None:
 
 
 def _check_new_key(cfg: Config, node: Any, dotted: str, place: str, part: str) -> None:
-    existing = [str(key) for key in node]
+    new = _new_name(node, place, part)
+    if new:
+        raise UserError(f'--cfg-options {dotted}: {part!r} is now called {new!r}')
     if not place:
         strict, known = True, TOP_LEVEL | {'work_dir'}
     elif place in SECTIONS and not (place in TYPED and 'type' in node):
@@ -164,7 +194,7 @@ def _check_new_key(cfg: Config, node: Any, dotted: str, place: str, part: str) -
         known, strict = constructor_arguments(node.get('type'), cfg.get('default_scope'))
     if part in known:
         return
-    hint = did_you_mean(part, {*known, *existing}, cutoff=0.6 if strict else 0.8)
+    hint = did_you_mean(part, {*known, *map(str, node)}, cutoff=0.6 if strict else 0.8)
     if strict or hint:
         raise UserError(
             f'--cfg-options {dotted}: there is no {part!r} in {place or "the config"}.{hint}'
@@ -172,15 +202,10 @@ def _check_new_key(cfg: Config, node: Any, dotted: str, place: str, part: str) -
 
 
 def constructor_arguments(kind: Any, scope: str | None = None) -> tuple[set[str], bool]:
-    """Return the names of the arguments that the class registered as ``kind`` accepts.
+    """Return the arguments that the class registered as ``kind`` accepts, and whether that is all.
 
-    Args:
-        kind: The value of a config dict's ``type``.
-        scope: Registry scope of unprefixed names.
-
-    Returns:
-        The names, those of parents included where ``**kwargs`` may be passed on, and whether they
-        are all: False when the class is not found or takes any keyword argument.
+    Those of parents are among them where ``**kwargs`` may be passed on. They are not all when the
+    class is not found or takes any keyword argument.
     """
     built = find_registered(kind, scope) if isinstance(kind, str) else kind
     if built is None or not callable(built):
@@ -203,24 +228,20 @@ def constructor_arguments(kind: Any, scope: str | None = None) -> tuple[set[str]
 
 
 def find_registered(name: str, scope: str | None = None) -> Any:
-    """Return what any of mmengine's registries or their children holds under ``name``, or None.
+    """Return what any registry of mmengine or of its children holds under a name, or None.
 
-    Args:
-        name: A config dict's ``type``, with or without its scope.
-        scope: Scope that is searched first when ``name`` has none.
+    A name without a scope is looked up in ``scope`` (ours by default) first. A class that is
+    registered before its module is imported is a function here, see
+    :func:`~lightvit_dense.registry.loaded_class`.
     """
     names = [name] if '.' in name else [f'{scope or "lightvit_dense"}.{name}', name]
     for registry in vars(mmengine.registry).values():
         if isinstance(registry, Registry) and registry.parent is None:
             for candidate in names:
-                found = _get(registry, candidate)
+                try:
+                    found = registry.get(candidate)
+                except (ImportError, AssertionError, KeyError):
+                    continue
                 if found is not None:
                     return found
     return None
-
-
-def _get(registry: Registry, name: str) -> Any:
-    try:
-        return registry.get(name)
-    except (ImportError, AssertionError, KeyError):
-        return None

@@ -1,18 +1,23 @@
-"""Read a config and make it ready for the Runner."""
+"""Read a config, make it ready for the Runner, and build that."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
 from mmengine.dist import get_world_size
-from mmengine.registry import init_default_scope
+from mmengine.registry import RUNNERS, init_default_scope
+from mmengine.runner import Runner
+from mmengine.runner.base_loop import BaseLoop
 
 import lightvit_dense.checkpoints  # noqa: F401  makes mmengine's loading of checkpoints safe
 from lightvit_dense.apis.config_keys import check_keys, check_options
 from lightvit_dense.compat import init_distributed
-from lightvit_dense.errors import UserError
+from lightvit_dense.errors import UserError, user_errors
+
+_UNREADABLE = (SyntaxError, OSError, ImportError, LookupError, NameError, TypeError, ValueError)
 
 
 def load_config(
@@ -24,9 +29,6 @@ def load_config(
         config: Path of a config file, or a config (which is copied).
         cfg_options: Values to override, by dotted key.
 
-    Returns:
-        The config.
-
     Raises:
         UserError: When the file is missing or no config, or a key is misspelt.
     """
@@ -35,18 +37,12 @@ def load_config(
     else:
         path = Path(config)
         if not path.is_file():
-            raise UserError(f'config {path} does not exist{_nearby_configs(path)}')
+            siblings = ', '.join(sorted(file.name for file in path.parent.glob('*.py')))
+            nearby = f'; {path.parent} has {siblings}' if siblings else ''
+            raise UserError(f'config {path} does not exist{nearby}')
         try:
             cfg = Config.fromfile(path)
-        except (
-            SyntaxError,
-            OSError,
-            ImportError,
-            LookupError,
-            NameError,
-            TypeError,
-            ValueError,
-        ) as error:
+        except _UNREADABLE as error:
             raise UserError(
                 f'config {path} cannot be read: {type(error).__name__}: {error}'
             ) from error
@@ -60,11 +56,14 @@ def load_config(
     return cfg
 
 
-def _nearby_configs(path: Path) -> str:
-    siblings = (
-        sorted(other.name for other in path.parent.glob('*.py')) if path.parent.is_dir() else []
-    )
-    return f'; {path.parent} has {", ".join(siblings)}' if siblings else ''
+def name_of(cfg: Config) -> str:
+    """Return what messages call a config."""
+    return str(cfg.filename or 'the config')
+
+
+def tested_dataset(cfg: Config) -> Mapping[str, Any]:
+    """Return the config of the test images; empty without any."""
+    return (cfg.get('test_dataloader') or {}).get('dataset') or {}
 
 
 def prepare_scope(cfg: Config) -> None:
@@ -82,11 +81,7 @@ def prepare_work_dir(cfg: Config, work_dir: str | Path | None) -> None:
 
 
 def prepare_launcher(cfg: Config, launcher: str) -> int:
-    """Join the job that the launcher describes, and choose a wrapper that works on CPU and GPU.
-
-    Args:
-        cfg: The config, changed in place.
-        launcher: 'none', 'pytorch', 'slurm' or 'mpi'.
+    """Join the job of a launcher, and choose a model wrapper that works on CPU and GPU.
 
     Returns:
         Number of processes of the job.
@@ -108,3 +103,31 @@ def prepare_launcher(cfg: Config, launcher: str) -> int:
         wrapper.setdefault('find_unused_parameters', cfg.get('find_unused_parameters', False))
     cfg.model_wrapper_cfg = wrapper
     return get_world_size()
+
+
+@contextmanager
+def built_runner(cfg: Config) -> Iterator[Runner]:
+    """Build the Runner of a config; in the end its data loaders' workers are stopped.
+
+    A runner is a web of references, so persistent workers would live until the garbage collector
+    comes across it; it then takes their queues down first and waits five seconds for each worker
+    that no longer hears it.
+    """
+    with user_errors():
+        runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+        try:
+            yield runner
+        finally:
+            for loop in (runner._train_loop, runner._val_loop, runner._test_loop):
+                if isinstance(loop, BaseLoop):
+                    stop_workers(loop)
+
+
+def stop_workers(loop: BaseLoop) -> None:
+    """Stop the worker processes of a loop's data loader, which may have failed in the middle."""
+    for holder in (loop.dataloader, getattr(loop, 'dataloader_iterator', None)):
+        iterator = getattr(holder, '_iterator', None)
+        shutdown = getattr(iterator, '_shutdown_workers', None)
+        if holder is not None and shutdown is not None:
+            shutdown()
+            holder._iterator = None

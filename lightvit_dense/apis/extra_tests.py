@@ -10,30 +10,72 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 from mmengine.runner import Runner
+from mmengine.runner.base_loop import BaseLoop
 
-from lightvit_dense.apis.workers import stop_workers
+from lightvit_dense.apis.configs import name_of, stop_workers
 from lightvit_dense.errors import UserError, did_you_mean
-from lightvit_dense.evaluation.joint import class_tables
+from lightvit_dense.registry import LOOPS
 
 ALL = 'all'
 
 
-def choose_extras(cfg: Config, names: Sequence[str]) -> dict[str, ConfigDict]:
-    """Return the extra tests that are asked for.
+@LOOPS.register_module()
+class ConsecutiveTestLoop(BaseLoop):
+    """Several tests of one model, one after the other; to hooks it is the loop that is running.
+
+    All are built first, so that what is wrong with the data of one is told before any runs.
 
     Args:
-        cfg: The whole config; an entry that is None counts as absent.
-        names: Names of extra tests, or 'all'.
+        runner: The runner.
+        dataloader: Config of the data of the main test.
+        evaluator: Its evaluator.
+        loop: Config of a test loop, ``test_cfg``.
+        others: ``dict(dataloader=..., evaluator=...)`` of each further test.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        dataloader: Any,
+        evaluator: Any,
+        loop: Mapping[str, Any],
+        others: Sequence[Mapping[str, Any]],
+    ) -> None:
+        settings = dict(type='TestLoop') | dict(loop)
+        passes = [*others, dict(dataloader=dataloader, evaluator=evaluator)]
+        *further, main = [runner.build_test_loop(settings | dict(one)) for one in passes]
+        self.loops: list[Any] = [main, *further]  # the visualizer knows the classes of the last
+        self._current = self.loops[0]
+        super().__init__(runner, self._current.dataloader)
+
+    def __getattr__(self, name: str) -> Any:
+        # Hooks ask for `evaluator` and whatever else the loop that is running has.
+        if name in ('_current', 'loops'):
+            raise AttributeError(name)
+        return getattr(self._current, name)
+
+    def run(self) -> dict[str, float]:
+        """Run all tests; returns the metrics of all."""
+        metrics: dict[str, float] = {}
+        for loop in self.loops:
+            self._current, self.dataloader = loop, loop.dataloader
+            metrics |= loop.run()
+            stop_workers(loop)
+        return metrics
+
+
+def choose_extras(cfg: Config, names: Sequence[str]) -> dict[str, ConfigDict]:
+    """Return the extra tests that are asked for; an entry that is None counts as absent.
 
     Raises:
-        UserError: If a name is unknown, or an entry has no evaluator.
+        UserError: If a name is neither a test's nor 'all', or an entry has no evaluator.
     """
     known = {name: entry for name, entry in (cfg.get('extra_tests') or {}).items() if entry}
     for name in names:
         if name not in (*known, ALL) or not known:
             listed = f'it has {", ".join(known)}' if known else 'it has none (`extra_tests`)'
             raise UserError(
-                f'--extra {name}: {cfg.filename or "the config"} has no such test; {listed}.'
+                f'--extra {name}: {name_of(cfg)} has no such test; {listed}.'
                 f'{did_you_mean(name, known)}'
             )
     chosen = {n: entry for n, entry in known.items() if ALL in names or n in names}
@@ -46,56 +88,20 @@ def choose_extras(cfg: Config, names: Sequence[str]) -> dict[str, ConfigDict]:
     return chosen
 
 
-def join_evaluators(cfg: Config, extras: Mapping[str, Mapping]) -> None:
-    """Add to the main test the evaluators of the extra tests that have no data of their own.
-
-    Args:
-        cfg: The whole config, changed in place.
-        extras: What :func:`choose_extras` returned.
-    """
-    shared = {name: e['evaluator'] for name, e in extras.items() if not e.get('dataloader')}
+def add_extra_tests(cfg: Config, extras: Mapping[str, Mapping]) -> None:
+    """Make a config, changed in place, run what :func:`choose_extras` returned, too."""
+    evaluators = {name: entry['evaluator'] for name, entry in extras.items()}
+    shared = {n: e for n, e in evaluators.items() if not extras[n].get('dataloader')}
     if shared:
         cfg.test_evaluator = _joint(cfg.test_evaluator, shared)
-
-
-def run_tests(
-    runner: Runner, extras: Mapping[str, Mapping]
-) -> tuple[dict[str, float], dict[str, list[dict]]]:
-    """Run the main test and then those extra tests that have data of their own.
-
-    Args:
-        runner: A runner made for testing.
-        extras: What :func:`choose_extras` returned.
-
-    Returns:
-        All metrics by name, and the tables of the classes by the name of their metric.
-    """
-    others = {name: entry for name, entry in extras.items() if entry.get('dataloader')}
-    if not others:
-        found = runner.test()
-        return found, class_tables(runner.test_loop.evaluator)
-    # All loops are built first, so that what is wrong with their data is told before any runs.
-    settings = runner._test_loop
-    main = runner._test_dataloader, runner._test_evaluator
-    loops = []
-    for name, entry in others.items():
-        runner._test_dataloader = entry['dataloader']
-        runner._test_evaluator = _joint([], {name: entry['evaluator']})
-        loops.append(runner.build_test_loop(settings))
-    runner._test_dataloader, runner._test_evaluator = main
-    loops.insert(0, runner.build_test_loop(settings))
-
-    runner.call_hook('before_run')
-    runner.load_or_resume()
-    metrics: dict[str, float] = {}
-    tables: dict[str, list[dict]] = {}
-    for loop in loops:
-        runner._test_loop = loop
-        metrics |= loop.run()
-        tables |= class_tables(loop.evaluator)
-        stop_workers(runner)
-    runner.call_hook('after_run')
-    return metrics, tables
+    others = [
+        dict(dataloader=entry['dataloader'], evaluator=_joint([], {name: evaluators[name]}))
+        for name, entry in extras.items()
+        if entry.get('dataloader')
+    ]
+    if others:
+        kind = 'lightvit_dense.ConsecutiveTestLoop'
+        cfg.test_cfg = ConfigDict(type=kind, loop=cfg.test_cfg, others=others)
 
 
 def _joint(evaluator: Any, extras: Mapping[str, Any]) -> ConfigDict:

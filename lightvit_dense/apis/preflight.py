@@ -8,13 +8,15 @@ from typing import Any
 from mmengine.config import Config
 
 from lightvit_dense.apis.config_keys import find_registered
-from lightvit_dense.apis.configs import load_config, prepare_work_dir
+from lightvit_dense.apis.configs import load_config, name_of, prepare_work_dir
 from lightvit_dense.apis.extra_tests import choose_extras
 from lightvit_dense.errors import UserError
 
-DATA_HELP = "README.md, section 'Prepare data', tells how to get the data and where to put it."
-CHECKPOINT_HELP = (
-    "README.md, section 'Pre-trained checkpoints', tells how to get or to make the checkpoints."
+HELP = dict(
+    data="README.md, section 'Prepare data', tells how to get the data and where to put it.",
+    checkpoint=(
+        "README.md, section 'Pre-trained checkpoints', tells how to get or to make the checkpoints."
+    ),
 )
 SECTIONS = dict(
     train=('train_dataloader', 'val_dataloader', 'val_evaluator'),
@@ -24,19 +26,12 @@ SECTIONS = dict(
 
 @dataclass(frozen=True)
 class Asset:
-    """A file or directory that a config needs.
-
-    Attributes:
-        path: Where it should be.
-        key: Dotted config key that asks for it.
-        kind: 'data' or 'checkpoint'.
-        origin: Where it comes from, '' if that is not known.
-    """
+    """A file or directory that a config needs."""
 
     path: str
-    key: str
-    kind: str
-    origin: str = ''
+    key: str  # dotted config key that asks for it
+    kind: str  # 'data' or 'checkpoint'
+    origin: str = ''  # where it can be had, if that is known
 
     @property
     def is_remote(self) -> bool:
@@ -52,27 +47,23 @@ class Asset:
 def find_assets(
     cfg: Config, mode: str = 'train', extras: Mapping[str, Mapping] | None = None
 ) -> list[Asset]:
-    """List the files and directories that a config needs.
-
-    Args:
-        cfg: The whole config.
-        mode: 'train' or 'test'.
-        extras: Extra tests that are to run too, by name.
-    """
-    assets: dict[str, Asset] = {}
+    """List the files and directories that a config needs to 'train' or to 'test' with extras."""
     sections = {section: cfg.get(section) for section in SECTIONS[mode]}
     sections |= {f'extra_tests.{name}': entry for name, entry in (extras or {}).items()}
-    for section, node in sections.items():
-        for asset in _walk_data(node, section):
-            assets.setdefault(asset.path, asset)
+    found = [
+        asset
+        for section, node in sections.items()
+        for place, key in _mappings(node, section)
+        for asset in _dataset_assets(place, key)
+    ]
     # Testing takes all weights from the checkpoint it is given.
-    found = list(_walk_checkpoints(cfg.get('model'), 'model')) if mode == 'train' else []
+    for node, key in _mappings(cfg.get('model'), 'model') if mode == 'train' else ():
+        if isinstance(node.get('checkpoint'), str):
+            found.append(Asset(node['checkpoint'], f'{key}.checkpoint', 'checkpoint'))
     if cfg.get('load_from'):
-        found.append(
-            Asset(
-                str(cfg.load_from), '--resume' if cfg.get('resume') else 'load_from', 'checkpoint'
-            )
-        )
+        key = '--resume' if cfg.get('resume') else 'load_from'
+        found.append(Asset(str(cfg.load_from), key, 'checkpoint'))
+    assets: dict[str, Asset] = {}
     for asset in found:
         assets.setdefault(asset.path, asset)
     return list(assets.values())
@@ -81,40 +72,23 @@ def find_assets(
 def find_missing(
     cfg: Config, mode: str = 'train', extras: Mapping[str, Mapping] | None = None
 ) -> list[Asset]:
-    """List the local files and directories that a config needs and that do not exist.
-
-    Args:
-        cfg: The whole config.
-        mode: 'train' or 'test'.
-        extras: Extra tests that are to run too, by name.
-    """
+    """List the local assets of :func:`find_assets` that do not exist."""
     return [asset for asset in find_assets(cfg, mode, extras) if asset.is_missing]
 
 
 def raise_if_missing(missing: Sequence[Asset], cfg: Config) -> None:
     """Name every missing file, the config key that asks for it, and where to read how to get it.
 
-    Args:
-        missing: What :func:`find_missing` found.
-        cfg: The config; its ``help`` string replaces the reference to the README.
-
-    Raises:
-        UserError: When anything is missing.
+    A ``help`` string of the config replaces the reference to the README.
     """
     if not missing:
         return
-    name = cfg.filename or 'the config'
-    lines = [f'{name} needs {len(missing)} file(s) or directories that do not exist:']
+    lines = [f'{name_of(cfg)} needs {len(missing)} file(s) or directories that do not exist:']
     lines += [f'  {asset.path}  ({asset.key})' for asset in missing]
-    kinds = {asset.kind for asset in missing}
-    texts = [
-        text
-        for kind, text in (('data', DATA_HELP), ('checkpoint', CHECKPOINT_HELP))
-        if kind in kinds
-    ]
     lines += dict.fromkeys(asset.origin for asset in missing if asset.origin)
-    lines += [cfg.help] if cfg.get('help') else texts
-    raise UserError('\n'.join(lines))
+    kinds = {asset.kind for asset in missing}
+    texts = [text for kind, text in HELP.items() if kind in kinds]
+    raise UserError('\n'.join(lines + ([cfg.help] if cfg.get('help') else texts)))
 
 
 def check_training(
@@ -141,8 +115,7 @@ def check_training(
     prepare_work_dir(cfg, work_dir)
     if isinstance(resume, str) and resume != 'auto':
         cfg.load_from, cfg.resume = resume, True
-    raise_if_missing(find_missing(cfg, 'train'), cfg)
-    return _summary(find_assets(cfg, 'train'))
+    return _check(cfg, 'train')
 
 
 def check_testing(
@@ -167,55 +140,47 @@ def check_testing(
     """
     cfg = load_config(config, cfg_options)
     cfg.load_from = str(checkpoint)
-    extras = choose_extras(cfg, extra)
-    raise_if_missing(find_missing(cfg, 'test', extras), cfg)
-    return _summary(find_assets(cfg, 'test', extras))
+    return _check(cfg, 'test', choose_extras(cfg, extra))
 
 
-def _summary(assets: Sequence[Asset]) -> str:
+def _check(cfg: Config, mode: str, extras: Mapping[str, Mapping] | None = None) -> str:
+    assets = find_assets(cfg, mode, extras)
+    raise_if_missing([asset for asset in assets if asset.is_missing], cfg)
     remote = [asset.path for asset in assets if asset.is_remote]
     note = f'; not checked, because not local: {", ".join(remote)}' if remote else ''
     return f'preflight: all {len(assets) - len(remote)} local files and directories exist{note}'
 
 
-def _children(node: Any, key: str) -> Iterator[tuple[Any, str]]:
+def _mappings(node: Any, key: str) -> Iterator[tuple[Mapping, str]]:
+    """Walk over all dicts of a part of a config, with their dotted keys."""
     if isinstance(node, Mapping):
-        yield from ((value, f'{key}.{name}') for name, value in node.items())
-    elif isinstance(node, (list, tuple)):
-        yield from ((value, f'{key}.{index}') for index, value in enumerate(node))
+        yield node, key
+        children: Any = node.items()
+    else:
+        children = enumerate(node) if isinstance(node, (list, tuple)) else ()
+    for name, child in children:
+        yield from _mappings(child, f'{key}.{name}')
 
 
-def _walk_data(node: Any, key: str) -> Iterator[Asset]:
-    if isinstance(node, Mapping):
-        yield from _dataset_paths(node, key)
-    for child, name in _children(node, key):
-        yield from _walk_data(child, name)
-
-
-def _dataset_paths(node: Mapping, key: str) -> Iterator[Asset]:
+def _dataset_assets(node: Mapping, key: str) -> Iterator[Asset]:
+    """List what a data set needs: the files it names, else those it knows of below its root."""
     root = node.get('data_root') or ''
     prefix = node.get('data_prefix') or {}
     parts = {name: node.get(name) for name in _path_keys(node)}
-    parts |= (
-        {f'data_prefix.{k}': v for k, v in prefix.items()}
-        if isinstance(prefix, Mapping)
-        else {'data_prefix': prefix}
-    )
+    if isinstance(prefix, Mapping):
+        parts |= {f'data_prefix.{k}': v for k, v in prefix.items()}
+    else:
+        parts['data_prefix'] = prefix
     named = {name: value for name, value in parts.items() if isinstance(value, str) and value}
     for name, value in named.items():
         yield Asset(_join(root, value), f'{key}.{name}', 'data')
     if root and not named:
-        yield from _files_of(node, root, f'{key}.data_root')
-
-
-def _files_of(node: Mapping, root: str, key: str) -> Iterator[Asset]:
-    """Yield the files that a data set knows it needs below its root, else the root."""
-    kind = node.get('type')
-    built = find_registered(kind) if isinstance(kind, str) else kind
-    required = getattr(built, 'required_files', None)
-    paths = required(**{k: v for k, v in node.items() if k != 'type'}) if required else [root]
-    for path in paths:
-        yield Asset(path, key, 'data', getattr(built, 'ORIGIN', ''))
+        kind = node.get('type')
+        built = find_registered(kind) if isinstance(kind, str) else kind
+        required = getattr(built, 'required_files', None)
+        options = {k: v for k, v in node.items() if k != 'type'}
+        for path in required(**options) if required else [root]:
+            yield Asset(path, f'{key}.data_root', 'data', getattr(built, 'ORIGIN', ''))
 
 
 def _path_keys(node: Mapping) -> tuple[str, ...]:
@@ -231,11 +196,4 @@ def _path_keys(node: Mapping) -> tuple[str, ...]:
 def _join(root: str, path: str) -> str:
     if not root or '://' in path or Path(path).is_absolute():
         return path
-    return f'{root.rstrip("/")}/{path}' if root != '/' else f'/{path}'
-
-
-def _walk_checkpoints(node: Any, key: str) -> Iterator[Asset]:
-    if isinstance(node, Mapping) and isinstance(node.get('checkpoint'), str):
-        yield Asset(node['checkpoint'], f'{key}.checkpoint', 'checkpoint')
-    for child, name in _children(node, key):
-        yield from _walk_checkpoints(child, name)
+    return f'{root.rstrip("/")}/{path}'

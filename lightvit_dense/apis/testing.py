@@ -6,21 +6,20 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
-from mmengine.registry import RUNNERS
-from mmengine.runner import Runner
 
 from lightvit_dense.apis.configs import (
+    built_runner,
     load_config,
+    name_of,
     prepare_launcher,
     prepare_scope,
     prepare_work_dir,
 )
-from lightvit_dense.apis.explain import user_errors
-from lightvit_dense.apis.extra_tests import choose_extras, join_evaluators, run_tests
+from lightvit_dense.apis.extra_tests import add_extra_tests, choose_extras
 from lightvit_dense.apis.preflight import find_missing, raise_if_missing
-from lightvit_dense.apis.workers import stop_workers
 from lightvit_dense.engine.options import apply_engine_options
 from lightvit_dense.errors import UserError
+from lightvit_dense.evaluation.joint import class_tables
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ def evaluate(
     prepare_work_dir(cfg, work_dir)
     prepare_scope(cfg)
     if cfg.get('test_cfg') is None:
-        raise UserError(f'{cfg.filename or "the config"} has no test_cfg: there is nothing to test')
+        raise UserError(f'{name_of(cfg)} has no test_cfg: there is nothing to test')
     cfg.load_from, cfg.resume = str(checkpoint), False
     extras = choose_extras(cfg, extra)
     raise_if_missing(find_missing(cfg, 'test', extras), cfg)
@@ -89,15 +88,14 @@ def evaluate(
     elif show_max is not None:
         raise UserError('--show-max limits the pictures of --show-dir; give it too')
     cfg.custom_hooks = hooks
-    join_evaluators(cfg, extras)
+    add_extra_tests(cfg, extras)
     apply_engine_options(cfg, training=False)
     prepare_launcher(cfg, launcher)
-    with user_errors():
-        runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
-        try:
-            return Evaluation(*run_tests(runner, extras), cfg)
-        finally:
-            stop_workers(runner)
+    with built_runner(cfg) as runner:
+        metrics = runner.test()
+        loops = getattr(runner.test_loop, 'loops', [runner.test_loop])
+        tables = {k: rows for loop in loops for k, rows in class_tables(loop.evaluator).items()}
+    return Evaluation(metrics, tables, cfg)
 
 
 def _dump_predictions(cfg: Config, out: str) -> None:
@@ -116,9 +114,6 @@ def _visualization_hook(cfg: Config, show_dir: str, show_max: int | None) -> dic
     """Return the hook that draws: the config's ``visualization_hook``, else the one of images."""
     if show_max is not None and show_max < 1:
         raise UserError(f'--show-max {show_max}: must be at least 1')
-    default = dict(type='lightvit_dense.PredictionVisualizationHook')
-    return (
-        default
-        | (cfg.get('visualization_hook') or {})
-        | dict(out_dir=show_dir, max_images=show_max)
-    )
+    hook = cfg.get('visualization_hook') or {}
+    standard = dict(type='lightvit_dense.PredictionVisualizationHook')
+    return standard | hook | dict(out_dir=show_dir, max_images=show_max)

@@ -5,18 +5,17 @@ from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.device import get_device
-from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from lightvit_dense.apis.configs import (
+    built_runner,
     load_config,
+    name_of,
     prepare_launcher,
     prepare_scope,
     prepare_work_dir,
 )
-from lightvit_dense.apis.explain import user_errors
 from lightvit_dense.apis.preflight import find_missing, raise_if_missing
-from lightvit_dense.apis.workers import stop_workers
 from lightvit_dense.compat.allocator import keep_freed_memory
 from lightvit_dense.engine.options import apply_engine_options, best_amp_dtype, scale_learning_rate
 from lightvit_dense.engine.resume import find_resume_checkpoint
@@ -55,10 +54,8 @@ def train(
     cfg = load_config(config, cfg_options)
     prepare_work_dir(cfg, work_dir)
     prepare_scope(cfg)
-    if 'train_cfg' not in cfg or cfg.train_cfg is None:
-        raise UserError(
-            f'{cfg.filename or "the config"} has no train_cfg: there is nothing to train'
-        )
+    if cfg.get('train_cfg') is None:
+        raise UserError(f'{name_of(cfg)} has no train_cfg: there is nothing to train')
     _prepare_resume(cfg, resume)
     raise_if_missing(find_missing(cfg, 'train'), cfg)
     if amp:
@@ -70,12 +67,8 @@ def train(
         scale_learning_rate(cfg, world_size)
     if get_device() == 'cpu':
         keep_freed_memory()
-    with user_errors():
-        runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
-        try:
-            runner.train()
-        finally:
-            stop_workers(runner)
+    with built_runner(cfg) as runner:
+        runner.train()
     return runner
 
 
@@ -86,20 +79,13 @@ def _prepare_resume(cfg: Config, resume: bool | str | None) -> None:
     if not resume:
         return
     if resume is True or resume == 'auto':
-        found = find_resume_checkpoint(cfg.work_dir)
-        if found is None:
-            _say(
-                f'--resume: no checkpoint in {cfg.work_dir}, so training starts from the beginning.'
-            )
-            cfg.resume = False
-            return
-        _say(f'--resume: continuing from {found}')
-        resume = found
-    cfg.resume = True
-    cfg.load_from = str(resume)
-
-
-def _say(text: str) -> None:
-    """Print in one process of a job, which has not been joined yet."""
-    if os.environ.get('RANK', os.environ.get('SLURM_PROCID', '0')) == '0':
-        print(text)
+        resume = find_resume_checkpoint(cfg.work_dir)
+        message = f'continuing from {resume}'
+        if resume is None:
+            message = f'no checkpoint in {cfg.work_dir}, so training starts from the beginning.'
+        # The job has not been joined yet.
+        if os.environ.get('RANK', os.environ.get('SLURM_PROCID', '0')) == '0':
+            print(f'--resume: {message}')
+    cfg.resume = resume is not None
+    if resume is not None:
+        cfg.load_from = str(resume)

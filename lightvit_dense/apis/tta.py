@@ -1,6 +1,5 @@
-"""Test-time augmentation from a config's own test pipeline: several sizes, mirrored and not."""
+"""Test-time augmentation from a config's own test pipeline: several sizes, flipped and not."""
 
-import argparse
 import copy
 import math
 from collections.abc import Mapping, Sequence
@@ -8,6 +7,7 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
+from lightvit_dense.apis.configs import name_of, tested_dataset
 from lightvit_dense.errors import UserError
 
 SCALES = (0.75, 1.0, 1.25)
@@ -21,38 +21,6 @@ def kind_of(transform: Mapping[str, Any]) -> str:
     return name.rpartition('.')[2]
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Give a tool the options ``--tta``, ``--tta-scales`` and ``--no-flip``.
-
-    Args:
-        parser: The tool's parser.
-    """
-    parser.add_argument(
-        '--tta', action='store_true', help='test-time augmentation: several sizes, and mirrored'
-    )
-    parser.add_argument(
-        '--tta-scales',
-        nargs='+',
-        type=float,
-        metavar='S',
-        help=f'--tta: factors of the test size (default: {" ".join(f"{s:g}" for s in SCALES)})',
-    )
-    parser.add_argument('--no-flip', action='store_true', help='--tta: do not mirror')
-
-
-def read_arguments(args: argparse.Namespace) -> tuple[list[float] | None, bool | None] | None:
-    """Return scales and flip as :func:`apply_tta` takes them; None without ``--tta``.
-
-    Raises:
-        UserError: If its options are given without it.
-    """
-    if not args.tta:
-        if args.tta_scales or args.no_flip:
-            raise UserError('--tta-scales and --no-flip are options of --tta; give it too')
-        return None
-    return args.tta_scales, False if args.no_flip else None
-
-
 def apply_tta(
     cfg: Config, scales: Sequence[float] | None = None, flip: bool | None = None
 ) -> Config:
@@ -64,7 +32,7 @@ def apply_tta(
     Args:
         cfg: The config, changed in place: its test pipeline and ``custom_hooks``.
         scales: Factors of the size that images are tested at; 0.75, 1 and 1.25 by default.
-        flip: Whether images are tested mirrored too; they are by default.
+        flip: Whether images are tested flipped too; they are by default.
 
     Returns:
         The same config.
@@ -72,14 +40,12 @@ def apply_tta(
     Raises:
         UserError: If the config's test pipeline cannot be augmented.
     """
-    dataset: Any = (cfg.get('test_dataloader') or {}).get('dataset') or {}
+    dataset: Any = tested_dataset(cfg)
     if not dataset.get('pipeline'):
         raise UserError(
-            f'{cfg.filename or "the config"} has no test_dataloader.dataset.pipeline: there is '
-            'nothing to augment'
+            f'{name_of(cfg)} has no test_dataloader.dataset.pipeline: there is nothing to augment'
         )
-    model, pipeline = tta_parts(cfg, dataset.pipeline, scales, flip)
-    dataset.pipeline = pipeline
+    model, dataset.pipeline = tta_parts(cfg, dataset.pipeline, scales, flip)
     # The hook wraps the model when its weights are loaded.
     hook = dict(type='mmengine.PrepareTTAHook', tta_cfg=model)
     cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), hook]
@@ -92,17 +58,7 @@ def tta_parts(
     scales: Sequence[float] | None = None,
     flip: bool | None = None,
 ) -> tuple[ConfigDict, list[ConfigDict]]:
-    """Return the wrapper of the model and the pipeline that test with augmentation.
-
-    Args:
-        cfg: The whole config.
-        pipeline: Its test pipeline.
-        scales: See :func:`apply_tta`.
-        flip: See :func:`apply_tta`.
-
-    Raises:
-        UserError: See :func:`apply_tta`.
-    """
+    """Return the wrapper of the model and the pipeline of :func:`apply_tta`."""
     asked = scales is not None or flip is not None
     if cfg.get('tta_pipeline') and not asked:
         views = copy.deepcopy(cfg.tta_pipeline)
@@ -126,62 +82,48 @@ def make_views(
 ) -> list[ConfigDict]:
     """Make a test pipeline give several views of each image.
 
-    What stands before the resize stays; the resize is done at each scale, its result mirrored, and
-    the rest follows. The first view is not mirrored.
-
-    Args:
-        pipeline: A test pipeline with a transform ``Resize``, which ends in ``PackDetInputs`` or
-            ``PackSegInputs``. Without a ``Resize`` the only scale is 1.
-        scales: Factors of the resize's size.
-        flip: Whether each view is there mirrored, too.
+    What stands before the resize stays; the resize is done at each scale, its result flipped, and
+    the rest follows. The first view is not flipped. Without a ``Resize`` the only scale is 1.
 
     Raises:
-        UserError: If the pipeline is another one, or a scale is not positive.
+        UserError: If the pipeline ends in no ``PackDetInputs`` or ``PackSegInputs``, or scales do
+        not fit it.
     """
     if not scales or not all(math.isfinite(scale) and scale > 0 for scale in scales):
         raise UserError(f'scales of test-time augmentation are positive numbers, got {scales}')
-    packer = kind_of(pipeline[-1])
-    if packer not in _PACKERS:
+    *steps, pack = ({**step} for step in copy.deepcopy(list(pipeline)))
+    kinds = [kind_of(step) for step in steps]
+    if kind_of(pack) not in _PACKERS:
         raise UserError(
             f'test-time augmentation is for detection and segmentation: the test pipeline ends in '
-            f'{packer}, not in {" or ".join(_PACKERS)}'
+            f'{kind_of(pack)}, not in {" or ".join(_PACKERS)}'
         )
-    at = next((i for i, step in enumerate(pipeline) if kind_of(step) == 'Resize'), None)
-    if at is None:
-        if tuple(scales) != (1.0,):
-            raise UserError(
-                'test-time augmentation at several scales needs a Resize in the test pipeline, '
-                f'which has {", ".join(kind_of(step) for step in pipeline)}. Use the scale 1 only, '
-                'or give the config a tta_pipeline.'
-            )
-        at = 0  # the loading of the image
-        sizes = []
+    if 'Resize' in kinds:
+        at = kinds.index('Resize')
+        before, sizes = steps[:at], [[_resized(steps[at], scale) for scale in scales]]
+    elif tuple(scales) == (1.0,):
+        at, before, sizes = 0, steps[:1], []  # behind the loading of the image
     else:
-        sizes = [[_resized(pipeline[at], scale) for scale in scales]]
-    scope = _PACKERS[packer]
-    directions = [False, True] if flip else [False]
-    mirrors = [dict(type=f'{scope}.RandomFlip', prob=float(on)) for on in directions]
-    pack = dict(copy.deepcopy(pipeline[-1]))
+        raise UserError(
+            'test-time augmentation at several scales needs a Resize in the test pipeline, '
+            f'which has {", ".join([*kinds, kind_of(pack)])}. Use the scale 1 only, '
+            'or give the config a tta_pipeline.'
+        )
+    kind = f'{_PACKERS[kind_of(pack)]}.RandomFlip'
+    flips = [dict(type=kind, prob=float(on)) for on in ([False, True] if flip else [False])]
     if pack.get('meta_keys'):
         pack['meta_keys'] = tuple(dict.fromkeys((*pack['meta_keys'], 'flip', 'flip_direction')))
-    rest = [[copy.deepcopy(step)] for step in pipeline[at + 1 : -1]]
-    before = list(copy.deepcopy(pipeline[: at if sizes else 1]))
-    augment = dict(type='mmcv.TestTimeAug', transforms=[*sizes, mirrors, *rest, [pack]])
+    rest = [[step] for step in steps[at + 1 :]]
+    augment = dict(type='mmcv.TestTimeAug', transforms=[*sizes, flips, *rest, [pack]])
     return [ConfigDict(step) for step in (*before, augment)]
 
 
 def _resized(step: Mapping[str, Any], scale: float) -> dict[str, Any]:
     """Return a resize to its size times a scale."""
-    step = dict(copy.deepcopy(step))
-    if step.get('scale') is not None:
-        size = step['scale']
-        size = (size, size) if isinstance(size, int) else tuple(size)
-        step['scale'] = tuple(max(1, round(side * scale)) for side in size)
-    else:
-        factor = step['scale_factor']
-        step['scale_factor'] = (
-            factor * scale
-            if isinstance(factor, (int, float))
-            else tuple(side * scale for side in factor)
-        )
-    return step
+    size, factor = step.get('scale'), step.get('scale_factor')
+    if size is not None:
+        sides = (size, size) if isinstance(size, int) else size
+        return {**step, 'scale': tuple(max(1, round(side * scale)) for side in sides)}
+    if isinstance(factor, (int, float)):
+        return {**step, 'scale_factor': factor * scale}
+    return {**step, 'scale_factor': tuple(side * scale for side in factor)}

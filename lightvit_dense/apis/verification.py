@@ -7,6 +7,7 @@ from numbers import Real
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 
+from lightvit_dense.apis.configs import name_of
 from lightvit_dense.errors import UserError
 
 Expected = tuple[str, float, float]
@@ -21,15 +22,12 @@ def read_expected(cfg: Config) -> list[Expected]:
     rows = cfg.get('expected')
     if not rows:
         raise UserError(
-            f'{cfg.filename or "the config"} has no `expected`, so there is nothing to verify. '
+            f'{name_of(cfg)} has no `expected`, so there is nothing to verify. '
             "Add e.g. expected = [('coco/bbox_mAP', 0.423, 0.005)]: metric, value, tolerance."
         )
     for row in rows:
-        if (
-            len(row) != 3
-            or not isinstance(row[0], str)
-            or not all(isinstance(x, Real) for x in row[1:])
-        ):
+        kinds = (str, Real, Real)
+        if len(row) != 3 or not all(map(isinstance, row, kinds)):
             raise UserError(f'expected: {row!r} is not a (metric, value, tolerance) triple')
     return [tuple(row) for row in rows]
 

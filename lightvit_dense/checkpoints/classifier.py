@@ -1,16 +1,92 @@
 """Loading a whole classifier, backbone and head, from anybody's checkpoint."""
 
 import os
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from .convert import convert
-from .errors import CheckpointError, about
-from .heads import Head, read_head
+from lightvit_dense.errors import CheckpointError, about_file
+
+from .convert import Converted, convert
+from .key_mapping import is_hiera
 from .loader import LoadReport, announce, load_backbone, open_source
+
+# What training code and wrappers put before the names of a whole classifier.
+_WRAPPERS = re.compile(r'^(?:(?:module|_orig_mod)\.)*(?:model\.)?')
+_OURS = re.compile(rf'{_WRAPPERS.pattern}backbone\.')
+_HUGGING_FACE = re.compile(r'\bembeddings\.patch_embeddings\.')
+_NAMES = (
+    (r'head\.(fc|fc_norm|bn)\.', r'\1.'),  # ours; timm's Hiera has head.fc too
+    (r'head\.projection\.', 'fc.'),  # Meta's Hiera
+    (r'(?:head|classifier|cls_classifier)\.(?=weight$|bias$)', 'fc.'),  # timm, MAE; Hugging Face
+    (r'fc_norm\.', 'fc_norm.'),  # timm, MAE
+    (r'(?:\w+\.)?pooler\.layernorm\.', 'fc_norm.'),  # Hugging Face's BEiT and Hiera
+    (r'(?:head_dist|distillation_classifier)\.(?=weight$|bias$)', 'dist.'),  # DeiT
+)
+
+
+@dataclass
+class Head:
+    """A classifier's head as a file has it.
+
+    ``state`` has the names of :class:`~lightvit_dense.ClassificationHead` (``fc.*``, ``fc_norm.*``,
+    ``bn.*``), and ``dist.*`` for DeiT's second linear layer.
+    """
+
+    state: dict[str, Tensor] = field(default_factory=dict)
+    names: set[str] = field(default_factory=set)  # the file's, with and without wrappers' prefix
+    final_norm: bool = False  # whether a LayerNorm precedes the pooling
+    pool: str | None = None  # 'mean' or 'cls' where the kind of file tells it
+
+    @property
+    def classes(self) -> int | None:
+        """Number of classes, ``None`` if there is no linear layer."""
+        return self.state['fc.weight'].shape[0] if 'fc.weight' in self.state else None
+
+    @property
+    def reading(self) -> dict[str, bool]:
+        """Which norms stand between the blocks and the linear layer, as options of ours."""
+        return {
+            'backbone.final_norm': self.final_norm,
+            'head.norm': 'fc_norm.weight' in self.state,
+            'head.batch_norm': 'bn.running_mean' in self.state,
+        }
+
+
+def read_head(state: Mapping[str, Tensor], converted: Converted) -> Head:
+    """Find the head of a classifier; without ``fc.weight`` the file is none.
+
+    Args:
+        state: Tensors by the names of the file.
+        converted: The same file's backbone.
+    """
+    head = Head(final_norm='norm.weight' in converted.state)
+    for name, tensor in state.items():
+        short = _WRAPPERS.sub('', name)
+        for pattern, ours in _NAMES:
+            if re.match(pattern, short):
+                head.state[re.sub(rf'^{pattern}', ours, short)] = tensor
+                head.names |= {name, short}
+                break
+    linear = head.state.get('fc.weight')
+    if linear is None or linear.ndim != 2:
+        return Head(final_norm=head.final_norm)
+    if any(_OURS.match(name) for name in state):  # may pool either way, with norms at either place
+        return head
+    if is_hiera(converted.state):  # its only norm follows the pooling, whatever it is called
+        taken = {n: t for n, t in converted.state.items() if n.startswith('norm.')}
+        head.state |= {f'fc_{name}': tensor for name, tensor in taken.items()}
+        head.names |= set(taken)
+        head.final_norm = False
+    if 'fc_norm.weight' in head.state:
+        head.pool = 'mean'
+    elif any(_HUGGING_FACE.search(name) for name in state):
+        head.pool = 'cls'
+    return head
 
 
 def _reading(model: Any) -> dict[str, bool]:
@@ -112,7 +188,7 @@ def load_classifier(
     """
     classifier: Any = model
     opened, report = open_source(path_or_state, key)
-    with about(report.path):
+    with about_file(report.path):
         converted = convert(opened.state, classifier.backbone.state_dict())
     head = read_head(opened.state, converted)
     notes: list[str] = []

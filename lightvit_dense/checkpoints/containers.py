@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .errors import CheckpointError
+from lightvit_dense.errors import CheckpointError
+
 from .io import read_checkpoint
 
 CONTAINERS = (
@@ -27,19 +28,12 @@ CONTAINERS = (
 
 @dataclass
 class Opened:
-    """The tensors of a checkpoint.
+    """The tensors of a checkpoint."""
 
-    Attributes:
-        state: Tensors by the names they have in the file.
-        container: Keys opened to get there, e.g. 'model'; empty for a bare state dict.
-        others: Other keys that hold tensors, any of which ``key`` can ask for.
-        names: All names in the container, those of networks that ``key`` left out too.
-    """
-
-    state: dict[str, Tensor]
-    container: str = ''
-    others: list[str] = field(default_factory=list)
-    names: list[str] = field(default_factory=list)
+    state: dict[str, Tensor]  # by the names they have in the file
+    container: str = ''  # keys opened to get there, e.g. 'model'; empty for a bare state dict
+    others: list[str] = field(default_factory=list)  # other keys that hold tensors
+    names: list[str] = field(default_factory=list)  # all in the container, whatever ``key`` takes
 
 
 def _tensors(content: Mapping) -> dict[str, Tensor]:
@@ -128,13 +122,5 @@ def open_checkpoint(path: str | os.PathLike, key: str | None = None) -> Opened:
 
 
 def load_state_dict(path: str | os.PathLike, key: str | None = None) -> dict[str, Tensor]:
-    """Read the tensors of a checkpoint file, see :func:`open_checkpoint`.
-
-    Args:
-        path: The file.
-        key: Which network to take where a file has several.
-
-    Returns:
-        The tensors by the names they have in the file.
-    """
+    """Read the tensors of a checkpoint file by its own names, see :func:`open_checkpoint`."""
     return open_checkpoint(path, key).state

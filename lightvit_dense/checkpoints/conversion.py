@@ -1,5 +1,6 @@
-"""From any checkpoint file to a backbone of ours, and on to a file that others load."""
+"""From any checkpoint to a backbone or classifier of ours, and to files that others load."""
 
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,36 +8,29 @@ from typing import Any
 
 from torch import nn
 
+from lightvit_dense.errors import CheckpointError
+from lightvit_dense.registry import MODELS
 from lightvit_dense.utils.io import sha256
 
+from .classifier import Head, load_classifier, read_head
 from .containers import Opened, open_checkpoint
 from .convert import Converted, convert, find_source
-from .errors import CheckpointError
-from .export import save_backbone, save_huggingface, save_timm
+from .export import EXPORT_FORMATS
 from .identify import Sizes, identify
 from .loader import LoadReport, known_heads, load_backbone
 
-FORMS = {'ours': save_backbone, 'timm': save_timm, 'hf': save_huggingface}
-"""Forms of output with the functions that write them."""
+FAMILIES = {'vit': 'VisionTransformer', 'hiera': 'Hiera', 'swin': 'SwinTransformer'}
 
 
 @dataclass
 class Inspection:
-    """What a checkpoint file holds.
-
-    Attributes:
-        path: The file.
-        opened: Its tensors as they are, and their container.
-        converted: Its backbone's tensors by our names.
-        sizes: Sizes of the backbone.
-        origin: Kind of the whole file, of which the backbone may be one network of several.
-    """
+    """What a checkpoint file holds."""
 
     path: Path
-    opened: Opened
-    converted: Converted
+    opened: Opened  # its tensors as they are
+    converted: Converted  # its backbone's tensors by our names
     sizes: Sizes
-    origin: str | None = None
+    origin: str | None = None  # kind of the whole file, whose networks may be several
 
     def __str__(self) -> str:
         """Return a few lines for people."""
@@ -54,13 +48,10 @@ class Inspection:
 
 def _named_arch(name: str) -> dict[str, Any]:
     """Return the sizes of an architecture, e.g. 'vit-tiny' or 'hiera-base'."""
-    from lightvit_dense.models.backbones.hiera import HIERA_ARCHITECTURES
-    from lightvit_dense.models.backbones.swin import SWIN_ARCHITECTURES
-    from lightvit_dense.models.backbones.vit import ARCHITECTURES
-
-    known = {f'vit-{k}': v for k, v in ARCHITECTURES.items()}
-    known |= {f'hiera-{k.replace("_", "-")}': v for k, v in HIERA_ARCHITECTURES.items()}
-    known |= {f'swin-{k}': v for k, v in SWIN_ARCHITECTURES.items()}
+    known: dict[str, dict[str, Any]] = {}
+    for family, kind in FAMILIES.items():
+        for arch, sizes in MODELS.get(kind).architectures.items():
+            known[f'{family}-{arch.replace("_", "-")}'] = sizes
     if name not in known:
         raise CheckpointError(f"arch '{name}' is unknown; choose from {', '.join(sorted(known))}.")
     return dict(known[name])
@@ -72,20 +63,17 @@ def inspect_checkpoint(
     arch: str | None = None,
     heads: int | None = None,
 ) -> Inspection:
-    """Tell what a checkpoint file is.
+    """Find out what a checkpoint file is.
 
     Args:
         path: The file, or a folder of Hugging Face's with a model.safetensors.
         key: Which network to take where the file has several.
-        arch: An architecture that the shapes are held against and that tells the heads.
+        arch: An architecture that the shapes must have; it also gives the heads.
         heads: The number of heads (of Hiera's first stage).
-
-    Returns:
-        Its source, container and sizes.
 
     Raises:
         CheckpointError: If the file cannot be read, holds no backbone of ours, or contradicts
-            ``arch``.
+            ``arch`` or ``heads``.
     """
     path = Path(path).expanduser()
     if path.is_dir() and (path / 'model.safetensors').is_file():
@@ -99,14 +87,12 @@ def inspect_checkpoint(
             f'{path}: holds no backbone that is known here; its names begin with {some}. '
             'Give a checkpoint of a plain ViT, Hiera or Swin.'
         )
-    if arch is not None:
-        _hold_against(path, sizes, arch)
     found = known_heads(path)
     if found is not None:
         sizes.heads, sizes.heads_from = found, 'from the file beside it'
     if arch is not None:
-        named = _named_arch(arch)['num_heads']
-        sizes.heads, sizes.heads_from = named, f'of {arch}'
+        _check_arch(path, sizes, arch)
+        sizes.heads, sizes.heads_from = _named_arch(arch)['num_heads'], f'of {arch}'
     if heads is not None:
         sizes.heads, sizes.heads_from = heads, 'as given'
     if found is not None and sizes.heads != found:
@@ -118,7 +104,7 @@ def inspect_checkpoint(
     return Inspection(path, opened, converted, sizes, None if whole is None else whole.name)
 
 
-def _hold_against(path: Path, sizes: Sizes, name: str) -> None:
+def _check_arch(path: Path, sizes: Sizes, name: str) -> None:
     """Raise if the shapes are not those of a named architecture."""
     arch = _named_arch(name)
     family = 'hiera' if 'stages' in arch else 'swin' if 'depths' in arch else 'vit'
@@ -132,7 +118,7 @@ def _hold_against(path: Path, sizes: Sizes, name: str) -> None:
 
 
 def _relative_options(sizes: Sizes) -> dict[str, Any]:
-    """Return the windows of a ViTDet, which the lengths of its position tables tell."""
+    """Return the windows of a ViTDet, which follow from the lengths of its position tables."""
     if not sizes.rel_pos:
         return {}
     longest, shortest = max(sizes.rel_pos), min(sizes.rel_pos)
@@ -144,12 +130,11 @@ def _relative_options(sizes: Sizes) -> dict[str, Any]:
 
 
 def backbone_config(sizes: Sizes, img_size: tuple[int, int] | None = None) -> dict[str, Any]:
-    """Write the config of our backbone of the sizes of a checkpoint.
+    """Write the config of our backbone of the sizes of a checkpoint, heads included.
 
     Args:
-        sizes: What the shapes tell, heads included.
-        img_size: (height, width) in pixels that the position table is made for; None for the
-            checkpoint's.
+        sizes: Read off the shapes.
+        img_size: (height, width) in pixels of the position table; None for the checkpoint's.
 
     Raises:
         CheckpointError: If heads or image size are unknown.
@@ -171,56 +156,26 @@ def backbone_config(sizes: Sizes, img_size: tuple[int, int] | None = None) -> di
     arch: dict[str, Any] = dict(embed_dim=sizes.width, num_heads=sizes.heads)
     if sizes.mlp_ratio != 4.0:
         arch['mlp_ratio'] = sizes.mlp_ratio
-    common = dict(img_size=img_size, final_norm=sizes.final_norm)
+    options: dict[str, Any] = dict(img_size=img_size, final_norm=sizes.final_norm)
     if sizes.family == 'hiera':
         arch['stages'] = sizes.stages
-        return dict(type='lightvit_dense.Hiera', arch=arch, **common)
-    if sizes.family == 'swin':
+    elif sizes.family == 'swin':
         arch['depths'] = sizes.stages
-        windows = dict(patch_size=sizes.patch, window_size=sizes.window)
-        return dict(type='lightvit_dense.SwinTransformer', arch=arch, **windows, **common)
-    arch['depth'] = sizes.depth
-    return dict(
-        type='lightvit_dense.VisionTransformer',
-        arch=arch,
-        patch_size=sizes.patch,
-        qkv_bias=sizes.qkv_bias,
-        cls_token=sizes.cls_token,
-        rel_pos_bias=sizes.relative_bias,
-        **common,
-        **_relative_options(sizes),
-    )
-
-
-def build_backbone(sizes: Sizes, img_size: tuple[int, int] | None = None) -> nn.Module:
-    """Build our backbone of the sizes of a checkpoint, its values not loaded yet.
-
-    Args:
-        sizes: As for :func:`backbone_config`.
-        img_size: As for :func:`backbone_config`.
-
-    Raises:
-        CheckpointError: If heads or image size are unknown or do not fit.
-    """
-    from lightvit_dense.registry import MODELS
-
-    config = backbone_config(sizes, img_size)
-    try:
-        return MODELS.build(config)
-    except ValueError as error:
-        raise CheckpointError(f'{error}. Give other --heads, --arch or --img-size.') from error
+        options |= dict(patch_size=sizes.patch, window_size=sizes.window)
+    else:
+        arch['depth'] = sizes.depth
+        options |= dict(
+            patch_size=sizes.patch,
+            qkv_bias=sizes.qkv_bias,
+            cls_token=sizes.cls_token,
+            rel_pos_bias=sizes.relative_bias,
+            **_relative_options(sizes),
+        )
+    return dict(type=f'lightvit_dense.{FAMILIES[sizes.family]}', arch=arch, **options)
 
 
 def load_inspected(backbone: nn.Module, inspection: Inspection) -> LoadReport:
-    """Load an inspected checkpoint into a backbone.
-
-    Args:
-        backbone: See :func:`build_backbone`.
-        inspection: The checkpoint.
-
-    Returns:
-        The report of the load, which tells of the change of names too.
-    """
+    """Load an inspected checkpoint into a backbone; the report covers the change of names too."""
     converted, opened = inspection.converted, inspection.opened
     report = load_backbone(backbone, converted.state, verbose=False)
     report.path, report.source = str(inspection.path), converted.source
@@ -230,9 +185,118 @@ def load_inspected(backbone: nn.Module, inspection: Inspection) -> LoadReport:
     return report
 
 
-def provenance(inspection: Inspection, report: LoadReport) -> dict[str, Any]:
-    """Say as plain data where converted weights come from."""
-    return dict(
+def told_pool(path: Path) -> str | None:
+    """Return what the head reads ('mean', 'cls') if the file beside our classifier says so."""
+    try:
+        found: Any = json.loads(path.with_suffix('.json').read_text())
+    except (OSError, ValueError):
+        return None
+    for key in ('model', 'head', 'pool'):
+        found = found.get(key) if isinstance(found, dict) else None
+    return found if found in ('mean', 'cls') else None
+
+
+def classifier_config(
+    inspection: Inspection, head: Head, img_size: tuple[int, int] | None, pool: str | None
+) -> dict[str, Any]:
+    """Write the ``model`` of a config that a classifier's checkpoint fills.
+
+    Args:
+        inspection: The checkpoint.
+        head: Its head.
+        img_size: (height, width) in pixels; None for the checkpoint's.
+        pool: 'mean' or 'cls'; None for what the file says, else the class token where there is one
+            and no norm follows the pooling.
+
+    Raises:
+        CheckpointError: If the file has no classifier, or heads or image size are unknown.
+    """
+    if head.classes is None:
+        raise CheckpointError(
+            f'{inspection.path}: has no classifier that is known here. Leave --with-head out to '
+            'convert its backbone.'
+        )
+    reading, sizes = head.reading, inspection.sizes
+    backbone = backbone_config(sizes, img_size)
+    backbone['final_norm'] = reading['backbone.final_norm']
+    guess = 'cls' if sizes.cls_token and not reading['head.norm'] else 'mean'
+    options = dict(
+        num_classes=head.classes, pool=pool or head.pool or guess, norm=reading['head.norm']
+    )
+    if reading['head.batch_norm']:
+        options['batch_norm'] = True
+    return dict(type='lightvit_dense.ImageClassifier', backbone=backbone, head=options)
+
+
+def _build(config: dict[str, Any], options: str) -> Any:
+    try:
+        return MODELS.build(config)
+    except ValueError as error:
+        raise CheckpointError(f'{error}. Give other {options}.') from error
+
+
+def _load_whole(
+    inspection: Inspection, img_size: tuple[int, int] | None, pool: str | None
+) -> tuple[Any, dict[str, Any], LoadReport, list[str]]:
+    """Build and load a classifier; return it, its config, the report and what would get lost."""
+    head = read_head(inspection.opened.state, inspection.converted)
+    head.pool = head.pool or told_pool(inspection.path)
+    config = classifier_config(inspection, head, img_size, pool)
+    model = _build(config, '--heads, --arch, --pool or --img-size')
+    report = load_classifier(model, inspection.opened.state, verbose=False)
+    report.path, report.container = str(inspection.path), inspection.opened.container
+    lost = report.unexpected + [name for name in report.dropped if 'distiller.' in name]
+    lost += [name for name in ('dist.weight',) if name in head.state]
+    report.notes.append(
+        f'the classifier reads {"the class token" if model.head.pool == "cls" else "the mean"}'
+        + ('' if pool else ' as the file tells' if head.pool else ', a guess: --pool sets it')
+    )
+    return model, config, report, lost
+
+
+def convert_checkpoint(
+    inspection: Inspection,
+    destination: str | os.PathLike | None,
+    to: str = 'ours',
+    img_size: tuple[int, int] | None = None,
+    lossy: bool = False,
+    with_head: bool = False,
+    pool: str | None = None,
+) -> tuple[LoadReport, Path | None]:
+    """Load a checkpoint into a backbone or classifier of ours and write it.
+
+    Args:
+        inspection: The checkpoint, see :func:`inspect_checkpoint`.
+        destination: A .safetensors file (a classifier 'ours' also .pth), or a folder for 'hf'; None
+            writes nothing.
+        to: 'ours', 'timm' or 'hf'.
+        img_size: (height, width) in pixels to resize the position table for.
+        lossy: Whether parameters that our model lacks may get lost.
+        with_head: Whether to take the whole classifier.
+        pool: What its head reads, see :func:`classifier_config`.
+
+    Returns:
+        The report of the load, and the path of the metadata that was written.
+
+    Raises:
+        CheckpointError: If something does not fit, would get lost, or cannot be expressed.
+    """
+    config = None
+    if with_head:
+        model, config, report, lost = _load_whole(inspection, img_size, pool)
+    else:
+        model = _build(backbone_config(inspection.sizes, img_size), '--heads, --arch or --img-size')
+        report = load_inspected(model, inspection)
+        lost = report.unexpected
+    if report.missing or (lost and not lossy):
+        second = ', or a second head of distillation' if with_head else ''
+        raise CheckpointError(
+            f'{report}\n{inspection.path}: not converted, because parameters would be random '
+            f'(missing) or lost (unexpected{second}). --lossy leaves out what would be lost.'
+        )
+    if destination is None:
+        return report, None
+    meta = dict(
         converted_from=inspection.path.name,
         sha256=sha256(inspection.path),
         source=report.source,
@@ -242,40 +306,7 @@ def provenance(inspection: Inspection, report: LoadReport) -> dict[str, Any]:
         resized={n: [list(a), list(b)] for n, (a, b) in report.resized.items()},
         lost=report.unexpected,
     )
-
-
-def convert_checkpoint(
-    inspection: Inspection,
-    destination: str | os.PathLike | None,
-    form: str = 'ours',
-    img_size: tuple[int, int] | None = None,
-    lossy: bool = False,
-) -> tuple[LoadReport, Path | None]:
-    """Load a checkpoint into a backbone of ours and write it.
-
-    Args:
-        inspection: The checkpoint, see :func:`inspect_checkpoint`.
-        destination: A .safetensors file, or a folder for 'hf'; None writes nothing.
-        form: 'ours', 'timm' or 'hf'.
-        img_size: (height, width) in pixels to resize the position table for.
-        lossy: Whether parameters that our backbone lacks may get lost.
-
-    Returns:
-        The report of the load, and the path of the metadata that was written.
-
-    Raises:
-        CheckpointError: If something does not fit, would get lost, or cannot be expressed.
-    """
-    backbone = build_backbone(inspection.sizes, img_size)
-    report = load_inspected(backbone, inspection)
-    if report.missing or (report.unexpected and not lossy):
-        raise CheckpointError(
-            f'{report}\n{inspection.path}: not converted, because the parameters named above as '
-            'missing or unexpected would be random or lost. --lossy leaves unexpected ones out.'
-        )
-    if destination is None:
-        return report, None
     try:
-        return report, FORMS[form](backbone, destination, provenance(inspection, report))
+        return report, EXPORT_FORMATS[to](model.eval(), destination, meta, config)
     except ValueError as error:
         raise CheckpointError(f'{error}. Give another destination.') from error

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from .rewrites import STEPS, refuse_foreign
-from .sources import SOURCES, Context, Source
+from .key_mapping import STEPS, Context, refuse_foreign
+from .sources import SOURCES, Source
 
 # Wrappers put these before every name: DistributedDataParallel, torch.compile.
 WRAPPERS = ('module.', '_orig_mod.')
@@ -20,30 +20,16 @@ COUNTERS = ('steps', 'n_averaged')
 
 @dataclass
 class Converted:
-    """A state dict under our names.
+    """A state dict under our names."""
 
-    Attributes:
-        source: Kind of checkpoint, None if it was not recognised.
-        state: Tensors by our names; of an unrecognised file by the file's own.
-        dropped: Names of what is no part of the backbone.
-        notes: What was done to values, and what the change of names means.
-    """
-
-    source: str | None
-    state: dict[str, Tensor]
-    dropped: list[str]
-    notes: list[str] = field(default_factory=list)
+    source: str | None  # kind of checkpoint, None if it was not recognised
+    state: dict[str, Tensor]  # by our names; of an unrecognised file by its own
+    dropped: list[str]  # names of what is no part of the backbone
+    notes: list[str] = field(default_factory=list)  # what was done to values
 
 
 def find_source(names: Collection[str]) -> tuple[Source | None, dict[str, str]]:
-    """Tell the kind of checkpoint from its parameter names.
-
-    Args:
-        names: The names in the file.
-
-    Returns:
-        The kind, None if it is unknown, and each name without the wrapper that stands before all.
-    """
+    """Return the kind of checkpoint, if known, and each name without the wrapper before all."""
     inner = {name: name for name in names if name not in COUNTERS}
     while True:
         found = set(inner.values())

@@ -1,10 +1,10 @@
-"""Writing a clean backbone: tensors in safetensors, their metadata in a .json beside it."""
+"""Writing a clean backbone or classifier: safetensors, with metadata in a .json beside them."""
 
 import json
 import os
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,13 @@ from torch import Tensor, nn
 import lightvit_dense
 from lightvit_dense.utils.io import atomic_path, atomic_write, sha256
 
-from .forms import huggingface_form, is_hiera, timm_form
+from .export_formats import (
+    huggingface_classifier,
+    huggingface_format,
+    is_hiera,
+    timm_classifier,
+    timm_format,
+)
 
 ARCHITECTURE = (
     'arch',
@@ -32,48 +38,38 @@ ARCHITECTURE = (
 _BUFFER = re.compile(r'\.(running_mean|running_var|num_batches_tracked)$')
 
 
-def describe(backbone: nn.Module) -> dict[str, Any]:
-    """Collect the sizes that a backbone tells of itself."""
+def _describe(backbone: nn.Module) -> dict[str, Any]:
+    """Collect the sizes that a backbone has as attributes."""
     found = {k: getattr(backbone, k) for k in ARCHITECTURE if hasattr(backbone, k)}
     found['num_prefix_tokens'] = getattr(backbone, 'num_prefix_tokens', None)
     return {k: list(v) if isinstance(v, tuple) else v for k, v in found.items() if v is not None}
 
 
-def write_metadata(
-    backbone: nn.Module,
+def _is_classifier(model: nn.Module) -> bool:
+    return hasattr(model, 'backbone')
+
+
+def _write(
+    model: nn.Module,
     state: Mapping[str, Tensor],
     path: Path,
     meta: dict[str, Any],
-    form: dict[str, Any],
-    what: str = 'backbone',
+    further: dict[str, Any],
 ) -> Path:
-    """Write tensors and their metadata, both whole or not at all.
-
-    Args:
-        backbone: Tells its sizes.
-        state: The tensors.
-        path: Where to write, ending in .safetensors; for a 'classifier' also in .pth, as mmengine
-            writes it.
-        meta: How the weights were made: plain data.
-        form: Further keys of the metadata.
-        what: 'backbone' or 'classifier'.
-
-    Returns:
-        Path of the metadata, the same name with .json.
-
-    Raises:
-        ValueError: If the name has another ending, or meta is not plain data.
-    """
-    endings = ('.safetensors', '.pth') if what == 'classifier' else ('.safetensors',)
+    """Write tensors and their metadata, each whole or not at all; return the path of the .json."""
+    whole = _is_classifier(model)
+    what, endings = 'backbone', ('.safetensors',)
+    if whole:
+        what, endings = 'classifier', ('.safetensors', '.pth')
     if path.suffix not in endings:
         raise ValueError(f'{path}: the name must end in {" or ".join(endings)}')
     metadata: dict[str, Any] = {
         'format': f'lightvit_dense.{what}',
         'version': lightvit_dense.__version__,
         'time': time.strftime('%Y-%m-%dT%H:%M:%S%z'),
-        'architecture': describe(backbone),
+        'architecture': _describe(model.backbone if whole else model),  # type: ignore[arg-type]
         'parameters': sum(v.numel() for k, v in state.items() if not _BUFFER.search(k)),
-        **form,
+        **further,
         'meta': meta,
     }
     try:
@@ -85,7 +81,7 @@ def write_metadata(
         if path.suffix == '.pth':
             torch.save({'state_dict': copies, 'meta': meta}, temporary)
         else:
-            # Shapes do not tell the heads, and the .json may get lost.
+            # Shapes do not say how many heads there are, and the .json may get lost.
             sizes = json.dumps(metadata['architecture'])
             save_file(copies, temporary, metadata={'format': 'pt', 'architecture': sizes})
         metadata['sha256'] = sha256(temporary)
@@ -95,71 +91,89 @@ def write_metadata(
     return sibling
 
 
-def save_backbone(backbone: nn.Module, path: str | os.PathLike, meta: dict[str, Any]) -> Path:
-    """Write the parameters of a backbone and how they were made.
+def save_backbone(
+    model: nn.Module,
+    path: str | os.PathLike,
+    meta: dict[str, Any],
+    config: dict[str, Any] | None = None,
+) -> Path:
+    """Write the parameters of a backbone, or of a whole classifier, for our own tools.
 
     Both files appear whole or not at all. A ViT's names are timm's, so that timm loads it too.
 
     Args:
-        backbone: The module; wrappers must have been taken off.
-        path: Where to write, ending in .safetensors; the metadata goes to the same name with .json.
+        model: The backbone or ImageClassifier; wrappers must have been taken off.
+        path: Where to write, ending in .safetensors, for a classifier .pth too; the metadata goes
+            to the same name with .json.
         meta: How the weights were made (config, iteration, data, teacher, ...): plain data.
+        config: The ``model`` of a config that builds a classifier; goes to the metadata.
 
     Returns:
         Path of the .json.
 
     Raises:
-        ValueError: If the path does not end in .safetensors or meta is not plain data.
+        ValueError: If the path has another ending or meta is not plain data.
     """
-    return write_metadata(backbone, backbone.state_dict(), Path(path), meta, {})
+    return _write(model, model.state_dict(), Path(path), meta, {'model': config} if config else {})
 
 
-def save_timm(backbone: nn.Module, path: str | os.PathLike, meta: dict[str, Any]) -> Path:
-    """Write a backbone for ``timm.create_model(..., checkpoint_path=...)``.
+def save_timm(
+    model: nn.Module,
+    path: str | os.PathLike,
+    meta: dict[str, Any],
+    config: dict[str, Any] | None = None,
+) -> Path:
+    """Write a backbone or classifier for ``timm.create_model(..., checkpoint_path=...)``.
 
     The .json beside it has the exact call under 'timm': our ViT-Tiny has 12 heads where timm's has
-    3, and the shapes would not show the mistake.
-
-    Args:
-        backbone: Our VisionTransformer or Hiera.
-        path: Where to write, ending in .safetensors.
-        meta: How the weights were made: plain data.
-
-    Returns:
-        Path of the .json.
+    3, and the shapes would not show the mistake. Arguments, result and errors are those of
+    :func:`save_backbone`, whose ``config`` is not used.
 
     Raises:
-        CheckpointError: If timm's class lacks an option of the backbone.
-        ValueError: As for :func:`save_backbone`.
+        CheckpointError: If timm's class lacks an option of the model.
     """
     path = Path(path)
-    state, name, kwargs = timm_form(backbone)
+    state, name, kwargs = (timm_classifier if _is_classifier(model) else timm_format)(model)
     arguments = ', '.join(f'{k}={v!r}' for k, v in kwargs.items())
     call = f'timm.create_model({name!r}, checkpoint_path={path.name!r}, {arguments})'
-    form = {'timm': {'model_name': name, 'kwargs': kwargs, 'call': call}}
-    return write_metadata(backbone, state, path, meta, form)
+    further = {'timm': {'model_name': name, 'kwargs': kwargs, 'call': call}}
+    return _write(model, state, path, meta, further)
 
 
-def save_huggingface(backbone: nn.Module, folder: str | os.PathLike, meta: dict[str, Any]) -> Path:
-    """Write a folder for ``ViTModel.from_pretrained`` or ``HieraModel.from_pretrained``.
+def save_huggingface(
+    model: nn.Module,
+    folder: str | os.PathLike,
+    meta: dict[str, Any],
+    config: dict[str, Any] | None = None,
+) -> Path:
+    """Write a folder for ``from_pretrained`` of Hugging Face's ViT or Hiera, or their classifiers.
 
     Args:
-        backbone: Our VisionTransformer with class token and final norm, or Hiera.
+        model: Our VisionTransformer with class token and final norm, Hiera, or a classifier.
         folder: Gets config.json, model.safetensors and model.json, the metadata.
         meta: How the weights were made: plain data.
+        config: Not used.
 
     Returns:
         Path of the metadata.
 
     Raises:
-        CheckpointError: If the class lacks an option of the backbone.
+        CheckpointError: If the class lacks an option of the model.
         ValueError: If meta is not plain data.
     """
-    folder = Path(folder)
-    state, config = huggingface_form(backbone)
-    extra = '' if is_hiera(backbone) else ', add_pooling_layer=False'
-    call = f'transformers.{config["architectures"][0]}.from_pretrained({folder.name!r}{extra})'
-    form = {'huggingface': {'call': call}}
-    metadata = write_metadata(backbone, state, folder / 'model.safetensors', meta, form)
-    atomic_write(folder / 'config.json', (json.dumps(config, indent=2) + '\n').encode())
+    folder, whole = Path(folder), _is_classifier(model)
+    state, settings = (huggingface_classifier if whole else huggingface_format)(model)
+    extra = '' if whole or is_hiera(model) else ', add_pooling_layer=False'
+    call = f'transformers.{settings["architectures"][0]}.from_pretrained({folder.name!r}{extra})'
+    further = {'huggingface': {'call': call}}
+    metadata = _write(model, state, folder / 'model.safetensors', meta, further)
+    atomic_write(folder / 'config.json', (json.dumps(settings, indent=2) + '\n').encode())
     return metadata
+
+
+EXPORT_FORMATS: dict[str, Callable[..., Path]] = {
+    'ours': save_backbone,
+    'timm': save_timm,
+    'hf': save_huggingface,
+}
+"""Formats of output with the functions that write them."""

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .errors import CheckpointError
+from lightvit_dense.errors import CheckpointError
 
 _NAMES = (
     (r'^embedding/', 'patch_embed.proj/'),
@@ -62,17 +62,7 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
 
 
 def read_flax(path: Path) -> dict[str, Tensor]:
-    """Read a transformer of an .npz file by timm's names.
-
-    Args:
-        path: The file.
-
-    Returns:
-        Tensors by timm's names, the classifier's under ``head``.
-
-    Raises:
-        CheckpointError: See :func:`read_npz`.
-    """
+    """Read a transformer of an .npz file by timm's names, the classifier's under ``head``."""
     state: dict[str, np.ndarray] = {}
     for name, array in read_npz(path).items():
         for pattern, replacement in _NAMES:

@@ -10,8 +10,8 @@ from typing import Any
 
 from torch import Tensor
 
+from .key_mapping import is_hiera
 from .resize import guess_grid
-from .sources.base import is_hiera
 
 # Every published ViT of these widths has these heads; narrower ones differ (DeiT 3 and 6, the
 # papers 12, MoCo-v3 12).
@@ -21,45 +21,25 @@ USUAL_HEADS = {768: 12, 1024: 16, 1280: 16}
 
 @dataclass
 class Sizes:
-    """What the shapes of a backbone's parameters tell.
+    """The sizes of a backbone that the shapes of its parameters give."""
 
-    Attributes:
-        family: 'vit', 'hiera' or 'swin'.
-        width: Width of the tokens; of the first stage of Hiera and Swin.
-        depth: Number of blocks.
-        patch: Side of the patch embedding's kernel in pixels.
-        mlp_ratio: Hidden width of an MLP over the width.
-        grid: (rows, columns) of the position table, if it is square; None if that is unknown.
-        prefix: Rows of the position table that belong to no patch.
-        cls_token: Whether there is a class token.
-        registers: Number of register tokens.
-        qkv_bias: Whether query, key and value have a bias.
-        final_norm: Whether there is a LayerNorm after the last block.
-        stages: Blocks of each stage of Hiera or Swin.
-        heads: Number of heads (of Hiera's first stage), if a table or convention tells it.
-        heads_from: Where ``heads`` comes from; shapes alone never tell it.
-        rel_pos: Rows of decomposed relative position tables by block.
-        relative_bias: Whether there are BEiT's relative position biases.
-        window: Side of Swin's windows in tokens.
-    """
-
-    family: str
-    width: int
+    family: str  # 'vit', 'hiera' or 'swin'
+    width: int  # of the tokens; of the first stage of Hiera and Swin
     depth: int
-    patch: int
+    patch: int  # side of the patch embedding's kernel in pixels
     mlp_ratio: float
-    grid: tuple[int, int] | None
-    prefix: int
+    grid: tuple[int, int] | None  # (rows, columns) of the position table; None if not square
+    prefix: int  # rows of the position table that belong to no patch
     cls_token: bool
     registers: int
     qkv_bias: bool
     final_norm: bool
-    stages: tuple[int, ...] = ()
-    heads: int | None = None
+    stages: tuple[int, ...] = ()  # blocks of each stage of Hiera or Swin
+    heads: int | None = None  # of Hiera's first stage; shapes alone never tell
     heads_from: str = ''
-    rel_pos: list[int] = field(default_factory=list)
-    relative_bias: bool = False
-    window: int = 0
+    rel_pos: list[int] = field(default_factory=list)  # rows of decomposed tables by block
+    relative_bias: bool = False  # BEiT's
+    window: int = 0  # side of Swin's windows in tokens
 
     def __str__(self) -> str:
         """Return the sizes as a line for people."""

@@ -1,12 +1,17 @@
-"""``init_cfg=dict(type='lightvit_dense.PretrainedBackbone', checkpoint=...)`` and its like."""
+"""Filling models from checkpoints: ``init_cfg`` types, and the check that nothing stays random."""
+
+import os
+import re
+from typing import Any
 
 from mmengine.model import update_init_info
-from torch import nn
+from torch import Tensor, nn
 
+from lightvit_dense.errors import CheckpointError
 from lightvit_dense.registry import WEIGHT_INITIALIZERS
 
 from .classifier import load_classifier
-from .errors import CheckpointError
+from .containers import open_checkpoint, unwrap
 from .loader import load_backbone
 
 
@@ -25,9 +30,9 @@ class PretrainedBackbone:
         key: Which network to take where the file has several, see
             :func:`~lightvit_dense.checkpoints.load_backbone`.
         any_depth: Whether a checkpoint of more or fewer blocks may be loaded as far as it goes.
-        num_pretrained_blocks: How many leading blocks to load (arXiv 2205.14443): the blocks above and
-            the final norm stay as initialised, 0 loads the embedding alone, ``None`` or the depth
-            all. A model that is random altogether has no ``init_cfg``.
+        num_pretrained_blocks: How many leading blocks to load (arXiv 2205.14443): the blocks above
+            and the final norm stay as initialised, 0 loads the embedding alone, ``None`` or the
+            depth all. A model that is random altogether has no ``init_cfg``.
         skip: Regular expression of parameters that stay as initialised, e.g. ``'qkv.bias'``.
     """
 
@@ -43,34 +48,19 @@ class PretrainedBackbone:
         skip: str | None = None,
     ) -> None:
         self.checkpoint = checkpoint
-        self.strict = strict
-        self.source_grid = (source_grid[0], source_grid[1]) if source_grid else None
-        self.verbose = verbose
-        self.key = key
-        self.any_depth = any_depth
-        self.num_pretrained_blocks = num_pretrained_blocks
-        self.skip = skip
+        self.options: dict[str, Any] = dict(
+            strict=strict,
+            source_grid=(source_grid[0], source_grid[1]) if source_grid else None,
+            verbose=verbose,
+            key=key,
+            any_depth=any_depth,
+            num_pretrained_blocks=num_pretrained_blocks,
+            skip=skip,
+        )
 
     def __call__(self, module: nn.Module) -> None:
-        """Load the checkpoint into a module.
-
-        Args:
-            module: The backbone.
-
-        Raises:
-            CheckpointError: If the checkpoint cannot be read or does not fit.
-        """
-        load_backbone(
-            module,
-            self.checkpoint,
-            self.strict,
-            self.verbose,
-            self.source_grid,
-            self.key,
-            self.any_depth,
-            self.num_pretrained_blocks,
-            self.skip,
-        )
+        """Load the checkpoint into a backbone."""
+        load_backbone(module, self.checkpoint, **self.options)
         if hasattr(module, '_params_init_info'):
             update_init_info(module, f'{type(self).__name__}: load from {self.checkpoint}')
 
@@ -100,21 +90,15 @@ class PretrainedClassifier:
         verbose: bool = True,
     ) -> None:
         self.checkpoint = checkpoint
-        self.key = key
-        self.source_grid = (source_grid[0], source_grid[1]) if source_grid else None
-        self.complete = complete
-        self.verbose = verbose
+        self.options: dict[str, Any] = dict(
+            key=key,
+            source_grid=(source_grid[0], source_grid[1]) if source_grid else None,
+            complete=complete,
+            verbose=verbose,
+        )
 
     def __call__(self, module: nn.Module) -> None:
-        """Load the checkpoint into a classifier.
-
-        Args:
-            module: The classifier.
-
-        Raises:
-            CheckpointError: If the checkpoint cannot be read or does not fit, or the backbone names
-                another.
-        """
+        """Load the checkpoint into a classifier whose backbone names none itself."""
         own = module.backbone.init_cfg  # type: ignore[union-attr]
         if isinstance(own, dict) and 'checkpoint' in own:
             raise CheckpointError(
@@ -126,13 +110,61 @@ class PretrainedClassifier:
         # before, because its linear layer may stay.
         module.backbone.is_init = True  # type: ignore[union-attr]
         module.head.init_weights()  # type: ignore[union-attr, operator]
-        load_classifier(
-            module,
-            self.checkpoint,
-            self.key,
-            self.source_grid,
-            self.verbose,
-            self.complete,
-        )
+        load_classifier(module, self.checkpoint, **self.options)
         if hasattr(module, '_params_init_info'):
             update_init_info(module, f'{type(self).__name__}: load from {self.checkpoint}')
+
+
+def unfilled(model: nn.Module, state: Any) -> list[str]:
+    """Name the parameters and buffers of a model that a state dict lacks or has in other shapes."""
+    found = {re.sub(r'^module\.', '', str(name)): value for name, value in state.items()}
+
+    def fits(name: str, own: Tensor) -> bool:
+        value = found.get(name)
+        return isinstance(value, Tensor) and value.shape == own.shape
+
+    # Counters of old BatchNorms; nothing is computed from them.
+    own = {n: t for n, t in model.state_dict().items() if not n.endswith('num_batches_tracked')}
+    return [name for name, tensor in own.items() if not fits(name, tensor)]
+
+
+def fit_checkpoint(model: nn.Module, content: dict[str, Any], path: str | os.PathLike) -> list[str]:
+    """Make sure that loading a checkpoint leaves nothing of a model at random.
+
+    mmengine loads what happens to fit and warns about the rest, so that a foreign file is evaluated
+    with random weights. Here a classifier takes any file that holds all of it, whoever wrote it
+    (:func:`~lightvit_dense.checkpoints.load_classifier`), and a model with ``adapt_state`` those
+    that this brings to its names; everything else must fit exactly.
+
+    Args:
+        model: The model without wrappers.
+        content: What the file holds; its 'state_dict' is replaced where names had to be changed.
+        path: The file.
+
+    Returns:
+        What was done to the values, a line each.
+
+    Raises:
+        CheckpointError: If values of the model are not in the file.
+    """
+    state = content.get('state_dict', content)
+    wrong = unfilled(model, state)
+    if not wrong:
+        return []
+    if hasattr(model, 'backbone') and hasattr(getattr(model, 'head', None), 'fc'):
+        report = load_classifier(model, path if os.path.isfile(path) else content, complete=True)
+        content['state_dict'] = model.state_dict()
+        return report.changes
+    if hasattr(model, 'adapt_state'):  # a model that knows the names of others for its own
+        opened = open_checkpoint(path) if os.path.isfile(path) else unwrap(content)
+        adapted = model.adapt_state(opened.state)  # type: ignore[operator]
+        if not unfilled(model, adapted):
+            content['state_dict'] = adapted
+            return []
+    some = ', '.join(wrong[:4]) + (', ...' if len(wrong) > 4 else '')
+    raise CheckpointError(
+        f'{path}: does not fill the model: {len(wrong)} of its {len(model.state_dict())} values '
+        f'are not in the file or have another shape ({some}), and would stay random. Give a '
+        'checkpoint that was trained with this config; `python tools/model_converters/'
+        f'convert_checkpoint.py {path} --dry-run` tells what the file is.'
+    )

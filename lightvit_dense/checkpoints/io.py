@@ -1,4 +1,4 @@
-"""Reading checkpoint files safely."""
+"""Reading checkpoint files safely: ours, and those that mmengine loads by itself."""
 
 import os
 import re
@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.runner.checkpoint import CheckpointLoader
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from .errors import CheckpointError
+from lightvit_dense.errors import CheckpointError
+
 from .flax import read_flax
 from .pickles import read_pickle, safe_globals
 
@@ -117,3 +119,19 @@ def read_checkpoint(path: str | os.PathLike, map_location: Any = 'cpu', mmap: bo
             return torch.load(path, map_location=map_location, weights_only=True, mmap=mmap)
     except Exception as error:  # a broken file raises errors without a common base class
         raise _refusal(path, error) from error
+
+
+def load_from_local(filename: str, map_location: Any = None) -> Any:
+    """Load a local checkpoint for mmengine; tensors of a .safetensors stand under 'state_dict'."""
+    content = read_checkpoint(filename, map_location)
+    if str(filename).endswith('.safetensors'):
+        return {'state_dict': content}
+    return content
+
+
+def install() -> None:
+    """Make mmengine's own loading (``--resume``, ``load_from``, ``init_cfg``) safe.
+
+    mmengine loads a file that it finds unsafe all the same, with a warning.
+    """
+    CheckpointLoader.register_scheme(prefixes='', loader=load_from_local, force=True)

@@ -13,9 +13,11 @@ from mmengine.logging import MMLogger
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from lightvit_dense.errors import CheckpointError, about_file
+from lightvit_dense.utils.layer_depth import get_layer_id
+
 from .containers import Opened, open_checkpoint, unwrap
 from .convert import convert
-from .errors import CheckpointError, about
 from .flax import flax_heads
 from .resize import resize_parameter
 
@@ -32,36 +34,22 @@ def _shorten(names: Sequence[str], limit: int = 5) -> str:
 
 @dataclass
 class LoadReport:
-    """What a load did.
+    """What a load did."""
 
-    Attributes:
-        path: The file, or '<state dict>'.
-        source: Kind of checkpoint.
-        matched: Parameters taken as they are.
-        resized: Parameters taken after a resize, with the old and the new shape.
-        missing: Parameters of the model that the checkpoint lacks.
-        added: Those among the lacking that the model adds by an option (relative position,
-            LayerScale that starts at 1).
-        unexpected: The checkpoint's backbone parameters that the model lacks.
-        dropped: What in the checkpoint is no part of a backbone (decoder, teacher, heads).
-        random: The model's parameters above the reserved blocks, or skipped, left as initialised.
-        notes: What was done to values, and what the model cannot take over.
-        container: Keys of the file that were opened to get at the tensors.
-        others: Further keys that hold tensors.
-    """
-
-    path: str
-    source: str | None = None
+    path: str  # or '<state dict>'
+    source: str | None = None  # kind of checkpoint
     matched: list[str] = field(default_factory=list)
+    # with the old and the new shape
     resized: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
+    # missing, but added by an option of the model: relative position, LayerScale that starts at 1
     added: list[str] = field(default_factory=list)
     unexpected: list[str] = field(default_factory=list)
-    dropped: list[str] = field(default_factory=list)
-    random: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    container: str = ''
-    others: list[str] = field(default_factory=list)
+    dropped: list[str] = field(default_factory=list)  # decoder, teacher, heads
+    random: list[str] = field(default_factory=list)  # not asked for: as initialised
+    notes: list[str] = field(default_factory=list)  # what was done to values or is lost
+    container: str = ''  # keys of the file that were opened
+    others: list[str] = field(default_factory=list)  # further keys that hold tensors
 
     @property
     def changes(self) -> list[str]:
@@ -133,36 +121,30 @@ def _check_sizes(report: LoadReport, state: Mapping[str, Tensor], model: nn.Modu
         )
 
 
-def _reserve(
-    report: LoadReport, state: dict[str, Tensor], model: nn.Module, num_pretrained_blocks: int
+def _leading_blocks(
+    report: LoadReport, state: dict[str, Tensor], model: nn.Module, count: int
 ) -> dict[str, Tensor]:
     """Return the values of the embedding and the first blocks; record what stays at random."""
-    # Reading checkpoints shall not import all models.
-    from lightvit_dense.models.layer_depth import get_layer_id
-
     own, depths = model.state_dict(), getattr(model, 'depths', ())
     depth, found = count_blocks(own), count_blocks(state)
-    if not 0 <= num_pretrained_blocks <= depth:
+    if not 0 <= count <= depth:
         raise CheckpointError(
-            f'num_pretrained_blocks={num_pretrained_blocks} is out of range: the model has {depth} blocks, so give 0 (the '
-            f'embedding alone) to {depth} (everything)'
+            f'num_pretrained_blocks={count} is out of range: the model has {depth} blocks, so give '
+            f'0 (the embedding alone) to {depth} (everything)'
         )
-    if found < num_pretrained_blocks:
+    if found < count:
         raise CheckpointError(
-            f'{report.path}: has {found} blocks, num_pretrained_blocks={num_pretrained_blocks} asks for more: give 0 to {found}'
+            f'{report.path}: has {found} blocks, num_pretrained_blocks={count} asks for more: give '
+            f'0 to {found}'
         )
-    if num_pretrained_blocks == depth:
+    if count == depth:
         return state
-    report.random = [
-        name for name in own if get_layer_id(name, depth, depths) > num_pretrained_blocks
-    ]
+    report.random = [name for name in own if get_layer_id(name, depth, depths) > count]
     report.notes.append(
-        f'num_pretrained_blocks={num_pretrained_blocks}: the embedding and the first {num_pretrained_blocks} of {depth} blocks were taken, '
-        'all above stays as initialised'
+        f'num_pretrained_blocks={count}: the embedding and the first {count} of {depth} blocks '
+        'were taken, all above stays as initialised'
     )
-    return {
-        n: t for n, t in state.items() if get_layer_id(n, depth, depths) <= num_pretrained_blocks
-    }
+    return {n: t for n, t in state.items() if get_layer_id(n, depth, depths) <= count}
 
 
 def _skip(
@@ -196,14 +178,7 @@ def _check_heads(report: LoadReport, path: Path, model: nn.Module) -> None:
 
 
 def known_heads(path: Path) -> int | None:
-    """Tell the heads (of the first stage) from the metadata beside a file, or in the file.
-
-    Args:
-        path: The checkpoint. The metadata is our .json or Hugging Face's config.json.
-
-    Returns:
-        The number of heads; None if nothing says so.
-    """
+    """Return the heads (of the first stage) that our .json or Hugging Face's config.json says."""
     sources: list[tuple[Path, tuple[str, ...]]] = [
         (path.with_suffix('.json'), ('architecture', 'arch', 'num_heads'))
     ]
@@ -243,11 +218,7 @@ def _carried_heads(path: Path) -> int | None:
 def _share_table(
     report: LoadReport, state: dict[str, Tensor], tables: Mapping[str, tuple[int, int]]
 ) -> set[str]:
-    """Give every position table of a model a value from the only one that a checkpoint has.
-
-    Returns:
-        The names of those that were filled.
-    """
+    """Fill every position table of a model from the only one of a checkpoint; return the names."""
     lacking = {name for name in tables if name not in state}
     if not lacking or 'pos_embed' not in state:
         return set()
@@ -347,9 +318,9 @@ def load_backbone(
         key: Which network to take where a file has several: a container ('student',
             'ema_state_dict') or the first part of the names ('momentum_encoder', 'ema_model').
         any_depth: Whether a checkpoint of more or fewer blocks may be loaded as far as it goes.
-        num_pretrained_blocks: How many leading blocks to load; the blocks above and the final norm stay as
-            initialised. 0 loads patch embedding, positions and class token only; ``None`` or the
-            depth of the model loads all.
+        num_pretrained_blocks: How many leading blocks to load; the blocks above and the final norm
+            stay as initialised. 0 loads patch embedding, positions and class token only; ``None``
+            or the depth of the model loads all.
         skip: Regular expression: parameters in whose names it is found stay as initialised.
 
     Returns:
@@ -357,12 +328,12 @@ def load_backbone(
 
     Raises:
         CheckpointError: If the file cannot be read, nothing in it matches, depth, known heads or a
-            shape cannot be brought to the model's, ``num_pretrained_blocks`` is out of range, ``skip`` names
-            nothing, or ``strict`` finds a difference. The model is then unchanged.
+            shape cannot be brought to the model's, ``num_pretrained_blocks`` is out of range,
+            ``skip`` names nothing, or ``strict`` finds a difference. The model is then unchanged.
     """
     opened, report = open_source(path_or_state, key)
     own = model.state_dict()
-    with about(report.path):
+    with about_file(report.path):
         converted = convert(opened.state, own)
     report.source, report.dropped = converted.source, converted.dropped
     report.notes += converted.notes
@@ -378,7 +349,7 @@ def load_backbone(
         _check_heads(report, Path(path_or_state).expanduser(), model)
     state = converted.state
     if num_pretrained_blocks is not None:
-        state = _reserve(report, state, model, num_pretrained_blocks)
+        state = _leading_blocks(report, state, model, num_pretrained_blocks)
     if skip is not None:
         state = _skip(report, state, model, skip)
     values = _fit(report, state, model, source_grid)

@@ -106,15 +106,7 @@ class PlainUnpickler(pickle._Unpickler):
     dispatch[pickle.BUILD[0]] = load_build
 
     def find_class(self, module: str, name: str) -> Any:
-        """Return what a pickle names if it is harmless.
-
-        Args:
-            module: Module of the name.
-            name: The name.
-
-        Raises:
-            UnpicklingError: If the name is not on the list.
-        """
+        """Return what a pickle names if it is on the list."""
         full = f'{module}.{name}'
         allowed: dict[str, Any] = {
             'collections.OrderedDict': OrderedDict,
@@ -133,12 +125,6 @@ class PlainUnpickler(pickle._Unpickler):
 
 def read_pickle(path: str | os.PathLike) -> Any:
     """Read an ordinary pickle, such as detectron2's .pkl, without ever running code in it.
-
-    Args:
-        path: The file.
-
-    Returns:
-        What it holds.
 
     Raises:
         Exception: Of many kinds, if the file is damaged or names what is not on the list.

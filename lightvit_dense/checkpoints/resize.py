@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .relative_bias import EXTRA, resize_relative_bias, split_rows
+from lightvit_dense.utils.relative_bias import EXTRA, resize_relative_bias, split_rows
 
 # Tables of absolute positions; a tracker has a second one for its template.
 TABLES = ('pos_embed', 'pos_embed_z')

@@ -181,12 +181,7 @@ class SeededSampler(_Seeded):
         self.epoch = epoch
 
     def set_progress(self, epoch: int = 0, start: int = 0) -> None:
-        """Continue in the middle of an epoch.
-
-        Args:
-            epoch: The epoch.
-            start: Samples of it that this process has consumed.
-        """
+        """Continue in an epoch of which this process has consumed ``start`` samples."""
         if not 0 <= start <= self.num_samples:
             raise ValueError(f'start={start} lies outside an epoch of {self.num_samples} samples')
         self.epoch, self.start = epoch, start
@@ -224,12 +219,7 @@ class SeededInfiniteSampler(_Seeded):
         """Do nothing: there are no epochs here."""
 
     def set_progress(self, epoch: int = 0, start: int = 0) -> None:
-        """Continue where a run stopped.
-
-        Args:
-            epoch: Ignored.
-            start: Samples that this process has consumed since the beginning.
-        """
+        """Continue where this process has consumed ``start`` samples since the beginning."""
         if start < 0:
             raise ValueError(f'start must not be negative, got {start}')
         self.start = start

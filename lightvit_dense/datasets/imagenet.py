@@ -11,7 +11,6 @@ from lightvit_dense.registry import DATASETS
 from .errors import DatasetError
 from .imagenet_index import (
     FolderTree,
-    ImageList,
     LmdbTree,
     Tree,
     check_classes,
@@ -20,6 +19,7 @@ from .imagenet_index import (
     labelled_tree,
     numbered,
     read_classes,
+    read_image_list,
 )
 from .records import Record, Records
 from .storage import FolderStorage, LmdbStorage
@@ -123,7 +123,7 @@ class ImageNet(Records):
         if classes is not None:
             self._metainfo['classes'] = tuple(classes)
         if self.ann_file:
-            records = ImageList(self.ann_file, self.img_dir, classes, self.extensions).records()
+            records = read_image_list(self.ann_file, self.img_dir, classes, self.extensions)
             check_present(tree, records, self.ann_file)
             return records
         if classes is None:

@@ -5,7 +5,6 @@ from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import groupby
-from typing import Protocol
 
 from .errors import DatasetError
 from .records import Record
@@ -13,7 +12,7 @@ from .storage import FolderStorage, LmdbStorage, Storage
 from .unlabeled import scan_images
 
 
-class Tree(Protocol):
+class Tree:
     """Names of the images below one prefix, wherever they are kept."""
 
     name: str
@@ -21,22 +20,22 @@ class Tree(Protocol):
 
     def classes(self) -> list[str]:
         """Return the names of the class folders, sorted."""
-        ...
+        return [name for name, _ in self.by_class()]
 
     def by_class(self) -> Iterator[tuple[str, list[str]]]:
         """Yield a class folder and its keys, both sorted; folders without images included."""
-        ...
+        raise NotImplementedError
 
     def keys(self) -> Iterator[str]:
         """Yield all keys, sorted, without ever holding them all."""
-        ...
+        raise NotImplementedError
 
     def missing(self, keys: Sequence[str]) -> list[str]:
         """Return those keys that are not there."""
-        ...
+        raise NotImplementedError
 
 
-class FolderTree:
+class FolderTree(Tree):
     """Images of a folder."""
 
     def __init__(self, root: str, prefix: str, extensions: Sequence[str]) -> None:
@@ -80,18 +79,18 @@ class FolderTree:
         return lacking
 
 
-class LmdbTree:
+class LmdbTree(Tree):
     """Images of an LMDB."""
 
     def __init__(self, storage: LmdbStorage, prefix: str, extensions: Sequence[str]) -> None:
-        self.storage, self.extensions = storage, tuple(extensions)
+        self.storage, self.lmdb, self.extensions = storage, storage, tuple(extensions)
         self.prefix = f'{prefix}/' if prefix else ''
         self.name = f'{storage.path}, keys below {self.prefix!r}' if prefix else storage.path
 
     def keys(self) -> Iterator[str]:
         """Yield all keys, sorted."""
         endings = self.extensions
-        return (k for k in self.storage.keys(self.prefix) if k.lower().endswith(endings))
+        return (k for k in self.lmdb.keys(self.prefix) if k.lower().endswith(endings))
 
     @cached_property
     def _keys(self) -> list[str]:
@@ -107,10 +106,6 @@ class LmdbTree:
                 grouped[name] = found
         for name in sorted(grouped):
             yield name, grouped[name]
-
-    def classes(self) -> list[str]:
-        """Return the names of the class folders, sorted."""
-        return [name for name, _ in self.by_class()]
 
     def missing(self, keys: Sequence[str]) -> list[str]:
         """Return those keys that are not there."""
@@ -180,76 +175,71 @@ def labelled_tree(tree: Tree, label_of: Mapping[str, int]) -> Iterator[Record]:
         yield from ((key, label_of[name]) for key in keys)
 
 
-class ImageList:
-    """A list of images: ``name label``, ``path label``, ``path``, or ``<class>_<number>.JPEG``.
+def read_image_list(
+    path: str, prefix: str, classes: Sequence[str] | None, extensions: Sequence[str]
+) -> list[Record]:
+    """Read ``name label``, ``path label``, ``path``, or ``<class>_<number>.JPEG`` lines.
 
-    A path begins at the root of the data, or below the image folder. A name without a folder lies
-    in the folder of the class that it begins with if it has no label, else directly in the image
-    folder. A label is a number or the name of a class.
+    A path begins at the root of the data, or below the image folder ``prefix``. A name without a
+    folder lies in the folder of the class that it begins with if it has no label, else directly in
+    the image folder. A label is a number or the name of a class; without ``classes`` labels are not
+    wanted.
     """
-
-    def __init__(
-        self, path: str, prefix: str, classes: Sequence[str] | None, extensions: Sequence[str]
-    ) -> None:
-        self.path, self.prefix, self.extensions = path, prefix, tuple(extensions)
-        self.wanted = classes is not None
-        self.label_of = {name: label for label, name in enumerate(classes or ())}
-        self.count = len(classes or ())
-
-    def records(self) -> list[Record]:
-        """Return keys and labels in the order of the list."""
-        found = [self._record(line) for line in read_lines(self.path, 'list of images')]
-        if not found:
-            raise DatasetError(f'{self.path}: this list of images is empty.')
-        return found
-
-    def _record(self, line: str) -> Record:
+    endings, records = tuple(extensions), []
+    label_of = {name: label for label, name in enumerate(classes or ())}
+    for line in read_lines(path, 'list of images'):
         name, label = line, ''
-        if not line.lower().endswith(self.extensions):
+        if not line.lower().endswith(endings):
             name, _, label = line.rpartition(' ')
             name = name.rstrip()
-            if not name.lower().endswith(self.extensions):
+            if not name.lower().endswith(endings):
                 raise DatasetError(
-                    f'{self.path}: {line!r} is neither "name" nor "name label" with a name that '
-                    f'ends in one of {", ".join(self.extensions)}.'
+                    f'{path}: {line!r} is neither "name" nor "name label" with a name that ends in '
+                    f'one of {", ".join(endings)}.'
                 )
         folder = os.path.dirname(name)
         if not folder and not label:
             folder = name.partition('_')[0]
             name = f'{folder}/{name}'
-        if self.prefix and not name.startswith(f'{self.prefix}/'):
-            name = f'{self.prefix}/{name}'
-        return name, self._label(line, os.path.basename(folder), label) if self.wanted else -1
+        if prefix and not name.startswith(f'{prefix}/'):
+            name = f'{prefix}/{name}'
+        folder = os.path.basename(folder)
+        number = -1 if classes is None else _label(f'{path}: {line!r}', folder, label, label_of)
+        records.append((name, number))
+    if not records:
+        raise DatasetError(f'{path}: this list of images is empty.')
+    return records
 
-    def _label(self, line: str, folder: str, label: str) -> int:
-        of_folder = self.label_of.get(folder)
-        if not label:
-            if of_folder is None:
-                raise DatasetError(
-                    f'{self.path}: {line!r} has no label, and {folder!r} is no class. Write the '
-                    'label behind the name, or set with_labels=False.'
-                )
-            return of_folder
-        try:
-            number = int(label)
-        except ValueError:
-            if label not in self.label_of:
-                raise DatasetError(
-                    f'{self.path}: {line!r} has the label {label!r}, which is neither a number nor '
-                    'a class.'
-                ) from None
-            number = self.label_of[label]
-        if not 0 <= number < self.count:
+
+def _label(where: str, folder: str, label: str, label_of: Mapping[str, int]) -> int:
+    """Return the label of a line: as written, or that of its folder."""
+    of_folder = label_of.get(folder)
+    if not label:
+        if of_folder is None:
             raise DatasetError(
-                f'{self.path}: {line!r} has the label {number}, out of the range of '
-                f'{self.count} classes (0..{self.count - 1}).'
+                f'{where} has no label, and {folder!r} is no class. Write the label behind the '
+                'name, or set with_labels=False.'
             )
-        if of_folder is not None and number != of_folder:
-            raise DatasetError(
-                f'{self.path}: {line!r} lies in the folder of class {of_folder}. The list was made '
-                'for another order of the classes: set `classes` to a file in that order.'
-            )
-        return number
+        return of_folder
+    if label.lstrip('+-').isdecimal():
+        number = int(label)
+    elif label in label_of:
+        number = label_of[label]
+    else:
+        raise DatasetError(
+            f'{where} has the label {label!r}, which is neither a number nor a class.'
+        )
+    if not 0 <= number < len(label_of):
+        raise DatasetError(
+            f'{where} has the label {number}, out of the range of {len(label_of)} classes '
+            f'(0..{len(label_of) - 1}).'
+        )
+    if of_folder is not None and number != of_folder:
+        raise DatasetError(
+            f'{where} lies in the folder of class {of_folder}. The list was made for another order '
+            'of the classes: set `classes` to a file in that order.'
+        )
+    return number
 
 
 def check_present(tree: Tree, records: Sequence[Record], path: str) -> None:

@@ -15,7 +15,7 @@ So the files are listed without touching them, and checked without what they wer
 import hashlib
 import json
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 
 import lmdb
@@ -106,8 +106,8 @@ def read_keys(transaction: lmdb.Transaction) -> list[str]:
     return list(unpack_keys(bytes(transaction.get(KEYS) or b'')))
 
 
-def read_hashes(transaction: lmdb.Transaction) -> bytes:
-    """Return the files' SHA-256, 32 bytes each, in the order of the paths."""
+def read_hashes(transaction: lmdb.Transaction) -> list[bytes]:
+    """Return the files' SHA-256, 32 bytes each, in the order of the paths, in parts."""
     parts: list[bytes] = []
     cursor = transaction.cursor()
     if cursor.set_range(HASHES):
@@ -115,10 +115,9 @@ def read_hashes(transaction: lmdb.Transaction) -> bytes:
             if not bytes(key).startswith(HASHES):
                 break
             parts.append(bytes(value))
-    return b''.join(parts)
+    return parts
 
 
-def combined_digest(hashes: bytes | Sequence[bytes]) -> str:
+def combined_digest(hashes: bytes) -> str:
     """Return the SHA-256 of the files' hashes, by which two LMDBs are compared."""
-    joined = hashes if isinstance(hashes, bytes) else b''.join(hashes)
-    return hashlib.sha256(joined).hexdigest()
+    return hashlib.sha256(hashes).hexdigest()

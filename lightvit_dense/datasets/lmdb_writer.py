@@ -9,10 +9,11 @@ import fcntl
 import hashlib
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 import lmdb
@@ -33,9 +34,10 @@ from .lmdb_format import (
     read_meta,
 )
 from .storage import data_file, open_environment
-from .unlabeled import EXTENSIONS
+from .unlabeled import EXTENSIONS, scan_images
 
 FIRST_MAP = 1 << 26
+_OWN = ('data.mdb', 'lock.mdb')
 BATCH_BYTES, BATCH_FILES = 1 << 26, 4096
 _AHEAD = 8  # files read ahead, for each reader
 
@@ -59,27 +61,17 @@ class LmdbReport:
 def list_files(
     source: str | os.PathLike, extensions: Sequence[str] | None = EXTENSIONS
 ) -> list[str]:
-    """List the files below a folder, links to folders included."""
-    root = Path(source)
-    if not root.is_dir():
+    """List the files below a folder, links to folders included, sorted; None takes any ending."""
+    root = os.fspath(source).rstrip('/')
+    if not os.path.isdir(root):
         raise DatasetError(f'{root}: this folder does not exist')
-    endings = None if extensions is None else tuple(e.lower() for e in extensions)
-    found, pending = [], ['']
-    while pending:
-        folder = pending.pop()
-        with os.scandir(os.path.join(source, folder)) as entries:
-            for entry in entries:
-                if entry.name.startswith('.') or entry.name in ('data.mdb', 'lock.mdb'):
-                    continue
-                path = f'{folder}/{entry.name}' if folder else entry.name
-                if entry.is_dir():
-                    pending.append(path)
-                elif endings is None or entry.name.lower().endswith(endings):
-                    found.append(path)
+    endings = ('',) if extensions is None else tuple(e.lower() for e in extensions)
+    paths = scan_images(root, endings, True)
+    found = [path[len(root) + 1 :] for path in paths if os.path.basename(path) not in _OWN]
     if not found:
-        kinds = 'file' if endings is None else f'file with an ending of {", ".join(endings)}'
+        kinds = 'file' if extensions is None else f'file with an ending of {", ".join(endings)}'
         raise DatasetError(f'{root}: holds no {kinds}')
-    return sorted(found)
+    return found
 
 
 def write_lmdb(
@@ -97,22 +89,22 @@ def write_lmdb(
     tell = report or (lambda *_: None)
     with _alone(target), _environment(target) as environment:
         _check_keys(keys, environment.max_key_size())
-        meta = _begin(environment, target, keys)
-        resumed = meta.written
-        tell('write', meta.written, meta.count)
+        writer = _Writer(environment, target, keys)
+        resumed = writer.meta.written
+        tell('write', resumed, len(keys))
         with ThreadPoolExecutor(readers) as pool:
             try:
-                for batch in _batches(pool, Path(source), keys, meta.written, readers, batch_bytes):
-                    meta = _commit(environment, target, meta, keys, batch)
-                    tell('write', meta.written, meta.count)
+                paths = (Path(source, key) for key in islice(keys, resumed, None))
+                for batch in _batches(pool, paths, readers * _AHEAD, batch_bytes):
+                    writer.commit(batch)
+                    tell('write', writer.meta.written, len(keys))
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
-        if not meta.complete:
-            meta = _finish(environment, target, meta)
+        writer.finish()
         if verify:
-            _verify(environment, target, meta, readers, tell)
-    return LmdbReport(meta, resumed, data_file(target).stat().st_size)
+            _verify(environment, target, writer.meta, readers, tell)
+    return LmdbReport(writer.meta, resumed, data_file(target).stat().st_size)
 
 
 def verify_lmdb(
@@ -142,7 +134,7 @@ def _alone(target: Path) -> Iterator[None]:
     remedy = 'nothing was touched; move it away or choose another folder'
     if target.exists() and not target.is_dir():
         raise LmdbWriteError(f'{target} is a file; {remedy}')
-    foreign = sorted(p.name for p in target.glob('*') if p.name not in ('data.mdb', 'lock.mdb'))
+    foreign = sorted(p.name for p in target.glob('*') if p.name not in _OWN)
     if foreign:
         raise LmdbWriteError(f'{target} holds something besides an LMDB, {foreign[:5]}; {remedy}')
     target.mkdir(parents=True, exist_ok=True)
@@ -185,29 +177,6 @@ def _check_keys(keys: Sequence[str], limit: int) -> None:
             raise LmdbWriteError(f'{key!r}: no file may have this name here; rename it')
 
 
-def _begin(environment: lmdb.Environment, target: Path, keys: list[str]) -> LmdbMeta:
-    """Return how far an earlier run came, or start a new LMDB."""
-    with environment.begin() as transaction:
-        meta = read_meta(transaction)
-        listed = [] if meta is None else read_keys(transaction)
-    if meta is None:
-        if environment.stat()['entries']:
-            raise LmdbWriteError(
-                f'{target} is an LMDB of another program; nothing was touched; move it away or '
-                'choose another folder'
-            )
-        meta = LmdbMeta(len(keys), 0, 0, listing_digest(keys))
-        _put(environment, target, meta, [(KEYS, pack_keys(keys)), (META, meta.pack())])
-    elif meta.listing != listing_digest(keys):
-        gone, new = set(listed) - set(keys), set(keys) - set(listed)
-        raise LmdbWriteError(
-            f'{target} was begun with other files: {len(new)} are new now, such as '
-            f'{sorted(new)[:2]}, {len(gone)} are gone, such as {sorted(gone)[:2]}. Give the same '
-            'source and extensions, or another target.'
-        )
-    return meta
-
-
 Item = tuple[bytes, bytes]
 """A file's content and its hash."""
 
@@ -221,27 +190,20 @@ def _read(path: Path) -> Item:
 
 
 def _batches(
-    pool: ThreadPoolExecutor,
-    source: Path,
-    keys: Sequence[str],
-    start: int,
-    readers: int,
-    batch_bytes: int,
+    pool: ThreadPoolExecutor, paths: Iterator[Path], ahead: int, batch_bytes: int
 ) -> Iterator[list[Item]]:
     """Read ahead, in order; what was read is handed out even when the next file fails."""
-    pending: deque[Future[Item]] = deque()
+    pending = deque(pool.submit(_read, path) for path in islice(paths, ahead))
     batch: list[Item] = []
-    weight, place = 0, start
-    while pending or place < len(keys):
-        while place < len(keys) and len(pending) < readers * _AHEAD:
-            pending.append(pool.submit(_read, source / keys[place]))
-            place += 1
+    weight = 0
+    while pending:
         try:
             item = pending.popleft().result()
         except LmdbWriteError:
             if batch:
                 yield batch
             raise
+        pending.extend(pool.submit(_read, path) for path in islice(paths, 1))
         batch.append(item)
         weight += len(item[0])
         if weight >= batch_bytes or len(batch) >= BATCH_FILES:
@@ -251,58 +213,68 @@ def _batches(
         yield batch
 
 
-def _commit(
-    environment: lmdb.Environment,
-    target: Path,
-    meta: LmdbMeta,
-    keys: Sequence[str],
-    batch: Sequence[Item],
-) -> LmdbMeta:
-    """Write a batch and how far that is, in one transaction."""
-    first = meta.written
-    after = replace(
-        meta,
-        written=first + len(batch),
-        size=meta.size + sum(len(content) for content, _ in batch),
-    )
-    entries = [(keys[first + i].encode(), content) for i, (content, _) in enumerate(batch)]
-    entries.append((hash_key(first), b''.join(digest for _, digest in batch)))
-    entries.append((META, after.pack()))
-    _put(environment, target, meta, entries)
-    return after
+class _Writer:
+    """An LMDB that is being written, and how far it is: begun anew, or by an earlier run."""
 
-
-def _put(
-    environment: lmdb.Environment,
-    target: Path,
-    meta: LmdbMeta,
-    entries: Iterable[tuple[bytes, bytes]],
-) -> None:
-    """Write entries in one transaction; the map grows as often as it is full."""
-    entries = list(entries)
-    while True:
-        try:
-            with environment.begin(write=True) as transaction:
-                for key, value in entries:
-                    transaction.put(key, value)
-            return
-        except lmdb.MapFullError:
-            environment.set_mapsize(2 * environment.info()['map_size'])
-        except (lmdb.Error, OSError) as error:
-            free = os.statvfs(target)
+    def __init__(self, environment: lmdb.Environment, target: Path, keys: list[str]) -> None:
+        self.environment, self.target, self.keys = environment, target, keys
+        with environment.begin() as transaction:
+            meta = read_meta(transaction)
+            listed = [] if meta is None else read_keys(transaction)
+        self.meta = meta or LmdbMeta(len(keys), 0, 0, listing_digest(keys))
+        if meta is None:
+            if environment.stat()['entries']:
+                raise LmdbWriteError(
+                    f'{target} is an LMDB of another program; nothing was touched; move it away '
+                    'or choose another folder'
+                )
+            self._put([(KEYS, pack_keys(keys)), (META, self.meta.pack())])
+        elif meta.listing != listing_digest(keys):
+            gone, new = sorted(set(listed) - set(keys)), sorted(set(keys) - set(listed))
             raise LmdbWriteError(
-                f'{target}: cannot be written ({error}; {free.f_bavail * free.f_frsize >> 20} MiB '
-                f'are free on this disk). The {meta.written} of {meta.count} files written so far '
-                'are safe: make room and run the same command again.'
-            ) from error
+                f'{target} was begun with other files: {len(new)} are new now, such as {new[:2]}, '
+                f'{len(gone)} are gone, such as {gone[:2]}. Give the same source and extensions, '
+                'or another target.'
+            )
 
+    def commit(self, batch: Sequence[Item]) -> None:
+        """Write a batch and how far that is, in one transaction."""
+        first = self.meta.written
+        size = self.meta.size + sum(len(content) for content, _ in batch)
+        after = replace(self.meta, written=first + len(batch), size=size)
+        keys = self.keys[first : after.written]
+        entries = [(k.encode(), content) for k, (content, _) in zip(keys, batch, strict=True)]
+        entries.append((hash_key(first), b''.join(digest for _, digest in batch)))
+        self._put([*entries, (META, after.pack())])
+        self.meta = after
 
-def _finish(environment: lmdb.Environment, target: Path, meta: LmdbMeta) -> LmdbMeta:
-    with environment.begin() as transaction:
-        hashes = read_hashes(transaction)
-    done = replace(meta, complete=True, sha256=combined_digest(hashes))
-    _put(environment, target, meta, [(META, done.pack())])
-    return done
+    def finish(self) -> None:
+        """Note that all is there, and the hash of all hashes."""
+        if self.meta.complete:
+            return
+        with self.environment.begin() as transaction:
+            digest = combined_digest(b''.join(read_hashes(transaction)))
+        self.meta = replace(self.meta, complete=True, sha256=digest)
+        self._put([(META, self.meta.pack())])
+
+    def _put(self, entries: Sequence[tuple[bytes, bytes]]) -> None:
+        """Write entries in one transaction; the map grows as often as it is full."""
+        while True:
+            try:
+                with self.environment.begin(write=True) as transaction:
+                    for key, value in entries:
+                        transaction.put(key, value)
+                return
+            except lmdb.MapFullError:
+                self.environment.set_mapsize(2 * self.environment.info()['map_size'])
+            except (lmdb.Error, OSError) as error:
+                free = os.statvfs(self.target)
+                raise LmdbWriteError(
+                    f'{self.target}: cannot be written ({error}; '
+                    f'{free.f_bavail * free.f_frsize >> 20} MiB are free on this disk). The '
+                    f'{self.meta.written} of {self.meta.count} files written so far are safe: '
+                    'make room and run the same command again.'
+                ) from error
 
 
 def _verify(
@@ -310,10 +282,9 @@ def _verify(
 ) -> None:
     """Compare counts, keys, and every value with its hash."""
     with environment.begin() as transaction:
-        keys, hashes = read_keys(transaction), read_hashes(transaction)
-        extra = len(list(_hash_keys(transaction)))
+        keys, parts = read_keys(transaction), read_hashes(transaction)
         entries = environment.stat()['entries']
-    expected = meta.count + extra + 2
+    hashes, expected = b''.join(parts), meta.count + len(parts) + 2
     if not len(keys) == meta.count == len(hashes) // HASH_BYTES or entries != expected:
         raise LmdbWriteError(
             f'{target}: has {entries} entries instead of {expected}, {len(keys)} paths and '
@@ -342,12 +313,3 @@ def _verify(
             f'{target}: {len(wrong)} of {meta.count} files differ from their hashes, such as '
             f'{wrong[:3]}. Make it again.'
         )
-
-
-def _hash_keys(transaction: lmdb.Transaction) -> Iterator[bytes]:
-    cursor = transaction.cursor()
-    if cursor.set_range(hash_key(0)):
-        for key in cursor.iternext(values=False):
-            if not is_reserved(bytes(key)):
-                return
-            yield bytes(key)

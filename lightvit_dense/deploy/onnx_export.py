@@ -7,6 +7,7 @@ size of the image; the size of the batch stays open where asked for.
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +19,10 @@ from ..errors import UserError
 
 @dataclass(frozen=True)
 class OnnxParity:
-    """How far ONNX Runtime is from torch.
+    """How far ONNX Runtime is from torch."""
 
-    Attributes:
-        largest: Largest absolute difference of any output value.
-        relative: That, divided by the largest absolute value of that output.
-    """
-
-    largest: float
-    relative: float
+    largest: float  # absolute difference of any output value
+    relative: float  # that, divided by the largest absolute value of that output
 
 
 def _outputs(found: Any) -> tuple[Tensor, ...]:
@@ -41,10 +37,8 @@ def _outputs(found: Any) -> tuple[Tensor, ...]:
 
 
 def _import(name: str) -> Any:
-    import importlib
-
     try:
-        return importlib.import_module(name)
+        return import_module(name)
     except ImportError as error:
         raise UserError(
             f'{name} is not installed; ONNX needs it: pip install onnx onnxruntime'
@@ -117,9 +111,7 @@ def export_onnx(
 
 
 def add_metadata(path: str | Path, about: Mapping[str, str]) -> None:
-    """Write into an ONNX file what it is.
-
-    ``session.get_modelmeta().custom_metadata_map`` reads it.
+    """Write into an ONNX file what it is; ``session.get_modelmeta()`` reads it.
 
     Args:
         path: The file, changed in place.
@@ -132,14 +124,11 @@ def add_metadata(path: str | Path, about: Mapping[str, str]) -> None:
 
 
 def onnx_session(path: str | Path, threads: int | None = None) -> Any:
-    """Open an ONNX file in ONNX Runtime on the CPU.
+    """Open an ONNX file as an ``onnxruntime.InferenceSession`` on the CPU.
 
     Args:
         path: The file.
         threads: Threads within an operator; ONNX Runtime's choice by default.
-
-    Returns:
-        The ``onnxruntime.InferenceSession``.
 
     Raises:
         UserError: If the file or the package ``onnxruntime`` is missing.
@@ -183,12 +172,9 @@ def compare_onnx(session: Any, model: nn.Module, images: Tensor) -> OnnxParity:
 
 @torch.no_grad()
 def compare_labels(session: Any, model: nn.Module, images: Tensor) -> float:
-    """Return the share of pixels to which a session and the model give the same class.
+    """Return the ratio of pixels to which a session and the model give the same class.
 
-    Args:
-        session: From :func:`onnx_session`.
-        model: The exported model with one output, labels [B, H, W], on the CPU.
-        images: [B, 3, H, W] on the CPU.
+    The arguments are those of :func:`compare_onnx`; the model's only output is labels [B, H, W].
 
     Raises:
         ValueError: If the outputs differ in shape.

@@ -22,12 +22,7 @@ NO_DETECTOR = (
 
 
 class Normalisation(nn.Module):
-    """What a model's data preprocessor does to pixels.
-
-    Args:
-        preprocessor: It has ``mean`` and ``std``.
-        bgr: Whether the model takes its channels in the order blue, green, red.
-    """
+    """What a model's data preprocessor does to RGB pixels; ``bgr`` if the model takes BGR."""
 
     mean: Tensor
     std: Tensor
@@ -50,20 +45,18 @@ class BackboneNeck(nn.Module):
 
     Args:
         model: A detector or segmentor.
-        size: (height, width) of the images.
+        size: (height, width) of the images, which the model must not pad.
         normalisation: Put before the backbone; None if images come normalised.
-
-    Raises:
-        UserError: If the model would pad images of this size.
     """
 
     def __init__(self, model: Any, size: Size, normalisation: nn.Module | None) -> None:
         super().__init__()
-        pad_shape = _pad_shape(model, size)
-        if pad_shape not in (None, tuple(size)):
+        pad_shape = _pad_shape(model, size) or tuple(size)
+        if pad_shape != tuple(size):
+            height, width = pad_shape
             raise UserError(
-                f'images of {size[0]}x{size[1]} px are padded to {pad_shape[0]}x{pad_shape[1]} px by '
-                f'{type(model).__name__}: export for --shape {pad_shape[0]} {pad_shape[1]}'
+                f'images of {size[0]}x{size[1]} px are padded to {height}x{width} px by '
+                f'{type(model).__name__}: export for --shape {height} {width}'
             )
         self.backbone = model.backbone
         self.neck = model.neck if getattr(model, 'neck', None) is not None else nn.Identity()
@@ -135,12 +128,7 @@ class WholeSegmentor(nn.Module):
 
 
 class WholeClassifier(nn.Module):
-    """Image to class scores before softmax.
-
-    Args:
-        model: The classifier.
-        normalisation: See :class:`BackboneNeck`.
-    """
+    """Image to class scores before softmax; arguments as of :class:`BackboneNeck`."""
 
     def __init__(self, model: nn.Module, normalisation: nn.Module | None) -> None:
         super().__init__()

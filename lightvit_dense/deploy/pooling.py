@@ -9,17 +9,10 @@ from torch import Tensor, nn
 
 
 def pooling_matrix(length: int, cells: int) -> Tensor:
-    """Return the weights by which adaptive average pooling makes cells of pixels.
+    """Return the weights [cells, length] by which adaptive average pooling makes cells of pixels.
 
     Cell i averages the pixels from ``floor(i * length / cells)`` to
     ``ceil((i + 1) * length / cells)``, as torch defines it.
-
-    Args:
-        length: Number of pixels.
-        cells: Number of cells.
-
-    Returns:
-        [cells, length].
     """
     # In numpy: a trace would record each step in torch.
     weights = np.zeros((cells, length), np.float32)
@@ -32,11 +25,8 @@ def pooling_matrix(length: int, cells: int) -> Tensor:
 class FixedAdaptivePool(nn.Module):
     """``nn.AdaptiveAvgPool2d`` as two matrix products.
 
-    ONNX's pooling has windows of one size; those of adaptive pooling differ where the number of
-    cells does not divide the image. The sizes become constants when the module is traced.
-
-    Args:
-        cells: (rows, columns) of the result.
+    ONNX's pooling has windows of one size; those of adaptive pooling differ where (rows,
+    columns) of cells do not divide the image. Sizes become constants when the module is traced.
     """
 
     def __init__(self, cells: tuple[int, int]) -> None:
@@ -56,9 +46,6 @@ def with_fixed_pools(model: nn.Module) -> nn.Module:
     """Return a copy of a model whose adaptive average poolings are :class:`FixedAdaptivePool`.
 
     Those to a single cell stay: ONNX has a global average.
-
-    Args:
-        model: The model; it is not changed.
     """
     model = copy.deepcopy(model)
     for parent in model.modules():

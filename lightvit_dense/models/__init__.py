@@ -4,6 +4,8 @@ Detectors and segmentors are imported when they are first built: mmdet and mmseg
 import, and pre-training does without them.
 """
 
+from lightvit_dense.utils.layer_depth import get_layer_id
+
 from ..registry import MODELS, TASK_UTILS, register_late
 from .backbones import Hiera, SwinTransformer, TimmBackbone, VisionTransformer
 from .classification import (
@@ -13,7 +15,6 @@ from .classification import (
     LogitDistiller,
     TimmClassifier,
 )
-from .layer_depth import get_layer_id
 from .layers import LayerNorm2d
 from .necks import MultiDepthPyramid, ScaledFeaturePyramid, SimpleFeaturePyramid
 from .preprocessors import ImagePreprocessor, MultiViewPreprocessor

@@ -1,13 +1,12 @@
 """Frozen features: taken once, kept on disk, and measured by simple classifiers."""
 
 from .cache import CacheFolder, Part
-from .extract import Plan, extract
-from .identity import fingerprint, identity_of
+from .extract import POOLS, FrozenModel, Plan, Space, extract, read_features, spaces_of
+from .identity import fingerprint, identity_of, plain
 from .linear import LinearOptions, fit_linear
 from .logistic import fit_logistic, fit_sklearn
 from .measure import METHODS, Probes, Row
 from .neighbours import NEIGHBOURS, Neighbours
-from .network import POOLS, Network, Space, build_network
 from .scores import Scores, hold_out
 
 __all__ = [
@@ -15,16 +14,15 @@ __all__ = [
     'NEIGHBOURS',
     'POOLS',
     'CacheFolder',
+    'FrozenModel',
     'LinearOptions',
     'Neighbours',
-    'Network',
     'Part',
     'Plan',
     'Probes',
     'Row',
     'Scores',
     'Space',
-    'build_network',
     'extract',
     'fingerprint',
     'fit_linear',
@@ -32,4 +30,7 @@ __all__ = [
     'fit_sklearn',
     'hold_out',
     'identity_of',
+    'plain',
+    'read_features',
+    'spaces_of',
 ]

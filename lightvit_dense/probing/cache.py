@@ -12,35 +12,24 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from lightvit_dense.errors import UserError
-from lightvit_dense.utils.io import atomic_write
-from lightvit_dense.utils.io import sha256 as file_digest
+from lightvit_dense.utils.io import atomic_write, sha256
 
 LABELS = 'labels'
 
 
 @dataclass(frozen=True)
 class Part:
-    """Features of one part of the data.
+    """Features of one part of the data."""
 
-    Attributes:
-        features: By the name of the space, fp32 [N, C], mapped from the file.
-        labels: int64 [N], in memory.
-    """
-
-    features: dict[str, np.ndarray]
-    labels: np.ndarray
+    features: dict[str, np.ndarray]  # by the name of the space, fp32 [N, C], mapped from the file
+    labels: np.ndarray  # int64 [N], in memory
 
 
 class CacheFolder:
-    """The arrays of one part of the data under one identity.
+    """The arrays of one part of the data ('train', 'view0', ...) under one identity.
 
     Each array is a ``.npy`` file with a ``.json`` beside it that has its digest and is written
     last. What lacks one, or does not match it, does not count.
-
-    Args:
-        root: Folder of all caches.
-        part: 'train', 'val', 'view0', ...
-        identity: See :func:`~lightvit_dense.probing.identity_of`.
     """
 
     def __init__(self, root: str | Path, part: str, identity: str) -> None:
@@ -49,11 +38,7 @@ class CacheFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other processes from making the same features; the lock dies with its process.
-
-        Raises:
-            UserError: If the folder cannot be written.
-        """
+        """Keep other processes from making the same features; the lock dies with its process."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             file = open(self.path / '.lock', 'w')  # noqa: SIM115  closed below
@@ -64,22 +49,18 @@ class CacheFolder:
             yield
 
     def problem(self, name: str) -> str | None:
-        """Tell why an array cannot be used: '' if it was never made, None if it can.
-
-        Args:
-            name: Name of a space, or 'labels'.
-        """
+        """Tell why an array cannot be used: '' if it was never made, None if it can."""
         array, metadata = self.path / f'{name}.npy', self.path / f'{name}.json'
         if not metadata.exists():
             return ''
         try:
-            told = json.loads(metadata.read_text())
-            if told['identity'] != self.identity:
+            about = json.loads(metadata.read_text())
+            if about['identity'] != self.identity:
                 return 'belongs to other weights or data'
-            if file_digest(array) != told['sha256']:
+            if sha256(array) != about['sha256']:
                 return 'its digest differs'
             shape = list(np.load(array, mmap_mode='r', allow_pickle=False).shape)
-            return None if shape == told['shape'] else 'has another shape'
+            return None if shape == about['shape'] else 'has another shape'
         except (OSError, ValueError, KeyError, TypeError) as error:
             return f'cannot be read ({type(error).__name__})'
 
@@ -93,15 +74,7 @@ class CacheFolder:
 
     @contextmanager
     def writer(self, widths: dict[str, int], rows: int) -> Iterator['Writer']:
-        """Write arrays row by row; they appear when the block ends well, else nothing does.
-
-        Args:
-            widths: Columns of each array, 0 for the vector of labels.
-            rows: Number of rows.
-
-        Raises:
-            UserError: If the disk is full or cannot be written.
-        """
+        """Write arrays of ``widths`` columns (0: a vector); they appear when all went well."""
         temporary = {name: self.path / f'.{name}.partial' for name in widths}
         try:
             with ExitStack() as stack:
@@ -122,20 +95,14 @@ class CacheFolder:
                 path.unlink(missing_ok=True)
 
     def _publish(self, name: str, path: Path, shape: list[int]) -> None:
-        metadata = {'identity': self.identity, 'shape': shape, 'sha256': file_digest(path)}
+        metadata = {'identity': self.identity, 'shape': shape, 'sha256': sha256(path)}
         (self.path / f'{name}.json').unlink(missing_ok=True)  # first no metadata, then a new one
         os.replace(path, self.path / f'{name}.npy')
         atomic_write(self.path / f'{name}.json', json.dumps(metadata, indent=2).encode())
 
 
 class Writer:
-    """Open ``.npy`` files that grow.
-
-    Args:
-        files: By name.
-        widths: Columns, 0 for int64 labels.
-        rows: Rows that there will be.
-    """
+    """Open ``.npy`` files by name, which grow to so many rows; columns are 0 for int64 labels."""
 
     def __init__(self, files: Mapping[str, BinaryIO], widths: dict[str, int], rows: int) -> None:
         self.files, self.widths, self.done = files, widths, 0
@@ -149,11 +116,7 @@ class Writer:
             np.lib.format.write_array_header_1_0(file, header)
 
     def add(self, arrays: dict[str, np.ndarray]) -> None:
-        """Append the rows of a batch to every array.
-
-        Raises:
-            UserError: If a feature is not finite.
-        """
+        """Append the rows of a batch to every array."""
         for name, array in arrays.items():
             if not np.isfinite(array).all():
                 row = self.done + int(np.argmin(np.isfinite(array.reshape(len(array), -1)).all(1)))

@@ -1,51 +1,111 @@
-"""Run a frozen network over the data once."""
+"""Run a frozen backbone over the data once."""
 
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
+import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from lightvit_dense.errors import UserError
 from lightvit_dense.registry import DATASETS
 
 from .cache import LABELS, CacheFolder, Part
-from .identity import fingerprint, identity_of
-from .network import Network, Space, plain
+from .identity import fingerprint, identity_of, plain
+
+POOLS = ('cls', 'mean')
+
+
+class FrozenModel(Protocol):
+    """What is asked of a network; :func:`lightvit_dense.apis.frozen_backbone` makes one."""
+
+    backbone: Any  # in evaluation mode
+    identity: dict[str, Any]  # what features depend on besides the images, as plain data
+
+    @property
+    def preprocessor(self) -> Any:
+        """The normaliser, on the backbone's device."""
+
+
+@dataclass(frozen=True)
+class Space:
+    """One vector an image: the class token ('cls') or the mean over the patch tokens ('mean').
+
+    Layers are 1-based, read before any final norm; 0 is the end of the backbone, after it.
+    """
+
+    pool: str
+    layer: int = 0
+
+    @property
+    def name(self) -> str:
+        """Name in tables and of files: 'cls', or 'cls_layer8'."""
+        return f'{self.pool}_layer{self.layer}' if self.layer else self.pool
+
+
+def spaces_of(backbone: Any, pools: Sequence[str] | None, layers: Sequence[int]) -> list[Space]:
+    """List the vectors that are asked for; by default the class token's where there is one.
+
+    Raises:
+        UserError: If there is no class token or no such layer.
+    """
+    prefix, depth = backbone.num_prefix_tokens, backbone.num_layers
+    pools = pools or (['cls'] if prefix else ['mean'])
+    if 'cls' in pools and not prefix:
+        raise UserError(
+            '--features cls: the backbone has no class token; take --features mean, or set '
+            'model.backbone.cls_token=True if the checkpoint has one'
+        )
+    wrong = [layer for layer in layers if not 0 <= layer <= depth]
+    if wrong:
+        raise UserError(
+            f'--layer {wrong[0]}: the backbone has {depth} layers; give 1 to {depth}, or 0 for '
+            'the end, after the final norm'
+        )
+    return [Space(pool, layer) for layer in layers for pool in pools]
+
+
+@torch.inference_mode()
+def read_features(
+    model: FrozenModel, batch: dict[str, Any], spaces: Sequence[Space]
+) -> list[Tensor]:
+    """Return the features [B, C] of a collated batch, one tensor a space, fp32."""
+    images = model.preprocessor(batch, False)['inputs']
+    prefix = model.backbone.num_prefix_tokens
+    wanted = sorted({space.layer for space in spaces} - {0})
+    encoding = model.backbone.encode(images, hidden_of=wanted)
+    found = []
+    for space in spaces:
+        tokens = encoding.hidden[space.layer] if space.layer else encoding.tokens
+        found.append(tokens[:, 0] if space.pool == 'cls' else tokens[:, prefix:].mean(1))
+    return [x.float() for x in found]
 
 
 @dataclass
 class Plan:
     """A part of the data and how its images are read.
 
-    Attributes:
-        part: 'train' and 'val' by the pipeline of the evaluation, 'view0', 'view1', ... of the
-            training images by their own, randomly augmented one.
-        loader: Config of the data loader whose images are taken.
-        pipeline: Transforms.
-        epoch: Number of the view, which its augmentation is drawn from.
+    'train' and 'val' are read by the pipeline of the evaluation, 'view0', 'view1', ... are the
+    training images by their own, randomly augmented one, drawn by the number of the view.
     """
 
     part: str
-    loader: dict[str, Any]
+    loader: dict[str, Any]  # config of the data loader whose images are taken
     pipeline: Sequence[dict]
-    epoch: int = 0
+    epoch: int = 0  # number of the view
 
     @classmethod
     def of_config(cls, cfg: Config, views: int = 0) -> list['Plan']:
-        """List the parts that a config describes.
-
-        Args:
-            cfg: A config with labelled ``train_dataloader`` and ``val_dataloader``.
-            views: Number of augmented views of the training images.
+        """List the parts that a config describes, with so many views of the training images.
 
         Raises:
-            UserError: If a data loader or its pipeline is missing.
+            UserError: If a labelled data loader or its pipeline is missing.
         """
         for key in ('train_dataloader', 'val_dataloader'):
             dataset = (cfg.get(key) or {}).get('dataset') or {}
@@ -75,36 +135,33 @@ class Plan:
 
 
 def extract(
-    network: Network,
+    model: FrozenModel,
     plan: Plan,
     spaces: Sequence[Space],
     cache: str | Path,
     seed: int = 0,
     say: Callable[[str], None] = print,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[Part, bool]:
     """Return the features of a part of the data, from the cache as far as it has them.
 
     Args:
-        network: The frozen network.
+        model: The frozen backbone.
         plan: The part.
         spaces: Vectors wanted.
         cache: Folder of the caches.
         seed: Seed of the augmentation of views.
         say: Receives a line if a cache is not used.
-        progress: Called with images done and in all.
+        on_progress: Called with images done and in all.
 
     Returns:
         The features, and whether all were in the cache.
-
-    Raises:
-        UserError: If the cache cannot be written, there are no labels, or features are not finite.
     """
     dataset = plan.dataset()
     described = {'fingerprint': fingerprint(dataset), 'pipeline': plain(plan.pipeline)}
     if plan.part.startswith('view'):
         described |= {'epoch': plan.epoch, 'seed': seed}
-    folder = CacheFolder(cache, plan.part, identity_of(network.identity, described))
+    folder = CacheFolder(cache, plan.part, identity_of(model.identity, described))
     names = [space.name for space in spaces]
     with folder.locked():
         problems = {name: folder.problem(name) for name in (*names, LABELS)}
@@ -114,26 +171,13 @@ def extract(
         absent = [space for space in spaces if problems[space.name] is not None]
         if not absent and problems[LABELS] is None:
             return folder.open(names), True
-        _run(network, plan, dataset, absent, folder, seed, progress)
+        depth, count = model.backbone.num_layers, len(dataset)
+        widths = {s.name: model.backbone.width_of(s.layer or depth) for s in absent}
+        with folder.writer(widths | {LABELS: 0}, count) as writer:
+            for batch in plan.iterate(dataset, seed):
+                labels = np.array([int(sample.gt_label) for sample in batch['data_samples']])
+                found = read_features(model, batch, absent) if absent else []
+                arrays = {s.name: x.cpu().numpy() for s, x in zip(absent, found, strict=True)}
+                writer.add(arrays | {LABELS: labels})
+                on_progress(writer.done, count)
         return folder.open(names), False
-
-
-def _run(
-    network: Network,
-    plan: Plan,
-    dataset: Any,
-    spaces: Sequence[Space],
-    folder: CacheFolder,
-    seed: int,
-    progress: Callable[[int, int], None],
-) -> None:
-    """Write the features of all images, and the labels."""
-    depth = network.backbone.num_layers
-    widths = {s.name: network.backbone.width_of(s.layer or depth) for s in spaces}
-    with folder.writer(widths | {LABELS: 0}, len(dataset)) as writer:
-        for batch in plan.iterate(dataset, seed):
-            labels = np.array([int(sample.gt_label) for sample in batch['data_samples']])
-            found = network.features(batch, spaces) if spaces else []
-            arrays = {s.name: x.cpu().numpy() for s, x in zip(spaces, found, strict=True)}
-            writer.add(arrays | {LABELS: labels})
-            progress(writer.done, len(dataset))

@@ -15,14 +15,7 @@ SAMPLED = 64
 
 
 def fingerprint(dataset: Any) -> dict[str, Any]:
-    """Describe a data set: how many images, their names and labels, and the bytes of some.
-
-    Args:
-        dataset: A data set whose items carry 'img_path', 'gt_label' and mostly 'storage'.
-
-    Returns:
-        Plain data: 'images', 'list' (digest of all names and labels) and 'sample' (digest of the
-        bytes of 64 images at even distances).
+    """Return plain data about a data set: digests of all names and labels, and of 64 images.
 
     Raises:
         UserError: If there is no image, or an image has no label.
@@ -55,15 +48,19 @@ def _content(info: Mapping[str, Any]) -> bytes:
 
 
 def identity_of(network: Mapping[str, Any], data: Mapping[str, Any]) -> str:
-    """Return the name of the features of a network and a part of the data.
+    """Name the features of a network and a part of the data in 32 hexadecimal digits.
 
-    Args:
-        network: :attr:`Network.identity`.
-        data: Whatever tells the part from others: its fingerprint, pipeline, number of the view.
-
-    Returns:
-        32 hexadecimal digits.
+    Whatever tells the part from others is in ``data``: fingerprint, pipeline, number of the view.
     """
     content = {'format': FORMAT, 'network': network, 'data': data}
     text = json.dumps(content, sort_keys=True, default=repr)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def plain(value: Any) -> Any:
+    """Turn config values into what JSON knows."""
+    if isinstance(value, dict):
+        return {str(key): plain(v) for key, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    return value if isinstance(value, (str, int, float, bool, type(None))) else repr(value)

@@ -20,24 +20,17 @@ PUBLISHED_BATCH, PUBLISHED_IMAGES = 16384, 1_281_167
 class LinearOptions:
     """How the probe is trained: LARS without decay, linear warm-up, cosine to 0 by iteration.
 
-    Attributes:
-        epochs: Passes over the training images.
-        warmup: Passes of warm-up.
-        lr: Learning rate. LARS moves a matrix by a share of its own length, so the rate belongs to
-            the number of steps, not to the batch: 6.4 goes with the published 78 an epoch.
-        batch_size: Images a step; 0 for as many steps an epoch as published, but 32 at least.
-        momentum: Momentum of LARS.
-        init_std: Deviation of the initial weights.
-        seed: Seed of the weights and of the order.
+    LARS moves a matrix in proportion to its own length, so the rate belongs to the number of steps,
+    not to the batch: 6.4 goes with the published 78 an epoch.
     """
 
     epochs: int = 90
-    warmup: int = 10
+    warmup: int = 10  # epochs
     lr: float = 6.4
-    batch_size: int = 0
+    batch_size: int = 0  # 0: as many steps an epoch as published, but 32 images at least
     momentum: float = 0.9
-    init_std: float = 0.01
-    seed: int = 0
+    init_std: float = 0.01  # of the initial weights
+    seed: int = 0  # of the weights and of the order
 
     def batch_of(self, images: int) -> int:
         """Return the batch size for a number of images; at least two, which BatchNorm needs."""
@@ -53,13 +46,7 @@ class LinearOptions:
 
 
 class LinearProbe(nn.Module):
-    """BatchNorm without learned scale and a linear layer, like the head of the classifier.
-
-    Args:
-        width: Columns of the features.
-        num_classes: Number of classes.
-        init_std: Deviation of the initial weights.
-    """
+    """BatchNorm without learned scale and a linear layer, like the head of the classifier."""
 
     def __init__(self, width: int, num_classes: int, init_std: float = 0.01) -> None:
         super().__init__()
@@ -86,19 +73,19 @@ def fit_linear(
     options: LinearOptions | None = None,
     places: np.ndarray | None = None,
     device: str | torch.device = 'cpu',
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> LinearProbe:
     """Train the probe.
 
     Args:
         views: Features [N, C] of the training images; of several augmented views each epoch takes
-            the next.
+            the next. They are read from disk batch by batch.
         labels: int64 [N].
         num_classes: Number of classes.
         options: How to train.
         places: Rows to train with; ``None`` for all.
-        device: Where to train; features are read from disk batch by batch.
-        progress: Called with epochs done and in all.
+        device: Where to train.
+        on_progress: Called with epochs done and in all.
 
     Returns:
         The probe, in evaluation mode.
@@ -122,5 +109,5 @@ def fit_linear(
             optimizer.zero_grad()
             nn.functional.cross_entropy(probe(x), target).backward()
             optimizer.step()
-        progress(epoch + 1, options.epochs)
+        on_progress(epoch + 1, options.epochs)
     return probe.eval()

@@ -18,23 +18,14 @@ KEPT_BYTES = 2**31
 
 @dataclass
 class LogisticModel:
-    """A fitted regression of standardised features.
+    """A fitted regression of standardised features."""
 
-    Attributes:
-        mean: Mean of the training features [C].
-        std: Their deviation [C], 1 where it is 0.
-        weight: fp64 [classes, C].
-        bias: fp64 [classes].
-        gradient: Largest entry of the gradient at the end; 0 at the optimum.
-        steps: Iterations taken.
-    """
-
-    mean: Tensor
-    std: Tensor
-    weight: Tensor
-    bias: Tensor
-    gradient: float
-    steps: int
+    mean: Tensor  # of the training features [C]
+    std: Tensor  # [C], 1 where it is 0
+    weight: Tensor  # fp64 [classes, C]
+    bias: Tensor  # fp64 [classes]
+    gradient: float  # largest entry at the end; 0 at the optimum
+    steps: int  # iterations taken
 
     def scores(self, features: np.ndarray) -> Tensor:
         """Return the scores [N, classes] of features on disk, on the CPU."""
@@ -102,9 +93,9 @@ def fit_logistic(
         start = 0
         for x in prepared() if kept is None else kept:
             target = targets[start : start + len(x)]
-            shares = (x @ weight.T + bias).log_softmax(1)
-            loss -= shares.gather(1, target[:, None]).sum() / len(features)
-            error = shares.exp_()  # the gradient of the scores: softmax minus one at the target
+            scores = (x @ weight.T + bias).log_softmax(1)
+            loss -= scores.gather(1, target[:, None]).sum() / len(features)
+            error = scores.exp_()  # the gradient of the scores: softmax minus one at the target
             error[torch.arange(len(x), device=x.device), target] -= 1
             error /= len(features)
             slope[:, :width] += error.T @ x
@@ -132,17 +123,7 @@ def fit_logistic(
 def fit_sklearn(
     features: np.ndarray, labels: np.ndarray, c: float = 1.0, places: np.ndarray | None = None
 ) -> Any:
-    """Fit scikit-learn's logistic regression to the same features, standardised likewise.
-
-    Args:
-        features: [N, C]; read into memory.
-        labels: int64 [N].
-        c: Inverse strength of the penalty.
-        places: Rows to fit to; ``None`` for all.
-
-    Returns:
-        scikit-learn's pipeline, whose ``decision_function`` gives scores.
-    """
+    """Fit scikit-learn's pipeline to the same features, standardised likewise, in memory."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler

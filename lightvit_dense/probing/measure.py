@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,45 +19,22 @@ METHODS = ('linear', 'logistic', 'sklearn', 'knn')
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the table.
+    """A line of the table."""
 
-    Attributes:
-        features: Name of the space.
-        method: One of :data:`METHODS`, or 'most frequent class'.
-        setting: What was chosen or given, as text.
-        top1: Accuracy in percent.
-        top5: Share of images whose five best classes contain the right one.
-        seconds: Time to fit and to score.
-    """
-
-    features: str
-    method: str
-    setting: str
-    top1: float
+    features: str  # name of the space
+    method: str  # one of METHODS, or 'most frequent class'
+    setting: str  # what was chosen or given, as text
+    top1: float  # in percent
     top5: float
-    seconds: float
-
-    def plain(self) -> dict[str, Any]:
-        """Return the row as plain data."""
-        return asdict(self)
+    seconds: float  # to fit and to score
 
 
 @dataclass
 class Probes:
     """Fit classifiers to the training features and score them on those of validation.
 
-    Attributes:
-        train: Deterministic features of the training images.
-        val: Features of the validation images.
-        views: Features of augmented views, for the linear probe; may be empty.
-        num_classes: Number of classes.
-        linear: How the linear probe is trained.
-        rates: Learning rates of the linear probe to choose from.
-        cs: Inverse penalties of logistic regression to choose from.
-        counts: Numbers of neighbours, all of which are reported.
-        temperature: Temperature of the neighbours' votes.
-        device: Where to compute.
-        progress: Called with a title, steps done and in all.
+    Of several learning rates, or inverse penalties ``cs``, the best on a held-out fifth of the
+    training images is taken; all numbers of neighbours (``counts``) are reported.
     """
 
     train: Part
@@ -70,7 +47,7 @@ class Probes:
     counts: Sequence[int]
     temperature: float = 0.07
     device: str = 'cpu'
-    progress: Callable[[str, int, int], None] = lambda title, done, total: None
+    on_progress: Callable[[str, int, int], None] = lambda title, done, total: None
 
     def baseline(self) -> Row:
         """Return the accuracy of always naming the most frequent training classes."""
@@ -80,12 +57,7 @@ class Probes:
         return Row('none', 'most frequent class', '', found.top1, found.top5, 0.0)
 
     def measure(self, space: str, method: str) -> list[Row]:
-        """Fit one method to one space.
-
-        Args:
-            space: Name of the features.
-            method: One of :data:`METHODS`.
-        """
+        """Fit one of :data:`METHODS` to the features of a space."""
         start = time.perf_counter()
         if method == 'knn':
             found = self._neighbours(space)
@@ -107,7 +79,7 @@ class Probes:
             replace(self.linear, lr=rate),
             places,
             self.device,
-            lambda done, total: self.progress(f'linear {space}', done, total),
+            lambda done, total: self.on_progress(f'linear {space}', done, total),
         )
 
     def _logistic(self, space: str, method: str, c: float) -> Callable[[Any], Any]:
@@ -152,7 +124,7 @@ class Probes:
             rows = labels[done[count] : done[count] + len(votes)]
             parts[count].append((Scores.of(votes, rows), len(votes)))
             done[count] += len(votes)
-            self.progress(f'knn {space}', done[count], len(labels))
+            self.on_progress(f'knn {space}', done[count], len(labels))
         return [(f'k {count}', Scores.joined(parts[count])) for count in self.counts]
 
 

@@ -14,18 +14,14 @@ NEIGHBOURS = (10, 20, 100, 200)
 class Neighbours:
     """Classify by the nearest training images in cosine similarity.
 
-    Each of the k nearest votes for its class with weight ``exp(similarity / temperature)``. Memory
-    does not grow with the number of images. Of equally near images the first in the data set is
-    taken, and of classes with equal votes the first, so that results can be repeated.
+    Each of the k nearest votes for its class with weight ``exp(similarity / temperature)``. Of
+    equally near images the first in the data set is taken, and of classes with equal votes the
+    first. Memory does not grow with the number of images: ``queries`` and ``keys`` are looked at at
+    a time.
 
     Args:
         features: Training features [N, C], in memory or mapped from a file.
         labels: int64 [N].
-        num_classes: Number of classes.
-        temperature: Temperature of the votes.
-        device: Where to compute.
-        queries: Query images at a time.
-        keys: Training images at a time.
     """
 
     def __init__(
@@ -44,11 +40,7 @@ class Neighbours:
         self.queries, self.keys = queries, keys
 
     def scores(self, features: np.ndarray, counts: Sequence[int]) -> Iterator[tuple[int, Tensor]]:
-        """Give the votes of each number of neighbours, chunk after chunk of the queries.
-
-        Args:
-            features: Query features [M, C].
-            counts: Numbers of neighbours; more than there are images is as many as there are.
+        """Give the votes of each number of neighbours, chunk after chunk of the queries [M, C].
 
         Yields:
             The number of neighbours, and votes [rows, classes] of the next rows, fp64.
@@ -80,14 +72,9 @@ def _unit(x: Tensor) -> Tensor:
 
 
 def rank_key(similarity: Tensor, start: int) -> Tensor:
-    """Return integers that order by similarity, then by place: no two are alike.
+    """Return integers that order by similarity fp32 [rows, columns], then by place from ``start``.
 
-    Args:
-        similarity: fp32 [rows, columns].
-        start: Place of the first column.
-
-    Returns:
-        int64 [rows, columns]: the similarity's bits, made monotonic, above the place reversed.
+    Above the place reversed are the similarity's bits, made monotonic: no two are alike.
     """
     bits = (similarity + 0.0).view(torch.int32)  # + 0 makes -0 and 0 alike
     ordered = bits ^ ((bits >> 31) & 0x7FFFFFFF)

@@ -10,15 +10,10 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Scores:
-    """Accuracy in percent.
-
-    Attributes:
-        top1: Share of images whose best class is right.
-        top5: Share whose five best classes (or all, of fewer) contain the right one.
-    """
+    """Accuracy in percent."""
 
     top1: float
-    top5: float
+    top5: float  # of fewer classes, all of them count
 
     @classmethod
     def of(cls, scores: Tensor, labels: Tensor) -> 'Scores':
@@ -41,23 +36,19 @@ class Scores:
 
 
 def hold_out(
-    labels: np.ndarray, share: float = 0.2, seed: int = 0
+    labels: np.ndarray, ratio: float = 0.2, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
     """Part training images in two, class by class.
 
-    Args:
-        labels: int64 [N].
-        share: Share of each class that is held out, rounded down; a class of one image is not.
-        seed: Seed of the choice.
-
     Returns:
-        Places of the images to fit to and of those held out, ascending.
+        Places of the images to fit to and of those held out, ascending; of each class a ratio,
+        rounded down, is held out.
     """
     order = np.random.default_rng(seed).permutation(len(labels))
     order = order[np.argsort(labels[order], kind='stable')]  # class by class, shuffled within
     _, starts, counts = np.unique(labels[order], return_index=True, return_counts=True)
     rank = np.arange(len(labels)) - np.repeat(starts, counts)
-    chosen = rank < np.repeat(np.floor(share * counts), counts)
+    chosen = rank < np.repeat(np.floor(ratio * counts), counts)
     return np.sort(order[~chosen]), np.sort(order[chosen])
 
 

@@ -1,14 +1,14 @@
 """Results of probes as text, Markdown, CSV, JSON and a picture."""
 
-import csv
-import io
-import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from lightvit_dense.utils.io import atomic_path, atomic_write
+from lightvit_dense.utils.io import atomic_path, atomic_write, write_json
+from lightvit_dense.utils.logs import Series
+from lightvit_dense.utils.tables import to_csv, to_markdown
 from lightvit_dense.visualization import curves
 
 from .measure import Row
@@ -22,14 +22,7 @@ def cells(row: Row) -> tuple[str, ...]:
     return (row.features, row.method, row.setting, *numbers)
 
 
-def markdown(rows: Sequence[Row]) -> str:
-    """Return the table as Markdown."""
-    rule = ('---', '---', '---', '--:', '--:', '--:')
-    lines = [COLUMNS, rule, *map(cells, rows)]
-    return '\n'.join(f'| {" | ".join(line)} |' for line in lines) + '\n'
-
-
-def by_layer(rows: Sequence[Row]) -> list[curves.Series]:
+def by_layer(rows: Sequence[Row]) -> list[Series]:
     """Return top-1 accuracy over the layers, a curve for each pooling and method.
 
     Of the numbers of neighbours each layer shows the best.
@@ -43,13 +36,13 @@ def by_layer(rows: Sequence[Row]) -> list[curves.Series]:
             layer = int(match[2])
             found[layer] = max(row.top1, found.get(layer, 0.0))
     return [
-        curves.Series(name, tuple(sorted(found)), tuple(found[layer] for layer in sorted(found)))
+        Series(name, tuple(sorted(found)), tuple(found[layer] for layer in sorted(found)))
         for name, found in best.items()
         if len(found) > 1
     ]
 
 
-def draw(lines: Sequence[curves.Series]) -> Any:
+def draw(lines: Sequence[Series]) -> Any:
     """Draw curves of :func:`by_layer`; returns a matplotlib figure."""
     figure = curves.plot(lines, 'Accuracy of features by layer', 'top-1 (%)', 'layer')
     axes = figure.axes[0]
@@ -61,30 +54,21 @@ def draw(lines: Sequence[curves.Series]) -> Any:
 def write(folder: Path, rows: Sequence[Row], metadata: Mapping[str, Any]) -> list[Path]:
     """Write ``probe.md``, ``probe.csv``, ``probe.json``, and ``layers.png`` of several layers.
 
-    Args:
-        folder: Where to.
-        rows: The table.
-        metadata: What the numbers belong to: config, checkpoint, data.
-
-    Returns:
-        The files written.
+    ``metadata`` says what the numbers belong to. Returns the files.
     """
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(COLUMNS)
-    writer.writerows(cells(row) for row in rows)
+    texts = [cells(row) for row in rows]
+    results = {**metadata, 'results': [asdict(row) for row in rows]}
     content = {
-        'probe.md': markdown(rows),
-        'probe.csv': text.getvalue(),
-        'probe.json': json.dumps({**metadata, 'results': [r.plain() for r in rows]}, indent=2)
-        + '\n',
+        'probe.md': to_markdown(COLUMNS, texts),
+        'probe.csv': to_csv(COLUMNS, texts),
     }
     for name, value in content.items():
         atomic_write(folder / name, value.encode())
-    written = [folder / name for name in content]
+    write_json(folder / 'probe.json', results)
+    written = [folder / name for name in (*content, 'probe.json')]
     lines = by_layer(rows)
     if lines:
-        with atomic_path(folder / 'layers.png') as temporary:
-            curves.save_png(draw(lines), temporary)
         written.append(folder / 'layers.png')
+        with atomic_path(written[-1]) as temporary:
+            curves.save_png(draw(lines), temporary)
     return written

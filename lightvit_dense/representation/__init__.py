@@ -1,32 +1,24 @@
-"""What networks have learnt, seen from inside: features of layers, and what compares them."""
+"""The papers' analyses of what backbones have learnt: features, CKA, spectra and attention."""
 
-from .features import layer_features, layer_maps
+from .agreement import AttentionAgreement, PairAgreement, attention_agreement
+from .attention import AttentionStats, LayerStats, attention_stats
+from .cka import MinibatchCKA
+from .features import layer_features, layer_maps, to_map
+from .fourier import FourierAnalysis, Spectrum
 from .images import ImageStream
-from .models import Subject, load_backbone, load_subject
-from .session import (
-    Session,
-    add_models,
-    add_options,
-    default_device,
-    file_names,
-    load_subjects,
-    models_of,
-    write_json,
-)
 
 __all__ = [
+    'AttentionAgreement',
+    'AttentionStats',
+    'FourierAnalysis',
     'ImageStream',
-    'Session',
-    'Subject',
-    'add_models',
-    'add_options',
-    'default_device',
-    'file_names',
+    'LayerStats',
+    'MinibatchCKA',
+    'PairAgreement',
+    'Spectrum',
+    'attention_agreement',
+    'attention_stats',
     'layer_features',
     'layer_maps',
-    'load_backbone',
-    'load_subject',
-    'load_subjects',
-    'models_of',
-    'write_json',
+    'to_map',
 ]

@@ -14,6 +14,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from lightvit_dense.errors import UserError
+from lightvit_dense.models.pretraining.distillation import r2_of_products
 
 from .attention_maps import BUDGET, Layout, check_layers, logit_count, token_layouts
 
@@ -24,63 +25,24 @@ MEASURES = ('cross_entropy', 'kl', 'cosine', 'js')
 class PairAgreement:
     """Numbers of one pair of layers, means over images and queries.
 
-    The first four compare the maps that are means over all heads of a side; ``matched`` holds the
-    first three of single heads, mean over the matched ones.
-
-    Attributes:
-        student: Student layer, 1-based.
-        teacher: Teacher layer, 1-based.
-        cross_entropy: ``-sum t log s`` of maps t and s, in nats.
-        kl: ``sum t log(t / s)``, in nats; 0 for equal maps.
-        cosine: Cosine of the rows of the maps; 1 for equal maps.
-        js: Jensen-Shannon divergence, in nats; 0 for equal maps, log 2 at most.
-        matched: ``cross_entropy``, ``kl`` and ``cosine`` of the matched heads.
-        heads: The matched heads (student, teacher), 0-based: as many as the side with fewer has.
-        explained: Share of the teacher's centred logits that the best linear map of the student's
-            heads explains, 0 to 1; what a distiller's map of heads could reach.
+    The four measures compare the maps that are means over all heads of a side.
     """
 
-    student: int
-    teacher: int
-    cross_entropy: float
-    kl: float
-    cosine: float
-    js: float
-    matched: dict[str, float]
-    heads: tuple[tuple[int, int], ...]
-    explained: float
+    student: int  # layer, 1-based
+    teacher: int  # layer, 1-based
+    cross_entropy: float  # -sum t log s of maps t and s, in nats
+    kl: float  # sum t log(t / s), in nats; 0 for equal maps
+    cosine: float  # of the rows of the maps; 1 for equal maps
+    js: float  # Jensen-Shannon divergence, in nats; 0 for equal maps, log 2 at most
+    matched: dict[str, float]  # the first three of single heads, mean over the matched ones
+    heads: tuple[tuple[int, int], ...]  # matched (student, teacher), as many as the fewer has
+    explained: float  # attention_r2: what a distiller's linear map of heads could reach
 
     def to_dict(self) -> dict[str, Any]:
         """Return the numbers for JSON."""
         found = {name: getattr(self, name) for name in ('student', 'teacher', *MEASURES)}
         heads = [list(pair) for pair in self.heads]
         return found | {'explained': self.explained, 'matched': self.matched | {'heads': heads}}
-
-
-@dataclass
-class _Sums:
-    """What is summed over images for one pair of layers; h and g are student and teacher heads."""
-
-    mean: Tensor  # [4], as MEASURES
-    cross: Tensor  # -sum t log s of single heads [h, g]
-    cosine: Tensor  # of single heads [h, g]
-    negentropy: Tensor  # sum t log t of single teacher heads [g]
-    gram: Tensor  # of the student's centred logits [h, h]
-    product: Tensor  # of the student's and the teacher's [h, g]
-    energy: Tensor  # of the teacher's []
-    queries: int = 0
-
-    @classmethod
-    def zeros(cls, ours: int, theirs: int, device: torch.device) -> '_Sums':
-        """Return empty sums for so many heads."""
-
-        def empty(*shape: int) -> Tensor:
-            return torch.zeros(shape, dtype=torch.float64, device=device)
-
-        square, both = empty(ours, ours), (ours, theirs)
-        return cls(
-            empty(4), empty(*both), empty(*both), empty(theirs), square, empty(*both), empty()
-        )
 
 
 class _Layer:
@@ -100,19 +62,12 @@ class _Layer:
 
 
 def mean_map(log: Tensor) -> Tensor:
-    """Return the logarithm [B, ..., K] of the mean over heads of maps, given their logarithm.
-
-    No small number has to be added to a probability for it.
-    """
+    """Return the logarithm [B, ..., K] of the mean over heads of maps, given their logarithm."""
     return log.logsumexp(1) - math.log(log.shape[1])
 
 
 def mean_maps_agreement(ours: Tensor, theirs: Tensor) -> Tensor:
-    """Compare two attention maps.
-
-    Args:
-        ours: Logarithm of the student's map [B, ..., K], see :func:`mean_map`.
-        theirs: Logarithm of the teacher's map [B, ..., K].
+    """Compare two attention maps [B, ..., K], given their logarithms.
 
     Returns:
         Sums over images and queries of cross entropy, KL, cosine and JS [4], float64.
@@ -173,7 +128,7 @@ class AttentionAgreement:
         # Of every layer its logits and four tensors of their size are held.
         held = 5 * sum(sum(count.values()) for count in counts)
         self._together = max(1, budget // held)
-        self._sums: dict[tuple[int, int], _Sums] = {}
+        self._sums: dict[tuple[int, int], dict[str, Any]] = {}
 
     def _comparable(self, pair: tuple[int, int]) -> bool:
         """Return whether queries and keys of two layers stand for the same parts of the image."""
@@ -184,13 +139,13 @@ class AttentionAgreement:
         if (ours.shape, ours.grid) != (theirs.shape, theirs.grid):
             return False
         # Places in tokens: patches of another size may stand for the same parts of the image.
-        places = ((x.queries / x.pitch, x.keys / x.pitch) for x in (ours, theirs))
+        places = ((x.queries / x.stride, x.keys / x.stride) for x in (ours, theirs))
         return all(torch.equal(*both) for both in zip(*places, strict=True))
 
     def _refuse(self, pair: tuple[int, int], sizes: Sequence[tuple[int, int]]) -> None:
         ours, theirs = (side[layer] for side, layer in zip(self._layouts, pair, strict=True))
         told = [
-            f'{side} layer {layer}: {x.grid[0]}x{x.grid[1]} keys of {x.pitch} px in images of '
+            f'{side} layer {layer}: {x.grid[0]}x{x.grid[1]} keys of {x.stride} px in images of '
             f'{size[0]}x{size[1]} px, (windows, queries, keys) {x.shape}'
             for side, layer, x, size in zip(
                 ('student', 'teacher'), pair, (ours, theirs), sizes, strict=True
@@ -200,8 +155,8 @@ class AttentionAgreement:
             remedy = 'attention windows are filled up there: choose a --size of whole windows'
         elif ours.grid != theirs.grid and ours.shape[0] == theirs.shape[0] == 1:
             remedy = (
-                f'give the teacher images of {ours.grid[0] * theirs.pitch} px, --size '
-                f'{sizes[0][0]} {ours.grid[0] * theirs.pitch}, or choose other layers'
+                f'give the teacher images of {ours.grid[0] * theirs.stride} px, --size '
+                f'{sizes[0][0]} {ours.grid[0] * theirs.stride}, or choose other layers'
             )
         else:
             remedy = 'choose layers that both attend globally, without pooling'
@@ -209,12 +164,7 @@ class AttentionAgreement:
 
     @torch.no_grad()
     def update(self, images: Tensor, teacher_images: Tensor | None = None) -> None:
-        """Add images.
-
-        Args:
-            images: As the student wants them [B, 3, H, W].
-            teacher_images: The same as the teacher wants them; ``images`` by default.
-        """
+        """Add images [B, 3, H, W] as the student wants them, and as the teacher does."""
         theirs = images if teacher_images is None else teacher_images
         if len(theirs) != len(images):
             raise ValueError(f'{len(images)} images for the student, {len(theirs)} for the teacher')
@@ -230,49 +180,45 @@ class AttentionAgreement:
                 self._add(pair, student[pair[0]], teacher[pair[1]])
 
     def _add(self, pair: tuple[int, int], student: _Layer, teacher: _Layer) -> None:
-        """Add the numbers of a pair."""
-        heads = student.shape[1], teacher.shape[1]
-        sums = self._sums.setdefault(pair, _Sums.zeros(*heads, student.log.device))
-        sums.mean += mean_maps_agreement(student.mean, teacher.mean)
-        sums.queries += student.mean[..., 0].numel()
-        sums.negentropy += teacher.negentropy
-        sums.cross -= _products(student.log, teacher.maps)
-        sums.cosine += _products(student.unit, teacher.unit)
-        sums.gram += student.gram
-        sums.product += _products(student.centred, teacher.centred)
-        sums.energy += teacher.gram.trace()
+        """Add the numbers of a pair; h and g are heads of the student and of the teacher."""
+        found = {
+            'queries': student.mean[..., 0].numel(),
+            'mean': mean_maps_agreement(student.mean, teacher.mean),  # [4], as MEASURES
+            'negentropy': teacher.negentropy,  # sum t log t [g]
+            'cross': -_products(student.log, teacher.maps),  # -sum t log s [h, g]
+            'cosine': _products(student.unit, teacher.unit),  # [h, g]
+            'gram': student.gram,  # of centred logits [h, h]
+            'product': _products(student.centred, teacher.centred),  # [h, g]
+            'energy': teacher.gram.trace(),
+        }
+        sums = self._sums.setdefault(pair, {})
+        for name, value in found.items():
+            sums[name] = sums[name] + value if name in sums else value
 
     def result(self) -> list[PairAgreement]:
-        """Return the means over all images, by pair.
-
-        Raises:
-            ValueError: If there was no image.
-        """
+        """Return the means over all images, by pair."""
         if not self._sums:
             raise ValueError('no image was given to update()')
         return [self._finish(pair, self._sums[pair]) for pair in self.pairs]
 
     @staticmethod
-    def _finish(pair: tuple[int, int], sums: _Sums) -> PairAgreement:
-        mean = (sums.mean / sums.queries).tolist()
-        cosine, cross = sums.cosine / sums.queries, sums.cross / sums.queries
-        kl = cross + sums.negentropy / sums.queries
+    def _finish(pair: tuple[int, int], sums: dict[str, Any]) -> PairAgreement:
+        mean, cosine, cross, negentropy = (
+            sums[name] / sums['queries'] for name in ('mean', 'cosine', 'cross', 'negentropy')
+        )
         rows, columns = linear_sum_assignment(cosine.cpu().numpy(), maximize=True)
-        single = {'cross_entropy': cross, 'kl': kl, 'cosine': cosine}
-        matched = {name: x[rows, columns].mean().item() for name, x in single.items()}
-        inverse = torch.linalg.pinv(sums.gram, hermitian=True)
-        explained = (sums.product * (inverse @ sums.product)).sum()
-        share = (explained / sums.energy).clamp(0, 1).item() if sums.energy else 0.0
-        heads = tuple(zip(rows.tolist(), columns.tolist(), strict=True))
-        numbers = dict(zip(MEASURES, mean, strict=True))
-        return PairAgreement(*pair, **numbers, matched=matched, heads=heads, explained=share)
+        single = {'cross_entropy': cross, 'kl': cross + negentropy, 'cosine': cosine}
+        return PairAgreement(
+            *pair,
+            *mean.tolist(),
+            matched={name: x[rows, columns].mean().item() for name, x in single.items()},
+            heads=tuple(zip(rows.tolist(), columns.tolist(), strict=True)),
+            explained=r2_of_products(sums['gram'], sums['product'], sums['energy']),
+        )
 
 
 def _logits(backbone: Any, images: Tensor, layouts: dict[int, Layout]) -> dict[int, Tensor]:
-    """Return the logits of patches for patches by layer [B, heads, W, q, k], fp32 or better.
-
-    Tokens of layers that attend globally are brought into raster order.
-    """
+    """Return patches' logits [B, heads, W, q, k] by layer, in raster order, fp32 or better."""
     found, bare = backbone.attention_logits(images, list(layouts)), {}
     for layer, layout in layouts.items():
         logits = layout.patches_only(found.pop(layer))
@@ -292,11 +238,7 @@ def _products(left: Tensor, right: Tensor) -> Tensor:
 def resolve_layer_pairs(
     pairs: str | Sequence[Sequence[int]] | None, student: Any, teacher: Any
 ) -> list[tuple[int, int]]:
-    """Spell out (student layer, teacher layer) pairs; see :class:`AttentionAgreement`.
-
-    Raises:
-        UserError: If there is no pair, one is named twice, or it is no pair.
-    """
+    """Spell out (student layer, teacher layer) pairs; see :class:`AttentionAgreement`."""
     for backbone in (student, teacher):
         check_layers(
             backbone, [1] if not hasattr(backbone, 'num_layers') else [backbone.num_layers]
@@ -313,11 +255,7 @@ def resolve_layer_pairs(
 
 
 def parse_pairs(words: Sequence[str]) -> str | list[tuple[int, int]] | None:
-    """Read pairs from a command line: ``all``, or words like ``6:6``; None for no words.
-
-    Raises:
-        UserError: Names the word that cannot be read.
-    """
+    """Read pairs from a command line: ``all``, or words like ``6:6``; None for no words."""
     if not words:
         return None
     if list(words) == ['all']:
@@ -338,22 +276,16 @@ def attention_agreement(
     pairs: str | Sequence[Sequence[int]] | None = None,
     budget: int = BUDGET,
 ) -> list[PairAgreement]:
-    """Measure agreement over batches of images.
+    """Measure batches [B, 3, H, W] as the student and as the teacher wants them.
 
-    Args:
-        student: Backbone in evaluation mode.
-        teacher: Backbone in evaluation mode, on the same device.
-        images: Batches of normalised images [B, 3, H, W] as the student and as the teacher wants
-            them.
-        pairs: See :class:`AttentionAgreement`.
-        budget: See :class:`AttentionAgreement`.
+    The other arguments are those of :class:`AttentionAgreement`.
     """
     device, agreement = next(student.parameters()).device, None
     for batch in images:
         ours, theirs = (x.to(device) for x in batch)
         if agreement is None:
-            sizes = tuple((x.shape[-2], x.shape[-1]) for x in (ours, theirs))
-            agreement = AttentionAgreement(student, teacher, pairs, (sizes[0], sizes[1]), budget)
+            sizes = (ours.shape[-2], ours.shape[-1]), (theirs.shape[-2], theirs.shape[-1])
+            agreement = AttentionAgreement(student, teacher, pairs, sizes, budget)
         agreement.update(ours, theirs)
     if agreement is None:
         raise ValueError('no image was given')

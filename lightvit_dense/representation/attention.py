@@ -25,84 +25,53 @@ AUTHORS_PX = 14.0
 
 @dataclass(frozen=True)
 class LayerStats:
-    """Numbers of one layer, each head's a mean over images and queries.
+    """Numbers of one layer, each head's a mean over images and queries."""
 
-    Attributes:
-        layer: 1-based.
-        distance: Mean distance of what a head attends to in px, by head.
-        entropy: Entropy of a head's attention in nats, by head.
-        tokens: Number of keys that a query sees, the greatest where windows differ.
-        patch: Px from one key to the next.
-        max_entropy: Entropy of uniform attention, log(tokens), or its mean where windows differ.
-        max_distance: Distance if each query looked at its farthest key only.
-        uniform_distance: Distance of uniform attention.
-    """
-
-    layer: int
-    distance: tuple[float, ...]
-    entropy: tuple[float, ...]
-    tokens: int
-    patch: float
-    max_entropy: float
-    max_distance: float
-    uniform_distance: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the numbers for JSON."""
-        return {
-            'layer': self.layer,
-            'distance': list(self.distance),
-            'entropy': list(self.entropy),
-            'tokens': self.tokens,
-            'patch': self.patch,
-            'max_entropy': self.max_entropy,
-            'max_distance': self.max_distance,
-            'uniform_distance': self.uniform_distance,
-        }
+    layer: int  # 1-based
+    distance: tuple[float, ...]  # mean distance of what a head attends to in px, by head
+    entropy: tuple[float, ...]  # of a head's attention in nats, by head
+    tokens: int  # keys that a query sees, the most where windows differ
+    patch: float  # px from one key to the next
+    max_entropy: float  # of uniform attention, log(tokens), or its mean where windows differ
+    max_distance: float  # if each query looked at its farthest key only
+    uniform_distance: float  # of uniform attention
 
 
-def attention_distance(maps: Tensor, distances: Tensor, shares: Tensor) -> Tensor:
+def attention_distance(maps: Tensor, distances: Tensor, query_weights: Tensor) -> Tensor:
     """Return the mean distance between queries and what they attend to.
 
     Args:
         maps: Attention after the softmax [B, heads, W, q, k].
         distances: From queries to keys [W, q, k].
-        shares: Of the queries in the mean [W, q].
+        query_weights: Of the queries in the mean [W, q].
 
     Returns:
         Sums over images of the mean over queries, by head [heads], float64.
     """
-    weights = (distances * shares[..., None]).to(maps)
+    weights = (distances * query_weights[..., None]).to(maps)
     return torch.einsum('bhwqk,wqk->bh', maps, weights).double().sum(0)
 
 
-def attention_entropy(maps: Tensor, shares: Tensor) -> Tensor:
+def attention_entropy(maps: Tensor, query_weights: Tensor) -> Tensor:
     """Return the entropy of attention over keys, ``-sum p log(p + 1e-6)`` with natural logarithm.
 
-    Args:
-        maps: Attention after the softmax [B, heads, W, q, k].
-        shares: Of the queries in the mean [W, q].
-
-    Returns:
-        Sums over images of the mean over queries, by head [heads], float64.
+    Arguments and result are those of :func:`attention_distance`.
     """
     terms = (maps + EPSILON).log_().mul_(maps)
     # Keys in the maps' own precision, the many queries in double.
-    return -torch.einsum('bhwq,wq->h', terms.sum(-1).double(), shares.to(maps.device))
+    return -torch.einsum('bhwq,wq->h', terms.sum(-1).double(), query_weights.to(maps.device))
 
 
 class AttentionStats:
     """Distance and entropy of attention, gathered batch by batch.
 
     Prefix tokens (class token, registers) are taken out, as queries and as keys, *before* the
-    softmax; numbers are means over queries and images. What is kept does not grow with the number
-    of images.
+    softmax; numbers are means over queries and images. What is kept does not grow with the images.
 
     Where a layer attends in windows, a query sees the patches of its window; tokens that fill up a
     window are taken out like prefix tokens. In a Hiera a query sees the keys of its mask unit (or
     of the image, in global layers). Distances go from the middle of the 2x2 tokens that a pooled
-    query was made of to the keys before pooling, in px of the image. Layers thus have different
-    numbers of keys, and different maxima.
+    query was made of to the keys before pooling, in px of the image.
 
     Args:
         backbone: In evaluation mode, on its device.
@@ -112,8 +81,7 @@ class AttentionStats:
         budget: Greatest number of logits to hold at a time.
 
     Raises:
-        UserError: If the backbone does not show its attention, a layer does not exist, or
-            ``px_per_token`` makes no sense.
+        UserError: If the backbone does not show its attention, or an argument makes no sense.
     """
 
     def __init__(
@@ -156,22 +124,19 @@ class AttentionStats:
         parts = stream_logits(self.backbone, images, self.layouts, self.budget)
         for layer, logits in parts:
             maps = logits.softmax(-1)
-            shares = self.layouts[layer].shares().to(maps.device)
-            self._distance[layer] += attention_distance(maps, self._far[layer], shares)
-            self._entropy[layer] += attention_entropy(maps, shares)
+            weights = self.layouts[layer].query_weights().to(maps.device)
+            self._distance[layer] += attention_distance(maps, self._far[layer], weights)
+            self._entropy[layer] += attention_entropy(maps, weights)
         self.images += len(images)
 
     def result(self) -> list[LayerStats]:
-        """Return the means over all images, by layer.
-
-        Raises:
-            ValueError: If there was no image.
-        """
+        """Return the means over all images, by layer."""
         if not self.images:
             raise ValueError('no image was given to update()')
         found = []
         for layer, layout in self.layouts.items():
-            far, seen, shares = layout.distances() * self.scale, layout.patches(), layout.shares()
+            far, seen = layout.distances() * self.scale, layout.patches()
+            weights = layout.query_weights()
             if layout.real is not None:
                 far = far * layout.real[:, None]  # fillings are seen by nobody
             uniform = far.sum(-1) / seen[:, None]
@@ -181,17 +146,17 @@ class AttentionStats:
                     tuple((self._distance[layer] / self.images).tolist()),
                     tuple((self._entropy[layer] / self.images).tolist()),
                     int(seen.max()),
-                    layout.pitch * self.scale,
-                    (shares.sum(1) * seen.log()).sum().item(),
-                    (far.amax(-1) * shares).sum().item(),
-                    (uniform * shares).sum().item(),
+                    layout.stride * self.scale,
+                    (weights.sum(1) * seen.log()).sum().item(),
+                    (far.amax(-1) * weights).sum().item(),
+                    (uniform * weights).sum().item(),
                 )
             )
         return found
 
 
 def _scale(backbone: Any, px_per_token: float | str | None) -> float:
-    """Return what true distances are multiplied by."""
+    """Return what distances in px of the image are multiplied by."""
     if px_per_token is None:
         return 1.0
     if isinstance(backbone, Hiera):
@@ -216,14 +181,7 @@ def attention_stats(
     layers: Sequence[int] | None = None,
     px_per_token: float | str | None = None,
 ) -> list[LayerStats]:
-    """Measure attention distance and entropy over batches of images.
-
-    Args:
-        backbone: In evaluation mode.
-        images: Batches of normalised images [B, 3, H, W], on the backbone's device or not.
-        layers: See :class:`AttentionStats`.
-        px_per_token: See :class:`AttentionStats`.
-    """
+    """Measure batches of normalised images [B, 3, H, W]; see :class:`AttentionStats`."""
     stats = AttentionStats(backbone, layers, px_per_token)
     device = next(backbone.parameters()).device
     for batch in images:

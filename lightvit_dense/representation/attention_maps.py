@@ -24,22 +24,15 @@ class Layout:
 
     A query sees the keys of its own window and no others. Attention over the whole image is one
     window.
-
-    Attributes:
-        queries: Centres (row, column) of the queries in px [W, q, 2], W windows.
-        keys: Centres of the keys in px [W, k, 2].
-        pitch: Distance from one key to the next in px.
-        grid: (rows, columns) of the keys of all windows.
-        prefix: Number of tokens before the patches, in queries and keys alike.
-        real: Which tokens of a window are patches, bool [W, k]; the others fill up windows that do
-            not divide the image. ``None`` where all are.
     """
 
-    queries: Tensor
-    keys: Tensor
-    pitch: int
-    grid: tuple[int, int]
-    prefix: int = 0
+    queries: Tensor  # centres (row, column) in px [W, q, 2], W windows
+    keys: Tensor  # centres in px [W, k, 2]
+    stride: int  # px from one key to the next
+    grid: tuple[int, int]  # (rows, columns) of the keys of all windows
+    prefix: int = 0  # tokens before the patches, in queries and keys alike
+    # Which tokens of a window are patches, bool [W, k]; the others fill up windows that do not
+    # divide the image. None where all are.
     real: Tensor | None = None
 
     @property
@@ -63,8 +56,8 @@ class Layout:
             return torch.full(self.keys.shape[:1], self.keys.shape[1], dtype=torch.float64)
         return self.real.sum(1).double()
 
-    def shares(self) -> Tensor:
-        """Return the share of each query in a mean [W, q], float64, of sum 1."""
+    def query_weights(self) -> Tensor:
+        """Return the weight of each query in a mean [W, q], float64, of sum 1."""
         found = torch.ones(self.queries.shape[:2], dtype=torch.float64)
         if self.real is not None:
             found = self.real.double()
@@ -83,23 +76,16 @@ class Layout:
             for x in (self.queries, self.keys)
         )
         layout = Layout(
-            self.queries[:, queries], self.keys[:, keys], self.pitch, self.grid, self.prefix
+            self.queries[:, queries], self.keys[:, keys], self.stride, self.grid, self.prefix
         )
         return layout, queries, keys
 
     def patches_only(self, logits: Tensor) -> Tensor:
-        """Leave out prefix tokens, as queries and as keys, and part the windows.
+        """Leave out prefix tokens and part the windows; keys that fill up a window get -inf.
 
-        Keys that fill up a window get -inf.
-
-        Args:
-            logits: As a backbone returns them [B, heads, prefix + W*q, prefix + k].
-
-        Returns:
-            [B, heads, W, q, k].
+        [B, heads, prefix + W*q, prefix + k] -> [B, heads, W, q, k].
         """
         windows, queries, _ = self.shape
-        # [B, heads, W*q, k] -> [B, heads, W, q, k]
         logits = logits[:, :, self.prefix :, self.prefix :].unflatten(2, (windows, queries))
         if self.real is None:
             return logits
@@ -107,21 +93,15 @@ class Layout:
 
 
 def check_layers(backbone: Any, layers: Sequence[int] | None) -> list[int]:
-    """Return the layers to look at, in ascending order; all by default.
-
-    Raises:
-        UserError: If the backbone does not show its attention, or a layer does not exist.
-    """
+    """Return the layers to look at, in ascending order; all by default."""
+    remedy = (
+        'take a config whose model.backbone is a lightvit_dense.VisionTransformer or a '
+        'lightvit_dense.Hiera'
+    )
     if not hasattr(backbone, 'attention_logits') or not hasattr(backbone, 'num_layers'):
-        raise UserError(
-            f'{type(backbone).__name__} does not show its attention; take a config whose '
-            'model.backbone is a lightvit_dense.VisionTransformer or a lightvit_dense.Hiera'
-        )
+        raise UserError(f'{type(backbone).__name__} does not show its attention; {remedy}')
     if isinstance(backbone, SwinTransformer):
-        raise UserError(
-            'the places of tokens in shifted windows are not known here; take a config whose '
-            'model.backbone is a lightvit_dense.VisionTransformer or a lightvit_dense.Hiera'
-        )
+        raise UserError(f'the places of tokens in shifted windows are not known here; {remedy}')
     depth = backbone.num_layers
     chosen = sorted(set(range(1, depth + 1) if layers is None else layers))
     wrong = [layer for layer in chosen if not 1 <= layer <= depth]
@@ -133,20 +113,10 @@ def check_layers(backbone: Any, layers: Sequence[int] | None) -> list[int]:
 
 
 def token_layouts(backbone: Any, layers: Sequence[int], size: tuple[int, int]) -> dict[int, Layout]:
-    """Tell where the tokens of layers lie.
+    """Tell where the tokens of layers (1-based) lie in images of (height, width) px.
 
-    Args:
-        backbone: A vision transformer with square patches, or a Hiera.
-        layers: Layers, 1-based.
-        size: (height, width) of the images in px.
-
-    Returns:
-        {layer: layout}. In a Hiera a pooled query lies in the middle of the 2x2 that it was made
-        of, and tokens have the order of mask units; in layers with windows they have that of the
-        windows.
-
-    Raises:
-        UserError: If the image is no whole number of patches or mask units.
+    In a Hiera a pooled query lies in the middle of the 2x2 that it was made of, and tokens have the
+    order of mask units; in layers with windows they have that of the windows.
     """
     hierarchical = isinstance(backbone, Hiera)
     unit = backbone.unit_size if hierarchical else backbone.patch_size
@@ -219,14 +189,8 @@ def stream_logits(
 ) -> Iterator[tuple[int, Tensor]]:
     """Compute the logits of patches for patches, never more than the budget at a time.
 
-    A few images go through the network together. Where those of one image are too many, its layers
-    are computed in several passes, at the least one layer a pass.
-
-    Args:
-        backbone: In evaluation mode, on its device.
-        images: Normalised images [B, 3, H, W], on the same device.
-        layouts: Of the layers that are wanted.
-        budget: Greatest number of logits to hold.
+    A few images [B, 3, H, W] go through the network together. Where the logits of one image are too
+    many, its layers are computed in several passes, at the least one layer a pass.
 
     Yields:
         (layer, logits [b, heads, W, q, k]) for b of the images, fp32 or better.

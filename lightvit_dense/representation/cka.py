@@ -20,26 +20,14 @@ from lightvit_dense.errors import UserError
 
 LEAST = 4
 """Fewest images of a batch that the unbiased estimator is defined for."""
-BATCH = 16
-"""Batch size of the authors' command line."""
 ESTIMATOR = 'minibatch, unbiased HSIC1'
 
 
 def gram_matrices(features: Iterable[Tensor]) -> Tensor:
-    """Return the linear Gram matrices of features, in fp64, with zeros on their diagonals.
+    """Return the linear Gram matrices [L, B, B], fp64 with zero diagonals, of features [B, ...].
 
     The batch's mean is taken off first. HSIC with zero diagonals does not change by that, but the
     products of networks in single precision then keep their digits.
-
-    Args:
-        features: Features of one batch, a tensor [B, ...] each; all but the first dimension count
-            as one. Widths may differ.
-
-    Returns:
-        [L, B, B].
-
-    Raises:
-        UserError: If a batch has fewer than four images, or features are not finite.
     """
     grams = []
     for layer, x in enumerate(features):
@@ -57,15 +45,7 @@ def gram_matrices(features: Iterable[Tensor]) -> Tensor:
 
 
 def hsic_of_pairs(left: Tensor, right: Tensor) -> Tensor:
-    """Return the unbiased HSIC of all pairs of two stacks of Gram matrices.
-
-    Args:
-        left: [L, B, B], symmetric, zero diagonals, fp64.
-        right: [M, B, B] of the same images.
-
-    Returns:
-        [L, M].
-    """
+    """Return the unbiased HSIC [L, M] of Gram matrices [L, B, B] and [M, B, B]."""
     n = left.shape[-1]
     rows_left, rows_right = left.sum(-1), right.sum(-1)  # [L, B], [M, B]
     # tr(KL) of symmetric matrices is the sum of their products; 1'KL1 that of their row sums.
@@ -81,11 +61,7 @@ class MinibatchCKA:
     """CKA of all pairs of layers of two networks; memory does not grow with the images.
 
     A batch counts by its number of images, so that a smaller last one does not count too much. One
-    of fewer than four images is left out.
-
-    Attributes:
-        images: Images that were used.
-        left_out: Images of a last batch that was too small.
+    of fewer than four images is left out; ``images`` and ``left_out`` count.
     """
 
     images: int = 0
@@ -93,15 +69,7 @@ class MinibatchCKA:
     _sums: dict[str, Tensor] = field(default_factory=dict, repr=False)
 
     def add(self, left: Mapping[int, Tensor], right: Mapping[int, Tensor]) -> None:
-        """Take in the features of a batch of images.
-
-        Args:
-            left: Features of the first network, {layer: [B, ...]}.
-            right: Those of the second for the very same images.
-
-        Raises:
-            UserError: If the numbers of images differ, or features are not finite.
-        """
+        """Take in the features {layer: [B, ...]} of both networks for the very same images."""
         sizes = {len(x) for x in (*left.values(), *right.values())}
         if len(sizes) != 1:
             raise UserError(f'features of {sorted(sizes)} images: both networks need the same ones')
@@ -124,9 +92,6 @@ class MinibatchCKA:
         """Return CKA [layers of the first, layers of the second], fp64 on the CPU.
 
         Values may lie a little below 0, or above 1, as the estimator is unbiased and not bounded.
-
-        Raises:
-            UserError: If there were too few images, or features are alike for all images.
         """
         if not self.images:
             raise UserError(

@@ -7,6 +7,7 @@ last. A network of 12 blocks has the 13 layers 0..12.
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -23,9 +24,8 @@ KINDS = ('norm', 'block')
 def layer_maps(backbone: Any, images: Tensor, kind: str = 'norm') -> dict[int, Tensor]:
     """Return the tokens of all layers as maps, without the class token.
 
-    A Hiera's layers have maps of different sides and widths. Its tokens, held unit by unit, are
-    brought into the order of space. The norm of a block that pools reads the map before pooling,
-    which is what layer i means here too.
+    A Hiera's layers have maps of different sides and widths. The norm of a block that pools reads
+    the map before pooling, which is what layer i means here too.
 
     Args:
         backbone: A :class:`VisionTransformer` or :class:`Hiera` in evaluation mode.
@@ -49,7 +49,8 @@ def layer_maps(backbone: Any, images: Tensor, kind: str = 'norm') -> dict[int, T
         for layer in range(depth):
             hidden[layer] = backbone.blocks[layer].norm1(hidden[layer])
         hidden[depth] = encoding.tokens
-    return {layer: _to_map(backbone, hidden[layer], images) for layer in range(depth + 1)}
+    size = images.shape[-2:]
+    return {layer: to_map(backbone, hidden[layer], size) for layer in range(depth + 1)}
 
 
 def layer_features(backbone: Any, images: Tensor, kind: str = 'norm') -> dict[int, Tensor]:
@@ -58,9 +59,18 @@ def layer_features(backbone: Any, images: Tensor, kind: str = 'norm') -> dict[in
     return {layer: tokens.flatten(1, 2) for layer, tokens in maps.items()}
 
 
-def _to_map(backbone: Any, tokens: Tensor, images: Tensor) -> Tensor:
-    """Bring tokens [B, prefix+N, C] of a layer into the order of space."""
-    height, width = images.shape[-2:]
+def to_map(backbone: Any, tokens: Tensor, size: Sequence[int]) -> Tensor:
+    """Bring patch tokens to their places.
+
+    Args:
+        backbone: The backbone.
+        tokens: Of a layer, [B, prefix+N, C] as ``encode`` returns them.
+        size: (height, width) of the image in pixels.
+
+    Returns:
+        [B, rows, columns, C].
+    """
+    height, width = size
     if isinstance(backbone, Hiera):
         units = (height // backbone.unit_size, width // backbone.unit_size)
         # [B, U*T, C] -> [B, U, T, C] -> [B, rows, columns, C]

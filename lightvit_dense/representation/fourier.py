@@ -24,19 +24,10 @@ EPSILON = 1e-6
 
 
 def log_amplitude(maps: Tensor) -> Tensor:
-    """Return the log amplitudes of maps along the diagonal of the frequencies, from 0 up.
+    """Return the log amplitudes of maps [B, n, n, C] along the diagonal of the frequencies.
 
-    Point k has frequency 2k/n pi in both directions; no more than half the side is seen, as the
-    rest mirrors it.
-
-    Args:
-        maps: Square maps [B, n, n, C].
-
-    Returns:
-        Mean over images and channels [n // 2 + 1], fp64.
-
-    Raises:
-        ValueError: If a map is not square.
+    They are means over images and channels [n // 2 + 1], fp64. Point k has frequency 2k/n pi in
+    both directions; the other half repeats them.
     """
     side = maps.shape[1]
     if maps.shape[2] != side:
@@ -50,19 +41,12 @@ def log_amplitude(maps: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Spectrum:
-    """Relative log amplitudes of one layer.
+    """Relative log amplitudes of one layer."""
 
-    Attributes:
-        layer: Number of the layer, 0 for the embedding.
-        side: Tokens on a side of its map.
-        frequency: In units of pi, from 0.
-        values: Log amplitude less that at frequency 0, at each frequency.
-    """
-
-    layer: int
-    side: int
-    frequency: tuple[float, ...]
-    values: tuple[float, ...]
+    layer: int  # 0 for the embedding
+    side: int  # tokens on a side of its map
+    frequency: tuple[float, ...]  # in units of pi, from 0
+    values: tuple[float, ...]  # log amplitude less that at frequency 0, at each frequency
 
     @property
     def highest(self) -> float:
@@ -77,24 +61,13 @@ class Spectrum:
 
 @dataclass
 class FourierAnalysis:
-    """Spectra of all layers, gathered batch by batch.
-
-    Attributes:
-        images: Images that were seen.
-    """
+    """Spectra of all layers, gathered batch by batch; ``images`` counts what was seen."""
 
     images: int = 0
     _sums: dict[int, tuple[int, Tensor]] = field(default_factory=dict, repr=False)
 
     def add(self, maps: Mapping[int, Tensor]) -> None:
-        """Take in the maps of a batch of images.
-
-        Args:
-            maps: {layer: [B, n, n, C]}.
-
-        Raises:
-            UserError: If features are not finite.
-        """
+        """Take in the maps {layer: [B, n, n, C]} of a batch of images."""
         count = 0
         for layer, tokens in maps.items():
             count, side = len(tokens), tokens.shape[1]
@@ -108,11 +81,7 @@ class FourierAnalysis:
         self.images += count
 
     def spectra(self) -> list[Spectrum]:
-        """Return the spectra in the order of layers.
-
-        Raises:
-            UserError: If there was no image.
-        """
+        """Return the spectra in the order of layers."""
         if not self.images:
             raise UserError('no image was analysed')
         found = []
@@ -124,15 +93,7 @@ class FourierAnalysis:
 
 
 def spectra_content(spectra: list[Spectrum]) -> dict[str, Any]:
-    """Return what the JSON says: one common axis, or one for each layer where maps differ.
-
-    Args:
-        spectra: Of all layers.
-
-    Returns:
-        'frequency' (None where layers have different ones), 'frequencies', 'sides',
-        'relative_log_amplitude', and each layer's 'highest' and 'authors_highest'.
-    """
+    """Return what the JSON says; its 'frequency' is None where maps of layers differ in size."""
     axes = [list(spectrum.frequency) for spectrum in spectra]
     return {
         'frequency': axes[0] if all(axis == axes[0] for axis in axes) else None,

@@ -16,28 +16,11 @@ import yaml
 from lightvit_dense.errors import UserError, require_known
 from lightvit_dense.utils.tables import to_markdown
 
-from .papers import INITS, PUBLISHED, TABLES, PublishedCell, published, published_for
+from .papers import FIGURES, INITS, PUBLISHED, TABLES, PublishedCell, published, published_for
 from .report import render
 from .results import NOT_RUN, Results, read_results
 from .table import DASH, Table, make_table
 
-METRICS = {
-    # figure of a task: heading in the model zoo; task, data set and metric of the model index
-    'imagenet accuracy/top1': ('', 'Image Classification', 'ImageNet-1k', 'Top 1 Accuracy'),
-    'imagenet real/top1': ('ReaL', 'Image Classification', 'ImageNet-ReaL', 'Top 1 Accuracy'),
-    'imagenet v2/top1': ('V2', 'Image Classification', 'ImageNet-V2', 'Top 1 Accuracy'),
-    'linear_probe accuracy/top1': ('', 'Image Classification', 'ImageNet-1k', 'Top 1 Accuracy'),
-    'coco coco/bbox_mAP': ('box AP', 'Object Detection', 'COCO', 'box AP'),
-    'coco coco/segm_mAP': ('mask AP', 'Instance Segmentation', 'COCO', 'mask AP'),
-    'ade20k mIoU': ('mIoU', 'Semantic Segmentation', 'ADE20K', 'mIoU'),
-    'lasot success': ('AUC', 'Single Object Tracking', 'LaSOT', 'AUC'),
-    'flowers accuracy/top1': ('', 'Image Classification', 'Oxford Flowers-102', 'Top 1 Accuracy'),
-    'pets accuracy/top1': ('', 'Image Classification', 'Oxford-IIIT Pets', 'Top 1 Accuracy'),
-    'aircraft accuracy/top1': ('', 'Image Classification', 'FGVC Aircraft', 'Top 1 Accuracy'),
-    'cars accuracy/top1': ('', 'Image Classification', 'Stanford Cars', 'Top 1 Accuracy'),
-    'cifar100 accuracy/top1': ('', 'Image Classification', 'CIFAR-100', 'Top 1 Accuracy'),
-    'inat18 accuracy/top1': ('', 'Image Classification', 'iNaturalist 2018', 'Top 1 Accuracy'),
-}
 HEADLINE = ('scratch', 'deit', 'mae', 'dmae', 'd2mae')
 """Rows of the README's table."""
 _PART = re.compile(r'(<!-- ([\w./-]+):begin -->\n)(.*?)(<!-- \2:end -->)', re.S)
@@ -137,7 +120,7 @@ def zoo_table(root: Path, paths: Sequence[Path], ours: Mapping[str, str]) -> str
         summary = (ast.get_docstring(ast.parse(path.read_text(encoding='utf-8'))) or '').split('\n')
         told = published_for(name)
         if not isinstance(told, str):
-            parts = [f'{METRICS[_key(cell)][0]} {cell.value:.1f}'.strip() for cell in told]
+            parts = [f'{FIGURES[_key(cell)][0]} {cell.value:.1f}'.strip() for cell in told]
             told = ', '.join(parts) or DASH
         link = f'[{path.name}](../{name})'
         rows.append([link, summary[0].rstrip('.'), told, ours.get(name, f'*{NOT_RUN}*')])
@@ -186,42 +169,24 @@ def headline_table(results: Results, table: Table) -> str:
     return to_markdown(header, rows)
 
 
-class _Dumper(yaml.SafeDumper):
-    def increase_indent(self, flow: bool = False, indentless: bool = False) -> Any:
-        return super().increase_indent(flow, False)
-
-
-def _represent_list(dumper: _Dumper, values: list[Any]) -> yaml.Node:
-    plain = all(isinstance(value, str) for value in values) and len(str(values)) < 80
-    return dumper.represent_sequence('tag:yaml.org,2002:seq', values, flow_style=plain)
-
-
-_Dumper.add_representer(list, _represent_list)
-
-
 def metafile(text: str) -> str:
     """Return a metafile of the model index with the papers' figures written anew.
 
     The results of a pre-training are those of what it is fine-tuned to, so that it has none.
     """
-    comments = re.match(r'(?:#.*\n)*', text)
-    assert comments is not None
-    content = yaml.safe_load(text)
+    comments, content = text[: text.index('Collections:')], yaml.safe_load(text)
     for model in content['Models']:
         model.pop('Results', None)
         told = published_for(model['Config'])
         if isinstance(told, str) or not told or '/pretrain/' in model['Config']:
             continue
-        downstream = model.pop('Downstream', None)
         model['Results'] = []
         for cell in told:
-            _, task, dataset, metric = METRICS[_key(cell)]
+            _, task, dataset, metric = FIGURES[_key(cell)]
             entry = {'Task': task, 'Dataset': dataset, 'Metrics': {metric: cell.value}}
             model['Results'].append(entry | {'Source': 'paper'})
-        if downstream is not None:
-            model['Downstream'] = downstream
-    body = yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1000)
-    return comments[0] + re.sub(r'\n(?=Models:|  - Name:)', '\n\n', body).replace(':\n\n', ':\n')
+    style: dict[str, Any] = dict(sort_keys=False, allow_unicode=True, default_flow_style=None)
+    return comments + yaml.safe_dump(content, width=1000, **style)
 
 
 def write_documents(root: Path, check: bool = False) -> list[str]:

@@ -11,6 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lightvit_dense.errors import UserError, require_known
@@ -20,7 +21,6 @@ from .results import FAILED, Results
 from .table import MINUS, Column, Table, mean_std
 
 APPEARS, ABSENT, UNDECIDED, NOT_RUN = 'appears', 'does not appear', 'undecided', 'not run'
-VERDICTS = (APPEARS, ABSENT, UNDECIDED, NOT_RUN)
 BETTER, WORSE, UNCLEAR = 'better', 'worse', 'unclear'
 
 
@@ -40,8 +40,7 @@ class Evidence(NamedTuple):
     root: Path
 
 
-Judged = tuple[str, list[dict[str, Any]]]
-"""A verdict and the comparisons it comes from."""
+Judged = tuple[str, list[dict[str, Any]]]  # a verdict and the comparisons it comes from
 
 
 class _Finding(BaseModel):
@@ -51,7 +50,27 @@ class _Finding(BaseModel):
     source: str = ''
 
 
-class AtLeast(_Finding):
+class _SeedFinding(_Finding):
+    # By name or dict(task=, metric=); all by default.
+    tasks: list[str | dict[str, str]] | None = Field(None, min_length=1)
+    confidence: float = Field(0.95, gt=0, lt=1)  # of the intervals
+
+    def _check(self, inits: Sequence[str], known: Known, where: str) -> None:
+        for init in inits:
+            require_known(init, known.inits, f'{where}: initialisation')
+        for task in self.tasks or ():
+            named = {'task': task} if isinstance(task, str) else task
+            if not {'task'} <= set(named) <= {'task', 'metric'}:
+                raise UserError(
+                    f'{where}.tasks: {task!r} is neither a name nor dict(task=, metric=)'
+                )
+            require_known(named['task'], known.tasks, f'{where}.tasks')
+            if 'metric' in named:
+                metrics = known.tasks[named['task']]
+                require_known(named['metric'], metrics, f'{where}.tasks: metric of {named["task"]}')
+
+
+class AtLeast(_SeedFinding):
     """An initialisation is at least as good as another one.
 
     For each task the differences are taken seed by seed, and their t interval says whether the
@@ -63,10 +82,7 @@ class AtLeast(_Finding):
     type: Literal['at_least'] = 'at_least'
     init: str  # what is said to be as good or better
     base: str | list[str]  # the other initialisation, or several
-    # By name or dict(task=, metric=); all by default.
-    tasks: list[str | dict[str, str]] | None = Field(None, min_length=1)
     margin: float = Field(0.0, ge=0)  # in the tables' unit: a loss up to this counts as level
-    confidence: float = Field(0.95, gt=0, lt=1)  # of the intervals
 
     @property
     def bases(self) -> list[str]:
@@ -77,7 +93,7 @@ class AtLeast(_Finding):
         """Raise UserError if it names what is unknown."""
         if self.init in self.bases:
             raise UserError(f'{where} compares {self.init!r} with itself')
-        _check_names([self.init, *self.bases], self.tasks, known, where)
+        self._check([self.init, *self.bases], known, where)
 
     def judge(self, evidence: Evidence) -> Judged:
         """Return verdict and comparisons; raise NotRunError if something is missing."""
@@ -92,42 +108,37 @@ class AtLeast(_Finding):
         return _verdict([comparison['outcome'] for comparison in found]), found
 
 
-class Ordering(_Finding):
+class Ordering(_SeedFinding):
     """Initialisations rank in a given order.
 
     For each task, the slope of the figure over the rank is taken seed by seed. The finding
     *appears* if the means are in the given order on every task and the t interval of the slope is
     above zero on at least one and below on none; it *does not appear* if a slope is below zero on
     at least one task and above on none, or if two neighbours are clearly the other way round; it
-    is *undecided* else. The other fields are those of :class:`AtLeast`.
+    is *undecided* else.
     """
 
     type: Literal['ordering'] = 'ordering'
     inits: list[str] = Field(min_length=2)  # the worst first
-    tasks: list[str | dict[str, str]] | None = Field(None, min_length=1)
-    confidence: float = Field(0.95, gt=0, lt=1)
 
     def check(self, known: Known, where: str) -> None:
         """Raise UserError if it names what is unknown."""
         if len(set(self.inits)) != len(self.inits):
             raise UserError(f'{where}.inits must be a list of different initialisations')
-        _check_names(self.inits, self.tasks, known, where)
+        self._check(self.inits, known, where)
 
     def judge(self, evidence: Evidence) -> Judged:
         """Return verdict and comparisons; raise NotRunError if something is missing."""
         table, found, ordered, reversed_pair = evidence.table, [], True, False
         for column in _columns(table, self.tasks):
-            values = [_values(table, init, column) for init in self.inits]
-            seeds = [seed for seed in values[0] if all(seed in other for other in values)]
-            centre = (len(values) - 1) / 2
-            weight = sum((rank - centre) ** 2 for rank in range(len(values)))
-            slopes = [
-                sum((rank - centre) * value[seed] for rank, value in enumerate(values)) / weight
-                for seed in seeds
-            ]
-            label = f'{column.title}: gain a rank'
-            comparison = _comparison(label, column, slopes, self.confidence)
-            means = [sum(value[seed] for seed in seeds) / len(seeds) for value in values]
+            known = [_values(table, init, column) for init in self.inits]
+            seeds = [seed for seed in known[0] if all(seed in other for other in known)]
+            values = np.array([[figures[seed] for seed in seeds] for figures in known])
+            slopes = np.polyfit(range(len(known)), values, 1)[0] if seeds else ()
+            comparison = _comparison(
+                f'{column.title}: gain a rank', column, map(float, slopes), self.confidence
+            )
+            means = values.mean(1).tolist()
             found.append(comparison | {'means': dict(zip(self.inits, means, strict=True))})
             ordered &= all(low < high for low, high in pairwise(means))
             for low, high in pairwise(self.inits):
@@ -202,11 +213,7 @@ RENAMED = {
 
 
 def build(kind: type[Any], values: Mapping[str, Any], where: str) -> Any:
-    """Build a pydantic model from plain data.
-
-    Raises:
-        UserError: If a key is unknown or missing, or a value is wrong; names the place.
-    """
+    """Build a pydantic model from plain data; a UserError names the place of a mistake."""
     for key in values:
         require_known(key, kind.model_fields, f'{where}: key')
     try:
@@ -218,11 +225,7 @@ def build(kind: type[Any], values: Mapping[str, Any], where: str) -> Any:
 
 
 def build_finding(values: Mapping[str, Any], where: str = 'finding') -> Finding:
-    """Build a finding from plain data.
-
-    Raises:
-        UserError: If its type or a key is unknown, or one is missing.
-    """
+    """Build a finding from plain data; a UserError names the place of a mistake."""
     if not isinstance(values, Mapping) or 'type' not in values:
         raise UserError(f'{where} must be a dict with a type; there are {", ".join(TYPES)}')
     if values['type'] in RENAMED:
@@ -241,17 +244,7 @@ def check_findings(
     tasks: Mapping[str, Any],
     analyses: Mapping[str, Any],
 ) -> None:
-    """Check the findings of a suite file before anything runs.
-
-    Args:
-        findings: As the file has them.
-        inits: Names of the initialisations.
-        tasks: The suite's tasks by name.
-        analyses: The suite's analyses by name.
-
-    Raises:
-        UserError: If one is malformed or names what is unknown; says what there is.
-    """
+    """Raise UserError if a finding of a suite file is malformed or names what is unknown."""
     metrics = {name: [metric.key for metric in task.metrics] for name, task in tasks.items()}
     known = Known(tuple(inits), metrics, analyses)
     for place, values in enumerate(findings):
@@ -262,13 +255,7 @@ def check_findings(
 def judge_findings(
     findings: Sequence[Mapping[str, Any]], results: Results, table: Table, root: str | Path = '.'
 ) -> list[dict[str, Any]]:
-    """Judge the findings of a suite.
-
-    Args:
-        findings: As the suite file has them.
-        results: The suite's results.
-        table: Their table.
-        root: Folder that the folders of analyses and other results are relative to.
+    """Judge the findings of a suite file by its results, whose folders are relative to ``root``.
 
     Returns:
         'type', 'title', 'source', 'verdict' (``appears``, ``does not appear``, ``undecided`` or
@@ -353,21 +340,3 @@ def _values(table: Table, init: str, column: Column) -> Mapping[int, float]:
         state = FAILED if cell.failed else cell.state
         raise NotRunError(f'{column.title} of {table.inits[init]}: {state}')
     return cell.values
-
-
-def _check_names(
-    inits: Sequence[str],
-    tasks: Sequence[str | Mapping[str, str]] | None,
-    known: Known,
-    where: str,
-) -> None:
-    for init in inits:
-        require_known(init, known.inits, f'{where}: initialisation')
-    for task in tasks or ():
-        named = {'task': task} if isinstance(task, str) else task
-        if not {'task'} <= set(named) <= {'task', 'metric'}:
-            raise UserError(f'{where}.tasks: {task!r} is neither a name nor dict(task=, metric=)')
-        require_known(named['task'], known.tasks, f'{where}.tasks')
-        if 'metric' in named:
-            metrics = known.tasks[named['task']]
-            require_known(named['metric'], metrics, f'{where}.tasks: metric of {named["task"]}')

@@ -94,7 +94,6 @@ class Results(BaseModel):
     findings: list[dict[str, Any]] = []  # judged
     notes: list[str] = []  # what a reader must know of the figures
     environment: dict[str, Any] = {}
-    started: str | None = None
     finished: str | None = None
 
     @property

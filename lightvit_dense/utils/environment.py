@@ -2,6 +2,7 @@
 
 import os
 import platform
+import shutil
 import statistics
 import time
 from collections.abc import Callable
@@ -87,28 +88,6 @@ def count_flops(call: Callable[[], object]) -> int:
     return counter.get_total_flops()
 
 
-def matmul_rate(
-    device: torch.device | str = 'cpu',
-    dtype: torch.dtype = torch.float32,
-    size: int | None = None,
-    repeats: int = 7,
-) -> float:
-    """Measure the rate of one large matrix product in GFLOP/s: what this machine reaches at best.
-
-    Args:
-        device: Where to multiply.
-        dtype: Type of the factors.
-        size: Edge of the square factors; 1024 on the CPU and 8192 elsewhere by default.
-        repeats: Timed products; the fastest counts.
-    """
-    device = torch.device(device)
-    size = size or (1024 if device.type == 'cpu' else 8192)
-    left = torch.randn(size, size, device=device).to(dtype)
-    right = torch.randn(size, size, device=device).to(dtype)
-    timing = time_calls(lambda: left @ right, repeats, 2, device)
-    return 2 * size**3 / min(timing.seconds) / 1e9
-
-
 def reset_peak_memory(device: torch.device) -> None:
     """Forget the peak of earlier work, where the device keeps one (a CPU process cannot)."""
     if device.type == 'cuda':
@@ -130,6 +109,12 @@ def cpu_name() -> str:
             if line.startswith('model name'):
                 return line.split(':', 1)[1].strip()
     return platform.processor() or platform.machine()
+
+
+def cpp_compiler() -> str | None:
+    """Return the C++ compiler that ``torch.compile`` would call, None where there is none."""
+    names = [os.environ['CXX']] if os.environ.get('CXX') else ['g++', 'clang++']
+    return next((found for name in names if (found := shutil.which(name))), None)
 
 
 def usable_cores() -> int:

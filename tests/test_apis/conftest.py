@@ -1,4 +1,5 @@
 import pytest
+import torch
 
 import lightvit_dense  # noqa: F401
 from tests.helpers.toy_engine import clear_globals, write_config
@@ -14,3 +15,9 @@ def _fresh_globals():
 def write(tmp_path):
     """Write a toy config; keyword arguments as for toy_engine.write_config."""
     return lambda **kwargs: write_config(tmp_path, **kwargs)
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """Draw the same random numbers in every run."""
+    torch.manual_seed(0)

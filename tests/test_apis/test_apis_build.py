@@ -26,13 +26,15 @@ def test_build_model_names_what_is_missing(write, tmp_path) -> None:
         apis.build_model(tmp_path / 'nothing.py')
 
 
-def test_a_config_that_is_no_config(tmp_path) -> None:
-    (tmp_path / 'broken.py').write_text('model = dict(')
-    with pytest.raises(UserError, match=r'broken.py cannot be read: SyntaxError'):
-        apis.load_config(tmp_path / 'broken.py')
-    (tmp_path / 'imports.py').write_text("custom_imports = dict(imports=['no_such_module'])")
-    with pytest.raises(UserError, match='no_such_module'):
-        apis.load_config(tmp_path / 'imports.py')
-    (tmp_path / 'base.py').write_text("_base_ = 'no_such_base.py'")
-    with pytest.raises(UserError, match=r'no_such_base.py'):
-        apis.load_config(tmp_path / 'base.py')
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+        ('model = dict(', r'x.py cannot be read: SyntaxError'),
+        ("custom_imports = dict(imports=['no_such_module'])", 'no_such_module'),
+        ("_base_ = 'no_such_base.py'", r'no_such_base.py'),
+    ],
+)
+def test_a_config_that_is_no_config(tmp_path, content, message) -> None:
+    (tmp_path / 'x.py').write_text(content)
+    with pytest.raises(UserError, match=message):
+        apis.load_config(tmp_path / 'x.py')

@@ -31,6 +31,34 @@ def test_misspelt_keys_are_named(write, line, message) -> None:
         apis.load_config(write(extra=f'\n{line}\n'))
 
 
+@pytest.mark.parametrize(
+    ('line', 'old', 'new'),
+    [
+        ("painter = dict(type='tracking.FilmStripHook')", 'painter', 'visualization_hook'),
+        (
+            "model['backbone']['init_cfg'] = "
+            "dict(type='lightvit_dense.PretrainedBackbone', checkpoint='x', reserve=3)",
+            'model.backbone.init_cfg.reserve',
+            'num_pretrained_blocks',
+        ),
+        (
+            "model['parts'] = [dict(type='lightvit_dense.MaskRCNN', canvas=64)]",
+            'model.parts.0.canvas',
+            'pad_shape',
+        ),
+    ],
+)
+def test_old_keys_name_the_new_ones(write, line, old, new) -> None:
+    with pytest.raises(UserError, match=rf"{old} is now called '{new}'"):
+        apis.load_config(write(extra=f'\n{line}\n'))
+
+
+def test_old_options_name_the_new_ones(write) -> None:
+    config = write(extra="\nmodel['type'] = 'lightvit_dense.EncoderDecoder'\n")
+    with pytest.raises(UserError, match=r"model\.canvas: 'canvas' is now called 'pad_shape'"):
+        apis.load_config(config, {'model.canvas': 64})
+
+
 def test_helper_variables_are_welcome(write) -> None:
     extra = """
 image_size = 64

@@ -5,15 +5,12 @@ import runpy
 import sys
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
-import torch
-from mmengine.config import Config
 
 from lightvit_dense import apis
+from lightvit_dense.apis.configs import built_runner
+from lightvit_dense.apis.extra_tests import add_extra_tests, choose_extras
 from lightvit_dense.errors import UserError
-from lightvit_dense.registry import TRANSFORMS
 from tests.helpers.toy_engine import ToyRegressor, clear_globals
 
 ROOT = Path(__file__).parents[2]
@@ -58,6 +55,19 @@ def test_metrics_of_what_is_asked_for(write, trained, tmp_path, monkeypatch, ext
     assert built == [1]
     (logged,) = (tmp_path / 't').glob('*/2*.json')
     assert {k: v for k, v in json.loads(logged.read_text()).items() if k in metrics} == expected
+
+
+def test_the_runner_stays_as_it_was_made(write, trained, tmp_path):
+    """It can test again, and its own data are those of the main test."""
+    cfg = apis.load_config(write(extra=EXTRA))
+    cfg.update(work_dir=str(tmp_path / 't'), load_from=str(trained))
+    add_extra_tests(cfg, choose_extras(cfg, ['all']))
+    with built_runner(cfg) as runner:
+        before = runner._test_dataloader, runner._test_evaluator
+        first, second = runner.test(), runner.test()
+        assert (runner._test_dataloader, runner._test_evaluator) == before
+    assert first == second == {'seen': 8, 'same/seen': 8, 'other/seen': 5}
+    assert [len(loop.dataloader.dataset) for loop in runner.test_loop.loops] == [8, 5]
 
 
 def test_the_tool_writes_and_verifies_them(write, trained, tmp_path, monkeypatch, capfd):
@@ -118,91 +128,3 @@ def test_preflight_asks_only_for_what_is_to_run(write, tmp_path):
     message = r'(?s)setid\.mat  \(extra_tests\.flowers\.dataloader\..*site of the Visual Geometry'
     with pytest.raises(UserError, match=message):
         apis.test(config, tmp_path / 'x.pth', work_dir=tmp_path / 't', extra=['flowers'])
-
-
-def write_image(path, seed):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    image = np.random.default_rng(seed).integers(0, 255, (20, 20, 3), dtype=np.uint8)
-    assert cv2.imwrite(str(path.with_suffix('.jpg')), image)
-    path.with_suffix('.jpg').rename(path)
-
-
-def test_real_and_v2_in_one_run(tmp_path):
-    """A classifier on class folders, ReaL's labels and ImageNet-V2's numbered folders."""
-    names = [f'n{number:08d}' for number in range(12)]
-    for label, name in enumerate(names):
-        write_image(tmp_path / f'val/{name}/ILSVRC2012_val_{label + 1:08d}.JPEG', label)
-        write_image(tmp_path / f'v2/{label}/{label:02x}ab.jpeg', label)  # the same pictures
-    pipeline = [
-        dict(type='lightvit_dense.LoadImage', color='rgb'),
-        dict(type='lightvit_dense.CenterResizedCrop', size=16, share=1.0),
-        dict(type='lightvit_dense.PackImage', meta_keys=('img_path',)),
-    ]
-    dataset = dict(
-        type='lightvit_dense.ImageNet', data_root=str(tmp_path), img_dir='val', pipeline=pipeline
-    )
-    loader = dict(
-        batch_size=5,
-        num_workers=0,
-        sampler=dict(type='DefaultSampler', shuffle=False),
-        collate_fn=dict(type='lightvit_dense.collate_images'),
-        dataset=dataset,
-    )
-    numbered = dict(dataset, img_dir='v2', folders='labels', classes='val')
-    accuracy = dict(type='lightvit_dense.Accuracy', topk=(1,))
-    backbone = dict(
-        type='lightvit_dense.VisionTransformer',
-        arch=dict(embed_dim=16, depth=1, num_heads=2),
-        img_size=16,
-        patch_size=8,
-    )
-    cfg = Config(
-        dict(
-            default_scope='lightvit_dense',
-            work_dir=str(tmp_path / 'w'),
-            model=dict(
-                type='lightvit_dense.ImageClassifier',
-                backbone=backbone,
-                head=dict(num_classes=12),
-                data_preprocessor=dict(
-                    type='lightvit_dense.ImagePreprocessor', mean=[120] * 3, std=[60] * 3
-                ),
-            ),
-            test_dataloader=loader,
-            test_cfg=dict(),
-            test_evaluator=accuracy,
-            extra_tests=dict(
-                real=dict(
-                    evaluator=dict(
-                        type='lightvit_dense.RealAccuracy', ann_file=str(tmp_path / 'real.json')
-                    )
-                ),
-                v2=dict(
-                    dataloader=dict(loader, dataset=numbered),
-                    evaluator=dict(accuracy, prefix='v2'),
-                ),
-            ),
-        )
-    )
-    model = apis.build_model(cfg, device='cpu')
-    torch.save({'state_dict': model.state_dict()}, tmp_path / 'model.pth')
-    crop = TRANSFORMS.build(pipeline[1])
-    files = [tmp_path / f'v2/{label}/{label:02x}ab.jpeg' for label in range(12)]
-    images = [cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2RGB) for file in files]
-    resized = np.stack([crop({'img': image})['img'] for image in images])
-    inputs = (torch.tensor(resized).permute(0, 3, 1, 2).float() - 120) / 60
-    predicted = model(inputs).argmax(1).tolist()
-    right = sum(p == label for label, p in enumerate(predicted))
-    # Every second image is labelled with the prediction and something else, one is left out.
-    labels = [[p, 11] if n % 2 else [(p + 1) % 12] for n, p in enumerate(predicted)]
-    labels[4] = []
-    (tmp_path / 'real.json').write_text(json.dumps(labels))
-    metrics = apis.test(cfg, tmp_path / 'model.pth', extra=['all'])
-    assert metrics == pytest.approx(
-        {
-            'accuracy/top1': 100 * right / 12,
-            'real/top1': 100 * 6 / 11,
-            'real/images': 11,
-            'v2/top1': 100 * right / 12,
-        }
-    )

@@ -9,7 +9,7 @@ from mmengine.runner import Runner
 from PIL import Image
 
 from lightvit_dense import apis
-from lightvit_dense.apis.inference.classes import class_palette
+from lightvit_dense.apis.classes import class_palette
 from lightvit_dense.errors import UserError
 from tests.helpers.small_dense import (
     SIZES,

@@ -255,6 +255,12 @@ def test_a_detector(detector):
     maps = model.attention(image, layers=[1])[1]
     assert maps.shape[2:] == (windows * queries, keys)
     torch.testing.assert_close(maps.sum(-1), torch.ones(maps.shape[:-1]))
+    inferencer = next(iter(model._inferencers.values()))
+    limit = float(np.median(found.scores))
+    assert 0 < len(model.boxes(image, score_thr=limit)) < len(found)
+    assert list(model._inferencers.values()) == [inferencer]  # a threshold makes no new one
+    with pytest.raises(UserError, match=r'score_thr must lie in 0\.\.1, got 2'):
+        model.boxes(image, score_thr=2)
     with pytest.raises(UserError, match=r"is for detection, which gives no tracks.*'ostrack256_"):
         model.track([image], (1, 1, 9, 9))
     with pytest.raises(UserError, match='which gives no class scores'):
@@ -361,6 +367,8 @@ def test_a_classifier_of_timm(tmp_path):
     torch.save(dict(model=network.state_dict()), path)
     with pytest.raises(UserError, match=r'do not tell the heads.*heads=N'):
         lightvit_dense.load(path, device='cpu')
+    with pytest.raises(UserError, match=r"carries no config.*config='configs/"):
+        lightvit_dense.load(path, task='detection', device='cpu', heads=3)
     model = lightvit_dense.load(path, device='cpu', heads=3)
     images = torch.randn(2, 3, 32, 32)
     with torch.no_grad():
@@ -460,12 +468,6 @@ def test_relative_positions_alone(tmp_path, shared):
     assert '--' not in str(caught.value)
 
 
-def test_a_foreign_file_for_a_task_needs_a_config(tmp_path):
-    torch.save(timm_vit(num_heads=3).state_dict(), tmp_path / 'a.pth')
-    with pytest.raises(UserError, match=r"carries no config.*config='configs/"):
-        lightvit_dense.load(tmp_path / 'a.pth', task='detection', device='cpu', heads=3)
-
-
 def test_a_config_of_ones_own_replaces_the_recorded_one(classifier, tmp_path):
     cfg = classifier_config()
     path = save(tmp_path / 'a.pth', build(cfg), Config(dict(model=dict(type='os.system'))))
@@ -500,21 +502,16 @@ def test_importing_the_package_stays_cheap():
     subprocess.run([sys.executable, '-c', code], check=True, timeout=120)
 
 
-def test_a_convolutional_classifier_gives_scores_and_has_no_tokens(tmp_path):
+def test_convolutional_networks_have_no_tokens(tmp_path):
     cfg = classifier_config()
     cfg.model.backbone = dict(type='lightvit_dense.TimmBackbone', name='test_efficientnet')
-    network = build(cfg).eval()
-    path = save(tmp_path / 'cnn.pth', network, cfg)
-    model = lightvit_dense.load(path, device='cpu')
-    pixels = picture(32, 32)
-    straight = network(normalised(pixels, 32))
-    torch.testing.assert_close(model.logits(pixels), straight)
+    network, pixels = build(cfg).eval(), picture(32, 32)
+    model = lightvit_dense.load(save(tmp_path / 'cnn.pth', network, cfg), device='cpu')
+    torch.testing.assert_close(model.logits(pixels), network(normalised(pixels, 32)))
     with pytest.raises(UserError, match=r'convolutional network.*logits\(\)'):
         model.features(pixels)
-
-
-def test_a_convolutional_network_has_no_tokens(tmp_path):
-    backbone = dict(type='lightvit_dense.TimmBackbone', name='test_efficientnet')
-    cfg = Config(dict(model=dict(type='lightvit_dense.SEED', backbone=backbone)))
-    with pytest.raises(UserError, match=r'holds a lightvit_dense\.TimmBackbone, .*build_model'):
+    cfg = Config(dict(model=dict(type='lightvit_dense.SEED', backbone=cfg.model.backbone)))
+    with pytest.raises(
+        UserError, match=r'lightvit_dense\.TimmBackbone has no tokens .*build_model'
+    ):
         lightvit_dense.load(save(tmp_path / 'seed.pth', torch.nn.Linear(1, 1), cfg))

@@ -4,9 +4,9 @@ import os
 
 import pytest
 
-from lightvit_dense.apis.loading import find as finding
-from lightvit_dense.apis.loading.find import find, find_config, in_folder
-from lightvit_dense.apis.loading.loader import load
+from lightvit_dense.apis import files
+from lightvit_dense.apis.files import find, find_config, in_folder
+from lightvit_dense.apis.loading import load
 from lightvit_dense.errors import UserError
 
 
@@ -64,7 +64,7 @@ def test_misspelt_names(place):
 
 def test_without_any_configs_the_error_says_so(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(finding.lightvit_dense, '__file__', str(tmp_path / 'site/x/__init__.py'))
+    monkeypatch.setattr(files.lightvit_dense, '__file__', str(tmp_path / 'site/x/__init__.py'))
     with pytest.raises(UserError, match=r'not part of an installed package.*config='):
         find('det')
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from lightvit_dense.apis.loading.recorded import read_text, recorded_config
+from lightvit_dense.apis.recorded import read_text, recorded_config
 from lightvit_dense.errors import UserError
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
@@ -150,7 +150,7 @@ def test_the_type_of_a_foreign_data_set_is_left_out():
 def test_a_fresh_process_knows_every_name_of_the_shipped_configs() -> None:
     """Names must not depend on what was imported before, as it is in this process."""
     code = (
-        'from lightvit_dense.apis.loading.recorded import _registered\n'
+        'from lightvit_dense.apis.recorded import _registered\n'
         "print(*_registered('lightvit_dense', 'file'))"
     )
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)

@@ -54,19 +54,13 @@ def test_present_files_pass(write, tmp_path) -> None:
     assert 'all 5 local files' in apis.check_training(config)
 
 
-def test_the_configs_own_help_is_printed(write) -> None:
+def test_checkpoints_and_the_configs_own_help(write) -> None:
     config = write(extra="\nhelp = 'Ask Ada.'\nload_from = 'nowhere.pth'\n")
     with pytest.raises(UserError, match=r'nowhere.pth  \(load_from\)\nAsk Ada.$'):
         apis.check_training(config)
-
-
-def test_resume_checkpoint_is_checked(write) -> None:
     with pytest.raises(UserError, match=r'gone.pth  \(--resume\)'):
         apis.check_training(write(), resume='gone.pth')
     apis.check_training(write(), resume='auto')
-
-
-def test_remote_paths_are_left_alone_and_said(write) -> None:
     config = write(extra="\nload_from = 's3://bucket/x.pth'\n")
     assert 'not checked, because not local: s3://bucket/x.pth' in apis.check_training(config)
 
@@ -105,33 +99,22 @@ val_cfg = dict()
 """
 
 
+_LISTS = {'lists/1percent.txt': 'train.ann_file', 'classes.txt': 'train.classes'}
+
+
 @pytest.mark.parametrize(
     ('source', 'wanted'),
     [
-        (
-            'folder',
-            {
-                'lists/1percent.txt': 'train_dataloader.dataset.ann_file',
-                'classes.txt': 'train_dataloader.dataset.classes',
-                'train': 'train_dataloader.dataset.img_dir',
-                'val': 'val_dataloader.dataset.img_dir',
-            },
-        ),
-        (
-            'lmdb',
-            {
-                'lists/1percent.txt': 'train_dataloader.dataset.ann_file',
-                'classes.txt': 'train_dataloader.dataset.classes',
-                'imagenet.lmdb': 'train_dataloader.dataset.lmdb_path',
-            },
-        ),
+        ('folder', _LISTS | {'train': 'train.img_dir', 'val': 'val.img_dir'}),
+        ('lmdb', _LISTS | {'imagenet.lmdb': 'train.lmdb_path'}),
     ],
 )
 def test_missing_imagenet_is_named_by_its_source(write, tmp_path, source, wanted) -> None:
     config = write(extra=IMAGENET.format(root=tmp_path, source=source))
     missing = find_missing(apis.load_config(config))
     assert {asset.path: asset.key for asset in missing} == {
-        f'{tmp_path}/imagenet/{path}': key for path, key in wanted.items()
+        f'{tmp_path}/imagenet/{path}': key.replace('.', '_dataloader.dataset.')
+        for path, key in wanted.items()
     }
     for path in wanted:
         (tmp_path / 'imagenet' / path).parent.mkdir(parents=True, exist_ok=True)

@@ -11,9 +11,8 @@ from lightvit_dense.checkpoints import (
     resize_rel_pos,
     resize_relative_bias,
 )
-from lightvit_dense.checkpoints.relative_bias import split_rows
 from lightvit_dense.checkpoints.resize import guess_grid, resize_parameter
-from lightvit_dense.models.layers.relative_bias import geometric_positions
+from lightvit_dense.utils.relative_bias import geometric_positions, split_rows
 
 
 @pytest.mark.parametrize(

@@ -120,6 +120,6 @@ def test_install_may_be_repeated():
     install()
     install()
     loader = CheckpointLoader._get_checkpoint_loader('some/file.pth')
-    assert loader.__module__ == 'lightvit_dense.checkpoints.safe_loading'
+    assert loader.__module__ == 'lightvit_dense.checkpoints.io'
     remote = CheckpointLoader._get_checkpoint_loader('https://host/file.pth')
     assert remote.__name__ == 'load_from_http'

@@ -16,9 +16,8 @@ from lightvit_dense.checkpoints import (
     resize_relative_bias,
     save_backbone,
 )
-from lightvit_dense.checkpoints.classifier_forms import timm_classifier
 from lightvit_dense.checkpoints.conversion import inspect_checkpoint
-from lightvit_dense.checkpoints.forms import huggingface_form
+from lightvit_dense.checkpoints.export_formats import huggingface_format, timm_classifier
 from lightvit_dense.errors import UserError
 from lightvit_dense.models import ImageClassifier, SwinTransformer
 from lightvit_dense.models.layers.swin import SwinBlock
@@ -181,7 +180,7 @@ def test_files_are_known_without_a_config_and_go_to_timm(tmp_path: Path) -> None
     theirs.load_state_dict(state)
     torch.testing.assert_close(theirs(image), scores)
     with pytest.raises(CheckpointError, match='cannot express'):
-        huggingface_form(expected)
+        huggingface_format(expected)
 
 
 def test_what_does_not_fit_is_refused() -> None:

@@ -1,9 +1,7 @@
 """Joining a process group on the CPU, and the wrapper under the Runner in two processes."""
 
-import importlib.util
 import os
 import socket
-from pathlib import Path
 
 import pytest
 import torch
@@ -15,9 +13,8 @@ from lightvit_dense.compat import (
     init_distributed,
 )
 from lightvit_dense.registry import MODEL_WRAPPERS
+from tests.helpers import finish_worker, two_rank_worker
 
-WORKER = Path(__file__).with_name('two_rank_worker.py')
-FINISH = Path(__file__).with_name('finish_worker.py')
 PLACE = ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'MASTER_ADDR', 'MASTER_PORT')
 LAUNCHERS = ('SLURM_', 'OMPI_')
 
@@ -66,7 +63,7 @@ def variables(launcher, rank):
 
 
 def test_two_ranks_end_with_the_weights_of_one(tmp_path, run_ranks):
-    run_ranks(WORKER, 'pytorch', tmp_path)
+    run_ranks(two_rank_worker.__file__, 'pytorch', tmp_path)
     first, second = (torch.load(tmp_path / f'rank_{rank}.pt') for rank in range(2))
     assert first['wrapper'] == 'lightvit_dense.compat.distributed.DistributedDataParallel'
     assert (first['backend'], first['ranks'], first['count'], first['test']) == ('gloo', 2, 8, 3)
@@ -74,22 +71,19 @@ def test_two_ranks_end_with_the_weights_of_one(tmp_path, run_ranks):
         assert torch.equal(value, second['weights'][name])
 
     # Averaged gradients of two half batches are the gradient of the whole batch.
-    spec = importlib.util.spec_from_file_location('two_rank_worker', WORKER)
-    worker = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(worker)
-    alone = worker.train('none', str(tmp_path / 'alone'), batch_size=4).model.cpu()
+    alone = two_rank_worker.train('none', str(tmp_path / 'alone'), batch_size=4).model.cpu()
     for name, value in alone.state_dict().items():
         torch.testing.assert_close(first['weights'][name], value)
-        assert not torch.allclose(value, worker.Line().state_dict()[name], atol=1e-3)
+        assert not torch.allclose(value, two_rank_worker.Line().state_dict()[name], atol=1e-3)
 
 
 def test_ranks_end_although_a_collective_holds_its_tensor(run_ranks):
-    run_ranks(FINISH, 'finish')
+    run_ranks(finish_worker.__file__, 'finish')
 
 
 def test_a_rank_that_fails_ends(run_ranks):
     with pytest.raises(AssertionError, match='ValueError: rank 0 fails'):
-        run_ranks(FINISH, 'fail')
+        run_ranks(finish_worker.__file__, 'fail')
 
 
 def test_nothing_to_finish(environment):

@@ -1,27 +1,16 @@
 """SyncBatchNorm without a GPU: two processes compute what one does with the whole batch."""
 
-import importlib.util
 from pathlib import Path
 
-import pytest
 import torch
 from torch import nn
 
 from lightvit_dense.compat.sync_bn import CPUSyncBatchNorm, synchronise_on_cpu
-
-WORKER = Path(__file__).with_name('sync_bn_worker.py')
-
-
-@pytest.fixture(scope='module')
-def worker():
-    spec = importlib.util.spec_from_file_location('sync_bn_worker', WORKER)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+from tests.helpers import sync_bn_worker as worker
 
 
-def test_two_ranks_compute_what_one_does(tmp_path: Path, worker, run_ranks) -> None:
-    run_ranks(WORKER, tmp_path)
+def test_two_ranks_compute_what_one_does(tmp_path: Path, run_ranks) -> None:
+    run_ranks(worker.__file__, tmp_path)
     first, second = (torch.load(tmp_path / f'{rank}.pt') for rank in range(2))
 
     alone = worker.network()

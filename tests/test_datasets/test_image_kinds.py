@@ -1,6 +1,5 @@
 """Images of every kind that ImageNet-like data hold, through both loaders, against Pillow."""
 
-import importlib.util
 import io
 from pathlib import Path
 
@@ -18,14 +17,13 @@ from lightvit_dense.datasets import DatasetError
 from lightvit_dense.datasets.lmdb_writer import write_lmdb
 from lightvit_dense.datasets.transforms import jpeg
 from lightvit_dense.registry import TRANSFORMS
+from tests.helpers import photos
 
 SIZE = (120, 150)  # height, width
 
 
 def photo():
-    folder = Path(importlib.util.find_spec('skimage').submodule_search_locations[0])
-    image = Image.open(folder / 'data/astronaut.png').convert('RGB')
-    return image.resize(SIZE[::-1], Image.Resampling.LANCZOS)
+    return Image.fromarray(photos.photo('astronaut', SIZE[::-1]))
 
 
 def save(image, kind, **options):

@@ -1,7 +1,6 @@
 """The six transfer sets in the layouts that their makers publish, with real photographs."""
 
 import gc
-import importlib.util
 import json
 import tracemalloc
 from pathlib import Path
@@ -11,28 +10,17 @@ import numpy as np
 import pytest
 from mmengine.logging import MMLogger
 from mmengine.registry import DATASETS
-from PIL import Image
 from scipy.io import savemat
 
 from lightvit_dense.datasets import DatasetError
 from lightvit_dense.datasets.lmdb_writer import write_lmdb
+from tests.helpers.photos import photo
 
 PIPELINE = [
     dict(type='lightvit_dense.LoadRandomResizedCrop', size=24),
     dict(type='lightvit_dense.RandomFlipFlag', prob=0.5),
     dict(type='lightvit_dense.PackImage', meta_keys=('img_path',)),
 ]
-
-
-def photo(name):
-    package, path = {
-        'cat': ('skimage', 'data/chelsea.png'),
-        'flower': ('sklearn', 'datasets/images/flower.jpg'),
-        'rocket': ('skimage', 'data/rocket.jpg'),
-        'coffee': ('skimage', 'data/coffee.png'),
-    }[name]
-    folder = Path(importlib.util.find_spec(package).submodule_search_locations[0])
-    return np.asarray(Image.open(folder / path).convert('RGB'))
 
 
 def put(path, name, shift=0):

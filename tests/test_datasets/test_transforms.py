@@ -1,6 +1,5 @@
 import copy
 import gc
-import importlib.util
 import pickle
 import traceback
 from pathlib import Path
@@ -26,6 +25,7 @@ from lightvit_dense.datasets import (
 )
 from lightvit_dense.datasets.transforms.augment import resize_box
 from lightvit_dense.datasets.transforms.jpeg import read_header
+from tests.helpers.photos import photo
 
 
 def picture(height=40, width=60):
@@ -242,8 +242,7 @@ def test_pillow_filters_like_torchvision():
 
 def texture(width, height):
     """A photograph of bricks, which shows every shift of a resize."""
-    folder = Path(importlib.util.find_spec('skimage').submodule_search_locations[0])
-    grey = Image.open(folder / 'data/brick.png').resize((width, height), Image.Resampling.LANCZOS)
+    grey = Image.fromarray(photo('brick', (width, height)))
     return Image.merge('RGB', [grey, ImageOps.mirror(grey), ImageOps.flip(grey)])
 
 

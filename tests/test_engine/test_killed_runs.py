@@ -13,7 +13,7 @@ import torch
 from lightvit_dense.engine.resume import find_resume_checkpoint
 from tests.helpers.resume import assert_same
 
-WORKER = Path(__file__).with_name('killed_run_worker.py')
+WORKER = Path(__file__).parents[1] / 'helpers/killed_run_worker.py'
 SEED = 1
 """Draws the order of the kills and their moments; a failure can be repeated but for the timing."""
 

@@ -7,8 +7,8 @@ import torch
 from safetensors.torch import save_file
 
 from lightvit_dense import apis
-from lightvit_dense.checkpoints.errors import CheckpointError
 from lightvit_dense.engine.hooks import LoadReportHook
+from lightvit_dense.errors import CheckpointError
 
 
 @pytest.fixture

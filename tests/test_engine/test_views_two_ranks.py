@@ -1,20 +1,13 @@
 """MoCo-v3's keys, SEED's queue, DINO's centre and training do not depend on the processes."""
 
-import importlib.util
-from pathlib import Path
-
 import torch
 
-WORKER = Path(__file__).with_name('views_two_rank_worker.py')
+from tests.helpers import views_two_rank_worker as worker
 
 
 def test_two_ranks_equal_one(tmp_path, run_ranks) -> None:
-    run_ranks(WORKER, 'pytorch', tmp_path)
+    run_ranks(worker.__file__, 'pytorch', tmp_path)
     first, second = (torch.load(tmp_path / f'rank_{rank}.pt') for rank in range(2))
-
-    spec = importlib.util.spec_from_file_location('views_two_rank_worker', WORKER)
-    worker = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(worker)
     alone = worker.losses(1)
     for name in ('contrast', 'dino', 'seed'):
         torch.testing.assert_close((first[name] + second[name]) / 2, alone[name])

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from lightvit_dense.models import MAE
 from lightvit_dense.models.layers import Attention, QueryKeyBlock
 from lightvit_dense.models.pretraining import distillation
-from lightvit_dense.models.pretraining.distillation import explained_share
+from lightvit_dense.models.pretraining.distillation import attention_r2
 from lightvit_dense.models.pretraining.precision import at_least_fp32
 from lightvit_dense.models.pretraining.teacher_input import TeacherInput
 
@@ -361,21 +361,21 @@ def test_agreement_counts_the_extra_layer() -> None:
     assert all(0 < value < 1 for value in agreement.values())
 
 
-def test_the_explained_share_is_one_for_mixed_heads_and_zero_for_uniform_attention() -> None:
+def test_attention_r2_is_one_for_mixed_heads_and_zero_for_uniform_attention() -> None:
     torch.manual_seed(0)
     student = torch.randn(4, 3, 9, 9)
     mixed = torch.einsum('oi,biqk->boqk', torch.randn(5, 3), student)
     shifted = mixed + torch.randn(4, 5, 9, 1)  # what a softmax does not see
-    assert explained_share(student, mixed) == pytest.approx(1, abs=1e-9)
-    assert explained_share(student, shifted) == pytest.approx(1, abs=1e-6)
-    assert explained_share(torch.ones(4, 3, 9, 9), mixed) == 0
-    assert explained_share(student, torch.ones(4, 3, 9, 9)) == 0
+    assert attention_r2(student, mixed) == pytest.approx(1, abs=1e-9)
+    assert attention_r2(student, shifted) == pytest.approx(1, abs=1e-6)
+    assert attention_r2(torch.ones(4, 3, 9, 9), mixed) == 0
+    assert attention_r2(student, torch.ones(4, 3, 9, 9)) == 0
     noise = mixed + mixed.std() * torch.randn_like(mixed)
-    assert explained_share(student, noise) == pytest.approx(0.5, abs=0.08)
-    assert explained_share(torch.randn(4, 3, 9, 9), mixed) < 0.05
+    assert attention_r2(student, noise) == pytest.approx(0.5, abs=0.08)
+    assert attention_r2(torch.randn(4, 3, 9, 9), mixed) < 0.05
 
 
-def test_the_explained_share_is_least_squares() -> None:
+def test_attention_r2_is_least_squares() -> None:
     torch.manual_seed(0)
     student, teacher = torch.randn(2, 3, 5, 5), torch.randn(2, 4, 5, 5)
     a, b = (
@@ -384,7 +384,7 @@ def test_the_explained_share_is_least_squares() -> None:
     )
     residual = b - a @ torch.linalg.lstsq(a, b).solution
     expected = 1 - residual.square().sum() / b.square().sum()
-    assert explained_share(student, teacher) == pytest.approx(expected.item())
+    assert attention_r2(student, teacher) == pytest.approx(expected.item())
 
 
 def test_a_random_teacher_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

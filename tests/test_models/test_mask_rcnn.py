@@ -5,8 +5,7 @@ import pytest
 import torch
 from mmdet.structures.mask import PolygonMasks
 
-from lightvit_dense.apis.explain import user_errors
-from lightvit_dense.errors import UserError
+from lightvit_dense.errors import UserError, user_errors
 from lightvit_dense.models.detectors.mask_rcnn import masks_on_pad_shape
 
 KINDS = ['vit', 'hiera', 'li2021']

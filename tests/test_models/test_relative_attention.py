@@ -1,4 +1,4 @@
-"""Decomposed relative position: all ways give the same, and the same as Hugging Face and timm."""
+"""Decomposed relative position: all implementations agree, and with Hugging Face and timm."""
 
 import copy
 import pickle
@@ -8,16 +8,16 @@ import pytest
 import torch
 from torch.utils.checkpoint import checkpoint
 
-from lightvit_dense.analysis.dense_models import (
-    DenseSize,
-    common_weights,
-    dense_model,
-    huggingface_name,
-)
 from lightvit_dense.deploy import compare_onnx, export_onnx, onnx_session
 from lightvit_dense.models import VisionTransformer
 from lightvit_dense.models.layers import Attention, relative_attention
 from lightvit_dense.models.layers.relative_position import axis_table
+from tools.benchmark.references.vitdet import (
+    VitDetSize,
+    build_backbone,
+    common_weights,
+    huggingface_name,
+)
 
 WINDOWED = dict(
     arch=dict(embed_dim=24, depth=3, num_heads=3), img_size=40, patch_size=4, cls_token=False,
@@ -45,15 +45,15 @@ def windowed(**options: object) -> VisionTransformer:
 @pytest.mark.parametrize('tile', [1, 50, 800, 10_000])
 @pytest.mark.parametrize('grid', [(3, 5), (4, 4), (1, 7)])
 @pytest.mark.parametrize('kept', [0, 256])
-def test_all_ways_give_the_same_values_and_gradients(
+def test_all_implementations_give_the_same_values_and_gradients(
     grid: tuple[int, int], tile: int, kept: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(relative_attention, 'TILE', tile)
     monkeypatch.setattr(relative_attention, 'KEPT_TOKENS', kept)
     given = inputs(grid)
     found = {}
-    for name, way in relative_attention.WAYS.items():
-        out = way(*given, 0.5)
+    for name, attend in relative_attention.REL_POS_IMPLS.items():
+        out = attend(*given, 0.5)
         found[name] = [out, *torch.autograd.grad(out.pow(3).sum(), given)]
     for name in ('folded', 'tiled'):
         for mine, explicit in zip(found[name], found['explicit'], strict=True):
@@ -100,20 +100,21 @@ def test_the_tile_is_all_the_memory_that_logits_take() -> None:
             return tensor
 
         with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-            relative_attention.WAYS[name](*given, 0.5)
+            relative_attention.REL_POS_IMPLS[name](*given, 0.5)
         kept[name] = max(sizes)
     assert kept['explicit'] == 2 * 3 * 272 * 272
     assert kept['tiled'] == 2 * 3 * 272 * 4
 
 
 @pytest.mark.parametrize('image', [(40, 40), (40, 28), (24, 52), (4, 4)])
-def test_the_whole_backbone_is_the_same_every_way(image: tuple[int, int]) -> None:
+def test_the_whole_backbone_is_the_same_by_every_implementation(
+    image: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = windowed().double()
     images = torch.randn(2, 3, *image, dtype=torch.double)
     found = []
-    for way in ('explicit', 'folded', 'tiled'):
-        for block in model.blocks:
-            block.attn.relative_way = way
+    for name in ('explicit', 'folded', 'tiled'):
+        monkeypatch.setattr(relative_attention, 'choose_rel_pos_impl', lambda _, name=name: name)
         (out,) = model(images)
         found.append([out, *torch.autograd.grad(out.pow(3).sum(), list(model.parameters()))])
     for other in found[1:]:
@@ -133,11 +134,11 @@ def test_the_whole_backbone_is_the_same_every_way(image: tuple[int, int]) -> Non
 def test_equals_other_libraries_given_the_same_weights(
     rival: str, image: tuple[int, int], window: int
 ) -> None:
-    size = DenseSize(80, 24, 4, 3, window=window, global_blocks=(1, 3), patch=8)
+    size = VitDetSize(80, 24, 4, 3, window=window, global_blocks=(1, 3), patch=8)
     state = common_weights(size)
     found = []
     for variant in ('ours', rival):
-        model = dense_model(variant, size, state).train()
+        model = build_backbone(variant, size, state).train()
         torch.manual_seed(1)
         images = torch.randn(2, 3, *image, requires_grad=True)
         (out,) = model(images)

@@ -10,12 +10,8 @@ from torch import Tensor
 from lightvit_dense.checkpoints import load_backbone, resize_relative_bias
 from lightvit_dense.models import VisionTransformer
 from lightvit_dense.models.layers import Attention
-from lightvit_dense.models.layers.relative_bias import (
-    geometric_positions,
-    relative_bias,
-    resize_offsets,
-    table_rows,
-)
+from lightvit_dense.models.layers.relative_bias import relative_bias, table_rows
+from lightvit_dense.utils.relative_bias import geometric_positions, resize_offsets
 
 SMALL = dict(embed_dim=24, depth=3, num_heads=4)
 TABLE = 'relative_position_bias_table'

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import SwinConfig, SwinForMaskedImageModeling
 
-from lightvit_dense.checkpoints.sources.base import rename
-from lightvit_dense.checkpoints.sources.huggingface import merge_qkv
+from lightvit_dense.checkpoints.key_mapping import rename
+from lightvit_dense.checkpoints.sources import merge_qkv
 from lightvit_dense.models import SwinSimMIM, SwinTransformer
 from lightvit_dense.models.pretraining.unit_masking import unit_masking
 

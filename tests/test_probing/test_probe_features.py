@@ -1,6 +1,7 @@
 """Features of a frozen network: what they are, and when they are taken from the disk."""
 
 import re
+import sys
 
 import cv2
 import numpy as np
@@ -11,6 +12,7 @@ from safetensors.torch import save_file
 from sklearn.datasets import load_digits
 
 from lightvit_dense import probing
+from lightvit_dense.apis import frozen_backbone
 from lightvit_dense.checkpoints import CheckpointError
 from lightvit_dense.errors import UserError
 from lightvit_dense.registry import MODELS
@@ -90,11 +92,11 @@ def checkpoint(tmp_path, trained):
 
 
 def take(cfg, checkpoint, cache, part=0, layers=(0,), pools=('cls',), views=0, seed=0):
-    network = probing.build_network(cfg, checkpoint)
+    model = frozen_backbone(cfg, checkpoint, 'cpu')
     plan = probing.Plan.of_config(cfg, views)[part]
     lines = []
-    spaces = network.spaces(pools, layers)
-    result, cached = probing.extract(network, plan, spaces, cache, seed, say=lines.append)
+    spaces = probing.spaces_of(model.backbone, pools, layers)
+    result, cached = probing.extract(model, plan, spaces, cache, seed, say=lines.append)
     return result, cached, lines
 
 
@@ -124,14 +126,14 @@ def test_the_network_runs_once(root, checkpoint, tmp_path, monkeypatch):
     first, cached, _ = take(cfg, checkpoint, cache)
     assert (cached, len(first.labels)) == (False, 30)
     runs = []
-    original = probing.Network.features
-    monkeypatch.setattr(
-        probing.Network,
-        'features',
-        lambda self, batch, spaces: (
-            runs.append([s.name for s in spaces]) or original(self, batch, spaces)
-        ),
-    )
+    module = sys.modules[probing.extract.__module__]
+    original = module.read_features
+
+    def counted(model, batch, spaces):
+        runs.append([space.name for space in spaces])
+        return original(model, batch, spaces)
+
+    monkeypatch.setattr(module, 'read_features', counted)
     again, cached, lines = take(cfg, checkpoint, cache)
     assert (cached, lines, runs) == (True, [], [])
     np.testing.assert_array_equal(again.features['cls'], first.features['cls'])
@@ -215,8 +217,8 @@ def test_what_is_damaged_is_made_anew(root, checkpoint, tmp_path, harm, line):
 
 def test_an_interrupted_run_leaves_nothing(root, checkpoint, tmp_path):
     cfg, cache = make_config(root), tmp_path / 'cache'
-    network = probing.build_network(cfg, checkpoint)
-    plan, spaces = probing.Plan.of_config(cfg)[0], network.spaces(None, [0])
+    model = frozen_backbone(cfg, checkpoint, 'cpu')
+    plan, spaces = probing.Plan.of_config(cfg)[0], [probing.Space('cls')]
 
     def stop(done, total):
         assert total == 30
@@ -224,7 +226,7 @@ def test_an_interrupted_run_leaves_nothing(root, checkpoint, tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        probing.extract(network, plan, spaces, cache, progress=stop)
+        probing.extract(model, plan, spaces, cache, on_progress=stop)
     assert [path.name for path in cache.rglob('*') if path.is_file()] == ['.lock']
     assert not take(cfg, checkpoint, cache)[1]
     assert take(cfg, checkpoint, cache)[1]
@@ -250,25 +252,25 @@ def test_any_checkpoint_of_the_backbone(root, trained, tmp_path, checkpoint):
     np.testing.assert_array_equal(found, wanted)
     bare = {k: v for k, v in trained.state_dict().items() if not k.startswith('norm.')}
     save_file(bare, tmp_path / 'bare.safetensors')
-    network = probing.build_network(cfg, str(tmp_path / 'bare.safetensors'))
-    assert network.notes == ['the checkpoint has no final norm: a plain LayerNorm took its place']
+    model = frozen_backbone(cfg, tmp_path / 'bare.safetensors')
+    assert model.notes == ['the checkpoint has no final norm: a plain LayerNorm took its place']
     half = {k: v for k, v in bare.items() if not k.startswith('blocks.1.mlp.fc2')}
     save_file(half, tmp_path / 'half.safetensors')
     with pytest.raises(UserError, match=r'lacks 2 parameters .* blocks\.1\.mlp\.fc2'):
-        probing.build_network(cfg, str(tmp_path / 'half.safetensors'))
+        frozen_backbone(cfg, tmp_path / 'half.safetensors')
     with pytest.raises(CheckpointError, match='does not exist'):
-        probing.build_network(cfg, str(tmp_path / 'absent.pth'))
+        frozen_backbone(cfg, tmp_path / 'absent.pth')
 
 
 def test_requests_that_cannot_be_met(root, checkpoint, tmp_path):
-    network = probing.build_network(make_config(root), checkpoint)
+    backbone = frozen_backbone(make_config(root), checkpoint).backbone
     with pytest.raises(UserError, match=r'--layer 3: the backbone has 2 layers'):
-        network.spaces(None, [3])
-    plain = make_config(root, cls_token=False)
-    network = probing.build_network(plain, 'none')
-    assert [space.name for space in network.spaces(None, [0, 2])] == ['mean', 'mean_layer2']
+        probing.spaces_of(backbone, None, [3])
+    backbone = frozen_backbone(make_config(root, cls_token=False)).backbone
+    spaces = probing.spaces_of(backbone, None, [0, 2])
+    assert [space.name for space in spaces] == ['mean', 'mean_layer2']
     with pytest.raises(UserError, match='--features cls: the backbone has no class token'):
-        network.spaces(['cls'], [0])
+        probing.spaces_of(backbone, ['cls'], [0])
     unlabelled = make_config(root)
     unlabelled.train_dataloader.dataset.with_labels = False
     with pytest.raises(UserError, match='gives no labels'):
@@ -279,10 +281,10 @@ def test_requests_that_cannot_be_met(root, checkpoint, tmp_path):
         probing.Plan.of_config(wrapped)
     convolutional = make_config(root)
     convolutional.model.backbone = dict(type='lightvit_dense.TimmBackbone', name='resnet18')
-    with pytest.raises(UserError, match='TimmBackbone: cannot be probed'):
-        probing.build_network(convolutional, 'none')
+    with pytest.raises(UserError, match='TimmBackbone has no tokens to read'):
+        frozen_backbone(convolutional)
     with pytest.raises(UserError, match=r'has no model\.backbone'):
-        probing.build_network(Config(dict(model=dict(type='X'))), 'none')
+        frozen_backbone(Config(dict(model=dict(type='X'))))
     (tmp_path / 'file').write_text('')
     with pytest.raises(UserError, match='cannot be written'):
         take(make_config(root), checkpoint, tmp_path / 'file')
@@ -296,11 +298,12 @@ def test_hiera_has_features_of_every_layer(root):
     )
     cfg = make_config(root)
     cfg.model.backbone = hiera
-    network = probing.build_network(cfg, 'none')
-    spaces = network.spaces(None, [0, 1, 3])
-    batch = dict(inputs=torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8))
-    found = network.features(batch, spaces)
+    model = frozen_backbone(cfg, device='cpu')
+    spaces = probing.spaces_of(model.backbone, None, [0, 1, 3])
+    generator = torch.Generator().manual_seed(0)
+    batch = dict(inputs=torch.randint(0, 256, (2, 3, 64, 64), generator=generator))
+    found = probing.read_features(model, batch, spaces)
     assert [x.shape[1] for x in found] == [64, 8, 32]
-    last = network.backbone(network.preprocessor(batch)['inputs'])[-1]
+    last = model.backbone(model.preprocessor(batch)['inputs'])[-1]
     last = last.mean((2, 3)) if last.ndim == 4 else last.mean(1)
     torch.testing.assert_close(found[0], last)

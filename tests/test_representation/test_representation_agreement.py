@@ -2,13 +2,13 @@
 
 import itertools
 import math
+from functools import partial
 
 import pytest
 import torch
 
 from lightvit_dense.errors import UserError
-from lightvit_dense.models.backbones import Hiera, VisionTransformer
-from lightvit_dense.models.pretraining.distillation import explained_share
+from lightvit_dense.models.pretraining.distillation import attention_r2
 from lightvit_dense.representation.agreement import (
     AttentionAgreement,
     attention_agreement,
@@ -16,31 +16,17 @@ from lightvit_dense.representation.agreement import (
     mean_maps_agreement,
     parse_pairs,
 )
+from tests.helpers import attention_models
+from tests.helpers.attention_models import make_vit
 
 SIZES = ((64, 64), (64, 64))
 
 
-def make_vit(seed=0, heads=3, depth=2, **options):
-    torch.manual_seed(seed)
-    arch = dict(embed_dim=24, depth=depth, num_heads=heads)
-    model = VisionTransformer(**(dict(arch=arch, img_size=64, patch_size=16) | options))
-    for parameter in model.parameters():
-        torch.nn.init.normal_(parameter, std=0.3)
-    return model.double().eval()
+def make_hiera(seed=0):
+    return attention_models.make_hiera(seed, q_pool=2, mask_unit_attn=(True, True, False))
 
 
-def make_hiera(seed=0, **options):
-    torch.manual_seed(seed)
-    arch = dict(embed_dim=8, stages=(1, 1, 2), num_heads=1, mask_unit=8, patch_stride=4)
-    options = dict(arch=arch, img_size=64, q_pool=2, mask_unit_attn=(True, True, False)) | options
-    model = Hiera(**options)
-    for parameter in model.parameters():
-        torch.nn.init.normal_(parameter, std=0.3)
-    return model.double().eval()
-
-
-def images(count=4, size=64):
-    return torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(1)).double()
+images = partial(attention_models.images, 4)
 
 
 def patch_logits(model, layer, batch):
@@ -87,7 +73,7 @@ def test_the_numbers_are_those_of_the_straight_line():
         assert found.matched[name] == pytest.approx(expected, rel=1e-9)
 
     # As the hook of pre-training measures it, on one batch.
-    assert found.explained == pytest.approx(explained_share(*logits), rel=1e-9)
+    assert found.explained == pytest.approx(attention_r2(*logits), rel=1e-9)
 
 
 def test_a_network_agrees_with_itself_wherever_the_batches_end():

@@ -1,42 +1,24 @@
 """Attention distance and entropy against straight lines, closed cases and the authors' formula."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
 
 from lightvit_dense.errors import UserError
-from lightvit_dense.models.backbones import Hiera, VisionTransformer
+from lightvit_dense.models.backbones import VisionTransformer
 from lightvit_dense.representation import attention, attention_maps
 from lightvit_dense.representation.agreement import (
     AttentionAgreement,
     attention_agreement,
 )
 from lightvit_dense.representation.attention import AttentionStats, attention_stats
+from tests.helpers import attention_models
+from tests.helpers.attention_models import images
 
-ARCH = dict(embed_dim=24, depth=3, num_heads=3)
-HIERA = dict(embed_dim=8, stages=(1, 2, 1, 1), num_heads=1, mask_unit=8, patch_stride=4)
-
-
-def make_vit(**options):
-    torch.manual_seed(0)
-    options = dict(arch=ARCH, img_size=64, patch_size=16) | options
-    model = VisionTransformer(**options).double().eval()
-    for parameter in model.parameters():  # so that attention is neither uniform nor symmetric
-        torch.nn.init.normal_(parameter, std=0.3)
-    return model
-
-
-def make_hiera(**options):
-    torch.manual_seed(0)
-    model = Hiera(**(dict(arch=HIERA, img_size=64) | options)).double().eval()
-    for parameter in model.parameters():
-        torch.nn.init.normal_(parameter, std=0.3)
-    return model
-
-
-def images(count=3, size=64):
-    return torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(1)).double()
+make_vit = partial(attention_models.make_vit, depth=3)
+make_hiera = partial(attention_models.make_hiera, stages=(1, 2, 1, 1))
 
 
 def even(windows, queries):
@@ -71,27 +53,18 @@ def test_the_distance_of_tokens_is_that_of_the_authors_formula():
     assert layout.distances()[0, 0, 1] == 16  # px of the image, without the option
 
 
-def test_uniform_attention_has_the_entropy_log_n():
-    maps = torch.full((2, 3, 1, 49, 49), 1 / 49, dtype=torch.float64)
-    found = attention.attention_entropy(maps, even(1, 49)) / 2
-    assert found.tolist() == pytest.approx([-math.log(1 / 49 + 1e-6)] * 3, rel=1e-13)
-    assert found.tolist() == pytest.approx([math.log(49)] * 3, abs=49e-6)
-
-
 def test_identity_attention_is_at_distance_zero_without_entropy():
     layout = attention_maps.token_layouts(make_vit(), [1], (64, 64))[1]
     maps = torch.eye(16).double().expand(2, 3, 1, 16, 16)
-    shares = layout.shares()
-    assert torch.equal(shares, even(1, 16))
-    assert attention.attention_distance(maps, layout.distances(), shares).tolist() == [0.0] * 3
-    assert attention.attention_entropy(maps, shares).tolist() == pytest.approx([0] * 3, abs=3e-6)
+    weights = layout.query_weights()
+    assert torch.equal(weights, even(1, 16))
+    assert attention.attention_distance(maps, layout.distances(), weights).tolist() == [0.0] * 3
+    assert attention.attention_entropy(maps, weights).tolist() == pytest.approx([0] * 3, abs=3e-6)
 
 
 def test_attention_to_the_right_neighbour_is_at_the_patch_size():
     layout = attention_maps.token_layouts(make_vit(), [1], (32, 64))[1]
-    right = torch.zeros(8, 8).double()
-    for i in range(8):
-        right[i, i + 1 if i % 4 < 3 else i - 1] = 1
+    right = torch.eye(8).double()[[i + 1 if i % 4 < 3 else i - 1 for i in range(8)]]
     found = attention.attention_distance(right[None, None, None], layout.distances(), even(1, 8))
     assert found.tolist() == [16.0]
 
@@ -266,24 +239,6 @@ def test_windows_have_the_numbers_of_plain_blocks_run_on_each(window, options):
         uniform = sum(sum(row) / len(row) for part in gaps for row in part) / 16
         assert ours.max_distance == pytest.approx(farthest)
         assert ours.uniform_distance == pytest.approx(uniform)
-
-
-def test_windowed_logits_are_those_that_the_block_attends_with():
-    model = make_vit(cls_token=False, window_size=3, rel_pos_size=64)
-    batch = images()
-    block, x = model.blocks[0], model.embed(batch)[0]
-    logits = model.attention_logits(batch, [1])[1]
-    assert torch.equal(logits, block(x, (4, 4), need_logits=True)[1])
-    windows, queries, keys = model.attention_shape(1)
-    assert logits.shape == (3, 3, windows * queries, keys) == (3, 3, 36, 9)
-    # Attend by hand: values of the padded grid, window by window, then back to its place.
-    from lightvit_dense.models.layers.windows import join_windows, pad_to_windows, split_windows
-
-    padded, size = pad_to_windows(block.norm1(x), (4, 4), 3)
-    value = split_windows(block.attn.qkv(padded), size, 3, 3, 3)[2]
-    maps = logits.unflatten(2, (4, 9)).transpose(1, 2).flatten(0, 1).softmax(-1)
-    by_hand = block.attn.proj(join_windows(maps @ value, (4, 4), size, 3))
-    torch.testing.assert_close(by_hand, block.attn.windows(block.norm1(x), (4, 4), 3))
 
 
 def test_agreement_of_filled_windows_is_refused_and_of_whole_ones_is_not():

@@ -7,9 +7,8 @@ import pytest
 
 from lightvit_dense.errors import UserError
 from lightvit_dense.representation.agreement import PairAgreement
-from lightvit_dense.representation.agreement_plot import agreement_matrix, plot_agreement
 from lightvit_dense.representation.attention import LayerStats
-from lightvit_dense.representation.attention_plot import plot_attention
+from lightvit_dense.representation.plots import agreement_matrix, plot_agreement, plot_attention
 from lightvit_dense.visualization.curves import save_png
 
 

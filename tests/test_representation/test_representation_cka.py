@@ -78,28 +78,6 @@ def test_matrix_of_several_batches_is_the_published_ratio() -> None:
             assert matrix[i, j].item() == pytest.approx(expected.item(), abs=1e-12)
 
 
-def mean_hsic(x: Tensor, y: Tensor) -> tuple[float, float]:
-    """Return the mean over many batches [batches, n, C], and its standard error."""
-    pairs = zip(gram_matrices(x), gram_matrices(y), strict=True)
-    values = torch.stack([hsic_of_pairs(k[None], m[None])[0, 0] for k, m in pairs])
-    return values.mean().item(), (values.std() / math.sqrt(len(values))).item()
-
-
-def test_hsic_of_independent_features_is_zero_on_average() -> None:
-    """With its diagonals kept, as in the biased estimator, the mean is about 1.3."""
-    mean, error = mean_hsic(draw(500, 8, 3), draw(500, 8, 4, seed=1))
-    assert abs(mean) < 4 * error
-    assert error < 0.1
-
-
-def test_hsic_has_the_expectation_of_its_closed_case() -> None:
-    """For a standard normal number and itself, HSIC of the population is the variance squared."""
-    x = draw(500, 12, 1)
-    mean, error = mean_hsic(x, x)
-    assert abs(mean - 1) < 4 * error
-    assert error < 0.05
-
-
 def test_cka_is_invariant_to_rotation_scale_and_shift() -> None:
     x, y = draw(16, 6), draw(16, 9, seed=1)
     y[:, :6] += x

@@ -74,7 +74,7 @@ def test_white_noise_is_flat() -> None:
 
 
 def test_layers_may_have_maps_of_different_sides() -> None:
-    maps = {0: torch.rand(2, 8, 8, 3), 1: torch.rand(2, 4, 4, 6), 2: torch.rand(2, 1, 1, 9)}
+    maps = {0: torch.ones(2, 8, 8, 3), 1: torch.ones(2, 4, 4, 6), 2: torch.ones(2, 1, 1, 9)}
     content = spectra_content(analyse(maps))
     assert content['frequency'] is None
     assert content['frequencies'] == [[0, 0.25, 0.5, 0.75, 1], [0, 0.5, 1], [0]]
@@ -86,12 +86,12 @@ def test_layers_may_have_maps_of_different_sides() -> None:
 
 def test_bad_maps_are_named() -> None:
     with pytest.raises(ValueError, match='maps of 4x8 tokens'):
-        log_amplitude(torch.rand(1, 4, 8, 2))
+        log_amplitude(torch.ones(1, 4, 8, 2))
     analysis = FourierAnalysis()
     with pytest.raises(UserError, match='no image was analysed'):
         analysis.spectra()
     with pytest.raises(UserError, match='features of layer 3 are not finite'):
-        analysis.add({3: torch.rand(1, 4, 4, 2) / 0})
-    analysis.add({0: torch.rand(1, 4, 4, 2)})
+        analysis.add({3: torch.ones(1, 4, 4, 2) / 0})
+    analysis.add({0: torch.ones(1, 4, 4, 2)})
     with pytest.raises(ValueError, match='layer 0 had maps of 4 tokens, now of 6'):
-        analysis.add({0: torch.rand(1, 6, 6, 2)})
+        analysis.add({0: torch.ones(1, 6, 6, 2)})

@@ -1,21 +1,17 @@
 """tools/dataset_converters/check_dataset.py as users run it."""
 
 import json
-import runpy
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from lightvit_dense.datasets.toyworld import WorldSpec, build_world
-from lightvit_dense.errors import run_tool
 
-TOOL = Path(__file__).parents[2] / 'tools/dataset_converters/check_dataset.py'
+NAME = 'dataset_converters/check_dataset.py'
+TOOL = Path(__file__).parents[2] / 'tools' / NAME
 SPEC = WorldSpec(seed=6, image_size=48, train=3, val=2, unlabeled=0, portraits=6)
-
-
-def main(monkeypatch, *args):
-    monkeypatch.setattr(sys, 'argv', ['tool', *map(str, args)])
-    return run_tool(runpy.run_path(str(TOOL))['main'])
 
 
 def test_a_world_as_users_check_it(tmp_path):
@@ -38,25 +34,32 @@ def test_a_world_as_users_check_it(tmp_path):
     )
 
 
-def test_exit_statuses_and_words(tmp_path, monkeypatch, capsys):
+def test_exit_statuses_and_words(tmp_path, monkeypatch, call_tool):
     root = build_world(tmp_path / 'world', SPEC, ['coco'], workers=0, progress=False).root
     monkeypatch.setenv('LIGHTVIT_DATA', str(root))
-    assert main(monkeypatch, 'coco') == 0  # at $LIGHTVIT_DATA/coco
-    assert 'it is a subset' in capsys.readouterr().out
+    status, out, _ = call_tool(NAME, 'coco')  # at $LIGHTVIT_DATA/coco
+    assert status == 0
+    assert 'it is a subset' in out
     (root / 'coco/val2017/000000000001.jpg').unlink()
-    assert main(monkeypatch, 'coco', root / 'coco', '--splits', 'train') == 0
-    assert main(monkeypatch, 'coco', root / 'coco') == 1
-    out = capsys.readouterr().out
+    assert call_tool(NAME, 'coco', root / 'coco', '--splits', 'train')[0] == 0
+    status, out, _ = call_tool(NAME, 'coco', root / 'coco')
+    assert status == 1
     assert '1 of 2 images that the annotations list (000000000001.jpg)' in out
     assert '1 problem(s)' in out
-    assert main(monkeypatch, 'ade20k') == 1
-    assert 'ADEChallengeData2016.zip' in capsys.readouterr().out
+    status, out, _ = call_tool(NAME, 'ade20k')
+    assert status == 1
+    assert 'ADEChallengeData2016.zip' in out
 
 
-def test_mistakes_on_the_command_line(monkeypatch, capsys, tmp_path):
-    assert main(monkeypatch, 'coko', tmp_path) == 2
-    assert "Did you mean 'coco'?" in capsys.readouterr().err
-    assert main(monkeypatch, 'coco', tmp_path, '--splits', 'test') == 2
-    assert '--splits test: coco has the splits train, val' in capsys.readouterr().err
-    assert main(monkeypatch, 'coco', tmp_path, '--samples', '-1') == 2
-    assert '--samples must not be negative' in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ('words', 'message'),
+    [
+        (['coko', '.'], "Did you mean 'coco'?"),
+        (['coco', '.', '--splits', 'test'], '--splits test: coco has the splits train, val'),
+        (['coco', '.', '--samples', '-1'], '--samples must not be negative'),
+    ],
+)
+def test_mistakes_on_the_command_line(call_tool, words, message):
+    status, _, error = call_tool(NAME, *words)
+    assert status == 2
+    assert message in error

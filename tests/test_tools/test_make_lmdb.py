@@ -1,6 +1,5 @@
 """tools/dataset_converters/make_lmdb.py as users run it."""
 
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -8,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from lightvit_dense.datasets.storage import LmdbStorage
-from lightvit_dense.errors import run_tool
 
-TOOL = Path(__file__).parents[2] / 'tools/dataset_converters/make_lmdb.py'
+NAME = 'dataset_converters/make_lmdb.py'
+TOOL = Path(__file__).parents[2] / 'tools' / NAME
 
 
 @pytest.fixture
@@ -21,14 +20,6 @@ def source(tmp_path):
         path.write_bytes(bytes(100 + number))
     (tmp_path / 'source/list.txt').write_text('list')
     return tmp_path / 'source'
-
-
-def run(monkeypatch, capsys, *args):
-    tool = runpy.run_path(str(TOOL))
-    monkeypatch.setattr(sys, 'argv', ['make_lmdb.py', *map(str, args)])
-    status = run_tool(tool['main'])
-    captured = capsys.readouterr()
-    return status, captured.out, captured.err
 
 
 def test_writes_verifies_and_says_so(source, tmp_path):
@@ -44,17 +35,17 @@ def test_writes_verifies_and_says_so(source, tmp_path):
     assert len(LmdbStorage(target).read('1/3.jpg')) == 103
 
 
-def test_checks_only(source, tmp_path, monkeypatch, capsys):
+def test_checks_only(source, tmp_path, call_tool):
     target = tmp_path / 'data.lmdb'
     args = [source, target, '--extensions', '.jpg', '.txt', '--no-verify']
-    status, out, _ = run(monkeypatch, capsys, *args)
+    status, out, _ = call_tool(NAME, *args)
     assert status == 0
     assert '6 files, 514 bytes' in out
     assert 'not verified' in out
-    status, out, _ = run(monkeypatch, capsys, '--verify', target)
+    status, out, _ = call_tool(NAME, '--verify', target)
     assert status == 0
     assert 'every file matches' in out
-    status, _, err = run(monkeypatch, capsys, source, target)
+    status, _, err = call_tool(NAME, source, target)
     assert status == 2
     assert 'error: ' in err
     assert 'list.txt' in err
@@ -71,9 +62,9 @@ def test_checks_only(source, tmp_path, monkeypatch, capsys):
         (['nowhere', 'b'], 'nowhere: this folder does not exist'),
     ],
 )
-def test_plain_errors(tmp_path, monkeypatch, capsys, args, message):
+def test_plain_errors(tmp_path, monkeypatch, call_tool, args, message):
     monkeypatch.chdir(tmp_path)
-    status, _, err = run(monkeypatch, capsys, *args)
+    status, _, err = call_tool(NAME, *args)
     assert status == 2
     assert message in err
     assert list(tmp_path.iterdir()) == []

@@ -1,27 +1,16 @@
 """tools/dataset_converters/make_small_sets.py as users run it."""
 
 import re
-import runpy
-from pathlib import Path
+from functools import partial
 
 import pytest
 
 from lightvit_dense.datasets import ImageNet
-from lightvit_dense.errors import run_tool
-
-TOOL = Path(__file__).parents[2] / 'tools/dataset_converters/make_small_sets.py'
 
 
 @pytest.fixture
-def tool(capsys):
-    main = runpy.run_path(str(TOOL))['main']
-
-    def run(*words):
-        status = run_tool(lambda: main([str(word) for word in words]))
-        captured = capsys.readouterr()
-        return status, captured.out, captured.err
-
-    return run
+def tool(call_tool):
+    return partial(call_tool, 'dataset_converters/make_small_sets.py')
 
 
 def test_writes_what_is_there_and_names_what_is_missing(tool, tmp_path):

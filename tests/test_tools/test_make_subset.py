@@ -1,17 +1,12 @@
 """Subsets of data, and tools/dataset_converters/make_subset.py as users run it."""
 
-import runpy
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from lightvit_dense.datasets import DatasetError, ImageNet
 from lightvit_dense.datasets.subsets import balanced_subset, long_tail_sizes, sized_subset
-from lightvit_dense.errors import run_tool
 
-TOOL = Path(__file__).parents[2] / 'tools/dataset_converters/make_subset.py'
+TOOL = 'dataset_converters/make_subset.py'
 
 
 def test_every_class_gives_its_share():
@@ -28,22 +23,20 @@ def test_every_class_gives_its_share():
             balanced_subset(labels, fraction, seed=0)
 
 
-def test_the_list_is_read_back(tmp_path, monkeypatch, capsys):
+def test_the_list_is_read_back(tmp_path, call_tool):
     for name, count in (('cat', 10), ('dog', 20)):
         (tmp_path / 'train' / name).mkdir(parents=True)
         for number in range(count):
             (tmp_path / f'train/{name}/{name} {number}.JPEG').touch()
     out = tmp_path / 'lists/fifth.txt'
-    tool = runpy.run_path(str(TOOL))
-    args = ['make_subset.py', str(tmp_path), str(out), '--fraction', '0.2']
-    monkeypatch.setattr(sys, 'argv', args)
-    assert run_tool(tool['main']) == 0
-    assert '6 of 30 images of 2 classes' in capsys.readouterr().out
+    status, printed, _ = call_tool(TOOL, tmp_path, out, '--fraction', '0.2')
+    assert status == 0
+    assert '6 of 30 images of 2 classes' in printed
     dataset = ImageNet(str(tmp_path), ann_file='lists/fifth.txt')
     assert np.bincount(dataset.labels()).tolist() == [2, 4]
-    monkeypatch.setattr(sys, 'argv', [*args, '--img-dir', 'none'])
-    assert run_tool(tool['main']) == 2
-    assert 'does not exist' in capsys.readouterr().err
+    status, _, error = call_tool(TOOL, tmp_path, out, '--fraction', '0.2', '--img-dir', 'none')
+    assert status == 2
+    assert 'does not exist' in error
 
 
 def test_a_long_tail_has_the_sizes_of_imagenet_lt():
@@ -81,18 +74,17 @@ def test_a_long_tail_takes_the_classes_that_have_enough():
         sized_subset(labels, {0: 6}, seed=0)
 
 
-def test_the_tool_writes_a_long_tail(tmp_path, monkeypatch, capsys):
+def test_the_tool_writes_a_long_tail(tmp_path, call_tool):
     for name in 'abcde':
         (tmp_path / 'train' / name).mkdir(parents=True)
         for number in range(12):
             (tmp_path / f'train/{name}/{number}.JPEG').touch()
-    tool = runpy.run_path(str(TOOL))
-    args = ['make_subset.py', str(tmp_path), str(tmp_path / 'lt.txt'), '--long-tail']
-    monkeypatch.setattr(sys, 'argv', [*args, '--largest', '12', '--smallest', '2'])
-    assert run_tool(tool['main']) == 0
-    assert 'of 60 images of 5 classes, 2 to 12 a class' in capsys.readouterr().out
+    words = [TOOL, tmp_path, tmp_path / 'lt.txt', '--long-tail']
+    status, printed, _ = call_tool(*words, '--largest', '12', '--smallest', '2')
+    assert status == 0
+    assert 'of 60 images of 5 classes, 2 to 12 a class' in printed
     found = np.bincount(ImageNet(str(tmp_path), ann_file='lt.txt').labels())
     assert sorted(found.tolist()) == [2, 3, 5, 7, 12]  # quantiles by hand
-    monkeypatch.setattr(sys, 'argv', args)
-    assert run_tool(tool['main']) == 2
-    assert 'no class is left that has 1280 images' in capsys.readouterr().err
+    status, _, error = call_tool(*words)
+    assert status == 2
+    assert 'no class is left that has 1280 images' in error

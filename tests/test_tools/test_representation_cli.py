@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from lightvit_dense.representation import ImageStream, layer_features, load_subject
+from lightvit_dense.apis import frozen_backbone
+from lightvit_dense.representation import ImageStream, layer_features
 
 CONFIG = """
 model = dict(
@@ -60,7 +61,7 @@ def setting(tmp_path: Path) -> Path:
 def test_cka_of_two_networks_is_that_of_their_features(
     setting: Path, call_tool: Callable[..., tuple]
 ) -> None:
-    a = load_subject(setting / 'a.py', 'none', 'cpu', seed=5)
+    a = frozen_backbone(setting / 'a.py', device='cpu', seed=5)
     torch.save(a.backbone.state_dict(), setting / 'a.pth')
     words = [setting / 'a.py', setting / 'a.pth', setting / 'b.py', 'none', '--batch-size', '4']
     words += ['--images', setting / 'images', '--limit', '0', '--out', setting / 'out']
@@ -81,7 +82,7 @@ def test_cka_of_two_networks_is_that_of_their_features(
     assert metadata['peak_memory_mb'] > 0
     assert metadata['environment']['versions']['torch']
 
-    b = load_subject(setting / 'b.py', 'none', 'cpu')
+    b = frozen_backbone(setting / 'b.py', device='cpu')
     sums = torch.zeros(3).double()
     streams = [
         ImageStream(setting / 'images', 32, 4, mean=s.mean, std=s.std, limit=8) for s in (a, b)

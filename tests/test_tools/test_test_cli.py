@@ -1,8 +1,6 @@
 """tools/test.py as its users call it."""
 
 import pickle
-import runpy
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,20 +9,14 @@ import lightvit_dense  # noqa: F401
 from lightvit_dense import apis
 from tests.helpers.toy_engine import clear_globals, write_config
 
-ROOT = Path(__file__).parents[2]
-
 
 @pytest.fixture
-def call(monkeypatch, capfd):
+def call(call_tool):
     """Run the tool in this process; returns its exit status, output and errors."""
 
-    def run(*args: object) -> tuple[int, str, str]:
+    def run(*words: object) -> tuple:
         clear_globals()
-        monkeypatch.setattr(sys, 'argv', ['test.py', *map(str, args)])
-        with pytest.raises(SystemExit) as stop:
-            runpy.run_path(str(ROOT / 'tools' / 'test.py'), run_name='__main__')
-        out = capfd.readouterr()
-        return stop.value.code, out.out, out.err
+        return call_tool('test.py', *words)
 
     yield run
     clear_globals()

@@ -1,7 +1,6 @@
 """tools/train.py as its users call it."""
 
 import os
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -15,40 +14,30 @@ from tests.helpers.toy_engine import clear_globals, write_config
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(autouse=True)
-def _fresh_globals():
-    yield
-    clear_globals()
-
-
 @pytest.fixture
-def call(monkeypatch, capfd):
-    """Run a tool in this process; returns its exit status, output and errors."""
+def call(call_tool):
+    """Run the tool in this process; returns its exit status, output and errors."""
 
-    def run(*args: object) -> tuple[int, str, str]:
+    def run(*words: object) -> tuple:
         clear_globals()
-        monkeypatch.setattr(sys, 'argv', [str(arg) for arg in args])
-        with pytest.raises(SystemExit) as stop:
-            runpy.run_path(str(ROOT / 'tools' / 'train.py'), run_name='__main__')
-        out = capfd.readouterr()
-        return stop.value.code, out.out, out.err
+        return call_tool('train.py', *words)
 
-    return run
+    yield run
+    clear_globals()
 
 
 def test_train_then_resume(call, tmp_path) -> None:
     config, work_dir = write_config(tmp_path, length=1), tmp_path / 'w'
-    status, out, _ = call('train.py', config, '--work-dir', work_dir)
+    status, out, _ = call(config, '--work-dir', work_dir)
     assert status == 0
     assert 'Epoch(train) [1][6/6]' in out
     more = ('--cfg-options', 'train_cfg.max_epochs=2')
-    status, out, _ = call('train.py', config, '--work-dir', work_dir, '--resume', *more)
+    status, out, _ = call(config, '--work-dir', work_dir, '--resume', *more)
     assert status == 0
     assert f'continuing from {work_dir}/epoch_1.pth' in out
     assert 'Epoch(train) [1]' not in out
-    status, out, _ = call(
-        'train.py', config, '--work-dir', work_dir, '--resume', work_dir / 'epoch_1.pth', *more
-    )
+    checkpoint = work_dir / 'epoch_1.pth'
+    status, out, _ = call(config, '--work-dir', work_dir, '--resume', checkpoint, *more)
     assert status == 0
     assert 'resumed epoch: 1, iter: 6' in out
 
@@ -56,7 +45,7 @@ def test_train_then_resume(call, tmp_path) -> None:
 def test_auto_scale_lr(call, tmp_path) -> None:
     extra = '\nauto_scale_lr = dict(base_batch_size=8)\n'
     config = write_config(tmp_path, length=1, extra=extra)
-    status, out, _ = call('train.py', config, '--work-dir', tmp_path / 'w', '--auto-scale-lr')
+    status, out, _ = call(config, '--work-dir', tmp_path / 'w', '--auto-scale-lr')
     assert status == 0
     assert 'Learning rate 0.01 x 0.5 = 0.005' in out
 
@@ -76,7 +65,7 @@ def test_mistakes_get_one_plain_message(call, tmp_path, monkeypatch, arguments, 
     for name in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK'):
         monkeypatch.delenv(name, raising=False)
     config = write_config(tmp_path)
-    status, _, err = call('train.py', config, '--work-dir', tmp_path / 'w', *arguments)
+    status, _, err = call(config, '--work-dir', tmp_path / 'w', *arguments)
     assert status == 2
     assert message in err
     assert 'Traceback' not in err
@@ -85,7 +74,7 @@ def test_mistakes_get_one_plain_message(call, tmp_path, monkeypatch, arguments, 
 
 def test_amp_without_gpu(call, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
-    status, _, err = call('train.py', write_config(tmp_path), '--work-dir', tmp_path / 'w', '--amp')
+    status, _, err = call(write_config(tmp_path), '--work-dir', tmp_path / 'w', '--amp')
     assert status == 2
     assert 'error: --amp: automatic mixed precision needs a CUDA GPU' in err
 
@@ -95,14 +84,14 @@ def test_a_truncated_checkpoint_is_named(call, tmp_path) -> None:
     torch.save(dict(state_dict={}), path)
     path.write_bytes(path.read_bytes()[:200])
     config = write_config(tmp_path)
-    status, _, err = call('train.py', config, '--work-dir', tmp_path / 'w', '--resume', path)
+    status, _, err = call(config, '--work-dir', tmp_path / 'w', '--resume', path)
     assert status == 2
     assert str(path) in err
     assert 'Traceback' not in err
 
 
 def test_preflight_passes_quietly(call, tmp_path) -> None:
-    status, out, _ = call('train.py', write_config(tmp_path), '--preflight')
+    status, out, _ = call(write_config(tmp_path), '--preflight')
     assert status == 0
     assert out.startswith('preflight: all 0 local files')
 

@@ -7,8 +7,8 @@ import torch
 
 from lightvit_dense.checkpoints import CheckpointError, load_backbone
 from lightvit_dense.models.backbones import Hiera, VisionTransformer
-from lightvit_dense.models.layer_depth import get_layer_id
 from lightvit_dense.models.layers import resize_position
+from lightvit_dense.utils.layer_depth import get_layer_id
 from tracking.models import JointHiera, JointVisionTransformer
 
 VIT = dict(embed_dim=32, depth=4, num_heads=4)

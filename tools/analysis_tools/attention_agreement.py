@@ -16,23 +16,16 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from mmengine.config import Config
 from rich.console import Console
 from rich.table import Table
 
 from lightvit_dense import apis
+from lightvit_dense.apis.analysis import Session, add_options, finish, write_results
 from lightvit_dense.errors import UserError, run_tool
-from lightvit_dense.representation import session as shared
-from lightvit_dense.representation.agreement import (
-    MEASURES,
-    AttentionAgreement,
-    PairAgreement,
-    parse_pairs,
-)
-from lightvit_dense.representation.agreement_plot import agreement_matrix, plot_agreement
-from lightvit_dense.representation.models import Subject, load_subject
-from lightvit_dense.visualization.curves import save_png
+from lightvit_dense.representation import AttentionAgreement, PairAgreement
+from lightvit_dense.representation.agreement import MEASURES, parse_pairs
+from lightvit_dense.representation.plots import agreement_matrix, plot_agreement
 
 TEACHER = 'teacher'
 LONGEST = 16
@@ -40,11 +33,7 @@ LONGEST = 16
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """Parse the command line.
-
-    Args:
-        argv: Arguments without the program's name; ``sys.argv`` when None.
-    """
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -61,7 +50,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         metavar='S:T',
         help="layers to compare, such as 6:6 12:12, or 'all' (default: last with last)",
     )
-    shared.add_options(parser, 'work_dirs/attention_agreement')
+    add_options(parser, 'work_dirs/attention_agreement')
     args = parser.parse_args(argv)
     if args.config_b != TEACHER and args.checkpoint_b is None:
         parser.error("CONFIG_B needs a CHECKPOINT_B; 'none' for random weights")
@@ -69,11 +58,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def teacher_config(config: str, cfg_options: dict | None) -> tuple[Config, str | None]:
-    """Return a config whose backbone is the teacher of a config, and its checkpoint if it has one.
-
-    Raises:
-        UserError: If the config has no teacher.
-    """
+    """Return a config of the teacher of a config, and its checkpoint if one is named."""
     cfg = apis.load_config(config, cfg_options)
     model = cfg.get('model') or {}
     teacher = (model.get('distiller') or {}).get('teacher')
@@ -89,14 +74,12 @@ def teacher_config(config: str, cfg_options: dict | None) -> tuple[Config, str |
     return found, (teacher.get('init_cfg') or {}).get('checkpoint')
 
 
-def load_both(args: argparse.Namespace) -> list[Subject]:
-    """Load student and teacher."""
+def models_of(args: argparse.Namespace) -> list[tuple[Config | str, str, str | None]]:
+    """Return config, checkpoint and title of the student and of the teacher."""
     titles = args.titles or [None, TEACHER if args.config_b == TEACHER else None]
-    subjects = shared.load_subjects(args, [(args.config, args.checkpoint, titles[0])])
+    student = (args.config, args.checkpoint, titles[0])
     if args.config_b != TEACHER:
-        return subjects + shared.load_subjects(
-            args, [(args.config_b, args.checkpoint_b, titles[1])]
-        )
+        return [student, (args.config_b, args.checkpoint_b, titles[1])]
     config, own = teacher_config(args.config, args.cfg_options)
     checkpoint = args.checkpoint_b or own
     if checkpoint is None:
@@ -104,8 +87,7 @@ def load_both(args: argparse.Namespace) -> list[Subject]:
             f'{args.config} names no checkpoint of its teacher; give one: CONFIG CHECKPOINT '
             "teacher CHECKPOINT_B, 'none' for random weights"
         )
-    found = load_subject(config, checkpoint, args.device, seed=args.seed, title=titles[1])
-    return [*subjects, found]
+    return [student, (config, checkpoint, titles[1])]
 
 
 def print_table(titles: Sequence[str], found: Sequence[PairAgreement]) -> None:
@@ -127,12 +109,12 @@ def print_table(titles: Sequence[str], found: Sequence[PairAgreement]) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Run the tool; return its exit status."""
     args = parse_args(argv)
-    args.device, pairs = shared.default_device(args.device), parse_pairs(args.pairs)
-    subjects = load_both(args)
-    session = shared.Session(args, subjects, f'{subjects[0].title} : {subjects[1].title}')
+    pairs, models = parse_pairs(args.pairs), models_of(args)
+    session = Session(args, models, 'agreement of attention')
+    titles = (session.titles[0], session.titles[1])
     sides = [(size, size) for size in session.sizes]
-    backbones = subjects[0].backbone, subjects[1].backbone
-    agreement, images = AttentionAgreement(*backbones, pairs, (sides[0], sides[1])), 0
+    student, teacher = (model.backbone for model in session.models)
+    agreement, images = AttentionAgreement(student, teacher, pairs, (sides[0], sides[1])), 0
     for batches in session.batches():
         agreement.update(*batches)
         images += len(batches[0])
@@ -140,19 +122,15 @@ def main(argv: list[str] | None = None) -> int:
     layers = [sorted({getattr(pair, side) for pair in found}) for side in ('student', 'teacher')]
     content = {
         'kind': 'agreement',
-        'models': [x.to_dict(chosen) for x, chosen in zip(subjects, layers, strict=True)],
+        'models': [session.describe(place, chosen) for place, chosen in enumerate(layers)],
         'pairs': [pair.to_dict() for pair in found],
         **session.metadata(images),
     }
-    out, titles = Path(args.out), (subjects[0].title, subjects[1].title)
-    files = [shared.write_json(out / 'agreement.json', content)]
     arrays = {name: agreement_matrix(found, name) for name in (*MEASURES, 'explained')}
-    np.savez(out / 'agreement.npz', allow_pickle=False, **arrays)
-    save_png(plot_agreement(found, titles), out / 'agreement.png', dpi=150)
+    files = write_results(args.out, 'agreement', content, arrays)
     print_table(titles, found)
     print(f'{content["seconds"]:.1f} s, peak memory {content["peak_memory_mb"]:.0f} MiB')
-    for path in (*files, out / 'agreement.npz', out / 'agreement.png'):
-        print(f'wrote {path}')
+    finish(plot_agreement(found, titles), Path(args.out) / 'agreement.png', files)
     return 0
 
 

@@ -13,29 +13,25 @@ Example:
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from lightvit_dense.apis import analysis
 from lightvit_dense.errors import run_tool
-from lightvit_dense.representation import session as shared
-from lightvit_dense.representation.attention import AttentionStats, LayerStats
-from lightvit_dense.representation.attention_plot import RANGES, plot_attention
-from lightvit_dense.visualization.curves import save_png
+from lightvit_dense.representation import AttentionStats, LayerStats
+from lightvit_dense.representation.plots import RANGES, plot_attention
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """Parse the command line.
-
-    Args:
-        argv: Arguments without the program's name; ``sys.argv`` when None.
-    """
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    shared.add_models(parser)
+    analysis.add_models(parser)
     add = parser.add_argument
     add('--layers', nargs='+', type=int, metavar='K', help='from 1 (default: all)')
     add(
@@ -45,9 +41,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "papers' code, whose patches have 16",
     )
     add('--y-range', choices=RANGES, default='auto', help="'papers': 0-150 px and 0-6 nats")
-    shared.add_options(parser, 'work_dirs/attention_stats')
+    analysis.add_options(parser, 'work_dirs/attention_stats')
     args = parser.parse_args(argv)
-    args.models = shared.models_of(parser, args)
+    args.models = analysis.models_of(parser, args)
     return args
 
 
@@ -79,34 +75,29 @@ def print_table(title: str, stats: Sequence[LayerStats]) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Run the tool; return its exit status."""
     args = parse_args(argv)
-    args.device = shared.default_device(args.device)
-    subjects = shared.load_subjects(args, args.models)
-    names = shared.file_names('attention', subjects)
-    session = shared.Session(args, subjects, 'attention of all layers')
-    gathered = [AttentionStats(x.backbone, args.layers, args.px_per_token) for x in subjects]
+    session = analysis.Session(args, args.models, 'attention of all layers')
+    names = analysis.file_names('attention', session.titles)
+    gathered = [AttentionStats(m.backbone, args.layers, args.px_per_token) for m in session.models]
     for batches in session.batches():
         for one, images in zip(gathered, batches, strict=True):
             one.update(images)
     found = [one.result() for one in gathered]
-    out, files = Path(args.out), []
-    for subject, name, stats, size in zip(subjects, names, found, session.sizes, strict=True):
-        metadata = session.metadata(gathered[0].images) | {'size': size}
+    out = Path(args.out)
+    files: list[Path] = []
+    for place, (name, stats) in enumerate(zip(names, found, strict=True)):
+        metadata = session.metadata(gathered[0].images) | {'size': session.sizes[place]}
         content = {
             'kind': 'attention',
-            'model': subject.to_dict([layer.layer for layer in stats]),
-            'layers': [layer.to_dict() for layer in stats],
+            'model': session.describe(place, [layer.layer for layer in stats]),
+            'layers': [asdict(layer) for layer in stats],
             'px_per_token': args.px_per_token,
             **metadata,
         }
-        files.append(shared.write_json(out / f'{name}.json', content))
-        np.savez(out / f'{name}.npz', allow_pickle=False, **to_arrays(stats))
-        files.append(out / f'{name}.npz')
-        print_table(subject.title, stats)
-    titled = [(subject.title, stats) for subject, stats in zip(subjects, found, strict=True)]
-    save_png(plot_attention(titled, args.y_range), out / 'attention.png', dpi=150)
+        files += analysis.write_results(out, name, content, to_arrays(stats))
+        print_table(session.titles[place], stats)
+    titled = list(zip(session.titles, found, strict=True))
     print(f'{metadata["seconds"]:.1f} s, peak memory {metadata["peak_memory_mb"]:.0f} MiB')
-    for path in (*files, out / 'attention.png'):
-        print(f'wrote {path}')
+    analysis.finish(plot_attention(titled, args.y_range), out / 'attention.png', files)
     return 0
 
 

@@ -16,8 +16,7 @@ from mmengine.config import DictAction
 
 from lightvit_dense import apis
 from lightvit_dense.apis.configs import prepare_scope
-from lightvit_dense.apis.explain import user_errors
-from lightvit_dense.errors import run_tool
+from lightvit_dense.errors import run_tool, user_errors
 from lightvit_dense.visualization import write_image
 from lightvit_dense.visualization.browse import SPLITS, browse
 

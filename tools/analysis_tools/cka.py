@@ -12,21 +12,18 @@ import argparse
 import sys
 from pathlib import Path
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from lightvit_dense import representation as rep
+from lightvit_dense.apis.analysis import Session, add_options, finish, write_results
 from lightvit_dense.errors import run_tool
-from lightvit_dense.representation import cka
-from lightvit_dense.representation.cka_plot import write_cka
+from lightvit_dense.representation import cka, layer_features
+from lightvit_dense.representation.plots import plot_cka
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """Parse the command line.
-
-    Args:
-        argv: Arguments without the program's name; ``sys.argv`` when None.
-    """
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -35,7 +32,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('config_b', help='config of the second network')
     parser.add_argument('checkpoint_b', help="its checkpoint, or 'none'")
     parser.add_argument('--titles', nargs=2, metavar='NAME', help='default: names of the configs')
-    rep.add_options(parser, 'work_dirs/cka')
+    add_options(parser, 'work_dirs/cka')
     args = parser.parse_args(argv)
     if args.batch_size < cka.LEAST:
         parser.error(f'--batch-size {args.batch_size}: the unbiased estimator needs {cka.LEAST}')
@@ -45,32 +42,27 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """Run the tool; return its exit status."""
     args = parse_args(argv)
-    args.device = rep.default_device(args.device)
     titles = args.titles or [None, None]
     models = [(args.config, args.checkpoint, titles[0])]
     models += [(args.config_b, args.checkpoint_b, titles[1])]
-    subjects = rep.load_subjects(args, models)
-    session = rep.Session(args, subjects, 'CKA of all layers')
+    session = Session(args, models, 'CKA of all layers')
     measured = cka.MinibatchCKA()
     for batches in session.batches():
-        features = [
-            rep.layer_features(subject.backbone, images)
-            for subject, images in zip(subjects, batches, strict=True)
-        ]
-        measured.add(*features)
+        pairs = zip(session.models, batches, strict=True)
+        measured.add(*(layer_features(model.backbone, images) for model, images in pairs))
     matrix = measured.matrix().numpy()
-    named = [subject.title for subject in subjects]
-    layers = [list(range(count)) for count in matrix.shape]
+    layers = enumerate(matrix.shape)
     content = {
         'kind': 'cka',
-        'models': [s.to_dict(of) for s, of in zip(subjects, layers, strict=True)],
+        'models': [session.describe(place, list(range(count))) for place, count in layers],
         'matrix': matrix.tolist(),
         'estimator': cka.ESTIMATOR,
         'left_out': measured.left_out,
         **session.metadata(measured.images),
     }
-    files = [rep.write_json(Path(args.out) / 'cka.json', content)]
-    files += write_cka(matrix, named, Path(args.out))
+    out, named = Path(args.out), session.titles
+    arrays = {'matrix': matrix, 'titles': np.array(named, dtype=str)}
+    files = write_results(out, 'cka', content, arrays)
     table = Table(title=f'CKA: most alike of {named[1]} for each layer of {named[0]}')
     for column in ('layer', 'same depth', 'most alike', 'CKA'):
         table.add_column(column, justify='right')
@@ -80,8 +72,7 @@ def main(argv: list[str] | None = None) -> int:
     Console(width=100).print(table)
     if measured.left_out:
         print(f'note: the last {measured.left_out} images are too few for a batch: left out')
-    for path in files:
-        print(f'wrote {path}')
+    finish(plot_cka(matrix, named), out / 'cka.png', files)
     return 0
 
 

@@ -11,30 +11,24 @@ Example:
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from lightvit_dense import representation as rep
+from lightvit_dense.apis import analysis
 from lightvit_dense.errors import run_tool
-from lightvit_dense.representation import fourier
+from lightvit_dense.representation import fourier, layer_maps
 from lightvit_dense.representation.features import KINDS
-from lightvit_dense.representation.fourier_plot import draw_fourier
-from lightvit_dense.visualization.curves import save_png
+from lightvit_dense.representation.plots import plot_fourier
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """Parse the command line.
-
-    Args:
-        argv: Arguments without the program's name; ``sys.argv`` when None.
-    """
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    rep.add_models(parser)
+    analysis.add_models(parser)
     parser.add_argument(
         '--features',
         choices=KINDS,
@@ -42,50 +36,43 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help="'block': outputs of the blocks as in the authors' code (default); 'norm': after the "
         "next block's norm, as for CKA",
     )
-    rep.add_options(parser, 'work_dirs/fourier')
+    analysis.add_options(parser, 'work_dirs/fourier')
     args = parser.parse_args(argv)
-    args.models = rep.models_of(parser, args)
+    args.models = analysis.models_of(parser, args)
     return args
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the tool; return its exit status."""
     args = parse_args(argv)
-    args.device = rep.default_device(args.device)
-    subjects = rep.load_subjects(args, args.models)
-    names = rep.file_names('fourier', subjects)
-    session = rep.Session(args, subjects, 'spectra of all layers')
-    analyses = [fourier.FourierAnalysis() for _ in subjects]
+    session = analysis.Session(args, args.models, 'spectra of all layers')
+    names = analysis.file_names('fourier', session.titles)
+    analyses = [fourier.FourierAnalysis() for _ in names]
     for batches in session.batches():
-        for subject, analysis, images in zip(subjects, analyses, batches, strict=True):
-            analysis.add(rep.layer_maps(subject.backbone, images, args.features))
-    spectra = [analysis.spectra() for analysis in analyses]
-    out, files = Path(args.out), []
-    for subject, found, name, analysis in zip(subjects, spectra, names, analyses, strict=True):
+        for model, one, images in zip(session.models, analyses, batches, strict=True):
+            one.add(layer_maps(model.backbone, images, args.features))
+    spectra = [one.spectra() for one in analyses]
+    out = Path(args.out)
+    files: list[Path] = []
+    for place, (found, name) in enumerate(zip(spectra, names, strict=True)):
         content = {
             'kind': 'fourier',
-            'model': subject.to_dict([spectrum.layer for spectrum in found]),
+            'model': session.describe(place, [spectrum.layer for spectrum in found]),
             'features': args.features,
             **fourier.spectra_content(found),
-            **session.metadata(analysis.images),
+            **session.metadata(analyses[place].images),
         }
-        files.append(rep.write_json(out / f'{name}.json', content))
-        arrays: dict[str, Any] = {
-            f'layer_{s.layer}': np.array([s.frequency, s.values]) for s in found
-        }
-        np.savez(out / f'{name}.npz', **arrays)
-        files.append(out / f'{name}.npz')
-    titles = [subject.title for subject in subjects]
-    save_png(draw_fourier(list(zip(titles, spectra, strict=True))), out / 'fourier.png', dpi=150)
+        arrays = {f'layer_{s.layer}': np.array([s.frequency, s.values]) for s in found}
+        files += analysis.write_results(out, name, content, arrays)
+    titled = list(zip(session.titles, spectra, strict=True))
     table = Table(title='Δ log amplitude at the highest frequency, by layer')
-    for column in ('layer', *titles):
+    for column in ('layer', *session.titles):
         table.add_column(column, justify='right')
     for layer in range(max(len(found) for found in spectra)):
         cells = [f'{f[layer].highest:.3f}' if layer < len(f) else '-' for f in spectra]
         table.add_row(str(layer), *cells)
     Console(width=100).print(table)
-    for path in (*files, out / 'fourier.png'):
-        print(f'wrote {path}')
+    analysis.finish(plot_fourier(titled), out / 'fourier.png', files)
     return 0
 
 

@@ -13,8 +13,7 @@ from rich.table import Table
 
 from lightvit_dense import apis
 from lightvit_dense.apis.configs import prepare_scope
-from lightvit_dense.apis.explain import user_errors
-from lightvit_dense.errors import run_tool
+from lightvit_dense.errors import run_tool, user_errors
 from lightvit_dense.evaluation.report import describe_config
 from lightvit_dense.utils.flops import Cost, count_cost
 from lightvit_dense.utils.io import write_json

@@ -13,26 +13,21 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from rich.console import Console
 from rich.table import Table
 
 from lightvit_dense import apis, probing
-from lightvit_dense.apis.configs import prepare_scope
-from lightvit_dense.apis.explain import user_errors
+from lightvit_dense.apis.arguments import add_cfg_options
 from lightvit_dense.apis.preflight import find_missing, raise_if_missing
-from lightvit_dense.errors import UserError, run_tool
+from lightvit_dense.errors import UserError, run_tool, user_errors
 from lightvit_dense.probing import tables
+from lightvit_dense.utils.devices import check_device
 from lightvit_dense.utils.progress import Progress, make_display
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """Parse the command line.
-
-    Args:
-        argv: Arguments without the program's name; ``sys.argv`` when None.
-    """
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -74,7 +69,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add('--temperature', type=float, default=0.07, help='of their votes (default: 0.07)')
     add('--seed', type=int, default=0, help='of views, of the probe and of random weights')
     add('--device', help='cpu or cuda (default: cuda where there is one)')
-    add('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE')
+    add_cfg_options(parser)
     args = parser.parse_args(argv)
     for name, low in (('views', 0), ('epochs', 1), ('warmup', 0), ('batch_size', 0), ('seed', 0)):
         if getattr(args, name) < low:
@@ -89,29 +84,28 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def read_config(args: argparse.Namespace) -> Config:
     """Read the config and check that its images are there; its checkpoints are not needed."""
     cfg = apis.load_config(args.config, args.cfg_options)
-    prepare_scope(cfg)
     data = Config({key: v for key, v in cfg.items() if key.endswith('_dataloader')})
     raise_if_missing(find_missing(data, 'train'), cfg)
     return cfg
 
 
 def extract_all(
-    args: argparse.Namespace, cfg: Config, network: probing.Network
+    args: argparse.Namespace, model: apis.Model
 ) -> tuple[list[probing.Space], dict[str, probing.Part]]:
     """Return the spaces, and the features of every part of the data."""
-    spaces = network.spaces(args.features, args.layer)
-    plans = probing.Plan.of_config(cfg, args.views if 'linear' in args.method else 0)
+    spaces = probing.spaces_of(model.backbone, args.features, args.layer)
+    plans = probing.Plan.of_config(model.cfg, args.views if 'linear' in args.method else 0)
     display, parts = make_display(), {}
     try:
         for number, plan in enumerate(plans, start=1):
             display.start(number, len(plans), f'features of {plan.part}')
             parts[plan.part], cached = probing.extract(
-                network,
+                model,
                 plan,
                 spaces,
                 args.cache,
                 args.seed,
-                progress=lambda done, total: display.update(Progress(done, total)),
+                on_progress=lambda done, total: display.update(Progress(done, total)),
             )
             images = len(parts[plan.part].labels)
             display.finish(f'{images} images, {"from the cache" if cached else "computed"}')
@@ -162,11 +156,11 @@ def measure_all(
 def main() -> int:
     """Run the tool; returns its exit status."""
     args = parse_args()
-    args.device = args.device or ('cuda' if torch.cuda.is_available() else 'cpu')
+    args.device = str(check_device(args.device))
     cfg = read_config(args)
+    model = apis.frozen_backbone(cfg, args.checkpoint, args.device, seed=args.seed)
     with user_errors():
-        network = probing.build_network(cfg, args.checkpoint, args.device, args.seed)
-        spaces, parts = extract_all(args, cfg, network)
+        spaces, parts = extract_all(args, model)
     rows = measure_all(args, spaces, parts)
     table = Table(*tables.COLUMNS)
     for row in rows:
@@ -176,12 +170,12 @@ def main() -> int:
     metadata: dict[str, Any] = {
         'config': args.config,
         'checkpoint': args.checkpoint,
-        'network': network.identity,
-        'notes': network.notes,
+        'network': model.identity,
+        'notes': model.notes,
         'images': {name: len(part.labels) for name, part in parts.items()},
         'arguments': {k: v for k, v in vars(args).items() if k not in ('config', 'checkpoint')},
     }
-    for note in network.notes:
+    for note in model.notes:
         print(f'note: {note}')
     for path in tables.write(out, rows, metadata):
         print(f'wrote {path}')

@@ -17,6 +17,18 @@ from lightvit_dense.datasets.toyworld.layouts import LAYOUTS
 from lightvit_dense.errors import UserError
 from lightvit_dense.visualization import annotation_sheet, write_image
 
+_NUMBERS = {
+    'image_size': 'pixels',
+    'train': 'training images',
+    'val': 'validation images',
+    'unlabeled': 'unlabelled ones',
+    'portraits': "training images of the layout 'imagenet', one object each",
+    'videos': "training videos of the layout 'lasot'",
+    'test_videos': 'its test videos',
+    'video_frames': 'frames of a training video',
+    'test_frames': 'frames of a test video',
+    'seed': 'seed of everything',
+}
 _COLUMNS = ('videos', 'images', 'absent', 'instances', 'small', 'medium', 'large')
 
 
@@ -27,29 +39,9 @@ def parse_args() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     parser.add_argument('--out', default='data/toyworld', help='folder of the world')
-    parser.add_argument('--image-size', type=int, default=default.image_size, help='pixels')
-    parser.add_argument('--train', type=int, default=default.train, help='training images')
-    parser.add_argument('--val', type=int, default=default.val, help='validation images')
-    parser.add_argument('--unlabeled', type=int, default=default.unlabeled, help='unlabelled ones')
-    parser.add_argument(
-        '--portraits',
-        type=int,
-        default=default.portraits,
-        help="training images of the layout 'imagenet', one object each",
-    )
-    parser.add_argument(
-        '--videos', type=int, default=default.videos, help="training videos of the layout 'lasot'"
-    )
-    parser.add_argument(
-        '--test-videos', type=int, default=default.test_videos, help='its test videos'
-    )
-    parser.add_argument(
-        '--video-frames', type=int, default=default.video_frames, help='frames of a training video'
-    )
-    parser.add_argument(
-        '--test-frames', type=int, default=default.test_frames, help='frames of a test video'
-    )
-    parser.add_argument('--seed', type=int, default=default.seed, help='seed of everything')
+    for name, what in _NUMBERS.items():
+        option = f'--{name.replace("_", "-")}'
+        parser.add_argument(option, type=int, default=getattr(default, name), help=what)
     choices = f'object classes, out of {", ".join(CLASSES)}'
     parser.add_argument('--classes', nargs='+', default=list(default.classes), help=choices)
     layouts = f'dataset layouts, out of {", ".join(LAYOUTS)}'
@@ -86,19 +78,8 @@ def main() -> int:
     """Run the tool; return its exit status."""
     args = parse_args()
     try:
-        spec = WorldSpec(
-            seed=args.seed,
-            image_size=args.image_size,
-            train=args.train,
-            val=args.val,
-            unlabeled=args.unlabeled,
-            portraits=args.portraits,
-            videos=args.videos,
-            test_videos=args.test_videos,
-            video_frames=args.video_frames,
-            test_frames=args.test_frames,
-            classes=tuple(args.classes),
-        )
+        numbers = {name: getattr(args, name) for name in _NUMBERS}
+        spec = WorldSpec(classes=tuple(args.classes), **numbers)
         report = build_world(args.out, spec, args.layouts, args.workers, not args.quiet)
         print_report(report)
         if args.preview:

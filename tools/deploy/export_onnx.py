@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from torch import nn
 
 from lightvit_dense import apis
-from lightvit_dense.apis.inference.classes import class_names
-from lightvit_dense.apis.inference.inferencer import task_of
+from lightvit_dense.apis.arguments import add_cfg_options
+from lightvit_dense.apis.classes import class_names
+from lightvit_dense.apis.inferencers import task_of
 from lightvit_dense.deploy import (
     PARTS,
     add_metadata,
@@ -29,17 +30,14 @@ from lightvit_dense.deploy import (
     onnx_session,
 )
 from lightvit_dense.errors import UserError, run_tool
-from lightvit_dense.utils.environment import Timing, time_calls
+from lightvit_dense.utils.environment import time_calls
+from lightvit_dense.utils.io import write_json
 
 RELATIVE, AGREEMENT = 1e-4, 0.999
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """Parse the command line.
-
-    Args:
-        argv: Arguments without the program's name; ``sys.argv`` when None.
-    """
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description='Export a model to ONNX')
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint file')
@@ -71,13 +69,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--threads', type=int, default=1, help='threads when timing (default: 1)')
     parser.add_argument('--repeats', type=int, default=5, help='timed calls (default: 5)')
     parser.add_argument('--json', metavar='FILE.json', help='write what is printed')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='override config values, such as model.test_cfg.mode=whole',
-    )
+    add_cfg_options(parser, 'override config values, such as model.test_cfg.mode=whole')
     args = parser.parse_args(argv)
     for name in ('batch', 'threads', 'repeats', 'opset'):
         value = getattr(args, name)
@@ -89,15 +81,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def cut(args: argparse.Namespace, cfg: Config) -> tuple[nn.Module, list[str], dict[str, Any]]:
-    """Build the model and cut the part that is asked for.
-
-    Args:
-        args: The command line.
-        cfg: The config.
-
-    Returns:
-        The part, the names of its outputs, and what the file says of itself.
-    """
+    """Return the part that is asked for, the names of its outputs, and what the file says."""
     model = apis.build_model(cfg, args.checkpoint, 'cpu')
     dataset = (cfg.get('test_dataloader') or {}).get('dataset') or {}
     normalisation = None
@@ -117,13 +101,7 @@ def cut(args: argparse.Namespace, cfg: Config) -> tuple[nn.Module, list[str], di
 
 
 def measure(args: argparse.Namespace, part: nn.Module, labels: bool) -> dict[str, Any]:
-    """Compare the file with torch, and time both.
-
-    Args:
-        args: The command line.
-        part: What was exported.
-        labels: Whether its output is labels.
-    """
+    """Compare the file with torch, and time both."""
     torch.set_num_threads(args.threads)
     session = onnx_session(args.out, args.threads)
     images = example(args, seed=1)
@@ -141,21 +119,13 @@ def measure(args: argparse.Namespace, part: nn.Module, labels: bool) -> dict[str
     def run_torch() -> None:
         part(images)
 
-    def milliseconds(timing: Timing) -> float:
-        return 1e3 * timing.median
-
-    found['torch_ms'] = milliseconds(time_calls(run_torch, args.repeats, 1))
-    found['onnx_ms'] = milliseconds(time_calls(lambda: session.run(None, feed), args.repeats, 1))
+    for name, call in (('torch', run_torch), ('onnx', lambda: session.run(None, feed))):
+        found[f'{name}_ms'] = 1e3 * time_calls(call, args.repeats, 1).median
     return found
 
 
 def example(args: argparse.Namespace, seed: int) -> torch.Tensor:
-    """Return random images of the size that is asked for.
-
-    Args:
-        args: The command line.
-        seed: Of the random numbers.
-    """
+    """Return random images of the size that is asked for."""
     generator = torch.Generator().manual_seed(seed)
     size = (args.batch or 1, 3, *args.shape)
     if args.normalised:
@@ -164,11 +134,7 @@ def example(args: argparse.Namespace, seed: int) -> torch.Tensor:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the tool; returns its exit status: 1 if ONNX Runtime computes something else.
-
-    Args:
-        argv: Arguments without the program's name; ``sys.argv`` when None.
-    """
+    """Run the tool; returns its exit status: 1 if ONNX Runtime computes something else."""
     args = parse_args(argv)
     if not args.out.endswith('.onnx'):
         raise UserError(f'--out {args.out}: the name of an ONNX file ends in .onnx')
@@ -197,7 +163,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     if args.json:
         content = dict(about, classes=json.loads(about['classes']), shape=args.shape, **found)
-        Path(args.json).write_text(json.dumps(content, indent=2) + '\n', encoding='utf-8')
+        write_json(args.json, content)
     if not found['passed']:
         print('error: ONNX Runtime computes something else than torch', file=sys.stderr)
     return 0 if found['passed'] else 1

@@ -13,17 +13,13 @@ import json
 import sys
 from dataclasses import asdict
 
-from lightvit_dense.checkpoints.classifier_conversion import convert_classifier
-from lightvit_dense.checkpoints.conversion import FORMS, convert_checkpoint, inspect_checkpoint
+from lightvit_dense.checkpoints.conversion import convert_checkpoint, inspect_checkpoint
+from lightvit_dense.checkpoints.export import EXPORT_FORMATS
 from lightvit_dense.errors import run_tool
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """Parse the command line.
-
-    Args:
-        argv: Arguments without the program's name; ``sys.argv`` when None.
-    """
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description='Inspect, convert and strip checkpoints')
     parser.add_argument('source', help='checkpoint file, or a folder of Hugging Face')
     parser.add_argument(
@@ -31,7 +27,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         nargs='?',
         help='.safetensors file to write, with --with-head also .pth; a folder for --to hf',
     )
-    parser.add_argument('--to', choices=list(FORMS), default='ours', help='form of the output')
+    parser.add_argument('--to', choices=list(EXPORT_FORMATS), default='ours', help='output format')
     parser.add_argument(
         '--arch', help='what the backbone should be, e.g. vit-tiny or hiera-tiny; tells the heads'
     )
@@ -84,12 +80,9 @@ def main() -> None:
         report, metadata, told = None, None, 'To convert it, say how many heads it has: --heads.'
     else:
         target = None if args.dry_run else args.destination
-        if args.with_head:
-            report, metadata = convert_classifier(
-                found, target, args.to, size, args.lossy, args.pool
-            )
-        else:
-            report, metadata = convert_checkpoint(found, target, args.to, size, args.lossy)
+        report, metadata = convert_checkpoint(
+            found, target, args.to, size, args.lossy, args.with_head, args.pool
+        )
         told = f'{report}\n' + (
             f'Wrote {metadata}' if metadata else 'Nothing was written (--dry-run).'
         )

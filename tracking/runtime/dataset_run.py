@@ -15,8 +15,7 @@ import torch
 from mmengine.config import Config
 from mmengine.utils import import_modules_from_strings
 
-from lightvit_dense.apis.explain import user_errors
-from lightvit_dense.errors import UserError
+from lightvit_dense.errors import UserError, user_errors
 from lightvit_dense.utils.io import atomic_write, sha256
 
 from ..datasets.whole import SequenceDataset

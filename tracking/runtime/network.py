@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lightvit_dense.analysis.inference_speed import compiler
 from lightvit_dense.errors import UserError, did_you_mean
+from lightvit_dense.utils.environment import cpp_compiler
 
 from ..structures import TrackSample
 from .decoding import check_crop, decode_maps, hann_window, tied_boxes
@@ -193,7 +193,7 @@ def build_network(
         raise UserError(f'backend {backend!r} reads no files: leave out path={path}')
     if threads is not None:
         torch.set_num_threads(threads)
-    if backend == 'compiled' and next(model.parameters()).is_cpu and compiler() is None:
+    if backend == 'compiled' and next(model.parameters()).is_cpu and cpp_compiler() is None:
         raise UserError(
             "backend 'compiled' needs a C++ compiler (g++ or clang++): install one, or take 'torch'"
         )

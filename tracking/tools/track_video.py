@@ -23,8 +23,8 @@ from mmengine.config import DictAction
 
 from lightvit_dense.apis.configs import load_config
 from lightvit_dense.errors import UserError, run_tool
-from lightvit_dense.utils.progress import Progress, make_display
 from lightvit_dense.utils.io import atomic_write
+from lightvit_dense.utils.progress import Progress, make_display
 from lightvit_dense.visualization import write_image
 
 from ..runtime.results import box_line

@@ -1,25 +1,17 @@
-"""Trained models over files, folders, arrays and videos."""
+"""What inference takes, finds and writes, as plain data."""
 
-from .inferencer import (
-    ClassificationInferencer,
-    DetectionInferencer,
-    Inferencer,
-    SegmentationInferencer,
-    make_inferencer,
-)
 from .results import Classification, Detections, Failure, Result, Segmentation
-from .sources import InferenceError
+from .sources import InferenceError, Picture, Sources
+from .writer import ResultWriter
 
 __all__ = [
     'Classification',
-    'ClassificationInferencer',
-    'DetectionInferencer',
     'Detections',
     'Failure',
     'InferenceError',
-    'Inferencer',
+    'Picture',
     'Result',
+    'ResultWriter',
     'Segmentation',
-    'SegmentationInferencer',
-    'make_inferencer',
+    'Sources',
 ]

@@ -1,7 +1,7 @@
 """What inference finds, as plain data."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -47,6 +47,13 @@ class Detections(Result):
 
     def __len__(self) -> int:
         return len(self.boxes)
+
+    def above(self, score_thr: float) -> 'Detections':
+        """Return the objects of at least a score."""
+        count = int((self.scores >= score_thr).sum())  # the best come first
+        parts = {name: getattr(self, name)[:count] for name in ('boxes', 'scores', 'labels')}
+        masks = None if self.masks is None else self.masks[:count]
+        return replace(self, **parts, names=self.names[:count], masks=masks)
 
 
 @dataclass(frozen=True)
@@ -125,30 +132,19 @@ def category_ids(names: Sequence[str]) -> list[int]:
 def coco_entries(
     result: Detections, image_id: int | str, ids: Sequence[int]
 ) -> list[dict[str, Any]]:
-    """Write detections as COCO's results: boxes (x, y, w, h), masks as compressed RLE.
-
-    Args:
-        result: The detections.
-        image_id: Id of the picture.
-        ids: Category id of each class, from :func:`category_ids`.
-    """
+    """Write detections as COCO's results: boxes (x, y, w, h), masks as compressed RLE."""
     from pycocotools.mask import encode
 
     entries = []
-    for index, (box, score, label) in enumerate(
-        zip(result.boxes.tolist(), result.scores.tolist(), result.labels.tolist(), strict=True)
-    ):
-        left, top, right, bottom = box
+    for index, (left, top, right, bottom) in enumerate(result.boxes.tolist()):
         entry: dict[str, Any] = dict(
             image_id=image_id,
-            category_id=ids[label],
+            category_id=ids[result.labels[index]],
             bbox=[left, top, right - left, bottom - top],
-            score=score,
+            score=float(result.scores[index]),
         )
         if result.masks is not None:
-            code: Mapping[str, Any] = encode(np.asfortranarray(result.masks[index], np.uint8))
-            entry['segmentation'] = dict(
-                size=list(code['size']), counts=code['counts'].decode('ascii')
-            )
+            code: Any = encode(np.asfortranarray(result.masks[index], np.uint8))
+            entry['segmentation'] = dict(size=list(code['size']), counts=code['counts'].decode())
         entries.append(entry)
     return entries

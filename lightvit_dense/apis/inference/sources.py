@@ -24,35 +24,17 @@ class InferenceError(UserError):
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture that was read.
+    """A picture that was read."""
 
-    Attributes:
-        name: Unique among the inputs of a call.
-        pixels: RGB, uint8 [H, W, 3].
-        path: File it came from, None for an array.
-        frame: Number of the frame in its video, None for a still picture.
-        fps: Frames a second of the video.
-    """
-
-    name: str
-    pixels: np.ndarray
-    path: str | None = None
-    frame: int | None = None
-    fps: float = 0.0
+    name: str  # unique among the inputs of a call
+    pixels: np.ndarray  # RGB, uint8 [H, W, 3]
+    path: str | None = None  # None for an array
+    frame: int | None = None  # number in its video, None for a still picture
+    fps: float = 0.0  # of the video
 
 
 def check_array(array: Any) -> np.ndarray:
-    """Return an array of pixels as RGB.
-
-    Args:
-        array: uint8 [H, W, 3] in RGB order, or grey [H, W] or [H, W, 1].
-
-    Returns:
-        uint8 [H, W, 3].
-
-    Raises:
-        InferenceError: If it is anything else.
-    """
+    """Return pixels (uint8 RGB [H, W, 3], or grey [H, W] or [H, W, 1]) as uint8 [H, W, 3]."""
     if not isinstance(array, np.ndarray):
         raise InferenceError(
             f'a {type(array).__name__} is no input: give a path, or a numpy array of pixels'
@@ -110,16 +92,15 @@ class Sources:
         """Count the pictures without reading them; None if nobody knows before they are read."""
         if not isinstance(self._items, Sequence):
             return None
-        count = 0
-        for item in self._items:
-            path = Path(item) if isinstance(item, (str, os.PathLike)) else None
-            if path is not None and path.is_dir():
-                count += len(self._listing(path))
-            elif path is not None and path.suffix.lower() in VIDEOS and path.is_file():
-                count += _frame_count(str(path))
-            else:
-                count += 1
-        return count
+        return sum(self._count(item) for item in self._items)
+
+    def _count(self, item: Any) -> int:
+        path = Path(item) if isinstance(item, (str, os.PathLike)) else None
+        if path is not None and path.is_dir():
+            return len(self._listing(path))
+        if path is not None and path.suffix.lower() in VIDEOS and path.is_file():
+            return _frame_count(str(path))
+        return 1
 
     def _name(self, *choices: str) -> str:
         """Return the first of the names that is free, if need be with a number behind it."""
@@ -168,10 +149,9 @@ class Sources:
 def _frame_count(path: str) -> int:
     """Return the number of frames that the header of a video tells; 0 if it tells none."""
     capture = cv2.VideoCapture(path)
-    try:
-        return max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
-    finally:
-        capture.release()
+    count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+    capture.release()
+    return max(0, count)
 
 
 def _frames(path: Path, name: str) -> Iterator[Picture | Failure]:
@@ -184,11 +164,8 @@ def _frames(path: Path, name: str) -> Iterator[Picture | Failure]:
         fps = capture.get(cv2.CAP_PROP_FPS)
         fps = fps if 0 < fps < 1000 else 25.0
         promised, count = capture.get(cv2.CAP_PROP_FRAME_COUNT), 0
-        while True:
-            there, frame = capture.read()
-            if not there:
-                break
-            pixels = cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+        while (read := capture.read())[0]:
+            pixels = cv2.cvtColor(read[1], cv2.COLOR_BGR2RGB)
             yield Picture(f'{name}/{count:06d}', pixels, str(path), count, fps)
             count += 1
         if not count:

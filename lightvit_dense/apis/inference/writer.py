@@ -4,14 +4,14 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, TextIO
 
 import cv2
 import numpy as np
 from PIL import Image
 
-from .classes import Color
+from lightvit_dense.visualization import Color
+
 from .painting import draw_result
 from .results import (
     Classification,
@@ -25,13 +25,7 @@ from .sources import InferenceError, Picture
 
 
 class JsonList:
-    """A JSON file with one list, written entry by entry.
-
-    The file takes its name when it is closed; what is there until then ends in ``.part``.
-
-    Args:
-        path: The file.
-    """
+    """A JSON file with one list, written entry by entry; its name ends in ``.part`` till then."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._part = path, path.with_name(path.name + '.part')
@@ -101,21 +95,11 @@ class ResultWriter:
     def __enter__(self) -> 'ResultWriter':
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def write(self, picture: Picture, result: Result) -> None:
-        """Save a result.
-
-        Args:
-            picture: The picture.
-            result: What was found in it.
-        """
+        """Save what was found in a picture."""
         image_id = _image_id(picture)
         entry: dict[str, Any] = dict(
             id=image_id,

@@ -63,13 +63,7 @@ class ClassificationSet(Records):
 
     @classmethod
     def required_files(cls, data_root: str, split: str = 'train', **kwargs: Any) -> list[str]:
-        """Return the paths of the files that a split is read from, images aside.
-
-        Args:
-            data_root: As for the class.
-            split: As for the class.
-            **kwargs: The other arguments of the class, which do not matter here.
-        """
+        """Return the files that a split is read from, images aside; takes the class's arguments."""
         if split not in cls.SIZES:
             raise DatasetError(f'split of {cls.__name__} is one of {[*cls.SIZES]}, got {split!r}')
         return cls.list_files(data_root, split)
@@ -80,14 +74,7 @@ class ClassificationSet(Records):
         raise NotImplementedError
 
     def read_split(self, files: list[str]) -> tuple[list[str], Iterable[Record]]:
-        """Read the lists.
-
-        Args:
-            files: What :meth:`required_files` returned; all of them exist.
-
-        Returns:
-            The names of the classes in the order of their labels; keys and labels of the images.
-        """
+        """Read the lists: names of the classes by label; keys and labels of the images."""
         raise NotImplementedError
 
     def list_records(self) -> list[Record]:

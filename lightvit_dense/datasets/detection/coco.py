@@ -101,11 +101,7 @@ class CocoDataset(SeededItems, MMDetCocoDataset):
         return info
 
     def filter_data(self) -> list[dict]:
-        """Leave out images by ``filter_cfg``.
-
-        Returns:
-            What is left.
-        """
+        """Return what ``filter_cfg`` leaves."""
         kept = super().filter_data()
         wanted = not self.test_mode and (self.filter_cfg or {}).get('filter_empty_gt', False)
         if wanted and all(one['ignore_flag'] for info in kept for one in info['instances']):

@@ -11,11 +11,7 @@ from .assets import Photo, Source
 def make_background(
     rng: np.random.Generator, photos: Sequence[Photo], size: tuple[int, int]
 ) -> tuple[np.ndarray, list[Source]]:
-    """Draw a background: a view of one photograph, or of two that meet along a line.
-
-    Returns:
-        The image, RGB uint8 [H, W, 3], and the sources of its pixels.
-    """
+    """Draw a view of one photograph, or of two that meet along a line; name the sources."""
     first = photos[int(rng.integers(len(photos)))]
     image = _view(rng, first.image, size)
     if rng.random() >= 0.35:

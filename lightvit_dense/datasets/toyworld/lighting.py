@@ -5,11 +5,7 @@ import numpy as np
 
 
 def light_object(rng: np.random.Generator, rgba: np.ndarray) -> np.ndarray:
-    """Change an object's brightness, tint and contrast (float32 [h, w, 4]).
-
-    Returns:
-        New colour times alpha, float32 [h, w, 3], not negative.
-    """
+    """Change brightness, tint and contrast of [h, w, 4]; return colour times alpha [h, w, 3]."""
     gains = np.exp(rng.uniform(-0.25, 0.25) + rng.uniform(-0.08, 0.08, 3))
     contrast = rng.uniform(0.75, 1.2)
     grey = 128 / 255 * (1 - contrast)

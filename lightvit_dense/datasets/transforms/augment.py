@@ -26,11 +26,7 @@ def _pair(size: int | tuple[int, int]) -> tuple[int, int]:
 def resize_box(
     image: np.ndarray, box: Box, size: tuple[int, int], method: str, backend: str
 ) -> np.ndarray:
-    """Cut a box out of an image and resize it (uint8 [H, W, 3]).
-
-    Returns:
-        uint8 [height, width, 3].
-    """
+    """Cut (left, top, right, bottom) out of uint8 [H, W, 3]; resize it to (height, width)."""
     left, top, right, bottom = box
     # Cut first: filters look beyond a box given to resize, a crop ends where it ends.
     cut = image[int(top) : int(bottom), int(left) : int(right)]
@@ -97,15 +93,7 @@ class RandomResizedCrop(_Resizing):
         self.ratio = tuple(ratio)
 
     def draw(self, height: int, width: int) -> tuple[int, int, int, int]:
-        """Draw a crop for an image.
-
-        Args:
-            height: Height of the image in pixels.
-            width: Width of the image in pixels.
-
-        Returns:
-            (left, top, right, bottom) in pixels.
-        """
+        """Draw (left, top, right, bottom) in pixels for an image of this size."""
         low, high = math.log(self.ratio[0]), math.log(self.ratio[1])
         for _ in range(10):
             area = height * width * np.random.uniform(self.scale[0], self.scale[1])

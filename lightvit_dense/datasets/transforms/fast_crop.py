@@ -49,8 +49,8 @@ class LoadRandomResizedCrop(ImageReader):
             wanted size.
         smooth_chroma: False repeats chroma of half the resolution, as quick decoders do, in place
             of interpolating it; about half a grey level, and a tenth of the decoding time.
-        decoder: 'simplejpeg' or 'cv2' (which always smooths); else the same pixels. 'auto' takes
-            simplejpeg where it is installed.
+        decoder: 'turbojpeg', 'simplejpeg' or 'cv2' (which always smooths); else the same pixels.
+            'auto' takes the fastest one installed, in the order named.
         exif: Whether the EXIF entry turns images upright, see :class:`LoadImage`.
         max_bad: How many different bad files to tolerate.
         backend_args: mmengine's storage backend; None reads local files.
@@ -99,12 +99,7 @@ class LoadRandomResizedCrop(ImageReader):
         return resize_box(image, box, self.crop.size, method, self.crop.backend)
 
     def transform(self, results: dict) -> dict | None:
-        """Load the crop.
-
-        Returns:
-            The dict with 'img' (RGB, uint8 [height, width, 3]), 'img_shape' and 'ori_shape', or
-            None in place of a bad image that is tolerated.
-        """
+        """Set 'img' (RGB, uint8 [H, W, 3]) and its sizes; None for a tolerated bad image."""
         image = self.read(results, lambda data: self._cut(data, results))
         if image is None:
             return None

@@ -48,13 +48,7 @@ def check_whole(data: bytes) -> None:
 def decode(
     data: bytes, color: str = 'bgr', reduce_to: int | None = None, exif: bool = True
 ) -> np.ndarray:
-    """Decode an image file to three channels of eight bits.
-
-    Grey, 16-bit, transparent and CMYK images are converted; transparency is dropped.
-
-    Returns:
-        uint8 [H, W, 3].
-    """
+    """Decode an image of any mode to uint8 [H, W, 3]; transparency is dropped."""
     check_whole(data)
     flag = cv2.IMREAD_COLOR
     if reduce_to and data.startswith(JPEG) and (header := read_header(data)):
@@ -205,12 +199,7 @@ class LoadImage(ImageReader):
         self.exif = exif
 
     def transform(self, results: dict) -> dict | None:
-        """Load the image.
-
-        Returns:
-            The dict with 'img' (uint8 [H, W, 3]), 'img_shape' and 'ori_shape', or None in place
-            of a bad image that is tolerated.
-        """
+        """Set 'img' (uint8 [H, W, 3]) and its sizes; None for a bad image that is tolerated."""
         reduce_to = None if 'instances' in results else self.reduce_to
         image = self.read(results, lambda data: decode(data, self.color, reduce_to, self.exif))
         if image is None:

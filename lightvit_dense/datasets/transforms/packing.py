@@ -30,12 +30,7 @@ class PackImage(Transform):
         self.meta_keys = tuple(meta_keys)
 
     def transform(self, results: dict) -> dict:
-        """Pack ([H, W, 3]).
-
-        Returns:
-            ``dict(inputs=Tensor [3, H, W] of the image's dtype, data_samples=...)``, with 'flip'
-            where it was decided.
-        """
+        """Pack 'img' [H, W, 3] as 'inputs' [3, H, W] with its sample, and 'flip' if decided."""
         image = results['img']
         if not (image.flags.c_contiguous and image.flags.writeable):
             # torch takes no array that is read-only or runs backwards, as a mirrored one does.

@@ -70,12 +70,7 @@ class LoadSegmentationMap(Transform):
         self.backend_args = backend_args
 
     def transform(self, results: dict) -> dict:
-        """Load the label map.
-
-        Returns:
-            The dict with 'gt_seg_map' (uint8 [H, W]: 0..classes-1, 255 is ignored), named in
-            'seg_fields'.
-        """
+        """Set 'gt_seg_map' (uint8 [H, W]: 0..classes-1, 255 is ignored)."""
         path = results['seg_map_path']
         ids = read_label_map(path, self.backend_args)
         size = results.get('ori_shape')

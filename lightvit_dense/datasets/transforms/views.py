@@ -64,12 +64,7 @@ class PackViews(Transform):
         self.meta_keys = tuple(meta_keys)
 
     def transform(self, results: dict) -> dict:
-        """Pack ([H, W, 3]).
-
-        Returns:
-            ``dict(inputs=[Tensor [3, H, W], ...], data_samples=...)``; tensors keep the type of
-            the images.
-        """
+        """Pack 'views' [H, W, 3] as a list of 'inputs' [3, H, W], with the sample."""
         views = [
             # [H, W, 3] -> [3, H, W]
             torch.from_numpy(np.ascontiguousarray(view.transpose(2, 0, 1)))

@@ -8,9 +8,9 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import Tensor
 
-from lightvit_dense.checkpoints.errors import CheckpointError
-from lightvit_dense.checkpoints.fitting import fit_checkpoint, unfilled
+from lightvit_dense.checkpoints.initializer import fit_checkpoint, unfilled
 from lightvit_dense.engine.unwrap import unwrap
+from lightvit_dense.errors import CheckpointError
 from lightvit_dense.registry import HOOKS
 
 
@@ -94,7 +94,7 @@ class LoadReportHook(Hook):
 class FitCheckpointHook(Hook):
     """Take foreign classifiers, and refuse checkpoints that leave part of the model at random.
 
-    See :func:`lightvit_dense.checkpoints.fitting.fit_checkpoint`. Evaluation adds it by itself.
+    See :func:`lightvit_dense.checkpoints.initializer.fit_checkpoint`. Evaluation adds it by itself.
     """
 
     # Before EMAHook, which reads the state dict too.

@@ -8,8 +8,8 @@ from mmengine.optim import DefaultOptimWrapperConstructor
 from torch import nn
 
 from lightvit_dense.errors import UserError
-from lightvit_dense.models.layer_depth import get_layer_id
 from lightvit_dense.registry import OPTIM_WRAPPER_CONSTRUCTORS
+from lightvit_dense.utils.layer_depth import get_layer_id
 
 NO_DECAY = ('pos_embed', 'cls_token', 'mask_token')
 KEYS = ('layer_decay_rate', 'num_layers', 'no_decay', 'last_id')
@@ -20,7 +20,7 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     """Learning rate lr * rate ** (L + 1 - id); no weight decay of vectors and positions.
 
     ``id`` is 0 for the embedding, i + 1 for block i and L + 1 for all that comes after the L blocks
-    (:func:`lightvit_dense.models.layer_depth.get_layer_id`). Schedulers work on each group's own
+    (:func:`lightvit_dense.utils.layer_depth.get_layer_id`). Schedulers work on each group's own
     rate; give a minimum by ``eta_min_ratio``, which scales with it, not by ``eta_min``.
 
     Args:

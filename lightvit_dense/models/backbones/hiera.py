@@ -62,6 +62,8 @@ class Hiera(BaseModule):
 
     num_prefix_tokens = 0
 
+    architectures = HIERA_ARCHITECTURES
+
     def __init__(
         self,
         arch: str | dict[str, Any] = 'tiny',

@@ -59,6 +59,8 @@ class SwinTransformer(BaseModule):
 
     num_prefix_tokens = 0
 
+    architectures = SWIN_ARCHITECTURES
+
     def __init__(
         self,
         arch: str | dict[str, Any] = 'tiny',

@@ -81,6 +81,8 @@ class VisionTransformer(BaseModule):
         ValueError: If options contradict each other or name what is not there.
     """
 
+    architectures = ARCHITECTURES
+
     def __init__(
         self,
         arch: str | dict[str, Any] = 'tiny',

@@ -59,6 +59,8 @@ class ImageClassifier(BaseModel):
         ValueError: If the parts do not fit each other.
     """
 
+    task = 'classification'
+
     def __init__(
         self,
         backbone: dict[str, Any],

@@ -32,6 +32,8 @@ class TimmClassifier(BaseModule):
             weights cannot be fetched.
     """
 
+    task = 'classification'
+
     def __init__(
         self,
         name: str,

@@ -39,6 +39,8 @@ class MaskRCNN(MMDetMaskRCNN):
         ValueError: If the pad_shape is not a multiple of ``size_divisor``.
     """
 
+    task = 'detection'
+
     def __init__(
         self,
         *args: Any,

@@ -47,7 +47,6 @@ class Attention(nn.Module):
         self.scale = self.head_dim**-0.5
         self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
         self.proj = nn.Linear(dim, dim)
-        self.relative_way: str | None = None  # a key of WAYS, to compare them
         # The tables live on this module so that their names match ViTDet's (`attn.rel_pos_h`).
         self.rel_pos_h: nn.Parameter | None = None
         self.rel_pos_w: nn.Parameter | None = None
@@ -120,7 +119,7 @@ class Attention(nn.Module):
         q, k, v = qkv
         if self.rel_pos_h is not None:
             tables = self._position(grid, q)
-            return relative_attention(q, k, v, *tables, self.scale, self.relative_way)
+            return relative_attention(q, k, v, *tables, self.scale)
         bias = self.bias(q.shape[2], grid, ids_keep, q.dtype)
         return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=self.scale)
 

@@ -1,4 +1,4 @@
-"""Attention with decomposed relative position, three ways to the same numbers.
+"""Attention with decomposed relative position: three implementations of the same numbers.
 
 ``explicit`` writes all N² logits out, as the published code does. ``folded`` appends the terms of
 the position to the queries and one-hot codes of (row, column) to the keys: a plain product then
@@ -202,16 +202,16 @@ def tiled_attention(
     return out.view(shape)
 
 
-WAYS: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, float], Tensor]] = {
+REL_POS_IMPLS: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, float], Tensor]] = {
     'explicit': explicit_attention,
     'folded': folded_attention,
     'tiled': tiled_attention,
 }
-"""All ways by their names."""
+"""The implementations by their names."""
 
 
-def best_way(device: torch.device) -> str:
-    """Return the way that is fastest on a device, a key of ``WAYS``."""
+def choose_rel_pos_impl(device: torch.device) -> str:
+    """Return the implementation that is fastest on a device, a key of ``REL_POS_IMPLS``."""
     if torch.jit.is_tracing():  # for a file of another runtime, which fuses by itself
         return 'explicit'
     if device.type == 'cpu' and not torch.compiler.is_compiling():
@@ -220,13 +220,7 @@ def best_way(device: torch.device) -> str:
 
 
 def relative_attention(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    rows: Tensor,
-    columns: Tensor,
-    scale: float,
-    way: str | None = None,
+    q: Tensor, k: Tensor, v: Tensor, rows: Tensor, columns: Tensor, scale: float
 ) -> Tensor:
     """Attend with decomposed relative position.
 
@@ -238,9 +232,8 @@ def relative_attention(
             :func:`~.relative_position.axis_table`.
         columns: And between columns [C, C, d].
         scale: Factor of the content's logits.
-        way: A key of ``WAYS``; chosen by :func:`best_way` if ``None``.
 
     Returns:
         [B, heads, N, d].
     """
-    return WAYS[way or best_way(q.device)](q, k, v, rows, columns, scale)
+    return REL_POS_IMPLS[choose_rel_pos_impl(q.device)](q, k, v, rows, columns, scale)

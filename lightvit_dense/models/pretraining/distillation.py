@@ -253,7 +253,7 @@ class AttentionDistiller(HiddenTeacher):
 
         A student layer is compared with its partner in ``pairs``, else with the teacher's layer at
         the same relative depth; layers whose attention has another shape are left out. The measure
-        is :func:`explained_share`, which fits the map of heads itself: it is fair to students that
+        is :func:`attention_r2`, which fits the map of heads itself: it is fair to students that
         were not distilled, and blind to what a softmax does not see.
 
         Args:
@@ -274,12 +274,12 @@ class AttentionDistiller(HiddenTeacher):
             both = zip((logits, teacher[partner[layer]]), prefixes, strict=True)
             ours, theirs = (align_logits(x, prefix, self.tokens) for x, prefix in both)
             if ours.shape[2:] == theirs.shape[2:]:
-                result[f'layer_{layer}'] = explained_share(ours, theirs)
+                result[f'layer_{layer}'] = attention_r2(ours, theirs)
         return result
 
 
 @torch.no_grad()
-def explained_share(student: Tensor, teacher: Tensor) -> float:
+def attention_r2(student: Tensor, teacher: Tensor) -> float:
     """Tell how much of a teacher's attention a linear map of a student's heads can explain.
 
     Logits are centred over keys first, as the softmax does not see their mean; then it is the R² of
@@ -297,6 +297,16 @@ def explained_share(student: Tensor, teacher: Tensor) -> float:
         (x.double() - x.double().mean(-1, keepdim=True)).transpose(0, 1).flatten(1)
         for x in (student, teacher)
     )
-    cross, total = ours @ theirs.T, theirs.square().sum()
-    explained = (cross * (torch.linalg.pinv(ours @ ours.T, hermitian=True) @ cross)).sum()
-    return (explained / total).clamp(0, 1).item() if total else 0.0
+    return r2_of_products(ours @ ours.T, ours @ theirs.T, theirs.square().sum())
+
+
+def r2_of_products(gram: Tensor, cross: Tensor, energy: Tensor) -> float:
+    """Return :func:`attention_r2` of sums over the centred logits of any number of images.
+
+    Args:
+        gram: Products of the student's heads with each other [h, h].
+        cross: Those of the student's with the teacher's [h, g].
+        energy: Sum of the squares of the teacher's [].
+    """
+    explained = (cross * (torch.linalg.pinv(gram, hermitian=True) @ cross)).sum()
+    return (explained / energy).clamp(0, 1).item() if energy else 0.0

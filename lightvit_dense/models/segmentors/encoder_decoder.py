@@ -48,6 +48,8 @@ class EncoderDecoder(MMSegEncoderDecoder):
             leave pixels out.
     """
 
+    task = 'segmentation'
+
     def __init__(
         self,
         *args: Any,

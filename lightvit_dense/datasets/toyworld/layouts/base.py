@@ -90,6 +90,7 @@ def write_jpeg(path: Path, image: np.ndarray, quality: int) -> None:
 def credits_of(split: str, records: list[Record]) -> list[dict[str, str]]:
     """Return name, package, path and credit of all sources that records name under 'sources'."""
     photos = load_photos('train' if split in ('train', 'unlabeled') else 'val')
-    known = {item.source.name: item.source for item in (*photos, *load_cutouts(CLASSES))}
+    known = {photo.source.name: photo.source for photo in photos}
+    known |= {cutout.source.name: cutout.source for cutout in load_cutouts(CLASSES)}
     used = sorted({name for record in records for name in record['sources']})
     return [asdict(known[name]) for name in used]

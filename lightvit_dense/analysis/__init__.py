@@ -1,1 +1,0 @@
-"""Reading what a run left behind: curves, pictures, reports and measurements."""

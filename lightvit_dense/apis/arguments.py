@@ -1,0 +1,65 @@
+"""Options that several command lines share."""
+
+import argparse
+import os
+
+from mmengine.config import DictAction
+
+from lightvit_dense.apis.tta import SCALES
+from lightvit_dense.errors import UserError
+
+
+def add_cfg_options(
+    parser: argparse.ArgumentParser, text: str = 'override config values, e.g. model.x.y=3'
+) -> None:
+    """Add ``--cfg-options``."""
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help=text
+    )
+
+
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a run: ``--preflight``, ``--cfg-options``, ``--launcher``."""
+    parser.add_argument(
+        '--preflight', action='store_true', help='only check that data and checkpoints exist'
+    )
+    add_cfg_options(parser)
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='job launcher',
+    )
+    # torch.distributed.launch passes --local_rank or --local-rank depending on its version.
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+
+
+def parse_run(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> argparse.Namespace:
+    """Parse a command line with :func:`add_run_options`; the launcher's rank becomes the job's."""
+    args = parser.parse_args(argv)
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    return args
+
+
+def add_tta_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--tta``, ``--tta-scales`` and ``--no-flip``."""
+    parser.add_argument(
+        '--tta', action='store_true', help='test-time augmentation: several sizes, and flipped'
+    )
+    parser.add_argument(
+        '--tta-scales',
+        nargs='+',
+        type=float,
+        metavar='S',
+        help=f'--tta: factors of the test size (default: {" ".join(f"{s:g}" for s in SCALES)})',
+    )
+    parser.add_argument('--no-flip', action='store_true', help='--tta: do not flip')
+
+
+def tta_of(args: argparse.Namespace) -> tuple[list[float] | None, bool | None] | None:
+    """Return scales and flip as :func:`~lightvit_dense.apis.apply_tta` takes them, if asked for."""
+    if not args.tta:
+        if args.tta_scales or args.no_flip:
+            raise UserError('--tta-scales and --no-flip are options of --tta; give it too')
+        return None
+    return args.tta_scales, False if args.no_flip else None

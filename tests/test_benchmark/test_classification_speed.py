@@ -1,0 +1,383 @@
+import json
+import signal
+import sys
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightvit_dense.suite.papers import PUBLISHED
+from matplotlib.transforms import Bbox
+from torch import Tensor, nn
+
+from lightvit_dense.errors import UserError
+from tools.benchmark import classifier_modes as modes
+from tools.benchmark import classifier_tables as tables
+from tools.benchmark import harness, run
+from tools.benchmark.cases.classification_speed import Passes
+from tools.benchmark.references.classifiers import CLASSIFIERS, Classifier
+
+QUICK = Namespace(device='cpu', amp='none', channels_last=False, threads=1, batch=4, budget=600.0,
+                  repeats=3, warmup=1)  # fmt: skip
+
+
+class Tiny(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 2)
+        self.fc = nn.Linear(4, 5)
+        self.batches: list[int] = []
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.batches.append(len(images))
+        return self.fc(self.conv(images).mean((2, 3)))
+
+
+# The modes
+
+
+def test_a_batch_is_halved_until_it_fits_into_memory() -> None:
+    tried = []
+
+    def run_batch(batch: int) -> float:
+        tried.append(batch)
+        if batch > 20:
+            raise torch.OutOfMemoryError('CUDA out of memory')
+        return 1e-6 * batch
+
+    assert modes.fit_batch(run_batch, 128, seconds=1) == 16
+    assert tried == [16, 16, 128, 64, 32, 16]
+
+    def never(batch: int) -> float:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    with pytest.raises(RuntimeError, match="can't allocate"):
+        modes.fit_batch(never, 8, seconds=1)
+
+
+def test_a_batch_is_halved_until_it_fits_into_the_time() -> None:
+    tried = []
+
+    def run_batch(batch: int) -> float:
+        tried.append(batch)
+        return 0.1 * batch
+
+    assert modes.fit_batch(run_batch, 64, seconds=2.0) == 16
+    assert max(tried) == 16  # larger ones were never run, so that the peak of memory is this one's
+
+    def broken(batch: int) -> float:
+        raise RuntimeError('shapes do not fit')
+
+    with pytest.raises(RuntimeError, match='shapes'):
+        modes.fit_batch(broken, 64, seconds=2.0)
+
+
+def test_calls_end_with_the_budget() -> None:
+    now = [0.0]
+
+    def call() -> None:
+        now[0] += 2.0
+
+    args = Namespace(**{**vars(QUICK), 'budget': 1.0, 'warmup': 2})
+    assert modes.timed_calls(call, 100, args, clock=lambda: now[0]) == [2.0] * modes.MIN_CALLS
+    assert now == [10.0]
+    assert len(modes.timed_calls(call, 2, args, clock=lambda: now[0])) == 2
+
+
+# In a process of its own: what other tests left behind would blur the peak.
+MEMORY = """
+import json, torch
+from argparse import Namespace
+from tools.benchmark.classifier_modes import Inference, throughput_cell
+
+class Wide(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(16, 2**20))  # 64 MiB
+
+    def forward(self, images):
+        grown = torch.ones(len(images), 256 * 2**18)  # 256 MiB an image
+        return grown.sum(1, keepdim=True) + self.weight[0, :1]
+
+args = Namespace(**json.loads({options!r}))
+cell = throughput_cell(Inference(Wide(), 8, args), args)
+print(json.dumps([cell['batch'], cell['peak_memory_mb']]))
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith('linux'), reason='reads the peak that Linux keeps')
+def test_memory_is_that_of_weights_and_batches(run_python: Any) -> None:
+    batch, peak = json.loads(run_python(MEMORY.format(options=json.dumps(vars(QUICK)))))
+    assert batch == 4
+    assert peak == pytest.approx(64 + 4 * 256, rel=0.1)
+
+
+def test_inference_is_eager_torch() -> None:
+    model = Tiny().eval()
+    inference = modes.Inference(model, 8, Namespace(**{**vars(QUICK), 'channels_last': True}))
+    images = inference.images(2)
+    assert images.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(inference(images), model(images.contiguous()))
+    assert torch.equal(images, inference.images(2))
+
+
+def cells_of(model: nn.Module, *wanted: str) -> dict[str, Any]:
+    return modes.measure_model(Classifier('tiny', lambda: model, 8), wanted, QUICK)
+
+
+def test_all_cells_of_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(modes, 'cpp_compiler', lambda: None)
+    model = Tiny()
+    cells = cells_of(model, 'throughput', 'latency', 'compiled', 'onnx')
+    macs = 4 * 7 * 7 * 3 * 2 * 2 + 4 * 5
+    assert cells['size'] == {'parameters': 52 + 25, 'macs': macs, 'flops': 2 * macs}
+    assert cells['throughput']['batch'] == 4
+    assert 4 in model.batches
+    assert len(cells['throughput']['seconds']) == 1  # a third of the repeats
+    assert len(cells['latency']['seconds']) == len(cells['onnx']['seconds']) == 3
+    assert cells['compiled'] == {'unavailable': 'no compiler'}
+    assert cells['onnx']['relative_error'] < 1e-5
+
+
+def test_one_broken_mode_leaves_the_others() -> None:
+    class NoBatch(Tiny):
+        def forward(self, images: Tensor) -> Tensor:
+            if len(images) > 1:
+                raise RuntimeError('one at a time\nand more about it')
+            return super().forward(images)
+
+    cells = cells_of(NoBatch(), 'throughput', 'latency')
+    assert cells['throughput'] == {'error': 'RuntimeError: one at a time'}
+    assert len(cells['latency']['seconds']) == 3
+
+
+def test_a_model_that_cannot_be_built_is_an_error_in_all_cells() -> None:
+    def build() -> nn.Module:
+        raise ValueError('no such width')
+
+    cells = modes.measure_model(Classifier('broken', build), ('latency', 'onnx'), QUICK)
+    assert cells['size'] == {'error': 'ValueError: no such width'}
+    text = 'the model was not built: ValueError: no such width'
+    assert cells['latency'] == cells['onnx'] == {'error': text}
+
+
+@pytest.mark.parametrize(('factor', 'refused'), [(1.0, False), (1.01, True)])
+def test_compiled_logits_are_compared(
+    factor: float, refused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = Tiny().eval()
+    monkeypatch.setattr(modes, 'cpp_compiler', lambda: 'c++')
+    monkeypatch.setattr(torch, 'compile', lambda eager: lambda images: factor * eager(images))
+    inference = modes.Inference(model, 8, QUICK)
+    if refused:
+        with pytest.raises(ValueError, match=r'compiled model differs .* 1.0e-02'):
+            modes.compiled_cell(inference, QUICK)
+    else:
+        assert modes.compiled_cell(inference, QUICK)['relative_error'] < 1e-6
+    assert inference.model is model
+
+
+# The passes
+
+
+class Workers:
+    """Stands for measuring processes: notes their tasks; does what the model's name says."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.tasks: list[dict[str, Any]] = []
+        monkeypatch.setattr(harness, 'start_worker', self)
+        for name in ('a', 'b', 'hungry', 'slow', 'crash'):
+            monkeypatch.setitem(CLASSIFIERS, name, Classifier(name, nn.Identity))
+
+    def __call__(self, args: Any, task: dict, out: Path, log: Path, timeout: float) -> int | None:
+        self.tasks.append(dict(task))
+        if task['model'] == 'hungry' and task['batch'] > 2:
+            return -signal.SIGKILL
+        if task['model'] in ('slow', 'crash'):
+            return None if task['model'] == 'slow' else 3
+        cells = {mode: {'seconds': [0.5], 'batch': task['batch']} for mode in task['modes']}
+        cells['throughput' if 'throughput' in cells else 'x'] = {
+            'seconds': [0.5], 'batch': task['batch'], 'peak_memory_mb': 1.0,
+        }  # fmt: skip
+        size = {'parameters': 1, 'macs': 1, 'flops': 2}
+        out.write_text(json.dumps({'size': size, **cells}))
+        return 0
+
+
+@pytest.fixture
+def workers(monkeypatch: pytest.MonkeyPatch) -> Workers:
+    return Workers(monkeypatch)
+
+
+def passes_of(folder: Path, *words: str) -> Passes:
+    options = ['--modes', 'throughput', 'latency', '--device', 'cpu', '--out', str(folder / 'out')]
+    args = run.parse_args(['classification_speed', '--models', *words, *options])
+    harness.check_options(args)
+    args.module.check(args)
+    passes = Passes(args)
+    passes.open()
+    return passes
+
+
+def test_passes_go_forth_and_back_and_are_not_repeated(workers: Workers, tmp_path: Path) -> None:
+    assert passes_of(tmp_path, 'a', 'b', '--passes', '2').run() == []
+    assert [task['model'] for task in workers.tasks] == ['a', 'b', 'b', 'a']
+    passes = passes_of(tmp_path, 'a', 'b', '--passes', '2', '--resume')
+    assert passes.cells(2, 'a')['latency'] == {'seconds': [0.5], 'batch': 16}
+    passes.run()
+    assert len(workers.tasks) == 4
+
+
+def test_only_what_is_missing_or_wrong_is_measured_again(workers: Workers, tmp_path: Path) -> None:
+    passes = passes_of(tmp_path, 'a', '--passes', '1')
+    passes.run()
+    (file,) = (tmp_path / 'out/passes/1').iterdir()
+    file.write_text(json.dumps({**passes.cells(1, 'a'), 'latency': {'error': 'no'}}))
+    assert passes.missing(1, 'a') == ['latency']
+    passes.run()
+    assert workers.tasks[-1]['modes'] == ['latency']
+    assert passes.missing(1, 'a') == []
+
+
+def test_a_killed_process_is_tried_with_less(workers: Workers, tmp_path: Path) -> None:
+    passes = passes_of(tmp_path, 'hungry', '--passes', '2', '--batch', '8')
+    passes.run()
+    # The second pass begins with what fitted in the first.
+    assert [task['batch'] for task in workers.tasks] == [8, 4, 2, 2]
+    assert passes.cells(1, 'hungry')['throughput']['batch'] == 2
+
+
+@pytest.mark.parametrize(
+    ('model', 'message'),
+    [('slow', 'not done after 1200 s'), ('crash', 'the process ended with status 3')],
+)
+def test_a_dead_process_leaves_errors(
+    model: str, message: str, workers: Workers, tmp_path: Path
+) -> None:
+    passes = passes_of(tmp_path, model, 'a', '--passes', '1')
+    passes.run()
+    assert passes.missing(1, 'a') == []
+    assert passes.missing(1, model) == ['throughput', 'latency']
+    (row,) = (row for row in passes.write() if row['model'] == model)
+    assert [error[:30] for error in tables.errors_of(row)] == [
+        f'{mode}: {message}'[:30] for mode in ('throughput', 'latency')
+    ]
+
+
+def test_later_passes_are_left_out_when_time_is_up(workers: Workers, tmp_path: Path) -> None:
+    assert passes_of(tmp_path, 'a', '--minutes', '1e-9').run() == [2, 3]
+    assert len(workers.tasks) == 1
+
+
+def test_a_folder_belongs_to_one_benchmark(workers: Workers, tmp_path: Path) -> None:
+    passes_of(tmp_path, 'a', '--resume')  # nothing there yet: the same as without
+    with pytest.raises(UserError, match='holds results already: go on with them by --resume'):
+        passes_of(tmp_path, 'a')
+    with pytest.raises(UserError, match=r'measured otherwise \(batch was 16\)'):
+        passes_of(tmp_path, 'a', '--batch', '8', '--resume')
+
+
+def test_the_command_line_measures_a_model(
+    workers_here: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = 'classification_speed --models timm:test_vit --batch 2 --repeats 3 --warmup 0'
+    words += f' --threads 1 --device cpu --passes 1 --modes throughput onnx --out {tmp_path}/out'
+    assert run.main(words.split()) == 0
+    text = capsys.readouterr()
+    (row,) = json.loads((tmp_path / 'out/speed.json').read_text())['results']
+    assert (row['image_size'], row['size']['parameters']) == (160, 371_240)
+    assert row['throughput']['batch'] == 2
+    assert row['onnx']['relative_error'] < 1e-5
+    assert '| test_vit | 160 | 0.37 |' in text.out
+    assert '| MAE-Tiny | 6 | *not run* |' in (tmp_path / 'out/table2.md').read_text()
+    assert 'pictures: none' in text.out
+    assert 'images/s |' in text.err
+
+
+# The tables
+
+
+SIZE = {'parameters': 5_717_416, 'macs': 1_250_000_000, 'flops': 2_500_000_000}
+PASSES = [
+    {
+        'size': SIZE,
+        'throughput': {'batch': 8, 'seconds': [1.0, 2.0], 'peak_memory_mb': 100.0},
+        'latency': {'seconds': [0.01, 0.02, 0.03]},
+        'compiled': {'unavailable': 'no compiler'},
+        'onnx': {'seconds': [0.005], 'relative_error': 1e-6},
+    },
+    {
+        'size': SIZE,
+        'throughput': {'batch': 8, 'seconds': [4.0], 'peak_memory_mb': 102.0},
+        'latency': {'seconds': [0.04, 0.05]},
+        'compiled': {'unavailable': 'no compiler'},
+        'onnx': {'seconds': [0.007], 'relative_error': 3e-6},
+    },
+]
+
+
+def make(model: str = 'vit_tiny', passes: list | None = None) -> dict:
+    return tables.make_row(model, Classifier('ViT', Tiny, note='a note'), passes or PASSES)
+
+
+def cells_in(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip('|').split('|')]
+
+
+def test_passes_are_pooled() -> None:
+    row = make()
+    assert (row['throughput']['median'], row['throughput']['iqr']) == (4.0, 3.0)
+    assert row['throughput']['peak_memory_mb'] == 101.0
+    assert row['latency']['median'] == pytest.approx(30.0)
+    assert row['latency']['iqr'] == pytest.approx(20.0)
+    assert row['onnx']['median'] == pytest.approx(6.0)
+    assert row['onnx']['relative_error'] == 3e-6
+    assert row['compiled'] == {'unavailable': 'no compiler'}
+    assert (row['passes'], row['size']) == (2, SIZE)
+    assert tables.errors_of(row) == []
+    line = cells_in(tables.speed_table([row]).splitlines()[2])
+    assert line[:6] == ['ViT', '224', '5.72', '1.25', '2.50', '8']
+    assert line[6:] == ['4 (3)', '101', '30 (20)', 'no compiler', '6 (1)', '3e-06', 'a note']
+
+
+def test_an_error_in_any_pass_is_told() -> None:
+    broken = [PASSES[0], {'size': SIZE, 'latency': {'error': 'RuntimeError: no'}}]
+    row = make(passes=broken)
+    assert row['latency'] == {'error': 'RuntimeError: no'}
+    assert tables.errors_of(row) == ['latency: RuntimeError: no']
+    assert '- error, ViT, latency: RuntimeError: no' in tables.speed_table([row])
+    unbuilt = make(passes=[{'size': {'error': 'ValueError: x'}}])
+    assert tables.errors_of(unbuilt) == ['size: ValueError: x']
+    assert '| error | error | error |' in tables.speed_table([unbuilt])
+
+
+def test_table_2_has_every_published_row_beside_what_was_measured() -> None:
+    text = tables.paper_table([make(), make('resnet18', [{'size': {'error': 'x'}}])])
+    lines = text.splitlines()
+    assert (lines[0].count('*paper*'), lines[0].count('*measured*')) == (5, 3)
+    cells = {row[0]: row[1:] for row in map(cells_in, lines[2:]) if len(row) > 1}
+    assert list(cells) == [row.label for row in PUBLISHED]
+    assert cells['MAE-Tiny'] == ['6', '5.72', '1.25', '4020', '4 (3)', '78.0', '84.3', '66.2']
+    assert cells['MAE-Tiny, 1000 epochs'][1:5] == ['5.72', '1.25', '3956', '4 (3)']
+    assert cells['ResNet-18'][1:5] == ['error', 'error', '8951', '']
+    assert cells['ResNet-50'][1:5] == ['*not run*', '*not run*', '2696', '']
+    assert cells['MobileNet-v2'][5:] == ['72.0', '-', '-']
+    assert cells['LVT'] == ['6', 'not in timm', 'not in timm', '-', '', '74.8', '-', '-']
+
+
+def test_pictures_are_of_models_with_a_published_accuracy(tmp_path: Path) -> None:
+    files = tables.draw([make(), make('vit_tiny_3h')], tmp_path)
+    assert [file.name for file in files] == ['throughput.png', 'latency.png', 'onnx.png']
+    assert all(file.stat().st_size > 10_000 for file in files)
+    assert tables.draw([make('vit_tiny_3h')], tmp_path) == []
+
+
+def test_labels_cover_neither_each_other_nor_leave_the_frame() -> None:
+    figure = tables.scatter([(row, row.images_per_s or 3300) for row in PUBLISHED], 'images/s')
+    (axes,) = figure.axes
+    labels = [text.get_window_extent() for text in axes.texts]
+    assert [text.get_text() for text in axes.texts] == [row.label for row in PUBLISHED]
+    assert all(Bbox.intersection(box, axes.bbox).width == box.width for box in labels)
+    pairs = [(a, b) for place, a in enumerate(labels) for b in labels[:place]]
+    assert [pair for pair in pairs if tables.overlap(pair[0], [pair[1]])] == []

@@ -1,0 +1,211 @@
+"""Time our classifiers and their rivals: throughput, latency, memory, arithmetic.
+
+Every model is measured in a process of its own, in several passes over all models, every other one
+backwards, so that what the machine does meanwhile hits all alike. Weights are random. The folder of
+results gets speed.md, speed.json, table2.md (every row of table 2 of "A Closer Look at
+Self-Supervised Lightweight Vision Transformers" beside what was measured) and pictures of speed
+against published accuracy; the tables are brought up to date after each model, and --resume goes on
+with what is missing.
+
+Example:
+    python tools/benchmark/run.py classification_speed --modes throughput --out table2
+    python tools/benchmark/run.py classification_speed --minutes 22
+    python tools/benchmark/run.py classification_speed --modes latency onnx --threads 1 \
+        --models vit_tiny timm:vit_tiny_patch16_224 configs/imagenet/deit_vit-tiny_300e.py
+    python tools/benchmark/run.py classification_speed --device cuda --amp fp16 --channels-last
+"""
+
+import argparse
+import json
+import re
+import signal
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lightvit_dense.errors import UserError
+from lightvit_dense.utils.io import atomic_write
+
+from .. import harness
+from ..classifier_modes import MODES, Cell, measure_model
+from ..classifier_tables import draw, errors_of, make_row, paper_table, speed_table
+from ..references.classifiers import CLASSIFIERS, find_classifier
+
+FIXED = ('device', 'amp', 'channels_last', 'threads', 'batch', 'budget', 'repeats', 'warmup')
+"""Options that must not change when --resume goes on."""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this case."""
+    named = ', '.join(CLASSIFIERS)
+    parser.epilog = f"models: {named}, timm:NAME, the path of a classifier's config"
+    add = parser.add_argument
+    add('--models', nargs='+', metavar='MODEL', default=list(CLASSIFIERS), help='default: all')
+    help = 'batches, or one image eager, in ONNX Runtime, compiled (default: all)'
+    add('--modes', nargs='+', choices=list(MODES), default=list(MODES), help=help)
+    add('--out', default='work_dirs/classification_speed', help='folder of results')
+    add('--resume', action='store_true', help='measure only what --out lacks')
+    add('--passes', type=int, default=3, help='passes over all models (default: 3)')
+    add('--minutes', type=float, help='start no further pass that would end later')
+    add('--channels-last', action='store_true', help='memory layout of images')
+    add('--budget', type=float, default=6.0, help='seconds of timed calls a mode (default: 6)')
+    add('--timeout', type=float, default=1200, help='seconds a model and pass (default: 1200)')
+    harness.add_options(parser, device=None, amp='none', threads=None, batch=None)
+    harness.add_options(parser, repeats=30, warmup=2)
+
+
+def check(args: argparse.Namespace) -> None:
+    """Choose the batch, 16 on a CPU and 1024 on a GPU, and sort the models."""
+    if args.passes < 1:
+        raise UserError(f'--passes must be at least 1, got {args.passes}')
+    if args.budget <= 0 or args.timeout <= 0:
+        raise UserError('--budget and --timeout must be above 0')
+    args.batch = args.batch or (16 if args.device == 'cpu' else 1024)
+    order = list(CLASSIFIERS)
+    names = dict.fromkeys(args.models)
+    args.models = sorted(names, key=lambda n: order.index(n) if n in order else len(order))
+
+
+class Passes:
+    """Measurements of many models, kept in a folder: ``passes/NUMBER/MODEL.json``.
+
+    Odd passes go forwards and even ones backwards through the models. The throughput batch of the
+    first pass is that of all.
+    """
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self.args, self.folder = args, Path(args.out)
+        self.log = self.folder / 'log.txt'
+        self.models = {name: find_classifier(name) for name in args.models}
+
+    def open(self) -> None:
+        """Make the folder, or check that what it holds can be gone on with.
+
+        Raises:
+            UserError: If it holds results and --resume is not set, or of other settings.
+        """
+        file = self.folder / 'settings.json'
+        wanted = {name: getattr(self.args, name) for name in FIXED}
+        if file.is_file():
+            if not self.args.resume:
+                raise UserError(
+                    f'{self.folder} holds results already: go on with them by --resume, '
+                    'or name another folder by --out'
+                )
+            known = json.loads(file.read_text(encoding='utf-8'))
+            other = [name for name, value in wanted.items() if known.get(name) != value]
+            if other:
+                words = ', '.join(f'{name} was {known.get(name)}' for name in other)
+                raise UserError(
+                    f'{self.folder} was measured otherwise ({words}): '
+                    'give the same options, or name another folder by --out'
+                )
+        atomic_write(file, (json.dumps(wanted, indent=2) + '\n').encode())
+
+    def file(self, number: int, model: str) -> Path:
+        """Return the file of a model in a pass (from 1)."""
+        safe = re.sub(r'[^\w.-]+', '_', model)
+        return self.folder / 'passes' / str(number) / f'{safe}.json'
+
+    def cells(self, number: int, model: str) -> dict[str, Cell]:
+        """Return the cells of a model in a pass: its size and the modes."""
+        file = self.file(number, model)
+        found = json.loads(file.read_text(encoding='utf-8')) if file.is_file() else {}
+        return {name: cell for name, cell in found.items() if name in ('size', *self.args.modes)}
+
+    def missing(self, number: int, model: str) -> list[str]:
+        """Return the modes of a model in a pass that have no result yet, or an error."""
+        cells = self.cells(number, model)
+        if 'error' in cells.get('size', {}):
+            return list(self.args.modes)
+        return [m for m in self.args.modes if 'error' in cells.get(m, {'error': 'missing'})]
+
+    def measure(self, number: int, model: str, wanted: list[str]) -> None:
+        """Measure modes of a model in a process of its own; each has a cell afterwards.
+
+        A process that the system kills, as it does when memory runs out, is started again with
+        half of the throughput batch.
+        """
+        first = self.cells(1, model).get('throughput', {})
+        batch, out = first.get('batch', self.args.batch), self.folder / 'worker.json'
+        task = {'model': model, 'modes': wanted, 'batch': batch}
+        while True:
+            status = harness.start_worker(self.args, task, out, self.log, self.args.timeout)
+            if status != -signal.SIGKILL or 'throughput' not in wanted or task['batch'] == 1:
+                break
+            task['batch'] //= 2
+        if status == 0:
+            found = json.loads(out.read_text(encoding='utf-8'))
+        else:
+            why = f'the process ended with status {status}'
+            if status is None:
+                why = f'not done after {self.args.timeout:g} s, see --timeout'
+            elif status == -signal.SIGKILL:
+                why += ', killed: most likely for lack of memory'
+            found = {mode: {'error': f'{why}; see {self.log}'} for mode in wanted}
+        known = self.cells(number, model)
+        atomic_write(self.file(number, model), json.dumps({'size': {}, **known, **found}).encode())
+
+    def run(self) -> list[int]:
+        """Measure what is missing; returns the passes that were left out for lack of time."""
+        start, last = time.monotonic(), 0.0
+        for number in range(1, self.args.passes + 1):
+            began, limit = time.monotonic(), self.args.minutes
+            if number > 1 and limit and began - start + last > 60 * limit:
+                return list(range(number, self.args.passes + 1))
+            for model in self.args.models[:: 1 if number % 2 else -1]:
+                wanted = self.missing(number, model)
+                if wanted:
+                    self.measure(number, model, wanted)
+                self.tell(number, model, time.monotonic() - start)
+            last = time.monotonic() - began
+        return []
+
+    def write(self) -> list[dict[str, Any]]:
+        """Bring the tables in the folder up to date; returns a row for each measured model."""
+        rows = []
+        for name, entry in self.models.items():
+            found = [self.cells(number, name) for number in range(1, self.args.passes + 1)]
+            found = [cells for cells in found if cells]
+            rows += [make_row(name, entry, found)] if found else []
+        machine = harness.describe(self.args)
+        about = f'*measured* on {harness.in_words(machine)}.\n\n'
+        texts = {
+            'speed.json': json.dumps({'machine': machine, 'results': rows}, indent=2) + '\n',
+            'speed.md': about + speed_table(rows),
+            'table2.md': about + paper_table(rows),
+        }
+        for name, text in texts.items():
+            atomic_write(self.folder / name, text.encode())
+        return rows
+
+    def tell(self, number: int, model: str, seconds: float) -> None:
+        """Bring the tables up to date and print a line about a model that is done."""
+        row = next(row for row in self.write() if row['model'] == model)
+        errors, rate = errors_of(row), row.get('throughput', {}).get('median')
+        words = [f'{len(errors)} errors' if errors else 'done']
+        words += [f'{rate:.4g} images/s'] if rate else []
+        text = f'pass {number} of {self.args.passes}, {model}: {", ".join(words)}'
+        harness.progress('\n    '.join([f'{text} | {seconds / 60:.1f} minutes so far', *errors]))
+
+
+def work(args: argparse.Namespace, task: Mapping[str, Any]) -> dict[str, Cell]:
+    """Measure modes of one model."""
+    args.batch = task['batch']
+    return measure_model(find_classifier(task['model']), task['modes'], args)
+
+
+def measure(args: argparse.Namespace) -> harness.Report:
+    """Run the passes, and draw what they found."""
+    passes = Passes(args)
+    passes.open()
+    left_out = passes.run()
+    if left_out:
+        harness.progress(f'left out for lack of time: passes {left_out}; --resume runs them')
+    rows = passes.write()
+    pictures = ', '.join(map(str, draw(rows, passes.folder)))
+    pictures = pictures or 'none: no model has a published accuracy'
+    text = f'{speed_table(rows)}\n{paper_table(rows)}\npictures: {pictures}'
+    wrong = any(errors_of(row) for row in rows)
+    return harness.Report(rows, text, {name: getattr(args, name) for name in FIXED}, int(wrong))

@@ -1,0 +1,283 @@
+"""Measure how many images a second one core makes ready for pre-training, and for evaluation.
+
+JPEG files of ImageNet's usual size are made of photographs that installed packages carry. Compared
+are the reference (Pillow, torchvision, floats), ours with every decoder that is installed, and the
+floor, which decodes the whole image and does nothing else. All run in one process, in turns, and
+are timed in CPU seconds, so that neighbours on the machine disturb them less. Evaluation's resize
+and central crop are compared with torchvision's, whose pixels are the same, and with a crop before
+the resize, which is faster and gives others. Then whole data loaders are compared, and what handing
+over a batch costs.
+
+Example:
+    python tools/benchmark/run.py data_pipeline --json data.json
+    python tools/benchmark/run.py data_pipeline --size 1024x768 --workers 1
+    python tools/benchmark/run.py data_pipeline --evaluation
+"""
+
+import argparse
+import io
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from mmcv.transforms import Compose
+from mmengine.config import Config
+from torch.utils.data import DataLoader, Dataset, default_collate
+
+from lightvit_dense import datasets
+from lightvit_dense.datasets.transforms import jpeg
+from lightvit_dense.datasets.transforms.augment import resize_box
+from lightvit_dense.registry import MODELS, TRANSFORMS
+
+from .. import harness
+from ..references.pipelines import center_crop_reference, photographs, random_crop_reference
+
+RECIPE = harness.ROOT / 'configs/pretrain/mae_vit-tiny.py'
+Ways = Mapping[str, Callable[[int], object]]  # each takes the number of a file
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this case."""
+    add, size = parser.add_argument, harness.parse_size
+    add('--size', type=size, default=(500, 375), metavar='WxH', help='size of the JPEG files')
+    add('--crop', type=int, default=224, help='side of the crops (default: 224)')
+    add('--workers', type=int, nargs='*', default=[1, 2], help='of the data loaders (default: 1 2)')
+    add('--batches', type=int, default=8, help='batches an epoch (default: 8)')
+    add('--epochs', type=int, default=5, help='timed epochs (default: 5)')
+    add('--evaluation', action='store_true', help="evaluation's input alone")
+    harness.add_options(parser, quality=90, rounds=31, batch=64)
+
+
+def check(args: argparse.Namespace) -> None:
+    """Let one core do everything."""
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+
+
+class Memory:
+    """A storage of files in memory."""
+
+    def __init__(self, files: Sequence[bytes]) -> None:
+        self.files = files
+
+    def read(self, key: int) -> bytes:
+        """Return a file."""
+        return self.files[key]
+
+
+def our_pipeline(crop: int, **options: Any) -> list[dict[str, Any]]:
+    """Return the recipe's pipeline for a side of the crops, with options of its first step."""
+    load, *others = Config.fromfile(RECIPE).train_dataloader.dataset.pipeline
+    return [{**load, 'size': crop, **options}, *map(dict, others)]
+
+
+def whole(data: bytes, decoder: str) -> np.ndarray:
+    """Decode a whole file."""
+    header = jpeg.read_header(data)
+    assert header is not None
+    return jpeg.decode_window(data, header, (0, 0, header.width, header.height), 1, decoder)
+
+
+def training_ways(files: Sequence[bytes], crop: int) -> Ways:
+    """Return what is compared on random crops; the reference first, the floors last."""
+    scale = tuple(our_pipeline(crop)[0]['scale'])
+    reference, storage = random_crop_reference(crop, scale), Memory(files)
+    fastest = jpeg.choose_decoder()
+    decoders = [name for name in jpeg.DECODERS if jpeg.available(name)]
+    options = {f'ours, {name}': dict(decoder=name, backend='torch') for name in decoders}
+    quick = dict(decoder=fastest, backend='cv2')
+    options[f'ours, {fastest}, unfiltered resize'] = quick
+    options[f'ours, {fastest}, unfiltered resize, plain chroma'] = quick | {'smooth_chroma': False}
+    found: dict[str, Callable[[int], object]] = {}
+    found['reference'] = lambda k: reference(io.BytesIO(files[k]))
+    for name, choice in options.items():
+        run = Compose([TRANSFORMS.build(step) for step in our_pipeline(crop, **choice)])
+        found[name] = lambda k, run=run: run({'img_path': k, 'storage': storage})
+    for name in decoders:
+        found[f'bare decode, {name}'] = lambda k, name=name: whole(files[k], name)
+    return found
+
+
+def evaluation_ways(files: Sequence[bytes], crop: int) -> Ways:
+    """Return what is compared on evaluation's view."""
+    recipe = Config.fromfile(harness.ROOT / 'configs/imagenet/deit_vit-tiny_300e.py')
+    load, center, pack = map(dict, recipe.val_dataloader.dataset.pipeline)
+    loader, packer = TRANSFORMS.build(load), TRANSFORMS.build(pack)
+    ours = Compose([loader, TRANSFORMS.build({**center, 'size': crop}), packer])
+    reference, storage = center_crop_reference(crop), Memory(files)
+
+    def cut_first(k: int) -> object:
+        results = loader({'img_path': k, 'storage': storage})
+        height, width = results['img'].shape[:2]
+        side = round(min(height, width) * 224 / 256)
+        left, top = (width - side) // 2, (height - side) // 2
+        box = (left, top, left + side, top + side)
+        results['img'] = resize_box(results['img'], box, (crop, crop), 'bicubic', 'pillow')
+        return packer(results)
+
+    return {
+        'reference': lambda k: reference(io.BytesIO(files[k])),
+        'ours': lambda k: ours({'img_path': k, 'storage': storage}),
+        'ours, cut before the resize (other pixels)': cut_first,
+        'bare decode, cv2': lambda k: whole(files[k], 'cv2'),
+    }
+
+
+def parts_of_ours(files: Sequence[bytes], crop: int) -> Ways:
+    """Return the parts of ours, each on what the others have made ready."""
+    decoder, (load, *others) = jpeg.choose_decoder(), our_pipeline(crop)
+    tool = datasets.RandomResizedCrop(crop, tuple(load['scale']), interpolation='random')
+    pack = Compose([TRANSFORMS.build(step) for step in others])
+    headers = [jpeg.read_header(data) for data in files]
+    pixels = [whole(data, decoder) for data in files]
+    ready = np.zeros((crop, crop, 3), np.uint8)
+
+    def draw(k: int) -> Any:
+        return tool.draw(*pixels[k].shape[:2])
+
+    def resize(k: int) -> np.ndarray:
+        return resize_box(pixels[k], draw(k), (crop, crop), tool.draw_method(), 'torch')
+
+    return {
+        'header, draw': lambda k: (jpeg.read_header(files[k]), draw(k)),
+        'decode': lambda k: jpeg.decode_window(files[k], headers[k], draw(k), 1, decoder),
+        'cut, resize': resize,
+        'flag, pack': lambda k: pack({'img': ready, 'img_path': k}),
+    }
+
+
+def compare_ways(ways: Ways, count: int, rounds: int) -> list[dict[str, Any]]:
+    """Compare ways on one core, each with the same random numbers in the same round.
+
+    Returns:
+        Rows of the :func:`harness.summary` of CPU seconds an image, with ``images_per_s``,
+        ``speedup`` over the first way, and ``floor``, the part of the fastest bare decode.
+    """
+
+    def seed(number: int) -> None:
+        np.random.seed(number)
+        torch.manual_seed(number)
+
+    def repeat(way: Callable[[int], object]) -> harness.Call:
+        return lambda: [way(k) for k in range(count)]
+
+    variants = {name: harness.Variant({'image': repeat(way)}) for name, way in ways.items()}
+    options: dict[str, Any] = dict(clock=time.process_time, prepare=seed, units=count)
+    found = harness.compare(variants, rounds, 1, **options)['image']
+    floors = [row['median'] for name, row in found.items() if name.startswith('bare decode')]
+    rows = []
+    for name, row in found.items():
+        row |= {'images_per_s': 1 / row['median'], 'speedup': 1 / row['ratio']}
+        row |= {'floor': min(floors) / row['median']} if floors else {}
+        rows.append({'name': name, **row})
+    return rows
+
+
+class Reference(Dataset):
+    """Files through the reference's pipeline."""
+
+    def __init__(self, paths: Sequence[Path], crop: int, scale: tuple[float, float]) -> None:
+        self.paths, self.run = paths, random_crop_reference(crop, scale)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        return self.run(self.paths[index])
+
+
+def loaders(folder: Path, args: argparse.Namespace, workers: int) -> dict[str, DataLoader]:
+    """Return the compared data loaders; those of one ready sample only hand batches over."""
+    pipeline = our_pipeline(args.crop)
+    ours = datasets.ImageFiles(str(folder), pipeline=pipeline)
+    paths = sorted(folder.iterdir())
+    reference: Any = Reference(paths, args.crop, tuple(pipeline[0]['scale']))
+    options: dict[str, Any] = dict(batch_size=args.batch, num_workers=workers, drop_last=True)
+    options |= dict(persistent_workers=workers > 0)
+    collate, sampler = datasets.collate_images, datasets.SeededSampler(ours, shuffle=True, seed=0)
+    floats, packed = [reference[0]] * len(paths), [ours[0]] * len(paths)
+    return {
+        'reference': DataLoader(reference, shuffle=True, collate_fn=default_collate, **options),
+        'ours': DataLoader(ours, sampler=sampler, collate_fn=collate, **options),
+        'hand-over, floats': DataLoader(floats, collate_fn=default_collate, **options),
+        'hand-over, ours': DataLoader(packed, collate_fn=collate, **options),
+    }
+
+
+def read_epoch(loader: DataLoader) -> None:
+    """Iterate over a loader, looking at a byte of every page as a copy to a device would."""
+    for batch in loader:
+        images = batch['inputs'] if isinstance(batch, dict) else batch
+        images.flatten()[::1024].sum() if images.is_contiguous() else images[:, 0, :, ::8].sum()
+
+
+def measure_loaders(files: Sequence[bytes], args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Compare whole data loaders, epoch by epoch, in wall-clock time."""
+    rows = []
+    with tempfile.TemporaryDirectory() as name:
+        for k in range(args.batch * args.batches):
+            Path(name, f'{k:06d}.JPEG').write_bytes(files[k % len(files)])
+        for workers in args.workers:
+            variants = {
+                key: harness.Variant({'batch': lambda loader=loader: read_epoch(loader)})
+                for key, loader in loaders(Path(name), args, workers).items()
+            }
+            found = harness.compare(variants, args.epochs, 1, units=args.batches)['batch']
+            rows += [{'name': key, 'workers': workers, **row} for key, row in found.items()]
+    return [row | {'images_per_s': args.batch / row['median']} for row in rows]
+
+
+def measure_device(args: argparse.Namespace, file: bytes) -> dict[str, Any]:
+    """Time what the preprocessor does to a batch on the device, in seconds an image."""
+    device = 'cuda' if torch.cuda.is_available() else 'cpu'
+    preprocess = MODELS.build(Config.fromfile(RECIPE).model.data_preprocessor).to(device)
+    run = Compose([TRANSFORMS.build(step) for step in our_pipeline(args.crop)])
+    sample = run({'img_path': 0, 'storage': Memory([file])})
+    batch = datasets.collate_images([sample] * args.batch)
+    variants = {device: harness.Variant({'image': lambda: preprocess(batch)})}
+    return harness.compare(variants, 7, 1, device, units=args.batch)['image']
+
+
+def measure(args: argparse.Namespace) -> harness.Report:
+    """Measure evaluation's input and, unless it alone is asked for, the rest."""
+    files = photographs(args.size, args.quality)
+    ways = {'evaluation': evaluation_ways(files, args.crop)}
+    if not args.evaluation:
+        ways['training'] = training_ways(files, args.crop)
+        ways['parts of ours'] = parts_of_ours(files, args.crop)
+    columns = {
+        'images/s/core': harness.number('images_per_s', '{:.0f}'),
+        'us (IQR)': harness.spread(1e6, 0),
+        'x reference': harness.number('speedup', '{:.2f}'),
+        'of the floor': harness.number('floor', '{:.0%}'),
+    }
+    size = f'{args.size[0]}x{args.size[1]}'
+    mean = statistics.mean(map(len, files)) / 1e3
+    texts = [f'JPEG of {size} px, quality {args.quality}, {mean:.0f} kB, to {args.crop} px.\n']
+    results: dict[str, Any] = {}
+    for what, some in ways.items():
+        rows = results[what] = compare_ways(some, len(files), args.rounds)
+        shown = dict(list(columns.items())[: 2 if what == 'parts of ours' else None])
+        texts.append(harness.table(what, {'way': lambda row: row['name'], **shown}, rows))
+    if not args.evaluation:
+        results['device'] = measure_device(args, files[0])
+        ((device, row),) = results['device'].items()
+        texts.append(f'Preprocessing on {device} takes {row["median"] * 1e6:.0f} us an image.\n')
+        results['loaders'] = measure_loaders(files, args)
+        columns = {
+            'loader': lambda row: row['name'],
+            'workers': harness.number('workers', '{}'),
+            'ms/batch (IQR)': harness.spread(1e3, 1),
+            'images/s': harness.number('images_per_s', '{:.0f}'),
+        }
+        title = f'Data loaders, {args.batch} images a batch'
+        texts.append(harness.table(title, columns, results['loaders']))
+    keys = ('size', 'quality', 'crop', 'rounds', 'batch', 'batches', 'epochs')
+    settings = {key: getattr(args, key) for key in keys} | {'photographs': len(files)}
+    return harness.Report(results, '\n'.join(texts), settings)

@@ -1,0 +1,185 @@
+"""Time the index of sequences at the size of the data that trackers are trained on.
+
+Annotation files like TrackingNet's (30 132 videos of 470 boxes), LaSOT's, GOT-10k's and COCO's are
+written to a temporary folder, with no picture but an empty file in place of each video's last
+frame, which is looked for. The indices are built and opened, each time by a process of its own;
+seconds do not count its imports. Files have just been written, so they come from the memory of the
+operating system and not from a disk.
+
+Example:
+    python tools/benchmark/run.py tracking_index --json index.json
+    python tools/benchmark/run.py tracking_index --sets trackingnet --videos 1000
+"""
+
+import argparse
+import json
+import pickle
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lightvit_dense.errors import UserError
+from lightvit_dense.utils.memory import peak_resident_mb
+from tracking.datasets import CocoSequences, GOT10k, LaSOT, SequenceSet, TrackingNet
+
+from .. import harness
+
+SETS: dict[str, Callable[..., SequenceSet]] = {
+    'trackingnet': TrackingNet,
+    'lasot': LaSOT,
+    'got10k': lambda root, cache_dir: GOT10k(root, 'train_full', cache_dir=cache_dir),
+    'coco': CocoSequences,
+}
+FULL = {'trackingnet': 30132, 'lasot': 1400, 'got10k': 9335, 'coco': 860_001}
+"""Videos, or objects, of the real ones."""
+DRAWS = 20_000
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this case."""
+    add, videos = parser.add_argument, FULL['trackingnet']
+    add('--sets', nargs='+', default=[*SETS], choices=[*SETS])
+    add('--videos', type=int, default=videos, help='of TrackingNet; the other sets shrink alike')
+    add('--folder', help='where to write, and what to remove; default: temporary')
+    harness.add_options(parser, rounds=3)
+
+
+def check(args: argparse.Namespace) -> None:
+    """Check the count."""
+    if args.videos < 12:
+        raise UserError(f'--videos {args.videos}: there must be at least 12 videos')
+
+
+def write_videos(name: str, root: Path, videos: int, rng: np.random.Generator) -> None:
+    """Write a set of videos: their boxes with whole pixels, their flags, and a last frame each."""
+    mean = {'trackingnet': 470, 'lasot': 2500, 'got10k': 150}[name]
+    names = []
+    for number in range(max(1, videos)):
+        count = int(rng.integers(mean // 2, mean + mean // 2 + 1))
+        boxes = rng.integers(1, 1000, (count, 4)).tolist()
+        text = ''.join(f'{x},{y},{w},{h}\n' for x, y, w, h in boxes)
+        if name == 'trackingnet':
+            folder, video = root / f'TRAIN_{number % 12}', f'v{number:06d}'
+            files = {f'anno/{video}.txt': text, f'frames/{video}/{count - 1}.jpg': ''}
+        elif name == 'lasot':
+            folder = root / f'class{number // 20}' / f'class{number // 20}-{number % 20 + 1}'
+            flags = ','.join('0' * count)
+            files = {'groundtruth.txt': text, f'img/{count:08d}.jpg': ''}
+            files |= {'full_occlusion.txt': flags, 'out_of_view.txt': flags}
+        else:
+            names.append(f'GOT-10k_Train_{number + 1:06d}')
+            folder = root / 'train' / names[-1]
+            files = {'groundtruth.txt': text, f'{count:08d}.jpg': ''}
+            files |= {'absence.label': '0\n' * count, 'cover.label': '8\n' * count}
+        for file, content in files.items():
+            (folder / file).parent.mkdir(parents=True, exist_ok=True)
+            (folder / file).write_text(content, encoding='utf-8')
+    if names:
+        (root / 'train' / 'list.txt').write_text('\n'.join(names), encoding='utf-8')
+
+
+def write_coco(root: Path, objects: int, rng: np.random.Generator) -> None:
+    """Write annotations of seven objects an image."""
+    count = max(7, objects) // 7
+    boxes = rng.uniform(10, 300, (7 * count, 4)).round(2).tolist()
+    content = {
+        'images': [{'id': n, 'file_name': f'{n:012d}.jpg'} for n in range(1, count + 1)],
+        'annotations': [
+            dict(id=n + 1, image_id=n // 7 + 1, category_id=n % 80 + 1, bbox=box, iscrowd=0)
+            for n, box in enumerate(boxes)
+        ],
+        'categories': [{'id': n, 'name': f'class {n}'} for n in range(1, 81)],
+    }
+    (root / 'annotations').mkdir(parents=True)
+    path = root / 'annotations' / 'instances_train2017.json'
+    path.write_text(json.dumps(content), encoding='utf-8')
+
+
+def work(args: argparse.Namespace, task: Mapping[str, Any]) -> dict[str, Any]:
+    """Open sets in this process, built before or not; draw from them."""
+    folder, before = Path(task['folder']), peak_resident_mb()
+    seconds, data = {}, {}
+    for name in task['sets']:
+        start = time.perf_counter()
+        data[name] = SETS[name](folder / name, cache_dir=folder / 'cache')
+        seconds[name] = time.perf_counter() - start
+    opened, everything = peak_resident_mb(), list(data.values())
+    start = time.perf_counter()
+    for place in np.random.default_rng(1).integers(0, 1 << 30, DRAWS).tolist():
+        one = everything[place % len(everything)]
+        index = place % len(one)
+        one.boxes(index)[0], one.visible(index).any()
+    return {
+        'us_per_draw': 1e6 * (time.perf_counter() - start) / DRAWS,
+        'seconds': seconds,
+        'peak_mb_before': before,
+        'peak_mb': opened,
+        'peak_mb_after_draws': peak_resident_mb(),
+        'pickle_kb': len(pickle.dumps(data)) / 1024,
+        'counts': {name: (len(d), int(d.lengths.sum())) for name, d in data.items()},
+    }
+
+
+def measure_in(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
+    """Write the sets into a folder and measure."""
+    rng = np.random.default_rng(0)
+    for name in args.sets:
+        harness.progress(f'writing {name} ...')
+        count = round(FULL[name] * args.videos / FULL['trackingnet'])
+        if name == 'coco':
+            write_coco(folder / name, count, rng)
+        else:
+            write_videos(name, folder / name, count, rng)
+    harness.progress('building and opening ...')
+    where = str(folder)
+    built = {name: harness.run_worker(args, folder=where, sets=[name]) for name in args.sets}
+    opened = [harness.run_worker(args, folder=where, sets=args.sets) for _ in range(args.rounds)]
+    sizes = {path.name.split('-')[0]: path.stat().st_size for path in folder.glob('cache/*.index')}
+    harness.progress('removing the files ...')
+    return {
+        'build': built,
+        'open': opened,
+        'index_mb': {name: size / 2**20 for name, size in sorted(sizes.items())},
+    }
+
+
+def measure(args: argparse.Namespace) -> harness.Report:
+    """Measure in a temporary folder."""
+    if args.folder:
+        Path(args.folder).mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=args.folder) as name:
+        result = measure_in(Path(name), args)
+    rows = []
+    for name, built in result['build'].items():
+        again = harness.summary([found['seconds'][name] for found in result['open']])
+        sequences, boxes = built['counts'][name]
+        row = {'name': name, 'sequences': sequences, 'boxes': boxes, **again}
+        row |= {
+            'build': built['seconds'][name],
+            'grown': built['peak_mb'] - built['peak_mb_before'],
+        }
+        rows.append(row)
+    columns = {
+        'set': lambda row: row['name'],
+        'sequences': harness.number('sequences', '{}'),
+        'boxes': harness.number('boxes', '{}'),
+        'build, s': harness.number('build', '{:.1f}'),
+        'its peak, MiB': harness.number('grown', '{:.0f}'),
+        'open, s (IQR)': harness.spread(digits=2),
+    }
+    last = result['open'][-1]
+    text = (
+        f'\nOpening all adds {last["peak_mb"] - last["peak_mb_before"]:.0f} MiB to the '
+        f'{last["peak_mb_before"]:.0f} MiB of the libraries, {DRAWS} draws another '
+        f'{last["peak_mb_after_draws"] - last["peak_mb"]:.0f} MiB of shared pages; a draw takes '
+        f'{last["us_per_draw"]:.1f} us. The index files have '
+        f'{sum(result["index_mb"].values()):.0f} MiB; a worker is handed '
+        f'{last["pickle_kb"]:.0f} KiB.'
+    )
+    title = 'Index of sequences, one process'
+    settings = {'videos': args.videos}
+    return harness.Report(result, harness.table(title, columns, rows) + text, settings)

@@ -1,0 +1,95 @@
+"""Time the one-pass evaluation at the size of LaSOT's test set, on synthetic boxes.
+
+Example:
+    python tools/benchmark/run.py tracking_metric --json metric.json
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from lightvit_dense.errors import UserError
+from tracking.evaluation.collect import read_tracker
+from tracking.evaluation.ope import score
+from tracking.evaluation.rules import choose_rules
+from tracking.evaluation.tables import describe
+from tracking.evaluation.truth import Truth
+from tracking.runtime.results import write_result
+
+from .. import harness
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this case."""
+    parser.add_argument('--sequences', type=int, default=280)
+    parser.add_argument('--frames', type=int, default=685_360, help='of all sequences together')
+    parser.add_argument('--toolkit', default='pytracking', help='pytracking or matlab')
+    harness.add_options(parser, rounds=5)
+
+
+def check(args: argparse.Namespace) -> None:
+    """Check the counts, and let one core do everything."""
+    torch.set_num_threads(1)
+    if args.sequences < 1 or args.frames < 4 * args.sequences:
+        raise UserError('there must be at least a sequence, and four frames a sequence')
+
+
+def synthetic(sequences: int, frames: int) -> tuple[list[np.ndarray], list[Truth]]:
+    """Make predictions and annotations: 70 classes, some frames absent, some boxes lost.
+
+    Args:
+        sequences: How many.
+        frames: Of all together; lengths differ as much as three to one.
+    """
+    rng = np.random.default_rng(0)
+    ends = rng.uniform(1, 3, sequences).cumsum()
+    lengths = np.diff(np.round(ends / ends[-1] * frames).astype(int), prepend=0)
+    predictions, truths = [], []
+    for place, length in enumerate(lengths):
+        corner = 200 + rng.normal(0, 3, (length, 2)).cumsum(axis=0)
+        boxes = np.concatenate([corner, rng.uniform(30, 200, (length, 2))], axis=1).round()
+        present = rng.random(length) > 0.05
+        attributes = tuple(f'attribute {k}' for k in range(14) if (place + k) % 3)
+        name = f'class{place % 70}-{place}'
+        truths.append(Truth(name, boxes, present, f'class{place % 70}', attributes))
+        predictions.append(boxes + rng.normal(0, 15, boxes.shape) * [1, 1, 0.5, 0.5])
+        predictions[-1][:, 2:] = np.maximum(predictions[-1][:, 2:], 0)
+    return predictions, truths
+
+
+def measure(args: argparse.Namespace) -> harness.Report:
+    """Measure scoring, tables, and reading."""
+    rules = choose_rules(args.toolkit)
+    predictions, truths = synthetic(args.sequences, args.frames)
+    found: dict[str, Any] = {}
+
+    def run_score() -> None:
+        found['scores'] = score(predictions, truths, rules)
+
+    memory = harness.measure_memory({'score': run_score}, 'cpu')['score']
+    scores = found['scores']
+    with tempfile.TemporaryDirectory() as name:
+        for boxes, truth in zip(predictions, truths, strict=True):
+            write_result(name, truth.name, boxes)
+        size = sum(path.stat().st_size for path in Path(name).iterdir()) / 2**20
+        calls = {
+            'score': run_score,
+            'tables': lambda: describe(scores),
+            'read files': lambda: read_tracker('x', Path(name), truths, rules),
+        }
+        stages = harness.in_turns(calls, args.rounds)
+    rows = [{'name': name, **harness.summary(seconds)} for name, seconds in stages.items()]
+    columns = {'stage': lambda row: row['name'], 'seconds (IQR)': harness.spread(digits=2)}
+    frames = sum(len(truth.boxes) for truth in truths)
+    title = f'{args.sequences} sequences, {frames} frames, as {args.toolkit} does'
+    text = (
+        f'{harness.table(title, columns, rows)}\nScoring adds {memory["grown_mb"]:.0f} MiB to what '
+        f'libraries and boxes take; the result files are {size:.0f} MiB.'
+    )
+    settings = {'sequences': args.sequences, 'frames': frames, 'toolkit': args.toolkit}
+    results = {'stages': rows, 'files_mb': size, **memory, 'figures': scores.figures()}
+    return harness.Report(results, text, settings)

@@ -1,0 +1,139 @@
+"""Measure how many training pairs of template and search crop one core makes ready a second.
+
+Videos in LaSOT's layout are made of photographs that installed packages carry. Compared are the
+reference (whole frames are changed, windows padded in memory, floats at the end), ours, and the
+floor, which decodes the two frames and does nothing else. All run in one process, in turns, and
+are timed in CPU seconds, so that neighbours on the machine disturb them less.
+
+Example:
+    python tools/benchmark/run.py tracking_pairs --json pairs.json
+    python tools/benchmark/run.py tracking_pairs --size 640x360 --rounds 7
+"""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+
+from lightvit_dense.datasets import SeededSampler
+from tracking.sampling import PairDataset
+
+from .. import harness
+from ..references.pipelines import pair_reference, photographs
+
+FRAMES = 24
+Ways = dict[str, Callable[[Any], object]]  # each takes an index of the sampler
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this case."""
+    add, size = parser.add_argument, harness.parse_size
+    add('--size', type=size, default=(1280, 720), metavar='WxH', help='size of the frames')
+    add('--pairs', type=int, default=20, help='pairs a round (default: 20)')
+    harness.add_options(parser, quality=90, rounds=21)
+
+
+def check(args: argparse.Namespace) -> None:
+    """Let one core do everything."""
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+
+
+def write_videos(root: Path, files: Sequence[bytes], size: tuple[int, int]) -> None:
+    """Write a video of each JPEG file, (width, height) px: LaSOT's layout, a target that moves."""
+    draw, names = np.random.default_rng(0), []
+    for place, data in enumerate(files, 1):
+        names.append(f'photo-{place}')
+        folder = root / 'photo' / names[-1]
+        (folder / 'img').mkdir(parents=True)
+        for frame in range(1, FRAMES + 1):
+            (folder / 'img' / f'{frame:08d}.jpg').write_bytes(data)
+        target = draw.uniform(0.08, 0.3, 2) * min(size)
+        grow = np.exp(np.linspace(0, draw.uniform(-0.3, 0.3), FRAMES))[:, None] * target
+        start, stop = draw.uniform(0.1, 0.8, (2, 2)) * size
+        center = start + np.linspace(0, 1, FRAMES)[:, None] * (stop - start)
+        boxes = np.hstack([center - grow / 2, grow])
+        np.savetxt(folder / 'groundtruth.txt', boxes, '%.2f', ',')
+        for flags in ('full_occlusion.txt', 'out_of_view.txt'):
+            (folder / flags).write_text(','.join('0' * FRAMES))
+    (root / 'training_set.txt').write_text('\n'.join(names))
+
+
+def ways_of(pairs: PairDataset) -> Ways:
+    """Return what is compared."""
+
+    def floor(index: Any) -> object:
+        sequence = pairs.sets[0][int(np.random.randint(len(pairs.sets[0])))]
+        return [sequence.frames.read(frame) for frame in pairs.choice.draw(sequence.visible)]
+
+    ours = pairs.__getitem__
+    return {'reference': pair_reference(pairs), 'ours': ours, 'bare decode of both frames': floor}
+
+
+def parts_of_ours(pairs: PairDataset) -> Ways:
+    """Return the parts of ours, on frames that are decoded already."""
+    sequences = [pairs.sets[0][place] for place in range(len(pairs.sets[0]))]
+    images = [sequence.frames.read(0) for sequence in sequences]
+
+    def cut(k: int) -> tuple[Any, Any]:
+        image, box = images[k % len(images)], sequences[k % len(images)].boxes[0]
+        return pairs.template.cut(image, box), pairs.search.cut(image, box)
+
+    cuts = [cut(k) for k in range(len(images))]
+    return {
+        'choose': lambda index: pairs.choice.draw(sequences[int(index) % len(images)].visible),
+        'crop': lambda index: cut(int(index)),
+        'change': lambda index: pairs.augment(cuts[int(index) % len(images)]),
+    }
+
+
+def compare_ways(ways: Ways, pairs: PairDataset, rounds: int) -> list[dict[str, Any]]:
+    """Compare ways on an epoch a round, each with the same random numbers in the same round."""
+    sampler = SeededSampler(pairs, seed=0)
+
+    def prepare(number: int) -> None:
+        sampler.set_epoch(number)
+        np.random.seed(number)
+
+    def repeat(way: Callable[[Any], object]) -> harness.Call:
+        return lambda: [way(index) for index in sampler]
+
+    variants = {name: harness.Variant({'pair': repeat(way)}) for name, way in ways.items()}
+    options: dict[str, Any] = dict(clock=time.process_time, prepare=prepare, units=len(pairs))
+    found = harness.compare(variants, rounds, 1, **options)['pair']
+    last = list(found.values())[-1]['median']
+    return [
+        {'name': name, 'speedup': 1 / row['ratio'], 'floor': last / row['median'], **row}
+        | {'pairs_per_s': 1 / row['median']}
+        for name, row in found.items()
+    ]
+
+
+def measure(args: argparse.Namespace) -> harness.Report:
+    """Measure on videos in a temporary folder."""
+    files = photographs(args.size, args.quality)
+    with tempfile.TemporaryDirectory() as name:
+        write_videos(Path(name), files, args.size)
+        sets = [dict(type='tracking.LaSOT', data_root=name, split='train')]
+        pairs = PairDataset(sets=sets, samples_per_epoch=args.pairs)
+        rows = compare_ways(ways_of(pairs), pairs, args.rounds)
+        parts = compare_ways(parts_of_ours(pairs), pairs, args.rounds)
+    columns = {
+        'way': lambda row: row['name'],
+        'pairs/s/core': harness.number('pairs_per_s', '{:.1f}'),
+        'ms (IQR)': harness.spread(1e3, 2),
+        'x reference': harness.number('speedup', '{:.2f}'),
+        'of the floor': harness.number('floor', '{:.0%}'),
+    }
+    title = f'JPEG of {args.size[0]}x{args.size[1]} px, quality {args.quality}'
+    text = harness.table(title, columns, rows)
+    told = ', '.join(f'{part["name"]} {part["median"] * 1e6:.0f} us' for part in parts)
+    settings = {key: getattr(args, key) for key in ('size', 'quality', 'pairs', 'rounds')}
+    results = {'rows': rows, 'parts': parts}
+    return harness.Report(results, f'{text}\nParts of ours besides decoding: {told}.', settings)

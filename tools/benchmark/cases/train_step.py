@@ -1,0 +1,150 @@
+"""Measure training steps at full recipe size on this machine.
+
+Each recipe runs in a process of its own: images per second, peak memory, arithmetic and its share
+of the rate of a large matrix product, and for D-MAE what the teacher costs.
+
+Example:
+    python tools/benchmark/run.py train_step --batch mae=32 dmae=32 maskrcnn=2 --json step.json
+    python tools/benchmark/run.py train_step --device cuda --amp bf16 --compile
+"""
+
+import argparse
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from lightvit_dense.errors import UserError
+
+from .. import harness
+from ..steps import Loss, TrainingStep, build_model
+
+CASES = {
+    'mae': ('MAE-Tiny 224', 'configs/pretrain/mae_vit-tiny.py', 224),
+    'dmae': ('D-MAE-Tiny 224, ViT-Base teacher', 'configs/pretrain/dmae_vit-tiny.py', 224),
+    'maskrcnn': ('Mask R-CNN ViT-Tiny 640', 'configs/coco/maskrcnn_dmae_tiny.py', 640),
+}
+DEFAULT_BATCH = {
+    'cpu': {'mae': 32, 'dmae': 32, 'maskrcnn': 2},
+    'cuda': {'mae': 256, 'dmae': 256, 'maskrcnn': 8},
+}
+OBJECTS = 7  # an image; COCO has as many on average
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this case."""
+    parser.add_argument('--cases', nargs='+', choices=list(CASES), default=list(CASES))
+    parser.add_argument(
+        '--batch',
+        nargs='+',
+        default=[],
+        metavar='N|CASE=N',
+        help='images a step, of all cases or of one (default: 32 32 2 on CPU, 256 256 8 on GPU)',
+    )
+    harness.add_options(parser, amp='none', compile=False, device=None, threads=None)
+    harness.add_options(parser, repeats=7, warmup=2)
+
+
+def check(args: argparse.Namespace) -> None:
+    """Read the batches of all cases."""
+    args.batches = dict(DEFAULT_BATCH[torch.device(args.device).type])
+    for word in args.batch:
+        case, _, count = word.rpartition('=')
+        if not count.isdigit() or int(count) < 1 or (case and case not in CASES):
+            raise UserError(f'--batch {word}: expected N or CASE=N with CASE in {", ".join(CASES)}')
+        args.batches.update({case: int(count)} if case else dict.fromkeys(CASES, int(count)))
+
+
+def batch_of(case: str, model: Any, count: int, size: int) -> dict[str, Any]:
+    """Return a collated batch of random images, with objects where the model detects some."""
+    from mmdet.testing import demo_mm_inputs
+    from mmengine.structures import BaseDataElement
+
+    objects = dict(num_items=[OBJECTS] * count, with_mask=True, use_box_type=True)
+    if case == 'maskrcnn':
+        objects['num_classes'] = model.roi_head.bbox_head.num_classes
+    data: dict[str, Any] = demo_mm_inputs(count, (3, size, size), **objects)
+    if case != 'maskrcnn':
+        data['data_samples'] = [BaseDataElement() for _ in range(count)]
+    return data
+
+
+def loss_of(model: Any, data: dict[str, Any]) -> torch.Tensor:
+    """Preprocess a collated batch and return the sum of the losses."""
+    losses = model(**model.data_preprocessor(data, True), mode='loss')
+    loss: torch.Tensor = model.parse_losses(losses)[0]
+    return loss
+
+
+def make_step(case: str, args: argparse.Namespace, compiled: bool = False) -> TrainingStep:
+    """Build the training step of a case."""
+    _, path, size = CASES[case]
+    model = build_model(harness.ROOT / path)
+    data = batch_of(case, model, args.batches[case], size)
+    fused = not args.device.startswith('cpu')
+    loss = Loss(model, loss_of)
+    return TrainingStep(loss, (data,), args.device, args.amp, fused=fused, compiled=compiled)
+
+
+def teacher_call(step: TrainingStep) -> harness.Call:
+    """Return the teacher's part of a D-MAE step alone, on inputs that are ready."""
+    model: Any = step.loss.model
+    inputs = model.data_preprocessor(step.data[0], True)['inputs']
+    ids_keep = model._mask(inputs, None).ids_keep
+
+    def call() -> None:
+        with step.autocast():
+            model.distiller.teacher_view(inputs, ids_keep)
+
+    return call
+
+
+def work(args: argparse.Namespace, task: Mapping[str, Any]) -> Any:
+    """Measure one case."""
+    case = task['recipe']
+    step = make_step(case, args, args.compile)
+    memory = harness.measure_memory({'step': step}, args.device)['step']
+    variants = {'step': harness.Variant({'step': step}, {'step': step.count_flops()})}
+    if case == 'dmae':
+        plain = make_step(case, args, args.compile)
+        plain.loss.model.distiller = None
+        variants['teacher'] = harness.Variant({'step': teacher_call(step)})
+        variants['undistilled'] = harness.Variant({'step': plain})
+    dtype = harness.DTYPES[args.amp]
+    found = harness.compare(variants, args.repeats, args.warmup, args.device, dtype)['step']
+    whole, batch = found['step'], args.batches[case]
+    row = {'case': case, 'batch': batch, 'image_size': CASES[case][2], **whole, **memory}
+    row |= {'parameters': sum(p.numel() for p in step.loss.parameters() if p.requires_grad)}
+    row |= {'images_per_s': batch / whole['median'], 'gflop_per_image': whole['gflop'] / batch}
+    if case == 'dmae':
+        teacher, undistilled = found['teacher'], found['undistilled']
+        row |= {'teacher_s': teacher['median'], 'teacher_share': teacher['ratio']}
+        row |= {'undistilled_s': undistilled['median'], 'undistilled_share': undistilled['ratio']}
+    return row
+
+
+def measure(args: argparse.Namespace) -> harness.Report:
+    """Measure every case."""
+    rows = []
+    for place, case in enumerate(args.cases, 1):
+        harness.progress(f'[{place}/{len(args.cases)}] {CASES[case][0]}')
+        rows.append(harness.run_worker(args, recipe=case))
+    columns = {
+        'case': lambda row: CASES[row['case']][0],
+        'batch': harness.number('batch', '{}'),
+        'images/s': harness.number('images_per_s'),
+        's/step (IQR)': harness.spread(),
+        'peak MiB': harness.number('peak_mb', '{:.0f}'),
+        'GFLOP/image': harness.number('gflop_per_image', '{:.2f}'),
+        'of the matmul rate': harness.number('share', '{:.0%}'),
+    }
+    title = 'Training step' + (', compiled' if args.compile else '')
+    lines = [harness.table(title, columns, rows)]
+    lines += [
+        f'The teacher takes {row["teacher_share"]:.0%} of the D-MAE step ({row["teacher_s"]:.3f} s '
+        f'alone); without distillation the step takes {row["undistilled_s"]:.3f} s, '
+        f'{1 - row["undistilled_share"]:.0%} less.'
+        for row in rows
+        if 'teacher_s' in row
+    ]
+    return harness.Report(rows, '\n'.join(lines), {'compile': args.compile})

@@ -1,0 +1,225 @@
+"""Our tracker computed as OSTrack's code computes it, and trackers to time (Ye et al. 2022).
+
+The same modules and the same numbers, without what the runtime does differently: the whole border
+is laid out before a crop is cut and resized, the crop is normalised afterwards, the template is
+embedded anew with each frame, attention is explicit, eliminated tokens leave after the whole
+attention, the template goes through the last MLP, batch norms stay, and size and offset are
+computed everywhere.
+"""
+
+import time
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tracking.boxes import clip_box
+from tracking.models import OneStreamTracker
+from tracking.models.heads import CenterHead
+from tracking.models.joint_vit import JointVisionTransformer
+from tracking.runtime.tracker import Timings, TrackResult
+from tracking.sampling.crops import CropWindow, crop_window
+
+from .pretraining import explicit_attention
+
+
+def cut_out(image: np.ndarray, window: CropWindow, out: int) -> np.ndarray:
+    """Cut a square of RGB uint8 [H, W, 3], its padding laid out, and resize it to a side."""
+    left, top = window.x, window.y
+    right, bottom = left + window.side, top + window.side
+    across = (max(0, -left), max(right - image.shape[1], 0))
+    down = (max(0, -top), max(bottom - image.shape[0], 0))
+    inner = image[top + down[0] : bottom - down[1], left + across[0] : right - across[1]]
+    square = cv2.copyMakeBorder(inner, *down, *across, cv2.BORDER_CONSTANT)
+    return cv2.resize(square, (out, out))
+
+
+class OSTrackReference:
+    """A loop over frames with the interface of :class:`~tracking.runtime.Tracker`.
+
+    Args:
+        model: A :class:`OneStreamTracker` on a plain vision transformer, with a centre head and
+            ``template_tokens='center'``.
+        eliminate: False to keep all search tokens.
+
+    Raises:
+        ValueError: If it is another model.
+    """
+
+    def __init__(self, model: Any, eliminate: bool = True) -> None:
+        backbone = model.backbone
+        if not isinstance(backbone, JointVisionTransformer) or type(model.head) is not CenterHead:
+            raise ValueError(
+                f'OSTrack computes no {type(backbone).__name__} with a {type(model.head).__name__}'
+            )
+        self.model, self.timings = model.eval(), Timings()
+        self.mean = model.data_preprocessor.mean.reshape(1, 3, 1, 1)
+        self.std = model.data_preprocessor.std.reshape(1, 3, 1, 1)
+        # The zeros of the windows lie one cell outside of the map.
+        sides = [np.hanning(side + 2)[1:-1] for side in backbone.search_grid]
+        self.window = torch.from_numpy(np.outer(*sides).astype(np.float32))
+        count = backbone.search_grid[0] * backbone.search_grid[1]
+        self.kept = backbone.candidates(count) if eliminate else {}
+
+    def _process(self, crop: np.ndarray) -> Tensor:
+        """Normalise a crop [H, W, 3]."""
+        image = torch.tensor(crop).float().permute(2, 0, 1)[None]
+        return (image - self.mean) / self.std
+
+    def init(self, frame: np.ndarray, box: np.ndarray) -> None:
+        """Take the first frame, RGB uint8 [H, W, 3], and the target's box in it."""
+        window, side = crop_window(box, self.model.template_factor), self.model.template_size
+        self.template = self._process(cut_out(frame, window, side))
+        self.state = np.asarray(box, np.float64)
+
+    @torch.no_grad()
+    def update(self, frame: np.ndarray) -> TrackResult:
+        """Find the target in the next frame."""
+        size, began = self.model.search_size, time.perf_counter()
+        window = crop_window(self.state, self.model.search_factor)
+        crop = self._process(cut_out(frame, window, size))
+        cut = time.perf_counter()
+        x, y, w, h, score = self.find(crop)
+        computed = time.perf_counter()
+        box = window.to_image([x - 0.5 * w, y - 0.5 * h, w, h], size)
+        self.state = clip_box(box, frame.shape[:2])
+        self.timings.add((began, cut, computed, time.perf_counter()))
+        return TrackResult(self.state, score)
+
+    def find(self, search: Tensor) -> list[float]:
+        """Return centre and size, in pixels, and score of the box in a crop [1, 3, H, W]."""
+        head = self.model.head
+        features = self.encode(self.template, search)
+        score = head.squash(head.score(features))
+        size, offset = head.squash(head.size(features)), head.offset(features)
+        side = score.shape[-1]
+        value, best = torch.max((score * self.window).flatten(1), dim=1, keepdim=True)
+        row, column = best // side, best % side
+        pick = best[:, None].expand(-1, 2, -1)
+        size, offset = (m.flatten(2).gather(2, pick)[..., 0] for m in (size, offset))
+        center = torch.cat([column + offset[:, :1], row + offset[:, 1:]], dim=1) / side
+        box = torch.cat([center, size], dim=1)[0] * self.model.search_size
+        return [*box.tolist(), value.item()]
+
+    def encode(self, template: Tensor, search: Tensor) -> Tensor:
+        """Return the map [1, C, rows, columns] of a pair of normalised crops."""
+        vit = self.model.backbone
+        z = vit.patch_embed.proj(template).flatten(2).transpose(1, 2) + vit.pos_embed_z
+        x = vit.patch_embed.proj(search).flatten(2).transpose(1, 2) + vit.pos_embed
+        count, total = z.shape[1], x.shape[1]
+        tokens = torch.cat([z, x], dim=1)
+        places = torch.arange(total)[None]
+        removed: list[Tensor] = []
+        for index, block in enumerate(vit.blocks):
+            out, weights = explicit_attention(block.attn, block.norm1(tokens))
+            tokens = tokens + out
+            if index in self.kept:
+                tokens, places, gone = self._eliminate(
+                    tokens, weights, places, count, self.kept[index]
+                )
+                removed.append(gone)
+            tokens = tokens + block.mlp(block.norm2(tokens))
+        x = vit.norm(tokens)[:, count:]
+        if removed:
+            gone = torch.cat(removed, dim=1)
+            x = torch.cat([x, x.new_zeros(1, gone.shape[1], x.shape[2])], dim=1)
+            order = torch.cat([places, gone], dim=1)
+            x = torch.zeros_like(x).scatter_(1, order[..., None].expand(-1, -1, x.shape[2]), x)
+        return x.transpose(1, 2).reshape(1, -1, *vit.search_grid).contiguous()
+
+    def _eliminate(
+        self, tokens: Tensor, weights: Tensor, places: Tensor, count: int, keep: int
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the tokens that stay, their places and those of the others."""
+        looks = weights[:, :, :count, count:][:, :, self.model.backbone.token_ids]
+        order = looks.mean((1, 2)).argsort(dim=1, descending=True)
+        best, rest = order[:, :keep], order[:, keep:]
+        stay = tokens[:, count:].gather(1, best[..., None].expand(-1, -1, tokens.shape[2]))
+        tokens = torch.cat([tokens[:, :count], stay], dim=1)
+        return tokens, places.gather(1, best), places.gather(1, rest)
+
+
+BACKBONES: dict[str, dict[str, Any]] = {
+    'vit-tiny': dict(type='tracking.JointVisionTransformer', arch='tiny', elimination={}),
+    'hiera-tiny': dict(type='tracking.JointHiera', arch='tiny', elimination={}),
+}
+"""What is timed, by name; both eliminate at a quarter, half and three quarters."""
+_SMALL = {
+    'vit-tiny': dict(arch=dict(embed_dim=24, depth=4, num_heads=3), patch_size=8),
+    'hiera-tiny': dict(arch=dict(embed_dim=8, stages=(1, 1, 4, 1), num_heads=1)),
+}
+
+
+@torch.no_grad()
+def _calm_head(model: Any) -> None:
+    """Make random weights of a centre head say clearly where, and keep the size of the box.
+
+    Random outputs would blow the box up to the frame, and near ties between cells would let no two
+    implementations be compared over a sequence: rounding is all that they would show.
+    """
+    from skimage import data
+
+    head, photo = model.head, data.astronaut()
+    # A quarter of the search crop is the target's side; 0.5 is the middle of a cell.
+    for branch, value in ((head.size, float(np.log(0.25 / 0.75))), (head.offset, 0.5)):
+        branch[-1].weight.mul_(0.1)
+        branch[-1].bias.fill_(value)
+    crops = [
+        torch.from_numpy(cv2.resize(photo, (side, side))).permute(2, 0, 1)[None]
+        for side in (model.template_size, model.search_size)
+    ]
+    images = [model.data_preprocessor.normalize(crop) for crop in crops]
+    mask = torch.ones(1, *model.backbone.template_grid, dtype=torch.bool)
+    scores = head.score(model.backbone(*images, mask))
+    factor = 2 / scores.std()  # of the scores before the sigmoid
+    head.score[-1].weight.mul_(factor)
+    head.score[-1].bias.copy_(factor * (head.score[-1].bias - scores.mean()))
+
+
+def build_tracker(name: str, small: bool = False, seed: int = 0) -> nn.Module:
+    """Return one of ``BACKBONES`` with random weights as a tracker, in evaluation mode."""
+    backbone, channels, sizes = BACKBONES[name], 256, {}
+    if small:
+        backbone, channels = backbone | _SMALL[name], 16
+        sizes = dict(template_size=64, search_size=128)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        head = dict(type='tracking.CenterHead', channels=channels)
+        model = OneStreamTracker(dict(backbone), head, **sizes).eval()
+        for module in model.head.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                # As after training: statistics that are not those of the first step.
+                nn.init.uniform_(module.running_var, 0.5, 1.5)
+                nn.init.normal_(module.running_mean, std=0.1)
+    _calm_head(model)
+    return model
+
+
+def moving_frames(
+    count: int, size: tuple[int, int] = (720, 1280)
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """Return frames in which a cut of one photograph moves over another.
+
+    Args:
+        count: Number of frames.
+        size: Their height and width.
+
+    Returns:
+        RGB uint8 [H, W, 3] each, and the box [4] of the cut in the first one.
+    """
+    from skimage import data
+
+    height, width = size
+    back = cv2.resize(data.coffee(), (width, height), interpolation=cv2.INTER_CUBIC)
+    side = height // 6
+    cut = cv2.resize(data.astronaut()[0:220, 110:330], (side, side), interpolation=cv2.INTER_AREA)
+    frames, corners = [], []
+    for angle in 2 * np.pi * np.arange(count) / 120:
+        left = round((width - side) * (0.5 + 0.3 * np.cos(angle)))
+        top = round((height - side) * (0.5 + 0.3 * np.sin(angle)))
+        frames.append(back.copy())
+        frames[-1][top : top + side, left : left + side] = cut
+        corners.append((left, top))
+    return frames, np.array([*corners[0], side, side], np.float64)

@@ -1,0 +1,97 @@
+"""Others' ways from files to inputs: torchvision's crops, and OSTrack's pairs (Ye et al. 2022)."""
+
+import io
+import math
+from collections.abc import Callable
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torchvision import transforms
+from torchvision.transforms import InterpolationMode, functional
+
+from lightvit_dense.datasets.toyworld.assets import load_photos
+from lightvit_dense.utils.constants import IMAGENET_MEAN, IMAGENET_STD
+
+NORMALIZE = transforms.Normalize(*([v / 255 for v in x] for x in (IMAGENET_MEAN, IMAGENET_STD)))
+
+
+def photographs(size: tuple[int, int], quality: int) -> list[bytes]:
+    """Make JPEG files of the photographs that installed packages carry, (width, height) px."""
+    files = []
+    for photo in (*load_photos('train'), *load_photos('val')):
+        out = io.BytesIO()
+        picture = ImageOps.fit(Image.fromarray(photo.image), size, Image.Resampling.LANCZOS)
+        picture.save(out, 'JPEG', quality=quality)
+        files.append(out.getvalue())
+    return files
+
+
+def random_crop_reference(crop: int, scale: tuple[float, float]) -> Callable[[Any], torch.Tensor]:
+    """Return MAE's pipeline by Pillow and torchvision: a file or its path to normalised floats."""
+    draw, modes = transforms.RandomResizedCrop.get_params, InterpolationMode
+    finish = transforms.Compose(
+        [transforms.RandomHorizontalFlip(), transforms.ToTensor(), NORMALIZE]
+    )
+
+    def run(file: Any) -> torch.Tensor:
+        picture = Image.open(file).convert('RGB')
+        box = draw(picture, scale, (3 / 4, 4 / 3))
+        mode = (modes.BILINEAR, modes.BICUBIC)[int(torch.randint(2, ()))]
+        return finish(functional.resized_crop(picture, *box, (crop, crop), mode))
+
+    return run
+
+
+def center_crop_reference(crop: int) -> Callable[[Any], torch.Tensor]:
+    """Return evaluation's view by Pillow and torchvision: a file to normalised floats."""
+    resize = transforms.Resize(int(crop * 256 / 224), InterpolationMode.BICUBIC)
+    view = [resize, transforms.CenterCrop(crop), transforms.ToTensor(), NORMALIZE]
+    run = transforms.Compose(view)
+    return lambda file: run(Image.open(file).convert('RGB'))
+
+
+def padded_crop(
+    image: np.ndarray, box: np.ndarray, factor: float, out: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cut a crop and its mask as OSTrack does: pad the whole window in memory, then resize."""
+    height, width = image.shape[:2]
+    side = math.ceil(math.sqrt(box[2] * box[3]) * factor)
+    x, y = (round(box[k] + 0.5 * box[k + 2] - 0.5 * side) for k in range(2))
+    left, top = max(0, -x), max(0, -y)
+    right, bottom = max(0, x + side - width), max(0, y + side - height)
+    inside = image[y + top : y + side - bottom, x + left : x + side - right]
+    padded = cv2.copyMakeBorder(inside, top, bottom, left, right, cv2.BORDER_CONSTANT)
+    mask = np.ones((side, side))
+    mask[top : side - bottom, left : side - right] = 0
+    return cv2.resize(padded, (out, out)), cv2.resize(mask, (out, out)).astype(bool)
+
+
+def pair_reference(pairs: Any) -> Callable[[Any], object]:
+    """Return OSTrack's way to the crops of a :class:`PairDataset`: whole frames are changed."""
+
+    def finish(crop: np.ndarray) -> torch.Tensor:
+        image = torch.from_numpy(crop.transpose(2, 0, 1).copy()).float()
+        image = image.mul(np.random.uniform(0.8, 1.2) / 255).clamp(0, 1)
+        return NORMALIZE(image.flip(2) if np.random.random() < 0.5 else image)
+
+    def run(index: Any) -> object:
+        sequence = pairs.sets[0][int(np.random.randint(len(pairs.sets[0])))]
+        chosen = pairs.choice.draw(sequence.visible)
+        gray, flip = np.random.random() < 0.05, np.random.random() < 0.5
+        found = []
+        for frame, spec in zip(chosen, (pairs.template, pairs.search), strict=True):
+            image = cv2.cvtColor(cv2.imread(sequence.frames.name(frame)), cv2.COLOR_BGR2RGB)
+            box = np.array(sequence.boxes[frame])
+            if gray:
+                image = np.dstack([cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)] * 3)
+            if flip:
+                image = np.fliplr(image).copy()
+                box[0] = image.shape[1] - box[0] - box[2]
+            crop, mask = padded_crop(image, spec.shake(box), spec.factor, spec.size)
+            found.append((finish(crop), torch.from_numpy(mask)))
+        return found
+
+    return run

@@ -1,0 +1,189 @@
+"""ViTDet's backbone by us, Hugging Face and timm: one size, one set of weights."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lightvit_dense.errors import UserError
+from lightvit_dense.models import VisionTransformer
+from lightvit_dense.models.layers.relative_attention import REL_POS_IMPLS
+
+State = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class VitDetSize:
+    """A ViTDet backbone; sides of image and patch in pixels, of a window in tokens."""
+
+    image: int = 640
+    embed_dim: int = 192
+    depth: int = 12
+    num_heads: int = 12
+    window: int = 14
+    global_blocks: tuple[int, ...] = (2, 5, 8, 11)  # without windows, 0-based
+    patch: int = 16
+
+    @property
+    def grid(self) -> int:
+        """Tokens along a side of the image."""
+        return self.image // self.patch
+
+
+def force_rel_pos_impl(attention: Any, name: str) -> None:
+    """Let one of ``REL_POS_IMPLS`` compute an attention, whatever device it is on."""
+
+    def fused(qkv: tuple[Tensor, ...], grid: Any, ids_keep: Any = None) -> Tensor:
+        q, k, v = qkv
+        return REL_POS_IMPLS[name](q, k, v, *attention._position(grid, q), attention.scale)
+
+    attention._fused = fused
+
+
+def our_backbone(size: VitDetSize, with_cp: bool = False, impl: str | None = None) -> nn.Module:
+    """Return our backbone, with one of ``REL_POS_IMPLS`` or the device's own."""
+    model = VisionTransformer(
+        dict(embed_dim=size.embed_dim, depth=size.depth, num_heads=size.num_heads),
+        img_size=size.image,
+        patch_size=size.patch,
+        cls_token=False,
+        out_type='featmap',
+        final_norm=False,
+        window_size=size.window,
+        global_blocks=size.global_blocks,
+        rel_pos_size=size.image,
+        with_cp=with_cp,
+    )
+    if impl is not None:
+        for block in model.blocks:
+            force_rel_pos_impl(block.attn, impl)
+    return model
+
+
+def common_weights(size: VitDetSize, seed: int = 0) -> State:
+    """Return random weights for all, by our names; no position is zero."""
+    generator = torch.Generator().manual_seed(seed)
+    state = our_backbone(size).state_dict()
+    for name, tensor in state.items():
+        if 'rel_pos' in name or name == 'pos_embed':
+            tensor.normal_(std=0.1, generator=generator)
+        elif name.endswith('weight') and tensor.ndim > 1:
+            # Logits with a deviation near 1: attention is neither flat nor of one key.
+            tensor.normal_(std=tensor[0].numel() ** -0.5, generator=generator)
+        elif name.endswith('bias'):
+            tensor.normal_(std=0.02, generator=generator)
+    return state
+
+
+class FeatureMap(nn.Module):
+    """Somebody else's backbone, giving a tuple of the map [B, C, rows, columns] as ours does."""
+
+    def __init__(self, model: nn.Module, map_of: Callable[[Any, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.model, self.map_of = model, map_of
+
+    def forward(self, images: Tensor) -> tuple[Tensor]:
+        """Return the map of images [B, 3, H, W]."""
+        return (self.map_of(self.model, images),)
+
+
+_HUGGINGFACE = (
+    (r'^patch_embed\.proj', 'embeddings.projection'),
+    (r'^pos_embed$', 'embeddings.position_embeddings'),
+    (r'^blocks\.', 'encoder.layer.'),
+    (r'\.attn\.', '.attention.'),
+)
+
+
+def huggingface_name(name: str) -> str:
+    """Return what Hugging Face calls a parameter of ours."""
+    for pattern, replacement in _HUGGINGFACE:
+        name = re.sub(pattern, replacement, name)
+    return name
+
+
+def huggingface_backbone(size: VitDetSize, state: State) -> nn.Module:
+    """Return Hugging Face's ``VitDetBackbone`` with weights by our names."""
+    try:
+        from transformers import VitDetBackbone, VitDetConfig
+    except ImportError as error:
+        raise UserError(
+            'transformers is not installed; Hugging Face as a rival needs it: '
+            'pip install transformers'
+        ) from error
+    config = VitDetConfig(
+        hidden_size=size.embed_dim,
+        num_hidden_layers=size.depth,
+        num_attention_heads=size.num_heads,
+        image_size=size.image,
+        pretrain_image_size=size.image,
+        patch_size=size.patch,
+        window_size=size.window,
+        window_block_indices=[i for i in range(size.depth) if i not in size.global_blocks],
+        use_relative_position_embeddings=True,
+        out_features=[f'stage{size.depth}'],
+    )
+    model = VitDetBackbone(config)
+    theirs = {huggingface_name(name): tensor for name, tensor in state.items()}
+    # Their table has a row for a class token, which is cut off again.
+    name = 'embeddings.position_embeddings'
+    theirs[name] = torch.cat([theirs[name].new_zeros(1, 1, size.embed_dim), theirs[name]], dim=1)
+    model.load_state_dict(theirs)
+    return FeatureMap(model, lambda inner, images: inner(images).feature_maps[0])
+
+
+def timm_backbone(size: VitDetSize, state: State) -> nn.Module:
+    """Return timm's ViT of Segment Anything, its nearest to ViTDet, with weights by our names."""
+    from timm.models.vision_transformer_sam import VisionTransformerSAM
+
+    model = VisionTransformerSAM(
+        img_size=size.image,
+        patch_size=size.patch,
+        num_classes=0,
+        embed_dim=size.embed_dim,
+        depth=size.depth,
+        num_heads=size.num_heads,
+        use_rel_pos=True,
+        window_size=size.window,
+        global_attn_indexes=size.global_blocks,
+        neck_chans=0,
+        norm_layer=partial(nn.LayerNorm, eps=1e-6),
+    )
+    # [1, N, C] -> [1, rows, columns, C]
+    table = state['pos_embed'].reshape(1, size.grid, size.grid, -1)
+    missing = model.load_state_dict({**state, 'pos_embed': table}, strict=False)
+    # The norm behind the blocks is not in what is compared.
+    wrong = missing.unexpected_keys + [n for n in missing.missing_keys if n[:5] != 'neck.']
+    if wrong:
+        raise RuntimeError(f'timm has changed the names of its ViT of Segment Anything: {wrong}')
+    model.neck.requires_grad_(False)
+    options = dict(indices=[size.depth - 1], intermediates_only=True)
+    return FeatureMap(model, lambda inner, x: inner.forward_intermediates(x, **options)[0])
+
+
+VARIANTS = {
+    'ours': 'ours',
+    'checkpointed': 'ours, activations recomputed',
+    'compiled': 'ours, compiled',
+    'folded': 'ours, position folded into the product',
+    'explicit': 'ours, all logits written out',
+    'huggingface': 'Hugging Face VitDetBackbone',
+    'timm': "timm's ViT of Segment Anything",
+}
+"""What can be compared, by the names of the command line."""
+
+
+def build_backbone(variant: str, size: VitDetSize, state: State) -> nn.Module:
+    """Build one of ``VARIANTS``, not yet compiled: images [B, 3, H, W] in, a tuple of a map out."""
+    if variant == 'huggingface':
+        return huggingface_backbone(size, state)
+    if variant == 'timm':
+        return timm_backbone(size, state)
+    impl = variant if variant in REL_POS_IMPLS else None
+    model = our_backbone(size, with_cp=variant == 'checkpointed', impl=impl)
+    model.load_state_dict(state)
+    return model
