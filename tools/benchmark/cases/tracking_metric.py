@@ -15,8 +15,7 @@ import torch
 from lightvit_dense.errors import UserError
 from tracking.evaluation.collect import read_tracker
 from tracking.evaluation.ope import score
-from tracking.evaluation.rules import choose_rules
-from tracking.evaluation.tables import describe
+from tracking.evaluation.protocol import choose_protocol
 from tracking.evaluation.truth import Truth
 from tracking.runtime.results import write_result
 
@@ -63,7 +62,7 @@ def synthetic(sequences: int, frames: int) -> tuple[list[np.ndarray], list[Truth
 
 def measure(args: argparse.Namespace) -> harness.Report:
     """Measure scoring, tables, and reading."""
-    rules = choose_rules(args.toolkit)
+    rules = choose_protocol(args.toolkit)
     predictions, truths = synthetic(args.sequences, args.frames)
     found: dict[str, Any] = {}
 
@@ -78,7 +77,7 @@ def measure(args: argparse.Namespace) -> harness.Report:
         size = sum(path.stat().st_size for path in Path(name).iterdir()) / 2**20
         calls = {
             'score': run_score,
-            'tables': lambda: describe(scores),
+            'tables': scores.describe,
             'read files': lambda: read_tracker('x', Path(name), truths, rules),
         }
         stages = harness.in_turns(calls, args.rounds)
