@@ -1,11 +1,14 @@
 """Small models, and what tests of several of them need."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
+from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
 VIT = 'lightvit_dense.VisionTransformer'
+MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
 NORMALISER = dict(
     type='mmengine.ImgDataPreprocessor', mean=[120.0] * 3, std=[60.0] * 3, bgr_to_rgb=False
 )
@@ -21,6 +24,15 @@ def distiller(teacher: dict, *pairs: tuple[int, int], **options: Any) -> dict:
     """Return the config of an attention distiller."""
     pairs_of = dict(pairs=list(pairs)) if pairs else {}
     return dict(type='lightvit_dense.AttentionDistiller', teacher=teacher) | pairs_of | options
+
+
+def labelled(labels: Iterable[int]) -> list[BaseDataElement]:
+    """Return a sample for each label."""
+    samples = []
+    for label in labels:
+        samples.append(BaseDataElement())
+        samples[-1].gt_label = label
+    return samples
 
 
 def randomise(model: nn.Module, std: float = 0.1) -> nn.Module:

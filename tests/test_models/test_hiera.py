@@ -258,18 +258,6 @@ def test_logits_have_the_shape_they_say_and_make_the_attention() -> None:
     torch.testing.assert_close(spoken.logits[1][0, 0, 0, 63], expected)
 
 
-def test_nothing_runs_after_the_last_query_key_product() -> None:
-    model, ran = Hiera(SMALL, img_size=64), []
-    for index, block in enumerate(model.blocks):
-        block.attn.proj.register_forward_hook(lambda *_, i=index: ran.append(i))
-        block.attn.qkv.register_forward_hook(lambda *_, i=index: ran.append(-i))
-    model.attention_logits(torch.randn(1, 3, 64, 64), (3,))
-    assert ran == [0, 0, -1, 1]
-    ran.clear()
-    Hiera.forward(model, torch.randn(1, 3, 64, 64))
-    assert max(ran) == 7
-
-
 def test_taps_stop_early_and_only_the_last_is_normalised() -> None:
     torch.manual_seed(0)
     model = randomise(Hiera(SHORT, img_size=32, out_indices=(0, 1), **SHORT_OPTIONS))
