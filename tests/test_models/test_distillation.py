@@ -343,7 +343,7 @@ def test_agreement_counts_the_extra_layer() -> None:
     assert all(0 < value < 1 for value in agreement.values())
 
 
-def test_r2_is_one_for_mixed_heads_and_zero_for_uniform_attention() -> None:
+def test_attention_r2_is_one_for_mixed_heads_and_zero_for_uniform_attention() -> None:
     torch.manual_seed(0)
     student = torch.randn(4, 3, 9, 9)
     mixed = torch.einsum('oi,biqk->boqk', torch.randn(5, 3), student)
@@ -357,7 +357,7 @@ def test_r2_is_one_for_mixed_heads_and_zero_for_uniform_attention() -> None:
     assert attention_r2(torch.randn(4, 3, 9, 9), mixed) < 0.05
 
 
-def test_r2_is_least_squares() -> None:
+def test_attention_r2_is_least_squares() -> None:
     torch.manual_seed(0)
     student, teacher = torch.randn(2, 3, 5, 5), torch.randn(2, 4, 5, 5)
     a, b = (
