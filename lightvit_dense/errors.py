@@ -122,7 +122,8 @@ def _explain(error: Exception, frames: list[FrameType]) -> str | None:
     if match is None or last not in (*_BUILDERS, '__init__', '__new__', 'from_cfg'):
         return None
     built = place.get('obj_cls')
-    built = built.load() if hasattr(built, 'load') and inspect.isfunction(built) else built
+    load = getattr(built, 'load', None) if inspect.isfunction(built) else None
+    built = built if load is None else load()  # it stands in for a class
     name = getattr(built, '__name__', match[1])
     return (
         f'config: {name} has no argument {match[2]!r}.{did_you_mean(match[2], _arguments(built))}'

@@ -119,18 +119,42 @@ def test_the_docstring_says_what_where_from_and_how(path: Path) -> None:
     assert command[1] == str(path.relative_to(ROOT))
 
 
+def bases_of(file: Path) -> list[Path]:
+    for node in ast.parse(file.read_text()).body:
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], 'id', '') == '_base_':
+            bases = ast.literal_eval(node.value)
+            bases = [bases] if isinstance(bases, str) else bases
+            return [(file.parent / base).resolve() for base in bases]
+    return []
+
+
 @pytest.mark.parametrize('path', CONFIGS, ids=NAMES)
-def test_at_most_two_levels_of_base(path: Path) -> None:
-    def depth(file: Path) -> int:
-        tree = ast.parse(file.read_text())
-        for node in tree.body:
-            if isinstance(node, ast.Assign) and getattr(node.targets[0], 'id', '') == '_base_':
-                bases = ast.literal_eval(node.value)
-                bases = [bases] if isinstance(bases, str) else bases
-                return 1 + max(depth((file.parent / base).resolve()) for base in bases)
-        return 0
+def test_two_levels_of_base_in_each_of_which_a_file_may_vary_another(path: Path) -> None:
+    def depth(file: Path, varies: bool = False) -> int:
+        levels = [0]
+        for base in bases_of(file):
+            sibling = base.parent == file.parent and '_base_' in file.parts
+            assert not (sibling and varies), f'{file} varies a file that varies another'
+            levels.append(depth(base, sibling) + (not sibling))
+        return max(levels)
 
     assert depth(path) <= 2
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=NAMES)
+def test_no_leaf_extends_one_of_another_initialisation(path: Path) -> None:
+    def initial(file: Path) -> Any:
+        model = Config.fromfile(file).model
+        return (model.get('init_cfg') or model.backbone.get('init_cfg') or {}).get('checkpoint')
+
+    for base in bases_of(path):
+        assert '_base_' in base.parts or initial(base) == initial(path)
+
+
+def test_no_override_by_place() -> None:
+    for path in (ROOT / 'configs').rglob('*.py'):
+        found = re.findall(r'_base_\.\w+\[-?\d*:|custom_hooks\.\d', path.read_text())
+        assert not found, f'{path}: {found}'
 
 
 @pytest.mark.parametrize('path', CONFIGS, ids=NAMES)
@@ -269,8 +293,8 @@ def test_it_builds_and_trains_a_step(path: Path, photograph: Path, label_map: Pa
 def test_the_paper_recipe_of_detection_is_exact() -> None:
     cfg = Config.fromfile(ROOT / 'configs/coco/maskrcnn_dmae_tiny.py')
     backbone = cfg.model.backbone
-    assert (backbone.window_size, tuple(backbone.global_blocks)) == (14, (2, 5, 8, 11))
-    assert backbone.rel_pos_size == cfg.model.pad_shape == 640
+    assert backbone.window == dict(size=14, global_blocks=(2, 5, 8, 11))
+    assert backbone.rel_pos.size == cfg.model.pad_shape == 640
     assert (cfg.optim_wrapper.optimizer.lr, cfg.optim_wrapper.optimizer.weight_decay) == (
         1e-4,
         0.05,

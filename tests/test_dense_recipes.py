@@ -129,9 +129,10 @@ def test_segmentation(name: str) -> None:
     upernet = name.startswith('upernet')
     if 'hiera' not in name:
         # Semantic FPN runs mmsegmentation's MAE backbone, whatever the initial weights.
-        sizes = backbone.img_size, backbone.get('rel_pos_bias', False), backbone.get('layer_scale')
-        plain = (512, True, None) if 'rpe' in name else (224, False, None)
-        assert sizes == (plain if upernet else (512, True, 1.0))
+        sizes = backbone.img_size, backbone.get('rel_pos'), backbone.get('layer_scale')
+        bias = dict(kind='bias')
+        plain = (512, bias, None) if 'rpe' in name else (224, None, None)
+        assert sizes == (plain if upernet else (512, bias, 1.0))
         assert cfg.optim_wrapper.paramwise_cfg.get('no_decay') == (None if upernet else ())
     assert (head.type, head.num_classes) == ('mmseg.UPerHead' if upernet else 'mmseg.FPNHead', 150)
     assert ('auxiliary_head' in cfg.model) is upernet

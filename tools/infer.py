@@ -18,20 +18,19 @@ from lightvit_dense.utils.progress import Progress, make_display
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description='Look at pictures with a trained model')
-    parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', help='checkpoint file')
-    parser.add_argument('inputs', nargs='+', metavar='INPUT', help='image, folder or video')
-    parser.add_argument('--out', required=True, metavar='DIR', help='folder of what is found')
-    parser.add_argument('--device', help="'cpu', 'cuda', 'cuda:1' (default: a GPU if there is one)")
-    parser.add_argument('--batch-size', type=int, default=1, help='pictures at a time (default: 1)')
-    parser.add_argument('--recursive', action='store_true', help='search folders in depth')
-    parser.add_argument('--score-thr', type=float, help='detection: least score (default: 0.3)')
-    parser.add_argument('--max-per-image', type=int, help='detection: at most so many objects')
+    add = parser.add_argument
+    add('config', help='config file')
+    add('checkpoint', help='checkpoint file')
+    add('inputs', nargs='+', metavar='INPUT', help='image, folder or video')
+    add('--out', required=True, metavar='DIR', help='folder of what is found')
+    add('--device', help="'cpu', 'cuda', 'cuda:1' (default: a GPU if there is one)")
+    add('--batch-size', type=int, default=1, help='pictures at a time (default: 1)')
+    add('--recursive', action='store_true', help='search folders in depth')
+    add('--score-thr', type=float, help='detection: least score (default: 0.3)')
+    add('--max-per-image', type=int, help='detection: at most so many objects')
     add_tta_options(parser)
-    parser.add_argument('--no-pictures', action='store_true', help='do not paint anything')
-    parser.add_argument(
-        '--palette', action='store_true', help='segmentation: label maps with a palette'
-    )
+    add('--no-pictures', action='store_true', help='do not paint anything')
+    add('--palette', action='store_true', help='segmentation: label maps with a palette')
     add_cfg_options(parser)
     args = parser.parse_args(argv)
     if args.batch_size < 1:

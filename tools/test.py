@@ -20,32 +20,19 @@ from lightvit_dense.utils.io import write_json
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description='Test (and evaluate) a model')
-    parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', help='checkpoint file')
-    parser.add_argument('--work-dir', help='logs and metrics (default: work_dirs/<config name>)')
-    parser.add_argument('--out', metavar='FILE.pkl', help='dump the predictions to a pickle file')
-    parser.add_argument(
-        '--json',
-        metavar='FILE.json',
-        help='write the metrics, the tables of the classes, and what they belong to',
-    )
-    parser.add_argument(
-        '--extra',
-        nargs='+',
-        default=[],
-        metavar='NAME',
-        help="run these of the config's `extra_tests` too; 'all' for all of them",
-    )
-    parser.add_argument(
-        '--show-dir', metavar='DIR', help='draw truth and prediction side by side into DIR'
-    )
-    parser.add_argument('--show-max', type=int, metavar='N', help='draw at most N images')
+    add = parser.add_argument
+    add('config', help='config file')
+    add('checkpoint', help='checkpoint file')
+    add('--work-dir', help='logs and metrics (default: work_dirs/<config name>)')
+    add('--out', metavar='FILE.pkl', help='dump the predictions to a pickle file')
+    add('--json', metavar='FILE.json', help='write metrics, class tables, and their origin')
+    text = "run these of the config's `extra_tests` too; 'all' for all of them"
+    add('--extra', nargs='+', default=[], metavar='NAME', help=text)
+    add('--show-dir', metavar='DIR', help='draw truth and prediction side by side into DIR')
+    add('--show-max', type=int, metavar='N', help='draw at most N images')
     add_tta_options(parser)
-    parser.add_argument(
-        '--verify',
-        action='store_true',
-        help='compare the metrics with `expected` in the config; exit status 1 when one is off',
-    )
+    text = 'compare the metrics with `expected` in the config; exit status 1 when one is off'
+    add('--verify', action='store_true', help=text)
     add_run_options(parser)
     return parse_run(parser, argv)
 

@@ -16,25 +16,13 @@ from lightvit_dense.errors import run_tool
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description='Train a model')
-    parser.add_argument('config', help='config file')
-    parser.add_argument(
-        '--work-dir', help='logs and checkpoints (default: work_dirs/<config name>)'
-    )
-    parser.add_argument(
-        '--resume',
-        nargs='?',
-        const='auto',
-        metavar='CKPT',
-        help='resume from CKPT, by default from the newest whole checkpoint in the work dir',
-    )
-    parser.add_argument(
-        '--amp',
-        action='store_true',
-        help='mixed precision: bf16 where the GPU has it, else fp16',
-    )
-    parser.add_argument(
-        '--auto-scale-lr', action='store_true', help='scale the learning rate by the linear rule'
-    )
+    add = parser.add_argument
+    add('config', help='config file')
+    add('--work-dir', help='logs and checkpoints (default: work_dirs/<config name>)')
+    text = 'resume from CKPT, by default from the newest whole checkpoint in the work dir'
+    add('--resume', nargs='?', const='auto', metavar='CKPT', help=text)
+    add('--amp', action='store_true', help='mixed precision: bf16 where the GPU has it, else fp16')
+    add('--auto-scale-lr', action='store_true', help='scale the learning rate by the linear rule')
     add_run_options(parser)
     return parse_run(parser, argv)
 

@@ -11,15 +11,7 @@ def to_corners(boxes: np.ndarray) -> np.ndarray:
 
 
 def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return the intersection over union of boxes, pair by pair; 0 where both are empty.
-
-    Args:
-        a: x, y, width, height [..., 4].
-        b: The same; broadcast against ``a``.
-
-    Returns:
-        float64 [...].
-    """
+    """Return the overlap (IoU) of boxes [..., 4], pair by pair; 0 where both are empty."""
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
     low = np.maximum(a[..., :2], b[..., :2])
     high = np.minimum(a[..., :2] + a[..., 2:], b[..., :2] + b[..., 2:])
@@ -34,16 +26,7 @@ def torch_corners(boxes: Tensor) -> Tensor:
 
 
 def clip_box(box: np.ndarray, size: tuple[int, int], margin: float = 10.0) -> np.ndarray:
-    """Keep a box in the image so that at least ``margin`` pixels of each side stay in it.
-
-    Args:
-        box: x, y, width, height [4].
-        size: Height and width of the image in pixels.
-        margin: Pixels.
-
-    Returns:
-        float64 [4].
-    """
+    """Keep ``margin`` pixels or more of each side of a box [4] in an image of (height, width)."""
     height, width = size
     left, top, right, bottom = to_corners(np.asarray(box, np.float64))
     left = min(max(0.0, left), width - margin)

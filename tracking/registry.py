@@ -19,5 +19,7 @@ def _child(name: str, parent: Registry, *locations: str) -> Registry:
 MODELS = _child('model', root.MODELS, 'models')
 DATASETS = _child('dataset', root.DATASETS, 'datasets', 'sampling')
 TRANSFORMS = _child('transform', root.TRANSFORMS, 'sampling')
+LOOPS = _child('loop', root.LOOPS, 'engine')
 HOOKS = _child('hook', root.HOOKS, 'engine', 'visualization')
 METRICS = _child('metric', root.METRICS, 'evaluation')
+INFERENCERS = _child('inferencer', root.INFERENCERS, 'runtime')

@@ -1,10 +1,10 @@
 """Semantic FPN, ViT-Tiny from D-MAE, ADE20K, 512 px, 160 000 iterations.
 
-What      mmsegmentation's MAE backbone: whatever the initial weights, every block has relative position
-          biases and LayerScales that start at 0 and 1, and position table and class token are
-          decayed. Maps of blocks 3, 5, 7 and 11, scaled to four resolutions of 48 channels, the head of
-          Semantic FPN (Kirillov et al. 2019) without auxiliary head, layer decay 0.8, drop path 0.1,
-          sliding windows in testing.
+What      mmsegmentation's MAE backbone: whatever the initial weights, every block has relative
+          position biases and LayerScales that start at 0 and 1, and position table and class token
+          are decayed. Maps of blocks 3, 5, 7 and 11, scaled to four resolutions of 48 channels, the
+          head of Semantic FPN (Kirillov et al. 2019) without auxiliary head, layer decay 0.8, drop
+          path 0.1, sliding windows in testing.
 Source    The authors' mmsegmentation configuration. It asks for half precision, which its engine
           ignores: the figures are of single precision. `--amp` is faster, and ours.
 Expected  Nothing is published from D-MAE; 39.0 mIoU from D²-MAE (paper). Not run by us.
@@ -12,25 +12,8 @@ Cost      8 GPUs, 16 images a step; every block adds biases of 1025 x 1025 token
 Run       tools/dist_train.sh configs/ade20k/semfpn_dmae_tiny.py 8
 """
 
-_base_ = [
-    '../_base_/models/semfpn_vit-tiny.py',
-    '../_base_/datasets/ade20k_512.py',
-    '../_base_/schedules/ade20k_160k.py',
-    '../_base_/default_runtime.py',
-]
-default_scope = 'mmseg'
+_base_ = '../_base_/tasks/semfpn_tiny.py'
 
 model = dict(
-    backbone=dict(
-        init_cfg=dict(
-            type='lightvit_dense.PretrainedBackbone',
-            checkpoint='work_dirs/dmae_vit-tiny/backbone.safetensors',
-        )
-    )
+    backbone=dict(init_cfg=dict(checkpoint='work_dirs/dmae_vit-tiny/backbone.safetensors'))
 )
-optim_wrapper = dict(paramwise_cfg=dict(no_decay=()))  # pos_embed and cls_token are decayed too
-default_hooks = dict(
-    logger=dict(log_metric_by_epoch=False),
-    checkpoint=dict(interval=8000, by_epoch=False, save_best='mIoU', rule='greater'),
-)
-log_processor = dict(by_epoch=False)

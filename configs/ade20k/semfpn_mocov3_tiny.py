@@ -7,7 +7,7 @@ Cost      That of `semfpn_dmae_tiny.py`.
 Run       tools/dist_train.sh configs/ade20k/semfpn_mocov3_tiny.py 8
 """
 
-_base_ = './semfpn_dmae_tiny.py'
+_base_ = '../_base_/tasks/semfpn_tiny.py'
 
 model = dict(
     backbone=dict(init_cfg=dict(checkpoint='work_dirs/mocov3_vit-tiny/backbone.safetensors'))

@@ -7,7 +7,7 @@ Cost      That of `upernet_dmae_tiny.py`.
 Run       tools/dist_train.sh configs/ade20k/upernet_deit_tiny.py 8 --amp
 """
 
-_base_ = './upernet_dmae_tiny.py'
+_base_ = '../_base_/tasks/upernet_tiny.py'
 
 model = dict(
     backbone=dict(

@@ -7,7 +7,7 @@ Cost      Not known.
 Run       tools/dist_train.sh configs/ade20k/upernet_mae_hiera-tiny.py 8 --amp
 """
 
-_base_ = './upernet_dmae_hiera-tiny.py'
+_base_ = '../_base_/tasks/upernet_hiera-tiny.py'
 
 model = dict(
     backbone=dict(init_cfg=dict(checkpoint='work_dirs/mae_hiera-tiny/backbone.safetensors'))

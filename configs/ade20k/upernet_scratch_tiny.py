@@ -7,6 +7,6 @@ Cost      That of `upernet_dmae_tiny.py`.
 Run       tools/dist_train.sh configs/ade20k/upernet_scratch_tiny.py 8 --amp
 """
 
-_base_ = './upernet_dmae_tiny.py'
+_base_ = '../_base_/tasks/upernet_tiny.py'
 
 model = dict(backbone=dict(init='timm', init_cfg=None))

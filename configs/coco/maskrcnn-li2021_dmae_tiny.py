@@ -1,12 +1,12 @@
 """Mask R-CNN in the way of Li et al. 2021, ViT-Tiny from D-MAE, COCO 2017, 1024 px, 100 epochs.
 
 What      Maps of four evenly spaced blocks (2, 5, 8, 11) made into strides 4 to 32 by transposed
-          convolutions and pooling, a feature pyramid over them, batch norm in pyramid and heads; windows
-          of 14 with four global blocks and relative positions; 1024 px; cosine schedule.
-Source    The preprint of the ICML paper reports detection in this way; its appendix with the values is
-          not published. Stand-ins: Li et al.'s architecture, with the decomposed relative positions
-          of ViTDet, and the values they give for MAE ViT-Base (lr 8e-5, weight decay 0.1) but for
-          drop path, which the authors set to 0 for ViT-Tiny.
+          convolutions and pooling, a feature pyramid over them, batch norm in pyramid and heads;
+          windows of 14 with four global blocks and relative positions; 1024 px; cosine schedule.
+Source    The preprint of the ICML paper reports detection in this way; its appendix with the values
+          is not published. Stand-ins: Li et al.'s architecture, with the decomposed relative
+          positions of ViTDet, and the values they give for MAE ViT-Base (lr 8e-5, weight decay 0.1)
+          but for drop path, which the authors set to 0 for ViT-Tiny.
 Expected  box AP 42.7, mask AP 38.2 (paper). Not run by us: it takes 8 GPUs and COCO.
 Cost      Not known; about 2.6 times the pixels of the 640-px recipe.
 Run       tools/dist_train.sh configs/coco/maskrcnn-li2021_dmae_tiny.py 8 --amp
@@ -26,7 +26,7 @@ max_iters = 184375  # 100 epochs of 118 000 images, 64 a step
 model = dict(
     pad_shape=1024,
     backbone=dict(
-        rel_pos_size=1024,
+        rel_pos=dict(size=1024),
         out_indices=(2, 5, 8, 11),
         init_cfg=dict(
             type='lightvit_dense.PretrainedBackbone',

@@ -7,7 +7,7 @@ Cost      That of `maskrcnn_dmae_tiny.py`.
 Run       tools/dist_train.sh configs/coco/maskrcnn_d2mae_tiny.py 8 --amp
 """
 
-_base_ = './maskrcnn_dmae_tiny.py'
+_base_ = '../_base_/tasks/maskrcnn_tiny.py'
 
 model = dict(
     backbone=dict(init_cfg=dict(checkpoint='work_dirs/d2mae_vit-tiny/backbone.safetensors'))

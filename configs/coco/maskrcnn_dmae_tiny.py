@@ -4,33 +4,15 @@ What      The ICML paper's detection benchmark: ViTDet (window 14, global blocks
           feature pyramid) on ViT-Tiny with 12 heads, 64 images a step, 184 375 iterations.
 Source    The authors' detectron2 configuration.
 Expected  box AP 42.3, mask AP 37.4 (paper). Not run by us: it takes 8 GPUs and COCO.
-Cost      8 GPUs; about 3 GB of GPU memory an image in fp32 without activation checkpointing (estimate).
+Cost      8 GPUs; about 3 GB of GPU memory an image in fp32 without activation checkpointing
+          (estimate).
 Run       tools/dist_train.sh configs/coco/maskrcnn_dmae_tiny.py 8 --amp
 """
 
-_base_ = [
-    '../_base_/models/maskrcnn_vitdet_tiny.py',
-    '../_base_/datasets/coco_lsj_640.py',
-    '../_base_/schedules/vitdet_100e.py',
-    '../_base_/default_runtime.py',
-]
-default_scope = 'mmdet'
+_base_ = '../_base_/tasks/maskrcnn_tiny.py'
 
 model = dict(
-    backbone=dict(
-        init_cfg=dict(
-            type='lightvit_dense.PretrainedBackbone',
-            checkpoint='work_dirs/dmae_vit-tiny/backbone.safetensors',
-        )
-    )
+    backbone=dict(init_cfg=dict(checkpoint='work_dirs/dmae_vit-tiny/backbone.safetensors'))
 )
-engine = dict(activation_checkpointing=True, gradient_compression='fp16')
-default_hooks = dict(
-    logger=dict(log_metric_by_epoch=False),
-    checkpoint=dict(interval=5000, by_epoch=False, save_best='coco/bbox_mAP', rule='greater'),
-    visualization=dict(type='mmdet.DetVisualizationHook'),
-)
-log_processor = dict(by_epoch=False)
-visualizer = dict(type='mmdet.DetLocalVisualizer')
 
 expected = [('coco/bbox_mAP', 0.423, 0.005), ('coco/segm_mAP', 0.374, 0.005)]

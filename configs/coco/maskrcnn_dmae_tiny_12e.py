@@ -8,8 +8,11 @@ Cost      An eighth of the 100 epochs.
 Run       tools/dist_train.sh configs/coco/maskrcnn_dmae_tiny_12e.py 2 --amp
 """
 
-_base_ = './maskrcnn_dmae_tiny.py'
+_base_ = '../_base_/tasks/maskrcnn_tiny.py'
 
+model = dict(
+    backbone=dict(init_cfg=dict(checkpoint='work_dirs/dmae_vit-tiny/backbone.safetensors'))
+)
 max_iters = 88500  # 12 epochs of 118 000 images, 16 a step
 optim_wrapper = dict(optimizer=dict(lr=5e-5))  # 1e-4 * sqrt(16 / 64)
 param_scheduler = [

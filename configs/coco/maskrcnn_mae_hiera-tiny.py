@@ -7,7 +7,7 @@ Cost      Not known.
 Run       tools/dist_train.sh configs/coco/maskrcnn_mae_hiera-tiny.py 8 --amp
 """
 
-_base_ = './maskrcnn_dmae_hiera-tiny.py'
+_base_ = '../_base_/tasks/maskrcnn_hiera-tiny.py'
 
 model = dict(
     backbone=dict(init_cfg=dict(checkpoint='work_dirs/mae_hiera-tiny/backbone.safetensors'))

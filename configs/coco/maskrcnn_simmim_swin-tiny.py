@@ -7,7 +7,7 @@ Cost      Not known.
 Run       tools/dist_train.sh configs/coco/maskrcnn_simmim_swin-tiny.py 8 --amp
 """
 
-_base_ = './maskrcnn_d2simmim_swin-tiny.py'
+_base_ = '../_base_/tasks/maskrcnn_swin-tiny.py'
 
 model = dict(
     backbone=dict(init_cfg=dict(checkpoint='work_dirs/simmim_swin-tiny/backbone.safetensors'))

@@ -4,8 +4,8 @@ What      Class token, Mixup 0.8, CutMix 1.0, random erasing 0.25, label smoothi
           0.1, repeated augmentation, averaged weights (0.99996), lr 1e-3 at batch 1024.
 Source    Touvron et al. 2021 and the defaults of DeiT's code. Its colour jitter has no effect
           beside RandAugment there, and is left out here. Validation reads the averaged weights.
-Expected  Not published for 12 heads; DeiT's own 3 heads: 72.2% top-1 (Touvron et al.). Not run by us.
-          The papers' 74.5 is `finetune_scratch_vit-tiny_original_300e.py`, and their DeiT-Tiny
+Expected  Not published for 12 heads; DeiT's own 3 heads: 72.2% top-1 (Touvron et al.). Not run by
+          us. The papers' 74.5 is `finetune_scratch_vit-tiny_original_300e.py`, and their DeiT-Tiny
           downstream is `deit_vit-tiny_improved_300e.py`.
 Cost      Not known; 300 epochs of 1.28 million images.
 Run       tools/dist_train.sh configs/imagenet/deit_vit-tiny_300e.py 8 --amp

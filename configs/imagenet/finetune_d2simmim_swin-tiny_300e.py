@@ -7,7 +7,7 @@ Cost      As there.
 Run       tools/dist_train.sh configs/imagenet/finetune_d2simmim_swin-tiny_300e.py 8 --amp
 """
 
-_base_ = './finetune_simmim_swin-tiny_300e.py'
+_base_ = '../_base_/tasks/finetune_swin-tiny.py'
 
 model = dict(
     backbone=dict(init_cfg=dict(checkpoint='work_dirs/d2simmim_swin-tiny/backbone.safetensors')),

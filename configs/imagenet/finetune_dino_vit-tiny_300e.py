@@ -1,13 +1,14 @@
 """DINO-Tiny, fine-tuned by the improved recipe, 300 epochs.
 
 What      `finetune_mae_vit-tiny_300e.py` from DINO's averaged backbone.
-Source    The authors' improved fine-tuning recipe; whether they used it here unchanged is not published.
+Source    The authors' improved fine-tuning recipe; whether they used it here unchanged is not
+          published.
 Expected  77.2% top-1 (paper). Not run by us.
 Cost      Not known; 300 epochs of 1.28 million images.
 Run       tools/dist_train.sh configs/imagenet/finetune_dino_vit-tiny_300e.py 8 --amp
 """
 
-_base_ = './finetune_mae_vit-tiny_300e.py'
+_base_ = '../_base_/tasks/finetune_vit-tiny.py'
 
 model = dict(
     backbone=dict(init_cfg=dict(checkpoint='work_dirs/dino_vit-tiny/backbone.safetensors')),

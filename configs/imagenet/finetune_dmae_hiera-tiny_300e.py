@@ -1,13 +1,14 @@
 """Hiera-Tiny, fine-tuned from D-MAE by the improved recipe, 300 epochs.
 
 What      `finetune_mae_hiera-tiny_300e.py` from the D-MAE backbone.
-Source    The authors' improved fine-tuning recipe; the file that they name for Hiera is not published.
+Source    The authors' improved fine-tuning recipe; the file that they name for Hiera is not
+          published.
 Expected  78.9% top-1 (paper). Not run by us.
 Cost      Not known; 300 epochs of 1.28 million images.
 Run       tools/dist_train.sh configs/imagenet/finetune_dmae_hiera-tiny_300e.py 8 --amp
 """
 
-_base_ = './finetune_mae_hiera-tiny_300e.py'
+_base_ = '../_base_/tasks/finetune_hiera-tiny.py'
 
 model = dict(
     backbone=dict(init_cfg=dict(checkpoint='work_dirs/dmae_hiera-tiny/backbone.safetensors')),

@@ -7,7 +7,7 @@ Cost      Not known; 300 epochs of 1.28 million images.
 Run       tools/dist_train.sh configs/imagenet/finetune_dmae_vit-small_300e.py 8 --amp
 """
 
-_base_ = './finetune_mae_vit-tiny_300e.py'
+_base_ = '../_base_/tasks/finetune_vit-tiny.py'
 
 model = dict(
     backbone=dict(

@@ -7,7 +7,7 @@ Cost      Not known; 300 epochs of 1.28 million images.
 Run       tools/dist_train.sh configs/imagenet/finetune_dmae_vit-tiny_original_300e.py 8 --amp
 """
 
-_base_ = './finetune_mae_vit-tiny_original_300e.py'
+_base_ = '../_base_/tasks/finetune_vit-tiny_original.py'
 
 model = dict(
     backbone=dict(init_cfg=dict(checkpoint='work_dirs/dmae_vit-tiny/backbone.safetensors')),

@@ -1,4 +1,4 @@
-"""Supervised ImageNet-21k initialisation of ViT-Tiny, fine-tuned by the improved recipe, 300 epochs.
+"""ImageNet-21k initialisation of ViT-Tiny, fine-tuned by the improved recipe, 300 epochs.
 
 What      `finetune_mae_vit-tiny_300e.py` from labels of ImageNet-21k, which Steiner et al. 2021
           learned for 300 epochs. The network has their 3 heads, not the papers' 12.
@@ -10,7 +10,7 @@ Cost      Not known; 300 epochs of 1.28 million images.
 Run       tools/dist_train.sh configs/imagenet/finetune_in21k_vit-tiny_300e.py 8 --amp
 """
 
-_base_ = './finetune_mae_vit-tiny_300e.py'
+_base_ = '../_base_/tasks/finetune_vit-tiny.py'
 
 model = dict(
     backbone=dict(

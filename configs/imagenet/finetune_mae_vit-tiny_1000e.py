@@ -7,6 +7,7 @@ Cost      Not known; 1000 epochs of 1.28 million images.
 Run       tools/dist_train.sh configs/imagenet/finetune_mae_vit-tiny_1000e.py 8 --amp
 """
 
-_base_ = './finetune_mae_vit-tiny_300e.py'
+_base_ = '../_base_/tasks/finetune_vit-tiny.py'
 
+model = dict(backbone=dict(init_cfg=dict(checkpoint='work_dirs/mae_vit-tiny/backbone.safetensors')))
 train_cfg = dict(max_epochs=1000)

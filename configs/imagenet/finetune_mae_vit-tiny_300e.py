@@ -1,7 +1,7 @@
 """MAE-Tiny, fine-tuned: ViT-Tiny on ImageNet-1k by the improved recipe, 300 epochs.
 
-What      Mean of the patch tokens, RandAugment of magnitude 10, Mixup 0.2, layer decay 0.85, lr 4e-3 at
-          batch 1024; no CutMix, erasing, label smoothing or drop path.
+What      Mean of the patch tokens, RandAugment of magnitude 10, Mixup 0.2, layer decay 0.85, lr
+          4e-3 at batch 1024; no CutMix, erasing, label smoothing or drop path.
 Source    The authors' improved fine-tuning recipe. Their colour jitter of 0.3 has no effect beside
           RandAugment, and is left out here.
 Expected  78.0% top-1 (paper). Not run by us.
@@ -9,24 +9,7 @@ Cost      Not known; 300 epochs of 1.28 million images.
 Run       tools/dist_train.sh configs/imagenet/finetune_mae_vit-tiny_300e.py 8 --amp
 """
 
-_base_ = [
-    '../_base_/models/vit-tiny_cls.py',
-    '../_base_/datasets/imagenet_train_improved.py',
-    '../_base_/datasets/imagenet_val.py',
-    '../_base_/schedules/finetune_300e.py',
-    '../_base_/default_runtime.py',
-]
-default_scope = 'lightvit_dense'
+_base_ = '../_base_/tasks/finetune_vit-tiny.py'
 
-model = dict(
-    data_preprocessor=dict(mixup=0.2),
-    backbone=dict(
-        init_cfg=dict(
-            type='lightvit_dense.PretrainedBackbone',
-            # Any checkpoint that is understood, see docs/checkpoints.md; None starts from nothing.
-            checkpoint='work_dirs/mae_vit-tiny/backbone.safetensors',
-        ),
-    ),
-)
-default_hooks = dict(checkpoint=dict(interval=10))
-custom_hooks = [*_base_.custom_hooks, dict(type='lightvit_dense.ExportBackboneHook')]
+# Any checkpoint that is understood, see docs/checkpoints.md; None starts from nothing.
+model = dict(backbone=dict(init_cfg=dict(checkpoint='work_dirs/mae_vit-tiny/backbone.safetensors')))

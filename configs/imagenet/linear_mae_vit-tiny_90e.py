@@ -1,8 +1,8 @@
 """Linear probe of MAE-Tiny: the backbone frozen, a BatchNorm and a linear layer on its class token.
 
 What      LARS, lr 6.4 at batch 16384, 90 epochs, 10 of warm-up; crops and mirroring only. Another
-          backbone: --cfg-options model.backbone.init_cfg.checkpoint=FILE. Features that are extracted
-          once take minutes instead, see tools/analysis_tools/probe.py.
+          backbone: --cfg-options model.backbone.init_cfg.checkpoint=FILE. Features that are
+          extracted once take minutes instead, see tools/analysis_tools/probe.py.
 Source    MAE's linear probe, which the papers follow.
 Expected  23.4% top-1 (paper). Not run by us.
 Cost      Not known; 90 epochs of 1.28 million images without a backward pass.

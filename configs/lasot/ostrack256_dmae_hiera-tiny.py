@@ -9,7 +9,7 @@ Cost      Not known.
 Run       tools/dist_train.sh configs/lasot/ostrack256_dmae_hiera-tiny.py 4
 """
 
-_base_ = './ostrack256_dmae_tiny.py'
+_base_ = '../_base_/tasks/ostrack256_tiny.py'
 
 model = dict(
     backbone=dict(

@@ -7,7 +7,7 @@ Cost      That of `ostrack256_dmae_tiny.py`.
 Run       tools/dist_train.sh configs/lasot/ostrack256_scratch_tiny.py 4
 """
 
-_base_ = './ostrack256_dmae_tiny.py'
+_base_ = '../_base_/tasks/ostrack256_tiny.py'
 
 model = dict(backbone=dict(init='timm', init_cfg=None))
 

@@ -7,7 +7,8 @@ Source    The authors' D²-MAE configuration; arXiv 2404.12210.
 Expected  78.7% ImageNet-1k top-1 after 300 epochs of fine-tuning, 79.4% after 1000 with relative
           positions (paper). Not run by us.
 Cost      As D-MAE: 44 hours on 8 RTX 2080, against 40 for MAE (authors' README).
-Run       tools/dist_train.sh configs/pretrain/d2mae_vit-tiny.py 8 --amp --work-dir work_dirs/d2mae_vit-tiny
+Run       tools/dist_train.sh configs/pretrain/d2mae_vit-tiny.py 8 --amp \
+          --work-dir work_dirs/d2mae_vit-tiny
 
 The teacher is the official MAE ViT-Base (`mae_pretrain_vit_base.pth`), see README, "Pre-trained
 checkpoints".

@@ -1,13 +1,14 @@
 """DINO-Tiny: ViT-Tiny pre-trained on ImageNet-1k by self-distillation for 400 epochs.
 
-What      2 global and 8 local crops, 65536 prototypes, a momentum teacher from 0.996 to 1; batch 1024.
-          The teacher's backbone is exported.
+What      2 global and 8 local crops, 65536 prototypes, a momentum teacher from 0.996 to 1; batch
+          1024. The teacher's backbone is exported.
 Source    ICML paper for the result; it does not publish this recipe. Stand-ins: the defaults of the
           official DINO code, with the epochs of the paper's other methods. Gradients are clipped by
           their common norm; the official code clips each parameter's.
 Expected  77.2% ImageNet-1k top-1 after fine-tuning (paper). Not run by us.
 Cost      Not published.
-Run       tools/dist_train.sh configs/pretrain/dino_vit-tiny.py 8 --amp --work-dir work_dirs/dino_vit-tiny
+Run       tools/dist_train.sh configs/pretrain/dino_vit-tiny.py 8 --amp \
+          --work-dir work_dirs/dino_vit-tiny
 """
 
 _base_ = [

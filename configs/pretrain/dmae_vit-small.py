@@ -4,7 +4,8 @@ What      D-MAE-Tiny's recipe with an encoder of width 384 and a decoder of widt
 Source    The authors' ViT-Small documentation.
 Expected  82.5% ImageNet-1k top-1 after 300 epochs of fine-tuning (paper). Not run by us.
 Cost      Not published.
-Run       tools/dist_train.sh configs/pretrain/dmae_vit-small.py 8 --amp --work-dir work_dirs/dmae_vit-small
+Run       tools/dist_train.sh configs/pretrain/dmae_vit-small.py 8 --amp \
+          --work-dir work_dirs/dmae_vit-small
 """
 
 _base_ = './dmae_vit-tiny.py'

@@ -4,7 +4,8 @@ What      The student's last layer follows the teacher's last layer; everything 
 Source    The authors' D-MAE configuration; ICML paper, equation 3 and figure 7.
 Expected  78.4% ImageNet-1k top-1 after 300 epochs of fine-tuning (paper). Not run by us.
 Cost      44 hours on 8 RTX 2080, against 40 without distillation (authors' README).
-Run       tools/dist_train.sh configs/pretrain/dmae_vit-tiny.py 8 --amp --work-dir work_dirs/dmae_vit-tiny
+Run       tools/dist_train.sh configs/pretrain/dmae_vit-tiny.py 8 --amp \
+          --work-dir work_dirs/dmae_vit-tiny
 
 The teacher is the official MAE ViT-Base (`mae_pretrain_vit_base.pth`), see README, "Pre-trained
 checkpoints".

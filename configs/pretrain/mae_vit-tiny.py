@@ -4,7 +4,8 @@ What      MAE with 75% masking and a one-block decoder; batch 4096.
 Source    The authors' MAE-Tiny configuration.
 Expected  78.0% ImageNet-1k top-1 after 300 epochs of fine-tuning (paper). Not run by us.
 Cost      23 hours on 8 V100 (paper).
-Run       tools/dist_train.sh configs/pretrain/mae_vit-tiny.py 8 --amp --work-dir work_dirs/mae_vit-tiny
+Run       tools/dist_train.sh configs/pretrain/mae_vit-tiny.py 8 --amp \
+          --work-dir work_dirs/mae_vit-tiny
 """
 
 _base_ = [

@@ -1,11 +1,13 @@
 """MoCo-v3-Tiny: ViT-Tiny pre-trained on ImageNet-1k by contrast for 400 epochs.
 
 What      Two views, a momentum encoder from 0.99 to 1, temperature 0.2; batch 1024.
-Source    The authors' MoCo-v3 configuration: the patch embedding is trained, every parameter decays.
+Source    The authors' MoCo-v3 configuration: the patch embedding is trained, every parameter
+          decays.
 Expected  76.8% ImageNet-1k top-1 after 300 epochs of fine-tuning with layer decay 0.75 (paper). Not
           run by us.
 Cost      52 hours on 8 V100 (paper).
-Run       tools/dist_train.sh configs/pretrain/mocov3_vit-tiny.py 8 --amp --work-dir work_dirs/mocov3_vit-tiny
+Run       tools/dist_train.sh configs/pretrain/mocov3_vit-tiny.py 8 --amp \
+          --work-dir work_dirs/mocov3_vit-tiny
 """
 
 _base_ = [

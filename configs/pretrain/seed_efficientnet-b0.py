@@ -1,17 +1,19 @@
 """SEED: EfficientNet-B0 learns from a self-supervised ResNet-50, 200 epochs of ImageNet-1k.
 
-What      Similarities of an image to 65 536 others, as the teacher has them at temperature 0.01, are
-          followed by the student at 0.2; one view for both, MoCo-v2's augmentation; SGD, lr 0.03,
-          batch 256.
-Source    Fang et al. 2021 (arXiv 2101.04731) and its code: its EfficientNet is TensorFlow's, with drop
-          connect and dropout of 0.2. Which teacher stood behind the figure below is not published;
-          here it is MoCo-v2's ResNet-50 of 200 epochs, the method's first. For SwAV's give its file,
-          `teacher.head='swav'`, and crops from 0.14 on. The code defaults to a teacher's temperature
-          of 1e-4, and keeps the rate of the first five epochs at 0.03, at most a thousandth more.
-Expected  77.2% ImageNet-1k top-1 after fine-tuning, 83.5 on ReaL, 65.9 on V2 (ICLR submission of the
-          first paper, table 2). Not run by us.
+What      Similarities of an image to 65 536 others, as the teacher has them at temperature 0.01,
+          are followed by the student at 0.2; one view for both, MoCo-v2's augmentation; SGD, lr
+          0.03, batch 256.
+Source    Fang et al. 2021 (arXiv 2101.04731) and its code: its EfficientNet is TensorFlow's, with
+          drop connect and dropout of 0.2. Which teacher stood behind the figure below is not
+          published; here it is MoCo-v2's ResNet-50 of 200 epochs, the method's first. For SwAV's
+          give its file, `teacher.head='swav'`, and crops from 0.14 on. The code defaults to a
+          teacher's temperature of 1e-4, and keeps the rate of the first five epochs at 0.03, at
+          most a thousandth more.
+Expected  77.2% ImageNet-1k top-1 after fine-tuning, 83.5 on ReaL, 65.9 on V2 (ICLR submission of
+          the first paper, table 2). Not run by us.
 Cost      Not published.
-Run       tools/dist_train.sh configs/pretrain/seed_efficientnet-b0.py 8 --amp --work-dir work_dirs/seed_efficientnet-b0
+Run       tools/dist_train.sh configs/pretrain/seed_efficientnet-b0.py 8 --amp \
+          --work-dir work_dirs/seed_efficientnet-b0
 
 The teacher is `moco_v2_200ep_pretrain.pth.tar` as the authors of MoCo-v2 publish it.
 """

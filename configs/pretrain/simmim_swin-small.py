@@ -2,11 +2,12 @@
 
 What      `simmim_swin-tiny.py` with twice the width, which is the original Swin-T, and the original
           SimMIM's decoder: a 1x1 convolution behind the final norm. The rate drops at epoch 700.
-Source    The authors' code has this model, and their teacher's file is called `swin_small_800e`; how
-          they trained it is not published. Everything else is as for their student.
+Source    The authors' code has this model, and their teacher's file is called `swin_small_800e`;
+          how they trained it is not published. Everything else is as for their student.
 Expected  Not published; not run by us.
 Cost      Not published.
-Run       tools/dist_train.sh configs/pretrain/simmim_swin-small.py 8 --amp --work-dir work_dirs/simmim_swin-small
+Run       tools/dist_train.sh configs/pretrain/simmim_swin-small.py 8 --amp \
+          --work-dir work_dirs/simmim_swin-small
 """
 
 _base_ = './simmim_swin-tiny.py'

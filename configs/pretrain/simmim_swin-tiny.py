@@ -2,12 +2,13 @@
 
 What      60% of the 32-px squares are replaced by a token; a linear layer, a Swin block and a 1x1
           convolution predict pixels, L1; batch 2048.
-Source    The authors' SimMIM configuration; arXiv 2404.12210. Its rate drops at epoch 700, which 400
-          epochs do not reach: it is constant after the warm-up. Tables of relative positions and the
-          mask token are decayed, as theirs are here.
+Source    The authors' SimMIM configuration; arXiv 2404.12210. Its rate drops at epoch 700, which
+          400 epochs do not reach: it is constant after the warm-up. Tables of relative positions
+          and the mask token are decayed, as theirs are here.
 Expected  77.4% ImageNet-1k top-1 after fine-tuning (paper). Not run by us.
 Cost      Not published.
-Run       tools/dist_train.sh configs/pretrain/simmim_swin-tiny.py 8 --amp --work-dir work_dirs/simmim_swin-tiny
+Run       tools/dist_train.sh configs/pretrain/simmim_swin-tiny.py 8 --amp \
+          --work-dir work_dirs/simmim_swin-tiny
 """
 
 _base_ = [

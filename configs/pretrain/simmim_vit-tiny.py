@@ -2,12 +2,13 @@
 
 What      60% of the 32-px squares masked, one linear layer predicts pixels, L1; batch 2048.
 Source    ICML paper for the result; it does not publish this recipe. Stand-ins: the official SimMIM
-          configuration of ViT-Base, with half its epochs and the step of the learning rate at the same
-          share of them. Its relative positions and LayerScale are left out: positions are fixed
-          sine-cosine ones, as in the paper's MAE.
+          configuration of ViT-Base, with half its epochs and the step of the learning rate at the
+          same share of them. Its relative positions and LayerScale are left out: positions are
+          fixed sine-cosine ones, as in the paper's MAE.
 Expected  77.9% ImageNet-1k top-1 after fine-tuning (paper). Not run by us.
 Cost      Not published.
-Run       tools/dist_train.sh configs/pretrain/simmim_vit-tiny.py 8 --amp --work-dir work_dirs/simmim_vit-tiny
+Run       tools/dist_train.sh configs/pretrain/simmim_vit-tiny.py 8 --amp \
+          --work-dir work_dirs/simmim_vit-tiny
 """
 
 _base_ = [

@@ -15,10 +15,12 @@ seeds = [0, 1, 2]
 
 _short = {'train_cfg.max_iters': 500, 'param_scheduler.end': 500, 'param_scheduler.warmup': 25}
 _needs = {'model.distiller.teacher.init_cfg.checkpoint': 'teacher'}
-_dmae = dict(config='configs/small/dmae.py', needs=_needs)
+_dmae = dict(config='configs/toyworld/small_sets/dmae.py', needs=_needs)
 pretrains = dict(
-    teacher=dict(title='MAE, teacher', config='configs/small/mae_teacher.py', options=_short),
-    mae=dict(title='MAE', config='configs/small/mae.py', options=_short),
+    teacher=dict(
+        title='MAE, teacher', config='configs/toyworld/small_sets/mae_teacher.py', options=_short
+    ),
+    mae=dict(title='MAE', config='configs/toyworld/small_sets/mae.py', options=_short),
     layer2=dict(
         title='D-MAE, layer 2', options=_short | {'model.distiller.pairs': [(2, 2)]}, **_dmae
     ),
@@ -46,7 +48,7 @@ inits = dict(
 tasks = dict(
     fashion=dict(
         title='Fashion-MNIST, 1% of labels',
-        configs=dict(default='configs/small/finetune.py'),
+        configs=dict(default='configs/toyworld/small_sets/finetune.py'),
         options={'train_dataloader.dataset.fraction': 0.01},
         seed_keys=['randomness.seed', 'train_dataloader.dataset.subset_seed'],
         test=False,

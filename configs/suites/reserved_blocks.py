@@ -15,11 +15,11 @@ title = 'Leading blocks kept, on Fashion-MNIST with 1% of the labels'
 seeds = [0, 1, 2]
 
 pretrains = dict(
-    teacher=dict(title='MAE, teacher', config='configs/small/mae_teacher.py'),
-    mae=dict(title='MAE', config='configs/small/mae.py'),
+    teacher=dict(title='MAE, teacher', config='configs/toyworld/small_sets/mae_teacher.py'),
+    mae=dict(title='MAE', config='configs/toyworld/small_sets/mae.py'),
     dmae=dict(
         title='D-MAE',
-        config='configs/small/dmae.py',
+        config='configs/toyworld/small_sets/dmae.py',
         needs={'model.distiller.teacher.init_cfg.checkpoint': 'teacher'},
     ),
 )
@@ -36,7 +36,10 @@ sweep = dict(
 tasks = dict(
     fashion=dict(
         title='Fashion-MNIST, 1% of labels',
-        configs=dict(scratch='configs/small/scratch.py', default='configs/small/finetune.py'),
+        configs=dict(
+            scratch='configs/toyworld/small_sets/scratch.py',
+            default='configs/toyworld/small_sets/finetune.py',
+        ),
         options={'train_dataloader.dataset.fraction': 0.01},
         seed_keys=['randomness.seed', 'train_dataloader.dataset.subset_seed'],
         test=False,

@@ -54,7 +54,7 @@ def pretraining(images, method):
         options['param_scheduler.warmup'] = iters // 20
     title = 'MAE, teacher' if method == 'mae_teacher' else _methods[method]
     needs = {} if method.startswith('mae') else {_teacher: f'{images}_mae_teacher'}
-    config = f'configs/small/{method}.py'
+    config = f'configs/toyworld/small_sets/{method}.py'
     title = f'{title} on {folder}'
     return dict(title=title, config=config, options=options, needs=needs, data=[images])
 
@@ -81,7 +81,10 @@ def finetuning(title, images, fraction=1.0, classes=10):
         title=title,
         domain=images,
         data=[images],
-        configs=dict(scratch='configs/small/scratch.py', default='configs/small/finetune.py'),
+        configs=dict(
+            scratch='configs/toyworld/small_sets/scratch.py',
+            default='configs/toyworld/small_sets/finetune.py',
+        ),
         options=options,
         seed_keys=['randomness.seed', 'train_dataloader.dataset.subset_seed'],
         test=False,

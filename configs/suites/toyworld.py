@@ -91,10 +91,7 @@ tasks = dict(
         title='tracking',
         configs=dict(scratch=f'{_folder}/ostrack_scratch.py', default=f'{_folder}/ostrack_mae.py'),
         options=shorter(400)
-        | {
-            'custom_hooks.EliminationScheduleHook.begin': 150,
-            'custom_hooks.EliminationScheduleHook.end': 250,
-        },
+        | {'default_hooks.elimination.begin': 150, 'default_hooks.elimination.end': 250},
         metrics=[
             dict(key='success', title='AUC'),
             dict(key='precision', title='P'),

@@ -1,7 +1,8 @@
 """The student of the toy world, pre-trained by D²-MAE: distillation decoupled from reconstruction.
 
-What      The D²-MAE recipe made small: width 128, depth 6, 8-px patches, crops of 64 px; the decoder
-          reads block 4, a query-key block behind block 6 follows `mae_teacher.py`'s last layer.
+What      The D²-MAE recipe made small: width 128, depth 6, 8-px patches, crops of 64 px; the
+          decoder reads block 4, a query-key block behind block 6 follows `mae_teacher.py`'s last
+          layer.
 Source    Ours.
 Cost      Two minutes on two cores.
 Run       tools/train.py configs/toyworld/d2mae_student.py

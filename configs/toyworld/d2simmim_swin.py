@@ -1,8 +1,8 @@
-"""A smaller Swin of the toy world, pre-trained by D²-SimMIM: distillation apart from reconstruction.
+"""A smaller Swin of the toy world, pre-trained by D²-SimMIM: decoupled distillation.
 
-What      The D²-SimMIM recipe made small: width 12; the decoder reads what the second stage hands on
-          (block 2), a query-key block behind block 8 follows the last block of `simmim_swin.py`'s
-          network on the same masked images.
+What      The D²-SimMIM recipe made small: width 12; the decoder reads what the second stage hands
+          on (block 2), a query-key block behind block 8 follows the last block of
+          `simmim_swin.py`'s network on the same masked images.
 Source    Ours: hyper-parameters are stand-ins that fit a minute or two of a CPU.
 Run       tools/train.py configs/toyworld/d2simmim_swin.py
 """

@@ -1,7 +1,7 @@
 """A small vision transformer for the toy world, pre-trained by DINO on its unlabelled images.
 
-What      The DINO recipe made small: width 96, depth 4, 8-px patches, 2 crops of 64 px and 4 of 32 px,
-          256 prototypes; a sharper teacher and a faster centre, as there are 200 steps only.
+What      The DINO recipe made small: width 96, depth 4, 8-px patches, 2 crops of 64 px and 4 of 32
+          px, 256 prototypes; a sharper teacher and a faster centre, as there are 200 steps only.
 Source    Ours.
 Run       tools/train.py configs/toyworld/dino.py
 """
@@ -10,7 +10,7 @@ _base_ = [
     '../_base_/models/dino_vit-tiny.py',
     '../_base_/datasets/toyworld_pretrain.py',
     '../_base_/schedules/toyworld_pretrain.py',
-    '../_base_/default_runtime.py',
+    '../_base_/toyworld_runtime.py',
 ]
 default_scope = 'lightvit_dense'
 
@@ -84,10 +84,6 @@ param_scheduler = [
 ]
 train_cfg = dict(max_iters=max_iters)
 auto_scale_lr = dict(base_batch_size=32)
-default_hooks = dict(
-    logger=dict(interval=10),
-    checkpoint=dict(interval=50, by_epoch=False, max_keep_ckpts=1),
-)
 custom_hooks = [
     *_base_.custom_hooks,
     dict(type='lightvit_dense.MomentumUpdateHook', base=0.98),

@@ -10,7 +10,7 @@ _base_ = [
     '../_base_/models/mae_hiera-tiny.py',
     '../_base_/datasets/toyworld_pretrain.py',
     '../_base_/schedules/toyworld_pretrain.py',
-    '../_base_/default_runtime.py',
+    '../_base_/toyworld_runtime.py',
 ]
 default_scope = 'lightvit_dense'
 
@@ -23,10 +23,6 @@ model = dict(
 )
 train_dataloader = dict(batch_size=64)
 auto_scale_lr = dict(base_batch_size=64)
-default_hooks = dict(
-    logger=dict(interval=10),
-    checkpoint=dict(interval=50, by_epoch=False, max_keep_ckpts=1),
-)
 custom_hooks = [
     *_base_.custom_hooks,
     dict(type='lightvit_dense.ReconstructionVisualizationHook', interval=50),

@@ -9,7 +9,7 @@ _base_ = [
     '../_base_/models/mae_vit-tiny.py',
     '../_base_/datasets/toyworld_pretrain.py',
     '../_base_/schedules/toyworld_pretrain.py',
-    '../_base_/default_runtime.py',
+    '../_base_/toyworld_runtime.py',
 ]
 default_scope = 'lightvit_dense'
 
@@ -22,10 +22,6 @@ model = dict(
     decoder=dict(embed_dim=64, depth=1, num_heads=4),
 )
 auto_scale_lr = dict(base_batch_size=128)
-default_hooks = dict(
-    logger=dict(interval=10),
-    checkpoint=dict(interval=50, by_epoch=False, max_keep_ckpts=1),
-)
 custom_hooks = [
     *_base_.custom_hooks,
     dict(type='lightvit_dense.ReconstructionVisualizationHook', interval=50),

@@ -1,7 +1,7 @@
 """A small vision transformer for the toy world, pre-trained by MoCo-v3 on its unlabelled images.
 
-What      The MoCo-v3 recipe made small: width 96, depth 4, 8-px patches, views of 64 px, heads of 256;
-          a faster momentum encoder, as there are 110 steps only. Batch normalisation is each
+What      The MoCo-v3 recipe made small: width 96, depth 4, 8-px patches, views of 64 px, heads of
+          256; a faster momentum encoder, as there are 110 steps only. Batch normalisation is each
           process's own, as torch's common one needs GPUs.
 Source    Ours.
 Run       tools/train.py configs/toyworld/mocov3.py
@@ -11,7 +11,7 @@ _base_ = [
     '../_base_/models/mocov3_vit-tiny.py',
     '../_base_/datasets/toyworld_pretrain.py',
     '../_base_/schedules/toyworld_pretrain.py',
-    '../_base_/default_runtime.py',
+    '../_base_/toyworld_runtime.py',
 ]
 default_scope = 'lightvit_dense'
 
@@ -60,10 +60,6 @@ train_dataloader = dict(
     ),
 )
 auto_scale_lr = dict(base_batch_size=64)
-default_hooks = dict(
-    logger=dict(interval=10),
-    checkpoint=dict(interval=50, by_epoch=False, max_keep_ckpts=1),
-)
 custom_hooks = [
     *_base_.custom_hooks,
     dict(type='lightvit_dense.MomentumUpdateHook', base=0.95),

@@ -1,11 +1,12 @@
 """A small one-stream tracker on the toy world's videos, backbone from D-MAE.
 
-What      `ostrack_scratch.py` with the backbone loaded from `dmae_student.py`; nothing else differs.
+What      `ostrack_scratch.py` with the backbone loaded from `dmae_student.py`; nothing else
+          differs.
 Source    Ours.
 Run       tools/train.py configs/toyworld/ostrack_dmae.py
 """
 
-_base_ = './ostrack_scratch.py'
+_base_ = '../_base_/tasks/toyworld_ostrack.py'
 
 model = dict(
     backbone=dict(

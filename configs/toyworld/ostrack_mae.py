@@ -5,7 +5,7 @@ Source    Ours.
 Run       tools/train.py configs/toyworld/ostrack_mae.py
 """
 
-_base_ = './ostrack_scratch.py'
+_base_ = '../_base_/tasks/toyworld_ostrack.py'
 
 model = dict(
     backbone=dict(

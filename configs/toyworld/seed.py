@@ -1,7 +1,7 @@
 """A small convolutional network for the toy world, taught by SEED on its unlabelled images.
 
-What      The SEED recipe made small: timm's smallest EfficientNet follows the mean of the patches of
-          `mae_teacher.py`'s network; views of 64 px, a queue of 1024.
+What      The SEED recipe made small: timm's smallest EfficientNet follows the mean of the patches
+          of `mae_teacher.py`'s network; views of 64 px, a queue of 1024.
 Source    Ours.
 Run       tools/train.py configs/toyworld/seed.py
 """
@@ -9,7 +9,7 @@ Run       tools/train.py configs/toyworld/seed.py
 _base_ = [
     '../_base_/datasets/toyworld_pretrain.py',
     '../_base_/schedules/toyworld_pretrain.py',
-    '../_base_/default_runtime.py',
+    '../_base_/toyworld_runtime.py',
 ]
 default_scope = 'lightvit_dense'
 
@@ -38,8 +38,4 @@ model = dict(
     queue_size=1024,
 )
 auto_scale_lr = dict(base_batch_size=128)
-default_hooks = dict(
-    logger=dict(interval=10),
-    checkpoint=dict(interval=50, by_epoch=False, max_keep_ckpts=1),
-)
 custom_hooks = [*_base_.custom_hooks, dict(type='lightvit_dense.ExportBackboneHook')]

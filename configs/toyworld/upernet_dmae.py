@@ -1,11 +1,12 @@
 """UperNet on the toy world, backbone from D-MAE.
 
-What      `upernet_scratch.py` with the backbone loaded from `dmae_student.py`; nothing else differs.
+What      `upernet_scratch.py` with the backbone loaded from `dmae_student.py`; nothing else
+          differs.
 Source    Ours.
 Run       tools/train.py configs/toyworld/upernet_dmae.py
 """
 
-_base_ = './upernet_scratch.py'
+_base_ = '../_base_/tasks/toyworld_upernet.py'
 
 model = dict(
     backbone=dict(

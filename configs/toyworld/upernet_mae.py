@@ -5,7 +5,7 @@ Source    Ours.
 Run       tools/train.py configs/toyworld/upernet_mae.py
 """
 
-_base_ = './upernet_scratch.py'
+_base_ = '../_base_/tasks/toyworld_upernet.py'
 
 model = dict(
     backbone=dict(

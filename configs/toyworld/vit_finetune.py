@@ -7,7 +7,7 @@ Cost      2 minutes of a CPU core.
 Run       tools/train.py configs/toyworld/vit_finetune.py
 """
 
-_base_ = './vit_scratch.py'
+_base_ = '../_base_/tasks/toyworld_vit.py'
 
 model = dict(
     backbone=dict(

@@ -1,9 +1,10 @@
 """Stanford Cars from a pre-trained ViT-Tiny, here D-MAE; 196 classes.
 
-What      8144 images to train, 8041 to test; SGD, crops and mirroring only.
-          Another checkpoint: --cfg-options model.init_cfg.checkpoint=FILE; none: model.init_cfg=None.
-Source    The authors' transfer recipe. Its epochs (100), learning rate (0.03), warm-up (20) and layer decay
-          (0.75) are a stand-in, the defaults of their code: those used for this set are not published.
+What      8144 images to train, 8041 to test; SGD, crops and mirroring only. Another checkpoint:
+          --cfg-options model.init_cfg.checkpoint=FILE; none: model.init_cfg=None.
+Source    The authors' transfer recipe. Its epochs (100), learning rate (0.03), warm-up (20) and
+          layer decay (0.75) are a stand-in, the defaults of their code: those used for this set are
+          not published.
 Expected  87.5% top-1 from D-MAE; random 6.8, DeiT 85.6, MoCo-v3 83.9, MAE 78.8, DINO 84.5,
           SimMIM 70.4 (paper). Not run by us.
 Cost      Not known.

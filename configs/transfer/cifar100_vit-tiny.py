@@ -1,9 +1,10 @@
 """CIFAR-100 from a pre-trained ViT-Tiny, here D-MAE; 100 classes.
 
 What      50 000 images to train, 10 000 to test, enlarged to 224 px; SGD, crops and mirroring only.
-          Another checkpoint: --cfg-options model.init_cfg.checkpoint=FILE; none: model.init_cfg=None.
-Source    The authors' transfer recipe, published in full for this set: 50 epochs, 10 of warm-up, lr 0.1, layer
-          decay 0.75.
+          Another checkpoint: --cfg-options model.init_cfg.checkpoint=FILE; none:
+          model.init_cfg=None.
+Source    The authors' transfer recipe, published in full for this set: 50 epochs, 10 of warm-up, lr
+          0.1, layer decay 0.75.
 Expected  85.0% top-1 from D-MAE; random 42.7, DeiT 85.8, MoCo-v3 83.9, MAE 78.9, DINO 84.7,
           SimMIM 77.7 (paper). Not run by us.
 Cost      Not known.

@@ -1,9 +1,10 @@
 """Oxford Flowers-102 from a pre-trained ViT-Tiny, here D-MAE; 102 classes.
 
-What      2040 images to train, 6149 to test; SGD, crops and mirroring only.
-          Another checkpoint: --cfg-options model.init_cfg.checkpoint=FILE; none: model.init_cfg=None.
-Source    The authors' transfer recipe. Its epochs (100), learning rate (0.03), warm-up (20) and layer decay
-          (0.75) are a stand-in, the defaults of their code: those used for this set are not published.
+What      2040 images to train, 6149 to test; SGD, crops and mirroring only. Another checkpoint:
+          --cfg-options model.init_cfg.checkpoint=FILE; none: model.init_cfg=None.
+Source    The authors' transfer recipe. Its epochs (100), learning rate (0.03), warm-up (20) and
+          layer decay (0.75) are a stand-in, the defaults of their code: those used for this set are
+          not published.
 Expected  95.2% top-1 from D-MAE; random 30.2, DeiT 96.4, MoCo-v3 94.8, MAE 85.8, DINO 95.6,
           SimMIM 77.2 (paper). Not run by us.
 Cost      Not known.

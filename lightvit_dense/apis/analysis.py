@@ -29,21 +29,12 @@ from lightvit_dense.visualization.curves import save_png
 def add_options(parser: argparse.ArgumentParser, out: str) -> None:
     """Add the options that all tools have; ``out`` is the default folder of results."""
     add = parser.add_argument
-    add(
-        '--images',
-        required=True,
-        metavar='DIR',
-        help='folder of images, with its sub-folders; or a config (.py): its validation images',
-    )
+    text = 'folder of images, with its sub-folders; or a config (.py): its validation images'
+    add('--images', required=True, metavar='DIR', help=text)
     add('--limit', type=int, default=1024, help='images to use; 0: all (default: 1024)')
     add('--batch-size', type=int, default=16, metavar='N', help='default: 16')
-    add(
-        '--size',
-        type=int,
-        nargs='+',
-        metavar='PX',
-        help="side of the view: one for all models, or one each (default: each config's own)",
-    )
+    text = "side of the view: one for all models, or one each (default: each config's own)"
+    add('--size', type=int, nargs='+', metavar='PX', help=text)
     add('--device', help='cpu or cuda (default: cuda where there is one)')
     add('--seed', type=int, default=0, help='choice of the images, and random weights')
     add('--out', default=out, metavar='DIR', help='default: %(default)s')
@@ -52,17 +43,13 @@ def add_options(parser: argparse.ArgumentParser, out: str) -> None:
 
 def add_models(parser: argparse.ArgumentParser) -> None:
     """Add the two ways to name networks: one by place, or any number by ``--model``."""
-    parser.add_argument('config', nargs='?', help='config of the only network')
-    parser.add_argument('checkpoint', nargs='?', help="its checkpoint, or 'none': random weights")
-    parser.add_argument('--title', help='its name (default: that of the config)')
-    parser.add_argument(
-        '--model',
-        nargs='+',
-        action='append',
-        default=[],
-        metavar=('CONFIG', 'CHECKPOINT [TITLE]'),
-        help='a network; give it once for each',
-    )
+    add = parser.add_argument
+    add('config', nargs='?', help='config of the only network')
+    add('checkpoint', nargs='?', help="its checkpoint, or 'none': random weights")
+    add('--title', help='its name (default: that of the config)')
+    names = ('CONFIG', 'CHECKPOINT [TITLE]')
+    text = 'a network; give it once for each'
+    add('--model', nargs='+', action='append', default=[], metavar=names, help=text)
 
 
 def models_of(
@@ -84,11 +71,8 @@ def models_of(
 class Session:
     """One pass of several networks over the same images; notes on their weights are printed.
 
-    Args:
-        args: Parsed options, see :func:`add_options`.
-        models: (config, checkpoint, title) of each network, which gets the images in its own size
-            and normalisation. ``--cfg-options`` are of the configs that are given as files.
-        title: What the display of progress says.
+    Each of the (config, checkpoint, title) gets the images in its own size and normalisation.
+    ``--cfg-options`` are of the configs that are given as files. The title is the display's.
 
     Raises:
         UserError: If sizes and networks do not match.

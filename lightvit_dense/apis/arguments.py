@@ -24,12 +24,8 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         '--preflight', action='store_true', help='only check that data and checkpoints exist'
     )
     add_cfg_options(parser)
-    parser.add_argument(
-        '--launcher',
-        choices=['none', 'pytorch', 'slurm', 'mpi'],
-        default='none',
-        help='job launcher',
-    )
+    launchers = ['none', 'pytorch', 'slurm', 'mpi']
+    parser.add_argument('--launcher', choices=launchers, default='none', help='job launcher')
     # torch.distributed.launch passes --local_rank or --local-rank depending on its version.
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
 
@@ -46,13 +42,8 @@ def add_tta_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--tta', action='store_true', help='test-time augmentation: several sizes, and flipped'
     )
-    parser.add_argument(
-        '--tta-scales',
-        nargs='+',
-        type=float,
-        metavar='S',
-        help=f'--tta: factors of the test size (default: {" ".join(f"{s:g}" for s in SCALES)})',
-    )
+    text = f'--tta: factors of the test size (default: {" ".join(map(str, SCALES))})'
+    parser.add_argument('--tta-scales', nargs='+', type=float, metavar='S', help=text)
     parser.add_argument('--no-flip', action='store_true', help='--tta: do not flip')
 
 

@@ -28,12 +28,7 @@ def class_count(model: Any) -> int:
 
 
 def class_names(model: Any, cfg: Config, given: Sequence[str] | None = None) -> tuple[str, ...]:
-    """Return the names of a model's classes.
-
-    Args:
-        model: The model; ``dataset_meta`` is what its checkpoint says of the data.
-        cfg: Its config, whose test data come next.
-        given: Names that count before these.
+    """Return the names of a model's classes: given, its checkpoint's, else its test data's.
 
     Raises:
         UserError: If their number is not the model's number of classes.

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -85,20 +86,19 @@ class BatchReader:
         if isinstance(images, Tensor) and images.is_floating_point():
             yield from self._normalised(images).split(batch_size)
             return
-        waiting: list[Tensor] = []
-        count = 0
-        for picture in Sources(each(images), exif=self._prepare.exif):
-            if not isinstance(picture, Picture):
-                raise InferenceError(str(picture))
-            waiting.append(self._prepare(picture, count)['inputs'])
-            count += 1
-            if len(waiting) == batch_size:
-                yield self._batch(waiting)
-                waiting = []
-        if waiting:
-            yield self._batch(waiting)
-        if not count:
+        pictures = enumerate(Sources(each(images), exif=self._prepare.exif))
+        prepared = (self._pixels(picture, number) for number, picture in pictures)
+        batch = list(islice(prepared, batch_size))
+        if not batch:
             raise InferenceError('no picture was given')
+        while batch:
+            yield self._batch(batch)
+            batch = list(islice(prepared, batch_size))
+
+    def _pixels(self, picture: Any, number: int) -> Tensor:
+        if not isinstance(picture, Picture):
+            raise InferenceError(str(picture))
+        return self._prepare(picture, number)['inputs']
 
     def _batch(self, pixels: list[Tensor]) -> Tensor:
         sizes = {tuple(image.shape) for image in pixels}

@@ -134,7 +134,7 @@ def frozen_backbone(
         UserError: If the config has no such backbone, or the checkpoint lacks a part of it.
         CheckpointError: If the checkpoint cannot be read or does not fit.
     """
-    cfg = load_config(config, cfg_options)
+    cfg, device = load_config(config, cfg_options), check_device(device)
     prepare_scope(cfg)
     options = _backbone_options(cfg, name_of(cfg))
     if options['type'].startswith('tracking.'):  # looks at two images at once
@@ -144,13 +144,14 @@ def frozen_backbone(
             "model.backbone.cls_token=False (--cfg-options); the tracker's checkpoint fits it. Its "
             'attention to both is drawn by tracking.tools.track_video --attention'
         )
-    pixels = cfg.model.get('data_preprocessor') or {}
-    if any(len(pixels.get(key) or ()) != 3 for key in ('mean', 'std')):
+    preprocessor = cfg.model.get('data_preprocessor') or {}
+    if any(len(preprocessor.get(key) or ()) != 3 for key in ('mean', 'std')):
         raise UserError(
             f'{name_of(cfg)}: model.data_preprocessor has no mean and std of three channels: '
             'nothing says how to normalise images'
         )
-    path, notes, weights = None, [], f'random, seed {seed}'
+    path: Path | None = None
+    notes: list[str] = []
     with user_errors():
         _check_encodes(options, name_of(cfg))
         if 'final_norm' in constructor_arguments(options['type'])[0]:
@@ -160,12 +161,20 @@ def frozen_backbone(
         else:
             path = Path(checkpoint).expanduser()
             backbone, notes = _loaded_backbone(options, path)
-            weights = sha256(path)
-    pixels = {key: pixels.get(key) for key in ('mean', 'std', 'bgr_to_rgb')}
-    identity = plain(dict(weights=weights, backbone=options, input=pixels))
-    title = title or Path(cfg.filename or 'config').stem
-    backbone.to(check_device(device))
-    return Model('features', backbone, cfg, path, notes=notes, title=title, identity=identity)
+    identity = dict(
+        weights=f'random, seed {seed}' if path is None else sha256(path),
+        backbone=options,
+        input={key: preprocessor.get(key) for key in ('mean', 'std', 'bgr_to_rgb')},
+    )
+    return Model(
+        'features',
+        backbone.to(device),
+        cfg,
+        path,
+        notes=notes,
+        title=title or Path(cfg.filename or 'config').stem,
+        identity=plain(identity),
+    )
 
 
 def _no_weights(found: Found) -> str:

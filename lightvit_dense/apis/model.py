@@ -299,7 +299,7 @@ class Model:
             raise UserError(
                 f'{self.path}: the backbone of this model ({type(self.backbone).__name__}) does '
                 "not take single images. Load it alone: load(..., task='features'); what a tracker "
-                'looks at in a frame is told by tracking.Tracker.from_model(network).attention'
+                'looks at in a frame is told by attention(frame) of tracking.Tracker(network)'
             )
 
     def _numbers(self, layers: int | Sequence[int], first: int) -> list[int]:

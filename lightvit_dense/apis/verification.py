@@ -35,10 +35,6 @@ def read_expected(cfg: Config) -> list[Expected]:
 def verify(metrics: Mapping[str, float], expected: Sequence[Expected]) -> int:
     """Print a table of measured against expected results.
 
-    Args:
-        metrics: Measured values by name.
-        expected: (metric, value, tolerance) triples.
-
     Returns:
         Exit status: 0 when every value lies within its interval, else 1.
 

@@ -14,17 +14,20 @@ from .io import install, read_checkpoint
 from .loader import LoadReport, load_backbone
 from .resize import resize_patch_embed, resize_pos_embed, resize_rel_pos, resize_relative_bias
 from .sources import SOURCES, Source
+from .teachers import EmbeddingWeights, TimmWeights
 
 __all__ = [
     'CONTAINERS',
     'SOURCES',
     'CheckpointError',
     'Converted',
+    'EmbeddingWeights',
     'LoadReport',
     'Opened',
     'PretrainedBackbone',
     'PretrainedClassifier',
     'Source',
+    'TimmWeights',
     'convert',
     'fit_checkpoint',
     'install',

@@ -118,14 +118,19 @@ def _check_arch(path: Path, sizes: Sizes, name: str) -> None:
 
 
 def _relative_options(sizes: Sizes) -> dict[str, Any]:
-    """Return the windows of a ViTDet, which follow from the lengths of its position tables."""
+    """Return relative positions, and the windows that the lengths of ViTDet's tables tell."""
+    if sizes.relative_bias:
+        return dict(rel_pos=dict(kind='bias'))
     if not sizes.rel_pos:
         return {}
     longest, shortest = max(sizes.rel_pos), min(sizes.rel_pos)
-    options: dict[str, Any] = dict(rel_pos_size=(longest + 1) // 2 * sizes.patch)
+    size = (longest + 1) // 2 * sizes.patch
+    options: dict[str, Any] = dict(rel_pos=dict(kind='decomposed', size=size))
     if shortest != longest:
-        options['window_size'] = (shortest + 1) // 2
-        options['global_blocks'] = [i for i, n in enumerate(sizes.rel_pos) if n == longest]
+        options['window'] = dict(
+            size=(shortest + 1) // 2,
+            global_blocks=[i for i, n in enumerate(sizes.rel_pos) if n == longest],
+        )
     return options
 
 
@@ -168,7 +173,6 @@ def backbone_config(sizes: Sizes, img_size: tuple[int, int] | None = None) -> di
             patch_size=sizes.patch,
             qkv_bias=sizes.qkv_bias,
             cls_token=sizes.cls_token,
-            rel_pos_bias=sizes.relative_bias,
             **_relative_options(sizes),
         )
     return dict(type=f'lightvit_dense.{FAMILIES[sizes.family]}', arch=arch, **options)

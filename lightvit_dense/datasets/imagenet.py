@@ -22,7 +22,7 @@ from .imagenet_index import (
     read_image_list,
 )
 from .records import Record, Records
-from .storage import FolderStorage, LmdbStorage
+from .storage import LmdbStorage, open_storage
 from .unlabeled import EXTENSIONS
 
 
@@ -73,20 +73,15 @@ class ImageNet(Records):
         extensions: Sequence[str] = EXTENSIONS,
         **kwargs: Any,
     ) -> None:
-        if source not in ('folder', 'lmdb'):
-            raise ValueError(f"source must be 'folder' or 'lmdb', got {source!r}")
         if folders not in ('names', 'labels'):
             raise ValueError(f"folders must be 'names' or 'labels', got {folders!r}")
         if folders == 'labels' and ann_file:
             raise ValueError("folders='labels' goes with all images, not with an ann_file")
         self.img_dir, self.folders = img_dir.strip('/'), folders
         self.source = source
-        self.lmdb_path = os.path.join(data_root, lmdb_path)
         self.given_classes = classes
         self.extensions = tuple(e.lower() for e in extensions)
-        self.storage: FolderStorage | LmdbStorage = (
-            LmdbStorage(self.lmdb_path) if source == 'lmdb' else FolderStorage(data_root)
-        )
+        self.storage = open_storage(source, data_root, lmdb_path)
         super().__init__(data_root, with_labels, ann_file=ann_file, **kwargs)
 
     def list_records(self) -> Iterable[Record]:

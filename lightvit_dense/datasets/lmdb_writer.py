@@ -53,7 +53,7 @@ class LmdbWriteError(DatasetError):
 class LmdbReport:
     """What a conversion did."""
 
-    meta: LmdbMeta  # what the LMDB holds
+    meta: LmdbMeta
     resumed: int  # files that were there already
     size: int  # size of the file in bytes
 

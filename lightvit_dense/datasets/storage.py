@@ -227,6 +227,15 @@ class LmdbStorage:
         return f'{type(self).__name__}({self.path!r})'
 
 
+def open_storage(
+    source: str, root: str | os.PathLike, lmdb_path: str
+) -> FolderStorage | LmdbStorage:
+    """Return where the files of a data set come from: its folder, or the LMDB below it."""
+    if source not in ('folder', 'lmdb'):
+        raise ValueError(f"source must be 'folder' or 'lmdb', got {source!r}")
+    return LmdbStorage(os.path.join(root, lmdb_path)) if source == 'lmdb' else FolderStorage(root)
+
+
 def _scan(transaction: lmdb.Transaction, prefix: str) -> Iterator[str]:
     """Walk over the keys of a foreign LMDB."""
     cursor = transaction.cursor()

@@ -111,12 +111,7 @@ def export_onnx(
 
 
 def add_metadata(path: str | Path, about: Mapping[str, str]) -> None:
-    """Write into an ONNX file what it is; ``session.get_modelmeta()`` reads it.
-
-    Args:
-        path: The file, changed in place.
-        about: Names and values.
-    """
+    """Write names and values into an ONNX file; ``session.get_modelmeta()`` reads them."""
     onnx = _import('onnx')
     model = onnx.load(str(path))
     onnx.helper.set_model_props(model, dict(about))
@@ -126,12 +121,7 @@ def add_metadata(path: str | Path, about: Mapping[str, str]) -> None:
 def onnx_session(path: str | Path, threads: int | None = None) -> Any:
     """Open an ONNX file as an ``onnxruntime.InferenceSession`` on the CPU.
 
-    Args:
-        path: The file.
-        threads: Threads within an operator; ONNX Runtime's choice by default.
-
-    Raises:
-        UserError: If the file or the package ``onnxruntime`` is missing.
+    ``threads`` are those within an operator, by default ONNX Runtime's choice.
     """
     runtime = _import('onnxruntime')
     if not Path(path).is_file():
@@ -145,12 +135,7 @@ def onnx_session(path: str | Path, threads: int | None = None) -> Any:
 
 @torch.no_grad()
 def compare_onnx(session: Any, model: nn.Module, images: Tensor) -> OnnxParity:
-    """Compare all outputs of a session with the model's.
-
-    Args:
-        session: From :func:`onnx_session`.
-        model: The exported model, in fp32 on the CPU.
-        images: [B, 3, H, W] on the CPU.
+    """Compare all outputs of a session with those of the model in fp32 on the CPU.
 
     Raises:
         ValueError: If the outputs differ in number or shape, or are not finite.
@@ -174,10 +159,7 @@ def compare_onnx(session: Any, model: nn.Module, images: Tensor) -> OnnxParity:
 def compare_labels(session: Any, model: nn.Module, images: Tensor) -> float:
     """Return the ratio of pixels to which a session and the model give the same class.
 
-    The arguments are those of :func:`compare_onnx`; the model's only output is labels [B, H, W].
-
-    Raises:
-        ValueError: If the outputs differ in shape.
+    The model's only output is labels [B, H, W].
     """
     (ours,) = _outputs(model(images))
     (theirs,) = session.run(None, {'image': images.numpy()})

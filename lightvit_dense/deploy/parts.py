@@ -70,14 +70,8 @@ class BackboneNeck(nn.Module):
 class WholeSegmentor(nn.Module):
     """Image to class scores, or to the class of each pixel, at the size of the image.
 
-    In the mode 'slide' of ``test_cfg`` the windows become part of the graph.
-
-    Args:
-        model: The segmentor.
-        size: (height, width) of the images.
-        normalisation: See :class:`BackboneNeck`.
-        labels: Whether the output is the classes, int64 [B, H, W], not the scores
-            [B, classes, H, W].
+    In the mode 'slide' of ``test_cfg`` the windows become part of the graph. The output is int64
+    [B, H, W] with ``labels``, else scores [B, classes, H, W].
     """
 
     def __init__(
@@ -155,8 +149,8 @@ def make_part(
         task: 'detection', 'segmentation' or 'classification'.
         part: 'backbone+neck' or 'whole'.
         size: (height, width) of the images.
-        normalisation: See :class:`BackboneNeck`.
-        labels: See :class:`WholeSegmentor`.
+        normalisation: Put before the backbone; None if images come normalised.
+        labels: Of a whole segmentor: the class of each pixel, not the scores.
 
     Returns:
         The part and the names of its outputs.
@@ -181,12 +175,7 @@ def make_part(
 def make_normalisation(model: Any, pipeline: Any) -> Normalisation:
     """Make the module that normalises RGB pixels as testing does.
 
-    Args:
-        model: Its ``data_preprocessor`` tells mean, deviation and order of the channels.
-        pipeline: The test pipeline, whose loader tells the order in which images come.
-
-    Raises:
-        UserError: If the preprocessor does not normalise.
+    The loader of the test pipeline tells the order of channels in which images come.
     """
     preprocessor = model.data_preprocessor
     if getattr(preprocessor, 'mean', None) is None or getattr(preprocessor, 'std', None) is None:

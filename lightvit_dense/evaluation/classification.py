@@ -20,7 +20,7 @@ class Accuracy(BaseMetric):
     """Percentage of images whose label is among the k classes with the highest scores.
 
     Named ``accuracy/top1``, ``accuracy/top5``. Of equal scores the class that comes first counts as
-    the higher, so that a model that tells nothing apart is not called right.
+    the higher, so that a model that scores all classes alike is at chance.
 
     Args:
         topk: The values of k.
@@ -139,7 +139,7 @@ class RealAccuracy(BaseMetric):
         if match is None or not 1 <= int(match[1]) <= len(self.labels):
             raise UserError(
                 f'{path}: is not called ILSVRC2012_val_<number>.JPEG with a number up to '
-                f'{len(self.labels)}, so {self.ann_file} does not tell its labels. ReaL goes with '
+                f'{len(self.labels)}, so its labels in {self.ann_file} are unknown. ReaL needs '
                 'the validation images of ImageNet under their own names.'
             )
         return int(match[1]) - 1

@@ -181,7 +181,7 @@ class CocoMetric(BaseMetric):
         Raises:
             DatasetError: If an image is not in the annotation file.
         """
-        # Samplers that give every process as much may have shown an image twice.
+        # A distributed sampler may have repeated images.
         results = list(dict(results).items())
         images = sorted(image for image, _ in results)
         known = {entry['id'] for entry in self._content['images']}

@@ -139,8 +139,8 @@ class IoUMetric(BaseMetric):
         """Sum the counts of all processes and compute the figures.
 
         Args:
-            size: Number of images of the data set. Samplers that even out the processes' shares
-                repeat images at the end; those do not count.
+            size: Number of images of the data set. Images that a distributed sampler repeats at
+                the end do not count.
 
         Raises:
             DatasetError: If no pixel is labelled.

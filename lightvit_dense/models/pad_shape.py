@@ -1,4 +1,4 @@
-"""Canvases: what an image is padded to, told by its own size and never by its neighbours."""
+"""What an image is padded to: told by its own size and never by its neighbours."""
 
 from collections.abc import Sequence
 
@@ -8,16 +8,7 @@ Size = tuple[int, int]
 
 
 def pad_shape_of(size: Sequence[int], least: Sequence[int], divisor: int) -> Size:
-    """Return the pad_shape of one image.
-
-    Args:
-        size: (height, width) of the image.
-        least: (height, width) that the pad_shape has at least.
-        divisor: Sides are rounded up to a multiple of it.
-
-    Returns:
-        (height, width) of the pad_shape.
-    """
+    """Return the padded (height, width) of an image: at least ``least``, else multiples."""
     height, width = (
         max(low, -(-side // divisor) * divisor) for side, low in zip(size, least, strict=True)
     )
@@ -27,11 +18,7 @@ def pad_shape_of(size: Sequence[int], least: Sequence[int], divisor: int) -> Siz
 def check_pad_shape(
     pad_shape: int | Sequence[int] | None, divisor: int, what: str = 'pad_shape'
 ) -> Size:
-    """Return a pad_shape option as (height, width); ``None`` is (0, 0).
-
-    Raises:
-        ValueError: If it is not one or two multiples of the divisor.
-    """
+    """Return an option as (height, width), (0, 0) for ``None``; raise if it is no such multiple."""
     sides = tuple(pad_shape) if isinstance(pad_shape, Sequence) else (pad_shape or 0,) * 2
     whole = all(isinstance(side, int) and side >= 0 for side in sides)
     if len(sides) != 2 or not whole or divisor < 1 or any(side % divisor for side in sides):
@@ -43,11 +30,9 @@ def check_pad_shape(
 
 
 def own_sizes(inputs: Tensor, metas: Sequence[dict]) -> list[Size]:
-    """Return the size that every image of a batch has without the padding of the batch.
+    """Return the size that every image of a batch [B, 3, H, W] has without the batch's padding.
 
-    Args:
-        inputs: Padded images [B, 3, H, W]; padding lies at the right and the bottom.
-        metas: One dict an image; 'img_shape' is (height, width), without it H and W count.
+    'img_shape' of ``metas`` says it, H and W where it is missing; padding is right and bottom.
 
     Raises:
         ValueError: If an image is said to be empty or larger than the batch.
@@ -66,15 +51,9 @@ def own_sizes(inputs: Tensor, metas: Sequence[dict]) -> list[Size]:
 
 
 def pad_images(inputs: Tensor, sizes: Sequence[Size], pad_shape: Size) -> Tensor:
-    """Cut images out of their padding and put them on one pad_shape of zeros, top left.
+    """Cut images out of their padding and pad them with zeros to one shape.
 
-    Args:
-        inputs: Padded images [B, C, H, W].
-        sizes: (height, width) of each image.
-        pad_shape: (height, width) of the result.
-
-    Returns:
-        [B, C, *pad_shape]; the input itself where it is that already.
+    The input itself is returned where it is that already.
     """
     if tuple(inputs.shape[2:]) == pad_shape and all(size == pad_shape for size in sizes):
         return inputs
@@ -85,16 +64,7 @@ def pad_images(inputs: Tensor, sizes: Sequence[Size], pad_shape: Size) -> Tensor
 
 
 def group_by_pad_shape(sizes: Sequence[Size], least: Size, divisor: int) -> dict[Size, list[int]]:
-    """Return which images of a batch have which pad_shape.
-
-    Args:
-        sizes: (height, width) of each image.
-        least: See :func:`pad_shape_of`.
-        divisor: See :func:`pad_shape_of`.
-
-    Returns:
-        {pad_shape: numbers of its images}.
-    """
+    """Return {padded shape: numbers of the images of a batch that have it}."""
     groups: dict[Size, list[int]] = {}
     for number, size in enumerate(sizes):
         groups.setdefault(pad_shape_of(size, least, divisor), []).append(number)
@@ -102,6 +72,6 @@ def group_by_pad_shape(sizes: Sequence[Size], least: Size, divisor: int) -> dict
 
 
 def common_pad_shape(sizes: Sequence[Size], least: Size, divisor: int) -> Size:
-    """Return the smallest pad_shape that all images of a batch have room on."""
+    """Return the smallest shape that all images of a batch can be padded to."""
     pad_shapes = [pad_shape_of(size, least, divisor) for size in sizes]
     return max(height for height, _ in pad_shapes), max(width for _, width in pad_shapes)

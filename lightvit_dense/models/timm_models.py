@@ -6,13 +6,9 @@ from typing import Any
 def create_timm_model(
     name: str, pretrained: bool = False, file_key: str = 'init_cfg', **options: Any
 ) -> Any:
-    """Build a network of timm, with messages that name what to do.
+    """Build a network of timm by its name there, with messages that name what to do.
 
-    Args:
-        name: timm's name, with or without the tag of its weights.
-        pretrained: Whether timm fetches its own weights (from the network or its cache).
-        file_key: Which option of the caller names a local file instead.
-        **options: Further arguments of ``timm.create_model``.
+    ``file_key`` is the option of the caller that names a local file instead of timm's own weights.
 
     Raises:
         ValueError: If timm does not know the name, or its weights cannot be fetched.

@@ -59,17 +59,9 @@ def fit_logistic(
 
     That is scikit-learn's ``LogisticRegression(C=c)`` divided by ``c N``, with all classes in a
     softmax; of two classes scikit-learn has a single vector, whose penalty counts double. Features
-    are standardised, as scikit-learn advises; if they are many, memory does not grow with N.
-
-    Args:
-        features: [N, C], in memory or mapped from a file.
-        labels: int64 [N].
-        num_classes: Number of classes.
-        c: Inverse strength of the penalty; the bias has none.
-        places: Rows to fit to; ``None`` for all.
-        device: Where to compute.
-        max_steps: Iterations at most.
-        tolerance: Largest entry of the gradient at which to stop.
+    [N, C] are standardised, as scikit-learn advises; if they are many, memory does not grow with N.
+    The bias has no penalty. ``places`` are the rows to fit to; it stops where no entry of the
+    gradient exceeds the tolerance.
     """
     if places is not None:
         features, labels = features[places], labels[places]

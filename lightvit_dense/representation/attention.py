@@ -15,7 +15,7 @@ from torch import Tensor
 from lightvit_dense.errors import UserError
 from lightvit_dense.models.backbones import Hiera
 
-from .attention_maps import BUDGET, check_layers, stream_logits, token_layouts
+from .attention_maps import BUDGET, Layout, check_layers, stream_logits, token_layouts
 
 EPSILON = 1e-6
 """Added to a probability before the logarithm, as in the authors' code."""
@@ -95,38 +95,24 @@ class AttentionStats:
         self.layers = check_layers(backbone, layers)
         self.scale = _scale(backbone, px_per_token)
         self.images = 0
+        self.layouts: dict[int, Layout] = {}
         self._size: tuple[int, int] | None = None
-        self._distance: dict[int, Tensor] = {}
-        self._entropy: dict[int, Tensor] = {}
-
-    def _start(self, images: Tensor) -> None:
-        """Lay out the tokens of the first images; all others must have the same size."""
-        size = (images.shape[-2], images.shape[-1])
-        if self._size is None:
-            self._size = size
-            self.layouts = token_layouts(self.backbone, self.layers, size)
-            self._far = {
-                layer: layout.distances().to(images.device) * self.scale
-                for layer, layout in self.layouts.items()
-            }
-            for layer in self.layers:
-                zeros = torch.zeros(
-                    self.backbone.heads_of(layer), dtype=torch.float64, device=images.device
-                )
-                self._distance[layer], self._entropy[layer] = zeros, zeros.clone()
-        elif size != self._size:
-            raise ValueError(f'images of {size} px after images of {self._size} px')
+        self._sums: dict[int, Tensor] = {}  # distance and entropy [2, heads] by layer
 
     @torch.no_grad()
     def update(self, images: Tensor) -> None:
         """Add normalised images [B, 3, H, W], all of one size."""
-        self._start(images)
-        parts = stream_logits(self.backbone, images, self.layouts, self.budget)
-        for layer, logits in parts:
-            maps = logits.softmax(-1)
-            weights = self.layouts[layer].query_weights().to(maps.device)
-            self._distance[layer] += attention_distance(maps, self._far[layer], weights)
-            self._entropy[layer] += attention_entropy(maps, weights)
+        size = (images.shape[-2], images.shape[-1])
+        if self._size is None:
+            self._size, self.layouts = size, token_layouts(self.backbone, self.layers, size)
+        elif size != self._size:
+            raise ValueError(f'images of {size} px after images of {self._size} px')
+        for layer, logits in stream_logits(self.backbone, images, self.layouts, self.budget):
+            maps, layout = logits.softmax(-1), self.layouts[layer]
+            weights = layout.query_weights().to(maps.device)
+            distance = attention_distance(maps, layout.distances().to(maps.device), weights)
+            found = torch.stack([distance * self.scale, attention_entropy(maps, weights)])
+            self._sums[layer] = self._sums.get(layer, 0) + found
         self.images += len(images)
 
     def result(self) -> list[LayerStats]:
@@ -140,11 +126,12 @@ class AttentionStats:
             if layout.real is not None:
                 far = far * layout.real[:, None]  # fillings are seen by nobody
             uniform = far.sum(-1) / seen[:, None]
+            distance, entropy = (self._sums[layer] / self.images).tolist()
             found.append(
                 LayerStats(
                     layer,
-                    tuple((self._distance[layer] / self.images).tolist()),
-                    tuple((self._entropy[layer] / self.images).tolist()),
+                    tuple(distance),
+                    tuple(entropy),
                     int(seen.max()),
                     layout.stride * self.scale,
                     (weights.sum(1) * seen.log()).sum().item(),

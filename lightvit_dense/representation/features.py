@@ -28,16 +28,13 @@ def layer_maps(backbone: Any, images: Tensor, kind: str = 'norm') -> dict[int, T
     the map before pooling, which is what layer i means here too.
 
     Args:
-        backbone: A :class:`VisionTransformer` or :class:`Hiera` in evaluation mode.
+        backbone: A backbone in evaluation mode that tells its layers.
         images: [B, 3, H, W] on the backbone's device.
         kind: 'norm' for normalised tokens, 'block' for the blocks' outputs as they are; there the
             last layer is the output of the last block before the final norm.
 
     Returns:
         {layer: [B, rows, columns, C]}, layers 0 to ``backbone.num_layers``.
-
-    Raises:
-        UserError: If the kind is unknown.
     """
     if kind not in KINDS:
         raise UserError(f'features {kind!r} are unknown; take one of {", ".join(KINDS)}')
@@ -60,15 +57,9 @@ def layer_features(backbone: Any, images: Tensor, kind: str = 'norm') -> dict[in
 
 
 def to_map(backbone: Any, tokens: Tensor, size: Sequence[int]) -> Tensor:
-    """Bring patch tokens to their places.
+    """Bring patch tokens to their places, [B, prefix+N, C] -> [B, rows, columns, C].
 
-    Args:
-        backbone: The backbone.
-        tokens: Of a layer, [B, prefix+N, C] as ``encode`` returns them.
-        size: (height, width) of the image in pixels.
-
-    Returns:
-        [B, rows, columns, C].
+    Tokens are those of any layer, as ``encode`` returns them; the size is the image's in pixels.
     """
     height, width = size
     if isinstance(backbone, Hiera):

@@ -71,7 +71,7 @@ def count_cost(cfg: Config, shape: Sequence[int] | None = None, device: str = 'c
 
     Args:
         cfg: The whole config; the scope must have been set.
-        shape: (height, width); by default the pad_shape of a detector, the window of a segmentor,
+        shape: (height, width); by default a detector's padded size, the window of a segmentor,
             the image size of a classifier's backbone.
         device: Where to compute.
 
@@ -113,7 +113,7 @@ def default_shape(model: nn.Module) -> tuple[int, int]:
     """Return the size of the images that a model is made for.
 
     Raises:
-        UserError: If nothing tells.
+        UserError: If nothing in the config says it.
     """
     settings = getattr(model, 'test_cfg', None) or {}
     preprocessor = getattr(model, 'data_preprocessor', None)
@@ -157,7 +157,7 @@ def _count_detector(model: Any, image: Tensor) -> list[Part]:
     head = model.roi_head
     if not hasattr(head, '_bbox_forward') or isinstance(head.bbox_head, nn.ModuleList):
         raise UserError(f'{type(head).__name__}: get_flops knows a single stage of regions')
-    # Heads treat every region alike: a few tell what many cost.
+    # Heads treat every region alike: the cost of a few scales to that of many.
     side = float(min(image.shape[2:]))
     regions = torch.tensor([[0.0, 0.0, 0.0, side / 2, side / 2]], device=image.device)
     regions = regions.repeat(_SOME_ROIS, 1)  # batch index, left, top, right, bottom

@@ -98,37 +98,42 @@ def keys_matching(records: Sequence[Mapping], pattern: str) -> list[str]:
     return sorted(names, key=order)
 
 
-def find_key(records: Sequence[Mapping], key: str, origin: str) -> str:
-    """Find a scalar by its name, 'coco/bbox_mAP', or by its end, 'bbox_mAP', as in mmdet's tool.
+def find_keys(records: Sequence[Mapping], key: str, origin: str) -> list[str]:
+    """Find scalars by name, by its end behind a slash, or else by a regular expression.
+
+    mmdet's tool says 'bbox_mAP' for 'coco/bbox_mAP'.
 
     Raises:
-        UserError: If there is none, or more than one; calls the records ``origin``.
+        UserError: If there is none, or several have that end; calls the records ``origin``.
     """
     known = {name for record in records for name in record}
     if key in known:
-        return key
+        return [key]
     ends = sorted(name for name in known if name.rpartition('/')[2] == key)
-    if len(ends) == 1:
-        return ends[0]
-    if ends:
+    if len(ends) > 1:
         raise UserError(f'{origin}: {key!r} may be {" or ".join(ends)}; write it in full')
+    try:
+        if found := ends or keys_matching(records, key):
+            return found
+    except re.error as error:
+        raise UserError(f'{key!r} is neither a scalar nor a regular expression: {error}') from error
     hint = did_you_mean(key, [*known, *(name.rpartition('/')[2] for name in known)])
     raise UserError(f'{origin}: has no scalar {key!r}.{hint} There are {", ".join(sorted(known))}')
 
 
 def collect_curves(path: str | Path, keys: Sequence[str]) -> list[Series]:
-    """Read curves of a run, one a key (see :func:`find_key`), named as the scalar.
+    """Read curves of a run, see :func:`find_keys`, named as the scalars.
 
     They are of training and validation alike, but for 'time' and 'data_time', which are training's.
     """
     records = read_scalars(find_logs(path))
     training = [record for record in records if _is_training(record)]
-    names = [find_key(records, key, str(path)) for key in keys]
+    names = [name for key in keys for name in find_keys(records, key, str(path))]
     return [series(training if name in ('time', 'data_time') else records, name) for name in names]
 
 
 def _is_training(record: Mapping) -> bool:
-    """Tell the records of training from those of validation, which have times of their own."""
+    """Return whether a record is of training; those of validation have times of their own."""
     return 'lr' in record
 
 

@@ -1,7 +1,6 @@
 """Pictures: one palette, one legend, one painter of boxes and masks and one of label maps."""
 
 from .grids import (
-    annotation_sheet,
     detection_grid,
     label_map_grid,
     reconstruction_grid,
@@ -27,7 +26,6 @@ __all__ = [
     'PALETTE',
     'Color',
     'Image',
-    'annotation_sheet',
     'class_color',
     'class_colors',
     'data_uri',

@@ -52,9 +52,11 @@ def browse(
     everything = range(len(dataset))
     if start is not None and start not in everything:
         raise UserError(f'--start {start}: the {split} data set has {len(dataset)} items')
-    chosen = evenly(everything, count) if start is None else list(everything)[start:][:count]
+    chosen = evenly(everything, count) if start is None else list(everything[start:][:count])
     meta = getattr(dataset, 'metainfo', None) or {}
-    bgr, shown, views, pictures = _expects_bgr(cfg), dict[str, Color](), 1, []
+    bgr, views = _expects_bgr(cfg), 1
+    shown: dict[str, Color] = {}
+    pictures: list[Image] = []
     for place in track([i for i in chosen for _ in range(draws)], 'Drawing', transient=True):
         with seeded(mix_seed(seed, place, len(pictures) % draws)):
             item = dataset[place]
@@ -83,7 +85,7 @@ def _build_split(cfg: Config, split: str) -> Any:
 
 
 def _expects_bgr(cfg: Config) -> bool:
-    """Tell whether the data preprocessor is handed BGR images."""
+    """Return whether the data preprocessor expects BGR images."""
     model = cfg.get('model') or {}
     preprocessor = model.get('data_preprocessor') or cfg.get('data_preprocessor') or {}
     return bool(preprocessor.get('bgr_to_rgb'))

@@ -36,7 +36,7 @@ def draw_confusion(
     figure = Figure(figsize=(width, height))
     axes = figure.add_axes((left / width, bottom / height, side / width, side / height))
     colors = colormaps['Blues'].with_extremes(bad='0.9')
-    # The square root tells small ratios from none.
+    # The square root makes small ratios visible.
     image = axes.imshow(np.ma.masked_invalid(np.sqrt(ratios)), cmap=colors, vmin=0, vmax=1)
     font = 8 if inscribed else 6
     labels = [name.split(',')[0][:24] for name in names]

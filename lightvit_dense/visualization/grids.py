@@ -24,12 +24,13 @@ from .palette import Color, class_color
 def detection_grid(
     ann_file: str | Path,
     image_dir: str | Path,
-    prefixes: Sequence[str | Path],
+    prefixes: Sequence[str | Path] = (),
     count: int = 8,
     width: int = 320,
     threshold: float = 0.3,
+    columns: int = 1,
 ) -> Image:
-    """Draw truth and the detections of several models side by side, an image a row.
+    """Draw truth and the detections of several models side by side.
 
     Args:
         ann_file: Annotations in COCO's layout.
@@ -38,52 +39,30 @@ def detection_grid(
         count: Images, spread evenly over those that show an object.
         width: Width of a picture in pixels.
         threshold: Smallest score drawn.
+        columns: Images in a row.
 
     Raises:
-        UserError: If a model has no results, or an image is missing.
+        UserError: If no image shows an object, one is missing, or a model has no results.
     """
-    coco = _open_coco(ann_file)
+    with redirect_stdout(StringIO()):
+        coco = COCO(str(ann_file))
     models = [_read_results(prefix) for prefix in prefixes]
-    rows = []
+    tiles = []
     for image_id in evenly(sorted(coco.imgToAnns.keys() & coco.imgs.keys()), count):
         image = read_image(Path(image_dir) / coco.imgs[image_id]['file_name'])
-        found = [
-            [
+        scale = width / image.shape[1]
+        tiles.append(_draw_records(coco, image, coco.imgToAnns[image_id], scale))
+        for results in models:
+            found = [
                 entry
-                for entry in one
+                for entry in results
                 if entry['image_id'] == image_id and entry['score'] >= threshold
             ]
-            for one in models
-        ]
-        drawn = [coco.imgToAnns[image_id], *found]
-        rows.append([_draw_records(coco, image, one, width / image.shape[1]) for one in drawn])
-    return grid(rows)
-
-
-def annotation_sheet(
-    ann_file: str | Path, image_dir: str | Path, count: int = 24, columns: int = 6, side: int = 240
-) -> Image:
-    """Draw the first images of an annotation file with their objects.
-
-    Args:
-        ann_file: Annotations in COCO's layout.
-        image_dir: Folder of the images.
-        count: Images at most.
-        columns: Images in a row.
-        side: Longer side of an image in pixels.
-
-    Raises:
-        UserError: If there is no image, or one is missing.
-    """
-    coco = _open_coco(ann_file)
-    tiles = []
-    for info in coco.dataset['images'][:count]:
-        image = read_image(Path(image_dir) / info['file_name'])
-        scale = side / max(image.shape[:2])
-        tiles.append(_draw_records(coco, image, coco.imgToAnns.get(info['id'], []), scale))
+            tiles.append(_draw_records(coco, image, found, scale))
     if not tiles:
-        raise UserError(f'{ann_file} has no image')
-    return grid([tiles[i : i + columns] for i in range(0, len(tiles), columns)], 6, 255)
+        raise UserError(f'{ann_file}: no image shows an object')
+    step = columns * (1 + len(models))
+    return grid([tiles[i : i + step] for i in range(0, len(tiles), step)])
 
 
 def label_map_grid(
@@ -166,12 +145,7 @@ def reconstruction_rows(
     tiles = stacked.flatten(0, 1).permute(0, 2, 3, 1).cpu().numpy()  # [B * 3, H, W, 3]
     tiles = tiles.repeat(scale, 1).repeat(scale, 2)
     step = 3 * per_row
-    return grid([tiles[i : i + step] for i in range(0, len(tiles), step)], background=255)
-
-
-def _open_coco(ann_file: str | Path) -> COCO:
-    with redirect_stdout(StringIO()):
-        return COCO(str(ann_file))
+    return grid([list(tiles[i : i + step]) for i in range(0, len(tiles), step)], background=255)
 
 
 def _read_results(prefix: str | Path) -> list[dict[str, Any]]:

@@ -8,7 +8,6 @@ from typing import TypeVar
 
 import cv2
 import numpy as np
-from matplotlib import font_manager
 from PIL import Image as PILImage
 from PIL import ImageDraw, ImageFont
 
@@ -27,6 +26,8 @@ T = TypeVar('T')
 @lru_cache(maxsize=8)
 def load_font(size: int = FONT_SIZE) -> ImageFont.FreeTypeFont:
     """Return a font that is always there: matplotlib brings it along."""
+    from matplotlib import font_manager
+
     return ImageFont.truetype(font_manager.findfont('DejaVu Sans'), size)
 
 

@@ -94,7 +94,7 @@ def draw_label_map(
     image: Image,
     ids: np.ndarray,
     colors: Sequence[Color],
-    names: Sequence[str] | None = None,
+    names: Sequence[str] = (),
     scale: float = 1.0,
     alpha: float = 0.5,
 ) -> Image:
@@ -118,7 +118,7 @@ def draw_label_map(
     paint = np.asarray(colors, np.float32)[np.where(known, ids, 0)]
     painted = np.where(known[..., None], (1 - alpha) * plain + alpha * paint, plain)
     notes, grounds = [], []
-    for label in np.unique(ids[known]).tolist() if names is not None else ():
+    for label in np.unique(ids[known]).tolist() if names else ():
         count, regions, stats, _ = cv2.connectedComponentsWithStats((ids == label).astype(np.uint8))
         largest = 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax()) if count > 1 else 0
         if stats[largest, cv2.CC_STAT_AREA] >= _NAMED_RATIO * ids.size:

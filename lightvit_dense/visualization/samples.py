@@ -38,7 +38,8 @@ def draw_sample(
     if 'pred_sem_seg' in sample or 'gt_sem_seg' in sample:
         return _draw_label_maps(image, sample, names, palette)
     score, best = sample.get('pred_score').float().max(0)
-    picture = titled(_enlarged(image, 320), f'prediction: {names[int(best)]} ({float(score):.2f})')
+    picture = rescale(image, _enlargement(image, 320))
+    picture = titled(picture, f'prediction: {names[int(best)]} ({float(score):.2f})')
     if 'gt_label' in sample:
         picture = titled(picture, f'truth: {names[int(sample.get("gt_label"))]}')
     return picture
@@ -105,10 +106,6 @@ def _enlargement(image: Image, side: int = 480) -> float:
     return max(1.0, side / max(image.shape[:2]))
 
 
-def _enlarged(image: Image, side: int) -> Image:
-    return rescale(image, _enlargement(image, side))
-
-
 def _draw_detections(image: Image, sample: Any, names: Sequence[str], threshold: float) -> Image:
     pictures, seen = {}, set[int]()
     for key, title in (('gt_instances', 'truth'), ('pred_instances', 'prediction')):
@@ -137,10 +134,9 @@ def _draw_label_maps(
         for key, title in (('gt_sem_seg', 'truth'), ('pred_sem_seg', 'prediction'))
         if key in sample
     }
-    areas = sum(
-        np.bincount(ids[(ids >= 0) & (ids < len(names))], minlength=len(names))
-        for ids in maps.values()
-    )
+    everything = np.concatenate([ids.ravel() for ids in maps.values()])
+    known = everything[(everything >= 0) & (everything < len(names))]
+    areas = np.bincount(known, minlength=len(names))
     if len(maps) == 2 and (counted := maps['truth'] < len(names)).any():
         right = (maps['truth'] == maps['prediction'])[counted].mean()
         maps[f'prediction: {right:.1%} of the labelled pixels right'] = maps.pop('prediction')

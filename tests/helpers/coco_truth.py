@@ -113,12 +113,18 @@ def perturb(
     return samples
 
 
-def evaluate(tmp_path, truth, samples, **kwargs):
-    path = tmp_path / 'truth.json'
+def make_metric(folder, truth, **kwargs):
+    """Write the truth to a file and build the metric of it."""
+    path = folder / 'truth.json'
     path.write_text(json.dumps(truth))
     cfg = dict(type='lightvit_dense.CocoMetric', ann_file=str(path), metric=['bbox', 'segm'])
     metric = METRICS.build({**cfg, **kwargs})
     metric.dataset_meta = dict(classes=CLASSES)
+    return metric
+
+
+def evaluate(folder, truth, samples, **kwargs):
+    metric = make_metric(folder, truth, **kwargs)
     for sample in samples:
         metric.process({}, [sample])
     return metric.evaluate(len(samples))

@@ -22,7 +22,9 @@ def detector_config(root: Path | None = None) -> Config:
     cfg = apis.load_config(CONFIGS / 'toyworld' / 'maskrcnn_scratch.py')
     _shrink(cfg.model.backbone, depth=2)
     cfg.model.pad_shape = SIDE
-    cfg.model.backbone.update(global_blocks=(1,), rel_pos_size=SIDE, window_size=4)
+    cfg.model.backbone.update(
+        window=dict(size=4, global_blocks=(1,)), rel_pos=dict(kind='decomposed', size=SIDE)
+    )
     cfg.model.neck.in_channels = 32
     cfg.model.roi_head.bbox_head.type = 'lightvit_dense.BoxHead'  # the COCO recipe's
     cfg.model.roi_head.mask_head.type = 'lightvit_dense.MaskHead'

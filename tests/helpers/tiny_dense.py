@@ -79,7 +79,9 @@ def detector_config(root: Path, iterations: int) -> Config:
     cfg.model.train_cfg.rpn.sampler.num = 32
     cfg.model.train_cfg.rpn_proposal.update(nms_pre=50, max_per_img=16)
     cfg.model.train_cfg.rcnn.sampler.num = 16
-    cfg.model.backbone.update(window_size=4, global_blocks=(1,), rel_pos_size=SIDE)
+    cfg.model.backbone.update(
+        window=dict(size=4, global_blocks=(1,)), rel_pos=dict(kind='decomposed', size=SIDE)
+    )
     _shrink(cfg, root, iterations)
     cfg.model.neck.in_channels = ARCH['embed_dim']
     return cfg

@@ -1,59 +1,30 @@
 """Evaluating what others have trained, and refusing what would be evaluated at random."""
 
-import cv2
-import numpy as np
 import pytest
 import torch
-from sklearn.datasets import load_digits
 from timm.models.vision_transformer import VisionTransformer as TimmViT
 
 from lightvit_dense import apis
 from lightvit_dense.checkpoints import CheckpointError
-
-CONFIG = """
-default_scope = 'lightvit_dense'
-model = dict(
-    type='lightvit_dense.ImageClassifier',
-    data_preprocessor=dict(
-        type='lightvit_dense.ImagePreprocessor', mean=[127.5] * 3, std=[127.5] * 3),
-    backbone=dict(
-        type='lightvit_dense.VisionTransformer', arch=dict(embed_dim=16, depth=2, num_heads=4),
-        img_size=16, patch_size=8, final_norm=False),
-    head=dict(num_classes=3))
-test_dataloader = dict(
-    batch_size=5, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type='lightvit_dense.ImageNet', data_root={root!r}, img_dir='val',
-        pipeline=[
-            dict(type='lightvit_dense.LoadImage', color='rgb'),
-            dict(type='lightvit_dense.CenterResizedCrop', size=16, share=1.0),
-            dict(type='lightvit_dense.PackImage', meta_keys=('img_path',))]))
-test_evaluator = dict(type='lightvit_dense.Accuracy', topk=(1,))
-test_cfg = dict()
-"""
+from lightvit_dense.registry import DATASETS
+from tests.helpers.digits import digits_config, write_digits
 
 
 @pytest.fixture
 def digits(tmp_path):
-    """Write twelve digits of three classes and a config; return it with images and labels."""
-    images, labels = load_digits(n_class=3, return_X_y=True)
-    pictures, classes = [], []
-    for label in range(3):
-        folder = tmp_path / 'data/val' / 'abc'[label]
-        folder.mkdir(parents=True)
-        for number, image in enumerate(images[labels == label][:4]):
-            picture = cv2.resize(image.reshape(8, 8).astype('uint8') * 15, (16, 16))
-            cv2.imwrite(str(folder / f'{number}.png'), picture)
-            pictures.append(picture)
-            classes.append(label)
-    (tmp_path / 'config.py').write_text(CONFIG.format(root=str(tmp_path / 'data')))
-    inputs = torch.tensor(np.array(pictures))[:, None].expand(-1, 3, -1, -1) / 127.5 - 1
-    return tmp_path / 'config.py', inputs, torch.tensor(classes)
+    """Write pictures of three classes and a config; return it with images and labels."""
+    write_digits(tmp_path, train=1, val=4)
+    cfg = digits_config(tmp_path)
+    dataset = DATASETS.build(cfg.test_dataloader.dataset)
+    inputs = torch.stack([dataset[index]['inputs'] for index in range(len(dataset))])
+    labels = torch.tensor([dataset.get_data_info(i)['gt_label'] for i in range(len(dataset))])
+    cfg.dump(tmp_path / 'config.py')
+    return tmp_path / 'config.py', (inputs - 127.5) / 60, labels
 
 
 def timm_model(**kwargs):
     torch.manual_seed(0)
-    sizes = dict(img_size=16, patch_size=8, embed_dim=16, depth=2, num_heads=4, num_classes=3)
+    sizes = dict(img_size=16, patch_size=8, embed_dim=16, depth=2, num_heads=2, num_classes=3)
     model = TimmViT(**{**sizes, 'global_pool': 'avg', **kwargs}).eval()
     with torch.no_grad():
         for parameter in model.parameters():

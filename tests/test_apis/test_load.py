@@ -307,7 +307,7 @@ def test_a_tracker(tmp_path):
     path = save(tmp_path / 'a.pth', network, cfg)
     model = lightvit_dense.load(path, device='cpu')
     frames = [picture(60, 80, seed) for seed in range(3)]
-    straight = Tracker.from_model(network)
+    straight = Tracker(network)
     straight.init(frames[0], (10, 20, 30, 25))
     want = [(10, 20, 30, 25), *(straight.update(frame).box for frame in frames[1:])]
     found = list(model.track([Image.fromarray(frame) for frame in frames], (10, 20, 30, 25)))

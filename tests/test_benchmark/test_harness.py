@@ -1,13 +1,13 @@
 import json
-import sys
 from argparse import ArgumentTypeError, Namespace
 from pathlib import Path
 
+import numpy as np
 import pytest
-import torch
 
 from lightvit_dense.errors import UserError, run_tool
 from tools.benchmark import harness, run
+from tools.benchmark.cases import tracking_index
 
 
 class FakeTime:
@@ -72,21 +72,23 @@ def test_the_peak_is_the_best_rate() -> None:
     assert peak.gflop_per_s == 1e9 > first > 0
 
 
-@pytest.mark.skipif(not sys.platform.startswith('linux'), reason='reads the peak that Linux keeps')
-def test_memory_is_the_peak_and_what_it_grew_by() -> None:
-    held = []
-    before = harness.peak_memory_mb(torch.device('cpu'))
-    size = int(before) * 2**18 + 2**26  # more than the peak so far, in fp32
-    found = harness.measure_memory({'hold': lambda: held.append(torch.ones(size))}, 'cpu')['hold']
-    assert found['peak_mb'] > before + 200
-    assert found['grown_mb'] > 200
+def test_memory_is_the_peak_and_what_it_grew_by(monkeypatch: pytest.MonkeyPatch) -> None:
+    peaks, calls = [120.0, 180.0], []
+    monkeypatch.setattr(harness, 'held_memory_mb', lambda device: 100.0)
+    monkeypatch.setattr(harness, 'peak_memory_mb', lambda device: peaks.pop(0))
+    passes = {'forward': lambda: calls.append('f'), 'step': lambda: calls.append('s')}
+    assert harness.measure_memory(passes, 'cpu') == {
+        'forward': {'peak_mb': 120, 'grown_mb': 20},
+        'step': {'peak_mb': 180, 'grown_mb': 80},
+    }
+    assert ''.join(calls) == 'ffss'
 
 
 def test_a_table_says_what_its_columns_say() -> None:
     columns = {
         'name': lambda row: row['name'],
         'ms (IQR)': harness.spread(1e3, 1),
-        'share': harness.number('share', '{:.0%}'),
+        'share': harness.column('share', '{:.0%}'),
     }
     rows = [{'name': 'a', 'median': 0.0123, 'iqr': 0.001}, {'name': 'b', 'median': 1, 'iqr': 0}]
     rows[1]['share'] = 0.5
@@ -109,19 +111,18 @@ def test_a_report_is_printed_and_written(
     assert (found['results'], found['settings']) == ([{'median': 1}], {'batch': 3})
 
 
-def test_a_worker_has_its_threads_and_its_errors_are_told(
+def test_workers_give_results_and_their_errors_are_told(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    words = ['tracking_fps', '--tiny', '--ways', 'plain', '--frames', '6', '--rounds', '1']
-    args = run.parse_args([*words, '--threads', '1'])
-    rows = harness.run_worker(args, tracker='hiera-tiny', threads=1)
-    assert [row['way'] for row in rows] == ['plain', 'plain']
-    with pytest.raises(RuntimeError, match=r'the worker failed with exit status 1'):
-        harness.run_worker(args, tracker='no-such', threads=1)
-    bad = run.parse_args([*words, '--video', 'no.mp4', '--box', '1', '1', '9', '9'])
+    args = run.parse_args(['tracking_index'])
+    tracking_index.write_videos('got10k', tmp_path / 'got10k', 2, np.random.default_rng(0))
+    found = harness.run_worker(args, folder=str(tmp_path), sets=['got10k'], threads=1)
+    assert found['counts']['got10k'][0] == 2
+    with pytest.raises(RuntimeError, match='the worker failed with exit status 1'):
+        harness.run_worker(args, folder=str(tmp_path), sets=['no such set'])
     with pytest.raises(UserError, match='see the message above'):
-        harness.run_worker(bad, threads=1)
-    assert 'no.mp4 does not exist' in capfd.readouterr().err
+        harness.run_worker(args, folder=str(tmp_path / 'nowhere'), sets=['lasot'])
+    assert 'nowhere' in capfd.readouterr().err
 
 
 OPTIONS = [
@@ -135,6 +136,7 @@ OPTIONS = [
     ('dense_step --variants detectron', 'invalid choice'),
     ('train_step --batch mea=2', '--batch mea=2: expected N or CASE=N'),
     ('pretrain_step --batch 0', '--batch must be at least 1, got 0'),
+    ('data_pipeline --crop 0', '--crop must be at least 1, got 0'),
     ('data_pipeline --size 500', '500: expected WIDTHxHEIGHT'),
     ('tracking_metric --sequences 9 --frames 35', 'four frames a sequence'),
     ('tracking_index --videos 3', 'at least 12 videos'),

@@ -63,9 +63,9 @@ def image(model):
         dict(pool='cls'),
         dict(backbone=dict(cls_token=False)),
         dict(final_norm=True, **CLS, batch_norm=True),
-        dict(backbone=dict(rel_pos_bias=True)),
-        dict(backbone=dict(rel_pos_bias=True, img_size=(24, 40))),
-        dict(backbone=dict(rel_pos_bias=True), final_norm=True, **CLS),
+        dict(backbone=dict(rel_pos=dict(kind='bias'))),
+        dict(backbone=dict(rel_pos=dict(kind='bias'), img_size=(24, 40))),
+        dict(backbone=dict(rel_pos=dict(kind='bias')), final_norm=True, **CLS),
         dict(backbone=HIERA),
     ],
 )
@@ -114,10 +114,18 @@ def test_hugging_face_gives_our_scores(tmp_path, options, theirs):
     ('save', 'options', 'message'),
     [
         (save_timm, dict(final_norm=True), 'LayerNorms before and after the pooling'),
-        (save_timm, dict(backbone=dict(rel_pos_bias=True, cls_token=False)), 'no class'),
+        (
+            save_timm,
+            dict(backbone=dict(rel_pos=dict(kind='bias'), cls_token=False)),
+            'no class',
+        ),
         (save_timm, dict(backbone=HIERA, norm=False), 'no LayerNorm after the pooling'),
         (save_huggingface, dict(), 'does not read the class token(.|\n)*--to timm'),
-        (save_huggingface, dict(backbone=dict(rel_pos_bias=True)), 'relative positions'),
+        (
+            save_huggingface,
+            dict(backbone=dict(rel_pos=dict(kind='bias'))),
+            'relative positions',
+        ),
     ],
 )
 def test_what_cannot_be_expressed_is_refused(tmp_path, save, options, message):

@@ -67,7 +67,7 @@ def from_timm(path):
         dict(cls_token=False),
         dict(final_norm=False),
         dict(layer_scale=0.5),
-        dict(layer_scale=0.5, rel_pos_bias=True),
+        dict(layer_scale=0.5, rel_pos=dict(kind='bias')),
         dict(arch=dict(ARCH, mlp_ratio=2.0)),
     ],
 )
@@ -160,8 +160,12 @@ def test_other_heads_are_refused(tmp_path, save):
 @pytest.mark.parametrize(
     ('save', 'options', 'what'),
     [
-        (save_timm, dict(cls_token=False, window_size=2), 'has windows, which timm'),
-        (save_timm, dict(cls_token=False, rel_pos_size=32), 'has relative positions'),
+        (save_timm, dict(cls_token=False, window=dict(size=2)), 'has windows, which timm'),
+        (
+            save_timm,
+            dict(cls_token=False, rel_pos=dict(kind='decomposed', size=32)),
+            'has relative positions',
+        ),
         (save_huggingface, dict(final_norm=False), 'has no final norm, which Hugging Face'),
         (save_huggingface, dict(cls_token=False), 'no class token'),
     ],

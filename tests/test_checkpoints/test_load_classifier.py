@@ -73,7 +73,7 @@ FOREIGN = {
         TimmViT(**timm_vit(global_pool='avg', fc_norm=False)),
         dict(norm=False),
     ),
-    'timm BEiT': lambda: (Beit(**timm_vit(use_rel_pos_bias=True)), dict(rel_pos_bias=True)),
+    'timm BEiT': lambda: (Beit(**timm_vit(use_rel_pos_bias=True)), dict(rel_pos=dict(kind='bias'))),
     'HF ViT': lambda: (
         ViTForImageClassification(ViTConfig(**huggingface())),
         dict(pool='cls', norm=False),
@@ -83,7 +83,7 @@ FOREIGN = {
             BeitConfig(**huggingface(use_relative_position_bias=True, use_mean_pooling=True)
                        | dict(use_absolute_position_embeddings=True))
         ),
-        dict(rel_pos_bias=True),
+        dict(rel_pos=dict(kind='bias')),
     ),
     'Meta Hiera': lambda: (
         hiera.Hiera(
@@ -143,7 +143,7 @@ def test_the_authors_fine_tuned_files(tmp_path, biases):
             key = torch.randn(16)
             state[f'blocks.{i}.attn.qkv.bias'] = torch.cat([parts[0], key, parts[1]])
     torch.save(mae_lite(state | index), tmp_path / 'last.pth.tar')
-    model = classifier(rel_pos_bias=True)
+    model = classifier(rel_pos=dict(kind='bias'))
     report = load_classifier(model, tmp_path / 'last.pth.tar', complete=True, verbose=False)
     assert report.source == 'mae-lite'
     image = torch.randn(2, 3, 32, 32)

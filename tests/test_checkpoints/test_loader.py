@@ -187,9 +187,8 @@ def test_initializer_on_our_backbone(tmp_path):
         img_size=48,
         patch_size=8,
         cls_token=False,
-        window_size=3,
-        global_blocks=[1],
-        rel_pos_size=48,
+        window=dict(size=3, global_blocks=[1]),
+        rel_pos=dict(kind='decomposed', size=48),
         init_cfg=cfg,
     )
     target.init_weights()
@@ -248,7 +247,7 @@ def test_timm_reads_our_export(tmp_path):
 @pytest.mark.parametrize('num_pretrained_blocks', [0, 1, 2, 3])
 def test_reserved_blocks_are_loaded_and_the_rest_stays_at_random(num_pretrained_blocks):
     arch = dict(embed_dim=8, depth=3, num_heads=2)
-    options = dict(img_size=32, patch_size=8, rel_pos_bias=True)
+    options = dict(img_size=32, patch_size=8, rel_pos=dict(kind='bias'))
     source = randomise(VisionTransformer(arch, **options))
     target = randomise(VisionTransformer(arch, **options), 1)
     before = {k: v.clone() for k, v in target.state_dict().items()}

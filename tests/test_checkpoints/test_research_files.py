@@ -275,7 +275,11 @@ def test_ostrack(tmp_path, monkeypatch):
 @pytest.mark.parametrize('suffix', ['.pkl', '.pth'])
 @pytest.mark.parametrize('arrays', [True, False])
 def test_detectron2(tmp_path, suffix, arrays):
-    windows = dict(cls_token=False, window_size=2, global_blocks=[1], rel_pos_size=32)
+    windows = dict(
+        cls_token=False,
+        window=dict(size=2, global_blocks=[1]),
+        rel_pos=dict(kind='decomposed', size=32),
+    )
     source = vit(final_norm=False, **windows)
     state = named(source, 'backbone.net.')
     positions = torch.randn(1, 17, 16)  # with the row of a class token

@@ -1,78 +1,96 @@
+"""COCO files, awkward and broken ones too: what is read, left out as in mmdet, and refused."""
+
 import json
+from functools import partial
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
-from mmengine.registry import DATA_SAMPLERS, DATASETS
+from mmengine.registry import DATA_SAMPLERS, DATASETS, MODELS, DefaultScope
+from PIL import Image
+from pycocotools import mask as rle
 from torch.utils.data import DataLoader
 
 import lightvit_dense  # noqa: F401
-from lightvit_dense.datasets import DatasetError
+from lightvit_dense.datasets import DatasetError, SeededIndex, annotation_masks
 from lightvit_dense.datasets.annotations import read_annotations
-from lightvit_dense.datasets.detection.coco import CocoDataset
+from lightvit_dense.datasets.detection import coco
 
+CONFIGS = Path(__file__).parents[2] / 'configs'
+HEIGHT, WIDTH = 40, 60
 CLASSES = ('cat', 'dog')
-CROP = 48
+SQUARE = [[5, 5, 25, 5, 25, 25, 5, 25]]
+LOAD = [
+    dict(type='lightvit_dense.LoadImage'),
+    dict(type='mmdet.LoadAnnotations', with_bbox=True, with_mask=True),
+]
 
 
-def annotation(number, image, box, category=4, **kwargs):
+def bitmap(box=(5, 5, 20, 20)):
     x, y, w, h = box
-    polygon = [[x, y, x + w, y, x + w, y + h, x, y + h]]
-    return dict(
-        id=number,
-        image_id=image,
-        category_id=category,
-        bbox=list(box),
-        area=w * h,
-        iscrowd=0,
-        segmentation=polygon,
-        **kwargs,
-    )
+    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+    mask[y : y + h, x : x + w] = 1
+    return mask
 
 
-def content():
-    return dict(
-        images=[
-            dict(id=1, file_name='a.jpg', width=60, height=40),
-            dict(id=2, file_name='empty.jpg', width=64, height=64),
-            dict(id=5, file_name='tiny.jpg', width=20, height=14),
-        ],
-        annotations=[
-            annotation(1, 1, (5, 5, 20, 20)),
-            annotation(2, 1, (30, 10, 25, 25), category=9),
-            annotation(3, 5, (2, 2, 10, 10)),
-        ],
+def compressed(mask):
+    code = rle.encode(np.asfortranarray(mask))
+    return dict(size=list(code['size']), counts=code['counts'].decode())
+
+
+def uncompressed(mask):
+    flat = mask.T.ravel()
+    ends = np.flatnonzero(np.diff(flat)) + 1
+    runs = np.diff([0, *ends, flat.size]).tolist()
+    return dict(size=list(mask.shape), counts=runs if flat[0] == 0 else [0, *runs])
+
+
+def note(number=1, segmentation=SQUARE, box=(5, 5, 20, 20), **kwargs):
+    entry = dict(id=number, image_id=1, category_id=4, bbox=list(box), area=400, iscrowd=0)
+    return entry | dict(segmentation=segmentation) | kwargs
+
+
+def write(root, *notes, image=None, **kwargs):
+    content = dict(
+        images=[dict(id=1, file_name='a.png', width=WIDTH, height=HEIGHT)],
+        annotations=list(notes),
         categories=[dict(id=4, name='cat'), dict(id=9, name='dog')],
     )
-
-
-def write(root, truth):
-    (root / 'images').mkdir(exist_ok=True)
-    rng = np.random.RandomState(0)
-    for image in truth.get('images', []):
-        noise = rng.randint(0, 255, (6, 8, 3), np.uint8)
-        picture = cv2.resize(noise, (image.get('width', 60), image['height']))
-        cv2.imwrite(str(root / 'images' / image['file_name']), picture)
-    (root / 'truth.json').write_text(json.dumps(truth))
+    content |= kwargs
+    rng = np.random.default_rng(0)
+    for entry in content['images']:
+        size = entry['height'], entry['width']
+        if all(isinstance(side, int) and side > 0 for side in size):
+            cv2.imwrite(str(root / entry['file_name']), rng.integers(0, 255, (*size, 3), np.uint8))
+    if image is not None:
+        image.save(root / 'a.png')
+    (root / 'truth.json').write_text(json.dumps(content))
     return root
 
 
-PIPELINE = [
-    dict(type='lightvit_dense.LoadImage'),
-    dict(type='mmdet.LoadAnnotations', with_bbox=True, with_mask=True),
-    dict(type='lightvit_dense.ResizeScale', scale=(CROP, CROP), ratio_range=(0.1, 2.0)),
-    dict(
-        type='lightvit_dense.FixedSizeCrop',
-        crop_size=(CROP, CROP),
-        recompute_bbox=True,
-        allow_negative_crop=True,
-    ),
-    dict(type='mmdet.FilterAnnotations', min_gt_bbox_wh=(1e-2, 1e-2), keep_empty=False),
-    dict(type='mmdet.RandomFlip', prob=0.5),
-    dict(type='mmdet.PackDetInputs'),
-]
+def rectangle(number, box, **kwargs):
+    x, y, w, h = box
+    polygon = [[x, y, x + w, y, x + w, y + h, x, y + h]]
+    return note(number, polygon, box, **(dict(area=w * h) | kwargs))
+
+
+def write_three(root, change=lambda truth: None):
+    """Write three images, one of them empty and one tiny, with a change to the file."""
+    names = [(1, 'a.png', 60, 40), (2, 'empty.png', 64, 64), (5, 'tiny.png', 20, 14)]
+    images = [dict(id=i, file_name=name, width=w, height=h) for i, name, w, h in names]
+    notes = [
+        rectangle(1, (5, 5, 20, 20)),
+        rectangle(2, (30, 10, 25, 25), category_id=9),
+        rectangle(3, (2, 2, 10, 10), image_id=5),
+    ]
+    truth = json.loads((write(root, *notes, images=images) / 'truth.json').read_text())
+    change(truth)
+    (root / 'truth.json').write_text(json.dumps(truth))
+    return root
 
 
 def build(root, **kwargs):
@@ -80,17 +98,128 @@ def build(root, **kwargs):
         type='lightvit_dense.CocoDataset',
         data_root=str(root),
         ann_file='truth.json',
-        data_prefix=dict(img='images/'),
+        data_prefix=dict(img=''),
         metainfo=dict(classes=CLASSES),
-        pipeline=PIPELINE,
+        pipeline=LOAD,
+        serialize_data=False,  # mmengine collects garbage for it, which takes long in a test
     )
     return DATASETS.build({**cfg, **kwargs})
 
 
+def recipe(side=48, poly2mask=False):
+    """The training pipeline of the config, small, with masks as polygons or bitmaps."""
+    path = CONFIGS / '_base_/datasets/coco_lsj_640.py'
+    pipeline = Config.fromfile(path).train_dataloader.dataset.pipeline
+    for step in pipeline:
+        step.update({k: (side, side) for k in ('scale', 'crop_size') if k in step})
+        if 'poly2mask' in step:
+            step.poly2mask = poly2mask
+    return pipeline
+
+
+# ---------------------------------------------------------------- what is read
+
+
+@pytest.mark.parametrize('form', [compressed, uncompressed, lambda mask: SQUARE])
+def test_all_forms_of_masks_are_read(tmp_path, form):
+    item = build(write(tmp_path, note(segmentation=form(bitmap()))))[0]
+    np.testing.assert_array_equal(item['gt_masks'].masks, bitmap()[None])
+    assert item['gt_bboxes'].tensor.tolist() == [[5, 5, 25, 25]]
+    assert item['gt_bboxes_labels'].tolist() == [0]
+    assert not item['gt_ignore_flags'].any()
+
+
+@pytest.mark.parametrize('form', [compressed, uncompressed, lambda mask: SQUARE])
+def test_crowds_are_ignored(tmp_path, form):
+    crowd = note(2, form(bitmap()), iscrowd=1)
+    dataset = build(write(tmp_path, note(), crowd), pipeline=recipe(poly2mask=True))
+    polygons = build(tmp_path, pipeline=recipe())
+    for seed in range(8):
+        data = dataset[SeededIndex(0, seed)]['data_samples']
+        assert len(data.gt_instances) <= 1
+        assert len(data.gt_instances) + len(data.ignored_instances) in (0, 2)
+        data = polygons[SeededIndex(0, seed)]['data_samples']
+        assert data.gt_instances.labels.tolist() in ([], [0])
+
+
+@pytest.mark.parametrize(
+    ('box', 'kept'),
+    [
+        ((50, 30, 40, 40), [50, 30, 90, 70]),  # reaches out: the pipeline clips it
+        ((-10, -10, 30, 30), [-10, -10, 20, 20]),
+        ((60, 0, 10, 10), None),
+        ((-30, 0, 20, 10), None),
+        ((5, 5, 0, 10), None),
+        ((5, 5, 10, 0.5), None),
+        ((25, 25, -20, -20), None),
+    ],
+)
+def test_boxes_outside_of_the_image_and_of_no_size_are_left_out(tmp_path, box, kept):
+    dataset = build(write(tmp_path, note(box=box)))
+    found = [instance['bbox'] for instance in dataset.get_data_info(0)['instances']]
+    assert found == ([kept] if kept else [])
+    dataset = build(tmp_path, pipeline=recipe())
+    for seed in range(8):
+        sample = dataset[SeededIndex(0, seed)]
+        height, width = sample['inputs'].shape[1:]
+        boxes = sample['data_samples'].gt_instances.bboxes.tensor
+        assert (boxes >= 0).all()
+        assert (boxes <= torch.tensor([width, height] * 2)).all()
+
+
+@pytest.mark.parametrize(
+    ('mask', 'poly2mask'),
+    [
+        (compressed(bitmap((0, 0, 0, 0))), True),
+        ([[5, 5, 5, 5, 5, 5]], True),
+        ([[5, 5, 5, 5, 5, 5]], False),
+        ([[70, 50, 80, 50, 80, 60]], True),
+        ([[70, 50, 80, 50, 80, 60]], False),
+    ],
+)
+def test_masks_without_a_pixel_are_left_out(tmp_path, mask, poly2mask):
+    dataset = build(write(tmp_path, note(1, mask), note(2)), pipeline=recipe(poly2mask=poly2mask))
+    counts = set()
+    for seed in range(10):
+        data = dataset[SeededIndex(0, seed)]['data_samples'].gt_instances
+        assert (data.masks.areas > 0).all()
+        counts.add(len(data))
+    assert counts <= {0, 1}
+    assert 1 in counts
+
+
+@pytest.fixture
+def warnings(monkeypatch):
+    """What is logged while data sets are built."""
+    lines: list[str] = []
+    for module in (annotation_masks, coco):
+        monkeypatch.setattr(module, 'print_log', lambda text, **_: lines.append(text))
+    return lines
+
+
+def test_polygons_of_too_few_corners_are_passed_over_in_training(tmp_path, warnings):
+    few, odd = [5, 5, 9, 9], [1, 2, 3, 4, 5, 6, 7]
+    notes = [note(1, [few]), note(2, [odd, *SQUARE]), note(3)]
+    dataset = build(write(tmp_path, *notes))
+    assert len(warnings) == 1
+    assert '2 annotation(s) have a polygon of fewer than three corners' in warnings[0]
+    assert 'such as annotation 1' in warnings[0]
+    item = dataset[0]
+    assert item['gt_ignore_flags'].tolist() == [True, False, False]
+    np.testing.assert_array_equal(item['gt_masks'].masks[1], bitmap())
+    # Evaluation could not read them.
+    for refuse in (
+        lambda: build(tmp_path, test_mode=True),
+        lambda: read_annotations(str(tmp_path / 'truth.json')),
+    ):
+        with pytest.raises(DatasetError, match=r'such as annotation 1\. Correct it or remove'):
+            refuse()
+
+
 def test_annotations(tmp_path):
-    dataset = build(write(tmp_path, content()))
-    assert type(dataset) is CocoDataset
-    assert DATASETS.get('lightvit_dense.CocoDataset') is CocoDataset
+    dataset = build(write_three(tmp_path))
+    assert type(dataset) is coco.CocoDataset
+    assert DATASETS.get('lightvit_dense.CocoDataset') is coco.CocoDataset
     assert len(dataset) == 3
     first = dataset.get_data_info(0)
     assert [i['bbox_label'] for i in first['instances']] == [0, 1]
@@ -99,13 +228,15 @@ def test_annotations(tmp_path):
     assert len(build(tmp_path, filter_cfg=dict(filter_empty_gt=True))) == 2
 
 
-POLYGONS = dict(PIPELINE[1], poly2mask=False)
+POLYGONS = dict(LOAD[1], poly2mask=False)
+PACK = dict(type='mmdet.PackDetInputs')
 
 
 def test_polygons_keep_their_fractions(tmp_path):
     """JSON has whole numbers, too; an array of these would cut off what a resize makes of them."""
-    pipeline = [PIPELINE[0], POLYGONS, dict(PIPELINE[2], ratio_range=(0.9, 0.9))]
-    found = build(write(tmp_path, content()), pipeline=pipeline)[0]
+    jitter = dict(type='lightvit_dense.ResizeScale', scale=(48, 48), ratio_range=(0.9, 0.9))
+    pipeline = [LOAD[0], POLYGONS, jitter]
+    found = build(write_three(tmp_path), pipeline=pipeline)[0]
     factor = found['scale_factor']
     assert factor == (43 / 60, 29 / 40)
     corners = found['gt_masks'].masks[0][0].reshape(-1, 2)
@@ -114,23 +245,53 @@ def test_polygons_keep_their_fractions(tmp_path):
 
 
 def test_run_lengths_are_not_ignored(tmp_path):
-    truth = content()
-    truth['annotations'][0]['segmentation'] = dict(size=[40, 60], counts=[0, 40, 2360])
-    write(tmp_path, truth)
-    pipeline = [PIPELINE[0], POLYGONS, PIPELINE[-1]]
+    def by_runs(truth, crowd=0):
+        runs = dict(size=[40, 60], counts=[0, 40, 2360])
+        truth['annotations'][0].update(segmentation=runs, iscrowd=crowd)
+
+    pipeline = [LOAD[0], POLYGONS, PACK]
+    write_three(tmp_path, by_runs)
     with pytest.raises(DatasetError, match=r'image 1 has an object.*Set poly2mask=True'):
         build(tmp_path, pipeline=pipeline)
-    bitmaps = build(tmp_path, pipeline=[*PIPELINE[:2], PIPELINE[-1]])
+    bitmaps = build(tmp_path, pipeline=[*LOAD, PACK])
     assert len(bitmaps[0]['data_samples'].gt_instances) == 2
-    truth['annotations'][0]['iscrowd'] = 1
-    found = build(write(tmp_path, truth), pipeline=pipeline)[0]['data_samples']
+    write_three(tmp_path, partial(by_runs, crowd=1))
+    found = build(tmp_path, pipeline=pipeline)[0]['data_samples']
     assert len(found.gt_instances) == len(found.ignored_instances) == 1
 
 
-def broken(change):
-    truth = content()
-    change(truth)
-    return truth
+# ---------------------------------------------------------------- what is refused
+
+
+def runs(*counts, size=(HEIGHT, WIDTH)):
+    return dict(size=list(size), counts=list(counts))
+
+
+BROKEN = {
+    r'annotation 7: its run lengths cover 30 of 2400 pixels': note(7, runs(10, 20)),
+    r'annotation 7: its run lengths cover 5000 of 2400': note(7, runs(10, 4990)),
+    r"annotation 7: the 'counts' of its run lengths are damaged": note(7, runs(-5, 2405)),
+    r"annotation 8: the 'counts' of its": note(8, dict(size=[HEIGHT, WIDTH], counts='abc\u00e9')),
+    r"annotation 8: the 'counts' of": note(8, dict(size=[HEIGHT, WIDTH], counts='')),
+    r"annotation 8: the 'counts'": note(
+        8, dict(size=[HEIGHT, WIDTH], counts=compressed(bitmap())['counts'][:-1])
+    ),
+    r'annotation 8: its run lengths cover 250 of 2400': note(
+        8, dict(size=[HEIGHT, WIDTH], counts=compressed(np.eye(10, 25, dtype=np.uint8))['counts'])
+    ),
+    r'annotation 9: its run lengths are of an image of the size \[60, 40\], the file lists '
+    r'\[40, 60\]': note(9, compressed(bitmap().T)),
+    r'annotation 9: its run lengths are of an image of the size None': note(9, dict(counts='0')),
+    r'annotation 3: its segmentation is neither': note(3, 'text'),
+    r'annotation 3: its segmentation is neither a list': note(3, SQUARE[0]),
+    r'annotation 3: a polygon holds something that is no number': note(3, [[1, 2, 'x', 4, 5, 6]]),
+    r'annotation 3: a polygon has a corner more than': note(3, [[0, 0, 1e9, 0, 1e9, 1e9]]),
+    r'annotations\[0\] \(id 5\) holds NaN or Infinity': note(5, [[float('nan'), 1, 2, 3, 4, 5]]),
+    r'annotations\[0\] \(id 6\) holds NaN or Infinity': note(6, box=(1, 2, float('inf'), 4)),
+    r"annotation 2 has the bbox \['5', 5, 20, 20\]": note(2, box=('5', 5, 20, 20)),
+    r'annotation 2 has the area None': note(2, area=None),
+    r'annotation 4 has no segmentation, but the pipeline loads masks': note(4, []),
+}
 
 
 BREAKS = {
@@ -152,17 +313,107 @@ BREAKS = {
 }
 
 
-@pytest.mark.parametrize('reason', BREAKS)
+@pytest.mark.parametrize('reason', [*BROKEN, *BREAKS])
 def test_broken_annotations_are_named(tmp_path, reason):
-    write(tmp_path, broken(BREAKS[reason]))
+    if reason in BROKEN:
+        write(tmp_path, BROKEN[reason])
+    else:
+        write_three(tmp_path, BREAKS[reason])
     with pytest.raises(DatasetError, match=reason) as caught:
         build(tmp_path)
     assert str(tmp_path / 'truth.json') in str(caught.value)
 
 
+def test_boxes_alone_need_no_masks(tmp_path):
+    entry = note()
+    del entry['segmentation']
+    load = [LOAD[0], dict(type='mmdet.LoadAnnotations', with_bbox=True)]
+    item = build(write(tmp_path, entry), pipeline=load)[0]
+    assert item['gt_bboxes'].tensor.tolist() == [[5, 5, 25, 25]]
+
+
+@pytest.mark.parametrize('test_mode', [False, True])
+def test_an_image_of_another_size_is_refused(tmp_path, test_mode):
+    image = Image.fromarray(np.zeros((WIDTH, HEIGHT, 3), np.uint8))  # lies on its side
+    dataset = build(write(tmp_path, note(), image=image), test_mode=test_mode)
+    with pytest.raises(DatasetError, match=r'a\.png: the image has 40 x 60 pixels.*for 60 x 40'):
+        dataset[0]
+
+
+@pytest.mark.parametrize('side', [0, -3, 2.5, '60', None])
+def test_a_size_that_is_none_is_refused(tmp_path, side):
+    image = dict(id=1, file_name='a.png', width=side, height=HEIGHT)
+    with pytest.raises(DatasetError, match=r'image 1 \(a\.png\) has width and height'):
+        build(write(tmp_path, images=[image]))
+
+
+def test_another_list_of_categories(tmp_path, warnings):
+    categories = [dict(id=4, name='cat'), dict(id=9, name='dog'), dict(id=2, name='fox')]
+    write(tmp_path, note(1), note(2, category_id=2), categories=categories)
+    dataset = build(tmp_path)
+    assert len(warnings) == 1
+    assert '1 of its 3 categories are not among the 2 classes' in warnings[0]
+    assert 'fox' in warnings[0]
+    assert len(dataset.get_data_info(0)['instances']) == 1
+    with pytest.raises(DatasetError, match=r"has no category 'cow' \(1 of 2 classes"):
+        build(tmp_path, metainfo=dict(classes=('cat', 'cow')))
+    write(tmp_path, categories=[*categories[:2], dict(id=7, name='dog')])
+    with pytest.raises(DatasetError, match="has 2 categories of the name 'dog'"):
+        build(tmp_path)
+
+
+# ---------------------------------------------------------------- training on all of it
+
+
+def test_two_steps_on_an_awkward_file_stay_finite(tmp_path):
+    images = [
+        dict(id=1, file_name='a.png', width=WIDTH, height=HEIGHT),
+        dict(id=2, file_name='empty.png', width=30, height=90),
+        dict(id=3, file_name='tiny.png', width=3, height=2),
+    ]
+    notes = [
+        note(1, compressed(bitmap())),
+        note(2, uncompressed(bitmap()), iscrowd=1),
+        note(3, [[5, 5, 9, 9]]),
+        note(4, box=(50, 30, 40, 40), segmentation=[[50, 30, 90, 30, 90, 70, 50, 70]]),
+        note(5, compressed(bitmap((0, 0, 0, 0)))),
+        note(6, box=(5, 5, 0, 0)),
+        note(7, [[0, 0, 2, 0, 2, 1, 0, 1]], box=(0, 0, 2, 1), image_id=3, category_id=9),
+        note(8, [[9, 9, 10, 9, 10, 10, 9, 10]], box=(9, 9, 1, 1)),
+    ]
+    write(tmp_path, *notes, images=images)
+    Image.new('L', (30, 90), 100).save(tmp_path / 'empty.png')
+    Image.new('P', (3, 2)).save(tmp_path / 'tiny.png')
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        cfg = Config.fromfile(CONFIGS / 'toyworld/maskrcnn_scratch.py')
+        dataset = build(tmp_path, pipeline=cfg.train_dataloader.dataset.pipeline)
+        torch.manual_seed(0)
+        model = MODELS.build(cfg.model)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
+    for step in range(2):
+        batch = pseudo_collate([dataset[SeededIndex(i, step)] for i in range(3)])
+        assert any(len(sample.gt_instances) == 0 for sample in batch['data_samples'])
+        losses = model(**model.data_preprocessor(batch, training=True), mode='loss')
+        total, _ = model.parse_losses(losses)
+        optimizer.zero_grad()
+        total.backward()
+        optimizer.step()
+        assert torch.isfinite(total)
+    for name, parameter in model.named_parameters():
+        assert torch.isfinite(parameter).all(), name
+
+
+@pytest.mark.parametrize('box', [(500, 5, 20, 20), (25, 25, -20, -20), None])
+def test_training_on_no_object_at_all_is_refused(tmp_path, box):
+    write(tmp_path, *([note(box=box)] if box else []))
+    with pytest.raises(DatasetError, match=r'truth\.json: no object is left to train on in the'):
+        build(tmp_path, filter_cfg=dict(filter_empty_gt=True, min_size=8))
+    assert len(build(tmp_path, test_mode=True)) == 1
+
+
 @pytest.mark.parametrize('text', ['', '{"images": [', 'no json', '\x00\x01'])
 def test_not_json(tmp_path, text):
-    (write(tmp_path, content()) / 'truth.json').write_text(text)
+    (write_three(tmp_path) / 'truth.json').write_text(text)
     with pytest.raises(DatasetError, match=r'truth\.json: is not JSON'):
         build(tmp_path)
 
@@ -174,7 +425,7 @@ def test_not_a_dict(tmp_path):
 
 
 def test_missing_file_and_folder(tmp_path):
-    write(tmp_path, content())
+    write_three(tmp_path)
     with pytest.raises(DatasetError, match=r'nowhere\.json: this annotation file does not exist'):
         build(tmp_path, ann_file='nowhere.json')
     with pytest.raises(DatasetError, match='nowhere: this image folder does not exist'):
@@ -182,15 +433,14 @@ def test_missing_file_and_folder(tmp_path):
 
 
 def test_a_test_set_has_no_annotations(tmp_path):
-    truth = content()
-    del truth['annotations']
-    dataset = build(write(tmp_path, truth), test_mode=True)
+    write_three(tmp_path, lambda truth: truth.pop('annotations'))
+    dataset = build(tmp_path, test_mode=True)
     assert len(dataset) == 3
     assert dataset.get_data_info(0)['instances'] == []
 
 
 def test_bits_do_not_depend_on_workers(tmp_path):
-    dataset = build(write(tmp_path, content()))
+    dataset = build(write_three(tmp_path), pipeline=recipe(poly2mask=True))
 
     def run(count):
         sampler = dict(type='lightvit_dense.SeededInfiniteSampler', dataset=dataset, seed=3)

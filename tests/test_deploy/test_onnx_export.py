@@ -31,7 +31,12 @@ def build(**backbone: object) -> nn.Module:
     'backbone',
     [
         dict(type='lightvit_dense.VisionTransformer', arch=SMALL, patch_size=8),
-        dict(type='lightvit_dense.VisionTransformer', arch=SMALL, patch_size=8, rel_pos_bias=True),
+        dict(
+            type='lightvit_dense.VisionTransformer',
+            arch=SMALL,
+            patch_size=8,
+            rel_pos=dict(kind='bias'),
+        ),
         dict(
             type='lightvit_dense.Hiera',
             arch=dict(embed_dim=8, stages=(1, 1), num_heads=1, mask_unit=4),
@@ -62,7 +67,7 @@ def test_tables_of_relative_positions_stay_small(tmp_path: Path) -> None:
             arch=dict(embed_dim=16, depth=6, num_heads=4),
             img_size=128,
             patch_size=8,
-            rel_pos_bias=True,
+            rel_pos=dict(kind='bias'),
         )
     ).eval()
     for block in model.blocks:

@@ -63,7 +63,7 @@ SCHEDULE = dict(start_value=0.1, end_value=0.2, end=2)
         ('AttentionAgreementHook', {}, 'attention_agreement'),
         ('DistillWeightScheduleHook', dict(SCHEDULE, begin=0), 'distiller'),
         ('TeacherTemperatureHook', SCHEDULE, 'criterion'),
-        ('MomentumUpdateHook', {}, 'update_followers'),
+        ('MomentumUpdateHook', {}, 'update_ema_targets'),
         ('ExportBackboneHook', dict(module='momentum_backbone'), 'momentum_backbone'),
     ],
 )

@@ -54,7 +54,10 @@ SMALL = dict(
     patch_size=8,
 )
 TABLES = {
-    'vit': (dict(type='lightvit_dense.VisionTransformer', arch='tiny', rel_pos_bias=True), VIT),
+    'vit': (
+        dict(type='lightvit_dense.VisionTransformer', arch='tiny', rel_pos=dict(kind='bias')),
+        VIT,
+    ),
     'hiera': (dict(type='lightvit_dense.Hiera', arch='tiny'), HIERA),
 }
 
@@ -133,7 +136,7 @@ def ours_as_timm(found, kind='vit'):
 def test_timms_grouping_agrees(kind):
     if kind == 'vit':
         model = timm.create_model('vit_tiny_patch16_224', num_heads=12, global_pool='avg')
-        backbone = dict(TABLES['vit'][0], rel_pos_bias=False)
+        backbone = dict(TABLES['vit'][0], rel_pos=None)
     else:
         sizes = dict(embed_dim=46, num_heads=1, stages=(1, 2, 7, 2))
         model, backbone = timm.create_model('hiera_tiny_224', **sizes), TABLES['hiera'][0]

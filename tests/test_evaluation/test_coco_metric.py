@@ -7,7 +7,7 @@ from pycocotools import mask as mask_utils
 import lightvit_dense  # noqa: F401
 from lightvit_dense.datasets import DatasetError
 from lightvit_dense.evaluation import CocoMetric
-from tests.helpers.coco_truth import CLASSES, LABEL, evaluate, ground_truth, perturb
+from tests.helpers.coco_truth import CLASSES, LABEL, evaluate, ground_truth, make_metric, perturb
 
 PERTURBATIONS = {
     'perfect': {},
@@ -124,11 +124,8 @@ def test_classwise_goes_by_name(tmp_path, backend):
 
 def test_table_of_the_classes(tmp_path):
     truth = ground_truth(seed=2, crowd=True)
-    path = tmp_path / 'truth.json'
-    path.write_text(json.dumps(truth))
     samples = perturb(truth, 5, shift=0.2)[:4]  # some of the images
-    metric = CocoMetric(str(path), ['bbox', 'segm'])
-    metric.dataset_meta = dict(classes=CLASSES)
+    metric = make_metric(tmp_path, truth)
     metric.process({}, samples)
     figures = metric.evaluate(len(samples))
     assert len(figures) == 24  # the names of the figures stay what they are
@@ -146,14 +143,10 @@ def test_table_of_the_classes(tmp_path):
 
 @pytest.mark.parametrize('backend', ['faster', 'pycocotools'])
 def test_a_second_evaluation_gives_the_same(tmp_path, backend):
-    path = tmp_path / 'truth.json'
     truth = ground_truth(seed=2, crowd=True)
-    path.write_text(json.dumps(truth))
-    metric = CocoMetric(str(path), ['segm', 'bbox'], backend)
-    metric.dataset_meta = dict(classes=CLASSES)
-    figures = []
+    samples = perturb(truth, 5, shift=0.2)
+    metric, figures = make_metric(tmp_path, truth, backend=backend), []
     for _ in range(2):
-        samples = perturb(truth, 5, shift=0.2)
         metric.process({}, samples)
         figures.append(metric.evaluate(len(samples)))
     assert figures[0] == figures[1]

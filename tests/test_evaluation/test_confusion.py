@@ -1,11 +1,11 @@
 import json
 from itertools import pairwise
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from mmengine.structures import BaseDataElement, PixelData
 from PIL import Image
 
 from lightvit_dense.errors import UserError
@@ -78,8 +78,7 @@ class Dataset:
     metainfo = dict(classes=('cat', 'dog'), palette=[(0, 0, 0), (9, 9, 9)])
     ignore_index = 255
 
-    def __init__(self, root='data'):
-        self.paths = [f'{root}/images/{i}.jpg' for i in range(4)]
+    paths = tuple(f'data/images/{i}.jpg' for i in range(4))
 
     def __len__(self):
         return len(self.paths)
@@ -91,20 +90,12 @@ class Dataset:
     def __getitem__(self, index):
         ids = torch.full((1, 2, 3), index % 2)
         ids[0, 0, 0] = 255
-        field = SimpleNamespace(data=ids)
-
-        class Sample(dict):
-            gt_sem_seg = field
-
-        return dict(data_samples=Sample(gt_sem_seg=field))
+        return dict(data_samples=BaseDataElement(gt_sem_seg=PixelData(data=ids)))
 
 
-def instances(label, score=0.9, box=(0, 0, 10, 10)):
-    return dict(
-        bboxes=torch.tensor([box], dtype=torch.float),
-        labels=torch.tensor([label]),
-        scores=torch.tensor([score]),
-    )
+def instances(label, score=0.9):
+    box = torch.tensor([[0.0, 0.0, 10.0, 10.0]])
+    return dict(bboxes=box, labels=torch.tensor([label]), scores=torch.tensor([score]))
 
 
 def test_confusion_of_detections():

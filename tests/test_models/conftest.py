@@ -24,9 +24,8 @@ VIT = dict(
     cls_token=False,
     out_type='featmap',
     final_norm=False,
-    window_size=2,
-    global_blocks=(1, 3),
-    rel_pos_size=CANVAS,
+    window=dict(size=2, global_blocks=(1, 3)),
+    rel_pos=dict(kind='decomposed', size=CANVAS),
 )
 HIERA = dict(
     type='lightvit_dense.Hiera',
@@ -143,11 +142,11 @@ def segmentor_config(head, kind, mode):
     if kind == 'hiera':
         backbone, neck = HIERA, None
     else:
-        backbone = dict(VIT, cls_token=True, window_size=0, global_blocks=(), rel_pos_size=None)
+        backbone = dict(VIT, cls_token=True, window=None, rel_pos=None)
         backbone['out_indices'] = (0, 1, 2, 3)
         neck = dict(type='mmseg.Feature2Pyramid', embed_dim=CHANNELS, rescales=[4, 2, 1, 0.5])
         if head == 'semfpn':
-            backbone |= dict(rel_pos_bias=True, layer_scale=1.0)
+            backbone |= dict(rel_pos=dict(kind='bias'), layer_scale=1.0)
             neck = dict(type='lightvit_dense.ScaledFeaturePyramid', in_channels=CHANNELS)
             widths = [CHANNELS // 4] * 4
     multiple = dict(common, in_channels=widths, in_index=[0, 1, 2, 3], channels=8,

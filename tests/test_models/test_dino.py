@@ -201,7 +201,7 @@ def test_the_teacher_drops_no_path_and_starts_equal() -> None:
     assert model.backbone.blocks[1].drop_path.drop_prob == 0.5
     assert isinstance(model.momentum_backbone.blocks[1].drop_path, torch.nn.Identity)
     assert model.momentum_backbone.training
-    for copy, module in model.pairs():
+    for copy, module in model.ema_pairs():
         for name, value in module.state_dict().items():
             assert torch.equal(copy.state_dict()[name], value)
 

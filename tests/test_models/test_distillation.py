@@ -11,7 +11,7 @@ from lightvit_dense.models.layers import Attention, QueryKeyBlock
 from lightvit_dense.models.pretraining import distillation
 from lightvit_dense.models.pretraining.distillation import attention_r2
 from lightvit_dense.models.pretraining.precision import at_least_fp32
-from lightvit_dense.models.pretraining.teacher_input import TeacherInput
+from lightvit_dense.models.pretraining.teacher import TeacherInput
 
 VIT = 'lightvit_dense.VisionTransformer'
 STUDENT = dict(embed_dim=32, depth=4, num_heads=4)

@@ -107,12 +107,12 @@ def test_parts_start_as_metas_do() -> None:
 
 def test_patches_are_what_the_predictions_say() -> None:
     model = small_mae(norm_pix_loss=False)
-    patches = model._patches(IMAGE)
+    patches = model.to_units(IMAGE)
     assert patches.shape == (2, 6, 4, 3 * 16 * 16)
     # Unit 4 is the second row's middle; its third patch is the lower left one; channels first.
     expected = IMAGE[1, :, 48:64, 32:48].flatten()
     assert torch.equal(patches[1, 4, 2], expected)
-    assert torch.equal(model._image(patches), IMAGE)
+    assert torch.equal(model.from_units(patches), IMAGE)
     masking = random_masking(2, 6, 0.4, NOISE)
     hidden = torch.stack([patches[b, ids] for b, ids in enumerate(masking.ids_mask)])
     pred = hidden.flatten(1, 2) + 2

@@ -114,10 +114,10 @@ def test_options_are_checked(build_detector) -> None:
     with pytest.raises(ValueError, match=r'pad_shape=100: .*multiples of 32'):
         build_detector('vit', {'pad_shape': 100})
     with (
-        pytest.raises(UserError, match=r"MaskRCNN has no argument 'canvs'.* mean 'pad_shape'"),
+        pytest.raises(UserError, match=r"MaskRCNN has no argument 'pad_shap'.* mean 'pad_shape'"),
         user_errors(),
     ):
-        build_detector('vit', {'canvs': 64})
+        build_detector('vit', {'pad_shap': 64})
 
 
 def test_raw_outputs_come_from_one_pad_shape(build_detector, detection_batch) -> None:

@@ -152,7 +152,9 @@ def test_loading_is_mmsegs_but_for_the_biases(relative: bool, tmp_path, monkeypa
     """A file as the authors have it, of 14 x 14 patches; converted by names alone for mmseg."""
     torch.manual_seed(0)
     arch = dict(embed_dim=192, depth=2, num_heads=12)
-    source = VisionTransformer(arch, rel_pos_bias=relative, final_norm=False).state_dict()
+    source = VisionTransformer(
+        arch, rel_pos=dict(kind='bias') if relative else None, final_norm=False
+    ).state_dict()
     for name, tensor in source.items():
         nn.init.normal_(tensor)
         if relative and name.endswith('qkv.bias'):

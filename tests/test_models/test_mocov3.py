@@ -123,7 +123,7 @@ def test_copies_follow_by_the_formula() -> None:
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.data.add_(torch.randn_like(parameter))
-    model.update_followers(0.9)
+    model.update_ema_targets(0.9)
     compared = 0
     for name, value in model.named_parameters():
         if not name.startswith('momentum_'):
@@ -136,7 +136,7 @@ def test_copies_follow_by_the_formula() -> None:
         list(model.projector.parameters())
     )
     before = model.momentum_backbone.cls_token.clone()
-    model.update_followers(1.0)
+    model.update_ema_targets(1.0)
     assert torch.equal(model.momentum_backbone.cls_token, before)
 
 

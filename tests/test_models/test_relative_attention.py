@@ -21,7 +21,8 @@ from tools.benchmark.references.vitdet import (
 
 WINDOWED = dict(
     arch=dict(embed_dim=24, depth=3, num_heads=3), img_size=40, patch_size=4, cls_token=False,
-    out_type='featmap', final_norm=False, window_size=3, global_blocks=(1,), rel_pos_size=40,
+    out_type='featmap', final_norm=False, window=dict(size=3, global_blocks=(1,)),
+    rel_pos=dict(kind='decomposed', size=40),
 )  # fmt: skip
 
 

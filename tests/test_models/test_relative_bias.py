@@ -45,7 +45,7 @@ def straight_line(attn: Attention, x: Tensor, grid: tuple[int, int]) -> tuple[Te
 
 
 def test_tables_of_vit_tiny_add_105_408_parameters_of_zero() -> None:
-    plain, ours = VisionTransformer('tiny'), VisionTransformer('tiny', rel_pos_bias=True)
+    plain, ours = VisionTransformer('tiny'), VisionTransformer('tiny', rel_pos=dict(kind='bias'))
     added = {n: p for n, p in ours.named_parameters() if n not in dict(plain.named_parameters())}
     assert list(added) == [f'blocks.{i}.attn.{TABLE}' for i in range(12)]
     assert {tuple(p.shape) for p in added.values()} == {(27 * 27 + 3, 12)}
@@ -68,7 +68,10 @@ def test_equals_timms_beit_through_the_checkpoint_door(sides: tuple[int, int]) -
     randomise(reference, 0.1)
     image = torch.randn(2, 3, *sides)
     ours = VisionTransformer(
-        dict(embed_dim=192, depth=4, num_heads=12), sides, rel_pos_bias=True, final_norm=False
+        dict(embed_dim=192, depth=4, num_heads=12),
+        sides,
+        rel_pos=dict(kind='bias'),
+        final_norm=False,
     ).eval()
     report = load_backbone(ours, reference.state_dict(), verbose=False)
     assert (report.missing, report.unexpected, report.resized) == ([], [], {})
@@ -136,8 +139,8 @@ def test_resizing_is_scipys_spline_and_differentiable(old: tuple, new: tuple) ->
 
 @pytest.mark.parametrize('sides', [(48, 80), (24, 24)])
 def test_another_grid_at_run_time_is_what_a_checkpoint_load_gives(sides: tuple) -> None:
-    source = randomise(VisionTransformer(SMALL, (32, 32), 8, rel_pos_bias=True))
-    target = VisionTransformer(SMALL, sides, 8, rel_pos_bias=True).eval()
+    source = randomise(VisionTransformer(SMALL, (32, 32), 8, rel_pos=dict(kind='bias')))
+    target = VisionTransformer(SMALL, sides, 8, rel_pos=dict(kind='bias')).eval()
     report = load_backbone(target, source.state_dict(), verbose=False)
     grid = (sides[0] // 8, sides[1] // 8)
     name = f'blocks.2.attn.{TABLE}'
@@ -154,7 +157,7 @@ def test_another_grid_at_run_time_is_what_a_checkpoint_load_gives(sides: tuple) 
 
 def test_a_bias_of_the_keys_changes_nothing() -> None:
     """It adds the same to all logits of a query: BEiT's q_bias and v_bias are a qkv bias."""
-    model = randomise(VisionTransformer(SMALL, 32, 8, rel_pos_bias=True)).double()
+    model = randomise(VisionTransformer(SMALL, 32, 8, rel_pos=dict(kind='bias'))).double()
     image = torch.randn(2, 3, 32, 32).double()
     before = model(image)[0]
     before.square().sum().backward()
@@ -174,7 +177,7 @@ def test_visible_patches_keep_their_biases(cls_token: bool) -> None:
     """With attention confined to visible tokens, an explicit mask is the oracle."""
     model = VisionTransformer(
         dict(embed_dim=24, depth=1, num_heads=4), (24, 32), 8, cls_token=cls_token,
-        rel_pos_bias=True,
+        rel_pos=dict(kind='bias'),
     )  # fmt: skip
     randomise(model)
     image = torch.randn(2, 3, 24, 32)
@@ -195,8 +198,8 @@ def test_visible_patches_keep_their_biases(cls_token: bool) -> None:
 
 def test_windows_have_tables_of_their_own_size() -> None:
     model = VisionTransformer(
-        SMALL, 32, 4, cls_token=False, out_type='featmap', window_size=4, global_blocks=(2,),
-        rel_pos_bias=True,
+        SMALL, 32, 4, cls_token=False, out_type='featmap', 
+        window=dict(size=4, global_blocks=(2,)), rel_pos=dict(kind='bias'),
     )  # fmt: skip
     randomise(model)
     shapes = [tuple(b.attn.relative_position_bias_table.shape) for b in model.blocks]
@@ -241,8 +244,8 @@ def simmims_detector(model: VisionTransformer, image: Tensor, window: int) -> Te
 
 def test_simmims_detector_equals_the_straight_line() -> None:
     model = VisionTransformer(
-        SMALL, 32, 8, cls_token=False, out_type='featmap', final_norm=False, window_size=4,
-        global_blocks=(2,), rel_pos_size=(40, 48), rel_pos_bias=True, layer_scale=0.1,
+        SMALL, 32, 8, cls_token=False, out_type='featmap', final_norm=False, 
+        window=dict(size=4, global_blocks=(2,)), rel_pos=dict(kind='bias', size=(40, 48)), layer_scale=0.1,
     ).double()  # fmt: skip
     randomise(model)
     for block in model.blocks:
@@ -259,8 +262,8 @@ def test_simmims_detector_equals_the_straight_line() -> None:
 
 
 def test_recomputing_activations_changes_nothing() -> None:
-    plain = randomise(VisionTransformer(SMALL, 32, 8, rel_pos_bias=True)).train()
-    saving = VisionTransformer(SMALL, 32, 8, rel_pos_bias=True, with_cp=True)
+    plain = randomise(VisionTransformer(SMALL, 32, 8, rel_pos=dict(kind='bias'))).train()
+    saving = VisionTransformer(SMALL, 32, 8, rel_pos=dict(kind='bias'), with_cp=True)
     saving.load_state_dict(plain.state_dict())
     image = torch.randn(2, 3, 32, 32)
     for model in (plain, saving):
@@ -271,7 +274,7 @@ def test_recomputing_activations_changes_nothing() -> None:
 
 def test_beits_initial_values() -> None:
     torch.manual_seed(0)
-    model = VisionTransformer('tiny', rel_pos_bias=True, init='beit')
+    model = VisionTransformer('tiny', rel_pos=dict(kind='bias'), init='beit')
     for layer, block in enumerate(model.blocks, start=1):
         shrunk = 0.02 / (2 * layer) ** 0.5
         for linear, std in (
@@ -295,7 +298,7 @@ def test_contradictions_are_refused() -> None:
 
 
 def test_what_inference_has_kept_serves_training_and_compiling() -> None:
-    model = VisionTransformer(dict(SMALL, depth=1), (24, 40), 8, rel_pos_bias=True)
+    model = VisionTransformer(dict(SMALL, depth=1), (24, 40), 8, rel_pos=dict(kind='bias'))
     randomise(model)
     for sides in ((24, 40), (40, 56)):  # no other test has these grids
         image = torch.randn(1, 3, *sides)

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from lightvit_dense.models import SimMIM
+from lightvit_dense.models.pretraining.masking import unit_masking
 from lightvit_dense.models.pretraining.simmim import masked_l1
-from lightvit_dense.models.pretraining.unit_masking import unit_masking
 
 VIT = 'lightvit_dense.VisionTransformer'
 ARCH = dict(embed_dim=32, depth=2, num_heads=4)

@@ -11,7 +11,7 @@ from transformers import SwinConfig, SwinForMaskedImageModeling
 from lightvit_dense.checkpoints.key_mapping import rename
 from lightvit_dense.checkpoints.sources import merge_qkv
 from lightvit_dense.models import SwinSimMIM, SwinTransformer
-from lightvit_dense.models.pretraining.unit_masking import unit_masking
+from lightvit_dense.models.pretraining.masking import unit_masking
 
 SWIN = 'lightvit_dense.SwinTransformer'
 SMALL = dict(embed_dim=12, depths=(1, 2, 2), num_heads=3)

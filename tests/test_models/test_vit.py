@@ -164,7 +164,7 @@ def test_window_blocks_see_their_window_only() -> None:
     torch.manual_seed(0)
     model = VisionTransformer(
         TINY, img_size=32, patch_size=4, cls_token=False, out_type='featmap',
-        window_size=4, global_blocks=(), rel_pos_size=32,
+        window=dict(size=4), rel_pos=dict(kind='decomposed', size=32),
     ).eval()  # fmt: skip
     image = torch.randn(1, 3, 32, 32)
     changed = image.clone()
@@ -178,7 +178,7 @@ def test_detection_backbone_maps_any_size_and_every_parameter_learns() -> None:
     torch.manual_seed(0)
     model = VisionTransformer(
         TINY, img_size=32, patch_size=4, cls_token=False, out_type='featmap', final_norm=False,
-        window_size=3, global_blocks=(0, 2), rel_pos_size=32,
+        window=dict(size=3, global_blocks=(0, 2)), rel_pos=dict(kind='decomposed', size=32),
     )  # fmt: skip
     (out,) = model(torch.randn(2, 3, 24, 40))
     assert out.shape == (2, 32, 6, 10)
@@ -251,7 +251,7 @@ def test_layer_ids() -> None:
         (dict(out_indices=(1, 1)), 'does not name blocks'),
         (dict(pos_embed='rope'), "'learned' or 'sincos'"),
         (dict(out_type='maps'), "'tokens' or 'featmap'"),
-        (dict(window_size=7), 'cls_token=False'),
+        (dict(window=dict(size=7)), 'cls_token=False'),
         (dict(img_size=225), 'not a multiple of patch 16'),
         (dict(arch=dict(embed_dim=30, depth=1, num_heads=4)), 'do not divide'),
     ],

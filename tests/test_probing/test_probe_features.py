@@ -9,73 +9,19 @@ import pytest
 import torch
 from mmengine.config import Config
 from safetensors.torch import save_file
-from sklearn.datasets import load_digits
 
 from lightvit_dense import probing
 from lightvit_dense.apis import frozen_backbone
 from lightvit_dense.checkpoints import CheckpointError
 from lightvit_dense.errors import UserError
 from lightvit_dense.registry import MODELS
-
-BACKBONE = dict(
-    type='lightvit_dense.VisionTransformer',
-    arch=dict(embed_dim=16, depth=2, num_heads=2),
-    img_size=16,
-    patch_size=8,
-)
-PACK = dict(type='lightvit_dense.PackImage', meta_keys=('img_path',))
-LABELLED = dict(
-    batch_size=7,
-    num_workers=0,
-    collate_fn=dict(type='lightvit_dense.collate_images'),
-)
-
-
-def make_config(root, **backbone):
-    dataset = dict(type='lightvit_dense.ImageNet', data_root=str(root))
-    crop = dict(type='lightvit_dense.LoadRandomResizedCrop', size=16)
-    mirror = dict(type='lightvit_dense.RandomFlipFlag', prob=0.5)
-    fixed = [
-        dict(type='lightvit_dense.LoadImage', color='rgb'),
-        dict(type='lightvit_dense.CenterResizedCrop', size=16, share=1.0),
-        PACK,
-    ]
-    return Config(
-        dict(
-            model=dict(
-                type='lightvit_dense.ImageClassifier',
-                backbone=BACKBONE | dict(final_norm=False, drop_path_rate=0.3) | backbone,
-                head=dict(num_classes=3),
-                data_preprocessor=dict(
-                    type='lightvit_dense.ImagePreprocessor', mean=[127.5] * 3, std=[60.0] * 3
-                ),
-            ),
-            train_dataloader=dict(
-                LABELLED,
-                sampler=dict(type='lightvit_dense.SeededSampler', shuffle=True),
-                drop_last=True,
-                dataset=dict(dataset, img_dir='train', pipeline=[crop, mirror, PACK]),
-            ),
-            val_dataloader=dict(
-                LABELLED,
-                sampler=dict(type='mmengine.DefaultSampler', shuffle=False),
-                dataset=dict(dataset, img_dir='val', classes='train', pipeline=fixed),
-            ),
-        )
-    )
+from tests.helpers.digits import BACKBONE, digits_config, write_digits
 
 
 @pytest.fixture
 def root(tmp_path):
-    """Photographs of handwritten digits 0 to 2: 30 to train, 15 to validate."""
-    images, labels = load_digits(return_X_y=True)
-    for digit in range(3):
-        chosen = images[labels == digit][:15].reshape(-1, 8, 8)
-        for number, image in enumerate(chosen):
-            folder = tmp_path / ('train' if number < 10 else 'val') / f'digit{digit}'
-            folder.mkdir(parents=True, exist_ok=True)
-            picture = cv2.resize((image * 15).astype('u1'), (20, 20))
-            assert cv2.imwrite(str(folder / f'{number}.png'), picture)
+    """30 pictures to train, 15 to validate."""
+    write_digits(tmp_path, train=10, val=5)
     return tmp_path
 
 
@@ -105,7 +51,7 @@ def files(cache):
 
 
 def test_features_are_those_of_the_network(root, checkpoint, trained, tmp_path):
-    cfg = make_config(root)
+    cfg = digits_config(root)
     part, cached, _ = take(
         cfg, checkpoint, tmp_path / 'cache', 1, layers=(0, 1), pools=('cls', 'mean')
     )
@@ -122,7 +68,7 @@ def test_features_are_those_of_the_network(root, checkpoint, trained, tmp_path):
 
 
 def test_the_network_runs_once(root, checkpoint, tmp_path, monkeypatch):
-    cfg, cache = make_config(root), tmp_path / 'cache'
+    cfg, cache = digits_config(root), tmp_path / 'cache'
     first, cached, _ = take(cfg, checkpoint, cache)
     assert (cached, len(first.labels)) == (False, 30)
     runs = []
@@ -146,7 +92,7 @@ def test_the_network_runs_once(root, checkpoint, tmp_path, monkeypatch):
 
 
 def test_views_are_drawn_by_the_training_pipeline(root, checkpoint, tmp_path):
-    cfg, caches = make_config(root), (tmp_path / 'a', tmp_path / 'b')
+    cfg, caches = digits_config(root), (tmp_path / 'a', tmp_path / 'b')
     plain = take(cfg, checkpoint, caches[0])[0].features['cls']
     views = [
         take(cfg, checkpoint, cache, part, views=2)[0].features['cls']
@@ -163,16 +109,16 @@ def test_views_are_drawn_by_the_training_pipeline(root, checkpoint, tmp_path):
 
 def test_whatever_changes_features_makes_new_ones(root, checkpoint, trained, tmp_path):
     cache = tmp_path / 'cache'
-    take(make_config(root), checkpoint, cache)
+    take(digits_config(root), checkpoint, cache)
 
     def is_known(cfg=None, weights=checkpoint):
-        return take(cfg or make_config(root), weights, cache)[1]
+        return take(cfg or digits_config(root), weights, cache)[1]
 
-    assert is_known(make_config(root, drop_path_rate=0.0, init_cfg=None))
-    other = make_config(root)
+    assert is_known(digits_config(root, drop_path_rate=0.0, init_cfg=None))
+    other = digits_config(root)
     other.val_dataloader.dataset.pipeline[1].share = 0.9
     assert not is_known(other)
-    other = make_config(root)
+    other = digits_config(root)
     other.model.data_preprocessor.std = [50.0] * 3
     assert not is_known(other)
     state = dict(trained.state_dict())
@@ -203,7 +149,7 @@ def test_whatever_changes_features_makes_new_ones(root, checkpoint, trained, tmp
     ],
 )
 def test_what_is_damaged_is_made_anew(root, checkpoint, tmp_path, harm, line):
-    cfg, cache = make_config(root), tmp_path / 'cache'
+    cfg, cache = digits_config(root), tmp_path / 'cache'
     whole = np.array(take(cfg, checkpoint, cache)[0].features['cls'])
     (npy,) = cache.rglob('cls.npy')
     harm(npy, npy.with_suffix('.json'))
@@ -216,7 +162,7 @@ def test_what_is_damaged_is_made_anew(root, checkpoint, tmp_path, harm, line):
 
 
 def test_an_interrupted_run_leaves_nothing(root, checkpoint, tmp_path):
-    cfg, cache = make_config(root), tmp_path / 'cache'
+    cfg, cache = digits_config(root), tmp_path / 'cache'
     model = frozen_backbone(cfg, checkpoint, 'cpu')
     plan, spaces = probing.Plan.of_config(cfg)[0], [probing.Space('cls')]
 
@@ -237,13 +183,13 @@ def test_features_that_are_no_numbers_are_refused(root, trained, tmp_path):
     state['norm.bias'] = torch.full((16,), float('nan'))
     save_file(state, tmp_path / 'nan.safetensors')
     with pytest.raises(UserError, match='features cls of image 0 are not finite'):
-        take(make_config(root), str(tmp_path / 'nan.safetensors'), tmp_path / 'cache')
+        take(digits_config(root), str(tmp_path / 'nan.safetensors'), tmp_path / 'cache')
     assert files(tmp_path / 'cache') == []
 
 
 def test_any_checkpoint_of_the_backbone(root, trained, tmp_path, checkpoint):
     """A whole classifier of ours, one without the final norm, half of a network."""
-    cfg = make_config(root)
+    cfg = digits_config(root)
     wanted = take(cfg, checkpoint, tmp_path / 'a')[0].features['cls']
     model = MODELS.build(cfg.model)
     names = {f'backbone.{name}': value for name, value in trained.state_dict().items()}
@@ -263,23 +209,23 @@ def test_any_checkpoint_of_the_backbone(root, trained, tmp_path, checkpoint):
 
 
 def test_requests_that_cannot_be_met(root, checkpoint, tmp_path):
-    backbone = frozen_backbone(make_config(root), checkpoint).backbone
+    backbone = frozen_backbone(digits_config(root), checkpoint).backbone
     with pytest.raises(UserError, match=r'--layer 3: the backbone has 2 layers'):
         probing.spaces_of(backbone, None, [3])
-    backbone = frozen_backbone(make_config(root, cls_token=False)).backbone
+    backbone = frozen_backbone(digits_config(root, cls_token=False)).backbone
     spaces = probing.spaces_of(backbone, None, [0, 2])
     assert [space.name for space in spaces] == ['mean', 'mean_layer2']
     with pytest.raises(UserError, match='--features cls: the backbone has no class token'):
         probing.spaces_of(backbone, ['cls'], [0])
-    unlabelled = make_config(root)
+    unlabelled = digits_config(root)
     unlabelled.train_dataloader.dataset.with_labels = False
     with pytest.raises(UserError, match='gives no labels'):
         take(unlabelled, checkpoint, tmp_path / 'cache')
-    wrapped = make_config(root)
+    wrapped = digits_config(root)
     wrapped.train_dataloader.dataset = dict(type='RepeatDataset', dataset={}, times=2)
     with pytest.raises(UserError, match='has no pipeline of its own'):
         probing.Plan.of_config(wrapped)
-    convolutional = make_config(root)
+    convolutional = digits_config(root)
     convolutional.model.backbone = dict(type='lightvit_dense.TimmBackbone', name='resnet18')
     with pytest.raises(UserError, match='TimmBackbone has no tokens to read'):
         frozen_backbone(convolutional)
@@ -287,7 +233,7 @@ def test_requests_that_cannot_be_met(root, checkpoint, tmp_path):
         frozen_backbone(Config(dict(model=dict(type='X'))))
     (tmp_path / 'file').write_text('')
     with pytest.raises(UserError, match='cannot be written'):
-        take(make_config(root), checkpoint, tmp_path / 'file')
+        take(digits_config(root), checkpoint, tmp_path / 'file')
 
 
 def test_hiera_has_features_of_every_layer(root):
@@ -296,7 +242,7 @@ def test_hiera_has_features_of_every_layer(root):
         arch=dict(embed_dim=8, stages=(1, 1, 1, 1), num_heads=1),
         img_size=64,
     )
-    cfg = make_config(root)
+    cfg = digits_config(root)
     cfg.model.backbone = hiera
     model = frozen_backbone(cfg, device='cpu')
     spaces = probing.spaces_of(model.backbone, None, [0, 1, 3])

@@ -71,7 +71,11 @@ def test_attention_to_the_right_neighbour_is_at_the_patch_size():
 
 @pytest.mark.parametrize(
     'options',
-    [{}, dict(cls_token=False, rel_pos_size=64), dict(rel_pos_bias=True)],
+    [
+        {},
+        dict(cls_token=False, rel_pos=dict(kind='decomposed', size=64)),
+        dict(rel_pos=dict(kind='bias')),
+    ],
     ids=['class token', 'decomposed relative position', 'relative position bias'],
 )
 def test_a_vision_transformer_agrees_with_the_straight_line(options):
@@ -208,12 +212,17 @@ def tokens_of_windows(side, window):
 
 @pytest.mark.parametrize(
     ('window', 'options'),
-    [(2, dict(rel_pos_size=64)), (2, dict(rel_pos_bias=True)), (3, {}), (5, {})],
+    [
+        (2, dict(rel_pos=dict(kind='decomposed', size=64))),
+        (2, dict(rel_pos=dict(kind='bias'))),
+        (3, {}),
+        (5, {}),
+    ],
     ids=['relative position', 'bias', 'filled up', 'one window larger than the image'],
 )
 def test_windows_have_the_numbers_of_plain_blocks_run_on_each(window, options):
     """Distance and entropy of a windowed layer; fillings are neither queries nor keys."""
-    model = make_vit(cls_token=False, window_size=window, global_blocks=(1,), **options)
+    model = make_vit(cls_token=False, window=dict(size=window, global_blocks=(1,)), **options)
     batch = images()
     found = attention_stats(model, [batch])
     hidden = model.encode(batch, hidden_of=(0, 1, 2)).hidden
@@ -242,12 +251,12 @@ def test_windows_have_the_numbers_of_plain_blocks_run_on_each(window, options):
 
 
 def test_agreement_of_filled_windows_is_refused_and_of_whole_ones_is_not():
-    model, size = make_vit(cls_token=False, window_size=2), ((64, 64), (64, 64))
+    model, size = make_vit(cls_token=False, window=dict(size=2)), ((64, 64), (64, 64))
     same = attention_agreement(model, model, [(images(), images())], [(1, 1)])[0]
     assert same.kl == pytest.approx(0, abs=1e-12)
     assert same.explained == pytest.approx(1)
     with pytest.raises(UserError, match='choose a --size of whole windows'):
-        AttentionAgreement(*[make_vit(cls_token=False, window_size=3)] * 2, [(1, 1)], size)
+        AttentionAgreement(*[make_vit(cls_token=False, window=dict(size=3))] * 2, [(1, 1)], size)
 
 
 def test_a_backbone_without_attention_is_named():

@@ -1,9 +1,9 @@
 """The tools around an evaluation, on a tiny world: test, evaluate again, confusion, browse, ..."""
 
 import csv
-import importlib.util
 import json
 import pickle
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -31,15 +31,13 @@ def tool(name, *words):
     """Run a tool's main in this process; return its exit status."""
     clear_globals()
     path = next((ROOT / 'tools').glob(f'**/{name}.py'))
-    spec = importlib.util.spec_from_file_location(f'tool_{name}', path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    before, sys.argv = sys.argv, [path.name, *map(str, words)]
-    try:
-        return run_tool(module.main)
-    finally:
-        sys.argv = before
-        clear_globals()
+    main = runpy.run_path(str(path))['main']
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, 'argv', [path.name, *map(str, words)])
+        try:
+            return run_tool(main)
+        finally:
+            clear_globals()
 
 
 def write_config(folder, task, expected=''):
@@ -216,13 +214,17 @@ def test_get_flops(tmp_path, capsys):
     assert "Did you mean 'channels'" in capsys.readouterr().err
 
 
+def write_log(folder, records):
+    log = folder / '1' / 'vis_data' / 'scalars.json'
+    log.parent.mkdir(parents=True)
+    log.write_text(''.join(json.dumps(record) + '\n' for record in records))
+    return log
+
+
 def test_analyze_logs(tmp_path):
     """As a process of its own: mistakes end with status 2 and one plain line."""
-    log = tmp_path / 'run' / '1' / 'vis_data' / 'scalars.json'
-    log.parent.mkdir(parents=True)
     records = [dict(lr=0.1, time=1.0 + i / 10, loss=5.0 - i, step=10 * i) for i in range(1, 5)]
-    records.append({'coco/bbox_mAP': 0.25, 'step': 40})
-    log.write_text(''.join(json.dumps(record) + '\n' for record in records))
+    log = write_log(tmp_path / 'run', [*records, {'coco/bbox_mAP': 0.25, 'step': 40}])
     out = tmp_path / 'new' / 'c.png'
     words = ['plot_curve', tmp_path / 'run', '--keys', 'loss', 'bbox_mAP', '--out', out]
     assert tool('analyze_logs', *words, '--legend', 'a', 'b') == 0
@@ -233,3 +235,28 @@ def test_analyze_logs(tmp_path):
     assert done.returncode == 2
     assert done.stderr.startswith('error: ')
     assert 'Traceback' not in done.stderr
+
+
+def test_curves_of_two_runs_are_drawn_and_listed(tmp_path, capsys):
+    for run, factor in (('one', 1.0), ('two', 2.0)):
+        records = [{'step': i, 'agreement/layer_2': factor * i, 'loss': 1 / i} for i in (1, 2, 3)]
+        records[0]['agreement/layer_10'] = 0.5
+        write_log(tmp_path / run, records)
+    out = tmp_path / 'deep' / 'agreement.svg'
+    words = ['plot_curve', f'A={tmp_path / "one"}', tmp_path / 'two', '--out', out, '--keys']
+    assert tool('analyze_logs', *words, 'agreement') == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if 'layer' in line]
+    rows = [[cell.strip() for cell in line.split('│')[1:-1]] for line in lines]
+    assert rows[0] == ['A: agreement/layer_2', '1', '3', '1', '3', '3']
+    assert rows[1] == ['A: agreement/layer_10', '0.5', '0.5', '0.5', '0.5', '1']
+    assert rows[2] == ['two: agreement/layer_2', '2', '6', '2', '6', '3']
+    assert out.read_text().startswith('<svg')
+    for more, message in (
+        (['accuracy'], "has no scalar 'accuracy'. There are agreement/layer_10"),
+        (['loss', '--legend', 'a'], '--legend has 1 names for 2 curves'),
+        (['loss', '--start-iter', '9'], 'has no loss from iteration 9 on'),
+    ):
+        assert tool('analyze_logs', *words, *more) == 2
+        assert message in capsys.readouterr().err
+    assert tool('analyze_logs', 'plot_curve', tmp_path / 'three', '--out', out) == 2
+    assert 'three: no vis_data/scalars.json below it' in capsys.readouterr().err

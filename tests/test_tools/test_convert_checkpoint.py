@@ -115,7 +115,11 @@ def test_hiera(tmp_path, tool):
 
 
 def test_vitdet(tmp_path, tool):
-    options = dict(cls_token=False, window_size=2, global_blocks=[1], rel_pos_size=32)
+    options = dict(
+        cls_token=False,
+        window=dict(size=2, global_blocks=[1]),
+        rel_pos=dict(kind='decomposed', size=32),
+    )
     state = vit(final_norm=False, **options).state_dict()
     torch.save({'model': {f'backbone.net.{k}': v for k, v in state.items()}}, tmp_path / 'a.pth')
     status, out = tool(tmp_path / 'a.pth', tmp_path / 'b.safetensors')

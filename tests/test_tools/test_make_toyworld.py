@@ -33,7 +33,7 @@ def test_builds_counts_previews_and_keeps(tmp_path):
     assert cells[1:3] == ['4', str(len(data['annotations']))]
     soaps = sum(note['category_id'] == 1 for note in data['annotations'])
     assert f'train: soap {soaps}, book {len(data["annotations"]) - soaps}' in done.stdout
-    assert cv2.imread(str(preview)).shape[1] == 6 * 246 - 6
+    assert cv2.imread(str(preview)).shape[1] == 3 * 244 - 4
 
 
 def test_kept_world_and_plain_error(tmp_path, monkeypatch, capsys):

@@ -8,36 +8,10 @@ from pathlib import Path
 
 import cv2
 import pytest
-from sklearn.datasets import load_digits
+
+from tests.helpers.digits import digits_config, write_digits
 
 TOOL = Path(__file__).resolve().parents[2] / 'tools/analysis_tools/probe.py'
-CONFIG = """
-pipeline = [
-    dict(type='lightvit_dense.LoadImage', color='rgb'),
-    dict(type='lightvit_dense.CenterResizedCrop', size=16, share=1.0),
-    dict(type='lightvit_dense.PackImage', meta_keys=('img_path',)),
-]
-model = dict(
-    type='lightvit_dense.ImageClassifier',
-    backbone=dict(
-        type='lightvit_dense.VisionTransformer',
-        arch=dict(embed_dim=32, depth=2, num_heads=2),
-        img_size=16,
-        patch_size=4,
-        init_cfg=dict(type='lightvit_dense.PretrainedBackbone', checkpoint='absent.pth'),
-    ),
-    head=dict(num_classes=3),
-    data_preprocessor=dict(
-        type='lightvit_dense.ImagePreprocessor', mean=[127.5] * 3, std=[60.0] * 3
-    ),
-)
-dataset = dict(type='lightvit_dense.ImageNet', data_root={root!r}, classes='train')
-loader = dict(
-    batch_size=32, num_workers=0, collate_fn=dict(type='lightvit_dense.collate_images')
-)
-train_dataloader = dict(loader, dataset=dict(dataset, img_dir='train', pipeline=pipeline))
-val_dataloader = dict(loader, dataset=dict(dataset, img_dir='val', pipeline=pipeline))
-"""
 
 
 def run_tool(*words: object) -> subprocess.CompletedProcess:
@@ -48,14 +22,12 @@ def run_tool(*words: object) -> subprocess.CompletedProcess:
 def test_a_second_call_starts_from_the_files(
     tmp_path: Path, call_tool: Callable[..., tuple]
 ) -> None:
-    images, labels = load_digits(return_X_y=True)
-    for digit in range(3):
-        for number, image in enumerate(images[labels == digit][:40].reshape(-1, 8, 8)):
-            folder = tmp_path / ('train' if number < 30 else 'val') / f'digit{digit}'
-            folder.mkdir(parents=True, exist_ok=True)
-            assert cv2.imwrite(str(folder / f'{number}.png'), (image * 15).astype('u1'))
+    write_digits(tmp_path, train=30, val=10)
     config, out = tmp_path / 'config.py', tmp_path / 'out'
-    config.write_text(CONFIG.replace('{root!r}', repr(str(tmp_path))))
+    # Initial weights that the config names are not read.
+    absent = dict(type='lightvit_dense.PretrainedBackbone', checkpoint='absent.pth')
+    arch = dict(embed_dim=32, depth=2, num_heads=2)
+    digits_config(tmp_path, arch=arch, patch_size=4, init_cfg=absent).dump(config)
     words = [config, 'none', '--cache', tmp_path / 'cache', '--device', 'cpu']
     first = run_tool(*words, '--out', out, '--method', 'knn', '--k', '5', '--layer', '1', '2')
     assert first.returncode == 0, first.stderr

@@ -1,73 +1,93 @@
-"""The tools that compare layers of networks."""
+"""The tools of the papers' analyses: what they write, and what they say to wrong words."""
 
 import json
-from collections.abc import Callable
+import math
+import re
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from lightvit_dense.apis import frozen_backbone
-from lightvit_dense.representation import ImageStream, layer_features
-
-CONFIG = """
-model = dict(
-    type='lightvit_dense.ImageClassifier',
-    backbone=dict(
-        type='lightvit_dense.VisionTransformer',
-        arch=dict(embed_dim={width}, depth={depth}, num_heads=2),
-        img_size=32,
-        patch_size=8,
-        init='timm',
-    ),
-    head=dict(num_classes=3),
-    data_preprocessor=dict(
-        type='lightvit_dense.ImagePreprocessor', mean=[{mean}] * 3, std=[60.0] * 3
-    ),
+from lightvit_dense.registry import MODELS
+from lightvit_dense.representation import (
+    ImageStream,
+    attention_agreement,
+    attention_stats,
+    layer_features,
 )
-"""
-HIERA = """
-model = dict(
-    type='lightvit_dense.ImageClassifier',
-    backbone=dict(
-        type='lightvit_dense.Hiera',
-        arch=dict(embed_dim=8, stages=(1, 1, 1, 1), num_heads=1),
-        img_size=64,
-    ),
-    head=dict(num_classes=3),
-    data_preprocessor=dict(
-        type='lightvit_dense.ImagePreprocessor', mean=[127.5] * 3, std=[60.0] * 3
-    ),
+
+CKA, FOURIER = 'analysis_tools/cka.py', 'analysis_tools/fourier.py'
+STATS, AGREEMENT = 'analysis_tools/attention_stats.py', 'analysis_tools/attention_agreement.py'
+
+
+def vit(heads: int = 2, width: int = 24, depth: int = 2, size: int = 32) -> dict[str, Any]:
+    arch = dict(embed_dim=width, depth=depth, num_heads=heads)
+    kind = 'lightvit_dense.VisionTransformer'
+    return dict(type=kind, arch=arch, img_size=size, patch_size=8)
+
+
+HIERA = dict(
+    type='lightvit_dense.Hiera',
+    arch=dict(embed_dim=8, stages=(1, 1, 1, 1), num_heads=1),
+    img_size=64,
 )
-"""
 
 
-@pytest.fixture
-def setting(tmp_path: Path) -> Path:
+def write(path: Path, backbone: dict[str, Any], mean: float = 127.5, **more: Any) -> None:
+    pixels = dict(type='lightvit_dense.ImagePreprocessor', mean=[mean] * 3, std=[60.0] * 3)
+    kind = 'lightvit_dense.ImageClassifier'
+    head = dict(num_classes=3)
+    model = dict(type=kind, backbone=backbone, head=head, data_preprocessor=pixels, **more)
+    path.write_text(f'model = {model!r}\n')
+
+
+@pytest.fixture(scope='module')
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eleven smooth images, configs of several networks, one with a teacher inside, and weights."""
+    root = tmp_path_factory.mktemp('world')
     generator = np.random.default_rng(0)
-    (tmp_path / 'images').mkdir()
     for number in range(11):
+        folder = root / 'images' / str(number % 2)
+        folder.mkdir(parents=True, exist_ok=True)
         small = generator.integers(0, 255, (6, 6, 3), np.uint8)
         image = cv2.resize(small, (64, 64), interpolation=cv2.INTER_CUBIC)
-        assert cv2.imwrite(str(tmp_path / 'images' / f'{number}.png'), image)
-    (tmp_path / 'a.py').write_text(CONFIG.format(width=24, depth=3, mean=127.5))
-    (tmp_path / 'b.py').write_text(CONFIG.format(width=16, depth=2, mean=100.0))
-    (tmp_path / 'hiera.py').write_text(HIERA)
-    return tmp_path
+        assert cv2.imwrite(str(folder / f'{number}.png'), image)
+    write(root / 'three.py', vit(3))
+    write(root / 'two.py', vit(2), distiller=dict(teacher=vit(3)))
+    write(root / 'wide.py', vit(2, size=64))
+    write(root / 'deep.py', vit(depth=3) | dict(init='timm'))
+    write(root / 'other.py', vit(width=16) | dict(init='timm'), mean=100.0)
+    write(root / 'hiera.py', HIERA)
+    save_file(make(3).state_dict(), root / 'three.safetensors')
+    return root
 
 
-def test_cka_of_two_networks_is_that_of_their_features(
-    setting: Path, call_tool: Callable[..., tuple]
-) -> None:
-    a = frozen_backbone(setting / 'a.py', device='cpu', seed=5)
-    torch.save(a.backbone.state_dict(), setting / 'a.pth')
-    words = [setting / 'a.py', setting / 'a.pth', setting / 'b.py', 'none', '--batch-size', '4']
-    words += ['--images', setting / 'images', '--limit', '0', '--out', setting / 'out']
-    status, out, err = call_tool('analysis_tools/cka.py', *words, '--titles', 'first', 'other net')
+def make(heads: int) -> Any:
+    torch.manual_seed(heads)
+    return MODELS.build(vit(heads)).eval()
+
+
+def stream(world: Path, size: int = 32, mean: float = 127.5, **options: Any) -> ImageStream:
+    return ImageStream(world / 'images', size, 4, mean=[mean] * 3, std=[60.0] * 3, **options)
+
+
+def read(path: Path) -> Any:
+    return json.loads(path.read_text())
+
+
+def test_cka_of_two_networks_is_that_of_their_features(world, tmp_path, call_tool):
+    a = frozen_backbone(world / 'deep.py', device='cpu', seed=5)
+    torch.save(a.backbone.state_dict(), tmp_path / 'a.pth')
+    words = [world / 'deep.py', tmp_path / 'a.pth', world / 'other.py', 'none', '--batch-size', '4']
+    words += ['--images', world / 'images', '--limit', '0', '--out', tmp_path]
+    status, out, err = call_tool(CKA, *words, '--titles', 'first', 'other net')
     assert status == 0, err
-    metadata = json.loads((setting / 'out/cka.json').read_text())
+    metadata = read(tmp_path / 'cka.json')
     assert (metadata['kind'], metadata['images'], metadata['left_out'], metadata['size']) == (
         'cka',
         8,
@@ -82,11 +102,9 @@ def test_cka_of_two_networks_is_that_of_their_features(
     assert metadata['peak_memory_mb'] > 0
     assert metadata['environment']['versions']['torch']
 
-    b = frozen_backbone(setting / 'b.py', device='cpu')
+    b = frozen_backbone(world / 'other.py', device='cpu')
     sums = torch.zeros(3).double()
-    streams = [
-        ImageStream(setting / 'images', 32, 4, mean=s.mean, std=s.std, limit=8) for s in (a, b)
-    ]
+    streams = [stream(world, mean=mean, limit=8) for mean in (127.5, 100.0)]
     for left, right in zip(*streams, strict=True):
         x, y = layer_features(a.backbone, left)[2], layer_features(b.backbone, right)[1]
         for place, (f, g) in enumerate(((x, y), (x, x), (y, y))):
@@ -96,17 +114,17 @@ def test_cka_of_two_networks_is_that_of_their_features(
             sums[place] += ((k @ m).trace() + k.sum() * m.sum() / 6 - (k @ m).sum()) / 4
     expected = sums[0] / (sums[1] * sums[2]).sqrt()
     assert metadata['matrix'][2][1] == pytest.approx(expected.item(), abs=1e-5)
-    with np.load(setting / 'out/cka.npz', allow_pickle=False) as arrays:
+    with np.load(tmp_path / 'cka.npz', allow_pickle=False) as arrays:
         assert arrays['matrix'].tolist() == metadata['matrix']
-    assert cv2.imread(str(setting / 'out/cka.png')).std() > 5
+    assert cv2.imread(str(tmp_path / 'cka.png')).std() > 5
 
 
-def test_fourier_of_several_networks(setting: Path, call_tool: Callable[..., tuple]) -> None:
-    words = ['--images', setting / 'images', '--batch-size', '4', '--limit', '6', '--size', '64']
-    words += ['--model', setting / 'a.py', 'none', 'A', '--model', setting / 'hiera.py', 'none']
-    status, out, err = call_tool('analysis_tools/fourier.py', *words, '--out', setting / 'out')
+def test_fourier_of_several_networks(world, tmp_path, call_tool):
+    words = ['--images', world / 'images', '--batch-size', '4', '--limit', '6', '--size', '64']
+    words += ['--model', world / 'deep.py', 'none', 'A', '--model', world / 'hiera.py', 'none']
+    status, out, err = call_tool(FOURIER, *words, '--out', tmp_path)
     assert status == 0, err
-    plain = json.loads((setting / 'out/fourier_a.json').read_text())
+    plain = read(tmp_path / 'fourier_a.json')
     assert (plain['kind'], plain['images'], plain['features']) == ('fourier', 6, 'block')
     assert plain['frequency'] == [0, 0.25, 0.5, 0.75, 1]
     assert np.shape(plain['relative_log_amplitude']) == (4, 5)
@@ -115,42 +133,137 @@ def test_fourier_of_several_networks(setting: Path, call_tool: Callable[..., tup
     assert max(plain['highest']) < -0.5
     assert [row[3] for row in plain['relative_log_amplitude']] == plain['authors_highest']
     assert f'{plain["highest"][3]:.3f}' in out
-    hiera = json.loads((setting / 'out/fourier_hiera.json').read_text())
+    hiera = read(tmp_path / 'fourier_hiera.json')
     assert hiera['model']['title'] == 'hiera'
     assert hiera['frequency'] is None
     assert hiera['sides'] == [16, 16, 8, 4, 2]
-    with np.load(setting / 'out/fourier_a.npz', allow_pickle=False) as arrays:
+    with np.load(tmp_path / 'fourier_a.npz', allow_pickle=False) as arrays:
         assert arrays['layer_2'][1].tolist() == plain['relative_log_amplitude'][2]
-    assert cv2.imread(str(setting / 'out/fourier.png')).std() > 5
+    assert cv2.imread(str(tmp_path / 'fourier.png')).std() > 5
 
 
-def test_one_network_and_normalised_features(
-    setting: Path, call_tool: Callable[..., tuple]
-) -> None:
-    words = [setting / 'b.py', 'none', '--title', 'One', '--images', setting / 'images']
-    words += ['--batch-size', '5', '--features', 'norm', '--out', setting / 'out']
-    status, _, err = call_tool('analysis_tools/fourier.py', *words)
+def test_one_network_and_normalised_features(world, tmp_path, call_tool):
+    words = [world / 'other.py', 'none', '--title', 'One', '--images', world / 'images']
+    words += ['--batch-size', '5', '--features', 'norm', '--out', tmp_path]
+    status, _, err = call_tool(FOURIER, *words)
     assert status == 0, err
-    found = json.loads((setting / 'out/fourier.json').read_text())
+    found = read(tmp_path / 'fourier.json')
     assert (found['model']['title'], found['features'], found['images']) == ('One', 'norm', 11)
 
 
-def test_wrong_usage_is_named(setting: Path, call_tool: Callable[..., tuple]) -> None:
-    images = ['--images', setting / 'images']
-    pair = [setting / 'a.py', 'none', setting / 'b.py', 'none']
-    cases = {
-        'fewer than one batch of 12': ['cka', *pair, *images, '--batch-size', '12'],
-        'the unbiased estimator needs 4': ['cka', *pair, *images, '--batch-size', '3'],
-        'takes multiples of 8 px; take 40': ['cka', *pair, *images, '--size', '42'],
-        'nowhere: no such folder': ['cka', *pair, '--images', setting / 'nowhere'],
-        'give CONFIG CHECKPOINT, or --model': ['fourier', *images],
-        'needs CONFIG CHECKPOINT [TITLE]': ['fourier', *images, '--model', 'a.py'],
-        'two models would write fourier_a.json': [
-            *('fourier', *images, '--model', setting / 'a.py', 'none'),
-            *('--model', setting / 'a.py', 'none'),
-        ],
-    }
-    for message, (tool, *words) in cases.items():
-        status, _, err = call_tool(f'analysis_tools/{tool}.py', *words)
-        assert status == 2
-        assert message in err
+def test_stats_of_one_network_are_in_one_file(world, tmp_path, call_tool):
+    words = [world / 'three.py', world / 'three.safetensors', '--title', 'MAE', '--device', 'cpu']
+    words += ['--images', world / 'images', '--batch-size', 4, '--out', tmp_path]
+    status, out, err = call_tool(STATS, *words)
+    assert status == 0, err
+    found = read(tmp_path / 'attention.json')
+    expected = attention_stats(make(3), stream(world))
+    assert [row['layer'] for row in found['layers']] == [1, 2]
+    for row, layer in zip(found['layers'], expected, strict=True):
+        assert row['distance'] == pytest.approx(layer.distance, rel=1e-5)
+        assert row['entropy'] == pytest.approx(layer.entropy, rel=1e-5)
+        assert (row['tokens'], row['patch'], row['max_entropy']) == (16, 8, math.log(16))
+    assert (found['kind'], found['images'], found['batch_size']) == ('attention', 11, 4)
+    assert (found['size'], found['seed'], found['model']['title']) == (32, 0, 'MAE')
+    assert len(found['model']['sha256']) == 64
+    assert found['seconds'] > 0
+    assert found['peak_memory_mb'] > 0
+    with np.load(tmp_path / 'attention.npz', allow_pickle=False) as arrays:
+        assert arrays['layers'].tolist() == [1, 2]
+        assert arrays['entropy'][1].tolist() == found['layers'][1]['entropy']
+    assert (tmp_path / 'attention.png').stat().st_size > 1000
+    assert f'wrote {tmp_path / "attention.json"}' in out
+    assert f'{found["layers"][0]["entropy"][0]:.2f}' in out
+
+
+def test_stats_of_several_networks_have_a_file_each(world, tmp_path, call_tool):
+    words = ['--model', world / 'three.py', world / 'three.safetensors', 'D²-MAE best']
+    words += ['--model', world / 'two.py', 'none', '--images', world / 'images', '--seed', 5]
+    words += ['--batch-size', 5, '--layers', 2, '--px-per-token', 'authors', '--out', tmp_path]
+    status, _, err = call_tool(STATS, *words, '--device', 'cpu')
+    assert status == 0, err
+    best, two = read(tmp_path / 'attention_d2-mae-best.json'), read(tmp_path / 'attention_two.json')
+    assert [len(x['layers'][0]['distance']) for x in (best, two)] == [3, 2]
+    assert [x['model']['checkpoint'] for x in (best, two)][1] == 'none'
+    assert two['layers'][0]['patch'] == 14
+    true = attention_stats(make(3), stream(world), [2])[0]
+    expected = [value * 14 / 8 for value in true.distance]
+    assert best['layers'][0]['distance'] == pytest.approx(expected, rel=1e-5)
+
+
+def test_agreement_with_the_teacher_of_a_config(world, tmp_path, call_tool):
+    words = [world / 'two.py', 'none', 'teacher', world / 'three.safetensors', '--pairs', 'all']
+    words += ['--images', world / 'images', '--batch-size', 4, '--device', 'cpu']
+    status, out, err = call_tool(AGREEMENT, *words, '--out', tmp_path)
+    assert status == 0, err
+    found = read(tmp_path / 'agreement.json')
+    assert [(x['student'], x['teacher']) for x in found['pairs']] == [
+        (1, 1),
+        (1, 2),
+        (2, 1),
+        (2, 2),
+    ]
+    assert found['kind'] == 'agreement'
+    assert [model['title'] for model in found['models']] == ['two', 'teacher']
+    with np.load(tmp_path / 'agreement.npz', allow_pickle=False) as arrays:
+        assert arrays['js'].ravel().tolist() == [x['js'] for x in found['pairs']]
+    assert (tmp_path / 'agreement.png').stat().st_size > 1000
+    assert f'{found["pairs"][3]["kl"]:.4f}' in out
+
+    # The same weights on both sides, as two configs; other heads see the same tokens otherwise.
+    words = [world / 'three.py', world / 'three.safetensors', world / 'two.py']
+    words += [world / 'three.safetensors', '--titles', 'three', 'two', '--images', world / 'images']
+    assert call_tool(AGREEMENT, *words, '--batch-size', 5, '--out', tmp_path)[0] == 0
+    (pair,) = read(tmp_path / 'agreement.json')['pairs']
+    two = make(2)
+    two.load_state_dict(make(3).state_dict())
+    both = ((batch, batch) for batch in stream(world))
+    (expected,) = attention_agreement(make(3), two, both)
+    assert pair['js'] == pytest.approx(expected.js, rel=1e-4)
+    assert pair['explained'] == pytest.approx(expected.explained, rel=1e-4)
+    assert pair['matched']['heads'] == [list(heads) for heads in expected.heads]
+
+
+@pytest.mark.parametrize(
+    ('tool', 'words', 'message'),
+    [
+        (STATS, ['three.py'], 'CONFIG CHECKPOINT'),
+        (STATS, ['--model', 'three.py', 'none', '--model', 'three.py', 'none'], 'a title'),
+        (STATS, ['three.py', 'none', '--size', '36'], 'multiples of 8 px'),
+        (STATS, ['three.py', 'none', '--layers', '3'], 'layers 1 to 2'),
+        (AGREEMENT, ['three.py', 'none', 'two.py'], 'CHECKPOINT_B'),
+        (AGREEMENT, ['three.py', 'none', 'teacher'], 'no model.distiller.teacher'),
+        (AGREEMENT, ['two.py', 'none', 'teacher'], 'names no checkpoint of its teacher'),
+        (AGREEMENT, ['three.py', 'none', 'two.py', 'none', '--pairs', '2'], '--pairs 2'),
+        (
+            AGREEMENT,
+            ['three.py', 'none', 'wide.py', 'none'],
+            r'4x4 keys of 8 px .* 8x8 keys of 8 px .* --size 32 32',
+        ),
+        (CKA, ['two.py', 'none', 'two.py', 'none', '--batch-size', '12'], 'than one batch of 12'),
+        (CKA, ['two.py', 'none', 'two.py', 'none', '--batch-size', '3'], 'estimator needs 4'),
+        (CKA, ['two.py', 'none', 'two.py', 'none', '--size', '42'], 'of 8 px; take 40'),
+        (CKA, ['two.py', 'none', 'two.py', 'none', '--images', 'nowhere'], 'no such folder'),
+        (FOURIER, [], 'give CONFIG CHECKPOINT, or --model'),
+        (FOURIER, ['--model', 'two.py'], r'needs CONFIG CHECKPOINT \[TITLE\]'),
+        (
+            FOURIER,
+            ['--model', 'two.py', 'none', '--model', 'two.py', 'none'],
+            r'two models would write fourier_two\.json',
+        ),
+    ],
+)
+def test_wrong_words_are_told(world, tmp_path, call_tool, tool, words, message):
+    words = [world / word if word.endswith('.py') else word for word in words]
+    common = ['--images', world / 'images', '--batch-size', 4, '--out', tmp_path / 'out']
+    found, _, err = call_tool(tool, *common, *words, '--device', 'cpu')
+    assert (found, bool(re.search(message, err))) == (2, True), err
+    assert not (tmp_path / 'out').exists()
+
+
+def test_different_token_counts_are_cured_as_the_message_says(world, tmp_path, call_tool):
+    words = [world / 'three.py', 'none', world / 'wide.py', 'none', '--images', world / 'images']
+    words += ['--batch-size', 5, '--out', tmp_path, '--size', 32, 32]
+    status, _, err = call_tool(AGREEMENT, *words)
+    assert status == 0, err
+    assert read(tmp_path / 'agreement.json')['size'] == 32

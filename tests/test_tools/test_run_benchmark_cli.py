@@ -22,9 +22,9 @@ inits = dict(scratch=dict(title='from scratch'))
 _metric = [dict(key='accuracy/top1', title='top-1')]
 _model = {'model.head.num_classes': 2, 'model.data_preprocessor.num_classes': 2}
 tasks = dict(
-    good=dict(configs=dict(default='configs/small/scratch.py'), metrics=_metric, options=_model),
+    good=dict(configs=dict(default='configs/toyworld/small_sets/scratch.py'), metrics=_metric, options=_model),
     bad=dict(
-        configs=dict(default='configs/small/scratch.py'),
+        configs=dict(default='configs/toyworld/small_sets/scratch.py'),
         metrics=_metric,
         options=_model | {'train_dataloader.dataset.data_root': 'nowhere/'},
     ),

@@ -37,15 +37,7 @@ class PaintedFrames:
 
 
 class MemorySequences:
-    """A set of sequences in memory.
-
-    Args:
-        name: Its name.
-        boxes: Boxes [T, 4] of each sequence.
-        visible: bool [T] of each; None where the boxes have an area.
-        is_video: Whether its sequences are videos.
-        damaged: Frames of every sequence that cannot be read.
-    """
+    """A set of sequences in memory: boxes [T, 4] and flags of visibility [T] of each."""
 
     def __init__(
         self,

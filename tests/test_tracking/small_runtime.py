@@ -10,6 +10,8 @@ from lightvit_dense.errors import UserError
 from tracking.datasets.sequence import VideoSequence
 from tracking.runtime.tracker import Tracker
 
+from .small_sequences import write_picture
+
 
 class SizesOnly(nn.Module):
     """What the runtime asks a model: its sizes."""
@@ -37,7 +39,7 @@ class Correlation:
 
 def correlation_tracker(monkeypatch) -> Tracker:
     monkeypatch.setattr('tracking.runtime.tracker.build_network', Correlation)
-    return Tracker.from_model(SizesOnly())
+    return Tracker(SizesOnly())
 
 
 @dataclass
@@ -77,3 +79,10 @@ def moving_target(count=12, size=(120, 160), seed=0):
 def sequence_of(frames, boxes, name='square-1', missing=None):
     visible = np.ones(len(boxes), bool)
     return VideoSequence(name, ArrayFrames(frames, missing), boxes, visible)
+
+
+def write_folder(folder, frames, names=None):
+    """Write frames as pictures of a folder."""
+    for index, frame in enumerate(frames):
+        write_picture(folder / (names[index] if names else f'{index}.png'), frame)
+    return folder

@@ -12,10 +12,11 @@ def picture(seed: int, height: int = 12, width: int = 16) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 255, (height, width, 3), np.uint8)
 
 
-def write_picture(path: Path, seed: int) -> None:
-    """Write without loss, whatever the name says; readers go by the content."""
+def write_picture(path: Path, image: int | np.ndarray) -> None:
+    """Write an image, or that of a seed, without loss; readers go by the content, not the name."""
+    image = picture(image) if isinstance(image, int) else image
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(cv2.imencode('.png', picture(seed)[..., ::-1])[1].tobytes())
+    path.write_bytes(cv2.imencode('.png', image[..., ::-1])[1].tobytes())
 
 
 def write_rows(path: Path, rows: np.ndarray, separator: str = ',') -> None:
@@ -27,10 +28,12 @@ def some_boxes(count: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(1, 60, (count, 4)).astype(np.float64)
 
 
-def write_lasot_sequence(root: Path, name: str, boxes: np.ndarray, occluded=(), away=()) -> Path:
+def write_lasot_sequence(
+    root: Path, name: str, boxes: np.ndarray, occluded=(), away=(), frames=None
+) -> Path:
     folder = root / name.rpartition('-')[0] / name
-    for frame in range(len(boxes)):
-        write_picture(folder / 'img' / f'{frame + 1:08d}.jpg', frame)
+    for frame, image in enumerate(range(len(boxes)) if frames is None else frames):
+        write_picture(folder / 'img' / f'{frame + 1:08d}.jpg', image)
     write_rows(folder / 'groundtruth.txt', boxes)
     for file, gone in (('full_occlusion.txt', occluded), ('out_of_view.txt', away)):
         flags = ['1' if frame in gone else '0' for frame in range(len(boxes))]
@@ -91,3 +94,16 @@ def write_coco(root: Path) -> None:
     path = root / 'annotations' / 'instances_train2017.json'
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps(content))
+
+
+def same(a, b):
+    """Expect the same sequences of two sets."""
+    assert a.names == b.names
+    assert len(a) > 0
+    for one, other in zip(a, b, strict=True):
+        np.testing.assert_array_equal(one.boxes, other.boxes)
+        np.testing.assert_array_equal(one.visible, other.visible)
+        assert one.gone.keys() == other.gone.keys()
+        assert (one.class_name, len(one)) == (other.class_name, len(other))
+        for frame in (0, len(one) - 1):
+            np.testing.assert_array_equal(one.frames.read(frame), other.frames.read(frame))

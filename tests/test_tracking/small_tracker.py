@@ -1,29 +1,70 @@
 """A tracker of a few thousand parameters, and pairs of crops for it."""
 
+import numpy as np
 import torch
+from mmengine.config import Config
+from torch import nn
 
 from tracking.models import OneStreamTracker
 from tracking.structures import TrackSample
 
-ARCH = dict(embed_dim=32, depth=4, num_heads=4)
+CONFIG = """
+custom_imports = dict(imports=['tracking'], allow_failed_imports=False)
+model = dict(
+    type='tracking.OneStreamTracker',
+    backbone=dict(
+        type='tracking.JointVisionTransformer',
+        arch=dict(embed_dim=32, depth=4, num_heads=4),
+        patch_size=8,
+        elimination=dict(blocks=(1, 2)),
+    ),
+    head=dict(type='tracking.CenterHead', channels=16),
+    template_size=32,
+    search_size=64,
+)
+"""
+HIERA = dict(
+    type='tracking.JointHiera',
+    arch=dict(embed_dim=8, stages=(1, 1, 3, 1), num_heads=1),
+    elimination=dict(blocks=(3,), keep=0.4),
+)
+BOX = np.array([8.0, 6.0, 14.0, 18.0])
 
 
 def small_tracker(backbone=None, head=None, **kwargs):
     """Build a tracker with 4x4 template and 8x8 search tokens."""
     torch.manual_seed(0)
-    default = dict(
-        type='tracking.JointVisionTransformer',
-        arch=ARCH,
-        patch_size=8,
-        elimination=dict(blocks=(1, 2)),
+    if backbone is HIERA:  # units of 32 px fit the sizes; options of the ViT do not
+        head = dict(type='tracking.CenterHead', channels=64)
+        return OneStreamTracker(HIERA, head, template_size=32, search_size=64)
+    known = Config.fromstring(CONFIG, '.py').model.to_dict()
+    parts = dict(
+        backbone={**known['backbone'], **(backbone or {})}, head={**known['head'], **(head or {})}
     )
-    return OneStreamTracker(
-        backbone={**default, **(backbone or {})},
-        head={**dict(type='tracking.CenterHead', channels=16), **(head or {})},
-        template_size=32,
-        search_size=64,
-        **kwargs,
-    )
+    return OneStreamTracker(**parts, template_size=32, search_size=64, **kwargs)
+
+
+def trained_tracker(backbone=None, head=None, **kwargs):
+    """Give the batch norms statistics and weights as training leaves them."""
+    model = small_tracker(backbone, head, **kwargs)
+    generator = torch.Generator().manual_seed(3)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            for value, low, high in (
+                (module.running_mean, -0.3, 0.3),
+                (module.running_var, 0.5, 2.0),
+                (module.weight.data, 0.5, 1.5),
+                (module.bias.data, -0.3, 0.3),
+            ):
+                value.copy_(low + (high - low) * torch.rand(value.shape, generator=generator))
+    return model.eval()
+
+
+def crop(side, seed=0, border=0):
+    """Return noise, with rows and columns of zero padding."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (side, side, 3), dtype=np.uint8)
+    pixels[:border] = pixels[:, :border] = 0
+    return pixels
 
 
 def pairs(count=2, template=32, search=64):

@@ -1,6 +1,5 @@
 """What a tracker looks at in a frame: attention, eliminated candidates, their pictures."""
 
-import math
 import re
 
 import cv2
@@ -9,7 +8,6 @@ import pytest
 import torch
 
 from lightvit_dense.errors import UserError, run_tool
-from lightvit_dense.models.backbones.hiera_tokens import from_units, to_units
 from tracking.boxes import clip_box
 from tracking.models.joint_attention import joint_attention
 from tracking.runtime.tracker import Tracker
@@ -18,100 +16,45 @@ from tracking.tools import track_video
 from tracking.visualization import attention_picture
 from tracking.visualization.attention import DROPPED, GONE
 
-from .small_runtime import moving_target
-from .test_track_elimination import BLOCKS, SELECTED, images, joint_hiera, joint_vit
-from .test_track_export import CONFIG
-from .test_track_network import tracker
+from .small_runtime import moving_target, write_folder
+from .small_tracker import CONFIG
+from .small_tracker import trained_tracker as tracker
+from .straight_line import embedded, straight_line
+from .test_track_elimination import SELECTED, images, joint_hiera, joint_vit
 
 
-def straight_line(blocks, first, z, x, elimination, selected):
-    """Run blocks in raster order as OSTrack does, writing down all attention.
-
-    Returns:
-        For each block the softmax over all tokens [B, heads, Z + K, Z + K], the raster numbers of
-        the K search tokens [B, K], and the numbers that it drops, a set an image.
-    """
-    tokens, told = torch.cat([z, x], 1), []
-    index = torch.arange(x.shape[1]).expand(len(x), -1)
-    for number, block in enumerate(blocks, start=first):
-        y, heads, template = block.norm1(tokens), block.attn.num_heads, z.shape[1]
-        q, k, v = (
-            part.unflatten(2, (heads, -1)).transpose(1, 2)
-            for part in block.attn.qkv(y).chunk(3, dim=-1)
-        )
-        attention = (q @ k.transpose(2, 3) / math.sqrt(q.shape[-1])).softmax(-1)
-        told.append((attention, index, [set() for _ in index]))
-        out = block.attn.proj((attention @ v).transpose(1, 2).flatten(2))
-        widen = getattr(block, 'proj', None)
-        tokens = (tokens if widen is None else widen(y)) + out
-        if number in elimination:
-            rank = attention[:, :, selected, template:].mean((1, 2))
-            count = math.ceil(0.7 * index.shape[1])
-            best = torch.stack(
-                [row.sort(descending=True).indices[:count].sort().values for row in rank]
-            )
-            left = torch.stack([ids[kept] for ids, kept in zip(index, best, strict=True)])
-            for image, gone in enumerate(told[-1][2]):
-                gone.update(set(index[image].tolist()) - set(left[image].tolist()))
-            rest = [tokens[i, template:][best[i]] for i in range(len(index))]
-            tokens, index = torch.cat([tokens[:, :template], torch.stack(rest)], 1), left
-        tokens = tokens + block.mlp(block.norm2(tokens))
-    return told
-
-
-def check(model, blocks, first, z, x, selected):
-    template, search = images(model)
-    told = straight_line(blocks, first, z, x, model.elimination_blocks, selected)
-    found = joint_attention(model, template, search)
-    assert [one.block for one in found] == list(range(first, first + len(blocks)))
+@torch.no_grad()
+@pytest.mark.parametrize('kind', [*SELECTED, 'hiera'])
+def test_attention_is_the_straight_lines(kind):
+    model = joint_hiera() if kind == 'hiera' else joint_vit(template_tokens=kind)
+    selected = SELECTED.get(kind, [5])
+    pair = images(model)
+    z, x = embedded(model, *pair)
+    first = model.first_joint
+    _, told = straight_line(model.blocks[first:], first, z, x, model.elimination_blocks, selected)
+    found = joint_attention(model, *pair)
+    assert [one.block for one in found] == list(range(first, len(model.blocks)))
     for one, (attention, index, dropped) in zip(found, told, strict=True):
         torch.testing.assert_close(one.maps.double(), attention, rtol=1e-5, atol=1e-7)
         assert torch.equal(one.search_ids, index)
         assert [set(row) for row in one.eliminated.tolist()] == dropped
         ranking = attention[:, :, selected, z.shape[1] :].mean(2)
         torch.testing.assert_close(one.ranking.double(), ranking, rtol=1e-5, atol=1e-7)
-        assert one.shares[0].flatten().nonzero().flatten().tolist() == selected
+        assert one.weights[0].flatten().nonzero().flatten().tolist() == selected
         whole = one.ranking_map().flatten(2)
-        assert torch.equal(
-            whole.isnan().sum(2), torch.full_like(whole[..., 0], 64 - index.shape[1]).long()
-        )
+        assert (whole.isnan().sum(2) == 64 - index.shape[1]).all()
         assert torch.equal(whole[1, 0][index[1]], one.ranking[1, 0])
-    return found, model(template, search)
-
-
-@torch.no_grad()
-@pytest.mark.parametrize('kind', SELECTED)
-def test_a_vits_attention_is_the_straight_lines(kind):
-    model = joint_vit(template_tokens=kind)
-    template, search = images(model)
-    z = model.patch_embed(template)[0] + model.pos_embed_z
-    x = model.patch_embed(search)[0] + model.pos_embed
-    found, output = check(model, model.blocks, 0, z, x, SELECTED[kind])
     # What is eliminated is what the model leaves out of its map.
     gone = torch.cat([one.eliminated for one in found], dim=1).sort(1).values
-    zero = (output == 0).all(1).flatten(1)
+    zero = (model(*pair) == 0).all(1).flatten(1)
     assert torch.equal(gone, zero.nonzero()[:, 1].reshape(2, -1))
     assert [one.eliminated.shape[1] for one in found] == [0, 19, 13, 9, 0]
-    assert tuple(one.block for one in found if one.eliminated.numel()) == BLOCKS
 
 
-@torch.no_grad()
-def test_a_hieras_attention_is_the_straight_lines():
+def test_a_block_that_sees_one_image_is_refused():
     model = joint_hiera()
-    template, search = images(model)
-
-    def early(image, table):
-        x = model.patch_embed(image)
-        x = to_units(x + table.reshape(1, *x.shape[1:]), 8)
-        for block in model.blocks[:3]:
-            x = block(x)[0]
-        side = image.shape[-1] // 32
-        return from_units(x, (side, side)).flatten(1, 2)  # raster order
-
-    z, x = early(template, model.pos_embed_z), early(search, model.pos_embed)
-    check(model, model.blocks[3:], 3, z, x, [5])
     with pytest.raises(UserError, match=r'blocks \[2\]: blocks 3 to 7 attend over template and'):
-        joint_attention(model, template, search, blocks=[2])
+        joint_attention(model, *images(model), blocks=[2])
 
 
 def test_the_boxes_tokens_rank_by_their_shares():
@@ -120,7 +63,7 @@ def test_the_boxes_tokens_rank_by_their_shares():
     mask = torch.zeros(2, 4, 4, dtype=torch.bool)
     mask[:, 1:3, 0:3] = True
     (one,) = joint_attention(model, template, search, mask, blocks=[1])
-    assert torch.equal(one.shares > 0, mask)
+    assert torch.equal(one.weights > 0, mask)
     rows = [4, 5, 6, 8, 9, 10]
     torch.testing.assert_close(one.ranking, one.maps[:, :, rows, 16:].mean(2))
 
@@ -128,7 +71,7 @@ def test_the_boxes_tokens_rank_by_their_shares():
 @pytest.fixture
 def followed():
     frames, boxes = moving_target(4)
-    following = Tracker.from_model(tracker(), 'torch')
+    following = Tracker(tracker())
     following.init(frames[0], boxes[0])
     return following, frames, following.update(frames[1]).box
 
@@ -148,7 +91,7 @@ def test_a_frame_is_looked_at_as_it_is_tracked(followed):
     with pytest.raises(UserError, match=r'blocks \[4\]: blocks 0 to 3 attend'):
         following.attention(frames[2], blocks=[4])
     with pytest.raises(UserError, match='call init'):
-        Tracker.from_model(tracker()).attention(frames[0])
+        Tracker(tracker()).attention(frames[0])
 
 
 def test_the_picture_shows_which_candidates_are_gone(followed):
@@ -185,9 +128,7 @@ def test_the_picture_shows_which_candidates_are_gone(followed):
 @pytest.fixture
 def films(tmp_path):
     frames, boxes = moving_target(5)
-    (tmp_path / 'walk').mkdir()
-    for index, frame in enumerate(frames):
-        cv2.imwrite(str(tmp_path / f'walk/{index}.png'), frame[..., ::-1])
+    write_folder(tmp_path / 'walk', frames)
     (tmp_path / 'config.py').write_text(CONFIG, encoding='utf-8')
     torch.save(dict(state_dict=tracker().state_dict(), meta={}), tmp_path / 'model.pth')
     words = [str(tmp_path / 'walk'), '--config', str(tmp_path / 'config.py')]

@@ -122,31 +122,27 @@ def test_lasot_trains_on_what_is_not_listed_for_testing(tmp_path):
 
 
 def test_lasot_names_what_is_wrong(tmp_path):
-    with pytest.raises(DatasetError, match=r'does not exist. Set data_root'):
-        LaSOT(tmp_path / 'nowhere')
-    with pytest.raises(DatasetError, match=r"holds no sequence of 'train'.*airplane/airplane-1/"):
-        LaSOT(tmp_path)
-    with pytest.raises(DatasetError, match=r"Did you mean 'train'"):
-        LaSOT(tmp_path, 'trian')
+    def fails(words, *args):
+        with pytest.raises(DatasetError, match=words):
+            LaSOT(*(args or (tmp_path,)))
+
+    fails(r'does not exist. Set data_root', tmp_path / 'nowhere')
+    fails(r"holds no sequence of 'train'.*airplane/airplane-1/")
+    fails(r"Did you mean 'train'", tmp_path, 'trian')
     folder = write_lasot_sequence(tmp_path, 'cat-2', some_boxes(4))
     (folder / 'img' / '00000004.jpg').unlink()
-    with pytest.raises(DatasetError, match=r"cat-2: .* 3 frames, .* 4 boxes.*lengths='shortest'"):
-        LaSOT(tmp_path)
+    fails(r"cat-2: .* 3 frames, .* 4 boxes.*lengths='shortest'")
     assert LaSOT(tmp_path, lengths='shortest').lengths.tolist() == [3]
     for number in (4, 5):
         write_picture(folder / 'img' / f'{number:08d}.jpg', 0)
-    with pytest.raises(DatasetError, match=r'5 frames, .* 4 boxes'):
-        LaSOT(tmp_path)
+    fails(r'5 frames, .* 4 boxes')
     (folder / 'out_of_view.txt').write_text('0,0,0')
-    with pytest.raises(DatasetError, match=r'out_of_view.txt: has 3 flags for 4 boxes'):
-        LaSOT(tmp_path)
+    fails(r'out_of_view.txt: has 3 flags for 4 boxes')
     (folder / 'out_of_view.txt').unlink()
-    with pytest.raises(DatasetError, match=r'out_of_view.txt does not exist'):
-        LaSOT(tmp_path)
+    fails(r'out_of_view.txt does not exist')
     other = write_lasot_sequence(tmp_path, 'cat-5', some_boxes(2))
     (other / 'groundtruth.txt').write_text('1,2,3,4\n1,2,a,4')
-    with pytest.raises(DatasetError, match=r"2 of 2 sequences(.|\n)*cat-5.*line 2: 'a' is no"):
-        LaSOT(tmp_path)
+    fails(r"2 of 2 sequences(.|\n)*cat-5.*line 2: 'a' is no")
 
 
 def test_missing_and_damaged_frames_are_named(tmp_path):
@@ -202,21 +198,6 @@ def test_custom_sequences_need_boxes(tmp_path):
         CustomSequences(tmp_path)
 
 
-def test_grey_deep_and_transparent_frames_become_rgb(tmp_path):
-    grey = picture(0)[..., 0]
-    deep = grey.astype(np.uint16) * 257
-    clear = np.dstack([picture(1)[..., ::-1], grey])
-    folder = tmp_path / 'a'
-    folder.mkdir()
-    for name, image in (('0.png', grey), ('1.png', deep), ('2.png', clear)):
-        assert cv2.imwrite(str(folder / name), image)
-    write_rows(folder / 'groundtruth.txt', some_boxes(3))
-    frames = CustomSequences(tmp_path)[0].frames
-    np.testing.assert_array_equal(frames.read(0), np.dstack([grey] * 3))
-    np.testing.assert_array_equal(frames.read(1), np.dstack([grey] * 3))
-    np.testing.assert_array_equal(frames.read(2), picture(1))
-
-
 def test_a_subset_is_told(tmp_path, monkeypatch):
     told = []
     monkeypatch.setattr(videos, 'print_log', lambda text, **_: told.append(text))
@@ -226,15 +207,6 @@ def test_a_subset_is_told(tmp_path, monkeypatch):
     LaSOT(tmp_path, 'test')
     assert len(told) == 1
     assert '2 of 280 listed sequences are there; missing are airplane-13, airplane-15' in told[0]
-
-
-def test_long_reading_shows_how_far_it_is(tmp_path, monkeypatch, capsys):
-    lasot(tmp_path)
-    LaSOT(tmp_path)
-    assert capsys.readouterr().err == ''
-    monkeypatch.setattr(videos, '_SILENT', -1)
-    LaSOT(tmp_path)
-    assert '[1/1] index of LaSOT: done' in capsys.readouterr().err
 
 
 def test_a_video_shorter_than_it_says(tmp_path):

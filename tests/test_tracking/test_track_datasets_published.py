@@ -1,14 +1,15 @@
-"""GOT-10k, TrackingNet and COCO; all four sets from LMDBs."""
+"""GOT-10k, TrackingNet and COCO; what a run looks for before it starts."""
 
 import json
 import shutil
 
-import lmdb
 import numpy as np
 import pytest
+from mmengine.config import Config
 
+from lightvit_dense.apis.preflight import find_missing
 from lightvit_dense.datasets.errors import DatasetError
-from tracking.datasets import CocoSequences, GOT10k, LaSOT, TrackingNet
+from tracking.datasets import CocoSequences, GOT10k, TrackingNet
 from tracking.datasets.published import got10k_positions
 from tracking.registry import DATASETS
 
@@ -111,68 +112,37 @@ def test_coco_objects_are_sequences_of_one_frame(tmp_path):
         CocoSequences(tmp_path)
 
 
-def foreign_lmdb(root, target):
-    """An LMDB as other programs write it: the files by their paths, and nothing else."""
-    environment = lmdb.open(str(target), map_size=1 << 24)
-    with environment.begin(write=True) as transaction:
-        for path in root.rglob('*'):
-            if path.is_file():
-                transaction.put(path.relative_to(root).as_posix().encode(), path.read_bytes())
-    environment.close()
-
-
-def same(a, b):
-    assert a.names == b.names
-    assert len(a) > 0
-    for one, other in zip(a, b, strict=True):
-        np.testing.assert_array_equal(one.boxes, other.boxes)
-        np.testing.assert_array_equal(one.visible, other.visible)
-        assert one.gone.keys() == other.gone.keys()
-        assert (one.class_name, len(one)) == (other.class_name, len(other))
-        for frame in (0, len(one) - 1):
-            np.testing.assert_array_equal(one.frames.read(frame), other.frames.read(frame))
-
-
-def test_lmdbs_of_other_programs_equal_folders(tmp_path):
-    roots = {name: tmp_path / name for name in ('lasot', 'got10k', 'trackingnet', 'coco')}
-    for number in (2, 3, 10, 11):
-        write_lasot_sequence(roots['lasot'], f'cat-{number}', some_boxes(number, number), [1], [0])
-    write_got10k(roots['got10k'])
-    write_trackingnet(roots['trackingnet'])
-    write_coco(roots['coco'])
-    bases = {name: tmp_path / f'{name}_lmdb' for name in roots}
-    for name in ('lasot', 'got10k', 'coco'):
-        foreign_lmdb(roots[name], bases[name])
-    bases['trackingnet'].mkdir()
-    for part in ('TRAIN_0', 'TRAIN_10', 'TEST'):
-        foreign_lmdb(roots['trackingnet'] / part, bases['trackingnet'] / f'{part}_lmdb')
-    for split in ('train', 'test'):
-        same(LaSOT(roots['lasot'], split), LaSOT(bases['lasot'], split, source='lmdb'))
-    for split in ('vottrain', 'train_full', 'test'):
-        same(GOT10k(roots['got10k'], split), GOT10k(bases['got10k'], split, source='lmdb'))
-    for split in ('train', 'test'):
-        folder = TrackingNet(roots['trackingnet'], split)
-        same(folder, TrackingNet(bases['trackingnet'], split, source='lmdb'))
-    same(CocoSequences(roots['coco']), CocoSequences(bases['coco'], source='lmdb'))
-    listed = [[10, 'cc'], [0, 'bb']]
-    (bases['trackingnet'] / 'seq_list.json').write_text(json.dumps(listed))
-    assert TrackingNet(bases['trackingnet'], source='lmdb').names == ['bb', 'cc']
-    (bases['trackingnet'] / 'seq_list.json').write_text('[[0, "nobody"]]')
-    with pytest.raises(DatasetError, match=r"TRAIN_0_lmdb, key 'anno/nobody.txt' does not exist"):
-        TrackingNet(bases['trackingnet'], source='lmdb')
-    (bases['trackingnet'] / 'seq_list.json').write_text('[1]')
-    with pytest.raises(DatasetError, match=r'seq_list.json: is no list of'):
-        TrackingNet(bases['trackingnet'], source='lmdb')
-
-
-def test_a_frame_that_an_lmdb_lacks_is_named(tmp_path):
-    folder = write_lasot_sequence(tmp_path / 'lasot', 'cat-2', some_boxes(4))
-    (folder / 'img' / '00000002.jpg').unlink()
-    foreign_lmdb(tmp_path / 'lasot', tmp_path / 'base')
-    data = LaSOT(tmp_path / 'base', source='lmdb')
-    with pytest.raises(DatasetError, match=r"base, key 'cat/cat-2/img/00000002.jpg' does not"):
-        data.frames(0).read(1)
-    with pytest.raises(DatasetError, match=r'this LMDB does not exist.*make_tracking_lmdb'):
-        LaSOT(tmp_path / 'nowhere', source='lmdb')
-    with pytest.raises(ValueError, match=r"'folder' or 'lmdb'"):
-        LaSOT(tmp_path / 'base', source='zip')
+def test_missing_sets_are_named_by_their_keys(tmp_path):
+    write_lasot_sequence(tmp_path / 'lasot', 'cat-2', some_boxes(2))
+    sets = [
+        dict(type='tracking.LaSOT', data_root=str(tmp_path / 'lasot')),
+        dict(type='tracking.GOT10k', data_root=str(tmp_path / 'got'), split='vottrain'),
+        dict(type='tracking.TrackingNet', data_root=str(tmp_path / 'net'), sets=[0, 3]),
+        dict(type='tracking.TrackingNet', data_root=str(tmp_path / 'net2'), source='lmdb'),
+        dict(type='tracking.CocoSequences', data_root=str(tmp_path / 'coco')),
+    ]
+    tests = dict(type='tracking.LaSOT', data_root=str(tmp_path / 'other'), split='test')
+    cfg = Config(
+        dict(
+            model=dict(),
+            train_dataloader=dict(dataset=dict(type='tracking.PairDataset', sets=sets)),
+            test_dataloader=dict(
+                dataset=dict(type='tracking.SequenceDataset', sequences=tests),
+            ),
+        )
+    )
+    missing = find_missing(cfg, 'train')
+    key = 'train_dataloader.dataset.sets'
+    assert [(asset.path, asset.key) for asset in missing] == [
+        (str(tmp_path / 'got/train/list.txt'), f'{key}.1.data_root'),
+        (str(tmp_path / 'net/TRAIN_0'), f'{key}.2.data_root'),
+        (str(tmp_path / 'net/TRAIN_3'), f'{key}.2.data_root'),
+        (str(tmp_path / 'net2'), f'{key}.3.data_root'),
+        (str(tmp_path / 'coco/annotations/instances_train2017.json'), f'{key}.4.data_root'),
+        (str(tmp_path / 'coco/train2017'), f'{key}.4.data_root'),
+    ]
+    assert "GOT-10k's archives" in missing[0].origin
+    (asset,) = find_missing(cfg, 'test')
+    assert asset.path == str(tmp_path / 'other')
+    assert asset.key == 'test_dataloader.dataset.sequences.data_root'
+    assert "LaSOT's classes" in asset.origin

@@ -6,10 +6,12 @@ import math
 import pytest
 import torch
 
-from lightvit_dense.models.backbones.hiera_tokens import from_units, to_units
+from lightvit_dense.models.backbones.hiera_tokens import to_units
 from tracking.models import JointHiera, JointVisionTransformer
 from tracking.models.joint import best_candidates, center_ids
 from tracking.models.one_stream import box_tokens
+
+from .straight_line import embedded, straight_line
 
 VIT = dict(embed_dim=32, depth=5, num_heads=4)
 HIERA = dict(embed_dim=8, stages=(1, 1, 4, 2), num_heads=1)
@@ -45,67 +47,27 @@ def images(model, batch=2):
     return [torch.randn(batch, 3, *s, generator=generator, dtype=torch.float64) for s in sizes]
 
 
-def straight_line_blocks(blocks, first, z, x, elimination, keep, selected):
-    """Run blocks as OSTrack does: explicit softmax over all, prune, go on with what is left.
-
-    Args:
-        blocks: The joint blocks, the first of which has the number ``first``.
-        z: Template tokens.
-        x: Search tokens.
-        elimination: Blocks that prune.
-        keep: Share that stays.
-        selected: Rows of the template that rank, bool [Z].
-
-    Returns:
-        Search tokens in their order, zero where they were pruned; before any norm.
-    """
-    lens_z, lens_x = z.shape[1], x.shape[1]
-    tokens = torch.cat([z, x], 1)
-    index = torch.arange(lens_x).expand(len(x), -1)
-    for number, block in enumerate(blocks, start=first):
-        y = block.norm1(tokens)
-        heads = block.attn.num_heads
-        qkv = block.attn.qkv(y)
-        q, k, v = (part.unflatten(2, (heads, -1)).transpose(1, 2) for part in qkv.chunk(3, dim=-1))
-        attention = (q @ k.transpose(2, 3) / math.sqrt(q.shape[-1])).softmax(-1)
-        out = block.attn.proj((attention @ v).transpose(1, 2).flatten(2))
-        widen = getattr(block, 'proj', None)
-        tokens = (tokens if widen is None else widen(y)) + out
-        if number in elimination:
-            count = index.shape[1]
-            rank = attention[:, :, :lens_z, lens_z:][:, :, selected].mean(2).mean(1)
-            order = rank.sort(dim=1, descending=True).indices[:, : math.ceil(keep * count)]
-            rest = tokens[:, lens_z:]
-            rest = torch.stack([rest[i, order[i]] for i in range(len(rest))])
-            tokens = torch.cat([tokens[:, :lens_z], rest], 1)
-            index = torch.stack([index[i, order[i]] for i in range(len(index))])
-        tokens = tokens + block.mlp(block.norm2(tokens))
-    full = [dict(zip(index[i].tolist(), tokens[i, lens_z:], strict=True)) for i in range(len(x))]
-    empty = torch.full_like(tokens[0, 0], float('nan'))
-    return torch.stack([torch.stack([row.get(j, empty) for j in range(lens_x)]) for row in full])
-
-
-def finish(model, tokens):
-    """Apply the final norm to what is there and put zeros where nothing is."""
-    return model.norm(tokens).nan_to_num(0.0)
+def expected(model, template, search, selected):
+    """Return the map of the straight line, zero where candidates were pruned."""
+    z, x = embedded(model, template, search)
+    first = model.first_joint
+    tokens, _ = straight_line(model.blocks[first:], first, z, x, model.elimination_blocks, selected)
+    there = ~tokens.isnan().any(-1, keepdim=True)
+    tokens = torch.where(there, model.norm(torch.where(there, tokens, 0.0)), 0.0)
+    return tokens.transpose(1, 2).unflatten(2, model.search_grid)
 
 
 SELECTED = {'center': [5], 'middle': [5, 6, 9, 10], 'all': list(range(16))}
 
 
+@torch.no_grad()
 @pytest.mark.parametrize('kind', SELECTED)
 @pytest.mark.parametrize('blocks', [BLOCKS, (0, 4)])
 def test_vit_equals_the_straight_line(kind, blocks):
     model = joint_vit(template_tokens=kind, elimination=dict(blocks=blocks))
-    template, search = images(model)
-    selected = torch.zeros(16, dtype=torch.bool)
-    selected[SELECTED[kind]] = True
-    with torch.no_grad():
-        z = model.patch_embed(template)[0] + model.pos_embed_z
-        x = model.patch_embed(search)[0] + model.pos_embed
-        wanted = straight_line_blocks(model.blocks, 0, z, x, blocks, 0.7, selected)
-        wanted = finish(model, wanted).transpose(1, 2).unflatten(2, (8, 8))
-        found = model(template, search)
+    pair = images(model)
+    found = model(*pair)
+    wanted = expected(model, *pair, SELECTED[kind])
     torch.testing.assert_close(found, wanted, rtol=1e-10, atol=1e-10)
     kept = 64
     for _ in blocks:
@@ -113,47 +75,28 @@ def test_vit_equals_the_straight_line(kind, blocks):
     assert ((found != 0).any(1).flatten(1).sum(1) == kept).all()
 
 
+@torch.no_grad()
 def test_hiera_equals_the_straight_line():
     model = joint_hiera()
     assert (model.first_joint, model.elimination_blocks) == (3, (4, 5, 6))
     template, search = images(model)
-    with torch.no_grad():
-
-        def early(image, table):
-            x = model.patch_embed(image)
-            x = to_units(x + table.reshape(1, *x.shape[1:]), 8)
-            for block in model.blocks[:3]:
-                x = block(x)[0]
-            side = image.shape[-1] // 32
-            return from_units(x, (side, side)).flatten(1, 2)  # raster order
-
-        z, x = early(template, model.pos_embed_z), early(search, model.pos_embed)
-        selected = torch.zeros(16, dtype=torch.bool)
-        selected[5] = True
-        wanted = straight_line_blocks(
-            model.blocks[3:], 3, z, x, model.elimination_blocks, 0.7, selected
-        )
-        wanted = finish(model, wanted).transpose(1, 2).unflatten(2, (8, 8))
-        found = model(template, search)
-        apart = model.join(model.embed_template(template), model.embed_search(search))
+    found = model(template, search)
+    apart = model.join(model.embed_template(template), model.embed_search(search))
+    wanted = expected(model, template, search, [5])
     torch.testing.assert_close(found, wanted, rtol=1e-10, atol=1e-10)
     assert torch.equal(found, apart)
 
 
+@torch.no_grad()
 def test_the_box_ranks_by_the_tokens_it_covers():
     model = joint_vit(template_tokens='box')
-    template, search = images(model)
+    pair = images(model)
     mask = torch.zeros(2, 4, 4, dtype=torch.bool)
     mask[:, 1:3, 0:3] = True
-    with torch.no_grad():
-        z = model.patch_embed(template)[0] + model.pos_embed_z
-        x = model.patch_embed(search)[0] + model.pos_embed
-        wanted = straight_line_blocks(model.blocks, 0, z, x, BLOCKS, 0.7, mask[0].flatten())
-        wanted = finish(model, wanted).transpose(1, 2).unflatten(2, (8, 8))
-        found = model(template, search, mask)
-    torch.testing.assert_close(found, wanted, rtol=1e-8, atol=1e-8)
+    wanted = expected(model, *pair, mask[0].flatten())
+    torch.testing.assert_close(model(*pair, mask), wanted, rtol=1e-8, atol=1e-8)
     with pytest.raises(ValueError, match=r"template_tokens='box' needs template_mask \[B, 4, 4\]"):
-        model(template, search)
+        model(*pair)
 
 
 def test_the_box_in_the_order_of_units():
@@ -249,21 +192,10 @@ def test_recomputing_gives_the_same_gradients(build):
 
 def test_gradients_are_those_of_the_straight_line():
     model = joint_vit()
-    template, search = images(model)
-    selected = torch.zeros(16, dtype=torch.bool)
-    selected[5] = True
+    pair = images(model)
     weights = torch.linspace(-1, 1, 32 * 64, dtype=torch.float64).reshape(1, 32, 8, 8)
-
-    def straight(model):
-        z = model.patch_embed(template)[0] + model.pos_embed_z
-        x = model.patch_embed(search)[0] + model.pos_embed
-        out = straight_line_blocks(model.blocks, 0, z, x, BLOCKS, 0.7, selected)
-        there = ~out.isnan().any(-1, keepdim=True)
-        out = torch.where(there, model.norm(torch.where(there, out, 0.0)), 0.0)
-        return out.transpose(1, 2).unflatten(2, (8, 8))
-
     grads = []
-    for forward in (lambda m: m(template, search), straight):
+    for forward in (lambda m: m(*pair), lambda m: expected(m, *pair, [5])):
         twin = copy.deepcopy(model)
         (forward(twin) * weights).sum().backward()
         grads.append([p.grad for p in twin.parameters()])
@@ -271,43 +203,32 @@ def test_gradients_are_those_of_the_straight_line():
         torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-8)
 
 
-@pytest.mark.parametrize('build', [joint_vit, joint_hiera])
-def test_it_can_be_traced(build):
-    model = build().float()
-    first, second = (
-        [image.float() for image in images(model, batch=1)],
-        [image.float().flip(-1) for image in images(model, batch=1)],
-    )
-    with torch.no_grad():
-        traced = torch.jit.trace(model, first, check_trace=False)
-        torch.testing.assert_close(traced(*second), model(*second))
-
-
 @pytest.mark.parametrize(
-    ('options', 'message'),
+    ('build', 'options', 'message'),
     [
-        (dict(elimination=dict(blocks=(5,))), 'only blocks 0..4 attend over all'),
-        (dict(elimination=dict(blocks=(1, 1))), 'each once'),
-        (dict(elimination=dict(keep=0.0)), r'keep=0.0 must be in \(0, 1\]'),
-        (dict(elimination=dict(ratio=0.7)), r"takes 'blocks' and 'keep', got also \['ratio'\]"),
-        (dict(template_tokens='edge'), "template_tokens='edge' is none of"),
-        (dict(template_size=30), r'template_size=\(30, 30\) px is not a multiple of patch 8'),
-        (dict(cls_token=True), 'does not take cls_token'),
-        (dict(layer_scale=1.0), 'does not take layer_scale'),
+        (joint_vit, dict(elimination=dict(blocks=(5,))), 'only blocks 0..4 attend over all'),
+        (joint_vit, dict(elimination=dict(blocks=(1, 1))), 'each once'),
+        (joint_vit, dict(elimination=dict(keep=0.0)), r'keep=0.0 must be in \(0, 1\]'),
+        (
+            joint_vit,
+            dict(elimination=dict(ratio=0.7)),
+            r"got also \['ratio'\]",
+        ),
+        (joint_vit, dict(template_tokens='edge'), "template_tokens='edge' is none of"),
+        (joint_vit, dict(template_size=30), r'\(30, 30\) px is not a multiple of patch 8'),
+        (joint_vit, dict(cls_token=True), 'does not take cls_token'),
+        (joint_vit, dict(layer_scale=1.0), 'does not take layer_scale'),
+        (joint_hiera, dict(elimination=dict(blocks=(2,))), r'only blocks 3\.\.7 attend over all'),
+        (joint_hiera, dict(template_size=72), 'not a multiple of the mask unit of 32 px'),
+        (joint_hiera, dict(mask_unit_attn=(True,) * 4), 'the images never meet'),
     ],
 )
-def test_what_cannot_be_is_refused(options, message):
+def test_what_cannot_be_is_refused(build, options, message):
     with pytest.raises(ValueError, match=message):
-        joint_vit(**options)
+        build(**options)
 
 
-def test_what_hiera_cannot_do_is_refused():
-    with pytest.raises(ValueError, match=r'only blocks 3\.\.7 attend over all'):
-        joint_hiera(elimination=dict(blocks=(2,)))
-    with pytest.raises(ValueError, match='not a multiple of the mask unit of 32 px'):
-        joint_hiera(template_size=72)
-    with pytest.raises(ValueError, match='the images never meet'):
-        joint_hiera(mask_unit_attn=(True,) * 4)
+def test_images_that_cannot_be_are_refused():
     with pytest.raises(ValueError, match=r'template image is 32x32 px, .* built for 64x64 px'):
         joint_hiera()(torch.zeros(1, 3, 32, 32), torch.zeros(1, 3, 128, 128))
     open_early = joint_hiera(mask_unit_attn=(False,) * 4)

@@ -8,14 +8,13 @@ import pytest
 
 from lightvit_dense.errors import UserError
 from tracking.evaluation import Truth, score
-from tracking.evaluation.collect import TrackerResults
+from tracking.evaluation.collect import TrackerResults, open_source
 from tracking.evaluation.got10k import overlaps
-from tracking.evaluation.sources import open_source
 from tracking.runtime.results import write_result
 from tracking.tools.evaluate import main
 
 from .small_results import NAMES, predict, write_tracker, write_world
-from .small_sequences import write_picture, write_rows
+from .small_sequences import write_got10k
 
 
 @pytest.fixture(scope='module')
@@ -105,7 +104,7 @@ test_dataloader = dict(
     dataset=dict(
         type='tracking.SequenceDataset',
         sequences=dict(type='tracking.LaSOT', data_root={root!r}, split='test')))
-test_evaluator = dict(type='tracking.OnePassEvaluation', rules=dict(first_frame='exclude'))
+test_evaluator = dict(type='tracking.OnePassEvaluation', protocol=dict(first_frame='exclude'))
 """
 
 
@@ -118,10 +117,10 @@ def test_a_config_tells_data_and_habits(world, tmp_path):
         main([str(config), results, '--json', str(tmp_path / 'a.json'), *options])
         return json.loads((tmp_path / 'a.json').read_text())['trackers']['mine']['figures']
 
-    from tracking.evaluation import Rules
+    from tracking.evaluation import Protocol
 
     told = figures()
-    assert told == pytest.approx(expected(world, 'good', rules=Rules(first_frame='exclude')))
+    assert told == pytest.approx(expected(world, 'good', protocol=Protocol(first_frame='exclude')))
     assert figures('--toolkit', 'pytracking') == pytest.approx(expected(world, 'good'))
     assert figures('--rule', 'first_frame=truth') == figures('--toolkit', 'pytracking')
     assert told != figures('--rule', 'first_frame=truth')
@@ -214,37 +213,18 @@ def test_configs_of_other_tasks_are_refused(copy, tmp_path):
         main([str(config), str(copy[0])])
 
 
-def write_got10k_val(root):
-    """Write two sequences of GOT-10k's validation set; return their boxes."""
-    rng = np.random.default_rng(0)
-    boxes = {}
-    for number, size in ((1, 6), (2, 5)):
-        name = f'GOT-10k_Val_{number:06d}'
-        boxes[name] = rng.integers(1, 6, (size, 4)).astype(float)
-        folder = root / 'val' / name
-        for frame in range(size):
-            write_picture(folder / f'{frame + 1:08d}.jpg', frame)
-        write_rows(folder / 'groundtruth.txt', boxes[name])
-        # The toolkit looks at the cover alone.
-        (folder / 'absence.label').write_text('0\n1\n' + '0\n' * (size - 2))
-        (folder / 'cover.label').write_text('8\n4\n0\n' + '8\n' * (size - 3))
-        (folder / 'meta_info.ini').write_text('[METAINFO]\nobject_class: brown bear')
-    (root / 'val' / 'list.txt').write_text('\n'.join(boxes) + '\n')
-    return boxes
-
-
 def test_got10k_validation_set(tmp_path):
-    boxes = write_got10k_val(tmp_path / 'data')
-    moved = {name: b + np.array([1, 0, 0, 0]) for name, b in boxes.items()}
+    write_got10k(tmp_path / 'data')
+    (tmp_path / 'data' / 'train').rename(tmp_path / 'data' / 'val')
+    source, _ = open_source(f'got10k:{tmp_path / "data"}')
+    sequences = [source.sequence(place) for place in range(len(source))]
+    moved = {one.name: one.boxes + np.array([1, 0, 0, 0]) for one in sequences}
     folder = write_tracker(tmp_path / 'ours', moved, 'got10k')
+    # The toolkit looks at the cover alone.
+    truths = [Truth(s.name, s.boxes, ~s.gone['no_cover'], s.class_name) for s in sequences]
+    predicted = [np.round(boxes, 4) for boxes in moved.values()]
     for data in (f'got10k:{tmp_path / "data"}', f'got10k:{tmp_path / "data"}:val'):
         main([data, str(folder), '--json', str(tmp_path / 'a.json')])
         found = json.loads((tmp_path / 'a.json').read_text())['trackers']['ours']
-        truths, sizes = [], []
-        for name, true in boxes.items():
-            covered = np.ones(len(true), bool)
-            covered[2] = False
-            truths.append(Truth(name, true, covered))
-            sizes.append((12, 16))
-        assert found['figures'] == overlaps(list(moved.values()), truths, sizes).figures()
-        assert [row['frames'] for row in found['sequences']] == [4, 3]
+        assert found['figures'] == overlaps(predicted, truths, [(12, 16)] * 5).figures()
+        assert [row['frames'] for row in found['sequences']] == [2] * 5

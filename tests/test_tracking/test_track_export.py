@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from lightvit_dense.errors import UserError
-from tracking.runtime.export import (
+from tracking.deploy.export import (
     FRAME,
     FRAME_INT8,
     TEMPLATE,
@@ -20,24 +20,9 @@ from tracking.runtime.export import (
 from tracking.runtime.network import build_network
 from tracking.tools import export_onnx
 
-from .small_tracker import small_tracker
-from .test_track_network import BOX, CASES, crop, tracker
-
-CONFIG = """
-custom_imports = dict(imports=['tracking.models'], allow_failed_imports=False)
-model = dict(
-    type='tracking.OneStreamTracker',
-    backbone=dict(
-        type='tracking.JointVisionTransformer',
-        arch=dict(embed_dim=32, depth=4, num_heads=4),
-        patch_size=8,
-        elimination=dict(blocks=(1, 2)),
-    ),
-    head=dict(type='tracking.CenterHead', channels=16),
-    template_size=32,
-    search_size=64,
-)
-"""
+from .small_tracker import BOX, CONFIG, crop, small_tracker
+from .small_tracker import trained_tracker as tracker
+from .test_track_network import CASES
 
 
 @pytest.fixture(scope='module')
@@ -160,21 +145,16 @@ def test_the_tool(tmp_path, capsys):
     compare(model, build_network(model, 'onnx', path=out))
 
 
-def test_another_device_is_refused(tmp_path):
-    model = small_tracker().eval().to('meta')
+def test_what_cannot_be_exported_is_refused(exported, tmp_path, monkeypatch):
+    model = small_tracker().eval()
+    (tmp_path / 'file').write_text('', encoding='utf-8')
+    with pytest.raises(UserError, match='cannot be made a folder'):
+        export_tracker(model, tmp_path / 'file' / 'folder')
+    model.to('meta')
     with pytest.raises(UserError, match="device='cpu'"):
         build_network(model, 'onnx')
     with pytest.raises(UserError, match=r'model\.cpu\(\)'):
         export_tracker(model, tmp_path)
-
-
-def test_a_missing_package_is_named(exported, monkeypatch):
     monkeypatch.setitem(sys.modules, 'onnxruntime', None)
     with pytest.raises(UserError, match=r'onnxruntime is not installed.*pip install'):
         build_network(exported[0], 'onnx', path=exported[1])
-
-
-def test_a_folder_that_cannot_be_made_is_named(tmp_path):
-    (tmp_path / 'file').write_text('', encoding='utf-8')
-    with pytest.raises(UserError, match='cannot be made a folder'):
-        export_tracker(small_tracker().eval(), tmp_path / 'file' / 'folder')

@@ -11,7 +11,7 @@ from lightvit_dense.errors import UserError
 from tracking.models.ostrack_names import from_ostrack, to_ostrack
 from tracking.tools.convert_tracker import main
 
-from .small_tracker import ARCH, pairs, small_tracker
+from .small_tracker import CONFIG, pairs, small_tracker
 
 
 class TheirHead(nn.Module):
@@ -65,29 +65,11 @@ def theirs():
     return head, their_state(head)
 
 
-CONFIG = dict(
-    default_scope='lightvit_dense',
-    custom_imports=dict(imports=['lightvit_dense', 'tracking'], allow_failed_imports=False),
-    model=dict(
-        type='tracking.OneStreamTracker',
-        backbone=dict(
-            type='tracking.JointVisionTransformer',
-            arch=ARCH,
-            patch_size=8,
-            elimination=dict(blocks=(1, 2)),
-        ),
-        head=dict(type='tracking.CenterHead', channels=16),
-        template_size=32,
-        search_size=64,
-    ),
-)
-
-
 def test_a_file_of_ostrack_fills_a_tracker(tmp_path, theirs):
     head, state = theirs
     path = tmp_path / 'OSTrack_ep0300.pth.tar'
     torch.save({'net': state, 'epoch': 300}, path)
-    model = build_model(Config(CONFIG), path, 'cpu')
+    model = build_model(Config.fromstring(CONFIG, '.py'), path, 'cpu')
     for name, value in model.backbone.state_dict().items():
         name = 'pos_embed_x' if name == 'pos_embed' else name
         assert torch.equal(value, state[f'backbone.{name}']), name
@@ -104,7 +86,7 @@ def test_a_file_that_does_not_fill_the_tracker_is_refused(tmp_path, theirs):
     path = tmp_path / 'broken.pth.tar'
     torch.save({'net': state}, path)
     with pytest.raises(CheckpointError, match='does not fill the model'):
-        build_model(Config(CONFIG), path, 'cpu')
+        build_model(Config.fromstring(CONFIG, '.py'), path, 'cpu')
 
 
 def test_there_and_back(tmp_path, capsys):

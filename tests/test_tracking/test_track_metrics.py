@@ -63,9 +63,6 @@ def test_some_sequences_only(world):
         dataset_of(world[0], names=['dog-2'])
     with pytest.raises(UserError, match='limit=0'):
         dataset_of(world[0], limit=0)
-
-
-def test_several_sets_may_not_share_names(world):
     built = LaSOT(str(world[0]), split='test')
     with pytest.raises(UserError, match="two sequences are called 'cat-1'"):
         SequenceDataset([built, built])
@@ -107,13 +104,13 @@ def test_rules_of_the_metric(world):
         metric.process(None, samples)
         return metric.evaluate(3)
 
-    counted = figures(rules=dict(exclude_invalid_frames=True))
+    counted = figures(protocol=dict(exclude_invalid_frames=True))
     everything = figures()
     # Two frames of each sequence are absent.
     assert counted['OP50'] > everything['OP50']
     assert figures(toolkit='matlab') == everything
     with pytest.raises(UserError, match='exclude_invalid'):
-        OnePassEvaluation(rules=dict(exclude_invalid=True))
+        OnePassEvaluation(protocol=dict(exclude_invalid=True))
     with pytest.raises(UserError, match='toolkit'):
         METRICS.build(dict(type='tracking.OnePassEvaluation', toolkit='votkit'))
 

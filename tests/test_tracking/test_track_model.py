@@ -2,27 +2,37 @@
 
 import itertools
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
+from mmengine.evaluator import Evaluator
 from mmengine.logging import MessageHub
 from mmengine.optim import DefaultOptimWrapperConstructor
+from torch.utils.data import DataLoader
 
 import tracking  # noqa: F401  fills the registries
 from lightvit_dense.engine.hooks import NonFiniteLossGuard
 from lightvit_dense.engine.hooks.non_finite import NonFiniteLossError
 from lightvit_dense.errors import UserError
 from lightvit_dense.utils.flops import count_cost
-from tracking import runtime
-from tracking.engine import EliminationScheduleHook
+from tracking.engine import (
+    EliminationScheduleHook,
+    SequenceTestLoop,
+    SequenceValLoop,
+    sequence_loop,
+    track_sequence,
+)
 from tracking.models import JointVisionTransformer, PairPreprocessor, decode
 from tracking.registry import HOOKS, MODELS
+from tracking.runtime import Tracker
 from tracking.structures import TrackSample
 
-from .small_tracker import pairs, small_tracker
+from .small_runtime import moving_target, sequence_of
+from .small_tracker import CONFIG, HIERA, pairs, small_tracker
 
 
 def test_the_preprocessor():
@@ -58,35 +68,15 @@ def test_losses_are_weighted():
 
 
 @pytest.mark.parametrize(
-    'backbone',
-    [
-        dict(drop_path_rate=0.1),
-        dict(template_tokens='box', with_cp=True),
-        dict(type='tracking.JointHiera', arch=dict(embed_dim=8, stages=(1, 1, 2, 1), num_heads=1)),
-    ],
+    'backbone', [dict(drop_path_rate=0.1), dict(template_tokens='box', with_cp=True), HIERA]
 )
 def test_every_parameter_learns(backbone):
-    if 'Hiera' in backbone.get('type', ''):
-        backbone |= dict(elimination=dict(blocks=(3, 4)))
-        hiera = {k: v for k, v in backbone.items() if k != 'type'}
-        model = MODELS.build(
-            dict(
-                type='tracking.OneStreamTracker',
-                backbone=dict(type='tracking.JointHiera', **hiera),
-                head=dict(type='tracking.MLPHead', channels=8),
-                template_size=64,
-                search_size=128,
-            )
-        ).train()
-        batch = pairs(2, 64, 128)
-    else:
-        model, batch = small_tracker(backbone).train(), pairs()
+    model, batch = small_tracker(backbone).train(), pairs()
     losses = model(**model.data_preprocessor(batch), mode='loss')
     model.parse_losses(losses)[0].backward()
     assert [name for name, p in model.named_parameters() if p.grad is None] == []
     # Behind a ReLU of so few channels a weight may rest.
-    backbone = model.backbone.named_parameters()
-    assert [name for name, p in backbone if not p.grad.any()] == []
+    assert [name for name, p in model.backbone.named_parameters() if not p.grad.any()] == []
 
 
 def test_prediction_of_pairs():
@@ -113,44 +103,96 @@ def test_a_pair_does_not_depend_on_its_batch():
         torch.testing.assert_close(a[1:2], b, rtol=1e-4, atol=1e-5)
 
 
-def test_prediction_of_sequences(monkeypatch):
-    model = small_tracker().eval()
-    seen = []
+class CountingEvaluator(Evaluator):
+    """What loops read of an evaluator."""
 
-    def track_sequence(tracker, sequence):
-        seen.append((tracker, sequence))
-        return np.ones((3, 4)), np.ones(3), np.zeros(3)
+    def __init__(self):
+        super().__init__([])
+        self.samples = []
 
-    monkeypatch.setattr(runtime, 'track_sequence', track_sequence, raising=False)
+    def process(self, data_samples, data_batch):
+        self.samples += data_samples
+
+    def evaluate(self, size):
+        return dict(size=size)
+
+
+def loop_of(kind, model, dataset):
+    """Build a loop over a data set, with a runner that has the model and one hook."""
+    runner = FakeRunner(model)
+    runner.hooks = []
+    runner.call_hook = lambda name, **_: runner.hooks.append(name)
+    runner.visualizer = SimpleNamespace()
+    loader = DataLoader(dataset, collate_fn=pseudo_collate)
+    return kind(runner=runner, dataloader=loader, evaluator=CountingEvaluator())
+
+
+class Sequences(list):
+    metainfo: dict = {}
+
+
+def samples_of(sequence, count=2):
     sample = TrackSample()
-    sample.sequence = 'a sequence'
-    batch = pseudo_collate([dict(inputs=dict(), data_samples=sample)])
-    found = model.test_step(batch)
-    ((tracker, sequence),) = seen
-    assert tracker.model is model
-    assert sequence == 'a sequence'
-    assert found[0].boxes.shape == (3, 4)
-    with pytest.raises(UserError, match='needs pairs of crops'):
-        model({}, [TrackSample()], mode='predict')
+    sample.sequence = sequence
+    return Sequences(dict(inputs=dict(), data_samples=sample.clone()) for _ in range(count))
 
 
-def test_what_does_not_fit_is_refused():
+@pytest.mark.parametrize(('kind', 'phase'), [(SequenceTestLoop, 'test'), (SequenceValLoop, 'val')])
+def test_a_loop_tracks_sequences_by_the_weights_of_its_run(kind, phase, monkeypatch):
+    model, made = small_tracker().eval(), []
+    monkeypatch.setattr(sequence_loop, 'Tracker', lambda model: made.append(1) or Tracker(model))
+    sequence = sequence_of(*moving_target(4))
+    loop = loop_of(kind, model, samples_of(sequence))
+
+    def swap(name, **_):
+        """Put other weights in place when the run begins, as averages of weights do."""
+        if name == f'before_{phase}_epoch':
+            for parameter in model.parameters():
+                parameter.data.add_(0.1)
+
+    found = []
+    for change in (lambda *_, **__: None, swap):
+        loop.runner.call_hook = change
+        loop.evaluator.samples.clear()
+        assert loop.run() == dict(size=2)
+        wanted, scores, _ = track_sequence(Tracker(model), sequence)
+        for sample in loop.evaluator.samples:
+            np.testing.assert_array_equal(sample.boxes, wanted)
+            np.testing.assert_array_equal(sample.scores, scores)
+            assert sample.seconds.shape == (4,)
+        found.append(wanted)
+    assert len(made) == 2  # one a run
+    assert np.abs(found[1] - found[0]).max() > 1e-3
+    loop = loop_of(kind, model, Sequences([dict(inputs=dict(), data_samples=TrackSample())]))
+    with pytest.raises(UserError, match=f'{kind.__name__} tracks whole sequences'):
+        loop.run()
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (dict(loss_weights=dict(gious=1.0)), r"has no 'gious', .* Did you mean 'giou'"),
+        (dict(test_cfg=dict(hann=True)), "test_cfg has no 'hann'"),
+        (dict(backbone=dict(search_size=96)), 'search_size=96 contradicts search_size=64'),
+        (dict(search_factor=0.5), 'a crop below 1 is smaller than the target'),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        small_tracker(**options)
+
+
+def test_batches_that_do_not_fit_are_refused():
     model = small_tracker()
-    data = model.data_preprocessor(pairs())
+    inputs = model.data_preprocessor(pairs())['inputs']
     with pytest.raises(ValueError, match="'tensor', 'loss' or 'predict', got 'train'"):
-        model(**data, mode='train')
+        model(inputs, mode='train')
     with pytest.raises(ValueError, match='training needs data_samples with search_box'):
-        model(data['inputs'], [TrackSample(), TrackSample()], mode='loss')
-    with pytest.raises(ValueError, match=r"loss_weights has no 'gious', .* Did you mean 'giou'"):
-        small_tracker(loss_weights=dict(gious=1.0))
-    with pytest.raises(ValueError, match="test_cfg has no 'hann'"):
-        small_tracker(test_cfg=dict(hann=True))
-    with pytest.raises(ValueError, match='search_size=96 contradicts search_size=64'):
-        small_tracker(backbone=dict(search_size=96))
-    with pytest.raises(ValueError, match='a crop below 1 is smaller than the target'):
-        small_tracker(search_factor=0.5)
+        model(inputs, [TrackSample(), TrackSample()], mode='loss')
     with pytest.raises(ValueError, match='search image is 32x32 px, the backbone was built for'):
-        model(dict(template=data['inputs']['template'], search=data['inputs']['template']))
+        model(dict(template=inputs['template'], search=inputs['template']))
+    with pytest.raises(UserError, match=r"tracked by test_cfg = dict\(type='tracking.Sequence"):
+        model({}, [TrackSample()], mode='predict')
 
 
 class FakeRunner:
@@ -176,14 +218,9 @@ def test_the_schedule_of_elimination(by_epoch):
         # OSTrack counts epochs from 1, the runner from 0.
         runner.epoch = runner.iter = position - 1 if by_epoch else position
         hook.before_train_iter(runner, 0)
-        if position < 20:
-            wanted = 1.0
-        elif position >= 100:
-            wanted = 0.7
-        else:
-            wanted = 0.7 + 0.3 * (math.cos((position - 20) / 80 * math.pi) + 1) * 0.5
+        part = min(max(position - 20, 0), 80) / 80
+        wanted = 0.7 + 0.3 * (math.cos(part * math.pi) + 1) * 0.5
         assert model.backbone.keep_ratio == pytest.approx(wanted)
-    assert hook.keep_ratio(60, 0.7) == pytest.approx(0.85)
     assert model.backbone.candidates(64) == {1: 45, 2: 32}
 
 
@@ -265,23 +302,10 @@ def test_learning_rates_by_part():
 
 
 def test_building_from_a_config_and_back():
-    text = Config(
-        dict(
-            model=dict(
-                type='tracking.OneStreamTracker',
-                backbone=dict(
-                    type='tracking.JointVisionTransformer',
-                    arch=dict(embed_dim=32, depth=4, num_heads=4),
-                    patch_size=8,
-                    elimination=dict(blocks=(1, 2), keep=0.5),
-                ),
-                head=dict(type='tracking.MLPHead', channels=8),
-                template_size=32,
-                search_size=64,
-            )
-        )
-    ).pretty_text
-    again = Config.fromstring(text, '.py')
+    options = dict(model=dict(backbone=dict(elimination=dict(keep=0.5))))
+    config = Config.fromstring(CONFIG, '.py')
+    config.merge_from_dict(options)
+    again = Config.fromstring(config.pretty_text, '.py')
     model = MODELS.build(again.model).eval()
     assert isinstance(model.backbone, JointVisionTransformer)
     assert model.backbone.candidates(64) == {1: 32, 2: 16}

@@ -4,57 +4,16 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
 
 from lightvit_dense.errors import UserError
 from lightvit_dense.utils.environment import count_flops
-from tracking.runtime.decoding import decode_maps, hann_window
-from tracking.runtime.frame_module import FrameModule, ranking_weights
-from tracking.runtime.lean_head import LeanCenterHead, ScatteredConv, folded_layers
+from tracking.deploy.frame_module import FrameModule, ranking_weights
+from tracking.deploy.optimized_head import OptimizedCenterHead, ScatteredConv, folded_layers
+from tracking.models.decoding import hann_window
 from tracking.runtime.network import build_network
 
-from .small_tracker import small_tracker
-
-HIERA = dict(
-    type='tracking.JointHiera',
-    arch=dict(embed_dim=8, stages=(1, 1, 3, 1), num_heads=1),
-    elimination=dict(blocks=(3,), keep=0.4),
-)
-BOX = np.array([8.0, 6.0, 14.0, 18.0])
-
-
-def trained(model):
-    """Give the batch norms statistics and weights as training leaves them."""
-    generator = torch.Generator().manual_seed(3)
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            for value, low, high in (
-                (module.running_mean, -0.3, 0.3),
-                (module.running_var, 0.5, 2.0),
-                (module.weight.data, 0.5, 1.5),
-                (module.bias.data, -0.3, 0.3),
-            ):
-                value.copy_(low + (high - low) * torch.rand(value.shape, generator=generator))
-    return model.eval()
-
-
-def tracker(backbone=None, head=None, **kwargs):
-    if backbone is HIERA:
-        # Units of 32 px: the sizes of the small tracker fit; options of the ViT do not.
-        from tracking.models import OneStreamTracker
-
-        torch.manual_seed(0)
-        head = dict(type='tracking.CenterHead', channels=64)
-        return trained(OneStreamTracker(HIERA, head, template_size=32, search_size=64))
-    return trained(small_tracker(backbone, head, **kwargs))
-
-
-def crop(side, seed=0, border=0):
-    """Return noise, with rows and columns of zero padding."""
-    pixels = np.random.default_rng(seed).integers(0, 256, (side, side, 3), dtype=np.uint8)
-    pixels[:border] = pixels[:, :border] = 0
-    return pixels
-
+from .small_tracker import BOX, HIERA, crop
+from .small_tracker import trained_tracker as tracker
 
 CASES = {
     'center': dict(),
@@ -71,15 +30,15 @@ CASES = {
 
 @pytest.mark.parametrize('case', CASES)
 @pytest.mark.parametrize('window', [True, False])
-def test_the_lean_network_finds_the_boxes_of_the_model(case, window):
+def test_the_optimized_network_finds_the_boxes_of_the_model(case, window):
     model = tracker(**CASES[case])
-    plain, lean = (build_network(model, name, window=window) for name in ('plain', 'torch'))
-    for network in (plain, lean):
+    plain, optimized = (build_network(model, name, window=window) for name in ('plain', 'torch'))
+    for network in (plain, optimized):
         network.set_template(crop(32, 1), BOX)
     scores = set()
     for seed, border in ((2, 0), (3, 20), (4, 40)):
         (want, sure), (found, score) = (
-            network(crop(64, seed, border)) for network in (plain, lean)
+            network(crop(64, seed, border)) for network in (plain, optimized)
         )
         np.testing.assert_allclose(found, want, atol=1e-3)
         assert score == pytest.approx(sure, abs=1e-5)
@@ -115,30 +74,19 @@ def test_the_window_is_that_of_ostrack():
     np.testing.assert_allclose(hann_window(4, 2), hann_window(2, 4).T)
 
 
-def test_decoding_by_hand():
-    score = np.full((4, 4), 0.1, np.float32)
-    score[1, 2], score[0, 0] = 0.8, 0.9
-    size, offset = np.full((2, 4, 4), 0.5), np.full((2, 4, 4), 0.25)
-    box, sure = decode_maps(score, size, offset, hann_window(4, 4), (64, 64))
-    np.testing.assert_allclose(box, [2.25 * 16 - 16, 1.25 * 16 - 16, 32, 32])
-    assert sure == np.float32(0.8)  # the window chooses, it does not change the score
-    box, _ = decode_maps(score, size, offset, None, (64, 64))
-    np.testing.assert_allclose(box, [4 - 16, 4 - 16, 32, 32])
-
-
 def test_size_and_offset_of_one_cell_are_those_of_the_whole_map():
     """At every cell: at the border the convolutions see padding at each of their layers."""
     head = tracker().head.double()
     branches = [folded_layers(branch) for branch in (head.score, head.size, head.offset)]
-    lean = LeanCenterHead(branches, (8, 8), (64, 64)).double()
+    optimized = OptimizedCenterHead(branches, (8, 8), (64, 64)).double()
     tokens = torch.randn(64, 32, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     features = tokens.t().reshape(1, 32, 8, 8)
     with torch.no_grad():
         size, offset = head.size(features)[0], head.offset(features)[0]
-        padded = lean._padded(tokens, None)
+        padded = optimized._padded(tokens, None)
         for row in range(8):
             for column in range(8):
-                found = lean._at(padded, torch.tensor(row), torch.tensor(column))
+                found = optimized._at(padded, torch.tensor(row), torch.tensor(column))
                 for mine, whole in zip(found, (size, offset), strict=True):
                     torch.testing.assert_close(mine, whole[:, row, column])
 
@@ -159,7 +107,7 @@ def test_eliminated_tokens_cost_nothing():
     def flops(eliminate):
         module = FrameModule(model, True, eliminate)
         state = module.template(torch.zeros(32, 32, 3))
-        weights = ranking_weights(model, module, torch.tensor([0.2, 0.2, 0.5, 0.5]))
+        weights = ranking_weights(model, torch.tensor([0.2, 0.2, 0.5, 0.5]))
         return count_flops(lambda: module.encoder(torch.zeros(64, 64, 3), *state, weights))
 
     width, template, search, kept = 32, 16, 64, 16

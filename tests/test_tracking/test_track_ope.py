@@ -8,7 +8,7 @@ import pytest
 from lightvit_dense.datasets.errors import DatasetError
 from lightvit_dense.errors import UserError
 from tracking.datasets import VideoSequence
-from tracking.evaluation import TOOLKITS, Rules, Truth, choose_rules, score
+from tracking.evaluation import TOOLKITS, Protocol, Truth, choose_protocol, score
 from tracking.evaluation.ope import frame_errors
 
 RNG = np.random.default_rng
@@ -45,31 +45,36 @@ def make(seed=0, sequences=7, odd=True):
     return predictions, truths
 
 
-def pytracking_loop(predictions, truths, exclude=False):
-    """Judge as pytracking does on LaSOT: one frame, one threshold at a time."""
-    success = np.zeros((len(truths), 21))
-    precision, norm = np.zeros((len(truths), 51)), np.zeros((len(truths), 51))
+def loop(predictions, truths, exclude=False, matlab=False):
+    """Judge as pytracking does on LaSOT, or as LaSOT's own toolkit: one frame, one threshold.
+
+    The latter takes absent frames out first, repeats boxes also for what is no number or negative,
+    and asks for positive corners of true boxes.
+    """
+    curves = [np.zeros((len(truths), size)) for size in (21, 51, 51)]
     for s, (boxes, truth) in enumerate(zip(predictions, truths, strict=True)):
         boxes = [list(box) for box in boxes[: len(truth.boxes)]]
         for i in range(1, len(boxes)):
-            if boxes[i][2] == 0 or boxes[i][3] == 0:
-                boxes[i] = list(boxes[i - 1])
+            bad = matlab and (any(map(math.isnan, boxes[i])) or min(boxes[i][2:]) < 0)
+            if bad or 0 in boxes[i][2:]:
+                boxes[i] = boxes[i - 1]
         boxes[0] = list(truth.boxes[0])
         counted = 0
         for box, true, present in zip(boxes, truth.boxes, truth.present, strict=True):
-            valid = bool(present and true[2] > 0 and true[3] > 0)
+            valid = bool(present and min(true if matlab else true[2:]) > 0)
             counted += valid or not exclude
-            overlap, distance, relative = -1.0, math.inf, (-1.0 if present else math.inf)
             if valid:
-                overlap, distance, relative = one_frame(box, true)
-            for t in range(21):
-                success[s, t] += overlap > t * 0.05
-            for t in range(51):
-                precision[s, t] += distance <= t
-                norm[s, t] += relative <= t / 100
-        for rates in (success, precision, norm):
+                found = one_frame(box, true)
+            elif matlab:
+                found = (-1.0, -1.0, -1.0) if present else (-1.0, math.inf, math.inf)
+            else:
+                found = (-1.0, math.inf, -1.0 if present else math.inf)
+            curves[0][s] += found[0] > np.arange(21) * 0.05
+            curves[1][s] += found[1] <= np.arange(51)
+            curves[2][s] += found[2] <= np.arange(51) / 100
+        for rates in curves:
             rates[s] /= counted
-    return success, precision, norm
+    return curves
 
 
 def one_frame(box, true):
@@ -81,33 +86,6 @@ def one_frame(box, true):
     centres = [[b[k] + (b[k + 2] - 1) / 2 for k in (0, 1)] for b in (box, true)]
     relative = [[c[k] / true[k + 2] for k in (0, 1)] for c in centres]
     return overlap, math.dist(*centres), math.dist(*relative)
-
-
-def matlab_loop(predictions, truths):
-    """Judge as LaSOT's own toolkit does: absent frames are taken out first."""
-    success = np.zeros((len(truths), 21))
-    precision, norm = np.zeros((len(truths), 51)), np.zeros((len(truths), 51))
-    for s, (boxes, truth) in enumerate(zip(predictions, truths, strict=True)):
-        boxes = [list(box) for box in boxes[: len(truth.boxes)]]
-        for i in range(1, len(boxes)):
-            if any(map(math.isnan, boxes[i])) or boxes[i][2] <= 0 or boxes[i][3] <= 0:
-                boxes[i] = boxes[i - 1]
-        boxes[0] = list(truth.boxes[0])
-        pairs = [
-            (b, t) for b, t, here in zip(boxes, truth.boxes, truth.present, strict=True) if here
-        ]
-        for box, true in pairs:
-            overlap = distance = relative = -1.0
-            if min(true) > 0:
-                overlap, distance, relative = one_frame(box, true)
-            for t in range(21):
-                success[s, t] += overlap > t / 20
-            for t in range(51):
-                precision[s, t] += distance <= t
-                norm[s, t] += relative <= t / 100
-        for rates in (success, precision, norm):
-            rates[s] /= len(truth.boxes)
-    return success, precision, norm
 
 
 def assert_rates(scores, expected):
@@ -128,21 +106,23 @@ def test_equals_a_loop_over_frames_and_thresholds(odd, exclude, rounded):
     predictions, truths = make(odd=odd)
     if rounded:
         predictions, truths = whole_pixels(predictions, truths)
-    rules = choose_rules('pytracking', {'exclude_invalid_frames': exclude})
-    assert_rates(score(predictions, truths, rules), pytracking_loop(predictions, truths, exclude))
+    rules = choose_protocol('pytracking', {'exclude_invalid_frames': exclude})
+    assert_rates(score(predictions, truths, rules), loop(predictions, truths, exclude))
 
 
 def test_equals_a_loop_in_the_way_of_lasots_own_toolkit():
     predictions, truths = make(1)
     predictions[2][5] = np.nan
     predictions[3][7, 2] = -4
-    assert_rates(score(predictions, truths, TOOLKITS['matlab']), matlab_loop(predictions, truths))
+    assert_rates(
+        score(predictions, truths, TOOLKITS['matlab']), loop(predictions, truths, matlab=True)
+    )
 
 
 def test_figures_are_places_and_means_of_the_curves():
     predictions, truths = make(2)
     scores = score(predictions, truths)
-    success, precision, norm = pytracking_loop(predictions, truths)
+    success, precision, norm = loop(predictions, truths)
     assert scores.figures() == pytest.approx(
         {
             'success': 100 * success.mean(),
@@ -181,112 +161,88 @@ AWAY = [200.0, 10, 20, 20]
 def test_pixel_conventions_differ_by_rounding_alone():
     predictions, truths = make(3)
     inclusive = score(predictions, truths)
-    continuous = score(predictions, truths, Rules(pixels='continuous'))
+    continuous = score(predictions, truths, Protocol(pixels='continuous'))
     assert_rates(continuous, (inclusive.success, inclusive.precision, inclusive.norm_precision))
     a, b = (frame_errors(np.array([BOX]), np.array([AWAY]), p) for p in ('inclusive', 'continuous'))
     np.testing.assert_allclose(a, b, rtol=1e-14)
 
 
+BAD = [[math.nan, 1, 2, 3], [1, 1, -2, 3], [1, math.inf, 2, 3]]
+# One letter a frame: 'S' is off by 4 of 20 pixels, 'W' has no width, 'L' lies at the left border.
+LETTERS = dict(B=BOX, A=AWAY, S=[BOX[0] + 4.0, *BOX[1:]], N=[math.nan] * 4, Z=[0.0] * 4)
+LETTERS |= dict(W=[10.0, 10, 0, 20], L=[0.0, 10, 20, 20], E=[0.0, 0, 0, 5])
+LETTERS |= {str(place): bad for place, bad in enumerate(BAD)}
+PREVIOUS = dict(invalid='previous')
+CASES = [
+    # options, truth, prediction, absent frames, curve, place on it, value
+    (dict(), 'BBB', 'ABB', '', 'precision', 20, 1),  # the first box is that of the truth
+    (dict(first_frame='prediction'), 'BBB', 'ABB', '', 'precision', 20, 2 / 3),
+    (dict(first_frame='exclude'), 'BBB', 'ABB', '', 'precision', 20, 1),
+    (dict(first_frame='exclude'), 'BBB', 'ABB', '', 'frames', None, 2),
+    (dict(), 'BB', 'BBB', '', 'precision', 0, 1),  # what is too much is cut off
+    (dict(shorter='zeros'), 'BBBB', 'BB', '', 'success', 10, 1 / 2),
+    # A box without size repeats the tracker's own one before, not the true one.
+    (dict(), 'BBBBB', 'AEBEE', '', 'success', 10, 4 / 5),
+    (dict(zero_size='keep'), 'BBBBB', 'AEBEE', '', 'success', 10, 2 / 5),
+    *((PREVIOUS, 'BBB', f'B{bad}B', '', 'success', 10, 1) for bad in range(3)),
+    (PREVIOUS, 'BBB', '0BB', '', 'success', 10, 1),  # the first one does not count anyway
+    # Frames without a true box, and an absent one.
+    *((who, 'BWBB', 'BBBB', '3', 'success', 0, 1 / 2) for who in ('pytracking', 'matlab')),
+    ('pytracking', 'BWBB', 'BBBB', '3', 'precision', 0, 1 / 2),
+    ('pytracking', 'BWBB', 'BBBB', '3', 'norm_precision', 0, 3 / 4),
+    ('matlab', 'BWBB', 'BBBB', '3', 'precision', 0, 3 / 4),
+    ('matlab', 'BWBB', 'BBBB', '3', 'norm_precision', 0, 3 / 4),
+    (dict(boxless_norm='miss'), 'BWBB', 'BBBB', '3', 'norm_precision', 0, 1 / 2),
+    (dict(), 'BWBB', 'BBBB', '3', 'overlap', None, 1),
+    # To LaSOT's own toolkit a true box at the border is none.
+    ('pytracking', 'BL', 'BL', '', 'success', 10, 1),
+    ('matlab', 'BL', 'BL', '', 'success', 10, 1 / 2),
+    ('matlab', 'BL', 'BL', '', 'precision', 0, 1),
+    (dict(exclude_invalid_frames=True), 'BBBB', 'BBBB', '13', 'success', 10, 1),
+    (dict(exclude_invalid_frames=True), 'BBBB', 'BBBB', '13', 'frames', None, 2),
+    # A box is left as it is where the truth is no number, so that the third repeats an empty one.
+    (dict(), 'BNB', 'BZZ', '', 'success', 0, 1 / 3),
+    *((dict(), 'BB', 'BS', '', 'precision', at, value) for at, value in ((3, 1 / 2), (4, 1))),
+    *((dict(), 'BB', 'BS', '', 'norm_precision', at, v) for at, v in ((19, 1 / 2), (21, 1))),
+]
+
+
+@pytest.mark.parametrize(('options', 'true', 'predicted', 'absent', 'curve', 'at', 'value'), CASES)
+def test_what_toolkits_do(options, true, predicted, absent, curve, at, value):
+    protocol = TOOLKITS[options] if isinstance(options, str) else Protocol(**options)
+    present = np.array([str(frame) not in absent for frame in range(len(true))])
+    boxes = ([LETTERS[letter] for letter in word] for word in (true, predicted))
+    found = getattr(one(protocol, *boxes, present), curve)[0]
+    assert (found if at is None else found[at]) == pytest.approx(value)
+
+
 @pytest.mark.parametrize(
-    ('first', 'expected'), [('truth', 1.0), ('prediction', 2 / 3), ('exclude', 1.0)]
-)
-def test_first_frame(first, expected):
-    scores = one(Rules(first_frame=first), [BOX] * 3, [AWAY, BOX, BOX])
-    assert scores.precision[0, 20] == pytest.approx(expected)
-    assert scores.frames[0] == (2 if first == 'exclude' else 3)
-
-
-def test_more_predictions_than_frames():
-    assert one(Rules(), [BOX] * 2, [BOX] * 3).precision[0, 0] == 1
-    with pytest.raises(UserError, match='dog-1, frame 2: 3 predictions for 2 annotated frames'):
-        one(Rules(longer='error'), [BOX] * 2, [BOX] * 3)
-
-
-def test_fewer_predictions_than_frames():
-    with pytest.raises(UserError, match='2 predictions for 4 annotated frames'):
-        one(Rules(), [BOX] * 4, [BOX] * 2)
-    assert one(Rules(shorter='zeros'), [BOX] * 4, [BOX] * 2).success[0, 10] == 0.5
-
-
-def test_boxes_without_size_repeat_the_one_before():
-    empty = [0.0, 0, 0, 5]
-    predicted = [AWAY, empty, BOX, empty, empty]
-    # The second frame repeats the tracker's own first box, not the true one.
-    assert one(Rules(), [BOX] * 5, predicted).success[0, 10] == pytest.approx(4 / 5)
-    kept = one(Rules(zero_size='keep'), [BOX] * 5, predicted)
-    assert kept.success[0, 10] == pytest.approx(2 / 5)
-
-
-@pytest.mark.parametrize('bad', [[math.nan, 1, 2, 3], [1, 1, -2, 3], [1, math.inf, 2, 3]])
-def test_invalid_predictions(bad):
-    with pytest.raises(UserError, match=r'dog-1, frame 1: .* is no box'):
-        one(Rules(), [BOX] * 3, [BOX, bad, BOX])
-    assert one(Rules(invalid='previous'), [BOX] * 3, [BOX, bad, BOX]).success[0, 10] == 1
-    with pytest.raises(UserError, match=r'frame 0: .* none before it'):
-        one(Rules(invalid='previous'), [BOX] * 3, [bad, bad, BOX])
-    # The first prediction does not count anyway.
-    assert one(Rules(invalid='previous'), [BOX] * 3, [bad, BOX, BOX]).success[0, 10] == 1
-
-
-@pytest.mark.parametrize(
-    ('rules', 'centre', 'norm'),
+    ('options', 'true', 'predicted', 'message'),
     [
-        (TOOLKITS['pytracking'], 1 / 2, 3 / 4),
-        (TOOLKITS['matlab'], 3 / 4, 3 / 4),
-        (Rules(boxless_norm='miss'), 1 / 2, 1 / 2),
+        (dict(longer='error'), 2, [BOX] * 3, 'dog-1, frame 2: 3 predictions for 2 annotated frame'),
+        (dict(), 4, [BOX] * 2, '2 predictions for 4 annotated frames'),
+        *((dict(), 3, [BOX, bad, BOX], r'dog-1, frame 1: .* is no box') for bad in BAD),
+        (dict(invalid='previous'), 3, [BAD[0], BAD[0], BOX], r'frame 0: .* none before it'),
     ],
 )
-def test_frames_without_a_true_box_and_absent_ones(rules, centre, norm):
-    present = np.array([True, True, True, False])
-    true = [BOX, [10, 10, 0, 20], BOX, BOX]
-    scores = one(rules, true, [BOX] * 4, present)
-    assert scores.success[0, 0] == 1 / 2
-    assert scores.precision[0, 0] == centre
-    assert scores.norm_precision[0, 0] == norm
-    assert scores.overlap[0] == 1
+def test_predictions_that_cannot_be_judged(options, true, predicted, message):
+    with pytest.raises(UserError, match=message):
+        one(Protocol(**options), [BOX] * true, predicted)
 
 
-def test_a_true_box_at_the_border_is_none_to_lasots_own_toolkit():
-    true = [BOX, [0, 10, 20, 20]]
-    assert one(TOOLKITS['pytracking'], true, true).success[0, 10] == 1
-    scores = one(TOOLKITS['matlab'], true, true)
-    assert scores.success[0, 10] == 0.5
-    assert scores.precision[0, 0] == 1
-
-
-def test_excluded_frames_are_not_divided_by():
-    present = np.array([True, False, True, False])
-    scores = one(Rules(exclude_invalid_frames=True), [BOX] * 4, [BOX] * 4, present)
-    assert scores.frames[0] == 2
-    assert scores.success[0, 10] == 1
+def test_a_sequence_without_a_frame_that_counts():
     with pytest.raises(UserError, match='dog-1: has no frame'):
-        one(Rules(exclude_invalid_frames=True), [BOX] * 2, [BOX] * 2, np.zeros(2, bool))
-
-
-def test_a_true_box_that_is_not_a_number_is_none():
-    true = [BOX, [math.nan] * 4, BOX]
-    scores = one(Rules(), true, [BOX, [0, 0, 0, 0], [0, 0, 0, 0]])
-    # The second prediction is left as it is, so the third repeats an empty box.
-    assert scores.success[0, 0] == pytest.approx(1 / 3)
-
-
-def test_thresholds_of_the_centre_and_the_normalised_error():
-    shifted = [BOX[0] + 4.0, *BOX[1:]]  # 4 of 20 pixels: .2
-    scores = one(Rules(), [BOX] * 2, [BOX, shifted])
-    assert scores.precision[0, 3] == 0.5
-    assert scores.precision[0, 4] == 1
-    assert scores.norm_precision[0, 19] == 0.5
-    assert scores.norm_precision[0, 21] == 1
+        one(Protocol(exclude_invalid_frames=True), [BOX] * 2, [BOX] * 2, np.zeros(2, bool))
 
 
 def test_other_grids():
     predictions, truths = make(4, odd=False)
-    fine = score(predictions, truths, Rules(overlap_bins=101))
+    fine = score(predictions, truths, Protocol(overlap_bins=101))
     assert fine.success.shape == (7, 101)
     coarse = score(predictions, truths)
     np.testing.assert_allclose(fine.success[:, ::5], coarse.success)
     assert fine.figures()['OP75'] == coarse.figures()['OP75']
-    tight = score(predictions, truths, Rules(centre_at=5, norm_at=0.05, overlap_at=(0.1, 0.9)))
+    tight = score(predictions, truths, Protocol(centre_at=5, norm_at=0.05, overlap_at=(0.1, 0.9)))
     assert tight.figures()['precision'] == 100 * coarse.precision[:, 5].mean()
     assert tight.figures()['norm_precision'] == 100 * coarse.norm_precision[:, 5].mean()
     assert tight.figures()['OP75'] == 100 * coarse.success[:, 18].mean()
@@ -305,42 +261,26 @@ def test_other_grids():
 )
 def test_unknown_rules(options, message):
     with pytest.raises(UserError, match=message):
-        choose_rules('pytracking', options)
+        choose_protocol('pytracking', options)
 
 
 def test_unknown_toolkit():
     with pytest.raises(UserError, match="Did you mean 'matlab'"):
-        choose_rules('matlb')
-
-
-class Pictures:
-    """Frames that nobody reads."""
-
-    def __init__(self, count):
-        self.count = count
-
-    def __len__(self):
-        return self.count
-
-    def read(self, index):
-        raise AssertionError('the evaluation reads no pictures')
-
-    def name(self, index):
-        return f'{index}.jpg'
+        choose_protocol('matlb')
 
 
 def test_truth_of_a_sequence():
     boxes = np.array([BOX, [0, 0, 0, 0], BOX])
     visible = np.array([True, False, False])
     flagged = VideoSequence(
-        'a', Pictures(3), boxes, visible, gone={'occluded': np.array([False, False, True])}
+        'a', range(3), boxes, visible, gone={'occluded': np.array([False, False, True])}
     )
     # The flags alone tell of absence: the second frame is boxless.
     assert Truth.of(flagged).present.tolist() == [True, True, False]
-    plain = VideoSequence('a', Pictures(3), boxes, visible)
+    plain = VideoSequence('a', range(3), boxes, visible)
     assert Truth.of(plain).present.tolist() == [True, False, False]
     with pytest.raises(DatasetError, match='a has 1 annotated of 3 frames'):
-        Truth.of(VideoSequence('a', Pictures(3), boxes[:1], visible[:1]))
+        Truth.of(VideoSequence('a', range(3), boxes[:1], visible[:1]))
 
 
 def test_nothing_to_evaluate():

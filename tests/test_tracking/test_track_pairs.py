@@ -1,6 +1,5 @@
 """Pairs: what is drawn how often, what it shows, and on what it depends."""
 
-import itertools
 import math
 import pickle
 from pathlib import Path
@@ -11,12 +10,12 @@ import torch
 from mmengine.dataset import pseudo_collate
 from torch.utils.data import DataLoader
 
-import lightvit_dense.datasets.determinism as determinism
-from lightvit_dense.datasets.determinism import SeededIndex, SeededInfiniteSampler, SeededSampler
+from lightvit_dense.datasets.determinism import SeededIndex, SeededSampler
 from lightvit_dense.datasets.errors import DatasetError
 from lightvit_dense.errors import UserError
 from tracking.registry import DATASETS
-from tracking.sampling import PairDataset, usable
+from tracking.sampling import PairDataset
+from tracking.sampling import pairs as pairs_module
 
 from .small_pairs import MemorySequences, moving
 from .small_sequences import write_lasot_sequence
@@ -41,14 +40,16 @@ def pairs_of(*sets: MemorySequences, **options) -> PairDataset:
     return PairDataset(sets=[{'type': 'tracking.Memory', 'made': one} for one in sets], **options)
 
 
+def drawn(pairs: PairDataset, seed: int = 0) -> list:
+    """Return the samples of an epoch."""
+    return [pairs[index]['data_samples'] for index in SeededSampler(pairs, seed=seed)]
+
+
 def fingerprint(item: dict) -> tuple:
     inputs, sample = item['inputs'], item['data_samples']
+    boxes = (sample.template_box, sample.search_box, sample.search_padding)
     return (
-        inputs['template'].numpy().tobytes(),
-        inputs['search'].numpy().tobytes(),
-        sample.template_box.numpy().tobytes(),
-        sample.search_box.numpy().tobytes(),
-        sample.search_padding.numpy().tobytes(),
+        *(value.numpy().tobytes() for value in (*inputs.values(), *boxes)),
         *sorted((key, str(value)) for key, value in sample.metainfo.items()),
     )
 
@@ -96,32 +97,22 @@ def test_an_item_shows_the_target_where_its_box_says():
             )
 
 
-def test_padding_marks_what_lies_outside_of_the_frame():
-    boxes = [np.tile([2.0, 2, 30, 30], (40, 1))]
-    item = pairs_of(MemorySequences('corner', boxes), **STILL)[SeededIndex(0, 0)]
-    search, padding = item['inputs']['search'], item['data_samples'].search_padding
-    assert padding.shape == (128, 128)
-    assert padding[:40, :40].all()
-    assert not padding[60:, 60:].any()
-    assert search[:, padding[0].nonzero().max() // 4, 0].sum() == 0
-
-
 def test_sets_are_drawn_by_their_ratios():
     sets = [MemorySequences(name, moving(count)) for name, count in (('a', 1), ('b', 9), ('c', 2))]
     pairs = pairs_of(*sets, ratios=[1, 2, 1], samples_per_epoch=600, **SMALL)
-    drawn = [pairs[index]['data_samples'] for index in SeededSampler(pairs, seed=4)]
-    names, counts = np.unique([sample.dataset for sample in drawn], return_counts=True)
+    samples = drawn(pairs, 4)
+    names, counts = np.unique([sample.dataset for sample in samples], return_counts=True)
     assert names.tolist() == ['a', 'b', 'c']
     expected = np.array([0.25, 0.5, 0.25])
     spread = np.sqrt(expected * (1 - expected) / 600)
     assert (abs(counts / 600 - expected) < 4 * spread).all()
     # and the sequences of a set equally often
     _, counts = np.unique(
-        [sample.sequence_name for sample in drawn if sample.dataset == 'b'], return_counts=True
+        [sample.sequence_name for sample in samples if sample.dataset == 'b'], return_counts=True
     )
     assert len(counts) == 9
     assert abs(counts - counts.mean()).max() < 4 * math.sqrt(counts.mean())
-    distance = np.array([np.diff(sample.frame_ids)[0] for sample in drawn])
+    distance = np.array([np.diff(sample.frame_ids)[0] for sample in samples])
     assert distance.min() >= 1
 
 
@@ -145,12 +136,11 @@ def test_sequences_that_give_no_pairs_are_left_out_and_counted(monkeypatch: pyte
     boxes = [*moving(2), *moving(1, 19), *moving(1)]
     visible = [np.ones(40, bool), hidden, np.ones(19, bool), np.ones(40, bool)]
     told: list[str] = []
-    monkeypatch.setattr(usable, 'print_log', lambda text, logger: told.append(text))
+    monkeypatch.setattr(pairs_module, 'print_log', lambda text, logger: told.append(text))
     pairs = pairs_of(MemorySequences('a', boxes, visible), samples_per_epoch=100, **SMALL)
     assert len(told) == 1
     assert 'a: 2 of 4 sequences; 2 are left out, for lack of 5 frames' in told[0]
-    drawn = {pairs[index]['data_samples'].sequence_name for index in SeededSampler(pairs, seed=0)}
-    assert drawn == {'a-0', 'a-3'}
+    assert {sample.sequence_name for sample in drawn(pairs)} == {'a-0', 'a-3'}
     lenient = pairs_of(
         MemorySequences('a', boxes, visible), min_visible=4, min_frames=19, samples_per_epoch=100
     )
@@ -196,8 +186,7 @@ def test_an_unreadable_frame_is_named_or_tolerated_within_the_budget():
         return pairs_of(one, samples_per_epoch=200, **SMALL, **options)
 
     def draw_all(pairs: PairDataset) -> list[int]:
-        items = (pairs[index] for index in SeededSampler(pairs, seed=1))
-        return [frame for item in items for frame in item['data_samples'].frame_ids]
+        return [frame for sample in drawn(pairs, 1) for frame in sample.frame_ids]
 
     with pytest.raises(DatasetError, match=r'memory/0/\d+.jpg.*cannot be decoded'):
         draw_all(make())
@@ -233,26 +222,17 @@ def test_items_do_not_depend_on_workers(two_sets: tuple):
     assert not set(other) & set(found[0])
 
 
-def test_the_shards_of_two_ranks_make_the_epoch(two_sets: tuple, monkeypatch: pytest.MonkeyPatch):
-    pairs = pairs_of(*two_sets, samples_per_epoch=20, **SMALL)
-    for kind in (SeededSampler, SeededInfiniteSampler):
-        whole = [fingerprint(pairs[i]) for i in itertools.islice(kind(pairs, seed=2), 20)]
-        shards = []
-        for rank in range(2):
-            with monkeypatch.context() as patch:
-                patch.setattr(determinism, 'get_dist_info', lambda rank=rank: (rank, 2))
-                sampler = kind(pairs, seed=2)
-            shards.append([fingerprint(pairs[i]) for i in itertools.islice(sampler, 10)])
-        assert [item for both in zip(*shards, strict=True) for item in both] == whole
-
-
-def test_items_leave_the_ambient_generators_alone(two_sets: tuple):
+def test_items_depend_on_their_index_alone(two_sets: tuple):
     pairs = pairs_of(*two_sets, **SMALL)
     np.random.seed(0)
     expected = np.random.random(3)
     np.random.seed(0)
-    pairs[SeededIndex(5, 5)]
+    item = pairs[SeededIndex(5, 5)]
     np.testing.assert_array_equal(np.random.random(3), expected)
+    copy = pickle.loads(pickle.dumps(pairs))
+    assert fingerprint(copy[SeededIndex(5, 5)]) == fingerprint(item)
+    assert len(pairs) == 60000
+    assert pairs.metainfo == {'sets': ['a', 'coco']}
 
 
 def test_validation_sees_the_same_pairs_every_time(two_sets: tuple):
@@ -264,15 +244,6 @@ def test_validation_sees_the_same_pairs_every_time(two_sets: tuple):
     assert fingerprint(other[0]) != first[0]
     with pytest.raises(IndexError, match='item 8 of 8'):
         pairs[8]
-
-
-def test_a_pickled_copy_draws_the_same(two_sets: tuple):
-    pairs = pairs_of(*two_sets, **SMALL)
-    copy = pickle.loads(pickle.dumps(pairs))
-    index = SeededIndex(1, 11)
-    assert fingerprint(copy[index]) == fingerprint(pairs[index])
-    assert len(pairs) == 60000
-    assert pairs.metainfo == {'sets': ['a', 'coco']}
 
 
 @pytest.mark.parametrize(
@@ -290,9 +261,6 @@ def test_a_pickled_copy_draws_the_same(two_sets: tuple):
 def test_options_that_cannot_be_are_refused(two_sets: tuple, options: dict, told: str):
     with pytest.raises(UserError, match=told):
         pairs_of(*two_sets, **options)
-
-
-def test_no_set_is_refused():
     with pytest.raises(UserError, match='at least one set'):
         PairDataset(sets=[])
 
@@ -304,7 +272,7 @@ def test_pairs_of_frames_on_disk(tmp_path: Path):
     (tmp_path / 'training_set.txt').write_text('cat-1\ncat-2\n')
     config = {'type': 'tracking.LaSOT', 'data_root': str(tmp_path)}
     pairs = PairDataset(sets=[config], samples_per_epoch=60, **SMALL)
-    samples = [pairs[index]['data_samples'] for index in SeededSampler(pairs, seed=0)]
+    samples = drawn(pairs)
     assert {sample.sequence_name for sample in samples} == {'cat-1'}
     used = {frame for sample in samples for frame in sample.frame_ids}
     assert used <= set(range(24)) - {3, 4, 9}

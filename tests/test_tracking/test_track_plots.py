@@ -6,12 +6,7 @@ from PIL import Image
 
 from tracking.evaluation import Truth, score
 from tracking.evaluation.got10k import overlaps
-from tracking.evaluation.plots import (
-    overlap_plot,
-    precision_plot,
-    success_plot,
-    write_plots,
-)
+from tracking.evaluation.plots import curve_plot, write_plots
 
 
 @pytest.fixture(scope='module')
@@ -35,32 +30,24 @@ def shown(figure):
     return axes, legend, [line.get_ydata() for line in axes.get_lines()]
 
 
-@pytest.mark.parametrize('kind', ['success', 'precision', 'norm_precision'])
+@pytest.mark.parametrize('kind', ['success', 'precision', 'norm_precision', 'AO'])
 def test_curves_are_ranked_and_told(trackers, kind):
-    scores = trackers[0]
-    if kind == 'success':
-        figure = success_plot(scores)
-    else:
-        figure = precision_plot(scores, normalized=kind == 'norm_precision')
-    axes, legend, curves = shown(figure)
+    scores = trackers[kind == 'AO']
+    axes, legend, curves = shown(curve_plot(scores, 'success' if kind == 'AO' else kind))
     ranked = ('good', 'fair', 'bad')
     assert legend == [f'[{scores[name].figures()[kind]:.1f}] {name}' for name in ranked]
     for name, curve in zip(ranked, curves, strict=True):
-        np.testing.assert_allclose(curve, 100 * getattr(scores[name], kind).mean(axis=0))
+        found = scores[name]
+        wanted = found.curve()[1] if kind == 'AO' else 100 * getattr(found, kind).mean(axis=0)
+        np.testing.assert_allclose(curve, wanted)
     assert axes.get_ylim() == (0, 100)
 
 
 def test_some_sequences_only(trackers):
     scores, chosen = trackers[0], np.array([False, True, False, True])
-    _, legend, curves = shown(success_plot(scores, 'Occluded', chosen))
+    _, legend, curves = shown(curve_plot(scores, 'success', 'Occluded', chosen))
     np.testing.assert_allclose(curves[0], 100 * scores['good'].success[chosen].mean(axis=0))
     assert legend[0] == f'[{scores["good"].figures(chosen)["success"]:.1f}] good'
-
-
-def test_got10k(trackers):
-    _, legend, curves = shown(overlap_plot(trackers[1]))
-    assert legend[0] == f'[{trackers[1]["good"].figures()["AO"]:.1f}] good'
-    np.testing.assert_allclose(curves[0], 100 * trackers[1]['good'].curve())
 
 
 def test_files(trackers, tmp_path):

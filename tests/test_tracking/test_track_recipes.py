@@ -62,7 +62,7 @@ def test_the_recipe_of_the_papers() -> None:
     assert model.loss_weights == dict(score=1.0, giou=2.0, l1=5.0)
     assert model.backbone.elimination == dict(blocks=(3, 6, 9), keep=0.7)
     assert (model.backbone.template_tokens, model.backbone.drop_path_rate) == ('center', 0.1)
-    hook = cfg.custom_hooks[-1]
+    hook = cfg.default_hooks.elimination
     assert (hook.type, hook.begin, hook.end) == ('tracking.EliminationScheduleHook', 20, 100)
     assert cfg.train_cfg.max_epochs == 300
     assert (cfg.param_scheduler.milestones, cfg.param_scheduler.gamma) == ([240], 0.1)
@@ -77,8 +77,8 @@ def test_the_protocol_of_got10k() -> None:
     ]
     assert cfg.test_dataloader.dataset.sequences.type == 'tracking.GOT10k'
     assert (cfg.train_cfg.max_epochs, cfg.param_scheduler.milestones) == (100, [80])
-    hooks = [h for h in cfg.custom_hooks if h.type == 'tracking.EliminationScheduleHook']
-    assert [(h.begin, h.end) for h in hooks] == [(20, 50)]
+    hook = cfg.default_hooks.elimination
+    assert (hook.type, hook.begin, hook.end) == ('tracking.EliminationScheduleHook', 20, 50)
 
 
 def test_learning_rates_and_sizes() -> None:

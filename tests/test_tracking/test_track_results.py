@@ -57,10 +57,10 @@ def test_separators_of_other_toolkits(tmp_path, text):
 @pytest.mark.parametrize(
     ('text', 'line', 'why'),
     [
-        ('1,2,3,4\n1,2,3\n', 2, 'expected 4 numbers'),
-        ('1,2,3,4\n1,2,3,4,5\n1,2,3\n', 2, 'expected 4 numbers'),
-        ('1,2,3,4\n\n1,x,3,4\n', 3, 'expected 4 numbers'),
-        ('1,2,3\n1,2,3\n', 1, 'expected 4 numbers'),
+        ('1,2,3,4\n1,2,3\n', 2, '3 numbers instead of 4'),
+        ('1,2,3,4\n1,2,3,4,5\n1,2,3\n', 2, '5 numbers instead of 4'),
+        ('1,2,3,4\n\n1,x,3,4\n', 3, "'x' is no number"),
+        ('1,2,3\n1,2,3\n', 1, '3 numbers instead of 4'),
         ('1,2,3,4\n\n1,2,nan,4\n', 3, 'not finite'),
         ('1,2,3,-4\n', 1, 'negative size'),
     ],

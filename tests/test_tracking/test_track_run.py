@@ -8,33 +8,21 @@ import zipfile
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from lightvit_dense import apis
 from lightvit_dense.errors import UserError
-from tracking.runtime.dataset_run import SETTINGS
+from tracking.engine.dataset_run import SETTINGS, build_sequences
+from tracking.engine.sequence_loop import track_sequence
+from tracking.engine.worker_pool import serve_all
 from tracking.runtime.results import is_complete, read_result, read_seconds, write_result
-from tracking.runtime.track import track_sequence
 from tracking.runtime.tracker import Tracker
-from tracking.runtime.worker_pool import serve_all
 from tracking.tools import run_dataset as tool
 
 from .small_runtime import moving_target
+from .small_sequences import write_lasot_sequence
+from .small_tracker import CONFIG
 
-CONFIG = """
-custom_imports = dict(imports=['tracking'])
-model = dict(
-    type='tracking.OneStreamTracker',
-    backbone=dict(
-        type='tracking.JointVisionTransformer',
-        arch=dict(embed_dim=32, depth=2, num_heads=2),
-        patch_size=8,
-        elimination=dict(blocks=(1,), keep=0.7),
-    ),
-    head=dict(type='tracking.CenterHead', channels=16),
-    template_size=32,
-    search_size=64,
-)
+TEST = """
 test_dataloader = dict(
     batch_size=1,
     num_workers=0,
@@ -42,12 +30,12 @@ test_dataloader = dict(
     dataset=dict(
         type='tracking.SequenceDataset',
         sequences=dict(
-            type='tracking.LaSOT', split='test', data_root='{root}', cache_dir='{cache}'
+            type='tracking.LaSOT', split='test', data_root={root!r}, cache_dir={cache!r}
         ),
     ),
 )
-test_cfg = dict()
-test_evaluator = dict(type='tracking.OnePassEvaluation', out_dir='{out}', tracker_name='loop')
+test_cfg = dict(type='tracking.SequenceTestLoop')
+test_evaluator = dict(type='tracking.OnePassEvaluation', out_dir={out!r}, tracker_name='loop')
 """
 NAMES = [f'square-{number}' for number in (1, 2, 3)]
 
@@ -55,13 +43,7 @@ NAMES = [f'square-{number}' for number in (1, 2, 3)]
 def write_lasot(root, lengths=(5, 3, 4)):
     for number, (name, length) in enumerate(zip(NAMES, lengths, strict=True)):
         frames, boxes = moving_target(length, seed=number)
-        folder = root / 'square' / name
-        (folder / 'img').mkdir(parents=True)
-        for index, frame in enumerate(frames, 1):
-            Image.fromarray(frame).save(folder / 'img' / f'{index:08d}.jpg', quality=95)
-        np.savetxt(folder / 'groundtruth.txt', boxes, '%d', ',')
-        for flags in ('full_occlusion', 'out_of_view'):
-            (folder / f'{flags}.txt').write_text(','.join('0' * length) + '\n')
+        write_lasot_sequence(root, name, boxes, frames=frames)
     (root / 'testing_set.txt').write_text('\n'.join(NAMES) + '\n')
 
 
@@ -71,11 +53,8 @@ def world(tmp_path_factory):
     folder = tmp_path_factory.mktemp('world')
     write_lasot(folder / 'lasot')
     config = folder / 'tiny.py'
-    fill = dict(root=folder / 'lasot', cache=folder / 'cache', out=folder / 'loop')
-    text = CONFIG
-    for name, value in fill.items():
-        text = text.replace(f'{{{name}}}', str(value))
-    config.write_text(text)
+    places = dict(root=str(folder / 'lasot'), cache=str(folder / 'cache'), out=str(folder / 'loop'))
+    config.write_text(CONFIG + TEST.format(**places))
     torch.manual_seed(0)
     model = apis.build_model(config, device='cpu')
     torch.save(dict(state_dict=model.state_dict()), folder / 'tiny.pth')
@@ -95,15 +74,9 @@ def reference(world, tmp_path_factory):
     return out / 'tiny'
 
 
-def sequences(world):
-    return apis.load_config(world / 'tiny.py').test_dataloader.dataset
-
-
 def test_every_sequence_is_written(world, reference):
     tracker = Tracker(world / 'tiny.py', world / 'tiny.pth', 'cpu', threads=1)
-    from tracking.registry import DATASETS
-
-    dataset = DATASETS.build(sequences(world))
+    dataset = build_sequences(apis.load_config(world / 'tiny.py'))
     for index, (name, length) in enumerate(zip(NAMES, (5, 3, 4), strict=True)):
         path = reference / f'{name}.txt'
         assert is_complete(path, length)
@@ -119,13 +92,13 @@ def test_finished_files_are_kept_and_others_redone(world, reference, tmp_path, c
     assert run(world, tmp_path) == 0
     folder = tmp_path / 'tiny'
     kept, cut, gone = (folder / f'{name}.txt' for name in NAMES)
-    marked = read_result(kept) + np.array([1, 0, 0, 0])
-    write_result(folder, NAMES[0], marked)
+    write_result(folder, NAMES[0], read_result(kept) + np.array([1, 0, 0, 0]))
+    marked = kept.read_bytes()
     cut.write_bytes(cut.read_bytes()[:-3])
     gone.unlink()
     capsys.readouterr()
     assert run(world, tmp_path) == 0
-    np.testing.assert_array_equal(read_result(kept), marked)
+    assert kept.read_bytes() == marked
     for path in (cut, gone):
         assert path.read_bytes() == (reference / path.name).read_bytes()
     assert '2 sequences tracked, 1 kept, 0 failed; 12 frames' in capsys.readouterr().out

@@ -10,7 +10,7 @@ from torch import nn
 
 from lightvit_dense.errors import UserError
 from tracking.boxes import iou
-from tracking.runtime.track import track_sequence
+from tracking.engine.sequence_loop import track_sequence
 from tracking.runtime.tracker import Tracker
 
 from .small_runtime import (
@@ -39,7 +39,7 @@ class Told:
 def told_tracker(monkeypatch, answers, **options):
     network = Told(answers)
     monkeypatch.setattr('tracking.runtime.tracker.build_network', lambda *_: network)
-    return Tracker.from_model(SizesOnly(), **options), network
+    return Tracker(SizesOnly(), **options), network
 
 
 def test_follows_a_target_that_its_network_finds(monkeypatch):
@@ -52,8 +52,10 @@ def test_follows_a_target_that_its_network_finds(monkeypatch):
     assert scores[0] == 1
     assert scores.min() > 0.8
     assert (seconds > 0).all()
-    # The truth after the first frame is not looked at.
-    again, *_ = track_sequence(correlation_tracker(monkeypatch), sequence_of(frames, boxes[:1]))
+    # Neither the truth after the first frame counts, nor what was followed before.
+    used = correlation_tracker(monkeypatch)
+    track_sequence(used, sequence_of(*moving_target(6, seed=5)))
+    again, *_ = track_sequence(used, sequence_of(frames, boxes[:1]))
     np.testing.assert_array_equal(again, found)
 
 
@@ -101,15 +103,6 @@ def test_timings_add_up(monkeypatch):
     assert tracker.timings.fps == pytest.approx(4 / sum(sums.values()))
     tracker.init(frames[0], boxes[0])
     assert tracker.timings.frames == 0
-
-
-def test_a_new_target_forgets_the_old(monkeypatch):
-    frames, boxes = moving_target()
-    used, fresh = correlation_tracker(monkeypatch), correlation_tracker(monkeypatch)
-    track_sequence(used, sequence_of(*moving_target(6, seed=5)))
-    ours, theirs = (track_sequence(t, sequence_of(frames, boxes)) for t in (used, fresh))
-    for mine, other in zip(ours[:2], theirs[:2], strict=True):
-        np.testing.assert_array_equal(mine, other)
 
 
 def test_grey_frames_and_files(monkeypatch, tmp_path):
@@ -185,9 +178,11 @@ def test_other_bad_input(monkeypatch, tmp_path):
     with pytest.raises(UserError, match=r'bad\.jpg'):
         tracker.init(tmp_path / 'bad.jpg', boxes[0])
     with pytest.raises(UserError, match=r'Linear.*does not track'):
-        Tracker.from_model(nn.Linear(1, 1))
+        Tracker(nn.Linear(1, 1))
+    with pytest.raises(UserError, match='checkpoint and device go with a config'):
+        Tracker(SizesOnly(), 'checkpoint.pth')
     with pytest.raises(UserError, match='margin=0'):
-        Tracker.from_model(SizesOnly(), margin=0)
+        Tracker(SizesOnly(), margin=0)
     broken, _ = told_tracker(monkeypatch, [(1, 1, math.nan, 1)])
     broken.init(frames[0], boxes[0])
     with pytest.raises(UserError, match='frame 1: the weights are damaged'):
@@ -219,5 +214,5 @@ def test_options_reach_the_network(monkeypatch):
 
     monkeypatch.setattr('tracking.runtime.tracker.build_network', Network)
     model = SizesOnly()
-    Tracker.from_model(model, backend='onnx', threads=2, path='exported', window=False)
+    Tracker(model, backend='onnx', threads=2, path='exported', window=False)
     assert given == [(model, 'onnx', 2, 'exported', False)]

@@ -6,7 +6,7 @@ from lightvit_dense.errors import UserError
 from lightvit_dense.utils.logs import (
     Series,
     collect_curves,
-    find_key,
+    find_keys,
     find_scalars,
     keys_matching,
     read_scalars,
@@ -101,12 +101,15 @@ def test_keys():
     assert keys_matching(records, 'mAP|top') == ['a/top1', 'b/top1', 'coco/bbox_mAP']
     layers = [{'layer_10': 1, 'layer_9': 1}]
     assert keys_matching(layers, 'layer') == ['layer_9', 'layer_10']
-    assert find_key(records, 'coco/bbox_mAP', 'x') == 'coco/bbox_mAP'
-    assert find_key(records, 'bbox_mAP', 'x') == 'coco/bbox_mAP'
+    assert find_keys(records, 'coco/bbox_mAP', 'x') == ['coco/bbox_mAP']
+    assert find_keys(records, 'bbox_mAP', 'x') == ['coco/bbox_mAP']
+    assert find_keys(records, '/top', 'x') == ['a/top1', 'b/top1']
     with pytest.raises(UserError, match='may be a/top1 or b/top1'):
-        find_key(records, 'top1', 'x')
+        find_keys(records, 'top1', 'x')
     with pytest.raises(UserError, match=r"x: has no scalar 'bbox_map'\. Did you mean 'bbox_mAP'"):
-        find_key(records, 'bbox_map', 'x')
+        find_keys(records, 'bbox_map', 'x')
+    with pytest.raises(UserError, match=r"'loss\[' is neither a scalar nor a regular"):
+        find_keys(records, 'loss[', 'x')
 
 
 def test_other_files_are_refused(tmp_path):

@@ -11,7 +11,6 @@ from pycocotools import mask as coco_mask
 
 from lightvit_dense.errors import UserError
 from lightvit_dense.visualization import (
-    annotation_sheet,
     class_color,
     detection_grid,
     label_map_grid,
@@ -76,13 +75,16 @@ def test_detections_stand_beside_the_truth(coco):
         detection_grid(*coco, [])
 
 
-def test_annotations_are_drawn_on_a_sheet(coco):
-    sheet = annotation_sheet(*coco, columns=1, side=120)
-    assert sheet.shape == (2 * 80 + 6, 120, 3)
-    assert (sheet[39, 40:60] == COLOR).all()
-    assert not sheet[86:].any()
-    with pytest.raises(UserError, match=r'truth\.json has no image'):
-        annotation_sheet(*coco, count=0)
+def test_truth_alone_in_columns(coco):
+    ann_file = coco[0]
+    truth = json.loads(ann_file.read_text())
+    truth['annotations'].append({**truth['annotations'][0], 'id': 2, 'image_id': 2})
+    ann_file.write_text(json.dumps(truth))
+    assert detection_grid(*coco, width=60, columns=2).shape == (40, 2 * 60 + 4, 3)
+    assert detection_grid(*coco, width=60).shape == (2 * 40 + 4, 60, 3)
+    ann_file.write_text(json.dumps({**truth, 'annotations': []}))
+    with pytest.raises(UserError, match=r'truth\.json: no image shows an object'):
+        detection_grid(*coco)
 
 
 def test_label_maps_of_models_stand_beside_the_truth(tmp_path):

@@ -1,11 +1,11 @@
-"""Plot what runs have logged (plot_curve), or tell where their time went (cal_train_time).
+"""Plot what runs have logged (plot_curve), or print where their time went (cal_train_time).
 
 Commands and options are those of mmdet's tool of the same name; work directories are read as well
 as files, and a run that was resumed is one run.
 
 Example:
-    python tools/analysis_tools/analyze_logs.py plot_curve work_dirs/maskrcnn_dmae \
-        --keys loss bbox_mAP --out curves.png
+    python tools/analysis_tools/analyze_logs.py plot_curve D-MAE=work_dirs/dmae_student \
+        --keys loss "agreement/layer_[56]" --out curves.png
     python tools/analysis_tools/analyze_logs.py cal_train_time work_dirs/maskrcnn_dmae
 """
 
@@ -20,16 +20,19 @@ from lightvit_dense.errors import UserError, run_tool
 from lightvit_dense.utils.logs import Series, collect_curves, smooth, training_time
 from lightvit_dense.visualization.curves import plot, save_plot
 
+KEYS = "scalars, e.g. loss, bbox_mAP or 'coco/bbox_mAP', or regular expressions"
+
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line; ``sys.argv`` when None."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     tasks = parser.add_subparsers(dest='task', required=True)
     add = tasks.add_parser('plot_curve', help='plot scalars of one or more runs').add_argument
-    add('logs', nargs='+', metavar='LOG', help='work directory or scalars.json')
-    add('--keys', nargs='+', default=['bbox_mAP'], help="scalars, e.g. loss 'coco/bbox_mAP'")
+    add('logs', nargs='+', metavar='[NAME=]LOG', help='work directory or scalars.json')
+    add('--keys', nargs='+', default=['bbox_mAP'], help=KEYS)
     add('--legend', nargs='+', help='names of the curves, log by log, key by key')
     add('--title', default='', help='title of the picture')
+    add('--ylabel', default='', help='label of the y axis')
     add('--start-iter', type=int, default=0, help='leave out what was before')
     add('--smooth', type=int, default=1, help='mean over so many points')
     add('--log-y', action='store_true', help='logarithmic y axis')
@@ -43,30 +46,36 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
             parser.error(f'--out {args.out}: the name must end in .png or .svg')
         if args.smooth < 1:
             parser.error('--smooth must be at least 1')
-        if args.legend and len(args.legend) != len(args.logs) * len(args.keys):
-            parser.error(
-                f'--legend has {len(args.legend)} names for {len(args.logs)} logs x '
-                f'{len(args.keys)} keys'
-            )
     return args
 
 
 def plot_curve(args: argparse.Namespace) -> None:
-    """Plot scalars against iterations."""
+    """Plot scalars against iterations, and print their first, last and extreme values."""
     found: list[Series] = []
-    for log in args.logs:
+    for word in args.logs:
+        name, equals, log = word.partition('=')
+        log = log if equals else word
         for curve in collect_curves(log, args.keys):
-            name = curve.name if len(args.logs) == 1 else f'{Path(log).name}: {curve.name}'
-            name = args.legend[len(found)] if args.legend else name
             points = zip(curve.steps, curve.values, strict=True)
             kept = [point for point in points if point[0] >= args.start_iter]
             if not kept:
                 raise UserError(f'{log}: has no {curve.name} from iteration {args.start_iter} on')
+            run = f'{name if equals else Path(log).name}: ' if equals or len(args.logs) > 1 else ''
             steps, values = zip(*kept, strict=True)
-            found.append(smooth(Series(name, steps, values), args.smooth))
-    save_plot(plot(found, args.title, size=(7, 4), log_y=args.log_y), args.out)
+            found.append(smooth(Series(f'{run}{curve.name}', steps, values), args.smooth))
+    if args.legend and len(args.legend) != len(found):
+        raise UserError(f'--legend has {len(args.legend)} names for {len(found)} curves')
+    if args.legend:
+        names = zip(args.legend, found, strict=True)
+        found = [Series(name, curve.steps, curve.values) for name, curve in names]
+    save_plot(plot(found, args.title, args.ylabel, size=(7, 4), log_y=args.log_y), args.out)
+    table = Table('curve')
+    for column in ('first', 'last', 'least', 'greatest', 'points'):
+        table.add_column(column, justify='right')
     for curve in found:
-        print(f'{curve.name}: {len(curve.steps)} points, last {curve.values[-1]:.4f}')
+        ends = (curve.values[0], curve.values[-1], min(curve.values), max(curve.values))
+        table.add_row(curve.name, *(f'{number:.4g}' for number in ends), str(len(curve.values)))
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
     print(args.out)
 
 

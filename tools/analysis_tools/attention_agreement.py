@@ -43,13 +43,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add('config_b', help="the teacher's config, or 'teacher': model.distiller.teacher of CONFIG")
     add('checkpoint_b', nargs='?', help="its checkpoint (with 'teacher': by default CONFIG's)")
     add('--titles', nargs=2, metavar=('STUDENT', 'TEACHER'), help='default: of the configs')
-    add(
-        '--pairs',
-        nargs='+',
-        default=[],
-        metavar='S:T',
-        help="layers to compare, such as 6:6 12:12, or 'all' (default: last with last)",
-    )
+    text = "layers to compare, such as 6:6 12:12, or 'all' (default: last with last)"
+    add('--pairs', nargs='+', default=[], metavar='S:T', help=text)
     add_options(parser, 'work_dirs/attention_agreement')
     args = parser.parse_args(argv)
     if args.config_b != TEACHER and args.checkpoint_b is None:

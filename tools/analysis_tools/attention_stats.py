@@ -34,12 +34,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     analysis.add_models(parser)
     add = parser.add_argument
     add('--layers', nargs='+', type=int, metavar='K', help='from 1 (default: all)')
-    add(
-        '--px-per-token',
-        metavar='PX',
-        help="px from one token to the next (default: the patch size); 'authors' for the 14 of the "
-        "papers' code, whose patches have 16",
-    )
+    text = "px from one token to the next (default: the patch size); 'authors' for the papers' 14"
+    add('--px-per-token', metavar='PX', help=text)
     add('--y-range', choices=RANGES, default='auto', help="'papers': 0-150 px and 0-6 nats")
     analysis.add_options(parser, 'work_dirs/attention_stats')
     args = parser.parse_args(argv)

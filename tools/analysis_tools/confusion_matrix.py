@@ -42,7 +42,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         if not 0 <= getattr(args, name) <= 1:
             parser.error(f'--{name.replace("_", "-")} must be between 0 and 1')
     if args.iou_thr == 0:
-        parser.error('--iou-thr must be above 0: boxes that share nothing match nothing')
+        parser.error('--iou-thr must be above 0: boxes that do not overlap match nothing')
     return args
 
 

@@ -36,34 +36,17 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add('checkpoint', help="any checkpoint of the backbone, or 'none' for random weights")
     add('--method', nargs='+', choices=probing.METHODS, default=['linear', 'logistic', 'knn'])
     add('--features', nargs='+', choices=probing.POOLS, help='default: cls, or mean without one')
-    add(
-        '--layer',
-        nargs='+',
-        type=int,
-        default=[0],
-        metavar='K',
-        help='outputs of these layers, from 1, before any norm; 0: the end, after the final norm',
-    )
-    add(
-        '--views',
-        type=int,
-        default=0,
-        metavar='N',
-        help='train the linear probe on N augmented views by the training pipeline (default: 0, '
-        'the pipeline of the evaluation)',
-    )
+    text = 'outputs of these layers, from 1, before any norm; 0: the end, after the final norm'
+    add('--layer', nargs='+', type=int, default=[0], metavar='K', help=text)
+    text = 'train the linear probe on N augmented views (default: 0, the evaluation pipeline)'
+    add('--views', type=int, default=0, metavar='N', help=text)
     add('--cache', default='work_dirs/features', metavar='DIR', help='default: %(default)s')
     add('--out', metavar='DIR', help='tables and JSON (default: work_dirs/probe/<config name>)')
     add('--epochs', type=int, default=90, help='of the linear probe (default: 90)')
     add('--warmup', type=int, default=10, help='epochs of its warm-up (default: 10)')
     add('--batch-size', type=int, default=0, help='its batch (default: as many steps as published)')
-    add(
-        '--lr',
-        nargs='+',
-        type=float,
-        default=[6.4],
-        help='its rate; of several the best on a held-out fifth is taken (default: 6.4)',
-    )
+    text = 'its rate; of several the best on a held-out fifth is taken (default: 6.4)'
+    add('--lr', nargs='+', type=float, default=[6.4], help=text)
     add('--c', nargs='+', type=float, default=[1.0], help='inverse penalty of the regressions')
     add('--k', nargs='+', type=int, default=list(probing.NEIGHBOURS), help='neighbours')
     add('--temperature', type=float, default=0.07, help='of their votes (default: 0.07)')

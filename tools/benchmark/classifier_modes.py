@@ -8,7 +8,7 @@ import tempfile
 import time
 from argparse import Namespace
 from collections.abc import Callable, Sequence
-from copy import deepcopy
+from copy import copy, deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +55,7 @@ class Inference:
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> Tensor:
         """Return the logits."""
-        amp = self.args.amp
-        with torch.autocast(self.device.type, harness.DTYPES[amp], enabled=amp != 'none'):
+        with harness.autocast(self.device, self.args.amp):
             return self.model(images)
 
 
@@ -141,35 +140,31 @@ def throughput_cell(inference: Inference, args: Namespace) -> Cell:
     return {'batch': batch, 'seconds': seconds, 'peak_memory_mb': peak_memory_mb(device) - held}
 
 
-def latency_cell(inference: Inference, args: Namespace) -> Cell:
-    """Time one image, eager."""
-    image = inference.images(1)
-    return {'seconds': timed_calls(lambda: inference(image), args.repeats, args)}
+def latency_cell(call: harness.Call, error: float, args: Namespace) -> Cell:
+    """Time a call of one image, whose logits are off by an error."""
+    return {'seconds': timed_calls(call, args.repeats, args), 'relative_error': error}
 
 
-def _check(relative: float, tolerance: float, what: str) -> None:
+def _check(relative: float, tolerance: float, what: str) -> float:
     if not relative <= tolerance:
         raise ValueError(f'{what} differs from eager torch by {relative:.1e} of the largest logit')
+    return relative
 
 
-def compiled_cell(inference: Inference, args: Namespace) -> Cell:
-    """Time one image after ``torch.compile``, and compare the logits with eager's."""
+def compiled(inference: Inference) -> tuple[harness.Call, float]:
+    """Return a call of one image after ``torch.compile``, and how far its logits are off."""
     if cpp_compiler() is None:
         raise Unavailable('no compiler')
-    image = inference.images(1)
-    expected, eager = inference(image).float(), inference.model
-    try:
-        inference.model = torch.compile(eager)  # type: ignore[assignment]
-        difference = (inference(image).float() - expected).abs().max() / expected.abs().max()
-        _check(difference.item(), TOLERANCE[args.amp], 'the compiled model')
-        cell = latency_cell(inference, args)
-    finally:
-        inference.model = eager
-    return {**cell, 'relative_error': difference.item()}
+    other, image = copy(inference), inference.images(1)
+    other.model = torch.compile(inference.model)  # type: ignore[assignment]
+    expected = inference(image).float()
+    error = ((other(image).float() - expected).abs().max() / expected.abs().max()).item()
+    tolerance = TOLERANCE[inference.args.amp]
+    return lambda: other(image), _check(error, tolerance, 'the compiled model')
 
 
-def onnx_cell(model: nn.Module, size: int, args: Namespace) -> Cell:
-    """Time one image in ONNX Runtime on the CPU in fp32, and compare the logits with torch's."""
+def onnx(model: nn.Module, size: int, args: Namespace) -> tuple[harness.Call, float]:
+    """Return a call of one image in ONNX Runtime (CPU, fp32), and how far its logits are off."""
     image = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(1))
     try:
         with tempfile.TemporaryDirectory() as folder:
@@ -177,10 +172,8 @@ def onnx_cell(model: nn.Module, size: int, args: Namespace) -> Cell:
             session = onnx_session(path, args.threads or torch.get_num_threads())
     except UserError as error:
         raise Unavailable('not installed') from error
-    parity = compare_onnx(session, model, image)
-    _check(parity.relative, TOLERANCE['none'], 'ONNX Runtime')
-    seconds = timed_calls(lambda: session.run(None, {'image': image.numpy()}), args.repeats, args)
-    return {'seconds': seconds, 'relative_error': parity.relative}
+    error = _check(compare_onnx(session, model, image).relative, TOLERANCE['none'], 'ONNX Runtime')
+    return lambda: session.run(None, {'image': image.numpy()}), error
 
 
 MODES = {
@@ -222,10 +215,11 @@ def measure_model(entry: Classifier, wanted: Sequence[str], args: Namespace) -> 
     # ONNX takes it in fp32 on the CPU, in the usual layout.
     plain = deepcopy(built[0]) if 'onnx' in wanted else built[0]
     inference = Inference(built[0], entry.size, args)
+    image = inference.images(1)
     measurements: dict[str, Callable[[], Cell]] = {
         'throughput': lambda: throughput_cell(inference, args),
-        'latency': lambda: latency_cell(inference, args),
-        'onnx': lambda: onnx_cell(plain, entry.size, args),
-        'compiled': lambda: compiled_cell(inference, args),
+        'latency': lambda: latency_cell(lambda: inference(image), 0.0, args),
+        'onnx': lambda: latency_cell(*onnx(plain, entry.size, args), args),
+        'compiled': lambda: latency_cell(*compiled(inference), args),
     }
     return cells | {mode: _attempt(measurements[mode]) for mode in MODES if mode in wanted}

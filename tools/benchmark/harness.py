@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 
 import lightvit_dense
@@ -62,14 +63,9 @@ def add_options(parser: argparse.ArgumentParser, **defaults: Any) -> None:
 
 
 def check_options(args: argparse.Namespace) -> None:
-    """Check the shared options, and put the device in the place of None.
-
-    Raises:
-        UserError: If one is impossible.
-    """
-    for name, least in dict.fromkeys(_OPTIONS, 1).items():
-        value = getattr(args, name.replace('-', '_'), None)
-        least = 0 if name == 'warmup' else least
+    """Check whole numbers and shared options, and put the device in the place of None."""
+    for name, value in vars(args).items():
+        least = 0 if name in ('warmup', 'workers', 'cores') else 1
         for number in value if isinstance(value, list) else [value]:
             if type(number) is int and number < least:
                 raise UserError(f'--{name} must be at least {least}, got {number}')
@@ -93,6 +89,11 @@ def parse_size(text: str) -> tuple[int, int]:
     return int(width), int(height)
 
 
+def autocast(device: torch.device | str, amp: str) -> torch.autocast:
+    """Return the context of a precision, a key of ``DTYPES``."""
+    return torch.autocast(torch.device(device).type, DTYPES[amp], enabled=amp != 'none')
+
+
 def progress(text: str) -> None:
     """Tell the user how far the benchmark is."""
     print(text, file=sys.stderr, flush=True)
@@ -114,15 +115,12 @@ def in_turns(
 
     Args:
         calls: What to time, by name.
-        rounds: In each, every call is made once.
+        rounds: In each, every call is made once; returned is one time each, in seconds.
         warmup: Rounds before, not timed.
         device: What is waited for before and after each call.
         clock: Tells seconds.
         prepare: Called with the number of the round before each call, untimed.
         after_round: Called with the number of each timed round, from 1.
-
-    Returns:
-        Seconds by name, one entry a round.
     """
     device = torch.device(device)
     seconds: dict[Name, list[float]] = {name: [] for name in calls}
@@ -188,9 +186,9 @@ def compare(
 
     Args:
         variants: By name; all have the same passes, and take turns in each of them.
-        rounds: Timed rounds.
-        warmup: Rounds before.
-        device: Where they run.
+        rounds: See :func:`in_turns`.
+        warmup: Likewise.
+        device: Likewise.
         dtype: Precision of the matrix product whose rate is the peak.
         units: Images, batches or whatever of a call; seconds are of one.
         **options: See :func:`in_turns`.
@@ -224,6 +222,54 @@ def compare(
     return found
 
 
+def compare_pipelines(
+    pipelines: Mapping[str, Callable[[Any], object]],
+    items: Callable[[int], Sequence[Any]],
+    rounds: int,
+) -> list[dict[str, Any]]:
+    """Compare pipelines from an item to an input on one core, with the same randomness in a round.
+
+    Args:
+        pipelines: By name, the reference first; those of a bare decode are the floor.
+        items: Takes the number of a round; each pipeline is called with each item of it.
+        rounds: Timed rounds.
+
+    Returns:
+        Rows of the :func:`summary` of CPU seconds an item, with ``per_s``, ``speedup`` over the
+        reference, and ``floor``, the part of the fastest bare decode's speed.
+    """
+    now: list[Any] = []
+
+    def prepare(number: int) -> None:
+        now[:] = items(number)
+        np.random.seed(abs(number))
+        torch.manual_seed(number)
+
+    def repeat(run: Callable[[Any], object]) -> Call:
+        return lambda: [run(item) for item in now]
+
+    variants = {name: Variant({'item': repeat(run)}) for name, run in pipelines.items()}
+    options: dict[str, Any] = dict(clock=time.process_time, prepare=prepare, units=len(items(1)))
+    found = compare(variants, rounds, 1, **options)['item']
+    floor = min((r['median'] for n, r in found.items() if n.startswith('bare decode')), default=0)
+    for row in found.values():
+        row |= {'per_s': 1 / row['median'], 'speedup': 1 / row['ratio']}
+        row |= {'floor': floor / row['median']} if floor else {}
+    return [{'name': name, **row} for name, row in found.items()]
+
+
+def pipelines_table(title: str, rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return the table of what :func:`compare_pipelines` found."""
+    columns = {
+        'pipeline': column('name'),
+        'a second and core': column('per_s', '{:.4g}'),
+        'us (IQR)': spread(1e6, 0),
+        'x the first': column('speedup', '{:.2f}'),
+        'of the floor': column('floor', '{:.0%}'),
+    }
+    return table(title, columns, rows)
+
+
 def held_memory_mb(device: torch.device) -> float:
     """Return what a GPU has allocated, or what the process takes, in MiB."""
     import psutil
@@ -238,9 +284,8 @@ def measure_memory(
 ) -> dict[str, dict[str, float]]:
     """Return the memory of passes, the smaller first, in a process that does nothing else.
 
-    Returns:
-        By pass, in MiB: ``peak_mb`` of the process, or allocated on a GPU, and ``grown_mb``, that
-        minus what weights, inputs and libraries had taken before.
+    In MiB: ``peak_mb`` of the process, or allocated on a GPU, and ``grown_mb``, that minus what
+    weights, inputs and libraries had taken before.
     """
     device = torch.device(device)
     before = held_memory_mb(device)
@@ -289,12 +334,7 @@ def start_worker(
 
 
 def run_worker(args: argparse.Namespace, **task: Any) -> Any:
-    """Do a task in a fresh process; returns what the case's ``work`` returned.
-
-    Raises:
-        UserError: If the process has ended with one.
-        RuntimeError: If it has failed otherwise.
-    """
+    """Do a task in a fresh process; returns what the case's ``work`` returned."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / 'result.json'
         status = start_worker(args, task, out)
@@ -321,9 +361,9 @@ def table(title: str, columns: Mapping[str, Callable[[Any], str]], rows: Iterabl
     return f'**{title}**\n\n{to_markdown(list(columns), cells)}'
 
 
-def number(name: str, text: str = '{:.3g}', factor: float = 1) -> Callable[[Any], str]:
-    """Return a column that writes a row's value times a factor; blank where there is none."""
-    return lambda row: '' if row.get(name) is None else text.format(factor * row[name])
+def column(name: str, text: str = '{}') -> Callable[[Any], str]:
+    """Return a column that writes a value of a row; blank where there is none."""
+    return lambda row: '' if row.get(name) is None else text.format(row[name])
 
 
 def spread(factor: float = 1, digits: int = 3) -> Callable[[Any], str]:

@@ -1,6 +1,5 @@
 """Training steps on synthetic data: what the cases of pre-training and detection time."""
 
-import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .harness import DTYPES
+from . import harness
 
 
 def without_checkpoints(config: Any) -> Any:
@@ -86,13 +85,9 @@ class TrainingStep:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=amp == 'fp16')
         self._loss = torch.compile(self.loss) if compiled else self.loss
 
-    def autocast(self) -> contextlib.AbstractContextManager:
-        """Return the precision the step runs in."""
-        return torch.autocast(self.device.type, dtype=DTYPES[self.amp], enabled=self.amp != 'none')
-
     def backward(self, compiled: bool = True) -> None:
         """Add the gradients of the loss."""
-        with self.autocast():
+        with harness.autocast(self.device, self.amp):
             loss = (self._loss if compiled else self.loss)(*self.data)
         self.scaler.scale(loss).backward()
 
@@ -108,3 +103,19 @@ class TrainingStep:
         from lightvit_dense.utils.environment import count_flops
 
         return count_flops(lambda: self.backward(compiled=False))
+
+
+STEP_COLUMNS = {
+    'images/s': harness.column('images_per_s', '{:.4g}'),
+    's/step (IQR)': harness.spread(),
+    'peak MiB': harness.column('peak_mb', '{:.0f}'),
+    'GFLOP/image': harness.column('gflop_per_image', '{:.2f}'),
+    'of the matmul rate': harness.column('share', '{:.0%}'),
+}
+"""What tables say of a step, from a row that :func:`per_image` has completed."""
+
+
+def per_image(row: dict[str, Any], batch: int) -> dict[str, Any]:
+    """Add what a row of :func:`harness.compare` means for an image of the batch."""
+    more = {'batch': batch, 'images_per_s': batch / row['median']}
+    return row | more | {'gflop_per_image': row['gflop'] / batch}

@@ -15,7 +15,7 @@ from lightvit_dense.datasets.toyworld import (
 )
 from lightvit_dense.datasets.toyworld.layouts import LAYOUTS
 from lightvit_dense.errors import UserError
-from lightvit_dense.visualization import annotation_sheet, write_image
+from lightvit_dense.visualization import detection_grid, write_image
 
 _NUMBERS = {
     'image_size': 'pixels',
@@ -86,7 +86,8 @@ def main() -> int:
             if 'coco' not in report.stats:
                 raise ToyWorldError('--preview draws the layout coco; add it to --layouts')
             coco, split = report.root / 'coco', f'{args.preview_split}2017'
-            sheet = annotation_sheet(coco / f'annotations/instances_{split}.json', coco / split)
+            ann_file = coco / f'annotations/instances_{split}.json'
+            sheet = detection_grid(ann_file, coco / split, count=24, width=240, columns=6)
             write_image(args.preview, sheet)
             print(f'Contact sheet: {args.preview}')
     except (ToyWorldError, UserError) as error:

@@ -11,40 +11,27 @@ Example:
 
 import argparse
 import json
-import os
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from lightvit_dense.datasets.errors import DatasetError
 from lightvit_dense.datasets.lmdb_writer import write_lmdb
 from lightvit_dense.errors import UserError, did_you_mean, run_tool
-from lightvit_dense.utils.progress import Progress, make_display
-
-
-@dataclass(frozen=True)
-class Layout:
-    """How a data set lies on a disk.
-
-    Attributes:
-        marks: Patterns of which one has to match a file.
-        extensions: Endings of files to take.
-    """
-
-    marks: tuple[str, ...]
-    extensions: tuple[str, ...]
-
+from lightvit_dense.utils.io import atomic_write
+from tracking.tools.options import show_progress
 
 LAYOUTS = {
-    'lasot': Layout(('*/*/groundtruth.txt',), ('.jpg', '.txt')),
-    'got10k': Layout(
-        ('train/list.txt', 'val/list.txt', 'test/list.txt'), ('.jpg', '.txt', '.label', '.ini')
+    'lasot': (('*/*/groundtruth.txt',), ('.jpg', '.txt')),
+    'got10k': (
+        ('train/list.txt', 'val/list.txt', 'test/list.txt'),
+        ('.jpg', '.txt', '.label', '.ini'),
     ),
-    'trackingnet': Layout(('TRAIN_*/anno/*.txt', 'TEST/anno/*.txt'), ('.jpg', '.txt')),
-    'coco': Layout(('annotations/*.json',), ('.jpg', '.json')),
+    'trackingnet': (('TRAIN_*/anno/*.txt', 'TEST/anno/*.txt'), ('.jpg', '.txt')),
+    'coco': (('annotations/*.json',), ('.jpg', '.json')),
 }
+"""Of each set the patterns of which one has to match a file, and the endings of files to take."""
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -60,45 +47,14 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-class Reporter:
-    """Shows how far the work is, with the time left.
-
-    Args:
-        stages: Number of stages.
-    """
-
-    def __init__(self, stages: int) -> None:
-        self.display = make_display(sys.stderr)
-        self.stages, self.number = stages, 0
-        self.running: tuple[str, str] | None = None
-
-    def __call__(self, title: str, stage: str, done: int, total: int) -> None:
-        """Show a position."""
-        if self.running != (title, stage):
-            self.end()
-            self.running, self.number = (title, stage), self.number + 1
-            verb = 'writing' if stage == 'write' else 'verifying'
-            self.display.start(self.number, self.stages, f'{verb} {title}')
-        self.display.update(Progress(done, total))
-
-    def end(self) -> None:
-        """End the stage that runs."""
-        if self.running:
-            self.display.finish('done')
-
-
 def find_parts(name: str, source: Path, target: Path) -> list[tuple[Path, Path]]:
-    """Return the folders to write and the LMDB of each.
-
-    Raises:
-        DatasetError: If the source does not hold the data set.
-    """
-    layout = LAYOUTS[name]
+    """Return the folders to write and the LMDB of each."""
+    marks = LAYOUTS[name][0]
     if not source.is_dir():
         raise DatasetError(f'{source}: this folder does not exist')
-    if not any(next(source.glob(mark), None) for mark in layout.marks):
+    if not any(next(source.glob(mark), None) for mark in marks):
         raise DatasetError(
-            f'{source}: does not hold {name}; there is no {" or ".join(layout.marks)} in it. Give '
+            f'{source}: does not hold {name}; there is no {" or ".join(marks)} in it. Give '
             "the data set's root."
         )
     if name != 'trackingnet':
@@ -116,11 +72,28 @@ def write_list(parts: Sequence[tuple[Path, Path]], target: Path) -> int:
         if source.name != 'TEST'
         for path in sorted((source / 'anno').glob('*.txt'))
     ]
-    path = target / 'seq_list.json'
-    beginning = path.with_suffix('.part')
-    beginning.write_text(json.dumps(sorted(listed)), encoding='utf-8')
-    os.replace(beginning, path)
+    atomic_write(target / 'seq_list.json', json.dumps(sorted(listed)).encode())
     return len(listed)
+
+
+def write_part(source: Path, base: Path, args: argparse.Namespace) -> None:
+    """Write an LMDB, read it back if that is asked for, and say how many files it has."""
+    with show_progress(
+        f'{"writing" if args.no_verify else "writing and verifying"} {base}'
+    ) as tell:
+        report = write_lmdb(
+            source,
+            base,
+            LAYOUTS[args.name][1],
+            args.readers,
+            lambda stage, done, total: tell(done, total),
+            not args.no_verify,
+        )
+    wrote = report.meta.count - report.resumed
+    print(
+        f'{base}: {report.meta.count} files, {report.meta.size} bytes; {wrote} written, '
+        f'{report.resumed} were there already'
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -133,25 +106,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise UserError(f'--readers {args.readers}: at least one thread has to read')
     target = Path(args.target)
     parts = find_parts(args.name, Path(args.source), target)
-    reporter = Reporter(len(parts) * (1 if args.no_verify else 2))
-    try:
-        for source, base in parts:
-            report = write_lmdb(
-                source,
-                base,
-                LAYOUTS[args.name].extensions,
-                args.readers,
-                lambda stage, done, total, title=source.name: reporter(title, stage, done, total),
-                not args.no_verify,
-            )
-            wrote = report.meta.count - report.resumed
-            print(
-                f'{base}: {report.meta.count} files, {report.meta.size} bytes; {wrote} written, '
-                f'{report.resumed} were there already'
-            )
-        reporter.end()
-    finally:
-        reporter.display.close()
+    for source, base in parts:
+        write_part(source, base, args)
     if args.name == 'trackingnet':
         print(f'{target / "seq_list.json"}: {write_list(parts, target)} training videos')
     print('not verified' if args.no_verify else 'every file matches its SHA-256')

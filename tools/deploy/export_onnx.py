@@ -39,36 +39,22 @@ RELATIVE, AGREEMENT = 1e-4, 0.999
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description='Export a model to ONNX')
-    parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', help='checkpoint file')
-    parser.add_argument('--out', required=True, metavar='FILE.onnx', help='file to write')
-    parser.add_argument(
-        '--shape',
-        type=int,
-        nargs=2,
-        required=True,
-        metavar=('H', 'W'),
-        help='size of the image; it becomes part of the file',
-    )
-    parser.add_argument(
-        '--part', choices=PARTS, default='backbone+neck', help='default: backbone+neck'
-    )
-    parser.add_argument(
-        '--output',
-        choices=['labels', 'scores'],
-        default='labels',
-        help='whole segmentor: class of each pixel (default), or scores of all classes',
-    )
-    parser.add_argument(
-        '--normalised',
-        action='store_true',
-        help='the input is normalised already (default: RGB in 0..255, normalised inside)',
-    )
-    parser.add_argument('--batch', type=int, help='fixed number of images (default: any)')
-    parser.add_argument('--opset', type=int, default=17, help="ONNX's version (default: 17)")
-    parser.add_argument('--threads', type=int, default=1, help='threads when timing (default: 1)')
-    parser.add_argument('--repeats', type=int, default=5, help='timed calls (default: 5)')
-    parser.add_argument('--json', metavar='FILE.json', help='write what is printed')
+    add = parser.add_argument
+    add('config', help='config file')
+    add('checkpoint', help='checkpoint file')
+    add('--out', required=True, metavar='FILE.onnx', help='file to write')
+    text = 'size of the image; it becomes part of the file'
+    add('--shape', type=int, nargs=2, required=True, metavar=('H', 'W'), help=text)
+    add('--part', choices=PARTS, default='backbone+neck', help='default: backbone+neck')
+    text = 'whole segmentor: class of each pixel (default), or scores of all classes'
+    add('--output', choices=['labels', 'scores'], default='labels', help=text)
+    text = 'the input is normalised already (default: RGB in 0..255, normalised inside)'
+    add('--normalised', action='store_true', help=text)
+    add('--batch', type=int, help='fixed number of images (default: any)')
+    add('--opset', type=int, default=17, help="ONNX's version (default: 17)")
+    add('--threads', type=int, default=1, help='threads when timing (default: 1)')
+    add('--repeats', type=int, default=5, help='timed calls (default: 5)')
+    add('--json', metavar='FILE.json', help='write what is printed')
     add_cfg_options(parser, 'override config values, such as model.test_cfg.mode=whole')
     args = parser.parse_args(argv)
     for name in ('batch', 'threads', 'repeats', 'opset'):

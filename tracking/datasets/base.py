@@ -1,7 +1,7 @@
 """What all sequence sets share: the table of annotations, and access to it."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -39,14 +39,10 @@ class SequenceSet:
     """
 
     TITLE: ClassVar[str] = ''
-    """Name of the set."""
-    ORIGIN: ClassVar[str] = ''
-    """Where it comes from and what to unpack: a sentence."""
+    ORIGIN: ClassVar[str] = ''  # where it comes from and what to unpack: a sentence
     SPLITS: ClassVar[tuple[str, ...]] = ()
-    GONE: ClassVar[tuple[str, ...]] = ()
-    """Reasons that the set gives for targets that are not visible."""
-    ATTRIBUTES: ClassVar[tuple[str, ...]] = ()
-    """Names of challenges."""
+    GONE: ClassVar[tuple[str, ...]] = ()  # reasons that it gives for targets that are not visible
+    ATTRIBUTES: ClassVar[tuple[str, ...]] = ()  # names of challenges
 
     is_video: ClassVar[bool] = True
 
@@ -62,38 +58,14 @@ class SequenceSet:
 
     # What subclasses say.
 
-    @classmethod
-    def check_split(cls, split: str) -> None:
-        """Check that a split is one of the set.
-
-        Raises:
-            DatasetError: If it is unknown.
-        """
-        if split not in cls.SPLITS:
-            hint = did_you_mean(split, cls.SPLITS)
-            raise DatasetError(
-                f'split of {cls.__name__} is one of {", ".join(cls.SPLITS)}; got {split!r}.{hint}'
-            )
-
     def sources(self) -> tuple[list[str], list[str]]:
         """Return what an index is made of: keys of files, and whatever else it depends on."""
         raise NotImplementedError
 
-    def build(self) -> tuple[Chunks, dict[str, Any]]:
-        """Read all annotations; return the arrays of a table and its head."""
-        raise NotImplementedError
-
-    def options(self) -> tuple[str, ...]:
-        """Return the options that the annotations depend on."""
-        return ()
-
-    def is_large(self) -> bool:
-        """Whether an index is worth being kept where nobody asked for it."""
-        raise NotImplementedError
-
-    def open_frames(self, folder: str, length: int) -> Frames:
-        """Return the frames of a sequence."""
-        raise NotImplementedError
+    options: Callable[[], tuple[str, ...]]  # on which the annotations depend
+    build: Callable[[], tuple[Chunks, dict[str, Any]]]  # the arrays of a table and its head
+    is_large: Callable[[], bool]  # whether an index is worth being kept where nobody asked for it
+    open_frames: Callable[[str, int], Frames]  # of a folder, so many
 
     # What users see.
 
@@ -126,7 +98,6 @@ class SequenceSet:
         )
 
     def __len__(self) -> int:
-        """Return the number of sequences."""
         return len(self.table)
 
     def __iter__(self) -> Iterator[VideoSequence]:
@@ -159,17 +130,6 @@ class SequenceSet:
         place, arrays = self._place(index), self.table.arrays
         return self.open_frames(arrays['folders'][place].decode(), int(arrays['lengths'][place]))
 
-    def find(self, name: str) -> int:
-        """Return the index of a sequence.
-
-        Raises:
-            DatasetError: If there is none of that name.
-        """
-        if name not in self.names:
-            hint = did_you_mean(name, self.names)
-            raise DatasetError(f'{self.name} ({self.split}) has no sequence {name!r}.{hint}')
-        return self.names.index(name)
-
     def __repr__(self) -> str:
         return f'{type(self).__name__}({self.data_root!r}, {self.split!r}, {len(self)} sequences)'
 
@@ -179,24 +139,25 @@ class SequenceSet:
             raise IndexError(f'sequence {index} of {len(self)} of {self.name}')
         return place
 
-    # The table.
+    @classmethod
+    def _check_split(cls, split: str) -> None:
+        if split not in cls.SPLITS:
+            hint = did_you_mean(split, cls.SPLITS)
+            raise DatasetError(
+                f'split of {cls.__name__} is one of {", ".join(cls.SPLITS)}; got {split!r}.{hint}'
+            )
 
     def _open(self, cache_dir: Path | None) -> SequenceTable:
         """Return the table: from the index if there is a true one, else from the annotations."""
         keys, others = self.sources()
         if cache_dir is None and not self.is_large():
             return join(*self.build())
-        stamps = self.store.stamps(keys)
+        root, kind = os.path.realpath(self.data_root), type(self).__qualname__
+        store = type(self.store).__name__
         return cached_table(
             cache_dir or default_cache(),
             f'{self.TITLE}-{self.split}'.lower(),
-            self._identity(),
-            fingerprint(keys, stamps, others),
+            '\n'.join((str(VERSION), kind, root, self.split, store, *self.options())),
+            fingerprint(keys, self.store.stamps(keys), others),
             self.build,
         )
-
-    def _identity(self) -> str:
-        """Return what tells the index of this set from those of others."""
-        root, kind = os.path.realpath(self.data_root), type(self).__qualname__
-        store = type(self.store).__name__
-        return '\n'.join((str(VERSION), kind, root, self.split, store, *self.options()))

@@ -26,13 +26,7 @@ def default_cache() -> Path:
 
 
 def fingerprint(keys: Sequence[str], stamps: Sequence[Stamp], others: Sequence[str] = ()) -> str:
-    """Return what differs as soon as a file is added, removed or written again.
-
-    Args:
-        keys: Keys of the annotation files.
-        stamps: Size and time of each.
-        others: What else an index depends on.
-    """
+    """Return what differs as soon as a file is added, removed or written again."""
     files = (f'{key}\t{size}\t{time}' for key, (size, time) in zip(keys, stamps, strict=True))
     return hashlib.sha256('\n'.join((*files, '', *others)).encode()).hexdigest()
 
@@ -40,17 +34,11 @@ def fingerprint(keys: Sequence[str], stamps: Sequence[Stamp], others: Sequence[s
 def cached_table(
     folder: Path, title: str, identity: str, mark: str, build: Builder
 ) -> SequenceTable:
-    """Return a table: the one kept in a file if nothing has changed, else a new one.
+    """Return a table: the one kept in a folder if nothing has changed, else a new one.
 
     Processes that ask for the same table wait for the first of them. Where nothing can be
-    written, a warning says so once, and the table is built in memory.
-
-    Args:
-        folder: Where tables are kept.
-        title: Begin of the name of the file.
-        identity: What the table is of: the path of the data, split and options.
-        mark: Fingerprint of the annotations as they are now.
-        build: Makes the arrays and the head of a new table.
+    written, a warning says so once, and the table is built in memory. ``identity`` is what it is of
+    (path of the data, split and options), ``mark`` its :func:`fingerprint` as it is now.
     """
     path = folder / f'{title}-{hashlib.sha256(identity.encode()).hexdigest()[:16]}.index'
     found = _open(path, mark)

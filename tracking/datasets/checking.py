@@ -37,12 +37,8 @@ def check_tracking(
 ) -> Report:
     """Check a set: all annotations against the frames, some frames or all by opening them.
 
-    Args:
-        name: One of ``SETS``.
-        root: Its folder.
-        request: What to check.
-        origin: Where the data come from: the remedy of what is missing; default: the set's.
-        sequences: Expected number of sequences by split; default: the published ones.
+    ``origin`` is the remedy of what is missing, by default the set's; ``sequences`` are the numbers
+    that are expected by split, by default the published ones.
     """
     report = Report(name, root)
     open_split, published = SETS[name]

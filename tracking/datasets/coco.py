@@ -32,9 +32,6 @@ class CocoSequences(SequenceSet):
         source: 'folder', or 'lmdb' if ``data_root`` is an LMDB.
         min_size: See above; 0 leaves out only boxes without an area.
         cache_dir: Where the index is kept, see :class:`SequenceSet`.
-
-    Raises:
-        DatasetError: If data are missing or malformed.
     """
 
     TITLE: ClassVar[str] = 'COCO'
@@ -42,7 +39,6 @@ class CocoSequences(SequenceSet):
         "Unpack COCO's images and annotations below data_root, so that "
         'annotations/instances_train2017.json and train2017/ are there.'
     )
-    SPLITS: ClassVar[tuple[str, ...]] = ('all',)
 
     is_video: ClassVar[bool] = False
 
@@ -85,11 +81,7 @@ class CocoSequences(SequenceSet):
         return self.store.stamps([self.ann_file])[0][0] >= _LARGE
 
     def build(self) -> tuple[Chunks, dict[str, Any]]:
-        """Read the annotations.
-
-        Raises:
-            DatasetError: If they are missing, malformed, or hold no object that is large enough.
-        """
+        """Read the annotations."""
         where = self.store.where(self.ann_file)
         try:
             content = json.loads(self.store.read(self.ann_file))

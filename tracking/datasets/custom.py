@@ -1,7 +1,7 @@
 """One's own videos: folders of pictures, or video files, with boxes beside them."""
 
 import os
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -11,10 +11,8 @@ from lightvit_dense.datasets.unlabeled import EXTENSIONS
 from ..registry import DATASETS
 from .frames import VIDEO_EXTENSIONS, ListedFrames, VideoFrames, natural_order
 from .sequence import Frames
-from .stores import FolderStore
 from .table import SequenceRow
-from .text import parse_boxes, parse_flags
-from .videos import Entry, Read, VideoSet, merge_flags
+from .videos import Entry, VideoSet
 
 _BOXES = ('groundtruth.txt', 'groundtruth_rect.txt')
 
@@ -34,9 +32,6 @@ class CustomSequences(VideoSet):
         data_root: The folder.
         lengths: 'exact' or 'shortest', see :class:`VideoSet`.
         cache_dir: Where the index is kept, see :class:`VideoSet`.
-
-    Raises:
-        DatasetError: If data are missing or malformed.
     """
 
     TITLE: ClassVar[str] = 'CustomSequences'
@@ -53,18 +48,12 @@ class CustomSequences(VideoSet):
         lengths: str = 'exact',
         cache_dir: str | os.PathLike | None = None,
     ) -> None:
-        super().__init__(data_root, 'all', FolderStore(data_root), lengths, cache_dir)
-
-    @classmethod
-    def required_files(cls, data_root: str, **kwargs: Any) -> list[str]:
-        """Return the paths that have to exist, for the check before a run."""
-        return [data_root]
+        super().__init__(data_root, 'all', 'folder', lengths, cache_dir)
 
     def list_entries(self) -> list[Entry]:
         """Return the sequences, in natural order."""
-        names = sorted(self.store.children(), key=natural_order)
         entries = []
-        for name in names:
+        for name in sorted(self.store.children(), key=natural_order):
             stem, ending = os.path.splitext(name)
             if ending.lower() in VIDEO_EXTENSIONS:
                 entries.append(Entry(stem, name, (f'{stem}.txt',)))
@@ -74,22 +63,15 @@ class CustomSequences(VideoSet):
                 entries.append(Entry(name, pictures, tuple(f'{name}/{file}' for file in files)))
         return entries
 
-    def parse(self, entry: Entry, read: Read) -> SequenceRow:
+    def parse(self, entry: Entry) -> SequenceRow:
         """Return the annotation of a sequence."""
-        where = [self.store.where(key) for key in entry.notes]
-        data, at = (read(entry.notes[1]), where[1]) if len(where) > 1 else (None, '')
-        if data is None:
-            data, at = self._need(read, entry.notes[0]), where[0]
-        boxes = parse_boxes(data, at)
+        given = [key for key in entry.notes[:2] if self.store.exists(key)]
+        boxes = self._boxes(given[-1] if given else entry.notes[0])
         gone = {name: np.zeros(len(boxes), bool) for name in self.GONE}
-        for name, key, path in zip(self.GONE, entry.notes[2:], where[2:], strict=False):
-            flags = read(key)
-            if flags is not None:
-                values = parse_flags(flags, path)
-                merge_flags(boxes, (values,), (path,))
-                gone[name] = values != 0
-        visible = merge_flags(boxes, gone.values(), gone)
-        return SequenceRow(entry.name, entry.folder, len(boxes), boxes, visible, '', gone)
+        for name, key in zip(self.GONE, entry.notes[2:], strict=False):
+            if self.store.exists(key):
+                gone[name] = self._flags(key) != 0
+        return self._row(entry, boxes, gone, entry.notes[2:])
 
     def open_frames(self, folder: str, length: int) -> Frames:
         """Return the frames of a sequence."""

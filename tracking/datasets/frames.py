@@ -18,93 +18,67 @@ VIDEO_EXTENSIONS = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.mpg', '.mpeg', '.
 _SKIP = 64  # up to so many frames ahead are read over, beyond it is sought
 
 
-def read_frame(store: Store, key: str) -> np.ndarray:
-    """Read a picture; grey, 16-bit and transparent ones are converted.
+class StoredFrames:
+    """Frames that are files of a store, by their keys."""
 
-    Args:
-        store: Where it is.
-        key: Its key there.
+    store: Store
 
-    Returns:
-        RGB uint8 [H, W, 3].
+    def __len__(self) -> int:
+        raise NotImplementedError
 
-    Raises:
-        DatasetError: Naming a file that is missing or damaged.
-    """
-    try:
-        return decode(store.read(key), 'rgb')
-    except FileNotFoundError as error:
-        raise DatasetError(
-            f'frame {store.where(key)} does not exist ({error}). Restore the file, or take its '
-            'sequence out of the data.'
-        ) from error
-    except (BadImage, OSError) as error:
-        raise DatasetError(
-            f'frame {store.where(key)} cannot be read: {error}. Restore the file, or take its '
-            'sequence out of the data.'
-        ) from error
+    def key(self, index: int) -> str:
+        """Return the key of a frame."""
+        raise NotImplementedError
+
+    def read(self, index: int) -> np.ndarray:
+        """Return a frame, RGB uint8 [H, W, 3]; grey, 16-bit and transparent ones are converted."""
+        key = self.key(_inside(index, len(self)))
+        try:
+            return decode(self.store.read(key), 'rgb')
+        except (BadImage, OSError) as error:
+            absent = isinstance(error, FileNotFoundError)
+            why = f'does not exist ({error})' if absent else f'cannot be read: {error}'
+            raise DatasetError(
+                f'frame {self.store.where(key)} {why}. Restore the file, or take its sequence out '
+                'of the data.'
+            ) from error
+
+    def name(self, index: int) -> str:
+        """Return what a frame is read from."""
+        return self.store.where(self.key(_inside(index, len(self))))
 
 
 @dataclass(frozen=True)
-class NumberedFrames:
-    """Frames whose names are their numbers.
-
-    Attributes:
-        store: Where they are.
-        folder: Key of their folder.
-        length: How many there are.
-        first: Number of the first one.
-        digits: Least digits of a name, filled up with zeros.
-        suffix: Ending of the names.
-    """
+class NumberedFrames(StoredFrames):
+    """Frames of a folder whose names are their numbers, from ``first`` on, with zeros before."""
 
     store: Store
     folder: str
     length: int
     first: int = 1
     digits: int = 8
-    suffix: str = '.jpg'
 
     def __len__(self) -> int:
-        """Return the number of frames."""
         return self.length
 
     def key(self, index: int) -> str:
         """Return the key of a frame, also of one beyond the last."""
-        return f'{self.folder}/{index + self.first:0{self.digits}d}{self.suffix}'
-
-    def read(self, index: int) -> np.ndarray:
-        """Return a frame, RGB uint8 [H, W, 3]."""
-        return read_frame(self.store, self.key(_inside(index, self.length)))
-
-    def name(self, index: int) -> str:
-        """Return what a frame is read from."""
-        return self.store.where(self.key(_inside(index, self.length)))
+        return f'{self.folder}/{index + self.first:0{self.digits}d}.jpg'
 
 
 @dataclass(frozen=True)
-class ListedFrames:
-    """Frames of any names.
-
-    Attributes:
-        store: Where they are.
-        keys: Their keys in order.
-    """
+class ListedFrames(StoredFrames):
+    """Frames of any names: where they are, and their keys in order."""
 
     store: Store
     keys: Sequence[str]
 
     def __len__(self) -> int:
-        """Return the number of frames."""
         return len(self.keys)
 
-    def read(self, index: int) -> np.ndarray:
-        """Return a frame, RGB uint8 [H, W, 3]."""
-        return read_frame(self.store, self.keys[_inside(index, len(self.keys))])
-
-    def name(self, index: int) -> str:
-        """Return what a frame is read from."""
-        return self.store.where(self.keys[_inside(index, len(self.keys))])
+    def key(self, index: int) -> str:
+        """Return the key of a frame."""
+        return self.keys[index]
 
 
 class VideoFrames:
@@ -112,12 +86,6 @@ class VideoFrames:
 
     Where the number of frames in the head of the file is wrong, ``len`` is wrong too, and reading
     a frame that is not there is an error that tells so.
-
-    Args:
-        path: The file.
-
-    Raises:
-        DatasetError: If it does not exist or is no video that can be decoded.
     """
 
     def __init__(self, path: str | os.PathLike) -> None:
@@ -126,9 +94,7 @@ class VideoFrames:
         self._next = 0
         if not os.path.isfile(self.path):
             raise DatasetError(f'{self.path}: this video does not exist.')
-        capture = self._open()
-        self.length = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        self.rate = float(capture.get(cv2.CAP_PROP_FPS))
+        self.length = int(self._open().get(cv2.CAP_PROP_FRAME_COUNT))
         if self.length < 1:
             raise DatasetError(
                 f'{self.path}: the video does not tell how many frames it has. Write it anew, e.g. '
@@ -147,7 +113,6 @@ class VideoFrames:
         return self._capture
 
     def __len__(self) -> int:
-        """Return the number of frames."""
         return self.length
 
     def read(self, index: int) -> np.ndarray:
@@ -163,24 +128,17 @@ class VideoFrames:
         found, frame = capture.read()
         self._next += 1
         if not found:
-            self.close()
+            self._capture.release()
+            self._capture = None
             raise DatasetError(
                 f'{self.name(index)} cannot be decoded. The video is damaged, or shorter than the '
                 f'{self.length} frames that its head tells.'
             )
-        if frame.ndim == 2:
-            return cv2.cvtColor(frame, cv2.COLOR_GRAY2RGB)
-        return cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+        return cv2.cvtColor(frame, cv2.COLOR_GRAY2RGB if frame.ndim == 2 else cv2.COLOR_BGR2RGB)
 
     def name(self, index: int) -> str:
         """Return the video and the number of a frame, from 0."""
         return f'{self.path}, frame {index}'
-
-    def close(self) -> None:
-        """Close the file; reading opens it again."""
-        if self._capture is not None:
-            self._capture.release()
-        self._capture, self._next = None, 0
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, '_capture': None, '_next': 0}
@@ -193,11 +151,7 @@ def natural_order(name: str) -> list[tuple[int, str]]:
 
 
 def _inside(index: int, length: int) -> int:
-    """Return an index counted from the front.
-
-    Raises:
-        IndexError: If there is no such frame.
-    """
+    """Return an index counted from the front; IndexError if there is no such frame."""
     place = index + length if index < 0 else index
     if not 0 <= place < length:
         raise IndexError(f'frame {index} of a sequence of {length} frames')

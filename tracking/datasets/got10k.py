@@ -9,12 +9,11 @@ from lightvit_dense.datasets.errors import DatasetError
 
 from ..registry import DATASETS
 from .published import got10k_positions
-from .stores import open_store
 from .table import SequenceRow
-from .text import has_area, parse_boxes, parse_flags
-from .videos import Entry, Read, VideoSet, choose_listed, merge_flags
+from .videos import Entry, VideoSet
 
 _FOLDERS = {'val': 'val', 'test': 'test'}
+_FILES = ('groundtruth.txt', 'absence.label', 'cover.label', 'meta_info.ini')
 
 
 @DATASETS.register_module()
@@ -37,9 +36,6 @@ class GOT10k(VideoSet):
         source: 'folder', or 'lmdb' if ``data_root`` is an LMDB.
         lengths: 'exact' or 'shortest', see :class:`VideoSet`.
         cache_dir: Where the index is kept, see :class:`SequenceSet`.
-
-    Raises:
-        DatasetError: If data are missing or malformed.
     """
 
     TITLE: ClassVar[str] = 'GOT-10k'
@@ -53,61 +49,42 @@ class GOT10k(VideoSet):
     FIRST_ONLY: ClassVar[tuple[str, ...]] = ('test',)
     GONE: ClassVar[tuple[str, ...]] = ('absence', 'no_cover')
 
-    def __init__(
-        self,
-        data_root: str | os.PathLike,
-        split: str = 'train',
-        source: str = 'folder',
-        lengths: str = 'exact',
-        cache_dir: str | os.PathLike | None = None,
-    ) -> None:
-        self.check_split(split)
-        super().__init__(data_root, split, open_store(str(data_root), source), lengths, cache_dir)
-
     @classmethod
     def required_files(
         cls, data_root: str, split: str = 'train', source: str = 'folder', **kwargs: Any
     ) -> list[str]:
         """Return the paths that have to exist, for the check before a run."""
-        cls.check_split(split)
+        cls._check_split(split)
         part = _FOLDERS.get(split, 'train')
         return [data_root if source == 'lmdb' else os.path.join(data_root, part, 'list.txt')]
 
     def list_entries(self) -> list[Entry]:
         """Return the sequences of the split, in the order of the list."""
         part = _FOLDERS.get(self.split, 'train')
-        text = self._need(self._read, f'{part}/list.txt').decode('utf-8-sig')
-        listed = [line.strip() for line in text.splitlines() if line.strip()]
+        self._need(f'{part}/list.txt')
+        listed = self._listed(f'{part}/list.txt') or []
         if part == 'train':
             names = {f'GOT-10k_Train_{at + 1:06d}' for at in got10k_positions(self.split)}
             listed = [name for name in listed if name in names]
-        there = set(self.store.children(part))
-        files = ('groundtruth.txt', 'absence.label', 'cover.label', 'meta_info.ini')
-        entries = []
-        for name in choose_listed(self.TITLE, self.split, listed, there):
-            folder = f'{part}/{name}'
-            entries.append(Entry(name, folder, tuple(f'{folder}/{file}' for file in files)))
-        return entries
+        chosen = self._choose(listed, set(self.store.children(part)))
+        return [
+            Entry(name, f'{part}/{name}', tuple(f'{part}/{name}/{file}' for file in _FILES))
+            for name in chosen
+        ]
 
-    def parse(self, entry: Entry, read: Read) -> SequenceRow:
+    def parse(self, entry: Entry) -> SequenceRow:
         """Return the annotation of a sequence."""
-        where = [self.store.where(key) for key in entry.notes]
-        boxes = parse_boxes(self._need(read, entry.notes[0]), where[0])
-        class_name = _class_name(read(entry.notes[3]))
+        boxes, labels = self._boxes(entry.notes[0]), entry.notes[1:3]
         if self.split == 'test':
-            visible = has_area(boxes)
-            gone = {name: np.zeros_like(visible) for name in self.GONE}
+            gone, labels = {name: np.zeros(len(boxes), bool) for name in self.GONE}, ()
         else:
-            absent, cover = (
-                parse_flags(self._need(read, key), self.store.where(key))
-                for key in entry.notes[1:3]
-            )
+            absent, cover = map(self._flags, labels)
             if len(cover) and not 0 <= cover.min() <= cover.max() <= 8:
-                raise DatasetError(f'{where[2]}: cover is told in eighths, from 0 to 8')
-            flags = (absent != 0, cover == 0)
-            visible = merge_flags(boxes, flags, where[1:3])
-            gone = dict(zip(self.GONE, flags, strict=True))
-        return SequenceRow(entry.name, entry.folder, len(boxes), boxes, visible, class_name, gone)
+                raise DatasetError(
+                    f'{self.store.where(labels[1])}: cover is told in eighths, from 0 to 8'
+                )
+            gone = dict(zip(self.GONE, (absent != 0, cover == 0), strict=True))
+        return self._row(entry, boxes, gone, labels, _class_name(self._read(entry.notes[3])))
 
 
 def _class_name(data: bytes | None) -> str:

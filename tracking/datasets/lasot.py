@@ -1,8 +1,7 @@
 """LaSOT: long videos of 70 classes."""
 
-import os
 import re
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -10,10 +9,9 @@ from lightvit_dense.datasets.errors import DatasetError
 
 from ..registry import DATASETS
 from .published import lasot_test
-from .stores import open_store
 from .table import SequenceRow
-from .text import parse_boxes, parse_flags
-from .videos import Entry, Read, VideoSet, choose_listed, merge_flags
+from .text import parse_flags
+from .videos import Entry, VideoSet
 
 LISTS = {'train': 'training_set.txt', 'test': 'testing_set.txt'}
 
@@ -35,9 +33,6 @@ class LaSOT(VideoSet):
         source: 'folder', or 'lmdb' if ``data_root`` is an LMDB.
         lengths: 'exact' or 'shortest', see :class:`VideoSet`.
         cache_dir: Where the index is kept, see :class:`VideoSet`.
-
-    Raises:
-        DatasetError: If data are missing or malformed.
     """
 
     TITLE: ClassVar[str] = 'LaSOT'
@@ -64,23 +59,6 @@ class LaSOT(VideoSet):
         'Aspect Ratio Change',
     )
 
-    def __init__(
-        self,
-        data_root: str | os.PathLike,
-        split: str = 'train',
-        source: str = 'folder',
-        lengths: str = 'exact',
-        cache_dir: str | os.PathLike | None = None,
-    ) -> None:
-        self.check_split(split)
-        super().__init__(data_root, split, open_store(str(data_root), source), lengths, cache_dir)
-
-    @classmethod
-    def required_files(cls, data_root: str, split: str = 'train', **kwargs: Any) -> list[str]:
-        """Return the paths that have to exist, for the check before a run."""
-        cls.check_split(split)
-        return [data_root]
-
     def list_entries(self) -> list[Entry]:
         """Return the sequences of the split, class by class, in the order of their numbers."""
         there: dict[str, str] = {}
@@ -88,46 +66,31 @@ class LaSOT(VideoSet):
             pattern = re.compile(rf'{re.escape(class_name)}-(\d+)')
             found = filter(pattern.fullmatch, self.store.children(class_name))
             there |= {n: class_name for n in sorted(found, key=lambda n: int(n.rpartition('-')[2]))}
-        listed = self._listed(self.split)
-        if listed is None:  # training: the rest
-            for_test = set(self._listed('test') or lasot_test())
-            listed = [name for name in there if name not in for_test]
-        chosen = choose_listed(self.TITLE, self.split, listed, set(there))
-        return [self._entry(there[name], name) for name in chosen]
+        listed = self._listed(LISTS[self.split])
+        if listed is None:
+            tests = self._listed(LISTS['test']) or lasot_test()
+            rest = [name for name in there if name not in set(tests)]
+            listed = rest if self.split == 'train' else list(tests)
+        entries = []
+        for name in self._choose(listed, set(there)):
+            folder = f'{there[name]}/{name}'
+            files = ('groundtruth', *self.GONE)
+            notes = (*(f'{folder}/{file}.txt' for file in files), f'att/{name}.txt')
+            entries.append(Entry(name, f'{folder}/img', notes, there[name]))
+        return entries
 
-    def _listed(self, split: str) -> list[str] | None:
-        """Return the sequences that a list names; None if there is none."""
-        data = self._read(LISTS[split])
-        if data is not None:
-            return [line.strip() for line in data.decode('utf-8-sig').splitlines() if line.strip()]
-        return list(lasot_test()) if split == 'test' else None
-
-    @staticmethod
-    def _entry(class_name: str, name: str) -> Entry:
-        files = ('groundtruth.txt', 'full_occlusion.txt', 'out_of_view.txt')
-        folder = f'{class_name}/{name}'
-        notes = (*(f'{folder}/{file}' for file in files), f'att/{name}.txt')
-        return Entry(name, f'{folder}/img', notes, class_name)
-
-    def parse(self, entry: Entry, read: Read) -> SequenceRow:
+    def parse(self, entry: Entry) -> SequenceRow:
         """Return the annotation of a sequence."""
-        where = [self.store.where(key) for key in entry.notes]
-        files = [self._need(read, key) for key in entry.notes[:3]]
-        boxes = parse_boxes(files[0], where[0])
-        flags = [parse_flags(data, at) for data, at in zip(files[1:], where[1:3], strict=True)]
-        visible = merge_flags(boxes, flags, where[1:3])
-        gone = {name: values != 0 for name, values in zip(self.GONE, flags, strict=True)}
-        attributes = self._attributes(read(entry.notes[3]), where[3])
-        return SequenceRow(
-            entry.name, entry.folder, len(boxes), boxes, visible, entry.class_name, gone, attributes
-        )
-
-    def _attributes(self, data: bytes | None, where: str) -> tuple[str, ...]:
-        if data is None:
-            return ()
-        flags = parse_flags(data, where)
-        if len(flags) != len(self.ATTRIBUTES):
-            raise DatasetError(
-                f'{where}: has {len(flags)} flags, LaSOT knows {len(self.ATTRIBUTES)} challenges.'
-            )
-        return tuple(self.ATTRIBUTES[place] for place in np.flatnonzero(flags))
+        boxes, reasons, marks = entry.notes[0], entry.notes[1:3], entry.notes[3]
+        gone = {name: self._flags(key) != 0 for name, key in zip(self.GONE, reasons, strict=True)}
+        attributes: tuple[str, ...] = ()
+        data = self._read(marks)
+        if data is not None:
+            flags = parse_flags(data, self.store.where(marks))
+            if len(flags) != len(self.ATTRIBUTES):
+                raise DatasetError(
+                    f'{self.store.where(marks)}: has {len(flags)} flags, LaSOT knows '
+                    f'{len(self.ATTRIBUTES)} challenges.'
+                )
+            attributes = tuple(self.ATTRIBUTES[place] for place in np.flatnonzero(flags))
+        return self._row(entry, self._boxes(boxes), gone, reasons, entry.class_name, attributes)

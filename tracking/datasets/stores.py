@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Protocol
 
 from lightvit_dense.datasets.errors import DatasetError
 from lightvit_dense.datasets.storage import FolderStorage, LmdbStorage, data_file
@@ -11,31 +10,6 @@ Stamp = tuple[int, int]
 """Size in bytes of a file and time of its last change."""
 
 ABSENT: Stamp = (-1, -1)
-SOURCES = ('folder', 'lmdb')
-
-
-class Store(Protocol):
-    """Files by their keys: paths below the root, with slashes."""
-
-    def read(self, key: str) -> bytes:
-        """Return a file; FileNotFoundError names a key that is not there."""
-        ...
-
-    def exists(self, key: str) -> bool:
-        """Whether there is such a file."""
-        ...
-
-    def children(self, folder: str = '') -> list[str]:
-        """Return the names in a folder, files and folders, sorted; none if it is not there."""
-        ...
-
-    def stamps(self, keys: Sequence[str]) -> list[Stamp]:
-        """Return what tells that files have changed, without opening them."""
-        ...
-
-    def where(self, key: str) -> str:
-        """Return what to call a file in messages."""
-        ...
 
 
 def stamp(path: str) -> Stamp:
@@ -48,14 +22,7 @@ def stamp(path: str) -> Stamp:
 
 
 class FolderStore(FolderStorage):
-    """Files below a folder.
-
-    Args:
-        root: The folder.
-
-    Raises:
-        DatasetError: If it does not exist.
-    """
+    """Files below a folder."""
 
     def __init__(self, root: str | os.PathLike) -> None:
         super().__init__(root)
@@ -87,14 +54,7 @@ class FolderStore(FolderStorage):
 
 
 class LmdbStore(LmdbStorage):
-    """Files in an LMDB, made by this library or by other code of the same keys.
-
-    Args:
-        path: Folder with ``data.mdb``, or a single file.
-
-    Raises:
-        DatasetError: If it does not exist.
-    """
+    """Files in an LMDB (a folder with ``data.mdb``, or a single file), ours or others'."""
 
     def __init__(self, path: str | os.PathLike) -> None:
         super().__init__(path)
@@ -114,15 +74,7 @@ class LmdbStore(LmdbStorage):
 
 
 class PartedStore:
-    """Several LMDBs, each in place of a folder.
-
-    Args:
-        root: Where they are.
-        parts: Name of the LMDB of each folder; the first part of a key is the folder.
-
-    Raises:
-        DatasetError: If one does not exist.
-    """
+    """Several LMDBs below a root, each in place of the folder that a key begins with."""
 
     def __init__(self, root: str, parts: Mapping[str, str]) -> None:
         self.root = root
@@ -162,17 +114,12 @@ class PartedStore:
         return store.where(rest)
 
 
+Store = FolderStore | LmdbStore | PartedStore
+"""Files by their keys: paths below the root, with slashes."""
+
+
 def open_store(root: str, source: str) -> Store:
-    """Return the store of a folder or an LMDB.
-
-    Args:
-        root: Its path.
-        source: 'folder' or 'lmdb'.
-
-    Raises:
-        DatasetError: If it does not exist.
-        ValueError: If the source is unknown.
-    """
-    if source not in SOURCES:
+    """Return the store of a folder or an LMDB."""
+    if source not in ('folder', 'lmdb'):
         raise ValueError(f"source must be 'folder' or 'lmdb', got {source!r}")
     return LmdbStore(root) if source == 'lmdb' else FolderStore(root)

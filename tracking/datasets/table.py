@@ -6,16 +6,15 @@ memory. It is mapped, not read: processes share its pages, and only those touche
 
 import json
 import os
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lightvit_dense.datasets.errors import DatasetError
+from lightvit_dense.utils.io import atomic_path
 
 MAGIC = b'LVTRACK1'
 _ALIGN = 64
@@ -24,26 +23,15 @@ _KINDS = 'biufS'
 
 @dataclass(frozen=True, eq=False)
 class SequenceRow:
-    """The annotation of one sequence.
-
-    Attributes:
-        name: Its name.
-        folder: Key of where its frames are.
-        length: Number of frames.
-        boxes: x, y, width, height [T, 4]; T is 1 where only the first frame is annotated.
-        visible: bool [T].
-        class_name: Class of the target, '' if not known.
-        gone: Why targets are not visible, bool [T] each.
-        attributes: Names of challenges.
-    """
+    """The annotation of one sequence, as :class:`~tracking.datasets.VideoSequence` has it."""
 
     name: str
-    folder: str
-    length: int
-    boxes: np.ndarray
-    visible: np.ndarray
+    folder: str  # key of where its frames are
+    length: int  # number of frames
+    boxes: np.ndarray  # [T, 4]; T is 1 where only the first frame is annotated
+    visible: np.ndarray  # bool [T]
     class_name: str = ''
-    gone: Mapping[str, np.ndarray] = field(default_factory=dict)
+    gone: Mapping[str, np.ndarray] = field(default_factory=dict)  # why not visible, bool [T] each
     attributes: Sequence[str] = ()
 
 
@@ -52,13 +40,11 @@ class BadTable(Exception):
 
 
 class SequenceTable:
-    """Annotations of all sequences.
+    """Annotations of all sequences in arrays, which may be mapped from a file.
 
-    Args:
-        arrays: 'names', 'folders' (UTF-8 bytes [N]), 'lengths', 'counts', 'class_ids' [N],
-            'attributes' bool [N, A], 'boxes' [M, 4], 'visible' and 'gone:REASON' bool [M].
-        meta: 'classes', 'attributes', 'gone' (names) and 'fingerprint'.
-        path: File that the arrays are mapped from, if any.
+    Arrays are 'names' and 'folders' (UTF-8 bytes [N]), 'lengths', 'counts', 'class_ids' [N],
+    'attributes' bool [N, A], 'boxes' [M, 4], 'visible' and 'gone:REASON' bool [M]; ``meta`` holds
+    the names of classes, attributes and reasons, and the 'fingerprint'.
     """
 
     def __init__(
@@ -67,7 +53,6 @@ class SequenceTable:
         self.arrays, self.meta, self.path = dict(arrays), dict(meta), path
 
     def __len__(self) -> int:
-        """Return the number of sequences."""
         return len(self.arrays['lengths'])
 
     def __reduce__(self) -> tuple:
@@ -118,15 +103,9 @@ def pack_rows(
 ) -> tuple[Chunks, dict[str, Any]]:
     """Pack annotations into the arrays of a table, in chunks that are not joined yet.
 
-    Boxes are kept in 32 bits where that loses nothing, as of whole pixels.
-
-    Args:
-        rows: The sequences, one box each at least.
-        gone: Reasons that the rows give.
-        attributes: Names of challenges that rows may have.
-
-    Returns:
-        Chunks of the arrays, and the head without a fingerprint.
+    Boxes are kept in 32 bits where that loses nothing, as of whole pixels. ``gone`` are the reasons
+    that rows give, ``attributes`` the challenges that they may have. The head that is returned
+    beside the chunks has no fingerprint yet.
     """
     classes: dict[str, int] = {}
     chunks: Chunks = {'boxes': [], 'visible': [], **{f'gone:{name}': [] for name in gone}}
@@ -160,15 +139,7 @@ def pack_images(
     labels: np.ndarray,
     classes: Sequence[str],
 ) -> tuple[Chunks, dict[str, Any]]:
-    """Pack sequences of one frame each, whose targets are visible, as :func:`pack_rows` does.
-
-    Args:
-        names: Their names.
-        folders: Keys of the images.
-        boxes: float64 [N, 4].
-        labels: Places of their classes, int64 [N].
-        classes: Names of the classes.
-    """
+    """Pack sequences of one frame each, whose targets are visible, as :func:`pack_rows` does."""
     ones = np.ones(len(boxes), np.int64)
     chunks = {
         'boxes': [_narrow(boxes)],
@@ -189,16 +160,7 @@ def join(chunks: Chunks, meta: Mapping[str, Any]) -> SequenceTable:
 
 
 def write_table(path: str | os.PathLike, chunks: Chunks, meta: Mapping[str, Any]) -> None:
-    """Write a table so that a reader finds the whole one or none.
-
-    Args:
-        path: The file; replaced if there is one.
-        chunks: What :func:`pack_rows` returned.
-        meta: The head, with a fingerprint.
-
-    Raises:
-        OSError: If it cannot be written.
-    """
+    """Write a table, its head with a fingerprint, so that a reader finds the whole one or none."""
     entries, place = {}, 0
     for name, parts in chunks.items():
         kind = np.result_type(*{part.dtype for part in parts})
@@ -208,29 +170,16 @@ def write_table(path: str | os.PathLike, chunks: Chunks, meta: Mapping[str, Any]
         place += -(-size // _ALIGN) * _ALIGN
     head = json.dumps({'meta': dict(meta), 'arrays': entries, 'size': place}).encode()
     head += b' ' * (-(len(head) + 16) % _ALIGN)
-    folder = Path(path).parent
-    handle, temporary = tempfile.mkstemp(dir=folder, prefix='.writing-')
-    try:
-        with os.fdopen(handle, 'wb') as file:
-            file.write(MAGIC + len(head).to_bytes(8, 'little') + head)
-            for name, (kind_name, _, _) in entries.items():
-                for part in chunks[name]:
-                    file.write(np.ascontiguousarray(part, np.dtype(kind_name)).data)
-                file.write(b'\0' * (-file.tell() % _ALIGN))
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    with atomic_path(path) as draft, open(draft, 'wb') as file:
+        file.write(MAGIC + len(head).to_bytes(8, 'little') + head)
+        for name, (kind_name, _, _) in entries.items():
+            for part in chunks[name]:
+                file.write(np.ascontiguousarray(part, np.dtype(kind_name)).data)
+            file.write(b'\0' * (-file.tell() % _ALIGN))
 
 
 def open_table(path: str | os.PathLike) -> SequenceTable:
-    """Map a table.
-
-    Raises:
-        BadTable: If the file is none, or damaged.
-        OSError: If it cannot be opened.
-    """
+    """Map a table; :class:`BadTable` if the file is none, or damaged."""
     with open(path, 'rb') as file:
         magic, size = file.read(8), int.from_bytes(file.read(8), 'little')
         total = os.fstat(file.fileno()).st_size

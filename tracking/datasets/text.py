@@ -18,15 +18,7 @@ def clean(data: bytes) -> bytes:
 
 
 def parse_numbers(data: bytes, where: str) -> np.ndarray:
-    """Return all numbers of a file, whatever its lines, float64 [N].
-
-    Args:
-        data: The file.
-        where: What to call it in messages.
-
-    Raises:
-        DatasetError: Naming the line of what is no number.
-    """
+    """Return all numbers of a file, whatever its lines, float64 [N]; ``where`` is its name."""
     text = clean(data)
     try:
         return np.array(text.split(), dtype=np.float64)
@@ -37,22 +29,19 @@ def parse_numbers(data: bytes, where: str) -> np.ndarray:
         raise
 
 
-def parse_rows(data: bytes, where: str, columns: int = 4) -> np.ndarray:
+def parse_rows(
+    data: bytes, where: str, columns: int | None = 4, skip_blank: bool = False
+) -> np.ndarray:
     """Return the rows of a file, float64 [T, columns]; blank lines at its end do not count.
 
-    Args:
-        data: The file.
-        where: What to call it in messages.
-        columns: Numbers a line.
-
-    Raises:
-        DatasetError: Naming the line that holds another count of numbers, or what is no number.
+    ``columns`` is None for as many as the first line has. An error names the line of the file
+    ``where`` that holds another count of numbers, or what is no number.
     """
     values = parse_numbers(data, where)
-    counts = _words_of_lines(clean(data))
-    while len(counts) and counts[-1] == 0:
-        counts = counts[:-1]
-    wrong = np.flatnonzero(counts != columns)
+    counts = np.trim_zeros(_words_of_lines(clean(data)), 'b')
+    if columns is None:
+        columns = int(counts[0]) if len(counts) else 1
+    wrong = np.flatnonzero((counts != columns) & ~(skip_blank & (counts == 0)))
     if len(wrong):
         raise DatasetError(
             f'{where}, line {wrong[0] + 1}: has {counts[wrong[0]]} numbers instead of {columns}. '
@@ -64,13 +53,7 @@ def parse_rows(data: bytes, where: str, columns: int = 4) -> np.ndarray:
 def parse_boxes(data: bytes, where: str) -> np.ndarray:
     """Return x, y, width, height of every frame, float64 [T, 4]; NaN is allowed, infinity is not.
 
-    Args:
-        data: The file.
-        where: What to call it in messages.
-
-    Raises:
-        DatasetError: If the file is empty, a line is malformed, a number is infinite, or the first
-            box, from which a tracker starts, has a negative size.
+    The first box, from which a tracker starts, must not have a negative size.
     """
     boxes = parse_rows(data, where)
     if not len(boxes):
@@ -87,15 +70,7 @@ def parse_boxes(data: bytes, where: str) -> np.ndarray:
 
 
 def parse_flags(data: bytes, where: str) -> np.ndarray:
-    """Return the flags of all frames, in one row or a line each, int64 [T].
-
-    Args:
-        data: The file.
-        where: What to call it in messages.
-
-    Raises:
-        DatasetError: If something is no whole number.
-    """
+    """Return the flags of all frames, in one row or a line each, int64 [T]."""
     values = parse_numbers(data, where)
     flags = np.nan_to_num(values, nan=0.5).astype(np.int64)
     if (flags != values).any():

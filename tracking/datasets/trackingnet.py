@@ -9,10 +9,9 @@ from lightvit_dense.datasets.errors import DatasetError
 
 from ..registry import DATASETS
 from .frames import NumberedFrames
-from .stores import FolderStore, PartedStore, Store
+from .stores import PartedStore, Store, open_store
 from .table import SequenceRow
-from .text import has_area, parse_boxes
-from .videos import Entry, Read, VideoSet
+from .videos import Entry, VideoSet
 
 TRAIN_SETS = 12
 _LIST = 'seq_list.json'
@@ -34,9 +33,6 @@ class TrackingNet(VideoSet):
         source: 'folder' or 'lmdb'.
         lengths: 'exact' or 'shortest', see :class:`VideoSet`.
         cache_dir: Where the index is kept, see :class:`SequenceSet`.
-
-    Raises:
-        DatasetError: If data are missing or malformed.
     """
 
     TITLE: ClassVar[str] = 'TrackingNet'
@@ -56,15 +52,12 @@ class TrackingNet(VideoSet):
         lengths: str = 'exact',
         cache_dir: str | os.PathLike | None = None,
     ) -> None:
-        self.check_split(split)
         if sets is not None and (split != 'train' or not set(sets) <= set(range(TRAIN_SETS))):
             raise DatasetError(
                 f"sets={[*sets]}: the split 'train' has the sets 0 to {TRAIN_SETS - 1}"
             )
-        self.sets = None if sets is None else [*sets]
-        root = os.fspath(data_root)
-        self.parts = self._find_parts(root, split, self.sets, '_lmdb' * (source == 'lmdb'))
-        super().__init__(data_root, split, self._open_store(root, source), lengths, cache_dir)
+        self._wanted, self._all_needed = self._part_names(split, sets), sets is not None
+        super().__init__(data_root, split, source, lengths, cache_dir)
 
     @classmethod
     def required_files(
@@ -76,12 +69,11 @@ class TrackingNet(VideoSet):
         **kwargs: Any,
     ) -> list[str]:
         """Return the paths that have to exist, for the check before a run."""
-        cls.check_split(split)
+        cls._check_split(split)
         if split == 'train' and sets is None:
             return [data_root]
-        names = cls._part_names(split, sets)
         suffix = '_lmdb' if source == 'lmdb' else ''
-        return [os.path.join(data_root, name + suffix) for name in names]
+        return [os.path.join(data_root, name + suffix) for name in cls._part_names(split, sets)]
 
     @staticmethod
     def _part_names(split: str, sets: Sequence[int] | None) -> list[str]:
@@ -89,39 +81,32 @@ class TrackingNet(VideoSet):
             return ['TEST']
         return [f'TRAIN_{number}' for number in (range(TRAIN_SETS) if sets is None else sets)]
 
-    @classmethod
-    def _find_parts(
-        cls, root: str, split: str, sets: Sequence[int] | None, suffix: str
-    ) -> list[str]:
-        """Return the parts that are there; those asked for by number have to be."""
-        wanted = cls._part_names(split, sets)
-        found = [name for name in wanted if os.path.isdir(os.path.join(root, name + suffix))]
-        missing = [name + suffix for name in wanted if name not in found]
-        if missing and (sets is not None or not found):
-            raise DatasetError(f'{root}: has no folder {", ".join(missing)}. {cls.ORIGIN}')
-        return found
-
-    def _open_store(self, root: str, source: str) -> Store:
-        if source not in ('folder', 'lmdb'):
-            raise ValueError(f"source must be 'folder' or 'lmdb', got {source!r}")
-        if source == 'folder':
-            return FolderStore(root)
-        return PartedStore(root, {part: f'{part}_lmdb' for part in self.parts})
+    def open_store(self, root: str, source: str) -> Store:
+        """Return where the files are; parts asked for by number have to be there."""
+        suffix = '_lmdb' if source == 'lmdb' else ''
+        missing = [p for p in self._wanted if not os.path.isdir(os.path.join(root, p + suffix))]
+        self.parts = [part for part in self._wanted if part not in missing]
+        if missing and (self._all_needed or not self.parts):
+            names = ', '.join(part + suffix for part in missing)
+            raise DatasetError(f'{root}: has no folder {names}. {self.ORIGIN}')
+        if source == 'lmdb':
+            return PartedStore(root, {part: f'{part}_lmdb' for part in self.parts})
+        return open_store(root, source)
 
     def list_entries(self) -> list[Entry]:
         """Return the videos, set by set."""
-        listed = self._listed() if isinstance(self.store, PartedStore) else None
+        listed = self._list_beside() if isinstance(self.store, PartedStore) else None
         entries = []
         for part in self.parts:
-            names = self._videos(part) if listed is None else listed.get(part, [])
+            if listed is None:
+                notes = self.store.children(f'{part}/anno')
+                names = [note[:-4] for note in notes if note.endswith('.txt')]
+            else:
+                names = listed.get(part, [])
             entries += [Entry(n, f'{part}/frames/{n}', (f'{part}/anno/{n}.txt',)) for n in names]
         return entries
 
-    def _videos(self, part: str) -> list[str]:
-        names = self.store.children(f'{part}/anno')
-        return [name[:-4] for name in names if name.endswith('.txt')]
-
-    def _listed(self) -> dict[str, list[str]] | None:
+    def _list_beside(self) -> dict[str, list[str]] | None:
         """Return the videos that the list beside the LMDBs names, by set, if there is one."""
         path = os.path.join(self.data_root, _LIST)
         if self.split != 'train' or not os.path.isfile(path):
@@ -142,11 +127,9 @@ class TrackingNet(VideoSet):
         """Return the rule for lengths and the sets."""
         return (*super().options(), *self.parts)
 
-    def parse(self, entry: Entry, read: Read) -> SequenceRow:
+    def parse(self, entry: Entry) -> SequenceRow:
         """Return the annotation of a video."""
-        key = entry.notes[0]
-        boxes = parse_boxes(self._need(read, key), self.store.where(key))
-        return SequenceRow(entry.name, entry.folder, len(boxes), boxes, has_area(boxes))
+        return self._row(entry, self._boxes(entry.notes[0]), {})
 
     def open_frames(self, folder: str, length: int) -> NumberedFrames:
         """Return the frames of a video: 0.jpg and on."""

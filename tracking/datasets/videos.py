@@ -2,60 +2,42 @@
 
 import os
 import sys
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
 from mmengine.logging import print_log
+from rich.console import Console
+from rich.progress import track
 
 from lightvit_dense.datasets.errors import DatasetError
-from lightvit_dense.utils.progress import Display, Progress, make_display
 
 from .base import CACHE_FROM, SequenceSet
 from .cache import WARNING
 from .frames import NumberedFrames
 from .sequence import Frames
-from .stores import Store
+from .stores import Store, open_store
 from .table import Chunks, SequenceRow, pack_rows
-from .text import has_area
+from .text import has_area, parse_boxes, parse_flags
 
 LENGTHS = ('exact', 'shortest')
-_READERS, _AHEAD = 16, 512
-_SILENT = 2.0  # seconds until progress is shown
-
-Read = Callable[[str], bytes | None]
-"""Returns an annotation file by its key, None if it is not there."""
+_READERS = 16
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A sequence that a set lists.
-
-    Attributes:
-        name: Its name.
-        folder: Key of where its frames are.
-        notes: Keys of its annotation files, that of the boxes first; those that need not be there
-            included.
-        class_name: Class of the target, '' if not known.
-    """
+    """A sequence that a set lists."""
 
     name: str
-    folder: str
-    notes: tuple[str, ...]
+    folder: str  # key of where its frames are
+    notes: tuple[str, ...]  # keys of its annotation files, there or not, that of the boxes first
     class_name: str = ''
 
 
 class BadSequences(DatasetError):
-    """Sequences that cannot be used.
-
-    Args:
-        title: Name and split of the set.
-        problems: What is wrong with each.
-        total: Number of sequences looked at.
-    """
+    """Sequences that cannot be used: the problem of each, among so many of a set."""
 
     def __init__(self, title: str, problems: Sequence[str], total: int) -> None:
         shown = ''.join(f'\n  {problem}' for problem in problems[:5])
@@ -73,7 +55,7 @@ class VideoSet(SequenceSet):
     Args:
         data_root: Where the data are: a folder or an LMDB, see the subclass.
         split: One of ``SPLITS``.
-        store: Reads files of ``data_root``.
+        source: 'folder', or 'lmdb' if ``data_root`` is an LMDB.
         lengths: 'exact' if as many frames as boxes must be there; 'shortest' to use as many as
             there are of both. That the last frame is there and none follows is what is looked at;
             one that is missing between is an error when it is read.
@@ -84,35 +66,40 @@ class VideoSet(SequenceSet):
         ValueError: If an option is unknown.
     """
 
-    FIRST_ONLY: ClassVar[tuple[str, ...]] = ()
-    """Splits of which only the first frame is annotated."""
+    FIRST_ONLY: ClassVar[tuple[str, ...]] = ()  # splits of which only the first frame is annotated
 
     def __init__(
         self,
         data_root: str | os.PathLike,
-        split: str,
-        store: Store,
+        split: str = 'train',
+        source: str = 'folder',
         lengths: str = 'exact',
         cache_dir: str | os.PathLike | None = None,
     ) -> None:
+        self._check_split(split)
         if lengths not in LENGTHS:
             raise ValueError(f"lengths must be 'exact' or 'shortest', got {lengths!r}")
         self.lengths_rule = lengths
         self._entries: list[Entry] = []
-        super().__init__(data_root, split, store, cache_dir)
+        super().__init__(data_root, split, self.open_store(str(data_root), source), cache_dir)
         self._entries = []  # only the table is needed from now on
+
+    @classmethod
+    def required_files(cls, data_root: str, split: str = '', **kwargs: Any) -> list[str]:
+        """Return the paths that have to exist, for the check before a run."""
+        cls._check_split(split or cls.SPLITS[0])
+        return [data_root]
+
+    def open_store(self, root: str, source: str) -> Store:
+        """Return where the files are."""
+        return open_store(root, source)
 
     def list_entries(self) -> list[Entry]:
         """Return the sequences of the split, in order."""
         raise NotImplementedError
 
-    def parse(self, entry: Entry, read: Read) -> SequenceRow:
-        """Return the annotation of a sequence; its ``length`` is the number of boxes.
-
-        Args:
-            entry: The sequence.
-            read: Returns an annotation file.
-        """
+    def parse(self, entry: Entry) -> SequenceRow:
+        """Return the annotation of a sequence; its ``length`` is the number of boxes."""
         raise NotImplementedError
 
     def open_frames(self, folder: str, length: int) -> Frames:
@@ -146,30 +133,34 @@ class VideoSet(SequenceSet):
         return pack_rows(self.rows(), self.GONE, self.ATTRIBUTES)
 
     def rows(self) -> Iterator[SequenceRow]:
-        """Read all annotations, in threads.
-
-        Raises:
-            BadSequences: Naming the first sequences that something is wrong with.
-        """
-        entries, problems = self._entries, []
-        with ThreadPoolExecutor(_READERS) as pool, _Reporter(self.name) as report:
-            for first in range(0, len(entries), _AHEAD):
-                part = entries[first : first + _AHEAD]
-                for done, found in enumerate(pool.map(self._try, part), first + 1):
-                    report(done, len(entries))
-                    if isinstance(found, str):
-                        problems.append(found)
-                    elif not problems:
-                        yield found
+        """Read all annotations, in threads, with progress on a terminal; raises BadSequences."""
+        problems, total = [], len(self._entries)
+        if self.is_large():
+            print_log(f'{self.name}: reads the annotations of {total} sequences', logger='current')
+        with ThreadPoolExecutor(_READERS) as pool:
+            for found in track(
+                pool.map(self._try, self._entries),
+                f'index of {self.name}',
+                total,
+                console=Console(stderr=True),
+                transient=True,
+                disable=not self.is_large() or not sys.stderr.isatty(),
+            ):
+                if isinstance(found, str):
+                    problems.append(found)
+                elif not problems:
+                    yield found
         if problems:
-            raise BadSequences(f'{self.name} ({self.split})', problems, len(entries))
+            raise BadSequences(f'{self.name} ({self.split})', problems, total)
 
     def _try(self, entry: Entry) -> SequenceRow | str:
         """Return the annotation of a sequence, or what is wrong with it."""
         try:
-            return self._fit(entry, self.parse(entry, self._read))
+            return self._fit(entry, self.parse(entry))
         except (DatasetError, OSError) as error:
             return str(error)
+
+    # What parsing is made of.
 
     def _read(self, key: str) -> bytes | None:
         try:
@@ -177,12 +168,43 @@ class VideoSet(SequenceSet):
         except FileNotFoundError:
             return None
 
-    def _need(self, read: Read, key: str) -> bytes:
+    def _need(self, key: str) -> bytes:
         """Return a file that must be there."""
-        data = read(key)
+        data = self._read(key)
         if data is None:
             raise DatasetError(f'{self.store.where(key)} does not exist. {self.ORIGIN}')
         return data
+
+    def _boxes(self, key: str) -> np.ndarray:
+        return parse_boxes(self._need(key), self.store.where(key))
+
+    def _flags(self, key: str) -> np.ndarray:
+        return parse_flags(self._need(key), self.store.where(key))
+
+    def _row(
+        self,
+        entry: Entry,
+        boxes: np.ndarray,
+        gone: Mapping[str, np.ndarray],
+        keys: Sequence[str] = (),
+        class_name: str = '',
+        attributes: tuple[str, ...] = (),
+    ) -> SequenceRow:
+        """Return a row; a target is visible where its box has an area and no reason holds.
+
+        ``keys`` are those of the files that the reasons are from.
+        """
+        visible = has_area(boxes)
+        for flags, key in zip(gone.values(), keys, strict=False):
+            if len(flags) != len(boxes):
+                raise DatasetError(
+                    f'{self.store.where(key)}: has {len(flags)} flags for {len(boxes)} boxes. Copy '
+                    'the file again.'
+                )
+            visible &= ~flags
+        return SequenceRow(
+            entry.name, entry.folder, len(boxes), boxes, visible, class_name, gone, attributes
+        )
 
     def _frames_there(self, folder: str, boxes: int) -> int:
         """Return the number of frames; that of the boxes is looked for first, which is quick."""
@@ -210,77 +232,28 @@ class VideoSet(SequenceSet):
                 "set lengths='shortest' of the set to use as many as there are of both."
             )
         length = min(frames, boxes)
-        return replace(
-            row,
-            length=length,
-            boxes=row.boxes[:length],
-            visible=row.visible[:length],
-            gone={name: flags[:length] for name, flags in row.gone.items()},
-        )
+        gone = {name: flags[:length] for name, flags in row.gone.items()}
+        visible = row.visible[:length]
+        return replace(row, length=length, boxes=row.boxes[:length], visible=visible, gone=gone)
 
+    def _listed(self, key: str) -> list[str] | None:
+        """Return the names that a list holds, None if it is not there."""
+        data = self._read(key)
+        if data is None:
+            return None
+        return [line.strip() for line in data.decode('utf-8-sig').splitlines() if line.strip()]
 
-def merge_flags(boxes: np.ndarray, flags: Iterable[np.ndarray], names: Iterable[str]) -> np.ndarray:
-    """Return where boxes [T, 4] have an area and no flag [T] is set, bool [T].
-
-    Args:
-        boxes: The boxes.
-        flags: Non-zero where a target is not to be seen.
-        names: What to call the flags in messages.
-
-    Raises:
-        DatasetError: If flags and boxes are not as many.
-    """
-    visible = has_area(boxes)
-    for values, name in zip(flags, names, strict=True):
-        if len(values) != len(boxes):
-            raise DatasetError(
-                f'{name}: has {len(values)} flags for {len(boxes)} boxes. Copy the file again.'
+    def _choose(self, listed: Sequence[str], there: set[str]) -> list[str]:
+        """Return the listed sequences that are there; say if some are not."""
+        found = [name for name in listed if name in there]
+        missing = [name for name in listed if name not in there]
+        if found and missing:
+            shown = ', '.join(missing[:3]) + (', ...' if len(missing) > 3 else '')
+            print_log(
+                f'{self.TITLE} ({self.split}): {len(found)} of {len(listed)} listed sequences are '
+                f'there; missing are {shown}. Results of a subset do not compare with published '
+                'ones.',
+                logger='current',
+                level=WARNING,
             )
-        visible &= values == 0
-    return visible
-
-
-def choose_listed(title: str, split: str, listed: Sequence[str], there: set[str]) -> list[str]:
-    """Return the listed sequences that are there; say if some are not.
-
-    Args:
-        title: Name of the set.
-        split: The split.
-        listed: Names in order.
-        there: Names of those that were found.
-    """
-    found = [name for name in listed if name in there]
-    missing = [name for name in listed if name not in there]
-    if found and missing:
-        shown = ', '.join(missing[:3]) + (', ...' if len(missing) > 3 else '')
-        print_log(
-            f'{title} ({split}): {len(found)} of {len(listed)} listed sequences are there; missing '
-            f'are {shown}. Results of a subset do not compare with published ones.',
-            logger='current',
-            level=WARNING,
-        )
-    return found
-
-
-class _Reporter:
-    """Shows how far the reading is, when it takes long."""
-
-    def __init__(self, name: str) -> None:
-        self.name, self.began = name, time.monotonic()
-        self.display: Display | None = None
-
-    def __enter__(self) -> '_Reporter':
-        return self
-
-    def __call__(self, done: int, total: int) -> None:
-        if self.display is None and time.monotonic() - self.began > _SILENT:
-            self.display = make_display(sys.stderr)
-            self.display.start(1, 1, f'index of {self.name}')
-        if self.display is not None:
-            self.display.update(Progress(done, total))
-
-    def __exit__(self, *error: object) -> None:
-        if self.display is not None:
-            if error[0] is None:
-                self.display.finish('done')
-            self.display.close()
+        return found

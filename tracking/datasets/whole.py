@@ -7,9 +7,9 @@ from typing import Any
 from torch.utils.data import Dataset
 
 from lightvit_dense.errors import UserError, did_you_mean
-from tracking.registry import DATASETS
-from tracking.structures import TrackSample
 
+from ..registry import DATASETS
+from ..structures import TrackSample
 from .sequence import VideoSequence
 
 
@@ -37,24 +37,22 @@ class SequenceDataset(Dataset):
         limit: int | None = None,
     ) -> None:
         listed = sequences if isinstance(sequences, (list, tuple)) else [sequences]
-        self.sets = [
-            DATASETS.build(entry) if isinstance(entry, Mapping) else entry for entry in listed
+        self.sets = [DATASETS.build(one) if isinstance(one, Mapping) else one for one in listed]
+        known = [
+            (name, (number, index))
+            for number, one in enumerate(self.sets)
+            for index, name in enumerate(one.names)
         ]
-        places = {
-            name: (number, index)
-            for number, entry in enumerate(self.sets)
-            for index, name in enumerate(entry.names)
-        }
-        if len(places) < sum(len(entry.names) for entry in self.sets):
-            counts = Counter(name for entry in self.sets for name in entry.names)
-            twice = counts.most_common(1)[0][0]
+        places = dict(known)
+        if len(places) < len(known):
+            twice = Counter(name for name, _ in known).most_common(1)[0][0]
             raise UserError(
                 f'two sequences are called {twice!r}; test their sets one after the other'
             )
-        for name in names or ():
-            if name not in places:
-                where = ', '.join(str(entry.name) for entry in self.sets)
-                raise UserError(f'{where}: has no sequence {name!r}.{did_you_mean(name, places)}')
+        if unknown := [name for name in names or () if name not in places]:
+            where = ', '.join(str(one.name) for one in self.sets)
+            hint = did_you_mean(unknown[0], places)
+            raise UserError(f'{where}: has no sequence {unknown[0]!r}.{hint}')
         if limit is not None and limit < 1:
             raise UserError(f'limit={limit}: at least one sequence must be kept')
         self.names: tuple[str, ...] = tuple(places if names is None else names)[:limit]
@@ -76,7 +74,6 @@ class SequenceDataset(Dataset):
         return self.sets[number][place]
 
     def __len__(self) -> int:
-        """Return the number of sequences."""
         return len(self._places)
 
     def __getitem__(self, index: int) -> dict[str, Any]:

@@ -1,5 +1,6 @@
-"""Hooks of tracking."""
+"""The loops that track sequences, and the hook of training."""
 
 from .elimination_schedule import EliminationScheduleHook
+from .sequence_loop import SequenceTestLoop, SequenceValLoop, track_sequence
 
-__all__ = ['EliminationScheduleHook']
+__all__ = ['EliminationScheduleHook', 'SequenceTestLoop', 'SequenceValLoop', 'track_sequence']

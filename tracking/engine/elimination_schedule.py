@@ -13,16 +13,16 @@ from ..registry import HOOKS
 
 @HOOKS.register_module()
 class EliminationScheduleHook(Hook):
-    """Lower the share of search tokens that each eliminating block keeps in training.
+    """Lower the part of search tokens that each eliminating block keeps in training.
 
-    All are kept before ``begin``; from there to ``end`` the share falls along half a cosine to the
+    All are kept before ``begin``; from there to ``end`` the ratio falls along half a cosine to the
     backbone's ``elimination['keep']``. Epochs count from 1, as in OSTrack's code, iterations from
-    0. The share is a function of the epoch or iteration alone, so a resumed run has the right one.
-    It is logged as ``keep_ratio``. Evaluation always takes the final share.
+    0. The ratio is a function of the epoch or iteration alone, so a resumed run has the right one.
+    It is logged as ``keep_ratio``. Evaluation always takes the final ratio.
 
     Args:
         begin: Epoch or iteration up to which all tokens are kept.
-        end: Epoch or iteration from which the final share holds.
+        end: Epoch or iteration from which the final ratio holds.
         by_epoch: Whether ``begin`` and ``end`` count epochs.
 
     Raises:
@@ -37,12 +37,7 @@ class EliminationScheduleHook(Hook):
         self.begin, self.end, self.by_epoch = begin, end, by_epoch
 
     def keep_ratio(self, position: int, final: float) -> float:
-        """Return the share at an epoch (from 1) or iteration (from 0).
-
-        Args:
-            position: Epoch or iteration.
-            final: Share at the end.
-        """
+        """Return the ratio at an epoch (from 1) or iteration (from 0), given the one at the end."""
         if position < self.begin:
             return 1.0
         if position >= self.end:
@@ -51,11 +46,7 @@ class EliminationScheduleHook(Hook):
         return final + (1 - final) * (math.cos(math.pi * progress) + 1) / 2
 
     def before_train(self, runner: Runner) -> None:
-        """Check that the model's backbone eliminates candidates.
-
-        Raises:
-            ValueError: If it does not.
-        """
+        """Check that the model's backbone eliminates candidates."""
         backbone = require(runner.model, 'backbone', self)
         if not getattr(backbone, 'elimination_blocks', ()):
             raise ValueError(
@@ -66,7 +57,7 @@ class EliminationScheduleHook(Hook):
     def before_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: DATA_BATCH = None
     ) -> None:
-        """Set the share of this iteration and log it."""
+        """Set the ratio of this iteration and log it."""
         backbone = require(runner.model, 'backbone', self)
         position = runner.epoch + 1 if self.by_epoch else runner.iter
         backbone.keep_ratio = self.keep_ratio(position, backbone.final_keep_ratio)

@@ -1,10 +1,8 @@
 """One-pass evaluation: success, precision, and their likes."""
 
-from .got10k import GOT10kMetric
-from .metric import OnePassEvaluation
+from .metric import GOT10kMetric, OnePassEvaluation, PairIoU
 from .ope import FIGURES, Scores, score
-from .pair_iou import PairIoU
-from .rules import TOOLKITS, Rules, choose_rules
+from .protocol import TOOLKITS, Protocol, choose_protocol
 from .truth import Truth
 
 __all__ = [
@@ -13,9 +11,9 @@ __all__ = [
     'GOT10kMetric',
     'OnePassEvaluation',
     'PairIoU',
-    'Rules',
+    'Protocol',
     'Scores',
     'Truth',
-    'choose_rules',
+    'choose_protocol',
     'score',
 ]

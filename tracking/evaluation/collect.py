@@ -1,64 +1,97 @@
-"""Results of several trackers from disk, complete or told to be not."""
+"""What a command line names: annotated sequences, and result files of several trackers."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from lightvit_dense.apis import load_config
 from lightvit_dense.errors import UserError, did_you_mean
-from tracking.runtime.results import ResultError, find_result, read_result, read_seconds
 
-from .rules import Rules
+from ..datasets.whole import SequenceDataset
+from ..runtime.results import ResultError, find_result, read_result, read_seconds
+from .protocol import Protocol
 from .truth import Truth
 
+SETS: dict[str, tuple[str, str | None]] = {
+    'lasot': ('tracking.LaSOT', 'test'),
+    'got10k': ('tracking.GOT10k', 'val'),
+    'custom': ('tracking.CustomSequences', None),
+}
+"""By the name on the command line: type of the set, and the split that is meant without one."""
 _SHOWN = 5
+
+
+def open_source(
+    text: str, cfg_options: Mapping[str, Any] | None = None
+) -> tuple[SequenceDataset, dict[str, Any]]:
+    """Open the sequences that results are judged by, and return the config of their metric, or {}.
+
+    ``text`` is a config whose test data are sequences, or ``SET:FOLDER`` or ``SET:FOLDER:SPLIT``,
+    with SET one of :data:`SETS`.
+    """
+    if text.endswith('.py') or Path(text).is_file():
+        return _of_config(text, cfg_options)
+    if cfg_options:
+        raise UserError('--cfg-options changes a config, but none is given')
+    kind, told, place = text.partition(':')
+    if not told or kind not in SETS:
+        raise UserError(
+            f'{text!r} is neither a config nor SET:FOLDER[:SPLIT] with SET one of '
+            f'{", ".join(SETS)}.{did_you_mean(kind, SETS)}'
+        )
+    name, split = SETS[kind]
+    if split is not None and not Path(place).is_dir() and ':' in place:
+        place, _, split = place.rpartition(':')
+    options = {} if split is None else {'split': split}
+    metric = {'type': 'tracking.GOT10kMetric'} if kind == 'got10k' else {}
+    return SequenceDataset(dict(type=name, data_root=place, **options)), metric
+
+
+def _of_config(
+    path: str, cfg_options: Mapping[str, Any] | None
+) -> tuple[SequenceDataset, dict[str, Any]]:
+    cfg = load_config(path, dict(cfg_options or {}))
+    dataset = (cfg.get('test_dataloader') or {}).get('dataset') or {}
+    if str(dataset.get('type', '')).rpartition('.')[2] != 'SequenceDataset':
+        raise UserError(
+            f'{path}: test_dataloader.dataset is {dataset.get("type")!r}, but results of trackers '
+            "are judged by the sequences of a 'tracking.SequenceDataset'"
+        )
+    evaluators = cfg.get('test_evaluator') or []
+    listed = evaluators if isinstance(evaluators, (list, tuple)) else [evaluators]
+    known = ('OnePassEvaluation', 'GOT10kMetric')
+    found = [e for e in listed if str(e.get('type')).rpartition('.')[2] in known]
+    options = {key: value for key, value in dataset.items() if key != 'type'}
+    return SequenceDataset(**options), dict(found[0]) if found else {}
 
 
 @dataclass(eq=False)
 class TrackerResults:
-    """What a tracker left of some sequences.
-
-    Attributes:
-        name: Of the tracker.
-        folder: Of its files.
-        files: By sequence the files of its boxes, several if there are repetitions.
-        boxes: By sequence what they hold, [N, 4] each.
-        problems: By sequence why it cannot be used.
-    """
+    """What a tracker left of some sequences."""
 
     name: str
     folder: Path
-    files: dict[str, list[Path]] = field(default_factory=dict)
-    boxes: dict[str, list[np.ndarray]] = field(default_factory=dict)
-    problems: dict[str, str] = field(default_factory=dict)
+    files: dict[str, list[Path]] = field(default_factory=dict)  # several if it was run repeatedly
+    boxes: dict[str, list[np.ndarray]] = field(default_factory=dict)  # what they hold, [N, 4] each
+    problems: dict[str, str] = field(default_factory=dict)  # why a sequence cannot be used
 
     def speed(self) -> float | None:
         """Return frames a second over all frames but the first ones; None without times.
 
         Frames over seconds: the got10k toolkit's mean of 1/seconds, first frames included, is more.
         """
-        spent: list[np.ndarray] = []
-        for files in self.files.values():
-            seconds = read_seconds(files[0])
-            spent += [] if seconds is None else [seconds[1:]]
-        total = float(np.concatenate(spent).sum()) if spent else 0.0
+        times = [read_seconds(files[0]) for files in self.files.values()]
+        spent = [seconds[1:] for seconds in times if seconds is not None]
+        total = float(sum(seconds.sum() for seconds in spent))
         return sum(map(len, spent)) / total if total > 0 else None
 
 
 def find_trackers(given: Sequence[str]) -> dict[str, Path]:
-    """Read arguments that name folders of results.
-
-    Args:
-        given: 'FOLDER' or 'NAME=FOLDER' each.
-
-    Returns:
-        Folders by name of the tracker, which is the folder's unless it is told.
-
-    Raises:
-        UserError: If a folder is not there, or two trackers have one name.
-    """
+    """Read arguments 'FOLDER' or 'NAME=FOLDER'; return folders of results by tracker."""
     found: dict[str, Path] = {}
     for text in given:
         name, told, path = text.partition('=')
@@ -79,43 +112,38 @@ def find_trackers(given: Sequence[str]) -> dict[str, Path]:
 
 
 def read_tracker(
-    name: str, folder: Path, truths: Sequence[Truth], rules: Rules, repetitions: bool = False
+    name: str, folder: Path, truths: Sequence[Truth], protocol: Protocol, repetitions: bool = False
 ) -> TrackerResults:
     """Read the result files of a tracker; missing, damaged and short ones become problems.
 
-    Args:
-        name: Of the tracker.
-        folder: Of its files, in LaSOT's or GOT-10k's layout.
-        truths: Annotations of the sequences.
-        rules: Tell what a prediction must be.
-        repetitions: Whether to read all files ``<sequence>_001.txt``, ``_002.txt``, ... of
-            GOT-10k's layout instead of the first one.
+    With ``repetitions`` all files ``<sequence>_001.txt``, ``_002.txt``, ... of GOT-10k's layout.
     """
     found = TrackerResults(name, folder)
-    for truth in truths:
-        file = find_result(folder, truth.name)
-        if file is None:
-            found.problems[truth.name] = f'{folder / truth.name}.txt is missing'
-            continue
-        files = _repetitions(file) if repetitions else [file]
-        try:
-            boxes = [read_result(path, rules.invalid == 'error') for path in files]
-        except ResultError as error:
-            found.problems[truth.name] = str(error)
-            continue
-        for path, entry in zip(files, boxes, strict=True):
-            if len(entry) < len(truth.boxes) and rules.shorter == 'error':
-                found.problems[truth.name] = (
-                    f'{path} has {len(entry)} boxes for {len(truth.boxes)} frames'
-                )
-        found.files[truth.name], found.boxes[truth.name] = files, boxes
-    if len(found.problems) == len(truths) and not any(find_result(folder, t.name) for t in truths):
+    files = {truth.name: find_result(folder, truth.name) for truth in truths}
+    if not any(files.values()):
         inner = sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
         hint = f' It has the folders {", ".join(inner[:_SHOWN])}.' if inner else ''
         raise UserError(
             f'{folder}: has no result of any of the {len(truths)} sequences, e.g. '
             f'{truths[0].name}.txt.{hint} Give the folder that holds the files of one tracker.'
         )
+    for truth in truths:
+        file = files[truth.name]
+        if file is None:
+            found.problems[truth.name] = f'{folder / truth.name}.txt is missing'
+            continue
+        paths = _repetitions(file) if repetitions else [file]
+        try:
+            boxes = [read_result(path, protocol.invalid == 'error') for path in paths]
+        except ResultError as error:
+            found.problems[truth.name] = str(error)
+            continue
+        for path, entry in zip(paths, boxes, strict=True):
+            if len(entry) < len(truth.boxes) and protocol.shorter == 'error':
+                found.problems[truth.name] = (
+                    f'{path} has {len(entry)} boxes for {len(truth.boxes)} frames'
+                )
+        found.files[truth.name], found.boxes[truth.name] = paths, boxes
     return found
 
 
@@ -129,21 +157,8 @@ def _repetitions(file: Path) -> list[Path]:
 def common_sequences(
     trackers: Sequence[TrackerResults], truths: Sequence[Truth], allow_missing: bool = False
 ) -> list[Truth]:
-    """Return the sequences that all trackers have whole.
-
-    Args:
-        trackers: What was read.
-        truths: All sequences.
-        allow_missing: Whether some may be left out.
-
-    Raises:
-        UserError: Naming files, if some are missing and must not be, or none is left.
-    """
-    problems = [
-        f'{tracker.name}: {problem}'
-        for tracker in trackers
-        for problem in tracker.problems.values()
-    ]
+    """Return the sequences that all trackers have whole; an error names what is missing."""
+    problems = [f'{one.name}: {problem}' for one in trackers for problem in one.problems.values()]
     if problems and not allow_missing:
         more = f'\n  ... and {len(problems) - _SHOWN} more' if len(problems) > _SHOWN else ''
         listed = ''.join(f'\n  {problem}' for problem in problems[:_SHOWN])

@@ -1,25 +1,62 @@
-"""One-pass evaluation as a metric of a test loop."""
+"""Metrics of whole sequences in a test loop, and of pairs of crops during training."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
+from lightvit_dense.errors import UserError
 from lightvit_dense.utils.tables import format_table
-from tracking.registry import METRICS
-from tracking.runtime.results import write_result
 
-from .ope import FIGURES, score
-from .rules import choose_rules
-from .tables import attribute_table, class_table
+from ..boxes import iou
+from ..registry import METRICS
+from ..runtime.results import write_result
+from .got10k import check_average, frame_size, overlaps, truth_of
+from .ope import FIGURES, Rows, score
+from .protocol import choose_protocol
 from .truth import Truth
 
 
+class SequenceMetric(BaseMetric):
+    """Collects what was tracked, and writes it to files if they are wanted."""
+
+    default_prefix = ''
+    layout: str
+
+    def __init__(
+        self, out_dir: str | None, tracker_name: str, collect_device: str, prefix: str | None
+    ) -> None:
+        super().__init__(collect_device, prefix)
+        self.out_dir = None if out_dir is None else Path(out_dir) / tracker_name
+
+    def entry(self, sequence: Any, boxes: np.ndarray, seconds: Any) -> tuple:
+        """Return what is kept of a sequence, its annotation first."""
+        raise NotImplementedError
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        """Keep the 'boxes' [T, 4] of a 'sequence' and perhaps its 'seconds' [T]."""
+        for sample in data_samples:
+            sequence, boxes = sample['sequence'], np.asarray(sample['boxes'], np.float64)
+            seconds = sample.get('seconds')
+            if self.out_dir is not None:
+                write_result(self.out_dir, sequence.name, boxes, seconds, self.layout)
+            self.results.append(self.entry(sequence, boxes, seconds))
+
+    def columns(self, results: list[tuple]) -> tuple[tuple, ...]:
+        """Say where files are; return what is kept of all sequences, each of them once."""
+        if self.out_dir is not None:
+            print_log(f'The boxes of all frames are in {self.out_dir}', logger='current')
+        # Samplers that even out the processes' parts may have shown a sequence twice.
+        unique = {result[0].name: result for result in results}
+        return tuple(zip(*unique.values(), strict=True))
+
+
 @METRICS.register_module()
-class OnePassEvaluation(BaseMetric):
+class OnePassEvaluation(SequenceMetric):
     """Success, precision and normalised precision of a tracker that runs through whole sequences.
 
     In percent, averaged over sequences: ``success`` (the area under the curve), ``OP50``,
@@ -28,8 +65,8 @@ class OnePassEvaluation(BaseMetric):
     each class and attribute on the main process.
 
     Args:
-        toolkit: Whose habits to follow: 'pytracking' or 'matlab', LaSOT's own.
-        rules: Single habits that differ; see :class:`tracking.evaluation.rules.Rules`.
+        toolkit: Whose protocol to follow: 'pytracking' or 'matlab', LaSOT's own.
+        protocol: What differs from it; see :class:`tracking.evaluation.protocol.Protocol`.
         out_dir: Folder that receives the boxes and times of each sequence as text files in
             LaSOT's layout, below a folder ``tracker_name``; None writes none.
         tracker_name: Name of that folder.
@@ -38,56 +75,34 @@ class OnePassEvaluation(BaseMetric):
         prefix: Put before the names of the figures.
 
     Raises:
-        UserError: If a toolkit, a rule or its value is unknown.
+        UserError: If a toolkit, an option of the protocol or its value is unknown.
     """
-
-    default_prefix = ''
 
     def __init__(
         self,
         toolkit: str = 'pytracking',
-        rules: Mapping[str, Any] | None = None,
+        protocol: Mapping[str, Any] | None = None,
         out_dir: str | None = None,
         tracker_name: str = 'tracker',
         layout: str = 'lasot',
         collect_device: str = 'cpu',
         prefix: str | None = None,
     ) -> None:
-        super().__init__(collect_device, prefix)
-        self.rules = choose_rules(toolkit, rules)
-        self.out_dir = None if out_dir is None else Path(out_dir) / tracker_name
+        super().__init__(out_dir, tracker_name, collect_device, prefix)
+        self.protocol = choose_protocol(toolkit, protocol)
         self.layout = layout
-        self.class_table: list[dict[str, Any]] = []
-        self.attribute_table: list[dict[str, Any]] = []
+        self.class_table: Rows = []
+        self.attribute_table: Rows = []
 
-    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Keep what was tracked, and write it if files are wanted.
-
-        Args:
-            data_batch: Unused.
-            data_samples: Dicts with 'sequence', 'boxes' [T, 4] and perhaps 'seconds' [T].
-        """
-        for sample in data_samples:
-            truth = Truth.of(sample['sequence'])
-            boxes = np.asarray(sample['boxes'], np.float64)
-            seconds = sample.get('seconds')
-            if self.out_dir is not None:
-                write_result(self.out_dir, truth.name, boxes, seconds, self.layout)
-            spent = 0.0 if seconds is None else float(np.sum(seconds))
-            self.results.append((truth, boxes, spent))
+    def entry(self, sequence: Any, boxes: np.ndarray, seconds: Any) -> tuple:
+        """Return annotation, boxes and the seconds that they took."""
+        return Truth.of(sequence), boxes, 0.0 if seconds is None else float(np.sum(seconds))
 
     def compute_metrics(self, results: list[tuple]) -> dict[str, float]:
-        """Compute the figures.
-
-        Args:
-            results: What :meth:`process` kept, of all processes.
-        """
-        # Samplers that even out the processes' shares may have shown a sequence twice.
-        unique = {truth.name: (truth, boxes, spent) for truth, boxes, spent in results}
-        truths, predictions, spent = zip(*unique.values(), strict=True)
-        found = score(predictions, truths, self.rules)
-        self.class_table = class_table(found)
-        self.attribute_table = attribute_table(found)
+        """Compute the figures of what :meth:`process` kept, in all processes."""
+        truths, predictions, spent = self.columns(results)
+        found = score(predictions, truths, self.protocol)
+        self.class_table, self.attribute_table = found.rows('class'), found.rows('attribute')
         for rows, name in ((self.class_table, 'class'), (self.attribute_table, 'attribute')):
             if rows:
                 text = format_table(rows, (name, 'sequences', *FIGURES), digits=1)
@@ -95,6 +110,101 @@ class OnePassEvaluation(BaseMetric):
         frames = sum(map(len, predictions))
         speed = f', {frames / sum(spent):.1f} frames/s' if sum(spent) > 0 else ''
         print_log(f'{len(truths)} sequences, {frames} frames{speed}', logger='current')
-        if self.out_dir is not None:
-            print_log(f'The boxes of all frames are in {self.out_dir}', logger='current')
         return found.figures()
+
+
+@METRICS.register_module()
+class GOT10kMetric(SequenceMetric):
+    """Average overlap ``AO`` and success rates ``SR50`` and ``SR75`` in percent, as GOT-10k's.
+
+    The first frame and frames with an absent target do not count, and boxes are clipped to the
+    frame. Its validation set has annotations; for its test set write files for the server.
+
+    Args:
+        average: 'frames', 'sequences' or 'classes'; see :class:`~.got10k.Overlaps`.
+        clip: Whether boxes are clipped to the frame, for which one is decoded.
+        out_dir: Folder that receives the files that GOT-10k's server takes, below a folder
+            ``tracker_name``; None writes none.
+        tracker_name: Name of that folder.
+        format_only: Whether only files are written, for sets without annotations.
+        collect_device: Where results of several processes meet, 'cpu' or 'gpu'.
+        prefix: Put before the names of the figures.
+
+    Raises:
+        UserError: If ``average`` is unknown, or ``format_only`` lacks ``out_dir``.
+    """
+
+    layout = 'got10k'
+
+    def __init__(
+        self,
+        average: str = 'frames',
+        clip: bool = True,
+        out_dir: str | None = None,
+        tracker_name: str = 'tracker',
+        format_only: bool = False,
+        collect_device: str = 'cpu',
+        prefix: str | None = None,
+    ) -> None:
+        super().__init__(out_dir, tracker_name, collect_device, prefix)
+        check_average(average)
+        if format_only and out_dir is None:
+            raise UserError('format_only needs out_dir to know where to write')
+        self.average, self.clip, self.format_only = average, clip, format_only
+
+    def entry(self, sequence: Any, boxes: np.ndarray, seconds: Any) -> tuple:
+        """Return annotation, boxes and the size of the frames; the sequence alone for files."""
+        if self.format_only:
+            return (sequence,)
+        return truth_of(sequence), boxes, frame_size(sequence) if self.clip else None
+
+    def compute_metrics(self, results: list) -> dict[str, float]:
+        """Compute the figures of what :meth:`process` kept, in all processes."""
+        columns = self.columns(results)
+        if self.format_only:
+            return {}
+        truths, predictions, sizes = columns
+        return overlaps(predictions, truths, sizes, self.average).figures()
+
+
+@METRICS.register_module()
+class PairIoU(BaseMetric):
+    """Mean overlap of predicted and true box over pairs of crops, in percent.
+
+    ``IoU`` is the mean; ``IoU50`` and ``IoU75`` are the parts of pairs above .5 and .75. A
+    prediction that is not finite overlaps nothing; a warning tells how many there were.
+
+    Args:
+        collect_device: Where results of several processes meet, 'cpu' or 'gpu'.
+        prefix: Put before the names of the figures.
+    """
+
+    default_prefix = ''
+
+    def __init__(self, collect_device: str = 'cpu', prefix: str | None = None) -> None:
+        super().__init__(collect_device, prefix)
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        """Compare 'pred_box' and 'search_box' of each pair, [4]: x, y, width, height."""
+        for sample in data_samples:
+            found, true = (
+                torch.as_tensor(sample[key]).detach().cpu().double().numpy()
+                for key in ('pred_box', 'search_box')
+            )
+            self.results.append(float(iou(found, true)) if np.isfinite(found).all() else np.nan)
+
+    def compute_metrics(self, results: list[float]) -> dict[str, float]:
+        """Average the overlaps of all processes; NaN where the prediction was not finite."""
+        values = np.array(results)
+        if broken := int(np.isnan(values).sum()):
+            print_log(
+                f'{broken} of {len(values)} predicted boxes are not finite; they count as missed',
+                logger='current',
+                level=30,
+            )
+        values = np.nan_to_num(values)
+        return {
+            'IoU': 100 * float(values.mean()),
+            'IoU50': 100 * float((values > 0.5).mean()),
+            'IoU75': 100 * float((values > 0.75).mean()),
+        }

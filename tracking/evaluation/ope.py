@@ -5,18 +5,23 @@ normalised error; Fan et al., LaSOT (2019).
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
 from lightvit_dense.errors import UserError
 
-from .rules import Rules
+from ..datasets.lasot import LaSOT
+from .protocol import Protocol
 from .truth import Truth, prepare
 
 FIGURES = ('success', 'OP50', 'OP75', 'precision', 'norm_precision', 'norm_precision_mean')
+CURVES = ('success', 'precision', 'norm_precision')
 CENTRE_THRESHOLDS = np.arange(51, dtype=np.float64)
 NORM_THRESHOLDS = np.arange(51, dtype=np.float64) / 100
+
+Rows = list[dict[str, Any]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +30,7 @@ class Scores:
 
     Attributes:
         truths: The annotations, S.
-        rules: By which it was judged.
+        protocol: By which it was judged.
         success: Rate of frames whose overlap is above each threshold, [S, overlap_bins].
         precision: Rate of frames whose centre is within 0, 1, .. 50 pixels, [S, 51].
         norm_precision: Rate of frames whose normalised error is within 0, .01, .. .5, [S, 51].
@@ -34,17 +39,12 @@ class Scores:
     """
 
     truths: tuple[Truth, ...]
-    rules: Rules
+    protocol: Protocol
     success: np.ndarray
     precision: np.ndarray
     norm_precision: np.ndarray
     overlap: np.ndarray
     frames: np.ndarray
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the sequences."""
-        return tuple(truth.name for truth in self.truths)
 
     def figures(self, chosen: np.ndarray | None = None) -> dict[str, float]:
         """Return the figures of :data:`FIGURES` in percent, averaged over sequences.
@@ -56,19 +56,68 @@ class Scores:
             chosen: Which sequences, bool [S] or indices; None for all.
         """
         chosen = np.arange(len(self.truths)) if chosen is None else chosen
-        rules = self.rules
+        protocol = self.protocol
         success = self.success[chosen].mean(axis=0)
-        places = [round(at * (rules.overlap_bins - 1)) for at in rules.overlap_at]
+        places = [round(at * (protocol.overlap_bins - 1)) for at in protocol.overlap_at]
         norm = self.norm_precision[chosen].mean(axis=0)
         values = (
             success.mean(),
             success[places[0]],
             success[places[1]],
-            self.precision[chosen].mean(axis=0)[int(rules.centre_at)],
-            norm[round(100 * rules.norm_at)],
+            self.precision[chosen].mean(axis=0)[int(protocol.centre_at)],
+            norm[round(100 * protocol.norm_at)],
             norm.mean(),
         )
         return {name: 100 * float(value) for name, value in zip(FIGURES, values, strict=True)}
+
+    def curve(
+        self, kind: str, chosen: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray, float]:
+        """Return the thresholds of one of ``CURVES``, its mean in percent, and its figure."""
+        grids = (
+            overlap_thresholds(self.protocol.overlap_bins),
+            CENTRE_THRESHOLDS,
+            NORM_THRESHOLDS,
+        )
+        rates = getattr(self, kind)[slice(None) if chosen is None else chosen]
+        return grids[CURVES.index(kind)], 100 * rates.mean(axis=0), self.figures(chosen)[kind]
+
+    def rows(self, kind: str) -> Rows:
+        """Return figures in percent for each 'sequence', 'class' or 'attribute'.
+
+        Classes are ordered by name; attributes as LaSOT publishes them, then others by name.
+        """
+        if kind == 'sequence':
+            return [self._sequence_row(place) for place in range(len(self.truths))]
+        marks = [(t.class_name,) if kind == 'class' else t.attributes for t in self.truths]
+        found = {name for names in marks for name in names if name}
+        known = [name for name in LaSOT.ATTRIBUTES if name in found]
+        rows = []
+        for name in (*known, *sorted(found - set(known))):
+            chosen = np.array([name in names for names in marks])
+            rows.append({kind: name, 'sequences': int(chosen.sum()), **self.figures(chosen)})
+        return rows
+
+    def _sequence_row(self, place: int) -> dict[str, Any]:
+        truth, overlap = self.truths[place], float(self.overlap[place])
+        return {
+            'sequence': truth.name,
+            'class': truth.class_name,
+            'frames': int(self.frames[place]),
+            **self.figures(np.array([place])),
+            'overlap': None if np.isnan(overlap) else 100 * overlap,
+        }
+
+    def describe(self) -> dict[str, Any]:
+        """Gather figures, curves in percent, and all tables as plain data."""
+        return {
+            'figures': self.figures(),
+            'protocol': asdict(self.protocol),
+            'curves': {kind: self.curve(kind)[1].tolist() for kind in CURVES},
+            'sequences': self.rows('sequence'),
+            'classes': self.rows('class'),
+            'attributes': self.rows('attribute'),
+        }
 
 
 def overlap_thresholds(bins: int = 21) -> np.ndarray:
@@ -84,7 +133,7 @@ def frame_errors(
     Args:
         predicted: x, y, width, height [N, 4].
         true: The same.
-        pixels: 'inclusive' or 'continuous'; see :class:`Rules`.
+        pixels: 'inclusive' or 'continuous'; see :class:`Protocol`.
 
     Returns:
         Overlap (intersection over union), distance of the centres in pixels, and the same with
@@ -106,7 +155,7 @@ def frame_errors(
 def score(
     predictions: Sequence[np.ndarray],
     truths: Sequence[Truth],
-    rules: Rules | None = None,
+    protocol: Protocol | None = None,
     place: Callable[[str, int], str] | None = None,
 ) -> Scores:
     """Judge a tracker on all sequences at once.
@@ -114,41 +163,24 @@ def score(
     Args:
         predictions: Boxes of each sequence, x, y, width, height [N, 4].
         truths: Annotations of the same sequences.
-        rules: By default those of pytracking.
+        protocol: By default that of pytracking.
         place: Tells for an error where the box of a sequence and frame is from.
 
     Raises:
-        UserError: If there is no sequence, predictions cannot be used under the rules, or a
+        UserError: If there is no sequence, predictions cannot be used under the protocol, or a
             sequence has no frame that counts.
     """
-    rules = rules or Rules()
+    protocol = protocol or Protocol()
     if not truths:
         raise UserError('there is no sequence to evaluate')
-    prepared = []
-    for boxes, truth in zip(predictions, truths, strict=True):
-        where = None if place is None else (lambda frame, name=truth.name: place(name, frame))
-        prepared.append(prepare(boxes, truth, rules, where))
-    predicted = np.concatenate(prepared)  # [N, 4] of all frames of all sequences
-    true = np.concatenate([truth.boxes for truth in truths])
-    present = np.concatenate([truth.present for truth in truths])
-    boxed = np.concatenate([truth.has_box(rules) for truth in truths])
+    pairs = zip(predictions, truths, strict=True)
+    predicted = np.concatenate([prepare(boxes, truth, protocol, place) for boxes, truth in pairs])
+    overlap, distance, relative, valid = _judge(predicted, truths, protocol)
     lengths = np.array([len(truth.boxes) for truth in truths])
     owner = np.repeat(np.arange(len(truths)), lengths)
     counted = np.ones(len(owner), bool)
-    if rules.first_frame == 'exclude':
+    if protocol.first_frame == 'exclude':
         counted[np.cumsum(lengths) - lengths] = False
-
-    valid = present & boxed
-    overlap = np.full(len(owner), -1.0)
-    distance = np.full(len(owner), np.inf)
-    relative = np.full(len(owner), np.inf)
-    errors = frame_errors(predicted[valid], true[valid], rules.pixels)
-    overlap[valid], distance[valid], relative[valid] = errors
-    boxless = present & ~boxed
-    if rules.boxless_centre == 'hit':
-        distance[boxless] = -1.0
-    if rules.boxless_norm == 'hit':
-        relative[boxless] = -1.0
 
     def total(of: np.ndarray) -> np.ndarray:
         return np.bincount(owner, weights=of, minlength=len(truths))
@@ -156,26 +188,44 @@ def score(
     judged = valid & counted
     with np.errstate(invalid='ignore', divide='ignore'):
         mean_overlap = total(np.where(judged, overlap, 0)) / total(judged)
-    frames = total(judged if rules.exclude_invalid_frames else counted)
+    frames = total(judged if protocol.exclude_invalid_frames else counted)
     if not frames.all():
         name = truths[int(frames.argmin())].name
         raise UserError(f'{name}: has no frame with a true box that counts; leave it out')
-    owner, overlap = owner[counted], overlap[counted]
-    grid = overlap_thresholds(rules.overlap_bins)
+
+    def passed(thresholds: np.ndarray, values: np.ndarray) -> np.ndarray:
+        """Count the frames of each sequence with a value up to each threshold, and all [S, T+1]."""
+        width = len(thresholds) + 1
+        bins = owner[counted] * width + np.searchsorted(thresholds, values[counted])
+        counts = np.bincount(bins, minlength=len(truths) * width)
+        return counts.reshape(-1, width).cumsum(axis=1)
+
     # An overlap passes the thresholds below it, an error those from it on.
-    above = _passed(owner, np.searchsorted(grid, overlap), len(truths), len(grid))
-    success = (above[:, -1:] - above)[:, :-1]
-    within = [
-        _passed(owner, np.searchsorted(thresholds, values[counted]), len(truths), 51)[:, :-1]
-        for thresholds, values in ((CENTRE_THRESHOLDS, distance), (NORM_THRESHOLDS, relative))
+    below = passed(overlap_thresholds(protocol.overlap_bins), overlap)
+    counts = [
+        below[:, -1:] - below,
+        passed(CENTRE_THRESHOLDS, distance),
+        passed(NORM_THRESHOLDS, relative),
     ]
-    success, precision, norm = (counts / frames[:, None] for counts in (success, *within))
+    success, precision, norm = (count[:, :-1] / frames[:, None] for count in counts)
     whole = frames.astype(np.int64)
-    return Scores(tuple(truths), rules, success, precision, norm, mean_overlap, whole)
+    return Scores(tuple(truths), protocol, success, precision, norm, mean_overlap, whole)
 
 
-def _passed(owner: np.ndarray, bins: np.ndarray, sequences: int, thresholds: int) -> np.ndarray:
-    """Count for each sequence the frames in bins up to each one, [sequences, thresholds + 1]."""
-    width = thresholds + 1
-    counts = np.bincount(owner * width + bins, minlength=sequences * width)
-    return counts.reshape(sequences, width).cumsum(axis=1)
+def _judge(
+    predicted: np.ndarray, truths: Sequence[Truth], protocol: Protocol
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return overlap, distance, normalised distance and validity of all frames [N]."""
+    true = np.concatenate([truth.boxes for truth in truths])
+    present = np.concatenate([truth.present for truth in truths])
+    boxed = np.concatenate([truth.has_box(protocol) for truth in truths])
+    valid, boxless = present & boxed, present & ~boxed
+    overlap = np.full(len(true), -1.0)
+    distance, relative = np.full(len(true), np.inf), np.full(len(true), np.inf)
+    errors = frame_errors(predicted[valid], true[valid], protocol.pixels)
+    overlap[valid], distance[valid], relative[valid] = errors
+    if protocol.boxless_centre == 'hit':
+        distance[boxless] = -1.0
+    if protocol.boxless_norm == 'hit':
+        relative[boxless] = -1.0
+    return overlap, distance, relative, valid

@@ -7,26 +7,18 @@ import numpy as np
 
 from lightvit_dense.datasets.errors import DatasetError
 from lightvit_dense.errors import UserError
-from tracking.datasets.sequence import VideoSequence
 
-from .rules import Rules
+from ..datasets.sequence import VideoSequence
+from .protocol import Protocol
 
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """The annotation of a sequence, without its pictures.
-
-    Attributes:
-        name: Of the sequence.
-        boxes: x, y, width, height, float64 [T, 4]; not finite or without area where there is none.
-        present: bool [T], where the annotation does not say that the target is absent.
-        class_name: '' if it is not known.
-        attributes: Names of its challenges.
-    """
+    """The annotation of a sequence, without its pictures."""
 
     name: str
-    boxes: np.ndarray
-    present: np.ndarray
+    boxes: np.ndarray  # float64 [T, 4]; not finite or without area where there is none
+    present: np.ndarray  # bool [T], where it does not say that the target is absent
     class_name: str = ''
     attributes: tuple[str, ...] = ()
 
@@ -36,11 +28,7 @@ class Truth:
 
         Where the sequence tells why its target is gone, these flags say where it is absent, and so
         do boxes that are not numbers. Where it does not tell, the target is absent wherever it is
-        not visible.
-
-        Raises:
-            DatasetError: If only a part of the frames is annotated, as in sets whose truth is kept
-                back.
+        not visible. An annotation of a part of the frames is an error.
         """
         boxes = np.asarray(sequence.boxes, np.float64)
         if len(boxes) != len(sequence):
@@ -54,65 +42,61 @@ class Truth:
         present = present & ~np.isnan(boxes).any(axis=1)
         return cls(sequence.name, boxes, present, sequence.class_name, tuple(sequence.attributes))
 
-    def has_box(self, rules: Rules) -> np.ndarray:
+    def has_box(self, protocol: Protocol) -> np.ndarray:
         """Return where there is a box to compare with, bool [T]."""
         with np.errstate(invalid='ignore'):
             positive = self.boxes > 0
-        needed = positive if rules.positive_corner else positive[:, 2:]
+        needed = positive if protocol.positive_corner else positive[:, 2:]
         return needed.all(axis=1) & np.isfinite(self.boxes).all(axis=1)
 
 
 def prepare(
-    boxes: np.ndarray, truth: Truth, rules: Rules, place: Callable[[int], str] | None = None
+    boxes: np.ndarray,
+    truth: Truth,
+    protocol: Protocol,
+    place: Callable[[str, int], str] | None = None,
 ) -> np.ndarray:
-    """Bring predictions to the length of the truth, and treat odd ones by the rules.
+    """Bring predictions [N, 4] to the length of the truth, and treat odd ones by the protocol.
 
-    Args:
-        boxes: Predicted x, y, width, height [N, 4].
-        truth: Annotation of T frames.
-        rules: What to do with odd ones.
-        place: Tells for an error where a frame's box is from; by default sequence and frame.
-
-    Returns:
-        float64 [T, 4].
-
-    Raises:
-        UserError: If there are too few predictions, or an invalid one, and the rules allow none.
+    ``place`` tells for an error where the box of a sequence and frame is from. There is an error if
+    predictions are too few or invalid, and the protocol allows none. Returns float64 [T, 4].
     """
-    tell = place or (lambda frame: f'{truth.name}, frame {frame}')
+
+    def where(frame: int) -> str:
+        return place(truth.name, frame) if place else f'{truth.name}, frame {frame}'
+
     boxes = np.array(boxes, np.float64)
     if boxes.ndim != 2 or boxes.shape[1] != 4:
-        raise UserError(f'{tell(0)}: boxes of shape {boxes.shape}, expected [frames, 4]')
+        raise UserError(f'{where(0)}: boxes of shape {boxes.shape}, expected [frames, 4]')
     length = len(truth.boxes)
     invalid = ~np.isfinite(boxes).all(axis=1) | (boxes[:, 2:] < 0).any(axis=1)
-    if rules.invalid == 'error' and invalid.any():
+    if protocol.invalid == 'error' and invalid.any():
         frame = int(invalid.argmax())
         raise UserError(
-            f'{tell(frame)}: {boxes[frame].tolist()} is no box: its numbers must be finite and its '
-            "size not negative (rule invalid='previous' takes the box before it instead)"
+            f'{where(frame)}: {boxes[frame].tolist()} is no box: its numbers must be finite and '
+            "its size not negative (protocol invalid='previous' takes the box before it instead)"
         )
-    if len(boxes) > length and rules.longer == 'error':
-        raise UserError(f'{tell(length)}: {len(boxes)} predictions for {length} annotated frames')
-    if len(boxes) < length and (rules.shorter == 'error' or not len(boxes)):
+    if len(boxes) > length and protocol.longer == 'error':
+        raise UserError(f'{where(length)}: {len(boxes)} predictions for {length} annotated frames')
+    if len(boxes) < length and (protocol.shorter == 'error' or not len(boxes)):
         raise UserError(
-            f'{tell(len(boxes))}: {len(boxes)} predictions for {length} annotated frames; run the '
+            f'{where(len(boxes))}: {len(boxes)} predictions for {length} annotated frames; run the '
             'tracker on the whole sequence'
         )
     boxes, invalid = boxes[:length], invalid[:length]
     odd = invalid
-    if rules.zero_size == 'previous':
+    if protocol.zero_size == 'previous':
         odd = odd | (boxes[:, 2:] == 0).any(axis=1)
     # Toolkits leave a prediction alone where the truth is not a number.
     odd = odd & ~np.isnan(truth.boxes[: len(boxes)]).any(axis=1)
     odd[:1] = False
     kept = np.maximum.accumulate(np.where(odd, 0, np.arange(len(boxes))))
-    if invalid[kept[1:] if rules.first_frame == 'truth' else kept].any():
+    if invalid[kept[1:] if protocol.first_frame == 'truth' else kept].any():
         raise UserError(
-            f'{tell(0)}: {boxes[0].tolist()} is no box, and there is none before it to take instead'
+            f'{where(0)}: {boxes[0].tolist()} is no box, and there is none before it to take '
+            'instead'
         )
-    boxes = boxes[kept]
-    if len(boxes) < length:
-        boxes = np.concatenate([boxes, np.zeros((length - len(boxes), 4))])
-    if rules.first_frame == 'truth':
+    boxes = np.pad(boxes[kept], ((0, length - len(boxes)), (0, 0)))
+    if protocol.first_frame == 'truth':
         boxes[0] = truth.boxes[0]
     return boxes

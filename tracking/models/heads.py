@@ -10,22 +10,15 @@ from torch import Tensor, nn
 
 from ..boxes import torch_corners
 from ..registry import MODELS
-from .losses import focal_loss, giou_loss
-from .targets import gaussian_map
+from .losses import focal_loss, gaussian_map, giou_loss
 
 
 class Maps(NamedTuple):
-    """What a head says of every cell.
+    """What a head says of every cell."""
 
-    Attributes:
-        score: That the target's centre is here, in 0..1 [B, 1, rows, columns].
-        size: Width and height as parts of the search crop [B, 2, rows, columns].
-        offset: Of the centre from the corner of the cell, x and y in cells [B, 2, rows, columns].
-    """
-
-    score: Tensor
-    size: Tensor
-    offset: Tensor
+    score: Tensor  # that the target's centre is here, in 0..1 [B, 1, rows, columns]
+    size: Tensor  # width and height as parts of the search crop [B, 2, rows, columns]
+    offset: Tensor  # of the centre from the cell's corner, x and y in cells [B, 2, rows, columns]
 
 
 def widen(x: Tensor) -> Tensor:
@@ -34,11 +27,7 @@ def widen(x: Tensor) -> Tensor:
 
 
 def decode(maps: Maps, window: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Read the best box off the maps.
-
-    Args:
-        maps: Of a head.
-        window: Multiplies the score to choose the cell [rows, columns].
+    """Read the best boxes off maps; a window [rows, columns] multiplies scores to choose cells.
 
     Returns:
         Boxes [B, 4] as x, y, width, height in parts of the search crop, and the scores [B] of
@@ -90,18 +79,11 @@ class DenseHead(BaseModule):
         return widen(x).sigmoid().clamp(1e-4, 1 - 1e-4)
 
     def loss(self, maps: Maps, boxes: Tensor) -> dict[str, Tensor]:
-        """Return the unweighted losses.
+        """Return the unweighted losses 'score' (focal), 'giou', 'l1', and 'IoU' for the log.
 
         The box losses are those of the cell that ``boxes_at`` says; a target whose centre is not
-        on the map has none, so it is the best-scored one then. Boxes are cut at the border of the
-        crop for them.
-
-        Args:
-            maps: Of this head.
-            boxes: True x, y, width, height as parts of the search crop [B, 4].
-
-        Returns:
-            'score' (focal), 'giou', 'l1' (mean over the four edges), and 'IoU' for the log.
+        on the map has none, so it is the best-scored one then. True boxes [B, 4] are x, y, width,
+        height as parts of the search crop, at whose border they are cut.
         """
         rows, columns = maps.score.shape[-2:]
         target = gaussian_map(boxes.to(maps.score), (rows, columns), self.min_overlap)
@@ -122,15 +104,7 @@ class DenseHead(BaseModule):
         }
 
     def reset_parameters(self, score: nn.Conv2d, prior: float | None) -> None:
-        """Initialise kernels Xavier-uniform, as OSTrack's code does.
-
-        Args:
-            score: The layer before the squashing of scores.
-            prior: Score of an average cell at first; ``None`` leaves it at one half.
-
-        Raises:
-            ValueError: If ``prior`` is not between 0 and 1.
-        """
+        """Initialise kernels Xavier-uniform, as OSTrack's code does, and the score to its prior."""
         for parameter in self.parameters():
             if parameter.ndim > 1:
                 nn.init.xavier_uniform_(parameter)

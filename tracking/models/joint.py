@@ -6,7 +6,7 @@ search tokens that the middle of the template looks at least are left out of all
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -19,12 +19,9 @@ TEMPLATE_TOKENS = ('center', 'middle', 'all', 'box')
 
 
 def center_ids(grid: tuple[int, int], only_one: bool = True) -> list[int]:
-    """Return the raster numbers of the middle token or tokens of a grid, as OSTrack chooses them.
+    """Return the raster numbers of the middle of a grid (rows, columns), as OSTrack chooses it.
 
-    Args:
-        grid: (rows, columns).
-        only_one: One token, the upper left one of the four in the middle of an even grid; else all
-            four of an even grid, the one of an odd grid.
+    One token, the upper left one of the four in the middle of an even grid; else all of these.
     """
     sides = []
     for side in grid:
@@ -63,26 +60,17 @@ def joint_qk(block: Any, x: Tensor) -> tuple[Tensor, Tensor]:
 def best_candidates(
     query: Tensor, key: Tensor, template: int, keep: int, weights: Tensor | None = None
 ) -> Tensor:
-    """Rank the search tokens by the attention that the template pays them.
+    """Rank the search tokens by the attention that the template pays them; best first [B, keep].
 
-    Softmax over all keys, mean over heads and over the template tokens that were selected.
-
-    Args:
-        query: Of the selected template tokens, scaled [B, heads, K, d].
-        key: Of all tokens, the template's first [B, heads, template + N, d].
-        template: Number of template tokens.
-        keep: Number of search tokens to keep.
-        weights: Shares of the template tokens in the mean [B, K], of sum 1; ``None`` for equal
-            ones.
-
-    Returns:
-        Numbers of the kept search tokens, best first [B, keep].
+    Softmax over all keys, mean over heads and over the template tokens that were selected, whose
+    scaled queries [B, heads, K, d] are given, by their weights [B, K] or equally. Keys are those of
+    all tokens, the template's first [B, heads, template + N, d].
     """
     logits = query @ key.transpose(-2, -1)
     # Low precision would make ties of what differs.
-    share = logits.softmax(-1, dtype=torch.promote_types(logits.dtype, torch.float32))
-    share = share[..., template:].mean(1)  # [B, K, N]
-    score = share.mean(1) if weights is None else (weights[..., None] * share).sum(1)
+    attention = logits.softmax(-1, dtype=torch.promote_types(logits.dtype, torch.float32))
+    attention = attention[..., template:].mean(1)  # [B, K, N]
+    score = attention.mean(1) if weights is None else (weights[..., None] * attention).sum(1)
     return score.topk(keep, dim=1).indices
 
 
@@ -107,12 +95,11 @@ def joint_block(
         template: Number of template tokens.
         keep: Number of search tokens to go on with; ``None`` for all.
         ids: Template tokens that rank the candidates [K]; ``None`` for all.
-        weights: Their shares [B, K]; ``None`` for equal ones.
-        last: Whether the template is not needed any more.
+        weights: Their weights [B, K]; ``None`` for equal ones.
+        last: Whether the template is not needed any more: tokens are those of the search image.
 
     Returns:
-        Tokens [B, template + keep, C], or [B, keep, C] of the last block; and which search tokens
-        these are [B, keep], ``None`` for all in their order.
+        Tokens, and which search tokens these are [B, keep], ``None`` for all in their order.
     """
     attn = block.attn
     y = block.norm1(x)
@@ -155,32 +142,54 @@ class JointTokens(nn.Module):
     Mixed into a backbone, which calls :meth:`set_elimination` when it is built.
 
     Attributes:
-        keep_ratio: Share of the candidates that each eliminating block keeps in training; a hook
-            may change it. Evaluation always takes the final share.
+        keep_ratio: Part of the candidates that each eliminating block keeps in training; a hook
+            may change it. Evaluation always takes the final ratio.
         elimination_blocks: Blocks (0-based) that eliminate.
         template_grid: (rows, columns) of template tokens in the joint blocks.
         search_grid: The same of search tokens.
     """
 
+    blocks: Any
+    norm: Any
+    embed_template: Any  # templates to tokens [B, Z, C] as they enter the joint blocks
+    embed_search: Any  # search images to tokens [B, X, C]
+    to_map: Any  # search tokens [B, X, C] to a map [B, C, rows, columns]
     template_grid: tuple[int, int]
     search_grid: tuple[int, int]
+    first_joint = 0
     token_ids: Tensor | None
+
+    def forward(
+        self, template: Tensor, search: Tensor, template_mask: Tensor | None = None
+    ) -> Tensor:
+        """Return what the search image looks like in the light of the template.
+
+        Args:
+            template: [B, 3, h, w].
+            search: [B, 3, H, W].
+            template_mask: Tokens of the template that the target covers, bool [B, rows, columns];
+                read where ``template_tokens`` is 'box'.
+
+        Returns:
+            [B, C, rows, columns], after the final norm; eliminated tokens are zero.
+        """
+        return self.join(self.embed_template(template), self.embed_search(search), template_mask)
+
+    def join(self, template: Tensor, search: Tensor, template_mask: Tensor | None = None) -> Tensor:
+        """Run the joint blocks over embedded tokens [B, Z, C], [B, X, C]; see :meth:`forward`."""
+        return self._join(torch.cat([template, search], dim=1), template_mask)
+
+    def _join(self, x: Tensor, template_mask: Tensor | None) -> Tensor:
+        x, index = self.run_joint(x, self.token_weights(template_mask))
+        x = self.norm(x)
+        if index is not None:
+            x = restore(x, index, self.search_grid[0] * self.search_grid[1])
+        return self.to_map(x)
 
     def set_elimination(
         self, elimination: dict[str, Any] | None, template_tokens: str, first: int, depth: int
     ) -> None:
-        """Read the options of elimination.
-
-        Args:
-            elimination: ``None`` for none, or a dict of ``blocks`` (0-based; by default those at a
-                quarter, half and three quarters of the joint blocks) and ``keep`` (0.7).
-            template_tokens: One of ``TEMPLATE_TOKENS``.
-            first: First block that attends over all tokens.
-            depth: Number of blocks.
-
-        Raises:
-            ValueError: If an option is unknown or out of range.
-        """
+        """Read the options of elimination; blocks from ``first`` on attend over all tokens."""
         options = dict(elimination or {})
         spread = {first + (depth - first) * k // 4 for k in (1, 2, 3)}
         blocks = options.pop('blocks', sorted(spread))
@@ -215,7 +224,7 @@ class JointTokens(nn.Module):
     def candidates(self, count: int) -> dict[int, int]:
         """Return how many search tokens each eliminating block keeps, of ``count`` at first.
 
-        In training with :attr:`keep_ratio`, else with the final share; rounded up, block by block.
+        In training with :attr:`keep_ratio`, else with the final ratio; rounded up, block by block.
         A block that would keep all is left out.
         """
         ratio = self.keep_ratio if self.training else self.final_keep_ratio
@@ -228,11 +237,7 @@ class JointTokens(nn.Module):
         return kept
 
     def token_weights(self, template_mask: Tensor | None) -> Tensor | None:
-        """Return the shares of template tokens [B, K] from a mask [B, rows, columns].
-
-        Raises:
-            ValueError: If the mask is needed and missing, or of another size.
-        """
+        """Return the weights of template tokens [B, K] from a mask [B, rows, columns]."""
         if self.template_tokens != 'box' or not self.elimination_blocks:
             return None
         if template_mask is None or tuple(template_mask.shape[1:]) != self.template_grid:
@@ -248,22 +253,14 @@ class JointTokens(nn.Module):
 
     def run_joint(
         self,
-        blocks: Sequence[nn.Module],
-        first: int,
         x: Tensor,
         weights: Tensor | None,
         watch: Callable[[int, Tensor, Tensor | None, Tensor | None], None] | None = None,
     ) -> tuple[Tensor, Tensor | None]:
-        """Run blocks over the tokens of both images.
+        """Run the joint blocks over the tokens [B, template + N, C] of both images.
 
-        Args:
-            blocks: The joint blocks, up to the last of the backbone.
-            first: Number of the first of them.
-            x: Tokens [B, template + N, C], the template's first.
-            weights: See :meth:`token_weights`.
-            watch: Called for each block with its number, the tokens that enter it, where their
-                search tokens stood at first [B, K], and which of them stay [B, K'], ``None`` for
-                all; see :func:`~tracking.models.joint_attention.joint_attention`.
+        ``watch`` is called for each block with its number, the tokens that enter it, where their
+        search tokens stood at first [B, K], and which of them stay [B, K'], ``None`` for all.
 
         Returns:
             Search tokens [B, K, C] without final norm; where they stood [B, K], ``None`` if all
@@ -271,9 +268,10 @@ class JointTokens(nn.Module):
         """
         template = self.template_grid[0] * self.template_grid[1]
         counts = self.candidates(self.search_grid[0] * self.search_grid[1])
-        index, final = None, first + len(blocks) - 1
+        index, final = None, len(self.blocks) - 1
         recompute = getattr(self, 'with_cp', False) and self.training and torch.is_grad_enabled()
-        for number, block in enumerate(blocks, start=first):
+        for number in range(self.first_joint, final + 1):
+            block = self.blocks[number]
             args = (template, counts.get(number), self.token_ids, weights, number == final)
             entering = x
             if recompute:
@@ -288,11 +286,7 @@ class JointTokens(nn.Module):
 
 
 def check_image(image: Tensor, side: tuple[int, int], what: str) -> None:
-    """Refuse an image of another size than the model was built for.
-
-    Raises:
-        ValueError: With both sizes.
-    """
+    """Refuse an image of another size than the model was built for."""
     if tuple(image.shape[-2:]) != side:
         height, width = image.shape[-2:]
         raise ValueError(

@@ -17,25 +17,15 @@ class JointAttention:
     """Attention of a block over template and search image, after the softmax.
 
     Tokens of both images are in raster order, those of the template first.
-
-    Attributes:
-        block: Its number, from 0.
-        maps: [B, heads, Z + K, Z + K], Z template tokens and the K search tokens that are left.
-        search_ids: Raster numbers of these [B, K].
-        eliminated: Raster numbers of those that go no further [B, E].
-        shares: How much the template tokens count when they rank the candidates, of sum 1
-            [B, rows, columns]; see ``template_tokens`` of the backbone.
-        ranking: Attention that they pay to the search tokens, their mean [B, heads, K].
-        grid: (rows, columns) of all search tokens.
     """
 
-    block: int
-    maps: Tensor
-    search_ids: Tensor
-    eliminated: Tensor
-    shares: Tensor
-    ranking: Tensor
-    grid: tuple[int, int]
+    block: int  # from 0
+    maps: Tensor  # [B, heads, Z + K, Z + K], Z template tokens and the K search tokens left
+    search_ids: Tensor  # raster numbers of these [B, K]
+    eliminated: Tensor  # raster numbers of those that go no further [B, E]
+    weights: Tensor  # of the template tokens that rank [B, rows, columns], of sum 1
+    ranking: Tensor  # attention that they pay to the search tokens, their mean [B, heads, K]
+    grid: tuple[int, int]  # (rows, columns) of all search tokens
 
     def ranking_map(self) -> Tensor:
         """Return :attr:`ranking` as maps [B, heads, rows, columns], NaN where no token is left."""
@@ -54,20 +44,11 @@ def joint_attention(
     template_mask: Tensor | None = None,
     blocks: Sequence[int] | None = None,
 ) -> list[JointAttention]:
-    """Run a joint backbone and tell what its blocks look at.
+    """Run a joint backbone in evaluation mode over normalised images and tell what blocks look at.
 
-    Args:
-        backbone: A :class:`JointVisionTransformer` or :class:`JointHiera` in evaluation mode.
-        template: Normalised [B, 3, h, w].
-        search: Normalised [B, 3, H, W].
-        template_mask: See the backbone's ``forward``.
-        blocks: Blocks from 0; all that attend over both images by default.
-
-    Raises:
-        UserError: If a block is not there, or attends in each image by itself.
+    Blocks count from 0; all that attend over both images by default, others are an error.
     """
-    first = getattr(backbone, 'first_joint', 0)
-    joint = range(first, backbone.num_layers)
+    joint = range(backbone.first_joint, backbone.num_layers)
     wanted = set(joint if blocks is None else blocks)
     if not wanted or not wanted <= set(joint):
         raise UserError(
@@ -81,8 +62,8 @@ def joint_attention(
         backbone.from_raster(torch.arange(grid[0] * grid[1], device=x.device), grid)
         for grid in (backbone.template_grid, backbone.search_grid)
     )
-    shares = _shares(backbone, z, weights)[:, places]
-    table, raster = shares.unflatten(1, backbone.template_grid), order.argsort()
+    rankers = _ranking_weights(backbone, z, weights)[:, places]
+    table, raster = rankers.unflatten(1, backbone.template_grid), order.argsort()
 
     def watch(number: int, tokens: Tensor, index: Tensor | None, kept: Tensor | None) -> None:
         if number not in wanted:
@@ -95,21 +76,21 @@ def joint_attention(
         tokens = torch.cat([tokens[:, places], take(tokens[:, len(places) :], by_raster)], dim=1)
         q, k = joint_qk(backbone.blocks[number], tokens)
         maps = (q @ k.transpose(-2, -1)).float().softmax(-1)
-        ranking = torch.einsum('bz,bhzk->bhk', shares, maps[:, :, : len(places), len(places) :])
+        ranking = torch.einsum('bz,bhzk->bhk', rankers, maps[:, :, : len(places), len(places) :])
         eliminated = ids[gone.gather(1, by_raster)].reshape(len(ids), -1)
         found.append(
             JointAttention(number, maps, ids, eliminated, table, ranking, backbone.search_grid)
         )
 
     tokens = torch.cat([z, x], dim=1)
-    backbone.run_joint(list(backbone.blocks)[first:], first, tokens, weights, watch)
+    backbone.run_joint(tokens, weights, watch)
     return found
 
 
-def _shares(backbone: Any, z: Tensor, weights: Tensor | None) -> Tensor:
-    """Return the shares of template tokens in the ranking [B, Z], in the model's order."""
+def _ranking_weights(backbone: Any, z: Tensor, weights: Tensor | None) -> Tensor:
+    """Return the weights of template tokens in the ranking [B, Z], in the model's order."""
     if weights is not None:
         return weights
-    shares = z.new_zeros(z.shape[:2], dtype=torch.float32)
-    shares[:, slice(None) if backbone.token_ids is None else backbone.token_ids] = 1
-    return shares / shares.sum(1, keepdim=True)
+    weights = z.new_zeros(z.shape[:2], dtype=torch.float32)
+    weights[:, slice(None) if backbone.token_ids is None else backbone.token_ids] = 1
+    return weights / weights.sum(1, keepdim=True)

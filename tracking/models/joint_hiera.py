@@ -12,7 +12,7 @@ from lightvit_dense.models.backbones.sizes import pair
 from lightvit_dense.models.layers import resize_position
 
 from ..registry import MODELS
-from .joint import JointTokens, check_image, restore
+from .joint import JointTokens, check_image
 
 FIXED = ('img_size', 'out_type', 'out_indices')
 
@@ -36,7 +36,7 @@ class JointHiera(JointTokens, Hiera):
         q_pool: How many changes of stage pool.
         elimination: ``None``, or a dict of ``blocks`` (0-based, among those that attend over all
             tokens; default: at a quarter, half and three quarters of them, 6, 8 and 10 of tiny)
-            and ``keep`` (0.7), the share of search tokens that each of them keeps.
+            and ``keep`` (0.7), the part of search tokens that each of them keeps.
         template_tokens: See :class:`JointVisionTransformer`.
         **kwargs: See :class:`~lightvit_dense.Hiera`.
 
@@ -105,9 +105,7 @@ class JointHiera(JointTokens, Hiera):
 
     def _run_units(self, x: Tensor) -> Tensor:
         """Run the blocks before the joint ones: [B, U, mask_unit², C] -> [B, U*T, C']."""
-        for layer in range(1, self.first_joint + 1):
-            x, _ = self._run_block(self._block(layer), x, None, False)
-        return x.flatten(1, 2)
+        return self._run_blocks(x, stop=self.first_joint).tokens.flatten(1, 2)
 
     @property
     def _apart(self) -> bool:
@@ -115,27 +113,13 @@ class JointHiera(JointTokens, Hiera):
         return all(self._block(i).attn.mask_unit for i in range(1, self.first_joint + 1))
 
     def embed_template(self, template: Tensor) -> Tensor:
-        """Return the template's tokens [B, Z, C] as they enter the first joint block.
-
-        Args:
-            template: [B, 3, h, w].
-
-        Raises:
-            ValueError: If the size is wrong, or an earlier block looks beyond a unit.
-        """
+        """Return tokens of templates [B, 3, H, W] as they enter the joint blocks [B, N, C]."""
         check_image(template, self.template_size, 'template')
         self._check_apart()
         return self._run_units(self._embed(template, self.pos_embed_z))
 
     def embed_search(self, search: Tensor) -> Tensor:
-        """Return the search image's tokens [B, X, C] as they enter the first joint block.
-
-        Args:
-            search: [B, 3, H, W].
-
-        Raises:
-            ValueError: If the size is wrong, or an earlier block looks beyond a unit.
-        """
+        """Return tokens of search images [B, 3, H, W] as they enter the joint blocks [B, N, C]."""
         check_image(search, self.search_size, 'search')
         self._check_apart()
         return self._run_units(self._embed(search, self.pos_embed))
@@ -152,38 +136,17 @@ class JointHiera(JointTokens, Hiera):
     ) -> Tensor:
         """Return what the search image looks like in the light of the template.
 
-        Args:
-            template: [B, 3, h, w].
-            search: [B, 3, H, W].
-            template_mask: Tokens of the template that the target covers, bool [B, rows, columns];
-                read where ``template_tokens`` is 'box'.
-
-        Returns:
-            [B, C, rows, columns], after the final norm; eliminated tokens are zero.
+        Takes and returns what :meth:`JointTokens.forward` does; early blocks may look from one
+        image into the other.
         """
         check_image(template, self.template_size, 'template')
         check_image(search, self.search_size, 'search')
         units = [self._embed(template, self.pos_embed_z), self._embed(search, self.pos_embed)]
         return self._join(self._run_units(torch.cat(units, dim=1)), template_mask)
 
-    def join(self, template: Tensor, search: Tensor, template_mask: Tensor | None = None) -> Tensor:
-        """Run the joint blocks over embedded tokens; see :meth:`forward`.
-
-        Args:
-            template: Tokens [B, Z, C] of :meth:`embed_template`.
-            search: Tokens [B, X, C] of :meth:`embed_search`.
-            template_mask: See :meth:`forward`.
-        """
-        return self._join(torch.cat([template, search], dim=1), template_mask)
-
-    def _join(self, x: Tensor, template_mask: Tensor | None) -> Tensor:
-        blocks = list(self.blocks)[self.first_joint :]
-        weights = self.token_weights(template_mask)
-        x, index = self.run_joint(blocks, self.first_joint, x, weights)
-        x = self.norm(x)
+    def to_map(self, x: Tensor) -> Tensor:
+        """Lay tokens of units [B, X, C] out as a map [B, C, rows, columns]."""
         rows, columns = self.search_grid
-        if index is not None:
-            x = restore(x, index, rows * columns)
         side = self.mask_unit >> self.q_pool
         # [B, X, C] -> [B, units, side², C] -> [B, rows, columns, C] -> [B, C, rows, columns]
         x = x.reshape(x.shape[0], -1, side * side, self.embed_dims)

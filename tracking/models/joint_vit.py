@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from lightvit_dense.models.backbones import VisionTransformer
@@ -11,24 +10,22 @@ from lightvit_dense.models.backbones.sizes import pair
 from lightvit_dense.models.layers import resize_position
 
 from ..registry import MODELS
-from .joint import JointTokens, check_image, restore
+from .joint import JointTokens, check_image
 
 FIXED = (
     'img_size',
     'cls_token',
     'out_type',
     'out_indices',
-    'window_size',
-    'global_blocks',
-    'rel_pos_size',
-    'rel_pos_bias',
+    'window',
+    'rel_pos',
     'layer_scale',
 )
 """Options of the plain backbone that make no sense over two images."""
 
 
 @MODELS.register_module()
-class JointVisionTransformer(JointTokens, VisionTransformer):
+class JointVisionTransformer(JointTokens, VisionTransformer):  # type: ignore[misc]
     """A :class:`~lightvit_dense.VisionTransformer` that sees two images at once (Ye et al. 2022).
 
     Parameter names are timm's; ``pos_embed`` is the table of the search image, and one table more,
@@ -40,7 +37,7 @@ class JointVisionTransformer(JointTokens, VisionTransformer):
         template_size: (height, width) or side of the template in pixels.
         search_size: The same of the search image.
         elimination: ``None``, or a dict of ``blocks`` (0-based; default: at a quarter, half and
-            three quarters of the depth, 3, 6 and 9 of 12) and ``keep`` (0.7), the share of search
+            three quarters of the depth, 3, 6 and 9 of 12) and ``keep`` (0.7), the part of search
             tokens that each of them keeps.
         template_tokens: Whose attention ranks the candidates: 'center' (one token in the middle),
             'middle' (the 2x2 in the middle), 'all' or 'box' (those with their centre in the
@@ -92,34 +89,6 @@ class JointVisionTransformer(JointTokens, VisionTransformer):
         check_image(search, self.search_size, 'search')
         return self.patch_embed(search)[0] + self.pos_embed
 
-    def forward(  # type: ignore[override]
-        self, template: Tensor, search: Tensor, template_mask: Tensor | None = None
-    ) -> Tensor:
-        """Return what the search image looks like in the light of the template.
-
-        Args:
-            template: [B, 3, h, w].
-            search: [B, 3, H, W].
-            template_mask: Tokens of the template that the target covers, bool [B, rows, columns];
-                read where ``template_tokens`` is 'box'.
-
-        Returns:
-            [B, C, rows, columns], after the final norm; eliminated tokens are zero.
-        """
-        return self.join(self.embed_template(template), self.embed_search(search), template_mask)
-
-    def join(self, template: Tensor, search: Tensor, template_mask: Tensor | None = None) -> Tensor:
-        """Run the blocks over embedded tokens; see :meth:`forward`.
-
-        Args:
-            template: Tokens [B, Z, C] of :meth:`embed_template`.
-            search: Tokens [B, X, C] of :meth:`embed_search`.
-            template_mask: See :meth:`forward`.
-        """
-        x = torch.cat([template, search], dim=1)
-        x, index = self.run_joint(list(self.blocks), 0, x, self.token_weights(template_mask))
-        x = self.norm(x)
-        if index is not None:
-            x = restore(x, index, search.shape[1])
-        # [B, X, C] -> [B, C, rows, columns]
+    def to_map(self, x: Tensor) -> Tensor:
+        """Lay tokens [B, X, C] out as a map [B, C, rows, columns]."""
         return x.transpose(1, 2).reshape(x.shape[0], self.embed_dims, *self.search_grid)

@@ -1,4 +1,4 @@
-"""Losses of the one-stream tracker."""
+"""The target of the score map, a Gaussian around the centre of the box, and the losses."""
 
 import torch
 from torch import Tensor
@@ -8,14 +8,8 @@ from torchvision.ops import generalized_box_iou_loss
 def focal_loss(score: Tensor, target: Tensor, alpha: float = 2.0, beta: float = 4.0) -> Tensor:
     """Return CornerNet's focal loss of score maps (Law and Deng 2018, eq. 1).
 
-    Args:
-        score: Strictly between 0 and 1 [B, 1, rows, columns].
-        target: Gaussian maps; cells of exactly 1 are positive.
-        alpha: Exponent of how wrong a cell is.
-        beta: Exponent by which cells near the centre count less.
-
-    Returns:
-        Sum over the batch, divided by the number of positive cells where there are any.
+    Scores [B, 1, rows, columns] lie strictly between 0 and 1; cells of Gaussian maps that are
+    exactly 1 are positive. The sum is divided by the number of positive cells, if there are any.
     """
     positive = target.eq(1)
     hits = torch.log(score) * (1 - score) ** alpha * positive
@@ -26,3 +20,44 @@ def focal_loss(score: Tensor, target: Tensor, alpha: float = 2.0, beta: float = 
 def giou_loss(predicted: Tensor, wanted: Tensor) -> Tensor:
     """Return the mean of 1 - GIoU (Rezatofighi et al. 2019) of corners [B, 4], pair by pair."""
     return generalized_box_iou_loss(predicted, wanted, reduction='mean')
+
+
+def gaussian_radius(size: Tensor, min_overlap: float = 0.7) -> Tensor:
+    """Return how far a corner may move so that boxes still overlap by ``min_overlap``.
+
+    CornerNet's rule (Law and Deng 2018) as its first code had it and as CenterNet and OSTrack took
+    it over: the roots of the three quadratic equations are not divided by their leading terms.
+    Sizes [..., 2] and radii [...] are in cells.
+    """
+    width, height = size.unbind(-1)
+    total, area = width + height, width * height
+    rest = 1 - min_overlap
+    roots = (
+        (total, area * rest / (1 + min_overlap), 1.0),
+        (2 * total, rest * area, 4.0),
+        (-2 * min_overlap * total, -rest * area, 4 * min_overlap),
+    )
+    radii = [(b + (b * b - 4 * a * c).clamp(min=0).sqrt()) / 2 for b, c, a in roots]
+    return torch.stack(radii).amin(0)
+
+
+def gaussian_map(boxes: Tensor, grid: tuple[int, int], min_overlap: float = 0.7) -> Tensor:
+    """Return the score maps that boxes ask for (CenterNet, Zhou et al. 2019, as in OSTrack).
+
+    One at the cell nearest to the centre, falling off with a deviation of a sixth of the diameter,
+    zero beyond the radius of :func:`gaussian_radius`. A box whose cell is not on the map leaves
+    its edge at most, and no cell that is one. Boxes [B, 4] are parts of the search crop; the maps
+    are [B, 1, rows, columns], in 0..1.
+    """
+    rows, columns = grid
+    cells = boxes * boxes.new_tensor([columns, rows, columns, rows])
+    center = (cells[:, :2] + cells[:, 2:] / 2).round()  # [B, 2]
+    radius = gaussian_radius(cells[:, 2:].clamp(min=0), min_overlap).clamp(min=0).floor()
+    x = torch.arange(columns, device=boxes.device) - center[:, :1]  # [B, columns]
+    y = torch.arange(rows, device=boxes.device) - center[:, 1:]  # [B, rows]
+    sigma = (2 * radius + 1) / 6
+    squares = x[:, None, :] ** 2 + y[:, :, None] ** 2  # [B, rows, columns]
+    heat = torch.exp(-squares / (2 * sigma**2)[:, None, None])
+    limit = radius[:, None]
+    inside = (x.abs() <= limit)[:, None, :] & (y.abs() <= limit)[:, :, None]
+    return (heat * inside)[:, None]

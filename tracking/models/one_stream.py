@@ -1,7 +1,7 @@
 """The one-stream tracker: a joint backbone and a dense head (OSTrack, Ye et al. 2022)."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar
 
 import torch
 from mmengine.model import BaseModel
@@ -13,11 +13,7 @@ from lightvit_dense.models.backbones.sizes import pair
 from ..registry import MODELS
 from ..structures import TrackSample
 from .heads import Maps, decode
-from .kept_tracker import KeptTracker
 from .ostrack_names import from_ostrack, is_ostrack
-
-if TYPE_CHECKING:
-    from ..runtime import Tracker
 
 LOSS_WEIGHTS = dict(score=1.0, giou=2.0, l1=5.0)
 TEST_CFG = dict(window=True, margin=10.0)
@@ -35,14 +31,9 @@ def _with_defaults(options: Mapping[str, Any] | None, known: dict, what: str) ->
 
 
 def box_tokens(boxes: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Return the tokens whose centre lies in a box, and in any case the one at the box's centre.
+    """Return the tokens whose centre lies in a box, and the one at its centre [B, rows, columns].
 
-    Args:
-        boxes: x, y, width, height as parts of the crop [B, 4].
-        grid: (rows, columns) of tokens.
-
-    Returns:
-        bool [B, rows, columns].
+    Boxes [B, 4] are x, y, width, height as parts of the crop.
     """
     rows, columns = grid
     inside = []
@@ -81,6 +72,8 @@ class OneStreamTracker(BaseModel):
         ValueError: If options are unknown or the parts do not fit each other.
     """
 
+    task: ClassVar[str] = 'tracking'
+
     def __init__(
         self,
         backbone: dict[str, Any],
@@ -113,33 +106,13 @@ class OneStreamTracker(BaseModel):
         self.template_factor, self.search_factor = template_factor, search_factor
         self.loss_weights = _with_defaults(loss_weights, LOSS_WEIGHTS, 'loss_weights')
         self.test_cfg = _with_defaults(test_cfg, TEST_CFG, 'test_cfg')
-        self._kept = KeptTracker()
-
-    def train(self, mode: bool = True) -> 'OneStreamTracker':
-        """Set the mode; what was made for tracking is made anew when it is next needed."""
-        self._kept.drop()
-        return super().train(mode)
-
-    def make_tracker(self) -> 'Tracker':
-        """Make a tracker of this model, which must be in evaluation mode and stays as it is."""
-        from ..runtime import Tracker  # which uses models
-
-        return Tracker.from_model(self)
 
     def adapt_state(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return the parameters of a checkpoint by our names, whoever wrote it.
-
-        Args:
-            state: A whole tracker's; other files come back as they are.
-        """
+        """Return the parameters of a tracker by our names; other files come back as they are."""
         return from_ostrack(state) if is_ostrack(state) else state
 
     def cost_calls(self, device: Any) -> list[tuple[str, nn.Module, Callable[[], Any]]]:
-        """Return the parts that a frame needs, each with a call that runs it on zeros.
-
-        Args:
-            device: Where to compute.
-        """
+        """Return the parts that a frame needs, each with a call that runs it on zeros."""
         grid, width = self.backbone.search_grid, self.backbone.embed_dims
         images = [torch.zeros(1, 3, *pair(s), device=device) for s in self.sizes]
         features = torch.zeros(1, width, *grid, device=device)
@@ -157,15 +130,7 @@ class OneStreamTracker(BaseModel):
         return self.template_size, self.search_size
 
     def template_mask(self, samples: Sequence[TrackSample] | None, device: Any) -> Tensor | None:
-        """Return the template's tokens that the targets cover, ``None`` if nothing reads them.
-
-        Args:
-            samples: One a pair, with ``template_box``.
-            device: Where to put the mask.
-
-        Raises:
-            ValueError: If the boxes are needed and missing.
-        """
+        """Return the template's tokens that the targets cover, ``None`` if nothing reads them."""
         if self.backbone.template_tokens != 'box':
             return None
         boxes = self._boxes(samples, 'template_box', "template_tokens='box'")
@@ -182,12 +147,7 @@ class OneStreamTracker(BaseModel):
     def maps(
         self, inputs: Mapping[str, Tensor], samples: Sequence[TrackSample] | None = None
     ) -> Maps:
-        """Return what the head says of every cell.
-
-        Args:
-            inputs: Normalised 'template' [B, 3, h, w] and 'search' [B, 3, H, W].
-            samples: One a pair; read where ``template_tokens`` of the backbone is 'box'.
-        """
+        """Return what the head says of every cell; takes what :meth:`forward` takes."""
         mask = self.template_mask(samples, inputs['search'].device)
         return self.head(self.backbone(inputs['template'], inputs['search'], mask))
 
@@ -200,15 +160,10 @@ class OneStreamTracker(BaseModel):
         """Run the model the way mmengine asks.
 
         Args:
-            inputs: Normalised 'template' [B, 3, h, w] and 'search' [B, 3, H, W]; empty where the
-                samples hold whole sequences.
-            data_samples: One a pair or sequence.
+            inputs: Normalised 'template' [B, 3, h, w] and 'search' [B, 3, H, W].
+            data_samples: One a pair.
             mode: 'tensor' for the :class:`Maps`; 'loss' for the weighted losses, which reads
-                ``search_box``; 'predict' for samples with ``pred_box`` and ``pred_score`` or, of
-                sequences, ``boxes``, ``scores`` and ``seconds``.
-
-        Raises:
-            ValueError: If the mode is unknown or samples lack what it needs.
+                ``search_box``; 'predict' for samples with ``pred_box`` and ``pred_score``.
         """
         if mode == 'tensor':
             return self.maps(inputs, data_samples)
@@ -221,11 +176,7 @@ class OneStreamTracker(BaseModel):
     def loss(
         self, inputs: Mapping[str, Tensor], samples: Sequence[TrackSample] | None
     ) -> dict[str, Tensor]:
-        """Return the weighted losses of a batch of pairs, and the mean IoU for the log.
-
-        Raises:
-            ValueError: If samples lack ``search_box``.
-        """
+        """Return the weighted losses of a batch of pairs, and the mean IoU for the log."""
         boxes = self._boxes(samples, 'search_box', 'training')
         maps = self.maps(inputs, samples)
         terms = self.head.loss(maps, boxes.to(maps.score.device))
@@ -241,27 +192,12 @@ class OneStreamTracker(BaseModel):
         Pairs are decoded without the window, because their target is anywhere in the crop.
         """
         if not inputs:
-            return self.track(samples)
+            raise UserError(
+                'the model predicts for pairs of crops (tracking.PairDataset); whole sequences are '
+                "tracked by test_cfg = dict(type='tracking.SequenceTestLoop')"
+            )
         boxes, scores = decode(self.maps(inputs, samples))
         found = samples if samples else [TrackSample() for _ in boxes]
         for sample, box, score in zip(found, boxes, scores, strict=True):
             sample.pred_box, sample.pred_score = box, score
         return found
-
-    def track(self, samples: list[TrackSample] | None) -> list[TrackSample]:
-        """Track whole sequences, one after the other.
-
-        Raises:
-            UserError: If there are neither images nor sequences.
-        """
-        if not samples or not all('sequence' in sample for sample in samples):
-            raise UserError(
-                'prediction needs pairs of crops (tracking.PairDataset) or whole sequences '
-                '(tracking.SequenceDataset)'
-            )
-        from .. import runtime  # which imports this package
-
-        for sample in samples:
-            found = runtime.track_sequence(self._kept.of(self), sample.sequence)
-            sample.boxes, sample.scores, sample.seconds = found
-        return samples

@@ -25,9 +25,6 @@ def from_ostrack(state: State) -> State:
 
     Its class token and the positions that it was pre-trained with take no part in what it computes
     and are left out.
-
-    Args:
-        state: The content of a file of OSTrack's under 'net'.
     """
     found: State = {}
     for name, tensor in state.items():
@@ -49,12 +46,6 @@ def to_ostrack(state: State) -> State:
 
     What OSTrack's class has and never uses (class token, positions of 14x14 patches) is zero, so
     that it loads them strictly.
-
-    Args:
-        state: Of an :class:`OneStreamTracker`.
-
-    Raises:
-        ValueError: If OSTrack's class has no place for a parameter.
     """
     theirs = {ours: name for name, ours in _BRANCHES.items()}
     width = state['backbone.pos_embed'].shape[2]

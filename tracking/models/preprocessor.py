@@ -35,30 +35,15 @@ class PairPreprocessor(ImagePreprocessor):
         super().__init__(mean, std, non_blocking=non_blocking)
 
     def normalize(self, crops: Tensor | Sequence[Tensor]) -> Tensor:
-        """Return crops, uint8 RGB [B, 3, H, W] or a list of [3, H, W], as the network needs them.
-
-        Returns:
-            fp32 [B, 3, H, W] on the preprocessor's device.
-        """
+        """Return uint8 crops [B, 3, H, W], or a list of [3, H, W], normalised, fp32."""
         data: dict[str, Any] = dict(inputs=crops, data_samples=None)
         return super().forward(data)['inputs']
 
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
-        """Normalise a batch.
+        """Normalise a collated batch.
 
-        Args:
-            data: Collated batch: ``inputs`` is a dict of ``template`` and ``search``, tensors
-                [B, 3, H, W] or lists of [3, H, W]; empty for sequences. ``data_samples`` is
-                optional.
-            training: Unused.
-
-        Returns:
-            The batch with ``inputs`` fp32 on the device and ``data_samples`` as they were, their
-            tensors on the device.
-
-        Raises:
-            ValueError: If crops of one kind differ in size or do not have three channels, or one
-                kind is missing.
+        Its ``inputs`` are a dict of ``template`` and ``search``, tensors [B, 3, H, W] or lists of
+        [3, H, W]; empty for sequences. Its optional ``data_samples`` go to the device.
         """
         inputs, samples = data['inputs'], data.get('data_samples')
         if not inputs:

@@ -9,21 +9,13 @@ from ..models.joint_attention import JointAttention
 
 @dataclass(frozen=True, eq=False)
 class FrameAttention:
-    """The crops of a frame, what the network finds in them, and what its blocks look at.
+    """What the network finds in the crops of a frame, and what its blocks look at."""
 
-    Attributes:
-        template: RGB uint8 [h, w, 3].
-        search: RGB uint8 [H, W, 3].
-        box: x, y, width, height [4] in pixels of the search crop.
-        score: Of the box, in 0..1.
-        blocks: One a block that was asked for, with a batch of 1.
-    """
-
-    template: np.ndarray
-    search: np.ndarray
-    box: np.ndarray
-    score: float
-    blocks: list[JointAttention]
+    template: np.ndarray  # RGB uint8 [h, w, 3]
+    search: np.ndarray  # RGB uint8 [H, W, 3]
+    box: np.ndarray  # x, y, width, height [4] in pixels of the search crop
+    score: float  # of the box, in 0..1
+    blocks: list[JointAttention]  # one a block that was asked for, with a batch of 1
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Return arrays to save.

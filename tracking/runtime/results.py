@@ -7,20 +7,20 @@
 A line is a frame: ``x,y,width,height`` in pixels, the first the box that the tracker was given.
 """
 
-import io
 import zipfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from lightvit_dense.datasets.errors import DatasetError
 from lightvit_dense.errors import UserError
 from lightvit_dense.utils.io import atomic_path, atomic_write
 
+from ..datasets.text import parse_rows
+
 LAYOUTS = ('lasot', 'got10k')
 _DECIMALS = 4
-# Toolkits separate by commas, tabs or blanks.
-_SEPARATORS = str.maketrans(',;\t', '   ')
 
 
 class ResultError(UserError):
@@ -28,16 +28,7 @@ class ResultError(UserError):
 
 
 def result_path(folder: str | Path, name: str, layout: str = 'lasot') -> Path:
-    """Return where the boxes of a sequence are written.
-
-    Args:
-        folder: Folder of a tracker's results.
-        name: Name of the sequence.
-        layout: 'lasot' or 'got10k'.
-
-    Raises:
-        ResultError: If the layout is unknown or the name would leave the folder.
-    """
+    """Return where the boxes of a sequence are written, in a layout, below a tracker's folder."""
     if layout not in LAYOUTS:
         raise ResultError(f'layout {layout!r} of results is not one of {", ".join(LAYOUTS)}')
     if not name or Path(name).is_absolute() or '..' in Path(name).parts or '\\' in name:
@@ -66,20 +57,9 @@ def write_result(
     seconds: np.ndarray | None = None,
     layout: str = 'lasot',
 ) -> Path:
-    """Write the boxes of a sequence; the file is whole or absent.
+    """Write the boxes of a sequence [T, 4] and the seconds of its frames [T]; whole or not at all.
 
-    Args:
-        folder: Folder of a tracker's results; made if it is not there.
-        name: Name of the sequence.
-        boxes: x, y, width, height [T, 4] in pixels; rounded to 4 decimals.
-        seconds: What each frame took [T]; None writes no times.
-        layout: 'lasot' or 'got10k'.
-
-    Returns:
-        The file.
-
-    Raises:
-        ResultError: If the boxes are no [T, 4] of numbers or the times are not [T].
+    The folder is made; boxes are rounded to 4 decimals. Boxes that are not finite are an error.
     """
     path = result_path(folder, name, layout)
     boxes = np.asarray(boxes, np.float64)
@@ -110,82 +90,48 @@ def _number(value: float) -> str:
 
 
 def read_result(path: str | Path, check: bool = True) -> np.ndarray:
-    """Read the boxes of a sequence.
+    """Read the boxes of a sequence, float64 [T, 4], apart by commas, semicolons, tabs or blanks.
 
-    Args:
-        path: Text file of x, y, width, height, separated by commas, semicolons, tabs or blanks.
-        check: Whether numbers that are not finite and negative sizes are errors.
-
-    Returns:
-        float64 [T, 4].
-
-    Raises:
-        ResultError: Naming file and line, if there is anything else in it, a number that is not
-            finite, or a negative width or height.
+    An error names file and line; with ``check`` also of what is not finite or of negative size.
     """
-    text = _read(path)
-    boxes = _table(path, text, 4)
+    data = _read(path)
+    boxes = _table(path, data, 4)
     bad = ~np.isfinite(boxes).all(axis=1) | (boxes[:, 2:] < 0).any(axis=1)
     if check and bad.any():
-        line = int(np.flatnonzero(bad)[0])
-        what = (
-            'a negative size' if np.isfinite(boxes[line]).all() else 'a number that is not finite'
-        )
-        numbers = [n for n, row in enumerate(text.split('\n'), 1) if row.strip()]
+        row = int(bad.argmax())
+        finite = np.isfinite(boxes[row]).all()
+        what = 'negative size' if finite else 'number that is not finite'
+        lines = [number for number, line in enumerate(data.split(b'\n'), 1) if line.strip()]
         raise ResultError(
-            f'{path}, line {numbers[line]}: a {what} in {boxes[line].tolist()}; a tracker has to '
+            f'{path}, line {lines[row]}: a {what} in {boxes[row].tolist()}; a tracker has to '
             'give a box in every frame'
         )
     return boxes
 
 
 def read_seconds(path: str | Path) -> np.ndarray | None:
-    """Read what each frame took.
+    """Read what each frame took, float64 [T] (of several repetitions the first).
 
-    Args:
-        path: File of the boxes; the times are beside it.
-
-    Returns:
-        float64 [T] (of several repetitions the first), None if there is no file of times.
-
-    Raises:
-        ResultError: If the file is damaged.
+    ``path`` is the file of the boxes; None if there is no file of times beside it.
     """
     file = time_path(path)
     return _table(file, _read(file), None)[:, 0] if file.is_file() else None
 
 
 def is_complete(path: str | Path, length: int) -> bool:
-    """Return whether a result file is there and whole.
-
-    Args:
-        path: File of the boxes.
-        length: Number of frames of the sequence.
-    """
+    """Return whether the file of the boxes of a sequence of some length is there and whole."""
     path = Path(path)
     if not path.is_file():
         return False
     try:
         # Without its last newline the last number may be cut.
-        return _read(path).endswith('\n') and len(read_result(path)) == length
+        return _read(path).endswith(b'\n') and len(read_result(path)) == length
     except ResultError:
         return False
 
 
 def write_submission(folder: str | Path, names: Iterable[str], path: str | Path) -> Path:
-    """Pack results in GOT-10k's layout into the archive that its server takes.
-
-    Args:
-        folder: Folder of a tracker's results.
-        names: Names of the sequences.
-        path: The archive, a zip file.
-
-    Returns:
-        The archive.
-
-    Raises:
-        ResultError: If a result is missing.
-    """
+    """Pack a tracker's results in GOT-10k's layout into the zip file that its server takes."""
     files = []
     for name in names:
         result = result_path(folder, name, 'got10k')
@@ -201,33 +147,18 @@ def write_submission(folder: str | Path, names: Iterable[str], path: str | Path)
     return Path(path)
 
 
-def _read(path: str | Path) -> str:
+def _read(path: str | Path) -> bytes:
     try:
-        text = Path(path).read_text(encoding='utf-8-sig')
-    except (OSError, UnicodeDecodeError) as error:
+        data = Path(path).read_bytes()
+    except OSError as error:
         raise ResultError(f'{path}: cannot be read ({error})') from error
-    if not text.strip():
+    if not data.strip():
         raise ResultError(f'{path}: is empty; delete it and run the tracker again')
-    return text
+    return data
 
 
-def _table(path: str | Path, text: str, columns: int | None) -> np.ndarray:
-    """Parse lines of numbers; the fast way, and on failure line by line to tell which."""
-    plain = text.translate(_SEPARATORS)
+def _table(path: str | Path, data: bytes, columns: int | None) -> np.ndarray:
     try:
-        table = np.loadtxt(io.StringIO(plain), np.float64, comments=None, ndmin=2)
-        if columns in (None, table.shape[1]):
-            return table
-    except ValueError:
-        pass
-    for number, line in enumerate(plain.split('\n'), 1):
-        words = line.split()
-        try:
-            if words and len([float(word) for word in words]) != columns:
-                raise ValueError
-        except ValueError:
-            expected = f'{columns} numbers (x, y, width, height)' if columns else 'numbers'
-            raise ResultError(
-                f'{path}, line {number}: expected {expected}, found {line.strip()[:60]!r}'
-            ) from None
-    raise ResultError(f'{path}: is no table of numbers')
+        return parse_rows(data, str(path), columns, skip_blank=True)
+    except DatasetError as error:
+        raise ResultError(str(error)) from error

@@ -20,6 +20,7 @@ from lightvit_dense.utils.devices import check_device
 
 from ..boxes import clip_box
 from ..models.joint_attention import joint_attention
+from ..registry import INFERENCERS
 from ..sampling.crops import CropWindow, crop_image, crop_window
 from .frame_attention import FrameAttention
 from .network import PlainNetwork, build_network
@@ -27,31 +28,23 @@ from .video import FrameSource
 
 Frame = np.ndarray | str | Path
 _SIZES = ('template_size', 'search_size', 'template_factor', 'search_factor')
-_HABITS: dict[str, Any] = dict(window=True, margin=10.0)
+_TEST_CFG: dict[str, Any] = dict(window=True, margin=10.0)
 
 
 @dataclass(frozen=True, eq=False)
 class TrackResult:
-    """Where the target is in a frame.
+    """Where the target is in a frame."""
 
-    Attributes:
-        box: x, y, width, height in pixels of the frame, float64 [4].
-        score: How sure the network is, in 0..1.
-    """
-
-    box: np.ndarray
-    score: float
+    box: np.ndarray  # x, y, width, height in pixels of the frame, float64 [4]
+    score: float  # how sure the network is, in 0..1
 
 
 @dataclass
 class Timings:
     """Seconds that :meth:`Tracker.update` spent since :meth:`Tracker.init`, by part.
 
-    Attributes:
-        frames: Number of updates.
-        total: Sums of 'crop' (cut and resize), 'network' (with the choice of the box) and 'post'
-            (back to the frame, clipping).
-        last: The same of the last frame alone.
+    Parts are 'crop' (cut and resize), 'network' (with the choice of the box) and 'post' (back to
+    the frame, clipping); ``total`` has their sums over ``frames``, ``last`` those of the last.
     """
 
     frames: int = 0
@@ -60,10 +53,7 @@ class Timings:
 
     def add(self, stamps: tuple[float, float, float, float]) -> None:
         """Take the times at which the parts of an update began and the last one ended."""
-        self.last = {
-            name: after - before
-            for name, before, after in zip(self.total, stamps, stamps[1:], strict=False)
-        }
+        self.last = dict(zip(self.total, np.diff(stamps).tolist(), strict=True))
         for name, seconds in self.last.items():
             self.total[name] += seconds
         self.frames += 1
@@ -75,6 +65,7 @@ class Timings:
         return self.frames / seconds if seconds else 0.0
 
 
+@INFERENCERS.register_module()
 class Tracker:
     """Follows one target, as OSTrack (Ye et al., ECCV 2022) does at inference.
 
@@ -90,9 +81,10 @@ class Tracker:
     or ``for result in tracker.follow('video.mp4', (x, y, width, height))``.
 
     Args:
-        config: Config or its path.
-        checkpoint: Its weights; without one those of the config's ``init_cfg``, which do not track.
-        device: 'cpu', 'cuda', ...; a GPU if there is one.
+        model: Config or its path; or a model in memory, which is used on its device. Later changes
+            of its weights need not reach the tracker.
+        checkpoint: Weights for a config; without one those of its ``init_cfg``, which do not track.
+        device: 'cpu', 'cuda', ... for a config; a GPU if there is one.
         backend: How the network is computed, see :func:`~tracking.runtime.network.build_network`.
         threads: Threads of the network; the runtime's choice by default.
         path: Folder of exported files, for the backends that read some.
@@ -110,7 +102,7 @@ class Tracker:
 
     def __init__(
         self,
-        config: str | Path | Config,
+        model: str | Path | Config | nn.Module,
         checkpoint: str | Path | None = None,
         device: str | torch.device | None = None,
         backend: str = 'torch',
@@ -119,49 +111,22 @@ class Tracker:
         window: bool | None = None,
         margin: float | None = None,
     ) -> None:
-        model = build_model(config, checkpoint, check_device(device))
-        self._set_up(model, backend, threads, path, window, margin)
-
-    @classmethod
-    def from_model(
-        cls,
-        model: nn.Module,
-        backend: str = 'torch',
-        threads: int | None = None,
-        path: str | Path | None = None,
-        window: bool | None = None,
-        margin: float | None = None,
-    ) -> 'Tracker':
-        """Make a tracker of a model that is in memory, on its device; see the class.
-
-        Later changes of the model's weights need not reach the tracker.
-        """
-        tracker = cls.__new__(cls)
-        tracker._set_up(model, backend, threads, path, window, margin)
-        return tracker
-
-    def _set_up(
-        self,
-        model: nn.Module,
-        backend: str,
-        threads: int | None,
-        path: str | Path | None,
-        window: bool | None,
-        margin: float | None,
-    ) -> None:
+        if not isinstance(model, nn.Module):
+            model = build_model(model, checkpoint, check_device(device))
+        elif checkpoint is not None or device is not None:
+            raise UserError('checkpoint and device go with a config; a model in memory has both')
         if not all(hasattr(model, name) for name in _SIZES):
             raise UserError(
                 f'the model of the config is a {type(model).__name__}, which does not track; '
                 'give the config of a tracking.OneStreamTracker'
             )
-        habits = {**_HABITS, **(getattr(model, 'test_cfg', None) or {})}
-        window = habits['window'] if window is None else window
-        margin = habits['margin'] if margin is None else margin
-        if margin <= 0:
-            raise UserError(f'margin={margin}: must be positive, in pixels')
+        defaults = {**_TEST_CFG, **(getattr(model, 'test_cfg', None) or {})}
+        self._window = bool(defaults['window'] if window is None else window)
+        self.margin = defaults['margin'] if margin is None else margin
+        if self.margin <= 0:
+            raise UserError(f'margin={self.margin}: must be positive, in pixels')
         self.model: Any = model
-        self.margin, self._window = margin, bool(window)
-        self.network = build_network(model, backend, threads, path, window)
+        self.network = build_network(model, backend, threads, path, self._window)
         self.timings = Timings()
         self._box: np.ndarray | None = None
         self._size = (0, 0)
@@ -181,10 +146,9 @@ class Tracker:
         pixels = as_frame(frame)
         self._box = check_box(box, pixels.shape[:2])
         self._size = pixels.shape[:2]
-        out = self.model.template_size
+        side = self.model.template_size
         window = crop_window(self._box, self.model.template_factor)
-        crop = crop_image(pixels, window, out)
-        self._template = (crop, window.to_crop(self._box, out))
+        self._template = crop_image(pixels, window, side), window.to_crop(self._box, side)
         self.network.set_template(*self._template)
         self.timings = Timings()
 
@@ -227,14 +191,8 @@ class Tracker:
     def attention(self, frame: Frame, blocks: Sequence[int] | None = None) -> FrameAttention:
         """Tell what the network would look at in the next frame; the target is not moved.
 
-        The model as it is trained is computed, whatever the backend.
-
-        Args:
-            frame: As for :meth:`update`.
-            blocks: Blocks from 0; all that attend over both images by default.
-
-        Raises:
-            UserError: If the frame is none, or a block does not attend over both images.
+        The model as it is trained is computed, whatever the backend. Blocks count from 0; all that
+        attend over both images by default.
         """
         _, crop, _ = self._search(as_frame(frame))
         network = PlainNetwork(self.model, self._window)
@@ -269,14 +227,7 @@ class Tracker:
 
 
 def as_frame(frame: Frame) -> np.ndarray:
-    """Return a frame as RGB uint8 [H, W, 3].
-
-    Args:
-        frame: RGB uint8 [H, W, 3], grey [H, W], or the file of a picture.
-
-    Raises:
-        UserError: If it is something else, or a file that cannot be read.
-    """
+    """Return a frame (RGB, grey, or the file of a picture) as RGB uint8 [H, W, 3]."""
     if not isinstance(frame, (str, Path)):
         return check_array(frame)
     try:
@@ -286,18 +237,7 @@ def as_frame(frame: Frame) -> np.ndarray:
 
 
 def check_box(box: ArrayLike, size: tuple[int, int]) -> np.ndarray:
-    """Return a box to begin with.
-
-    Args:
-        box: x, y, width, height [4] in pixels.
-        size: Height and width of the frame.
-
-    Returns:
-        float64 [4].
-
-    Raises:
-        UserError: If there is nothing of the frame to follow in it.
-    """
+    """Return a box to begin with in a frame of (height, width), float64 [4]."""
     try:
         array = np.asarray(box, np.float64).reshape(4)
     except (TypeError, ValueError):

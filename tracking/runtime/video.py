@@ -1,7 +1,6 @@
 """Videos and folders of frames to follow a target in, and the annotated video that comes of it."""
 
 import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +10,8 @@ import numpy as np
 from lightvit_dense.apis.inference.results import Failure
 from lightvit_dense.apis.inference.sources import IMAGES, VIDEOS, Sources
 from lightvit_dense.errors import UserError, did_you_mean
+
+from ..datasets.frames import natural_order
 
 DEFAULT_FPS = 25.0
 _COLOR = (255, 64, 32)
@@ -23,17 +24,8 @@ class VideoError(UserError):
 class FrameSource:
     """The frames of a video, or of a folder in natural order (frame 2 before frame 10).
 
-    Iterating reads them one at a time; a frame that cannot be read ends it with an error.
-
-    Args:
-        path: A video, or a folder of pictures.
-        start: Frames left out at the beginning.
-
-    Attributes:
-        fps: Frames a second, once the first frame was read; a folder's is 25.
-
-    Raises:
-        VideoError: If it is neither, or has no more frames than ``start``.
+    Iterating reads them one at a time, but for ``start`` ones at the beginning; a frame that cannot
+    be read ends it with an error. ``fps`` is known once the first frame was read; a folder's is 25.
     """
 
     def __init__(self, path: str | Path, start: int = 0) -> None:
@@ -43,7 +35,8 @@ class FrameSource:
         if not self.path.exists():
             raise VideoError(f'{path} does not exist')
         if self.path.is_dir():
-            files = frame_files(self.path)
+            paths = sorted(self.path.iterdir(), key=lambda path: natural_order(path.name))
+            files = [p for p in paths if p.suffix.lower() in IMAGES and p.is_file()]
             if not files:
                 raise VideoError(f'{path} has no pictures; these end in {" ".join(IMAGES)}')
             self._sources = Sources(files[start:])
@@ -60,7 +53,6 @@ class FrameSource:
             raise VideoError(f'{path}: starts at frame {start} of {len(files)}')
 
     def __len__(self) -> int:
-        """Return the number of frames; of a video what its header tells, 0 if that is nothing."""
         return self._total
 
     def __iter__(self) -> Iterator[np.ndarray]:
@@ -78,28 +70,10 @@ class FrameSource:
             raise VideoError(f'{self.path}: starts at frame {self.start} of {number}')
 
 
-def frame_files(folder: Path) -> list[Path]:
-    """Return the pictures of a folder in natural order."""
-    files = [folder / entry.name for entry in os.scandir(folder) if entry.is_file()]
-    return sorted((f for f in files if f.suffix.lower() in IMAGES), key=_natural)
-
-
-def _natural(path: Path) -> list[tuple[int, int | str]]:
-    words = re.split(r'(\d+)', path.name)
-    return [(0, int(word)) if word.isdecimal() else (1, word) for word in words]
-
-
 class AnnotatedVideo:
     """Writes frames with boxes drawn into them as an MP4 file.
 
     The file takes its name when it is complete. Frames of another size than the first are scaled.
-
-    Args:
-        path: The file, ``*.mp4``.
-        fps: Frames a second.
-
-    Raises:
-        VideoError: If it cannot be written.
     """
 
     def __init__(self, path: str | Path, fps: float) -> None:
@@ -113,13 +87,7 @@ class AnnotatedVideo:
         self._count = 0
 
     def add(self, frame: np.ndarray, box: np.ndarray, text: str) -> None:
-        """Append a frame.
-
-        Args:
-            frame: RGB uint8 [H, W, 3]; stays as it is.
-            box: x, y, width, height in pixels.
-            text: Written into the upper left corner.
-        """
+        """Append a frame, RGB uint8 [H, W, 3], with its box in pixels and a text in the corner."""
         if self._writer is None:
             self._size = frame.shape[1], frame.shape[0]
             self._writer = self._open()
@@ -144,11 +112,7 @@ class AnnotatedVideo:
         return writer
 
     def close(self) -> None:
-        """Finish the file and look whether it can be read.
-
-        Raises:
-            VideoError: If nothing was written, or not what was given.
-        """
+        """Finish the file and look whether it can be read."""
         if self._writer is None:
             raise VideoError(f'{self.path}: no frame was written')
         self._writer.release()
@@ -165,16 +129,7 @@ class AnnotatedVideo:
 
 
 def annotate(frame: np.ndarray, box: np.ndarray, text: str) -> np.ndarray:
-    """Return a frame with a box and a line of text drawn into it.
-
-    Args:
-        frame: RGB uint8 [H, W, 3].
-        box: x, y, width, height in pixels, edges.
-        text: Written into the upper left corner.
-
-    Returns:
-        RGB uint8 [H, W, 3], another array.
-    """
+    """Return a copy of a frame, RGB uint8 [H, W, 3], with a box and a line of text drawn in."""
     picture = frame.copy()
     unit = max(1, round(min(frame.shape[:2]) / 240))
     # The last pixel inside of an edge at x + width is x + width - 1.

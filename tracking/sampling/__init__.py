@@ -4,8 +4,7 @@ from .augment import PairAugment
 from .choose import FrameChoice
 from .crops import CropWindow, DegenerateBox, crop_image, crop_window, padding_mask
 from .jitter import CropSpec, Cut
-from .load_frame import LoadFrame
-from .pairs import PairDataset
+from .pairs import LoadFrame, PairDataset
 
 __all__ = [
     'CropSpec',

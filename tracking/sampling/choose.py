@@ -37,42 +37,23 @@ class FrameChoice:
     def draw(self, visible: np.ndarray) -> tuple[int, int]:
         """Draw two different frames from numpy's ambient generator.
 
-        Args:
-            visible: bool [T], at least two of them true.
-
-        Returns:
-            Indices of the template's and the search frame.
-
-        Raises:
-            ValueError: If the target is visible in fewer than two frames.
+        Two of ``visible`` [T] at least are true; returns the template's and the search frame.
         """
         usable = np.flatnonzero(visible)
         if len(usable) < 2:
             raise ValueError(f'a pair needs two visible frames, there are {len(usable)}')
-        if self.mode == 'interval':
-            return self._draw_around(usable)
-        earlier, later = self._draw_after(usable)
+        first, second = self._draw(usable, both_sides=self.mode == 'interval')
         if self.mode == 'order' and np.random.random() < 0.5:
-            return later, earlier
-        return earlier, later
+            return second, first
+        return first, second
 
-    def _draw_after(self, usable: np.ndarray) -> tuple[int, int]:
-        """Draw a frame, and one after it."""
+    def _draw(self, usable: np.ndarray, both_sides: bool) -> tuple[int, int]:
+        """Draw a frame, and another one after it or, perhaps, before it."""
         interval = self.max_interval
         while True:
             # the last visible frame has none after it
-            place = np.random.randint(len(usable) - 1)
-            end = np.searchsorted(usable, usable[place] + interval, side='right')
-            if end > place + 1:
-                return int(usable[place]), int(usable[np.random.randint(place + 1, end)])
-            interval += _STEP
-
-    def _draw_around(self, usable: np.ndarray) -> tuple[int, int]:
-        """Draw a frame, and another one before or after it."""
-        interval = self.max_interval
-        while True:
-            place = np.random.randint(len(usable))
-            start = np.searchsorted(usable, usable[place] - interval)
+            place = np.random.randint(len(usable) if both_sides else len(usable) - 1)
+            start = np.searchsorted(usable, usable[place] - interval) if both_sides else place
             end = np.searchsorted(usable, usable[place] + interval, side='right')
             if end - start > 1:
                 # one fewer to choose from: the reference itself is left out

@@ -8,7 +8,6 @@ by half a pixel of the crop; here neither happens.
 
 import math
 from dataclasses import dataclass
-from typing import Literal, overload
 
 import cv2
 import numpy as np
@@ -27,42 +26,20 @@ class DegenerateBox(UserError):
 
 @dataclass(frozen=True)
 class CropWindow:
-    """A square of the image, which may reach beyond it.
+    """A square of the image in whole pixels, at least 1, which may reach beyond it."""
 
-    Attributes:
-        x: Left edge in pixels of the image.
-        y: Upper edge.
-        side: Width and height in pixels, at least 1.
-    """
-
-    x: int
-    y: int
+    x: int  # left edge
+    y: int  # upper edge
     side: int
 
     def to_crop(self, boxes: ArrayLike, out: int) -> np.ndarray:
-        """Return boxes of the image as boxes of the crop.
-
-        Args:
-            boxes: x, y, width, height [..., 4] in pixels of the image.
-            out: Side of the crop in pixels; 1 gives parts of the side.
-
-        Returns:
-            float64 [..., 4].
-        """
+        """Return boxes [..., 4] in pixels of the crop of side ``out``; 1 gives parts of it."""
         boxes = np.asarray(boxes, np.float64)
         origin = np.array([self.x, self.y, 0.0, 0.0])
         return (boxes - origin) * (out / self.side)
 
     def to_image(self, boxes: ArrayLike, out: int) -> np.ndarray:
-        """Return boxes of the crop as boxes of the image; the inverse of :meth:`to_crop`.
-
-        Args:
-            boxes: x, y, width, height [..., 4] in pixels of the crop.
-            out: Side of the crop in pixels; 1 takes parts of the side.
-
-        Returns:
-            float64 [..., 4].
-        """
+        """Return boxes of the crop as boxes of the image; the inverse of :meth:`to_crop`."""
         boxes = np.asarray(boxes, np.float64)
         origin = np.array([self.x, self.y, 0.0, 0.0])
         return boxes * (self.side / out) + origin
@@ -70,10 +47,6 @@ class CropWindow:
 
 def crop_window(box: ArrayLike, factor: float) -> CropWindow:
     """Return the window around a box: ``factor**2`` times its area, rounded up to whole pixels.
-
-    Args:
-        box: x, y, width, height [4] in pixels.
-        factor: Side of the window as a multiple of the geometric mean of the box's sides.
 
     Raises:
         DegenerateBox: If the box has no area, is not finite, or is beyond all images.
@@ -97,23 +70,16 @@ def crop_window(box: ArrayLike, factor: float) -> CropWindow:
 
 
 def _taps(origin: int, side: int, out: int, limit: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return what a bilinear resize of one axis reads.
+    """Return what a bilinear resize of one axis of a window reads of an image of ``limit`` pixels.
 
-    Args:
-        origin: First pixel of the window.
-        side: Pixels of the window.
-        out: Pixels of the result.
-        limit: Pixels of the image.
-
-    Returns:
-        Places in the image [2, out], -1 outside of it, and their weights, float32 [2, out].
+    Places in the image [2, out], -1 outside of it, and their weights, float32 [2, out].
     """
     place = np.clip((np.arange(out) + 0.5) * (side / out) - 0.5, 0, side - 1)
     first = np.floor(place).astype(np.int64)
-    share = (place - first).astype(np.float32)
+    weight = (place - first).astype(np.float32)
     taps = origin + np.stack([first, np.minimum(first + 1, side - 1)])
     taps[(taps < 0) | (taps >= limit)] = -1
-    return taps, np.stack([1 - share, share])
+    return taps, np.stack([1 - weight, weight])
 
 
 def _gather(image: np.ndarray, window: CropWindow, out: int) -> np.ndarray:
@@ -138,16 +104,7 @@ def _gather(image: np.ndarray, window: CropWindow, out: int) -> np.ndarray:
 
 
 def padding_mask(window: CropWindow, size: tuple[int, int], out: int) -> np.ndarray:
-    """Return which pixels of a crop take anything from outside of the image.
-
-    Args:
-        window: The window.
-        size: Height and width of the image in pixels.
-        out: Side of the crop in pixels.
-
-    Returns:
-        bool [out, out], True for padding.
-    """
+    """Return which pixels of a crop take anything from outside of the image, bool [out, out]."""
     outside: list[np.ndarray] = []
     for origin, limit in zip((window.y, window.x), size, strict=True):
         if origin >= 0 and origin + window.side <= limit:
@@ -191,22 +148,8 @@ def _cut(image: np.ndarray, window: CropWindow, out: int) -> np.ndarray:
     return cv2.resize(inside, (out, out), interpolation=cv2.INTER_LINEAR)
 
 
-@overload
-def crop_image(
-    image: np.ndarray, window: CropWindow, out: int, padding: Literal[False] = False
-) -> np.ndarray: ...
-
-
-@overload
-def crop_image(
-    image: np.ndarray, window: CropWindow, out: int, padding: Literal[True]
-) -> tuple[np.ndarray, np.ndarray]: ...
-
-
-def crop_image(
-    image: np.ndarray, window: CropWindow, out: int, padding: bool = False
-) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
-    """Cut a window out of a frame and resize it; black outside of the frame.
+def crop_image(image: np.ndarray, window: CropWindow, out: int) -> np.ndarray:
+    """Cut a window out of a frame and resize it to uint8 [out, out, 3]; black outside of the frame.
 
     The pixels are those of padding the window with zeros and ``cv2.resize`` with INTER_LINEAR; a
     window that lies in the frame is not copied. Of a padded window over 4 MiB only the pixels that
@@ -216,20 +159,10 @@ def crop_image(
         image: uint8 [H, W, 3], or grey [H, W] or [H, W, 1], which becomes three equal channels.
         window: What to cut.
         out: Side of the crop in pixels.
-        padding: Whether to return the mask of :func:`padding_mask` as well.
-
-    Returns:
-        uint8 [out, out, 3], or that and bool [out, out].
 
     Raises:
         UserError: If the frame is of another type or shape, or empty.
     """
     _check(image)
-    if image.ndim == 3 and image.shape[2] == 1:
-        image = image[..., 0]
-    crop = _cut(image, window, out)
-    if crop.ndim == 2:
-        crop = cv2.cvtColor(crop, cv2.COLOR_GRAY2RGB)
-    if not padding:
-        return crop
-    return crop, padding_mask(window, image.shape[:2], out)
+    crop = _cut(image[..., 0] if image.shape[2:] == (1,) else image, window, out)
+    return cv2.cvtColor(crop, cv2.COLOR_GRAY2RGB) if crop.ndim == 2 else crop

@@ -8,24 +8,18 @@ import numpy as np
 
 from lightvit_dense.errors import UserError, did_you_mean
 
-from .crops import crop_image, crop_window
+from .crops import crop_image, crop_window, padding_mask
 
 _DISCARD_GRID = 16  # pixels of the crop between the places that the rule of discarding looks at
 
 
 @dataclass(frozen=True)
 class Cut:
-    """A crop and what is known of it.
+    """A crop and what is known of it."""
 
-    Attributes:
-        image: uint8 RGB [size, size, 3].
-        box: x, y, width, height [4] of the target as parts of the crop's side.
-        padding: bool [size, size], True where the crop lies outside of the frame.
-    """
-
-    image: np.ndarray
-    box: np.ndarray
-    padding: np.ndarray
+    image: np.ndarray  # uint8 RGB [size, size, 3]
+    box: np.ndarray  # x, y, width, height [4] of the target as parts of the side
+    padding: np.ndarray  # bool [size, size], True where the crop lies outside of the frame
 
     @property
     def is_empty(self) -> bool:
@@ -66,45 +60,21 @@ class CropSpec:
             )
 
     def shake(self, box: np.ndarray) -> np.ndarray:
-        """Return a box that is moved and scaled at random, from numpy's ambient generator.
-
-        Args:
-            box: x, y, width, height [4] in pixels.
-
-        Returns:
-            float64 [4].
-        """
+        """Return a box [4] that is moved and scaled at random, from the ambient generator."""
         size = box[2:] * np.exp(np.random.standard_normal(2) * self.scale_jitter)
         reach = np.sqrt(size.prod()) * self.center_jitter
         center = box[:2] + 0.5 * box[2:] + reach * (np.random.random(2) - 0.5)
         return np.concatenate([center - 0.5 * size, size])
 
     def cut(self, frame: np.ndarray, box: np.ndarray) -> Cut:
-        """Cut a crop around a box that is shaken first.
-
-        Args:
-            frame: uint8 RGB [H, W, 3], or grey [H, W].
-            box: x, y, width, height [4] of the target in pixels.
-
-        Raises:
-            DegenerateBox: If there is no crop around the box.
-        """
+        """Cut a crop of a frame (RGB or grey) around a box [4] in pixels that is shaken first."""
         window = crop_window(self.shake(np.asarray(box, np.float64)), self.factor)
-        image, padding = crop_image(frame, window, self.size, padding=True)
-        return Cut(image, window.to_crop(box, 1), padding)
+        padding = padding_mask(window, frame.shape[:2], self.size)
+        return Cut(crop_image(frame, window, self.size), window.to_crop(box, 1), padding)
 
 
 def read_spec(name: str, published: Mapping[str, Any], given: Mapping[str, Any] | None) -> CropSpec:
-    """Make a specification of what a config gives.
-
-    Args:
-        name: What the config calls it.
-        published: The values where the config gives none.
-        given: What it gives.
-
-    Raises:
-        UserError: If it gives a name that there is not, or a number out of its range.
-    """
+    """Make the specification ``name`` of what a config gives, the published values for the rest."""
     known = [field.name for field in fields(CropSpec)]
     for key in given or {}:
         if key not in known:

@@ -1,27 +1,27 @@
 """Pairs of template and search crops, drawn from sets of videos and images."""
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 import torch
+from mmengine.logging import print_log
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from lightvit_dense.datasets.determinism import SeededIndex, mix_seed, seeded
 from lightvit_dense.datasets.errors import DatasetError
+from lightvit_dense.datasets.transforms.loading import ImageReader
 from lightvit_dense.errors import UserError
-from tracking.datasets import VideoSequence
-from tracking.registry import DATASETS
-from tracking.structures import TrackSample
 
+from ..datasets import SequenceSet, VideoSequence
+from ..registry import DATASETS, TRANSFORMS
+from ..structures import TrackSample
 from .augment import PairAugment
 from .choose import FrameChoice
 from .crops import DegenerateBox
-from .jitter import Cut, read_spec
-from .load_frame import LoadFrame
-from .usable import check_ratios, usable_sequences
+from .jitter import read_spec
 
 _TEMPLATE = {'size': 128, 'factor': 2.0}
 _SEARCH = {'size': 256, 'factor': 4.0, 'center_jitter': 3.0, 'scale_jitter': 0.25}
@@ -31,6 +31,76 @@ _JOINT = {'gray': 0.05, 'flip': 0.5}
 def _to_tensor(image: np.ndarray) -> Tensor:
     """Return an image [H, W, 3] as a tensor [3, H, W] of its own memory."""
     return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+
+
+@TRANSFORMS.register_module()
+class LoadFrame(ImageReader):
+    """Load a frame of a video; bad ones are passed over within a budget.
+
+    See :class:`lightvit_dense.datasets.transforms.loading.ImageReader` for the budget, which is
+    counted over all worker processes.
+
+    Args:
+        max_bad: How many different bad frames to tolerate.
+    """
+
+    called = 'tracking.PairDataset'
+
+    def __init__(self, max_bad: int = 0) -> None:
+        super().__init__(max_bad)
+
+    def transform(self, results: dict) -> dict | None:
+        """Load frame 'frame_id' of 'frames' as 'img' (RGB uint8) and 'img_path'.
+
+        None for a bad frame that is tolerated; 'must_load' says that none may be passed over.
+        """
+        frames, index = results['frames'], results['frame_id']
+        results['img_path'] = frames.name(index)
+        try:
+            results['img'] = frames.read(index)
+        except (DatasetError, OSError) as error:
+            self._note(results['img_path'], str(error), results.get('must_load', False))
+            return None
+        return results
+
+
+def check_ratios(ratios: Sequence[float] | None, count: int) -> np.ndarray:
+    """Return the probability of each of ``count`` sets, float64 [count]; equal ones for None."""
+    if not count:
+        raise UserError("PairDataset needs at least one set, such as dict(type='tracking.LaSOT')")
+    weights = np.ones(count) if ratios is None else np.asarray(ratios, np.float64)
+    if weights.shape != (count,) or not np.isfinite(weights).all() or weights.min() <= 0:
+        raise UserError(
+            f'PairDataset has {count} set(s) and ratios={ratios}; give one positive number a set, '
+            'and leave out the sets that are not wanted'
+        )
+    return weights / weights.sum()
+
+
+def usable_sequences(sequences: SequenceSet, min_visible: int, min_frames: int) -> np.ndarray:
+    """Return the indices of sequences of which pairs can be drawn; the log counts the others.
+
+    Of a video enough frames must show the target, and it must be long enough. OSTrack asks for more
+    than 4 visible frames and 20 in all. Of an image the one target must be there.
+    """
+    counts = np.asarray(sequences.visible_counts)
+    if sequences.is_video:
+        enough = (counts >= min_visible) & (np.asarray(sequences.lengths) >= min_frames)
+        rule = f'{min_visible} frames with a visible target among {min_frames} or more'
+    else:
+        enough, rule = counts >= 1, 'a target with an area'
+    usable = np.flatnonzero(enough)
+    if not usable.size:
+        raise DatasetError(
+            f'{sequences.name}: none of its {len(sequences)} sequences has {rule}, so there are no '
+            'pairs to train on. Check the annotations, or lower min_visible and min_frames of '
+            'tracking.PairDataset'
+        )
+    left_out = len(sequences) - usable.size
+    text = f'PairDataset {sequences.name}: {usable.size} of {len(sequences)} sequences'
+    why = f'; {left_out} are left out, for lack of {rule}' if left_out else ''
+    print_log(text + why, 'current')
+    return usable
 
 
 @DATASETS.register_module()
@@ -65,7 +135,7 @@ class PairDataset(Dataset):
         joint: Changes of both crops or none, see :class:`PairAugment`; default: grey 0.05,
             flip 0.5.
         brightness: Change of each crop's brightness.
-        flip: Probability of mirroring each crop on its own, as the authors' code does besides the
+        flip: Probability of flipping each crop on its own, as the authors' code does besides the
             joint flip.
         max_tries: How many pairs to draw for an item before giving up.
         max_bad: How many different unreadable frames to tolerate; others are drawn in their place.
@@ -120,7 +190,6 @@ class PairDataset(Dataset):
         return {'sets': [one.name for one in self.sets]}
 
     def __len__(self) -> int:
-        """Return the number of items of an epoch."""
         return self.samples_per_epoch
 
     def __getitem__(self, index: int) -> dict[str, Any]:
@@ -131,12 +200,10 @@ class PairDataset(Dataset):
         """
         if not -len(self) <= index < len(self):
             raise IndexError(f'item {int(index)} of {len(self)}')
-        drawn_under: AbstractContextManager[None] = nullcontext()
         if self.test_mode:
-            drawn_under = seeded(mix_seed(self.seed, int(index) % len(self)))
-        elif isinstance(index, SeededIndex):
-            drawn_under = seeded(index.seed)
-        with drawn_under:
+            with seeded(mix_seed(self.seed, int(index) % len(self))):
+                return self._draw()
+        with seeded(index.seed) if isinstance(index, SeededIndex) else nullcontext():
             return self._draw()
 
     def _draw(self) -> dict[str, Any]:
@@ -177,25 +244,18 @@ class PairDataset(Dataset):
                 return None
             cuts.append(cut)
         template, search = self.augment((cuts[0], cuts[1]))
-        sample = _make_sample(template, search)
-        sample.set_metainfo(
-            {
+        sample = TrackSample(
+            template_box=torch.from_numpy(template.box).float(),
+            search_box=torch.from_numpy(search.box).float(),
+            template_padding=torch.from_numpy(np.ascontiguousarray(template.padding)),
+            search_padding=torch.from_numpy(np.ascontiguousarray(search.padding)),
+            metainfo={
                 'template_path': loaded[pair[0]]['img_path'],
                 'img_path': loaded[pair[1]]['img_path'],
                 'sequence_name': sequence.name,
                 'dataset': sequence.dataset,
                 'frame_ids': pair,
-            }
+            },
         )
         inputs = {'template': _to_tensor(template.image), 'search': _to_tensor(search.image)}
         return {'inputs': inputs, 'data_samples': sample}
-
-
-def _make_sample(template: Cut, search: Cut) -> TrackSample:
-    """Return the annotation of a pair of crops."""
-    return TrackSample(
-        template_box=torch.from_numpy(template.box).float(),
-        search_box=torch.from_numpy(search.box).float(),
-        template_padding=torch.from_numpy(np.ascontiguousarray(template.padding)),
-        search_padding=torch.from_numpy(np.ascontiguousarray(search.padding)),
-    )

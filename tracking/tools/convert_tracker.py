@@ -12,16 +12,13 @@ import torch
 
 from lightvit_dense.checkpoints.containers import load_state_dict
 from lightvit_dense.errors import UserError, run_tool
+from lightvit_dense.utils.io import atomic_path
 
 from ..models.ostrack_names import from_ostrack, is_ostrack, to_ostrack
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """Parse the command line.
-
-    Args:
-        argv: Arguments without the program's name; ``sys.argv`` when None.
-    """
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('checkpoint', help='the file to read; its names tell whose it is')
     parser.add_argument('out', help='the file to write')
@@ -51,9 +48,9 @@ def main(argv: list[str] | None = None) -> int:
             f'{args.checkpoint}: is no one-stream tracker, neither ours nor of OSTrack; its names '
             f'begin with {some}'
         )
-    part = out.with_name(out.name + '.part')
-    torch.save({container: {name: tensor.clone() for name, tensor in converted.items()}}, part)
-    part.replace(out)
+    content = {container: {name: tensor.clone() for name, tensor in converted.items()}}
+    with atomic_path(out) as draft:
+        torch.save(content, draft)
     print(f"{out}: {len(converted)} tensors with {whose} names, under '{container}'")
     return 0
 

@@ -13,7 +13,9 @@ Example:
 
 import argparse
 import json
+import statistics
 import sys
+import timeit
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -24,53 +26,33 @@ import torch
 
 from lightvit_dense import apis
 from lightvit_dense.errors import UserError, run_tool
-from lightvit_dense.utils.environment import time_calls
 
-from ..runtime.export import (
-    FRAME,
-    FRAME_INT8,
-    TEMPLATE,
-    export_tracker,
-    largest_difference,
-)
+from ..deploy.export import FRAME, FRAME_INT8, TEMPLATE, export_tracker, largest_difference
 from ..runtime.network import build_network
+from .options import check_positive
 
 TOLERANCE = 0.5
 """Largest allowed difference of a box in pixels of the search crop."""
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Parse the command line.
-
-    Args:
-        argv: Arguments without the program's name; ``sys.argv`` when None.
-    """
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description='Export a tracker to ONNX')
-    parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', help='checkpoint file')
-    parser.add_argument('--out', required=True, metavar='DIR', help='folder to write to')
-    parser.add_argument('--int8', action='store_true', help='also write products in 8 bits')
-    parser.add_argument('--no-window', action='store_true', help='without the Hann window')
-    parser.add_argument(
-        '--no-elimination', action='store_true', help='keep all search tokens in every block'
-    )
-    parser.add_argument('--threads', type=int, default=1, help='threads when timing (default: 1)')
-    parser.add_argument('--repeats', type=int, default=5, help='timed calls (default: 5)')
-    parser.add_argument('--json', metavar='FILE.json', help='write what is printed')
-    args = parser.parse_args(argv)
-    for name in ('threads', 'repeats'):
-        if getattr(args, name) < 1:
-            parser.error(f'--{name} {getattr(args, name)}: expected a positive number')
-    return args
+    add = parser.add_argument
+    add('config', help='config file')
+    add('checkpoint', help='checkpoint file')
+    add('--out', required=True, metavar='DIR', help='folder to write to')
+    add('--int8', action='store_true', help='also write products in 8 bits')
+    add('--no-window', action='store_true', help='without the Hann window')
+    add('--no-elimination', action='store_true', help='keep all search tokens in every block')
+    add('--threads', type=int, default=1, help='threads when timing (default: 1)')
+    add('--repeats', type=int, default=5, help='timed calls (default: 5)')
+    add('--json', metavar='FILE.json', help='write what is printed')
+    return check_positive(parser, parser.parse_args(argv), 'threads', 'repeats')
 
 
 def crops_of(model: Any, count: int = 4) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Return a template crop and search crops of noise over smooth shades.
-
-    Args:
-        model: The tracker.
-        count: Number of search crops.
-    """
+    """Return a template crop and search crops of noise over smooth shades."""
     rng = np.random.default_rng(0)
 
     def crop(side: int) -> np.ndarray:
@@ -81,12 +63,7 @@ def crops_of(model: Any, count: int = 4) -> tuple[np.ndarray, list[np.ndarray]]:
 
 
 def measure(args: argparse.Namespace, model: Any) -> dict[str, Any]:
-    """Compare the files with torch, and time both.
-
-    Args:
-        args: The command line.
-        model: What was exported.
-    """
+    """Compare the files with the model in torch, and time both."""
     options = dict(
         threads=args.threads, window=not args.no_window, eliminate=not args.no_elimination
     )
@@ -103,18 +80,14 @@ def measure(args: argparse.Namespace, model: Any) -> dict[str, Any]:
     for name, network in networks.items():
         network.set_template(template, np.array([quarter, quarter, 2 * quarter, 2 * quarter]))
         difference = largest_difference(network, networks['plain'], crops)
-        timing = time_calls(partial(network, crops[0]), args.repeats, 1)
-        found[name] = dict(difference_px=difference, milliseconds=1e3 * timing.median)
+        seconds = timeit.repeat(partial(network, crops[0]), number=1, repeat=args.repeats)
+        found[name] = dict(difference_px=difference, milliseconds=1e3 * statistics.median(seconds))
     found['passed'] = found['onnx']['difference_px'] <= TOLERANCE
     return found
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the tool; returns its exit status: 1 if ONNX Runtime finds other boxes.
-
-    Args:
-        argv: Arguments without the program's name; ``sys.argv`` when None.
-    """
+    """Run the tool; returns its exit status: 1 if ONNX Runtime finds other boxes."""
     args = parse_args(argv)
     model: Any = apis.build_model(args.config, args.checkpoint, 'cpu')
     if not hasattr(model, 'search_size'):

@@ -8,49 +8,36 @@ Example:
 import argparse
 import sys
 
-from mmengine.config import DictAction
-
 from lightvit_dense.errors import UserError, did_you_mean, run_tool
 from lightvit_dense.visualization import evenly, grid, write_image
 
 from ..datasets import SequenceDataset
-from ..evaluation.collect import find_trackers
-from ..evaluation.sources import open_source
+from ..evaluation.collect import find_trackers, open_source
 from ..runtime.results import find_result, read_result
 from ..visualization import film_strip
+from .options import add_cfg_options
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """Parse the command line.
-
-    Args:
-        argv: Arguments without the program's name; ``sys.argv`` when None.
-    """
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         prog='python -m tracking.tools.film_strip',
         description='Draw the truth and the boxes of trackers on frames of sequences',
     )
-    parser.add_argument('source', help='config, or SET:FOLDER[:SPLIT] with SET lasot, got10k, ...')
-    parser.add_argument(
-        'results', nargs='*', metavar='RESULTS', help="a tracker's folder, or NAME=FOLDER"
-    )
-    parser.add_argument('--out', required=True, metavar='FILE.png', help='the picture')
-    parser.add_argument(
+    add = parser.add_argument
+    add('source', help='config, or SET:FOLDER[:SPLIT] with SET lasot, got10k, ...')
+    add('results', nargs='*', metavar='RESULTS', help="a tracker's folder, or NAME=FOLDER")
+    add('--out', required=True, metavar='FILE.png', help='the picture')
+    add(
         '--sequences',
         nargs='+',
         default=['4'],
         metavar='N|NAME',
         help='how many, spread evenly over the set, or their names (default: 4)',
     )
-    parser.add_argument('--frames', type=int, default=8, help='frames in a strip (default: 8)')
-    parser.add_argument('--width', type=int, default=200, help='pixels of a frame (default: 200)')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='override config values',
-    )
+    add('--frames', type=int, default=8, help='frames in a strip (default: 8)')
+    add('--width', type=int, default=200, help='pixels of a frame (default: 200)')
+    add_cfg_options(parser)
     args = parser.parse_args(argv)
     if args.frames < 1 or args.width < 16:
         parser.error('--frames must be at least 1 and --width at least 16')
@@ -58,15 +45,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def choose(dataset: SequenceDataset, words: list[str]) -> list[int]:
-    """Return the places of the sequences that the command line asks for.
-
-    Args:
-        dataset: All sequences.
-        words: One number, or names.
-
-    Raises:
-        UserError: If a name is unknown or the number is not positive.
-    """
+    """Return the places of the sequences that words name, or of so many, spread evenly."""
     names = list(dataset.names)
     if len(words) == 1 and words[0] not in names and words[0].lstrip('-').isdigit():
         if int(words[0]) < 1:
@@ -79,11 +58,7 @@ def choose(dataset: SequenceDataset, words: list[str]) -> list[int]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the tool; returns its exit status.
-
-    Args:
-        argv: Arguments without the program's name; ``sys.argv`` when None.
-    """
+    """Run the tool; returns its exit status."""
     args = parse_args(argv)
     dataset, _ = open_source(args.source, args.cfg_options)
     trackers = find_trackers(args.results)

@@ -9,72 +9,45 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmengine.config import Config, DictAction
+import torch
+from mmengine.config import Config
 
 from lightvit_dense.apis.configs import load_config, prepare_scope
 from lightvit_dense.apis.preflight import find_missing, raise_if_missing
 from lightvit_dense.errors import UserError, run_tool
-from lightvit_dense.utils.progress import Progress, make_display
 
-from ..runtime.dataset_run import DatasetRun, Outcome, run_dataset
+from ..engine.dataset_run import DatasetRun, Outcome, run_dataset
 from ..runtime.results import LAYOUTS, write_submission
+from .options import add_backend, add_cfg_options, check_positive, show_progress
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """Parse the command line.
-
-    Args:
-        argv: Arguments without the program's name; ``sys.argv`` when None.
-    """
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         prog='python -m tracking.tools.run_dataset',
         description='Track all test sequences of a config; what is done already is kept',
     )
-    parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', help='checkpoint file')
-    parser.add_argument('--out', required=True, metavar='DIR', help='folder of all results')
-    parser.add_argument(
-        '--name', help="the tracker's name, a folder below DIR (default: the config's name)"
-    )
-    parser.add_argument('--processes', type=int, default=1, help='sequences at a time (default: 1)')
-    parser.add_argument(
-        '--threads', type=int, help='of each process (default: 1 of several, else all)'
-    )
-    parser.add_argument(
-        '--format', choices=LAYOUTS, default='lasot', help='layout of the files (default: lasot)'
-    )
-    parser.add_argument('--zip', action='store_true', help="pack got10k's files as its server asks")
-    parser.add_argument('--limit', type=int, metavar='N', help='the first N sequences only')
-    parser.add_argument('--sequences', nargs='+', metavar='NAME', help='these sequences only')
-    parser.add_argument('--backend', default='torch', help='how the network is computed')
-    parser.add_argument('--exported', metavar='DIR', help='exported files for the backend')
-    parser.add_argument('--device', help="'cpu', 'cuda', 'cuda:1' (default: a GPU if there is one)")
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='override config values',
-    )
-    args = parser.parse_args(argv)
-    for name in ('processes', 'threads', 'limit'):
-        value = getattr(args, name)
-        if value is not None and value < 1:
-            parser.error(f'--{name} {value}: expected a positive number')
+    add = parser.add_argument
+    add('config', help='config file')
+    add('checkpoint', help='checkpoint file')
+    add('--out', required=True, metavar='DIR', help='folder of all results')
+    add('--name', help="the tracker's name, a folder below DIR (default: the config's name)")
+    add('--processes', type=int, default=1, help='sequences at a time (default: 1)')
+    add('--threads', type=int, help='of each process (default: 1 of several, else all)')
+    add('--format', choices=LAYOUTS, default='lasot', help='layout of the files (default: lasot)')
+    add('--zip', action='store_true', help="pack got10k's files as its server asks")
+    add('--limit', type=int, metavar='N', help='the first N sequences only')
+    add('--sequences', nargs='+', metavar='NAME', help='these sequences only')
+    add_backend(parser)
+    add_cfg_options(parser)
+    args = check_positive(parser, parser.parse_args(argv), 'processes', 'threads', 'limit')
     if args.zip and args.format != 'got10k':
         parser.error('--zip packs a submission to GOT-10k; give --format got10k too')
     return args
 
 
 def read_config(args: argparse.Namespace) -> Config:
-    """Read the config and choose its sequences as the command line asks.
-
-    Args:
-        args: The command line.
-
-    Raises:
-        UserError: If it cannot be read, tests nothing, or its data are missing.
-    """
+    """Read the config and choose its sequences as the command line asks."""
     config = load_config(args.config, args.cfg_options)
     prepare_scope(config)
     if not (config.get('test_dataloader') or {}).get('dataset'):
@@ -87,11 +60,7 @@ def read_config(args: argparse.Namespace) -> Config:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the tool; returns its exit status: 1 if a sequence has no result.
-
-    Args:
-        argv: Arguments without the program's name; ``sys.argv`` when None.
-    """
+    """Run the tool; returns its exit status: 1 if a sequence has no result."""
     args = parse_args(argv)
     folder = Path(args.out) / (args.name or Path(args.config).stem)
     run = DatasetRun(
@@ -101,23 +70,16 @@ def main(argv: list[str] | None = None) -> int:
         args.format,
         args.backend,
         args.exported,
-        args.device or ('cuda' if _has_gpu() else 'cpu'),
+        args.device or ('cuda' if torch.cuda.is_available() else 'cpu'),
         args.threads,
     )
-    display = make_display()
-    display.start(1, 1, f'{folder.name} on {args.processes} processes')
-
-    def tell(outcome: Outcome, done: int, total: int) -> None:
-        display.update(Progress(min(done, total), max(total, 1), '', outcome.name))
-
     try:
-        outcomes = run_dataset(run, args.processes, tell)
-        display.finish(summary(outcomes))
+        with show_progress(f'{folder.name} on {args.processes} processes') as tell:
+            outcomes = run_dataset(run, args.processes, lambda _, done, total: tell(done, total))
     except KeyboardInterrupt:
         print('\nStopped. The same command continues from here.', file=sys.stderr)
         return 130
-    finally:
-        display.close()
+    print(summary(outcomes))
     print(f'results: {folder}')
     failed = [outcome for outcome in outcomes if outcome.error]
     for outcome in failed:
@@ -127,18 +89,13 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     if args.zip:
         names = [outcome.name for outcome in outcomes]
-        print(
-            f'submission: {write_submission(folder, names, folder.with_name(f"{folder.name}.zip"))}'
-        )
+        archive = write_submission(folder, names, folder.with_name(f'{folder.name}.zip'))
+        print(f'submission: {archive}')
     return 0
 
 
 def summary(outcomes: list[Outcome]) -> str:
-    """Return a line about all sequences.
-
-    Args:
-        outcomes: What became of them.
-    """
+    """Return a line about all sequences."""
     kept = sum(outcome.kept for outcome in outcomes)
     failed = sum(bool(outcome.error) for outcome in outcomes)
     frames = sum(outcome.frames for outcome in outcomes)
@@ -146,12 +103,6 @@ def summary(outcomes: list[Outcome]) -> str:
     speed = f', {frames / seconds:.1f} frames/s a process' if seconds else ''
     new = len(outcomes) - kept - failed
     return f'{new} sequences tracked, {kept} kept, {failed} failed; {frames} frames{speed}'
-
-
-def _has_gpu() -> bool:
-    import torch
-
-    return torch.cuda.is_available()
 
 
 if __name__ == '__main__':

@@ -15,53 +15,34 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from mmengine.config import DictAction
 
 from lightvit_dense.apis.configs import load_config
 from lightvit_dense.errors import UserError, run_tool
 from lightvit_dense.utils.io import atomic_write
-from lightvit_dense.utils.progress import Progress, make_display
 from lightvit_dense.visualization import write_image
 
 from ..runtime.results import box_line
 from ..runtime.tracker import Tracker
 from ..runtime.video import AnnotatedVideo, FrameSource
 from ..visualization import attention_picture
-
-
-@dataclass
-class Trail:
-    """What was found in the frames so far: boxes of 4 numbers in pixels, scores, seconds."""
-
-    boxes: list[list[float]] = field(default_factory=list)
-    scores: list[float] = field(default_factory=list)
-    seconds: list[float] = field(default_factory=list)
-
-    def add(self, box: np.ndarray, score: float, seconds: float) -> None:
-        """Append a frame."""
-        self.boxes.append([round(float(value), 4) for value in box])
-        self.scores.append(round(score, 6))
-        self.seconds.append(seconds)
+from .options import add_backend, add_cfg_options, check_positive, show_progress
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """Parse the command line.
-
-    Args:
-        argv: Arguments without the program's name; ``sys.argv`` when None.
-    """
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         prog='python -m tracking.tools.track_video',
         description='Follow a target through a video or a folder of frames',
     )
-    parser.add_argument('video', help='video file, or folder of frames')
-    parser.add_argument('--config', required=True, help='config of the tracker')
-    parser.add_argument('--checkpoint', required=True, help='its weights')
-    parser.add_argument(
+    add = parser.add_argument
+    add('video', help='video file, or folder of frames')
+    add('--config', required=True, help='config of the tracker')
+    add('--checkpoint', required=True, help='its weights')
+    add(
         '--box',
         required=True,
         nargs=4,
@@ -69,39 +50,23 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         metavar=('X', 'Y', 'W', 'H'),
         help='target in the first frame that is read: left and upper edge, width, height in pixels',
     )
-    parser.add_argument('--out', metavar='FILE.mp4', help='annotated video to write')
-    parser.add_argument('--txt', metavar='FILE', help='boxes to write, a line x,y,w,h a frame')
-    parser.add_argument(
-        '--json', metavar='FILE', help='boxes, scores and seconds of all frames to write'
-    )
-    parser.add_argument(
-        '--attention', metavar='DIR', help='folder for pictures of attention, and their numbers'
-    )
-    parser.add_argument(
+    add('--out', metavar='FILE.mp4', help='annotated video to write')
+    add('--txt', metavar='FILE', help='boxes to write, a line x,y,w,h a frame')
+    add('--json', metavar='FILE', help='boxes, scores and seconds of all frames to write')
+    add('--attention', metavar='DIR', help='folder for pictures of attention, and their numbers')
+    add(
         '--attention-frames',
         nargs='+',
         type=int,
         metavar='N',
         help='their frames, counted from 0 (default: the one after the first that is read)',
     )
-    parser.add_argument('--start', type=int, default=0, metavar='N', help='leave out N frames')
-    parser.add_argument('--frames', type=int, metavar='N', help='stop after N frames')
-    parser.add_argument('--backend', default='torch', help='how the network is computed')
-    parser.add_argument('--exported', metavar='DIR', help='exported files for the backend')
-    parser.add_argument('--device', help="'cpu', 'cuda', 'cuda:1' (default: a GPU if there is one)")
-    parser.add_argument('--threads', type=int, help='threads of the network')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='override config values',
-    )
-    args = parser.parse_args(argv)
-    for name in ('threads', 'frames'):
-        value = getattr(args, name)
-        if value is not None and value < 1:
-            parser.error(f'--{name} {value}: expected a positive number')
+    add('--start', type=int, default=0, metavar='N', help='leave out N frames')
+    add('--frames', type=int, metavar='N', help='stop after N frames')
+    add('--threads', type=int, help='threads of the network')
+    add_backend(parser)
+    add_cfg_options(parser)
+    args = check_positive(parser, parser.parse_args(argv), 'threads', 'frames')
     if args.attention_frames and not args.attention:
         parser.error('--attention-frames needs --attention DIR, where the pictures go')
     args.attention_frames = set(
@@ -121,79 +86,60 @@ def follow(
     tracker: Tracker,
     source: FrameSource,
     box: list[float],
-    out: str | None = None,
-    frames: int | None = None,
-    look: Callable[[int, np.ndarray], None] | None = None,
-) -> tuple[Trail, UserError | None]:
-    """Follow a target through all frames; show the progress.
+    out: str | None,
+    frames: int | None,
+    look: Callable[[int, np.ndarray], None],
+) -> tuple[list[dict[str, Any]], UserError | None]:
+    """Follow a target through all frames, or the first ones; show the progress.
 
-    Args:
-        tracker: The tracker.
-        source: The frames.
-        box: x, y, width, height in the first frame.
-        out: Annotated video to write.
-        frames: Frames to stop after.
-        look: Called with the number of a frame, counted from 0 in the video, and the frame, before
-            the target is looked for in it.
-
-    Returns:
-        What was found, and what ended it before the last frame, None if nothing.
-
-    Raises:
-        UserError: If there is nothing to begin with or the video cannot be written.
+    ``look`` is called with the number of a frame in the video and the frame, before the target is
+    looked for in it. Returns 'frame', 'box', 'score' and 'seconds' of each frame, and what ended it
+    before the last one.
     """
-    trail, error, video = Trail(), None, None
+    found: list[dict[str, Any]] = []
+    error, video = None, None
     total = min(len(source), frames) if frames else len(source)
-    display = make_display()
-    display.start(1, 1, f'following in {source.path.name}')
     try:
-        for frame in source:
-            if look is not None and trail.boxes:
-                look(source.start + len(trail.boxes), frame)
-            began = time.perf_counter()
-            if not trail.boxes:
-                tracker.init(frame, box)
-                found, score = np.asarray(box), 1.0
-            else:
-                result = tracker.update(frame)
-                found, score = result.box, result.score
-            seconds, number = time.perf_counter() - began, len(trail.boxes) + 1
-            if out is not None:
-                video = video or AnnotatedVideo(out, source.fps)
-                video.add(frame, found, f'{source.start + number - 1}  {score:.2f}')
-            trail.add(found, score, seconds)
-            display.update(Progress(number, max(total, number)))
-            if number == frames:
-                break
+        with show_progress(f'following in {source.path.name}') as tell:
+            for number, frame in enumerate(source, source.start):
+                if found:
+                    look(number, frame)
+                began = time.perf_counter()
+                if not found:
+                    tracker.init(frame, box)
+                    place, score = np.asarray(box), 1.0
+                else:
+                    result = tracker.update(frame)
+                    place, score = result.box, result.score
+                seconds = round(time.perf_counter() - began, 6)
+                if out is not None:
+                    video = video or AnnotatedVideo(out, source.fps)
+                    video.add(frame, place, f'{number}  {score:.2f}')
+                rounded = [round(float(value), 4) for value in place]
+                found.append(dict(frame=number, box=rounded, score=round(score, 6)))
+                found[-1]['seconds'] = seconds
+                tell(len(found), total)
+                if len(found) == frames:
+                    break
     except UserError as problem:
         error = problem
-        if not trail.boxes:
+        if not found:
             raise
     finally:
-        if video is not None and trail.boxes:
+        if video is not None and found:
             video.close()
-        display.finish(f'{len(trail.boxes)} frames')
-        display.close()
-    return trail, error
+    return found, error
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the tool; returns its exit status.
-
-    Args:
-        argv: Arguments without the program's name; ``sys.argv`` when None.
-    """
+    """Run the tool; returns its exit status."""
     args = parse_args(argv)
     source = FrameSource(args.video, args.start)
     if args.out:
         AnnotatedVideo(args.out, source.fps)  # refuses a name it cannot write before the work
+    config = load_config(args.config, args.cfg_options)
     tracker = Tracker(
-        load_config(args.config, args.cfg_options),
-        args.checkpoint,
-        args.device,
-        args.backend,
-        args.threads,
-        args.exported,
+        config, args.checkpoint, args.device, args.backend, args.threads, args.exported
     )
     missing, pictures = set(args.attention_frames), []
 
@@ -203,29 +149,36 @@ def main(argv: list[str] | None = None) -> int:
             missing.remove(number)
 
     began = time.perf_counter()
-    trail, error = follow(tracker, source, args.box, args.out, args.frames, look)
-    elapsed = time.perf_counter() - began
+    found, error = follow(tracker, source, args.box, args.out, args.frames, look)
+    elapsed, timings = time.perf_counter() - began, tracker.timings
     if args.txt:
-        atomic_write(args.txt, ''.join(map(box_line, trail.boxes)).encode())
+        atomic_write(args.txt, ''.join(box_line(frame['box']) for frame in found).encode())
     if args.json:
-        atomic_write(args.json, (json.dumps(_report(args, tracker, trail)) + '\n').encode())
-    timings, count = tracker.timings, len(trail.boxes)
+        report = dict(
+            video=str(Path(args.video)),
+            config=args.config,
+            checkpoint=args.checkpoint,
+            backend=args.backend,
+            fps=round(timings.fps, 3),
+            frames=found,
+        )
+        atomic_write(args.json, (json.dumps(report) + '\n').encode())
     if timings.frames:
         parts = ', '.join(
             f'{name} {1000 * seconds / timings.frames:.1f} ms'
             for name, seconds in timings.total.items()
         )
         print(f'tracker: {timings.fps:.1f} frames/s ({parts})')
-    print(f'in all: {count / elapsed:.1f} frames/s, reading and drawing included')
+    print(f'in all: {len(found) / elapsed:.1f} frames/s, reading and drawing included')
     for path in filter(None, (args.out, args.txt, args.json, *pictures)):
         print(f'written: {path}')
     if error is not None:
-        print(f'stopped after {count} frames, which are written', file=sys.stderr)
+        print(f'stopped after {len(found)} frames, which are written', file=sys.stderr)
         raise error
     if missing:
         raise UserError(
             f'--attention-frames {min(missing)}: the last frame of {args.video} is '
-            f'{args.start + count - 1}; name an earlier one'
+            f'{found[-1]["frame"]}; name an earlier one'
         )
     return 0
 
@@ -237,23 +190,6 @@ def _draw_attention(tracker: Tracker, frame: np.ndarray, stem: Path) -> Path:
     write_image(path, attention_picture(found))
     np.savez(stem.with_suffix('.npz'), allow_pickle=False, **found.to_arrays())
     return path
-
-
-def _report(args: argparse.Namespace, tracker: Tracker, trail: Trail) -> dict:
-    frames = [
-        dict(frame=args.start + index, box=box, score=score, seconds=round(seconds, 6))
-        for index, (box, score, seconds) in enumerate(
-            zip(trail.boxes, trail.scores, trail.seconds, strict=True)
-        )
-    ]
-    return dict(
-        video=str(Path(args.video)),
-        config=args.config,
-        checkpoint=args.checkpoint,
-        backend=args.backend,
-        fps=round(tracker.timings.fps, 3),
-        frames=frames,
-    )
 
 
 if __name__ == '__main__':

@@ -20,7 +20,7 @@ def attention_picture(found: FrameAttention, tile: int = 176) -> Image:
 
     The first column is the template, with the tokens that rank the candidates outlined, above the
     search crop with the box that is found. Attention is that of these tokens to the search image,
-    mean over heads; its colours go from 0 to the block's maximum, which the title tells.
+    mean over heads; its colours go from 0 to the block's maximum, which is in the title.
 
     Args:
         found: Of :meth:`Tracker.attention`.
@@ -49,7 +49,7 @@ def _enlarge_cells(values: np.ndarray, side: int) -> np.ndarray:
 
 
 def _outline_rankers(template: Image, one: JointAttention) -> Image:
-    inside = _enlarge_cells((one.shares[0] > 0).byte().cpu().numpy(), len(template))
+    inside = _enlarge_cells((one.weights[0] > 0).byte().cpu().numpy(), len(template))
     edges, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     return cv2.drawContours(template.copy(), edges, -1, _RANKER, 2)
 

@@ -68,8 +68,8 @@ def film_strip(
         raise UserError(
             f'{sequence.name}: has the frames 0 to {len(sequence) - 1}, cannot draw {wrong}'
         )
-    found = list(boxes.values())
-    row = grid([[_draw_frame(sequence, i, found, tile_width) for i in shown]], background=255)
+    drawn = list(boxes.values())
+    row = grid([[_draw_frame(sequence, i, drawn, tile_width) for i in shown]], background=255)
     entries = [(TRUTH, TRUTH_COLOR)]
     entries += [(name, line_color(place)) for place, name in enumerate(boxes)]
     headline = ', '.join([sequence.name, f'{len(sequence)} frames', *sequence.attributes])

@@ -1,7 +1,7 @@
 """ImageNet-1k's training images without their labels; MAE-Tiny's augmentation.
 
-A crop is decoded no further than it needs, and resized by torch. `backend='pillow', reduce=False` of
-LoadRandomResizedCrop gives the authors' pixels.
+A crop is decoded no further than it needs, and resized by torch. `backend='pillow', reduce=False`
+of LoadRandomResizedCrop gives the authors' pixels.
 """
 
 data_root = '{{$LIGHTVIT_DATA:data}}/imagenet/'

@@ -1,7 +1,7 @@
 """ImageNet-1k with labels to train on: random crops and RandAugment of magnitude 9.
 
-A crop is decoded no further than it needs, and resized by torch. `backend='pillow', reduce=False` of
-LoadRandomResizedCrop gives the authors' pixels.
+A crop is decoded no further than it needs, and resized by torch. `backend='pillow', reduce=False`
+of LoadRandomResizedCrop gives the authors' pixels.
 """
 
 train_dataloader = dict(

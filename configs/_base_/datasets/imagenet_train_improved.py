@@ -1,23 +1,9 @@
-"""ImageNet-1k with labels for the improved recipe: random crops, RandAugment of magnitude 10.
+"""ImageNet-1k with labels for the improved recipe: RandAugment of magnitude 10."""
 
-A crop is decoded no further than it needs, and resized by torch. `backend='pillow', reduce=False` of
-LoadRandomResizedCrop gives the authors' pixels.
-"""
+_base_ = './imagenet_train.py'
 
 train_dataloader = dict(
-    batch_size=128,  # x 8 GPUs = 1024
-    num_workers=8,
-    persistent_workers=True,
-    pin_memory=True,
-    drop_last=True,
-    sampler=dict(type='lightvit_dense.SeededSampler', shuffle=True),
-    collate_fn=dict(type='lightvit_dense.collate_images'),
     dataset=dict(
-        type='lightvit_dense.ImageNet',
-        data_root='{{$LIGHTVIT_DATA:data}}/imagenet/',
-        img_dir='train',
-        source='folder',  # or 'lmdb', made by tools/dataset_converters/make_lmdb.py
-        lmdb_path='imagenet.lmdb',
         pipeline=[
             dict(
                 type='lightvit_dense.LoadRandomResizedCrop',

@@ -20,9 +20,8 @@ model = dict(
         cls_token=False,
         out_type='featmap',
         final_norm=False,
-        window_size=14,
-        global_blocks=(2, 5, 8, 11),
-        rel_pos_size=640,
+        window=dict(size=14, global_blocks=(2, 5, 8, 11)),
+        rel_pos=dict(kind='decomposed', size=640),
         drop_path_rate=0.0,
         init='timm',  # what no checkpoint brings starts as in detectron2
     ),

@@ -1,4 +1,4 @@
-"""SGD with Nesterov momentum, layer decay 0.75, 100 epochs, 20 of warm-up, cosine to 1e-6, batch 512."""
+"""SGD with Nesterov momentum, layer decay 0.75, 100 epochs, 20 of warm-up, cosine, batch 512."""
 
 optim_wrapper = dict(
     type='mmengine.OptimWrapper',

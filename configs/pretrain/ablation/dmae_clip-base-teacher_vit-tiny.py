@@ -4,7 +4,8 @@ What      The teacher gets images normalised its own way.
 Source    Ours.
 Expected  Not run by us.
 Cost      As D-MAE-Tiny.
-Run       tools/dist_train.sh configs/pretrain/ablation/dmae_clip-base-teacher_vit-tiny.py 8 --amp --work-dir work_dirs/dmae_clip-base-teacher_vit-tiny
+Run       tools/dist_train.sh configs/pretrain/ablation/dmae_clip-base-teacher_vit-tiny.py 8 --amp \
+          --work-dir work_dirs/dmae_clip-base-teacher_vit-tiny
 
 The teacher's weights are timm's `vit_base_patch16_clip_224.openai`, saved as a file:
 `timm.create_model('vit_base_patch16_clip_224.openai', pretrained=True)`, then its state dict by

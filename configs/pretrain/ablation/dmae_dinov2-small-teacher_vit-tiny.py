@@ -4,7 +4,8 @@ What      Patches of 14 px line up with the student's 16 px when the teacher see
 Source    Ours.
 Expected  Not run by us.
 Cost      As D-MAE-Tiny.
-Run       tools/dist_train.sh configs/pretrain/ablation/dmae_dinov2-small-teacher_vit-tiny.py 8 --amp --work-dir work_dirs/dmae_dinov2-small-teacher_vit-tiny
+Run       tools/dist_train.sh configs/pretrain/ablation/dmae_dinov2-small-teacher_vit-tiny.py 8 \
+          --amp --work-dir work_dirs/dmae_dinov2-small-teacher_vit-tiny
 
 The teacher's weights are timm's `vit_small_patch14_dinov2.lvd142m`, saved as a file:
 `timm.create_model('vit_small_patch14_dinov2.lvd142m', pretrained=True)`, then its state dict by

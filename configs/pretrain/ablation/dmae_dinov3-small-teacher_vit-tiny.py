@@ -4,7 +4,8 @@ What      Rotary positions and four register tokens, which are left out of the c
 Source    Ours.
 Expected  Not run by us.
 Cost      As D-MAE-Tiny.
-Run       tools/dist_train.sh configs/pretrain/ablation/dmae_dinov3-small-teacher_vit-tiny.py 8 --amp --work-dir work_dirs/dmae_dinov3-small-teacher_vit-tiny
+Run       tools/dist_train.sh configs/pretrain/ablation/dmae_dinov3-small-teacher_vit-tiny.py 8 \
+          --amp --work-dir work_dirs/dmae_dinov3-small-teacher_vit-tiny
 
 The teacher's weights are timm's `vit_small_patch16_dinov3.lvd1689m`, saved as a file:
 `timm.create_model('vit_small_patch16_dinov3.lvd1689m', pretrained=True)`, then its state dict by

@@ -4,7 +4,8 @@ What      One pair, (9, 9); everything else is D-MAE-Tiny's.
 Source    ICML paper, figure 7.
 Expected  Below D-MAE-Tiny, whose last layer is matched (paper). Not run by us.
 Cost      As D-MAE-Tiny.
-Run       tools/dist_train.sh configs/pretrain/ablation/dmae_layer-9_vit-tiny.py 8 --amp --work-dir work_dirs/dmae_layer-9_vit-tiny
+Run       tools/dist_train.sh configs/pretrain/ablation/dmae_layer-9_vit-tiny.py 8 --amp \
+          --work-dir work_dirs/dmae_layer-9_vit-tiny
 """
 
 _base_ = '../dmae_vit-tiny.py'

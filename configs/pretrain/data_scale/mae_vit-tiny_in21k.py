@@ -1,13 +1,13 @@
 """MAE-Tiny pre-trained on ImageNet-21k, 14.2 million images.
 
 What      `mae_vit-tiny.py` on the images of all 21 841 classes, for as many iterations as on
-          ImageNet-1k: 36 epochs. Unreadable images, of which the collection has some, are passed over
-          and named in the log, up to 1000.
+          ImageNet-1k: 36 epochs. Unreadable images, of which the collection has some, are passed
+          over and named in the log, up to 1000.
 Source    ICLR submission, table 3. That the number of iterations is kept is our assumption; the
           paper does not say.
 Expected  78.0% ImageNet-1k top-1 after 300 epochs of fine-tuning (paper). Not run by us.
-Cost      As `mae_vit-tiny.py`. The list of images takes 0.65 GB of memory a GPU; the workers that it
-          starts share it.
+Cost      As `mae_vit-tiny.py`. The list of images takes 0.65 GB of memory a GPU; the workers that
+          it starts share it.
 Run       tools/dist_train.sh configs/pretrain/data_scale/mae_vit-tiny_in21k.py 8 --amp
 """
 

@@ -1,8 +1,8 @@
 """MoCo-v3-Tiny pre-trained on 10% of ImageNet-1k, balanced.
 
 What      `mocov3_vit-tiny.py` on a part of the data, for as many iterations as on all of it.
-Source    The lists of Assran et al. 2021 (suncet), saved as `10percent.txt`; tools/dataset_converters/make_subset.py
-          makes others. That the number of iterations is
+Source    The lists of Assran et al. 2021 (suncet), saved as `10percent.txt`;
+          tools/dataset_converters/make_subset.py makes others. That the number of iterations is
           kept is our assumption; the paper does not say.
 Expected  73.5% ImageNet-1k top-1 after 300 epochs of fine-tuning (paper) with the earlier
           version of their MoCo-v3 (73.7 on all data). Not run

@@ -1,14 +1,14 @@
 """MoCo-v3-Tiny pre-trained on ImageNet-21k, 14.2 million images.
 
 What      `mocov3_vit-tiny.py` on the images of all 21 841 classes, for as many iterations as on
-          ImageNet-1k: 36 epochs. Unreadable images, of which the collection has some, are passed over
-          and named in the log, up to 1000.
+          ImageNet-1k: 36 epochs. Unreadable images, of which the collection has some, are passed
+          over and named in the log, up to 1000.
 Source    ICLR submission, table 3. That the number of iterations is kept is our assumption; the
           paper does not say.
 Expected  73.8% ImageNet-1k top-1 after 300 epochs of fine-tuning (paper) with the earlier
           version of their MoCo-v3 (73.7 on ImageNet-1k). Not run by us.
-Cost      As `mocov3_vit-tiny.py`. The list of images takes 0.65 GB of memory a GPU; the workers that it
-          starts share it.
+Cost      As `mocov3_vit-tiny.py`. The list of images takes 0.65 GB of memory a GPU; the workers
+          that it starts share it.
 Run       tools/dist_train.sh configs/pretrain/data_scale/mocov3_vit-tiny_in21k.py 8 --amp
 """
 

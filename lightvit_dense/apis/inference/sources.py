@@ -63,10 +63,8 @@ def check_array(array: Any) -> np.ndarray:
 class Sources:
     """All inputs of a call, in order; iterating reads them one at a time.
 
-    Args:
-        inputs: A path of an image, a folder or a video, an array, or any number of these.
-        recursive: Whether folders are searched below their first level.
-        exif: Whether files are turned upright by their EXIF entry.
+    Inputs are a path of an image, a folder or a video, an array, or any number of these. With
+    ``exif`` files are turned upright by their EXIF entry.
     """
 
     def __init__(self, inputs: Any, recursive: bool = False, exif: bool = True) -> None:

@@ -56,20 +56,9 @@ class ResultWriter:
     * ``classes.json``: ``id`` and ``name`` of the classes.
     * ``detections.json``: objects as COCO's results, which ``COCO.loadRes`` reads. The id of a
       picture is the number that its file's name is, as in COCO, else its name.
-    * ``labels/<name>.png``: class indices from 0, one byte a pixel.
-    * ``pictures/<name>.jpg``: results painted over the pictures.
-    * ``videos/<name>.mp4``: results painted over the frames of a video.
-
-    Args:
-        folder: Made if it is not there; files in it of these names are replaced.
-        names: Names of the classes.
-        colors: Colour of each class.
-        pictures: Whether pictures and videos are painted.
-        palette: Whether label maps have the colours of the classes as their palette, so that they
-            can be looked at. The bytes are the same.
-
-    Raises:
-        InferenceError: If the folder cannot be made.
+    * ``labels/<name>.png``: class indices from 0, one byte a pixel; with ``palette`` they have the
+      colours of the classes, so that they can be looked at.
+    * With ``pictures``: ``pictures/<name>.jpg`` and ``videos/<name>.mp4``, results painted over.
     """
 
     def __init__(

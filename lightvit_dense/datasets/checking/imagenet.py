@@ -36,26 +36,39 @@ def check_imagenet(
             continue
         request.progress(f'listing {tree.name}', 0, images[split])
         by_class = dict(tree.by_class())
-        keys = [key for those in by_class.values() for key in those]
-        if not keys and split == 'val' and (keys := list(tree.keys())):
-            report.note(
-                f'{tree.name}: the images lie in no class folders, so that ann_file has to name a '
-                'list of their labels'
-            )
-        what, try_one = f'images of {split}', partial(open_image, tree.storage.read)
-        opened = open_some(report, request, keys, try_one, what, origin)
-        report.count(what, len(keys), images[split], opened)
-        if not keys:
-            report.missing(f'{tree.name}: no image', origin)
         if by_class:
             report.count(f'classes of {split}', len(by_class), classes)
             found.append(set(by_class))
-        empty = [name for name, those in by_class.items() if not those]
-        if keys and empty:
-            report.missing(f'{tree.name}: the images of {len(empty)} classes', origin, empty)
+        _check_images(report, request, tree, by_class, split, images[split], origin)
     if len(found) == 2 and (differing := sorted(found[0] ^ found[1])):
         report.missing('classes that only one of train and val has', origin, differing)
     return report
+
+
+def _check_images(
+    report: Report,
+    request: Request,
+    tree: Tree,
+    by_class: Mapping[str, list[str]],
+    split: str,
+    expected: int,
+    origin: str,
+) -> None:
+    """Count and open the images of a split; name the classes that have none."""
+    keys = [key for those in by_class.values() for key in those]
+    if not keys and split == 'val' and (keys := list(tree.keys())):
+        report.note(
+            f'{tree.name}: the images lie in no class folders, so that ann_file has to name a '
+            'list of their labels'
+        )
+    what, try_one = f'images of {split}', partial(open_image, tree.storage.read)
+    opened = open_some(report, request, keys, try_one, what, origin)
+    report.count(what, len(keys), expected, opened)
+    if not keys:
+        report.missing(f'{tree.name}: no image', origin)
+    empty = [name for name, those in by_class.items() if not those]
+    if keys and empty:
+        report.missing(f'{tree.name}: the images of {len(empty)} classes', origin, empty)
 
 
 def _find_tree(root: str, split: str) -> Tree | None:

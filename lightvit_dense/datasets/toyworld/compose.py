@@ -22,7 +22,7 @@ _TRIES = 12
 class SceneSpec:
     """How a scene is made up."""
 
-    objects: tuple[int, int] = (2, 6)  # fewest and most objects
+    objects: tuple[int, int] = (2, 6)
     # smallest and largest object in pixels, as the root of its mask's area
     side: tuple[float, float] = (18.0, 90.0)
     large_share: float = 0.08  # share of objects a tenth to two fifths larger than that
@@ -71,13 +71,13 @@ class Layer:
 class Instance:
     """An object in a scene."""
 
-    class_name: str  # what it is
+    class_name: str
     mask: np.ndarray  # pixels in view, bool [H, W]; the masks of a scene are disjoint
     amodal_mask: np.ndarray  # pixels inside of the image, hidden or not, bool [H, W]
     bbox: tuple[int, int, int, int]  # box of ``mask``: x, y, width, height in pixels
     visibility: float  # pixels in view over all pixels of the object, 0..1
-    pose: Pose  # where it was put
-    source: Source  # where its pixels come from
+    pose: Pose
+    source: Source
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,7 +18,7 @@ SPLITS = ('train', 'val', 'unlabeled')
 class WorldSpec:
     """A toy world, down to its last byte."""
 
-    seed: int = 0  # seed of everything
+    seed: int = 0
     image_size: int = 128  # height and width of the images in pixels
     train: int = 64  # labelled training images
     val: int = 100  # validation images, on photographs that no other split shows

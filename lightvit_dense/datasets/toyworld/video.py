@@ -37,7 +37,7 @@ class Video:
     """A video and what is known of its target."""
 
     name: str  # class and number, 'book-3'
-    class_name: str  # what the target is
+    class_name: str
     frames: list[np.ndarray]  # RGB uint8 [H, W, 3] each
     masks: np.ndarray  # the target's pixels in view, bool [T, H, W]
     # boxes of ``masks``: x, y, width, height, int [T, 4]; zeros where it is not in view
@@ -45,7 +45,7 @@ class Video:
     full_occlusion: np.ndarray  # others hide it, bool [T]
     out_of_view: np.ndarray  # it is outside of the frame, bool [T]
     attributes: tuple[str, ...]  # out of LaSOT's fourteen
-    sources: list[str]  # names of all sources seen in it
+    sources: list[str]
     sentence: str  # what it shows, in words
 
 

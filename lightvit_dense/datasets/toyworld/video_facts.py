@@ -31,7 +31,7 @@ _LOW_RESOLUTION = 1000
 class VideoFacts:
     """What is noted while a video is drawn, frame by frame."""
 
-    class_name: str  # class of the target
+    class_name: str
     events: frozenset[str]  # what was planned
     # x, y, width, height in pixels; zeros where nothing is in view
     boxes: list[tuple[int, int, int, int]] = field(default_factory=list)

@@ -40,11 +40,11 @@ _OURS = OwnFolder('toyworld.json', 'lightvit_dense.toyworld', LAYOUTS.keys())
 class WorldReport:
     """What :func:`build_world` did."""
 
-    root: Path  # the world
-    spec: WorldSpec  # what it is made of
+    root: Path
+    spec: WorldSpec
     built: bool  # false when the same world was there already
     reason: str  # why it was built, or not
-    seconds: float  # time it took
+    seconds: float
     stats: dict[str, dict[str, Any]]  # counts by layout and split
 
 

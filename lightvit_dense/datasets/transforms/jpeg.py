@@ -31,8 +31,8 @@ Box = tuple[int, int, int, int]
 class Header(NamedTuple):
     """What the header of a JPEG file tells."""
 
-    height: int  # height in pixels as stored, before the EXIF entry turns the picture
-    width: int  # width in pixels
+    height: int  # as stored, before the EXIF entry turns the picture
+    width: int
     orientation: int  # EXIF orientation, 1 for upright
     frame: int  # place of the height's two bytes in the file
 

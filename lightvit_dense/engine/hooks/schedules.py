@@ -118,7 +118,7 @@ class TeacherTemperatureHook(_Schedule):
 
 @HOOKS.register_module()
 class MomentumUpdateHook(Hook):
-    """Call ``model.update_followers(momentum)`` after every step of the optimiser.
+    """Call ``model.update_ema_targets(momentum)`` after every step of the optimiser.
 
     The momentum goes from ``base`` to ``end`` in half a cosine wave over the whole training (BYOL,
     MoCo-v3, DINO). It is logged as ``target_momentum``. While gradients are accumulated nothing
@@ -144,7 +144,7 @@ class MomentumUpdateHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Check that there are copies."""
-        require(runner.model, 'update_followers', self)
+        require(runner.model, 'update_ema_targets', self)
 
     def after_train_iter(
         self,
@@ -157,7 +157,7 @@ class MomentumUpdateHook(Hook):
         if not runner.optim_wrapper.should_update():
             return
         momentum = self.momentum(runner.iter, runner.max_iters)
-        require(runner.model, 'update_followers', self)(momentum)
+        require(runner.model, 'update_ema_targets', self)(momentum)
         runner.message_hub.update_scalar('train/target_momentum', momentum)
 
 

@@ -1,9 +1,9 @@
 """Backbones: image in, tokens or feature maps out."""
 
-from .encoding import Encoding
+from .base import Backbone, Encoding
 from .hiera import Hiera
 from .swin import SwinTransformer
 from .timm_backbone import TimmBackbone
 from .vit import VisionTransformer
 
-__all__ = ['Encoding', 'Hiera', 'SwinTransformer', 'TimmBackbone', 'VisionTransformer']
+__all__ = ['Backbone', 'Encoding', 'Hiera', 'SwinTransformer', 'TimmBackbone', 'VisionTransformer']

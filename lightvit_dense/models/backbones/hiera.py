@@ -5,13 +5,11 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
-from mmengine.model import BaseModule
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from ...registry import MODELS
 from ..layers import QueryKeyBlock, resize_position, trunc_normal_
-from .encoding import Encoding
+from .base import Backbone, resolve_indices
 from .hiera_layers import HieraBlock, HieraPatchEmbed
 from .hiera_tokens import from_units, pad_to_units, pool_real, to_units
 from .sizes import pair, resolve_arch
@@ -27,7 +25,7 @@ HIERA_ARCHITECTURES: dict[str, dict[str, Any]] = {
 
 
 @MODELS.register_module()
-class Hiera(BaseModule):
+class Hiera(Backbone):
     """Hiera with timm's parameter names and a final ``norm``.
 
     Widths and heads double at each stage; the first ``q_pool`` changes of stage halve the
@@ -94,7 +92,8 @@ class Hiera(BaseModule):
         self.out_type = out_type
         self.with_cp = with_cp
         self._check_options(pair(img_size), mask_unit_attn)
-        self.out_indices = self._resolve_indices(out_indices)
+        count = len(self.stages)
+        self.out_indices = resolve_indices(out_indices, count, 'out_indices', 'stages')
         height, width = pair(img_size)
         self.grid_size = (height // self.patch_size, width // self.patch_size)
 
@@ -144,17 +143,7 @@ class Hiera(BaseModule):
             raise ValueError(
                 f'img_size={image} px is not a multiple of the patch stride {self.patch_size}'
             )
-        if self.out_type not in ('tokens', 'featmap'):
-            raise ValueError(f"out_type is 'tokens' or 'featmap', got '{self.out_type}'")
-
-    def _resolve_indices(self, indices: Sequence[int]) -> tuple[int, ...]:
-        count = len(self.stages)
-        resolved = {i % count for i in indices if -count <= i < count}
-        if not indices or len(resolved) != len(indices):
-            raise ValueError(
-                f'out_indices={tuple(indices)} does not name stages of 0..{count - 1}, each once'
-            )
-        return tuple(sorted(resolved))
+        self._check_out_type()
 
     def _reset_parameters(self) -> None:
         """Initialise as Hiera's MAE does: Xavier-uniform weights, N(0, 0.02) positions.
@@ -202,9 +191,8 @@ class Hiera(BaseModule):
     def attention_shape(self, layer: int) -> tuple[int, int, int]:
         """Return the shape of one head's logits of a layer for a whole image.
 
-        Returns:
-            (windows, queries, keys), queries and keys of one window; one window where attention
-            is global. Logits come with windows and queries in one dimension.
+        (windows, queries, keys) of a window, one window where attention is global. Logits come with
+        windows and queries in one dimension.
         """
         block, units = self._block(layer), self.mask_grid[0] * self.mask_grid[1]
         keys = self.unit_side_of(layer - 1) ** 2
@@ -260,82 +248,27 @@ class Hiera(BaseModule):
             x = x.gather(1, ids_keep[..., None, None].expand(-1, -1, *x.shape[2:]))
         return x, grid, real
 
-    def _run_block(
-        self, block: HieraBlock, x: Tensor, real: Tensor | None, need_logits: bool
-    ) -> tuple[Tensor, Tensor | None]:
-        if self.with_cp and self.training and torch.is_grad_enabled():
-            return checkpoint(block, x, real, need_logits, use_reentrant=False)
-        return block(x, real, need_logits)
-
-    def _embed_units(self, image: Tensor, ids_keep: Tensor | None) -> Tensor:
-        """Embed an image of whole units."""
+    def _start(self, image: Tensor, ids_keep: Tensor | None, **options: Any) -> tuple[Tensor, None]:
         height, width = image.shape[-2:]
         if height % self.unit_size or width % self.unit_size:
             raise ValueError(
                 f'an image of {height}x{width} px is not a whole number of {self.unit_size} px '
                 'mask units, which masking and attention maps speak of; resize or pad it'
             )
-        return self.embed(image, ids_keep)[0]
+        return self.embed(image, ids_keep, **options)[0], None
 
-    def encode(
-        self,
-        image: Tensor,
-        ids_keep: Tensor | None = None,
-        logits_of: Sequence[int] = (),
-        hidden_of: Sequence[int] = (),
-    ) -> Encoding:
-        """Run all blocks and the final norm, on visible units only if asked.
+    def run_layer(
+        self, layer: int, x: Tensor, context: Any, need_logits: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """See :meth:`Backbone.run_layer`."""
+        real = None if context is None else context[layer]
+        return self._run(self._block(layer), x, real, need_logits)
 
-        Args:
-            image: [B, 3, H, W], sides multiples of ``unit_size``.
-            ids_keep: Visible mask units [B, K]; ``None`` for all.
-            logits_of: Layers (1-based) whose pre-softmax logits are wanted.
-            hidden_of: Layers (0 for the embedding) whose outputs are wanted.
+    def _logits(self, layer: int, x: Tensor, context: Any) -> Tensor:
+        return self._block(layer).logits(x)
 
-        Returns:
-            Tokens [B, K*T, C], logits [B, heads, windows*q, k], outputs [B, K*T, C], with T, C, q
-            and k of the layer. Tokens stand unit by unit: ``unflatten(1, (K, T))`` parts them.
-
-        Raises:
-            ValueError: If the image is not a whole number of units.
-        """
-        x = self._embed_units(image, ids_keep)
-        logits: dict[int, Tensor] = {}
-        hidden = {0: x.flatten(1, 2)} if 0 in hidden_of else {}
-        for layer in range(1, self.num_layers + 1):
-            x, found = self._run_block(self._block(layer), x, None, layer in logits_of)
-            if found is not None:
-                logits[layer] = found
-            if layer in hidden_of:
-                hidden[layer] = x.flatten(1, 2)
-        return Encoding(self.norm(x.flatten(1, 2)), logits, hidden)
-
-    def attention_logits(
-        self, image: Tensor, layers: Sequence[int], ids_keep: Tensor | None = None
-    ) -> dict[int, Tensor]:
-        """Return pre-softmax logits of the named layers.
-
-        Nothing runs after the query-key product of the last one.
-
-        Args:
-            image: [B, 3, H, W], sides multiples of ``unit_size``.
-            layers: Layers, 1-based.
-            ids_keep: Visible mask units [B, K]; ``None`` for all.
-
-        Returns:
-            {layer: logits [B, heads, windows*q, k]}.
-
-        Raises:
-            ValueError: If the image is not a whole number of units.
-        """
-        x = self._embed_units(image, ids_keep)
-        last, wanted = max(layers), {}
-        for layer in range(1, last):
-            x, logits = self._run_block(self._block(layer), x, None, layer in layers)
-            if logits is not None:
-                wanted[layer] = logits
-        wanted[last] = self._block(last).logits(x)
-        return wanted
+    def _flat(self, x: Tensor) -> Tensor:
+        return x.flatten(1, 2)
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """Return the outputs of the stages of ``out_indices``.
@@ -349,21 +282,20 @@ class Hiera(BaseModule):
             The final norm, where the model has one, applies to the last stage's output only.
         """
         x, grid, real = self.embed(image)
+        reals = {1: real}  # which tokens are real as a layer gets them
+        for layer in range(1, self.num_layers):
+            reals[layer + 1] = pool_real(reals[layer], self._block(layer).attn.q_stride)
+        ends = [sum(self.stages[: stage + 1]) for stage in self.out_indices]
+        hidden = self._run_blocks(x, reals, hidden_of=ends, stop=ends[-1]).hidden
+        return tuple(self._output(layer, hidden[layer], grid) for layer in ends)
+
+    def _output(self, layer: int, x: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Return a stage's output in raster order, its filling cropped."""
+        x = self.norm(x) if layer == self.num_layers else x
         units = (math.ceil(grid[0] / self.mask_unit), math.ceil(grid[1] / self.mask_unit))
-        outputs = []
-        for layer in range(1, sum(self.stages[: self.out_indices[-1] + 1]) + 1):
-            block, stage = self._block(layer), self.stage_of(layer)
-            x, _ = self._run_block(block, x, real, False)
-            real = pool_real(real, block.attn.q_stride)
-            if stage in self.out_indices and layer == sum(self.stages[: stage + 1]):
-                out = self.norm(x) if layer == self.num_layers else x
-                shrink = self.mask_unit // self.unit_side_of(layer)
-                # Crop the filling: [B, rows, columns, C]
-                out = from_units(out, units)[
-                    :, : math.ceil(grid[0] / shrink), : math.ceil(grid[1] / shrink)
-                ]
-                if self.out_type == 'featmap':
-                    outputs.append(out.permute(0, 3, 1, 2).contiguous())
-                else:
-                    outputs.append(out.flatten(1, 2))
-        return tuple(outputs)
+        shrink = self.mask_unit // self.unit_side_of(layer)
+        rows, columns = (math.ceil(side / shrink) for side in grid)
+        x = from_units(x, units)[:, :rows, :columns]  # [B, rows, columns, C]
+        if self.out_type == 'featmap':
+            return x.permute(0, 3, 1, 2).contiguous()
+        return x.flatten(1, 2)

@@ -10,13 +10,8 @@ from .hiera_tokens import pool_tokens
 class HieraPatchEmbed(nn.Module):
     """Embed overlapping patches with one convolution (parameter ``proj``).
 
-    The kernel is ``2 * stride - 1`` wide (7 for the stride of 4), so that a patch sees half of its
-    neighbours.
-
-    Args:
-        in_channels: Channels of the image.
-        dim: Width of the tokens.
-        stride: Pixels from one token to the next.
+    The kernel is ``2 * stride - 1`` pixels wide (7 for the stride of 4), so that a patch sees half
+    of its neighbours.
     """
 
     def __init__(self, in_channels: int, dim: int, stride: int) -> None:
@@ -24,15 +19,10 @@ class HieraPatchEmbed(nn.Module):
         self.proj = nn.Conv2d(in_channels, dim, 2 * stride - 1, stride, padding=stride - 1)
 
     def forward(self, image: Tensor, visible: Tensor | None = None) -> Tensor:
-        """Embed.
+        """Embed an image [B, channels, H, W] as [B, ceil(H / stride), ceil(W / stride), dim].
 
-        Args:
-            image: [B, channels, H, W].
-            visible: Which units may be seen [B, unit rows, unit columns]; the pixels of others are
-                made zero first, because kernels reach across the borders of units.
-
-        Returns:
-            [B, ceil(H / stride), ceil(W / stride), dim].
+        The pixels of units that are not ``visible`` [B, unit rows, unit columns] are made zero
+        first, because kernels reach across the borders of units.
         """
         if visible is not None:
             height, width = image.shape[-2:]
@@ -88,14 +78,7 @@ class MaskUnitAttention(nn.Module):
         return logits.unflatten(0, (batch, -1)).transpose(1, 2).flatten(2, 3)
 
     def logits(self, x: Tensor) -> Tensor:
-        """Return scaled logits before the softmax.
-
-        Args:
-            x: Normalised tokens [B, U, T, C].
-
-        Returns:
-            [B, heads, windows*q, k]; neither value nor output projection is used.
-        """
+        """Return logits [B, heads, windows*q, k] of tokens [B, U, T, C], normalised."""
         width = 2 * self.num_heads * self.head_dim
         # The value third of the projection is never needed here.
         q, k = F.linear(x, self.qkv.weight[:width], self.qkv.bias[:width]).chunk(2, dim=-1)
@@ -105,15 +88,12 @@ class MaskUnitAttention(nn.Module):
     def forward(
         self, x: Tensor, real: Tensor | None = None, need_logits: bool = False
     ) -> tuple[Tensor, Tensor | None]:
-        """Attend.
+        """Return tokens [B, U, T / q_stride, C_out] and logits [B, heads, windows*q, k], or none.
 
         Args:
             x: Tokens [B, U, T, C].
             real: Which tokens are real [U, T]; others are never attended to. ``None`` for all.
-            need_logits: Also return the pre-softmax logits, computed explicitly.
-
-        Returns:
-            Tokens [B, U, T / q_stride, C_out] and the logits [B, heads, windows*q, k] or ``None``.
+            need_logits: Whether pre-softmax logits are wanted, which are then computed explicitly.
         """
         batch, units, _, _ = x.shape
         q, k, v = self.qkv(x).chunk(3, dim=-1)
@@ -180,16 +160,7 @@ class HieraBlock(nn.Module):
     def forward(
         self, x: Tensor, real: Tensor | None = None, need_logits: bool = False
     ) -> tuple[Tensor, Tensor | None]:
-        """Run the block.
-
-        Args:
-            x: Tokens [B, U, T, C].
-            real: Which tokens are real [U, T]; ``None`` for all.
-            need_logits: Also return pre-softmax logits.
-
-        Returns:
-            Tokens [B, U, T / q_stride, C_out] and logits [B, heads, windows*q, k] or ``None``.
-        """
+        """Run the block; see :meth:`MaskUnitAttention.forward`."""
         y = self.norm1(x)
         out, logits = self.attn(y, real, need_logits)
         if self.proj is not None:

@@ -13,15 +13,7 @@ from torch import Tensor
 
 
 def to_units(x: Tensor, side: int) -> Tensor:
-    """Bring a map into the order of units.
-
-    Args:
-        x: [B, rows, columns, C], sides multiples of ``side``.
-        side: Side of a unit in tokens, a power of 2.
-
-    Returns:
-        [B, units, side², C].
-    """
+    """Bring a map [B, rows, columns, C] into the order of units [B, units, side², C]."""
     batch, rows, columns, width = x.shape
     levels = side.bit_length() - 1
     # A row splits into (unit, coarsest bit, ..., finest bit), and so does a column.
@@ -34,15 +26,7 @@ def to_units(x: Tensor, side: int) -> Tensor:
 
 
 def from_units(x: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Undo :func:`to_units`.
-
-    Args:
-        x: [B, units, side², C].
-        grid: (rows, columns) of units.
-
-    Returns:
-        [B, rows * side, columns * side, C].
-    """
+    """Undo :func:`to_units` for a grid (rows, columns) of units."""
     batch, _, tokens, width = x.shape
     levels = (int(tokens).bit_length() - 1) // 2  # int: tracing makes tensors of sizes
     side = 1 << levels
@@ -55,15 +39,7 @@ def from_units(x: Tensor, grid: tuple[int, int]) -> Tensor:
 
 
 def pad_to_units(x: Tensor, side: int) -> tuple[Tensor, Tensor | None]:
-    """Fill a map up to whole units with zeros, at the right and the bottom.
-
-    Args:
-        x: [B, rows, columns, C].
-        side: Side of a unit in tokens.
-
-    Returns:
-        The padded map and which tokens are real [U, side²], ``None`` if nothing was padded.
-    """
+    """Fill a map [B, rows, columns, C] up to units; return it, and what is real [U, side²]."""
     rows, columns = x.shape[1:3]
     pad_h, pad_w = -rows % side, -columns % side
     if not pad_h and not pad_w:
@@ -73,15 +49,9 @@ def pad_to_units(x: Tensor, side: int) -> tuple[Tensor, Tensor | None]:
 
 
 def pool_tokens(x: Tensor, stride: int, real: Tensor | None = None) -> Tensor:
-    """Join neighbours by their maximum; padding never takes part.
+    """Join ``stride`` neighbours of [B, U, T, C] by their maximum: 4 for 2x2, 1 for no pooling.
 
-    Args:
-        x: [B, U, T, C].
-        stride: Number of tokens that become one: 4 for 2x2, 1 for no pooling.
-        real: Which tokens are real [U, T]; ``None`` for all.
-
-    Returns:
-        [B, U, T / stride, C]; tokens made of padding only are zero.
+    Padding, where ``real`` [U, T] is false, never takes part; tokens made of it alone are zero.
     """
     if stride == 1:
         return x

@@ -5,15 +5,13 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
-from mmengine.model import BaseModule
 from timm.layers import PatchEmbed
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from ...registry import MODELS
 from ..layers import trunc_normal_
 from ..layers.swin import SwinBlock, SwinStage, WindowQueryKeyBlock, init_swin
-from .encoding import Encoding
+from .base import Backbone, resolve_indices
 from .sizes import pair, resolve_arch
 
 SWIN_ARCHITECTURES: dict[str, dict[str, Any]] = {
@@ -25,7 +23,7 @@ SWIN_ARCHITECTURES: dict[str, dict[str, Any]] = {
 
 
 @MODELS.register_module()
-class SwinTransformer(BaseModule):
+class SwinTransformer(Backbone):
     """Swin of timm's parts, with timm's parameter names.
 
     Images of any size are taken; maps that are no whole number of windows are filled up with zeros,
@@ -90,12 +88,7 @@ class SwinTransformer(BaseModule):
         self.grid_size = (height // patch_size, width // patch_size)
         self._check_options((height, width), final_norm and stage_norms)
         count = len(self.depths)
-        self.out_indices = tuple(sorted({i % count for i in out_indices if -count <= i < count}))
-        if not out_indices or len(self.out_indices) != len(out_indices):
-            raise ValueError(
-                f'out_indices={tuple(out_indices)} does not name stages of 0..{count - 1}, '
-                'each once'
-            )
+        self.out_indices = resolve_indices(out_indices, count, 'out_indices', 'stages')
 
         self._places = [(s, i) for s, blocks in enumerate(self.depths) for i in range(blocks)]
         self.embed_dims: int = arch['embed_dim'] * 2 ** (count - 1)
@@ -135,8 +128,7 @@ class SwinTransformer(BaseModule):
             raise ValueError(f'depths={self.depths}: each stage needs a block')
         if image[0] % self.patch_size or image[1] % self.patch_size:
             raise ValueError(f'img_size={image} px is not a multiple of patch {self.patch_size} px')
-        if self.out_type not in ('tokens', 'featmap'):
-            raise ValueError(f"out_type is 'tokens' or 'featmap', got '{self.out_type}'")
+        self._check_out_type()
         if two_norms:
             raise ValueError('stage_norms=True takes the place of the final norm: final_norm=False')
 
@@ -161,11 +153,6 @@ class SwinTransformer(BaseModule):
 
     def _stages(self) -> list[SwinStage]:
         return [cast(SwinStage, stage) for stage in self.layers]
-
-    def _run(self, block: nn.Module, x: Tensor) -> Tensor:
-        if self.with_cp and self.training and torch.is_grad_enabled():
-            return checkpoint(block, x, use_reentrant=False)
-        return block(x)
 
     def _merge(self, layer: int, x: Tensor) -> Tensor:
         """Merge patches where the layer ends a stage and there is another one."""
@@ -192,9 +179,7 @@ class SwinTransformer(BaseModule):
     def attention_shape(self, layer: int) -> tuple[int, int, int]:
         """Return the shape of one head's logits of a layer, of an image of ``img_size``.
 
-        Returns:
-            (windows, queries, keys), queries and keys of one window. Logits come with windows and
-            queries in one dimension.
+        (windows, queries, keys) of a window; logits come with windows and queries in one dimension.
         """
         window = self.blocks[layer - 1].window_size
         grid = self._stage_grid(self._places[layer - 1][0])
@@ -220,10 +205,8 @@ class SwinTransformer(BaseModule):
     def embed(self, image: Tensor, ids_keep: Tensor | None = None) -> Tensor:
         """Return embedded patches [B, rows, columns, C].
 
-        Args:
-            image: [B, 3, H, W].
-            ids_keep: Visible patches [B, K]; the mask token takes the place of the others, as
-                windows need whole maps. ``None`` for all.
+        The mask token takes the place of all patches but ``ids_keep`` [B, K], as windows need whole
+        maps.
 
         Raises:
             ValueError: If patches shall be hidden and there is no mask token.
@@ -237,58 +220,22 @@ class SwinTransformer(BaseModule):
         hidden = hidden.scatter(1, ids_keep, False).reshape(*x.shape[:3], 1)
         return torch.where(hidden, self.mask_token.to(x.dtype), x)
 
-    def encode(
-        self,
-        image: Tensor,
-        ids_keep: Tensor | None = None,
-        logits_of: Sequence[int] = (),
-        hidden_of: Sequence[int] = (),
-    ) -> Encoding:
-        """Run all blocks and the final norm.
+    def _start(self, image: Tensor, ids_keep: Tensor | None, **options: Any) -> tuple[Tensor, None]:
+        return self.embed(image, ids_keep, **options), None
 
-        Args:
-            image: [B, 3, H, W].
-            ids_keep: Visible patches [B, K], see :meth:`embed`.
-            logits_of: Layers (1-based) whose logits are wanted, see :meth:`SwinBlock.logits`.
-            hidden_of: Layers (0 for the embedding) whose outputs are wanted.
+    def run_layer(
+        self, layer: int, x: Tensor, context: Any, need_logits: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """See :meth:`Backbone.run_layer`."""
+        block = self.blocks[layer - 1]
+        logits = block.logits(x) if need_logits else None
+        return self._merge(layer, self._run(block, x)), logits
 
-        Returns:
-            Tokens [B, N, C], logits [B, heads, windows*q, k], outputs [B, N, C], with N and C of
-            the layer, in raster order.
-        """
-        x = self.embed(image, ids_keep)
-        logits: dict[int, Tensor] = {}
-        hidden = {0: x.flatten(1, 2)} if 0 in hidden_of else {}
-        for layer, block in enumerate(self.blocks, start=1):
-            if layer in logits_of:
-                logits[layer] = block.logits(x)
-            x = self._merge(layer, self._run(block, x))
-            if layer in hidden_of:
-                hidden[layer] = x.flatten(1, 2)
-        return Encoding(self.norm(x).flatten(1, 2), logits, hidden)
+    def _logits(self, layer: int, x: Tensor, context: Any) -> Tensor:
+        return self.blocks[layer - 1].logits(x)
 
-    def attention_logits(
-        self, image: Tensor, layers: Sequence[int], ids_keep: Tensor | None = None
-    ) -> dict[int, Tensor]:
-        """Return pre-softmax logits of the named layers.
-
-        Nothing runs after the query-key product of the last one.
-
-        Args:
-            image: [B, 3, H, W].
-            layers: Layers, 1-based.
-            ids_keep: Visible patches [B, K], see :meth:`embed`.
-
-        Returns:
-            {layer: logits [B, heads, windows*q, k]}.
-        """
-        x, wanted = self.embed(image, ids_keep), {}
-        for layer, block in enumerate(self.blocks[: max(layers)], start=1):
-            if layer in layers:
-                wanted[layer] = block.logits(x)
-            if layer < max(layers):
-                x = self._merge(layer, block(x))
-        return wanted
+    def _flat(self, x: Tensor) -> Tensor:
+        return x.flatten(1, 2)
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """Return the outputs of the stages of ``out_indices``, before patches are merged.

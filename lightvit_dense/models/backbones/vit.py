@@ -1,14 +1,12 @@
 """The plain vision transformer of every task."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, cast
 
 import torch
-from mmengine.model import BaseModule
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from ...registry import MODELS
 from ..layers import (
@@ -19,8 +17,8 @@ from ..layers import (
     sincos_position,
     trunc_normal_,
 )
-from .encoding import Encoding
-from .sizes import pair, resolve_arch
+from .base import Backbone, resolve_indices
+from .sizes import check_keys, pair, resolve_arch
 
 ARCHITECTURES: dict[str, dict[str, int]] = {
     # The papers' tiny and small have 12 heads where DeiT has 3 and 6.
@@ -31,10 +29,11 @@ ARCHITECTURES: dict[str, dict[str, int]] = {
 }
 """Sizes by name; the papers' heads, not DeiT's."""
 INITS = ('mae', 'timm', 'beit', 'simmim', 'mocov3')
+REL_POS = ('decomposed', 'bias')
 
 
 @MODELS.register_module()
-class VisionTransformer(BaseModule):
+class VisionTransformer(Backbone):
     """Vision transformer with timm's parameter names.
 
     Windows, relative position and feature taps are options that only add parameters, so one state
@@ -56,13 +55,14 @@ class VisionTransformer(BaseModule):
         drop_path_rate: Drop-path rate of the last block; the first has 0, linear between.
         layer_scale: Initial value of the two LayerScales (trained) of every block (Touvron et al.
             2021); ``None`` for none.
-        window_size: Side of the attention windows in tokens; 0 for global attention everywhere.
-        global_blocks: Blocks (0-based) that stay global when ``window_size`` is set.
-        rel_pos_size: Image size in pixels that decomposed relative position tables are made for;
-            ``None`` for none. With ``rel_pos_bias`` the size that those are made for.
-        rel_pos_bias: Whether every block has BEiT's table of relative position biases (Bao et al.
-            2022), zero at first, for a window, else for ``rel_pos_size`` or ``img_size``. Absolute
-            positions stay. The table is resized, with gradients, to whatever image arrives.
+        window: ``size`` of the attention windows in tokens, and ``global_blocks`` (0-based) that
+            attend globally nevertheless; ``None`` for global attention everywhere.
+        rel_pos: ``kind`` of relative position, and ``size``, the image size in pixels that tables
+            of global blocks are made for (``img_size`` by default); ``None`` for none. Tables are
+            resized to whatever image arrives; absolute positions stay.
+
+            - 'decomposed': ViTDet's vectors for the offsets of each axis.
+            - 'bias': BEiT's table of biases (Bao et al. 2022) in every block, zero at first.
         init: Whose code the initial values follow; biases of linear layers are 0 in all.
 
             - 'mae': Xavier-uniform weights, also of the patch embedding, as a matrix; its bias is
@@ -97,10 +97,8 @@ class VisionTransformer(BaseModule):
         final_norm: bool = True,
         drop_path_rate: float = 0.0,
         layer_scale: float | None = None,
-        window_size: int = 0,
-        global_blocks: Sequence[int] = (),
-        rel_pos_size: int | Sequence[int] | None = None,
-        rel_pos_bias: bool = False,
+        window: Mapping[str, Any] | None = None,
+        rel_pos: Mapping[str, Any] | None = None,
         init: str = 'mae',
         with_cp: bool = False,
         init_cfg: dict | list[dict] | None = None,
@@ -114,13 +112,12 @@ class VisionTransformer(BaseModule):
         self.num_layers: int = arch['depth']
         self.num_heads: int = arch['num_heads']
         self.patch_size = patch_size
-        height, width = pair(img_size)
-        self.grid_size = (height // patch_size, width // patch_size)
+        self.grid_size = self._grid_of(img_size)
         self.num_prefix_tokens = int(cls_token)
         self.out_type = out_type
-        self.out_indices = self._resolve_indices(out_indices, 'out_indices')
+        self.out_indices = resolve_indices(out_indices, self.num_layers, 'out_indices', 'blocks')
         self.with_cp = with_cp
-        self._check_options(pos_embed, cls_token, window_size, rel_pos_size, (height, width))
+        self._check_options(pos_embed, cls_token, window, rel_pos)
         if init not in INITS:
             raise ValueError(f'init must be one of {INITS}, got {init!r}')
 
@@ -130,71 +127,71 @@ class VisionTransformer(BaseModule):
             torch.zeros(1, tokens, self.embed_dims), requires_grad=pos_embed == 'learned'
         )
         self.cls_token = nn.Parameter(torch.zeros(1, 1, self.embed_dims)) if cls_token else None
-        global_set = set(self._resolve_indices(global_blocks, 'global_blocks'))
         rates = torch.linspace(0, drop_path_rate, self.num_layers).tolist()
-        blocks = []
-        for index, rate in enumerate(rates):
-            window = 0 if index in global_set else window_size
-            sizes = self._relative_sizes(window, rel_pos_size, rel_pos_bias)
-            blocks.append(
-                Block(
-                    self.embed_dims,
-                    self.num_heads,
-                    arch.get('mlp_ratio', 4.0),
-                    qkv_bias,
-                    rate,
-                    window,
-                    *sizes,
-                    cls_token=cls_token,
-                    layer_scale=layer_scale,
-                )
+        self.blocks = nn.ModuleList(
+            Block(
+                self.embed_dims,
+                self.num_heads,
+                arch.get('mlp_ratio', 4.0),
+                qkv_bias,
+                rate,
+                cls_token=cls_token,
+                layer_scale=layer_scale,
+                **sizes,
             )
-        self.blocks = nn.ModuleList(blocks)
+            for rate, sizes in zip(rates, self._block_sizes(window, rel_pos), strict=True)
+        )
         self.norm = nn.LayerNorm(self.embed_dims, eps=1e-6) if final_norm else nn.Identity()
         self._reset_parameters(pos_embed, init)
 
-    def _relative_sizes(
-        self, window: int, rel_pos_size: int | Sequence[int] | None, rel_pos_bias: bool
-    ) -> tuple[tuple[int, int] | None, tuple[int, int] | None]:
-        """Return the grids of a block's two kinds of relative position, ``None`` for none."""
-        grid = self.grid_size
-        if rel_pos_size is not None:
-            height, width = pair(rel_pos_size)
-            grid = (height // self.patch_size, width // self.patch_size)
-        if window:
-            grid = (window, window)
-        if rel_pos_bias:
-            return None, grid
-        return (None if rel_pos_size is None else grid), None
-
-    def _resolve_indices(self, indices: Sequence[int], what: str) -> tuple[int, ...]:
-        resolved = tuple(sorted(i % self.num_layers for i in indices if abs(i) <= self.num_layers))
-        if len(set(resolved)) != len(tuple(indices)) or any(i >= self.num_layers for i in indices):
-            raise ValueError(
-                f'{what}={tuple(indices)} does not name blocks of 0..{self.num_layers - 1}'
-            )
-        return resolved
+    def _grid_of(self, image: int | Sequence[int]) -> tuple[int, int]:
+        """Return (rows, columns) of the patches of an image of a size in pixels."""
+        height, width = pair(image)
+        if height % self.patch_size or width % self.patch_size:
+            raise ValueError(f'{height}x{width} px is not a multiple of patch {self.patch_size}')
+        return height // self.patch_size, width // self.patch_size
 
     def _check_options(
         self,
         pos_embed: str,
         cls_token: bool,
-        window_size: int,
-        rel_pos_size: int | Sequence[int] | None,
-        image: tuple[int, int],
+        window: Mapping[str, Any] | None,
+        rel_pos: Mapping[str, Any] | None,
     ) -> None:
         if pos_embed not in ('learned', 'sincos'):
             raise ValueError(f"pos_embed is 'learned' or 'sincos', got '{pos_embed}'")
-        if self.out_type not in ('tokens', 'featmap'):
-            raise ValueError(f"out_type is 'tokens' or 'featmap', got '{self.out_type}'")
-        if cls_token and (window_size or rel_pos_size is not None):
+        self._check_out_type()
+        if window is not None:
+            check_keys('window', window, ('size',), ('global_blocks',))
+        if rel_pos is not None:
+            check_keys('rel_pos', rel_pos, ('kind',), ('size',))
+            if rel_pos['kind'] not in REL_POS:
+                raise ValueError(f'rel_pos.kind is one of {REL_POS}, got {rel_pos["kind"]!r}')
+        if cls_token and (window or (rel_pos and rel_pos['kind'] == 'decomposed')):
             raise ValueError('windows and decomposed relative position need cls_token=False')
-        sizes = [image] if rel_pos_size is None else [image, pair(rel_pos_size)]
-        for height, width in sizes:
-            if height % self.patch_size or width % self.patch_size:
-                raise ValueError(
-                    f'{height}x{width} px is not a multiple of patch {self.patch_size}'
+
+    def _block_sizes(
+        self, window: Mapping[str, Any] | None, rel_pos: Mapping[str, Any] | None
+    ) -> list[dict[str, Any]]:
+        """Return each block's window and the grids of its relative positions, as it takes them."""
+        window, rel_pos = window or {}, rel_pos or {}
+        listed = window.get('global_blocks') or ()
+        if listed:
+            listed = resolve_indices(listed, self.num_layers, 'window.global_blocks', 'blocks')
+        size = rel_pos.get('size')
+        whole = self.grid_size if size is None else self._grid_of(size)
+        sizes = []
+        for index in range(self.num_layers):
+            side = 0 if index in listed else window.get('size', 0)
+            grid = (side, side) if side else whole
+            sizes.append(
+                dict(
+                    window_size=side,
+                    rel_pos_size=grid if rel_pos.get('kind') == 'decomposed' else None,
+                    rel_bias_size=grid if rel_pos.get('kind') == 'bias' else None,
                 )
+            )
+        return sizes
 
     def _reset_parameters(self, pos_embed: str, init: str) -> None:
         """Initialise as one of ``INITS``."""
@@ -266,16 +263,13 @@ class VisionTransformer(BaseModule):
         mask_token: Tensor | None = None,
         ids_mask: Tensor | None = None,
     ) -> tuple[Tensor, tuple[int, int]]:
-        """Return position-coded tokens.
+        """Return position-coded tokens [B, prefix+K, C] and the grid of all patches.
 
         Args:
             image: [B, 3, H, W].
             ids_keep: Patches to keep [B, K]; ``None`` for all.
             mask_token: [1, 1, C], takes the place of the patches of ``ids_mask`` (SimMIM).
             ids_mask: Patches to replace [B, M].
-
-        Returns:
-            Tokens [B, prefix+K, C] and the grid (rows, columns) of all patches.
         """
         x, grid = self.patch_embed(image, ids_keep)
         if mask_token is not None and ids_mask is not None:
@@ -291,73 +285,21 @@ class VisionTransformer(BaseModule):
             x = torch.cat([cls.expand(x.shape[0], -1, -1), x], dim=1)
         return x, grid
 
-    def _run_block(
-        self,
-        block: nn.Module,
-        x: Tensor,
-        grid: tuple[int, int],
-        need_logits: bool,
-        ids_keep: Tensor | None = None,
+    def _start(
+        self, image: Tensor, ids_keep: Tensor | None, **options: Any
+    ) -> tuple[Tensor, tuple[tuple[int, int], Tensor | None]]:
+        x, grid = self.embed(image, ids_keep, **options)
+        return x, (grid, ids_keep)
+
+    def run_layer(
+        self, layer: int, x: Tensor, context: Any, need_logits: bool
     ) -> tuple[Tensor, Tensor | None]:
-        if self.with_cp and self.training and torch.is_grad_enabled():
-            return checkpoint(block, x, grid, need_logits, ids_keep, use_reentrant=False)
-        return block(x, grid, need_logits, ids_keep)
+        """See :meth:`Backbone.run_layer`."""
+        grid, ids_keep = context
+        return self._run(self.blocks[layer - 1], x, grid, need_logits, ids_keep)
 
-    def encode(
-        self,
-        image: Tensor,
-        ids_keep: Tensor | None = None,
-        logits_of: Sequence[int] = (),
-        hidden_of: Sequence[int] = (),
-        mask_token: Tensor | None = None,
-        ids_mask: Tensor | None = None,
-    ) -> Encoding:
-        """Run all blocks and the final norm, on visible patches only if asked.
-
-        Args:
-            image: [B, 3, H, W].
-            ids_keep: Visible patches [B, K]; ``None`` for all.
-            logits_of: Layers (1-based, as in the papers) whose pre-softmax logits are wanted.
-            hidden_of: Layers (0 for the embedding) whose outputs are wanted.
-            mask_token: See :meth:`embed`.
-            ids_mask: See :meth:`embed`.
-
-        Returns:
-            Tokens [B, prefix+K, C], logits [B, heads, prefix+K, prefix+K], outputs like tokens.
-        """
-        x, grid = self.embed(image, ids_keep, mask_token, ids_mask)
-        logits, hidden = {}, {0: x} if 0 in hidden_of else {}
-        for layer, block in enumerate(self.blocks, start=1):
-            x, found = self._run_block(block, x, grid, layer in logits_of, ids_keep)
-            if found is not None:
-                logits[layer] = found
-            if layer in hidden_of:
-                hidden[layer] = x
-        return Encoding(self.norm(x), logits, hidden)
-
-    def attention_logits(
-        self, image: Tensor, layers: Sequence[int], ids_keep: Tensor | None = None
-    ) -> dict[int, Tensor]:
-        """Return pre-softmax logits of the named layers.
-
-        Nothing runs after the query-key product of the last one.
-
-        Args:
-            image: [B, 3, H, W].
-            layers: Layers, 1-based.
-            ids_keep: Visible patches [B, K]; ``None`` for all.
-
-        Returns:
-            {layer: logits [B, heads, prefix+K, prefix+K]}, of windowed layers [B, heads, W*n, n].
-        """
-        x, grid = self.embed(image, ids_keep)
-        last, wanted = max(layers), {}
-        for layer, block in enumerate(self.blocks[: last - 1], start=1):
-            x, logits = self._run_block(block, x, grid, layer in layers, ids_keep)
-            if logits is not None:
-                wanted[layer] = logits
-        wanted[last] = cast(Block, self.blocks[last - 1]).logits(x, grid, ids_keep)
-        return wanted
+    def _logits(self, layer: int, x: Tensor, context: Any) -> Tensor:
+        return cast(Block, self.blocks[layer - 1]).logits(x, *context)
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """Return the outputs of ``out_indices``.
@@ -369,15 +311,15 @@ class VisionTransformer(BaseModule):
             One tensor a tap: tokens [B, prefix+N, C] or maps [B, C, rows, columns]. The final norm,
             where the model has one, applies to the last block's output only.
         """
-        x, grid = self.embed(image)
-        outputs = []
-        for index, block in enumerate(self.blocks[: self.out_indices[-1] + 1]):
-            x, _ = self._run_block(block, x, grid, False)
-            if index in self.out_indices:
-                out = self.norm(x) if index == self.num_layers - 1 else x
-                if self.out_type == 'featmap':
-                    # [B, prefix+N, C] -> [B, C, rows, columns]
-                    out = out[:, self.num_prefix_tokens :].transpose(1, 2)
-                    out = out.reshape(out.shape[0], self.embed_dims, *grid).contiguous()
-                outputs.append(out)
-        return tuple(outputs)
+        x, context = self._start(image, None)
+        taps = [index + 1 for index in self.out_indices]
+        hidden = self._run_blocks(x, context, hidden_of=taps, stop=taps[-1]).hidden
+        return tuple(self._output(layer, hidden[layer], context[0]) for layer in taps)
+
+    def _output(self, layer: int, x: Tensor, grid: tuple[int, int]) -> Tensor:
+        x = self.norm(x) if layer == self.num_layers else x
+        if self.out_type == 'tokens':
+            return x
+        # [B, prefix+N, C] -> [B, C, rows, columns]
+        x = x[:, self.num_prefix_tokens :].transpose(1, 2)
+        return x.reshape(x.shape[0], self.embed_dims, *grid).contiguous()

@@ -13,14 +13,7 @@ from ...registry import MODELS
 
 
 def labels_of(samples: Sequence[BaseDataElement] | None, num_classes: int) -> Tensor:
-    """Collect the labels of a batch.
-
-    Args:
-        samples: One a picture, with ``gt_label``.
-        num_classes: Number of classes of the model.
-
-    Returns:
-        int64 [B], on the CPU.
+    """Collect the labels of a batch, int64 [B] on the CPU.
 
     Raises:
         ValueError: If a sample has no label, or one that the model has no class for.

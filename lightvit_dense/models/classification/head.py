@@ -76,13 +76,7 @@ class ClassificationHead(BaseModule):
         nn.init.zeros_(self.fc.bias)
 
     def pooled(self, x: Tensor) -> Tensor:
-        """Reduce an image to one vector.
-
-        Args:
-            x: Tokens [B, prefix+N, C] or a map [B, C, rows, columns].
-
-        Returns:
-            [B, C].
+        """Reduce tokens [B, prefix+N, C] or a map [B, C, rows, columns] to a vector [B, C].
 
         Raises:
             ValueError: If the class token of a map is asked for.
@@ -98,14 +92,11 @@ class ClassificationHead(BaseModule):
         return self.fc(self.dropout(self.bn(self.fc_norm(self.pooled(x)))))
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Cross-entropy, smoothed, in fp32 whatever AMP does.
+        """Return the cross-entropy, smoothed, in fp32 whatever AMP does.
 
         Args:
             logits: [B, classes].
-            targets: Labels [B], or shares of the classes [B, classes], each row adding up to 1.
-
-        Returns:
-            A scalar.
+            targets: Labels [B], or ratios of the classes [B, classes], each row adding up to 1.
         """
         with torch.autocast(logits.device.type, enabled=False):
             logits = at_least_fp32(logits)

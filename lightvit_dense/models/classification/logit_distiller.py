@@ -8,9 +8,8 @@ from torch import Tensor, nn
 
 from ...registry import MODELS
 from ..layers import trunc_normal_
-from ..pretraining.hidden_teacher import HiddenTeacher
 from ..pretraining.precision import at_least_fp32
-from ..pretraining.teacher_input import TeacherInput
+from ..pretraining.teacher import HiddenTeacher, TeacherInput
 
 
 @MODELS.register_module()
@@ -71,8 +70,7 @@ class LogitDistiller(HiddenTeacher):
         Args:
             backbone: The student's backbone.
             head: The student's head.
-            preprocessor: The student's data preprocessor, whose normalisation is undone for the
-                teacher.
+            preprocessor: The student's data preprocessor, whose normalisation is undone.
 
         Raises:
             ValueError: If the numbers of classes differ, or there is no free class token.
@@ -102,12 +100,7 @@ class LogitDistiller(HiddenTeacher):
         nn.init.zeros_(self.head_dist.bias)
 
     def scores(self, features: Tensor, logits: Tensor) -> Tensor:
-        """Return the scores that are compared with the teacher's [B, classes].
-
-        Args:
-            features: The backbone's last output, tokens [B, prefix+N, C].
-            logits: Scores of the classifier's own head [B, classes].
-        """
+        """Return the scores that are compared with the teacher's [B, classes]."""
         return logits if self.token is None else self.head_dist(self.dist_norm(features[:, 0]))
 
     def merge(self, features: Tensor, logits: Tensor) -> Tensor:
@@ -140,18 +133,11 @@ class LogitDistiller(HiddenTeacher):
 
 
 def distillation_loss(student: Tensor, teacher: Tensor, kind: str, tau: float = 1.0) -> Tensor:
-    """Compare scores as DeiT does.
+    """Compare scores before softmax [B, classes] as DeiT does, in fp32.
 
-    Args:
-        student: Scores before softmax [B, classes].
-        teacher: The teacher's [B, classes].
-        kind: 'hard': cross-entropy with the teacher's highest class. 'soft': Kullback-Leibler
-            divergence of the softened distributions, times tau² and divided by B * classes (DeiT's
-            code; not the mean over images).
-        tau: Temperature of 'soft'.
-
-    Returns:
-        A scalar, at least fp32.
+    'hard' is cross-entropy with the teacher's highest class; 'soft' the Kullback-Leibler divergence
+    of the distributions softened by ``tau``, times tau² and divided by B * classes (DeiT's code;
+    not the mean over images).
     """
     student, teacher = at_least_fp32(student), at_least_fp32(teacher)
     if kind == 'hard':

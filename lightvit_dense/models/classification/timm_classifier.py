@@ -1,7 +1,6 @@
 """Any classifier of timm, as a teacher of scores."""
 
 import logging
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +8,7 @@ from mmengine.logging import print_log
 from mmengine.model import BaseModule
 from torch import Tensor
 
-from ...registry import MODELS
+from ...registry import MODELS, WEIGHT_INITIALIZERS
 from ..timm_models import create_timm_model
 
 
@@ -72,7 +71,13 @@ class TimmClassifier(BaseModule):
             CheckpointError: If the file cannot be read or does not fit, head included.
         """
         if self.checkpoint:
-            load_timm_classifier(self.model, self.checkpoint, self.name)
+            load = dict(
+                type='lightvit_dense.TimmWeights',
+                checkpoint=self.checkpoint,
+                name=self.name,
+                with_head=True,
+            )
+            WEIGHT_INITIALIZERS.build(load)(self.model)
         elif not self.pretrained:
             print_log(
                 f'{self.name} has random weights: name its file by checkpoint',
@@ -86,28 +91,3 @@ class TimmClassifier(BaseModule):
         A model with a distillation head gives the mean of both heads, as timm does.
         """
         return self.model(inputs)
-
-
-def load_timm_classifier(model: Any, checkpoint: str, name: str) -> None:
-    """Load a file into a classifier of timm; every parameter has to be in it.
-
-    Args:
-        model: The network.
-        checkpoint: Path of the file.
-        name: How messages call the network.
-
-    Raises:
-        CheckpointError: If the file cannot be read or does not fit.
-    """
-    from ...checkpoints import CheckpointError, load_state_dict
-
-    state = load_state_dict(checkpoint)
-    convert = getattr(sys.modules[type(model).__module__], 'checkpoint_filter_fn', None)
-    try:
-        model.load_state_dict(convert(state, model) if convert else state)
-    except (RuntimeError, KeyError, AssertionError) as error:
-        raise CheckpointError(
-            f'{checkpoint}: does not fit {name} with {model.num_classes} classes: {error}'
-        ) from error
-    count = sum(parameter.numel() for parameter in model.parameters())
-    print_log(f'Loaded {checkpoint} into {name}: {count} parameters', logger='current')

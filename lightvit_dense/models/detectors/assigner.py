@@ -18,15 +18,7 @@ class MaxIoUAssigner(MMDetMaxIoUAssigner):
     """
 
     def assign_wrt_overlaps(self, overlaps: Tensor, gt_labels: Tensor) -> AssignResult:
-        """Match.
-
-        Args:
-            overlaps: IoU of boxes and anchors [boxes, anchors].
-            gt_labels: Classes of the boxes.
-
-        Returns:
-            mmdet's result; ``gt_inds`` is 0 for background, -1 for ignored, else 1 + the box.
-        """
+        """Match by the IoU of boxes and anchors [boxes, anchors]; mmdet's result."""
         result = super().assign_wrt_overlaps(overlaps, gt_labels)
         positive = result.gt_inds > 0
         if positive.any():

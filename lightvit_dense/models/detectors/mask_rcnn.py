@@ -8,7 +8,8 @@ from mmdet.structures import DetDataSample
 from mmdet.structures.mask import BitmapMasks, PolygonMasks
 from torch import Tensor
 
-from lightvit_dense.models.pad_shape import (
+from ...registry import MODELS
+from ..pad_shape import (
     Size,
     check_pad_shape,
     common_pad_shape,
@@ -17,26 +18,24 @@ from lightvit_dense.models.pad_shape import (
     pad_images,
 )
 
-from ...registry import MODELS
-
 
 @MODELS.register_module(force=True)
 class MaskRCNN(MMDetMaskRCNN):
-    """mmdet's ``MaskRCNN`` that puts every image on a pad_shape of its own.
+    """mmdet's ``MaskRCNN`` that pads every image by itself.
 
     Plain backbones attend to padding, so padding is part of the network: ViTDet pads all images to
-    one square. Here the pad_shape follows from the image alone. In prediction images are cut out of
-    the padding of their batch, grouped by pad_shape and padded with zeros, the mean colour. In
-    training all images get the largest pad_shape of their batch, and all anchors on it count.
+    one square. Here the padded shape follows from the image alone. In prediction images are cut out
+    of the padding of their batch, grouped by padded shape and padded with zeros, the mean colour.
+    In training all images get the largest padded shape of their batch, and all anchors count.
 
     Args:
         *args: As mmdet's.
-        pad_shape: Side, or (height, width), that the pad_shape has at least; ``None`` for none.
+        pad_shape: Least side, or (height, width), of a padded image; ``None`` for none.
         size_divisor: Larger sides are rounded up to a multiple of it.
         **kwargs: As mmdet's.
 
     Raises:
-        ValueError: If the pad_shape is not a multiple of ``size_divisor``.
+        ValueError: If ``pad_shape`` is not a multiple of ``size_divisor``.
     """
 
     task = 'detection'
@@ -53,16 +52,11 @@ class MaskRCNN(MMDetMaskRCNN):
         super().__init__(*args, **kwargs)
 
     def loss(self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample]) -> dict:
-        """Return the losses of a batch.
-
-        Args:
-            batch_inputs: Normalised images [B, 3, H, W].
-            batch_data_samples: Their truth and their ``img_shape``.
-        """
-        batch_inputs, pad_shape, sizes = self._spread(batch_inputs, batch_data_samples)
+        """Return the losses of normalised images [B, 3, H, W]."""
+        batch_inputs, pad_shape, sizes = self._pad(batch_inputs, batch_data_samples)
         for sample, size in zip(batch_data_samples, sizes, strict=True):
             if 'masks' in sample.gt_instances:
-                # Targets of boxes at the border read beyond it: there must be pad_shape there.
+                # Targets of boxes at the border read beyond it: masks are padded as images are.
                 masks = sample.gt_instances.masks
                 sample.gt_instances.masks = masks_on_pad_shape(masks, size, pad_shape)
         return super().loss(batch_inputs, batch_data_samples)
@@ -70,16 +64,7 @@ class MaskRCNN(MMDetMaskRCNN):
     def predict(
         self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample], rescale: bool = True
     ) -> list[DetDataSample]:
-        """Detect.
-
-        Args:
-            batch_inputs: Normalised images [B, 3, H, W].
-            batch_data_samples: Their ``img_shape``, and what mmdet asks for besides.
-            rescale: Whether boxes and masks are those of the original images.
-
-        Returns:
-            The samples with ``pred_instances``, in the order given.
-        """
+        """Detect in normalised images [B, 3, H, W]; return the samples, in order, filled."""
         sizes = own_sizes(batch_inputs, [sample.metainfo for sample in batch_data_samples])
         groups = group_by_pad_shape(sizes, self.pad_shape, self.size_divisor)
         for pad_shape, numbers in groups.items():
@@ -92,18 +77,16 @@ class MaskRCNN(MMDetMaskRCNN):
     def _forward(
         self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample] | None = None
     ) -> tuple:
-        """Return the raw outputs of the heads, with all images on one pad_shape."""
+        """Return the raw outputs of the heads, with all images padded alike."""
         if batch_data_samples is None:
             batch_data_samples = [DetDataSample() for _ in batch_inputs]
             for sample in batch_data_samples:
                 sample.set_metainfo(dict(img_shape=tuple(batch_inputs.shape[2:])))
-        batch_inputs, _, _ = self._spread(batch_inputs, batch_data_samples)
+        batch_inputs, _, _ = self._pad(batch_inputs, batch_data_samples)
         return super()._forward(batch_inputs, batch_data_samples)
 
-    def _spread(
-        self, inputs: Tensor, samples: list[DetDataSample]
-    ) -> tuple[Tensor, Size, list[Size]]:
-        """Put a batch on its largest pad_shape; return that and the sizes of the images, too."""
+    def _pad(self, inputs: Tensor, samples: list[DetDataSample]) -> tuple[Tensor, Size, list[Size]]:
+        """Pad a batch to its largest padded shape; return that and the images' own sizes, too."""
         sizes = own_sizes(inputs, [sample.metainfo for sample in samples])
         pad_shape = common_pad_shape(sizes, self.pad_shape, self.size_divisor)
         _tell_pad_shape(samples, pad_shape)
@@ -113,13 +96,7 @@ class MaskRCNN(MMDetMaskRCNN):
 def masks_on_pad_shape(
     masks: BitmapMasks | PolygonMasks, size: Size, pad_shape: Size
 ) -> BitmapMasks | PolygonMasks:
-    """Cut instance masks to their image and put them on a pad_shape.
-
-    Args:
-        masks: Masks of at least the image's size.
-        size: (height, width) of the image.
-        pad_shape: (height, width) of the result.
-    """
+    """Cut instance masks to the size of their image and pad them to another."""
     if isinstance(masks, PolygonMasks):
         return PolygonMasks(masks.masks, *pad_shape)
     if (masks.height, masks.width) == size == pad_shape:
@@ -129,6 +106,6 @@ def masks_on_pad_shape(
 
 
 def _tell_pad_shape(samples: Sequence[DetDataSample], pad_shape: Size) -> None:
-    """Write the pad_shape where mmdet's heads look for the size of the padded image."""
+    """Write the padded shape where mmdet's heads look for it."""
     for sample in samples:
         sample.set_metainfo(dict(batch_input_shape=pad_shape, pad_shape=pad_shape))

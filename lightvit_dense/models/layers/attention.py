@@ -62,16 +62,13 @@ class Attention(nn.Module):
     def bias(
         self, tokens: int, grid: tuple[int, int] | None, ids_keep: Tensor | None, dtype: torch.dtype
     ) -> Tensor | None:
-        """Return what is added to the logits.
+        """Return what is added to the logits [1 or B, heads, N, N], ``None`` without a table.
 
         Args:
             tokens: Number of tokens N, class token included.
             grid: (rows, columns) of the patches.
             ids_keep: Patches that are there [B, K]; ``None`` for all.
             dtype: Of the queries.
-
-        Returns:
-            [1, heads, N, N] or, with ``ids_keep``, [B, heads, N, N]; ``None`` without a table.
 
         Raises:
             ValueError: If the tokens are not those of the grid or of ``ids_keep``.
@@ -136,7 +133,7 @@ class Attention(nn.Module):
         ids_keep: Tensor | None = None,
         window: int = 0,
     ) -> Tensor:
-        """Return scaled pre-softmax attention logits, relative position included.
+        """Return scaled pre-softmax logits, relative position included.
 
         Args:
             x: Normalised tokens [B, N, C].
@@ -146,7 +143,6 @@ class Attention(nn.Module):
 
         Returns:
             Logits [B, heads, N, N]; in W windows of n tokens, padding included, [B, heads, W*n, n].
-            Neither value nor output projection is used.
         """
         batch, _, width = x.shape
         bias = None if self.qkv.bias is None else self.qkv.bias[: 2 * width]
@@ -162,18 +158,10 @@ class Attention(nn.Module):
         return logits.unflatten(0, (batch, -1)).transpose(1, 2).flatten(2, 3)
 
     def windows(self, x: Tensor, grid: tuple[int, int], window: int) -> Tensor:
-        """Attend inside windows.
+        """Attend inside windows: tokens [B, rows*columns, C] in and out.
 
-        Where they do not divide the grid, zero tokens fill it up at the right and the bottom. They
-        are seen, as in ViTDet.
-
-        Args:
-            x: Tokens [B, rows*columns, C].
-            grid: (rows, columns).
-            window: Side of a window in tokens.
-
-        Returns:
-            Tokens [B, rows*columns, C].
+        Where windows do not divide the grid (rows, columns), zero tokens fill it up at the right
+        and the bottom. They are seen, as in ViTDet.
         """
         x, padded = pad_to_windows(x, grid, window)
         qkv = split_windows(self.qkv(x), padded, window, 3, self.num_heads)
@@ -187,16 +175,13 @@ class Attention(nn.Module):
         need_logits: bool = False,
         ids_keep: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
-        """Attend.
+        """Attend; return tokens [B, N, C] and, if asked, the logits [B, heads, N, N].
 
         Args:
             x: Tokens [B, N, C].
             grid: (rows, columns) of all patches; needed with relative position.
-            need_logits: Also return the pre-softmax logits, computed explicitly.
+            need_logits: Whether pre-softmax logits are wanted, which are then computed explicitly.
             ids_keep: Patches that are there [B, K]; ``None`` for all. Relative biases need it.
-
-        Returns:
-            Tokens [B, N, C] and the logits [B, heads, N, N] or ``None``.
         """
         q, k, v = self._heads(self.qkv(x), 3)
         logits = None

@@ -49,11 +49,7 @@ class Block(nn.Module):
     def logits(
         self, x: Tensor, grid: tuple[int, int] | None = None, ids_keep: Tensor | None = None
     ) -> Tensor:
-        """Return the pre-softmax logits for input tokens [B, N, C], no more.
-
-        Returns:
-            [B, heads, N, N], or window by window as in :meth:`Attention.logits`.
-        """
+        """Return the logits of :meth:`Attention.logits` for input tokens [B, N, C], no more."""
         return self.attn.logits(self.norm1(x), grid, ids_keep, self.window_size)
 
     def forward(
@@ -63,20 +59,7 @@ class Block(nn.Module):
         need_logits: bool = False,
         ids_keep: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
-        """Run the block.
-
-        Args:
-            x: Tokens [B, N, C].
-            grid: (rows, columns); needed by windows and relative position.
-            need_logits: Also return pre-softmax logits.
-            ids_keep: Patches that are there [B, K]; ``None`` for all. Relative biases need it.
-
-        Returns:
-            Tokens [B, N, C] and the logits of :meth:`logits` or ``None``.
-
-        Raises:
-            ValueError: If a windowed block gets no grid.
-        """
+        """Run the block; see :meth:`Attention.forward`. A windowed block needs the grid."""
         y = self.norm1(x)
         logits = None
         if self.window_size:

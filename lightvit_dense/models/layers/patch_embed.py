@@ -26,8 +26,7 @@ class PatchEmbed(nn.Module):
 
         Args:
             image: [B, channels, H, W] with H and W multiples of the patch size.
-            ids_keep: Patches to embed [B, K], in this order; ``None`` for all. The others are not
-                even read.
+            ids_keep: Patches to embed [B, K], in this order; the others are not even read.
 
         Returns:
             Tokens [B, rows*columns or K, dim] and the grid (rows, columns) of all patches.

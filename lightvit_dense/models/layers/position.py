@@ -6,18 +6,10 @@ from torch import Tensor
 
 
 def sincos_position(dim: int, grid: tuple[int, int], num_prefix_tokens: int = 0) -> Tensor:
-    """Return the fixed 2-D sine-cosine table of MAE.
+    """Return MAE's fixed 2-D sine-cosine table [1, prefix + rows*columns, dim], float32.
 
     The first half of the channels codes the column, the second half the row; each half is sines
-    then cosines of ``position / 10000^(i / (dim/4))``.
-
-    Args:
-        dim: Width of the tokens, divisible by 4.
-        grid: (rows, columns).
-        num_prefix_tokens: Zero rows put in front for class tokens.
-
-    Returns:
-        [1, prefix + rows*columns, dim], float32.
+    then cosines of ``position / 10000^(i / (dim/4))``. Prefix rows are zero.
 
     Raises:
         ValueError: If ``dim`` is not divisible by 4.
@@ -41,16 +33,9 @@ def sincos_position(dim: int, grid: tuple[int, int], num_prefix_tokens: int = 0)
 def resize_position(
     table: Tensor, old: tuple[int, int], new: tuple[int, int], num_prefix_tokens: int = 0
 ) -> Tensor:
-    """Resize an absolute position table to another grid by bicubic interpolation.
+    """Resize a position table [1, prefix + rows*columns, dim] to another grid, bicubically.
 
-    Args:
-        table: [1, prefix + rows*columns, dim].
-        old: (rows, columns) of ``table``.
-        new: (rows, columns) wanted.
-        num_prefix_tokens: Leading rows that are kept as they are.
-
-    Returns:
-        [1, prefix + new rows*columns, dim]; ``table`` itself when the grids agree.
+    The leading ``num_prefix_tokens`` rows stay; ``table`` itself is returned when the grids agree.
     """
     if old == new:
         return table

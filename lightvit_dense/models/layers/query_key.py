@@ -11,14 +11,6 @@ class QueryKeyBlock(nn.Module):
     D²-MAE's student has one behind its last block, so that the teacher's attention is matched
     without a block of the backbone being bent to it. Weights start as the first two thirds of a
     Xavier-uniform projection to queries, keys and values, from which the authors cut theirs.
-
-    Args:
-        dim: Width of the tokens.
-        num_heads: Number of heads.
-        qkv_bias: Whether query and key have a bias.
-
-    Raises:
-        ValueError: If ``num_heads`` does not divide ``dim``.
     """
 
     def __init__(self, dim: int, num_heads: int, qkv_bias: bool = True) -> None:

@@ -37,15 +37,9 @@ def _kept_pair_index(grid: tuple[int, int], cls_token: bool, device: torch.devic
 
 
 def pair_index(grid: tuple[int, int], cls_token: bool, device: torch.device) -> Tensor:
-    """Tell the row of a table for each pair of query and key.
+    """Return the row of a table for each pair of query and key, int64 [N, N].
 
-    Args:
-        grid: (rows, columns) of the patches.
-        cls_token: Whether a class token precedes them.
-        device: Where the index is needed.
-
-    Returns:
-        int64 [N, N], N counting the class token; do not change it, all blocks share it.
+    N counts the class token. Do not change it: all blocks share it.
     """
     if torch.compiler.is_compiling():  # a compiler keeps constants by itself
         return _pair_index(grid, cls_token, device)
@@ -67,7 +61,7 @@ def relative_bias(
         ids_keep: Patches that are there [B, K], in their order; ``None`` for all.
 
     Returns:
-        [1, heads, N, N] or, with ``ids_keep``, [B, heads, N, N]; N counts the class token.
+        [1 or B, heads, N, N]; N counts the class token.
     """
     offsets = table_rows(table_grid, cls_token=False)
     cls_token = len(table) > offsets

@@ -62,16 +62,7 @@ def position_terms(q: Tensor, rows: Tensor, columns: Tensor) -> tuple[Tensor, Te
 
 
 def position_logits(q: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """Return what relative position adds to all logits, written out.
-
-    Args:
-        q: Unscaled queries [*, N, d].
-        rows: [R, R, d] from :func:`axis_table`.
-        columns: [C, C, d] likewise.
-
-    Returns:
-        [*, N, N].
-    """
+    """Return what relative position adds to all logits [*, N, N]; see :func:`position_terms`."""
     row_terms, column_terms = position_terms(q, rows, columns)
     # [*, N, R, 1] + [*, N, 1, C] -> [*, N, R*C]
     return (row_terms[..., :, None] + column_terms[..., None, :]).flatten(-2)

@@ -23,15 +23,7 @@ class SwinBlock(SwinTransformerBlock):
 
     A map that is no whole number of windows is filled up with zeros before it is shifted, as in
     Swin's detectors and mmdet. timm shifts first, and its mask of the shift is then out of place.
-
-    Args:
-        dim: Width of the tokens.
-        grid_size: (rows, columns) of the map that windows are planned for: one that is no larger
-            than a window has a single window, which is not shifted.
-        num_heads: Number of heads.
-        window_size: Side of a window in tokens.
-        shifted: Whether windows are shifted by half their side.
-        **options: As timm's.
+    Windows are planned for ``grid_size``: a map no larger than a window has one, not shifted.
     """
 
     def __init__(
@@ -56,11 +48,7 @@ class SwinBlock(SwinTransformerBlock):
         self.attn.fused_attn = True
 
     def _cut(self, x: Tensor) -> tuple[Tensor, tuple[int, int], Tensor | None]:
-        """Cut a map [B, H, W, C] into windows [B*windows, N, C].
-
-        Returns:
-            The windows, (rows, columns) of the filled map, and the mask of the shift.
-        """
+        """Cut [B, H, W, C] into windows; return them, the filled (rows, columns), the mask."""
         rows, columns = self.window_size
         x = F.pad(x, (0, 0, 0, -x.shape[2] % columns, 0, -x.shape[1] % rows))
         mask = self.get_attn_mask(x)
@@ -80,11 +68,7 @@ class SwinBlock(SwinTransformerBlock):
     def logits(self, x: Tensor) -> Tensor:
         """Return scaled logits with the relative bias, before softmax and mask of the shift.
 
-        Args:
-            x: What the block gets [B, H, W, C].
-
-        Returns:
-            [B, heads, windows*N, N], window by window, keys those of the query's window.
+        Takes what the block gets [B, H, W, C] and gives [B, heads, windows*N, N], window by window.
         """
         windows = self._cut(self.norm1(x))[0]
         # [B*windows, N, 3*C] -> 3 x [B*windows, heads, N, d]
@@ -96,17 +80,7 @@ class SwinBlock(SwinTransformerBlock):
 
 
 class SwinStage(nn.Module):
-    """Patch merging, but in the first stage, and blocks of which every other one is shifted.
-
-    Args:
-        dim: Width of the tokens in the blocks.
-        grid_size: (rows, columns) of the map that windows are planned for.
-        num_heads: Number of heads.
-        window_size: Side of a window in tokens.
-        rates: Drop-path rate of each block.
-        merge: Whether 2x2 tokens of half the width are merged first.
-        mlp_ratio: Hidden width of the MLPs over the width.
-    """
+    """Patch merging, if asked, and blocks of which every other one is shifted."""
 
     def __init__(
         self,
@@ -130,13 +104,7 @@ class SwinStage(nn.Module):
 
 
 class WindowQueryKeyBlock(QueryKeyBlock):
-    """A Swin block of one window, cut off after its query-key product.
-
-    Args:
-        dim: Width of the tokens.
-        num_heads: Number of heads.
-        grid_size: (rows, columns) of the window.
-    """
+    """A Swin block of one window (rows, columns), cut off after its query-key product."""
 
     def __init__(self, dim: int, num_heads: int, grid_size: tuple[int, int]) -> None:
         super().__init__(dim, num_heads)

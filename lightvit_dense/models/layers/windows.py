@@ -5,7 +5,7 @@ from torch import Tensor
 
 
 def pad_to_windows(x: Tensor, grid: tuple[int, int], window: int) -> tuple[Tensor, tuple[int, int]]:
-    """Fill a token grid up to whole windows with zero tokens, at the right and the bottom.
+    """Fill a token grid (rows, columns) up to whole windows with zeros, right and bottom.
 
     Args:
         x: Tokens [B, rows*columns, C].
@@ -13,8 +13,7 @@ def pad_to_windows(x: Tensor, grid: tuple[int, int], window: int) -> tuple[Tenso
         window: Side of a window in tokens.
 
     Returns:
-        Tokens [B, padded rows*columns, C] and the padded (rows, columns); ``x`` itself, not a copy,
-        where the window divides the grid.
+        Tokens, ``x`` itself where the window divides the grid, and the padded (rows, columns).
     """
     rows, columns = grid
     pad_h, pad_w = -rows % window, -columns % window
@@ -50,7 +49,7 @@ def split_windows(
 
 
 def join_windows(x: Tensor, grid: tuple[int, int], padded: tuple[int, int], window: int) -> Tensor:
-    """Put windows and heads together again and crop the padding, by one copy for all.
+    """Undo :func:`split_windows` and :func:`pad_to_windows` by one copy.
 
     Args:
         x: [B*windows, heads, window*window, d].

@@ -1,7 +1,5 @@
 """Necks: backbone outputs in, multi-scale maps out."""
 
-from .multi_depth_pyramid import MultiDepthPyramid
-from .scaled_feature_pyramid import ScaledFeaturePyramid
-from .simple_feature_pyramid import SimpleFeaturePyramid
+from .pyramids import MultiDepthPyramid, ScaledFeaturePyramid, SimpleFeaturePyramid
 
 __all__ = ['MultiDepthPyramid', 'ScaledFeaturePyramid', 'SimpleFeaturePyramid']

@@ -41,7 +41,7 @@ class ImagePreprocessor(BaseDataPreprocessor):
         super().__init__(non_blocking)
         if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
             raise ValueError(
-                f'ImagePreprocessor: mean and std are three numbers each, std positive; '
+                f'{type(self).__name__}: mean and std are three numbers each, std positive; '
                 f'got {tuple(mean)} and {tuple(std)}'
             )
         self.register_buffer('mean', torch.tensor(mean).float().reshape(3, 1, 1), persistent=False)
@@ -85,13 +85,13 @@ class ImagePreprocessor(BaseDataPreprocessor):
             sizes = {tuple(image.shape) for image in inputs}
             if len(sizes) != 1:
                 raise ValueError(
-                    f'ImagePreprocessor: images of a batch differ in size: {sorted(sizes)}. End '
-                    'the pipeline with a crop or a resize to one size.'
+                    f'{type(self).__name__}: images of a batch differ in size: {sorted(sizes)}. '
+                    'End the pipeline with a crop or a resize to one size.'
                 )
             inputs = torch.stack(list(inputs))
         if inputs.ndim != 4 or inputs.shape[1] != 3:
             raise ValueError(
-                f'ImagePreprocessor needs images [B, 3, H, W], got {tuple(inputs.shape)}'
+                f'{type(self).__name__} needs images [B, 3, H, W], got {tuple(inputs.shape)}'
             )
         return inputs.to(self.mean.device, non_blocking=self._non_blocking)
 

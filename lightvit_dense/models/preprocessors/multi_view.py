@@ -3,15 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
-import torch
-from mmengine.model import BaseDataPreprocessor
 from torch import Tensor
 
 from ...registry import MODELS
+from .image import ImagePreprocessor
 
 
 @MODELS.register_module()
-class MultiViewPreprocessor(BaseDataPreprocessor):
+class MultiViewPreprocessor(ImagePreprocessor):
     """Move the views of a batch to the device as they are (uint8) and normalise them there.
 
     Args:
@@ -23,31 +22,13 @@ class MultiViewPreprocessor(BaseDataPreprocessor):
         ValueError: If mean and std are not three numbers each, or a deviation is not positive.
     """
 
-    mean: Tensor
-    std: Tensor
-
     def __init__(
         self, mean: Sequence[float], std: Sequence[float], non_blocking: bool = True
     ) -> None:
-        super().__init__(non_blocking)
-        if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
-            raise ValueError(
-                f'MultiViewPreprocessor: mean and std are three numbers each, std positive; '
-                f'got {tuple(mean)} and {tuple(std)}'
-            )
-        self.register_buffer('mean', torch.tensor(mean).float().reshape(3, 1, 1), persistent=False)
-        self.register_buffer('std', torch.tensor(std).float().reshape(3, 1, 1), persistent=False)
+        super().__init__(mean, std, non_blocking=non_blocking)
 
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
-        """Normalise a batch.
-
-        Args:
-            data: Collated batch; ``inputs`` is a list of views, each a tensor [B, 3, H, W] or a
-                list of B tensors [3, H, W].
-            training: Unused.
-
-        Returns:
-            The batch, with ``inputs`` a list of fp32 tensors [B, 3, H, W].
+        """Normalise ``inputs``, a list of views, each a tensor [B, 3, H, W] or a list of tensors.
 
         Raises:
             ValueError: If ``inputs`` is no list of views.
@@ -59,10 +40,5 @@ class MultiViewPreprocessor(BaseDataPreprocessor):
                 f'{type(views).__name__}; end the pipeline with lightvit_dense.MultiView and '
                 'lightvit_dense.PackViews'
             )
-        return dict(data, inputs=[self._normalise(view) for view in views])
-
-    def _normalise(self, view: Tensor | Sequence[Tensor]) -> Tensor:
-        if not isinstance(view, Tensor):
-            view = torch.stack(list(view))
-        view = view.to(self.mean.device, non_blocking=self._non_blocking)
-        return (view.float() - self.mean) / self.std
+        views = [self._to_device(view) for view in views]
+        return dict(data, inputs=[(view.float() - self.mean) / self.std for view in views])

@@ -1,13 +1,11 @@
 """Pre-training methods and their parts."""
 
 from .base import Pretrainer
-from .decoder import MAEDecoder
 from .dino import DINO
 from .distillation import AttentionDistiller
 from .embedding import EmbeddingTeacher
-from .hiera_decoder import HieraMAEDecoder
-from .hiera_mae import HieraMAE
-from .mae import MAE
+from .hiera_mae import HieraMAE, HieraMAEDecoder
+from .mae import MAE, MAEDecoder
 from .masking import Masking, random_masking
 from .mocov3 import MoCoV3
 from .momentum import MomentumPretrainer

@@ -10,16 +10,13 @@ from torch import Tensor, nn
 def resolve_pairs(
     pairs: str | Sequence[Sequence[int]], student: Any, teacher: Any, extra_layer: bool
 ) -> list[tuple[int, int]]:
-    """Spell out (student layer, teacher layer) pairs.
+    """Spell out (student layer, teacher layer) pairs, 1-based.
 
     Args:
         pairs: Pairs, or 'all'.
         student: The student's backbone.
-        teacher: The teacher's backbone.
+        teacher: The teacher's.
         extra_layer: Whether the student has a layer behind its last one.
-
-    Returns:
-        Pairs, 1-based.
 
     Raises:
         ValueError: If there is no pair, or a student layer is named twice.
@@ -109,12 +106,7 @@ def _check_shapes(
 
 
 def norm_after(network: Any, layer: int, extra_block: Any = None) -> nn.Module:
-    """Return the LayerNorm that reads the output of a layer.
-
-    Args:
-        network: A backbone or teacher.
-        layer: The layer, 1-based.
-        extra_block: The query-key block behind the last layer, if there is one.
+    """Return the LayerNorm that reads the output of a layer (1-based) of a backbone or teacher.
 
     Raises:
         ValueError: If nothing normalises what leaves the last layer.
@@ -141,12 +133,10 @@ def _kept(count: int, prefix: int, tokens: str, device: torch.device) -> Tensor 
 
 
 def align_logits(logits: Tensor, prefix: int, tokens: str) -> Tensor:
-    """Keep the queries and keys that are compared.
+    """Keep the queries and keys [..., Q, K] that are compared.
 
-    Args:
-        logits: [..., Q, K], prefix tokens first; Q = K where there are any.
-        prefix: Number of prefix tokens, of which the first is the class token.
-        tokens: 'all', 'class' or 'patches'.
+    ``prefix`` tokens come first, the class token first of all; ``tokens`` is 'all', 'class' or
+    'patches'.
     """
     kept = _kept(logits.shape[-1], prefix, tokens, logits.device)
     return logits if kept is None else logits.index_select(-1, kept).index_select(-2, kept)

@@ -43,9 +43,6 @@ class Pretrainer(BaseModel):
             mode: 'loss' for the losses, 'predict' for ``reconstruct`` where the method has it,
                 'tensor' for the backbone's outputs.
 
-        Returns:
-            Scalars by name, pictures by name, or a tuple of tensors.
-
         Raises:
             ValueError: If the mode is unknown, or the images are not of the right size.
         """
@@ -61,12 +58,7 @@ class Pretrainer(BaseModel):
         )
 
     def loss(self, inputs: Any, data_samples: Any = None) -> dict[str, Tensor]:
-        """Return the losses, in fp32 whatever AMP does.
-
-        Args:
-            inputs: Normalised images [B, 3, H, W], or the method's views.
-            data_samples: Unused by most.
-        """
+        """Return the losses by name, in fp32 whatever AMP does; see :meth:`forward`."""
         raise NotImplementedError
 
     def encode(
@@ -93,35 +85,21 @@ class Pretrainer(BaseModel):
     def distill(
         self, inputs: Tensor, encoding: Encoding, ids_keep: Tensor | None = None
     ) -> dict[str, Tensor]:
-        """Return the distillation losses by name, none without a distiller.
-
-        Args:
-            inputs: The normalised images that were encoded [B, 3, H, W].
-            encoding: What :meth:`encode` returned for them.
-            ids_keep: Visible patches [B, K] that it was given.
-        """
+        """Return the losses of :meth:`AttentionDistiller.forward`, none without a distiller."""
         if self.distiller is None:
             return {}
         return self.distiller(inputs, encoding, ids_keep)
 
     def agreement_view(self, inputs: Any) -> tuple[Tensor, Tensor | None]:
-        """Return the images that :meth:`attention_agreement` looks at, and what is visible of them.
-
-        Args:
-            inputs: What the data preprocessor gives.
-        """
+        """Return the images that :meth:`attention_agreement` looks at, and what is visible."""
         return inputs, None
 
     @torch.no_grad()
     def attention_agreement(self, inputs: Any) -> dict[str, float]:
-        """Compare every layer's attention with the teacher's on a batch.
-
-        Args:
-            inputs: What the data preprocessor gives.
+        """Compare every layer's attention on a batch with the teacher's.
 
         Returns:
-            {'layer_i': share of the teacher's attention explained} for every student layer; see
-            :meth:`AttentionDistiller.agreement`.
+            {'layer_i': R²} for every student layer; see :meth:`AttentionDistiller.agreement`.
 
         Raises:
             ValueError: If the model has no distiller.

@@ -10,29 +10,14 @@ from .precision import at_least_fp32
 
 @torch.no_grad()
 def gather_keys(keys: Tensor) -> Tensor:
-    """Concatenate the keys of all processes in the order of their ranks, without gradients.
-
-    Args:
-        keys: [B, C]; B is the same everywhere.
-
-    Returns:
-        [ranks*B, C].
-    """
+    """Return keys [B, C] of all processes by rank [ranks*B, C], without gradients."""
     return torch.cat(all_gather(keys.contiguous()))
 
 
 def info_nce(queries: Tensor, keys: Tensor, temperature: float) -> Tensor:
-    """Contrast queries with the keys of all processes (MoCo-v3, equation 1, times 2 τ).
+    """Contrast queries with the keys of all processes (MoCo-v3, equation 1, times 2 τ), in fp32.
 
-    The positive of query i of a process is key i of the same process.
-
-    Args:
-        queries: [B, C]; need not be normalised.
-        keys: [B, C]; no gradient goes there.
-        temperature: τ.
-
-    Returns:
-        A scalar, fp32.
+    The positive of query i of a process is key i of the same process; no gradient goes to keys.
     """
     with torch.autocast(queries.device.type, enabled=False):
         queries = F.normalize(at_least_fp32(queries), dim=1)

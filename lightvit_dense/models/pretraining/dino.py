@@ -38,7 +38,7 @@ class DINO(MomentumPretrainer):
         ValueError: If the encoder has no class token or a number is out of its range.
     """
 
-    followers = {'momentum_backbone': 'backbone', 'momentum_head': 'head'}
+    ema_targets = {'momentum_backbone': 'backbone', 'momentum_head': 'head'}
 
     def __init__(
         self,
@@ -53,8 +53,6 @@ class DINO(MomentumPretrainer):
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(backbone, distiller, data_preprocessor, init_cfg)
-        if not self.backbone.num_prefix_tokens:
-            raise ValueError('DINO needs a backbone with cls_token=True')
         if num_global_views < 1:
             raise ValueError(f'DINO: num_global_views={num_global_views} must be positive')
         self.num_global_views = num_global_views
@@ -66,19 +64,15 @@ class DINO(MomentumPretrainer):
         steady = {**backbone, 'drop_path_rate': 0.0} if 'drop_path_rate' in backbone else backbone
         self.momentum_backbone = frozen_copy(MODELS.build(steady))
         self.momentum_head = frozen_copy(self.head)
-        self.reset_followers()
+        self.reset_ema_targets()
 
     def loss(self, inputs: Sequence[Tensor], data_samples: Any = None) -> dict[str, Tensor]:
-        """Return the losses, in fp32 whatever AMP does.
+        """Return ``loss_dino``, the distiller's losses and ``feature_spread`` (0 is collapse).
 
         Args:
             inputs: Views, normalised images [B, 3, h, w] each, the global ones first and of one
                 size; sizes are multiples of the patch.
             data_samples: Unused.
-
-        Returns:
-            ``loss_dino``, with a distiller its losses, and ``feature_spread`` to watch: 0 is
-            collapse.
 
         Raises:
             ValueError: If there are too few views or the global ones differ in size.

@@ -12,9 +12,8 @@ from torch import Tensor, nn
 from ...registry import MODELS
 from ..backbones import Encoding
 from .alignment import align_logits, align_tokens, check_alignment, norm_after, resolve_pairs
-from .hidden_teacher import HiddenTeacher
 from .precision import at_least_fp32
-from .teacher_input import TeacherInput
+from .teacher import HiddenTeacher, TeacherInput
 
 
 @MODELS.register_module()
@@ -85,7 +84,7 @@ class AttentionDistiller(HiddenTeacher):
         self.head_maps = nn.ModuleList()
         self.hidden_maps = nn.ModuleList()
         self.query_key_block: Any = None
-        # Tuples hide norms, which belong to student and teacher.
+        # A tuple hides norms, which belong to student and teacher.
         self._hidden_norms: tuple[tuple[nn.Module, nn.Module], ...] = ()
 
     def init_weights(self) -> None:
@@ -123,9 +122,9 @@ class AttentionDistiller(HiddenTeacher):
             preprocessor: The student's data preprocessor, needed when ``teacher_input`` has a mean.
 
         Raises:
-            ValueError: If ``pairs`` is empty or names a student layer twice, a layer does not
-                exist or has no norm behind it, or tokens or heads differ in a way that no option
-                reconciles; names both shapes.
+            ValueError: If ``pairs`` is empty or names a student layer twice, a layer does not exist
+                or has no norm behind it, or tokens or heads differ in a way that no option
+                reconciles.
         """
         self._depth, self._prefix = student.num_layers, student.num_prefix_tokens
         self.pairs = resolve_pairs(self._asked, student, self.teacher, self.extra_layer)
@@ -168,18 +167,12 @@ class AttentionDistiller(HiddenTeacher):
     def teacher_view(
         self, inputs: Tensor, ids_keep: Tensor | None, layers: Sequence[int] | None = None
     ) -> Encoding:
-        """Run the teacher as far as it is needed.
-
-        Without ``hidden_pairs`` nothing runs after the query-key product of the last layer.
+        """Run the teacher as far as it is needed, without ``hidden_pairs`` to the last product.
 
         Args:
             inputs: The student's normalised images [B, 3, H, W].
             ids_keep: Visible patches [B, K], the student's; ``None`` for all.
             layers: Teacher layers, 1-based; those of ``pairs`` by default.
-
-        Returns:
-            Logits [B, heads, Q, K] and outputs by layer; tokens are empty without
-            ``hidden_pairs``.
         """
         images = self.teacher_input(inputs)
         wanted = sorted({theirs for _, theirs in self.pairs}) if layers is None else layers
@@ -262,7 +255,7 @@ class AttentionDistiller(HiddenTeacher):
             ids_keep: Visible patches [B, K]; ``None`` for all.
 
         Returns:
-            {'layer_i': share of the teacher's attention that the student's explains, 0 to 1}.
+            {'layer_i': R² of the teacher's attention, 0 to 1}.
         """
         student, depth = self.student_logits(encoding), self.teacher.num_layers
         partner = {i: min(depth, max(1, round(i * depth / self._depth))) for i in student}
@@ -280,17 +273,11 @@ class AttentionDistiller(HiddenTeacher):
 
 @torch.no_grad()
 def attention_r2(student: Tensor, teacher: Tensor) -> float:
-    """Tell how much of a teacher's attention a linear map of a student's heads can explain.
+    """Return the R² of a teacher's attention by the best linear map of a student's heads.
 
-    Logits are centred over keys first, as the softmax does not see their mean; then it is the R² of
-    the best map of heads, which is what the distiller's M could reach.
-
-    Args:
-        student: Logits [B, heads, ..., K].
-        teacher: Logits [B, heads, ..., K] of the same tokens.
-
-    Returns:
-        0 to 1; 1 for a network and itself, 0 for a student that attends uniformly.
+    Logits [B, heads, ..., K] are centred over keys first, as the softmax does not see their mean.
+    It is what the distiller's M could reach: 1 for a network and itself, 0 for a student that
+    attends uniformly.
     """
     # [B, heads, ..., K] -> centred, [heads, B*...*K]
     ours, theirs = (
@@ -301,12 +288,6 @@ def attention_r2(student: Tensor, teacher: Tensor) -> float:
 
 
 def r2_of_products(gram: Tensor, cross: Tensor, energy: Tensor) -> float:
-    """Return :func:`attention_r2` of sums over the centred logits of any number of images.
-
-    Args:
-        gram: Products of the student's heads with each other [h, h].
-        cross: Those of the student's with the teacher's [h, g].
-        energy: Sum of the squares of the teacher's [].
-    """
+    """Return R² of least squares from X X' [h, h], X Y' [h, g] and the sum of squares of Y."""
     explained = (cross * (torch.linalg.pinv(gram, hermitian=True) @ cross)).sum()
     return (explained / energy).clamp(0, 1).item() if energy else 0.0

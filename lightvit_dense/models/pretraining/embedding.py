@@ -7,12 +7,10 @@ from mmengine.logging import print_log
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from ...registry import MODELS
+from ...registry import MODELS, WEIGHT_INITIALIZERS
 
 # The name of the head in the files of each method, and its layers.
 HEADS = {'mocov2': 'fc.', 'swav': 'projection_head.'}
-# Before the names of the network to take: MoCo keeps two in a file.
-PREFIXES = ('module.encoder_q.', 'encoder_q.', 'module.', '')
 
 
 def mean_feature(backbone: Any, inputs: Tensor) -> Tensor:
@@ -78,35 +76,17 @@ class EmbeddingTeacher(BaseModule):
         """
         super().init_weights()
         if self.checkpoint:
-            self._load(self.checkpoint)
+            parts = {'': 'backbone'} | ({HEADS[self.kind]: 'head'} if self.kind else {})
+            load = dict(
+                type='lightvit_dense.EmbeddingWeights', checkpoint=self.checkpoint, parts=parts
+            )
+            WEIGHT_INITIALIZERS.build(load)(self)
         elif not self.backbone.init_cfg:
             print_log(
                 'EmbeddingTeacher has random weights: name its file by checkpoint',
                 logger='current',
                 level=logging.WARNING,
             )
-
-    def _load(self, path: str) -> None:
-        from ...checkpoints import CheckpointError, load_state_dict
-
-        found = load_state_dict(path)
-        prefix = next(p for p in PREFIXES if any(name.startswith(p) for name in found))
-        state = {n[len(prefix) :]: t for n, t in found.items() if n.startswith(prefix)}
-        parts = {'': self.backbone} | ({HEADS[self.kind]: self.head} if self.kind else {})
-        try:
-            for start, part in parts.items():
-                values = {n: state[start + n] for n in part.state_dict() if start + n in state}
-                missing, _ = part.load_state_dict(values, strict=False)
-                # Counters, from which nothing is computed, are not in old files.
-                lacking = [n for n in missing if not n.endswith('num_batches_tracked')]
-                if lacking:
-                    raise RuntimeError(f'it lacks {", ".join(start + n for n in lacking[:5])}')
-        except RuntimeError as error:
-            raise CheckpointError(
-                f'{path}: does not fit the teacher: {error}. Name the network and the head '
-                f'({", ".join(HEADS)}) that the file was made for'
-            ) from error
-        print_log(f'Loaded {path} into the teacher', logger='current')
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return one vector [B, C] of each image [B, 3, H, W]."""

@@ -1,23 +1,23 @@
 """Masked autoencoder pre-training of Hiera, with attention distillation as an option."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...registry import MODELS
 from ..backbones import Encoding, Hiera
 from ..backbones.hiera_tokens import from_units, to_units
-from .hiera_decoder import MultiScaleFusion
-from .mae import check_reconstruct_after
-from .masked import MaskedImageModel, patch_statistics
-from .masking import Masking, random_masking
-from .precision import at_least_fp32
+from ..layers import trunc_normal_
+from .mae import MAEDecoder
+from .masked import MaskedAutoencoder
+from .masking import Masking
 
 
 @MODELS.register_module()
-class HieraMAE(MaskedImageModel):
+class HieraMAE(MaskedAutoencoder):
     """Hiera's masked autoencoder (Ryali et al. 2023, section 4).
 
     Whole mask units (32 px) are hidden. The decoder reads the sum of all scales, through the
@@ -71,121 +71,117 @@ class HieraMAE(MaskedImageModel):
             )
         self.unit_side = hiera.unit_side_of(hiera.num_layers)
         self.pred_stride = hiera.unit_size // self.unit_side
-        self.mask_ratio = mask_ratio
-        self.norm_pix_loss = norm_pix_loss
-        masking = self._random(1, None, None)
+        self.mask_ratio, self.norm_pix_loss = mask_ratio, norm_pix_loss
+        masking = self._draw(1, None, None)
         if not masking.ids_mask.shape[1]:
             raise ValueError(
                 f'mask_ratio={mask_ratio} hides none of {masking.ids_keep.shape[1]} mask units'
             )
-        after = check_reconstruct_after(self, reconstruct_after)
+        after = self.check_reconstruct_after(reconstruct_after)
         self.reconstruct_after = hiera.num_layers if after is None else after
         self.fusion = MultiScaleFusion(hiera, self.reconstruct_after)
-        self.decoder = MODELS.build(
-            dict(
-                type='lightvit_dense.HieraMAEDecoder',
-                in_channels=hiera.embed_dims,
-                grid_size=(size[0] // self.pred_stride, size[1] // self.pred_stride),
-                unit_side=self.unit_side,
-                patch_size=self.pred_stride,
-            )
-            | (decoder or {})
+        sizes = dict(
+            type='lightvit_dense.HieraMAEDecoder',
+            in_channels=hiera.embed_dims,
+            grid_size=(size[0] // self.pred_stride, size[1] // self.pred_stride),
+            unit_side=self.unit_side,
+            patch_size=self.pred_stride,
         )
+        self.decoder = MODELS.build(sizes | (decoder or {}))
 
-    def _random(self, batch: int, noise: Tensor | None, device: torch.device | None) -> Masking:
-        rows, columns = self.backbone.mask_grid
-        return random_masking(batch, rows * columns, self.mask_ratio, noise, device)
+    def taps(self) -> tuple[int, ...]:
+        """Return the layers whose outputs are summed."""
+        return self.fusion.layers
 
-    def _mask(self, inputs: Tensor, noise: Tensor | None) -> Masking:
-        self.check_size(inputs)
-        return self._random(len(inputs), noise, inputs.device)
-
-    def loss(
-        self, inputs: Tensor, data_samples: Any = None, noise: Tensor | None = None
-    ) -> dict[str, Tensor]:
-        """Return the losses, in fp32 whatever AMP does.
-
-        Args:
-            inputs: Normalised images [B, 3, H, W].
-            data_samples: Unused.
-            noise: Values [B, U] that rank the mask units, to repeat a masking.
-
-        Returns:
-            ``loss_reconstruction`` and, with a distiller, ``loss_distill``.
-        """
-        masking = self._mask(inputs, noise)
-        encoding = self.encode(inputs, masking.ids_keep, self.fusion.layers)
-        pred = self._decode(encoding, masking)
-        losses = {'loss_reconstruction': self.reconstruction_loss(inputs, pred, masking)}
-        return losses | self.distill(inputs, encoding, masking.ids_keep)
-
-    def _decode(self, encoding: Encoding, masking: Masking) -> Tensor:
+    def decode(self, encoding: Encoding, masking: Masking) -> Tensor:
+        """Predict the hidden units [B, M*T, 3*patch²]."""
         fused = self.fusion(encoding.hidden, masking.ids_keep.shape[1])
         return self.decoder(self.backbone.norm(fused), masking)
 
-    def _patches(self, image: Tensor) -> Tensor:
+    def to_units(self, image: Tensor) -> Tensor:
         """Cut [B, 3, H, W] into patches by units [B, U, T, 3*patch²], channels first (Meta's)."""
         maps = F.pixel_unshuffle(image, self.pred_stride)  # [B, 3*p*p, rows, columns]
         return to_units(maps.permute(0, 2, 3, 1), self.unit_side)
 
-    def _image(self, patches: Tensor) -> Tensor:
-        """Undo :meth:`_patches`."""
-        maps = from_units(patches, self.backbone.mask_grid).permute(0, 3, 1, 2)
+    def from_units(self, units: Tensor) -> Tensor:
+        """Undo :meth:`to_units`."""
+        maps = from_units(units, self.backbone.mask_grid).permute(0, 3, 1, 2)
         return F.pixel_shuffle(maps, self.pred_stride)
 
-    @staticmethod
-    def _index(ids: Tensor, patches: Tensor) -> Tensor:
-        return ids[..., None, None].expand(-1, -1, *patches.shape[2:])
 
-    def reconstruction_loss(self, inputs: Tensor, pred: Tensor, masking: Masking) -> Tensor:
-        """Mean squared error over hidden units.
+class MultiScaleFusion(nn.Module):
+    """Sum the scales of a Hiera at its coarsest (Hiera paper, section 4).
 
-        Args:
-            inputs: Normalised images [B, 3, H, W].
-            pred: Predicted patches [B, (U-K)*T, 3*patch²].
-            masking: Which units those are.
+    The output of every stage that is pooled afterwards goes through a convolution whose kernel and
+    stride are the pooling still to come, up to the final width; the output of layer ``after``
+    (1-based), the last that is read, is added as it is. Where that is not of the final width or
+    resolution, because the decoder reads an earlier stage, it gets such a convolution too.
+    """
 
-        Returns:
-            A scalar, fp32.
+    def __init__(self, backbone: Hiera, after: int) -> None:
+        super().__init__()
+        stage = min(backbone.stage_of(after), backbone.q_pool)
+        ends = [sum(backbone.stages[: s + 1]) for s in range(stage)]
+        self.layers = (*ends, after)
+        width, side = backbone.embed_dims, backbone.unit_side_of(backbone.num_layers)
+        self.heads = nn.ModuleList()
+        for layer in self.layers:
+            kernel = backbone.unit_side_of(layer) // side
+            own = backbone.width_of(layer)
+            plain = kernel == 1 and own == width
+            self.heads.append(nn.Identity() if plain else nn.Conv2d(own, width, kernel, kernel))
+
+    def forward(self, hidden: Mapping[int, Tensor], units: int) -> Tensor:
+        """Join outputs by layer [B, K*T, C] of K units; T and C become the last stage's."""
+        total: Tensor | float = 0.0
+        for layer, head in zip(self.layers, self.heads, strict=True):
+            x = hidden[layer]
+            if isinstance(head, nn.Conv2d):
+                batch = len(x)
+                # [B, K*T, C] -> [B*K, 1, T, C] -> one map a unit [B*K, C, side, side]
+                x = x.reshape(batch * units, 1, -1, x.shape[-1])
+                x = head(from_units(x, (1, 1)).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+                # [B*K, side, side, C] -> [B*K, 1, T, C] -> [B, K*T, C]
+                x = to_units(x, x.shape[1]).reshape(batch, -1, x.shape[-1])
+            total = total + x
+        assert isinstance(total, Tensor)
+        return total
+
+
+@MODELS.register_module()
+class HieraMAEDecoder(MAEDecoder):
+    """Predict the pixels of hidden mask units from visible tokens; positions are learnt.
+
+    Args:
+        in_channels: Width of the encoder.
+        grid_size: (rows, columns) of predicted patches.
+        unit_side: Side of a mask unit in predicted patches.
+        **options: See :class:`MAEDecoder`; Meta's models have an ``embed_dim`` of 512, a ``depth``
+            of 8 and 16 heads.
+    """
+
+    def __init__(
+        self, in_channels: int, grid_size: tuple[int, int], unit_side: int, **options: Any
+    ) -> None:
+        super().__init__(in_channels, grid_size, **options)
+        self.grid_size, self.unit_side = grid_size, unit_side
+
+    def _set_position(self, embed_dim: int, grid_size: tuple[int, int]) -> None:
+        self.pos_embed = nn.Parameter(torch.zeros(1, grid_size[0] * grid_size[1], embed_dim))
+
+    def _init_tokens(self) -> None:
+        trunc_normal_(self.mask_token)
+        trunc_normal_(self.pos_embed)
+
+    def forward(self, latent: Tensor, masking: Masking) -> Tensor:
+        """Predict the hidden units [B, (U-K)*T, 3*patch²] from visible tokens [B, K*T, C].
+
+        Tokens stand unit by unit, predictions in the order of ``masking.ids_mask``.
         """
-        with torch.autocast(inputs.device.type, enabled=False):
-            patches = self._patches(at_least_fp32(inputs))
-            target = patches.gather(1, self._index(masking.ids_mask, patches)).flatten(1, 2)
-            if self.norm_pix_loss:
-                mean, std = patch_statistics(target)
-                target = (target - mean) / std
-            return F.mse_loss(at_least_fp32(pred), target)
-
-    @torch.no_grad()
-    def reconstruct(self, inputs: Tensor, noise: Tensor | None = None) -> dict[str, Tensor]:
-        """Reconstruct hidden units for looking at.
-
-        Args:
-            inputs: Normalised images [B, 3, H, W].
-            noise: Values [B, U] that rank the mask units, to repeat a masking.
-
-        Returns:
-            ``original``, ``masked`` (hidden units grey) and ``reconstruction`` (visible units as
-            they are), each [B, 3, H, W] with values of 0..255.
-        """
-        masking = self._mask(inputs, noise)
-        encoding = self.backbone.encode(inputs, masking.ids_keep, hidden_of=self.fusion.layers)
-        pred = self._decode(encoding, masking).float()
-        patches = self._patches(inputs.float())
-        index = self._index(masking.ids_mask, patches)
-        pred = pred.reshape(index.shape)
-        if self.norm_pix_loss:
-            # The model predicts a patch up to its own mean and contrast, which are taken from the
-            # image.
-            mean, std = patch_statistics(patches.gather(1, index))
-            pred = pred * std + mean
-        pictures = {
-            'original': patches,
-            'masked': patches.scatter(1, index, 0.0),
-            'reconstruction': patches.scatter(1, index, pred),
-        }
-        return {name: self.to_pixels(self._image(x)) for name, x in pictures.items()}
-
-    def agreement_view(self, inputs: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return the images and one masking of them."""
-        return inputs, self._mask(inputs, None).ids_keep
+        x = self.embed(latent)
+        hidden = masking.ids_mask.shape[1] * self.unit_side**2
+        # [1, rows*columns, D] -> [U, T, D] -> in the order of x [B, U*T, D]
+        position = to_units(self.pos_embed.reshape(1, *self.grid_size, -1), self.unit_side)[0]
+        order = torch.cat([masking.ids_keep, masking.ids_mask], dim=1)
+        x = self._with_mask_tokens(x, hidden) + position[order].flatten(1, 2).to(x.dtype)
+        return self._predict(x, hidden)

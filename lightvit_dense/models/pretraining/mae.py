@@ -3,68 +3,18 @@
 from typing import Any
 
 import torch
-from torch import Tensor
+from mmengine.model import BaseModule
+from torch import Tensor, nn
 
 from ...registry import MODELS
 from ..backbones import Encoding
-from .base import Pretrainer
-from .masked import MaskedImageModel, patch_statistics
-from .masking import Masking, random_masking
-from .precision import at_least_fp32
-
-
-def patchify(image: Tensor, patch: int) -> Tensor:
-    """Cut images into patches.
-
-    Args:
-        image: [B, C, H, W], sides multiples of ``patch``.
-        patch: Side of a patch in pixels.
-
-    Returns:
-        [B, rows*columns, patch²*C], channels last within a patch, as MAE's predictions are laid
-        out.
-    """
-    batch, channels, height, width = image.shape
-    # [B, C, h*p, w*p] -> [B, C, h, p, w, p] -> [B, h, w, p, p, C] -> [B, N, p*p*C]
-    x = image.reshape(batch, channels, height // patch, patch, width // patch, patch)
-    return x.permute(0, 2, 4, 3, 5, 1).reshape(batch, -1, patch * patch * channels)
-
-
-def unpatchify(patches: Tensor, patch: int, grid: tuple[int, int]) -> Tensor:
-    """Undo :func:`patchify`: [B, rows*columns, patch²*C] -> [B, C, H, W]."""
-    batch, rows, columns = len(patches), *grid
-    x = patches.reshape(batch, rows, columns, patch, patch, -1).permute(0, 5, 1, 3, 2, 4)
-    return x.reshape(batch, -1, rows * patch, columns * patch)
-
-
-def check_reconstruct_after(model: Pretrainer, layer: int | None) -> int | None:
-    """Check the layer that a decoder reads.
-
-    Args:
-        model: The pre-trainer.
-        layer: Layer (1-based), ``None`` for the last.
-
-    Returns:
-        The layer; ``None`` where it is the last.
-
-    Raises:
-        ValueError: If there is no such layer, or no distiller trains the blocks behind it.
-    """
-    depth = model.backbone.num_layers
-    if layer is None or layer == depth:
-        return None
-    if not 1 <= layer <= depth:
-        raise ValueError(f'reconstruct_after={layer} is no layer; the backbone has 1..{depth}')
-    if model.distiller is None or not model.distiller.trains_last_block:
-        raise ValueError(
-            f'reconstruct_after={layer} leaves the blocks behind it without a loss; give a '
-            'distiller with extra_layer=True (or hidden_pairs that name the last layer)'
-        )
-    return layer
+from ..layers import Block, sincos_position
+from .masked import MaskedAutoencoder
+from .masking import Masking
 
 
 @MODELS.register_module()
-class MAE(MaskedImageModel):
+class MAE(MaskedAutoencoder):
     """Masked autoencoder (He et al. 2022) on any :class:`VisionTransformer`.
 
     With a ``distiller`` it is D-MAE (ICML paper, §5): the same visible patches go through a frozen
@@ -102,110 +52,122 @@ class MAE(MaskedImageModel):
         super().__init__(backbone, distiller, data_preprocessor, init_cfg)
         if self.backbone.num_prefix_tokens != 1:
             raise ValueError('MAE needs a backbone with cls_token=True')
-        self.decoder = MODELS.build(
-            dict(
-                type='lightvit_dense.MAEDecoder',
-                in_channels=self.backbone.embed_dims,
-                grid_size=self.backbone.grid_size,
-                patch_size=self.backbone.patch_size,
-            )
-            | (decoder or {})
+        sizes = dict(
+            type='lightvit_dense.MAEDecoder',
+            in_channels=self.backbone.embed_dims,
+            grid_size=self.backbone.grid_size,
+            patch_size=self.backbone.patch_size,
         )
-        self.mask_ratio = mask_ratio
-        self.norm_pix_loss = norm_pix_loss
-        self.reconstruct_after = check_reconstruct_after(self, reconstruct_after)
-        rows, columns = self.backbone.grid_size
-        random_masking(1, rows * columns, mask_ratio)  # a ratio that keeps nothing fails here
+        self.decoder = MODELS.build(sizes | (decoder or {}))
+        self.mask_ratio, self.norm_pix_loss = mask_ratio, norm_pix_loss
+        self.reconstruct_after = self.check_reconstruct_after(reconstruct_after)
+        self._draw(1, None, None)  # a ratio that keeps nothing fails here
 
-    def _mask(self, inputs: Tensor, noise: Tensor | None) -> Masking:
-        self.check_size(inputs)
-        rows, columns = self.backbone.grid_size
-        return random_masking(len(inputs), rows * columns, self.mask_ratio, noise, inputs.device)
-
-    def loss(
-        self, inputs: Tensor, data_samples: Any = None, noise: Tensor | None = None
-    ) -> dict[str, Tensor]:
-        """Return the losses, in fp32 whatever AMP does.
-
-        Args:
-            inputs: Normalised images [B, 3, H, W].
-            data_samples: Unused.
-            noise: Values [B, N] that rank the patches, to repeat a masking.
-
-        Returns:
-            ``loss_reconstruction`` and, with a distiller, ``loss_distill``.
-        """
-        masking = self._mask(inputs, noise)
-        encoding = self.encode(inputs, masking.ids_keep, self._tap())
-        pred = self.decoder(self._latent(encoding), masking)
-        losses = {'loss_reconstruction': self.reconstruction_loss(inputs, pred, masking)}
-        return losses | self.distill(inputs, encoding, masking.ids_keep)
-
-    def _tap(self) -> tuple[int, ...]:
+    def taps(self) -> tuple[int, ...]:
+        """Return the layers whose outputs the decoder reads, none for the last one's."""
         return () if self.reconstruct_after is None else (self.reconstruct_after,)
 
-    def _latent(self, encoding: Encoding) -> Tensor:
-        """Return what the decoder reads [B, 1+K, C]."""
+    def decode(self, encoding: Encoding, masking: Masking) -> Tensor:
+        """Predict the hidden patches [B, M, patch²*3]."""
         if self.reconstruct_after is None:
-            return encoding.tokens
-        return self.backbone.norm(encoding.hidden[self.reconstruct_after])
+            return self.decoder(encoding.tokens, masking)
+        return self.decoder(self.backbone.norm(encoding.hidden[self.reconstruct_after]), masking)
 
-    def reconstruction_loss(self, inputs: Tensor, pred: Tensor, masking: Masking) -> Tensor:
-        """Mean squared error over masked patches.
+    def to_units(self, image: Tensor) -> Tensor:
+        """Cut images [B, 3, H, W] into patches [B, N, patch²*3]."""
+        return patchify(image, self.backbone.patch_size)
 
-        Args:
-            inputs: Normalised images [B, 3, H, W].
-            pred: Predicted patches [B, N-K, patch²*3].
-            masking: Which patches those are.
+    def from_units(self, units: Tensor) -> Tensor:
+        """Undo :meth:`to_units`."""
+        return unpatchify(units, self.backbone.patch_size, self.backbone.grid_size)
 
-        Returns:
-            A scalar, fp32.
+
+@MODELS.register_module()
+class MAEDecoder(BaseModule):
+    """Predict pixels of masked patches from visible tokens (MAE §3).
+
+    Attention does not care about the order of its tokens, so visible tokens and mask tokens are not
+    shuffled back into place: each carries the position of its patch, and predictions come in the
+    order of ``ids_mask``.
+
+    Args:
+        in_channels: Width of the encoder.
+        grid_size: (rows, columns) of patches.
+        patch_size: Side of a patch in pixels.
+        embed_dim: Width of the decoder.
+        depth: Number of blocks.
+        num_heads: Number of heads.
+        init_cfg: mmengine initialisation config.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        grid_size: tuple[int, int],
+        patch_size: int = 16,
+        embed_dim: int = 96,
+        depth: int = 1,
+        num_heads: int = 3,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        self.embed = nn.Linear(in_channels, embed_dim)
+        self.mask_token = nn.Parameter(torch.zeros(1, 1, embed_dim))
+        self._set_position(embed_dim, grid_size)
+        self.blocks = nn.ModuleList(Block(embed_dim, num_heads) for _ in range(depth))
+        self.norm = nn.LayerNorm(embed_dim, eps=1e-6)
+        self.pred = nn.Linear(embed_dim, patch_size**2 * 3)
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                nn.init.zeros_(module.bias)
+        self._init_tokens()
+
+    def _set_position(self, embed_dim: int, grid_size: tuple[int, int]) -> None:
+        table = sincos_position(embed_dim, grid_size, num_prefix_tokens=1)
+        self.pos_embed = nn.Parameter(table, requires_grad=False)
+
+    def _init_tokens(self) -> None:
+        nn.init.normal_(self.mask_token, std=0.02)
+
+    def forward(self, latent: Tensor, masking: Masking) -> Tensor:
+        """Predict the masked patches [B, M, patch²*3] from the encoder's output [B, 1+K, C].
+
+        The class token comes first; predictions are in the order of ``masking.ids_mask``, channels
+        last within a patch.
         """
-        with torch.autocast(inputs.device.type, enabled=False):
-            target = self._gather(
-                patchify(at_least_fp32(inputs), self.backbone.patch_size), masking.ids_mask
-            )
-            if self.norm_pix_loss:
-                mean, std = patch_statistics(target)
-                target = (target - mean) / std
-            return torch.nn.functional.mse_loss(at_least_fp32(pred), target)
+        x = self.embed(latent)
+        hidden = masking.ids_mask.shape[1]
+        order = torch.cat([masking.ids_keep, masking.ids_mask], dim=1)  # [B, N]
+        position = self.pos_embed[0, 1:][order].to(x.dtype)  # [B, N, width]
+        cls = x[:, :1] + self.pos_embed[:, :1].to(x.dtype)
+        x = torch.cat([cls, self._with_mask_tokens(x[:, 1:], hidden) + position], dim=1)
+        return self._predict(x, hidden)
 
-    @staticmethod
-    def _gather(patches: Tensor, ids: Tensor) -> Tensor:
-        return patches.gather(1, ids[..., None].expand(-1, -1, patches.shape[-1]))
+    def _with_mask_tokens(self, x: Tensor, count: int) -> Tensor:
+        mask_tokens = self.mask_token.to(x.dtype).expand(x.shape[0], count, -1)
+        return torch.cat([x, mask_tokens], dim=1)
 
-    @torch.no_grad()
-    def reconstruct(self, inputs: Tensor, noise: Tensor | None = None) -> dict[str, Tensor]:
-        """Reconstruct hidden patches for looking at.
+    def _predict(self, x: Tensor, hidden: int) -> Tensor:
+        """Run the blocks and predict pixels of the last ``hidden`` tokens."""
+        for block in self.blocks:
+            x, _ = block(x)
+        return self.pred(self.norm(x[:, -hidden:]))
 
-        Args:
-            inputs: Normalised images [B, 3, H, W].
-            noise: Values [B, N] that rank the patches, to repeat a masking.
 
-        Returns:
-            ``original``, ``masked`` (hidden patches grey) and ``reconstruction`` (visible patches
-            as they are), each [B, 3, H, W] with values of 0..255.
-        """
-        masking = self._mask(inputs, noise)
-        encoding = self.backbone.encode(inputs, masking.ids_keep, hidden_of=self._tap())
-        pred = self.decoder(self._latent(encoding), masking).float()
-        patches = patchify(inputs.float(), self.backbone.patch_size)
-        if self.norm_pix_loss:
-            # The model predicts a patch up to its own mean and contrast, which are taken from the
-            # image.
-            mean, std = patch_statistics(self._gather(patches, masking.ids_mask))
-            pred = pred * std + mean
-        ids = masking.ids_mask[..., None].expand(-1, -1, patches.shape[-1])
-        pictures = {
-            'original': patches,
-            'masked': patches.scatter(1, ids, 0.0),
-            'reconstruction': patches.scatter(1, ids, pred),
-        }
-        return {
-            name: self.to_pixels(unpatchify(x, self.backbone.patch_size, self.backbone.grid_size))
-            for name, x in pictures.items()
-        }
+def patchify(image: Tensor, patch: int) -> Tensor:
+    """Cut images [B, C, H, W] into patches [B, rows*columns, patch²*C].
 
-    def agreement_view(self, inputs: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return the images and one masking of them."""
-        return inputs, self._mask(inputs, None).ids_keep
+    Channels are last within a patch, as MAE's predictions are laid out.
+    """
+    batch, channels, height, width = image.shape
+    # [B, C, h*p, w*p] -> [B, C, h, p, w, p] -> [B, h, w, p, p, C] -> [B, N, p*p*C]
+    x = image.reshape(batch, channels, height // patch, patch, width // patch, patch)
+    return x.permute(0, 2, 4, 3, 5, 1).reshape(batch, -1, patch * patch * channels)
+
+
+def unpatchify(patches: Tensor, patch: int, grid: tuple[int, int]) -> Tensor:
+    """Undo :func:`patchify`: [B, rows*columns, patch²*C] -> [B, C, H, W]."""
+    batch, rows, columns = len(patches), *grid
+    x = patches.reshape(batch, rows, columns, patch, patch, -1).permute(0, 5, 1, 3, 2, 4)
+    return x.reshape(batch, -1, rows * patch, columns * patch)

@@ -1,5 +1,6 @@
 """Random masking, spoken in index tensors."""
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -34,12 +35,9 @@ def random_masking(
     Args:
         batch: Number of images.
         num_patches: Patches an image.
-        mask_ratio: Share of patches hidden, in [0, 1).
+        mask_ratio: Ratio of patches hidden, in [0, 1).
         noise: Values [B, N] to rank instead of fresh uniform ones.
         device: Where to draw; ``noise`` decides if given.
-
-    Returns:
-        The index tensors.
 
     Raises:
         ValueError: If the ratio keeps no patch, or the noise has another shape.
@@ -53,3 +51,46 @@ def random_masking(
         raise ValueError(f'noise is {tuple(noise.shape)}, expected {(batch, num_patches)}')
     order = noise.argsort(dim=1)
     return Masking(order[:, :keep], order[:, keep:], order.argsort(dim=1))
+
+
+def unit_masking(
+    batch: int,
+    grid: tuple[int, int],
+    unit: int,
+    mask_ratio: float,
+    noise: Tensor | None = None,
+    device: torch.device | str | None = None,
+) -> Tensor:
+    """Draw random squares of patches; their number is rounded up, as SimMIM does.
+
+    Args:
+        batch: Number of images.
+        grid: (rows, columns) of patches.
+        unit: Side of a square in patches.
+        mask_ratio: Ratio of squares masked, in (0, 1].
+        noise: Values [B, squares] to rank instead of fresh uniform ones; the lowest are masked.
+        device: Where to draw; ``noise`` decides if given.
+
+    Returns:
+        Indices of the masked patches [B, M], square by square.
+
+    Raises:
+        ValueError: If the grid is no whole number of squares, the ratio is out of range, or the
+            noise has another shape.
+    """
+    rows, columns = grid
+    if unit < 1 or rows % unit or columns % unit:
+        raise ValueError(f'{rows}x{columns} patches are no whole number of units of side {unit}')
+    if not 0 < mask_ratio <= 1:
+        raise ValueError(f'mask_ratio={mask_ratio} must lie in (0, 1]')
+    across = columns // unit
+    units = rows // unit * across
+    if noise is None:
+        noise = torch.rand(batch, units, device=device)
+    elif noise.shape != (batch, units):
+        raise ValueError(f'noise is {tuple(noise.shape)}, expected {(batch, units)}')
+    masked = noise.argsort(dim=1)[:, : math.ceil(units * mask_ratio)]  # [B, m]
+    corner = masked // across * (unit * columns) + masked % across * unit
+    steps = torch.arange(unit, device=masked.device)
+    inside = (steps[:, None] * columns + steps).flatten()  # [unit²]
+    return (corner[..., None] + inside).flatten(1)  # [B, m*unit²]

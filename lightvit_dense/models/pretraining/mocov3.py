@@ -39,7 +39,7 @@ class MoCoV3(MomentumPretrainer):
         ValueError: If the encoder has no class token or the temperature is not positive.
     """
 
-    followers = {'momentum_backbone': 'backbone', 'momentum_projector': 'projector'}
+    ema_targets = {'momentum_backbone': 'backbone', 'momentum_projector': 'projector'}
 
     def __init__(
         self,
@@ -55,8 +55,6 @@ class MoCoV3(MomentumPretrainer):
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(backbone, distiller, data_preprocessor, init_cfg)
-        if not self.backbone.num_prefix_tokens:
-            raise ValueError('MoCoV3 needs a backbone with cls_token=True')
         if temperature <= 0:
             raise ValueError(f'MoCoV3: temperature={temperature} must be positive')
         self.temperature = temperature
@@ -69,15 +67,11 @@ class MoCoV3(MomentumPretrainer):
         self.momentum_projector = frozen_copy(self.projector)
 
     def loss(self, inputs: Sequence[Tensor], data_samples: Any = None) -> dict[str, Tensor]:
-        """Return the losses, in fp32 whatever AMP does.
+        """Return ``loss_contrast``, the distiller's losses and ``feature_spread`` (0 is collapse).
 
         Args:
             inputs: Two views, normalised images [B, 3, H, W] each.
             data_samples: Unused.
-
-        Returns:
-            ``loss_contrast``, with a distiller its losses, and ``feature_spread`` to watch: 0 is
-            collapse.
 
         Raises:
             ValueError: If there are not two views of one size.

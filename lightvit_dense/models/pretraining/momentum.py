@@ -1,4 +1,4 @@
-"""Pre-trainers with slowly following copies of their networks."""
+"""Pre-trainers with moving averages of their networks."""
 
 import copy
 from collections.abc import Iterator
@@ -25,44 +25,49 @@ def frozen_copy(module: Module) -> Module:
 class MomentumPretrainer(Pretrainer):
     """Base of pre-trainers whose targets come from an average of the model over time.
 
-    The copies are ordinary modules of the model: saved in checkpoints, on the same device, without
-    gradients. :class:`MomentumUpdateHook` moves them after every step of the optimiser.
+    The averages are ordinary modules of the model: saved in checkpoints, on the same device,
+    without gradients. :class:`MomentumUpdateHook` moves them after every step of the optimiser.
 
-    ``followers`` maps the name of a copy to that of the module it follows; a subclass sets it and
-    calls :meth:`reset_followers` at the end of its constructor.
+    ``ema_targets`` maps the name of an average to that of the module it follows. The feature of an
+    image is the class token.
     """
 
-    followers: dict[str, str] = {}
+    ema_targets: dict[str, str] = {}
 
-    def pairs(self) -> Iterator[tuple[nn.Module, nn.Module]]:
-        """Iterate over (copy, module it follows)."""
-        for follower, leader in self.followers.items():
-            yield getattr(self, follower), getattr(self, leader)
+    def __init__(self, backbone: dict[str, Any], *args: Any, **kwargs: Any) -> None:
+        super().__init__(backbone, *args, **kwargs)
+        if not self.backbone.num_prefix_tokens:
+            raise ValueError(f'{type(self).__name__} needs a backbone with cls_token=True')
+
+    def ema_pairs(self) -> Iterator[tuple[nn.Module, nn.Module]]:
+        """Iterate over (average, module it follows)."""
+        for average, module in self.ema_targets.items():
+            yield getattr(self, average), getattr(self, module)
 
     @torch.no_grad()
-    def reset_followers(self) -> None:
-        """Make the copies equal, buffers included."""
-        for follower, leader in self.pairs():
-            follower.load_state_dict(leader.state_dict())
+    def reset_ema_targets(self) -> None:
+        """Make the averages equal to what they follow, buffers included."""
+        for average, module in self.ema_pairs():
+            average.load_state_dict(module.state_dict())
 
     def init_weights(self) -> None:
-        """Initialise, then make the copies equal to what came of it."""
+        """Initialise, then make the averages equal to what came of it."""
         super().init_weights()
-        self.reset_followers()
+        self.reset_ema_targets()
 
     @torch.no_grad()
-    def update_followers(self, momentum: float) -> None:
-        """Move the copies: ``copy = momentum * copy + (1 - momentum) * module``.
+    def update_ema_targets(self, momentum: float) -> None:
+        """Move the averages: ``average = momentum * average + (1 - momentum) * module``.
 
         Only parameters follow; statistics of batch normalisation are each network's own.
 
         Args:
-            momentum: In [0, 1]; 1 keeps the copies as they are.
+            momentum: In [0, 1]; 1 keeps the averages as they are.
         """
-        copies: list[Any] = []
+        averages: list[Any] = []
         modules: list[Any] = []
-        for follower, leader in self.pairs():
-            copies += follower.parameters()
-            modules += leader.parameters()
+        for average, module in self.ema_pairs():
+            averages += average.parameters()
+            modules += module.parameters()
         # Interpolation leaves what is equal exactly as it is, such as fixed positions.
-        torch._foreach_lerp_(copies, modules, 1 - momentum)
+        torch._foreach_lerp_(averages, modules, 1 - momentum)

@@ -12,12 +12,6 @@ def batch_norm_mlp(layers: int, in_channels: int, hidden: int, out_channels: int
 
     Linear layers without bias, each followed by batch normalisation; ReLU between them; the last
     normalisation has no parameters.
-
-    Args:
-        layers: Number of linear layers.
-        in_channels: Width of the input.
-        hidden: Width between layers.
-        out_channels: Width of the output.
     """
     modules: list[nn.Module] = []
     for number in range(layers):
@@ -34,12 +28,7 @@ class WeightNormLinear(nn.Module):
     """Linear layer without bias whose rows have a length of their own (weight normalisation).
 
     Parameters are ``weight_v`` [out, in], of which only the direction counts, and ``weight_g``
-    [out, 1], the lengths, 1 at first.
-
-    Args:
-        in_features: Width of the input.
-        out_features: Width of the output.
-        fixed_length: Keep all lengths at 1.
+    [out, 1], the lengths, 1 at first or, with ``fixed_length``, always.
     """
 
     def __init__(self, in_features: int, out_features: int, fixed_length: bool) -> None:

@@ -10,8 +10,8 @@ from ...registry import MODELS
 from .base import Pretrainer
 from .contrast import gather_keys
 from .embedding import mean_feature
-from .hidden_teacher import HiddenTeacher
 from .precision import at_least_fp32
+from .teacher import HiddenTeacher
 from .views import feature_spread
 
 
@@ -28,9 +28,6 @@ def similarity_loss(
         queue: The teacher's of other images [K, C].
         student_tau: Temperature of the student.
         teacher_tau: Temperature of the teacher.
-
-    Returns:
-        The cross-entropy, a scalar.
     """
 
     def similarities(features: Tensor) -> Tensor:
@@ -98,14 +95,13 @@ class SEED(Pretrainer):
         self.register_buffer('position', torch.zeros((), dtype=torch.long))
 
     def loss(self, inputs: Tensor, data_samples: Any = None) -> dict[str, Tensor]:
-        """Return the loss, in fp32 whatever AMP does; in training the queue moves on.
+        """Return ``loss_similarity`` and ``feature_spread`` (0 is collapse).
+
+        In training the queue moves on.
 
         Args:
             inputs: Normalised images [B, 3, H, W].
             data_samples: Unused.
-
-        Returns:
-            ``loss_similarity``, and ``feature_spread`` to watch: 0 is collapse.
 
         Raises:
             ValueError: If the batch of all processes is larger than the queue.
@@ -124,10 +120,7 @@ class SEED(Pretrainer):
 
     @torch.no_grad()
     def enqueue(self, features: Tensor) -> None:
-        """Put the features of all processes, in the order of their ranks, where the oldest are.
-
-        Args:
-            features: L2-normalised features of this process [B, C].
+        """Put the features [B, C] of all processes, in the order of ranks, where the oldest are.
 
         Raises:
             ValueError: If there are more than the queue holds.

@@ -53,7 +53,7 @@ class DINOLoss(nn.Module):
             teacher: Logits of the teacher's views [B, K].
 
         Returns:
-            A scalar, fp32: the mean over pairs of different views.
+            The mean over pairs of different views, fp32.
 
         Raises:
             ValueError: If there are no two different views.
@@ -88,11 +88,7 @@ class DINOLoss(nn.Module):
 
     @torch.no_grad()
     def update_center(self, teacher: Sequence[Tensor]) -> None:
-        """Move the centre towards the mean of the teacher's outputs on all processes.
-
-        Args:
-            teacher: Logits of the teacher's views [B, K]; B is the same everywhere.
-        """
+        """Move the centre towards the mean of all processes' views [B, K], B equal on all."""
         mean = torch.cat([at_least_fp32(view) for view in teacher]).mean(0, keepdim=True)
         all_reduce(mean, op='sum')
         self.center.lerp_(mean / get_world_size(), 1 - self.center_momentum)

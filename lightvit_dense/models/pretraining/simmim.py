@@ -10,8 +10,8 @@ from ...registry import MODELS
 from ..backbones import Encoding, VisionTransformer
 from ..layers import trunc_normal_
 from .masked import MaskedImageModel
+from .masking import unit_masking
 from .precision import at_least_fp32
-from .unit_masking import unit_masking
 
 
 class MaskedSquares(MaskedImageModel):
@@ -73,16 +73,7 @@ class MaskedSquares(MaskedImageModel):
     def loss(
         self, inputs: Tensor, data_samples: Any = None, noise: Tensor | None = None
     ) -> dict[str, Tensor]:
-        """Return the losses, in fp32 whatever AMP does.
-
-        Args:
-            inputs: Normalised images [B, 3, H, W].
-            data_samples: Unused.
-            noise: Values [B, units] that rank the squares, to repeat a masking.
-
-        Returns:
-            ``loss_reconstruction`` and, with a distiller, ``loss_distill``.
-        """
+        """Return the losses; see :meth:`MaskedAutoencoder.loss`."""
         ids_mask = self._mask(inputs, noise)
         hidden = self._hide(ids_mask)
         encoding = self.encode(inputs, **hidden)
@@ -99,16 +90,7 @@ class MaskedSquares(MaskedImageModel):
 
     @torch.no_grad()
     def reconstruct(self, inputs: Tensor, noise: Tensor | None = None) -> dict[str, Tensor]:
-        """Reconstruct masked patches for looking at.
-
-        Args:
-            inputs: Normalised images [B, 3, H, W].
-            noise: Values [B, units] that rank the squares, to repeat a masking.
-
-        Returns:
-            ``original``, ``masked`` (masked patches grey) and ``reconstruction`` (visible patches
-            as they are), each [B, 3, H, W] with values of 0..255.
-        """
+        """Reconstruct masked patches; see :meth:`MaskedAutoencoder.reconstruct`."""
         ids_mask = self._mask(inputs, noise)
         encoding = self.backbone.encode(inputs, **self._hide(ids_mask))
         mask, pred = self._pixel_mask(ids_mask).bool(), self._predict(encoding).float()
@@ -122,20 +104,15 @@ class MaskedSquares(MaskedImageModel):
 
 @MODELS.register_module()
 class SimMIM(MaskedSquares):
-    """SimMIM (Xie et al. 2022) on a :class:`VisionTransformer`.
+    """SimMIM (Xie et al. 2022) on a :class:`VisionTransformer`; see :class:`MaskedSquares`.
 
-    A learnt token takes the place of the embeddings of masked patches before positions are added;
-    a 1x1 convolution and a pixel shuffle turn the last tokens into pixels, compared with those of
-    the normalised image by L1 where the image is masked.
+    A learnt token takes the place of the embeddings of masked patches before positions are added; a
+    1x1 convolution and a pixel shuffle turn the last tokens into pixels, compared with those of the
+    normalised image by L1 where the image is masked.
 
     The official ViT has relative positions only. Here positions are whatever the backbone's are:
     the configs have fixed sine-cosine ones, as the paper's other methods. With a ``distiller`` the
     teacher sees the whole image, as it need not know a mask token.
-
-    Args:
-        backbone: Config of the encoder.
-        *args: See :class:`MaskedSquares`.
-        **kwargs: See :class:`MaskedSquares`.
     """
 
     encoder = VisionTransformer
@@ -158,16 +135,10 @@ class SimMIM(MaskedSquares):
 
 
 def masked_l1(image: Tensor, pred: Tensor, mask: Tensor) -> Tensor:
-    """Mean absolute error where the image is masked, in fp32 (SimMIM §3.5).
+    """Return the mean absolute error where images [B, C, H, W] are masked, in fp32 (SimMIM §3.5).
 
-    Args:
-        image: Normalised images [B, C, H, W].
-        pred: Predicted images [B, C, H, W].
-        mask: 1 where masked [B, 1, H, W].
-
-    Returns:
-        A scalar: the sum over masked values divided by (their number in one channel + 1e-5) and by
-        the number of channels, as the official code has it.
+    The sum over values where ``mask`` [B, 1, H, W] is 1 is divided by (their number in one channel
+    + 1e-5) and by the number of channels, as the official code has it.
     """
     with torch.autocast(image.device.type, enabled=False):
         error = (at_least_fp32(pred) - at_least_fp32(image)).abs() * mask

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from ...registry import MODELS
 from ..backbones import Encoding, SwinTransformer
 from ..layers.swin import SwinBlock, init_swin
-from .mae import check_reconstruct_after
 from .simmim import MaskedSquares
 
 
@@ -99,7 +98,7 @@ class SwinSimMIM(MaskedSquares):
                 f'img_size={size} is no whole number of {swin.unit_size} px, a token of the last '
                 'stage, so that predictions would not cover it'
             )
-        self.layer: int = check_reconstruct_after(self, reconstruct_after) or swin.num_layers
+        self.layer: int = self.check_reconstruct_after(reconstruct_after) or swin.num_layers
         if self.layer != swin.num_layers and decoder is None:
             raise ValueError('reconstruct_after needs a decoder, e.g. decoder=dict(embed_dim=96)')
         if decoder is not None and isinstance(swin.norm, nn.LayerNorm):

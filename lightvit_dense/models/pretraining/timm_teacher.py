@@ -1,17 +1,15 @@
 """Any vision transformer of timm as a teacher."""
 
-import sys
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
-from mmengine.logging import print_log
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from ...registry import MODELS
+from ...registry import MODELS, WEIGHT_INITIALIZERS
 from ..backbones import Encoding
 from ..timm_models import create_timm_model
 
@@ -24,11 +22,8 @@ class _AttentionWatcher(TorchFunctionMode):
     """Compute the logits of chosen calls of fused attention, from the very q and k it is given.
 
     Whatever a model does to its queries and keys before (norms, rotary positions, biases) is thus
-    in the logits, without a line of code for the model.
-
-    Args:
-        layers: Layers wanted, 1-based; calls are counted.
-        stop: Whether to end the forward pass after the last of them.
+    in the logits, without a line of code for the model. Calls are counted from 1; with ``stop`` the
+    forward pass ends after the last of ``layers``.
     """
 
     def __init__(self, layers: Collection[int], stop: bool) -> None:
@@ -53,9 +48,7 @@ class _AttentionWatcher(TorchFunctionMode):
 class _KeepPatches(nn.Module):
     """Stands where timm drops random patches, and keeps those it is told to.
 
-    Args:
-        prefix: Number of leading tokens that always stay.
-        with_ids: Whether the model wants to know what was kept (rotary positions).
+    ``prefix`` leading tokens always stay; models with rotary positions want to know the ids.
     """
 
     def __init__(self, prefix: int, with_ids: bool) -> None:
@@ -177,21 +170,13 @@ class TimmTeacher(BaseModule):
         """Load the checkpoint that ``init_cfg`` names."""
         checkpoint = (self.init_cfg or {}).get('checkpoint')
         if checkpoint:
-            load_timm_weights(self.model, checkpoint, self.name)
+            load = dict(type='lightvit_dense.TimmWeights', checkpoint=checkpoint, name=self.name)
+            WEIGHT_INITIALIZERS.build(load)(self.model)
 
     def attention_logits(
         self, image: Tensor, layers: Sequence[int], ids_keep: Tensor | None = None
     ) -> dict[int, Tensor]:
-        """Return pre-softmax logits of the named layers; nothing runs after the last one's.
-
-        Args:
-            image: [B, 3, H, W], normalised as the network wants it.
-            layers: Layers, 1-based.
-            ids_keep: Visible patches [B, K]; ``None`` for all.
-
-        Returns:
-            {layer: logits [B, heads, prefix+K, prefix+K]}.
-        """
+        """Return pre-softmax logits by layer; see :meth:`Backbone.attention_logits`."""
         return self._run(image, ids_keep, layers, (), stop=True).logits
 
     def encode(
@@ -201,7 +186,7 @@ class TimmTeacher(BaseModule):
         logits_of: Sequence[int] = (),
         hidden_of: Collection[int] = (),
     ) -> Encoding:
-        """Run the network; see :meth:`VisionTransformer.encode`."""
+        """Run the network; see :meth:`Backbone.encode`."""
         return self._run(image, ids_keep, logits_of, hidden_of, stop=False)
 
     @torch.compiler.disable
@@ -237,33 +222,3 @@ class TimmTeacher(BaseModule):
         finally:
             for handle in handles:
                 handle.remove()
-
-
-def load_timm_weights(model: nn.Module, checkpoint: str, name: str) -> None:
-    """Load a file into a network of timm, the way timm itself would, but safely.
-
-    Args:
-        model: The network, without a head.
-        checkpoint: Path of the file, with timm's or its authors' names.
-        name: How messages call the network.
-
-    Raises:
-        CheckpointError: If the file cannot be read, or does not fit but for its head.
-    """
-    from ...checkpoints import CheckpointError, load_state_dict
-
-    state = load_state_dict(checkpoint)
-    convert = getattr(sys.modules[type(model).__module__], 'checkpoint_filter_fn', None)
-    try:
-        state = convert(state, model) if convert else state
-        missing, unexpected = model.load_state_dict(state, strict=False)
-    except (RuntimeError, KeyError, AssertionError) as error:
-        raise CheckpointError(f'{checkpoint}: does not fit {name}: {error}') from error
-    heads = ('head.', 'fc_norm.', 'head_dist.', 'decoder', 'mask_token')
-    foreign = [key for key in unexpected if not key.startswith(heads)]
-    if missing or foreign:
-        raise CheckpointError(
-            f'{checkpoint}: does not fit {name}. Missing: {missing[:5] or "none"}; unexpected: '
-            f'{foreign[:5] or "none"}. Name the model that the file was made for'
-        )
-    print_log(f'Loaded {checkpoint} into {name}: {len(state)} tensors', logger='current')

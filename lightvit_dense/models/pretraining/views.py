@@ -8,14 +8,7 @@ from torch import Tensor
 
 
 def group_by_size(views: Sequence[Tensor]) -> list[Tensor]:
-    """Concatenate neighbouring views of equal size, so that a backbone runs once a size.
-
-    Args:
-        views: Images [B, 3, h, w] each; h and w may differ between views.
-
-    Returns:
-        Images [V*B, 3, h, w] each, V the number of views in the group; order is kept.
-    """
+    """Concatenate neighbouring views [B, 3, h, w] of equal size, to run once a size."""
     groups: list[list[Tensor]] = []
     for view in views:
         if groups and groups[-1][0].shape[-2:] == view.shape[-2:]:
@@ -27,16 +20,10 @@ def group_by_size(views: Sequence[Tensor]) -> list[Tensor]:
 
 @torch.no_grad()
 def feature_spread(features: Tensor) -> Tensor:
-    """Measure how different the features of a batch are: near 1 is healthy, 0 is collapse.
+    """Measure how different the features [B, C] of a batch are: near 1 is healthy, 0 is collapse.
 
     It is the deviation over the batch of L2-normalised features, averaged over channels, times the
     square root of their number (SimSiam, Chen and He 2021, §4.1).
-
-    Args:
-        features: [B, C], of different images.
-
-    Returns:
-        A scalar, fp32.
     """
     unit = F.normalize(features.float(), dim=1)
     return unit.std(dim=0, unbiased=False).mean() * features.shape[1] ** 0.5

@@ -10,7 +10,9 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 from torch.nn import functional as F
 
-from lightvit_dense.models.pad_shape import (
+from ...errors import UserError
+from ...registry import MODELS
+from ..pad_shape import (
     Size,
     check_pad_shape,
     common_pad_shape,
@@ -19,33 +21,30 @@ from lightvit_dense.models.pad_shape import (
     pad_images,
     pad_shape_of,
 )
-
-from ...errors import UserError
-from ...registry import MODELS
 from .labels import label_map
 
 
 @MODELS.register_module(force=True)
 class EncoderDecoder(MMSegEncoderDecoder):
-    """mmseg's ``EncoderDecoder`` for images of any size, on pad_shapes that follow from them alone.
+    """mmseg's ``EncoderDecoder`` for images of any size, each padded by itself.
 
-    Images are cut out of the padding of their batch, grouped by pad_shape and padded with zeros, the
-    mean colour; scores are cropped to the images. The pad_shape has at least the size of ``pad_shape``,
-    and of the window in mode 'slide'. Larger sides are rounded up to a multiple of
-    ``size_divisor``, but for windows, which slide over the image as it is. In training all images
-    get the largest pad_shape of their batch, and the padding is ignored in the truth.
+    Images are cut out of the padding of their batch, grouped by padded shape and padded with zeros,
+    the mean colour; scores are cropped to the images. A padded image has at least ``pad_shape``,
+    and the window in mode 'slide'. Larger sides are rounded up to a multiple of ``size_divisor``,
+    but for windows, which slide over the image as it is. In training all images get the largest
+    padded shape of their batch, and the padding is ignored in the truth.
 
     Args:
         *args: As mmseg's.
-        pad_shape: Side, or (height, width), that the pad_shape has at least.
-        size_divisor: What sides of pad_shapes and windows are multiples of.
+        pad_shape: Least side, or (height, width), of a padded image.
+        size_divisor: What sides of padded images and windows are multiples of.
         keep_scores: Whether predictions carry ``seg_logits``, gigabytes for many classes and large
             images. Test-time augmentation needs them.
         **kwargs: As mmseg's.
 
     Raises:
-        ValueError: If pad_shape or window are not multiples of ``size_divisor``, or windows would
-            leave pixels out.
+        ValueError: If ``pad_shape`` or window are not multiples of ``size_divisor``, or windows
+            would leave pixels out.
     """
 
     task = 'segmentation'
@@ -67,11 +66,7 @@ class EncoderDecoder(MMSegEncoderDecoder):
         )
 
     def loss(self, inputs: Tensor, data_samples: list[SegDataSample]) -> dict:
-        """Return the losses of a batch.
-
-        Args:
-            inputs: Normalised images [B, 3, H, W].
-            data_samples: Their truth and their ``img_shape``.
+        """Return the losses of normalised images [B, 3, H, W].
 
         Raises:
             UserError: If batch normalisation would have to learn from a single number.
@@ -107,8 +102,9 @@ class EncoderDecoder(MMSegEncoderDecoder):
                 large as they come.
 
         Returns:
-            The samples with ``pred_sem_seg`` [1, h, w] and, if they are kept, ``seg_logits``
-            [classes, h, w] at the size of the original images, in the order given.
+            The samples, in order, with ``pred_sem_seg`` [1, h, w] and, if they are kept,
+                ``seg_logits``
+            [classes, h, w] at the size of the original images.
         """
         if data_samples is None:
             size = tuple(inputs.shape[2:])
@@ -135,15 +131,7 @@ class EncoderDecoder(MMSegEncoderDecoder):
         return super().encode_decode(inputs, metas)
 
     def slide_inference(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
-        """Average the scores of windows that overlap.
-
-        Args:
-            inputs: Images [B, 3, H, W] of at least a window's size.
-            batch_img_metas: One dict an image.
-
-        Returns:
-            Scores [B, classes, H, W].
-        """
+        """Average the scores [B, classes, H, W] of windows that overlap."""
         assert self.window is not None
         batch, _, height, width = inputs.shape
         scores = inputs.new_zeros(batch, self.out_channels, height, width)
@@ -170,7 +158,7 @@ class EncoderDecoder(MMSegEncoderDecoder):
         sample.pred_sem_seg = PixelData(data=labels)
 
     def _forward(self, inputs: Tensor, data_samples: list[SegDataSample] | None = None) -> Tensor:
-        """Return the raw scores of the decode head, with all images on one pad_shape."""
+        """Return the raw scores of the decode head, with all images padded alike."""
         metas = [sample.metainfo for sample in data_samples or ()] or [{}] * len(inputs)
         sizes = own_sizes(inputs, metas)
         pad_shape = common_pad_shape(sizes, self.pad_shape, self.size_divisor)
@@ -205,6 +193,6 @@ def windows_along(length: int, window: int, stride: int) -> Iterator[slice]:
 
 
 def _map_on_pad_shape(values: Tensor, size: Size, pad_shape: Size, fill: int) -> Tensor:
-    """Cut a map [C, H, W] of truth to its image and put it on a pad_shape of ``fill``."""
+    """Cut a map [C, H, W] of truth to its image and pad it with ``fill``."""
     values = values[:, : size[0], : size[1]]
     return F.pad(values, (0, pad_shape[1] - size[1], 0, pad_shape[0] - size[0]), value=fill)

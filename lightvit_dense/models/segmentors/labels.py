@@ -25,9 +25,6 @@ def label_map(
         align_corners: As in :func:`torch.nn.functional.interpolate`.
         threshold: Where there is one channel: pixels of more than this probability are foreground.
         numbers: How many scores to hold at once, at least a row.
-
-    Returns:
-        Class of each pixel [1, height, width].
     """
     classes, rows, _ = scores.shape
     height, width = size

@@ -32,16 +32,7 @@ class SegmentationPreprocessor(SegDataPreProcessor):
         super().__init__(*args, **kwargs)
 
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
-        """Normalise and stack a batch.
-
-        Args:
-            data: ``inputs``, a list of tensors [3, h, w] or a tensor [B, 3, H, W], and
-                ``data_samples``; they may be missing in testing.
-            training: Whether this is a batch for training.
-
-        Returns:
-            ``inputs`` [B, 3, H, W] and ``data_samples``.
-        """
+        """Normalise and stack a batch: ``inputs`` [B, 3, H, W] and ``data_samples``."""
         if training:
             return super().forward(data, training)
         images = [self._normalise(image) for image in self.cast_data(data['inputs'])]

@@ -8,10 +8,9 @@ from mmengine.model import BaseTTAModel
 from mmengine.structures import BaseDataElement, InstanceData
 from torch import Tensor
 
-from lightvit_dense.models.pad_shape import own_sizes, pad_images, pad_shape_of
-
 from ...errors import UserError
 from ...registry import MODELS
+from ..pad_shape import own_sizes, pad_images, pad_shape_of
 from .views import bare, split_views
 
 Meta = dict[str, Any]
@@ -41,14 +40,12 @@ class DetectionTTA(BaseTTAModel):
         self.max_per_img = int(tta_cfg['max_per_img'])
 
     def test_step(self, data: dict[str, list]) -> list[BaseDataElement]:
-        """Detect in a batch.
-
-        Args:
-            data: What ``mmcv.TestTimeAug`` gives, collated. The first view carries the truth.
+        """Detect in a batch of ``mmcv.TestTimeAug``, collated, whose first view carries the truth.
 
         Returns:
             The samples of the first view, with the merged ``pred_instances`` in pixels of the
-            original images.
+                original
+            images.
 
         Raises:
             UserError: If the detector has masks and is no Mask R-CNN.
@@ -119,10 +116,7 @@ class DetectionTTA(BaseTTAModel):
 
 
 def unflip(boxes: Tensor, meta: Meta) -> Tensor:
-    """Mirror boxes [N, 4] of the original image's size if their view was mirrored.
-
-    Mirroring is its own inverse, so this leads into the view, too.
-    """
+    """Flip boxes [N, 4] of the original image's size if their view was flipped, or back."""
     from mmdet.structures.bbox import bbox_flip
 
     if not meta.get('flip', False):
@@ -136,7 +130,7 @@ def _factors(meta: Meta, like: Tensor) -> Tensor:
 
 
 def _features(model: Any, data: dict[str, Any]) -> tuple[tuple[Tensor, ...], Any]:
-    """Return the feature maps of one image, on the pad_shape that the detector would give it."""
+    """Return the feature maps of one image, padded as the detector would."""
     images, (sample,) = data['inputs'], data['data_samples']
     if hasattr(model, 'pad_shape'):
         (size,) = own_sizes(images, [sample.metainfo])
@@ -162,14 +156,7 @@ def _mask_probabilities(head: Any, maps: tuple[Tensor, ...], boxes: Tensor, meta
 
 
 def _paste(head: Any, results: InstanceData, masks: Tensor, meta: Meta) -> None:
-    """Write masks [N, H, W] of the original image's size into the results.
-
-    Args:
-        head: The RoI head.
-        results: Merged boxes and labels, changed in place.
-        masks: Probabilities [N, classes, h, w].
-        meta: Of any view.
-    """
+    """Write masks of the original image's size, from [N, classes, h, w], into the results."""
     if not len(results):
         height, width = meta['ori_shape'][:2]
         results.masks = torch.zeros(0, height, width, dtype=torch.bool, device=masks.device)

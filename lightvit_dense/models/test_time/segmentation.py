@@ -38,14 +38,7 @@ class SegmentationTTA(BaseTTAModel):
     """
 
     def test_step(self, data: dict[str, list]) -> list[BaseDataElement]:
-        """Segment a batch.
-
-        Args:
-            data: What ``mmcv.TestTimeAug`` gives, collated.
-
-        Returns:
-            The samples of the first view, with ``pred_sem_seg`` [1, H, W].
-        """
+        """Segment a batch of ``mmcv.TestTimeAug``, collated; return the first view's samples."""
         merged: Sequence[BaseDataElement] = []
         sums: list[Tensor] = []
         views = 0

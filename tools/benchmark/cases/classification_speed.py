@@ -1,4 +1,4 @@
-"""Time our classifiers and their rivals: throughput, latency, memory, arithmetic.
+r"""Time our classifiers and their rivals: throughput, latency, memory, arithmetic.
 
 Every model is measured in a process of its own, in several passes over all models, every other one
 backwards, so that what the machine does meanwhile hits all alike. Weights are random. The folder of
@@ -57,8 +57,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def check(args: argparse.Namespace) -> None:
     """Choose the batch, 16 on a CPU and 1024 on a GPU, and sort the models."""
-    if args.passes < 1:
-        raise UserError(f'--passes must be at least 1, got {args.passes}')
     if args.budget <= 0 or args.timeout <= 0:
         raise UserError('--budget and --timeout must be above 0')
     args.batch = args.batch or (16 if args.device == 'cpu' else 1024)
@@ -76,43 +74,34 @@ class Passes:
 
     def __init__(self, args: argparse.Namespace) -> None:
         self.args, self.folder = args, Path(args.out)
-        self.log = self.folder / 'log.txt'
         self.models = {name: find_classifier(name) for name in args.models}
 
     def open(self) -> None:
-        """Make the folder, or check that what it holds can be gone on with.
-
-        Raises:
-            UserError: If it holds results and --resume is not set, or of other settings.
-        """
+        """Make the folder, or refuse one of other settings, or of any without --resume."""
         file = self.folder / 'settings.json'
         wanted = {name: getattr(self.args, name) for name in FIXED}
-        if file.is_file():
-            if not self.args.resume:
-                raise UserError(
-                    f'{self.folder} holds results already: go on with them by --resume, '
-                    'or name another folder by --out'
-                )
-            known = json.loads(file.read_text(encoding='utf-8'))
-            other = [name for name, value in wanted.items() if known.get(name) != value]
-            if other:
-                words = ', '.join(f'{name} was {known.get(name)}' for name in other)
-                raise UserError(
-                    f'{self.folder} was measured otherwise ({words}): '
-                    'give the same options, or name another folder by --out'
-                )
+        known = json.loads(file.read_text(encoding='utf-8')) if file.is_file() else wanted
+        if file.is_file() and not self.args.resume:
+            raise UserError(
+                f'{self.folder} holds results already: go on with them by --resume, '
+                'or name another folder by --out'
+            )
+        other = [f'{k} was {known.get(k)}' for k, value in wanted.items() if known.get(k) != value]
+        if other:
+            raise UserError(
+                f'{self.folder} was measured otherwise ({", ".join(other)}): '
+                'give the same options, or name another folder by --out'
+            )
         atomic_write(file, (json.dumps(wanted, indent=2) + '\n').encode())
 
     def file(self, number: int, model: str) -> Path:
         """Return the file of a model in a pass (from 1)."""
-        safe = re.sub(r'[^\w.-]+', '_', model)
-        return self.folder / 'passes' / str(number) / f'{safe}.json'
+        return self.folder / 'passes' / str(number) / re.sub(r'[^\w.-]+', '_', f'{model}.json')
 
     def cells(self, number: int, model: str) -> dict[str, Cell]:
         """Return the cells of a model in a pass: its size and the modes."""
         file = self.file(number, model)
-        found = json.loads(file.read_text(encoding='utf-8')) if file.is_file() else {}
-        return {name: cell for name, cell in found.items() if name in ('size', *self.args.modes)}
+        return json.loads(file.read_text(encoding='utf-8')) if file.is_file() else {}
 
     def missing(self, number: int, model: str) -> list[str]:
         """Return the modes of a model in a pass that have no result yet, or an error."""
@@ -128,37 +117,40 @@ class Passes:
         half of the throughput batch.
         """
         first = self.cells(1, model).get('throughput', {})
-        batch, out = first.get('batch', self.args.batch), self.folder / 'worker.json'
-        task = {'model': model, 'modes': wanted, 'batch': batch}
-        while True:
-            status = harness.start_worker(self.args, task, out, self.log, self.args.timeout)
-            if status != -signal.SIGKILL or 'throughput' not in wanted or task['batch'] == 1:
-                break
+        task = {'model': model, 'modes': wanted, 'batch': first.get('batch', self.args.batch)}
+        out, log, timeout = self.folder / 'worker.json', self.folder / 'log.txt', self.args.timeout
+        status = harness.start_worker(self.args, task, out, log, timeout)
+        while status == -signal.SIGKILL and 'throughput' in wanted and task['batch'] > 1:
             task['batch'] //= 2
+            status = harness.start_worker(self.args, task, out, log, timeout)
         if status == 0:
             found = json.loads(out.read_text(encoding='utf-8'))
         else:
             why = f'the process ended with status {status}'
             if status is None:
-                why = f'not done after {self.args.timeout:g} s, see --timeout'
+                why = f'not done after {timeout:g} s, see --timeout'
             elif status == -signal.SIGKILL:
                 why += ', killed: most likely for lack of memory'
-            found = {mode: {'error': f'{why}; see {self.log}'} for mode in wanted}
-        known = self.cells(number, model)
-        atomic_write(self.file(number, model), json.dumps({'size': {}, **known, **found}).encode())
+            found = {mode: {'error': f'{why}; see {log}'} for mode in wanted}
+        known = {'size': {}, **self.cells(number, model)}
+        atomic_write(self.file(number, model), json.dumps(known | found).encode())
 
     def run(self) -> list[int]:
         """Measure what is missing; returns the passes that were left out for lack of time."""
-        start, last = time.monotonic(), 0.0
+        start, last, limit = time.monotonic(), 0.0, 60 * (self.args.minutes or float('inf'))
         for number in range(1, self.args.passes + 1):
-            began, limit = time.monotonic(), self.args.minutes
-            if number > 1 and limit and began - start + last > 60 * limit:
+            began = time.monotonic()
+            if number > 1 and began - start + last > limit:
                 return list(range(number, self.args.passes + 1))
             for model in self.args.models[:: 1 if number % 2 else -1]:
                 wanted = self.missing(number, model)
                 if wanted:
                     self.measure(number, model, wanted)
-                self.tell(number, model, time.monotonic() - start)
+                row = next(row for row in self.write() if row['model'] == model)
+                errors = '\n    '.join(errors_of(row)) or 'no errors'
+                minutes = (time.monotonic() - start) / 60
+                told = f'pass {number} of {self.args.passes}, {model}, {minutes:.1f} minutes'
+                harness.progress(f'{told}: {errors}')
             last = time.monotonic() - began
         return []
 
@@ -168,7 +160,7 @@ class Passes:
         for name, entry in self.models.items():
             found = [self.cells(number, name) for number in range(1, self.args.passes + 1)]
             found = [cells for cells in found if cells]
-            rows += [make_row(name, entry, found)] if found else []
+            rows += [make_row(name, entry, found, self.args.modes)] if found else []
         machine = harness.describe(self.args)
         about = f'*measured* on {harness.in_words(machine)}.\n\n'
         texts = {
@@ -179,15 +171,6 @@ class Passes:
         for name, text in texts.items():
             atomic_write(self.folder / name, text.encode())
         return rows
-
-    def tell(self, number: int, model: str, seconds: float) -> None:
-        """Bring the tables up to date and print a line about a model that is done."""
-        row = next(row for row in self.write() if row['model'] == model)
-        errors, rate = errors_of(row), row.get('throughput', {}).get('median')
-        words = [f'{len(errors)} errors' if errors else 'done']
-        words += [f'{rate:.4g} images/s'] if rate else []
-        text = f'pass {number} of {self.args.passes}, {model}: {", ".join(words)}'
-        harness.progress('\n    '.join([f'{text} | {seconds / 60:.1f} minutes so far', *errors]))
 
 
 def work(args: argparse.Namespace, task: Mapping[str, Any]) -> dict[str, Cell]:

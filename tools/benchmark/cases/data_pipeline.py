@@ -18,9 +18,9 @@ import argparse
 import io
 import statistics
 import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -39,7 +39,7 @@ from .. import harness
 from ..references.pipelines import center_crop_reference, photographs, random_crop_reference
 
 RECIPE = harness.ROOT / 'configs/pretrain/mae_vit-tiny.py'
-Ways = Mapping[str, Callable[[int], object]]  # each takes the number of a file
+Pipelines = Mapping[str, Callable[[int], object]]  # each takes the number of a file
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -60,17 +60,6 @@ def check(args: argparse.Namespace) -> None:
     cv2.setNumThreads(1)
 
 
-class Memory:
-    """A storage of files in memory."""
-
-    def __init__(self, files: Sequence[bytes]) -> None:
-        self.files = files
-
-    def read(self, key: int) -> bytes:
-        """Return a file."""
-        return self.files[key]
-
-
 def our_pipeline(crop: int, **options: Any) -> list[dict[str, Any]]:
     """Return the recipe's pipeline for a side of the crops, with options of its first step."""
     load, *others = Config.fromfile(RECIPE).train_dataloader.dataset.pipeline
@@ -84,10 +73,10 @@ def whole(data: bytes, decoder: str) -> np.ndarray:
     return jpeg.decode_window(data, header, (0, 0, header.width, header.height), 1, decoder)
 
 
-def training_ways(files: Sequence[bytes], crop: int) -> Ways:
+def training_pipelines(files: Sequence[bytes], crop: int) -> Pipelines:
     """Return what is compared on random crops; the reference first, the floors last."""
     scale = tuple(our_pipeline(crop)[0]['scale'])
-    reference, storage = random_crop_reference(crop, scale), Memory(files)
+    reference, storage = random_crop_reference(crop, scale), SimpleNamespace(read=files.__getitem__)
     fastest = jpeg.choose_decoder()
     decoders = [name for name in jpeg.DECODERS if jpeg.available(name)]
     options = {f'ours, {name}': dict(decoder=name, backend='torch') for name in decoders}
@@ -104,13 +93,13 @@ def training_ways(files: Sequence[bytes], crop: int) -> Ways:
     return found
 
 
-def evaluation_ways(files: Sequence[bytes], crop: int) -> Ways:
+def evaluation_pipelines(files: Sequence[bytes], crop: int) -> Pipelines:
     """Return what is compared on evaluation's view."""
     recipe = Config.fromfile(harness.ROOT / 'configs/imagenet/deit_vit-tiny_300e.py')
     load, center, pack = map(dict, recipe.val_dataloader.dataset.pipeline)
     loader, packer = TRANSFORMS.build(load), TRANSFORMS.build(pack)
     ours = Compose([loader, TRANSFORMS.build({**center, 'size': crop}), packer])
-    reference, storage = center_crop_reference(crop), Memory(files)
+    reference, storage = center_crop_reference(crop), SimpleNamespace(read=files.__getitem__)
 
     def cut_first(k: int) -> object:
         results = loader({'img_path': k, 'storage': storage})
@@ -129,7 +118,7 @@ def evaluation_ways(files: Sequence[bytes], crop: int) -> Ways:
     }
 
 
-def parts_of_ours(files: Sequence[bytes], crop: int) -> Ways:
+def parts_of_ours(files: Sequence[bytes], crop: int) -> Pipelines:
     """Return the parts of ours, each on what the others have made ready."""
     decoder, (load, *others) = jpeg.choose_decoder(), our_pipeline(crop)
     tool = datasets.RandomResizedCrop(crop, tuple(load['scale']), interpolation='random')
@@ -150,33 +139,6 @@ def parts_of_ours(files: Sequence[bytes], crop: int) -> Ways:
         'cut, resize': resize,
         'flag, pack': lambda k: pack({'img': ready, 'img_path': k}),
     }
-
-
-def compare_ways(ways: Ways, count: int, rounds: int) -> list[dict[str, Any]]:
-    """Compare ways on one core, each with the same random numbers in the same round.
-
-    Returns:
-        Rows of the :func:`harness.summary` of CPU seconds an image, with ``images_per_s``,
-        ``speedup`` over the first way, and ``floor``, the part of the fastest bare decode.
-    """
-
-    def seed(number: int) -> None:
-        np.random.seed(number)
-        torch.manual_seed(number)
-
-    def repeat(way: Callable[[int], object]) -> harness.Call:
-        return lambda: [way(k) for k in range(count)]
-
-    variants = {name: harness.Variant({'image': repeat(way)}) for name, way in ways.items()}
-    options: dict[str, Any] = dict(clock=time.process_time, prepare=seed, units=count)
-    found = harness.compare(variants, rounds, 1, **options)['image']
-    floors = [row['median'] for name, row in found.items() if name.startswith('bare decode')]
-    rows = []
-    for name, row in found.items():
-        row |= {'images_per_s': 1 / row['median'], 'speedup': 1 / row['ratio']}
-        row |= {'floor': min(floors) / row['median']} if floors else {}
-        rows.append({'name': name, **row})
-    return rows
 
 
 class Reference(Dataset):
@@ -238,7 +200,7 @@ def measure_device(args: argparse.Namespace, file: bytes) -> dict[str, Any]:
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
     preprocess = MODELS.build(Config.fromfile(RECIPE).model.data_preprocessor).to(device)
     run = Compose([TRANSFORMS.build(step) for step in our_pipeline(args.crop)])
-    sample = run({'img_path': 0, 'storage': Memory([file])})
+    sample = run({'img_path': 0, 'storage': SimpleNamespace(read=[file].__getitem__)})
     batch = datasets.collate_images([sample] * args.batch)
     variants = {device: harness.Variant({'image': lambda: preprocess(batch)})}
     return harness.compare(variants, 7, 1, device, units=args.batch)['image']
@@ -247,34 +209,28 @@ def measure_device(args: argparse.Namespace, file: bytes) -> dict[str, Any]:
 def measure(args: argparse.Namespace) -> harness.Report:
     """Measure evaluation's input and, unless it alone is asked for, the rest."""
     files = photographs(args.size, args.quality)
-    ways = {'evaluation': evaluation_ways(files, args.crop)}
+    compared = {'evaluation': evaluation_pipelines(files, args.crop)}
     if not args.evaluation:
-        ways['training'] = training_ways(files, args.crop)
-        ways['parts of ours'] = parts_of_ours(files, args.crop)
-    columns = {
-        'images/s/core': harness.number('images_per_s', '{:.0f}'),
-        'us (IQR)': harness.spread(1e6, 0),
-        'x reference': harness.number('speedup', '{:.2f}'),
-        'of the floor': harness.number('floor', '{:.0%}'),
-    }
+        compared['training'] = training_pipelines(files, args.crop)
+        compared['parts of ours'] = parts_of_ours(files, args.crop)
     size = f'{args.size[0]}x{args.size[1]}'
     mean = statistics.mean(map(len, files)) / 1e3
     texts = [f'JPEG of {size} px, quality {args.quality}, {mean:.0f} kB, to {args.crop} px.\n']
     results: dict[str, Any] = {}
-    for what, some in ways.items():
-        rows = results[what] = compare_ways(some, len(files), args.rounds)
-        shown = dict(list(columns.items())[: 2 if what == 'parts of ours' else None])
-        texts.append(harness.table(what, {'way': lambda row: row['name'], **shown}, rows))
+    for what, some in compared.items():
+        rows = harness.compare_pipelines(some, lambda _: range(len(files)), args.rounds)
+        texts.append(harness.pipelines_table(what, rows))
+        results[what] = rows
     if not args.evaluation:
         results['device'] = measure_device(args, files[0])
         ((device, row),) = results['device'].items()
         texts.append(f'Preprocessing on {device} takes {row["median"] * 1e6:.0f} us an image.\n')
         results['loaders'] = measure_loaders(files, args)
         columns = {
-            'loader': lambda row: row['name'],
-            'workers': harness.number('workers', '{}'),
+            'loader': harness.column('name'),
+            'workers': harness.column('workers'),
             'ms/batch (IQR)': harness.spread(1e3, 1),
-            'images/s': harness.number('images_per_s', '{:.0f}'),
+            'images/s': harness.column('images_per_s', '{:.0f}'),
         }
         title = f'Data loaders, {args.batch} images a batch'
         texts.append(harness.table(title, columns, results['loaders']))

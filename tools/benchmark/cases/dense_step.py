@@ -1,4 +1,4 @@
-"""Compare our ViTDet backbone with Hugging Face's and timm's: time, memory, numbers.
+r"""Compare our ViTDet backbone with Hugging Face's and timm's: time, memory, numbers.
 
 All have the same size and the same weights. They take turns in one process; each peak of memory is
 measured in a process of its own. The tables also say how far the outputs and gradients are from
@@ -79,42 +79,40 @@ def mean_square(model: Any, images: Tensor) -> Tensor:
     return model(images)[0].float().square().mean()
 
 
-class BackboneStep:
+class BackboneStep(TrainingStep):
     """One variant on its device, called with random images."""
 
     def __init__(self, variant: str, size: VitDetSize, args: argparse.Namespace) -> None:
         self.model = build_backbone(variant, size, common_weights(size)).to(args.device).train()
-        self.compiled = variant == 'compiled'
+        self.compiled, self.optimize = variant == 'compiled', args.optimizer
         if self.compiled:
             self.model.forward = torch.compile(self.model.forward)  # type: ignore[method-assign]
         generator = torch.Generator().manual_seed(1)
         images = torch.randn(args.batch, 3, size.image, size.image, generator=generator)
-        self.images = images.to(args.device)
-        loss = Loss(self.model, mean_square)
-        training = TrainingStep(loss, (self.images,), args.device, args.amp, args.optimizer)
-        self._training, self._optimizer = training, args.optimizer
+        self.images, loss = images.to(args.device), Loss(self.model, mean_square)
+        super().__init__(loss, (self.images,), args.device, args.amp, args.optimizer)
         self.passes = {'forward': self.forward, 'step': self.step}
 
     def load_libraries(self) -> None:
         """Run a small image forwards and backwards, so that nothing is loaded later."""
         # A compiled model is compiled for its images, which a GPU's counter of memory forgives.
         small = self.images if self.compiled else self.images[:1, :, :64, :64]
-        with self._training.autocast():
+        with harness.autocast(self.device, self.amp):
             mean_square(self.model, small).backward()
         self.model.zero_grad(set_to_none=True)
 
     @torch.no_grad()
     def forward(self) -> Tensor:
         """Return the map of the images, without gradients."""
-        with self._training.autocast():
+        with harness.autocast(self.device, self.amp):
             return self.model(self.images)[0]
 
     def step(self) -> None:
         """Run the training step; without an optimizer the gradients are thrown away."""
-        if self._optimizer:
-            self._training()
+        if self.optimize:
+            self()
             return
-        self._training.backward()
+        self.backward()
         self.model.zero_grad(set_to_none=True)
 
     def outputs(self) -> dict[str, Tensor]:
@@ -189,28 +187,26 @@ def add_memory(args: argparse.Namespace, side: int, rows: list[dict[str, Any]]) 
 
 
 def columns_of(what: str) -> dict[str, Any]:
-    """Return the columns of the table of a pass."""
+    """Return the columns of the table of a pass; what compares with ours is blank for ours."""
 
-    def inside(write: Any, others: bool = False) -> Any:
-        """Write a value of the pass; with ``others`` not for ours."""
-        return lambda row: '' if others and row['variant'] == 'ours' else write(row[what])
+    def inside(key: str, text: str) -> Any:
+        return lambda row: harness.column(key, text)(row[what])
 
-    def error(key: str) -> Any:
-        return lambda row: '' if row['variant'] == 'ours' else f'{row[key]:.0e}'
+    def others(write: Any) -> Any:
+        return lambda row: '' if row['variant'] == 'ours' else write(row)
 
-    number = harness.number
     return {
         'variant': lambda row: VARIANTS[row['variant']],
-        's (IQR)': inside(harness.spread()),
-        'fastest s': inside(number('fastest', '{:.3f}')),
-        'we are faster by': inside(number('ratio', '{:.2f}x'), others=True),
-        'of the matmul rate': inside(number('share', '{:.0%}')),
-        'grown MiB': inside(number('grown_mb', '{:.0f}')),
-        'ours of grown': inside(number('ours_of_grown_mb', '{:.2f}x'), others=True),
-        'peak MiB': inside(number('peak_mb', '{:.0f}')),
-        'ours of peak': inside(number('ours_of_peak_mb', '{:.2f}x'), others=True),
-        'output off by': error('output_error'),
-        'gradient off by': error('gradient_error'),
+        's (IQR)': lambda row: harness.spread()(row[what]),
+        'fastest s': inside('fastest', '{:.3f}'),
+        'we are faster by': others(inside('ratio', '{:.2f}x')),
+        'of the matmul rate': inside('share', '{:.0%}'),
+        'grown MiB': inside('grown_mb', '{:.0f}'),
+        'ours of grown': others(inside('ours_of_grown_mb', '{:.2f}x')),
+        'peak MiB': inside('peak_mb', '{:.0f}'),
+        'ours of peak': others(inside('ours_of_peak_mb', '{:.2f}x')),
+        'output off by': others(harness.column('output_error', '{:.0e}')),
+        'gradient off by': others(harness.column('gradient_error', '{:.0e}')),
     }
 
 

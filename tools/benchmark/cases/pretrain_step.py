@@ -1,7 +1,7 @@
 """Compare our pre-training steps with Hugging Face's, Meta's and the papers' way of writing them.
 
 The variants of a method take turns in one process; peak memory is measured in a process of its own
-each. The floor is the arithmetic of a variant at the rate of a large matrix product.
+each.
 
 Example:
     python tools/benchmark/run.py pretrain_step --batch 32 --json step.json
@@ -16,7 +16,7 @@ import torch
 
 from .. import harness
 from ..references import pretraining
-from ..steps import Loss, TrainingStep, build_model, sum_of_losses
+from ..steps import STEP_COLUMNS, Loss, TrainingStep, build_model, per_image, sum_of_losses
 
 
 class Method(NamedTuple):
@@ -33,6 +33,7 @@ METHODS = {
     'd2mae': Method('D²-MAE, ViT-Tiny, ViT-Base teacher', 'd2mae_vit-tiny.py', ('reference',)),
     'hiera': Method('MAE, Hiera-Tiny', 'mae_hiera-tiny.py', ('meta', 'huggingface')),
 }
+SIDE = 224  # of the images in pixels
 VARIANTS = {
     'ours': 'ours',
     'compiled': 'ours, compiled',
@@ -64,7 +65,7 @@ def make_step(method: str, variant: str, args: argparse.Namespace) -> TrainingSt
         loss = Loss(model, sum_of_losses)
         if variant == 'reference':
             loss = pretraining.MAEReference(model)
-    images = torch.randn(args.batch, 3, 224, 224, device=args.device)
+    images = torch.randn(args.batch, 3, SIDE, SIDE, device=args.device)
     options = dict(fused=variant != 'reference', compiled=variant == 'compiled')
     return TrainingStep(loss, (images,), args.device, args.amp, **options)
 
@@ -90,22 +91,14 @@ def measure(args: argparse.Namespace) -> harness.Report:
     for place, method in enumerate(args.methods, 1):
         harness.progress(f'[{place}/{len(args.methods)}] {METHODS[method].title}')
         for variant, row in harness.run_worker(args, method=method).items():
-            row |= {'method': method, 'variant': variant, 'batch': args.batch}
-            row |= {'images_per_s': args.batch / row['median']}
-            row |= {'gflop_per_image': row['gflop'] / args.batch}
+            row |= {'method': method, 'variant': variant}
             if not args.no_memory:
                 row |= harness.run_worker(args, method=method, memory=variant)
-            rows.append(row)
+            rows.append(per_image(row, args.batch))
     columns = {
         'method': lambda row: METHODS[row['method']].title if row['variant'] == 'ours' else '',
         'variant': lambda row: VARIANTS[row['variant']],
-        'images/s': harness.number('images_per_s', '{:.4g}'),
-        's/step (IQR)': harness.spread(),
         'we are faster by': lambda row: '' if row['variant'] == 'ours' else f'{row["ratio"]:.2f}x',
-        'peak MiB': harness.number('peak_mb', '{:.0f}'),
-        'GFLOP/image': harness.number('gflop_per_image', '{:.2f}'),
-        'of the floor': harness.number('share', '{:.0%}'),
     }
-    text = harness.table(f'Pre-training step, batch {args.batch}', columns, rows)
-    note = 'The floor is the arithmetic of the variant at the rate of a large matrix product here.'
-    return harness.Report(rows, f'{text}\n{note}')
+    title = f'Pre-training step, batch {args.batch}'
+    return harness.Report(rows, harness.table(title, columns | STEP_COLUMNS, rows))

@@ -116,70 +116,53 @@ def work(args: argparse.Namespace, task: Mapping[str, Any]) -> dict[str, Any]:
     return {
         'us_per_draw': 1e6 * (time.perf_counter() - start) / DRAWS,
         'seconds': seconds,
-        'peak_mb_before': before,
-        'peak_mb': opened,
-        'peak_mb_after_draws': peak_resident_mb(),
+        'libraries_mb': before,
+        'grown_mb': opened - before,
+        'grown_by_draws_mb': peak_resident_mb() - opened,
         'pickle_kb': len(pickle.dumps(data)) / 1024,
         'counts': {name: (len(d), int(d.lengths.sum())) for name, d in data.items()},
     }
 
 
-def measure_in(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
-    """Write the sets into a folder and measure."""
-    rng = np.random.default_rng(0)
-    for name in args.sets:
-        harness.progress(f'writing {name} ...')
-        count = round(FULL[name] * args.videos / FULL['trackingnet'])
-        if name == 'coco':
-            write_coco(folder / name, count, rng)
-        else:
-            write_videos(name, folder / name, count, rng)
-    harness.progress('building and opening ...')
-    where = str(folder)
-    built = {name: harness.run_worker(args, folder=where, sets=[name]) for name in args.sets}
-    opened = [harness.run_worker(args, folder=where, sets=args.sets) for _ in range(args.rounds)]
-    sizes = {path.name.split('-')[0]: path.stat().st_size for path in folder.glob('cache/*.index')}
-    harness.progress('removing the files ...')
-    return {
-        'build': built,
-        'open': opened,
-        'index_mb': {name: size / 2**20 for name, size in sorted(sizes.items())},
-    }
-
-
 def measure(args: argparse.Namespace) -> harness.Report:
-    """Measure in a temporary folder."""
+    """Write the sets into a temporary folder, build their indices, and open them again."""
     if args.folder:
         Path(args.folder).mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=args.folder) as name:
-        result = measure_in(Path(name), args)
-    rows = []
-    for name, built in result['build'].items():
-        again = harness.summary([found['seconds'][name] for found in result['open']])
-        sequences, boxes = built['counts'][name]
-        row = {'name': name, 'sequences': sequences, 'boxes': boxes, **again}
-        row |= {
-            'build': built['seconds'][name],
-            'grown': built['peak_mb'] - built['peak_mb_before'],
-        }
-        rows.append(row)
+    rng, rows = np.random.default_rng(0), []
+    with tempfile.TemporaryDirectory(dir=args.folder) as folder:
+        for name in args.sets:
+            harness.progress(f'writing {name}')
+            count = round(FULL[name] * args.videos / FULL['trackingnet'])
+            if name == 'coco':
+                write_coco(Path(folder, name), count, rng)
+            else:
+                write_videos(name, Path(folder, name), count, rng)
+        harness.progress('building and opening')
+        built = {n: harness.run_worker(args, folder=folder, sets=[n]) for n in args.sets}
+        opened = [
+            harness.run_worker(args, folder=folder, sets=args.sets) for _ in range(args.rounds)
+        ]
+        size = sum(path.stat().st_size for path in Path(folder).glob('cache/*.index')) / 2**20
+    for name, first in built.items():
+        sequences, boxes = first['counts'][name]
+        row = {'name': name, 'sequences': sequences, 'boxes': boxes, **first}
+        row |= {'build_s': first['seconds'][name]}
+        rows.append(row | harness.summary([found['seconds'][name] for found in opened]))
     columns = {
-        'set': lambda row: row['name'],
-        'sequences': harness.number('sequences', '{}'),
-        'boxes': harness.number('boxes', '{}'),
-        'build, s': harness.number('build', '{:.1f}'),
-        'its peak, MiB': harness.number('grown', '{:.0f}'),
+        'set': harness.column('name'),
+        'sequences': harness.column('sequences'),
+        'boxes': harness.column('boxes'),
+        'build, s': harness.column('build_s', '{:.1f}'),
+        'its peak, MiB': harness.column('grown_mb', '{:.0f}'),
         'open, s (IQR)': harness.spread(digits=2),
     }
-    last = result['open'][-1]
+    last = opened[-1]
     text = (
-        f'\nOpening all adds {last["peak_mb"] - last["peak_mb_before"]:.0f} MiB to the '
-        f'{last["peak_mb_before"]:.0f} MiB of the libraries, {DRAWS} draws another '
-        f'{last["peak_mb_after_draws"] - last["peak_mb"]:.0f} MiB of shared pages; a draw takes '
-        f'{last["us_per_draw"]:.1f} us. The index files have '
-        f'{sum(result["index_mb"].values()):.0f} MiB; a worker is handed '
-        f'{last["pickle_kb"]:.0f} KiB.'
+        f'Opening all adds {last["grown_mb"]:.0f} MiB to the {last["libraries_mb"]:.0f} MiB of the '
+        f'libraries, {DRAWS} draws another {last["grown_by_draws_mb"]:.0f} MiB of shared pages; a '
+        f'draw takes {last["us_per_draw"]:.1f} us. The index files have {size:.0f} MiB; a worker '
+        f'is handed {last["pickle_kb"]:.0f} KiB.'
     )
-    title = 'Index of sequences, one process'
-    settings = {'videos': args.videos}
-    return harness.Report(result, harness.table(title, columns, rows) + text, settings)
+    results = {'build': rows, 'open': opened, 'index_mb': size}
+    table = harness.table('Index of sequences, one process', columns, rows)
+    return harness.Report(results, f'{table}\n{text}', {'videos': args.videos})

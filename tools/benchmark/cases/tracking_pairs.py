@@ -12,7 +12,6 @@ Example:
 
 import argparse
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ from .. import harness
 from ..references.pipelines import pair_reference, photographs
 
 FRAMES = 24
-Ways = dict[str, Callable[[Any], object]]  # each takes an index of the sampler
+Pipelines = dict[str, Callable[[Any], object]]  # each takes an index of the sampler
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -65,7 +64,7 @@ def write_videos(root: Path, files: Sequence[bytes], size: tuple[int, int]) -> N
     (root / 'training_set.txt').write_text('\n'.join(names))
 
 
-def ways_of(pairs: PairDataset) -> Ways:
+def pipelines_of(pairs: PairDataset) -> Pipelines:
     """Return what is compared."""
 
     def floor(index: Any) -> object:
@@ -76,7 +75,7 @@ def ways_of(pairs: PairDataset) -> Ways:
     return {'reference': pair_reference(pairs), 'ours': ours, 'bare decode of both frames': floor}
 
 
-def parts_of_ours(pairs: PairDataset) -> Ways:
+def parts_of_ours(pairs: PairDataset) -> Pipelines:
     """Return the parts of ours, on frames that are decoded already."""
     sequences = [pairs.sets[0][place] for place in range(len(pairs.sets[0]))]
     images = [sequence.frames.read(0) for sequence in sequences]
@@ -93,28 +92,6 @@ def parts_of_ours(pairs: PairDataset) -> Ways:
     }
 
 
-def compare_ways(ways: Ways, pairs: PairDataset, rounds: int) -> list[dict[str, Any]]:
-    """Compare ways on an epoch a round, each with the same random numbers in the same round."""
-    sampler = SeededSampler(pairs, seed=0)
-
-    def prepare(number: int) -> None:
-        sampler.set_epoch(number)
-        np.random.seed(number)
-
-    def repeat(way: Callable[[Any], object]) -> harness.Call:
-        return lambda: [way(index) for index in sampler]
-
-    variants = {name: harness.Variant({'pair': repeat(way)}) for name, way in ways.items()}
-    options: dict[str, Any] = dict(clock=time.process_time, prepare=prepare, units=len(pairs))
-    found = harness.compare(variants, rounds, 1, **options)['pair']
-    last = list(found.values())[-1]['median']
-    return [
-        {'name': name, 'speedup': 1 / row['ratio'], 'floor': last / row['median'], **row}
-        | {'pairs_per_s': 1 / row['median']}
-        for name, row in found.items()
-    ]
-
-
 def measure(args: argparse.Namespace) -> harness.Report:
     """Measure on videos in a temporary folder."""
     files = photographs(args.size, args.quality)
@@ -122,18 +99,16 @@ def measure(args: argparse.Namespace) -> harness.Report:
         write_videos(Path(name), files, args.size)
         sets = [dict(type='tracking.LaSOT', data_root=name, split='train')]
         pairs = PairDataset(sets=sets, samples_per_epoch=args.pairs)
-        rows = compare_ways(ways_of(pairs), pairs, args.rounds)
-        parts = compare_ways(parts_of_ours(pairs), pairs, args.rounds)
-    columns = {
-        'way': lambda row: row['name'],
-        'pairs/s/core': harness.number('pairs_per_s', '{:.1f}'),
-        'ms (IQR)': harness.spread(1e3, 2),
-        'x reference': harness.number('speedup', '{:.2f}'),
-        'of the floor': harness.number('floor', '{:.0%}'),
-    }
-    title = f'JPEG of {args.size[0]}x{args.size[1]} px, quality {args.quality}'
-    text = harness.table(title, columns, rows)
-    told = ', '.join(f'{part["name"]} {part["median"] * 1e6:.0f} us' for part in parts)
+        sampler = SeededSampler(pairs, seed=0)
+
+        def indices(number: int) -> list[int]:
+            sampler.set_epoch(number)
+            return list(sampler)
+
+        rows = harness.compare_pipelines(pipelines_of(pairs), indices, args.rounds)
+        parts = harness.compare_pipelines(parts_of_ours(pairs), indices, args.rounds)
+    size = f'{args.size[0]}x{args.size[1]}'
+    text = harness.pipelines_table(f'JPEG of {size} px, quality {args.quality}', rows)
+    text += '\n' + harness.pipelines_table('Parts of ours besides decoding', parts)
     settings = {key: getattr(args, key) for key in ('size', 'quality', 'pairs', 'rounds')}
-    results = {'rows': rows, 'parts': parts}
-    return harness.Report(results, f'{text}\nParts of ours besides decoding: {told}.', settings)
+    return harness.Report({'rows': rows, 'parts': parts}, text, settings)

@@ -17,7 +17,7 @@ import torch
 from lightvit_dense.errors import UserError
 
 from .. import harness
-from ..steps import Loss, TrainingStep, build_model
+from ..steps import STEP_COLUMNS, Loss, TrainingStep, build_model, per_image
 
 CASES = {
     'mae': ('MAE-Tiny 224', 'configs/pretrain/mae_vit-tiny.py', 224),
@@ -76,51 +76,39 @@ def loss_of(model: Any, data: dict[str, Any]) -> torch.Tensor:
     return loss
 
 
-def make_step(case: str, args: argparse.Namespace, compiled: bool = False) -> TrainingStep:
-    """Build the training step of a case."""
-    _, path, size = CASES[case]
-    model = build_model(harness.ROOT / path)
-    data = batch_of(case, model, args.batches[case], size)
-    fused = not args.device.startswith('cpu')
-    loss = Loss(model, loss_of)
-    return TrainingStep(loss, (data,), args.device, args.amp, fused=fused, compiled=compiled)
-
-
-def teacher_call(step: TrainingStep) -> harness.Call:
-    """Return the teacher's part of a D-MAE step alone, on inputs that are ready."""
-    model: Any = step.loss.model
-    inputs = model.data_preprocessor(step.data[0], True)['inputs']
-    ids_keep = model._mask(inputs, None).ids_keep
-
-    def call() -> None:
-        with step.autocast():
-            model.distiller.teacher_view(inputs, ids_keep)
-
-    return call
-
-
 def work(args: argparse.Namespace, task: Mapping[str, Any]) -> Any:
-    """Measure one case."""
+    """Measure one recipe."""
     case = task['recipe']
-    step = make_step(case, args, args.compile)
+    _, path, size = CASES[case]
+    batch, fused = args.batches[case], args.device != 'cpu'
+
+    def make_step(distilled: bool = True) -> TrainingStep:
+        model = build_model(harness.ROOT / path)
+        if not distilled:
+            model.distiller = None
+        data, loss = batch_of(case, model, batch, size), Loss(model, loss_of)
+        return TrainingStep(loss, (data,), args.device, args.amp, fused, args.compile)
+
+    step = make_step()
     memory = harness.measure_memory({'step': step}, args.device)['step']
     variants = {'step': harness.Variant({'step': step}, {'step': step.count_flops()})}
     if case == 'dmae':
-        plain = make_step(case, args, args.compile)
-        plain.loss.model.distiller = None
-        variants['teacher'] = harness.Variant({'step': teacher_call(step)})
-        variants['undistilled'] = harness.Variant({'step': plain})
+        model: Any = step.loss.model
+        inputs = model.data_preprocessor(step.data[0], True)['inputs']
+        ids_keep = model._mask(inputs, None).ids_keep
+
+        def run_teacher() -> None:
+            with harness.autocast(args.device, args.amp):
+                model.distiller.teacher_view(inputs, ids_keep)
+
+        variants['teacher'] = harness.Variant({'step': run_teacher})
+        variants['undistilled'] = harness.Variant({'step': make_step(distilled=False)})
     dtype = harness.DTYPES[args.amp]
     found = harness.compare(variants, args.repeats, args.warmup, args.device, dtype)['step']
-    whole, batch = found['step'], args.batches[case]
-    row = {'case': case, 'batch': batch, 'image_size': CASES[case][2], **whole, **memory}
+    whole = found.pop('step')
+    row = {'case': case, 'image_size': size, **whole, **memory, **found}
     row |= {'parameters': sum(p.numel() for p in step.loss.parameters() if p.requires_grad)}
-    row |= {'images_per_s': batch / whole['median'], 'gflop_per_image': whole['gflop'] / batch}
-    if case == 'dmae':
-        teacher, undistilled = found['teacher'], found['undistilled']
-        row |= {'teacher_s': teacher['median'], 'teacher_share': teacher['ratio']}
-        row |= {'undistilled_s': undistilled['median'], 'undistilled_share': undistilled['ratio']}
-    return row
+    return per_image(row, batch)
 
 
 def measure(args: argparse.Namespace) -> harness.Report:
@@ -129,22 +117,14 @@ def measure(args: argparse.Namespace) -> harness.Report:
     for place, case in enumerate(args.cases, 1):
         harness.progress(f'[{place}/{len(args.cases)}] {CASES[case][0]}')
         rows.append(harness.run_worker(args, recipe=case))
-    columns = {
-        'case': lambda row: CASES[row['case']][0],
-        'batch': harness.number('batch', '{}'),
-        'images/s': harness.number('images_per_s'),
-        's/step (IQR)': harness.spread(),
-        'peak MiB': harness.number('peak_mb', '{:.0f}'),
-        'GFLOP/image': harness.number('gflop_per_image', '{:.2f}'),
-        'of the matmul rate': harness.number('share', '{:.0%}'),
-    }
+    columns = {'case': lambda row: CASES[row['case']][0], 'batch': harness.column('batch')}
     title = 'Training step' + (', compiled' if args.compile else '')
-    lines = [harness.table(title, columns, rows)]
+    lines = [harness.table(title, columns | STEP_COLUMNS, rows)]
     lines += [
-        f'The teacher takes {row["teacher_share"]:.0%} of the D-MAE step ({row["teacher_s"]:.3f} s '
-        f'alone); without distillation the step takes {row["undistilled_s"]:.3f} s, '
-        f'{1 - row["undistilled_share"]:.0%} less.'
+        f'The teacher takes {row["teacher"]["ratio"]:.0%} of the D-MAE step '
+        f'({row["teacher"]["median"]:.3f} s alone); without distillation the step takes '
+        f'{row["undistilled"]["median"]:.3f} s, {1 - row["undistilled"]["ratio"]:.0%} less.'
         for row in rows
-        if 'teacher_s' in row
+        if 'teacher' in row
     ]
     return harness.Report(rows, '\n'.join(lines), {'compile': args.compile})

@@ -20,20 +20,10 @@ from tracking.models import OneStreamTracker
 from tracking.models.heads import CenterHead
 from tracking.models.joint_vit import JointVisionTransformer
 from tracking.runtime.tracker import Timings, TrackResult
-from tracking.sampling.crops import CropWindow, crop_window
+from tracking.sampling.crops import crop_window
 
+from .pipelines import cut_out
 from .pretraining import explicit_attention
-
-
-def cut_out(image: np.ndarray, window: CropWindow, out: int) -> np.ndarray:
-    """Cut a square of RGB uint8 [H, W, 3], its padding laid out, and resize it to a side."""
-    left, top = window.x, window.y
-    right, bottom = left + window.side, top + window.side
-    across = (max(0, -left), max(right - image.shape[1], 0))
-    down = (max(0, -top), max(bottom - image.shape[0], 0))
-    inner = image[top + down[0] : bottom - down[1], left + across[0] : right - across[1]]
-    square = cv2.copyMakeBorder(inner, *down, *across, cv2.BORDER_CONSTANT)
-    return cv2.resize(square, (out, out))
 
 
 class OSTrackReference:

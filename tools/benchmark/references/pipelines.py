@@ -1,7 +1,6 @@
-"""Others' ways from files to inputs: torchvision's crops, and OSTrack's pairs (Ye et al. 2022)."""
+"""From files to inputs as others do it: torchvision's crops, OSTrack's pairs (Ye et al. 2022)."""
 
 import io
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +13,7 @@ from torchvision.transforms import InterpolationMode, functional
 
 from lightvit_dense.datasets.toyworld.assets import load_photos
 from lightvit_dense.utils.constants import IMAGENET_MEAN, IMAGENET_STD
+from tracking.sampling.crops import CropWindow, crop_window
 
 NORMALIZE = transforms.Normalize(*([v / 255 for v in x] for x in (IMAGENET_MEAN, IMAGENET_STD)))
 
@@ -53,24 +53,26 @@ def center_crop_reference(crop: int) -> Callable[[Any], torch.Tensor]:
     return lambda file: run(Image.open(file).convert('RGB'))
 
 
-def padded_crop(
-    image: np.ndarray, box: np.ndarray, factor: float, out: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Cut a crop and its mask as OSTrack does: pad the whole window in memory, then resize."""
-    height, width = image.shape[:2]
-    side = math.ceil(math.sqrt(box[2] * box[3]) * factor)
-    x, y = (round(box[k] + 0.5 * box[k + 2] - 0.5 * side) for k in range(2))
-    left, top = max(0, -x), max(0, -y)
-    right, bottom = max(0, x + side - width), max(0, y + side - height)
-    inside = image[y + top : y + side - bottom, x + left : x + side - right]
-    padded = cv2.copyMakeBorder(inside, top, bottom, left, right, cv2.BORDER_CONSTANT)
-    mask = np.ones((side, side))
-    mask[top : side - bottom, left : side - right] = 0
-    return cv2.resize(padded, (out, out)), cv2.resize(mask, (out, out)).astype(bool)
+def cut_out(image: np.ndarray, window: CropWindow, out: int, border: int = 0) -> np.ndarray:
+    """Cut a window as OSTrack does: lay out its padding in memory, then resize it to a side."""
+    left, top = window.x, window.y
+    right, bottom = left + window.side, top + window.side
+    across = (max(0, -left), max(right - image.shape[1], 0))
+    down = (max(0, -top), max(bottom - image.shape[0], 0))
+    inner = image[top + down[0] : bottom - down[1], left + across[0] : right - across[1]]
+    square = cv2.copyMakeBorder(inner, *down, *across, cv2.BORDER_CONSTANT, value=[border] * 3)
+    return cv2.resize(square, (out, out))
+
+
+def cut_with_mask(image: np.ndarray, box: np.ndarray, spec: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Cut the crop of a shaken box, and the mask of its padding."""
+    window = crop_window(spec.shake(box), spec.factor)
+    mask = cut_out(np.zeros(image.shape[:2]), window, spec.size, border=1)
+    return cut_out(image, window, spec.size), mask.astype(bool)
 
 
 def pair_reference(pairs: Any) -> Callable[[Any], object]:
-    """Return OSTrack's way to the crops of a :class:`PairDataset`: whole frames are changed."""
+    """Return OSTrack's pipeline to a :class:`PairDataset`'s crops: whole frames are changed."""
 
     def finish(crop: np.ndarray) -> torch.Tensor:
         image = torch.from_numpy(crop.transpose(2, 0, 1).copy()).float()
@@ -90,7 +92,7 @@ def pair_reference(pairs: Any) -> Callable[[Any], object]:
             if flip:
                 image = np.fliplr(image).copy()
                 box[0] = image.shape[1] - box[0] - box[2]
-            crop, mask = padded_crop(image, spec.shake(box), spec.factor, spec.size)
+            crop, mask = cut_with_mask(image, box, spec)
             found.append((finish(crop), torch.from_numpy(mask)))
         return found
 

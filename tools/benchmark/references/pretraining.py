@@ -1,4 +1,4 @@
-"""Other ways to a pre-training step: the papers' way of writing ours, Hugging Face's and Meta's.
+"""Pre-training steps to compare with: ours as the papers write it, Hugging Face's and Meta's.
 
 The papers' code does not do what this library does: attention is explicit and logits are caught by
 hooks on a placeholder; every patch is embedded before most are dropped; the teacher runs to its

@@ -53,9 +53,8 @@ def our_backbone(size: VitDetSize, with_cp: bool = False, impl: str | None = Non
         cls_token=False,
         out_type='featmap',
         final_norm=False,
-        window_size=size.window,
-        global_blocks=size.global_blocks,
-        rel_pos_size=size.image,
+        window=dict(size=size.window, global_blocks=size.global_blocks) if size.window else None,
+        rel_pos=dict(kind='decomposed', size=size.image),
         with_cp=with_cp,
     )
     if impl is not None:

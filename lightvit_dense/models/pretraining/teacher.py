@@ -1,0 +1,100 @@
+"""A frozen network that a model learns from and is not made of, and the images it sees."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+from typing_extensions import Self
+
+from ..backbones.sizes import pair
+
+
+class HiddenTeacher(BaseModule):
+    """Base of what holds a teacher outside the module tree.
+
+    The teacher moves with the model, and is neither optimised, saved nor reduced across ranks. It
+    never leaves evaluation.
+
+    Args:
+        teacher: The network, which is frozen.
+        init_cfg: mmengine initialisation config.
+    """
+
+    def __init__(self, teacher: nn.Module, init_cfg: dict | list[dict] | None = None) -> None:
+        super().__init__(init_cfg)
+        # A tuple hides it from parameters(), state_dict() and DistributedDataParallel.
+        self._hidden = (teacher.requires_grad_(False).eval(),)
+
+    @property
+    def teacher(self) -> Any:
+        """The frozen teacher."""
+        return self._hidden[0]
+
+    def init_weights(self) -> None:
+        """Load the teacher's checkpoint, which mmengine cannot reach by itself."""
+        super().init_weights()
+        self.teacher.init_weights()
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Move the teacher wherever the model moves."""
+        self.teacher._apply(fn, recurse)
+        return super()._apply(fn, recurse)
+
+
+class TeacherInput(nn.Module):
+    """Turn the student's normalised images into the teacher's.
+
+    Patches of another side line up when the teacher gets another image size: a teacher of 14-px
+    patches sees 196 px where a student of 16-px patches sees 224, both 14 x 14 patches.
+
+    Args:
+        size: (height, width) or side of the teacher's images; ``None`` for the student's.
+        mean: The teacher's mean, of pixels in 0..255; ``None`` for the student's normalisation.
+        std: The teacher's deviation, likewise.
+        preprocessor: The student's data preprocessor, of which ``mean`` and ``std`` are taken.
+
+    Raises:
+        ValueError: If only one of ``mean`` and ``std`` is given, or the student's are not known.
+    """
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(
+        self,
+        size: int | Sequence[int] | None = None,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        preprocessor: Any = None,
+    ) -> None:
+        super().__init__()
+        if size is not None:
+            size = pair(size)
+        self.size = size
+        if (mean is None) != (std is None):
+            raise ValueError('teacher_input: give both mean and std, or neither')
+        self.renormalise = mean is not None and std is not None
+        if not self.renormalise:
+            return
+        ours = getattr(preprocessor, 'mean', None), getattr(preprocessor, 'std', None)
+        if ours[0] is None or ours[1] is None:
+            raise ValueError(
+                "teacher_input: the teacher's mean and std are given, but the student's are not "
+                'known; give the model a data_preprocessor with mean and std'
+            )
+        theirs = [torch.tensor(v, dtype=torch.float32).reshape(3, 1, 1) for v in (mean, std)]
+        # x * std_s + mean_s are pixels; normalised by the teacher's that is one scale and shift.
+        self.register_buffer('scale', ours[1].cpu().float() / theirs[1], persistent=False)
+        shift = (ours[0].cpu().float() - theirs[0]) / theirs[1]
+        self.register_buffer('shift', shift, persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Convert images [B, 3, H, W]."""
+        if self.renormalise:
+            images = images * self.scale + self.shift
+        if self.size is None or tuple(images.shape[-2:]) == self.size:
+            return images
+        return F.interpolate(images, self.size, mode='bicubic', align_corners=False, antialias=True)

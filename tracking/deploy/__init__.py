@@ -1,0 +1,1 @@
+"""Inference of a tracker without needless work, in torch and as ONNX files."""

@@ -1,0 +1,110 @@
+"""One pass of a tracker over annotated sequences: by itself, and as the loop of a test."""
+
+import time
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from mmengine.runner import TestLoop, ValLoop
+from mmengine.runner.amp import autocast
+
+from lightvit_dense.engine.unwrap import unwrap
+from lightvit_dense.errors import UserError
+
+from ..datasets.sequence import VideoSequence
+from ..registry import LOOPS
+from ..runtime import Tracker
+
+
+def track_sequence(
+    tracker: Tracker, sequence: VideoSequence
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Follow the target of a sequence from its first box on; nothing else of the truth is seen.
+
+    Args:
+        tracker: The tracker.
+        sequence: The sequence; only its first frame needs a box.
+
+    Returns:
+        Boxes float64 [T, 4], the first that of the truth; scores [T], the first 1; and seconds
+        [T] that the tracker took, without reading and decoding the frame.
+
+    Raises:
+        UserError: Naming the sequence and the frame that cannot be read or begun with.
+    """
+    count = len(sequence)
+    if not count:
+        raise UserError(f'sequence {sequence.name} has no frames')
+    boxes = np.empty((count, 4))
+    scores, seconds = np.ones(count), np.empty(count)
+    boxes[0] = sequence.boxes[0]
+    for index in range(count):
+        try:
+            frame = sequence.frames.read(index)
+            began = time.perf_counter()
+            if index == 0:
+                tracker.init(frame, boxes[0])
+            else:
+                result = tracker.update(frame)
+                boxes[index], scores[index] = result.box, result.score
+            seconds[index] = time.perf_counter() - began
+        except UserError as error:
+            raise UserError(f'sequence {sequence.name}, frame {index}: {error}') from error
+    return boxes, scores, seconds
+
+
+class _SequenceLoop:
+    """What the loops of test and validation share; one tracker follows all sequences of a run.
+
+    It is made of the model once the hooks of the run have put the weights in place.
+    """
+
+    phase: ClassVar[str]
+    runner: Any
+    evaluator: Any
+    fp16: bool
+    _tracker: Tracker | None = None
+
+    def run(self) -> dict:
+        """Track all sequences and return the metrics."""
+        try:
+            return super().run()  # type: ignore[misc]
+        finally:
+            self._tracker = None
+
+    @torch.no_grad()
+    def run_iter(self, idx: int, data_batch: dict[str, Any]) -> None:
+        """Track the sequences of a batch; samples get ``boxes``, ``scores`` and ``seconds``."""
+        batch = dict(batch_idx=idx, data_batch=data_batch)
+        self.runner.call_hook(f'before_{self.phase}_iter', **batch)
+        samples = data_batch['data_samples']
+        for sample in samples:
+            if 'sequence' not in sample:
+                raise UserError(
+                    f'tracking.{type(self).__name__} tracks whole sequences: its data come from a '
+                    'tracking.SequenceDataset'
+                )
+            with autocast(enabled=self.fp16):
+                if self._tracker is None:
+                    self._tracker = Tracker(unwrap(self.runner.model))
+                found = track_sequence(self._tracker, sample.sequence)
+            sample.boxes, sample.scores, sample.seconds = found
+        self.evaluator.process(data_samples=samples, data_batch=data_batch)
+        self.runner.call_hook(f'after_{self.phase}_iter', **batch, outputs=samples)
+
+
+@LOOPS.register_module()
+class SequenceTestLoop(_SequenceLoop, TestLoop):
+    """mmengine's test loop over whole sequences, each tracked from its first box on.
+
+    ``test_cfg = dict(type='tracking.SequenceTestLoop')``; takes what ``mmengine.TestLoop`` takes.
+    """
+
+    phase: ClassVar[str] = 'test'
+
+
+@LOOPS.register_module()
+class SequenceValLoop(_SequenceLoop, ValLoop):
+    """The same as a validation during training, in place of ``mmengine.ValLoop``."""
+
+    phase: ClassVar[str] = 'val'
