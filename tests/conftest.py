@@ -21,7 +21,7 @@ import lightvit_dense  # noqa: F401 - mmdet must find the operators in place
 ROOT = Path(__file__).parents[1]
 # Files of a minute, and the folder whose tests start processes: whoever gets one of them last is
 # waited for by the others.
-LONG = ('test_demo_cli.py', 'test_small_study_cli.py', 'test_tools', 'test_configs.py')
+LONG = ('test_demo_cli.py', 'cluster', 'test_tools', 'test_configs.py')
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

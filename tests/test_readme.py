@@ -32,8 +32,8 @@ import tracking.registry
 from lightvit_dense import apis, registry
 from lightvit_dense.engine.options import DEFAULTS
 from lightvit_dense.errors import UserError
-from lightvit_dense.suite import read_suite
 from lightvit_dense.suite.executors import device_slots
+from lightvit_dense.suite.spec import read_suite
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / 'README.md', ROOT / 'CONTRIBUTING.md', *sorted((ROOT / 'docs').glob('*.md'))]

@@ -23,16 +23,16 @@ from typing import Any
 from mmengine.config import DictAction
 
 from lightvit_dense.errors import UserError, run_tool
-from lightvit_dense.suite import SuitePlan, collect, read_suite, run_suite
-from lightvit_dense.suite.collect import state_of
+from lightvit_dense.suite.collect import collect, state_of
 from lightvit_dense.suite.executors import (
     LocalExecutor,
     SlurmExecutor,
     SlurmOptions,
     device_slots,
 )
-from lightvit_dense.suite.plan import data_root, try_weights
-from lightvit_dense.suite.runner import Executor, status_line
+from lightvit_dense.suite.plan import SuitePlan, data_root, try_weights
+from lightvit_dense.suite.runner import Executor, run_suite, status_line
+from lightvit_dense.suite.spec import read_suite
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -46,6 +46,11 @@ RENAMED = {
     ('MaskRCNN', 'canvas'): 'pad_shape',
     ('EncoderDecoder', 'canvas'): 'pad_shape',
     ('PretrainedBackbone', 'reserve'): 'num_pretrained_blocks',
+    ('VisionTransformer', 'window_size'): 'window=dict(size=...)',
+    ('VisionTransformer', 'global_blocks'): 'window=dict(global_blocks=...)',
+    ('VisionTransformer', 'rel_pos_size'): "rel_pos=dict(kind='decomposed', size=...)",
+    ('VisionTransformer', 'rel_pos_bias'): "rel_pos=dict(kind='bias')",
+    ('OnePassEvaluation', 'rules'): 'protocol',
 }
 """Old keys by the class that took them, '' for the config itself, with what to write instead."""
 # Names of helper variables that configs commonly hold.

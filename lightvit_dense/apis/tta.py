@@ -87,7 +87,7 @@ def make_views(
 
     Raises:
         UserError: If the pipeline ends in no ``PackDetInputs`` or ``PackSegInputs``, or scales do
-        not fit it.
+            not fit it.
     """
     if not scales or not all(math.isfinite(scale) and scale > 0 for scale in scales):
         raise UserError(f'scales of test-time augmentation are positive numbers, got {scales}')

@@ -1,19 +1,6 @@
-"""The benchmark suite: initialisations times tasks, run where results are missing, then tables."""
+"""The benchmark suite: initialisations times tasks, run where results are missing, then tables.
 
-from .collect import collect
-from .plan import SuitePlan
-from .runner import run_suite
-from .spec import Analysis, Init, Metric, Pretrain, Suite, Task, read_suite
-
-__all__ = [
-    'Analysis',
-    'Init',
-    'Metric',
-    'Pretrain',
-    'Suite',
-    'SuitePlan',
-    'Task',
-    'collect',
-    'read_suite',
-    'run_suite',
-]
+``spec`` reads a suite file, ``plan`` lays out its stages, ``runner`` runs them by ``executors``,
+``collect`` gathers what they left in ``results``, ``table``, ``findings`` and ``report`` tell it.
+Nothing is imported here: what runs a stage on a node needs ``stages`` alone.
+"""

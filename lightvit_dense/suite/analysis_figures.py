@@ -96,11 +96,7 @@ class Figure(BaseModel):
         return f'{QUANTITIES[self.quantity][1]}, {whose}, layers: {layers}'
 
     def read(self, results: Results, root: Path) -> float:
-        """Return the number.
-
-        Raises:
-            NotRunError: If it was not measured.
-        """
+        """Return the number; raise NotRunError if it was not measured."""
         tool = QUANTITIES[self.quantity][0]
         contents = _contents(_analysis(results, self.analysis), root)
         if self.of_one_model:
@@ -158,11 +154,7 @@ def _is_model(described: Mapping[str, Any], model: str | None, results: Results)
 
 
 def choose_layers(layers: str | Sequence[int], known: Sequence[int]) -> list[int]:
-    """Return the numbers of layers; the last of the known ones is the depth.
-
-    Raises:
-        NotRunError: If a named one was not measured, or a part has none.
-    """
+    """Return the numbers of layers, all of which must be known; the last known is the depth."""
     if isinstance(layers, str):
         found = [layer for layer in known if PARTS[layers](layer, max(known))]
     else:

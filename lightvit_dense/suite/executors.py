@@ -79,7 +79,7 @@ class LocalExecutor:
         """Start stages; those that run share out the cores."""
         # Two processes of many threads on the same cores are many times slower than of one.
         threads = max(1, (os.cpu_count() or 1) // (len(stages) + len(self._running)))
-        env = {'OMP_NUM_THREADS': str(threads), 'MKL_NUM_THREADS': str(threads), **self.env}
+        env = {'OMP_NUM_THREADS': str(threads), 'MKL_NUM_THREADS': str(threads)}
         for stage in stages:
             slot = self._free.pop(0)
             record = begin(stage)
@@ -87,7 +87,7 @@ class LocalExecutor:
                 stage,
                 record.command,
                 record.attempts,
-                env | self.slots[slot],
+                {**env, **self.env, **self.slots[slot]},
                 self.cwd,
                 this_process(),
                 self.poll,

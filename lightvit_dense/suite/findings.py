@@ -21,7 +21,6 @@ from .results import FAILED, Results
 from .table import MINUS, Column, Table, mean_std
 
 APPEARS, ABSENT, UNDECIDED, NOT_RUN = 'appears', 'does not appear', 'undecided', 'not run'
-VERDICTS = (APPEARS, ABSENT, UNDECIDED, NOT_RUN)
 BETTER, WORSE, UNCLEAR = 'better', 'worse', 'unclear'
 
 
@@ -41,8 +40,7 @@ class Evidence(NamedTuple):
     root: Path
 
 
-Judged = tuple[str, list[dict[str, Any]]]
-"""A verdict and the comparisons it comes from."""
+Judged = tuple[str, list[dict[str, Any]]]  # a verdict and the comparisons it comes from
 
 
 class _Finding(BaseModel):
@@ -215,11 +213,7 @@ RENAMED = {
 
 
 def build(kind: type[Any], values: Mapping[str, Any], where: str) -> Any:
-    """Build a pydantic model from plain data.
-
-    Raises:
-        UserError: If a key is unknown or missing, or a value is wrong; names the place.
-    """
+    """Build a pydantic model from plain data; a UserError names the place of a mistake."""
     for key in values:
         require_known(key, kind.model_fields, f'{where}: key')
     try:
@@ -231,11 +225,7 @@ def build(kind: type[Any], values: Mapping[str, Any], where: str) -> Any:
 
 
 def build_finding(values: Mapping[str, Any], where: str = 'finding') -> Finding:
-    """Build a finding from plain data.
-
-    Raises:
-        UserError: If its type or a key is unknown, or one is missing.
-    """
+    """Build a finding from plain data; a UserError names the place of a mistake."""
     if not isinstance(values, Mapping) or 'type' not in values:
         raise UserError(f'{where} must be a dict with a type; there are {", ".join(TYPES)}')
     if values['type'] in RENAMED:
@@ -254,17 +244,7 @@ def check_findings(
     tasks: Mapping[str, Any],
     analyses: Mapping[str, Any],
 ) -> None:
-    """Check the findings of a suite file before anything runs.
-
-    Args:
-        findings: As the file has them.
-        inits: Names of the initialisations.
-        tasks: The suite's tasks by name.
-        analyses: The suite's analyses by name.
-
-    Raises:
-        UserError: If one is malformed or names what is unknown; says what there is.
-    """
+    """Raise UserError if a finding of a suite file is malformed or names what is unknown."""
     metrics = {name: [metric.key for metric in task.metrics] for name, task in tasks.items()}
     known = Known(tuple(inits), metrics, analyses)
     for place, values in enumerate(findings):
@@ -275,13 +255,7 @@ def check_findings(
 def judge_findings(
     findings: Sequence[Mapping[str, Any]], results: Results, table: Table, root: str | Path = '.'
 ) -> list[dict[str, Any]]:
-    """Judge the findings of a suite.
-
-    Args:
-        findings: As the suite file has them.
-        results: The suite's results.
-        table: Their table.
-        root: Folder that the folders of analyses and other results are relative to.
+    """Judge the findings of a suite file by its results, whose folders are relative to ``root``.
 
     Returns:
         'type', 'title', 'source', 'verdict' (``appears``, ``does not appear``, ``undecided`` or

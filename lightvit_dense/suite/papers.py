@@ -87,19 +87,13 @@ def published(
     metric: str | None = None,
     tables: Iterable[str] | None = None,
 ) -> list[PublishedCell]:
-    """Return the published figures of a cell.
+    """Return the published figures of a cell, several where versions of a paper differ.
 
     Args:
-        init: Key of :data:`INITS`; None for any.
-        task: Name of a task, such as ``coco``; None for any.
-        metric: Figure, such as ``coco/bbox_mAP``; None for any.
-        tables: Names of tables to look in, in this order; all by default.
-
-    Returns:
-        The figures; several where versions of a paper differ, none where nothing is published.
-
-    Raises:
-        UserError: If a table is unknown.
+        init: Key of :data:`INITS`, as the next ones None for any.
+        task: Name of a task, such as ``coco``.
+        metric: Figure, such as ``coco/bbox_mAP``.
+        tables: Names of tables to look in, in this order.
     """
     names = TABLES if tables is None else list(tables)
     for name in names:
@@ -174,11 +168,7 @@ def paper_cells(
 
 
 def check_paper(paper: Mapping[str, Any], inits: Iterable[str], tasks: Iterable[str]) -> None:
-    """Check what a suite file says of the papers; nothing is said is right, too.
-
-    Raises:
-        UserError: If a key, a table or a name is unknown; names it and what there is instead.
-    """
+    """Raise UserError if what a suite file says of the papers names what is unknown."""
     if not paper:
         return
     for key in paper:
@@ -187,14 +177,10 @@ def check_paper(paper: Mapping[str, Any], inits: Iterable[str], tasks: Iterable[
         raise UserError(f"paper lacks 'tables'; there are {', '.join(TABLES)}")
     for name in paper['tables']:
         require_known(name, TABLES, 'paper.tables')
-    theirs = {'inits': list(INITS), 'tasks': list(published_tasks())}
+    published_tasks = {task for table in TABLES.values() for task, *_ in table.columns}
+    theirs = {'inits': INITS, 'tasks': sorted(published_tasks)}
     for part, ours in (('inits', list(inits)), ('tasks', list(tasks))):
         for name, other in (paper.get(part) or {}).items():
             require_known(name, ours, f'paper.{part}')
             if other is not None:
                 require_known(other, theirs[part], f'paper.{part}.{name}')
-
-
-def published_tasks() -> set[str]:
-    """Return the tasks that the papers have figures of."""
-    return {column[0] for table in TABLES.values() for column in table.columns}

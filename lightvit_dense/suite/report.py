@@ -63,14 +63,7 @@ def render(template: str, **values: Any) -> str:
 
 
 def build_report(results: Results, table: Table, root: Path, pictures: Sequence[Any] = ()) -> str:
-    """Return the page of a suite.
-
-    Args:
-        results: With findings and the papers' figures.
-        table: Their table.
-        root: Folder that the folders of runs and analyses are relative to.
-        pictures: What to draw of what the runs left, see :class:`~.spec.Picture`.
-    """
+    """Return the page of a suite, whose folders are relative to ``root``."""
     states = [run.state for run in results.cells]
     counts = [f'{states.count(s)} {s}' for s in dict.fromkeys(states) if s != MEASURED]
     environment = dict(results.environment)
@@ -155,11 +148,7 @@ def _draw(picture: Any, results: Results, root: Path) -> list[tuple[str, str]]:
 def write_files(
     results: Results, table: Table, folder: Path, root: Path, pictures: Iterable[Any] = ()
 ) -> str:
-    """Write ``results.json``, ``table.md``, ``table.csv`` and ``report.html``.
-
-    Returns:
-        The table as Markdown.
-    """
+    """Write ``results.json``, ``table.{md,csv}``, ``report.html``; return the Markdown."""
     markdown = table.to_markdown()
     for name, text in (
         ('results.json', json.dumps(results.model_dump(), indent=1, ensure_ascii=False)),
@@ -172,11 +161,7 @@ def write_files(
 
 
 def write_all(plan: 'SuitePlan', results: Results) -> str:
-    """Add the papers' figures and the findings to a suite's results, and write all files.
-
-    Returns:
-        The table as Markdown.
-    """
+    """Add papers' figures and findings to a suite's results, write all files, return the table."""
     suite = plan.suite
     tasks = {name: [m.key for m in task.metrics] for name, task in suite.tasks.items()}
     results.paper = paper_cells(suite.paper, suite.inits, tasks)

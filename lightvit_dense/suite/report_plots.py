@@ -24,10 +24,7 @@ PARTS = {
 def draw_column(table: Table, column: Column) -> Any:
     """Draw a figure of all initialisations: a dot a seed, mean and deviation as a bar.
 
-    The papers' figure is a hollow diamond.
-
-    Returns:
-        The ``matplotlib.figure.Figure``; None if no initialisation has a figure.
+    The papers' figure is a hollow diamond. None where there is nothing to draw.
     """
     cells = [table.cell(init, column) for init in table.inits]
     if all(cell.mean is None and cell.paper is None for cell in cells):
@@ -52,11 +49,7 @@ def draw_column(table: Table, column: Column) -> Any:
 
 
 def draw_sweep(results: Results, table: Table, column: Column) -> Any:
-    """Draw a figure against the values of a sweep: a line a series, the others dashed.
-
-    Returns:
-        The ``matplotlib.figure.Figure``; None if nothing was measured.
-    """
+    """Draw a figure against the values of a sweep: a line a series, the others dashed."""
     figure, axes = themed_axes(column.title, (5.2, 3.6))
     cells = [(init, table.cell(init.name, column)) for init in results.inits]
     measured = [(init, cell) for init, cell in cells if cell.mean is not None]
@@ -100,18 +93,7 @@ def logged(work_dir: Path, key: str, name: str, scale: float = 1.0) -> Series:
 
 
 def training_curves(results: Results, table: Table, root: Path) -> list[Any]:
-    """Draw the losses of the pre-trainings, then loss and leading figure of every task's trainings.
-
-    Of a task, the first measured seed of an initialisation is shown.
-
-    Args:
-        results: What the runs left behind.
-        table: Their table.
-        root: Folder that the runs' folders are relative to.
-
-    Returns:
-        Figures; none without logs.
-    """
+    """Draw losses of pre-trainings, then loss and leading figure of each task's first seed."""
     figures: list[Any] = []
 
     def add(curves: Sequence[Series], title: str, points: int = 1) -> None:

@@ -106,7 +106,9 @@ class Runner:
                 self.done.add(name)
                 self.took[name] = record.seconds if record else 0.0
                 self.tell(self._line(f'{stage.title}: {clock(self.took[name])}'))
-            elif set(stage.after) <= self.done:
+                continue
+            self.executor.cancel(stage)  # what is left of it
+            if set(stage.after) <= self.done:
                 reason = (record.error if record else '') or f'it was stopped, see {messages}'
                 self.failed[name] = StageError(stage, reason)
                 self.tell(self._line(f'{stage.title}: FAILED, see {stage.log}'))

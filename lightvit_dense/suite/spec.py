@@ -353,12 +353,12 @@ def _select(
     needed = {model for a in analyses.values() for model in a.models}
     domains = {task.domain for task in chosen.values()}
     domains |= {analysis.domain for analysis in analyses.values()}
-    needed |= {init.pretrain_of(domain) for init in kept.values() for domain in domains}
+    needed |= {init.pretrain_of(domain) or '' for init in kept.values() for domain in domains}
     for pretrain in reversed(list(suite.pretrains.values())):
         if pretrain.name in needed:
             needed |= set(pretrain.needs.values())
     pretrains = {n: p for n, p in suite.pretrains.items() if n in needed}
-    users = [*chosen.values(), *pretrains.values()]
+    users: list[Task | Pretrain] = [*chosen.values(), *pretrains.values()]
     data = {n for user in users for n in (suite.prepare if user.data is None else user.data)}
     return replace(
         suite,
@@ -368,6 +368,11 @@ def _select(
         tasks=chosen,
         analyses=analyses,
         pretrains=pretrains,
+        pictures={
+            n: p
+            for n, p in suite.pictures.items()
+            if {p.task} <= {None, *chosen} and set(p.models) <= set(pretrains)
+        },
         measured=tuple(m for m in suite.measured if m['init'] in kept and m['task'] in chosen),
     )
 
@@ -406,8 +411,8 @@ def check_suite(suite: Suite, root: Path, inits: Sequence[str] | None = None) ->
         require_known(analysis.tool, ANALYSES, f'{where}.tool')
         for model in analysis.models:
             require_known(model, [*suite.inits, *suite.pretrains], f'{where}.models')
-            init = suite.inits.get(model)
-            if init is not None and init.pretrain_of(analysis.domain) is None:
+            known = suite.inits.get(model)
+            if known is not None and known.pretrain_of(analysis.domain) is None:
                 raise UserError(
                     f'{where}.models names {model!r}, which no pre-training of the suite makes '
                     f'for the domain {analysis.domain!r}'

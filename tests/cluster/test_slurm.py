@@ -1,6 +1,5 @@
 """Suites and launchers on a real Slurm of one node: order, failures, kills on either side."""
 
-import os
 import subprocess
 import sys
 import threading
@@ -10,12 +9,13 @@ import pytest
 import torch
 
 from lightvit_dense.errors import UserError
-from lightvit_dense.suite import run_suite
 from lightvit_dense.suite.executors import SlurmExecutor, SlurmOptions
+from lightvit_dense.suite.runner import run_suite
 from lightvit_dense.suite.stages import is_done, read_record
 from tests.cluster.conftest import missing, told, wait_for
 from tests.helpers.tiny_suite import take_trace, tiny_plan, write_tiny_suite
 from tests.helpers.toy_engine import write_config
+from tests.test_tools.test_launchers import launch
 
 ROOT = Path(__file__).parents[2]
 REASON = missing()
@@ -146,23 +146,13 @@ def test_what_slurm_refuses_is_said(slurm, root):
 def test_the_launcher_trains_with_two_tasks(slurm, tmp_path):
     extra = "\ncustom_hooks = [dict(type='lightvit_dense.RankConsistencyHook')]\n"
     config = write_config(tmp_path, length=1, extra=extra)
-    words = ['cpu', 'toy', config, tmp_path / 'work']
-    environment = os.environ | {
-        'PYTHON': sys.executable,
-        'PYTHONPATH': f'{ROOT}{os.pathsep}{os.environ["PYTHONPATH"]}',
-        'CUDA_VISIBLE_DEVICES': '-1',
-        'OMP_NUM_THREADS': '1',
-        'GPUS': '2',
-        'CPUS_PER_TASK': '1',
-        'SRUN_ARGS': '--gres=none',  # there are no GPUs
-        'TEST_PROCESS_SECONDS': '300',
-    }
-    done = subprocess.run(
-        [ROOT / 'tools/slurm_train.sh', *map(str, words)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
+    done = launch(
+        'slurm_train.sh',
+        *('cpu', 'toy', config, tmp_path / 'work'),
+        GPUS='2',
+        CPUS_PER_TASK='1',
+        SRUN_ARGS='--gres=none',  # there are no GPUs
+        TEST_PROCESS_SECONDS='300',
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert '2 rank(s) hold the same parameters' in done.stdout

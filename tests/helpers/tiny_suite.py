@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lightvit_dense.suite import SuitePlan, read_suite
+from lightvit_dense.suite.plan import SuitePlan
+from lightvit_dense.suite.spec import read_suite
 from lightvit_dense.suite.stages import Stage, StageError, StageJob, begin
 
 SUITE = """

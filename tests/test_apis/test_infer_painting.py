@@ -5,6 +5,7 @@ import pytest
 
 from lightvit_dense.apis.inference.painting import draw_result
 from lightvit_dense.apis.inference.results import Classification, Detections, Result, Segmentation
+from lightvit_dense.visualization import draw_label_map
 
 RED, BLUE = (250, 0, 0), (0, 0, 240)
 PIXELS = np.random.default_rng(0).integers(0, 256, (100, 300, 3)).astype(np.uint8)
@@ -25,14 +26,12 @@ def test_the_best_object_is_drawn_on_top_in_the_colour_of_its_class() -> None:
     np.testing.assert_array_equal(draw_result(PIXELS, Detections('x', 100, 300), [RED]), PIXELS)
 
 
-def test_regions_are_coloured() -> None:
+def test_regions_are_coloured_and_named() -> None:
     labels = np.zeros((100, 300), np.uint8)
     labels[:, 200:] = 1
     result = Segmentation('x', 100, 300, label_map=labels, names=('sky', 'sea'))
-    painted = draw_result(PIXELS, result, [RED, BLUE])
-    for free, color in ((np.s_[5:20, :190], RED), (np.s_[5:20, 210:], BLUE)):
-        expected = 0.5 * PIXELS[free] + 0.5 * np.array(color)
-        assert np.abs(painted[free] - expected).max() <= 0.5
+    expected = draw_label_map(PIXELS, labels, [RED, BLUE], result.names)
+    np.testing.assert_array_equal(draw_result(PIXELS, result, [RED, BLUE]), expected)
 
 
 def test_classes_are_written_and_nothing_else_is_drawn() -> None:

@@ -136,6 +136,7 @@ OPTIONS = [
     ('dense_step --variants detectron', 'invalid choice'),
     ('train_step --batch mea=2', '--batch mea=2: expected N or CASE=N'),
     ('pretrain_step --batch 0', '--batch must be at least 1, got 0'),
+    ('data_pipeline --crop 0', '--crop must be at least 1, got 0'),
     ('data_pipeline --size 500', '500: expected WIDTHxHEIGHT'),
     ('tracking_metric --sequences 9 --frames 35', 'four frames a sequence'),
     ('tracking_index --videos 3', 'at least 12 videos'),

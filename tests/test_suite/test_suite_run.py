@@ -3,9 +3,10 @@
 import pytest
 
 from lightvit_dense.errors import UserError
-from lightvit_dense.suite import collect, run_suite
+from lightvit_dense.suite.collect import collect
 from lightvit_dense.suite.executors import device_slots
 from lightvit_dense.suite.plan import by_place, final_checkpoint
+from lightvit_dense.suite.runner import run_suite
 from tests.helpers.tiny_suite import (
     SUITE,
     InlineExecutor,

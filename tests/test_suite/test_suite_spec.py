@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from lightvit_dense.errors import UserError
-from lightvit_dense.suite import read_suite
+from lightvit_dense.suite.spec import read_suite
 
 GOOD = """'''What it is.'''
 name = 'tiny'

@@ -30,15 +30,15 @@ CASES = {
 
 @pytest.mark.parametrize('case', CASES)
 @pytest.mark.parametrize('window', [True, False])
-def test_the_lean_network_finds_the_boxes_of_the_model(case, window):
+def test_the_optimized_network_finds_the_boxes_of_the_model(case, window):
     model = tracker(**CASES[case])
-    plain, lean = (build_network(model, name, window=window) for name in ('plain', 'torch'))
-    for network in (plain, lean):
+    plain, optimized = (build_network(model, name, window=window) for name in ('plain', 'torch'))
+    for network in (plain, optimized):
         network.set_template(crop(32, 1), BOX)
     scores = set()
     for seed, border in ((2, 0), (3, 20), (4, 40)):
         (want, sure), (found, score) = (
-            network(crop(64, seed, border)) for network in (plain, lean)
+            network(crop(64, seed, border)) for network in (plain, optimized)
         )
         np.testing.assert_allclose(found, want, atol=1e-3)
         assert score == pytest.approx(sure, abs=1e-5)
@@ -78,15 +78,15 @@ def test_size_and_offset_of_one_cell_are_those_of_the_whole_map():
     """At every cell: at the border the convolutions see padding at each of their layers."""
     head = tracker().head.double()
     branches = [folded_layers(branch) for branch in (head.score, head.size, head.offset)]
-    lean = OptimizedCenterHead(branches, (8, 8), (64, 64)).double()
+    optimized = OptimizedCenterHead(branches, (8, 8), (64, 64)).double()
     tokens = torch.randn(64, 32, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     features = tokens.t().reshape(1, 32, 8, 8)
     with torch.no_grad():
         size, offset = head.size(features)[0], head.offset(features)[0]
-        padded = lean._padded(tokens, None)
+        padded = optimized._padded(tokens, None)
         for row in range(8):
             for column in range(8):
-                found = lean._at(padded, torch.tensor(row), torch.tensor(column))
+                found = optimized._at(padded, torch.tensor(row), torch.tensor(column))
                 for mine, whole in zip(found, (size, offset), strict=True):
                     torch.testing.assert_close(mine, whole[:, row, column])
 

@@ -63,10 +63,9 @@ def add_options(parser: argparse.ArgumentParser, **defaults: Any) -> None:
 
 
 def check_options(args: argparse.Namespace) -> None:
-    """Check the shared options, and put the device in the place of None."""
-    for name, least in dict.fromkeys(_OPTIONS, 1).items():
-        value = getattr(args, name.replace('-', '_'), None)
-        least = 0 if name == 'warmup' else least
+    """Check whole numbers and shared options, and put the device in the place of None."""
+    for name, value in vars(args).items():
+        least = 0 if name in ('warmup', 'workers', 'cores') else 1
         for number in value if isinstance(value, list) else [value]:
             if type(number) is int and number < least:
                 raise UserError(f'--{name} must be at least {least}, got {number}')

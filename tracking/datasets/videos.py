@@ -135,6 +135,8 @@ class VideoSet(SequenceSet):
     def rows(self) -> Iterator[SequenceRow]:
         """Read all annotations, in threads, with progress on a terminal; raises BadSequences."""
         problems, total = [], len(self._entries)
+        if self.is_large():
+            print_log(f'{self.name}: reads the annotations of {total} sequences', logger='current')
         with ThreadPoolExecutor(_READERS) as pool:
             for found in track(
                 pool.map(self._try, self._entries),

@@ -11,7 +11,6 @@ frame_int8.onnx     the same with products in 8 bits
 Each file says in its metadata what it was made of, so that it is not run with another model.
 """
 
-import contextlib
 import hashlib
 import importlib
 import json
@@ -152,31 +151,24 @@ def quantize_frame(folder: str | Path) -> Path:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     source, target = Path(folder) / FRAME, Path(folder) / FRAME_INT8
-    with atomic_path(target) as draft, _quiet():
-        quantize_dynamic(
-            source,
-            draft,
-            op_types_to_quantize=['MatMul', 'Gemm'],
-            per_channel=True,
-            reduce_range=True,
-            weight_type=QuantType.QInt8,
-            extra_options=dict(DefaultTensorType=onnx.TensorProto.FLOAT),
-        )
+    with atomic_path(target) as draft:
+        # It advises to prepare the graph by what does not know fused attention.
+        logging.disable(logging.WARNING)
+        try:
+            quantize_dynamic(
+                source,
+                draft,
+                op_types_to_quantize=['MatMul', 'Gemm'],
+                per_channel=True,
+                reduce_range=True,
+                weight_type=QuantType.QInt8,
+                extra_options=dict(DefaultTensorType=onnx.TensorProto.FLOAT),
+            )
+        finally:
+            logging.disable(logging.NOTSET)
         found = {item.key: item.value for item in onnx.load(str(source)).metadata_props}
         add_metadata(draft, found)
     return target
-
-
-@contextlib.contextmanager
-def _quiet() -> Any:
-    """Silence the advice to prepare a graph, which does not know fused attention."""
-    root = logging.getLogger()
-    level = root.level
-    root.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        root.setLevel(level)
 
 
 def needs(package: str) -> None:

@@ -57,8 +57,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def check(args: argparse.Namespace) -> None:
     """Choose the batch, 16 on a CPU and 1024 on a GPU, and sort the models."""
-    if args.passes < 1:
-        raise UserError(f'--passes must be at least 1, got {args.passes}')
     if args.budget <= 0 or args.timeout <= 0:
         raise UserError('--budget and --timeout must be above 0')
     args.batch = args.batch or (16 if args.device == 'cpu' else 1024)

@@ -37,6 +37,7 @@ TITLES = {
     'onnx': 'ONNX Runtime',
     'onnx-int8': 'ONNX Runtime, 8 bits',
 }
+LEAST = 6  # frames of a sequence
 STAGES = ('crop', 'network', 'post')
 SETTLE = 2  # frames of a turn that are not timed: caches, and threads of the one before
 
@@ -65,8 +66,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def check(args: argparse.Namespace) -> None:
     """Check the sequence and the checkpoint."""
-    if args.frames < SETTLE + 4:
-        raise UserError(f'{args.frames} frames are too few to time; give at least {SETTLE + 4}')
+    if args.frames < LEAST:
+        raise UserError(f'{args.frames} frames are too few to time; give at least {LEAST}')
     if (args.video is None) != (args.box is None):
         raise UserError('--video and --box go together: the box is that of its first frame')
     if args.checkpoint and not args.config:
@@ -79,7 +80,8 @@ class Turn:
     def __init__(
         self, model: Any, way: str, eliminate: bool, threads: int, sequence: tuple[Any, Any]
     ) -> None:
-        self.way, self.eliminate, self.sequence = way, eliminate, sequence
+        self.way, self.eliminate, self.threads = way, eliminate, threads
+        self.sequence = sequence
         window = bool(model.test_cfg['window'])
         self.tracker: Any
         if way == 'ostrack':
@@ -109,7 +111,8 @@ class Turn:
         frames, box = self.sequence
         counted = self
         if self.way not in ('ostrack', 'plain'):  # what torch cannot see computes the same
-            counted = Turn(self.tracker.model, 'torch', self.eliminate, 1, self.sequence)
+            model, sequence = self.tracker.model, self.sequence
+            counted = Turn(model, 'torch', self.eliminate, self.threads, sequence)
         counted.tracker.init(frames[0], box)
         return count_flops(lambda: counted.tracker.update(frames[1]))
 
@@ -150,6 +153,10 @@ def work(args: argparse.Namespace, task: Mapping[str, Any]) -> list[dict[str, An
         sequence = list(islice(FrameSource(args.video), args.frames)), np.array(args.box)
     else:
         sequence = moving_frames(args.frames)
+    if len(sequence[0]) < LEAST:
+        raise UserError(
+            f'{args.video}: {len(sequence[0])} frames are too few, give {LEAST} or more'
+        )
     if args.config:
         model = build_model(args.config, args.checkpoint, 'cpu')
     else:
@@ -165,16 +172,12 @@ def work(args: argparse.Namespace, task: Mapping[str, Any]) -> list[dict[str, An
 
 def measure(args: argparse.Namespace) -> harness.Report:
     """Measure every tracker with every number of threads."""
-
-    def stage(name: str) -> Any:
-        return lambda row: f'{1e3 * row["stages"][name]:.2f}'
-
     columns = {
         'computed by': lambda row: TITLES[row['way']],
         'frames/s': harness.column('fps', '{:.1f}'),
         'ms (IQR)': harness.spread(1e3, 1),
         'faster by': harness.column('speedup', '{:.2f}x'),
-        **{f'{name} ms': stage(name) for name in STAGES},
+        **{f'{n} ms': lambda row, n=n: f'{1e3 * row["stages"][n]:.2f}' for n in STAGES},
         'GFLOP': harness.column('gflop', '{:.2f}'),
         'of the matmul rate': lambda row: '' if 'int8' in row['way'] else f'{row["share"]:.0%}',
         'box off by, px': harness.column('box_error', '{:.2g}'),

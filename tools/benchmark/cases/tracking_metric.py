@@ -15,8 +15,7 @@ import torch
 from lightvit_dense.errors import UserError
 from tracking.evaluation.collect import read_tracker
 from tracking.evaluation.ope import score
-from tracking.evaluation.rules import choose_rules
-from tracking.evaluation.tables import describe
+from tracking.evaluation.protocol import choose_protocol
 from tracking.evaluation.truth import Truth
 from tracking.runtime.results import write_result
 
@@ -34,8 +33,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def check(args: argparse.Namespace) -> None:
     """Check the counts, and let one core do everything."""
     torch.set_num_threads(1)
-    if args.sequences < 1 or args.frames < 4 * args.sequences:
-        raise UserError('there must be at least a sequence, and four frames a sequence')
+    if args.frames < 4 * args.sequences:
+        raise UserError('there must be at least four frames a sequence')
 
 
 def synthetic(sequences: int, frames: int) -> tuple[list[np.ndarray], list[Truth]]:
@@ -63,12 +62,12 @@ def synthetic(sequences: int, frames: int) -> tuple[list[np.ndarray], list[Truth
 
 def measure(args: argparse.Namespace) -> harness.Report:
     """Measure scoring, tables, and reading."""
-    rules = choose_rules(args.toolkit)
+    protocol = choose_protocol(args.toolkit)
     predictions, truths = synthetic(args.sequences, args.frames)
     found: dict[str, Any] = {}
 
     def run_score() -> None:
-        found['scores'] = score(predictions, truths, rules)
+        found['scores'] = score(predictions, truths, protocol)
 
     memory = harness.measure_memory({'score': run_score}, 'cpu')['score']
     scores = found['scores']
@@ -78,8 +77,8 @@ def measure(args: argparse.Namespace) -> harness.Report:
         size = sum(path.stat().st_size for path in Path(name).iterdir()) / 2**20
         calls = {
             'score': run_score,
-            'tables': lambda: describe(scores),
-            'read files': lambda: read_tracker('x', Path(name), truths, rules),
+            'tables': scores.describe,
+            'read files': lambda: read_tracker('x', Path(name), truths, protocol),
         }
         stages = harness.in_turns(calls, args.rounds)
     rows = [{'name': name, **harness.summary(seconds)} for name, seconds in stages.items()]

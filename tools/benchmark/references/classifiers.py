@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.optim.swa_utils import update_bn
 
 from lightvit_dense.errors import UserError, did_you_mean
 
@@ -110,25 +111,15 @@ def find_classifier(name: str) -> Classifier:
     return CLASSIFIERS[name]
 
 
-@torch.no_grad()
-def settle_batch_norms(model: nn.Module, size: int, batch: int = 8) -> int:
-    """Give batch norms the statistics of random images; returns how many there are.
+def settle_batch_norms(model: nn.Module, size: int) -> None:
+    """Give batch norms the statistics of random images.
 
     With the statistics of an untrained network (mean 0, variance 1) activations shrink from layer
     to layer until they are denormal numbers, on which a CPU is many times slower than on a trained
     network's.
     """
-    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    model.eval()
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.train()
-        norm.momentum = None  # the mean of all batches, here of one
-    if norms:
-        generator = torch.Generator().manual_seed(0)
-        model(torch.randn(batch, 3, size, size, generator=generator))
-    model.eval()
-    return len(norms)
+    images = torch.randn(8, 3, size, size, generator=torch.Generator().manual_seed(0))
+    update_bn([images], model)
 
 
 def prepare(entry: Classifier) -> nn.Module:
