@@ -1,4 +1,4 @@
-"""What the tools of the papers' analyses share: options, networks, one pass over the images."""
+"""For the tools of the papers' analyses: options, networks, one pass over the images."""
 
 import argparse
 import copy
@@ -214,7 +214,7 @@ def write_results(
 
 
 def finish(figure: Any, path: Path, files: list[Path]) -> None:
-    """Write the picture of an analysis, and tell which files there are."""
+    """Write the picture of an analysis, and print which files there are."""
     save_png(figure, path, dpi=150)
     for file in (*files, path):
         print(f'wrote {file}')

@@ -23,7 +23,7 @@ ALL = 'all'
 class ConsecutiveTestLoop(BaseLoop):
     """Several tests of one model, one after the other; to hooks it is the loop that is running.
 
-    All are built first, so that what is wrong with the data of one is told before any runs.
+    All are built first, so that bad data of one is reported before any runs.
 
     Args:
         runner: The runner.

@@ -33,7 +33,7 @@ OnError = Callable[[Failure], None]
 
 
 class Inferencer:
-    """What the inferencers of all tasks share.
+    """Base class of the inferencers of all tasks.
 
     Args:
         config: Config or its path. Its test pipeline prepares the pictures.
@@ -41,7 +41,7 @@ class Inferencer:
         device: Where the model runs; CUDA when there is one, else the CPU.
         names: Names of the classes; by default the checkpoint's, else those of the config's data.
         tta: Whether to test with augmentation: False, True for the config's own or the default
-            scales and mirroring, or (scales, flip).
+            scales and flips, or (scales, flip).
         model: The model, if it is built already; ``checkpoint`` and ``device`` do not count then.
 
     Raises:

@@ -51,10 +51,10 @@ def load(
 ) -> Model:
     """Load a model, ready to be asked.
 
-    A checkpoint of ours knows its config; it is read as data, never run. Of a foreign one (timm,
-    DeiT, MAE, mae-lite, DINO, MoCo-v3, Hiera, Hugging Face, ...) the architecture is told by the
-    shapes, images are normalised as a config.json or preprocessor_config.json beside it says, else
-    by ImageNet's mean and deviation, and it is a classifier where it has a linear head, else a
+    A checkpoint of ours carries its config; it is read as data, never run. Of a foreign one (timm,
+    DeiT, MAE, mae-lite, DINO, MoCo-v3, Hiera, Hugging Face, ...) the architecture is inferred from
+    the shapes. Images are normalised as a config.json or preprocessor_config.json beside it says,
+    else by ImageNet's mean and deviation. It is a classifier where it has a linear head, else a
     backbone.
 
     Args:
@@ -69,8 +69,8 @@ def load(
             class scores; the size of training by default. Detectors and segmentors look at pictures
             in the size that their test transforms say, trackers in that of their crops.
         key: Which network to take where a foreign file has several, e.g. 'teacher'.
-        heads: The number of heads of a foreign file (of Hiera's first stage), which shapes do not
-            tell.
+        heads: The number of heads of a foreign file (of Hiera's first stage), which the shapes do
+            not determine.
 
     Raises:
         UserError: If there is no such file or name, the weights do not fit, or the checkpoint is
@@ -117,9 +117,8 @@ def frozen_backbone(
 ) -> Model:
     """Build the backbone of a config with the weights of a checkpoint, to be measured.
 
-    The backbone gets its final norm even where the config leaves it out, as fine-tuning does: it is
-    part of what a probe is told to freeze. Of a checkpoint without one it is a plain LayerNorm,
-    which a note says.
+    The backbone gets its final norm even where the config leaves it out, as fine-tuning does: a
+    probe freezes it, too. A checkpoint without one leaves it a plain LayerNorm, and a note says so.
 
     Args:
         config: Any config with ``model.backbone`` but a tracker's.

@@ -184,7 +184,7 @@ class Model:
         if shifted:
             others = [n for n in range(1, depth + 1) if n not in shifted]
             raise UserError(
-                f'layers={shifted}: attend in shifted windows, whose masks are not told here; '
+                f'layers={shifted}: attend in shifted windows, whose masks are not known here; '
                 f'layers {others} do not'
             )
         prefix = 0 if class_token else self.backbone.num_prefix_tokens

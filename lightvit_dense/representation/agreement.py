@@ -144,7 +144,7 @@ class AttentionAgreement:
 
     def _refuse(self, pair: tuple[int, int], sizes: Sequence[tuple[int, int]]) -> None:
         ours, theirs = (side[layer] for side, layer in zip(self._layouts, pair, strict=True))
-        told = [
+        sides = [
             f'{side} layer {layer}: {x.grid[0]}x{x.grid[1]} keys of {x.stride} px in images of '
             f'{size[0]}x{size[1]} px, (windows, queries, keys) {x.shape}'
             for side, layer, x, size in zip(
@@ -160,7 +160,7 @@ class AttentionAgreement:
             )
         else:
             remedy = 'choose layers that both attend globally, without pooling'
-        raise UserError(f'tokens do not line up: {told[0]}; {told[1]}; {remedy}')
+        raise UserError(f'tokens do not line up: {sides[0]}; {sides[1]}; {remedy}')
 
     @torch.no_grad()
     def update(self, images: Tensor, teacher_images: Tensor | None = None) -> None:

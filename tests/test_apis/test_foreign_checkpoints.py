@@ -18,6 +18,8 @@ def digits(tmp_path):
     dataset = DATASETS.build(cfg.test_dataloader.dataset)
     inputs = torch.stack([dataset[index]['inputs'] for index in range(len(dataset))])
     labels = torch.tensor([dataset.get_data_info(i)['gt_label'] for i in range(len(dataset))])
+    for key in ('train_dataloader', 'val_dataloader'):
+        cfg.pop(key)
     cfg.dump(tmp_path / 'config.py')
     return tmp_path / 'config.py', (inputs - 127.5) / 60, labels
 
