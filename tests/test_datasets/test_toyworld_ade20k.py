@@ -12,7 +12,7 @@ from pycocotools import mask as rle
 
 from lightvit_dense.datasets.segmentation.object_info import read_object_info
 from lightvit_dense.datasets.toyworld import CLASSES, WorldSpec, build_world
-from lightvit_dense.datasets.toyworld.layouts.ade20k import ADE_IDS
+from lightvit_dense.datasets.toyworld.layout_ade20k import ADE_IDS
 
 SPEC = WorldSpec(seed=2, image_size=80, train=6, val=4, unlabeled=1, portraits=3, classes=CLASSES)
 SPLITS = {'train': 'training', 'val': 'validation'}

@@ -17,7 +17,8 @@ from lightvit_dense.utils.progress import StageReporter
 from .assets import load_cutouts, load_photos
 from .classes import ToyWorldError
 from .folder import OwnFolder, exclusive
-from .layouts import LAYOUTS, Record
+from .layout import Record
+from .layouts import LAYOUTS
 from .parallel import ordered_map
 from .spec import WorldSpec
 

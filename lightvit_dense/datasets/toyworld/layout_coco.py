@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as rle
 
-from ..spec import WorldSpec, make_scene
-from .base import Layout, Record, credits_of, write_jpeg
+from .layout import Layout, Record, credits_of, write_jpeg
+from .spec import WorldSpec, make_scene
 
 SMALL, LARGE = 32**2, 96**2
 """COCO's limits between small, medium and large, in pixels of area."""

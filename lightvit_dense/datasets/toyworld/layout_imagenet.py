@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..spec import WorldSpec, make_portrait
-from .base import Layout, Record, write_info, write_jpeg
+from .layout import Layout, Record, write_info, write_jpeg
+from .spec import WorldSpec, make_portrait
 
 
 class ImageNetLayout(Layout):

@@ -12,10 +12,10 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ..classes import ToyWorldError
-from ..compose import Scene
-from ..spec import WorldSpec, make_scene
-from .base import Layout, Record, write_info, write_jpeg
+from .classes import ToyWorldError
+from .compose import Scene
+from .layout import Layout, Record, write_info, write_jpeg
+from .spec import WorldSpec, make_scene
 
 BACKGROUND = 1
 """What is no object: 'wall'."""

@@ -9,9 +9,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ..assets import load_cutouts, load_photos
-from ..classes import CLASSES, ToyWorldError
-from ..spec import WorldSpec
+from .assets import load_cutouts, load_photos
+from .classes import CLASSES, ToyWorldError
+from .spec import WorldSpec
 
 Record = dict[str, Any]
 """What is left to know about an item once its files are written; plain data."""

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from ..classes import CLASSES
-from ..spec import WorldSpec
-from ..video import VIDEO_SPLITS, make_video, video_name
-from ..video_facts import ATTRIBUTES
-from .base import Layout, Record, write_info, write_jpeg
+from .classes import CLASSES
+from .layout import Layout, Record, write_info, write_jpeg
+from .spec import WorldSpec
+from .video import VIDEO_SPLITS, make_video, video_name
+from .video_facts import ATTRIBUTES
 
 _LISTS = {'train': 'training_set.txt', 'test': 'testing_set.txt'}
 _FILES = ('groundtruth.txt', 'full_occlusion.txt', 'out_of_view.txt', 'nlp.txt')
