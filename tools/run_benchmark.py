@@ -156,7 +156,8 @@ def main(argv: list[str] | None = None) -> int:
     for name in ('work_dir', 'data_root'):
         if getattr(args, name):
             setattr(args, name, getattr(args, name).resolve())
-    os.environ['LIGHTVIT_DATA'] = str(data_root())
+    os.environ.setdefault('LIGHTVIT_DATA', str(ROOT / 'data'))
+    os.environ['LIGHTVIT_DATA'] = str(data_root())  # whole, because the folder changes now
     os.chdir(ROOT)
     quiet()
     if not args.suite.is_file():

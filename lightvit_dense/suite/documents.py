@@ -18,7 +18,8 @@ from lightvit_dense.utils.tables import to_markdown
 
 from .papers import FIGURES, INITS, PUBLISHED, TABLES, PublishedCell, published, published_for
 from .report import render
-from .results import NOT_RUN, Results, read_results
+from .results import NOT_RUN, NamedInit, Results, read_results
+from .spec import read_suite
 from .table import DASH, Table, make_table
 
 HEADLINE = ('scratch', 'deit', 'mae', 'dmae', 'd2mae')
@@ -63,7 +64,7 @@ def blocks(root: Path) -> dict[str, str]:
         if 'rows' in content:
             found[f'results.{path.stem}'] = plain_table(content)
         elif 'inits' in content:
-            results = read_results(path)
+            results = with_new_arms(read_results(path), root)
             table = make_table(results)
             suites[path.stem] = results, table
             found[f'results.{path.stem}'] = table.to_markdown()
@@ -76,6 +77,18 @@ def blocks(root: Path) -> dict[str, str]:
     found['zoo.transfer'] = transfer_table()
     found['results'] = headline_table(*suites['toyworld'])
     return found
+
+
+def with_new_arms(results: Results, root: Path) -> Results:
+    """Add what the suite file has gained since its results: *not run*."""
+    suite = read_suite(root / results.file, root)
+    known = {init.name: init for init in results.inits}
+    inits = [known.pop(n, NamedInit(name=n, title=i.title)) for n, i in suite.inits.items()]
+    judged = {finding['title'] for finding in results.findings}
+    new = dict(verdict=NOT_RUN, reason='not among these runs', comparisons=[])
+    added = [f | new | {'source': f.get('source', '')} for f in suite.findings]
+    findings = [*results.findings, *(f for f in added if f['title'] not in judged)]
+    return results.model_copy(update={'inits': [*inits, *known.values()], 'findings': findings})
 
 
 def _cells(cells: Sequence[float | None]) -> list[str]:

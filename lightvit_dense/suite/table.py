@@ -168,6 +168,8 @@ def make_table(results: Results) -> Table:
                 given = known[place]
                 found |= {key: given[key] for key in ('mean', 'std', 'seeds')}
                 found |= dict(state=MEASURED, planned=given['seeds'])
+            elif results.summaries and found['state'] == UNPLANNED:
+                found['state'] = NOT_RUN  # an arm that the suite has gained since
             printed = paper.get(place, {})
             content[init.name] = found | dict(
                 paper=printed.get('value'), source=printed.get('source')

@@ -9,12 +9,12 @@ _STEM = re.compile(r'(?:^|\.)(?:patch_embed|pos_embed(?:_z)?|cls_token|mask_toke
 
 
 def get_layer_id(name: str, num_layers: int, depths: Sequence[int] = ()) -> int:
-    """Return the depth of a backbone parameter.
+    """Return the depth of a backbone parameter, its name with or without a prefix.
 
-    Layer decay, freezing, reserving and distillation all ask here.
+    Layer decay, freezing, loading of leading blocks and distillation all ask here.
 
     Args:
-        name: Parameter name, with or without a prefix such as ``backbone.``.
+        name: Parameter name.
         num_layers: Number of blocks of the backbone.
         depths: Blocks of each stage, of a Swin, whose blocks are counted stage by stage.
 

@@ -172,3 +172,32 @@ def make_display(stream: TextIO | None = None) -> Display:
     """Return bars for a terminal, lines for anything else."""
     stream = stream or sys.stdout
     return BarDisplay() if stream.isatty() else LineDisplay(stream=stream)
+
+
+class StageReporter:
+    """Shows on the error stream stages that tell (title, steps done, steps in all); a context.
+
+    Args:
+        count: Number of stages; None where it is not known before.
+    """
+
+    def __init__(self, count: int | None = None) -> None:
+        self.display = make_display(sys.stderr)
+        self.count, self.number, self.title = count, 0, ''
+
+    def __call__(self, title: str, done: int, total: int) -> None:
+        """Show a position."""
+        if title != self.title:
+            if self.title:
+                self.display.finish('done')
+            self.title, self.number = title, self.number + 1
+            self.display.start(self.number, self.count or self.number, title)
+        self.display.update(Progress(done, total))
+
+    def __enter__(self) -> 'StageReporter':
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self.title and kind is None:
+            self.display.finish('done')
+        self.display.close()

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-PROGRAMS = ('munged', 'slurmctld', 'slurmd', 'sbatch', 'srun')
+PROGRAMS = ('munged', 'slurmctld', 'slurmd', 'sbatch', 'srun', 'setpriv')
 PATH = os.pathsep.join([os.environ['PATH'], '/usr/sbin', '/sbin'])
 SLURM_CONF = """
 ClusterName=test
@@ -89,6 +89,7 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         SLURM_CONF.format(host=host, controller=controller, daemon=daemon, folder=folder)
     )
     started: list[subprocess.Popen] = []
+    bound = ['setpriv', '--pdeathsig', 'TERM']  # they end with this process, also if it is killed
     munge = ['munged', '--foreground', '--force', f'--key-file={key}']
     munge += [f'--socket={folder}/munge.socket', f'--pid-file={folder}/munge.pid']
     munge += [f'--log-file={folder}/munge.log', f'--seed-file={folder}/munge.seed']
@@ -100,7 +101,7 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
                 if words[0] == 'slurmctld':
                     wait_for((folder / 'munge.socket').exists, 'munge')
                 with (folder / f'{words[0]}.out').open('w') as out:
-                    started.append(subprocess.Popen(words, stdout=out, stderr=out))
+                    started.append(subprocess.Popen([*bound, *words], stdout=out, stderr=out))
             wait_for(
                 lambda: 'idle' in told('sinfo', '-h', '-o', '%T'), f'Slurm, see {folder}/*.out'
             )

@@ -1,36 +1,38 @@
-"""Detectors and segmentors as small as they get, with the parts of the real ones."""
+"""The shipped detectors and segmentors, as small as they get."""
 
 import copy
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from mmengine.config import ConfigDict
+from mmengine.config import Config, ConfigDict
 from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData, PixelData
 
 import lightvit_dense  # noqa: F401
 from lightvit_dense.registry import MODELS
 
-CANVAS = 64
+BASES = Path(__file__).parents[2] / 'configs/_base_/models'
+SIDE = 64
 CHANNELS = 16
 LN = dict(type='lightvit_dense.LayerNorm2d')
 MEAN_STD = dict(mean=[120.0] * 3, std=[60.0] * 3, bgr_to_rgb=True)
 VIT = dict(
     type='lightvit_dense.VisionTransformer',
     arch=dict(embed_dim=CHANNELS, depth=4, num_heads=2),
-    img_size=CANVAS,
+    img_size=SIDE,
     patch_size=16,
     cls_token=False,
     out_type='featmap',
     final_norm=False,
     window=dict(size=2, global_blocks=(1, 3)),
-    rel_pos=dict(kind='decomposed', size=CANVAS),
+    rel_pos=dict(kind='decomposed', size=SIDE),
 )
 HIERA = dict(
     type='lightvit_dense.Hiera',
     arch=dict(embed_dim=8, stages=(1, 1, 1, 1), num_heads=1),
-    img_size=CANVAS,
+    img_size=SIDE,
     out_type='featmap',
     out_indices=(0, 1, 2, 3),
     final_norm=False,
@@ -49,128 +51,51 @@ BACKBONES = {
 }  # fmt: skip
 
 
-def _coder(*stds):
-    return dict(type='mmdet.DeltaXYWHBBoxCoder', target_means=[0.0] * 4, target_stds=list(stds))
-
-
-def _extractor(size):
-    return dict(
-        type='mmdet.SingleRoIExtractor',
-        roi_layer=dict(type='RoIAlign', output_size=size, sampling_ratio=2),
-        out_channels=CHANNELS,
-        featmap_strides=[4, 8, 16, 32],
-        finest_scale=16,
-    )
-
-
-def _assigner(high, low):
-    return dict(type='mmdet.MaxIoUAssigner', pos_iou_thr=high, neg_iou_thr=low, min_pos_iou=low)
-
-
-def _sampler(number, **more):
-    return dict(type='mmdet.RandomSampler', num=number, pos_fraction=0.5, neg_pos_ub=-1, **more)
-
-
 def detector_config(kind):
-    """Return the config of a Mask R-CNN of three classes."""
-    backbone, neck = BACKBONES[kind]
-    proposals = dict(
-        nms_pre=100, max_per_img=40, nms=dict(type='nms', iou_threshold=0.7), min_bbox_size=0
-    )
-    return dict(
-        type='lightvit_dense.MaskRCNN',
-        pad_shape=CANVAS,
-        data_preprocessor=dict(
-            type='mmdet.DetDataPreprocessor', pad_mask=True, pad_size_divisor=32, **MEAN_STD
-        ),
-        backbone=backbone,
-        neck=neck,
-        rpn_head=dict(
-            type='mmdet.RPNHead',
-            in_channels=CHANNELS,
-            feat_channels=CHANNELS,
-            anchor_generator=dict(
-                type='mmdet.AnchorGenerator',
-                scales=[4], ratios=[0.5, 1.0, 2.0], strides=[4, 8, 16, 32, 64],
-            ),
-            bbox_coder=_coder(1.0, 1.0, 1.0, 1.0),
-            loss_cls=dict(type='mmdet.CrossEntropyLoss', use_sigmoid=True),
-            loss_bbox=dict(type='mmdet.L1Loss'),
-        ),
-        roi_head=dict(
-            type='mmdet.StandardRoIHead',
-            bbox_roi_extractor=_extractor(7),
-            bbox_head=dict(
-                type='mmdet.Shared4Conv1FCBBoxHead',
-                in_channels=CHANNELS, conv_out_channels=CHANNELS, fc_out_channels=CHANNELS,
-                norm_cfg=LN, roi_feat_size=7, num_classes=3,
-                bbox_coder=_coder(0.1, 0.1, 0.2, 0.2),
-                loss_cls=dict(type='mmdet.CrossEntropyLoss'),
-                loss_bbox=dict(type='mmdet.L1Loss'),
-            ),
-            mask_roi_extractor=_extractor(14),
-            mask_head=dict(
-                type='mmdet.FCNMaskHead',
-                num_convs=1, in_channels=CHANNELS, conv_out_channels=CHANNELS, norm_cfg=LN,
-                num_classes=3, loss_mask=dict(type='mmdet.CrossEntropyLoss', use_mask=True),
-            ),
-        ),
-        train_cfg=dict(
-            rpn=dict(assigner=dict(_assigner(0.7, 0.3), ignore_iof_thr=-1),
-                     sampler=_sampler(32, add_gt_as_proposals=False),
-                     allowed_border=-1, pos_weight=-1, debug=False),
-            rpn_proposal=proposals,
-            rcnn=dict(assigner=dict(_assigner(0.5, 0.5), match_low_quality=False),
-                      sampler=_sampler(16, add_gt_as_proposals=True),
-                      mask_size=28, pos_weight=-1, debug=False),
-        ),
-        test_cfg=dict(
-            rpn=proposals,
-            # Random weights are sure of nothing: keep all.
-            rcnn=dict(score_thr=0.0, nms=dict(type='nms', iou_threshold=0.5), max_per_img=20,
-                      mask_thr_binary=0.5),
-        ),
-    )  # fmt: skip
+    """Return the config of the shipped Mask R-CNN, made small, of three classes."""
+    cfg = Config.fromfile(BASES / 'maskrcnn_vitdet_tiny.py').model
+    cfg.pad_shape, (cfg.backbone, cfg.neck) = SIDE, BACKBONES[kind]
+    cfg.data_preprocessor.update(MEAN_STD)
+    cfg.rpn_head.update(num_convs=1, in_channels=CHANNELS, feat_channels=CHANNELS)
+    cfg.rpn_head.anchor_generator.scales = [4]
+    for name in ('bbox', 'mask'):
+        extractor, head = (cfg.roi_head[f'{name}_{part}'] for part in ('roi_extractor', 'head'))
+        extractor.update(out_channels=CHANNELS, finest_scale=16)
+        extractor.roi_layer.sampling_ratio = 2
+        head.update(in_channels=CHANNELS, conv_out_channels=CHANNELS, num_classes=3)
+    cfg.roi_head.bbox_head.fc_out_channels = CHANNELS
+    cfg.roi_head.mask_head.num_convs = 1
+    proposals = dict(nms_pre=100, max_per_img=40)
+    cfg.train_cfg.rpn_proposal.update(proposals)
+    cfg.train_cfg.rpn.sampler.num = 32
+    cfg.train_cfg.rcnn.sampler.update(num=16, pos_fraction=0.5)
+    cfg.test_cfg.rpn.update(proposals)
+    # Random weights are sure of nothing: keep all.
+    cfg.test_cfg.rcnn.update(score_thr=0.0, max_per_img=20)
+    return cfg
 
 
 def segmentor_config(head, kind, mode):
-    """Return the config of a UperNet or a Semantic FPN of five classes."""
-    bn = dict(type='SyncBN')
-    loss = dict(type='mmseg.CrossEntropyLoss')
-    common = dict(num_classes=5, norm_cfg=bn, align_corners=False, dropout_ratio=0.0)
+    """Return the config of the shipped UperNet or Semantic FPN, made small, of five classes."""
+    cfg = Config.fromfile(BASES / f'{head}_vit-tiny.py').model
+    del cfg.keep_scores  # the default keeps them
     widths = WIDTHS[kind]
+    cfg.data_preprocessor.update(MEAN_STD, size=None, size_divisor=32)
     if kind == 'hiera':
-        backbone, neck = HIERA, None
+        cfg.backbone, cfg.neck = HIERA, None
     else:
-        backbone = dict(VIT, cls_token=True, window=None, rel_pos=None)
-        backbone['out_indices'] = (0, 1, 2, 3)
-        neck = dict(type='mmseg.Feature2Pyramid', embed_dim=CHANNELS, rescales=[4, 2, 1, 0.5])
-        if head == 'semfpn':
-            backbone |= dict(rel_pos=dict(kind='bias'), layer_scale=1.0)
-            neck = dict(type='lightvit_dense.ScaledFeaturePyramid', in_channels=CHANNELS)
-            widths = [CHANNELS // 4] * 4
-    multiple = dict(common, in_channels=widths, in_index=[0, 1, 2, 3], channels=8,
-                    loss_decode=dict(loss))  # fmt: skip
-    heads = {
-        'upernet': dict(multiple, type='mmseg.UPerHead', pool_scales=(1, 2)),
-        'semfpn': dict(multiple, type='mmseg.FPNHead', feature_strides=[4, 8, 16, 32]),
-    }
-    auxiliary = dict(common, type='mmseg.FCNHead', in_channels=widths[2], in_index=2, channels=8,
-                     num_convs=1, concat_input=False, loss_decode=dict(loss))  # fmt: skip
-    slide = dict(crop_size=(CANVAS, CANVAS), stride=(40, 40)) if mode == 'slide' else {}
-    return dict(
-        type='lightvit_dense.EncoderDecoder',
-        data_preprocessor=dict(
-            type='lightvit_dense.SegmentationPreprocessor',
-            size_divisor=32, pad_val=0, seg_pad_val=255, **MEAN_STD,
-        ),
-        backbone=backbone,
-        neck=neck,
-        decode_head=heads[head],
-        auxiliary_head=auxiliary if head == 'upernet' else None,
-        train_cfg=dict(),
-        test_cfg=dict(mode=mode, **slide),
-    )  # fmt: skip
+        options = {name: cfg.backbone.get(name) for name in ('rel_pos', 'layer_scale')}
+        cfg.backbone = dict(VIT, cls_token=True, window=None, out_indices=(0, 1, 2, 3)) | options
+        cfg.neck['embed_dim' if head == 'upernet' else 'in_channels'] = CHANNELS
+        widths = widths if head == 'upernet' else [CHANNELS // 4] * 4
+    small = dict(channels=8, num_classes=5, dropout_ratio=0.0)
+    cfg.decode_head.update(small, in_channels=widths)
+    if head == 'upernet':
+        cfg.decode_head.pool_scales = (1, 2)
+        cfg.auxiliary_head.update(small, in_channels=widths[2])
+    slide = dict(crop_size=(SIDE, SIDE), stride=(40, 40)) if mode == 'slide' else {}
+    cfg.test_cfg = dict(mode=mode, **slide)
+    return cfg
 
 
 def _build(config, scope, changes):

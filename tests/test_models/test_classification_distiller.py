@@ -6,15 +6,14 @@ from pathlib import Path
 import pytest
 import timm
 import torch
-from mmengine.structures import BaseDataElement
 from safetensors.torch import save_file
 
 from lightvit_dense.checkpoints import CheckpointError
 from lightvit_dense.models import get_layer_id
 from lightvit_dense.models.classification.logit_distiller import distillation_loss
 from lightvit_dense.registry import MODELS
+from tests.helpers.models import MEAN, STD, labelled, vit
 
-MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
 TEACHER = dict(type='lightvit_dense.TimmClassifier', name='resnet18', num_classes=5)
 
 
@@ -24,26 +23,12 @@ def build(teacher=None, backbone=None, head=None, **options: object):
     return MODELS.build(
         dict(
             type='lightvit_dense.ImageClassifier',
-            backbone=dict(
-                type='lightvit_dense.VisionTransformer',
-                arch=dict(embed_dim=16, depth=2, num_heads=2),
-                img_size=32,
-                patch_size=8,
-                final_norm=False,
-            )
-            | (backbone or {}),
+            backbone=vit(16, 2, 2, pos_embed='learned', final_norm=False) | (backbone or {}),
             head=dict(num_classes=5) | (head or {}),
             data_preprocessor=dict(type='lightvit_dense.ImagePreprocessor', mean=MEAN, std=STD),
             distiller=dict(type='lightvit_dense.LogitDistiller', teacher=teacher) | options,
         )
     )
-
-
-def samples(count: int = 4) -> list[BaseDataElement]:
-    found = [BaseDataElement() for _ in range(count)]
-    for index, sample in enumerate(found):
-        sample.gt_label = index % 5
-    return found
 
 
 def explicit(student, teacher, kind, tau):
@@ -82,7 +67,7 @@ def test_losses_number_by_number(kind: str, tau: float) -> None:
 def test_the_class_token_learns_from_the_teacher(kind: str) -> None:
     model = build(kind=kind, alpha=0.3, tau=2.0).train()
     images = torch.randn(4, 3, 32, 32)
-    losses = model(images, samples(), mode='loss')
+    losses = model(images, labelled(range(4)), mode='loss')
     tokens, teacher = model.backbone(images)[-1], model.distiller.teacher
     own = model.head(tokens)
     normed = torch.nn.functional.layer_norm(tokens[:, 0], (16,), eps=1e-6)
@@ -97,7 +82,7 @@ def test_the_class_token_learns_from_the_teacher(kind: str) -> None:
     # At test it is the mean of both heads.
     model.eval()
     torch.testing.assert_close(model(images), (own + second) / 2)
-    found = model(images, samples(), mode='predict')
+    found = model(images, labelled(range(4)), mode='predict')
     torch.testing.assert_close(found[1].pred_score, ((own + second) / 2)[1].softmax(-1))
 
 
@@ -105,7 +90,7 @@ def test_without_a_token_the_scores_themselves_learn() -> None:
     model = build(token=None, backbone=dict(cls_token=False), kind='soft')
     images = torch.randn(4, 3, 32, 32)
     own = model.head(model.backbone(images)[-1])
-    losses = model(images, samples(), mode='loss')
+    losses = model(images, labelled(range(4)), mode='loss')
     wanted = distillation_loss(own, model.distiller.teacher_logits(images), 'soft')
     torch.testing.assert_close(losses['loss_distill'], 0.5 * wanted)
     assert not list(model.distiller.parameters())
@@ -125,7 +110,7 @@ def test_the_teacher_stays_outside_and_unchanged() -> None:
     assert not any(module.training for module in teacher.modules())
     before = {name: value.clone() for name, value in teacher.state_dict().items()}
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    sum(model(torch.randn(4, 3, 32, 32), samples(), mode='loss').values()).backward()
+    sum(model(torch.randn(4, 3, 32, 32), labelled(range(4)), mode='loss').values()).backward()
     optimizer.step()
     for name, value in teacher.state_dict().items():  # BatchNorm's statistics among them
         assert torch.equal(value, before[name])

@@ -4,9 +4,11 @@ import copy
 
 import pytest
 import torch
-from mmengine.structures import BaseDataElement
 
 from lightvit_dense.registry import MODELS
+from tests.helpers.models import labelled, vit
+
+LABELLED = labelled(i % 5 for i in range(6))
 
 
 def build(**head: object) -> torch.nn.Module:
@@ -15,23 +17,10 @@ def build(**head: object) -> torch.nn.Module:
         dict(
             type='lightvit_dense.ImageClassifier',
             freeze_backbone=True,
-            backbone=dict(
-                type='lightvit_dense.VisionTransformer',
-                arch=dict(embed_dim=16, depth=2, num_heads=2),
-                img_size=32,
-                patch_size=8,
-                drop_path_rate=0.5,
-            ),
+            backbone=vit(16, 2, 2, pos_embed='learned', drop_path_rate=0.5),
             head=dict(num_classes=5, pool='cls', norm=False, batch_norm=True, init_std=0.01) | head,
         )
     )
-
-
-def samples(count: int) -> list[BaseDataElement]:
-    found = [BaseDataElement() for _ in range(count)]
-    for index, sample in enumerate(found):
-        sample.gt_label = index % 5
-    return found
 
 
 @pytest.mark.parametrize('pool', ['cls', 'mean'])
@@ -64,10 +53,10 @@ def test_only_the_linear_layer_learns() -> None:
     # No drop-path, and no graph through the backbone to pay for.
     assert torch.equal(model.extract_feat(images), model.extract_feat(images))
     assert not model.extract_feat(images).requires_grad
-    first = model(images, samples(6), mode='loss')['loss_class']
+    first = model(images, LABELLED, mode='loss')['loss_class']
     first.backward()
     optimizer.step()
-    assert model(images, samples(6), mode='loss')['loss_class'] < first
+    assert model(images, LABELLED, mode='loss')['loss_class'] < first
     for name, value in model.backbone.state_dict().items():
         assert torch.equal(value, before[name])
 
@@ -77,16 +66,11 @@ def test_a_backbone_that_is_not_frozen_gets_gradients() -> None:
     free = MODELS.build(
         dict(
             type='lightvit_dense.ImageClassifier',
-            backbone=dict(
-                type='lightvit_dense.VisionTransformer',
-                arch=dict(embed_dim=16, depth=1, num_heads=2),
-                img_size=32,
-                patch_size=8,
-            ),
+            backbone=vit(16, 1, 2, pos_embed='learned'),
             head=dict(num_classes=5, pool='cls', norm=False, batch_norm=True),
         )
     ).train()
-    free(torch.randn(6, 3, 32, 32), samples(6), mode='loss')['loss_class'].backward()
+    free(torch.randn(6, 3, 32, 32), LABELLED, mode='loss')['loss_class'].backward()
     assert all(p.grad is not None for p in free.parameters())
     assert free.backbone.training
     assert model.num_classes == free.num_classes == 5

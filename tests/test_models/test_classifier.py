@@ -1,22 +1,15 @@
 import numpy as np
 import pytest
 import torch
-from mmengine.structures import BaseDataElement
 from timm.data import Mixup
 from timm.data.mixup import mixup_target
 from timm.loss import LabelSmoothingCrossEntropy, SoftTargetCrossEntropy
 
 from lightvit_dense.checkpoints import save_backbone
 from lightvit_dense.registry import MODELS
+from tests.helpers.models import MEAN, STD, labelled, vit
 
-MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
-SMALL = dict(
-    type='lightvit_dense.VisionTransformer',
-    arch=dict(embed_dim=16, depth=2, num_heads=2),
-    img_size=32,
-    patch_size=8,
-    final_norm=False,
-)
+SMALL = vit(16, 2, 2, pos_embed='learned', final_norm=False)
 
 
 def build(backbone=None, preprocessor=None, **head):
@@ -39,11 +32,8 @@ def build(backbone=None, preprocessor=None, **head):
 
 def make_batch(labels=(0, 3, 4, 1), side=32):
     torch.manual_seed(1)
-    samples = [BaseDataElement() for _ in labels]
-    for sample, label in zip(samples, labels, strict=True):
-        sample.gt_label = label
     images = torch.randint(0, 256, (len(labels), 3, side, side), dtype=torch.uint8)
-    return dict(inputs=images, data_samples=samples)
+    return dict(inputs=images, data_samples=labelled(labels))
 
 
 def normalised(images):

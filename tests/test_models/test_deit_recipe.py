@@ -59,17 +59,3 @@ def test_the_original_recipe():
         type='lightvit_dense.RepeatedAugmentSampler', repeats=3
     )
     assert model.head.pool == 'cls'
-
-
-def test_the_improved_recipe():
-    cfg, model, groups = load('deit_vit-tiny_improved_300e.py')
-    scales = sorted({round(group['lr'] / 4e-3, 9) for group in groups})
-    assert scales == pytest.approx(sorted(0.85 ** (13 - layer) for layer in range(14)))
-    assert cfg.param_scheduler.eta_min_ratio * 4e-3 == pytest.approx(1e-6)
-    data = model.data_preprocessor
-    assert (data.mix.mixup_alpha, data.mix.cutmix_alpha, data.erasing) == (0.2, 0.0, 0.0)
-    assert model.head.label_smoothing == 0.0
-    assert cfg.model.backbone.get('drop_path_rate', 0.0) == 0.0
-    assert transform(cfg, 'RandAugment').policy == 'rand-m10-mstd0.5-inc1'
-    assert cfg.engine.ema is None
-    assert model.head.pool == 'mean'

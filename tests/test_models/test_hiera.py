@@ -21,18 +21,11 @@ from lightvit_dense.models.backbones.hiera_tokens import (
     to_units,
 )
 from lightvit_dense.registry import MODELS
+from tests.helpers.models import randomise
 
 SMALL = dict(embed_dim=8, stages=(1, 2, 3, 2), num_heads=1)
 SHORT = dict(embed_dim=8, stages=(1, 1, 2), num_heads=2, mask_unit=4, patch_stride=2)
 SHORT_OPTIONS = dict(q_pool=2, mask_unit_attn=(True, True, False))
-
-
-def randomise(model: nn.Module, std: float = 0.1) -> nn.Module:
-    """Give every parameter another value: zeros and ones would hide a swap."""
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn_like(parameter) * std)
-    return model.eval()
 
 
 def units_of(batch: int, units: int, keep: int, seed: int = 0) -> Tensor:
@@ -254,35 +247,15 @@ def test_logits_have_the_shape_they_say_and_make_the_attention() -> None:
     torch.manual_seed(0)
     model = randomise(Hiera(SMALL, img_size=64, q_pool=2))
     image, layers = torch.randn(2, 3, 64, 64), range(1, 9)
-    plain, spoken = model.encode(image), model.encode(image, logits_of=layers)
-    torch.testing.assert_close(plain.tokens, spoken.tokens, atol=1e-5, rtol=1e-5)
+    spoken = model.encode(image, logits_of=layers)
     shapes = [(4, 64, 64), (4, 16, 64), (4, 16, 16), (4, 4, 16), (1, 16, 16)]
     assert [model.attention_shape(i) for i in (1, 2, 3, 4, 5)] == shapes
     assert model.attention_shape(8) == (1, 16, 16)
-    for layer in layers:
-        windows, queries, keys = model.attention_shape(layer)
-        assert spoken.logits[layer].shape == (2, model.heads_of(layer), windows * queries, keys)
-    quick = model.attention_logits(image, (2, 6))
-    assert sorted(quick) == [2, 6]
-    for layer, value in quick.items():
-        torch.testing.assert_close(value, spoken.logits[layer], atol=1e-5, rtol=1e-5)
     # Straight from the definition, layer 1: first unit, first and last token.
     x = model.embed(image)[0]
     q, k, _ = model.blocks[0].attn.qkv(model.blocks[0].norm1(x))[0, 0].chunk(3, -1)
     expected = (q[0] * k[63]).sum() / math.sqrt(8)
     torch.testing.assert_close(spoken.logits[1][0, 0, 0, 63], expected)
-
-
-def test_nothing_runs_after_the_last_query_key_product() -> None:
-    model, ran = Hiera(SMALL, img_size=64), []
-    for index, block in enumerate(model.blocks):
-        block.attn.proj.register_forward_hook(lambda *_, i=index: ran.append(i))
-        block.attn.qkv.register_forward_hook(lambda *_, i=index: ran.append(-i))
-    model.attention_logits(torch.randn(1, 3, 64, 64), (3,))
-    assert ran == [0, 0, -1, 1]
-    ran.clear()
-    Hiera.forward(model, torch.randn(1, 3, 64, 64))
-    assert max(ran) == 7
 
 
 def test_taps_stop_early_and_only_the_last_is_normalised() -> None:
@@ -296,21 +269,6 @@ def test_taps_stop_early_and_only_the_last_is_normalised() -> None:
     assert first.abs().max() > 0
     (last,) = Hiera(SHORT, img_size=32, final_norm=False, **SHORT_OPTIONS)(torch.rand(1, 3, 32, 32))
     assert last.shape == (1, 16, 32)
-
-
-def test_every_parameter_learns_also_with_checkpointing_and_drop_path() -> None:
-    torch.manual_seed(0)
-    plain = Hiera(SMALL, img_size=64)
-    saving = Hiera(SMALL, img_size=64, with_cp=True)
-    saving.load_state_dict(plain.state_dict())
-    image = torch.randn(2, 3, 64, 64)
-    for model in (plain, saving):
-        model.train()(image)[0].square().sum().backward()
-    for (name, a), b in zip(plain.named_parameters(), saving.parameters(), strict=True):
-        assert a.grad is not None, name
-        torch.testing.assert_close(a.grad, b.grad, msg=name)
-    dropping = Hiera(SMALL, img_size=64, drop_path_rate=0.5)
-    assert [getattr(b.drop_path, 'drop_prob', 0.0) for b in dropping.blocks][::7] == [0.0, 0.5]
 
 
 def test_depth_of_every_parameter_is_told() -> None:

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lightvit_dense.models.pretraining import HieraMAE, random_masking
+from tests.helpers.models import gradients
 
 HIERA = 'lightvit_dense.Hiera'
 STUDENT = dict(embed_dim=8, stages=(1, 2, 3, 2), num_heads=1)
@@ -48,12 +49,6 @@ def small_mae(distiller: dict | None = None, **options: Any) -> HieraMAE:
             | distiller
         )
     return HieraMAE(**options)
-
-
-def gradients(loss: Tensor, model: nn.Module) -> dict[str, Tensor | None]:
-    named = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
-    found = torch.autograd.grad(loss, [p for _, p in named], retain_graph=True, allow_unused=True)
-    return {name: grad for (name, _), grad in zip(named, found, strict=True)}
 
 
 @pytest.mark.parametrize(('size', 'q_pool'), [('small', 2), ('small', 3), ('tiny', 2)])
@@ -117,18 +112,6 @@ def test_patches_are_what_the_predictions_say() -> None:
     hidden = torch.stack([patches[b, ids] for b, ids in enumerate(masking.ids_mask)])
     pred = hidden.flatten(1, 2) + 2
     assert model.reconstruction_loss(IMAGE, pred, masking).item() == pytest.approx(4, rel=1e-5)
-
-
-def test_every_parameter_learns_with_and_without_distillation() -> None:
-    for distiller in (None, {}):
-        model = small_mae(distiller)
-        losses = model(IMAGE, mode='loss')
-        sum(losses.values()).backward()
-        trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
-        assert [n for n, p in trained.items() if p.grad is None] == []
-    assert model.distiller.head_maps[0].weight.shape == (8, 8, 1, 1)
-    assert not any('teacher' in key for key in model.state_dict())
-    assert all(p.grad is None for p in model.distiller.teacher.parameters())
 
 
 def test_distillation_compares_the_last_stages_on_the_same_units() -> None:
@@ -223,35 +206,6 @@ def test_fusion_is_a_sum_of_strided_convolutions_of_whole_maps() -> None:
     torch.testing.assert_close(mine, whole, atol=1e-5, rtol=1e-5)
 
 
-def test_pictures_hide_and_show_units() -> None:
-    model = small_mae(
-        data_preprocessor=dict(
-            type='mmengine.ImgDataPreprocessor', mean=[120.0] * 3, std=[60.0] * 3, bgr_to_rgb=False
-        )
-    )
-    image = IMAGE.clamp(-1.9, 1.9)
-    pictures = model(image, mode='predict')
-    torch.testing.assert_close(pictures['original'], image * 60 + 120)
-    grey = (pictures['masked'] == 120).all(1)
-    assert grey.float().mean() == 0.5  # int(6 * 0.6) = 3 of 6 units are kept
-    assert torch.equal(grey, grey[:, ::32, ::32].repeat_interleave(32, 1).repeat_interleave(32, 2))
-    shown = ~grey[:, None].expand_as(image)
-    torch.testing.assert_close(pictures['reconstruction'][shown], pictures['original'][shown])
-    assert (pictures['reconstruction'] != pictures['original'])[~shown].float().mean() > 0.9
-
-
-def test_losses_are_fp32_under_autocast_and_the_teacher_agrees_with_itself() -> None:
-    model = small_mae(dict(teacher=backbone(), pairs=[(8, 8)]))
-    with torch.autocast('cpu', dtype=torch.bfloat16):
-        patches = model.reconstruction_loss(
-            IMAGE.bfloat16(), torch.zeros(2, 12, 768).bfloat16(), random_masking(2, 6, 0.4, NOISE)
-        )
-    assert patches.dtype == torch.float32
-    model.distiller.teacher.load_state_dict(model.backbone.state_dict())
-    agreement = model.attention_agreement(IMAGE)
-    assert agreement == pytest.approx({f'layer_{i}': 1 for i in range(1, 9)}, abs=1e-5)
-
-
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
@@ -290,8 +244,3 @@ def test_losses_are_fp32_under_autocast_and_the_teacher_agrees_with_itself() -> 
 def test_what_does_not_line_up_fails_when_built(options: dict, message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
         small_mae(**options)
-
-
-def test_images_of_another_size_are_refused() -> None:
-    with pytest.raises(ValueError, match=re.escape('(96, 64), the model is built for (64, 96)')):
-        small_mae().loss(IMAGE.transpose(2, 3))

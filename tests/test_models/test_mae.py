@@ -10,22 +10,15 @@ from lightvit_dense.models import MAE
 from lightvit_dense.models.layers import sincos_position
 from lightvit_dense.models.pretraining import random_masking
 from lightvit_dense.models.pretraining.mae import patchify, unpatchify
-
-VIT = 'lightvit_dense.VisionTransformer'
-SMALL = dict(embed_dim=32, depth=3, num_heads=4)
-BIG = dict(embed_dim=48, depth=4, num_heads=6)
+from tests.helpers.models import VIT, distiller, vit
 
 
 def small_mae(**options: object) -> MAE:
-    backbone = dict(type=VIT, arch=SMALL, img_size=32, patch_size=8, pos_embed='sincos')
-    return MAE(backbone, decoder=dict(embed_dim=16, num_heads=2), **options)
+    return MAE(vit(depth=3), decoder=dict(embed_dim=16, num_heads=2), **options)
 
 
-def small_dmae(pairs: tuple = ((3, 4),), **teacher: object) -> MAE:
-    teacher = dict(type=VIT, arch=BIG, img_size=32, patch_size=8, pos_embed='sincos') | teacher
-    return small_mae(
-        distiller=dict(type='lightvit_dense.AttentionDistiller', teacher=teacher, pairs=pairs)
-    )
+def small_dmae(*pairs: tuple[int, int]) -> MAE:
+    return small_mae(distiller=distiller(vit(48, 4, 6), *(pairs or [(3, 4)])))
 
 
 def _from_hugging_face(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -144,19 +137,6 @@ def test_patches_round_trip() -> None:
     assert torch.equal(unpatchify(patchify(image, 8), 8, (2, 3)), image)
 
 
-def test_every_parameter_learns_and_the_teacher_does_not() -> None:
-    model = small_dmae()
-    losses = model(torch.randn(2, 3, 32, 32), mode='loss')
-    sum(losses.values()).backward()
-    trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
-    assert 'distiller.head_maps.0.weight' in trained
-    # A key's bias adds the same to all logits of a query, so softmax makes it unlearnable except
-    # through distillation; nothing else may stay without gradient.
-    assert [n for n, p in trained.items() if p.grad is None] == []
-    assert all(p.grad is None and not p.requires_grad for p in model.distiller.teacher.parameters())
-    assert not any('teacher' in key for key in model.state_dict())
-
-
 def _equation_3(model: MAE, image: Tensor, noise: Tensor) -> dict[str, Tensor]:
     """L_MAE + MSE(M A_s, A_t), term by term, image by image, without any of the model's methods."""
 
@@ -231,7 +211,7 @@ def test_dmae_equals_equation_3() -> None:
 
 
 def test_teacher_stops_at_the_last_query_key_product_without_autograd() -> None:
-    model = small_dmae(pairs=((3, 2),))
+    model = small_dmae((3, 2))
     teacher, ran = model.distiller.teacher, []
     for index, block in enumerate(teacher.blocks):
         block.attn.proj.register_forward_hook(lambda *_, i=index: ran.append(i))
@@ -242,61 +222,11 @@ def test_teacher_stops_at_the_last_query_key_product_without_autograd() -> None:
 
 def test_loss_weight_is_live_and_pairs_average() -> None:
     torch.manual_seed(0)
-    model = small_dmae(pairs=((1, 2), (3, 4)))
+    model = small_dmae((1, 2), (3, 4))
     image, noise = torch.randn(2, 3, 32, 32), torch.rand(2, 16)
     once = model.loss(image, noise=noise)['loss_distill']
     model.distiller.loss_weight = 0.25
     torch.testing.assert_close(model.loss(image, noise=noise)['loss_distill'], 0.25 * once)
-
-
-@pytest.mark.parametrize(
-    ('pairs', 'teacher', 'message'),
-    [
-        (((4, 4),), {}, 'student layer 4; it has 1..3'),
-        (((3, 5),), {}, 'teacher layer 5; it has 1..4'),
-        (((3, 4),), dict(img_size=64), r'\(4, 4\).*\(8, 8\)'),
-        (((3, 4),), dict(cls_token=False), 'student 1, teacher 0 prefix tokens'),
-        (((3, 4), (3, 3)), {}, 'each student layer once'),
-        ((), {}, 'each student layer once'),
-    ],
-)
-def test_what_does_not_line_up_fails_when_built(pairs: tuple, teacher: dict, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        small_dmae(pairs, **teacher)
-
-
-def test_losses_are_fp32_under_autocast() -> None:
-    model = small_dmae()
-    with torch.autocast('cpu', dtype=torch.bfloat16):
-        losses = model(torch.randn(2, 3, 32, 32), mode='loss')
-    assert {value.dtype for value in losses.values()} == {torch.float32}
-
-
-def test_reconstruction_pictures() -> None:
-    model = small_mae(
-        data_preprocessor=dict(
-            type='mmengine.ImgDataPreprocessor', mean=[120.0] * 3, std=[60.0] * 3, bgr_to_rgb=False
-        )
-    )
-    image = torch.randn(2, 3, 32, 32).clamp(-1.9, 1.9)
-    pictures = model(image, mode='predict')
-    torch.testing.assert_close(pictures['original'], image * 60 + 120)
-    grey = (pictures['masked'] == 120).all(1)
-    assert grey.float().mean() == 0.75
-    shown = ~grey[:, None].expand_as(image)
-    torch.testing.assert_close(pictures['reconstruction'][shown], pictures['original'][shown])
-    with pytest.raises(ValueError, match='the model is built for'):
-        model.loss(torch.randn(1, 3, 40, 40))
-
-
-def test_agreement_of_a_network_with_itself_is_one() -> None:
-    model = small_dmae(arch=SMALL, pairs=((3, 3),))
-    model.distiller.teacher.load_state_dict(model.backbone.state_dict())
-    agreement = model.attention_agreement(torch.randn(2, 3, 32, 32))
-    assert agreement == pytest.approx({'layer_1': 1, 'layer_2': 1, 'layer_3': 1}, abs=1e-5)
-    assert small_dmae().attention_agreement(torch.randn(2, 3, 32, 32))['layer_2'] < 1
-    with pytest.raises(ValueError, match='needs a distiller'):
-        small_mae().attention_agreement(torch.randn(2, 3, 32, 32))
 
 
 def test_moving_the_model_moves_the_teacher() -> None:

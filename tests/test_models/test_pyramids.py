@@ -1,11 +1,16 @@
-"""The pyramids of Semantic FPN and of Li et al. 2021: arithmetic, sizes, gradients."""
+"""The pyramids of ViTDet, Semantic FPN and Li et al. 2021: arithmetic, sizes, gradients."""
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lightvit_dense.models import MultiDepthPyramid, ScaledFeaturePyramid, SimpleFeaturePyramid
+from lightvit_dense.models import (
+    LayerNorm2d,
+    MultiDepthPyramid,
+    ScaledFeaturePyramid,
+    SimpleFeaturePyramid,
+)
 from lightvit_dense.registry import MODELS
 
 GN = dict(type='GN', num_groups=2)
@@ -33,49 +38,29 @@ def mixed(x: Tensor, layer: nn.Conv2d) -> Tensor:
     return out + layer.bias[:, None, None]
 
 
-def test_scaled_pyramid_by_hand() -> None:
-    neck = ScaledFeaturePyramid(8, 0.5, norm_cfg=GN)
+def test_pyramids_by_hand() -> None:
     inputs = maps(8)
-    first, norm, _, second = neck.levels[0]
-    expected = [
-        doubled(F.gelu(norm(doubled(inputs[0], first))), second),
-        doubled(inputs[1], neck.levels[1][0]),
-        mixed(inputs[2], neck.levels[2][0]),
-        shrunk(mixed(inputs[3], neck.levels[3][0])),
-    ]
-    found = neck(inputs)
-    assert [tuple(x.shape) for x in found] == [
-        (2, 4, 8, 16),
-        (2, 4, 4, 8),
-        (2, 4, 2, 4),
-        (2, 4, 1, 2),
-    ]
-    for ours, theirs in zip(found, expected, strict=True):
-        torch.testing.assert_close(ours, theirs)
+    scaled, deep = ScaledFeaturePyramid(8, 0.5, norm_cfg=GN), MultiDepthPyramid(8, norm_cfg=GN)
+    for neck, width in ((scaled, 4), (deep, 8)):
+        first, norm, _, second = neck.levels[0]
+        two, small = neck.levels[1], inputs[2:]
+        if neck is scaled:
+            two = two[0]
+            small = [mixed(x, level[0]) for x, level in zip(small, neck.levels[2:], strict=True)]
+        expected = [
+            doubled(F.gelu(norm(doubled(inputs[0], first))), second),
+            doubled(inputs[1], two),
+            small[0],
+            shrunk(small[1]),
+        ]
+        found = neck(inputs)
+        shapes = [(2, width, 8, 16), (2, width, 4, 8), (2, width, 2, 4), (2, width, 1, 2)]
+        assert [tuple(x.shape) for x in found] == shapes
+        for ours, theirs in zip(found, expected, strict=True):
+            torch.testing.assert_close(ours, theirs)
 
 
-def test_multi_depth_pyramid_by_hand() -> None:
-    neck = MultiDepthPyramid(8, norm_cfg=GN)
-    inputs = maps(8)
-    first, norm, _, second = neck.levels[0]
-    expected = [
-        doubled(F.gelu(norm(doubled(inputs[0], first))), second),
-        doubled(inputs[1], neck.levels[1]),
-        inputs[2],
-        shrunk(inputs[3]),
-    ]
-    found = neck(inputs)
-    assert [tuple(x.shape) for x in found] == [
-        (2, 8, 8, 16),
-        (2, 8, 4, 8),
-        (2, 8, 2, 4),
-        (2, 8, 1, 2),
-    ]
-    for ours, theirs in zip(found, expected, strict=True):
-        torch.testing.assert_close(ours, theirs)
-
-
-def test_sizes_at_the_papers_width() -> None:
+def test_sizes_of_many_maps_at_the_papers_width() -> None:
     """Counted by hand; every convolution has a bias, batch and group norm two vectors."""
     scaled = ScaledFeaturePyramid(192)
     up = 192 * 48 * 4 + 48
@@ -132,6 +117,8 @@ def test_an_extra_map_or_scale_is_refused() -> None:
     for rescales in ((1, 2), (3,), (), (2, 2)):
         with pytest.raises(ValueError, match='must descend, out of'):
             MultiDepthPyramid(8, rescales)
+        with pytest.raises(ValueError, match='must descend, out of'):
+            SimpleFeaturePyramid(16, 8, rescales)
     with pytest.raises(ValueError, match=r'scale_factor=0\.1 of 8 channels leaves none'):
         ScaledFeaturePyramid(8, 0.1)
 
@@ -151,3 +138,43 @@ def test_strides_of_a_backbone_of_small_patches() -> None:
     assert fine.shape == (2, 2, 8, 4)
     mixture = mixed(inputs[1], neck.levels[1][0])
     torch.testing.assert_close(coarse, shrunk(shrunk(mixture)))
+
+
+def test_levels_and_that_every_parameter_learns() -> None:
+    neck = SimpleFeaturePyramid(16, 8)
+    levels = neck((torch.randn(2, 16, 4, 6),))
+    assert [tuple(x.shape) for x in levels] == [
+        (2, 8, 16, 24), (2, 8, 8, 12), (2, 8, 4, 6), (2, 8, 2, 3), (2, 8, 1, 2)
+    ]  # fmt: skip
+    sum(x.pow(3).sum() for x in levels).backward()
+    assert [n for n, p in neck.named_parameters() if not p.grad.any()] == []
+    coarse = SimpleFeaturePyramid(16, 8, (2, 1), add_pooled_level=False)
+    assert len(coarse((torch.randn(1, 16, 4, 4),))) == 2
+
+
+def test_size_at_the_papers_width() -> None:
+    """Counted by hand: deconvolutions have a bias, the convolutions behind them only LN's."""
+    neck = SimpleFeaturePyramid(192, 256)
+    tail = 256 * 256 * 9 + 4 * 256
+    up4 = (192 * 96 * 4 + 96) + 2 * 96 + (96 * 48 * 4 + 48) + 48 * 256 + tail
+    up2 = (192 * 96 * 4 + 96) + 96 * 256 + tail
+    same = 192 * 256 + tail
+    assert sum(p.numel() for p in neck.parameters()) == up4 + up2 + 2 * same
+
+
+def test_finest_level_is_two_deconvolutions_with_norm_and_gelu() -> None:
+    torch.manual_seed(0)
+    neck = SimpleFeaturePyramid(8, 4)
+    x = torch.randn(1, 8, 3, 3)
+    first, norm, _, second, reduce, norm1, conv, norm2 = neck.levels[0]
+    y = second(nn.functional.gelu(norm(first(x))))
+    torch.testing.assert_close(neck((x,))[0], norm2(conv(norm1(reduce(y)))))
+
+
+def test_layer_norm_over_channels() -> None:
+    x = torch.randn(2, 5, 3, 4)
+    norm = LayerNorm2d(5)
+    nn.init.normal_(norm.weight)
+    mean, var = x.mean(1, keepdim=True), x.var(1, unbiased=False, keepdim=True)
+    expected = (x - mean) / (var + 1e-6).sqrt() * norm.weight[:, None, None]
+    torch.testing.assert_close(norm(x), expected)

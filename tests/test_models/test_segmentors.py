@@ -135,7 +135,7 @@ def test_images_without_a_label_cost_nothing(
 
 
 def test_padding_is_ignored_in_the_truth(build_segmentor, segmentation_batch) -> None:
-    """The loss is that of the labelled pixels alone, over all pixels of the pad_shape as in mmseg."""
+    """The loss is that of the labelled pixels alone, over all padded pixels as in mmseg."""
     model = build_segmentor('semfpn')
     batch = model.data_preprocessor(segmentation_batch([(30, 40)] * 2), True)
     truth = torch.stack([sample.gt_sem_seg.data[0, :30, :40] for sample in batch['data_samples']])

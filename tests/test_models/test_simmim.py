@@ -118,18 +118,13 @@ def test_what_does_not_fit_is_refused_when_built(options, message) -> None:
         small_simmim(**options)
 
 
-def test_wrong_images_and_noise_are_refused() -> None:
+def test_wrong_noise_is_refused() -> None:
     model = small_simmim()
-    with pytest.raises(ValueError, match='the model is built for'):
-        model.loss(torch.randn(1, 3, 40, 40))
     with pytest.raises(ValueError, match='noise is'):
         model.loss(torch.randn(1, 3, 32, 32), noise=torch.rand(1, 9))
 
 
-def test_loss_is_fp32_and_finite_with_large_activations() -> None:
-    model = small_simmim()
-    with torch.autocast('cpu', dtype=torch.bfloat16):
-        assert model.loss(torch.randn(2, 3, 32, 32))['loss_reconstruction'].dtype == torch.float32
+def test_loss_is_finite_with_large_activations() -> None:
     image, mask = torch.zeros(64, 3, 32, 32), torch.ones(64, 1, 32, 32)
     pred = torch.full_like(image, 1e4).half()  # their sum is far beyond half precision
     assert masked_l1(image, pred, mask).item() == pytest.approx(1e4, rel=1e-4)
@@ -146,32 +141,3 @@ def test_what_is_masked_cannot_be_seen() -> None:
     assert torch.equal(first, second)
     seen = torch.where(mask, image, torch.randn(1, 3, 32, 32))
     assert not torch.allclose(model.reconstruct(seen, noise)['reconstruction'], first)
-
-
-def test_reconstruction_pictures() -> None:
-    model = small_simmim(
-        data_preprocessor=dict(
-            type='mmengine.ImgDataPreprocessor', mean=[120.0] * 3, std=[60.0] * 3, bgr_to_rgb=False
-        )
-    )
-    image = torch.randn(2, 3, 32, 32).clamp(-1.9, 1.9)
-    pictures = model(image, mode='predict')
-    torch.testing.assert_close(pictures['original'], image * 60 + 120)
-    grey = (pictures['masked'] == 120).all(1)
-    assert grey.float().mean() == 0.75  # three of four squares
-    shown = ~grey[:, None].expand_as(image)
-    torch.testing.assert_close(pictures['reconstruction'][shown], pictures['original'][shown])
-    hidden = ~shown
-    assert (pictures['reconstruction'] - pictures['original'])[hidden].abs().mean() > 1
-
-
-def test_distillation_reaches_the_backbone() -> None:
-    teacher = dict(type=VIT, arch=ARCH | dict(num_heads=8), img_size=32, patch_size=8)
-    model = small_simmim(
-        distiller=dict(type='lightvit_dense.AttentionDistiller', teacher=teacher, pairs=[(2, 2)])
-    )
-    losses = model(torch.randn(2, 3, 32, 32), mode='loss')
-    assert set(losses) == {'loss_reconstruction', 'loss_distill'}
-    losses['loss_distill'].backward()
-    assert model.backbone.blocks[0].attn.qkv.weight.grad.abs().sum() > 0
-    assert model.head.weight.grad is None

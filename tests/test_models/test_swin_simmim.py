@@ -190,16 +190,6 @@ def test_what_is_masked_cannot_be_seen() -> None:
     )
 
 
-def test_agreement_and_mixed_precision() -> None:
-    model = decoupled()
-    agreement = model.attention_agreement(torch.randn(2, 3, SIDE, SIDE))
-    assert set(agreement) == {f'layer_{i}' for i in range(1, 7)}
-    assert all(0 < share <= 1 for share in agreement.values())
-    with torch.autocast('cpu', dtype=torch.bfloat16):
-        losses = model.loss(torch.randn(2, 3, SIDE, SIDE))
-    assert {loss.dtype for loss in losses.values()} == {torch.float32}
-
-
 @pytest.mark.parametrize(
     ('build', 'message'),
     [

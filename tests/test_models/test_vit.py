@@ -174,7 +174,7 @@ def test_window_blocks_see_their_window_only() -> None:
     assert difference[4:, 4:].min() > 0
 
 
-def test_detection_backbone_maps_any_size_and_every_parameter_learns() -> None:
+def test_detection_backbone_maps_any_size() -> None:
     torch.manual_seed(0)
     model = VisionTransformer(
         TINY, img_size=32, patch_size=4, cls_token=False, out_type='featmap', final_norm=False,
@@ -182,52 +182,6 @@ def test_detection_backbone_maps_any_size_and_every_parameter_learns() -> None:
     )  # fmt: skip
     (out,) = model(torch.randn(2, 3, 24, 40))
     assert out.shape == (2, 32, 6, 10)
-    # A plain sum would cancel in LayerNorm; squares do not.
-    out.square().sum().backward()
-    assert [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()] == []
-
-
-def test_every_parameter_learns_with_a_class_token() -> None:
-    model = VisionTransformer(TINY, img_size=32, patch_size=8)
-    model(torch.randn(2, 3, 32, 32))[0].pow(3).sum().backward()
-    assert [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()] == []
-
-
-def test_activation_checkpointing_changes_nothing() -> None:
-    torch.manual_seed(0)
-    plain = VisionTransformer(TINY, img_size=32, patch_size=8)
-    saving = VisionTransformer(TINY, img_size=32, patch_size=8, with_cp=True)
-    saving.load_state_dict(plain.state_dict())
-    image = torch.randn(2, 3, 32, 32)
-    outputs = [model(image)[0] for model in (plain, saving)]
-    assert torch.equal(*outputs)
-    for out in outputs:
-        out.square().sum().backward()
-    for a, b in zip(plain.parameters(), saving.parameters(), strict=True):
-        torch.testing.assert_close(a.grad, b.grad)
-
-
-def test_logits_are_those_the_attention_uses_and_stop_early() -> None:
-    torch.manual_seed(0)
-    model = VisionTransformer(TINY, img_size=32, patch_size=8).eval()
-    image = torch.randn(2, 3, 32, 32)
-    keep = torch.tensor([[0, 5, 9], [1, 2, 15]])
-    full = model.encode(image, keep, logits_of=(1, 2)).logits
-    early = model.attention_logits(image, (1, 2), keep)
-    assert early[2].shape == (2, 4, 4, 4)
-    for layer in (1, 2):
-        torch.testing.assert_close(early[layer], full[layer])
-    calls = []
-    for index in (1, 2):
-        model.blocks[index].mlp.register_forward_hook(lambda *_, i=index: calls.append(i))
-    model.attention_logits(image, (2,), keep)
-    assert calls == []
-
-
-def test_drop_path_grows_linearly() -> None:
-    model = VisionTransformer(TINY, img_size=32, patch_size=8, drop_path_rate=0.2)
-    rates = [getattr(block.drop_path, 'drop_prob', 0.0) for block in model.blocks]
-    assert rates == pytest.approx([0.0, 0.1, 0.2])
 
 
 def test_layer_ids() -> None:

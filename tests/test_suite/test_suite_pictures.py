@@ -14,8 +14,11 @@ from lightvit_dense.registry import MODELS
 from lightvit_dense.suite import pictures
 from lightvit_dense.suite.results import Run
 from lightvit_dense.visualization import class_color
+from tests.test_tracking.small_sequences import write_lasot_sequence
+from tracking.tools.suite_pictures import film_strips
 
 ROOT = Path(__file__).parents[2]
+BOXES = np.array([[2.0, 3, 6, 5]] * 4)  # of frames of 12 by 16 px
 
 
 @pytest.fixture
@@ -96,3 +99,23 @@ def test_reconstructions_come_from_the_run(tmp_path: Path, runs: dict[str, Run])
     assert caption.startswith('scratch: original')
     assert drawn.shape == (32, 6 * 32 + 5 * 4, 3)
     assert abs(int(drawn[16, 16, 0]) - 90) < 4
+
+
+def test_film_strips_and_curves_of_trackers(tmp_path: Path, runs: dict[str, Run]) -> None:
+    videos = tmp_path / 'data/lasot'
+    for name in ('cup-1', 'cup-2'):
+        write_lasot_sequence(videos, name, BOXES)
+        for shift, run in enumerate(runs.values()):
+            folder = tmp_path / run.test_folder / 'results'
+            folder.mkdir(parents=True, exist_ok=True)
+            np.savetxt(folder / f'{name}.txt', BOXES + shift, delimiter='\t')
+    (videos / 'testing_set.txt').write_text('cup-1\ncup-2\n')
+    drawn = dict(film_strips(runs, tmp_path, tmp_path / 'data', 'lasot', count=2))
+    assert list(drawn) == [
+        'Below each frame its number and the overlap of each tracker with the truth',
+        'Success of one pass',
+        'Precision of one pass',
+    ]
+    for picture in drawn.values():
+        assert picture.dtype == np.uint8
+        assert picture.std() > 5

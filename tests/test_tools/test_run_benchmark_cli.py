@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import runpy
 from dataclasses import replace
 from pathlib import Path
@@ -129,9 +130,11 @@ def listed(tool, suite, *words):
     return [line.split()[2].rstrip(':') for line in out.splitlines()]
 
 
-def test_small_sets_pretrain_each_set_once(tool):
+def test_small_sets_pretrain_each_set_once(tool, monkeypatch):
+    monkeypatch.delenv('LIGHTVIT_DATA')
     names = listed(tool, 'small_sets')
     assert len(set(names)) == len(names) == 4 + 4 * 4 + 5 * 3 * 4
+    assert os.environ['LIGHTVIT_DATA'] == str(ROOT / 'data')  # wherever it is called from
     names = listed(tool, 'small_sets', '--tasks', 'digits', 'toyworld')
     assert len(names) == 2 + 2 * 4 + 2 * 3 * 4
     assert names[-1] == 'toyworld_d2mae_seed-2'

@@ -16,7 +16,7 @@ from rich.table import Table
 import tracking.datasets.checking  # noqa: F401  adds the sets of tracking
 from lightvit_dense.datasets.checking import CHECKS, SPLITS, Report, Request
 from lightvit_dense.errors import UserError, did_you_mean, run_tool
-from lightvit_dense.utils.progress import Progress, make_display
+from lightvit_dense.utils.progress import StageReporter
 
 
 def parse_args() -> argparse.Namespace:
@@ -36,27 +36,6 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-class Reporter:
-    """Shows how far the work is, with the time left."""
-
-    def __init__(self) -> None:
-        self.display = make_display(sys.stderr)
-        self.stage, self.number = '', 0
-
-    def __call__(self, stage: str, done: int, total: int) -> None:
-        """Show a position."""
-        if stage != self.stage:
-            self.end()
-            self.stage, self.number = stage, self.number + 1
-            self.display.start(self.number, self.number, stage)
-        self.display.update(Progress(done, total))
-
-    def end(self) -> None:
-        """End the stage that runs."""
-        if self.stage:
-            self.display.finish('done')
-
-
 def check(args: argparse.Namespace) -> Report:
     """Do what the command line asks for."""
     if args.name not in CHECKS:
@@ -69,15 +48,10 @@ def check(args: argparse.Namespace) -> Report:
             known = ', '.join(SPLITS[args.name])
             raise UserError(f'--splits {split}: {args.name} has the splits {known}')
     root = args.root or os.path.join(os.environ.get('LIGHTVIT_DATA', 'data'), args.name)
-    reporter = Reporter()
     splits = tuple(args.splits) if args.splits else None
-    request = Request(splits, args.samples, args.full, args.workers, reporter)
-    try:
-        report = CHECKS[args.name](root, request)
-        reporter.end()
-    finally:
-        reporter.display.close()
-    return report
+    with StageReporter() as reporter:
+        request = Request(splits, args.samples, args.full, args.workers, reporter)
+        return CHECKS[args.name](root, request)
 
 
 def print_report(report: Report) -> None:

@@ -11,7 +11,7 @@ import time
 from lightvit_dense.datasets.lmdb_writer import LmdbReport, verify_lmdb, write_lmdb
 from lightvit_dense.datasets.unlabeled import EXTENSIONS
 from lightvit_dense.errors import UserError, run_tool
-from lightvit_dense.utils.progress import Progress, make_display
+from lightvit_dense.utils.progress import StageReporter
 
 TITLES = dict(write='writing', verify='verifying')
 
@@ -35,28 +35,6 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-class Reporter:
-    """Shows how far the work is, with the time left."""
-
-    def __init__(self, stages: int) -> None:
-        self.display = make_display(sys.stderr)
-        self.stages = stages
-        self.stage = ''
-
-    def __call__(self, stage: str, done: int, total: int) -> None:
-        """Show a position."""
-        if stage != self.stage:
-            self.end()
-            self.stage = stage
-            self.display.start(self.stages if stage == 'verify' else 1, self.stages, TITLES[stage])
-        self.display.update(Progress(done, total))
-
-    def end(self) -> None:
-        """End the stage that runs."""
-        if self.stage:
-            self.display.finish('done')
-
-
 def convert(args: argparse.Namespace) -> LmdbReport:
     """Do what the command line asks for."""
     if args.readers < 1:
@@ -65,23 +43,16 @@ def convert(args: argparse.Namespace) -> LmdbReport:
         raise UserError('give SOURCE and LMDB to write, or --verify LMDB to check')
     if args.verify and args.no_verify:
         raise UserError('--verify and --no-verify exclude each other')
-    reporter = Reporter(1 if args.verify or args.no_verify else 2)
-    try:
+    extensions = None if args.all_files else args.extensions
+    with StageReporter(1 if args.verify or args.no_verify else 2) as show:
+
+        def report(stage: str, done: int, total: int) -> None:
+            show(TITLES[stage], done, total)
+
         if args.verify:
-            report = verify_lmdb(args.lmdb, args.readers, reporter)
-        else:
-            report = write_lmdb(
-                args.source,
-                args.lmdb,
-                None if args.all_files else args.extensions,
-                args.readers,
-                reporter,
-                not args.no_verify,
-            )
-        reporter.end()
-    finally:
-        reporter.display.close()
-    return report
+            return verify_lmdb(args.lmdb, args.readers, report)
+        verify = not args.no_verify
+        return write_lmdb(args.source, args.lmdb, extensions, args.readers, report, verify)
 
 
 def main() -> int:

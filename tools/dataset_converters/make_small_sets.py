@@ -14,12 +14,13 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from lightvit_dense.datasets.lmdb_writer import write_lmdb
-from lightvit_dense.datasets.small_sets import SOURCES, SetReport, SmallSet, write_set
+from lightvit_dense.datasets.small_sets import SOURCES, write_set
 from lightvit_dense.errors import UserError, did_you_mean, run_tool
-from lightvit_dense.utils.progress import Progress, make_display
+from lightvit_dense.utils.progress import StageReporter
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -70,42 +71,30 @@ def check_set(name: str, option: str) -> None:
         )
 
 
-def write(args: argparse.Namespace, data: SmallSet, place: tuple[int, int]) -> SetReport:
-    """Write one set and show how far it is."""
-    display = make_display(sys.stderr)
-    display.start(*place, data.name)
-    try:
-        report = write_set(
-            data, args.out, lambda done, total: display.update(Progress(done, total))
-        )
-        if args.lmdb:
-            write_lmdb(report.root, report.root / 'imagenet.lmdb')
-        display.finish('done')
-    finally:
-        display.close()
-    return report
-
-
 def main(argv: list[str] | None = None) -> int:
     """Run the tool; return its exit status."""
     args = parse_args(argv)
     for name in args.sets:
         check_set(name, '--sets')
     sources, failed = read_sources(args.source), []
-    for number, name in enumerate(args.sets, 1):
-        start = time.monotonic()
-        try:
-            data = SOURCES[name](sources.get(name))
-            report = write(args, data, (number, len(args.sets)))
-        except UserError as error:
-            print(f'error: {name}: {error}', file=sys.stderr)
-            failed.append(name)
-            continue
-        counts, done = report.counts, 'written' if report.built else 'kept, it is whole'
-        print(
-            f'{report.root}: {counts["train"]} + {counts["val"]} images of {len(data.classes)} '
-            f'classes, {done} ({time.monotonic() - start:.1f} s). Licence: {data.licence}'
-        )
+    with StageReporter(len(args.sets)) as show:
+        for name in args.sets:
+            start = time.monotonic()
+            try:
+                data = SOURCES[name](sources.get(name))
+                report = write_set(data, args.out, partial(show, name))
+                if args.lmdb:
+                    write_lmdb(report.root, report.root / 'imagenet.lmdb')
+            except UserError as error:
+                print(f'error: {name}: {error}', file=sys.stderr)
+                failed.append(name)
+                continue
+            counts, done = report.counts, 'written' if report.built else 'kept, it is whole'
+            print(
+                f'{report.root}: {counts["train"]} + {counts["val"]} images of '
+                f'{len(data.classes)} classes, {done} ({time.monotonic() - start:.1f} s). '
+                f'Licence: {data.licence}'
+            )
     return 2 if failed else 0
 
 

@@ -9,7 +9,6 @@ import cv2
 import numpy as np
 
 from lightvit_dense import visualization
-from lightvit_dense.visualization.curves import save_png
 from tracking import evaluation
 from tracking.datasets import LaSOT
 from tracking.evaluation import plots
@@ -50,7 +49,7 @@ def film_strips(
     scores = {title: evaluation.score(found, truths) for title, found in boxes.items()}
     for kind in ('success', 'precision'):
         buffer = io.BytesIO()
-        save_png(plots.curve_plot(scores, kind), buffer)
+        plots.curve_plot(scores, kind).savefig(buffer, format='png', dpi=120, facecolor='white')
         image = cv2.imdecode(np.frombuffer(buffer.getvalue(), np.uint8), cv2.IMREAD_COLOR)
         drawn.append((f'{kind.capitalize()} of one pass', cv2.cvtColor(image, cv2.COLOR_BGR2RGB)))
     return drawn

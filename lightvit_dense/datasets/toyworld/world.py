@@ -5,21 +5,14 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from lightvit_dense.utils.progress import StageReporter
 
 from .assets import load_cutouts, load_photos
 from .classes import ToyWorldError
@@ -194,11 +187,12 @@ def _write(
                 chunks.append((folder, spec, name, split, start, min(start + _CHUNK, count)))
     total = sum(stop - start for *_, start, stop in chunks)
     # The processes start before the progress display starts its thread.
-    with ordered_map(_write_chunk, chunks, workers) as results, _progress(progress) as bar:
-        task = bar.add_task('Building the toy world', total=total)
+    with ordered_map(_write_chunk, chunks, workers) as results, _progress(progress) as show:
+        written = 0
         for chunk, done in zip(chunks, results, strict=True):
             records[chunk[2], chunk[3]] += done
-            bar.advance(task, len(done))
+            written += len(done)
+            show('Building the toy world', written, total)
     stats: dict[str, dict[str, Any]] = {name: {} for name in layouts}
     for (name, split), items in records.items():
         stats[name][split] = LAYOUTS[name].finish(folder / name, spec, split, items)
@@ -212,17 +206,8 @@ def _write_chunk(
     return [writer.write_item(folder / layout, spec, split, i) for i in range(start, stop)]
 
 
-def _progress(show: bool) -> Progress:
-    return Progress(
-        TextColumn('{task.description}'),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn('left'),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        disable=not show,
-    )
+def _progress(show: bool) -> AbstractContextManager[Callable[[str, int, int], None]]:
+    return StageReporter(1) if show else nullcontext(lambda *_: None)
 
 
 def _version(package: str) -> str | None:

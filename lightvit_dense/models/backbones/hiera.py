@@ -223,16 +223,11 @@ class Hiera(Backbone):
     def embed(
         self, image: Tensor, ids_keep: Tensor | None = None
     ) -> tuple[Tensor, tuple[int, int], Tensor | None]:
-        """Return position-coded tokens in the order of units.
+        """Return position-coded tokens [B, K, mask_unit², C] in the order of units.
 
-        Args:
-            image: [B, 3, H, W].
-            ids_keep: Units to keep [B, K]; ``None`` for all. The pixels of others are not seen,
-                not even by kernels that reach into them.
-
-        Returns:
-            Tokens [B, K, mask_unit², C], the grid (rows, columns) of real tokens, and which tokens
-            are real [U, mask_unit²], ``None`` for all.
+        Also returned are the grid (rows, columns) of real tokens, and which tokens are real [U,
+        mask_unit²], ``None`` for all. With ``ids_keep`` [B, K] the pixels of other units are not
+        seen, not even by kernels that reach into them.
         """
         visible = None
         if ids_keep is not None:
@@ -271,15 +266,11 @@ class Hiera(Backbone):
         return x.flatten(1, 2)
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        """Return the outputs of the stages of ``out_indices``.
+        """Return the outputs of the stages of ``out_indices`` for images [B, 3, H, W] of any size.
 
-        Args:
-            image: [B, 3, H, W] of any size.
-
-        Returns:
-            One tensor a stage, in raster order: tokens [B, rows*columns, C] or maps [B, C, rows,
-            columns], with rows and columns those of the image at the stage's stride, rounded up.
-            The final norm, where the model has one, applies to the last stage's output only.
+        Tokens [B, rows*columns, C] in raster order or maps [B, C, rows, columns], rows and columns
+        those of the image at the stage's stride, rounded up. The final norm, where the model has
+        one, applies to the last stage's output only.
         """
         x, grid, real = self.embed(image)
         reals = {1: real}  # which tokens are real as a layer gets them

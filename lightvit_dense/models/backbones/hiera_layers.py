@@ -44,9 +44,6 @@ class MaskUnitAttention(nn.Module):
         num_heads: Number of heads; must divide ``dim_out``.
         q_stride: Number of queries that become one by their maximum; 1 for no pooling.
         mask_unit: Whether tokens attend inside their unit only.
-
-    Raises:
-        ValueError: If ``num_heads`` does not divide ``dim_out``.
     """
 
     def __init__(
@@ -120,17 +117,7 @@ class MaskUnitAttention(nn.Module):
 class HieraBlock(nn.Module):
     """Pre-norm block; the first of a stage widens the tokens and may pool them.
 
-    Args:
-        dim: Width of the tokens that come in.
-        dim_out: Width of the tokens that go out.
-        num_heads: Number of heads.
-        mlp_ratio: Hidden width of the MLP over ``dim_out``.
-        drop_path: Probability of dropping a residual branch.
-        q_stride: Number of tokens that become one; 1 for no pooling.
-        mask_unit: Whether tokens attend inside their unit only.
-
-    Raises:
-        ValueError: If tokens are to be pooled without being widened, or heads do not divide.
+    See :class:`MaskUnitAttention`; ``mlp_ratio`` is the hidden width of the MLP over ``dim_out``.
     """
 
     def __init__(

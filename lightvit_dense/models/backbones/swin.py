@@ -240,12 +240,8 @@ class SwinTransformer(Backbone):
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """Return the outputs of the stages of ``out_indices``, before patches are merged.
 
-        Args:
-            image: [B, 3, H, W] of any size.
-
-        Returns:
-            One tensor a stage: tokens [B, rows*columns, C] or maps [B, C, rows, columns], with rows
-            and columns those of the image at the stage's stride, rounded up.
+        Tokens [B, rows*columns, C] or maps [B, C, rows, columns] of images [B, 3, H, W] of any
+        size, rows and columns those of the image at the stage's stride, rounded up.
         """
         x, outputs = self.embed(image), []
         for stage, part in enumerate(self._stages()[: self.out_indices[-1] + 1]):

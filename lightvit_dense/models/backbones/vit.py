@@ -302,14 +302,10 @@ class VisionTransformer(Backbone):
         return cast(Block, self.blocks[layer - 1]).logits(x, *context)
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        """Return the outputs of ``out_indices``.
+        """Return the outputs of ``out_indices`` for images [B, 3, H, W].
 
-        Args:
-            image: [B, 3, H, W].
-
-        Returns:
-            One tensor a tap: tokens [B, prefix+N, C] or maps [B, C, rows, columns]. The final norm,
-            where the model has one, applies to the last block's output only.
+        Tokens [B, prefix+N, C] or maps [B, C, rows, columns]. The final norm, where the model has
+        one, applies to the last block's output only.
         """
         x, context = self._start(image, None)
         taps = [index + 1 for index in self.out_indices]

@@ -119,9 +119,9 @@ class ImageClassifier(BaseModel):
         Args:
             inputs: Normalised images [B, 3, H, W].
             data_samples: One a picture; 'loss' reads ``gt_label`` unless there are targets.
-            mode: 'loss' for the loss, 'predict' for samples with ``pred_score`` [classes] and
-                ``pred_label``, 'tensor' for the scores before softmax [B, classes].
-            targets: Shares of the classes [B, classes] where images were mixed.
+            mode: 'loss', 'predict' for samples with ``pred_score`` [classes] and ``pred_label``, or
+                'tensor' for the scores before softmax [B, classes].
+            targets: Ratios of the classes [B, classes] where images were mixed.
 
         Raises:
             ValueError: If the mode is unknown or labels do not fit.

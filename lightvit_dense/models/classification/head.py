@@ -31,7 +31,7 @@ class ClassificationHead(BaseModule):
             layer. Its statistics are each process's own: synchronise them before an evaluation on
             several (mmengine's ``SyncBuffersHook``).
         dropout: Dropout before the linear layer.
-        label_smoothing: Share of the target that is spread over all classes.
+        label_smoothing: Ratio of the target that is spread over all classes.
         init_std: Deviation of the linear layer's initial weights.
         init_cfg: mmengine initialisation config.
 

@@ -30,7 +30,7 @@ class LogitDistiller(HiddenTeacher):
             ``num_classes`` is known and that gives scores before softmax.
         kind: 'hard' for cross-entropy with the teacher's decision, 'soft' for the divergence of
             both distributions, softened by ``tau``.
-        alpha: Share of the distillation in the loss.
+        alpha: Ratio of the distillation in the loss.
         tau: Temperature of 'soft'.
         token: 'cls' for the class token, ``None`` to distil into the classifier's own scores.
         teacher_input: ``size``, ``mean``, ``std`` of the teacher's images where they are not those

@@ -72,15 +72,9 @@ class ClassificationPreprocessor(ImagePreprocessor):
             )
 
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
-        """Normalise a batch, and in training erase and mix.
+        """Normalise a batch as :class:`ImagePreprocessor` does; in training erase and mix.
 
-        Args:
-            data: Collated batch, see :class:`ImagePreprocessor`.
-            training: Whether to erase and mix.
-
-        Returns:
-            The batch: ``inputs`` fp32 [B, 3, H, W], ``data_samples``, and where images were mixed
-            ``targets``, shares of the classes [B, classes].
+        Where images were mixed the batch has ``targets``, ratios of the classes [B, classes].
 
         Raises:
             ValueError: If a batch of an odd number of images is to be mixed, or labels do not fit.

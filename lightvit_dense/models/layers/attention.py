@@ -20,14 +20,9 @@ class Attention(nn.Module):
         dim: Width of the tokens.
         num_heads: Number of heads; must divide ``dim``.
         qkv_bias: Whether the query, key and value projections have a bias.
-        rel_pos_size: (rows, columns) of the token grid that decomposed relative position tables are
-            made for, or ``None`` for no such position.
-        rel_bias_size: (rows, columns) of the token grid that BEiT's table of relative position
-            biases is made for, or ``None`` for no bias.
+        rel_pos_size: Token grid (rows, columns) of decomposed relative position, or ``None``.
+        rel_bias_size: Token grid of BEiT's table of relative position biases, or ``None``.
         cls_token: Whether a class token precedes the patches; the bias has three numbers for it.
-
-    Raises:
-        ValueError: If ``num_heads`` does not divide ``dim``.
     """
 
     def __init__(

@@ -9,17 +9,9 @@ from .attention import Attention
 class Block(nn.Module):
     """Attention and MLP, each behind a LayerNorm and a residual; parameter names are timm's.
 
-    Args:
-        dim: Width of the tokens.
-        num_heads: Number of heads.
-        mlp_ratio: Hidden width of the MLP over ``dim``.
-        qkv_bias: Whether query, key and value have a bias.
-        drop_path: Probability of dropping a residual branch.
-        window_size: Side of the attention windows in tokens; 0 for global attention.
-        rel_pos_size: (rows, columns) for decomposed relative position, or ``None``.
-        rel_bias_size: (rows, columns) for BEiT's relative position bias, or ``None``.
-        cls_token: Whether a class token precedes the patches.
-        layer_scale: Initial value of both LayerScales (Touvron et al. 2021), ``None`` for none.
+    Sizes and ``cls_token`` are those of :class:`Attention`, ``window_size`` the side of its windows
+    in tokens (0 for global attention), ``layer_scale`` the initial value of both LayerScales
+    (Touvron et al. 2021), ``None`` for none.
     """
 
     def __init__(

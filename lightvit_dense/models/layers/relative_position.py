@@ -23,14 +23,10 @@ def _kept_offsets(size: int, device: torch.device) -> Tensor:
 
 
 def axis_table(table: Tensor, size: int) -> Tensor:
-    """Look up the vectors of all pairs of positions along one axis.
+    """Look up the vectors of all pairs of ``size`` positions along one axis.
 
-    Args:
-        table: [2*L-1, d]; linearly resized, as ViTDet does, when L differs from ``size``.
-        size: Number of rows (or columns) of queries and keys.
-
-    Returns:
-        [size, size, d]: entry (q, k) is the vector of offset q - k.
+    A table [2*L-1, d] of another L is resized linearly, as ViTDet does. Entry (q, k) of the result
+    [size, size, d] is the vector of offset q - k.
     """
     length = 2 * size - 1
     if table.shape[0] != length:
@@ -43,15 +39,10 @@ def axis_table(table: Tensor, size: int) -> Tensor:
 
 
 def position_terms(q: Tensor, rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
-    """Return what a query adds to the logits of each row and of each column of keys.
+    """Return what queries [*, N, d], unscaled, add to the logits of each row and column of keys.
 
-    Args:
-        q: Unscaled queries [*, N, d], N = R*C in raster order.
-        rows: [R, R, d] from :func:`axis_table`.
-        columns: [C, C, d] likewise.
-
-    Returns:
-        Terms of the key's row [*, N, R] and of its column [*, N, C].
+    N = R*C in raster order; ``rows`` [R, R, d] and ``columns`` [C, C, d] are from
+    :func:`axis_table`. The terms are [*, N, R] and [*, N, C].
     """
     # [*, N, d] -> [*, R, C, d]
     cells = q.reshape(*q.shape[:-2], rows.shape[0], columns.shape[0], q.shape[-1])

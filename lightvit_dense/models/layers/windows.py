@@ -5,15 +5,10 @@ from torch import Tensor
 
 
 def pad_to_windows(x: Tensor, grid: tuple[int, int], window: int) -> tuple[Tensor, tuple[int, int]]:
-    """Fill a token grid (rows, columns) up to whole windows with zeros, right and bottom.
+    """Fill a grid (rows, columns) of tokens up to whole windows with zeros, right and bottom.
 
-    Args:
-        x: Tokens [B, rows*columns, C].
-        grid: (rows, columns).
-        window: Side of a window in tokens.
-
-    Returns:
-        Tokens, ``x`` itself where the window divides the grid, and the padded (rows, columns).
+    Returns tokens [B, rows*columns, C], not copied where the window divides the grid, and the
+    padded (rows, columns).
     """
     rows, columns = grid
     pad_h, pad_w = -rows % window, -columns % window
@@ -30,15 +25,8 @@ def split_windows(
 ) -> tuple[Tensor, ...]:
     """Cut projected tokens into windows and heads, by one copy for both.
 
-    Args:
-        x: [B, rows*columns, parts*heads*d], e.g. queries, keys and values side by side.
-        grid: (rows, columns), multiples of ``window``.
-        window: Side of a window in tokens.
-        parts: How many tensors lie side by side.
-        heads: Number of heads.
-
-    Returns:
-        For each part a contiguous [B*windows, heads, window*window, d].
+    ``parts`` tensors lie side by side in x [B, rows*columns, parts*heads*d], e.g. queries, keys and
+    values; each becomes a contiguous [B*windows, heads, window*window, d].
     """
     batch, down, across = x.shape[0], grid[0] // window, grid[1] // window
     # [B, R*C, P*h*d] -> [B, R/w, w, C/w, w, P, h, d] -> [P, B, R/w, C/w, h, w, w, d]
@@ -51,14 +39,7 @@ def split_windows(
 def join_windows(x: Tensor, grid: tuple[int, int], padded: tuple[int, int], window: int) -> Tensor:
     """Undo :func:`split_windows` and :func:`pad_to_windows` by one copy.
 
-    Args:
-        x: [B*windows, heads, window*window, d].
-        grid: (rows, columns) without padding.
-        padded: (rows, columns) with padding.
-        window: Side of a window in tokens.
-
-    Returns:
-        Tokens [B, rows*columns, heads*d].
+    [B*windows, heads, window*window, d] becomes [B, rows*columns, heads*d].
     """
     down, across, heads = padded[0] // window, padded[1] // window, x.shape[1]
     # [B*windows, h, w*w, d] -> [B, R/w, C/w, h, w, w, d] -> [B, R/w, w, C/w, w, h, d]

@@ -59,13 +59,7 @@ class MultiDepthPyramid(BaseModule):
         return nn.Identity() if rescale == 1 else nn.MaxPool2d(round(1 / rescale))
 
     def forward(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """Build the pyramid.
-
-        Args:
-            inputs: One map [B, in_channels, h, w] a level; the shallowest makes the finest level.
-
-        Returns:
-            Maps [B, channels, *] at ``rescales`` times the resolution, finest first.
+        """Build the pyramid from a map [B, C, h, w] a level, the shallowest for the finest.
 
         Raises:
             ValueError: If there are not as many maps as levels.
@@ -159,15 +153,7 @@ class SimpleFeaturePyramid(BaseModule):
         )
 
     def forward(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """Build the pyramid.
-
-        Args:
-            inputs: The backbone's outputs; the last map [B, C, h, w] is used.
-
-        Returns:
-            Maps [B, out_channels, *] at ``scale_factors`` times the resolution of the input, and
-            the pooled one, finest first.
-        """
+        """Build the pyramid, finest first, from the last map [B, C, h, w] of the backbone."""
         outputs = [level(inputs[-1]) for level in self.levels]
         if self.add_pooled_level:
             outputs.append(F.max_pool2d(outputs[-1], kernel_size=1, stride=2))

@@ -11,16 +11,7 @@ from .image import ImagePreprocessor
 
 @MODELS.register_module()
 class MultiViewPreprocessor(ImagePreprocessor):
-    """Move the views of a batch to the device as they are (uint8) and normalise them there.
-
-    Args:
-        mean: Mean of the RGB channels, of values in 0..255.
-        std: Their standard deviation.
-        non_blocking: Whether the copy from pinned memory overlaps with computation.
-
-    Raises:
-        ValueError: If mean and std are not three numbers each, or a deviation is not positive.
-    """
+    """Move the views of a batch to the device as they are (uint8) and normalise them there."""
 
     def __init__(
         self, mean: Sequence[float], std: Sequence[float], non_blocking: bool = True

@@ -10,13 +10,7 @@ from torch import Tensor, nn
 def resolve_pairs(
     pairs: str | Sequence[Sequence[int]], student: Any, teacher: Any, extra_layer: bool
 ) -> list[tuple[int, int]]:
-    """Spell out (student layer, teacher layer) pairs, 1-based.
-
-    Args:
-        pairs: Pairs, or 'all'.
-        student: The student's backbone.
-        teacher: The teacher's.
-        extra_layer: Whether the student has a layer behind its last one.
+    """Spell out (student layer, teacher layer) pairs, 1-based; 'all' pairs by relative depth.
 
     Raises:
         ValueError: If there is no pair, or a student layer is named twice.

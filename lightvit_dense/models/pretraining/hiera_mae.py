@@ -32,7 +32,7 @@ class HieraMAE(MaskedAutoencoder):
     Args:
         backbone: Config of a :class:`Hiera`.
         decoder: Config of the decoder without sizes that follow from the encoder.
-        mask_ratio: Share of units hidden (the papers' tiny: 0.4; Meta: 0.6).
+        mask_ratio: Ratio of units hidden (the papers' tiny: 0.4; Meta: 0.6).
         norm_pix_loss: Whether targets are normalised patch by patch.
         reconstruct_after: Layer (1-based) whose output is the last that the decoder reads; ``None``
             for the last.

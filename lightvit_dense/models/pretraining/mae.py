@@ -25,7 +25,7 @@ class MAE(MaskedAutoencoder):
     Args:
         backbone: Config of the encoder; fixed positions and a class token, as published.
         decoder: Config of the decoder without ``type`` and sizes that follow from the encoder.
-        mask_ratio: Share of patches hidden.
+        mask_ratio: Ratio of patches hidden.
         norm_pix_loss: Whether targets are normalised patch by patch.
         reconstruct_after: Layer (1-based) whose output the decoder gets, through the encoder's
             final norm; ``None`` for the last.

@@ -30,14 +30,8 @@ def random_masking(
 ) -> Masking:
     """Draw a random subset of patches for each image (MAE §3: the lowest noise is kept).
 
-    The number kept is ``int(num_patches * (1 - mask_ratio))``, rounding down as MAE does.
-
-    Args:
-        batch: Number of images.
-        num_patches: Patches an image.
-        mask_ratio: Ratio of patches hidden, in [0, 1).
-        noise: Values [B, N] to rank instead of fresh uniform ones.
-        device: Where to draw; ``noise`` decides if given.
+    The number kept is ``int(num_patches * (1 - mask_ratio))``, rounding down as MAE does. ``noise``
+    [B, N] is ranked instead of fresh uniform values.
 
     Raises:
         ValueError: If the ratio keeps no patch, or the noise has another shape.
@@ -63,13 +57,8 @@ def unit_masking(
 ) -> Tensor:
     """Draw random squares of patches; their number is rounded up, as SimMIM does.
 
-    Args:
-        batch: Number of images.
-        grid: (rows, columns) of patches.
-        unit: Side of a square in patches.
-        mask_ratio: Ratio of squares masked, in (0, 1].
-        noise: Values [B, squares] to rank instead of fresh uniform ones; the lowest are masked.
-        device: Where to draw; ``noise`` decides if given.
+    Squares have a side of ``unit`` patches; ``noise`` [B, squares] is ranked instead of fresh
+    uniform values, and the lowest are masked.
 
     Returns:
         Indices of the masked patches [B, M], square by square.

@@ -47,16 +47,8 @@ class WeightNormLinear(nn.Module):
 class DINOHead(nn.Module):
     """Projection head of DINO (§3.1): an MLP, L2 normalisation, and a weight-normalised layer.
 
-    Args:
-        in_channels: Width of the features.
-        out_channels: Number of prototypes.
-        hidden: Width of the MLP.
-        bottleneck: Width of its output.
-        layers: Number of linear layers of the MLP.
-        norm_last_layer: Whether the rows of the last layer keep length 1.
-
-    Raises:
-        ValueError: If there is no layer.
+    ``bottleneck`` is the width behind the MLP, ``out_channels`` the number of prototypes; with
+    ``norm_last_layer`` the rows of the last layer keep length 1.
     """
 
     def __init__(

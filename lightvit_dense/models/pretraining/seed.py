@@ -18,16 +18,10 @@ from .views import feature_spread
 def similarity_loss(
     student: Tensor, teacher: Tensor, queue: Tensor, student_tau: float, teacher_tau: float
 ) -> Tensor:
-    """Compare two distributions over images (SEED, equations 2 to 5).
+    """Return the cross-entropy of two distributions over images (SEED, equations 2 to 5).
 
-    An image's distribution is over itself, as the teacher sees it, and all of the queue.
-
-    Args:
-        student: L2-normalised features [B, C].
-        teacher: The teacher's of the same images [B, C], without gradient.
-        queue: The teacher's of other images [K, C].
-        student_tau: Temperature of the student.
-        teacher_tau: Temperature of the teacher.
+    An image's distribution is over itself, as the teacher sees it, and all of the queue. Features
+    [B, C], the teacher's of the same images, and those of the queue [K, C] are L2-normalised.
     """
 
     def similarities(features: Tensor) -> Tensor:

@@ -13,16 +13,8 @@ class DINOLoss(nn.Module):
     """Cross-entropy between a centred, sharpened teacher and a student (DINO, equations 2 and 4).
 
     The mean of the teacher's outputs over the batches of all processes is kept in the buffer
-    ``center``; it moves after each call in training mode.
-
-    Args:
-        out_channels: Number of prototypes.
-        student_temperature: τ of the student.
-        teacher_temperature: τ of the teacher; a plain attribute, so that hooks can schedule it.
-        center_momentum: How slowly the centre moves.
-
-    Raises:
-        ValueError: If a temperature is not positive or the momentum is not in [0, 1].
+    ``center``; it moves after each call in training mode. ``teacher_temperature`` is a plain
+    attribute, so that hooks can schedule it.
     """
 
     center: Tensor
@@ -46,17 +38,10 @@ class DINOLoss(nn.Module):
         self.register_buffer('center', torch.zeros(1, out_channels))
 
     def forward(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
-        """Compare every view of the teacher with all other views of the student.
+        """Compare every view of the teacher with all other views of the student, in fp32.
 
-        Args:
-            student: Logits of each view [B, K]; the teacher's views come first, in the same order.
-            teacher: Logits of the teacher's views [B, K].
-
-        Returns:
-            The mean over pairs of different views, fp32.
-
-        Raises:
-            ValueError: If there are no two different views.
+        Takes logits of each view [B, K], the teacher's views first, and gives the mean over pairs
+        of different views.
         """
         if len(student) < 2 or not 1 <= len(teacher) <= len(student):
             raise ValueError(

@@ -20,14 +20,10 @@ class MaskedSquares(MaskedImageModel):
     Args:
         backbone: Config of the encoder.
         mask_unit: Side of a masked square in pixels.
-        mask_ratio: Share of squares masked; their number is rounded up.
+        mask_ratio: Ratio of squares masked; their number is rounded up.
         distiller: Config of an attention distiller, or ``None``.
         data_preprocessor: Config of the normaliser of images.
         init_cfg: mmengine initialisation config.
-
-    Raises:
-        ValueError: If the encoder is of another kind, the masked squares do not fit its patches or
-            images, or the ratio is out of range.
     """
 
     encoder: type

@@ -62,7 +62,7 @@ class SwinSimMIM(MaskedSquares):
         backbone: Config of the encoder, with ``mask_token=True``; with a ``decoder``, which has a
             norm of its own, ``final_norm=False``.
         mask_unit: Side of a masked square in pixels.
-        mask_ratio: Share of squares masked; their number is rounded up.
+        mask_ratio: Ratio of squares masked; their number is rounded up.
         decoder: Config of a :class:`SwinDecoder` without ``type`` and sizes that follow from the
             encoder; ``None`` for a 1x1 convolution alone, as in the original SimMIM.
         reconstruct_after: Layer (1-based) whose output the decoder reads; ``None`` for the last.

@@ -55,9 +55,6 @@ class TeacherInput(nn.Module):
         mean: The teacher's mean, of pixels in 0..255; ``None`` for the student's normalisation.
         std: The teacher's deviation, likewise.
         preprocessor: The student's data preprocessor, of which ``mean`` and ``std`` are taken.
-
-    Raises:
-        ValueError: If only one of ``mean`` and ``std`` is given, or the student's are not known.
     """
 
     scale: Tensor

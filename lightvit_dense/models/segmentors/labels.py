@@ -15,16 +15,10 @@ def label_map(
     threshold: float | None = None,
     numbers: int = NUMBERS,
 ) -> Tensor:
-    """Resize scores bilinearly and choose the best class of each pixel, a strip at a time.
+    """Resize scores [classes, h, w] bilinearly and choose each pixel's class, a strip at a time.
 
-    150 classes of a 12-megapixel photograph would be 7 GB of scores.
-
-    Args:
-        scores: [classes, h, w].
-        size: (height, width) of the result.
-        align_corners: As in :func:`torch.nn.functional.interpolate`.
-        threshold: Where there is one channel: pixels of more than this probability are foreground.
-        numbers: How many scores to hold at once, at least a row.
+    150 classes of a 12-megapixel photograph would be 7 GB of scores; ``numbers`` are held at once.
+    Where there is one channel, pixels of more than the probability ``threshold`` are foreground.
     """
     classes, rows, _ = scores.shape
     height, width = size

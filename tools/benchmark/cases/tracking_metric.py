@@ -62,12 +62,12 @@ def synthetic(sequences: int, frames: int) -> tuple[list[np.ndarray], list[Truth
 
 def measure(args: argparse.Namespace) -> harness.Report:
     """Measure scoring, tables, and reading."""
-    protocol = choose_protocol(args.toolkit)
+    rules = choose_protocol(args.toolkit)
     predictions, truths = synthetic(args.sequences, args.frames)
     found: dict[str, Any] = {}
 
     def run_score() -> None:
-        found['scores'] = score(predictions, truths, protocol)
+        found['scores'] = score(predictions, truths, rules)
 
     memory = harness.measure_memory({'score': run_score}, 'cpu')['score']
     scores = found['scores']
@@ -78,7 +78,7 @@ def measure(args: argparse.Namespace) -> harness.Report:
         calls = {
             'score': run_score,
             'tables': scores.describe,
-            'read files': lambda: read_tracker('x', Path(name), truths, protocol),
+            'read files': lambda: read_tracker('x', Path(name), truths, rules),
         }
         stages = harness.in_turns(calls, args.rounds)
     rows = [{'name': name, **harness.summary(seconds)} for name, seconds in stages.items()]
