@@ -86,9 +86,9 @@ class Session:
     ) -> None:
         self._args, self._title = args, title
         self.models = []
-        for config, checkpoint, title in models:
+        for config, checkpoint, name in models:
             options = None if isinstance(config, Config) else args.cfg_options
-            made = frozen_backbone(config, checkpoint, args.device, options, args.seed, title)
+            made = frozen_backbone(config, checkpoint, args.device, options, args.seed, name)
             self.models.append(made)
         for model in self.models:
             for note in model.notes:

@@ -40,7 +40,9 @@ def normaliser(path: Path) -> dict[str, Any]:
         except (OSError, ValueError):
             continue
         content = content.get('pretrained_cfg', content) if isinstance(content, dict) else {}
-        values = [content.get(key) for key in keys] if isinstance(content, dict) else [None]
+        values: list[Any] = (
+            [content.get(key) for key in keys] if isinstance(content, dict) else [None]
+        )
         if all(
             isinstance(value, list) and len(value) == 3
             and all(isinstance(number, (int, float)) for number in value)

@@ -144,7 +144,7 @@ class Inferencer:
     ) -> Iterator[tuple[Picture, dict[str, Any]]]:
         number = 0
         for item in sources:
-            failure = item
+            failure: Any = item
             if isinstance(item, Picture):
                 try:
                     ready = self._prepare(item, number)

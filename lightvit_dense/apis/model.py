@@ -82,9 +82,9 @@ class Model:
         normaliser = (cfg.get('model') or {}).get('data_preprocessor') or {}
         self.mean = tuple(map(float, normaliser.get('mean') or IMAGENET_MEAN))
         self.std = tuple(map(float, normaliser.get('std') or IMAGENET_STD))
-        step = self.backbone.patch_size
-        rows, columns = self.backbone.grid_size
-        self.image_size = image_size or (rows * step, columns * step)
+        step: Any = self.backbone.patch_size
+        grid: Any = self.backbone.grid_size
+        self.image_size = image_size or (grid[0] * step, grid[1] * step)
         self._reader = self._make_reader(image_size)
         self._inferencers: dict[type, Any] = {}
 

@@ -120,7 +120,8 @@ def make_views(
 
 def _resized(step: Mapping[str, Any], scale: float) -> dict[str, Any]:
     """Return a resize to its size times a scale."""
-    size, factor = step.get('scale'), step.get('scale_factor')
+    size: Any = step.get('scale')
+    factor: Any = step.get('scale_factor')
     if size is not None:
         sides = (size, size) if isinstance(size, int) else size
         return {**step, 'scale': tuple(max(1, round(side * scale)) for side in sides)}

@@ -210,7 +210,7 @@ class AttentionAgreement:
         single = {'cross_entropy': cross, 'kl': cross + negentropy, 'cosine': cosine}
         return PairAgreement(
             *pair,
-            *mean.tolist(),
+            **dict(zip(MEASURES, mean.tolist(), strict=True)),
             matched={name: x[rows, columns].mean().item() for name, x in single.items()},
             heads=tuple(zip(rows.tolist(), columns.tolist(), strict=True)),
             explained=r2_of_products(sums['gram'], sums['product'], sums['energy']),
