@@ -12,7 +12,17 @@ from lightvit_dense.utils.io import sha256
 from lightvit_dense.utils.logs import find_scalars, read_scalars, series
 
 from .plan import METRICS, SuitePlan
-from .results import FAILED, MEASURED, NOT_RUN, RUNNING, NamedInit, Results, Run
+from .results import (
+    FAILED,
+    MEASURED,
+    NOT_RUN,
+    RUNNING,
+    NamedInit,
+    NamedMetric,
+    NamedTask,
+    Results,
+    Run,
+)
 from .stages import Stage, StageRecord, forget, is_done, is_running, read_record, tail_lines
 
 ERROR_LINES = 12
@@ -101,11 +111,13 @@ def collect(plan: SuitePlan, environment: Mapping[str, Any]) -> Results:
         seeds=list(suite.seeds),
         sweep=suite.sweep.title if suite.sweep else '',
         inits=[
-            {key: getattr(init, key) for key in NamedInit.model_fields}
+            NamedInit(**{key: getattr(init, key) for key in NamedInit.model_fields})
             for init in suite.inits.values()
         ],
         tasks=[
-            dict(name=t.name, title=t.title, metrics=[asdict(m) for m in t.metrics])
+            NamedTask(
+                name=t.name, title=t.title, metrics=[NamedMetric(**asdict(m)) for m in t.metrics]
+            )
             for t in suite.tasks.values()
         ],
         runs=runs,

@@ -86,7 +86,7 @@ def with_new_arms(results: Results, root: Path) -> Results:
     inits = [known.pop(n, NamedInit(name=n, title=i.title)) for n, i in suite.inits.items()]
     judged = {finding['title'] for finding in results.findings}
     new = dict(verdict=NOT_RUN, reason='not among these runs', comparisons=[])
-    added = [f | new | {'source': f.get('source', '')} for f in suite.findings]
+    added = [{'source': '', **f, **new} for f in suite.findings]
     findings = [*results.findings, *(f for f in added if f['title'] not in judged)]
     return results.model_copy(update={'inits': [*inits, *known.values()], 'findings': findings})
 

@@ -267,7 +267,8 @@ def judge_findings(
     evidence, found = Evidence(results, table, Path(root)), []
     for place, values in enumerate(findings):
         finding = build_finding(values, f'findings[{place}]')
-        verdict, reason, comparisons = NOT_RUN, '', []
+        verdict, reason = NOT_RUN, ''
+        comparisons: list[dict[str, Any]] = []
         try:
             if results.smoke:
                 raise NotRunError('a smoke run, whose numbers mean nothing')

@@ -19,7 +19,7 @@ from lightvit_dense.visualization.curves import to_svg
 from .findings import judge_findings
 from .papers import paper_cells
 from .report_plots import draw_column, draw_sweep, training_curves
-from .results import FAILED, MEASURED, Results
+from .results import FAILED, MEASURED, Results, Run
 from .table import DASH, Table, make_table
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def _analysis_pictures(results: Results, root: Path) -> list[tuple[str, str]]:
 
 def _draw(picture: Any, results: Results, root: Path) -> list[tuple[str, str]]:
     """Draw what a suite's ``pictures`` name; say what is missing."""
-    runs = {}
+    runs: dict[str, Run] = {}
     for run in sorted(results.runs, key=lambda run: run.seed or 0):
         chosen = run.name in picture.models if run.kind == 'pretrain' else run.task == picture.task
         chosen = chosen and run.kind in ('pretrain', 'cell')

@@ -110,7 +110,7 @@ def training_curves(results: Results, table: Table, root: Path) -> list[Any]:
         drawn |= {curve.name for curve in curves if curve.steps}
         add(curves, title)
     for task in results.tasks:
-        first = {}
+        first: dict[str, Path] = {}
         for run in sorted(results.cells, key=lambda run: run.seed or 0):
             if run.task == task.name and run.state == MEASURED and run.folder:
                 first.setdefault(run.init, root / run.folder)

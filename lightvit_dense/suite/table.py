@@ -175,13 +175,13 @@ def make_table(results: Results) -> Table:
                 paper=printed.get('value'), source=printed.get('source')
             )
         means = {
-            init: round(values['mean'], column.digits)
-            for init, values in content.items()
+            name: round(values['mean'], column.digits)
+            for name, values in content.items()
             if values['mean'] is not None
         }
-        for init, values in content.items():
-            best = len(means) > 1 and means.get(init) == max(means.values())
-            cells[init, column.task, column.metric] = Cell(**values, best=best)
+        for name, values in content.items():
+            best = len(means) > 1 and means.get(name) == max(means.values())
+            cells[name, column.task, column.metric] = Cell(**values, best=best)
     return Table({init.name: init.title for init in results.inits}, columns, cells)
 
 
