@@ -1,7 +1,6 @@
 """Filling models from checkpoints: ``init_cfg`` types, and the check that nothing stays random."""
 
 import os
-import re
 from typing import Any
 
 from mmengine.model import update_init_info
@@ -117,15 +116,14 @@ class PretrainedClassifier:
 
 def unfilled(model: nn.Module, state: Any) -> list[str]:
     """Name the parameters and buffers of a model that a state dict lacks or has in other shapes."""
-    found = {re.sub(r'^module\.', '', str(name)): value for name, value in state.items()}
-
-    def fits(name: str, own: Tensor) -> bool:
-        value = found.get(name)
-        return isinstance(value, Tensor) and value.shape == own.shape
-
-    # Counters of old BatchNorms; nothing is computed from them.
-    own = {n: t for n, t in model.state_dict().items() if not n.endswith('num_batches_tracked')}
-    return [name for name, tensor in own.items() if not fits(name, tensor)]
+    shapes = {
+        str(name).removeprefix('module.'): value.shape
+        for name, value in state.items()
+        if isinstance(value, Tensor)
+    }
+    lacking = [name for name, own in model.state_dict().items() if shapes.get(name) != own.shape]
+    # Counters are not in old files; nothing is computed from them.
+    return [name for name in lacking if not name.endswith('num_batches_tracked')]
 
 
 def fit_checkpoint(model: nn.Module, content: dict[str, Any], path: str | os.PathLike) -> list[str]:
