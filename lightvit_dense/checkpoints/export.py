@@ -135,18 +135,11 @@ def save_huggingface(
 ) -> Path:
     """Write a folder for ``from_pretrained`` of Hugging Face's ViT or Hiera, or their classifiers.
 
-    Args:
-        model: Our VisionTransformer with class token and final norm, Hiera, or a classifier.
-        folder: Gets config.json, model.safetensors and model.json, the metadata.
-        meta: How the weights were made: plain data.
-        config: Not used.
-
-    Returns:
-        Path of the metadata.
+    The folder gets config.json, model.safetensors and model.json, the metadata. A ViT needs class
+    token and final norm. Arguments, result and errors are those of :func:`save_backbone`.
 
     Raises:
         CheckpointError: If the class lacks an option of the model.
-        ValueError: If meta is not plain data.
     """
     folder, whole = Path(folder), _is_classifier(model)
     state, settings = (huggingface_classifier if whole else huggingface_format)(model)

@@ -39,32 +39,33 @@ def is_hiera(backbone: nn.Module) -> bool:
     return hasattr(backbone, 'stages')
 
 
-def _cannot(what: str, package: str, remedy: str) -> CheckpointError:
-    return CheckpointError(f'The {what}, which {package} cannot express. {remedy}'.rstrip())
+def _require(met: bool, otherwise: str, package: str, remedy: str = '') -> None:
+    """Raise, unless a condition is met, saying what a package has no place for."""
+    if not met:
+        text = f'The {otherwise}, which {package} cannot express. {remedy}'
+        raise CheckpointError(text.rstrip())
 
 
-def _refuse(backbone: nn.Module, package: str, lacks: str) -> None:
+def _require_plain(backbone: nn.Module, package: str, lacks: str) -> None:
     """Raise if the backbone has windows, or parameters (pattern ``lacks``) without a place."""
+    remedy = (
+        'Load its weights into a plain backbone (no windows, no relative positions, '
+        'final_norm=True) and export that.'
+    )
     foreign = any(re.search(lacks, name) for name in backbone.state_dict())
     windowed = any(getattr(block, 'window_size', 0) for block in getattr(backbone, 'blocks', []))
-    if foreign or windowed:
-        raise _cannot(
-            f'backbone has {"relative positions" if foreign else "windows"}',
-            package,
-            'Load its weights into a plain backbone (no windows, no relative positions, '
-            'final_norm=True) and export that.',
-        )
+    _require(not foreign, 'backbone has relative positions', package, remedy)
+    _require(not windowed, 'backbone has windows', package, remedy)
 
 
-def _need_norm(backbone: nn.Module, package: str) -> None:
+def _require_norm(backbone: nn.Module, package: str) -> None:
     """Raise if there is no final norm, which the package's class always has."""
-    if 'norm.weight' not in backbone.state_dict():
-        raise _cannot(
-            'backbone has no final norm',
-            package,
-            'Load its weights into a backbone with final_norm=True and export that, or export the '
-            'whole classifier (--with-head).',
-        )
+    remedy = (
+        'Load its weights into a backbone with final_norm=True and export that, or export the '
+        'whole classifier (--with-head).'
+    )
+    there = 'norm.weight' in backbone.state_dict()
+    _require(there, 'backbone has no final norm', package, remedy)
 
 
 def _image_size(backbone: Any) -> tuple[int, int]:
@@ -84,12 +85,8 @@ def _unit_attention(backbone: Any) -> list[bool]:
 
 def _timm_swin(backbone: Any, own: State) -> tuple[State, str, dict[str, Any]]:
     """Give a Swin, whose names and parts are timm's already."""
-    if backbone.stage_norms:
-        raise _cannot(
-            'backbone has a norm for each stage',
-            'timm',
-            'Load its weights into one with final_norm=True and export that.',
-        )
+    remedy = 'Load its weights into one with final_norm=True and export that.'
+    _require(not backbone.stage_norms, 'backbone has a norm for each stage', 'timm', remedy)
     options = dict(
         patch_size=backbone.patch_size,
         depths=backbone.depths,
@@ -137,12 +134,8 @@ def _timm_beit(backbone: Any, own: State) -> tuple[State, str, dict[str, Any]]:
 
     Its keys have no bias; ours add the same to all logits of a query, so nothing is lost.
     """
-    if 'cls_token' not in own:
-        raise _cannot(
-            'backbone has relative position biases and no class token',
-            'timm',
-            'Export a backbone with cls_token=True.',
-        )
+    what = 'backbone has relative position biases and no class token'
+    _require('cls_token' in own, what, 'timm', 'Export a backbone with cls_token=True.')
     state: State = {}
     for name, tensor in own.items():
         if name.endswith('.attn.qkv.bias'):
@@ -168,12 +161,12 @@ def timm_format(backbone: Any, alone: bool = True) -> tuple[State, str, dict[str
     if hasattr(backbone, 'depths'):
         give = _timm_swin
     else:
-        _refuse(backbone, 'timm', 'rel_pos_[hw]')
+        _require_plain(backbone, 'timm', 'rel_pos_[hw]')
         biased = any(name.endswith('relative_position_bias_table') for name in own)
         give = _timm_hiera if is_hiera(backbone) else _timm_beit if biased else _timm_vit
     state, name, options = give(backbone, own)
     if alone and give is not _timm_vit:
-        _need_norm(backbone, 'timm')
+        _require_norm(backbone, 'timm')
     common = dict(
         img_size=_image_size(backbone),
         num_classes=0,
@@ -253,9 +246,9 @@ def huggingface_format(backbone: nn.Module, alone: bool = True) -> tuple[State, 
         CheckpointError: If the class lacks an option of the backbone.
     """
     package = 'Hugging Face Transformers'
-    _refuse(backbone, package, r'rel_pos|relative_position')
+    _require_plain(backbone, package, r'rel_pos|relative_position')
     if alone:
-        _need_norm(backbone, package)
+        _require_norm(backbone, package)
     state, config = (_hf_hiera if is_hiera(backbone) else _hf_vit)(backbone)
     return state, {**config, 'hidden_act': 'gelu', 'layer_norm_eps': 1e-6, 'dtype': 'float32'}
 
@@ -274,9 +267,8 @@ def _norms(model: Any, package: str) -> tuple[bool, bool]:
     """Tell whether a LayerNorm comes before and whether one comes after the pooling."""
     final = 'norm.weight' in model.backbone.state_dict()
     after = 'fc_norm.weight' in model.head.state_dict()
-    if is_hiera(model.backbone) and (final or not after):
-        what = 'classifier has no LayerNorm after the pooling, or one before it'
-        raise _cannot(what, package, '')
+    what = 'classifier has no LayerNorm after the pooling, or one before it'
+    _require(not is_hiera(model.backbone) or (after and not final), what, package)
     return final, after
 
 
@@ -290,17 +282,16 @@ def timm_classifier(model: Any) -> tuple[State, str, dict[str, Any]]:
     if is_hiera(model.backbone):
         norm, linear = 'head.norm', 'head.fc'
     elif name.startswith('swin'):
-        if after or not final:
-            what = 'classifier has no LayerNorm before the pooling, or one after it'
-            raise _cannot(what, "timm's Swin", '')
+        what = 'classifier has no LayerNorm before the pooling, or one after it'
+        _require(final and not after, what, "timm's Swin")
         linear = 'head.fc'
     else:
-        if final and after:
-            raise _cannot('classifier has LayerNorms before and after the pooling', 'timm', '')
+        what = 'classifier has LayerNorms before and after the pooling'
+        _require(not (final and after), what, 'timm')
         kwargs['global_pool'] = 'token' if model.head.pool == 'cls' else 'avg'
         if name.startswith('beit'):
-            if not final and not after:
-                raise _cannot('classifier has no LayerNorm after its blocks', "timm's BEiT", '')
+            what = 'classifier has no LayerNorm after its blocks'
+            _require(final or after, what, "timm's BEiT")
             kwargs['use_fc_norm'] = after
         else:
             # With fc_norm=True timm's final norm follows the pooling.

@@ -21,17 +21,10 @@ class PretrainedBackbone:
     Every process reads the same file, so that all ranks start alike.
 
     Args:
-        checkpoint: Path of a .safetensors or .pth file.
-        strict: Whether missing or unexpected parameters are an error.
-        source_grid: (height, width) of the checkpoint's position table in patches, where it is
-            neither square nor the model's own.
-        verbose: Whether to log what was loaded.
-        key: Which network to take where the file has several, see
+        checkpoint: Path of a .safetensors or .pth file. The other arguments are those of
             :func:`~lightvit_dense.checkpoints.load_backbone`.
-        any_depth: Whether a checkpoint of more or fewer blocks may be loaded as far as it goes.
-        num_pretrained_blocks: How many leading blocks to load (arXiv 2205.14443): the blocks above
-            and the final norm stay as initialised, 0 loads the embedding alone, ``None`` or the
-            depth all. A model that is random altogether has no ``init_cfg``.
+        num_pretrained_blocks: How many leading blocks to load (arXiv 2205.14443). A model that is
+            random altogether has no ``init_cfg``.
         skip: Regular expression of parameters that stay as initialised, e.g. ``'qkv.bias'``.
     """
 
@@ -72,12 +65,10 @@ class PretrainedClassifier:
     without a classifier fills the backbone alone. The backbone's own ``init_cfg`` is not used.
 
     Args:
-        checkpoint: Path of a .safetensors or .pth file.
+        checkpoint: Path of a .safetensors or .pth file. The other arguments are those of
+            :func:`~lightvit_dense.checkpoints.load_classifier`.
         key: Which network to take where the file has several, e.g. 'ema_state_dict'.
-        source_grid: (height, width) of the checkpoint's position table in patches, where it is
-            neither square nor the model's own.
         complete: Whether it is an error if anything of the model is not in the checkpoint.
-        verbose: Whether to log what was loaded.
     """
 
     def __init__(

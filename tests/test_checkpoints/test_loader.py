@@ -95,7 +95,7 @@ def test_what_does_not_fit_leaves_the_model_alone():
     target = small(1)
     with refused(target, r'none of its 1 tensors fits(.|\n)*layer1'):
         load_backbone(target, {'layer1.weight': torch.zeros(2)})
-    with refused(target, r'cls_token has shape \(1, 1, 12\), the model needs \(1, 1, 8\)'):
+    with refused(target, r'pos_embed has shape \(1, 17, 12\), the model needs \(1, 17, 8\)'):
         load_backbone(target, small(arch=dict(SMALL, embed_dim=12)).state_dict())
 
 
