@@ -150,12 +150,8 @@ def backbone_config(sizes: Sizes, img_size: tuple[int, int] | None = None) -> di
         options |= dict(patch_size=sizes.patch, window_size=sizes.window)
     else:
         arch['depth'] = sizes.depth
-        options |= dict(
-            patch_size=sizes.patch,
-            qkv_bias=sizes.qkv_bias,
-            cls_token=sizes.cls_token,
-            **_relative_options(sizes),
-        )
+        options |= dict(patch_size=sizes.patch, qkv_bias=sizes.qkv_bias, cls_token=sizes.cls_token)
+        options |= _relative_options(sizes)
     return dict(type=f'lightvit_dense.{FAMILIES[sizes.family]}', arch=arch, **options)
 
 
@@ -233,20 +229,11 @@ def convert_checkpoint(
     with_head: bool = False,
     pool: str | None = None,
 ) -> tuple[LoadReport, Path | None]:
-    """Load a checkpoint into a backbone or classifier of ours and write it in one of the formats.
+    """Load a checkpoint into a model of ours and write it; return report and path of the metadata.
 
-    Args:
-        inspection: The checkpoint, see :func:`inspect_checkpoint`.
-        destination: A .safetensors file (a classifier 'ours' also .pth), or a folder for 'hf'; None
-            writes nothing.
-        to: One of :data:`EXPORT_FORMATS`.
-        img_size: (height, width) in pixels to resize the position table for.
-        lossy: Whether parameters that our model lacks may get lost.
-        with_head: Whether to take the whole classifier.
-        pool: What its head reads, see :func:`classifier_config`.
-
-    Returns:
-        The report of the load, and the path of the metadata that was written.
+    ``destination`` is a .safetensors file (of a classifier 'ours' also .pth), for 'hf' a folder,
+    None writes nothing. The position table is resized for ``img_size``, (height, width) in pixels.
+    Parameters that our model lacks get lost only if ``lossy``. ``pool`` is for the head.
     """
     config = None
     if with_head:

@@ -61,7 +61,10 @@ def rename(state: State, rules: Iterable[Rule]) -> State:
     return renamed
 
 
-_HEAD = re.compile(r'(head|fc_norm|head_dist|classifier|cls_classifier|distillation_classifier)\.')
+# Classifiers, and a tracker's positions of the template.
+_HEAD = re.compile(
+    r'(head|fc_norm|head_dist|classifier|cls_classifier|distillation_classifier)\.|pos_embed_z$'
+)
 _INDEX = re.compile(r'.*(relative_position_index|relative_coords_table)$')
 _SWIN = re.compile(r'layers\.\d+\.blocks\.')
 _SCALE = re.compile(r'(.*\.)(?:gamma_([12])|ls([12])\.gamma)$')
@@ -100,7 +103,7 @@ def drop_indices(state: State, context: Context) -> State:
 
 
 def drop_heads(state: State, context: Context) -> State:
-    """Leave out classifiers, unless there is no model or it has them."""
+    """Leave out what is of a task, unless there is no model or it has it."""
     if context.wanted is not None:
         context.drop(state, [n for n in state if _HEAD.match(n) and not context.wants(n)])
     return state
@@ -192,16 +195,8 @@ def drop_query_key_block(state: State, context: Context) -> State:
     return state
 
 
-def drop_template_positions(state: State, context: Context) -> State:
-    """Leave out a tracker's positions of the template, unless the model is a tracker too."""
-    if 'pos_embed_z' in state and context.wanted is not None and not context.wants('pos_embed_z'):
-        context.drop(state, ['pos_embed_z'])
-    return state
-
-
 STEPS: tuple[Step, ...] = (
     drop_indices,
-    drop_template_positions,
     name_norm,
     drop_heads,
     spread_shared_positions,
