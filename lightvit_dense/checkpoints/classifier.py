@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,19 +50,21 @@ class Head:
     @property
     def reading(self) -> dict[str, bool]:
         """Which norms stand between the blocks and the linear layer, as options of ours."""
-        return {
-            'backbone.final_norm': self.final_norm,
-            'head.norm': 'fc_norm.weight' in self.state,
-            'head.batch_norm': 'bn.running_mean' in self.state,
-        }
+        return _reading(self.final_norm, self.state)
+
+
+def _reading(final_norm: bool, head: Collection[str]) -> dict[str, bool]:
+    return {
+        'backbone.final_norm': final_norm,
+        'head.norm': 'fc_norm.weight' in head,
+        'head.batch_norm': 'bn.running_mean' in head,
+    }
 
 
 def read_head(state: Mapping[str, Tensor], converted: Converted) -> Head:
-    """Find the head of a classifier; without ``fc.weight`` the file is none.
+    """Find the head of a classifier in a file's tensors, of which ``converted`` is the backbone.
 
-    Args:
-        state: Tensors by the names of the file.
-        converted: The same file's backbone.
+    Without ``fc.weight`` the file is no classifier.
     """
     head = Head(final_norm='norm.weight' in converted.state)
     for name, tensor in state.items():
@@ -89,22 +91,12 @@ def read_head(state: Mapping[str, Tensor], converted: Converted) -> Head:
     return head
 
 
-def _reading(model: Any) -> dict[str, bool]:
-    """Return which norms stand between the model's blocks and its linear layer."""
-    head = model.head.state_dict()
-    return {
-        'backbone.final_norm': 'norm.weight' in model.backbone.state_dict(),
-        'head.norm': 'fc_norm.weight' in head,
-        'head.batch_norm': 'bn.running_mean' in head,
-    }
-
-
 def _check_reading(path: str, head: Head, model: Any) -> None:
     """Raise if the model's head would read other features than the checkpoint's did."""
-    theirs: dict[str, Any] = dict(head.reading)
-    ours: dict[str, Any] = _reading(model)
-    if head.pool is not None:
-        theirs['head.pool'], ours['head.pool'] = head.pool, model.head.pool
+    final_norm = 'norm.weight' in model.backbone.state_dict()
+    ours: dict[str, Any] = _reading(final_norm, model.head.state_dict())
+    ours['head.pool'] = model.head.pool
+    theirs = {**head.reading, 'head.pool': head.pool or model.head.pool}
     wrong = [f'model.{k}={v!r}' for k, v in theirs.items() if v != ours[k]]
     if wrong:
         raise CheckpointError(
@@ -146,15 +138,13 @@ def _head_values(path: str, head: Head, model: Any, notes: list[str]) -> dict[st
 def _merge(report: LoadReport, model: Any, head: Head, values: Mapping[str, Tensor]) -> None:
     """Bring the report of the backbone to the names of the whole classifier."""
     taken = head.names if head.classes is not None else set()
-    report.dropped = [name for name in report.dropped if name not in taken]
-    # Hiera's norm, which is the head's.
-    report.unexpected = [name for name in report.unexpected if name not in taken]
+    for names in (report.dropped, report.unexpected):  # unexpected: Hiera's norm, the head's
+        names[:] = [name for name in names if name not in taken]
     for names in (report.matched, report.missing, report.added):
         names[:] = [f'backbone.{name}' for name in names]
     report.resized = {f'backbone.{name}': shapes for name, shapes in report.resized.items()}
-    own = [n for n in model.state_dict() if not n.startswith('backbone.')]
-    report.matched += [name for name in own if name in values]
-    report.missing += [name for name in own if name not in values]
+    for name in (n for n in model.state_dict() if not n.startswith('backbone.')):
+        (report.matched if name in values else report.missing).append(name)
 
 
 def load_classifier(

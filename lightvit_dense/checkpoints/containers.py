@@ -73,11 +73,8 @@ def unwrap(content: Any, key: str | None = None) -> Opened:
             inner, key = [key], None
         if not inner:
             break
-        others += [
-            k
-            for k, v in content.items()
-            if k != inner[0] and isinstance(v, Mapping) and isinstance(k, str) and _tensors(v)
-        ]
+        beside = {k: v for k, v in content.items() if k != inner[0] and isinstance(k, str)}
+        others += [k for k, v in beside.items() if isinstance(v, Mapping) and _tensors(v)]
         path.append(inner[0])
         content = content[inner[0]]
     state = _tensors(content) if isinstance(content, Mapping) else {}
@@ -107,9 +104,8 @@ def open_checkpoint(path: str | os.PathLike, key: str | None = None) -> Opened:
         return opened
     if key is not None:
         whole = unwrap(content)
-        parts = sorted(
-            {re.sub(r'^((module|_orig_mod)\.)+', '', n).split('.')[0] for n in whole.state}
-        )
+        wrappers = re.compile(r'^((module|_orig_mod)\.)+')
+        parts = sorted({wrappers.sub('', name).split('.')[0] for name in whole.state})
         raise CheckpointError(
             f"{path}: holds no network '{key}'. Its containers are "
             f'{", ".join([whole.container, *whole.others]) or "none"}; its names begin with '

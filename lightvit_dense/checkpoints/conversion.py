@@ -1,6 +1,5 @@
 """From any checkpoint to a backbone or classifier of ours, and to files that others load."""
 
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from .containers import Opened, open_checkpoint
 from .convert import Converted, convert, find_source
 from .export import EXPORT_FORMATS
 from .identify import Sizes, identify
-from .loader import LoadReport, known_heads, load_backbone
+from .loader import LoadReport, known_heads, load_backbone, look_up, read_json
 
 FAMILIES = {'vit': 'VisionTransformer', 'hiera': 'Hiera', 'swin': 'SwinTransformer'}
 
@@ -34,27 +33,16 @@ class Inspection:
 
     def __str__(self) -> str:
         """Return a few lines for people."""
-        others = f' (also there: {", ".join(self.opened.others)})' if self.opened.others else ''
-        lines = [
-            f'{self.path}:',
-            f'  source             {self.converted.source}',
-            f'  container          {self.opened.container or "none"}{others}',
-            f'  tensors            {len(self.opened.state)}, of which '
-            f"{len(self.converted.state)} are the backbone's",
-            f'  sizes              {self.sizes}',
-        ]
-        return '\n'.join(lines)
-
-
-def _named_arch(name: str) -> dict[str, Any]:
-    """Return the sizes of an architecture, e.g. 'vit-tiny' or 'hiera-base'."""
-    known: dict[str, dict[str, Any]] = {}
-    for family, kind in FAMILIES.items():
-        for arch, sizes in MODELS.get(kind).architectures.items():
-            known[f'{family}-{arch.replace("_", "-")}'] = sizes
-    if name not in known:
-        raise CheckpointError(f"arch '{name}' is unknown; choose from {', '.join(sorted(known))}.")
-    return dict(known[name])
+        opened, converted = self.opened, self.converted
+        others = f' (also there: {", ".join(opened.others)})' if opened.others else ''
+        return (
+            f'{self.path}:\n'
+            f'  source             {converted.source}\n'
+            f'  container          {opened.container or "none"}{others}\n'
+            f'  tensors            {len(opened.state)}, of which {len(converted.state)} are the '
+            "backbone's\n"
+            f'  sizes              {self.sizes}'
+        )
 
 
 def inspect_checkpoint(
@@ -63,17 +51,10 @@ def inspect_checkpoint(
     arch: str | None = None,
     heads: int | None = None,
 ) -> Inspection:
-    """Find out what a checkpoint file is.
+    """Find out what a file, or a folder of Hugging Face's, is.
 
-    Args:
-        path: The file, or a folder of Hugging Face's with a model.safetensors.
-        key: Which network to take where the file has several.
-        arch: An architecture that the shapes must have; it also gives the heads.
-        heads: The number of heads (of Hiera's first stage).
-
-    Raises:
-        CheckpointError: If the file cannot be read, holds no backbone of ours, or contradicts
-            ``arch`` or ``heads``.
+    ``key`` says which network to take where it has several, ``arch`` which architecture the shapes
+    must have, which also gives the heads (of Hiera's first stage).
     """
     path = Path(path).expanduser()
     if path.is_dir() and (path / 'model.safetensors').is_file():
@@ -91,8 +72,7 @@ def inspect_checkpoint(
     if found is not None:
         sizes.heads, sizes.heads_from = found, 'from the file beside it'
     if arch is not None:
-        _check_arch(path, sizes, arch)
-        sizes.heads, sizes.heads_from = _named_arch(arch)['num_heads'], f'of {arch}'
+        sizes.heads, sizes.heads_from = _arch_heads(path, sizes, arch), f'of {arch}'
     if heads is not None:
         sizes.heads, sizes.heads_from = heads, 'as given'
     if found is not None and sizes.heads != found:
@@ -104,10 +84,16 @@ def inspect_checkpoint(
     return Inspection(path, opened, converted, sizes, None if whole is None else whole.name)
 
 
-def _check_arch(path: Path, sizes: Sizes, name: str) -> None:
-    """Raise if the shapes are not those of a named architecture."""
-    arch = _named_arch(name)
-    family = 'hiera' if 'stages' in arch else 'swin' if 'depths' in arch else 'vit'
+def _arch_heads(path: Path, sizes: Sizes, name: str) -> int:
+    """Return the heads of a named architecture ('vit-tiny'); raise if the shapes are another's."""
+    known = {
+        f'{family}-{arch.replace("_", "-")}': (family, options)
+        for family, kind in FAMILIES.items()
+        for arch, options in MODELS.get(kind).architectures.items()
+    }
+    if name not in known:
+        raise CheckpointError(f"arch '{name}' is unknown; choose from {', '.join(sorted(known))}.")
+    family, arch = known[name]
     stages = tuple(arch.get('stages', arch.get('depths', ())))
     wanted = (family, arch['embed_dim'], arch.get('depth', sum(stages)))
     if (sizes.family, sizes.width, sizes.depth) != wanted or sizes.stages != stages:
@@ -115,6 +101,7 @@ def _check_arch(path: Path, sizes: Sizes, name: str) -> None:
             f'{path}: is not {name} (family, width, blocks {wanted}), its shapes say: {sizes}. '
             'Leave --arch out, or take another checkpoint.'
         )
+    return arch['num_heads']
 
 
 def _relative_options(sizes: Sizes) -> dict[str, Any]:
@@ -135,14 +122,9 @@ def _relative_options(sizes: Sizes) -> dict[str, Any]:
 
 
 def backbone_config(sizes: Sizes, img_size: tuple[int, int] | None = None) -> dict[str, Any]:
-    """Write the config of our backbone of the sizes of a checkpoint, heads included.
+    """Write the config of our backbone of a checkpoint's sizes, which must include the heads.
 
-    Args:
-        sizes: Read off the shapes.
-        img_size: (height, width) in pixels of the position table; None for the checkpoint's.
-
-    Raises:
-        CheckpointError: If heads or image size are unknown.
+    ``img_size`` is (height, width) in pixels of the position table, None for the checkpoint's.
     """
     if sizes.heads is None:
         raise CheckpointError(
@@ -159,8 +141,7 @@ def backbone_config(sizes: Sizes, img_size: tuple[int, int] | None = None) -> di
             )
         img_size = (sizes.grid[0] * stride, sizes.grid[1] * stride)
     arch: dict[str, Any] = dict(embed_dim=sizes.width, num_heads=sizes.heads)
-    if sizes.mlp_ratio != 4.0:
-        arch['mlp_ratio'] = sizes.mlp_ratio
+    arch |= dict(mlp_ratio=sizes.mlp_ratio) if sizes.mlp_ratio != 4.0 else {}
     options: dict[str, Any] = dict(img_size=img_size, final_norm=sizes.final_norm)
     if sizes.family == 'hiera':
         arch['stages'] = sizes.stages
@@ -169,12 +150,8 @@ def backbone_config(sizes: Sizes, img_size: tuple[int, int] | None = None) -> di
         options |= dict(patch_size=sizes.patch, window_size=sizes.window)
     else:
         arch['depth'] = sizes.depth
-        options |= dict(
-            patch_size=sizes.patch,
-            qkv_bias=sizes.qkv_bias,
-            cls_token=sizes.cls_token,
-            **_relative_options(sizes),
-        )
+        options |= dict(patch_size=sizes.patch, qkv_bias=sizes.qkv_bias, cls_token=sizes.cls_token)
+        options |= _relative_options(sizes)
     return dict(type=f'lightvit_dense.{FAMILIES[sizes.family]}', arch=arch, **options)
 
 
@@ -191,12 +168,7 @@ def load_inspected(backbone: nn.Module, inspection: Inspection) -> LoadReport:
 
 def told_pool(path: Path) -> str | None:
     """Return what the head reads ('mean', 'cls') if the file beside our classifier says so."""
-    try:
-        found: Any = json.loads(path.with_suffix('.json').read_text())
-    except (OSError, ValueError):
-        return None
-    for key in ('model', 'head', 'pool'):
-        found = found.get(key) if isinstance(found, dict) else None
+    found = look_up(read_json(path.with_suffix('.json')), 'model', 'head', 'pool')
     return found if found in ('mean', 'cls') else None
 
 
@@ -205,15 +177,8 @@ def classifier_config(
 ) -> dict[str, Any]:
     """Write the ``model`` of a config that a classifier's checkpoint fills.
 
-    Args:
-        inspection: The checkpoint.
-        head: Its head.
-        img_size: (height, width) in pixels; None for the checkpoint's.
-        pool: 'mean' or 'cls'; None for what the file says, else the class token where there is one
-            and no norm follows the pooling.
-
-    Raises:
-        CheckpointError: If the file has no classifier, or heads or image size are unknown.
+    Without ``pool`` ('mean' or 'cls') the file's is taken, else the class token where there is one
+    and no norm follows the pooling.
     """
     if head.classes is None:
         raise CheckpointError(
@@ -221,14 +186,11 @@ def classifier_config(
             'convert its backbone.'
         )
     reading, sizes = head.reading, inspection.sizes
-    backbone = backbone_config(sizes, img_size)
-    backbone['final_norm'] = reading['backbone.final_norm']
-    guess = 'cls' if sizes.cls_token and not reading['head.norm'] else 'mean'
-    options = dict(
-        num_classes=head.classes, pool=pool or head.pool or guess, norm=reading['head.norm']
-    )
-    if reading['head.batch_norm']:
-        options['batch_norm'] = True
+    backbone = backbone_config(sizes, img_size) | {'final_norm': reading['backbone.final_norm']}
+    norm = reading['head.norm']
+    guess = 'cls' if sizes.cls_token and not norm else 'mean'
+    options = dict(num_classes=head.classes, pool=pool or head.pool or guess, norm=norm)
+    options |= dict(batch_norm=True) if reading['head.batch_norm'] else {}
     return dict(type='lightvit_dense.ImageClassifier', backbone=backbone, head=options)
 
 
@@ -267,23 +229,11 @@ def convert_checkpoint(
     with_head: bool = False,
     pool: str | None = None,
 ) -> tuple[LoadReport, Path | None]:
-    """Load a checkpoint into a backbone or classifier of ours and write it.
+    """Load a checkpoint into a model of ours and write it; return report and path of the metadata.
 
-    Args:
-        inspection: The checkpoint, see :func:`inspect_checkpoint`.
-        destination: A .safetensors file (a classifier 'ours' also .pth), or a folder for 'hf'; None
-            writes nothing.
-        to: 'ours', 'timm' or 'hf'.
-        img_size: (height, width) in pixels to resize the position table for.
-        lossy: Whether parameters that our model lacks may get lost.
-        with_head: Whether to take the whole classifier.
-        pool: What its head reads, see :func:`classifier_config`.
-
-    Returns:
-        The report of the load, and the path of the metadata that was written.
-
-    Raises:
-        CheckpointError: If something does not fit, would get lost, or cannot be expressed.
+    ``destination`` is a .safetensors file (of a classifier 'ours' also .pth), for 'hf' a folder,
+    None writes nothing. The position table is resized for ``img_size``, (height, width) in pixels.
+    Parameters that our model lacks get lost only if ``lossy``. ``pool`` is for the head.
     """
     config = None
     if with_head:

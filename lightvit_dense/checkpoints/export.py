@@ -23,25 +23,14 @@ from .export_formats import (
     timm_format,
 )
 
-ARCHITECTURE = (
-    'arch',
-    'embed_dims',
-    'num_layers',
-    'num_heads',
-    'patch_size',
-    'grid_size',
-    'stages',
-    'q_pool',
-    'mask_unit',
-)
-
+_SIZES = ('arch', 'embed_dims', 'num_layers', 'num_heads', 'patch_size', 'grid_size')
+_SIZES_OF_SOME = ('stages', 'q_pool', 'mask_unit', 'num_prefix_tokens')
 _BUFFER = re.compile(r'\.(running_mean|running_var|num_batches_tracked)$')
 
 
 def _describe(backbone: nn.Module) -> dict[str, Any]:
     """Collect the sizes that a backbone has as attributes."""
-    found = {k: getattr(backbone, k) for k in ARCHITECTURE if hasattr(backbone, k)}
-    found['num_prefix_tokens'] = getattr(backbone, 'num_prefix_tokens', None)
+    found = {k: getattr(backbone, k, None) for k in (*_SIZES, *_SIZES_OF_SOME)}
     return {k: list(v) if isinstance(v, tuple) else v for k, v in found.items() if v is not None}
 
 
@@ -58,13 +47,11 @@ def _write(
 ) -> Path:
     """Write tensors and their metadata, each whole or not at all; return the path of the .json."""
     whole = _is_classifier(model)
-    what, endings = 'backbone', ('.safetensors',)
-    if whole:
-        what, endings = 'classifier', ('.safetensors', '.pth')
+    endings = ('.safetensors', '.pth') if whole else ('.safetensors',)
     if path.suffix not in endings:
         raise ValueError(f'{path}: the name must end in {" or ".join(endings)}')
     metadata: dict[str, Any] = {
-        'format': f'lightvit_dense.{what}',
+        'format': f'lightvit_dense.{"classifier" if whole else "backbone"}',
         'version': lightvit_dense.__version__,
         'time': time.strftime('%Y-%m-%dT%H:%M:%S%z'),
         'architecture': _describe(model.backbone if whole else model),  # type: ignore[arg-type]
@@ -148,18 +135,11 @@ def save_huggingface(
 ) -> Path:
     """Write a folder for ``from_pretrained`` of Hugging Face's ViT or Hiera, or their classifiers.
 
-    Args:
-        model: Our VisionTransformer with class token and final norm, Hiera, or a classifier.
-        folder: Gets config.json, model.safetensors and model.json, the metadata.
-        meta: How the weights were made: plain data.
-        config: Not used.
-
-    Returns:
-        Path of the metadata.
+    The folder gets config.json, model.safetensors and model.json, the metadata. A ViT needs class
+    token and final norm. Arguments, result and errors are those of :func:`save_backbone`.
 
     Raises:
         CheckpointError: If the class lacks an option of the model.
-        ValueError: If meta is not plain data.
     """
     folder, whole = Path(folder), _is_classifier(model)
     state, settings = (huggingface_classifier if whole else huggingface_format)(model)

@@ -8,34 +8,30 @@ from torch import Tensor, nn
 
 from lightvit_dense.errors import CheckpointError
 
-from .key_mapping import Context, State, fold_layer_scale
+from .key_mapping import Context, State, fold_layer_scale, rename
 
 _TIMM_VIT = {
     192: 'vit_tiny_patch16_224',
     384: 'vit_small_patch16_224',
     1024: 'vit_large_patch16_224',
 }
-_HF_EMBEDDINGS = {
-    'cls_token': 'embeddings.cls_token',
-    'pos_embed': 'embeddings.position_embeddings',
-    'patch_embed.proj.weight': 'embeddings.patch_embeddings.projection.weight',
-    'patch_embed.proj.bias': 'embeddings.patch_embeddings.projection.bias',
-}
 # The names of transformers 4, which version 5 reads and writes too.
-_HF_VIT = (
-    (r'^blocks\.', 'encoder.layer.'),
+_HF_COMMON = (
+    (r'^cls_token$', 'embeddings.cls_token'),
+    (r'^pos_embed$', 'embeddings.position_embeddings'),
+    (r'^patch_embed\.proj\.', 'embeddings.patch_embeddings.projection.'),
     (r'\.norm1\.', '.layernorm_before.'),
     (r'\.norm2\.', '.layernorm_after.'),
+)
+_HF_VIT = (
+    *_HF_COMMON,
+    (r'^blocks\.', 'encoder.layer.'),
     (r'\.attn\.proj\.', '.attention.output.dense.'),
     (r'\.mlp\.fc1\.', '.intermediate.dense.'),
     (r'\.mlp\.fc2\.', '.output.dense.'),
     (r'^norm\.', 'layernorm.'),
 )
-_HF_HIERA = (
-    (r'\.norm1\.', '.layernorm_before.'),
-    (r'\.norm2\.', '.layernorm_after.'),
-    (r'^norm\.', 'pooler.layernorm.'),
-)
+_HF_HIERA = (*_HF_COMMON, (r'^norm\.', 'pooler.layernorm.'))
 
 
 def is_hiera(backbone: nn.Module) -> bool:
@@ -43,94 +39,116 @@ def is_hiera(backbone: nn.Module) -> bool:
     return hasattr(backbone, 'stages')
 
 
-def _refuse(backbone: nn.Module, package: str, lacks: str) -> None:
+def _require(met: bool, otherwise: str, package: str, remedy: str = '') -> None:
+    """Raise, unless a condition is met, saying what a package has no place for."""
+    if not met:
+        text = f'The {otherwise}, which {package} cannot express. {remedy}'
+        raise CheckpointError(text.rstrip())
+
+
+def _require_plain(backbone: nn.Module, package: str, lacks: str) -> None:
     """Raise if the backbone has windows, or parameters (pattern ``lacks``) without a place."""
-    foreign = [n for n in backbone.state_dict() if re.search(lacks, n)]
-    windowed = [b for b in getattr(backbone, 'blocks', []) if getattr(b, 'window_size', 0)]
-    what = 'relative positions' if foreign else 'windows' if windowed else ''
-    if what:
-        raise CheckpointError(
-            f'The backbone has {what}, which {package} cannot express. Load its weights into a '
-            'plain backbone (no windows, no relative positions, final_norm=True) and export that.'
-        )
+    remedy = (
+        'Load its weights into a plain backbone (no windows, no relative positions, '
+        'final_norm=True) and export that.'
+    )
+    foreign = any(re.search(lacks, name) for name in backbone.state_dict())
+    windowed = any(getattr(block, 'window_size', 0) for block in getattr(backbone, 'blocks', []))
+    _require(not foreign, 'backbone has relative positions', package, remedy)
+    _require(not windowed, 'backbone has windows', package, remedy)
 
 
-def _need_norm(backbone: nn.Module, package: str) -> None:
+def _require_norm(backbone: nn.Module, package: str) -> None:
     """Raise if there is no final norm, which the package's class always has."""
-    if 'norm.weight' not in backbone.state_dict():
-        raise CheckpointError(
-            f'The backbone has no final norm, which {package} cannot express. Load its weights '
-            'into a backbone with final_norm=True and export that, or export the whole classifier '
-            '(--with-head).'
-        )
+    remedy = (
+        'Load its weights into a backbone with final_norm=True and export that, or export the '
+        'whole classifier (--with-head).'
+    )
+    there = 'norm.weight' in backbone.state_dict()
+    _require(there, 'backbone has no final norm', package, remedy)
 
 
-def _own_state(backbone: nn.Module) -> State:
-    """Return the parameters with LayerScales folded, for which not every class has a place."""
-    return fold_layer_scale(dict(backbone.state_dict()), Context())
+def _image_size(backbone: Any) -> tuple[int, int]:
+    return backbone.grid_size[0] * backbone.patch_size, backbone.grid_size[1] * backbone.patch_size
 
 
-def _image_size(backbone: nn.Module) -> tuple[int, int]:
-    grid: Any = backbone.grid_size
-    patch: Any = backbone.patch_size
-    return grid[0] * patch, grid[1] * patch
+def _stage_heads(backbone: Any, depths: tuple[int, ...]) -> list[int]:
+    return [backbone.arch['num_heads'] * 2**stage for stage in range(len(depths))]
 
 
-def unit_attention(backbone: nn.Module) -> list[bool]:
+def _unit_attention(backbone: Any) -> list[bool]:
     """Say for each stage of a Hiera whether its blocks after the first attend in mask units."""
-    flags = [bool(block.attn.mask_unit) for block in backbone.blocks]  # type: ignore[union-attr]
-    starts = [sum(backbone.stages[:s]) for s in range(len(backbone.stages))]  # type: ignore
-    after = [start + 1 for start in starts]
-    return [flags[i] if i < len(flags) else False for i in after]
+    flags = [bool(block.attn.mask_unit) for block in backbone.blocks] + [False]
+    starts = [sum(backbone.stages[:stage]) for stage in range(len(backbone.stages))]
+    return [flags[start + 1] for start in starts]
 
 
-def _timm_beit(own: State, kwargs: dict[str, Any]) -> tuple[State, str, dict[str, Any]]:
+def _timm_swin(backbone: Any, own: State) -> tuple[State, str, dict[str, Any]]:
+    """Give a Swin, whose names and parts are timm's already."""
+    remedy = 'Load its weights into one with final_norm=True and export that.'
+    _require(not backbone.stage_norms, 'backbone has a norm for each stage', 'timm', remedy)
+    options = dict(
+        patch_size=backbone.patch_size,
+        depths=backbone.depths,
+        num_heads=tuple(_stage_heads(backbone, backbone.depths)),
+        window_size=backbone.window_size,
+    )
+    state = {name: tensor for name, tensor in own.items() if name != 'mask_token'}
+    return state, 'swin_tiny_patch4_window7_224', options
+
+
+def _timm_hiera(backbone: Any, own: State) -> tuple[State, str, dict[str, Any]]:
+    """Give a Hiera, whose last norm timm counts to the head."""
+    options = dict(
+        num_heads=backbone.arch['num_heads'],
+        stages=tuple(backbone.arch['stages']),
+        q_pool=backbone.q_pool,
+        mask_unit_size=(backbone.mask_unit,) * 2,
+        mask_unit_attn=tuple(_unit_attention(backbone)),
+        patch_stride=(backbone.patch_size,) * 2,
+    )
+    return rename(own, [(r'^norm\.', 'head.norm.')]), 'hiera_tiny_224', options
+
+
+def _vit_options(backbone: Any, own: State) -> dict[str, Any]:
+    return dict(
+        patch_size=backbone.patch_size,
+        depth=backbone.arch['depth'],
+        num_heads=backbone.arch['num_heads'],
+        qkv_bias='blocks.0.attn.qkv.bias' in own,
+    )
+
+
+def _timm_vit(backbone: Any, own: State) -> tuple[State, str, dict[str, Any]]:
+    """Give a plain ViT, which timm can build with and without class token and norm."""
+    options = _vit_options(backbone, own)
+    if 'cls_token' not in own:
+        options |= dict(class_token=False, global_pool='avg', fc_norm=False)
+    if 'norm.weight' not in own:
+        options |= dict(final_norm=False)
+    return own, _TIMM_VIT.get(backbone.arch['embed_dim'], 'vit_base_patch16_224'), options
+
+
+def _timm_beit(backbone: Any, own: State) -> tuple[State, str, dict[str, Any]]:
     """Give a ViT with relative position biases as timm's BEiT.
 
     Its keys have no bias; ours add the same to all logits of a query, so nothing is lost.
     """
+    what = 'backbone has relative position biases and no class token'
+    _require('cls_token' in own, what, 'timm', 'Export a backbone with cls_token=True.')
     state: State = {}
     for name, tensor in own.items():
         if name.endswith('.attn.qkv.bias'):
-            query, _, value = tensor.chunk(3)
             head = name.removesuffix('qkv.bias')
-            state[f'{head}q_bias'], state[f'{head}v_bias'] = query, value
+            state[f'{head}q_bias'], _, state[f'{head}v_bias'] = tensor.chunk(3)
         else:
             state[name] = tensor
-    if 'cls_token' not in state:
-        raise CheckpointError(
-            'The backbone has relative position biases and no class token, which timm cannot '
-            'express. Export a backbone with cls_token=True.'
-        )
     options = dict(use_abs_pos_emb=True, use_rel_pos_bias=True, init_values=0.0)
-    return state, 'beit_base_patch16_224', {**kwargs, **options, 'global_pool': 'token'}
+    options |= dict(global_pool='token', **_vit_options(backbone, own))
+    return state, 'beit_base_patch16_224', options
 
 
-def _timm_swin(backbone: Any, alone: bool) -> tuple[State, str, dict[str, Any]]:
-    """Give a Swin as timm has it, whose names and parts it has already."""
-    if backbone.stage_norms:
-        raise CheckpointError(
-            'The backbone has a norm for each stage, which timm cannot express. Load its weights '
-            'into one with final_norm=True and export that.'
-        )
-    if alone:
-        _need_norm(backbone, 'timm')
-    state = {n: t for n, t in backbone.state_dict().items() if n != 'mask_token'}
-    arch = backbone.arch
-    kwargs = dict(
-        img_size=_image_size(backbone),
-        num_classes=0,
-        patch_size=backbone.patch_size,
-        embed_dim=arch['embed_dim'],
-        depths=backbone.depths,
-        num_heads=tuple(arch['num_heads'] * 2**stage for stage in range(len(backbone.depths))),
-        window_size=backbone.window_size,
-        mlp_ratio=arch.get('mlp_ratio', 4.0),
-    )
-    return state, 'swin_tiny_patch4_window7_224', kwargs
-
-
-def timm_format(backbone: nn.Module, alone: bool = True) -> tuple[State, str, dict[str, Any]]:
+def timm_format(backbone: Any, alone: bool = True) -> tuple[State, str, dict[str, Any]]:
     """Give a backbone (``alone``: without a head) as timm has it.
 
     Returns:
@@ -139,64 +157,28 @@ def timm_format(backbone: nn.Module, alone: bool = True) -> tuple[State, str, di
     Raises:
         CheckpointError: If timm's class lacks an option of the backbone.
     """
+    own = fold_layer_scale(dict(backbone.state_dict()), Context())  # few classes have a place
     if hasattr(backbone, 'depths'):
-        return _timm_swin(backbone, alone)
-    hiera = is_hiera(backbone)
-    _refuse(backbone, 'timm', r'rel_pos_[hw]')
-    state, arch = _own_state(backbone), dict(backbone.arch)  # type: ignore[arg-type]
-    biased = any(name.endswith('relative_position_bias_table') for name in state)
-    if alone and (hiera or biased):
-        _need_norm(backbone, 'timm')
+        give = _timm_swin
+    else:
+        _require_plain(backbone, 'timm', 'rel_pos_[hw]')
+        biased = any(name.endswith('relative_position_bias_table') for name in own)
+        give = _timm_hiera if is_hiera(backbone) else _timm_beit if biased else _timm_vit
+    state, name, options = give(backbone, own)
+    if alone and give is not _timm_vit:
+        _require_norm(backbone, 'timm')
     common = dict(
-        img_size=_image_size(backbone), num_classes=0, mlp_ratio=arch.get('mlp_ratio', 4.0)
+        img_size=_image_size(backbone),
+        num_classes=0,
+        mlp_ratio=backbone.arch.get('mlp_ratio', 4.0),
+        embed_dim=backbone.arch['embed_dim'],
     )
-    if hiera:
-        unit = (backbone.mask_unit,) * 2
-        sizes = dict(
-            embed_dim=arch['embed_dim'],
-            num_heads=arch['num_heads'],
-            stages=tuple(arch['stages']),
-            q_pool=backbone.q_pool,
-            mask_unit_size=unit,
-            mask_unit_attn=tuple(unit_attention(backbone)),
-            patch_stride=(backbone.patch_size,) * 2,
-        )
-        renamed = {re.sub(r'^norm\.', 'head.norm.', n): t for n, t in state.items()}
-        return renamed, 'hiera_tiny_224', {**common, **sizes}
-    width = arch['embed_dim']
-    sizes = dict(
-        patch_size=backbone.patch_size,
-        embed_dim=width,
-        depth=arch['depth'],
-        num_heads=arch['num_heads'],
-        qkv_bias='blocks.0.attn.qkv.bias' in state,
-    )
-    if biased:
-        return _timm_beit(state, {**common, **sizes})
-    if 'cls_token' not in state:
-        sizes |= dict(class_token=False, global_pool='avg', fc_norm=False)
-    if 'norm.weight' not in state:
-        sizes |= dict(final_norm=False)
-    return state, _TIMM_VIT.get(width, 'vit_base_patch16_224'), {**common, **sizes}
+    return state, name, common | options
 
 
-def _split_qkv(state: State, name: str, tensor: Tensor) -> None:
-    head, kind = name.split('.attn.qkv.')
-    for part, value in zip(('query', 'key', 'value'), tensor.chunk(3), strict=True):
-        state[f'{head}.attention.attention.{part}.{kind}'] = value
-
-
-def _rename(name: str, rules: tuple[tuple[str, str], ...]) -> str:
-    if name in _HF_EMBEDDINGS:
-        return _HF_EMBEDDINGS[name]
-    for pattern, replacement in rules:
-        name = re.sub(pattern, replacement, name)
-    return name
-
-
-def _hf_vit(backbone: nn.Module) -> tuple[State, dict[str, Any]]:
-    arch: Any = backbone.arch
-    own = _own_state(backbone)
+def _hf_vit(backbone: Any) -> tuple[State, dict[str, Any]]:
+    """Give a ViT by the names of ``ViTModel``, and its config."""
+    own, arch = fold_layer_scale(dict(backbone.state_dict()), Context()), backbone.arch
     if 'cls_token' not in own:
         raise CheckpointError(
             'The backbone has no class token, which ViTModel needs. Export a backbone with '
@@ -205,9 +187,10 @@ def _hf_vit(backbone: nn.Module) -> tuple[State, dict[str, Any]]:
     state: State = {}
     for name, tensor in own.items():
         if '.attn.qkv.' in name:
-            _split_qkv(state, re.sub(r'^blocks\.', 'encoder.layer.', name), tensor)
+            for part, value in zip(('query', 'key', 'value'), tensor.chunk(3), strict=True):
+                state[name.replace('.attn.qkv.', f'.attention.attention.{part}.')] = value
         else:
-            state[_rename(name, _HF_VIT)] = tensor
+            state[name] = tensor
     height, width = _image_size(backbone)
     config = dict(
         architectures=['ViTModel'],
@@ -221,23 +204,18 @@ def _hf_vit(backbone: nn.Module) -> tuple[State, dict[str, Any]]:
         num_channels=own['patch_embed.proj.weight'].shape[1],
         qkv_bias='blocks.0.attn.qkv.bias' in own,
     )
-    return state, config
+    return rename(state, _HF_VIT), config
 
 
-def _hf_hiera(backbone: nn.Module) -> tuple[State, dict[str, Any]]:
-    arch: Any = backbone.arch
-    own = backbone.state_dict()
-    stages = tuple(arch['stages'])
-    place = [(s, i) for s, blocks in enumerate(stages) for i in range(blocks)]
+def _hf_hiera(backbone: Any) -> tuple[State, dict[str, Any]]:
+    """Give a Hiera by the names of ``HieraModel``, and its config."""
+    own, arch, stages = backbone.state_dict(), backbone.arch, tuple(backbone.arch['stages'])
+    places = [(stage, layer) for stage, count in enumerate(stages) for layer in range(count)]
 
     def move(match: re.Match) -> str:
-        stage, layer = place[int(match[1])]
+        stage, layer = places[int(match[1])]
         return f'encoder.stages.{stage}.layers.{layer}.'
 
-    state = {
-        _rename(re.sub(r'^blocks\.(\d+)\.', move, name), _HF_HIERA): tensor
-        for name, tensor in own.items()
-    }
     kernel = own['patch_embed.proj.weight'].shape
     config = dict(
         architectures=['HieraModel'],
@@ -246,7 +224,7 @@ def _hf_hiera(backbone: nn.Module) -> tuple[State, dict[str, Any]]:
         embed_dim_multiplier=2.0,
         hidden_size=backbone.embed_dims,
         depths=list(stages),
-        num_heads=[arch['num_heads'] * 2**stage for stage in range(len(stages))],
+        num_heads=_stage_heads(backbone, stages),
         image_size=list(_image_size(backbone)),
         patch_size=list(kernel[2:]),
         patch_stride=[backbone.patch_size] * 2,
@@ -255,10 +233,10 @@ def _hf_hiera(backbone: nn.Module) -> tuple[State, dict[str, Any]]:
         num_query_pool=backbone.q_pool,
         query_stride=[2, 2],
         masked_unit_size=[backbone.mask_unit] * 2,
-        masked_unit_attention=unit_attention(backbone),
+        masked_unit_attention=_unit_attention(backbone),
         num_channels=kernel[1],
     )
-    return state, config
+    return rename(own, ((r'^blocks\.(\d+)\.', move), *_HF_HIERA)), config
 
 
 def huggingface_format(backbone: nn.Module, alone: bool = True) -> tuple[State, dict[str, Any]]:
@@ -268,9 +246,9 @@ def huggingface_format(backbone: nn.Module, alone: bool = True) -> tuple[State, 
         CheckpointError: If the class lacks an option of the backbone.
     """
     package = 'Hugging Face Transformers'
-    _refuse(backbone, package, r'rel_pos|relative_position')
+    _require_plain(backbone, package, r'rel_pos|relative_position')
     if alone:
-        _need_norm(backbone, package)
+        _require_norm(backbone, package)
     state, config = (_hf_hiera if is_hiera(backbone) else _hf_vit)(backbone)
     return state, {**config, 'hidden_act': 'gelu', 'layer_norm_eps': 1e-6, 'dtype': 'float32'}
 
@@ -285,43 +263,41 @@ def _linear(head: Any) -> tuple[Tensor, Tensor]:
     return scaled, bias - torch.mv(scaled, head.bn.running_mean)
 
 
-def _norms(model: Any) -> tuple[bool, bool]:
+def _norms(model: Any, package: str) -> tuple[bool, bool]:
     """Tell whether a LayerNorm comes before and whether one comes after the pooling."""
     final = 'norm.weight' in model.backbone.state_dict()
-    return final, 'fc_norm.weight' in model.head.state_dict()
-
-
-def _cannot(package: str, why: str) -> CheckpointError:
-    return CheckpointError(f'The classifier {why}, which {package} cannot express.')
+    after = 'fc_norm.weight' in model.head.state_dict()
+    what = 'classifier has no LayerNorm after the pooling, or one before it'
+    _require(not is_hiera(model.backbone) or (after and not final), what, package)
+    return final, after
 
 
 def timm_classifier(model: Any) -> tuple[State, str, dict[str, Any]]:
     """Give an ImageClassifier as timm has it, see :func:`timm_format`."""
     state, name, kwargs = timm_format(model.backbone, alone=False)
-    final, after = _norms(model)
-    kwargs = {**kwargs, 'num_classes': model.head.num_classes}
+    final, after = _norms(model, 'timm')
     weight, bias = _linear(model.head)
-    norm = {f'fc_norm.{k}': v for k, v in model.head.fc_norm.state_dict().items()}
+    norm, linear = 'fc_norm', 'head'
+    kwargs['num_classes'] = model.head.num_classes
     if is_hiera(model.backbone):
-        if final or not after:
-            raise _cannot('timm', 'has no LayerNorm after the pooling, or one before it')
-        norm = {n.replace('fc_norm.', 'head.norm.'): t for n, t in norm.items()}
-        return {**state, **norm, 'head.fc.weight': weight, 'head.fc.bias': bias}, name, kwargs
-    if name.startswith('swin'):
-        if after or not final:
-            raise _cannot("timm's Swin", 'has no LayerNorm before the pooling, or one after it')
-        return {**state, 'head.fc.weight': weight, 'head.fc.bias': bias}, name, kwargs
-    if final and after:
-        raise _cannot('timm', 'has LayerNorms before and after the pooling')
-    kwargs['global_pool'] = 'token' if model.head.pool == 'cls' else 'avg'
-    if name.startswith('beit'):
-        if not final and not after:
-            raise _cannot("timm's BEiT", 'has no LayerNorm after its blocks')
-        kwargs['use_fc_norm'] = after
+        norm, linear = 'head.norm', 'head.fc'
+    elif name.startswith('swin'):
+        what = 'classifier has no LayerNorm before the pooling, or one after it'
+        _require(final and not after, what, "timm's Swin")
+        linear = 'head.fc'
     else:
-        # With fc_norm=True timm's final norm follows the pooling.
-        kwargs |= dict(fc_norm=after, final_norm=final or after)
-    return {**state, **norm, 'head.weight': weight, 'head.bias': bias}, name, kwargs
+        what = 'classifier has LayerNorms before and after the pooling'
+        _require(not (final and after), what, 'timm')
+        kwargs['global_pool'] = 'token' if model.head.pool == 'cls' else 'avg'
+        if name.startswith('beit'):
+            what = 'classifier has no LayerNorm after its blocks'
+            _require(final or after, what, "timm's BEiT")
+            kwargs['use_fc_norm'] = after
+        else:
+            # With fc_norm=True timm's final norm follows the pooling.
+            kwargs |= dict(fc_norm=after, final_norm=final or after)
+    state |= {f'{norm}.{k}': v for k, v in model.head.fc_norm.state_dict().items()}
+    return {**state, f'{linear}.weight': weight, f'{linear}.bias': bias}, name, kwargs
 
 
 def huggingface_classifier(model: Any) -> tuple[State, dict[str, Any]]:
@@ -333,22 +309,19 @@ def huggingface_classifier(model: Any) -> tuple[State, dict[str, Any]]:
         CheckpointError: If the class lacks an option of the classifier.
     """
     state, config = huggingface_format(model.backbone, alone=False)
-    final, after = _norms(model)
-    weight, bias = _linear(model.head)
-    if is_hiera(model.backbone):
-        if final or not after:
-            raise _cannot('Hugging Face', 'has no LayerNorm after the pooling, or one before it')
-        kind, prefix = 'HieraForImageClassification', 'hiera.'
-        state |= {f'pooler.layernorm.{k}': v for k, v in model.head.fc_norm.state_dict().items()}
-    else:
+    final, after = _norms(model, 'Hugging Face')
+    kind, prefix = 'HieraForImageClassification', 'hiera.'
+    if not is_hiera(model.backbone):
         if model.head.pool != 'cls' or after or not final:
             raise CheckpointError(
                 'The classifier does not read the class token after the final norm, as '
                 "Hugging Face's ViTForImageClassification does. Export it for timm (--to timm)."
             )
         kind, prefix = 'ViTForImageClassification', 'vit.'
+    # A ViT's head has no norm here.
+    state |= {f'pooler.layernorm.{k}': v for k, v in model.head.fc_norm.state_dict().items()}
     state = {prefix + name: tensor for name, tensor in state.items()}
-    state |= {'classifier.weight': weight, 'classifier.bias': bias}
+    state['classifier.weight'], state['classifier.bias'] = _linear(model.head)
     labels = {str(i): f'LABEL_{i}' for i in range(model.head.num_classes)}
     names = dict(id2label=labels, label2id={v: int(k) for k, v in labels.items()})
     return state, {**config, **names, 'architectures': [kind]}

@@ -41,11 +41,7 @@ def _turn(name: str, array: np.ndarray) -> np.ndarray:
 
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:
-    """Read the arrays of an .npz file; nothing in it is run.
-
-    Raises:
-        CheckpointError: If it is damaged, asks to run code, or holds no such transformer.
-    """
+    """Read the arrays of an .npz file; nothing in it is run."""
     try:
         with np.load(path, allow_pickle=False) as arrays:
             found = {name.removeprefix('opt/target/'): arrays[name] for name in arrays.files}

@@ -1,7 +1,6 @@
 """Filling models from checkpoints: ``init_cfg`` types, and the check that nothing stays random."""
 
 import os
-import re
 from typing import Any
 
 from mmengine.model import update_init_info
@@ -22,17 +21,10 @@ class PretrainedBackbone:
     Every process reads the same file, so that all ranks start alike.
 
     Args:
-        checkpoint: Path of a .safetensors or .pth file.
-        strict: Whether missing or unexpected parameters are an error.
-        source_grid: (height, width) of the checkpoint's position table in patches, where it is
-            neither square nor the model's own.
-        verbose: Whether to log what was loaded.
-        key: Which network to take where the file has several, see
+        checkpoint: Path of a .safetensors or .pth file. The other arguments are those of
             :func:`~lightvit_dense.checkpoints.load_backbone`.
-        any_depth: Whether a checkpoint of more or fewer blocks may be loaded as far as it goes.
-        num_pretrained_blocks: How many leading blocks to load (arXiv 2205.14443): the blocks above
-            and the final norm stay as initialised, 0 loads the embedding alone, ``None`` or the
-            depth all. A model that is random altogether has no ``init_cfg``.
+        num_pretrained_blocks: How many leading blocks to load (arXiv 2205.14443). A model that is
+            random altogether has no ``init_cfg``.
         skip: Regular expression of parameters that stay as initialised, e.g. ``'qkv.bias'``.
     """
 
@@ -73,12 +65,10 @@ class PretrainedClassifier:
     without a classifier fills the backbone alone. The backbone's own ``init_cfg`` is not used.
 
     Args:
-        checkpoint: Path of a .safetensors or .pth file.
+        checkpoint: Path of a .safetensors or .pth file. The other arguments are those of
+            :func:`~lightvit_dense.checkpoints.load_classifier`.
         key: Which network to take where the file has several, e.g. 'ema_state_dict'.
-        source_grid: (height, width) of the checkpoint's position table in patches, where it is
-            neither square nor the model's own.
         complete: Whether it is an error if anything of the model is not in the checkpoint.
-        verbose: Whether to log what was loaded.
     """
 
     def __init__(
@@ -117,15 +107,14 @@ class PretrainedClassifier:
 
 def unfilled(model: nn.Module, state: Any) -> list[str]:
     """Name the parameters and buffers of a model that a state dict lacks or has in other shapes."""
-    found = {re.sub(r'^module\.', '', str(name)): value for name, value in state.items()}
-
-    def fits(name: str, own: Tensor) -> bool:
-        value = found.get(name)
-        return isinstance(value, Tensor) and value.shape == own.shape
-
-    # Counters of old BatchNorms; nothing is computed from them.
-    own = {n: t for n, t in model.state_dict().items() if not n.endswith('num_batches_tracked')}
-    return [name for name, tensor in own.items() if not fits(name, tensor)]
+    shapes = {
+        str(name).removeprefix('module.'): value.shape
+        for name, value in state.items()
+        if isinstance(value, Tensor)
+    }
+    lacking = [name for name, own in model.state_dict().items() if shapes.get(name) != own.shape]
+    # Counters are not in old files; nothing is computed from them.
+    return [name for name in lacking if not name.endswith('num_batches_tracked')]
 
 
 def fit_checkpoint(model: nn.Module, content: dict[str, Any], path: str | os.PathLike) -> list[str]:

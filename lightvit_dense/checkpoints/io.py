@@ -53,10 +53,6 @@ def _check_file(path: Path) -> bytes:
     return head
 
 
-def _is_safetensors(path: Path, head: bytes) -> bool:
-    return path.suffix == '.safetensors' or (len(head) > 8 and head[8:9] == b'{')
-
-
 def _refuse_torchscript(path: Path) -> None:
     """Raise if a file holds a program; torch's own message is advice to run it."""
     try:
@@ -100,7 +96,7 @@ def read_checkpoint(path: str | os.PathLike, map_location: Any = 'cpu', mmap: bo
     """
     path = Path(path).expanduser()
     head = _check_file(path)
-    if _is_safetensors(path, head):
+    if path.suffix == '.safetensors' or head[8:9] == b'{':
         return _read_safetensors(path, map_location)
     if path.suffix == '.npz':
         return read_flax(path)

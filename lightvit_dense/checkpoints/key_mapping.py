@@ -47,9 +47,13 @@ def is_hiera(names: Iterable[str]) -> bool:
     return any(_WIDER.match(name) for name in names)
 
 
-def rename(state: State, rules: Collection[tuple[str, str]]) -> State:
+Rule = tuple[str, str | Callable[[re.Match], str]]
+"""A pattern of names and what replaces it, as for ``re.sub``."""
+
+
+def rename(state: State, rules: Iterable[Rule]) -> State:
     """Apply regular expressions to names, each name by all rules in order."""
-    renamed: State = {}
+    rules, renamed = tuple(rules), State()
     for name, tensor in state.items():
         for pattern, replacement in rules:
             name = re.sub(pattern, replacement, name)
@@ -57,7 +61,10 @@ def rename(state: State, rules: Collection[tuple[str, str]]) -> State:
     return renamed
 
 
-_HEAD = re.compile(r'(head|fc_norm|head_dist|classifier|cls_classifier|distillation_classifier)\.')
+# Classifiers, and a tracker's positions of the template.
+_HEAD = re.compile(
+    r'(head|fc_norm|head_dist|classifier|cls_classifier|distillation_classifier)\.|pos_embed_z$'
+)
 _INDEX = re.compile(r'.*(relative_position_index|relative_coords_table)$')
 _SWIN = re.compile(r'layers\.\d+\.blocks\.')
 _SCALE = re.compile(r'(.*\.)(?:gamma_([12])|ls([12])\.gamma)$')
@@ -71,11 +78,7 @@ FOREIGN = (
 
 
 def refuse_foreign(names: State, wanted: Collection[str]) -> None:
-    """Raise if the names belong to a network that the model cannot be.
-
-    Raises:
-        CheckpointError: Naming what the checkpoint is and what to take instead.
-    """
+    """Raise, naming what the checkpoint is, if it is of a network that the model cannot be."""
     foreign = list(FOREIGN)
     if wanted and not any(map(_SWIN.match, wanted)):
         foreign.append((_SWIN.pattern, 'a Swin transformer, which the model is not'))
@@ -89,15 +92,18 @@ def refuse_foreign(names: State, wanted: Collection[str]) -> None:
             )
 
 
+def _blocks(state: State) -> set[int]:
+    return {int(m[1]) for m in (re.match(r'blocks\.(\d+)\.', name) for name in state) if m}
+
+
 def drop_indices(state: State, context: Context) -> State:
     """Leave out tables that are computed from the image size."""
-    names = [name for name in state if _INDEX.match(name) and not context.wants(name)]
-    context.drop(state, names)
+    context.drop(state, [n for n in state if _INDEX.match(n) and not context.wants(n)])
     return state
 
 
 def drop_heads(state: State, context: Context) -> State:
-    """Leave out classifiers, unless there is no model or it has them."""
+    """Leave out what is of a task, unless there is no model or it has it."""
     if context.wanted is not None:
         context.drop(state, [n for n in state if _HEAD.match(n) and not context.wants(n)])
     return state
@@ -107,8 +113,8 @@ def name_norm(state: State, context: Context) -> State:
     """Give Hiera's last LayerNorm our name; Meta's autoencoder and timm have their own for it."""
     if not is_hiera(state) or context.wants('head.norm.weight'):
         return state
-    state = rename(state, [(r'^(head\.norm|encoder_norm)\.', 'norm.')])
-    return rename(state, [(r'^pos_embed_abs$', 'pos_embed')])
+    rules = ((r'^(head\.norm|encoder_norm)\.', 'norm.'), (r'^pos_embed_abs$', 'pos_embed'))
+    return rename(state, rules)
 
 
 def spread_shared_positions(state: State, context: Context) -> State:
@@ -117,8 +123,7 @@ def spread_shared_positions(state: State, context: Context) -> State:
     if shared not in state or context.wants(shared):
         return state
     table = state.pop(shared)
-    blocks = sorted({int(m[1]) for m in (re.match(r'blocks\.(\d+)\.', n) for n in state) if m})
-    for block in blocks:
+    for block in sorted(_blocks(state)):
         state[f'blocks.{block}.attn.relative_position_bias_table'] = table
     context.notes.append('the relative positions shared by all blocks were copied to each')
     return state
@@ -179,34 +184,19 @@ def fold_layer_scale(state: State, context: Context) -> State:
 
 def drop_query_key_block(state: State, context: Context) -> State:
     """Leave out D²-MAE's last block, which has queries and keys only and leads nowhere."""
-    blocks: dict[int, list[str]] = {}
-    for name in state:
-        found = re.match(r'blocks\.(\d+)\.', name)
-        if found:
-            blocks.setdefault(int(found[1]), []).append(name)
-    if not blocks:
-        return state
-    last = blocks[max(blocks)]
+    block = max(_blocks(state), default=0)
+    last = [name for name in state if name.startswith(f'blocks.{block}.')]
     parts = {name.split('.', 2)[2].rsplit('.', 1)[0] for name in last}
-    if parts == {'norm1', 'attn.qkv'} and not any(context.wants(name) for name in last):
+    if parts == {'norm1', 'attn.qkv'} and not any(map(context.wants, last)):
         context.drop(state, last)
         context.notes.append(
-            f'block {max(blocks) + 1} has queries and keys only (decoupled distillation) '
-            'and was left out'
+            f'block {block + 1} has queries and keys only (decoupled distillation) and was left out'
         )
-    return state
-
-
-def drop_template_positions(state: State, context: Context) -> State:
-    """Leave out a tracker's positions of the template, unless the model is a tracker too."""
-    if 'pos_embed_z' in state and context.wanted is not None and not context.wants('pos_embed_z'):
-        context.drop(state, ['pos_embed_z'])
     return state
 
 
 STEPS: tuple[Step, ...] = (
     drop_indices,
-    drop_template_positions,
     name_norm,
     drop_heads,
     spread_shared_positions,

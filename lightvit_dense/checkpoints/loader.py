@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.logging import MMLogger
+from mmengine.logging import MMLogger, print_log
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
@@ -25,6 +25,7 @@ from .resize import resize_parameter
 ADDED = ('rel_pos_h', 'rel_pos_w', 'relative_position_bias_table', 'gamma')
 # Parameters without which a model computes something else.
 LOST = re.compile(r'rel_pos|relative_position_bias|reg_token|dist_token|[qk]_norm\.|\.ls[12]\.')
+NO_FILE = '<state dict>'
 
 
 def _shorten(names: Sequence[str], limit: int = 5) -> str:
@@ -36,7 +37,7 @@ def _shorten(names: Sequence[str], limit: int = 5) -> str:
 class LoadReport:
     """What a load did."""
 
-    path: str  # or '<state dict>'
+    path: str
     source: str | None = None  # kind of checkpoint
     matched: list[str] = field(default_factory=list)
     # with the old and the new shape
@@ -61,18 +62,19 @@ class LoadReport:
 
     def __str__(self) -> str:
         """Return the report as a short block of text."""
-        groups = (
-            ('matched', self.matched),
-            ('resized', self._resized()),
-            ('missing', self.missing),
-            ('added by the model', self.added),
-            ('unexpected', self.unexpected),
-            ('dropped', self.dropped),
-            *([('as initialised', self.random)] if self.random else []),
-        )
+        groups = {
+            'matched': self.matched,
+            'resized': self._resized(),
+            'missing': self.missing,
+            'added by the model': self.added,
+            'unexpected': self.unexpected,
+            'dropped': self.dropped,
+        }
+        if self.random:
+            groups['as initialised'] = self.random
         inside = f", '{self.container}'" if self.container else ''
         lines = [f'Loaded {self.path} ({self.source or "unknown source"}{inside}):']
-        for title, names in groups:
+        for title, names in groups.items():
             listed = f': {_shorten(names)}' if names and title != 'matched' else ''
             lines.append(f'  {title:<18} {len(names):>4}{listed}')
         lines += [f'  note: {note}' for note in self.notes]
@@ -83,10 +85,7 @@ class LoadReport:
 
 def announce(text: str) -> None:
     """Log through mmengine's logger if a run has one, else print."""
-    if MMLogger.check_instance_created('mmengine') or MMLogger._instance_dict:
-        MMLogger.get_current_instance().info(text)
-    else:
-        print(text, flush=True)
+    print_log(text, 'current' if MMLogger._instance_dict else None)
 
 
 def _source_grid(state: Mapping[str, Tensor], model: nn.Module) -> tuple[int, int] | None:
@@ -94,15 +93,7 @@ def _source_grid(state: Mapping[str, Tensor], model: nn.Module) -> tuple[int, in
     table, grid = state.get('pos_embed'), getattr(model, 'grid_size', None)
     if table is None or table.ndim != 3 or not grid:
         return None
-    fits = table.shape[1] - grid[0] * grid[1] in (0, 1)
-    return (int(grid[0]), int(grid[1])) if fits else None
-
-
-def _prefixes(state: Mapping[str, Tensor]) -> tuple[int, ...]:
-    """Tell how many rows of the position table may belong to no patch, likeliest first."""
-    extra = sum(state[n].shape[1] for n in ('dist_token', 'reg_token') if n in state)
-    cls = int('cls_token' in state)
-    return tuple(dict.fromkeys((cls + extra, cls, 0, 1)))
+    return (int(grid[0]), int(grid[1])) if table.shape[1] - grid[0] * grid[1] in (0, 1) else None
 
 
 def count_blocks(names: Iterable[str]) -> int:
@@ -111,13 +102,23 @@ def count_blocks(names: Iterable[str]) -> int:
     return len({match[0] for match in whole if match})
 
 
-def _check_sizes(report: LoadReport, state: Mapping[str, Tensor], model: nn.Module) -> None:
+def _check_sizes(
+    report: LoadReport, state: Mapping[str, Tensor], model: nn.Module, any_depth: bool
+) -> None:
     """Raise if the checkpoint has another depth, or is known to have other heads."""
     found, own = count_blocks(state), count_blocks(model.state_dict())
-    if found and own and found != own:
+    if found and own and found != own and not any_depth:
         raise CheckpointError(
             f'{report.path}: has {found} blocks, the model {own}. Build the model with this depth '
             '(arch) or take a checkpoint of the right size. any_depth=True loads what they share.'
+        )
+    heads = None if report.path == NO_FILE else known_heads(Path(report.path).expanduser())
+    own_heads = look_up(getattr(model, 'arch', None), 'num_heads')
+    if heads is not None and own_heads is not None and heads != own_heads:
+        raise CheckpointError(
+            f'{report.path}: was trained with {heads} heads, the model has {own_heads}. The shapes '
+            'are the same, what they compute is not: build the model with '
+            f'num_heads={heads} (arch).'
         )
 
 
@@ -166,65 +167,43 @@ def _skip(
     return {name: tensor for name, tensor in state.items() if name not in skipped}
 
 
-def _check_heads(report: LoadReport, path: Path, model: nn.Module) -> None:
-    """Raise if the file beside the checkpoint says that it was trained with other heads."""
-    heads, arch = known_heads(path), getattr(model, 'arch', None)
-    own = arch.get('num_heads') if isinstance(arch, dict) else None
-    if heads is not None and own is not None and heads != own:
-        raise CheckpointError(
-            f'{report.path}: was trained with {heads} heads, the model has {own}. The shapes are '
-            f'the same, what they compute is not: build the model with num_heads={heads} (arch).'
-        )
+def look_up(content: Any, *keys: str) -> Any:
+    """Follow keys into dicts; None where there is no such value."""
+    for key in keys:
+        content = content.get(key) if isinstance(content, dict) else None
+    return content
+
+
+def read_json(path: Path) -> Any:
+    """Return what a .json file holds, None if it is missing or damaged."""
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
 
 
 def known_heads(path: Path) -> int | None:
-    """Return the heads (of the first stage) that our .json or Hugging Face's config.json says."""
-    sources: list[tuple[Path, tuple[str, ...]]] = [
-        (path.with_suffix('.json'), ('architecture', 'arch', 'num_heads'))
-    ]
+    """Tell the heads (of the first stage) from what stands beside a checkpoint, or in its header.
+
+    Our .json and Hugging Face's config.json say them, and so do the headers of .safetensors files
+    that we wrote; the shapes in an .npz tell them.
+    """
+    found = [look_up(read_json(path.with_suffix('.json')), 'architecture', 'arch', 'num_heads')]
     if path.name in ('model.safetensors', 'pytorch_model.bin'):  # Hugging Face's
-        config = path.parent / 'config.json'
-        sources += [(config, ('num_attention_heads',)), (config, ('num_heads',))]
-    for sibling, keys in sources:
-        try:
-            found: Any = json.loads(sibling.read_text())
-        except (OSError, ValueError):
-            continue
-        for key in keys:
-            found = found.get(key) if isinstance(found, dict) else None
-        if isinstance(found, list) and found:  # Hiera's, stage by stage
-            found = found[0]
-        if isinstance(found, int):
-            return found
-    return _carried_heads(path)
-
-
-def _carried_heads(path: Path) -> int | None:
-    """Tell the heads from the header of a .safetensors file that we wrote, or from an .npz."""
+        config = read_json(path.parent / 'config.json')
+        stages = look_up(config, 'num_heads')
+        found += [look_up(config, 'num_attention_heads'), stages]
+        found += stages[:1] if isinstance(stages, list) else []  # Hiera's, stage by stage
     if path.suffix == '.npz':
-        return flax_heads(path)
-    if path.suffix != '.safetensors':
-        return None
-    try:
-        with safe_open(path, framework='pt') as file:
-            sizes = json.loads((file.metadata() or {}).get('architecture', '{}'))
-    except (SafetensorError, OSError, ValueError):
-        return None
-    arch = sizes.get('arch') if isinstance(sizes, dict) else None
-    heads = arch.get('num_heads') if isinstance(arch, dict) else None
-    return heads if isinstance(heads, int) else None
-
-
-def _share_table(
-    report: LoadReport, state: dict[str, Tensor], tables: Mapping[str, tuple[int, int]]
-) -> set[str]:
-    """Fill every position table of a model from the only one of a checkpoint; return the names."""
-    lacking = {name for name in tables if name not in state}
-    if not lacking or 'pos_embed' not in state:
-        return set()
-    state.update({name: state['pos_embed'] for name in sorted(lacking)})
-    report.notes.append(f'{", ".join(sorted(lacking))} was filled from pos_embed')
-    return lacking
+        found.append(flax_heads(path))
+    elif path.suffix == '.safetensors':
+        try:
+            with safe_open(path, framework='pt') as file:
+                header = json.loads((file.metadata() or {}).get('architecture', '{}'))
+            found.append(look_up(header, 'arch', 'num_heads'))
+        except (SafetensorError, OSError, ValueError):
+            pass  # reading the tensors says what is wrong
+    return next((heads for heads in found if isinstance(heads, int)), None)
 
 
 def _is_added(name: str, value: Tensor) -> bool:
@@ -235,33 +214,40 @@ def _is_added(name: str, value: Tensor) -> bool:
 
 def _fit(
     report: LoadReport,
-    state: dict[str, Tensor],
+    state: Mapping[str, Tensor],
     model: nn.Module,
     source_grid: tuple[int, int] | None,
 ) -> dict[str, Tensor]:
     """Return the model's new values, resized where need be, and sort all names into the report."""
-    own = model.state_dict()
-    grid = getattr(model, 'grid_size', None)
-    grid = grid and tuple(grid)
-    prefix = getattr(model, 'num_prefix_tokens', 1)
+    own, values = model.state_dict(), dict(state)
+    grid = tuple(getattr(model, 'grid_size', None) or ()) or None
     source_grid = source_grid or _source_grid(state, model)
-    # A model of several images has a table for each.
+    # Rows of the checkpoint's position table that may belong to no patch, likeliest first.
+    cls, extra = int('cls_token' in state), ('dist_token', 'reg_token')
+    rows = (cls + sum(state[name].shape[1] for name in extra if name in state), cls, 0, 1)
+    # A model of several images has a table for each; the only one of a checkpoint fills them all.
     tables: Mapping[str, tuple[int, int]] = getattr(model, 'position_tables', {})
-    state = dict(state)
-    shared = {'pos_embed'} | _share_table(report, state, tables)
-    values: dict[str, Tensor] = {}
-    for name, tensor in state.items():
-        if name not in own:
-            report.unexpected.append(name)
-            continue
+    lacking = sorted(name for name in tables if name not in state and 'pos_embed' in state)
+    if lacking:
+        values |= {name: state['pos_embed'] for name in lacking}
+        report.notes.append(f'{", ".join(lacking)} was filled from pos_embed')
+    report.unexpected += [name for name in values if name not in own]
+    for name in report.unexpected:
+        del values[name]
+    for name, tensor in values.items():
         old, new = tuple(tensor.shape), tuple(own[name].shape)
         if old == new:
             report.matched.append(name)
-            values[name] = tensor
             continue
-        source = None if name in tables and name not in shared else source_grid
+        of_another_image = name in tables and name not in ('pos_embed', *lacking)
         resized = resize_parameter(
-            name, tensor, new, tables.get(name, grid), prefix, source, _prefixes(state)
+            name,
+            tensor,
+            new,
+            tables.get(name, grid),
+            getattr(model, 'num_prefix_tokens', 1),
+            None if of_another_image else source_grid,
+            rows,
         )
         if resized is None:
             raise CheckpointError(
@@ -286,7 +272,7 @@ def open_source(
 ) -> tuple[Opened, LoadReport]:
     """Return tensors and a report that says where they come from."""
     if isinstance(path_or_state, Mapping):
-        opened, report = unwrap(path_or_state, key), LoadReport('<state dict>')
+        opened, report = unwrap(path_or_state, key), LoadReport(NO_FILE)
     else:
         opened, report = open_checkpoint(path_or_state, key), LoadReport(str(path_or_state))
     report.container, report.others = opened.container, opened.others
@@ -343,11 +329,8 @@ def load_backbone(
             f'{_shorten(list(opened.state), 3)}; the model needs {_shorten(list(own), 3)}. '
             'Give a checkpoint of this backbone.'
         )
-    if not any_depth:
-        _check_sizes(report, converted.state, model)
-    if not isinstance(path_or_state, Mapping):
-        _check_heads(report, Path(path_or_state).expanduser(), model)
     state = converted.state
+    _check_sizes(report, state, model, any_depth)
     if num_pretrained_blocks is not None:
         state = _leading_blocks(report, state, model, num_pretrained_blocks)
     if skip is not None:

@@ -124,10 +124,6 @@ class PlainUnpickler(pickle._Unpickler):
 
 
 def read_pickle(path: str | os.PathLike) -> Any:
-    """Read an ordinary pickle, such as detectron2's .pkl, without ever running code in it.
-
-    Raises:
-        Exception: Of many kinds, if the file is damaged or names what is not on the list.
-    """
+    """Read an ordinary pickle, such as detectron2's .pkl, without ever running code in it."""
     with open(path, 'rb') as file:
         return PlainUnpickler(file, encoding='latin1').load()

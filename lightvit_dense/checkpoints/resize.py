@@ -14,15 +14,7 @@ TABLES = ('pos_embed', 'pos_embed_z')
 
 
 def guess_grid(tokens: int, prefixes: Sequence[int] = (0, 1)) -> tuple[tuple[int, int], int] | None:
-    """Tell the square grid and the number of prefix rows of a position table.
-
-    Args:
-        tokens: Number of rows.
-        prefixes: Numbers of prefix rows to try, in this order.
-
-    Returns:
-        ``((side, side), prefix)``, or None if no square fits.
-    """
+    """Tell the square grid and the prefix rows, tried in this order, of a position table."""
     for prefix in prefixes:
         side = math.isqrt(max(tokens - prefix, 0))
         if side and side * side == tokens - prefix:
@@ -139,35 +131,24 @@ def resize_parameter(
     source_grid: tuple[int, int] | None = None,
     source_prefixes: Sequence[int] = (0, 1),
 ) -> Tensor | None:
-    """Resize a parameter to a shape, if its kind can be resized.
+    """Resize a checkpoint's parameter to the model's shape, None if there is no sound way.
 
-    Args:
-        name: Its name; the last parts tell the kind.
-        tensor: Its value in the checkpoint.
-        shape: Its shape in the model.
-        grid: The model's grid (height, width) in patches, for position tables.
-        num_prefix_tokens: The model's prefix rows in position tables.
-        source_grid: The checkpoint's grid, None for square.
-        source_prefixes: Prefix rows that its position table may have, likeliest first.
-
-    Returns:
-        The resized tensor, or None if there is no sound way from one shape to the other.
+    The last parts of its name tell the kind; grids and prefix rows are those of
+    :func:`resize_pos_embed`.
     """
     last = name.rsplit('.', 1)[-1]
+    resized: Tensor | None = None
     if tensor.ndim != len(shape):
         return None
     if last in TABLES and tensor.ndim == 3 and tensor.shape[2] == shape[2] and grid:
-        if source_grid is None and guess_grid(tensor.shape[1], source_prefixes) is None:
-            return None
-        resized: Tensor | None = resize_pos_embed(
-            tensor, grid, num_prefix_tokens, source_grid, source_prefixes
-        )
+        if source_grid or guess_grid(tensor.shape[1], source_prefixes):
+            resized = resize_pos_embed(
+                tensor, grid, num_prefix_tokens, source_grid, source_prefixes
+            )
     elif last in ('rel_pos_h', 'rel_pos_w') and tensor.shape[1] == shape[1]:
         resized = resize_rel_pos(tensor, shape[0])
     elif name.endswith('patch_embed.proj.weight') and tensor.shape[:2] == shape[:2]:
         resized = resize_patch_embed(tensor, (shape[2], shape[3]))
     elif last == 'relative_position_bias_table' and tensor.shape[1] == shape[1] and grid:
         resized = _resize_bias(tensor, shape[0], grid, source_grid)
-    else:
-        return None
     return resized if resized is not None and tuple(resized.shape) == tuple(shape) else None

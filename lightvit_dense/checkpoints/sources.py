@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -15,7 +16,6 @@ _HIERA_BLOCK = r'blocks\.\d+\.proj\.'
 _SWIN_BLOCK = r'layers\.\d+\.blocks\.\d+\.'
 _HF_STEM = 'embeddings.patch_embeddings.projection.weight'
 _HF_DECODER = r'decoder\.|embeddings\.mask_token$|pooler\.dense\.'
-_MM_STEM = 'patch_embed.projection.weight'
 _HF_EMBEDDINGS = (
     (r'^embeddings\.position_embeddings$', 'pos_embed'),
     (r'^embeddings\.register_tokens$', 'reg_token'),
@@ -41,7 +41,7 @@ _HF_BLOCKS = (
     (r'^layernorm\.', 'norm.'),
     (r'^pooler\.layernorm\.', 'fc_norm.'),
 )
-_HF_STAGE = re.compile(r'^encoder\.stages\.(\d+)\.layers\.(\d+)\.')
+_HF_STAGE = r'^encoder\.stages\.(\d+)\.layers\.(\d+)\.'
 
 
 def merge_qkv(state: State) -> State:
@@ -66,20 +66,21 @@ def vit_names(state: State, _: Context) -> State:
 
 def hiera_names(state: State, _: Context) -> State:
     """Turn the names of a Hiera into ours: its blocks are numbered anew in each stage."""
-    found = {m.groups() for m in map(_HF_STAGE.match, state) if m}
+    found = {m.groups() for m in (re.match(_HF_STAGE, name) for name in state) if m}
     depths = Counter(int(stage) for stage, _ in found)
 
     def number(match: re.Match) -> str:
         before = sum(depths[stage] for stage in range(int(match[1])))
         return f'blocks.{before + int(match[2])}.'
 
-    state = {_HF_STAGE.sub(number, name): tensor for name, tensor in state.items()}
-    norms = (
+    rules = (
+        (_HF_STAGE, number),
+        *_HF_EMBEDDINGS,
         (r'\.layernorm_before\.', '.norm1.'),
         (r'\.layernorm_after\.', '.norm2.'),
         (r'^(encoder_norm|pooler\.layernorm)\.', 'norm.'),
     )
-    return rename(state, (*_HF_EMBEDDINGS, *norms))
+    return rename(state, rules)
 
 
 _OPENMMLAB = (
@@ -106,17 +107,14 @@ def search_positions(state: State, context: Context) -> State:
     """
     if 'pos_embed_x' not in state or context.wants('pos_embed_x'):
         return state
-    tables = ['pos_embed_x']
-    row = None
+    left_out, table = ['pos_embed_x', 'cls_pos_embed'], state['pos_embed_x']
     if not context.wants('pos_embed_z'):
-        tables = [name for name in ('pos_embed_z', 'pos_embed_x') if name in state]
-        row = state.get('cls_pos_embed')
-        if row is None and 'pos_embed' in state:
-            row = state['pos_embed'][:, :1]
-    search = state['pos_embed_x']
-    state['pos_embed'] = search if row is None else torch.cat([row, search], dim=1)
+        left_out.append('pos_embed_z')
+        row = state.get('cls_pos_embed', state.get('pos_embed', table[:, :0])[:, :1])
+        table = torch.cat([row, table], dim=1)
+    state['pos_embed'] = table
     context.notes.append('pos_embed is pos_embed_x, the trained positions of the search image')
-    context.drop(state, [n for n in (*tables, 'cls_pos_embed') if n in state])
+    context.drop(state, [name for name in left_out if name in state])
     return state
 
 
@@ -137,11 +135,8 @@ def swin_names(state: State, context: Context) -> State:
         )
     if 'layers.0.downsample.reduction.weight' not in state:
         return state
-
-    def later(match: re.Match) -> str:
-        return f'layers.{int(match[1]) + 1}.downsample.'
-
-    return {re.sub(r'^layers\.(\d+)\.downsample\.', later, n): t for n, t in state.items()}
+    merging = r'^layers\.(\d+)\.downsample\.'
+    return rename(state, [(merging, lambda m: f'layers.{int(m[1]) + 1}.downsample.')])
 
 
 @dataclass(frozen=True)
@@ -152,6 +147,7 @@ class Source:
     prefix: str = ''  # before the backbone's names; what does not start with it is dropped
     drop: str | None = None  # pattern of names, prefix removed, that are no part of a backbone
     marks: tuple[str, ...] = ()  # patterns, each of which begins some name of the file
+    inside: tuple[str, ...] = ()  # the same of names without the prefix
     stem: str = STEM  # the patch embedding's kernel after the prefix, by which a backbone is found
     also: str | None = None  # pattern of names outside the prefix that are the backbone's
     steps: tuple[Step, ...] = ()  # what is done to the names and values that remain
@@ -160,7 +156,8 @@ class Source:
         """Tell whether a file with these parameter names is of this kind."""
         if self.prefix + self.stem not in names:
             return False
-        return all(any(re.match(mark, name) for name in names) for mark in self.marks)
+        marks = (*self.marks, *(re.escape(self.prefix) + mark for mark in self.inside))
+        return all(any(re.match(mark, name) for name in names) for mark in marks)
 
     def short(self, name: str) -> str | None:
         """Return a file's name without the prefix, None if it is no part of the backbone."""
@@ -172,80 +169,62 @@ class Source:
         return None if self.drop and re.match(self.drop, short) else short
 
 
+def _at(name: str, prefixes: tuple[str, ...], drop: str | None, **options: Any) -> list[Source]:
+    """List a kind whose backbone may stand under several prefixes."""
+    return [Source(name, prefix, drop, **options) for prefix in prefixes]
+
+
+_SWIN: dict[str, Any] = dict(inside=(_SWIN_BLOCK,), steps=(swin_names,))
 SOURCES: tuple[Source, ...] = (
     # The norm in the papers' SimMIM is the decoder's: the authors leave it out, and D²'s is of an
     # earlier stage's width.
-    *(
-        Source(
-            'SimMIM Swin',
-            prefix=prefix,
-            drop=r'norm\.',
-            marks=(re.escape(prefix) + _SWIN_BLOCK, re.escape(prefix) + 'mask_token$'),
-            steps=(swin_names,),
-        )
-        for prefix in ('module.model.encoder.', 'model.encoder.', 'encoder.')
+    *_at(
+        'SimMIM Swin',
+        ('module.model.encoder.', 'model.encoder.', 'encoder.'),
+        r'norm\.',
+        inside=(_SWIN_BLOCK, 'mask_token$'),
+        steps=(swin_names,),
     ),
-    *(
-        Source(name, prefix, marks=(re.escape(prefix) + _SWIN_BLOCK,), steps=(swin_names,))
-        for name, prefix in (
-            ('mae-lite Swin', 'module.model.'),
-            ('mae-lite Swin', 'model.'),
-            ('Swin', 'backbone.'),
-            ('Swin', ''),
-        )
-    ),
+    *_at('mae-lite Swin', ('module.model.', 'model.'), None, **_SWIN),
+    *_at('Swin', ('backbone.', ''), None, **_SWIN),
     # Models of tasks that carry a ViT.
-    Source('detectron2 ViTDet', prefix='backbone.net.'),
+    Source('detectron2 ViTDet', 'backbone.net.'),
     Source(
         'OSTrack',
-        prefix='backbone.',
-        drop=r'(template|search)_segment_pos_embed$',
-        marks=(r'backbone\.pos_embed_x$',),
+        'backbone.',
+        r'(template|search)_segment_pos_embed$',
+        inside=('pos_embed_x$',),
         steps=(search_positions,),
     ),
     # OpenMMLab's segmentors and classifiers; mae-lite writes its backbones by these names.
-    *(
-        Source(
-            'OpenMMLab',
-            prefix=prefix,
-            drop=_DECODER + r'|module\.',
-            stem=_MM_STEM,
-            steps=(openmmlab_names,),
-        )
-        for prefix in ('backbone.', '')
+    *_at(
+        'OpenMMLab',
+        ('backbone.', ''),
+        _DECODER + r'|module\.',
+        stem='patch_embed.projection.weight',
+        steps=(openmmlab_names,),
     ),
     # DINO keeps two networks in two containers, MoCo-v3 in one.
-    Source('DINO', prefix='backbone.', marks=(r'head\.(mlp|last_layer)\b', r'backbone\.')),
-    Source('full model', prefix='backbone.'),
-    Source('MoCo-v3', prefix='base_encoder.', drop=r'head\.'),
+    Source('DINO', 'backbone.', marks=(r'head\.(mlp|last_layer)\b', r'backbone\.')),
+    Source('full model', 'backbone.'),
+    Source('MoCo-v3', 'base_encoder.', r'head\.'),
     # mae-lite has the masked autoencoder or the classifier there, and beside it tch_model,
     # attn_adapter and hidden_adapter of distillation and ema_model.module.
-    Source('mae-lite', prefix='module.model.', drop=_DECODER + _FUSION),
-    Source('mae-lite', prefix='model.', drop=_DECODER + _FUSION),
-    Source('mae-lite encoder', prefix='module.model.encoder.', drop=_DECODER + _FUSION),
-    Source('mae-lite encoder', prefix='model.encoder.', drop=_DECODER + _FUSION),
-    Source('SimMIM', prefix='encoder.', drop=r'mask_token$', marks=(r'encoder\.mask_token$',)),
-    Source('encoder of a pre-trainer', prefix='encoder.', drop=_DECODER),
-    *(
-        Source(
-            'Hugging Face Hiera',
-            prefix=prefix,
-            drop=r'decoder\.|multiscale_fusion\.',
-            marks=(rf'{re.escape(prefix)}encoder\.stages\.',),
-            stem=_HF_STEM,
-            also=r'encoder_norm\.',
-            steps=(hiera_names,),
-        )
-        for prefix in ('hiera.', '')
+    *_at('mae-lite', ('module.model.', 'model.'), _DECODER + _FUSION),
+    *_at('mae-lite encoder', ('module.model.encoder.', 'model.encoder.'), _DECODER + _FUSION),
+    Source('SimMIM', 'encoder.', r'mask_token$', inside=(r'mask_token$',)),
+    Source('encoder of a pre-trainer', 'encoder.', _DECODER),
+    *_at(
+        'Hugging Face Hiera',
+        ('hiera.', ''),
+        r'decoder\.|multiscale_fusion\.',
+        inside=(r'encoder\.stages\.',),
+        stem=_HF_STEM,
+        also=r'encoder_norm\.',
+        steps=(hiera_names,),
     ),
     *(
-        Source(
-            f'Hugging Face {kind}',
-            prefix=prefix,
-            drop=_HF_DECODER,
-            stem=_HF_STEM,
-            steps=(vit_names,),
-        )
+        Source(f'Hugging Face {kind}', prefix, _HF_DECODER, stem=_HF_STEM, steps=(vit_names,))
         for kind, prefix in (
             ('ViT', 'vit.'),
             ('DINOv2', 'dinov2.'),

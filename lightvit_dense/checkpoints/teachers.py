@@ -11,6 +11,7 @@ from lightvit_dense.errors import CheckpointError
 from lightvit_dense.registry import WEIGHT_INITIALIZERS
 
 from .containers import load_state_dict
+from .initializer import unfilled
 
 # What files of a network without its head may have besides.
 HEADS = ('head.', 'fc_norm.', 'head_dist.', 'decoder', 'mask_token')
@@ -32,16 +33,11 @@ class TimmWeights:
         self.checkpoint, self.name, self.with_head = checkpoint, name, with_head
 
     def __call__(self, module: nn.Module) -> None:
-        """Load.
-
-        Raises:
-            CheckpointError: If the file cannot be read, or does not fit.
-        """
+        """Load; a file that does not fit raises."""
         state: Any = load_state_dict(self.checkpoint)
         convert = getattr(sys.modules[type(module).__module__], 'checkpoint_filter_fn', None)
-        what = f'{self.checkpoint}: does not fit {self.name}'
-        if self.with_head:
-            what += f' with {module.num_classes} classes'
+        classes = f' with {module.num_classes} classes' if self.with_head else ''
+        what = f'{self.checkpoint}: does not fit {self.name}{classes}'
         try:
             state = convert(state, module) if convert else state
             missing, unexpected = module.load_state_dict(state, strict=self.with_head)
@@ -69,11 +65,7 @@ class EmbeddingWeights:
         self.checkpoint, self.parts = checkpoint, parts
 
     def __call__(self, module: nn.Module) -> None:
-        """Load.
-
-        Raises:
-            CheckpointError: If the file cannot be read or does not fit, head included.
-        """
+        """Load; a file that does not fit, head included, raises."""
         found = load_state_dict(self.checkpoint)
         prefix = next(p for p in PREFIXES if any(name.startswith(p) for name in found))
         state = {n[len(prefix) :]: t for n, t in found.items() if n.startswith(prefix)}
@@ -81,10 +73,8 @@ class EmbeddingWeights:
             for start, name in self.parts.items():
                 part = module.get_submodule(name)
                 values = {n: state[start + n] for n in part.state_dict() if start + n in state}
-                missing, _ = part.load_state_dict(values, strict=False)
-                # Counters, from which nothing is computed, are not in old files.
-                lacking = [n for n in missing if not n.endswith('num_batches_tracked')]
-                if lacking:
+                part.load_state_dict(values, strict=False)
+                if lacking := unfilled(part, values):
                     raise RuntimeError(f'it lacks {", ".join(start + n for n in lacking[:5])}')
         except RuntimeError as error:
             raise CheckpointError(

@@ -17,13 +17,9 @@ from .memory import peak_resident_mb
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of repeated calls, the warm-up left out.
+    """Seconds of repeated calls, the warm-up left out."""
 
-    Attributes:
-        seconds: One entry a call, in order.
-    """
-
-    seconds: tuple[float, ...]
+    seconds: tuple[float, ...]  # one entry a call, in order
 
     @property
     def median(self) -> float:
@@ -48,17 +44,7 @@ def synchronize(device: torch.device) -> None:
 def time_calls(
     call: Callable[[], object], repeats: int, warmup: int, device: torch.device | str = 'cpu'
 ) -> Timing:
-    """Time a function.
-
-    Args:
-        call: What to time.
-        repeats: Timed calls.
-        warmup: Calls before, not timed.
-        device: Device that is waited for before and after each call.
-
-    Raises:
-        ValueError: If ``repeats`` is below one.
-    """
+    """Time a function; the device is waited for before and after each of the repeats."""
     if repeats < 1:
         raise ValueError(f'repeats must be at least 1, got {repeats}')
     device = torch.device(device)

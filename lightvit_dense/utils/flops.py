@@ -76,8 +76,7 @@ def count_cost(cfg: Config, shape: Sequence[int] | None = None, device: str = 'c
         device: Where to compute.
 
     Raises:
-        UserError: If the model is neither detector nor segmentor nor classifier and does not
-            list its parts itself (``cost_calls``), nothing says how large its images are, or they
+        UserError: If the kind of model is unknown, nothing says how large its images are, or they
             cannot have the size that is asked for.
     """
     model = MODELS.build(cfg.model).to(device).eval()
@@ -110,11 +109,7 @@ def count_cost(cfg: Config, shape: Sequence[int] | None = None, device: str = 'c
 
 
 def default_shape(model: nn.Module) -> tuple[int, int]:
-    """Return the size of the images that a model is made for.
-
-    Raises:
-        UserError: If nothing in the config says it.
-    """
+    """Return (height, width) of the images that a model is made for."""
     settings = getattr(model, 'test_cfg', None) or {}
     preprocessor = getattr(model, 'data_preprocessor', None)
     backbone = getattr(model, 'backbone', None)

@@ -14,9 +14,6 @@ def peak_resident_mb(pid: int | None = None) -> float:
 
     Where the system keeps no peak of other processes, their present size is returned, so that
     calling repeatedly and keeping the largest value comes close.
-
-    Args:
-        pid: Process; this one by default.
     """
     status = Path(f'/proc/{os.getpid() if pid is None else pid}/status')
     try:

@@ -11,17 +11,10 @@ EXTRA = 3  # class token to patch, patch to class token, class token to itself
 
 
 def geometric_positions(source: int, target: int) -> list[float]:
-    """Place a source's offsets so that they span a target's, ever further apart from the centre.
+    """Place the ``source`` offsets of an axis so that they span the ``target`` ones, both odd.
 
-    The distances grow by a factor q in [1.01, 1.5] with 1 + q + ... + q^(source//2 - 1) =
-    target//2, found by bisection, as BEiT and SimMIM do.
-
-    Args:
-        source: Odd number of offsets of the table along an axis.
-        target: Odd number of offsets wanted.
-
-    Returns:
-        ``source`` positions in units of the target's offsets, 0 in the middle.
+    From 0 in the middle the distances, in units of the target's, grow by a factor q in [1.01, 1.5]
+    with 1 + q + ... + q^(source//2 - 1) = target//2, found by bisection, as BEiT and SimMIM do.
     """
     half = source // 2
     low, high = 1.01, 1.5
@@ -59,20 +52,11 @@ def _kept_matrix(source: int, target: int, device: torch.device, dtype: torch.dt
 def interpolation_matrix(
     source: int, target: int, device: torch.device, dtype: torch.dtype
 ) -> Tensor:
-    """Return the matrix that resizes the offsets of one axis.
+    """Return the matrix [target, source] that resizes the odd number of offsets of one axis.
 
     An interpolating spline is linear in the values that it goes through. The one through the
-    identity is therefore a matrix, and resizing with it lets gradients pass. It is made once.
-
-    Args:
-        source: Odd number of offsets of the table.
-        target: Odd number of offsets wanted.
-        device: Where the matrix is needed.
-        dtype: And in which precision.
-
-    Returns:
-        [target, source]: cubic splines with knots at :func:`geometric_positions`; offsets beyond
-        the last of these get its value.
+    identity is therefore a matrix, and resizing with it lets gradients pass. It is made once, cubic
+    with knots at :func:`geometric_positions`; offsets beyond the last of these get its value.
     """
     if torch.compiler.is_compiling():  # torch.export: its tensors must not be kept
         return torch.from_numpy(_spline(source, target)).to(device, dtype)
@@ -106,15 +90,7 @@ def resize_offsets(table: Tensor, old: tuple[int, int], new: tuple[int, int]) ->
 
 
 def split_rows(rows: int) -> tuple[int, int] | None:
-    """Tell the square window and the extra rows of a table.
-
-    Args:
-        rows: Number of rows of the table.
-
-    Returns:
-        Side of the window in patches and the number of rows for the class token (3 or 0), or None
-        if no square fits.
-    """
+    """Tell the side of the square window in patches and the extra rows (3 or 0) of a table."""
     for extra in (EXTRA, 0):
         side = math.isqrt(max(rows - extra, 0))
         if side % 2 and side * side == rows - extra:

@@ -11,29 +11,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from lightvit_dense.checkpoints import (
-    CheckpointError,
-    load_state_dict,
-    read_checkpoint,
-)
+from lightvit_dense.checkpoints import CheckpointError, load_state_dict, read_checkpoint
 from lightvit_dense.errors import UserError
 from lightvit_dense.utils.io import atomic_path, atomic_write
 
-STATE = {'patch_embed.proj.weight': torch.randn(4, 3, 2, 2), 'norm.bias': torch.randn(4)}
+from .builders import Malicious, equal
 
-
-class Malicious:
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return os.system, (f'touch {self.path}',)
-
-
-def same(found, expected=STATE):
-    return found.keys() == expected.keys() and all(
-        torch.equal(found[k], expected[k]) for k in found
-    )
+STATE = {'patch_embed.proj.weight': torch.rand(4, 3, 2, 2), 'norm.bias': torch.rand(4)}
 
 
 @pytest.mark.parametrize('container', [None, 'state_dict', 'model', 'model_state', 'module'])
@@ -41,13 +25,13 @@ def same(found, expected=STATE):
 def test_torch_files(tmp_path, container, legacy):
     content = {container: OrderedDict(STATE), 'epoch': 3} if container else STATE
     torch.save(content, tmp_path / 'a.pth', _use_new_zipfile_serialization=not legacy)
-    assert same(load_state_dict(tmp_path / 'a.pth'))
+    assert equal(load_state_dict(tmp_path / 'a.pth'), STATE)
 
 
 @pytest.mark.parametrize('name', ['a.safetensors', 'a.bin'])
 def test_safetensors(tmp_path, name):
     save_file(STATE, tmp_path / name)
-    assert same(load_state_dict(str(tmp_path / name)))
+    assert equal(load_state_dict(str(tmp_path / name)), STATE)
 
 
 def test_research_leftovers_are_plain_data(tmp_path):
@@ -63,7 +47,7 @@ def test_research_leftovers_are_plain_data(tmp_path):
     assert content['args'] == extras['args']
     assert content['best'] == 0.5
     assert content['history'].tolist() == [0, 1, 2]
-    assert same(load_state_dict(tmp_path / 'a.pth'))
+    assert equal(load_state_dict(tmp_path / 'a.pth'), STATE)
 
 
 @pytest.mark.parametrize('legacy', [False, True])

@@ -9,6 +9,8 @@ from safetensors.torch import save_file
 from lightvit_dense.checkpoints import CheckpointError, load_backbone
 from lightvit_dense.models import VisionTransformer
 
+from .builders import image, randomise
+
 CLASSES = 21843
 TINY = dict(embed_dim=192, depth=12, num_heads=3)
 
@@ -16,12 +18,8 @@ TINY = dict(embed_dim=192, depth=12, num_heads=3)
 @pytest.fixture(scope='module')
 def published() -> torch.nn.Module:
     """Return timm's network of `vit_tiny_patch16_224.augreg_in21k` with random weights."""
-    torch.manual_seed(0)
-    model = timm.create_model('vit_tiny_patch16_224.augreg_in21k', num_classes=CLASSES).eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.normal_(std=0.1)
-    return model
+    model = timm.create_model('vit_tiny_patch16_224.augreg_in21k', num_classes=CLASSES)
+    return randomise(model, std=0.1)
 
 
 def as_flax(model: torch.nn.Module, heads: int) -> dict[str, np.ndarray]:
@@ -40,13 +38,12 @@ def as_flax(model: torch.nn.Module, heads: int) -> dict[str, np.ndarray]:
     }
     for i in range(len(model.blocks)):
         ours, theirs = f'blocks.{i}', f'Transformer/encoderblock_{i}'
-        for norm, number in (('norm1', 0), ('norm2', 2)):
-            arrays[f'{theirs}/LayerNorm_{number}/scale'] = state[f'{ours}.{norm}.weight']
-            arrays[f'{theirs}/LayerNorm_{number}/bias'] = state[f'{ours}.{norm}.bias']
-        for layer in (0, 1):
-            dense = f'{theirs}/MlpBlock_3/Dense_{layer}'
-            arrays[f'{dense}/kernel'] = state[f'{ours}.mlp.fc{layer + 1}.weight'].T
-            arrays[f'{dense}/bias'] = state[f'{ours}.mlp.fc{layer + 1}.bias']
+        for number in (0, 1):
+            norm, dense = f'{theirs}/LayerNorm_{2 * number}', f'{theirs}/MlpBlock_3/Dense_{number}'
+            arrays[f'{norm}/scale'] = state[f'{ours}.norm{number + 1}.weight']
+            arrays[f'{norm}/bias'] = state[f'{ours}.norm{number + 1}.bias']
+            arrays[f'{dense}/kernel'] = state[f'{ours}.mlp.fc{number + 1}.weight'].T
+            arrays[f'{dense}/bias'] = state[f'{ours}.mlp.fc{number + 1}.bias']
         attention = f'{theirs}/MultiHeadDotProductAttention_1'
         kernels = np.split(state[f'{ours}.attn.qkv.weight'], 3)
         biases = np.split(state[f'{ours}.attn.qkv.bias'], 3)
@@ -73,9 +70,9 @@ def test_the_published_network_computes_the_same(published, tmp_path, ending) ->
     report = load_backbone(ours, path, strict=True, verbose=False)
     assert set(report.dropped) == {'head.weight', 'head.bias'}
     assert len(report.matched) == len(ours.state_dict())
-    images = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        torch.testing.assert_close(ours(images)[-1], oracle.forward_features(images))
+        x = image(224, count=1)
+        torch.testing.assert_close(ours(x)[-1], oracle.forward_features(x))
 
 
 def test_the_papers_twelve_heads_are_refused(published, tmp_path) -> None:
@@ -87,11 +84,10 @@ def test_the_papers_twelve_heads_are_refused(published, tmp_path) -> None:
 
 def test_other_arrays_and_objects_are_refused(tmp_path) -> None:
     np.savez(tmp_path / 'other.npz', weights=np.ones(3))
-    with pytest.raises(CheckpointError, match=r'none of Google.*weights'):
-        load_backbone(VisionTransformer('tiny'), tmp_path / 'other.npz')
     np.savez(tmp_path / 'object.npz', **{'cls': np.array([print], dtype=object)})
-    with pytest.raises(CheckpointError, match=r'no \.npz file of arrays, or damaged'):
-        load_backbone(VisionTransformer('tiny'), tmp_path / 'object.npz')
     (tmp_path / 'cut.npz').write_bytes((tmp_path / 'other.npz').read_bytes()[:60])
-    with pytest.raises(CheckpointError, match=r'no \.npz file of arrays, or damaged'):
-        load_backbone(VisionTransformer('tiny'), tmp_path / 'cut.npz')
+    damaged = r'no \.npz file of arrays, or damaged'
+    messages = {'other': r'none of Google.*weights', 'object': damaged, 'cut': damaged}
+    for name, message in messages.items():
+        with pytest.raises(CheckpointError, match=message):
+            load_backbone(VisionTransformer('tiny'), tmp_path / f'{name}.npz')

@@ -3,12 +3,11 @@ import json
 
 import pytest
 import torch
-from mmengine.model import BaseModule, initialize
+from mmengine.model import initialize
 from mmengine.registry import WEIGHT_INITIALIZERS
 from timm.models.vision_transformer import VisionTransformer as TimmVisionTransformer
 from torch import nn
 
-import lightvit_dense  # noqa: F401
 from lightvit_dense.checkpoints import (
     CheckpointError,
     load_backbone,
@@ -17,38 +16,35 @@ from lightvit_dense.checkpoints import (
     resize_pos_embed,
     save_backbone,
 )
-from lightvit_dense.models.backbones import Hiera, VisionTransformer
+from lightvit_dense.models.backbones import VisionTransformer
 
-SMALL = dict(embed_dim=8, depth=2, num_heads=2)
-
-
-def equal(one, other):
-    return all(torch.equal(value, other[name]) for name, value in one.items())
+from .builders import BIAS, SMALL, equal, image, our_hiera, randomise, refused, save, snapshot, vit
 
 
-def randomise(model, seed=0):
-    torch.manual_seed(seed)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.normal_(std=0.2)
-    return model.eval()
+def small(seed=0, grid=(4, 4), patch=4, arch=SMALL, **options):
+    size = (grid[0] * patch, grid[1] * patch)
+    return vit(seed, arch, img_size=size, patch_size=patch, **options)
 
 
-def test_exact(make_vit, capsys):
-    source, target = make_vit(0).state_dict(), make_vit(1)
+def from_file(path, **options):
+    return dict(type='lightvit_dense.PretrainedBackbone', checkpoint=str(path), **options)
+
+
+def test_exact():
+    source, target = small(0).state_dict(), small(1)
     report = load_backbone(target, source)
-    assert equal(source, target.state_dict())
+    assert equal(source, target)
     assert report.matched == list(source)
     for others in (report.resized, report.missing, report.unexpected, report.dropped):
         assert not others
 
 
-def test_report(make_vit):
-    source = make_vit(0, grid=(4, 4)).state_dict()
+def test_report():
+    source = small(0, grid=(4, 4)).state_dict()
     del source['norm.bias']
     source |= {f'extra.{i}': torch.zeros(1) for i in range(7)}
     full = {f'backbone.{k}': v for k, v in source.items()} | {'decoder.weight': torch.zeros(1)}
-    target = make_vit(1, grid=(6, 6))
+    target = small(1, grid=(6, 6))
     target.blocks[0].attn.rel_pos_h = nn.Parameter(torch.ones(3, 4))
     report = load_backbone(target, full, verbose=False)
     assert report.source == 'full model'
@@ -75,47 +71,37 @@ def test_layer_scale_is_added_if_it_changes_nothing(value, group):
 
 
 @pytest.mark.parametrize('cls_token', [True, False])
-def test_positions_go_to_another_grid_and_lose_the_prefix(make_vit, cls_token):
-    source = make_vit(0).state_dict()
-    target = make_vit(1, grid=(3, 7), cls_token=cls_token)
+def test_positions_go_to_another_grid_and_lose_the_prefix(cls_token):
+    source = small(0).state_dict()
+    target = small(1, grid=(3, 7), cls_token=cls_token)
     report = load_backbone(target, source)
     expected = resize_pos_embed(source['pos_embed'], (3, 7), int(cls_token))
     assert torch.equal(target.pos_embed, expected)
     assert report.unexpected == ([] if cls_token else ['cls_token'])
 
 
-def test_oblong_positions(make_vit):
-    source = make_vit(0, grid=(3, 7)).state_dict()
-    target = make_vit(1, grid=(4, 4))
+def test_oblong_positions():
+    source = small(0, grid=(3, 7)).state_dict()
+    target = small(1, grid=(4, 4))
     with pytest.raises(CheckpointError, match=r'pos_embed has shape \(1, 22, 8\)'):
         load_backbone(target, source)
     load_backbone(target, source, source_grid=(3, 7))
-    same = make_vit(2, grid=(3, 7), cls_token=False)
+    same = small(2, grid=(3, 7), cls_token=False)
     load_backbone(same, source)
     assert torch.equal(same.pos_embed, source['pos_embed'][:, 1:])
 
 
-def test_nothing_matches(make_vit):
-    target = make_vit()
-    before = {k: v.clone() for k, v in target.state_dict().items()}
-    with pytest.raises(CheckpointError, match=r'none of its 1 tensors fits(.|\n)*layer1'):
+def test_what_does_not_fit_leaves_the_model_alone():
+    target = small(1)
+    with refused(target, r'none of its 1 tensors fits(.|\n)*layer1'):
         load_backbone(target, {'layer1.weight': torch.zeros(2)})
-    assert equal(before, target.state_dict())
+    with refused(target, r'pos_embed has shape \(1, 17, 12\), the model needs \(1, 17, 8\)'):
+        load_backbone(target, small(arch=dict(SMALL, embed_dim=12)).state_dict())
 
 
-def test_shapes_that_do_not_fit_leave_the_model_alone(make_vit):
-    target = make_vit(1)
-    before = {k: v.clone() for k, v in target.state_dict().items()}
-    with pytest.raises(CheckpointError) as caught:
-        load_backbone(target, make_vit(0, dim=12).state_dict())
-    for part in ('(1, 1, 12)', '(1, 1, 8)', 'cls_token'):
-        assert part in str(caught.value)
-    assert equal(before, target.state_dict())
-
-
-def test_strict(make_vit):
-    source = make_vit(0).state_dict()
-    target = make_vit(1)
+def test_strict():
+    source = small(0).state_dict()
+    target = small(1)
     target.blocks[0].attn.rel_pos_h = nn.Parameter(torch.ones(3, 4))
     load_backbone(target, source, strict=True)
     with pytest.raises(CheckpointError, match='unexpected: head'):
@@ -125,17 +111,16 @@ def test_strict(make_vit):
         load_backbone(target, source, strict=True)
 
 
-def test_precision_follows_the_model(make_vit):
-    source = {k: v.half() for k, v in make_vit(0).state_dict().items()}
-    target = make_vit(1)
+def test_precision_follows_the_model():
+    source = {k: v.half() for k, v in small(0).state_dict().items()}
+    target = small(1)
     load_backbone(target, source)
     assert target.norm.weight.dtype == torch.float32
     assert torch.equal(target.norm.weight, source['norm.weight'].float())
 
 
 def test_patch_kernel_and_positions_are_resized_and_listed():
-    source = randomise(VisionTransformer(SMALL, img_size=32, patch_size=8))
-    target = VisionTransformer(SMALL, img_size=48, patch_size=16)
+    source, target = small(patch=8), small(1, grid=(3, 3), patch=16)
     report = load_backbone(target, source.state_dict(), strict=True, verbose=False)
     assert report.resized == {
         'pos_embed': ((1, 17, 8), (1, 10, 8)),
@@ -143,74 +128,59 @@ def test_patch_kernel_and_positions_are_resized_and_listed():
     }
     kernel = resize_patch_embed(source.patch_embed.proj.weight, (16, 16))
     assert torch.equal(target.patch_embed.proj.weight, kernel)
-    text = str(report)
-    assert 'patch_embed.proj.weight (8, 3, 8, 8) -> (8, 3, 16, 16)' in text
+    assert 'patch_embed.proj.weight (8, 3, 8, 8) -> (8, 3, 16, 16)' in str(report)
+
+
+STAGES = dict(arch=dict(embed_dim=8, stages=(1, 2, 1), num_heads=1), q_pool=2)
+STAGES['mask_unit_attn'] = (True, True, False)
 
 
 def test_hiera_on_another_grid():
-    arch = dict(embed_dim=8, stages=(1, 1, 1), num_heads=1)
-    options = dict(q_pool=2, mask_unit_attn=(True, True, False))
-    source = randomise(Hiera(arch, img_size=64, **options))
-    target = Hiera(arch, img_size=(64, 96), **options)
+    source, target = our_hiera(**STAGES), our_hiera(1, img_size=(64, 96), **STAGES)
     report = load_backbone(target, source.state_dict(), strict=True, verbose=False)
     assert report.resized == {'pos_embed': ((1, 256, 8), (1, 384, 8))}
     assert torch.equal(target.pos_embed, resize_pos_embed(source.pos_embed, (16, 24), 0))
 
 
-class Backbone(BaseModule):
-    def __init__(self, inner, init_cfg=None):
-        super().__init__(init_cfg)
-        self.patch_embed, self.blocks, self.norm = inner.patch_embed, inner.blocks, inner.norm
-
-
-def test_initializer(make_vit, tmp_path):
-    torch.save({'model': make_vit(0).state_dict()}, tmp_path / 'a.pth')
-    cfg = dict(type='lightvit_dense.PretrainedBackbone', checkpoint=str(tmp_path / 'a.pth'))
-    target = Backbone(make_vit(1), cfg)
+def test_initializer(tmp_path):
+    source = small(0)
+    cfg = from_file(save(tmp_path, {'model': source.state_dict()}))
+    target = small(1, init_cfg=cfg)
     target.init_weights()
-    source = make_vit(0).state_dict()
-    assert equal(target.state_dict(), source)
-    other = make_vit(2)
+    other = small(2)
     initialize(other, cfg)
-    assert equal(other.state_dict(), source)
+    for model in (target, other):
+        assert equal(model, source)
     missing = WEIGHT_INITIALIZERS.build({**cfg, 'checkpoint': 'nowhere.pth'})
     with pytest.raises(CheckpointError, match=r'nowhere\.pth: does not exist'):
         missing(other)
 
 
 def test_initializer_on_our_backbone(tmp_path):
-    source = randomise(VisionTransformer(SMALL, img_size=32, patch_size=8))
-    save_backbone(source, tmp_path / 'a.safetensors', {})
-    cfg = dict(type='lightvit_dense.PretrainedBackbone', checkpoint=str(tmp_path / 'a.safetensors'))
-    target = VisionTransformer(
-        SMALL,
-        img_size=48,
-        patch_size=8,
-        cls_token=False,
-        window=dict(size=3, global_blocks=[1]),
-        rel_pos=dict(kind='decomposed', size=48),
-        init_cfg=cfg,
-    )
+    source, path = small(patch=8), tmp_path / 'a.safetensors'
+    save_backbone(source, path, {})
+    options = dict(cls_token=False, window=dict(size=3, global_blocks=[1]))
+    options |= dict(rel_pos=dict(kind='decomposed', size=48), init_cfg=from_file(path))
+    # As built: relative positions, which the file lacks, are zero and count as added.
+    target = VisionTransformer(SMALL, img_size=48, patch_size=8, **options)
     target.init_weights()
     own, state = target.state_dict(), source.state_dict()
     assert torch.equal(own['blocks.1.mlp.fc2.weight'], state['blocks.1.mlp.fc2.weight'])
     assert torch.equal(own['pos_embed'], resize_pos_embed(state['pos_embed'], (6, 6), 0))
-    again = load_backbone(target, tmp_path / 'a.safetensors')
+    again = load_backbone(target, path)
     assert again.missing == []
     assert len(again.added) == 4
     assert again.unexpected == ['cls_token']
 
 
-def test_export_round_trip_and_story(tmp_path):
-    source = randomise(VisionTransformer(SMALL, img_size=32, patch_size=8))
+def test_export_round_trip_and_metadata(tmp_path):
+    source, target = small(patch=8), small(1, patch=8)
     path = tmp_path / 'out' / 'backbone.safetensors'
     meta = dict(config='mae.py', iterations=10, teacher=None)
     sibling = save_backbone(source, path, meta)
-    assert equal(source.state_dict(), load_state_dict(path))
-    target = randomise(VisionTransformer(SMALL, img_size=32, patch_size=8), 1)
+    assert equal(source, load_state_dict(path))
     load_backbone(target, path, strict=True)
-    image = torch.randn(2, 3, 32, 32)
-    for ours, theirs in zip(source(image), target(image), strict=True):
+    for ours, theirs in zip(source(image()), target(image()), strict=True):
         assert torch.equal(ours, theirs)
     metadata = json.loads(sibling.read_text())
     assert sibling == path.with_suffix('.json')
@@ -221,65 +191,51 @@ def test_export_round_trip_and_story(tmp_path):
     assert sorted(p.name for p in path.parent.iterdir()) == [sibling.name, path.name]
 
 
-def test_export_refuses(tmp_path, make_vit):
+def test_export_refuses(tmp_path):
     with pytest.raises(ValueError, match='must end in'):
-        save_backbone(make_vit(), tmp_path / 'a.pth', {})
+        save_backbone(small(), tmp_path / 'a.pth', {})
     with pytest.raises(ValueError, match='plain data'):
-        save_backbone(make_vit(), tmp_path / 'a.safetensors', {'x': torch.zeros(1)})
+        save_backbone(small(), tmp_path / 'a.safetensors', {'x': torch.zeros(1)})
     assert not list(tmp_path.iterdir())
 
 
 def test_timm_reads_our_export(tmp_path):
-    ours = randomise(VisionTransformer('tiny', img_size=32, patch_size=16))
+    ours = randomise(VisionTransformer('tiny', img_size=32, patch_size=16), std=0.2)
     save_backbone(ours, tmp_path / 'tiny.safetensors', {})
     theirs = TimmVisionTransformer(
         img_size=32, patch_size=16, embed_dim=192, depth=12, num_heads=12, num_classes=0
     ).eval()
     theirs.load_state_dict(load_state_dict(tmp_path / 'tiny.safetensors'), strict=True)
-    image = torch.randn(2, 3, 32, 32)
     with torch.no_grad():
-        expected = theirs.forward_features(image)
-        found = ours(image)[-1]
+        expected, found = theirs.forward_features(image()), ours(image())[-1]
     assert found.shape == expected.shape
     assert torch.allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize('num_pretrained_blocks', [0, 1, 2, 3])
-def test_reserved_blocks_are_loaded_and_the_rest_stays_at_random(num_pretrained_blocks):
-    arch = dict(embed_dim=8, depth=3, num_heads=2)
-    options = dict(img_size=32, patch_size=8, rel_pos=dict(kind='bias'))
-    source = randomise(VisionTransformer(arch, **options))
-    target = randomise(VisionTransformer(arch, **options), 1)
-    before = {k: v.clone() for k, v in target.state_dict().items()}
-    report = load_backbone(
-        target, source.state_dict(), num_pretrained_blocks=num_pretrained_blocks, verbose=False
-    )
+@pytest.mark.parametrize('count', [0, 1, 2, 3])
+def test_reserved_blocks_are_loaded_and_the_rest_stays_at_random(count):
+    options = dict(arch=dict(SMALL, depth=3), **BIAS)
+    source, target = small(**options), small(1, **options)
+    state, before = source.state_dict(), snapshot(target)
+    report = load_backbone(target, state, num_pretrained_blocks=count, verbose=False)
     taken = {'cls_token', 'pos_embed', 'patch_embed.proj.weight', 'patch_embed.proj.bias'}
-    for name, value in source.state_dict().items():
-        if (
-            name.startswith(tuple(f'blocks.{i}.' for i in range(num_pretrained_blocks)))
-            or num_pretrained_blocks == 3
-        ):
-            taken.add(name)
-        chosen = value if name in taken else before[name]
-        assert torch.equal(target.state_dict()[name], chosen), name
+    blocks = tuple(f'blocks.{i}.' for i in range(count))
+    taken |= {name for name in state if name.startswith(blocks) or count == 3}
+    assert equal(target, {name: (state if name in taken else before)[name] for name in state})
     assert set(report.matched) == taken
     assert set(report.random) == set(before) - taken
     assert report.missing == report.added == report.unexpected == []
-    assert ('as initialised  ' in str(report)) == (num_pretrained_blocks < 3)
-    if num_pretrained_blocks < 3:
-        assert f'the first {num_pretrained_blocks} of 3 blocks were taken' in str(report)
+    assert ('as initialised  ' in str(report)) == (count < 3)
+    if count < 3:
+        assert f'the first {count} of 3 blocks were taken' in str(report)
 
 
-def test_skipped_parameters_stay_as_initialised(make_vit):
-    source, target = make_vit(0), make_vit(1)
-    randomise(source)
-    before = {k: v.clone() for k, v in target.state_dict().items()}
-    report = load_backbone(target, source.state_dict(), strict=True, skip='qkv.bias', verbose=False)
+def test_skipped_parameters_stay_as_initialised():
+    source, target = small(0), small(1)
+    state, before = source.state_dict(), snapshot(target)
+    report = load_backbone(target, state, strict=True, skip='qkv.bias', verbose=False)
     skipped = {f'blocks.{i}.attn.qkv.bias' for i in range(2)}
-    for name, value in target.state_dict().items():
-        wanted = before if name in skipped else source.state_dict()
-        assert torch.equal(value, wanted[name]), name
+    assert equal(target, {n: (before if n in skipped else state)[n] for n in state})
     assert set(report.random) == skipped
     assert set(report.matched) == set(before) - skipped
     assert 'as initialised        2: blocks.0.attn.qkv.bias' in str(report)
@@ -287,16 +243,13 @@ def test_skipped_parameters_stay_as_initialised(make_vit):
     errors = {'qkv_bias': 'names nothing of the', '.': 'names all of the', '(': 'no regular expr'}
     for wrong, message in errors.items():
         with pytest.raises(CheckpointError, match=message):
-            load_backbone(target, source.state_dict(), skip=wrong)
+            load_backbone(target, state, skip=wrong)
 
 
 def test_reserving_counts_hieras_blocks_across_stages(tmp_path):
-    arch = dict(embed_dim=8, stages=(1, 2, 1), num_heads=1)
-    options = dict(img_size=64, q_pool=2, mask_unit_attn=(True, True, False))
-    source = randomise(Hiera(arch, **options))
-    torch.save(source.state_dict(), tmp_path / 'a.pth')
-    cfg = dict(type='lightvit_dense.PretrainedBackbone', checkpoint=str(tmp_path / 'a.pth'))
-    target = randomise(Hiera(arch, **options, init_cfg=dict(cfg, num_pretrained_blocks=2)), 1)
+    source = our_hiera(**STAGES)
+    cfg = from_file(save(tmp_path, source.state_dict()), num_pretrained_blocks=2)
+    target = our_hiera(1, **STAGES, init_cfg=cfg)
     target.init_weights()
     same = {
         n.split('.attn')[0].split('.mlp')[0].split('.norm')[0]
@@ -309,17 +262,14 @@ def test_reserving_counts_hieras_blocks_across_stages(tmp_path):
     }  # fmt: skip
 
 
-def test_reserving_what_is_not_there(make_vit):
-    source, target = make_vit(0, depth=2).state_dict(), make_vit(1, depth=2)
-    for num_pretrained_blocks in (-1, 3):
-        with pytest.raises(
-            CheckpointError,
-            match=rf'num_pretrained_blocks={num_pretrained_blocks} .*2 blocks, so give 0 .* to 2',
-        ):
-            load_backbone(target, source, num_pretrained_blocks=num_pretrained_blocks)
-    deep = make_vit(1, depth=4)
-    with pytest.raises(
-        CheckpointError, match='has 2 blocks, num_pretrained_blocks=3 asks for more'
-    ):
+def test_reserving_what_is_not_there():
+    source, target = small(0).state_dict(), small(1)
+    for count in (-1, 3):
+        message = rf'num_pretrained_blocks={count} .*2 blocks, so give 0 .* to 2'
+        with pytest.raises(CheckpointError, match=message):
+            load_backbone(target, source, num_pretrained_blocks=count)
+    deep = small(1, arch=dict(SMALL, depth=4))
+    message = 'has 2 blocks, num_pretrained_blocks=3 asks for more'
+    with pytest.raises(CheckpointError, match=message):
         load_backbone(deep, source, num_pretrained_blocks=3, any_depth=True)
     assert load_backbone(deep, source, num_pretrained_blocks=2, any_depth=True).missing == []

@@ -12,58 +12,56 @@ import pytest
 import torch
 
 from lightvit_dense.checkpoints import CheckpointError, load_backbone, resize_pos_embed
-from lightvit_dense.models.backbones import Hiera, VisionTransformer
 
-ARCH = dict(embed_dim=16, depth=2, num_heads=4)
-
-
-def vit(seed=0, arch=ARCH, **kwargs):
-    model = VisionTransformer(arch, **{'img_size': 32, 'patch_size': 8, **kwargs})
-    torch.manual_seed(seed)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.normal_(std=0.2)
-    return model.eval()
+from .builders import ARCH, PLAIN, equal, named, our_hiera, refused, save, vit
 
 
-def named(model, prefix):
-    return {prefix + k: v for k, v in model.state_dict().items()}
+def junk(*names, prefix=''):
+    return {prefix + name: torch.ones(2) for name in names}
 
 
-def junk(*names):
-    return {name: torch.ones(2) for name in names}
-
-
-def save(tmp_path, content, name='a.pth.tar'):
-    torch.save(content, tmp_path / name)
-    return tmp_path / name
-
-
-def check(path, source, expected, model=None, **kwargs):
+def check(path, source, expected, model=None, **options):
     """Load and compare with the backbone that the file was made from."""
-    model = model or vit(seed=9)
-    report = load_backbone(model, path, strict=True, verbose=False, **kwargs)
+    model = model or vit(9)
+    report = load_backbone(model, path, strict=True, verbose=False, **options)
     assert report.source == source
-    state = expected.state_dict()
-    assert len(report.matched) == len(state)
-    assert all(torch.equal(state[k], v) for k, v in model.state_dict().items())
+    assert len(report.matched) == len(expected.state_dict())
+    assert equal(expected, model)
     return report
 
 
 MAE_DECODER = ('decoder_embed.weight', 'mask_token', 'decoder_pos_embed', 'decoder_pred.bias')
+MOMENTUM = 'momentum_encoder.'
+TRAINED = {'optimizer': {'state': {}}, 'scheduler': {}, 'args': argparse.Namespace(lr=1.0)}
+FILES = {
+    # container, prefix, source, further names by prefix, which are left out
+    'mae-lite': ('model', 'module.model.', 'mae-lite', {'module.model.': MAE_DECODER}),
+    'MAE': ('model', '', 'MAE', {'': MAE_DECODER}),
+    'MAE, encoder alone': ('model', '', PLAIN, {}),
+    'MoCo-v3': (
+        'state_dict', 'module.base_encoder.', 'MoCo-v3',
+        {
+            'module.base_encoder.': ('head.0.weight',), 'module.predictor.': ('0.weight',),
+            'module.momentum_encoder.': ('head.0.weight', 'norm.bias'),
+        },
+    ),
+}  # fmt: skip
 
 
-def test_mae_lite_mae(tmp_path):
-    decoder = junk(*(f'module.model.{n}' for n in MAE_DECODER))
-    content = {'start_epoch': 400, 'model': {**named(vit(), 'module.model.'), **decoder}}
-    content |= {'optimizer': {'state': {}}, 'scheduler': {}, 'scaler': {}}
-    report = check(save(tmp_path, content), 'mae-lite', vit())
-    assert sorted(report.dropped) == sorted(decoder)
-    assert report.container == 'model'
+@pytest.mark.parametrize('kind', list(FILES))
+def test_files_of_one_network(tmp_path, kind):
+    container, prefix, source, further = FILES[kind]
+    extra = {}
+    for start, names in further.items():
+        extra |= junk(*names, prefix=start)
+    path = save(tmp_path, {container: named(vit(), prefix) | extra, 'epoch': 300, **TRAINED})
+    report = check(path, source, vit())
+    assert sorted(report.dropped) == sorted(extra)
+    assert report.container == container
 
 
-def d2_file():
-    """Make a file of decoupled distillation: 13th block, teacher, adapter, and an EMA."""
+def test_one_of_several_networks_is_chosen_by_key(tmp_path):
+    """Decoupled distillation: 13th block, teacher, adapter, EMA; and MoCo's two encoders."""
     last = {
         f'module.model.blocks.2.{n}': vit(5).state_dict()[f'blocks.1.{n}']
         for n in ('norm1.weight', 'norm1.bias', 'attn.qkv.weight', 'attn.qkv.bias')
@@ -71,32 +69,29 @@ def d2_file():
     state = {**named(vit(), 'module.model.'), **last}
     state |= named(vit(1), 'module.tch_model.')
     state |= named(vit(2), 'module.ema_model.module.')
-    state |= junk('module.attn_adapter.adapter11.weight', 'module.hidden_adapter.adapter3.weight')
-    return {'model': state}, last
-
-
-def test_mae_lite_decoupled_distillation(tmp_path):
-    content, last = d2_file()
-    path = save(tmp_path, content)
+    state |= junk('attn_adapter.adapter11.weight', 'hidden_adapter.adapter3.bias', prefix='module.')
+    path = save(tmp_path, {'model': state})
     report = check(path, 'mae-lite', vit())
     assert 'block 3 has queries and keys only' in report.notes[0]
     assert {n.removeprefix('module.model.') for n in last} <= set(report.dropped)
     assert 'module.attn_adapter.adapter11.weight' in report.dropped
-    check(path, 'plain backbone (ours or timm)', vit(1), key='tch_model')
-    report = check(path, 'plain backbone (ours or timm)', vit(2), key='ema_model')
-    assert report.container == 'model.ema_model'
+    check(path, PLAIN, vit(1), key='tch_model')
+    assert check(path, PLAIN, vit(2), key='ema_model').container == 'model.ema_model'
+    state = named(vit(), 'module.base_encoder.') | named(vit(1), 'module.momentum_encoder.')
+    check(save(tmp_path, {'state_dict': state}), PLAIN, vit(1), key='momentum_encoder')
+    message = r"no network 'teacher'.*state_dict.*base_encoder"
+    with pytest.raises(CheckpointError, match=message):
+        load_backbone(vit(), tmp_path / 'a.pth.tar', key='teacher')
 
 
 def test_mae_lite_hiera(tmp_path):
-    arch = dict(embed_dim=8, stages=(1, 1), num_heads=1)
-    model, target = (Hiera(arch, img_size=32, q_pool=1, mask_unit_attn=(1, 0)) for _ in range(2))
+    options = dict(arch=dict(embed_dim=8, stages=(1, 1), num_heads=1), img_size=32, q_pool=1)
+    model, target = (our_hiera(i, **options, mask_unit_attn=(1, 0)) for i in (0, 1))
     state = {
         name.replace('model.norm.', 'model.encoder_norm.'): tensor
         for name, tensor in named(model, 'module.model.').items()
     }
-    fusion = junk(
-        'module.model.multi_scale_fusion_heads.0.weight', 'module.model.decoder_norm.bias'
-    )
+    fusion = junk('multi_scale_fusion_heads.0.weight', 'decoder_norm.bias', prefix='module.model.')
     report = check(save(tmp_path, {'model': {**state, **fusion}}), 'mae-lite', model, target)
     assert len(report.dropped) == 2
 
@@ -117,47 +112,22 @@ def test_mmsegmentation(tmp_path, prefix):
             name = re.sub(*rule, name)
         state[prefix + name] = tensor
     if prefix:
-        state |= junk('decode_head.conv_seg.weight')
-        content = {'state_dict': state}
+        extra = junk('decode_head.conv_seg.weight')
+        content = {'state_dict': state | extra}
     else:
-        state |= junk('decoder_embed.weight', 'module.ema_model.module.norm.bias', 'mask_token')
-        content = state | {n: t for n, t in vit().state_dict().items() if 'patch_embed' in n}
+        extra = junk('decoder_embed.weight', 'module.ema_model.module.norm.bias', 'mask_token')
+        content = state | extra
+        content |= {n: t for n, t in vit().state_dict().items() if 'patch_embed' in n}
     report = check(save(tmp_path, content), 'OpenMMLab', vit())
-    assert set(report.dropped) == set(state) & set(
-        junk('decoder_embed.weight', 'module.ema_model.module.norm.bias', 'mask_token')
-        | junk('decode_head.conv_seg.weight')
-    )
-
-
-@pytest.mark.parametrize('decoder', [True, False])
-def test_mae(tmp_path, decoder):
-    extra = junk(*MAE_DECODER) if decoder else {}
-    content = {'model': {**vit().state_dict(), **extra}, 'args': argparse.Namespace(lr=1.0)}
-    source = 'MAE' if decoder else 'plain backbone (ours or timm)'
-    check(save(tmp_path, content, 'mae.pth'), source, vit())
-
-
-def test_moco_v3(tmp_path):
-    state = named(vit(), 'module.base_encoder.') | named(vit(1), 'module.momentum_encoder.')
-    extra = junk(
-        'module.base_encoder.head.0.weight',
-        'module.momentum_encoder.head.0.weight',
-        'module.predictor.0.weight',
-    )
-    content = {'epoch': 300, 'arch': 'vit_base', 'state_dict': {**state, **extra}}
-    path = save(tmp_path, content)
-    report = check(path, 'MoCo-v3', vit())
-    assert set(extra) <= set(report.dropped)
-    check(path, 'plain backbone (ours or timm)', vit(1), key='momentum_encoder')
+    assert set(extra) == set(report.dropped) & set(state | extra)
 
 
 def test_dino(tmp_path):
     head = ('head.mlp.0.weight', 'head.last_layer.weight_g', 'head.last_layer.weight_v')
     content = {
-        'student': {**named(vit(), 'module.backbone.'), **junk(*(f'module.{n}' for n in head))},
+        'student': {**named(vit(), 'module.backbone.'), **junk(*head, prefix='module.')},
         'teacher': {**named(vit(1), 'backbone.'), **junk(*head)},
-        'optimizer': {'state': {}},
-        'args': argparse.Namespace(arch='vit_small'),
+        **TRAINED,
         'dino_loss': junk('center'),
     }
     path = save(tmp_path, content, 'checkpoint.pth')
@@ -165,20 +135,22 @@ def test_dino(tmp_path):
     assert (report.container, report.others) == ('teacher', ['student', 'dino_loss'])
     assert 'the file also holds student, dino_loss, not loaded' in str(report)
     assert check(path, 'DINO', vit(), key='student').container == 'student'
-    check(save(tmp_path, vit(2).state_dict()), 'plain backbone (ours or timm)', vit(2))
+
+
+def forget(monkeypatch, *modules):
+    """Let classes of modules that are not there be pickled; return a function that removes them."""
+    for name in modules:
+        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+
+    def remove():
+        for name in modules:
+            del sys.modules[name]  # nothing of it is needed to read the file
+
+    return remove
 
 
 class CfgNode(dict):
     """Stands for yacs' class, by whose name it is pickled."""
-
-
-@pytest.fixture
-def yacs(monkeypatch):
-    package, module = types.ModuleType('yacs'), types.ModuleType('yacs.config')
-    module.CfgNode = CfgNode
-    monkeypatch.setattr(CfgNode, '__module__', 'yacs.config')
-    monkeypatch.setitem(sys.modules, 'yacs', package)
-    monkeypatch.setitem(sys.modules, 'yacs.config', module)
 
 
 def beit_file(prefix, shared):
@@ -198,18 +170,20 @@ def beit_file(prefix, shared):
         where = 'rel_pos_bias' if shared else f'blocks.{block}.attn'
         tables[f'{where}.relative_position_bias_table'] = table
         state[f'{where}.relative_position_index'] = torch.zeros(17, 17, dtype=torch.long)
-    return {prefix + k: v for k, v in {**state, **tables}.items()}, list(tables.values())
+    return named({**state, **tables}, prefix), list(tables.values())
 
 
 @pytest.mark.parametrize('shared', [True, False])
-def test_simmim(tmp_path, yacs, shared):
+def test_simmim(tmp_path, monkeypatch, shared):
+    remove = forget(monkeypatch, 'yacs', 'yacs.config')
+    sys.modules['yacs.config'].CfgNode = CfgNode
+    monkeypatch.setattr(CfgNode, '__module__', 'yacs.config')
     state, tables = beit_file('encoder.', shared)
     config = CfgNode(DATA=CfgNode(IMG_SIZE=224))
     config.frozen = True
     extra = junk('encoder.mask_token', 'decoder.0.weight', 'decoder.0.bias')
     path = save(tmp_path, {'model': {**state, **extra}, 'config': config}, 'simmim.pth')
-    for name in ('yacs', 'yacs.config'):
-        del sys.modules[name]  # nothing of it is needed to read the file
+    remove()
     model = vit(9)
     report = load_backbone(model, path, verbose=False)
     assert report.source == 'SimMIM'
@@ -220,14 +194,12 @@ def test_simmim(tmp_path, yacs, shared):
     source, own = vit().state_dict(), model.state_dict()
     for i in (0, 1):
         q, _, v = source[f'blocks.{i}.attn.qkv.bias'].chunk(3)
-        joined = torch.cat([q, torch.zeros(16), v])
-        assert torch.equal(own[f'blocks.{i}.attn.qkv.bias'], joined)
-        assert torch.equal(
-            own[f'blocks.{i}.attn.proj.weight'], 0.5 * source[f'blocks.{i}.attn.proj.weight']
-        )
-        assert torch.equal(
-            own[f'blocks.{i}.mlp.fc2.bias'], 1.0 * source[f'blocks.{i}.mlp.fc2.bias']
-        )
+        expected = {
+            'attn.qkv.bias': torch.cat([q, torch.zeros(16), v]),
+            'attn.proj.weight': 0.5 * source[f'blocks.{i}.attn.proj.weight'],
+            'mlp.fc2.bias': 1.0 * source[f'blocks.{i}.mlp.fc2.bias'],
+        }
+        assert equal(expected, {name: own[f'blocks.{i}.{name}'] for name in expected})
     # A model that has LayerScales and such tables gets them, resized to its own grid.
     model = vit(9, layer_scale=1.0)
     for block in model.blocks:
@@ -245,8 +217,8 @@ class Settings:
 
 
 def test_ostrack(tmp_path, monkeypatch):
-    for name in ('lib', 'lib.train', 'lib.train.admin', 'lib.train.admin.settings'):
-        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+    parts = ('lib', 'lib.train', 'lib.train.admin', 'lib.train.admin.settings')
+    remove = forget(monkeypatch, *parts)
     sys.modules['lib.train.admin.settings'].Settings = Settings
     monkeypatch.setattr(Settings, '__module__', 'lib.train.admin.settings')
     state = named(vit(), 'backbone.') | junk('box_head.conv1_ctr.0.weight')
@@ -256,8 +228,7 @@ def test_ostrack(tmp_path, monkeypatch):
     settings.lr = 0.1
     content = {'epoch': 300, 'net_type': 'OSTrack', 'net': OrderedDict(state)}
     path = save(tmp_path, {**content, 'stats': OrderedDict(), 'settings': settings})
-    for name in [n for n in sys.modules if n == 'lib' or n.startswith('lib.')]:
-        monkeypatch.delitem(sys.modules, name)
+    remove()
     model = vit(9, img_size=48)
     report = load_backbone(model, path, strict=True, verbose=False)
     assert (report.source, report.container) == ('OSTrack', 'net')
@@ -300,17 +271,12 @@ def test_detectron2(tmp_path, suffix, arrays):
     assert report.resized == {'pos_embed': ((1, 17, 16), (1, 16, 16))}
     assert sorted(report.dropped) == ['backbone.simfp_2.0.weight', 'roi_heads.box_head.fc1.weight']
     expected = source.state_dict() | {'pos_embed': resize_pos_embed(positions, (4, 4), 0)}
-    assert all(torch.equal(model.state_dict()[k], v) for k, v in expected.items())
+    assert equal(expected, {name: model.state_dict()[name] for name in expected})
 
 
 class Evil:
     def __reduce__(self):
         return exec, ('raise SystemExit',)
-
-
-def build_on_function():
-    # GLOBAL numpy.core.multiarray._reconstruct, then BUILD with attributes to set on it.
-    return b'\x80\x02cnumpy.core.multiarray\n_reconstruct\n}X\x01\x00\x00\x00aK\x01sb.'
 
 
 @pytest.mark.parametrize(
@@ -319,7 +285,8 @@ def build_on_function():
         pickle.dumps({'model': {'a': np.zeros(2)}, 'x': Evil()}),
         pickle.dumps({'model': {'a': np.array([Evil()], dtype=object)}}),
         b'\x80\x02c_codecs\nencode\nX\x01\x00\x00\x00aX\x05\x00\x00\x00rot13\x86R.',
-        build_on_function(),
+        # GLOBAL numpy.core.multiarray._reconstruct, then BUILD with attributes to set on it.
+        b'\x80\x02cnumpy.core.multiarray\n_reconstruct\n}X\x01\x00\x00\x00aK\x01sb.',
         pickle.dumps({'model': {'a': np.zeros(99)}})[:-30],
     ],
 )
@@ -332,7 +299,7 @@ def test_pickles_give_data_and_nothing_else(tmp_path, data):
 def test_detectron2_pickle_of_tensors(tmp_path):
     content = {'model': vit().state_dict(), '__author__': 'somebody'}
     (tmp_path / 'a.pkl').write_bytes(pickle.dumps(content))
-    check(tmp_path / 'a.pkl', 'plain backbone (ours or timm)', vit())
+    check(tmp_path / 'a.pkl', PLAIN, vit())
 
 
 def test_our_full_models(tmp_path):
@@ -349,19 +316,10 @@ def test_our_full_models(tmp_path):
     assert report.dropped == ['steps']
 
 
-def test_unknown_key(tmp_path):
-    path = save(tmp_path, {'model': named(vit(), 'module.backbone.')})
-    with pytest.raises(CheckpointError, match=r"no network 'teacher'.*model.*backbone"):
-        load_backbone(vit(), path, key='teacher')
-
-
 @pytest.mark.parametrize('depth', [1, 3])
 def test_other_depth_is_refused(tmp_path, depth):
-    path = save(tmp_path, vit(arch=dict(ARCH, depth=depth)).state_dict())
-    model = vit(9)
-    before = {k: v.clone() for k, v in model.state_dict().items()}
-    with pytest.raises(CheckpointError, match=rf'has {depth} blocks, the model 2(.|\n)*any_depth'):
+    path, model = save(tmp_path, vit(arch=dict(ARCH, depth=depth)).state_dict()), vit(9)
+    with refused(model, rf'has {depth} blocks, the model 2(.|\n)*any_depth'):
         load_backbone(model, path)
-    assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
     report = load_backbone(model, path, any_depth=True, verbose=False)
     assert report.missing or report.unexpected

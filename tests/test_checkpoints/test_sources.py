@@ -12,7 +12,6 @@ from transformers import (
     BeitModel,
     Dinov2Config,
     Dinov2Model,
-    HieraConfig,
     HieraForImageClassification,
     HieraForPreTraining,
     HieraModel,
@@ -23,34 +22,64 @@ from transformers import (
     ViTModel,
 )
 
-from lightvit_dense.checkpoints import load_backbone
-from lightvit_dense.models.backbones import Hiera, VisionTransformer
+from lightvit_dense.checkpoints import convert, load_backbone
 
-ARCH = dict(embed_dim=16, depth=2, num_heads=4)
-HIERA = dict(embed_dim=8, stages=(1, 2, 1, 1), num_heads=1)
+from .builders import (
+    HIERA,
+    PLAIN,
+    gap,
+    huggingface,
+    huggingface_hiera,
+    image,
+    meta_hiera,
+    named,
+    our_hiera,
+    randomise,
+    refused,
+    save,
+    timm_sizes,
+    vit,
+)  # fmt: skip
+
 CLOSE = 1e-5
+SOURCES = [
+    ('', PLAIN, []),
+    ('backbone.', 'full model', ['decoder.blocks.0.x', 'distiller.teacher.pos_embed', 'neck.x']),
+    ('module.backbone.', 'full model', ['module.decoder.weight', 'module.roi_head.x']),
+    ('module._orig_mod.backbone.', 'full model', ['module._orig_mod.decoder.weight']),
+    ('_orig_mod.', PLAIN, []),
+    ('module.', PLAIN, []),
+    ('module.model.', 'mae-lite', ['module.model.decoder_pred.weight', 'module.model.mask_token']),
+    ('module.model.', 'mae-lite', ['module.teacher.patch_embed.proj.weight']),
+    ('model.', 'mae-lite', ['model.decoder_embed.bias', 'model.mask_token']),
+    ('module.model.encoder.', 'mae-lite encoder', ['module.model.decoder.x']),
+    ('encoder.', 'encoder of a pre-trainer', ['decoder.x']),
+    ('', 'MAE', ['decoder_pos_embed', 'mask_token', 'decoder_blocks.0.norm1.bias']),
+]
 
 
-def randomise(model, seed=0):
-    torch.manual_seed(seed)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.normal_(std=0.4)
-    return model.eval()
+@pytest.mark.parametrize(('prefix', 'source', 'extra'), SOURCES)
+def test_sources(prefix, source, extra):
+    state = vit().state_dict()
+    given = named(state, prefix) | {k: torch.zeros(1) for k in extra}
+    converted = convert(given)
+    assert converted.source == source
+    assert list(converted.state) == list(state)
+    assert all(converted.state[k] is v for k, v in state.items())
+    assert sorted(converted.dropped) == sorted(extra)
 
 
-def ours(**kwargs):
-    return VisionTransformer(ARCH, **{'img_size': 32, 'patch_size': 8, **kwargs}).eval()
+def test_unknown_names_are_left_alone():
+    state = {'layer1.conv.weight': torch.zeros(1)}
+    converted = convert(state)
+    assert (converted.source, converted.state, converted.dropped) == (None, state, [])
+    assert convert({}).state == {}
 
 
-def image(side=32):
-    return torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(1))
-
-
-def gap(one, other):
-    assert one.shape == other.shape
-    assert one.abs().max() > 0.1
-    return (one - other).abs().max().item()
+def test_heads_are_left_to_the_loader():
+    converted = convert({**vit().state_dict(), 'head.weight': torch.zeros(3, 8)})
+    assert 'head.weight' in converted.state
+    assert converted.dropped == []
 
 
 @torch.no_grad()
@@ -58,16 +87,11 @@ def tokens(model, side=32):
     return model.encode(image(side)).tokens
 
 
-def huggingface(**kwargs):
-    common = dict(hidden_size=16, num_hidden_layers=2, num_attention_heads=4, patch_size=8)
-    return {**common, 'image_size': 32, 'layer_norm_eps': 1e-6, **kwargs}
-
-
 @torch.no_grad()
 @pytest.mark.parametrize('kind', ['pretrain', 'model', 'classifier'])
 @pytest.mark.parametrize('names', ['in memory', 'in the file'])
 def test_hugging_face_vit(tmp_path, kind, names):
-    config = huggingface(intermediate_size=64)
+    config = huggingface()
     decoder = dict(decoder_hidden_size=8, decoder_num_hidden_layers=1)
     decoder |= dict(decoder_num_attention_heads=1, decoder_intermediate_size=8)
     build = {
@@ -82,7 +106,7 @@ def test_hugging_face_vit(tmp_path, kind, names):
         theirs.save_pretrained(tmp_path)
         state = load_file(tmp_path / 'model.safetensors')
         assert any('attention.attention.query' in name for name in state)
-    model = ours()
+    model = vit(9)
     report = load_backbone(model, state, strict=True, verbose=False)
     assert report.source == 'Hugging Face ViT'
     assert len(report.matched) == len(model.state_dict())
@@ -94,7 +118,7 @@ def test_hugging_face_vit(tmp_path, kind, names):
 @torch.no_grad()
 def test_hugging_face_dinov2_folds_its_layer_scale():
     theirs = randomise(Dinov2Model(Dinov2Config(**huggingface(mlp_ratio=4))))
-    model = ours()
+    model = vit(9)
     report = load_backbone(model, theirs.state_dict(), strict=True, verbose=False)
     assert report.notes == ['4 LayerScales were folded into attn.proj and mlp.fc2']
     assert gap(theirs(image()).last_hidden_state, tokens(model)) < CLOSE
@@ -104,17 +128,14 @@ def test_hugging_face_dinov2_folds_its_layer_scale():
 @pytest.mark.parametrize('package', ['timm', 'transformers'])
 def test_beit(package):
     if package == 'timm':
-        theirs = Beit(
-            img_size=32, patch_size=8, embed_dim=16, depth=2, num_heads=4, num_classes=3,
-            init_values=0.1,
-        )  # fmt: skip
+        theirs = Beit(**timm_sizes(init_values=0.1))
         expected = randomise(theirs).forward_features(image())
         state = theirs.state_dict()
     else:
-        config = huggingface(intermediate_size=64, use_absolute_position_embeddings=True)
+        config = huggingface(use_absolute_position_embeddings=True)
         theirs = randomise(BeitModel(BeitConfig(**config)))
         expected, state = theirs(image()).last_hidden_state, theirs.state_dict()
-    model = ours(final_norm=False)
+    model = vit(9, final_norm=False)
     report = load_backbone(model, state, strict=True, verbose=False)
     assert {n.split('.')[0] for n in report.dropped} <= {'fc_norm', 'head'}
     assert report.notes[-1] == '4 LayerScales were folded into attn.proj and mlp.fc2'
@@ -124,11 +145,8 @@ def test_beit(package):
 @torch.no_grad()
 @pytest.mark.parametrize('registers', [0, 2])
 def test_timm_vit(registers):
-    theirs = TimmVisionTransformer(
-        img_size=32, patch_size=8, embed_dim=16, depth=2, num_heads=4, num_classes=3,
-        reg_tokens=registers,
-    )  # fmt: skip
-    model = ours()
+    theirs = TimmVisionTransformer(**timm_sizes(reg_tokens=registers))
+    model = vit(9)
     report = load_backbone(model, randomise(theirs).state_dict(), verbose=False)
     assert report.dropped == ['head.weight', 'head.bias']
     assert not report.missing
@@ -143,39 +161,21 @@ def test_timm_vit(registers):
     assert torch.equal(model.pos_embed, torch.cat([positions[:, :1], positions[:, 3:]], dim=1))
 
 
-def meta_hiera(pretrain):
-    size = dict(input_size=(64, 64), **{**HIERA, 'q_pool': 2 if pretrain else 3})
-    if not pretrain:
-        return hiera.Hiera(**size, num_classes=3)
-    decoder = dict(decoder_embed_dim=8, decoder_depth=1, decoder_num_heads=1)
-    return hiera.MaskedAutoencoderHiera(**size, **decoder)
-
-
-def hf_hiera(cls, q_pool=3):
-    stages, heads = HIERA['stages'], [1, 2, 4, 8]
-    decoder = dict(decoder_hidden_size=8, decoder_depth=1, decoder_num_heads=1)
-    config = HieraConfig(
-        embed_dim=8, image_size=[64, 64], depths=list(stages), num_heads=heads,
-        num_query_pool=q_pool, **decoder,
-    )  # fmt: skip
-    return cls(config)
-
-
 @torch.no_grad()
 @pytest.mark.parametrize(
     ('source', 'build', 'q_pool'),
     [
-        ('Hiera (Meta)', lambda: meta_hiera(False), 3),
-        ('Hiera MAE', lambda: meta_hiera(True), 2),
+        ('Hiera (Meta)', lambda: meta_hiera(), 3),
+        ('Hiera MAE', lambda: meta_hiera(pretrain=True), 2),
         ('Hiera (timm)', lambda: TimmHiera(img_size=64, num_classes=3, **HIERA), 3),
-        ('Hugging Face Hiera', lambda: hf_hiera(HieraModel), 3),
-        ('Hugging Face Hiera', lambda: hf_hiera(HieraForPreTraining, 2), 2),
-        ('Hugging Face Hiera', lambda: hf_hiera(HieraForImageClassification), 3),
+        ('Hugging Face Hiera', lambda: huggingface_hiera(HieraModel), 3),
+        ('Hugging Face Hiera', lambda: huggingface_hiera(HieraForPreTraining, num_query_pool=2), 2),
+        ('Hugging Face Hiera', lambda: huggingface_hiera(HieraForImageClassification), 3),
     ],
 )
 def test_hiera(source, build, q_pool):
     theirs = randomise(build())
-    model = Hiera(HIERA, img_size=64, q_pool=q_pool).eval()
+    model = our_hiera(9, q_pool=q_pool)
     report = load_backbone(model, theirs.state_dict(), strict=True, verbose=False)
     assert report.source == source
     assert len(report.matched) == len(model.state_dict())
@@ -190,7 +190,7 @@ def test_hiera(source, build, q_pool):
         expected, norm = theirs.forward_features(image(64)), theirs.head.norm
     elif isinstance(theirs, HieraForPreTraining):
         # Its own forward hides units; the same weights in a plain model hide none.
-        plain = hf_hiera(HieraModel, 2).eval()
+        plain = huggingface_hiera(HieraModel, num_query_pool=2).eval()
         plain.load_state_dict(theirs.hiera.state_dict(), strict=False)
         maps = plain(image(64), output_hidden_states=True).reshaped_hidden_states
         assert gap(theirs.encoder_norm(maps[-1]).flatten(1, 2), model(image(64))[-1]) < CLOSE
@@ -212,10 +212,7 @@ def test_hiera(source, build, q_pool):
     ],
 )
 def test_foreign_networks_are_named(names, what, tmp_path):
-    model = ours()
-    before = {k: v.clone() for k, v in model.state_dict().items()}
-    torch.save({name: torch.zeros(1) for name in names}, tmp_path / 'other.pth')
-    with pytest.raises(Exception, match=rf'other\.pth: .*{what}') as caught:
-        load_backbone(model, tmp_path / 'other.pth')
-    assert 'take a checkpoint of one of these' in str(caught.value)
-    assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
+    model, path = vit(9), save(tmp_path, {name: torch.zeros(1) for name in names}, 'other.pth')
+    message = rf'other\.pth: .*{what}(.|\n)*take a checkpoint of one of these'
+    with refused(model, message):
+        load_backbone(model, path)

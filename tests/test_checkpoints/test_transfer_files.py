@@ -9,7 +9,10 @@ import torch.nn.functional as F
 from lightvit_dense.apis import load_config
 from lightvit_dense.apis.configs import prepare_scope
 from lightvit_dense.checkpoints import load_backbone
+from lightvit_dense.models import VisionTransformer
 from lightvit_dense.registry import MODELS
+
+from .builders import image, randomise, save
 
 CONFIG = Path(__file__).parents[2] / 'configs/transfer/cifar100_vit-tiny.py'
 WIDTH, DEPTH, HEADS = 192, 12, 12
@@ -31,33 +34,18 @@ EXTRAS = {
 }  # fmt: skip
 
 
-def shapes(kind):
-    """Give names and shapes of an encoder: MaskFeat's is a plain ViT, the others are BEiT's."""
-    found = {'cls_token': (1, 1, WIDTH), 'pos_embed': (1, 197, WIDTH)}
-    found |= {'patch_embed.proj.weight': (WIDTH, 3, 16, 16), 'patch_embed.proj.bias': (WIDTH,)}
-    sizes = {'attn.qkv': (3 * WIDTH, WIDTH), 'attn.proj': (WIDTH, WIDTH)}
-    sizes |= {'mlp.fc1': (4 * WIDTH, WIDTH), 'mlp.fc2': (WIDTH, 4 * WIDTH)}
-    sizes |= {'norm1': (WIDTH,), 'norm2': (WIDTH,)}
-    for i in range(DEPTH):
-        for name, shape in sizes.items():
-            found[f'blocks.{i}.{name}.weight'] = shape
-            found[f'blocks.{i}.{name}.bias'] = shape[:1]
-        if kind != 'MaskFeat':
-            del found[f'blocks.{i}.attn.qkv.bias']
-            found |= {f'blocks.{i}.attn.{part}_bias': (WIDTH,) for part in 'qv'}
-        if kind == 'BEiT':
-            found |= {f'blocks.{i}.gamma_{number}': (WIDTH,) for number in (1, 2)}
-    return found | {'norm.weight': (WIDTH,), 'norm.bias': (WIDTH,)}
-
-
 def encoder(kind):
-    torch.manual_seed(0)
-    state = {name: 0.05 * torch.randn(shape) for name, shape in shapes(kind).items()}
-    for name, value in state.items():
+    """Give the tensors of an encoder: MaskFeat's is a plain ViT, the others are BEiT's."""
+    state = randomise(VisionTransformer('tiny'), std=0.05).state_dict()
+    for name, value in list(state.items()):
         if 'norm' in name and name.endswith('weight'):
             value.add_(1)
-        elif 'gamma' in name:
-            value.add_(0.1)
+        elif name.endswith('qkv.bias') and kind != 'MaskFeat':
+            head = name.removesuffix('qkv.bias')
+            state[f'{head}q_bias'], _, state[f'{head}v_bias'] = state.pop(name).chunk(3)
+    if kind == 'BEiT':
+        names = [f'blocks.{i}.gamma_{number}' for i in range(DEPTH) for number in (1, 2)]
+        state |= {name: 0.1 + 0.05 * torch.randn(WIDTH) for name in names}
     return state
 
 
@@ -99,19 +87,19 @@ def scores(state, head, image):
 def test_the_transfer_config_computes_as_the_authors(tmp_path, kind):
     state = encoder(kind)
     extras = {name: torch.ones(2) for name in EXTRAS[kind]}
-    torch.save({'model': state | extras, 'start_epoch': 400}, tmp_path / 'a.pth.tar')
-    checkpoint = {'model.init_cfg.checkpoint': str(tmp_path / 'a.pth.tar')}
+    path = save(tmp_path, {'model': state | extras, 'start_epoch': 400})
+    checkpoint = {'model.init_cfg.checkpoint': str(path)}
     cfg = load_config(CONFIG, OPTIONS[kind] | checkpoint)
     prepare_scope(cfg)
     model = MODELS.build(cfg.model).eval()
     model.init_weights()
     model.head.fc.weight.normal_()
-    image = torch.randn(2, 3, 224, 224)
-    expected = scores(state, model.head, image)
+    x = image(224)
+    expected = scores(state, model.head, x)
     assert expected.std() > 1
-    torch.testing.assert_close(model(image), expected, atol=1e-4, rtol=1e-5)
+    torch.testing.assert_close(model(x), expected, atol=1e-4, rtol=1e-5)
 
-    report = load_backbone(model.backbone, tmp_path / 'a.pth.tar', verbose=False)
+    report = load_backbone(model.backbone, path, verbose=False)
     assert report.source == kind
     assert not report.missing
     assert not report.added
@@ -121,6 +109,6 @@ def test_the_transfer_config_computes_as_the_authors(tmp_path, kind):
     if kind == 'BEiT':  # trained on as they are, not folded
         assert torch.equal(model.backbone.blocks[3].ls2.gamma, state['blocks.3.gamma_2'])
         plain = MODELS.build(dict(cfg.model.backbone, layer_scale=None, init_cfg=None)).eval()
-        report = load_backbone(plain, tmp_path / 'a.pth.tar', verbose=False)
+        report = load_backbone(plain, path, verbose=False)
         assert '24 LayerScales were folded' in report.notes[-1]
-        torch.testing.assert_close(plain(image), model.backbone(image), atol=1e-4, rtol=1e-5)
+        torch.testing.assert_close(plain(x), model.backbone(x), atol=1e-4, rtol=1e-5)

@@ -25,24 +25,20 @@ def free_port():
         return str(server.getsockname()[1])
 
 
-def clean_environment():
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if name not in PLACE and not name.startswith(LAUNCHERS)
-    }
-
-
 @pytest.fixture
 def environment(monkeypatch):
     """An environment in which no launcher has spoken; restored afterwards."""
-    kept = dict(os.environ)
-    for name in set(kept) - set(clean_environment()):
+    for name in [n for n in os.environ if n in PLACE or n.startswith(LAUNCHERS)]:
         monkeypatch.delenv(name)
     yield monkeypatch
     finish_distributed()
     for name in PLACE:
         os.environ.pop(name, None)
+
+
+def set_all(environment, values):
+    for name, value in values.items():
+        environment.setenv(name, value)
 
 
 @pytest.fixture
@@ -86,65 +82,58 @@ def test_a_rank_that_fails_ends(run_ranks):
         run_ranks(finish_worker.__file__, 'fail')
 
 
-def test_nothing_to_finish(environment):
-    finish_distributed()
-
-
 def test_none_does_nothing(environment):
     init_distributed('none')
     assert not torch.distributed.is_initialized()
+    finish_distributed()  # nothing to finish
 
 
 def test_an_existing_group_is_kept(environment, on_cpu):
-    for name, value in zip(PLACE, ('0', '1', '0', '127.0.0.1', free_port()), strict=True):
-        environment.setenv(name, value)
+    values = ('0', '1', '0', '127.0.0.1', free_port())
+    set_all(environment, dict(zip(PLACE, values, strict=True)))
     init_distributed('pytorch', timeout=30)
     init_distributed('pytorch', backend='no such backend')
     assert torch.distributed.get_backend() == 'gloo'
 
 
 def test_slurm_is_translated(environment, on_cpu):
-    for name, value in variables('slurm', 0).items():
-        environment.setenv(name, value)
-    environment.setenv('SLURM_NTASKS', '1')
-    environment.setenv('MASTER_PORT', free_port())
+    set_all(environment, variables('slurm', 0))
+    set_all(environment, {'SLURM_NTASKS': '1', 'MASTER_PORT': free_port()})
     init_distributed('slurm')
     assert [os.environ[name] for name in PLACE[:4]] == ['0', '1', '0', '127.0.0.1']
     assert torch.distributed.get_backend() == 'gloo'
 
 
 def test_open_mpi_is_translated(environment, on_cpu):
-    for name in ('RANK', 'LOCAL_RANK'):
-        environment.setenv(f'OMPI_COMM_WORLD_{name}', '0')
-    environment.setenv('OMPI_COMM_WORLD_SIZE', '1')
-    environment.setenv('MASTER_ADDR', '127.0.0.1')
-    environment.setenv('MASTER_PORT', free_port())
+    place = {'RANK': '0', 'LOCAL_RANK': '0', 'SIZE': '1'}
+    set_all(environment, {f'OMPI_COMM_WORLD_{name}': value for name, value in place.items()})
+    set_all(environment, {'MASTER_ADDR': '127.0.0.1', 'MASTER_PORT': free_port()})
     init_distributed('mpi')
     assert [os.environ[name] for name in PLACE[:3]] == ['0', '1', '0']
     assert torch.distributed.get_world_size() == 1
 
 
-def test_unknown_launcher(environment):
-    with pytest.raises(ValueError, match=r"unknown launcher 'ssh'.*none, pytorch, slurm, mpi"):
-        init_distributed('ssh')
-
-
-def test_missing_variables_are_named(environment):
-    with pytest.raises(RuntimeError, match=r'RANK, WORLD_SIZE, LOCAL_RANK not set.*torchrun'):
-        init_distributed('pytorch')
+@pytest.mark.parametrize(
+    ('launcher', 'error', 'message'),
+    [
+        ('ssh', ValueError, r"unknown launcher 'ssh'.*none, pytorch, slurm, mpi"),
+        ('pytorch', RuntimeError, r'RANK, WORLD_SIZE, LOCAL_RANK not set.*torchrun'),
+    ],
+)
+def test_what_is_unknown_or_missing_is_named(environment, launcher, error, message):
+    with pytest.raises(error, match=message):
+        init_distributed(launcher)
 
 
 def test_nccl_without_a_gpu_is_refused(environment, on_cpu):
-    for name, value in variables('pytorch', 0).items():
-        environment.setenv(name, value)
+    set_all(environment, variables('pytorch', 0))
     environment.setenv('MASTER_ADDR', '127.0.0.1')
     with pytest.raises(ValueError, match=r"'nccl' needs a GPU.*backend='gloo'"):
         init_distributed('pytorch', backend='nccl')
 
 
 def test_slurm_node_list(environment, tmp_path):
-    for name, value in variables('slurm', 0).items():
-        environment.setenv(name, value)
+    set_all(environment, variables('slurm', 0))
     environment.setenv('SLURM_NODELIST', 'node[07-09]')
     environment.setenv('PATH', str(tmp_path))
     with pytest.raises(RuntimeError, match='set MASTER_ADDR'):
@@ -162,8 +151,7 @@ def test_gpus_go_through_mmengine(environment):
     environment.setattr(distributed, 'init_dist', lambda *args, **kw: calls.append((args, kw)))
     environment.setattr(torch.cuda, 'is_available', lambda: True)
     environment.setattr(torch.cuda, 'device_count', lambda: 1)
-    for name, value in variables('slurm', 1).items():
-        environment.setenv(name, value)
+    set_all(environment, variables('slurm', 1))
     init_distributed('slurm', timeout=5)
     assert calls == [(('pytorch',), {'backend': 'nccl', 'timeout': 5})]
     # The second task of a node sees its own GPU as number 0.

@@ -1,11 +1,11 @@
 """Non-maximum suppression through mmcv, against the definition and onnxruntime."""
 
 import numpy as np
-import onnxruntime
 import pytest
 import torch
 from mmcv.ops import batched_nms, nms, soft_nms
-from onnx import TensorProto, helper
+
+from .onnx_operator import compute
 
 
 def random_boxes(count, seed=0, extent=60.0):
@@ -35,28 +35,13 @@ def reference(boxes, scores, threshold):
 
 
 def onnx_nms(boxes, scores, threshold):
-    node = helper.make_node(
-        'NonMaxSuppression', ['boxes', 'scores', 'most', 'threshold'], ['selected']
-    )
-    inputs = [
-        helper.make_tensor_value_info('boxes', TensorProto.FLOAT, [1, None, 4]),
-        helper.make_tensor_value_info('scores', TensorProto.FLOAT, [1, 1, None]),
-        helper.make_tensor_value_info('most', TensorProto.INT64, [1]),
-        helper.make_tensor_value_info('threshold', TensorProto.FLOAT, [1]),
-    ]
-    outputs = [helper.make_tensor_value_info('selected', TensorProto.INT64, [None, 3])]
-    graph = helper.make_graph([node], 'nms', inputs, outputs)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid('', 11)], ir_version=8)
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), providers=['CPUExecutionProvider']
-    )
     feed = {
         'boxes': boxes[None, :, [1, 0, 3, 2]].numpy(),
         'scores': scores[None, None].numpy(),
         'most': np.array([len(boxes)]),
         'threshold': np.array([threshold], dtype=np.float32),
     }
-    return session.run(None, feed)[0][:, 2].tolist()
+    return compute('NonMaxSuppression', 11, feed)[:, 2].tolist()
 
 
 @pytest.mark.parametrize('threshold', [0.1, 0.5, 0.7])

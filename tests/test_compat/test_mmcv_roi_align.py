@@ -3,12 +3,11 @@
 import math
 
 import numpy as np
-import onnx
-import onnxruntime
 import pytest
 import torch
 from mmcv.ops import RoIAlign, roi_align
-from onnx import TensorProto, helper
+
+from .onnx_operator import compute
 
 SCALE = 0.5
 SIZE = (3, 2)
@@ -72,34 +71,18 @@ def reference(features, rois, size, scale, ratio, aligned):
 
 
 def onnx_roi_align(features, rois, size, scale, ratio, aligned):
-    node = helper.make_node(
+    boxes, images = rois[:, 1:].contiguous(), rois[:, 0].long()
+    found = compute(
         'RoiAlign',
-        ['x', 'rois', 'batch'],
-        ['y'],
+        16,
+        {'x': features.numpy(), 'rois': boxes.numpy(), 'batch': images.numpy()},
         output_height=size[0],
         output_width=size[1],
         spatial_scale=scale,
         sampling_ratio=ratio,
         coordinate_transformation_mode='half_pixel' if aligned else 'output_half_pixel',
     )
-    inputs = [
-        helper.make_tensor_value_info('x', TensorProto.FLOAT, [None] * 4),
-        helper.make_tensor_value_info('rois', TensorProto.FLOAT, [None, 4]),
-        helper.make_tensor_value_info('batch', TensorProto.INT64, [None]),
-    ]
-    outputs = [helper.make_tensor_value_info('y', TensorProto.FLOAT, [None] * 4)]
-    graph = helper.make_graph([node], 'roi_align', inputs, outputs)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid('', 16)], ir_version=8)
-    onnx.checker.check_model(model)
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), providers=['CPUExecutionProvider']
-    )
-    feed = {
-        'x': features.numpy(),
-        'rois': rois[:, 1:].contiguous().numpy(),
-        'batch': rois[:, 0].long().numpy(),
-    }
-    return torch.from_numpy(session.run(None, feed)[0])
+    return torch.from_numpy(found)
 
 
 @pytest.mark.parametrize(('aligned', 'ratio'), CASES)

@@ -91,7 +91,7 @@ def main() -> None:
             source=found.converted.source,
             container=found.opened.container,
             others=found.opened.others,
-            sizes=found.sizes.plain(),
+            sizes=asdict(found.sizes),
             report=report and asdict(report),
             written=metadata and str(metadata),
         )
