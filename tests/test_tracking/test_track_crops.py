@@ -7,13 +7,7 @@ import numpy as np
 import pytest
 
 from lightvit_dense.errors import UserError
-from tracking.sampling.crops import (
-    CropWindow,
-    DegenerateBox,
-    crop_image,
-    crop_window,
-    padding_mask,
-)
+from tracking.sampling.crops import CropWindow, DegenerateBox, crop_image, crop_window, padding_mask
 
 
 def straight_crop(image: np.ndarray, window: CropWindow, out: int) -> tuple[np.ndarray, np.ndarray]:

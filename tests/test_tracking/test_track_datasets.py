@@ -10,13 +10,7 @@ from tracking.datasets.published import lasot_test
 from tracking.datasets.text import parse_boxes, parse_flags
 from tracking.registry import DATASETS
 
-from .small_sequences import (
-    picture,
-    some_boxes,
-    write_lasot_sequence,
-    write_picture,
-    write_rows,
-)
+from .small_sequences import picture, some_boxes, write_lasot_sequence, write_picture, write_rows
 
 
 @pytest.mark.parametrize(

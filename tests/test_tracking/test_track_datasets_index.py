@@ -9,21 +9,9 @@ import pytest
 
 from lightvit_dense.datasets.errors import DatasetError
 from tracking.datasets import LaSOT, TrackingNet, cache
-from tracking.datasets.table import (
-    BadTable,
-    SequenceRow,
-    join,
-    open_table,
-    pack_rows,
-    write_table,
-)
+from tracking.datasets.table import BadTable, SequenceRow, join, open_table, pack_rows, write_table
 
-from .small_sequences import (
-    same,
-    some_boxes,
-    write_lasot_sequence,
-    write_trackingnet,
-)
+from .small_sequences import same, some_boxes, write_lasot_sequence, write_trackingnet
 
 
 @pytest.fixture

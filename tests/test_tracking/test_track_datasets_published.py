@@ -126,9 +126,7 @@ def test_missing_sets_are_named_by_their_keys(tmp_path):
         dict(
             model=dict(),
             train_dataloader=dict(dataset=dict(type='tracking.PairDataset', sets=sets)),
-            test_dataloader=dict(
-                dataset=dict(type='tracking.SequenceDataset', sequences=tests),
-            ),
+            test_dataloader=dict(dataset=dict(type='tracking.SequenceDataset', sequences=tests)),
         )
     )
     missing = find_missing(cfg, 'train')

@@ -209,11 +209,7 @@ def test_gradients_are_those_of_the_straight_line():
         (joint_vit, dict(elimination=dict(blocks=(5,))), 'only blocks 0..4 attend over all'),
         (joint_vit, dict(elimination=dict(blocks=(1, 1))), 'each once'),
         (joint_vit, dict(elimination=dict(keep=0.0)), r'keep=0.0 must be in \(0, 1\]'),
-        (
-            joint_vit,
-            dict(elimination=dict(ratio=0.7)),
-            r"got also \['ratio'\]",
-        ),
+        (joint_vit, dict(elimination=dict(ratio=0.7)), r"got also \['ratio'\]"),
         (joint_vit, dict(template_tokens='edge'), "template_tokens='edge' is none of"),
         (joint_vit, dict(template_size=30), r'\(30, 30\) px is not a multiple of patch 8'),
         (joint_vit, dict(cls_token=True), 'does not take cls_token'),

@@ -10,13 +10,7 @@ import pytest
 import torch
 
 from lightvit_dense.errors import UserError
-from tracking.deploy.export import (
-    FRAME,
-    FRAME_INT8,
-    TEMPLATE,
-    export_tracker,
-    largest_difference,
-)
+from tracking.deploy.export import FRAME, FRAME_INT8, TEMPLATE, export_tracker, largest_difference
 from tracking.runtime.network import build_network
 from tracking.tools import export_onnx
 

@@ -257,10 +257,7 @@ def test_golden_parameters_and_arithmetic_of_the_published_tracker():
     assert cost.shape == (256, 256)
     params = {part.name: part.params for part in cost.parts}
     # DeiT-Tiny without classifier, class token and its table, and 64 + 256 positions.
-    assert params == {
-        'backbone': 5717416 - 193000 - 192 - 197 * 192 + 320 * 192,
-        'head': 2492805,
-    }
+    assert params == {'backbone': 5717416 - 193000 - 192 - 197 * 192 + 320 * 192, 'head': 2492805}
 
     def joint(queries, keys, hidden):
         """MACs: queries, keys and values, attention, projection; the MLP of what is left."""

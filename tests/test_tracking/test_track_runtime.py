@@ -13,13 +13,7 @@ from tracking.boxes import iou
 from tracking.engine.sequence_loop import track_sequence
 from tracking.runtime.tracker import Tracker
 
-from .small_runtime import (
-    Correlation,
-    SizesOnly,
-    correlation_tracker,
-    moving_target,
-    sequence_of,
-)
+from .small_runtime import Correlation, SizesOnly, correlation_tracker, moving_target, sequence_of
 
 
 class Told:

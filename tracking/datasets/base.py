@@ -20,11 +20,11 @@ CACHE_FROM = 256
 
 
 class SequenceSet:
-    """Sequences with one annotated target each.
+    """Sequences with one annotated target each; frames are decoded when they are read.
 
-    Annotations are packed into arrays, which a file in ``cache_dir`` keeps; that file is made anew
-    as soon as an annotation file is added, removed or written again. Frames are decoded when they
-    are read.
+    Annotations are packed into arrays, which a file in ``cache_dir`` keeps; it is made anew as soon
+    as an annotation file is added, removed or written again. A :class:`DatasetError` names data
+    that are missing or malformed.
 
     Args:
         data_root: Where the data are: a folder or an LMDB, see the subclass.
@@ -32,10 +32,6 @@ class SequenceSet:
         store: Reads files of ``data_root``.
         cache_dir: Where the index is kept; None for ``$LIGHTVIT_CACHE`` or
             ``~/.cache/lightvit_dense``, and for sets of less than 256 sequences for none.
-
-    Raises:
-        DatasetError: If data are missing or malformed.
-        ValueError: If an option is unknown.
     """
 
     TITLE: ClassVar[str] = ''

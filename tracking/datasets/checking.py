@@ -37,8 +37,7 @@ def check_tracking(
 ) -> Report:
     """Check a set: all annotations against the frames, some frames or all by opening them.
 
-    ``origin`` is the remedy of what is missing, by default the set's; ``sequences`` are the numbers
-    that are expected by split, by default the published ones.
+    ``origin`` is the remedy of what is missing, ``sequences`` the numbers expected by split.
     """
     report = Report(name, root)
     open_split, published = SETS[name]

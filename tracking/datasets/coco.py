@@ -23,15 +23,13 @@ class CocoSequences(SequenceSet):
 
     Crowds are left out, and boxes that are not wider and higher than ``min_size`` pixels. STARK and
     OSTrack call objects of at most 50 pixels invisible, but their sampler asks that of videos only:
-    they train on all objects.
+    they train on all objects. ``source`` and ``cache_dir``: see :class:`VideoSet`.
 
     Args:
         data_root: Folder with annotations and images, or an LMDB made of it.
         ann_file: Annotations, below ``data_root`` (or a key of the LMDB).
         img_prefix: Folder of the images likewise; 'images/train2017' in LMDBs of OSTrack.
-        source: 'folder', or 'lmdb' if ``data_root`` is an LMDB.
-        min_size: See above; 0 leaves out only boxes without an area.
-        cache_dir: Where the index is kept, see :class:`SequenceSet`.
+        min_size: 0 leaves out only boxes without an area.
     """
 
     TITLE: ClassVar[str] = 'COCO'

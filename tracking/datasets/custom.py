@@ -19,19 +19,14 @@ _BOXES = ('groundtruth.txt', 'groundtruth_rect.txt')
 
 @DATASETS.register_module()
 class CustomSequences(VideoSet):
-    """Videos of any origin.
+    """Videos of any origin, in a folder ``data_root``; for its options see :class:`VideoSet`.
 
     Layout: ``NAME/`` with pictures of any names, which are put in natural order ('2.jpg' before
     '10.jpg'), in it or in ``NAME/img/``, and ``groundtruth.txt`` (or ``groundtruth_rect.txt``); or
     ``NAME.mp4`` (or another video) and ``NAME.txt``. A line of boxes is x, y, width, height of a
     frame; one line alone is the box of the first frame. ``full_occlusion.txt`` and
-    ``out_of_view.txt`` in a folder are used if they are there. Folders and videos without boxes
-    are an error.
-
-    Args:
-        data_root: The folder.
-        lengths: 'exact' or 'shortest', see :class:`VideoSet`.
-        cache_dir: Where the index is kept, see :class:`VideoSet`.
+    ``out_of_view.txt`` in a folder are used if they are there. Folders and videos without boxes are
+    an error.
     """
 
     TITLE: ClassVar[str] = 'CustomSequences'

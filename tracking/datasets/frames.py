@@ -84,8 +84,7 @@ class ListedFrames(StoredFrames):
 class VideoFrames:
     """Frames of a video file, decoded in order; a step back or a long one ahead is sought.
 
-    Where the number of frames in the head of the file is wrong, ``len`` is wrong too, and reading
-    a frame that is not there is an error that tells so.
+    Where the head of the file tells a wrong number, reading a frame that is not there is an error.
     """
 
     def __init__(self, path: str | os.PathLike) -> None:

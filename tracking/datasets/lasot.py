@@ -20,19 +20,13 @@ LISTS = {'train': 'training_set.txt', 'test': 'testing_set.txt'}
 class LaSOT(VideoSet):
     """LaSOT (Fan et al., CVPR 2019): 1400 videos, 70 classes of 20; 1120 to train, 280 to test.
 
-    Layout: ``airplane/airplane-1/`` with ``img/00000001.jpg`` and on, ``groundtruth.txt`` (x, y,
-    width, height a line), ``full_occlusion.txt`` and ``out_of_view.txt`` (a row of 0 and 1).
-    Where the root has ``testing_set.txt`` (or ``training_set.txt``), that list counts, else the
-    published one; what is not listed for testing is for training. A target is visible where its
-    box has an area and neither flag is set. If there is ``att/airplane-1.txt`` (a row of 14 flags,
-    from LaSOT's evaluation toolkit), it names the challenges.
-
-    Args:
-        data_root: Folder with the classes' folders in it, or the LMDB made of it.
-        split: 'train' or 'test'.
-        source: 'folder', or 'lmdb' if ``data_root`` is an LMDB.
-        lengths: 'exact' or 'shortest', see :class:`VideoSet`.
-        cache_dir: Where the index is kept, see :class:`VideoSet`.
+    ``data_root`` is a folder or the LMDB made of it; for the options see :class:`VideoSet`. Layout:
+    ``airplane/airplane-1/`` with ``img/00000001.jpg`` and on, ``groundtruth.txt`` (x, y, width,
+    height a line), ``full_occlusion.txt`` and ``out_of_view.txt`` (a row of 0 and 1). Where the
+    root has ``testing_set.txt`` (or ``training_set.txt``), that list counts, else the published
+    one; what is not listed for testing is for training. A target is visible where its box has an
+    area and neither flag is set. ``att/airplane-1.txt`` (14 flags, from LaSOT's evaluation toolkit)
+    names the challenges.
     """
 
     TITLE: ClassVar[str] = 'LaSOT'

@@ -24,15 +24,12 @@ class TrackingNet(VideoSet):
     Layout: ``TRAIN_0/frames/VIDEO/0.jpg`` and on, ``TRAIN_0/anno/VIDEO.txt``; ``TEST`` likewise,
     with the first box alone. As LMDBs: ``TRAIN_0_lmdb`` and so on with the keys ``anno/VIDEO.txt``
     and ``frames/VIDEO/0.jpg``, and ``seq_list.json`` beside them: pairs of the number of a set and
-    a video. A target is visible where its box has an area.
+    a video. A target is visible where its box has an area. For the other options see
+    :class:`VideoSet`.
 
     Args:
         data_root: Folder with the sets, or with their LMDBs.
-        split: 'train' or 'test'.
         sets: Numbers of the training sets to use, all that are there by default.
-        source: 'folder' or 'lmdb'.
-        lengths: 'exact' or 'shortest', see :class:`VideoSet`.
-        cache_dir: Where the index is kept, see :class:`SequenceSet`.
     """
 
     TITLE: ClassVar[str] = 'TrackingNet'

@@ -60,10 +60,6 @@ class VideoSet(SequenceSet):
             there are of both. That the last frame is there and none follows is what is looked at;
             one that is missing between is an error when it is read.
         cache_dir: Where the index is kept, see :class:`SequenceSet`.
-
-    Raises:
-        DatasetError: If data are missing or malformed.
-        ValueError: If an option is unknown.
     """
 
     FIRST_ONLY: ClassVar[tuple[str, ...]] = ()  # splits of which only the first frame is annotated
@@ -186,14 +182,11 @@ class VideoSet(SequenceSet):
         entry: Entry,
         boxes: np.ndarray,
         gone: Mapping[str, np.ndarray],
-        keys: Sequence[str] = (),
+        keys: Sequence[str] = (),  # of the files that the reasons are from
         class_name: str = '',
         attributes: tuple[str, ...] = (),
     ) -> SequenceRow:
-        """Return a row; a target is visible where its box has an area and no reason holds.
-
-        ``keys`` are those of the files that the reasons are from.
-        """
+        """Return a row; a target is visible where its box has an area and no reason holds."""
         visible = has_area(boxes)
         for flags, key in zip(gone.values(), keys, strict=False):
             if len(flags) != len(boxes):

@@ -70,21 +70,14 @@ def export_tracker(
     eliminate: bool = True,
     int8: bool = False,
 ) -> Path:
-    """Write a tracker's network as ONNX files for ONNX Runtime.
+    """Write a tracker's network as ONNX files for ONNX Runtime; return the folder, which is made.
 
     Args:
-        model: An :class:`OneStreamTracker`, fp32; it is exported on the CPU.
-        folder: Where to write; it is made.
+        model: An :class:`OneStreamTracker`, fp32, on the CPU.
+        folder: Where to write.
         window: Whether the Hann window favours the middle of the search crop.
         eliminate: False to keep all search tokens.
         int8: Whether to write the 8-bit file as well.
-
-    Returns:
-        The folder.
-
-    Raises:
-        UserError: If the packages ``onnx`` or ``onnxruntime`` are missing, the folder cannot be
-            written, or the model has an operator that ONNX has not.
     """
     for package in ('onnx', 'onnxruntime'):
         needs(package)
@@ -184,7 +177,6 @@ def needs(package: str) -> None:
 def largest_difference(network: Any, plain: Any, crops: list[np.ndarray]) -> float:
     """Return the largest difference of two networks' boxes in pixels of the search crops.
 
-    Where cells of the plain network tie up to rounding, the box of any of them is right. Both
-    networks have their template.
+    Where cells of the plain network tie up to rounding, the box of any of them is right.
     """
     return max(float(np.abs(network(crop)[0] - plain.tied(crop)).max(1).min()) for crop in crops)

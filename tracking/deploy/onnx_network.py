@@ -10,14 +10,7 @@ from torch import Tensor
 from lightvit_dense.deploy import onnx_session
 from lightvit_dense.errors import UserError
 
-from .export import (
-    FRAME,
-    FRAME_INT8,
-    TEMPLATE,
-    export_tracker,
-    fingerprint,
-    quantize_frame,
-)
+from .export import FRAME, FRAME_INT8, TEMPLATE, export_tracker, fingerprint, quantize_frame
 from .frame_module import ranking_weights
 from .frame_network import FrameNetwork
 
@@ -35,8 +28,8 @@ def open_session(path: Path, threads: int | None) -> Any:
 class OnnxNetwork(FrameNetwork):
     """Exported files of a tracker, run by ONNX Runtime on the CPU.
 
-    Where the folder ``path`` has none they are written; without a folder they live as long as this
-    object is being made. Files of another model or of other options are an error.
+    A folder ``path`` without files is filled. Files of another model or of other options are an
+    error.
     """
 
     def __init__(

@@ -114,8 +114,7 @@ class ScatteredConv(nn.Module):
 class OptimizedCenterHead(nn.Module):
     """Box and score of one crop (height, width) from a map (rows, columns).
 
-    Branches are the layers of score, size and offset, from :func:`folded_layers`; ``few`` says
-    whether few tokens come, with their cells, or all.
+    Branches are from :func:`folded_layers`; ``few`` says whether few tokens come, with their cells.
     """
 
     window: Tensor

@@ -113,8 +113,8 @@ def run_dataset(
 ) -> list[Outcome]:
     """Track every sequence that has no whole result yet; return the outcomes of all, in order.
 
-    ``on_progress`` is called with each outcome, the frames done and the frames in all; those of
-    kept results come first. A folder with results of other settings is an error.
+    ``on_progress`` is called with each outcome, those of kept results first, frames done and in
+    all.
     """
     if not Path(run.checkpoint).is_file():
         raise UserError(f'checkpoint {run.checkpoint} does not exist')

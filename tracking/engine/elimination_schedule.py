@@ -16,17 +16,14 @@ class EliminationScheduleHook(Hook):
     """Lower the part of search tokens that each eliminating block keeps in training.
 
     All are kept before ``begin``; from there to ``end`` the ratio falls along half a cosine to the
-    backbone's ``elimination['keep']``. Epochs count from 1, as in OSTrack's code, iterations from
-    0. The ratio is a function of the epoch or iteration alone, so a resumed run has the right one.
-    It is logged as ``keep_ratio``. Evaluation always takes the final ratio.
+    backbone's ``elimination['keep']``, which evaluation always takes. Epochs count from 1, as in
+    OSTrack's code, iterations from 0. A resumed run has the right ratio; it is logged as
+    ``keep_ratio``.
 
     Args:
         begin: Epoch or iteration up to which all tokens are kept.
         end: Epoch or iteration from which the final ratio holds.
         by_epoch: Whether ``begin`` and ``end`` count epochs.
-
-    Raises:
-        ValueError: If ``begin`` is not before ``end``.
     """
 
     priority = 'NORMAL'

@@ -80,10 +80,7 @@ class TrackerResults:
     problems: dict[str, str] = field(default_factory=dict)  # why a sequence cannot be used
 
     def speed(self) -> float | None:
-        """Return frames a second over all frames but the first ones; None without times.
-
-        Frames over seconds: the got10k toolkit's mean of 1/seconds, first frames included, is more.
-        """
+        """Return frames a second over all frames but the first ones; None without times."""
         times = [read_seconds(files[0]) for files in self.files.values()]
         spent = [seconds[1:] for seconds in times if seconds is not None]
         total = float(sum(seconds.sum() for seconds in spent))

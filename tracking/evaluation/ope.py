@@ -26,34 +26,22 @@ Rows = list[dict[str, Any]]
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """What a tracker reaches on S sequences; every rate is in 0..1.
-
-    Attributes:
-        truths: The annotations, S.
-        protocol: By which it was judged.
-        success: Rate of frames whose overlap is above each threshold, [S, overlap_bins].
-        precision: Rate of frames whose centre is within 0, 1, .. 50 pixels, [S, 51].
-        norm_precision: Rate of frames whose normalised error is within 0, .01, .. .5, [S, 51].
-        overlap: Mean overlap over the frames with a true box [S]; NaN if there is none.
-        frames: Numbers of frames that the rates are divided by [S].
-    """
+    """What a tracker reaches on S sequences; every rate is in 0..1."""
 
     truths: tuple[Truth, ...]
     protocol: Protocol
-    success: np.ndarray
-    precision: np.ndarray
-    norm_precision: np.ndarray
-    overlap: np.ndarray
-    frames: np.ndarray
+    success: np.ndarray  # frames whose overlap is above each threshold [S, overlap_bins]
+    precision: np.ndarray  # frames whose centre is within 0, 1, .. 50 pixels [S, 51]
+    norm_precision: np.ndarray  # frames whose normalised error is within 0, .01, .. .5 [S, 51]
+    overlap: np.ndarray  # mean over the frames with a true box [S]; NaN if there is none
+    frames: np.ndarray  # what the rates are divided by [S]
 
     def figures(self, chosen: np.ndarray | None = None) -> dict[str, float]:
         """Return the figures of :data:`FIGURES` in percent, averaged over sequences.
 
-        ``success`` is the area under the curve: its mean over all thresholds. ``norm_precision``
-        is the rate at the threshold ``norm_at``, ``norm_precision_mean`` the mean of its curve.
-
-        Args:
-            chosen: Which sequences, bool [S] or indices; None for all.
+        ``success`` is the area under the curve: its mean over all thresholds. ``norm_precision`` is
+        the rate at ``norm_at``, ``norm_precision_mean`` the mean of its curve. ``chosen``: bool [S]
+        or indices.
         """
         chosen = np.arange(len(self.truths)) if chosen is None else chosen
         protocol = self.protocol
@@ -74,11 +62,7 @@ class Scores:
         self, kind: str, chosen: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray, float]:
         """Return the thresholds of one of ``CURVES``, its mean in percent, and its figure."""
-        grids = (
-            overlap_thresholds(self.protocol.overlap_bins),
-            CENTRE_THRESHOLDS,
-            NORM_THRESHOLDS,
-        )
+        grids = (overlap_thresholds(self.protocol.overlap_bins), CENTRE_THRESHOLDS, NORM_THRESHOLDS)
         rates = getattr(self, kind)[slice(None) if chosen is None else chosen]
         return grids[CURVES.index(kind)], 100 * rates.mean(axis=0), self.figures(chosen)[kind]
 
@@ -128,16 +112,11 @@ def overlap_thresholds(bins: int = 21) -> np.ndarray:
 def frame_errors(
     predicted: np.ndarray, true: np.ndarray, pixels: str = 'inclusive'
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Compare boxes, frame by frame; true ones must have an area.
-
-    Args:
-        predicted: x, y, width, height [N, 4].
-        true: The same.
-        pixels: 'inclusive' or 'continuous'; see :class:`Protocol`.
+    """Compare boxes [N, 4], frame by frame; true ones must have an area.
 
     Returns:
-        Overlap (intersection over union), distance of the centres in pixels, and the same with
-        both centres divided by the true width and height; [N] each.
+        Overlap (intersection over union), distance of the centres in pixels, and the same with both
+        centres divided by the true width and height; [N] each.
     """
     one = 1.0 if pixels == 'inclusive' else 0.0
     low = np.maximum(predicted[:, :2], true[:, :2])
@@ -158,17 +137,13 @@ def score(
     protocol: Protocol | None = None,
     place: Callable[[str, int], str] | None = None,
 ) -> Scores:
-    """Judge a tracker on all sequences at once.
+    """Judge a tracker on all sequences at once, by pytracking's protocol unless another is given.
 
     Args:
         predictions: Boxes of each sequence, x, y, width, height [N, 4].
         truths: Annotations of the same sequences.
         protocol: By default that of pytracking.
         place: Tells for an error where the box of a sequence and frame is from.
-
-    Raises:
-        UserError: If there is no sequence, predictions cannot be used under the protocol, or a
-            sequence has no frame that counts.
     """
     protocol = protocol or Protocol()
     if not truths:

@@ -32,8 +32,7 @@ def curve_plot(
 
     Args:
         trackers: :class:`Scores` or, of 'success', :class:`Overlaps`, by name of the tracker.
-        kind: 'success' (frames by threshold of the overlap), 'precision' (by that of the centre's
-            error in pixels) or 'norm_precision' (in parts of the target's size).
+        kind: 'success', 'precision' or 'norm_precision', by threshold of the overlap or the error.
         title: Above the plot.
         chosen: Which sequences, bool [S] or indices; None for all.
     """

@@ -27,24 +27,23 @@ class Protocol:
     overlap below every threshold and count among the frames that a rate is divided by.
 
     Attributes:
-        pixels: 'inclusive': the centre is x + (w - 1) / 2 and the right edge x + w - 1, with one
-            pixel added to differences of edges; 'continuous': x + w / 2 and x + w. The results are
-            the same but for rounding, which may lift the overlap of equal boxes above 1, the last
+        pixels: 'inclusive': the centre is x + (w - 1) / 2, the right edge x + w - 1, with one pixel
+            added to differences of edges; 'continuous': x + w / 2 and x + w. The results are the
+            same but for rounding, which may lift the overlap of equal boxes above 1, the last
             threshold.
-        first_frame: 'truth': the first prediction is replaced by the true box; 'prediction': it
-            is judged as it is; 'exclude': the first frame does not count.
+        first_frame: 'truth': the first prediction is replaced by the true box; 'prediction': it is
+            judged as it is; 'exclude': the first frame does not count.
         longer: Predictions of more frames than are annotated (LaSOT's monkey-17): 'truncate' or
             'error'.
         shorter: Predictions of fewer frames: 'error', or 'zeros' to fill up with empty boxes.
         zero_size: A predicted box of width or height 0: 'previous' takes the box of the frame
             before, 'keep' judges it as it is.
         invalid: A prediction that is not finite or of negative size: 'error' or 'previous'.
-        boxless_centre: Whether a boxless frame counts as a 'miss' or as a 'hit' at every threshold
-            of the centre's error in pixels.
+        boxless_centre: A boxless frame is a 'miss' or a 'hit' at every threshold of the centre's
+            error.
         boxless_norm: The same of the normalised error.
         positive_corner: Whether a true box must have x > 0 and y > 0 to be one.
-        exclude_invalid_frames: Whether rates are divided by the number of frames with a true box
-            alone, instead of by that of all frames.
+        exclude_invalid_frames: Whether rates are divided by the number of frames with a true box.
         overlap_bins: Thresholds of the overlap, from 0 to 1 in equal steps.
         overlap_at: Thresholds of the figures OP50 and OP75.
         centre_at: Threshold of the figure ``precision`` in pixels.

@@ -9,8 +9,8 @@ TIE = 1e-5
 def hann_window(rows: int, columns: int) -> np.ndarray:
     """Return the window that favours the middle of the search crop [rows, columns], in 0..1.
 
-    As in OSTrack's code: the outer product of two windows of Hann whose zeros lie one cell outside
-    of the map.
+    As in OSTrack's code: the outer product of two windows whose zeros lie one cell outside of the
+    map.
     """
     return np.outer(*(np.hanning(n + 2)[1:-1] for n in (rows, columns))).astype(np.float32)
 
@@ -41,8 +41,7 @@ def tied_boxes(
 ) -> np.ndarray:
     """Return the boxes [K, 4] of all cells that are the best up to rounding (:data:`TIE`).
 
-    Which of them :func:`decode_maps` takes depends on the order of sums, so that another runtime
-    may take another one. Takes what :func:`decode_maps` takes.
+    Takes what :func:`decode_maps` takes; which of them that chooses depends on the order of sums.
     """
     weighted = score if window is None else score * window
     cells = np.flatnonzero(weighted >= weighted.max() - TIE)

@@ -53,9 +53,6 @@ class DenseHead(BaseModule):
             OSTrack does, or 'truth', the target's, as CenterNet does, which teaches sizes before
             the target is found.
         init_cfg: mmengine initialisation config.
-
-    Raises:
-        ValueError: If ``boxes_at`` is neither.
     """
 
     min_overlap = 0.7
@@ -138,9 +135,6 @@ class CenterHead(DenseHead):
             half.
         boxes_at: See :class:`DenseHead`.
         init_cfg: mmengine initialisation config.
-
-    Raises:
-        ValueError: If ``channels`` cannot be halved three times, or ``prior`` is out of range.
     """
 
     def __init__(
@@ -168,18 +162,12 @@ class CenterHead(DenseHead):
 class MLPHead(DenseHead):
     """Every token for itself: a perceptron of shared hidden layers and three outputs.
 
-    Much cheaper than convolutions and less exact, because a cell does not see its neighbours.
+    Much cheaper than convolutions and less exact, because a cell does not see its neighbours. For
+    the other arguments see :class:`CenterHead`.
 
     Args:
-        in_channels: Width of the backbone's map.
         channels: Width of the hidden layers.
         num_layers: Number of hidden layers.
-        prior: See :class:`CenterHead`.
-        boxes_at: See :class:`DenseHead`.
-        init_cfg: mmengine initialisation config.
-
-    Raises:
-        ValueError: If there is no hidden layer, or ``prior`` is out of range.
     """
 
     def __init__(

@@ -62,9 +62,9 @@ def best_candidates(
 ) -> Tensor:
     """Rank the search tokens by the attention that the template pays them; best first [B, keep].
 
-    Softmax over all keys, mean over heads and over the template tokens that were selected, whose
-    scaled queries [B, heads, K, d] are given, by their weights [B, K] or equally. Keys are those of
-    all tokens, the template's first [B, heads, template + N, d].
+    Softmax over all keys [B, heads, template + N, d], the template's first; mean over heads and
+    over selected template tokens of scaled ``query`` [B, heads, K, d], by their weights [B, K] or
+    equally.
     """
     logits = query @ key.transpose(-2, -1)
     # Low precision would make ties of what differs.
@@ -86,11 +86,12 @@ def joint_block(
     """Run a transformer block over the tokens of both images, computing only what is used.
 
     What is left out after the attention is no query of it either: kept tokens come out as if all
-    had gone through the block. Keys and values are those of all tokens.
+    had gone through the block, whose keys and values are those of all tokens. It has ``norm1,
+    attn.qkv, attn.proj, norm2, mlp, drop_path`` and, where it changes the width of tokens,
+    ``proj``.
 
     Args:
-        block: A block with ``norm1, attn.qkv, attn.proj, norm2, mlp, drop_path`` and, where it
-            changes the width of tokens, ``proj``.
+        block: The block.
         x: Tokens [B, template + N, C], the template's first.
         template: Number of template tokens.
         keep: Number of search tokens to go on with; ``None`` for all.
@@ -139,14 +140,9 @@ def restore(x: Tensor, index: Tensor, count: int) -> Tensor:
 class JointTokens(nn.Module):
     """What the joint backbones share: which blocks eliminate, how many tokens stay, the loop.
 
-    Mixed into a backbone, which calls :meth:`set_elimination` when it is built.
-
-    Attributes:
-        keep_ratio: Part of the candidates that each eliminating block keeps in training; a hook
-            may change it. Evaluation always takes the final ratio.
-        elimination_blocks: Blocks (0-based) that eliminate.
-        template_grid: (rows, columns) of template tokens in the joint blocks.
-        search_grid: The same of search tokens.
+    Mixed into a backbone, which calls :meth:`set_elimination` when it is built. A hook may change
+    ``keep_ratio``, the part of the candidates that each block of ``elimination_blocks`` (from 0)
+    keeps in training; evaluation always takes the final ratio.
     """
 
     blocks: Any
@@ -154,7 +150,7 @@ class JointTokens(nn.Module):
     embed_template: Any  # templates to tokens [B, Z, C] as they enter the joint blocks
     embed_search: Any  # search images to tokens [B, X, C]
     to_map: Any  # search tokens [B, X, C] to a map [B, C, rows, columns]
-    template_grid: tuple[int, int]
+    template_grid: tuple[int, int]  # (rows, columns) of template tokens in the joint blocks
     search_grid: tuple[int, int]
     first_joint = 0
     token_ids: Tensor | None
@@ -162,16 +158,11 @@ class JointTokens(nn.Module):
     def forward(
         self, template: Tensor, search: Tensor, template_mask: Tensor | None = None
     ) -> Tensor:
-        """Return what the search image looks like in the light of the template.
+        """Look at search images [B, 3, H, W] in the light of templates [B, 3, h, w].
 
-        Args:
-            template: [B, 3, h, w].
-            search: [B, 3, H, W].
-            template_mask: Tokens of the template that the target covers, bool [B, rows, columns];
-                read where ``template_tokens`` is 'box'.
-
-        Returns:
-            [B, C, rows, columns], after the final norm; eliminated tokens are zero.
+        ``template_mask`` are the template's tokens that the target covers, bool [B, rows, columns];
+        it is read where ``template_tokens`` is 'box'. Returns [B, C, rows, columns], after the
+        final norm; eliminated tokens are zero.
         """
         return self.join(self.embed_template(template), self.embed_search(search), template_mask)
 
@@ -224,8 +215,7 @@ class JointTokens(nn.Module):
     def candidates(self, count: int) -> dict[int, int]:
         """Return how many search tokens each eliminating block keeps, of ``count`` at first.
 
-        In training with :attr:`keep_ratio`, else with the final ratio; rounded up, block by block.
-        A block that would keep all is left out.
+        Rounded up, block by block; a block that would keep all is left out.
         """
         ratio = self.keep_ratio if self.training else self.final_keep_ratio
         kept = {}
@@ -261,10 +251,8 @@ class JointTokens(nn.Module):
 
         ``watch`` is called for each block with its number, the tokens that enter it, where their
         search tokens stood at first [B, K], and which of them stay [B, K'], ``None`` for all.
-
-        Returns:
-            Search tokens [B, K, C] without final norm; where they stood [B, K], ``None`` if all
-            are there in their order.
+        Returns search tokens [B, K, C] without final norm, and where they stood [B, K], ``None``
+        for all in their order.
         """
         template = self.template_grid[0] * self.template_grid[1]
         counts = self.candidates(self.search_grid[0] * self.search_grid[1])

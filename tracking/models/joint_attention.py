@@ -14,10 +14,7 @@ from .joint import joint_qk, take
 
 @dataclass(frozen=True, eq=False)
 class JointAttention:
-    """Attention of a block over template and search image, after the softmax.
-
-    Tokens of both images are in raster order, those of the template first.
-    """
+    """Attention of a block, after the softmax; tokens in raster order, the template's first."""
 
     block: int  # from 0
     maps: Tensor  # [B, heads, Z + K, Z + K], Z template tokens and the K search tokens left
@@ -44,7 +41,7 @@ def joint_attention(
     template_mask: Tensor | None = None,
     blocks: Sequence[int] | None = None,
 ) -> list[JointAttention]:
-    """Run a joint backbone in evaluation mode over normalised images and tell what blocks look at.
+    """Tell what blocks of a joint backbone look at, in evaluation mode, in normalised images.
 
     Blocks count from 0; all that attend over both images by default, others are an error.
     """

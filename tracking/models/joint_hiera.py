@@ -25,8 +25,8 @@ class JointHiera(JointTokens, Hiera):
     is by itself; the blocks behind attend over all tokens of both, and only these can eliminate.
     With two poolings, as in masked pre-training, the map has a stride of 16.
 
-    Parameter names are timm's; ``pos_embed`` is the table of the search image, ``pos_embed_z`` that
-    of the template. A checkpoint with one table fills both, resized.
+    Parameter names and position tables are as in :class:`JointVisionTransformer`, and so are the
+    other arguments.
 
     Args:
         arch: See :class:`~lightvit_dense.Hiera`.
@@ -34,14 +34,9 @@ class JointHiera(JointTokens, Hiera):
             unit (32 px).
         search_size: The same of the search image.
         q_pool: How many changes of stage pool.
-        elimination: ``None``, or a dict of ``blocks`` (0-based, among those that attend over all
-            tokens; default: at a quarter, half and three quarters of them, 6, 8 and 10 of tiny)
-            and ``keep`` (0.7), the part of search tokens that each of them keeps.
-        template_tokens: See :class:`JointVisionTransformer`.
+        elimination: Default blocks are at a quarter, half and three quarters of those that attend
+            over all tokens: 6, 8 and 10 of tiny.
         **kwargs: See :class:`~lightvit_dense.Hiera`.
-
-    Raises:
-        ValueError: If options contradict each other or name what is not there.
     """
 
     def __init__(
@@ -134,11 +129,7 @@ class JointHiera(JointTokens, Hiera):
     def forward(  # type: ignore[override]
         self, template: Tensor, search: Tensor, template_mask: Tensor | None = None
     ) -> Tensor:
-        """Return what the search image looks like in the light of the template.
-
-        Takes and returns what :meth:`JointTokens.forward` does; early blocks may look from one
-        image into the other.
-        """
+        """See :meth:`JointTokens.forward`; early blocks may look from one image into the other."""
         check_image(template, self.template_size, 'template')
         check_image(search, self.search_size, 'search')
         units = [self._embed(template, self.pos_embed_z), self._embed(search, self.pos_embed)]

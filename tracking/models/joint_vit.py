@@ -12,15 +12,7 @@ from lightvit_dense.models.layers import resize_position
 from ..registry import MODELS
 from .joint import JointTokens, check_image
 
-FIXED = (
-    'img_size',
-    'cls_token',
-    'out_type',
-    'out_indices',
-    'window',
-    'rel_pos',
-    'layer_scale',
-)
+FIXED = ('img_size', 'cls_token', 'out_type', 'out_indices', 'window', 'rel_pos', 'layer_scale')
 """Options of the plain backbone that make no sense over two images."""
 
 
@@ -28,9 +20,8 @@ FIXED = (
 class JointVisionTransformer(JointTokens, VisionTransformer):  # type: ignore[misc]
     """A :class:`~lightvit_dense.VisionTransformer` that sees two images at once (Ye et al. 2022).
 
-    Parameter names are timm's; ``pos_embed`` is the table of the search image, and one table more,
-    ``pos_embed_z``, belongs to the template. A checkpoint with one table fills both, resized. There
-    is no class token.
+    Parameter names are timm's; ``pos_embed`` is the table of the search image, ``pos_embed_z`` that
+    of the template. A checkpoint with one table fills both, resized. There is no class token.
 
     Args:
         arch: See :class:`~lightvit_dense.VisionTransformer`.
@@ -44,9 +35,6 @@ class JointVisionTransformer(JointTokens, VisionTransformer):  # type: ignore[mi
             target's box).
         **kwargs: See :class:`~lightvit_dense.VisionTransformer`; class token, windows, relative
             positions, LayerScale and taps are not possible.
-
-    Raises:
-        ValueError: If options contradict each other or name what is not there.
     """
 
     def __init__(

@@ -31,10 +31,7 @@ def _with_defaults(options: Mapping[str, Any] | None, known: dict, what: str) ->
 
 
 def box_tokens(boxes: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Return the tokens whose centre lies in a box, and the one at its centre [B, rows, columns].
-
-    Boxes [B, 4] are x, y, width, height as parts of the crop.
-    """
+    """Return the tokens whose centre is in a box, and the one at its centre [B, rows, columns]."""
     rows, columns = grid
     inside = []
     for axis, count in ((1, rows), (0, columns)):
@@ -55,10 +52,8 @@ class OneStreamTracker(BaseModel):
     Args:
         backbone: Config of :class:`JointVisionTransformer` or :class:`JointHiera`; it gets the
             sizes of the images from here.
-        head: Config of :class:`CenterHead` or another dense head; it gets ``in_channels`` from the
-            backbone.
-        data_preprocessor: Config of the normaliser; :class:`PairPreprocessor` with ImageNet's
-            numbers by default.
+        head: Config of :class:`CenterHead` or another dense head; it gets ``in_channels``.
+        data_preprocessor: Config of the normaliser; :class:`PairPreprocessor` by default.
         template_size: Side of the template crop in pixels.
         search_size: Side of the search crop in pixels.
         template_factor: Side of the template crop over the root of the box's area.
@@ -67,9 +62,6 @@ class OneStreamTracker(BaseModel):
         test_cfg: For tracking: ``window`` (True), whether a Hann window favours the middle of the
             search crop, and ``margin`` (10), how many pixels of a box stay in the image at least.
         init_cfg: mmengine initialisation config.
-
-    Raises:
-        ValueError: If options are unknown or the parts do not fit each other.
     """
 
     task: ClassVar[str] = 'tracking'
@@ -187,10 +179,7 @@ class OneStreamTracker(BaseModel):
     def predict(
         self, inputs: Mapping[str, Tensor], samples: list[TrackSample] | None
     ) -> list[TrackSample]:
-        """Return the samples with what was found; see :meth:`forward`.
-
-        Pairs are decoded without the window, because their target is anywhere in the crop.
-        """
+        """Return the samples with what was found, decoded without the window."""
         if not inputs:
             raise UserError(
                 'the model predicts for pairs of crops (tracking.PairDataset); whole sequences are '

@@ -21,9 +21,6 @@ class PairPreprocessor(ImagePreprocessor):
         mean: Mean of the RGB channels, of values in 0..255; ImageNet's by default.
         std: Their standard deviation.
         non_blocking: Whether the copy from pinned memory overlaps with computation.
-
-    Raises:
-        ValueError: If mean and std are not three numbers each, or a deviation is not positive.
     """
 
     def __init__(
@@ -43,7 +40,7 @@ class PairPreprocessor(ImagePreprocessor):
         """Normalise a collated batch.
 
         Its ``inputs`` are a dict of ``template`` and ``search``, tensors [B, 3, H, W] or lists of
-        [3, H, W]; empty for sequences. Its optional ``data_samples`` go to the device.
+        [3, H, W]; empty for sequences.
         """
         inputs, samples = data['inputs'], data.get('data_samples')
         if not inputs:

@@ -103,9 +103,7 @@ def build_network(
     window: bool | None = None,
     eliminate: bool = True,
 ) -> FrameNetwork:
-    """Make the network that a runtime tracker calls.
-
-    It copies the weights: make another one after the model has been trained further.
+    """Make the network that a runtime tracker calls; it copies the weights.
 
     Args:
         model: An :class:`OneStreamTracker` in evaluation mode, on its device.
@@ -115,10 +113,6 @@ def build_network(
         window: Whether the Hann window favours the middle of the search crop; what the model's
             ``test_cfg`` says by default.
         eliminate: False to keep all search tokens, whatever the model says.
-
-    Raises:
-        UserError: If the backend is unknown, lacks a package or a compiler, or gets files that it
-            does not read or that are of another model.
     """
     if backend not in BACKENDS:
         raise UserError(

@@ -44,7 +44,7 @@ class Timings:
     """Seconds that :meth:`Tracker.update` spent since :meth:`Tracker.init`, by part.
 
     Parts are 'crop' (cut and resize), 'network' (with the choice of the box) and 'post' (back to
-    the frame, clipping); ``total`` has their sums over ``frames``, ``last`` those of the last.
+    the frame, clipping).
     """
 
     frames: int = 0
@@ -138,10 +138,6 @@ class Tracker:
         Args:
             frame: RGB uint8 [H, W, 3], grey [H, W], or the file of a picture.
             box: x, y, width, height [4] in pixels.
-
-        Raises:
-            UserError: If the frame is none, or the box is not finite, smaller than a pixel, or
-                outside of the frame.
         """
         pixels = as_frame(frame)
         self._box = check_box(box, pixels.shape[:2])
@@ -153,14 +149,7 @@ class Tracker:
         self.timings = Timings()
 
     def update(self, frame: Frame) -> TrackResult:
-        """Find the target in the next frame, which may have another size.
-
-        Args:
-            frame: RGB uint8 [H, W, 3], grey [H, W], or the file of a picture.
-
-        Raises:
-            UserError: If the frame is none, or the network computes no numbers.
-        """
+        """Find the target in the next frame, as :meth:`init` takes it, perhaps of another size."""
         pixels = as_frame(frame)
         began = time.perf_counter()
         window, crop, margin = self._search(pixels)
@@ -191,8 +180,8 @@ class Tracker:
     def attention(self, frame: Frame, blocks: Sequence[int] | None = None) -> FrameAttention:
         """Tell what the network would look at in the next frame; the target is not moved.
 
-        The model as it is trained is computed, whatever the backend. Blocks count from 0; all that
-        attend over both images by default.
+        The model as it is trained is computed. Blocks count from 0; all that attend over both
+        images by default.
         """
         _, crop, _ = self._search(as_frame(frame))
         network = PlainNetwork(self.model, self._window)
@@ -206,16 +195,11 @@ class Tracker:
     def follow(self, source: str | Path | Iterable[Frame], box: ArrayLike) -> Iterator[TrackResult]:
         """Follow a target through a video, a folder of frames, or any frames, one at a time.
 
+        Yields where it is in each frame; in the first the box that was given, with score 1.
+
         Args:
             source: The file of a video, a folder (in natural order), or frames as ``update`` takes.
             box: x, y, width, height [4] in pixels of the first frame.
-
-        Yields:
-            Where it is in each frame; in the first the box that was given, with score 1.
-
-        Raises:
-            UserError: See :meth:`init`, :meth:`update` and
-                :class:`~tracking.runtime.video.FrameSource`.
         """
         frames = FrameSource(source) if isinstance(source, (str, Path)) else source
         for index, frame in enumerate(frames):

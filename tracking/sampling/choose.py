@@ -19,9 +19,6 @@ class FrameChoice:
         mode: 'causal' takes the search frame after the template; 'interval' on either side of it;
             'order' as 'causal', but runs the video backwards half of the time.
         max_interval: Greatest distance in frames.
-
-    Raises:
-        UserError: If the mode is unknown or the interval is not positive.
     """
 
     def __init__(self, mode: str = 'causal', max_interval: int = 200) -> None:
@@ -35,10 +32,7 @@ class FrameChoice:
         self.mode, self.max_interval = mode, max_interval
 
     def draw(self, visible: np.ndarray) -> tuple[int, int]:
-        """Draw two different frames from numpy's ambient generator.
-
-        Two of ``visible`` [T] at least are true; returns the template's and the search frame.
-        """
+        """Draw two different frames of ``visible`` [T] from numpy's ambient generator."""
         usable = np.flatnonzero(visible)
         if len(usable) < 2:
             raise ValueError(f'a pair needs two visible frames, there are {len(usable)}')

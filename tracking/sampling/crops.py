@@ -46,11 +46,7 @@ class CropWindow:
 
 
 def crop_window(box: ArrayLike, factor: float) -> CropWindow:
-    """Return the window around a box: ``factor**2`` times its area, rounded up to whole pixels.
-
-    Raises:
-        DegenerateBox: If the box has no area, is not finite, or is beyond all images.
-    """
+    """Return the window around a box: ``factor**2`` times its area, rounded up to whole pixels."""
     x, y, width, height = (float(value) for value in np.asarray(box, np.float64))
     area = width * height
     if not (math.isfinite(x + y) and width > 0 and height > 0 and math.isfinite(area)):
@@ -151,17 +147,9 @@ def _cut(image: np.ndarray, window: CropWindow, out: int) -> np.ndarray:
 def crop_image(image: np.ndarray, window: CropWindow, out: int) -> np.ndarray:
     """Cut a window out of a frame and resize it to uint8 [out, out, 3]; black outside of the frame.
 
-    The pixels are those of padding the window with zeros and ``cv2.resize`` with INTER_LINEAR; a
-    window that lies in the frame is not copied. Of a padded window over 4 MiB only the pixels that
-    the resize reads are touched; there the result may differ by one grey level.
-
-    Args:
-        image: uint8 [H, W, 3], or grey [H, W] or [H, W, 1], which becomes three equal channels.
-        window: What to cut.
-        out: Side of the crop in pixels.
-
-    Raises:
-        UserError: If the frame is of another type or shape, or empty.
+    The frame is uint8 [H, W, 3], or grey [H, W] or [H, W, 1]. The pixels are those of padding the
+    window with zeros and ``cv2.resize`` with INTER_LINEAR. Of a padded window over 4 MiB only the
+    pixels that the resize reads are touched; there the result may differ by one grey level.
     """
     _check(image)
     crop = _cut(image[..., 0] if image.shape[2:] == (1,) else image, window, out)

@@ -31,15 +31,12 @@ class Cut:
 class CropSpec:
     """How to cut a crop around a target (STARK's and OSTrack's training).
 
-    Attributes:
+    Args:
         size: Side of the crop in pixels.
         factor: Side of its window as a multiple of the geometric mean of the box's sides.
         center_jitter: Greatest shift of the window along each axis is half of this, as a multiple
             of the geometric mean of the shaken box's sides.
         scale_jitter: Standard deviation of the logarithm by which each side is scaled.
-
-    Raises:
-        UserError: If a number is out of its range.
     """
 
     size: int

@@ -22,15 +22,8 @@ def film_strips(
 ) -> list[tuple[str, np.ndarray]]:
     """Draw test videos with the boxes of several trackers, and their success and precision.
 
-    Args:
-        runs: Runs of :mod:`lightvit_dense.suite.results` by title.
-        root: The repository.
-        data: Root of the data.
-        videos: Folder of the videos below it, in LaSOT's layout.
-        count: Number of strips, spread evenly over the videos.
-
-    Returns:
-        Captions and pictures, uint8 [H, W, 3] RGB.
+    ``runs`` are those of :mod:`lightvit_dense.suite.results` by title, ``videos`` the folder in
+    LaSOT's layout below ``data``. Returns captions and pictures, uint8 [H, W, 3] RGB.
     """
     sequences = LaSOT(data / videos, split='test')
     boxes = {

@@ -92,9 +92,8 @@ def follow(
 ) -> tuple[list[dict[str, Any]], UserError | None]:
     """Follow a target through all frames, or the first ones; show the progress.
 
-    ``look`` is called with the number of a frame in the video and the frame, before the target is
-    looked for in it. Returns 'frame', 'box', 'score' and 'seconds' of each frame, and what ended it
-    before the last one.
+    ``look`` is called with the number of a frame and the frame, before the target is looked for in
+    it. Returns 'frame', 'box', 'score' and 'seconds' of each frame, and what ended it early.
     """
     found: list[dict[str, Any]] = []
     error, video = None, None

@@ -4,10 +4,4 @@ from .attention import attention_picture
 from .film_strip import TRUTH_COLOR, film_strip, outline_targets
 from .hook import FilmStripHook
 
-__all__ = [
-    'TRUTH_COLOR',
-    'FilmStripHook',
-    'attention_picture',
-    'film_strip',
-    'outline_targets',
-]
+__all__ = ['TRUTH_COLOR', 'FilmStripHook', 'attention_picture', 'film_strip', 'outline_targets']

@@ -20,11 +20,8 @@ def attention_picture(found: FrameAttention, tile: int = 176) -> Image:
 
     The first column is the template, with the tokens that rank the candidates outlined, above the
     search crop with the box that is found. Attention is that of these tokens to the search image,
-    mean over heads; its colours go from 0 to the block's maximum, which is in the title.
-
-    Args:
-        found: Of :meth:`Tracker.attention`.
-        tile: Side of a crop in the picture, pixels.
+    mean over heads; its colours go from 0 to the block's maximum, which is in the title. ``tile``
+    is the side of a crop in pixels.
     """
     template, search = (rescale(crop, tile / len(crop)) for crop in (found.template, found.search))
     target = outline_targets(search, np.asarray(found.box) * tile / len(found.search), [_FOUND])

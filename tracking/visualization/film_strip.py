@@ -40,20 +40,16 @@ def film_strip(
     frames: int | Sequence[int] = 8,
     tile_width: int = 200,
 ) -> Image:
-    """Draw some frames of a sequence in a row.
+    """Draw some frames of a sequence in a row, under the sequence's name and the colours.
 
-    Above are the sequence's name and the colours; below each frame its number and the overlap of
-    each tracker with the truth, or that the target is absent.
+    Below each frame are its number and the overlap of each tracker with the truth, or that the
+    target is absent.
 
     Args:
         sequence: Frames and truth.
-        results: Boxes [T, 4] (x, y, width, height in pixels) by name of the tracker; colours go by
-            place.
+        results: Boxes [T, 4] (x, y, width, height in pixels) by name of the tracker.
         frames: How many frames, spread evenly, or which.
         tile_width: Width of a frame in the picture, pixels.
-
-    Raises:
-        UserError: If there are fewer boxes than frames, or a frame is not in the sequence.
     """
     boxes = {name: np.asarray(found, np.float64) for name, found in results.items()}
     for name, found in boxes.items():

@@ -43,11 +43,7 @@ class FilmStripHook(PredictionVisualizationHook):
         self.name = name
 
     def draw(self, runner: Runner, sample: BaseDataElement) -> Image:
-        """Return the film strip of a sample with ``sequence`` and ``boxes``.
-
-        Raises:
-            UserError: If the sample is no tracked sequence.
-        """
+        """Return the film strip of a sample with ``sequence`` and ``boxes``."""
         if 'sequence' not in sample or 'boxes' not in sample:
             raise UserError(
                 '--show-dir draws whole sequences that were tracked; this '

@@ -24,10 +24,9 @@ GOT10K_TRAIN = 9335
 def got10k_positions(split: str) -> tuple[int, ...]:
     """Return positions, from 0, in the list of GOT-10k's training part.
 
-    Args:
-        split: 'train_full' (all 9335), 'train' (7934), 'vottrain' (7086: 'train' without what the
-            VOT challenge forbids) or 'votval' (1249: the rest, likewise); the last three are
-            PyTracking's, which STARK and OSTrack took over.
+    Splits are 'train_full' (all 9335), 'train' (7934), 'vottrain' (7086: 'train' without what the
+    VOT challenge forbids) or 'votval' (1249: the rest, likewise); all but the first are
+    PyTracking's.
     """
     everything = set(range(GOT10K_TRAIN))
     if split == 'train_full':
