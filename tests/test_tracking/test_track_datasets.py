@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from lightvit_dense.datasets.errors import DatasetError
+from lightvit_dense.errors import UserError
 from tracking.datasets import CustomSequences, LaSOT, VideoFrames, videos
 from tracking.datasets.published import lasot_test
 from tracking.datasets.text import parse_boxes, parse_flags
@@ -117,7 +118,7 @@ def test_lasot_trains_on_what_is_not_listed_for_testing(tmp_path):
 
 def test_lasot_names_what_is_wrong(tmp_path):
     def fails(words, *args):
-        with pytest.raises(DatasetError, match=words):
+        with pytest.raises(UserError, match=words):
             LaSOT(*(args or (tmp_path,)))
 
     fails(r'does not exist. Set data_root', tmp_path / 'nowhere')

@@ -156,7 +156,7 @@ def test_tool_draws_chosen_sequences(videos, capsys):
 def test_tool_names_what_is_wrong(videos, capsys):
     words = [f'custom:{videos / "data"}', f'it={videos / "mine"}', '--out', str(videos / 'x.png')]
     for more, message in (
-        (['--sequences', 'a', 'bb'], "there is no 'bb'"),
+        (['--sequences', 'a', 'bb'], "--sequences names 'bb', which is unknown"),
         (['--sequences', '0'], 'must be at least 1'),
     ):
         assert run_tool(lambda more=more: tool.main([*words, *more])) == 2

@@ -252,7 +252,7 @@ def test_other_grids():
     ('options', 'message'),
     [
         ({'first_frme': 'truth'}, "Did you mean 'first_frame'"),
-        ({'first_frame': 'thruth'}, 'must be one of truth, prediction, exclude'),
+        ({'first_frame': 'thruth'}, 'there are truth, prediction, exclude'),
         ({'overlap_at': (0.5, 0.77)}, 'multiples of 0.05'),
         ({'centre_at': 51}, r'in 0\.\.50'),
         ({'norm_at': 0.205}, 'multiple of .01'),

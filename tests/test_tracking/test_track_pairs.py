@@ -254,8 +254,8 @@ def test_validation_sees_the_same_pairs_every_time(two_sets: tuple):
         ({'ratios': [1, float('nan')]}, 'one positive number a set'),
         ({'samples_per_epoch': 0}, 'samples_per_epoch and max_tries must be positive'),
         ({'min_visible': 1}, 'min_visible at least 2'),
-        ({'search': {'scale': 2}}, "search has no option 'scale'"),
-        ({'mode': 'trident'}, "unknown mode 'trident'"),
+        ({'search': {'scale': 2}}, "search of PairDataset names 'scale', which is unk"),
+        ({'mode': 'trident'}, "names 'trident', which is unknown"),
     ],
 )
 def test_options_that_cannot_be_are_refused(two_sets: tuple, options: dict, told: str):

@@ -66,20 +66,16 @@ class CocoSequences(SequenceSet):
             return [data_root]
         return [os.path.join(data_root, path) for path in (ann_file, img_prefix)]
 
-    def sources(self) -> tuple[list[str], list[str]]:
-        """Return the annotation file."""
+    def _sources(self) -> tuple[list[str], list[str]]:
         return [self.ann_file], []
 
-    def options(self) -> tuple[str, ...]:
-        """Return the files and the least size."""
+    def _options(self) -> tuple[str, ...]:
         return self.ann_file, self.img_prefix, str(self.min_size)
 
-    def is_large(self) -> bool:
-        """Whether the annotations, or the LMDB they are in, are large."""
+    def _is_large(self) -> bool:
         return self.store.stamps([self.ann_file])[0][0] >= _LARGE
 
-    def build(self) -> tuple[Chunks, dict[str, Any]]:
-        """Read the annotations."""
+    def _build(self) -> tuple[Chunks, dict[str, Any]]:
         where = self.store.where(self.ann_file)
         try:
             content = json.loads(self.store.read(self.ann_file))

@@ -51,8 +51,7 @@ class GOT10k(VideoSet):
         part = _FOLDERS.get(split, 'train')
         return [data_root if source == 'lmdb' else os.path.join(data_root, part, 'list.txt')]
 
-    def list_entries(self) -> list[Entry]:
-        """Return the sequences of the split, in the order of the list."""
+    def _list_entries(self) -> list[Entry]:
         part = _FOLDERS.get(self.split, 'train')
         self._need(f'{part}/list.txt')
         listed = self._listed(f'{part}/list.txt') or []
@@ -65,8 +64,7 @@ class GOT10k(VideoSet):
             for name in chosen
         ]
 
-    def parse(self, entry: Entry) -> SequenceRow:
-        """Return the annotation of a sequence."""
+    def _parse(self, entry: Entry) -> SequenceRow:
         boxes, labels = self._boxes(entry.notes[0]), entry.notes[1:3]
         if self.split == 'test':
             gone, labels = {name: np.zeros(len(boxes), bool) for name in self.GONE}, ()

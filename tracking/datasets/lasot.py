@@ -6,6 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from lightvit_dense.datasets.errors import DatasetError
+from lightvit_dense.datasets.toyworld.video_facts import ATTRIBUTES
 
 from ..registry import DATASETS
 from .published import lasot_test
@@ -36,25 +37,9 @@ class LaSOT(VideoSet):
     )
     SPLITS: ClassVar[tuple[str, ...]] = ('train', 'test')
     GONE: ClassVar[tuple[str, ...]] = ('full_occlusion', 'out_of_view')
-    ATTRIBUTES: ClassVar[tuple[str, ...]] = (
-        'Illumination Variation',
-        'Partial Occlusion',
-        'Deformation',
-        'Motion Blur',
-        'Camera Motion',
-        'Rotation',
-        'Background Clutter',
-        'Viewpoint Change',
-        'Scale Variation',
-        'Full Occlusion',
-        'Fast Motion',
-        'Out-of-View',
-        'Low Resolution',
-        'Aspect Ratio Change',
-    )
+    ATTRIBUTES: ClassVar[tuple[str, ...]] = ATTRIBUTES
 
-    def list_entries(self) -> list[Entry]:
-        """Return the sequences of the split, class by class, in the order of their numbers."""
+    def _list_entries(self) -> list[Entry]:
         there: dict[str, str] = {}
         for class_name in self.store.children():
             pattern = re.compile(rf'{re.escape(class_name)}-(\d+)')
@@ -73,8 +58,7 @@ class LaSOT(VideoSet):
             entries.append(Entry(name, f'{folder}/img', notes, there[name]))
         return entries
 
-    def parse(self, entry: Entry) -> SequenceRow:
-        """Return the annotation of a sequence."""
+    def _parse(self, entry: Entry) -> SequenceRow:
         boxes, reasons, marks = entry.notes[0], entry.notes[1:3], entry.notes[3]
         gone = {name: self._flags(key) != 0 for name, key in zip(self.GONE, reasons, strict=True)}
         attributes: tuple[str, ...] = ()

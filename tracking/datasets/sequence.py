@@ -9,17 +9,13 @@ import numpy as np
 class Frames(Protocol):
     """The frames of a video, decoded one at a time; pickles without open files."""
 
-    def __len__(self) -> int:
-        """Return the number of frames."""
-        ...
+    def __len__(self) -> int: ...
 
     def read(self, index: int) -> np.ndarray:
         """Return a frame, RGB uint8 [H, W, 3]; an error names the file that cannot be read."""
-        ...
 
     def name(self, index: int) -> str:
         """Return the file, or the video and frame number, that a frame is read from."""
-        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,5 +36,4 @@ class VideoSequence:
     gone: dict[str, np.ndarray] = field(default_factory=dict)  # why not visible, bool [T] each
 
     def __len__(self) -> int:
-        """Return the number of frames."""
         return len(self.frames)

@@ -25,7 +25,14 @@ def parse_numbers(data: bytes, where: str) -> np.ndarray:
     except ValueError:
         for number, line in enumerate(text.split(b'\n'), 1):
             for word in line.split():
-                _check_number(word, f'{where}, line {number}')
+                try:
+                    float(word)
+                except ValueError:
+                    shown = word[:20].decode('utf-8', 'replace')
+                    raise DatasetError(
+                        f'{where}, line {number}: {shown!r} is no number. Correct the line, or '
+                        'copy the file again.'
+                    ) from None
         raise
 
 
@@ -88,13 +95,3 @@ def _words_of_lines(text: bytes) -> np.ndarray:
     begins[1:] &= blank[:-1]
     ends = np.flatnonzero(codes == ord('\n'))
     return np.bincount(np.searchsorted(ends, np.flatnonzero(begins)), minlength=len(ends))
-
-
-def _check_number(word: bytes, where: str) -> None:
-    try:
-        float(word)
-    except ValueError:
-        shown = word[:20].decode('utf-8', 'replace')
-        raise DatasetError(
-            f'{where}: {shown!r} is no number. Correct the line, or copy the file again.'
-        ) from None

@@ -78,8 +78,7 @@ class TrackingNet(VideoSet):
             return ['TEST']
         return [f'TRAIN_{number}' for number in (range(TRAIN_SETS) if sets is None else sets)]
 
-    def open_store(self, root: str, source: str) -> Store:
-        """Return where the files are; parts asked for by number have to be there."""
+    def _open_store(self, root: str, source: str) -> Store:
         suffix = '_lmdb' if source == 'lmdb' else ''
         missing = [p for p in self._wanted if not os.path.isdir(os.path.join(root, p + suffix))]
         self.parts = [part for part in self._wanted if part not in missing]
@@ -90,8 +89,7 @@ class TrackingNet(VideoSet):
             return PartedStore(root, {part: f'{part}_lmdb' for part in self.parts})
         return open_store(root, source)
 
-    def list_entries(self) -> list[Entry]:
-        """Return the videos, set by set."""
+    def _list_entries(self) -> list[Entry]:
         listed = self._list_beside() if isinstance(self.store, PartedStore) else None
         entries = []
         for part in self.parts:
@@ -120,12 +118,10 @@ class TrackingNet(VideoSet):
             ) from error
         return found
 
-    def options(self) -> tuple[str, ...]:
-        """Return the rule for lengths and the sets."""
-        return (*super().options(), *self.parts)
+    def _options(self) -> tuple[str, ...]:
+        return (*super()._options(), *self.parts)
 
-    def parse(self, entry: Entry) -> SequenceRow:
-        """Return the annotation of a video."""
+    def _parse(self, entry: Entry) -> SequenceRow:
         return self._row(entry, self._boxes(entry.notes[0]), {})
 
     def open_frames(self, folder: str, length: int) -> NumberedFrames:

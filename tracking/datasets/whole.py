@@ -72,7 +72,6 @@ class SequenceDataset(Dataset):
         return len(self._places)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """Return an item."""
         if not 0 <= index < len(self):
             raise IndexError(f'sequence {index} of {len(self)}')
         sequence = self.sequence(index)

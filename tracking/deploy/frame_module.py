@@ -28,7 +28,7 @@ class JointEncoder(nn.Module):
         if not eliminate:
             self.backbone.final_keep_ratio = 1.0
         # Where early blocks look from one image into the other, nothing can be kept.
-        self.apart = bool(getattr(backbone, '_apart', True))
+        self.apart = bool(getattr(backbone, 'apart', True))
         self.register_buffer('mean', mean.reshape(3, 1, 1).clone())
         self.register_buffer('std', std.reshape(3, 1, 1).clone())
 
@@ -112,11 +112,7 @@ class FrameModule(nn.Module):
         return self.encoder.template(crop)
 
     def forward(self, crop: Tensor, *state: Tensor) -> Tensor:
-        """Find the target in a search crop [H, W, 3] of pixels in 0..255, uint8 or float.
-
-        The state is that of :meth:`template` and :func:`ranking_weights`. Returns [5]: x, y, width,
-        height in pixels of the crop, and the score.
-        """
+        """Find the target in a crop [H, W, 3] of 0..255: [5] x, y, width, height, score."""
         return self.head(*self.encoder(crop, *state))
 
 

@@ -26,11 +26,7 @@ def open_session(path: Path, threads: int | None) -> Any:
 
 
 class OnnxNetwork(FrameNetwork):
-    """Exported files of a tracker, run by ONNX Runtime on the CPU.
-
-    A folder ``path`` without files is filled. Files of another model or of other options are an
-    error.
-    """
+    """A tracker's files in ONNX Runtime on the CPU; a folder ``path`` without files is filled."""
 
     def __init__(
         self,
@@ -44,18 +40,14 @@ class OnnxNetwork(FrameNetwork):
         if next(model.parameters()).device.type != 'cpu':
             raise UserError("exported trackers run on the CPU: give the tracker device='cpu'")
         super().__init__(model)
-        with tempfile.TemporaryDirectory() as folder:
-            self._open(Path(path or folder), window, eliminate, int8, threads)
-
-    def _open(
-        self, folder: Path, window: bool, eliminate: bool, int8: bool, threads: int | None
-    ) -> None:
-        frame = folder / (FRAME_INT8 if int8 else FRAME)
-        if not (folder / TEMPLATE).is_file() or not (folder / FRAME).is_file():
-            export_tracker(self.model, folder, window, eliminate, int8)
-        elif not frame.is_file():
-            quantize_frame(folder)
-        self.once, self.each = (open_session(p, threads) for p in (folder / TEMPLATE, frame))
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(path or temporary)
+            frame = folder / (FRAME_INT8 if int8 else FRAME)
+            if not (folder / TEMPLATE).is_file() or not (folder / FRAME).is_file():
+                export_tracker(self.model, folder, window, eliminate, int8)
+            elif not frame.is_file():
+                quantize_frame(folder)
+            self.once, self.each = (open_session(p, threads) for p in (folder / TEMPLATE, frame))
         wanted = fingerprint(self.model, window, eliminate)
         for session, file in ((self.once, folder / TEMPLATE), (self.each, frame)):
             found = session.get_modelmeta().custom_metadata_map.get('fingerprint')

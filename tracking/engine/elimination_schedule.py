@@ -33,15 +33,6 @@ class EliminationScheduleHook(Hook):
             raise ValueError(f'EliminationScheduleHook: need 0 <= begin < end, not {begin}, {end}')
         self.begin, self.end, self.by_epoch = begin, end, by_epoch
 
-    def keep_ratio(self, position: int, final: float) -> float:
-        """Return the ratio at an epoch (from 1) or iteration (from 0), given the one at the end."""
-        if position < self.begin:
-            return 1.0
-        if position >= self.end:
-            return final
-        progress = (position - self.begin) / (self.end - self.begin)
-        return final + (1 - final) * (math.cos(math.pi * progress) + 1) / 2
-
     def before_train(self, runner: Runner) -> None:
         """Check that the model's backbone eliminates candidates."""
         backbone = require(runner.model, 'backbone', self)
@@ -57,5 +48,7 @@ class EliminationScheduleHook(Hook):
         """Set the ratio of this iteration and log it."""
         backbone = require(runner.model, 'backbone', self)
         position = runner.epoch + 1 if self.by_epoch else runner.iter
-        backbone.keep_ratio = self.keep_ratio(position, backbone.final_keep_ratio)
+        progress = (position - self.begin) / (self.end - self.begin)
+        progress, final = min(max(progress, 0.0), 1.0), backbone.final_keep_ratio
+        backbone.keep_ratio = final + (1 - final) * (math.cos(math.pi * progress) + 1) / 2
         runner.message_hub.update_scalar('train/keep_ratio', backbone.keep_ratio)

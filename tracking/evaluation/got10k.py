@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lightvit_dense.errors import UserError
+from lightvit_dense.errors import UserError, require_known
 
 from ..boxes import iou
 from ..datasets.sequence import VideoSequence
@@ -38,7 +38,7 @@ class Overlaps:
     average: str = 'frames'
 
     def __post_init__(self) -> None:
-        check_average(self.average)
+        require_known(self.average, AVERAGES, 'average')
         counts = [len(values) for values in self.values]
         if not sum(counts) or (self.average != 'frames' and not all(counts)):
             name = self.names[int(np.argmin(counts))] if counts else 'the data'
@@ -94,17 +94,8 @@ class Overlaps:
         return np.repeat(part / counts, counts)
 
 
-def check_average(average: str) -> None:
-    """Check that a way of averaging is known."""
-    if average not in AVERAGES:
-        raise UserError(f'average={average!r}: must be one of {", ".join(AVERAGES)}')
-
-
 def clip_to_frame(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Clip boxes [N, 4] to a frame of (height, width) as the toolkit does.
-
-    The corner is moved in without making the box smaller; then what reaches beyond is cut.
-    """
+    """Clip boxes [N, 4] to a frame of (height, width) as the toolkit does, the corner first."""
     whole = np.array([size[1], size[0]], np.float64)
     corner = np.clip(boxes[:, :2], 0, whole)
     return np.concatenate([corner, np.clip(boxes[:, 2:], 0, whole - corner)], axis=1)

@@ -67,12 +67,20 @@ class Scores:
         return grids[CURVES.index(kind)], 100 * rates.mean(axis=0), self.figures(chosen)[kind]
 
     def rows(self, kind: str) -> Rows:
-        """Return figures in percent for each 'sequence', 'class' or 'attribute'.
-
-        Classes are ordered by name; attributes as LaSOT publishes them, then others by name.
-        """
+        """Return figures in percent for each 'sequence', 'class' or 'attribute', in order."""
         if kind == 'sequence':
-            return [self._sequence_row(place) for place in range(len(self.truths))]
+            return [
+                {
+                    'sequence': truth.name,
+                    'class': truth.class_name,
+                    'frames': int(frames),
+                    **self.figures(np.array([place])),
+                    'overlap': None if np.isnan(overlap) else 100 * float(overlap),
+                }
+                for place, (truth, frames, overlap) in enumerate(
+                    zip(self.truths, self.frames, self.overlap, strict=True)
+                )
+            ]
         marks = [(t.class_name,) if kind == 'class' else t.attributes for t in self.truths]
         found = {name for names in marks for name in names if name}
         known = [name for name in LaSOT.ATTRIBUTES if name in found]
@@ -81,16 +89,6 @@ class Scores:
             chosen = np.array([name in names for names in marks])
             rows.append({kind: name, 'sequences': int(chosen.sum()), **self.figures(chosen)})
         return rows
-
-    def _sequence_row(self, place: int) -> dict[str, Any]:
-        truth, overlap = self.truths[place], float(self.overlap[place])
-        return {
-            'sequence': truth.name,
-            'class': truth.class_name,
-            'frames': int(self.frames[place]),
-            **self.figures(np.array([place])),
-            'overlap': None if np.isnan(overlap) else 100 * overlap,
-        }
 
     def describe(self) -> dict[str, Any]:
         """Gather figures, curves in percent, and all tables as plain data."""
@@ -139,11 +137,8 @@ def score(
 ) -> Scores:
     """Judge a tracker on all sequences at once, by pytracking's protocol unless another is given.
 
-    Args:
-        predictions: Boxes of each sequence, x, y, width, height [N, 4].
-        truths: Annotations of the same sequences.
-        protocol: By default that of pytracking.
-        place: Tells for an error where the box of a sequence and frame is from.
+    Predictions are the boxes [N, 4] of each sequence; ``place`` tells for an error where a box of a
+    sequence and frame is from.
     """
     protocol = protocol or Protocol()
     if not truths:

@@ -24,8 +24,8 @@ def decode_maps(
 ) -> tuple[np.ndarray, float]:
     """Read the best box off the maps of a centre head, which are as :class:`Maps` says without B.
 
-    ``window`` [rows, columns] multiplies the score to choose the cell. The box [4] is x, y, width,
-    height in pixels of the crop (height, width), float64; the score of its cell is without window.
+    The box [4] is x, y, width, height in pixels of the crop (height, width); its score is without
+    ``window``.
     """
     weighted = score if window is None else score * window
     best = int(weighted.argmax())
@@ -39,10 +39,7 @@ def tied_boxes(
     window: np.ndarray | None,
     crop: tuple[int, int],
 ) -> np.ndarray:
-    """Return the boxes [K, 4] of all cells that are the best up to rounding (:data:`TIE`).
-
-    Takes what :func:`decode_maps` takes; which of them that chooses depends on the order of sums.
-    """
+    """Return the boxes [K, 4] of all cells that are the best up to rounding (:data:`TIE`)."""
     weighted = score if window is None else score * window
     cells = np.flatnonzero(weighted >= weighted.max() - TIE)
     return np.stack([_box_of(cell, size, offset, crop) for cell in cells.tolist()])

@@ -7,7 +7,7 @@ import torch
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
-from lightvit_dense.errors import UserError, did_you_mean
+from lightvit_dense.errors import UserError, require_known
 from lightvit_dense.models.backbones.sizes import pair
 
 from ..registry import MODELS
@@ -22,11 +22,7 @@ TEST_CFG = dict(window=True, margin=10.0)
 def _with_defaults(options: Mapping[str, Any] | None, known: dict, what: str) -> dict[str, Any]:
     """Fill up options, refusing names that nothing reads."""
     for name in options or {}:
-        if name not in known:
-            raise ValueError(
-                f'OneStreamTracker: {what} has no {name!r}, only {sorted(known)}.'
-                f'{did_you_mean(name, known)}'
-            )
+        require_known(name, known, f'{what} of OneStreamTracker')
     return {**known, **(options or {})}
 
 
@@ -157,13 +153,10 @@ class OneStreamTracker(BaseModel):
             mode: 'tensor' for the :class:`Maps`; 'loss' for the weighted losses, which reads
                 ``search_box``; 'predict' for samples with ``pred_box`` and ``pred_score``.
         """
-        if mode == 'tensor':
-            return self.maps(inputs, data_samples)
-        if mode == 'loss':
-            return self.loss(inputs, data_samples)
-        if mode == 'predict':
-            return self.predict(inputs, data_samples)
-        raise ValueError(f"mode is 'tensor', 'loss' or 'predict', got {mode!r}")
+        modes = dict(tensor=self.maps, loss=self.loss, predict=self.predict)
+        if mode not in modes:
+            raise ValueError(f"mode is 'tensor', 'loss' or 'predict', got {mode!r}")
+        return modes[mode](inputs, data_samples)
 
     def loss(
         self, inputs: Mapping[str, Tensor], samples: Sequence[TrackSample] | None

@@ -65,7 +65,5 @@ def to_ostrack(state: State) -> State:
         ):
             found[name] = tensor
         else:
-            raise ValueError(
-                f'OSTrack has no place for {name}: it is a plain ViT with a CenterHead'
-            )
+            raise ValueError(f'OSTrack has no place for {name}: it is a ViT with a CenterHead')
     return found

@@ -6,11 +6,9 @@ from typing import Any
 from torch import Tensor
 
 from lightvit_dense.models.preprocessors import ImagePreprocessor
+from lightvit_dense.utils.constants import IMAGENET_MEAN, IMAGENET_STD
 
 from ..registry import MODELS
-
-IMAGENET_MEAN = (123.675, 116.28, 103.53)
-IMAGENET_STD = (58.395, 57.12, 57.375)
 
 
 @MODELS.register_module()
@@ -37,11 +35,7 @@ class PairPreprocessor(ImagePreprocessor):
         return super().forward(data)['inputs']
 
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
-        """Normalise a collated batch.
-
-        Its ``inputs`` are a dict of ``template`` and ``search``, tensors [B, 3, H, W] or lists of
-        [3, H, W]; empty for sequences.
-        """
+        """Normalise the crops of a collated batch; sequences have none."""
         inputs, samples = data['inputs'], data.get('data_samples')
         if not inputs:
             return {**data, 'inputs': {}, 'data_samples': samples}

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lightvit_dense.errors import UserError, did_you_mean
+from lightvit_dense.errors import UserError, require_known
 from lightvit_dense.utils.environment import cpp_compiler
 
 from ..deploy.frame_module import FrameModule, ranking_weights
@@ -114,11 +114,7 @@ def build_network(
             ``test_cfg`` says by default.
         eliminate: False to keep all search tokens, whatever the model says.
     """
-    if backend not in BACKENDS:
-        raise UserError(
-            f'backend {backend!r} is unknown; choose from {", ".join(BACKENDS)}.'
-            f'{did_you_mean(backend, BACKENDS)}'
-        )
+    require_known(backend, BACKENDS, 'backend')
     if window is None:
         window = bool(model.test_cfg['window'])
     if backend.startswith('onnx'):

@@ -20,7 +20,6 @@ from lightvit_dense.utils.io import atomic_path, atomic_write
 from ..datasets.text import parse_rows
 
 LAYOUTS = ('lasot', 'got10k')
-_DECIMALS = 4
 
 
 class ResultError(UserError):
@@ -77,13 +76,9 @@ def write_result(
 
 
 def box_line(box: Sequence[float] | np.ndarray) -> str:
-    """Return the line of a box, with its end."""
-    return ','.join(map(_number, box)) + '\n'
-
-
-def _number(value: float) -> str:
-    text = f'{value:.{_DECIMALS}f}'.rstrip('0').rstrip('.')
-    return '0' if text in ('-0', '') else text
+    """Return the line of a box, rounded to 4 decimals, with its end."""
+    texts = (f'{value:.4f}'.rstrip('0').rstrip('.') for value in box)
+    return ','.join('0' if text == '-0' else text for text in texts) + '\n'
 
 
 def read_result(path: str | Path, check: bool = True) -> np.ndarray:

@@ -19,16 +19,15 @@ from lightvit_dense.errors import UserError
 from lightvit_dense.utils.devices import check_device
 
 from ..boxes import clip_box
-from ..models.joint_attention import joint_attention
+from ..models.joint_attention import FrameAttention, joint_attention
+from ..models.one_stream import TEST_CFG
 from ..registry import INFERENCERS
 from ..sampling.crops import CropWindow, crop_image, crop_window
-from .frame_attention import FrameAttention
 from .network import PlainNetwork, build_network
 from .video import FrameSource
 
 Frame = np.ndarray | str | Path
 _SIZES = ('template_size', 'search_size', 'template_factor', 'search_factor')
-_TEST_CFG: dict[str, Any] = dict(window=True, margin=10.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,13 +40,10 @@ class TrackResult:
 
 @dataclass
 class Timings:
-    """Seconds that :meth:`Tracker.update` spent since :meth:`Tracker.init`, by part.
-
-    Parts are 'crop' (cut and resize), 'network' (with the choice of the box) and 'post' (back to
-    the frame, clipping).
-    """
+    """Seconds that :meth:`Tracker.update` spent since :meth:`Tracker.init`, by part."""
 
     frames: int = 0
+    # Cut and resize; with the choice of the box; back to the frame and clipping.
     total: dict[str, float] = field(default_factory=lambda: dict(crop=0.0, network=0.0, post=0.0))
     last: dict[str, float] = field(default_factory=dict)
 
@@ -76,9 +72,9 @@ class Tracker:
         tracker.init(frame, (x, y, width, height))
         for frame in frames:
             result = tracker.update(frame)
-            print(result.box, result.score)
 
-    or ``for result in tracker.follow('video.mp4', (x, y, width, height))``.
+    or ``for result in tracker.follow('video.mp4', (x, y, width, height))``. ``timings`` are those
+    of the updates since ``init``.
 
     Args:
         model: Config or its path; or a model in memory, which is used on its device. Later changes
@@ -91,13 +87,6 @@ class Tracker:
         window: Whether a Hann window favours the middle of the search crop; by default as the
             model's ``test_cfg`` says.
         margin: Pixels of the box that are kept in the frame, and its least side; likewise.
-
-    Attributes:
-        timings: :class:`Timings` of the updates since ``init``.
-
-    Raises:
-        UserError: If config or checkpoint are missing or are those of something else, or the
-            device is not there.
     """
 
     def __init__(
@@ -120,7 +109,7 @@ class Tracker:
                 f'the model of the config is a {type(model).__name__}, which does not track; '
                 'give the config of a tracking.OneStreamTracker'
             )
-        defaults = {**_TEST_CFG, **(getattr(model, 'test_cfg', None) or {})}
+        defaults = {**TEST_CFG, **(getattr(model, 'test_cfg', None) or {})}
         self._window = bool(defaults['window'] if window is None else window)
         self.margin = defaults['margin'] if margin is None else margin
         if self.margin <= 0:
@@ -135,9 +124,8 @@ class Tracker:
     def init(self, frame: Frame, box: ArrayLike) -> None:
         """Take a target to follow; what was followed before is forgotten.
 
-        Args:
-            frame: RGB uint8 [H, W, 3], grey [H, W], or the file of a picture.
-            box: x, y, width, height [4] in pixels.
+        The frame is RGB uint8 [H, W, 3], grey [H, W] or a file; the box x, y, width, height in
+        pixels.
         """
         pixels = as_frame(frame)
         self._box = check_box(box, pixels.shape[:2])
@@ -193,13 +181,9 @@ class Tracker:
         return FrameAttention(self._template[0], crop, *network(crop), found)
 
     def follow(self, source: str | Path | Iterable[Frame], box: ArrayLike) -> Iterator[TrackResult]:
-        """Follow a target through a video, a folder of frames, or any frames, one at a time.
+        """Follow a target through a video, a folder in natural order, or frames, one at a time.
 
         Yields where it is in each frame; in the first the box that was given, with score 1.
-
-        Args:
-            source: The file of a video, a folder (in natural order), or frames as ``update`` takes.
-            box: x, y, width, height [4] in pixels of the first frame.
         """
         frames = FrameSource(source) if isinstance(source, (str, Path)) else source
         for index, frame in enumerate(frames):

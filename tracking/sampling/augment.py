@@ -5,11 +5,9 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from lightvit_dense.errors import UserError, did_you_mean
+from lightvit_dense.errors import UserError, require_known
 
 from .jitter import Cut
-
-_JOINT = ('gray', 'flip')
 
 
 @dataclass(frozen=True)
@@ -22,11 +20,7 @@ class PairAugment:
 
     def __post_init__(self) -> None:
         for name in self.joint:
-            if name not in _JOINT:
-                raise UserError(
-                    f"unknown joint change {name!r}.{did_you_mean(name, _JOINT)} Known: 'gray', "
-                    "'flip'"
-                )
+            require_known(name, ('gray', 'flip'), 'joint of PairDataset')
         named = [(f'joint {name}', value) for name, value in self.joint.items()]
         for name, value in (*named, ('flip', self.flip)):
             if not 0 <= value <= 1:

@@ -35,22 +35,12 @@ def _to_tensor(image: np.ndarray) -> Tensor:
 
 @TRANSFORMS.register_module()
 class LoadFrame(ImageReader):
-    """Load a frame of a video; up to ``max_bad`` different bad ones are passed over.
-
-    See :class:`lightvit_dense.datasets.transforms.loading.ImageReader`, which counts over all
-    worker processes.
-    """
+    """Load a frame of a video; up to ``max_bad`` different bad ones are passed over."""
 
     called = 'tracking.PairDataset'
 
-    def __init__(self, max_bad: int = 0) -> None:
-        super().__init__(max_bad)
-
     def transform(self, results: dict) -> dict | None:
-        """Load frame 'frame_id' of 'frames' as 'img' (RGB uint8) and 'img_path'.
-
-        None for a bad frame that is tolerated; 'must_load' says that none may be passed over.
-        """
+        """Load frame 'frame_id' of 'frames' as 'img' (RGB uint8); None for a tolerated bad one."""
         frames, index = results['frames'], results['frame_id']
         results['img_path'] = frames.name(index)
         try:

@@ -26,13 +26,10 @@ def film_strips(
     LaSOT's layout below ``data``. Returns captions and pictures, uint8 [H, W, 3] RGB.
     """
     sequences = LaSOT(data / videos, split='test')
-    boxes = {
-        title: [
-            read_result(root / run.test_folder / 'results' / f'{name}.txt')
-            for name in sequences.names
-        ]
-        for title, run in runs.items()
-    }
+    boxes = {}
+    for title, run in runs.items():
+        folder = root / run.test_folder / 'results'
+        boxes[title] = [read_result(folder / f'{name}.txt') for name in sequences.names]
     strips = [
         [film_strip(sequences[i], {title: found[i] for title, found in boxes.items()})]
         for i in visualization.evenly(range(len(sequences)), count)
