@@ -1,7 +1,7 @@
 """Several trackers side by side: tables for terminals, CSV, plots, and plain data for JSON."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -9,7 +9,6 @@ from lightvit_dense.errors import require_known
 from lightvit_dense.utils.io import atomic_write
 from lightvit_dense.utils.tables import format_table, to_csv
 
-from ..datasets.sequence import VideoSequence
 from ..datasets.whole import SequenceDataset
 from .collect import TrackerResults
 from .got10k import AVERAGES, Overlaps, frame_size, overlaps, truth_of
@@ -24,7 +23,7 @@ class Report(ABC):
 
     main: ClassVar[str]  # the figure that ranks
     protocol = Protocol()  # what predictions have to be
-    truth: ClassVar[Callable[[VideoSequence], Truth]] = staticmethod(Truth.of)
+    truth: Any = staticmethod(Truth.of)
 
     def __init__(self) -> None:
         self.rows: Rows = []  # of the overview, a tracker each, the best one first

@@ -143,7 +143,7 @@ class JointTokens(nn.Module):
     norm: Any
     patch_size: int
     grid_size: tuple[int, int]
-    pos_embed: Tensor
+    pos_embed: Any
     embed_template: Any  # templates to tokens [B, Z, C] as they enter the joint blocks
     embed_search: Any  # search images to tokens [B, X, C]
     to_map: Any  # search tokens [B, X, C] to a map [B, C, rows, columns]

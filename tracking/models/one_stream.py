@@ -153,7 +153,9 @@ class OneStreamTracker(BaseModel):
             mode: 'tensor' for the :class:`Maps`; 'loss' for the weighted losses, which reads
                 ``search_box``; 'predict' for samples with ``pred_box`` and ``pred_score``.
         """
-        modes = dict(tensor=self.maps, loss=self.loss, predict=self.predict)
+        modes: dict[str, Callable[..., Any]] = dict(
+            tensor=self.maps, loss=self.loss, predict=self.predict
+        )
         if mode not in modes:
             raise ValueError(f"mode is 'tensor', 'loss' or 'predict', got {mode!r}")
         return modes[mode](inputs, data_samples)
