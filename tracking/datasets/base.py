@@ -135,8 +135,8 @@ class SequenceSet:
         keys, others = self._sources()
         if cache_dir is None and not self._is_large():
             return join(*self._build())
-        root, kinds = os.path.realpath(self.data_root), (type(self), type(self.store))
-        kind, store = (one.__qualname__ for one in kinds)
+        root, kind = os.path.realpath(self.data_root), type(self).__qualname__
+        store = type(self.store).__name__
         identity = '\n'.join((str(VERSION), kind, root, self.split, store, *self._options()))
         title, folder = f'{self.TITLE}-{self.split}'.lower(), cache_dir or default_cache()
         mark = fingerprint(keys, self.store.stamps(keys), others)

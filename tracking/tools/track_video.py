@@ -144,8 +144,8 @@ def main(argv: list[str] | None = None) -> int:
     if args.txt:
         atomic_write(args.txt, ''.join(box_line(frame['box']) for frame in found).encode())
     if args.json:
-        source_of = {name: getattr(args, name) for name in ('config', 'checkpoint', 'backend')}
-        about = {'video': str(Path(args.video)), **source_of, 'fps': round(timings.fps, 3)}
+        given = {name: getattr(args, name) for name in ('config', 'checkpoint', 'backend')}
+        about = {'video': str(Path(args.video)), **given, 'fps': round(timings.fps, 3)}
         write_json(args.json, {**about, 'frames': found})
     if timings.frames:
         parts = ', '.join(

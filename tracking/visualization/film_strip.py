@@ -129,7 +129,9 @@ class FilmStripHook(PredictionVisualizationHook):
         """Return the film strip of a sample with ``sequence`` and ``boxes``."""
         if 'sequence' not in sample or 'boxes' not in sample:
             found = ', '.join(sample.all_keys()) or 'nothing'
-            raise UserError(f'--show-dir draws whole sequences that were tracked; have {found}')
+            raise UserError(
+                f'--show-dir draws whole sequences that were tracked; these have {found}'
+            )
         boxes = {self.name: np.asarray(sample.get('boxes'), np.float64)}
         return film_strip(sample.get('sequence'), boxes, self.frames, self.tile_width)
 
