@@ -104,10 +104,6 @@ def test_rules_of_the_metric(world):
     # Two frames of each sequence are absent.
     assert counted['OP50'] > everything['OP50']
     assert figures(toolkit='matlab') == everything
-    with pytest.raises(UserError, match='exclude_invalid'):
-        OnePassEvaluation(protocol=dict(exclude_invalid=True))
-    with pytest.raises(UserError, match='toolkit'):
-        METRICS.build(dict(type='tracking.OnePassEvaluation', toolkit='votkit'))
 
 
 def test_dumped_predictions_come_back(world, tmp_path):

@@ -235,7 +235,6 @@ def test_validation_sees_the_same_pairs_every_time(two_sets: tuple):
         ({'ratios': [1, float('nan')]}, 'one positive number a set'),
         ({'samples_per_epoch': 0}, 'samples_per_epoch and max_tries must be positive'),
         ({'min_visible': 1}, 'min_visible at least 2'),
-        ({'search': {'scale': 2}}, "search of PairDataset names 'scale', which is unk"),
         ({'mode': 'trident'}, "names 'trident', which is unknown"),
     ],
 )

@@ -13,10 +13,7 @@ from .lasot import LaSOT
 from .trackingnet import TrackingNet
 from .videos import BadSequences, VideoSet
 
-Open = Callable[[str, str], VideoSet]
-
-
-SETS: dict[str, tuple[Open, dict[str, int]]] = {
+SETS: dict[str, tuple[Callable[[str, str], VideoSet], dict[str, int]]] = {
     'lasot': (LaSOT, {'train': 1120, 'test': 280}),
     'got10k': (GOT10k, {'train': 9335, 'val': 180, 'test': 180}),
     'trackingnet': (TrackingNet, {'train': 30132, 'test': 511}),

@@ -54,10 +54,9 @@ class JointHiera(JointTokens, Hiera):
         unit = self.unit_size
         self.add_template(template_size, search_size, unit, f'the mask unit of {unit} px')
         self.stride = self.patch_size << q_pool
-        (x, y), (z, w) = self.grid_size, self.position_tables['pos_embed_z']
-        self.search_grid, self.template_grid = (
-            (x >> q_pool, y >> q_pool),
-            (z >> q_pool, w >> q_pool),
+        self.template_grid, self.search_grid = (
+            (rows >> q_pool, columns >> q_pool)
+            for rows, columns in (self.position_tables['pos_embed_z'], self.grid_size)
         )
         self.first_joint = self._first_joint()
         self.set_elimination(elimination, template_tokens, self.first_joint, self.num_layers)
