@@ -20,6 +20,6 @@ class TrackSample(BaseDataElement):
     Of a sequence (``inputs`` is empty): ``sequence`` (:class:`VideoSequence`) and, once tracked,
     ``boxes`` float64 [T, 4] in pixels of the frames, ``scores`` [T] and ``seconds`` [T].
 
-    Metainfo: ``img_path`` (what the search crop was read from), ``template_path``,
-    ``sequence_name``, ``dataset``, ``frame_ids`` (template's and search frame's index).
+    Metainfo: ``img_path`` (of the search crop), ``template_path``, ``sequence_name``, ``dataset``,
+    ``frame_ids`` (template's and search frame's index).
     """

@@ -1,6 +1,7 @@
 """Tiny sequence sets on disk, in the layouts that their makers publish."""
 
 import json
+import multiprocessing
 from pathlib import Path
 
 import cv2
@@ -17,6 +18,26 @@ def write_picture(path: Path, image: int | np.ndarray) -> None:
     image = picture(image) if isinstance(image, int) else image
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(cv2.imencode('.png', image[..., ::-1])[1].tobytes())
+
+
+def write_video(path: Path, frames: list[np.ndarray], fps: float = 10) -> Path:
+    height, width = frames[0].shape[:2]
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*'MJPG'), fps, (width, height))
+    for frame in frames:
+        writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+    writer.release()
+    return path
+
+
+def in_processes(target, *arguments) -> None:
+    """Call a function in a process for each tuple of arguments, all at once."""
+    context = multiprocessing.get_context('fork')
+    processes = [context.Process(target=target, args=one) for one in arguments]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+        assert process.exitcode == 0
 
 
 def write_rows(path: Path, rows: np.ndarray, separator: str = ',') -> None:
@@ -70,12 +91,8 @@ def write_trackingnet(root: Path) -> dict[str, np.ndarray]:
     parts = {'aa': 'TRAIN_0', 'bb': 'TRAIN_0', 'cc': 'TRAIN_10', 'dd': 'TEST'}
     boxes['dd'] = some_boxes(1, 3)
     for name, part in parts.items():
-        write_frames(
-            root / part / 'frames' / name,
-            max(5, len(boxes[name])) if name == 'dd' else len(boxes[name]),
-            0,
-            1,
-        )
+        count = 5 if name == 'dd' else len(boxes[name])
+        write_frames(root / part / 'frames' / name, count, 0, 1)
         write_rows(root / part / 'anno' / f'{name}.txt', boxes[name])
     return boxes
 

@@ -60,6 +60,14 @@ def trained_tracker(backbone=None, head=None, **kwargs):
     return model.eval()
 
 
+def write_tracker_files(folder, model):
+    """Write the config and a checkpoint of a tracker; return their names."""
+    config, checkpoint = folder / 'config.py', folder / 'model.pth'
+    config.write_text(CONFIG, encoding='utf-8')
+    torch.save(dict(state_dict=model.state_dict(), meta={}), checkpoint)
+    return str(config), str(checkpoint)
+
+
 def crop(side, seed=0, border=0):
     """Return noise, with rows and columns of zero padding."""
     pixels = np.random.default_rng(seed).integers(0, 256, (side, side, 3), dtype=np.uint8)

@@ -78,10 +78,8 @@ def test_trackingnet_gets_an_lmdb_for_each_set(tmp_path, run):
     assert listed == [[0, 'aa'], [0, 'bb'], [10, 'cc']]
     assert LmdbStorage(tmp_path / 'base/TRAIN_10_lmdb').exists('frames/cc/1.jpg')
     for split in ('train', 'test'):
-        same(
-            TrackingNet(tmp_path / 'root', split),
-            TrackingNet(tmp_path / 'base', split, source='lmdb'),
-        )
+        whole = TrackingNet(tmp_path / 'root', split)
+        same(whole, TrackingNet(tmp_path / 'base', split, source='lmdb'))
 
 
 @pytest.mark.parametrize(
@@ -111,35 +109,35 @@ def foreign_lmdb(root, target):
 
 
 def test_lmdbs_of_other_programs_equal_folders(tmp_path):
-    roots = {name: tmp_path / name for name in ('lasot', 'got10k', 'trackingnet', 'coco')}
+    sets = {'lasot': LaSOT, 'got10k': GOT10k, 'trackingnet': TrackingNet, 'coco': CocoSequences}
     for number in (2, 3, 10, 11):
-        write_lasot_sequence(roots['lasot'], f'cat-{number}', some_boxes(number, number), [1], [0])
-    write_got10k(roots['got10k'])
-    write_trackingnet(roots['trackingnet'])
-    write_coco(roots['coco'])
-    bases = {name: tmp_path / f'{name}_lmdb' for name in roots}
+        boxes = some_boxes(number, number)
+        write_lasot_sequence(tmp_path / 'lasot', f'cat-{number}', boxes, [1], [0])
+    write_got10k(tmp_path / 'got10k')
+    write_trackingnet(tmp_path / 'trackingnet')
+    write_coco(tmp_path / 'coco')
     for name in ('lasot', 'got10k', 'coco'):
-        foreign_lmdb(roots[name], bases[name])
-    bases['trackingnet'].mkdir()
+        foreign_lmdb(tmp_path / name, tmp_path / f'{name}_lmdb')
+    base = tmp_path / 'trackingnet_lmdb'
+    base.mkdir()
     for part in ('TRAIN_0', 'TRAIN_10', 'TEST'):
-        foreign_lmdb(roots['trackingnet'] / part, bases['trackingnet'] / f'{part}_lmdb')
-    for split in ('train', 'test'):
-        same(LaSOT(roots['lasot'], split), LaSOT(bases['lasot'], split, source='lmdb'))
-    for split in ('vottrain', 'train_full', 'test'):
-        same(GOT10k(roots['got10k'], split), GOT10k(bases['got10k'], split, source='lmdb'))
-    for split in ('train', 'test'):
-        folder = TrackingNet(roots['trackingnet'], split)
-        same(folder, TrackingNet(bases['trackingnet'], split, source='lmdb'))
-    same(CocoSequences(roots['coco']), CocoSequences(bases['coco'], source='lmdb'))
-    listed = [[10, 'cc'], [0, 'bb']]
-    (bases['trackingnet'] / 'seq_list.json').write_text(json.dumps(listed))
-    assert TrackingNet(bases['trackingnet'], source='lmdb').names == ['bb', 'cc']
-    (bases['trackingnet'] / 'seq_list.json').write_text('[[0, "nobody"]]')
-    with pytest.raises(DatasetError, match=r"TRAIN_0_lmdb, key 'anno/nobody.txt' does not exist"):
-        TrackingNet(bases['trackingnet'], source='lmdb')
-    (bases['trackingnet'] / 'seq_list.json').write_text('[1]')
-    with pytest.raises(DatasetError, match=r'seq_list.json: is no list of'):
-        TrackingNet(bases['trackingnet'], source='lmdb')
+        foreign_lmdb(tmp_path / 'trackingnet' / part, base / f'{part}_lmdb')
+    splits = {'lasot': ('train', 'test'), 'got10k': ('vottrain', 'train_full', 'test')}
+    splits |= {'trackingnet': ('train', 'test'), 'coco': (None,)}
+    for name, kind in sets.items():
+        for split in splits[name]:
+            options = {} if split is None else {'split': split}
+            folder = kind(tmp_path / name, **options)
+            same(folder, kind(tmp_path / f'{name}_lmdb', source='lmdb', **options))
+    (base / 'seq_list.json').write_text(json.dumps([[10, 'cc'], [0, 'bb']]))
+    assert TrackingNet(base, source='lmdb').names == ['bb', 'cc']
+    for text, words in (
+        ('[[0, "nobody"]]', r"TRAIN_0_lmdb, key 'anno/nobody.txt' does not exist"),
+        ('[1]', r'seq_list.json: is no list of'),
+    ):
+        (base / 'seq_list.json').write_text(text)
+        with pytest.raises(DatasetError, match=words):
+            TrackingNet(base, source='lmdb')
 
 
 def test_a_frame_that_an_lmdb_lacks_is_named(tmp_path):

@@ -10,17 +10,11 @@ import pytest
 import torch
 
 from lightvit_dense.errors import UserError
-from tracking.deploy.export import (
-    FRAME,
-    FRAME_INT8,
-    TEMPLATE,
-    export_tracker,
-    largest_difference,
-)
+from tracking.deploy.export import FRAME, FRAME_INT8, TEMPLATE, export_tracker, largest_difference
 from tracking.runtime.network import build_network
 from tracking.tools import export_onnx
 
-from .small_tracker import BOX, CONFIG, crop, small_tracker
+from .small_tracker import BOX, crop, small_tracker, write_tracker_files
 from .small_tracker import trained_tracker as tracker
 from .test_track_network import CASES
 
@@ -130,12 +124,8 @@ def test_a_folder_without_files_is_filled_and_used_again(tmp_path):
 
 
 def test_the_tool(tmp_path, capsys):
-    config, checkpoint = tmp_path / 'config.py', tmp_path / 'model.pth'
-    config.write_text(CONFIG, encoding='utf-8')
-    model = tracker()
-    torch.save(dict(state_dict=model.state_dict(), meta={}), checkpoint)
-    out, found = tmp_path / 'out', tmp_path / 'found.json'
-    words = [str(config), str(checkpoint), '--out', str(out), '--repeats', '1']
+    model, out, found = tracker(), tmp_path / 'out', tmp_path / 'found.json'
+    words = [*write_tracker_files(tmp_path, model), '--out', str(out), '--repeats', '1']
     assert export_onnx.main([*words, '--json', str(found)]) == 0
     assert (out / TEMPLATE).is_file()
     assert 'frame.onnx' in capsys.readouterr().out

@@ -1,5 +1,6 @@
 """Film strips: what is drawn where, the tool, and the hook of tests."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import cv2
@@ -17,24 +18,10 @@ from tracking.structures import TrackSample
 from tracking.tools import film_strip as tool
 from tracking.visualization import TRUTH_COLOR, film_strip, outline_targets
 
+from .small_runtime import ArrayFrames, write_folder
+
 SIZE = (60, 100)
 CAPTION = 22  # pixels below a frame
-
-
-class GreyFrames:
-    """Frames [60, 100, 3], frame i grey 10 * i."""
-
-    def __init__(self, count):
-        self.count = count
-
-    def __len__(self):
-        return self.count
-
-    def read(self, index):
-        return np.full((*SIZE, 3), 10 * index, np.uint8)
-
-    def name(self, index):
-        return f'grey {index}'
 
 
 def make_sequence(count=5, absent=()):
@@ -43,7 +30,8 @@ def make_sequence(count=5, absent=()):
     visible[list(absent)] = False
     boxes[~visible] = 0
     attributes = ('Out-of-View',) if absent else ()
-    return VideoSequence('cup-1', GreyFrames(count), boxes, visible, 'X', 'cup', attributes)
+    frames = ArrayFrames([np.full((*SIZE, 3), 10 * i, np.uint8) for i in range(count)])
+    return VideoSequence('cup-1', frames, boxes, visible, 'X', 'cup', attributes)
 
 
 def painted(picture, color):
@@ -53,8 +41,7 @@ def painted(picture, color):
 
 
 def test_targets_are_outlined_on_any_ground():
-    image = np.full((40, 50, 3), 128, np.uint8)
-    drawn = outline_targets(image, [10, 5, 20, 12], [(255, 0, 0)])
+    drawn = outline_targets(np.full((40, 50, 3), 128, np.uint8), [10, 5, 20, 12], [(255, 0, 0)])
     assert painted(drawn, (255, 0, 0)) == (10, 5, 30, 17)
     assert painted(drawn, (0, 0, 0)) == (9, 4, 31, 18)
 
@@ -66,11 +53,9 @@ def test_truth_and_trackers_have_their_places_and_colours():
     head = picture.shape[0] - 2 * SIZE[0] - CAPTION
     tile = picture[head : head + 2 * SIZE[0]]
     assert (tile[5, 5] == 30).all()  # frame 3, twice as large
-    left, top, right, bottom = painted(tile, line_color(1))
-    np.testing.assert_allclose([left, top, right, bottom], [100, 50, 160, 90], atol=1)
     # The first tracker's box lies on that of the truth and hides it.
-    left, top, right, bottom = painted(tile, line_color(0))
-    np.testing.assert_allclose([left, top, right, bottom], [40, 20, 100, 60], atol=1)
+    for place, edges in enumerate(([40, 20, 100, 60], [100, 50, 160, 90])):
+        np.testing.assert_allclose(painted(tile, line_color(place)), edges, atol=1)
     assert not (tile == TRUTH_COLOR).all(axis=2).any()
     for color in (TRUTH_COLOR, line_color(0), line_color(1)):
         assert (picture[:head] == color).all(axis=2).any()  # the legend
@@ -86,7 +71,7 @@ def test_absence_is_marked():
     assert not (gone[:120] == TRUTH_COLOR).all(axis=2).any()
     assert painted(alone[:120], TRUTH_COLOR) == (40, 20, 100, 60)
     # Only the first frame is annotated where the truth is kept back: nothing is said of the rest.
-    kept_back = VideoSequence('x', GreyFrames(3), sequence.boxes[:1], sequence.visible[:1])
+    kept_back = VideoSequence('x', sequence.frames, sequence.boxes[:1], sequence.visible[:1])
     assert not (film_strip(kept_back, {}, [2]) == red).all(axis=2).any()
 
 
@@ -103,8 +88,7 @@ def test_hook_draws_tested_sequences_and_no_more_than_asked(tmp_path):
     hook = HOOKS.build(config)
     samples = [TrackSample(), TrackSample()]
     for sample, name in zip(samples, ('one', 'two'), strict=True):
-        sequence = make_sequence()
-        object.__setattr__(sequence, 'name', name)
+        sequence = replace(make_sequence(), name=name)
         sample.set_field(sequence, 'sequence')
         sample.set_field(sequence.boxes, 'boxes')
     hook.after_test_iter(SimpleNamespace(), 0, outputs=samples)
@@ -118,10 +102,8 @@ def test_hook_draws_tested_sequences_and_no_more_than_asked(tmp_path):
 
 
 def test_a_config_names_its_hook():
-    plain = _visualization_hook(Config(dict()), 'out', 3)
-    assert plain == dict(
-        type='lightvit_dense.PredictionVisualizationHook', out_dir='out', max_images=3
-    )
+    plain = dict(type='lightvit_dense.PredictionVisualizationHook', out_dir='out', max_images=3)
+    assert _visualization_hook(Config(dict()), 'out', 3) == plain
     cfg = Config(dict(visualization_hook=dict(type='tracking.FilmStripHook', frames=5)))
     chosen = _visualization_hook(cfg, 'out', None)
     assert chosen == dict(type='tracking.FilmStripHook', frames=5, out_dir='out', max_images=None)
@@ -131,10 +113,7 @@ def test_a_config_names_its_hook():
 def videos(tmp_path):
     """Two sequences of 4 frames in the layout of one's own videos, with a tracker's results."""
     for name in ('a', 'b'):
-        folder = tmp_path / 'data' / name
-        folder.mkdir(parents=True)
-        for index in range(4):
-            cv2.imwrite(str(folder / f'{index:04d}.png'), np.full((40, 60, 3), 50, np.uint8))
+        folder = write_folder(tmp_path / 'data' / name, [np.full((40, 60, 3), 50, np.uint8)] * 4)
         (folder / 'groundtruth.txt').write_text('10,10,20,15\n' * 4)
         write_result(tmp_path / 'mine', name, np.tile([12.0, 10, 20, 15], (4, 1)))
     return tmp_path
@@ -143,11 +122,12 @@ def videos(tmp_path):
 def test_tool_draws_chosen_sequences(videos, capsys):
     out = videos / 'pictures/strips.png'
     words = [f'custom:{videos / "data"}', f'it={videos / "mine"}', '--out', str(out)]
-    assert tool.main([*words, '--sequences', '9', '--frames', '3', '--width', '60']) == 0
-    assert capsys.readouterr().out == f'2 sequences: {out}\n'
-    both = cv2.imread(str(out))
-    assert tool.main([*words, '--sequences', 'b', '--frames', '3', '--width', '60']) == 0
-    one = cv2.imread(str(out))
+    pictures = []
+    for chosen, count in (('9', 2), ('b', 1)):
+        assert tool.main([*words, '--sequences', chosen, '--frames', '3', '--width', '60']) == 0
+        assert capsys.readouterr().out == f'{count} sequences: {out}\n'
+        pictures.append(cv2.imread(str(out)))
+    both, one = pictures
     assert both.shape == (2 * one.shape[0] + 4, one.shape[1], 3)
     assert one.shape[1] == 3 * 60 + 2 * 4
     assert (one == line_color(0)[::-1]).all(axis=2).any()
@@ -156,7 +136,7 @@ def test_tool_draws_chosen_sequences(videos, capsys):
 def test_tool_names_what_is_wrong(videos, capsys):
     words = [f'custom:{videos / "data"}', f'it={videos / "mine"}', '--out', str(videos / 'x.png')]
     for more, message in (
-        (['--sequences', 'a', 'bb'], "there is no 'bb'"),
+        (['--sequences', 'a', 'bb'], "--sequences names 'bb', which is unknown"),
         (['--sequences', '0'], 'must be at least 1'),
     ):
         assert run_tool(lambda more=more: tool.main([*words, *more])) == 2

@@ -11,13 +11,11 @@ from lightvit_dense.models.layers import resize_position
 from lightvit_dense.utils.layer_depth import get_layer_id
 from tracking.models import JointHiera, JointVisionTransformer
 
-VIT = dict(embed_dim=32, depth=4, num_heads=4)
-HIERA = dict(embed_dim=8, stages=(1, 1, 2, 1), num_heads=1)
+from .test_track_elimination import HIERA, VIT
 
 
-def joint_vit(**kwargs):
-    sizes = dict(template_size=32, search_size=64, patch_size=8)
-    return JointVisionTransformer(VIT, **{**sizes, **kwargs})
+def joint_vit(template_size=32, search_size=64):
+    return JointVisionTransformer(VIT, template_size, search_size, patch_size=8)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +78,5 @@ def test_a_tracker_of_ostrack_gives_both_tables():
     load_backbone(larger, OrderedDict(state), verbose=False)
     assert torch.equal(larger.pos_embed, resize_position(search, (8, 8), (12, 12)))
     assert torch.equal(larger.pos_embed_z, resize_position(template, (4, 4), (6, 6)))
-
-
-def test_both_tables_sit_at_the_bottom():
+    # Both sit at the bottom.
     assert get_layer_id('backbone.pos_embed_z', 12) == get_layer_id('pos_embed', 12) == 0

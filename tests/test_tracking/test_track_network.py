@@ -160,7 +160,7 @@ def test_wrong_calls_are_refused():
     network.set_template(crop(32), BOX)
     with pytest.raises(ValueError, match=r'search crop .* got float64'):
         network(crop(64) / 255)
-    with pytest.raises(UserError, match=r"'onx' is unknown.*Did you mean 'onnx'"):
+    with pytest.raises(UserError, match=r"'onx', which is unknown.*Did you mean 'onnx'"):
         build_network(model, 'onx')
     with pytest.raises(UserError, match='reads no files'):
         build_network(model, 'torch', path='exported')

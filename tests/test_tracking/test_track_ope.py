@@ -114,25 +114,18 @@ def test_equals_a_loop_in_the_way_of_lasots_own_toolkit():
     predictions, truths = make(1)
     predictions[2][5] = np.nan
     predictions[3][7, 2] = -4
-    assert_rates(
-        score(predictions, truths, TOOLKITS['matlab']), loop(predictions, truths, matlab=True)
-    )
+    found = score(predictions, truths, TOOLKITS['matlab'])
+    assert_rates(found, loop(predictions, truths, matlab=True))
 
 
 def test_figures_are_places_and_means_of_the_curves():
     predictions, truths = make(2)
     scores = score(predictions, truths)
     success, precision, norm = loop(predictions, truths)
-    assert scores.figures() == pytest.approx(
-        {
-            'success': 100 * success.mean(),
-            'OP50': 100 * success[:, 10].mean(),
-            'OP75': 100 * success[:, 15].mean(),
-            'precision': 100 * precision[:, 20].mean(),
-            'norm_precision': 100 * norm[:, 20].mean(),
-            'norm_precision_mean': 100 * norm.mean(),
-        }
-    )
+    rates = dict(success=success, OP50=success[:, 10], OP75=success[:, 15])
+    rates |= dict(precision=precision[:, 20], norm_precision=norm[:, 20], norm_precision_mean=norm)
+    wanted = {name: 100 * values.mean() for name, values in rates.items()}
+    assert scores.figures() == pytest.approx(wanted)
     assert scores.figures(np.array([1]))['success'] == pytest.approx(100 * success[1].mean())
 
 
@@ -231,6 +224,8 @@ def test_predictions_that_cannot_be_judged(options, true, predicted, message):
 
 
 def test_a_sequence_without_a_frame_that_counts():
+    with pytest.raises(UserError, match='no sequence'):
+        score([], [])
     with pytest.raises(UserError, match='dog-1: has no frame'):
         one(Protocol(exclude_invalid_frames=True), [BOX] * 2, [BOX] * 2, np.zeros(2, bool))
 
@@ -252,37 +247,27 @@ def test_other_grids():
     ('options', 'message'),
     [
         ({'first_frme': 'truth'}, "Did you mean 'first_frame'"),
-        ({'first_frame': 'thruth'}, 'must be one of truth, prediction, exclude'),
+        ({'first_frame': 'thruth'}, 'there are truth, prediction, exclude'),
         ({'overlap_at': (0.5, 0.77)}, 'multiples of 0.05'),
         ({'centre_at': 51}, r'in 0\.\.50'),
         ({'norm_at': 0.205}, 'multiple of .01'),
         ({'overlap_bins': 1}, 'at least 2'),
+        ({'toolkit': 'matlb'}, "Did you mean 'matlab'"),
     ],
 )
 def test_unknown_rules(options, message):
     with pytest.raises(UserError, match=message):
-        choose_protocol('pytracking', options)
-
-
-def test_unknown_toolkit():
-    with pytest.raises(UserError, match="Did you mean 'matlab'"):
-        choose_protocol('matlb')
+        choose_protocol(options.pop('toolkit', 'pytracking'), options)
 
 
 def test_truth_of_a_sequence():
     boxes = np.array([BOX, [0, 0, 0, 0], BOX])
     visible = np.array([True, False, False])
-    flagged = VideoSequence(
-        'a', range(3), boxes, visible, gone={'occluded': np.array([False, False, True])}
-    )
+    gone = {'occluded': np.array([False, False, True])}
+    flagged = VideoSequence('a', range(3), boxes, visible, gone=gone)
     # The flags alone tell of absence: the second frame is boxless.
     assert Truth.of(flagged).present.tolist() == [True, True, False]
     plain = VideoSequence('a', range(3), boxes, visible)
     assert Truth.of(plain).present.tolist() == [True, False, False]
     with pytest.raises(DatasetError, match='a has 1 annotated of 3 frames'):
         Truth.of(VideoSequence('a', range(3), boxes[:1], visible[:1]))
-
-
-def test_nothing_to_evaluate():
-    with pytest.raises(UserError, match='no sequence'):
-        score([], [])

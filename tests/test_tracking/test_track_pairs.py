@@ -2,7 +2,6 @@
 
 import math
 import pickle
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +17,6 @@ from tracking.sampling import PairDataset
 from tracking.sampling import pairs as pairs_module
 
 from .small_pairs import MemorySequences, moving
-from .small_sequences import write_lasot_sequence
 
 SMALL = {'template': {'size': 32}, 'search': {'size': 64}}
 STILL = {
@@ -68,9 +66,8 @@ def test_an_item_shows_the_target_where_its_box_says():
     for index in range(20):
         item = pairs[SeededIndex(index, index)]
         inputs, sample = item['inputs'], item['data_samples']
-        assert inputs['template'].shape == (3, 64, 64)
-        assert inputs['search'].shape == (3, 128, 128)
-        assert inputs['search'].dtype == sample.search_padding.new_empty(0, dtype=torch.uint8).dtype
+        assert (inputs['template'].shape, inputs['search'].shape) == ((3, 64, 64), (3, 128, 128))
+        assert inputs['search'].dtype == torch.uint8
         before, after = sample.frame_ids
         assert before < after
         sequence = int(sample.sequence_name.split('-')[1])
@@ -89,12 +86,8 @@ def test_an_item_shows_the_target_where_its_box_says():
             low, high = found.min(dim=0).values, found.max(dim=0).values + 1
             # the painted box is rounded to whole pixels of the frame, the crop to those of its own
             grain = size * max(w / size, h / size) / 18 + 1
-            torch.testing.assert_close(
-                torch.stack([low[1], low[0], high[1], high[0]]).float(),
-                torch.tensor([x, y, x + w, y + h]),
-                rtol=0,
-                atol=grain,
-            )
+            edges = torch.stack([low[1], low[0], high[1], high[0]])
+            np.testing.assert_allclose(edges, [x, y, x + w, y + h], rtol=0, atol=grain)
 
 
 def test_sets_are_drawn_by_their_ratios():
@@ -107,9 +100,8 @@ def test_sets_are_drawn_by_their_ratios():
     spread = np.sqrt(expected * (1 - expected) / 600)
     assert (abs(counts / 600 - expected) < 4 * spread).all()
     # and the sequences of a set equally often
-    _, counts = np.unique(
-        [sample.sequence_name for sample in samples if sample.dataset == 'b'], return_counts=True
-    )
+    names = [sample.sequence_name for sample in samples if sample.dataset == 'b']
+    counts = np.unique(names, return_counts=True)[1]
     assert len(counts) == 9
     assert abs(counts - counts.mean()).max() < 4 * math.sqrt(counts.mean())
     distance = np.array([np.diff(sample.frame_ids)[0] for sample in samples])
@@ -119,11 +111,8 @@ def test_sets_are_drawn_by_their_ratios():
 def test_an_image_gives_both_crops(monkeypatch: pytest.MonkeyPatch):
     images = MemorySequences('coco', [one[:1] for one in moving(5)], is_video=False)
     pairs = pairs_of(images, **SMALL)
-    reads = []
-    load = type(pairs.loader).transform
-    monkeypatch.setattr(
-        type(pairs.loader), 'transform', lambda self, x: reads.append(x) or load(self, x)
-    )
+    kind, load, reads = type(pairs.loader), pairs.loader.transform, []
+    monkeypatch.setattr(kind, 'transform', lambda _, x: reads.append(x) or load(x))
     sample = pairs[SeededIndex(0, 0)]['data_samples']
     assert sample.frame_ids == (0, 0)
     assert sample.img_path == sample.template_path
@@ -141,9 +130,7 @@ def test_sequences_that_give_no_pairs_are_left_out_and_counted(monkeypatch: pyte
     assert len(told) == 1
     assert 'a: 2 of 4 sequences; 2 are left out, for lack of 5 frames' in told[0]
     assert {sample.sequence_name for sample in drawn(pairs)} == {'a-0', 'a-3'}
-    lenient = pairs_of(
-        MemorySequences('a', boxes, visible), min_visible=4, min_frames=19, samples_per_epoch=100
-    )
+    lenient = pairs_of(MemorySequences('a', boxes, visible), min_visible=4, min_frames=19)
     assert len(lenient.usable[0]) == 4
 
 
@@ -164,9 +151,7 @@ def test_unusable_pairs_are_drawn_again():
     boxes[2::8] = np.nan
     one = MemorySequences('a', [boxes], [np.ones(40, bool)])
     pairs = pairs_of(one, samples_per_epoch=60, **SMALL)
-    used = {
-        frame for i in range(60) for frame in pairs[SeededIndex(i, i)]['data_samples'].frame_ids
-    }
+    used = {frame for sample in drawn(pairs) for frame in sample.frame_ids}
     assert used <= {frame for frame in range(40) if frame % 4 == 3 or frame % 8 == 6}
     assert len(used) > 10
 
@@ -174,9 +159,7 @@ def test_unusable_pairs_are_drawn_again():
 def test_a_set_of_unusable_boxes_ends_in_an_error_that_names_it():
     boxes = np.tile([5000.0, 5000, 10, 10], (40, 1))
     pairs = pairs_of(MemorySequences('far', [boxes]), max_tries=7)
-    with pytest.raises(
-        DatasetError, match='7 pairs in a row were not usable; the last was far far-0'
-    ):
+    with pytest.raises(DatasetError, match=r'7 pairs in a row .* usable; the last was far far-0'):
         pairs[SeededIndex(0, 0)]
 
 
@@ -211,10 +194,8 @@ def test_items_do_not_depend_on_workers(two_sets: tuple):
     for workers in (0, 1, 2):
         sampler = SeededSampler(pairs, seed=9)
         sampler.set_epoch(3)
-        loader = DataLoader(
-            pairs, 4, sampler=sampler, num_workers=workers, collate_fn=pseudo_collate
-        )
-        found.append(fingerprints(loader))
+        options = dict(sampler=sampler, num_workers=workers, collate_fn=pseudo_collate)
+        found.append(fingerprints(DataLoader(pairs, 4, **options)))
     assert found[0] == found[1] == found[2]
     assert len(set(found[0])) == 24
     sampler = SeededSampler(pairs, seed=9)
@@ -254,8 +235,7 @@ def test_validation_sees_the_same_pairs_every_time(two_sets: tuple):
         ({'ratios': [1, float('nan')]}, 'one positive number a set'),
         ({'samples_per_epoch': 0}, 'samples_per_epoch and max_tries must be positive'),
         ({'min_visible': 1}, 'min_visible at least 2'),
-        ({'search': {'scale': 2}}, "search has no option 'scale'"),
-        ({'mode': 'trident'}, "unknown mode 'trident'"),
+        ({'mode': 'trident'}, "names 'trident', which is unknown"),
     ],
 )
 def test_options_that_cannot_be_are_refused(two_sets: tuple, options: dict, told: str):
@@ -263,18 +243,3 @@ def test_options_that_cannot_be_are_refused(two_sets: tuple, options: dict, told
         pairs_of(*two_sets, **options)
     with pytest.raises(UserError, match='at least one set'):
         PairDataset(sets=[])
-
-
-def test_pairs_of_frames_on_disk(tmp_path: Path):
-    boxes = np.tile([3.0, 2, 8, 6], (24, 1))
-    write_lasot_sequence(tmp_path, 'cat-1', boxes, occluded=(3, 4), away=(9,))
-    write_lasot_sequence(tmp_path, 'cat-2', boxes[:10])
-    (tmp_path / 'training_set.txt').write_text('cat-1\ncat-2\n')
-    config = {'type': 'tracking.LaSOT', 'data_root': str(tmp_path)}
-    pairs = PairDataset(sets=[config], samples_per_epoch=60, **SMALL)
-    samples = drawn(pairs)
-    assert {sample.sequence_name for sample in samples} == {'cat-1'}
-    used = {frame for sample in samples for frame in sample.frame_ids}
-    assert used <= set(range(24)) - {3, 4, 9}
-    assert all(sample.img_path.endswith('.jpg') for sample in samples)
-    assert Path(samples[0].img_path).name == f'{samples[0].frame_ids[1] + 1:08d}.jpg'

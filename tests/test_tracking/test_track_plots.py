@@ -2,11 +2,10 @@
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from tracking.evaluation import Truth, score
 from tracking.evaluation.got10k import overlaps
-from tracking.evaluation.plots import curve_plot, write_plots
+from tracking.evaluation.plots import curve_plot
 
 
 @pytest.fixture(scope='module')
@@ -48,12 +47,3 @@ def test_some_sequences_only(trackers):
     _, legend, curves = shown(curve_plot(scores, 'success', 'Occluded', chosen))
     np.testing.assert_allclose(curves[0], 100 * scores['good'].success[chosen].mean(axis=0))
     assert legend[0] == f'[{scores["good"].figures(chosen)["success"]:.1f}] good'
-
-
-def test_files(trackers, tmp_path):
-    paths = write_plots(trackers[0], tmp_path / 'plots', 'LaSOT')
-    assert [path.name for path in paths] == ['success.png', 'precision.png', 'norm_precision.png']
-    for path in paths:
-        with Image.open(path) as image:
-            assert image.format == 'PNG'
-            assert np.asarray(image.convert('L')).std() > 10

@@ -13,13 +13,7 @@ from tracking.boxes import iou
 from tracking.engine.sequence_loop import track_sequence
 from tracking.runtime.tracker import Tracker
 
-from .small_runtime import (
-    Correlation,
-    SizesOnly,
-    correlation_tracker,
-    moving_target,
-    sequence_of,
-)
+from .small_runtime import SizesOnly, correlation_tracker, moving_target, sequence_of
 
 
 class Told:
@@ -44,9 +38,8 @@ def told_tracker(monkeypatch, answers, **options):
 
 def test_follows_a_target_that_its_network_finds(monkeypatch):
     frames, boxes = moving_target()
-    found, scores, seconds = track_sequence(
-        correlation_tracker(monkeypatch), sequence_of(frames, boxes)
-    )
+    tracker, sequence = correlation_tracker(monkeypatch), sequence_of(frames, boxes)
+    found, scores, seconds = track_sequence(tracker, sequence)
     np.testing.assert_array_equal(found[0], boxes[0])
     assert iou(found, boxes).min() > 0.8
     assert scores[0] == 1
@@ -168,21 +161,22 @@ def test_first_boxes_that_are_refused(monkeypatch, box, why):
 def test_other_bad_input(monkeypatch, tmp_path):
     frames, boxes = moving_target(3)
     tracker = correlation_tracker(monkeypatch)
-    with pytest.raises(UserError, match='float32'):
-        tracker.init(frames[0].astype(np.float32), boxes[0])
-    with pytest.raises(UserError, match=r'shape \(4, 5, 4\)'):
-        tracker.init(np.zeros((4, 5, 4), np.uint8), boxes[0])
-    with pytest.raises(UserError, match=r'gone\.jpg'):
-        tracker.init(tmp_path / 'gone.jpg', boxes[0])
     (tmp_path / 'bad.jpg').write_bytes(b'no picture')
-    with pytest.raises(UserError, match=r'bad\.jpg'):
-        tracker.init(tmp_path / 'bad.jpg', boxes[0])
-    with pytest.raises(UserError, match=r'Linear.*does not track'):
-        Tracker(nn.Linear(1, 1))
-    with pytest.raises(UserError, match='checkpoint and device go with a config'):
-        Tracker(SizesOnly(), 'checkpoint.pth')
-    with pytest.raises(UserError, match='margin=0'):
-        Tracker(SizesOnly(), margin=0)
+    for frame, message in (
+        (frames[0].astype(np.float32), 'float32'),
+        (np.zeros((4, 5, 4), np.uint8), r'shape \(4, 5, 4\)'),
+        (tmp_path / 'gone.jpg', r'gone\.jpg'),
+        (tmp_path / 'bad.jpg', r'bad\.jpg'),
+    ):
+        with pytest.raises(UserError, match=message):
+            tracker.init(frame, boxes[0])
+    for model, options, message in (
+        (nn.Linear(1, 1), dict(), r'Linear.*does not track'),
+        (SizesOnly(), dict(checkpoint='a.pth'), 'checkpoint and device go with a config'),
+        (SizesOnly(), dict(margin=0), 'margin=0'),
+    ):
+        with pytest.raises(UserError, match=message):
+            Tracker(model, **options)
     broken, _ = told_tracker(monkeypatch, [(1, 1, math.nan, 1)])
     broken.init(frames[0], boxes[0])
     with pytest.raises(UserError, match='frame 1: the weights are damaged'):
@@ -205,14 +199,7 @@ def test_sequences_that_cannot_be_followed(monkeypatch):
 
 
 def test_options_reach_the_network(monkeypatch):
-    given = []
-
-    class Network(Correlation):
-        def __init__(self, *args):
-            given.append(args)
-            super().__init__(*args)
-
-    monkeypatch.setattr('tracking.runtime.tracker.build_network', Network)
-    model = SizesOnly()
+    given, model = [], SizesOnly()
+    monkeypatch.setattr('tracking.runtime.tracker.build_network', lambda *args: given.append(args))
     Tracker(model, backend='onnx', threads=2, path='exported', window=False)
     assert given == [(model, 'onnx', 2, 'exported', False)]

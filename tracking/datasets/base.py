@@ -7,8 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lightvit_dense.datasets.errors import DatasetError
-from lightvit_dense.errors import did_you_mean
+from lightvit_dense.errors import require_known
 
 from .cache import cached_table, default_cache, fingerprint
 from .sequence import Frames, VideoSequence
@@ -20,11 +19,11 @@ CACHE_FROM = 256
 
 
 class SequenceSet:
-    """Sequences with one annotated target each.
+    """Sequences with one annotated target each; frames are decoded when they are read.
 
-    Annotations are packed into arrays, which a file in ``cache_dir`` keeps; that file is made anew
-    as soon as an annotation file is added, removed or written again. Frames are decoded when they
-    are read.
+    Annotations are packed into arrays, which a file in ``cache_dir`` keeps; it is made anew as soon
+    as an annotation file is added, removed or written again. A :class:`DatasetError` names data
+    that are missing or malformed.
 
     Args:
         data_root: Where the data are: a folder or an LMDB, see the subclass.
@@ -32,10 +31,6 @@ class SequenceSet:
         store: Reads files of ``data_root``.
         cache_dir: Where the index is kept; None for ``$LIGHTVIT_CACHE`` or
             ``~/.cache/lightvit_dense``, and for sets of less than 256 sequences for none.
-
-    Raises:
-        DatasetError: If data are missing or malformed.
-        ValueError: If an option is unknown.
     """
 
     TITLE: ClassVar[str] = ''
@@ -57,14 +52,11 @@ class SequenceSet:
         self.table = self._open(None if cache_dir is None else Path(cache_dir))
 
     # What subclasses say.
-
-    def sources(self) -> tuple[list[str], list[str]]:
-        """Return what an index is made of: keys of files, and whatever else it depends on."""
-        raise NotImplementedError
-
-    options: Callable[[], tuple[str, ...]]  # on which the annotations depend
-    build: Callable[[], tuple[Chunks, dict[str, Any]]]  # the arrays of a table and its head
-    is_large: Callable[[], bool]  # whether an index is worth being kept where nobody asked for it
+    # What an index is made of: keys of files, and whatever else it depends on.
+    _sources: Callable[[], tuple[list[str], list[str]]]
+    _options: Callable[[], tuple[str, ...]]  # on which the annotations depend
+    _build: Callable[[], tuple[Chunks, dict[str, Any]]]  # the arrays of a table and its head
+    _is_large: Callable[[], bool]  # whether an index is worth being kept where nobody asked for it
     open_frames: Callable[[str, int], Frames]  # of a folder, so many
 
     # What users see.
@@ -92,10 +84,8 @@ class SequenceSet:
     @property
     def metainfo(self) -> dict[str, Any]:
         """Name of the set, its split, classes and challenges."""
-        classes = tuple(name for name in self.table.meta['classes'] if name)
-        return dict(
-            dataset=self.name, split=self.split, classes=classes, attributes=self.ATTRIBUTES
-        )
+        found = dict(dataset=self.name, split=self.split, attributes=self.ATTRIBUTES)
+        return {**found, 'classes': tuple(filter(None, self.table.meta['classes']))}
 
     def __len__(self) -> int:
         return len(self.table)
@@ -130,9 +120,6 @@ class SequenceSet:
         place, arrays = self._place(index), self.table.arrays
         return self.open_frames(arrays['folders'][place].decode(), int(arrays['lengths'][place]))
 
-    def __repr__(self) -> str:
-        return f'{type(self).__name__}({self.data_root!r}, {self.split!r}, {len(self)} sequences)'
-
     def _place(self, index: int) -> int:
         place = int(index) + len(self) if index < 0 else int(index)
         if not 0 <= place < len(self):
@@ -141,23 +128,16 @@ class SequenceSet:
 
     @classmethod
     def _check_split(cls, split: str) -> None:
-        if split not in cls.SPLITS:
-            hint = did_you_mean(split, cls.SPLITS)
-            raise DatasetError(
-                f'split of {cls.__name__} is one of {", ".join(cls.SPLITS)}; got {split!r}.{hint}'
-            )
+        require_known(split, cls.SPLITS, f'split of {cls.__name__}')
 
     def _open(self, cache_dir: Path | None) -> SequenceTable:
         """Return the table: from the index if there is a true one, else from the annotations."""
-        keys, others = self.sources()
-        if cache_dir is None and not self.is_large():
-            return join(*self.build())
+        keys, others = self._sources()
+        if cache_dir is None and not self._is_large():
+            return join(*self._build())
         root, kind = os.path.realpath(self.data_root), type(self).__qualname__
         store = type(self.store).__name__
-        return cached_table(
-            cache_dir or default_cache(),
-            f'{self.TITLE}-{self.split}'.lower(),
-            '\n'.join((str(VERSION), kind, root, self.split, store, *self.options())),
-            fingerprint(keys, self.store.stamps(keys), others),
-            self.build,
-        )
+        identity = '\n'.join((str(VERSION), kind, root, self.split, store, *self._options()))
+        title, folder = f'{self.TITLE}-{self.split}'.lower(), cache_dir or default_cache()
+        mark = fingerprint(keys, self.store.stamps(keys), others)
+        return cached_table(folder, title, identity, mark, self._build)

@@ -36,9 +36,9 @@ def cached_table(
 ) -> SequenceTable:
     """Return a table: the one kept in a folder if nothing has changed, else a new one.
 
-    Processes that ask for the same table wait for the first of them. Where nothing can be
-    written, a warning says so once, and the table is built in memory. ``identity`` is what it is of
-    (path of the data, split and options), ``mark`` its :func:`fingerprint` as it is now.
+    ``identity`` is what it is of (path of the data, split and options), ``mark`` its
+    :func:`fingerprint`. Processes that ask for the same table wait for the first of them; where
+    nothing can be written, it is built in memory.
     """
     path = folder / f'{title}-{hashlib.sha256(identity.encode()).hexdigest()[:16]}.index'
     found = _open(path, mark)

@@ -23,15 +23,13 @@ class CocoSequences(SequenceSet):
 
     Crowds are left out, and boxes that are not wider and higher than ``min_size`` pixels. STARK and
     OSTrack call objects of at most 50 pixels invisible, but their sampler asks that of videos only:
-    they train on all objects.
+    they train on all objects. ``source`` and ``cache_dir``: see :class:`VideoSet`.
 
     Args:
         data_root: Folder with annotations and images, or an LMDB made of it.
         ann_file: Annotations, below ``data_root`` (or a key of the LMDB).
         img_prefix: Folder of the images likewise; 'images/train2017' in LMDBs of OSTrack.
-        source: 'folder', or 'lmdb' if ``data_root`` is an LMDB.
-        min_size: See above; 0 leaves out only boxes without an area.
-        cache_dir: Where the index is kept, see :class:`SequenceSet`.
+        min_size: 0 leaves out only boxes without an area.
     """
 
     TITLE: ClassVar[str] = 'COCO'
@@ -68,20 +66,16 @@ class CocoSequences(SequenceSet):
             return [data_root]
         return [os.path.join(data_root, path) for path in (ann_file, img_prefix)]
 
-    def sources(self) -> tuple[list[str], list[str]]:
-        """Return the annotation file."""
+    def _sources(self) -> tuple[list[str], list[str]]:
         return [self.ann_file], []
 
-    def options(self) -> tuple[str, ...]:
-        """Return the files and the least size."""
+    def _options(self) -> tuple[str, ...]:
         return self.ann_file, self.img_prefix, str(self.min_size)
 
-    def is_large(self) -> bool:
-        """Whether the annotations, or the LMDB they are in, are large."""
+    def _is_large(self) -> bool:
         return self.store.stamps([self.ann_file])[0][0] >= _LARGE
 
-    def build(self) -> tuple[Chunks, dict[str, Any]]:
-        """Read the annotations."""
+    def _build(self) -> tuple[Chunks, dict[str, Any]]:
         where = self.store.where(self.ann_file)
         try:
             content = json.loads(self.store.read(self.ann_file))

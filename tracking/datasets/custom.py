@@ -19,19 +19,14 @@ _BOXES = ('groundtruth.txt', 'groundtruth_rect.txt')
 
 @DATASETS.register_module()
 class CustomSequences(VideoSet):
-    """Videos of any origin.
+    """Videos of any origin, in a folder ``data_root``; for its options see :class:`VideoSet`.
 
     Layout: ``NAME/`` with pictures of any names, which are put in natural order ('2.jpg' before
     '10.jpg'), in it or in ``NAME/img/``, and ``groundtruth.txt`` (or ``groundtruth_rect.txt``); or
     ``NAME.mp4`` (or another video) and ``NAME.txt``. A line of boxes is x, y, width, height of a
     frame; one line alone is the box of the first frame. ``full_occlusion.txt`` and
-    ``out_of_view.txt`` in a folder are used if they are there. Folders and videos without boxes
-    are an error.
-
-    Args:
-        data_root: The folder.
-        lengths: 'exact' or 'shortest', see :class:`VideoSet`.
-        cache_dir: Where the index is kept, see :class:`VideoSet`.
+    ``out_of_view.txt`` in a folder are used if they are there. Folders and videos without boxes are
+    an error.
     """
 
     TITLE: ClassVar[str] = 'CustomSequences'
@@ -50,8 +45,7 @@ class CustomSequences(VideoSet):
     ) -> None:
         super().__init__(data_root, 'all', 'folder', lengths, cache_dir)
 
-    def list_entries(self) -> list[Entry]:
-        """Return the sequences, in natural order."""
+    def _list_entries(self) -> list[Entry]:
         entries = []
         for name in sorted(self.store.children(), key=natural_order):
             stem, ending = os.path.splitext(name)
@@ -63,8 +57,7 @@ class CustomSequences(VideoSet):
                 entries.append(Entry(name, pictures, tuple(f'{name}/{file}' for file in files)))
         return entries
 
-    def parse(self, entry: Entry) -> SequenceRow:
-        """Return the annotation of a sequence."""
+    def _parse(self, entry: Entry) -> SequenceRow:
         given = [key for key in entry.notes[:2] if self.store.exists(key)]
         boxes = self._boxes(given[-1] if given else entry.notes[0])
         gone = {name: np.zeros(len(boxes), bool) for name in self.GONE}
@@ -85,14 +78,13 @@ class CustomSequences(VideoSet):
         names = [n for n in self.store.children(folder) if n.lower().endswith(EXTENSIONS)]
         return [f'{folder}/{name}' for name in sorted(names, key=natural_order)]
 
-    def count_frames(self, folder: str) -> int:
-        """Return how many frames a sequence has."""
+    def _count_frames(self, folder: str) -> int:
         if folder.lower().endswith(VIDEO_EXTENSIONS):
             return len(VideoFrames(self.store.where(folder)))
         return len(self._pictures(folder))
 
     def _frames_there(self, folder: str, boxes: int) -> int:
-        return self.count_frames(folder)
+        return self._count_frames(folder)
 
     def _read(self, key: str) -> bytes | None:
         try:

@@ -2,6 +2,7 @@
 
 import os
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,17 +19,18 @@ VIDEO_EXTENSIONS = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.mpg', '.mpeg', '.
 _SKIP = 64  # up to so many frames ahead are read over, beyond it is sought
 
 
-class StoredFrames:
+@dataclass(frozen=True)
+class StoredFrames(ABC):
     """Frames that are files of a store, by their keys."""
 
     store: Store
 
-    def __len__(self) -> int:
-        raise NotImplementedError
+    @abstractmethod
+    def __len__(self) -> int: ...
 
+    @abstractmethod
     def key(self, index: int) -> str:
         """Return the key of a frame."""
-        raise NotImplementedError
 
     def read(self, index: int) -> np.ndarray:
         """Return a frame, RGB uint8 [H, W, 3]; grey, 16-bit and transparent ones are converted."""
@@ -52,7 +54,6 @@ class StoredFrames:
 class NumberedFrames(StoredFrames):
     """Frames of a folder whose names are their numbers, from ``first`` on, with zeros before."""
 
-    store: Store
     folder: str
     length: int
     first: int = 1
@@ -70,7 +71,6 @@ class NumberedFrames(StoredFrames):
 class ListedFrames(StoredFrames):
     """Frames of any names: where they are, and their keys in order."""
 
-    store: Store
     keys: Sequence[str]
 
     def __len__(self) -> int:
@@ -82,11 +82,7 @@ class ListedFrames(StoredFrames):
 
 
 class VideoFrames:
-    """Frames of a video file, decoded in order; a step back or a long one ahead is sought.
-
-    Where the number of frames in the head of the file is wrong, ``len`` is wrong too, and reading
-    a frame that is not there is an error that tells so.
-    """
+    """Frames of a video file, decoded in order; a step back or a long one ahead is sought."""
 
     def __init__(self, path: str | os.PathLike) -> None:
         self.path = os.fspath(path)

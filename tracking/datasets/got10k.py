@@ -20,22 +20,15 @@ _FILES = ('groundtruth.txt', 'absence.label', 'cover.label', 'meta_info.ini')
 class GOT10k(VideoSet):
     """GOT-10k (Huang et al., TPAMI 2019): 9335 videos to train, 180 to validate, 180 to test.
 
-    Layout: ``train/list.txt`` and ``train/GOT-10k_Train_000001/`` with ``00000001.jpg`` and on,
+    ``data_root`` is a folder or the LMDB made of it; for the options see :class:`VideoSet`. Layout:
+    ``train/list.txt`` and ``train/GOT-10k_Train_000001/`` with ``00000001.jpg`` and on,
     ``groundtruth.txt``, ``absence.label``, ``cover.label`` and ``meta_info.ini``; ``val`` and
     ``test`` likewise, the latter with the first box alone and no labels. A target is visible where
     its box has an area, it is not absent, and some of it is covered by the image.
 
     Splits of the training part, as PyTracking, STARK and OSTrack use them: 'train_full' (9335),
     'train' (7934), 'vottrain' (7086) and 'votval' (1249); the last two leave out what the VOT
-    challenge forbids. Their lists number the sequences from 0. 'val' and 'test' are the folders of
-    that name.
-
-    Args:
-        data_root: Folder with ``train``, ``val`` and ``test``, or the LMDB made of it.
-        split: See above.
-        source: 'folder', or 'lmdb' if ``data_root`` is an LMDB.
-        lengths: 'exact' or 'shortest', see :class:`VideoSet`.
-        cache_dir: Where the index is kept, see :class:`SequenceSet`.
+    challenge forbids. 'val' and 'test' are the folders of that name.
     """
 
     TITLE: ClassVar[str] = 'GOT-10k'
@@ -58,8 +51,7 @@ class GOT10k(VideoSet):
         part = _FOLDERS.get(split, 'train')
         return [data_root if source == 'lmdb' else os.path.join(data_root, part, 'list.txt')]
 
-    def list_entries(self) -> list[Entry]:
-        """Return the sequences of the split, in the order of the list."""
+    def _list_entries(self) -> list[Entry]:
         part = _FOLDERS.get(self.split, 'train')
         self._need(f'{part}/list.txt')
         listed = self._listed(f'{part}/list.txt') or []
@@ -72,8 +64,7 @@ class GOT10k(VideoSet):
             for name in chosen
         ]
 
-    def parse(self, entry: Entry) -> SequenceRow:
-        """Return the annotation of a sequence."""
+    def _parse(self, entry: Entry) -> SequenceRow:
         boxes, labels = self._boxes(entry.notes[0]), entry.notes[1:3]
         if self.split == 'test':
             gone, labels = {name: np.zeros(len(boxes), bool) for name in self.GONE}, ()

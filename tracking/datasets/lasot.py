@@ -6,6 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from lightvit_dense.datasets.errors import DatasetError
+from lightvit_dense.datasets.toyworld.video_facts import ATTRIBUTES
 
 from ..registry import DATASETS
 from .published import lasot_test
@@ -20,19 +21,13 @@ LISTS = {'train': 'training_set.txt', 'test': 'testing_set.txt'}
 class LaSOT(VideoSet):
     """LaSOT (Fan et al., CVPR 2019): 1400 videos, 70 classes of 20; 1120 to train, 280 to test.
 
-    Layout: ``airplane/airplane-1/`` with ``img/00000001.jpg`` and on, ``groundtruth.txt`` (x, y,
-    width, height a line), ``full_occlusion.txt`` and ``out_of_view.txt`` (a row of 0 and 1).
-    Where the root has ``testing_set.txt`` (or ``training_set.txt``), that list counts, else the
-    published one; what is not listed for testing is for training. A target is visible where its
-    box has an area and neither flag is set. If there is ``att/airplane-1.txt`` (a row of 14 flags,
-    from LaSOT's evaluation toolkit), it names the challenges.
-
-    Args:
-        data_root: Folder with the classes' folders in it, or the LMDB made of it.
-        split: 'train' or 'test'.
-        source: 'folder', or 'lmdb' if ``data_root`` is an LMDB.
-        lengths: 'exact' or 'shortest', see :class:`VideoSet`.
-        cache_dir: Where the index is kept, see :class:`VideoSet`.
+    ``data_root`` is a folder or the LMDB made of it; for the options see :class:`VideoSet`. Layout:
+    ``airplane/airplane-1/`` with ``img/00000001.jpg`` and on, ``groundtruth.txt`` (x, y, width,
+    height a line), ``full_occlusion.txt`` and ``out_of_view.txt`` (a row of 0 and 1). Where the
+    root has ``testing_set.txt`` (or ``training_set.txt``), that list counts, else the published
+    one; what is not listed for testing is for training. A target is visible where its box has an
+    area and neither flag is set. ``att/airplane-1.txt`` (14 flags, from LaSOT's evaluation toolkit)
+    names the challenges.
     """
 
     TITLE: ClassVar[str] = 'LaSOT'
@@ -42,25 +37,9 @@ class LaSOT(VideoSet):
     )
     SPLITS: ClassVar[tuple[str, ...]] = ('train', 'test')
     GONE: ClassVar[tuple[str, ...]] = ('full_occlusion', 'out_of_view')
-    ATTRIBUTES: ClassVar[tuple[str, ...]] = (
-        'Illumination Variation',
-        'Partial Occlusion',
-        'Deformation',
-        'Motion Blur',
-        'Camera Motion',
-        'Rotation',
-        'Background Clutter',
-        'Viewpoint Change',
-        'Scale Variation',
-        'Full Occlusion',
-        'Fast Motion',
-        'Out-of-View',
-        'Low Resolution',
-        'Aspect Ratio Change',
-    )
+    ATTRIBUTES: ClassVar[tuple[str, ...]] = ATTRIBUTES
 
-    def list_entries(self) -> list[Entry]:
-        """Return the sequences of the split, class by class, in the order of their numbers."""
+    def _list_entries(self) -> list[Entry]:
         there: dict[str, str] = {}
         for class_name in self.store.children():
             pattern = re.compile(rf'{re.escape(class_name)}-(\d+)')
@@ -79,8 +58,7 @@ class LaSOT(VideoSet):
             entries.append(Entry(name, f'{folder}/img', notes, there[name]))
         return entries
 
-    def parse(self, entry: Entry) -> SequenceRow:
-        """Return the annotation of a sequence."""
+    def _parse(self, entry: Entry) -> SequenceRow:
         boxes, reasons, marks = entry.notes[0], entry.notes[1:3], entry.notes[3]
         gone = {name: self._flags(key) != 0 for name, key in zip(self.GONE, reasons, strict=True)}
         attributes: tuple[str, ...] = ()

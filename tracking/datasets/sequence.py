@@ -9,17 +9,13 @@ import numpy as np
 class Frames(Protocol):
     """The frames of a video, decoded one at a time; pickles without open files."""
 
-    def __len__(self) -> int:
-        """Return the number of frames."""
-        ...
+    def __len__(self) -> int: ...
 
     def read(self, index: int) -> np.ndarray:
         """Return a frame, RGB uint8 [H, W, 3]; an error names the file that cannot be read."""
-        ...
 
     def name(self, index: int) -> str:
         """Return the file, or the video and frame number, that a frame is read from."""
-        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,27 +24,16 @@ class VideoSequence:
 
     Boxes are x, y, width, height in pixels, 0-based, x and y those of the left and upper edge: a
     box that covers the first pixel alone is (0, 0, 1, 1).
-
-    Attributes:
-        name: Unique in its data set, e.g. 'airplane-1'.
-        frames: The pictures.
-        boxes: float64 [T, 4]; T may be 1 where only the first frame is annotated (tests).
-        visible: bool [T], whether the target is in view and annotated.
-        dataset: Name of the data set, e.g. 'LaSOT'.
-        class_name: Class of the target, '' if it is not known.
-        attributes: Names of the challenges the sequence has.
-        gone: Reasons, bool [T] each, why a target is not visible, e.g. 'full_occlusion'.
     """
 
-    name: str
+    name: str  # unique in its data set, e.g. 'airplane-1'
     frames: Frames
-    boxes: np.ndarray
-    visible: np.ndarray
-    dataset: str = ''
-    class_name: str = ''
-    attributes: tuple[str, ...] = ()
-    gone: dict[str, np.ndarray] = field(default_factory=dict)
+    boxes: np.ndarray  # float64 [T, 4]; T may be 1 where only the first frame is annotated (tests)
+    visible: np.ndarray  # bool [T], whether the target is in view and annotated
+    dataset: str = ''  # e.g. 'LaSOT'
+    class_name: str = ''  # of the target, '' if it is not known
+    attributes: tuple[str, ...] = ()  # names of the challenges the sequence has
+    gone: dict[str, np.ndarray] = field(default_factory=dict)  # why not visible, bool [T] each
 
     def __len__(self) -> int:
-        """Return the number of frames."""
         return len(self.frames)

@@ -1,7 +1,7 @@
 """All annotations of a sequence set in a few packed arrays, and the one file they are kept in.
 
-The file is a magic word, the length of a JSON head, the head, and the arrays as they lie in
-memory. It is mapped, not read: processes share its pages, and only those touched are loaded.
+A magic word, the length of a JSON head, the head, and the arrays as they lie in memory: mapped, not
+read, so that processes share its pages.
 """
 
 import json
@@ -43,8 +43,7 @@ class SequenceTable:
     """Annotations of all sequences in arrays, which may be mapped from a file.
 
     Arrays are 'names' and 'folders' (UTF-8 bytes [N]), 'lengths', 'counts', 'class_ids' [N],
-    'attributes' bool [N, A], 'boxes' [M, 4], 'visible' and 'gone:REASON' bool [M]; ``meta`` holds
-    the names of classes, attributes and reasons, and the 'fingerprint'.
+    'attributes' bool [N, A], 'boxes' [M, 4], 'visible' and 'gone:REASON' bool [M].
     """
 
     def __init__(
@@ -103,9 +102,8 @@ def pack_rows(
 ) -> tuple[Chunks, dict[str, Any]]:
     """Pack annotations into the arrays of a table, in chunks that are not joined yet.
 
-    Boxes are kept in 32 bits where that loses nothing, as of whole pixels. ``gone`` are the reasons
-    that rows give, ``attributes`` the challenges that they may have. The head that is returned
-    beside the chunks has no fingerprint yet.
+    Boxes are kept in 32 bits where that loses nothing. The head that is returned has no
+    fingerprint.
     """
     classes: dict[str, int] = {}
     chunks: Chunks = {'boxes': [], 'visible': [], **{f'gone:{name}': [] for name in gone}}

@@ -25,7 +25,14 @@ def parse_numbers(data: bytes, where: str) -> np.ndarray:
     except ValueError:
         for number, line in enumerate(text.split(b'\n'), 1):
             for word in line.split():
-                _check_number(word, f'{where}, line {number}')
+                try:
+                    float(word)
+                except ValueError:
+                    shown = word[:20].decode('utf-8', 'replace')
+                    raise DatasetError(
+                        f'{where}, line {number}: {shown!r} is no number. Correct the line, or '
+                        'copy the file again.'
+                    ) from None
         raise
 
 
@@ -34,8 +41,8 @@ def parse_rows(
 ) -> np.ndarray:
     """Return the rows of a file, float64 [T, columns]; blank lines at its end do not count.
 
-    ``columns`` is None for as many as the first line has. An error names the line of the file
-    ``where`` that holds another count of numbers, or what is no number.
+    ``columns`` is None for as many as the first line has. An error names the line that is
+    malformed.
     """
     values = parse_numbers(data, where)
     counts = np.trim_zeros(_words_of_lines(clean(data)), 'b')
@@ -51,10 +58,7 @@ def parse_rows(
 
 
 def parse_boxes(data: bytes, where: str) -> np.ndarray:
-    """Return x, y, width, height of every frame, float64 [T, 4]; NaN is allowed, infinity is not.
-
-    The first box, from which a tracker starts, must not have a negative size.
-    """
+    """Return x, y, width, height of every frame, float64 [T, 4]; they may be NaN, not infinite."""
     boxes = parse_rows(data, where)
     if not len(boxes):
         raise DatasetError(f'{where}: holds no box. Copy the file again.')
@@ -91,13 +95,3 @@ def _words_of_lines(text: bytes) -> np.ndarray:
     begins[1:] &= blank[:-1]
     ends = np.flatnonzero(codes == ord('\n'))
     return np.bincount(np.searchsorted(ends, np.flatnonzero(begins)), minlength=len(ends))
-
-
-def _check_number(word: bytes, where: str) -> None:
-    try:
-        float(word)
-    except ValueError:
-        shown = word[:20].decode('utf-8', 'replace')
-        raise DatasetError(
-            f'{where}: {shown!r} is no number. Correct the line, or copy the file again.'
-        ) from None

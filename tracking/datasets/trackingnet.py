@@ -24,15 +24,12 @@ class TrackingNet(VideoSet):
     Layout: ``TRAIN_0/frames/VIDEO/0.jpg`` and on, ``TRAIN_0/anno/VIDEO.txt``; ``TEST`` likewise,
     with the first box alone. As LMDBs: ``TRAIN_0_lmdb`` and so on with the keys ``anno/VIDEO.txt``
     and ``frames/VIDEO/0.jpg``, and ``seq_list.json`` beside them: pairs of the number of a set and
-    a video. A target is visible where its box has an area.
+    a video. A target is visible where its box has an area. For the other options see
+    :class:`VideoSet`.
 
     Args:
         data_root: Folder with the sets, or with their LMDBs.
-        split: 'train' or 'test'.
         sets: Numbers of the training sets to use, all that are there by default.
-        source: 'folder' or 'lmdb'.
-        lengths: 'exact' or 'shortest', see :class:`VideoSet`.
-        cache_dir: Where the index is kept, see :class:`SequenceSet`.
     """
 
     TITLE: ClassVar[str] = 'TrackingNet'
@@ -81,8 +78,7 @@ class TrackingNet(VideoSet):
             return ['TEST']
         return [f'TRAIN_{number}' for number in (range(TRAIN_SETS) if sets is None else sets)]
 
-    def open_store(self, root: str, source: str) -> Store:
-        """Return where the files are; parts asked for by number have to be there."""
+    def _open_store(self, root: str, source: str) -> Store:
         suffix = '_lmdb' if source == 'lmdb' else ''
         missing = [p for p in self._wanted if not os.path.isdir(os.path.join(root, p + suffix))]
         self.parts = [part for part in self._wanted if part not in missing]
@@ -93,8 +89,7 @@ class TrackingNet(VideoSet):
             return PartedStore(root, {part: f'{part}_lmdb' for part in self.parts})
         return open_store(root, source)
 
-    def list_entries(self) -> list[Entry]:
-        """Return the videos, set by set."""
+    def _list_entries(self) -> list[Entry]:
         listed = self._list_beside() if isinstance(self.store, PartedStore) else None
         entries = []
         for part in self.parts:
@@ -123,12 +118,10 @@ class TrackingNet(VideoSet):
             ) from error
         return found
 
-    def options(self) -> tuple[str, ...]:
-        """Return the rule for lengths and the sets."""
-        return (*super().options(), *self.parts)
+    def _options(self) -> tuple[str, ...]:
+        return (*super()._options(), *self.parts)
 
-    def parse(self, entry: Entry) -> SequenceRow:
-        """Return the annotation of a video."""
+    def _parse(self, entry: Entry) -> SequenceRow:
         return self._row(entry, self._boxes(entry.notes[0]), {})
 
     def open_frames(self, folder: str, length: int) -> NumberedFrames:

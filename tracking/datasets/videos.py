@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import track
 
 from lightvit_dense.datasets.errors import DatasetError
+from lightvit_dense.errors import require_known
 
 from .base import CACHE_FROM, SequenceSet
 from .cache import WARNING
@@ -22,7 +23,6 @@ from .stores import Store, open_store
 from .table import Chunks, SequenceRow, pack_rows
 from .text import has_area, parse_boxes, parse_flags
 
-LENGTHS = ('exact', 'shortest')
 _READERS = 16
 
 
@@ -60,10 +60,6 @@ class VideoSet(SequenceSet):
             there are of both. That the last frame is there and none follows is what is looked at;
             one that is missing between is an error when it is read.
         cache_dir: Where the index is kept, see :class:`SequenceSet`.
-
-    Raises:
-        DatasetError: If data are missing or malformed.
-        ValueError: If an option is unknown.
     """
 
     FIRST_ONLY: ClassVar[tuple[str, ...]] = ()  # splits of which only the first frame is annotated
@@ -77,11 +73,10 @@ class VideoSet(SequenceSet):
         cache_dir: str | os.PathLike | None = None,
     ) -> None:
         self._check_split(split)
-        if lengths not in LENGTHS:
-            raise ValueError(f"lengths must be 'exact' or 'shortest', got {lengths!r}")
+        require_known(lengths, ('exact', 'shortest'), 'lengths')
         self.lengths_rule = lengths
         self._entries: list[Entry] = []
-        super().__init__(data_root, split, self.open_store(str(data_root), source), cache_dir)
+        super().__init__(data_root, split, self._open_store(str(data_root), source), cache_dir)
         self._entries = []  # only the table is needed from now on
 
     @classmethod
@@ -90,15 +85,15 @@ class VideoSet(SequenceSet):
         cls._check_split(split or cls.SPLITS[0])
         return [data_root]
 
-    def open_store(self, root: str, source: str) -> Store:
+    def _open_store(self, root: str, source: str) -> Store:
         """Return where the files are."""
         return open_store(root, source)
 
-    def list_entries(self) -> list[Entry]:
+    def _list_entries(self) -> list[Entry]:
         """Return the sequences of the split, in order."""
         raise NotImplementedError
 
-    def parse(self, entry: Entry) -> SequenceRow:
+    def _parse(self, entry: Entry) -> SequenceRow:
         """Return the annotation of a sequence; its ``length`` is the number of boxes."""
         raise NotImplementedError
 
@@ -106,13 +101,11 @@ class VideoSet(SequenceSet):
         """Return the frames of a sequence: 00000001.jpg and on, unless a subclass knows better."""
         return NumberedFrames(self.store, folder, length)
 
-    def count_frames(self, folder: str) -> int:
-        """Return how many frames a folder has, by listing it."""
+    def _count_frames(self, folder: str) -> int:
         return sum(name.endswith('.jpg') for name in self.store.children(folder))
 
-    def sources(self) -> tuple[list[str], list[str]]:
-        """Return the annotation files and folders; names and classes count too."""
-        self._entries = self.list_entries()
+    def _sources(self) -> tuple[list[str], list[str]]:
+        self._entries = self._list_entries()
         if not self._entries:
             raise DatasetError(
                 f'{self.data_root}: holds no sequence of {self.split!r}. {self.ORIGIN}'
@@ -120,22 +113,19 @@ class VideoSet(SequenceSet):
         keys = [key for entry in self._entries for key in (*entry.notes, entry.folder)]
         return keys, [f'{entry.name}\t{entry.class_name}' for entry in self._entries]
 
-    def options(self) -> tuple[str, ...]:
-        """Return the rule for lengths."""
+    def _options(self) -> tuple[str, ...]:
         return (self.lengths_rule,)
 
-    def is_large(self) -> bool:
-        """Whether there are many sequences."""
+    def _is_large(self) -> bool:
         return len(self._entries) >= CACHE_FROM
 
-    def build(self) -> tuple[Chunks, dict[str, Any]]:
-        """Read all annotations; return the arrays of a table and its head."""
+    def _build(self) -> tuple[Chunks, dict[str, Any]]:
         return pack_rows(self.rows(), self.GONE, self.ATTRIBUTES)
 
     def rows(self) -> Iterator[SequenceRow]:
         """Read all annotations, in threads, with progress on a terminal; raises BadSequences."""
         problems, total = [], len(self._entries)
-        if self.is_large():
+        if self._is_large():
             print_log(f'{self.name}: reads the annotations of {total} sequences', logger='current')
         with ThreadPoolExecutor(_READERS) as pool:
             for found in track(
@@ -144,7 +134,7 @@ class VideoSet(SequenceSet):
                 total,
                 console=Console(stderr=True),
                 transient=True,
-                disable=not self.is_large() or not sys.stderr.isatty(),
+                disable=not self._is_large() or not sys.stderr.isatty(),
             ):
                 if isinstance(found, str):
                     problems.append(found)
@@ -156,7 +146,7 @@ class VideoSet(SequenceSet):
     def _try(self, entry: Entry) -> SequenceRow | str:
         """Return the annotation of a sequence, or what is wrong with it."""
         try:
-            return self._fit(entry, self.parse(entry))
+            return self._fit(entry, self._parse(entry))
         except (DatasetError, OSError) as error:
             return str(error)
 
@@ -186,14 +176,11 @@ class VideoSet(SequenceSet):
         entry: Entry,
         boxes: np.ndarray,
         gone: Mapping[str, np.ndarray],
-        keys: Sequence[str] = (),
+        keys: Sequence[str] = (),  # of the files that the reasons are from
         class_name: str = '',
         attributes: tuple[str, ...] = (),
     ) -> SequenceRow:
-        """Return a row; a target is visible where its box has an area and no reason holds.
-
-        ``keys`` are those of the files that the reasons are from.
-        """
+        """Return a row; a target is visible where its box has an area and no reason holds."""
         visible = has_area(boxes)
         for flags, key in zip(gone.values(), keys, strict=False):
             if len(flags) != len(boxes):
@@ -214,7 +201,7 @@ class VideoSet(SequenceSet):
                 last, beyond = frames.key(boxes - 1), frames.key(boxes)
                 if self.store.exists(last) and not self.store.exists(beyond):
                     return boxes
-        return self.count_frames(folder)
+        return self._count_frames(folder)
 
     def _fit(self, entry: Entry, row: SequenceRow) -> SequenceRow:
         """Check that frames and boxes are as many, or cut off what is too much."""

@@ -18,23 +18,18 @@ class SequenceDataset(Dataset):
     """Sequence sets to track and to judge, one item a sequence; nothing is decoded here.
 
     An item is ``dict(inputs=dict(), data_samples=TrackSample)`` whose ``sequence`` is a
-    :class:`VideoSequence`. Batches of one are collated by mmengine's ``pseudo_collate``.
+    :class:`VideoSequence`; batches of one are collated by mmengine's ``pseudo_collate``. Two
+    sequences of one name are an error.
 
     Args:
         sequences: Config of a sequence set, e.g. ``dict(type='tracking.LaSOT', split='test')``, or
             a list of several; built sets will do too.
         names: Keep only the sequences of these names, in this order; None for all.
         limit: Keep at most so many, from the first on; None for all.
-
-    Raises:
-        UserError: If there is no sequence, a name is unknown, or two sequences have the same name.
     """
 
     def __init__(
-        self,
-        sequences: Any,
-        names: Sequence[str] | None = None,
-        limit: int | None = None,
+        self, sequences: Any, names: Sequence[str] | None = None, limit: int | None = None
     ) -> None:
         listed = sequences if isinstance(sequences, (list, tuple)) else [sequences]
         self.sets = [DATASETS.build(one) if isinstance(one, Mapping) else one for one in listed]
@@ -77,7 +72,6 @@ class SequenceDataset(Dataset):
         return len(self._places)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """Return an item."""
         if not 0 <= index < len(self):
             raise IndexError(f'sequence {index} of {len(self)}')
         sequence = self.sequence(index)

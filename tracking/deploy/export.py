@@ -70,24 +70,23 @@ def export_tracker(
     eliminate: bool = True,
     int8: bool = False,
 ) -> Path:
-    """Write a tracker's network as ONNX files for ONNX Runtime.
+    """Write a tracker's network as ONNX files for ONNX Runtime; return the folder, which is made.
 
     Args:
-        model: An :class:`OneStreamTracker`, fp32; it is exported on the CPU.
-        folder: Where to write; it is made.
+        model: An :class:`OneStreamTracker`, fp32, on the CPU.
+        folder: Where to write.
         window: Whether the Hann window favours the middle of the search crop.
         eliminate: False to keep all search tokens.
         int8: Whether to write the 8-bit file as well.
-
-    Returns:
-        The folder.
-
-    Raises:
-        UserError: If the packages ``onnx`` or ``onnxruntime`` are missing, the folder cannot be
-            written, or the model has an operator that ONNX has not.
     """
     for package in ('onnx', 'onnxruntime'):
-        needs(package)
+        try:
+            importlib.import_module(package)
+        except ImportError as error:
+            raise UserError(
+                f'{package} is not installed; exported trackers need it: pip install onnx '
+                'onnxruntime'
+            ) from error
     tracker: Any = model
     if next(model.parameters()).device.type != 'cpu':
         raise UserError('a tracker is exported on the CPU: call model.cpu() first')
@@ -97,8 +96,7 @@ def export_tracker(
     except OSError as error:
         raise UserError(f'{folder}: cannot be made a folder ({error})') from error
     module = FrameModule(model, window, eliminate).eval()
-    template = torch.zeros(tracker.template_size, tracker.template_size, 3, dtype=torch.uint8)
-    search = torch.zeros(tracker.search_size, tracker.search_size, 3, dtype=torch.uint8)
+    template, search = (torch.zeros(s, s, 3, dtype=torch.uint8) for s in tracker.sizes)
     state = module.template(template)
     weights = ranking_weights(model, torch.tensor([0.25, 0.25, 0.5, 0.5]))
     names = [f'state{index}' for index in range(len(state))]
@@ -171,20 +169,6 @@ def quantize_frame(folder: str | Path) -> Path:
     return target
 
 
-def needs(package: str) -> None:
-    """Raise an error that tells how to get a package if it is missing."""
-    try:
-        importlib.import_module(package)
-    except ImportError as error:
-        raise UserError(
-            f'{package} is not installed; exported trackers need it: pip install onnx onnxruntime'
-        ) from error
-
-
 def largest_difference(network: Any, plain: Any, crops: list[np.ndarray]) -> float:
-    """Return the largest difference of two networks' boxes in pixels of the search crops.
-
-    Where cells of the plain network tie up to rounding, the box of any of them is right. Both
-    networks have their template.
-    """
+    """Return how far a network's boxes are from the nearest of the plain one's tied, in pixels."""
     return max(float(np.abs(network(crop)[0] - plain.tied(crop)).max(1).min()) for crop in crops)

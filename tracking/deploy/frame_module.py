@@ -28,7 +28,7 @@ class JointEncoder(nn.Module):
         if not eliminate:
             self.backbone.final_keep_ratio = 1.0
         # Where early blocks look from one image into the other, nothing can be kept.
-        self.apart = bool(getattr(backbone, '_apart', True))
+        self.apart = bool(getattr(backbone, 'apart', True))
         self.register_buffer('mean', mean.reshape(3, 1, 1).clone())
         self.register_buffer('std', std.reshape(3, 1, 1).clone())
 
@@ -77,16 +77,10 @@ class DenseBoxHead(nn.Module):
 
 
 class FrameModule(nn.Module):
-    """The network of one frame.
+    """The network of one frame of an :class:`OneStreamTracker`, whose weights are copied or shared.
 
     A plain vision transformer and a centre head are taken apart and put together anew; other
-    backbones and heads are called as they are.
-
-    Args:
-        model: An :class:`OneStreamTracker`; its weights are copied or shared, so that training it
-            further leaves this module behind.
-        window: Whether the Hann window favours the middle of the search crop.
-        eliminate: False to keep all search tokens, whatever the model says.
+    backbones and heads are called as they are. ``eliminate=False`` keeps all search tokens.
     """
 
     def __init__(self, model: Any, window: bool, eliminate: bool = True) -> None:
@@ -118,20 +112,15 @@ class FrameModule(nn.Module):
         return self.encoder.template(crop)
 
     def forward(self, crop: Tensor, *state: Tensor) -> Tensor:
-        """Find the target in a search crop [H, W, 3] of pixels in 0..255, uint8 or float.
-
-        The state is what :meth:`template` gave, and the weights of :func:`ranking_weights`. Returns
-        [5]: x, y, width and height in pixels of the crop, and the score.
-        """
+        """Find the target in a crop [H, W, 3] of 0..255: [5] x, y, width, height, score."""
         return self.head(*self.encoder(crop, *state))
 
 
 def ranking_weights(model: Any, box: Tensor) -> Tensor:
-    """Return what the encoder needs to know of the target's box in the template.
+    """Return what the encoder needs of the target's box [4], in parts of the template crop.
 
-    The box [4] is in parts of the template crop. The plain backbone needs the weights of the
-    template tokens in the ranking of candidates [R], others the mask of template tokens, bool
-    [1, rows, columns].
+    The plain backbone needs the weights of the template tokens in the ranking of candidates [R],
+    others the mask of template tokens, bool [1, rows, columns].
     """
     backbone = model.backbone
     mask = box_tokens(box[None].to(next(backbone.parameters()).device), backbone.template_grid)

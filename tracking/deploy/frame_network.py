@@ -9,11 +9,7 @@ from torch import Tensor
 
 
 class FrameNetwork(ABC):
-    """A network that is given the template once and then a search crop each frame.
-
-    Args:
-        model: An :class:`OneStreamTracker`, put into evaluation mode.
-    """
+    """A network that is given the template once and then a search crop each frame."""
 
     def __init__(self, model: Any) -> None:
         self.model = model.eval()
@@ -28,11 +24,7 @@ class FrameNetwork(ABC):
         self._begun = True
 
     def __call__(self, crop: np.ndarray) -> tuple[np.ndarray, float]:
-        """Find the target in a search crop, RGB uint8 [H, W, 3].
-
-        Returns:
-            The box [4] as x, y, width, height in pixels of the crop and its score in 0..1.
-        """
+        """Find the target in a search crop: box [4] in pixels of it, and its score in 0..1."""
         with torch.inference_mode():
             return self._find(self._checked(crop))
 

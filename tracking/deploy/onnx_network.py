@@ -10,14 +10,7 @@ from torch import Tensor
 from lightvit_dense.deploy import onnx_session
 from lightvit_dense.errors import UserError
 
-from .export import (
-    FRAME,
-    FRAME_INT8,
-    TEMPLATE,
-    export_tracker,
-    fingerprint,
-    quantize_frame,
-)
+from .export import FRAME, FRAME_INT8, TEMPLATE, export_tracker, fingerprint, quantize_frame
 from .frame_module import ranking_weights
 from .frame_network import FrameNetwork
 
@@ -33,11 +26,7 @@ def open_session(path: Path, threads: int | None) -> Any:
 
 
 class OnnxNetwork(FrameNetwork):
-    """Exported files of a tracker, run by ONNX Runtime on the CPU.
-
-    Where the folder ``path`` has none they are written; without a folder they live as long as this
-    object is being made. Files of another model or of other options are an error.
-    """
+    """A tracker's files in ONNX Runtime on the CPU; a folder ``path`` without files is filled."""
 
     def __init__(
         self,
@@ -51,18 +40,14 @@ class OnnxNetwork(FrameNetwork):
         if next(model.parameters()).device.type != 'cpu':
             raise UserError("exported trackers run on the CPU: give the tracker device='cpu'")
         super().__init__(model)
-        with tempfile.TemporaryDirectory() as folder:
-            self._open(Path(path or folder), window, eliminate, int8, threads)
-
-    def _open(
-        self, folder: Path, window: bool, eliminate: bool, int8: bool, threads: int | None
-    ) -> None:
-        frame = folder / (FRAME_INT8 if int8 else FRAME)
-        if not (folder / TEMPLATE).is_file() or not (folder / FRAME).is_file():
-            export_tracker(self.model, folder, window, eliminate, int8)
-        elif not frame.is_file():
-            quantize_frame(folder)
-        self.once, self.each = (open_session(p, threads) for p in (folder / TEMPLATE, frame))
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(path or temporary)
+            frame = folder / (FRAME_INT8 if int8 else FRAME)
+            if not (folder / TEMPLATE).is_file() or not (folder / FRAME).is_file():
+                export_tracker(self.model, folder, window, eliminate, int8)
+            elif not frame.is_file():
+                quantize_frame(folder)
+            self.once, self.each = (open_session(p, threads) for p in (folder / TEMPLATE, frame))
         wanted = fingerprint(self.model, window, eliminate)
         for session, file in ((self.once, folder / TEMPLATE), (self.each, frame)):
             found = session.get_modelmeta().custom_metadata_map.get('fingerprint')

@@ -114,8 +114,7 @@ class ScatteredConv(nn.Module):
 class OptimizedCenterHead(nn.Module):
     """Box and score of one crop (height, width) from a map (rows, columns).
 
-    Branches are the layers of score, size and offset, from :func:`folded_layers`; ``few`` says
-    whether few tokens come, with their cells, or all.
+    Branches are from :func:`folded_layers`; ``few`` says whether few tokens come, with their cells.
     """
 
     window: Tensor
@@ -139,14 +138,10 @@ class OptimizedCenterHead(nn.Module):
         first = ScatteredConv(*score[0], grid) if few else OptimizedConv(*score[0], padding=1)
         rest = [OptimizedConv(*layer, padding=layer[0].shape[2] // 2) for layer in score[1:]]
         self.score = nn.ModuleList([first, *rest])
-        pairs = [
-            (torch.cat([a[0], b[0]]), torch.cat([a[1], b[1]]))
-            for a, b in zip(size, offset, strict=True)
-        ]
-        self.place = nn.ModuleList(
-            OptimizedConv(*pair, padding=0, groups=1 if index == 0 else 2)
-            for index, pair in enumerate(pairs)
-        )
+        self.place = nn.ModuleList()
+        for index, layers in enumerate(zip(size, offset, strict=True)):
+            weight, bias = map(torch.cat, zip(*layers, strict=True))
+            self.place.append(OptimizedConv(weight, bias, 0, groups=1 if index == 0 else 2))
         rows, columns = grid
         table = torch.from_numpy(hann_window(rows, columns)) if window else torch.ones(grid)
         self.register_buffer('window', table.reshape(-1))

@@ -93,25 +93,17 @@ class OptimizedBlock(nn.Module):
 
 
 class OptimizedVit(nn.Module):
-    """Search tokens of one pair.
-
-    Args:
-        backbone: A :class:`JointVisionTransformer` in evaluation mode; its weights are copied.
-        mean: Of the channels, of pixels in 0..255 [3].
-        std: Their standard deviation [3].
-        kept: Number of search tokens that go on after a block, by its index (0-based).
-        rankers: Template tokens whose attention ranks the search tokens.
-    """
+    """Search tokens of one pair, by a copy of a :class:`JointVisionTransformer`."""
 
     rankers: Tensor
 
     def __init__(
         self,
         backbone: Any,
-        mean: Tensor,
+        mean: Tensor,  # of the channels, of pixels in 0..255 [3]
         std: Tensor,
-        kept: Mapping[int, int],
-        rankers: Sequence[int],
+        kept: Mapping[int, int],  # search tokens that go on after a block, by its number from 0
+        rankers: Sequence[int],  # template tokens whose attention ranks the search tokens
     ) -> None:
         super().__init__()
         projection = backbone.patch_embed.proj

@@ -16,7 +16,7 @@ from mmengine.config import Config
 from mmengine.utils import import_modules_from_strings
 
 from lightvit_dense.errors import UserError, user_errors
-from lightvit_dense.utils.io import atomic_write, sha256
+from lightvit_dense.utils.io import sha256, write_json
 
 from ..datasets.whole import SequenceDataset
 from ..registry import DATASETS
@@ -45,9 +45,8 @@ class DatasetRun:
 
     def tracker(self, device: str | None) -> Tracker:
         """Build the tracker on a device."""
-        return Tracker(
-            self.config, self.checkpoint, device, self.backend, self.threads, self.exported
-        )
+        options = (device, self.backend, self.threads, self.exported)
+        return Tracker(self.config, self.checkpoint, *options)
 
 
 @dataclass(frozen=True)
@@ -113,8 +112,8 @@ def run_dataset(
 ) -> list[Outcome]:
     """Track every sequence that has no whole result yet; return the outcomes of all, in order.
 
-    ``on_progress`` is called with each outcome, the frames done and the frames in all; those of
-    kept results come first. A folder with results of other settings is an error.
+    ``on_progress`` is called with each outcome, those of kept results first, frames done and in
+    all.
     """
     if not Path(run.checkpoint).is_file():
         raise UserError(f'checkpoint {run.checkpoint} does not exist')
@@ -166,7 +165,14 @@ def _run_all(
 def claim_folder(run: DatasetRun) -> None:
     """Note the settings beside the results, or compare them with those noted before."""
     path = Path(run.folder) / SETTINGS
-    facts = settings(run)
+    # What the results depend on.
+    facts = dict(
+        model=_hash(run.config.model),
+        dataset=_hash(_essence(run.config.test_dataloader.dataset)),
+        checkpoint=sha256(run.checkpoint),
+        backend=run.backend,
+        layout=run.layout,
+    )
     if path.is_file():
         try:
             before = json.loads(path.read_text(encoding='utf-8'))['settings']
@@ -193,19 +199,7 @@ def claim_folder(run: DatasetRun) -> None:
         device=run.device,
         threads=run.threads,
     )
-    text = json.dumps(dict(settings=facts, started_with=metadata), indent=1)
-    atomic_write(path, f'{text}\n'.encode())
-
-
-def settings(run: DatasetRun) -> dict[str, str]:
-    """Return what the results depend on: hashes of model, data set and weights, and choices."""
-    return dict(
-        model=_hash(run.config.model),
-        dataset=_hash(_essence(run.config.test_dataloader.dataset)),
-        checkpoint=sha256(run.checkpoint),
-        backend=run.backend,
-        layout=run.layout,
-    )
+    write_json(path, dict(settings=facts, started_with=metadata))
 
 
 def _essence(node: Any) -> Any:

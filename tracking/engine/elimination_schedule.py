@@ -16,17 +16,14 @@ class EliminationScheduleHook(Hook):
     """Lower the part of search tokens that each eliminating block keeps in training.
 
     All are kept before ``begin``; from there to ``end`` the ratio falls along half a cosine to the
-    backbone's ``elimination['keep']``. Epochs count from 1, as in OSTrack's code, iterations from
-    0. The ratio is a function of the epoch or iteration alone, so a resumed run has the right one.
-    It is logged as ``keep_ratio``. Evaluation always takes the final ratio.
+    backbone's ``elimination['keep']``, which evaluation always takes. Epochs count from 1, as in
+    OSTrack's code, iterations from 0. A resumed run has the right ratio; it is logged as
+    ``keep_ratio``.
 
     Args:
         begin: Epoch or iteration up to which all tokens are kept.
         end: Epoch or iteration from which the final ratio holds.
         by_epoch: Whether ``begin`` and ``end`` count epochs.
-
-    Raises:
-        ValueError: If ``begin`` is not before ``end``.
     """
 
     priority = 'NORMAL'
@@ -35,15 +32,6 @@ class EliminationScheduleHook(Hook):
         if not 0 <= begin < end:
             raise ValueError(f'EliminationScheduleHook: need 0 <= begin < end, not {begin}, {end}')
         self.begin, self.end, self.by_epoch = begin, end, by_epoch
-
-    def keep_ratio(self, position: int, final: float) -> float:
-        """Return the ratio at an epoch (from 1) or iteration (from 0), given the one at the end."""
-        if position < self.begin:
-            return 1.0
-        if position >= self.end:
-            return final
-        progress = (position - self.begin) / (self.end - self.begin)
-        return final + (1 - final) * (math.cos(math.pi * progress) + 1) / 2
 
     def before_train(self, runner: Runner) -> None:
         """Check that the model's backbone eliminates candidates."""
@@ -60,5 +48,7 @@ class EliminationScheduleHook(Hook):
         """Set the ratio of this iteration and log it."""
         backbone = require(runner.model, 'backbone', self)
         position = runner.epoch + 1 if self.by_epoch else runner.iter
-        backbone.keep_ratio = self.keep_ratio(position, backbone.final_keep_ratio)
+        progress = (position - self.begin) / (self.end - self.begin)
+        progress, final = min(max(progress, 0.0), 1.0), backbone.final_keep_ratio
+        backbone.keep_ratio = final + (1 - final) * (math.cos(math.pi * progress) + 1) / 2
         runner.message_hub.update_scalar('train/keep_ratio', backbone.keep_ratio)

@@ -21,16 +21,11 @@ def track_sequence(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Follow the target of a sequence from its first box on; nothing else of the truth is seen.
 
-    Args:
-        tracker: The tracker.
-        sequence: The sequence; only its first frame needs a box.
+    An error names the sequence and the frame that cannot be read or begun with.
 
     Returns:
-        Boxes float64 [T, 4], the first that of the truth; scores [T], the first 1; and seconds
-        [T] that the tracker took, without reading and decoding the frame.
-
-    Raises:
-        UserError: Naming the sequence and the frame that cannot be read or begun with.
+        Boxes float64 [T, 4], the first that of the truth; scores [T], the first 1; and seconds [T]
+        that the tracker took, without reading and decoding the frame.
     """
     count = len(sequence)
     if not count:
@@ -54,10 +49,7 @@ def track_sequence(
 
 
 class _SequenceLoop:
-    """What the loops of test and validation share; one tracker follows all sequences of a run.
-
-    It is made of the model once the hooks of the run have put the weights in place.
-    """
+    """What the loops of test and validation share; one tracker, made once weights are in place."""
 
     phase: ClassVar[str]
     runner: Any
@@ -95,10 +87,7 @@ class _SequenceLoop:
 
 @LOOPS.register_module()
 class SequenceTestLoop(_SequenceLoop, TestLoop):
-    """mmengine's test loop over whole sequences, each tracked from its first box on.
-
-    ``test_cfg = dict(type='tracking.SequenceTestLoop')``; takes what ``mmengine.TestLoop`` takes.
-    """
+    """mmengine's test loop over whole sequences, each tracked from its first box on."""
 
     phase: ClassVar[str] = 'test'
 

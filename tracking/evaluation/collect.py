@@ -80,10 +80,7 @@ class TrackerResults:
     problems: dict[str, str] = field(default_factory=dict)  # why a sequence cannot be used
 
     def speed(self) -> float | None:
-        """Return frames a second over all frames but the first ones; None without times.
-
-        Frames over seconds: the got10k toolkit's mean of 1/seconds, first frames included, is more.
-        """
+        """Return frames a second over all frames but the first ones; None without times."""
         times = [read_seconds(files[0]) for files in self.files.values()]
         spent = [seconds[1:] for seconds in times if seconds is not None]
         total = float(sum(seconds.sum() for seconds in spent))
@@ -114,10 +111,7 @@ def find_trackers(given: Sequence[str]) -> dict[str, Path]:
 def read_tracker(
     name: str, folder: Path, truths: Sequence[Truth], protocol: Protocol, repetitions: bool = False
 ) -> TrackerResults:
-    """Read the result files of a tracker; missing, damaged and short ones become problems.
-
-    With ``repetitions`` all files ``<sequence>_001.txt``, ``_002.txt``, ... of GOT-10k's layout.
-    """
+    """Read the result files of a tracker; missing, damaged and short ones become problems."""
     found = TrackerResults(name, folder)
     files = {truth.name: find_result(folder, truth.name) for truth in truths}
     if not any(files.values()):
@@ -132,26 +126,21 @@ def read_tracker(
         if file is None:
             found.problems[truth.name] = f'{folder / truth.name}.txt is missing'
             continue
-        paths = _repetitions(file) if repetitions else [file]
+        paths = [file]  # or all files <sequence>_001.txt, _002.txt, ... of GOT-10k's layout
+        if repetitions and file.stem == f'{file.parent.name}_001':
+            pattern = re.compile(rf'{re.escape(file.parent.name)}_\d+\.txt')
+            paths = sorted(path for path in file.parent.iterdir() if pattern.fullmatch(path.name))
         try:
             boxes = [read_result(path, protocol.invalid == 'error') for path in paths]
         except ResultError as error:
             found.problems[truth.name] = str(error)
             continue
+        due = len(truth.boxes)
         for path, entry in zip(paths, boxes, strict=True):
-            if len(entry) < len(truth.boxes) and protocol.shorter == 'error':
-                found.problems[truth.name] = (
-                    f'{path} has {len(entry)} boxes for {len(truth.boxes)} frames'
-                )
+            if len(entry) < due and protocol.shorter == 'error':
+                found.problems[truth.name] = f'{path} has {len(entry)} boxes for {due} frames'
         found.files[truth.name], found.boxes[truth.name] = paths, boxes
     return found
-
-
-def _repetitions(file: Path) -> list[Path]:
-    if file.stem != f'{file.parent.name}_001':
-        return [file]
-    pattern = re.compile(rf'{re.escape(file.parent.name)}_\d+\.txt')
-    return sorted(path for path in file.parent.iterdir() if pattern.fullmatch(path.name))
 
 
 def common_sequences(

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lightvit_dense.errors import UserError
+from lightvit_dense.errors import UserError, require_known
 
 from ..boxes import iou
 from ..datasets.sequence import VideoSequence
@@ -25,28 +25,20 @@ _PROTOCOL = Protocol(first_frame='prediction', longer='error', zero_size='keep')
 
 @dataclass(frozen=True, eq=False)
 class Overlaps:
-    """Overlaps of a tracker's boxes with the true ones.
+    """Overlaps of a tracker's boxes with the true ones, over S sequences.
 
-    Attributes:
-        names: Of the sequences, S.
-        classes: Classes of their targets, S.
-        values: Overlaps in the frames that count, S arrays.
-        average: What figures are means of: 'frames': all frames of all sequences, as in the
-            toolkit; 'sequences': the means of sequences; 'classes': the means of classes of the
-            means of their sequences, the paper's class-balanced mAO and mSR.
-
-    Raises:
-        UserError: If ``average`` is unknown, there are no frames that count, or a class is needed
-            and not known.
+    Figures are means of ``average``: 'frames': all frames of all sequences, as in the toolkit;
+    'sequences': the means of sequences; 'classes': the means of classes of the means of their
+    sequences, the paper's class-balanced mAO and mSR.
     """
 
     names: tuple[str, ...]
     classes: tuple[str, ...]
-    values: tuple[np.ndarray, ...]
+    values: tuple[np.ndarray, ...]  # of the frames that count
     average: str = 'frames'
 
     def __post_init__(self) -> None:
-        check_average(self.average)
+        require_known(self.average, AVERAGES, 'average')
         counts = [len(values) for values in self.values]
         if not sum(counts) or (self.average != 'frames' and not all(counts)):
             name = self.names[int(np.argmin(counts))] if counts else 'the data'
@@ -102,18 +94,8 @@ class Overlaps:
         return np.repeat(part / counts, counts)
 
 
-def check_average(average: str) -> None:
-    """Check that a way of averaging is known."""
-    if average not in AVERAGES:
-        raise UserError(f'average={average!r}: must be one of {", ".join(AVERAGES)}')
-
-
 def clip_to_frame(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Clip boxes [N, 4] to a frame of (height, width) as the toolkit does.
-
-    The corner is moved into the frame without making the box smaller; only then what reaches beyond
-    the right and lower border is cut.
-    """
+    """Clip boxes [N, 4] to a frame of (height, width) as the toolkit does, the corner first."""
     whole = np.array([size[1], size[0]], np.float64)
     corner = np.clip(boxes[:, :2], 0, whole)
     return np.concatenate([corner, np.clip(boxes[:, 2:], 0, whole - corner)], axis=1)
@@ -146,8 +128,8 @@ def overlaps(
 def truth_of(sequence: VideoSequence) -> Truth:
     """Take the annotation of a sequence.
 
-    A target counts as absent where GOT-10k's ``cover.label`` is 0, as in the toolkit, which does
-    not look at ``absence.label``; in other sets, as in :meth:`Truth.of`.
+    A target is absent where GOT-10k's ``cover.label`` is 0: the toolkit does not look at
+    ``absence.label``.
     """
     truth = Truth.of(sequence)
     if 'no_cover' not in sequence.gone:

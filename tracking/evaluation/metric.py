@@ -9,13 +9,13 @@ import torch
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
-from lightvit_dense.errors import UserError
+from lightvit_dense.errors import UserError, require_known
 from lightvit_dense.utils.tables import format_table
 
 from ..boxes import iou
 from ..registry import METRICS
 from ..runtime.results import write_result
-from .got10k import check_average, frame_size, overlaps, truth_of
+from .got10k import AVERAGES, frame_size, overlaps, truth_of
 from .ope import FIGURES, Rows, score
 from .protocol import choose_protocol
 from .truth import Truth
@@ -59,23 +59,18 @@ class SequenceMetric(BaseMetric):
 class OnePassEvaluation(SequenceMetric):
     """Success, precision and normalised precision of a tracker that runs through whole sequences.
 
-    In percent, averaged over sequences: ``success`` (the area under the curve), ``OP50``,
-    ``OP75``, ``precision`` (at 20 pixels), ``norm_precision`` (at .2), ``norm_precision_mean``
-    (over the curve). After an evaluation ``class_table`` and ``attribute_table`` have a row for
-    each class and attribute on the main process.
+    In percent, averaged over sequences: ``success`` (the area under the curve), ``OP50``, ``OP75``,
+    ``precision`` (at 20 pixels), ``norm_precision`` (at .2), ``norm_precision_mean`` (over the
+    curve). ``class_table`` and ``attribute_table`` have a row for each class and attribute on the
+    main process. The last two arguments are those of mmengine's ``BaseMetric``.
 
     Args:
         toolkit: Whose protocol to follow: 'pytracking' or 'matlab', LaSOT's own.
         protocol: What differs from it; see :class:`tracking.evaluation.protocol.Protocol`.
-        out_dir: Folder that receives the boxes and times of each sequence as text files in
-            LaSOT's layout, below a folder ``tracker_name``; None writes none.
+        out_dir: Folder that receives the boxes and times of each sequence as text files, below a
+            folder ``tracker_name``; None writes none.
         tracker_name: Name of that folder.
         layout: 'lasot' or 'got10k', of the files.
-        collect_device: Where results of several processes meet, 'cpu' or 'gpu'.
-        prefix: Put before the names of the figures.
-
-    Raises:
-        UserError: If a toolkit, an option of the protocol or its value is unknown.
     """
 
     def __init__(
@@ -118,7 +113,8 @@ class GOT10kMetric(SequenceMetric):
     """Average overlap ``AO`` and success rates ``SR50`` and ``SR75`` in percent, as GOT-10k's.
 
     The first frame and frames with an absent target do not count, and boxes are clipped to the
-    frame. Its validation set has annotations; for its test set write files for the server.
+    frame. For the test set, which has no annotations, write files for the server. The last two
+    arguments are those of mmengine's ``BaseMetric``.
 
     Args:
         average: 'frames', 'sequences' or 'classes'; see :class:`~.got10k.Overlaps`.
@@ -127,11 +123,6 @@ class GOT10kMetric(SequenceMetric):
             ``tracker_name``; None writes none.
         tracker_name: Name of that folder.
         format_only: Whether only files are written, for sets without annotations.
-        collect_device: Where results of several processes meet, 'cpu' or 'gpu'.
-        prefix: Put before the names of the figures.
-
-    Raises:
-        UserError: If ``average`` is unknown, or ``format_only`` lacks ``out_dir``.
     """
 
     layout = 'got10k'
@@ -147,7 +138,7 @@ class GOT10kMetric(SequenceMetric):
         prefix: str | None = None,
     ) -> None:
         super().__init__(out_dir, tracker_name, collect_device, prefix)
-        check_average(average)
+        require_known(average, AVERAGES, 'average')
         if format_only and out_dir is None:
             raise UserError('format_only needs out_dir to know where to write')
         self.average, self.clip, self.format_only = average, clip, format_only
@@ -173,16 +164,9 @@ class PairIoU(BaseMetric):
 
     ``IoU`` is the mean; ``IoU50`` and ``IoU75`` are the parts of pairs above .5 and .75. A
     prediction that is not finite overlaps nothing; a warning tells how many there were.
-
-    Args:
-        collect_device: Where results of several processes meet, 'cpu' or 'gpu'.
-        prefix: Put before the names of the figures.
     """
 
     default_prefix = ''
-
-    def __init__(self, collect_device: str = 'cpu', prefix: str | None = None) -> None:
-        super().__init__(collect_device, prefix)
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Compare 'pred_box' and 'search_box' of each pair, [4]: x, y, width, height."""

@@ -26,34 +26,22 @@ Rows = list[dict[str, Any]]
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """What a tracker reaches on S sequences; every rate is in 0..1.
-
-    Attributes:
-        truths: The annotations, S.
-        protocol: By which it was judged.
-        success: Rate of frames whose overlap is above each threshold, [S, overlap_bins].
-        precision: Rate of frames whose centre is within 0, 1, .. 50 pixels, [S, 51].
-        norm_precision: Rate of frames whose normalised error is within 0, .01, .. .5, [S, 51].
-        overlap: Mean overlap over the frames with a true box [S]; NaN if there is none.
-        frames: Numbers of frames that the rates are divided by [S].
-    """
+    """What a tracker reaches on S sequences; every rate is in 0..1."""
 
     truths: tuple[Truth, ...]
     protocol: Protocol
-    success: np.ndarray
-    precision: np.ndarray
-    norm_precision: np.ndarray
-    overlap: np.ndarray
-    frames: np.ndarray
+    success: np.ndarray  # frames whose overlap is above each threshold [S, overlap_bins]
+    precision: np.ndarray  # frames whose centre is within 0, 1, .. 50 pixels [S, 51]
+    norm_precision: np.ndarray  # frames whose normalised error is within 0, .01, .. .5 [S, 51]
+    overlap: np.ndarray  # mean over the frames with a true box [S]; NaN if there is none
+    frames: np.ndarray  # what the rates are divided by [S]
 
     def figures(self, chosen: np.ndarray | None = None) -> dict[str, float]:
         """Return the figures of :data:`FIGURES` in percent, averaged over sequences.
 
-        ``success`` is the area under the curve: its mean over all thresholds. ``norm_precision``
-        is the rate at the threshold ``norm_at``, ``norm_precision_mean`` the mean of its curve.
-
-        Args:
-            chosen: Which sequences, bool [S] or indices; None for all.
+        ``success`` is the area under the curve: its mean over all thresholds. ``norm_precision`` is
+        the rate at ``norm_at``, ``norm_precision_mean`` the mean of its curve. ``chosen``: bool [S]
+        or indices.
         """
         chosen = np.arange(len(self.truths)) if chosen is None else chosen
         protocol = self.protocol
@@ -74,21 +62,25 @@ class Scores:
         self, kind: str, chosen: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray, float]:
         """Return the thresholds of one of ``CURVES``, its mean in percent, and its figure."""
-        grids = (
-            overlap_thresholds(self.protocol.overlap_bins),
-            CENTRE_THRESHOLDS,
-            NORM_THRESHOLDS,
-        )
+        grids = (overlap_thresholds(self.protocol.overlap_bins), CENTRE_THRESHOLDS, NORM_THRESHOLDS)
         rates = getattr(self, kind)[slice(None) if chosen is None else chosen]
         return grids[CURVES.index(kind)], 100 * rates.mean(axis=0), self.figures(chosen)[kind]
 
     def rows(self, kind: str) -> Rows:
-        """Return figures in percent for each 'sequence', 'class' or 'attribute'.
-
-        Classes are ordered by name; attributes as LaSOT publishes them, then others by name.
-        """
+        """Return figures in percent for each 'sequence', 'class' or 'attribute', in order."""
         if kind == 'sequence':
-            return [self._sequence_row(place) for place in range(len(self.truths))]
+            return [
+                {
+                    'sequence': truth.name,
+                    'class': truth.class_name,
+                    'frames': int(frames),
+                    **self.figures(np.array([place])),
+                    'overlap': None if np.isnan(overlap) else 100 * float(overlap),
+                }
+                for place, (truth, frames, overlap) in enumerate(
+                    zip(self.truths, self.frames, self.overlap, strict=True)
+                )
+            ]
         marks = [(t.class_name,) if kind == 'class' else t.attributes for t in self.truths]
         found = {name for names in marks for name in names if name}
         known = [name for name in LaSOT.ATTRIBUTES if name in found]
@@ -97,16 +89,6 @@ class Scores:
             chosen = np.array([name in names for names in marks])
             rows.append({kind: name, 'sequences': int(chosen.sum()), **self.figures(chosen)})
         return rows
-
-    def _sequence_row(self, place: int) -> dict[str, Any]:
-        truth, overlap = self.truths[place], float(self.overlap[place])
-        return {
-            'sequence': truth.name,
-            'class': truth.class_name,
-            'frames': int(self.frames[place]),
-            **self.figures(np.array([place])),
-            'overlap': None if np.isnan(overlap) else 100 * overlap,
-        }
 
     def describe(self) -> dict[str, Any]:
         """Gather figures, curves in percent, and all tables as plain data."""
@@ -128,16 +110,11 @@ def overlap_thresholds(bins: int = 21) -> np.ndarray:
 def frame_errors(
     predicted: np.ndarray, true: np.ndarray, pixels: str = 'inclusive'
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Compare boxes, frame by frame; true ones must have an area.
-
-    Args:
-        predicted: x, y, width, height [N, 4].
-        true: The same.
-        pixels: 'inclusive' or 'continuous'; see :class:`Protocol`.
+    """Compare boxes [N, 4], frame by frame; true ones must have an area.
 
     Returns:
-        Overlap (intersection over union), distance of the centres in pixels, and the same with
-        both centres divided by the true width and height; [N] each.
+        Overlap (intersection over union), distance of the centres in pixels, and the same with both
+        centres divided by the true width and height; [N] each.
     """
     one = 1.0 if pixels == 'inclusive' else 0.0
     low = np.maximum(predicted[:, :2], true[:, :2])
@@ -158,17 +135,10 @@ def score(
     protocol: Protocol | None = None,
     place: Callable[[str, int], str] | None = None,
 ) -> Scores:
-    """Judge a tracker on all sequences at once.
+    """Judge a tracker on all sequences at once, by pytracking's protocol unless another is given.
 
-    Args:
-        predictions: Boxes of each sequence, x, y, width, height [N, 4].
-        truths: Annotations of the same sequences.
-        protocol: By default that of pytracking.
-        place: Tells for an error where the box of a sequence and frame is from.
-
-    Raises:
-        UserError: If there is no sequence, predictions cannot be used under the protocol, or a
-            sequence has no frame that counts.
+    Predictions are the boxes [N, 4] of each sequence; ``place`` tells for an error where a box of a
+    sequence and frame is from.
     """
     protocol = protocol or Protocol()
     if not truths:

@@ -14,11 +14,7 @@ _STYLES = ('-', '--', '-.', ':')
 _LABELS = {
     'success': ('Success', 'overlap threshold', 'success rate [%]'),
     'precision': ('Precision', 'location error threshold [pixels]', 'precision [%]'),
-    'norm_precision': (
-        'Normalised precision',
-        'location error threshold [parts of the size]',
-        'precision [%]',
-    ),
+    'norm_precision': ('Normalised precision', 'normalised error threshold', 'precision [%]'),
 }
 
 
@@ -30,12 +26,8 @@ def curve_plot(
 ) -> Any:
     """Draw the curves of trackers, the best one first and in front.
 
-    Args:
-        trackers: :class:`Scores` or, of 'success', :class:`Overlaps`, by name of the tracker.
-        kind: 'success' (frames by threshold of the overlap), 'precision' (by that of the centre's
-            error in pixels) or 'norm_precision' (in parts of the target's size).
-        title: Above the plot.
-        chosen: Which sequences, bool [S] or indices; None for all.
+    Trackers are :class:`Scores` or, of 'success', :class:`Overlaps`, by name; ``kind`` is
+    'success', 'precision' or 'norm_precision', ``chosen`` which sequences, bool [S] or indices.
     """
     from matplotlib.figure import Figure
 
@@ -68,12 +60,11 @@ def write_plots(
     kinds: tuple[str, ...] = tuple(_LABELS),
 ) -> list[Path]:
     """Write ``success.png``, ``precision.png`` and ``norm_precision.png`` on data of a title."""
-    paths = []
     Path(folder).mkdir(parents=True, exist_ok=True)
-    for kind in kinds:
-        paths.append(Path(folder) / f'{kind}.png')
+    paths = [Path(folder) / f'{kind}.png' for kind in kinds]
+    for kind, path in zip(kinds, paths, strict=True):
         heading = f'{_LABELS[kind][0]} on {title}' if title else ''
-        save_png(curve_plot(trackers, kind, heading), paths[-1])
+        save_png(curve_plot(trackers, kind, heading), path)
     return paths
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from lightvit_dense.errors import UserError, did_you_mean
+from lightvit_dense.errors import UserError, require_known
 
 _CHOICES = {
     'pixels': ('inclusive', 'continuous'),
@@ -27,28 +27,23 @@ class Protocol:
     overlap below every threshold and count among the frames that a rate is divided by.
 
     Attributes:
-        pixels: 'inclusive': the centre is x + (w - 1) / 2 and the right edge x + w - 1, with one
-            pixel added to differences of edges; 'continuous': x + w / 2 and x + w. The results are
-            the same but for rounding, which may lift the overlap of equal boxes above 1, the last
-            threshold.
-        first_frame: 'truth': the first prediction is replaced by the true box; 'prediction': it
-            is judged as it is; 'exclude': the first frame does not count.
-        longer: Predictions of more frames than are annotated (LaSOT's monkey-17): 'truncate' or
-            'error'.
-        shorter: Predictions of fewer frames: 'error', or 'zeros' to fill up with empty boxes.
-        zero_size: A predicted box of width or height 0: 'previous' takes the box of the frame
-            before, 'keep' judges it as it is.
+        pixels: 'inclusive': the centre is x + (w - 1) / 2, the right edge x + w - 1; 'continuous':
+            x + w / 2 and x + w. Results differ by rounding, which may lift the overlap of equal
+            boxes above 1.
+        first_frame: 'truth' replaces the prediction, 'prediction' judges it, 'exclude' leaves it
+            out.
+        longer: More predictions than annotated frames (LaSOT's monkey-17): 'truncate' or 'error'.
+        shorter: Fewer predictions: 'error', or 'zeros' to fill up with empty boxes.
+        zero_size: A predicted box without area: 'previous' takes the box before, 'keep' judges it.
         invalid: A prediction that is not finite or of negative size: 'error' or 'previous'.
-        boxless_centre: Whether a boxless frame counts as a 'miss' or as a 'hit' at every threshold
-            of the centre's error in pixels.
+        boxless_centre: A boxless frame is a 'miss' or a 'hit' at every threshold of the error.
         boxless_norm: The same of the normalised error.
         positive_corner: Whether a true box must have x > 0 and y > 0 to be one.
-        exclude_invalid_frames: Whether rates are divided by the number of frames with a true box
-            alone, instead of by that of all frames.
+        exclude_invalid_frames: Whether rates are divided by the number of frames with a true box.
         overlap_bins: Thresholds of the overlap, from 0 to 1 in equal steps.
-        overlap_at: Thresholds of the figures OP50 and OP75.
-        centre_at: Threshold of the figure ``precision`` in pixels.
-        norm_at: Threshold of the figure ``norm_precision``.
+        overlap_at: Thresholds of OP50 and OP75.
+        centre_at: Threshold of ``precision`` in pixels.
+        norm_at: Threshold of ``norm_precision``.
     """
 
     pixels: str = 'inclusive'
@@ -68,10 +63,7 @@ class Protocol:
 
     def __post_init__(self) -> None:
         for name, allowed in _CHOICES.items():
-            if getattr(self, name) not in allowed:
-                raise UserError(
-                    f'protocol {name}={getattr(self, name)!r}: must be one of {", ".join(allowed)}'
-                )
+            require_known(getattr(self, name), allowed, f'protocol {name}')
         if self.overlap_bins < 2:
             raise UserError(f'protocol overlap_bins={self.overlap_bins}: must be at least 2')
         if not 0 <= self.centre_at <= 50 or self.centre_at != int(self.centre_at):
@@ -99,19 +91,10 @@ def choose_protocol(
     toolkit: str = 'pytracking', options: Mapping[str, Any] | None = None
 ) -> Protocol:
     """Return the protocol of a toolkit, 'pytracking' or LaSOT's own 'matlab', with changes."""
-    if toolkit not in TOOLKITS:
-        raise UserError(
-            f'toolkit {toolkit!r} is unknown; known are {", ".join(TOOLKITS)}.'
-            f'{did_you_mean(toolkit, TOOLKITS)}'
-        )
-    known = [field.name for field in fields(Protocol)]
+    require_known(toolkit, TOOLKITS, 'toolkit')
     changes = dict(options or {})
     for name in changes:
-        if name not in known:
-            raise UserError(
-                f'the protocol has no option {name!r}; there are {", ".join(known)}.'
-                f'{did_you_mean(name, known)}'
-            )
+        require_known(name, [field.name for field in fields(Protocol)], 'protocol')
     if 'overlap_at' in changes:
         changes['overlap_at'] = tuple(changes['overlap_at'])
     return replace(TOOLKITS[toolkit], **changes)

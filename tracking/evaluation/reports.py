@@ -3,22 +3,19 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
+from lightvit_dense.errors import require_known
 from lightvit_dense.utils.io import atomic_write
-from lightvit_dense.utils.tables import to_csv
+from lightvit_dense.utils.tables import format_table, to_csv
 
-from ..datasets.sequence import VideoSequence
 from ..datasets.whole import SequenceDataset
 from .collect import TrackerResults
-from .got10k import Overlaps, check_average, frame_size, overlaps, truth_of
+from .got10k import AVERAGES, Overlaps, frame_size, overlaps, truth_of
 from .ope import Rows, Scores, score
 from .plots import write_attribute_plots, write_plots
 from .protocol import Protocol
 from .truth import Truth
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 
 class Report(ABC):
@@ -26,15 +23,12 @@ class Report(ABC):
 
     main: ClassVar[str]  # the figure that ranks
     protocol = Protocol()  # what predictions have to be
+    truth: Any = staticmethod(Truth.of)
 
     def __init__(self) -> None:
         self.rows: Rows = []  # of the overview, a tracker each, the best one first
         self.found: dict[str, Any] = {}  # by tracker its Scores or Overlaps
         self.title = ''
-
-    def truth(self, sequence: VideoSequence) -> Truth:
-        """Take the annotation of a sequence."""
-        return Truth.of(sequence)
 
     @abstractmethod
     def judge(
@@ -58,7 +52,7 @@ class Report(ABC):
             self.rows.append({'tracker': tracker.name, **found.figures(), 'frames/s': speed})
         self.rows.sort(key=lambda row: -row[self.main])
 
-    def overview(self, title: str) -> 'Table':
+    def overview(self, title: str) -> str:
         """Set the figures of all trackers in a table for a terminal."""
         rows = self.rows
         if all(row['frames/s'] is None for row in rows):
@@ -75,7 +69,7 @@ class Report(ABC):
             for name, row in zip(ranked, rows, strict=True)
         ]
 
-    def table(self, kind: str) -> 'Table | None':
+    def table(self, kind: str) -> str | None:
         """Set these rows in a table for a terminal; None if there are none."""
         rows = self.by(kind)
         return _table(f'By {kind}, in percent', rows) if rows else None
@@ -128,16 +122,13 @@ class GOT10kReport(Report):
     """GOT-10k's average overlap and success rates; see :class:`GOT10kMetric` for the options."""
 
     main = 'AO'
+    truth = staticmethod(truth_of)
 
     def __init__(self, average: str = 'frames', clip: bool = True) -> None:
         super().__init__()
-        check_average(average)
+        require_known(average, AVERAGES, 'average')
         self.average, self.clip = average, clip
         self.sizes: dict[str, tuple[int, int] | None] = {}
-
-    def truth(self, sequence: VideoSequence) -> Truth:
-        """Take the annotation of a sequence."""
-        return truth_of(sequence)
 
     def judge(
         self, tracker: TrackerResults, truths: Sequence[Truth], source: SequenceDataset
@@ -155,19 +146,6 @@ class GOT10kReport(Report):
         return write_plots(self.found, folder, self.title, ('success',))
 
 
-def _table(title: str, rows: Rows) -> 'Table':
-    from rich.table import Table
-
-    table = Table(title=title, title_justify='left')
-    for name in rows[0]:
-        words = all(isinstance(row[name], str) for row in rows)
-        table.add_column(name, justify='left' if words else 'right')
-    for row in rows:
-        table.add_row(*map(_cell, row.values()))
-    return table
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return '-'
-    return f'{value:.1f}' if isinstance(value, float) else str(value)
+def _table(title: str, rows: Rows) -> str:
+    shown = [{k: '-' if v is None else v for k, v in row.items()} for row in rows]
+    return f'{title}\n{format_table(shown, [*rows[0]], digits=1)}\n'

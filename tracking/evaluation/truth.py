@@ -24,11 +24,10 @@ class Truth:
 
     @classmethod
     def of(cls, sequence: VideoSequence) -> 'Truth':
-        """Take the annotation of a sequence.
+        """Take the annotation of a sequence; that of a part of the frames is an error.
 
-        Where the sequence tells why its target is gone, these flags say where it is absent, and so
-        do boxes that are not numbers. Where it does not tell, the target is absent wherever it is
-        not visible. An annotation of a part of the frames is an error.
+        Where it tells why its target is gone, these flags say where it is absent, and so do boxes
+        that are not numbers; else it is absent wherever it is not visible.
         """
         boxes = np.asarray(sequence.boxes, np.float64)
         if len(boxes) != len(sequence):
@@ -58,8 +57,8 @@ def prepare(
 ) -> np.ndarray:
     """Bring predictions [N, 4] to the length of the truth, and treat odd ones by the protocol.
 
-    ``place`` tells for an error where the box of a sequence and frame is from. There is an error if
-    predictions are too few or invalid, and the protocol allows none. Returns float64 [T, 4].
+    ``place`` tells for an error where the box of a sequence and frame is from. Returns float64 [T,
+    4].
     """
 
     def where(frame: int) -> str:

@@ -9,8 +9,8 @@ TIE = 1e-5
 def hann_window(rows: int, columns: int) -> np.ndarray:
     """Return the window that favours the middle of the search crop [rows, columns], in 0..1.
 
-    As in OSTrack's code: the outer product of two windows of Hann whose zeros lie one cell outside
-    of the map.
+    As in OSTrack's code: the outer product of two windows whose zeros lie one cell outside of the
+    map.
     """
     return np.outer(*(np.hanning(n + 2)[1:-1] for n in (rows, columns))).astype(np.float32)
 
@@ -24,8 +24,8 @@ def decode_maps(
 ) -> tuple[np.ndarray, float]:
     """Read the best box off the maps of a centre head, which are as :class:`Maps` says without B.
 
-    ``window`` [rows, columns] multiplies the score to choose the cell. The box [4] is x, y, width,
-    height in pixels of the crop (height, width), float64; the score of its cell is without window.
+    The box [4] is x, y, width, height in pixels of the crop (height, width); its score is without
+    ``window``.
     """
     weighted = score if window is None else score * window
     best = int(weighted.argmax())
@@ -39,11 +39,7 @@ def tied_boxes(
     window: np.ndarray | None,
     crop: tuple[int, int],
 ) -> np.ndarray:
-    """Return the boxes [K, 4] of all cells that are the best up to rounding (:data:`TIE`).
-
-    Which of them :func:`decode_maps` takes depends on the order of sums, so that another runtime
-    may take another one. Takes what :func:`decode_maps` takes.
-    """
+    """Return the boxes [K, 4] of all cells that are the best up to rounding (:data:`TIE`)."""
     weighted = score if window is None else score * window
     cells = np.flatnonzero(weighted >= weighted.max() - TIE)
     return np.stack([_box_of(cell, size, offset, crop) for cell in cells.tolist()])

@@ -7,10 +7,11 @@ import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
+from torchvision.ops import box_iou, generalized_box_iou_loss
 
 from ..boxes import torch_corners
 from ..registry import MODELS
-from .losses import focal_loss, gaussian_map, giou_loss
+from .losses import focal_loss, gaussian_map
 
 
 class Maps(NamedTuple):
@@ -29,9 +30,8 @@ def widen(x: Tensor) -> Tensor:
 def decode(maps: Maps, window: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Read the best boxes off maps; a window [rows, columns] multiplies scores to choose cells.
 
-    Returns:
-        Boxes [B, 4] as x, y, width, height in parts of the search crop, and the scores [B] of
-        their cells, without the window.
+    Returns boxes [B, 4] as x, y, width, height in parts of the search crop, and the scores [B] of
+    their cells, without the window.
     """
     rows, columns = maps.score.shape[-2:]
     score = maps.score.flatten(1)  # [B, rows*columns]
@@ -53,12 +53,12 @@ class DenseHead(BaseModule):
             OSTrack does, or 'truth', the target's, as CenterNet does, which teaches sizes before
             the target is found.
         init_cfg: mmengine initialisation config.
-
-    Raises:
-        ValueError: If ``boxes_at`` is neither.
     """
 
     min_overlap = 0.7
+    score: nn.Module
+    size: nn.Module
+    offset: nn.Module
 
     def __init__(
         self, boxes_at: str = 'prediction', init_cfg: dict | list[dict] | None = None
@@ -70,12 +70,13 @@ class DenseHead(BaseModule):
             )
         self.boxes_at = boxes_at
 
+    def forward(self, x: Tensor) -> Maps:
+        """Return the maps of features [B, C, rows, columns]."""
+        return Maps(self.squash(self.score(x)), self.squash(self.size(x)), widen(self.offset(x)))
+
     @staticmethod
     def squash(x: Tensor) -> Tensor:
-        """Bring scores and sizes strictly between 0 and 1, so that their logarithms are finite.
-
-        At least in single precision: half has no number between 0.9995 and 1.
-        """
+        """Bring scores and sizes strictly between 0 and 1, at least in single precision."""
         return widen(x).sigmoid().clamp(1e-4, 1 - 1e-4)
 
     def loss(self, maps: Maps, boxes: Tensor) -> dict[str, Tensor]:
@@ -92,15 +93,11 @@ class DenseHead(BaseModule):
             chosen = target + 1e-6 * maps.score.detach()
         predicted = torch_corners(decode(Maps(chosen, maps.size, maps.offset))[0])
         wanted = torch_corners(boxes.to(predicted)).clamp(0, 1)
-        low = torch.maximum(predicted[:, :2], wanted[:, :2])
-        high = torch.minimum(predicted[:, 2:], wanted[:, 2:])
-        shared = (high - low).clamp(min=0).prod(1)
-        areas = [(b[:, 2:] - b[:, :2]).prod(1) for b in (predicted, wanted)]
         return {
             'score': focal_loss(maps.score, target),
-            'giou': giou_loss(predicted, wanted),
+            'giou': generalized_box_iou_loss(predicted, wanted, reduction='mean'),
             'l1': F.l1_loss(predicted, wanted),
-            'IoU': (shared / (areas[0] + areas[1] - shared)).mean().detach(),
+            'IoU': box_iou(predicted, wanted).diagonal().mean().detach(),
         }
 
     def reset_parameters(self, score: nn.Conv2d, prior: float | None) -> None:
@@ -138,9 +135,6 @@ class CenterHead(DenseHead):
             half.
         boxes_at: See :class:`DenseHead`.
         init_cfg: mmengine initialisation config.
-
-    Raises:
-        ValueError: If ``channels`` cannot be halved three times, or ``prior`` is out of range.
     """
 
     def __init__(
@@ -159,27 +153,17 @@ class CenterHead(DenseHead):
         self.offset = _branch(in_channels, channels, 2)
         self.reset_parameters(cast(nn.Conv2d, self.score[-1]), prior)
 
-    def forward(self, x: Tensor) -> Maps:
-        """Return the maps of features [B, C, rows, columns]."""
-        return Maps(self.squash(self.score(x)), self.squash(self.size(x)), widen(self.offset(x)))
-
 
 @MODELS.register_module()
 class MLPHead(DenseHead):
     """Every token for itself: a perceptron of shared hidden layers and three outputs.
 
-    Much cheaper than convolutions and less exact, because a cell does not see its neighbours.
+    Much cheaper than convolutions and less exact, because a cell does not see its neighbours. For
+    the other arguments see :class:`CenterHead`.
 
     Args:
-        in_channels: Width of the backbone's map.
         channels: Width of the hidden layers.
         num_layers: Number of hidden layers.
-        prior: See :class:`CenterHead`.
-        boxes_at: See :class:`DenseHead`.
-        init_cfg: mmengine initialisation config.
-
-    Raises:
-        ValueError: If there is no hidden layer, or ``prior`` is out of range.
     """
 
     def __init__(
@@ -205,5 +189,4 @@ class MLPHead(DenseHead):
 
     def forward(self, x: Tensor) -> Maps:
         """Return the maps of features [B, C, rows, columns]."""
-        x = self.layers(x)
-        return Maps(self.squash(self.score(x)), self.squash(self.size(x)), widen(self.offset(x)))
+        return super().forward(self.layers(x))

@@ -14,6 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from lightvit_dense.models.backbones.sizes import pair
+from lightvit_dense.models.layers import resize_position
+
 TEMPLATE_TOKENS = ('center', 'middle', 'all', 'box')
 """Which tokens of the template rank the candidates: see :class:`JointTokens`."""
 
@@ -35,19 +38,15 @@ def take(x: Tensor, index: Tensor) -> Tensor:
     return x.gather(1, index[..., None].expand(-1, -1, x.shape[-1]))
 
 
-def _heads(x: Tensor, parts: int, heads: int) -> tuple[Tensor, ...]:
-    """Take apart what a projection lays side by side."""
-    # [B, N, P*C] -> [B, N, P, heads, d] -> P x [B, heads, N, d]
-    x = x.reshape(*x.shape[:2], parts, heads, -1)
-    return x.permute(2, 0, 3, 1, 4).unbind(0)
-
-
 def _project(attn: Any, x: Tensor, first: int, last: int) -> tuple[Tensor, ...]:
     """Return some of query (0), key (1) and value (2), each [B, heads, N, d]."""
     width = attn.qkv.out_features // 3
     rows = slice(first * width, (last + 1) * width)
     bias = None if attn.qkv.bias is None else attn.qkv.bias[rows]
-    return _heads(F.linear(x, attn.qkv.weight[rows], bias), last + 1 - first, attn.num_heads)
+    # [B, N, P*C] -> [B, N, P, heads, d] -> P x [B, heads, N, d]
+    y = F.linear(x, attn.qkv.weight[rows], bias)
+    y = y.reshape(*x.shape[:2], last + 1 - first, attn.num_heads, -1)
+    return y.permute(2, 0, 3, 1, 4).unbind(0)
 
 
 def joint_qk(block: Any, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -62,9 +61,9 @@ def best_candidates(
 ) -> Tensor:
     """Rank the search tokens by the attention that the template pays them; best first [B, keep].
 
-    Softmax over all keys, mean over heads and over the template tokens that were selected, whose
-    scaled queries [B, heads, K, d] are given, by their weights [B, K] or equally. Keys are those of
-    all tokens, the template's first [B, heads, template + N, d].
+    Softmax over all keys [B, heads, template + N, d], the template's first; mean over heads and
+    over selected template tokens of scaled ``query`` [B, heads, K, d], by their weights [B, K] or
+    equally.
     """
     logits = query @ key.transpose(-2, -1)
     # Low precision would make ties of what differs.
@@ -86,17 +85,16 @@ def joint_block(
     """Run a transformer block over the tokens of both images, computing only what is used.
 
     What is left out after the attention is no query of it either: kept tokens come out as if all
-    had gone through the block. Keys and values are those of all tokens.
+    had gone through the block, whose keys and values are those of all tokens.
 
     Args:
-        block: A block with ``norm1, attn.qkv, attn.proj, norm2, mlp, drop_path`` and, where it
-            changes the width of tokens, ``proj``.
+        block: Has ``norm1, attn.qkv, attn.proj, norm2, mlp, drop_path`` and perhaps ``proj``.
         x: Tokens [B, template + N, C], the template's first.
         template: Number of template tokens.
         keep: Number of search tokens to go on with; ``None`` for all.
         ids: Template tokens that rank the candidates [K]; ``None`` for all.
         weights: Their weights [B, K]; ``None`` for equal ones.
-        last: Whether the template is not needed any more: tokens are those of the search image.
+        last: Whether only search tokens are needed any more.
 
     Returns:
         Tokens, and which search tokens these are [B, keep], ``None`` for all in their order.
@@ -113,13 +111,10 @@ def joint_block(
             ranking = y[:, :template] if ids is None else y[:, ids]
             (query,) = _project(attn, ranking, 0, 0)
             kept = best_candidates(query * attn.scale, k, template, keep, weights)
-            if last:
-                y, shortcut = take(y, kept + template), take(shortcut, kept + template)
-            else:
-                y, shortcut = (
-                    torch.cat([t[:, :template], take(t, kept + template)], dim=1)
-                    for t in (y, shortcut)
-                )
+            head = 0 if last else template
+            y, shortcut = (
+                torch.cat([t[:, :head], take(t, kept + template)], dim=1) for t in (y, shortcut)
+            )
         else:
             y, shortcut = y[:, template:], shortcut[:, template:]
         (q,) = _project(attn, y, 0, 0)
@@ -139,22 +134,20 @@ def restore(x: Tensor, index: Tensor, count: int) -> Tensor:
 class JointTokens(nn.Module):
     """What the joint backbones share: which blocks eliminate, how many tokens stay, the loop.
 
-    Mixed into a backbone, which calls :meth:`set_elimination` when it is built.
-
-    Attributes:
-        keep_ratio: Part of the candidates that each eliminating block keeps in training; a hook
-            may change it. Evaluation always takes the final ratio.
-        elimination_blocks: Blocks (0-based) that eliminate.
-        template_grid: (rows, columns) of template tokens in the joint blocks.
-        search_grid: The same of search tokens.
+    Mixed into a backbone, which calls :meth:`set_elimination` when it is built. A hook may change
+    ``keep_ratio``, the part of the candidates that each block of ``elimination_blocks`` (from 0)
+    keeps in training; evaluation always takes the final ratio.
     """
 
     blocks: Any
     norm: Any
+    patch_size: int
+    grid_size: tuple[int, int]
+    pos_embed: Any
     embed_template: Any  # templates to tokens [B, Z, C] as they enter the joint blocks
     embed_search: Any  # search images to tokens [B, X, C]
     to_map: Any  # search tokens [B, X, C] to a map [B, C, rows, columns]
-    template_grid: tuple[int, int]
+    template_grid: tuple[int, int]  # (rows, columns) of template tokens in the joint blocks
     search_grid: tuple[int, int]
     first_joint = 0
     token_ids: Tensor | None
@@ -162,16 +155,11 @@ class JointTokens(nn.Module):
     def forward(
         self, template: Tensor, search: Tensor, template_mask: Tensor | None = None
     ) -> Tensor:
-        """Return what the search image looks like in the light of the template.
+        """Look at search images [B, 3, H, W] in the light of templates [B, 3, h, w].
 
-        Args:
-            template: [B, 3, h, w].
-            search: [B, 3, H, W].
-            template_mask: Tokens of the template that the target covers, bool [B, rows, columns];
-                read where ``template_tokens`` is 'box'.
-
-        Returns:
-            [B, C, rows, columns], after the final norm; eliminated tokens are zero.
+        ``template_mask`` are the template's tokens that the target covers, bool [B, rows, columns];
+        it is read where ``template_tokens`` is 'box'. Returns [B, C, rows, columns], after the
+        final norm; eliminated tokens are zero.
         """
         return self.join(self.embed_template(template), self.embed_search(search), template_mask)
 
@@ -185,6 +173,26 @@ class JointTokens(nn.Module):
         if index is not None:
             x = restore(x, index, self.search_grid[0] * self.search_grid[1])
         return self.to_map(x)
+
+    def add_template(self, template: Any, search: Any, unit: int, what: str) -> None:
+        """Take the sizes of both images, and give the template a position table of its own."""
+        self.template_size, self.search_size = pair(template), pair(search)
+        for name, size in (('template', self.template_size), ('search', self.search_size)):
+            if any(side % unit for side in size):
+                raise ValueError(f'{name}_size={size} px is not a multiple of {what}')
+        height, width = (side // self.patch_size for side in self.template_size)
+        self.position_tables = {'pos_embed': self.grid_size, 'pos_embed_z': (height, width)}
+        table = resize_position(self.pos_embed.detach(), self.grid_size, (height, width))
+        self.pos_embed_z = nn.Parameter(table.clone(), self.pos_embed.requires_grad)
+
+    def check_image(self, image: Tensor, what: str) -> None:
+        """Refuse a 'template' or 'search' image of another size than the model was built for."""
+        (height, width), side = image.shape[-2:], getattr(self, f'{what}_size')
+        if (height, width) != side:
+            raise ValueError(
+                f'the {what} image is {height}x{width} px, the backbone was built for '
+                f'{side[0]}x{side[1]} px ({what}_size)'
+            )
 
     def set_elimination(
         self, elimination: dict[str, Any] | None, template_tokens: str, first: int, depth: int
@@ -222,11 +230,7 @@ class JointTokens(nn.Module):
         return ids
 
     def candidates(self, count: int) -> dict[int, int]:
-        """Return how many search tokens each eliminating block keeps, of ``count`` at first.
-
-        In training with :attr:`keep_ratio`, else with the final ratio; rounded up, block by block.
-        A block that would keep all is left out.
-        """
+        """Return how many search tokens each eliminating block keeps of ``count``; rounded up."""
         ratio = self.keep_ratio if self.training else self.final_keep_ratio
         kept = {}
         for block in self.elimination_blocks:
@@ -261,10 +265,8 @@ class JointTokens(nn.Module):
 
         ``watch`` is called for each block with its number, the tokens that enter it, where their
         search tokens stood at first [B, K], and which of them stay [B, K'], ``None`` for all.
-
-        Returns:
-            Search tokens [B, K, C] without final norm; where they stood [B, K], ``None`` if all
-            are there in their order.
+        Returns search tokens [B, K, C] without final norm, and where they stood [B, K], ``None``
+        for all in their order.
         """
         template = self.template_grid[0] * self.template_grid[1]
         counts = self.candidates(self.search_grid[0] * self.search_grid[1])
@@ -283,13 +285,3 @@ class JointTokens(nn.Module):
             if kept is not None:
                 index = kept if index is None else index.gather(1, kept)
         return x, index
-
-
-def check_image(image: Tensor, side: tuple[int, int], what: str) -> None:
-    """Refuse an image of another size than the model was built for."""
-    if tuple(image.shape[-2:]) != side:
-        height, width = image.shape[-2:]
-        raise ValueError(
-            f'the {what} image is {height}x{width} px, the backbone was built for '
-            f'{side[0]}x{side[1]} px ({what}_size)'
-        )

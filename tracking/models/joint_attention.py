@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,10 +15,7 @@ from .joint import joint_qk, take
 
 @dataclass(frozen=True, eq=False)
 class JointAttention:
-    """Attention of a block over template and search image, after the softmax.
-
-    Tokens of both images are in raster order, those of the template first.
-    """
+    """Attention of a block, after the softmax; tokens in raster order, the template's first."""
 
     block: int  # from 0
     maps: Tensor  # [B, heads, Z + K, Z + K], Z template tokens and the K search tokens left
@@ -36,6 +34,36 @@ class JointAttention:
         return whole.scatter(2, ids, self.ranking).unflatten(2, self.grid)
 
 
+@dataclass(frozen=True, eq=False)
+class FrameAttention:
+    """What the network finds in the crops of a frame, and what its blocks look at."""
+
+    template: np.ndarray  # RGB uint8 [h, w, 3]
+    search: np.ndarray  # RGB uint8 [H, W, 3]
+    box: np.ndarray  # x, y, width, height [4] in pixels of the search crop
+    score: float  # of the box, in 0..1
+    blocks: list[JointAttention]  # one a block that was asked for, with a batch of 1
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Return arrays to save.
+
+        ``blocks`` [L]; ``attention`` [L, rows, columns], that of the ranking template tokens, mean
+        over heads, NaN where no token is left; ``eliminated_by`` [rows, columns], the block that
+        dropped a token, -1 for none of these blocks; ``box`` and ``score``.
+        """
+        maps = [one.ranking_map()[0].mean(0).cpu().numpy() for one in self.blocks]
+        dropped = np.full(maps[0].size, -1)
+        for one in self.blocks:
+            dropped[one.eliminated[0].cpu().numpy()] = one.block
+        return dict(
+            blocks=np.array([one.block for one in self.blocks]),
+            attention=np.stack(maps),
+            eliminated_by=dropped.reshape(maps[0].shape),
+            box=self.box,
+            score=np.array(self.score),
+        )
+
+
 @torch.no_grad()
 def joint_attention(
     backbone: Any,
@@ -44,7 +72,7 @@ def joint_attention(
     template_mask: Tensor | None = None,
     blocks: Sequence[int] | None = None,
 ) -> list[JointAttention]:
-    """Run a joint backbone in evaluation mode over normalised images and tell what blocks look at.
+    """Tell what blocks of a joint backbone look at, in evaluation mode, in normalised images.
 
     Blocks count from 0; all that attend over both images by default, others are an error.
     """
@@ -62,7 +90,12 @@ def joint_attention(
         backbone.from_raster(torch.arange(grid[0] * grid[1], device=x.device), grid)
         for grid in (backbone.template_grid, backbone.search_grid)
     )
-    rankers = _ranking_weights(backbone, z, weights)[:, places]
+    rankers = weights
+    if rankers is None:  # those of the template tokens in the ranking [B, Z]
+        rankers = z.new_zeros(z.shape[:2], dtype=torch.float32)
+        rankers[:, slice(None) if backbone.token_ids is None else backbone.token_ids] = 1
+        rankers = rankers / rankers.sum(1, keepdim=True)
+    rankers = rankers[:, places]
     table, raster = rankers.unflatten(1, backbone.template_grid), order.argsort()
 
     def watch(number: int, tokens: Tensor, index: Tensor | None, kept: Tensor | None) -> None:
@@ -85,12 +118,3 @@ def joint_attention(
     tokens = torch.cat([z, x], dim=1)
     backbone.run_joint(tokens, weights, watch)
     return found
-
-
-def _ranking_weights(backbone: Any, z: Tensor, weights: Tensor | None) -> Tensor:
-    """Return the weights of template tokens in the ranking [B, Z], in the model's order."""
-    if weights is not None:
-        return weights
-    weights = z.new_zeros(z.shape[:2], dtype=torch.float32)
-    weights[:, slice(None) if backbone.token_ids is None else backbone.token_ids] = 1
-    return weights / weights.sum(1, keepdim=True)

@@ -4,15 +4,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lightvit_dense.models.backbones import Hiera
 from lightvit_dense.models.backbones.hiera_tokens import from_units, to_units
-from lightvit_dense.models.backbones.sizes import pair
-from lightvit_dense.models.layers import resize_position
 
 from ..registry import MODELS
-from .joint import JointTokens, check_image
+from .joint import JointTokens
 
 FIXED = ('img_size', 'out_type', 'out_indices')
 
@@ -25,8 +23,8 @@ class JointHiera(JointTokens, Hiera):
     is by itself; the blocks behind attend over all tokens of both, and only these can eliminate.
     With two poolings, as in masked pre-training, the map has a stride of 16.
 
-    Parameter names are timm's; ``pos_embed`` is the table of the search image, ``pos_embed_z`` that
-    of the template. A checkpoint with one table fills both, resized.
+    Parameter names and position tables are as in :class:`JointVisionTransformer`, and so are the
+    other arguments.
 
     Args:
         arch: See :class:`~lightvit_dense.Hiera`.
@@ -34,14 +32,9 @@ class JointHiera(JointTokens, Hiera):
             unit (32 px).
         search_size: The same of the search image.
         q_pool: How many changes of stage pool.
-        elimination: ``None``, or a dict of ``blocks`` (0-based, among those that attend over all
-            tokens; default: at a quarter, half and three quarters of them, 6, 8 and 10 of tiny)
-            and ``keep`` (0.7), the part of search tokens that each of them keeps.
-        template_tokens: See :class:`JointVisionTransformer`.
+        elimination: Default blocks are at a quarter, half and three quarters of those that attend
+            over all tokens: 6, 8 and 10 of tiny.
         **kwargs: See :class:`~lightvit_dense.Hiera`.
-
-    Raises:
-        ValueError: If options contradict each other or name what is not there.
     """
 
     def __init__(
@@ -58,22 +51,13 @@ class JointHiera(JointTokens, Hiera):
         if wrong:
             raise ValueError(f'JointHiera does not take {", ".join(wrong)}')
         super().__init__(arch, img_size=search_size, q_pool=q_pool, out_type='featmap', **kwargs)
-        self.template_size, self.search_size = pair(template_size), pair(search_size)
-        for name, size in (('template', self.template_size), ('search', self.search_size)):
-            if any(side % self.unit_size for side in size):
-                raise ValueError(
-                    f'{name}_size={size} px is not a multiple of the mask unit of '
-                    f'{self.unit_size} px'
-                )
-        patch = self.patch_size
-        table = (self.template_size[0] // patch, self.template_size[1] // patch)
-        self.position_tables = {'pos_embed': self.grid_size, 'pos_embed_z': table}
-        self.pos_embed_z = nn.Parameter(
-            resize_position(self.pos_embed.detach(), self.grid_size, table).clone()
+        unit = self.unit_size
+        self.add_template(template_size, search_size, unit, f'the mask unit of {unit} px')
+        self.stride = self.patch_size << q_pool
+        self.template_grid, self.search_grid = (
+            (rows >> q_pool, columns >> q_pool)
+            for rows, columns in (self.position_tables['pos_embed_z'], self.grid_size)
         )
-        self.stride = patch << q_pool
-        self.template_grid = (table[0] >> q_pool, table[1] >> q_pool)
-        self.search_grid = (self.grid_size[0] >> q_pool, self.grid_size[1] >> q_pool)
         self.first_joint = self._first_joint()
         self.set_elimination(elimination, template_tokens, self.first_joint, self.num_layers)
 
@@ -98,9 +82,10 @@ class JointHiera(JointTokens, Hiera):
         order = to_units(numbers, self.mask_unit >> self.q_pool).flatten()
         return order.argsort()[ids]
 
-    def _embed(self, image: Tensor, table: Tensor) -> Tensor:
-        """Return position-coded tokens [B, units, mask_unit², C]."""
-        x = self.patch_embed(image)
+    def _embed(self, image: Tensor, what: str) -> Tensor:
+        """Return position-coded tokens [B, units, mask_unit², C] of a 'template' or 'search'."""
+        self.check_image(image, what)
+        x, table = self.patch_embed(image), self.pos_embed if what == 'search' else self.pos_embed_z
         return to_units(x + table.reshape(1, *x.shape[1:]), self.mask_unit)
 
     def _run_units(self, x: Tensor) -> Tensor:
@@ -108,40 +93,31 @@ class JointHiera(JointTokens, Hiera):
         return self._run_blocks(x, stop=self.first_joint).tokens.flatten(1, 2)
 
     @property
-    def _apart(self) -> bool:
+    def apart(self) -> bool:
         """Whether no block before the joint ones looks beyond a unit."""
         return all(self._block(i).attn.mask_unit for i in range(1, self.first_joint + 1))
 
-    def embed_template(self, template: Tensor) -> Tensor:
-        """Return tokens of templates [B, 3, H, W] as they enter the joint blocks [B, N, C]."""
-        check_image(template, self.template_size, 'template')
-        self._check_apart()
-        return self._run_units(self._embed(template, self.pos_embed_z))
-
-    def embed_search(self, search: Tensor) -> Tensor:
-        """Return tokens of search images [B, 3, H, W] as they enter the joint blocks [B, N, C]."""
-        check_image(search, self.search_size, 'search')
-        self._check_apart()
-        return self._run_units(self._embed(search, self.pos_embed))
-
-    def _check_apart(self) -> None:
-        if not self._apart:
+    def _embed_apart(self, image: Tensor, what: str) -> Tensor:
+        if not self.apart:
             raise ValueError(
                 'JointHiera: a block before the last pooling looks beyond a unit, so the images '
                 'cannot be embedded apart; call the backbone with both'
             )
+        return self._run_units(self._embed(image, what))
+
+    def embed_template(self, template: Tensor) -> Tensor:
+        """Return tokens of templates [B, 3, H, W] as they enter the joint blocks [B, N, C]."""
+        return self._embed_apart(template, 'template')
+
+    def embed_search(self, search: Tensor) -> Tensor:
+        """Return tokens of search images [B, 3, H, W] as they enter the joint blocks [B, N, C]."""
+        return self._embed_apart(search, 'search')
 
     def forward(  # type: ignore[override]
         self, template: Tensor, search: Tensor, template_mask: Tensor | None = None
     ) -> Tensor:
-        """Return what the search image looks like in the light of the template.
-
-        Takes and returns what :meth:`JointTokens.forward` does; early blocks may look from one
-        image into the other.
-        """
-        check_image(template, self.template_size, 'template')
-        check_image(search, self.search_size, 'search')
-        units = [self._embed(template, self.pos_embed_z), self._embed(search, self.pos_embed)]
+        """See :meth:`JointTokens.forward`; early blocks may look from one image into the other."""
+        units = [self._embed(template, 'template'), self._embed(search, 'search')]
         return self._join(self._run_units(torch.cat(units, dim=1)), template_mask)
 
     def to_map(self, x: Tensor) -> Tensor:

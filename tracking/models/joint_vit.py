@@ -3,24 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from lightvit_dense.models.backbones import VisionTransformer
-from lightvit_dense.models.backbones.sizes import pair
-from lightvit_dense.models.layers import resize_position
 
 from ..registry import MODELS
-from .joint import JointTokens, check_image
+from .joint import JointTokens
 
-FIXED = (
-    'img_size',
-    'cls_token',
-    'out_type',
-    'out_indices',
-    'window',
-    'rel_pos',
-    'layer_scale',
-)
+FIXED = ('img_size', 'cls_token', 'out_type', 'out_indices', 'window', 'rel_pos', 'layer_scale')
 """Options of the plain backbone that make no sense over two images."""
 
 
@@ -28,9 +18,8 @@ FIXED = (
 class JointVisionTransformer(JointTokens, VisionTransformer):  # type: ignore[misc]
     """A :class:`~lightvit_dense.VisionTransformer` that sees two images at once (Ye et al. 2022).
 
-    Parameter names are timm's; ``pos_embed`` is the table of the search image, and one table more,
-    ``pos_embed_z``, belongs to the template. A checkpoint with one table fills both, resized. There
-    is no class token.
+    Parameter names are timm's; ``pos_embed`` is the table of the search image, ``pos_embed_z`` that
+    of the template. A checkpoint with one table fills both, resized. There is no class token.
 
     Args:
         arch: See :class:`~lightvit_dense.VisionTransformer`.
@@ -44,9 +33,6 @@ class JointVisionTransformer(JointTokens, VisionTransformer):  # type: ignore[mi
             target's box).
         **kwargs: See :class:`~lightvit_dense.VisionTransformer`; class token, windows, relative
             positions, LayerScale and taps are not possible.
-
-    Raises:
-        ValueError: If options contradict each other or name what is not there.
     """
 
     def __init__(
@@ -62,31 +48,20 @@ class JointVisionTransformer(JointTokens, VisionTransformer):  # type: ignore[mi
         if wrong:
             raise ValueError(f'JointVisionTransformer does not take {", ".join(wrong)}')
         super().__init__(arch, img_size=search_size, cls_token=False, out_type='featmap', **kwargs)
-        self.template_size, self.search_size = pair(template_size), pair(search_size)
-        if any(side % self.patch_size for side in self.template_size):
-            raise ValueError(
-                f'template_size={self.template_size} px is not a multiple of patch '
-                f'{self.patch_size}'
-            )
-        self.stride = self.patch_size
+        self.stride = patch = self.patch_size
+        self.add_template(template_size, search_size, patch, f'patch {patch}')
+        self.template_grid = self.position_tables['pos_embed_z']
         self.search_grid = self.grid_size
-        self.template_grid = (
-            self.template_size[0] // self.patch_size,
-            self.template_size[1] // self.patch_size,
-        )
-        self.position_tables = {'pos_embed': self.search_grid, 'pos_embed_z': self.template_grid}
-        table = resize_position(self.pos_embed.detach(), self.grid_size, self.template_grid)
-        self.pos_embed_z = nn.Parameter(table.clone(), self.pos_embed.requires_grad)
         self.set_elimination(elimination, template_tokens, 0, self.num_layers)
 
     def embed_template(self, template: Tensor) -> Tensor:
         """Return the position-coded tokens [B, Z, C] of templates [B, 3, h, w]."""
-        check_image(template, self.template_size, 'template')
+        self.check_image(template, 'template')
         return self.patch_embed(template)[0] + self.pos_embed_z
 
     def embed_search(self, search: Tensor) -> Tensor:
         """Return the position-coded tokens [B, X, C] of search images [B, 3, H, W]."""
-        check_image(search, self.search_size, 'search')
+        self.check_image(search, 'search')
         return self.patch_embed(search)[0] + self.pos_embed
 
     def to_map(self, x: Tensor) -> Tensor:

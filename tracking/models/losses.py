@@ -2,24 +2,14 @@
 
 import torch
 from torch import Tensor
-from torchvision.ops import generalized_box_iou_loss
 
 
 def focal_loss(score: Tensor, target: Tensor, alpha: float = 2.0, beta: float = 4.0) -> Tensor:
-    """Return CornerNet's focal loss of score maps (Law and Deng 2018, eq. 1).
-
-    Scores [B, 1, rows, columns] lie strictly between 0 and 1; cells of Gaussian maps that are
-    exactly 1 are positive. The sum is divided by the number of positive cells, if there are any.
-    """
+    """Return CornerNet's focal loss (Law and Deng 2018, eq. 1) of scores [B, 1, rows, columns]."""
     positive = target.eq(1)
     hits = torch.log(score) * (1 - score) ** alpha * positive
     misses = torch.log(1 - score) * score**alpha * (1 - target) ** beta * ~positive
     return -(hits.sum() + misses.sum()) / positive.sum().clamp(min=1)
-
-
-def giou_loss(predicted: Tensor, wanted: Tensor) -> Tensor:
-    """Return the mean of 1 - GIoU (Rezatofighi et al. 2019) of corners [B, 4], pair by pair."""
-    return generalized_box_iou_loss(predicted, wanted, reduction='mean')
 
 
 def gaussian_radius(size: Tensor, min_overlap: float = 0.7) -> Tensor:
@@ -42,12 +32,11 @@ def gaussian_radius(size: Tensor, min_overlap: float = 0.7) -> Tensor:
 
 
 def gaussian_map(boxes: Tensor, grid: tuple[int, int], min_overlap: float = 0.7) -> Tensor:
-    """Return the score maps that boxes ask for (CenterNet, Zhou et al. 2019, as in OSTrack).
+    """Return the score maps [B, 1, rows, columns] that boxes ask for (CenterNet, as in OSTrack).
 
     One at the cell nearest to the centre, falling off with a deviation of a sixth of the diameter,
-    zero beyond the radius of :func:`gaussian_radius`. A box whose cell is not on the map leaves
-    its edge at most, and no cell that is one. Boxes [B, 4] are parts of the search crop; the maps
-    are [B, 1, rows, columns], in 0..1.
+    zero beyond the radius of :func:`gaussian_radius`. A box whose cell is not on the map leaves its
+    edge at most. Boxes [B, 4] are parts of the search crop.
     """
     rows, columns = grid
     cells = boxes * boxes.new_tensor([columns, rows, columns, rows])

@@ -7,7 +7,7 @@ import torch
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
-from lightvit_dense.errors import UserError, did_you_mean
+from lightvit_dense.errors import UserError, require_known
 from lightvit_dense.models.backbones.sizes import pair
 
 from ..registry import MODELS
@@ -22,19 +22,12 @@ TEST_CFG = dict(window=True, margin=10.0)
 def _with_defaults(options: Mapping[str, Any] | None, known: dict, what: str) -> dict[str, Any]:
     """Fill up options, refusing names that nothing reads."""
     for name in options or {}:
-        if name not in known:
-            raise ValueError(
-                f'OneStreamTracker: {what} has no {name!r}, only {sorted(known)}.'
-                f'{did_you_mean(name, known)}'
-            )
+        require_known(name, known, f'{what} of OneStreamTracker')
     return {**known, **(options or {})}
 
 
 def box_tokens(boxes: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Return the tokens whose centre lies in a box, and the one at its centre [B, rows, columns].
-
-    Boxes [B, 4] are x, y, width, height as parts of the crop.
-    """
+    """Return the tokens whose centre is in a box, and the one at its centre [B, rows, columns]."""
     rows, columns = grid
     inside = []
     for axis, count in ((1, rows), (0, columns)):
@@ -55,10 +48,8 @@ class OneStreamTracker(BaseModel):
     Args:
         backbone: Config of :class:`JointVisionTransformer` or :class:`JointHiera`; it gets the
             sizes of the images from here.
-        head: Config of :class:`CenterHead` or another dense head; it gets ``in_channels`` from the
-            backbone.
-        data_preprocessor: Config of the normaliser; :class:`PairPreprocessor` with ImageNet's
-            numbers by default.
+        head: Config of :class:`CenterHead` or another dense head; it gets ``in_channels``.
+        data_preprocessor: Config of the normaliser; :class:`PairPreprocessor` by default.
         template_size: Side of the template crop in pixels.
         search_size: Side of the search crop in pixels.
         template_factor: Side of the template crop over the root of the box's area.
@@ -67,9 +58,6 @@ class OneStreamTracker(BaseModel):
         test_cfg: For tracking: ``window`` (True), whether a Hann window favours the middle of the
             search crop, and ``margin`` (10), how many pixels of a box stay in the image at least.
         init_cfg: mmengine initialisation config.
-
-    Raises:
-        ValueError: If options are unknown or the parts do not fit each other.
     """
 
     task: ClassVar[str] = 'tracking'
@@ -165,13 +153,12 @@ class OneStreamTracker(BaseModel):
             mode: 'tensor' for the :class:`Maps`; 'loss' for the weighted losses, which reads
                 ``search_box``; 'predict' for samples with ``pred_box`` and ``pred_score``.
         """
-        if mode == 'tensor':
-            return self.maps(inputs, data_samples)
-        if mode == 'loss':
-            return self.loss(inputs, data_samples)
-        if mode == 'predict':
-            return self.predict(inputs, data_samples)
-        raise ValueError(f"mode is 'tensor', 'loss' or 'predict', got {mode!r}")
+        modes: dict[str, Callable[..., Any]] = dict(
+            tensor=self.maps, loss=self.loss, predict=self.predict
+        )
+        if mode not in modes:
+            raise ValueError(f"mode is 'tensor', 'loss' or 'predict', got {mode!r}")
+        return modes[mode](inputs, data_samples)
 
     def loss(
         self, inputs: Mapping[str, Tensor], samples: Sequence[TrackSample] | None
@@ -187,10 +174,7 @@ class OneStreamTracker(BaseModel):
     def predict(
         self, inputs: Mapping[str, Tensor], samples: list[TrackSample] | None
     ) -> list[TrackSample]:
-        """Return the samples with what was found; see :meth:`forward`.
-
-        Pairs are decoded without the window, because their target is anywhere in the crop.
-        """
+        """Return the samples with what was found, decoded without the window."""
         if not inputs:
             raise UserError(
                 'the model predicts for pairs of crops (tracking.PairDataset); whole sequences are '

@@ -23,8 +23,7 @@ def is_ostrack(state: State) -> bool:
 def from_ostrack(state: State) -> State:
     """Give the parameters of OSTrack's tracker our names.
 
-    Its class token and the positions that it was pre-trained with take no part in what it computes
-    and are left out.
+    Its class token and the positions of its pre-training, which it does not use, are left out.
     """
     found: State = {}
     for name, tensor in state.items():
@@ -44,8 +43,7 @@ def from_ostrack(state: State) -> State:
 def to_ostrack(state: State) -> State:
     """Give the parameters of a tracker of ours, a ViT with a centre head, OSTrack's names.
 
-    What OSTrack's class has and never uses (class token, positions of 14x14 patches) is zero, so
-    that it loads them strictly.
+    What OSTrack's class has and never uses is zero, so that it loads them strictly.
     """
     theirs = {ours: name for name, ours in _BRANCHES.items()}
     width = state['backbone.pos_embed'].shape[2]
@@ -67,7 +65,5 @@ def to_ostrack(state: State) -> State:
         ):
             found[name] = tensor
         else:
-            raise ValueError(
-                f'OSTrack has no place for {name}: it is a plain ViT with a CenterHead'
-            )
+            raise ValueError(f'OSTrack has no place for {name}: it is a ViT with a CenterHead')
     return found

@@ -6,11 +6,9 @@ from typing import Any
 from torch import Tensor
 
 from lightvit_dense.models.preprocessors import ImagePreprocessor
+from lightvit_dense.utils.constants import IMAGENET_MEAN, IMAGENET_STD
 
 from ..registry import MODELS
-
-IMAGENET_MEAN = (123.675, 116.28, 103.53)
-IMAGENET_STD = (58.395, 57.12, 57.375)
 
 
 @MODELS.register_module()
@@ -21,9 +19,6 @@ class PairPreprocessor(ImagePreprocessor):
         mean: Mean of the RGB channels, of values in 0..255; ImageNet's by default.
         std: Their standard deviation.
         non_blocking: Whether the copy from pinned memory overlaps with computation.
-
-    Raises:
-        ValueError: If mean and std are not three numbers each, or a deviation is not positive.
     """
 
     def __init__(
@@ -40,11 +35,7 @@ class PairPreprocessor(ImagePreprocessor):
         return super().forward(data)['inputs']
 
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
-        """Normalise a collated batch.
-
-        Its ``inputs`` are a dict of ``template`` and ``search``, tensors [B, 3, H, W] or lists of
-        [3, H, W]; empty for sequences. Its optional ``data_samples`` go to the device.
-        """
+        """Normalise the crops of a collated batch; sequences have none."""
         inputs, samples = data['inputs'], data.get('data_samples')
         if not inputs:
             return {**data, 'inputs': {}, 'data_samples': samples}

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lightvit_dense.errors import UserError, did_you_mean
+from lightvit_dense.errors import UserError, require_known
 from lightvit_dense.utils.environment import cpp_compiler
 
 from ..deploy.frame_module import FrameModule, ranking_weights
@@ -103,9 +103,7 @@ def build_network(
     window: bool | None = None,
     eliminate: bool = True,
 ) -> FrameNetwork:
-    """Make the network that a runtime tracker calls.
-
-    It copies the weights: make another one after the model has been trained further.
+    """Make the network that a runtime tracker calls; it copies the weights.
 
     Args:
         model: An :class:`OneStreamTracker` in evaluation mode, on its device.
@@ -115,16 +113,8 @@ def build_network(
         window: Whether the Hann window favours the middle of the search crop; what the model's
             ``test_cfg`` says by default.
         eliminate: False to keep all search tokens, whatever the model says.
-
-    Raises:
-        UserError: If the backend is unknown, lacks a package or a compiler, or gets files that it
-            does not read or that are of another model.
     """
-    if backend not in BACKENDS:
-        raise UserError(
-            f'backend {backend!r} is unknown; choose from {", ".join(BACKENDS)}.'
-            f'{did_you_mean(backend, BACKENDS)}'
-        )
+    require_known(backend, BACKENDS, 'backend')
     if window is None:
         window = bool(model.test_cfg['window'])
     if backend.startswith('onnx'):

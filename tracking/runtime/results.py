@@ -20,7 +20,6 @@ from lightvit_dense.utils.io import atomic_path, atomic_write
 from ..datasets.text import parse_rows
 
 LAYOUTS = ('lasot', 'got10k')
-_DECIMALS = 4
 
 
 class ResultError(UserError):
@@ -57,10 +56,7 @@ def write_result(
     seconds: np.ndarray | None = None,
     layout: str = 'lasot',
 ) -> Path:
-    """Write the boxes of a sequence [T, 4] and the seconds of its frames [T]; whole or not at all.
-
-    The folder is made; boxes are rounded to 4 decimals. Boxes that are not finite are an error.
-    """
+    """Write the boxes of a sequence [T, 4] and the seconds of its frames [T]; whole or not."""
     path = result_path(folder, name, layout)
     boxes = np.asarray(boxes, np.float64)
     if boxes.ndim != 2 or boxes.shape[1] != 4 or not len(boxes):
@@ -80,19 +76,15 @@ def write_result(
 
 
 def box_line(box: Sequence[float] | np.ndarray) -> str:
-    """Return the line of a box, with its end."""
-    return ','.join(map(_number, box)) + '\n'
-
-
-def _number(value: float) -> str:
-    text = f'{value:.{_DECIMALS}f}'.rstrip('0').rstrip('.')
-    return '0' if text in ('-0', '') else text
+    """Return the line of a box, rounded to 4 decimals, with its end."""
+    texts = (f'{value:.4f}'.rstrip('0').rstrip('.') for value in box)
+    return ','.join('0' if text == '-0' else text for text in texts) + '\n'
 
 
 def read_result(path: str | Path, check: bool = True) -> np.ndarray:
     """Read the boxes of a sequence, float64 [T, 4], apart by commas, semicolons, tabs or blanks.
 
-    An error names file and line; with ``check`` also of what is not finite or of negative size.
+    With ``check``, what is not finite or of negative size is an error that names file and line.
     """
     data = _read(path)
     boxes = _table(path, data, 4)
@@ -110,10 +102,7 @@ def read_result(path: str | Path, check: bool = True) -> np.ndarray:
 
 
 def read_seconds(path: str | Path) -> np.ndarray | None:
-    """Read what each frame took, float64 [T] (of several repetitions the first).
-
-    ``path`` is the file of the boxes; None if there is no file of times beside it.
-    """
+    """Read what each frame took, float64 [T], for a file of boxes; None if it was not written."""
     file = time_path(path)
     return _table(file, _read(file), None)[:, 0] if file.is_file() else None
 
@@ -138,10 +127,7 @@ def write_submission(folder: str | Path, names: Iterable[str], path: str | Path)
         if not result.is_file():
             raise ResultError(f'{result} does not exist: run the tracker on all sequences first')
         files += [file for file in (result, time_path(result)) if file.is_file()]
-    with (
-        atomic_path(path) as draft,
-        zipfile.ZipFile(draft, 'w', zipfile.ZIP_DEFLATED) as archive,
-    ):
+    with atomic_path(path) as draft, zipfile.ZipFile(draft, 'w', zipfile.ZIP_DEFLATED) as archive:
         for file in files:
             archive.write(file, file.relative_to(folder).as_posix())
     return Path(path)

@@ -19,16 +19,15 @@ from lightvit_dense.errors import UserError
 from lightvit_dense.utils.devices import check_device
 
 from ..boxes import clip_box
-from ..models.joint_attention import joint_attention
+from ..models.joint_attention import FrameAttention, joint_attention
+from ..models.one_stream import TEST_CFG
 from ..registry import INFERENCERS
 from ..sampling.crops import CropWindow, crop_image, crop_window
-from .frame_attention import FrameAttention
 from .network import PlainNetwork, build_network
 from .video import FrameSource
 
 Frame = np.ndarray | str | Path
 _SIZES = ('template_size', 'search_size', 'template_factor', 'search_factor')
-_TEST_CFG: dict[str, Any] = dict(window=True, margin=10.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,13 +40,10 @@ class TrackResult:
 
 @dataclass
 class Timings:
-    """Seconds that :meth:`Tracker.update` spent since :meth:`Tracker.init`, by part.
-
-    Parts are 'crop' (cut and resize), 'network' (with the choice of the box) and 'post' (back to
-    the frame, clipping); ``total`` has their sums over ``frames``, ``last`` those of the last.
-    """
+    """Seconds that :meth:`Tracker.update` spent since :meth:`Tracker.init`, by part."""
 
     frames: int = 0
+    # Cut and resize; with the choice of the box; back to the frame and clipping.
     total: dict[str, float] = field(default_factory=lambda: dict(crop=0.0, network=0.0, post=0.0))
     last: dict[str, float] = field(default_factory=dict)
 
@@ -76,9 +72,9 @@ class Tracker:
         tracker.init(frame, (x, y, width, height))
         for frame in frames:
             result = tracker.update(frame)
-            print(result.box, result.score)
 
-    or ``for result in tracker.follow('video.mp4', (x, y, width, height))``.
+    or ``for result in tracker.follow('video.mp4', (x, y, width, height))``. ``timings`` are those
+    of the updates since ``init``.
 
     Args:
         model: Config or its path; or a model in memory, which is used on its device. Later changes
@@ -91,13 +87,6 @@ class Tracker:
         window: Whether a Hann window favours the middle of the search crop; by default as the
             model's ``test_cfg`` says.
         margin: Pixels of the box that are kept in the frame, and its least side; likewise.
-
-    Attributes:
-        timings: :class:`Timings` of the updates since ``init``.
-
-    Raises:
-        UserError: If config or checkpoint are missing or are those of something else, or the
-            device is not there.
     """
 
     def __init__(
@@ -120,7 +109,7 @@ class Tracker:
                 f'the model of the config is a {type(model).__name__}, which does not track; '
                 'give the config of a tracking.OneStreamTracker'
             )
-        defaults = {**_TEST_CFG, **(getattr(model, 'test_cfg', None) or {})}
+        defaults = {**TEST_CFG, **(getattr(model, 'test_cfg', None) or {})}
         self._window = bool(defaults['window'] if window is None else window)
         self.margin = defaults['margin'] if margin is None else margin
         if self.margin <= 0:
@@ -135,13 +124,8 @@ class Tracker:
     def init(self, frame: Frame, box: ArrayLike) -> None:
         """Take a target to follow; what was followed before is forgotten.
 
-        Args:
-            frame: RGB uint8 [H, W, 3], grey [H, W], or the file of a picture.
-            box: x, y, width, height [4] in pixels.
-
-        Raises:
-            UserError: If the frame is none, or the box is not finite, smaller than a pixel, or
-                outside of the frame.
+        The frame is RGB uint8 [H, W, 3], grey [H, W] or a file; the box x, y, width, height in
+        pixels.
         """
         pixels = as_frame(frame)
         self._box = check_box(box, pixels.shape[:2])
@@ -153,14 +137,7 @@ class Tracker:
         self.timings = Timings()
 
     def update(self, frame: Frame) -> TrackResult:
-        """Find the target in the next frame, which may have another size.
-
-        Args:
-            frame: RGB uint8 [H, W, 3], grey [H, W], or the file of a picture.
-
-        Raises:
-            UserError: If the frame is none, or the network computes no numbers.
-        """
+        """Find the target in the next frame, as :meth:`init` takes it, perhaps of another size."""
         pixels = as_frame(frame)
         began = time.perf_counter()
         window, crop, margin = self._search(pixels)
@@ -191,8 +168,8 @@ class Tracker:
     def attention(self, frame: Frame, blocks: Sequence[int] | None = None) -> FrameAttention:
         """Tell what the network would look at in the next frame; the target is not moved.
 
-        The model as it is trained is computed, whatever the backend. Blocks count from 0; all that
-        attend over both images by default.
+        The model as it is trained is computed. Blocks count from 0; all that attend over both
+        images by default.
         """
         _, crop, _ = self._search(as_frame(frame))
         network = PlainNetwork(self.model, self._window)
@@ -204,18 +181,9 @@ class Tracker:
         return FrameAttention(self._template[0], crop, *network(crop), found)
 
     def follow(self, source: str | Path | Iterable[Frame], box: ArrayLike) -> Iterator[TrackResult]:
-        """Follow a target through a video, a folder of frames, or any frames, one at a time.
+        """Follow a target through a video, a folder in natural order, or frames, one at a time.
 
-        Args:
-            source: The file of a video, a folder (in natural order), or frames as ``update`` takes.
-            box: x, y, width, height [4] in pixels of the first frame.
-
-        Yields:
-            Where it is in each frame; in the first the box that was given, with score 1.
-
-        Raises:
-            UserError: See :meth:`init`, :meth:`update` and
-                :class:`~tracking.runtime.video.FrameSource`.
+        Yields where it is in each frame; in the first the box that was given, with score 1.
         """
         frames = FrameSource(source) if isinstance(source, (str, Path)) else source
         for index, frame in enumerate(frames):

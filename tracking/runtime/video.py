@@ -24,8 +24,8 @@ class VideoError(UserError):
 class FrameSource:
     """The frames of a video, or of a folder in natural order (frame 2 before frame 10).
 
-    Iterating reads them one at a time, but for ``start`` ones at the beginning; a frame that cannot
-    be read ends it with an error. ``fps`` is known once the first frame was read; a folder's is 25.
+    They are read one at a time, but for ``start`` ones. ``fps`` is known after the first; a
+    folder's is 25.
     """
 
     def __init__(self, path: str | Path, start: int = 0) -> None:

@@ -5,41 +5,22 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from lightvit_dense.errors import UserError, did_you_mean
+from lightvit_dense.errors import UserError, require_known
 
 from .jitter import Cut
-
-_JOINT = ('gray', 'flip')
 
 
 @dataclass(frozen=True)
 class PairAugment:
-    """Change the crops of a pair at random, from numpy's ambient generator.
+    """Change the crops of a pair at random, from numpy's ambient generator."""
 
-    The published settings (STARK's and OSTrack's code) are the defaults of
-    :class:`tracking.sampling.PairDataset`.
-
-    Attributes:
-        joint: Probabilities of what happens to both crops or none: 'gray' (ITU-R 601), 'flip'.
-        brightness: Each crop's grey levels are multiplied by a factor of its own, drawn from
-            [max(0, 1 - brightness), 1 + brightness].
-        flip: Probability of flipping each crop on its own, besides the joint one.
-
-    Raises:
-        UserError: If a number is out of its range or a name is unknown.
-    """
-
-    joint: dict[str, float]
-    brightness: float
-    flip: float
+    joint: dict[str, float]  # probabilities for both crops or none: 'gray' (ITU-R 601), 'flip'
+    brightness: float  # grey levels times a factor in [max(0, 1 - it), 1 + it] of each crop's own
+    flip: float  # probability of flipping each crop on its own, besides the joint one
 
     def __post_init__(self) -> None:
         for name in self.joint:
-            if name not in _JOINT:
-                raise UserError(
-                    f"unknown joint change {name!r}.{did_you_mean(name, _JOINT)} Known: 'gray', "
-                    "'flip'"
-                )
+            require_known(name, ('gray', 'flip'), 'joint of PairDataset')
         named = [(f'joint {name}', value) for name, value in self.joint.items()]
         for name, value in (*named, ('flip', self.flip)):
             if not 0 <= value <= 1:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lightvit_dense.errors import UserError, did_you_mean
+from lightvit_dense.errors import UserError, require_known
 
 MODES = ('causal', 'interval', 'order')
 _STEP = 5  # frames by which the interval grows in OSTrack's code when nothing was found
@@ -12,44 +12,24 @@ class FrameChoice:
     """Draw the frames of template and search crop among those in which the target is visible.
 
     A reference frame is drawn for the template, then a search frame at most ``max_interval`` frames
-    from it. Where there is none, both are drawn again with an interval 5 frames longer. 'causal' is
-    OSTrack's way (Ye et al., ECCV 2022; its code stops one frame short of the interval).
-
-    Args:
-        mode: 'causal' takes the search frame after the template; 'interval' on either side of it;
-            'order' as 'causal', but runs the video backwards half of the time.
-        max_interval: Greatest distance in frames.
-
-    Raises:
-        UserError: If the mode is unknown or the interval is not positive.
+    from it: after it ('causal'), on either side ('interval'), or after it in a video that runs
+    backwards half of the time ('order'). Where there is none, both are drawn again with an interval
+    5 frames longer. 'causal' is OSTrack's way (Ye et al. 2022; its code stops one frame short of
+    the interval).
     """
 
     def __init__(self, mode: str = 'causal', max_interval: int = 200) -> None:
-        if mode not in MODES:
-            raise UserError(
-                f'unknown mode {mode!r} of drawing frames.{did_you_mean(mode, MODES)} '
-                f'Known: {", ".join(MODES)}'
-            )
+        require_known(mode, MODES, 'mode of drawing frames')
         if max_interval < 1:
             raise UserError(f'max_interval must be at least 1 frame, got {max_interval}')
         self.mode, self.max_interval = mode, max_interval
 
     def draw(self, visible: np.ndarray) -> tuple[int, int]:
-        """Draw two different frames from numpy's ambient generator.
-
-        Two of ``visible`` [T] at least are true; returns the template's and the search frame.
-        """
+        """Draw two different frames of ``visible`` [T] from numpy's ambient generator."""
         usable = np.flatnonzero(visible)
         if len(usable) < 2:
             raise ValueError(f'a pair needs two visible frames, there are {len(usable)}')
-        first, second = self._draw(usable, both_sides=self.mode == 'interval')
-        if self.mode == 'order' and np.random.random() < 0.5:
-            return second, first
-        return first, second
-
-    def _draw(self, usable: np.ndarray, both_sides: bool) -> tuple[int, int]:
-        """Draw a frame, and another one after it or, perhaps, before it."""
-        interval = self.max_interval
+        both_sides, interval = self.mode == 'interval', self.max_interval
         while True:
             # the last visible frame has none after it
             place = np.random.randint(len(usable) if both_sides else len(usable) - 1)
@@ -58,5 +38,7 @@ class FrameChoice:
             if end - start > 1:
                 # one fewer to choose from: the reference itself is left out
                 other = np.random.randint(start, end - 1)
-                return int(usable[place]), int(usable[other + (other >= place)])
+                first, second = int(usable[place]), int(usable[other + (other >= place)])
+                backwards = self.mode == 'order' and np.random.random() < 0.5
+                return (second, first) if backwards else (first, second)
             interval += _STEP

@@ -34,46 +34,31 @@ class CropWindow:
 
     def to_crop(self, boxes: ArrayLike, out: int) -> np.ndarray:
         """Return boxes [..., 4] in pixels of the crop of side ``out``; 1 gives parts of it."""
-        boxes = np.asarray(boxes, np.float64)
-        origin = np.array([self.x, self.y, 0.0, 0.0])
-        return (boxes - origin) * (out / self.side)
+        return (np.asarray(boxes, np.float64) - [self.x, self.y, 0, 0]) * (out / self.side)
 
     def to_image(self, boxes: ArrayLike, out: int) -> np.ndarray:
         """Return boxes of the crop as boxes of the image; the inverse of :meth:`to_crop`."""
-        boxes = np.asarray(boxes, np.float64)
-        origin = np.array([self.x, self.y, 0.0, 0.0])
-        return boxes * (self.side / out) + origin
+        return np.asarray(boxes, np.float64) * (self.side / out) + [self.x, self.y, 0, 0]
 
 
 def crop_window(box: ArrayLike, factor: float) -> CropWindow:
-    """Return the window around a box: ``factor**2`` times its area, rounded up to whole pixels.
-
-    Raises:
-        DegenerateBox: If the box has no area, is not finite, or is beyond all images.
-    """
+    """Return the window around a box: ``factor**2`` times its area, rounded up to whole pixels."""
     x, y, width, height = (float(value) for value in np.asarray(box, np.float64))
     area = width * height
+    told = f'no crop around the box x={x:g}, y={y:g}, width={width:g}, height={height:g}'
     if not (math.isfinite(x + y) and width > 0 and height > 0 and math.isfinite(area)):
-        raise DegenerateBox(
-            f'no crop around the box x={x:g}, y={y:g}, width={width:g}, height={height:g}: '
-            'width and height must be positive, and all four finite'
-        )
+        raise DegenerateBox(f'{told}: width and height must be positive, and all four finite')
     side = math.ceil(math.sqrt(area) * factor)
     if not 1 <= side <= _LARGEST_SIDE or max(abs(x), abs(y), width, height) > _LARGEST_SIDE:
         raise DegenerateBox(
-            f'no crop around the box x={x:g}, y={y:g}, width={width:g}, height={height:g}: its '
-            f'window of {side} pixels is none of an image; give the box in pixels'
+            f'{told}: its window of {side} pixels is none of an image; give the box in pixels'
         )
-    return CropWindow(
-        x=round(x + 0.5 * width - 0.5 * side), y=round(y + 0.5 * height - 0.5 * side), side=side
-    )
+    left, top = x + 0.5 * width - 0.5 * side, y + 0.5 * height - 0.5 * side
+    return CropWindow(round(left), round(top), side)
 
 
 def _taps(origin: int, side: int, out: int, limit: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return what a bilinear resize of one axis of a window reads of an image of ``limit`` pixels.
-
-    Places in the image [2, out], -1 outside of it, and their weights, float32 [2, out].
-    """
+    """Return what a bilinear resize of an axis reads: places [2, out], -1 outside, and weights."""
     place = np.clip((np.arange(out) + 0.5) * (side / out) - 0.5, 0, side - 1)
     first = np.floor(place).astype(np.int64)
     weight = (place - first).astype(np.float32)
@@ -115,18 +100,6 @@ def padding_mask(window: CropWindow, size: tuple[int, int], out: int) -> np.ndar
     return outside[0][:, None] | outside[1][None]
 
 
-def _check(image: np.ndarray) -> None:
-    """Refuse what is no frame."""
-    grey = image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 1)
-    if image.dtype != np.uint8 or not (grey or (image.ndim == 3 and image.shape[2] == 3)):
-        raise UserError(
-            f'a frame must be uint8 [height, width, 3] or grey [height, width], got '
-            f'{image.dtype} {list(image.shape)}; convert it first'
-        )
-    if not image.size:
-        raise UserError(f'a frame of shape {list(image.shape)} has no pixels')
-
-
 def _cut(image: np.ndarray, window: CropWindow, out: int) -> np.ndarray:
     """Cut and resize a frame [H, W, 3] or [H, W]; zeros outside of it."""
     height, width = image.shape[:2]
@@ -138,31 +111,27 @@ def _cut(image: np.ndarray, window: CropWindow, out: int) -> np.ndarray:
     if inside.shape[:2] != (window.side, window.side):
         if window.side**2 * math.prod(image.shape[2:]) > _PADDED_BYTES:
             return _gather(image, window, out)
-        borders = (
-            top - window.y,
-            window.y + window.side - bottom,
-            left - window.x,
-            window.x + window.side - right,
-        )
-        inside = cv2.copyMakeBorder(inside, *borders, cv2.BORDER_CONSTANT | cv2.BORDER_ISOLATED)
+        above, before = top - window.y, left - window.x
+        below, behind = window.y + window.side - bottom, window.x + window.side - right
+        kind = cv2.BORDER_CONSTANT | cv2.BORDER_ISOLATED
+        inside = cv2.copyMakeBorder(inside, above, below, before, behind, kind)
     return cv2.resize(inside, (out, out), interpolation=cv2.INTER_LINEAR)
 
 
 def crop_image(image: np.ndarray, window: CropWindow, out: int) -> np.ndarray:
     """Cut a window out of a frame and resize it to uint8 [out, out, 3]; black outside of the frame.
 
-    The pixels are those of padding the window with zeros and ``cv2.resize`` with INTER_LINEAR; a
-    window that lies in the frame is not copied. Of a padded window over 4 MiB only the pixels that
-    the resize reads are touched; there the result may differ by one grey level.
-
-    Args:
-        image: uint8 [H, W, 3], or grey [H, W] or [H, W, 1], which becomes three equal channels.
-        window: What to cut.
-        out: Side of the crop in pixels.
-
-    Raises:
-        UserError: If the frame is of another type or shape, or empty.
+    The frame is uint8 [H, W, 3], or grey [H, W] or [H, W, 1]. The pixels are those of padding the
+    window with zeros and ``cv2.resize`` with INTER_LINEAR. Of a padded window over 4 MiB only the
+    pixels that the resize reads are touched; there the result may differ by one grey level.
     """
-    _check(image)
+    grey = image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 1)
+    if image.dtype != np.uint8 or not (grey or (image.ndim == 3 and image.shape[2] == 3)):
+        raise UserError(
+            f'a frame must be uint8 [height, width, 3] or grey [height, width], got '
+            f'{image.dtype} {list(image.shape)}; convert it first'
+        )
+    if not image.size:
+        raise UserError(f'a frame of shape {list(image.shape)} has no pixels')
     crop = _cut(image[..., 0] if image.shape[2:] == (1,) else image, window, out)
     return cv2.cvtColor(crop, cv2.COLOR_GRAY2RGB) if crop.ndim == 2 else crop

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from lightvit_dense.errors import UserError, did_you_mean
+from lightvit_dense.errors import UserError, require_known
 
 from .crops import crop_image, crop_window, padding_mask
 
@@ -31,24 +31,16 @@ class Cut:
 class CropSpec:
     """How to cut a crop around a target (STARK's and OSTrack's training).
 
-    Attributes:
-        size: Side of the crop in pixels.
-        factor: Side of its window as a multiple of the geometric mean of the box's sides.
-        center_jitter: Greatest shift of the window along each axis is half of this, as a multiple
-            of the geometric mean of the shaken box's sides.
-        scale_jitter: Standard deviation of the logarithm by which each side is scaled.
-
-    Raises:
-        UserError: If a number is out of its range.
+    Windows are relative to the geometric mean of the sides of the box: ``factor`` times that,
+    shifted along each axis by at most half of ``center_jitter`` times that of the shaken box.
     """
 
-    size: int
+    size: int  # pixels
     factor: float
     center_jitter: float = 0.0
-    scale_jitter: float = 0.0
+    scale_jitter: float = 0.0  # standard deviation of the logarithm of the scale of each side
 
     def __post_init__(self) -> None:
-        """Check the numbers."""
         if self.size < 1 or self.factor <= 0:
             raise UserError(
                 f'a crop needs a positive size and factor, got {self.size} and {self.factor}'
@@ -77,8 +69,5 @@ def read_spec(name: str, published: Mapping[str, Any], given: Mapping[str, Any] 
     """Make the specification ``name`` of what a config gives, the published values for the rest."""
     known = [field.name for field in fields(CropSpec)]
     for key in given or {}:
-        if key not in known:
-            raise UserError(
-                f'{name} has no option {key!r}.{did_you_mean(key, known)} Known: {", ".join(known)}'
-            )
+        require_known(key, known, f'{name} of PairDataset')
     return CropSpec(**{**published, **(given or {})})

@@ -35,25 +35,12 @@ def _to_tensor(image: np.ndarray) -> Tensor:
 
 @TRANSFORMS.register_module()
 class LoadFrame(ImageReader):
-    """Load a frame of a video; bad ones are passed over within a budget.
-
-    See :class:`lightvit_dense.datasets.transforms.loading.ImageReader` for the budget, which is
-    counted over all worker processes.
-
-    Args:
-        max_bad: How many different bad frames to tolerate.
-    """
+    """Load a frame of a video; up to ``max_bad`` different bad ones are passed over."""
 
     called = 'tracking.PairDataset'
 
-    def __init__(self, max_bad: int = 0) -> None:
-        super().__init__(max_bad)
-
     def transform(self, results: dict) -> dict | None:
-        """Load frame 'frame_id' of 'frames' as 'img' (RGB uint8) and 'img_path'.
-
-        None for a bad frame that is tolerated; 'must_load' says that none may be passed over.
-        """
+        """Load frame 'frame_id' of 'frames' as 'img' (RGB uint8); None for a tolerated bad one."""
         frames, index = results['frames'], results['frame_id']
         results['img_path'] = frames.name(index)
         try:
@@ -80,8 +67,7 @@ def check_ratios(ratios: Sequence[float] | None, count: int) -> np.ndarray:
 def usable_sequences(sequences: SequenceSet, min_visible: int, min_frames: int) -> np.ndarray:
     """Return the indices of sequences of which pairs can be drawn; the log counts the others.
 
-    Of a video enough frames must show the target, and it must be long enough. OSTrack asks for more
-    than 4 visible frames and 20 in all. Of an image the one target must be there.
+    OSTrack asks a video for more than 4 visible frames and 20 in all; an image for its one target.
     """
     counts = np.asarray(sequences.visible_counts)
     if sequences.is_video:
@@ -113,9 +99,9 @@ class PairDataset(Dataset):
     again.
 
     Under :class:`lightvit_dense.SeededSampler` or ``SeededInfiniteSampler`` an item is a function
-    of its index's seed, whatever the number of workers and processes. In test mode it is a function
-    of ``seed`` and the index, so that every validation sees the same pairs. Other samplers draw
-    from numpy's ambient generator.
+    of its index's seed, whatever the number of workers and processes; in test mode of ``seed`` and
+    the index, so that every validation sees the same pairs. Other samplers draw from numpy's
+    ambient generator.
 
     Items are ``dict(inputs=dict(template=[3, h, w], search=[3, H, W]), data_samples=...)``, uint8
     RGB and a :class:`tracking.structures.TrackSample`; collate by mmengine's ``pseudo_collate``.
@@ -128,12 +114,12 @@ class PairDataset(Dataset):
         max_interval: Greatest distance of the two frames.
         min_visible: Least number of visible frames of a video.
         min_frames: Least number of frames of a video.
-        template: How to cut the template, arguments of :class:`CropSpec`; those not given are the
-            published ones: size 128, factor 2, not shaken.
-        search: How to cut the search crop; those not given are the published ones: size 256,
-            factor 4, center_jitter 3, scale_jitter 0.25.
-        joint: Changes of both crops or none, see :class:`PairAugment`; default: grey 0.05,
-            flip 0.5.
+        template: How to cut the template, arguments of :class:`CropSpec`; default: size 128, factor
+            2, not shaken.
+        search: How to cut the search crop; default: size 256, factor 4, center_jitter 3,
+            scale_jitter 0.25.
+        joint: Changes of both crops or none, see :class:`PairAugment`; default: grey 0.05, flip
+            0.5.
         brightness: Change of each crop's brightness.
         flip: Probability of flipping each crop on its own, as the authors' code does besides the
             joint flip.
@@ -142,10 +128,6 @@ class PairDataset(Dataset):
         test_mode: Whether items are the same in every epoch, and an unreadable frame is an error in
             any case.
         seed: Seed of the items in test mode.
-
-    Raises:
-        UserError: If an option is out of its range.
-        DatasetError: If a set has no usable sequence.
     """
 
     def __init__(
@@ -193,11 +175,7 @@ class PairDataset(Dataset):
         return self.samples_per_epoch
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """Return an item.
-
-        Raises:
-            DatasetError: If no usable pair was found, or a frame cannot be read.
-        """
+        """Return an item; an error names the set of which no usable pair was found."""
         if not -len(self) <= index < len(self):
             raise IndexError(f'item {int(index)} of {len(self)}')
         if self.test_mode:

@@ -10,9 +10,9 @@ import ast
 import sys
 from typing import Any
 
-from rich.console import Console
 from rich.progress import track
 
+from lightvit_dense.apis.arguments import add_cfg_options
 from lightvit_dense.errors import UserError, run_tool
 from lightvit_dense.utils.io import write_json
 
@@ -20,7 +20,6 @@ from ..evaluation.collect import SETS, common_sequences, find_trackers, open_sou
 from ..evaluation.got10k import AVERAGES
 from ..evaluation.protocol import TOOLKITS, choose_protocol
 from ..evaluation.reports import GOT10kReport, OPEReport, Report
-from .options import add_cfg_options
 
 GOT10K = 'got10k'
 
@@ -34,37 +33,18 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         '1/seconds of all frames, first ones included',
     )
     add = parser.add_argument
-    add(
-        'data',
-        metavar='CONFIG|SET:FOLDER[:SPLIT]',
-        help=f'config whose test data are sequences, or one of {", ".join(SETS)} and its folder',
-    )
-    add(
-        'results',
-        nargs='+',
-        metavar='[NAME=]FOLDER',
-        help="folder of a tracker's result files, one a sequence, in LaSOT's or GOT-10k's layout",
-    )
-    add(
-        '--toolkit',
-        choices=[*TOOLKITS, GOT10K],
-        help="whose protocol to follow (default: the config's; got10k for its data; pytracking)",
-    )
-    add(
-        '--rule',
-        action='append',
-        default=[],
-        metavar='NAME=VALUE',
-        help='change the protocol, e.g. exclude_invalid_frames=True; of got10k: average, clip',
-    )
-    add('--by-sequence', action='store_true', help='show a row a sequence')
-    add('--by-class', action='store_true', help='show a row a class')
-    add('--by-attribute', action='store_true', help='show a row an attribute')
-    add(
-        '--allow-missing',
-        action='store_true',
-        help='leave out, for all trackers, sequences without a whole result of each',
-    )
+    text = f'config whose test data are sequences, or one of {", ".join(SETS)} and its folder'
+    add('data', metavar='CONFIG|SET:FOLDER[:SPLIT]', help=text)
+    text = "folder of a tracker's result files, one a sequence, in LaSOT's or GOT-10k's layout"
+    add('results', nargs='+', metavar='[NAME=]FOLDER', help=text)
+    text = "whose protocol to follow (default: the config's; got10k for its data; pytracking)"
+    add('--toolkit', choices=[*TOOLKITS, GOT10K], help=text)
+    text = 'change the protocol, e.g. exclude_invalid_frames=True; of got10k: average, clip'
+    add('--rule', action='append', default=[], metavar='NAME=VALUE', help=text)
+    for kind in ('sequence', 'class', 'attribute'):
+        add(f'--by-{kind}', action='store_true', help=f'show a row for each {kind}')
+    text = 'leave out, for all trackers, sequences without a whole result of each'
+    add('--allow-missing', action='store_true', help=text)
     add('--out', metavar='DIR', help='write plots (PNG) and tables (CSV) there')
     add('--json', metavar='FILE', help='write figures, curves and tables there')
     add_cfg_options(parser)
@@ -110,28 +90,26 @@ def main(argv: list[str] | None = None) -> int:
     source, metric = open_source(args.data, args.cfg_options)
     report = choose_report(args, metric)
     truths = [report.truth(source.sequence(place)) for place in range(len(source))]
-    terminal = sys.stdout.isatty()
-    listed = track(folders.items(), 'reading results', disable=not terminal, transient=True)
+    hidden = not sys.stdout.isatty()
+    listed = track(folders.items(), 'reading results', disable=hidden, transient=True)
     repetitions = isinstance(report, GOT10kReport)
     trackers = [read_tracker(*item, truths, report.protocol, repetitions) for item in listed]
     kept = common_sequences(trackers, truths, args.allow_missing)
     report.score(trackers, kept, source)
 
-    # Names may have brackets.
-    console = Console(width=None if terminal else 160, markup=False, highlight=False)
     if len(kept) < len(truths):
-        console.print(f'{len(kept)} of {len(truths)} sequences have whole results; only they count')
-    console.print(report.overview(f'{len(kept)} sequences, in percent'))
+        print(f'{len(kept)} of {len(truths)} sequences have whole results; only they count')
+    print(report.overview(f'{len(kept)} sequences, in percent'))
     for kind in ('attribute', 'class', 'sequence'):
         if not getattr(args, f'by_{kind}'):
             continue
         table = report.table(kind)
         if table is None:
             raise UserError(f'--by-{kind}: {args.data} does not tell any, or its protocol has none')
-        console.print(table)
+        print(table)
     if args.out:
         for path in report.write(args.out):
-            console.print(f'written: {path}', soft_wrap=True)
+            print(f'written: {path}')
     if args.json:
         content = {'data': args.data, 'sequences': len(kept), **report.content()}
         left_out = sorted({truth.name for truth in truths} - {truth.name for truth in kept})

@@ -12,13 +12,11 @@ Example:
 """
 
 import argparse
-import json
 import statistics
 import sys
 import timeit
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,6 +24,7 @@ import torch
 
 from lightvit_dense import apis
 from lightvit_dense.errors import UserError, run_tool
+from lightvit_dense.utils.io import write_json
 
 from ..deploy.export import FRAME, FRAME_INT8, TEMPLATE, export_tracker, largest_difference
 from ..runtime.network import build_network
@@ -64,16 +63,12 @@ def crops_of(model: Any, count: int = 4) -> tuple[np.ndarray, list[np.ndarray]]:
 
 def measure(args: argparse.Namespace, model: Any) -> dict[str, Any]:
     """Compare the files with the model in torch, and time both."""
-    options = dict(
-        threads=args.threads, window=not args.no_window, eliminate=not args.no_elimination
-    )
     names = ['plain', 'torch', 'onnx', *(['onnx-int8'] if args.int8 else [])]
-    networks = {
-        name: build_network(
-            model, name, path=args.out if name.startswith('onnx') else None, **options
-        )
-        for name in names
-    }
+    networks = {}
+    for name in names:
+        path = args.out if name.startswith('onnx') else None
+        options = (args.threads, path, not args.no_window, not args.no_elimination)
+        networks[name] = build_network(model, name, *options)
     template, crops = crops_of(model)
     quarter = model.template_size / 4
     found: dict[str, Any] = {}
@@ -96,9 +91,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             'tools/deploy/export_onnx.py exports other models'
         )
     torch.set_num_threads(args.threads)
-    folder = export_tracker(
-        model, args.out, not args.no_window, not args.no_elimination, int8=args.int8
-    )
+    options = (not args.no_window, not args.no_elimination, args.int8)
+    folder = export_tracker(model, args.out, *options)
     found = measure(args, model)
     for name in (TEMPLATE, FRAME, *([FRAME_INT8] if args.int8 else [])):
         print(f'{folder / name}: {(folder / name).stat().st_size / 2**20:.1f} MB')
@@ -107,7 +101,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(row, dict):
             print(f'  {name:9s} {row["difference_px"]:8.2g} px {row["milliseconds"]:7.1f} ms')
     if args.json:
-        Path(args.json).write_text(json.dumps(found, indent=2) + '\n', encoding='utf-8')
+        write_json(args.json, found)
     if not found['passed']:
         print('error: ONNX Runtime finds other boxes than torch', file=sys.stderr)
     return 0 if found['passed'] else 1

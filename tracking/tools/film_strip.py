@@ -8,33 +8,26 @@ Example:
 import argparse
 import sys
 
-from lightvit_dense.errors import UserError, did_you_mean, run_tool
+from lightvit_dense.apis.arguments import add_cfg_options
+from lightvit_dense.errors import UserError, require_known, run_tool
 from lightvit_dense.visualization import evenly, grid, write_image
 
 from ..datasets import SequenceDataset
 from ..evaluation.collect import find_trackers, open_source
 from ..runtime.results import find_result, read_result
 from ..visualization import film_strip
-from .options import add_cfg_options
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(
-        prog='python -m tracking.tools.film_strip',
-        description='Draw the truth and the boxes of trackers on frames of sequences',
-    )
+    description = 'Draw the truth and the boxes of trackers on frames of sequences'
+    parser = argparse.ArgumentParser('python -m tracking.tools.film_strip', description=description)
     add = parser.add_argument
     add('source', help='config, or SET:FOLDER[:SPLIT] with SET lasot, got10k, ...')
     add('results', nargs='*', metavar='RESULTS', help="a tracker's folder, or NAME=FOLDER")
     add('--out', required=True, metavar='FILE.png', help='the picture')
-    add(
-        '--sequences',
-        nargs='+',
-        default=['4'],
-        metavar='N|NAME',
-        help='how many, spread evenly over the set, or their names (default: 4)',
-    )
+    text = 'how many, spread evenly over the set, or their names (default: 4)'
+    add('--sequences', nargs='+', default=['4'], metavar='N|NAME', help=text)
     add('--frames', type=int, default=8, help='frames in a strip (default: 8)')
     add('--width', type=int, default=200, help='pixels of a frame (default: 200)')
     add_cfg_options(parser)
@@ -52,8 +45,7 @@ def choose(dataset: SequenceDataset, words: list[str]) -> list[int]:
             raise UserError(f'--sequences {words[0]}: must be at least 1')
         return evenly(range(len(names)), int(words[0]))
     for word in words:
-        if word not in names:
-            raise UserError(f'--sequences: there is no {word!r}.{did_you_mean(word, names)}')
+        require_known(word, names, '--sequences')
     return [names.index(word) for word in words]
 
 
@@ -70,8 +62,7 @@ def main(argv: list[str] | None = None) -> int:
             file = find_result(folder, sequence.name)
             if file is None:
                 raise UserError(
-                    f'{folder}: has no result of {sequence.name}; run the tracker on it, or name '
-                    'other --sequences'
+                    f'{folder}: has no result of {sequence.name}; run the tracker on it'
                 )
             boxes[name] = read_result(file)
         strips.append(film_strip(sequence, boxes, args.frames, args.width))

@@ -1,25 +1,10 @@
 """What the command lines share: arguments, and how far a run is."""
 
 import argparse
-import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from mmengine.config import DictAction
-
-_INTERVAL = 10.0  # seconds between the lines of progress where there is no terminal
-
-
-def add_cfg_options(parser: argparse.ArgumentParser) -> None:
-    """Add ``--cfg-options``."""
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='override config values',
-    )
+from lightvit_dense.utils.progress import Progress, make_display
 
 
 def add_backend(parser: argparse.ArgumentParser) -> None:
@@ -43,21 +28,9 @@ def check_positive(
 @contextmanager
 def show_progress(title: str) -> Iterator[Callable[[int, int], None]]:
     """Give what shows that so many of all steps are done: a bar, or a line now and then."""
-    if sys.stdout.isatty():
-        from rich.progress import Progress
-
-        with Progress(transient=True) as bars:
-            task = bars.add_task(title, total=None)
-            yield lambda done, total: bars.update(task, completed=done, total=max(done, total))
-        return
-    began = last = time.monotonic()
-
-    def tell(done: int, total: int) -> None:
-        nonlocal last
-        now = time.monotonic()
-        if now - last >= _INTERVAL:
-            left = (now - began) * (total - done) / max(done, 1)
-            print(f'{title}: {done}/{total}, {max(left, 0):.0f} s left', flush=True)
-            last = now
-
-    yield tell
+    display = make_display()
+    display.start(1, 1, title)
+    try:
+        yield lambda done, total: display.update(Progress(done, max(done, total)))
+    finally:
+        display.close()

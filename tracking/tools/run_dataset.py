@@ -12,20 +12,21 @@ from pathlib import Path
 import torch
 from mmengine.config import Config
 
+from lightvit_dense.apis.arguments import add_cfg_options
 from lightvit_dense.apis.configs import load_config, prepare_scope
 from lightvit_dense.apis.preflight import find_missing, raise_if_missing
 from lightvit_dense.errors import UserError, run_tool
 
-from ..engine.dataset_run import DatasetRun, Outcome, run_dataset
+from ..engine.dataset_run import DatasetRun, run_dataset
 from ..runtime.results import LAYOUTS, write_submission
-from .options import add_backend, add_cfg_options, check_positive, show_progress
+from .options import add_backend, check_positive, show_progress
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
+    description = 'Track all test sequences of a config; what is done already is kept'
     parser = argparse.ArgumentParser(
-        prog='python -m tracking.tools.run_dataset',
-        description='Track all test sequences of a config; what is done already is kept',
+        'python -m tracking.tools.run_dataset', description=description
     )
     add = parser.add_argument
     add('config', help='config file')
@@ -63,25 +64,24 @@ def main(argv: list[str] | None = None) -> int:
     """Run the tool; returns its exit status: 1 if a sequence has no result."""
     args = parse_args(argv)
     folder = Path(args.out) / (args.name or Path(args.config).stem)
-    run = DatasetRun(
-        read_config(args),
-        args.checkpoint,
-        folder,
-        args.format,
-        args.backend,
-        args.exported,
-        args.device or ('cuda' if torch.cuda.is_available() else 'cpu'),
-        args.threads,
-    )
+    device = args.device or ('cuda' if torch.cuda.is_available() else 'cpu')
+    where = (folder, args.format, args.backend, args.exported, device, args.threads)
+    run = DatasetRun(read_config(args), args.checkpoint, *where)
     try:
         with show_progress(f'{folder.name} on {args.processes} processes') as tell:
             outcomes = run_dataset(run, args.processes, lambda _, done, total: tell(done, total))
     except KeyboardInterrupt:
         print('\nStopped. The same command continues from here.', file=sys.stderr)
         return 130
-    print(summary(outcomes))
-    print(f'results: {folder}')
+    kept, frames, seconds = (
+        sum(getattr(outcome, name) for outcome in outcomes)
+        for name in ('kept', 'frames', 'seconds')
+    )
     failed = [outcome for outcome in outcomes if outcome.error]
+    new = len(outcomes) - kept - len(failed)
+    speed = f', {frames / seconds:.1f} frames/s a process' if seconds else ''
+    print(f'{new} sequences tracked, {kept} kept, {len(failed)} failed; {frames} frames{speed}')
+    print(f'results: {folder}')
     for outcome in failed:
         print(f'no result: {outcome.name}: {outcome.error}', file=sys.stderr)
     if failed:
@@ -92,17 +92,6 @@ def main(argv: list[str] | None = None) -> int:
         archive = write_submission(folder, names, folder.with_name(f'{folder.name}.zip'))
         print(f'submission: {archive}')
     return 0
-
-
-def summary(outcomes: list[Outcome]) -> str:
-    """Return a line about all sequences."""
-    kept = sum(outcome.kept for outcome in outcomes)
-    failed = sum(bool(outcome.error) for outcome in outcomes)
-    frames = sum(outcome.frames for outcome in outcomes)
-    seconds = sum(outcome.seconds for outcome in outcomes)
-    speed = f', {frames / seconds:.1f} frames/s a process' if seconds else ''
-    new = len(outcomes) - kept - failed
-    return f'{new} sequences tracked, {kept} kept, {failed} failed; {frames} frames{speed}'
 
 
 if __name__ == '__main__':

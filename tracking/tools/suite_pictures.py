@@ -21,24 +21,14 @@ def film_strips(
 ) -> list[tuple[str, np.ndarray]]:
     """Draw test videos with the boxes of several trackers, and their success and precision.
 
-    Args:
-        runs: Runs of :mod:`lightvit_dense.suite.results` by title.
-        root: The repository.
-        data: Root of the data.
-        videos: Folder of the videos below it, in LaSOT's layout.
-        count: Number of strips, spread evenly over the videos.
-
-    Returns:
-        Captions and pictures, uint8 [H, W, 3] RGB.
+    ``runs`` are those of :mod:`lightvit_dense.suite.results` by title, ``videos`` the folder in
+    LaSOT's layout below ``data``. Returns captions and pictures, uint8 [H, W, 3] RGB.
     """
     sequences = LaSOT(data / videos, split='test')
-    boxes = {
-        title: [
-            read_result(root / run.test_folder / 'results' / f'{name}.txt')
-            for name in sequences.names
-        ]
-        for title, run in runs.items()
-    }
+    boxes = {}
+    for title, run in runs.items():
+        folder = root / run.test_folder / 'results'
+        boxes[title] = [read_result(folder / f'{name}.txt') for name in sequences.names]
     strips = [
         [film_strip(sequences[i], {title: found[i] for title, found in boxes.items()})]
         for i in visualization.evenly(range(len(sequences)), count)

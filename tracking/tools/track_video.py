@@ -11,7 +11,6 @@ Example:
 """
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Callable
@@ -20,47 +19,37 @@ from typing import Any
 
 import numpy as np
 
+from lightvit_dense.apis.arguments import add_cfg_options
 from lightvit_dense.apis.configs import load_config
 from lightvit_dense.errors import UserError, run_tool
-from lightvit_dense.utils.io import atomic_write
+from lightvit_dense.utils.io import atomic_write, write_json
 from lightvit_dense.visualization import write_image
 
 from ..runtime.results import box_line
 from ..runtime.tracker import Tracker
 from ..runtime.video import AnnotatedVideo, FrameSource
 from ..visualization import attention_picture
-from .options import add_backend, add_cfg_options, check_positive, show_progress
+from .options import add_backend, check_positive, show_progress
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
+    description = 'Follow a target through a video or a folder of frames'
     parser = argparse.ArgumentParser(
-        prog='python -m tracking.tools.track_video',
-        description='Follow a target through a video or a folder of frames',
+        'python -m tracking.tools.track_video', description=description
     )
     add = parser.add_argument
     add('video', help='video file, or folder of frames')
     add('--config', required=True, help='config of the tracker')
     add('--checkpoint', required=True, help='its weights')
-    add(
-        '--box',
-        required=True,
-        nargs=4,
-        type=float,
-        metavar=('X', 'Y', 'W', 'H'),
-        help='target in the first frame that is read: left and upper edge, width, height in pixels',
-    )
+    text = 'target in the first frame that is read: left and upper edge, width, height in pixels'
+    add('--box', required=True, nargs=4, type=float, metavar=tuple('XYWH'), help=text)
     add('--out', metavar='FILE.mp4', help='annotated video to write')
     add('--txt', metavar='FILE', help='boxes to write, a line x,y,w,h a frame')
     add('--json', metavar='FILE', help='boxes, scores and seconds of all frames to write')
     add('--attention', metavar='DIR', help='folder for pictures of attention, and their numbers')
-    add(
-        '--attention-frames',
-        nargs='+',
-        type=int,
-        metavar='N',
-        help='their frames, counted from 0 (default: the one after the first that is read)',
-    )
+    text = 'their frames, counted from 0 (default: the one after the first that is read)'
+    add('--attention-frames', nargs='+', type=int, metavar='N', help=text)
     add('--start', type=int, default=0, metavar='N', help='leave out N frames')
     add('--frames', type=int, metavar='N', help='stop after N frames')
     add('--threads', type=int, help='threads of the network')
@@ -69,11 +58,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     args = check_positive(parser, parser.parse_args(argv), 'threads', 'frames')
     if args.attention_frames and not args.attention:
         parser.error('--attention-frames needs --attention DIR, where the pictures go')
-    args.attention_frames = set(
-        args.attention_frames or ([args.start + 1] if args.attention else [])
-    )
+    if args.attention and not args.attention_frames:
+        args.attention_frames = [args.start + 1]
     last = args.start + (args.frames or sys.maxsize) - 1
-    for number in sorted(args.attention_frames):
+    for number in args.attention_frames or ():
         if not args.start < number <= last:
             parser.error(
                 f'--attention-frames {number}: the target is given in frame {args.start} and '
@@ -92,9 +80,8 @@ def follow(
 ) -> tuple[list[dict[str, Any]], UserError | None]:
     """Follow a target through all frames, or the first ones; show the progress.
 
-    ``look`` is called with the number of a frame in the video and the frame, before the target is
-    looked for in it. Returns 'frame', 'box', 'score' and 'seconds' of each frame, and what ended it
-    before the last one.
+    ``look`` is called with the number of a frame and the frame, before the target is looked for in
+    it. Returns 'frame', 'box', 'score' and 'seconds' of each frame, and what ended it early.
     """
     found: list[dict[str, Any]] = []
     error, video = None, None
@@ -116,8 +103,8 @@ def follow(
                     video = video or AnnotatedVideo(out, source.fps)
                     video.add(frame, place, f'{number}  {score:.2f}')
                 rounded = [round(float(value), 4) for value in place]
-                found.append(dict(frame=number, box=rounded, score=round(score, 6)))
-                found[-1]['seconds'] = seconds
+                entry = dict(frame=number, box=rounded, score=round(score, 6), seconds=seconds)
+                found.append(entry)
                 tell(len(found), total)
                 if len(found) == frames:
                     break
@@ -138,14 +125,17 @@ def main(argv: list[str] | None = None) -> int:
     if args.out:
         AnnotatedVideo(args.out, source.fps)  # refuses a name it cannot write before the work
     config = load_config(args.config, args.cfg_options)
-    tracker = Tracker(
-        config, args.checkpoint, args.device, args.backend, args.threads, args.exported
-    )
-    missing, pictures = set(args.attention_frames), []
+    options = (args.device, args.backend, args.threads, args.exported)
+    tracker = Tracker(config, args.checkpoint, *options)
+    missing, pictures = set(args.attention_frames or ()), []
 
     def look(number: int, frame: np.ndarray) -> None:
         if number in missing:
-            pictures.append(_draw_attention(tracker, frame, Path(args.attention, f'{number:06d}')))
+            attention = tracker.attention(frame)
+            pictures.append(Path(args.attention, f'{number:06d}.png'))
+            write_image(pictures[-1], attention_picture(attention))
+            numbers = pictures[-1].with_suffix('.npz')
+            np.savez(numbers, allow_pickle=False, **attention.to_arrays())
             missing.remove(number)
 
     began = time.perf_counter()
@@ -154,15 +144,9 @@ def main(argv: list[str] | None = None) -> int:
     if args.txt:
         atomic_write(args.txt, ''.join(box_line(frame['box']) for frame in found).encode())
     if args.json:
-        report = dict(
-            video=str(Path(args.video)),
-            config=args.config,
-            checkpoint=args.checkpoint,
-            backend=args.backend,
-            fps=round(timings.fps, 3),
-            frames=found,
-        )
-        atomic_write(args.json, (json.dumps(report) + '\n').encode())
+        given = {name: getattr(args, name) for name in ('config', 'checkpoint', 'backend')}
+        about = {'video': str(Path(args.video)), **given, 'fps': round(timings.fps, 3)}
+        write_json(args.json, {**about, 'frames': found})
     if timings.frames:
         parts = ', '.join(
             f'{name} {1000 * seconds / timings.frames:.1f} ms'
@@ -181,15 +165,6 @@ def main(argv: list[str] | None = None) -> int:
             f'{found[-1]["frame"]}; name an earlier one'
         )
     return 0
-
-
-def _draw_attention(tracker: Tracker, frame: np.ndarray, stem: Path) -> Path:
-    """Write the picture and the numbers of a frame; returns the picture's file."""
-    found = tracker.attention(frame)
-    path = stem.with_suffix('.png')
-    write_image(path, attention_picture(found))
-    np.savez(stem.with_suffix('.npz'), allow_pickle=False, **found.to_arrays())
-    return path
 
 
 if __name__ == '__main__':

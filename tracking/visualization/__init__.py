@@ -1,13 +1,6 @@
 """Film strips, and what a tracker looks at."""
 
 from .attention import attention_picture
-from .film_strip import TRUTH_COLOR, film_strip, outline_targets
-from .hook import FilmStripHook
+from .film_strip import TRUTH_COLOR, FilmStripHook, film_strip, outline_targets
 
-__all__ = [
-    'TRUTH_COLOR',
-    'FilmStripHook',
-    'attention_picture',
-    'film_strip',
-    'outline_targets',
-]
+__all__ = ['TRUTH_COLOR', 'FilmStripHook', 'attention_picture', 'film_strip', 'outline_targets']

@@ -5,8 +5,7 @@ import numpy as np
 
 from lightvit_dense.visualization import Image, grid, legend, line_color, rescale, titled
 
-from ..models.joint_attention import JointAttention
-from ..runtime.frame_attention import FrameAttention
+from ..models.joint_attention import FrameAttention, JointAttention
 from .film_strip import outline_targets
 
 GONE, DROPPED = (255, 255, 255), (255, 140, 0)
@@ -20,15 +19,14 @@ def attention_picture(found: FrameAttention, tile: int = 176) -> Image:
 
     The first column is the template, with the tokens that rank the candidates outlined, above the
     search crop with the box that is found. Attention is that of these tokens to the search image,
-    mean over heads; its colours go from 0 to the block's maximum, which is in the title.
-
-    Args:
-        found: Of :meth:`Tracker.attention`.
-        tile: Side of a crop in the picture, pixels.
+    mean over heads; its colours go from 0 to the block's maximum, which is in the title. ``tile``
+    is the side of a crop in pixels.
     """
     template, search = (rescale(crop, tile / len(crop)) for crop in (found.template, found.search))
     target = outline_targets(search, np.asarray(found.box) * tile / len(found.search), [_FOUND])
-    upper = [titled(_outline_rankers(template, found.blocks[0]), 'template')]
+    inside = _enlarge_cells((found.blocks[0].weights[0] > 0).byte().cpu().numpy(), len(template))
+    edges, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    upper = [titled(cv2.drawContours(template.copy(), edges, -1, _RANKER, 2), 'template')]
     lower = [titled(target, f'search, score {found.score:.2f}')]
     for one in found.blocks:
         left, all_cells = one.search_ids.shape[1], one.grid[0] * one.grid[1]
@@ -46,12 +44,6 @@ def attention_picture(found: FrameAttention, tile: int = 176) -> Image:
 def _enlarge_cells(values: np.ndarray, side: int) -> np.ndarray:
     """Enlarge a map [rows, columns] to the size of a tile, a rectangle a cell."""
     return cv2.resize(values, (side, side), interpolation=cv2.INTER_NEAREST)
-
-
-def _outline_rankers(template: Image, one: JointAttention) -> Image:
-    inside = _enlarge_cells((one.weights[0] > 0).byte().cpu().numpy(), len(template))
-    edges, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    return cv2.drawContours(template.copy(), edges, -1, _RANKER, 2)
 
 
 def _cover_gone(search: Image, one: JointAttention) -> Image:

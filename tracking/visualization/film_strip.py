@@ -1,9 +1,13 @@
 """A sequence at a glance: frames in a row with the truth and the boxes of several trackers."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
+from mmengine.runner import Runner
+from mmengine.structures import BaseDataElement
 
+from lightvit_dense.engine.hooks import PredictionVisualizationHook
 from lightvit_dense.errors import UserError
 from lightvit_dense.visualization import (
     Color,
@@ -19,9 +23,8 @@ from lightvit_dense.visualization import (
 
 from ..boxes import iou
 from ..datasets.sequence import VideoSequence
+from ..registry import HOOKS
 
-TRUTH = 'truth'
-ABSENT = 'target absent'
 TRUTH_COLOR: Color = (255, 255, 255)
 ABSENT_COLOR: Color = (200, 0, 0)
 _SHADE: Color = (0, 0, 0)
@@ -40,20 +43,16 @@ def film_strip(
     frames: int | Sequence[int] = 8,
     tile_width: int = 200,
 ) -> Image:
-    """Draw some frames of a sequence in a row.
+    """Draw some frames of a sequence in a row, under the sequence's name and the colours.
 
-    Above are the sequence's name and the colours; below each frame its number and the overlap of
-    each tracker with the truth, or that the target is absent.
+    Below each frame are its number and the overlap of each tracker with the truth, or that the
+    target is absent.
 
     Args:
         sequence: Frames and truth.
-        results: Boxes [T, 4] (x, y, width, height in pixels) by name of the tracker; colours go by
-            place.
+        results: Boxes [T, 4] (x, y, width, height in pixels) by name of the tracker.
         frames: How many frames, spread evenly, or which.
         tile_width: Width of a frame in the picture, pixels.
-
-    Raises:
-        UserError: If there are fewer boxes than frames, or a frame is not in the sequence.
     """
     boxes = {name: np.asarray(found, np.float64) for name, found in results.items()}
     for name, found in boxes.items():
@@ -70,7 +69,7 @@ def film_strip(
         )
     drawn = list(boxes.values())
     row = grid([[_draw_frame(sequence, i, drawn, tile_width) for i in shown]], background=255)
-    entries = [(TRUTH, TRUTH_COLOR)]
+    entries = [('truth', TRUTH_COLOR)]
     entries += [(name, line_color(place)) for place, name in enumerate(boxes)]
     headline = ', '.join([sequence.name, f'{len(sequence)} frames', *sequence.attributes])
     return np.concatenate([titled(legend(entries, row.shape[1]), headline), row])
@@ -94,7 +93,48 @@ def _draw_frame(
         drawn, colors = [truth * scale, *drawn], [TRUTH_COLOR, *colors]
     tile = outline_targets(rescale(frame, scale), np.array(drawn), colors)
     if annotated and not visible:
-        words.append((ABSENT, ABSENT_COLOR))
+        words.append(('target absent', ABSENT_COLOR))
         height = tile.shape[0]
         tile = draw_boxes(tile, np.array([[0, 0, width, height]]), [ABSENT_COLOR])
     return np.concatenate([tile, legend(words, width)])
+
+
+@HOOKS.register_module()
+class FilmStripHook(PredictionVisualizationHook):
+    """Draw every tested sequence, truth and prediction on some of its frames, into a folder.
+
+    ``visualization_hook = dict(type='tracking.FilmStripHook')`` in a config makes it what
+    ``tools/test.py --show-dir`` draws with.
+
+    Args:
+        out_dir: The folder; a picture has the name of its sequence.
+        max_images: Most pictures; None for all.
+        frames: Frames in a picture, spread evenly.
+        tile_width: Width of a frame in it, pixels.
+        name: What the tracker is called in the pictures.
+    """
+
+    def __init__(
+        self,
+        out_dir: str,
+        max_images: int | None = None,
+        frames: int = 8,
+        tile_width: int = 200,
+        name: str = 'prediction',
+    ) -> None:
+        super().__init__(out_dir, max_images)
+        self.frames, self.tile_width, self.name = frames, tile_width, name
+
+    def draw(self, runner: Runner, sample: BaseDataElement) -> Image:
+        """Return the film strip of a sample with ``sequence`` and ``boxes``."""
+        if 'sequence' not in sample or 'boxes' not in sample:
+            found = ', '.join(sample.all_keys()) or 'nothing'
+            raise UserError(
+                f'--show-dir draws whole sequences that were tracked; these have {found}'
+            )
+        boxes = {self.name: np.asarray(sample.get('boxes'), np.float64)}
+        return film_strip(sample.get('sequence'), boxes, self.frames, self.tile_width)
+
+    def choose_path(self, sample: BaseDataElement) -> Path:
+        """Return where the picture of a sample goes."""
+        return self.out_dir / f'{sample.get("sequence").name}.png'

@@ -16,20 +16,10 @@ def lasot_test() -> tuple[str, ...]:
     return tuple(f'{name}-{number}' for name, *numbers in rows for number in numbers)
 
 
-GOT10K_TRAIN = 9335
-"""Sequences of GOT-10k's training part."""
-
-
 @cache
 def got10k_positions(split: str) -> tuple[int, ...]:
-    """Return positions, from 0, in the list of GOT-10k's training part.
-
-    Args:
-        split: 'train_full' (all 9335), 'train' (7934), 'vottrain' (7086: 'train' without what the
-            VOT challenge forbids) or 'votval' (1249: the rest, likewise); the last three are
-            PyTracking's, which STARK and OSTrack took over.
-    """
-    everything = set(range(GOT10K_TRAIN))
+    """Return positions, from 0, in the list of GOT-10k's training part; see :class:`GOT10k`."""
+    everything = set(range(9335))
     if split == 'train_full':
         return tuple(sorted(everything))
     held_out = {int(word) for line in _lines('got10k_trackers_val.txt') for word in line.split()}
