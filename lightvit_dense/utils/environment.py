@@ -1,38 +1,16 @@
-"""Time, memory, arithmetic and hardware: the few measurements the benchmarks share."""
+"""Time, memory, arithmetic and hardware: the few measurements that tools share."""
 
 import os
 import platform
 import shutil
-import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
 import torch
 
 from .memory import peak_resident_mb
-
-
-@dataclass(frozen=True)
-class Timing:
-    """Seconds of repeated calls, the warm-up left out."""
-
-    seconds: tuple[float, ...]  # one entry a call, in order
-
-    @property
-    def median(self) -> float:
-        """Median of the calls in seconds."""
-        return statistics.median(self.seconds)
-
-    @property
-    def spread(self) -> float:
-        """Interquartile range in seconds; 0 for fewer than two calls."""
-        if len(self.seconds) < 2:
-            return 0.0
-        low, _, high = statistics.quantiles(self.seconds, n=4, method='inclusive')
-        return high - low
 
 
 def synchronize(device: torch.device) -> None:
@@ -43,10 +21,8 @@ def synchronize(device: torch.device) -> None:
 
 def time_calls(
     call: Callable[[], object], repeats: int, warmup: int, device: torch.device | str = 'cpu'
-) -> Timing:
-    """Time a function; the device is waited for before and after each of the repeats."""
-    if repeats < 1:
-        raise ValueError(f'repeats must be at least 1, got {repeats}')
+) -> list[float]:
+    """Return the seconds of each of ``repeats`` calls, made after ``warmup`` others."""
     device = torch.device(device)
     for _ in range(warmup):
         call()
@@ -57,7 +33,7 @@ def time_calls(
         call()
         synchronize(device)
         seconds.append(time.perf_counter() - start)
-    return Timing(tuple(seconds))
+    return seconds
 
 
 def count_flops(call: Callable[[], object]) -> int:
@@ -87,36 +63,25 @@ def peak_memory_mb(device: torch.device) -> float:
     return peak_resident_mb()
 
 
-def cpu_name() -> str:
-    """Return the CPU's model name, or its architecture where the system does not tell."""
-    info = Path('/proc/cpuinfo')
-    if info.is_file():
-        for line in info.read_text(encoding='utf-8', errors='replace').splitlines():
-            if line.startswith('model name'):
-                return line.split(':', 1)[1].strip()
-    return platform.processor() or platform.machine()
-
-
 def cpp_compiler() -> str | None:
     """Return the C++ compiler that ``torch.compile`` would call, None where there is none."""
     names = [os.environ['CXX']] if os.environ.get('CXX') else ['g++', 'clang++']
     return next((found for name in names if (found := shutil.which(name))), None)
 
 
-def usable_cores() -> int:
-    """Return the number of cores this process may run on."""
-    if hasattr(os, 'sched_getaffinity'):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def hardware() -> dict[str, object]:
     """Return what the numbers were measured on: CPU, cores, torch threads, memory, GPU if any."""
     import psutil
 
+    cpu, info = platform.processor() or platform.machine(), Path('/proc/cpuinfo')
+    if info.is_file():
+        lines = info.read_text(encoding='utf-8', errors='replace').splitlines()
+        names = (line.split(':', 1)[1].strip() for line in lines if line.startswith('model name'))
+        cpu = next(names, cpu)
+    limited = hasattr(os, 'sched_getaffinity')
     found: dict[str, object] = {
-        'cpu': cpu_name(),
-        'cores': usable_cores(),
+        'cpu': cpu,
+        'cores': len(os.sched_getaffinity(0)) if limited else os.cpu_count() or 1,
         'torch_threads': torch.get_num_threads(),
         'memory_gb': round(psutil.virtual_memory().total / 2**30, 1),
         'gpu': None,

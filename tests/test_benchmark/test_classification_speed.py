@@ -3,6 +3,7 @@ import signal
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -11,8 +12,8 @@ from torch import Tensor, nn
 from lightvit_dense.errors import UserError
 from lightvit_dense.suite.papers import PUBLISHED
 from tools.benchmark import classifier_modes as modes
-from tools.benchmark import classifier_tables as tables
 from tools.benchmark import harness, run
+from tools.benchmark.cases import classification_speed as tables
 from tools.benchmark.cases.classification_speed import Passes
 from tools.benchmark.references.classifiers import CLASSIFIERS, Classifier
 
@@ -30,43 +31,42 @@ class Tiny(nn.Module):
         return self.fc(self.conv(images).mean((2, 3)))
 
 
-# The modes
-
-
-def test_a_batch_is_halved_until_it_fits_into_memory() -> None:
-    tried = []
+def halving(batch_limit: float, error: Exception, seconds_an_image: float) -> tuple[Any, list[int]]:
+    """Return a function that runs batches up to a limit, and the list of what was tried."""
+    tried: list[int] = []
 
     def run_batch(batch: int) -> float:
         tried.append(batch)
-        if batch > 20:
-            raise torch.OutOfMemoryError('CUDA out of memory')
-        return 1e-6 * batch
+        if batch > batch_limit:
+            raise error
+        return seconds_an_image * batch
 
-    assert modes.fit_batch(run_batch, 128, seconds=1) == 16
-    assert tried == [16, 16, 128, 64, 32, 16]
-
-    def never(batch: int) -> float:
-        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
-
-    with pytest.raises(RuntimeError, match="can't allocate"):
-        modes.fit_batch(never, 8, seconds=1)
+    return run_batch, tried
 
 
-def test_a_batch_is_halved_until_it_fits_into_the_time() -> None:
-    tried = []
+@pytest.mark.parametrize(
+    ('limit', 'an_image', 'wanted', 'batches'),
+    [
+        (20, 1e-6, 128, [16, 16, 128, 64, 32, 16]),
+        # Larger ones are never run, so that the peak of memory is this one's.
+        (1000, 0.1, 64, [8, 8, 16]),
+    ],
+)
+def test_a_batch_is_halved_until_it_fits(
+    limit: float, an_image: float, wanted: int, batches: list[int]
+) -> None:
+    run_batch, tried = halving(limit, torch.OutOfMemoryError('CUDA out of memory'), an_image)
+    assert modes.fit_batch(run_batch, wanted, seconds=2.0) == 16
+    assert tried == batches
 
-    def run_batch(batch: int) -> float:
-        tried.append(batch)
-        return 0.1 * batch
 
-    assert modes.fit_batch(run_batch, 64, seconds=2.0) == 16
-    assert max(tried) == 16  # larger ones were never run, so that the peak of memory is this one's
-
-    def broken(batch: int) -> float:
-        raise RuntimeError('shapes do not fit')
-
-    with pytest.raises(RuntimeError, match='shapes'):
-        modes.fit_batch(broken, 64, seconds=2.0)
+@pytest.mark.parametrize(
+    'text', ["DefaultCPUAllocator: can't allocate memory", 'shapes do not fit']
+)
+def test_what_no_batch_helps_is_raised(text: str) -> None:
+    run_batch, _ = halving(0, RuntimeError(text), 1)
+    with pytest.raises(RuntimeError, match=text):
+        modes.fit_batch(run_batch, 8, seconds=1)
 
 
 def test_calls_end_with_the_budget() -> None:
@@ -83,7 +83,7 @@ def test_calls_end_with_the_budget() -> None:
 
 def test_memory_is_that_of_weights_and_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(harness, 'held_memory_mb', lambda device: 500.0)
-    monkeypatch.setattr(modes, 'peak_memory_mb', lambda device: 1500.0)
+    monkeypatch.setattr(modes.environment, 'peak_memory_mb', lambda device: 1500.0)
     model = nn.Linear(8, 2**18, bias=False)  # 8 MiB
     cell = modes.throughput_cell(modes.Inference(model, 8, QUICK), QUICK)
     assert cell['peak_memory_mb'] == 1500 - (500 - 8)
@@ -103,7 +103,7 @@ def cells_of(model: nn.Module, *wanted: str) -> dict[str, Any]:
 
 
 def test_all_cells_of_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(modes, 'cpp_compiler', lambda: None)
+    monkeypatch.setattr(modes.environment, 'cpp_compiler', lambda: None)
     cells = cells_of(Tiny(), 'throughput', 'latency', 'compiled', 'onnx')
     macs = 4 * 7 * 7 * 3 * 2 * 2 + 4 * 5
     assert cells['size'] == {'parameters': 52 + 25, 'macs': macs, 'flops': 2 * macs}
@@ -114,7 +114,7 @@ def test_all_cells_of_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
     assert cells['onnx']['relative_error'] < 1e-5
 
 
-def test_one_broken_mode_leaves_the_others() -> None:
+def test_errors_stay_in_their_cells() -> None:
     class NoBatch(Tiny):
         def forward(self, images: Tensor) -> Tensor:
             if len(images) > 1:
@@ -124,13 +124,8 @@ def test_one_broken_mode_leaves_the_others() -> None:
     cells = cells_of(NoBatch(), 'throughput', 'latency')
     assert cells['throughput'] == {'error': 'RuntimeError: one at a time'}
     assert len(cells['latency']['seconds']) == 3
-
-
-def test_a_model_that_cannot_be_built_is_an_error_in_all_cells() -> None:
-    def build() -> nn.Module:
-        raise ValueError('no such width')
-
-    cells = modes.measure_model(Classifier('broken', build), ('latency', 'onnx'), QUICK)
+    unbuilt = Classifier('broken', Mock(side_effect=ValueError('no such width')))
+    cells = modes.measure_model(unbuilt, ('latency', 'onnx'), QUICK)
     assert cells['size'] == {'error': 'ValueError: no such width'}
     text = 'the model was not built: ValueError: no such width'
     assert cells['latency'] == cells['onnx'] == {'error': text}
@@ -141,7 +136,7 @@ def test_compiled_logits_are_compared(
     factor: float, refused: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = Tiny().eval()
-    monkeypatch.setattr(modes, 'cpp_compiler', lambda: 'c++')
+    monkeypatch.setattr(modes.environment, 'cpp_compiler', lambda: 'c++')
     monkeypatch.setattr(torch, 'compile', lambda eager: lambda images: factor * eager(images))
     inference = modes.Inference(model, 8, QUICK)
     if refused:
@@ -154,20 +149,13 @@ def test_compiled_logits_are_compared(
     assert inference.model is model
 
 
-# The passes
+@pytest.fixture
+def tasks(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """Put something in the place of measuring processes: it does what the model's name says."""
+    tasks: list[dict[str, Any]] = []
 
-
-class Workers:
-    """Stands for measuring processes: notes their tasks; does what the model's name says."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.tasks: list[dict[str, Any]] = []
-        monkeypatch.setattr(harness, 'start_worker', self)
-        for name in ('a', 'b', 'hungry', 'slow', 'crash'):
-            monkeypatch.setitem(CLASSIFIERS, name, Classifier(name, nn.Identity))
-
-    def __call__(self, args: Any, task: dict, out: Path, log: Path, timeout: float) -> int | None:
-        self.tasks.append(dict(task))
+    def start_worker(args: Any, task: dict, out: Path, log: Path, timeout: float) -> int | None:
+        tasks.append(dict(task))
         if task['model'] == 'hungry' and task['batch'] > 2:
             return -signal.SIGKILL
         if task['model'] in ('slow', 'crash'):
@@ -178,10 +166,10 @@ class Workers:
         out.write_text(json.dumps({'size': size} | dict.fromkeys(task['modes'], cell)))
         return 0
 
-
-@pytest.fixture
-def workers(monkeypatch: pytest.MonkeyPatch) -> Workers:
-    return Workers(monkeypatch)
+    monkeypatch.setattr(harness, 'start_worker', start_worker)
+    for name in ('a', 'b', 'hungry', 'slow', 'crash'):
+        monkeypatch.setitem(CLASSIFIERS, name, Classifier(name, nn.Identity))
+    return tasks
 
 
 def passes_of(folder: Path, *words: str) -> Passes:
@@ -194,31 +182,31 @@ def passes_of(folder: Path, *words: str) -> Passes:
     return passes
 
 
-def test_passes_go_forth_and_back_and_are_not_repeated(workers: Workers, tmp_path: Path) -> None:
+def test_passes_go_forth_and_back_and_are_not_repeated(tasks: list, tmp_path: Path) -> None:
     assert passes_of(tmp_path, 'a', 'b', '--passes', '2').run() == []
-    assert [task['model'] for task in workers.tasks] == ['a', 'b', 'b', 'a']
+    assert [task['model'] for task in tasks] == ['a', 'b', 'b', 'a']
     passes = passes_of(tmp_path, 'a', 'b', '--passes', '2', '--resume')
     assert passes.cells(2, 'a')['latency']['batch'] == 16
     passes.run()
-    assert len(workers.tasks) == 4
+    assert len(tasks) == 4
 
 
-def test_only_what_is_missing_or_wrong_is_measured_again(workers: Workers, tmp_path: Path) -> None:
+def test_only_what_is_missing_or_wrong_is_measured_again(tasks: list, tmp_path: Path) -> None:
     passes = passes_of(tmp_path, 'a', '--passes', '1')
     passes.run()
     (file,) = (tmp_path / 'out/passes/1').iterdir()
     file.write_text(json.dumps({**passes.cells(1, 'a'), 'latency': {'error': 'no'}}))
     assert passes.missing(1, 'a') == ['latency']
     passes.run()
-    assert workers.tasks[-1]['modes'] == ['latency']
+    assert tasks[-1]['modes'] == ['latency']
     assert passes.missing(1, 'a') == []
 
 
-def test_a_killed_process_is_tried_with_less(workers: Workers, tmp_path: Path) -> None:
+def test_a_killed_process_is_tried_with_less(tasks: list, tmp_path: Path) -> None:
     passes = passes_of(tmp_path, 'hungry', '--passes', '2', '--batch', '8')
     passes.run()
     # The second pass begins with what fitted in the first.
-    assert [task['batch'] for task in workers.tasks] == [8, 4, 2, 2]
+    assert [task['batch'] for task in tasks] == [8, 4, 2, 2]
     assert passes.cells(1, 'hungry')['throughput']['batch'] == 2
 
 
@@ -227,7 +215,7 @@ def test_a_killed_process_is_tried_with_less(workers: Workers, tmp_path: Path) -
     [('slow', 'not done after 1200 s'), ('crash', 'the process ended with status 3')],
 )
 def test_a_dead_process_leaves_errors(
-    model: str, message: str, workers: Workers, tmp_path: Path
+    model: str, message: str, tasks: list, tmp_path: Path
 ) -> None:
     passes = passes_of(tmp_path, model, 'a', '--passes', '1')
     passes.run()
@@ -239,12 +227,12 @@ def test_a_dead_process_leaves_errors(
     ]
 
 
-def test_later_passes_are_left_out_when_time_is_up(workers: Workers, tmp_path: Path) -> None:
+def test_later_passes_are_left_out_when_time_is_up(tasks: list, tmp_path: Path) -> None:
     assert passes_of(tmp_path, 'a', '--minutes', '1e-9').run() == [2, 3]
-    assert len(workers.tasks) == 1
+    assert len(tasks) == 1
 
 
-def test_a_folder_belongs_to_one_benchmark(workers: Workers, tmp_path: Path) -> None:
+def test_a_folder_belongs_to_one_benchmark(tasks: list, tmp_path: Path) -> None:
     passes_of(tmp_path, 'a', '--resume')  # nothing there yet: the same as without
     with pytest.raises(UserError, match='holds results already: go on with them by --resume'):
         passes_of(tmp_path, 'a')
@@ -269,31 +257,24 @@ def test_the_command_line_measures_a_model(
     assert 'minutes: no errors' in text.err
 
 
-# The tables
-
-
 SIZE = {'parameters': 5_717_416, 'macs': 1_250_000_000, 'flops': 2_500_000_000}
-PASSES = [
-    {
-        'size': SIZE,
-        'throughput': {'batch': 8, 'seconds': [1.0, 2.0], 'peak_memory_mb': 100.0},
-        'latency': {'seconds': [0.01, 0.02, 0.03], 'relative_error': 0},
-        'compiled': {'unavailable': 'no compiler'},
-        'onnx': {'seconds': [0.005], 'relative_error': 1e-6},
-    },
-    {
-        'size': SIZE,
-        'throughput': {'batch': 8, 'seconds': [4.0], 'peak_memory_mb': 102.0},
-        'latency': {'seconds': [0.04, 0.05], 'relative_error': 0},
-        'compiled': {'unavailable': 'no compiler'},
-        'onnx': {'seconds': [0.007], 'relative_error': 3e-6},
-    },
-]
+FIRST = {
+    'size': SIZE,
+    'throughput': {'batch': 8, 'seconds': [1.0, 2.0], 'peak_memory_mb': 100.0},
+    'latency': {'seconds': [0.01, 0.02, 0.03], 'relative_error': 0},
+    'compiled': {'unavailable': 'no compiler'},
+    'onnx': {'seconds': [0.005], 'relative_error': 1e-6},
+}
+SECOND = FIRST | {
+    'throughput': {'batch': 8, 'seconds': [4.0], 'peak_memory_mb': 102.0},
+    'latency': {'seconds': [0.04, 0.05], 'relative_error': 0},
+    'onnx': {'seconds': [0.007], 'relative_error': 3e-6},
+}
 
 
 def make(model: str = 'vit_tiny', passes: list | None = None) -> dict:
     entry = Classifier('ViT', Tiny, note='a note')
-    return tables.make_row(model, entry, passes or PASSES, list(modes.MODES))
+    return tables.make_row(model, entry, passes or [FIRST, SECOND], list(modes.MODES))
 
 
 def cells_in(line: str) -> list[str]:
@@ -317,7 +298,7 @@ def test_passes_are_pooled() -> None:
 
 
 def test_an_error_in_any_pass_is_told() -> None:
-    broken = [PASSES[0], {'size': SIZE, 'latency': {'error': 'RuntimeError: no'}}]
+    broken = [FIRST, {'size': SIZE, 'latency': {'error': 'RuntimeError: no'}}]
     row = make(passes=broken)
     assert row['latency'] == {'error': 'RuntimeError: no'}
     assert tables.errors_of(row) == ['latency: RuntimeError: no']

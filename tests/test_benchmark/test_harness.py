@@ -51,11 +51,8 @@ def test_variants_are_set_beside_the_first(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(harness.MatmulPeak, '__call__', peak)
     time = FakeTime()
-    variants = {
-        'ours': harness.Variant({'step': time.call('a', 2, 4, 6)}, {'step': 6e9}),
-        'theirs': harness.Variant({'step': time.call('b', 6, 6, 6)}),
-    }
-    found = harness.compare(variants, 3, 0, clock=time, units=2)['step']
+    calls = {'ours': time.call('a', 2, 4, 6), 'theirs': time.call('b', 6, 6, 6)}
+    found = harness.compare(calls, 3, 0, flops={'ours': 6e9}, clock=time, units=2)
     ours, theirs = found['ours'], found['theirs']
     assert (ours['median'], ours['iqr'], ours['fastest'], ours['samples']) == (2, 1, 1, 3)
     assert theirs['ratio'] == 1.5  # the median of 3, 1.5 and 1
@@ -75,7 +72,7 @@ def test_the_peak_is_the_best_rate() -> None:
 def test_memory_is_the_peak_and_what_it_grew_by(monkeypatch: pytest.MonkeyPatch) -> None:
     peaks, calls = [120.0, 180.0], []
     monkeypatch.setattr(harness, 'held_memory_mb', lambda device: 100.0)
-    monkeypatch.setattr(harness, 'peak_memory_mb', lambda device: peaks.pop(0))
+    monkeypatch.setattr(harness.environment, 'peak_memory_mb', lambda device: peaks.pop(0))
     passes = {'forward': lambda: calls.append('f'), 'step': lambda: calls.append('s')}
     assert harness.measure_memory(passes, 'cpu') == {
         'forward': {'peak_mb': 120, 'grown_mb': 20},
@@ -86,29 +83,38 @@ def test_memory_is_the_peak_and_what_it_grew_by(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_table_says_what_its_columns_say() -> None:
     columns = {
-        'name': lambda row: row['name'],
+        'name': lambda row: row['name'].upper(),
         'ms (IQR)': harness.spread(1e3, 1),
-        'share': harness.column('share', '{:.0%}'),
+        'share': '{share:.0%}',
+        'in it': '{parts[left]}',
     }
-    rows = [{'name': 'a', 'median': 0.0123, 'iqr': 0.001}, {'name': 'b', 'median': 1, 'iqr': 0}]
-    rows[1]['share'] = 0.5
+    rows = [{'name': 'a', 'median': 0.0123, 'iqr': 0.001, 'share': None}]
+    rows.append({'name': 'b', 'median': 1, 'iqr': 0, 'share': 0.5, 'parts': {'left': 3}})
     lines = harness.table('A title', columns, rows).splitlines()
     assert lines[0] == '**A title**'
-    assert lines[-2:] == ['| a | 12.3 (1.0) |  |', '| b | 1000.0 (0.0) | 50% |']
+    assert lines[-2:] == ['| A | 12.3 (1.0) |  |  |', '| B | 1000.0 (0.0) | 50% | 3 |']
+
+
+def test_a_summary_is_of_quartiles() -> None:
+    found = harness.summary((1.0, 9.0, 2.0, 4.0, 3.0))
+    assert found == {'median': 3.0, 'iqr': 2.0, 'fastest': 1.0, 'samples': 5}
+    assert harness.summary((1.0,))['iqr'] == 0.0
 
 
 def test_a_report_is_printed_and_written(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    args = Namespace(markdown=str(tmp_path / 'a.md'), json=str(tmp_path / 'a.json'), amp='bf16')
+    args = Namespace(
+        markdown=str(tmp_path / 'a.md'), json=str(tmp_path / 'a.json'), amp='bf16', batch=3
+    )
     machine = harness.describe(args)
-    harness.publish(harness.Report([{'median': 1}], 'a table', {'batch': 3}), machine, args)
+    harness.publish(harness.Report([{'median': 1}], 'a table'), machine, args)
     text = (tmp_path / 'a.md').read_text()
     assert text.startswith(f'*measured* on {machine["cpu"]}')
     assert 'bf16, torch' in text
     assert text in capsys.readouterr().out
     found = json.loads((tmp_path / 'a.json').read_text())
-    assert (found['results'], found['settings']) == ([{'median': 1}], {'batch': 3})
+    assert (found['results'], found['settings']) == ([{'median': 1}], {'amp': 'bf16', 'batch': 3})
 
 
 def test_workers_give_results_and_their_errors_are_told(
@@ -159,7 +165,7 @@ def test_bad_options_are_refused(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr('torch.cuda.is_available', lambda: False)
-    monkeypatch.setattr(harness, 'cpp_compiler', lambda: None)
+    monkeypatch.setattr(harness.environment, 'cpp_compiler', lambda: None)
     try:
         status = run_tool(lambda: run.main(words.split()))
     except SystemExit as stop:  # argparse's

@@ -1,13 +1,7 @@
-import pytest
 import torch
 from torch.nn import functional
 
 from lightvit_dense.utils import environment as measure
-
-
-def test_flops_of_a_linear_layer():
-    layer, x = torch.nn.Linear(32, 48), torch.randn(5, 32)
-    assert measure.count_flops(lambda: layer(x)) == 2 * 5 * 32 * 48
 
 
 def test_flops_of_an_attention_block_include_the_fused_attention():
@@ -27,25 +21,15 @@ def test_flops_of_an_attention_block_include_the_fused_attention():
 
 
 def test_flops_of_the_backward_pass_are_twice_the_forward_pass():
-    weight = torch.randn(8, 4, requires_grad=True)
-    x = torch.randn(6, 8, requires_grad=True)
-    assert measure.count_flops(lambda: (x @ weight).sum().backward()) == 3 * 2 * 6 * 8 * 4
+    layer, x = torch.nn.Linear(4, 8), torch.randn(6, 4, requires_grad=True)
+    assert measure.count_flops(lambda: layer(x)) == 2 * 6 * 8 * 4
+    assert measure.count_flops(lambda: layer(x).sum().backward()) == 3 * 2 * 6 * 8 * 4
 
 
 def test_warmup_is_called_but_not_timed():
     calls = []
-    timing = measure.time_calls(lambda: calls.append(None), repeats=3, warmup=1)
-    assert len(calls) == 4
-    assert len(timing.seconds) == 3
-    with pytest.raises(ValueError, match='repeats'):
-        measure.time_calls(lambda: None, repeats=0, warmup=0)
-
-
-def test_median_and_spread():
-    timing = measure.Timing((1.0, 9.0, 2.0, 4.0, 3.0))
-    assert timing.median == 3.0
-    assert timing.spread == 2.0
-    assert measure.Timing((1.0,)).spread == 0.0
+    seconds = measure.time_calls(lambda: calls.append(None), repeats=3, warmup=1)
+    assert (len(calls), len(seconds)) == (4, 3)
 
 
 def test_cpu_peak_memory_grows_with_what_is_held():

@@ -17,13 +17,7 @@ from torch import Tensor, nn
 
 from lightvit_dense.deploy import compare_onnx, export_onnx, onnx_session
 from lightvit_dense.errors import UserError
-from lightvit_dense.utils.environment import (
-    count_flops,
-    cpp_compiler,
-    peak_memory_mb,
-    reset_peak_memory,
-    time_calls,
-)
+from lightvit_dense.utils import environment
 
 from . import harness
 from .references.classifiers import Classifier, prepare
@@ -81,7 +75,7 @@ def size_cell(model: nn.Module, size: int) -> Cell:
     """Count parameters and arithmetic of one image; a multiply-add is two FLOPs and one MAC."""
     image = torch.zeros(1, 3, size, size)
     with torch.no_grad():
-        flops = count_flops(lambda: model(image))
+        flops = environment.count_flops(lambda: model(image))
     count = sum(p.numel() for p in model.parameters())
     return {'parameters': count, 'flops': flops, 'macs': flops // 2}
 
@@ -89,23 +83,17 @@ def size_cell(model: nn.Module, size: int) -> Cell:
 def fit_batch(run: Callable[[int], float], wanted: int, seconds: float) -> int:
     """Halve a batch until one call of it fits into memory and time; returns a batch that has run.
 
-    The time is foretold from an eighth of the batch, so that the peak of memory is that of the
-    batch which is taken in the end.
-
-    Args:
-        run: Runs a batch of this size; returns its seconds.
-        wanted: Largest batch.
-        seconds: Longest time of a call.
+    ``run`` runs a batch of some size and returns its seconds. The time is foretold from an eighth
+    of the batch, so that the peak of memory is that of the batch which is taken in the end.
     """
 
     def fits(size: int) -> float | None:
         try:
             return run(size)
         except (RuntimeError, MemoryError) as error:
-            told = any(
-                words in str(error).lower() for words in ('allocate memory', 'enough memory')
-            )
-            lacking = isinstance(error, (torch.OutOfMemoryError, MemoryError)) or told
+            text = str(error).lower()
+            lacking = isinstance(error, (torch.OutOfMemoryError, MemoryError))
+            lacking = lacking or 'allocate memory' in text or 'enough memory' in text
             if size == 1 or not lacking:
                 raise
             return None
@@ -130,19 +118,18 @@ def throughput_cell(inference: Inference, args: Namespace) -> Cell:
     def run(batch: int) -> float:
         if device.type == 'cuda':
             torch.cuda.empty_cache()
-        reset_peak_memory(device)
+        environment.reset_peak_memory(device)
         images = inference.images(batch)
-        return time_calls(lambda: inference(images), 1, 0, device).seconds[0]
+        return environment.time_calls(lambda: inference(images), 1, 0, device)[0]
 
     batch = fit_batch(run, args.batch, args.budget / MIN_CALLS)
     images = inference.images(batch)
     seconds = timed_calls(lambda: inference(images), max(1, args.repeats // 3), args)
-    return {'batch': batch, 'seconds': seconds, 'peak_memory_mb': peak_memory_mb(device) - held}
-
-
-def latency_cell(call: harness.Call, error: float, args: Namespace) -> Cell:
-    """Time a call of one image, whose logits are off by an error."""
-    return {'seconds': timed_calls(call, args.repeats, args), 'relative_error': error}
+    return {
+        'batch': batch,
+        'seconds': seconds,
+        'peak_memory_mb': environment.peak_memory_mb(device) - held,
+    }
 
 
 def _check(relative: float, tolerance: float, what: str) -> float:
@@ -153,7 +140,7 @@ def _check(relative: float, tolerance: float, what: str) -> float:
 
 def compiled(inference: Inference) -> tuple[harness.Call, float]:
     """Return a call of one image after ``torch.compile``, and how far its logits are off."""
-    if cpp_compiler() is None:
+    if environment.cpp_compiler() is None:
         raise Unavailable('no compiler')
     other, image = copy(inference), inference.images(1)
     other.model = torch.compile(inference.model)  # type: ignore[assignment]
@@ -163,9 +150,8 @@ def compiled(inference: Inference) -> tuple[harness.Call, float]:
     return lambda: other(image), _check(error, tolerance, 'the compiled model')
 
 
-def onnx(model: nn.Module, size: int, args: Namespace) -> tuple[harness.Call, float]:
+def onnx(model: nn.Module, image: Tensor, args: Namespace) -> tuple[harness.Call, float]:
     """Return a call of one image in ONNX Runtime (CPU, fp32), and how far its logits are off."""
-    image = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(1))
     try:
         with tempfile.TemporaryDirectory() as folder:
             path = export_onnx(model, Path(folder) / 'model.onnx', image, dynamic_batch=False)
@@ -216,10 +202,15 @@ def measure_model(entry: Classifier, wanted: Sequence[str], args: Namespace) -> 
     plain = deepcopy(built[0]) if 'onnx' in wanted else built[0]
     inference = Inference(built[0], entry.size, args)
     image = inference.images(1)
+    on_cpu = image.contiguous().cpu()
+
+    def latency(call: harness.Call, error: float) -> Cell:
+        return {'seconds': timed_calls(call, args.repeats, args), 'relative_error': error}
+
     measurements: dict[str, Callable[[], Cell]] = {
         'throughput': lambda: throughput_cell(inference, args),
-        'latency': lambda: latency_cell(lambda: inference(image), 0.0, args),
-        'onnx': lambda: latency_cell(*onnx(plain, entry.size, args), args),
-        'compiled': lambda: latency_cell(*compiled(inference), args),
+        'latency': lambda: latency(lambda: inference(image), 0.0),
+        'onnx': lambda: latency(*onnx(plain, on_cpu, args)),
+        'compiled': lambda: latency(*compiled(inference)),
     }
     return cells | {mode: _attempt(measurements[mode]) for mode in MODES if mode in wanted}

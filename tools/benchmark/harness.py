@@ -1,4 +1,4 @@
-"""What all benchmarks share: turns, statistics, memory, the matmul peak, workers and reports."""
+"""What all benchmarks share: options, turns, statistics, memory, workers and reports."""
 
 import argparse
 import json
@@ -9,36 +9,36 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 
 import lightvit_dense
 from lightvit_dense.errors import UserError
+from lightvit_dense.utils import environment
 from lightvit_dense.utils.devices import check_device
-from lightvit_dense.utils.environment import (
-    Timing,
-    cpp_compiler,
-    hardware,
-    peak_memory_mb,
-    reset_peak_memory,
-    synchronize,
-    time_calls,
-)
-from lightvit_dense.utils.io import atomic_write
+from lightvit_dense.utils.io import atomic_write, write_json
 from lightvit_dense.utils.tables import to_markdown
 
 ROOT = Path(__file__).resolve().parents[2]
-RUN = Path(__file__).with_name('run.py')
 DTYPES = {'none': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
 """Precisions by the names of the command line."""
 Name = TypeVar('Name', bound=Hashable)
 Call = Callable[[], object]
+Column = str | Callable[[Any], str]
 
-_OPTIONS: dict[str, dict[str, Any]] = {
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Return the (width, height) that WIDTHxHEIGHT names."""
+    width, _, height = text.partition('x')
+    if not (width.isdigit() and height.isdigit() and int(width) and int(height)):
+        raise argparse.ArgumentTypeError(f'{text}: expected WIDTHxHEIGHT, such as 500x375')
+    return int(width), int(height)
+
+
+SHARED: dict[str, dict[str, Any]] = {
     'device': dict(help='cpu or cuda (default: cuda where there is one)'),
     'amp': dict(choices=list(DTYPES), help='mixed precision'),
     'compile': dict(action='store_true', help='also time ours compiled'),
@@ -49,17 +49,25 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     'warmup': dict(type=int, help='rounds before, not timed'),
     'no-memory': dict(action='store_true', help='leave out the peak memory'),
     'quality': dict(type=int, help='of the JPEG files'),
+    'size': dict(type=parse_size, metavar='WxH', help='size of the JPEG files'),
     'tiny': dict(action='store_true', help='narrow networks, to try the tool'),
 }
+"""Options that several cases share."""
+STEP_OPTIONS = {'batch': None, 'device': None, 'amp': 'none', 'compile': False, 'threads': None}
+"""Defaults of those that all training steps have."""
 
 
-def add_options(parser: argparse.ArgumentParser, **defaults: Any) -> None:
-    """Add options that several cases share, each with the case's default."""
-    for name, default in defaults.items():
-        option = dict(_OPTIONS[name.replace('_', '-')], default=default)
-        if default not in (None, False):
-            option['help'] += f' (default: {default})'
-        parser.add_argument(f'--{name.replace("_", "-")}', **option)
+def add_options(parser: argparse.ArgumentParser, options: Mapping[str, Any]) -> None:
+    """Add options: each is given by ``add_argument``'s arguments, a shared one by its default."""
+    for name, option in options.items():
+        option = dict(option if isinstance(option, dict) else SHARED[name] | {'default': option})
+        default, text = option.get('default'), option.get('help', '')
+        if default and 'default:' not in text:
+            between = 'x' if isinstance(default, tuple) else ' '
+            plural = isinstance(default, (list, tuple))
+            words = between.join(map(str, default)) if plural else default
+            option['help'] = f'{text} (default: {words})'
+        parser.add_argument(f'--{name}', **option)
 
 
 def check_options(args: argparse.Namespace) -> None:
@@ -77,16 +85,14 @@ def check_options(args: argparse.Namespace) -> None:
     on_cpu = args.device == 'cpu'
     if args.amp != 'none' and on_cpu:
         raise UserError('--amp needs a GPU; add --device cuda on a machine that has one')
-    if getattr(args, 'compile', False) and on_cpu and cpp_compiler() is None:
+    if getattr(args, 'compile', False) and on_cpu and environment.cpp_compiler() is None:
         raise UserError('--compile needs a C++ compiler (g++ or clang++) on a CPU: install one')
 
 
-def parse_size(text: str) -> tuple[int, int]:
-    """Return the (width, height) that WIDTHxHEIGHT names; for ``type=`` of an option."""
-    width, _, height = text.partition('x')
-    if not (width.isdigit() and height.isdigit() and int(width) and int(height)):
-        raise argparse.ArgumentTypeError(f'{text}: expected WIDTHxHEIGHT, such as 500x375')
-    return int(width), int(height)
+def settings_of(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the options that say what is measured, as plain values."""
+    others = ('case', 'module', 'words', 'worker', 'json', 'markdown')
+    return {name: value for name, value in vars(args).items() if name not in others}
 
 
 def autocast(device: torch.device | str, amp: str) -> torch.autocast:
@@ -111,26 +117,19 @@ def in_turns(
 ) -> dict[Name, list[float]]:
     """Time calls that take turns, so that whatever else the machine does hits all of them.
 
-    Every second round goes backwards, so that slow drift hits all alike.
-
-    Args:
-        calls: What to time, by name.
-        rounds: In each, every call is made once; returned is one time each, in seconds.
-        warmup: Rounds before, not timed.
-        device: What is waited for before and after each call.
-        clock: Tells seconds.
-        prepare: Called with the number of the round before each call, untimed.
-        after_round: Called with the number of each timed round, from 1.
+    Every second round goes backwards, so that slow drift hits all alike. Returned are the seconds
+    of each round but for the warm-up's. ``prepare`` is called before each call, untimed;
+    ``after_round`` after timed ones; both with the number of the round, the first timed being 1.
     """
     device = torch.device(device)
     seconds: dict[Name, list[float]] = {name: [] for name in calls}
     for number in range(1 - warmup, rounds + 1):
         for name in list(calls)[:: 1 if number % 2 else -1]:
             prepare(number)
-            synchronize(device)
+            environment.synchronize(device)
             start = clock()
             calls[name]()
-            synchronize(device)
+            environment.synchronize(device)
             if number > 0:
                 seconds[name].append(clock() - start)
         if number > 0:
@@ -140,8 +139,8 @@ def in_turns(
 
 def summary(values: Sequence[float]) -> dict[str, float]:
     """Return the median, the interquartile range (0 for one value) and the least of values."""
-    timing = Timing(tuple(values))
-    found = {'median': timing.median, 'iqr': timing.spread, 'fastest': min(values)}
+    low, median, high = np.percentile(values, (25, 50, 75)).tolist()
+    found = {'median': median, 'iqr': high - low, 'fastest': min(values)}
     return {**found, 'samples': len(values)}
 
 
@@ -161,82 +160,64 @@ class MatmulPeak:
 
     def __call__(self, number: int = 0) -> None:
         """Measure once more."""
-        timing = time_calls(self._multiply, 7, 2, self.device)
-        self.gflop_per_s = max(self.gflop_per_s, 2 * self.size**3 / min(timing.seconds) / 1e9)
-
-
-@dataclass(frozen=True)
-class Variant:
-    """One of the things that are compared: calls that each run one step, by the pass's name."""
-
-    passes: Mapping[str, Call]
-    flops: Mapping[str, float] = field(default_factory=dict)  # of a step, by pass
+        fastest = min(environment.time_calls(self._multiply, 7, 2, self.device))
+        self.gflop_per_s = max(self.gflop_per_s, 2 * self.size**3 / fastest / 1e9)
 
 
 def compare(
-    variants: Mapping[str, Variant],
+    calls: Mapping[str, Call],
     rounds: int,
     warmup: int,
     device: torch.device | str = 'cpu',
-    dtype: torch.dtype = torch.float32,
+    amp: str = 'none',
+    flops: Mapping[str, float] | None = None,
     units: int = 1,
     **options: Any,
-) -> dict[str, dict[str, dict[str, float]]]:
-    """Time variants in turns and set each beside the first.
+) -> dict[str, dict[str, float]]:
+    """Time calls in turns (see :func:`in_turns`) and set each beside the first.
 
-    Args:
-        variants: By name; all have the same passes, and take turns in each of them.
-        rounds: See :func:`in_turns`.
-        warmup: Likewise.
-        device: Likewise.
-        dtype: Precision of the matrix product whose rate is the peak.
-        units: Images, batches or whatever of a call; seconds are of one.
-        **options: See :func:`in_turns`.
+    ``units`` are the images or batches of a call: seconds and ``flops``, where they are known, are
+    of one. ``amp`` is the precision of the matmul peak.
 
     Returns:
-        By pass and variant: the :func:`summary` in seconds; ``ratio``, the median over rounds of
-        its seconds by the first one's (above 1 the first is faster); and, where arithmetic is
-        known, ``gflop`` and ``share``, the part of the peak of this run that it reaches.
+        By name: the :func:`summary` in seconds; ``ratio``, the median over rounds of its seconds
+        by the first one's (above 1 the first is faster); and, where arithmetic is known,
+        ``gflop`` and ``share``, the part of the peak of this run that it reaches.
     """
-    passes = list(next(iter(variants.values())).passes)
-    calls = {(p, name): one.passes[p] for p in passes for name, one in variants.items()}
-    peak = MatmulPeak(device, dtype)
-
-    counted = any(one.flops for one in variants.values())
+    flops = flops or {}
+    peak = MatmulPeak(device, DTYPES[amp])
 
     def after_round(number: int) -> None:
-        if counted:
+        if flops:
             peak()
         progress(f'  round {number} of {rounds}')
 
     taken = in_turns(calls, rounds, warmup, device=device, after_round=after_round, **options)
-    seconds = {key: [value / units for value in values] for key, values in taken.items()}
-    found: dict[str, dict[str, dict[str, float]]] = {p: {} for p in passes}
-    first = next(iter(variants))
-    for (p, name), values in seconds.items():
-        row = {**summary(values), 'ratio': ratio(values, seconds[p, first])}
-        if p in variants[name].flops:
-            gflop = variants[name].flops[p] / 1e9
+    first = next(iter(taken.values()))
+    found = {}
+    for name, seconds in taken.items():
+        row = summary([value / units for value in seconds]) | {'ratio': ratio(seconds, first)}
+        if name in flops:
+            gflop = flops[name] / 1e9
             row |= {'gflop': gflop, 'share': gflop / row['median'] / peak.gflop_per_s}
-        found[p][name] = row
+        found[name] = row
     return found
 
 
 def compare_pipelines(
+    title: str,
     pipelines: Mapping[str, Callable[[Any], object]],
     items: Callable[[int], Sequence[Any]],
     rounds: int,
-) -> list[dict[str, Any]]:
+) -> tuple[list[dict[str, Any]], str]:
     """Compare pipelines from an item to an input on one core, with the same randomness in a round.
 
-    Args:
-        pipelines: By name, the reference first; those of a bare decode are the floor.
-        items: Takes the number of a round; each pipeline is called with each item of it.
-        rounds: Timed rounds.
+    Each pipeline, the reference first, is called with each item of a round; those of a bare decode
+    are the floor.
 
     Returns:
         Rows of the :func:`summary` of CPU seconds an item, with ``per_s``, ``speedup`` over the
-        reference, and ``floor``, the part of the fastest bare decode's speed.
+        reference, and ``floor``, the part of the fastest bare decode's speed; and their table.
     """
     now: list[Any] = []
 
@@ -245,29 +226,22 @@ def compare_pipelines(
         np.random.seed(abs(number))
         torch.manual_seed(number)
 
-    def repeat(run: Callable[[Any], object]) -> Call:
-        return lambda: [run(item) for item in now]
-
-    variants = {name: Variant({'item': repeat(run)}) for name, run in pipelines.items()}
+    calls = {name: lambda run=run: [run(item) for item in now] for name, run in pipelines.items()}
     options: dict[str, Any] = dict(clock=time.process_time, prepare=prepare, units=len(items(1)))
-    found = compare(variants, rounds, 1, **options)['item']
+    found = compare(calls, rounds, 1, **options)
     floor = min((r['median'] for n, r in found.items() if n.startswith('bare decode')), default=0)
-    for row in found.values():
+    rows = []
+    for name, row in found.items():
         row |= {'per_s': 1 / row['median'], 'speedup': 1 / row['ratio']}
-        row |= {'floor': floor / row['median']} if floor else {}
-    return [{'name': name, **row} for name, row in found.items()]
-
-
-def pipelines_table(title: str, rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return the table of what :func:`compare_pipelines` found."""
+        rows.append({'name': name, **row} | ({'floor': floor / row['median']} if floor else {}))
     columns = {
-        'pipeline': column('name'),
-        'a second and core': column('per_s', '{:.4g}'),
+        'pipeline': '{name}',
+        'a second and core': '{per_s:.4g}',
         'us (IQR)': spread(1e6, 0),
-        'x the first': column('speedup', '{:.2f}'),
-        'of the floor': column('floor', '{:.0%}'),
+        'x the first': '{speedup:.2f}',
+        'of the floor': '{floor:.0%}',
     }
-    return table(title, columns, rows)
+    return rows, table(title, columns, rows)
 
 
 def held_memory_mb(device: torch.device) -> float:
@@ -289,12 +263,12 @@ def measure_memory(
     """
     device = torch.device(device)
     before = held_memory_mb(device)
-    reset_peak_memory(device)
+    environment.reset_peak_memory(device)
     found = {}
     for name, call in passes.items():
         for _ in range(2):
             call()
-        peak = peak_memory_mb(device)
+        peak = environment.peak_memory_mb(device)
         found[name] = {'peak_mb': peak, 'grown_mb': peak - before}
     return found
 
@@ -306,29 +280,20 @@ def start_worker(
     log: Path | None = None,
     timeout: float | None = None,
 ) -> int | None:
-    """Let the case do a task in a fresh process with its own threads.
+    """Let the case's ``work`` do a task in a fresh process, with the threads that the task names.
 
-    Args:
-        args: The command line; the process is given the same one.
-        task: What the case's ``work`` gets; ``threads`` in it is for the process.
-        out: Gets what ``work`` returns, as JSON.
-        log: Takes what the process prints; standard error by default.
-        timeout: Seconds after which the process is ended.
-
-    Returns:
-        The exit status, None after the timeout.
+    ``out`` gets what it returns as JSON, ``log`` what it prints (else it is seen on standard
+    error). Returns the exit status, None after ``timeout`` seconds.
     """
-    environment = dict(os.environ)
     threads = task.get('threads') or getattr(args, 'threads', None)
-    if threads:
-        environment['OMP_NUM_THREADS'] = environment['MKL_NUM_THREADS'] = str(threads)
-    command = [sys.executable, str(RUN), *args.words, '--worker', json.dumps(task), str(out)]
+    names = ('OMP_NUM_THREADS', 'MKL_NUM_THREADS') if threads else ()
+    variables = os.environ | dict.fromkeys(names, str(threads))
+    run = str(Path(__file__).with_name('run.py'))
+    command = [sys.executable, run, *args.words, '--worker', json.dumps(task), str(out)]
     with open(log or os.devnull, 'a', encoding='utf-8') as stream:
-        errors = stream if log else None
+        options: dict[str, Any] = dict(stdout=stream, stderr=stream if log else None)
         try:
-            return subprocess.run(
-                command, stdout=stream, stderr=errors, env=environment, timeout=timeout, check=False
-            ).returncode
+            return subprocess.run(command, env=variables, timeout=timeout, **options).returncode
         except subprocess.TimeoutExpired:
             return None
 
@@ -345,28 +310,43 @@ def run_worker(args: argparse.Namespace, **task: Any) -> Any:
         return json.loads(out.read_text(encoding='utf-8'))
 
 
-@dataclass(frozen=True)
-class Report:
+def run_groups(
+    args: argparse.Namespace, groups: Mapping[str, str], **task: Any
+) -> Iterable[tuple[str, Any]]:
+    """Do the task of each group in a fresh process; gives its name and what ``work`` returned."""
+    for place, (name, title) in enumerate(groups.items(), 1):
+        progress(f'[{place}/{len(groups)}] {title}')
+        yield name, run_worker(args, group=name, **task)
+
+
+class Report(NamedTuple):
     """What a case has found: numbers for JSON, tables for people."""
 
     results: Any
     text: str
-    settings: Mapping[str, Any] = field(default_factory=dict)
     status: int = 0
 
 
-def table(title: str, columns: Mapping[str, Callable[[Any], str]], rows: Iterable[Any]) -> str:
-    """Return a titled table in Markdown, its columns given by what they say of a row."""
-    cells = [[write(row) for write in columns.values()] for row in rows]
+def table(title: str, columns: Mapping[str, Column], rows: Iterable[Mapping[str, Any]]) -> str:
+    """Return a titled table in Markdown.
+
+    A column is a format string for the values of a row, blank where one is absent or None, or a
+    function of the row.
+    """
+
+    def write(column: Column, row: Mapping[str, Any]) -> str:
+        if not isinstance(column, str):
+            return column(row)
+        try:
+            return column.format(**{k: v for k, v in row.items() if v is not None})
+        except KeyError:
+            return ''
+
+    cells = [[write(column, row) for column in columns.values()] for row in rows]
     return f'**{title}**\n\n{to_markdown(list(columns), cells)}'
 
 
-def column(name: str, text: str = '{}') -> Callable[[Any], str]:
-    """Return a column that writes a value of a row; blank where there is none."""
-    return lambda row: '' if row.get(name) is None else text.format(row[name])
-
-
-def spread(factor: float = 1, digits: int = 3) -> Callable[[Any], str]:
+def spread(factor: float = 1, digits: int = 3) -> Column:
     """Return a column that writes median (IQR) of a row's :func:`summary` times a factor."""
     return lambda row: f'{factor * row["median"]:.{digits}f} ({factor * row["iqr"]:.{digits}f})'
 
@@ -375,13 +355,22 @@ def describe(args: argparse.Namespace) -> dict[str, Any]:
     """Return what is measured on."""
     amp = getattr(args, 'amp', 'none')
     return {
-        **hardware(),
+        **environment.hardware(),
         'device': getattr(args, 'device', 'cpu'),
         'precision': {'none': 'fp32'}.get(amp, amp),
         'load_at_start': round(os.getloadavg()[0], 2),
         'torch': str(torch.__version__),
         'lightvit_dense': lightvit_dense.__version__,
     }
+
+
+def in_words(machine: Mapping[str, Any]) -> str:
+    """Return what is measured on, in words."""
+    place = f'{machine["cpu"]}, {machine["cores"]} cores, {machine["torch_threads"]} torch threads'
+    if machine['device'] != 'cpu':
+        place = machine['gpu']
+    words = f'{place}, {machine["precision"]}, torch {machine["torch"]}'
+    return f'{words}; load of the machine before: {machine["load_at_start"]}'
 
 
 def pin(cores: Sequence[int]) -> None:
@@ -394,15 +383,6 @@ def pin(cores: Sequence[int]) -> None:
     os.sched_setaffinity(0, cores)
 
 
-def in_words(machine: Mapping[str, Any]) -> str:
-    """Return what is measured on, in words."""
-    place = f'{machine["cpu"]}, {machine["cores"]} cores, {machine["torch_threads"]} torch threads'
-    if machine['device'] != 'cpu':
-        place = machine['gpu']
-    words = f'{place}, {machine["precision"]}, torch {machine["torch"]}'
-    return f'{words}; load of the machine before: {machine["load_at_start"]}'
-
-
 def publish(report: Report, machine: Mapping[str, Any], args: argparse.Namespace) -> None:
     """Print a report, and write the files that were asked for."""
     text = f'*measured* on {in_words(machine)}.\n\n{report.text.strip()}\n'
@@ -410,5 +390,5 @@ def publish(report: Report, machine: Mapping[str, Any], args: argparse.Namespace
     if args.markdown:
         atomic_write(args.markdown, text.encode())
     if args.json:
-        found = {'machine': machine, 'settings': report.settings, 'results': report.results}
-        atomic_write(args.json, (json.dumps(found, indent=2) + '\n').encode())
+        found = {'machine': machine, 'settings': settings_of(args), 'results': report.results}
+        write_json(args.json, found)

@@ -31,31 +31,20 @@ def load(name: str) -> Any:
     return import_module(f'tools.benchmark.{name}')
 
 
-def describe_cases() -> dict[str, str]:
-    """Return the cases by name, with the first line of their modules; nothing is imported."""
-    files = sorted((HERE / 'cases').glob('*.py'))
-    return {p.stem: str(ast.get_docstring(ast.parse(p.read_text('utf-8')))) for p in files}
-
-
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Parse the command line; ``args.module`` is the case's module."""
+    """Parse the command line; ``args.module`` is the case's module, the only one imported."""
     words = list(sys.argv[1:] if argv is None else argv)
-    cases = describe_cases()
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    raw: dict[str, Any] = dict(formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, **raw)
     choices = parser.add_subparsers(dest='case', metavar='CASE', required=True)
-    for name, text in cases.items():
-        line = text.splitlines()[0]
-        one = choices.add_parser(
-            name,
-            help=line,
-            description=text,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        if name in words[:1]:
-            module = load(f'cases.{name}')
-            module.add_options(one)
+    module = None
+    for file in sorted((HERE / 'cases').glob('*.py')):
+        text = str(ast.get_docstring(ast.parse(file.read_text('utf-8'))))
+        one = choices.add_parser(file.stem, help=text.splitlines()[0], description=text, **raw)
+        if file.stem in words[:1]:
+            module = load(f'cases.{file.stem}')
+            one.epilog = getattr(module, 'EPILOG', None)
+            load('harness').add_options(one, module.OPTIONS)
         one.add_argument('--cores', nargs='+', type=int, help='run on these cores only')
         one.add_argument('--json', metavar='FILE', help='also write the numbers to FILE')
         one.add_argument('--markdown', metavar='FILE', help='also write the tables to FILE')

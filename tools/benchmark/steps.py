@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lightvit_dense.utils.environment import count_flops
+
 from . import harness
 
 
@@ -50,11 +52,6 @@ class Loss(nn.Module):
         return self.loss_of(self.model, *data)
 
 
-def sum_of_losses(model: Any, images: Tensor) -> Tensor:
-    """Return the sum of a pre-trainer's losses for normalised images [B, 3, H, W]."""
-    return torch.stack([*model(images, mode='loss').values()]).sum()
-
-
 class TrainingStep:
     """Losses, backward pass and AdamW; a call runs one step.
 
@@ -65,6 +62,7 @@ class TrainingStep:
         amp: Precision, a key of ``DTYPES``.
         fused: Whether the optimizer is fused; where not, it is torch's default.
         compiled: Whether the forward pass is compiled.
+        optimize: False to throw the gradients away instead.
     """
 
     def __init__(
@@ -75,9 +73,10 @@ class TrainingStep:
         amp: str = 'none',
         fused: bool = True,
         compiled: bool = False,
+        optimize: bool = True,
     ) -> None:
         self.loss, self.data, self.device = loss.to(device).train(), data, torch.device(device)
-        self.amp = amp
+        self.amp, self.optimize = amp, optimize
         parameters = [p for p in self.loss.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(
             parameters, lr=1e-5, weight_decay=0.05, fused=True if fused else None
@@ -95,22 +94,21 @@ class TrainingStep:
         """Run one step."""
         self.optimizer.zero_grad(set_to_none=True)
         self.backward()
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
+        if self.optimize:
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
 
     def count_flops(self) -> int:
         """Count the arithmetic of a step, but for the optimizer's, without compiling."""
-        from lightvit_dense.utils.environment import count_flops
-
         return count_flops(lambda: self.backward(compiled=False))
 
 
-STEP_COLUMNS = {
-    'images/s': harness.column('images_per_s', '{:.4g}'),
+STEP_COLUMNS: dict[str, harness.Column] = {
+    'images/s': '{images_per_s:.4g}',
     's/step (IQR)': harness.spread(),
-    'peak MiB': harness.column('peak_mb', '{:.0f}'),
-    'GFLOP/image': harness.column('gflop_per_image', '{:.2f}'),
-    'of the matmul rate': harness.column('share', '{:.0%}'),
+    'peak MiB': '{peak_mb:.0f}',
+    'GFLOP/image': '{gflop_per_image:.2f}',
+    'of the matmul rate': '{share:.0%}',
 }
 """What tables say of a step, from a row that :func:`per_image` has completed."""
 

@@ -7,6 +7,7 @@ Example:
 
 import argparse
 import json
+import statistics
 import sys
 from pathlib import Path
 from typing import Any
@@ -106,7 +107,7 @@ def measure(args: argparse.Namespace, part: nn.Module, labels: bool) -> dict[str
         part(images)
 
     for name, call in (('torch', run_torch), ('onnx', lambda: session.run(None, feed))):
-        found[f'{name}_ms'] = 1e3 * time_calls(call, args.repeats, 1).median
+        found[f'{name}_ms'] = 1e3 * statistics.median(time_calls(call, args.repeats, 1))
     return found
 
 

@@ -19,40 +19,48 @@ import argparse
 import json
 import re
 import signal
+import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from lightvit_dense.errors import UserError
-from lightvit_dense.utils.io import atomic_write
+from lightvit_dense.suite.papers import PUBLISHED, published_of
+from lightvit_dense.utils.io import atomic_write, write_json
+from lightvit_dense.visualization.curves import save_png
+from lightvit_dense.visualization.palette import PALETTE
 
 from .. import harness
 from ..classifier_modes import MODES, Cell, measure_model
-from ..classifier_tables import draw, errors_of, make_row, paper_table, speed_table
-from ..references.classifiers import CLASSIFIERS, find_classifier
+from ..references.classifiers import CLASSIFIERS, Classifier, find_classifier
 
+Row = Mapping[str, Any]
 FIXED = ('device', 'amp', 'channels_last', 'threads', 'batch', 'budget', 'repeats', 'warmup')
 """Options that must not change when --resume goes on."""
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of this case."""
-    named = ', '.join(CLASSIFIERS)
-    parser.epilog = f"models: {named}, timm:NAME, the path of a classifier's config"
-    add = parser.add_argument
-    add('--models', nargs='+', metavar='MODEL', default=list(CLASSIFIERS), help='default: all')
-    help = 'batches, or one image eager, in ONNX Runtime, compiled (default: all)'
-    add('--modes', nargs='+', choices=list(MODES), default=list(MODES), help=help)
-    add('--out', default='work_dirs/classification_speed', help='folder of results')
-    add('--resume', action='store_true', help='measure only what --out lacks')
-    add('--passes', type=int, default=3, help='passes over all models (default: 3)')
-    add('--minutes', type=float, help='start no further pass that would end later')
-    add('--channels-last', action='store_true', help='memory layout of images')
-    add('--budget', type=float, default=6.0, help='seconds of timed calls a mode (default: 6)')
-    add('--timeout', type=float, default=1200, help='seconds a model and pass (default: 1200)')
-    harness.add_options(parser, device=None, amp='none', threads=None, batch=None)
-    harness.add_options(parser, repeats=30, warmup=2)
+EPILOG = f"models: {', '.join(CLASSIFIERS)}, timm:NAME, the path of a classifier's config"
+OPTIONS = {
+    'models': dict(nargs='+', metavar='MODEL', default=list(CLASSIFIERS), help='default: all'),
+    'modes': dict(
+        nargs='+',
+        choices=list(MODES),
+        default=list(MODES),
+        help='batches, or one image eager, in ONNX Runtime, compiled (default: all)',
+    ),
+    'out': dict(default='work_dirs/classification_speed', help='folder of results'),
+    'resume': dict(action='store_true', help='measure only what --out lacks'),
+    'passes': dict(type=int, default=3, help='passes over all models'),
+    'minutes': dict(type=float, help='start no further pass that would end later'),
+    'channels-last': dict(action='store_true', help='memory layout of images'),
+    'budget': dict(type=float, default=6.0, help='seconds of timed calls a mode'),
+    'timeout': dict(type=float, default=1200, help='seconds a model and pass'),
+    'device': None,
+    'amp': 'none',
+    'threads': None,
+    'batch': None,
+    'repeats': 30,
+    'warmup': 2,
+}
 
 
 def check(args: argparse.Namespace) -> None:
@@ -63,6 +71,155 @@ def check(args: argparse.Namespace) -> None:
     order = list(CLASSIFIERS)
     names = dict.fromkeys(args.models)
     args.models = sorted(names, key=lambda n: order.index(n) if n in order else len(order))
+
+
+def make_row(
+    model: str, entry: Classifier, passes: Sequence[Mapping[str, Cell]], modes: Sequence[str]
+) -> dict[str, Any]:
+    """Pool the cells of a model's passes.
+
+    A mode becomes the summary of images/s or of ms, or what keeps it from having one: the first
+    ``error``, else what is ``unavailable``.
+    """
+    row: dict[str, Any] = {'model': model, 'title': entry.title, 'note': entry.note}
+    row |= {'image_size': entry.size, 'passes': len(passes)}
+    for mode in ('size', *modes):
+        cells = [cells[mode] for cells in passes if mode in cells]
+        wrong = [{k: c[k]} for k in ('error', 'unavailable') for c in cells if k in c]
+        if wrong or not cells or mode == 'size':
+            row[mode] = wrong[0] if wrong else (cells or [{}])[0]
+        elif mode == 'throughput':
+            row[mode] = harness.summary([c['batch'] / s for c in cells for s in c['seconds']])
+            memory = statistics.median(c['peak_memory_mb'] for c in cells)
+            row[mode] |= {'batch': cells[0]['batch'], 'peak_memory_mb': memory}
+        else:
+            row[mode] = harness.summary([1e3 * s for c in cells for s in c['seconds']])
+            row[mode]['relative_error'] = max(c['relative_error'] for c in cells)
+    return row
+
+
+def errors_of(row: Row) -> list[str]:
+    """Return ``mode: reason`` of each cell of a row that is an error."""
+    wrong = [mode for mode in ('size', *MODES) if 'error' in row.get(mode, {})]
+    return [f'{mode}: {row[mode]["error"]}' for mode in wrong]
+
+
+def _number(value: float, digits: int = 3) -> str:
+    """Write a number with at least ``digits`` significant digits."""
+    return f'{value:.0f}' if abs(value) >= 10 ** (digits - 1) else f'{value:.{digits}g}'
+
+
+def in_text(row: Row) -> dict[str, Any]:
+    """Return a row with its size in millions and billions, and median (IQR) or why there is none.
+
+    The latter is at ``throughput_text`` and so on.
+    """
+    cells = dict(row)
+    for key, scale in (('parameters', 1e6), ('macs', 1e9), ('flops', 1e9)):
+        cells[key] = f'{row["size"][key] / scale:.2f}' if key in row['size'] else 'error'
+    for mode in MODES:
+        found = row.get(mode, {})
+        text = 'error' if 'error' in found else found.get('unavailable', '')
+        if 'median' in found:
+            text = f'{_number(found["median"])} ({_number(found["iqr"], 2)})'
+        cells |= {mode: found, f'{mode}_text': text}
+    return cells
+
+
+SPEED_COLUMNS: dict[str, harness.Column] = {
+    'model': '{title}',
+    'px': '{image_size}',
+    'params M': '{parameters}',
+    'GMACs': '{macs}',
+    'GFLOPs': '{flops}',
+    'batch': '{throughput[batch]}',
+    'images/s (IQR)': '{throughput_text}',
+    'peak MiB': '{throughput[peak_memory_mb]:.0f}',
+    'ms eager (IQR)': '{latency_text}',
+    'ms compiled (IQR)': '{compiled_text}',
+    'ms ONNX (IQR)': '{onnx_text}',
+    'ONNX error': '{onnx[relative_error]:.0e}',
+    'notes': '{note}',
+}
+SPEED_NOTE = (
+    'Speeds are *measured*: the median over all calls of all passes, with the interquartile '
+    'range. GMACs count a multiply-add of matrix products, attention and convolutions once, '
+    'GFLOPs twice; activations, norms and pooling are not counted. Weights are random. Peak '
+    'MiB is of weights and eager batches, in a process of its own: on a CPU what the process '
+    'grew by. ONNX error is the largest difference from torch over the largest logit.'
+)
+
+
+def speed_table(rows: Sequence[Row]) -> str:
+    """Return the table of all models, and the errors."""
+    text = harness.table('Speed of classifiers', SPEED_COLUMNS, map(in_text, rows))
+    errors = [f'- error, {row["title"]}, {text}' for row in rows for text in errors_of(row)]
+    return '\n'.join([text, SPEED_NOTE, *errors, ''])
+
+
+PAPER_COLUMNS: dict[str, harness.Column] = {
+    'network': '{label}',
+    'params M *paper*': '{params_m:g}',
+    'params M *measured*': '{parameters}',
+    'GMACs *measured*': '{macs}',
+    'images/s *paper*': '{images_per_s}',
+    'images/s (IQR) *measured*': '{throughput_text}',
+    'top-1 *paper*': '{top1:.1f}',
+    'ReaL *paper*': '{real}',
+    'V2 *paper*': '{v2}',
+}
+
+
+def paper_table(rows: Sequence[Row]) -> str:
+    """Return table 2 of the study beside what was measured; what has no row is *not run*."""
+    measured = {row['model']: in_text(row) for row in rows}
+    cells = []
+    for one in PUBLISHED:
+        lacking = '*not run*' if one.model else 'not in timm'
+        found = measured.get(one.model, {'parameters': lacking, 'macs': lacking})
+        printed = {key: '-' if value is None else value for key, value in vars(one).items()}
+        cells.append({'throughput_text': '', **found, **printed})
+    sources = '; '.join(dict.fromkeys(one.source for one in PUBLISHED))
+    note = f'*paper*: {sources}; images/s on one RTX 3090, batch 1024, mixed precision.'
+    return f'{harness.table("Table 2", PAPER_COLUMNS, cells)}\n{note}\n'
+
+
+def scatter(points: Sequence[tuple[Any, float]], axis: str) -> Any:
+    """Draw published results and their measured speed, a bubble as large as the parameters."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator
+
+    figure = Figure(figsize=(9.0, 5.0), layout='constrained', dpi=120)
+    axes = figure.add_subplot(xscale='log', xlabel=f'{axis} (measured)')
+    axes.set_ylabel('ImageNet top-1 in % (published)')
+    axes.xaxis.set_major_formatter('{x:g}')
+    axes.xaxis.set_minor_locator(LogLocator(subs=(2, 3, 5)))
+    axes.xaxis.set_minor_formatter('{x:g}')
+    axes.margins(0.1)
+    ranked = sorted(points, key=lambda point: -point[0].top1)
+    for rank, (one, speed) in enumerate(ranked, 1):
+        # Small ones above large ones, so that they stay visible.
+        style = dict(color=PALETTE[1 if one.pretrained else 5], zorder=2 + 1 / one.params_m)
+        axes.scatter(speed, one.top1, 40 * one.params_m, alpha=0.5, **style)
+        axes.annotate(str(rank), (speed, one.top1), ha='center', va='center', fontsize=7)
+    names = [f'{rank}  {one.label}' for rank, (one, _) in enumerate(ranked, 1)]
+    title = 'area: parameters; orange:\npre-trained by masked\nimage modelling'
+    blank = [axes.plot([], [])[0] for _ in names]
+    figure.legend(blank, names, loc='outside right', fontsize=7, handlelength=0, title=title)
+    axes.grid(alpha=0.2, lw=0.6)
+    return figure
+
+
+def draw(rows: Sequence[Row], folder: Path) -> list[Path]:
+    """Draw speed against published accuracy for each mode into a folder; returns the files."""
+    files = []
+    for mode, axis in MODES.items():
+        speeds = [(row['model'], row.get(mode, {}).get('median')) for row in rows]
+        points = [(one, speed) for name, speed in speeds if speed for one in published_of(name)]
+        if points:
+            files.append(folder / f'{mode}.png')
+            save_png(scatter(points, axis), files[-1])
+    return files
 
 
 class Passes:
@@ -92,7 +249,7 @@ class Passes:
                 f'{self.folder} was measured otherwise ({", ".join(other)}): '
                 'give the same options, or name another folder by --out'
             )
-        atomic_write(file, (json.dumps(wanted, indent=2) + '\n').encode())
+        write_json(file, wanted)
 
     def file(self, number: int, model: str) -> Path:
         """Return the file of a model in a pass (from 1)."""
@@ -133,7 +290,7 @@ class Passes:
                 why += ', killed: most likely for lack of memory'
             found = {mode: {'error': f'{why}; see {log}'} for mode in wanted}
         known = {'size': {}, **self.cells(number, model)}
-        atomic_write(self.file(number, model), json.dumps(known | found).encode())
+        write_json(self.file(number, model), known | found)
 
     def run(self) -> list[int]:
         """Measure what is missing; returns the passes that were left out for lack of time."""
@@ -163,13 +320,9 @@ class Passes:
             rows += [make_row(name, entry, found, self.args.modes)] if found else []
         machine = harness.describe(self.args)
         about = f'*measured* on {harness.in_words(machine)}.\n\n'
-        texts = {
-            'speed.json': json.dumps({'machine': machine, 'results': rows}, indent=2) + '\n',
-            'speed.md': about + speed_table(rows),
-            'table2.md': about + paper_table(rows),
-        }
-        for name, text in texts.items():
-            atomic_write(self.folder / name, text.encode())
+        write_json(self.folder / 'speed.json', {'machine': machine, 'results': rows})
+        for name, text in (('speed.md', speed_table(rows)), ('table2.md', paper_table(rows))):
+            atomic_write(self.folder / name, (about + text).encode())
         return rows
 
 
@@ -190,5 +343,4 @@ def measure(args: argparse.Namespace) -> harness.Report:
     pictures = ', '.join(map(str, draw(rows, passes.folder)))
     pictures = pictures or 'none: no model has a published accuracy'
     text = f'{speed_table(rows)}\n{paper_table(rows)}\npictures: {pictures}'
-    wrong = any(errors_of(row) for row in rows)
-    return harness.Report(rows, text, {name: getattr(args, name) for name in FIXED}, int(wrong))
+    return harness.Report(rows, text, int(any(errors_of(row) for row in rows)))

@@ -18,17 +18,18 @@ import argparse
 import io
 import statistics
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from mmcv.transforms import Compose
 from mmengine.config import Config
-from torch.utils.data import DataLoader, Dataset, default_collate
+from torch.utils.data import DataLoader, default_collate
+from torchvision.datasets import ImageFolder
 
 from lightvit_dense import datasets
 from lightvit_dense.datasets.transforms import jpeg
@@ -36,34 +37,43 @@ from lightvit_dense.datasets.transforms.augment import resize_box
 from lightvit_dense.registry import MODELS, TRANSFORMS
 
 from .. import harness
-from ..references.pipelines import center_crop_reference, photographs, random_crop_reference
+from ..references.pipelines import (
+    center_crop_reference,
+    photographs,
+    random_crop_reference,
+    use_one_core,
+)
 
 RECIPE = harness.ROOT / 'configs/pretrain/mae_vit-tiny.py'
 Pipelines = Mapping[str, Callable[[int], object]]  # each takes the number of a file
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of this case."""
-    add, size = parser.add_argument, harness.parse_size
-    add('--size', type=size, default=(500, 375), metavar='WxH', help='size of the JPEG files')
-    add('--crop', type=int, default=224, help='side of the crops (default: 224)')
-    add('--workers', type=int, nargs='*', default=[1, 2], help='of the data loaders (default: 1 2)')
-    add('--batches', type=int, default=8, help='batches an epoch (default: 8)')
-    add('--epochs', type=int, default=5, help='timed epochs (default: 5)')
-    add('--evaluation', action='store_true', help="evaluation's input alone")
-    harness.add_options(parser, quality=90, rounds=31, batch=64)
-
-
-def check(args: argparse.Namespace) -> None:
-    """Let one core do everything."""
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
+OPTIONS = {
+    'size': (500, 375),
+    'crop': dict(type=int, default=224, help='side of the crops'),
+    'workers': dict(type=int, nargs='*', default=[1, 2], help='of the data loaders'),
+    'batches': dict(type=int, default=8, help='batches an epoch'),
+    'epochs': dict(type=int, default=5, help='timed epochs'),
+    'evaluation': dict(action='store_true', help="evaluation's input alone"),
+    'quality': 90,
+    'rounds': 31,
+    'batch': 64,
+}
+check = use_one_core
 
 
 def our_pipeline(crop: int, **options: Any) -> list[dict[str, Any]]:
     """Return the recipe's pipeline for a side of the crops, with options of its first step."""
     load, *others = Config.fromfile(RECIPE).train_dataloader.dataset.pipeline
     return [{**load, 'size': crop, **options}, *map(dict, others)]
+
+
+def build(steps: Iterable[dict[str, Any]]) -> Compose:
+    """Return a pipeline of registered transforms."""
+    return Compose([TRANSFORMS.build(step) for step in steps])
+
+
+def item(files: Sequence[bytes], number: int) -> dict[str, Any]:
+    """Return what a pipeline takes of a file."""
+    return {'img_path': number, 'storage': SimpleNamespace(read=files.__getitem__)}
 
 
 def whole(data: bytes, decoder: str) -> np.ndarray:
@@ -75,19 +85,18 @@ def whole(data: bytes, decoder: str) -> np.ndarray:
 
 def training_pipelines(files: Sequence[bytes], crop: int) -> Pipelines:
     """Return what is compared on random crops; the reference first, the floors last."""
-    scale = tuple(our_pipeline(crop)[0]['scale'])
-    reference, storage = random_crop_reference(crop, scale), SimpleNamespace(read=files.__getitem__)
+    reference = random_crop_reference(crop, tuple(our_pipeline(crop)[0]['scale']))
+    found: dict[str, Callable[[int], object]] = {}
+    found['reference'] = lambda k: reference(io.BytesIO(files[k]))
     fastest = jpeg.choose_decoder()
     decoders = [name for name in jpeg.DECODERS if jpeg.available(name)]
     options = {f'ours, {name}': dict(decoder=name, backend='torch') for name in decoders}
     quick = dict(decoder=fastest, backend='cv2')
     options[f'ours, {fastest}, unfiltered resize'] = quick
     options[f'ours, {fastest}, unfiltered resize, plain chroma'] = quick | {'smooth_chroma': False}
-    found: dict[str, Callable[[int], object]] = {}
-    found['reference'] = lambda k: reference(io.BytesIO(files[k]))
     for name, choice in options.items():
-        run = Compose([TRANSFORMS.build(step) for step in our_pipeline(crop, **choice)])
-        found[name] = lambda k, run=run: run({'img_path': k, 'storage': storage})
+        run = build(our_pipeline(crop, **choice))
+        found[name] = lambda k, run=run: run(item(files, k))
     for name in decoders:
         found[f'bare decode, {name}'] = lambda k, name=name: whole(files[k], name)
     return found
@@ -97,12 +106,15 @@ def evaluation_pipelines(files: Sequence[bytes], crop: int) -> Pipelines:
     """Return what is compared on evaluation's view."""
     recipe = Config.fromfile(harness.ROOT / 'configs/imagenet/deit_vit-tiny_300e.py')
     load, center, pack = map(dict, recipe.val_dataloader.dataset.pipeline)
-    loader, packer = TRANSFORMS.build(load), TRANSFORMS.build(pack)
-    ours = Compose([loader, TRANSFORMS.build({**center, 'size': crop}), packer])
-    reference, storage = center_crop_reference(crop), SimpleNamespace(read=files.__getitem__)
+    ours, loader, packer = (
+        build([load, {**center, 'size': crop}, pack]),
+        build([load]),
+        build([pack]),
+    )
+    reference = center_crop_reference(crop)
 
     def cut_first(k: int) -> object:
-        results = loader({'img_path': k, 'storage': storage})
+        results = loader(item(files, k))
         height, width = results['img'].shape[:2]
         side = round(min(height, width) * 224 / 256)
         left, top = (width - side) // 2, (height - side) // 2
@@ -112,7 +124,7 @@ def evaluation_pipelines(files: Sequence[bytes], crop: int) -> Pipelines:
 
     return {
         'reference': lambda k: reference(io.BytesIO(files[k])),
-        'ours': lambda k: ours({'img_path': k, 'storage': storage}),
+        'ours': lambda k: ours(item(files, k)),
         'ours, cut before the resize (other pixels)': cut_first,
         'bare decode, cv2': lambda k: whole(files[k], 'cv2'),
     }
@@ -122,7 +134,7 @@ def parts_of_ours(files: Sequence[bytes], crop: int) -> Pipelines:
     """Return the parts of ours, each on what the others have made ready."""
     decoder, (load, *others) = jpeg.choose_decoder(), our_pipeline(crop)
     tool = datasets.RandomResizedCrop(crop, tuple(load['scale']), interpolation='random')
-    pack = Compose([TRANSFORMS.build(step) for step in others])
+    pack = build(others)
     headers = [jpeg.read_header(data) for data in files]
     pixels = [whole(data, decoder) for data in files]
     ready = np.zeros((crop, crop, 3), np.uint8)
@@ -141,29 +153,16 @@ def parts_of_ours(files: Sequence[bytes], crop: int) -> Pipelines:
     }
 
 
-class Reference(Dataset):
-    """Files through the reference's pipeline."""
-
-    def __init__(self, paths: Sequence[Path], crop: int, scale: tuple[float, float]) -> None:
-        self.paths, self.run = paths, random_crop_reference(crop, scale)
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, index: int) -> torch.Tensor:
-        return self.run(self.paths[index])
-
-
 def loaders(folder: Path, args: argparse.Namespace, workers: int) -> dict[str, DataLoader]:
     """Return the compared data loaders; those of one ready sample only hand batches over."""
     pipeline = our_pipeline(args.crop)
     ours = datasets.ImageFiles(str(folder), pipeline=pipeline)
-    paths = sorted(folder.iterdir())
-    reference: Any = Reference(paths, args.crop, tuple(pipeline[0]['scale']))
+    run = random_crop_reference(args.crop, pipeline[0]['scale'])
+    reference = ImageFolder(str(folder), run, loader=Path)
     options: dict[str, Any] = dict(batch_size=args.batch, num_workers=workers, drop_last=True)
     options |= dict(persistent_workers=workers > 0)
     collate, sampler = datasets.collate_images, datasets.SeededSampler(ours, shuffle=True, seed=0)
-    floats, packed = [reference[0]] * len(paths), [ours[0]] * len(paths)
+    floats, packed = [reference[0]] * len(ours), [ours[0]] * len(ours)
     return {
         'reference': DataLoader(reference, shuffle=True, collate_fn=default_collate, **options),
         'ours': DataLoader(ours, sampler=sampler, collate_fn=collate, **options),
@@ -175,7 +174,7 @@ def loaders(folder: Path, args: argparse.Namespace, workers: int) -> dict[str, D
 def read_epoch(loader: DataLoader) -> None:
     """Iterate over a loader, looking at a byte of every page as a copy to a device would."""
     for batch in loader:
-        images = batch['inputs'] if isinstance(batch, dict) else batch
+        images = batch['inputs'] if isinstance(batch, dict) else batch[0]
         images.flatten()[::1024].sum() if images.is_contiguous() else images[:, 0, :, ::8].sum()
 
 
@@ -183,14 +182,13 @@ def measure_loaders(files: Sequence[bytes], args: argparse.Namespace) -> list[di
     """Compare whole data loaders, epoch by epoch, in wall-clock time."""
     rows = []
     with tempfile.TemporaryDirectory() as name:
+        Path(name, 'class').mkdir()
         for k in range(args.batch * args.batches):
-            Path(name, f'{k:06d}.JPEG').write_bytes(files[k % len(files)])
+            Path(name, f'class/{k:06d}.JPEG').write_bytes(files[k % len(files)])
         for workers in args.workers:
-            variants = {
-                key: harness.Variant({'batch': lambda loader=loader: read_epoch(loader)})
-                for key, loader in loaders(Path(name), args, workers).items()
-            }
-            found = harness.compare(variants, args.epochs, 1, units=args.batches)['batch']
+            compared = loaders(Path(name), args, workers)
+            calls = {key: partial(read_epoch, loader) for key, loader in compared.items()}
+            found = harness.compare(calls, args.epochs, 1, units=args.batches)
             rows += [{'name': key, 'workers': workers, **row} for key, row in found.items()]
     return [row | {'images_per_s': args.batch / row['median']} for row in rows]
 
@@ -199,11 +197,8 @@ def measure_device(args: argparse.Namespace, file: bytes) -> dict[str, Any]:
     """Time what the preprocessor does to a batch on the device, in seconds an image."""
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
     preprocess = MODELS.build(Config.fromfile(RECIPE).model.data_preprocessor).to(device)
-    run = Compose([TRANSFORMS.build(step) for step in our_pipeline(args.crop)])
-    sample = run({'img_path': 0, 'storage': SimpleNamespace(read=[file].__getitem__)})
-    batch = datasets.collate_images([sample] * args.batch)
-    variants = {device: harness.Variant({'image': lambda: preprocess(batch)})}
-    return harness.compare(variants, 7, 1, device, units=args.batch)['image']
+    batch = datasets.collate_images([build(our_pipeline(args.crop))(item([file], 0))] * args.batch)
+    return harness.compare({device: lambda: preprocess(batch)}, 7, 1, device, units=args.batch)
 
 
 def measure(args: argparse.Namespace) -> harness.Report:
@@ -218,22 +213,21 @@ def measure(args: argparse.Namespace) -> harness.Report:
     texts = [f'JPEG of {size} px, quality {args.quality}, {mean:.0f} kB, to {args.crop} px.\n']
     results: dict[str, Any] = {}
     for what, some in compared.items():
-        rows = harness.compare_pipelines(some, lambda _: range(len(files)), args.rounds)
-        texts.append(harness.pipelines_table(what, rows))
-        results[what] = rows
+        results[what], text = harness.compare_pipelines(
+            what, some, lambda _: range(len(files)), args.rounds
+        )
+        texts.append(text)
     if not args.evaluation:
         results['device'] = measure_device(args, files[0])
         ((device, row),) = results['device'].items()
         texts.append(f'Preprocessing on {device} takes {row["median"] * 1e6:.0f} us an image.\n')
         results['loaders'] = measure_loaders(files, args)
-        columns = {
-            'loader': harness.column('name'),
-            'workers': harness.column('workers'),
+        columns: dict[str, harness.Column] = {
+            'loader': '{name}',
+            'workers': '{workers}',
             'ms/batch (IQR)': harness.spread(1e3, 1),
-            'images/s': harness.column('images_per_s', '{:.0f}'),
+            'images/s': '{images_per_s:.0f}',
         }
         title = f'Data loaders, {args.batch} images a batch'
         texts.append(harness.table(title, columns, results['loaders']))
-    keys = ('size', 'quality', 'crop', 'rounds', 'batch', 'batches', 'epochs')
-    settings = {key: getattr(args, key) for key in keys} | {'photographs': len(files)}
-    return harness.Report(results, '\n'.join(texts), settings)
+    return harness.Report(results | {'photographs': len(files)}, '\n'.join(texts))

@@ -33,30 +33,27 @@ from ..references.vitdet import (
 from ..steps import Loss, TrainingStep
 
 PASSES = {'forward': 'Forward pass', 'step': 'Training step'}
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of this case."""
-    parser.epilog = 'variants:\n' + '\n'.join(f'  {n}: {title}' for n, title in VARIANTS.items())
-    parser.add_argument(
-        '--sizes', nargs='+', type=int, default=[640, 1024], help='sides in pixels (640 1024)'
-    )
-    parser.add_argument(
-        '--variants',
+EPILOG = 'variants:\n' + '\n'.join(f'  {name}: {title}' for name, title in VARIANTS.items())
+OPTIONS = {
+    'sizes': dict(nargs='+', type=int, default=[640, 1024], help='sides in pixels'),
+    'variants': dict(
         nargs='+',
         choices=[name for name in VARIANTS if name != 'compiled'],
         default=['ours', 'checkpointed', 'explicit', 'huggingface', 'timm'],
         help='what to compare; ours is always there (default: all but folded)',
-    )
-    parser.add_argument('--optimizer', action='store_true', help='let a step end with AdamW')
-    parser.add_argument(
-        '--keep-freed-memory',
+    ),
+    'optimizer': dict(action='store_true', help='let a step end with AdamW'),
+    'keep-freed-memory': dict(
         action='store_true',
         help='let the allocator reuse freed memory, as our training on a CPU does '
         "(default: glibc's way, which hands large blocks back to the system)",
-    )
-    harness.add_options(parser, batch=None, device=None, amp='none', compile=False, threads=None)
-    harness.add_options(parser, repeats=5, warmup=1, no_memory=False, tiny=False)
+    ),
+    **harness.STEP_OPTIONS,
+    'repeats': 5,
+    'warmup': 1,
+    'no-memory': False,
+    'tiny': False,
+}
 
 
 def check(args: argparse.Namespace) -> None:
@@ -65,13 +62,6 @@ def check(args: argparse.Namespace) -> None:
     for side in args.sizes:
         if side < 16 or side % 16:
             raise UserError(f'--sizes {side}: give multiples of the 16 px of a patch')
-
-
-def size_of(side: int, tiny: bool) -> VitDetSize:
-    """Return ViT-Tiny's backbone, or a narrow one, for images of a side."""
-    if tiny:
-        return VitDetSize(side, embed_dim=24, depth=2, num_heads=3, window=3, global_blocks=(1,))
-    return VitDetSize(side)
 
 
 def mean_square(model: Any, images: Tensor) -> Tensor:
@@ -83,22 +73,29 @@ class BackboneStep(TrainingStep):
     """One variant on its device, called with random images."""
 
     def __init__(self, variant: str, size: VitDetSize, args: argparse.Namespace) -> None:
-        self.model = build_backbone(variant, size, common_weights(size)).to(args.device).train()
-        self.compiled, self.optimize = variant == 'compiled', args.optimizer
-        if self.compiled:
-            self.model.forward = torch.compile(self.model.forward)  # type: ignore[method-assign]
+        model = build_backbone(variant, size, common_weights(size)).to(args.device).train()
+        # A compiled model is compiled for its images, which a GPU's counter of memory forgives.
+        self.smallest = args.batch if variant == 'compiled' else 1
+        if variant == 'compiled':
+            model.forward = torch.compile(model.forward)  # type: ignore[method-assign]
         generator = torch.Generator().manual_seed(1)
         images = torch.randn(args.batch, 3, size.image, size.image, generator=generator)
-        self.images, loss = images.to(args.device), Loss(self.model, mean_square)
-        super().__init__(loss, (self.images,), args.device, args.amp, args.optimizer)
-        self.passes = {'forward': self.forward, 'step': self.step}
+        self.model, self.images = model, images.to(args.device)
+        super().__init__(
+            Loss(model, mean_square),
+            (self.images,),
+            args.device,
+            args.amp,
+            fused=args.optimizer,
+            optimize=args.optimizer,
+        )
+        self.passes = {'forward': self.forward, 'step': self}
 
     def load_libraries(self) -> None:
         """Run a small image forwards and backwards, so that nothing is loaded later."""
-        # A compiled model is compiled for its images, which a GPU's counter of memory forgives.
-        small = self.images if self.compiled else self.images[:1, :, :64, :64]
+        side = 64 if self.smallest == 1 else self.images.shape[-1]
         with harness.autocast(self.device, self.amp):
-            mean_square(self.model, small).backward()
+            mean_square(self.model, self.images[: self.smallest, :, :side, :side]).backward()
         self.model.zero_grad(set_to_none=True)
 
     @torch.no_grad()
@@ -106,14 +103,6 @@ class BackboneStep(TrainingStep):
         """Return the map of the images, without gradients."""
         with harness.autocast(self.device, self.amp):
             return self.model(self.images)[0]
-
-    def step(self) -> None:
-        """Run the training step; without an optimizer the gradients are thrown away."""
-        if self.optimize:
-            self()
-            return
-        self.backward()
-        self.model.zero_grad(set_to_none=True)
 
     def outputs(self) -> dict[str, Tensor]:
         """Return the map and the gradient of the images, in full precision."""
@@ -154,17 +143,23 @@ def time_variants(
             for key, mine in outputs.items()
         }
         rows.append({'variant': name, **asdict(size), 'batch': args.batch, **errors})
-    variants = {name: harness.Variant(step.passes, flops) for name, step in steps.items()}
-    dtype = harness.DTYPES[args.amp]
-    found = harness.compare(variants, args.repeats, args.warmup, args.device, dtype)
-    return [row | {what: found[what][row['variant']] for what in PASSES} for row in rows]
+    for what in PASSES:
+        calls = {name: step.passes[what] for name, step in steps.items()}
+        counted = dict.fromkeys(names, flops[what])
+        turns = (args.repeats, args.warmup, args.device, args.amp)
+        found = harness.compare(calls, *turns, counted)
+        rows = [row | {what: found[row['variant']]} for row in rows]
+    return rows
 
 
 def work(args: argparse.Namespace, task: Mapping[str, Any]) -> Any:
     """Time all variants at a size, or measure the memory of one."""
     if args.keep_freed_memory and not keep_freed_memory():
         raise UserError('--keep-freed-memory works with glibc on Linux only: leave it out')
-    size = size_of(task['side'], args.tiny)
+    size = VitDetSize(int(task['group']))
+    if args.tiny:
+        narrow = dict(embed_dim=24, depth=2, num_heads=3, window=3, global_blocks=(1,))
+        size = VitDetSize(size.image, **narrow)
     if 'memory' not in task:
         return time_variants(size, task['variants'], args)
     step = BackboneStep(task['memory'], size, args)
@@ -172,63 +167,51 @@ def work(args: argparse.Namespace, task: Mapping[str, Any]) -> Any:
     return harness.measure_memory(step.passes, args.device)
 
 
-def add_memory(args: argparse.Namespace, side: int, rows: list[dict[str, Any]]) -> None:
+def add_memory(args: argparse.Namespace, side: str, rows: list[dict[str, Any]]) -> None:
     """Measure each variant's memory, and how much of it ours takes."""
     for row in rows:
         if row['variant'] == 'compiled' and args.device == 'cpu':
             continue  # the compiler's own memory cannot be told from the model's
-        taken = harness.run_worker(args, side=side, memory=row['variant'])
+        taken = harness.run_worker(args, group=side, memory=row['variant'])
         for what in PASSES:
             row[what] |= taken[what]
             for key in ('grown_mb', 'peak_mb'):
                 if taken[what][key] > 0:  # a tiny model may fit into what was there
-                    ours = rows[0][what][key]
-                    row[what][f'ours_of_{key}'] = ours / taken[what][key]
+                    row[what][f'ours_of_{key}'] = rows[0][what][key] / taken[what][key]
 
 
-def columns_of(what: str) -> dict[str, Any]:
-    """Return the columns of the table of a pass; what compares with ours is blank for ours."""
-
-    def inside(key: str, text: str) -> Any:
-        return lambda row: harness.column(key, text)(row[what])
-
-    def others(write: Any) -> Any:
-        return lambda row: '' if row['variant'] == 'ours' else write(row)
-
-    return {
-        'variant': lambda row: VARIANTS[row['variant']],
-        's (IQR)': lambda row: harness.spread()(row[what]),
-        'fastest s': inside('fastest', '{:.3f}'),
-        'we are faster by': others(inside('ratio', '{:.2f}x')),
-        'of the matmul rate': inside('share', '{:.0%}'),
-        'grown MiB': inside('grown_mb', '{:.0f}'),
-        'ours of grown': others(inside('ours_of_grown_mb', '{:.2f}x')),
-        'peak MiB': inside('peak_mb', '{:.0f}'),
-        'ours of peak': others(inside('ours_of_peak_mb', '{:.2f}x')),
-        'output off by': others(harness.column('output_error', '{:.0e}')),
-        'gradient off by': others(harness.column('gradient_error', '{:.0e}')),
-    }
+COLUMNS: dict[str, harness.Column] = {
+    'variant': lambda row: VARIANTS[row['variant']],
+    's (IQR)': harness.spread(),
+    'fastest s': '{fastest:.3f}',
+    'we are faster by': '{ratio:.2f}x',
+    'of the matmul rate': '{share:.0%}',
+    'grown MiB': '{grown_mb:.0f}',
+    'ours of grown': '{ours_of_grown_mb:.2f}x',
+    'peak MiB': '{peak_mb:.0f}',
+    'ours of peak': '{ours_of_peak_mb:.2f}x',
+    'output off by': '{output_error:.0e}',
+    'gradient off by': '{gradient_error:.0e}',
+}
+NOTE = (
+    'All have the same weights; errors are relative to the largest value. The least arithmetic '
+    'is that of products and convolutions with attention written out once; its share is of the '
+    'rate of a large matrix product in the same run. "Grown" is the peak without what '
+    'libraries, weights and images take.'
+)
 
 
 def measure(args: argparse.Namespace) -> harness.Report:
     """Measure every size."""
     names = list(dict.fromkeys(['ours', *(['compiled'] if args.compile else []), *args.variants]))
     results, tables = [], []
-    for place, side in enumerate(args.sizes, 1):
-        harness.progress(f'[{place}/{len(args.sizes)}] {side} px')
-        rows = harness.run_worker(args, side=side, variants=names)
+    sizes = {str(side): f'{side} px' for side in args.sizes}
+    for side, rows in harness.run_groups(args, sizes, variants=names):
         if not args.no_memory:
             add_memory(args, side, rows)
         for what, title in PASSES.items():
             least = f'batch {args.batch}, at least {rows[0][what]["gflop"]:.1f} GFLOP'
-            tables.append(harness.table(f'{title}, {side} px ({least})', columns_of(what), rows))
+            cells = [row | row[what] for row in rows]
+            tables.append(harness.table(f'{title}, {side} px ({least})', COLUMNS, cells))
         results += rows
-    note = (
-        'All have the same weights; errors are relative to the largest value. The least arithmetic '
-        'is that of products and convolutions with attention written out once; its share is of the '
-        'rate of a large matrix product in the same run. "Grown" is the peak without what '
-        'libraries, weights and images take.'
-    )
-    keys = ('optimizer', 'keep_freed_memory', 'repeats', 'warmup')
-    settings = {key: getattr(args, key) for key in keys}
-    return harness.Report(results, '\n'.join([*tables, note]), settings)
+    return harness.Report(results, '\n'.join([*tables, NOTE]))

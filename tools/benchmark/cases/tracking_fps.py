@@ -40,28 +40,28 @@ TITLES = {
 LEAST = 6  # frames of a sequence
 STAGES = ('crop', 'network', 'post')
 SETTLE = 2  # frames of a turn that are not timed: caches, and threads of the one before
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of this case."""
-    add, named = parser.add_argument, list(BACKBONES)
-    add('--trackers', nargs='+', choices=named, default=named, help='random weights (default: all)')
-    add('--config', help="time this config's tracker instead")
-    add('--checkpoint', help='its weights (default: as the config initialises)')
-    add(
-        '--ways',
+ELIMINATION = {'both': (True, False), 'on': (True,), 'off': (False,)}
+OPTIONS = {
+    'trackers': dict(
+        nargs='+', choices=list(BACKBONES), default=list(BACKBONES), help='with random weights'
+    ),
+    'config': dict(help="time this config's tracker instead"),
+    'checkpoint': dict(help='its weights (default: as the config initialises)'),
+    'ways': dict(
         nargs='+',
         choices=('ostrack', *BACKENDS),
         default=['ostrack', 'plain', 'torch', 'onnx', 'onnx-int8'],
         help='what to compare, the first with all others; OSTrack has none for Hiera, whose first '
         'is then plain (default: all but compiled, which takes minutes to compile)',
-    )
-    add('--threads', nargs='+', type=int, default=[1, 2], help='default: 1 2')
-    add('--elimination', choices=('both', 'on', 'off'), default='both', help='default: both')
-    add('--frames', type=int, default=40, help='of the sequence (default: 40)')
-    add('--video', help='file to track in (default: generated, 1280x720)')
-    add('--box', nargs=4, type=float, metavar=('X', 'Y', 'W', 'H'), help='in its first frame')
-    harness.add_options(parser, rounds=5, tiny=False)
+    ),
+    'threads': dict(nargs='+', type=int, default=[1, 2], help='numbers of CPU threads'),
+    'elimination': dict(choices=list(ELIMINATION), default='both', help='of candidates'),
+    'frames': dict(type=int, default=40, help='of the sequence'),
+    'video': dict(help='file to track in (default: generated, 1280x720)'),
+    'box': dict(nargs=4, type=float, metavar=('X', 'Y', 'W', 'H'), help='in its first frame'),
+    'rounds': 5,
+    'tiny': False,
+}
 
 
 def check(args: argparse.Namespace) -> None:
@@ -82,13 +82,12 @@ class Turn:
     ) -> None:
         self.way, self.eliminate, self.threads = way, eliminate, threads
         self.sequence = sequence
-        window = bool(model.test_cfg['window'])
         self.tracker: Any
         if way == 'ostrack':
             self.tracker = OSTrackReference(model, eliminate)
         else:
             self.tracker = Tracker(model, backend='plain')
-            options = dict(window=window, eliminate=eliminate)
+            options = dict(window=bool(model.test_cfg['window']), eliminate=eliminate)
             self.tracker.network = build_network(model, way, threads, **options)
         self.boxes = np.empty(0)  # of the last turn [T - 1, 4]
         self.seconds: list[np.ndarray] = []  # a turn each: of STAGES and all [T - 1 - SETTLE, 4]
@@ -164,39 +163,40 @@ def work(args: argparse.Namespace, task: Mapping[str, Any]) -> list[dict[str, An
     ways = list(dict.fromkeys(args.ways))
     if type(model.backbone).__name__ != 'JointVisionTransformer' and 'ostrack' in ways:
         ways = ['plain', *(way for way in ways if way not in ('ostrack', 'plain'))]
-    chosen = {'both': (True, False), 'on': (True,), 'off': (False,)}[args.elimination]
-    threads = task['threads']
+    chosen, threads = ELIMINATION[args.elimination], task['threads']
     turns = [Turn(model, way, e, threads, sequence) for e in chosen for way in ways]
     return time_turns(turns, args.rounds)
 
 
+COLUMNS: dict[str, harness.Column] = {
+    'computed by': lambda row: TITLES[row['way']],
+    'frames/s': '{fps:.1f}',
+    'ms (IQR)': harness.spread(1e3, 1),
+    'faster by': '{speedup:.2f}x',
+    **{f'{n} ms': lambda row, n=n: f'{1e3 * row["stages"][n]:.2f}' for n in STAGES},
+    'GFLOP': '{gflop:.2f}',
+    'of the matmul rate': lambda row: '' if 'int8' in row['way'] else f'{row["share"]:.0%}',
+    'box off by, px': '{box_error:.2g}',
+}
+NOTE = (
+    'A frame is what `Tracker.update` does, decoding of the video left out: medians over all '
+    'frames of all rounds. "Faster by" is against the first row of the table. GFLOP are those '
+    'of products and convolutions; their share is of the rate of a large product in the same '
+    'run. Boxes are compared with those of the first row over the whole sequence.'
+)
+
+
 def measure(args: argparse.Namespace) -> harness.Report:
     """Measure every tracker with every number of threads."""
-    columns = {
-        'computed by': lambda row: TITLES[row['way']],
-        'frames/s': harness.column('fps', '{:.1f}'),
-        'ms (IQR)': harness.spread(1e3, 1),
-        'faster by': harness.column('speedup', '{:.2f}x'),
-        **{f'{n} ms': lambda row, n=n: f'{1e3 * row["stages"][n]:.2f}' for n in STAGES},
-        'GFLOP': harness.column('gflop', '{:.2f}'),
-        'of the matmul rate': lambda row: '' if 'int8' in row['way'] else f'{row["share"]:.0%}',
-        'box off by, px': harness.column('box_error', '{:.2g}'),
-    }
     results, texts = [], []
     for tracker in [Path(args.config).stem] if args.config else args.trackers:
         for threads in args.threads:
             harness.progress(f'{tracker}, {threads} thread(s)')
             rows = harness.run_worker(args, tracker=tracker, threads=threads)
-            for how, eliminate in (('with', True), ('without', False)):
+            for eliminate in ELIMINATION[args.elimination]:
+                how = 'with' if eliminate else 'without'
                 title = f'{tracker}, {threads} thread(s), {how} elimination'
                 some = [row for row in rows if row['eliminate'] == eliminate]
-                texts += [harness.table(title, columns, some)] if some else []
+                texts.append(harness.table(title, COLUMNS, some))
             results += [{'tracker': tracker, 'threads': threads, **row} for row in rows]
-    note = (
-        'A frame is what `Tracker.update` does, decoding of the video left out: medians over all '
-        'frames of all rounds. "Faster by" is against the first row of the table. GFLOP are those '
-        'of products and convolutions; their share is of the rate of a large product in the same '
-        'run. Boxes are compared with those of the first row over the whole sequence.'
-    )
-    settings = {'frames': args.frames, 'rounds': args.rounds}
-    return harness.Report(results, '\n'.join([*texts, note]), settings)
+    return harness.Report(results, '\n'.join([*texts, NOTE]))

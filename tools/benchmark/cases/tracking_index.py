@@ -37,15 +37,14 @@ SETS: dict[str, Callable[..., SequenceSet]] = {
 FULL = {'trackingnet': 30132, 'lasot': 1400, 'got10k': 9335, 'coco': 860_001}
 """Videos, or objects, of the real ones."""
 DRAWS = 20_000
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of this case."""
-    add, videos = parser.add_argument, FULL['trackingnet']
-    add('--sets', nargs='+', default=[*SETS], choices=[*SETS])
-    add('--videos', type=int, default=videos, help='of TrackingNet; the other sets shrink alike')
-    add('--folder', help='where to write, and what to remove; default: temporary')
-    harness.add_options(parser, rounds=3)
+OPTIONS = {
+    'sets': dict(nargs='+', default=[*SETS], choices=[*SETS], help='which'),
+    'videos': dict(
+        type=int, default=FULL['trackingnet'], help='of TrackingNet; the other sets shrink alike'
+    ),
+    'folder': dict(help='where to write, and what to remove; default: temporary'),
+    'rounds': 3,
+}
 
 
 def check(args: argparse.Namespace) -> None:
@@ -54,32 +53,36 @@ def check(args: argparse.Namespace) -> None:
         raise UserError(f'--videos {args.videos}: there must be at least 12 videos')
 
 
+def files_of(name: str, number: int, count: int) -> tuple[str, dict[str, str]]:
+    """Return the folder of a set's video, and its files but for the boxes."""
+    if name == 'trackingnet':
+        return f'TRAIN_{number % 12}', {f'frames/v{number:06d}/{count - 1}.jpg': ''}
+    if name == 'lasot':
+        kind, flags = f'class{number // 20}', ','.join('0' * count)
+        files = {f'img/{count:08d}.jpg': '', 'full_occlusion.txt': flags, 'out_of_view.txt': flags}
+        return f'{kind}/{kind}-{number % 20 + 1}', files
+    files = {'absence.label': '0\n' * count, 'cover.label': '8\n' * count}
+    return f'train/GOT-10k_Train_{number + 1:06d}', files | {f'{count:08d}.jpg': ''}
+
+
 def write_videos(name: str, root: Path, videos: int, rng: np.random.Generator) -> None:
     """Write a set of videos: their boxes with whole pixels, their flags, and a last frame each."""
     mean = {'trackingnet': 470, 'lasot': 2500, 'got10k': 150}[name]
-    names = []
+    folders = []
     for number in range(max(1, videos)):
         count = int(rng.integers(mean // 2, mean + mean // 2 + 1))
+        folder, files = files_of(name, number, count)
+        folders.append(folder)
         boxes = rng.integers(1, 1000, (count, 4)).tolist()
-        text = ''.join(f'{x},{y},{w},{h}\n' for x, y, w, h in boxes)
-        if name == 'trackingnet':
-            folder, video = root / f'TRAIN_{number % 12}', f'v{number:06d}'
-            files = {f'anno/{video}.txt': text, f'frames/{video}/{count - 1}.jpg': ''}
-        elif name == 'lasot':
-            folder = root / f'class{number // 20}' / f'class{number // 20}-{number % 20 + 1}'
-            flags = ','.join('0' * count)
-            files = {'groundtruth.txt': text, f'img/{count:08d}.jpg': ''}
-            files |= {'full_occlusion.txt': flags, 'out_of_view.txt': flags}
-        else:
-            names.append(f'GOT-10k_Train_{number + 1:06d}')
-            folder = root / 'train' / names[-1]
-            files = {'groundtruth.txt': text, f'{count:08d}.jpg': ''}
-            files |= {'absence.label': '0\n' * count, 'cover.label': '8\n' * count}
+        place = f'anno/v{number:06d}.txt' if name == 'trackingnet' else 'groundtruth.txt'
+        files[place] = ''.join(f'{x},{y},{w},{h}\n' for x, y, w, h in boxes)
         for file, content in files.items():
-            (folder / file).parent.mkdir(parents=True, exist_ok=True)
-            (folder / file).write_text(content, encoding='utf-8')
-    if names:
-        (root / 'train' / 'list.txt').write_text('\n'.join(names), encoding='utf-8')
+            path = root / folder / file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content, encoding='utf-8')
+    if name == 'got10k':
+        names = '\n'.join(folder.removeprefix('train/') for folder in folders)
+        (root / 'train/list.txt').write_text(names, encoding='utf-8')
 
 
 def write_coco(root: Path, objects: int, rng: np.random.Generator) -> None:
@@ -95,7 +98,7 @@ def write_coco(root: Path, objects: int, rng: np.random.Generator) -> None:
         'categories': [{'id': n, 'name': f'class {n}'} for n in range(1, 81)],
     }
     (root / 'annotations').mkdir(parents=True)
-    path = root / 'annotations' / 'instances_train2017.json'
+    path = root / 'annotations/instances_train2017.json'
     path.write_text(json.dumps(content), encoding='utf-8')
 
 
@@ -149,11 +152,11 @@ def measure(args: argparse.Namespace) -> harness.Report:
         row |= {'build_s': first['seconds'][name]}
         rows.append(row | harness.summary([found['seconds'][name] for found in opened]))
     columns = {
-        'set': harness.column('name'),
-        'sequences': harness.column('sequences'),
-        'boxes': harness.column('boxes'),
-        'build, s': harness.column('build_s', '{:.1f}'),
-        'its peak, MiB': harness.column('grown_mb', '{:.0f}'),
+        'set': '{name}',
+        'sequences': '{sequences}',
+        'boxes': '{boxes}',
+        'build, s': '{build_s:.1f}',
+        'its peak, MiB': '{grown_mb:.0f}',
         'open, s (IQR)': harness.spread(digits=2),
     }
     last = opened[-1]
@@ -165,4 +168,4 @@ def measure(args: argparse.Namespace) -> harness.Report:
     )
     results = {'build': rows, 'open': opened, 'index_mb': size}
     table = harness.table('Index of sequences, one process', columns, rows)
-    return harness.Report(results, f'{table}\n{text}', {'videos': args.videos})
+    return harness.Report(results, f'{table}\n{text}')

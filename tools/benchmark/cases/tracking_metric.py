@@ -21,13 +21,12 @@ from tracking.runtime.results import write_result
 
 from .. import harness
 
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of this case."""
-    parser.add_argument('--sequences', type=int, default=280)
-    parser.add_argument('--frames', type=int, default=685_360, help='of all sequences together')
-    parser.add_argument('--toolkit', default='pytracking', help='pytracking or matlab')
-    harness.add_options(parser, rounds=5)
+OPTIONS = {
+    'sequences': dict(type=int, default=280, help='how many'),
+    'frames': dict(type=int, default=685_360, help='of all sequences together'),
+    'toolkit': dict(default='pytracking', help='pytracking or matlab'),
+    'rounds': 5,
+}
 
 
 def check(args: argparse.Namespace) -> None:
@@ -40,9 +39,7 @@ def check(args: argparse.Namespace) -> None:
 def synthetic(sequences: int, frames: int) -> tuple[list[np.ndarray], list[Truth]]:
     """Make predictions and annotations: 70 classes, some frames absent, some boxes lost.
 
-    Args:
-        sequences: How many.
-        frames: Of all together; lengths differ as much as three to one.
+    Lengths differ as much as three to one; ``frames`` is the sum of all.
     """
     rng = np.random.default_rng(0)
     ends = rng.uniform(1, 3, sequences).cumsum()
@@ -82,13 +79,11 @@ def measure(args: argparse.Namespace) -> harness.Report:
         }
         stages = harness.in_turns(calls, args.rounds)
     rows = [{'name': name, **harness.summary(seconds)} for name, seconds in stages.items()]
-    columns = {'stage': harness.column('name'), 'seconds (IQR)': harness.spread(digits=2)}
-    frames = sum(len(truth.boxes) for truth in truths)
-    title = f'{args.sequences} sequences, {frames} frames, as {args.toolkit} does'
+    columns = {'stage': '{name}', 'seconds (IQR)': harness.spread(digits=2)}
+    title = f'{args.sequences} sequences, {args.frames} frames, as {args.toolkit} does'
     text = (
         f'{harness.table(title, columns, rows)}\nScoring adds {memory["grown_mb"]:.0f} MiB to what '
         f'libraries and boxes take; the result files are {size:.0f} MiB.'
     )
-    settings = {'sequences': args.sequences, 'frames': frames, 'toolkit': args.toolkit}
     results = {'stages': rows, 'files_mb': size, **memory, 'figures': scores.figures()}
-    return harness.Report(results, text, settings)
+    return harness.Report(results, text)

@@ -16,32 +16,23 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
-import torch
 
 from lightvit_dense.datasets import SeededSampler
 from tracking.sampling import PairDataset
 
 from .. import harness
-from ..references.pipelines import pair_reference, photographs
+from ..references.pipelines import pair_reference, photographs, use_one_core
 
 FRAMES = 24
 Pipelines = dict[str, Callable[[Any], object]]  # each takes an index of the sampler
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of this case."""
-    add, size = parser.add_argument, harness.parse_size
-    add('--size', type=size, default=(1280, 720), metavar='WxH', help='size of the frames')
-    add('--pairs', type=int, default=20, help='pairs a round (default: 20)')
-    harness.add_options(parser, quality=90, rounds=21)
-
-
-def check(args: argparse.Namespace) -> None:
-    """Let one core do everything."""
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
+OPTIONS = {
+    'size': (1280, 720),
+    'pairs': dict(type=int, default=20, help='pairs a round'),
+    'quality': 90,
+    'rounds': 21,
+}
+check = use_one_core
 
 
 def write_videos(root: Path, files: Sequence[bytes], size: tuple[int, int]) -> None:
@@ -105,10 +96,9 @@ def measure(args: argparse.Namespace) -> harness.Report:
             sampler.set_epoch(number)
             return list(sampler)
 
-        rows = harness.compare_pipelines(pipelines_of(pairs), indices, args.rounds)
-        parts = harness.compare_pipelines(parts_of_ours(pairs), indices, args.rounds)
-    size = f'{args.size[0]}x{args.size[1]}'
-    text = harness.pipelines_table(f'JPEG of {size} px, quality {args.quality}', rows)
-    text += '\n' + harness.pipelines_table('Parts of ours besides decoding', parts)
-    settings = {key: getattr(args, key) for key in ('size', 'quality', 'pairs', 'rounds')}
-    return harness.Report({'rows': rows, 'parts': parts}, text, settings)
+        title = f'JPEG of {args.size[0]}x{args.size[1]} px, quality {args.quality}'
+        rows, text = harness.compare_pipelines(title, pipelines_of(pairs), indices, args.rounds)
+        parts, more = harness.compare_pipelines(
+            'Parts of ours besides decoding', parts_of_ours(pairs), indices, args.rounds
+        )
+    return harness.Report({'rows': rows, 'parts': parts}, f'{text}\n{more}')

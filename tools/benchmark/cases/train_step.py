@@ -29,20 +29,18 @@ DEFAULT_BATCH = {
     'cuda': {'mae': 256, 'dmae': 256, 'maskrcnn': 8},
 }
 OBJECTS = 7  # an image; COCO has as many on average
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of this case."""
-    parser.add_argument('--cases', nargs='+', choices=list(CASES), default=list(CASES))
-    parser.add_argument(
-        '--batch',
+OPTIONS = {
+    'cases': dict(nargs='+', choices=list(CASES), default=list(CASES), help='which'),
+    **harness.STEP_OPTIONS,
+    'batch': dict(
         nargs='+',
         default=[],
         metavar='N|CASE=N',
         help='images a step, of all cases or of one (default: 32 32 2 on CPU, 256 256 8 on GPU)',
-    )
-    harness.add_options(parser, amp='none', compile=False, device=None, threads=None)
-    harness.add_options(parser, repeats=7, warmup=2)
+    ),
+    'repeats': 7,
+    'warmup': 2,
+}
 
 
 def check(args: argparse.Namespace) -> None:
@@ -72,13 +70,12 @@ def batch_of(case: str, model: Any, count: int, size: int) -> dict[str, Any]:
 def loss_of(model: Any, data: dict[str, Any]) -> torch.Tensor:
     """Preprocess a collated batch and return the sum of the losses."""
     losses = model(**model.data_preprocessor(data, True), mode='loss')
-    loss: torch.Tensor = model.parse_losses(losses)[0]
-    return loss
+    return model.parse_losses(losses)[0]
 
 
 def work(args: argparse.Namespace, task: Mapping[str, Any]) -> Any:
     """Measure one recipe."""
-    case = task['recipe']
+    case = task['group']
     _, path, size = CASES[case]
     batch, fused = args.batches[case], args.device != 'cpu'
 
@@ -91,7 +88,7 @@ def work(args: argparse.Namespace, task: Mapping[str, Any]) -> Any:
 
     step = make_step()
     memory = harness.measure_memory({'step': step}, args.device)['step']
-    variants = {'step': harness.Variant({'step': step}, {'step': step.count_flops()})}
+    calls: dict[str, harness.Call] = {'step': step}
     if case == 'dmae':
         model: Any = step.loss.model
         inputs = model.data_preprocessor(step.data[0], True)['inputs']
@@ -101,23 +98,22 @@ def work(args: argparse.Namespace, task: Mapping[str, Any]) -> Any:
             with harness.autocast(args.device, args.amp):
                 model.distiller.teacher_view(inputs, ids_keep)
 
-        variants['teacher'] = harness.Variant({'step': run_teacher})
-        variants['undistilled'] = harness.Variant({'step': make_step(distilled=False)})
-    dtype = harness.DTYPES[args.amp]
-    found = harness.compare(variants, args.repeats, args.warmup, args.device, dtype)['step']
-    whole = found.pop('step')
-    row = {'case': case, 'image_size': size, **whole, **memory, **found}
+        calls |= {'teacher': run_teacher, 'undistilled': make_step(distilled=False)}
+    flops = {'step': step.count_flops()}
+    found = harness.compare(calls, args.repeats, args.warmup, args.device, args.amp, flops)
+    row = {'case': case, 'image_size': size, **found.pop('step'), **memory, **found}
     row |= {'parameters': sum(p.numel() for p in step.loss.parameters() if p.requires_grad)}
     return per_image(row, batch)
 
 
 def measure(args: argparse.Namespace) -> harness.Report:
     """Measure every case."""
-    rows = []
-    for place, case in enumerate(args.cases, 1):
-        harness.progress(f'[{place}/{len(args.cases)}] {CASES[case][0]}')
-        rows.append(harness.run_worker(args, recipe=case))
-    columns = {'case': lambda row: CASES[row['case']][0], 'batch': harness.column('batch')}
+    titles = {case: CASES[case][0] for case in args.cases}
+    rows = [row for _, row in harness.run_groups(args, titles)]
+    columns: dict[str, harness.Column] = {
+        'case': lambda row: titles[row['case']],
+        'batch': '{batch}',
+    }
     title = 'Training step' + (', compiled' if args.compile else '')
     lines = [harness.table(title, columns | STEP_COLUMNS, rows)]
     lines += [
@@ -127,4 +123,4 @@ def measure(args: argparse.Namespace) -> harness.Report:
         for row in rows
         if 'teacher' in row
     ]
-    return harness.Report(rows, '\n'.join(lines), {'compile': args.compile})
+    return harness.Report(rows, '\n'.join(lines))

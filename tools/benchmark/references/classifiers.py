@@ -1,12 +1,13 @@
 """The classifiers whose speed is compared: ours, and timm's rivals of the papers' tables."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import timm
 import torch
+from timm.utils import reparameterize_model
 from torch import nn
 from torch.optim.swa_utils import update_bn
 
@@ -14,11 +15,8 @@ from lightvit_dense.errors import UserError, did_you_mean
 
 from ..steps import build_model
 
-FUSED = 'batch norms folded into their layers, as published for deployment'
 
-
-@dataclass(frozen=True)
-class Classifier:
+class Classifier(NamedTuple):
     """A classifier that can be timed: ``build`` gives it random weights."""
 
     title: str
@@ -27,51 +25,53 @@ class Classifier:
     note: str = ''
 
 
-def _ours(type: str = 'VisionTransformer', **options: Any) -> Callable[[], nn.Module]:
-    def build() -> nn.Module:
-        from lightvit_dense.registry import MODELS
+def build_ours(type: str = 'VisionTransformer', **options: Any) -> nn.Module:
+    """Build a classifier on one of our backbones of the tiny size."""
+    from lightvit_dense.registry import MODELS
 
-        backbone = dict(type=f'lightvit_dense.{type}', arch='tiny', final_norm=False) | options
-        head = dict(num_classes=1000, pool='mean', norm=True)
-        return MODELS.build(
-            dict(type='lightvit_dense.ImageClassifier', backbone=backbone, head=head)
-        )
-
-    return build
+    backbone = dict(type=f'lightvit_dense.{type}', arch='tiny', final_norm=False) | options
+    head = dict(num_classes=1000, pool='mean', norm=True)
+    return MODELS.build(dict(type='lightvit_dense.ImageClassifier', backbone=backbone, head=head))
 
 
-def _timm(name: str) -> Callable[[], nn.Module]:
-    import timm
-
-    return partial(timm.create_model, name)
-
-
-_THREE_HEADS = dict(embed_dim=192, depth=12, num_heads=3)
-CLASSIFIERS: dict[str, Classifier] = {
-    'vit_tiny': Classifier('ViT-Tiny, 12 heads (ours)', _ours()),
-    'vit_tiny_3h': Classifier('ViT-Tiny, 3 heads (ours)', _ours(arch=_THREE_HEADS)),
-    'vit_tiny_rpe': Classifier(
-        'ViT-Tiny, 12 heads, relative position (ours)', _ours(rel_pos=dict(kind='bias'))
+_FOLDED = 'batch norms folded into their layers, as published for deployment'
+_OURS: dict[str, tuple[str, dict[str, Any]]] = {
+    'vit_tiny': ('ViT-Tiny, 12 heads (ours)', {}),
+    'vit_tiny_3h': (
+        'ViT-Tiny, 3 heads (ours)',
+        dict(arch=dict(embed_dim=192, depth=12, num_heads=3)),
     ),
-    'hiera_tiny': Classifier('Hiera-Tiny (ours)', _ours('Hiera')),
-    'deit_tiny': Classifier('DeiT-Tiny, 3 heads (timm)', _timm('deit_tiny_patch16_224')),
-    'deit_tiny_distilled': Classifier(
-        'DeiT-Tiny, 3 heads, distilled (timm)', _timm('deit_tiny_distilled_patch16_224')
+    'vit_tiny_rpe': (
+        'ViT-Tiny, 12 heads, relative position (ours)',
+        dict(rel_pos=dict(kind='bias')),
     ),
-    'mobilenet_v2': Classifier('MobileNet-v2', _timm('mobilenetv2_100')),
-    'mobilenet_v3': Classifier('MobileNet-v3 large', _timm('mobilenetv3_large_100')),
-    'efficientnet_b0': Classifier('EfficientNet-B0', _timm('efficientnet_b0')),
-    'efficientnet_b1': Classifier(
-        'EfficientNet-B1', _timm('efficientnet_b1'), 240, 'images of 240 px'
+    'hiera_tiny': ('Hiera-Tiny (ours)', dict(type='Hiera')),
+}
+_TIMM: dict[str, tuple[Any, ...]] = {
+    'deit_tiny': ('DeiT-Tiny, 3 heads (timm)', 'deit_tiny_patch16_224'),
+    'deit_tiny_distilled': (
+        'DeiT-Tiny, 3 heads, distilled (timm)',
+        'deit_tiny_distilled_patch16_224',
     ),
-    'levit_128': Classifier('LeViT-128', _timm('levit_128'), note=FUSED),
-    'levit_192': Classifier('LeViT-192', _timm('levit_192'), note=FUSED),
-    'xcit_t12_16': Classifier('XCiT-T12/16', _timm('xcit_tiny_12_p16_224')),
-    'pit_ti': Classifier('PiT-Ti, distilled', _timm('pit_ti_distilled_224')),
-    'cait_xxs24': Classifier('CaiT-XXS24', _timm('cait_xxs24_224')),
-    'mobilevit_s': Classifier('MobileViT-S', _timm('mobilevit_s'), 256, 'images of 256 px'),
-    'resnet18': Classifier('ResNet-18', _timm('resnet18')),
-    'resnet50': Classifier('ResNet-50', _timm('resnet50')),
+    'mobilenet_v2': ('MobileNet-v2', 'mobilenetv2_100'),
+    'mobilenet_v3': ('MobileNet-v3 large', 'mobilenetv3_large_100'),
+    'efficientnet_b0': ('EfficientNet-B0', 'efficientnet_b0'),
+    'efficientnet_b1': ('EfficientNet-B1', 'efficientnet_b1', 240, 'images of 240 px'),
+    'levit_128': ('LeViT-128', 'levit_128', 224, _FOLDED),
+    'levit_192': ('LeViT-192', 'levit_192', 224, _FOLDED),
+    'xcit_t12_16': ('XCiT-T12/16', 'xcit_tiny_12_p16_224'),
+    'pit_ti': ('PiT-Ti, distilled', 'pit_ti_distilled_224'),
+    'cait_xxs24': ('CaiT-XXS24', 'cait_xxs24_224'),
+    'mobilevit_s': ('MobileViT-S', 'mobilevit_s', 256, 'images of 256 px'),
+    'resnet18': ('ResNet-18', 'resnet18'),
+    'resnet50': ('ResNet-50', 'resnet50'),
+}
+CLASSIFIERS = {
+    **{n: Classifier(title, partial(build_ours, **more)) for n, (title, more) in _OURS.items()},
+    **{
+        name: Classifier(title, partial(timm.create_model, arch), *more)
+        for name, (title, arch, *more) in _TIMM.items()
+    },
 }
 """Models by the names of the command line."""
 
@@ -89,18 +89,13 @@ def _of_config(path: str) -> Classifier:
 
 
 def find_classifier(name: str) -> Classifier:
-    """Look a classifier up: a key of ``CLASSIFIERS``, ``timm:NAME``, or the path of a config.
-
-    Raises:
-        UserError: If there is no such model; lists those there are.
-    """
-    import timm
-
+    """Look a classifier up: a key of ``CLASSIFIERS``, ``timm:NAME``, or the path of a config."""
     if name.startswith('timm:'):
         name = name.removeprefix('timm:')
         if not timm.is_model(name):
             raise UserError(f'timm has no model {name!r}.{did_you_mean(name, timm.list_models())}')
-        return Classifier(name, _timm(name), timm.get_pretrained_cfg(name).input_size[-1])
+        size = timm.get_pretrained_cfg(name).input_size[-1]
+        return Classifier(name, partial(timm.create_model, name), size)
     if name.endswith('.py'):
         return _of_config(name)
     if name not in CLASSIFIERS:
@@ -124,8 +119,6 @@ def settle_batch_norms(model: nn.Module, size: int) -> None:
 
 def prepare(entry: Classifier) -> nn.Module:
     """Build a classifier as it would be deployed: fp32 on the CPU, frozen, batch norms folded."""
-    from timm.utils import reparameterize_model
-
     torch.manual_seed(0)
     model = entry.build().eval()
     settle_batch_norms(model, entry.size)

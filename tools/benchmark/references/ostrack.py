@@ -29,13 +29,8 @@ from .pretraining import explicit_attention
 class OSTrackReference:
     """A loop over frames with the interface of :class:`~tracking.runtime.Tracker`.
 
-    Args:
-        model: A :class:`OneStreamTracker` on a plain vision transformer, with a centre head and
-            ``template_tokens='center'``.
-        eliminate: False to keep all search tokens.
-
-    Raises:
-        ValueError: If it is another model.
+    Takes a :class:`OneStreamTracker` on a plain vision transformer, with a centre head and
+    ``template_tokens='center'``; other models are a ValueError.
     """
 
     def __init__(self, model: Any, eliminate: bool = True) -> None:
@@ -45,8 +40,6 @@ class OSTrackReference:
                 f'OSTrack computes no {type(backbone).__name__} with a {type(model.head).__name__}'
             )
         self.model, self.timings = model.eval(), Timings()
-        self.mean = model.data_preprocessor.mean.reshape(1, 3, 1, 1)
-        self.std = model.data_preprocessor.std.reshape(1, 3, 1, 1)
         # The zeros of the windows lie one cell outside of the map.
         sides = [np.hanning(side + 2)[1:-1] for side in backbone.search_grid]
         self.window = torch.from_numpy(np.outer(*sides).astype(np.float32))
@@ -55,8 +48,11 @@ class OSTrackReference:
 
     def _process(self, crop: np.ndarray) -> Tensor:
         """Normalise a crop [H, W, 3]."""
-        image = torch.tensor(crop).float().permute(2, 0, 1)[None]
-        return (image - self.mean) / self.std
+        image, values = (
+            torch.tensor(crop).float().permute(2, 0, 1)[None],
+            self.model.data_preprocessor,
+        )
+        return (image - values.mean.reshape(1, 3, 1, 1)) / values.std.reshape(1, 3, 1, 1)
 
     def init(self, frame: np.ndarray, box: np.ndarray) -> None:
         """Take the first frame, RGB uint8 [H, W, 3], and the target's box in it."""
@@ -190,14 +186,9 @@ def build_tracker(name: str, small: bool = False, seed: int = 0) -> nn.Module:
 def moving_frames(
     count: int, size: tuple[int, int] = (720, 1280)
 ) -> tuple[list[np.ndarray], np.ndarray]:
-    """Return frames in which a cut of one photograph moves over another.
+    """Return frames, RGB uint8 [H, W, 3], in which a cut of one photograph moves over another.
 
-    Args:
-        count: Number of frames.
-        size: Their height and width.
-
-    Returns:
-        RGB uint8 [H, W, 3] each, and the box [4] of the cut in the first one.
+    The second value is the box [4] of the cut in the first one; ``size`` is height and width.
     """
     from skimage import data
 

@@ -18,6 +18,12 @@ from tracking.sampling.crops import CropWindow, crop_window
 NORMALIZE = transforms.Normalize(*([v / 255 for v in x] for x in (IMAGENET_MEAN, IMAGENET_STD)))
 
 
+def use_one_core(args: Any = None) -> None:
+    """Let one core do everything."""
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+
+
 def photographs(size: tuple[int, int], quality: int) -> list[bytes]:
     """Make JPEG files of the photographs that installed packages carry, (width, height) px."""
     files = []
@@ -31,15 +37,14 @@ def photographs(size: tuple[int, int], quality: int) -> list[bytes]:
 
 def random_crop_reference(crop: int, scale: tuple[float, float]) -> Callable[[Any], torch.Tensor]:
     """Return MAE's pipeline by Pillow and torchvision: a file or its path to normalised floats."""
-    draw, modes = transforms.RandomResizedCrop.get_params, InterpolationMode
-    finish = transforms.Compose(
-        [transforms.RandomHorizontalFlip(), transforms.ToTensor(), NORMALIZE]
-    )
+    modes = (InterpolationMode.BILINEAR, InterpolationMode.BICUBIC)
+    flip = transforms.RandomHorizontalFlip()
+    finish = transforms.Compose([flip, transforms.ToTensor(), NORMALIZE])
 
     def run(file: Any) -> torch.Tensor:
         picture = Image.open(file).convert('RGB')
-        box = draw(picture, scale, (3 / 4, 4 / 3))
-        mode = (modes.BILINEAR, modes.BICUBIC)[int(torch.randint(2, ()))]
+        box = transforms.RandomResizedCrop.get_params(picture, scale, (3 / 4, 4 / 3))
+        mode = modes[int(torch.randint(2, ()))]
         return finish(functional.resized_crop(picture, *box, (crop, crop), mode))
 
     return run

@@ -6,6 +6,7 @@ end; the decoder predicts all patches and the loss is masked.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,35 +18,21 @@ from lightvit_dense.models.pretraining.mae import patchify
 from ..steps import Loss
 
 
-class _LogitsTap(nn.Module):
+class _LogitsTap(nn.Identity):
     """A placeholder before the softmax, for a hook to stand on."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.place = nn.Identity()
-        self.logits: Tensor | None = None
-        self.place.register_forward_hook(self._keep)
-
-    def _keep(self, module: nn.Module, args: Any, out: Tensor) -> None:
-        self.logits = out
-
-    def forward(self, logits: Tensor) -> Tensor:
-        """Pass logits [B, heads, N, N] through."""
-        return self.place(logits)
+        self.logits = torch.empty(0)
+        self.register_forward_hook(lambda _, args, out: setattr(self, 'logits', out))
 
 
 def explicit_attention(
     attention: Any, x: Tensor, tap: nn.Module | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Attend with all logits written out.
+    """Attend with all logits written out; ``tap`` is called with them.
 
-    Args:
-        attention: Our module.
-        x: Tokens [B, N, C].
-        tap: Called with the logits.
-
-    Returns:
-        Tokens [B, N, C] and the attention weights [B, heads, N, N].
+    Takes tokens [B, N, C]; returns tokens [B, N, C] and the weights [B, heads, N, N].
     """
     batch, tokens, width = x.shape
     heads = attention.num_heads
@@ -89,12 +76,7 @@ class MAEReference(nn.Module):
         self.student_tap, self.teacher_tap = _LogitsTap(), _LogitsTap()
 
     def forward(self, images: Tensor, noise: Tensor | None = None) -> Tensor:
-        """Return the sum for normalised images [B, 3, H, W].
-
-        Args:
-            images: The images.
-            noise: Values [B, N] that rank the patches, to repeat a masking.
-        """
+        """Return the sum for normalised images [B, 3, H, W]; noise [B, N] repeats a masking."""
         model = self.model
         masking = model._mask(images, noise)
         latent, last = _encode(
@@ -131,66 +113,42 @@ class MAEReference(nn.Module):
         extra = distiller.query_key_block
         student = self.student_tap.logits if extra is None else extra.logits(last)
         mapped, target = distiller.head_maps[0](student), self.teacher_tap.logits
-        assert target is not None  # the hook has run
         return distiller.loss_weight * F.mse_loss(mapped.float(), target.float())
 
 
-def huggingface_mae() -> nn.Module:
-    """Return Hugging Face's MAE at the size of ours."""
-    from transformers import ViTMAEConfig, ViTMAEForPreTraining
+def huggingface(name: str, config: dict[str, Any]) -> nn.Module:
+    """Return a pre-trainer of Hugging Face by the name of its family."""
+    import transformers
 
-    config = ViTMAEConfig(
-        hidden_size=192,
-        num_hidden_layers=12,
-        num_attention_heads=12,
-        intermediate_size=768,
-        decoder_hidden_size=96,
-        decoder_num_hidden_layers=1,
-        decoder_num_attention_heads=3,
-        decoder_intermediate_size=384,
-        norm_pix_loss=True,
-    )
-    return Loss(ViTMAEForPreTraining(config), lambda model, images: model(images).loss)
+    settings = getattr(transformers, f'{name}Config')(**config)
+    model = getattr(transformers, f'{name}ForPreTraining')(settings)
+    return Loss(model, lambda inner, images: inner(images).loss)
 
 
-def huggingface_hiera() -> nn.Module:
-    """Return Hugging Face's Hiera at the size of ours."""
-    from transformers import HieraConfig, HieraForPreTraining
-
-    config = HieraConfig(
-        embed_dim=46,
-        depths=[1, 2, 7, 2],
-        num_heads=[1, 2, 4, 8],
-        num_query_pool=2,
-        decoder_hidden_size=96,
-        decoder_depth=1,
-        decoder_num_heads=3,
-        mask_ratio=0.4,
-        normalize_pixel_loss=True,
-    )
-    return Loss(HieraForPreTraining(config), lambda model, images: model(images).loss)
-
-
-def meta_hiera() -> nn.Module:
-    """Return Meta's Hiera-MAE at the size of ours."""
+def meta_hiera(config: dict[str, Any]) -> nn.Module:
+    """Return Meta's Hiera-MAE."""
     from hiera.hiera_mae import MaskedAutoencoderHiera
 
-    model = MaskedAutoencoderHiera(
-        embed_dim=46,
-        num_heads=1,
-        stages=(1, 2, 7, 2),
-        q_pool=2,
-        decoder_embed_dim=96,
-        decoder_depth=1,
-        decoder_num_heads=3,
-    )
+    model = MaskedAutoencoderHiera(**config)
     # Of the mask units 40% are hidden.
     return Loss(model, lambda inner, images: inner(images, mask_ratio=0.4)[0])
 
 
+_VIT_ENCODER = dict(hidden_size=192, num_hidden_layers=12, num_attention_heads=12)
+_VIT_DECODER = dict(
+    decoder_hidden_size=96, decoder_num_hidden_layers=1, decoder_num_attention_heads=3
+)
+_VIT = dict(intermediate_size=768, decoder_intermediate_size=384, norm_pix_loss=True)
+_HIERA_ENCODER = dict(embed_dim=46, depths=[1, 2, 7, 2], num_heads=[1, 2, 4, 8], num_query_pool=2)
+_HIERA_DECODER = dict(decoder_hidden_size=96, decoder_depth=1, decoder_num_heads=3)
+_HIERA = dict(mask_ratio=0.4, normalize_pixel_loss=True)
+_META_ENCODER = dict(embed_dim=46, num_heads=1, stages=(1, 2, 7, 2), q_pool=2)
+_META_DECODER = dict(decoder_embed_dim=96, decoder_depth=1, decoder_num_heads=3)
 RIVALS: dict[tuple[str, str], Callable[[], nn.Module]] = {
-    ('mae', 'huggingface'): huggingface_mae,
-    ('hiera', 'huggingface'): huggingface_hiera,
-    ('hiera', 'meta'): meta_hiera,
+    ('mae', 'huggingface'): partial(huggingface, 'ViTMAE', _VIT_ENCODER | _VIT_DECODER | _VIT),
+    ('hiera', 'huggingface'): partial(
+        huggingface, 'Hiera', _HIERA_ENCODER | _HIERA_DECODER | _HIERA
+    ),
+    ('hiera', 'meta'): partial(meta_hiera, _META_ENCODER | _META_DECODER),
 }
-"""Others' models by our method and the variant's name."""
+"""Others' models at the size of ours, by our method and the variant's name."""

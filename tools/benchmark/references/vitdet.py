@@ -1,6 +1,5 @@
 """ViTDet's backbone by us, Hugging Face and timm: one size, one set of weights."""
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -27,11 +26,6 @@ class VitDetSize:
     window: int = 14
     global_blocks: tuple[int, ...] = (2, 5, 8, 11)  # without windows, 0-based
     patch: int = 16
-
-    @property
-    def grid(self) -> int:
-        """Tokens along a side of the image."""
-        return self.image // self.patch
 
 
 def force_rel_pos_impl(attention: Any, name: str) -> None:
@@ -90,19 +84,12 @@ class FeatureMap(nn.Module):
         return (self.map_of(self.model, images),)
 
 
-_HUGGINGFACE = (
-    (r'^patch_embed\.proj', 'embeddings.projection'),
-    (r'^pos_embed$', 'embeddings.position_embeddings'),
-    (r'^blocks\.', 'encoder.layer.'),
-    (r'\.attn\.', '.attention.'),
-)
-
-
 def huggingface_name(name: str) -> str:
     """Return what Hugging Face calls a parameter of ours."""
-    for pattern, replacement in _HUGGINGFACE:
-        name = re.sub(pattern, replacement, name)
-    return name
+    if name == 'pos_embed':
+        return 'embeddings.position_embeddings'
+    name = name.replace('patch_embed.proj', 'embeddings.projection')
+    return name.replace('blocks.', 'encoder.layer.').replace('.attn.', '.attention.')
 
 
 def huggingface_backbone(size: VitDetSize, state: State) -> nn.Module:
@@ -153,7 +140,8 @@ def timm_backbone(size: VitDetSize, state: State) -> nn.Module:
         norm_layer=partial(nn.LayerNorm, eps=1e-6),
     )
     # [1, N, C] -> [1, rows, columns, C]
-    table = state['pos_embed'].reshape(1, size.grid, size.grid, -1)
+    side = size.image // size.patch
+    table = state['pos_embed'].reshape(1, side, side, -1)
     missing = model.load_state_dict({**state, 'pos_embed': table}, strict=False)
     # The norm behind the blocks is not in what is compared.
     wrong = missing.unexpected_keys + [n for n in missing.missing_keys if n[:5] != 'neck.']
