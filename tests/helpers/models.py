@@ -1,11 +1,15 @@
 """Small models, and what tests of several of them need."""
 
+import copy
 from collections.abc import Iterable
 from typing import Any
 
 import torch
+from mmengine.optim import build_optim_wrapper
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
+
+from lightvit_dense.registry import MODELS
 
 VIT = 'lightvit_dense.VisionTransformer'
 MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
@@ -41,6 +45,65 @@ def randomise(model: nn.Module, std: float = 0.1) -> nn.Module:
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter) * std)
     return model.eval()
+
+
+def hiera(embed_dim: int = 8, stages: tuple = (1, 2, 3, 2), **options: Any) -> dict:
+    """Return the config of a Hiera of one head at first."""
+    arch = dict(embed_dim=embed_dim, stages=stages, num_heads=1)
+    return dict(type='lightvit_dense.Hiera', arch=arch, img_size=64) | options
+
+
+def swin(
+    embed_dim: int = 12, depths: tuple = (1, 2, 2), num_heads: int = 3, **options: Any
+) -> dict:
+    """Return the config of a Swin of windows of 4 x 4 patches."""
+    arch = dict(embed_dim=embed_dim, depths=depths, num_heads=num_heads)
+    small = dict(type='lightvit_dense.SwinTransformer', arch=arch, img_size=64, window_size=4)
+    return small | options
+
+
+def classifier(backbone: dict | None = None, **options: Any) -> nn.Module:
+    """Build a classifier of five classes on a small ViT; ``head`` adds options of the head."""
+    torch.manual_seed(0)
+    head = dict(num_classes=5) | options.pop('head', {})
+    backbone = vit(16, 2, 2, pos_embed='learned') | (backbone or {})
+    return MODELS.build(
+        dict(type='lightvit_dense.ImageClassifier', backbone=backbone, head=head, **options)
+    )
+
+
+def init_from(path: object, kind: str = 'PretrainedBackbone', **options: Any) -> dict:
+    """Return the ``init_cfg`` of what starts from a file."""
+    return dict(type=f'lightvit_dense.{kind}', checkpoint=str(path), verbose=False) | options
+
+
+def rates_and_decays(model: nn.Module, optim_wrapper: dict) -> dict[str, tuple[float, float]]:
+    """Return the learning rate and the weight decay of each parameter that is trained."""
+    groups = build_optim_wrapper(model, copy.deepcopy(optim_wrapper)).param_groups
+    found = {id(p): (g['lr'], g['weight_decay']) for g in groups for p in g['params']}
+    return {name: found[id(p)] for name, p in model.named_parameters() if p.requires_grad}
+
+
+def silent(model: nn.Module) -> list[str]:
+    """Name the parameters whose gradient is missing, zero or not finite."""
+    grads = {name: p.grad for name, p in model.named_parameters()}
+    return [n for n, g in grads.items() if g is None or not g.isfinite().all() or not g.any()]
+
+
+def reached(loss: Tensor, model: nn.Module) -> set[str]:
+    """Name the parameters that a loss trains."""
+    return {
+        name for name, grad in gradients(loss, model).items() if grad is not None and grad.any()
+    }
+
+
+def assert_same_gradients(ours: Tensor, theirs: Tensor, model: nn.Module, **limits: float) -> None:
+    """Compare the gradients of two losses in all parameters of a model that are trained."""
+    expected = gradients(theirs, model)
+    for name, grad in gradients(ours, model).items():
+        assert (grad is None) == (expected[name] is None), name
+        if grad is not None:
+            torch.testing.assert_close(grad, expected[name], msg=name, **limits)
 
 
 def gradients(loss: Tensor, model: nn.Module) -> dict[str, Tensor | None]:

@@ -1,7 +1,5 @@
 """DINO against a straight-line reference: values, gradients, centre, views of two sizes."""
 
-import math
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -10,10 +8,10 @@ from torch import Tensor
 from lightvit_dense.models import DINO
 from lightvit_dense.models.pretraining.projection import DINOHead
 from lightvit_dense.models.pretraining.self_distillation import DINOLoss
-from lightvit_dense.models.pretraining.views import group_by_size
-from tests.helpers.models import distiller, vit
+from tests.helpers.models import assert_same_gradients, vit
 
 HEAD = dict(out_channels=20, hidden=24, bottleneck=12)
+UNEQUAL = [(2, 3, 32, 32), (2, 3, 16, 16)]
 
 
 def small_dino(drop_path_rate: float = 0.0, **options: object) -> DINO:
@@ -84,12 +82,6 @@ def test_centre_moves_in_training_only() -> None:
     assert 'criterion.center' in small_dino().state_dict()
 
 
-def test_loss_of_equal_outputs_is_known() -> None:
-    """A uniform teacher and a uniform student differ by log K."""
-    same = [torch.ones(3, 16)] * 3
-    assert DINOLoss(16)(same, same[:2]).item() == pytest.approx(math.log(16))
-
-
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16, torch.float32])
 def test_large_activations_stay_finite(dtype) -> None:
     student = [(torch.randn(3, 9) * 1e4).to(dtype).requires_grad_() for _ in range(3)]
@@ -102,52 +94,31 @@ def test_large_activations_stay_finite(dtype) -> None:
     assert all(view.grad.isfinite().all() for view in student)
 
 
-def test_the_head_step_by_step() -> None:
+def test_the_head_step_by_step_with_torchs_weight_norm() -> None:
     torch.manual_seed(0)
     head = DINOHead(8, **HEAD, norm_last_layer=False)
-    torch.nn.init.uniform_(head.last_layer.weight_g, 0.5, 2)
+    last = head.last_layer
+    theirs = torch.nn.utils.parametrizations.weight_norm(torch.nn.Linear(12, 20, bias=False))
+    torch.nn.init.uniform_(last.weight_g, 0.5, 2)
+    scale, direction = theirs.parametrizations.weight.parameters()
+    scale.data.copy_(last.weight_g)
+    direction.data.copy_(last.weight_v)
     x = torch.randn(5, 8)
     linears = [m for m in head.mlp if isinstance(m, torch.nn.Linear)]
     y = x
     for number, linear in enumerate(linears):
         y = y @ linear.weight.T + linear.bias
         y = F.gelu(y) if number < 2 else y
-    rows = []
-    for vector in y:
-        vector = vector / vector.norm()
-        weights = zip(head.last_layer.weight_v, head.last_layer.weight_g, strict=True)
-        rows.append(torch.stack([g[0] * (vector @ v) / v.norm() for v, g in weights]))
-    torch.testing.assert_close(head(x), torch.stack(rows))
+    found, expected = head(x), theirs(y / y.norm(dim=-1, keepdim=True))
+    torch.testing.assert_close(found, expected)
+    ours = torch.autograd.grad(found.square().sum(), [last.weight_g, last.weight_v])
+    wanted = torch.autograd.grad(expected.square().sum(), [scale, direction])
+    for one, other in zip(ours, wanted, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
     assert [tuple(m.weight.shape) for m in linears] == [(24, 8), (24, 24), (12, 24)]
-    assert head.last_layer.weight_g.requires_grad
     assert not DINOHead(8, **HEAD).last_layer.weight_g.requires_grad
     with pytest.raises(ValueError, match='layers=0'):
         DINOHead(8, layers=0)
-
-
-def test_last_layer_is_torchs_weight_norm() -> None:
-    ours = DINOHead(8, **HEAD, norm_last_layer=False).last_layer
-    theirs = torch.nn.utils.parametrizations.weight_norm(torch.nn.Linear(12, 20, bias=False))
-    torch.nn.init.uniform_(ours.weight_g, 0.5, 2)
-    theirs.parametrizations.weight.original0.data.copy_(ours.weight_g)
-    theirs.parametrizations.weight.original1.data.copy_(ours.weight_v)
-    x = torch.randn(6, 12)
-    torch.testing.assert_close(ours(x), theirs(x))
-    ours(x).square().sum().backward()
-    theirs(x).square().sum().backward()
-    torch.testing.assert_close(
-        ours.weight_v.grad, theirs.parametrizations.weight.original1.grad, atol=1e-5, rtol=1e-4
-    )
-    torch.testing.assert_close(
-        ours.weight_g.grad, theirs.parametrizations.weight.original0.grad, atol=1e-5, rtol=1e-4
-    )
-
-
-def test_views_are_grouped_by_size() -> None:
-    views = six_views()
-    groups = group_by_size(views)
-    assert [tuple(g.shape) for g in groups] == [(6, 3, 32, 32), (9, 3, 16, 16), (3, 3, 24, 24)]
-    assert torch.equal(groups[1][3:6], views[3])
 
 
 def test_the_whole_loss_view_by_view() -> None:
@@ -158,19 +129,13 @@ def test_the_whole_loss_view_by_view() -> None:
     center = model.criterion.center.clone()
     views = six_views()
     loss = model(views, mode='loss')['loss_dino']
-    student = [model.head(model.backbone(view)[0][:, 0]) for view in views]
-    teacher = [
-        model.momentum_head(model.momentum_backbone(view)[0][:, 0]).detach() for view in views[:2]
-    ]
+    student = [model.head(model.backbone(x)[0][:, 0]) for x in views]
+    teacher = [model.momentum_head(model.momentum_backbone(x)[0][:, 0]) for x in views[:2]]
     expected = reference_dino(student, teacher, center, 0.1, 0.04)
     torch.testing.assert_close(loss, expected, atol=1e-5, rtol=1e-5)
     moved = 0.9 * center + 0.1 * torch.cat(teacher).mean(0, keepdim=True)
     torch.testing.assert_close(model.criterion.center, moved)
-    names = [n for n, p in model.named_parameters() if p.requires_grad]
-    found = torch.autograd.grad(loss, [model.get_parameter(n) for n in names])
-    wanted = torch.autograd.grad(expected, [model.get_parameter(n) for n in names])
-    for name, one, other in zip(names, found, wanted, strict=True):
-        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-3, msg=name)
+    assert_same_gradients(loss, expected, model, atol=1e-5, rtol=1e-3)
 
 
 def test_the_backbone_runs_once_a_size() -> None:
@@ -190,23 +155,11 @@ def test_the_teacher_drops_no_path_and_starts_equal() -> None:
             assert torch.equal(copy.state_dict()[name], value)
 
 
-def test_distillation_in_the_global_views() -> None:
-    model = small_dino(distiller=distiller(vit(num_heads=8), (2, 2)))
-    views = six_views()
-    losses = model(views, mode='loss')
-    both = torch.cat(views[:2])
-    expected = model.distill(both, model.encode(both))['loss_distill']
-    torch.testing.assert_close(losses['loss_distill'], expected)
-
-
 @pytest.mark.parametrize(
     ('call', 'message'),
     [
         (lambda: small_dino().loss([torch.zeros(2, 3, 32, 32)]), 'at least two views'),
-        (
-            lambda: small_dino().loss([torch.zeros(2, 3, 32, 32), torch.zeros(2, 3, 16, 16)]),
-            'the first 2 of one size',
-        ),
+        (lambda: small_dino().loss([*map(torch.zeros, UNEQUAL)]), 'the first 2 of one size'),
         (lambda: small_dino(num_global_views=0), 'num_global_views=0'),
         (lambda: small_dino(student_temperature=0.0), 'positive temperatures'),
         (lambda: DINOLoss(3)([torch.zeros(1, 3)], [torch.zeros(1, 3)]), '1 views of the student'),

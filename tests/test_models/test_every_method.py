@@ -8,28 +8,15 @@ from torch import Tensor
 
 from lightvit_dense.models.pretraining import Pretrainer
 from lightvit_dense.registry import MODELS
-from tests.helpers.models import NORMALISER, distiller, vit
+from tests.helpers.models import NORMALISER, distiller, hiera, swin, vit
 
-HIERA = dict(
-    type='lightvit_dense.Hiera',
-    arch=dict(embed_dim=8, stages=(1, 2, 3, 2), num_heads=1),
-    img_size=(64, 96),
-    q_pool=2,
-)
-SWIN = dict(
-    type='lightvit_dense.SwinTransformer',
-    arch=dict(embed_dim=12, depths=(1, 2, 2), num_heads=3),
-    img_size=64,
-    window_size=4,
-    mask_token=True,
-)
 DECODER = dict(embed_dim=16, num_heads=2)
 METHODS: dict[str, tuple[dict, dict, list[tuple[int, int]]]] = {
     # The backbone, options of the method, and the sizes of a batch's views.
     'MAE': (vit(), dict(decoder=DECODER), [(32, 32)]),
-    'HieraMAE': (HIERA, dict(decoder=DECODER), [(64, 96)]),
+    'HieraMAE': (hiera(img_size=(64, 96), q_pool=2), dict(decoder=DECODER), [(64, 96)]),
     'SimMIM': (vit(), dict(mask_unit=16), [(32, 32)]),
-    'SwinSimMIM': (SWIN, dict(mask_unit=16), [(64, 64)]),
+    'SwinSimMIM': (swin(mask_token=True), dict(mask_unit=16), [(64, 64)]),
     'MoCoV3': (vit(), dict(hidden=24, out_channels=16), [(32, 32)] * 2),
     'DINO': (
         vit(drop_path_rate=0.1),
@@ -114,3 +101,24 @@ def test_images_of_another_size_are_refused(name: str) -> None:
 def test_a_class_token_is_needed(name: str) -> None:
     with pytest.raises(ValueError, match=f'{name} needs a backbone with cls_token=True'):
         MODELS.build(dict(type=f'lightvit_dense.{name}', backbone=vit(cls_token=False)))
+
+
+@pytest.mark.parametrize('name', HIDDEN)
+def test_what_is_hidden_cannot_be_seen(name: str) -> None:
+    """Hidden pixels change the target only, visible ones the prediction."""
+    options = {} if 'SimMIM' in name else dict(norm_pix_loss=False)
+    model, image = build(name, data_preprocessor=NORMALISER, **options).eval(), batch(name)
+    noise = torch.rand(3, {'HieraMAE': 6, 'SimMIM': 4}.get(name, 16))
+    first, other = model.reconstruct(image, noise), torch.randn_like(image)
+    hidden = (first['masked'] == 120).all(1, keepdim=True).expand_as(image)
+    for replaced, same in ((hidden, True), (~hidden, False)):
+        again = model.reconstruct(torch.where(replaced, other, image), noise)['reconstruction']
+        assert torch.equal(again[hidden], first['reconstruction'][hidden]) == same
+
+
+@pytest.mark.parametrize('name', ['MoCoV3', 'DINO'])
+def test_distillation_is_the_mean_over_the_global_views(name: str) -> None:
+    model, views = build(name, distilled=True).eval(), batch(name)
+    apart = [model.distill(view, model.encode(view))['loss_distill'] for view in views[:2]]
+    found = model(views, mode='loss')['loss_distill']
+    torch.testing.assert_close(found, (apart[0] + apart[1]) / 2)
