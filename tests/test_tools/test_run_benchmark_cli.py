@@ -108,7 +108,7 @@ def test_mistakes_on_the_command_line_are_named(tool, tmp_path):
         status, _, err = tool('--list', *words)
         assert status == 2
         assert message in err
-    status, _, err = tool(file=tmp_path / 'gone.py')
+    status, _, err = tool(file=tmp_path / 'no/gone.py')
     assert status == 2
     assert 'configs/suites has demo.py, distilled_layers.py, paper1_table5.py' in err
 

@@ -45,8 +45,7 @@ def test_lines_are_rare_and_readable(monkeypatch):
     now = [0.0]
     monkeypatch.setattr(progress.time, 'monotonic', lambda: now[0])
     stream = io.StringIO()
-    display = progress.make_display(stream)
-    assert isinstance(display, progress.LineDisplay)
+    display = progress.Display(stream)
     display.start(2, 7, 'teacher by MAE')
     for second in range(1, 26):
         now[0] = float(second)
@@ -61,16 +60,21 @@ def test_lines_are_rare_and_readable(monkeypatch):
     ]
 
 
-def test_bars_run_through():
-    display = progress.BarDisplay()
+def test_a_terminal_shows_a_bar():
+    stream = io.StringIO()
+    stream.isatty = lambda: True
+    display = progress.Display(stream)
     try:
         display.start(1, 2, 'first')
         display.update(None)
         display.update(Progress(5, 10, 'train', 'loss 1'))
-        overall, stage = display._bars.tasks
-        assert (overall.completed, overall.total) == (0.5, 2)
-        assert (stage.completed, stage.total) == (5, 10)
+        (bar,) = display.bars.tasks
+        assert (bar.description, bar.completed, bar.total) == ('[1/2] first', 5, 10)
+        assert bar.fields['note'] == 'train 5/10 loss 1 eta -'
         display.finish('done')
-        assert overall.completed == 1
+        display.start(2, 2, 'second')
+        (bar,) = display.bars.tasks
+        assert (bar.description, bar.completed, bar.total) == ('[2/2] second', 0, None)
     finally:
         display.close()
+    assert '[1/2] first: done' in stream.getvalue()
