@@ -33,8 +33,7 @@ class LocalExecutor:
     Args:
         folder: Takes submitit's files.
         jobs: How many run at a time; the cores are shared out among them.
-        slots: Variables of each of the stages that run at the same time, such as the GPUs they may
-            use. Their number replaces ``jobs``.
+        slots: Variables of each of those, such as its GPUs. Their number replaces ``jobs``.
         env: Variables of all of them.
         cwd: Folder in which they run.
         poll: Seconds between two looks at a process.

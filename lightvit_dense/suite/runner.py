@@ -33,12 +33,8 @@ class JobsError(RuntimeError):
 class Runner:
     """Runs stages in the order of what they need, as many at a time as the executor takes.
 
-    Args:
-        stages: All stages; one comes after those it needs.
-        executor: Where they run.
-        tell: Takes the lines about what ended.
-        show: Takes lines about what runs; ``tell`` gets one a minute where there is none.
-        poll: Seconds between two looks.
+    ``tell`` takes the lines about what ended, ``show`` those about what runs; without it, ``tell``
+    gets one a minute.
     """
 
     def __init__(
@@ -162,14 +158,7 @@ def remaining(
     took: Mapping[str, float],
     running: Mapping[str, Any] = MappingProxyType({}),
 ) -> float | None:
-    """Return the seconds of work left, by what stages of the same group take; None if unknown.
-
-    Args:
-        stages: All stages.
-        done: Names of those that are done.
-        took: Seconds of those that ran now.
-        running: Those that run, with ``spent()`` and ``whole()``.
-    """
+    """Return the seconds of work left, by what stages of the same group take; None if unknown."""
     seconds = dict(took) | {name: whole for name, run in running.items() if (whole := run.whole())}
     known: dict[str | None, list[float]] = {}
     for stage in stages:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TextIO
 
 from rich.console import Console
-from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 
 _ITERATION = re.compile(
@@ -66,63 +66,72 @@ def clock(seconds: float | None) -> str:
     return f'{hours}:{minutes:02d}:{rest:02d}' if hours else f'{minutes}:{rest:02d}'
 
 
-class Eta:
-    """Remaining time from the rate since the first report; survives a start in the middle."""
-
-    def __init__(self) -> None:
-        self._first: tuple[float, float] | None = None
-
-    def __call__(self, fraction: float, now: float) -> float | None:
-        """Return the seconds left at part ``fraction`` and time ``now``, or None while unknown."""
-        if self._first is None or fraction < self._first[1]:
-            self._first = (now, fraction)
-        started, base = self._first
-        if fraction <= base:
-            return None
-        return (1 - fraction) * (now - started) / (fraction - base)
-
-
 class Display:
-    """Shows the position in one step after the other: a bar on a terminal, else lines.
+    """Shows the position in one step after the other: a bar on a terminal, else lines; a context.
 
     Args:
         stream: Where to write; standard output by default.
+        count: Number of steps; None where it is not known before.
         interval: Seconds between two lines.
     """
 
-    def __init__(self, stream: TextIO | None = None, interval: float = 10.0) -> None:
-        self.stream, self.interval = stream or sys.stdout, interval
+    def __init__(
+        self, stream: TextIO | None = None, count: int | None = None, interval: float = 10.0
+    ) -> None:
+        self.stream, self.count, self.interval = stream or sys.stdout, count, interval
         self.bars: Bars | None = None
         if self.stream.isatty():
             columns = (
-                TextColumn('{task.description}'),
+                '{task.description}',
                 BarColumn(),
-                TextColumn('{task.fields[note]}'),
+                '{task.fields[note]}',
+                TimeElapsedColumn(),
             )
-            self.bars = Bars(*columns, TimeElapsedColumn(), console=Console(file=self.stream))
+            self.bars = Bars(*columns, console=Console(file=self.stream))
             self._bar = self.bars.add_task('', total=None, note='')
             self.bars.start()
         self._began = self._last = time.monotonic()
-        self._head, self._eta = '', Eta()
+        self._number, self._title, self._head = 0, '', ''
+        self._first: tuple[float, float] | None = None  # time and part of the first report
+
+    def __call__(self, title: str, done: int, total: int) -> None:
+        """Show a position; another title begins the next step."""
+        if title != self._title:
+            if self._title:
+                self.finish('done')
+            self._title, self._number = title, self._number + 1
+            self.start(self._number, self.count or self._number, title)
+        self.update(Progress(done, total))
+
+    def __enter__(self) -> 'Display':
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._title and kind is None:
+            self.finish('done')
+        self.close()
 
     def start(self, index: int, count: int, title: str) -> None:
         """Announce a step; ``index`` counts from 1."""
-        self._head, self._eta, self._last = f'[{index}/{count}] {title}', Eta(), time.monotonic()
+        self._head, self._first, self._last = f'[{index}/{count}] {title}', None, time.monotonic()
         if self.bars:
             self.bars.remove_task(self._bar)
             self._bar = self.bars.add_task(self._head, total=None, note='')
         else:
             self._print('started')
 
-    def update(self, progress: Progress | None) -> None:
+    def update(self, progress: Progress) -> None:
         """Move the bar, or print the position if the last line is old enough."""
-        now = time.monotonic()
-        left = self._eta(progress.fraction, now) if progress else None
-        note = f'{progress} eta {clock(left)}' if progress else 'running'
+        now, part = time.monotonic(), progress.fraction
+        if self._first is None or part < self._first[1]:
+            self._first = (now, part)
+        # Whatever was done before the first report took no time here.
+        began, base = self._first
+        left = (1 - part) * (now - began) / (part - base) if part > base else None
+        note = f'{progress} eta {clock(left)}'
         if self.bars:
-            if progress:
-                done, total = progress.done, progress.total
-                self.bars.update(self._bar, completed=done, total=total, note=note)
+            done, total = progress.done, progress.total
+            self.bars.update(self._bar, completed=done, total=total, note=note)
         elif now - self._last >= self.interval:
             self._last = now
             self._print(note)
@@ -142,31 +151,3 @@ class Display:
             self.bars.console.print(line, highlight=False, markup=False)
         else:
             print(line, file=self.stream, flush=True)
-
-
-class StageReporter:
-    """Shows on the error stream stages that tell (title, steps done, steps in all); a context.
-
-    ``count`` is their number, if it is known before.
-    """
-
-    def __init__(self, count: int | None = None) -> None:
-        self.display = Display(sys.stderr)
-        self.count, self.number, self.title = count, 0, ''
-
-    def __call__(self, title: str, done: int, total: int) -> None:
-        """Show a position."""
-        if title != self.title:
-            if self.title:
-                self.display.finish('done')
-            self.title, self.number = title, self.number + 1
-            self.display.start(self.number, self.count or self.number, title)
-        self.display.update(Progress(done, total))
-
-    def __enter__(self) -> 'StageReporter':
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if self.title and kind is None:
-            self.display.finish('done')
-        self.display.close()
