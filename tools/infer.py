@@ -12,7 +12,7 @@ from lightvit_dense import apis
 from lightvit_dense.apis.arguments import add_cfg_options, add_tta_options, tta_of
 from lightvit_dense.apis.inference import Sources
 from lightvit_dense.errors import run_tool
-from lightvit_dense.utils.progress import Progress, make_display
+from lightvit_dense.utils.progress import Display, Progress
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -55,7 +55,7 @@ def main(argv: list[str] | None = None) -> int:
     inferencer = make_inferencer(args)
     failures: list[Any] = []
     total = Sources(args.inputs, args.recursive).total() or 0
-    display, done = make_display(), 0
+    display, done = Display(), 0
     display.start(1, 1, inferencer.task)
     try:
         for _ in inferencer.stream(

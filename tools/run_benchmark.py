@@ -14,6 +14,7 @@ Example:
 """
 
 import argparse
+import functools
 import os
 import sys
 from collections.abc import Mapping
@@ -21,15 +22,11 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import DictAction
+from mmengine.logging import MMLogger
 
-from lightvit_dense.errors import UserError, run_tool
+from lightvit_dense.errors import run_tool
 from lightvit_dense.suite.collect import collect, state_of
-from lightvit_dense.suite.executors import (
-    LocalExecutor,
-    SlurmExecutor,
-    SlurmOptions,
-    device_slots,
-)
+from lightvit_dense.suite.executors import LocalExecutor, SlurmExecutor, SlurmOptions, device_slots
 from lightvit_dense.suite.plan import SuitePlan, data_root, try_weights
 from lightvit_dense.suite.runner import Executor, run_suite, status_line
 from lightvit_dense.suite.spec import read_suite
@@ -38,11 +35,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """Parse the command line.
-
-    Args:
-        argv: Arguments without the program's name; ``sys.argv`` when None.
-    """
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -96,13 +89,6 @@ def read_config(path: str, options: Mapping[str, Any]) -> dict[str, Any]:
     return apis.load_config(ROOT / path, options).to_dict()
 
 
-def quiet() -> None:
-    """Let mmengine report problems only: the runs have logs of their own."""
-    from mmengine.logging import MMLogger
-
-    MMLogger.get_current_instance().setLevel('WARNING')
-
-
 def make_plan(args: argparse.Namespace) -> SuitePlan:
     """Read the suite and lay out its runs."""
     suite = read_suite(args.suite, ROOT, args.inits, args.tasks, args.seeds, args.cfg_options)
@@ -125,15 +111,8 @@ def make_executor(args: argparse.Namespace, plan: SuitePlan, env: Mapping[str, s
     if args.executor == 'local':
         slots = device_slots(args.gpus, args.gpus_per_job)
         return LocalExecutor(folder, args.jobs, slots, env, ROOT, timeout_min=args.timeout_min)
-    options = SlurmOptions(
-        args.partition,
-        args.nodes,
-        plan.gpus,
-        args.cpus_per_task,
-        args.timeout_min or 60 * 24,
-        args.array_parallelism,
-        args.slurm_options or {},
-    )
+    asked = (args.partition, args.nodes, plan.gpus, args.cpus_per_task, args.timeout_min or 60 * 24)
+    options = SlurmOptions(*asked, args.array_parallelism, args.slurm_options or {})
     return SlurmExecutor(folder, options, env, ROOT)
 
 
@@ -153,16 +132,12 @@ def main(argv: list[str] | None = None) -> int:
     """Run the tool; return its exit status."""
     args = parse_args(argv)
     args.suite = args.suite.resolve()
-    for name in ('work_dir', 'data_root'):
-        if getattr(args, name):
-            setattr(args, name, getattr(args, name).resolve())
+    args.work_dir = args.work_dir and args.work_dir.resolve()
+    args.data_root = args.data_root and args.data_root.resolve()
     os.environ.setdefault('LIGHTVIT_DATA', str(ROOT / 'data'))
     os.environ['LIGHTVIT_DATA'] = str(data_root())  # whole, because the folder changes now
     os.chdir(ROOT)
-    quiet()
-    if not args.suite.is_file():
-        known = sorted(path.name for path in (ROOT / 'configs/suites').glob('*.py'))
-        raise UserError(f'suite {args.suite} does not exist; configs/suites has {", ".join(known)}')
+    MMLogger.get_current_instance().setLevel('WARNING')  # the runs have logs of their own
     plan = make_plan(args)
     if args.list:
         for stage in plan.in_order():
@@ -174,14 +149,8 @@ def main(argv: list[str] | None = None) -> int:
     try_weights(plan)
     print(f'{len(plan.stages)} runs; they go to {plan.work_dir}', flush=True)
     tell, show = status_line()
-    return run_suite(
-        plan,
-        lambda: write_results(plan),
-        lambda env: make_executor(args, plan, env),
-        args.fresh,
-        tell,
-        show,
-    )
+    executor = functools.partial(make_executor, args, plan)
+    return run_suite(plan, lambda: write_results(plan), executor, args.fresh, tell, show)
 
 
 if __name__ == '__main__':

@@ -22,7 +22,7 @@ from lightvit_dense.registry import DATASETS
 from lightvit_dense.representation import ImageStream
 from lightvit_dense.utils.environment import environment, peak_memory_mb, reset_peak_memory
 from lightvit_dense.utils.io import write_json
-from lightvit_dense.utils.progress import Progress, make_display
+from lightvit_dense.utils.progress import Display, Progress
 from lightvit_dense.visualization.curves import save_png
 
 
@@ -104,7 +104,7 @@ class Session:
         views = [(size, m.mean, m.std) for size, m in zip(self.sizes, self.models, strict=True)]
         streams = {view: self._stream(*view) for view in dict.fromkeys(views)}
         total, done = len(streams[views[0]]), 0
-        display = make_display()
+        display = Display()
         display.start(1, 1, self._title)
         try:
             for batches in zip(*streams.values(), strict=True):

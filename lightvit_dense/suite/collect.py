@@ -87,7 +87,7 @@ def collect(plan: SuitePlan, environment: Mapping[str, Any]) -> Results:
         for p in suite.prepare.values()
     ]
     runs += [
-        _run(plan, plan.pretrain_stage(p.name), kind='pretrain', name=p.name, config=p.config)
+        _run(plan, plan.stages[f'pretrain_{p.name}'], kind='pretrain', name=p.name, config=p.config)
         for p in suite.pretrains.values()
     ]
     runs += [_cell(plan, cell) for cell in plan.cells]
@@ -131,7 +131,7 @@ def _cell(plan: SuitePlan, cell: Any) -> Run:
     run = _run(plan, train, kind='cell', name=cell.train, config=cell.config)
     run.init, run.task, run.seed = cell.init.name, task.name, cell.seed
     if run.state == NOT_RUN:
-        for need in cell.needs:
+        for need in train.after:
             if state_of(plan.stages[need])[0] == FAILED:
                 run.error = f'it needs {need}, which failed'
     if run.state != MEASURED:
@@ -164,7 +164,7 @@ def _run(plan: SuitePlan, stage: Stage, **known: Any) -> Run:
         title=stage.title,
         state=state,
         error=error,
-        config_hash=plan.keys[stage.name],
+        config_hash=stage.key,
         seconds=record.seconds,
         peak_memory_mb=record.peak_memory_mb,
         peak_gpu_memory_mb=last_scalars(stage.work_dir, ()).get('memory') or None,

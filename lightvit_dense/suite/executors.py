@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ import submitit
 
 from lightvit_dense.errors import UserError
 
-from .stages import Stage, StageJob, begin, read_record, stop_orphan, stop_processes, this_process
+from .stages import Stage, read_record, start_job, stop_orphan, stop_processes, this_process
 
 JOB_FILE = 'slurm_job'
 """File in a stage's folder: the number of its job."""
@@ -32,8 +33,7 @@ class LocalExecutor:
     Args:
         folder: Takes submitit's files.
         jobs: How many run at a time; the cores are shared out among them.
-        slots: Variables of each of the stages that run at the same time, such as the GPUs they may
-            use. Their number replaces ``jobs``.
+        slots: Variables of each of those, such as its GPUs. Their number replaces ``jobs``.
         env: Variables of all of them.
         cwd: Folder in which they run.
         poll: Seconds between two looks at a process.
@@ -82,16 +82,8 @@ class LocalExecutor:
         env = {'OMP_NUM_THREADS': str(threads), 'MKL_NUM_THREADS': str(threads)}
         for stage in stages:
             slot = self._free.pop(0)
-            record = begin(stage)
-            run = StageJob(
-                stage,
-                record.command,
-                record.attempts,
-                {**env, **self.env, **self.slots[slot]},
-                self.cwd,
-                this_process(),
-                self.poll,
-            )
+            own = {**env, **self.env, **self.slots[slot]}
+            run = start_job(stage, own, self.cwd, self.poll, this_process())
             self._running[stage.name] = (self._executor.submit(run), slot, stage)
 
     def ended(self) -> dict[str, Path]:
@@ -105,11 +97,9 @@ class LocalExecutor:
         """End what still runs; it can go on later."""
         members = []
         for job, *_ in self._running.values():
-            try:
+            with suppress(psutil.Error):
                 process = psutil.Process(int(job.job_id))
                 members += [process, *process.children(recursive=True)]
-            except psutil.Error:
-                continue
         stop_processes(members)
         for _, _, stage in self._running.values():
             self.cancel(stage)
@@ -132,26 +122,22 @@ class SlurmOptions:
         """Return submitit's parameters for a stage."""
         nodes = self.nodes if stage.parallel else 1
         gpus = self.gpus_per_job if stage.parallel else min(1, self.gpus_per_job)
-        found: dict[str, Any] = dict(nodes=nodes, timeout_min=self.timeout_min)
-        found['tasks_per_node'] = max(1, gpus // nodes)
-        if gpus:
-            found['gpus_per_node'] = gpus // nodes
-        if self.cpus_per_task:
-            found['cpus_per_task'] = self.cpus_per_task
-        if self.partition:
-            found['slurm_partition'] = self.partition
-        return found
+        found = dict(
+            nodes=nodes,
+            timeout_min=self.timeout_min,
+            tasks_per_node=max(1, gpus // nodes),
+            gpus_per_node=gpus // nodes,
+            cpus_per_task=self.cpus_per_task,
+            slurm_partition=self.partition,
+        )
+        return {key: value for key, value in found.items() if value}
 
 
 class SlurmExecutor:
     """Jobs of Slurm, each queued with the jobs that it depends on.
 
-    Args:
-        folder: Takes submitit's files; the nodes must see it.
-        options: What the jobs ask for.
-        env: Variables of all of them.
-        cwd: Folder in which they run.
-        poll: Seconds between two looks at the queue.
+    The nodes must see ``folder``, which takes submitit's files. The queue is looked at every
+    ``poll`` seconds.
     """
 
     def __init__(
@@ -215,11 +201,7 @@ class SlurmExecutor:
             slurm_additional_parameters=more,
             slurm_array_parallelism=self.options.array_parallelism or 256,
         )
-        records = [begin(stage) for stage in stages]
-        runs = [
-            StageJob(stage, record.command, record.attempts, self.env, self.cwd, poll=1.0)
-            for stage, record in zip(stages, records, strict=True)
-        ]
+        runs = [start_job(stage, self.env, self.cwd, poll=1.0) for stage in stages]
         try:
             with executor.batch():
                 jobs = [executor.submit(run) for run in runs]
@@ -244,11 +226,8 @@ class SlurmExecutor:
     def close(self) -> None:
         """Leave the jobs in the queue."""
         if self._jobs:
-            print(
-                f'The jobs stay with Slurm: scancel {" ".join(self._jobs.values())} ends them; the '
-                'same command watches over them again.',
-                file=sys.stderr,
-            )
+            words = f'scancel {" ".join(self._jobs.values())} ends them; the same command watches'
+            print(f'The jobs stay with Slurm: {words} over them again.', file=sys.stderr)
 
     def _queue(self) -> list[str] | None:
         """Return the jobs of this user that wait or run; None while Slurm does not say."""
@@ -263,17 +242,13 @@ def device_slots(gpus: Sequence[str], gpus_per_job: int) -> list[dict[str, str]]
     Args:
         gpus: Their names as ``CUDA_VISIBLE_DEVICES`` takes them; empty for the CPU.
         gpus_per_job: How many each run gets; 0 for all of them.
-
-    Raises:
-        UserError: If they cannot be shared out evenly, or one is named twice.
     """
     if len(set(gpus)) != len(gpus):
         raise UserError(f'--gpus {" ".join(gpus)}: a GPU is named twice')
     if not gpus:
         if gpus_per_job > 1:
-            raise UserError(
-                f'--gpus-per-job {gpus_per_job}: no GPUs are given; name them by --gpus'
-            )
+            words = f'--gpus-per-job {gpus_per_job}: no GPUs are given; name them by --gpus'
+            raise UserError(words)
         return []
     size = gpus_per_job or len(gpus)
     if len(gpus) % size:

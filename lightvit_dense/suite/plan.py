@@ -1,10 +1,11 @@
 """The runs of a suite: what trains, tests and analyses, with which values, after what."""
 
+import functools
 import os
 import pkgutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,94 +31,62 @@ class Cell:
     config: str
     train: str  # name of the stage that trains
     test: str | None  # name of the stage that tests; None where the last validation counts
-    needs: tuple[str, ...]  # stages that come first
 
 
+@dataclass
 class SuitePlan:
-    """Lays out the stages of a suite.
+    """Lays out the stages of a suite."""
 
-    Args:
-        suite: What to run.
-        work_dir: Folder of all runs and results.
-        root: Folder of the repository; configs are relative to it.
-        data_root: Root of the data.
-        read_config: Reads a config.
-        gpus: GPUs of one run; 0 for the CPU, more than one start that many processes.
-        smoke: Whether everything trains for a few iterations only.
-        launcher: Who starts several processes: 'pytorch', or 'slurm' where its job has them.
-    """
+    suite: Suite
+    work_dir: Path  # of all runs and results
+    root: Path  # of the repository; configs are relative to it
+    data_root: Path
+    read_config: ReadConfig
+    gpus: int = 0  # of one run; 0 for the CPU, more than one start that many processes
+    smoke: bool = False  # whether everything trains for a few iterations only
+    launcher: str = 'pytorch'  # of several processes; or 'slurm', where its job has them
+    configs: dict[str, dict[str, Any]] = field(default_factory=dict)  # of trainings, by stage
+    stages: dict[str, Stage] = field(default_factory=dict)
 
-    def __init__(
-        self,
-        suite: Suite,
-        work_dir: Path,
-        root: Path,
-        data_root: Path,
-        read_config: ReadConfig,
-        gpus: int = 0,
-        smoke: bool = False,
-        launcher: str = 'pytorch',
-    ) -> None:
-        self.suite, self.work_dir, self.root = suite, work_dir, root
-        self.data_root, self.read_config = data_root, read_config
-        self.gpus, self.smoke, self.launcher = gpus, smoke, launcher
-        self.configs: dict[str, dict[str, Any]] = {}
-        self.keys: dict[str, str] = {}
-        self.stages: dict[str, Stage] = {}
-        self._bases: dict[str, dict[str, Any]] = {}  # configs without overrides
-        self._digests: dict[str, str] = {}
+    def __post_init__(self) -> None:
+        self._base = functools.cache(lambda config: self.read_config(config, {}))
+        self._digest = functools.cache(lambda path: sha256(self.root / path))
+        suite = self.suite
         for prepare in suite.prepare.values():
             self._prepare(prepare)
         for pretrain in suite.pretrains.values():
             self._pretraining(pretrain)
-        self.cells = [self._cell(*cell) for cell in suite.cells() if not self._is_measured(cell)]
+        measured = {(m['init'], m['task'], m['seed']) for m in suite.measured}
+        self.cells = [
+            self._cell(init, task, seed)
+            for init, task, seed in suite.cells()
+            if (init.name, task.name, seed) not in measured
+        ]
         for analysis in suite.analyses.values():
             self._analysis(analysis)
 
-    def _is_measured(self, cell: tuple[Init, Task, int]) -> bool:
-        known = {(m['init'], m['task'], m['seed']) for m in self.suite.measured}
-        return (cell[0].name, cell[1].name, cell[2]) in known
-
     def in_order(self) -> list[Stage]:
         """Return the stages: each pre-training when it is first needed, tests behind trainings."""
-        chosen: list[Stage] = []
+        chosen: dict[str, Stage] = {}
 
         def add(name: str) -> None:
-            stage = self.stages[name]
-            if stage in chosen:
-                return
-            for need in stage.after:
-                add(need)
-            chosen.append(stage)
+            if name not in chosen:
+                for need in self.stages[name].after:
+                    add(need)
+                chosen[name] = self.stages[name]
 
         for name in self.stages:
             add(name)
-        return chosen
-
-    def pretrain_stage(self, name: str) -> Stage:
-        """Return the stage of a pre-training."""
-        return self.stages[f'pretrain_{name}']
+        return list(chosen.values())
 
     def _backbone(self, pretrain: str) -> str:
-        return str(self.pretrain_stage(pretrain).outputs[0])
-
-    def _prepare(self, prepare: Prepare) -> None:
-        """Add a tool that makes data; all trainings come after it."""
-        options = {**prepare.options, **(prepare.smoke if self.smoke else {})}
-        command = [sys.executable, prepare.tool, *self._words(options)]
-        version = pkgutil.resolve_name(prepare.version) if prepare.version else None
-        name, outputs = f'prepare_{prepare.name}', [self.data_root / p for p in prepare.outputs]
-        key = content_key(command[1:], version)
-        self._add(name, prepare.title, key, command, outputs=outputs, group=name)
+        return str(self.stages[f'pretrain_{pretrain}'].outputs[0])
 
     def _add(self, name: str, title: str, key: str, command: Sequence[str], **more: Any) -> None:
-        self.keys[name] = key
         self.stages[name] = Stage(name, title, self.work_dir / name, key, command, **more)
 
-    def _base(self, config: str) -> dict[str, Any]:
-        if config not in self._bases:
-            self._bases[config] = self.read_config(config, {})
-        return self._bases[config]
+    def _keys(self, names: Iterable[str]) -> list[str]:
+        return [self.stages[name].key for name in names]
 
     def _data(self, names: Sequence[str] | None) -> list[str]:
         """Return the stages that make the data that a run names, or all of them."""
@@ -128,21 +97,31 @@ class SuitePlan:
         words = []
         for key, value in options.items():
             values = value if isinstance(value, (list, tuple)) else [value]
-            values = [] if value is True else values
             words += [f'--{key.replace("_", "-")}']
-            words += [str(v).replace('{data}', str(self.data_root)) for v in values]
+            words += [
+                str(v).replace('{data}', str(self.data_root)) for v in values if v is not True
+            ]
         return words
 
+    def _prepare(self, prepare: Prepare) -> None:
+        """Add a tool that makes data."""
+        options = {**prepare.options, **(prepare.smoke if self.smoke else {})}
+        command = [sys.executable, prepare.tool, *self._words(options)]
+        version = pkgutil.resolve_name(prepare.version) if prepare.version else None
+        name, outputs = f'prepare_{prepare.name}', [self.data_root / p for p in prepare.outputs]
+        key = content_key(command[1:], version)
+        self._add(name, prepare.title, key, command, outputs=outputs, group=name)
+
     def _pretraining(self, pretrain: Pretrain) -> None:
-        options = dict(pretrain.options)
-        options |= {key: self._backbone(need) for key, need in pretrain.needs.items()}
+        needs = {key: self._backbone(need) for key, need in pretrain.needs.items()}
         name = f'pretrain_{pretrain.name}'
         after = self._data(pretrain.data)
         after += [f'pretrain_{need}' for need in pretrain.needs.values()]
+        options = {**pretrain.options, **needs}
         self._train(name, pretrain.title, pretrain.config, options, after, name, pretrain.output)
 
     def _cell(self, init: Init, task: Task, seed: int) -> Cell:
-        config = task.config_of(init)
+        config = init.config_of(task)
         assert config is not None  # suite.cells() has no others
         options = {**task.options, **init.options} | dict.fromkeys(task.seed_keys, seed)
         after, digest = self._data(task.data), ''
@@ -152,61 +131,62 @@ class SuitePlan:
             options[task.checkpoint_key] = self._backbone(pretrain)
         elif checkpoint is not None:
             options[task.checkpoint_key] = checkpoint
-            digest = self._digest(checkpoint)
-        elif init.name not in task.configs and self._starts_from_a_checkpoint(config, task):
+            digest = checkpoint if '://' in checkpoint else self._digest(checkpoint)
+        elif init.name not in task.configs:
             # The config that all share; one of its own says itself what it starts from.
-            options[task.checkpoint_key.rpartition('.')[0]] = None
+            value: Any = self._base(config)
+            for part in task.checkpoint_key.split('.'):
+                value = value.get(part) if isinstance(value, Mapping) else None
+            if value is not None:
+                options[task.checkpoint_key.rpartition('.')[0]] = None
         name = f'{task.name}_{init.name}_seed-{seed}'
         title = f'{task.title}, {init.title}, seed {seed}'
-        self._train(name, title, config, options, after, task.name, digest=digest)
-        test = self._test(name, title, config, options, task) if task.test else None
-        return Cell(init, task, seed, config, name, test, tuple(after))
-
-    def _starts_from_a_checkpoint(self, config: str, task: Task) -> bool:
-        value: Any = self._base(config)
-        for part in task.checkpoint_key.split('.'):
-            value = value.get(part) if isinstance(value, Mapping) else None
-        return value is not None
-
-    def _digest(self, checkpoint: str) -> str:
-        if '://' in checkpoint:
-            return checkpoint
-        if checkpoint not in self._digests:
-            self._digests[checkpoint] = sha256(self.root / checkpoint)
-        return self._digests[checkpoint]
+        options = self._train(name, title, config, options, after, task.name, digest=digest)
+        test = f'{name}_test' if task.test else None
+        if test:
+            folder = self.work_dir / test
+            own = {k: str(v).replace('{folder}', str(folder)) for k, v in task.test_options.items()}
+            words = [*self._launch('tools/test.py'), config, str(self.stages[name].outputs[0])]
+            words += ['--work-dir', str(folder), '--json', str(folder / METRICS)]
+            self._add(
+                test,
+                f'{title}: test',
+                content_key(self.stages[name].key, 'test', *([own] if own else [])),
+                [*words, *as_arguments({**options, **own})],
+                outputs=[folder / METRICS],
+                after=[name],
+                group=f'{task.name}_test',
+                parallel=self.gpus > 1,
+            )
+        return Cell(init, task, seed, config, name, test)
 
     def _train(
         self,
         name: str,
         title: str,
         config: str,
-        options: dict[str, Any],
+        options: Mapping[str, Any],
         after: Sequence[str],
         group: str,
         output: str | None = None,
         digest: str = '',
-    ) -> None:
-        """Add a training; ``options`` become those that it gets, for its test."""
+    ) -> dict[str, Any]:
+        """Add a training; return the options that it gets, for its test."""
         base = self._base(config)
-        placed = by_place(options, base)
+        options = by_place(options, base)
         if 'max_iters' in base['train_cfg']:
             # Otherwise every validation is logged at epoch 0.
-            placed['default_hooks.logger.log_metric_by_epoch'] = False
+            options['default_hooks.logger.log_metric_by_epoch'] = False
         if self.smoke:
-            placed |= few_iterations(base, SMOKE_ITERATIONS)
-        options.clear()
-        options.update(placed)
+            options |= few_iterations(base, SMOKE_ITERATIONS)
         self.configs[name] = full = self.read_config(config, options)
         folder = self.work_dir / name
+        words = [*self._launch('tools/train.py'), config, '--work-dir', str(folder)]
         self._add(
             name,
             title,
-            content_key(full, digest, [self.keys[need] for need in after]),
-            [
-                *self._launch('tools/train.py'),
-                *(config, '--work-dir', str(folder)),
-                *as_arguments(options),
-            ],
+            content_key(full, digest, self._keys(after)),
+            [*words, *as_arguments(options)],
             resume=['--resume'],
             outputs=[folder / (output or final_checkpoint(full))],
             after=list(after),
@@ -214,62 +194,33 @@ class SuitePlan:
             group=group,
             parallel=self.gpus > 1,
         )
-
-    def _test(
-        self, trained: str, title: str, config: str, options: dict[str, Any], task: Task
-    ) -> str:
-        """Add the test of a training."""
-        name = f'{trained}_test'
-        folder = self.work_dir / name
-        own = {k: str(v).replace('{folder}', str(folder)) for k, v in task.test_options.items()}
-        self._add(
-            name,
-            f'{title}: test',
-            content_key(self.keys[trained], 'test', *([own] if own else [])),
-            [
-                *self._launch('tools/test.py'),
-                *(config, str(self.stages[trained].outputs[0])),
-                *('--work-dir', str(folder), '--json', str(folder / METRICS)),
-                *as_arguments({**options, **own}),
-            ],
-            outputs=[folder / METRICS],
-            after=[trained],
-            group=f'{task.name}_test',
-            parallel=self.gpus > 1,
-        )
-        return name
+        return options
 
     def _analysis(self, analysis: Analysis) -> None:
-        """Add an analysis."""
         models: list[list[str]] = []
         after = []
         for name in analysis.models:
             init = self.suite.inits.get(name)
             source = name if init is None else init.pretrain_of(analysis.domain)
             assert source is not None  # checked when the file was read
-            title = self.suite.pretrains[source].title if init is None else init.title
-            # The one that the pre-training leaves has its options in it.
-            written = Path(self.suite.pretrains[source].config).name
-            config = str(self.work_dir / f'pretrain_{source}' / written)
+            pretrain = self.suite.pretrains[source]
+            # The config that the pre-training leaves has its options in it.
+            config = self.work_dir / f'pretrain_{source}' / Path(pretrain.config).name
             after.append(f'pretrain_{source}')
-            models.append([config, self._backbone(source), title])
+            models.append([str(config), self._backbone(source), (init or pretrain).title])
         images = Path(analysis.images)
         images = images if images.is_absolute() else self.data_root / images
         name = f'analysis_{analysis.name}'
-        folder = self.work_dir / name
         command = [sys.executable, f'tools/analysis_tools/{analysis.tool}.py']
-        command += self._models(analysis.tool, models)
-        command += self._words({'images': images, 'out': folder, **analysis.options})
+        if analysis.tool in ('cka', 'attention_agreement'):
+            command += [word for config, checkpoint, _ in models for word in (config, checkpoint)]
+            command += ['--titles', *(title for *_, title in models)]
+        else:
+            command += [word for model in models for word in ('--model', *model)]
+        command += self._words({'images': images, 'out': self.work_dir / name, **analysis.options})
         full = [analysis.tool, models, str(images), dict(analysis.options)]
-        key = content_key(full, [self.keys[need] for need in after])
+        key = content_key(full, self._keys(after))
         self._add(name, analysis.title, key, command, after=after, group=analysis.tool)
-
-    def _models(self, tool: str, models: Sequence[Sequence[str]]) -> list[str]:
-        """Return how a tool takes its models."""
-        if tool in ('cka', 'attention_agreement'):
-            words = [word for config, checkpoint, _ in models for word in (config, checkpoint)]
-            return [*words, '--titles', *(title for *_, title in models)]
-        return [word for model in models for word in ('--model', *model)]
 
     def _launch(self, tool: str) -> list[str]:
         """Return the words that start a tool: itself, or one process a GPU."""
@@ -283,11 +234,7 @@ class SuitePlan:
 
 
 def try_weights(plan: SuitePlan) -> None:
-    """Build the backbones that load a checkpoint from elsewhere, or a part of one, and load it.
-
-    Raises:
-        UserError: If a checkpoint does not fit, or a backbone has fewer blocks.
-    """
+    """Build the backbones that load a checkpoint from elsewhere, or a part of one, and load it."""
     from mmengine.config import ConfigDict
 
     from lightvit_dense.apis.configs import prepare_scope
@@ -324,12 +271,7 @@ def data_root() -> Path:
 def by_place(options: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
     """Replace types of entries of lists in dotted keys by the places of these entries.
 
-    Args:
-        options: Config values by key, such as ``custom_hooks.EliminationScheduleHook.begin``.
-        config: The config.
-
-    Raises:
-        UserError: If a list has no such entry, or several.
+    Such a key is ``custom_hooks.EliminationScheduleHook.begin``; the entry must be the only one.
     """
     found = {}
     for key, value in options.items():
@@ -372,6 +314,5 @@ def final_checkpoint(config: Mapping[str, Any]) -> str:
 
 def as_arguments(overrides: Mapping[str, Any]) -> list[str]:
     """Return ``--cfg-options`` with its values, or nothing if there are none."""
-    if not overrides:
-        return []
-    return ['--cfg-options', *(f'{key}={value}' for key, value in overrides.items())]
+    words = [f'{key}={value}' for key, value in overrides.items()]
+    return ['--cfg-options', *words] if words else []

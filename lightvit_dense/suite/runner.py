@@ -5,6 +5,8 @@ import sys
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
+from types import MappingProxyType
 from typing import Any
 
 from lightvit_dense.utils.progress import Progress, clock, parse_line
@@ -19,15 +21,10 @@ Executor = LocalExecutor | SlurmExecutor
 
 
 class JobsError(RuntimeError):
-    """Some stages failed; the others ran.
+    """Some stages failed; those that needed them are left; the others ran."""
 
-    Args:
-        failed: Stage -> what went wrong.
-        left: Stages that were not run because they needed one of those.
-    """
-
-    def __init__(self, failed: Mapping[str, Exception], left: Sequence[str]) -> None:
-        words = [f'{len(failed)} of the runs failed:', *map(str, failed.values())]
+    def __init__(self, failed: Collection[StageError], left: Sequence[str]) -> None:
+        words = [f'{len(failed)} of the runs failed:', *map(str, failed)]
         if left:
             words.append(f'Not run, because they need one of them: {", ".join(left)}.')
         super().__init__('\n'.join([*words, 'The same command tries again what is not done.']))
@@ -36,12 +33,8 @@ class JobsError(RuntimeError):
 class Runner:
     """Runs stages in the order of what they need, as many at a time as the executor takes.
 
-    Args:
-        stages: All stages; one comes after those it needs.
-        executor: Where they run.
-        tell: Takes the lines about what ended.
-        show: Takes lines about what runs; ``tell`` gets one a minute where there is none.
-        poll: Seconds between two looks.
+    ``tell`` takes the lines about what ended, ``show`` those about what runs; without it, ``tell``
+    gets one a minute.
     """
 
     def __init__(
@@ -56,36 +49,27 @@ class Runner:
         self.executor, self.tell, self.poll = executor, tell, poll
         self.show = show or every(60.0, tell)
         self.done: set[str] = set()
-        self.failed: dict[str, Exception] = {}
+        self.failed: dict[str, StageError] = {}
         self.took: dict[str, float] = {}  # seconds of those that ran now, on this machine as it is
         self.running: dict[str, _Running] = {}
         self._began = time.monotonic()
 
     def run(self) -> list[str]:
-        """Run what is not done.
-
-        Returns:
-            Names of the stages that were run now.
+        """Run what is not done; return the names of what ran now.
 
         Raises:
             JobsError: At the end, if a stage failed.
         """
-        self._began = time.monotonic()
         self.done = {name for name, stage in self.stages.items() if is_done(stage)}
         if self.done:
             self.tell(f'{len(self.done)} of {len(self.stages)} runs were done before')
         waiting = [stage for name, stage in self.stages.items() if name not in self.done]
-        for stage in list(waiting):
-            if self.executor.adopt(stage):
-                waiting.remove(stage)
-                self.running[stage.name] = _Running(stage)
+        self._started([stage for stage in waiting if self.executor.adopt(stage)], waiting)
         try:
             while True:
                 while chosen := self.executor.choose(waiting, self.done):
                     self.executor.submit(chosen)
-                    for stage in chosen:
-                        waiting.remove(stage)
-                        self.running[stage.name] = _Running(stage)
+                    self._started(chosen, waiting)
                 if not self.running:
                     break  # what is left needs a stage that failed
                 self._look()
@@ -93,8 +77,13 @@ class Runner:
             self.executor.close()
         if self.failed:
             left = [name for name in self.stages if name not in self.done | set(self.failed)]
-            raise JobsError(self.failed, left)
+            raise JobsError(self.failed.values(), left)
         return list(self.took)
+
+    def _started(self, stages: Sequence[Stage], waiting: list[Stage]) -> None:
+        for stage in stages:
+            waiting.remove(stage)
+            self.running[stage.name] = _Running(stage)
 
     def _look(self) -> None:
         """Wait a little; note what ended and show what runs."""
@@ -167,33 +156,23 @@ def remaining(
     stages: Collection[Stage],
     done: Collection[str],
     took: Mapping[str, float],
-    running: Mapping[str, Any] | None = None,
+    running: Mapping[str, Any] = MappingProxyType({}),
 ) -> float | None:
-    """Return the seconds of work left, by what stages of the same group take; None if unknown.
-
-    Args:
-        stages: All stages.
-        done: Names of those that are done.
-        took: Seconds of those that ran now.
-        running: Those that run, with ``spent()`` and ``whole()``.
-    """
-    running = running or {}
+    """Return the seconds of work left, by what stages of the same group take; None if unknown."""
+    seconds = dict(took) | {name: whole for name, run in running.items() if (whole := run.whole())}
     known: dict[str | None, list[float]] = {}
     for stage in stages:
-        run = running.get(stage.name)
-        seconds = run.whole() if run else took.get(stage.name)
-        if seconds is not None:
-            known.setdefault(stage.group, []).append(seconds)
+        if stage.name in seconds:
+            known.setdefault(stage.group, []).append(seconds[stage.name])
     if not known:
         return None
-    means = {group: sum(values) / len(values) for group, values in known.items()}
-    typical = sum(map(sum, known.values())) / sum(map(len, known.values()))
+    typical = fmean(value for values in known.values() for value in values)
     left = 0.0
     for stage in stages:
         if stage.name not in done:
-            run = running.get(stage.name)
-            whole = (run.whole() if run else None) or means.get(stage.group, typical)
-            left += max(0.0, whole - (run.spent() if run else 0.0))
+            kind = fmean(known.get(stage.group, [typical]))
+            spent = running[stage.name].spent() if stage.name in running else 0.0
+            left += max(0.0, seconds.get(stage.name, kind) - spent)
     return left
 
 
@@ -236,10 +215,7 @@ def run_suite(
     show: Tell | None = None,
     poll: float = 0.5,
 ) -> int:
-    """Run what is not done, then write the results of what is there.
-
-    A run that fails does not stop the others. The results are written in any case, also when the
-    user interrupts.
+    """Run what is not done, then write the results, also when a run failed or the user interrupts.
 
     Args:
         plan: The runs.
@@ -248,7 +224,7 @@ def run_suite(
         fresh: Whether to forget what was done.
         tell: Takes the lines about what ended.
         show: Takes lines about what runs.
-        poll: Seconds between two looks at a run.
+        poll: Seconds between two looks.
 
     Returns:
         The exit status: 0, 1 after a failure, 130 when interrupted.
@@ -256,10 +232,8 @@ def run_suite(
     status = 0
     try:
         with exclusive(Path(plan.work_dir)):
-            executor = make_executor(
-                {'PYTHONUNBUFFERED': '1', 'LIGHTVIT_DATA': str(plan.data_root)}
-            )
-            stages = plan.in_order()
+            env = {'PYTHONUNBUFFERED': '1', 'LIGHTVIT_DATA': str(plan.data_root)}
+            executor, stages = make_executor(env), plan.in_order()
             for stage in stages if fresh else ():
                 executor.cancel(stage)
                 forget(stage)

@@ -2,13 +2,15 @@
 
 import ast
 import pkgutil
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
 from pydantic.dataclasses import dataclass
+from typing_extensions import TypedDict
 
 from lightvit_dense.errors import UserError, did_you_mean, require_known
 
@@ -85,9 +87,11 @@ class Init:
         """Return the checkpoint for a domain."""
         return _choose(self.checkpoint, domain)
 
-    def takes(self, task: str) -> bool:
-        """Return whether a task is run from here."""
-        return self.tasks is None or task in self.tasks
+    def config_of(self, task: 'Task') -> str | None:
+        """Return the config of a task; None where it takes no part, or the task has none."""
+        if self.tasks is not None and task.name not in self.tasks:
+            return None
+        return _choose(task.configs, self.series or self.name)
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -117,10 +121,6 @@ class Task:
     domain: str = DEFAULT  # what the images are, for initialisations that differ by it
     data: Sequence[str] | None = None  # what prepares its data; all that is there by default
 
-    def config_of(self, init: Init) -> str | None:
-        """Return the config for an initialisation; None where the task has none."""
-        return _choose(self.configs, init.series or init.name)
-
 
 @dataclass(frozen=True, config=_STRICT)
 class Analysis:
@@ -147,6 +147,17 @@ class Picture:
     title: str = ''
 
 
+@with_config(_STRICT)
+class Measured(TypedDict):
+    """A result from elsewhere."""
+
+    init: str
+    task: str
+    seed: int
+    metrics: Mapping[str, float]
+    source: NotRequired[str]
+
+
 @dataclass(frozen=True, config=_STRICT)
 class Suite:
     """A whole suite file; results go to ``work_dirs/suites/<name>``."""
@@ -163,7 +174,7 @@ class Suite:
     sweep: Sweep | None = None
     paper: Mapping[str, Any] = field(default_factory=dict)  # of the papers, see suite/papers.py
     findings: Sequence[Mapping[str, Any]] = ()  # statements to check, see suite/findings.py
-    measured: Sequence[Mapping[str, Any]] = ()  # from elsewhere: init, task, seed, metrics, source
+    measured: Sequence[Measured] = ()
     text: str = ''  # the file's docstring
     path: Path = Path()
 
@@ -179,7 +190,7 @@ class Suite:
             for seed in seeds
             for task in self.tasks.values()
             for init in self.inits.values()
-            if seed in self.seeds_of(task) and init.takes(task.name) and task.config_of(init)
+            if seed in self.seeds_of(task) and init.config_of(task)
         ]
 
 
@@ -187,16 +198,9 @@ ENTRIES = (Prepare, Pretrain, Init, Task, Analysis, Picture)
 
 
 def _choose(choices: str | Mapping[str, str] | None, key: str) -> str | None:
-    if choices is None or isinstance(choices, str):
-        return choices
-    return choices.get(key, choices.get(DEFAULT))
-
-
-def values_of(choices: str | Mapping[str, str] | None) -> list[str]:
-    """Return all values of a choice by key."""
-    if choices is None:
-        return []
-    return [choices] if isinstance(choices, str) else list(choices.values())
+    if isinstance(choices, Mapping):
+        return choices.get(key, choices.get(DEFAULT))
+    return choices
 
 
 def read_suite(
@@ -207,7 +211,7 @@ def read_suite(
     seeds: Sequence[int] | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> Suite:
-    """Read and check a suite file.
+    """Read and check a suite file; raise UserError at the first mistake, with its place.
 
     Args:
         path: A Python config.
@@ -216,18 +220,15 @@ def read_suite(
         tasks: Names of the tasks to take; all by default.
         seeds: Seeds of all tasks instead of the file's.
         options: Values of the file to override, see :func:`override`.
-
-    Raises:
-        UserError: If the file is missing or wrong; names the place and what there is instead.
     """
     from mmengine.config import Config
 
     path = Path(path)
     if not path.is_file():
-        known = sorted(other.name for other in path.parent.glob('*.py'))
-        raise UserError(
-            f'suite {path} does not exist; {path.parent} has {", ".join(known) or "no"}'
-        )
+        folders = [path.parent, Path(root) / 'configs/suites']
+        folder = next((f for f in folders if any(f.glob('*.py'))), folders[0])
+        known = ', '.join(sorted(other.name for other in folder.glob('*.py'))) or 'no'
+        raise UserError(f'suite {path} does not exist; {folder} has {known}')
     try:
         content = Config.fromfile(path).to_dict()
     except (SyntaxError, OSError, LookupError, NameError, TypeError, ValueError) as error:
@@ -238,24 +239,24 @@ def read_suite(
     content = {key: value for key, value in content.items() if not key.startswith('_')}
     text = ast.get_docstring(ast.parse(path.read_text(encoding='utf-8'))) or ''
     suite = replace(_expand(_validate(content, path)), text=text, path=path)
-    chosen = _swept(suite, inits)
+    of_sweep = [init.series for init in suite.inits.values() if init.series]
+    for name in inits or ():
+        require_known(name, dict.fromkeys([*of_sweep, *suite.inits]), '--inits')
     for name in tasks or ():
         require_known(name, suite.tasks, '--tasks')
-    check_suite(suite, Path(root), chosen)
+    chosen = [
+        name
+        for name, init in suite.inits.items()
+        if inits is None or name in inits or init.series in inits
+    ]
+    _check(suite, Path(root), chosen)
     return _select(suite, chosen, tasks, seeds)
 
 
 def override(content: dict[str, Any], key: str, value: Any) -> None:
-    """Set a value of a suite file.
+    """Set a value of a suite file by its dotted key, such as ``inits.mae.checkpoint``.
 
-    Args:
-        content: The file's content; changed in place.
-        key: Dotted key, such as ``inits.mae.checkpoint``. ``*`` stands for every entry, and all
-            that follows ``options`` is one key of a config.
-        value: The value.
-
-    Raises:
-        UserError: If there is nothing to go into on the way.
+    ``*`` stands for every entry, and all that follows ``options`` is one key of a config.
     """
     part, _, rest = key.partition('.')
     if part == '*' and rest:
@@ -313,38 +314,23 @@ def _expand(suite: Suite) -> Suite:
         return suite
     if len(set(map(str, sweep.values))) != len(sweep.values) or not sweep.values:
         raise UserError(f'sweep.values: {list(sweep.values)} must be different values')
-    inits: dict[str, Init] = {}
+    inits = []
     for init in suite.inits.values():
-        loads = init.pretrain is not None or init.checkpoint is not None
-        for value in sweep.values if loads else ():
+        if init.pretrain is None and init.checkpoint is None:
+            inits.append(init)
+            continue
+        for value in sweep.values:
             name, title = f'{init.name}_{value}', f'{init.title}, {sweep.title} {value}'
-            options = {**init.options, sweep.key: value}
-            inits[name] = replace(
-                init, name=name, title=title, options=options, series=init.name, value=value
-            )
-        if not loads:
-            inits[init.name] = init
-    return replace(suite, inits=inits)
-
-
-def _swept(suite: Suite, names: Sequence[str] | None) -> list[str] | None:
-    """Return the initialisations that names stand for; that of the file stands for its sweep."""
-    if names is None:
-        return None
-    known = dict.fromkeys([*(i.series for i in suite.inits.values() if i.series), *suite.inits])
-    for name in names:
-        require_known(name, known, '--inits')
-    return [i.name for i in suite.inits.values() if i.name in names or i.series in names]
+            known = dict(name=name, title=title, series=init.name, value=value)
+            inits.append(replace(init, options={**init.options, sweep.key: value}, **known))
+    return replace(suite, inits={init.name: init for init in inits})
 
 
 def _select(
-    suite: Suite,
-    inits: Sequence[str] | None,
-    tasks: Sequence[str] | None,
-    seeds: Sequence[int] | None,
+    suite: Suite, inits: Sequence[str], tasks: Sequence[str] | None, seeds: Sequence[int] | None
 ) -> Suite:
     """Return a part of a suite; pre-trainings that nothing needs any more are left out."""
-    kept = {n: i for n, i in suite.inits.items() if inits is None or n in inits}
+    kept = {n: i for n, i in suite.inits.items() if n in inits}
     chosen = {n: t for n, t in suite.tasks.items() if tasks is None or n in tasks}
     if seeds is not None:
         chosen = {n: replace(t, seeds=tuple(seeds)) for n, t in chosen.items()}
@@ -360,6 +346,11 @@ def _select(
     pretrains = {n: p for n, p in suite.pretrains.items() if n in needed}
     users: list[Task | Pretrain] = [*chosen.values(), *pretrains.values()]
     data = {n for user in users for n in (suite.prepare if user.data is None else user.data)}
+    pictures = {
+        n: p
+        for n, p in suite.pictures.items()
+        if {p.task} <= {None, *chosen} and set(p.models) <= set(pretrains)
+    }
     return replace(
         suite,
         seeds=suite.seeds if seeds is None else tuple(seeds),
@@ -368,126 +359,110 @@ def _select(
         tasks=chosen,
         analyses=analyses,
         pretrains=pretrains,
-        pictures={
-            n: p
-            for n, p in suite.pictures.items()
-            if {p.task} <= {None, *chosen} and set(p.models) <= set(pretrains)
-        },
-        measured=tuple(m for m in suite.measured if m['init'] in kept and m['task'] in chosen),
+        pictures=pictures,
+        measured=[m for m in suite.measured if m['init'] in kept and m['task'] in chosen],
     )
 
 
-def check_suite(suite: Suite, root: Path, inits: Sequence[str] | None = None) -> None:
-    """Check that everything a suite names is there.
-
-    Args:
-        suite: The whole suite.
-        root: Folder that its paths are relative to.
-        inits: The initialisations whose checkpoints must exist; all by default.
-
-    Raises:
-        UserError: At the first thing that is not.
-    """
-    for name, prepare in suite.prepare.items():
-        _check_file(root / prepare.tool, f'prepare.{name}.tool')
-    for kind in ('pretrains', 'tasks'):
-        for name, user in getattr(suite, kind).items():
-            for data in user.data or ():
-                require_known(data, suite.prepare, f'{kind}.{name}.data')
-    seen: set[str] = set()
-    for name, pretrain in suite.pretrains.items():
-        _check_file(root / pretrain.config, f'pretrains.{name}.config')
-        for need in pretrain.needs.values():
-            require_known(need, suite.pretrains, f'pretrains.{name}.needs')
-            if need not in seen:
-                raise UserError(f'pretrains.{name} needs {need!r}, which must come before it')
-        seen.add(name)
-    for init in suite.inits.values():
-        _check_init(suite, init, root, inits is None or init.name in inits)
+def _check(suite: Suite, root: Path, chosen: Sequence[str]) -> None:
+    """Check that all that a suite names is there; of checkpoints, those of chosen ones."""
+    for where, names, known in _references(suite):
+        for name in names:
+            require_known(name, known, where)
+    files = {f'prepare.{n}.tool': p.tool for n, p in suite.prepare.items()}
+    files |= {f'pretrains.{n}.config': p.config for n, p in suite.pretrains.items()}
     for task in suite.tasks.values():
-        _check_task(suite, task, root)
+        files |= {f'tasks.{task.name}.configs.{n}': c for n, c in task.configs.items()}
+    for where, file in files.items():
+        path = root / file
+        if not path.is_file():
+            hint = did_you_mean(path.name, (other.name for other in path.parent.glob('*.py')))
+            raise UserError(f'{where}: {path} does not exist.{hint}')
+    names = list(suite.pretrains)
+    for place, pretrain in enumerate(suite.pretrains.values()):
+        for need in pretrain.needs.values():
+            if need not in names[:place]:
+                raise UserError(
+                    f'pretrains.{pretrain.name} needs {need!r}, which must come before it'
+                )
+    for init in suite.inits.values():
+        _check_init(suite, init, root, init.name in chosen)
+    for task in suite.tasks.values():
+        where, seeds = f'tasks.{task.name}', suite.seeds_of(task)
+        if not task.metrics:
+            raise UserError(f'{where} reports no metrics')
+        if len(set(seeds)) != len(seeds):
+            raise UserError(f'{where}: a seed is named twice, which gives two results for one cell')
     for analysis in suite.analyses.values():
-        where = f'analyses.{analysis.name}'
-        require_known(analysis.tool, ANALYSES, f'{where}.tool')
         for model in analysis.models:
-            require_known(model, [*suite.inits, *suite.pretrains], f'{where}.models')
             known = suite.inits.get(model)
             if known is not None and known.pretrain_of(analysis.domain) is None:
                 raise UserError(
-                    f'{where}.models names {model!r}, which no pre-training of the suite makes '
-                    f'for the domain {analysis.domain!r}'
+                    f'analyses.{analysis.name}.models names {model!r}, which no pre-training of '
+                    f'the suite makes for the domain {analysis.domain!r}'
                 )
     for name, picture in suite.pictures.items():
-        if picture.task is not None:
-            require_known(picture.task, suite.tasks, f'pictures.{name}.task')
-        for model in picture.models:
-            require_known(model, suite.pretrains, f'pictures.{name}.models')
         try:
             pkgutil.resolve_name(picture.draw)
         except (ImportError, AttributeError, ValueError) as error:
             raise UserError(f'pictures.{name}.draw: {picture.draw!r} is no function') from error
+    cells = Counter((entry['init'], entry['task'], entry['seed']) for entry in suite.measured)
+    for cell, count in cells.items():
+        if count > 1:
+            raise UserError(
+                'two results for one cell: measured has {} on {}, seed {} twice'.format(*cell)
+            )
     check_paper(suite.paper, suite.inits, suite.tasks)
-    _check_measured(suite)
     check_findings(suite.findings, suite.inits, suite.tasks, suite.analyses)
 
 
+def _references(suite: Suite) -> Iterator[tuple[str, Iterable[Any], Iterable[Any]]]:
+    """Yield each place that names other entries, the names, and what there is."""
+    for name, pretrain in suite.pretrains.items():
+        yield f'pretrains.{name}.data', pretrain.data or (), suite.prepare
+        yield f'pretrains.{name}.needs', pretrain.needs.values(), suite.pretrains
+    for init in suite.inits.values():
+        where = f'inits.{init.series or init.name}'
+        yield f'{where}.pretrain', _values(init.pretrain), suite.pretrains
+        yield f'{where}.tasks', init.tasks or (), suite.tasks
+    series = dict.fromkeys(init.series or init.name for init in suite.inits.values())
+    for name, task in suite.tasks.items():
+        yield f'tasks.{name}.data', task.data or (), suite.prepare
+        yield f'tasks.{name}.configs', task.configs, [*series, DEFAULT]
+    for name, analysis in suite.analyses.items():
+        yield f'analyses.{name}.tool', [analysis.tool], ANALYSES
+        yield f'analyses.{name}.models', analysis.models, [*suite.inits, *suite.pretrains]
+    for name, picture in suite.pictures.items():
+        yield f'pictures.{name}.task', [picture.task] if picture.task else (), suite.tasks
+        yield f'pictures.{name}.models', picture.models, suite.pretrains
+    cells = suite.cells()
+    for entry in suite.measured:
+        yield 'measured', [entry['init']], suite.inits
+        yield 'measured', [entry['task']], suite.tasks
+        own = [s for i, t, s in cells if (i.name, t.name) == (entry['init'], entry['task'])]
+        yield 'measured.seed', [str(entry['seed'])], map(str, own)
+
+
 def _check_init(suite: Suite, init: Init, root: Path, chosen: bool) -> None:
+    """Check what an initialisation starts from."""
     where = f'inits.{init.series or init.name}'
     if init.pretrain is not None and init.checkpoint is not None:
         raise UserError(f'{where} has a pretrain and a checkpoint: one of them')
-    for name in values_of(init.pretrain):
-        require_known(name, suite.pretrains, f'{where}.pretrain')
-    for path in values_of(init.checkpoint) if chosen else ():
+    for path in _values(init.checkpoint) if chosen else ():
         if '://' not in path and not (root / path).is_file():
             raise UserError(
                 f'{where}.checkpoint: {path} does not exist. Put the file there, make it with a '
                 'pre-training (pretrain=...), or leave the initialisation out with --inits.'
             )
-    for task in init.tasks or ():
-        require_known(task, suite.tasks, f'{where}.tasks')
-
-
-def _check_task(suite: Suite, task: Task, root: Path) -> None:
-    where = f'tasks.{task.name}'
-    if not task.metrics:
-        raise UserError(f'{where} reports no metrics')
-    known = dict.fromkeys(init.series or init.name for init in suite.inits.values())
-    for name, config in task.configs.items():
-        require_known(name, [*known, DEFAULT], f'{where}.configs')
-        _check_file(root / config, f'{where}.configs.{name}')
-    if len(set(suite.seeds_of(task))) != len(suite.seeds_of(task)):
-        raise UserError(f'{where}: a seed is named twice, which gives two results for one cell')
-    for init_name, init in suite.inits.items():
-        has = task.config_of(init)
+    for task in suite.tasks.values() if init.pretrain or init.checkpoint else ():
         loads = init.pretrain_of(task.domain) or init.checkpoint_of(task.domain)
-        if has and init.takes(task.name) and not loads and (init.pretrain or init.checkpoint):
+        if init.config_of(task) and not loads:
             raise UserError(
-                f'inits.{init_name} has nothing for the domain {task.domain!r} of the task '
+                f'inits.{init.name} has nothing for the domain {task.domain!r} of the task '
                 f'{task.name!r}; name one, or {DEFAULT!r}'
             )
 
 
-def _check_measured(suite: Suite) -> None:
-    """Check results from elsewhere: one result a cell."""
-    planned = {(init.name, task.name, seed) for init, task, seed in suite.cells()}
-    seen: set[tuple[str, str, int]] = set()
-    for entry in suite.measured:
-        missing = {'init', 'task', 'seed', 'metrics'} - set(entry)
-        if missing:
-            raise UserError(f'measured: {dict(entry)} lacks {", ".join(sorted(missing))}')
-        require_known(entry['init'], suite.inits, 'measured')
-        require_known(entry['task'], suite.tasks, 'measured')
-        cell = (entry['init'], entry['task'], entry['seed'])
-        if cell in seen:
-            raise UserError(
-                'two results for one cell: measured has {} on {}, seed {} twice'.format(*cell)
-            )
-        seen.add(cell)
-        seeds = sorted(seed for init, task, seed in planned if (init, task) == cell[:2])
-        require_known(str(cell[2]), map(str, seeds), 'measured.seed')
-
-
-def _check_file(path: Path, where: str) -> None:
-    if not path.is_file():
-        known = [other.name for other in path.parent.glob('*.py')]
-        raise UserError(f'{where}: {path} does not exist.{did_you_mean(path.name, known)}')
+def _values(choices: str | Mapping[str, str] | None) -> Iterable[str]:
+    """Return all values of a choice by key."""
+    return choices.values() if isinstance(choices, Mapping) else filter(None, [choices])

@@ -8,6 +8,7 @@ one that was cut short is started again with its ``resume`` arguments.
 import fcntl
 import hashlib
 import json
+import math
 import os
 import shutil
 import signal
@@ -16,7 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -114,11 +115,8 @@ def is_done(stage: Stage) -> bool:
 
 def is_running(record: StageRecord) -> bool:
     """Return whether the attempt goes on; one on another machine is taken at its word."""
-    if record.pid is None:
-        return False
-    if record.host not in ('', socket.gethostname()):
-        return True
-    return _creation_time(record.pid) == record.started
+    here = record.host in ('', socket.gethostname())
+    return record.pid is not None and (not here or _creation_time(record.pid) == record.started)
 
 
 def forget(stage: Stage) -> None:
@@ -147,11 +145,7 @@ def begin(stage: Stage) -> StageRecord:
 
 @contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
-    """Hold a folder for one process, which SIGTERM ends like an error: what it started ends too.
-
-    Raises:
-        RuntimeError: If another living process holds it.
-    """
+    """Hold a folder for one process, which SIGTERM ends like an error: what it started ends too."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / '.lock').open('w') as lock:
         try:
@@ -175,15 +169,11 @@ class StageJob:
     attempt: int
     env: Mapping[str, str | None]  # over the process's own; None takes a variable away
     cwd: Path
-    owner: tuple[int, float] | None = None  # process that it must not outlive, and its creation
-    poll: float = 0.5
+    owner: tuple[int, float] | None  # process that it must not outlive, and its creation
+    poll: float
 
     def __call__(self) -> None:
-        """Run the command to its end and keep the record up to date.
-
-        Raises:
-            StageError: If it fails.
-        """
+        """Run the command to its end, keep the record up to date; raise StageError if it fails."""
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
         rank = 0 if self.owner else int(os.environ.get('SLURM_PROCID', 0))
         if rank and not self.stage.parallel:
@@ -224,17 +214,14 @@ class StageJob:
         record = read_record(self.stage) or StageRecord(self.stage.key, attempts=self.attempt)
         record.pid, record.started = process.pid, _creation_time(process.pid)
         record.host, record.command = socket.gethostname(), self.command
-        before, began, noted = record.seconds, time.monotonic(), 0.0
-        while True:
-            returncode = process.poll()
+        before, began, noted = record.seconds, time.monotonic(), -math.inf
+        while (returncode := process.poll()) is None:
+            record.peak_memory_mb = max(record.peak_memory_mb, family_peak_mb(process.pid))
             elapsed = time.monotonic() - began
             record.seconds = before + elapsed
-            if returncode is not None:
-                break
-            record.peak_memory_mb = max(record.peak_memory_mb, family_peak_mb(process.pid))
-            if rank == 0 and (noted == 0.0 or elapsed - noted > 5):
-                noted = elapsed or 1e-9
-                self._write(record)
+            if elapsed - noted > 5:
+                noted = elapsed
+                self._write(record, rank)
             if self.owner is not None and _creation_time(self.owner[0]) != self.owner[1]:
                 sys.exit('the process that started this one is gone')
             time.sleep(self.poll)
@@ -243,17 +230,28 @@ class StageJob:
             record.error = f'exit status {returncode}'
         elif missing and rank == 0:
             record.error = f'it ended without writing {", ".join(missing)}'
-        record.pid = record.started = None
-        record.done = not record.error
-        if rank == 0:
-            self._write(record)
+        record.seconds = before + time.monotonic() - began
+        record.pid, record.started, record.done = None, None, not record.error
+        self._write(record, rank)
         return record.error
 
-    def _write(self, record: StageRecord) -> None:
-        """Write the record, unless a later attempt has begun."""
+    def _write(self, record: StageRecord, rank: int) -> None:
+        """Write the record of the first rank, unless a later attempt has begun."""
         known = read_record(self.stage)
-        if known and (known.key, known.attempts) == (self.stage.key, self.attempt):
+        if rank == 0 and known and (known.key, known.attempts) == (self.stage.key, self.attempt):
             write_record(self.stage, record)
+
+
+def start_job(
+    stage: Stage,
+    env: Mapping[str, str | None],
+    cwd: Path,
+    poll: float,
+    owner: tuple[int, float] | None = None,
+) -> StageJob:
+    """Note a new attempt and return what runs it."""
+    record = begin(stage)
+    return StageJob(stage, record.command, record.attempts, env, cwd, owner, poll)
 
 
 def _creation_time(pid: int) -> float | None:
@@ -280,24 +278,18 @@ def stop_session(leader: int) -> None:
     """End all processes of a session, also those whose parents are gone."""
     members = []
     for process in psutil.process_iter():
-        try:
+        with suppress(OSError):
             if os.getsid(process.pid) == leader and process.pid != os.getpid():
                 members.append(process)
-        except OSError:
-            continue
     stop_processes(members)
 
 
 def stop_processes(members: Sequence[psutil.Process], patience: float = 10.0) -> None:
     """Ask processes to end, and kill those that have not after some seconds."""
     for member in members:
-        try:
+        with suppress(psutil.Error):
             member.terminate()
-        except psutil.Error:
-            continue
     _, alive = psutil.wait_procs(members, timeout=patience)
     for member in alive:
-        try:
+        with suppress(psutil.Error):
             member.kill()
-        except psutil.Error:
-            continue

@@ -1,10 +1,14 @@
-"""How far a subprocess is: read from its log lines, shown as bars or as a line now and then."""
+"""How far a process is: read from its log lines, shown as a bar or as a line now and then."""
 
 import re
 import sys
 import time
 from dataclasses import dataclass
 from typing import TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, TimeElapsedColumn
+from rich.progress import Progress as Bars
 
 _ITERATION = re.compile(
     r'(?:Epoch|Iter)\((?P<phase>\w+)\)\s*(?:\[\s*(?P<epoch>\d+)\])?'
@@ -36,14 +40,9 @@ class Progress:
 
 
 def parse_line(line: str, epochs: int | None = None) -> Progress | None:
-    """Read the position from a log line.
+    """Read the position from a line of mmengine's log, or one with ``done/total``; None without.
 
-    Args:
-        line: A line of mmengine's log, or any line with ``done/total`` in it.
-        epochs: Number of epochs of an epoch-based run; makes its counts those of the whole run.
-
-    Returns:
-        The position, or None if the line tells none.
+    ``epochs`` of an epoch-based run makes its counts those of the whole run.
     """
     match = _ITERATION.search(line)
     if match is None:
@@ -67,137 +66,88 @@ def clock(seconds: float | None) -> str:
     return f'{hours}:{minutes:02d}:{rest:02d}' if hours else f'{minutes}:{rest:02d}'
 
 
-class Eta:
-    """Remaining time from the rate since the first report; survives a start in the middle."""
-
-    def __init__(self) -> None:
-        self._first: tuple[float, float] | None = None
-
-    def __call__(self, fraction: float, now: float) -> float | None:
-        """Return the seconds left at part ``fraction`` and time ``now``, or None while unknown."""
-        if self._first is None or fraction < self._first[1]:
-            self._first = (now, fraction)
-        started, base = self._first
-        if fraction <= base:
-            return None
-        return (1 - fraction) * (now - started) / (fraction - base)
-
-
-class LineDisplay:
-    """For files and pipes: a line at start and end of a step, and one every ``interval`` seconds.
+class Display:
+    """Shows the position in one step after the other: a bar on a terminal, else lines; a context.
 
     Args:
-        interval: Seconds between two lines.
         stream: Where to write; standard output by default.
+        count: Number of steps; None where it is not known before.
+        interval: Seconds between two lines.
     """
 
-    def __init__(self, interval: float = 10.0, stream: TextIO | None = None) -> None:
-        self.interval = interval
-        self.stream = stream or sys.stdout
+    def __init__(
+        self, stream: TextIO | None = None, count: int | None = None, interval: float = 10.0
+    ) -> None:
+        self.stream, self.count, self.interval = stream or sys.stdout, count, interval
+        self.bars: Bars | None = None
+        if self.stream.isatty():
+            columns = (
+                '{task.description}',
+                BarColumn(),
+                '{task.fields[note]}',
+                TimeElapsedColumn(),
+            )
+            self.bars = Bars(*columns, console=Console(file=self.stream))
+            self._bar = self.bars.add_task('', total=None, note='')
+            self.bars.start()
         self._began = self._last = time.monotonic()
-        self._head = ''
-        self._eta = Eta()
-
-    def start(self, index: int, count: int, title: str) -> None:
-        """Announce a step; ``index`` counts from 1."""
-        self._head, self._eta, self._last = f'[{index}/{count}] {title}', Eta(), time.monotonic()
-        self._print('started')
-
-    def update(self, progress: Progress | None) -> None:
-        """Print the position if the last line is old enough."""
-        now = time.monotonic()
-        left = self._eta(progress.fraction, now) if progress else None
-        if now - self._last >= self.interval:
-            self._last = now
-            self._print(f'{progress} eta {clock(left)}' if progress else 'running')
-
-    def finish(self, message: str) -> None:
-        """Print how the step ended."""
-        self._print(message)
-
-    def close(self) -> None:
-        """Do nothing."""
-
-    def _print(self, message: str) -> None:
-        elapsed = clock(time.monotonic() - self._began)
-        print(f'{self._head}: {message} | elapsed {elapsed}', file=self.stream, flush=True)
-
-
-class BarDisplay:
-    """For terminals: a bar for all steps and one for the current."""
-
-    def __init__(self) -> None:
-        from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
-        from rich.progress import Progress as Bars
-
-        columns = (TextColumn('{task.description}'), BarColumn(), TextColumn('{task.fields[note]}'))
-        self._bars = Bars(*columns, TimeElapsedColumn())
-        self._bars.start()
-        self._overall = self._bars.add_task('all stages', total=None, note='')
-        self._stage = self._bars.add_task('', total=None, note='')
-        self._eta, self._position, self._title = Eta(), (0, 0), ''
-
-    def start(self, index: int, count: int, title: str) -> None:
-        """Start a fresh bar; ``index`` counts from 1."""
-        self._eta, self._position = Eta(), (index, count)
-        self._title = f'[{index}/{count}] {title}'
-        self._bars.remove_task(self._stage)
-        self._stage = self._bars.add_task(self._title, total=None, note='')
-        note = f'{index - 1}/{count}'
-        self._bars.update(self._overall, total=count, completed=index - 1, note=note)
-
-    def update(self, progress: Progress | None) -> None:
-        """Move the bars."""
-        if progress is None:
-            return
-        note = f'{progress} eta {clock(self._eta(progress.fraction, time.monotonic()))}'
-        self._bars.update(self._stage, total=progress.total, completed=progress.done, note=note)
-        self._bars.update(self._overall, completed=self._position[0] - 1 + progress.fraction)
-
-    def finish(self, message: str) -> None:
-        """Leave one line about the step above the bars."""
-        index, count = self._position
-        self._bars.console.print(f'{self._title}: {message}', highlight=False, markup=False)
-        self._bars.update(self._overall, completed=index, note=f'{index}/{count}')
-
-    def close(self) -> None:
-        """Remove the bars."""
-        self._bars.stop()
-
-
-Display = LineDisplay | BarDisplay
-
-
-def make_display(stream: TextIO | None = None) -> Display:
-    """Return bars for a terminal, lines for anything else."""
-    stream = stream or sys.stdout
-    return BarDisplay() if stream.isatty() else LineDisplay(stream=stream)
-
-
-class StageReporter:
-    """Shows on the error stream stages that tell (title, steps done, steps in all); a context.
-
-    Args:
-        count: Number of stages; None where it is not known before.
-    """
-
-    def __init__(self, count: int | None = None) -> None:
-        self.display = make_display(sys.stderr)
-        self.count, self.number, self.title = count, 0, ''
+        self._number, self._title, self._head = 0, '', ''
+        self._first: tuple[float, float] | None = None  # time and part of the first report
 
     def __call__(self, title: str, done: int, total: int) -> None:
-        """Show a position."""
-        if title != self.title:
-            if self.title:
-                self.display.finish('done')
-            self.title, self.number = title, self.number + 1
-            self.display.start(self.number, self.count or self.number, title)
-        self.display.update(Progress(done, total))
+        """Show a position; another title begins the next step."""
+        if title != self._title:
+            if self._title:
+                self.finish('done')
+            self._title, self._number = title, self._number + 1
+            self.start(self._number, self.count or self._number, title)
+        self.update(Progress(done, total))
 
-    def __enter__(self) -> 'StageReporter':
+    def __enter__(self) -> 'Display':
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if self.title and kind is None:
-            self.display.finish('done')
-        self.display.close()
+        if self._title and kind is None:
+            self.finish('done')
+        self.close()
+
+    def start(self, index: int, count: int, title: str) -> None:
+        """Announce a step; ``index`` counts from 1."""
+        self._head, self._first, self._last = f'[{index}/{count}] {title}', None, time.monotonic()
+        if self.bars:
+            self.bars.remove_task(self._bar)
+            self._bar = self.bars.add_task(self._head, total=None, note='')
+        else:
+            self._print('started')
+
+    def update(self, progress: Progress) -> None:
+        """Move the bar, or print the position if the last line is old enough."""
+        now, part = time.monotonic(), progress.fraction
+        if self._first is None or part < self._first[1]:
+            self._first = (now, part)
+        # Whatever was done before the first report took no time here.
+        began, base = self._first
+        left = (1 - part) * (now - began) / (part - base) if part > base else None
+        note = f'{progress} eta {clock(left)}'
+        if self.bars:
+            done, total = progress.done, progress.total
+            self.bars.update(self._bar, completed=done, total=total, note=note)
+        elif now - self._last >= self.interval:
+            self._last = now
+            self._print(note)
+
+    def finish(self, message: str) -> None:
+        """Leave a line about how the step ended."""
+        self._print(message)
+
+    def close(self) -> None:
+        """End the bar."""
+        if self.bars:
+            self.bars.stop()
+
+    def _print(self, message: str) -> None:
+        line = f'{self._head}: {message} | elapsed {clock(time.monotonic() - self._began)}'
+        if self.bars:
+            self.bars.console.print(line, highlight=False, markup=False)
+        else:
+            print(line, file=self.stream, flush=True)

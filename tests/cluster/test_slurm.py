@@ -135,12 +135,9 @@ def test_alike_jobs_make_an_array_and_one_of_them_may_fail(slurm, root, capsys):
 def test_what_slurm_refuses_is_said(slurm, root):
     plan = two_jobs(root)
     options = SlurmOptions('nowhere')
+    executor = SlurmExecutor(plan.work_dir / 'submitit', options, {}, plan.root)
     with pytest.raises(UserError, match=r'(?s)Slurm does not take pretrain_teacher.*partition'):
-        run_suite(
-            plan,
-            lambda: None,
-            lambda env: SlurmExecutor(plan.work_dir / 'submitit', options, env, plan.root),
-        )
+        run_suite(plan, lambda: None, lambda env: executor)
 
 
 def test_the_launcher_trains_with_two_tasks(slurm, tmp_path):

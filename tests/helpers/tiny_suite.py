@@ -11,7 +11,7 @@ from typing import Any
 
 from lightvit_dense.suite.plan import SuitePlan
 from lightvit_dense.suite.spec import read_suite
-from lightvit_dense.suite.stages import Stage, StageError, StageJob, begin
+from lightvit_dense.suite.stages import Stage, StageError, start_job
 
 SUITE = """
 seeds = [0, 1]
@@ -109,11 +109,9 @@ class InlineExecutor:
 
 def run_inline(stage: Stage, cwd: Path, owner: tuple[int, float] | None = None) -> str:
     """Run an attempt in this process; return what went wrong. SIGTERM gets its handler back."""
-
     before = signal.getsignal(signal.SIGTERM)
-    record = begin(stage)
     try:
-        StageJob(stage, record.command, record.attempts, {}, cwd, owner, 0.02)()
+        start_job(stage, {}, cwd, 0.02, owner)()
     except StageError as error:
         return str(error)
     finally:

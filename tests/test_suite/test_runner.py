@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from unittest.mock import Mock
 
 import psutil
 import pytest
@@ -53,12 +54,7 @@ def test_a_run_waits_for_what_it_needs_and_a_failure_stops_only_that(
     job, trace, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(os, 'cpu_count', lambda: 6)
-    stages = [
-        job('a'),
-        job('bad', seconds=0.5),
-        job('b', after=['a']),
-        job('child', after=['bad']),
-    ]
+    stages = [job('a'), job('bad', seconds=0.5), job('b', after=['a']), job('child', after=['bad'])]
     said = []
     slots = device_slots(['4', '7'], 1)
     with pytest.raises(JobsError, match=r"(?s)1 of the runs failed.*'bad'.*need one of.*child"):
@@ -127,11 +123,6 @@ def test_nothing_outlives_a_killed_runner_and_the_next_one_goes_on(job, trace, t
     assert read_record(stage).attempts == 2
 
 
-class Position:
-    def __init__(self, spent, whole):
-        self.spent, self.whole = (lambda: spent), (lambda: whole)
-
-
 def test_time_left_goes_by_what_the_same_kind_takes(job):
     stages = [job(f'p{i}', group='pretrain') for i in (1, 2)]
     stages += [job(f'f{i}', group='finetune') for i in (1, 2, 3)]
@@ -140,16 +131,15 @@ def test_time_left_goes_by_what_the_same_kind_takes(job):
     # Only of one kind anything is known: it stands for the other.
     assert remaining(stages, set(took), {'f1': 10.0}) == 10 + 10
     assert remaining(stages, {'p1'}, {}) is None
-    running = {'p2': Position(30.0, 90.0), 'f3': Position(40.0, None)}
+    running = {
+        'p2': Mock(**{'spent.return_value': 30.0, 'whole.return_value': 90.0}),
+        'f3': Mock(**{'spent.return_value': 40.0, 'whole.return_value': None}),
+    }
     assert remaining(stages, set(took), took, running) == 60 + 0
 
 
 def test_lines_about_what_runs_are_rare():
     said = []
-    show = every(60.0, said.append)
-    for _ in range(3):
-        show('a')
-    assert said == []
-    show = every(0.0, said.append)
-    show('b')
+    every(60.0, said.append)('a')
+    every(0.0, said.append)('b')
     assert said == ['b']

@@ -62,27 +62,19 @@ def plan(tmp_path_factory) -> SuitePlan:
     def read(config, options):
         return load_config(ROOT / config, options).to_dict()
 
-    suite = read_suite(
-        ROOT / 'configs/suites/paper1_table5.py',
-        ROOT,
-        ['scratch', 'dmae', 'deit'],
-        ['flowers', 'coco'],
-    )
+    parts = (['scratch', 'dmae', 'deit'], ['flowers', 'coco'])
+    suite = read_suite(ROOT / 'configs/suites/paper1_table5.py', ROOT, *parts)
     return SuitePlan(suite, tmp_path_factory.mktemp('suite'), ROOT, ROOT, read)
 
 
-def test_from_scratch_starts_from_nothing_where_the_config_is_shared(plan):
-    command = plan.stages['flowers_scratch_seed-0'].command
-    assert 'model.init_cfg=None' in command
-    assert plan.configs['flowers_scratch_seed-0']['model']['init_cfg'] is None
-    test = plan.stages['flowers_scratch_seed-0_test'].command
-    assert 'model.init_cfg=None' in test
-
-
-def test_a_config_of_its_own_says_what_it_starts_from(plan):
-    command = plan.stages['coco_scratch_seed-0'].command
-    assert not any('init_cfg' in word for word in command)
-    assert plan.configs['coco_scratch_seed-0']['model']['backbone']['init_cfg'] is None
+def test_from_scratch_starts_from_nothing(plan):
+    shared = 'flowers_scratch_seed-0'
+    for name in (shared, f'{shared}_test'):
+        assert 'model.init_cfg=None' in plan.stages[name].command
+    assert plan.configs[shared]['model']['init_cfg'] is None
+    own = 'coco_scratch_seed-0'  # has a config of its own, which says what it starts from
+    assert not any('init_cfg' in word for word in plan.stages[own].command)
+    assert plan.configs[own]['model']['backbone']['init_cfg'] is None
 
 
 def test_others_start_from_the_pretraining_of_the_suite(plan):

@@ -51,8 +51,8 @@ def test_a_file_becomes_cells_seed_by_seed(write, tmp_path):
     det = [(init, 'det', seed) for seed in (0, 1) for init in ('scratch', 'mae', 'dmae', 'deit')]
     assert cells == [*det, *((init, 'cls', 5) for init in ('scratch', 'mae', 'dmae'))]
     assert suite.text == 'What it is.'
-    assert suite.tasks['det'].config_of(suite.inits['scratch']) == 'b.py'
-    assert suite.tasks['det'].config_of(suite.inits['mae']) == 'a.py'
+    assert suite.inits['scratch'].config_of(suite.tasks['det']) == 'b.py'
+    assert suite.inits['mae'].config_of(suite.tasks['det']) == 'a.py'
     assert suite.inits['dmae'].pretrain_of('digits') == 'mae'
     assert suite.inits['dmae'].pretrain_of('default') == 'dmae'
     assert suite.inits['scratch'].title == 'scratch'
@@ -111,15 +111,13 @@ def test_a_mistake_is_named(write, tmp_path, old, new, message):
 def test_one_result_a_cell(write, tmp_path):
     entry = "dict(init='mae', task='det', seed=0, metrics=dict(AP=0.5))"
     assert len(read_suite(write(more=f'measured = [{entry}]'), tmp_path).measured) == 1
-    with pytest.raises(
-        UserError, match='two results for one cell: measured has mae on det, seed 0'
+    for entries, message in (
+        (f'{entry}, {entry}', 'two results for one cell: measured has mae on det, seed 0'),
+        (entry.replace('seed=0', 'seed=9'), "'9', which is unknown; there are 0, 1"),
+        (entry.replace('metrics=dict(AP=0.5)', ''), "lacks 'metrics'"),
     ):
-        read_suite(write(more=f'measured = [{entry}, {entry}]'), tmp_path)
-    other = entry.replace('seed=0', 'seed=9')
-    with pytest.raises(UserError, match="'9', which is unknown; there are 0, 1"):
-        read_suite(write(more=f'measured = [{other}]'), tmp_path)
-    with pytest.raises(UserError, match='lacks metrics'):
-        read_suite(write(more="measured = [dict(init='mae', task='det', seed=0)]"), tmp_path)
+        with pytest.raises(UserError, match=message):
+            read_suite(write(more=f'measured = [{entries}]'), tmp_path)
 
 
 def test_a_missing_file_names_the_others(write, tmp_path):

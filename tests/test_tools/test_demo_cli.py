@@ -17,14 +17,8 @@ def run_demo(folder):
     words = [SUITE, '--jobs', '2', '--smoke', '--work-dir', str(folder)]
     env = {key: value for key, value in os.environ.items() if key != 'LIGHTVIT_DATA'}
     env['TEST_PROCESS_SECONDS'] = '600'  # it runs every stage
-    return subprocess.run(
-        [sys.executable, 'tools/run_benchmark.py', *words],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env=env,
-        check=False,
-    )
+    command = [sys.executable, 'tools/run_benchmark.py', *words]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=env, check=False)
 
 
 @pytest.fixture(scope='module')
@@ -75,12 +69,12 @@ def test_all_three_started_from_the_student(demo):
     assert checkpoint.is_file()
     option = f'model.backbone.init_cfg.checkpoint={checkpoint}'
     for task in ('detection', 'segmentation', 'tracking'):
-        records = {
-            init: json.loads((folder / f'{task}_{init}_seed-0/stage.json').read_text())
+        scratch, dmae = (
+            json.loads((folder / f'{task}_{init}_seed-0/stage.json').read_text())['command']
             for init in ('scratch', 'dmae')
-        }
-        assert option in records['dmae']['command']
-        assert not any('checkpoint=' in word for word in records['scratch']['command'])
+        )
+        assert option in dmae
+        assert not any('checkpoint=' in word for word in scratch)
 
 
 def test_second_call_does_nothing_twice_and_a_lost_stage_is_repeated(demo):

@@ -5,6 +5,7 @@ import json
 import os
 import runpy
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import cv2
@@ -22,14 +23,9 @@ title = 'Two tasks'
 inits = dict(scratch=dict(title='from scratch'))
 _metric = [dict(key='accuracy/top1', title='top-1')]
 _model = {'model.head.num_classes': 2, 'model.data_preprocessor.num_classes': 2}
-tasks = dict(
-    good=dict(configs=dict(default='configs/toyworld/small_sets/scratch.py'), metrics=_metric, options=_model),
-    bad=dict(
-        configs=dict(default='configs/toyworld/small_sets/scratch.py'),
-        metrics=_metric,
-        options=_model | {'train_dataloader.dataset.data_root': 'nowhere/'},
-    ),
-)
+_task = dict(configs=dict(default='configs/toyworld/small_sets/scratch.py'), metrics=_metric)
+_lost = {'train_dataloader.dataset.data_root': 'nowhere/'}
+tasks = dict(good=dict(_task, options=_model), bad=dict(_task, options=_model | _lost))
 """
 
 
@@ -37,13 +33,10 @@ tasks = dict(
 def data(tmp_path, monkeypatch):
     root = tmp_path / 'data'
     rng = np.random.default_rng(0)
-    for split, count in (('train', 2), ('val', 3)):
-        for label in 'ab':
-            folder = root / 'small/fashion-mnist' / split / label
-            folder.mkdir(parents=True)
-            for i in range(count):
-                image = rng.integers(0, 255, (28, 28), np.uint8)
-                cv2.imwrite(str(folder / f'{i}.png'), image)
+    for split, label, i in [*product(['train'], 'ab', range(2)), *product(['val'], 'ab', range(3))]:
+        file = root / 'small/fashion-mnist' / split / label / f'{i}.png'
+        file.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(file), rng.integers(0, 255, (28, 28), np.uint8))
     (root / 'small/fashion-mnist/classes.txt').write_text('a\nb\n')
     monkeypatch.setenv('LIGHTVIT_DATA', str(root))
     return root
@@ -90,27 +83,24 @@ def test_one_task_fails_and_the_other_is_measured(tool, tmp_path):
     rows = list(csv.reader((tmp_path / 'work/table.csv').open()))
     assert any('good' in row for row in rows)
 
-    status, out, _ = tool('--smoke', '--list')
-    assert status == 0
+    _, out, _ = tool('--smoke', '--list')
     assert 'measured  good_scratch_seed-0:' in out
     assert 'failed    bad_scratch_seed-0:' in out
-    before = (tmp_path / 'work/table.md').read_text()
     assert tool('--smoke', '--report-only')[0] == 0
-    assert (tmp_path / 'work/table.md').read_text() == before
+    assert (tmp_path / 'work/table.md').read_text() == table
 
 
 def test_mistakes_on_the_command_line_are_named(tool, tmp_path):
-    for words, message in (
-        (['--tasks', 'god'], "--tasks names 'god', which is unknown; there are good, bad."),
-        (['--inits', 'mae'], "--inits names 'mae'"),
-        (['--gpus', '0', '1', '2', '--gpus-per-job', '2'], 'cannot be shared out evenly'),
+    gone = dict(file=tmp_path / 'no/gone.py')
+    for words, file, message in (
+        (['--tasks', 'god'], {}, "--tasks names 'god', which is unknown; there are good, bad."),
+        (['--inits', 'mae'], {}, "--inits names 'mae'"),
+        (['--gpus', *'012', '--gpus-per-job', 2], {}, 'cannot be shared out evenly'),
+        ([], gone, 'configs/suites has demo.py, distilled_layers.py, paper1_table5.py'),
     ):
-        status, _, err = tool('--list', *words)
+        status, _, err = tool('--list', *words, **file)
         assert status == 2
         assert message in err
-    status, _, err = tool(file=tmp_path / 'gone.py')
-    assert status == 2
-    assert 'configs/suites has demo.py, distilled_layers.py, paper1_table5.py' in err
 
 
 def test_small_sets_are_made_and_learned(tool, tmp_path):
@@ -190,14 +180,8 @@ def test_what_is_asked_of_slurm(data, tmp_path, monkeypatch):
     assert train.command[1:4] == ['tools/train.py', '--launcher', 'slurm']
     monkeypatch.setattr('shutil.which', lambda name: name)
     options = TOOL['make_executor'](args, plan, {}).options
-    assert options.of(train) == {
-        'nodes': 2,
-        'timeout_min': 1440,
-        'tasks_per_node': 8,
-        'gpus_per_node': 8,
-        'cpus_per_task': 4,
-        'slurm_partition': 'gpu',
-    }
+    shares = dict(nodes=2, tasks_per_node=8, gpus_per_node=8, cpus_per_task=4)
+    assert options.of(train) == dict(timeout_min=1440, slurm_partition='gpu', **shares)
     alone = options.of(replace(train, parallel=False))
     assert (alone['nodes'], alone['tasks_per_node'], alone['gpus_per_node']) == (1, 1, 1)
     assert (options.array_parallelism, options.more) == (3, {'account': 'x'})

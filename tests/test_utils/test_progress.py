@@ -34,43 +34,42 @@ def test_clock():
     assert [progress.clock(s) for s in (None, 5, 65, 3661)] == ['-', '0:05', '1:05', '1:01:01']
 
 
-def test_eta_counts_from_the_first_report():
-    eta = progress.Eta()
-    assert eta(0.5, 100.0) is None
-    assert eta(0.75, 110.0) == 10.0  # a quarter took 10 s, a quarter is left
-    assert eta(0.1, 120.0) is None  # a new phase starts anew
-
-
 def test_lines_are_rare_and_readable(monkeypatch):
     now = [0.0]
     monkeypatch.setattr(progress.time, 'monotonic', lambda: now[0])
     stream = io.StringIO()
-    display = progress.make_display(stream)
-    assert isinstance(display, progress.LineDisplay)
+    display = progress.Display(stream)
     display.start(2, 7, 'teacher by MAE')
     for second in range(1, 26):
         now[0] = float(second)
-        display.update(Progress(second * 2, 100, 'train', 'loss 0.5'))
+        display.update(Progress(50 + second * 2, 100, 'train', 'loss 0.5'))
+    now[0] = 40.0
+    display.update(Progress(1, 4, 'val'))  # a new phase starts anew
     display.finish('done in 0.4 min')
     display.close()
     assert stream.getvalue().splitlines() == [
         '[2/7] teacher by MAE: started | elapsed 0:00',
-        '[2/7] teacher by MAE: train 20/100 loss 0.5 eta 0:40 | elapsed 0:10',
-        '[2/7] teacher by MAE: train 40/100 loss 0.5 eta 0:30 | elapsed 0:20',
-        '[2/7] teacher by MAE: done in 0.4 min | elapsed 0:25',
+        '[2/7] teacher by MAE: train 70/100 loss 0.5 eta 0:15 | elapsed 0:10',
+        '[2/7] teacher by MAE: train 90/100 loss 0.5 eta 0:05 | elapsed 0:20',
+        '[2/7] teacher by MAE: val 1/4 eta - | elapsed 0:40',
+        '[2/7] teacher by MAE: done in 0.4 min | elapsed 0:40',
     ]
 
 
-def test_bars_run_through():
-    display = progress.BarDisplay()
+def test_a_terminal_shows_a_bar():
+    stream = io.StringIO()
+    stream.isatty = lambda: True
+    display = progress.Display(stream)
     try:
         display.start(1, 2, 'first')
-        display.update(None)
         display.update(Progress(5, 10, 'train', 'loss 1'))
-        overall, stage = display._bars.tasks
-        assert (overall.completed, overall.total) == (0.5, 2)
-        assert (stage.completed, stage.total) == (5, 10)
+        (bar,) = display.bars.tasks
+        assert (bar.description, bar.completed, bar.total) == ('[1/2] first', 5, 10)
+        assert bar.fields['note'] == 'train 5/10 loss 1 eta -'
         display.finish('done')
-        assert overall.completed == 1
+        display.start(2, 2, 'second')
+        (bar,) = display.bars.tasks
+        assert (bar.description, bar.completed, bar.total) == ('[2/2] second', 0, None)
     finally:
         display.close()
+    assert '[1/2] first: done' in stream.getvalue()

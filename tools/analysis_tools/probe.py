@@ -23,7 +23,7 @@ from lightvit_dense.apis.preflight import find_missing, raise_if_missing
 from lightvit_dense.errors import UserError, run_tool, user_errors
 from lightvit_dense.probing import tables
 from lightvit_dense.utils.devices import check_device
-from lightvit_dense.utils.progress import Progress, make_display
+from lightvit_dense.utils.progress import Display, Progress
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -78,7 +78,7 @@ def extract_all(
     """Return the spaces, and the features of every part of the data."""
     spaces = probing.spaces_of(model.backbone, args.features, args.layer)
     plans = probing.Plan.of_config(model.cfg, args.views if 'linear' in args.method else 0)
-    display, parts = make_display(), {}
+    display, parts = Display(), {}
     try:
         for number, plan in enumerate(plans, start=1):
             display.start(number, len(plans), f'features of {plan.part}')
@@ -108,7 +108,7 @@ def measure_all(
             f'the validation images have class {val.labels.max()}, the training images no more '
             f'than {num_classes} classes; both need the same order of classes (dataset.classes)'
         )
-    display = make_display()
+    display = Display()
     probes = probing.Probes(
         train,
         val,

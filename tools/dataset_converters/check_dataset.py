@@ -16,7 +16,7 @@ from rich.table import Table
 import tracking.datasets.checking  # noqa: F401  adds the sets of tracking
 from lightvit_dense.datasets.checking import CHECKS, SPLITS, Report, Request
 from lightvit_dense.errors import UserError, did_you_mean, run_tool
-from lightvit_dense.utils.progress import StageReporter
+from lightvit_dense.utils.progress import Display
 
 
 def parse_args() -> argparse.Namespace:
@@ -49,7 +49,7 @@ def check(args: argparse.Namespace) -> Report:
             raise UserError(f'--splits {split}: {args.name} has the splits {known}')
     root = args.root or os.path.join(os.environ.get('LIGHTVIT_DATA', 'data'), args.name)
     splits = tuple(args.splits) if args.splits else None
-    with StageReporter() as reporter:
+    with Display(sys.stderr) as reporter:
         request = Request(splits, args.samples, args.full, args.workers, reporter)
         return CHECKS[args.name](root, request)
 

@@ -11,7 +11,7 @@ import time
 from lightvit_dense.datasets.lmdb_writer import LmdbReport, verify_lmdb, write_lmdb
 from lightvit_dense.datasets.unlabeled import EXTENSIONS
 from lightvit_dense.errors import UserError, run_tool
-from lightvit_dense.utils.progress import StageReporter
+from lightvit_dense.utils.progress import Display
 
 TITLES = dict(write='writing', verify='verifying')
 
@@ -44,7 +44,7 @@ def convert(args: argparse.Namespace) -> LmdbReport:
     if args.verify and args.no_verify:
         raise UserError('--verify and --no-verify exclude each other')
     extensions = None if args.all_files else args.extensions
-    with StageReporter(1 if args.verify or args.no_verify else 2) as show:
+    with Display(sys.stderr, 1 if args.verify or args.no_verify else 2) as show:
 
         def report(stage: str, done: int, total: int) -> None:
             show(TITLES[stage], done, total)

@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 
 from lightvit_dense.errors import UserError, run_tool
-from lightvit_dense.utils.progress import make_display
+from lightvit_dense.utils.progress import Display
 
 # Where the board shines it is nearly as bright as the spots: further thresholds follow.
 THRESHOLDS = ((170, 110), (200, 160), (235, 200))
@@ -101,7 +101,7 @@ def convert(source: Path, out: Path) -> tuple[int, int]:
     if not files:
         raise UserError(f'{source} holds no image.*.pgm; give the folder mire-2 of the package')
     (out / 'img').mkdir(parents=True, exist_ok=True)
-    display = make_display(sys.stderr)
+    display = Display(sys.stderr)
     display.start(1, 1, 'finding the pattern')
     boxes: list[np.ndarray | None] = []
     for number, file in enumerate(files, start=1):

@@ -20,7 +20,7 @@ from pathlib import Path
 from lightvit_dense.datasets.lmdb_writer import write_lmdb
 from lightvit_dense.datasets.small_sets import SOURCES, write_set
 from lightvit_dense.errors import UserError, did_you_mean, run_tool
-from lightvit_dense.utils.progress import StageReporter
+from lightvit_dense.utils.progress import Display
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -77,7 +77,7 @@ def main(argv: list[str] | None = None) -> int:
     for name in args.sets:
         check_set(name, '--sets')
     sources, failed = read_sources(args.source), []
-    with StageReporter(len(args.sets)) as show:
+    with Display(sys.stderr, len(args.sets)) as show:
         for name in args.sets:
             start = time.monotonic()
             try:

@@ -4,6 +4,7 @@ import glob
 import os
 import secrets
 import shutil
+import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -12,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from lightvit_dense.utils.progress import StageReporter
+from lightvit_dense.utils.progress import Display
 
 from .assets import load_cutouts, load_photos
 from .classes import ToyWorldError
@@ -208,7 +209,7 @@ def _write_chunk(
 
 
 def _progress(show: bool) -> AbstractContextManager[Callable[[str, int, int], None]]:
-    return StageReporter(1) if show else nullcontext(lambda *_: None)
+    return Display(sys.stderr, 1) if show else nullcontext(lambda *_: None)
 
 
 def _version(package: str) -> str | None:
