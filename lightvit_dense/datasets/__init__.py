@@ -15,10 +15,16 @@ from .classification import (
     StanfordCars,
 )
 from .collate import collate_images
-from .determinism import SeededIndex, SeededInfiniteSampler, SeededItems, SeededSampler, seeded
+from .determinism import (
+    RepeatedAugmentSampler,
+    SeededIndex,
+    SeededInfiniteSampler,
+    SeededItems,
+    SeededSampler,
+    seeded,
+)
 from .errors import DatasetError
 from .imagenet import ImageNet
-from .repeated_augment import RepeatedAugmentSampler
 from .transforms import (
     CenterResizedCrop,
     LoadImage,

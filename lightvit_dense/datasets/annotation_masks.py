@@ -70,22 +70,16 @@ def _fault_of_runs(mask: dict[str, Any], image: Mapping[str, Any]) -> str:
             f'its run lengths are of an image of the size {mask.get("size")}, the file lists '
             f'{size} (height, width)'
         )
-    total = _total(mask.get('counts'))
+    counts, total = mask.get('counts'), None
+    if isinstance(counts, str):
+        total = _compressed_total(counts)
+    elif isinstance(counts, list) and all(isinstance(run, int) and run >= 0 for run in counts):
+        total = sum(counts)
     if total is None:
         return "the 'counts' of its run lengths are damaged"
     if total != size[0] * size[1]:
         return f'its run lengths cover {total} of {size[0] * size[1]} pixels'
     return ''
-
-
-def _total(counts: Any) -> int | None:
-    """Return how many pixels run lengths cover, None if they are damaged."""
-    if isinstance(counts, list):
-        runs = counts
-        if not all(isinstance(run, int) and run >= 0 for run in runs):
-            return None
-        return sum(runs)
-    return _compressed_total(counts) if isinstance(counts, str) else None
 
 
 def _compressed_total(counts: str) -> int | None:

@@ -115,16 +115,6 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and math.isfinite(value)
 
 
-def _check_sizes(name: str, images: Sequence[dict]) -> None:
-    for entry in images:
-        size = entry['width'], entry['height']
-        if not all(isinstance(side, int) and side > 0 for side in size):
-            raise DatasetError(
-                f'{name}: image {entry["id"]} ({entry["file_name"]}) has width and height {size}. '
-                'Write them as the file has them, in whole pixels.'
-            )
-
-
 def read_annotations(
     path: str,
     need_annotations: bool = True,
@@ -146,7 +136,13 @@ def read_annotations(
     categories = _check_entries(path, 'categories', content['categories'], ('id', 'name'))
     _check_entries(path, 'annotations', content['annotations'], _ANNOTATION_KEYS)
     _check_references(path, content['annotations'], images, categories)
-    _check_sizes(path, content['images'])
+    for entry in content['images']:
+        size = entry['width'], entry['height']
+        if not all(isinstance(side, int) and side > 0 for side in size):
+            raise DatasetError(
+                f'{path}: image {entry["id"]} ({entry["file_name"]}) has width and height {size}. '
+                'Write them as the file has them, in whole pixels.'
+            )
     by_id = {entry['id']: entry for entry in content['images']}
     check_masks(path, content['annotations'], by_id, refuse_degenerate)
     return content

@@ -29,15 +29,11 @@ def collate_images(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
     batch. In a worker that place is in memory shared with the process that trains.
 
     Args:
-        samples: What :class:`PackImage` gives: 'inputs' [3, H, W], 'data_samples', and possibly
-            'flip'.
+        samples: What :class:`PackImage` gives.
 
     Returns:
-        ``dict(inputs=Tensor [B, 3, H, W] in channels_last format, data_samples=list)``, and
-        'flip', bool [B], where samples have it.
-
-    Raises:
-        DatasetError: If images differ in size.
+        'inputs' [B, 3, H, W] in channels_last format, a list of 'data_samples', and 'flip', bool
+        [B], where samples have it.
     """
     images = [sample['inputs'] for sample in samples]
     channels, height, width = images[0].shape

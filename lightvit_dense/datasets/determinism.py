@@ -22,11 +22,7 @@ _MASK = (1 << 64) - 1
 
 
 def mix_seed(*parts: int) -> int:
-    """Mix integers into one well-spread seed (the finaliser of SplitMix64, chained).
-
-    Returns:
-        An integer in [0, 2**63).
-    """
+    """Mix integers into one well-spread seed in [0, 2**63) (SplitMix64's finaliser, chained)."""
     state = 0
     for part in parts:
         state = (state + (part & _MASK) + 0x9E3779B97F4A7C15) & _MASK
@@ -66,13 +62,10 @@ class SeededIndex(int):
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Seed python, numpy and torch (CPU) for a block and put their states back after it.
+    """Seed (0..2**63-1) python, numpy and torch (CPU) for a block; put their states back after it.
 
     Putting back matters without workers, where the model draws from the same generators; in a
     worker process nothing else does, and the time is saved.
-
-    Args:
-        seed: Any non-negative integer below 2**63.
     """
     generator = torch.random.default_generator
     alone = get_worker_info() is None
@@ -144,18 +137,14 @@ class SeededSampler(_Seeded):
     """Epoch-based sampler: order and augmentation depend on (seed, epoch) alone.
 
     Args:
-        dataset: The dataset.
+        dataset: What is sampled.
         shuffle: Whether to shuffle.
-        seed: Seed; None agrees on a random one among the processes.
+        seed: None agrees on a random one among the processes.
         round_up: Whether to repeat samples so that all processes get equally many.
     """
 
     def __init__(
-        self,
-        dataset: Sized,
-        shuffle: bool = True,
-        seed: int | None = None,
-        round_up: bool = True,
+        self, dataset: Sized, shuffle: bool = True, seed: int | None = None, round_up: bool = True
     ) -> None:
         super().__init__(dataset, shuffle, seed)
         self.epoch = 0
@@ -168,7 +157,10 @@ class SeededSampler(_Seeded):
         epoch, start, self.start = self.epoch, self.start, 0
         order = epoch_order(self.seed, epoch, self.size, self.shuffle)
         for number in range(start, self.num_samples):
-            yield self._at(order, (number * self.world_size + self.rank) % self.size, epoch)
+            yield self._sample(order, number * self.world_size + self.rank, epoch)
+
+    def _sample(self, order: np.ndarray, place: int, epoch: int) -> SeededIndex:
+        return self._at(order, place % self.size, epoch)
 
     def __len__(self) -> int:
         """Return this process's number of samples in a whole epoch."""
@@ -188,15 +180,51 @@ class SeededSampler(_Seeded):
 
 
 @DATA_SAMPLERS.register_module()
+class RepeatedAugmentSampler(SeededSampler):
+    """Each sample ``repeats`` times in a row, differently augmented, spread over the processes.
+
+    Several augmentations of a sample in one epoch are due to Hoffer et al. (2020), as DeiT trains.
+    An epoch keeps its length: it ends after as many samples as there are, so that it shows only
+    1 / ``repeats`` of the data set.
+
+    Args:
+        dataset: What is sampled.
+        shuffle: Whether to shuffle.
+        seed: As of :class:`SeededSampler`.
+        repeats: How often each sample comes.
+        round_to: Samples of an epoch are rounded down to a multiple of this, as in DeiT; data sets
+            that are smaller are taken whole.
+    """
+
+    def __init__(
+        self,
+        dataset: Sized,
+        shuffle: bool = True,
+        seed: int | None = None,
+        repeats: int = 3,
+        round_to: int = 256,
+    ) -> None:
+        if repeats < 1 or round_to < 1:
+            raise ValueError(
+                f'repeats and round_to must be positive, got repeats={repeats}, round_to={round_to}'
+            )
+        super().__init__(dataset, shuffle, seed)
+        self.repeats = repeats
+        whole = self.size // round_to * round_to or self.size
+        self.num_samples = math.ceil(whole / self.world_size)
+
+    def _sample(self, order: np.ndarray, place: int, epoch: int) -> SeededIndex:
+        place, copy = divmod(place, self.repeats)
+        index = int(order[place % self.size])
+        return SeededIndex(index, mix_seed(self.seed, epoch, index, copy))
+
+
+@DATA_SAMPLERS.register_module()
 class SeededInfiniteSampler(_Seeded):
     """Iteration-based sampler: successive shuffles of the dataset without an end.
 
-    The sample at any position is computed directly, so that resuming replays nothing.
-
-    Args:
-        dataset: The dataset.
-        shuffle: Whether to shuffle.
-        seed: Seed; None agrees on a random one among the processes.
+    The sample at any position is computed directly, so that resuming replays nothing. Takes
+    ``dataset``, ``shuffle`` and ``seed`` as :class:`SeededSampler`.
     """
 
     def __iter__(self) -> Iterator[SeededIndex]:

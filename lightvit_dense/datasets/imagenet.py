@@ -86,7 +86,19 @@ class ImageNet(Records):
 
     def list_records(self) -> Iterable[Record]:
         """Return the images; with labels, ``metainfo`` names their classes."""
-        return self._records(self._tree())
+        tree = self._tree()
+        classes = self._find_classes(tree) if self.with_labels else None
+        if classes is not None:
+            self._metainfo['classes'] = tuple(classes)
+        if self.ann_file:
+            records = read_image_list(self.ann_file, self.img_dir, classes, self.extensions)
+            check_present(tree, records, self.ann_file)
+            return records
+        if classes is None:
+            return ((key, -1) for key in tree.keys())  # noqa: SIM118
+        if self.folders == 'labels':
+            return labelled_tree(tree, numbered(tree.classes(), len(classes), tree.name))
+        return labelled_tree(tree, {name: label for label, name in enumerate(classes)})
 
     def check_records(self) -> None:
         """Check that there are images."""
@@ -112,20 +124,6 @@ class ImageNet(Records):
         if isinstance(self.storage, LmdbStorage):
             return LmdbTree(self.storage, folder, self.extensions)
         return FolderTree(os.fspath(self.data_root), folder, self.extensions)
-
-    def _records(self, tree: Tree) -> Iterable[Record]:
-        classes = self._find_classes(tree) if self.with_labels else None
-        if classes is not None:
-            self._metainfo['classes'] = tuple(classes)
-        if self.ann_file:
-            records = read_image_list(self.ann_file, self.img_dir, classes, self.extensions)
-            check_present(tree, records, self.ann_file)
-            return records
-        if classes is None:
-            return ((key, -1) for key in tree.keys())  # noqa: SIM118
-        if self.folders == 'labels':
-            return labelled_tree(tree, numbered(tree.classes(), len(classes), tree.name))
-        return labelled_tree(tree, {name: label for label, name in enumerate(classes)})
 
     def _find_classes(self, tree: Tree) -> list[str]:
         """Return the classes: those given, which the folders have to match, or the folders."""

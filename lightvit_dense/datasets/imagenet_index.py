@@ -8,35 +8,12 @@ from itertools import groupby
 
 from .errors import DatasetError
 from .records import Record
-from .storage import FolderStorage, LmdbStorage, Storage
+from .storage import FolderStorage, LmdbStorage
 from .unlabeled import scan_images
 
 
-class Tree:
-    """Names of the images below one prefix, wherever they are kept."""
-
-    name: str
-    storage: Storage
-
-    def classes(self) -> list[str]:
-        """Return the names of the class folders, sorted."""
-        return [name for name, _ in self.by_class()]
-
-    def by_class(self) -> Iterator[tuple[str, list[str]]]:
-        """Yield a class folder and its keys, both sorted; folders without images included."""
-        raise NotImplementedError
-
-    def keys(self) -> Iterator[str]:
-        """Yield all keys, sorted, without ever holding them all."""
-        raise NotImplementedError
-
-    def missing(self, keys: Sequence[str]) -> list[str]:
-        """Return those keys that are not there."""
-        raise NotImplementedError
-
-
-class FolderTree(Tree):
-    """Images of a folder."""
+class FolderTree:
+    """Names of the images below a folder."""
 
     def __init__(self, root: str, prefix: str, extensions: Sequence[str]) -> None:
         self.root, self.extensions = root or '.', tuple(extensions)
@@ -58,12 +35,12 @@ class FolderTree(Tree):
             return sorted(e.name for e in entries if not e.name.startswith('.') and e.is_dir())
 
     def by_class(self) -> Iterator[tuple[str, list[str]]]:
-        """Yield a class folder and its keys."""
+        """Yield a class folder and its keys, both sorted; folders without images included."""
         for name in self.classes():
             yield name, list(self._scan(os.path.join(self.name.rstrip('/'), name)))
 
     def keys(self) -> Iterator[str]:
-        """Yield all keys, sorted."""
+        """Yield all keys, sorted, without ever holding them all."""
         return self._scan(self.name.rstrip('/'))
 
     def missing(self, keys: Sequence[str]) -> list[str]:
@@ -79,18 +56,22 @@ class FolderTree(Tree):
         return lacking
 
 
-class LmdbTree(Tree):
-    """Images of an LMDB."""
+class LmdbTree:
+    """Names of the images of an LMDB below a prefix; methods as of :class:`FolderTree`."""
 
     def __init__(self, storage: LmdbStorage, prefix: str, extensions: Sequence[str]) -> None:
-        self.storage, self.lmdb, self.extensions = storage, storage, tuple(extensions)
+        self.storage, self.extensions = storage, tuple(extensions)
         self.prefix = f'{prefix}/' if prefix else ''
         self.name = f'{storage.path}, keys below {self.prefix!r}' if prefix else storage.path
 
     def keys(self) -> Iterator[str]:
         """Yield all keys, sorted."""
         endings = self.extensions
-        return (k for k in self.lmdb.keys(self.prefix) if k.lower().endswith(endings))
+        return (k for k in self.storage.keys(self.prefix) if k.lower().endswith(endings))
+
+    def classes(self) -> list[str]:
+        """Return the names of the class folders, sorted."""
+        return [name for name, _ in self.by_class()]
 
     @cached_property
     def _keys(self) -> list[str]:
@@ -112,6 +93,9 @@ class LmdbTree(Tree):
         there = self._keys
         places = (bisect_left(there, key) for key in keys)
         return [k for k, at in zip(keys, places, strict=True) if there[at : at + 1] != [k]]
+
+
+Tree = FolderTree | LmdbTree
 
 
 def read_classes(path: str) -> list[str]:

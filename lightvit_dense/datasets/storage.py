@@ -14,8 +14,6 @@ import lmdb
 from .errors import DatasetError
 from .lmdb_format import KEYS, LmdbMeta, is_reserved, key_text, read_meta, unpack_keys
 
-Environment = lmdb.Environment
-
 
 class Storage(Protocol):
     """What a dataset hands to the loading transform."""
@@ -58,10 +56,9 @@ class _Environments:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.owner = os.getpid()
-        self.known: dict[str, Environment] = {}
+        self.known: dict[str, lmdb.Environment] = {}
 
-    def get(self, path: str) -> Environment:
-        """Return the environment of a file, opened if need be."""
+    def get(self, path: str) -> lmdb.Environment:
         if os.getpid() != self.owner:
             self.restart()
         found = self.known.get(path)
@@ -81,7 +78,6 @@ class _Environments:
             environment.close()
 
     def close(self, path: str) -> None:
-        """Close a file, if it is open."""
         with self.lock:
             if path in self.known and os.getpid() == self.owner:
                 self.known.pop(path).close()
@@ -97,7 +93,7 @@ def data_file(path: str | os.PathLike) -> Path:
     return path / 'data.mdb' if path.is_dir() else path
 
 
-def open_environment(path: str) -> Environment:
+def open_environment(path: str) -> lmdb.Environment:
     """Open an LMDB for reading.
 
     Neither locks nor a table of readers are used, so any number of processes may read, also from a
@@ -153,7 +149,7 @@ class LmdbStorage:
     def __init__(self, path: str | os.PathLike) -> None:
         self.path = os.path.realpath(path)
 
-    def _open(self) -> Environment:
+    def _open(self) -> lmdb.Environment:
         return _ENVIRONMENTS.get(self.path)
 
     def read(self, key: str) -> bytes:

@@ -1,24 +1,11 @@
 """Parts of a labelled data set: the same share of every class, or a long tail."""
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import numpy as np
 
 from .determinism import mix_seed
 from .errors import DatasetError
-
-
-class Labelled(Protocol):
-    """What lists are made from: a data set of :class:`Records`."""
-
-    def labels(self) -> np.ndarray:
-        """Return all labels [N]."""
-        ...
-
-    def entry(self, index: int) -> tuple[str, int]:
-        """Return the key and the label of an image."""
-        ...
 
 
 def check_fraction(fraction: float) -> None:
@@ -103,8 +90,3 @@ def long_tail_sizes(
         order.remove(fitting)
         chosen[int(found[fitting])] = size
     return chosen
-
-
-def lines_of(dataset: Labelled, places: np.ndarray) -> list[str]:
-    """Return the lines of a list for :class:`ImageNet`'s ``ann_file``: ``path label``."""
-    return ['{} {}'.format(*dataset.entry(place)) for place in places.tolist()]

@@ -64,18 +64,10 @@ def read_engine_options(cfg: Config) -> ConfigDict:
 
 
 def apply_engine_options(cfg: Config, training: bool = True) -> Config:
-    """Write the engine options into the places where mmengine's Runner looks for them.
+    """Write the engine options into the places where mmengine's Runner looks for them, in place.
 
     Applying them twice changes nothing. ``tf32`` also sets the matrix product precision of this
-    process.
-
-    Args:
-        cfg: The config, changed in place.
-        training: Whether the config is going to be trained; testing needs ``tf32`` and
-            ``compile`` only.
-
-    Returns:
-        The same config.
+    process. Unless ``training``, ``tf32`` and ``compile`` alone count.
 
     Raises:
         UserError: On an unknown option, or mixed precision without a GPU.
@@ -116,18 +108,12 @@ def best_amp_dtype() -> str:
 
 
 def scale_learning_rate(cfg: Config, world_size: int) -> float:
-    """Scale the learning rate by the linear rule, and say so.
+    """Scale the learning rate by the linear rule, say so, and return the factor.
 
     The batch of one optimizer step is ``world_size * train_dataloader.batch_size * accumulation``;
     the learning rate is multiplied by its ratio to ``auto_scale_lr.base_batch_size``.
     ``auto_scale_lr.enable`` is then switched off, so that the Runner does not scale a second time.
-
-    Args:
-        cfg: The config, changed in place, after :func:`apply_engine_options`.
-        world_size: Number of processes that train together.
-
-    Returns:
-        The ratio.
+    The config is changed in place, after :func:`apply_engine_options`.
 
     Raises:
         UserError: Without ``auto_scale_lr.base_batch_size``.
@@ -185,20 +171,16 @@ def _apply_fused(cfg: Config) -> None:
 
 def _add_hook(cfg: Config, name: str, **arguments: object) -> None:
     hooks = cfg.get('custom_hooks') or []
-    given = [hook.get('type') for hook in hooks if isinstance(hook, dict)]
-    if not any(
-        isinstance(kind, str) and kind.split('.')[-1] == name.split('.')[-1] for kind in given
-    ):
+    given = {str(hook.get('type')).split('.')[-1] for hook in hooks if isinstance(hook, dict)}
+    if name.split('.')[-1] not in given:
         cfg.custom_hooks = [*hooks, dict(type=name, **arguments)]
 
 
 def _use_atomic_checkpoints(cfg: Config) -> None:
     hooks = cfg.get('default_hooks') or ConfigDict()
     checkpoint = hooks.get('checkpoint', ConfigDict(type='CheckpointHook', interval=1))
-    if checkpoint is not None and checkpoint.get('type') in (
-        'CheckpointHook',
-        'mmengine.CheckpointHook',
-    ):
+    plain = ('CheckpointHook', 'mmengine.CheckpointHook')
+    if checkpoint is not None and checkpoint.get('type') in plain:
         checkpoint['type'] = 'lightvit_dense.CheckpointHook'
         hooks['checkpoint'] = checkpoint
     cfg.default_hooks = hooks

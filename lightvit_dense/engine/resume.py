@@ -32,7 +32,8 @@ def find_resume_checkpoint(work_dir: str | Path) -> str | None:
         # A work directory that was moved keeps its checkpoints beside the pointer.
         candidates.append(target if target.is_file() else work_dir / target.name)
     others = [path for pattern in ('epoch_*.pth', 'iter_*.pth') for path in work_dir.glob(pattern)]
-    candidates += sorted((path for path in others if path not in candidates), key=_age)
+    newest_first = sorted(others, key=lambda path: (-path.stat().st_mtime, path.name))
+    candidates += [path for path in newest_first if path not in candidates]
     for path in candidates:
         if is_whole_checkpoint(path):
             return str(path)
@@ -40,7 +41,3 @@ def find_resume_checkpoint(work_dir: str | Path) -> str | None:
             f'{path} is missing or torn, so training does not resume from it.', logger='current'
         )
     return None
-
-
-def _age(path: Path) -> tuple[float, str]:
-    return -path.stat().st_mtime, path.name

@@ -30,11 +30,9 @@ class WarmupCosineLR(LRSchedulerMixin, _ParamScheduler):
         warmup: Epochs (iterations if ``by_epoch`` is False) of warm-up.
         start_factor: f, the share of the base rate at step 0.
         eta_min_ratio: r, the share of the base rate that the cosine ends at.
-        begin: First epoch or iteration.
-        end: Last one, T; by default the whole training.
-        last_step: Last step done; -1 to start.
+        begin, end: First and last (T) epoch or iteration; by default the whole training.
+        last_step, verbose: As of mmengine's schedulers.
         by_epoch: Whether ``warmup``, ``begin`` and ``end`` are epochs.
-        verbose: Whether to log every change.
 
     Raises:
         UserError: If the schedule has no end or no length, or a share is out of [0, 1].
@@ -71,12 +69,7 @@ class WarmupCosineLR(LRSchedulerMixin, _ParamScheduler):
         self.warmup, self.length = warmup, end - begin
         self.start_factor, self.eta_min_ratio = start_factor, eta_min_ratio
         super().__init__(
-            optimizer,
-            begin=begin,
-            end=end,
-            last_step=last_step,
-            by_epoch=by_epoch,
-            verbose=verbose,
+            optimizer, begin=begin, end=end, last_step=last_step, by_epoch=by_epoch, verbose=verbose
         )
 
     @classmethod

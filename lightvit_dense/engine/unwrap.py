@@ -1,9 +1,12 @@
-"""Reach the model inside its distributed wrapper."""
+"""What hooks do with a model: reach it in its wrapper, evaluate it, leave randomness alone."""
 
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
+import torch
 from mmengine.model import is_model_wrapper
 from torch import nn
 
@@ -33,6 +36,21 @@ def evaluating(model: nn.Module) -> Iterator[None]:
         yield
     finally:
         model.train(was_training)
+
+
+@contextmanager
+def separate_randomness(seed: int) -> Iterator[None]:
+    """Seed python, numpy and torch inside the block; restore their states after it."""
+    python, numpy = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        random.seed(seed)
+        np.random.seed(seed & 0xFFFFFFFF)
+        torch.manual_seed(seed)
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)
 
 
 def check_interval(interval: int, owner: object) -> int:

@@ -18,10 +18,7 @@ from lightvit_dense.datasets.toyworld import WorldSpec, build_world
 from lightvit_dense.datasets.transforms.segmentation import read_label_map
 
 PREFIX = dict(img_path='images/training', seg_map_path='annotations/training')
-LOAD = [
-    dict(type='lightvit_dense.LoadImage'),
-    dict(type='lightvit_dense.LoadSegmentationMap'),
-]
+LOAD = [dict(type='lightvit_dense.LoadImage'), dict(type='lightvit_dense.LoadSegmentationMap')]
 
 
 @pytest.fixture(scope='module')
@@ -266,11 +263,7 @@ def recipe(side=32):
 def batches(dataset, workers):
     cfg = dict(type='lightvit_dense.SeededInfiniteSampler', dataset=dataset, seed=5)
     loader = DataLoader(
-        dataset,
-        2,
-        sampler=DATA_SAMPLERS.build(cfg),
-        num_workers=workers,
-        collate_fn=pseudo_collate,
+        dataset, 2, sampler=DATA_SAMPLERS.build(cfg), num_workers=workers, collate_fn=pseudo_collate
     )
     found = [batch for batch, _ in zip(loader, range(6), strict=False)]
     return [

@@ -10,13 +10,13 @@ import cv2
 import numpy as np
 import pytest
 
-from lightvit_dense.datasets.toyworld import WorldSpec, build_world
-from lightvit_dense.datasets.toyworld.assets import load_photos
+from lightvit_dense.datasets.toyworld import LAYOUTS, ToyWorldError, WorldSpec, build_world
+from lightvit_dense.datasets.toyworld import video as video_module
+from lightvit_dense.datasets.toyworld.assets import load_cutouts, load_photos
 from lightvit_dense.datasets.toyworld.compose import warp_cutout
-from lightvit_dense.datasets.toyworld.motion import Curve, wander
 from lightvit_dense.datasets.toyworld.video import HELD_OUT, make_video
 from lightvit_dense.datasets.toyworld.video_facts import ATTRIBUTES, VideoFacts, attributes_of
-from lightvit_dense.datasets.toyworld.video_plan import Sprite, _constant, _recolored
+from lightvit_dense.datasets.toyworld.video_plan import Curve, Sprite, _constant, _recolored, wander
 from tracking.datasets import LaSOT
 
 SIZES = {'image_size': 64, 'train': 2, 'val': 2, 'unlabeled': 1, 'portraits': 2}
@@ -107,13 +107,11 @@ def test_boxes_are_those_of_the_masks(videos):
 
 def test_masks_cover_what_is_drawn(videos):
     """Where the target goes, and only there, the picture differs from one without it."""
-    from lightvit_dense.datasets.toyworld import video as module
-
     spec = WorldSpec(video_frames=20)
     drawn = []
-    original = module.draw_plan
+    original = video_module.draw_plan
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, 'draw_plan', lambda *a: drawn.append(original(*a)) or drawn[-1])
+        patch.setattr(video_module, 'draw_plan', lambda *a: drawn.append(original(*a)) or drawn[-1])
         # Blur spreads the target beyond the mask, which is that of the middle of the shutter.
         for index in range(3, 20):
             video = make_video(spec, 'train', index)
@@ -123,8 +121,8 @@ def test_masks_cover_what_is_drawn(videos):
     assert not plan.shutter
     empty = Sprite(**{**vars(plan.target), 'scale': _constant(-4.6)})
     for time in (0, 8, 19):
-        with_it = module._draw(plan, time)
-        bare = module._draw(type(plan)(**{**vars(plan), 'target': empty}), time)
+        with_it = video_module._draw(plan, time)
+        bare = video_module._draw(type(plan)(**{**vars(plan), 'target': empty}), time)
         changed = np.abs(with_it - bare).max(axis=2) > 2
         mask = video.masks[time].astype(np.uint8)
         near = cv2.dilate(mask, np.ones((5, 5), np.uint8)) > 0
@@ -205,8 +203,6 @@ def test_curves_are_smooth_and_pass_their_points():
 
 
 def test_new_colours_stay_within_alpha():
-    from lightvit_dense.datasets.toyworld.assets import load_cutouts
-
     cutout = load_cutouts(('book',))[0]
     rng = np.random.default_rng(0)
     changed = [_recolored(rng, cutout) for _ in range(4)]
@@ -231,8 +227,6 @@ def test_worlds_from_before_videos_are_kept(tmp_path):
 
 
 def test_what_is_missing_is_named(built):
-    from lightvit_dense.datasets.toyworld.layouts import LAYOUTS
-
     folder = built.root / 'lasot'
     layout = LAYOUTS['lasot']
     assert layout.problem(folder, SPEC) is None
@@ -275,7 +269,5 @@ def test_tool_takes_the_sizes_and_counts(tmp_path, monkeypatch, capsys):
     ],
 )
 def test_bad_sizes_are_refused(change, message):
-    from lightvit_dense.datasets.toyworld import ToyWorldError
-
     with pytest.raises(ToyWorldError, match=message):
         WorldSpec(**change)

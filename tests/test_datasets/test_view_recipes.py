@@ -17,8 +17,7 @@ CONFIGS = Path(__file__).parents[2] / 'configs' / 'pretrain'
 
 
 @pytest.mark.parametrize(
-    ('name', 'sizes'),
-    [('mocov3_vit-tiny', [224] * 2), ('dino_vit-tiny', [224] * 2 + [96] * 8)],
+    ('name', 'sizes'), [('mocov3_vit-tiny', [224] * 2), ('dino_vit-tiny', [224] * 2 + [96] * 8)]
 )
 def test_views_have_the_papers_number_and_size(name, sizes) -> None:
     cfg = Config.fromfile(CONFIGS / f'{name}.py')

@@ -13,10 +13,7 @@ from torch import nn
 from lightvit_dense.engine import apply_engine_options
 from tests.helpers.tiny_dense import detector_config, segmentor_config, write_ade, write_coco
 
-TASKS = {
-    'detection': (detector_config, write_coco),
-    'segmentation': (segmentor_config, write_ade),
-}
+TASKS = {'detection': (detector_config, write_coco), 'segmentation': (segmentor_config, write_ade)}
 
 
 @pytest.fixture(params=TASKS)

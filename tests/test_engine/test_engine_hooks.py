@@ -21,7 +21,7 @@ from lightvit_dense.engine.hooks.distributed import parameter_digest
 from lightvit_dense.engine.hooks.non_finite import image_name, non_finite_entries
 from lightvit_dense.engine.hooks.resources import batch_size
 from lightvit_dense.engine.hooks.resume import iteration_seed
-from lightvit_dense.engine.randomness import separate_randomness
+from lightvit_dense.engine.unwrap import separate_randomness
 from tests.helpers.toy_engine import ToyRegressor
 
 

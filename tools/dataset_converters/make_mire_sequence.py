@@ -37,11 +37,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def find_pattern(image: np.ndarray) -> np.ndarray | None:
     """Find the disc and its four dots (uint8 [H, W])."""
-    for bright, dark in THRESHOLDS:
-        found = _find_at(image, bright, dark)
-        if found is not None:
-            return found
-    return None
+    tries = (_find_at(image, *levels) for levels in THRESHOLDS)
+    return next((found for found in tries if found is not None), None)
 
 
 def _find_at(image: np.ndarray, threshold: int, dark: int) -> np.ndarray | None:

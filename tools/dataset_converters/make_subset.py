@@ -16,12 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from lightvit_dense.datasets import ImageNet
-from lightvit_dense.datasets.subsets import (
-    balanced_subset,
-    lines_of,
-    long_tail_sizes,
-    sized_subset,
-)
+from lightvit_dense.datasets.subsets import balanced_subset, long_tail_sizes, sized_subset
 from lightvit_dense.errors import run_tool
 
 
@@ -58,9 +53,9 @@ def main() -> int:
         places = sized_subset(labels, sizes, args.seed)
     else:
         places = balanced_subset(labels, args.fraction, args.seed)
-    lines = lines_of(dataset, places)
+    lines = ['{} {}\n'.format(*dataset.entry(place)) for place in places.tolist()]
     Path(args.out).parent.mkdir(parents=True, exist_ok=True)
-    Path(args.out).write_text(''.join(f'{line}\n' for line in lines), encoding='utf-8')
+    Path(args.out).write_text(''.join(lines), encoding='utf-8')
     counts = np.unique(labels[places], return_counts=True)[1]
     print(
         f'{args.out}: {len(lines)} of {len(dataset)} images of {len(counts)} classes, '

@@ -8,12 +8,12 @@ from rich.table import Table
 
 from lightvit_dense.datasets.toyworld import (
     CLASSES,
+    LAYOUTS,
     ToyWorldError,
     WorldReport,
     WorldSpec,
     build_world,
 )
-from lightvit_dense.datasets.toyworld.layouts import LAYOUTS
 from lightvit_dense.errors import UserError
 from lightvit_dense.visualization import detection_grid, write_image
 

@@ -6,8 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..toyworld import WorldSpec
-from ..toyworld.layouts import LAYOUTS
+from ..toyworld import LAYOUTS, WorldSpec
 from .ade20k import check_ade20k
 from .coco import check_coco
 from .imagenet import check_imagenet

@@ -33,14 +33,10 @@ class ClassificationSet(Records):
         ValueError: If the source is unknown.
     """
 
-    TITLE: ClassVar[str]
-    """Name of the set in messages."""
-    ORIGIN: ClassVar[str]
-    """Where it comes from and what to unpack: a sentence."""
-    CLASSES: ClassVar[int]
-    """Published number of classes."""
-    SIZES: ClassVar[dict[str, int]]
-    """Published number of images by split."""
+    TITLE: ClassVar[str]  # name of the set in messages
+    ORIGIN: ClassVar[str]  # where it comes from and what to unpack: a sentence
+    CLASSES: ClassVar[int]  # published number of classes
+    SIZES: ClassVar[dict[str, int]]  # published number of images by split
 
     def __init__(
         self,
@@ -57,7 +53,7 @@ class ClassificationSet(Records):
 
     @classmethod
     def required_files(cls, data_root: str, split: str = 'train', **kwargs: Any) -> list[str]:
-        """Return the files that a split is read from, images aside; takes the class's arguments."""
+        """Check the split; return :meth:`list_files`; takes the class's arguments."""
         if split not in cls.SIZES:
             raise DatasetError(f'split of {cls.__name__} is one of {[*cls.SIZES]}, got {split!r}')
         return cls.list_files(data_root, split)
@@ -83,16 +79,21 @@ class ClassificationSet(Records):
                 )
         classes, listed = self.read_split(files)
         self._metainfo['classes'] = tuple(classes)
-        records = list(listed)
+        records, where = list(listed), ', '.join(files[:2])
         for key, label in records:
             if not 0 <= label < len(classes):
                 raise DatasetError(
-                    f'{self._where(files)}: {key} has the label {label}, out of the range of '
+                    f'{where}: {key} has the label {label}, out of the range of '
                     f'{len(classes)} classes (0..{len(classes) - 1}). Take the files of '
                     f'{self.TITLE} as they were published.'
                 )
-        self._check_images(records, self._where(files))
-        self._compare(len(records), len(classes))
+        self._check_images(records, where)
+        published = self.SIZES[self.split]
+        if (len(records), len(classes)) != (published, self.CLASSES):
+            self._warn(
+                f'{len(records)} images of {len(classes)} classes, where {published} of '
+                f'{self.CLASSES} are published; it is used as it is'
+            )
         return records
 
     def check_records(self) -> None:
@@ -119,19 +120,6 @@ class ClassificationSet(Records):
         else:
             check_present(FolderTree(os.fspath(self.data_root), '', ()), records, where)
 
-    def _compare(self, images: int, classes: int) -> None:
-        """Warn if the numbers are not the published ones."""
-        published = self.SIZES[self.split]
-        if (images, classes) != (published, self.CLASSES):
-            self._warn(
-                f'{images} images of {classes} classes, where {published} of {self.CLASSES} are '
-                'published; it is used as it is'
-            )
-
     def _warn(self, text: str) -> None:
         line = f'{self.TITLE}, split {self.split!r} in {self.data_root}: {text}.'
         print_log(line, logger='current', level=30)
-
-    @staticmethod
-    def _where(files: Sequence[str]) -> str:
-        return ', '.join(files[:2])

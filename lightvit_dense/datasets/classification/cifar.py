@@ -20,10 +20,7 @@ _ROW = 2 + 3 * 32 * 32  # coarse label, fine label, planes of red, green and blu
 class ArrayStorage:
     """Images of one array, handed out as files that any decoder reads without a loss (PPM).
 
-    The array is never copied: worker processes that are forked share it.
-
-    Args:
-        images: RGB, uint8 [N, H, W, 3].
+    The array, RGB uint8 [N, H, W, 3], is never copied: worker processes that are forked share it.
     """
 
     def __init__(self, images: np.ndarray, prefix: str) -> None:
@@ -59,13 +56,8 @@ class CIFAR100(ClassificationSet):
     ``data_root`` holds ``cifar-100-python`` (``train``, ``test``, ``meta``) or
     ``cifar-100-binary`` (``train.bin``, ``test.bin``, ``fine_label_names.txt``), or is one of the
     two. Pickles are read without running code in them. Classes are in the published, alphabetical
-    order. All images are held in memory, 154 MB to train.
-
-    Args:
-        split: 'train' or 'test'.
-
-    The other arguments are those of :class:`ClassificationSet`; there are no image files, hence no
-    ``source``.
+    order. All images are held in memory, 154 MB to train. Takes the arguments of
+    :class:`ClassificationSet`; there are no image files, hence no ``source``.
     """
 
     TITLE = 'CIFAR-100'
@@ -76,12 +68,7 @@ class CIFAR100(ClassificationSet):
     CLASSES = 100
     SIZES = dict(train=50000, test=10000)
 
-    def __init__(
-        self,
-        data_root: str,
-        split: str = 'train',
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, data_root: str, split: str = 'train', **kwargs: Any) -> None:
         if kwargs.keys() & {'source', 'lmdb_path'}:
             raise TypeError('CIFAR100 has no image files, hence neither source nor lmdb_path')
         super().__init__(data_root, split, **kwargs)
@@ -92,7 +79,7 @@ class CIFAR100(ClassificationSet):
         for folder in ('cifar-100-python', '', 'cifar-100-binary'):
             place = os.path.join(data_root, folder)
             names = [os.path.join(place, name) for name in ('meta', split)]
-            binary = [os.path.join(place, name) for name in _binary_names(split)]
+            binary = [os.path.join(place, n) for n in ('fine_label_names.txt', f'{split}.bin')]
             for files in (names, binary):
                 if os.path.isfile(files[1]):
                     return files
@@ -109,10 +96,6 @@ class CIFAR100(ClassificationSet):
 
     def _check_images(self, records: Sequence[Record], where: str) -> None:
         """Do nothing: images and labels come from one file."""
-
-
-def _binary_names(split: str) -> tuple[str, str]:
-    return 'fine_label_names.txt', f'{split}.bin'
 
 
 def _from_binary(names: str, images: str) -> tuple[list[str], np.ndarray, np.ndarray]:

@@ -1,7 +1,9 @@
 """Fine-grained sets: aircraft, cars, flowers, pets."""
 
 import os
-from typing import ClassVar
+from typing import Any, ClassVar
+
+import numpy as np
 
 from lightvit_dense.registry import DATASETS
 
@@ -9,7 +11,38 @@ from ..errors import DatasetError
 from ..imagenet_index import read_lines
 from ..records import Record
 from .base import ClassificationSet
-from .matlab import field, read_mat
+
+
+def read_mat(path: str, *names: str) -> list[Any]:
+    """Read variables of a MATLAB file of version 5, without axes of length one."""
+    from scipy.io import loadmat
+
+    try:
+        found = loadmat(path, squeeze_me=True, variable_names=names)
+    except NotImplementedError as error:  # version 7.3 is HDF5
+        raise DatasetError(f'{path}: {error}. Save it as version 7 or older.') from error
+    except Exception as error:  # scipy raises errors of a dozen kinds for damaged files
+        raise DatasetError(
+            f'{path}: is no MATLAB file, or damaged ({type(error).__name__}: {error}). Fetch it '
+            'again.'
+        ) from error
+    absent = [name for name in names if name not in found]
+    if absent:
+        raise DatasetError(
+            f'{path}: has no variable {absent[0]!r}. Take the file as it was published.'
+        )
+    return [np.atleast_1d(found[name]) for name in names]
+
+
+def field(path: str, struct: np.ndarray, name: str) -> list[Any]:
+    """Return a field of all elements of a structure ([N])."""
+    known = struct.dtype.names or ()
+    if name not in known:
+        raise DatasetError(
+            f'{path}: its entries have no field {name!r}, only {", ".join(known) or "none"}. Take '
+            'the file as it was published.'
+        )
+    return [value.item() if isinstance(value, np.generic) else value for value in struct[name]]
 
 
 def _aircraft_folder(data_root: str) -> str:
@@ -29,8 +62,7 @@ class FGVCAircraft(ClassificationSet):
     Args:
         split: 'train' (published as trainval), 'test', or for a choice of hyper-parameters 'fit'
             (published as train) and 'val'.
-
-    The other arguments are those of :class:`ClassificationSet`.
+        **kwargs: As :class:`ClassificationSet`.
     """
 
     TITLE = 'FGVC aircraft'
@@ -75,12 +107,8 @@ class StanfordCars(ClassificationSet):
     ``cars_annos.mat`` with ``car_ims/000001.jpg``; or ``devkit/cars_meta.mat`` and
     ``devkit/cars_train_annos.mat`` with ``cars_train/00001.jpg``, and
     ``cars_test_annos_withlabels.mat`` (beside or in ``devkit``) with ``cars_test/00001.jpg``.
-    Classes are in the order of the published numbers 1..196.
-
-    Args:
-        split: 'train' or 'test'.
-
-    The other arguments are those of :class:`ClassificationSet`.
+    Classes are in the order of the published numbers 1..196. Takes the arguments of
+    :class:`ClassificationSet`.
     """
 
     TITLE = 'Stanford cars'
@@ -136,8 +164,7 @@ class Flowers102(ClassificationSet):
     Args:
         split: 'train' (published as trnid and valid), 'test' (tstid), or for a choice of
             hyper-parameters 'fit' (trnid) and 'val' (valid).
-
-    The other arguments are those of :class:`ClassificationSet`.
+        **kwargs: As :class:`ClassificationSet`.
     """
 
     TITLE = 'Oxford 102 flowers'
@@ -179,12 +206,8 @@ class OxfordPets(ClassificationSet):
 
     ``images/Abyssinian_1.jpg`` and ``annotations/{trainval,test}.txt``. Lines are "name class
     species breed", counted from 1. Classes are the 37 breeds in the order of the published numbers;
-    a breed is called by the names of its images.
-
-    Args:
-        split: 'train' (published as trainval) or 'test'.
-
-    The other arguments are those of :class:`ClassificationSet`.
+    a breed is called by the names of its images. Takes the arguments of :class:`ClassificationSet`;
+    'train' is published as trainval.
     """
 
     TITLE = 'Oxford-IIIT pets'

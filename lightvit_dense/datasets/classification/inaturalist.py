@@ -36,11 +36,8 @@ class INaturalist2018(ClassificationSet):
 
     Classes are the categories in the order of their ids. The annotations of 2018 call them by
     numbers; where ``categories.json`` lies beside them, it gives the names of the species.
-
-    Args:
-        split: 'train', or 'test' for the published validation part, on which results are reported.
-
-    The other arguments are those of :class:`ClassificationSet`.
+    Takes the arguments of :class:`ClassificationSet`; the split 'test' is the published validation
+    part, on which results are reported.
     """
 
     TITLE = 'iNaturalist 2018'

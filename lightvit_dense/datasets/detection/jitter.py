@@ -10,9 +10,7 @@ from lightvit_dense.registry import TRANSFORMS
 
 @TRANSFORMS.register_module(force=True)
 class ResizeScale(Resize):
-    """Fit an image into a box of random size, by Pillow's filter.
-
-    Boxes and masks follow by the factors of the sides.
+    """Fit an image into a box of random size; boxes and masks follow by the factors of the sides.
 
     Args:
         scale: (width, height) of the box in pixels.

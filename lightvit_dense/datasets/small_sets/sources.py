@@ -11,6 +11,7 @@ from .images import SmallSet, SmallSetError, stratified_split
 from .packages import DebianFiles
 
 _VAL_SHARE = 0.2
+_FASHION_CLASSES = 't-shirt trouser pullover dress coat sandal shirt sneaker bag ankle-boot'
 _DIGITS = tuple(f'digit-{number}' for number in range(10))
 _OWN_SPLIT = f'{_VAL_SHARE:.0%} of every class put aside by a fixed seed; ours'
 
@@ -92,18 +93,7 @@ def read_fashion_mnist(source: str | Path | None = None) -> SmallSet:
         parts.append((images, labels.astype(np.int64)))
     return SmallSet(
         'fashion-mnist',
-        (
-            't-shirt',
-            'trouser',
-            'pullover',
-            'dress',
-            'coat',
-            'sandal',
-            'shirt',
-            'sneaker',
-            'bag',
-            'ankle-boot',
-        ),
+        tuple(_FASHION_CLASSES.split()),
         parts[0],
         parts[1],
         'as published',

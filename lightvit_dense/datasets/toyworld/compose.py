@@ -12,7 +12,6 @@ import cv2
 import numpy as np
 
 from .assets import Cutout, Source
-from .lighting import light_object, light_scene
 
 MIN_PIXELS = 100
 _TRIES = 12
@@ -120,21 +119,11 @@ def warp_cutout(cutout: Cutout, pose: Pose, size: tuple[int, int]) -> Layer:
 
 
 def compose(
-    rng: np.random.Generator,
-    background: np.ndarray,
-    cutouts: Sequence[Cutout],
-    spec: SceneSpec,
+    rng: np.random.Generator, background: np.ndarray, cutouts: Sequence[Cutout], spec: SceneSpec
 ) -> Scene:
-    """Compose a scene; a pure function of its arguments.
+    """Compose a scene of the background's size; a pure function of its arguments.
 
-    Args:
-        rng: Source of all randomness.
-        background: RGB uint8 [H, W, 3]; left as it is.
-        cutouts: Objects to choose from, each class equally often.
-        spec: How the scene is made up.
-
-    Returns:
-        The image, of the background's size, and its instances.
+    The background, RGB uint8 [H, W, 3], is left as it is. Each class is drawn equally often.
     """
     placed: list[_Placed] = []
     for cutout, side in _choose(rng, cutouts, spec):
@@ -146,8 +135,8 @@ def compose(
         clear = 1 - cv2.extractChannel(item.layer.rgba, 3) / 255
         view = image[item.layer.window]
         view *= cv2.merge([clear] * 3)
-        view += light_object(rng, item.layer.rgba)
-    return Scene(light_scene(rng, image), tuple(_instance(item) for item in placed))
+        view += _light_object(rng, item.layer.rgba)
+    return Scene(_light_scene(rng, image), tuple(_instance(item) for item in placed))
 
 
 def _choose(
@@ -197,19 +186,12 @@ def _place(
         layer = warp_cutout(cutout, pose, size)
         mask = layer.mask(size)
         item = _Placed(cutout, pose, layer, mask, mask.copy(), cutout.area * scale**2)
-        if _has_room(item, placed, spec):
+        views = [(mask, item.area), *((other.visible & ~mask, other.area) for other in placed)]
+        if all(seen.sum() >= max(MIN_PIXELS, spec.min_visible * area) for seen, area in views):
             for other in placed:
                 other.visible &= ~item.amodal
             placed.append(item)
             return
-
-
-def _has_room(item: _Placed, placed: Sequence[_Placed], spec: SceneSpec) -> bool:
-    hiding = [(other.visible & ~item.amodal, other.area) for other in placed]
-    return all(
-        seen.sum() >= max(MIN_PIXELS, spec.min_visible * area)
-        for seen, area in [(item.visible, item.area), *hiding]
-    )
 
 
 def _draw_shadow(rng: np.random.Generator, image: np.ndarray, layer: Layer) -> None:
@@ -222,6 +204,32 @@ def _draw_shadow(rng: np.random.Generator, image: np.ndarray, layer: Layer) -> N
     shadow = cv2.GaussianBlur(shadow, (0, 0), max(0.6, reach / 2))
     shadow = 1 - np.float32(rng.uniform(0.2, 0.6) / 255) * shadow
     image *= cv2.merge([shadow] * 3)
+
+
+def _light_object(rng: np.random.Generator, rgba: np.ndarray) -> np.ndarray:
+    """Change brightness, tint and contrast of [h, w, 4]; return colour times alpha [h, w, 3]."""
+    gains = np.exp(rng.uniform(-0.25, 0.25) + rng.uniform(-0.08, 0.08, 3))
+    contrast = rng.uniform(0.75, 1.2)
+    grey = 128 / 255 * (1 - contrast)
+    lit = cv2.transform(rgba, np.column_stack([np.diag(gains * contrast), gains * grey]))
+    return np.maximum(lit, 0, out=lit)
+
+
+def _light_scene(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
+    """Light a scene from one side, expose it, blur it a little and add noise ([H, W, 3])."""
+    height, width = image.shape[:2]
+    angle, strength = rng.uniform(0, 2 * np.pi), rng.uniform(0, 0.35)
+    ramp_x = strength * np.cos(angle) * np.linspace(-1, 1, width, dtype=np.float32)
+    ramp_y = strength * np.sin(angle) * np.linspace(-1, 1, height, dtype=np.float32)
+    exposure = np.exp(rng.uniform(-0.2, 0.2))
+    light = (exposure * (1 + ramp_x[None] + ramp_y[:, None])).astype(np.float32)
+    image = image * cv2.merge([light] * 3)
+    if rng.random() < 0.15:
+        image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 0.9))
+    if rng.random() < 0.5:
+        noise = np.float32(rng.uniform(1, 5)) * rng.standard_normal((height, width), np.float32)
+        image += cv2.merge([noise] * 3)
+    return np.clip(image, 0, 255).round().astype(np.uint8)
 
 
 def _instance(item: _Placed) -> Instance:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .classes import ToyWorldError
+from .assets import ToyWorldError
 
 
 @dataclass(frozen=True)

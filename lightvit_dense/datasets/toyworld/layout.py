@@ -9,8 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from .assets import load_cutouts, load_photos
-from .classes import CLASSES, ToyWorldError
+from .assets import CLASSES, ToyWorldError, load_cutouts, load_photos
 from .spec import WorldSpec
 
 Record = dict[str, Any]

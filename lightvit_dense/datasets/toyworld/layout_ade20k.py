@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from .classes import ToyWorldError
+from .assets import ToyWorldError
 from .compose import Scene
 from .layout import Layout, Record, write_info, write_jpeg
 from .spec import WorldSpec, make_scene

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .classes import CLASSES
+from .assets import CLASSES
 from .layout import Layout, Record, write_info, write_jpeg
 from .spec import WorldSpec
 from .video import VIDEO_SPLITS, make_video, video_name

@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from .assets import load_cutouts, load_photos
+from .assets import CLASSES, DEFAULT_CLASSES, ToyWorldError, load_cutouts, load_photos
 from .background import make_background
-from .classes import CLASSES, DEFAULT_CLASSES, ToyWorldError
 from .compose import Scene, SceneSpec, compose
 
 SPLITS = ('train', 'val', 'unlabeled')
@@ -91,15 +90,9 @@ class WorldSpec:
 
 
 def make_scene(spec: WorldSpec, split: str, index: int) -> tuple[Scene, list[str]]:
-    """Make one scene of a world; it depends on nothing but the arguments.
+    """Make one scene of a world, by its place in a split of ``SPLITS``, from 0; name its sources.
 
-    Args:
-        spec: The world.
-        split: One of ``SPLITS``. Training and unlabelled scenes share their photographs.
-        index: Number of the scene in its split, from 0.
-
-    Returns:
-        The scene, and the names of all sources seen in it.
+    It depends on nothing but the arguments. Training and unlabelled scenes share their photographs.
     """
     rng = np.random.default_rng([spec.seed, SPLITS.index(split), index])
     photos = load_photos('val' if split == 'val' else 'train')
@@ -111,27 +104,17 @@ def make_scene(spec: WorldSpec, split: str, index: int) -> tuple[Scene, list[str
 
 
 def make_portrait(spec: WorldSpec, split: str, index: int) -> tuple[Scene, list[str]]:
-    """Make a scene that one object dominates; classes take turns in alphabetical order.
+    """Make a scene of one instance that dominates it; name its sources.
 
-    Args:
-        spec: The world.
-        split: 'train' or 'val', which share no photograph.
-        index: Number of the scene in its split, from 0.
-
-    Returns:
-        The scene, with one instance, and the names of all sources seen in it.
+    The splits 'train' and 'val' share no photograph; classes take turns in alphabetical order.
     """
     # Streams of their own: portraits are no part of the scenes of any split.
     rng = np.random.default_rng([spec.seed, len(SPLITS) + (split == 'val'), index])
     size = (spec.image_size, spec.image_size)
     name = sorted(spec.classes)[index % len(spec.classes)]
     low = max(spec.min_side, 0.4 * spec.image_size)
-    recipe = SceneSpec(
-        objects=(1, 1),
-        side=(low, max(low, 0.75 * spec.image_size)),
-        large_share=0.0,
-        min_visible=0.75,
-    )
+    side = (low, max(low, 0.75 * spec.image_size))
+    recipe = SceneSpec(objects=(1, 1), side=side, large_share=0.0, min_visible=0.75)
     while True:
         background, sources = make_background(rng, load_photos(split), size)
         scene = compose(rng, background, load_cutouts((name,)), recipe)

@@ -15,8 +15,7 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from .assets import load_cutouts, load_photos
-from .classes import CLASSES, ToyWorldError
+from .assets import CLASSES, ToyWorldError, load_cutouts, load_photos
 from .compose import warp_cutout
 from .spec import SPLITS, WorldSpec
 from .video_facts import VideoFacts, attributes_of

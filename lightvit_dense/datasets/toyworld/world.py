@@ -1,28 +1,40 @@
 """Build a toy world on disk, whole or not at all."""
 
 import glob
+import multiprocessing
 import os
 import secrets
 import shutil
 import sys
+import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypeGuard
 
+import cv2
+
 from lightvit_dense.utils.progress import Display
 
-from .assets import load_cutouts, load_photos
-from .classes import ToyWorldError
+from .assets import ToyWorldError, load_cutouts, load_photos
 from .folder import OwnFolder, exclusive
-from .layout import Record
-from .layouts import LAYOUTS
-from .parallel import ordered_map
+from .layout import Layout, Record
+from .layout_ade20k import ADE20KLayout
+from .layout_coco import CocoLayout
+from .layout_imagenet import ImageNetLayout
+from .layout_lasot import LaSOTLayout
 from .spec import WorldSpec
 
+LAYOUTS: dict[str, Layout] = {
+    'coco': CocoLayout(),
+    'imagenet': ImageNetLayout(),
+    'ade20k': ADE20KLayout(),
+    'lasot': LaSOTLayout(),
+}
 GENERATOR = 1
 """Raised whenever the same spec gives other pictures, so that old worlds are rebuilt."""
 
@@ -56,12 +68,8 @@ def build_world(
     Builders of the same root wait for each other. The bytes do not depend on ``workers``. Where a
     world lacks a layout, those that are whole are taken over as they are.
 
-    Args:
-        root: Folder of the world; each layout gets a folder of its own in it.
-        spec: What the world is made of.
-        layouts: Names out of ``LAYOUTS``.
-        workers: Processes; 0 builds in this one.
-        progress: Show a progress bar on stderr.
+    Each layout out of ``LAYOUTS`` gets a folder of its own in ``root``. 0 workers build in this
+    process. Progress is shown on stderr.
 
     Raises:
         ToyWorldError: When the packages are missing, or ``root`` is a folder of somebody else's.
@@ -86,7 +94,10 @@ def build_world(
         # A missing package is reported before anything is written.
         load_photos('train')
         load_cutouts(spec.classes)
-        kept = _whole_layouts(root, marker, spec) if _is_same(marker, spec) else {}
+        kept = {}
+        if _is_same(marker, spec):
+            whole = (n for n in marker['layouts'] if not LAYOUTS[n].problem(root / n, spec))
+            kept = {name: marker['stats'][name] for name in whole}
         stats = _build_beside(root, spec, layouts, kept, workers, progress)
     return WorldReport(root, spec, True, reason or '', time.monotonic() - start, stats)
 
@@ -122,12 +133,6 @@ def _why_build(
         return 'the one there lacks a layout'
     problems = (LAYOUTS[name].problem(root / name, spec) for name in layouts)
     return next((problem for problem in problems if problem), None)
-
-
-def _whole_layouts(root: Path, marker: dict[str, Any], spec: WorldSpec) -> dict[str, Any]:
-    """Return the counts of those layouts of a world that lack nothing."""
-    names = [name for name in marker['layouts'] if not LAYOUTS[name].problem(root / name, spec)]
-    return {name: marker['stats'][name] for name in names}
 
 
 def _take_over(source: str, target: str) -> None:
@@ -189,7 +194,8 @@ def _write(
                 chunks.append((folder, spec, name, split, start, min(start + _CHUNK, count)))
     total = sum(stop - start for *_, start, stop in chunks)
     # The processes start before the progress display starts its thread.
-    with ordered_map(_write_chunk, chunks, workers) as results, _progress(progress) as show:
+    shown: Any = Display(sys.stderr, 1) if progress else nullcontext(lambda *_: None)
+    with _ordered_map(_write_chunk, chunks, workers) as results, shown as show:
         written = 0
         for chunk, done in zip(chunks, results, strict=True):
             records[chunk[2], chunk[3]] += done
@@ -208,8 +214,35 @@ def _write_chunk(
     return [writer.write_item(folder / layout, spec, split, i) for i in range(start, stop)]
 
 
-def _progress(show: bool) -> AbstractContextManager[Callable[[str, int, int], None]]:
-    return Display(sys.stderr, 1) if show else nullcontext(lambda *_: None)
+@contextmanager
+def _ordered_map(
+    function: Callable[..., Any], calls: Iterable[tuple[Any, ...]], workers: int
+) -> Iterator[Iterator[Any]]:
+    """Start ``function(*call)`` for each call; the value iterates over the results in order."""
+    if workers == 0:
+        yield (function(*call) for call in calls)
+        return
+    # Forked workers share what is loaded already, a spawned one would import it all again.
+    method = 'fork' if sys.platform == 'linux' else 'spawn'
+    pool = ProcessPoolExecutor(
+        workers, multiprocessing.get_context(method), initializer=_start, initargs=(os.getpid(),)
+    )
+    try:
+        yield pool.map(function, *zip(*calls, strict=True))
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _start(parent: int) -> None:
+    """Prepare a worker: one thread, and an end when the parent is killed."""
+    cv2.setNumThreads(0)
+    threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()
+
+
+def _leave_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
 
 
 def _version(package: str) -> str | None:

@@ -1,13 +1,11 @@
 """Transforms of image pipelines."""
 
 from .augment import CenterResizedCrop, RandomFlipFlag, RandomResizedCrop
-from .classification import RandAugment
-from .color import ColorJitter, GaussianBlur, RandomGrayscale, Solarize
+from .color import ColorJitter, GaussianBlur, RandAugment, RandomGrayscale, Solarize
 from .fast_crop import LoadRandomResizedCrop
 from .loading import LoadImage
-from .packing import PackImage
+from .packing import MultiView, PackImage, PackViews
 from .segmentation import LoadSegmentationMap
-from .views import MultiView, PackViews
 
 __all__ = [
     'CenterResizedCrop',

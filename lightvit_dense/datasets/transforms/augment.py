@@ -12,15 +12,11 @@ from lightvit_dense.registry import TRANSFORMS
 
 from .base import Transform
 
-_PIL = {'bicubic': Image.Resampling.BICUBIC, 'bilinear': Image.Resampling.BILINEAR}
+RESAMPLING = {'bicubic': Image.Resampling.BICUBIC, 'bilinear': Image.Resampling.BILINEAR}
 _CV2 = {'bicubic': cv2.INTER_CUBIC, 'bilinear': cv2.INTER_LINEAR}
 METHODS = ('bicubic', 'bilinear')
 BACKENDS = ('pillow', 'torch', 'cv2')
 Box = tuple[float, float, float, float]
-
-
-def _pair(size: int | tuple[int, int]) -> tuple[int, int]:
-    return (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
 
 
 def resize_box(
@@ -32,7 +28,7 @@ def resize_box(
     cut = image[int(top) : int(bottom), int(left) : int(right)]
     if backend == 'pillow':
         picture = Image.fromarray(np.ascontiguousarray(cut))
-        return np.asarray(picture.resize(size[::-1], _PIL[method]))
+        return np.asarray(picture.resize(size[::-1], RESAMPLING[method]))
     if backend == 'torch':
         # [h, w, 3] -> [1, h, w, 3] -> [1, 3, h, w], a view. reshape, unlike None, gives the new
         # axis the stride by which torch knows that channels are last, and leaves them last.
@@ -47,7 +43,7 @@ class _Resizing(Transform):
     """Checks what both crops take."""
 
     def __init__(self, size: int | tuple[int, int], interpolation: str, backend: str) -> None:
-        self.size = _pair(size)
+        self.size = (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
         if interpolation not in (*METHODS, 'random'):
             raise ValueError(f'interpolation must be one of {METHODS} or random: {interpolation!r}')
         if backend not in BACKENDS:
@@ -111,10 +107,14 @@ class RandomResizedCrop(_Resizing):
         top, left = (height - h) // 2, (width - w) // 2
         return left, top, left + w, top + h
 
+    def cut(self, image: np.ndarray) -> np.ndarray:
+        """Return a random crop of uint8 [H, W, 3], resized."""
+        box, method = self.draw(*image.shape[:2]), self.draw_method()
+        return resize_box(image, box, self.size, method, self.backend)
+
     def transform(self, results: dict) -> dict:
         """Crop and resize 'img' (uint8 [H, W, 3])."""
-        box, method = self.draw(*results['img'].shape[:2]), self.draw_method()
-        results['img'] = resize_box(results['img'], box, self.size, method, self.backend)
+        results['img'] = self.cut(results['img'])
         results['img_shape'] = self.size
         return results
 

@@ -1,15 +1,21 @@
-"""Photometric augmentations of contrastive pre-training, with torchvision's arithmetic."""
+"""Photometric augmentations, with torchvision's arithmetic, and timm's RandAugment."""
 
 import math
+import re
 from collections.abc import Sequence
 
 import cv2
 import numpy as np
 from PIL import Image
 
+from lightvit_dense.compat.pillow_posterize import allow_zero_bits
 from lightvit_dense.registry import TRANSFORMS
+from lightvit_dense.utils.constants import IMAGENET_MEAN
 
+from .augment import RESAMPLING
 from .base import Transform
+
+_POLICY = re.compile(r'rand(-(mstd|mmax|inc|m|n|p)\d+(\.\d+)?|-t[a-z]*)*')
 
 
 class RandomPhotometric(Transform):
@@ -43,8 +49,7 @@ class ColorJitter(RandomPhotometric):
 
     Args:
         brightness: Factors are drawn from [max(0, 1 - b), 1 + b]; 0 leaves the brightness alone.
-        contrast: The same for contrast.
-        saturation: The same for saturation.
+        contrast, saturation: The same.
         hue: Shifts are drawn from [-hue, hue], a share of the colour circle, at most 0.5.
         prob: Probability of a change.
     """
@@ -83,11 +88,7 @@ class ColorJitter(RandomPhotometric):
 
 @TRANSFORMS.register_module()
 class RandomGrayscale(RandomPhotometric):
-    """Take the colour away; the image keeps three channels.
-
-    Args:
-        prob: Probability of a change.
-    """
+    """Take the colour away with a probability; the image keeps three channels."""
 
     def __init__(self, prob: float = 0.1) -> None:
         super().__init__(prob)
@@ -138,3 +139,48 @@ class Solarize(RandomPhotometric):
     def change(self, image: np.ndarray) -> np.ndarray:
         """Invert."""
         return np.where(image < self.threshold, image, 255 - image).astype(np.uint8)
+
+
+@TRANSFORMS.register_module()
+class RandAugment(Transform):
+    """RandAugment in timm's implementation and notation.
+
+    In timm, and so in DeiT's and MAE's recipes, colour jitter is switched off beside it, whatever
+    strength is given.
+
+    Args:
+        policy: timm's string, e.g. 'rand-m9-mstd0.5-inc1': magnitude 9, its deviation, and
+            operations that get stronger with it.
+        mean: RGB colour of 0..255 that fills what a rotation or shift leaves empty.
+        interpolation: 'bicubic' or 'bilinear'.
+    """
+
+    def __init__(
+        self,
+        policy: str = 'rand-m9-mstd0.5-inc1',
+        mean: Sequence[float] = IMAGENET_MEAN,
+        interpolation: str = 'bicubic',
+    ) -> None:
+        from timm.data.auto_augment import rand_augment_transform  # takes seconds to import
+
+        if interpolation not in RESAMPLING:
+            raise ValueError(f'interpolation must be one of {tuple(RESAMPLING)}: {interpolation!r}')
+        self.policy = policy
+        self.interpolation = interpolation
+        options = dict(
+            img_mean=tuple(min(255, round(value)) for value in mean),
+            interpolation=RESAMPLING[interpolation],
+        )
+        # timm passes over what it does not know.
+        if not _POLICY.fullmatch(policy):
+            raise ValueError(
+                f"policy {policy!r} is none of timm's, which look like 'rand-m9-mstd0.5-inc1'"
+            )
+        self.augment = rand_augment_transform(policy, options)
+        allow_zero_bits(self.augment.ops)
+
+    def transform(self, results: dict) -> dict:
+        """Augment 'img' (uint8 RGB [H, W, 3])."""
+        picture = Image.fromarray(np.ascontiguousarray(results['img']))
+        results['img'] = np.asarray(self.augment(picture))
+        return results

@@ -40,20 +40,14 @@ class LoadRandomResizedCrop(ImageReader):
     unnoticed; bad images are passed over within a budget, see :class:`ImageReader`.
 
     Args:
-        size: Wanted side, or (height, width), in pixels.
-        scale: Least and greatest share of the image's area.
-        ratio: Least and greatest width / height.
-        interpolation: 'bicubic', 'bilinear', or 'random' for a fair coin.
-        backend: What resizes, see :class:`RandomResizedCrop`.
+        size, scale, ratio, interpolation, backend: As :class:`RandomResizedCrop`.
         reduce: Whether to decode at 1/2, 1/4 or 1/8 of the size where that still covers the
             wanted size.
         smooth_chroma: False repeats chroma of half the resolution, as quick decoders do, in place
             of interpolating it; about half a grey level, and a tenth of the decoding time.
         decoder: 'turbojpeg', 'simplejpeg' or 'cv2' (which always smooths); else the same pixels.
             'auto' takes the fastest one installed, in the order named.
-        exif: Whether the EXIF entry turns images upright, see :class:`LoadImage`.
-        max_bad: How many different bad files to tolerate.
-        backend_args: mmengine's storage backend; None reads local files.
+        exif, max_bad, backend_args: As :class:`LoadImage`.
     """
 
     def __init__(
@@ -80,7 +74,9 @@ class LoadRandomResizedCrop(ImageReader):
         check_whole(data)
         header = read_header(data) if data.startswith(JPEG) else None
         if header is None or (self.exif and header.orientation != 1):
-            return self._cut_whole(decode(data, 'rgb', exif=self.exif), results)
+            image = decode(data, 'rgb', exif=self.exif)
+            results['ori_shape'] = image.shape[:2]
+            return self.crop.cut(image)
         shape = results['ori_shape'] = header.height, header.width
         box, method = self.crop.draw(*shape), self.crop.draw_method()
         factor = choose_reduction(box, self.crop.size) if self.reduce else 1
@@ -92,11 +88,6 @@ class LoadRandomResizedCrop(ImageReader):
             pixels = decode(data, 'rgb', exif=False)[box[1] : box[3], box[0] : box[2]]
         whole = (0, 0, pixels.shape[1], pixels.shape[0])
         return resize_box(pixels, whole, self.crop.size, method, self.crop.backend)
-
-    def _cut_whole(self, image: np.ndarray, results: dict) -> np.ndarray:
-        results['ori_shape'] = image.shape[:2]
-        box, method = self.crop.draw(*image.shape[:2]), self.crop.draw_method()
-        return resize_box(image, box, self.crop.size, method, self.crop.backend)
 
     def transform(self, results: dict) -> dict | None:
         """Set 'img' (RGB, uint8 [H, W, 3]) and its sizes; None for a tolerated bad image."""

@@ -155,10 +155,5 @@ def _by_simplejpeg(
     sides = (0, 0) if reduce == 1 else (-(-rows // reduce), -(-header.width // reduce))
     # What is left over at the end of a shortened file makes a warning, hence not strict.
     return simplejpeg.decode_jpeg(
-        data,
-        'RGB',
-        fastupsample=not smooth,
-        min_height=sides[0],
-        min_width=sides[1],
-        strict=False,
+        data, 'RGB', fastupsample=not smooth, min_height=sides[0], min_width=sides[1], strict=False
     )

@@ -25,6 +25,11 @@ class BadImage(Exception):
     """An image that cannot be decoded; the message is the reason."""
 
 
+def read_bytes(path: str, backend_args: dict | None = None) -> bytes:
+    """Read a file of the disk, or of mmengine's storage backend."""
+    return Path(path).read_bytes() if backend_args is None else get(path, backend_args=backend_args)
+
+
 def check_whole(data: bytes) -> None:
     """Refuse a file that ends too early, which decoders fill up with grey."""
     if not data:
@@ -68,8 +73,8 @@ def decode(
 
 def _remove(path: str, owner: int) -> None:
     """Remove the list of bad files, in the process that made it."""
-    if os.getpid() == owner and os.path.exists(path):
-        os.unlink(path)
+    if os.getpid() == owner:
+        Path(path).unlink(missing_ok=True)
 
 
 class ImageReader(Transform):
@@ -130,38 +135,19 @@ class ImageReader(Transform):
             f'{self.called or "lightvit_dense." + type(self).__name__} tolerates that many.'
         )
 
-    def _bytes(self, results: dict) -> bytes:
-        """Read the file."""
-        path, storage = results['img_path'], results.get('storage')
-        if storage is not None:
-            return storage.read(path)
-        if self.backend_args is not None:
-            return get(path, backend_args=self.backend_args)
-        with open(path, 'rb') as file:
-            return file.read()
-
     def read(self, results: dict, make: Callable[[bytes], np.ndarray]) -> np.ndarray | None:
         """Read the file and make an image of it."""
+        path, storage = results['img_path'], results.get('storage')
         try:
-            return make(self._bytes(results))
+            if storage is not None:
+                return make(storage.read(path))
+            return make(read_bytes(path, self.backend_args))
         except FileNotFoundError as error:
-            reason = 'does not exist' if results.get('storage') is None else str(error)
+            reason = 'does not exist' if storage is None else str(error)
         except (BadImage, OSError) as error:
             reason = str(error)
-        self._note(str(results['img_path']), reason, results.get('must_load', False))
+        self._note(str(path), reason, results.get('must_load', False))
         return None
-
-
-def _check_size(results: dict, image: np.ndarray) -> None:
-    """Refuse an image whose boxes were drawn on another size of it."""
-    listed = results.get('width'), results.get('height')
-    found = image.shape[1], image.shape[0]
-    if None not in listed and listed != found:
-        raise DatasetError(
-            f'{results["img_path"]}: the image has {found[0]} x {found[1]} pixels, its annotations '
-            f'are for {listed[0]} x {listed[1]}. Take the images that were annotated, or write '
-            'annotations for these (images are turned upright by their EXIF entry).'
-        )
 
 
 @TRANSFORMS.register_module()
@@ -204,8 +190,14 @@ class LoadImage(ImageReader):
         image = self.read(results, lambda data: decode(data, self.color, reduce_to, self.exif))
         if image is None:
             return None
-        if 'instances' in results:
-            _check_size(results, image)
+        listed, found = (results.get('width'), results.get('height')), image.shape[1::-1]
+        if 'instances' in results and None not in listed and listed != found:
+            raise DatasetError(
+                f'{results["img_path"]}: the image has {found[0]} x {found[1]} pixels, its '
+                f'annotations are for {listed[0]} x {listed[1]}. Take the images that were '
+                'annotated, or write annotations for these (images are turned upright by their '
+                'EXIF entry).'
+            )
         results['img'] = image.astype(np.float32) if self.to_float32 else image
         results['img_shape'] = results['ori_shape'] = image.shape[:2]
         return results

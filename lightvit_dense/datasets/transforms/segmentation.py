@@ -4,13 +4,13 @@ import io
 
 import cv2
 import numpy as np
-from mmengine.fileio import get
 from PIL import Image
 
 from lightvit_dense.datasets.errors import DatasetError
 from lightvit_dense.registry import TRANSFORMS
 
 from .base import Transform
+from .loading import read_bytes
 
 IGNORED = 255
 """The label of pixels that count neither in the loss nor in the metric."""
@@ -20,11 +20,7 @@ _MODES = ('L', 'P', '1')
 def read_label_map(path: str, backend_args: dict | None = None) -> np.ndarray:
     """Read the ids of a label map as they are in the file: uint8 [H, W]."""
     try:
-        if backend_args is None:
-            with open(path, 'rb') as file:
-                data = file.read()
-        else:
-            data = get(path, backend_args=backend_args)
+        data = read_bytes(path, backend_args)
     except FileNotFoundError as error:
         raise DatasetError(
             f'{path}: this label map does not exist. Copy the data set whole, or take its image '

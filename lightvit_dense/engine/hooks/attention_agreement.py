@@ -8,8 +8,13 @@ from mmengine.hooks import Hook
 from mmengine.hooks.hook import DATA_BATCH
 from mmengine.runner import Runner
 
-from lightvit_dense.engine.randomness import separate_randomness
-from lightvit_dense.engine.unwrap import check_interval, evaluating, require, unwrap
+from lightvit_dense.engine.unwrap import (
+    check_interval,
+    evaluating,
+    require,
+    separate_randomness,
+    unwrap,
+)
 from lightvit_dense.registry import HOOKS
 
 
@@ -34,20 +39,14 @@ class AttentionAgreementHook(Hook):
         require(runner.model, 'attention_agreement', self)
         require(runner.model, 'distiller', self)
 
-    def after_train_iter(
-        self,
-        runner: Runner,
-        batch_idx: int,
-        data_batch: DATA_BATCH = None,
-        outputs: dict | None = None,
-    ) -> None:
-        """Measure when it is time."""
-        if runner.iter == 0 or self.every_n_train_iters(runner, self.interval):
-            self._measure(runner, data_batch)
-
     @master_only
     @torch.no_grad()
-    def _measure(self, runner: Runner, data_batch: Any) -> None:
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: DATA_BATCH = None, outputs: Any = None
+    ) -> None:
+        """Measure when it is time."""
+        if runner.iter and not self.every_n_train_iters(runner, self.interval):
+            return
         model = unwrap(runner.model)
         with separate_randomness(runner.iter), evaluating(model):
             inputs = model.data_preprocessor(data_batch, False)['inputs']

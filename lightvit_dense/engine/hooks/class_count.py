@@ -36,14 +36,12 @@ class ClassCountHook(Hook):
         self._check(runner, runner.test_loop.dataloader)
 
     def _check(self, runner: Runner, dataloader: Any) -> None:
-        """Compare."""
         dataset = dataloader.dataset
         classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')
         if not classes:
             return
-        wrong = {
-            key: own for key, own in _class_counts(unwrap(runner.model)) if own != len(classes)
-        }
+        counts = _class_counts(unwrap(runner.model))
+        wrong = {key: own for key, own in counts if own != len(classes)}
         if wrong:
             keys = ' and '.join(wrong)
             raise UserError(

@@ -60,19 +60,6 @@ class LoadReportHook(Hook):
                 f'are not in it or have another shape ({self._listed(random)}). Resume with the '
                 'config that wrote it, or start from its weights by load_from without resume.'
             )
-        if random or unused:
-            self._report(runner, path, filled, random, unused, state)
-
-    def _report(
-        self,
-        runner: Runner,
-        path: str,
-        filled: int,
-        random: Sequence[str],
-        unused: Sequence[str],
-        state: dict[str, Any],
-    ) -> None:
-        """Log what a partial load did."""
         other = [name for name in random if isinstance(state.get(name), Tensor)]
         absent = [name for name in random if name not in other]
         lines = [f'{path}: fits in part: {filled} values of the model are loaded.']
@@ -83,7 +70,8 @@ class LoadReportHook(Hook):
         ):
             if names:
                 lines.append(f'  {words}: {len(names)} ({self._listed(names)})')
-        runner.logger.warning('\n'.join(lines))
+        if len(lines) > 1:
+            runner.logger.warning('\n'.join(lines))
 
     def _listed(self, names: Sequence[str]) -> str:
         more = f', ... ({len(names) - self.max_names} more)' if len(names) > self.max_names else ''

@@ -46,11 +46,7 @@ class NonFiniteLossGuard(Hook):
         self.gradients = gradients
 
     def after_train_iter(
-        self,
-        runner: Runner,
-        batch_idx: int,
-        data_batch: DATA_BATCH = None,
-        outputs: dict | None = None,
+        self, runner: Runner, batch_idx: int, data_batch: DATA_BATCH = None, outputs: Any = None
     ) -> None:
         """Check every loss of the iteration, and the norm of its gradients."""
         scalars = runner.message_hub.log_scalars

@@ -1,6 +1,7 @@
 """Look at what a masked image model reconstructs."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.dist import is_main_process, master_only
@@ -9,8 +10,13 @@ from mmengine.hooks.hook import DATA_BATCH
 from mmengine.runner import Runner
 from torch.utils.data import default_collate
 
-from lightvit_dense.engine.randomness import separate_randomness
-from lightvit_dense.engine.unwrap import check_interval, evaluating, require, unwrap
+from lightvit_dense.engine.unwrap import (
+    check_interval,
+    evaluating,
+    require,
+    separate_randomness,
+    unwrap,
+)
 from lightvit_dense.registry import HOOKS
 from lightvit_dense.visualization import reconstruction_rows, write_image
 
@@ -47,20 +53,14 @@ class ReconstructionVisualizationHook(Hook):
         self.inputs = default_collate([item['inputs'] for item in items])  # [B, 3, H, W]
         self.samples = [item.get('data_samples') for item in items]
 
-    def after_train_iter(
-        self,
-        runner: Runner,
-        batch_idx: int,
-        data_batch: DATA_BATCH = None,
-        outputs: dict | None = None,
-    ) -> None:
-        """Draw when it is time."""
-        if self.every_n_train_iters(runner, self.interval) or self.is_last_train_iter(runner):
-            self._draw(runner)
-
     @master_only
     @torch.no_grad()
-    def _draw(self, runner: Runner) -> None:
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: DATA_BATCH = None, outputs: Any = None
+    ) -> None:
+        """Draw when it is time."""
+        if not (self.every_n_train_iters(runner, self.interval) or self.is_last_train_iter(runner)):
+            return
         model = unwrap(runner.model)
         with separate_randomness(0), evaluating(model):
             batch = dict(inputs=list(self.inputs), data_samples=self.samples)

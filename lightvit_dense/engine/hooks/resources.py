@@ -14,16 +14,6 @@ from lightvit_dense.registry import HOOKS
 from lightvit_dense.utils.memory import peak_resident_mb
 
 
-def peak_memory_mb() -> float:
-    """Return the peak memory of this process in MiB: of the GPU where there is one, else resident.
-
-    The resident peak does not contain data loader workers, which are processes of their own.
-    """
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated() / 2**20
-    return peak_resident_mb()
-
-
 def batch_size(data_batch: Any) -> int:
     """Count the images of a batch; several views of an image count once."""
     inputs = data_batch['inputs'] if isinstance(data_batch, dict) else data_batch[0]
@@ -38,7 +28,8 @@ def batch_size(data_batch: Any) -> int:
 class ResourceHook(Hook):
     """Log ``images_per_second`` (of all processes) and ``peak_memory_mb``.
 
-    Loading the data counts; validation and checkpoints in between epochs do not.
+    Loading the data counts; validation and checkpoints in between epochs do not. The peak, in MiB,
+    is that of the GPU where there is one, else the resident one of this process, without workers.
 
     Args:
         interval: Iterations over which the speed is averaged.
@@ -59,11 +50,7 @@ class ResourceHook(Hook):
         self.images, self.since = 0, time.perf_counter()
 
     def after_train_iter(
-        self,
-        runner: Runner,
-        batch_idx: int,
-        data_batch: DATA_BATCH = None,
-        outputs: dict | None = None,
+        self, runner: Runner, batch_idx: int, data_batch: DATA_BATCH = None, outputs: Any = None
     ) -> None:
         """Count, and log when it is time."""
         self.images += batch_size(data_batch)
@@ -73,4 +60,6 @@ class ResourceHook(Hook):
         speed = self.images * get_world_size() / max(now - self.since, 1e-9)
         self.images, self.since = 0, now
         runner.message_hub.update_scalar('train/images_per_second', speed)
-        runner.message_hub.update_scalar('train/peak_memory_mb', peak_memory_mb())
+        on_gpu = torch.cuda.is_available()
+        peak = torch.cuda.max_memory_allocated() / 2**20 if on_gpu else peak_resident_mb()
+        runner.message_hub.update_scalar('train/peak_memory_mb', peak)

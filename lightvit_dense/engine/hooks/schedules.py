@@ -16,17 +16,29 @@ from lightvit_dense.registry import HOOKS
 SHAPES = ('linear', 'cosine')
 
 
-class _Schedule(Hook):
-    """Set a number of a part of the model before every iteration, and log it."""
+class _Ramp(Hook):
+    """Set a number of a part of the model before every iteration, and log it.
+
+    It moves linearly from ``start_value`` at ``begin`` to ``end_value`` at ``end``.
+    """
 
     part: ClassVar[str]
     attribute: ClassVar[str]
     log_name: ClassVar[str]
+    start_value: float
+    end_value: float
+    begin: int
+    end: int
     by_epoch: bool
 
     def value(self, position: int) -> float:
         """Return the number at an epoch or iteration, counted from 0."""
-        raise NotImplementedError
+        done = min(max((position - self.begin) / (self.end - self.begin), 0.0), 1.0)
+        return self.start_value + (self.end_value - self.start_value) * self.shaped(done)
+
+    def shaped(self, done: float) -> float:
+        """Return the share of the way for the share of the time, both in [0, 1]."""
+        return done
 
     def before_train(self, runner: Runner) -> None:
         """Check that the model has this part."""
@@ -42,14 +54,13 @@ class _Schedule(Hook):
 
 
 @HOOKS.register_module()
-class DistillWeightScheduleHook(_Schedule):
+class DistillWeightScheduleHook(_Ramp):
     """Move ``model.distiller.loss_weight`` from one value to another; logs ``distill_weight``.
 
     Args:
         begin: Epoch or iteration (from 0) up to which ``start_value`` holds.
-        end: Epoch or iteration from which ``end_value`` holds.
-        start_value: Weight at the beginning.
-        end_value: Weight at the end.
+        end: The one from which ``end_value`` holds.
+        start_value, end_value: The weights.
         by_epoch: Whether ``begin`` and ``end`` count epochs.
         shape: 'linear' or 'cosine' (half a wave).
     """
@@ -77,23 +88,19 @@ class DistillWeightScheduleHook(_Schedule):
         self.start_value, self.end_value = start_value, end_value
         self.by_epoch, self.shape = by_epoch, shape
 
-    def value(self, position: int) -> float:
-        """Return the weight at an epoch or iteration."""
-        fraction = min(max((position - self.begin) / (self.end - self.begin), 0.0), 1.0)
-        if self.shape == 'cosine':
-            fraction = (1 - math.cos(math.pi * fraction)) / 2
-        return self.start_value + (self.end_value - self.start_value) * fraction
+    def shaped(self, done: float) -> float:
+        """Return the share of the way."""
+        return (1 - math.cos(math.pi * done)) / 2 if self.shape == 'cosine' else done
 
 
 @HOOKS.register_module()
-class TeacherTemperatureHook(_Schedule):
+class TeacherTemperatureHook(_Ramp):
     """Raise ``model.criterion.teacher_temperature`` linearly, then keep it (DINO).
 
     It is logged as ``teacher_temperature``.
 
     Args:
-        start_value: Temperature at the beginning.
-        end_value: Temperature from ``end`` on.
+        start_value, end_value: The temperatures.
         end: Epoch or iteration from which ``end_value`` holds.
         by_epoch: Whether ``end`` counts epochs.
     """
@@ -109,11 +116,7 @@ class TeacherTemperatureHook(_Schedule):
                 f'{start_value}, {end_value}, {end}'
             )
         self.start_value, self.end_value = start_value, end_value
-        self.end, self.by_epoch = end, by_epoch
-
-    def value(self, position: int) -> float:
-        """Return the temperature at an epoch or iteration."""
-        return self.start_value + (self.end_value - self.start_value) * min(position / self.end, 1)
+        self.begin, self.end, self.by_epoch = 0, end, by_epoch
 
 
 @HOOKS.register_module()
@@ -123,10 +126,6 @@ class MomentumUpdateHook(Hook):
     The momentum goes from ``base`` to ``end`` in half a cosine wave over the whole training (BYOL,
     MoCo-v3, DINO). It is logged as ``target_momentum``. While gradients are accumulated nothing
     moves.
-
-    Args:
-        base: Momentum at the beginning.
-        end: Momentum at the end.
     """
 
     # Before checkpoints are written ('VERY_LOW'), so that they hold the copies of their step.
@@ -147,11 +146,7 @@ class MomentumUpdateHook(Hook):
         require(runner.model, 'update_ema_targets', self)
 
     def after_train_iter(
-        self,
-        runner: Runner,
-        batch_idx: int,
-        data_batch: DATA_BATCH = None,
-        outputs: dict | None = None,
+        self, runner: Runner, batch_idx: int, data_batch: DATA_BATCH = None, outputs: Any = None
     ) -> None:
         """Move the copies if this iteration has moved the model."""
         if not runner.optim_wrapper.should_update():

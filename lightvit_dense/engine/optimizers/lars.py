@@ -31,9 +31,6 @@ def lars(
         momentum: Momentum of the scaled gradients.
         weight_decay: L2 penalty of matrices.
         trust_coefficient: Coefficient of the ratio of norms.
-
-    Returns:
-        The optimizer.
     """
     from timm.optim import Lars  # timm takes seconds to import
 

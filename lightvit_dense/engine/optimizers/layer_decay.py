@@ -1,6 +1,5 @@
 """Smaller learning rates for lower layers (BEiT; MAE, appendix A.1)."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from mmengine.logging import print_log
@@ -58,14 +57,14 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     ) -> None:
         """Group all parameters that are trained by depth and decay."""
         layers = self._num_layers(module)
-        names = tuple(self.paramwise_cfg.get('no_decay', NO_DECAY))
+        exempt = tuple(self.paramwise_cfg.get('no_decay', NO_DECAY))
         depths = getattr(getattr(module, 'backbone', None), 'depths', ())
         last_id = self.paramwise_cfg.get('last_id', layers + 1)
         groups: dict[tuple[int, bool], dict[str, Any]] = {}
         for name, parameter in module.named_parameters():
             if not parameter.requires_grad:
                 continue
-            decays = parameter.ndim > 1 and not is_exempt(name, names)
+            decays = parameter.ndim > 1 and not name.rpartition('.')[2].startswith(exempt)
             depth = get_layer_id(name, layers, depths)
             depth = last_id if depth > layers else depth
             scale = self.rate ** (layers + 1 - depth)
@@ -98,8 +97,3 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
                 'set optim_wrapper.paramwise_cfg.num_layers'
             )
         return int(found)
-
-
-def is_exempt(name: str, beginnings: Sequence[str]) -> bool:
-    """Whether the last part of a parameter's name begins in one of these ways."""
-    return name.rpartition('.')[2].startswith(tuple(beginnings))
