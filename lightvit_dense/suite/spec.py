@@ -154,7 +154,7 @@ class Measured(TypedDict):
     init: str
     task: str
     seed: int
-    metrics: Mapping[str, float]
+    metrics: dict[str, float]
     source: NotRequired[str]
 
 
