@@ -33,8 +33,7 @@ class JobsError(RuntimeError):
 class Runner:
     """Runs stages in the order of what they need, as many at a time as the executor takes.
 
-    ``tell`` takes the lines about what ended, ``show`` those about what runs; without it, ``tell``
-    gets one a minute.
+    ``tell`` takes the lines about what ended, ``show`` those about what runs.
     """
 
     def __init__(
@@ -42,12 +41,11 @@ class Runner:
         stages: Sequence[Stage],
         executor: Executor,
         tell: Tell = print,
-        show: Tell | None = None,
+        show: Tell = lambda line: None,
         poll: float = 0.5,
     ) -> None:
         self.stages = {stage.name: stage for stage in stages}
-        self.executor, self.tell, self.poll = executor, tell, poll
-        self.show = show or every(60.0, tell)
+        self.executor, self.tell, self.show, self.poll = executor, tell, show, poll
         self.done: set[str] = set()
         self.failed: dict[str, StageError] = {}
         self.took: dict[str, float] = {}  # seconds of those that ran now, on this machine as it is
@@ -176,34 +174,27 @@ def remaining(
     return left
 
 
-def every(seconds: float, tell: Tell) -> Tell:
-    """Return a function that passes on a line, but not sooner after the last one."""
-    told = time.monotonic()
+def status_line(interval: float = 10.0) -> tuple[Tell, Tell]:
+    """Return how to tell a line that stays, and one that the next takes the place of.
+
+    Where the output is no terminal, the latter stays too, but comes every ``interval`` seconds.
+    """
+    terminal, told = sys.stdout.isatty(), time.monotonic()
+    clear = '\r\033[K' if terminal else ''
+
+    def tell(line: str) -> None:
+        print(clear + line, flush=True)
 
     def show(line: str) -> None:
         nonlocal told
-        if time.monotonic() - told >= seconds:
+        if terminal:
+            width = shutil.get_terminal_size().columns - 1
+            print(clear + line[:width], end='', flush=True)
+        elif time.monotonic() - told >= interval:
             told = time.monotonic()
             tell(line)
 
-    return show
-
-
-def status_line() -> tuple[Tell, Tell]:
-    """Return how to tell a line that stays, and one that the next takes the place of.
-
-    Where the output is no terminal, the latter stays too, but comes every ten seconds only.
-    """
-    tell: Tell = lambda line: print(line, flush=True)  # noqa: E731
-    if not sys.stdout.isatty():
-        return tell, every(10.0, tell)
-    clear = '\r\033[K'
-
-    def show(line: str) -> None:
-        width = shutil.get_terminal_size().columns - 1
-        print(clear + line[:width], end='', flush=True)
-
-    return lambda line: print(clear + line, flush=True), show
+    return tell, show
 
 
 def run_suite(
@@ -212,7 +203,7 @@ def run_suite(
     make_executor: Callable[[Mapping[str, str]], Executor],
     fresh: bool = False,
     tell: Tell = print,
-    show: Tell | None = None,
+    show: Tell = lambda line: None,
     poll: float = 0.5,
 ) -> int:
     """Run what is not done, then write the results, also when a run failed or the user interrupts.

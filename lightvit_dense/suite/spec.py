@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import field, fields, replace
 from pathlib import Path
-from typing import Any, NotRequired
+from typing import Any
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
 from pydantic.dataclasses import dataclass
-from typing_extensions import TypedDict
+from typing_extensions import NotRequired, TypedDict
 
 from lightvit_dense.errors import UserError, did_you_mean, require_known
 
@@ -154,7 +154,7 @@ class Measured(TypedDict):
     init: str
     task: str
     seed: int
-    metrics: Mapping[str, float]
+    metrics: dict[str, float]
     source: NotRequired[str]
 
 
@@ -378,13 +378,11 @@ def _check(suite: Suite, root: Path, chosen: Sequence[str]) -> None:
         if not path.is_file():
             hint = did_you_mean(path.name, (other.name for other in path.parent.glob('*.py')))
             raise UserError(f'{where}: {path} does not exist.{hint}')
-    names = list(suite.pretrains)
-    for place, pretrain in enumerate(suite.pretrains.values()):
-        for need in pretrain.needs.values():
-            if need not in names[:place]:
-                raise UserError(
-                    f'pretrains.{pretrain.name} needs {need!r}, which must come before it'
-                )
+    before: set[str] = set()
+    for name, pretrain in suite.pretrains.items():
+        for need in set(pretrain.needs.values()) - before:
+            raise UserError(f'pretrains.{name} needs {need!r}, which must come before it')
+        before.add(name)
     for init in suite.inits.values():
         _check_init(suite, init, root, init.name in chosen)
     for task in suite.tasks.values():
@@ -395,8 +393,8 @@ def _check(suite: Suite, root: Path, chosen: Sequence[str]) -> None:
             raise UserError(f'{where}: a seed is named twice, which gives two results for one cell')
     for analysis in suite.analyses.values():
         for model in analysis.models:
-            known = suite.inits.get(model)
-            if known is not None and known.pretrain_of(analysis.domain) is None:
+            found = suite.inits.get(model)
+            if found is not None and found.pretrain_of(analysis.domain) is None:
                 raise UserError(
                     f'analyses.{analysis.name}.models names {model!r}, which no pre-training of '
                     f'the suite makes for the domain {analysis.domain!r}'

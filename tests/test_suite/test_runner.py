@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from lightvit_dense.suite.executors import LocalExecutor, device_slots
-from lightvit_dense.suite.runner import JobsError, Runner, every, remaining
+from lightvit_dense.suite.runner import JobsError, Runner, remaining, status_line
 from lightvit_dense.suite.stages import Stage, is_done, read_record
 
 # Notes when it began and ended, threads and GPUs it may use, and its arguments.
@@ -138,8 +138,18 @@ def test_time_left_goes_by_what_the_same_kind_takes(job):
     assert remaining(stages, set(took), took, running) == 60 + 0
 
 
-def test_lines_about_what_runs_are_rare():
-    said = []
-    every(60.0, said.append)('a')
-    every(0.0, said.append)('b')
-    assert said == ['b']
+def test_lines_about_what_runs_are_rare_in_a_file(capsys):
+    for interval, line in ((60.0, 'too soon'), (0.0, 'due')):
+        tell, show = status_line(interval)
+        show(line)
+    tell('over')
+    assert capsys.readouterr().out == 'due\nover\n'
+
+
+def test_a_terminal_has_one_line_about_what_runs(capsys, monkeypatch):
+    monkeypatch.setattr('sys.stdout.isatty', lambda: True)
+    monkeypatch.setenv('COLUMNS', '9')
+    tell, show = status_line()
+    show('a long line')
+    tell('over')
+    assert capsys.readouterr().out == '\r\x1b[Ka long l\r\x1b[Kover\n'
