@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from lightvit_dense.utils.progress import Progress, make_display
+from lightvit_dense.utils.progress import Display, Progress
 
 
 def add_backend(parser: argparse.ArgumentParser) -> None:
@@ -28,7 +28,7 @@ def check_positive(
 @contextmanager
 def show_progress(title: str) -> Iterator[Callable[[int, int], None]]:
     """Give what shows that so many of all steps are done: a bar, or a line now and then."""
-    display = make_display()
+    display = Display()
     display.start(1, 1, title)
     try:
         yield lambda done, total: display.update(Progress(done, max(done, total)))

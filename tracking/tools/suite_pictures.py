@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
+from PIL import Image
 
 from lightvit_dense import visualization
 from tracking import evaluation
@@ -40,6 +40,7 @@ def film_strips(
     for kind in ('success', 'precision'):
         buffer = io.BytesIO()
         plots.curve_plot(scores, kind).savefig(buffer, format='png', dpi=120, facecolor='white')
-        image = cv2.imdecode(np.frombuffer(buffer.getvalue(), np.uint8), cv2.IMREAD_COLOR)
-        drawn.append((f'{kind.capitalize()} of one pass', cv2.cvtColor(image, cv2.COLOR_BGR2RGB)))
+        drawn.append(
+            (f'{kind.capitalize()} of one pass', np.array(Image.open(buffer).convert('RGB')))
+        )
     return drawn
