@@ -143,8 +143,8 @@ def _timm_beit(backbone: Any, own: State) -> tuple[State, str, dict[str, Any]]:
             state[f'{head}q_bias'], _, state[f'{head}v_bias'] = tensor.chunk(3)
         else:
             state[name] = tensor
-    options: dict[str, Any] = dict(use_abs_pos_emb=True, use_rel_pos_bias=True, init_values=0.0)
-    options |= dict(global_pool='token', **_vit_options(backbone, own))
+    options = _vit_options(backbone, own) | dict(global_pool='token', init_values=0.0)
+    options |= dict(use_abs_pos_emb=True, use_rel_pos_bias=True)
     return state, 'beit_base_patch16_224', options
 
 
