@@ -1,5 +1,6 @@
 """Time, memory, arithmetic and hardware: the few measurements that tools share."""
 
+import math
 import os
 import platform
 import shutil
@@ -19,20 +20,29 @@ def synchronize(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
+MIN_CALLS = 3  # however small the budget
+
+
 def time_calls(
-    call: Callable[[], object], repeats: int, warmup: int, device: torch.device | str = 'cpu'
+    call: Callable[[], object],
+    repeats: int,
+    warmup: int,
+    device: torch.device | str = 'cpu',
+    budget: float = math.inf,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> list[float]:
-    """Return the seconds of each of ``repeats`` calls, made after ``warmup`` others."""
+    """Return the seconds of ``repeats`` calls after some others, or of what the budget allows."""
     device = torch.device(device)
     for _ in range(warmup):
         call()
-    seconds = []
-    for _ in range(repeats):
+    seconds: list[float] = []
+    began = clock()
+    while len(seconds) < repeats and (len(seconds) < MIN_CALLS or clock() - began <= budget):
         synchronize(device)
-        start = time.perf_counter()
+        start = clock()
         call()
         synchronize(device)
-        seconds.append(time.perf_counter() - start)
+        seconds.append(clock() - start)
     return seconds
 
 

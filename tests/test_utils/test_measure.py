@@ -32,6 +32,18 @@ def test_warmup_is_called_but_not_timed():
     assert (len(calls), len(seconds)) == (4, 3)
 
 
+def test_calls_end_with_the_budget():
+    now = [0.0]
+
+    def call():
+        now[0] += 2.0
+
+    options = dict(budget=1.0, clock=lambda: now[0])
+    assert measure.time_calls(call, 100, 2, **options) == [2.0] * measure.MIN_CALLS
+    assert now == [10.0]
+    assert len(measure.time_calls(call, 2, 2, **options)) == 2
+
+
 def test_cpu_peak_memory_grows_with_what_is_held():
     before = measure.peak_memory_mb(torch.device('cpu'))
     held = torch.ones(int(before) * 2**18 + 2**26)  # more than the peak so far, in fp32

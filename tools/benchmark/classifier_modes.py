@@ -5,7 +5,6 @@ machine lacks. How to measure is told by the options of the case ``classificatio
 """
 
 import tempfile
-import time
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from copy import copy, deepcopy
@@ -23,7 +22,6 @@ from . import harness
 from .references.classifiers import Classifier, prepare
 
 Cell = dict[str, Any]
-MIN_CALLS = 3  # however small the budget
 # Relative to the largest logit. Half precision differs by rounding alone.
 TOLERANCE = {'none': 1e-3, 'bf16': 0.1, 'fp16': 0.05}
 
@@ -53,22 +51,9 @@ class Inference:
             return self.model(images)
 
 
-def timed_calls(
-    call: harness.Call,
-    repeats: int,
-    args: Namespace,
-    clock: Callable[[], float] = time.perf_counter,
-) -> list[float]:
-    """Time calls until there are ``repeats`` of them or the budget is spent; returns seconds."""
-    for _ in range(args.warmup):
-        call()
-    seconds: list[float] = []
-    start = clock()
-    while len(seconds) < repeats:
-        seconds += harness.in_turns({0: call}, 1, 0, device=args.device, clock=clock)[0]
-        if len(seconds) >= MIN_CALLS and clock() - start > args.budget:
-            break
-    return seconds
+def timed_calls(call: harness.Call, repeats: int, args: Namespace) -> list[float]:
+    """Return the seconds of calls that the options allow."""
+    return environment.time_calls(call, repeats, args.warmup, args.device, args.budget)
 
 
 def size_cell(model: nn.Module, size: int) -> Cell:
@@ -122,7 +107,7 @@ def throughput_cell(inference: Inference, args: Namespace) -> Cell:
         images = inference.images(batch)
         return environment.time_calls(lambda: inference(images), 1, 0, device)[0]
 
-    batch = fit_batch(run, args.batch, args.budget / MIN_CALLS)
+    batch = fit_batch(run, args.batch, args.budget / environment.MIN_CALLS)
     images = inference.images(batch)
     seconds = timed_calls(lambda: inference(images), max(1, args.repeats // 3), args)
     return {

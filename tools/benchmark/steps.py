@@ -55,14 +55,8 @@ class Loss(nn.Module):
 class TrainingStep:
     """Losses, backward pass and AdamW; a call runs one step.
 
-    Args:
-        loss: Module whose call gives the sum of the losses for what ``data`` holds.
-        data: Arguments of that call.
-        device: Where to train.
-        amp: Precision, a key of ``DTYPES``.
-        fused: Whether the optimizer is fused; where not, it is torch's default.
-        compiled: Whether the forward pass is compiled.
-        optimize: False to throw the gradients away instead.
+    ``loss`` is a module whose call with ``data`` gives the sum of the losses. Without ``fused`` the
+    optimizer is torch's default; without ``optimize`` gradients are thrown away.
     """
 
     def __init__(

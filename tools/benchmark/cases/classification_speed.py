@@ -76,11 +76,7 @@ def check(args: argparse.Namespace) -> None:
 def make_row(
     model: str, entry: Classifier, passes: Sequence[Mapping[str, Cell]], modes: Sequence[str]
 ) -> dict[str, Any]:
-    """Pool the cells of a model's passes.
-
-    A mode becomes the summary of images/s or of ms, or what keeps it from having one: the first
-    ``error``, else what is ``unavailable``.
-    """
+    """Pool a model's passes: a mode becomes a summary of images/s or ms, or what prevents one."""
     row: dict[str, Any] = {'model': model, 'title': entry.title, 'note': entry.note}
     row |= {'image_size': entry.size, 'passes': len(passes)}
     for mode in ('size', *modes):
@@ -110,10 +106,7 @@ def _number(value: float, digits: int = 3) -> str:
 
 
 def in_text(row: Row) -> dict[str, Any]:
-    """Return a row with its size in millions and billions, and median (IQR) or why there is none.
-
-    The latter is at ``throughput_text`` and so on.
-    """
+    """Return a row with its size in M and G, and ``MODE_text``: median (IQR), or why none."""
     cells = dict(row)
     for key, scale in (('parameters', 1e6), ('macs', 1e9), ('flops', 1e9)):
         cells[key] = f'{row["size"][key] / scale:.2f}' if key in row['size'] else 'error'
@@ -225,8 +218,7 @@ def draw(rows: Sequence[Row], folder: Path) -> list[Path]:
 class Passes:
     """Measurements of many models, kept in a folder: ``passes/NUMBER/MODEL.json``.
 
-    Odd passes go forwards and even ones backwards through the models. The throughput batch of the
-    first pass is that of all.
+    The throughput batch of the first pass is that of all.
     """
 
     def __init__(self, args: argparse.Namespace) -> None:

@@ -142,8 +142,7 @@ _SMALL = {
 def _calm_head(model: Any) -> None:
     """Make random weights of a centre head say clearly where, and keep the size of the box.
 
-    Random outputs would blow the box up to the frame, and near ties between cells would let no two
-    implementations be compared over a sequence: rounding is all that they would show.
+    Else the box would grow to the frame, and near ties between cells would show rounding alone.
     """
     from skimage import data
 
