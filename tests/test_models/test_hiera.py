@@ -153,19 +153,14 @@ def _reference(model: Hiera, image: Tensor) -> list[Tensor]:
 @pytest.mark.parametrize('size', [(64, 64), (70, 101), (33, 17), (5, 64)])
 def test_any_size_equals_ragged_windows_values_and_gradients(size: tuple[int, int]) -> None:
     torch.manual_seed(0)
-    model = randomise(
-        Hiera(SMALL, img_size=64, out_indices=(0, 1, 2, 3), out_type='featmap').double()
-    )
+    stages = dict(out_indices=(0, 1, 2, 3), out_type='featmap')
+    model = randomise(Hiera(SMALL, img_size=64, **stages).double())
     image = torch.randn(2, 3, *size, dtype=torch.double)
     maps = model(image)
     reference = [torch.stack(m) for m in zip(*(_reference(model, x) for x in image), strict=True)]
-    weights = [torch.randn_like(m) for m in maps]
-    for stage, (mine, other) in enumerate(zip(maps, reference, strict=True)):
-        stride = 4 * 2**stage
-        assert mine.shape[2:] == (math.ceil(size[0] / stride), math.ceil(size[1] / stride))
+    for mine, other in zip(maps, reference, strict=True):
         torch.testing.assert_close(mine, other.permute(0, 3, 1, 2))
-    ours = sum((m * w).sum() for m, w in zip(maps, weights, strict=True))
-    theirs = sum((m.permute(0, 3, 1, 2) * w).sum() for m, w in zip(reference, weights, strict=True))
+    ours, theirs = (sum(m.sin().sum() for m in found) for found in (maps, reference))
     # Tables are resized in fp32, here as in the reference.
     assert_same_gradients(ours, theirs, model, atol=1e-5, rtol=1e-5)
 

@@ -26,9 +26,7 @@ def losses(model, batch) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize('mode', ['slide', 'whole'])
 @pytest.mark.parametrize(('head', 'kind'), CASES)
-def test_padding_changes_no_score(
-    build_segmentor, segmentation_batch, head: str, kind: str, mode: str
-) -> None:
+def test_padding_changes_no_score(build_segmentor, segmentation_batch, head, kind, mode) -> None:
     model = build_segmentor(head, kind, mode)
     alone = segment(model, segmentation_batch([(50, 90)]))[0]
     assert alone.shape == (5, 50, 90)

@@ -41,7 +41,7 @@ def test_logits_equal_our_own_networks_with_the_same_weights(tmp_path: Path) -> 
         ('deit_tiny_distilled_patch16_224', 64, 2),
     ],
 )
-def test_the_softmax_of_the_logits_is_what_the_network_attends_by(
+def test_the_network_attends_by_the_softmax_of_the_logits(
     name: str, size: int, prefix: int
 ) -> None:
     network = teacher(name, size)
