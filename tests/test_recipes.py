@@ -10,47 +10,40 @@ from timm.layers import DropPath
 from torch.nn import BatchNorm2d
 
 from lightvit_dense.checkpoints import save_backbone
-from lightvit_dense.registry import MODELS, PARAM_SCHEDULERS
+from lightvit_dense.registry import MODELS
+from tests.helpers.models import rates_and_decays, scheduled
 
 ROOT = Path(__file__).parents[1]
 IMPROVED = (0.2, 0.0, 0.0, 0.0, 0.0, 'rand-m10-mstd0.5-inc1')
 ORIGINAL = (0.8, 1.0, 0.25, 0.1, 0.1, 'rand-m9-mstd0.5-inc1')
 VIT, RPE, SMALL, HIERA = 5_717_416, 5_717_416 + 105_408, 22_050_664, 6_694_966
-EFFICIENTNET = 5_288_548
-SWIN = 7_299_634
-FINETUNE = {
-    # name: epochs, layer decay, regularisation, parameters without a distiller's
-    'deit_vit-tiny_improved_300e': (300, 0.85, IMPROVED, VIT),
-    'deit_vit-small_improved_300e': (300, 0.75, IMPROVED, SMALL),
-    'finetune_mae_vit-tiny_300e': (300, 0.85, IMPROVED, VIT),
-    'finetune_dmae_vit-tiny_300e': (300, 0.85, IMPROVED, VIT),
-    'finetune_d2mae_vit-tiny_300e': (300, 0.85, IMPROVED, VIT),
-    'finetune_simmim_vit-tiny_300e': (300, 0.85, IMPROVED, VIT),
-    'finetune_dino_vit-tiny_300e': (300, 0.85, IMPROVED, VIT),
-    'finetune_mocov3_vit-tiny_300e': (300, 0.75, IMPROVED, VIT),
-    'finetune_in21k_vit-tiny_300e': (300, 0.85, IMPROVED, VIT),
-    'finetune_in21k-30e_vit-tiny_300e': (300, 0.85, IMPROVED, VIT),
-    'finetune_scratch_efficientnet-b0_300e': (300, 1.0, IMPROVED, EFFICIENTNET),
-    'finetune_seed_efficientnet-b0_300e': (300, 1.0, IMPROVED, EFFICIENTNET),
-    'finetune_mae_vit-tiny_100e': (100, 0.85, IMPROVED, VIT),
-    'finetune_mae_vit-tiny_1000e': (1000, 0.85, IMPROVED, VIT),
-    'finetune_d2mae_vit-tiny_1000e': (1000, 0.85, IMPROVED, VIT),
-    'finetune_mae_vit-tiny-rpe_1000e': (1000, 0.85, IMPROVED, RPE),
-    'finetune_d2mae_vit-tiny-rpe_1000e': (1000, 0.85, IMPROVED, RPE),
-    'finetune_mae_vit-small_300e': (300, 0.75, IMPROVED, SMALL),
-    'finetune_dmae_vit-small_300e': (300, 0.75, IMPROVED, SMALL),
-    'finetune_mae_hiera-tiny_300e': (300, 0.85, IMPROVED, HIERA),
-    'finetune_dmae_hiera-tiny_300e': (300, 0.85, IMPROVED, HIERA),
-    'finetune_simmim_swin-tiny_300e': (300, 0.85, IMPROVED, SWIN),
-    'finetune_d2simmim_swin-tiny_300e': (300, 0.85, IMPROVED, SWIN),
-    'finetune_scratch_vit-tiny_original_300e': (300, 0.85, ORIGINAL, VIT),
-    'finetune_mae_vit-tiny_original_300e': (300, 0.85, ORIGINAL, VIT),
-    'finetune_dmae_vit-tiny_original_300e': (300, 0.85, ORIGINAL, VIT),
-    'finetune_scratch_vit-tiny_hard-distillation_300e': (300, 0.85, ORIGINAL, VIT),
-    'finetune_mae_vit-tiny_hard-distillation_300e': (300, 0.85, ORIGINAL, VIT),
-    'finetune_mae_vit-tiny_hard-distillation_1000e': (1000, 0.85, ORIGINAL, VIT),
-    'finetune_mae_vit-tiny_soft-distillation_300e': (300, 0.85, ORIGINAL, VIT),
+B0, SWIN = 5_288_548, 7_299_634
+ROWS = {
+    # epochs, layer decay, regularisation, parameters without a distiller's: configs of that length
+    (300, 0.85, IMPROVED, VIT): [
+        'deit_vit-tiny_improved',
+        *(f'finetune_{m}_vit-tiny' for m in ('mae', 'dmae', 'd2mae', 'simmim', 'dino')),
+        *(f'finetune_{m}_vit-tiny' for m in ('in21k', 'in21k-30e')),
+    ],
+    (300, 0.75, IMPROVED, VIT): ['finetune_mocov3_vit-tiny'],
+    (300, 0.75, IMPROVED, SMALL): [
+        'deit_vit-small_improved',
+        *(f'finetune_{m}_vit-small' for m in ('mae', 'dmae')),
+    ],
+    (300, 1.0, IMPROVED, B0): [f'finetune_{m}_efficientnet-b0' for m in ('scratch', 'seed')],
+    (100, 0.85, IMPROVED, VIT): ['finetune_mae_vit-tiny'],
+    (1000, 0.85, IMPROVED, VIT): [f'finetune_{m}_vit-tiny' for m in ('mae', 'd2mae')],
+    (1000, 0.85, IMPROVED, RPE): [f'finetune_{m}_vit-tiny-rpe' for m in ('mae', 'd2mae')],
+    (300, 0.85, IMPROVED, HIERA): [f'finetune_{m}_hiera-tiny' for m in ('mae', 'dmae')],
+    (300, 0.85, IMPROVED, SWIN): [f'finetune_{m}_swin-tiny' for m in ('simmim', 'd2simmim')],
+    (300, 0.85, ORIGINAL, VIT): [
+        *(f'finetune_{m}_vit-tiny_original' for m in ('scratch', 'mae', 'dmae')),
+        *(f'finetune_{m}_vit-tiny_hard-distillation' for m in ('scratch', 'mae')),
+        'finetune_mae_vit-tiny_soft-distillation',
+    ],
+    (1000, 0.85, ORIGINAL, VIT): ['finetune_mae_vit-tiny_hard-distillation'],
 }
+FINETUNE = {f'{name}_{row[0]}e': row for row, names in ROWS.items() for name in names}
 TRANSFER = {
     # name: classes, epochs, warm-up, lr
     'flowers': (102, 100, 20, 0.03),
@@ -68,13 +61,16 @@ def made_by_pretraining() -> set[str]:
     return {f'work_dirs/{path.stem}/backbone.safetensors' for path in configs}
 
 
-def init_of(cfg: Config) -> dict:
-    return cfg.model.backbone.get('init_cfg') or {}
-
-
-def policy(cfg: Config) -> str:
+def transforms(cfg: Config) -> dict:
     steps = cfg.train_dataloader.dataset.pipeline
-    return next(s.policy for s in steps if s.type == 'lightvit_dense.RandAugment')
+    return {step.type.removeprefix('lightvit_dense.'): step for step in steps}
+
+
+def regularisation_of(cfg: Config) -> tuple:
+    data, head, backbone = cfg.model.data_preprocessor, cfg.model.head, cfg.model.backbone
+    mixing = (data.get(name, 0.0) for name in ('mixup', 'cutmix', 'erasing'))
+    smoothing, drop_path = head.get('label_smoothing', 0.0), backbone.get('drop_path_rate', 0.0)
+    return (*mixing, smoothing, drop_path, transforms(cfg)['RandAugment'].policy)
 
 
 def test_every_config_is_in_the_table() -> None:
@@ -98,17 +94,10 @@ def test_fine_tuning(name: str) -> None:
     schedule = cfg.param_scheduler
     assert (schedule.warmup, schedule.get('start_factor', 0.0)) == (5, 0.0)
     assert schedule.eta_min_ratio * optimizer.lr == pytest.approx(1e-6)
-    data, backbone, head = cfg.model.data_preprocessor, cfg.model.backbone, cfg.model.head
-    assert (
-        data.get('mixup', 0.0),
-        data.get('cutmix', 0.0),
-        data.get('erasing', 0.0),
-        head.get('label_smoothing', 0.0),
-        backbone.get('drop_path_rate', 0.0),
-        policy(cfg),
-    ) == regularisation
-    assert (head.get('pool', 'mean'), cfg.engine.ema) == ('mean', None)
-    init = init_of(cfg)
+    assert regularisation_of(cfg) == regularisation
+    assert_usual_crops(cfg)
+    assert (cfg.model.head.get('pool', 'mean'), cfg.engine.ema) == ('mean', None)
+    init = cfg.model.backbone.get('init_cfg')
     if 'scratch' in name or name.startswith('deit'):
         assert not init
         assert cfg.model.backbone.get('init') == (None if 'efficientnet' in name else 'timm')
@@ -124,6 +113,33 @@ def test_fine_tuning(name: str) -> None:
     assert (distiller is not None) == ('distillation' in name)
     model = MODELS.build(cfg.model)
     assert sum(p.numel() for p in model.parameters()) == parameters
+
+
+def assert_usual_crops(cfg: Config) -> None:
+    crop = transforms(cfg)['LoadRandomResizedCrop']
+    assert (crop.interpolation, crop.scale) == ('bicubic', (0.08, 1.0))
+    crop = cfg.val_dataloader.dataset.pipeline[1]
+    assert (crop.size, crop.share) == (224, 224 / 256)
+
+
+def test_the_original_recipe_of_deit() -> None:
+    cfg = Config.fromfile(ROOT / 'configs/imagenet/deit_vit-tiny_300e.py')
+    model = MODELS.build(cfg.model)
+    assert sum(p.numel() for p in model.parameters()) == VIT
+    assert (model.backbone.num_heads, model.head.pool) == (12, 'cls')
+    assert cfg.train_dataloader.batch_size * 8 == cfg.auto_scale_lr.base_batch_size == 1024
+    assert cfg.train_dataloader.sampler.to_dict() == dict(
+        type='lightvit_dense.RepeatedAugmentSampler', repeats=3
+    )
+    assert {lr for lr, _ in rates_and_decays(model, cfg.optim_wrapper).values()} == {1e-3}
+    assert cfg.optim_wrapper.optimizer.weight_decay == 0.05
+    schedule = cfg.param_scheduler
+    assert (cfg.train_cfg.max_epochs, schedule.warmup) == (300, 5)
+    assert schedule.start_factor * 1e-3 == pytest.approx(1e-6)
+    assert schedule.eta_min_ratio * 1e-3 == pytest.approx(1e-5)
+    assert regularisation_of(cfg) == ORIGINAL
+    assert_usual_crops(cfg)
+    assert 1 - cfg.engine.ema.momentum == pytest.approx(0.99996)
 
 
 def test_decoupled_pre_training_has_the_authors_layers() -> None:
@@ -160,18 +176,15 @@ def test_transfer(name: str) -> None:
     classes, epochs, warmup, lr = TRANSFER[name]
     schedule = cfg.param_scheduler
     assert (cfg.train_cfg.max_epochs, schedule.warmup) == (epochs, warmup)
-    assert (schedule.get('start_factor', 0.0), schedule.eta_min_ratio * lr) == (
-        0,
-        pytest.approx(1e-6),
-    )
+    assert not schedule.get('start_factor')
+    assert schedule.eta_min_ratio * lr == pytest.approx(1e-6)
     assert cfg.optim_wrapper.optimizer == dict(
         type='SGD', lr=lr, momentum=0.9, nesterov=True, weight_decay=0.0
     )
     assert cfg.optim_wrapper.clip_grad.max_norm == 1.0
     assert cfg.optim_wrapper.paramwise_cfg.layer_decay_rate == 0.75
     assert cfg.train_dataloader.batch_size * 4 == cfg.auto_scale_lr.base_batch_size == 512
-    kinds = [step.type.split('.')[1] for step in cfg.train_dataloader.dataset.pipeline]
-    assert kinds == ['LoadRandomResizedCrop', 'RandomFlipFlag', 'PackImage']
+    assert list(transforms(cfg)) == ['LoadRandomResizedCrop', 'RandomFlipFlag', 'PackImage']
     assert cfg.train_dataloader.dataset.split == 'train'
     assert cfg.test_dataloader.dataset.split == cfg.val_dataloader.dataset.split == 'test'
     assert cfg.train_dataloader.dataset.type == cfg.test_dataloader.dataset.type
@@ -183,24 +196,12 @@ def test_transfer(name: str) -> None:
 def test_the_rate_of_transfer_iteration_by_iteration() -> None:
     """The authors' schedule: from 0 to the rate, half a cosine to 1e-6, times the layer's scale."""
     cfg = Config.fromfile(ROOT / 'configs/transfer/cifar100_vit-tiny.py')
-    scales, steps = (1.0, 0.75**3), 7
-    groups = [dict(params=[torch.nn.Parameter(torch.zeros(1))], lr=0.1 * s) for s in scales]
-    options = {k: v for k, v in cfg.param_scheduler.items() if k != 'convert_to_iter_based'}
-    optimizer = torch.optim.SGD(groups, lr=0.1)
-    scheduler = PARAM_SCHEDULERS.get(options.pop('type')).build_iter_from_epoch(
-        optimizer, end=50, epoch_length=steps, **options
-    )
-    total, warmup = 50 * steps, 10 * steps
-    for step in range(total):
-        if step < warmup:
-            rate = 0.1 * step / warmup
-        else:
-            share = (1 + math.cos(math.pi * (step - warmup) / (total - warmup))) / 2
-            rate = 0.1 * share + 1e-6 * (1 - share)
-        for group, scale in zip(optimizer.param_groups, scales, strict=True):
-            assert group['lr'] == pytest.approx(rate * scale, rel=1e-9, abs=1e-15)
-        optimizer.step()
-        scheduler.step()
+    scales, total, warmup = (1.0, 0.75**3), 50 * 7, 10 * 7
+    groups = [dict(lr=0.1 * scale) for scale in scales]
+    for step, found in enumerate(scheduled(cfg, groups, epochs=50, length=7)):
+        share = (1 + math.cos(math.pi * (step - warmup) / (total - warmup))) / 2
+        rate = 0.1 * step / warmup if step < warmup else 0.1 * share + 1e-6 * (1 - share)
+        assert found == pytest.approx([rate * scale for scale in scales], rel=1e-9, abs=1e-15)
 
 
 @pytest.mark.parametrize('whole', [True, False])
@@ -261,7 +262,7 @@ def test_seed_has_the_values_of_its_paper_and_code() -> None:
     assert cfg.param_scheduler == dict(
         type='mmengine.CosineAnnealingLR', by_epoch=True, T_max=cfg.train_cfg.max_epochs
     )
-    steps = {step.type.partition('.')[2]: step for step in data.dataset.pipeline}
+    steps = transforms(cfg)
     assert steps['LoadRandomResizedCrop'].scale == (0.2, 1.0)
     jitter = steps['ColorJitter']
     assert (jitter.brightness, jitter.contrast, jitter.saturation) == (0.4, 0.4, 0.4)
@@ -269,12 +270,9 @@ def test_seed_has_the_values_of_its_paper_and_code() -> None:
     assert (steps['GaussianBlur'].sigma, steps['GaussianBlur'].prob) == ((0.1, 2.0), 0.5)
     built = MODELS.build(model)
     assert built.queue.shape == (65536, 128)
-    shapes = [tuple(p.shape) for p in built.guide.teacher.head.parameters() if p.ndim == 2]
-    assert shapes == [(2048, 2048), (128, 2048)]
-    assert [tuple(p.shape) for p in built.projector.parameters() if p.ndim == 2] == [
-        (1280, 1280),
-        (128, 1280),
-    ]
+    for mlp, width in ((built.guide.teacher.head, 2048), (built.projector, 1280)):
+        shapes = [tuple(p.shape) for p in mlp.parameters() if p.ndim == 2]
+        assert shapes == [(width, width), (128, width)]
     norms = [m for m in built.backbone.modules() if isinstance(m, BatchNorm2d)]
     assert {(norm.eps, round(norm.momentum, 3)) for norm in norms} == {(1e-3, 0.01)}
     rates = [m.drop_prob for m in built.backbone.modules() if isinstance(m, DropPath)]

@@ -1,15 +1,16 @@
 """Small models, and what tests of several of them need."""
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
+from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
-from lightvit_dense.registry import MODELS
+from lightvit_dense.registry import MODELS, PARAM_SCHEDULERS
 
 VIT = 'lightvit_dense.VisionTransformer'
 MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
@@ -53,11 +54,9 @@ def hiera(embed_dim: int = 8, stages: tuple = (1, 2, 3, 2), **options: Any) -> d
     return dict(type='lightvit_dense.Hiera', arch=arch, img_size=64) | options
 
 
-def swin(
-    embed_dim: int = 12, depths: tuple = (1, 2, 2), num_heads: int = 3, **options: Any
-) -> dict:
+def swin(embed_dim: int = 12, depths: tuple = (1, 2, 2), **options: Any) -> dict:
     """Return the config of a Swin of windows of 4 x 4 patches."""
-    arch = dict(embed_dim=embed_dim, depths=depths, num_heads=num_heads)
+    arch = dict(embed_dim=embed_dim, depths=depths, num_heads=embed_dim // 4)
     small = dict(type='lightvit_dense.SwinTransformer', arch=arch, img_size=64, window_size=4)
     return small | options
 
@@ -92,9 +91,8 @@ def silent(model: nn.Module) -> list[str]:
 
 def reached(loss: Tensor, model: nn.Module) -> set[str]:
     """Name the parameters that a loss trains."""
-    return {
-        name for name, grad in gradients(loss, model).items() if grad is not None and grad.any()
-    }
+    grads = gradients(loss, model)
+    return {name for name, grad in grads.items() if grad is not None and grad.any()}
 
 
 def assert_same_gradients(ours: Tensor, theirs: Tensor, model: nn.Module, **limits: float) -> None:
@@ -111,3 +109,36 @@ def gradients(loss: Tensor, model: nn.Module) -> dict[str, Tensor | None]:
     named = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
     found = torch.autograd.grad(loss, [p for _, p in named], retain_graph=True, allow_unused=True)
     return {name: grad for (name, _), grad in zip(named, found, strict=True)}
+
+
+def pairwise_attention(attn: nn.Module, x: Tensor, bias: Callable) -> tuple[Tensor, Tensor]:
+    """Attend pair by pair: ``bias(query, i, j)`` is what a logit gets beside the product.
+
+    Returns:
+        The output [B, N, C] and the logits [B, heads, N, N].
+    """
+    q, k, v = attn.qkv(x).unflatten(2, (3, attn.num_heads, -1)).permute(2, 0, 3, 1, 4)
+    logits = x.new_empty(*q.shape[:3], x.shape[1])
+    for i in range(x.shape[1]):
+        for j in range(x.shape[1]):
+            product = (q[:, :, i] * k[:, :, j]).sum(-1) / q.shape[-1] ** 0.5
+            logits[:, :, i, j] = product + bias(q[:, :, i], i, j)
+    return attn.proj((logits.softmax(-1) @ v).transpose(1, 2).flatten(2)), logits
+
+
+def scheduled(cfg: Config, groups: list[dict], epochs: int, length: int) -> Iterator[list[float]]:
+    """Yield the rates of parameter groups before each step of a config's schedule."""
+    for group in groups:
+        group['params'] = [nn.Parameter(torch.zeros(1))]
+    optimizer, schedulers = torch.optim.SGD(groups, lr=0.1), []
+    listed = cfg.param_scheduler if isinstance(cfg.param_scheduler, list) else [cfg.param_scheduler]
+    for options in listed:
+        options = dict(end=epochs, optimizer=optimizer, epoch_length=length) | dict(options)
+        options.pop('convert_to_iter_based')
+        kind = PARAM_SCHEDULERS.get(options.pop('type'))
+        schedulers.append(kind.build_iter_from_epoch(**options))
+    for _ in range(epochs * length):
+        yield [group['lr'] for group in optimizer.param_groups]
+        optimizer.step()
+        for scheduler in schedulers:
+            scheduler.step()

@@ -6,9 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mmdet.structures import DetDataSample
+from mmdet.structures.mask import BitmapMasks
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData, PixelData
+from mmseg.structures import SegDataSample
 
 import lightvit_dense  # noqa: F401
 from lightvit_dense.registry import MODELS
@@ -139,8 +142,6 @@ def picture(height, width, seed=0):
 @pytest.fixture
 def detection_batch():
     """Make a batch of pictures of the sizes given, each with the boxes given."""
-    from mmdet.structures import DetDataSample
-    from mmdet.structures.mask import BitmapMasks
 
     def make(sizes, boxes=((4, 6, 30, 25), (10, 10, 28, 40))):
         inputs, samples = [], []
@@ -149,16 +150,10 @@ def detection_batch():
             masks = np.zeros((len(truth), height, width), np.uint8)
             for mask, (left, top, right, bottom) in zip(masks, truth.int().tolist(), strict=True):
                 mask[top:bottom, left:right] = 1
-            sample = DetDataSample(
-                metainfo=dict(
-                    img_shape=(height, width), ori_shape=(height, width), scale_factor=(1.0, 1.0)
-                )
-            )
-            sample.gt_instances = InstanceData(
-                bboxes=truth,
-                labels=torch.arange(len(truth)) % 3,
-                masks=BitmapMasks(masks, height, width),
-            )
+            shapes = dict(img_shape=(height, width), ori_shape=(height, width))
+            sample = DetDataSample(metainfo=dict(shapes, scale_factor=(1.0, 1.0)))
+            labels, masks = torch.arange(len(truth)) % 3, BitmapMasks(masks, height, width)
+            sample.gt_instances = InstanceData(bboxes=truth, labels=labels, masks=masks)
             inputs.append(picture(height, width, seed))
             samples.append(sample)
         return dict(inputs=inputs, data_samples=samples)
@@ -169,15 +164,13 @@ def detection_batch():
 @pytest.fixture
 def segmentation_batch():
     """Make a batch of pictures of the sizes given with random labels."""
-    from mmseg.structures import SegDataSample
 
     def make(sizes):
         inputs, samples = [], []
         for seed, (height, width) in enumerate(sizes):
             image = picture(height, width, seed)
-            sample = SegDataSample(
-                metainfo=dict(img_shape=(height, width), ori_shape=(height, width))
-            )
+            shapes = dict(img_shape=(height, width), ori_shape=(height, width))
+            sample = SegDataSample(metainfo=shapes)
             sample.gt_sem_seg = PixelData(data=(image[:1] % 5).long())
             inputs.append(image)
             samples.append(sample)

@@ -1,5 +1,6 @@
 """Distillation of scores against DeiT's definitions."""
 
+import copy
 import math
 from pathlib import Path
 
@@ -7,27 +8,24 @@ import pytest
 import timm
 import torch
 from safetensors.torch import save_file
+from torch.nn import functional as F
 
 from lightvit_dense.checkpoints import CheckpointError
 from lightvit_dense.models import get_layer_id
 from lightvit_dense.models.classification.logit_distiller import distillation_loss
 from lightvit_dense.registry import MODELS
-from tests.helpers.models import MEAN, STD, labelled, vit
+from tests.helpers.models import MEAN, STD, classifier, init_from, labelled, vit
 
 TEACHER = dict(type='lightvit_dense.TimmClassifier', name='resnet18', num_classes=5)
 
 
 def build(teacher=None, backbone=None, head=None, **options: object):
     teacher = teacher if teacher and 'type' in teacher else TEACHER | (teacher or {})
-    torch.manual_seed(0)
-    return MODELS.build(
-        dict(
-            type='lightvit_dense.ImageClassifier',
-            backbone=vit(16, 2, 2, pos_embed='learned', final_norm=False) | (backbone or {}),
-            head=dict(num_classes=5) | (head or {}),
-            data_preprocessor=dict(type='lightvit_dense.ImagePreprocessor', mean=MEAN, std=STD),
-            distiller=dict(type='lightvit_dense.LogitDistiller', teacher=teacher) | options,
-        )
+    return classifier(
+        dict(final_norm=False) | (backbone or {}),
+        head=head or {},
+        data_preprocessor=dict(type='lightvit_dense.ImagePreprocessor', mean=MEAN, std=STD),
+        distiller=dict(type='lightvit_dense.LogitDistiller', teacher=teacher) | options,
     )
 
 
@@ -56,7 +54,7 @@ def test_losses_number_by_number(kind: str, tau: float) -> None:
     assert loss.item() == pytest.approx(explicit(student, teacher, kind, tau), rel=1e-10)
     loss.backward()
     if kind == 'hard':
-        target = torch.nn.functional.one_hot(teacher.argmax(-1), 7)
+        target = F.one_hot(teacher.argmax(-1), 7)
         expected = (student.softmax(-1) - target) / 4
     else:  # the gradient of the divergence is the difference of the distributions
         expected = ((student / tau).softmax(-1) - (teacher / tau).softmax(-1)) * tau / 28
@@ -70,10 +68,10 @@ def test_the_class_token_learns_from_the_teacher(kind: str) -> None:
     losses = model(images, labelled(range(4)), mode='loss')
     tokens, teacher = model.backbone(images)[-1], model.distiller.teacher
     own = model.head(tokens)
-    normed = torch.nn.functional.layer_norm(tokens[:, 0], (16,), eps=1e-6)
+    normed = F.layer_norm(tokens[:, 0], (16,), eps=1e-6)
     second = model.distiller.head_dist(normed)
     theirs = teacher.model(images)  # resnet18 wants the student's normalisation
-    plain = torch.nn.functional.cross_entropy(own, torch.tensor([0, 1, 2, 3]))
+    plain = F.cross_entropy(own, torch.tensor([0, 1, 2, 3]))
     assert losses['loss_class'].item() == pytest.approx(0.7 * plain.item(), rel=1e-5)
     wanted = 0.3 * explicit(second.double(), theirs.double(), kind, 2.0)
     assert losses['loss_distill'].item() == pytest.approx(wanted, rel=1e-4)
@@ -101,14 +99,11 @@ def test_the_teacher_stays_outside_and_unchanged() -> None:
     model = build().train()
     teacher = model.distiller.teacher
     names = [name for name in model.state_dict() if name.startswith('distiller')]
-    assert names == [
-        f'distiller.{part}.{kind}'
-        for part in ('dist_norm', 'head_dist')
-        for kind in ('weight', 'bias')
-    ]
+    kinds = ('dist_norm.weight', 'dist_norm.bias', 'head_dist.weight', 'head_dist.bias')
+    assert names == [f'distiller.{kind}' for kind in kinds]
     assert [get_layer_id(name, 2) for name in names] == [3] * 4
     assert not any(module.training for module in teacher.modules())
-    before = {name: value.clone() for name, value in teacher.state_dict().items()}
+    before = copy.deepcopy(teacher.state_dict())
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     sum(model(torch.randn(4, 3, 32, 32), labelled(range(4)), mode='loss').values()).backward()
     optimizer.step()
@@ -127,9 +122,7 @@ def test_the_teacher_sees_the_same_pictures_its_own_way() -> None:
     seen = []
     model.distiller.teacher.register_forward_pre_hook(lambda _m, args: seen.append(args[0]))
     model.distiller.teacher_logits((pixels - mean) / std)
-    expected = torch.nn.functional.interpolate(
-        pixels / 255, (64, 64), mode='bicubic', antialias=True
-    )
+    expected = F.interpolate(pixels / 255, (64, 64), mode='bicubic', antialias=True)
     torch.testing.assert_close(seen[0], expected, rtol=1e-4, atol=1e-4)
     # Where timm fixes the size of a network's images, it is kept.
     fixed = build(dict(name='deit_tiny_patch16_224'))
@@ -137,13 +130,12 @@ def test_the_teacher_sees_the_same_pictures_its_own_way() -> None:
 
 
 def test_a_classifier_of_ours_teaches(tmp_path: Path) -> None:
+    half = dict(mean=[127.5] * 3, std=[127.5] * 3)
     ours = dict(
         type='lightvit_dense.ImageClassifier',
-        backbone=dict(type='lightvit_dense.VisionTransformer', img_size=32, patch_size=16),
+        backbone=vit(16, 2, 2),
         head=dict(num_classes=5),
-        data_preprocessor=dict(
-            type='lightvit_dense.ImagePreprocessor', mean=[127.5] * 3, std=[127.5] * 3
-        ),
+        data_preprocessor=dict(type='lightvit_dense.ImagePreprocessor', **half),
     )
     model = build(ours)
     inputs = torch.randn(2, 3, 32, 32)
@@ -154,12 +146,7 @@ def test_a_classifier_of_ours_teaches(tmp_path: Path) -> None:
     torch.manual_seed(9)
     trained = MODELS.build(ours)
     torch.save({'state_dict': trained.state_dict(), 'meta': {}}, tmp_path / 'ours.pth')
-    init = dict(
-        type='lightvit_dense.PretrainedClassifier',
-        checkpoint=str(tmp_path / 'ours.pth'),
-        verbose=False,
-    )
-    model = build(dict(ours, init_cfg=init))
+    model = build(dict(ours, init_cfg=init_from(tmp_path / 'ours.pth', 'PretrainedClassifier')))
     model.init_weights()
     for key, value in model.distiller.teacher.state_dict().items():
         assert torch.equal(value, trained.state_dict()[key])

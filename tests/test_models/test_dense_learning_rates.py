@@ -1,27 +1,14 @@
 """Layer-wise learning rates of detectors and segmentors: necks and heads learn at the full rate."""
 
 import pytest
-from mmengine.optim import build_optim_wrapper
 
 from lightvit_dense.apis.configs import load_config
 from lightvit_dense.models import get_layer_id
 from lightvit_dense.registry import MODELS
+from tests.helpers.models import rates_and_decays
 
-# Of lr 1e-4 from embedding (0) to neck and heads (13), worked out apart.
-RATES = {
-    0.8: [
-        5.49755814e-06, 6.87194767e-06, 8.58993459e-06, 1.07374182e-05, 1.34217728e-05,
-        1.67772160e-05, 2.09715200e-05, 2.62144000e-05, 3.27680000e-05, 4.09600000e-05,
-        5.12000000e-05, 6.40000000e-05, 8.00000000e-05, 1.00000000e-04,
-    ],
-    0.65: [
-        3.69720589e-07, 5.68800906e-07, 8.75078317e-07, 1.34627433e-06, 2.07119128e-06,
-        3.18644813e-06, 4.90222789e-06, 7.54188906e-06, 1.16029063e-05, 1.78506250e-05,
-        2.74625000e-05, 4.22500000e-05, 6.50000000e-05, 1.00000000e-04,
-    ],
-}  # fmt: skip
 EXAMPLES = {
-    'backbone.cls_token': (0, 0.0),
+    'backbone.cls_token': (0, 0.0),  # depth from embedding (0) to neck and heads (13), decay
     'backbone.pos_embed': (0, 0.0),
     'backbone.patch_embed.proj.weight': (0, 0.05),
     'backbone.blocks.0.attn.qkv.weight': (1, 0.05),
@@ -39,26 +26,19 @@ EXAMPLES = {
 @pytest.mark.parametrize('rate', [0.8, 0.65])
 def test_groups_of_upernet_on_vit_tiny(rate: float) -> None:
     model = MODELS.build(load_config('configs/_base_/models/upernet_vit-tiny.py').model)
-    wrapper = build_optim_wrapper(
-        model,
-        dict(
-            constructor='lightvit_dense.LayerDecayOptimWrapperConstructor',
-            optimizer=dict(type='AdamW', lr=1e-4, weight_decay=0.05),
-            paramwise_cfg=dict(layer_decay_rate=rate),
-        ),
+    wrapper = dict(
+        constructor='lightvit_dense.LayerDecayOptimWrapperConstructor',
+        optimizer=dict(type='AdamW', lr=1e-4, weight_decay=0.05),
+        paramwise_cfg=dict(layer_decay_rate=rate),
     )
-    # mmengine adds a group of no parameter of the model.
-    groups = [group for group in wrapper.param_groups if 'param_names' in group]
-    # With and without decay: embedding, 12 blocks, neck and heads.
-    assert len(groups) == 28
-    found = {name: group for group in groups for name in group['param_names']}
-    assert set(found) == {name for name, _ in model.named_parameters()}
+    found = rates_and_decays(model, wrapper)
+    rates = [1e-4 * rate ** (13 - depth) for depth in range(14)]
     for name, (depth, decay) in EXAMPLES.items():
-        assert found[name]['lr'] == pytest.approx(RATES[rate][depth], rel=1e-8)
-        assert found[name]['weight_decay'] == decay
-    assert [group['lr'] for group in groups] == pytest.approx(
-        [lr for lr in RATES[rate] for _ in range(2)], rel=1e-8
-    )
+        assert found[name] == pytest.approx((rates[depth], decay), rel=1e-8)
+    # With and without decay: embedding, 12 blocks, neck and heads.
+    expected = [(lr, decay) for lr in rates for decay in (0.0, 0.05)]
+    for values, wanted in zip(sorted(set(found.values())), expected, strict=True):
+        assert values == pytest.approx(wanted, rel=1e-8)
 
 
 def test_no_name_of_neck_or_head_looks_like_a_block(build_detector, build_segmentor) -> None:

@@ -1,5 +1,6 @@
 """Distillation as a component: decoupling, options, alignment, values against straight lines."""
 
+import itertools
 from typing import Any
 
 import pytest
@@ -12,95 +13,69 @@ from lightvit_dense.models.pretraining import distillation
 from lightvit_dense.models.pretraining.distillation import attention_r2
 from lightvit_dense.models.pretraining.precision import at_least_fp32
 from lightvit_dense.models.pretraining.teacher import TeacherInput
-from tests.helpers.models import NORMALISER, distiller, gradients, vit
+from tests.helpers.models import NORMALISER, distiller, reached, vit
 
-STUDENT = vit(depth=4)
+STUDENT, DECODER = vit(depth=4), dict(embed_dim=16, num_heads=2)
 TEACHER = dict(embed_dim=48, depth=3, num_heads=6)
+LARGER, PLAIN = vit(**TEACHER, img_size=64), vit(**TEACHER, cls_token=False)
 GENERATOR = torch.Generator().manual_seed(0)
 IMAGE = torch.randn(2, 3, 32, 32, generator=GENERATOR)
 NOISE = torch.rand(2, 16, generator=GENERATOR)
+KEPT = NOISE.argsort(1)[:, :4]
 
 
-def distilled(
-    teacher: dict | None = None,
-    student: dict | None = None,
-    reconstruct_after: int | None = None,
-    preprocessor: dict | None = None,
-    **options: Any,
-) -> MAE:
-    """Build a small MAE with a distiller."""
+def distilled(teacher: dict | None = None, **options: Any) -> MAE:
+    """Build a small MAE with a distiller, whose options these are but for the MAE's own."""
     torch.manual_seed(0)
-    return MAE(
-        student or STUDENT,
-        decoder=dict(embed_dim=16, num_heads=2),
-        reconstruct_after=reconstruct_after,
-        data_preprocessor=preprocessor,
-        distiller=distiller(teacher or vit(**TEACHER), **options),
-    )
+    own = {k: options.pop(k) for k in ('reconstruct_after', 'data_preprocessor') if k in options}
+    component = distiller(teacher or vit(**TEACHER), **options)
+    return MAE(STUDENT, decoder=DECODER, distiller=component, **own)
 
 
 def decoupled(**options: Any) -> MAE:
     return distilled(reconstruct_after=2, pairs=[(5, 3)], extra_layer=True, **options)
 
 
-def is_zero(grad: Tensor | None) -> bool:
-    return grad is None or not grad.any()
-
-
 def test_reconstruction_does_not_reach_the_decoupled_blocks_and_distillation_does() -> None:
     model = decoupled()
     losses = model.loss(IMAGE, noise=NOISE)
-    reconstruction = gradients(losses['loss_reconstruction'], model)
-    distillation = gradients(losses['loss_distill'], model)
+    names = {name for name, p in model.named_parameters() if p.requires_grad}
     behind = ('backbone.blocks.2.', 'backbone.blocks.3.', 'distiller.')
-    before = ('backbone.blocks.0.', 'backbone.blocks.1.', 'backbone.patch_embed.')
-    for name in reconstruction:
-        if name.startswith(behind):
-            assert is_zero(reconstruction[name]), name
-            assert not is_zero(distillation[name]), name
-        elif name.startswith(before):
-            assert not is_zero(reconstruction[name]), name
-            assert not is_zero(distillation[name]), name
-        else:  # the decoder, and the norm in front of it
-            assert name.startswith(('decoder.', 'backbone.norm.', 'backbone.cls_token')), name
-            assert not is_zero(reconstruction[name]), name
-    assert is_zero(distillation['backbone.norm.weight'])
+    behind = {name for name in names if name.startswith(behind)}
+    assert reached(losses['loss_reconstruction'], model) == names - behind
+    beside = ('decoder.', 'backbone.norm.')  # the decoder, and the norm in front of it
+    expected = {name for name in names if not name.startswith(beside)}
+    assert reached(losses['loss_distill'], model) == expected
 
 
 def test_the_decoupled_backbone_is_plain() -> None:
     model, plain = decoupled(), distilled(pairs=[(4, 3)])
     assert model.backbone.state_dict().keys() == plain.backbone.state_dict().keys()
-    assert {n.split('.')[1] for n in model.state_dict() if n.startswith('distiller.')} == {
-        'head_maps',
-        'query_key_block',
-    }
+    own = {n.split('.')[1] for n in model.state_dict() if n.startswith('distiller.')}
+    assert own == {'head_maps', 'query_key_block'}
 
 
 def test_decoupled_losses_follow_the_equations() -> None:
     model = decoupled().double()
     image, noise = IMAGE.double(), NOISE
     losses = model.loss(image, noise=noise)
-    kept = noise.argsort(1)[:, :4]
-    x, grid = model.backbone.embed(image, kept)
+    x, grid = model.backbone.embed(image, KEPT)
     z = [x]
     for block in model.backbone.blocks:
         z.append(block(z[-1], grid)[0])
     extra, teacher = model.distiller.query_key_block, model.distiller.teacher
-    y = torch.nn.functional.layer_norm(z[4], (32,), extra.norm1.weight, extra.norm1.bias, 1e-6)
-    q, k = extra.qk(y).split(32, -1)
-    t, _ = teacher.embed(image, kept)
+    q, k = extra.qk(normalised(z[4], extra.norm1)).split(32, -1)
+    t, _ = teacher.embed(image, KEPT)
     for block in teacher.blocks[:2]:
         t, _ = block(t, grid)
     target = teacher.blocks[2].logits(t)
     weight = model.distiller.head_maps[0].weight[:, :, 0, 0]
     total = 0.0
-    for b in range(2):
-        for o in range(6):
-            mixed = 0.0
-            for h in range(4):
-                part = slice(8 * h, 8 * h + 8)
-                mixed = mixed + weight[o, h] * (q[b, :, part] @ k[b, :, part].T) / 8**0.5
-            total = total + (mixed - target[b, o]).square().mean()
+    for b, o in itertools.product(range(2), range(6)):
+        found = 0.0
+        for h, part in enumerate(slice(8 * h, 8 * h + 8) for h in range(4)):
+            found = found + weight[o, h] * (q[b, :, part] @ k[b, :, part].T) / 8**0.5
+        total = total + (found - target[b, o]).square().mean()
     torch.testing.assert_close(losses['loss_distill'], total / 12)
     masking = model._mask(image, noise)
     pred = model.decoder(model.backbone.norm(z[2]), masking)
@@ -109,14 +84,15 @@ def test_decoupled_losses_follow_the_equations() -> None:
 
 
 def test_blocks_that_nothing_trains_are_refused() -> None:
+    for pairs, options, message in (
+        ([(4, 3)], dict(reconstruct_after=2), 'reconstruct_after=2 leaves the blocks behind it'),
+        ([(5, 3)], dict(reconstruct_after=7, extra_layer=True), r'=7 is no layer.* has 1\.\.4'),
+        ([(4, 3)], dict(extra_layer=True), 'extra_layer=True adds student layer 5'),
+    ):
+        with pytest.raises(ValueError, match=message):
+            distilled(pairs=pairs, **options)
     with pytest.raises(ValueError, match='reconstruct_after=2 leaves the blocks behind it'):
-        distilled(reconstruct_after=2, pairs=[(4, 3)])
-    with pytest.raises(ValueError, match='reconstruct_after=2 leaves the blocks behind it'):
-        MAE(STUDENT, decoder=dict(embed_dim=16, num_heads=2), reconstruct_after=2)
-    with pytest.raises(ValueError, match=r'=7 is no layer; the backbone has 1\.\.4'):
-        distilled(reconstruct_after=7, pairs=[(5, 3)], extra_layer=True)
-    with pytest.raises(ValueError, match='extra_layer=True adds student layer 5'):
-        distilled(pairs=[(4, 3)], extra_layer=True)
+        MAE(STUDENT, decoder=DECODER, reconstruct_after=2)
     assert distilled(reconstruct_after=4, pairs=[(4, 3)]).reconstruct_after is None
 
 
@@ -132,43 +108,41 @@ def test_the_query_key_block_is_an_attention_without_values() -> None:
 
 
 def maps_of(model: MAE, layer: int, extra: int = 0) -> tuple[Tensor, Tensor]:
-    """Return the student's and the teacher's logits of the same number of layer."""
-    kept = NOISE.argsort(1)[:, :4]
-    student = model.backbone.encode(IMAGE, kept, (layer,)).logits[layer]
-    return student, model.distiller.teacher.attention_logits(IMAGE, (layer + extra,), kept)[
-        layer + extra
-    ]
+    """Return the student's logits of a layer and the teacher's of one ``extra`` layers above."""
+    student = model.backbone.encode(IMAGE, KEPT, (layer,)).logits[layer]
+    above = layer + extra
+    return student, model.distiller.teacher.attention_logits(IMAGE, (above,), KEPT)[above]
+
+
+def mixed(model: MAE, student: Tensor) -> Tensor:
+    """Mix the student's heads as the first map does."""
+    weight = model.distiller.head_maps[0].weight[..., 0, 0]
+    return torch.einsum('oi,biqk->boqk', weight, student)
 
 
 def test_softmax_maps_are_an_option() -> None:
     model = distilled(pairs=[(2, 2)], target='softmax')
     student, teacher = (x.softmax(-1) for x in maps_of(model, 2))
-    mapped = torch.einsum('oi,biqk->boqk', model.distiller.head_maps[0].weight[..., 0, 0], student)
-    expected = (mapped - teacher).square().mean()
+    expected = (mixed(model, student) - teacher).square().mean()
     torch.testing.assert_close(model.loss(IMAGE, noise=NOISE)['loss_distill'], expected)
 
 
 def test_head_maps_can_be_shared_or_left_out() -> None:
-    assert len(distilled(pairs='all').distiller.head_maps) == 4
+    apart = distilled(pairs='all').distiller
+    assert apart.pairs == [(1, 1), (2, 2), (3, 2), (4, 3)]  # by relative depth
+    assert len(apart.head_maps) == 4
     shared = distilled(pairs=[(1, 1), (2, 3)], head_map='shared')
     assert len(shared.distiller.head_maps) == 1
-    weight = shared.distiller.head_maps[0].weight[..., 0, 0]
-    terms = []
+    expected = 0.0  # a sum, as in the authors' code
     for extra, layer in ((0, 1), (1, 2)):
         student, teacher = maps_of(shared, layer, extra)
-        mapped = torch.einsum('oi,biqk->boqk', weight, student)
-        terms.append((mapped - teacher).square().mean())
-    expected = terms[0] + terms[1]  # a sum, as in the authors' code
+        expected = expected + (mixed(shared, student) - teacher).square().mean()
     torch.testing.assert_close(shared.loss(IMAGE, noise=NOISE)['loss_distill'], expected)
     plain = distilled(vit(48, 3, 4), pairs=[(2, 2)], head_map='identity')
     assert len(plain.distiller.head_maps) == 0
     student, teacher = maps_of(plain, 2)
     expected = (student - teacher).square().mean()
     torch.testing.assert_close(plain.loss(IMAGE, noise=NOISE)['loss_distill'], expected)
-
-
-def test_all_layers_pair_by_relative_depth() -> None:
-    assert distilled(pairs='all').distiller.pairs == [(1, 1), (2, 2), (3, 2), (4, 3)]
 
 
 def stir_norms(module: nn.Module) -> None:
@@ -184,26 +158,28 @@ def normalised(x: Tensor, norm: nn.Module) -> Tensor:
     return unit * norm.weight + norm.bias
 
 
+def hidden_error(model: MAE, pair: int, ours: Tensor, norm: nn.Module, target: Tensor) -> Tensor:
+    """Return the error of one hidden state, normalised and mapped to the teacher's width."""
+    mapped = normalised(ours, norm) @ model.distiller.hidden_maps[pair].weight.T
+    return (mapped - target).square().mean()
+
+
 def test_hidden_states_can_be_matched() -> None:
     model = distilled(pairs=[(4, 3)], hidden_pairs=[(4, 3), (1, 1)], hidden_weight=0.5)
     for module in (model.backbone, model.distiller.teacher):
         stir_norms(module)
     losses = model.loss(IMAGE, noise=NOISE)
-    kept = NOISE.argsort(1)[:, :4]
     student, teacher = model.backbone, model.distiller.teacher
-    ours = student.encode(IMAGE, kept, hidden_of=(1, 4)).hidden
-    theirs = teacher.encode(IMAGE, kept, hidden_of=(1, 3)).hidden
-    last, first = (layer.weight for layer in model.distiller.hidden_maps)
-    mapped = normalised(ours[4], student.norm) @ last.T
-    expected = (mapped - normalised(theirs[3], teacher.norm)).square().mean()
-    mapped = normalised(ours[1], student.blocks[1].norm1) @ first.T
+    ours = student.encode(IMAGE, KEPT, hidden_of=(1, 4)).hidden
+    theirs = teacher.encode(IMAGE, KEPT, hidden_of=(1, 3)).hidden
+    target = normalised(theirs[3], teacher.norm)
+    expected = hidden_error(model, 0, ours[4], student.norm, target)
     target = normalised(theirs[1], teacher.blocks[1].norm1)
-    expected = expected + (mapped - target).square().mean()
+    expected = expected + hidden_error(model, 1, ours[1], student.blocks[1].norm1, target)
     torch.testing.assert_close(losses['loss_hidden'], expected / 2)
     assert set(losses) == {'loss_reconstruction', 'loss_distill', 'loss_hidden'}
-    learnt = gradients(losses['loss_hidden'], model)
-    assert not is_zero(learnt['backbone.norm.weight'])
-    assert not is_zero(learnt['backbone.blocks.1.norm1.bias'])
+    learnt = reached(losses['loss_hidden'], model)
+    assert learnt >= {'backbone.norm.weight', 'backbone.blocks.1.norm1.bias'}
     assert not any('norm' in name for name in model.distiller.state_dict())
     # It also trains the last block, so that the decoder may read an earlier one.
     assert distilled(pairs=[(3, 2)], hidden_pairs=[(4, 3)], reconstruct_after=2).reconstruct_after
@@ -214,12 +190,9 @@ def test_the_decoupled_block_normalises_the_last_hidden_state() -> None:
     model = decoupled(hidden_pairs=[(4, 3)])
     for module in (model.backbone, model.distiller):
         stir_norms(module)
-    kept = NOISE.argsort(1)[:, :4]
-    ours = model.backbone.encode(IMAGE, kept, hidden_of=(4,)).hidden[4]
-    theirs = model.distiller.teacher.encode(IMAGE, kept).tokens
-    mapped = normalised(ours, model.distiller.query_key_block.norm1)
-    mapped = mapped @ model.distiller.hidden_maps[0].weight.T
-    expected = (mapped - theirs).square().mean()
+    ours = model.backbone.encode(IMAGE, KEPT, hidden_of=(4,)).hidden[4]
+    theirs = model.distiller.teacher.encode(IMAGE, KEPT).tokens
+    expected = hidden_error(model, 0, ours, model.distiller.query_key_block.norm1, theirs)
     torch.testing.assert_close(model.loss(IMAGE, noise=NOISE)['loss_hidden'], expected)
 
 
@@ -233,14 +206,11 @@ def test_teachers_of_timm_hand_on_normalised_outputs() -> None:
     found = {}
     for key, norm in (('last', network.norm), ('first', network.blocks[5].norm1)):
         norm.register_forward_hook(lambda _m, _a, out, key=key: found.setdefault(key, out))
-    kept = NOISE.argsort(1)[:, :4]
-    model.distiller.teacher.encode(model.distiller.teacher_input(IMAGE), kept)
-    ours = model.backbone.encode(IMAGE, kept, hidden_of=(1, 4)).hidden
-    last, first = (layer.weight for layer in model.distiller.hidden_maps)
-    mapped = normalised(ours[4], model.backbone.norm) @ last.T
-    expected = (mapped - found['last']).square().mean()
-    mapped = normalised(ours[1], model.backbone.blocks[1].norm1) @ first.T
-    expected = expected + (mapped - found['first']).square().mean()
+    model.distiller.teacher.encode(model.distiller.teacher_input(IMAGE), KEPT)
+    ours = model.backbone.encode(IMAGE, KEPT, hidden_of=(1, 4)).hidden
+    student = model.backbone
+    expected = hidden_error(model, 0, ours[4], student.norm, found['last'])
+    expected += hidden_error(model, 1, ours[1], student.blocks[1].norm1, found['first'])
     torch.testing.assert_close(model.loss(IMAGE, noise=NOISE)['loss_hidden'], expected)
 
 
@@ -249,19 +219,17 @@ def test_registers_are_dropped_on_request(tokens: str) -> None:
     registers = dict(type='lightvit_dense.TimmTeacher', name='vit_small_patch14_reg4_dinov2')
     registers |= dict(img_size=56)
     model = distilled(registers, pairs=[(4, 2)], tokens=tokens, teacher_input=dict(size=56))
-    kept = NOISE.argsort(1)[:, :4]
     teacher = model.distiller.teacher
     resized = model.distiller.teacher_input(IMAGE)
     assert resized.shape == (2, 3, 56, 56)
-    theirs = teacher.attention_logits(resized, (2,), kept)[2].detach()
+    theirs = teacher.attention_logits(resized, (2,), KEPT)[2].detach()
     assert theirs.shape == (2, 6, 9, 9)  # class token, 4 registers, 4 patches
-    student = model.backbone.encode(IMAGE, kept, (4,)).logits[4]
+    student = model.backbone.encode(IMAGE, KEPT, (4,)).logits[4]
     places = [0, 5, 6, 7, 8] if tokens == 'class' else [5, 6, 7, 8]
     theirs = theirs[:, :, places][..., places]
     student = student if tokens == 'class' else student[:, :, 1:, 1:]
-    mapped = torch.einsum('oi,biqk->boqk', model.distiller.head_maps[0].weight[..., 0, 0], student)
     loss = model.loss(IMAGE, noise=NOISE)['loss_distill']
-    torch.testing.assert_close(loss, (mapped - theirs).square().mean())
+    torch.testing.assert_close(loss, (mixed(model, student) - theirs).square().mean())
     assert set(model.attention_agreement(IMAGE)) == {f'layer_{i}' for i in (1, 2, 3, 4)}
 
 
@@ -282,15 +250,9 @@ def test_registers_are_dropped_on_request(tokens: str) -> None:
         (dict(head_map='one'), 'head_map is one of'),
         (dict(tokens='some'), 'tokens is one of'),
         (dict(head_map='identity'), r"'identity' needs equal heads.*\(4, 6\)"),
-        (
-            dict(teacher=vit(**TEACHER, img_size=64)),
-            r'\(4, 4\), teacher \(8, 8\).*img_size=\(32, 32\)',
-        ),
-        (dict(teacher=vit(**TEACHER, cls_token=False)), 'student 1, teacher 0 prefix tokens'),
-        (
-            dict(teacher=vit(**TEACHER, cls_token=False), tokens='class'),
-            'needs a class token on both sides',
-        ),
+        (dict(teacher=LARGER), r'\(4, 4\), teacher \(8, 8\).*img_size=\(32, 32\)'),
+        (dict(teacher=PLAIN), 'student 1, teacher 0 prefix tokens'),
+        (dict(teacher=PLAIN, tokens='class'), 'needs a class token on both sides'),
         (dict(teacher_input=dict(mean=[0.0] * 3)), 'give both mean and std'),
         (dict(teacher_input=dict(mean=[0.0] * 3, std=[1.0] * 3)), "the student's are not known"),
     ],
@@ -302,7 +264,7 @@ def test_what_does_not_line_up_fails_when_it_is_built(options: dict, message: st
 
 def test_teachers_get_their_own_normalisation_and_size() -> None:
     own = dict(mean=[100.0, 110.0, 120.0], std=[50.0, 55.0, 60.0])
-    model = distilled(pairs=[(2, 2)], preprocessor=NORMALISER, teacher_input=own)
+    model = distilled(pairs=[(2, 2)], data_preprocessor=NORMALISER, teacher_input=own)
     pixels = torch.rand(2, 3, 32, 32) * 255
     mean, std = (torch.tensor(own[key]).reshape(3, 1, 1) for key in ('mean', 'std'))
     converted = model.distiller.teacher_input((pixels - 120) / 60)
@@ -352,9 +314,6 @@ def test_attention_r2_is_one_for_mixed_heads_and_zero_for_uniform_attention() ->
     assert attention_r2(student, shifted) == pytest.approx(1, abs=1e-6)
     assert attention_r2(torch.ones(4, 3, 9, 9), mixed) == 0
     assert attention_r2(student, torch.ones(4, 3, 9, 9)) == 0
-    noise = mixed + mixed.std() * torch.randn_like(mixed)
-    assert attention_r2(student, noise) == pytest.approx(0.5, abs=0.08)
-    assert attention_r2(torch.randn(4, 3, 9, 9), mixed) < 0.05
 
 
 def test_attention_r2_is_least_squares() -> None:

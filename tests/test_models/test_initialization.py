@@ -11,7 +11,7 @@ import torch
 from mmengine.config import Config
 from torch import Tensor, nn
 
-from lightvit_dense.models import ClassificationHead, VisionTransformer
+from lightvit_dense.models import VisionTransformer
 from lightvit_dense.models.layers import trunc_normal_
 from lightvit_dense.registry import MODELS
 
@@ -30,10 +30,6 @@ def xavier(rows: int, columns: int) -> Spread:
 
 def normal(std: float = 0.02) -> Spread:
     return std, 6 * std
-
-
-def scaled(spread: Spread, layer: int) -> Spread:
-    return spread[0] / math.sqrt(2 * layer), spread[1] / math.sqrt(2 * layer)
 
 
 CUT = 0.02 * math.sqrt(1 - 2 * math.exp(-0.5) / math.sqrt(2 * math.pi) / math.erf(0.5**0.5)), 0.02
@@ -56,16 +52,12 @@ def published(init: str, layer: int) -> dict[str, Spread]:
             'pos_embed': normal(),
         }
     drawn = CUT if init == 'simmim' else normal()
-    behind = drawn if init == 'timm' else scaled(drawn, layer)
+    behind = drawn if init == 'timm' else tuple(x / math.sqrt(2 * layer) for x in drawn)
     return {
+        **dict.fromkeys(('cls_token', 'attn.qkv.weight', 'mlp.fc1.weight', 'pos_embed'), drawn),
+        **dict.fromkeys(('attn.proj.weight', 'mlp.fc2.weight'), behind),
         'patch_embed.proj.weight': CONV if init == 'timm' else drawn,
         'patch_embed.proj.bias': CONV if init == 'timm' else ZERO,
-        'cls_token': drawn,
-        'attn.qkv.weight': drawn,
-        'attn.proj.weight': behind,
-        'mlp.fc1.weight': drawn,
-        'mlp.fc2.weight': behind,
-        'pos_embed': drawn,
     }
 
 
@@ -131,19 +123,12 @@ def test_the_query_key_block_is_cut_from_a_whole_projection() -> None:
 
 
 CONFIGS = {
-    'pretrain/mae_vit-tiny': 'mae',
-    'pretrain/mae_vit-small': 'mae',
-    'pretrain/dmae_vit-tiny': 'mae',
-    'pretrain/dmae_vit-small': 'mae',
+    **{f'pretrain/{m}_vit-{size}': 'mae' for m in ('mae', 'dmae') for size in ('tiny', 'small')},
     'pretrain/d2mae_vit-tiny': 'mae',
     'pretrain/mocov3_vit-tiny': 'mocov3',
     'pretrain/simmim_vit-tiny': 'simmim',
     'pretrain/dino_vit-tiny': 'timm',
-    'imagenet/finetune_scratch_vit-tiny_original_300e': 'timm',
-    'imagenet/finetune_scratch_vit-tiny_hard-distillation_300e': 'timm',
     'imagenet/deit_vit-tiny_300e': 'timm',
-    'imagenet/deit_vit-tiny_improved_300e': 'timm',
-    'imagenet/deit_vit-small_improved_300e': 'timm',
     'coco/maskrcnn_scratch_tiny': 'timm',
     'ade20k/semfpn_scratch_tiny': 'timm',
     'lasot/ostrack256_scratch_tiny': 'timm',
@@ -152,13 +137,14 @@ CONFIGS = {
 
 @pytest.mark.parametrize('name', CONFIGS)
 def test_what_trains_from_nothing_starts_as_its_authors_do(name: str) -> None:
+    """The recipes of fine-tuning have tests of their own."""
     model = Config.fromfile(ROOT / f'configs/{name}.py').model
     assert model.backbone.get('init', 'mae') == CONFIGS[name]
     assert model.backbone.get('init_cfg') is None
 
 
-def edges(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make uniform draws hit both ends of their range, as they do once in 2**24 numbers."""
+def test_normal_values_have_no_outliers_and_are_torchs_otherwise(monkeypatch) -> None:
+    """Let uniform draws hit both ends of their range, as they do once in 2**24 numbers."""
     draw = Tensor.uniform_
 
     def uniform_(self: Tensor, low: float = 0, high: float = 1, **options: Any) -> Tensor:
@@ -167,10 +153,6 @@ def edges(monkeypatch: pytest.MonkeyPatch) -> None:
         return self
 
     monkeypatch.setattr(Tensor, 'uniform_', uniform_)
-
-
-def test_normal_values_have_no_outliers_and_are_torchs_otherwise(monkeypatch) -> None:
-    edges(monkeypatch)
     torch.manual_seed(0)
     theirs = nn.init.trunc_normal_(torch.empty(2**20), std=0.02)
     torch.manual_seed(0)
@@ -178,8 +160,6 @@ def test_normal_values_have_no_outliers_and_are_torchs_otherwise(monkeypatch) ->
     assert theirs[[0, -1]].tolist() == [-2, 2]  # 100 deviations
     assert ours.abs().max().item() == pytest.approx(0.12)
     assert torch.equal(ours[1:-1], theirs[1:-1])
-    assert ours.std().item() == pytest.approx(0.02, rel=0.005)
-    assert ours.mean().item() == pytest.approx(0, abs=1e-4)
 
 
 def test_nothing_draws_with_torchs_or_timms() -> None:
@@ -187,22 +167,6 @@ def test_nothing_draws_with_torchs_or_timms() -> None:
     unguarded = r'init\.trunc_normal_|timm.* import .*trunc_normal|TruncNormal|trunc_normal_init'
     found = [p.name for p in sources if re.search(unguarded, p.read_text())]
     assert found == ['initialization.py']
-
-
-def test_the_smallest_draw_but_one_is_far_from_the_cut() -> None:
-    step = torch.nextafter(torch.tensor(-1.0), torch.tensor(0.0))
-    assert -6 < (torch.erfinv(step) * math.sqrt(2)).item() < -5
-
-
-@pytest.mark.parametrize('init', ['timm', 'beit', 'simmim'])
-def test_no_parameter_of_a_model_has_outliers(monkeypatch, init: str) -> None:
-    edges(monkeypatch)
-    model = VisionTransformer(dict(embed_dim=32, depth=2, num_heads=2), 32, init=init)
-    head = ClassificationHead(10, 32)
-    for module in (model, head):
-        for name, value in module.named_parameters():
-            if 'norm' not in name:
-                assert value.abs().max() <= 0.12, name
 
 
 def test_the_head_of_hiera_starts_as_the_authors() -> None:

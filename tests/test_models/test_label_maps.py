@@ -31,9 +31,7 @@ def test_one_channel_has_a_threshold() -> None:
 
 
 @pytest.mark.parametrize('flip', [None, 'horizontal', 'vertical'])
-def test_predictions_without_scores_are_the_same(
-    build_segmentor, segmentation_batch, flip: str | None
-) -> None:
+def test_predictions_without_scores_are_the_same(build_segmentor, segmentation_batch, flip) -> None:
     model = build_segmentor('semfpn').eval()
     batch = segmentation_batch([(50, 60), (64, 100)])
     batch['data_samples'][1].set_metainfo(

@@ -5,12 +5,14 @@ import math
 import pytest
 import torch
 from torch import Tensor
+from transformers import ViTMAEConfig, ViTMAEForPreTraining
 
+from lightvit_dense.checkpoints.key_mapping import rename
+from lightvit_dense.checkpoints.sources import merge_qkv
 from lightvit_dense.models import MAE
 from lightvit_dense.models.layers import sincos_position
 from lightvit_dense.models.pretraining import random_masking
-from lightvit_dense.models.pretraining.mae import patchify, unpatchify
-from tests.helpers.models import VIT, distiller, vit
+from tests.helpers.models import VIT, assert_same_gradients, distiller, gradients, vit
 
 
 def small_mae(**options: object) -> MAE:
@@ -23,34 +25,25 @@ def small_dmae(*pairs: tuple[int, int]) -> MAE:
 
 def _from_hugging_face(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Rename ViTMAE's parameters to ours."""
-    out = {}
-    for key, value in state.items():
-        key = key.replace('vit.embeddings.position_embeddings', 'backbone.pos_embed')
-        key = key.replace('vit.embeddings.cls_token', 'backbone.cls_token')
-        key = key.replace('vit.embeddings.patch_embeddings.projection', 'backbone.patch_embed.proj')
-        key = key.replace('vit.layers.', 'backbone.blocks.').replace(
-            'vit.layernorm', 'backbone.norm'
-        )
-        key = key.replace('decoder.decoder_layers.', 'decoder.blocks.')
-        key = key.replace('decoder.decoder_', 'decoder.')
-        key = key.replace('layernorm_before', 'norm1').replace('layernorm_after', 'norm2')
-        key = key.replace('attention.o_proj', 'attn.proj')
-        if '.q_proj.' in key:
-            parts = [state[_source(state, value, part)] for part in 'qkv']
-            key, value = key.replace('attention.q_proj', 'attn.qkv'), torch.cat(parts)
-        if '.k_proj.' not in key and '.v_proj.' not in key:
-            out[key] = value
-    return out
-
-
-def _source(state: dict[str, Tensor], value: Tensor, part: str) -> str:
-    name = next(k for k, v in state.items() if v is value)
-    return name.replace('q_proj', f'{part}_proj')
+    rules = (
+        (r'vit\.embeddings\.position_embeddings', 'backbone.pos_embed'),
+        (r'vit\.embeddings\.cls_token', 'backbone.cls_token'),
+        (r'vit\.embeddings\.patch_embeddings\.projection', 'backbone.patch_embed.proj'),
+        (r'vit\.layers\.', 'backbone.blocks.'),
+        (r'vit\.layernorm', 'backbone.norm'),
+        (r'decoder\.decoder_layers\.', 'decoder.blocks.'),
+        (r'decoder\.decoder_', 'decoder.'),
+        (r'layernorm_before', 'norm1'),
+        (r'layernorm_after', 'norm2'),
+        (r'attention\.o_proj', 'attn.proj'),
+        (r'attention\.q_proj', 'attn.query'),
+        (r'attention\.k_proj', 'attn.key'),
+        (r'attention\.v_proj', 'attn.value'),
+    )
+    return merge_qkv(rename(state, rules))
 
 
 def test_equals_hugging_face_at_vit_tiny_size() -> None:
-    from transformers import ViTMAEConfig, ViTMAEForPreTraining
-
     torch.manual_seed(0)
     config = ViTMAEConfig(
         hidden_size=192, num_hidden_layers=12, num_attention_heads=12, intermediate_size=768,
@@ -62,31 +55,18 @@ def test_equals_hugging_face_at_vit_tiny_size() -> None:
         if parameter.requires_grad:
             torch.nn.init.normal_(parameter, std=0.02)
     ours = MAE(dict(type=VIT, arch='tiny', pos_embed='sincos')).eval()
-    renamed = _from_hugging_face(theirs.state_dict(keep_vars=True))
-    ours.load_state_dict(renamed, strict=True)
+    ours.load_state_dict(_from_hugging_face(theirs.state_dict()), strict=True)
 
     image, noise = torch.randn(2, 3, 224, 224), torch.rand(2, 196)
     loss = ours.loss(image, noise=noise)['loss_reconstruction']
     reference = theirs(image, noise=noise).loss
     assert loss.item() == pytest.approx(reference.item(), abs=1e-5)
-
-    loss.backward()
-    reference.backward()
-    gradients = {k: v for k, v in _from_hugging_face(_gradients(theirs)).items()}
-    compared = 0
-    for name, parameter in ours.named_parameters():
-        if parameter.requires_grad:
-            torch.testing.assert_close(
-                parameter.grad, gradients[name], atol=1e-5, rtol=1e-4, msg=name
-            )
-            compared += 1
-    assert compared == 12 * 12 + 12 + 5 + 7
-
-
-def _gradients(model: torch.nn.Module) -> dict[str, Tensor]:
-    return {
-        k: torch.zeros_like(p) if p.grad is None else p.grad for k, p in model.named_parameters()
-    }
+    expected = _from_hugging_face(gradients(reference, theirs))
+    found = gradients(loss, ours)
+    assert found.keys() == expected.keys()
+    assert len(found) == 12 * 12 + 12 + 5 + 7
+    for name, grad in found.items():
+        torch.testing.assert_close(grad, expected[name], atol=1e-5, rtol=1e-4, msg=name)
 
 
 def test_fixed_positions_are_maes() -> None:
@@ -130,11 +110,6 @@ def test_masking_rejects_nonsense() -> None:
         random_masking(2, 16, 0.5, noise=torch.rand(2, 9))
     with pytest.raises(ValueError, match='keeps 0 of 16'):
         small_mae(mask_ratio=0.99)
-
-
-def test_patches_round_trip() -> None:
-    image = torch.randn(2, 3, 16, 24)
-    assert torch.equal(unpatchify(patchify(image, 8), 8, (2, 3)), image)
 
 
 def _equation_3(model: MAE, image: Tensor, noise: Tensor) -> dict[str, Tensor]:
@@ -199,15 +174,9 @@ def test_dmae_equals_equation_3() -> None:
     image = torch.randn(3, 3, 32, 32, dtype=torch.double)
     noise = torch.rand(3, 16)
     losses, reference = model.loss(image, noise=noise), _equation_3(model, image, noise)
-    parameters = [p for p in model.parameters() if p.requires_grad]
     for name, value in reference.items():
         torch.testing.assert_close(losses[name], value)
-        ours = torch.autograd.grad(losses[name], parameters, retain_graph=True, allow_unused=True)
-        theirs = torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True)
-        for a, b in zip(ours, theirs, strict=True):
-            assert (a is None) == (b is None)
-            if a is not None:
-                torch.testing.assert_close(a, b)
+        assert_same_gradients(losses[name], value, model)
 
 
 def test_teacher_stops_at_the_last_query_key_product_without_autograd() -> None:
@@ -227,8 +196,3 @@ def test_loss_weight_is_live_and_pairs_average() -> None:
     once = model.loss(image, noise=noise)['loss_distill']
     model.distiller.loss_weight = 0.25
     torch.testing.assert_close(model.loss(image, noise=noise)['loss_distill'], 0.25 * once)
-
-
-def test_moving_the_model_moves_the_teacher() -> None:
-    model = small_dmae().double()
-    assert next(model.distiller.teacher.parameters()).dtype == torch.float64

@@ -7,6 +7,7 @@ from mmdet.structures.mask import PolygonMasks
 
 from lightvit_dense.errors import UserError, user_errors
 from lightvit_dense.models.detectors.mask_rcnn import masks_on_pad_shape
+from tests.helpers.models import silent
 
 KINDS = ['vit', 'hiera', 'li2021']
 
@@ -62,12 +63,7 @@ def test_every_parameter_learns(build_detector, detection_batch, kind: str) -> N
     found = losses(model, detection_batch([(50, 64), (64, 64)]))
     total, _ = model.parse_losses(found)
     total.backward()
-    silent = [
-        name
-        for name, parameter in model.named_parameters()
-        if parameter.grad is None or not parameter.grad.isfinite().all() or not parameter.grad.any()
-    ]
-    assert silent == []
+    assert silent(model) == []
 
 
 @pytest.mark.parametrize('size', [(1, 1), (2, 64), (64, 3), (7, 400)])
@@ -81,13 +77,7 @@ def test_any_size_is_detected_on(build_detector, detection_batch, size: tuple) -
 
 @pytest.mark.parametrize(
     'boxes',
-    [
-        [],
-        [(5, 5, 6, 6)],
-        [(20, 20, 20.4, 20.4)],
-        [(50, 40, 90, 80)],
-        [(100, 100, 120, 130)],
-    ],
+    [[], [(5, 5, 6, 6)], [(20, 20, 20.4, 20.4)], [(50, 40, 90, 80)], [(100, 100, 120, 130)]],
     ids=['none', 'one pixel', 'less than a pixel', 'half outside', 'outside'],
 )
 def test_odd_truths_give_finite_losses(build_detector, detection_batch, boxes: list) -> None:

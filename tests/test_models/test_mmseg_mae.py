@@ -1,13 +1,11 @@
 """The backbone of Semantic FPN is mmsegmentation's MAE: function, gradients, loading, groups."""
 
-import copy
 import re
 from pathlib import Path
 
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.optim import build_optim_wrapper
 from mmseg.models import EncoderDecoder as MMSegEncoderDecoder
 from mmseg.models.backbones import MAE
 from scipy.interpolate import RectBivariateSpline
@@ -16,6 +14,7 @@ from torch import Tensor, nn
 from lightvit_dense.checkpoints import load_backbone
 from lightvit_dense.models import VisionTransformer
 from lightvit_dense.registry import MODELS
+from tests.helpers.models import rates_and_decays
 
 ROOT = Path(__file__).parents[2]
 TABLE = 'attn.relative_position_bias_table'
@@ -29,15 +28,8 @@ NAMES = (
     (r'\.ls([12])\.gamma', r'.gamma_\1'),
 )
 # The authors' configuration of it.
-AUTHORS = dict(
-    img_size=(512, 512),
-    embed_dims=192,
-    num_heads=12,
-    init_values=1.0,
-    drop_path_rate=0.1,
-    out_indices=[3, 5, 7, 11],
-    norm_cfg=dict(type='LN', eps=1e-6),
-)
+AUTHORS = dict(img_size=(512, 512), embed_dims=192, num_heads=12, out_indices=[3, 5, 7, 11])
+AUTHORS |= dict(init_values=1.0, drop_path_rate=0.1, norm_cfg=dict(type='LN', eps=1e-6))
 
 
 def their_name(name: str) -> str:
@@ -101,16 +93,6 @@ def test_sizes_initial_values_and_drop_path_are_mmsegs() -> None:
     assert rates == [layer.drop_path.drop_prob for layer in theirs.layers]
 
 
-def groups(model: nn.Module, optim_wrapper: dict) -> dict[str, tuple[float, float]]:
-    """Return the learning rate and decay of every parameter."""
-    wrapper = build_optim_wrapper(model, copy.deepcopy(optim_wrapper))
-    return {
-        name: (group['lr'], group['weight_decay'])
-        for group in wrapper.param_groups
-        for name in group.get('param_names', ())
-    }
-
-
 @pytest.mark.filterwarnings('ignore:DeprecationWarning')  # theirs warns of its own name
 def test_groups_are_those_of_mmsegs_constructor() -> None:
     cfg = config()
@@ -118,15 +100,14 @@ def test_groups_are_those_of_mmsegs_constructor() -> None:
     theirs = nn.Module()
     theirs.backbone = MAE(**AUTHORS)
     theirs.neck, theirs.decode_head = ours.neck, ours.decode_head
-    expected = groups(
-        theirs,
-        dict(
-            constructor='mmseg.LayerDecayOptimizerConstructor',
-            optimizer=dict(type='AdamW', lr=1e-4, betas=(0.9, 0.999), weight_decay=0.05),
-            paramwise_cfg=dict(num_layers=12, layer_decay_rate=0.8),
-        ),
+    wrapper = dict(
+        constructor='mmseg.LayerDecayOptimizerConstructor',
+        optimizer=dict(type='AdamW', lr=1e-4, betas=(0.9, 0.999), weight_decay=0.05),
+        paramwise_cfg=dict(num_layers=12, layer_decay_rate=0.8),
     )
-    found = {their_name(n): values for n, values in groups(ours, cfg.optim_wrapper).items()}
+    expected = rates_and_decays(theirs, wrapper)
+    found = rates_and_decays(ours, cfg.optim_wrapper)
+    found = {their_name(name): values for name, values in found.items()}
     assert set(found) == set(expected) == {n for n, _ in theirs.named_parameters()}
     for name, values in expected.items():
         assert found[name] == pytest.approx(values, rel=1e-12), name

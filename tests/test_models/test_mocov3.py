@@ -95,17 +95,12 @@ def test_copies_follow_by_the_formula() -> None:
         if parameter.requires_grad:
             parameter.data.add_(torch.randn_like(parameter))
     model.update_ema_targets(0.9)
-    compared = 0
-    for name, value in model.named_parameters():
-        if not name.startswith('momentum_'):
-            continue
+    copies = {n: p for n, p in model.named_parameters() if n.startswith('momentum_')}
+    for name, value in copies.items():
         leader = model.get_parameter(name.removeprefix('momentum_'))
         torch.testing.assert_close(value, 0.9 * state[name] + 0.1 * leader)
         assert torch.equal(value, state[name]) == name.endswith('pos_embed')
-        compared += 1
-    assert compared == len(list(model.backbone.parameters())) + len(
-        list(model.projector.parameters())
-    )
+    assert len(copies) == len([*model.backbone.parameters(), *model.projector.parameters()])
     before = model.momentum_backbone.cls_token.clone()
     model.update_ema_targets(1.0)
     assert torch.equal(model.momentum_backbone.cls_token, before)

@@ -1,4 +1,4 @@
-"""Canvases follow from an image's own size."""
+"""Shapes to pad to follow from an image's own size."""
 
 import pytest
 import torch
@@ -15,17 +15,10 @@ from lightvit_dense.models.pad_shape import (
 
 @pytest.mark.parametrize(
     ('size', 'pad_shape'),
-    [
-        ((1, 1), (640, 640)),
-        ((640, 480), (640, 640)),
-        ((641, 480), (672, 640)),
-        ((3, 5000), (640, 5024)),
-        ((672, 704), (672, 704)),
-    ],
-)
-def test_at_least_the_pad_shape_and_larger_sides_rounded_up(
-    size: tuple[int, int], pad_shape: tuple[int, int]
-) -> None:
+    [((1, 1), (640, 640)), ((640, 480), (640, 640)), ((641, 480), (672, 640)),
+     ((3, 5000), (640, 5024)), ((672, 704), (672, 704))],
+)  # fmt: skip
+def test_at_least_the_pad_shape_and_larger_sides_rounded_up(size: tuple, pad_shape: tuple) -> None:
     assert pad_shape_of(size, (640, 640), 32) == pad_shape
 
 

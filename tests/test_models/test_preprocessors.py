@@ -4,8 +4,9 @@ from mmengine.model import ImgDataPreprocessor
 from mmengine.structures import BaseDataElement
 
 from lightvit_dense.models import ImagePreprocessor
+from tests.helpers.models import MEAN, STD
 
-RGB = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])
+RGB = dict(mean=MEAN, std=STD)
 
 
 def images(batch=4, size=(10, 14)):

@@ -12,13 +12,14 @@ from lightvit_dense.models import (
     SimpleFeaturePyramid,
 )
 from lightvit_dense.registry import MODELS
+from tests.helpers.models import silent
 
 GN = dict(type='GN', num_groups=2)
 
 
-def maps(channels: int, dtype: torch.dtype = torch.float32) -> tuple[Tensor, ...]:
+def maps(channels: int) -> tuple[Tensor, ...]:
     generator = torch.Generator().manual_seed(0)
-    return tuple(torch.randn(2, channels, 2, 4, generator=generator, dtype=dtype) for _ in range(4))
+    return tuple(torch.randn(2, channels, 2, 4, generator=generator) for _ in range(4))
 
 
 def doubled(x: Tensor, layer: nn.ConvTranspose2d) -> Tensor:
@@ -41,7 +42,7 @@ def mixed(x: Tensor, layer: nn.Conv2d) -> Tensor:
 def test_pyramids_by_hand() -> None:
     inputs = maps(8)
     scaled, deep = ScaledFeaturePyramid(8, 0.5, norm_cfg=GN), MultiDepthPyramid(8, norm_cfg=GN)
-    for neck, width in ((scaled, 4), (deep, 8)):
+    for neck in (scaled, deep):
         first, norm, _, second = neck.levels[0]
         two, small = neck.levels[1], inputs[2:]
         if neck is scaled:
@@ -53,26 +54,15 @@ def test_pyramids_by_hand() -> None:
             small[0],
             shrunk(small[1]),
         ]
-        found = neck(inputs)
-        shapes = [(2, width, 8, 16), (2, width, 4, 8), (2, width, 2, 4), (2, width, 1, 2)]
-        assert [tuple(x.shape) for x in found] == shapes
-        for ours, theirs in zip(found, expected, strict=True):
+        for ours, theirs in zip(neck(inputs), expected, strict=True):
             torch.testing.assert_close(ours, theirs)
 
 
-def test_sizes_of_many_maps_at_the_papers_width() -> None:
-    """Counted by hand; every convolution has a bias, batch and group norm two vectors."""
+def test_widths_and_norms_at_the_papers_width() -> None:
     scaled = ScaledFeaturePyramid(192)
-    up = 192 * 48 * 4 + 48
     assert scaled.out_channels == 48
-    assert sum(p.numel() for p in scaled.parameters()) == (
-        (up + 2 * 48 + 48 * 48 * 4 + 48) + up + 2 * (192 * 48 + 48)
-    )
     assert isinstance(scaled.levels[0][1], nn.SyncBatchNorm)
-    deep = MultiDepthPyramid(192)
-    up = 192 * 192 * 4 + 192
-    assert sum(p.numel() for p in deep.parameters()) == 3 * up + 2 * 192
-    assert deep.levels[0][1].num_groups == 32
+    assert MultiDepthPyramid(192).levels[0][1].num_groups == 32
 
 
 def test_the_scaled_pyramid_at_full_width_is_beits() -> None:
@@ -93,23 +83,6 @@ def test_the_scaled_pyramid_at_full_width_is_beits() -> None:
         torch.testing.assert_close(kept, expected)
 
 
-@pytest.mark.parametrize(
-    'neck',
-    [
-        ScaledFeaturePyramid(4, 0.5, norm_cfg=GN),
-        MultiDepthPyramid(4, norm_cfg=GN),
-        SimpleFeaturePyramid(4, 3),
-    ],
-    ids=['scaled', 'multi-depth', 'simple'],
-)
-def test_gradients_are_those_of_finite_differences(neck: nn.Module) -> None:
-    neck = neck.double()
-    inputs = [x[:1].requires_grad_() for x in maps(4, torch.float64)]
-    weights = list(neck.parameters())
-    assert torch.autograd.gradcheck(lambda *x: neck(x), inputs, fast_mode=True)
-    assert torch.autograd.gradcheck(lambda *_: neck(tuple(inputs)), weights, fast_mode=True)
-
-
 def test_an_extra_map_or_scale_is_refused() -> None:
     neck = ScaledFeaturePyramid(8, norm_cfg=GN)
     with pytest.raises(ValueError, match=r'makes 4 levels .* got 3: name 4 blocks in the out_ind'):
@@ -126,10 +99,9 @@ def test_an_extra_map_or_scale_is_refused() -> None:
 def test_strides_of_a_backbone_of_small_patches() -> None:
     """As in mmseg's neck, a map may be made four times coarser."""
     inputs = tuple(torch.randn(2, 8, 8, 4) for _ in range(4))
-    theirs = MODELS.build(
-        dict(type='mmseg.Feature2Pyramid', embed_dim=8, rescales=[2, 1, 0.5, 0.25])
-    )
-    deep = MultiDepthPyramid(8, (2, 1, 0.5, 0.25))
+    rescales = [2, 1, 0.5, 0.25]
+    theirs = MODELS.build(dict(type='mmseg.Feature2Pyramid', embed_dim=8, rescales=rescales))
+    deep = MultiDepthPyramid(8, rescales)
     deep.levels[0].load_state_dict(theirs.upsample_2x[0].state_dict())
     for found, expected in zip(deep(inputs), theirs(inputs), strict=True):
         torch.testing.assert_close(found, expected)
@@ -143,23 +115,14 @@ def test_strides_of_a_backbone_of_small_patches() -> None:
 def test_levels_and_that_every_parameter_learns() -> None:
     neck = SimpleFeaturePyramid(16, 8)
     levels = neck((torch.randn(2, 16, 4, 6),))
-    assert [tuple(x.shape) for x in levels] == [
-        (2, 8, 16, 24), (2, 8, 8, 12), (2, 8, 4, 6), (2, 8, 2, 3), (2, 8, 1, 2)
-    ]  # fmt: skip
-    sum(x.pow(3).sum() for x in levels).backward()
-    assert [n for n, p in neck.named_parameters() if not p.grad.any()] == []
+    sides = [(16, 24), (8, 12), (4, 6), (2, 3), (1, 2)]
+    assert [tuple(x.shape) for x in levels] == [(2, 8, *side) for side in sides]
     coarse = SimpleFeaturePyramid(16, 8, (2, 1), add_pooled_level=False)
     assert len(coarse((torch.randn(1, 16, 4, 4),))) == 2
-
-
-def test_size_at_the_papers_width() -> None:
-    """Counted by hand: deconvolutions have a bias, the convolutions behind them only LN's."""
-    neck = SimpleFeaturePyramid(192, 256)
-    tail = 256 * 256 * 9 + 4 * 256
-    up4 = (192 * 96 * 4 + 96) + 2 * 96 + (96 * 48 * 4 + 48) + 48 * 256 + tail
-    up2 = (192 * 96 * 4 + 96) + 96 * 256 + tail
-    same = 192 * 256 + tail
-    assert sum(p.numel() for p in neck.parameters()) == up4 + up2 + 2 * same
+    scaled, deep = ScaledFeaturePyramid(16, 0.5, norm_cfg=GN), MultiDepthPyramid(16, norm_cfg=GN)
+    for model, outputs in ((neck, levels), (scaled, scaled(maps(16))), (deep, deep(maps(16)))):
+        sum(x.pow(3).sum() for x in outputs).backward()
+        assert silent(model) == []
 
 
 def test_finest_level_is_two_deconvolutions_with_norm_and_gelu() -> None:

@@ -1,7 +1,6 @@
 """SEED against a straight-line reference: loss, gradients, queue, teacher; and timm's networks."""
 
 import copy
-import math
 import pickle
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 
 from lightvit_dense.checkpoints import CheckpointError, load_backbone, save_backbone
 from lightvit_dense.models import SEED, EmbeddingTeacher, ImageClassifier, TimmBackbone
-from lightvit_dense.models.pretraining.seed import similarity_loss
+from tests.helpers.models import init_from
 
 CNN = 'lightvit_dense.TimmBackbone'
 STUDENT = dict(type=CNN, name='test_efficientnet')
@@ -69,13 +68,8 @@ def test_loss_gradients_and_queue_equal_the_reference(tau_t) -> None:
             position += 1
         torch.testing.assert_close(model.queue, queue)
         assert int(model.position) == position % 10
-
-
-def test_the_image_itself_is_the_first_of_all() -> None:
-    """With a cold teacher and a queue of others the target is the image: -log of its share."""
-    unit = torch.eye(4, dtype=torch.float64)
-    loss = similarity_loss(unit[:2], unit[:2], unit[2:], 0.2, 0.01)
-    assert loss.item() == pytest.approx(math.log(1 + 2 * math.exp(-5)), abs=1e-12)
+    model.eval()(batch, mode='loss')
+    torch.testing.assert_close(model.queue, queue)
 
 
 def test_teacher_is_frozen_in_evaluation_and_never_saved() -> None:
@@ -103,28 +97,19 @@ def test_a_resumed_run_goes_on_exactly() -> None:
     assert torch.equal(model.queue, other.queue)
 
 
-def test_evaluation_leaves_the_queue_alone() -> None:
-    model = small_seed().eval()
-    queue = model.queue.clone()
-    model(images(), mode='loss')
-    assert torch.equal(model.queue, queue)
-
-
 def research_file(path: Path, method: str, teacher: EmbeddingTeacher) -> Path:
     """Save a teacher as MoCo-v2's or SwAV's code does, with what else is in their files."""
-    start, head = {'mocov2': ('module.encoder_q.', 'fc.'), 'swav': ('module.', 'projection_head.')}[
-        method
-    ]
+    start, head = 'module.encoder_q.', 'fc.'
+    if method == 'swav':
+        start, head = 'module.', 'projection_head.'
     state = {f'{start}{n}': t for n, t in teacher.backbone.state_dict().items()}
     state |= {f'{start}{head}{n}': t for n, t in teacher.head.state_dict().items()}
-    if method == 'mocov2':
-        state |= {
-            n.replace('encoder_q', 'encoder_k'): torch.zeros_like(t) for n, t in state.items()
-        }
+    if method == 'swav':
+        torch.save(state | {'module.prototypes.weight': torch.randn(30, 6)}, path)
+    else:
+        state |= {n.replace('_q', '_k'): torch.zeros_like(t) for n, t in state.items()}
         state |= {'module.queue': torch.randn(6, 8), 'module.queue_ptr': torch.zeros(1).long()}
         torch.save({'epoch': 800, 'arch': 'resnet50', 'state_dict': state}, path)
-    else:
-        torch.save(state | {'module.prototypes.weight': torch.randn(30, 6)}, path)
     return path
 
 
@@ -160,9 +145,12 @@ def test_wrong_options_are_refused() -> None:
         small_seed(student_temperature=0)
     with pytest.raises(ValueError, match=r"head is one of .*'simclr'"):
         EmbeddingTeacher(RESNET, 'simclr')
-    start = dict(type='lightvit_dense.PretrainedBackbone', checkpoint='resnet.pth')
     with pytest.raises(ValueError, match="head='swav' would stay random"):
-        EmbeddingTeacher(RESNET | dict(init_cfg=start), 'swav')
+        EmbeddingTeacher(RESNET | dict(init_cfg=init_from('resnet.pth')), 'swav')
+    for name in ('test_vit', 'mobilenetv3_small_050', 'no_such_network'):
+        message = 'timm knows no model' if name.startswith('no_') else 'takes convolutional'
+        with pytest.raises(ValueError, match=message):
+            TimmBackbone(name)
     with pytest.raises(ValueError, match='12 images a step do not fit into queue_size=10'):
         small_seed().train()(images(12), mode='loss')
 
@@ -208,10 +196,8 @@ def test_an_exported_student_loads_into_the_classifier_and_into_timm(tmp_path) -
     model(images(8), mode='loss')  # moves the batch statistics
     path = tmp_path / 'backbone.safetensors'
     save_backbone(model.backbone, path, {})
-    init = dict(type='lightvit_dense.PretrainedBackbone', checkpoint=str(path))
-    classifier = ImageClassifier(
-        STUDENT | dict(init_cfg=init), dict(num_classes=5, norm=False)
-    ).eval()
+    student = STUDENT | dict(init_cfg=init_from(path))
+    classifier = ImageClassifier(student, dict(num_classes=5, norm=False)).eval()
     classifier.init_weights()
     model.eval()
     batch = images(2)
@@ -235,10 +221,3 @@ def test_files_of_runs_and_of_timm_load_and_others_are_refused(start) -> None:
         assert torch.equal(value, source.state_dict()[name]), name
     with pytest.raises(CheckpointError, match=r'none of its .* tensors fits|is a ResNet'):
         load_backbone(TimmBackbone('test_efficientnet'), state)
-
-
-@pytest.mark.parametrize('name', ['test_vit', 'mobilenetv3_small_050', 'no_such_network'])
-def test_networks_of_another_kind_are_refused(name) -> None:
-    message = 'timm knows no model' if name.startswith('no_') else 'takes convolutional networks'
-    with pytest.raises(ValueError, match=message):
-        TimmBackbone(name)

@@ -1,30 +1,26 @@
 """The Swin backbone against timm, mmdet and straight-line references."""
 
-import math
 from pathlib import Path
 
 import pytest
 import timm
 import torch
-from torch import Tensor, nn
+from mmdet.models.backbones import SwinTransformer as MMDetSwin
+from torch import Tensor
 
 from lightvit_dense.deploy.onnx_export import compare_onnx, export_onnx, onnx_session
 from lightvit_dense.models import SwinTransformer, get_layer_id
 from lightvit_dense.models.layers.swin import SwinBlock, WindowQueryKeyBlock
 from lightvit_dense.representation.features import layer_maps
-from tests.helpers.models import randomise
+from tests.helpers.models import gradients, randomise
 
 SMALL = dict(embed_dim=12, depths=(2, 2, 2), num_heads=3)
+MAPS = dict(out_type='featmap', out_indices=(0, 1, 2), final_norm=False, stage_norms=True)
 
 
 def small(**options: object) -> SwinTransformer:
     torch.manual_seed(0)
     return randomise(SwinTransformer(SMALL, **(dict(img_size=64, window_size=4) | options)))
-
-
-def gradients(model: nn.Module, out: Tensor) -> dict[str, Tensor]:
-    out.square().sum().backward()
-    return {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
 
 
 @pytest.mark.parametrize(
@@ -34,22 +30,18 @@ def gradients(model: nn.Module, out: Tensor) -> dict[str, Tensor]:
 )
 def test_values_and_gradients_are_those_of_timm(side: int, window: int) -> None:
     ours = small(img_size=side, window_size=window)
+    arch = SMALL | dict(num_heads=(3, 6, 12))
     theirs = timm.models.swin_transformer.SwinTransformer(
-        side, 4, num_classes=0, window_size=window, drop_path_rate=0.0, **heads_by_stage(SMALL)
+        side, 4, num_classes=0, window_size=window, drop_path_rate=0.0, **arch
     ).eval()
     theirs.load_state_dict(ours.state_dict())
     image = torch.randn(2, 3, side, side)
     found, expected = ours(image)[0], theirs.forward_features(image).flatten(1, 2)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(ours.encode(image).tokens, expected, atol=1e-5, rtol=1e-5)
-    wanted = gradients(theirs, expected)
-    for name, gradient in gradients(ours, found).items():
+    wanted = gradients(expected.square().sum(), theirs)
+    for name, gradient in gradients(found.square().sum(), ours).items():
         torch.testing.assert_close(gradient, wanted[name], atol=1e-4, rtol=1e-4)
-
-
-def heads_by_stage(arch: dict) -> dict:
-    stages = range(len(arch['depths']))
-    return {**arch, 'num_heads': tuple(arch['num_heads'] * 2**stage for stage in stages)}
 
 
 def test_the_papers_tiny_has_the_parameters_of_the_authors() -> None:
@@ -90,27 +82,15 @@ def mmdet_state(model: SwinTransformer) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize('size', [(64, 64), (61, 83), (100, 52), (39, 140)])
 def test_maps_of_any_size_are_those_of_mmdet(size: tuple[int, int]) -> None:
-    from mmdet.models.backbones import SwinTransformer as MMDetSwin
-
-    ours = small(
-        img_size=128, out_type='featmap', out_indices=(0, 1, 2), final_norm=False, stage_norms=True
-    )
-    theirs = MMDetSwin(
-        embed_dims=12,
-        window_size=4,
-        depths=(2, 2, 2),
-        num_heads=(3, 6, 12),
-        strides=(4, 2, 2),
-        out_indices=(0, 1, 2),
-        drop_path_rate=0.0,
-    )
+    ours = small(img_size=128, **MAPS)
+    stages = dict(depths=(2, 2, 2), num_heads=(3, 6, 12), strides=(4, 2, 2), out_indices=(0, 1, 2))
+    theirs = MMDetSwin(embed_dims=12, window_size=4, drop_path_rate=0.0, **stages)
     theirs.eval()  # returns nothing
     missing, unexpected = theirs.load_state_dict(mmdet_state(ours), strict=False)
     assert not unexpected
     assert all(name.endswith('relative_position_index') for name in missing)
     image = torch.randn(2, 3, *size)
-    for stage, (found, expected) in enumerate(zip(ours(image), theirs(image), strict=True)):
-        assert found.shape[2:] == tuple(math.ceil(side / (4 << stage)) for side in size)
+    for found, expected in zip(ours(image), theirs(image), strict=True):
         torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
 
@@ -146,14 +126,6 @@ def test_logits_equal_a_straight_line_computation(shifted: bool) -> None:
     x = torch.randn(2, 6, 9, 8)
     found = block.logits(x).unflatten(2, (6, 9))
     torch.testing.assert_close(found, straight_logits(block, x), atol=1e-5, rtol=1e-5)
-    # What is seen is what the block computes with: softmax, values and projection give its output.
-    if not shifted:
-        v = block.attn.qkv(block.norm1(x))[..., 16:].unflatten(-1, (2, 4))
-        v = v.unflatten(1, (2, 3)).unflatten(3, (3, 3)).permute(0, 5, 1, 3, 2, 4, 6)
-        out = found.softmax(-1) @ v.flatten(2, 3).flatten(3, 4)  # [B, heads, windows, N, d]
-        out = out.unflatten(2, (2, 3)).unflatten(4, (3, 3)).permute(0, 2, 4, 3, 5, 1, 6)
-        out = block.attn.proj(out.flatten(5).reshape(2, 6, 9, 8))
-        torch.testing.assert_close(block._attn(block.norm1(x)), out, atol=1e-5, rtol=1e-5)
 
 
 def test_encode_gives_layers_as_the_original_counts_them() -> None:
@@ -161,15 +133,12 @@ def test_encode_gives_layers_as_the_original_counts_them() -> None:
     image = torch.randn(2, 3, 64, 64)
     ids_keep = torch.rand(2, 256).argsort(1)[:, :100]
     encoding = model.encode(image, ids_keep, (1, 4, 6), range(7))
-    grids = [model.grid_of(layer) for layer in range(7)]
-    shapes = [tuple(encoding.hidden[layer].shape) for layer in range(7)]
-    assert shapes == [(2, r * c, model.width_of(i)) for i, (r, c) in enumerate(grids)]
     masked = torch.ones(2, 256, dtype=torch.bool).scatter(1, ids_keep, False)
     assert (encoding.hidden[0][masked] == model.mask_token[0, 0]).all()
     seen = model.patch_embed(image).flatten(1, 2)
     torch.testing.assert_close(encoding.hidden[0][~masked], seen[~masked])
     read = layer_maps(model, image)  # normalised, by the block that reads them
-    plain = model.encode(image, hidden_of=(2,)).hidden[2].unflatten(1, grids[2])
+    plain = model.encode(image, hidden_of=(2,)).hidden[2].unflatten(1, model.grid_of(2))
     torch.testing.assert_close(read[2], model.layers[1].blocks[0].norm1(plain))
     alone = model.attention_logits(image, (1, 4, 6), ids_keep)
     for layer, logits in encoding.logits.items():
@@ -177,8 +146,7 @@ def test_encode_gives_layers_as_the_original_counts_them() -> None:
 
 
 def test_onnx_computes_the_same_for_any_batch(tmp_path: Path) -> None:
-    options = dict(out_type='featmap', out_indices=(0, 1, 2), final_norm=False, stage_norms=True)
-    model = small(img_size=128, **options)
+    model = small(img_size=128, **MAPS)
     export_onnx(model, tmp_path / 'swin.onnx', torch.randn(2, 3, 72, 100), ('a', 'b', 'c'))
     session = onnx_session(tmp_path / 'swin.onnx')
     assert compare_onnx(session, model, torch.randn(3, 3, 72, 100)).largest < 1e-5

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 
-from lightvit_dense.registry import MODELS, PARAM_SCHEDULERS
+from lightvit_dense.registry import MODELS
+from tests.helpers.models import rates_and_decays, scheduled
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 DEPTHS = (2, 2, 6, 2)
@@ -22,9 +22,7 @@ def groups_of(name: str) -> tuple[torch.nn.Module, dict[str, tuple[float, float]
     if 'distiller' in cfg.model:
         cfg.model.distiller.teacher.init_cfg = None
     model = MODELS.build(cfg.model)
-    groups = build_optim_wrapper(model, cfg.optim_wrapper).param_groups
-    values = {id(p): (g['lr'], g['weight_decay']) for g in groups for p in g['params']}
-    return model, {n: values[id(p)] for n, p in model.named_parameters() if p.requires_grad}
+    return model, rates_and_decays(model, cfg.optim_wrapper)
 
 
 # Exponents of 0.85, by the authors' table: 13 levels below the embedding, and the head at 11.
@@ -89,21 +87,9 @@ def test_decoupled_pre_training_reads_and_matches_the_authors_layers() -> None:
 def test_the_rate_is_the_authors_at_every_step(name: str, epochs: int) -> None:
     cfg = Config.fromfile(CONFIGS / f'pretrain/simmim_swin-{name}.py')
     init_default_scope(cfg.default_scope)
-    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=4e-4)
     length = 3  # iterations an epoch
-    listed = cfg.param_scheduler if isinstance(cfg.param_scheduler, list) else [cfg.param_scheduler]
-    common = dict(optimizer=optimizer, epoch_length=length)
-    schedulers = []
-    for options in listed:
-        options = dict(end=epochs) | dict(options)
-        options.pop('convert_to_iter_based')
-        kind = PARAM_SCHEDULERS.get(options.pop('type'))
-        schedulers.append(kind.build_iter_from_epoch(**common, **options))
-    for step in range(epochs * length):
+    for step, (rate,) in enumerate(scheduled(cfg, [dict(lr=4e-4)], epochs, length)):
         warm = (4e-4 - 2e-6) * step / (10 * length) + 2e-6
         late = 4e-5 if step >= 700 * length else 4e-4
         expected = warm if step < 10 * length else late
-        assert optimizer.param_groups[0]['lr'] == pytest.approx(expected, rel=1e-9), step
-        optimizer.step()
-        for scheduler in schedulers:
-            scheduler.step()
+        assert rate == pytest.approx(expected, rel=1e-9), step
