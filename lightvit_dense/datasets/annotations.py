@@ -51,11 +51,14 @@ def _name_infinite(name: str, content: dict[str, Any]) -> None:
             try:
                 json.dumps(entry, allow_nan=False)
             except ValueError as error:
-                number = entry.get('id', '?') if isinstance(entry, dict) else '?'
                 raise DatasetError(
-                    f'{name}: {kind}[{place}] (id {number}) holds NaN or Infinity. Correct or '
-                    'remove it.'
+                    f'{name}: {kind}[{place}] (id {_id_of(entry)}) holds NaN or Infinity. Correct '
+                    'or remove it.'
                 ) from error
+
+
+def _id_of(entry: Any) -> Any:
+    return entry.get('id', '?') if isinstance(entry, dict) else '?'
 
 
 def _check_entries(name: str, kind: str, entries: Any, keys: Sequence[str]) -> set[Any]:
@@ -65,9 +68,9 @@ def _check_entries(name: str, kind: str, entries: Any, keys: Sequence[str]) -> s
     for place, entry in enumerate(entries):
         lacking = [key for key in keys if not isinstance(entry, dict) or key not in entry]
         if lacking:
-            number = entry.get('id', '?') if isinstance(entry, dict) else '?'
             raise DatasetError(
-                f"{name}: {kind}[{place}] (id {number}) lacks '{lacking[0]}'. Add it to the file."
+                f"{name}: {kind}[{place}] (id {_id_of(entry)}) lacks '{lacking[0]}'. "
+                'Add it to the file.'
             )
     counts = Counter(entry['id'] for entry in entries)
     if len(counts) != len(entries):

@@ -155,10 +155,7 @@ class LmdbStorage:
     def read(self, key: str) -> bytes:
         """Return a file."""
         with self._open().begin() as transaction:
-            try:
-                value = transaction.get(key.encode())
-            except lmdb.BadValsizeError:  # no key is as long, or as short
-                value = None
+            value = _get(transaction, key)
         if value is None:
             raise FileNotFoundError(f'{self.path} has no key {key!r}')
         return value
@@ -189,10 +186,7 @@ class LmdbStorage:
     def exists(self, key: str) -> bool:
         """Whether there is such a key; its value is not touched."""
         with self._open().begin(buffers=True) as transaction:
-            try:
-                return transaction.get(key.encode()) is not None
-            except lmdb.BadValsizeError:
-                return False
+            return _get(transaction, key) is not None
 
     def children(self, folder: str = '') -> list[str]:
         """Return the names of the files and folders in a folder, sorted; none if there is none.
@@ -230,6 +224,13 @@ def open_storage(
     if source not in ('folder', 'lmdb'):
         raise ValueError(f"source must be 'folder' or 'lmdb', got {source!r}")
     return LmdbStorage(os.path.join(root, lmdb_path)) if source == 'lmdb' else FolderStorage(root)
+
+
+def _get(transaction: lmdb.Transaction, key: str) -> bytes | None:
+    try:
+        return transaction.get(key.encode())
+    except lmdb.BadValsizeError:  # no key is as long, or as short
+        return None
 
 
 def _scan(transaction: lmdb.Transaction, prefix: str) -> Iterator[str]:

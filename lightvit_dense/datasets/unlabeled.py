@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from mmengine.dataset import BaseDataset
@@ -67,7 +66,7 @@ class ImageFiles(SeededItems, BaseDataset):
     def load_data_list(self) -> list[dict]:
         """List the images."""
         folder = self.data_prefix['img_path'] or self.data_root  # the base class joined them
-        if not Path(folder).is_dir():
+        if not os.path.isdir(folder):
             raise DatasetError(
                 f'{folder}: this image folder does not exist. Set data_root (or the environment '
                 'variable LIGHTVIT_DATA) to where the images are.'

@@ -33,21 +33,15 @@ def ground_truth(seed=0, images=6, crowd=False, foreign_areas=False):
             left, top = rng.uniform(0, SIDE - width), rng.uniform(0, SIDE - height)
             box = [float(v) for v in (left, top, width, height)]
             rle = mask_utils.encode(np.asfortranarray(mask_of(box).astype(np.uint8)))
-            annotations.append(
-                dict(
-                    id=len(annotations) + 1,
-                    image_id=image,
-                    category_id=int(rng.choice([3, 7, 5])),
-                    bbox=box,
-                    # The size of an object is what the file says, whatever its box.
-                    area=float(rng.uniform(1, 20000) if foreign_areas else mask_utils.area(rle)),
-                    iscrowd=int(crowd and rng.rand() < 0.3),
-                    segmentation={'size': rle['size'], 'counts': rle['counts'].decode()},
-                )
-            )
-    listed = [
-        dict(id=i, file_name=f'{i}.jpg', width=SIDE, height=SIDE) for i in range(1, images + 1)
-    ]
+            note = dict(id=len(annotations) + 1, image_id=image, bbox=box)
+            note['category_id'] = int(rng.choice([3, 7, 5]))
+            # The size of an object is what the file says, whatever its box.
+            note['area'] = float(rng.uniform(1, 20000) if foreign_areas else mask_utils.area(rle))
+            note['iscrowd'] = int(crowd and rng.rand() < 0.3)
+            note['segmentation'] = {'size': rle['size'], 'counts': rle['counts'].decode()}
+            annotations.append(note)
+    size = dict(width=SIDE, height=SIDE)
+    listed = [dict(size, id=i, file_name=f'{i}.jpg') for i in range(1, images + 1)]
     # Ids neither from one nor ascending: labels must go by name.
     categories = [dict(id=i, name=n) for i, n in zip((7, 3, 5), CLASSES, strict=True)]
     return dict(images=listed, annotations=annotations, categories=categories)

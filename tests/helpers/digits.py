@@ -7,12 +7,9 @@ import cv2
 from mmengine.config import Config
 from sklearn.datasets import load_digits
 
-BACKBONE = dict(
-    type='lightvit_dense.VisionTransformer',
-    arch=dict(embed_dim=16, depth=2, num_heads=2),
-    img_size=16,
-    patch_size=8,
-)
+from tests.helpers.models import vit
+
+BACKBONE = vit(embed_dim=16, num_heads=2, img_size=16, pos_embed='learned')
 PACK = dict(type='lightvit_dense.PackImage', meta_keys=('img_path',))
 
 

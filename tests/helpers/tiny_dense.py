@@ -22,17 +22,10 @@ def write_coco(root: Path, count: int = 12) -> None:
         name = f'{number}.png'
         images.append(dict(id=number, file_name=name, width=width, height=height))
         for label, (x, y, w, h) in boxes:
-            annotations.append(
-                dict(
-                    id=len(annotations) + 1,
-                    image_id=number,
-                    category_id=label + 1,
-                    bbox=[x, y, w, h],
-                    area=w * h,
-                    segmentation=[[x, y, x + w, y, x + w, y + h, x, y + h]],
-                    iscrowd=0,
-                )
-            )
+            place = dict(bbox=[x, y, w, h], area=w * h, iscrowd=0)
+            place['segmentation'] = [[x, y, x + w, y, x + w, y + h, x, y + h]]
+            ids = dict(id=len(annotations) + 1, image_id=number, category_id=label + 1)
+            annotations.append(ids | place)
     names = Config.fromfile(CONFIGS / 'maskrcnn_scratch.py').metainfo.classes
     categories = [dict(id=i, name=name) for i, name in enumerate(names, 1)]
     content = dict(images=images, annotations=annotations, categories=categories)

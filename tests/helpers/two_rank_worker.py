@@ -60,32 +60,41 @@ class Count(BaseMetric):
         return {'count': len(results)}
 
 
-def train(launcher, directory, batch_size):
-    """Train over all points once; return the Runner."""
-    loader = {
-        'dataset': Points(),
+def make_loader(dataset, batch_size):
+    """Return the config of a loader in the order of the data."""
+    return {
+        'dataset': dataset,
         'sampler': {'type': 'DefaultSampler', 'shuffle': False},
         'batch_size': batch_size,
         'num_workers': 0,
         'collate_fn': {'type': 'default_collate'},
     }
+
+
+def run(model, dataset, launcher, directory, batch_size, **options):
+    """Train over all data once; return the Runner."""
     runner = Runner(
-        model=Line(),
+        model=model,
         work_dir=directory,
-        train_dataloader=dict(loader),
-        val_dataloader=dict(loader),
+        train_dataloader=make_loader(dataset, batch_size),
         train_cfg={'by_epoch': True, 'max_epochs': 1},
-        val_cfg={},
-        val_evaluator=[Count()],
         optim_wrapper={'optimizer': {'type': 'SGD', 'lr': 0.1}},
         launcher=launcher,
         cfg={'model_wrapper_cfg': {'type': 'lightvit_dense.DistributedDataParallel'}},
         default_hooks={'checkpoint': None},
         experiment_name=f'{launcher}_{batch_size}',
         log_level='WARNING',
+        **options,
     )
     runner.train()
     return runner
+
+
+def train(launcher, directory, batch_size):
+    """Train a line over all points once; return the Runner."""
+    validation = dict(val_dataloader=make_loader(Points(), batch_size), val_cfg={})
+    options = dict(validation, val_evaluator=[Count()])
+    return run(Line(), Points(), launcher, directory, batch_size, **options)
 
 
 def main():

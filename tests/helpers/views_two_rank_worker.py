@@ -16,14 +16,10 @@ import lightvit_dense  # noqa: F401
 from lightvit_dense.models import SEED
 from lightvit_dense.models.pretraining.contrast import info_nce
 from lightvit_dense.models.pretraining.self_distillation import DINOLoss
+from tests.helpers.models import vit
+from tests.helpers.two_rank_worker import run
 
-VIT = {
-    'type': 'lightvit_dense.VisionTransformer',
-    'arch': {'embed_dim': 16, 'depth': 2, 'num_heads': 2},
-    'img_size': 16,
-    'patch_size': 8,
-    'pos_embed': 'sincos',
-}
+VIT = vit(embed_dim=16, num_heads=2, img_size=16)
 DINO = {
     'type': 'lightvit_dense.DINO',
     'backbone': VIT,
@@ -88,28 +84,8 @@ def losses(ranks: int) -> dict[str, Tensor]:
 def train(launcher: str, directory: str, batch_size: int) -> Runner:
     """Train DINO for four iterations; return the Runner."""
     torch.manual_seed(0)
-    runner = Runner(
-        model=DINO,
-        work_dir=directory,
-        train_dataloader={
-            'dataset': Views(),
-            'sampler': {'type': 'DefaultSampler', 'shuffle': False},
-            'batch_size': batch_size,
-            'num_workers': 0,
-            'collate_fn': {'type': 'default_collate'},
-        },
-        train_cfg={'by_epoch': True, 'max_epochs': 1},
-        optim_wrapper={'optimizer': {'type': 'SGD', 'lr': 0.1}},
-        custom_hooks=HOOKS,
-        launcher=launcher,
-        cfg={'model_wrapper_cfg': {'type': 'lightvit_dense.DistributedDataParallel'}},
-        default_hooks={'checkpoint': None},
-        randomness={'seed': 0},
-        experiment_name=f'{launcher}_{batch_size}',
-        log_level='WARNING',
-    )
-    runner.train()
-    return runner
+    options = dict(custom_hooks=HOOKS, randomness={'seed': 0})
+    return run(DINO, Views(), launcher, directory, batch_size, **options)
 
 
 def main() -> None:

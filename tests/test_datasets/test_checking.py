@@ -11,16 +11,13 @@ from PIL import Image
 from lightvit_dense.datasets.checking import CHECKS, Request
 from lightvit_dense.datasets.checking.coco import ANNOTATIONS, check_coco
 from lightvit_dense.datasets.lmdb_writer import write_lmdb
-from lightvit_dense.datasets.toyworld import WorldSpec, build_world
-
-SPEC = WorldSpec(seed=4, image_size=48, train=6, val=7, unlabeled=0, portraits=12)
+from tests.helpers.toy_world import build
 
 
 @pytest.fixture(scope='module')
 def world(tmp_path_factory):
-    root = tmp_path_factory.mktemp('toy') / 'world'
-    layouts = ['coco', 'imagenet', 'ade20k']
-    return build_world(root, SPEC, layouts, workers=0, progress=False).root
+    root, sizes = tmp_path_factory.mktemp('toy') / 'world', dict(train=6, val=7, portraits=12)
+    return build(root, 'coco', 'imagenet', 'ade20k', seed=4, image_size=48, **sizes).root
 
 
 @pytest.fixture

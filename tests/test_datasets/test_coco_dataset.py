@@ -167,14 +167,14 @@ def test_boxes_outside_of_the_image_and_of_no_size_are_left_out(tmp_path, box, k
         assert (boxes <= torch.tensor([width, height] * 2)).all()
 
 
+POINT, OUTSIDE = [[5, 5, 5, 5, 5, 5]], [[70, 50, 80, 50, 80, 60]]
+
+
 @pytest.mark.parametrize(
     ('mask', 'poly2mask'),
     [
         (compressed(bitmap((0, 0, 0, 0))), True),
-        ([[5, 5, 5, 5, 5, 5]], True),
-        ([[5, 5, 5, 5, 5, 5]], False),
-        ([[70, 50, 80, 50, 80, 60]], True),
-        ([[70, 50, 80, 50, 80, 60]], False),
+        *((mask, poly2mask) for mask in (POINT, OUTSIDE) for poly2mask in (True, False)),
     ],
 )
 def test_masks_without_a_pixel_are_left_out(tmp_path, mask, poly2mask):
@@ -411,17 +411,12 @@ def test_training_on_no_object_at_all_is_refused(tmp_path, box):
     assert len(build(tmp_path, test_mode=True)) == 1
 
 
-@pytest.mark.parametrize('text', ['', '{"images": [', 'no json', '\x00\x01'])
-def test_not_json(tmp_path, text):
+@pytest.mark.parametrize('text', ['', '{"images": [', 'no json', '\x00\x01', '[]'])
+def test_what_is_no_dict_in_json(tmp_path, text):
     (write_three(tmp_path) / 'truth.json').write_text(text)
-    with pytest.raises(DatasetError, match=r'truth\.json: is not JSON'):
+    reason = 'holds a list where a dict is due' if text == '[]' else 'is not JSON'
+    with pytest.raises(DatasetError, match=rf'truth\.json: {reason}'):
         build(tmp_path)
-
-
-def test_not_a_dict(tmp_path):
-    (tmp_path / 'truth.json').write_text('[]')
-    with pytest.raises(DatasetError, match='holds a list where a dict is due'):
-        read_annotations(str(tmp_path / 'truth.json'))
 
 
 def test_missing_file_and_folder(tmp_path):

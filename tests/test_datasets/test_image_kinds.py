@@ -120,15 +120,8 @@ def world(tmp_path_factory):
 
 
 def pixels(world, source, load, name):
-    dataset = DATASETS.build(
-        dict(
-            type='lightvit_dense.ImageNet',
-            data_root=str(world),
-            source=source,
-            test_mode=True,
-            pipeline=[load],
-        )
-    )
+    cfg = dict(type='lightvit_dense.ImageNet', data_root=str(world), source=source)
+    dataset = DATASETS.build(dict(cfg, test_mode=True, pipeline=[load]))
     item = dataset[sorted(KINDS).index(name)]
     assert Path(item['img_path']).stem == name
     return item['img']
@@ -136,20 +129,12 @@ def pixels(world, source, load, name):
 
 def loaders(height, width, **options):
     """Configs of every way to load a whole image."""
-    loads = [dict(type='lightvit_dense.LoadImage', color='rgb', **options)]
-    for decoder in filter(jpeg.available, jpeg.DECODERS):
-        loads.append(
-            dict(
-                type='lightvit_dense.LoadRandomResizedCrop',  # of everything, to the same size
-                size=(height, width),
-                scale=(1.0, 1.0),
-                ratio=(width / height, width / height),
-                decoder=decoder,
-                **options,
-            )
-        )
-    assert len(loads) > 1
-    return loads
+    whole = dict(size=(height, width), scale=(1.0, 1.0), ratio=(width / height,) * 2, **options)
+    crop = dict(type='lightvit_dense.LoadRandomResizedCrop', **whole)
+    decoders = [name for name in jpeg.DECODERS if jpeg.available(name)]
+    assert decoders
+    load = dict(type='lightvit_dense.LoadImage', color='rgb', **options)
+    return [load, *(dict(crop, decoder=decoder) for decoder in decoders)]
 
 
 @pytest.mark.parametrize('source', ['folder', 'lmdb'])
@@ -186,13 +171,8 @@ def test_recipes_evaluate_on_torchvisions_pixels(world, config, name):
     if 'extra_tests' in cfg:
         pipelines.append(cfg.extra_tests.v2.dataloader.dataset.pipeline)
     path = world / f'train/{name}/{name}.JPEG'
-    view = transforms.Compose(
-        [
-            transforms.Resize(256, transforms.InterpolationMode.BICUBIC),
-            transforms.CenterCrop(224),
-            transforms.PILToTensor(),
-        ]
-    )
+    resize = transforms.Resize(256, transforms.InterpolationMode.BICUBIC)
+    view = transforms.Compose([resize, transforms.CenterCrop(224), transforms.PILToTensor()])
     expected = view(default_loader(str(path)))
     for pipeline in pipelines:
         item = Compose([TRANSFORMS.build(step) for step in pipeline])({'img_path': str(path)})

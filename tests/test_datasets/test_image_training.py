@@ -6,14 +6,15 @@ from mmengine.runner import Runner
 from PIL import Image
 
 import lightvit_dense  # noqa: F401
+from tests.helpers.models import distiller, vit
 
-VIT = dict(
-    type='lightvit_dense.VisionTransformer',
-    arch=dict(embed_dim=16, depth=2, num_heads=2),
-    img_size=32,
-    patch_size=8,
-    pos_embed='sincos',
-)
+VIT = vit(embed_dim=16, num_heads=2)
+PREPROCESSOR = dict(type='lightvit_dense.ImagePreprocessor', mean=[120.0] * 3, std=[60.0] * 3)
+PIPELINE = [
+    dict(type='lightvit_dense.LoadRandomResizedCrop', size=32),
+    dict(type='lightvit_dense.RandomFlipFlag'),
+    dict(type='lightvit_dense.PackImage', meta_keys=('img_path',)),
+]
 
 
 def config(folder, work_dir):
@@ -25,10 +26,8 @@ def config(folder, work_dir):
             type='lightvit_dense.MAE',
             backbone=VIT,
             decoder=dict(embed_dim=16, depth=1, num_heads=2),
-            distiller=dict(type='lightvit_dense.AttentionDistiller', teacher=VIT, pairs=[(2, 2)]),
-            data_preprocessor=dict(
-                type='lightvit_dense.ImagePreprocessor', mean=[120.0] * 3, std=[60.0] * 3
-            ),
+            distiller=distiller(VIT, (2, 2)),
+            data_preprocessor=PREPROCESSOR,
         ),
         train_dataloader=dict(
             batch_size=4,
@@ -36,13 +35,7 @@ def config(folder, work_dir):
             sampler=dict(type='lightvit_dense.SeededInfiniteSampler', seed=0),
             collate_fn=dict(type='lightvit_dense.collate_images'),
             dataset=dict(
-                type='lightvit_dense.ImageFiles',
-                data_root=str(folder),
-                pipeline=[
-                    dict(type='lightvit_dense.LoadRandomResizedCrop', size=32),
-                    dict(type='lightvit_dense.RandomFlipFlag'),
-                    dict(type='lightvit_dense.PackImage', meta_keys=('img_path',)),
-                ],
+                type='lightvit_dense.ImageFiles', data_root=str(folder), pipeline=PIPELINE
             ),
         ),
         train_cfg=dict(type='mmengine.IterBasedTrainLoop', max_iters=2),

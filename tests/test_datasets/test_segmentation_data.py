@@ -14,8 +14,8 @@ from torch.utils.data import DataLoader
 
 import lightvit_dense  # noqa: F401
 from lightvit_dense.datasets import DatasetError, LoadSegmentationMap
-from lightvit_dense.datasets.toyworld import WorldSpec, build_world
 from lightvit_dense.datasets.transforms.segmentation import read_label_map
+from tests.helpers import toy_world
 
 PREFIX = dict(img_path='images/training', seg_map_path='annotations/training')
 LOAD = [dict(type='lightvit_dense.LoadImage'), dict(type='lightvit_dense.LoadSegmentationMap')]
@@ -23,9 +23,8 @@ LOAD = [dict(type='lightvit_dense.LoadImage'), dict(type='lightvit_dense.LoadSeg
 
 @pytest.fixture(scope='module')
 def world(tmp_path_factory):
-    spec = WorldSpec(seed=1, image_size=64, train=5, val=2, unlabeled=0)
     root = tmp_path_factory.mktemp('toy') / 'world'
-    return build_world(root, spec, ['ade20k'], workers=0, progress=False).root / 'ade20k'
+    return toy_world.build(root, 'ade20k', seed=1, train=5).root / 'ade20k'
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """The toy world: scenes, COCO layout, building it whole or not at all."""
 
-import hashlib
 import json
 import multiprocessing
 import time
@@ -25,6 +24,7 @@ from lightvit_dense.datasets.toyworld import (
 )
 from lightvit_dense.datasets.toyworld.assets import load_cutouts, load_photos
 from lightvit_dense.datasets.toyworld.compose import Pose, SceneSpec, compose, warp_cutout
+from tests.helpers.toy_world import build, digest
 
 SPEC = WorldSpec(seed=3, image_size=96, train=20, val=18, unlabeled=10, classes=CLASSES)
 COUNTS = {'train': 20, 'val': 18, 'unlabeled': 10}
@@ -33,12 +33,6 @@ COUNTS = {'train': 20, 'val': 18, 'unlabeled': 10}
 @pytest.fixture(scope='module')
 def built(tmp_path_factory):
     return build_world(tmp_path_factory.mktemp('toy') / 'world', SPEC, workers=2, progress=False)
-
-
-def digest(root: Path) -> dict[str, str]:
-    """Hash every file but the marker."""
-    files = sorted(p for p in root.rglob('*') if p.is_file() and p.name != 'toyworld.json')
-    return {str(p.relative_to(root)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
 
 
 def annotations(report, split):
@@ -97,19 +91,17 @@ def test_warp_turns_about_the_centre_and_scales_the_area():
             assert mask.sum() == pytest.approx(cutout.area * scale**2, rel=0.05)
             y, x = (values.mean() for values in np.nonzero(mask))
             assert (x, y) == pytest.approx((100, 90), abs=2)
-
-
-def test_warp_outside_of_the_image_is_empty():
-    layer = warp_cutout(load_cutouts(CLASSES)[0], Pose(-500, -500, 0.5), (64, 64))
-    assert not layer.mask((64, 64)).any()
+    outside = warp_cutout(cutout, Pose(-500, -500, 0.5), (64, 64))
+    assert not outside.mask((64, 64)).any()
 
 
 def test_scene_is_a_pure_function():
     first, second = (make_scene(SPEC, 'train', 5) for _ in range(2))
     assert first[1] == second[1]
     np.testing.assert_array_equal(first[0].image, second[0].image)
-    other = make_scene(SPEC, 'unlabeled', 5)[0].image
-    assert (first[0].image != other).any()
+    reseeded = WorldSpec(**{**SPEC.to_dict(), 'seed': 4})
+    for other in (make_scene(SPEC, 'unlabeled', 5), make_scene(reseeded, 'train', 5)):
+        assert (first[0].image != other[0].image).any()
 
 
 def test_compose_leaves_the_background_alone():
@@ -220,19 +212,18 @@ def test_truth_evaluated_against_itself_is_perfect(built, capsys):
     truth = COCO(str(path))
     keys = ('image_id', 'category_id', 'segmentation', 'bbox')
     results = [{k: note[k] for k in keys} | {'score': 1.0} for note in truth.dataset['annotations']]
-    for kind in ('bbox', 'segm'):
+
+    def precision(kind):
         evaluation = COCOeval(truth, truth.loadRes(results), kind)
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
-        assert evaluation.stats[0] == pytest.approx(1.0)
+        return evaluation.stats[0]
+
+    assert precision('bbox') == precision('segm') == pytest.approx(1.0)
     # One box moved away must cost something: the check above can fail.
     results[0]['bbox'] = [0, 0, 3, 3]
-    evaluation = COCOeval(truth, truth.loadRes(results), 'bbox')
-    evaluation.evaluate()
-    evaluation.accumulate()
-    evaluation.summarize()
-    assert evaluation.stats[0] < 1.0
+    assert precision('bbox') < 1.0
     capsys.readouterr()
 
 
@@ -256,84 +247,65 @@ def test_all_sizes_and_classes():
 
 
 def test_bytes_do_not_depend_on_workers_or_run(built, tmp_path):
-    alone = build_world(tmp_path / 'alone', SPEC, workers=0, progress=False)
+    alone = build(tmp_path / 'alone', spec=SPEC)
     three = build_world(tmp_path / 'three', SPEC, workers=3, progress=False)
     assert digest(alone.root) == digest(three.root) == digest(built.root)
     assert len(digest(built.root)) == 48 + 3
 
 
-def test_another_seed_gives_other_pictures(built):
-    other = WorldSpec(**{**SPEC.to_dict(), 'seed': 4})
-    assert (make_scene(other, 'val', 0)[0].image != make_scene(SPEC, 'val', 0)[0].image).any()
-
-
 def test_same_spec_returns_at_once_another_rebuilds(tmp_path):
-    small = WorldSpec(image_size=64, train=3, val=2, unlabeled=1)
     root = tmp_path / 'world'
-    assert build_world(root, small, workers=0, progress=False).built
+    assert build(root, train=3).built
     before = (root / 'toyworld.json').stat().st_mtime_ns
-    again = build_world(root, small, workers=0, progress=False)
+    again = build(root, train=3)
     assert not again.built
     assert 'already' in again.reason
     assert (root / 'toyworld.json').stat().st_mtime_ns == before
     assert again.stats['coco']['train']['images'] == 3
     marker = json.loads((root / 'toyworld.json').read_text())
-    assert WorldSpec.from_dict(marker['spec']) == small
+    assert WorldSpec.from_dict(marker['spec']) == again.spec
     assert marker['packages']['numpy'] == np.__version__
 
-    larger = WorldSpec(image_size=64, train=5, val=2, unlabeled=1)
-    report = build_world(root, larger, workers=0, progress=False)
+    report = build(root, train=5)
     assert report.built
     assert 'another spec' in report.reason
     assert len(list((root / 'coco/train2017').iterdir())) == 5
 
     (root / 'coco/train2017/000000000002.jpg').unlink()
-    report = build_world(root, larger, workers=0, progress=False)
+    report = build(root, train=5)
     assert report.built
     assert 'holds 4 files instead of 5' in report.reason
     assert [p.name for p in tmp_path.iterdir()] == ['world']
 
 
-def test_foreign_folder_is_refused_and_untouched(tmp_path):
-    foreign = tmp_path / 'photos'
-    foreign.mkdir()
-    (foreign / 'holiday.jpg').write_bytes(b'dear')
-    with pytest.raises(ToyWorldError, match='not empty and no toy world'):
-        build_world(foreign, SPEC, workers=0, progress=False)
-    assert (foreign / 'holiday.jpg').read_bytes() == b'dear'
-    assert [p.name for p in tmp_path.iterdir()] == ['photos']
-
-
-def test_own_folder_with_something_else_in_it_is_refused(tmp_path):
-    root = tmp_path / 'world'
-    small = WorldSpec(image_size=64, train=1, val=1, unlabeled=1)
-    build_world(root, small, workers=0, progress=False)
-    (root / 'notes.txt').write_text('mine')
-    with pytest.raises(ToyWorldError, match=r'notes\.txt'):
-        build_world(root, SPEC, workers=0, progress=False)
-    assert (root / 'notes.txt').read_text() == 'mine'
-    assert len(list((root / 'coco/train2017').iterdir())) == 1
-
-
-def test_foreign_sibling_of_the_temporary_name_is_refused(tmp_path):
-    sibling = tmp_path / '.world.partial-1'
-    sibling.mkdir()
-    (sibling / 'mine').write_text('mine')
-    with pytest.raises(ToyWorldError, match='no toy world'):
-        build_world(tmp_path / 'world', SPEC, workers=0, progress=False)
-    assert (sibling / 'mine').read_text() == 'mine'
+@pytest.mark.parametrize(
+    ('folder', 'message'),
+    [
+        ('world', 'not empty and no toy world'),
+        ('world of ours', r'besides a toy world.*mine\.txt'),
+        ('.world.partial-1', 'no toy world'),  # beside it, where a world is built
+    ],
+)
+def test_what_is_not_ours_is_refused_and_untouched(tmp_path, folder, message):
+    root, mine = tmp_path / 'world', tmp_path / folder.partition(' ')[0] / 'mine.txt'
+    if 'ours' in folder:
+        build(root, train=1)
+    mine.parent.mkdir(exist_ok=True)
+    mine.write_text('dear')
+    before = digest(tmp_path)
+    with pytest.raises(ToyWorldError, match=message):
+        build(root, spec=SPEC)
+    assert digest(tmp_path) == before
 
 
 def test_an_empty_folder_will_do(tmp_path):
-    small = WorldSpec(image_size=64, train=1, val=1, unlabeled=0)
-    assert build_world(tmp_path, small, workers=0, progress=False).built
+    assert build(tmp_path, train=1).built
     assert (tmp_path / 'coco/val2017/000000000001.jpg').is_file()
 
 
 def test_failure_leaves_the_old_world_and_nothing_else(tmp_path, monkeypatch):
     root = tmp_path / 'world'
-    small = WorldSpec(image_size=64, train=2, val=1, unlabeled=0)
-    build_world(root, small, workers=0, progress=False)
+    build(root, train=2)
     before = digest(root)
 
     def fail(*_args):
@@ -341,7 +313,7 @@ def test_failure_leaves_the_old_world_and_nothing_else(tmp_path, monkeypatch):
 
     monkeypatch.setattr(world, '_write_chunk', fail)
     with pytest.raises(OSError, match='disk full'):
-        build_world(root, WorldSpec(image_size=64, train=9), workers=0, progress=False)
+        build(root, train=9)
     assert digest(root) == before
     assert [p.name for p in tmp_path.iterdir()] == ['world']
 
@@ -370,8 +342,7 @@ def test_killed_in_the_middle_leaves_no_half_world(tmp_path):
         child.join()
     assert not root.exists()
     assert list(tmp_path.glob('.world.partial-*'))
-    small = WorldSpec(image_size=64, train=3, val=2, unlabeled=0)
-    assert build_world(root, small, workers=0, progress=False).built
+    assert build(root, train=3).built
     assert len(list((root / 'coco/train2017').iterdir())) == 3
     time.sleep(1.5)  # the orphaned worker notices, and writes nothing any more
     assert [p.name for p in tmp_path.iterdir()] == ['world']

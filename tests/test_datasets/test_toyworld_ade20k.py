@@ -1,8 +1,6 @@
 """The toy world in ADE20K's layout."""
 
-import hashlib
 import json
-import os
 
 import cv2
 import numpy as np
@@ -13,6 +11,7 @@ from pycocotools import mask as rle
 from lightvit_dense.datasets.segmentation.object_info import read_object_info
 from lightvit_dense.datasets.toyworld import CLASSES, WorldSpec, build_world
 from lightvit_dense.datasets.toyworld.layout_ade20k import ADE_IDS
+from tests.helpers.toy_world import build, digest
 
 SPEC = WorldSpec(seed=2, image_size=80, train=6, val=4, unlabeled=1, portraits=3, classes=CLASSES)
 SPLITS = {'train': 'training', 'val': 'validation'}
@@ -26,7 +25,9 @@ def built(tmp_path_factory):
 
 def label_maps(root, split):
     folder = root / 'ade20k/annotations' / SPLITS[split]
-    return [np.array(Image.open(path)) for path in sorted(folder.iterdir())]
+    images = [Image.open(path) for path in sorted(folder.iterdir())]
+    assert {(image.mode, image.size, image.format) for image in images} == {('L', (80, 80), 'PNG')}
+    return [np.array(image) for image in images]
 
 
 @pytest.mark.parametrize('split', SPLITS)
@@ -48,12 +49,6 @@ def test_it_shows_the_scenes_of_coco(built, split):
         expected[rim] = 0
         np.testing.assert_array_equal(labels, expected)
         assert rim.any()
-
-
-def test_label_maps_are_plain_grey(built):
-    for path in (built.root / 'ade20k/annotations').glob('*/*.png'):
-        with Image.open(path) as image:
-            assert (image.mode, image.size, image.format) == ('L', (80, 80), 'PNG')
 
 
 def test_numbers_are_those_of_ade20k(built):
@@ -93,24 +88,15 @@ def test_lists_and_counts(built):
 
 
 def test_it_comes_beside_what_is_there(tmp_path):
-    def state(root):
-        files = [p for p in root.rglob('*') if p.is_file() and p.name != 'toyworld.json']
-        return {
-            str(p.relative_to(root)): (hashlib.sha256(p.read_bytes()).hexdigest(), p.stat().st_ino)
-            for p in files
-        }
-
-    root = build_world(tmp_path / 'world', SPEC, ['coco'], workers=0, progress=False).root
-    before = state(root)
-    report = build_world(root, SPEC, ['ade20k'], workers=0, progress=False)
-    after = state(root)
+    root = build(tmp_path / 'world', 'coco', spec=SPEC).root
+    before = {key: (content, (root / key).stat().st_ino) for key, content in digest(root).items()}
+    report = build(root, 'ade20k', spec=SPEC)
+    after = digest(root)
     assert report.reason == 'the one there lacks a layout'
-    assert {key: after[key] for key in before} == before  # the very files
+    # The very files.
+    assert {key: (after[key], (root / key).stat().st_ino) for key in before} == before
     assert set(report.stats) == {'coco', 'ade20k'}
-    assert not build_world(root, SPEC, ['ade20k', 'coco'], workers=0, progress=False).built
-    os.unlink(root / 'ade20k/annotations/training/ADE_train_00000003.png')
-    again = build_world(root, SPEC, ['ade20k'], workers=0, progress=False)
-    assert 'holds 5 files instead of 6' in again.reason
-    assert {key: value[0] for key, value in state(root).items()} == {
-        key: value[0] for key, value in after.items()
-    }
+    assert not build(root, 'ade20k', 'coco', spec=SPEC).built
+    (root / 'ade20k/annotations/training/ADE_train_00000003.png').unlink()
+    assert 'holds 5 files instead of 6' in build(root, 'ade20k', spec=SPEC).reason
+    assert digest(root) == after

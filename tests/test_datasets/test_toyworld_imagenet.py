@@ -9,6 +9,7 @@ import pytest
 from lightvit_dense.datasets import ImageNet
 from lightvit_dense.datasets.toyworld import WorldSpec, build_world, make_portrait
 from lightvit_dense.datasets.toyworld.assets import load_photos
+from tests.helpers.toy_world import build
 
 SIZES = dict(seed=5, image_size=64, train=1, val=5, unlabeled=0, classes=('soap', 'flower', 'book'))
 SPEC = WorldSpec(portraits=8, **SIZES)
@@ -66,6 +67,5 @@ def test_splits_share_no_photograph():
 
 
 def test_fewer_images_than_classes_leave_no_empty_folder(tmp_path):
-    spec = WorldSpec(portraits=2, **SIZES)
-    root = build_world(tmp_path / 'world', spec, ['imagenet'], workers=0, progress=False).root
+    root = build(tmp_path / 'world', 'imagenet', portraits=2, **SIZES).root
     assert ImageNet(str(root / 'imagenet')).metainfo['classes'] == ('book', 'flower')

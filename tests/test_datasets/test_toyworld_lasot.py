@@ -1,10 +1,6 @@
 """The toy world's videos in LaSOT's layout."""
 
-import hashlib
 import json
-import runpy
-import sys
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -17,6 +13,7 @@ from lightvit_dense.datasets.toyworld.compose import warp_cutout
 from lightvit_dense.datasets.toyworld.video import HELD_OUT, make_video
 from lightvit_dense.datasets.toyworld.video_facts import ATTRIBUTES, VideoFacts, attributes_of
 from lightvit_dense.datasets.toyworld.video_plan import Curve, Sprite, _constant, _recolored, wander
+from tests.helpers.toy_world import build, digest
 from tracking.datasets import LaSOT
 
 SIZES = {'image_size': 64, 'train': 2, 'val': 2, 'unlabeled': 1, 'portraits': 2}
@@ -36,11 +33,6 @@ def videos():
     return [make_video(spec, 'test', i) for i in (2, 4, 12)] + [
         make_video(spec, 'train', i) for i in (1, 3, 4, 6)
     ]
-
-
-def digest(folder):
-    files = sorted(path for path in folder.rglob('*') if path.is_file())
-    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
 
 
 def rows(path):
@@ -90,7 +82,7 @@ def test_splits_share_no_photograph_and_held_out_targets_stay_out_of_training(bu
 
 
 def test_bytes_do_not_depend_on_workers(built, tmp_path):
-    alone = build_world(tmp_path / 'world', SPEC, ['lasot'], workers=0, progress=False)
+    alone = build(tmp_path / 'world', 'lasot', spec=SPEC)
     assert digest(alone.root) == digest(built.root)
 
 
@@ -178,11 +170,8 @@ def test_attributes_follow_the_boxes():
     add((60, 60, 25, 10), travel=9.0, nearest=20.0)
     add((0, 0, 0, 0), inside=0.0, seen=0.0)
     add((0, 0, 0, 0), inside=0.9, seen=0.01)
-    assert set(ATTRIBUTES) - set(attributes_of(facts, 0.05)) == {
-        'Deformation',
-        'Camera Motion',
-        'Viewpoint Change',
-    }
+    absent = {'Deformation', 'Camera Motion', 'Viewpoint Change'}
+    assert set(ATTRIBUTES) - set(attributes_of(facts, 0.05)) == absent
 
 
 def test_curves_are_smooth_and_pass_their_points():
@@ -215,15 +204,13 @@ def test_new_colours_stay_within_alpha():
 
 def test_worlds_from_before_videos_are_kept(tmp_path):
     root = tmp_path / 'world'
-    spec = WorldSpec(**SIZES)
-    build_world(root, spec, ['coco'], workers=0, progress=False)
+    build(root, **SIZES)
     marker = json.loads((root / 'toyworld.json').read_text())
     for name in ('videos', 'test_videos', 'video_frames', 'test_frames', 'video_size'):
         del marker['spec'][name]
     (root / 'toyworld.json').write_text(json.dumps(marker))
-    assert not build_world(root, spec, ['coco'], workers=0, progress=False).built
-    other = WorldSpec(**{**SIZES, 'videos': 3})
-    assert build_world(root, other, ['coco'], workers=0, progress=False).built
+    assert not build(root, **SIZES).built
+    assert build(root, **SIZES, videos=3).built
 
 
 def test_what_is_missing_is_named(built):
@@ -241,23 +228,6 @@ def test_what_is_missing_is_named(built):
     image.rename(target / 'spare.jpg')
     assert layout.problem(folder, SPEC) == f'{target / "img"} holds 15 files instead of 16'
     (target / 'spare.jpg').rename(image)
-
-
-def test_tool_takes_the_sizes_and_counts(tmp_path, monkeypatch, capsys):
-    tool = Path(__file__).parents[2] / 'tools/dataset_converters/make_toyworld.py'
-    root = tmp_path / 'world'
-    words = f'tool --out {root} --layouts lasot --quiet --workers 0 --videos 2 --test-videos 1'
-    words += ' --video-frames 3 --test-frames 4'
-    monkeypatch.setattr(sys, 'argv', words.split())
-    assert runpy.run_path(str(tool))['main']() == 0
-    printed = capsys.readouterr().out
-    rows = [[c.strip() for c in line.split('│')[1:-1]] for line in printed.splitlines()]
-    assert [row[:3] for row in rows if row and row[0] in ('train', 'test')] == [
-        ['train', '2', '6'],
-        ['test', '1', '4'],
-    ]
-    assert len(names_of(root, 'train')) == 2
-    assert len(list(root.glob('lasot/*/*/img/*.jpg'))) == 10
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,10 @@ def planes(images):
     return np.ascontiguousarray(images.transpose(0, 3, 1, 2)).reshape(len(images), -1)
 
 
+def pickled(count, label):
+    return pickle.dumps({'data': planes(patches(count)), 'fine_labels': [label]})
+
+
 @pytest.fixture(scope='module')
 def world(tmp_path_factory):
     """Both versions of the same 12 images to train and 5 to test."""
@@ -38,13 +42,8 @@ def world(tmp_path_factory):
     (binary / 'fine_label_names.txt').write_text('\n'.join(NAMES) + '\n\n')
     for split, part in (('train', slice(12)), ('test', slice(12, 17))):
         rows, fine = planes(images[part]), labels[part]
-        content = dict(
-            data=rows,
-            fine_labels=fine,
-            coarse_labels=[n % 2 for n in fine],
-            filenames=[b'file %d' % n for n in fine],
-            batch_label=split,
-        )
+        besides = dict(coarse_labels=[n % 2 for n in fine], filenames=[b'%d' % n for n in fine])
+        content = dict(besides, data=rows, fine_labels=fine, batch_label=split)
         (python / split).write_bytes(pickle.dumps(content, protocol=2))
         head = np.array([[n % 2, n] for n in fine], np.uint8)
         (binary / f'{split}.bin').write_bytes(np.concatenate([head, rows], 1).tobytes())
@@ -52,9 +51,8 @@ def world(tmp_path_factory):
 
 
 def build(root, split='train', **kwargs):
-    return DATASETS.build(
-        dict(type='lightvit_dense.CIFAR100', data_root=str(root), split=split, **kwargs)
-    )
+    cfg = dict(type='lightvit_dense.CIFAR100', data_root=str(root), split=split)
+    return DATASETS.build(cfg | kwargs)
 
 
 @pytest.mark.parametrize('folder', ['', 'cifar-100-python', 'cifar-100-binary'])
@@ -123,15 +121,11 @@ def test_pickles_cannot_change_a_class(tmp_path):
         ('train', lambda old: b'', 'is no pickle, or truncated'),
         ('train', lambda old: pickle.dumps([1]), "has no 'data'"),
         ('train', lambda old: pickle.dumps({'data': 1}), "has no 'fine_labels'"),
+        ('train', lambda old: pickled(2, 1), r'images are uint8 \(2, 3072\) for 1 labels'),
         (
             'train',
-            lambda old: pickle.dumps({'data': planes(patches(2)), 'fine_labels': [1]}),
-            r'images are uint8 \(2, 3072\) for 1 labels',
-        ),
-        (
-            'train',
-            lambda old: pickle.dumps({'data': planes(patches(1)), 'fine_labels': [100]}),
-            r'train/00000.ppm has the label 100, out of the range of 100 classes',
+            lambda old: pickled(1, 100),
+            '00000.ppm has the label 100, out of the range',
         ),
         ('meta', lambda old: pickle.dumps({}), "has no 'fine_label_names'"),
     ],

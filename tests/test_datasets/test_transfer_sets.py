@@ -72,14 +72,8 @@ def write_flowers(root):
 
 
 def write_pets(root):
-    lists = dict(
-        trainval=[
-            'Abyssinian_100 1 1 1',
-            'american_bulldog_7 2 2 1',
-            'yorkshire_terrier_3 37 2 25',
-        ],
-        test=['Abyssinian_201 1 1 1', 'yorkshire_terrier_40 37 2 25'],
-    )
+    train = ['Abyssinian_100 1 1 1', 'american_bulldog_7 2 2 1', 'yorkshire_terrier_3 37 2 25']
+    lists = dict(trainval=train, test=['Abyssinian_201 1 1 1', 'yorkshire_terrier_40 37 2 25'])
     out = []
     for name, lines in lists.items():
         path = root / f'annotations/{name}.txt'
@@ -117,11 +111,7 @@ CAR_NAMES = np.array([f'Maker Type {n} 2012' for n in range(1, 197)], object)
 
 def write_cars(root):
     """The layout of one file."""
-    rows = [
-        ('car_ims/000001.jpg', 1, 0),
-        ('car_ims/000002.jpg', 196, 1),
-        ('car_ims/000003.jpg', 5, 0),
-    ]
+    rows = [(f'car_ims/{n:06d}.jpg', *row) for n, row in enumerate([(1, 0), (196, 1), (5, 0)], 1)]
     names, labels, test = zip(*rows, strict=True)
     columns = {'relative_im_path': names, 'bbox_x1': [3, 4, 5], 'class': labels, 'test': test}
     entries = structs(**columns)
@@ -143,10 +133,8 @@ def write_cars_kit(root):
     for folder, count in (('cars_train', 2), ('cars_test', 1)):
         for number in range(1, count + 1):
             put(root / folder / f'{number:05d}.jpg', 'coffee', number)
-    return [
-        [('cars_train/00001.jpg', 13), ('cars_train/00002.jpg', 195)],
-        [('cars_test/00001.jpg', 180)],
-    ]
+    found = [('cars_train/00001.jpg', 13), ('cars_train/00002.jpg', 195)]
+    return [found, [('cars_test/00001.jpg', 180)]]
 
 
 def write_inaturalist(root):
@@ -160,9 +148,7 @@ def write_inaturalist(root):
             for n, c in rows
         ]
         shown = [dict(id=n, image_id=n, category_id=c) for n, c in reversed(rows)]
-        content = dict(
-            images=images, annotations=shown, categories=categories, info={}, licenses=[]
-        )
+        content = dict(images=images, annotations=shown, categories=categories, licenses=[])
         (root / f'{split}2018.json').write_text(json.dumps(content))
         labels = [[0, 3, 7].index(c) for _, c in rows]
         out.append([(i['file_name'], n) for i, n in zip(images, labels, strict=True)])
@@ -195,9 +181,8 @@ def test_images_and_labels_of_the_published_layout(name, source, tmp_path, log):
         assert item['inputs'].shape == (3, 24, 24)
         assert item['data_samples'].gt_label == records[0][1]
         assert item['data_samples'].img_path == records[0][0]
-        assert (tmp_path / records[0][0]).read_bytes() == dataset.get_data_info(0)['storage'].read(
-            records[0][0]
-        )
+        content = dataset.get_data_info(0)['storage'].read(records[0][0])
+        assert content == (tmp_path / records[0][0]).read_bytes()
     assert any('are published; it is used as it is' in line for line in log)
 
 

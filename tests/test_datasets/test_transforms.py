@@ -34,18 +34,15 @@ def picture(height=40, width=60):
 
 
 def spoil(path, how):
-    """Make a file bad; return the reason that must be told."""
-    if how == 'missing':
-        path.unlink()
-        return 'does not exist'
-    if how == 'zero':
-        path.write_bytes(b'')
-        return 'zero bytes'
-    if how == 'truncated':
-        path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
-        return 'truncated'
-    path.write_bytes(b'GIF? surely no image' * 9)
-    return 'not an image'
+    """Make a file bad in the way that a message must tell."""
+    content = {
+        'zero bytes': b'',
+        'truncated': path.read_bytes()[: path.stat().st_size * 2 // 3],
+        'not an image': b'GIF? surely no image' * 9,
+    }
+    path.unlink()
+    if how in content:
+        path.write_bytes(content[how])
 
 
 @pytest.fixture(params=['.jpg', '.png', '.webp', '.bmp'])
@@ -55,16 +52,13 @@ def image_file(request, tmp_path):
     return path
 
 
-@pytest.mark.parametrize('how', ['missing', 'zero', 'truncated', 'foreign'])
+@pytest.mark.parametrize('how', ['does not exist', 'zero bytes', 'truncated', 'not an image'])
 def test_bad_image_is_named_with_its_reason(image_file, how):
     loader = LoadImage()
     assert loader({'img_path': str(image_file)})['img'].shape == (40, 60, 3)
-    reason = spoil(image_file, how)
-    with pytest.raises(DatasetError) as caught:
+    spoil(image_file, how)
+    with pytest.raises(DatasetError, match=rf'(?s){image_file}: {how}.*max_bad'):
         loader({'img_path': str(image_file)})
-    assert str(image_file) in str(caught.value)
-    assert reason in str(caught.value)
-    assert 'max_bad' in str(caught.value)
 
 
 def test_thumbnail_does_not_hide_truncation(tmp_path):
@@ -144,25 +138,17 @@ def test_copies_share_the_count_and_the_file_is_removed():
     assert not ledger.exists()
 
 
-class Storage:
-    """Files in memory."""
-
-    def __init__(self, **files):
-        self.files = files
-
-    def read(self, key):
-        if key not in self.files:
-            raise FileNotFoundError(f'no key {key} in box.lmdb')
-        return self.files[key]
-
-
 def test_files_come_from_a_storage_where_there_is_one():
-    data = cv2.imencode('.png', picture())[1].tobytes()
-    loader = LoadImage()
-    results = loader({'img_path': 'a', 'storage': Storage(a=data)})
+    class Storage:
+        def read(self, key):
+            if key != 'a':
+                raise FileNotFoundError(f'no key {key} in box.lmdb')
+            return cv2.imencode('.png', picture())[1].tobytes()
+
+    results = LoadImage()({'img_path': 'a', 'storage': Storage()})
     assert np.array_equal(results['img'], picture())
     with pytest.raises(DatasetError, match=r'no key b in box\.lmdb'):
-        loader({'img_path': 'b', 'storage': Storage(a=data)})
+        LoadImage()({'img_path': 'b', 'storage': Storage()})
 
 
 def test_a_label_becomes_a_field_of_the_sample():
@@ -262,26 +248,16 @@ def test_evaluation_sees_the_pixels_of_torchvision_and_timm(size, share):
     assert results['img_shape'] == (224, 224)
     assert results['img'].flags.c_contiguous
     for side in (224, (192, 256)):  # timm's array is [3, height, width]
-        theirs = create_transform(
-            side, interpolation='bicubic', crop_pct=share, use_prefetcher=True
-        )(image)
+        options = dict(interpolation='bicubic', crop_pct=share, use_prefetcher=True)
+        theirs = create_transform(side, **options)(image)
         ours = CenterResizedCrop(side, share)({'img': np.asarray(image)})['img']
         assert np.array_equal(ours, np.asarray(theirs).transpose(1, 2, 0))
 
 
-def test_cutting_before_the_resize_is_something_else():
-    """What evaluation must not do: the same centre, off by grey levels on texture."""
-    image = np.asarray(texture(500, 375))
-    ours = CenterResizedCrop(224)({'img': image})['img'].astype(int)
-    cut = resize_box(image, (86, 23, 414, 351), (224, 224), 'bicubic', 'pillow')
-    assert 3 < np.abs(ours - cut).mean() < 20
-
-
 @pytest.mark.parametrize('backend', ['torch', 'cv2'])
 def test_other_backends_look_at_the_same_place(backend):
-    image = np.asarray(
-        Image.fromarray(picture(48, 30)).resize((333, 500), Image.Resampling.BICUBIC)
-    )
+    small = Image.fromarray(picture(48, 30))
+    image = np.asarray(small.resize((333, 500), Image.Resampling.BICUBIC))
     ours = CenterResizedCrop(224, backend=backend)({'img': image})['img'].astype(int)
     assert np.abs(ours - CenterResizedCrop(224)({'img': image})['img']).mean() < 1
 

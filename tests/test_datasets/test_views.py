@@ -105,12 +105,11 @@ def two_sizes() -> list:
     """The pipeline of 2 views of 16 px and 3 of 8 px."""
 
     def crop(size: int) -> list[dict]:
+        strengths = dict(brightness=0.4, contrast=0.4, hue=0.1, prob=0.8)
         return [
             dict(type='lightvit_dense.RandomResizedCrop', size=size),
             dict(type='mmcv.RandomFlip', prob=0.5),
-            dict(
-                type='lightvit_dense.ColorJitter', brightness=0.4, contrast=0.4, hue=0.1, prob=0.8
-            ),
+            dict(type='lightvit_dense.ColorJitter', **strengths),
             dict(type='lightvit_dense.GaussianBlur'),
         ]
 
@@ -146,9 +145,8 @@ def test_preprocessor_normalises_each_view(collate) -> None:
     mean, std = [100.0, 110.0, 120.0], [50.0, 60.0, 70.0]
     items = [packed(seed) for seed in (1, 2)]
     batch = MultiViewPreprocessor(mean, std)(collate(items), True)
-    assert [tuple(view.shape) for view in batch['inputs']] == [(2, 3, 16, 16)] * 2 + [
-        (2, 3, 8, 8)
-    ] * 3
+    shapes = [(2, 3, 16, 16)] * 2 + [(2, 3, 8, 8)] * 3
+    assert [tuple(view.shape) for view in batch['inputs']] == shapes
     assert [sample.img_path for sample in batch['data_samples']] == ['a.jpg'] * 2
     for number, view in enumerate(batch['inputs']):
         for item, found in zip(items, view, strict=True):

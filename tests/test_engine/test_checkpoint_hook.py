@@ -42,13 +42,9 @@ def test_killed_while_writing_then_resumed(tmp_path) -> None:
     extra = "\ndefault_hooks['checkpoint']['max_keep_ckpts'] = 1\n"
     config = write_config(tmp_path, length=4, extra=extra)
     work_dir = tmp_path / 'work'
+    command = [sys.executable, '-c', KILLED, config, work_dir]
     environment = {**os.environ, 'OMP_NUM_THREADS': '1'}
-    process = subprocess.run(
-        [sys.executable, '-c', KILLED, config, work_dir],
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
+    process = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert process.returncode == -signal.SIGKILL, process.stderr
     # The second checkpoint outlives the kill although only one is kept.
     assert [path.name for path in work_dir.glob('*.pth')] == ['epoch_2.pth']
@@ -57,9 +53,8 @@ def test_killed_while_writing_then_resumed(tmp_path) -> None:
 
     runner = apis.train(config, work_dir=work_dir, resume=True)
     assert runner.epoch == 4
-    assert (
-        'resumed epoch: 2, iter: 12' in next(work_dir.glob(f'{runner.timestamp}/*.log')).read_text()
-    )
+    log = next(work_dir.glob(f'{runner.timestamp}/*.log')).read_text()
+    assert 'resumed epoch: 2, iter: 12' in log
     assert [path.name for path in work_dir.glob('*.pth')] == ['epoch_4.pth']
     assert not list(work_dir.glob('.*.tmp'))
 
@@ -107,19 +102,17 @@ def test_only_the_newest_are_kept_over_a_resume(toy_config) -> None:
 
 
 def test_best_checkpoint_is_tracked(toy_config) -> None:
-    cfg = toy_config(length=2)
-    cfg.val_dataloader, cfg.val_evaluator, cfg.val_cfg = cfg.test_dataloader, cfg.test_evaluator, {}
-    cfg.default_hooks.checkpoint.update(save_best='seen', rule='greater')
+    cfg = validating(toy_config, length=2, metric='lightvit_dense.ToyMetric')
     apis.train(cfg)
     best = torch.load(Path(cfg.work_dir) / 'best_seen_epoch_1.pth', weights_only=False)
     assert best['meta']['epoch'] == 1
 
 
-def validating(toy_config, length: int):
-    """Two epochs or more, each better than the one before."""
+def validating(toy_config, length: int, metric: str = 'lightvit_dense.GrowingMetric'):
+    """Two epochs or more, each better than the one before unless the metric is another."""
     cfg = toy_config(length=length)
     cfg.val_dataloader, cfg.val_evaluator, cfg.val_cfg = cfg.test_dataloader, cfg.test_evaluator, {}
-    cfg.val_evaluator.type = 'lightvit_dense.GrowingMetric'
+    cfg.val_evaluator.type = metric
     cfg.default_hooks.checkpoint.update(save_best='seen', rule='greater', max_keep_ckpts=1)
     return cfg
 
@@ -146,23 +139,28 @@ def names(cfg) -> set[str]:
     return {path.name for path in Path(cfg.work_dir).iterdir() if path.suffix in ('.pth', '.tmp')}
 
 
+def train_until(monkeypatch, cfg, method: str, name: str) -> None:
+    """Train until a method of the file backend is asked for a file of this name."""
+    original = getattr(AtomicLocalBackend, method)
+
+    def call_or_die(self, *arguments) -> None:
+        if Path(arguments[-1]).name == name:
+            raise Died
+        original(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(AtomicLocalBackend, method, call_or_die)
+        with pytest.raises(Died):
+            apis.train(cfg)
+    clear_globals()
+
+
 def test_a_best_checkpoint_outlives_a_kill_while_the_better_one_is_written(
     toy_config, growing, monkeypatch
 ) -> None:
     cfg = validating(toy_config, length=3)
-    put = AtomicLocalBackend.put
-
-    def die_at_the_third(self, obj, filepath) -> None:
-        if Path(filepath).name == 'best_seen_epoch_3.pth':
-            raise Died
-        put(self, obj, filepath)
-
-    monkeypatch.setattr(AtomicLocalBackend, 'put', die_at_the_third)
-    with pytest.raises(Died):
-        apis.train(cfg)
+    train_until(monkeypatch, cfg, 'put', 'best_seen_epoch_3.pth')
     assert names(cfg) == {'epoch_3.pth', 'best_seen_epoch_2.pth'}
-    monkeypatch.undo()
-    clear_globals()
     cfg.train_cfg.max_epochs = 4
     apis.train(cfg, resume=True)
     assert names(cfg) == {'epoch_4.pth', 'best_seen_epoch_4.pth'}
@@ -172,21 +170,10 @@ def test_what_a_killed_run_did_not_come_to_remove_is_removed(
     toy_config, growing, monkeypatch
 ) -> None:
     cfg = validating(toy_config, length=3)
-    remove = AtomicLocalBackend.remove
-
-    def die_at_the_second(self, filepath) -> None:
-        if Path(filepath).name == 'epoch_2.pth':
-            raise Died
-        remove(self, filepath)
-
-    monkeypatch.setattr(AtomicLocalBackend, 'remove', die_at_the_second)
-    with pytest.raises(Died):
-        apis.train(cfg)
+    train_until(monkeypatch, cfg, 'remove', 'epoch_2.pth')
     assert names(cfg) == {'epoch_2.pth', 'epoch_3.pth', 'best_seen_epoch_2.pth'}
     (Path(cfg.work_dir) / 'epoch_9.pth').write_bytes(b'of the user')
     (Path(cfg.work_dir) / '.last_checkpoint.abc.tmp').write_bytes(b'')
-    monkeypatch.undo()
-    clear_globals()
     cfg.train_cfg.max_epochs = 4
     apis.train(cfg, resume=str(Path(cfg.work_dir) / 'epoch_3.pth'))
     assert names(cfg) == {'epoch_4.pth', 'epoch_9.pth', 'best_seen_epoch_4.pth'}

@@ -5,7 +5,11 @@ import pytest
 from lightvit_dense.engine.hooks import ClassCountHook
 from lightvit_dense.errors import UserError
 
-head = SimpleNamespace
+part = SimpleNamespace
+
+
+def head(number):
+    return part(num_classes=number)
 
 
 def make_runner(own, classes):
@@ -32,28 +36,22 @@ def test_what_names_no_classes_passes(own, classes):
     ('model', 'keys'),
     [
         (
-            dict(roi_head=head(bbox_head=head(num_classes=80), mask_head=head(num_classes=80))),
+            dict(roi_head=part(bbox_head=head(80), mask_head=head(80))),
             'model.roi_head.bbox_head.num_classes and model.roi_head.mask_head.num_classes',
         ),
-        (dict(roi_head=head(bbox_head=[head(num_classes=3), head(num_classes=80)])), 'bbox_head'),
-        (
-            dict(num_classes=150, decode_head=head(num_classes=150)),
-            'Set model.decode_head.num_classes to',
-        ),
-        (
-            dict(decode_head=head(num_classes=3), auxiliary_head=head(num_classes=150)),
-            'Set model.auxiliary_head.num_classes to',
-        ),
+        (dict(roi_head=part(bbox_head=[head(3), head(80)])), 'bbox_head'),
+        (dict(num_classes=150, decode_head=head(150)), 'Set model.decode_head.num_classes to'),
+        (dict(decode_head=head(3), auxiliary_head=head(150)), 'Set model.auxiliary_head.num_class'),
     ],
 )
 def test_detectors_and_segmentors_are_known_by_their_heads(model, keys):
     runner = make_runner(None, 'abc')
-    runner.model = head(**model)
+    runner.model = part(**model)
     with pytest.raises(UserError, match=rf'has 3 classes, the model (80|150)\..*{keys}'):
         ClassCountHook().before_train(runner)
 
 
 def test_a_proposal_network_has_no_classes_of_the_data():
     runner = make_runner(None, 'abc')
-    runner.model = head(rpn_head=head(num_classes=1), roi_head=head(bbox_head=head(num_classes=3)))
+    runner.model = part(rpn_head=head(1), roi_head=part(bbox_head=head(3)))
     ClassCountHook().before_train(runner)

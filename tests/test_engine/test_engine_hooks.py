@@ -24,6 +24,16 @@ from lightvit_dense.engine.hooks.resume import iteration_seed
 from lightvit_dense.engine.unwrap import separate_randomness
 from tests.helpers.toy_engine import ToyRegressor
 
+SCHEDULE = dict(start_value=0.1, end_value=0.2, end=2)
+
+
+def train(toy_config, name: str, model: str = 'ToyRegressor', length: int = 1, **arguments):
+    """Train with a hook; return the runner and its folder."""
+    cfg = toy_config(length=length)
+    cfg.model.type = f'lightvit_dense.{model}'
+    cfg.custom_hooks = [dict(type=f'lightvit_dense.{name}', **arguments)]
+    return apis.train(cfg), Path(cfg.work_dir)
+
 
 @pytest.mark.parametrize(
     ('name', 'arguments'),
@@ -37,10 +47,7 @@ from tests.helpers.toy_engine import ToyRegressor
         ('GradientCompressionHook', dict(dtype='int8')),
         ('DistillWeightScheduleHook', dict(begin=5, end=5, start_value=1, end_value=0)),
         ('DistillWeightScheduleHook', dict(begin=0, end=5, start_value=-1, end_value=0)),
-        (
-            'DistillWeightScheduleHook',
-            dict(begin=0, end=5, start_value=1, end_value=0, shape='step'),
-        ),
+        ('DistillWeightScheduleHook', dict(SCHEDULE, begin=0, shape='step')),
         ('MomentumUpdateHook', dict(base=1.1)),
         ('MomentumUpdateHook', dict(base=0.99, end=0.9)),
         ('FreezeLastLayerHook', dict(until=-1)),
@@ -51,9 +58,6 @@ from tests.helpers.toy_engine import ToyRegressor
 def test_wrong_arguments_are_refused(name, arguments) -> None:
     with pytest.raises(ValueError, match=name):
         getattr(hooks, name)(**arguments)
-
-
-SCHEDULE = dict(start_value=0.1, end_value=0.2, end=2)
 
 
 @pytest.mark.parametrize(
@@ -68,18 +72,14 @@ SCHEDULE = dict(start_value=0.1, end_value=0.2, end=2)
     ],
 )
 def test_a_hook_that_does_not_fit_the_model_says_so(toy_config, name, arguments, attribute) -> None:
-    cfg = toy_config(length=1)
-    cfg.custom_hooks = [dict(type=f'lightvit_dense.{name}', **arguments)]
     match = f'{name} needs .*{attribute}.*ToyRegressor has none: remove the hook'
     with pytest.raises(TypeError, match=match):
-        apis.train(cfg)
+        train(toy_config, name, **arguments)
 
 
 def test_a_layer_to_freeze_must_be_there(toy_config) -> None:
-    cfg = toy_config(length=1)
-    cfg.custom_hooks = [dict(type='lightvit_dense.FreezeLastLayerHook')]
     with pytest.raises(ValueError, match=r"no module 'head\.last_l"):
-        apis.train(cfg)
+        train(toy_config, 'FreezeLastLayerHook')
 
 
 def test_iteration_seed_depends_on_all_its_parts() -> None:
@@ -236,16 +236,13 @@ def test_distill_weight_shapes() -> None:
 
 @pytest.mark.parametrize('by_epoch', [True, False])
 def test_distill_weight_follows_progress(toy_config, by_epoch) -> None:
-    cfg = toy_config(length=2)
-    cfg.model.type = 'lightvit_dense.ToyMasked'
     end = 1 if by_epoch else 11
     schedule = dict(begin=0, end=end, start_value=2.0, end_value=0.0, by_epoch=by_epoch)
-    cfg.custom_hooks = [dict(type='lightvit_dense.DistillWeightScheduleHook', **schedule)]
-    runner = apis.train(cfg)
+    runner, folder = train(toy_config, 'DistillWeightScheduleHook', 'ToyMasked', 2, **schedule)
     values = [2 * (1 - (i // 6 if by_epoch else i / 11)) for i in range(12)]
     assert runner.model.seen_weights == pytest.approx(values)
     assert runner.message_hub.get_scalar('train/distill_weight').current() == 0.0
-    log = next(Path(cfg.work_dir).glob('*/vis_data/scalars.json')).read_text().splitlines()
+    log = next(folder.glob('*/vis_data/scalars.json')).read_text().splitlines()
     assert [json.loads(line)['distill_weight'] for line in log] == pytest.approx(values)
 
 
@@ -269,15 +266,11 @@ def test_reconstructions_are_drawn_without_disturbing_training(toy_config) -> No
 
 
 def test_attention_agreement_is_logged(toy_config) -> None:
-    cfg = toy_config(length=1)
-    cfg.model.type = 'lightvit_dense.ToyMasked'
-    cfg.custom_hooks = [dict(type='lightvit_dense.AttentionAgreementHook', interval=3)]
-    runner = apis.train(cfg)
+    runner, folder = train(toy_config, 'AttentionAgreementHook', 'ToyMasked', interval=3)
     history, _ = runner.message_hub.get_scalar('train/agreement/layer_2').data
     assert list(history) == [1.0, 3.0, 6.0]  # the toy reports its iteration
     assert runner.model.training
-    log = next(Path(cfg.work_dir).glob('*/*.log')).read_text()
-    assert 'agreement/layer_2: 6.0000' in log
+    assert 'agreement/layer_2: 6.0000' in next(folder.glob('*/*.log')).read_text()
 
 
 @pytest.mark.parametrize('ema', [None, dict(momentum=0.5)])
@@ -302,9 +295,7 @@ def test_backbone_is_exported(toy_config, ema) -> None:
 
 
 def test_resources_are_logged(toy_config) -> None:
-    cfg = toy_config(length=2)
-    cfg.custom_hooks = [dict(type='lightvit_dense.ResourceHook', interval=3)]
-    runner = apis.train(cfg)
+    runner, _ = train(toy_config, 'ResourceHook', length=2, interval=3)
     speeds, _ = runner.message_hub.get_scalar('train/images_per_second').data
     assert len(speeds) == 6
     assert all(0 < speed < 1e6 for speed in speeds)

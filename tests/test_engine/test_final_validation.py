@@ -6,32 +6,17 @@ import pytest
 from lightvit_dense.engine.hooks import FinalValidationHook
 
 
-def make_runner(done, length, by_epoch, validates=True):
-    ran = []
-    loop = SimpleNamespace(run=lambda: ran.append(True)) if validates else None
-    return SimpleNamespace(
-        iter=done * 10 if by_epoch else done,
-        epoch=done if by_epoch else 0,
-        max_iters=length * 10 if by_epoch else length,
-        max_epochs=length if by_epoch else 1,
-        logger=logging.getLogger('test'),
-        _val_loop=loop,
-        val_loop=loop,
-        ran=ran,
-    )
-
-
 @pytest.mark.parametrize('by_epoch', [True, False])
-@pytest.mark.parametrize(('done', 'expected'), [(0, []), (2, []), (3, [True])])
-def test_only_a_training_with_nothing_left_is_validated(by_epoch, done, expected):
-    runner, hook = make_runner(done, 3, by_epoch), FinalValidationHook()
+@pytest.mark.parametrize('validates', [True, False])
+@pytest.mark.parametrize('done', [0, 2, 3])
+def test_only_a_training_with_nothing_left_is_validated_if_at_all(by_epoch, validates, done):
+    ran, hook = [], FinalValidationHook()
+    loop = SimpleNamespace(run=lambda: ran.append(True)) if validates else None
+    places = dict(iter=done * 10, epoch=done, max_iters=30, max_epochs=3)
+    if not by_epoch:
+        places = dict(iter=done, epoch=0, max_iters=3, max_epochs=1)
+    logger = logging.getLogger('test')
+    runner = SimpleNamespace(**places, logger=logger, _val_loop=loop, val_loop=loop)
     hook.before_train(runner)
     hook.after_train(runner)
-    assert runner.ran == expected
-
-
-def test_without_validation_nothing_happens():
-    runner, hook = make_runner(3, 3, False, validates=False), FinalValidationHook()
-    hook.before_train(runner)
-    hook.after_train(runner)
-    assert runner.ran == []
+    assert ran == [True] * (validates and done == 3)

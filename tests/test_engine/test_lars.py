@@ -27,15 +27,9 @@ def backward(net: nn.Module, step: int) -> None:
 @pytest.mark.parametrize('weight_decay', [0.0, 0.02])
 def test_steps_follow_the_equations(weight_decay: float) -> None:
     net, reference = make_net(), make_net()
-    optimizer = OPTIMIZERS.build(
-        dict(
-            type='lightvit_dense.LARS',
-            params=net.parameters(),
-            lr=0.3,
-            weight_decay=weight_decay,
-            trust_coefficient=0.01,
-        )
-    )
+    options = dict(lr=0.3, weight_decay=weight_decay, trust_coefficient=0.01)
+    cfg = dict(type='lightvit_dense.LARS', params=net.parameters())
+    optimizer = OPTIMIZERS.build(cfg | options)
     speed = {name: 0.0 for name, _ in reference.named_parameters()}
     for step in range(5):
         backward(net, step)

@@ -11,6 +11,7 @@ from torch import nn
 from lightvit_dense.errors import UserError
 from lightvit_dense.models import get_layer_id
 from lightvit_dense.registry import MODELS
+from tests.helpers.models import vit
 
 # Fine-tuning: lr 4e-3, layer decay 0.85, weight decay 0.05. From embedding (0) to head (13).
 LR = [
@@ -47,41 +48,24 @@ for block in range(12):
         HIERA[f'backbone.blocks.{block}.{part}'] = (block + 1, decay)
     # A table has two dimensions: the authors decay it, BEiT does not.
     VIT[f'backbone.blocks.{block}.attn.relative_position_bias_table'] = (block + 1, 0.05)
-SMALL = dict(
-    type='lightvit_dense.VisionTransformer',
-    arch=dict(embed_dim=8, depth=3, num_heads=2),
-    img_size=16,
-    patch_size=8,
-)
+SMALL = vit(embed_dim=8, depth=3, num_heads=2, img_size=16, pos_embed='learned')
+TINY = dict(type='lightvit_dense.VisionTransformer', arch='tiny', rel_pos=dict(kind='bias'))
 TABLES = {
-    'vit': (
-        dict(type='lightvit_dense.VisionTransformer', arch='tiny', rel_pos=dict(kind='bias')),
-        VIT,
-    ),
+    'vit': (TINY, VIT),
     'hiera': (dict(type='lightvit_dense.Hiera', arch='tiny'), HIERA),
 }
 
 
 def make_model(backbone=None, classes=4):
-    return MODELS.build(
-        dict(
-            type='lightvit_dense.ImageClassifier',
-            backbone=dict(backbone or SMALL, final_norm=False),
-            head=dict(num_classes=classes),
-        )
-    )
+    cfg = dict(type='lightvit_dense.ImageClassifier', head=dict(num_classes=classes))
+    return MODELS.build(dict(cfg, backbone=dict(backbone or SMALL, final_norm=False)))
 
 
 def wrap(model, optimizer=None, **paramwise):
-    return build_optim_wrapper(
-        model,
-        dict(
-            type='OptimWrapper',
-            constructor='lightvit_dense.LayerDecayOptimWrapperConstructor',
-            optimizer=dict(type='AdamW', lr=0.1, weight_decay=0.05) | (optimizer or {}),
-            paramwise_cfg=paramwise,
-        ),
-    )
+    constructor = 'lightvit_dense.LayerDecayOptimWrapperConstructor'
+    adam = dict(type='AdamW', lr=0.1, weight_decay=0.05) | (optimizer or {})
+    cfg = dict(type='OptimWrapper', constructor=constructor, optimizer=adam)
+    return build_optim_wrapper(model, dict(cfg, paramwise_cfg=paramwise))
 
 
 def groups_of(backbone):

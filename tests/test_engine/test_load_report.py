@@ -14,12 +14,8 @@ from lightvit_dense.errors import CheckpointError
 @pytest.fixture
 def weights():
     """All values of the toy model, none as it initialises itself."""
-    shapes = {
-        'backbone.fc.weight': (8, 4),
-        'backbone.fc.bias': (8,),
-        'head.weight': (1, 8),
-        'head.bias': (1,),
-    }
+    shapes = {'backbone.fc.weight': (8, 4), 'backbone.fc.bias': (8,)}
+    shapes |= {'head.weight': (1, 8), 'head.bias': (1,)}
     return {name: torch.full(shape, 0.25) for name, shape in shapes.items()}
 
 
@@ -69,10 +65,8 @@ def test_a_file_of_which_nothing_fits_is_refused(toy_config, tmp_path) -> None:
     torch.save(dict(state_dict={'fc.weight': torch.zeros(8, 4)}), tmp_path / 'w.pth')
     with pytest.raises(CheckpointError) as caught:
         train(toy_config, tmp_path / 'w.pth')
-    message = str(caught.value)
-    assert (
-        f'{tmp_path / "w.pth"}: none of its 1 entries fits the model. It holds fc.weight' in message
-    )
+    path, message = tmp_path / 'w.pth', str(caught.value)
+    assert f'{path}: none of its 1 entries fits the model. It holds fc.weight' in message
     assert 'model.backbone.init_cfg' in message
 
 

@@ -15,16 +15,11 @@ from lightvit_dense import apis
 from lightvit_dense.datasets.determinism import seeded
 from lightvit_dense.engine import hooks
 from lightvit_dense.registry import DATASETS
-from tests.helpers.resume import Stop
+from tests.helpers.models import vit
+from tests.helpers.resume import assert_same, run
 from tests.helpers.toy_engine import ToyPoints
 
-VIT = dict(
-    type='lightvit_dense.VisionTransformer',
-    arch=dict(embed_dim=16, depth=2, num_heads=2),
-    img_size=16,
-    patch_size=8,
-    pos_embed='sincos',
-)
+VIT = vit(embed_dim=16, num_heads=2, img_size=16)
 VIEWS = dict(type='lightvit_dense.MultiViewPreprocessor', mean=[120.0] * 3, std=[60.0] * 3)
 MOCO = dict(
     type='lightvit_dense.MoCoV3', backbone=VIT, hidden=8, out_channels=8, data_preprocessor=VIEWS
@@ -65,17 +60,20 @@ def views_config(toy_config):
     return make
 
 
-class Record(Hook):
-    """Keep copies of some tensors of the model after every iteration."""
+def train_recording(cfg: Config, *names: str) -> tuple:
+    """Train; return the runner and what tensors of the model were after every iteration."""
+    seen: list[list] = [[] for _ in names]
 
-    priority = 'LOW'
+    @ROOT_HOOKS.register_module(force=True)
+    class RecordHook(Hook):
+        priority = 'LOW'
 
-    def __init__(self, *names: str) -> None:
-        self.names, self.seen = names, {name: [] for name in names}
+        def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+            for name, values in zip(names, seen, strict=True):
+                values.append(runner.model.state_dict()[name].clone())
 
-    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
-        for name in self.names:
-            self.seen[name].append(runner.model.state_dict()[name].clone())
+    cfg.custom_hooks.append(dict(type='RecordHook'))
+    return apis.train(cfg), *seen
 
 
 def test_momentum_is_a_cosine_over_the_training() -> None:
@@ -92,11 +90,7 @@ def test_copies_follow_once_a_step_of_the_optimiser(views_config, accumulate, mo
     cfg = views_config(MOCO, [UPDATE], length=2)  # 12 iterations; the last one always steps
     cfg.engine = dict(accumulate=accumulate)
     pair = 'momentum_backbone.cls_token', 'backbone.cls_token'
-    record = Record(*pair)
-    ROOT_HOOKS.register_module(name='RecordHook', force=True, module=lambda: record)
-    cfg.custom_hooks.append(dict(type='RecordHook'))
-    runner = apis.train(cfg)
-    copies, leaders = (record.seen[name] for name in pair)
+    runner, copies, leaders = train_recording(cfg, *pair)
     for i in range(1, 12):
         if i in moves:
             m = 1 - (1 - 0.9) * (1 + math.cos(math.pi * i / 12)) / 2
@@ -119,21 +113,11 @@ def test_resume_equals_not_stopping(views_config, tmp_path, model) -> None:
         dict(type='lightvit_dense.TeacherTemperatureHook', start_value=0.04, end_value=0.2, end=3),
     ]
     cfg = views_config(model, besides if model is DINO else besides[:1], length=3)
-    apis.train(cfg, work_dir=tmp_path / 'whole')
-    cfg.custom_hooks.append(dict(type='StopHook', at=10))
-    with pytest.raises(Stop):
-        apis.train(cfg, work_dir=tmp_path / 'stopped')
-    cfg.custom_hooks.pop()
-    apis.train(cfg, work_dir=tmp_path / 'stopped', resume=True)
-    states = [
-        torch.load(tmp_path / place / 'epoch_3.pth', weights_only=False)['state_dict']
-        for place in ('whole', 'stopped')
-    ]
-    assert any(name.startswith('momentum_backbone') for name in states[0])
-    assert ('criterion.center' in states[0]) == (model is DINO)
-    assert states[0].keys() == states[1].keys()
-    for name, value in states[0].items():
-        assert torch.equal(value, states[1][name]), name
+    whole = run(cfg, tmp_path / 'whole')
+    run(cfg, tmp_path / 'stopped', stop_at=10)
+    assert_same(whole, run(cfg, tmp_path / 'stopped', resume=True))
+    assert any(name.startswith('momentum_backbone') for name in whole['state_dict'])
+    assert ('criterion.center' in whole['state_dict']) == (model is DINO)
 
 
 def test_last_layer_waits(views_config) -> None:
@@ -143,11 +127,7 @@ def test_last_layer_waits(views_config) -> None:
     cfg.optim_wrapper.optimizer.weight_decay = 0.5
     cfg.optim_wrapper.clip_grad = dict(max_norm=3.0)
     names = 'head.last_layer.weight_v', 'head.mlp.0.weight'
-    record = Record(*names)
-    ROOT_HOOKS.register_module(name='RecordHook', force=True, module=lambda: record)
-    cfg.custom_hooks.append(dict(type='RecordHook'))
-    runner = apis.train(cfg)
-    last, first = (record.seen[name] for name in names)
+    runner, last, first = train_recording(cfg, *names)
     assert all(torch.equal(value, last[0]) for value in last[:6])
     changed = [not torch.equal(last[i], last[i - 1]) for i in range(6, 12)]
     assert changed == [True] * 6
@@ -176,17 +156,9 @@ def test_weight_decay_rises_but_not_from_zero(views_config) -> None:
     cfg.optim_wrapper.paramwise_cfg = dict(
         bias_decay_mult=0.0, norm_decay_mult=0.0, flat_decay_mult=0.0
     )
-    cfg.param_scheduler.append(
-        dict(
-            type='CosineAnnealingParamScheduler',
-            param_name='weight_decay',
-            eta_min_ratio=10.0,
-            begin=0,
-            end=2,
-            by_epoch=True,
-            convert_to_iter_based=True,
-        )
-    )
+    epochs = dict(begin=0, end=2, by_epoch=True, convert_to_iter_based=True)
+    kind = dict(type='CosineAnnealingParamScheduler', param_name='weight_decay')
+    cfg.param_scheduler.append(kind | epochs | dict(eta_min_ratio=10.0))
     seen = []
 
     @ROOT_HOOKS.register_module(force=True)

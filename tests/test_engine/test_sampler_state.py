@@ -8,11 +8,10 @@ import torch
 from mmengine.dataset import DefaultSampler, InfiniteSampler
 from mmengine.registry import DATASETS as ROOT_DATASETS
 
-from lightvit_dense import apis
 from lightvit_dense.datasets.determinism import SeededInfiniteSampler, SeededSampler
 from lightvit_dense.engine.sampler_state import SkippingBatches, can_be_resumed, find_sampler
-from tests.helpers.resume import Stop, run
-from tests.helpers.toy_engine import ToyPoints, clear_globals
+from tests.helpers.resume import run
+from tests.helpers.toy_engine import ToyPoints
 
 
 @ROOT_DATASETS.register_module(force=True)
@@ -26,19 +25,10 @@ class ToyOfTwoShapes(ToyPoints):
 
 def train(cfg, work_dir: Path, log: Path, stop_at: int | None = None, resume: bool = False):
     """Train; return the indices that were read."""
-    clear_globals()
     cfg = cfg.copy()
     cfg.train_dataloader.dataset.log = str(log)
-    if stop_at is not None:
-        cfg.custom_hooks = [dict(type='StopHook', at=stop_at)]
-        with pytest.raises(Stop):
-            apis.train(cfg, work_dir=work_dir, resume=resume)
-    else:
-        apis.train(cfg, work_dir=work_dir, resume=resume)
+    run(cfg, work_dir, stop_at, resume)
     return [int(line) for line in log.read_text().split()]
-
-
-GROUPED = dict(type='mmdet.AspectRatioBatchSampler')
 
 
 @pytest.mark.parametrize(
@@ -61,7 +51,7 @@ def test_the_order_goes_on(toy_config, tmp_path, sampler, by_epoch, grouped, wor
     loader.sampler.type, loader.num_workers = sampler, 0
     loader.dataset.type = 'ToyOfTwoShapes'
     if grouped:
-        loader.batch_sampler = GROUPED
+        loader.batch_sampler = dict(type='mmdet.AspectRatioBatchSampler')
     cfg.default_hooks.checkpoint.update(by_epoch=False, interval=4)
     whole = train(cfg, tmp_path / 'whole', tmp_path / 'a')
     train(cfg, tmp_path / 'stopped', tmp_path / 'b', stop_at=9)

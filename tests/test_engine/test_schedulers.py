@@ -12,10 +12,7 @@ from lightvit_dense.registry import PARAM_SCHEDULERS
 
 
 def make_optimizer():
-    groups = [
-        dict(params=[nn.Parameter(torch.zeros(1))], lr=0.4),
-        dict(params=[nn.Parameter(torch.zeros(1))], lr=0.1),
-    ]
+    groups = [dict(params=[nn.Parameter(torch.zeros(1))], lr=lr) for lr in (0.4, 0.1)]
     return torch.optim.SGD(groups, lr=1.0)
 
 
@@ -103,7 +100,6 @@ def test_schedules_that_cannot_be_are_refused(options, message):
 
 
 def test_iterations_cannot_be_converted():
+    options = dict(end=3, by_epoch=False, epoch_length=7)
     with pytest.raises(UserError, match='needs by_epoch=True'):
-        WarmupCosineLR.build_iter_from_epoch(
-            make_optimizer(), end=3, by_epoch=False, epoch_length=7
-        )
+        WarmupCosineLR.build_iter_from_epoch(make_optimizer(), **options)

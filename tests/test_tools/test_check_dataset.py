@@ -7,22 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from lightvit_dense.datasets.toyworld import WorldSpec, build_world
+from tests.helpers.toy_world import build
 
 NAME = 'dataset_converters/check_dataset.py'
 TOOL = Path(__file__).parents[2] / 'tools' / NAME
-SPEC = WorldSpec(seed=6, image_size=48, train=3, val=2, unlabeled=0, portraits=6)
+SIZES = dict(seed=6, image_size=48, train=3, portraits=6)
 
 
 def test_a_world_as_users_check_it(tmp_path):
-    root = build_world(tmp_path / 'world', SPEC, ['coco'], workers=0, progress=False).root
+    root = build(tmp_path / 'world', **SIZES).root
     command = [sys.executable, str(TOOL), 'toyworld', str(root), '--full']
-    done = subprocess.run(
-        [*command, '--json', str(tmp_path / 'out/report.json')],
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
+    command += ['--json', str(tmp_path / 'out/report.json')]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     assert 'coco: images of train2017' in done.stdout
     assert done.stdout.rstrip().endswith('All is fine.')
@@ -35,7 +31,7 @@ def test_a_world_as_users_check_it(tmp_path):
 
 
 def test_exit_statuses_and_words(tmp_path, monkeypatch, call_tool):
-    root = build_world(tmp_path / 'world', SPEC, ['coco'], workers=0, progress=False).root
+    root = build(tmp_path / 'world', **SIZES).root
     monkeypatch.setenv('LIGHTVIT_DATA', str(root))
     status, out, _ = call_tool(NAME, 'coco')  # at $LIGHTVIT_DATA/coco
     assert status == 0

@@ -21,13 +21,9 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('source', nargs='?', help='folder to read; not with --verify')
     parser.add_argument('lmdb', help='folder of the LMDB')
-    parser.add_argument(
-        '--extensions',
-        nargs='+',
-        default=list(EXTENSIONS),
-        metavar='.EXT',
-        help='endings of files to take, such as .jpg .txt .json; default: those of images',
-    )
+    endings = dict(nargs='+', default=list(EXTENSIONS), metavar='.EXT')
+    text = 'endings of files to take, such as .jpg .txt .json; default: those of images'
+    parser.add_argument('--extensions', **endings, help=text)
     parser.add_argument('--all-files', action='store_true', help='take files of any ending')
     parser.add_argument('--readers', type=int, default=8, help='threads that read; default: 8')
     parser.add_argument('--verify', action='store_true', help='write nothing, check an LMDB')

@@ -30,20 +30,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     default = Path(os.environ.get('LIGHTVIT_DATA', 'data')) / 'small'
     parser.add_argument('--out', type=Path, default=default, help=f'default: {default}')
-    parser.add_argument(
-        '--sets',
-        nargs='+',
-        default=list(SOURCES),
-        metavar='SET',
-        help=f'out of {", ".join(SOURCES)}; default: all',
-    )
-    parser.add_argument(
-        '--source',
-        nargs='+',
-        default=[],
-        metavar='SET=PATH',
-        help='where a set lies: the .deb, or a folder; default: where Debian installs it',
-    )
+    text = f'out of {", ".join(SOURCES)}; default: all'
+    parser.add_argument('--sets', nargs='+', default=list(SOURCES), metavar='SET', help=text)
+    text = 'where a set lies: the .deb, or a folder; default: where Debian installs it'
+    parser.add_argument('--source', nargs='+', default=[], metavar='SET=PATH', help=text)
     parser.add_argument('--lmdb', action='store_true', help='write an LMDB of each set, too')
     return parser.parse_args(argv)
 

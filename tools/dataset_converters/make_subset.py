@@ -30,12 +30,9 @@ def parse_args() -> argparse.Namespace:
     kind = parser.add_mutually_exclusive_group(required=True)
     kind.add_argument('--fraction', type=float, help='share of each class, such as 0.01')
     kind.add_argument('--long-tail', action='store_true', help='class sizes like ImageNet-LT')
-    parser.add_argument(
-        '--largest', type=int, default=1280, help='size of the largest class of a long tail'
-    )
-    parser.add_argument(
-        '--smallest', type=int, default=5, help='size of the smallest class of a long tail'
-    )
+    for kind_of, size in (('largest', 1280), ('smallest', 5)):
+        text = f'size of the {kind_of} class of a long tail'
+        parser.add_argument(f'--{kind_of}', type=int, default=size, help=text)
     parser.add_argument('--seed', type=int, default=0, help='default: 0')
     parser.add_argument('--img-dir', default='train', help='folder below the root; default: train')
     parser.add_argument('--source', choices=['folder', 'lmdb'], default='folder')

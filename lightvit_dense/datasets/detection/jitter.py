@@ -14,7 +14,7 @@ class ResizeScale(Resize):
 
     Args:
         scale: (width, height) of the box in pixels.
-        ratio_range: Least and greatest factor of the box; the factor is uniform between.
+        ratio_range: Least and greatest factor of the box, drawn uniformly.
         backend: 'pillow' filters when it shrinks, 'cv2' does not.
         **kwargs: As mmdet's ``Resize``.
     """

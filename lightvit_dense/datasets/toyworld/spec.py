@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 
 from .assets import CLASSES, DEFAULT_CLASSES, ToyWorldError, load_cutouts, load_photos
-from .background import make_background
-from .compose import Scene, SceneSpec, compose
+from .compose import Scene, SceneSpec, compose, make_background
 
 SPLITS = ('train', 'val', 'unlabeled')
 

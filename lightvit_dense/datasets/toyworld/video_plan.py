@@ -7,8 +7,7 @@ import cv2
 import numpy as np
 
 from .assets import Cutout, Photo
-from .background import make_background
-from .compose import Pose
+from .compose import Pose, make_background
 
 _EVENTS = {
     'cover': 0.3,

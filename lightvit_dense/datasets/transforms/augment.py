@@ -129,8 +129,7 @@ class CenterResizedCrop(_Resizing):
 
     Args:
         size: Wanted side, or (height, width), in pixels.
-        share: Share of the resized image's shorter side that is kept, timm's ``crop_pct``; 224 /
-            256 is usual.
+        share: Share of the resized image's shorter side that is kept, timm's ``crop_pct``.
         interpolation: 'bicubic' or 'bilinear'.
         backend: 'pillow' (as torchvision), 'torch' (nearly the same, faster) or 'cv2'.
     """
@@ -170,14 +169,11 @@ class CenterResizedCrop(_Resizing):
 
 @TRANSFORMS.register_module()
 class RandomFlipFlag(Transform):
-    """Decide whether an image is flipped left to right, and leave it to the data preprocessor.
+    """Decide, with a probability, whether an image is mirrored; the data preprocessor does it.
 
     :class:`PackImage` hands the decision on, and :class:`ImagePreprocessor` carries it out on the
     device. It is drawn here so that it depends on the seed of the sample alone. mmcv's key 'flip'
     is another one: it says that an image has been flipped.
-
-    Args:
-        prob: Probability of a flip.
     """
 
     def __init__(self, prob: float = 0.5) -> None:
