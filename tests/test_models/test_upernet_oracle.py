@@ -32,7 +32,11 @@ def heads(which: str) -> tuple[nn.Module, nn.Module]:
     init_default_scope('mmseg')  # another test's scope would choose another library's loss
     torch.manual_seed(0)
     ours = dict(num_classes=5, norm_cfg=dict(type='SyncBN'), align_corners=False, channels=8)
-    config = UperNetConfig(ViTConfig(), hidden_size=8, pool_scales=[1, 2, 3, 6], num_labels=5)
+    config = UperNetConfig(
+        backbone_config=ViTConfig(), hidden_size=8, pool_scales=[1, 2, 3, 6], num_labels=5,
+        auxiliary_channels=8, auxiliary_num_convs=1, auxiliary_in_channels=16,
+        auxiliary_concat_input=False,
+    )  # fmt: skip
     if which == 'decode':
         ours |= dict(type='mmseg.UPerHead', in_channels=WIDTHS, in_index=[0, 1, 2, 3])
         ours |= dict(pool_scales=(1, 2, 3, 6))
@@ -40,8 +44,6 @@ def heads(which: str) -> tuple[nn.Module, nn.Module]:
     else:
         ours |= dict(type='mmseg.FCNHead', in_channels=16, in_index=2, num_convs=1)
         ours |= dict(concat_input=False)
-        config.auxiliary_channels, config.auxiliary_in_channels = 8, 16
-        config.auxiliary_num_convs, config.auxiliary_concat_input = 1, False
         theirs = UperNetFCNHead(config, in_channels=WIDTHS)
     head = MODELS.build(dict(ours, dropout_ratio=0.0))
     for parameter in head.parameters():
