@@ -137,8 +137,6 @@ class SeededSampler(_Seeded):
     """Epoch-based sampler: order and augmentation depend on (seed, epoch) alone.
 
     Args:
-        dataset: What is sampled.
-        shuffle: Whether to shuffle.
         seed: None agrees on a random one among the processes.
         round_up: Whether to repeat samples so that all processes get equally many.
     """
@@ -188,8 +186,6 @@ class RepeatedAugmentSampler(SeededSampler):
     1 / ``repeats`` of the data set.
 
     Args:
-        dataset: What is sampled.
-        shuffle: Whether to shuffle.
         seed: As of :class:`SeededSampler`.
         repeats: How often each sample comes.
         round_to: Samples of an epoch are rounded down to a multiple of this, as in DeiT; data sets

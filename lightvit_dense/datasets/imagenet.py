@@ -36,8 +36,7 @@ class ImageNet(Records):
     Items carry 'img_path' (the key), 'storage' (what reads it) and 'gt_label'.
 
     Args:
-        data_root: Root of the data.
-        img_dir: Folder below it, 'train' or 'val'.
+        img_dir: Folder below ``data_root``, 'train' or 'val'.
         ann_file: List of images below ``data_root``, to use them only: lines ``path label`` (as for
             ImageNet-LT and flat validation folders), ``path``, or names such as
             ``n01440764_10026.JPEG`` (as for the lists of 1% and 10%). '' for all images.

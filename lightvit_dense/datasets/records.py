@@ -27,8 +27,6 @@ class Records(SeededItems, BaseDataset):
     (what reads it) and 'gt_label'. Subclasses set ``storage`` and define :meth:`list_records`.
 
     Args:
-        data_root: Root of the data.
-        with_labels: Whether items carry labels.
         fraction: Share in (0, 1] of the images of every class to use, at least one each. Of one
             ``subset_seed``, a smaller part is contained in a larger one.
         subset_seed: Seed of that choice.

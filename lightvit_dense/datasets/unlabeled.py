@@ -41,10 +41,8 @@ class ImageFiles(SeededItems, BaseDataset):
     """All images of a folder, in the order of their paths; ImageNet's class folders are welcome.
 
     Args:
-        data_root: Root of the data.
-        img_dir: Folder below it, e.g. 'train' or 'coco/unlabeled2017'.
+        img_dir: Folder below ``data_root``, e.g. 'train' or 'coco/unlabeled2017'.
         extensions: Endings of image files; upper case counts alike.
-        recursive: Whether to look in sub-folders too.
         **kwargs: As :class:`Records`, without ``with_labels`` and ``fraction``.
 
     Raises:

@@ -10,8 +10,13 @@ from lightvit_dense.datasets.toyworld import LAYOUTS, ToyWorldError, WorldSpec, 
 from lightvit_dense.datasets.toyworld import video as video_module
 from lightvit_dense.datasets.toyworld.assets import load_cutouts, load_photos
 from lightvit_dense.datasets.toyworld.compose import warp_cutout
-from lightvit_dense.datasets.toyworld.video import HELD_OUT, make_video
-from lightvit_dense.datasets.toyworld.video_facts import ATTRIBUTES, VideoFacts, attributes_of
+from lightvit_dense.datasets.toyworld.video import (
+    ATTRIBUTES,
+    HELD_OUT,
+    VideoFacts,
+    attributes_of,
+    make_video,
+)
 from lightvit_dense.datasets.toyworld.video_plan import Curve, Sprite, _constant, _recolored, wander
 from tests.helpers.toy_world import build, digest
 from tracking.datasets import LaSOT
@@ -158,20 +163,20 @@ def test_attributes_follow_the_boxes():
 
     add((10, 10, 40, 40))
     add((12, 10, 40, 40))
-    assert attributes_of(facts, 0.05) == ('Illumination Variation', 'Rotation')
+    assert attributes_of(facts) == ('Illumination Variation', 'Rotation')
     add((12, 10, 30, 30), inside=1.0, seen=0.8)
     # 900 pixels are few, and more than half of the first box.
-    added = set(attributes_of(facts, 0.05)) - {'Illumination Variation', 'Rotation'}
+    added = set(attributes_of(facts)) - {'Illumination Variation', 'Rotation'}
     assert added == {'Partial Occlusion', 'Low Resolution'}
     add((60, 60, 20, 20))
-    found = attributes_of(facts, 0.05)
+    found = attributes_of(facts)
     assert {'Fast Motion', 'Low Resolution', 'Scale Variation'} <= set(found)
     assert 'Aspect Ratio Change' not in found
     add((60, 60, 25, 10), travel=9.0, nearest=20.0)
     add((0, 0, 0, 0), inside=0.0, seen=0.0)
     add((0, 0, 0, 0), inside=0.9, seen=0.01)
     absent = {'Deformation', 'Camera Motion', 'Viewpoint Change'}
-    assert set(ATTRIBUTES) - set(attributes_of(facts, 0.05)) == absent
+    assert set(ATTRIBUTES) - set(attributes_of(facts)) == absent
 
 
 def test_curves_are_smooth_and_pass_their_points():

@@ -7,7 +7,7 @@ from mmengine.registry import DATASETS
 from sklearn.datasets import load_sample_images
 
 from lightvit_dense.datasets import CIFAR100, DatasetError, LoadImage, LoadRandomResizedCrop
-from lightvit_dense.datasets.classification.cifar_pickle import read_pickle
+from lightvit_dense.datasets.classification.cifar import read_pickle
 
 NAMES = sorted(f'class_{n:02d}' for n in range(100))
 

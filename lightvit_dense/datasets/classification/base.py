@@ -37,6 +37,8 @@ class ClassificationSet(Records):
     ORIGIN: ClassVar[str]  # where it comes from and what to unpack: a sentence
     CLASSES: ClassVar[int]  # published number of classes
     SIZES: ClassVar[dict[str, int]]  # published number of images by split
+    FILES: ClassVar[tuple[str, ...]] = ()  # files of a split, images aside; {} is its name there
+    LISTS: ClassVar[dict[str, str]] = {}  # that name, where it is not ours
 
     def __init__(
         self,
@@ -61,7 +63,8 @@ class ClassificationSet(Records):
     @classmethod
     def list_files(cls, data_root: str, split: str) -> list[str]:
         """Return the paths of the files that a split is read from, images aside."""
-        raise NotImplementedError
+        name = cls.LISTS.get(split, split)
+        return [os.path.join(data_root, file.format(name)) for file in cls.FILES]
 
     def read_split(self, files: list[str]) -> tuple[list[str], Iterable[Record]]:
         """Read the lists: names of the classes by label; keys and labels of the images."""

@@ -72,12 +72,12 @@ class FGVCAircraft(ClassificationSet):
     )
     CLASSES = 100
     SIZES = dict(train=6667, test=3333, fit=3334, val=3333)
-    LISTS: ClassVar[dict[str, str]] = dict(train='trainval', test='test', fit='train', val='val')
+    LISTS = dict(train='trainval', fit='train')
 
     @classmethod
     def list_files(cls, data_root: str, split: str) -> list[str]:
         """Return the paths of the files that a split is read from."""
-        names = ('variants.txt', f'images_variant_{cls.LISTS[split]}.txt')
+        names = ('variants.txt', f'images_variant_{cls.LISTS.get(split, split)}.txt')
         return [os.path.join(data_root, _aircraft_folder(data_root) + name) for name in names]
 
     def read_split(self, files: list[str]) -> tuple[list[str], list[Record]]:
@@ -177,11 +177,7 @@ class Flowers102(ClassificationSet):
     PARTS: ClassVar[dict[str, tuple[str, ...]]] = dict(
         train=('trnid', 'valid'), test=('tstid',), fit=('trnid',), val=('valid',)
     )
-
-    @classmethod
-    def list_files(cls, data_root: str, split: str) -> list[str]:
-        """Return the paths of the files that a split is read from."""
-        return [os.path.join(data_root, name) for name in ('setid.mat', 'imagelabels.mat')]
+    FILES = ('setid.mat', 'imagelabels.mat')
 
     def read_split(self, files: list[str]) -> tuple[list[str], list[Record]]:
         """Read the lists."""
@@ -217,12 +213,8 @@ class OxfordPets(ClassificationSet):
     )
     CLASSES = 37
     SIZES = dict(train=3680, test=3669)
-    LISTS: ClassVar[dict[str, str]] = dict(train='trainval.txt', test='test.txt')
-
-    @classmethod
-    def list_files(cls, data_root: str, split: str) -> list[str]:
-        """Return the paths of the files that a split is read from."""
-        return [os.path.join(data_root, 'annotations', cls.LISTS[split])]
+    FILES = ('annotations/{}.txt',)
+    LISTS = dict(train='trainval')
 
     def read_split(self, files: list[str]) -> tuple[list[str], list[Record]]:
         """Read the list."""

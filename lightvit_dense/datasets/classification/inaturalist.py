@@ -47,12 +47,8 @@ class INaturalist2018(ClassificationSet):
     )
     CLASSES = 8142
     SIZES = dict(train=437513, test=24426)
-
-    @classmethod
-    def list_files(cls, data_root: str, split: str) -> list[str]:
-        """Return the paths of the files that a split is read from."""
-        name = 'train2018.json' if split == 'train' else 'val2018.json'
-        return [os.path.join(data_root, name)]
+    FILES = ('{}2018.json',)
+    LISTS = dict(test='val')
 
     def read_split(self, files: list[str]) -> tuple[list[str], list[Record]]:
         """Read the annotations."""

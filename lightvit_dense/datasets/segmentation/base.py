@@ -3,12 +3,15 @@
 import os
 from collections.abc import Sequence
 
+from mmseg.datasets import ADE20KDataset as MMSegADE20KDataset
 from mmseg.datasets import BaseSegDataset
 
 from lightvit_dense.datasets.determinism import SeededItems
 from lightvit_dense.datasets.errors import DatasetError
 from lightvit_dense.errors import did_you_mean
 from lightvit_dense.registry import DATASETS
+
+from .object_info import check_class_names
 
 _ROOT_REMEDY = (
     'Set data_root (or the environment variable LIGHTVIT_DATA) to where the data are, and '
@@ -125,3 +128,25 @@ def _files(folder: str, suffix: str) -> set[str]:
         for name in names
         if name.endswith(suffix) and not name.startswith('.')
     }
+
+
+@DATASETS.register_module(force=True)
+class ADE20KDataset(SegmentationDataset, MMSegADE20KDataset):
+    """ADE20K's scene parsing benchmark (Zhou et al., 2017), the folder ``ADEChallengeData2016``.
+
+    It has 20210 training and 2000 validation images. Takes mmseg's arguments and keeps its 150
+    classes, palette and ``reduce_zero_label=True``. Ids in the label maps are 1..150, and 0 (other)
+    is ignored. A choice of the classes may be given by ``metainfo=dict(classes=...)``; the other
+    ones are then ignored too.
+
+    Raises:
+        DatasetError: As :class:`SegmentationDataset`, and if ``objectInfo150.txt`` in ``data_root``
+            numbers the classes in another way.
+    """
+
+    def load_data_list(self) -> list[dict]:
+        """List the pairs, after a look at the file that names the classes."""
+        path = os.path.join(self.data_root or '', 'objectInfo150.txt')
+        if self.data_root and self.backend_args is None and os.path.isfile(path):
+            check_class_names(path, self.METAINFO['classes'], type(self).__name__)
+        return super().load_data_list()

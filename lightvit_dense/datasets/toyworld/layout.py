@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
@@ -22,9 +22,11 @@ class Layout:
     ``write_item`` runs in worker processes, in any order; the rest runs in the main process.
     """
 
+    SPLITS: ClassVar[dict[str, str]]  # the spec's field with the number of items, by split
+
     def splits(self, spec: WorldSpec) -> dict[str, int]:
         """Return the number of items in each split, in the order they are written."""
-        raise NotImplementedError
+        return {split: getattr(spec, field) for split, field in self.SPLITS.items()}
 
     def prepare(self, folder: Path, spec: WorldSpec) -> None:
         """Make the folders."""

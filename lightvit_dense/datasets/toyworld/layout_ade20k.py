@@ -50,9 +50,7 @@ printed card) poster, scissors plaything.
 class ADE20KLayout(Layout):
     """Writes and checks ADE20K's layout."""
 
-    def splits(self, spec: WorldSpec) -> dict[str, int]:
-        """Return the number of images in each split."""
-        return {'train': spec.train, 'val': spec.val}
+    SPLITS = dict(train='train', val='val')
 
     def prepare(self, folder: Path, spec: WorldSpec) -> None:
         """Make the folders."""
@@ -79,6 +77,8 @@ class ADE20KLayout(Layout):
         self, folder: Path, spec: WorldSpec, split: str, records: list[Record]
     ) -> dict[str, Any]:
         """Write a split's info, bring the common lists up to date and return the counts."""
+        from mmseg.utils.class_names import ade_classes  # takes seconds to import
+
         pixels, images = np.zeros(151, int), np.zeros(151, int)
         for record in records:
             for number, count in record['pixels'].items():
@@ -88,7 +88,7 @@ class ADE20KLayout(Layout):
         write_info(_info_file(folder, split), split, records, 'name', **totals)
         with (folder / 'sceneCategories.txt').open('a', encoding='utf-8') as file:
             file.writelines(f'{record["name"]} toy_world\n' for record in records)
-        names = _class_names()
+        names = [name.strip() for name in ade_classes()]
         _write_object_info(folder, names)
         seen = [number for number in range(1, 151) if images[number]]
         classes = {names[number - 1]: int(images[number]) for number in seen}
@@ -122,13 +122,6 @@ def label_map(scene: Scene) -> np.ndarray:
 
 def _info_file(folder: Path, split: str) -> Path:
     return folder / f'{_FOLDERS[split]}_info.json'
-
-
-def _class_names() -> list[str]:
-    """Return the names of ADE20K's classes 1..150."""
-    from mmseg.utils.class_names import ade_classes  # takes seconds to import
-
-    return [name.strip() for name in ade_classes()]
 
 
 def _write_object_info(folder: Path, names: list[str]) -> None:

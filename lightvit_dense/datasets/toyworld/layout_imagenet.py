@@ -15,9 +15,7 @@ from .spec import WorldSpec, make_portrait
 class ImageNetLayout(Layout):
     """Writes and checks ImageNet's layout; one object dominates each image."""
 
-    def splits(self, spec: WorldSpec) -> dict[str, int]:
-        """Return the number of images in each split."""
-        return {'train': spec.portraits, 'val': spec.val}
+    SPLITS = dict(train='portraits', val='val')
 
     def prepare(self, folder: Path, spec: WorldSpec) -> None:
         """Make the folders."""

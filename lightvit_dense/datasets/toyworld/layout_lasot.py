@@ -15,8 +15,7 @@ import numpy as np
 from .assets import CLASSES
 from .layout import Layout, Record, write_info, write_jpeg
 from .spec import WorldSpec
-from .video import VIDEO_SPLITS, make_video, video_name
-from .video_facts import ATTRIBUTES
+from .video import ATTRIBUTES, VIDEO_SPLITS, make_video, video_name
 
 _LISTS = {'train': 'training_set.txt', 'test': 'testing_set.txt'}
 _FILES = ('groundtruth.txt', 'full_occlusion.txt', 'out_of_view.txt', 'nlp.txt')
@@ -25,9 +24,7 @@ _FILES = ('groundtruth.txt', 'full_occlusion.txt', 'out_of_view.txt', 'nlp.txt')
 class LaSOTLayout(Layout):
     """Writes and checks LaSOT's layout."""
 
-    def splits(self, spec: WorldSpec) -> dict[str, int]:
-        """Return the number of videos in each split."""
-        return {'train': spec.videos, 'test': spec.test_videos}
+    SPLITS = dict(train='videos', test='test_videos')
 
     def prepare(self, folder: Path, spec: WorldSpec) -> None:
         """Make the folders."""
@@ -99,7 +96,7 @@ def sequence_folder(folder: Path, name: str) -> Path:
 
 
 def _names(spec: WorldSpec, splits: tuple[str, ...]) -> list[str]:
-    counts = {'train': spec.videos, 'test': spec.test_videos}
+    counts = LaSOTLayout().splits(spec)
     return [video_name(spec, split, i) for split in splits for i in range(counts[split])]
 
 

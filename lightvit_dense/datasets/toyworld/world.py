@@ -1,6 +1,8 @@
 """Build a toy world on disk, whole or not at all."""
 
+import fcntl
 import glob
+import json
 import multiprocessing
 import os
 import secrets
@@ -8,7 +10,7 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -21,7 +23,6 @@ import cv2
 from lightvit_dense.utils.progress import Display
 
 from .assets import ToyWorldError, load_cutouts, load_photos
-from .folder import OwnFolder, exclusive
 from .layout import Layout, Record
 from .layout_ade20k import ADE20KLayout
 from .layout_coco import CocoLayout
@@ -40,6 +41,74 @@ GENERATOR = 1
 
 _CHUNK = 16
 _PACKAGES = ('imgviz', 'scikit-image', 'scikit-learn', 'opencv-python', 'numpy')
+
+
+@dataclass(frozen=True)
+class OwnFolder:
+    """A kind of folder, known by the JSON file in it."""
+
+    marker: str  # name of the JSON file
+    format: str  # value of its key ``format``
+    parts: Collection[str]  # names of all else that may lie in the folder
+
+    @property
+    def _draft(self) -> str:
+        return f'{self.marker}.new'
+
+    def read(self, folder: Path) -> dict[str, Any] | None:
+        """Return the marker of a folder, ``None`` when there is nothing (or nothing in it)."""
+        remedy = 'nothing was touched; move it away or choose another folder'
+        if not folder.exists():
+            return None
+        if not folder.is_dir():
+            raise ToyWorldError(f'{folder} is a file; {remedy}')
+        names = {path.name for path in folder.iterdir()}
+        if names <= {self._draft}:
+            return None
+        try:
+            marker = json.loads((folder / self.marker).read_text(encoding='utf-8'))
+        except (OSError, ValueError):
+            marker = None
+        if not isinstance(marker, dict) or marker.get('format') != self.format:
+            raise ToyWorldError(f'{folder} is not empty and no toy world; {remedy}')
+        foreign = sorted(names - {self.marker, self._draft, *self.parts})
+        if foreign:
+            raise ToyWorldError(
+                f'{folder} holds something besides a toy world, {foreign}; {remedy}'
+            )
+        return marker
+
+    def mark(self, folder: Path, content: dict[str, Any]) -> None:
+        """Write the marker of a folder at one stroke."""
+        draft = folder / self._draft
+        draft.write_text(json.dumps({'format': self.format, **content}, indent=2), encoding='utf-8')
+        draft.replace(folder / self.marker)
+
+    def remove(self, folder: Path) -> None:
+        """Remove a folder, provided that it is ours or empty."""
+        self.read(folder)
+        if not folder.exists():
+            return
+        # Under another name no process that outlived its killed parent can write into it.
+        gone = folder.with_name(f'{folder.name}.gone')
+        folder.rename(gone)
+        # The marker goes last: killed in the middle, the rest is still known as ours.
+        for part in self.parts:
+            if (gone / part).exists():
+                shutil.rmtree(gone / part)
+        (gone / self.marker).unlink(missing_ok=True)
+        (gone / self._draft).unlink(missing_ok=True)
+        gone.rmdir()
+
+    def replace(self, folder: Path, new: Path, old: Path) -> None:
+        """Put ``new`` in the place of ``folder``; what was there is removed by way of ``old``."""
+        self.read(folder)
+        if folder.exists():
+            folder.rename(old)
+        new.rename(folder)
+        self.remove(old)
+
+
 _OURS = OwnFolder('toyworld.json', 'lightvit_dense.toyworld', LAYOUTS.keys())
 
 
@@ -82,7 +151,7 @@ def build_world(
         raise ToyWorldError(f'workers: must not be negative, got {workers}')
     root = Path(root).expanduser().resolve()
     root.parent.mkdir(parents=True, exist_ok=True)
-    with exclusive(root.with_name(f'.{root.name}.lock')):
+    with _exclusive(root.with_name(f'.{root.name}.lock')):
         marker = _OURS.read(root)
         if _is_same(marker, spec):
             # Another layout of the same world comes beside those that are there.
@@ -250,3 +319,18 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:  # OpenCV goes by several names
         return None
+
+
+@contextmanager
+def _exclusive(lock: Path) -> Iterator[None]:
+    """Keep other processes out; the lock file is gone afterwards and dies with its process."""
+    while True:
+        with lock.open('w') as file:
+            fcntl.lockf(file, fcntl.LOCK_EX)
+            # Whoever held the lock before has unlinked the file that we waited for.
+            if lock.exists() and os.path.samestat(os.fstat(file.fileno()), lock.stat()):
+                try:
+                    yield
+                finally:
+                    lock.unlink(missing_ok=True)
+                return

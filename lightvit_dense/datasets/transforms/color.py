@@ -51,7 +51,6 @@ class ColorJitter(RandomPhotometric):
         brightness: Factors are drawn from [max(0, 1 - b), 1 + b]; 0 leaves the brightness alone.
         contrast, saturation: The same.
         hue: Shifts are drawn from [-hue, hue], a share of the colour circle, at most 0.5.
-        prob: Probability of a change.
     """
 
     def __init__(
@@ -104,7 +103,6 @@ class GaussianBlur(RandomPhotometric):
 
     Args:
         sigma: Least and greatest standard deviation in pixels.
-        prob: Probability of a change.
     """
 
     def __init__(self, sigma: Sequence[float] = (0.1, 2.0), prob: float = 0.5) -> None:
@@ -123,12 +121,7 @@ class GaussianBlur(RandomPhotometric):
 
 @TRANSFORMS.register_module()
 class Solarize(RandomPhotometric):
-    """Invert what is bright.
-
-    Args:
-        prob: Probability of a change.
-        threshold: Values from this one on are inverted, 0..256.
-    """
+    """Invert what is bright: values from ``threshold`` (0..256) on."""
 
     def __init__(self, prob: float = 0.2, threshold: int = 128) -> None:
         super().__init__(prob)
@@ -152,7 +145,6 @@ class RandAugment(Transform):
         policy: timm's string, e.g. 'rand-m9-mstd0.5-inc1': magnitude 9, its deviation, and
             operations that get stronger with it.
         mean: RGB colour of 0..255 that fills what a rotation or shift leaves empty.
-        interpolation: 'bicubic' or 'bilinear'.
     """
 
     def __init__(

@@ -161,7 +161,6 @@ class LoadImage(ImageReader):
         color: Order of the channels, 'bgr' (mmdet's convention) or 'rgb'.
         reduce_to: Decode JPEG at a fraction as long as the shorter side keeps this many pixels
             (fast); only for images without annotations, whose boxes would no longer fit.
-        to_float32: Whether to convert the image to float32.
         exif: Whether the EXIF entry turns images upright, as mmcv and detectron2 do; torchvision
             and timm, and so the authors' classification, leave them as they are stored.
         backend_args: mmengine's storage backend; None reads local files.

@@ -24,7 +24,6 @@ class PredictionVisualizationHook(Hook):
     process draws its part; mmdet's and mmseg's hooks draw on the main process alone.
 
     Args:
-        out_dir: The folder.
         max_images: Most pictures; None for all.
         score_thr: Least score of a detection that is drawn.
     """

@@ -31,7 +31,6 @@ class ReconstructionVisualizationHook(Hook):
 
     Args:
         interval: Iterations between two pictures; one is drawn after the last iteration as well.
-        num_images: Images in a picture.
     """
 
     priority = 'NORMAL'

@@ -166,7 +166,6 @@ class FreezeLastLayerHook(Hook):
     Args:
         until: Epoch or iteration (from 0) from which the module is trained.
         by_epoch: Whether ``until`` counts epochs.
-        module: Name of the module in the model.
     """
 
     def __init__(
