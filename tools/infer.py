@@ -6,6 +6,7 @@ Example:
 
 import argparse
 import sys
+from contextlib import closing
 from typing import Any
 
 from lightvit_dense import apis
@@ -55,9 +56,9 @@ def main(argv: list[str] | None = None) -> int:
     inferencer = make_inferencer(args)
     failures: list[Any] = []
     total = Sources(args.inputs, args.recursive).total() or 0
-    display, done = Display(), 0
-    display.start(1, 1, inferencer.task)
-    try:
+    done = 0
+    with closing(Display()) as display:
+        display.start(1, 1, inferencer.task)
         for _ in inferencer.stream(
             args.inputs,
             batch_size=args.batch_size,
@@ -70,8 +71,6 @@ def main(argv: list[str] | None = None) -> int:
             done += 1
             display.update(Progress(done, max(total, done + len(failures))))
         display.finish(f'{done} pictures, results in {args.out}')
-    finally:
-        display.close()
     for failure in failures:
         print(f'not read: {failure}', file=sys.stderr)
     return 1 if failures else 0

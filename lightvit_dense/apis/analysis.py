@@ -6,6 +6,7 @@ import re
 import time
 import unicodedata
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -69,20 +70,10 @@ def models_of(
 
 
 class Session:
-    """One pass of several networks over the same images; notes on their weights are printed.
-
-    Each of the (config, checkpoint, title) gets the images in its own size and normalisation.
-    ``--cfg-options`` are of the configs that are given as files. The title is the display's.
-
-    Raises:
-        UserError: If sizes and networks do not match.
-    """
+    """One pass of several (config, checkpoint, title) over the same images, in their own sizes."""
 
     def __init__(
-        self,
-        args: argparse.Namespace,
-        models: Sequence[tuple[Any, str, str | None]],
-        title: str,
+        self, args: argparse.Namespace, models: Sequence[tuple[Any, str, str | None]], title: str
     ) -> None:
         self._args, self._title = args, title
         self.models = []
@@ -104,17 +95,14 @@ class Session:
         views = [(size, m.mean, m.std) for size, m in zip(self.sizes, self.models, strict=True)]
         streams = {view: self._stream(*view) for view in dict.fromkeys(views)}
         total, done = len(streams[views[0]]), 0
-        display = Display()
-        display.start(1, 1, self._title)
-        try:
+        with closing(Display()) as display:
+            display.start(1, 1, self._title)
             for batches in zip(*streams.values(), strict=True):
                 by_view = dict(zip(streams, batches, strict=True))
                 yield [by_view[view] for view in views]
                 done += len(batches[0])
                 display.update(Progress(done, total))
             display.finish(f'{total} images')
-        finally:
-            display.close()
 
     def _stream(self, size: int, mean: Any, std: Any) -> ImageStream:
         args = self._args
@@ -184,11 +172,7 @@ def sizes_for(given: Sequence[int] | None, models: Sequence[Model]) -> list[int]
 
 
 def file_names(kind: str, titles: Sequence[str]) -> list[str]:
-    """Return the stem of each network's file: the kind alone, with the title if there are several.
-
-    Raises:
-        UserError: If two titles give the same name.
-    """
+    """Return the stem of each network's file: the kind, with the title if there are several."""
     if len(titles) == 1:
         return [kind]
     # D²-MAE must not have the file of D-MAE.

@@ -9,6 +9,12 @@ from lightvit_dense.apis.tta import SCALES
 from lightvit_dense.errors import UserError
 
 
+def make_parser(doc: str | None) -> argparse.ArgumentParser:
+    """Return a parser that shows a tool's docstring as it stands."""
+    raw = argparse.RawDescriptionHelpFormatter
+    return argparse.ArgumentParser(description=doc, formatter_class=raw)
+
+
 def add_cfg_options(
     parser: argparse.ArgumentParser, text: str = 'override config values, e.g. model.x.y=3'
 ) -> None:

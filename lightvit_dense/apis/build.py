@@ -28,13 +28,8 @@ def build_model(
         device: Where the model goes; CUDA when there is one, else the CPU.
 
     Returns:
-        The model; ``model.cfg`` is the config it was built from, ``model.dataset_meta`` what the
-        checkpoint says of the data it was trained on (classes, palette), None if nothing,
-        ``model.load_notes`` what was done to its values.
-
-    Raises:
-        UserError: When the config or the checkpoint is missing, the config names something
-            unknown, or the checkpoint leaves some of the model at random.
+        The model; ``cfg`` is its config, ``dataset_meta`` what the checkpoint says of its data
+        (classes, palette) or None, ``load_notes`` what was done to its values.
     """
     cfg = load_config(config)
     if checkpoint is not None and '://' not in str(checkpoint) and not Path(checkpoint).is_file():

@@ -28,11 +28,7 @@ def class_count(model: Any) -> int:
 
 
 def class_names(model: Any, cfg: Config, given: Sequence[str] | None = None) -> tuple[str, ...]:
-    """Return the names of a model's classes: given, its checkpoint's, else its test data's.
-
-    Raises:
-        UserError: If their number is not the model's number of classes.
-    """
+    """Return the names of a model's classes: given, its checkpoint's, else its test data's."""
     count = class_count(model)
     choices = {'names': given}
     choices |= {origin: meta.get('classes') for origin, meta in _metas(model, cfg).items()}

@@ -84,11 +84,7 @@ TYPED = {'train_cfg', 'val_cfg', 'test_cfg', 'optim_wrapper'}
 
 
 def check_keys(cfg: Config) -> None:
-    """Check the keys of a whole config.
-
-    Raises:
-        UserError: Naming the first misspelt or outdated key and what was probably meant.
-    """
+    """Check the keys of a whole config; an error tells what was probably meant."""
     _check_renamed(cfg, '', cfg.filename or 'the config')
     for key in cfg:
         if key in TOP_LEVEL or key in HELPERS or key.startswith('_'):
@@ -153,11 +149,7 @@ def is_plain_wrapper(kind: Any) -> bool:
 
 
 def check_options(cfg: Config, options: Iterable[str]) -> None:
-    """Check that the dotted keys of ``--cfg-options`` are in a config; see the rules above.
-
-    Raises:
-        UserError: Naming the key and what was probably meant.
-    """
+    """Check that the dotted keys of ``--cfg-options`` are in a config; see the rules above."""
     for dotted in options:
         _check_option(cfg, dotted)
 
@@ -207,11 +199,7 @@ def _check_new_key(cfg: Config, node: Any, dotted: str, place: str, part: str) -
 
 
 def constructor_arguments(kind: Any, scope: str | None = None) -> tuple[set[str], bool]:
-    """Return the arguments that the class registered as ``kind`` accepts, and whether that is all.
-
-    Those of parents are among them where ``**kwargs`` may be passed on. They are not all when the
-    class is not found or takes any keyword argument.
-    """
+    """Return the arguments of a registered class (and its parents), and whether that is all."""
     built = find_registered(kind, scope) if isinstance(kind, str) else kind
     if built is None or not callable(built):
         return set(), False
@@ -233,10 +221,9 @@ def constructor_arguments(kind: Any, scope: str | None = None) -> tuple[set[str]
 
 
 def find_registered(name: str, scope: str | None = None) -> Any:
-    """Return what any registry of mmengine or of its children holds under a name, or None.
+    """Return what any registry holds under a name, in ``scope`` (ours) first, or None.
 
-    A name without a scope is looked up in ``scope`` (ours by default) first. A class that is
-    registered before its module is imported is a function here, see
+    A class that is registered before its module is imported is a function here, see
     :func:`~lightvit_dense.registry.loaded_class`.
     """
     names = [name] if '.' in name else [f'{scope or "lightvit_dense"}.{name}', name]

@@ -23,11 +23,7 @@ _UNREADABLE = (SyntaxError, OSError, ImportError, LookupError, NameError, TypeEr
 def load_config(
     config: str | Path | Config, cfg_options: Mapping[str, Any] | None = None
 ) -> Config:
-    """Read a config file, override values, and check the spelling of its keys.
-
-    Args:
-        config: Path of a config file, or a config (which is copied).
-        cfg_options: Values to override, by dotted key.
+    """Read a config file (or copy a config), override values by dotted key, and check its keys.
 
     Raises:
         UserError: When the file is missing or no config, or a key is misspelt.
@@ -81,14 +77,7 @@ def prepare_work_dir(cfg: Config, work_dir: str | Path | None) -> None:
 
 
 def prepare_launcher(cfg: Config, launcher: str) -> int:
-    """Join the job of a launcher, and choose a model wrapper that works on CPU and GPU.
-
-    Returns:
-        Number of processes of the job.
-
-    Raises:
-        UserError: When the launcher's environment variables are missing or a process has no GPU.
-    """
+    """Join a launcher's job, choose a model wrapper, and return the number of processes."""
     cfg.launcher = launcher
     if launcher == 'none':
         return 1

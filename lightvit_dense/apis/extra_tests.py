@@ -23,14 +23,8 @@ ALL = 'all'
 class ConsecutiveTestLoop(BaseLoop):
     """Several tests of one model, one after the other; to hooks it is the loop that is running.
 
-    All are built first, so that bad data of one is reported before any runs.
-
-    Args:
-        runner: The runner.
-        dataloader: Config of the data of the main test.
-        evaluator: Its evaluator.
-        loop: Config of a test loop, ``test_cfg``.
-        others: ``dict(dataloader=..., evaluator=...)`` of each further test.
+    All are built first, so that bad data of one is reported before any runs. ``loop`` is the
+    config of a test loop, ``others`` are ``dict(dataloader=..., evaluator=...)`` of further tests.
     """
 
     def __init__(
@@ -65,11 +59,7 @@ class ConsecutiveTestLoop(BaseLoop):
 
 
 def choose_extras(cfg: Config, names: Sequence[str]) -> dict[str, ConfigDict]:
-    """Return the extra tests that are asked for; an entry that is None counts as absent.
-
-    Raises:
-        UserError: If a name is neither a test's nor 'all', or an entry has no evaluator.
-    """
+    """Return the extra tests that are asked for; an entry that is None counts as absent."""
     known = {name: entry for name, entry in (cfg.get('extra_tests') or {}).items() if entry}
     for name in names:
         if name not in (*known, ALL) or not known:

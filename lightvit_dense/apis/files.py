@@ -31,10 +31,6 @@ def find(name: str | os.PathLike) -> Found:
             config of ours, e.g. 'ostrack256_dmae_tiny' or 'lasot/ostrack256_dmae_tiny'. Weights of
             a config are ``$LIGHTVIT_CHECKPOINTS/<name>.safetensors`` or ``.pth``, there also below
             the folder of its group, or those in ``work_dirs/<name>/``.
-
-    Raises:
-        UserError: If there is no such file or name, several configs have the name, or the folder
-            has no weights.
     """
     path = Path(name).expanduser()
     if path.is_dir():
@@ -74,10 +70,7 @@ def in_folder(folder: Path) -> list[Path]:
 
 
 def find_config(name: str) -> Path:
-    """Find a config by its file name, the end of its path, or its path below the configs.
-
-    They are looked up in ``configs/`` here, then in that of the source code, which a wheel lacks.
-    """
+    """Find a config by the end of its path, in ``configs/`` here, then in the source code's."""
     wanted = Path(name.removesuffix('.py')).as_posix().removeprefix('configs/')
     source = Path(lightvit_dense.__file__).resolve().parents[1] / 'configs'
     folders = {

@@ -73,12 +73,7 @@ def usual_heads(inspection: Inspection) -> int | None:
 
 
 def inspect(path: Path, key: str | None, heads: int | None) -> Inspection:
-    """Tell what a file holds, its heads included; ``key`` chooses where it has several networks.
-
-    Raises:
-        CheckpointError: If it holds no ViT or Hiera, or its own metadata has other heads.
-        UserError: If the heads or the size of its images are in doubt.
-    """
+    """Tell what a file holds, its heads included; ``key`` chooses where it has several networks."""
     inspection = inspect_checkpoint(path, key, heads=heads)
     sizes = inspection.sizes
     if sizes.heads is None:
@@ -118,11 +113,7 @@ def foreign_backbone(inspection: Inspection) -> tuple[nn.Module, LoadReport]:
 
 
 def foreign_classifier(inspection: Inspection) -> tuple[Any, dict[str, Any], LoadReport] | None:
-    """Build a classifier of the sizes of a file and load it; None if the file has no classifier.
-
-    Returns:
-        The classifier, its config, and what was loaded.
-    """
+    """Build a classifier, with its config, of a file's sizes and load it; None if there is none."""
     head = read_head(inspection.opened.state, inspection.converted)
     if head.classes is None:
         return None

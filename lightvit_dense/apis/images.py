@@ -44,11 +44,7 @@ def is_single(images: Any) -> bool:
 
 
 def each(images: Any) -> Iterable[Any]:
-    """List the pictures that a caller means, as paths and arrays.
-
-    That is a picture (path, array, PIL image, uint8 tensor), a folder, a video, a batch (uint8
-    array [B, H, W, 3] or tensor [B, 3, H, W]), or an iterable of pictures.
-    """
+    """List the pictures that a caller means, as paths and arrays; see :class:`Model`."""
     if isinstance(images, (str, os.PathLike)) or is_single(images):
         return [as_pixels(images)]
     if not isinstance(images, Iterable):
@@ -76,11 +72,7 @@ class BatchReader:
         self.multiple, self.device = multiple, device
 
     def __call__(self, images: Any, batch_size: int) -> Iterator[Tensor]:
-        """Yield batches float32 [b, 3, H, W], at least one, of what :func:`each` takes.
-
-        Raises:
-            InferenceError: If an input cannot be read or has another size than fits.
-        """
+        """Yield batches float32 [b, 3, H, W], at least one, of what :func:`each` takes."""
         if batch_size < 1:
             raise UserError(f'batch_size={batch_size}: must be positive')
         if isinstance(images, Tensor) and images.is_floating_point():

@@ -43,9 +43,6 @@ class Inferencer:
         tta: Whether to test with augmentation: False, True for the config's own or the default
             scales and flips, or (scales, flip).
         model: The model, if it is built already; ``checkpoint`` and ``device`` do not count then.
-
-    Raises:
-        UserError: If config or checkpoint are missing or do not fit this task.
     """
 
     task: ClassVar[str] = ''
@@ -94,19 +91,13 @@ class Inferencer:
             inputs: Path of an image, a folder or a video, an array uint8 [H, W, 3] in RGB order or
                 [H, W], or an iterable of these.
             batch_size: Pictures to look at together.
-            out_dir: Folder that receives what was found, see :class:`ResultWriter`; None saves
-                nothing.
+            out_dir: Folder that receives what was found, see :class:`ResultWriter`; None for none.
             recursive: Whether folders are searched below their first level.
-            on_error: Called for an input that cannot be used, the others go on. Without it the
-                first one is an error.
+            on_error: Called for an input that cannot be used; without it the first is an error.
             **saving: ``pictures`` and ``palette`` of :class:`ResultWriter`.
 
         Yields:
             One result a picture, in the order of the inputs.
-
-        Raises:
-            InferenceError: If an input cannot be used and there is no ``on_error``.
-            ValueError: If the batch is empty.
         """
         if batch_size < 1:
             raise ValueError(f'batch_size must be positive, got {batch_size}')
@@ -181,13 +172,9 @@ class DetectionInferencer(Inferencer):
 
     Args:
         *args: See :class:`Inferencer`.
-        score_thr: Objects with lower scores are left out. The model's own ``test_cfg`` has a
-            threshold, too, for which this one is no substitute.
+        score_thr: Objects with lower scores are left out, beyond the model's own ``test_cfg``.
         max_per_image: How many objects are kept at most, the best ones.
         **kwargs: See :class:`Inferencer`.
-
-    Raises:
-        UserError: If an option is out of range, or see :class:`Inferencer`.
     """
 
     task = 'detection'
@@ -257,11 +244,7 @@ _BASES = dict(BaseDetector='detection', BaseSegmentor='segmentation')
 
 
 def task_of_class(kind: Any) -> str | None:
-    """Return what models of a class are for; None for a pre-trainer and the like.
-
-    That is the class's attribute ``task``: 'detection', 'segmentation', 'classification' or
-    'tracking'. Detectors and segmentors of mmdet and mmseg are known by their base.
-    """
+    """Return what models of a class are for by its ``task`` or base; None for pre-trainers."""
     kind = loaded_class(kind)
     bases = {cls.__name__ for cls in getattr(kind, '__mro__', ())}
     known = next((task for name, task in _BASES.items() if name in bases), None)
@@ -269,11 +252,7 @@ def task_of_class(kind: Any) -> str | None:
 
 
 def task_of(model: nn.Module) -> str:
-    """Return what a model is for: 'detection', 'segmentation' or 'classification'.
-
-    Raises:
-        UserError: If it is for something else.
-    """
+    """Return 'detection', 'segmentation' or 'classification', or raise."""
     task = task_of_class(type(model))
     if task in ('detection', 'segmentation', 'classification'):
         return task
@@ -289,11 +268,7 @@ def make_inferencer(
     device: str | torch.device | None = None,
     **options: Any,
 ) -> Inferencer:
-    """Build the inferencer that fits the model of a config; arguments as of :class:`Inferencer`.
-
-    Raises:
-        UserError: If there is no inferencer for this model, or see :class:`Inferencer`.
-    """
+    """Build the inferencer that fits the model of a config; see :class:`Inferencer`."""
     cfg = load_config(config)
     model = build_model(cfg, checkpoint, device)
     kinds = (DetectionInferencer, SegmentationInferencer, ClassificationInferencer)

@@ -117,8 +117,8 @@ def frozen_backbone(
 ) -> Model:
     """Build the backbone of a config with the weights of a checkpoint, to be measured.
 
-    The backbone gets its final norm even where the config leaves it out, as fine-tuning does: a
-    probe freezes it, too. A checkpoint without one leaves it a plain LayerNorm, and a note says so.
+    It gets its final norm even where the config leaves it out, as fine-tuning does. A checkpoint
+    without one leaves it a plain LayerNorm, and a note says so.
 
     Args:
         config: Any config with ``model.backbone`` but a tracker's.
@@ -128,10 +128,6 @@ def frozen_backbone(
         cfg_options: Values of the config to override, by dotted key.
         seed: Seed of random weights.
         title: Name in tables and pictures; the config's stem by default.
-
-    Raises:
-        UserError: If the config has no such backbone, or the checkpoint lacks a part of it.
-        CheckpointError: If the checkpoint cannot be read or does not fit.
     """
     cfg, device = load_config(config, cfg_options), check_device(device)
     prepare_scope(cfg)
@@ -258,11 +254,7 @@ def _check_encodes(options: Mapping[str, Any], name: str) -> None:
 
 
 def _backbone_alone(
-    cfg: Config,
-    path: Path,
-    key: str | None,
-    device: torch.device,
-    size: tuple[int, int] | None,
+    cfg: Config, path: Path, key: str | None, device: torch.device, size: tuple[int, int] | None
 ) -> Model:
     """Build the backbone of a config and load it from a file of any kind."""
     options = _backbone_options(cfg, str(cfg.filename or path))

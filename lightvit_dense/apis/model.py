@@ -122,7 +122,7 @@ class Model:
     def features(
         self, images: Any, layers: Layers = None, pool: str | None = None, batch_size: int = 32
     ) -> Any:
-        """Return what the backbone makes of images.
+        """Return what the backbone makes of images: a tensor, or a dict by layer if several.
 
         Args:
             images: See the class.
@@ -132,12 +132,6 @@ class Model:
                 'mean' over the patches [B, C]; 'cls' for the class token [B, C]; 'map'
                 [B, C, rows, columns].
             batch_size: Images to compute together.
-
-        Returns:
-            A tensor on the model's device; a dict of them by layer if ``layers`` are several.
-
-        Raises:
-            UserError: If an input cannot be used, or the backbone has no such layer or class token.
         """
         self._need_backbone()
         if pool is not None and pool not in POOLS:
@@ -170,12 +164,9 @@ class Model:
             batch_size: Images to compute together.
 
         Returns:
-            [B, heads, queries, keys] on the model's device; a dict by layer if ``layers`` are
-            several. In a Hiera and in layers with windows, queries stand window by window and keys
-            are those of the query's window, padding included; see ``attention_shape``.
-
-        Raises:
-            UserError: If an input cannot be used, or a layer is not there.
+            [B, heads, queries, keys]; a dict by layer if ``layers`` are several. In a Hiera and in
+            layers with windows, queries stand window by window and keys are those of the query's
+            window, padding included; see ``attention_shape``.
         """
         self._need_backbone()
         depth, blocks = self.backbone.num_layers, self.backbone.blocks
@@ -197,32 +188,17 @@ class Model:
 
     @torch.no_grad()
     def logits(self, images: Any, batch_size: int = 32) -> Tensor:
-        """Return the scores of a classifier before the softmax [B, classes].
-
-        Args:
-            images: See the class.
-            batch_size: Images to compute together.
-
-        Raises:
-            UserError: If this is no classifier, or an input cannot be used.
-        """
+        """Return the scores of a classifier before the softmax [B, classes]."""
         self._need('classification', what='class scores')
         return self._collect(images, batch_size, lambda batch: {0: self.network(batch)}, None, [0])
 
     def boxes(self, images: Any, score_thr: float = 0.3, batch_size: int = 1) -> Any:
-        """Find objects.
+        """Find objects: Detections, a list of them unless a single image was given.
 
         Args:
             images: See the class; pictures have their own size, float tensors are not taken.
             score_thr: Objects with lower scores are left out.
             batch_size: Images to look at together.
-
-        Returns:
-            :class:`~lightvit_dense.apis.inference.Detections`, a list of them unless a single image
-            was given.
-
-        Raises:
-            UserError: If this is no detector, or an input cannot be used.
         """
         self._need('detection', what='boxes')
         if not 0 <= score_thr <= 1:
@@ -233,20 +209,12 @@ class Model:
         return found.above(score_thr)
 
     def masks(self, images: Any, score_thr: float = 0.3, batch_size: int = 1) -> Any:
-        """Find the class of each pixel, or the pixels of each object.
-
-        Args:
-            images: As for :meth:`boxes`.
-            score_thr: For a detector: objects with lower scores are left out.
-            batch_size: Images to look at together.
+        """Find the class of each pixel, or the pixels of each object; arguments as of ``boxes``.
 
         Returns:
             :class:`~lightvit_dense.apis.inference.Segmentation` of a segmentor,
             :class:`~lightvit_dense.apis.inference.Detections` with ``masks`` of a detector; a list
             of them unless a single image was given.
-
-        Raises:
-            UserError: If this is neither, the detector has no masks, or an input cannot be used.
         """
         self._need('segmentation', 'detection', what='masks')
         if self.task == 'segmentation':
@@ -257,19 +225,10 @@ class Model:
         return found
 
     def track(self, frames: Any, box: Sequence[float] | np.ndarray) -> Iterator[Any]:
-        """Follow a target through a video, a folder of frames, or any frames, one at a time.
+        """Follow a box (x, y, width, height in pixels of the first frame) through frames.
 
-        Args:
-            frames: The file of a video, a folder of frames in natural order, or an iterable of
-                frames: paths, arrays uint8 [H, W, 3], PIL images, uint8 tensors [3, H, W].
-            box: x, y, width, height in pixels of the first frame.
-
-        Returns:
-            An iterator of results with ``box`` (x, y, width, height, float64 [4]) and ``score`` in
-            0..1, one a frame; the first has the box that was given.
-
-        Raises:
-            UserError: If this is no tracker, or box or frames cannot be used.
+        ``frames`` are a video, a folder of frames in natural order, or an iterable of frames. Yields
+        results with ``box`` (x, y, width, height, float64 [4]) and ``score`` in 0..1, one each.
         """
         self._need('tracking', what='tracks')
         source = frames if isinstance(frames, (str, Path)) else each(frames)

@@ -77,10 +77,7 @@ def find_missing(
 
 
 def raise_if_missing(missing: Sequence[Asset], cfg: Config) -> None:
-    """Name every missing file, the config key that asks for it, and where to read how to get it.
-
-    A ``help`` string of the config replaces the reference to the README.
-    """
+    """Name every missing file, the key that asks for it, and where to read how to get it."""
     if not missing:
         return
     lines = [f'{name_of(cfg)} needs {len(missing)} file(s) or directories that do not exist:']
@@ -97,20 +94,7 @@ def check_training(
     resume: bool | str | None = None,
     cfg_options: dict | None = None,
 ) -> str:
-    """Check that everything a training run needs exists.
-
-    Args:
-        config: Config or its path.
-        work_dir: Work directory of the run.
-        resume: Checkpoint to resume from; True or 'auto' asks for none by name.
-        cfg_options: Config values to override, by dotted key.
-
-    Returns:
-        A line that says what was found, and what could not be checked.
-
-    Raises:
-        UserError: Naming what is missing.
-    """
+    """Check that everything a training run needs exists; returns a line of what was found."""
     cfg = load_config(config, cfg_options)
     prepare_work_dir(cfg, work_dir)
     if isinstance(resume, str) and resume != 'auto':
@@ -124,20 +108,7 @@ def check_testing(
     cfg_options: dict | None = None,
     extra: Sequence[str] = (),
 ) -> str:
-    """Check that everything an evaluation needs exists.
-
-    Args:
-        config: Config or its path.
-        checkpoint: Checkpoint to evaluate.
-        cfg_options: Config values to override, by dotted key.
-        extra: Names of extra tests that are to run too, or ('all',).
-
-    Returns:
-        A line that says what was found, and what could not be checked.
-
-    Raises:
-        UserError: Naming what is missing.
-    """
+    """Check that everything an evaluation needs exists; returns a line of what was found."""
     cfg = load_config(config, cfg_options)
     cfg.load_from = str(checkpoint)
     return _check(cfg, 'test', choose_extras(cfg, extra))

@@ -26,15 +26,10 @@ class PictureError(InferenceError):
 
 
 class Preparation:
-    """Make a model's input of a picture, by the transforms that testing uses.
+    """Make a model's input of a picture, by the transforms that testing uses, loading left out.
 
-    Transforms whose names begin with Load are left out: the picture is there, and there is no truth
-    to load. ``tta`` has scales and flip of :func:`lightvit_dense.apis.tta.apply_tta`, and
-    ``tta_model`` is the wrapper of the model for it; ``exif`` tells whether the loader turns
-    pictures upright by their EXIF entry.
-
-    Raises:
-        UserError: If the test pipeline is missing, or begins with no loader of whole images.
+    ``tta`` has scales and flip of :func:`lightvit_dense.apis.tta.apply_tta`, and ``tta_model`` is
+    the wrapper of the model for it; ``exif`` tells whether the loader turns pictures upright.
     """
 
     def __init__(
@@ -62,13 +57,7 @@ class Preparation:
             self._transforms = Compose(without_loading(pipeline))
 
     def __call__(self, picture: Picture, number: int) -> dict[str, Any]:
-        """Return ``dict(inputs=Tensor [3, h, w], data_samples=...)`` of the ``number``-th picture.
-
-        With test-time augmentation its values are lists.
-
-        Raises:
-            PictureError: If a transform drops the picture or cannot take it.
-        """
+        """Return ``dict(inputs=Tensor [3, h, w], data_samples=...)``, of lists with TTA."""
         pixels = picture.pixels[:, :, ::-1] if self._bgr else picture.pixels
         size = pixels.shape[:2]
         given = dict(

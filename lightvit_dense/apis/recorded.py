@@ -42,13 +42,7 @@ _LIMIT = 1 << 22
 
 
 def read_text(text: str, origin: str) -> dict[str, Any]:
-    """Read ``model``, ``test_dataloader`` and ``default_scope`` of a config's text.
-
-    The text is Python as mmengine writes it: ``name = literal``, with ``dict(key=...)``.
-
-    Raises:
-        UserError: If it is no Python, or has anything but literals in these sections.
-    """
+    """Read ``model``, ``test_dataloader`` and ``default_scope`` of ``name = literal`` lines."""
     try:
         if len(text) > _LIMIT:
             raise ValueError(f'{len(text)} characters')
@@ -91,14 +85,7 @@ def _value(node: ast.expr) -> Any:
 
 
 def recorded_config(text: Any, origin: str) -> Config:
-    """Make a config of the text in a checkpoint.
-
-    Sources of initial weights are left out: the checkpoint has the weights, and nothing else is
-    read or fetched.
-
-    Raises:
-        UserError: If the text cannot be read as data, has no model, or names what may not be built.
-    """
+    """Make a config of the text in a checkpoint, without sources of initial weights."""
     if not isinstance(text, str):
         raise UserError(f'{origin}: the config that it carries is a {type(text).__name__}, no text')
     found = read_text(text, origin)

@@ -24,18 +24,11 @@ from lightvit_dense.evaluation.joint import class_tables
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a test found.
+    """What a test found."""
 
-    Attributes:
-        metrics: Figures by name; those of an extra test begin with its name.
-        class_tables: Rows of figures of every class, by the name of the metric; only on the main
-            process.
-        config: The config as it was run.
-    """
-
-    metrics: dict[str, float]
-    class_tables: dict[str, list[dict[str, Any]]]
-    config: Config
+    metrics: dict[str, float]  # those of an extra test begin with its name
+    class_tables: dict[str, list[dict[str, Any]]]  # rows by metric; on the main process only
+    config: Config  # as it was run
 
 
 def test(*args: Any, **kwargs: Any) -> dict[str, float]:

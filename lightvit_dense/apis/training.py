@@ -37,19 +37,11 @@ def train(
         config: Config or its path.
         work_dir: Directory of logs and checkpoints; by default the config's, else
             ``work_dirs/<config name>``.
-        resume: None or False; a checkpoint; or True (or 'auto') for the newest whole checkpoint of
-            the work directory.
-        amp: Mixed precision in the best type that the GPU has, unless the config's ``engine.amp``
-            names one.
+        resume: A checkpoint; or True (or 'auto') for the newest whole one of the work directory.
+        amp: Mixed precision in the best type that the GPU has, unless ``engine.amp`` names one.
         auto_scale_lr: Scale the learning rate by the linear rule.
         cfg_options: Config values to override, by dotted key.
         launcher: 'none', 'pytorch', 'slurm' or 'mpi'.
-
-    Returns:
-        The runner, after training.
-
-    Raises:
-        UserError: When the config, data or checkpoints are missing or the config is wrong.
     """
     cfg = load_config(config, cfg_options)
     prepare_work_dir(cfg, work_dir)

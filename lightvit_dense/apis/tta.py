@@ -24,21 +24,15 @@ def kind_of(transform: Mapping[str, Any]) -> str:
 def apply_tta(
     cfg: Config, scales: Sequence[float] | None = None, flip: bool | None = None
 ) -> Config:
-    """Make a config test with augmentation.
+    """Make a config, changed in place, test with augmentation.
 
     ``tta_model`` and ``tta_pipeline`` of the config are used where it has them and no option asks
     for something else; what is missing is made from the test pipeline and the model's ``test_cfg``.
 
     Args:
-        cfg: The config, changed in place: its test pipeline and ``custom_hooks``.
+        cfg: The config.
         scales: Factors of the size that images are tested at; 0.75, 1 and 1.25 by default.
         flip: Whether images are tested flipped too; they are by default.
-
-    Returns:
-        The same config.
-
-    Raises:
-        UserError: If the config's test pipeline cannot be augmented.
     """
     dataset: Any = tested_dataset(cfg)
     if not dataset.get('pipeline'):
@@ -80,14 +74,10 @@ def tta_parts(
 def make_views(
     pipeline: Sequence[Mapping[str, Any]], scales: Sequence[float], flip: bool
 ) -> list[ConfigDict]:
-    """Make a test pipeline give several views of each image.
+    """Make a test pipeline give several views of each image, the first not flipped.
 
     What stands before the resize stays; the resize is done at each scale, its result flipped, and
-    the rest follows. The first view is not flipped. Without a ``Resize`` the only scale is 1.
-
-    Raises:
-        UserError: If the pipeline ends in no ``PackDetInputs`` or ``PackSegInputs``, or scales do
-            not fit it.
+    the rest follows. Without a ``Resize`` the only scale is 1.
     """
     if not scales or not all(math.isfinite(scale) and scale > 0 for scale in scales):
         raise UserError(f'scales of test-time augmentation are positive numbers, got {scales}')

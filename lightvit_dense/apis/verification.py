@@ -14,11 +14,7 @@ Expected = tuple[str, float, float]
 
 
 def read_expected(cfg: Config) -> list[Expected]:
-    """Return the config's ``expected``: (metric, value, tolerance) triples.
-
-    Raises:
-        UserError: When there are none, or one is not such a triple.
-    """
+    """Return the config's ``expected``: (metric, value, tolerance) triples."""
     rows = cfg.get('expected')
     if not rows:
         raise UserError(
@@ -33,14 +29,7 @@ def read_expected(cfg: Config) -> list[Expected]:
 
 
 def verify(metrics: Mapping[str, float], expected: Sequence[Expected]) -> int:
-    """Print a table of measured against expected results.
-
-    Returns:
-        Exit status: 0 when every value lies within its interval, else 1.
-
-    Raises:
-        UserError: When a metric was not measured.
-    """
+    """Print measured against expected results; 0 if every value is in its interval, else 1."""
     lines, failed = [f'{"metric":<32} {"measured":>10} {"expected":>10} {"+-":>8}'], False
     for name, value, tolerance in expected:
         if name not in metrics:

@@ -54,25 +54,15 @@ def export_onnx(
     dynamic_batch: bool = True,
     opset: int = 17,
 ) -> Path:
-    """Write a model as an ONNX file with one input, ``image``.
+    """Write a model in evaluation mode as an ONNX file with one input, ``image``.
 
     Args:
-        model: In evaluation mode: a classifier, or a backbone with one output or several.
+        model: A classifier, or a backbone with one output or several.
         path: File to write; its folder is made.
-        images: Example [B, 3, H, W] in fp32 on the model's device. H and W become part of the
-            file.
-        output_names: One name for each output. A single name serves several outputs: they get
-            numbers behind it.
+        images: Example [B, 3, H, W] in fp32; H and W become part of the file.
+        output_names: One name for each output; a single one gets numbers behind it.
         dynamic_batch: Whether the file takes any number of images; if not, B of them.
         opset: Version of ONNX's operators; fused attention needs 14.
-
-    Returns:
-        The path.
-
-    Raises:
-        ValueError: If the model is in training mode, or the names do not fit the outputs.
-        UserError: If the package ``onnx`` is missing, or the model has an operator that ONNX has
-            not.
     """
     _import('onnx')
     if model.training:
@@ -119,10 +109,7 @@ def add_metadata(path: str | Path, about: Mapping[str, str]) -> None:
 
 
 def onnx_session(path: str | Path, threads: int | None = None) -> Any:
-    """Open an ONNX file as an ``onnxruntime.InferenceSession`` on the CPU.
-
-    ``threads`` are those within an operator, by default ONNX Runtime's choice.
-    """
+    """Open an ONNX file with ONNX Runtime on the CPU; ``threads`` are those of an operator."""
     runtime = _import('onnxruntime')
     if not Path(path).is_file():
         raise UserError(f'{path}: no such ONNX file; write it with export_onnx first')
@@ -135,11 +122,7 @@ def onnx_session(path: str | Path, threads: int | None = None) -> Any:
 
 @torch.no_grad()
 def compare_onnx(session: Any, model: nn.Module, images: Tensor) -> OnnxParity:
-    """Compare all outputs of a session with those of the model in fp32 on the CPU.
-
-    Raises:
-        ValueError: If the outputs differ in number or shape, or are not finite.
-    """
+    """Compare all outputs of a session with those of the model in fp32 on the CPU."""
     ours = _outputs(model(images))
     theirs = [torch.from_numpy(out) for out in session.run(None, {'image': images.numpy()})]
     shapes = [tuple(out.shape) for out in ours], [tuple(out.shape) for out in theirs]
@@ -157,10 +140,7 @@ def compare_onnx(session: Any, model: nn.Module, images: Tensor) -> OnnxParity:
 
 @torch.no_grad()
 def compare_labels(session: Any, model: nn.Module, images: Tensor) -> float:
-    """Return the ratio of pixels to which a session and the model give the same class.
-
-    The model's only output is labels [B, H, W].
-    """
+    """Return the ratio of pixels [B, H, W] to which a session and the model give the same class."""
     (ours,) = _outputs(model(images))
     (theirs,) = session.run(None, {'image': images.numpy()})
     if tuple(ours.shape) != theirs.shape:

@@ -41,13 +41,7 @@ class Normalisation(nn.Module):
 
 
 class BackboneNeck(nn.Module):
-    """Image to feature maps, as the heads of a detector or segmentor see them.
-
-    Args:
-        model: A detector or segmentor.
-        size: (height, width) of the images, which the model must not pad.
-        normalisation: Put before the backbone; None if images come normalised.
-    """
+    """Normalised or RGB images of a size to feature maps, as the heads of a model see them."""
 
     def __init__(self, model: Any, size: Size, normalisation: nn.Module | None) -> None:
         super().__init__()
@@ -121,19 +115,6 @@ class WholeSegmentor(nn.Module):
         return total / torch.from_numpy(count).to(image)
 
 
-class WholeClassifier(nn.Module):
-    """Image to class scores before softmax; arguments as of :class:`BackboneNeck`."""
-
-    def __init__(self, model: nn.Module, normalisation: nn.Module | None) -> None:
-        super().__init__()
-        self.model = model
-        self.normalisation = normalisation or nn.Identity()
-
-    def forward(self, image: Tensor) -> Tensor:
-        """Classify images [B, 3, H, W]; scores are [B, classes]."""
-        return self.model(self.normalisation(image))
-
-
 def make_part(
     model: Any,
     task: str,
@@ -142,21 +123,9 @@ def make_part(
     normalisation: nn.Module | None = None,
     labels: bool = True,
 ) -> tuple[nn.Module, list[str]]:
-    """Cut the part of a model that is to be exported.
+    """Cut the part of a model that is to be exported; returns it and the names of its outputs.
 
-    Args:
-        model: In evaluation mode.
-        task: 'detection', 'segmentation' or 'classification'.
-        part: 'backbone+neck' or 'whole'.
-        size: (height, width) of the images.
-        normalisation: Put before the backbone; None if images come normalised.
-        labels: Of a whole segmentor: the class of each pixel, not the scores.
-
-    Returns:
-        The part and the names of its outputs.
-
-    Raises:
-        UserError: If the model has no such part, or would pad images of this size.
+    ``size`` is (height, width); ``labels`` asks a segmentor for classes of pixels, not scores.
     """
     if part not in PARTS:
         raise UserError(f'part {part!r} is unknown; choose from {", ".join(PARTS)}')
@@ -164,7 +133,7 @@ def make_part(
         if task == 'detection':
             raise UserError(f'{NO_DETECTOR}. Ask for the part backbone+neck.')
         if task == 'classification':
-            return WholeClassifier(model, normalisation).eval(), ['scores']
+            return nn.Sequential(normalisation or nn.Identity(), model).eval(), ['scores']
         whole = WholeSegmentor(model, size, normalisation, labels)
         return whole.eval(), ['labels' if labels else 'scores']
     if task == 'classification':
@@ -173,10 +142,7 @@ def make_part(
 
 
 def make_normalisation(model: Any, pipeline: Any) -> Normalisation:
-    """Make the module that normalises RGB pixels as testing does.
-
-    The loader of the test pipeline tells the order of channels in which images come.
-    """
+    """Make the module that normalises RGB pixels as testing does."""
     preprocessor = model.data_preprocessor
     if getattr(preprocessor, 'mean', None) is None or getattr(preprocessor, 'std', None) is None:
         raise UserError(

@@ -9,11 +9,7 @@ from torch import Tensor, nn
 
 
 def pooling_matrix(length: int, cells: int) -> Tensor:
-    """Return the weights [cells, length] by which adaptive average pooling makes cells of pixels.
-
-    Cell i averages the pixels from ``floor(i * length / cells)`` to
-    ``ceil((i + 1) * length / cells)``, as torch defines it.
-    """
+    """Return the weights [cells, length] by which torch's adaptive pooling makes cells."""
     # In numpy: a trace would record each step in torch.
     weights = np.zeros((cells, length), np.float32)
     for cell in range(cells):
@@ -43,10 +39,7 @@ class FixedAdaptivePool(nn.Module):
 
 
 def with_fixed_pools(model: nn.Module) -> nn.Module:
-    """Return a copy of a model whose adaptive average poolings are :class:`FixedAdaptivePool`.
-
-    Those to a single cell stay: ONNX has a global average.
-    """
+    """Copy a model, its adaptive poolings replaced; ONNX has a global average, which stays."""
     model = copy.deepcopy(model)
     for parent in model.modules():
         for name, child in parent.named_children():

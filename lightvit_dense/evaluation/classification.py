@@ -26,18 +26,12 @@ class Accuracy(BaseMetric):
         topk: The values of k.
         collect_device: Where results of several processes meet, 'cpu' or 'gpu'.
         prefix: Prefix of the names in place of 'accuracy'.
-
-    Raises:
-        ValueError: If a k is not positive, or larger than the number of classes.
     """
 
     default_prefix = 'accuracy'
 
     def __init__(
-        self,
-        topk: Sequence[int] = (1, 5),
-        collect_device: str = 'cpu',
-        prefix: str | None = None,
+        self, topk: Sequence[int] = (1, 5), collect_device: str = 'cpu', prefix: str | None = None
     ) -> None:
         super().__init__(collect_device, prefix)
         if not topk or min(topk) < 1:
@@ -70,20 +64,15 @@ class Accuracy(BaseMetric):
 class RealAccuracy(BaseMetric):
     """ImageNet-ReaL: percentage of images whose class is among their labels.
 
-    Beyer et al., Are we done with ImageNet? (2020). Their ``real.json`` is a list of the labels of
-    ILSVRC2012_val_00000001, ..._00000002 and so on; images without a label are left out. Images are
-    recognised by the numbers in their names, so they may lie in class folders or beside each other.
-
-    Named ``real/top1``, and ``real/images`` for the number of images that have labels.
+    Beyer et al., Are we done with ImageNet? (2020). Their ``real.json`` lists the labels of
+    ILSVRC2012_val_00000001 and so on; images without a label are left out. Images are known by the
+    numbers in their names, wherever they lie. Named ``real/top1``, and ``real/images`` for the
+    number of images that have labels.
 
     Args:
         ann_file: ``real.json``.
         collect_device: Where results of several processes meet, 'cpu' or 'gpu'.
         prefix: Prefix of the names in place of 'real'.
-
-    Raises:
-        UserError: If the file is missing or damaged, an image has no number in its name or one that
-            the file does not know, or the model's classes are not ImageNet's in their usual order.
     """
 
     default_prefix = 'real'

@@ -37,14 +37,7 @@ def _numpy(value: Any) -> np.ndarray:
 
 
 def encode_masks(masks: Any) -> list[dict[str, Any]]:
-    """Encode masks in COCO's run lengths.
-
-    Args:
-        masks: bool Tensor or array [N, H, W], or a list that is encoded already.
-
-    Returns:
-        N dicts of 'size' and 'counts' (text).
-    """
+    """Encode masks, bool [N, H, W] or a list that is encoded already, in COCO's run lengths."""
     if not isinstance(masks, list):
         array = np.asfortranarray(_numpy(masks).astype(np.uint8).transpose(1, 2, 0))
         masks = mask_utils.encode(array) if array.shape[2] else []
@@ -58,18 +51,16 @@ def encode_masks(masks: Any) -> list[dict[str, Any]]:
 class CocoMetric(BaseMetric):
     """Average precision and recall of boxes and masks by COCO's protocol.
 
-    Reports COCO's twelve figures for each of ``metric``, e.g. 'coco/bbox_mAP', unrounded; -1
-    stands for a size of which the ground truth has no object. Only images that were processed
-    count, so that a subset of the data is judged as such. After an evaluation ``class_table`` has
-    a row for each class on the main process: 'class', 'instances' (of the evaluated images, crowds
-    left out), and 'bbox_mAP', 'bbox_mAP_50', ... of every metric.
+    Reports COCO's twelve figures for each of ``metric``, e.g. 'coco/bbox_mAP', unrounded; -1 stands
+    for a size without objects in the truth. Only images that were processed count. After an
+    evaluation ``class_table`` has a row for each class on the main process: 'class', 'instances'
+    (crowds left out), and 'bbox_mAP', 'bbox_mAP_50', ... of every metric.
 
     Args:
         ann_file: Annotations in COCO's layout.
         metric: 'bbox', 'segm', or both in a list.
         backend: 'faster' (faster-coco-eval) or 'pycocotools'; the figures are the same.
-        classwise: Whether to log the table of the classes and to report their AP among the figures
-            ('coco/bbox_AP_<class>').
+        classwise: Whether to log the table of the classes and to report 'coco/bbox_AP_<class>'.
         max_dets: Three numbers of detections an image, ascending; precision takes the last.
         iou_thrs: IoU thresholds; None for COCO's 0.50, 0.55, ... 0.95.
         outfile_prefix: Where to write the detections (PREFIX.bbox.json, PREFIX.segm.json) in
@@ -135,14 +126,7 @@ class CocoMetric(BaseMetric):
         return class_ids(self.ann_file, self._content, self.dataset_meta['classes'])
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Keep a batch of predictions.
-
-        Args:
-            data_batch: Ignored.
-            data_samples: Dicts with 'img_id' and 'pred_instances': bboxes [N, 4] as (left, top,
-                right, bottom) in pixels, scores [N], labels [N], and for 'segm' masks [N, H, W],
-                optionally mask_scores [N].
-        """
+        """Keep a batch: dicts with 'img_id' and 'pred_instances', boxes as corners in pixels."""
         for sample in data_samples:
             predicted = sample['pred_instances']
             kept: dict[str, Any] = {
@@ -173,14 +157,7 @@ class CocoMetric(BaseMetric):
         return listed
 
     def compute_metrics(self, results: list[tuple]) -> dict[str, float]:
-        """Compute the figures, e.g. 'bbox_mAP'.
-
-        Args:
-            results: What :meth:`process` kept, of all processes.
-
-        Raises:
-            DatasetError: If an image is not in the annotation file.
-        """
+        """Compute the figures, e.g. 'bbox_mAP', of what all processes kept."""
         # A distributed sampler may have repeated images.
         results = list(dict(results).items())
         images = sorted(image for image, _ in results)
@@ -252,19 +229,11 @@ class CocoMetric(BaseMetric):
 
 
 def summarize(precision: np.ndarray, recall: np.ndarray, iou_thrs: np.ndarray) -> list[float]:
-    """Average precision and recall to COCO's twelve figures.
+    """Average precision [T, R, K, A, M] and recall [T, K, A, M] to COCO's twelve figures.
 
-    The backends' own summary knows COCO's thresholds and numbers of detections only.
-
-    Args:
-        precision: [T, R, K, A, M] over thresholds, recall levels, classes, areas (all, small,
-            medium, large) and numbers of detections.
-        recall: [T, K, A, M].
-        iou_thrs: The thresholds [T].
-
-    Returns:
-        AP, AP50, AP75, AP of small, medium, large; AR at the three numbers of detections, AR of
-        small, medium, large. -1 where there is no ground truth or no such threshold.
+    Axes are thresholds, recall levels, classes, areas (all, small, medium, large), numbers of
+    detections. -1 where there is no ground truth or no such threshold. The backends' own summary
+    knows COCO's thresholds and numbers of detections only.
     """
 
     def mean(values: np.ndarray) -> float:

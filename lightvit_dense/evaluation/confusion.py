@@ -62,21 +62,14 @@ def match_objects(
     found: tuple[np.ndarray, np.ndarray, np.ndarray],
     iou_thr: float,
 ) -> list[tuple[int, int]]:
-    """Match the detections of an image with its objects, whatever their classes.
+    """Match an image's detections with its objects, whatever their classes.
 
-    Detections choose in order of falling score, as in COCO's evaluation: each takes the object,
-    not yet taken, with which it has the greatest IoU, if that is at least ``iou_thr``. One that
-    finds none is dropped if ``iou_thr`` of it lies within a crowd.
-
-    Args:
-        truth: Boxes [N, 4] as (left, top, right, bottom), and labels [N].
-        crowds: Boxes [C, 4] of groups, in which any number of detections is right.
-        found: Boxes [M, 4], labels [M], scores [M].
-        iou_thr: Least IoU of a match.
+    Detections choose in order of falling score, as in COCO's evaluation: each takes the free object
+    of greatest IoU, if that is at least ``iou_thr``. One that finds none is dropped if ``iou_thr``
+    of it lies within a crowd. Boxes are [N, 4] as corners.
 
     Returns:
-        Pairs of labels (truth, prediction); -1 stands for the background: in the first place for
-        a detection of nothing, in the second for an object that was missed.
+        Pairs of labels (truth, prediction); -1 stands for the background.
     """
     boxes, labels, scores = found
     overlap = box_iou(_boxes(boxes), _boxes(truth[0])).numpy()  # [M, N]

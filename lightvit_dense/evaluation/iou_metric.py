@@ -22,14 +22,11 @@ from lightvit_dense.utils.tables import format_table
 class IoUMetric(BaseMetric):
     """Mean IoU, mean accuracy of the classes, and accuracy of the pixels, in percent.
 
-    The pixels of the whole data set are pooled, as ADE20K's benchmark does: of each class the
-    intersection over all images is divided by the union over all images, and the mean goes over
-    the classes that occur in the truth or in the predictions. Named 'mIoU', 'mAcc', 'aAcc'.
-
-    Pixels are counted as 64-bit integers in one matrix of truth by prediction, so that the result
-    is exact for any number of them and the memory does not grow with the data set. After an
-    evaluation the main process has the matrix in ``confusion`` (int64 Tensor [classes, classes],
-    rows are the truth) and the figures of every class in ``class_table``.
+    The pixels of the whole data set are pooled, as ADE20K's benchmark does, and the mean goes over
+    the classes that occur in the truth or in the predictions. Named 'mIoU', 'mAcc', 'aAcc'. Counts
+    are exact 64-bit integers in one matrix, so that memory does not grow with the data set. After
+    an evaluation the main process has it in ``confusion`` (int64 [classes, classes], rows are the
+    truth) and the figures of every class in ``class_table``.
 
     Args:
         ignore_index: Id of the pixels of the truth that do not count.
@@ -37,12 +34,8 @@ class IoUMetric(BaseMetric):
         output_dir: Directory that receives every prediction as PNG, for a test server: ids as in
             the files of the data set, that is plus one with ``reduce_zero_label``.
         format_only: Whether to write the predictions and compute nothing (test sets).
-        collect_device: Taken for the sake of mmengine's interface; the counts are summed wherever
-            the processes can talk.
+        collect_device: mmengine's; the counts are summed wherever the processes can talk.
         prefix: Put before the names of the figures.
-
-    Raises:
-        ValueError: If ``format_only`` is asked for without ``output_dir``.
     """
 
     default_prefix = ''
@@ -74,13 +67,7 @@ class IoUMetric(BaseMetric):
         self._written: dict[str, str] = {}
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Count the pixels of a batch.
-
-        Args:
-            data_batch: Ignored.
-            data_samples: Dicts with 'pred_sem_seg' and 'gt_sem_seg', each a dict with 'data': ids
-                [1, H, W]; 'img_path' and 'reduce_zero_label' where they are known.
-        """
+        """Count the pixels of 'pred_sem_seg' and 'gt_sem_seg', dicts with 'data' [1, H, W]."""
         for sample in data_samples:
             predicted = _ids(sample, 'pred_sem_seg')
             if self.output_dir is not None:
@@ -136,15 +123,7 @@ class IoUMetric(BaseMetric):
             Image.fromarray(ids.astype(kind)).save(temporary, format='png')
 
     def evaluate(self, size: int) -> dict[str, float]:
-        """Sum the counts of all processes and compute the figures.
-
-        Args:
-            size: Number of images of the data set. Images that a distributed sampler repeats at
-                the end do not count.
-
-        Raises:
-            DatasetError: If no pixel is labelled.
-        """
+        """Sum over processes and compute the figures; images beyond ``size`` are repetitions."""
         if self.format_only:
             print_log(f'The predictions are in {self.output_dir}', logger='current')
             self._reset()
@@ -153,15 +132,12 @@ class IoUMetric(BaseMetric):
         counts = self._counts
         if counts is None:
             counts = torch.zeros(classes, classes, dtype=torch.int64)
-        elif self._last is not None and self._place_of_last() < size:
+        # Samplers deal images out in turn; this is the place of the last one here.
+        elif self._last is not None and (self._images - 1) * get_world_size() + get_rank() < size:
             counts = counts + self._last.to(counts.device)
         self._reset()
         all_reduce(counts)
         return self.compute_metrics([counts.cpu()])
-
-    def _place_of_last(self) -> int:
-        """Where the last image of this process stands; samplers deal images out in turn."""
-        return (self._images - 1) * get_world_size() + get_rank()
 
     def compute_metrics(self, results: list[Tensor]) -> dict[str, float]:
         """Compute the figures from the sum of matrices of truth by prediction."""
@@ -181,11 +157,9 @@ class IoUMetric(BaseMetric):
 def iou_figures(
     confusion: Tensor, classes: Sequence[str]
 ) -> tuple[dict[str, float], list[dict[str, Any]]]:
-    """Turn counts of pixels [classes, classes], truth by prediction, into figures.
+    """Turn counts of pixels [classes, classes], truth by prediction, into figures and a table.
 
-    Returns:
-        'mIoU', 'mAcc' and 'aAcc' in percent, and a row for each class with 'class', 'IoU', 'Acc'
-        and 'pixels' of the truth. A class without pixels has NaN, and no part in the means.
+    Figures are in percent; a class without pixels has NaN, and no part in the means.
     """
     if not confusion.sum():
         raise DatasetError(

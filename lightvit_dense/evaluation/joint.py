@@ -18,14 +18,10 @@ def build_evaluator(cfg: Any) -> Evaluator:
 
 @EVALUATORS.register_module()
 class JointEvaluator(Evaluator):
-    """An evaluator and the metrics of further ones, whose figures carry their names.
+    """The evaluator ``metrics`` and those of ``extras`` by name, whose figures carry their names.
 
     A figure ``top1`` of the further evaluator ``real`` becomes ``real/top1``; one that is already
     called ``real/...`` keeps its name.
-
-    Args:
-        metrics: Config of the evaluator whose figures keep their names; [] for none.
-        extras: Configs of the further ones by name.
     """
 
     def __init__(self, metrics: Any, extras: Mapping[str, Any]) -> None:
@@ -40,11 +36,7 @@ class JointEvaluator(Evaluator):
 
 
 def class_tables(evaluator: Evaluator) -> dict[str, list[dict]]:
-    """Collect the tables of the classes that metrics have made in an evaluation.
-
-    Returns:
-        Rows by the name of the metric's class, behind the name of the extra test if it is one.
-    """
+    """Collect metrics' tables of classes, by class name behind the extra test's name."""
     owners = getattr(evaluator, 'owners', [''] * len(evaluator.metrics))
     return {
         f'{owner}{type(metric).__name__}': metric.class_table

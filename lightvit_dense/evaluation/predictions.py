@@ -36,18 +36,14 @@ _LEFT_OUT = (
 
 @METRICS.register_module()
 class DumpPredictions(BaseMetric):
-    """Write all predictions to a pickle file of plain data, for later evaluation.
+    """Write all predictions to a pickle file of plain data, a dict an image.
 
-    The file holds a list with a dict for each image, as mmengine's ``DumpResults`` writes it, but
-    masks are encoded by their run lengths, label maps take a byte a pixel (two beyond 256
-    classes), and the truth and the scores of all classes at all pixels are left out.
+    As mmengine's ``DumpResults``, but masks are run lengths, label maps take a byte a pixel (two
+    beyond 256 classes), and the truth and the scores of all classes at all pixels are left out.
 
     Args:
         out_file: The file; its name ends in .pkl or .pickle.
         collect_device: Where results of several processes meet, 'cpu' or 'gpu'.
-
-    Raises:
-        ValueError: If the name ends otherwise.
     """
 
     default_prefix = ''
@@ -92,11 +88,7 @@ def _pack(key: str, value: Any) -> Any:
 
 
 def read_predictions(path: str | os.PathLike) -> list[dict[str, Any]]:
-    """Read what :class:`DumpPredictions` or mmengine's ``DumpResults`` wrote: a dict an image.
-
-    Raises:
-        UserError: If the file is missing, damaged, asks to run code, or holds something else.
-    """
+    """Read what :class:`DumpPredictions` or mmengine's ``DumpResults`` wrote: a dict an image."""
     content = read_checkpoint(path)
     if not isinstance(content, list) or not all(isinstance(entry, dict) for entry in content):
         raise UserError(
@@ -117,10 +109,7 @@ def build_test_dataset(cfg: Config) -> Any:
 
 
 def match_images(dataset: Any, predictions: Sequence[Mapping[str, Any]]) -> list[int]:
-    """Find the place in the data set of the image of every prediction.
-
-    Images are recognised by their paths; where the data have moved, by the last two parts of them.
-    """
+    """Find the place of every prediction's image, by its path, or the last two parts of it."""
     paths = [str(dataset.get_data_info(i)['img_path']) for i in range(len(dataset))]
     whole = {path: i for i, path in enumerate(paths)}
     ends = {Path(path).parts[-2:]: i for i, path in enumerate(paths)}
@@ -165,11 +154,7 @@ def add_truth(dataset: Any, predictions: Sequence[dict[str, Any]]) -> Iterator[d
 def evaluate_predictions(
     cfg: Config, predictions: Sequence[dict[str, Any]]
 ) -> tuple[dict[str, float], dict[str, list[dict]]]:
-    """Run a config's ``test_evaluator`` on dumped predictions; the scope must have been set.
-
-    Returns:
-        The figures by name, and the tables of the classes by the name of the metric.
-    """
+    """Run a config's ``test_evaluator`` on dumped predictions; figures and class tables."""
     dataset = build_test_dataset(cfg)
     evaluator = build_evaluator(cfg.test_evaluator)
     evaluator.dataset_meta = dataset.metainfo

@@ -14,17 +14,10 @@ from lightvit_dense.utils.io import sha256
 
 
 def describe_config(cfg: Config) -> dict[str, str | None]:
-    """Return 'config', the path of a config, and 'config_sha256', the hash of all its values.
-
-    Two configs have the same hash if their values are equal, whatever files they come from. The
-    work directory and the checkpoint, which a run enters, do not count.
-    """
+    """Return a config's path and the hash of its values, work directory and checkpoint left out."""
     values = {k: v for k, v in cfg.to_dict().items() if k not in ('work_dir', 'load_from')}
     text = json.dumps(values, sort_keys=True, default=str)
-    return {
-        'config': cfg.filename,
-        'config_sha256': hashlib.sha256(text.encode()).hexdigest(),
-    }
+    return {'config': cfg.filename, 'config_sha256': hashlib.sha256(text.encode()).hexdigest()}
 
 
 def evaluation_report(
@@ -35,17 +28,8 @@ def evaluation_report(
 ) -> dict[str, Any]:
     """Gather everything that a later reader of a result may ask.
 
-    Args:
-        cfg: The config as it was given, before a run changed it.
-        metrics: Figures by name.
-        class_tables: Rows of figures of every class by name of the metric.
-        source: What was evaluated and how: ``checkpoint`` or ``predictions`` as a path, and any
-            options.
-
-    Returns:
-        'config', 'config_sha256', of each file its path and '<name>_sha256' (None for an address on
-        the network), the options, 'metrics', 'class_tables', 'time' (UTC) and 'environment'
-        (hardware and versions).
+    ``source`` says what was evaluated and how: ``checkpoint`` or ``predictions`` as a path, whose
+    '<name>_sha256' is added (None where it is no file), and any options.
     """
     content: dict[str, Any] = {**describe_config(cfg), **source}
     for name in {'checkpoint', 'predictions'} & source.keys():

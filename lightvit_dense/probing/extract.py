@@ -50,11 +50,7 @@ class Space:
 
 
 def spaces_of(backbone: Any, pools: Sequence[str] | None, layers: Sequence[int]) -> list[Space]:
-    """List the vectors that are asked for; by default the class token's where there is one.
-
-    Raises:
-        UserError: If there is no class token or no such layer.
-    """
+    """List the vectors that are asked for; by default the class token's where there is one."""
     prefix, depth = backbone.num_prefix_tokens, backbone.num_layers
     pools = pools or (['cls'] if prefix else ['mean'])
     if 'cls' in pools and not prefix:
@@ -102,11 +98,7 @@ class Plan:
 
     @classmethod
     def of_config(cls, cfg: Config, views: int = 0) -> list['Plan']:
-        """List the parts that a config describes, with so many views of the training images.
-
-        Raises:
-            UserError: If a labelled data loader or its pipeline is missing.
-        """
+        """List the parts that a config describes, with so many views of the training images."""
         for key in ('train_dataloader', 'val_dataloader'):
             dataset = (cfg.get(key) or {}).get('dataset') or {}
             if not dataset.get('pipeline'):
@@ -143,19 +135,9 @@ def extract(
     say: Callable[[str], None] = print,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[Part, bool]:
-    """Return the features of a part of the data, from the cache as far as it has them.
+    """Return the features of a part of the data, and whether all were in the cache.
 
-    Args:
-        model: The frozen backbone.
-        plan: The part.
-        spaces: Vectors wanted.
-        cache: Folder of the caches.
-        seed: Seed of the augmentation of views.
-        say: Receives a line if a cache is not used.
-        on_progress: Called with images done and in all.
-
-    Returns:
-        The features, and whether all were in the cache.
+    ``seed`` is that of the augmentation of views; ``say`` receives a line if a cache is not used.
     """
     dataset = plan.dataset()
     described = {'fingerprint': fingerprint(dataset), 'pipeline': plain(plan.pipeline)}

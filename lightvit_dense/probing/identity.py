@@ -15,11 +15,7 @@ SAMPLED = 64
 
 
 def fingerprint(dataset: Any) -> dict[str, Any]:
-    """Return plain data about a data set: digests of all names and labels, and of 64 images.
-
-    Raises:
-        UserError: If there is no image, or an image has no label.
-    """
+    """Return plain data about a data set: digests of all names and labels, and of 64 images."""
     names, content = hashlib.sha256(), hashlib.sha256()
     count = len(dataset)
     if not count:
@@ -48,10 +44,7 @@ def _content(info: Mapping[str, Any]) -> bytes:
 
 
 def identity_of(network: Mapping[str, Any], data: Mapping[str, Any]) -> str:
-    """Name the features of a network and a part of the data in 32 hexadecimal digits.
-
-    Whatever tells the part from others is in ``data``: fingerprint, pipeline, number of the view.
-    """
+    """Name features in 32 hexadecimal digits, by all that tells network and data from others."""
     content = {'format': FORMAT, 'network': network, 'data': data}
     text = json.dumps(content, sort_keys=True, default=repr)
     return hashlib.sha256(text.encode()).hexdigest()[:32]

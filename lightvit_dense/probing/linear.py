@@ -75,20 +75,17 @@ def fit_linear(
     device: str | torch.device = 'cpu',
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> LinearProbe:
-    """Train the probe.
+    """Train the probe; returns it in evaluation mode.
 
     Args:
-        views: Features [N, C] of the training images; of several augmented views each epoch takes
-            the next. They are read from disk batch by batch.
+        views: Features [N, C] of the training images, read batch by batch; of several augmented
+            views each epoch takes the next.
         labels: int64 [N].
         num_classes: Number of classes.
         options: How to train.
-        places: Rows to train with; ``None`` for all.
+        places: Rows to train with; None for all.
         device: Where to train.
         on_progress: Called with epochs done and in all.
-
-    Returns:
-        The probe, in evaluation mode.
     """
     options = options or LinearOptions()
     places = np.arange(len(labels)) if places is None else places

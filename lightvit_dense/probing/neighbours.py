@@ -12,16 +12,10 @@ NEIGHBOURS = (10, 20, 100, 200)
 
 
 class Neighbours:
-    """Classify by the nearest training images in cosine similarity.
+    """Classify by the nearest training images [N, C] (labels int64 [N]) in cosine similarity.
 
-    Each of the k nearest votes for its class with weight ``exp(similarity / temperature)``. Of
-    equally near images the first in the data set is taken, and of classes with equal votes the
-    first. Memory does not grow with the number of images: ``queries`` and ``keys`` are looked at at
-    a time.
-
-    Args:
-        features: Training features [N, C], in memory or mapped from a file.
-        labels: int64 [N].
+    Each of the k nearest votes for its class with weight ``exp(similarity / temperature)``; the
+    first of equals counts. ``queries`` and ``keys`` are looked at at a time.
     """
 
     def __init__(
@@ -40,11 +34,7 @@ class Neighbours:
         self.queries, self.keys = queries, keys
 
     def scores(self, features: np.ndarray, counts: Sequence[int]) -> Iterator[tuple[int, Tensor]]:
-        """Give the votes of each number of neighbours, chunk after chunk of the queries [M, C].
-
-        Yields:
-            The number of neighbours, and votes [rows, classes] of the next rows, fp64.
-        """
+        """Yield (number of neighbours, votes fp64 [rows, classes]), chunk after chunk of [M, C]."""
         most = min(max(counts), len(self.features))
         for x in chunks(features, self.queries):
             similarity, index = self._nearest(_unit(x.to(self.device)), most)

@@ -38,12 +38,7 @@ class Scores:
 def hold_out(
     labels: np.ndarray, ratio: float = 0.2, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Part training images in two, class by class.
-
-    Returns:
-        Places of the images to fit to and of those held out, ascending; of each class a ratio,
-        rounded down, is held out.
-    """
+    """Part images in two, places ascending; a ratio of each class, rounded down, is held out."""
     order = np.random.default_rng(seed).permutation(len(labels))
     order = order[np.argsort(labels[order], kind='stable')]  # class by class, shuffled within
     _, starts, counts = np.unique(labels[order], return_index=True, return_counts=True)

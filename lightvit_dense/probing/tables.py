@@ -58,10 +58,7 @@ def write(folder: Path, rows: Sequence[Row], metadata: Mapping[str, Any]) -> lis
     """
     texts = [cells(row) for row in rows]
     results = {**metadata, 'results': [asdict(row) for row in rows]}
-    content = {
-        'probe.md': to_markdown(COLUMNS, texts),
-        'probe.csv': to_csv(COLUMNS, texts),
-    }
+    content = {'probe.md': to_markdown(COLUMNS, texts), 'probe.csv': to_csv(COLUMNS, texts)}
     for name, value in content.items():
         atomic_write(folder / name, value.encode())
     write_json(folder / 'probe.json', results)

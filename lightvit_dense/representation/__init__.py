@@ -1,7 +1,7 @@
 """The papers' analyses of what backbones have learnt: features, CKA, spectra and attention."""
 
-from .agreement import AttentionAgreement, PairAgreement, attention_agreement
-from .attention import AttentionStats, LayerStats, attention_stats
+from .agreement import AttentionAgreement, PairAgreement
+from .attention import AttentionStats, LayerStats
 from .cka import MinibatchCKA
 from .features import layer_features, layer_maps, to_map
 from .fourier import FourierAnalysis, Spectrum
@@ -16,8 +16,6 @@ __all__ = [
     'MinibatchCKA',
     'PairAgreement',
     'Spectrum',
-    'attention_agreement',
-    'attention_stats',
     'layer_features',
     'layer_maps',
     'to_map',

@@ -5,7 +5,7 @@ heads, reproduce the teacher's. Here no map is learnt, so that any two checkpoin
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,11 +67,7 @@ def mean_map(log: Tensor) -> Tensor:
 
 
 def mean_maps_agreement(ours: Tensor, theirs: Tensor) -> Tensor:
-    """Compare two attention maps [B, ..., K], given their logarithms.
-
-    Returns:
-        Sums over images and queries of cross entropy, KL, cosine and JS [4], float64.
-    """
+    """Compare maps [B, W, q, k] by :data:`MEASURES`; sums over images and queries [4]."""
     s, t = ours.exp(), theirs.exp()
     middle = torch.logaddexp(ours, theirs) - math.log(2)
     cross, entropy = -(t * ours).sum(-1), -(t * theirs).sum(-1)
@@ -82,13 +78,11 @@ def mean_maps_agreement(ours: Tensor, theirs: Tensor) -> Tensor:
 
 
 class AttentionAgreement:
-    """Agreement of pairs of layers, gathered batch by batch.
+    """Agreement of a student's and a teacher's attention, gathered batch by batch.
 
-    Compared are patches' maps over patches: prefix tokens are taken out before the softmax. Heads
-    have no order, and two networks may have different numbers of them. So the maps' means over
-    heads are compared, and single heads after matching them one to one for the greatest cosine
-    (the Hungarian method, on means over all images). What is kept does not grow with the number of
-    images.
+    Prefix tokens are taken out before the softmax, and tokens put in raster order. Maps averaged
+    over heads are compared, and single heads after matching them one to one for the greatest cosine
+    (the Hungarian method, on means over all images). What is kept does not grow with the images.
 
     Args:
         student: Backbone in evaluation mode, on its device.
@@ -97,9 +91,6 @@ class AttentionAgreement:
             the same tokens; the last with the last by default.
         sizes: (height, width) in px of the student's and of the teacher's images.
         budget: Greatest number of values of both to hold at a time, one image at the least.
-
-    Raises:
-        UserError: If a layer does not exist, or the two have different tokens in a pair.
     """
 
     def __init__(
@@ -267,26 +258,3 @@ def parse_pairs(words: Sequence[str]) -> str | list[tuple[int, int]] | None:
             raise UserError(f"--pairs {word}: write STUDENT:TEACHER layers such as 12:12, or 'all'")
         found.append((int(ours), int(theirs)))
     return found
-
-
-def attention_agreement(
-    student: Any,
-    teacher: Any,
-    images: Iterable[tuple[Tensor, Tensor]],
-    pairs: str | Sequence[Sequence[int]] | None = None,
-    budget: int = BUDGET,
-) -> list[PairAgreement]:
-    """Measure batches [B, 3, H, W] as the student and as the teacher wants them.
-
-    The other arguments are those of :class:`AttentionAgreement`.
-    """
-    device, agreement = next(student.parameters()).device, None
-    for batch in images:
-        ours, theirs = (x.to(device) for x in batch)
-        if agreement is None:
-            sizes = (ours.shape[-2], ours.shape[-1]), (theirs.shape[-2], theirs.shape[-1])
-            agreement = AttentionAgreement(student, teacher, pairs, sizes, budget)
-        agreement.update(ours, theirs)
-    if agreement is None:
-        raise ValueError('no image was given')
-    return agreement.result()

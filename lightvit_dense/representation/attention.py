@@ -5,7 +5,7 @@ Transformers" (equations 1 and 2, Figure 5), computed as in the authors' code.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,16 +38,7 @@ class LayerStats:
 
 
 def attention_distance(maps: Tensor, distances: Tensor, query_weights: Tensor) -> Tensor:
-    """Return the mean distance between queries and what they attend to.
-
-    Args:
-        maps: Attention after the softmax [B, heads, W, q, k].
-        distances: From queries to keys [W, q, k].
-        query_weights: Of the queries in the mean [W, q].
-
-    Returns:
-        Sums over images of the mean over queries, by head [heads], float64.
-    """
+    """Return distances [W, q, k] weighted by maps [B, heads, W, q, k]; sums over images [heads]."""
     weights = (distances * query_weights[..., None]).to(maps)
     return torch.einsum('bhwqk,wqk->bh', maps, weights).double().sum(0)
 
@@ -65,23 +56,17 @@ def attention_entropy(maps: Tensor, query_weights: Tensor) -> Tensor:
 class AttentionStats:
     """Distance and entropy of attention, gathered batch by batch.
 
-    Prefix tokens (class token, registers) are taken out, as queries and as keys, *before* the
-    softmax; numbers are means over queries and images. What is kept does not grow with the images.
-
-    Where a layer attends in windows, a query sees the patches of its window; tokens that fill up a
-    window are taken out like prefix tokens. In a Hiera a query sees the keys of its mask unit (or
-    of the image, in global layers). Distances go from the middle of the 2x2 tokens that a pooled
-    query was made of to the keys before pooling, in px of the image.
+    Prefix tokens, and tokens that fill up a window, are taken out, as queries and as keys, *before*
+    the softmax; numbers are means over queries and images. A query sees the patches of its window
+    (a Hiera's mask unit). Distances are in px of the image, of a pooled query from the middle of
+    the 2x2 tokens that it was made of.
 
     Args:
         backbone: In evaluation mode, on its device.
         layers: Layers, 1-based; all by default.
-        px_per_token: Px from one token to the next; the patch size by default, 'authors' for the 14
-            of the authors' code. Plain vision transformers only.
+        px_per_token: Px from one token to the next; the patch size by default, 'authors' for the
+            14 of the authors' code. Plain vision transformers only.
         budget: Greatest number of logits to hold at a time.
-
-    Raises:
-        UserError: If the backbone does not show its attention, or an argument makes no sense.
     """
 
     def __init__(
@@ -160,17 +145,3 @@ def _scale(backbone: Any, px_per_token: float | str | None) -> float:
             f"px_per_token is 'authors' (14) or a positive number, got {px_per_token!r}"
         )
     return px / backbone.patch_size
-
-
-def attention_stats(
-    backbone: Any,
-    images: Iterable[Tensor],
-    layers: Sequence[int] | None = None,
-    px_per_token: float | str | None = None,
-) -> list[LayerStats]:
-    """Measure batches of normalised images [B, 3, H, W]; see :class:`AttentionStats`."""
-    stats = AttentionStats(backbone, layers, px_per_token)
-    device = next(backbone.parameters()).device
-    for batch in images:
-        stats.update(batch.to(device))
-    return stats.result()

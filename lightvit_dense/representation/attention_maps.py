@@ -20,11 +20,7 @@ BUDGET = 2**25
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the queries and keys of a layer lie; prefix tokens are left out.
-
-    A query sees the keys of its own window and no others. Attention over the whole image is one
-    window.
-    """
+    """Where the queries and keys of a layer lie, without prefix tokens; windows are apart."""
 
     queries: Tensor  # centres (row, column) in px [W, q, 2], W windows
     keys: Tensor  # centres in px [W, k, 2]
@@ -115,8 +111,7 @@ def check_layers(backbone: Any, layers: Sequence[int] | None) -> list[int]:
 def token_layouts(backbone: Any, layers: Sequence[int], size: tuple[int, int]) -> dict[int, Layout]:
     """Tell where the tokens of layers (1-based) lie in images of (height, width) px.
 
-    In a Hiera a pooled query lies in the middle of the 2x2 that it was made of, and tokens have the
-    order of mask units; in layers with windows they have that of the windows.
+    Tokens have the order of windows, or of a Hiera's units, whose pooled query is amid its 2x2.
     """
     hierarchical = isinstance(backbone, Hiera)
     unit = backbone.unit_size if hierarchical else backbone.patch_size
@@ -187,13 +182,9 @@ def logit_count(backbone: Any, layouts: dict[int, Layout]) -> dict[int, int]:
 def stream_logits(
     backbone: Any, images: Tensor, layouts: dict[int, Layout], budget: int = BUDGET
 ) -> Iterator[tuple[int, Tensor]]:
-    """Compute the logits of patches for patches, never more than the budget at a time.
+    """Yield (layer, logits [b, heads, W, q, k]) of patches, never more than the budget at a time.
 
-    A few images [B, 3, H, W] go through the network together. Where the logits of one image are too
-    many, its layers are computed in several passes, at the least one layer a pass.
-
-    Yields:
-        (layer, logits [b, heads, W, q, k]) for b of the images, fp32 or better.
+    Where the logits of one image are too many, its layers are computed in several passes.
     """
     counts = logit_count(backbone, layouts)
     groups: list[list[int]] = [[]]

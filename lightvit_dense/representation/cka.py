@@ -79,11 +79,7 @@ class MinibatchCKA:
             return
         grams, others = gram_matrices(left.values()), gram_matrices(right.values())
         others = others.to(grams.device)
-        found = {
-            'cross': hsic_of_pairs(grams, others),
-            'left': _own(grams),
-            'right': _own(others),
-        }
+        found = {'cross': hsic_of_pairs(grams, others), 'left': _own(grams), 'right': _own(others)}
         for name, value in found.items():
             self._sums[name] = self._sums.get(name, 0) + count * value
         self.images += count

@@ -22,19 +22,10 @@ KINDS = ('norm', 'block')
 
 @torch.inference_mode()
 def layer_maps(backbone: Any, images: Tensor, kind: str = 'norm') -> dict[int, Tensor]:
-    """Return the tokens of all layers as maps, without the class token.
+    """Return the tokens of all layers as maps {layer: [B, rows, columns, C]}, without class token.
 
-    A Hiera's layers have maps of different sides and widths. The norm of a block that pools reads
-    the map before pooling, which is what layer i means here too.
-
-    Args:
-        backbone: A backbone in evaluation mode that tells its layers.
-        images: [B, 3, H, W] on the backbone's device.
-        kind: 'norm' for normalised tokens, 'block' for the blocks' outputs as they are; there the
-            last layer is the output of the last block before the final norm.
-
-    Returns:
-        {layer: [B, rows, columns, C]}, layers 0 to ``backbone.num_layers``.
+    ``kind`` is 'norm' for normalised tokens, 'block' for the blocks' outputs as they are. A Hiera's
+    layers differ in side and width; the norm of a block that pools reads the map before pooling.
     """
     if kind not in KINDS:
         raise UserError(f'features {kind!r} are unknown; take one of {", ".join(KINDS)}')

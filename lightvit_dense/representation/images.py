@@ -18,26 +18,11 @@ CROP_RATIO = 224 / 256
 
 
 class ImageStream:
-    """Images of a folder or a data set, ready for a network.
+    """Images of a folder or a data set (with ``get_data_info``), ready for a network.
 
-    All images are listed in the order of their paths; a seed chooses and mixes ``limit`` of them,
-    so that every batch has images of all classes although folders are sorted by class. The view is
-    that of ImageNet's evaluation. Iterating reads one batch at a time, and gives the same images in
-    the same order every time. A last batch may be smaller.
-
-    Args:
-        source: Folder of images, searched through all its sub-folders; or a data set, whose
-            ``get_data_info`` tells where an image is.
-        size: Side of the view in px.
-        batch_size: Images a batch.
-        limit: Greatest number of images; 0 for all.
-        seed: Seed of the choice.
-        mean: Mean of the RGB channels of values in 0..255.
-        std: Their deviation.
-        device: Where batches go.
-
-    Raises:
-        UserError: If the source is not there or has fewer images than one batch.
+    A seed chooses and mixes ``limit`` of the sorted paths (0: all), so that every batch has images
+    of all classes. The view is that of ImageNet's evaluation, ``size`` px a side, normalised by
+    ``mean`` and ``std`` of values in 0..255. Iterating gives the same images every time.
     """
 
     def __init__(

@@ -5,6 +5,9 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from rich.console import Console
+from rich.table import Table
+
 
 def to_markdown(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """Return a table in Markdown; all columns but the first are aligned right."""
@@ -42,3 +45,18 @@ def format_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], digi
         )
         lines.append('  '.join([first, *others]).rstrip())
     return '\n'.join(lines)
+
+
+def print_table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    title: str | None = None,
+    width: int | None = 100,
+) -> None:
+    """Print a table; all columns but the first are aligned right."""
+    table = Table(columns[0], title=title)
+    for column in columns[1:]:
+        table.add_column(column, justify='right')
+    for row in rows:
+        table.add_row(*map(str, row))
+    Console(width=width).print(table)

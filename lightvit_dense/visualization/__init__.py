@@ -1,11 +1,6 @@
 """Pictures: one palette, one legend, one painter of boxes and masks and one of label maps."""
 
-from .grids import (
-    detection_grid,
-    label_map_grid,
-    reconstruction_grid,
-    reconstruction_rows,
-)
+from .grids import detection_grid, label_map_grid, reconstruction_grid, reconstruction_rows
 from .layout import (
     Image,
     data_uri,

@@ -30,23 +30,20 @@ def browse(
     side: int = 360,
     seed: int = 0,
 ) -> tuple[Image, list[int]]:
-    """Draw a sheet of a config's data, as they leave the pipeline.
+    """Draw a contact sheet of a config's data, as they leave the pipeline; the scope must be set.
 
     Args:
-        cfg: The whole config; the scope must have been set.
+        cfg: The whole config.
         split: 'train', 'val' or 'test'.
         count: How many items.
         start: The first; None to spread them over all.
-        draws: How often each is drawn, with other random augmentations, in a row of its own.
+        draws: How often each is drawn, augmented anew, in a row of its own.
         columns: Pictures in a row, the views of an item counted.
         side: Longer side of a picture in pixels.
         seed: Seed of the augmentations.
 
     Returns:
         The sheet with a legend of the classes below, and the places of its items in the data set.
-
-    Raises:
-        UserError: If there is no such split, it is empty, or has no item at ``start``.
     """
     dataset = _build_split(cfg, split)
     everything = range(len(dataset))
@@ -54,7 +51,9 @@ def browse(
         raise UserError(f'--start {start}: the {split} data set has {len(dataset)} items')
     chosen = evenly(everything, count) if start is None else list(everything[start:][:count])
     meta = getattr(dataset, 'metainfo', None) or {}
-    bgr, views = _expects_bgr(cfg), 1
+    model = cfg.get('model') or {}
+    preprocessor = model.get('data_preprocessor') or cfg.get('data_preprocessor') or {}
+    bgr, views = bool(preprocessor.get('bgr_to_rgb')), 1
     shown: dict[str, Color] = {}
     pictures: list[Image] = []
     for place in track([i for i in chosen for _ in range(draws)], 'Drawing', transient=True):
@@ -82,13 +81,6 @@ def _build_split(cfg: Config, split: str) -> Any:
     if not len(built):
         raise UserError(f'{split}_dataloader.dataset is empty')
     return built
-
-
-def _expects_bgr(cfg: Config) -> bool:
-    """Return whether the data preprocessor expects BGR images."""
-    model = cfg.get('model') or {}
-    preprocessor = model.get('data_preprocessor') or cfg.get('data_preprocessor') or {}
-    return bool(preprocessor.get('bgr_to_rgb'))
 
 
 def _draw_item(

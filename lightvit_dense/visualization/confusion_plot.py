@@ -11,16 +11,10 @@ _MOST_INSCRIBED = 20
 def draw_confusion(
     counts: np.ndarray, names: Sequence[str], normalize: bool = False, title: str = ''
 ) -> Any:
-    """Draw a heat map that stays readable with 150 classes.
+    """Draw counts int64 [N, N], truth by prediction, as a heat map that fits 150 classes.
 
-    The picture, a ``matplotlib.figure.Figure``, grows with the classes. Colours are ratios of the
-    rows, the truth; rows without any truth are grey. Cells are inscribed up to 20 classes.
-
-    Args:
-        counts: Truth by prediction, int64 [N, N].
-        names: Names of the classes.
-        normalize: Whether to inscribe percent of the row instead of counts.
-        title: Above the picture.
+    Colours are ratios of the rows; rows without any truth are grey. Cells are inscribed up to 20
+    classes, with percent of the row if ``normalize``.
     """
     from matplotlib import colormaps
     from matplotlib.figure import Figure

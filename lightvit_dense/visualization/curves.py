@@ -42,14 +42,7 @@ def plot(
 
 
 def themed_axes(title: str, size: tuple[float, float] = (5.2, 3.0)) -> tuple[Any, Any]:
-    """Return a new figure and its empty axes, whose ink follows the page's text colour.
-
-    The ink is the colour of the axes' labels; :func:`to_svg` replaces it.
-
-    Args:
-        title: Above the axes.
-        size: Width and height in inches.
-    """
+    """Return a new figure (size in inches) and its axes, whose ink :func:`to_svg` replaces."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 

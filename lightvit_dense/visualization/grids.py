@@ -32,17 +32,8 @@ def detection_grid(
 ) -> Image:
     """Draw truth and the detections of several models side by side.
 
-    Args:
-        ann_file: Annotations in COCO's layout.
-        image_dir: Folder of the images.
-        prefixes: ``outfile_prefix`` of each model's metric; masks are drawn where there are any.
-        count: Images, spread evenly over those that show an object.
-        width: Width of a picture in pixels.
-        threshold: Smallest score drawn.
-        columns: Images in a row.
-
-    Raises:
-        UserError: If no image shows an object, one is missing, or a model has no results.
+    ``prefixes`` are each model's ``outfile_prefix``; masks are drawn where there are any. Images
+    are spread evenly over those that show an object; ``width`` is that of a picture in pixels.
     """
     with redirect_stdout(StringIO()):
         coco = COCO(str(ann_file))
@@ -74,19 +65,10 @@ def label_map_grid(
     width: int = 240,
     split: str = 'validation',
 ) -> Image:
-    """Draw image, truth and the label maps of several models side by side, an image a row.
+    """Draw image, truth and the label maps of several models side by side, with a legend.
 
-    Args:
-        root: Folder in the layout of ``ADEChallengeData2016``: 0 is unlabelled, 1 the first class.
-        folders: Label maps of each model, ``<name of the image>.png``, with ids as in the truth.
-        names: Names of the classes.
-        palette: RGB colour of each class.
-        count: Images, spread evenly over the split.
-        width: Width of a picture in pixels.
-        split: 'training' or 'validation'.
-
-    Returns:
-        The pictures, with a legend of the classes that occur below.
+    ``root`` has the layout of ``ADEChallengeData2016`` (0 is unlabelled, 1 the first class), and
+    ``folders`` are each model's label maps, ``<name of the image>.png``, with ids as in the truth.
     """
     root, shown, rows = Path(root), set[int](), []
     for path in evenly(sorted((root / 'images' / split).glob('*.jpg')), count):
@@ -107,14 +89,9 @@ def label_map_grid(
 def reconstruction_grid(
     model: Any, images: Sequence[Image], per_row: int = 2, scale: int = 2, seed: int = 0
 ) -> Image:
-    """Hide patches of images, and draw original, masked image and the model's reconstruction.
+    """Hide patches of images, and draw original, masked image and reconstruction.
 
-    Args:
-        model: A pre-trainer with ``reconstruct`` and a ``backbone``, such as MAE.
-        images: uint8 [H, W, 3] RGB; the largest centred square of each is resized.
-        per_row: Images in a row.
-        scale: Enlargement, whole pixels.
-        seed: Which patches are hidden.
+    ``images`` are uint8 [H, W, 3] RGB, of which the largest centred square is resized.
     """
     rows, columns = model.backbone.grid_size
     side = rows * model.backbone.patch_size
@@ -133,13 +110,7 @@ def reconstruction_grid(
 def reconstruction_rows(
     pictures: Mapping[str, torch.Tensor], per_row: int = 1, scale: int = 1
 ) -> Image:
-    """Lay out what ``reconstruct`` of a pre-trainer returns.
-
-    Args:
-        pictures: 'original', 'masked' and 'reconstruction', each [B, 3, H, W] in 0..255.
-        per_row: Images in a row, three pictures each.
-        scale: Enlargement, whole pixels.
-    """
+    """Lay out what ``reconstruct`` returns: three pictures [B, 3, H, W] in 0..255."""
     columns = [pictures[name] for name in ('original', 'masked', 'reconstruction')]
     stacked = torch.stack(columns, 1).float().clamp(0, 255).round().byte()  # [B, 3, 3, H, W]
     tiles = stacked.flatten(0, 1).permute(0, 2, 3, 1).cpu().numpy()  # [B * 3, H, W, 3]

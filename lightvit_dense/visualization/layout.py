@@ -53,12 +53,7 @@ def titled(picture: Image, title: str) -> Image:
 
 
 def legend(entries: Sequence[tuple[str, Sequence[int] | None]], width: int) -> Image:
-    """Draw coloured squares with names, in as many lines as they need.
-
-    Args:
-        entries: Texts and RGB colours; None for a text without a square.
-        width: Width of the picture in pixels; its height is 0 without entries.
-    """
+    """Draw coloured squares with names in as many lines as they need; no square for colour None."""
     font, line, gap, margin = load_font(), FONT_SIZE + 7, 12, 5
     places, x, y = [], margin, 2
     for text, color in entries:
@@ -79,11 +74,7 @@ def legend(entries: Sequence[tuple[str, Sequence[int] | None]], width: int) -> I
 
 
 def grid(rows: Sequence[Sequence[Image]], gap: int = 4, background: int = 128) -> Image:
-    """Lay pictures out in rows, each centred in a cell as large as the largest picture.
-
-    Raises:
-        ValueError: If there is no picture.
-    """
+    """Lay pictures out in rows, each centred in a cell as large as the largest picture."""
     pictures = [picture for row in rows for picture in row]
     if not pictures:
         raise ValueError('a grid needs at least one picture')
@@ -103,22 +94,13 @@ def grid(rows: Sequence[Sequence[Image]], gap: int = 4, background: int = 128) -
 def side_by_side(
     pictures: Mapping[str, Image], entries: Sequence[tuple[str, Sequence[int]]] = ()
 ) -> Image:
-    """Set pictures with their titles in a row, with one legend below.
-
-    Args:
-        pictures: Pictures by title, of one size.
-        entries: Texts and RGB colours of the legend.
-    """
+    """Set pictures of one size with their titles in a row, with one legend below."""
     row = grid([[titled(picture, title) for title, picture in pictures.items()]], background=255)
     return np.concatenate([row, legend(entries, row.shape[1])])
 
 
 def read_image(path: str | Path) -> Image:
-    """Read an image file as RGB.
-
-    Raises:
-        UserError: If it is missing or unreadable.
-    """
+    """Read an image file as RGB."""
     image = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if image is None:
         raise UserError(f'{path}: is missing, or no image')
@@ -126,11 +108,7 @@ def read_image(path: str | Path) -> Image:
 
 
 def write_image(path: str | Path, picture: Image) -> Path:
-    """Write an RGB picture in the format that its name ends in; missing folders are made.
-
-    Raises:
-        UserError: If it cannot be written.
-    """
+    """Write an RGB picture in the format that its name ends in; missing folders are made."""
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -24,18 +24,10 @@ def draw_boxes(
     width: int = 2,
     outline: Color | None = None,
 ) -> Image:
-    """Draw the outlines of boxes, the last on top.
+    """Draw the outlines of boxes (corners in pixels, [N, 4]), the last on top, on a copy.
 
-    Args:
-        image: RGB, uint8 [H, W, 3].
-        boxes: Edges (left, top, right, bottom) in pixels, [N, 4]. One that is not finite or has no
-            area is left out.
-        colors: One a box.
-        width: Of the line, which lies within the box, in pixels.
-        outline: Colour of a further pixel outside of it, so that it shows on any ground.
-
-    Returns:
-        A new picture.
+    A box that is not finite or has no area is left out. ``outline`` is the colour of a further
+    pixel outside of it, so that it shows on any ground.
     """
     picture = PILImage.fromarray(image)
     pen = ImageDraw.Draw(picture)
@@ -61,19 +53,9 @@ def draw_instances(
     scale: float = 1.0,
     alpha: float = 0.5,
 ) -> Image:
-    """Draw objects, the last on top: masks, then boxes, then what they are called.
+    """Draw objects, the last on top: masks [N, H, W], boxes [N, 4] as corners, then texts.
 
-    Args:
-        image: RGB, uint8 [H, W, 3].
-        boxes: Edges (left, top, right, bottom) in pixels of the image, [N, 4].
-        colors: One an object.
-        texts: One an object, written above its box.
-        masks: bool [N, H, W].
-        scale: Enlargement of the picture; lines and texts keep their size.
-        alpha: Opacity of the masks.
-
-    Returns:
-        uint8 [round(H * scale), round(W * scale), 3].
+    ``scale`` enlarges the picture; lines and texts keep their size.
     """
     painted = rescale(image, scale)
     height, width = painted.shape[:2]
@@ -98,18 +80,10 @@ def draw_label_map(
     scale: float = 1.0,
     alpha: float = 0.5,
 ) -> Image:
-    """Lay the colours of a label map over its image.
+    """Lay the colours of a label map [H, W] over its image; other ids stay unpainted.
 
-    Args:
-        image: RGB, uint8 [H, W, 3].
-        ids: Integers [H, W]; what is no class, such as the id of ignored pixels, stays unpainted.
-        colors: One a class.
-        names: Names of the classes, written into their largest regions where these have room.
-        scale: Enlargement of the picture; texts keep their size.
-        alpha: Opacity of the colours.
-
-    Returns:
-        uint8 [round(H * scale), round(W * scale), 3].
+    ``names`` are written into the largest regions where these have room; ``scale`` enlarges the
+    picture, in which texts keep their size.
     """
     plain = rescale(image, scale)
     size = plain.shape[1], plain.shape[0]
@@ -143,16 +117,9 @@ def write_texts(
     colors: Sequence[Sequence[int]],
     above: bool = False,
 ) -> Image:
-    """Write texts on grounds of their colours, inside the picture.
+    """Write texts at points (x, y) on grounds of their colours, inside a new picture.
 
-    Args:
-        image: RGB, uint8 [H, W, 3].
-        notes: Points (x, y) and texts, of one or more lines.
-        colors: Ground of each text.
-        above: Whether a text stands on its point, beginning there, instead of around it.
-
-    Returns:
-        A new picture.
+    With ``above`` a text stands on its point, beginning there, instead of around it.
     """
     picture = PILImage.fromarray(image)
     pen = ImageDraw.Draw(picture)

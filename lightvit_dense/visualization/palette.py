@@ -24,12 +24,7 @@ def class_color(class_id: int) -> Color:
 
 
 def class_colors(count: int, palette: Sequence[Sequence[int]] | None = None) -> list[Color]:
-    """Return a colour for each class: the data set's where it has enough, else well apart.
-
-    Args:
-        count: Number of classes.
-        palette: ``palette`` of the data set's ``METAINFO``.
-    """
+    """Return a colour for each class: the data set's where it has enough, else well apart."""
     if palette is None or len(palette) < count:
         return [class_color(class_id) for class_id in range(count)]
     return [(int(red), int(green), int(blue)) for red, green, blue in palette[:count]]

@@ -23,15 +23,10 @@ def draw_sample(
     palette: Sequence[Sequence[int]] | None = None,
     threshold: float = 0.3,
 ) -> Image:
-    """Draw what is true and what was predicted, the truth on the left.
+    """Draw truth (left) and prediction of a sample with some of :data:`FIELDS`.
 
-    Args:
-        image: The image file, uint8 [H, W, 3] RGB; small ones are enlarged.
-        sample: mmengine's data element with some of :data:`FIELDS`, and 'gt_label' beside
-            'pred_score'.
-        names: Names of the classes.
-        palette: RGB colours of label maps.
-        threshold: Least score of a detection.
+    Small images are enlarged; ``palette`` has the RGB colours of label maps, ``threshold`` is the
+    least score of a detection.
     """
     if 'pred_instances' in sample or 'gt_instances' in sample:
         return _draw_detections(image, sample, names, threshold)
@@ -53,19 +48,10 @@ def draw_objects(
     threshold: float = 0.0,
     limit: int | None = None,
 ) -> tuple[Image, list[int]]:
-    """Draw boxes and masks of a sample, the best on top.
+    """Draw boxes and masks of a sample, the best on top; returns labels of the drawn, too.
 
-    Args:
-        image: RGB, uint8 [H, W, 3].
-        objects: mmengine's InstanceData or a dict: bboxes [N, 4] as (left, top, right, bottom),
-            labels [N], optionally scores [N] and masks.
-        names: Names of the classes.
-        scale: Enlargement of the picture.
-        threshold: Least score.
-        limit: Most objects; None for all.
-
-    Returns:
-        The picture, and the labels of what is drawn.
+    ``objects`` is mmengine's InstanceData or a dict: bboxes [N, 4] as corners, labels [N],
+    optionally scores [N] and masks; of more than ``limit`` the best are drawn.
     """
     boxes = objects['bboxes']
     boxes = _array(getattr(boxes, 'tensor', boxes)).reshape(-1, 4)

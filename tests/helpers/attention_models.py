@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from lightvit_dense.models.backbones import Hiera, VisionTransformer
+from lightvit_dense.representation import AttentionAgreement, AttentionStats
 
 
 def _spread(model: nn.Module) -> Any:
@@ -32,3 +33,21 @@ def images(count: int = 3, size: int = 64) -> Tensor:
     """Return normalised images, the same at every call."""
     generator = torch.Generator().manual_seed(1)
     return torch.randn(count, 3, size, size, generator=generator).double()
+
+
+def attention_stats(backbone: Any, batches: Any, *options: Any) -> list:
+    """Measure batches of images."""
+    stats = AttentionStats(backbone, *options)
+    for batch in batches:
+        stats.update(batch)
+    return stats.result()
+
+
+def attention_agreement(student: Any, teacher: Any, batches: Any, pairs: Any = None) -> list:
+    """Compare on pairs of batches, as the student and as the teacher wants them."""
+    agreement = None
+    for ours, theirs in batches:
+        sizes = ours.shape[-2:], theirs.shape[-2:]
+        agreement = agreement or AttentionAgreement(student, teacher, pairs, sizes)
+        agreement.update(ours, theirs)
+    return agreement.result()

@@ -31,20 +31,37 @@ def _touch(folder, *names):
         os.utime(path, (number, number))
 
 
-@pytest.mark.parametrize('name', ['det', 'coco/det', 'configs/coco/det', 'configs/coco/det.py'])
-def test_names_of_configs(place, name):
-    assert find(name).config.as_posix() == 'configs/coco/det.py'
+@pytest.mark.parametrize(
+    ('name', 'path'),
+    [
+        *((name, 'coco/det') for name in ('det', 'coco/det', 'configs/coco/det.py')),
+        *((name, 'pre/deep/mae') for name in ('mae', 'deep/mae', 'configs/pre/deep/mae')),
+        ('ade/both', 'ade/both'),
+    ],
+)
+def test_names_of_configs(place, name, path):
+    assert find(name).config.as_posix() == f'configs/{path}.py'
 
 
-def test_a_config_in_a_deeper_folder(place):
-    assert find_config('pre/deep/mae').as_posix() == 'configs/pre/deep/mae.py'
-    assert find_config('deep/mae') == find_config('mae')
-
-
-def test_a_name_that_several_have(place):
-    with pytest.raises(UserError, match=r"'both'.*ade/both.*coco/both|'both'.*coco/both.*ade/both"):
-        find('both')
-    assert find('ade/both').config.as_posix() == 'configs/ade/both.py'
+@pytest.mark.parametrize(
+    ('name', 'folder', 'match'),
+    [
+        ('both', 'weights', r"'both'.*(ade/both.*coco/both|coco/both.*ade/both)"),
+        ('coco/dett', 'weights', r"'coco/dett' is neither a file.*Did you mean 'coco/det'"),
+        ('runs/b.pth', 'weights', 'runs/b.pth: does not exist; runs has a.pth'),
+        ('weights', 'weights', 'has no weights; looked for best_'),
+        ('det', 'nowhere', r'\$LIGHTVIT_CHECKPOINTS: nowhere is no folder'),
+        ('det', None, 'LIGHTVIT_CHECKPOINTS, which is not set'),
+    ],
+)
+def test_names_of_nothing(place, monkeypatch, name, folder, match):
+    _touch(place, 'runs/a.pth')
+    if folder is None:
+        monkeypatch.delenv('LIGHTVIT_CHECKPOINTS')
+    else:
+        monkeypatch.setenv('LIGHTVIT_CHECKPOINTS', folder)
+    with pytest.raises(UserError, match=match):
+        load(name)
 
 
 def test_shipped_configs_are_found_from_anywhere(tmp_path, monkeypatch):
@@ -52,14 +69,6 @@ def test_shipped_configs_are_found_from_anywhere(tmp_path, monkeypatch):
     found = find_config('ostrack256_dmae_tiny')
     assert found.parts[-3:] == ('configs', 'lasot', 'ostrack256_dmae_tiny.py')
     assert found.is_file()
-
-
-def test_misspelt_names(place):
-    with pytest.raises(UserError, match=r"'coco/dett' is neither a file.*Did you mean 'coco/det'"):
-        load('coco/dett')
-    _touch(place, 'runs/a.pth')
-    with pytest.raises(UserError, match=r'runs/b.pth: does not exist; runs has a.pth'):
-        load('runs/b.pth')
 
 
 def test_without_any_configs_the_error_says_so(tmp_path, monkeypatch):
@@ -98,15 +107,6 @@ def test_no_weights_says_where_they_were_looked_for(place):
         assert part in text
 
 
-def test_a_wrong_environment_variable(place, monkeypatch):
-    monkeypatch.setenv('LIGHTVIT_CHECKPOINTS', 'nowhere')
-    with pytest.raises(UserError, match=r'\$LIGHTVIT_CHECKPOINTS: nowhere is no folder'):
-        find('det')
-    monkeypatch.delenv('LIGHTVIT_CHECKPOINTS')
-    with pytest.raises(UserError, match='LIGHTVIT_CHECKPOINTS, which is not set'):
-        load('det')
-
-
 def test_the_best_weights_of_a_run_come_first(tmp_path):
     _touch(tmp_path, 'best_old.pth', 'best_new.pth', 'iter_9.pth', 'iter_10.pth', 'other.pth')
     _touch(tmp_path, 'backbone.safetensors')
@@ -118,8 +118,3 @@ def test_the_best_weights_of_a_run_come_first(tmp_path):
         'iter_10.pth',
         'backbone.safetensors',
     ]
-
-
-def test_a_folder_without_weights(tmp_path):
-    with pytest.raises(UserError, match='has no weights; looked for best_'):
-        load(tmp_path)

@@ -38,10 +38,7 @@ def found(rows, labels, scores):
         # Nothing found: both missed.
         (found([], [], []), [(0, -1), (1, -1)]),
         # A second detection of the same object is one of nothing; the better score is first.
-        (
-            found([(0, 0, 10, 10), (0, 0, 10, 9)], [2, 0], [0.4, 0.7]),
-            [(0, 0), (-1, 2), (1, -1)],
-        ),
+        (found([(0, 0, 10, 10), (0, 0, 10, 9)], [2, 0], [0.4, 0.7]), [(0, 0), (-1, 2), (1, -1)]),
         # IoU of just a half counts, of a little less does not.
         (found([(0, 0, 10, 5), (20, 0, 30, 4.9)], [0, 1], [0.9, 0.8]), [(0, 0), (-1, 1), (1, -1)]),
         # One detection over both objects takes the one it fits better, by area.

@@ -11,13 +11,12 @@ from lightvit_dense.errors import UserError
 from lightvit_dense.models.pretraining.distillation import attention_r2
 from lightvit_dense.representation.agreement import (
     AttentionAgreement,
-    attention_agreement,
     mean_map,
     mean_maps_agreement,
     parse_pairs,
 )
 from tests.helpers import attention_models
-from tests.helpers.attention_models import make_vit
+from tests.helpers.attention_models import attention_agreement, make_vit
 
 SIZES = ((64, 64), (64, 64))
 

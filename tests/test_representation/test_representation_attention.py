@@ -9,13 +9,10 @@ import torch
 from lightvit_dense.errors import UserError
 from lightvit_dense.models.backbones import VisionTransformer
 from lightvit_dense.representation import attention, attention_maps
-from lightvit_dense.representation.agreement import (
-    AttentionAgreement,
-    attention_agreement,
-)
-from lightvit_dense.representation.attention import AttentionStats, attention_stats
+from lightvit_dense.representation.agreement import AttentionAgreement
+from lightvit_dense.representation.attention import AttentionStats
 from tests.helpers import attention_models
-from tests.helpers.attention_models import images
+from tests.helpers.attention_models import attention_agreement, attention_stats, images
 
 make_vit = partial(attention_models.make_vit, depth=3)
 make_hiera = partial(attention_models.make_hiera, stages=(1, 2, 1, 1))

@@ -12,11 +12,7 @@ from lightvit_dense.apis.analysis import validation_set
 from lightvit_dense.datasets.errors import DatasetError
 from lightvit_dense.errors import UserError
 from lightvit_dense.models.backbones import Hiera, VisionTransformer
-from lightvit_dense.representation import (
-    ImageStream,
-    layer_features,
-    layer_maps,
-)
+from lightvit_dense.representation import ImageStream, layer_features, layer_maps
 
 
 @pytest.fixture
@@ -149,8 +145,6 @@ def test_layers_of_a_hiera_stand_in_the_order_of_space() -> None:
         (2, 3, 64),
     ]
     position = model.patch_embed(images) + torch.nn.functional.interpolate(
-        model.pos_embed.unflatten(1, (16, 16)).permute(0, 3, 1, 2),
-        size=(16, 24),
-        mode='bicubic',
+        model.pos_embed.unflatten(1, (16, 16)).permute(0, 3, 1, 2), size=(16, 24), mode='bicubic'
     ).permute(0, 2, 3, 1)
     assert torch.allclose(raw[0], position, atol=1e-4)

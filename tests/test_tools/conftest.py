@@ -2,10 +2,12 @@
 
 import runpy
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.helpers.toy_engine import clear_globals
 
 ROOT = Path(__file__).resolve().parents[2]
 Called = tuple[int | str | None, str, str]
@@ -31,3 +33,15 @@ def call_tool(
         return stop.value.code, out.out, out.err
 
     return call
+
+
+@pytest.fixture
+def call_toy(call_tool: Callable[..., Called]) -> Iterator[Callable[..., Called]]:
+    """Return :func:`call_tool` for tools that run the toy engine, whose globals are cleared."""
+
+    def run(*words: object) -> Called:
+        clear_globals()
+        return call_tool(*words)
+
+    yield run
+    clear_globals()

@@ -35,12 +35,8 @@ def test_a_second_call_starts_from_the_files(
     metadata = json.loads((out / 'probe.json').read_text())
     assert metadata['images'] == {'train': 90, 'val': 30}
     assert metadata['network']['weights'] == 'random, seed 0'
-    methods = [(row['features'], row['method']) for row in metadata['results']]
-    assert methods == [
-        ('none', 'most frequent class'),
-        ('cls_layer1', 'knn'),
-        ('cls_layer2', 'knn'),
-    ]
+    methods = [f'{row["features"]}: {row["method"]}' for row in metadata['results']]
+    assert methods == ['none: most frequent class', 'cls_layer1: knn', 'cls_layer2: knn']
     assert metadata['results'][0]['top1'] == pytest.approx(100 / 3)
     # Three digits in 90 examples: nearest neighbours tell them apart even of random features.
     assert metadata['results'][2]['top1'] > 60
@@ -54,8 +50,6 @@ def test_a_second_call_starts_from_the_files(
     assert status == 0, errors
     assert printed.count('images, from the cache') == 2
     results = json.loads((tmp_path / 'again' / 'probe.json').read_text())['results']
-    assert [(row['method'], row['setting']) for row in results[1:]] == [
-        ('logistic', 'C 1'),
-        ('linear', 'lr 6.4'),
-    ]
+    settings = [(row['method'], row['setting']) for row in results[1:]]
+    assert settings == [('logistic', 'C 1'), ('linear', 'lr 6.4')]
     assert results[1]['top1'] > 60  # 40 steps are too few for LARS to get there

@@ -3,27 +3,22 @@
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
 import lightvit_dense  # noqa: F401
-from tests.helpers.toy_engine import clear_globals, write_config
+from tests.helpers.toy_engine import write_config
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def call(call_tool):
+def call(call_toy):
     """Run the tool in this process; returns its exit status, output and errors."""
-
-    def run(*words: object) -> tuple:
-        clear_globals()
-        return call_tool('train.py', *words)
-
-    yield run
-    clear_globals()
+    return partial(call_toy, 'train.py')
 
 
 def test_train_then_resume(call, tmp_path) -> None:
@@ -57,11 +52,13 @@ def test_auto_scale_lr(call, tmp_path) -> None:
         (('--cfg-options', 'load_from=gone.pth'), 'gone.pth  (load_from)'),
         (('--resume', 'gone.pth'), 'gone.pth  (--resume)'),
         (('--auto-scale-lr',), 'base_batch_size'),
+        (('--amp',), 'error: --amp: automatic mixed precision needs a CUDA GPU'),
         (('--launcher', 'pytorch'), '--launcher pytorch'),
         (('--preflight', '--cfg-options', 'load_from=gone.pth'), 'gone.pth  (load_from)'),
     ],
 )
 def test_mistakes_get_one_plain_message(call, tmp_path, monkeypatch, arguments, message) -> None:
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
     for name in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK'):
         monkeypatch.delenv(name, raising=False)
     config = write_config(tmp_path)
@@ -70,13 +67,6 @@ def test_mistakes_get_one_plain_message(call, tmp_path, monkeypatch, arguments, 
     assert message in err
     assert 'Traceback' not in err
     assert not (tmp_path / 'w').exists()
-
-
-def test_amp_without_gpu(call, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
-    status, _, err = call(write_config(tmp_path), '--work-dir', tmp_path / 'w', '--amp')
-    assert status == 2
-    assert 'error: --amp: automatic mixed precision needs a CUDA GPU' in err
 
 
 def test_a_truncated_checkpoint_is_named(call, tmp_path) -> None:

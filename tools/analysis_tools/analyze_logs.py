@@ -13,11 +13,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
-
 from lightvit_dense.errors import UserError, run_tool
 from lightvit_dense.utils.logs import Series, collect_curves, smooth, training_time
+from lightvit_dense.utils.tables import print_table
 from lightvit_dense.visualization.curves import plot, save_plot
 
 KEYS = "scalars, e.g. loss, bbox_mAP or 'coco/bbox_mAP', or regular expressions"
@@ -69,29 +67,25 @@ def plot_curve(args: argparse.Namespace) -> None:
         names = zip(args.legend, found, strict=True)
         found = [Series(name, curve.steps, curve.values) for name, curve in names]
     save_plot(plot(found, args.title, args.ylabel, size=(7, 4), log_y=args.log_y), args.out)
-    table = Table('curve')
-    for column in ('first', 'last', 'least', 'greatest', 'points'):
-        table.add_column(column, justify='right')
+    rows = []
     for curve in found:
         ends = (curve.values[0], curve.values[-1], min(curve.values), max(curve.values))
-        table.add_row(curve.name, *(f'{number:.4g}' for number in ends), str(len(curve.values)))
-    Console(width=None if sys.stdout.isatty() else 120).print(table)
+        rows.append((curve.name, *(f'{number:.4g}' for number in ends), len(curve.values)))
+    columns = ('curve', 'first', 'last', 'least', 'greatest', 'points')
+    print_table(columns, rows, width=None if sys.stdout.isatty() else 120)
     print(args.out)
 
 
 def cal_train_time(args: argparse.Namespace) -> None:
     """Print the times of runs."""
-    table = Table('run')
-    columns = ('iterations', 's/iter', 'std', 'fastest', 'slowest', 'waiting for data')
-    for column in (*columns, 'hours', 'starts'):
-        table.add_column(column, justify='right')
+    columns = ('run', 'iterations', 's/iter', 'std', 'fastest', 'slowest', 'waiting for data')
+    rows = []
     for log in args.logs:
         time = training_time(log, args.include_outliers)
         ends = [f'{value:.4f} (to {step})' for value, step in (time.fastest, time.slowest)]
-        numbers = [str(time.iterations), f'{time.mean:.4f}', f'{time.std:.4f}', *ends]
-        numbers += [f'{time.data_ratio:.1%}', f'{time.hours:.2f}', str(time.starts)]
-        table.add_row(str(log), *numbers)
-    Console(width=140).print(table)
+        numbers = [log, time.iterations, f'{time.mean:.4f}', f'{time.std:.4f}', *ends]
+        rows.append([*numbers, f'{time.data_ratio:.1%}', f'{time.hours:.2f}', time.starts])
+    print_table((*columns, 'hours', 'starts'), rows, width=140)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -17,15 +17,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmengine.config import Config
-from rich.console import Console
-from rich.table import Table
 
 from lightvit_dense import apis
 from lightvit_dense.apis.analysis import Session, add_options, finish, write_results
+from lightvit_dense.apis.arguments import make_parser
 from lightvit_dense.errors import UserError, run_tool
 from lightvit_dense.representation import AttentionAgreement, PairAgreement
 from lightvit_dense.representation.agreement import MEASURES, parse_pairs
 from lightvit_dense.representation.plots import agreement_matrix, plot_agreement
+from lightvit_dense.utils.tables import print_table
 
 TEACHER = 'teacher'
 LONGEST = 16
@@ -34,9 +34,7 @@ LONGEST = 16
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser(__doc__)
     add = parser.add_argument
     add('config', help="the student's config: any with model.backbone, but a tracker")
     add('checkpoint', help="any checkpoint of its backbone, 'none' for random weights")
@@ -85,20 +83,20 @@ def models_of(args: argparse.Namespace) -> list[tuple[Config | str, str, str | N
     return [student, (config, checkpoint, titles[1])]
 
 
-def print_table(titles: Sequence[str], found: Sequence[PairAgreement]) -> None:
+def print_pairs(titles: Sequence[str], found: Sequence[PairAgreement]) -> None:
     """Print the numbers of all pairs; of many pairs the best for each student layer."""
-    columns = ('cross entropy', 'KL', 'cosine', 'JS', 'explained', 'KL, matched heads')
+    columns = ('layers', 'cross entropy', 'KL', 'cosine', 'JS', 'explained', 'KL, matched heads')
     title, shown = f'{titles[0]} : {titles[1]}', list(found)
     if len(found) > LONGEST:
         title += ', for each student layer the teacher layer of the least JS'
         layers = dict.fromkeys(pair.student for pair in found)
         shown = [min((p for p in found if p.student == k), key=lambda p: p.js) for k in layers]
-    table = Table('layers', *columns, title=title)
+    rows = []
     for pair in shown:
         numbers = [getattr(pair, name) for name in MEASURES]
         numbers += [pair.explained, pair.matched['kl']]
-        table.add_row(f'{pair.student}:{pair.teacher}', *(f'{x:.4f}' for x in numbers))
-    Console(width=100).print(table)
+        rows.append((f'{pair.student}:{pair.teacher}', *(f'{x:.4f}' for x in numbers)))
+    print_table(columns, rows, title)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -123,7 +121,7 @@ def main(argv: list[str] | None = None) -> int:
     }
     arrays = {name: agreement_matrix(found, name) for name in (*MEASURES, 'explained')}
     files = write_results(args.out, 'agreement', content, arrays)
-    print_table(titles, found)
+    print_pairs(titles, found)
     print(f'{content["seconds"]:.1f} s, peak memory {content["peak_memory_mb"]:.0f} MiB')
     finish(plot_agreement(found, titles), Path(args.out) / 'agreement.png', files)
     return 0

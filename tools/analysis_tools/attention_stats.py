@@ -17,20 +17,18 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
 from lightvit_dense.apis import analysis
+from lightvit_dense.apis.arguments import make_parser
 from lightvit_dense.errors import run_tool
 from lightvit_dense.representation import AttentionStats, LayerStats
 from lightvit_dense.representation.plots import RANGES, plot_attention
+from lightvit_dense.utils.tables import print_table
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser(__doc__)
     analysis.add_models(parser)
     add = parser.add_argument
     add('--layers', nargs='+', type=int, metavar='K', help='from 1 (default: all)')
@@ -55,17 +53,16 @@ def to_arrays(stats: Sequence[LayerStats]) -> dict[str, np.ndarray]:
     return arrays
 
 
-def print_table(title: str, stats: Sequence[LayerStats]) -> None:
+def print_stats(title: str, stats: Sequence[LayerStats]) -> None:
     """Print means and ranges over heads."""
-    table = Table('layer', 'heads', 'keys', 'distance, px', 'entropy, nats', title=title)
+    rows = []
     for layer in stats:
         cells = []
         for values in (layer.distance, layer.entropy):
             mean = sum(values) / len(values)
             cells.append(f'{mean:.2f} ({min(values):.2f} to {max(values):.2f})')
-        counts = (layer.layer, len(layer.distance), layer.tokens)
-        table.add_row(*map(str, counts), *cells)
-    Console(width=100).print(table)
+        rows.append((layer.layer, len(layer.distance), layer.tokens, *cells))
+    print_table(('layer', 'heads', 'keys', 'distance, px', 'entropy, nats'), rows, title)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -90,7 +87,7 @@ def main(argv: list[str] | None = None) -> int:
             **metadata,
         }
         files += analysis.write_results(out, name, content, to_arrays(stats))
-        print_table(session.titles[place], stats)
+        print_stats(session.titles[place], stats)
     titled = list(zip(session.titles, found, strict=True))
     print(f'{metadata["seconds"]:.1f} s, peak memory {metadata["peak_memory_mb"]:.0f} MiB')
     analysis.finish(plot_attention(titled, args.y_range), out / 'attention.png', files)

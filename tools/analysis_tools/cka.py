@@ -13,20 +13,18 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
 from lightvit_dense.apis.analysis import Session, add_options, finish, write_results
+from lightvit_dense.apis.arguments import make_parser
 from lightvit_dense.errors import run_tool
 from lightvit_dense.representation import cka, layer_features
 from lightvit_dense.representation.plots import plot_cka
+from lightvit_dense.utils.tables import print_table
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser(__doc__)
     parser.add_argument('config', help='config of the first network')
     parser.add_argument('checkpoint', help="its checkpoint, or 'none' for random weights")
     parser.add_argument('config_b', help='config of the second network')
@@ -63,13 +61,12 @@ def main(argv: list[str] | None = None) -> int:
     out, named = Path(args.out), session.titles
     arrays = {'matrix': matrix, 'titles': np.array(named, dtype=str)}
     files = write_results(out, 'cka', content, arrays)
-    table = Table(title=f'CKA: most alike of {named[1]} for each layer of {named[0]}')
-    for column in ('layer', 'same depth', 'most alike', 'CKA'):
-        table.add_column(column, justify='right')
+    rows = []
     for row, values in enumerate(matrix):
         same = f'{values[row]:.3f}' if matrix.shape[0] == matrix.shape[1] else '-'
-        table.add_row(str(row), same, str(values.argmax()), f'{values.max():.3f}')
-    Console(width=100).print(table)
+        rows.append((row, same, values.argmax(), f'{values.max():.3f}'))
+    title = f'CKA: most alike of {named[1]} for each layer of {named[0]}'
+    print_table(('layer', 'same depth', 'most alike', 'CKA'), rows, title)
     if measured.left_out:
         print(f'note: the last {measured.left_out} images are too few for a batch: left out')
     finish(plot_cka(matrix, named), out / 'cka.png', files)

@@ -13,8 +13,6 @@ import argparse
 import sys
 
 from mmengine.config import DictAction
-from rich.console import Console
-from rich.table import Table
 
 from lightvit_dense import apis
 from lightvit_dense.apis.configs import prepare_scope
@@ -22,6 +20,7 @@ from lightvit_dense.errors import run_tool
 from lightvit_dense.evaluation import read_predictions
 from lightvit_dense.evaluation.confusion import count_confusion, write_confusion
 from lightvit_dense.evaluation.predictions import build_test_dataset
+from lightvit_dense.utils.tables import print_table
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -59,13 +58,12 @@ def main(argv: list[str] | None = None) -> int:
     files = write_confusion(
         confusion, args.out, args.normalize, args.title or args.config, **source
     )
-    table = Table(title=f'Most frequent confusions, in {confusion.unit}')
-    for column in ('truth', 'prediction', 'count', 'ratio of the truth'):
-        table.add_column(column, justify='right' if column[0] in 'cr' else 'left')
-    for entry in confusion.worst(args.top):
-        ratio = f'{entry["ratio"]:.1%}'
-        table.add_row(entry['truth'], entry['prediction'], str(entry['count']), ratio)
-    Console(width=100).print(table)
+    rows = [
+        (entry['truth'], entry['prediction'], entry['count'], f'{entry["ratio"]:.1%}')
+        for entry in confusion.worst(args.top)
+    ]
+    columns = ('truth', 'prediction', 'count', 'ratio of the truth')
+    print_table(columns, rows, f'Most frequent confusions, in {confusion.unit}')
     right = confusion.counts.diagonal().sum() / max(1, confusion.counts.sum())
     print(f'{right:.1%} of all {confusion.unit} are on the diagonal')
     for path in files:

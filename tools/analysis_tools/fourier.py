@@ -13,21 +13,19 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
 from lightvit_dense.apis import analysis
+from lightvit_dense.apis.arguments import make_parser
 from lightvit_dense.errors import run_tool
 from lightvit_dense.representation import fourier, layer_maps
 from lightvit_dense.representation.features import KINDS
 from lightvit_dense.representation.plots import plot_fourier
+from lightvit_dense.utils.tables import print_table
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser(__doc__)
     analysis.add_models(parser)
     parser.add_argument(
         '--features',
@@ -65,13 +63,12 @@ def main(argv: list[str] | None = None) -> int:
         arrays = {f'layer_{s.layer}': np.array([s.frequency, s.values]) for s in found}
         files += analysis.write_results(out, name, content, arrays)
     titled = list(zip(session.titles, spectra, strict=True))
-    table = Table(title='Δ log amplitude at the highest frequency, by layer')
-    for column in ('layer', *session.titles):
-        table.add_column(column, justify='right')
-    for layer in range(max(len(found) for found in spectra)):
-        cells = [f'{f[layer].highest:.3f}' if layer < len(f) else '-' for f in spectra]
-        table.add_row(str(layer), *cells)
-    Console(width=100).print(table)
+    rows = [
+        (layer, *(f'{f[layer].highest:.3f}' if layer < len(f) else '-' for f in spectra))
+        for layer in range(max(len(found) for found in spectra))
+    ]
+    title = 'Δ log amplitude at the highest frequency, by layer'
+    print_table(('layer', *session.titles), rows, title)
     analysis.finish(plot_fourier(titled), out / 'fourier.png', files)
     return 0
 

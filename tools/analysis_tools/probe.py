@@ -10,27 +10,25 @@ Example:
 
 import argparse
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from rich.console import Console
-from rich.table import Table
 
 from lightvit_dense import apis, probing
-from lightvit_dense.apis.arguments import add_cfg_options
+from lightvit_dense.apis.arguments import add_cfg_options, make_parser
 from lightvit_dense.apis.preflight import find_missing, raise_if_missing
 from lightvit_dense.errors import UserError, run_tool, user_errors
 from lightvit_dense.probing import tables
 from lightvit_dense.utils.devices import check_device
 from lightvit_dense.utils.progress import Display, Progress
+from lightvit_dense.utils.tables import print_table
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser(__doc__)
     add = parser.add_argument
     add('config', help='classification config: its backbone, and its train and val images')
     add('checkpoint', help="any checkpoint of the backbone, or 'none' for random weights")
@@ -78,8 +76,8 @@ def extract_all(
     """Return the spaces, and the features of every part of the data."""
     spaces = probing.spaces_of(model.backbone, args.features, args.layer)
     plans = probing.Plan.of_config(model.cfg, args.views if 'linear' in args.method else 0)
-    display, parts = Display(), {}
-    try:
+    parts = {}
+    with closing(Display()) as display:
         for number, plan in enumerate(plans, start=1):
             display.start(number, len(plans), f'features of {plan.part}')
             parts[plan.part], cached = probing.extract(
@@ -92,8 +90,6 @@ def extract_all(
             )
             images = len(parts[plan.part].labels)
             display.finish(f'{images} images, {"from the cache" if cached else "computed"}')
-    finally:
-        display.close()
     return spaces, parts
 
 
@@ -145,10 +141,7 @@ def main() -> int:
     with user_errors():
         spaces, parts = extract_all(args, model)
     rows = measure_all(args, spaces, parts)
-    table = Table(*tables.COLUMNS)
-    for row in rows:
-        table.add_row(*tables.cells(row))
-    Console().print(table)
+    print_table(tables.COLUMNS, [tables.cells(row) for row in rows], width=None)
     out = Path(args.out or Path('work_dirs/probe') / Path(args.config).stem)
     metadata: dict[str, Any] = {
         'config': args.config,

@@ -4,25 +4,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lightvit_dense.visualization import (
-    Color,
-    Image,
-    draw_instances,
-    draw_label_map,
-    write_texts,
-)
+from lightvit_dense.visualization import Color, Image, draw_instances, draw_label_map, write_texts
 
 from .results import Classification, Detections, Result, Segmentation
 
 
 def draw_result(pixels: Image, result: Result, palette: Sequence[Color]) -> Image:
-    """Draw what was found over a picture.
-
-    Args:
-        pixels: RGB, uint8 [H, W, 3].
-        result: What was found in it.
-        palette: Colour of each class.
-    """
+    """Draw what was found over a picture, uint8 [H, W, 3] RGB; the palette is by class."""
     if isinstance(result, Detections):
         order = np.arange(len(result))[::-1]  # the best are drawn last, on top
         return draw_instances(

@@ -6,44 +6,30 @@ from typing import Any
 
 import numpy as np
 
+from lightvit_dense.evaluation.coco_metric import encode_masks
+
 
 @dataclass(frozen=True)
 class Result:
-    """What is common to the results of all tasks.
+    """What is common to the results of all tasks."""
 
-    Attributes:
-        name: Name of the picture, unique among the inputs of a call; for a frame of a video
-            ``<video>/<number>``.
-        height: Height of the original picture in pixels.
-        width: Its width.
-        path: File the picture came from; None for an array.
-        frame: Number of the frame in its video, from 0; None for a still picture.
-    """
-
-    name: str
-    height: int
+    name: str  # unique among the inputs of a call; '<video>/<number>' for a frame
+    height: int  # of the original picture in pixels
     width: int
-    path: str | None = None
-    frame: int | None = None
+    path: str | None = None  # file of the picture; None for an array
+    frame: int | None = None  # number in its video, from 0; None for a still picture
 
 
 @dataclass(frozen=True)
 class Detections(Result):
-    """Objects of a picture, best first.
+    """Objects of a picture, best first."""
 
-    Attributes:
-        boxes: Corners (left, top, right, bottom) in pixels of the original picture, float32 [N, 4].
-        scores: In 0..1, float32 [N].
-        labels: Class indices, int64 [N].
-        names: Class names [N].
-        masks: Pixels of each object, bool [N, H, W]; None if the model gives boxes only.
-    """
-
+    # Corners (left, top, right, bottom) in pixels of the original picture, float32 [N, 4].
     boxes: np.ndarray = field(default_factory=lambda: np.zeros((0, 4), np.float32))
     scores: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
     labels: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     names: tuple[str, ...] = ()
-    masks: np.ndarray | None = None
+    masks: np.ndarray | None = None  # bool [N, H, W]; None if the model gives boxes only
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -58,15 +44,11 @@ class Detections(Result):
 
 @dataclass(frozen=True)
 class Segmentation(Result):
-    """The class of each pixel.
+    """The class of each pixel."""
 
-    Attributes:
-        label_map: Class indices, uint8 [H, W], or uint16 for a model of more than 256 classes.
-        names: Names of all classes.
-    """
-
+    # Class indices [H, W], uint8, or uint16 for a model of more than 256 classes.
     label_map: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.uint8))
-    names: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()  # of all classes
 
     def areas(self) -> dict[str, int]:
         """Return the pixels of every class that occurs, the largest first."""
@@ -77,15 +59,11 @@ class Segmentation(Result):
 
 @dataclass(frozen=True)
 class Classification(Result):
-    """The class of a picture.
+    """The class of a picture."""
 
-    Attributes:
-        scores: Probabilities, float32 [classes].
-        names: Names of all classes.
-    """
-
+    # Probabilities, float32 [classes].
     scores: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
-    names: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()  # of all classes
 
     @property
     def label(self) -> int:
@@ -100,26 +78,17 @@ class Classification(Result):
 
 @dataclass(frozen=True)
 class Failure:
-    """An input that could not be used.
+    """An input that could not be used, and why."""
 
-    Attributes:
-        name: The file, or the place of an array among the inputs.
-        reason: What is wrong, and the remedy where there is one.
-    """
-
-    name: str
-    reason: str
+    name: str  # the file, or the place of an array among the inputs
+    reason: str  # what is wrong, and the remedy where there is one
 
     def __str__(self) -> str:
         return f'{self.name}: {self.reason}'
 
 
 def category_ids(names: Sequence[str]) -> list[int]:
-    """Return the ids of the classes in COCO's files.
-
-    COCO's own 80 classes have the numbers 1..90 with gaps. Any other list of classes is numbered
-    from 1 without gaps.
-    """
+    """Return the ids of classes in COCO's files: 1..90 with gaps for its own 80, else 1, 2, ..."""
     from torchvision.models.detection import MaskRCNN_ResNet50_FPN_Weights
 
     # The place of a name in this list, whose gaps read 'N/A', is COCO's id.
@@ -133,8 +102,7 @@ def coco_entries(
     result: Detections, image_id: int | str, ids: Sequence[int]
 ) -> list[dict[str, Any]]:
     """Write detections as COCO's results: boxes (x, y, w, h), masks as compressed RLE."""
-    from pycocotools.mask import encode
-
+    codes = [None] * len(result) if result.masks is None else encode_masks(result.masks)
     entries = []
     for index, (left, top, right, bottom) in enumerate(result.boxes.tolist()):
         entry: dict[str, Any] = dict(
@@ -143,8 +111,7 @@ def coco_entries(
             bbox=[left, top, right - left, bottom - top],
             score=float(result.scores[index]),
         )
-        if result.masks is not None:
-            code: Any = encode(np.asfortranarray(result.masks[index], np.uint8))
-            entry['segmentation'] = dict(size=list(code['size']), counts=code['counts'].decode())
+        if codes[index] is not None:
+            entry['segmentation'] = codes[index]
         entries.append(entry)
     return entries

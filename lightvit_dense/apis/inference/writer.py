@@ -13,14 +13,7 @@ from PIL import Image
 from lightvit_dense.visualization import Color
 
 from .painting import draw_result
-from .results import (
-    Classification,
-    Detections,
-    Result,
-    Segmentation,
-    category_ids,
-    coco_entries,
-)
+from .results import Classification, Detections, Result, Segmentation, category_ids, coco_entries
 from .sources import InferenceError, Picture
 
 
@@ -50,14 +43,12 @@ class JsonList:
 class ResultWriter:
     """Write results below a folder, in memory that does not grow with their number.
 
-    * ``images.json``: of each picture ``id``, ``file_name``, ``height``, ``width``, and what it
-      shows: for segmentation ``classes`` with their ``pixels``, for classification the likeliest
-      ``classes`` with their ``score``.
+    * ``images.json``: ``id``, ``file_name``, ``height``, ``width`` of each picture, and its
+      ``classes`` with their ``pixels`` (segmentation) or ``score`` (classification).
     * ``classes.json``: ``id`` and ``name`` of the classes.
-    * ``detections.json``: objects as COCO's results, which ``COCO.loadRes`` reads. The id of a
-      picture is the number that its file's name is, as in COCO, else its name.
-    * ``labels/<name>.png``: class indices from 0, one byte a pixel; with ``palette`` they have the
-      colours of the classes, so that they can be looked at.
+    * ``detections.json``: objects as COCO's results; a picture's id is the number that its file's
+      name is, as in COCO, else its name.
+    * ``labels/<name>.png``: class indices from 0, coloured with ``palette``.
     * With ``pictures``: ``pictures/<name>.jpg`` and ``videos/<name>.mp4``, results painted over.
     """
 
