@@ -25,6 +25,8 @@ from .stages import Stage, read_record, start_job, stop_orphan, stop_processes, 
 
 JOB_FILE = 'slurm_job'
 """File in a stage's folder: the number of its job."""
+PATIENCE = 5.0
+"""Seconds after which a job that the queue does not have has ended."""
 
 
 class LocalExecutor:
@@ -154,7 +156,7 @@ class SlurmExecutor:
         self.folder, self.options, self.env = folder, options, dict(env or {})
         self.cwd, self.poll, self.width = Path(cwd).resolve(), poll, 1
         self._jobs: dict[str, str] = {}  # of stages that are queued or run
-        self._missed: set[str] = set()
+        self._missed: dict[str, float] = {}  # since when the queue has not had them
         self._looked = 0.0
 
     def adopt(self, stage: Stage) -> bool:
@@ -212,15 +214,19 @@ class SlurmExecutor:
             self._jobs[stage.name] = job.job_id
 
     def ended(self) -> dict[str, Path]:
-        """Return the stages that the queue has twice not had: their records take time to arrive."""
-        if time.monotonic() - self._looked < self.poll:
+        """Return the stages that the queue has not had for a while.
+
+        Their records take time to arrive, and one that is queued again is missing for a moment.
+        """
+        now = time.monotonic()
+        if now - self._looked < self.poll:
             return {}
-        queue = self._queue()
-        self._looked = time.monotonic()
+        queue, self._looked = self._queue(), now
         if queue is None:
             return {}
-        gone = {name for name, job in self._jobs.items() if job not in queue}
-        names, self._missed = gone & self._missed, gone - self._missed
+        gone = [name for name, job in self._jobs.items() if job not in queue]
+        self._missed = {name: self._missed.get(name, now) for name in gone}
+        names = [name for name, since in self._missed.items() if now - since > PATIENCE]
         return {name: self.folder / f'{self._jobs.pop(name)}_0_log.err' for name in names}
 
     def close(self) -> None:
