@@ -1,12 +1,10 @@
 """The documentation builds without a warning, and its examples and tables hold."""
 
-import importlib.util
 import logging
 import re
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
-from types import ModuleType
 
 import griffe
 import pytest
@@ -17,20 +15,11 @@ from lightvit_dense.suite.documents import write_documents
 from lightvit_dense.suite.findings import TYPES as FINDINGS
 from lightvit_dense.suite.findings import check_findings
 from lightvit_dense.suite.spec import ANALYSES, ENTRIES, PARTS, Sweep, read_suite
+from tools import build_docs
+from tools.docs_roles import PlainRoles
 
 ROOT = Path(__file__).parents[1]
-
-
-def tool(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, ROOT / 'tools' / f'{name}.py')
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-build_docs = tool('build_docs')
+CODE = '\n```python\nx[0](nothing.py)\n```\n'  # is left as it is
 
 
 def small_repository(root: Path, text: str) -> Path:
@@ -55,21 +44,16 @@ def test_links_are_turned_to_pages_pictures_and_listings(tmp_path: Path) -> None
     site = staged(
         tmp_path,
         '[up](../README.md#results) [here](#x) [far](https://arxiv.org/abs/2404.12210)\n'
-        '[config](../configs/a.py) ![p](images/p.png)\n',
+        '[config](../configs/a.py) ![p](images/p.png)\n' + CODE,
     )
     assert (site / 'page.md').read_text() == (
         '[up](index.md#results) [here](#x) [far](https://arxiv.org/abs/2404.12210)\n'
-        '[config](files/configs/a.py.md) ![p](images/p.png)\n'
+        '[config](files/configs/a.py.md) ![p](images/p.png)\n' + CODE
     )
     listing = (site / 'files/configs/a.py.md').read_text()
     assert '# configs/a.py' in listing
     assert '````python\nx = 1\n````' in listing
     assert (site / 'images/p.png').read_bytes() == b'a picture'
-
-
-def test_code_is_left_as_it_is(tmp_path: Path) -> None:
-    text = 'before\n\n```python\nx[0](nothing.py)\n```\n'
-    assert (staged(tmp_path, text) / 'page.md').read_text() == text
 
 
 @pytest.mark.parametrize('link', ['gone.md', '../../outside.md', '../configs'])
@@ -123,21 +107,14 @@ def test_an_anchor_that_is_not_there_is_an_error(
     assert build_docs.build(root, tmp_path / 'out', api=False).is_file()
 
 
-class Warnings(logging.Handler):
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.lines: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.lines.append(record.getMessage())
-
-
-def docstring_faults(package: str, folder: Path) -> tuple[int, list[str]]:
+def docstring_faults(
+    package: str, folder: Path, caplog: pytest.LogCaptureFixture
+) -> tuple[int, list[str]]:
     """Parse all docstrings of a package; return their number and what is wrong with them."""
     # mkdocstrings hands griffe's messages on to mkdocs, once it has been at work.
-    warnings, loggers = Warnings(), [logging.getLogger(name) for name in ('griffe', 'mkdocs')]
+    loggers = [logging.getLogger(name) for name in ('griffe', 'mkdocs')]
     for logger in loggers:
-        logger.addHandler(warnings)
+        logger.addHandler(caplog.handler)
     loader = griffe.GriffeLoader(search_paths=[folder], allow_inspection=False)
     try:
         pending, count = [loader.load(package)], 0
@@ -152,23 +129,27 @@ def docstring_faults(package: str, folder: Path) -> tuple[int, list[str]]:
                     pending.append(member)
     finally:
         for logger in loggers:
-            logger.removeHandler(warnings)
-    return count, warnings.lines
+            logger.removeHandler(caplog.handler)
+    return count, [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING]
 
 
 @pytest.mark.parametrize('package', ['lightvit_dense', 'tracking'])
-def test_docstrings_speak_of_arguments_that_are_there(package: str) -> None:
-    count, faults = docstring_faults(package, ROOT)
+def test_docstrings_speak_of_arguments_that_are_there(
+    package: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    count, faults = docstring_faults(package, ROOT, caplog)
     assert count > 300
     assert not faults
 
 
-def test_a_docstring_of_another_argument_is_noticed(tmp_path: Path) -> None:
+def test_a_docstring_of_another_argument_is_noticed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     (tmp_path / 'wrong').mkdir()
     (tmp_path / 'wrong/__init__.py').write_text(
         'def f(x: int) -> None:\n    """Do it.\n\n    Args:\n        y: A number.\n    """\n'
     )
-    count, faults = docstring_faults('wrong', tmp_path)
+    count, faults = docstring_faults('wrong', tmp_path, caplog)
     assert count == 1
     assert any("'y'" in fault for fault in faults)
 
@@ -176,7 +157,7 @@ def test_a_docstring_of_another_argument_is_noticed(tmp_path: Path) -> None:
 def test_roles_of_docstrings_become_code(tmp_path: Path) -> None:
     text = 'See :class:`A` and :func:`~b.c`, ``d``.'
     (tmp_path / 'roles.py').write_text(f'def f() -> None:\n    """{text}"""\n')
-    extensions = griffe.load_extensions(tool('docs_roles').PlainRoles)
+    extensions = griffe.load_extensions(PlainRoles)
     module = griffe.load('roles', search_paths=[tmp_path], extensions=extensions)
     assert module['f'].docstring.value == 'See `A` and `b.c`, ``d``.'
 
@@ -200,8 +181,8 @@ def own_names() -> Iterator[None]:
         home._module_dict.update(names)
 
 
-def examples() -> list[str]:
-    text = (ROOT / 'docs/extending.md').read_text(encoding='utf-8')
+def examples(name: str = 'extending.md') -> list[str]:
+    text = (ROOT / 'docs' / name).read_text(encoding='utf-8')
     return re.findall(r'^```python\n(.*?)^```$', text, re.M | re.S)
 
 
@@ -232,8 +213,7 @@ def test_the_data_set_of_extending_reads_images(tmp_path: Path) -> None:
 
 
 def test_the_suite_of_the_document_is_read_and_checked(tmp_path: Path) -> None:
-    text = (ROOT / 'docs/suite.md').read_text(encoding='utf-8')
-    (code,) = re.findall(r'^```python\n(.*?)^```$', text, re.M | re.S)
+    (code,) = examples('suite.md')
     path = tmp_path / 'mine.py'
     path.write_text(code)
     suite = read_suite(path, ROOT)

@@ -34,17 +34,12 @@ def metafiles() -> dict[str, dict]:
     return {path: yaml.safe_load((ROOT / path).read_text()) for path in paths}
 
 
-def collections() -> list[dict]:
-    return [entry for file in metafiles().values() for entry in file['Collections']]
-
-
-def models() -> list[dict]:
-    return [entry for file in metafiles().values() for entry in file['Models']]
-
-
-def by_name(name: str) -> dict:
-    (found,) = [model for model in models() if model['Name'] == name]
-    return found
+def entries(kind: str) -> dict[str, dict]:
+    """Return the ``Collections`` or ``Models`` by name, each of which is there once."""
+    found = [entry for file in metafiles().values() for entry in file[kind]]
+    by_name = {entry['Name']: entry for entry in found}
+    assert len(by_name) == len(found)
+    return by_name
 
 
 def test_every_metafile_is_imported() -> None:
@@ -54,9 +49,7 @@ def test_every_metafile_is_imported() -> None:
 
 
 def test_collections_have_the_fields_of_the_format_and_files_that_exist() -> None:
-    names = [entry['Name'] for entry in collections()]
-    assert len(names) == len(set(names))
-    for entry in collections():
+    for entry in entries('Collections').values():
         assert set(entry) == COLLECTION
         assert set(entry['Metadata']) == {'Training Data', 'Training Techniques', 'Architecture'}
         assert set(entry['Paper']) == {'Title', 'URL'}
@@ -66,10 +59,8 @@ def test_collections_have_the_fields_of_the_format_and_files_that_exist() -> Non
 
 
 def test_models_have_the_fields_of_the_format_and_files_that_exist() -> None:
-    names = [entry['Name'] for entry in models()]
-    assert len(names) == len(set(names))
-    known = {entry['Name'] for entry in collections()}
-    for entry in models():
+    models, known = entries('Models'), entries('Collections')
+    for entry in models.values():
         assert MODEL <= set(entry) <= MODEL | OPTIONAL, entry['Name']  # nothing to download
         assert entry['In Collection'] in known
         assert entry['Name'] == Path(entry['Config']).stem
@@ -77,7 +68,7 @@ def test_models_have_the_fields_of_the_format_and_files_that_exist() -> None:
         metadata = entry['Metadata']
         assert SIZES | {'Training Data', 'Architecture', 'Batch Size'} <= set(metadata)
         assert all(isinstance(metadata[key], int) for key in SIZES)
-        assert set(entry.get('Downstream') or ()) <= set(names)
+        assert set(entry.get('Downstream') or ()) <= set(models)
         for result in entry.get('Results') or ():
             assert set(result) == {'Task', 'Dataset', 'Metrics', 'Source'}
             assert result['Source'] == 'paper'
@@ -86,7 +77,9 @@ def test_models_have_the_fields_of_the_format_and_files_that_exist() -> None:
 
 def test_every_config_has_an_entry() -> None:
     leaves = [p for folder in FOLDERS for p in (ROOT / 'configs' / folder).rglob('*.py')]
-    assert {m['Config'] for m in models()} == {str(p.relative_to(ROOT)) for p in leaves}
+    assert {m['Config'] for m in entries('Models').values()} == {
+        str(p.relative_to(ROOT)) for p in leaves
+    }
 
 
 @pytest.mark.parametrize('folder', ['imagenet', 'coco', 'ade20k', 'lasot'])
@@ -105,11 +98,11 @@ def test_lengths_batches_and_expected_figures_are_those_of_the_configs(folder: s
 
 
 def test_downstream_names_what_starts_from_a_pretraining() -> None:
-    entry = by_name('dmae_vit-tiny')
+    entry = entries('Models')['dmae_vit-tiny']
     assert {'maskrcnn_dmae_tiny', 'ostrack256_dmae_tiny', 'flowers_vit-tiny'} <= set(
         entry['Downstream']
     )
-    cfg = Config.fromfile(ROOT / by_name(entry['Downstream'][0])['Config'])
+    cfg = Config.fromfile(ROOT / entries('Models')[entry['Downstream'][0]]['Config'])
     assert 'work_dirs/dmae_vit-tiny/' in cfg.model.backbone.init_cfg.checkpoint
 
 
@@ -124,7 +117,7 @@ def test_downstream_names_what_starts_from_a_pretraining() -> None:
     ],
 )
 def test_parameters_and_operations_are_the_built_models(name: str) -> None:
-    entry = by_name(name)
+    entry = entries('Models')[name]
     cfg = apis.load_config(str(ROOT / entry['Config']))
     prepare_scope(cfg)
     cfg.model.backbone.init_cfg = cfg.model.init_cfg = None
@@ -138,10 +131,10 @@ def test_parameters_and_operations_are_the_built_models(name: str) -> None:
     'name', ['mae_vit-tiny', 'dmae_vit-small', 'mae_hiera-tiny', 'd2simmim_swin-tiny']
 )
 def test_parameters_of_pretraining_are_the_backbones(name: str) -> None:
-    cfg = Config.fromfile(ROOT / by_name(name)['Config'])
+    cfg = Config.fromfile(ROOT / entries('Models')[name]['Config'])
     backbone = MODELS.build(cfg.model.backbone)
     count = sum(parameter.numel() for parameter in backbone.parameters())
-    assert count == by_name(name)['Metadata']['Parameters']
+    assert count == entries('Models')[name]['Metadata']['Parameters']
 
 
 def test_sizes_of_dense_models_are_those_of_the_documents() -> None:
@@ -158,7 +151,7 @@ def test_sizes_of_dense_models_are_those_of_the_documents() -> None:
         'Semantic FPN, ViT-Tiny': 'semfpn_dmae_tiny',
     }
     for title, name in pairs.items():
-        metadata = by_name(name)['Metadata']
+        metadata = entries('Models')[name]['Metadata']
         told = metadata['Image Size'], metadata['Parameters'] / 1e6, metadata['FLOPs'] / 1e9
         printed = f'{told[0]}', f'{told[1]:.2f}', f'{told[2]:.1f}'
         assert list(printed) == rows[title]

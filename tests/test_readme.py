@@ -284,13 +284,12 @@ def test_pretraining_leaves_the_file_that_detection_starts_from(reader: Reader) 
 def gallery(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Work where the README's Python does: beside pictures, a video and trained models."""
     (tmp_path / 'configs').symlink_to(ROOT / 'configs')
-    street = skimage.data.astronaut()[..., ::-1]
-    cv2.imwrite(str(tmp_path / 'street.jpg'), street)
     (tmp_path / 'photos').mkdir()
-    for name in 'ab':
-        cv2.imwrite(str(tmp_path / f'photos/{name}.jpg'), street)
-    size = (320, 320)
-    film = cv2.VideoWriter(str(tmp_path / 'walk.mp4'), cv2.VideoWriter.fourcc(*'mp4v'), 10, size)
+    street = skimage.data.astronaut()[..., ::-1]
+    for name in ('street', 'photos/a', 'photos/b'):
+        cv2.imwrite(str(tmp_path / f'{name}.jpg'), street)
+    codec = cv2.VideoWriter.fourcc(*'mp4v')
+    film = cv2.VideoWriter(str(tmp_path / 'walk.mp4'), codec, 10, (320, 320))
     for _ in range(3):
         film.write(np.ascontiguousarray(street[:320, :320]))
     film.release()
@@ -381,8 +380,8 @@ def test_sections_that_messages_refer_to_exist() -> None:
         ('lightvit_dense', r"section '([^']+)'"),
         ('configs', r'README, "([^"]+)"'),
     ):
-        for path in (ROOT / folder).rglob('*.py'):
-            wanted |= {' '.join(w.split()) for w in re.findall(pattern, path.read_text())}
+        text = ' '.join(' '.join(p.read_text().split()) for p in (ROOT / folder).rglob('*.py'))
+        wanted |= set(re.findall(pattern, text))
     assert wanted >= {'Prepare data', 'Pre-trained checkpoints'}
     assert wanted <= set(titles)
 

@@ -52,41 +52,21 @@ PACKAGES = ('lightvit_dense', 'tracking')
 LANGUAGES = {'.py': 'python', '.sh': 'bash', '.yml': 'yaml', '.cff': 'yaml', '.json': 'json'}
 PICTURES = {'.png', '.jpg', '.jpeg', '.svg', '.gif'}
 
-_FENCE = re.compile(r'^( *)```.*?^\1```$', re.M | re.S)
-_LINK = re.compile(r'(?<=\]\()([^)\s]+)(?=\))')
+_FENCE_OR_LINK = re.compile(r'(?P<fence>^( *)```.*?^\2```$)|(?<=\]\()[^)\s]+(?=\))', re.M | re.S)
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """Parse the command line.
-
-    Args:
-        argv: Arguments without the program's name; ``sys.argv`` when None.
-    """
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        '--out', default='work_dirs/docs', metavar='DIR', help='the site goes to DIR/site'
-    )
-    parser.add_argument(
-        '--no-api', action='store_true', help='the pages alone, in a few seconds: for writing them'
-    )
-    parser.add_argument('--tables', action='store_true', help='only write the tables')
+    add = parser.add_argument
+    add('--out', default='work_dirs/docs', metavar='DIR', help='the site goes to DIR/site')
+    add('--no-api', action='store_true', help='the pages alone, in a few seconds: to write them')
+    add('--tables', action='store_true', help='only write the tables')
     return parser.parse_args(argv)
 
 
-def site_path(document: str) -> str:
-    """Return where a document of the repository lies in the site's sources."""
-    if document == 'README.md':
-        return 'index.md'
-    name = document.removeprefix('docs/')
-    return name if document.startswith('docs/') else name.lower()
-
-
 def menu(root: Path) -> dict[str, list[str]]:
-    """Return the menu.
-
-    Raises:
-        UserError: If a document is missing, or one of ``docs/`` is not in the menu.
-    """
+    """Return the menu; a UserError names documents that are missing, or that it lacks."""
     sections = {title: list(documents) for title, documents in MENU.items()}
     known = {name for documents in sections.values() for name in documents}
     missing = sorted(name for name in known if not (root / name).is_file())
@@ -101,30 +81,21 @@ def menu(root: Path) -> dict[str, list[str]]:
 
 
 class Staging:
-    """The site's sources: pages with turned links, pictures, and listings of files.
-
-    Args:
-        root: The repository.
-        target: Folder to fill.
-        documents: Documents that become pages, relative to the repository.
-    """
+    """The site's sources: pages with turned links, pictures, and listings of files."""
 
     def __init__(self, root: Path, target: Path, documents: list[str]) -> None:
         self.root, self.target = root, target
-        self.pages = {document: site_path(document) for document in documents}
+        self.pages = {name: name.removeprefix('docs/').lower() for name in documents}
+        self.pages |= {'README.md': 'index.md'}
 
     def add(self, document: str) -> None:
         """Copy a document, its pictures and the files that it links to."""
         text = (self.root / document).read_text(encoding='utf-8')
-        pieces, end = [], 0
-        for fence in _FENCE.finditer(text):  # links in code are no links
-            pieces += [self._turned(text[end : fence.start()], document), fence[0]]
-            end = fence.end()
-        pieces.append(self._turned(text[end:], document))
-        self._write(self.pages[document], ''.join(pieces))
-
-    def _turned(self, text: str, document: str) -> str:
-        return _LINK.sub(lambda found: self._target_of(found[0], document), text)
+        # Links in code are no links.
+        turned = _FENCE_OR_LINK.sub(
+            lambda found: found[0] if found['fence'] else self._target_of(found[0], document), text
+        )
+        self.write(self.pages[document], turned)
 
     def _target_of(self, link: str, document: str) -> str:
         """Return what a link of a document is in the site."""
@@ -143,19 +114,19 @@ class Staging:
         """Copy a picture, or list a file on a page of its own."""
         if file.suffix in PICTURES:
             page = place.removeprefix('docs/')
-            (self.target / page).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(file, self.target / page)
+            self.write(page, file.read_bytes())
             return page
         page = f'files/{place}.md'
         language = LANGUAGES.get(file.suffix, 'text')
         code = file.read_text(encoding='utf-8').rstrip()
-        self._write(page, f'# {place}\n\n````{language}\n{code}\n````\n')
+        self.write(page, f'# {place}\n\n````{language}\n{code}\n````\n')
         return page
 
-    def _write(self, page: str, text: str) -> None:
+    def write(self, page: str, content: str | bytes) -> None:
+        """Write a page or a picture."""
         path = self.target / page
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding='utf-8')
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 def api_pages(root: Path) -> dict[str, str]:
@@ -185,19 +156,13 @@ def stage(root: Path, source: Path, api: bool = True) -> list[dict[str, Any]]:
     if api:
         pages = api_pages(root)
         for page, text in pages.items():
-            (source / page).parent.mkdir(parents=True, exist_ok=True)
-            (source / page).write_text(text, encoding='utf-8')
-        titles = {page: Path(page).stem.removeprefix('lightvit_dense.') for page in pages}
-        nav.append({'API': [{title: page} for page, title in titles.items()]})
+            staging.write(page, text)
+        nav.append({'API': [{Path(p).stem.removeprefix('lightvit_dense.'): p} for p in pages]})
     return nav
 
 
 def build(root: Path, out: Path, api: bool = True) -> Path:
-    """Build the site; return its first page.
-
-    Raises:
-        UserError: If mkdocs is not installed, or it warns of anything.
-    """
+    """Build the site by mkdocs, whose warnings are a UserError; return its first page."""
     if importlib.util.find_spec('mkdocs') is None:
         raise UserError("the documentation is built by mkdocs: pip install -e '.[dev]'")
     from mkdocs.commands.build import build as run_mkdocs

@@ -30,8 +30,10 @@ class WarmupCosineLR(LRSchedulerMixin, _ParamScheduler):
         warmup: Epochs (iterations if ``by_epoch`` is False) of warm-up.
         start_factor: f, the share of the base rate at step 0.
         eta_min_ratio: r, the share of the base rate that the cosine ends at.
-        begin, end: First and last (T) epoch or iteration; by default the whole training.
-        last_step, verbose: As of mmengine's schedulers.
+        begin: First epoch or iteration.
+        end: Last one (T); by default that of the training.
+        last_step: As of mmengine's schedulers.
+        verbose: As of mmengine's schedulers.
         by_epoch: Whether ``warmup``, ``begin`` and ``end`` are epochs.
 
     Raises:

@@ -12,13 +12,8 @@ from lightvit_dense.errors import UserError, require_known
 
 from .results import MEASURED, Results, Run
 
-KINDS = {
-    'cka': 'cka',
-    'fourier': 'fourier',
-    'attention_stats': 'attention',
-    'attention_agreement': 'agreement',
-}
-"""Tool -> what it calls its files."""
+OF_ONE_MODEL = ('attention_stats', 'fourier')
+"""Tools that write a file for each model."""
 QUANTITIES = {
     'distance': ('attention_stats', 'attention distance, px'),
     'entropy': ('attention_stats', 'attention entropy, nats'),
@@ -63,24 +58,17 @@ class Figure(BaseModel):
     layers: str | list[int] = 'upper'
     model: str | None = None  # of the analysis; needed for attention and Fourier
 
-    @property
-    def of_one_model(self) -> bool:
-        """Whether the quantity belongs to one model."""
-        return QUANTITIES[self.quantity][0] in ('attention_stats', 'fourier')
-
     def check(self, analyses: Mapping[str, Any], where: str) -> None:
         """Raise UserError if a name is unknown or missing."""
         require_known(self.quantity, QUANTITIES, f'{where}.quantity')
         require_known(self.analysis, analyses, f'{where}.analysis')
         analysis, tool = analyses[self.analysis], QUANTITIES[self.quantity][0]
         if analysis.tool != tool:
-            raise UserError(
-                f'{where}: the analysis {self.analysis!r} is by {analysis.tool}, this needs one by '
-                f'{tool}'
-            )
+            by = f'the analysis {self.analysis!r} is by {analysis.tool}'
+            raise UserError(f'{where}: {by}, this needs one by {tool}')
         if isinstance(self.layers, str):
             require_known(self.layers, PARTS, f'{where}.layers')
-        if not self.of_one_model:
+        if tool not in OF_ONE_MODEL:
             if self.model is not None:
                 raise UserError(f'{where}: {self.quantity} is of two models, leave out model')
         elif self.model is None:
@@ -99,51 +87,45 @@ class Figure(BaseModel):
         """Return the number; raise NotRunError if it was not measured."""
         tool = QUANTITIES[self.quantity][0]
         contents = _contents(_analysis(results, self.analysis), root)
-        if self.of_one_model:
+        if tool in OF_ONE_MODEL:
             contents = [c for c in contents if _is_model(c.get('model') or {}, self.model, results)]
             if not contents:
                 raise NotRunError(f'the analysis {self.analysis!r} has no file of {self.model!r}')
         try:
-            return _READERS[tool](contents[0], self.quantity, self.layers)
+            return _TOOLS[tool][1](contents[0], self.quantity, self.layers)
         except (KeyError, TypeError, IndexError, ValueError, ZeroDivisionError) as error:
-            raise NotRunError(
-                f'the file of the analysis {self.analysis!r} lacks {self.quantity} '
-                f'({type(error).__name__}: {error})'
-            ) from error
+            what = f'the file of the analysis {self.analysis!r} lacks {self.quantity}'
+            raise NotRunError(f'{what} ({type(error).__name__}: {error})') from error
 
 
 def _analysis(results: Results, name: str) -> Run:
-    for run in results.runs:
-        if (run.kind, run.name) == ('analysis', name):
-            if run.state != MEASURED:
-                raise NotRunError(f'the analysis {name!r} is not measured: {run.state}')
-            return run
-    raise NotRunError(f'the results have no analysis {name!r}')
+    found = [run for run in results.runs if (run.kind, run.name) == ('analysis', name)]
+    if not found:
+        raise NotRunError(f'the results have no analysis {name!r}')
+    if found[0].state != MEASURED:
+        raise NotRunError(f'the analysis {name!r} is not measured: {found[0].state}')
+    return found[0]
 
 
 def _contents(run: Run, root: Path) -> list[dict[str, Any]]:
     """Return the JSON files of an analysis that are of its tool's kind."""
-    kind, found = KINDS[run.tool], []
+    kind, found = _TOOLS[run.tool][0], []
     for name in run.files:
         if name.endswith('.json') and name.startswith(kind):
             try:
-                content = json.loads((root / run.folder / name).read_text(encoding='utf-8'))
+                found.append(json.loads((root / run.folder / name).read_text(encoding='utf-8')))
             except (OSError, ValueError) as error:
-                raise NotRunError(
-                    f'{name} of the analysis {run.name!r} is missing or half-written ({error})'
-                ) from error
-            if isinstance(content, dict) and content.get('kind') == kind:
-                found.append(content)
+                what = f'{name} of the analysis {run.name!r} is missing or half-written'
+                raise NotRunError(f'{what} ({error})') from error
+    found = [content for content in found if isinstance(content, dict)]
+    found = [content for content in found if content.get('kind') == kind]
     if not found:
         raise NotRunError(f'the analysis {run.name!r} left no {kind} in {run.folder}')
     return found
 
 
 def _is_model(described: Mapping[str, Any], model: str | None, results: Results) -> bool:
-    """Return whether a tool's description of a model, title and checkpoint, is that of ours.
-
-    The checkpoint of a pre-training lies in the folder of its run.
-    """
+    """Return whether a description is of ours; a pre-training's checkpoint lies in its folder."""
     source: Any = {init.name: init.pretrain for init in results.inits}.get(str(model)) or model
     if isinstance(source, Mapping):
         source = source.get('default')
@@ -185,9 +167,9 @@ def _read_cka(content: Mapping[str, Any], quantity: str, layers: Any) -> float:
     rows = choose_layers(layers, range(len(matrix)))
     if quantity == 'cka_diagonal':
         if len(matrix) != len(matrix[0]):
+            sizes = f'{len(matrix)} and {len(matrix[0])} layers'
             raise NotRunError(
-                f'the models have {len(matrix)} and {len(matrix[0])} layers: no pairs of the same '
-                "number; use the quantity 'cka'"
+                f"the models have {sizes}: no pairs of the same number; use the quantity 'cka'"
             )
         return fmean(matrix[row][row] for row in rows)
     columns = choose_layers(layers, range(len(matrix[0])))
@@ -202,9 +184,10 @@ def _read_agreement(content: Mapping[str, Any], quantity: str, layers: Any) -> f
     return fmean(pair[quantity] for pair in pairs if pair['student'] in chosen)
 
 
-_READERS: Mapping[str, Callable[[Mapping[str, Any], str, Any], float]] = {
-    'attention_stats': _read_attention,
-    'fourier': _read_fourier,
-    'cka': _read_cka,
-    'attention_agreement': _read_agreement,
+_TOOLS: Mapping[str, tuple[str, Callable[[Mapping[str, Any], str, Any], float]]] = {
+    'attention_stats': ('attention', _read_attention),
+    'fourier': ('fourier', _read_fourier),
+    'cka': ('cka', _read_cka),
+    'attention_agreement': ('agreement', _read_agreement),
 }
+"""Tool -> what it calls its files, and how a number is read out of one."""

@@ -3,7 +3,6 @@
 import json
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +11,7 @@ from lightvit_dense.utils.io import sha256
 from lightvit_dense.utils.logs import find_scalars, read_scalars, series
 
 from .plan import METRICS, SuitePlan
-from .results import (
-    FAILED,
-    MEASURED,
-    NOT_RUN,
-    RUNNING,
-    NamedInit,
-    NamedMetric,
-    NamedTask,
-    Results,
-    Run,
-)
+from .results import FAILED, MEASURED, NOT_RUN, RUNNING, NamedInit, NamedTask, Results, Run
 from .stages import Stage, StageRecord, forget, is_done, is_running, read_record, tail_lines
 
 ERROR_LINES = 12
@@ -48,11 +37,7 @@ def last_scalars(work_dir: Path, keys: Sequence[str]) -> dict[str, float]:
 
 
 def forget_unreadable(plan: SuitePlan) -> list[str]:
-    """Forget tests whose results are half-written or foreign, so that they run again.
-
-    Returns:
-        Their names.
-    """
+    """Forget tests whose results are half-written or foreign, to run again; return their names."""
     found = []
     for cell in plan.cells:
         stage = plan.stages[cell.test] if cell.test else None
@@ -75,32 +60,24 @@ def state_of(stage: Stage) -> tuple[str, str | None]:
 
 
 def collect(plan: SuitePlan, environment: Mapping[str, Any]) -> Results:
-    """Gather everything that is known of a suite's runs.
-
-    Args:
-        plan: The suite's plan.
-        environment: From :func:`lightvit_dense.utils.environment.environment`.
-    """
+    """Gather everything that is known of a suite's runs, made on the given machine."""
     suite = plan.suite
-    runs = [
-        _run(plan, plan.stages[f'prepare_{p.name}'], kind='prepare', name=p.name)
-        for p in suite.prepare.values()
-    ]
-    runs += [
-        _run(plan, plan.stages[f'pretrain_{p.name}'], kind='pretrain', name=p.name, config=p.config)
-        for p in suite.pretrains.values()
-    ]
+    runs = [_run(plan, f'prepare_{name}', kind='prepare', name=name) for name in suite.prepare]
+    for name, pretrain in suite.pretrains.items():
+        known = dict(kind='pretrain', name=name, config=pretrain.config)
+        runs.append(_run(plan, f'pretrain_{name}', **known))
     runs += [_cell(plan, cell) for cell in plan.cells]
     for entry in suite.measured:
         name = f'{entry["task"]}_{entry["init"]}_seed-{entry["seed"]}'
         runs.append(Run(kind='cell', name=name, title=name, state=MEASURED, **entry))
     for analysis in suite.analyses.values():
-        stage = plan.stages[f'analysis_{analysis.name}']
         known = dict(name=analysis.name, tool=analysis.tool, models=list(analysis.models))
-        run = _run(plan, stage, kind='analysis', **known)
-        paths = sorted(stage.work_dir.glob('*')) if run.state == MEASURED else []
-        names = [p.name for p in paths if p.suffix in ('.json', '.npz', '.png')]
-        runs.append(run.model_copy(update={'files': [n for n in names if n != 'stage.json']}))
+        run = _run(plan, f'analysis_{analysis.name}', kind='analysis', **known)
+        if run.state == MEASURED:
+            paths = sorted(plan.stages[f'analysis_{analysis.name}'].work_dir.glob('*'))
+            names = [path.name for path in paths if path.suffix in ('.json', '.npz', '.png')]
+            run.files = [name for name in names if name != 'stage.json']
+        runs.append(run)
     return Results(
         name=suite.name,
         title=suite.title,
@@ -110,16 +87,8 @@ def collect(plan: SuitePlan, environment: Mapping[str, Any]) -> Results:
         smoke=plan.smoke,
         seeds=list(suite.seeds),
         sweep=suite.sweep.title if suite.sweep else '',
-        inits=[
-            NamedInit(**{key: getattr(init, key) for key in NamedInit.model_fields})
-            for init in suite.inits.values()
-        ],
-        tasks=[
-            NamedTask(
-                name=t.name, title=t.title, metrics=[NamedMetric(**asdict(m)) for m in t.metrics]
-            )
-            for t in suite.tasks.values()
-        ],
+        inits=[NamedInit.model_validate(i, from_attributes=True) for i in suite.inits.values()],
+        tasks=[NamedTask.model_validate(t, from_attributes=True) for t in suite.tasks.values()],
         runs=runs,
         environment=dict(environment),
     )
@@ -128,8 +97,8 @@ def collect(plan: SuitePlan, environment: Mapping[str, Any]) -> Results:
 def _cell(plan: SuitePlan, cell: Any) -> Run:
     train, task = plan.stages[cell.train], cell.task
     keys = [metric.key for metric in task.metrics]
-    run = _run(plan, train, kind='cell', name=cell.train, config=cell.config)
-    run.init, run.task, run.seed = cell.init.name, task.name, cell.seed
+    known = dict(name=cell.train, config=cell.config, init=cell.init.name, task=task.name)
+    run = _run(plan, cell.train, kind='cell', seed=cell.seed, **known)
     if run.state == NOT_RUN:
         for need in train.after:
             if state_of(plan.stages[need])[0] == FAILED:
@@ -140,7 +109,7 @@ def _cell(plan: SuitePlan, cell: Any) -> Run:
         scalars = last_scalars(train.work_dir, keys)
         run.metrics = {key: scalars[key] for key in keys if key in scalars}
     else:
-        test = _run(plan, plan.stages[cell.test], kind='cell', name=cell.test)
+        test = _run(plan, cell.test, kind='cell', name=cell.test)
         run.state, run.error, run.test_folder = test.state, test.error, test.folder
         run.commands += test.commands
         run.seconds = (run.seconds or 0) + (test.seconds or 0)
@@ -156,7 +125,8 @@ def _cell(plan: SuitePlan, cell: Any) -> Run:
     return run
 
 
-def _run(plan: SuitePlan, stage: Stage, **known: Any) -> Run:
+def _run(plan: SuitePlan, name_of_stage: str, **known: Any) -> Run:
+    stage = plan.stages[name_of_stage]
     state, error = state_of(stage)
     record = read_record(stage) or StageRecord(stage.key)
     command = shlex.join(['python', *map(str, stage.command[1:])])

@@ -16,7 +16,7 @@ import yaml
 from lightvit_dense.errors import UserError, require_known
 from lightvit_dense.utils.tables import to_markdown
 
-from .papers import FIGURES, INITS, PUBLISHED, TABLES, PublishedCell, published, published_for
+from .papers import FIGURES, INITS, PUBLISHED, TABLES, published, published_for
 from .report import render
 from .results import NOT_RUN, NamedInit, Results, read_results
 from .spec import read_suite
@@ -28,11 +28,7 @@ _PART = re.compile(r'(<!-- ([\w./-]+):begin -->\n)(.*?)(<!-- \2:end -->)', re.S)
 
 
 def fill(text: str, tables: Mapping[str, str], where: str = 'the page') -> str:
-    """Return a page with its tables written anew.
-
-    Raises:
-        UserError: If the page has a mark that no table belongs to, or one that does not end.
-    """
+    """Return a page with its tables written anew; a UserError names a mark that is wrong."""
     for name in re.findall(r'<!-- ([\w./-]+):(?:begin|end) -->', text):
         require_known(name, tables, f'{where}: a mark')
         if (text.count(f'<!-- {name}:begin -->'), text.count(f'<!-- {name}:end -->')) != (1, 1):
@@ -41,16 +37,11 @@ def fill(text: str, tables: Mapping[str, str], where: str = 'the page') -> str:
 
 
 def blocks(root: Path) -> dict[str, str]:
-    """Return all tables by name.
+    """Return all tables of the repository ``root`` by name.
 
-    Args:
-        root: The repository.
-
-    Returns:
-        ``paper.NAME`` for each of the papers' tables, ``paper.lightweight``; ``zoo.FOLDER`` for the
-        configs of a folder, ``zoo.transfer`` by initialisation; for each ``results/NAME.json``
-        ``results.NAME``, and ``report.NAME`` with the findings of a suite; ``results``, the
-        README's table.
+    These are ``paper.NAME`` for each of the papers' tables, ``paper.lightweight``; ``zoo.FOLDER``
+    for the configs of a folder, ``zoo.transfer`` by initialisation; for each ``results/NAME.json``
+    ``results.NAME``, and ``report.NAME`` with the findings of a suite; ``results``, the README's.
     """
     found = {f'paper.{name}': paper_table(name) for name in TABLES}
     found['paper.lightweight'] = lightweight_table()
@@ -133,16 +124,12 @@ def zoo_table(root: Path, paths: Sequence[Path], ours: Mapping[str, str]) -> str
         summary = (ast.get_docstring(ast.parse(path.read_text(encoding='utf-8'))) or '').split('\n')
         told = published_for(name)
         if not isinstance(told, str):
-            parts = [f'{FIGURES[_key(cell)][0]} {cell.value:.1f}'.strip() for cell in told]
-            told = ', '.join(parts) or DASH
+            figures = [(FIGURES[f'{c.task} {c.metric}'][0], c.value) for c in told]
+            told = ', '.join(f'{title} {value:.1f}'.strip() for title, value in figures) or DASH
         link = f'[{path.name}](../{name})'
         rows.append([link, summary[0].rstrip('.'), told, ours.get(name, f'*{NOT_RUN}*')])
     lines = to_markdown(['config', 'what', '*paper*', 'ours'], rows)
     return lines.replace('---:', '---')
-
-
-def _key(cell: PublishedCell) -> str:
-    return f'{cell.task} {cell.metric}'
 
 
 def transfer_table() -> str:
@@ -195,7 +182,7 @@ def metafile(text: str) -> str:
             continue
         model['Results'] = []
         for cell in told:
-            _, task, dataset, metric = FIGURES[_key(cell)]
+            _, task, dataset, metric = FIGURES[f'{cell.task} {cell.metric}']
             entry = {'Task': task, 'Dataset': dataset, 'Metrics': {metric: cell.value}}
             model['Results'].append(entry | {'Source': 'paper'})
     style: dict[str, Any] = dict(sort_keys=False, allow_unicode=True, default_flow_style=None)
@@ -203,15 +190,7 @@ def metafile(text: str) -> str:
 
 
 def write_documents(root: Path, check: bool = False) -> list[str]:
-    """Write all documents and metafiles anew.
-
-    Args:
-        root: The repository.
-        check: Only look, and leave them as they are.
-
-    Returns:
-        Those that were not as they should be.
-    """
+    """Write all documents and metafiles anew, or only look; return the names of what changes."""
     tables, changed = blocks(root), []
     pages = [root / 'README.md', *sorted((root / 'docs').glob('*.md'))]
     for path in [*pages, *sorted((root / 'configs').glob('*/metafile.yml'))]:

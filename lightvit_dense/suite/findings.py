@@ -25,19 +25,11 @@ BETTER, WORSE, UNCLEAR = 'better', 'worse', 'unclear'
 
 
 class Known(NamedTuple):
-    """Names that a finding may use."""
+    """Names that a finding may use; of a task with the keys of its figures."""
 
     inits: Sequence[str]
-    tasks: Mapping[str, Sequence[str]]  # task -> keys of its figures
+    tasks: Mapping[str, Sequence[str]]
     analyses: Mapping[str, Any]
-
-
-class Evidence(NamedTuple):
-    """What findings are judged by; the folders of the runs are relative to ``root``."""
-
-    results: Results
-    table: Table
-    root: Path
 
 
 Judged = tuple[str, list[dict[str, Any]]]  # a verdict and the comparisons it comes from
@@ -61,9 +53,8 @@ class _SeedFinding(_Finding):
         for task in self.tasks or ():
             named = {'task': task} if isinstance(task, str) else task
             if not {'task'} <= set(named) <= {'task', 'metric'}:
-                raise UserError(
-                    f'{where}.tasks: {task!r} is neither a name nor dict(task=, metric=)'
-                )
+                wanted = 'neither a name nor dict(task=, metric=)'
+                raise UserError(f'{where}.tasks: {task!r} is {wanted}')
             require_known(named['task'], known.tasks, f'{where}.tasks')
             if 'metric' in named:
                 metrics = known.tasks[named['task']]
@@ -95,9 +86,9 @@ class AtLeast(_SeedFinding):
             raise UserError(f'{where} compares {self.init!r} with itself')
         self._check([self.init, *self.bases], known, where)
 
-    def judge(self, evidence: Evidence) -> Judged:
+    def judge(self, results: Results, table: Table, root: Path) -> Judged:
         """Return verdict and comparisons; raise NotRunError if something is missing."""
-        table, found = evidence.table, []
+        found = []
         for column in _columns(table, self.tasks):
             for base in self.bases:
                 for init in (self.init, base):
@@ -127,9 +118,9 @@ class Ordering(_SeedFinding):
             raise UserError(f'{where}.inits must be a list of different initialisations')
         self._check(self.inits, known, where)
 
-    def judge(self, evidence: Evidence) -> Judged:
+    def judge(self, results: Results, table: Table, root: Path) -> Judged:
         """Return verdict and comparisons; raise NotRunError if something is missing."""
-        table, found, ordered, reversed_pair = evidence.table, [], True, False
+        found, ordered, reversed_pair = [], True, False
         for column in _columns(table, self.tasks):
             known = [_values(table, init, column) for init in self.inits]
             seeds = [seed for seed in known[0] if all(seed in other for other in known)]
@@ -182,14 +173,14 @@ class CompareAnalysis(_Finding):
             if isinstance(other, Figure):
                 other.check(known.analyses, f'{where}.right')
 
-    def judge(self, evidence: Evidence) -> Judged:
+    def judge(self, results: Results, table: Table, root: Path) -> Judged:
         """Return verdict and comparisons; raise NotRunError if something is missing."""
-        ours = self.left.read(evidence.results, evidence.root)
-        label, found = self.left.label(evidence.results), []
+        ours = self.left.read(results, root)
+        label, found = self.left.label(results), []
         for other in self._others():
             if isinstance(other, Figure):
-                theirs = other.read(evidence.results, evidence.root)
-                against = other.label(evidence.results)
+                theirs = other.read(results, root)
+                against = other.label(results)
             else:
                 theirs, against = other, 'a given value'
             gain = ours - theirs if self.relation == '>' else theirs - ours
@@ -258,21 +249,16 @@ def judge_findings(
     """Judge the findings of a suite file by its results, whose folders are relative to ``root``.
 
     Returns:
-        'type', 'title', 'source', 'verdict' (``appears``, ``does not appear``, ``undecided`` or
-        ``not run``), 'reason' of what was not run, and 'comparisons' of each.
-
-    Raises:
-        UserError: If a finding is malformed.
+        'type', 'title', 'source', 'verdict', 'reason' of what was not run, 'comparisons' of each.
     """
-    evidence, found = Evidence(results, table, Path(root)), []
+    found = []
     for place, values in enumerate(findings):
         finding = build_finding(values, f'findings[{place}]')
-        verdict, reason = NOT_RUN, ''
-        comparisons: list[dict[str, Any]] = []
+        verdict, reason, comparisons = NOT_RUN, '', list[dict[str, Any]]()
         try:
             if results.smoke:
                 raise NotRunError('a smoke run, whose numbers mean nothing')
-            verdict, comparisons = finding.judge(evidence)
+            verdict, comparisons = finding.judge(results, table, Path(root))
         except NotRunError as error:
             reason = str(error)
         about = dict(type=finding.type, title=finding.title, source=finding.source)
@@ -283,8 +269,7 @@ def judge_findings(
 def t_interval(values: Sequence[float], confidence: float) -> tuple[float, float]:
     """Return the two-sided t interval of the mean of normal samples.
 
-    It is wide for few samples: at 95%, the mean ± 2.48 deviations of three, ± 1.24 of five. One
-    sample says nothing, its interval is without end.
+    At 95% it is the mean ± 2.48 deviations of three samples, ± 1.24 of five; of one without end.
     """
     from scipy.special import stdtrit
 
@@ -312,10 +297,9 @@ def _comparison(
 
 def _verdict(outcomes: Sequence[str]) -> str:
     """Return the verdict of several comparisons of one statement."""
-    better, worse = BETTER in outcomes, WORSE in outcomes
-    if better == worse:
+    if (BETTER in outcomes) == (WORSE in outcomes):
         return UNDECIDED
-    return APPEARS if better else ABSENT
+    return APPEARS if BETTER in outcomes else ABSENT
 
 
 def _columns(table: Table, tasks: Sequence[str | Mapping[str, str]] | None) -> list[Column]:

@@ -73,7 +73,6 @@ PUBLISHED = tuple(
 )
 CONFIGS: Mapping[str, str | Sequence[str]] = _CONTENT['configs']
 FIGURES: Mapping[str, Sequence[str]] = _CONTENT['figures']
-_KEYS = ('tables', 'inits', 'tasks')
 
 
 def published_of(model: str) -> tuple[PublishedResult, ...]:
@@ -89,11 +88,7 @@ def published(
 ) -> list[PublishedCell]:
     """Return the published figures of a cell, several where versions of a paper differ.
 
-    Args:
-        init: Key of :data:`INITS`, as the next ones None for any.
-        task: Name of a task, such as ``coco``.
-        metric: Figure, such as ``coco/bbox_mAP``.
-        tables: Names of tables to look in, in this order.
+    ``init`` is a key of :data:`INITS`; None stands for any. Tables are searched in the given order.
     """
     names = TABLES if tables is None else list(tables)
     for name in names:
@@ -107,11 +102,7 @@ def published(
 
 
 def published_for(config: str) -> list[PublishedCell] | str:
-    """Return what a config is to reach: figures, or words where only a picture is printed.
-
-    Args:
-        config: Its path, such as ``configs/coco/maskrcnn_dmae_tiny.py``.
-    """
+    """Return what a config, given by path, is to reach: words where only a picture is printed."""
     found = CONFIGS.get(config.removeprefix('configs/').removesuffix('.py'), [])
     if isinstance(found, str) and '.' not in found:
         return found
@@ -139,16 +130,12 @@ def paper_cells(
     Args:
         paper: ``tables``: names of the tables, the first that has a cell counts; ``inits`` and
             ``tasks``: the papers' names by the suite's, where they differ (None: no counterpart).
-            Empty for none at all.
+            Empty for none at all. What is unknown is a UserError.
         inits: The suite's initialisations.
         tasks: The suite's tasks with the keys of their metrics.
 
     Returns:
-        ``init``, ``task``, ``metric``, ``value`` in percent and ``source`` of each figure, under
-        the suite's names.
-
-    Raises:
-        UserError: If ``paper`` names what is unknown.
+        ``init``, ``task``, ``metric`` of the suite, ``value`` in percent, ``source`` of each.
     """
     if not paper:
         return []
@@ -172,7 +159,7 @@ def check_paper(paper: Mapping[str, Any], inits: Iterable[str], tasks: Iterable[
     if not paper:
         return
     for key in paper:
-        require_known(key, _KEYS, 'paper')
+        require_known(key, ('tables', 'inits', 'tasks'), 'paper')
     if not paper.get('tables'):
         raise UserError(f"paper lacks 'tables'; there are {', '.join(TABLES)}")
     for name in paper['tables']:

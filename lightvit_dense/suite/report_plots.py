@@ -22,10 +22,7 @@ PARTS = {
 
 
 def draw_column(table: Table, column: Column) -> Any:
-    """Draw a figure of all initialisations: a dot a seed, mean and deviation as a bar.
-
-    The papers' figure is a hollow diamond. None where there is nothing to draw.
-    """
+    """Draw a dot a seed, mean and deviation as a bar, papers' figures as diamonds; None if none."""
     cells = [table.cell(init, column) for init in table.inits]
     if all(cell.mean is None and cell.paper is None for cell in cells):
         return None

@@ -108,11 +108,7 @@ class Results(BaseModel):
 
 
 def read_results(path: str | Path) -> Results:
-    """Read the results that a suite wrote.
-
-    Raises:
-        UserError: If the file is missing, half-written or something else.
-    """
+    """Read the results that a suite wrote; a UserError if they are missing or half-written."""
     try:
         return Results.model_validate_json(Path(path).read_bytes())
     except OSError as error:

@@ -42,10 +42,9 @@ class Column:
     def show_mean(self, values: Iterable[float], signed: bool = False) -> str:
         """Return mean ± standard deviation (number) of differences or figures."""
         values = list(values)
-        mean, std = mean_std(values)
-        assert mean is not None
+        std = mean_std(values)[1]
         spread = '' if std is None else f' ± {self.show(std)}'
-        return f'{self.show(mean, signed)}{spread} ({len(values)})'
+        return f'{self.show(statistics.fmean(values), signed)}{spread} ({len(values)})'
 
 
 @dataclass(frozen=True)
@@ -117,39 +116,28 @@ class Table:
         ]
         return to_csv(list(self.records()[0]) if rows else [], rows)
 
-    def to_markdown(self, columns: Sequence[Column] | None = None) -> str:
-        """Return the table as Markdown, the best of a column in bold.
-
-        An initialisation has two more lines where a paper has figures.
-        """
-        columns = self.columns if columns is None else columns
+    def to_markdown(self) -> str:
+        """Return the table as Markdown, the best of a column in bold, papers' figures below."""
         rows: list[list[object]] = []
         for init, title in self.inits.items():
-            cells = [(self.cell(init, column), column) for column in columns]
+            cells = [(self.cell(init, column), column) for column in self.columns]
             rows.append([title, '*measured*', *[_stressed(*pair) for pair in cells]])
             papers = [None if c.paper is None else k.show(c.paper) for c, k in cells]
             gaps = [None if c.difference is None else k.show(c.difference, True) for c, k in cells]
             for words, values in (('*paper*', papers), (f'measured {MINUS} paper', gaps)):
                 if any(values):
                     rows.append(['', words, *values])
-        header = ['initialisation', '', *[column.title for column in columns]]
-        return to_markdown(header, rows)
+        return to_markdown(['initialisation', '', *[c.title for c in self.columns]], rows)
 
 
 def make_table(results: Results) -> Table:
-    """Gather the cells of a suite's results.
-
-    Raises:
-        UserError: If there are two results for one initialisation, task and seed.
-    """
+    """Gather the cells of a suite's results; a UserError if a cell has two."""
     runs: dict[tuple[str, str], dict[int | None, Run]] = {}
     for run in results.cells:
         seeds = runs.setdefault((run.init, run.task), {})
         if run.seed in seeds:
-            raise UserError(
-                f'two results for one cell: {run.init} on {run.task}, seed {run.seed}. Remove one '
-                'of them.'
-            )
+            cell = f'{run.init} on {run.task}, seed {run.seed}'
+            raise UserError(f'two results for one cell: {cell}. Remove one of them.')
         seeds[run.seed] = run
     paper = {(p['init'], p['task'], p['metric']): p for p in results.paper}
     known = {(s.init, s.task, s.metric): s.model_dump() for s in results.summaries}
@@ -171,9 +159,8 @@ def make_table(results: Results) -> Table:
             elif results.summaries and found['state'] == UNPLANNED:
                 found['state'] = NOT_RUN  # an arm that the suite has gained since
             printed = paper.get(place, {})
-            content[init.name] = found | dict(
-                paper=printed.get('value'), source=printed.get('source')
-            )
+            content[init.name] = found
+            found |= dict(paper=printed.get('value'), source=printed.get('source'))
         means = {
             name: round(values['mean'], column.digits)
             for name, values in content.items()
@@ -195,15 +182,9 @@ def _content(runs: Sequence[Run], column: Column) -> dict[str, Any]:
     order = (RUNNING, FAILED, NOT_RUN)
     other = next((s for s in order if s in states), NOT_RUN if runs else UNPLANNED)
     mean, std = mean_std(values.values())
-    return dict(
-        state=MEASURED if values else other,
-        values=values,
-        planned=len(runs),
-        failed=states.count(FAILED),
-        mean=mean,
-        std=std,
-        seeds=len(values),
-    )
+    state = MEASURED if values else other
+    known = dict(state=state, values=values, planned=len(runs), failed=states.count(FAILED))
+    return known | dict(mean=mean, std=std, seeds=len(values))
 
 
 def _stressed(cell: Cell, column: Column) -> str:

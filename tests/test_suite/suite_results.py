@@ -16,16 +16,17 @@ COMMAND = 'python tools/train.py configs/coco/x.py --cfg-options a="<1>"'
 
 def cell(init: str, task: str, seed: int, state: str = 'measured', **metrics: float) -> Run:
     """Return one cell; metrics are called ``box``, ``mask``, ``top1`` and ``miou``."""
+    name = f'{task}_{init}_seed-{seed}'
     return Run(
         kind='cell',
-        name=f'{task}_{init}_seed-{seed}',
+        name=name,
         title=f'{task}, {init}, seed {seed}',
         state=state,
         error='RuntimeError: <out of> luck' if state == 'failed' else None,
         config=f'configs/{task}.py',
         config_hash=f'{init}{task}{seed}'.encode().hex(),
         commands=[COMMAND],
-        folder=f'work/{task}_{init}_seed-{seed}',
+        folder=f'work/{name}',
         seconds=90.0,
         peak_memory_mb=1536.0,
         init=init,
@@ -37,8 +38,8 @@ def cell(init: str, task: str, seed: int, state: str = 'measured', **metrics: fl
 
 def pretrain(name: str, title: str) -> Run:
     """Return a pre-training."""
-    run = Run(kind='pretrain', name=name, title=title, state='measured', commands=[COMMAND])
-    return run.model_copy(update={'folder': f'work/pretrain_{name}'})
+    known = dict(state='measured', commands=[COMMAND], folder=f'work/pretrain_{name}')
+    return Run(kind='pretrain', name=name, title=title, **known)
 
 
 def metric(key: str, title: str, scale: float = 1.0) -> dict[str, Any]:
@@ -46,11 +47,9 @@ def metric(key: str, title: str, scale: float = 1.0) -> dict[str, Any]:
     return {'key': key, 'title': title, 'scale': scale, 'digits': 1}
 
 
-DETECTION = {
-    'name': 'det',
-    'title': 'detection',
-    'metrics': [metric(BOX, 'box AP', 100.0), metric(MASK, 'mask AP', 100.0)],
-}
+METRICS = [metric(BOX, 'box AP', 100.0), metric(MASK, 'mask AP', 100.0)]
+DETECTION = {'name': 'det', 'title': 'detection', 'metrics': METRICS}
+CLASSIFICATION = {'name': 'cls', 'title': 'classification', 'metrics': [metric(TOP1, 'top-1')]}
 
 
 def make_results(**changes: Any) -> Results:
@@ -77,10 +76,7 @@ def make_results(**changes: Any) -> Results:
             {'name': 'mae', 'title': 'MAE', 'pretrain': 'mae'},
             {'name': 'dmae', 'title': 'D-MAE', 'pretrain': 'dmae'},
         ],
-        tasks=[
-            DETECTION,
-            {'name': 'cls', 'title': 'classification', 'metrics': [metric(TOP1, 'top-1')]},
-        ],
+        tasks=[DETECTION, CLASSIFICATION],
         runs=[pretrain('mae', 'MAE'), pretrain('dmae', 'D-MAE'), *cells],
         paper=[
             {'init': 'dmae', 'task': 'det', 'metric': BOX, 'value': 42.3, 'source': 'Paper A'},
@@ -109,27 +105,14 @@ def add_logs(results: Results, root: Path) -> None:
     folder.mkdir(parents=True)
     cv2.imwrite(str(folder / 'cka.png'), np.zeros((16, 16, 3), np.uint8))
     common = {'kind': 'analysis', 'tool': 'cka', 'models': ['mae', 'dmae']}
+    files = ['cka.json', 'cka.png']
+    likeness = dict(name='cka', title='Likeness of layers', state='measured', files=files)
+    spectrum = dict(name='fourier', title='Spectrum', state='failed', error='error: no images')
     results.runs += [
-        Run(
-            name='cka',
-            title='Likeness of layers',
-            state='measured',
-            folder='work/analysis_cka',
-            files=['cka.json', 'cka.png'],
-            **common,
-        ),
-        Run(name='fourier', title='Spectrum', state='failed', error='error: no images', **common),
+        Run(folder='work/analysis_cka', **likeness, **common),
+        Run(**spectrum, **common),
     ]
-    results.findings = [
-        {
-            'title': 'D-MAE is at least as good as MAE',
-            'source': 'table 5',
-            'verdict': 'appears',
-            'reason': '',
-            'comparisons': [
-                dict(
-                    label='box <AP>', values=[3.0], mean=3.0, interval=[1.0, 5.0], outcome='better'
-                )
-            ],
-        }
-    ]
+    comparison = dict(values=[3.0], mean=3.0, interval=[1.0, 5.0], outcome='better')
+    finding = dict(title='D-MAE is at least as good as MAE', source='table 5', verdict='appears')
+    finding |= dict(reason='', comparisons=[dict(label='box <AP>', **comparison)])
+    results.findings = [finding]

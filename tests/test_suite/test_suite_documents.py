@@ -30,10 +30,7 @@ def test_only_what_stands_between_marks_is_replaced() -> None:
 @pytest.mark.parametrize(
     ('text', 'words'),
     [
-        (
-            '<!-- paper.imagnet:begin -->\n<!-- paper.imagnet:end -->',
-            "Did you mean 'paper.imagenet'",
-        ),
+        ('<!-- paper.imagnet:begin -->\n', "Did you mean 'paper.imagenet'"),
         ('<!-- paper.imagenet:begin -->', 'must begin and end once'),
         ('<!-- paper.imagenet:begin -->\n<!-- paper.imagenet:end -->\n' * 2, 'once'),
     ],

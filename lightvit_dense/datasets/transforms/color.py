@@ -49,7 +49,8 @@ class ColorJitter(RandomPhotometric):
 
     Args:
         brightness: Factors are drawn from [max(0, 1 - b), 1 + b]; 0 leaves the brightness alone.
-        contrast, saturation: The same.
+        contrast: The same.
+        saturation: The same.
         hue: Shifts are drawn from [-hue, hue], a share of the colour circle, at most 0.5.
     """
 

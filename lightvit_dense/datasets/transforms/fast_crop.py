@@ -37,17 +37,17 @@ class LoadRandomResizedCrop(ImageReader):
     fraction of its size: there the two agree within what interpolation does. The crop is drawn on
     the size that the header tells, and a JPEG is decoded only as far as the crop needs. Any other
     file, and a JPEG that ``exif`` turns, is decoded whole. Damage outside of what is decoded goes
-    unnoticed; bad images are passed over within a budget, see :class:`ImageReader`.
+    unnoticed; bad images are passed over within a budget, see :class:`ImageReader`. ``size`` to
+    ``backend`` are those of :class:`RandomResizedCrop`, ``exif``, ``max_bad`` and ``backend_args``
+    those of :class:`LoadImage`.
 
     Args:
-        size, scale, ratio, interpolation, backend: As :class:`RandomResizedCrop`.
         reduce: Whether to decode at 1/2, 1/4 or 1/8 of the size where that still covers the
             wanted size.
         smooth_chroma: False repeats chroma of half the resolution, as quick decoders do, in place
             of interpolating it; about half a grey level, and a tenth of the decoding time.
         decoder: 'turbojpeg', 'simplejpeg' or 'cv2' (which always smooths); else the same pixels.
             'auto' takes the fastest one installed, in the order named.
-        exif, max_bad, backend_args: As :class:`LoadImage`.
     """
 
     def __init__(

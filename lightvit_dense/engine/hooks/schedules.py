@@ -60,7 +60,8 @@ class DistillWeightScheduleHook(_Ramp):
     Args:
         begin: Epoch or iteration (from 0) up to which ``start_value`` holds.
         end: The one from which ``end_value`` holds.
-        start_value, end_value: The weights.
+        start_value: The first weight.
+        end_value: The last weight.
         by_epoch: Whether ``begin`` and ``end`` count epochs.
         shape: 'linear' or 'cosine' (half a wave).
     """
@@ -100,7 +101,8 @@ class TeacherTemperatureHook(_Ramp):
     It is logged as ``teacher_temperature``.
 
     Args:
-        start_value, end_value: The temperatures.
+        start_value: The first temperature.
+        end_value: The last temperature.
         end: Epoch or iteration from which ``end_value`` holds.
         by_epoch: Whether ``end`` counts epochs.
     """
