@@ -129,23 +129,18 @@ def _joined(place: str, key: Any) -> str:
 
 
 def _check_section(section: str, value: Mapping, known: Iterable[str]) -> None:
-    if section in TYPED and 'type' in value and section != 'optim_wrapper':
-        return
-    if section == 'optim_wrapper' and not (
-        'optimizer' in value and is_plain_wrapper(value.get('type'))
-    ):
+    kind = value.get('type')
+    if section == 'optim_wrapper':
+        # Only mmengine's own two wrappers are known.
+        own = kind is None or str(kind).rpartition('.')[2] in ('OptimWrapper', 'AmpOptimWrapper')
+        if 'optimizer' not in value or not own:
+            return
+    elif section in TYPED and 'type' in value:
         return
     allowed = {*known, 'type', '_scope_', '_delete_'}
     for key in value:
         if key not in allowed:
             raise UserError(f'config key {section}.{key} is not known.{did_you_mean(key, known)}')
-
-
-def is_plain_wrapper(kind: Any) -> bool:
-    """Whether an ``optim_wrapper.type`` means one of mmengine's own two wrappers."""
-    return kind is None or (
-        isinstance(kind, str) and kind.split('.')[-1] in ('OptimWrapper', 'AmpOptimWrapper')
-    )
 
 
 def check_options(cfg: Config, options: Iterable[str]) -> None:

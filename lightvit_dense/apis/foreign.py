@@ -37,18 +37,11 @@ def normaliser(path: Path) -> dict[str, Any]:
     for name, keys in _NORMALISERS.items():
         try:
             content = json.loads((folder / name).read_text(encoding='utf-8'))
-        except (OSError, ValueError):
-            continue
-        content = content.get('pretrained_cfg', content) if isinstance(content, dict) else {}
-        values: list[Any] = (
-            [content.get(key) for key in keys] if isinstance(content, dict) else [None]
-        )
-        if all(
-            isinstance(value, list) and len(value) == 3
-            and all(isinstance(number, (int, float)) for number in value)
-            for value in values
-        ):  # fmt: skip
-            mean, std = ([255.0 * number for number in value] for value in values)
+            content = content.get('pretrained_cfg', content)
+            mean, std = ([255.0 * number for number in content[key]] for key in keys)
+        except (OSError, ValueError, AttributeError, LookupError, TypeError):
+            continue  # not there, or without them
+        if len(mean) == len(std) == 3:
             return dict(mean=mean, std=std)
     return dict(mean=list(IMAGENET_MEAN), std=list(IMAGENET_STD))
 

@@ -227,8 +227,8 @@ class Model:
     def track(self, frames: Any, box: Sequence[float] | np.ndarray) -> Iterator[Any]:
         """Follow a box (x, y, width, height in pixels of the first frame) through frames.
 
-        ``frames`` are a video, a folder of frames in natural order, or an iterable of frames. Yields
-        results with ``box`` (x, y, width, height, float64 [4]) and ``score`` in 0..1, one each.
+        ``frames`` are a video, a folder of frames in natural order, or an iterable of frames.
+        Yields results with ``box`` (float64 [4] of the same kind) and ``score`` in 0..1, one each.
         """
         self._need('tracking', what='tracks')
         source = frames if isinstance(frames, (str, Path)) else each(frames)

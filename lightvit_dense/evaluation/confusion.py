@@ -43,17 +43,12 @@ class Confusion:
 
     def worst(self, limit: int = 20) -> list[dict[str, Any]]:
         """List the most frequent: 'truth', 'prediction', 'count', 'ratio' of the truth's class."""
-        wrong = self.counts.copy()
-        np.fill_diagonal(wrong, 0)
         ratios = self.ratios()
-        order = np.argsort(-wrong, axis=None, kind='stable')[:limit]
-        listed = []
-        for row, column in zip(*np.unravel_index(order, wrong.shape), strict=True):
-            if wrong[row, column]:
-                entry = {'truth': self.names[row], 'prediction': self.names[column]}
-                entry |= {'count': int(wrong[row, column]), 'ratio': float(ratios[row, column])}
-                listed.append(entry)
-        return listed
+        wrong = [(int(n), at) for at, n in np.ndenumerate(self.counts) if n and at[0] != at[1]]
+        return [
+            dict(truth=self.names[i], prediction=self.names[j], count=n, ratio=float(ratios[i, j]))
+            for n, (i, j) in sorted(wrong, key=lambda pair: -pair[0])[:limit]
+        ]
 
 
 def match_objects(

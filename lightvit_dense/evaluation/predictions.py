@@ -24,14 +24,8 @@ from .joint import build_evaluator, class_tables
 
 # The truth and whole sequences are in the data set; scores of every class at every pixel would take
 # 200 MB an image.
-_LEFT_OUT = (
-    'gt_instances',
-    'ignored_instances',
-    'gt_sem_seg',
-    'seg_logits',
-    'proposals',
-    'sequence',
-)
+_TRUTH = ('gt_instances', 'ignored_instances', 'gt_sem_seg', 'sequence')
+_LEFT_OUT = (*_TRUTH, 'seg_logits', 'proposals')
 
 
 @METRICS.register_module()

@@ -231,9 +231,7 @@ def resolve_layer_pairs(
 ) -> list[tuple[int, int]]:
     """Spell out (student layer, teacher layer) pairs; see :class:`AttentionAgreement`."""
     for backbone in (student, teacher):
-        check_layers(
-            backbone, [1] if not hasattr(backbone, 'num_layers') else [backbone.num_layers]
-        )
+        check_layers(backbone, None)
     depths = student.num_layers, teacher.num_layers
     if pairs is None:
         return [depths]

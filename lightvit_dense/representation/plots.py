@@ -153,15 +153,9 @@ def plot_agreement(pairs: Sequence[PairAgreement], titles: tuple[str, str]) -> A
 def _agreement_map(figure: Any, axes: Any, matrix: np.ndarray, end: float, turned: bool) -> None:
     """Draw a matrix on its whole scale, dark where the two disagree."""
     rows, columns = matrix.shape
-    image = axes.imshow(
-        matrix,
-        cmap='magma_r' if turned else 'magma',
-        vmin=0,
-        vmax=end,
-        origin='lower',
-        extent=(0.5, columns + 0.5, 0.5, rows + 0.5),
-        aspect='equal',
-    )
+    extent = (0.5, columns + 0.5, 0.5, rows + 0.5)
+    colors = dict(cmap='magma_r' if turned else 'magma', vmin=0, vmax=end)
+    image = axes.imshow(matrix, origin='lower', extent=extent, aspect='equal', **colors)
     for set_ticks, count in ((axes.set_xticks, columns), (axes.set_yticks, rows)):
         set_ticks(range(1, count + 1, 1 if count <= 14 else 2))
     if max(matrix.shape) <= 6:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from mmengine.config import Config, ConfigDict
@@ -136,3 +137,11 @@ def write_ade(root: Path) -> list[Path]:
 
 def _shrink(backbone: ConfigDict, depth: int) -> None:
     backbone.update(arch=dict(embed_dim=32, depth=depth, num_heads=2), img_size=SIDE)
+
+
+def write_film(path: Path, frames: int, fps: float = 10) -> None:
+    """Write a video of 64x48 px of so many of :func:`picture`."""
+    film = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*'MJPG'), fps, (64, 48))
+    for seed in range(frames):
+        film.write(cv2.cvtColor(picture(48, 64, seed), cv2.COLOR_RGB2BGR))
+    film.release()

@@ -15,7 +15,14 @@ from pycocotools.mask import decode
 from lightvit_dense import apis
 from lightvit_dense.apis.inference.results import Detections, category_ids, coco_entries
 from lightvit_dense.errors import UserError
-from tests.helpers.small_dense import SIZES, build, detector_config, picture, write_coco
+from tests.helpers.small_dense import (
+    SIZES,
+    build,
+    detector_config,
+    picture,
+    write_coco,
+    write_film,
+)
 
 
 @pytest.fixture(scope='module')
@@ -105,11 +112,7 @@ def test_what_is_saved_is_read_by_coco(inferencer, data: Path, tmp_path: Path) -
 
 def test_a_video_comes_out_as_a_video(inferencer, tmp_path: Path) -> None:
     path = tmp_path / 'film.avi'
-    film = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*'MJPG'), 12.5, (64, 48))
-    frames = [picture(48, 64, seed) for seed in range(5)]
-    for frame in frames:
-        film.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
-    film.release()
+    write_film(path, 5, fps=12.5)
     out = tmp_path / 'out'
     found = inferencer(path, batch_size=2, out_dir=out)
     assert [result.frame for result in found] == [0, 1, 2, 3, 4]

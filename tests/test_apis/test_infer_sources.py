@@ -2,14 +2,13 @@
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
 from lightvit_dense.apis.inference.results import Failure
 from lightvit_dense.apis.inference.sources import InferenceError, Picture, Sources, check_array
-from tests.helpers.small_dense import picture
+from tests.helpers.small_dense import picture, write_film
 
 
 def save(path: Path, seed: int = 0) -> Path:
@@ -109,13 +108,6 @@ def test_what_cannot_be_read_is_named_and_the_rest_goes_on(tmp_path: Path) -> No
     assert failures[0].name == str(tmp_path / 'cut.jpg')
     assert failures[-1].name == 'input 0'
     assert [item.name for item in items if isinstance(item, Picture)] == ['good']
-
-
-def write_film(path: Path, frames: int) -> None:
-    film = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*'MJPG'), 10, (64, 48))
-    for seed in range(frames):
-        film.write(cv2.cvtColor(picture(48, 64, seed), cv2.COLOR_RGB2BGR))
-    film.release()
 
 
 def test_frames_of_a_video(tmp_path: Path) -> None:

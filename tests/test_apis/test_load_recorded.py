@@ -24,6 +24,7 @@ SHIPPED = (
     'lasot/ostrack256_dmae_hiera-tiny',
 )
 HEAD = "type='lightvit_dense.ImageClassifier'"
+TESTED = f'model = dict({HEAD})\ntest_dataloader = dict(%s)'
 
 
 def _text(cfg):
@@ -116,20 +117,9 @@ def test_broken_text_is_one_error(text):
         (f"model = dict({HEAD}, nms=dict(type='print(1)'))", r'print\(1\)'),
         (f'model = dict({HEAD}, x=dict(type=3))', 'type=3'),
         (f"default_scope = 'antigravity'\nmodel = dict({HEAD})", 'default_scope'),
-        (
-            f'model = dict({HEAD})\ntest_dataloader = '
-            "dict(dataset=dict(pipeline=[dict(type='os.x')]))",
-            'os.x',
-        ),
-        (
-            f'model = dict({HEAD})\ntest_dataloader = '
-            "dict(dataset=dict(pipeline=[]), collate_fn=dict(type='os.x'))",
-            'os.x',
-        ),
-        (
-            f"model = dict({HEAD}, x=dict(type='lightvit_dense.TimmTeacher', name='hf-hub:a/b'))",
-            'hf-hub:a/b',
-        ),
+        (TESTED % "dataset=dict(pipeline=[dict(type='os.x')])", 'os.x'),
+        (TESTED % "dataset=dict(pipeline=[]), collate_fn=dict(type='os.x')", 'os.x'),
+        (f"model = dict({HEAD}, x=dict(type='TimmTeacher', name='hf-hub:a/b'))", 'hf-hub:a/b'),
         ('x = 1', 'has no model'),
         ('model = 3', 'has no model'),
     ],
@@ -140,10 +130,7 @@ def test_what_a_file_may_not_build_is_refused(text, match):
 
 
 def test_the_type_of_a_foreign_data_set_is_left_out():
-    text = (
-        f'model = dict({HEAD})\n'
-        "test_dataloader = dict(dataset=dict(type='evil.Set', data_root='/', pipeline=[]))"
-    )
+    text = TESTED % "dataset=dict(type='evil.Set', data_root='/', pipeline=[])"
     assert recorded_config(text, 'FILE').test_dataloader == dict(dataset=dict(pipeline=[]))
 
 

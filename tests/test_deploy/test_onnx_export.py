@@ -10,17 +10,14 @@ from lightvit_dense.errors import UserError
 from lightvit_dense.registry import MODELS
 
 SMALL = dict(embed_dim=24, depth=2, num_heads=3)
+VIT = dict(type='lightvit_dense.VisionTransformer', arch=SMALL, patch_size=8)
 
 
 def build(**backbone: object) -> nn.Module:
     torch.manual_seed(0)
-    model = MODELS.build(
-        dict(
-            type='lightvit_dense.ImageClassifier',
-            backbone=dict(final_norm=False, img_size=32) | backbone,
-            head=dict(num_classes=5),
-        )
-    )
+    backbone = dict(final_norm=False, img_size=32) | backbone
+    kind = 'lightvit_dense.ImageClassifier'
+    model = MODELS.build(dict(type=kind, backbone=backbone, head=dict(num_classes=5)))
     for name, parameter in model.named_parameters():
         if 'relative_position' in name:
             nn.init.normal_(parameter)
@@ -30,13 +27,8 @@ def build(**backbone: object) -> nn.Module:
 @pytest.mark.parametrize(
     'backbone',
     [
-        dict(type='lightvit_dense.VisionTransformer', arch=SMALL, patch_size=8),
-        dict(
-            type='lightvit_dense.VisionTransformer',
-            arch=SMALL,
-            patch_size=8,
-            rel_pos=dict(kind='bias'),
-        ),
+        VIT,
+        VIT | dict(rel_pos=dict(kind='bias')),
         dict(
             type='lightvit_dense.Hiera',
             arch=dict(embed_dim=8, stages=(1, 1), num_heads=1, mask_unit=4),
@@ -61,15 +53,8 @@ def test_a_classifier_gives_the_same_logits_for_any_batch(backbone: dict, tmp_pa
 
 def test_tables_of_relative_positions_stay_small(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    model = MODELS.build(
-        dict(
-            type='lightvit_dense.VisionTransformer',
-            arch=dict(embed_dim=16, depth=6, num_heads=4),
-            img_size=128,
-            patch_size=8,
-            rel_pos=dict(kind='bias'),
-        )
-    ).eval()
+    arch = dict(embed_dim=16, depth=6, num_heads=4)
+    model = MODELS.build(VIT | dict(arch=arch, img_size=128, rel_pos=dict(kind='bias'))).eval()
     for block in model.blocks:
         nn.init.normal_(block.attn.relative_position_bias_table)  # equal tables would be kept once
     path = export_onnx(model, tmp_path / 'model.onnx', torch.randn(1, 3, 128, 128), ['tokens'])
@@ -81,16 +66,8 @@ def test_tables_of_relative_positions_stay_small(tmp_path: Path) -> None:
 
 def test_a_backbone_with_several_outputs(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    model = MODELS.build(
-        dict(
-            type='lightvit_dense.VisionTransformer',
-            arch=SMALL,
-            patch_size=8,
-            img_size=(32, 48),
-            out_type='featmap',
-            out_indices=(0, 1),
-        )
-    ).eval()
+    options = dict(img_size=(32, 48), out_type='featmap', out_indices=(0, 1))
+    model = MODELS.build(VIT | options).eval()
     images = torch.randn(1, 3, 32, 48)
     path = export_onnx(model, tmp_path / 'model.onnx', images, ['map'], dynamic_batch=False)
     session = onnx_session(path, threads=1)

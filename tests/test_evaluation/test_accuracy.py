@@ -76,11 +76,7 @@ def test_any_of_the_labels_is_right_and_images_without_are_left_out(real):
 
 
 def test_images_are_known_by_name_in_any_order_and_place(real):
-    names = [
-        'flat/ILSVRC2012_val_00000005.JPEG',
-        'ILSVRC2012_val_00000002.jpeg',
-        'x/y_00000003.png',
-    ]
+    names = ['a/ILSVRC2012_val_00000005.JPEG', 'ILSVRC2012_val_00000002.jpeg', 'x/y_00000003.png']
     found = evaluate(real, samples([4, 0, 3], names))
     assert found == {'real/top1': 50.0, 'real/images': 2.0}
 
@@ -162,12 +158,8 @@ def test_joint_evaluator_names_what_is_further(real):
         'again/accuracy/top1': 50.0,
         'nested/top1': 50.0,
     }
-    cfg = dict(
-        cfg,
-        metrics=dict(accuracy, prefix='again'),
-        extras=dict(again=dict(accuracy, prefix='again')),
-    )
-    evaluator = EVALUATOR.build(cfg)
+    again = dict(accuracy, prefix='again')
+    evaluator = EVALUATOR.build(dict(cfg, metrics=again, extras=dict(again=again)))
     evaluator.process(items, None)
     with pytest.raises(ValueError, match='same metric name again/top1'):
         evaluator.evaluate(2)

@@ -168,11 +168,7 @@ def test_patches_of_two_sizes_are_compared_where_they_are_as_many():
 @pytest.mark.parametrize(
     ('teacher', 'pairs', 'message'),
     [
-        (
-            dict(img_size=64, patch_size=8),
-            None,
-            r'student layer 2: 4x4 keys .* teacher layer 2: 8x8 keys .* --size 64 32',
-        ),
+        (dict(patch_size=8), None, 'student layer 2: 4x4 .* teacher layer 2: 8x8 .* --size 64 32'),
         ({}, [(1, 3)], 'layer 3: the backbone has layers 1 to 2'),
         ({}, [(1, 1), (1, 1)], 'different STUDENT:TEACHER layers'),
         ({}, [], 'different STUDENT:TEACHER layers'),

@@ -136,14 +136,8 @@ def test_layers_of_a_hiera_stand_in_the_order_of_space() -> None:
         assert torch.allclose(raw[layer], output, atol=1e-5)
         assert torch.allclose(found[layer], model.blocks[layer].norm1(output), atol=1e-5)
     assert torch.allclose(found[5], outputs[3], atol=1e-5)  # the final norm is in both
-    assert [tuple(found[i].shape[1:]) for i in range(6)] == [
-        (16, 24, 8),
-        (16, 24, 8),
-        (8, 12, 16),
-        (8, 12, 16),
-        (4, 6, 32),
-        (2, 3, 64),
-    ]
+    shapes = [(16, 24, 8)] * 2 + [(8, 12, 16)] * 2 + [(4, 6, 32), (2, 3, 64)]
+    assert [tuple(found[i].shape[1:]) for i in range(6)] == shapes
     position = model.patch_embed(images) + torch.nn.functional.interpolate(
         model.pos_embed.unflatten(1, (16, 16)).permute(0, 3, 1, 2), size=(16, 24), mode='bicubic'
     ).permute(0, 2, 3, 1)

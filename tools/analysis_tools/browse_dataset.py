@@ -12,9 +12,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmengine.config import DictAction
-
 from lightvit_dense import apis
+from lightvit_dense.apis.arguments import add_cfg_options
 from lightvit_dense.apis.configs import prepare_scope
 from lightvit_dense.errors import run_tool, user_errors
 from lightvit_dense.visualization import write_image
@@ -34,7 +33,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add('--side', type=int, default=360, help='longer side of a picture in pixels')
     add('--seed', type=int, default=0, help='seed of the augmentations')
     add('--out', required=True, metavar='DIR', help='folder of the sheet')
-    add('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='override values')
+    add_cfg_options(parser)
     args = parser.parse_args(argv)
     for name in ('n', 'draws', 'columns', 'side'):
         if getattr(args, name) < 1:

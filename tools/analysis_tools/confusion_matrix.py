@@ -12,9 +12,8 @@ Example:
 import argparse
 import sys
 
-from mmengine.config import DictAction
-
 from lightvit_dense import apis
+from lightvit_dense.apis.arguments import add_cfg_options
 from lightvit_dense.apis.configs import prepare_scope
 from lightvit_dense.errors import run_tool
 from lightvit_dense.evaluation import read_predictions
@@ -35,7 +34,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add('--iou-thr', type=float, default=0.5, help='least IoU of a match of detection and truth')
     add('--top', type=int, default=15, help='confusions to print')
     add('--title', default='', help='title of the picture')
-    add('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='override values')
+    add_cfg_options(parser)
     args = parser.parse_args(argv)
     for name in ('score_thr', 'iou_thr'):
         if not 0 <= getattr(args, name) <= 1:

@@ -7,9 +7,8 @@ Example:
 import argparse
 import sys
 
-from mmengine.config import DictAction
-
 from lightvit_dense import apis
+from lightvit_dense.apis.arguments import add_cfg_options
 from lightvit_dense.apis.configs import prepare_scope
 from lightvit_dense.errors import run_tool
 from lightvit_dense.evaluation import read_predictions
@@ -28,7 +27,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add('--json', metavar='FILE.json', help='write figures and tables to a file')
     add('--classes', action='store_true', help='print the tables of the classes')
     add('--verify', action='store_true', help='compare with `expected`; status 1 when one is off')
-    add('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='override values')
+    add_cfg_options(parser)
     return parser.parse_args(argv)
 
 

@@ -7,16 +7,14 @@ Example:
 import argparse
 import sys
 
-from mmengine.config import DictAction
-from rich.console import Console
-from rich.table import Table
-
 from lightvit_dense import apis
+from lightvit_dense.apis.arguments import add_cfg_options
 from lightvit_dense.apis.configs import prepare_scope
 from lightvit_dense.errors import run_tool, user_errors
 from lightvit_dense.evaluation.report import describe_config
 from lightvit_dense.utils.flops import Cost, count_cost
 from lightvit_dense.utils.io import write_json
+from lightvit_dense.utils.tables import print_table
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -27,7 +25,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add('--shape', type=int, nargs='+', metavar='PX', help="height and width (default: config's)")
     add('--json', metavar='FILE.json', help='write the numbers to a file')
     add('--device', default='cpu', help='where to compute')
-    add('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='override values')
+    add_cfg_options(parser)
     args = parser.parse_args(argv)
     if args.shape and (len(args.shape) > 2 or min(args.shape) < 1):
         parser.error('--shape takes one or two positive numbers')
@@ -38,20 +36,15 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def show(path: str, cost: Cost) -> None:
     """Print the table of a model."""
-    table = Table(title=f'{path}, one image of {cost.shape[0]} x {cost.shape[1]} px')
-    table.add_column('part')
-    for column in ('parameters', 'GFLOPs', 'GMACs'):
-        table.add_column(column, justify='right')
-    table.add_column('for')
-    for part in cost.parts:
-        numbers = f'{part.params:,}', f'{part.flops / 1e9:.2f}', f'{part.macs / 1e9:.2f}'
-        table.add_row(part.name, *numbers, part.note)
-    table.add_section()
-    numbers = f'{cost.used_params:,}', f'{cost.flops / 1e9:.2f}', f'{cost.flops / 2e9:.2f}'
-    table.add_row('prediction', *numbers, style='bold')
+    rows = [(part.name, part.params, part.flops, part.note) for part in cost.parts]
+    rows.append(('prediction', cost.used_params, cost.flops, ''))
+    texts = [
+        (name, f'{n:,}', f'{f / 1e9:.2f}', f'{f / 2e9:.2f}', note) for name, n, f, note in rows
+    ]
     if cost.params != cost.used_params:
-        table.add_row('training', f'{cost.params:,}', '', '')
-    Console(width=110).print(table)
+        texts.append(('training', f'{cost.params:,}', '', '', ''))
+    title = f'{path}, one image of {cost.shape[0]} x {cost.shape[1]} px'
+    print_table(('part', 'parameters', 'GFLOPs', 'GMACs', 'for'), texts, title, width=110)
 
 
 def main(argv: list[str] | None = None) -> int:

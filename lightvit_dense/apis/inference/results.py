@@ -102,7 +102,7 @@ def coco_entries(
     result: Detections, image_id: int | str, ids: Sequence[int]
 ) -> list[dict[str, Any]]:
     """Write detections as COCO's results: boxes (x, y, w, h), masks as compressed RLE."""
-    codes = [None] * len(result) if result.masks is None else encode_masks(result.masks)
+    codes: list[Any] = [None] * len(result) if result.masks is None else encode_masks(result.masks)
     entries = []
     for index, (left, top, right, bottom) in enumerate(result.boxes.tolist()):
         entry: dict[str, Any] = dict(

@@ -80,7 +80,9 @@ class ResultWriter:
 
     def write(self, picture: Picture, result: Result) -> None:
         """Save what was found in a picture."""
-        image_id = _image_id(picture)
+        stem = picture.name.rpartition('/')[2]
+        numbered = picture.frame is None and stem.isdecimal()
+        image_id = int(stem) if numbered else picture.name
         entry: dict[str, Any] = dict(
             id=image_id,
             file_name=picture.path or picture.name,
@@ -151,8 +153,3 @@ class ResultWriter:
                 raise InferenceError(f'{path}: this OpenCV cannot write mp4 videos')
             self._video = name, writer
         return self._video[1]
-
-
-def _image_id(picture: Picture) -> int | str:
-    stem = picture.name.rpartition('/')[2]
-    return int(stem) if picture.frame is None and stem.isdecimal() else picture.name
