@@ -34,10 +34,9 @@ def small_repository(root: Path, text: str) -> Path:
 
 
 def staged(tmp_path: Path, text: str) -> Path:
-    root = small_repository(tmp_path / 'repo', text)
-    staging = build_docs.Staging(root, tmp_path / 'site', ['README.md', 'docs/page.md'])
-    staging.add('docs/page.md')
-    return tmp_path / 'site'
+    root, site = small_repository(tmp_path / 'repo', text), tmp_path / 'site'
+    build_docs.Staging(root, site, ['README.md', 'docs/page.md']).add('docs/page.md')
+    return site
 
 
 def test_links_are_turned_to_pages_pictures_and_listings(tmp_path: Path) -> None:
@@ -198,7 +197,7 @@ def test_the_data_set_of_extending_reads_images(tmp_path: Path) -> None:
 
     (code,) = [block for block in examples() if 'ClassificationSet' in block]
     exec(compile(code, 'extending.md', 'exec'), {})
-    for name in ('a', 'b', 'c', 'd'):
+    for name in 'abcd':
         io.imsave(tmp_path / f'{name}.png', data.astronaut()[:16, :16], check_contrast=False)
     (tmp_path / 'train.csv').write_text('a.png,dog\nb.png,cat\nc.png,cat\nd.png,dog\n')
     settings = dict(type='lightvit_dense.TableOfImages', data_root=str(tmp_path), split='train')

@@ -293,12 +293,8 @@ def gallery(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(3):
         film.write(np.ascontiguousarray(street[:320, :320]))
     film.release()
-    for name in (
-        'coco/maskrcnn_dmae_tiny',
-        'imagenet/finetune_dmae_vit-tiny_300e',
-        'ade20k/upernet_dmae_tiny',
-        'lasot/ostrack256_dmae_tiny',
-    ):
+    names = ['coco/maskrcnn_dmae_tiny', 'imagenet/finetune_dmae_vit-tiny_300e']
+    for name in [*names, 'ade20k/upernet_dmae_tiny', 'lasot/ostrack256_dmae_tiny']:
         cfg = apis.load_config(ROOT / f'configs/{name}.py')
         cfg.model.backbone.init_cfg = None
         model = apis.build_model(cfg, device='cpu')

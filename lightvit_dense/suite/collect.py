@@ -71,8 +71,9 @@ def collect(plan: SuitePlan, environment: Mapping[str, Any]) -> Results:
         name = f'{entry["task"]}_{entry["init"]}_seed-{entry["seed"]}'
         runs.append(Run(kind='cell', name=name, title=name, state=MEASURED, **entry))
     for analysis in suite.analyses.values():
-        known = dict(name=analysis.name, tool=analysis.tool, models=list(analysis.models))
-        run = _run(plan, f'analysis_{analysis.name}', kind='analysis', **known)
+        about = dict(name=analysis.name, tool=analysis.tool)
+        models = list(analysis.models)
+        run = _run(plan, f'analysis_{analysis.name}', kind='analysis', models=models, **about)
         if run.state == MEASURED:
             paths = sorted(plan.stages[f'analysis_{analysis.name}'].work_dir.glob('*'))
             names = [path.name for path in paths if path.suffix in ('.json', '.npz', '.png')]
@@ -97,8 +98,8 @@ def collect(plan: SuitePlan, environment: Mapping[str, Any]) -> Results:
 def _cell(plan: SuitePlan, cell: Any) -> Run:
     train, task = plan.stages[cell.train], cell.task
     keys = [metric.key for metric in task.metrics]
-    known = dict(name=cell.train, config=cell.config, init=cell.init.name, task=task.name)
-    run = _run(plan, cell.train, kind='cell', seed=cell.seed, **known)
+    about = dict(name=cell.train, config=cell.config, init=cell.init.name, task=task.name)
+    run = _run(plan, cell.train, kind='cell', seed=cell.seed, **about)
     if run.state == NOT_RUN:
         for need in train.after:
             if state_of(plan.stages[need])[0] == FAILED:

@@ -77,9 +77,9 @@ def with_new_arms(results: Results, root: Path) -> Results:
     inits = [known.pop(n, NamedInit(name=n, title=i.title)) for n, i in suite.inits.items()]
     judged = {finding['title'] for finding in results.findings}
     new = dict(verdict=NOT_RUN, reason='not among these runs', comparisons=[])
-    added = [{'source': '', **f, **new} for f in suite.findings]
-    findings = [*results.findings, *(f for f in added if f['title'] not in judged)]
-    return results.model_copy(update={'inits': [*inits, *known.values()], 'findings': findings})
+    added = [{'source': '', **f, **new} for f in suite.findings if f['title'] not in judged]
+    changes = dict(inits=[*inits, *known.values()], findings=[*results.findings, *added])
+    return results.model_copy(update=changes)
 
 
 def _cells(cells: Sequence[float | None]) -> list[str]:

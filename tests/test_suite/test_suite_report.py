@@ -29,16 +29,15 @@ def draw(runs: Any, root: Path, data: Path, color: int, fail: bool = False) -> l
 
 @pytest.fixture(scope='module')
 def page(tmp_path_factory: pytest.TempPathFactory) -> str:
-    root = tmp_path_factory.mktemp('suite')
-    results = make_results()
+    root, results = tmp_path_factory.mktemp('suite'), make_results()
     add_logs(results, root)
-    common = dict(draw=f'{__name__}:draw', task='det')
+    detections = dict(draw=f'{__name__}:draw', task='det')
+    students = dict(draw=f'{__name__}:draw', models=['mae'])
     drawn = [
-        Picture(name='a', title='Detections', options=dict(color=9), **common),
-        Picture(name='b', title='Broken', options=dict(color=9, fail=True), **common),
-        Picture(name='c', title='Students', draw=common['draw'], models=['mae']),
+        Picture(name='a', title='Detections', options=dict(color=9), **detections),
+        Picture(name='b', title='Broken', options=dict(color=9, fail=True), **detections),
+        Picture(name='c', title='Students', options=dict(color=7), **students),
     ]
-    drawn[2] = Picture(**vars(drawn[2]) | {'options': dict(color=7)})
     write_files(results, make_table(results), root, root, drawn)
     path = root / 'report.html'
     assert path.stat().st_size < 200_000
@@ -136,8 +135,7 @@ def test_an_empty_suite_has_a_page_and_a_smoke_run_is_marked() -> None:
 
 
 def test_a_broken_picture_of_an_analysis_is_said(tmp_path: Path) -> None:
-    results = make_results()
-    add_logs(results, tmp_path)
+    add_logs(results := make_results(), tmp_path)
     (tmp_path / 'work/analysis_cka/cka.png').write_bytes(b'half')
     page = build_report(results, make_table(results), tmp_path)
     assert 'work/analysis_cka/cka.png: is missing, or no image' in page
