@@ -33,9 +33,7 @@ def own_sizes(inputs: Tensor, metas: Sequence[dict]) -> list[Size]:
     """Return the size that every image of a batch [B, 3, H, W] has without the batch's padding.
 
     'img_shape' of ``metas`` says it, H and W where it is missing; padding is right and bottom.
-
-    Raises:
-        ValueError: If an image is said to be empty or larger than the batch.
+    Raises ValueError if an image is said to be empty or larger than the batch.
     """
     sizes = []
     for meta in metas:

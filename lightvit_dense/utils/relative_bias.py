@@ -106,6 +106,8 @@ def resize_relative_bias(
 ) -> Tensor:
     """Resize a table of relative position biases by geometric interpolation, as BEiT does.
 
+    Raises ValueError if the number of rows fits no window.
+
     Args:
         table: [(2h - 1) * (2w - 1) + e, heads], e being 3 with a class token, else 0.
         window: Wanted (height, width) in patches.
@@ -114,9 +116,6 @@ def resize_relative_bias(
 
     Returns:
         [(2 * height - 1) * (2 * width - 1) + extra, heads], of the source's dtype.
-
-    Raises:
-        ValueError: If the number of rows fits no window.
     """
     if source_window is None:
         found = split_rows(len(table))

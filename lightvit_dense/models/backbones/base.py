@@ -92,6 +92,8 @@ class Backbone(BaseModule):
     ) -> Encoding:
         """Run all blocks and the final norm.
 
+        Raises ValueError if the image is not of whole patches, or units of a Hiera.
+
         Args:
             image: [B, 3, H, W].
             ids_keep: What is visible [B, K]: patches, or mask units of a Hiera; ``None`` for all.
@@ -102,9 +104,6 @@ class Backbone(BaseModule):
         Returns:
             Tokens [B, prefix+K, C]; logits [B, heads, Q, keys], windows and their queries in one
             dimension; outputs like tokens, with the width and resolution of their layer.
-
-        Raises:
-            ValueError: If the image is not of whole patches, or units of a Hiera.
         """
         x, logits, hidden = self._run_blocks(
             *self._start(image, ids_keep, **options), logits_of, hidden_of

@@ -36,7 +36,8 @@ class Hiera(Backbone):
     (bicubic) to the tokens that the image really has. Where these are no whole units they are
     filled up, and nothing ever sees the filling: it is no key of any attention, it takes no part in
     any maximum, and it is cropped out of what :meth:`forward` returns. A window at the border
-    simply has fewer tokens.
+    simply has fewer tokens. Raises ValueError if options contradict each other or name what is not
+    there.
 
     Args:
         arch: 'tiny' (the papers'), 'meta_tiny', 'small', 'base', or a dict of ``embed_dim``,
@@ -53,9 +54,6 @@ class Hiera(Backbone):
         drop_path_rate: Drop-path rate of the last block; the first has 0, linear between.
         with_cp: Recompute each block's activations in the backward pass to save memory.
         init_cfg: E.g. ``dict(type='lightvit_dense.PretrainedBackbone', checkpoint=...)``.
-
-    Raises:
-        ValueError: If options contradict each other or name what is not there.
     """
 
     num_prefix_tokens = 0
@@ -204,8 +202,7 @@ class Hiera(Backbone):
     def query_key_block(self) -> QueryKeyBlock:
         """Return a block of queries and keys only, to follow the last one.
 
-        Raises:
-            ValueError: If the last stage attends inside units only.
+        Raises ValueError if the last stage attends inside units only.
         """
         if self._block(self.num_layers).attn.mask_unit:
             raise ValueError(

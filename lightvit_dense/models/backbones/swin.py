@@ -30,7 +30,8 @@ class SwinTransformer(Backbone):
     which are attended to, as in Swin's detectors.
 
     Layers are counted through all stages. The last layer of a stage hands on merged patches, as in
-    the original, whose stages end with the merging; timm's begin with it.
+    the original, whose stages end with the merging; timm's begin with it. Raises ValueError if
+    options contradict each other or name what is not there.
 
     Args:
         arch: 'tiny' (the papers', width 48), 'small' (the papers', width 96), or a dict of
@@ -50,9 +51,6 @@ class SwinTransformer(Backbone):
         drop_path_rate: Drop-path rate of the last block; the first has 0, linear between.
         with_cp: Recompute each block's activations in the backward pass to save memory.
         init_cfg: E.g. ``dict(type='lightvit_dense.PretrainedBackbone', checkpoint=...)``.
-
-    Raises:
-        ValueError: If options contradict each other or name what is not there.
     """
 
     num_prefix_tokens = 0
@@ -189,8 +187,7 @@ class SwinTransformer(Backbone):
     def query_key_block(self) -> WindowQueryKeyBlock:
         """Return a block of queries and keys only, to follow the last one (D²'s 13th).
 
-        Raises:
-            ValueError: If the last stage has several windows.
+        Raises ValueError if the last stage has several windows.
         """
         last = self.num_layers
         windows, queries, _ = self.attention_shape(last)
@@ -206,10 +203,7 @@ class SwinTransformer(Backbone):
         """Return embedded patches [B, rows, columns, C].
 
         The mask token takes the place of all patches but ``ids_keep`` [B, K], as windows need whole
-        maps.
-
-        Raises:
-            ValueError: If patches shall be hidden and there is no mask token.
+        maps. Raises ValueError if patches shall be hidden and there is no mask token.
         """
         x = self.patch_embed(image)
         if ids_keep is None:

@@ -38,7 +38,8 @@ class VisionTransformer(Backbone):
 
     Windows, relative position and feature taps are options that only add parameters, so one state
     dict serves all tasks. The position table belongs to ``img_size`` and is resized (bicubic) to
-    whatever image arrives.
+    whatever image arrives. Raises ValueError if options contradict each other or name what is not
+    there.
 
     Args:
         arch: 'tiny', 'small', 'base', 'large', or a dict of ``embed_dim, depth, num_heads`` and
@@ -76,9 +77,6 @@ class VisionTransformer(Backbone):
               token of N(0, 1e-6).
         with_cp: Recompute each block's activations in the backward pass to save memory.
         init_cfg: E.g. ``dict(type='lightvit_dense.PretrainedBackbone', checkpoint=...)``.
-
-    Raises:
-        ValueError: If options contradict each other or name what is not there.
     """
 
     architectures = ARCHITECTURES

@@ -15,8 +15,7 @@ from ...registry import MODELS
 def labels_of(samples: Sequence[BaseDataElement] | None, num_classes: int) -> Tensor:
     """Collect the labels of a batch, int64 [B] on the CPU.
 
-    Raises:
-        ValueError: If a sample has no label, or one that the model has no class for.
+    Raises ValueError if a sample has no label, or one that the model has no class for.
     """
     if not samples or not all('gt_label' in sample for sample in samples):
         raise ValueError(
@@ -34,7 +33,7 @@ def labels_of(samples: Sequence[BaseDataElement] | None, num_classes: int) -> Te
 
 @MODELS.register_module()
 class ImageClassifier(BaseModel):
-    """A backbone and a linear head.
+    """A backbone and a linear head. Raises ValueError if the parts do not fit each other.
 
     Args:
         backbone: Config of the backbone; its ``init_cfg`` loads a pre-trained one.
@@ -46,10 +45,6 @@ class ImageClassifier(BaseModel):
             of it in the optimizer. This is the linear probe.
         distiller: Config of a :class:`LogitDistiller`, which lets a teacher's scores guide the
             training.
-        init_cfg: mmengine initialisation config.
-
-    Raises:
-        ValueError: If the parts do not fit each other.
     """
 
     task = 'classification'
@@ -116,15 +111,14 @@ class ImageClassifier(BaseModel):
     ) -> dict[str, Tensor] | list[BaseDataElement] | Tensor:
         """Run the model the way mmengine asks.
 
+        Raises ValueError if the mode is unknown or labels do not fit.
+
         Args:
             inputs: Normalised images [B, 3, H, W].
             data_samples: One a picture; 'loss' reads ``gt_label`` unless there are targets.
             mode: 'loss', 'predict' for samples with ``pred_score`` [classes] and ``pred_label``, or
                 'tensor' for the scores before softmax [B, classes].
             targets: Ratios of the classes [B, classes] where images were mixed.
-
-        Raises:
-            ValueError: If the mode is unknown or labels do not fit.
         """
         features = self.extract_feat(inputs)
         logits = self.head(features)

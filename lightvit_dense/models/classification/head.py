@@ -20,6 +20,7 @@ class ClassificationHead(BaseModule):
     the backbone has no final norm; the first DeiT reads the class token of a backbone that has one.
     MAE's linear probe (arXiv 2111.06377, appendix A.1) standardises the features over the batch:
     ``pool='cls', norm=False, batch_norm=True, init_std=0.01``, above a backbone with a final norm.
+    Raises ValueError if an option is out of range, or there is no class token to read.
 
     Args:
         num_classes: Number of classes.
@@ -33,10 +34,6 @@ class ClassificationHead(BaseModule):
         dropout: Dropout before the linear layer.
         label_smoothing: Ratio of the target that is spread over all classes.
         init_std: Deviation of the linear layer's initial weights.
-        init_cfg: mmengine initialisation config.
-
-    Raises:
-        ValueError: If an option is out of range, or there is no class token to read.
     """
 
     def __init__(
@@ -78,8 +75,7 @@ class ClassificationHead(BaseModule):
     def pooled(self, x: Tensor) -> Tensor:
         """Reduce tokens [B, prefix+N, C] or a map [B, C, rows, columns] to a vector [B, C].
 
-        Raises:
-            ValueError: If the class token of a map is asked for.
+        Raises ValueError if the class token of a map is asked for.
         """
         if x.ndim == 4:
             if self.pool == 'cls':

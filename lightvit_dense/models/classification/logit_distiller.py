@@ -23,7 +23,8 @@ class LogitDistiller(HiddenTeacher):
     MAE-Lite distil while they fine-tune.
 
     The teacher sees the very images of the student, mixed and augmented, in its own normalisation
-    and size. It is held outside the module tree: neither optimised, saved nor reduced.
+    and size. It is held outside the module tree: neither optimised, saved nor reduced. Raises
+    ValueError if an option is out of range. The rest is checked by :meth:`bind`.
 
     Args:
         teacher: Config of the teacher: a :class:`TimmClassifier`, or any model of ours whose
@@ -36,10 +37,6 @@ class LogitDistiller(HiddenTeacher):
         teacher_input: ``size``, ``mean``, ``std`` of the teacher's images where they are not those
             that the teacher itself names; see :class:`TeacherInput`.
         init_std: Deviation of the linear layer's initial weights.
-        init_cfg: mmengine initialisation config.
-
-    Raises:
-        ValueError: If an option is out of range. The rest is checked by :meth:`bind`.
     """
 
     def __init__(
@@ -67,13 +64,12 @@ class LogitDistiller(HiddenTeacher):
     def bind(self, backbone: Any, head: Any, preprocessor: Any = None) -> None:
         """Check that student and teacher fit and create the second head.
 
+        Raises ValueError if the numbers of classes differ, or there is no free class token.
+
         Args:
             backbone: The student's backbone.
             head: The student's head.
             preprocessor: The student's data preprocessor, whose normalisation is undone.
-
-        Raises:
-            ValueError: If the numbers of classes differ, or there is no free class token.
         """
         theirs = getattr(self.teacher, 'num_classes', None)
         if theirs != head.num_classes:

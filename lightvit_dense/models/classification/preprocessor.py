@@ -15,7 +15,8 @@ class ClassificationPreprocessor(ImagePreprocessor):
     """:class:`ImagePreprocessor`, then random erasing, Mixup and CutMix by timm's implementation.
 
     Erasing comes after normalisation and before mixing, as in timm. Label smoothing is the head's:
-    smoothing a mixture is the same as mixing what was smoothed.
+    smoothing a mixture is the same as mixing what was smoothed. Raises ValueError if a parameter is
+    out of range.
 
     Args:
         mean: Mean of the RGB channels, of values in 0..255.
@@ -28,9 +29,6 @@ class ClassificationPreprocessor(ImagePreprocessor):
         erasing: How often a rectangle of an image is replaced by noise, 0 for never.
         bgr_to_rgb: Whether the images are BGR.
         non_blocking: Whether the copy from pinned memory overlaps with computation.
-
-    Raises:
-        ValueError: If a parameter is out of range.
     """
 
     def __init__(
@@ -75,9 +73,8 @@ class ClassificationPreprocessor(ImagePreprocessor):
         """Normalise a batch as :class:`ImagePreprocessor` does; in training erase and mix.
 
         Where images were mixed the batch has ``targets``, ratios of the classes [B, classes].
-
-        Raises:
-            ValueError: If a batch of an odd number of images is to be mixed, or labels do not fit.
+        Raises ValueError if a batch of an odd number of images is to be mixed, or labels do not
+        fit.
         """
         batch = super().forward(data, training)
         if not training:

@@ -16,6 +16,9 @@ from ..timm_models import create_timm_model
 class TimmClassifier(BaseModule):
     """A classifier of timm by its name there, such as the RegNetY-160 that taught DeiT.
 
+    Raises ValueError if timm does not know the name, both sources of weights are given, or timm's
+    weights cannot be fetched.
+
     Args:
         name: timm's name, with or without the tag of its weights.
         checkpoint: Local file with timm's or the authors' names; ``None`` for random weights unless
@@ -24,11 +27,6 @@ class TimmClassifier(BaseModule):
         num_classes: Number of classes; ``None`` for the one that timm gives the model.
         img_size: Side of the images it gets; ``None`` for the student's, or for the model's own
             where timm fixes it.
-        init_cfg: mmengine initialisation config.
-
-    Raises:
-        ValueError: If timm does not know the name, both sources of weights are given, or timm's
-            weights cannot be fetched.
     """
 
     task = 'classification'
@@ -67,8 +65,7 @@ class TimmClassifier(BaseModule):
     def init_weights(self) -> None:
         """Load the checkpoint.
 
-        Raises:
-            CheckpointError: If the file cannot be read or does not fit, head included.
+        Raises CheckpointError if the file cannot be read or does not fit, head included.
         """
         if self.checkpoint:
             load = dict(

@@ -59,14 +59,13 @@ class Attention(nn.Module):
     ) -> Tensor | None:
         """Return what is added to the logits [1 or B, heads, N, N], ``None`` without a table.
 
+        Raises ValueError if the tokens are not those of the grid or of ``ids_keep``.
+
         Args:
             tokens: Number of tokens N, class token included.
             grid: (rows, columns) of the patches.
             ids_keep: Patches that are there [B, K]; ``None`` for all.
             dtype: Of the queries.
-
-        Raises:
-            ValueError: If the tokens are not those of the grid or of ``ids_keep``.
         """
         if self.relative_position_bias_table is None or self.rel_bias_size is None:
             return None

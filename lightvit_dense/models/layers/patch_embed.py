@@ -22,7 +22,7 @@ class PatchEmbed(nn.Module):
     def forward(
         self, image: Tensor, ids_keep: Tensor | None = None
     ) -> tuple[Tensor, tuple[int, int]]:
-        """Embed.
+        """Embed. Raises ValueError if the image is not a whole number of patches.
 
         Args:
             image: [B, channels, H, W] with H and W multiples of the patch size.
@@ -30,9 +30,6 @@ class PatchEmbed(nn.Module):
 
         Returns:
             Tokens [B, rows*columns or K, dim] and the grid (rows, columns) of all patches.
-
-        Raises:
-            ValueError: If the image is not a whole number of patches.
         """
         height, width = image.shape[-2:]
         if height % self.patch_size or width % self.patch_size:

@@ -15,17 +15,15 @@ from ...registry import MODELS
 class ImagePreprocessor(BaseDataPreprocessor):
     """Move images to the device as they are (uint8), then mirror and normalise them.
 
-    Bytes are a quarter of what floats would be to collate, to send between processes and to copy
-    to the device. The result is that of mmengine's ``ImgDataPreprocessor``, bit for bit.
+    Bytes are a quarter of what floats would be to collate, to send between processes and to copy to
+    the device. The result is that of mmengine's ``ImgDataPreprocessor``, bit for bit. Raises
+    ValueError if mean and std are not three numbers each, or a deviation is not positive.
 
     Args:
         mean: Mean of the RGB channels, of values in 0..255.
         std: Their standard deviation.
         bgr_to_rgb: Whether the images are BGR.
         non_blocking: Whether the copy from pinned memory overlaps with computation.
-
-    Raises:
-        ValueError: If mean and std are not three numbers each, or a deviation is not positive.
     """
 
     mean: Tensor
@@ -51,6 +49,8 @@ class ImagePreprocessor(BaseDataPreprocessor):
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
         """Normalise a batch.
 
+        Raises ValueError if images differ in size or do not have three channels.
+
         Args:
             data: Collated batch: ``inputs`` is a tensor [B, 3, H, W] or a list of B tensors
                 [3, H, W]; ``data_samples`` is optional; ``flip``, optional, tells of each image
@@ -60,9 +60,6 @@ class ImagePreprocessor(BaseDataPreprocessor):
         Returns:
             The batch without 'flip': ``inputs`` fp32 [B, 3, H, W], ``data_samples`` as they
             were, any tensors of theirs on the device, or None.
-
-        Raises:
-            ValueError: If images differ in size or do not have three channels.
         """
         images = self._to_device(data['inputs'])
         if 'flip' in data:

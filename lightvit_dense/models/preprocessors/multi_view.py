@@ -21,8 +21,7 @@ class MultiViewPreprocessor(ImagePreprocessor):
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
         """Normalise ``inputs``, a list of views, each a tensor [B, 3, H, W] or a list of tensors.
 
-        Raises:
-            ValueError: If ``inputs`` is no list of views.
+        Raises ValueError if ``inputs`` is no list of views.
         """
         views = data['inputs']
         if isinstance(views, Tensor) or not len(views):

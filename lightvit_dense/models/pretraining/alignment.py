@@ -12,8 +12,7 @@ def resolve_pairs(
 ) -> list[tuple[int, int]]:
     """Spell out (student layer, teacher layer) pairs, 1-based; 'all' pairs by relative depth.
 
-    Raises:
-        ValueError: If there is no pair, or a student layer is named twice.
+    Raises ValueError if there is no pair, or a student layer is named twice.
     """
     if isinstance(pairs, str):
         if pairs != 'all':
@@ -102,8 +101,7 @@ def _check_shapes(
 def norm_after(network: Any, layer: int, extra_block: Any = None) -> nn.Module:
     """Return the LayerNorm that reads the output of a layer (1-based) of a backbone or teacher.
 
-    Raises:
-        ValueError: If nothing normalises what leaves the last layer.
+    Raises ValueError if nothing normalises what leaves the last layer.
     """
     if layer < network.num_layers:
         return network.blocks[layer].norm1  # of the next block, as blocks count from 0

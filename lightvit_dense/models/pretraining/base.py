@@ -18,7 +18,6 @@ class Pretrainer(BaseModel):
         backbone: Config of the encoder.
         distiller: Config of an :class:`AttentionDistiller`, or ``None``.
         data_preprocessor: Config of the normaliser of images.
-        init_cfg: mmengine initialisation config.
     """
 
     def __init__(
@@ -37,14 +36,13 @@ class Pretrainer(BaseModel):
     def forward(self, inputs: Any, data_samples: Any = None, mode: str = 'tensor') -> Any:
         """Run the model the way mmengine asks.
 
+        Raises ValueError if the mode is unknown, or the images are not of the right size.
+
         Args:
             inputs: Normalised images [B, 3, H, W], or whatever the method's views are.
             data_samples: Unused by most; there are no labels.
             mode: 'loss' for the losses, 'predict' for ``reconstruct`` where the method has it,
                 'tensor' for the backbone's outputs.
-
-        Raises:
-            ValueError: If the mode is unknown, or the images are not of the right size.
         """
         if mode == 'loss':
             return self.loss(inputs, data_samples)
@@ -98,11 +96,10 @@ class Pretrainer(BaseModel):
     def attention_agreement(self, inputs: Any) -> dict[str, float]:
         """Compare every layer's attention on a batch with the teacher's.
 
+        Raises ValueError if the model has no distiller.
+
         Returns:
             {'layer_i': R²} for every student layer; see :meth:`AttentionDistiller.agreement`.
-
-        Raises:
-            ValueError: If the model has no distiller.
         """
         if self.distiller is None:
             raise ValueError('attention agreement needs a distiller')

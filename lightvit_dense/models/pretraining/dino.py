@@ -21,7 +21,8 @@ class DINO(MomentumPretrainer):
     resized for smaller views. The teacher is a momentum copy without drop path and needs
     :class:`MomentumUpdateHook`; it is the better network of the two, so configs export
     ``momentum_backbone``. With a ``distiller`` the attention in the global views follows that of a
-    further, frozen teacher.
+    further, frozen teacher. Raises ValueError if the encoder has no class token or a number is out
+    of its range.
 
     Args:
         backbone: Config of the encoder; it needs a class token.
@@ -32,10 +33,6 @@ class DINO(MomentumPretrainer):
         center_momentum: See :class:`DINOLoss`.
         distiller: Config of an attention distiller, or ``None``.
         data_preprocessor: Config of a :class:`MultiViewPreprocessor`.
-        init_cfg: mmengine initialisation config.
-
-    Raises:
-        ValueError: If the encoder has no class token or a number is out of its range.
     """
 
     ema_targets = {'momentum_backbone': 'backbone', 'momentum_head': 'head'}
@@ -69,13 +66,12 @@ class DINO(MomentumPretrainer):
     def loss(self, inputs: Sequence[Tensor], data_samples: Any = None) -> dict[str, Tensor]:
         """Return ``loss_dino``, the distiller's losses and ``feature_spread`` (0 is collapse).
 
+        Raises ValueError if there are too few views or the global ones differ in size.
+
         Args:
             inputs: Views, normalised images [B, 3, h, w] each, the global ones first and of one
                 size; sizes are multiples of the patch.
             data_samples: Unused.
-
-        Raises:
-            ValueError: If there are too few views or the global ones differ in size.
         """
         count = self.num_global_views
         sizes = [tuple(view.shape[-2:]) for view in inputs]

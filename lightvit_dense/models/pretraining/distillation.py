@@ -28,7 +28,8 @@ class AttentionDistiller(HiddenTeacher):
 
     With ``extra_layer`` it is the decoupled distillation of D²-MAE (arXiv 2404.12210): a block of
     queries and keys only stands behind the student's last one, as layer depth + 1, and is matched
-    in its place. It belongs to the distiller, so the backbone stays plain.
+    in its place. It belongs to the distiller, so the backbone stays plain. Raises ValueError if an
+    option is unknown. The rest is checked by :meth:`bind`.
 
     Args:
         teacher: Config of the teacher's backbone; its ``init_cfg`` names the checkpoint.
@@ -46,10 +47,6 @@ class AttentionDistiller(HiddenTeacher):
         extra_layer: Whether the student gets the query-key block.
         teacher_input: ``size``, ``mean``, ``std`` of the teacher's images, where they are not the
             student's; see :class:`TeacherInput`.
-        init_cfg: mmengine initialisation config.
-
-    Raises:
-        ValueError: If an option is unknown. The rest is checked by :meth:`bind`.
     """
 
     def __init__(
@@ -117,14 +114,13 @@ class AttentionDistiller(HiddenTeacher):
     def bind(self, student: Any, preprocessor: Any = None) -> None:
         """Check that student and teacher line up and create the maps.
 
+        Raises ValueError if ``pairs`` is empty or names a student layer twice, a layer does not
+        exist or has no norm behind it, or tokens or heads differ in a way that no option
+        reconciles.
+
         Args:
             student: The student's backbone.
             preprocessor: The student's data preprocessor, needed when ``teacher_input`` has a mean.
-
-        Raises:
-            ValueError: If ``pairs`` is empty or names a student layer twice, a layer does not exist
-                or has no norm behind it, or tokens or heads differ in a way that no option
-                reconciles.
         """
         self._depth, self._prefix = student.num_layers, student.num_prefix_tokens
         self.pairs = resolve_pairs(self._asked, student, self.teacher, self.extra_layer)

@@ -28,6 +28,8 @@ def mean_feature(backbone: Any, inputs: Tensor) -> Tensor:
 class EmbeddingTeacher(BaseModule):
     """A backbone, the mean of its last output, and the projection head that it was trained with.
 
+    Raises ValueError if the head is unknown, or would stay random beside a loaded backbone.
+
     Args:
         backbone: Config of the backbone.
         head: 'mocov2' for two linear layers with ReLU between them, 'swav' for the same with a
@@ -36,10 +38,6 @@ class EmbeddingTeacher(BaseModule):
         out_channels: Width behind the head.
         checkpoint: File of MoCo-v2's or SwAV's code with the backbone by timm's (torchvision's)
             names and the head. A backbone alone is named by its own ``init_cfg``.
-        init_cfg: mmengine initialisation config.
-
-    Raises:
-        ValueError: If the head is unknown, or would stay random beside a loaded backbone.
     """
 
     def __init__(
@@ -71,8 +69,7 @@ class EmbeddingTeacher(BaseModule):
     def init_weights(self) -> None:
         """Load the checkpoint.
 
-        Raises:
-            CheckpointError: If the file cannot be read or does not fit, head included.
+        Raises CheckpointError if the file cannot be read or does not fit, head included.
         """
         super().init_weights()
         if self.checkpoint:

@@ -26,8 +26,10 @@ class HieraMAE(MaskedAutoencoder):
 
     A ``distiller`` makes the student's attention logits follow a frozen Hiera's on the same visible
     units. With ``reconstruct_after`` and the distiller's ``extra_layer`` the two are decoupled, as
-    in D²-MAE (arXiv 2404.12210): scales are summed up to that layer, which is brought to the
-    final width by a convolution, and the layers behind it learn from the teacher alone.
+    in D²-MAE (arXiv 2404.12210): scales are summed up to that layer, which is brought to the final
+    width by a convolution, and the layers behind it learn from the teacher alone. Raises ValueError
+    if the encoder is no Hiera, its image size is no whole number of units, the mask ratio hides or
+    leaves nothing, or ``reconstruct_after`` leaves blocks that nothing trains.
 
     Args:
         backbone: Config of a :class:`Hiera`.
@@ -38,12 +40,6 @@ class HieraMAE(MaskedAutoencoder):
             for the last.
         distiller: Config of an attention distiller, or ``None``.
         data_preprocessor: Config of the normaliser of images.
-        init_cfg: mmengine initialisation config.
-
-    Raises:
-        ValueError: If the encoder is no Hiera, its image size is no whole number of units, the mask
-            ratio hides or leaves nothing, or ``reconstruct_after`` leaves blocks that nothing
-            trains.
     """
 
     def __init__(

@@ -20,7 +20,9 @@ class MAE(MaskedAutoencoder):
     With a ``distiller`` it is D-MAE (ICML paper, §5): the same visible patches go through a frozen
     teacher and the student's attention logits follow the teacher's. With ``reconstruct_after`` and
     the distiller's ``extra_layer`` it is D²-MAE (arXiv 2404.12210): the decoder reads an earlier
-    block, so that the later blocks learn from the teacher alone.
+    block, so that the later blocks learn from the teacher alone. Raises ValueError if the encoder
+    has no class token, the mask ratio leaves no patch, or ``reconstruct_after`` leaves blocks that
+    nothing trains.
 
     Args:
         backbone: Config of the encoder; fixed positions and a class token, as published.
@@ -31,11 +33,6 @@ class MAE(MaskedAutoencoder):
             final norm; ``None`` for the last.
         distiller: Config of an attention distiller, or ``None``.
         data_preprocessor: Config of the normaliser of images.
-        init_cfg: mmengine initialisation config.
-
-    Raises:
-        ValueError: If the encoder has no class token, the mask ratio leaves no patch, or
-            ``reconstruct_after`` leaves blocks that nothing trains.
     """
 
     def __init__(
@@ -97,7 +94,6 @@ class MAEDecoder(BaseModule):
         embed_dim: Width of the decoder.
         depth: Number of blocks.
         num_heads: Number of heads.
-        init_cfg: mmengine initialisation config.
     """
 
     def __init__(

@@ -26,8 +26,7 @@ class MaskedImageModel(Pretrainer):
     def check_reconstruct_after(self, layer: int | None) -> int | None:
         """Return the layer (1-based) that a decoder reads, ``None`` where it is the last.
 
-        Raises:
-            ValueError: If there is no such layer, or no distiller trains the blocks behind it.
+        Raises ValueError if there is no such layer, or no distiller trains the blocks behind it.
         """
         depth = self.backbone.num_layers
         if layer is None or layer == depth:

@@ -31,10 +31,8 @@ def random_masking(
     """Draw a random subset of patches for each image (MAE §3: the lowest noise is kept).
 
     The number kept is ``int(num_patches * (1 - mask_ratio))``, rounding down as MAE does. ``noise``
-    [B, N] is ranked instead of fresh uniform values.
-
-    Raises:
-        ValueError: If the ratio keeps no patch, or the noise has another shape.
+    [B, N] is ranked instead of fresh uniform values. Raises ValueError if the ratio keeps no patch,
+    or the noise has another shape.
     """
     keep = int(num_patches * (1 - mask_ratio))
     if not 0 < keep <= num_patches:
@@ -58,14 +56,11 @@ def unit_masking(
     """Draw random squares of patches; their number is rounded up, as SimMIM does.
 
     Squares have a side of ``unit`` patches; ``noise`` [B, squares] is ranked instead of fresh
-    uniform values, and the lowest are masked.
+    uniform values, and the lowest are masked. Raises ValueError if the grid is no whole number of
+    squares, the ratio is out of range, or the noise has another shape.
 
     Returns:
         Indices of the masked patches [B, M], square by square.
-
-    Raises:
-        ValueError: If the grid is no whole number of squares, the ratio is out of range, or the
-            noise has another shape.
     """
     rows, columns = grid
     if unit < 1 or rows % unit or columns % unit:

@@ -38,7 +38,8 @@ class SEED(Pretrainer):
 
     Student and teacher see the same view. The teacher's features of past images stand in a queue,
     which takes in the batch of all processes after the loss and lets the oldest go. There is no
-    momentum encoder. Queue and position are buffers, so that a resumed run goes on exactly.
+    momentum encoder. Queue and position are buffers, so that a resumed run goes on exactly. Raises
+    ValueError if a temperature or the size of the queue is not positive.
 
     Args:
         backbone: Config of the student.
@@ -50,10 +51,6 @@ class SEED(Pretrainer):
         student_temperature: τ of the student.
         teacher_temperature: τ of the teacher; the paper's 0.01 (its code defaults to 1e-4).
         data_preprocessor: Config of the normaliser of images, which the teacher shares.
-        init_cfg: mmengine initialisation config.
-
-    Raises:
-        ValueError: If a temperature or the size of the queue is not positive.
     """
 
     queue: Tensor
@@ -91,14 +88,12 @@ class SEED(Pretrainer):
     def loss(self, inputs: Tensor, data_samples: Any = None) -> dict[str, Tensor]:
         """Return ``loss_similarity`` and ``feature_spread`` (0 is collapse).
 
-        In training the queue moves on.
+        In training the queue moves on. Raises ValueError if the batch of all processes is larger
+        than the queue.
 
         Args:
             inputs: Normalised images [B, 3, H, W].
             data_samples: Unused.
-
-        Raises:
-            ValueError: If the batch of all processes is larger than the queue.
         """
         features = mean_feature(self.backbone, inputs)
         student = self.projector(features)
@@ -116,8 +111,7 @@ class SEED(Pretrainer):
     def enqueue(self, features: Tensor) -> None:
         """Put the features [B, C] of all processes, in the order of ranks, where the oldest are.
 
-        Raises:
-            ValueError: If there are more than the queue holds.
+        Raises ValueError if there are more than the queue holds.
         """
         features = gather_keys(features)
         count, size = len(features), len(self.queue)

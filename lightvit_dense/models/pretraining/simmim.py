@@ -23,7 +23,6 @@ class MaskedSquares(MaskedImageModel):
         mask_ratio: Ratio of squares masked; their number is rounded up.
         distiller: Config of an attention distiller, or ``None``.
         data_preprocessor: Config of the normaliser of images.
-        init_cfg: mmengine initialisation config.
     """
 
     encoder: type

@@ -23,7 +23,6 @@ class SwinDecoder(BaseModule):
         embed_dim: Width of the block.
         num_heads: Number of heads.
         window_size: Side of a window in tokens.
-        init_cfg: mmengine initialisation config.
     """
 
     def __init__(
@@ -56,7 +55,9 @@ class SwinSimMIM(MaskedSquares):
 
     With ``reconstruct_after`` and the distiller's ``extra_layer`` reconstruction and distillation
     are decoupled as in D²-MAE (arXiv 2404.12210): pixels are predicted from what an earlier layer
-    hands on, and the layers behind it learn from the teacher alone.
+    hands on, and the layers behind it learn from the teacher alone. Raises ValueError if the
+    encoder is no Swin with a mask token, the masked squares do not fit, the final norm is one too
+    many, or ``reconstruct_after`` leaves blocks that nothing trains.
 
     Args:
         backbone: Config of the encoder, with ``mask_token=True``; with a ``decoder``, which has a
@@ -68,11 +69,6 @@ class SwinSimMIM(MaskedSquares):
         reconstruct_after: Layer (1-based) whose output the decoder reads; ``None`` for the last.
         distiller: Config of an attention distiller, or ``None``.
         data_preprocessor: Config of the normaliser of images.
-        init_cfg: mmengine initialisation config.
-
-    Raises:
-        ValueError: If the encoder is no Swin with a mask token, the masked squares do not fit, the
-            final norm is one too many, or ``reconstruct_after`` leaves blocks that nothing trains.
     """
 
     encoder = SwinTransformer

@@ -20,7 +20,6 @@ class HiddenTeacher(BaseModule):
 
     Args:
         teacher: The network, which is frozen.
-        init_cfg: mmengine initialisation config.
     """
 
     def __init__(self, teacher: nn.Module, init_cfg: dict | list[dict] | None = None) -> None:

@@ -71,6 +71,7 @@ class TimmTeacher(BaseModule):
 
     Its attention need not be written for it: queries and keys are taken where timm hands them to
     fused attention. Networks without global attention in every block (Swin, CaiT, ...) are refused.
+    Raises ValueError if timm does not know the name, or the network is not of this kind.
 
     Args:
         name: timm's name, e.g. 'vit_base_patch16_224.mae' or 'vit_small_patch14_dinov2'.
@@ -80,9 +81,6 @@ class TimmTeacher(BaseModule):
         pretrained: Whether timm fetches its own weights (from the network or its cache).
         init_cfg: ``dict(type='lightvit_dense.PretrainedBackbone', checkpoint=...)`` for a file with
             timm's or its authors' names.
-
-    Raises:
-        ValueError: If timm does not know the name, or the network is not of this kind.
     """
 
     def __init__(

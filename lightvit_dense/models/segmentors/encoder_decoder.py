@@ -32,7 +32,9 @@ class EncoderDecoder(MMSegEncoderDecoder):
     the mean colour; scores are cropped to the images. A padded image has at least ``pad_shape``,
     and the window in mode 'slide'. Larger sides are rounded up to a multiple of ``size_divisor``,
     but for windows, which slide over the image as it is. In training all images get the largest
-    padded shape of their batch, and the padding is ignored in the truth.
+    padded shape of their batch, and the padding is ignored in the truth. Raises ValueError if
+    ``pad_shape`` or window are not multiples of ``size_divisor``, or windows would leave pixels
+    out.
 
     Args:
         *args: As mmseg's.
@@ -41,10 +43,6 @@ class EncoderDecoder(MMSegEncoderDecoder):
         keep_scores: Whether predictions carry ``seg_logits``, gigabytes for many classes and large
             images. Test-time augmentation needs them.
         **kwargs: As mmseg's.
-
-    Raises:
-        ValueError: If ``pad_shape`` or window are not multiples of ``size_divisor``, or windows
-            would leave pixels out.
     """
 
     task = 'segmentation'
@@ -68,8 +66,7 @@ class EncoderDecoder(MMSegEncoderDecoder):
     def loss(self, inputs: Tensor, data_samples: list[SegDataSample]) -> dict:
         """Return the losses of normalised images [B, 3, H, W].
 
-        Raises:
-            UserError: If batch normalisation would have to learn from a single number.
+        Raises UserError if batch normalisation would have to learn from a single number.
         """
         sizes = own_sizes(inputs, [sample.metainfo for sample in data_samples])
         pad_shape = common_pad_shape(sizes, self.pad_shape, self.size_divisor)

@@ -42,13 +42,12 @@ class DetectionTTA(BaseTTAModel):
     def test_step(self, data: dict[str, list]) -> list[BaseDataElement]:
         """Detect in a batch of ``mmcv.TestTimeAug``, collated, whose first view carries the truth.
 
+        Raises UserError if the detector has masks and is no Mask R-CNN.
+
         Returns:
             The samples of the first view, with the merged ``pred_instances`` in pixels of the
                 original
             images.
-
-        Raises:
-            UserError: If the detector has masks and is no Mask R-CNN.
         """
         views = list(split_views(data))
         if len(views) == 1:
