@@ -101,10 +101,7 @@ class Attention(nn.Module):
         return logits if bias is None else logits + bias
 
     def _fused(
-        self,
-        qkv: tuple[Tensor, ...],
-        grid: tuple[int, int] | None,
-        ids_keep: Tensor | None = None,
+        self, qkv: tuple[Tensor, ...], grid: tuple[int, int] | None, ids_keep: Tensor | None = None
     ) -> Tensor:
         """Attend without logits; all tensors are [B, heads, N, d]."""
         q, k, v = qkv
