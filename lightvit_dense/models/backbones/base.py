@@ -102,8 +102,8 @@ class Backbone(BaseModule):
             **options: What else the backbone's ``embed`` takes.
 
         Returns:
-            Tokens [B, prefix+K, C]; logits [B, heads, Q, keys], windows and their queries in one
-            dimension; outputs like tokens, with the width and resolution of their layer.
+            Logits of windows have windows and queries in one dimension; hidden outputs have the width
+            and resolution of their layer.
         """
         x, logits, hidden = self._run_blocks(
             *self._start(image, ids_keep, **options), logits_of, hidden_of
@@ -114,13 +114,7 @@ class Backbone(BaseModule):
     def attention_logits(
         self, image: Tensor, layers: Sequence[int], ids_keep: Tensor | None = None
     ) -> dict[int, Tensor]:
-        """Return pre-softmax logits by layer; nothing runs after the last query-key product.
-
-        Args:
-            image: [B, 3, H, W].
-            layers: Layers, 1-based.
-            ids_keep: See :meth:`encode`.
-        """
+        """Return logits by layer (1-based); nothing runs after the last query-key product."""
         x, context = self._start(image, ids_keep)
         last = max(layers)
         found = self._run_blocks(x, context, layers, stop=last - 1)

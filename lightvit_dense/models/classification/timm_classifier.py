@@ -21,12 +21,10 @@ class TimmClassifier(BaseModule):
 
     Args:
         name: timm's name, with or without the tag of its weights.
-        checkpoint: Local file with timm's or the authors' names; ``None`` for random weights unless
-            ``pretrained``.
+        checkpoint: Local file with timm's or the authors' names; ``None`` for random weights.
         pretrained: Whether timm fetches its own weights (from the network or its cache).
         num_classes: Number of classes; ``None`` for the one that timm gives the model.
-        img_size: Side of the images it gets; ``None`` for the student's, or for the model's own
-            where timm fixes it.
+        img_size: Side of its images; ``None`` for the student's, or timm's where that is fixed.
     """
 
     task = 'classification'
@@ -63,10 +61,7 @@ class TimmClassifier(BaseModule):
         }
 
     def init_weights(self) -> None:
-        """Load the checkpoint.
-
-        Raises CheckpointError if the file cannot be read or does not fit, head included.
-        """
+        """Load the checkpoint; a CheckpointError if it does not fit, head included."""
         if self.checkpoint:
             load = dict(
                 type='lightvit_dense.TimmWeights',

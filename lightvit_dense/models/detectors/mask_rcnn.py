@@ -30,10 +30,8 @@ class MaskRCNN(MMDetMaskRCNN):
     Raises ValueError if ``pad_shape`` is not a multiple of ``size_divisor``.
 
     Args:
-        *args: As mmdet's.
         pad_shape: Least side, or (height, width), of a padded image; ``None`` for none.
         size_divisor: Larger sides are rounded up to a multiple of it.
-        **kwargs: As mmdet's.
     """
 
     task = 'detection'

@@ -31,10 +31,9 @@ class MultiDepthPyramid(BaseModule):
 
     Args:
         in_channels: Channels of the backbone's maps, and of every level.
-        rescales: Resolution of each level over its map's, finest first, out of 4, 2, 1, 0.5,
-            0.25. A backbone of 8-px patches reaches stride 4 with 2.
-        norm_cfg: Normalisation between the two transposed convolutions; the paper's is group
-            normalisation.
+        rescales: Resolution of each level over its map's, finest first, out of 4, 2, 1, 0.5, 0.25.
+            A backbone of 8-px patches reaches stride 4 with 2.
+        norm_cfg: Norm between the two transposed convolutions; the paper's is group normalisation.
     """
 
     def __init__(
@@ -56,10 +55,7 @@ class MultiDepthPyramid(BaseModule):
         return nn.Identity() if rescale == 1 else nn.MaxPool2d(round(1 / rescale))
 
     def forward(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """Build the pyramid from a map [B, C, h, w] a level, the shallowest for the finest.
-
-        Raises ValueError if there are not as many maps as levels.
-        """
+        """Build the pyramid from a map [B, C, h, w] a level, the shallowest for the finest."""
         if len(inputs) != len(self.levels):
             raise ValueError(
                 f'{type(self).__name__} makes {len(self.levels)} levels out of as many maps, got '

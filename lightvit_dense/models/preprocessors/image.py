@@ -47,19 +47,10 @@ class ImagePreprocessor(BaseDataPreprocessor):
         self.bgr_to_rgb = bgr_to_rgb
 
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
-        """Normalise a batch.
+        """Normalise a batch; images of one size, [B, 3, H, W] or a list of [3, H, W], become fp32.
 
-        Raises ValueError if images differ in size or do not have three channels.
-
-        Args:
-            data: Collated batch: ``inputs`` is a tensor [B, 3, H, W] or a list of B tensors
-                [3, H, W]; ``data_samples`` is optional; ``flip``, optional, tells of each image
-                whether to flip it, bool [B] or a list.
-            training: Unused; images are mirrored where 'flip' says so.
-
-        Returns:
-            The batch without 'flip': ``inputs`` fp32 [B, 3, H, W], ``data_samples`` as they
-            were, any tensors of theirs on the device, or None.
+        ``flip``, bool [B] or a list, says which images to mirror; the result has none. Tensors of
+        the samples are moved to the device. ``training`` is not used.
         """
         images = self._to_device(data['inputs'])
         if 'flip' in data:

@@ -19,10 +19,7 @@ class MultiViewPreprocessor(ImagePreprocessor):
         super().__init__(mean, std, non_blocking=non_blocking)
 
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
-        """Normalise ``inputs``, a list of views, each a tensor [B, 3, H, W] or a list of tensors.
-
-        Raises ValueError if ``inputs`` is no list of views.
-        """
+        """Normalise ``inputs``, a list of views [B, 3, H, W], each a tensor or a list of them."""
         views = data['inputs']
         if isinstance(views, Tensor) or not len(views):
             raise ValueError(
