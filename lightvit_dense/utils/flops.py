@@ -68,8 +68,7 @@ def count_cost(cfg: Config, shape: Sequence[int] | None = None, device: str = 'c
     activations, interpolation, pooling of regions and suppression of boxes are not. The heads of
     regions are counted for the greatest number of regions that ``test_cfg`` lets through. A model
     of another kind lists its parts as ``cost_calls(device)``: name, module and a call to count.
-    Raises UserError if the kind of model is unknown, nothing says how large its images are, or they
-    cannot have the size that is asked for.
+    Raises UserError if the model or the size of its images is unknown.
 
     Args:
         cfg: The whole config; the scope must have been set.

@@ -36,13 +36,9 @@ def find_logs(path: str | Path) -> list[Path]:
 
 
 def read_scalars(paths: str | Path | Iterable[str | Path]) -> list[dict]:
-    """Read JSON-lines files of logged scalars.
+    """Read JSON-lines files of logged scalars, in the order in which they were written.
 
-    Raises UserError if a line before the last is not a JSON object; names file and line.
-
-    Args:
-        paths: One file, or several in the order in which they were written. A last line cut short
-            by a kill is dropped.
+    A last line cut short by a kill is dropped; other broken ones are a UserError with the place.
     """
     records: list[dict] = []
     for file in [paths] if isinstance(paths, (str, Path)) else paths:
@@ -153,14 +149,10 @@ class TrainingTime:
 
 
 def training_time(path: str | Path, include_outliers: bool = False) -> TrainingTime:
-    """Summarise the times that a run has logged.
+    """Summarise the times logged in a work directory or ``scalars.json``; a UserError without any.
 
-    Raises UserError if the run has logged no times, or one interval a start only.
-
-    Args:
-        path: Work directory or ``scalars.json``.
-        include_outliers: Whether the first interval after every start counts, in which caches are
-            cold and code is compiled.
+    ``include_outliers`` counts the first interval after every start, with cold caches and
+    compiling.
     """
     files = find_logs(path)
     kept: list[Mapping] = []

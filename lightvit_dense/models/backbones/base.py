@@ -10,19 +10,11 @@ from torch.utils.checkpoint import checkpoint
 
 
 class Encoding(NamedTuple):
-    """Tokens of an encoder, and what was asked for on the way.
+    """What an encoder gives; layers count from 1, as in the papers; 0 is the embedding."""
 
-    Layers count from 1, as in the papers; 0 is the embedding.
-
-    Attributes:
-        tokens: After all blocks and the final norm [B, prefix+K, C].
-        logits: Pre-softmax attention logits by layer [B, heads, Q, K].
-        hidden: Outputs by layer, before any final norm [B, prefix+K, C].
-    """
-
-    tokens: Tensor
-    logits: dict[int, Tensor]
-    hidden: dict[int, Tensor]
+    tokens: Tensor  # after all blocks and the final norm [B, prefix+K, C]
+    logits: dict[int, Tensor]  # before the softmax, by layer [B, heads, Q, K]
+    hidden: dict[int, Tensor]  # outputs by layer, before any final norm [B, prefix+K, C]
 
 
 class Backbone(BaseModule):
@@ -102,8 +94,8 @@ class Backbone(BaseModule):
             **options: What else the backbone's ``embed`` takes.
 
         Returns:
-            Logits of windows have windows and queries in one dimension; hidden outputs have the width
-            and resolution of their layer.
+            Logits of windows have windows and queries in one dimension; hidden outputs have the
+            width and resolution of their layer.
         """
         x, logits, hidden = self._run_blocks(
             *self._start(image, ids_keep, **options), logits_of, hidden_of

@@ -175,7 +175,7 @@ class SwinTransformer(Backbone):
         return windows, math.prod(window), math.prod(window)
 
     def query_key_block(self) -> WindowQueryKeyBlock:
-        """Return queries and keys to follow the last block (D²'s 13th), which must be one window."""
+        """Return queries and keys to follow the last block (D²'s 13th), which has one window."""
         last = self.num_layers
         windows, queries, _ = self.attention_shape(last)
         grid = self.grid_of(last)

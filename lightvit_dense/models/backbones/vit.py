@@ -233,7 +233,7 @@ class VisionTransformer(Backbone):
         return self.embed_dims
 
     def attention_shape(self, layer: int) -> tuple[int, ...]:
-        """Return the shape of a head's logits: (N, N), or (windows, n, n) in windows of n tokens."""
+        """Return the shape of a head's logits: (N, N), or (W, n, n) in W windows of n tokens."""
         window = cast(Block, self.blocks[layer - 1]).window_size
         if window:
             down, across = (math.ceil(side / window) for side in self.grid_size)

@@ -14,12 +14,7 @@ HEADS = {'mocov2': 'fc.', 'swav': 'projection_head.'}
 
 
 def mean_feature(backbone: Any, inputs: Tensor) -> Tensor:
-    """Return the mean [B, C] of a backbone's last map or of its patch tokens.
-
-    Args:
-        backbone: The backbone.
-        inputs: Normalised images [B, 3, H, W].
-    """
+    """Return the mean [B, C] of a backbone's last map or of its patch tokens."""
     x = backbone(inputs)[-1]
     return x.mean((2, 3)) if x.ndim == 4 else x[:, backbone.num_prefix_tokens :].mean(1)
 
@@ -67,10 +62,7 @@ class EmbeddingTeacher(BaseModule):
         self.embed_dims: int = out_channels if head else width
 
     def init_weights(self) -> None:
-        """Load the checkpoint.
-
-        Raises CheckpointError if the file cannot be read or does not fit, head included.
-        """
+        """Load the checkpoint; a CheckpointError if it does not fit, head included."""
         super().init_weights()
         if self.checkpoint:
             parts = {'': 'backbone'} | ({HEADS[self.kind]: 'head'} if self.kind else {})

@@ -24,7 +24,7 @@ class MoCoV3(MomentumPretrainer):
     ValueError if the encoder has no class token or the temperature is not positive.
 
     Args:
-        backbone: Config of the encoder; it needs a class token.
+        backbone: See :class:`Pretrainer`, as for all that is not named here.
         hidden: Width within the heads.
         out_channels: Width of what is compared.
         projector_layers: Linear layers of the projector.
@@ -32,8 +32,6 @@ class MoCoV3(MomentumPretrainer):
         temperature: τ of the contrastive loss.
         stop_grad_patch_embed: Whether the patch embedding stays random (MoCo-v3, §4; not so in the
             ICML paper).
-        distiller: Config of an attention distiller, or ``None``.
-        data_preprocessor: Config of a :class:`MultiViewPreprocessor`.
     """
 
     ema_targets = {'momentum_backbone': 'backbone', 'momentum_projector': 'projector'}
@@ -66,11 +64,7 @@ class MoCoV3(MomentumPretrainer):
     def loss(self, inputs: Sequence[Tensor], data_samples: Any = None) -> dict[str, Tensor]:
         """Return ``loss_contrast``, the distiller's losses and ``feature_spread`` (0 is collapse).
 
-        Raises ValueError if there are not two views of one size.
-
-        Args:
-            inputs: Two views, normalised images [B, 3, H, W] each.
-            data_samples: Unused.
+        ``inputs`` are two views of one size, normalised images [B, 3, H, W] each.
         """
         if len(inputs) != 2 or inputs[0].shape != inputs[1].shape:
             raise ValueError(

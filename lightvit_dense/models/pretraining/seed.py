@@ -43,8 +43,8 @@ class SEED(Pretrainer):
 
     Args:
         backbone: Config of the student.
-        teacher: Config of the frozen network, e.g. an :class:`EmbeddingTeacher`: images to vectors
-            of ``embed_dims``. It is outside the module tree: neither optimised nor saved.
+        teacher: Config of the frozen network, images to vectors of ``embed_dims``, e.g. an
+            :class:`EmbeddingTeacher`; see :class:`HiddenTeacher`.
         queue_size: Features in the queue, K.
         hidden: Width within the student's head of two linear layers; ``None`` for the backbone's.
         dropout: Dropout before that head.
@@ -86,15 +86,7 @@ class SEED(Pretrainer):
         self.register_buffer('position', torch.zeros((), dtype=torch.long))
 
     def loss(self, inputs: Tensor, data_samples: Any = None) -> dict[str, Tensor]:
-        """Return ``loss_similarity`` and ``feature_spread`` (0 is collapse).
-
-        In training the queue moves on. Raises ValueError if the batch of all processes is larger
-        than the queue.
-
-        Args:
-            inputs: Normalised images [B, 3, H, W].
-            data_samples: Unused.
-        """
+        """Return ``loss_similarity`` and ``feature_spread`` (0 is collapse); the queue moves on."""
         features = mean_feature(self.backbone, inputs)
         student = self.projector(features)
         with torch.no_grad():
@@ -109,10 +101,7 @@ class SEED(Pretrainer):
 
     @torch.no_grad()
     def enqueue(self, features: Tensor) -> None:
-        """Put the features [B, C] of all processes, in the order of ranks, where the oldest are.
-
-        Raises ValueError if there are more than the queue holds.
-        """
+        """Put the features [B, C] of all processes, in the order of ranks, where the oldest are."""
         features = gather_keys(features)
         count, size = len(features), len(self.queue)
         if count > size:

@@ -70,14 +70,13 @@ class TimmTeacher(BaseModule):
     """A vision transformer of timm, by its name there: MAE, DINOv2, DINOv3, CLIP, supervised.
 
     Its attention need not be written for it: queries and keys are taken where timm hands them to
-    fused attention. Networks without global attention in every block (Swin, CaiT, ...) are refused.
-    Raises ValueError if timm does not know the name, or the network is not of this kind.
+    fused attention. Raises ValueError for networks without global attention in every block (Swin,
+    CaiT, ...).
 
     Args:
         name: timm's name, e.g. 'vit_base_patch16_224.mae' or 'vit_small_patch14_dinov2'.
-        img_size: (height, width) or side of the images it gets; ``None`` for timm's default. With
-            patches of another size than the student's, the size that gives as many patches; tell
-            the distiller's ``teacher_input`` the same.
+        img_size: (height, width) or side of its images, giving as many patches as the student has;
+            ``None`` for timm's default. Tell the distiller's ``teacher_input`` the same.
         pretrained: Whether timm fetches its own weights (from the network or its cache).
         init_cfg: ``dict(type='lightvit_dense.PretrainedBackbone', checkpoint=...)`` for a file with
             timm's or its authors' names.

@@ -33,16 +33,13 @@ class EncoderDecoder(MMSegEncoderDecoder):
     and the window in mode 'slide'. Larger sides are rounded up to a multiple of ``size_divisor``,
     but for windows, which slide over the image as it is. In training all images get the largest
     padded shape of their batch, and the padding is ignored in the truth. Raises ValueError if
-    ``pad_shape`` or window are not multiples of ``size_divisor``, or windows would leave pixels
-    out.
+    shapes are not multiples of ``size_divisor``, or windows would leave pixels out.
 
     Args:
-        *args: As mmseg's.
         pad_shape: Least side, or (height, width), of a padded image.
         size_divisor: What sides of padded images and windows are multiples of.
         keep_scores: Whether predictions carry ``seg_logits``, gigabytes for many classes and large
             images. Test-time augmentation needs them.
-        **kwargs: As mmseg's.
     """
 
     task = 'segmentation'
@@ -64,10 +61,7 @@ class EncoderDecoder(MMSegEncoderDecoder):
         )
 
     def loss(self, inputs: Tensor, data_samples: list[SegDataSample]) -> dict:
-        """Return the losses of normalised images [B, 3, H, W].
-
-        Raises UserError if batch normalisation would have to learn from a single number.
-        """
+        """Return the losses of normalised images [B, 3, H, W]."""
         sizes = own_sizes(inputs, [sample.metainfo for sample in data_samples])
         pad_shape = common_pad_shape(sizes, self.pad_shape, self.size_divisor)
         for sample, size in zip(data_samples, sizes, strict=True):
@@ -91,17 +85,10 @@ class EncoderDecoder(MMSegEncoderDecoder):
     def predict(
         self, inputs: Tensor, data_samples: list[SegDataSample] | None = None
     ) -> list[SegDataSample]:
-        """Segment.
+        """Segment normalised images [B, 3, H, W] by their samples' ``img_shape`` and ``ori_shape``.
 
-        Args:
-            inputs: Normalised images [B, 3, H, W].
-            data_samples: Their ``img_shape`` and ``ori_shape``; without them the images are as
-                large as they come.
-
-        Returns:
-            The samples, in order, with ``pred_sem_seg`` [1, h, w] and, if they are kept,
-                ``seg_logits``
-            [classes, h, w] at the size of the original images.
+        Samples get ``pred_sem_seg`` [1, h, w] and, if they are kept, ``seg_logits`` [classes, h, w]
+        at the size of the original images.
         """
         if data_samples is None:
             size = tuple(inputs.shape[2:])
