@@ -121,7 +121,7 @@ class MAEDecoder(BaseModule):
         nn.init.normal_(self.mask_token, std=0.02)
 
     def forward(self, latent: Tensor, masking: Masking) -> Tensor:
-        """Predict patches [B, M, patch²*3] by ``ids_mask`` from the encoder's output [B, 1+K, C]."""
+        """Predict patches [B, M, patch²*3] by ``ids_mask`` from encoded tokens [B, 1+K, C]."""
         x = self.embed(latent)
         hidden = masking.ids_mask.shape[1]
         order = torch.cat([masking.ids_keep, masking.ids_mask], dim=1)  # [B, N]
