@@ -197,12 +197,6 @@ class Hiera(Backbone):
             )
         return QueryKeyBlock(self.embed_dims, self.heads_of(self.num_layers))
 
-    def _visible(self, ids_keep: Tensor, grid: tuple[int, int]) -> Tensor:
-        """Return the map of visible units [B, rows, columns] from their numbers [B, K]."""
-        units = grid[0] * grid[1]
-        flat = torch.zeros(len(ids_keep), units, dtype=torch.bool, device=ids_keep.device)
-        return flat.scatter(1, ids_keep, True).reshape(-1, *grid)
-
     def embed(
         self, image: Tensor, ids_keep: Tensor | None = None
     ) -> tuple[Tensor, tuple[int, int], Tensor | None]:
@@ -214,8 +208,9 @@ class Hiera(Backbone):
         """
         visible = None
         if ids_keep is not None:
-            height, width = image.shape[-2:]
-            visible = self._visible(ids_keep, (height // self.unit_size, width // self.unit_size))
+            rows, columns = (side // self.unit_size for side in image.shape[-2:])
+            visible = ids_keep.new_zeros(len(ids_keep), rows * columns, dtype=torch.bool)
+            visible = visible.scatter(1, ids_keep, True).unflatten(1, (rows, columns))
         x = self.patch_embed(image, visible)
         grid = (x.shape[1], x.shape[2])
         position = resize_position(self.pos_embed, self.grid_size, grid)

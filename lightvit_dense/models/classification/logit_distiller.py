@@ -101,8 +101,8 @@ class LogitDistiller(HiddenTeacher):
     ) -> dict[str, Tensor]:
         """Return ``loss_class`` and ``loss_distill``, weighted fp32 scalars.
 
-        Takes the student's normalised images [B, 3, H, W], the backbone's last output, tokens [B,
-        prefix+N, C], and the head's scores [B, classes] with their loss against the targets.
+        Takes normalised images [B, 3, H, W], the backbone's last tokens [B, prefix+N, C], and the
+        head's scores [B, classes] with their loss against the targets.
         """
         teacher, student = self.teacher_logits(inputs), self.scores(features, logits)
         with torch.autocast(inputs.device.type, enabled=False):

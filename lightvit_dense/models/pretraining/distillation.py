@@ -179,8 +179,7 @@ class AttentionDistiller(HiddenTeacher):
     ) -> dict[str, Tensor]:
         """Return ``loss_distill`` and, with ``hidden_pairs``, ``loss_hidden``: weighted, fp32.
 
-        Takes the student's images [B, 3, H, W], its logits and outputs, and its visible patches [B,
-        K].
+        Takes the student's images [B, 3, H, W], logits and outputs, and visible patches [B, K].
         """
         teacher, student = self.teacher_view(inputs, ids_keep), self.student_logits(encoding)
         losses = {}

@@ -92,7 +92,10 @@ class TimmTeacher(BaseModule):
         super().__init__(init_cfg)
         size = {} if img_size is None else {'img_size': img_size}
         self.name, self.pretrained = name, pretrained
-        self.model = self._create(name, pretrained, size)
+        try:
+            self.model = create_timm_model(name, pretrained, num_classes=0, **size)
+        except TypeError as error:
+            raise ValueError(f'{name} takes no img_size, so it cannot be a teacher') from error
         self.blocks = getattr(self.model, 'blocks', ())
         self.num_prefix_tokens = int(getattr(self.model, 'num_prefix_tokens', 0))
         self._check_kind()
@@ -108,12 +111,6 @@ class TimmTeacher(BaseModule):
         )
         self.model.patch_drop = self.keep
         self._check_attention()
-
-    def _create(self, name: str, pretrained: bool, size: dict[str, Any]) -> Any:
-        try:
-            return create_timm_model(name, pretrained, num_classes=0, **size)
-        except TypeError as error:
-            raise ValueError(f'{name} takes no img_size, so it cannot be a teacher') from error
 
     def _check_kind(self) -> None:
         parts = all(hasattr(self.model, part) for part in ('patch_embed', 'patch_drop'))

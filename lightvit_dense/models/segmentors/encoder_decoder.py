@@ -65,12 +65,12 @@ class EncoderDecoder(MMSegEncoderDecoder):
         sizes = own_sizes(inputs, [sample.metainfo for sample in data_samples])
         pad_shape = common_pad_shape(sizes, self.pad_shape, self.size_divisor)
         for sample, size in zip(data_samples, sizes, strict=True):
+            padding = (0, pad_shape[1] - size[1], 0, pad_shape[0] - size[0])
             for name, field in sample.items():
                 if isinstance(field, PixelData):
-                    value = _map_on_pad_shape(
-                        field.data, size, pad_shape, self.decode_head.ignore_index
-                    )
-                    setattr(sample, name, PixelData(data=value))
+                    truth = field.data[:, : size[0], : size[1]]
+                    truth = F.pad(truth, padding, value=self.decode_head.ignore_index)
+                    setattr(sample, name, PixelData(data=truth))
             sample.set_metainfo(dict(pad_shape=pad_shape))
         try:
             return super().loss(pad_images(inputs, sizes, pad_shape), data_samples)
@@ -174,9 +174,3 @@ def windows_along(length: int, window: int, stride: int) -> Iterator[slice]:
     for number in range(max(length - window + stride - 1, 0) // stride + 1):
         end = min(number * stride + window, length)
         yield slice(end - window, end)
-
-
-def _map_on_pad_shape(values: Tensor, size: Size, pad_shape: Size, fill: int) -> Tensor:
-    """Cut a map [C, H, W] of truth to its image and pad it with ``fill``."""
-    values = values[:, : size[0], : size[1]]
-    return F.pad(values, (0, pad_shape[1] - size[1], 0, pad_shape[0] - size[0]), value=fill)
