@@ -13,11 +13,7 @@ M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 
 
 def keep_freed_memory() -> bool:
-    """Tell glibc's allocator to reuse freed blocks of any size.
-
-    The process's resident memory stays at its peak afterwards. Elsewhere than on glibc nothing
-    happens.
-    """
+    """Tell glibc's allocator (if it is glibc) to reuse freed blocks; memory stays at its peak."""
     if not sys.platform.startswith('linux'):
         return False
     try:

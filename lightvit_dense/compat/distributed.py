@@ -131,11 +131,9 @@ class DistributedDataParallel(MMDistributedDataParallel):
 
     Args:
         module: The model, on its final device.
-        device_ids: The one GPU of this process; dropped when ``module`` is on the CPU.
-        output_device: As ``device_ids``.
+        device_ids: The one GPU of this process, like ``output_device``; dropped on the CPU.
         broadcast_buffers: Whether rank 0's buffers overwrite the others' at each forward pass.
-        **kwargs: ``find_unused_parameters``, ``static_graph``, ``detect_anomalous_params``, ... of
-            :class:`mmengine.model.MMDistributedDataParallel`.
+        **kwargs: Of :class:`mmengine.model.MMDistributedDataParallel`.
     """
 
     def __init__(

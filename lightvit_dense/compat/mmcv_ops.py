@@ -26,10 +26,7 @@ class TorchvisionOpsFinder(MetaPathFinder):
     """Finds ``mmcv._ext``, and nothing else, in :mod:`lightvit_dense.compat.torchvision_ext`."""
 
     def find_spec(
-        self,
-        fullname: str,
-        path: Sequence[str] | None,
-        target: ModuleType | None = None,
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """Return the substitute's spec when ``fullname`` is ``mmcv._ext``, otherwise None."""
         return spec_from_file_location(MODULE, SUBSTITUTE) if fullname == MODULE else None

@@ -69,10 +69,7 @@ def _along(values: Tensor, x: Tensor) -> Tensor:
 
 
 def synchronise_on_cpu(model: nn.Module) -> int:
-    """Let the ``SyncBatchNorm`` layers of a model on the CPU compute there.
-
-    Layers keep their parameters, buffers and names; layers on a GPU stay torch's.
-    """
+    """Let the ``SyncBatchNorm`` layers that lie on the CPU compute there; return their number."""
     layers = [
         module
         for module in model.modules()

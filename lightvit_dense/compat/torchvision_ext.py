@@ -104,9 +104,7 @@ def get_compiler_version() -> str:
     return 'not compiled (torchvision operators)'
 
 
-def get_compiling_cuda_version() -> str:
-    """Say, for environment reports, that mmcv's operators were not compiled."""
-    return 'not compiled (torchvision operators)'
+get_compiling_cuda_version = get_compiler_version
 
 
 def __getattr__(name: str) -> Callable[..., NoReturn]:

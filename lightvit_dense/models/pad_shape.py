@@ -33,9 +33,6 @@ def own_sizes(inputs: Tensor, metas: Sequence[dict]) -> list[Size]:
     """Return the size that every image of a batch [B, 3, H, W] has without the batch's padding.
 
     'img_shape' of ``metas`` says it, H and W where it is missing; padding is right and bottom.
-
-    Raises:
-        ValueError: If an image is said to be empty or larger than the batch.
     """
     sizes = []
     for meta in metas:
@@ -51,10 +48,7 @@ def own_sizes(inputs: Tensor, metas: Sequence[dict]) -> list[Size]:
 
 
 def pad_images(inputs: Tensor, sizes: Sequence[Size], pad_shape: Size) -> Tensor:
-    """Cut images out of their padding and pad them with zeros to one shape.
-
-    The input itself is returned where it is that already.
-    """
+    """Cut images out of their padding and pad them with zeros to one shape, if it is another."""
     if tuple(inputs.shape[2:]) == pad_shape and all(size == pad_shape for size in sizes):
         return inputs
     padded = inputs.new_zeros(*inputs.shape[:2], *pad_shape)

@@ -9,9 +9,6 @@ def create_timm_model(
     """Build a network of timm by its name there, with messages that name what to do.
 
     ``file_key`` is the option of the caller that names a local file instead of timm's own weights.
-
-    Raises:
-        ValueError: If timm does not know the name, or its weights cannot be fetched.
     """
     import timm  # takes a second to import, and few runs need it
 

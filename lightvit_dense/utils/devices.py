@@ -6,14 +6,7 @@ from lightvit_dense.errors import UserError
 
 
 def check_device(device: str | torch.device | None = None) -> torch.device:
-    """Return a device that is there.
-
-    Args:
-        device: 'cpu', 'cuda', 'cuda:1', ...; None for a GPU if there is one, else the CPU.
-
-    Raises:
-        UserError: If there is no such device.
-    """
+    """Return a device that is there; ``None`` takes a GPU if there is one, else the CPU."""
     if device is None:
         return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     try:

@@ -16,10 +16,7 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     """Give a temporary path beside ``path`` that takes its place when the block succeeds.
 
     The bytes are on the disk before the name changes, so that a killed process leaves either the
-    old file or the new one, never a part.
-
-    Args:
-        path: Where the file shall be in the end. Missing folders are made.
+    old file or the new one, never a part. Missing folders are made.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -64,12 +61,7 @@ def sha256(path: str | os.PathLike) -> str:
 
 
 def write_json(path: str | os.PathLike, content: Any) -> None:
-    """Write plain data as JSON; what is no number (NaN, infinity) becomes null.
-
-    Args:
-        path: The file; missing folders are made.
-        content: Mappings, sequences, numbers and text; a scalar of torch or NumPy is a number.
-    """
+    """Write plain data as JSON, scalars of torch and NumPy too; NaN and infinity become null."""
     text = json.dumps(_to_plain(content), indent=2, allow_nan=False)
     atomic_write(path, f'{text}\n'.encode())
 

@@ -11,12 +11,8 @@ _STEM = re.compile(r'(?:^|\.)(?:patch_embed|pos_embed(?:_z)?|cls_token|mask_toke
 def get_layer_id(name: str, num_layers: int, depths: Sequence[int] = ()) -> int:
     """Return the depth of a backbone parameter, its name with or without a prefix.
 
-    Layer decay, freezing, loading of leading blocks and distillation all ask here.
-
-    Args:
-        name: Parameter name.
-        num_layers: Number of blocks of the backbone.
-        depths: Blocks of each stage, of a Swin, whose blocks are counted stage by stage.
+    Layer decay, freezing, loading of leading blocks and distillation all ask here. ``depths`` are
+    the blocks of each stage of a Swin, counted stage by stage.
 
     Returns:
         0 for patch embedding, position table and class token; ``i + 1`` for ``blocks.i``;

@@ -36,14 +36,9 @@ def find_logs(path: str | Path) -> list[Path]:
 
 
 def read_scalars(paths: str | Path | Iterable[str | Path]) -> list[dict]:
-    """Read JSON-lines files of logged scalars.
+    """Read JSON-lines files of logged scalars, in the order in which they were written.
 
-    Args:
-        paths: One file, or several in the order in which they were written. A last line cut short
-            by a kill is dropped.
-
-    Raises:
-        UserError: If a line before the last is not a JSON object; names file and line.
+    A last line cut short by a kill is dropped; other broken ones are a UserError with the place.
     """
     records: list[dict] = []
     for file in [paths] if isinstance(paths, (str, Path)) else paths:
@@ -101,10 +96,8 @@ def keys_matching(records: Sequence[Mapping], pattern: str) -> list[str]:
 def find_keys(records: Sequence[Mapping], key: str, origin: str) -> list[str]:
     """Find scalars by name, by its end behind a slash, or else by a regular expression.
 
-    mmdet's tool says 'bbox_mAP' for 'coco/bbox_mAP'.
-
-    Raises:
-        UserError: If there is none, or several have that end; calls the records ``origin``.
+    mmdet's tool says 'bbox_mAP' for 'coco/bbox_mAP'. Raises UserError if there is none, or several
+    have that end; calls the records ``origin``.
     """
     known = {name for record in records for name in record}
     if key in known:
@@ -156,15 +149,10 @@ class TrainingTime:
 
 
 def training_time(path: str | Path, include_outliers: bool = False) -> TrainingTime:
-    """Summarise the times that a run has logged.
+    """Summarise the times logged in a work directory or ``scalars.json``; a UserError without any.
 
-    Args:
-        path: Work directory or ``scalars.json``.
-        include_outliers: Whether the first interval after every start counts, in which caches are
-            cold and code is compiled.
-
-    Raises:
-        UserError: If the run has logged no times, or one interval a start only.
+    ``include_outliers`` counts the first interval after every start, with cold caches and
+    compiling.
     """
     files = find_logs(path)
     kept: list[Mapping] = []

@@ -67,12 +67,9 @@ def clock(seconds: float | None) -> str:
 
 
 class Display:
-    """Shows the position in one step after the other: a bar on a terminal, else lines; a context.
+    """Shows the position in one step after the other; a context that writes to ``stream``.
 
-    Args:
-        stream: Where to write; standard output by default.
-        count: Number of steps; None where it is not known before.
-        interval: Seconds between two lines.
+    It is a bar on a terminal, else a line every ``interval`` seconds; ``count`` steps, if known.
     """
 
     def __init__(

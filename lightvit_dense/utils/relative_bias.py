@@ -64,18 +64,10 @@ def interpolation_matrix(
 
 
 def resize_offsets(table: Tensor, old: tuple[int, int], new: tuple[int, int]) -> Tensor:
-    """Resize a table of offsets to another grid by BEiT's geometric interpolation.
+    """Resize a table [(2 * rows - 1) * (2 * columns - 1), heads] of grid ``old`` to ``new``.
 
-    Gradients flow to the table.
-
-    Args:
-        table: [(2 * rows - 1) * (2 * columns - 1), heads] of the grid ``old``.
-        old: (rows, columns) of the table's grid.
-        new: (rows, columns) of the grid wanted.
-
-    Returns:
-        [(2 * new rows - 1) * (2 * new columns - 1), heads] of the table's dtype, the table itself
-        when the grids agree.
+    By BEiT's geometric interpolation; gradients flow to the table, which is itself returned when
+    the grids agree.
     """
     if tuple(old) == tuple(new):
         return table
@@ -106,17 +98,13 @@ def resize_relative_bias(
 ) -> Tensor:
     """Resize a table of relative position biases by geometric interpolation, as BEiT does.
 
+    Raises ValueError if the number of rows fits no window.
+
     Args:
         table: [(2h - 1) * (2w - 1) + e, heads], e being 3 with a class token, else 0.
         window: Wanted (height, width) in patches.
         extra: Wanted rows for the class token, 3 or 0; rows that the source lacks become zero.
         source_window: (height, width) of the source; None takes it for square.
-
-    Returns:
-        [(2 * height - 1) * (2 * width - 1) + extra, heads], of the source's dtype.
-
-    Raises:
-        ValueError: If the number of rows fits no window.
     """
     if source_window is None:
         found = split_rows(len(table))

@@ -24,12 +24,9 @@ def to_csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def format_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], digits: int = 2) -> str:
-    """Set rows in columns, the first to the left, the others to the right.
+    """Set rows in columns, the first to the left, the others to the right; absent values are blank.
 
-    Args:
-        rows: Values by column; an absent one is left blank.
-        columns: The columns in order.
-        digits: Decimals of numbers that are no integers.
+    ``digits`` are the decimals of numbers that are no integers.
     """
 
     def text(value: Any) -> str:

@@ -10,19 +10,11 @@ from torch.utils.checkpoint import checkpoint
 
 
 class Encoding(NamedTuple):
-    """Tokens of an encoder, and what was asked for on the way.
+    """What an encoder gives; layers count from 1, as in the papers; 0 is the embedding."""
 
-    Layers count from 1, as in the papers; 0 is the embedding.
-
-    Attributes:
-        tokens: After all blocks and the final norm [B, prefix+K, C].
-        logits: Pre-softmax attention logits by layer [B, heads, Q, K].
-        hidden: Outputs by layer, before any final norm [B, prefix+K, C].
-    """
-
-    tokens: Tensor
-    logits: dict[int, Tensor]
-    hidden: dict[int, Tensor]
+    tokens: Tensor  # after all blocks and the final norm [B, prefix+K, C]
+    logits: dict[int, Tensor]  # before the softmax, by layer [B, heads, Q, K]
+    hidden: dict[int, Tensor]  # outputs by layer, before any final norm [B, prefix+K, C]
 
 
 class Backbone(BaseModule):
@@ -92,6 +84,8 @@ class Backbone(BaseModule):
     ) -> Encoding:
         """Run all blocks and the final norm.
 
+        Raises ValueError if the image is not of whole patches, or units of a Hiera.
+
         Args:
             image: [B, 3, H, W].
             ids_keep: What is visible [B, K]: patches, or mask units of a Hiera; ``None`` for all.
@@ -100,11 +94,8 @@ class Backbone(BaseModule):
             **options: What else the backbone's ``embed`` takes.
 
         Returns:
-            Tokens [B, prefix+K, C]; logits [B, heads, Q, keys], windows and their queries in one
-            dimension; outputs like tokens, with the width and resolution of their layer.
-
-        Raises:
-            ValueError: If the image is not of whole patches, or units of a Hiera.
+            Logits of windows have windows and queries in one dimension; hidden outputs have the
+            width and resolution of their layer.
         """
         x, logits, hidden = self._run_blocks(
             *self._start(image, ids_keep, **options), logits_of, hidden_of
@@ -115,13 +106,7 @@ class Backbone(BaseModule):
     def attention_logits(
         self, image: Tensor, layers: Sequence[int], ids_keep: Tensor | None = None
     ) -> dict[int, Tensor]:
-        """Return pre-softmax logits by layer; nothing runs after the last query-key product.
-
-        Args:
-            image: [B, 3, H, W].
-            layers: Layers, 1-based.
-            ids_keep: See :meth:`encode`.
-        """
+        """Return logits by layer (1-based); nothing runs after the last query-key product."""
         x, context = self._start(image, ids_keep)
         last = max(layers)
         found = self._run_blocks(x, context, layers, stop=last - 1)

@@ -32,11 +32,9 @@ class Hiera(Backbone):
     resolution by taking the maximum of 2x2 queries. Tokens stay grouped by mask units throughout
     (see ``hiera_tokens.py``), so hiding units before the first block costs nothing later on.
 
-    Images of any size are taken. The position table belongs to ``img_size`` and is resized
-    (bicubic) to the tokens that the image really has. Where these are no whole units they are
-    filled up, and nothing ever sees the filling: it is no key of any attention, it takes no part in
-    any maximum, and it is cropped out of what :meth:`forward` returns. A window at the border
-    simply has fewer tokens.
+    Images of any size are taken; the position table is resized to them (bicubic). What fills up the
+    last units is never seen: it is no key of any attention, takes no part in any maximum, and is
+    cropped out of what :meth:`forward` returns. Raises ValueError if options contradict each other.
 
     Args:
         arch: 'tiny' (the papers'), 'meta_tiny', 'small', 'base', or a dict of ``embed_dim``,
@@ -45,17 +43,13 @@ class Hiera(Backbone):
         img_size: (height, width) or side in pixels that the position table is made for.
         in_channels: Channels of the image.
         q_pool: How many changes of stage pool: 3 for tasks, 2 in masked pre-training.
-        mask_unit_attn: For each stage whether tokens attend inside their unit only. The block that
-            pools still does as the stage before it.
+        mask_unit_attn: By stage, whether tokens attend inside their unit only. The block that pools
+            still does as the stage before it.
         out_type: 'tokens' for [B, rows*columns, C], 'featmap' for [B, C, rows, columns].
         out_indices: Stages (0-based, negative from the end) that :meth:`forward` returns.
         final_norm: Whether the model has a LayerNorm after the last block.
         drop_path_rate: Drop-path rate of the last block; the first has 0, linear between.
         with_cp: Recompute each block's activations in the backward pass to save memory.
-        init_cfg: E.g. ``dict(type='lightvit_dense.PretrainedBackbone', checkpoint=...)``.
-
-    Raises:
-        ValueError: If options contradict each other or name what is not there.
     """
 
     num_prefix_tokens = 0
@@ -146,10 +140,7 @@ class Hiera(Backbone):
         self._check_out_type()
 
     def _reset_parameters(self) -> None:
-        """Initialise as Hiera's MAE does: Xavier-uniform weights, N(0, 0.02) positions.
-
-        The convolution keeps torch's bias.
-        """
+        """Initialise as Hiera's MAE does: Xavier-uniform weights, N(0, 0.02) positions."""
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight)
@@ -189,11 +180,7 @@ class Hiera(Backbone):
         return self.mask_unit >> min(self.stage_of(layer), self.q_pool)
 
     def attention_shape(self, layer: int) -> tuple[int, int, int]:
-        """Return the shape of one head's logits of a layer for a whole image.
-
-        (windows, queries, keys) of a window, one window where attention is global. Logits come with
-        windows and queries in one dimension.
-        """
+        """Return (windows, queries, keys of a window) of one head's logits for a whole image."""
         block, units = self._block(layer), self.mask_grid[0] * self.mask_grid[1]
         keys = self.unit_side_of(layer - 1) ** 2
         queries = keys // block.attn.q_stride
@@ -202,23 +189,13 @@ class Hiera(Backbone):
         return 1, units * queries, units * keys
 
     def query_key_block(self) -> QueryKeyBlock:
-        """Return a block of queries and keys only, to follow the last one.
-
-        Raises:
-            ValueError: If the last stage attends inside units only.
-        """
+        """Return queries and keys to follow the last block, which must attend globally."""
         if self._block(self.num_layers).attn.mask_unit:
             raise ValueError(
                 'a query-key block behind the last one attends globally; '
                 'set mask_unit_attn of the last stage to False'
             )
         return QueryKeyBlock(self.embed_dims, self.heads_of(self.num_layers))
-
-    def _visible(self, ids_keep: Tensor, grid: tuple[int, int]) -> Tensor:
-        """Return the map of visible units [B, rows, columns] from their numbers [B, K]."""
-        units = grid[0] * grid[1]
-        flat = torch.zeros(len(ids_keep), units, dtype=torch.bool, device=ids_keep.device)
-        return flat.scatter(1, ids_keep, True).reshape(-1, *grid)
 
     def embed(
         self, image: Tensor, ids_keep: Tensor | None = None
@@ -231,8 +208,9 @@ class Hiera(Backbone):
         """
         visible = None
         if ids_keep is not None:
-            height, width = image.shape[-2:]
-            visible = self._visible(ids_keep, (height // self.unit_size, width // self.unit_size))
+            rows, columns = (side // self.unit_size for side in image.shape[-2:])
+            visible = ids_keep.new_zeros(len(ids_keep), rows * columns, dtype=torch.bool)
+            visible = visible.scatter(1, ids_keep, True).unflatten(1, (rows, columns))
         x = self.patch_embed(image, visible)
         grid = (x.shape[1], x.shape[2])
         position = resize_position(self.pos_embed, self.grid_size, grid)

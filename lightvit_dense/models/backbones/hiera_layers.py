@@ -33,17 +33,10 @@ class HieraPatchEmbed(nn.Module):
 
 
 class MaskUnitAttention(nn.Module):
-    """Self-attention inside mask units or over all tokens, with pooled queries where asked.
+    """Self-attention inside mask units or over all tokens; parameter names are timm's.
 
-    The product runs through ``scaled_dot_product_attention``; logits are computed explicitly only
-    when they are asked for. Parameter names are timm's.
-
-    Args:
-        dim: Width of the tokens that come in.
-        dim_out: Width of the tokens that go out.
-        num_heads: Number of heads; must divide ``dim_out``.
-        q_stride: Number of queries that become one by their maximum; 1 for no pooling.
-        mask_unit: Whether tokens attend inside their unit only.
+    ``q_stride`` queries become one by their maximum, 1 for no pooling; with ``mask_unit`` tokens
+    attend inside their unit only. Logits are written out only when they are asked for.
     """
 
     def __init__(
@@ -87,10 +80,7 @@ class MaskUnitAttention(nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         """Return tokens [B, U, T / q_stride, C_out] and logits [B, heads, windows*q, k], or none.
 
-        Args:
-            x: Tokens [B, U, T, C].
-            real: Which tokens are real [U, T]; others are never attended to. ``None`` for all.
-            need_logits: Whether pre-softmax logits are wanted, which are then computed explicitly.
+        ``x`` is [B, U, T, C]; tokens that are not ``real`` [U, T] are never attended to.
         """
         batch, units, _, _ = x.shape
         q, k, v = self.qkv(x).chunk(3, dim=-1)

@@ -27,10 +27,9 @@ class SwinTransformer(Backbone):
     """Swin of timm's parts, with timm's parameter names.
 
     Images of any size are taken; maps that are no whole number of windows are filled up with zeros,
-    which are attended to, as in Swin's detectors.
-
-    Layers are counted through all stages. The last layer of a stage hands on merged patches, as in
-    the original, whose stages end with the merging; timm's begin with it.
+    which are attended to, as in Swin's detectors. Layers are counted through all stages. The last
+    layer of a stage hands on merged patches, as in the original, whose stages end with the merging;
+    timm's begin with it. Raises ValueError if options contradict each other.
 
     Args:
         arch: 'tiny' (the papers', width 48), 'small' (the papers', width 96), or a dict of
@@ -42,17 +41,9 @@ class SwinTransformer(Backbone):
         window_size: Side of a window in tokens.
         in_channels: Channels of the image.
         mask_token: Whether there is a token to take the place of hidden patches (SimMIM).
-        out_type: 'tokens' for [B, rows*columns, C], 'featmap' for [B, C, rows, columns].
-        out_indices: Stages (0-based, negative from the end) that :meth:`forward` returns.
-        final_norm: Whether the model has a LayerNorm after the last block.
+        out_type: See :class:`Hiera`, as for ``out_indices`` and all that is not named here.
         stage_norms: Whether each output has a LayerNorm of its own (``norm0``, ...), as in Swin's
             detectors, in place of the final one.
-        drop_path_rate: Drop-path rate of the last block; the first has 0, linear between.
-        with_cp: Recompute each block's activations in the backward pass to save memory.
-        init_cfg: E.g. ``dict(type='lightvit_dense.PretrainedBackbone', checkpoint=...)``.
-
-    Raises:
-        ValueError: If options contradict each other or name what is not there.
     """
 
     num_prefix_tokens = 0
@@ -177,21 +168,14 @@ class SwinTransformer(Backbone):
         return self._stage_grid(self._stage_behind(layer))
 
     def attention_shape(self, layer: int) -> tuple[int, int, int]:
-        """Return the shape of one head's logits of a layer, of an image of ``img_size``.
-
-        (windows, queries, keys) of a window; logits come with windows and queries in one dimension.
-        """
+        """Return (windows, queries, keys of a window) of one head's logits, for ``img_size``."""
         window = self.blocks[layer - 1].window_size
         grid = self._stage_grid(self._places[layer - 1][0])
         windows = math.prod(math.ceil(a / b) for a, b in zip(grid, window, strict=True))
         return windows, math.prod(window), math.prod(window)
 
     def query_key_block(self) -> WindowQueryKeyBlock:
-        """Return a block of queries and keys only, to follow the last one (D²'s 13th).
-
-        Raises:
-            ValueError: If the last stage has several windows.
-        """
+        """Return queries and keys to follow the last block (D²'s 13th), which has one window."""
         last = self.num_layers
         windows, queries, _ = self.attention_shape(last)
         grid = self.grid_of(last)
@@ -206,10 +190,7 @@ class SwinTransformer(Backbone):
         """Return embedded patches [B, rows, columns, C].
 
         The mask token takes the place of all patches but ``ids_keep`` [B, K], as windows need whole
-        maps.
-
-        Raises:
-            ValueError: If patches shall be hidden and there is no mask token.
+        maps. Raises ValueError if patches shall be hidden and there is no mask token.
         """
         x = self.patch_embed(image)
         if ids_keep is None:

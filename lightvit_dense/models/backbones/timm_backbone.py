@@ -15,18 +15,14 @@ from ..timm_models import create_timm_model
 class TimmBackbone(BaseModule):
     """A convolutional network of timm by its name there, without its classifier.
 
-    Parameters and buffers have timm's names: files of timm load by
-    :class:`~lightvit_dense.checkpoints.PretrainedBackbone`, and timm loads an exported backbone.
+    Files of timm load by :class:`~lightvit_dense.checkpoints.PretrainedBackbone`, and timm loads an
+    exported backbone. Raises ValueError if timm does not know the name, or the features that the
+    network's classifier pools are no map [B, C, rows, columns].
 
     Args:
         name: timm's name, e.g. 'efficientnet_b0' or 'resnet50'.
         options: Further arguments of ``timm.create_model``, e.g. ``dict(drop_path_rate=0.2)``.
         torch_init: Whether layers start as torch makes them, as in SEED's code, not as timm does.
-        init_cfg: ``dict(type='lightvit_dense.PretrainedBackbone', checkpoint=...)``.
-
-    Raises:
-        ValueError: If timm does not know the name, or the features that the network's classifier
-            pools are no map [B, C, rows, columns].
     """
 
     num_prefix_tokens = 0

@@ -37,8 +37,8 @@ class VisionTransformer(Backbone):
     """Vision transformer with timm's parameter names.
 
     Windows, relative position and feature taps are options that only add parameters, so one state
-    dict serves all tasks. The position table belongs to ``img_size`` and is resized (bicubic) to
-    whatever image arrives.
+    dict serves all tasks. The position table is resized (bicubic) to whatever image arrives. Raises
+    ValueError if options contradict each other.
 
     Args:
         arch: 'tiny', 'small', 'base', 'large', or a dict of ``embed_dim, depth, num_heads`` and
@@ -53,16 +53,13 @@ class VisionTransformer(Backbone):
         out_indices: Blocks (0-based, negative from the end) whose outputs :meth:`forward` returns.
         final_norm: Whether the model has a LayerNorm after the last block.
         drop_path_rate: Drop-path rate of the last block; the first has 0, linear between.
-        layer_scale: Initial value of the two LayerScales (trained) of every block (Touvron et al.
-            2021); ``None`` for none.
+        layer_scale: Initial value of the LayerScales (Touvron et al. 2021); ``None`` for none.
         window: ``size`` of the attention windows in tokens, and ``global_blocks`` (0-based) that
             attend globally nevertheless; ``None`` for global attention everywhere.
-        rel_pos: ``kind`` of relative position, and ``size``, the image size in pixels that tables
-            of global blocks are made for (``img_size`` by default); ``None`` for none. Tables are
-            resized to whatever image arrives; absolute positions stay.
-
-            - 'decomposed': ViTDet's vectors for the offsets of each axis.
-            - 'bias': BEiT's table of biases (Bao et al. 2022) in every block, zero at first.
+        rel_pos: ``kind`` of relative position, 'decomposed' (ViTDet's vectors for the offsets of
+            each axis) or 'bias' (BEiT's table in every block, Bao et al. 2022, zero at first), and
+            ``size``, the image size in pixels that tables of global blocks are made for
+            (``img_size`` by default). Tables are resized to the image; absolute positions stay.
         init: Whose code the initial values follow; biases of linear layers are 0 in all.
 
             - 'mae': Xavier-uniform weights, also of the patch embedding, as a matrix; its bias is
@@ -75,10 +72,6 @@ class VisionTransformer(Backbone):
             - 'mocov3': as 'mae' with query, key and value apart, a patch bias of 0, and a class
               token of N(0, 1e-6).
         with_cp: Recompute each block's activations in the backward pass to save memory.
-        init_cfg: E.g. ``dict(type='lightvit_dense.PretrainedBackbone', checkpoint=...)``.
-
-    Raises:
-        ValueError: If options contradict each other or name what is not there.
     """
 
     architectures = ARCHITECTURES
@@ -240,10 +233,7 @@ class VisionTransformer(Backbone):
         return self.embed_dims
 
     def attention_shape(self, layer: int) -> tuple[int, ...]:
-        """Return the shape of one head's logits of a layer for a whole image.
-
-        (N, N), or (windows, n, n) where the layer attends in windows of n tokens.
-        """
+        """Return the shape of a head's logits: (N, N), or (W, n, n) in W windows of n tokens."""
         window = cast(Block, self.blocks[layer - 1]).window_size
         if window:
             down, across = (math.ceil(side / window) for side in self.grid_size)
@@ -265,11 +255,8 @@ class VisionTransformer(Backbone):
     ) -> tuple[Tensor, tuple[int, int]]:
         """Return position-coded tokens [B, prefix+K, C] and the grid of all patches.
 
-        Args:
-            image: [B, 3, H, W].
-            ids_keep: Patches to keep [B, K]; ``None`` for all.
-            mask_token: [1, 1, C], takes the place of the patches of ``ids_mask`` (SimMIM).
-            ids_mask: Patches to replace [B, M].
+        Only the patches ``ids_keep`` [B, K] are embedded; ``mask_token`` [1, 1, C] takes the place
+        of the patches ``ids_mask`` [B, M] (SimMIM).
         """
         x, grid = self.patch_embed(image, ids_keep)
         if mask_token is not None and ids_mask is not None:

@@ -13,11 +13,7 @@ from ...registry import MODELS
 
 
 def labels_of(samples: Sequence[BaseDataElement] | None, num_classes: int) -> Tensor:
-    """Collect the labels of a batch, int64 [B] on the CPU.
-
-    Raises:
-        ValueError: If a sample has no label, or one that the model has no class for.
-    """
+    """Collect the labels of a batch, int64 [B] on the CPU; a ValueError if one does not fit."""
     if not samples or not all('gt_label' in sample for sample in samples):
         raise ValueError(
             'classification needs samples with gt_label: take lightvit_dense.ImageNet with '
@@ -34,22 +30,15 @@ def labels_of(samples: Sequence[BaseDataElement] | None, num_classes: int) -> Te
 
 @MODELS.register_module()
 class ImageClassifier(BaseModel):
-    """A backbone and a linear head.
+    """A backbone and a linear head. Raises ValueError if the parts do not fit each other.
 
     Args:
         backbone: Config of the backbone; its ``init_cfg`` loads a pre-trained one.
-        head: Config of a :class:`ClassificationHead` without ``type`` and without what follows from
-            the backbone.
-        data_preprocessor: Config of the normaliser; ``lightvit_dense.ClassificationPreprocessor``
-            mixes images too.
-        freeze_backbone: Whether the backbone stays as it is: no gradient, no drop-path, and nothing
-            of it in the optimizer. This is the linear probe.
-        distiller: Config of a :class:`LogitDistiller`, which lets a teacher's scores guide the
-            training.
-        init_cfg: mmengine initialisation config.
-
-    Raises:
-        ValueError: If the parts do not fit each other.
+        head: Config of a :class:`ClassificationHead` without what follows from the backbone.
+        data_preprocessor: Config of the normaliser; :class:`ClassificationPreprocessor` mixes too.
+        freeze_backbone: Whether the backbone stays as it is (the linear probe): no gradient, no
+            drop-path, and nothing of it in the optimizer.
+        distiller: Config of a :class:`LogitDistiller`, whose teacher's scores guide the training.
     """
 
     task = 'classification'
@@ -99,11 +88,7 @@ class ImageClassifier(BaseModel):
         return self
 
     def extract_feat(self, inputs: Tensor) -> Tensor:
-        """Return the backbone's last output: tokens [B, prefix+N, C] or a map [B, C, H, W].
-
-        Args:
-            inputs: Normalised images [B, 3, H, W].
-        """
+        """Return the backbone's last output: tokens [B, prefix+N, C] or a map [B, C, H, W]."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.freeze_backbone):
             return self.backbone(inputs)[-1]
 
@@ -116,15 +101,9 @@ class ImageClassifier(BaseModel):
     ) -> dict[str, Tensor] | list[BaseDataElement] | Tensor:
         """Run the model the way mmengine asks.
 
-        Args:
-            inputs: Normalised images [B, 3, H, W].
-            data_samples: One a picture; 'loss' reads ``gt_label`` unless there are targets.
-            mode: 'loss', 'predict' for samples with ``pred_score`` [classes] and ``pred_label``, or
-                'tensor' for the scores before softmax [B, classes].
-            targets: Ratios of the classes [B, classes] where images were mixed.
-
-        Raises:
-            ValueError: If the mode is unknown or labels do not fit.
+        'loss' reads ``gt_label`` unless there are ``targets``, ratios of the classes [B, classes]
+        of mixed images; 'predict' gives samples with ``pred_score`` [classes] and ``pred_label``,
+        'tensor' the scores before softmax [B, classes].
         """
         features = self.extract_feat(inputs)
         logits = self.head(features)

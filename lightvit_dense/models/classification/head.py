@@ -20,6 +20,7 @@ class ClassificationHead(BaseModule):
     the backbone has no final norm; the first DeiT reads the class token of a backbone that has one.
     MAE's linear probe (arXiv 2111.06377, appendix A.1) standardises the features over the batch:
     ``pool='cls', norm=False, batch_norm=True, init_std=0.01``, above a backbone with a final norm.
+    Raises ValueError if an option is out of range, or there is no class token to read.
 
     Args:
         num_classes: Number of classes.
@@ -27,16 +28,11 @@ class ClassificationHead(BaseModule):
         num_prefix_tokens: Tokens before those of the patches.
         pool: 'mean' of patch tokens or positions of a map, or 'cls' for the class token.
         norm: Whether a LayerNorm follows the pooling.
-        batch_norm: Whether a BatchNorm without learned scale and shift follows, before the linear
-            layer. Its statistics are each process's own: synchronise them before an evaluation on
-            several (mmengine's ``SyncBuffersHook``).
+        batch_norm: Whether a BatchNorm without learned scale and shift follows. Its statistics are
+            each process's own: ``SyncBuffersHook`` synchronises them before an evaluation.
         dropout: Dropout before the linear layer.
         label_smoothing: Ratio of the target that is spread over all classes.
         init_std: Deviation of the linear layer's initial weights.
-        init_cfg: mmengine initialisation config.
-
-    Raises:
-        ValueError: If an option is out of range, or there is no class token to read.
     """
 
     def __init__(
@@ -76,11 +72,7 @@ class ClassificationHead(BaseModule):
         nn.init.zeros_(self.fc.bias)
 
     def pooled(self, x: Tensor) -> Tensor:
-        """Reduce tokens [B, prefix+N, C] or a map [B, C, rows, columns] to a vector [B, C].
-
-        Raises:
-            ValueError: If the class token of a map is asked for.
-        """
+        """Reduce tokens [B, prefix+N, C] or a map [B, C, rows, columns] to a vector [B, C]."""
         if x.ndim == 4:
             if self.pool == 'cls':
                 raise ValueError("pool='cls' needs tokens, the backbone gives a map")
@@ -92,12 +84,7 @@ class ClassificationHead(BaseModule):
         return self.fc(self.dropout(self.bn(self.fc_norm(self.pooled(x)))))
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Return the cross-entropy, smoothed, in fp32 whatever AMP does.
-
-        Args:
-            logits: [B, classes].
-            targets: Labels [B], or ratios of the classes [B, classes], each row adding up to 1.
-        """
+        """Return the smoothed cross-entropy (fp32) with labels [B] or ratios [B, classes]."""
         with torch.autocast(logits.device.type, enabled=False):
             logits = at_least_fp32(logits)
             if targets.is_floating_point():

@@ -19,27 +19,20 @@ class LogitDistiller(HiddenTeacher):
     ``loss = (1 - alpha) * cross-entropy with the targets + alpha * distillation``. With
     ``token='cls'`` the class token, which a head on the mean of the patches leaves free, serves as
     DeiT's distillation token: it has its own LayerNorm and linear layer, whose scores are compared
-    with the teacher's; at test both heads' scores are averaged. This is how the authors of
-    MAE-Lite distil while they fine-tune.
-
-    The teacher sees the very images of the student, mixed and augmented, in its own normalisation
-    and size. It is held outside the module tree: neither optimised, saved nor reduced.
+    with the teacher's; at test both heads' scores are averaged. This is how the authors of MAE-Lite
+    distil while they fine-tune. The teacher sees the very images of the student, mixed and
+    augmented, in its own normalisation and size. Raises ValueError if an option is out of range.
 
     Args:
-        teacher: Config of the teacher: a :class:`TimmClassifier`, or any model of ours whose
-            ``num_classes`` is known and that gives scores before softmax.
+        teacher: Config of a :class:`TimmClassifier`, or of any model of ours that has
+            ``num_classes`` and gives scores before softmax.
         kind: 'hard' for cross-entropy with the teacher's decision, 'soft' for the divergence of
             both distributions, softened by ``tau``.
         alpha: Ratio of the distillation in the loss.
         tau: Temperature of 'soft'.
         token: 'cls' for the class token, ``None`` to distil into the classifier's own scores.
-        teacher_input: ``size``, ``mean``, ``std`` of the teacher's images where they are not those
-            that the teacher itself names; see :class:`TeacherInput`.
+        teacher_input: See :class:`TeacherInput`; what the teacher itself names need not be given.
         init_std: Deviation of the linear layer's initial weights.
-        init_cfg: mmengine initialisation config.
-
-    Raises:
-        ValueError: If an option is out of range. The rest is checked by :meth:`bind`.
     """
 
     def __init__(
@@ -65,16 +58,7 @@ class LogitDistiller(HiddenTeacher):
         self._teacher_input = {**_wanted_input(self.teacher), **(teacher_input or {})}
 
     def bind(self, backbone: Any, head: Any, preprocessor: Any = None) -> None:
-        """Check that student and teacher fit and create the second head.
-
-        Args:
-            backbone: The student's backbone.
-            head: The student's head.
-            preprocessor: The student's data preprocessor, whose normalisation is undone.
-
-        Raises:
-            ValueError: If the numbers of classes differ, or there is no free class token.
-        """
+        """Check that the student's parts fit the teacher, and create the second head."""
         theirs = getattr(self.teacher, 'num_classes', None)
         if theirs != head.num_classes:
             raise ValueError(
@@ -115,16 +99,10 @@ class LogitDistiller(HiddenTeacher):
     def forward(
         self, inputs: Tensor, features: Tensor, logits: Tensor, loss: Tensor
     ) -> dict[str, Tensor]:
-        """Share the loss between the targets and the teacher.
+        """Return ``loss_class`` and ``loss_distill``, weighted fp32 scalars.
 
-        Args:
-            inputs: The student's normalised images [B, 3, H, W].
-            features: The backbone's last output, tokens [B, prefix+N, C].
-            logits: Scores of the classifier's own head [B, classes].
-            loss: Their loss against the targets, a scalar.
-
-        Returns:
-            ``loss_class`` and ``loss_distill``: scalars, fp32, already weighted.
+        Takes normalised images [B, 3, H, W], the backbone's last tokens [B, prefix+N, C], and the
+        head's scores [B, classes] with their loss against the targets.
         """
         teacher, student = self.teacher_logits(inputs), self.scores(features, logits)
         with torch.autocast(inputs.device.type, enabled=False):

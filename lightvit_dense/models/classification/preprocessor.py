@@ -15,22 +15,17 @@ class ClassificationPreprocessor(ImagePreprocessor):
     """:class:`ImagePreprocessor`, then random erasing, Mixup and CutMix by timm's implementation.
 
     Erasing comes after normalisation and before mixing, as in timm. Label smoothing is the head's:
-    smoothing a mixture is the same as mixing what was smoothed.
+    smoothing a mixture is the same as mixing what was smoothed. Raises ValueError if a parameter is
+    out of range.
 
     Args:
-        mean: Mean of the RGB channels, of values in 0..255.
-        std: Their standard deviation.
+        mean: See :class:`ImagePreprocessor`, as for ``std`` and all that is not named here.
         num_classes: Number of classes.
         mixup: Parameter of Mixup's Beta distribution, 0 for none.
         cutmix: Parameter of CutMix's, 0 for none.
         switch_prob: How often it is CutMix where both are on.
         mix_prob: How often a batch is mixed at all.
         erasing: How often a rectangle of an image is replaced by noise, 0 for never.
-        bgr_to_rgb: Whether the images are BGR.
-        non_blocking: Whether the copy from pinned memory overlaps with computation.
-
-    Raises:
-        ValueError: If a parameter is out of range.
     """
 
     def __init__(
@@ -72,13 +67,7 @@ class ClassificationPreprocessor(ImagePreprocessor):
             )
 
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
-        """Normalise a batch as :class:`ImagePreprocessor` does; in training erase and mix.
-
-        Where images were mixed the batch has ``targets``, ratios of the classes [B, classes].
-
-        Raises:
-            ValueError: If a batch of an odd number of images is to be mixed, or labels do not fit.
-        """
+        """Normalise a batch; in training erase, and mix, which adds ``targets`` [B, classes]."""
         batch = super().forward(data, training)
         if not training:
             return batch

@@ -16,19 +16,15 @@ from ..timm_models import create_timm_model
 class TimmClassifier(BaseModule):
     """A classifier of timm by its name there, such as the RegNetY-160 that taught DeiT.
 
+    Raises ValueError if timm does not know the name, both sources of weights are given, or timm's
+    weights cannot be fetched.
+
     Args:
         name: timm's name, with or without the tag of its weights.
-        checkpoint: Local file with timm's or the authors' names; ``None`` for random weights unless
-            ``pretrained``.
+        checkpoint: Local file with timm's or the authors' names; ``None`` for random weights.
         pretrained: Whether timm fetches its own weights (from the network or its cache).
         num_classes: Number of classes; ``None`` for the one that timm gives the model.
-        img_size: Side of the images it gets; ``None`` for the student's, or for the model's own
-            where timm fixes it.
-        init_cfg: mmengine initialisation config.
-
-    Raises:
-        ValueError: If timm does not know the name, both sources of weights are given, or timm's
-            weights cannot be fetched.
+        img_size: Side of its images; ``None`` for the student's, or timm's where that is fixed.
     """
 
     task = 'classification'
@@ -65,11 +61,7 @@ class TimmClassifier(BaseModule):
         }
 
     def init_weights(self) -> None:
-        """Load the checkpoint.
-
-        Raises:
-            CheckpointError: If the file cannot be read or does not fit, head included.
-        """
+        """Load the checkpoint; a CheckpointError if it does not fit, head included."""
         if self.checkpoint:
             load = dict(
                 type='lightvit_dense.TimmWeights',

@@ -14,12 +14,8 @@ class BoxHead(ConvFCBBoxHead):
     """mmdet's ``ConvFCBBoxHead`` whose hidden layers start from Caffe2's Xavier.
 
     Their weights are uniform within sqrt(3 / inputs), where mmdet counts the outputs too. The rest
-    is the same in both: convolutions N(0, 2 / (outputs * 9)), classes N(0, 0.01^2), boxes
-    N(0, 0.001^2).
-
-    Args:
-        *args: As mmdet's.
-        **kwargs: As mmdet's.
+    is the same in both: convolutions N(0, 2 / (outputs * 9)), classes N(0, 0.01^2), boxes N(0,
+    0.001^2).
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -27,15 +27,11 @@ class MaskRCNN(MMDetMaskRCNN):
     one square. Here the padded shape follows from the image alone. In prediction images are cut out
     of the padding of their batch, grouped by padded shape and padded with zeros, the mean colour.
     In training all images get the largest padded shape of their batch, and all anchors count.
+    Raises ValueError if ``pad_shape`` is not a multiple of ``size_divisor``.
 
     Args:
-        *args: As mmdet's.
         pad_shape: Least side, or (height, width), of a padded image; ``None`` for none.
         size_divisor: Larger sides are rounded up to a multiple of it.
-        **kwargs: As mmdet's.
-
-    Raises:
-        ValueError: If ``pad_shape`` is not a multiple of ``size_divisor``.
     """
 
     task = 'detection'

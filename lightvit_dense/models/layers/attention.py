@@ -13,16 +13,9 @@ from .windows import join_windows, pad_to_windows, split_windows
 class Attention(nn.Module):
     """Multi-head self-attention with timm's parameter names (``qkv``, ``proj``).
 
-    The product runs through ``scaled_dot_product_attention``; pre-softmax logits are computed
-    explicitly only when ``need_logits`` asks for them, because that is what costs N² memory.
-
-    Args:
-        dim: Width of the tokens.
-        num_heads: Number of heads; must divide ``dim``.
-        qkv_bias: Whether the query, key and value projections have a bias.
-        rel_pos_size: Token grid (rows, columns) of decomposed relative position, or ``None``.
-        rel_bias_size: Token grid of BEiT's table of relative position biases, or ``None``.
-        cls_token: Whether a class token precedes the patches; the bias has three numbers for it.
+    Logits are written out only when they are asked for, because that costs N² memory.
+    ``rel_pos_size`` is the token grid (rows, columns) of decomposed relative position,
+    ``rel_bias_size`` that of BEiT's table of biases, which has three more for a ``cls_token``.
     """
 
     def __init__(
@@ -59,14 +52,8 @@ class Attention(nn.Module):
     ) -> Tensor | None:
         """Return what is added to the logits [1 or B, heads, N, N], ``None`` without a table.
 
-        Args:
-            tokens: Number of tokens N, class token included.
-            grid: (rows, columns) of the patches.
-            ids_keep: Patches that are there [B, K]; ``None`` for all.
-            dtype: Of the queries.
-
-        Raises:
-            ValueError: If the tokens are not those of the grid or of ``ids_keep``.
+        N counts the class token; ``ids_keep`` [B, K] are the patches that are there, ``None`` for
+        all. Raises ValueError if the tokens are not those of the grid or of ``ids_keep``.
         """
         if self.relative_position_bias_table is None or self.rel_bias_size is None:
             return None
@@ -102,10 +89,7 @@ class Attention(nn.Module):
         return logits if bias is None else logits + bias
 
     def _fused(
-        self,
-        qkv: tuple[Tensor, ...],
-        grid: tuple[int, int] | None,
-        ids_keep: Tensor | None = None,
+        self, qkv: tuple[Tensor, ...], grid: tuple[int, int] | None, ids_keep: Tensor | None = None
     ) -> Tensor:
         """Attend without logits; all tensors are [B, heads, N, d]."""
         q, k, v = qkv
@@ -128,16 +112,11 @@ class Attention(nn.Module):
         ids_keep: Tensor | None = None,
         window: int = 0,
     ) -> Tensor:
-        """Return scaled pre-softmax logits, relative position included.
+        """Return the scaled logits [B, heads, N, N] of normalised tokens [B, N, C].
 
-        Args:
-            x: Normalised tokens [B, N, C].
-            grid: (rows, columns) of all patches; needed with relative position or windows.
-            ids_keep: Patches that are there [B, K]; ``None`` for all. Relative biases need it.
-            window: Side of the windows of :meth:`windows` in tokens; 0 for none.
-
-        Returns:
-            Logits [B, heads, N, N]; in W windows of n tokens, padding included, [B, heads, W*n, n].
+        Relative position and windows need the ``grid`` (rows, columns) of all patches, relative
+        biases ``ids_keep`` [B, K]. W windows of n tokens, padding included, give [B, heads, W*n,
+        n].
         """
         batch, _, width = x.shape
         bias = None if self.qkv.bias is None else self.qkv.bias[: 2 * width]
@@ -170,14 +149,7 @@ class Attention(nn.Module):
         need_logits: bool = False,
         ids_keep: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
-        """Attend; return tokens [B, N, C] and, if asked, the logits [B, heads, N, N].
-
-        Args:
-            x: Tokens [B, N, C].
-            grid: (rows, columns) of all patches; needed with relative position.
-            need_logits: Whether pre-softmax logits are wanted, which are then computed explicitly.
-            ids_keep: Patches that are there [B, K]; ``None`` for all. Relative biases need it.
-        """
+        """Attend; return tokens [B, N, C] and, if asked, the logits; see :meth:`logits`."""
         q, k, v = self._heads(self.qkv(x), 3)
         logits = None
         if need_logits:

@@ -7,14 +7,7 @@ from ...registry import MODELS
 
 @MODELS.register_module()
 class LayerNorm2d(nn.LayerNorm):
-    """LayerNorm over the channels of a map.
-
-    Used as ``norm_cfg=dict(type='lightvit_dense.LayerNorm2d')``.
-
-    Args:
-        num_features: Number of channels.
-        eps: Added to the variance; ViTDet uses 1e-6.
-    """
+    """LayerNorm over the channels of a map, for ``norm_cfg``; ViTDet's ``eps`` is 1e-6."""
 
     def __init__(self, num_features: int, eps: float = 1e-6) -> None:
         super().__init__(num_features, eps=eps)

@@ -6,13 +6,7 @@ from torch import Tensor, nn
 
 
 class PatchEmbed(nn.Module):
-    """Embed non-overlapping patches with one convolution (parameter ``proj``).
-
-    Args:
-        in_channels: Channels of the image.
-        dim: Width of the tokens.
-        patch_size: Side of a patch in pixels.
-    """
+    """Embed non-overlapping patches with one convolution (parameter ``proj``)."""
 
     def __init__(self, in_channels: int, dim: int, patch_size: int) -> None:
         super().__init__()
@@ -22,17 +16,10 @@ class PatchEmbed(nn.Module):
     def forward(
         self, image: Tensor, ids_keep: Tensor | None = None
     ) -> tuple[Tensor, tuple[int, int]]:
-        """Embed.
+        """Return tokens [B, rows*columns or K, dim] and the grid (rows, columns) of all patches.
 
-        Args:
-            image: [B, channels, H, W] with H and W multiples of the patch size.
-            ids_keep: Patches to embed [B, K], in this order; the others are not even read.
-
-        Returns:
-            Tokens [B, rows*columns or K, dim] and the grid (rows, columns) of all patches.
-
-        Raises:
-            ValueError: If the image is not a whole number of patches.
+        With ``ids_keep`` [B, K] other patches are not even read. Raises ValueError if the image is
+        not a whole number of patches.
         """
         height, width = image.shape[-2:]
         if height % self.patch_size or width % self.patch_size:

@@ -9,10 +9,8 @@ def sincos_position(dim: int, grid: tuple[int, int], num_prefix_tokens: int = 0)
     """Return MAE's fixed 2-D sine-cosine table [1, prefix + rows*columns, dim], float32.
 
     The first half of the channels codes the column, the second half the row; each half is sines
-    then cosines of ``position / 10000^(i / (dim/4))``. Prefix rows are zero.
-
-    Raises:
-        ValueError: If ``dim`` is not divisible by 4.
+    then cosines of ``position / 10000^(i / (dim/4))``. Prefix rows are zero. Raises ValueError if
+    ``dim`` is not divisible by 4.
     """
     if dim % 4:
         raise ValueError(f'a sine-cosine table needs a width divisible by 4, got {dim}')

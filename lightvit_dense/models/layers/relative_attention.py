@@ -61,11 +61,7 @@ def _tiles(batch: int, tokens: int) -> Iterator[tuple[slice, slice]]:
 
 
 class _Tile:
-    """Memory for a tile, used again for every tile.
-
-    Args:
-        like: Its dtype and device are the memory's.
-    """
+    """Memory for a tile, of the dtype and device of ``like``, used again for every tile."""
 
     def __init__(self, like: Tensor) -> None:
         self._memory = like.new_empty(0)
@@ -114,18 +110,7 @@ class TiledAttention(torch.autograd.Function):
         scale: float,
         keep: bool,
     ) -> Tensor:
-        """Attend.
-
-        Args:
-            ctx: What the backward pass gets.
-            q: Unscaled queries, contiguous [G, N, d], G of any meaning.
-            k: Keys like ``q``.
-            v: Values like ``q``.
-            rows: See :func:`relative_attention`.
-            columns: Likewise.
-            scale: Factor of the content's logits.
-            keep: Whether the weights of all tiles are kept, too.
-        """
+        """Attend for contiguous q, k, v [G, N, d]; ``keep`` keeps the weights of all tiles, too."""
         row_terms, column_terms = position_terms(q, rows, columns)
         out, memory, kept = torch.empty_like(q), _Tile(q), []
         for some, part in _tiles(*q.shape[:2]):
@@ -222,18 +207,9 @@ def choose_rel_pos_impl(device: torch.device) -> str:
 def relative_attention(
     q: Tensor, k: Tensor, v: Tensor, rows: Tensor, columns: Tensor, scale: float
 ) -> Tensor:
-    """Attend with decomposed relative position.
+    """Attend with decomposed relative position: [B, heads, N, d], N = R*C in raster order.
 
-    Args:
-        q: Unscaled queries [B, heads, N, d], N = R*C in raster order.
-        k: Keys like ``q``.
-        v: Values like ``q``.
-        rows: Vectors of the offsets between rows [R, R, d], see
-            :func:`~.relative_position.axis_table`.
-        columns: And between columns [C, C, d].
-        scale: Factor of the content's logits.
-
-    Returns:
-        [B, heads, N, d].
+    q is unscaled; ``rows`` [R, R, d] and ``columns`` [C, C, d] are vectors of the offsets, see
+    :func:`~.relative_position.axis_table`; ``scale`` is the factor of the content's logits.
     """
     return REL_POS_IMPLS[choose_rel_pos_impl(q.device)](q, k, v, rows, columns, scale)

@@ -52,16 +52,11 @@ def relative_bias(
     grid: tuple[int, int],
     ids_keep: Tensor | None = None,
 ) -> Tensor:
-    """Return what is added to the attention logits of an image.
+    """Return what is added to the attention logits of an image [1 or B, heads, N, N].
 
-    Args:
-        table: [offsets, heads] or, with a class token, [offsets + 3, heads].
-        table_grid: (rows, columns) that the table was made for.
-        grid: (rows, columns) of the image's patches; the table is resized to another one.
-        ids_keep: Patches that are there [B, K], in their order; ``None`` for all.
-
-    Returns:
-        [1 or B, heads, N, N]; N counts the class token.
+    The table [offsets, heads], or [offsets + 3, heads] with a class token, which N then counts, was
+    made for ``table_grid`` and is resized to the ``grid`` of the image's patches. Of these only
+    ``ids_keep`` [B, K] may be there, in their order.
     """
     offsets = table_rows(table_grid, cls_token=False)
     cls_token = len(table) > offsets

@@ -13,8 +13,8 @@ from timm.models.swin_transformer import (
 )
 from torch import Tensor, nn
 
+from .block import QueryKeyBlock
 from .initialization import trunc_normal_
-from .query_key import QueryKeyBlock
 from .relative_bias import relative_bias, table_rows
 
 

@@ -27,17 +27,13 @@ class MultiDepthPyramid(BaseModule):
     The input of the FPN in "Benchmarking Detection Transfer Learning with Vision Transformers" (Li
     et al. 2021): blocks at a quarter, a half, three quarters and the whole of the depth, scaled by
     two transposed convolutions with norm and GELU between, by one, not at all, by max pooling.
+    Raises ValueError if a scale is unknown or they do not descend.
 
     Args:
         in_channels: Channels of the backbone's maps, and of every level.
-        rescales: Resolution of each level over its map's, finest first, out of 4, 2, 1, 0.5,
-            0.25. A backbone of 8-px patches reaches stride 4 with 2.
-        norm_cfg: Normalisation between the two transposed convolutions; the paper's is group
-            normalisation.
-        init_cfg: mmengine initialisation config.
-
-    Raises:
-        ValueError: If a scale is unknown or they do not descend.
+        rescales: Resolution of each level over its map's, finest first, out of 4, 2, 1, 0.5, 0.25.
+            A backbone of 8-px patches reaches stride 4 with 2.
+        norm_cfg: Norm between the two transposed convolutions; the paper's is group normalisation.
     """
 
     def __init__(
@@ -59,11 +55,7 @@ class MultiDepthPyramid(BaseModule):
         return nn.Identity() if rescale == 1 else nn.MaxPool2d(round(1 / rescale))
 
     def forward(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """Build the pyramid from a map [B, C, h, w] a level, the shallowest for the finest.
-
-        Raises:
-            ValueError: If there are not as many maps as levels.
-        """
+        """Build the pyramid from a map [B, C, h, w] a level, the shallowest for the finest."""
         if len(inputs) != len(self.levels):
             raise ValueError(
                 f'{type(self).__name__} makes {len(self.levels)} levels out of as many maps, got '
@@ -78,17 +70,14 @@ class ScaledFeaturePyramid(MultiDepthPyramid):
 
     The neck of the authors' Semantic FPN (arXiv 2404.12210): like BEiT's, but every level also
     shrinks the channels, those of ViT-Tiny from 192 to 48; those that are not enlarged by a 1x1
-    convolution.
+    convolution. Raises ValueError if a scale is unknown, they do not descend, or no channel is
+    left.
 
     Args:
         in_channels: Channels of the backbone's maps.
         scale_factor: Channels of the levels over ``in_channels``, rounded down.
         rescales: See :class:`MultiDepthPyramid`.
         norm_cfg: Normalisation between the two transposed convolutions; ``SyncBN`` by default.
-        init_cfg: mmengine initialisation config.
-
-    Raises:
-        ValueError: If a scale is unknown, they do not descend, or no channel is left.
     """
 
     def __init__(
@@ -124,16 +113,14 @@ def _enlarge(in_channels: int, channels: int, rescale: float, norm_cfg: dict) ->
 class SimpleFeaturePyramid(BaseModule):
     """Strides 4, 8, 16, 32 (and 64) from one stride-16 map (ViTDet, Li et al. 2022).
 
+    Raises ValueError if a scale factor is unknown or they do not descend.
+
     Args:
         in_channels: Channels of the backbone's map.
         out_channels: Channels of every level.
         scale_factors: Resolution of each level over the backbone's, finest first; out of 4, 2, 1
             and 0.5. A backbone of 8-px patches reaches stride 4 with 2.
         add_pooled_level: Whether the last level, subsampled by 2, is added for region proposals.
-        init_cfg: mmengine initialisation config.
-
-    Raises:
-        ValueError: If a scale factor is unknown or they do not descend.
     """
 
     def __init__(

@@ -15,17 +15,15 @@ from ...registry import MODELS
 class ImagePreprocessor(BaseDataPreprocessor):
     """Move images to the device as they are (uint8), then mirror and normalise them.
 
-    Bytes are a quarter of what floats would be to collate, to send between processes and to copy
-    to the device. The result is that of mmengine's ``ImgDataPreprocessor``, bit for bit.
+    Bytes are a quarter of what floats would be to collate, to send between processes and to copy to
+    the device. The result is that of mmengine's ``ImgDataPreprocessor``, bit for bit. Raises
+    ValueError if mean and std are not three numbers each, or a deviation is not positive.
 
     Args:
         mean: Mean of the RGB channels, of values in 0..255.
         std: Their standard deviation.
         bgr_to_rgb: Whether the images are BGR.
         non_blocking: Whether the copy from pinned memory overlaps with computation.
-
-    Raises:
-        ValueError: If mean and std are not three numbers each, or a deviation is not positive.
     """
 
     mean: Tensor
@@ -49,20 +47,10 @@ class ImagePreprocessor(BaseDataPreprocessor):
         self.bgr_to_rgb = bgr_to_rgb
 
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
-        """Normalise a batch.
+        """Normalise a batch; images of one size, [B, 3, H, W] or a list of [3, H, W], become fp32.
 
-        Args:
-            data: Collated batch: ``inputs`` is a tensor [B, 3, H, W] or a list of B tensors
-                [3, H, W]; ``data_samples`` is optional; ``flip``, optional, tells of each image
-                whether to flip it, bool [B] or a list.
-            training: Unused; images are mirrored where 'flip' says so.
-
-        Returns:
-            The batch without 'flip': ``inputs`` fp32 [B, 3, H, W], ``data_samples`` as they
-            were, any tensors of theirs on the device, or None.
-
-        Raises:
-            ValueError: If images differ in size or do not have three channels.
+        ``flip``, bool [B] or a list, says which images to mirror; the result has none. Tensors of
+        the samples are moved to the device. ``training`` is not used.
         """
         images = self._to_device(data['inputs'])
         if 'flip' in data:
@@ -104,3 +92,25 @@ class ImagePreprocessor(BaseDataPreprocessor):
             if not any(isinstance(field, Tensor) for field in fields):
                 return samples
         return self.cast_data(samples)
+
+
+@MODELS.register_module()
+class MultiViewPreprocessor(ImagePreprocessor):
+    """Move the views of a batch to the device as they are (uint8) and normalise them there."""
+
+    def __init__(
+        self, mean: Sequence[float], std: Sequence[float], non_blocking: bool = True
+    ) -> None:
+        super().__init__(mean, std, non_blocking=non_blocking)
+
+    def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
+        """Normalise ``inputs``, a list of views [B, 3, H, W], each a tensor or a list of them."""
+        views = data['inputs']
+        if isinstance(views, Tensor) or not len(views):
+            raise ValueError(
+                'MultiViewPreprocessor needs a list of views, got '
+                f'{type(views).__name__}; end the pipeline with lightvit_dense.MultiView and '
+                'lightvit_dense.PackViews'
+            )
+        views = [self._to_device(view) for view in views]
+        return dict(data, inputs=[(view.float() - self.mean) / self.std for view in views])

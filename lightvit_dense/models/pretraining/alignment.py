@@ -12,8 +12,7 @@ def resolve_pairs(
 ) -> list[tuple[int, int]]:
     """Spell out (student layer, teacher layer) pairs, 1-based; 'all' pairs by relative depth.
 
-    Raises:
-        ValueError: If there is no pair, or a student layer is named twice.
+    Raises ValueError if there is no pair, or a student layer is named twice.
     """
     if isinstance(pairs, str):
         if pairs != 'all':
@@ -36,11 +35,7 @@ def check_alignment(
     tokens: str,
     extra_layer: bool = False,
 ) -> None:
-    """Raise if layers do not exist or tokens do not line up; see :class:`AttentionDistiller`.
-
-    Raises:
-        ValueError: Names the pair, both shapes and the remedy.
-    """
+    """Raise a ValueError that names the remedy if layers do not exist or tokens do not line up."""
     depth = student.num_layers + int(extra_layer)
     if extra_layer and depth not in [ours for ours, _ in pairs]:
         raise ValueError(
@@ -100,11 +95,7 @@ def _check_shapes(
 
 
 def norm_after(network: Any, layer: int, extra_block: Any = None) -> nn.Module:
-    """Return the LayerNorm that reads the output of a layer (1-based) of a backbone or teacher.
-
-    Raises:
-        ValueError: If nothing normalises what leaves the last layer.
-    """
+    """Return the LayerNorm that reads the output of a layer (1-based); a ValueError without one."""
     if layer < network.num_layers:
         return network.blocks[layer].norm1  # of the next block, as blocks count from 0
     norm = network.norm if extra_block is None else extra_block.norm1

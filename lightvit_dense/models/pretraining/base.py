@@ -18,7 +18,6 @@ class Pretrainer(BaseModel):
         backbone: Config of the encoder.
         distiller: Config of an :class:`AttentionDistiller`, or ``None``.
         data_preprocessor: Config of the normaliser of images.
-        init_cfg: mmengine initialisation config.
     """
 
     def __init__(
@@ -35,16 +34,10 @@ class Pretrainer(BaseModel):
             self.distiller.bind(self.backbone, self.data_preprocessor)
 
     def forward(self, inputs: Any, data_samples: Any = None, mode: str = 'tensor') -> Any:
-        """Run the model the way mmengine asks.
+        """Run the model the way mmengine asks, on normalised images [B, 3, H, W] or views.
 
-        Args:
-            inputs: Normalised images [B, 3, H, W], or whatever the method's views are.
-            data_samples: Unused by most; there are no labels.
-            mode: 'loss' for the losses, 'predict' for ``reconstruct`` where the method has it,
-                'tensor' for the backbone's outputs.
-
-        Raises:
-            ValueError: If the mode is unknown, or the images are not of the right size.
+        'loss' gives the losses, 'predict' what ``reconstruct`` gives where the method has it,
+        'tensor' the backbone's outputs.
         """
         if mode == 'loss':
             return self.loss(inputs, data_samples)
@@ -68,14 +61,7 @@ class Pretrainer(BaseModel):
         hidden_of: Sequence[int] = (),
         **options: Any,
     ) -> Encoding:
-        """Run the backbone, asking it for what the distiller needs as well.
-
-        Args:
-            inputs: Normalised images [B, 3, H, W].
-            ids_keep: Visible patches (or mask units) [B, K]; ``None`` for all.
-            hidden_of: Layers whose outputs the caller needs.
-            **options: What else the backbone's ``encode`` takes.
-        """
+        """Run :meth:`Backbone.encode`, asking for what the distiller needs as well."""
         logits_of: Sequence[int] = ()
         if self.distiller is not None:
             logits_of = self.distiller.student_layers
@@ -96,14 +82,7 @@ class Pretrainer(BaseModel):
 
     @torch.no_grad()
     def attention_agreement(self, inputs: Any) -> dict[str, float]:
-        """Compare every layer's attention on a batch with the teacher's.
-
-        Returns:
-            {'layer_i': R²} for every student layer; see :meth:`AttentionDistiller.agreement`.
-
-        Raises:
-            ValueError: If the model has no distiller.
-        """
+        """Return {'layer_i': R²} by student layer; see :meth:`AttentionDistiller.agreement`."""
         if self.distiller is None:
             raise ValueError('attention agreement needs a distiller')
         images, ids_keep = self.agreement_view(inputs)

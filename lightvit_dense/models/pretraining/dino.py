@@ -21,21 +21,13 @@ class DINO(MomentumPretrainer):
     resized for smaller views. The teacher is a momentum copy without drop path and needs
     :class:`MomentumUpdateHook`; it is the better network of the two, so configs export
     ``momentum_backbone``. With a ``distiller`` the attention in the global views follows that of a
-    further, frozen teacher.
+    further, frozen teacher. Temperatures and ``center_momentum`` are :class:`DINOLoss`'s; raises
+    ValueError if the encoder has no class token or a number is out of its range.
 
     Args:
-        backbone: Config of the encoder; it needs a class token.
+        backbone: See :class:`Pretrainer`, as for all that is not named here.
         head: Arguments of :class:`DINOHead`, but for ``in_channels``.
         num_global_views: How many of the views the teacher sees.
-        student_temperature: See :class:`DINOLoss`.
-        teacher_temperature: See :class:`DINOLoss`.
-        center_momentum: See :class:`DINOLoss`.
-        distiller: Config of an attention distiller, or ``None``.
-        data_preprocessor: Config of a :class:`MultiViewPreprocessor`.
-        init_cfg: mmengine initialisation config.
-
-    Raises:
-        ValueError: If the encoder has no class token or a number is out of its range.
     """
 
     ema_targets = {'momentum_backbone': 'backbone', 'momentum_head': 'head'}
@@ -69,13 +61,8 @@ class DINO(MomentumPretrainer):
     def loss(self, inputs: Sequence[Tensor], data_samples: Any = None) -> dict[str, Tensor]:
         """Return ``loss_dino``, the distiller's losses and ``feature_spread`` (0 is collapse).
 
-        Args:
-            inputs: Views, normalised images [B, 3, h, w] each, the global ones first and of one
-                size; sizes are multiples of the patch.
-            data_samples: Unused.
-
-        Raises:
-            ValueError: If there are too few views or the global ones differ in size.
+        ``inputs`` are views, normalised images [B, 3, h, w] each, the global ones first and of one
+        size, multiples of the patch. Raises ValueError if there are too few.
         """
         count = self.num_global_views
         sizes = [tuple(view.shape[-2:]) for view in inputs]

@@ -22,9 +22,8 @@ class AttentionDistiller(HiddenTeacher):
 
     ``loss = loss_weight * sum over pairs of MSE(M · A_student, A_teacher)``, where A are scaled
     logits before the softmax; the sum is that of the authors' code. M is a learnable, bias-free map
-    from student heads to teacher heads; it is a parameter of the model, so it is optimised, saved
-    and reduced across ranks. The teacher is neither: it is held outside the module tree, never gets
-    a gradient, and comes from its own checkpoint.
+    from student heads to teacher heads, a parameter of the model. The teacher is none: see
+    :class:`HiddenTeacher`.
 
     With ``extra_layer`` it is the decoupled distillation of D²-MAE (arXiv 2404.12210): a block of
     queries and keys only stands behind the student's last one, as layer depth + 1, and is matched
@@ -32,8 +31,7 @@ class AttentionDistiller(HiddenTeacher):
 
     Args:
         teacher: Config of the teacher's backbone; its ``init_cfg`` names the checkpoint.
-        pairs: (student layer, teacher layer), 1-based, or 'all' for every student layer with the
-            teacher's at the same relative depth.
+        pairs: (student layer, teacher layer), 1-based, or 'all' to pair all by relative depth.
         loss_weight: α of the paper; a plain attribute, so that hooks can schedule it.
         target: 'logits' before the softmax (the papers') or 'softmax' for the maps after it.
         head_map: 'per_pair' for one M a pair, 'shared' for one M for all, 'identity' for none
@@ -44,12 +42,7 @@ class AttentionDistiller(HiddenTeacher):
             LayerNorm behind it hands it on, through a learnable bias-free linear map.
         hidden_weight: Weight of the loss of ``hidden_pairs``, a sum as well.
         extra_layer: Whether the student gets the query-key block.
-        teacher_input: ``size``, ``mean``, ``std`` of the teacher's images, where they are not the
-            student's; see :class:`TeacherInput`.
-        init_cfg: mmengine initialisation config.
-
-    Raises:
-        ValueError: If an option is unknown. The rest is checked by :meth:`bind`.
+        teacher_input: Arguments of :class:`TeacherInput` where images differ from the student's.
     """
 
     def __init__(
@@ -117,14 +110,8 @@ class AttentionDistiller(HiddenTeacher):
     def bind(self, student: Any, preprocessor: Any = None) -> None:
         """Check that student and teacher line up and create the maps.
 
-        Args:
-            student: The student's backbone.
-            preprocessor: The student's data preprocessor, needed when ``teacher_input`` has a mean.
-
-        Raises:
-            ValueError: If ``pairs`` is empty or names a student layer twice, a layer does not exist
-                or has no norm behind it, or tokens or heads differ in a way that no option
-                reconciles.
+        The student's ``preprocessor`` is needed when ``teacher_input`` has a mean. Raises
+        ValueError where no option could reconcile layers, norms, tokens or heads.
         """
         self._depth, self._prefix = student.num_layers, student.num_prefix_tokens
         self.pairs = resolve_pairs(self._asked, student, self.teacher, self.extra_layer)
@@ -167,12 +154,10 @@ class AttentionDistiller(HiddenTeacher):
     def teacher_view(
         self, inputs: Tensor, ids_keep: Tensor | None, layers: Sequence[int] | None = None
     ) -> Encoding:
-        """Run the teacher as far as it is needed, without ``hidden_pairs`` to the last product.
+        """Run the teacher as far as needed on the student's images [B, 3, H, W] and patches [B, K].
 
-        Args:
-            inputs: The student's normalised images [B, 3, H, W].
-            ids_keep: Visible patches [B, K], the student's; ``None`` for all.
-            layers: Teacher layers, 1-based; those of ``pairs`` by default.
+        Without ``hidden_pairs`` that is to the last product; ``layers`` (1-based) are those of
+        ``pairs`` by default.
         """
         images = self.teacher_input(inputs)
         wanted = sorted({theirs for _, theirs in self.pairs}) if layers is None else layers
@@ -192,15 +177,9 @@ class AttentionDistiller(HiddenTeacher):
     def forward(
         self, inputs: Tensor, encoding: Encoding, ids_keep: Tensor | None = None
     ) -> dict[str, Tensor]:
-        """Return the weighted losses.
+        """Return ``loss_distill`` and, with ``hidden_pairs``, ``loss_hidden``: weighted, fp32.
 
-        Args:
-            inputs: The student's normalised images [B, 3, H, W].
-            encoding: The student's logits and outputs.
-            ids_keep: Visible patches [B, K]; ``None`` for all.
-
-        Returns:
-            ``loss_distill`` and, with ``hidden_pairs``, ``loss_hidden``: scalars, fp32.
+        Takes the student's images [B, 3, H, W], logits and outputs, and visible patches [B, K].
         """
         teacher, student = self.teacher_view(inputs, ids_keep), self.student_logits(encoding)
         losses = {}
@@ -242,20 +221,12 @@ class AttentionDistiller(HiddenTeacher):
     def agreement(
         self, inputs: Tensor, encoding: Encoding, ids_keep: Tensor | None = None
     ) -> dict[str, float]:
-        """Measure how alike student and teacher attend.
+        """Return {'layer_i': R² of the teacher's attention, 0 to 1}.
 
         A student layer is compared with its partner in ``pairs``, else with the teacher's layer at
         the same relative depth; layers whose attention has another shape are left out. The measure
         is :func:`attention_r2`, which fits the map of heads itself: it is fair to students that
         were not distilled, and blind to what a softmax does not see.
-
-        Args:
-            inputs: The student's normalised images [B, 3, H, W].
-            encoding: The student's logits, of all layers that shall be compared.
-            ids_keep: Visible patches [B, K]; ``None`` for all.
-
-        Returns:
-            {'layer_i': R² of the teacher's attention, 0 to 1}.
         """
         student, depth = self.student_logits(encoding), self.teacher.num_layers
         partner = {i: min(depth, max(1, round(i * depth / self._depth))) for i in student}

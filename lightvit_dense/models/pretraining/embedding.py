@@ -14,12 +14,7 @@ HEADS = {'mocov2': 'fc.', 'swav': 'projection_head.'}
 
 
 def mean_feature(backbone: Any, inputs: Tensor) -> Tensor:
-    """Return the mean [B, C] of a backbone's last map or of its patch tokens.
-
-    Args:
-        backbone: The backbone.
-        inputs: Normalised images [B, 3, H, W].
-    """
+    """Return the mean [B, C] of a backbone's last map or of its patch tokens."""
     x = backbone(inputs)[-1]
     return x.mean((2, 3)) if x.ndim == 4 else x[:, backbone.num_prefix_tokens :].mean(1)
 
@@ -27,6 +22,8 @@ def mean_feature(backbone: Any, inputs: Tensor) -> Tensor:
 @MODELS.register_module()
 class EmbeddingTeacher(BaseModule):
     """A backbone, the mean of its last output, and the projection head that it was trained with.
+
+    Raises ValueError if the head is unknown, or would stay random beside a loaded backbone.
 
     Args:
         backbone: Config of the backbone.
@@ -36,10 +33,6 @@ class EmbeddingTeacher(BaseModule):
         out_channels: Width behind the head.
         checkpoint: File of MoCo-v2's or SwAV's code with the backbone by timm's (torchvision's)
             names and the head. A backbone alone is named by its own ``init_cfg``.
-        init_cfg: mmengine initialisation config.
-
-    Raises:
-        ValueError: If the head is unknown, or would stay random beside a loaded backbone.
     """
 
     def __init__(
@@ -69,11 +62,7 @@ class EmbeddingTeacher(BaseModule):
         self.embed_dims: int = out_channels if head else width
 
     def init_weights(self) -> None:
-        """Load the checkpoint.
-
-        Raises:
-            CheckpointError: If the file cannot be read or does not fit, head included.
-        """
+        """Load the checkpoint; a CheckpointError if it does not fit, head included."""
         super().init_weights()
         if self.checkpoint:
             parts = {'': 'backbone'} | ({HEADS[self.kind]: 'head'} if self.kind else {})

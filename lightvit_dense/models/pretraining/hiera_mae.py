@@ -26,24 +26,16 @@ class HieraMAE(MaskedAutoencoder):
 
     A ``distiller`` makes the student's attention logits follow a frozen Hiera's on the same visible
     units. With ``reconstruct_after`` and the distiller's ``extra_layer`` the two are decoupled, as
-    in D²-MAE (arXiv 2404.12210): scales are summed up to that layer, which is brought to the
-    final width by a convolution, and the layers behind it learn from the teacher alone.
+    in D²-MAE (arXiv 2404.12210): scales are summed up to that layer, which is brought to the final
+    width by a convolution, and the layers behind it learn from the teacher alone. Raises ValueError
+    if encoder, image size, mask ratio and ``reconstruct_after`` do not fit each other.
 
     Args:
-        backbone: Config of a :class:`Hiera`.
+        backbone: Config of a :class:`Hiera`; for what is not named here see :class:`Pretrainer`.
         decoder: Config of the decoder without sizes that follow from the encoder.
         mask_ratio: Ratio of units hidden (the papers' tiny: 0.4; Meta: 0.6).
         norm_pix_loss: Whether targets are normalised patch by patch.
-        reconstruct_after: Layer (1-based) whose output is the last that the decoder reads; ``None``
-            for the last.
-        distiller: Config of an attention distiller, or ``None``.
-        data_preprocessor: Config of the normaliser of images.
-        init_cfg: mmengine initialisation config.
-
-    Raises:
-        ValueError: If the encoder is no Hiera, its image size is no whole number of units, the mask
-            ratio hides or leaves nothing, or ``reconstruct_after`` leaves blocks that nothing
-            trains.
+        reconstruct_after: Last layer (1-based) that the decoder reads; ``None`` for all.
     """
 
     def __init__(
@@ -156,8 +148,7 @@ class HieraMAEDecoder(MAEDecoder):
         in_channels: Width of the encoder.
         grid_size: (rows, columns) of predicted patches.
         unit_side: Side of a mask unit in predicted patches.
-        **options: See :class:`MAEDecoder`; Meta's models have an ``embed_dim`` of 512, a ``depth``
-            of 8 and 16 heads.
+        **options: See :class:`MAEDecoder`; Meta's have ``embed_dim`` 512, ``depth`` 8 and 16 heads.
     """
 
     def __init__(

@@ -20,22 +20,16 @@ class MAE(MaskedAutoencoder):
     With a ``distiller`` it is D-MAE (ICML paper, §5): the same visible patches go through a frozen
     teacher and the student's attention logits follow the teacher's. With ``reconstruct_after`` and
     the distiller's ``extra_layer`` it is D²-MAE (arXiv 2404.12210): the decoder reads an earlier
-    block, so that the later blocks learn from the teacher alone.
+    block, so that the later blocks learn from the teacher alone. Raises ValueError if the encoder
+    has no class token, no patch is left, or nothing trains the last blocks.
 
     Args:
-        backbone: Config of the encoder; fixed positions and a class token, as published.
+        backbone: See :class:`Pretrainer`; fixed positions and a class token, as published.
         decoder: Config of the decoder without ``type`` and sizes that follow from the encoder.
         mask_ratio: Ratio of patches hidden.
         norm_pix_loss: Whether targets are normalised patch by patch.
         reconstruct_after: Layer (1-based) whose output the decoder gets, through the encoder's
             final norm; ``None`` for the last.
-        distiller: Config of an attention distiller, or ``None``.
-        data_preprocessor: Config of the normaliser of images.
-        init_cfg: mmengine initialisation config.
-
-    Raises:
-        ValueError: If the encoder has no class token, the mask ratio leaves no patch, or
-            ``reconstruct_after`` leaves blocks that nothing trains.
     """
 
     def __init__(
@@ -92,12 +86,8 @@ class MAEDecoder(BaseModule):
 
     Args:
         in_channels: Width of the encoder.
-        grid_size: (rows, columns) of patches.
-        patch_size: Side of a patch in pixels.
-        embed_dim: Width of the decoder.
-        depth: Number of blocks.
-        num_heads: Number of heads.
-        init_cfg: mmengine initialisation config.
+        grid_size: (rows, columns) of patches of ``patch_size`` pixels.
+        embed_dim: Width of the decoder, of ``depth`` blocks with ``num_heads`` heads.
     """
 
     def __init__(
@@ -131,11 +121,7 @@ class MAEDecoder(BaseModule):
         nn.init.normal_(self.mask_token, std=0.02)
 
     def forward(self, latent: Tensor, masking: Masking) -> Tensor:
-        """Predict the masked patches [B, M, patch²*3] from the encoder's output [B, 1+K, C].
-
-        The class token comes first; predictions are in the order of ``masking.ids_mask``, channels
-        last within a patch.
-        """
+        """Predict patches [B, M, patch²*3] by ``ids_mask`` from encoded tokens [B, 1+K, C]."""
         x = self.embed(latent)
         hidden = masking.ids_mask.shape[1]
         order = torch.cat([masking.ids_keep, masking.ids_mask], dim=1)  # [B, N]

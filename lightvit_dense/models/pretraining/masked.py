@@ -24,11 +24,7 @@ class MaskedImageModel(Pretrainer):
             )
 
     def check_reconstruct_after(self, layer: int | None) -> int | None:
-        """Return the layer (1-based) that a decoder reads, ``None`` where it is the last.
-
-        Raises:
-            ValueError: If there is no such layer, or no distiller trains the blocks behind it.
-        """
+        """Return the layer a decoder reads (1-based), if what is behind is trained; or None."""
         depth = self.backbone.num_layers
         if layer is None or layer == depth:
             return None
@@ -52,8 +48,8 @@ class MaskedImageModel(Pretrainer):
 class MaskedAutoencoder(MaskedImageModel):
     """Base of autoencoders: the encoder sees what is visible, the loss is of what is hidden.
 
-    A unit is what is hidden or kept as a whole. A subclass says which layers its decoder reads, how
-    it decodes and how an image is cut into units.
+    A subclass says which layers its decoder reads, how it decodes, and how an image is cut into
+    units, which are hidden or kept as a whole.
     """
 
     mask_ratio: float
@@ -88,10 +84,7 @@ class MaskedAutoencoder(MaskedImageModel):
     ) -> dict[str, Tensor]:
         """Return ``loss_reconstruction`` and the distiller's losses, in fp32 whatever AMP does.
 
-        Args:
-            inputs: Normalised images [B, 3, H, W].
-            data_samples: Unused.
-            noise: Values [B, U] that rank the units, to repeat a masking.
+        ``noise`` [B, U] ranks the units, to repeat a masking.
         """
         masking = self._mask(inputs, noise)
         encoding = self.encode(inputs, masking.ids_keep, self.taps())
@@ -111,17 +104,7 @@ class MaskedAutoencoder(MaskedImageModel):
 
     @torch.no_grad()
     def reconstruct(self, inputs: Tensor, noise: Tensor | None = None) -> dict[str, Tensor]:
-        """Reconstruct hidden units for looking at.
-
-        Args:
-            inputs: Normalised images [B, 3, H, W].
-            noise: As for :meth:`loss`.
-
-        Returns:
-            ``original``, ``masked`` (hidden units grey) and ``reconstruction`` (visible units as
-                they
-            are), each [B, 3, H, W] with values of 0..255.
-        """
+        """Return ``original``, ``masked`` (grey) and ``reconstruction`` [B, 3, H, W] of 0..255."""
         masking = self._mask(inputs, noise)
         encoding = self.backbone.encode(inputs, masking.ids_keep, hidden_of=self.taps())
         units = self.to_units(inputs.float())

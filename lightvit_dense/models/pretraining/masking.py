@@ -8,17 +8,11 @@ from torch import Tensor
 
 
 class Masking(NamedTuple):
-    """Which patches an encoder sees.
+    """Which patches an encoder sees."""
 
-    Attributes:
-        ids_keep: Visible patches [B, K], in the order the encoder gets them.
-        ids_mask: Masked patches [B, N-K].
-        ids_restore: Place of patch n in ``cat(ids_keep, ids_mask)`` [B, N].
-    """
-
-    ids_keep: Tensor
-    ids_mask: Tensor
-    ids_restore: Tensor
+    ids_keep: Tensor  # visible patches [B, K], in the order the encoder gets them
+    ids_mask: Tensor  # masked patches [B, N-K]
+    ids_restore: Tensor  # place of patch n in ``cat(ids_keep, ids_mask)`` [B, N]
 
 
 def random_masking(
@@ -32,9 +26,6 @@ def random_masking(
 
     The number kept is ``int(num_patches * (1 - mask_ratio))``, rounding down as MAE does. ``noise``
     [B, N] is ranked instead of fresh uniform values.
-
-    Raises:
-        ValueError: If the ratio keeps no patch, or the noise has another shape.
     """
     keep = int(num_patches * (1 - mask_ratio))
     if not 0 < keep <= num_patches:
@@ -55,17 +46,10 @@ def unit_masking(
     noise: Tensor | None = None,
     device: torch.device | str | None = None,
 ) -> Tensor:
-    """Draw random squares of patches; their number is rounded up, as SimMIM does.
+    """Draw random squares of patches [B, M]; their number is rounded up, as SimMIM does.
 
     Squares have a side of ``unit`` patches; ``noise`` [B, squares] is ranked instead of fresh
-    uniform values, and the lowest are masked.
-
-    Returns:
-        Indices of the masked patches [B, M], square by square.
-
-    Raises:
-        ValueError: If the grid is no whole number of squares, the ratio is out of range, or the
-            noise has another shape.
+    uniform values, and the lowest are masked. Raises ValueError if squares do not fill the grid.
     """
     rows, columns = grid
     if unit < 1 or rows % unit or columns % unit:

@@ -20,10 +20,11 @@ class MoCoV3(MomentumPretrainer):
     Queries come from the model and keys from its momentum copy, which needs
     :class:`MomentumUpdateHook`. Batch normalisation of the heads is over each view apart; in
     distributed training give the config ``sync_bn='torch'``, which makes it one of all processes,
-    as published. With a ``distiller`` the attention in both views follows the teacher's.
+    as published. With a ``distiller`` the attention in both views follows the teacher's. Raises
+    ValueError if the encoder has no class token or the temperature is not positive.
 
     Args:
-        backbone: Config of the encoder; it needs a class token.
+        backbone: See :class:`Pretrainer`, as for all that is not named here.
         hidden: Width within the heads.
         out_channels: Width of what is compared.
         projector_layers: Linear layers of the projector.
@@ -31,12 +32,6 @@ class MoCoV3(MomentumPretrainer):
         temperature: τ of the contrastive loss.
         stop_grad_patch_embed: Whether the patch embedding stays random (MoCo-v3, §4; not so in the
             ICML paper).
-        distiller: Config of an attention distiller, or ``None``.
-        data_preprocessor: Config of a :class:`MultiViewPreprocessor`.
-        init_cfg: mmengine initialisation config.
-
-    Raises:
-        ValueError: If the encoder has no class token or the temperature is not positive.
     """
 
     ema_targets = {'momentum_backbone': 'backbone', 'momentum_projector': 'projector'}
@@ -69,12 +64,7 @@ class MoCoV3(MomentumPretrainer):
     def loss(self, inputs: Sequence[Tensor], data_samples: Any = None) -> dict[str, Tensor]:
         """Return ``loss_contrast``, the distiller's losses and ``feature_spread`` (0 is collapse).
 
-        Args:
-            inputs: Two views, normalised images [B, 3, H, W] each.
-            data_samples: Unused.
-
-        Raises:
-            ValueError: If there are not two views of one size.
+        ``inputs`` are two views of one size, normalised images [B, 3, H, W] each.
         """
         if len(inputs) != 2 or inputs[0].shape != inputs[1].shape:
             raise ValueError(

@@ -25,11 +25,9 @@ def frozen_copy(module: Module) -> Module:
 class MomentumPretrainer(Pretrainer):
     """Base of pre-trainers whose targets come from an average of the model over time.
 
-    The averages are ordinary modules of the model: saved in checkpoints, on the same device,
-    without gradients. :class:`MomentumUpdateHook` moves them after every step of the optimiser.
-
-    ``ema_targets`` maps the name of an average to that of the module it follows. The feature of an
-    image is the class token.
+    The averages are modules of the model without gradients, which :class:`MomentumUpdateHook` moves
+    after every step. ``ema_targets`` maps the name of an average to that of the module it follows.
+    The feature of an image is the class token.
     """
 
     ema_targets: dict[str, str] = {}
@@ -60,9 +58,6 @@ class MomentumPretrainer(Pretrainer):
         """Move the averages: ``average = momentum * average + (1 - momentum) * module``.
 
         Only parameters follow; statistics of batch normalisation are each network's own.
-
-        Args:
-            momentum: In [0, 1]; 1 keeps the averages as they are.
         """
         averages: list[Any] = []
         modules: list[Any] = []

@@ -8,11 +8,7 @@ from .precision import at_least_fp32
 
 
 def batch_norm_mlp(layers: int, in_channels: int, hidden: int, out_channels: int) -> nn.Sequential:
-    """Build the projector or predictor of MoCo-v3.
-
-    Linear layers without bias, each followed by batch normalisation; ReLU between them; the last
-    normalisation has no parameters.
-    """
+    """Build MoCo-v3's linear layers without bias, each with batch norm, the last not affine."""
     modules: list[nn.Module] = []
     for number in range(layers):
         last = number == layers - 1

@@ -38,22 +38,19 @@ class SEED(Pretrainer):
 
     Student and teacher see the same view. The teacher's features of past images stand in a queue,
     which takes in the batch of all processes after the loss and lets the oldest go. There is no
-    momentum encoder. Queue and position are buffers, so that a resumed run goes on exactly.
+    momentum encoder. Queue and position are buffers, so that a resumed run goes on exactly. Raises
+    ValueError if a temperature or the size of the queue is not positive.
 
     Args:
         backbone: Config of the student.
-        teacher: Config of the frozen network, e.g. an :class:`EmbeddingTeacher`: images to vectors
-            of ``embed_dims``. It is outside the module tree: neither optimised nor saved.
+        teacher: Config of the frozen network, images to vectors of ``embed_dims``, e.g. an
+            :class:`EmbeddingTeacher`; see :class:`HiddenTeacher`.
         queue_size: Features in the queue, K.
         hidden: Width within the student's head of two linear layers; ``None`` for the backbone's.
         dropout: Dropout before that head.
         student_temperature: τ of the student.
         teacher_temperature: τ of the teacher; the paper's 0.01 (its code defaults to 1e-4).
         data_preprocessor: Config of the normaliser of images, which the teacher shares.
-        init_cfg: mmengine initialisation config.
-
-    Raises:
-        ValueError: If a temperature or the size of the queue is not positive.
     """
 
     queue: Tensor
@@ -89,17 +86,7 @@ class SEED(Pretrainer):
         self.register_buffer('position', torch.zeros((), dtype=torch.long))
 
     def loss(self, inputs: Tensor, data_samples: Any = None) -> dict[str, Tensor]:
-        """Return ``loss_similarity`` and ``feature_spread`` (0 is collapse).
-
-        In training the queue moves on.
-
-        Args:
-            inputs: Normalised images [B, 3, H, W].
-            data_samples: Unused.
-
-        Raises:
-            ValueError: If the batch of all processes is larger than the queue.
-        """
+        """Return ``loss_similarity`` and ``feature_spread`` (0 is collapse); the queue moves on."""
         features = mean_feature(self.backbone, inputs)
         student = self.projector(features)
         with torch.no_grad():
@@ -114,11 +101,7 @@ class SEED(Pretrainer):
 
     @torch.no_grad()
     def enqueue(self, features: Tensor) -> None:
-        """Put the features [B, C] of all processes, in the order of ranks, where the oldest are.
-
-        Raises:
-            ValueError: If there are more than the queue holds.
-        """
+        """Put the features [B, C] of all processes, in the order of ranks, where the oldest are."""
         features = gather_keys(features)
         count, size = len(features), len(self.queue)
         if count > size:

@@ -38,11 +38,7 @@ class DINOLoss(nn.Module):
         self.register_buffer('center', torch.zeros(1, out_channels))
 
     def forward(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
-        """Compare every view of the teacher with all other views of the student, in fp32.
-
-        Takes logits of each view [B, K], the teacher's views first, and gives the mean over pairs
-        of different views.
-        """
+        """Return the mean over pairs of different views [B, K], the teacher's first, in fp32."""
         if len(student) < 2 or not 1 <= len(teacher) <= len(student):
             raise ValueError(
                 f'DINOLoss: {len(student)} views of the student and {len(teacher)} of the teacher; '

@@ -18,12 +18,9 @@ class MaskedSquares(MaskedImageModel):
     """What SimMIM is on any encoder: masked squares, and the L1 loss of their pixels.
 
     Args:
-        backbone: Config of the encoder.
+        backbone: See :class:`Pretrainer`, as for all that is not named here.
         mask_unit: Side of a masked square in pixels.
         mask_ratio: Ratio of squares masked; their number is rounded up.
-        distiller: Config of an attention distiller, or ``None``.
-        data_preprocessor: Config of the normaliser of images.
-        init_cfg: mmengine initialisation config.
     """
 
     encoder: type

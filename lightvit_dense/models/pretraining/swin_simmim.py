@@ -18,12 +18,8 @@ class SwinDecoder(BaseModule):
     """The authors' decoder of SimMIM: a norm, a linear layer and one Swin block.
 
     Args:
-        in_channels: Width of the tokens that it reads.
-        grid_size: (rows, columns) of their map.
-        embed_dim: Width of the block.
-        num_heads: Number of heads.
-        window_size: Side of a window in tokens.
-        init_cfg: mmengine initialisation config.
+        in_channels: Width of the tokens that it reads, in a map of ``grid_size`` (rows, columns).
+        embed_dim: Width of the block, with ``num_heads`` and windows of ``window_size`` tokens.
     """
 
     def __init__(
@@ -56,23 +52,15 @@ class SwinSimMIM(MaskedSquares):
 
     With ``reconstruct_after`` and the distiller's ``extra_layer`` reconstruction and distillation
     are decoupled as in D²-MAE (arXiv 2404.12210): pixels are predicted from what an earlier layer
-    hands on, and the layers behind it learn from the teacher alone.
+    hands on, and the layers behind it learn from the teacher alone. Raises ValueError if encoder,
+    squares, decoder and ``reconstruct_after`` do not fit each other.
 
     Args:
-        backbone: Config of the encoder, with ``mask_token=True``; with a ``decoder``, which has a
-            norm of its own, ``final_norm=False``.
-        mask_unit: Side of a masked square in pixels.
-        mask_ratio: Ratio of squares masked; their number is rounded up.
+        backbone: See :class:`MaskedSquares`; with ``mask_token=True``, and ``final_norm=False``
+            where there is a ``decoder``, which has a norm of its own.
         decoder: Config of a :class:`SwinDecoder` without ``type`` and sizes that follow from the
             encoder; ``None`` for a 1x1 convolution alone, as in the original SimMIM.
         reconstruct_after: Layer (1-based) whose output the decoder reads; ``None`` for the last.
-        distiller: Config of an attention distiller, or ``None``.
-        data_preprocessor: Config of the normaliser of images.
-        init_cfg: mmengine initialisation config.
-
-    Raises:
-        ValueError: If the encoder is no Swin with a mask token, the masked squares do not fit, the
-            final norm is one too many, or ``reconstruct_after`` leaves blocks that nothing trains.
     """
 
     encoder = SwinTransformer

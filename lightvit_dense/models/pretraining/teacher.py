@@ -13,14 +13,10 @@ from ..backbones.sizes import pair
 
 
 class HiddenTeacher(BaseModule):
-    """Base of what holds a teacher outside the module tree.
+    """Base of what holds a frozen teacher outside the module tree.
 
-    The teacher moves with the model, and is neither optimised, saved nor reduced across ranks. It
-    never leaves evaluation.
-
-    Args:
-        teacher: The network, which is frozen.
-        init_cfg: mmengine initialisation config.
+    It moves with the model, and is neither optimised, saved nor reduced across ranks. It never
+    leaves evaluation.
     """
 
     def __init__(self, teacher: nn.Module, init_cfg: dict | list[dict] | None = None) -> None:
@@ -52,9 +48,8 @@ class TeacherInput(nn.Module):
 
     Args:
         size: (height, width) or side of the teacher's images; ``None`` for the student's.
-        mean: The teacher's mean, of pixels in 0..255; ``None`` for the student's normalisation.
-        std: The teacher's deviation, likewise.
-        preprocessor: The student's data preprocessor, of which ``mean`` and ``std`` are taken.
+        mean: The teacher's mean, of 0..255, with its ``std``; ``None`` for the student's.
+        preprocessor: The student's data preprocessor, of which mean and std are taken.
     """
 
     scale: Tensor

@@ -70,19 +70,16 @@ class TimmTeacher(BaseModule):
     """A vision transformer of timm, by its name there: MAE, DINOv2, DINOv3, CLIP, supervised.
 
     Its attention need not be written for it: queries and keys are taken where timm hands them to
-    fused attention. Networks without global attention in every block (Swin, CaiT, ...) are refused.
+    fused attention. Raises ValueError for networks without global attention in every block (Swin,
+    CaiT, ...).
 
     Args:
         name: timm's name, e.g. 'vit_base_patch16_224.mae' or 'vit_small_patch14_dinov2'.
-        img_size: (height, width) or side of the images it gets; ``None`` for timm's default. With
-            patches of another size than the student's, the size that gives as many patches; tell
-            the distiller's ``teacher_input`` the same.
+        img_size: (height, width) or side of its images, giving as many patches as the student has;
+            ``None`` for timm's default. Tell the distiller's ``teacher_input`` the same.
         pretrained: Whether timm fetches its own weights (from the network or its cache).
         init_cfg: ``dict(type='lightvit_dense.PretrainedBackbone', checkpoint=...)`` for a file with
             timm's or its authors' names.
-
-    Raises:
-        ValueError: If timm does not know the name, or the network is not of this kind.
     """
 
     def __init__(
@@ -95,7 +92,10 @@ class TimmTeacher(BaseModule):
         super().__init__(init_cfg)
         size = {} if img_size is None else {'img_size': img_size}
         self.name, self.pretrained = name, pretrained
-        self.model = self._create(name, pretrained, size)
+        try:
+            self.model = create_timm_model(name, pretrained, num_classes=0, **size)
+        except TypeError as error:
+            raise ValueError(f'{name} takes no img_size, so it cannot be a teacher') from error
         self.blocks = getattr(self.model, 'blocks', ())
         self.num_prefix_tokens = int(getattr(self.model, 'num_prefix_tokens', 0))
         self._check_kind()
@@ -111,12 +111,6 @@ class TimmTeacher(BaseModule):
         )
         self.model.patch_drop = self.keep
         self._check_attention()
-
-    def _create(self, name: str, pretrained: bool, size: dict[str, Any]) -> Any:
-        try:
-            return create_timm_model(name, pretrained, num_classes=0, **size)
-        except TypeError as error:
-            raise ValueError(f'{name} takes no img_size, so it cannot be a teacher') from error
 
     def _check_kind(self) -> None:
         parts = all(hasattr(self.model, part) for part in ('patch_embed', 'patch_drop'))

@@ -32,19 +32,14 @@ class EncoderDecoder(MMSegEncoderDecoder):
     the mean colour; scores are cropped to the images. A padded image has at least ``pad_shape``,
     and the window in mode 'slide'. Larger sides are rounded up to a multiple of ``size_divisor``,
     but for windows, which slide over the image as it is. In training all images get the largest
-    padded shape of their batch, and the padding is ignored in the truth.
+    padded shape of their batch, and the padding is ignored in the truth. Raises ValueError if
+    shapes are not multiples of ``size_divisor``, or windows would leave pixels out.
 
     Args:
-        *args: As mmseg's.
         pad_shape: Least side, or (height, width), of a padded image.
         size_divisor: What sides of padded images and windows are multiples of.
         keep_scores: Whether predictions carry ``seg_logits``, gigabytes for many classes and large
             images. Test-time augmentation needs them.
-        **kwargs: As mmseg's.
-
-    Raises:
-        ValueError: If ``pad_shape`` or window are not multiples of ``size_divisor``, or windows
-            would leave pixels out.
     """
 
     task = 'segmentation'
@@ -66,20 +61,16 @@ class EncoderDecoder(MMSegEncoderDecoder):
         )
 
     def loss(self, inputs: Tensor, data_samples: list[SegDataSample]) -> dict:
-        """Return the losses of normalised images [B, 3, H, W].
-
-        Raises:
-            UserError: If batch normalisation would have to learn from a single number.
-        """
+        """Return the losses of normalised images [B, 3, H, W]."""
         sizes = own_sizes(inputs, [sample.metainfo for sample in data_samples])
         pad_shape = common_pad_shape(sizes, self.pad_shape, self.size_divisor)
         for sample, size in zip(data_samples, sizes, strict=True):
+            padding = (0, pad_shape[1] - size[1], 0, pad_shape[0] - size[0])
             for name, field in sample.items():
                 if isinstance(field, PixelData):
-                    value = _map_on_pad_shape(
-                        field.data, size, pad_shape, self.decode_head.ignore_index
-                    )
-                    setattr(sample, name, PixelData(data=value))
+                    truth = field.data[:, : size[0], : size[1]]
+                    truth = F.pad(truth, padding, value=self.decode_head.ignore_index)
+                    setattr(sample, name, PixelData(data=truth))
             sample.set_metainfo(dict(pad_shape=pad_shape))
         try:
             return super().loss(pad_images(inputs, sizes, pad_shape), data_samples)
@@ -94,17 +85,10 @@ class EncoderDecoder(MMSegEncoderDecoder):
     def predict(
         self, inputs: Tensor, data_samples: list[SegDataSample] | None = None
     ) -> list[SegDataSample]:
-        """Segment.
+        """Segment normalised images [B, 3, H, W] by their samples' ``img_shape`` and ``ori_shape``.
 
-        Args:
-            inputs: Normalised images [B, 3, H, W].
-            data_samples: Their ``img_shape`` and ``ori_shape``; without them the images are as
-                large as they come.
-
-        Returns:
-            The samples, in order, with ``pred_sem_seg`` [1, h, w] and, if they are kept,
-                ``seg_logits``
-            [classes, h, w] at the size of the original images.
+        Samples get ``pred_sem_seg`` [1, h, w] and, if they are kept, ``seg_logits`` [classes, h, w]
+        at the size of the original images.
         """
         if data_samples is None:
             size = tuple(inputs.shape[2:])
@@ -190,9 +174,3 @@ def windows_along(length: int, window: int, stride: int) -> Iterator[slice]:
     for number in range(max(length - window + stride - 1, 0) // stride + 1):
         end = min(number * stride + window, length)
         yield slice(end - window, end)
-
-
-def _map_on_pad_shape(values: Tensor, size: Size, pad_shape: Size, fill: int) -> Tensor:
-    """Cut a map [C, H, W] of truth to its image and pad it with ``fill``."""
-    values = values[:, : size[0], : size[1]]
-    return F.pad(values, (0, pad_shape[1] - size[1], 0, pad_shape[0] - size[0]), value=fill)

@@ -12,15 +12,11 @@ from ...registry import MODELS
 
 @MODELS.register_module(force=True)
 class SegmentationPreprocessor(SegDataPreProcessor):
-    """mmseg's ``SegDataPreProcessor``, which in testing takes images of any sizes together.
+    """mmseg's ``SegDataPreProcessor`` without ``test_cfg``; in testing images differ in size.
 
-    In testing images are normalised and padded with zeros at the right and the bottom to the
-    largest of the batch; :class:`~lightvit_dense.models.segmentors.encoder_decoder.EncoderDecoder`
-    cuts the padding off again by their ``img_shape``. In training it is mmseg's.
-
-    Args:
-        *args: As mmseg's, without ``test_cfg``.
-        **kwargs: As mmseg's, without ``test_cfg``.
+    They are normalised and padded with zeros at the right and the bottom to the largest of the
+    batch; :class:`~lightvit_dense.models.segmentors.encoder_decoder.EncoderDecoder` cuts the
+    padding off again by their ``img_shape``. In training it is mmseg's.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -25,10 +25,8 @@ class DetectionTTA(BaseTTAModel):
     probabilities are averaged, as detectron2 does it (``GeneralizedRCNNWithTTA``).
 
     Args:
-        module: The detector, or its config.
-        tta_cfg: ``nms``, mmcv's arguments of the non-maximum suppression, and ``max_per_img``, how
-            many objects are kept.
-        data_preprocessor: Takes the place of the detector's where it is a config.
+        module: The detector, or its config, with ``data_preprocessor`` in place of its own.
+        tta_cfg: mmcv's ``nms``, and ``max_per_img``, how many objects are kept.
     """
 
     def __init__(self, module: Any, tta_cfg: dict[str, Any], data_preprocessor: Any = None) -> None:
@@ -40,15 +38,10 @@ class DetectionTTA(BaseTTAModel):
         self.max_per_img = int(tta_cfg['max_per_img'])
 
     def test_step(self, data: dict[str, list]) -> list[BaseDataElement]:
-        """Detect in a batch of ``mmcv.TestTimeAug``, collated, whose first view carries the truth.
+        """Detect in a collated batch of ``mmcv.TestTimeAug``, whose first view carries the truth.
 
-        Returns:
-            The samples of the first view, with the merged ``pred_instances`` in pixels of the
-                original
-            images.
-
-        Raises:
-            UserError: If the detector has masks and is no Mask R-CNN.
+        Returns the first view's samples with merged ``pred_instances`` in pixels of original
+        images.
         """
         views = list(split_views(data))
         if len(views) == 1:

@@ -8,11 +8,7 @@ from torch import nn
 
 
 def split_views(data: dict[str, list[list]]) -> Iterator[dict[str, list]]:
-    """Yield the batch of each view of what ``mmcv.TestTimeAug`` gives.
-
-    Args:
-        data: Collated: for each key a list over the views of lists over the images.
-    """
+    """Yield the batch of each view of what ``mmcv.TestTimeAug`` gives, collated view by view."""
     for index in range(len(data['inputs'])):
         yield {key: values[index] for key, values in data.items()}
 
