@@ -228,7 +228,7 @@ def open_storage(
 
 def _get(transaction: lmdb.Transaction, key: str) -> bytes | None:
     try:
-        return transaction.get(key.encode())
+        return transaction.get(key.encode())  # type: ignore[return-value]
     except lmdb.BadValsizeError:  # no key is as long, or as short
         return None
 

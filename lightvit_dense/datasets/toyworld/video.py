@@ -9,6 +9,7 @@ where nothing can be seen (LaSOT, CVPR 2019, section 3.3). Motion blur is the me
 taken while the shutter is open; boxes are those of the moment in its middle.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -199,7 +200,7 @@ class VideoFacts:
     class_name: str
     events: frozenset[str]  # what was planned
     # x, y, width, height in pixels; zeros where nothing is in view
-    boxes: list[tuple[int, int, int, int]] = field(default_factory=list)
+    boxes: list[Sequence[int]] = field(default_factory=list)
     inside: list[float] = field(default_factory=list)  # share of the target inside of the frame
     seen: list[float] = field(default_factory=list)  # share of the target in view
     # pixels that it moves while the shutter is open
