@@ -90,7 +90,7 @@ class TimmTeacher(BaseModule):
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        size = {} if img_size is None else {'img_size': img_size}
+        size: dict[str, Any] = {} if img_size is None else {'img_size': img_size}
         self.name, self.pretrained = name, pretrained
         try:
             self.model = create_timm_model(name, pretrained, num_classes=0, **size)
