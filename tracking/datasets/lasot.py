@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from lightvit_dense.datasets.errors import DatasetError
-from lightvit_dense.datasets.toyworld.video_facts import ATTRIBUTES
+from lightvit_dense.datasets.toyworld.video import ATTRIBUTES
 
 from ..registry import DATASETS
 from .published import lasot_test
