@@ -100,15 +100,16 @@ def test_a_job_whose_node_is_wanted_goes_on_by_itself(slurm, root):
     plan = tiny_plan(root, inits=['scratch'], seeds=[0], options={'tasks.det.test': False})
     (stage,) = plan.stages.values()
 
-    def started_again():
-        # Slurm lets a job that is queued again wait for two minutes.
-        told('scontrol', 'update', f'JobId={job_of(stage)}', 'StartTime=now')
-        return len((root / 'trace').read_text().splitlines()) == 2
-
     def preempt():
         wait_for(lambda: (root / 'trace').exists(), 'the job')
-        told('scancel', '--signal=USR2', job_of(stage))
-        wait_for(started_again, 'its second start')
+        number = job_of(stage)
+        told('scancel', '--signal=USR2', number)
+        wait_for(
+            lambda: told('squeue', '-h', '-j', number, '-o', '%T') == 'PENDING\n', 'its return'
+        )
+        # Slurm lets it wait for two minutes. A start in the second of its end would be refused.
+        told('scontrol', 'update', f'JobId={number}', 'StartTime=now+3')
+        wait_for(lambda: len((root / 'trace').read_text().splitlines()) == 2, 'its second start')
         (root / 'hold').unlink()
 
     other = threading.Thread(target=preempt)
