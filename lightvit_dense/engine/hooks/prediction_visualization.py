@@ -54,13 +54,19 @@ class PredictionVisualizationHook(Hook):
             place = self._seen * get_world_size() + get_rank()
             self._seen += 1
             if self.max_images is None or place < self.max_images:
-                picture, path = self._draw(runner, sample), Path(sample.img_path)
-                name = path.stem
-                if self._names.setdefault(name, sample.img_path) != sample.img_path:
-                    name = f'{path.parent.name}_{name}'  # of another folder
-                write_image(self.out_dir / f'{name}.png', picture)
+                picture = self.draw(runner, sample)
+                write_image(self.choose_path(sample), picture)
 
-    def _draw(self, runner: Runner, sample: BaseDataElement) -> Image:
+    def choose_path(self, sample: BaseDataElement) -> Path:
+        """Return where the picture of a sample goes."""
+        path = Path(sample.img_path)
+        name = path.stem
+        if self._names.setdefault(name, sample.img_path) != sample.img_path:
+            name = f'{path.parent.name}_{name}'  # of another folder
+        return self.out_dir / f'{name}.png'
+
+    def draw(self, runner: Runner, sample: BaseDataElement) -> Image:
+        """Return the picture of a sample."""
         if 'img_path' not in sample or not any(field in sample for field in FIELDS):
             raise UserError(
                 '--show-dir draws boxes, masks, label maps and classes on image files; this '
