@@ -119,7 +119,7 @@ def assert_usual_crops(cfg: Config) -> None:
     crop = transforms(cfg)['LoadRandomResizedCrop']
     assert (crop.interpolation, crop.scale) == ('bicubic', (0.08, 1.0))
     crop = cfg.val_dataloader.dataset.pipeline[1]
-    assert (crop.size, crop.share) == (224, 224 / 256)
+    assert (crop.size, crop.ratio) == (224, 224 / 256)
 
 
 def test_the_original_recipe_of_deit() -> None:

@@ -148,9 +148,9 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     try_weights(plan)
     print(f'{len(plan.stages)} runs; they go to {plan.work_dir}', flush=True)
-    tell, show = status_line()
+    on_progress, show = status_line()
     executor = functools.partial(make_executor, args, plan)
-    return run_suite(plan, lambda: write_results(plan), executor, args.fresh, tell, show)
+    return run_suite(plan, lambda: write_results(plan), executor, args.fresh, on_progress, show)
 
 
 if __name__ == '__main__':

@@ -51,6 +51,7 @@ RENAMED = {
     ('VisionTransformer', 'rel_pos_size'): "rel_pos=dict(kind='decomposed', size=...)",
     ('VisionTransformer', 'rel_pos_bias'): "rel_pos=dict(kind='bias')",
     ('OnePassEvaluation', 'rules'): 'protocol',
+    ('CenterResizedCrop', 'share'): 'ratio',
 }
 """Old keys by the class that took them, '' for the config itself, with what to write instead."""
 # Names of helper variables that configs commonly hold.

@@ -86,24 +86,24 @@ def write_lmdb(
     """Write the files of a folder into an LMDB, or go on where an interrupted run stopped."""
     target = Path(target)
     keys = list_files(source, extensions)
-    tell = report or (lambda *_: None)
+    on_progress = report or (lambda *_: None)
     with _alone(target), _environment(target) as environment:
         _check_keys(keys, environment.max_key_size())
         writer = _Writer(environment, target, keys)
         resumed = writer.meta.written
-        tell('write', resumed, len(keys))
+        on_progress('write', resumed, len(keys))
         with ThreadPoolExecutor(readers) as pool:
             try:
                 paths = (Path(source, key) for key in islice(keys, resumed, None))
                 for batch in _batches(pool, paths, readers * _AHEAD, batch_bytes):
                     writer.commit(batch)
-                    tell('write', writer.meta.written, len(keys))
+                    on_progress('write', writer.meta.written, len(keys))
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
         writer.finish()
         if verify:
-            _verify(environment, target, writer.meta, readers, tell)
+            _verify(environment, target, writer.meta, readers, on_progress)
     return LmdbReport(writer.meta, resumed, data_file(target).stat().st_size)
 
 
@@ -278,7 +278,7 @@ class _Writer:
 
 
 def _verify(
-    environment: lmdb.Environment, target: Path, meta: LmdbMeta, readers: int, tell: Report
+    environment: lmdb.Environment, target: Path, meta: LmdbMeta, readers: int, on_progress: Report
 ) -> None:
     """Compare counts, keys, and every value with its hash."""
     with environment.begin() as transaction:
@@ -307,7 +307,7 @@ def _verify(
     with ThreadPoolExecutor(readers) as pool:
         for number, found in enumerate(pool.map(check, range(0, meta.count, 256)), 1):
             wrong += found
-            tell('verify', min(number * 256, meta.count), meta.count)
+            on_progress('verify', min(number * 256, meta.count), meta.count)
     if wrong:
         raise LmdbWriteError(
             f'{target}: {len(wrong)} of {meta.count} files differ from their hashes, such as '

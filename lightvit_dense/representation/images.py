@@ -52,7 +52,7 @@ class ImageStream:
             )
         self._order: list[int] = np.random.default_rng(seed).permutation(available)[:count].tolist()
         self._load = LoadImage(color='rgb', exif=False)
-        self._crop = CenterResizedCrop(size, share=CROP_RATIO)
+        self._crop = CenterResizedCrop(size, ratio=CROP_RATIO)
         self._mean, self._std = (
             torch.tensor(x, dtype=torch.float32, device=device).reshape(1, 3, 1, 1)
             for x in (mean, std)

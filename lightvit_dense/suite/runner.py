@@ -16,7 +16,7 @@ from .executors import LocalExecutor, SlurmExecutor
 from .plan import SuitePlan
 from .stages import Stage, StageError, exclusive, forget, is_done, read_record
 
-Tell = Callable[[str], object]
+Line = Callable[[str], object]
 Executor = LocalExecutor | SlurmExecutor
 
 
@@ -33,19 +33,19 @@ class JobsError(RuntimeError):
 class Runner:
     """Runs stages in the order of what they need, as many at a time as the executor takes.
 
-    ``tell`` takes the lines about what ended, ``show`` those about what runs.
+    ``on_progress`` takes the lines about what ended, ``show`` those about what runs.
     """
 
     def __init__(
         self,
         stages: Sequence[Stage],
         executor: Executor,
-        tell: Tell = print,
-        show: Tell = lambda line: None,
+        on_progress: Line = print,
+        show: Line = lambda line: None,
         poll: float = 0.5,
     ) -> None:
         self.stages = {stage.name: stage for stage in stages}
-        self.executor, self.tell, self.show, self.poll = executor, tell, show, poll
+        self.executor, self.on_progress, self.show, self.poll = executor, on_progress, show, poll
         self.done: set[str] = set()
         self.failed: dict[str, StageError] = {}
         self.took: dict[str, float] = {}  # seconds of those that ran now, on this machine as it is
@@ -60,7 +60,7 @@ class Runner:
         """
         self.done = {name for name, stage in self.stages.items() if is_done(stage)}
         if self.done:
-            self.tell(f'{len(self.done)} of {len(self.stages)} runs were done before')
+            self.on_progress(f'{len(self.done)} of {len(self.stages)} runs were done before')
         waiting = [stage for name, stage in self.stages.items() if name not in self.done]
         self._started([stage for stage in waiting if self.executor.adopt(stage)], waiting)
         try:
@@ -92,13 +92,13 @@ class Runner:
             if is_done(stage):
                 self.done.add(name)
                 self.took[name] = record.seconds if record else 0.0
-                self.tell(self._line(f'{stage.title}: {clock(self.took[name])}'))
+                self.on_progress(self._line(f'{stage.title}: {clock(self.took[name])}'))
                 continue
             self.executor.cancel(stage)  # what is left of it
             if set(stage.after) <= self.done:
                 reason = (record.error if record else '') or f'it was stopped, see {messages}'
                 self.failed[name] = StageError(stage, reason)
-                self.tell(self._line(f'{stage.title}: FAILED, see {stage.log}'))
+                self.on_progress(self._line(f'{stage.title}: FAILED, see {stage.log}'))
         if self.running:
             for run in self.running.values():
                 run.follow()
@@ -174,15 +174,15 @@ def remaining(
     return left
 
 
-def status_line(interval: float = 10.0) -> tuple[Tell, Tell]:
-    """Return how to tell a line that stays, and one that the next takes the place of.
+def status_line(interval: float = 10.0) -> tuple[Line, Line]:
+    """Return how to show a line that stays, and one that the next takes the place of.
 
     Where the output is no terminal, the latter stays too, but comes every ``interval`` seconds.
     """
     terminal, told = sys.stdout.isatty(), time.monotonic()
     clear = '\r\033[K' if terminal else ''
 
-    def tell(line: str) -> None:
+    def on_progress(line: str) -> None:
         print(clear + line, flush=True)
 
     def show(line: str) -> None:
@@ -192,9 +192,9 @@ def status_line(interval: float = 10.0) -> tuple[Tell, Tell]:
             print(clear + line[:width], end='', flush=True)
         elif time.monotonic() - told >= interval:
             told = time.monotonic()
-            tell(line)
+            on_progress(line)
 
-    return tell, show
+    return on_progress, show
 
 
 def run_suite(
@@ -202,8 +202,8 @@ def run_suite(
     finish: Callable[[], None],
     make_executor: Callable[[Mapping[str, str]], Executor],
     fresh: bool = False,
-    tell: Tell = print,
-    show: Tell = lambda line: None,
+    on_progress: Line = print,
+    show: Line = lambda line: None,
     poll: float = 0.5,
 ) -> int:
     """Run what is not done, then write the results, also when a run failed or the user interrupts.
@@ -213,7 +213,7 @@ def run_suite(
         finish: Writes the results.
         make_executor: Makes what runs them, given the variables of their environment.
         fresh: Whether to forget what was done.
-        tell: Takes the lines about what ended.
+        on_progress: Takes the lines about what ended.
         show: Takes lines about what runs.
         poll: Seconds between two looks.
 
@@ -229,9 +229,9 @@ def run_suite(
                 executor.cancel(stage)
                 forget(stage)
             for name in forget_unreadable(plan):
-                tell(f'{name}: its results are half-written; it runs again')
+                on_progress(f'{name}: its results are half-written; it runs again')
             try:
-                Runner(stages, executor, tell, show, poll).run()
+                Runner(stages, executor, on_progress, show, poll).run()
             except JobsError as error:
                 print(f'\n{error}', file=sys.stderr)
                 status = 1

@@ -39,7 +39,7 @@ def run(plan, parallelism=0):
         options = SlurmOptions('cpu', cpus_per_task=1, array_parallelism=parallelism)
         return SlurmExecutor(plan.work_dir / 'submitit', options, env, plan.root, poll=0.3)
 
-    return run_suite(plan, lambda: None, executor, tell=lambda line: None, poll=0.1)
+    return run_suite(plan, lambda: None, executor, on_progress=lambda line: None, poll=0.1)
 
 
 def job_of(stage):

@@ -35,7 +35,7 @@ def digits_config(root: Path, **backbone: Any) -> Config:
     flip = dict(type='lightvit_dense.RandomFlipFlag', prob=0.5)
     fixed = [
         dict(type='lightvit_dense.LoadImage', color='rgb'),
-        dict(type='lightvit_dense.CenterResizedCrop', size=16, share=1.0),
+        dict(type='lightvit_dense.CenterResizedCrop', size=16, ratio=1.0),
         PACK,
     ]
     model = dict(

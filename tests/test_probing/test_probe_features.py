@@ -116,7 +116,7 @@ def test_whatever_changes_features_makes_new_ones(root, checkpoint, trained, tmp
 
     assert is_known(digits_config(root, drop_path_rate=0.0, init_cfg=None))
     other = digits_config(root)
-    other.val_dataloader.dataset.pipeline[1].share = 0.9
+    other.val_dataloader.dataset.pipeline[1].ratio = 0.9
     assert not is_known(other)
     other = digits_config(root)
     other.model.data_preprocessor.std = [50.0] * 3

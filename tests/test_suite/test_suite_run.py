@@ -33,10 +33,10 @@ def trace(root):
     return lambda: take_trace(root)
 
 
-def run(plan, tell=lambda line: None):
+def run(plan, on_progress=lambda line: None):
     finished = []
     finish, executor = lambda: finished.append(True), lambda env: InlineExecutor(plan.root)
-    return run_suite(plan, finish, executor, tell=tell, poll=0.0), finished
+    return run_suite(plan, finish, executor, on_progress=on_progress, poll=0.0), finished
 
 
 def states(plan):

@@ -18,7 +18,7 @@ val_dataloader = dict(
         test_mode=True,
         pipeline=[
             dict(type='lightvit_dense.LoadImage', color='rgb', exif=False),
-            dict(type='lightvit_dense.CenterResizedCrop', size=224, share=224 / 256),
+            dict(type='lightvit_dense.CenterResizedCrop', size=224, ratio=224 / 256),
             dict(type='lightvit_dense.PackImage', meta_keys=('img_path',)),
         ],
     ),
@@ -52,7 +52,7 @@ extra_tests = dict(
                 test_mode=True,
                 pipeline=[
                     dict(type='lightvit_dense.LoadImage', color='rgb', exif=False),
-                    dict(type='lightvit_dense.CenterResizedCrop', size=224, share=224 / 256),
+                    dict(type='lightvit_dense.CenterResizedCrop', size=224, ratio=224 / 256),
                     dict(type='lightvit_dense.PackImage', meta_keys=('img_path',)),
                 ],
             ),

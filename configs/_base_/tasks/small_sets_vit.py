@@ -51,7 +51,7 @@ val_dataloader = dict(
         test_mode=True,
         pipeline=[
             dict(type='lightvit_dense.LoadImage', color='rgb'),
-            dict(type='lightvit_dense.CenterResizedCrop', size=crop, share=1.0),
+            dict(type='lightvit_dense.CenterResizedCrop', size=crop, ratio=1.0),
             dict(type='lightvit_dense.PackImage', meta_keys=('img_path',)),
         ],
     ),

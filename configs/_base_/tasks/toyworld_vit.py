@@ -33,7 +33,7 @@ val_dataloader = dict(
         data_root=data_root,
         pipeline=[
             dict(type='lightvit_dense.LoadImage', color='rgb'),
-            dict(type='lightvit_dense.CenterResizedCrop', size=crop, share=1.0),
+            dict(type='lightvit_dense.CenterResizedCrop', size=crop, ratio=1.0),
             dict(type='lightvit_dense.PackImage', meta_keys=('img_path',)),
         ],
     ),

@@ -123,13 +123,13 @@ class RandomResizedCrop(_Resizing):
 class CenterResizedCrop(_Resizing):
     """Evaluation's usual view: the shorter side is resized, then the centre is cut out.
 
-    The pixels are those of torchvision's ``Resize(size / share)`` and ``CenterCrop(size)`` on PIL
+    The pixels are those of torchvision's ``Resize(size / ratio)`` and ``CenterCrop(size)`` on PIL
     images, which is timm's evaluation too, bit for bit. Cutting first would be faster, but filters
     would end where the crop does, and start at other fractions of a pixel.
 
     Args:
         size: Wanted side, or (height, width), in pixels.
-        share: Share of the resized image's shorter side that is kept, timm's ``crop_pct``.
+        ratio: Part of the resized image's shorter side that is kept, timm's ``crop_pct``.
         interpolation: 'bicubic' or 'bilinear'.
         backend: 'pillow' (as torchvision), 'torch' (nearly the same, faster) or 'cv2'.
     """
@@ -137,18 +137,18 @@ class CenterResizedCrop(_Resizing):
     def __init__(
         self,
         size: int | tuple[int, int],
-        share: float = 224 / 256,
+        ratio: float = 224 / 256,
         interpolation: str = 'bicubic',
         backend: str = 'pillow',
     ) -> None:
         super().__init__(size, interpolation, backend)
-        if not 0 < share <= 1:
-            raise ValueError(f'share must lie in (0, 1], got {share}')
-        self.share = share
+        if not 0 < ratio <= 1:
+            raise ValueError(f'ratio must lie in (0, 1], got {ratio}')
+        self.ratio = ratio
 
     def _resized(self, height: int, width: int) -> tuple[int, int]:
         """Return (height, width) of the resized image, rounded as torchvision and timm do."""
-        rows, columns = (math.floor(side / self.share) for side in self.size)
+        rows, columns = (math.floor(side / self.ratio) for side in self.size)
         if rows == columns:
             short = min(height, width)
             return int(rows * height / short), int(rows * width / short)
