@@ -36,6 +36,7 @@ INSTALL = [
     'jinja2>=3.1',
     'pydantic>=2',
     'submitit>=1.5',
+    'typing-extensions>=4.12',
 ]
 EXTRAS = {
     # The toy world's photographs and object cut-outs.

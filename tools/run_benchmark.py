@@ -1,4 +1,4 @@
-"""Run a suite: data, pre-trainings, initialisations times tasks, analyses; then tables and a page.
+r"""Run a suite: data, pre-trainings, initialisations times tasks, analyses; then tables and a page.
 
 A suite file lists them, see docs/suite.md. What is done is not done again; a stopped suite
 continues where it was; a run that fails does not stop the others. The results go to results.json,
