@@ -1,6 +1,6 @@
 """Linear probe of MAE-Tiny: the backbone frozen, a BatchNorm and a linear layer on its class token.
 
-What      LARS, lr 6.4 at batch 16384, 90 epochs, 10 of warm-up; crops and mirroring only. Another
+What      LARS, lr 6.4 at batch 16384, 90 epochs, 10 of warm-up; crops and flips only. Another
           backbone: --cfg-options model.backbone.init_cfg.checkpoint=FILE. Features that are
           extracted once take minutes instead, see tools/analysis_tools/probe.py.
 Source    MAE's linear probe, which the papers follow.

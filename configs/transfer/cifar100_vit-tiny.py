@@ -1,6 +1,6 @@
 """CIFAR-100 from a pre-trained ViT-Tiny, here D-MAE; 100 classes.
 
-What      50 000 images to train, 10 000 to test, enlarged to 224 px; SGD, crops and mirroring only.
+What      50 000 images to train, 10 000 to test, enlarged to 224 px; SGD, crops and flips only.
           Another checkpoint: --cfg-options model.init_cfg.checkpoint=FILE; none:
           model.init_cfg=None.
 Source    The authors' transfer recipe, published in full for this set: 50 epochs, 10 of warm-up, lr

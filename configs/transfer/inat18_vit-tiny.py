@@ -1,6 +1,6 @@
 """iNaturalist 2018 from a pre-trained ViT-Tiny, here D-MAE; 8142 classes.
 
-What      437 513 images to train, 24 426 to test; SGD, crops and mirroring only. Another
+What      437 513 images to train, 24 426 to test; SGD, crops and flips only. Another
           checkpoint: --cfg-options model.init_cfg.checkpoint=FILE; none: model.init_cfg=None.
 Source    The authors' transfer recipe. Its epochs (100), learning rate (0.03), warm-up (20) and
           layer decay (0.75) are a stand-in, the defaults of their code: those used for this set are

@@ -1,4 +1,4 @@
-"""A small labelled set at 224 px: random crops and mirroring to train, centre crops to test.
+"""A small labelled set at 224 px: random crops and flips to train, centre crops to test.
 
 The leaf names the set: `type` and `data_root` of both datasets.
 """

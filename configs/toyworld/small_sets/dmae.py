@@ -3,7 +3,7 @@
 What      `mae.py`, whose last layer follows that of `mae_teacher.py`'s network.
 Source    Ours.
 Expected  Part of configs/suites/small_sets.py.
-Cost      5 minutes, besides the teacher's of a CPU core.
+Cost      5 minutes of a CPU core, after the teacher's 4.
 Run       tools/train.py configs/toyworld/small_sets/dmae.py
 """
 

@@ -32,7 +32,7 @@ class SceneSpec:
 
 @dataclass(frozen=True)
 class Pose:
-    """Where a cut-out goes: centre (pixels), scale, angle (degrees), mirrored or not.
+    """Where a cut-out goes: centre (pixels), scale, angle (degrees), flipped or not.
 
     ``stretch`` is how much wider it is than its scale says, before it is turned.
     """
@@ -261,7 +261,7 @@ def make_background(
 
 
 def _view(rng: np.random.Generator, photo: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A random crop of ``photo``, turned, mirrored and recoloured: float32 [H, W, 3] in 0..255."""
+    """A random crop of ``photo``, rotated, flipped and recoloured: float32 [H, W, 3] in 0..255."""
     height, width = size
     if rng.random() < 0.3:
         photo = photo.transpose(1, 0, 2)

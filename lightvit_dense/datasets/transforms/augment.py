@@ -169,7 +169,7 @@ class CenterResizedCrop(_Resizing):
 
 @TRANSFORMS.register_module()
 class RandomFlipFlag(Transform):
-    """Decide, with a probability, whether an image is mirrored; the data preprocessor does it.
+    """Decide, with a probability, whether an image is flipped; the data preprocessor does it.
 
     :class:`PackImage` hands the decision on, and :class:`ImagePreprocessor` carries it out on the
     device. It is drawn here so that it depends on the seed of the sample alone. mmcv's key 'flip'

@@ -1,4 +1,4 @@
-"""Batches of images to the device as bytes; mirrored and normalised there."""
+"""Batches of images to the device as bytes; flipped and normalised there."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +13,7 @@ from ...registry import MODELS
 
 @MODELS.register_module()
 class ImagePreprocessor(BaseDataPreprocessor):
-    """Move images to the device as they are (uint8), then mirror and normalise them.
+    """Move images to the device as they are (uint8), then flip and normalise them.
 
     Bytes are a quarter of what floats would be to collate, to send between processes and to copy to
     the device. The result is that of mmengine's ``ImgDataPreprocessor``, bit for bit. Raises
@@ -49,7 +49,7 @@ class ImagePreprocessor(BaseDataPreprocessor):
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
         """Normalise a batch; images of one size, [B, 3, H, W] or a list of [3, H, W], become fp32.
 
-        ``flip``, bool [B] or a list, says which images to mirror; the result has none. Tensors of
+        ``flip``, bool [B] or a list, says which images to flip; the result has none. Tensors of
         the samples are moved to the device. ``training`` is not used.
         """
         images = self._to_device(data['inputs'])
