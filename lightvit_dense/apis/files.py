@@ -7,6 +7,7 @@ from pathlib import Path
 
 import lightvit_dense
 from lightvit_dense.errors import UserError, did_you_mean
+from lightvit_dense.utils.shipped import locate, shipped_weights
 
 ENVIRONMENT = 'LIGHTVIT_CHECKPOINTS'
 SUFFIXES = ('.safetensors', '.pth')
@@ -27,12 +28,13 @@ def find(name: str | os.PathLike) -> Found:
     """Find what a name stands for.
 
     Args:
-        name: A checkpoint; a folder of a run, or of Hugging Face's; a config; or the name of a
-            config of ours, e.g. 'ostrack256_dmae_tiny' or 'lasot/ostrack256_dmae_tiny'. Weights of
-            a config are ``$LIGHTVIT_CHECKPOINTS/<name>.safetensors`` or ``.pth``, there also below
-            the folder of its group, or those in ``work_dirs/<name>/``.
+        name: A checkpoint; a folder of a run, or of Hugging Face's; the name of shipped weights,
+            e.g. 'dmae-dinov2_toyworld'; a config; or the name of a config of ours, e.g.
+            'ostrack256_dmae_tiny' or 'lasot/ostrack256_dmae_tiny'. Weights of a config are
+            ``$LIGHTVIT_CHECKPOINTS/<name>.safetensors`` or ``.pth``, there also below the folder of
+            its group, or those in ``work_dirs/<name>/``.
     """
-    path = Path(name).expanduser()
+    path = locate(name)
     if path.is_dir():
         weights = in_folder(path)
         if not weights:
@@ -84,7 +86,7 @@ def find_config(name: str) -> Path:
             'part of an installed package. Work in a checkout of the source, or give the files: '
             "load('CHECKPOINT', config='CONFIG.py')"
         )
-    known: set[str] = set()
+    known = set(shipped_weights())
     for folder in reversed(folders.values()):
         paths = {
             file.relative_to(folder).with_suffix('').as_posix(): file
@@ -99,7 +101,8 @@ def find_config(name: str) -> Path:
         known |= {*paths, *(p.rpartition('/')[2] for p in paths)}
     places = ' or '.join(map(str, reversed(folders.values())))
     raise UserError(
-        f'{name!r} is neither a file nor a config below {places}.{did_you_mean(wanted, known)}'
+        f'{name!r} is neither a file, nor shipped weights, nor a config below {places}.'
+        f'{did_you_mean(wanted, known)}'
     )
 
 

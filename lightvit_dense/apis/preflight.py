@@ -10,6 +10,7 @@ from mmengine.config import Config
 from lightvit_dense.apis.config_keys import find_registered
 from lightvit_dense.apis.configs import load_config, name_of, prepare_work_dir
 from lightvit_dense.apis.extra_tests import choose_extras
+from lightvit_dense.checkpoints import locate
 from lightvit_dense.errors import UserError
 
 HELP = dict(
@@ -41,7 +42,7 @@ class Asset:
     @property
     def is_missing(self) -> bool:
         """Whether it is local and does not exist."""
-        return not self.is_remote and not Path(self.path).expanduser().exists()
+        return not self.is_remote and not locate(self.path).exists()
 
 
 def find_assets(

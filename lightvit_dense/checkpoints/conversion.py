@@ -10,6 +10,7 @@ from torch import nn
 from lightvit_dense.errors import CheckpointError
 from lightvit_dense.registry import MODELS
 from lightvit_dense.utils.io import sha256
+from lightvit_dense.utils.shipped import locate
 
 from .classifier import Head, load_classifier, read_head
 from .containers import Opened, open_checkpoint
@@ -56,7 +57,7 @@ def inspect_checkpoint(
     ``key`` says which network to take where it has several, ``arch`` which architecture the shapes
     must have, which also gives the heads (of Hiera's first stage).
     """
-    path = Path(path).expanduser()
+    path = locate(path)
     if path.is_dir() and (path / 'model.safetensors').is_file():
         path = path / 'model.safetensors'
     opened = open_checkpoint(path, key)
@@ -228,12 +229,14 @@ def convert_checkpoint(
     lossy: bool = False,
     with_head: bool = False,
     pool: str | None = None,
+    half: bool = False,
 ) -> tuple[LoadReport, Path | None]:
     """Load a checkpoint into a model of ours and write it; return report and path of the metadata.
 
     ``destination`` is a .safetensors file (of a classifier 'ours' also .pth), for 'hf' a folder,
     None writes nothing. The position table is resized for ``img_size``, (height, width) in pixels.
-    Parameters that our model lacks get lost only if ``lossy``. ``pool`` is for the head.
+    Parameters that our model lacks get lost only if ``lossy``. ``pool`` is for the head; ``half``
+    writes fp16.
     """
     config = None
     if with_head:
@@ -261,6 +264,7 @@ def convert_checkpoint(
         lost=report.unexpected,
     )
     try:
+        model = model.half() if half else model
         return report, EXPORT_FORMATS[to](model.eval(), destination, meta, config)
     except ValueError as error:
         raise CheckpointError(f'{error}. Give another destination.') from error

@@ -11,7 +11,8 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from lightvit_dense.errors import CheckpointError
+from lightvit_dense.errors import CheckpointError, did_you_mean
+from lightvit_dense.utils.shipped import locate, shipped_weights
 
 from .flax import read_flax
 from .pickles import read_pickle, safe_globals
@@ -43,7 +44,10 @@ def _check_file(path: Path) -> bytes:
     """Return the first bytes of a file that exists and is not empty."""
     if not path.is_file():
         what = 'is a folder' if path.is_dir() else 'does not exist'
-        raise CheckpointError(f'{path}: {what}. Give the path of a .safetensors or .pth file.')
+        raise CheckpointError(
+            f'{path}: {what}. Give the path of a .safetensors or .pth file.'
+            f'{did_you_mean(str(path), shipped_weights())}'
+        )
     with open(path, 'rb') as file:
         head = file.read(64)
     if not head:
@@ -83,7 +87,8 @@ def read_checkpoint(path: str | os.PathLike, map_location: Any = 'cpu', mmap: bo
 
     Args:
         path: A .safetensors file, one written by ``torch.save``, an ordinary pickle of arrays such
-            as detectron2's .pkl, or an .npz of Google's vision transformers.
+            as detectron2's .pkl, an .npz of Google's vision transformers, or the name of shipped
+            weights.
         map_location: As for ``torch.load``.
         mmap: Whether to map the tensors from the file instead of reading them now.
 
@@ -94,7 +99,7 @@ def read_checkpoint(path: str | os.PathLike, map_location: Any = 'cpu', mmap: bo
         CheckpointError: If the file is missing, empty, truncated, of another kind, or asks to run
             code.
     """
-    path = Path(path).expanduser()
+    path = locate(path)
     head = _check_file(path)
     if path.suffix == '.safetensors' or head[8:9] == b'{':
         return _read_safetensors(path, map_location)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from lightvit_dense.errors import CheckpointError, about_file
 from lightvit_dense.utils.layer_depth import get_layer_id
+from lightvit_dense.utils.shipped import locate
 
 from .containers import Opened, open_checkpoint, unwrap
 from .convert import convert
@@ -112,7 +113,7 @@ def _check_sizes(
             f'{report.path}: has {found} blocks, the model {own}. Build the model with this depth '
             '(arch) or take a checkpoint of the right size. any_depth=True loads what they share.'
         )
-    heads = None if report.path == NO_FILE else known_heads(Path(report.path).expanduser())
+    heads = None if report.path == NO_FILE else known_heads(locate(report.path))
     own_heads = look_up(getattr(model, 'arch', None), 'num_heads')
     if heads is not None and own_heads is not None and heads != own_heads:
         raise CheckpointError(

@@ -11,6 +11,7 @@ from typing import Any
 
 from lightvit_dense.errors import UserError, did_you_mean
 from lightvit_dense.utils.io import sha256
+from lightvit_dense.utils.shipped import locate
 
 from .spec import Analysis, Init, Prepare, Pretrain, Suite, Task
 from .stages import Stage, content_key
@@ -50,7 +51,7 @@ class SuitePlan:
 
     def __post_init__(self) -> None:
         self._base = functools.cache(lambda config: self.read_config(config, {}))
-        self._digest = functools.cache(lambda path: sha256(self.root / path))
+        self._digest = functools.cache(lambda path: sha256(self.root / locate(path)))
         suite = self.suite
         for prepare in suite.prepare.values():
             self._prepare(prepare)

@@ -12,6 +12,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_confi
 from pydantic.dataclasses import dataclass
 from typing_extensions import NotRequired, TypedDict
 
+from lightvit_dense.checkpoints import locate
 from lightvit_dense.errors import UserError, did_you_mean, require_known
 
 from .findings import check_findings
@@ -447,7 +448,7 @@ def _check_init(suite: Suite, init: Init, root: Path, chosen: bool) -> None:
     if init.pretrain is not None and init.checkpoint is not None:
         raise UserError(f'{where} has a pretrain and a checkpoint: one of them')
     for path in _values(init.checkpoint) if chosen else ():
-        if '://' not in path and not (root / path).is_file():
+        if '://' not in path and not (root / locate(path)).is_file():
             raise UserError(
                 f'{where}.checkpoint: {path} does not exist. Put the file there, make it with a '
                 'pre-training (pretrain=...), or leave the initialisation out with --inits.'

@@ -57,6 +57,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--lossy', action='store_true', help='leave out what our backbone has no place for'
     )
+    parser.add_argument('--half', action='store_true', help='write fp16')
     parser.add_argument('--dry-run', action='store_true', help='only say what would be done')
     parser.add_argument('--json', action='store_true', help='print JSON instead of text')
     args = parser.parse_args(argv)
@@ -81,7 +82,7 @@ def main() -> None:
     else:
         target = None if args.dry_run else args.destination
         report, metadata = convert_checkpoint(
-            found, target, args.to, size, args.lossy, args.with_head, args.pool
+            found, target, args.to, size, args.lossy, args.with_head, args.pool, args.half
         )
         told = f'{report}\n' + (
             f'Wrote {metadata}' if metadata else 'Nothing was written (--dry-run).'
