@@ -1,6 +1,6 @@
 """A training that is killed ten times, and the same training left in peace.
 
-Run as ``python killed_run_worker.py TASK DIRECTORY SEED``. The packages are imported once; every
+Run as ``python killed_run_worker.py DIRECTORY SEED``. The packages are imported once; every
 attempt is a fork of this process, so that it can be killed without importing them again. The
 parent computes nothing, and therefore has no threads that a fork would lose.
 """
@@ -25,13 +25,11 @@ from yapf.yapflib import yapf_api
 
 from lightvit_dense import apis
 from lightvit_dense.engine.hooks import checkpoint
-from tests.helpers.tiny_dense import detector_config, segmentor_config, write_ade, write_coco
+from tests.helpers.tiny_dense import detector_config, write_coco
 
 # What a run looks up in registries is imported here, once.
-PACKAGES = dict(
-    detection=('mmdet.models', 'mmdet.datasets', 'mmdet.visualization'),
-    segmentation=('mmseg.models', 'mmseg.datasets', 'mmseg.visualization'),
-)
+PACKAGES = ('mmdet.models', 'mmdet.datasets', 'mmdet.visualization')
+PACKAGES += ('lightvit_dense.models', 'lightvit_dense.datasets')
 ITERATIONS = 18
 KILLS = ['any moment'] * 5 + ['half a file'] * 2 + ['before the pointer', 'half a pointer']
 KILLS += ['before old files go']
@@ -128,20 +126,16 @@ def attempt(folder: Path, cfg, how: str | None, luck: random.Random, pace: float
 
 def main() -> None:
     """Train in peace, then with ten kills; tell how each attempt ended."""
-    task, directory, seed = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
-    for package in ('lightvit_dense.models', 'lightvit_dense.datasets', *PACKAGES[task]):
+    directory, seed = Path(sys.argv[1]), int(sys.argv[2])
+    for package in PACKAGES:
         import_module(package)
     # A fork formats its config anew, which would take longer than the training.
     yapf_api.FormatCode = lambda text, style_config: (text, True)
     gc.freeze()
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
-    make, write = {
-        'detection': (detector_config, write_coco),
-        'segmentation': (segmentor_config, write_ade),
-    }[task]
-    write(directory / 'data')
-    cfg = make(directory / 'data', ITERATIONS)
+    write_coco(directory / 'data')
+    cfg = detector_config(directory / 'data', ITERATIONS)
     cfg.engine.ema = dict(momentum=0.1)
     luck = random.Random(seed)
     kills = luck.sample(KILLS, len(KILLS))

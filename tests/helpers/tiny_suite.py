@@ -5,7 +5,8 @@ It lies in a folder of its own, with ``tools/train.py`` and ``tools/test.py`` in
 
 import json
 import signal
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,14 @@ def take_trace(root: Path) -> list[list[Any]]:
     lines = path.read_text().splitlines() if path.exists() else []
     path.unlink(missing_ok=True)
     return [json.loads(line) for line in lines]
+
+
+def wait_for(condition: Callable[[], object], what: str, seconds: float = 60) -> None:
+    """Return as soon as a condition holds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f'waited in vain for {what}'
+        time.sleep(0.05)
 
 
 class InlineExecutor:

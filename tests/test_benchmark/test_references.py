@@ -25,11 +25,10 @@ from tools.benchmark.references.classifiers import (
     settle_batch_norms,
 )
 from tools.benchmark.references.ostrack import OSTrackReference, build_tracker, moving_frames
-from tools.benchmark.references.pipelines import cut_out, cut_with_mask, photographs
+from tools.benchmark.references.pipelines import cut_with_mask, photographs
 from tools.benchmark.references.pretraining import RIVALS, MAEReference
 from tools.benchmark.steps import build_model
 from tracking.sampling import PairDataset
-from tracking.sampling.crops import CropWindow
 
 from ..test_tracking.small_tracker import small_tracker
 
@@ -95,15 +94,6 @@ def test_ostracks_code_tracks_like_the_runtime(sequence: tuple) -> None:
             boxes = boxes_of(way, eliminate, sequence)
             np.testing.assert_allclose(boxes, expected, atol=0.05)
     assert np.abs(found[True] - found[False]).max() > 1e-3
-
-
-@pytest.mark.parametrize(
-    ('window', 'rows', 'columns'),
-    [((-2, -3, 4), [0, 0, 0, 1], [0, 0, 1, 1]), ((6, 4, 4), [1, 1, 0, 0], [1, 1, 0, 0])],
-)
-def test_padding_is_laid_out_in_zeros(window: tuple, rows: list, columns: list) -> None:
-    crop = cut_out(np.full((6, 8, 3), 200, np.uint8), CropWindow(*window), 4)
-    np.testing.assert_array_equal(crop, 200 * np.outer(rows, columns)[..., None].repeat(3, 2))
 
 
 def test_the_arithmetic_of_the_full_tracker() -> None:
@@ -179,21 +169,12 @@ def test_arithmetic_of_convolutions_is_what_is_known(name: str, gmacs: float, of
     assert sizes(name)['macs'] / 1e9 == pytest.approx(gmacs, rel=off)
 
 
-def timm_names() -> dict[str, str]:
-    """Return timm's names of the networks that are timm's."""
-    return {name: entry.build.args[0] for name, entry in CLASSIFIERS.items() if entry.build.args}
-
-
-def test_names_and_sizes_of_images_are_timms() -> None:
-    assert len(timm_names()) == 14
-    for name, arch in timm_names().items():
-        assert timm.is_model(arch), arch
-        assert timm.get_pretrained_cfg(arch).input_size[-1] == CLASSIFIERS[name].size, name
-
-
-def test_parameters_round_to_the_millions_of_table_2() -> None:
+def test_names_sizes_and_parameters_are_those_of_timm_and_of_table_2() -> None:
     """But for ResNet-50's 25.6 M, which the paper cuts to 25."""
-    names = timm_names()
+    names = {name: entry.build.args[0] for name, entry in CLASSIFIERS.items() if entry.build.args}
+    assert len(names) == 14
+    for name, arch in names.items():
+        assert timm.get_pretrained_cfg(arch).input_size[-1] == CLASSIFIERS[name].size, name
     for row in PUBLISHED:
         if row.source == SOURCES['iclr'] and row.model in names:
             with torch.device('meta'):  # no weights are made
@@ -254,9 +235,5 @@ def test_levit_is_folded_and_computes_the_same() -> None:
 def test_unknown_classifiers_are_refused(name: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         find_classifier(name)
-
-
-def test_classifiers_by_other_names() -> None:
-    assert find_classifier('timm:test_vit').size == 160
     entry = find_classifier('configs/imagenet/deit_vit-tiny_300e.py')
     assert (entry.title, entry.size) == ('deit_vit-tiny_300e', 224)

@@ -1,134 +1,28 @@
-"""Checkpoints are whole or absent."""
+"""Checkpoints survive a kill at any moment; what they fill of a model is said or refused."""
 
-import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from mmengine.fileio import get_file_backend
 from mmengine.logging import MessageHub
+from safetensors.torch import save_file
 
 from lightvit_dense import apis
+from lightvit_dense.engine.hooks import LoadReportHook
 from lightvit_dense.engine.hooks.checkpoint import BACKEND, AtomicLocalBackend
+from lightvit_dense.errors import CheckpointError
 from lightvit_dense.registry import METRICS
-from lightvit_dense.utils.io import atomic_write
-from tests.helpers.toy_engine import ToyMetric, clear_globals, write_config
-
-# Trains in a process of its own, which is killed in the middle of writing its third checkpoint.
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from lightvit_dense import apis
-
-written, write = 0, Path.write_bytes
-
-def write_or_die(self, data):
-    global written
-    written += len(data) > 1000  # not the pointer
-    if written == 3:
-        write(self, data[: len(data) // 2])
-        os.kill(os.getpid(), signal.SIGKILL)
-    return write(self, data)
-
-Path.write_bytes = write_or_die
-apis.train(sys.argv[1], work_dir=sys.argv[2])
-"""
-
-
-def test_killed_while_writing_then_resumed(tmp_path) -> None:
-    extra = "\ndefault_hooks['checkpoint']['max_keep_ckpts'] = 1\n"
-    config = write_config(tmp_path, length=4, extra=extra)
-    work_dir = tmp_path / 'work'
-    command = [sys.executable, '-c', KILLED, config, work_dir]
-    environment = {**os.environ, 'OMP_NUM_THREADS': '1'}
-    process = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert process.returncode == -signal.SIGKILL, process.stderr
-    # The second checkpoint outlives the kill although only one is kept.
-    assert [path.name for path in work_dir.glob('*.pth')] == ['epoch_2.pth']
-    assert (work_dir / 'last_checkpoint').read_text() == str(work_dir / 'epoch_2.pth')
-    assert len(list(work_dir.glob('.epoch_3.pth.*.tmp'))) == 1
-
-    runner = apis.train(config, work_dir=work_dir, resume=True)
-    assert runner.epoch == 4
-    log = next(work_dir.glob(f'{runner.timestamp}/*.log')).read_text()
-    assert 'resumed epoch: 2, iter: 12' in log
-    assert [path.name for path in work_dir.glob('*.pth')] == ['epoch_4.pth']
-    assert not list(work_dir.glob('.*.tmp'))
-
-
-def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch) -> None:
-    path = tmp_path / 'a' / 'file'
-    atomic_write(path, b'old')
-
-    def fail(*args) -> None:
-        raise OSError('disk full')
-
-    monkeypatch.setattr('lightvit_dense.utils.io.os.fsync', fail)
-    with pytest.raises(OSError, match='disk full'):
-        atomic_write(path, b'new')
-    assert path.read_bytes() == b'old'
-    assert os.listdir(path.parent) == ['file']
-
-
-def test_written_files_have_ordinary_permissions(tmp_path) -> None:
-    (tmp_path / 'ordinary').write_bytes(b'')
-    atomic_write(tmp_path / 'atomic', b'')
-    assert (tmp_path / 'atomic').stat().st_mode == (tmp_path / 'ordinary').stat().st_mode
+from tests.helpers.toy_engine import ToyMetric, clear_globals
 
 
 def test_backend_writes_bytes_and_text(tmp_path) -> None:
     backend = get_file_backend(backend_args=dict(backend=BACKEND))
-    backend.put(b'\x00\x01', tmp_path / 'bytes')
-    backend.put(memoryview(b'\x02'), tmp_path / 'view')
+    for content in (b'\x00\x01', memoryview(b'\x02')):
+        backend.put(content, tmp_path / 'bytes')
+        assert backend.get(tmp_path / 'bytes') == bytes(content)
     backend.put_text('ä', tmp_path / 'text')
-    assert backend.get(tmp_path / 'bytes') == b'\x00\x01'
-    assert backend.get(tmp_path / 'view') == b'\x02'
     assert backend.get_text(tmp_path / 'text') == 'ä'
-
-
-def test_only_the_newest_are_kept_over_a_resume(toy_config) -> None:
-    cfg = toy_config(length=3)
-    cfg.default_hooks.checkpoint.max_keep_ckpts = 2
-    apis.train(cfg)
-    work_dir = Path(cfg.work_dir)
-    assert {path.name for path in work_dir.glob('*.pth')} == {'epoch_2.pth', 'epoch_3.pth'}
-    clear_globals()
-    cfg.train_cfg.max_epochs = 5
-    apis.train(cfg, resume=True)
-    assert {path.name for path in work_dir.glob('*.pth')} == {'epoch_4.pth', 'epoch_5.pth'}
-
-
-def test_best_checkpoint_is_tracked(toy_config) -> None:
-    cfg = validating(toy_config, length=2, metric='lightvit_dense.ToyMetric')
-    apis.train(cfg)
-    best = torch.load(Path(cfg.work_dir) / 'best_seen_epoch_1.pth', weights_only=False)
-    assert best['meta']['epoch'] == 1
-
-
-def validating(toy_config, length: int, metric: str = 'lightvit_dense.GrowingMetric'):
-    """Two epochs or more, each better than the one before unless the metric is another."""
-    cfg = toy_config(length=length)
-    cfg.val_dataloader, cfg.val_evaluator, cfg.val_cfg = cfg.test_dataloader, cfg.test_evaluator, {}
-    cfg.val_evaluator.type = metric
-    cfg.default_hooks.checkpoint.update(save_best='seen', rule='greater', max_keep_ckpts=1)
-    return cfg
-
-
-@pytest.fixture
-def growing():
-    """The metric of ``validating``."""
-
-    @METRICS.register_module(force=True)
-    class GrowingMetric(ToyMetric):
-        def compute_metrics(self, results: list) -> dict:
-            message_hub = MessageHub.get_current_instance()
-            return dict(seen=float(message_hub.get_info('epoch')))
-
-    yield
-    METRICS.module_dict.pop('GrowingMetric')
 
 
 class Died(Exception):
@@ -139,41 +33,114 @@ def names(cfg) -> set[str]:
     return {path.name for path in Path(cfg.work_dir).iterdir() if path.suffix in ('.pth', '.tmp')}
 
 
-def train_until(monkeypatch, cfg, method: str, name: str) -> None:
-    """Train until a method of the file backend is asked for a file of this name."""
-    original = getattr(AtomicLocalBackend, method)
+@pytest.mark.parametrize(
+    ('method', 'file', 'left'),
+    [
+        ('put', 'epoch_3.pth', {'epoch_2.pth', 'best_seen_epoch_2.pth'}),
+        ('put', 'best_seen_epoch_3.pth', {'epoch_3.pth', 'best_seen_epoch_2.pth'}),
+        ('remove', 'epoch_2.pth', {'epoch_2.pth', 'epoch_3.pth', 'best_seen_epoch_2.pth'}),
+    ],
+)
+def test_a_kill_leaves_what_was_kept_and_the_next_run_clears_the_rest(
+    toy_config, monkeypatch, method, file, left
+) -> None:
+    """Of a run that keeps the newest and the best, which is better in every epoch."""
+
+    class GrowingMetric(ToyMetric):
+        def compute_metrics(self, results: list) -> dict:
+            return dict(seen=float(MessageHub.get_current_instance().get_info('epoch')))
 
     def call_or_die(self, *arguments) -> None:
-        if Path(arguments[-1]).name == name:
+        if Path(arguments[-1]).name == file:
             raise Died
         original(self, *arguments)
 
+    monkeypatch.setitem(METRICS.module_dict, 'GrowingMetric', GrowingMetric)
+    original = getattr(AtomicLocalBackend, method)
+    cfg = toy_config(length=3)
+    cfg.val_dataloader, cfg.val_cfg = cfg.test_dataloader, {}
+    cfg.val_evaluator = dict(type='lightvit_dense.GrowingMetric')
+    cfg.default_hooks.checkpoint.update(save_best='seen', rule='greater', max_keep_ckpts=1)
     with monkeypatch.context() as patch:
         patch.setattr(AtomicLocalBackend, method, call_or_die)
         with pytest.raises(Died):
             apis.train(cfg)
     clear_globals()
-
-
-def test_a_best_checkpoint_outlives_a_kill_while_the_better_one_is_written(
-    toy_config, growing, monkeypatch
-) -> None:
-    cfg = validating(toy_config, length=3)
-    train_until(monkeypatch, cfg, 'put', 'best_seen_epoch_3.pth')
-    assert names(cfg) == {'epoch_3.pth', 'best_seen_epoch_2.pth'}
-    cfg.train_cfg.max_epochs = 4
-    apis.train(cfg, resume=True)
-    assert names(cfg) == {'epoch_4.pth', 'best_seen_epoch_4.pth'}
-
-
-def test_what_a_killed_run_did_not_come_to_remove_is_removed(
-    toy_config, growing, monkeypatch
-) -> None:
-    cfg = validating(toy_config, length=3)
-    train_until(monkeypatch, cfg, 'remove', 'epoch_2.pth')
-    assert names(cfg) == {'epoch_2.pth', 'epoch_3.pth', 'best_seen_epoch_2.pth'}
+    assert names(cfg) == left
     (Path(cfg.work_dir) / 'epoch_9.pth').write_bytes(b'of the user')
-    (Path(cfg.work_dir) / '.last_checkpoint.abc.tmp').write_bytes(b'')
+    for torn in ('.last_checkpoint.abc.tmp', '.epoch_3.pth.abc.tmp'):
+        (Path(cfg.work_dir) / torn).write_bytes(b'')
     cfg.train_cfg.max_epochs = 4
-    apis.train(cfg, resume=str(Path(cfg.work_dir) / 'epoch_3.pth'))
+    newest = max(name for name in left if name.startswith('epoch'))
+    apis.train(cfg, resume=str(Path(cfg.work_dir) / newest))
     assert names(cfg) == {'epoch_4.pth', 'epoch_9.pth', 'best_seen_epoch_4.pth'}
+
+
+@pytest.fixture
+def weights():
+    """All values of the toy model, none as it initialises itself."""
+    shapes = {'backbone.fc.weight': (8, 4), 'backbone.fc.bias': (8,)}
+    shapes |= {'head.weight': (1, 8), 'head.bias': (1,)}
+    return {name: torch.full(shape, 0.25) for name, shape in shapes.items()}
+
+
+def train(toy_config, path: Path, **engine: object):
+    """Train for one iteration that changes nothing; return the runner and the log."""
+    cfg = toy_config(by_epoch=False, length=1)
+    cfg.load_from = str(path)
+    cfg.optim_wrapper.optimizer = dict(type='SGD', lr=0.0)
+    cfg.engine = engine
+    runner = apis.train(cfg)
+    return runner, next(Path(cfg.work_dir).glob('*/*.log')).read_text()
+
+
+def test_a_part_is_loaded_and_the_rest_named(toy_config, tmp_path, weights) -> None:
+    weights['head.weight'] = torch.zeros(3, 8)
+    weights['neck.weight'] = torch.zeros(2)
+    del weights['backbone.fc.bias']
+    torch.save(dict(state_dict=weights), tmp_path / 'w.pth')
+    runner, log = train(toy_config, tmp_path / 'w.pth')
+    assert 'w.pth: fits in part: 2 values of the model are loaded.' in log
+    assert 'left as initialised, not in the file: 1 (backbone.fc.bias)' in log
+    assert 'left as initialised, of another shape: 1 (head.weight)' in log
+    assert 'in the file, not in the model: 1 (neck.weight)' in log
+    state = runner.model.state_dict()
+    assert torch.equal(state['head.bias'], weights['head.bias'])
+    assert not (state['backbone.fc.bias'] == 0.25).any()
+
+
+def test_bare_weights_of_a_wrapped_model_are_loaded_without_words_and_start_the_average(
+    toy_config, tmp_path, weights
+) -> None:
+    save_file({f'module.{n}': v for n, v in weights.items()}, tmp_path / 'w.safetensors')
+    runner, log = train(toy_config, tmp_path / 'w.safetensors', ema=dict(momentum=0.5))
+    assert 'fits in part' not in log
+    average = next(h for h in runner.hooks if type(h).__name__ == 'EMAHook').ema_model.module
+    for model in (runner.model, average):
+        assert all(torch.equal(v, weights[n]) for n, v in model.state_dict().items())
+
+
+def test_a_file_of_which_nothing_fits_is_refused(toy_config, tmp_path) -> None:
+    torch.save(dict(state_dict={'fc.weight': torch.zeros(8, 4)}), tmp_path / 'w.pth')
+    with pytest.raises(CheckpointError) as caught:
+        train(toy_config, tmp_path / 'w.pth')
+    path, message = tmp_path / 'w.pth', str(caught.value)
+    assert f'{path}: none of its 1 entries fits the model. It holds fc.weight' in message
+    assert 'model.backbone.init_cfg' in message
+
+
+def test_a_resume_must_fill_the_whole_model(toy_config, tmp_path) -> None:
+    cfg = toy_config(length=1)
+    apis.train(cfg)
+    path = Path(cfg.work_dir) / 'epoch_1.pth'
+    content = torch.load(path, weights_only=False)
+    del content['state_dict']['head.bias']
+    torch.save(content, path)
+    with pytest.raises(CheckpointError, match=r'cannot be resumed: 1 of the 4 .*\(head.bias\)'):
+        apis.train(cfg, resume=str(path))
+
+
+def test_a_long_list_is_cut() -> None:
+    assert LoadReportHook(max_names=2)._listed(['a', 'b', 'c', 'd']) == 'a, b, ... (2 more)'
+    with pytest.raises(ValueError, match='LoadReportHook: max_names=0'):
+        LoadReportHook(max_names=0)

@@ -3,26 +3,37 @@
 import json
 import math
 import random
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
+from mmengine.hooks import Hook
 from mmengine.registry import HOOKS as ROOT_HOOKS
 from mmengine.registry import MODELS as ROOT_MODELS
+from mmengine.structures import BaseDataElement
 from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
 
 from lightvit_dense import apis
+from lightvit_dense.datasets.determinism import seeded
 from lightvit_dense.engine import hooks
 from lightvit_dense.engine.hooks.distributed import parameter_digest
-from lightvit_dense.engine.hooks.non_finite import image_name, non_finite_entries
+from lightvit_dense.engine.hooks.non_finite import non_finite_entries
 from lightvit_dense.engine.hooks.resources import batch_size
 from lightvit_dense.engine.hooks.resume import iteration_seed
 from lightvit_dense.engine.unwrap import separate_randomness
-from tests.helpers.toy_engine import ToyRegressor
+from lightvit_dense.errors import UserError
+from lightvit_dense.registry import DATASETS
+from tests.helpers import views_two_rank_worker as two_ranks
+from tests.helpers.models import vit
+from tests.helpers.resume import assert_same, run
+from tests.helpers.toy_engine import ToyPoints, ToyRegressor
 
 SCHEDULE = dict(start_value=0.1, end_value=0.2, end=2)
 
@@ -60,32 +71,29 @@ def test_wrong_arguments_are_refused(name, arguments) -> None:
         getattr(hooks, name)(**arguments)
 
 
+def needs(attribute):
+    return f'needs .*{attribute}.*ToyRegressor has none: remove the hook'
+
+
 @pytest.mark.parametrize(
-    ('name', 'arguments', 'attribute'),
+    ('name', 'arguments', 'message'),
     [
-        ('ReconstructionVisualizationHook', {}, 'reconstruct'),
-        ('AttentionAgreementHook', {}, 'attention_agreement'),
-        ('DistillWeightScheduleHook', dict(SCHEDULE, begin=0), 'distiller'),
-        ('TeacherTemperatureHook', SCHEDULE, 'criterion'),
-        ('MomentumUpdateHook', {}, 'update_ema_targets'),
-        ('ExportBackboneHook', dict(module='momentum_backbone'), 'momentum_backbone'),
+        ('ReconstructionVisualizationHook', {}, needs('reconstruct')),
+        ('AttentionAgreementHook', {}, needs('attention_agreement')),
+        ('DistillWeightScheduleHook', dict(SCHEDULE, begin=0), needs('distiller')),
+        ('TeacherTemperatureHook', SCHEDULE, needs('criterion')),
+        ('MomentumUpdateHook', {}, needs('update_ema_targets')),
+        ('ExportBackboneHook', dict(module='momentum_backbone'), needs('momentum_backbone')),
+        ('FreezeLastLayerHook', {}, r"no module 'head\.last_l"),
     ],
 )
-def test_a_hook_that_does_not_fit_the_model_says_so(toy_config, name, arguments, attribute) -> None:
-    match = f'{name} needs .*{attribute}.*ToyRegressor has none: remove the hook'
-    with pytest.raises(TypeError, match=match):
+def test_a_hook_that_does_not_fit_the_model_says_so(toy_config, name, arguments, message) -> None:
+    with pytest.raises((TypeError, ValueError), match=f'{name}.* {message}'):
         train(toy_config, name, **arguments)
 
 
-def test_a_layer_to_freeze_must_be_there(toy_config) -> None:
-    with pytest.raises(ValueError, match=r"no module 'head\.last_l"):
-        train(toy_config, 'FreezeLastLayerHook')
-
-
-def test_iteration_seed_depends_on_all_its_parts() -> None:
-    seeds = {iteration_seed(s, i, r) for s in range(3) for i in range(3) for r in range(3)}
-    assert len(seeds) == 27
-    assert iteration_seed(1, 2, 3) == iteration_seed(1, 2, 3)
+def draw() -> tuple[float, ...]:
+    return random.random(), np.random.rand(), torch.rand(()).item()
 
 
 def test_iteration_seed_hook_seeds_everything(toy_config) -> None:
@@ -96,14 +104,16 @@ def test_iteration_seed_hook_seeds_everything(toy_config) -> None:
         def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
             random.seed(), np.random.seed(), torch.seed()
             super().before_train_iter(runner, batch_idx, data_batch)
-            draw = random.random(), np.random.rand(), torch.rand(()).item()
-            assert drawn.setdefault(runner.iter, draw) == draw
+            now = draw()
+            assert drawn.setdefault(runner.iter, now) == now
 
     for _ in range(2):
         cfg = toy_config(length=1)
         cfg.custom_hooks = [dict(type='DrawHook')]
         apis.train(cfg)
-    assert len({value for draw in drawn.values() for value in draw}) == 18
+    assert len({value for now in drawn.values() for value in now}) == 18
+    seeds = {iteration_seed(s, i, r) for s in range(3) for i in range(3) for r in range(3)}
+    assert len(seeds) == 27
 
 
 @pytest.mark.parametrize('by_epoch', [True, False])
@@ -139,44 +149,43 @@ class RootOfNothing(ToyRegressor):
         return losses
 
 
-def train_on_nothing(toy_config, clip: bool, scale: bool = False, **arguments):
+@ROOT_HOOKS.register_module(force=True)
+class ScalingHook(hooks.IterationSeedHook):
+    """Says that there is a loss scale, which would leave out a step with infinite gradients."""
+
+    def before_train(self, runner) -> None:
+        runner.optim_wrapper.loss_scaler = SimpleNamespace(is_enabled=lambda: True)
+
+
+GRADIENTS = ['grad_norm = nan at iteration 4 (rank 0)', 'Batch: images/12.jpg']
+WEIGHTS = ['backbone.fc.weight, backbone.fc.bias, head.weight, head.bias not finite']
+WEIGHTS += ['after iteration 4 (rank 0).\nThe checkpoint was not written']
+
+
+@pytest.mark.parametrize(
+    ('clip', 'scale', 'arguments', 'words'),
+    [
+        (True, False, {}, GRADIENTS),
+        (False, False, {}, WEIGHTS),
+        (True, False, dict(gradients=False), WEIGHTS),
+        (True, True, {}, WEIGHTS),  # infinite gradients under a loss scale are normal
+    ],
+)
+def test_non_finite_gradients_or_weights_stop_training(
+    toy_config, clip, scale, arguments, words
+) -> None:
     cfg = toy_config(by_epoch=False, length=8)
     cfg.model.type = 'RootOfNothing'
     cfg.train_dataloader.sampler.shuffle = False
     cfg.default_hooks.checkpoint.interval = 1
     cfg.optim_wrapper.clip_grad = dict(max_norm=1.0) if clip else None
     cfg.custom_hooks = [dict(type='lightvit_dense.NonFiniteLossGuard', **arguments)]
-    if scale:
-        cfg.custom_hooks.append(dict(type='ScalingHook'))
+    cfg.custom_hooks += [dict(type='ScalingHook')] * scale
     with pytest.raises(hooks.NonFiniteLossError) as caught:
         apis.train(cfg)
+    assert all(text in str(caught.value) for text in words)
     names = sorted(path.name for path in Path(cfg.work_dir).glob('*.pth'))
     assert names == ['iter_1.pth', 'iter_2.pth', 'iter_3.pth']
-    return str(caught.value)
-
-
-def test_non_finite_gradients_stop_training(toy_config) -> None:
-    message = train_on_nothing(toy_config, clip=True)
-    assert 'grad_norm = nan at iteration 4 (rank 0)' in message
-    assert 'Batch: images/12.jpg' in message
-
-
-@pytest.mark.parametrize(('clip', 'arguments'), [(False, {}), (True, dict(gradients=False))])
-def test_weights_that_are_no_numbers_are_not_written(toy_config, clip, arguments) -> None:
-    message = train_on_nothing(toy_config, clip, **arguments)
-    assert 'backbone.fc.weight, backbone.fc.bias, head.weight, head.bias not finite' in message
-    assert 'after iteration 4 (rank 0).\nThe checkpoint was not written' in message
-
-
-def test_infinite_gradients_under_a_loss_scale_are_normal(toy_config) -> None:
-    """The scaler leaves such a step out; here it is only said to be there, so weights break."""
-
-    @ROOT_HOOKS.register_module(force=True)
-    class ScalingHook(hooks.IterationSeedHook):
-        def before_train(self, runner) -> None:
-            runner.optim_wrapper.loss_scaler = SimpleNamespace(is_enabled=lambda: True)
-
-    assert 'The checkpoint was not written' in train_on_nothing(toy_config, clip=True, scale=True)
 
 
 def test_infinite_buffers_are_let_pass() -> None:
@@ -193,36 +202,25 @@ def test_infinite_buffers_are_let_pass() -> None:
 
 
 @pytest.mark.parametrize(
-    ('task', 'name', 'loss', 'said'),
+    ('name', 'loss', 'said'),
     [
-        ('mmdet', 'loss_rpn_cls', [1.0, float('inf')], 'loss_rpn_cls = inf'),
-        ('mmseg', 'decode.loss_ce', float('nan'), 'decode.loss_ce = nan'),
+        ('loss_rpn_cls', [torch.tensor(1.0), torch.tensor(float('inf'))], 'loss_rpn_cls = inf'),
+        ('decode.loss_ce', torch.tensor(float('nan')), 'decode.loss_ce = nan'),
     ],
 )
-def test_images_of_detection_and_segmentation_are_named(task, name, loss, said) -> None:
-    """The losses have lists and dots in their names; both kinds of samples say their file."""
-    from mmdet.structures import DetDataSample
-    from mmseg.structures import SegDataSample
-
-    kind = DetDataSample if task == 'mmdet' else SegDataSample
-    value = [torch.tensor(v) for v in loss] if isinstance(loss, list) else torch.tensor(loss)
-    losses = {name: value, 'loss_mask': torch.tensor(0.5), 'decode.acc_seg': torch.tensor(1.0)}
+def test_losses_of_detection_and_segmentation_and_their_images_are_named(name, loss, said) -> None:
+    """The losses have lists and dots in their names."""
+    losses = {name: loss, 'loss_mask': torch.tensor(0.5), 'decode.acc_seg': torch.tensor(1.0)}
     _, outputs = ToyRegressor(dict(type='lightvit_dense.ToyBackbone')).parse_losses(losses)
-    samples = [kind(metainfo=dict(img_path=f'images/{i}.jpg', img_id=i)) for i in range(2)]
+    samples = [BaseDataElement(metainfo=dict(img_path='images/0.jpg', img_id=0))]
+    samples += [BaseDataElement(metainfo=dict(img_id=7)), object()]
     runner = SimpleNamespace(message_hub=SimpleNamespace(log_scalars={}), iter=6, work_dir='w')
     with pytest.raises(hooks.NonFiniteLossError) as caught:
         hooks.NonFiniteLossGuard().after_train_iter(
             runner, 6, dict(inputs=[], data_samples=samples), outputs
         )
     assert f'training stopped: {said} at iteration 7' in str(caught.value)
-    assert 'Batch: images/0.jpg, images/1.jpg' in str(caught.value)
-
-
-def test_image_name_falls_back() -> None:
-    from mmengine.structures import BaseDataElement
-
-    assert image_name(BaseDataElement(metainfo=dict(img_id=7))) == 'img_id 7'
-    assert image_name(object()) == '(unnamed image)'
+    assert 'Batch: images/0.jpg, img_id 7, (unnamed image)' in str(caught.value)
 
 
 def test_distill_weight_shapes() -> None:
@@ -230,7 +228,6 @@ def test_distill_weight_shapes() -> None:
     linear = hooks.DistillWeightScheduleHook(**arguments)
     assert [linear.value(i) for i in (0, 10, 15, 20, 99)] == [1, 1, 2, 3, 3]
     cosine = hooks.DistillWeightScheduleHook(**arguments, shape='cosine')
-    assert cosine.value(15) == pytest.approx(2)
     assert cosine.value(12) == pytest.approx(1 + 2 * (1 - math.cos(0.2 * math.pi)) / 2)
 
 
@@ -303,33 +300,27 @@ def test_resources_are_logged(toy_config) -> None:
 
 
 def test_separate_randomness_restores_every_state() -> None:
-    random.seed(1), np.random.seed(1), torch.manual_seed(1)
-    expected = random.random(), np.random.rand(), torch.rand(()).item()
-    random.seed(1), np.random.seed(1), torch.manual_seed(1)
-    with separate_randomness(5):
-        inside = random.random(), np.random.rand(), torch.rand(()).item()
-    assert (random.random(), np.random.rand(), torch.rand(()).item()) == expected
-    assert inside != expected
+    drawn = []
+    for apart in (False, True):
+        random.seed(1), np.random.seed(1), torch.manual_seed(1)
+        with separate_randomness(5) if apart else nullcontext():
+            inside = draw() if apart else None
+        drawn.append(draw())
+    assert drawn[0] == drawn[1] != inside
 
 
-def test_parameter_digest_sees_one_bit() -> None:
+def test_ranks_that_differ_in_one_bit_are_refused(monkeypatch) -> None:
     model = nn.Linear(3, 2)
-    before = parameter_digest(model)
-    assert parameter_digest(model) == before
+    digests = [parameter_digest(model)] * 3
+    where = 'lightvit_dense.engine.hooks.distributed.all_gather_object'
+    monkeypatch.setattr(where, lambda digest: digests)
+    hook, runner = hooks.RankConsistencyHook(), Mock(model=model)
+    hook.after_train(runner)
     with torch.no_grad():
         model.weight[0, 0] = torch.nextafter(model.weight[0, 0], torch.tensor(9.0))
-    assert parameter_digest(model) != before
-
-
-def test_differing_ranks_are_refused(monkeypatch) -> None:
-    model = nn.Linear(3, 2)
-    monkeypatch.setattr(
-        'lightvit_dense.engine.hooks.distributed.all_gather_object',
-        lambda digest: [digest, digest, 'another'],
-    )
-    runner = type('Runner', (), dict(model=model))()
+    digests[2] = parameter_digest(model)
     with pytest.raises(RuntimeError, match=r'rank\(s\) \[2\] differ'):
-        hooks.RankConsistencyHook().after_train(runner)
+        hook.after_train(runner)
 
 
 @pytest.mark.parametrize(
@@ -344,3 +335,212 @@ def test_differing_ranks_are_refused(monkeypatch) -> None:
 def test_views_of_an_image_count_once(inputs: object) -> None:
     assert batch_size(dict(inputs=inputs)) == 5
     assert batch_size((inputs, None)) == 5
+
+
+@pytest.mark.parametrize('by_epoch', [True, False])
+@pytest.mark.parametrize('validates', [True, False])
+@pytest.mark.parametrize('done', [0, 2, 3])
+def test_only_a_training_with_nothing_left_is_validated_if_at_all(by_epoch, validates, done):
+    loop, hook = Mock() if validates else None, hooks.FinalValidationHook()
+    places = dict(iter=done * 10, epoch=done, max_iters=30, max_epochs=3)
+    if not by_epoch:
+        places = dict(iter=done, epoch=0, max_iters=3, max_epochs=1)
+    runner = SimpleNamespace(**places, logger=Mock(), _val_loop=loop, val_loop=loop)
+    hook.before_train(runner)
+    hook.after_train(runner)
+    if validates:
+        assert loop.run.call_count == (done == 3)
+
+
+def part(classes, **heads):
+    return SimpleNamespace(num_classes=classes, **heads)
+
+
+def check_classes(when, model, classes):
+    dataset = SimpleNamespace(metainfo={} if classes is None else {'classes': classes})
+    loop = SimpleNamespace(dataloader=SimpleNamespace(dataset=dataset))
+    runner = SimpleNamespace(model=model, train_loop=loop, val_loop=loop, test_loop=loop)
+    getattr(hooks.ClassCountHook(), when)(runner)
+
+
+WHENEVER = pytest.mark.parametrize('when', ['before_train', 'before_val', 'before_test'])
+PROPOSALS = part(None, rpn_head=part(1), roi_head=part(None, bbox_head=part(3)))
+
+
+@WHENEVER
+@pytest.mark.parametrize(
+    ('model', 'classes'),
+    [(part(3), 'abc'), (part(3), ()), (part(3), None), (object(), 'abc'), (PROPOSALS, 'abc')],
+)
+def test_the_same_classes_or_none_pass(when, model, classes):
+    check_classes(when, model, classes)
+
+
+@WHENEVER
+@pytest.mark.parametrize(
+    ('model', 'keys'),
+    [
+        (part(80), r'model.head\.num_classes'),
+        (
+            part(None, roi_head=part(None, bbox_head=part(80), mask_head=part(80))),
+            'model.roi_head.bbox_head.num_classes and model.roi_head.mask_head.num_classes',
+        ),
+        (part(None, roi_head=part(None, bbox_head=[part(3), part(80)])), 'bbox_head'),
+        (part(80, decode_head=part(80)), 'Set model.decode_head.num_classes to'),
+        (part(None, decode_head=part(3), auxiliary_head=part(80)), 'model.auxiliary_head.num_cl'),
+    ],
+)
+def test_other_classes_are_refused_whenever_data_is_read(when, model, keys):
+    with pytest.raises(UserError, match=rf'has 3 classes, the model 80\..*{keys}'):
+        check_classes(when, model, 'abc')
+
+
+VIT = vit(embed_dim=16, num_heads=2, img_size=16)
+VIEWS = dict(type='lightvit_dense.MultiViewPreprocessor', mean=[120.0] * 3, std=[60.0] * 3)
+MOCO = dict(
+    type='lightvit_dense.MoCoV3', backbone=VIT, hidden=8, out_channels=8, data_preprocessor=VIEWS
+)
+DINO = dict(
+    type='lightvit_dense.DINO',
+    backbone=VIT | dict(drop_path_rate=0.2),
+    head=dict(out_channels=12, hidden=8, bottleneck=8),
+    data_preprocessor=VIEWS,
+)
+UPDATE = dict(type='lightvit_dense.MomentumUpdateHook', base=0.9)
+
+
+@DATASETS.register_module(force=True)
+class ToyViews(ToyPoints):
+    """Two noisy views [3, 16, 16] of each of 24 random images."""
+
+    def __getitem__(self, index: int) -> dict:
+        generator = torch.Generator().manual_seed(int(index))
+        image = torch.randint(0, 200, (3, 16, 16), generator=generator)
+        with seeded(getattr(index, 'seed', int(index))):
+            views = [(image + torch.randint(0, 50, image.shape)).byte() for _ in range(2)]
+        return dict(inputs=views, data_samples=super().__getitem__(index)['data_samples'])
+
+
+@pytest.fixture
+def views_config(toy_config):
+    """Make a config: the model, hooks besides, and how the toy engine is configured."""
+
+    def make(model: dict, custom_hooks: list[dict], **options: object) -> Config:
+        cfg = toy_config(**options)
+        cfg.model = model
+        cfg.train_dataloader.dataset = dict(type='lightvit_dense.ToyViews')
+        cfg.train_dataloader.sampler.type = 'lightvit_dense.SeededSampler'
+        cfg.custom_hooks = custom_hooks
+        return cfg
+
+    return make
+
+
+def train_recording(cfg: Config, *names: str) -> tuple:
+    """Train; return the runner and what tensors of the model were after every iteration."""
+    seen: list[list] = [[] for _ in names]
+
+    @ROOT_HOOKS.register_module(force=True)
+    class RecordHook(Hook):
+        priority = 'LOW'
+
+        def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+            for name, values in zip(names, seen, strict=True):
+                values.append(runner.model.state_dict()[name].clone())
+
+    cfg.custom_hooks.append(dict(type='RecordHook'))
+    return apis.train(cfg), *seen
+
+
+@pytest.mark.parametrize(('accumulate', 'moves'), [(1, range(12)), (5, [4, 9, 11])])
+def test_copies_follow_once_a_step_of_the_optimiser(views_config, accumulate, moves) -> None:
+    """By the cosine of MoCo-v3's adjust_moco_momentum."""
+    # 12 iterations; the last one always steps
+    cfg = views_config(MOCO, [UPDATE | dict(end=0.98)], length=2)
+    cfg.engine = dict(accumulate=accumulate)
+    pair = 'momentum_backbone.cls_token', 'backbone.cls_token'
+    runner, copies, leaders = train_recording(cfg, *pair)
+    for i in range(1, 12):
+        if i in moves:
+            m = 0.98 - (0.98 - 0.9) * (1 + math.cos(math.pi * i / 12)) / 2
+            expected = m * copies[i - 1] + (1 - m) * leaders[i]
+            torch.testing.assert_close(copies[i], expected)
+            assert not torch.equal(copies[i], copies[i - 1])
+            assert not torch.equal(leaders[i], leaders[i - 1])
+        else:
+            assert torch.equal(copies[i], copies[i - 1])
+            assert torch.equal(leaders[i], leaders[i - 1])
+    history, _ = runner.message_hub.get_scalar('train/target_momentum').data
+    assert len(history) == len(list(moves))
+
+
+@pytest.mark.parametrize('model', [MOCO, DINO], ids=['mocov3', 'dino'])
+def test_resuming_a_momentum_pretrainer_equals_not_stopping(views_config, tmp_path, model) -> None:
+    besides = [
+        UPDATE,
+        dict(type='lightvit_dense.FreezeLastLayerHook', until=2),
+        dict(type='lightvit_dense.TeacherTemperatureHook', start_value=0.04, end_value=0.2, end=3),
+    ]
+    cfg = views_config(model, besides if model is DINO else besides[:1], length=3)
+    whole = run(cfg, tmp_path / 'whole')
+    run(cfg, tmp_path / 'stopped', stop_at=10)
+    assert_same(whole, run(cfg, tmp_path / 'stopped', resume=True))
+    assert any(name.startswith('momentum_backbone') for name in whole['state_dict'])
+    assert ('criterion.center' in whole['state_dict']) == (model is DINO)
+
+
+def test_dinos_last_layer_waits_its_temperature_rises_and_its_teacher_is_exported(
+    views_config,
+) -> None:
+    temperature = dict(start_value=0.04, end_value=0.1, end=2)
+    custom = [
+        UPDATE,
+        dict(type='lightvit_dense.FreezeLastLayerHook', until=1),
+        dict(type='lightvit_dense.TeacherTemperatureHook', **temperature),
+        dict(type='lightvit_dense.ExportBackboneHook', module='momentum_backbone'),
+    ]
+    cfg = views_config(DINO, custom, length=3)
+    cfg.optim_wrapper.optimizer.weight_decay = 0.5
+    cfg.optim_wrapper.clip_grad = dict(max_norm=3.0)
+    names = 'head.last_layer.weight_v', 'head.mlp.0.weight'
+    runner, last, first = train_recording(cfg, *names)
+    changed = [not torch.equal(last[i], last[i - 1]) for i in range(1, 18)]
+    assert changed == [False] * 5 + [True] * 12
+    assert all(not torch.equal(first[i], first[i - 1]) for i in range(1, 18))
+    parameter = runner.model.head.last_layer.weight_v
+    assert runner.optim_wrapper.optimizer.state[parameter]['step'] == 12
+    assert not runner.optim_wrapper.optimizer._optimizer_step_pre_hooks
+
+    history, _ = runner.message_hub.get_scalar('train/teacher_temperature').data
+    by_epoch = [0.04, 0.07, 0.1]
+    assert list(history) == pytest.approx([value for value in by_epoch for _ in range(6)])
+    assert runner.model.criterion.teacher_temperature == pytest.approx(0.1)
+
+    exported = load_file(Path(cfg.work_dir) / 'backbone.safetensors')
+    state = runner.model.momentum_backbone.state_dict()
+    assert exported.keys() == state.keys() == runner.model.backbone.state_dict().keys()
+    assert all(torch.equal(exported[name], value) for name, value in state.items())
+    assert not torch.equal(exported['cls_token'], runner.model.backbone.cls_token)
+    meta = json.loads((Path(cfg.work_dir) / 'backbone.json').read_text())['meta']
+    assert meta['module'] == 'momentum_backbone'
+
+
+def test_pretrainers_of_two_views_are_the_same_on_two_ranks(tmp_path, run_ranks) -> None:
+    """MoCo-v3's keys, SEED's queue, DINO's centre and the training."""
+    run_ranks(two_ranks.__file__, 'pytorch', tmp_path)
+    first, second = (torch.load(tmp_path / f'rank_{rank}.pt') for rank in range(2))
+    alone = two_ranks.losses(1)
+    for name in ('contrast', 'dino', 'seed'):
+        torch.testing.assert_close((first[name] + second[name]) / 2, alone[name])
+        assert not torch.equal(first[name], second[name])
+    both = torch.cat([first['gradient'], second['gradient']])
+    torch.testing.assert_close(both, alone['gradient'])
+    for name in ('center', 'queue'):
+        assert torch.equal(first[name], second[name])
+        torch.testing.assert_close(first[name], alone[name])
+
+    state = two_ranks.train('none', str(tmp_path / 'alone'), 4).model.state_dict()
+    for name, value in state.items():
+        assert torch.equal(first['state'][name], second['state'][name]), name
+        torch.testing.assert_close(first['state'][name], value, atol=1e-5, rtol=1e-4, msg=name)
+    assert state['criterion.center'].abs().max() > 0

@@ -1,13 +1,20 @@
 """Engine options and the linear learning rate rule."""
 
+import copy
+
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.registry import MODELS, DefaultScope
+from mmengine.runner import Runner
 
 from lightvit_dense import apis
+from lightvit_dense.datasets.determinism import seeded
 from lightvit_dense.engine import apply_engine_options, scale_learning_rate
 from lightvit_dense.engine.options import best_amp_dtype
 from lightvit_dense.errors import UserError
+from tests.helpers.tiny_dense import detector_config, segmentor_config, write_ade, write_coco
 
 
 @pytest.mark.parametrize(
@@ -17,11 +24,15 @@ from lightvit_dense.errors import UserError
         (dict(amp='fp8'), "engine.amp='fp8'"),
         (dict(accumulate=0), 'engine.accumulate=0'),
         (dict(gradient_compression='int8'), 'engine.gradient_compression'),
+        (dict(amp='bf16'), "engine.amp='bf16': .* engine.amp=None"),  # without a GPU
+        (dict(activation_checkpointing=True), 'needs a backbone'),
     ],
 )
-def test_wrong_options_are_refused(toy_config, engine, message) -> None:
+def test_wrong_options_are_refused(toy_config, monkeypatch, engine, message) -> None:
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
     cfg = toy_config()
     cfg.engine = engine
+    del cfg.model['backbone']
     with pytest.raises(UserError, match=message):
         apply_engine_options(cfg)
 
@@ -62,18 +73,14 @@ def test_accumulation_equals_the_larger_batch(toy_config) -> None:
     torch.testing.assert_close(*weights)
 
 
-def test_applying_twice_changes_nothing(toy_config) -> None:
-    cfg = toy_config()
-    cfg.engine = dict(ema=dict(momentum=0.5))
-    once = apply_engine_options(cfg).pretty_text
-    assert apply_engine_options(cfg).pretty_text == once
-
-
-def test_the_callers_config_is_left_alone(toy_config) -> None:
+def test_applying_twice_changes_nothing_and_the_callers_config_is_left_alone(toy_config) -> None:
     cfg = toy_config(length=1)
-    before = cfg.pretty_text
+    cfg.engine = dict(ema=dict(momentum=0.5))
+    before = cfg.copy().pretty_text
     apis.train(cfg)
     assert cfg.pretty_text == before
+    once = apply_engine_options(cfg).pretty_text
+    assert apply_engine_options(cfg).pretty_text == once
 
 
 @pytest.mark.parametrize('optimizer', [dict(type='LBFGS'), dict(type='AdamW', foreach=True)])
@@ -83,22 +90,35 @@ def test_fused_stays_out_of_the_way(toy_config, optimizer) -> None:
     assert 'fused' not in apply_engine_options(cfg).optim_wrapper.optimizer
 
 
-def test_activation_checkpointing_needs_a_backbone(toy_config) -> None:
-    cfg = toy_config()
-    cfg.engine = dict(activation_checkpointing=True)
-    del cfg.model['backbone']
-    with pytest.raises(UserError, match='needs a backbone'):
-        apply_engine_options(cfg)
-
-
-def test_amp_without_gpu_is_refused(toy_config, monkeypatch) -> None:
-    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
-    cfg = toy_config()
-    with pytest.raises(UserError, match=r'--amp: .* needs a CUDA GPU'):
-        apis.train(cfg, amp=True)
-    cfg.engine = dict(amp='bf16')
-    with pytest.raises(UserError, match=r"engine.amp='bf16': .* engine.amp=None"):
-        apis.train(cfg)
+@pytest.mark.parametrize(
+    ('make', 'write'),
+    [(detector_config, write_coco), (segmentor_config, write_ade)],
+    ids=['detection', 'segmentation'],
+)
+def test_activation_checkpointing_changes_no_loss_and_no_gradient(tmp_path, make, write) -> None:
+    """Drop path is drawn anew when a block is computed again, and must be the same."""
+    write(tmp_path, count=6)
+    cfg = make(tmp_path, iterations=1)
+    with DefaultScope.overwrite_default_scope(cfg.default_scope), seeded(0):
+        dataset = Runner.build_dataloader(cfg.train_dataloader, seed=0).dataset
+        batch = pseudo_collate([dataset[i] for i in range(4)])
+    results = []
+    for checkpointing, seed in ((False, 2), (True, 2), (True, 3)):
+        cfg.engine.activation_checkpointing = checkpointing
+        with DefaultScope.overwrite_default_scope(cfg.default_scope), seeded(1):
+            model = MODELS.build(apply_engine_options(cfg.copy()).model).train()
+        assert model.backbone.with_cp is checkpointing
+        torch.manual_seed(seed)
+        data = model.data_preprocessor(copy.deepcopy(batch), training=True)
+        total, numbers = model.parse_losses(model(**data, mode='loss'))
+        total.backward()
+        gradients = {name: p.grad for name, p in model.named_parameters() if p.requires_grad}
+        results.append(numbers | gradients)
+    plain, again, otherwise = results
+    torch.testing.assert_close(again, plain, rtol=0, atol=0)
+    # Another draw gives another result: randomness was at work.
+    name = 'backbone.blocks.1.mlp.fc1.weight'
+    assert not torch.allclose(otherwise[name], plain[name])
 
 
 @pytest.mark.parametrize(('has_bf16', 'name'), [(True, 'bf16'), (False, 'fp16')])

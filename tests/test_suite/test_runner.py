@@ -1,10 +1,12 @@
-"""Stages as real processes of submitit: in order, several at a time, past failures and kills."""
+"""Stages as real processes: records, order, failures, and what must not outlive whom."""
 
 import json
 import os
+import signal
 import subprocess
 import sys
-import time
+import threading
+from dataclasses import replace
 from unittest.mock import Mock
 
 import psutil
@@ -12,7 +14,20 @@ import pytest
 
 from lightvit_dense.suite.executors import LocalExecutor, device_slots
 from lightvit_dense.suite.runner import JobsError, Runner, remaining, status_line
-from lightvit_dense.suite.stages import Stage, is_done, read_record
+from lightvit_dense.suite.stages import (
+    Stage,
+    StageRecord,
+    begin,
+    content_key,
+    exclusive,
+    is_done,
+    is_running,
+    read_record,
+    stop_orphan,
+    this_process,
+    write_record,
+)
+from tests.helpers.tiny_suite import run_inline, wait_for
 
 # Notes when it began and ended, threads and GPUs it may use, and its arguments.
 NOTE = (
@@ -26,11 +41,18 @@ NOTE = (
 
 
 @pytest.fixture
-def job(tmp_path):
-    def make(name, after=(), seconds=0.0, group=None):
-        command = [sys.executable, '-c', NOTE, str(tmp_path / 'trace'), str(seconds), name]
-        folder = tmp_path / 'work' / name
-        return Stage(name, name, folder, 'k', command, ['--resume'], after=after, group=group)
+def stage(tmp_path):
+    def make(code='print("step 1/1")', *words, name='one', **options):
+        command = [sys.executable, '-c', code, *map(str, words)]
+        return Stage(name, name, tmp_path / 'work' / name, 'k', command, ['--resume'], **options)
+
+    return make
+
+
+@pytest.fixture
+def job(stage, tmp_path):
+    def make(name, seconds=0.0, **options):
+        return stage(NOTE, tmp_path / 'trace', seconds, name, name=name, **options)
 
     return make
 
@@ -76,12 +98,9 @@ def test_a_run_waits_for_what_it_needs_and_a_failure_stops_only_that(
     assert trace()['child'][3] == os.environ.get('CUDA_VISIBLE_DEVICES')
 
 
-def started(stage, deadline=60):
-    end = time.monotonic() + deadline
-    while (record := read_record(stage)) is None or record.pid is None:
-        assert time.monotonic() < end, 'it did not start'
-        time.sleep(0.05)
-    return psutil.Process(record.pid)
+def started(stage):
+    wait_for(lambda: (record := read_record(stage)) and record.pid, 'its start')
+    return psutil.Process(read_record(stage).pid)
 
 
 def test_an_interrupt_ends_the_processes(job, tmp_path):
@@ -102,25 +121,21 @@ def test_nothing_outlives_a_killed_runner_and_the_next_one_goes_on(job, trace, t
     code = (
         'import sys\n'
         'from pathlib import Path\n'
-        'from lightvit_dense.suite.executors import LocalExecutor\n'
-        'from lightvit_dense.suite.runner import Runner\n'
         'from lightvit_dense.suite.stages import Stage\n'
-        'folder, *command = sys.argv[1:]\n'
-        'stage = Stage("a", "a", Path(folder), "k", command, ["--resume"])\n'
-        'executor = LocalExecutor(Path(folder).parent / "submitit", poll=0.05)\n'
-        'Runner([stage], executor, poll=0.05).run()\n'
+        'from tests.test_suite.test_runner import run\n'
+        'root, folder, *command = sys.argv[1:]\n'
+        'run([Stage("a", "a", Path(folder), "k", command, ["--resume"])], Path(root))\n'
     )
     slow = job('a', seconds=60)
-    parent = subprocess.Popen([sys.executable, '-c', code, str(slow.work_dir), *slow.command])
+    parent = subprocess.Popen([sys.executable, '-c', code, tmp_path, slow.work_dir, *slow.command])
     orphan = started(slow)
     parent.kill()
     parent.wait()
     _, alive = psutil.wait_procs([orphan], timeout=60)
     assert not alive
-    stage = Stage('a', 'a', slow.work_dir, 'k', job('a').command, ['--resume'])
-    assert run([stage], tmp_path) == ['a']
+    assert run([job('a')], tmp_path) == ['a']
     assert trace()['a'][-1] == ['--resume']
-    assert read_record(stage).attempts == 2
+    assert read_record(slow).attempts == 2
 
 
 def test_time_left_goes_by_what_the_same_kind_takes(job):
@@ -138,18 +153,119 @@ def test_time_left_goes_by_what_the_same_kind_takes(job):
     assert remaining(stages, set(took), took, running) == 60 + 0
 
 
-def test_lines_about_what_runs_are_rare_in_a_file(capsys):
+def test_lines_about_what_runs_are_rare_in_a_file_and_one_on_a_terminal(capsys, monkeypatch):
     for interval, line in ((60.0, 'too soon'), (0.0, 'due')):
         tell, show = status_line(interval)
         show(line)
     tell('over')
     assert capsys.readouterr().out == 'due\nover\n'
-
-
-def test_a_terminal_has_one_line_about_what_runs(capsys, monkeypatch):
     monkeypatch.setattr('sys.stdout.isatty', lambda: True)
     monkeypatch.setenv('COLUMNS', '9')
     tell, show = status_line()
     show('a long line')
     tell('over')
     assert capsys.readouterr().out == '\r\x1b[Ka long l\r\x1b[Kover\n'
+
+
+def test_record_tells_time_memory_and_command_and_a_lost_output_means_not_done(stage, tmp_path):
+    product = tmp_path / 'product'
+    one = stage('import time; x = bytearray(80 << 20); time.sleep(0.3)', outputs=[product])
+    assert 'without writing' in run_inline(one, tmp_path)
+    assert not is_done(one)
+    product.touch()
+    assert run_inline(one, tmp_path) == ''
+    assert is_done(one)
+    record = read_record(one)
+    assert (record.attempts, record.pid, record.error) == (2, None, '')
+    assert record.seconds >= 0.6  # of both attempts
+    assert 80 < record.peak_memory_mb < 1000
+    assert record.command == [*one.command, '--resume']
+    product.unlink()
+    assert not is_done(one)
+
+
+def test_failure_shows_the_end_of_the_log_and_its_path(stage, tmp_path):
+    code = 'print("\\n".join(f"line {i}" for i in range(100))); raise SystemExit("out of luck")'
+    one = stage(code)
+    message = run_inline(one, tmp_path)
+    for part in ("'one' failed: exit status 1", 'out of luck', 'line 99', str(one.log)):
+        assert part in message
+    assert 'line 10\n' not in message
+    assert read_record(one).error == 'exit status 1'
+    assert not is_done(one)
+
+
+def test_what_was_cut_short_is_resumed_and_what_changed_starts_from_an_empty_folder(stage):
+    one = stage()
+    write_record(one, StageRecord('k', seconds=5.0, attempts=1))
+    (one.work_dir / 'iter_1.pth').touch()
+    again = begin(one)
+    assert again.command == [*one.command, '--resume']
+    assert (again.attempts, again.seconds) == (2, 5.0)
+    assert (one.work_dir / 'iter_1.pth').exists()
+    other = begin(replace(one, key='other'))
+    assert other.command == one.command
+    assert not (one.work_dir / 'iter_1.pth').exists()
+    # A folder that is not ours is left as it is.
+    (one.work_dir / 'stage.json').unlink()
+    (one.work_dir / 'thesis.tex').write_text('years of work')
+    begin(one)
+    assert (one.work_dir / 'thesis.tex').read_text() == 'years of work'
+
+
+# Starts a process that does not know of its parent, as a launcher's worker.
+FAMILY = (
+    'import subprocess, sys, time\n'
+    'child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])\n'
+    'open(sys.argv[1], "w").write(str(child.pid))\n'
+    'time.sleep(60 if sys.argv[2] == "alive" else 0)'
+)
+
+
+def is_alive(pid):
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+
+
+@pytest.mark.parametrize('leader', ['alive', 'gone'])
+def test_what_is_left_of_a_killed_attempt_is_ended(stage, tmp_path, leader):
+    path = tmp_path / 'pid'
+    process = subprocess.Popen(stage(FAMILY, path, leader).command, start_new_session=True)
+    started = psutil.Process(process.pid).create_time()
+    wait_for(lambda: path.exists() and path.read_text(), 'the worker')
+    worker = int(path.read_text())
+    if leader == 'gone':
+        process.wait()
+    record = StageRecord('k', attempts=1, pid=process.pid, started=started)
+    assert is_running(record) == (leader == 'alive')
+    stop_orphan(replace(record, host='another-machine'))
+    assert is_alive(worker)
+    stop_orphan(record)
+    process.wait()
+    assert not is_alive(worker)
+    # A later process of the same number is not ours.
+    stop_orphan(replace(record, pid=os.getpid(), started=1.0))
+
+
+def test_a_record_of_a_later_attempt_is_left_alone(stage, tmp_path):
+    one = stage('import time; time.sleep(0.5)')
+    thread = threading.Timer(0.2, lambda: write_record(one, StageRecord('k', attempts=7)))
+    thread.start()
+    run_inline(one, tmp_path, owner=this_process())
+    thread.join()
+    assert read_record(one) == StageRecord('k', attempts=7)
+
+
+def test_only_one_run_may_hold_a_folder(tmp_path):
+    before = signal.getsignal(signal.SIGTERM)
+    for _ in range(2):
+        with exclusive(tmp_path):
+            assert signal.getsignal(signal.SIGTERM) != before
+            with pytest.raises(RuntimeError, match='another run is using'), exclusive(tmp_path):
+                pass
+        # Forked children, which may miss a handled signal, must not be left with the handler.
+        assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_content_key_depends_on_content_alone():
+    assert content_key({'a': 1, 'b': [2]}) == content_key({'b': [2], 'a': 1})
+    assert content_key({'a': 1}) != content_key({'a': 2})

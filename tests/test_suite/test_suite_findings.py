@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from lightvit_dense.errors import UserError
-from lightvit_dense.suite.findings import TYPES, check_findings, judge_findings, t_interval
+from lightvit_dense.suite.findings import check_findings, judge_findings, t_interval
 from lightvit_dense.suite.results import Results, Run
 from lightvit_dense.suite.table import make_table
 
@@ -54,24 +54,7 @@ def test_the_interval_is_students(count, confidence):
     values = np.random.default_rng(count).normal(3, 2, count).tolist()
     expected = stats.ttest_1samp(values, 0).confidence_interval(confidence)
     assert t_interval(values, confidence) == pytest.approx(expected, rel=1e-10)
-
-
-def test_the_interval_of_one_seed_is_without_end_and_covers_as_often_as_it_says():
-    assert t_interval([5.0], 0.95) == (-math.inf, math.inf)
-    samples = np.random.default_rng(0).normal(size=(1000, 3)).tolist()
-    held = np.mean([low < 0 < high for low, high in (t_interval(s, 0.95) for s in samples)])
-    assert held == pytest.approx(0.95, abs=0.02)
-
-
-def test_a_clear_gain_appears_with_its_numbers():
-    # Differences 2, 3, 4: mean 3, deviation 1, half width 4.3027 / sqrt(3) = 2.484.
-    judged = judge_one(AT_LEAST, results_of({'mae': [20, 24, 22], 'dmae': [22, 27, 26]}))
-    (number,) = judged['comparisons']
-    assert number['values'] == pytest.approx([2, 3, 4])
-    assert (number['mean'], number['std']) == pytest.approx((3, 1))
-    assert number['interval'] == pytest.approx([3 - 2.48414, 3 + 2.48414], abs=1e-4)
-    assert (judged['verdict'], number['outcome']) == ('appears', 'better')
-    assert number['label'] == 'detection, box AP: DMAE \N{MINUS SIGN} MAE'
+    assert t_interval(values[:1], confidence) == (-math.inf, math.inf)
 
 
 LOSS_ON_SEG = {'mae': [50, 51, 52], 'dmae': [47, 48, 49.1]}
@@ -102,17 +85,11 @@ def test_intervals_of_pairs_by_seed_decide(mae, dmae, seg, options, verdict):
     for number in judged['comparisons']:
         ours, theirs = (seg['dmae'], seg['mae']) if number['task'] == 'seg' else (dmae, mae)
         assert number['values'] == pytest.approx(np.subtract(ours, theirs))
+        assert number['mean'] == pytest.approx(np.mean(number['values']))
         assert (number['interval'] is None) == (len(mae) == 1)
         if len(set(number['values'])) > 1:
             expected = stats.ttest_rel(ours, theirs).confidence_interval(number['confidence'])
             assert number['interval'] == pytest.approx(expected)
-
-
-def test_only_seeds_that_both_have_are_compared():
-    states = {('mae', 'det', 1): 'failed', ('dmae', 'det', 2): 'not run'}
-    results = results_of({'mae': [20, 0, 22, 21], 'dmae': [21, 1, 0, 22]}, states=states)
-    (number,) = judge_one(AT_LEAST, results)['comparisons']
-    assert number['values'] == pytest.approx([1, 1])
 
 
 @pytest.mark.parametrize(
@@ -132,13 +109,6 @@ def test_missing_and_failed_cells_are_not_run(finding, reason):
     judged = judge_one(finding, results)
     assert (judged['verdict'], judged['comparisons']) == ('not run', [])
     assert reason in judged['reason']
-
-
-def test_a_smoke_run_says_nothing():
-    results = results_of({'mae': [20, 24, 22], 'dmae': [22, 27, 26]})
-    judged = judge_one(AT_LEAST, results.model_copy(update={'smoke': True}))
-    assert judged['verdict'] == 'not run'
-    assert 'smoke' in judged['reason']
 
 
 @pytest.mark.parametrize(
@@ -258,6 +228,11 @@ def test_comparisons_are_told_in_words(inside):
     assert number['label'] == (
         'CKA, DMAE and supervised, layers: upper, against CKA, MAE and supervised, layers: upper'
     )
+    (number,) = judge_one(AT_LEAST, results_of({'mae': [20, 24], 'dmae': [22, 26.1]}))[
+        'comparisons'
+    ]
+    assert number['label'] == 'detection, box AP: DMAE \N{MINUS SIGN} MAE'
+    assert (number['outcome'], number['std']) == ('better', pytest.approx(0.1 / math.sqrt(2)))
 
 
 @pytest.mark.parametrize('content', [None, '{"kind": "cka", "matr', '[1]', '{"kind": "cka"}'])
@@ -273,10 +248,13 @@ def test_analyses_that_are_missing_or_damaged_are_not_run(inside, content):
     assert 'is not measured: failed' in judge_one(CKA, results, root)['reason']
 
 
-def test_layers_that_were_not_measured_are_not_run(inside):
-    judged = judge_one(CKA | {'right': {'layers': [2, 7]}}, *inside)
-    assert judged['verdict'] == 'not run'
-    assert '[7]' in judged['reason']
+def test_layers_that_were_not_measured_and_smoke_runs_say_nothing(inside):
+    results, root = inside
+    smoke = results.model_copy(update={'smoke': True})
+    for told, right, reason in ((results, [2, 7], '[7]'), (smoke, 'last', 'smoke')):
+        judged = judge_one(CKA | {'right': {'layers': right}}, told, root)
+        assert judged['verdict'] == 'not run'
+        assert reason in judged['reason']
 
 
 def check(finding):
@@ -290,11 +268,8 @@ def check(finding):
 
 
 def test_right_findings_pass():
-    check(AT_LEAST | {'base': ['mae', 'scratch'], 'tasks': ['det']})
     check(AT_LEAST | {'tasks': [{'task': 'det', 'metric': 'coco/segm_mAP'}]})
     check({'type': 'ordering', 'inits': ['scratch', 'mae', 'dmae']})
-    for finding in (CKA, LOCAL, compare(DISTANCE, 2.0)):
-        check(finding)
 
 
 @pytest.mark.parametrize(
@@ -332,9 +307,3 @@ def test_wrong_findings_are_errors_that_name_the_place(finding, words):
         check(finding)
     assert 'findings[0]' in str(caught.value)
     assert words in str(caught.value)
-
-
-def test_every_type_tells_its_rule():
-    for kind in TYPES.values():
-        text = ' '.join(kind.__doc__.split())
-        assert all(f'*{word}*' in text for word in ('appears', 'does not appear', 'undecided'))

@@ -1,12 +1,17 @@
-"""The papers' figures: golden values, agreement with our configs, and what a suite asks of them."""
+"""The papers' figures: golden values, and that configs, suite files and documents have the same."""
 
 import ast
+import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+import yaml
 
+from lightvit_dense.apis import load_config
 from lightvit_dense.errors import UserError
+from lightvit_dense.suite.documents import blocks, fill, metafile
 from lightvit_dense.suite.papers import (
     CONFIGS,
     INITS,
@@ -18,6 +23,9 @@ from lightvit_dense.suite.papers import (
     published,
     published_for,
 )
+from lightvit_dense.suite.plan import SuitePlan
+from lightvit_dense.suite.results import Results
+from lightvit_dense.suite.spec import read_suite
 
 ROOT = Path(__file__).parents[2]
 
@@ -54,13 +62,12 @@ def test_tables_are_whole():
 def test_distillation_gains_what_the_submission_prints():
     """Table 5 prints the differences as well: +9.4, +14.6, +8.7, +6.1, +3.0 and +3.8, +3.1."""
 
-    def gains(table: str, count: int) -> list[float]:
-        rows = TABLES[table].rows
-        pairs = zip(rows['dmae'][:count], rows['mae'][:count], strict=True)
-        return [round(ours - theirs, 1) for ours, theirs in pairs]
-
-    assert gains('transfer', 6) == [9.4, 12.6, 14.6, 8.7, 6.1, 3.0]
-    assert gains('transfer_submission', 2) == [3.8, 3.1]
+    for name, count, expected in (
+        ('transfer', 6, [9.4, 12.6, 14.6, 8.7, 6.1, 3.0]),
+        ('transfer_submission', 2, [3.8, 3.1]),
+    ):
+        ours, theirs = (TABLES[name].rows[init][:count] for init in ('dmae', 'mae'))
+        assert np.subtract(ours, theirs).round(1).tolist() == expected
 
 
 def expected_of(config: str) -> str:
@@ -76,9 +83,6 @@ def test_configs_tell_the_same():
         told, words = published_for(f'configs/{name}.py'), expected_of(f'configs/{name}.py')
         for cell in () if isinstance(told, str) else told:
             assert f'{cell.value:.1f}' in words or cell.table == 'lightweight', cell
-
-
-def test_no_config_tells_a_figure_that_papers_yml_lacks():
     for path in (ROOT / 'configs').rglob('*.py'):
         name = path.relative_to(ROOT).as_posix()
         if re.match(r'(box AP |LaSOT AUC )?\d.*\(paper\)', expected_of(name)):
@@ -101,7 +105,7 @@ def test_transfer_configs_tell_the_same():
 
 def test_a_suite_gets_the_cells_it_has():
     paper = dict(tables=['transfer', 'imagenet_code'], tasks={'det': 'coco'})
-    paper |= dict(inits={'random': 'scratch', 'ours': None})
+    paper |= dict(inits={'random': 'scratch', 'ours': None, 'left out': 'mae'})
     tasks = {'det': ['coco/bbox_mAP'], 'imagenet': ['accuracy/top1'], 'lasot': ['success']}
     cells = paper_cells(paper, ['random', 'ours', 'd2mae'], tasks)
     assert [(c['init'], c['task'], c['value'], c['source']) for c in cells] == [
@@ -110,15 +114,12 @@ def test_a_suite_gets_the_cells_it_has():
         ('d2mae', 'imagenet', 78.7, SOURCES['code']),
     ]
     assert paper_cells({}, ['mae'], {'coco': ['coco/bbox_mAP']}) == []
-
-
-@pytest.mark.parametrize(
-    ('tables', 'value'),
-    [(['transfer', 'transfer_submission'], 42.3), (['transfer_submission', 'transfer'], 42.7)],
-)
-def test_the_first_table_counts(tables, value):
-    (found,) = paper_cells(dict(tables=tables), ['dmae'], {'coco': ['coco/bbox_mAP']})
-    assert found['value'] == value
+    for tables, value in (
+        (['transfer', 'transfer_submission'], 42.3),
+        (['transfer_submission', 'transfer'], 42.7),
+    ):
+        (first,) = paper_cells(dict(tables=tables), ['dmae'], {'coco': ['coco/bbox_mAP']})
+        assert first['value'] == value
 
 
 @pytest.mark.parametrize(
@@ -137,12 +138,124 @@ def test_unknown_names_are_errors(paper, message):
         check_paper(paper, ['mae'], ['det'])
 
 
-def test_a_selection_of_the_suite_keeps_its_renames():
-    paper = dict(tables=['transfer'], inits={'random': 'scratch'}, tasks={'det': 'coco'})
-    cells = paper_cells(paper, ['mae'], {'cars': ['accuracy/top1']})
-    assert [cell['value'] for cell in cells] == [78.8]
+def plan_of(name):
+    """Return a suite of ours, its runs, and the papers' figures that stand beside them."""
+    suite = read_suite(ROOT / f'configs/suites/{name}.py', ROOT)
+    tasks = {name: [m.key for m in task.metrics] for name, task in suite.tasks.items()}
+    cells = paper_cells(suite.paper, suite.inits, tasks)
+    beside = {(c['init'], c['task'], c['metric']): c['value'] for c in cells}
+    # That of the improved recipe.
+    assert suite.pretrains['deit'].config == 'configs/imagenet/deit_vit-tiny_improved_300e.py'
+    return suite, {(init.name, task.name) for init, task, _ in suite.cells()}, beside
 
 
-def test_an_unknown_table_is_an_error():
-    with pytest.raises(UserError, match=r"'lasot'.*Did you mean 'lasot_code'"):
-        published(tables=['lasot'])
+def test_first_paper_has_its_whole_table_and_a_run_for_each_figure():
+    _, planned, beside = plan_of('paper1_table5')
+    for cell in TABLES['transfer'].cells():
+        assert beside[cell.init, cell.task, cell.metric] == cell.value
+        assert (cell.init, cell.task) in planned
+    # ImageNet beside the 56 figures, labels of ImageNet-21k too; DeiT is trained there, has none.
+    assert len(beside) == 56 + 6 + 2
+    assert len(planned) == 7 * 8 - 1 + 2
+    assert beside['steiner_30e', 'imagenet', 'accuracy/top1'] == 76.9
+    assert {key[:2] for key in beside} == planned
+
+
+def test_second_paper_has_a_run_for_every_figure_that_can_be_run():
+    suite, planned, beside = plan_of('paper2')
+    assert {key[:2] for key in beside} <= planned
+    for table in ('ade20k_code', 'lasot_code'):
+        for cell in TABLES[table].cells():
+            assert beside[cell.init, cell.task, cell.metric] == cell.value
+    assert beside['d2mae_rpe_1000e', 'imagenet', 'accuracy/top1'] == 79.4
+    assert beside['hiera_dmae', 'imagenet', 'accuracy/top1'] == 78.9
+    # The code's documentation comes before the first paper, which has 37.4.
+    assert beside['dmae', 'coco', 'coco/segm_mAP'] == 37.3
+    assert beside['deit', 'coco', 'coco/segm_mAP'] == 35.5
+    # Relative positions start from the fine-tuned network on scenes only.
+    init = suite.inits['d2mae_rpe_1000e']
+    assert (init.pretrain_of('scenes'), init.pretrain_of('default')) == ('d2mae_rpe', 'd2mae')
+
+
+def test_each_run_starts_from_its_pretraining_or_from_nothing(tmp_path):
+    def read(path, options):
+        return load_config(ROOT / path, options).to_dict()
+
+    parts = (['scratch', 'dmae', 'deit'], ['flowers', 'coco'])
+    suite = read_suite(ROOT / 'configs/suites/paper1_table5.py', ROOT, *parts)
+    plan = SuitePlan(suite, tmp_path, ROOT, ROOT, read)
+    shared = 'flowers_scratch_seed-0'
+    for name in (shared, f'{shared}_test'):
+        assert 'model.init_cfg=None' in plan.stages[name].command
+    assert plan.configs[shared]['model']['init_cfg'] is None
+    own = 'coco_scratch_seed-0'  # has a config of its own, which says what it starts from
+    assert not any('init_cfg' in word for word in plan.stages[own].command)
+    assert plan.configs[own]['model']['backbone']['init_cfg'] is None
+    files = {'dmae': 'backbone.safetensors', 'deit': 'epoch_300.pth'}  # the classifier's norm, too
+    for init, file in files.items():
+        for task in ('flowers', 'coco'):
+            model = plan.configs[f'{task}_{init}_seed-0']['model']
+            part = model if task == 'flowers' else model['backbone']
+            path = Path(part['init_cfg']['checkpoint'])
+            assert path == plan.work_dir / f'pretrain_{init}' / file
+            assert plan.stages[f'{task}_{init}_seed-0'].after == [f'pretrain_{init}']
+
+
+@pytest.fixture(scope='module')
+def tables() -> dict[str, str]:
+    return blocks(ROOT)
+
+
+def test_only_what_stands_between_marks_is_replaced() -> None:
+    text = 'a\n<!-- x.y:begin -->\nold\n<!-- x.y:end -->\nb <!-- a comment -->\n'
+    new = 'a\n<!-- x.y:begin -->\n| 1 |\n<!-- x.y:end -->\nb <!-- a comment -->\n'
+    assert fill(text, {'x.y': '\n| 1 |\n\n'}) == new
+    assert fill(new, {'x.y': '| 1 |'}) == new
+
+
+@pytest.mark.parametrize(
+    ('text', 'words'),
+    [
+        ('<!-- paper.imagnet:begin -->\n', "Did you mean 'paper.imagenet'"),
+        ('<!-- paper.imagenet:begin -->', 'must begin and end once'),
+        ('<!-- paper.imagenet:begin -->\n<!-- paper.imagenet:end -->\n' * 2, 'once'),
+    ],
+)
+def test_wrong_marks_are_errors(tables: dict[str, str], text: str, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        fill(text, tables, 'docs/x.md')
+
+
+def test_every_table_of_the_papers_is_on_their_page() -> None:
+    text = (ROOT / 'docs/papers.md').read_text(encoding='utf-8')
+    for name in (*TABLES, 'lightweight'):
+        assert f'<!-- paper.{name}:begin -->' in text
+
+
+def test_our_results_say_what_they_are() -> None:
+    """Each file is labelled, dated, and names a machine and a command or suite file."""
+    for path in sorted((ROOT / 'results').glob('*.json')):
+        content = json.loads(path.read_text(encoding='utf-8'))
+        assert content['label'] == 'measured', path
+        if 'inits' in content:
+            results = Results(**content)
+            assert results.environment['cpu'], path
+            assert re.match(r'\d{4}-\d\d-\d\d', str(results.finished)), path
+            assert (ROOT / results.file).is_file(), path
+        else:
+            assert content['machine'], path
+            assert content['command'], path
+            assert re.match(r'\d{4}-\d\d-\d\d$', content['date']), path
+            assert all(len(row) == len(content['header']) for row in content.get('rows', ()))
+        for config in (*content.get('configs', ()), *content.get('parts', ())):
+            assert (ROOT / config).is_file(), config
+
+
+def test_a_metafile_gets_the_papers_figures_and_keeps_the_rest() -> None:
+    text = (ROOT / 'configs/coco/metafile.yml').read_text(encoding='utf-8')
+    assert metafile(text.replace('box AP: 42.3', 'box AP: 99.9')) == text
+    bare = yaml.safe_load(text)
+    for model in bare['Models']:
+        model.pop('Results', None)
+    new = yaml.safe_load(metafile(yaml.safe_dump(bare, sort_keys=False)))
+    assert new == yaml.safe_load(text)

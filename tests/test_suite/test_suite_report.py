@@ -1,23 +1,121 @@
-"""A suite's page: self-contained, small, and it tells what was measured and what was not."""
+"""A suite's table, page and pictures: what was measured and what was not, worked out by hand."""
 
+import csv
+import io
+import math
 import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
+import cv2
 import numpy as np
 import pytest
+import torch
+from mmengine.config import Config
 
+from lightvit_dense import visualization
 from lightvit_dense.errors import UserError
-from lightvit_dense.suite.report import build_report, render, write_all, write_files
+from lightvit_dense.registry import MODELS
+from lightvit_dense.suite import pictures
+from lightvit_dense.suite.report import build_report, write_all, write_files
 from lightvit_dense.suite.report_plots import draw_column, draw_sweep, logged, thin
-from lightvit_dense.suite.results import read_results
+from lightvit_dense.suite.results import Run, Summary, read_results
 from lightvit_dense.suite.spec import Picture
-from lightvit_dense.suite.table import MINUS, make_table
+from lightvit_dense.suite.table import DASH, MINUS, Table, make_table
 from lightvit_dense.utils.logs import Series
 from lightvit_dense.visualization.curves import to_svg
+from tests.test_tracking.small_sequences import write_lasot_sequence
+from tracking.tools.suite_pictures import film_strips
 
-from .suite_results import BOX, add_logs, cell, make_results
+from .suite_results import BOX, TOP1, add_logs, cell, make_results
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def table() -> Table:
+    return make_table(make_results())
+
+
+def test_states_of_what_is_not_there() -> None:
+    results = make_results()
+    results.runs = [run for run in results.runs if run.task != 'cls']
+    assert make_table(results).cells['dmae', 'cls', TOP1].state == 'not planned'
+    results.runs = [cell('mae', 'det', 0, 'not run')]
+    line = f'| MAE | *measured* | *not run* | *not run* | {DASH} |'
+    assert line in make_table(results).to_markdown().splitlines()
+
+
+def test_the_best_is_one_of_several_as_printed() -> None:
+    runs = [cell('scratch', 'cls', 0, top1=64.21), cell('dmae', 'cls', 0, top1=64.24)]
+    equal = make_table(make_results(runs=runs))
+    assert equal.cells['scratch', 'cls', TOP1].best
+    assert equal.cells['dmae', 'cls', TOP1].best
+
+
+def test_markdown_marks_everything(table: Table) -> None:
+    lines = table.to_markdown().splitlines()
+    assert lines[0] == (
+        '| initialisation |  | detection, box AP | detection, mask AP | classification, top-1 |'
+    )
+    assert lines[2:8] == [
+        '| from scratch | *measured* | 22.0 ± 2.0 (3) | 11.0 ± 1.0 (3) | *running* |',
+        '| MAE | *measured* | 30.0 (1 of 3) | 14.0 (1 of 3) | *failed* |',
+        f'|  | *paper* | {DASH} | {DASH} | 78.0 |',
+        # The only figure of a column is not its best.
+        '| D-MAE | *measured* | **33.0 ± 2.6 (3)** | **16.5 ± 1.3 (3)** | 64.2 (1) |',
+        f'|  | *paper* | 42.3 | {DASH} | {DASH} |',
+        f'|  | measured {MINUS} paper | {MINUS}9.3 | {DASH} | {DASH} |',
+    ]
+
+
+def test_csv_holds_the_figures_unrounded(table: Table) -> None:
+    rows = list(csv.DictReader(io.StringIO(table.to_csv())))
+    records = table.records()
+    assert len(rows) == len(records) == 9
+    for row, record in zip(rows, records, strict=True):
+        assert row['mean'] == ('' if record['mean'] is None else str(record['mean']))
+        assert [float(v) for v in row['values'].split()] == record['values']
+    by_place = {(r['init'], r['metric']): r for r in records}
+    found = by_place['dmae', BOX]
+    assert found['values'] == pytest.approx([31.0, 32.0, 36.0])
+    assert found['std'] == pytest.approx(math.sqrt((4 + 1 + 9) / 2))
+    assert found['difference'] == pytest.approx(33.0 - 42.3)
+    assert (found['seeds'], found['source'], found['best']) == ([0, 1, 2], 'Paper A', True)
+    partial = by_place['mae', BOX]
+    assert [partial[key] for key in ('state', 'failed', 'planned')] == ['measured', 1, 3]
+
+
+def test_differences_are_paired_by_seed(table: Table) -> None:
+    box, mask, top1 = table.columns
+    assert table.differences('dmae', 'scratch', box) == pytest.approx({0: 11.0, 1: 10.0, 2: 12.0})
+    # Only seed 0 of MAE is there: 30 - 20, not 30 - 22.
+    assert table.differences('mae', 'scratch', box) == pytest.approx({0: 10.0})
+    assert table.differences('dmae', 'mae', mask) == pytest.approx({0: 1.5})
+    assert table.differences('dmae', 'mae', top1) == {}
+    assert [box.show(d, signed=True) for d in (-0.04, 3.14159)] == ['+0.0', '+3.1']
+
+
+def test_figures_whose_seeds_were_not_kept() -> None:
+    runs = [cell('mae', 'cls', 0, top1=60.0)]
+    known = dict(task='cls', metric=TOP1, seeds=3)
+    summaries = [Summary(init='dmae', mean=70.0, std=1.5, **known)]
+    summaries.append(Summary(init='mae', mean=9, **known))  # but its run counts first
+    table = make_table(make_results(runs=runs, summaries=summaries, paper=[]))
+    assert [line.split(' | ')[-1] for line in table.to_markdown().splitlines()[2:]] == [
+        '*not run* |',
+        '60.0 (1) |',
+        '**70.0 ± 1.5 (3)** |',
+    ]
+
+
+def test_two_results_for_one_cell_are_an_error() -> None:
+    results = make_results()
+    results.runs.append(cell('dmae', 'det', 1, box=0.9, mask=0.1))
+    with pytest.raises(UserError, match='two results for one cell: dmae on det, seed 1'):
+        make_table(results)
 
 
 def draw(runs: Any, root: Path, data: Path, color: int, fail: bool = False) -> list:
@@ -61,34 +159,27 @@ def test_page_fetches_nothing(page: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ('title', 'fragments'),
+    ('title', 'fragment'),
     [
-        (
-            'Results',
-            [
-                f'<td class="best">33.0 ± 2.6 (3)<small>paper 42.3 ({MINUS}9.3)</small></td>',
-                '<td>30.0 (1 of 3) <span class="mark bad">1 failed</span></td>',
-                '<span class="mark bad">failed</span><small>paper 78.0</small>',
-                '<span class="mark">running</span>',
-            ],
-        ),
-        ('Differences to “from scratch”, seed by seed', ['+11.0 ± 1.0 (3)']),
-        ('What failed', ['det, mae, seed 1', 'error: no images']),
-        (
-            "Do the papers' findings appear?",
-            ['<span class="mark good">appears</span>', '<td>[+1, +5]</td><td>better</td>'],
-        ),
-        ('Inside the networks', ['Spectrum: failed']),
-        ('Training', ['validation box AP']),
+        ('Results', f'33.0 ± 2.6 (3)<small>paper 42.3 ({MINUS}9.3)</small></td>'),
+        ('Results', '<td>30.0 (1 of 3) <span class="mark bad">1 failed</span></td>'),
+        ('Results', '<span class="mark bad">failed</span><small>paper 78.0</small>'),
+        ('Results', '<span class="mark">running</span>'),
+        ('Differences to “from scratch”, seed by seed', '+11.0 ± 1.0 (3)'),
+        ('What failed', 'det, mae, seed 1'),
+        ('What failed', 'error: no images'),
+        ("Do the papers' findings appear?", '<span class="mark good">appears</span>'),
+        ("Do the papers' findings appear?", '<td>[+1, +5]</td><td>better</td>'),
+        ('Inside the networks', 'Spectrum: failed'),
+        ('Training', 'validation box AP'),
     ],
 )
-def test_sections_tell_what_there_is(page: str, title: str, fragments: list[str]) -> None:
-    text = section(page, title)
-    for fragment in fragments:
-        assert fragment in text
+def test_sections_tell_what_there_is(page: str, title: str, fragment: str) -> None:
+    assert fragment in section(page, title)
 
 
 def test_page_escapes_and_counts(page: str) -> None:
+    assert section(page, 'Results').count('<td class="best">') == 2
     for text in ('A <small> suite', 'RuntimeError: <out of> luck', 'box <AP>', 'a="<1>"'):
         assert text not in page
     assert 'A &lt;small&gt; suite' in page
@@ -141,19 +232,7 @@ def test_a_broken_picture_of_an_analysis_is_said(tmp_path: Path) -> None:
     assert 'work/analysis_cka/cka.png: is missing, or no image' in page
 
 
-def test_markdown_tells_the_same() -> None:
-    finding = dict(type='at_least', title='A|B', source='', verdict='not run', reason='no seed')
-    notes = ['Each pre-training ran once.']
-    results = make_results(findings=[finding | dict(comparisons=[])], notes=notes)
-    text = render('report.md', results=results, table=make_table(results))
-    assert '| D-MAE | *measured* | **33.0 ± 2.6 (3)** |' in text
-    assert '*measured*, 2026-01-02, on a CPU' in text
-    assert '| A\\|B | **not run** | no seed |' in text
-    assert '\n\nEach pre-training ran once.\n\n' in text
-
-
-def test_dots_are_the_seeds() -> None:
-    table = make_table(make_results())
+def test_dots_are_the_seeds(table: Table) -> None:
     axes = draw_column(table, table.columns[0]).axes[0]
     dots = [line for line in axes.lines if line.get_marker() == 'o']
     assert [list(line.get_xdata()) for line in dots] == [
@@ -186,16 +265,13 @@ def test_a_sweep_is_a_line_over_its_values() -> None:
     assert axes.get_xlabel() == 'blocks kept'
 
 
-def test_thinning_keeps_the_mean_and_the_end() -> None:
+def test_curves_are_thinned_and_those_of_unreadable_logs_empty(tmp_path: Path) -> None:
     curve = Series('loss', tuple(range(1, 1001)), tuple(float(v) for v in range(1, 1001)))
     thinned = thin(curve, 100)
     assert (len(thinned.steps), thinned.steps[-1]) == (100, 1000)
     assert thinned.values[0] == pytest.approx(5.5)
     assert sum(thinned.values) / 100 == pytest.approx(500.5)
     assert thin(thinned, 100) is thinned
-
-
-def test_an_unreadable_log_is_an_empty_curve(tmp_path: Path) -> None:
     folder = tmp_path / '20260101_000000/vis_data'
     folder.mkdir(parents=True)
     (folder / 'scalars.json').write_text('no json\n{"loss": 1, "step": 1}')
@@ -241,3 +317,78 @@ def test_results_that_cannot_be_read_are_errors(
         path.write_text(content)
     with pytest.raises(UserError, match=words):
         read_results(path)
+
+
+@pytest.fixture
+def runs() -> dict[str, Run]:
+    common = dict(kind='cell', name='x', title='x', state='measured')
+    return {
+        title: Run(test_folder=f'work/{title}_test', folder=f'work/{title}', **common)
+        for title in ('scratch', 'D-MAE')
+    }
+
+
+@pytest.mark.parametrize(
+    ('draw', 'grid', 'before', 'caption'),
+    [
+        (
+            pictures.detections,
+            'detection_grid',
+            ['annotations/instances_val2017.json', 'val2017'],
+            'ground truth, scratch, D-MAE',
+        ),
+        (pictures.label_maps, 'label_map_grid', [''], 'image, ground truth, scratch, D-MAE'),
+    ],
+)
+def test_results_stand_beside_the_truth(monkeypatch, runs, draw, grid, before, caption) -> None:
+    monkeypatch.setattr(visualization, grid, Mock())
+    ((told, drawn),) = draw(runs, Path('here'), Path('data'), 'set', 4)
+    assert told == f'From left to right: {caption}'
+    assert drawn is getattr(visualization, grid).return_value
+    folders = [Path('here/work/scratch_test/results'), Path('here/work/D-MAE_test/results')]
+    given = getattr(visualization, grid).call_args.args
+    assert given[: len(before) + 1] == (*(Path('data/set', part) for part in before), folders)
+    assert given[-1] == 4
+
+
+def test_reconstructions_come_from_the_run(tmp_path: Path, runs: dict[str, Run]) -> None:
+    run = runs.pop('scratch')
+    folder = tmp_path / run.folder
+    folder.mkdir(parents=True)
+    cfg = Config.fromfile(ROOT / 'configs/toyworld/mae_teacher.py')
+    tiny = dict(embed_dim=8, depth=1, num_heads=2)
+    cfg.model.backbone.update(arch=tiny, img_size=16)
+    cfg.model.decoder = tiny
+    cfg.dump(folder / 'mae_teacher.py')
+    run.config = 'configs/toyworld/mae_teacher.py'
+    torch.save({'state_dict': MODELS.build(cfg.model).state_dict()}, folder / 'iter_3.pth')
+    (folder / 'last_checkpoint').write_text(str(folder / 'iter_3.pth'))
+    (tmp_path / 'data/images').mkdir(parents=True)
+    for name in 'abc':
+        path = tmp_path / f'data/images/{name}.jpg'
+        assert cv2.imwrite(str(path), np.full((20, 20, 3), 90, np.uint8))
+    data = tmp_path / 'data'
+    ((caption, drawn),) = pictures.reconstructions({'scratch': run}, tmp_path, data, 'images', 2)
+    assert caption.startswith('scratch: original')
+    assert drawn.shape == (32, 6 * 32 + 5 * 4, 3)
+    assert abs(int(drawn[16, 16, 0]) - 90) < 4
+
+
+def test_film_strips_and_curves_of_trackers(tmp_path: Path, runs: dict[str, Run]) -> None:
+    videos, boxes = tmp_path / 'data/lasot', np.array([[2.0, 3, 6, 5]] * 4)
+    for name in ('cup-1', 'cup-2'):
+        write_lasot_sequence(videos, name, boxes)
+        for shift, run in enumerate(runs.values()):
+            folder = tmp_path / run.test_folder / 'results'
+            folder.mkdir(parents=True, exist_ok=True)
+            np.savetxt(folder / f'{name}.txt', boxes + shift, delimiter='\t')
+    (videos / 'testing_set.txt').write_text('cup-1\ncup-2\n')
+    drawn = dict(film_strips(runs, tmp_path, tmp_path / 'data', 'lasot', count=2))
+    assert list(drawn) == [
+        'Below each frame its number and the overlap of each tracker with the truth',
+        'Success of one pass',
+        'Precision of one pass',
+    ]
+    for picture in drawn.values():
+        assert picture.dtype == np.uint8
+        assert picture.std() > 5

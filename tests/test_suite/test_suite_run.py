@@ -1,4 +1,6 @@
-"""The runs of a suite: their order, what is done again and what not, devices, failures."""
+"""Suite files, checked with every mistake named, and their runs: order, devices, failures."""
+
+from pathlib import Path
 
 import pytest
 
@@ -7,6 +9,7 @@ from lightvit_dense.suite.collect import collect
 from lightvit_dense.suite.executors import device_slots
 from lightvit_dense.suite.plan import by_place, final_checkpoint
 from lightvit_dense.suite.runner import run_suite
+from lightvit_dense.suite.spec import read_suite
 from tests.helpers.tiny_suite import (
     SUITE,
     InlineExecutor,
@@ -15,6 +18,107 @@ from tests.helpers.tiny_suite import (
     tiny_plan,
     write_tiny_suite,
 )
+
+GOOD = """'''What it is.'''
+name = 'tiny'
+seeds = [0, 1]
+_note = 'of the file itself'
+pretrains = dict(
+    teacher=dict(config='a.py'),
+    mae=dict(config='a.py', title='MAE'),
+    dmae=dict(config='a.py', needs={'model.teacher': 'teacher'}),
+)
+inits = dict(
+    scratch=dict(),
+    mae=dict(pretrain='mae'),
+    dmae=dict(pretrain=dict(default='dmae', digits='mae')),
+    deit=dict(checkpoint='deit.pth', tasks=['det']),
+)
+tasks = dict(
+    det=dict(configs=dict(scratch='b.py', default='a.py'), metrics=[dict(key='AP', title='AP')]),
+    cls=dict(configs=dict(default='a.py'), metrics=[dict(key='top1', title='top-1')],
+             domain='digits', seeds=[5]),
+)
+analyses = dict(look=dict(tool='cka', models=['mae', 'teacher'], images='x'))
+"""
+
+
+@pytest.fixture
+def write(tmp_path):
+    for name in ('a.py', 'b.py', 'deit.pth'):
+        (tmp_path / name).write_text('')
+
+    def write(old: str = '', new: str = '') -> Path:
+        assert old in GOOD
+        path = tmp_path / 'suite.py'
+        path.write_text(GOOD.replace(old, new, 1))
+        return path
+
+    return write
+
+
+def test_a_file_becomes_cells_seed_by_seed(write, tmp_path):
+    suite = read_suite(write(), tmp_path)
+    cells = [(init.name, task.name, seed) for init, task, seed in suite.cells()]
+    det = [(init, 'det', seed) for seed in (0, 1) for init in ('scratch', 'mae', 'dmae', 'deit')]
+    assert cells == [*det, *((init, 'cls', 5) for init in ('scratch', 'mae', 'dmae'))]
+    assert suite.text == 'What it is.'
+    assert suite.inits['scratch'].config_of(suite.tasks['det']) == 'b.py'
+    assert suite.inits['mae'].config_of(suite.tasks['det']) == 'a.py'
+    assert suite.inits['dmae'].pretrain_of('digits') == 'mae'
+    assert suite.inits['dmae'].pretrain_of('default') == 'dmae'
+    assert suite.inits['scratch'].title == 'scratch'
+
+
+def test_a_part_needs_only_its_own_pretrainings(write, tmp_path):
+    path = write('deit.pth', 'gone.pth')
+    suite = read_suite(path, tmp_path, inits=['scratch', 'dmae'], tasks=['det'], seeds=[7])
+    assert [(i.name, t.name, s) for i, t, s in suite.cells()] == [
+        ('scratch', 'det', 7),
+        ('dmae', 'det', 7),
+    ]
+    assert set(suite.pretrains) == {'teacher', 'dmae'}  # 'mae' is for another domain
+    assert not suite.analyses  # it looks into an initialisation that is left out
+    assert not read_suite(path, tmp_path, inits=['scratch']).pretrains
+
+
+ONE = "dict(init='mae', task='det', seed=0, metrics=dict(AP=0.5))"
+OTHER = ONE.replace('seed=0', 'seed=9')
+
+
+@pytest.mark.parametrize(
+    ('old', 'new', 'message'),
+    [
+        ("tasks=['det']", "tasks=['dte']", r"inits\.deit\.tasks names 'dte'.*mean 'det'"),
+        ("pretrain='mae'", "pretrain='mea'", r"inits\.mae\.pretrain names 'mea'.*mean 'mae'"),
+        ("config='a.py')", "config='aa.py')", r'pretrains\.teacher\.config: .*aa\.py does not ex'),
+        ("scratch='b.py'", "scratch='c.py'", r'tasks\.det\.configs\.scratch: .*c\.py does not'),
+        ("scratch='b.py'", "nobody='b.py'", r"tasks\.det\.configs names 'nobody'"),
+        ("'model.teacher': 'teacher'", "'model.teacher': 'dmae'", 'must come before it'),
+        ("tool='cka'", "tool='ckb'", r"analyses\.look\.tool names 'ckb'.*mean 'cka'"),
+        ("models=['mae'", "models=['scratch'", "'scratch', which no pre-training"),
+        ("checkpoint='deit.pth'", "checkpoint='deit.pth', pretrain='mae'", 'one of them'),
+        ("dict(default='dmae', digits='mae')", "dict(other='mae')", 'nothing for the domain'),
+        ('seeds=[5]', 'seeds=[5, 5]', 'seed is named twice.*two results for one cell'),
+        ("title='MAE'", "titles='MAE'", r"pretrains\.mae has no 'titles'.*mean 'title'"),
+        ("metrics=[dict(key='AP', title='AP')]", 'metrics=[]', 'reports no metrics'),
+        (
+            "metrics=[dict(key='AP', title='AP')]",
+            "metrics=[dict(name='AP')]",
+            'metrics.0 (lacks|has no)',
+        ),
+        ("configs=dict(default='a.py'), ", '', r"tasks\.cls lacks 'configs'"),
+        ('seeds = [0, 1]', 'sedes = [0, 1]', "no 'sedes'.*mean 'seeds'"),
+        ('seeds = [0, 1]', 'seeds = [', 'cannot be read: SyntaxError'),
+        ('deit.pth', 'gone.pth', r'inits\.deit.*gone\.pth does not exist.*--inits'),
+        ("name = 'tiny'", f'measured = [{ONE}, {ONE}]', 'two results for one cell: measured has'),
+        ("name = 'tiny'", f'measured = [{OTHER}]', "'9', which is unknown; there are 0, 1"),
+        ("name = 'tiny'", "measured = [dict(init='mae', task='det', seed=0)]", "lacks 'metrics'"),
+    ],
+)
+def test_a_mistake_is_named(write, tmp_path, old, new, message):
+    with pytest.raises(UserError, match=message):
+        read_suite(write(old, new), tmp_path)
 
 
 @pytest.fixture
@@ -26,11 +130,6 @@ def root(tmp_path):
 @pytest.fixture
 def plan(root):
     return lambda *args, **options: tiny_plan(root, *args, **options)
-
-
-@pytest.fixture
-def trace(root):
-    return lambda: take_trace(root)
 
 
 def run(plan, on_progress=lambda line: None):
@@ -59,24 +158,25 @@ def test_what_is_needed_comes_first_and_values_arrive(plan, root):
     assert 'model.backbone.init_cfg.checkpoint=old.pth' in stages['det_old_seed-0'].command
     assert not any('init_cfg' in word for word in stages['det_scratch_seed-0'].command)
     assert str(root / 'work/det_old_seed-0/iter_9.pth') in stages['det_old_seed-0_test'].command
+    assert final_checkpoint({'train_cfg': {'max_epochs': 9}}) == 'epoch_9.pth'
 
 
-def test_everything_runs_once(plan, trace):
+def test_everything_runs_once(plan, root):
     status, finished = run(plan())
     assert (status, finished) == (0, [True])
-    assert len(trace()) == 2 + 2 * 3 * 2
+    assert len(take_trace(root)) == 2 + 2 * 3 * 2
     found = collect(plan(), {'cpu': 'one'})
     assert {c.state for c in found.cells} == {'measured'}
     assert found.cells[0].metrics == {'AP': 0.25}
     assert found.environment == {'cpu': 'one'}
     assert found.tasks[0].metrics[0].scale == 100.0
     assert run(plan())[0] == 0
-    assert trace() == []
+    assert take_trace(root) == []
 
 
-def test_a_change_reaches_what_follows_from_it_and_no_more(plan, trace, root):
+def test_a_change_reaches_what_follows_from_it_and_no_more(plan, root):
     run(plan())
-    trace()
+    take_trace(root)
     (root / 'old.pth').write_text('other weights')
     assert states(plan()) == {
         **{f'{init} {seed}': 'measured' for init in ('scratch', 'dmae') for seed in (0, 1)},
@@ -87,11 +187,11 @@ def test_a_change_reaches_what_follows_from_it_and_no_more(plan, trace, root):
         return read_config(path, options) | {'teacher': not {'x', 'randomness.seed'} & set(options)}
 
     run(plan(changed))
-    ran = {name for name, *_ in trace()}
+    ran = {name for name, *_ in take_trace(root)}
     assert {'pretrain_teacher', 'pretrain_dmae', 'det_dmae_seed-0', 'det_old_seed-0'} <= ran
 
 
-def test_a_failure_leaves_the_others_and_says_why(plan, trace, root, capsys):
+def test_a_failure_leaves_the_others_and_says_why(plan, root, capsys):
     (root / 'fail/det_old_seed-0').touch()
     (root / 'fail/pretrain_teacher').touch()
     status, finished = run(plan())
@@ -104,19 +204,19 @@ def test_a_failure_leaves_the_others_and_says_why(plan, trace, root, capsys):
     assert found['scratch', 1].state == found['old', 1].state == 'measured'
     for path in (root / 'fail').iterdir():
         path.unlink()
-    trace()
+    take_trace(root)
     assert run(plan())[0] == 0
-    assert len(trace()) == 2 + 2 + 4  # the pre-trainings, one old cell, two of D-MAE
+    assert len(take_trace(root)) == 2 + 2 + 4  # the pre-trainings, one old cell, two of D-MAE
     assert set(states(plan()).values()) == {'measured'}
 
 
 @pytest.mark.parametrize('text', ['{"metrics": {"AP"', '[]', '{"metrics": 3}', ''])
-def test_a_half_written_result_is_measured_again(plan, trace, root, text):
+def test_a_half_written_result_is_measured_again(plan, root, text):
     run(plan(inits=['scratch']))
-    trace()
+    take_trace(root)
     (root / 'work/det_scratch_seed-1_test/metrics.json').write_text(text)
     run(plan(inits=['scratch']))
-    assert [name for name, *_ in trace()] == ['det_scratch_seed-1_test']
+    assert [name for name, *_ in take_trace(root)] == ['det_scratch_seed-1_test']
     assert set(states(plan(inits=['scratch'])).values()) == {'measured'}
 
 
@@ -128,11 +228,14 @@ def test_a_metric_that_the_task_does_not_report_is_named(plan, root):
     assert 'the run reports no mAP; it reports AP' in cell.error
 
 
-def test_results_from_elsewhere_are_not_run(plan, trace, root):
+def test_results_from_elsewhere_are_not_run(plan, root):
     entry = "dict(init='scratch', task='det', seed=1, metrics=dict(AP=0.5), source='a')"
     (root / 'suite.py').write_text(f'{SUITE}measured = [{entry}]')
     run(plan(inits=['scratch']))
-    assert {name for name, *_ in trace()} == {'det_scratch_seed-0', 'det_scratch_seed-0_test'}
+    assert {name for name, *_ in take_trace(root)} == {
+        'det_scratch_seed-0',
+        'det_scratch_seed-0_test',
+    }
     values = {c.seed: c.metrics['AP'] for c in collect(plan(inits=['scratch']), {}).cells}
     assert values == {0: 0.25, 1: 0.5}
 
@@ -239,8 +342,3 @@ def test_entries_of_lists_are_named_by_type():
     assert by_place(given, config) == {'hooks.1.x.y': 2, 'hooks.0.k': 3, 'z': 4, 'new.key': 5}
     with pytest.raises(UserError, match=r'Tow must be the type of one of One, Two\..*mean .Two'):
         by_place({'hooks.Tow.x': 1}, config)
-
-
-def test_the_last_checkpoint_goes_by_the_loop():
-    # That of iterations has every plan above.
-    assert final_checkpoint({'train_cfg': {'max_epochs': 9}}) == 'epoch_9.pth'
