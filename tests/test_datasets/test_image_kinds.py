@@ -184,7 +184,9 @@ def no_scan():
 @pytest.mark.parametrize('source', ['folder', 'lmdb'])
 @pytest.mark.parametrize('kind', ['LoadImage', 'LoadRandomResizedCrop'])
 @pytest.mark.parametrize(
-    'content', [no_scan(), b'<html>404</html>', b'', KINDS['png']()[:300]], ids=range(4)
+    'content',
+    [no_scan(), b'\xff\xd8 no image \xff\xd9', b'<html>404</html>', b'', KINDS['png']()[:300]],
+    ids=range(5),
 )
 def test_files_without_an_image_are_named(tmp_path, source, kind, content):
     (tmp_path / 'train/a').mkdir(parents=True)

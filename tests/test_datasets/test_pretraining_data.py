@@ -180,6 +180,7 @@ def test_repeats_with_different_augmentation():
 def test_without_shuffle():
     sampler = SeededInfiniteSampler(range(3), shuffle=False, seed=0)
     assert list(itertools.islice(sampler, 7)) == [0, 1, 2, 0, 1, 2, 0]
+    assert len(sampler) == 3
     assert list(SeededSampler(range(3), shuffle=False, seed=0)) == [0, 1, 2]
 
 
