@@ -5,7 +5,6 @@ import json
 import shutil
 import struct
 import subprocess
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -14,8 +13,8 @@ from sklearn.datasets import load_digits
 
 from lightvit_dense.datasets import ImageNet
 from lightvit_dense.datasets.small_sets import SOURCES, SmallSetError, write_set
-from lightvit_dense.datasets.small_sets.images import SmallSet, stratified_split
-from lightvit_dense.datasets.small_sets.sources import FASHION, read_idx
+from lightvit_dense.datasets.small_sets.images import SmallSet
+from lightvit_dense.datasets.small_sets.sources import FASHION
 
 
 def idx(values: np.ndarray) -> bytes:
@@ -37,27 +36,23 @@ def fashion(tmp_path):
     return folder
 
 
-def read_back(root, part):
-    """Return labels and pixels as ImageNet's reader gives them."""
-    dataset = ImageNet(str(root), part, classes='classes.txt')
-    entries = [dataset.entry(place) for place in range(len(dataset))]
-    pixels = [cv2.imread(str(root / key), cv2.IMREAD_UNCHANGED) for key, _ in entries]
-    return dataset, [label for _, label in entries], pixels
-
-
 def test_fashion_mnist_keeps_labels_and_pixels(fashion, tmp_path):
-    data = SOURCES['fashion-mnist'](fashion)
-    report = write_set(data, tmp_path / 'out')
+    report = write_set(SOURCES['fashion-mnist'](fashion), tmp_path / 'out')
+    root = report.root
     assert (report.built, report.counts) == (True, {'train': 40, 'val': 20})
-    for part, count in (('train', 40), ('val', 20)):
-        dataset, labels, pixels = read_back(report.root, part)
+    for part, count in report.counts.items():
+        dataset = ImageNet(str(root), part, classes='classes.txt')
         assert dataset.metainfo['classes'][8:] == ('bag', 'ankle-boot')  # the published order
-        assert np.bincount(labels).tolist() == [count // 10] * 10
-        assert [image[3, 5] for image in pixels] == [label * 20 for label in labels]
-        assert pixels[0].shape == (28, 28)
-        listed = ImageNet(str(report.root), part, f'{part}.txt', classes='classes.txt')
-        assert {listed.entry(i) for i in range(count)} == {dataset.entry(i) for i in range(count)}
-    assert 'MIT' in (report.root / 'README.txt').read_text()
+        entries = [dataset.entry(place) for place in range(count)]
+        assert np.bincount([label for _, label in entries]).tolist() == [count // 10] * 10
+        for key, label in entries:
+            pixels = cv2.imread(str(root / key), cv2.IMREAD_UNCHANGED)
+            assert (pixels.shape, pixels[3, 5]) == ((28, 28), label * 20)
+        listed = ImageNet(str(root), part, f'{part}.txt', classes='classes.txt')
+        assert {listed.entry(place) for place in range(count)} == set(entries)
+    assert 'MIT' in (root / 'README.txt').read_text()
+    info = json.loads((root / 'info.json').read_text())
+    assert (info['images'], 'Zalando' in info['licence']) == (report.counts, True)
 
 
 def test_a_whole_set_is_kept_a_damaged_or_changed_one_is_written_anew(fashion, tmp_path):
@@ -90,23 +85,27 @@ def test_what_is_not_ours_is_not_touched_and_nothing_half_done_stays(fashion, tm
     assert list((tmp_path / 'other').iterdir()) == []
 
 
-def test_damaged_and_missing_files_are_named_with_the_remedy(fashion, tmp_path):
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (lambda whole: whole[:-9], r't10k-labels.* damaged'),
+        (lambda whole: gzip.compress(gzip.decompress(whole)[:-1]), '20 values announced, 19 there'),
+        (lambda whole: gzip.compress(idx(np.zeros(19, np.uint8))), '20 images and 19 labels'),
+        (
+            lambda whole: gzip.compress(idx(np.zeros((2, 2), np.uint8))),
+            'no IDX file of bytes in 1 dimensions',
+        ),
+        (None, r't10k-labels.*apt-get download dataset-fashion-mnist'),
+    ],
+)
+def test_damaged_and_missing_files_are_named_with_the_remedy(fashion, change, message):
     labels = fashion / 't10k-labels-idx1-ubyte.gz'
-    whole = labels.read_bytes()
-    labels.write_bytes(whole[:-9])
-    with pytest.raises(SmallSetError, match=r't10k-labels.* damaged'):
+    if change:
+        labels.write_bytes(change(labels.read_bytes()))
+    else:
+        labels.unlink()
+    with pytest.raises(SmallSetError, match=message):
         SOURCES['fashion-mnist'](fashion)
-    labels.write_bytes(gzip.compress(gzip.decompress(whole)[:-1]))
-    with pytest.raises(SmallSetError, match='20 values announced, 19 there'):
-        SOURCES['fashion-mnist'](fashion)
-    labels.write_bytes(gzip.compress(idx(np.zeros(19, np.uint8))))
-    with pytest.raises(SmallSetError, match='20 images and 19 labels'):
-        SOURCES['fashion-mnist'](fashion)
-    labels.unlink()
-    with pytest.raises(SmallSetError, match=r't10k-labels.*apt-get download dataset-fashion-mnist'):
-        SOURCES['fashion-mnist'](fashion)
-    with pytest.raises(SmallSetError, match='no IDX file of bytes in 1 dimensions'):
-        read_idx(idx(np.zeros((2, 2), np.uint8)), 'labels', 1)
 
 
 @pytest.mark.skipif(shutil.which('dpkg-deb') is None, reason='needs dpkg-deb')
@@ -131,17 +130,14 @@ def test_a_debian_package_is_read_without_installing_it(fashion, tmp_path):
 
 
 def test_opencv_digits_are_cut_row_by_row(tmp_path):
-    sheet = np.zeros((1000, 2000), np.uint8)
-    for row in range(50):
-        for column in range(100):
-            sheet[row * 20 : row * 20 + 20, column * 20 : column * 20 + 20] = row // 5 * 25
+    rows, columns = np.repeat(np.arange(10), 100), np.ones(2000)
+    sheet = np.outer(rows * 25, columns).astype(np.uint8)
     cv2.imwrite(str(tmp_path / 'digits.png'), sheet)
     data = SOURCES['opencv-digits'](tmp_path)
-    assert [len(part[1]) for part in (data.train, data.val)] == [4000, 1000]
-    for images, labels in (data.train, data.val):
+    for (images, labels), count in zip((data.train, data.val), (400, 100), strict=True):
         assert images.shape[1:] == (20, 20)
         assert (images == labels[:, None, None] * 25).all()
-        assert len(set(np.bincount(labels).tolist())) == 1
+        assert np.bincount(labels).tolist() == [count] * 10
     assert SOURCES['opencv-digits'](tmp_path / 'digits.png').digest() == data.digest()
     cv2.imwrite(str(tmp_path / 'digits.png'), sheet[:980])
     with pytest.raises(SmallSetError, match='2000x1000 pixels expected, found 2000x980'):
@@ -160,19 +156,3 @@ def test_digits_are_scikit_learns_and_split_by_class(tmp_path):
     assert SOURCES['digits'](None).digest() == data.digest()
     with pytest.raises(SmallSetError, match='give no --source'):
         SOURCES['digits'](tmp_path)
-
-
-def test_a_split_loses_and_doubles_nothing():
-    labels = np.repeat(np.arange(3), [10, 20, 30])
-    images = np.arange(60).reshape(60, 1, 1)
-    rest, aside = stratified_split(images, labels, 0.2)
-    assert np.bincount(aside[1]).tolist() == [2, 4, 6]
-    assert sorted([*rest[0].ravel(), *aside[0].ravel()]) == list(range(60))
-    assert (labels[aside[0].ravel()] == aside[1]).all()
-
-
-def test_info_tells_where_it_comes_from(fashion, tmp_path):
-    root = write_set(SOURCES['fashion-mnist'](fashion), tmp_path).root
-    info = json.loads(Path(root / 'info.json').read_text())
-    assert info['images'] == {'train': 40, 'val': 20}
-    assert 'Zalando' in info['licence']

@@ -1,30 +1,35 @@
+"""Loading images with a budget for bad ones; crops, also of a window, against torchvision."""
+
 import copy
 import gc
+import io
 import pickle
 import traceback
 from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import Mock
 
 import cv2
 import numpy as np
 import pytest
 from mmengine.dataset import pseudo_collate
-from mmengine.registry import DATASETS
 from PIL import Image, ImageOps
 from timm.data import create_transform
 from torch.utils.data import DataLoader
 from torchvision import transforms
 from torchvision.transforms import functional
 
-import lightvit_dense  # noqa: F401
 from lightvit_dense.datasets import (
     CenterResizedCrop,
     DatasetError,
     LoadImage,
-    PackImage,
+    LoadRandomResizedCrop,
     RandomResizedCrop,
 )
-from lightvit_dense.datasets.transforms.augment import resize_box
-from lightvit_dense.datasets.transforms.jpeg import read_header
+from lightvit_dense.datasets.transforms import jpeg
+from lightvit_dense.datasets.transforms.fast_crop import choose_reduction
+from lightvit_dense.registry import TRANSFORMS
+from tests.helpers.data_sets import build
 from tests.helpers.photos import photo
 
 
@@ -45,77 +50,65 @@ def spoil(path, how):
         path.write_bytes(content[how])
 
 
-@pytest.fixture(params=['.jpg', '.png', '.webp', '.bmp'])
-def image_file(request, tmp_path):
-    path = tmp_path / f'image{request.param}'
-    assert cv2.imwrite(str(path), picture())
-    return path
-
-
+@pytest.mark.parametrize('kind', ['jpg', 'png', 'webp', 'bmp'])
 @pytest.mark.parametrize('how', ['does not exist', 'zero bytes', 'truncated', 'not an image'])
-def test_bad_image_is_named_with_its_reason(image_file, how):
-    loader = LoadImage()
-    assert loader({'img_path': str(image_file)})['img'].shape == (40, 60, 3)
-    spoil(image_file, how)
-    with pytest.raises(DatasetError, match=rf'(?s){image_file}: {how}.*max_bad'):
-        loader({'img_path': str(image_file)})
+def test_bad_image_is_named_with_its_reason(tmp_path, kind, how):
+    path, loader = tmp_path / f'image.{kind}', LoadImage()
+    assert cv2.imwrite(str(path), picture())
+    assert loader({'img_path': str(path)})['img'].shape == (40, 60, 3)
+    spoil(path, how)
+    with pytest.raises(DatasetError, match=rf'(?s){path}: {how}.*max_bad'):
+        loader({'img_path': str(path)})
 
 
-def test_thumbnail_does_not_hide_truncation(tmp_path):
-    path = tmp_path / 'image.jpg'
-    whole = cv2.imencode('.jpg', picture(200, 300))[1].tobytes()
-    thumbnail = cv2.imencode('.jpg', picture(8, 8))[1].tobytes()
+def test_thumbnail_does_not_hide_truncation():
+    whole, thumbnail = encode(picture(200, 300)), encode(picture(8, 8))
     segment = b'\xff\xe1' + (len(thumbnail) + 2).to_bytes(2, 'big') + thumbnail
     whole = whole[:2] + segment + whole[2:]
-    path.write_bytes(whole + b'trailing bytes do no harm')
-    assert LoadImage()({'img_path': str(path)})['img'].shape == (200, 300, 3)
-    path.write_bytes(whole[:-400])
+    trailing = stored(whole + b'trailing bytes do no harm')
+    assert LoadImage()(trailing)['img'].shape == (200, 300, 3)
     with pytest.raises(DatasetError, match='truncated'):
-        LoadImage()({'img_path': str(path)})
+        LoadImage()(stored(whole[:-400]))
 
 
-def bad_folder(tmp_path, bad=2, count=6):
+def bad_folder(root, max_bad, bad, count=6, **options):
+    """Return a data set whose first images are bad."""
     for number in range(count):
-        cv2.imwrite(str(tmp_path / f'{number}.jpg'), picture())
+        cv2.imwrite(str(root / f'{number}.jpg'), picture())
         if number < bad:
-            spoil(tmp_path / f'{number}.jpg', 'truncated')
-    return tmp_path
-
-
-def dataset_of(folder, max_bad, **kwargs):
-    pipeline = [dict(type='lightvit_dense.LoadImage', max_bad=max_bad)]
-    pipeline += [dict(type='lightvit_dense.PackImage')]
-    cfg = dict(type='lightvit_dense.ImageFiles', data_root=str(folder), pipeline=pipeline)
-    return DATASETS.build({**cfg, **kwargs})
+            spoil(root / f'{number}.jpg', 'truncated')
+    load = dict(type='lightvit_dense.LoadImage', max_bad=max_bad)
+    return build(
+        'ImageFiles', root, pipeline=[load, dict(type='lightvit_dense.PackImage')], **options
+    )
 
 
 @pytest.mark.parametrize('workers', [0, 2])
 def test_bad_images_are_tolerated_up_to_the_limit(tmp_path, workers):
-    dataset = dataset_of(bad_folder(tmp_path), 2)
+    dataset = bad_folder(tmp_path, 2, bad=2)
+    bad = {str(tmp_path / '0.jpg'), str(tmp_path / '1.jpg')}
     loader = DataLoader(dataset, 1, num_workers=workers, collate_fn=pseudo_collate)
     for _ in range(2):  # met again, a bad file counts once
         names = [sample['data_samples'][0].img_path for sample in loader]
         assert len(names) == 6
-        assert not {str(tmp_path / '0.jpg'), str(tmp_path / '1.jpg')} & set(names)
-    found = dataset.pipeline.transforms[0].bad_files()
-    assert set(found) == {str(tmp_path / '0.jpg'), str(tmp_path / '1.jpg')}
+        assert not bad & set(names)
+    assert set(dataset.pipeline.transforms[0].bad_files()) == bad
 
 
 @pytest.mark.parametrize('workers', [0, 2])
 def test_one_bad_image_too_many_stops_and_lists_all(tmp_path, workers):
     # With two workers, each meets fewer than the limit: the count is a common one.
-    dataset = dataset_of(bad_folder(tmp_path, bad=4, count=4), 3)
+    dataset = bad_folder(tmp_path, 3, bad=4, count=4)
     loader = DataLoader(dataset, 1, num_workers=workers, collate_fn=pseudo_collate)
     with pytest.raises(DatasetError) as caught:
         list(loader)
     # Else the loader would stay in a cycle, and stop its workers slowly.
     traceback.clear_frames(caught.tb)
-    for number in range(4):
-        assert f'{number}.jpg' in str(caught.value)
+    assert all(f'{number}.jpg' in str(caught.value) for number in range(4))
 
 
 def test_test_mode_tolerates_none(tmp_path):
-    dataset = dataset_of(bad_folder(tmp_path, bad=1), 5, test_mode=True)
+    dataset = bad_folder(tmp_path, 5, bad=1, test_mode=True)
     with pytest.raises(DatasetError, match='test mode'):
         dataset[0]
     assert dataset[1]['inputs'].shape == (3, 40, 60)
@@ -139,51 +132,22 @@ def test_copies_share_the_count_and_the_file_is_removed():
 
 
 def test_files_come_from_a_storage_where_there_is_one():
-    class Storage:
-        def read(self, key):
-            if key != 'a':
-                raise FileNotFoundError(f'no key {key} in box.lmdb')
-            return cv2.imencode('.png', picture())[1].tobytes()
-
-    results = LoadImage()({'img_path': 'a', 'storage': Storage()})
-    assert np.array_equal(results['img'], picture())
-    with pytest.raises(DatasetError, match=r'no key b in box\.lmdb'):
-        LoadImage()({'img_path': 'b', 'storage': Storage()})
-
-
-def test_a_label_becomes_a_field_of_the_sample():
-    packed = PackImage()({'img': picture(), 'img_path': 'a', 'gt_label': np.int64(7)})
-    sample = packed['data_samples']
-    assert type(sample.gt_label) is int
-    assert sample.gt_label == 7
-    assert sample.keys() == ['gt_label']
-    assert sample.img_path == 'a'
-    assert 'gt_label' not in PackImage()({'img': picture()})['data_samples']
-
-
-def test_channel_order_and_float(tmp_path):
-    path = str(tmp_path / 'image.png')
-    assert cv2.imwrite(path, picture())
-    bgr = LoadImage(to_float32=True)({'img_path': path})['img']
-    rgb = LoadImage(color='rgb')({'img_path': path})['img']
-    assert bgr.dtype == np.float32
-    assert np.array_equal(bgr, picture())
-    assert np.array_equal(rgb, picture()[..., ::-1])
-    with pytest.raises(ValueError, match='color'):
-        LoadImage(color='grey')
+    data = cv2.imencode('.png', picture())[1].tobytes()
+    image = LoadImage(to_float32=True)(stored(data))['img']
+    assert image.dtype == np.float32
+    assert np.array_equal(image, picture())
+    storage = Mock(read=Mock(side_effect=FileNotFoundError('no key b in box')))
+    with pytest.raises(DatasetError, match='no key b in box'):
+        LoadImage()({'img_path': 'b', 'storage': storage})
 
 
 @pytest.mark.parametrize(
     ('reduce_to', 'side'), [(None, 160), (90, 160), (80, 80), (30, 40), (5, 20)]
 )
-def test_reduced_decoding(tmp_path, reduce_to, side):
-    path = tmp_path / 'image.jpg'
-    cv2.imwrite(str(path), picture(160, 240))
-    assert read_header(path.read_bytes())[:2] == (160, 240)
-    loader = LoadImage(reduce_to=reduce_to)
-    assert loader({'img_path': str(path)})['img'].shape[0] == side
-    labelled = loader({'img_path': str(path), 'instances': []})
-    assert labelled['img'].shape[0] == 160, 'boxes would no longer fit'
+def test_reduced_decoding(reduce_to, side):
+    results, loader = stored(encode(picture(160, 240))), LoadImage(reduce_to=reduce_to)
+    heights = [loader(results | more)['img'].shape[0] for more in ({}, {'instances': []})]
+    assert heights == [side, 160]  # else boxes would no longer fit
 
 
 @pytest.mark.parametrize('backend', ['pillow', 'cv2'])
@@ -215,15 +179,6 @@ def test_random_resized_crop_falls_back_to_the_centre():
     crop = RandomResizedCrop(24, scale=(1.0, 1.0), ratio=(3 / 4, 4 / 3))
     assert crop.draw(30, 300) == (130, 0, 170, 30)
     assert crop.draw(300, 30) == (0, 130, 30, 170)
-
-
-def test_pillow_filters_like_torchvision():
-    image = picture(64, 90)
-    pil = Image.fromarray(image)
-    mode = functional.InterpolationMode.BICUBIC
-    expected = np.asarray(functional.resized_crop(pil, 7, 5, 50, 61, [24, 20], mode))
-    ours = resize_box(image, (5, 7, 66, 57), (24, 20), 'bicubic', 'pillow')
-    assert np.array_equal(ours, expected)
 
 
 def texture(width, height):
@@ -263,9 +218,163 @@ def test_other_backends_look_at_the_same_place(backend):
 
 
 @pytest.mark.parametrize(
-    'kwargs',
-    [dict(interpolation='nearest'), dict(backend='gpu'), dict(scale=(0, 1)), dict(ratio=(2, 1))],
+    ('name', 'options', 'message'),
+    [
+        ('LoadImage', dict(color='grey'), "color must be 'bgr' or 'rgb', got 'grey'"),
+        ('LoadImage', dict(max_bad=-1), 'max_bad must not be negative, got -1'),
+        ('RandomResizedCrop', dict(size=8, interpolation='nearest'), "or random: 'nearest'"),
+        ('RandomResizedCrop', dict(size=8, backend='gpu'), "backend must be .* got 'gpu'"),
+        ('RandomResizedCrop', dict(size=8, scale=(0, 1)), 'scale and ratio must be positive'),
+        ('RandomResizedCrop', dict(size=8, ratio=(2, 1)), r'ascending: .*\(2, 1\)'),
+        ('CenterResizedCrop', dict(size=8, ratio=1.1), r'ratio must lie in \(0, 1\], got 1.1'),
+        ('LoadRandomResizedCrop', dict(size=8, decoder='pillow'), "one of .*, got 'pillow'"),
+        ('LoadRandomResizedCrop', dict(size=8, decoder='simplejpeg'), 'pip install simplejpeg'),
+        ('RandomFlipFlag', dict(prob=2), r'prob must lie in \[0, 1\], got 2'),
+        ('ColorJitter', dict(hue=0.6), 'hue <= 0.5'),
+        ('ColorJitter', dict(brightness=-1), 'brightness'),
+        ('RandomGrayscale', dict(prob=1.1), 'no probability'),
+        ('GaussianBlur', dict(sigma=(2.0, 1.0)), 'ascending'),
+        ('Solarize', dict(threshold=300), 'threshold=300'),
+        ('MultiView', dict(views=[]), 'empty'),
+        ('MultiView', dict(views=[dict(count=0, pipeline=[dict(type='x')])]), 'positive count'),
+        ('MultiView', dict(views=[dict(count=1)]), 'pipeline'),
+        ('RandAugment', dict(interpolation='nearest'), 'interpolation must be one of'),
+        *[
+            ('RandAugment', dict(policy=policy), "is none of timm's")
+            for policy in ('rand-m9-x3', 'augmix-m5', 'rand-mx')
+        ],
+        ('LoadSegmentationMap', dict(num_classes=256), 'num_classes'),
+    ],
 )
-def test_wrong_options_are_refused(kwargs):
-    with pytest.raises(ValueError):
-        RandomResizedCrop(24, **kwargs)
+def test_wrong_options_are_refused(monkeypatch, name, options, message):
+    monkeypatch.setattr(jpeg, 'available', lambda decoder: decoder == 'cv2')
+    with pytest.raises(ValueError, match=message):
+        TRANSFORMS.build(dict(type=f'lightvit_dense.{name}', **options))
+
+
+# ---------------------------------------------------------------- loading a crop at once
+
+INSTALLED = [name for name in jpeg.DECODERS if jpeg.available(name)]
+
+
+PICTURES = {name: photo(name, (500, 375)) for name in ('astronaut', 'cat', 'china')}
+
+
+def encode(image, *options):
+    done, data = cv2.imencode('.jpg', image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90, *options])
+    assert done
+    return data.tobytes()
+
+
+CROP = dict(size=32, scale=(0.08, 1.0), interpolation='random')
+
+
+def stored(data):
+    """Return what a data set gives whose storage has this one file."""
+    return {'img_path': 'x', 'storage': SimpleNamespace(read=lambda key: data)}
+
+
+def fast(data, seed=0, **options):
+    np.random.seed(seed)
+    return LoadRandomResizedCrop(**CROP | options)(stored(data))
+
+
+def plain(data, seed=0, **options):
+    np.random.seed(seed)
+    crop = RandomResizedCrop(**CROP | dict(backend='torch') | options)
+    return crop(LoadImage(color='rgb')(stored(data)))
+
+
+def differences(pairs):
+    """Return what pairs of images differ in: pixels on average; means and deviations at most."""
+    pairs = [(one.astype(float), other.astype(float)) for one, other in pairs]
+    pixels = np.mean([np.abs(one - other).mean() for one, other in pairs])
+    means = max(abs(one.mean() - other.mean()) for one, other in pairs)
+    return pixels, means, max(abs(one.std() / other.std() - 1) for one, other in pairs)
+
+
+@pytest.mark.parametrize('decoder', INSTALLED)
+@pytest.mark.parametrize('progressive', [0, 1])
+@pytest.mark.parametrize('restart', [0, 3])
+@pytest.mark.parametrize('sampling', ['444', '422', '420', '440', '411', 'grey'])
+def test_windows_have_the_pixels_of_the_whole_image(decoder, progressive, restart, sampling):
+    image = photo('astronaut', (101, 77))
+    options = [cv2.IMWRITE_JPEG_PROGRESSIVE, progressive, cv2.IMWRITE_JPEG_RST_INTERVAL, restart]
+    if sampling == 'grey':
+        data = cv2.imencode('.jpg', image[..., 0], options)[1].tobytes()
+    else:
+        factor = getattr(cv2, f'IMWRITE_JPEG_SAMPLING_FACTOR_{sampling}')
+        data = encode(image, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, factor, *options)
+    header = jpeg.read_header(data)
+    assert (header.height, header.width, header.orientation) == (77, 101, 1)
+    rng = np.random.RandomState(0)
+    for reduce in (1, 2, 4, 8):
+        height, width = -(-77 // reduce), -(-101 // reduce)
+        if reduce == 1:
+            whole = np.asarray(Image.open(io.BytesIO(data)).convert('RGB'))
+        else:
+            whole = jpeg.decode_window(data, header, (0, 0, width, height), reduce, 'cv2')
+        for _ in range(6):
+            left, right = sorted(rng.choice(width + 1, 2, replace=False).tolist())
+            top, bottom = sorted(rng.choice(height + 1, 2, replace=False).tolist())
+            box = (left, top, right, bottom)
+            window = jpeg.decode_window(data, header, box, reduce, decoder)
+            assert np.array_equal(window, whole[top:bottom, left:right]), (reduce, box)
+
+
+@pytest.mark.parametrize('decoder', INSTALLED)
+@pytest.mark.parametrize('backend', ['torch', 'pillow', 'cv2'])
+def test_same_as_loading_then_cropping(decoder, backend):
+    data = encode(photo('cat', (240, 180)))
+    for seed in range(8):
+        one = fast(data, seed, decoder=decoder, backend=backend, reduce=False)
+        two = plain(data, seed, backend=backend)
+        assert np.array_equal(one['img'], two['img'])
+        assert one['img'].flags.c_contiguous  # else packing would have to turn it around
+        assert one['img_shape'] == two['img_shape'] == (32, 32)
+        assert one['ori_shape'] == two['ori_shape'] == (180, 240)
+
+
+@pytest.mark.parametrize('name', PICTURES)
+@pytest.mark.parametrize('reduce', [False, True])
+def test_statistics_are_those_of_torchvision(name, reduce):
+    """The same boxes through PIL and torchvision, as the authors load images."""
+    data = encode(PICTURES[name])
+    decoded = Image.open(io.BytesIO(data))
+    crop = RandomResizedCrop(96, (0.08, 1.0), interpolation='random')
+    pairs = []
+    for seed in range(8):
+        ours = fast(data, seed, size=96, reduce=reduce)['img']
+        np.random.seed(seed)
+        left, top, right, bottom = crop.draw(375, 500)
+        mode = functional.InterpolationMode(crop.draw_method())
+        box = (top, left, bottom - top, right - left)
+        pairs.append((ours, np.asarray(functional.resized_crop(decoded, *box, (96, 96), mode))))
+    # Reduced decoding filters otherwise, and its grid is off by up to half a pixel.
+    limits = (4, 0.6, 0.01) if reduce else (0.02, 0.01, 1e-4)
+    assert all(np.less(differences(pairs), limits))
+
+
+@pytest.mark.parametrize('decoder', [name for name in INSTALLED if name != 'cv2'])
+@pytest.mark.parametrize('name', PICTURES)
+def test_plain_chroma_and_unfiltered_resize_keep_the_statistics(name, decoder):
+    data = encode(PICTURES[name])
+    quick = dict(size=224, backend='cv2', smooth_chroma=False, decoder=decoder)
+    pairs = [
+        (fast(data, seed, **quick)['img'], plain(data, seed, size=224)['img']) for seed in range(8)
+    ]
+    found = differences(pairs)
+    assert found[0] > 0
+    assert all(np.less(found, (3, 0.6, 0.02)))
+
+
+def test_reduction_covers_the_wanted_size():
+    assert choose_reduction((0, 0, 500, 375), (224, 224)) == 1
+    assert choose_reduction((0, 0, 448, 448), (224, 224)) == 2
+    assert choose_reduction((10, 10, 1000, 457), (224, 224)) == 1
+    assert choose_reduction((0, 0, 5000, 4000), (224, 224)) == 8
+
+
+def test_the_decoder_is_one_that_is_there(monkeypatch):
+    monkeypatch.setattr(jpeg, 'available', lambda name: name == 'cv2')
+    assert LoadRandomResizedCrop(32).decoder == 'cv2'

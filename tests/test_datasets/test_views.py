@@ -1,26 +1,35 @@
-"""Photometric transforms against torchvision; several views of one image."""
+"""Photometric transforms against torchvision and timm; several views, and the recipes' ones."""
+
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from mmcv.transforms import Compose
+from mmengine.config import Config
 from mmengine.dataset import default_collate, pseudo_collate
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import init_default_scope
 from PIL import Image
+from timm.data import create_transform
 from torchvision.transforms import functional as TF
 
+from lightvit_dense.compat.pillow_posterize import allow_zero_bits
 from lightvit_dense.datasets.determinism import seeded
 from lightvit_dense.datasets.transforms import color
-from lightvit_dense.registry import TRANSFORMS
+from lightvit_dense.models import MultiViewPreprocessor
+from lightvit_dense.registry import MODELS, TRANSFORMS
 
 
-def picture(height: int = 37, width: int = 45, seed: int = 0) -> np.ndarray:
+def picture(height: int = 37, width: int = 45) -> np.ndarray:
     """Noise of all frequencies, so that colours are neither grey nor all alike."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     coarse = rng.uniform(0, 255, (5, 6, 3)).astype(np.uint8)
     smooth = np.asarray(Image.fromarray(coarse).resize((width, height))).astype(float)
     return (smooth + rng.normal(0, 25, smooth.shape)).clip(0, 255).astype(np.uint8)
 
 
-NAMES = ('brightness', 'contrast', 'saturation', 'hue')
+CONFIGS = Path(__file__).parents[2] / 'configs' / 'pretrain'
 
 
 @pytest.mark.parametrize('sigma', [0.1, 0.5, 1.0, 2.0])
@@ -43,30 +52,26 @@ def test_grey_and_solarize_are_torchvisions() -> None:
         assert np.array_equal(found, np.asarray(expected))
 
 
-def test_jitter_draws_from_torchvisions_ranges() -> None:
-    """Each strength alone: the factors drawn fill the range; together: all orders occur."""
-    drawn: dict[str, list[float]] = {name: [] for name in NAMES}
-    orders = set()
-    with pytest.MonkeyPatch.context() as patch:
-        seen: list[str] = []
-        for name in NAMES:
-
-            def spy(image: Image.Image, amount: float, name: str = name) -> Image.Image:
-                drawn[name].append(amount)
-                seen.append(name)
-                return image
-
-            patch.setattr(TF, f'adjust_{name}', spy)
-        jitter = color.ColorJitter(0.4, 1.5, 0.2, 0.1)
-        for _ in range(300):
-            seen.clear()
-            jitter.change(picture(4, 4))
-            orders.add(tuple(seen))
+def test_jitter_draws_from_torchvisions_ranges(monkeypatch) -> None:
+    """The factors drawn fill their ranges, and all orders occur."""
     ranges = dict(brightness=(0.6, 1.4), contrast=(0, 2.5), saturation=(0.8, 1.2), hue=(-0.1, 0.1))
+    drawn: list[tuple[str, float]] = []
+    for name in ranges:
+
+        def spy(image: Image.Image, amount: float, name: str = name) -> Image.Image:
+            drawn.append((name, amount))
+            return image
+
+        monkeypatch.setattr(TF, f'adjust_{name}', spy)
+    jitter, image = color.ColorJitter(0.4, 1.5, 0.2, 0.1), picture(4, 4)
+    for _ in range(300):
+        jitter.change(image)
     for name, (low, high) in ranges.items():
-        assert low <= min(drawn[name]) < low + 0.05 * (high - low)
-        assert high >= max(drawn[name]) > high - 0.05 * (high - low)
-    assert len(orders) == 24
+        amounts, margin = [value for key, value in drawn if key == name], 0.05 * (high - low)
+        assert low <= min(amounts) < low + margin
+        assert high - margin < max(amounts) <= high
+    names = [name for name, _ in drawn]
+    assert len({tuple(names[at : at + 4]) for at in range(0, 1200, 4)}) == 24
 
 
 @pytest.mark.parametrize('prob', [0.0, 0.3, 1.0])
@@ -78,54 +83,51 @@ def test_probability(prob: float) -> None:
     assert (np.mean(changed) == prob) or 0 < prob < 1
 
 
-@pytest.mark.parametrize(
-    ('name', 'arguments', 'message'),
-    [
-        ('ColorJitter', dict(hue=0.6), 'hue <= 0.5'),
-        ('ColorJitter', dict(brightness=-1), 'brightness'),
-        ('RandomGrayscale', dict(prob=1.1), 'no probability'),
-        ('GaussianBlur', dict(sigma=(2.0, 1.0)), 'ascending'),
-        ('Solarize', dict(threshold=300), 'threshold=300'),
-        ('MultiView', dict(views=[]), 'empty'),
-        ('MultiView', dict(views=[dict(count=0, pipeline=[dict(type='x')])]), 'positive count'),
-        ('MultiView', dict(views=[dict(count=1)]), 'pipeline'),
-    ],
-)
-def test_wrong_arguments_are_refused(name: str, arguments: dict, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        TRANSFORMS.build(dict(type=f'lightvit_dense.{name}', **arguments))
+@pytest.mark.parametrize('policy', ['rand-m9-mstd0.5-inc1', 'rand-m10-mstd0.5-inc1'])
+def test_rand_augment_is_what_timm_makes_of_the_recipe(policy: str) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    _, theirs, _ = create_transform(
+        32, is_training=True, auto_augment=policy, interpolation='bicubic', separate=True,
+        color_jitter=0.3,
+    )  # fmt: skip
+    allow_zero_bits(theirs.transforms[0].ops)
+    ours, changed = color.RandAugment(policy), 0
+    for seed in range(40):
+        with seeded(seed):
+            expected = np.asarray(theirs(Image.fromarray(image)))
+        with seeded(seed):
+            found = ours(dict(img=image.copy()))['img']
+        np.testing.assert_array_equal(found, expected)
+        assert found.dtype == np.uint8
+        changed += (found != image).any()
+    assert changed > 20
 
 
-def test_floats_are_refused() -> None:
-    with pytest.raises(ValueError, match='ColorJitter needs uint8'):
-        color.ColorJitter(0.4)(dict(img=picture().astype(np.float32)))
-
-
-def two_sizes() -> list:
-    """The pipeline of 2 views of 16 px and 3 of 8 px."""
-
-    def crop(size: int) -> list[dict]:
-        strengths = dict(brightness=0.4, contrast=0.4, hue=0.1, prob=0.8)
-        return [
-            dict(type='lightvit_dense.RandomResizedCrop', size=size),
-            dict(type='mmcv.RandomFlip', prob=0.5),
-            dict(type='lightvit_dense.ColorJitter', **strengths),
-            dict(type='lightvit_dense.GaussianBlur'),
-        ]
-
-    views = [dict(count=2, pipeline=crop(16)), dict(count=3, pipeline=crop(8))]
-    return [
-        TRANSFORMS.build(dict(type='lightvit_dense.MultiView', views=views)),
-        TRANSFORMS.build(dict(type='lightvit_dense.PackViews')),
-    ]
+def test_the_strongest_posterisation_is_black_as_it_was_before_pillow_refused_it() -> None:
+    ops = color.RandAugment('rand-m10-inc1').augment.ops
+    op = next(op for op in ops if op.name == 'PosterizeIncreasing')
+    op.prob = 1.0
+    image = Image.fromarray(np.full((4, 4, 3), 255, np.uint8))
+    assert not np.asarray(op(image)).any()
+    op.magnitude = 5  # two bits
+    assert (np.asarray(op(image)) == 192).all()
 
 
 def packed(seed: int) -> dict:
-    results = dict(img=picture(), img_path='a.jpg')
+    """Return 2 views of 16 px and 3 of 8 px."""
+    changes = [
+        dict(type='mmcv.RandomFlip', prob=0.5),
+        dict(type='lightvit_dense.ColorJitter', brightness=0.4, contrast=0.4, hue=0.1, prob=0.8),
+        dict(type='lightvit_dense.GaussianBlur'),
+    ]
+    crops = [dict(type='lightvit_dense.RandomResizedCrop', size=size) for size in (16, 8)]
+    views = [
+        dict(count=n, pipeline=[crop, *changes]) for n, crop in zip((2, 3), crops, strict=True)
+    ]
+    several = TRANSFORMS.build(dict(type='lightvit_dense.MultiView', views=views))
     with seeded(seed):
-        for transform in two_sizes():
-            results = transform(results)
-    return results
+        results = several(dict(img=picture(), img_path='a.jpg'))
+    return TRANSFORMS.build(dict(type='lightvit_dense.PackViews'))(results)
 
 
 def test_views_are_many_different_and_repeatable() -> None:
@@ -140,25 +142,67 @@ def test_views_are_many_different_and_repeatable() -> None:
 
 @pytest.mark.parametrize('collate', [default_collate, pseudo_collate])
 def test_preprocessor_normalises_each_view(collate) -> None:
-    from lightvit_dense.models import MultiViewPreprocessor
-
     mean, std = [100.0, 110.0, 120.0], [50.0, 60.0, 70.0]
     items = [packed(seed) for seed in (1, 2)]
     batch = MultiViewPreprocessor(mean, std)(collate(items), True)
-    shapes = [(2, 3, 16, 16)] * 2 + [(2, 3, 8, 8)] * 3
-    assert [tuple(view.shape) for view in batch['inputs']] == shapes
     assert [sample.img_path for sample in batch['data_samples']] == ['a.jpg'] * 2
+    center, scale = (torch.tensor(values).view(3, 1, 1) for values in (mean, std))
     for number, view in enumerate(batch['inputs']):
-        for item, found in zip(items, view, strict=True):
-            for channel in range(3):
-                expected = (item['inputs'][number][channel].float() - mean[channel]) / std[channel]
-                torch.testing.assert_close(found[channel], expected)
+        expected = [(item['inputs'][number] - center) / scale for item in items]
+        torch.testing.assert_close(view, torch.stack(expected))
 
 
-def test_preprocessor_refuses_one_image() -> None:
-    from lightvit_dense.models import MultiViewPreprocessor
-
+def test_other_inputs_are_refused() -> None:
     with pytest.raises(ValueError, match='list of views'):
         MultiViewPreprocessor([0.0] * 3, [1.0] * 3)(dict(inputs=torch.zeros(2, 3, 8, 8)))
     with pytest.raises(ValueError, match='mean and std'):
         MultiViewPreprocessor([0.0] * 3, [1.0, 0.0, 1.0])
+    with pytest.raises(ValueError, match='ColorJitter needs uint8'):
+        color.ColorJitter(0.4)(dict(img=np.zeros((8, 8, 3))))
+
+
+def load(name: str) -> Config:
+    cfg = Config.fromfile(CONFIGS / f'{name}_vit-tiny.py')
+    init_default_scope(cfg.default_scope)
+    return cfg
+
+
+@pytest.mark.parametrize(('name', 'sizes'), [('mocov3', [224] * 2), ('dino', [224] * 2 + [96] * 8)])
+def test_views_have_the_papers_number_size_and_changes(name, sizes) -> None:
+    pipeline = load(name).train_dataloader.dataset.pipeline[1:]
+    image = np.random.default_rng(0).integers(0, 255, (120, 150, 3), dtype=np.uint8)
+    views = Compose([TRANSFORMS.build(step) for step in pipeline])
+    with seeded(0):
+        batch = default_collate([views(dict(img=image, img_path='a')) for _ in range(2)])
+    assert [tuple(view.shape) for view in batch['inputs']] == [(2, 3, s, s) for s in sizes]
+    # Blur in the first view always, in the second rarely; solarization in the second only.
+    probabilities = [
+        {step.type.split('.')[-1]: step.get('prob') for step in view.pipeline}
+        for view in pipeline[0]['views']
+    ]
+    assert [p['GaussianBlur'] for p in probabilities][:2] == [1.0, 0.1]
+    assert [p.get('Solarize') for p in probabilities][:2] == [None, 0.2]
+    assert {(p['ColorJitter'], p['RandomGrayscale']) for p in probabilities} == {(0.8, 0.2)}
+
+
+@pytest.mark.parametrize(
+    ('name', 'per_256', 'batch'),
+    [('simmim', 0.5e-4, 2048), ('mocov3', 1.5e-4, 1024), ('dino', 5e-4, 1024)],
+)
+def test_rates_follow_the_linear_rule_and_decay_the_official_code(name, per_256, batch) -> None:
+    cfg = load(name)
+    assert cfg.train_dataloader.batch_size * 8 == cfg.auto_scale_lr.base_batch_size == batch
+    optimizer = cfg.optim_wrapper.optimizer
+    assert optimizer.lr == pytest.approx(per_256 * batch / 256)
+    for key in ('hidden', 'out_channels'):  # the groups do not depend on the heads' sizes
+        for node in (cfg.model, cfg.model.get('head') or {}):
+            if key in node:
+                node[key] = 8
+    model = MODELS.build(cfg.model)
+    groups = build_optim_wrapper(model, cfg.optim_wrapper).param_groups
+    decay = {id(p): group['weight_decay'] for group in groups for p in group['params']}
+    for key, parameter in model.named_parameters():
+        exempt = parameter.ndim == 1 and name != 'mocov3'
+        exempt |= name == 'simmim' and key.endswith(('mask_token', 'cls_token'))
+        if parameter.requires_grad:
+            assert decay[id(parameter)] == (0.0 if exempt else optimizer.weight_decay)
