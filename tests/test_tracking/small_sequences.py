@@ -1,11 +1,17 @@
-"""Tiny sequence sets on disk, in the layouts that their makers publish."""
+"""Tiny sets of sequences as published, and a tracker that finds its template by correlation."""
 
 import json
 import multiprocessing
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
+from torch import nn
+
+from lightvit_dense.datasets.errors import DatasetError
+from tracking.datasets.sequence import VideoSequence
+from tracking.runtime.tracker import Tracker
 
 
 def picture(seed: int, height: int = 12, width: int = 16) -> np.ndarray:
@@ -60,6 +66,13 @@ def write_lasot_sequence(
         flags = ['1' if frame in gone else '0' for frame in range(len(boxes))]
         (folder / file).write_text(','.join(flags))
     return folder
+
+
+def write_attributes(root: Path, name: str, given: tuple[int, ...]) -> None:
+    """Say which of LaSOT's 14 attributes a sequence has."""
+    (root / 'att').mkdir(exist_ok=True)
+    flags = ['1' if place in given else '0' for place in range(14)]
+    (root / 'att' / f'{name}.txt').write_text(','.join(flags))
 
 
 def write_frames(folder: Path, count: int, first: int = 1, digits: int = 8) -> None:
@@ -124,3 +137,75 @@ def same(a, b):
         assert (one.class_name, len(one)) == (other.class_name, len(other))
         for frame in (0, len(one) - 1):
             np.testing.assert_array_equal(one.frames.read(frame), other.frames.read(frame))
+
+
+class SizesOnly(nn.Module):
+    """What the runtime asks a model: its sizes."""
+
+    template_size, search_size = 64, 128
+    template_factor, search_factor = 2.0, 4.0
+
+
+class Correlation:
+    """A frame network: the place where the target of the template fits best."""
+
+    def set_template(self, crop, box):
+        x, y, self.width, self.height = np.rint(box).astype(int)
+        self.target = crop[y : y + self.height, x : x + self.width]
+
+    def __call__(self, crop):
+        fits = cv2.matchTemplate(crop, self.target, cv2.TM_CCOEFF_NORMED)
+        _, best, _, (x, y) = cv2.minMaxLoc(fits)
+        return np.array([x, y, self.width, self.height], np.float64), (1 + best) / 2
+
+
+def correlation_tracker(monkeypatch) -> Tracker:
+    monkeypatch.setattr('tracking.runtime.tracker.build_network', lambda *_: Correlation())
+    return Tracker(SizesOnly())
+
+
+@dataclass
+class ArrayFrames:
+    frames: list
+    missing: tuple[int, ...] = ()
+    folder: str = 'img'
+
+    def __len__(self):
+        return len(self.frames)
+
+    def read(self, index):
+        if index in self.missing:
+            raise DatasetError(f'{self.name(index)} does not exist')
+        return self.frames[index]
+
+    def name(self, index):
+        return f'{self.folder}/{index:08d}.jpg'
+
+
+def moving_target(count=12, size=(120, 160), seed=0):
+    """A textured square of 24x20 pixels on a curve over a smooth background; exact boxes."""
+    random = np.random.default_rng(seed)
+    small = random.integers(0, 256, (8, 8, 3)).astype(np.uint8)
+    background = cv2.resize(small, size[::-1], interpolation=cv2.INTER_CUBIC)
+    target = random.integers(0, 256, (20, 24, 3)).astype(np.uint8)
+    target = cv2.GaussianBlur(target, (3, 3), 0)
+    frames, boxes = [], []
+    for step in range(count):
+        x, y = 20 + 8 * step, round(50 + 30 * np.sin(step / 3))
+        frame = background.copy()
+        frame[y : y + 20, x : x + 24] = target
+        frames.append(frame)
+        boxes.append((x, y, 24, 20))
+    return frames, np.array(boxes, np.float64)
+
+
+def sequence_of(frames, boxes, name='square-1', missing=()):
+    visible = np.ones(len(boxes), bool)
+    return VideoSequence(name, ArrayFrames(frames, missing), boxes, visible)
+
+
+def write_folder(folder, frames, names=None):
+    """Write frames as pictures of a folder."""
+    for index, frame in enumerate(frames):
+        write_picture(folder / (names[index] if names else f'{index}.png'), frame)
+    return folder

@@ -1,6 +1,5 @@
-"""A tracker of a few thousand parameters, and pairs of crops for it."""
+"""A tracker of a few thousand parameters."""
 
-import numpy as np
 import torch
 from mmengine.config import Config
 from torch import nn
@@ -28,7 +27,6 @@ HIERA = dict(
     arch=dict(embed_dim=8, stages=(1, 1, 3, 1), num_heads=1),
     elimination=dict(blocks=(3,), keep=0.4),
 )
-BOX = np.array([8.0, 6.0, 14.0, 18.0])
 
 
 def small_tracker(backbone=None, head=None, **kwargs):
@@ -68,20 +66,16 @@ def write_tracker_files(folder, model):
     return str(config), str(checkpoint)
 
 
-def crop(side, seed=0, border=0):
-    """Return noise, with rows and columns of zero padding."""
-    pixels = np.random.default_rng(seed).integers(0, 256, (side, side, 3), dtype=np.uint8)
-    pixels[:border] = pixels[:, :border] = 0
-    return pixels
-
-
-def pairs(count=2, template=32, search=64):
+def pairs(count=2):
     """Return a collated batch with targets at different places."""
     generator = torch.Generator().manual_seed(1)
-
-    def crop(side):
-        return torch.randint(0, 256, (3, side, side), dtype=torch.uint8, generator=generator)
-
+    inputs = {
+        name: [
+            torch.randint(0, 256, (3, side, side), dtype=torch.uint8, generator=generator)
+            for _ in range(count)
+        ]
+        for name, side in (('template', 32), ('search', 64))
+    }
     samples = [
         TrackSample(
             template_box=torch.tensor([0.25, 0.25, 0.5, 0.5]),
@@ -90,7 +84,4 @@ def pairs(count=2, template=32, search=64):
         )
         for i in range(count)
     ]
-    inputs = dict(
-        template=[crop(template) for _ in range(count)], search=[crop(search) for _ in range(count)]
-    )
     return dict(inputs=inputs, data_samples=samples)

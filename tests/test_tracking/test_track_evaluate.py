@@ -1,33 +1,202 @@
-"""The tool that judges result files."""
+"""Metrics of test loops, the tool that judges result files, plots and film strips."""
 
 import csv
 import json
+from dataclasses import replace
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
+import torch
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.evaluator import Evaluator
 
+import tracking  # noqa: F401
+from lightvit_dense.apis.testing import _visualization_hook
+from lightvit_dense.compat import finish_distributed
 from lightvit_dense.errors import UserError
-from tracking.evaluation import Truth, score
+from lightvit_dense.evaluation import read_predictions
+from lightvit_dense.evaluation.joint import class_tables
+from lightvit_dense.visualization import line_color
+from tracking.datasets import LaSOT, SequenceDataset, VideoSequence
+from tracking.evaluation import Protocol, Truth, score
 from tracking.evaluation.collect import TrackerResults, open_source
 from tracking.evaluation.got10k import overlaps
-from tracking.runtime.results import write_result
+from tracking.evaluation.plots import curve_plot
+from tracking.registry import DATASETS, HOOKS, METRICS
+from tracking.runtime.results import read_result, read_seconds, write_result
+from tracking.structures import TrackSample
+from tracking.tools import film_strip as tool
 from tracking.tools.evaluate import main
+from tracking.visualization import TRUTH_COLOR, film_strip, outline_targets
 
-from .small_results import NAMES, predict, write_tracker, write_world
-from .small_sequences import write_got10k
+from .small_sequences import (
+    ArrayFrames,
+    in_processes,
+    write_attributes,
+    write_folder,
+    write_got10k,
+    write_lasot_sequence,
+)
+
+ATTRIBUTES = {'cat-1': (0, 4), 'cat-12': (4,), 'dog-3': (12,)}
+NAMES = tuple(ATTRIBUTES)
 
 
 @pytest.fixture(scope='module')
 def world(tmp_path_factory):
+    """Three sequences of LaSOT's test set, predictions and results of two trackers, truths."""
     root = tmp_path_factory.mktemp('world')
-    boxes = write_world(root / 'data')
-    predictions = {'good': predict(boxes, 2), 'bad': predict(boxes, 15)}
+    predictions = {'good': {}, 'bad': {}}
+    for seed, name in enumerate(NAMES):
+        rng, length = np.random.default_rng(seed), 8 + seed
+        corner = np.array([40.0, 30]) + rng.integers(-3, 4, (length, 2)).cumsum(axis=0)
+        sizes = rng.integers(15, 30, (length, 2))
+        boxes = np.concatenate([np.maximum(corner, 1), sizes], axis=1)
+        write_lasot_sequence(root / 'data', name, boxes, occluded=(3,), away=(5,))
+        write_attributes(root / 'data', name, ATTRIBUTES[name])
+        for tracker, noise in (('good', 2), ('bad', 15)):
+            moved = boxes + np.pad(rng.normal(0, noise, (length, 2)), ((0, 0), (0, 2)))
+            predictions[tracker][name] = moved
+    (root / 'data' / 'testing_set.txt').write_text('\n'.join(NAMES))
     for name, predicted in predictions.items():
         write_tracker(root / 'results' / name, predicted)
-    source, _ = open_source(f'lasot:{root / "data"}')
-    truths = [Truth.of(source.sequence(place)) for place in range(len(source))]
-    return root, predictions, truths
+    dataset = dataset_of(root)
+    return root, predictions, [Truth.of(dataset.sequence(place)) for place in range(3)]
+
+
+def sequences_of(root):
+    return dict(type='tracking.LaSOT', data_root=str(root / 'data'), split='test')
+
+
+def dataset_of(root, **options):
+    kind = 'tracking.SequenceDataset'
+    return DATASETS.build(dict(type=kind, sequences=sequences_of(root), **options))
+
+
+def write_tracker(folder, predictions, layout='lasot'):
+    for name, boxes in predictions.items():
+        write_result(folder, name, boxes, np.full(len(boxes), 0.05), layout)
+    return folder
+
+
+@pytest.fixture(scope='module')
+def samples(world):
+    """Samples as a model leaves them in a test loop."""
+    found = pseudo_collate(list(dataset_of(world[0])))['data_samples']
+    for sample in found:
+        sample.boxes = world[1]['bad'][sample.sequence.name]
+        sample.seconds = np.full(len(sample.boxes), 0.02)
+    return found
+
+
+def evaluate(samples, kind='tracking.OnePassEvaluation', **options):
+    metric = METRICS.build(dict(type=kind, **options))
+    metric.process(None, [sample.to_dict() for sample in samples])
+    return metric.evaluate(3)
+
+
+def test_items_are_whole_sequences_or_some_of_them(world):
+    dataset = dataset_of(world[0])
+    assert (len(dataset), dataset.names) == (3, NAMES)
+    batch = pseudo_collate([dataset[1]])
+    assert batch['inputs'] == {}
+    (sample,) = batch['data_samples']
+    assert isinstance(sample, TrackSample)
+    assert (sample.sequence_name, sample.dataset) == ('cat-12', 'LaSOT')
+    np.testing.assert_array_equal(sample.sequence.boxes, world[2][1].boxes)
+    assert dataset_of(world[0], names=['dog-3', 'cat-1']).names == ('dog-3', 'cat-1')
+    assert dataset_of(world[0], limit=2).names == NAMES[:2]
+    built = LaSOT(str(world[0] / 'data'), split='test')
+    for fail, message in (
+        (lambda: dataset_of(world[0], names=['dog-2']), "'dog-2'.*Did you mean 'dog-3'"),
+        (lambda: dataset_of(world[0], limit=0), 'limit=0'),
+        (lambda: SequenceDataset([built, built]), "two sequences are called 'cat-1'"),
+    ):
+        with pytest.raises(UserError, match=message):
+            fail()
+
+
+def test_metric_in_a_test_loop_equals_the_score(world, samples, tmp_path):
+    root, predictions, truths = world
+    metric = dict(type='tracking.OnePassEvaluation', out_dir=str(tmp_path), tracker_name='ours')
+    evaluator = Evaluator(metric)
+    evaluator.dataset_meta = dataset_of(root).metainfo
+    for sample in samples:
+        evaluator.process(data_samples=[sample], data_batch=None)
+    figures = evaluator.evaluate(3)
+    expected = score([predictions['bad'][name] for name in NAMES], truths)
+    assert figures == expected.figures()
+    assert 5 < figures['success'] < 95
+
+    (rows,) = class_tables(evaluator).values()
+    assert [(row['class'], row['sequences']) for row in rows] == [('cat', 2), ('dog', 1)]
+    assert rows[0]['success'] == expected.figures(np.array([0, 1]))['success']
+    found = {r['attribute']: r['sequences'] for r in evaluator.metrics[0].attribute_table}
+    assert found == {'Illumination Variation': 1, 'Camera Motion': 2, 'Low Resolution': 1}
+    for name in NAMES:
+        path = tmp_path / 'ours' / f'{name}.txt'
+        np.testing.assert_allclose(read_result(path), predictions['bad'][name], atol=5.1e-5)
+        assert (read_seconds(path) == 0.02).all()
+    # Two frames of each sequence are absent.
+    counted = evaluate(samples, protocol=dict(exclude_invalid_frames=True))
+    assert counted['OP50'] > figures['OP50']
+    assert evaluate(samples, toolkit='matlab') == figures
+
+
+def test_got10ks_metric_reads_the_size_of_the_frames_and_writes_submissions(
+    world, samples, tmp_path
+):
+    predicted, kind = world[1]['bad'], 'tracking.GOT10kMetric'
+    # Frames are 16 pixels wide and 12 high.
+    for options, size in ((dict(out_dir=str(tmp_path)), (12, 16)), (dict(clip=False), None)):
+        wanted = overlaps(list(predicted.values()), world[2], [size] * 3).figures()
+        assert evaluate(samples, kind, **options) == wanted
+    found = read_result(tmp_path / 'tracker' / 'cat-1' / 'cat-1_001.txt')
+    np.testing.assert_allclose(found, predicted['cat-1'], atol=5.1e-5)
+    silent = dict(out_dir=str(tmp_path), tracker_name='b', format_only=True)
+    assert evaluate(samples, kind, **silent) == {}
+    assert (tmp_path / 'b' / 'dog-3' / 'dog-3_time.txt').is_file()
+    with pytest.raises(UserError, match='out_dir'):
+        evaluate(samples, kind, format_only=True)
+
+
+def test_dumped_predictions_come_back(samples, tmp_path):
+    evaluate(samples, 'lightvit_dense.DumpPredictions', out_file=str(tmp_path / 'a.pkl'))
+    found = read_predictions(tmp_path / 'a.pkl')
+    assert [entry['sequence_name'] for entry in found] == list(NAMES)
+    assert 'sequence' not in found[0]
+    np.testing.assert_array_equal(found[0]['boxes'], samples[0].boxes)
+
+
+def _rank(rank, ranks, samples, folder):
+    torch.distributed.init_process_group(
+        'gloo', init_method=f'file://{folder}/store', rank=rank, world_size=ranks
+    )
+    # As a sampler that evens out shares: the first sequence is shown to both.
+    share = [*samples, samples[0]][rank::ranks]
+    torch.save(evaluate(share, out_dir=str(folder), tracker_name='both'), folder / f'{rank}.pt')
+    finish_distributed()
+
+
+def test_two_processes_count_every_sequence_once(samples, tmp_path):
+    in_processes(_rank, *((rank, 2, samples, tmp_path) for rank in range(2)))
+    for rank in range(2):
+        assert torch.load(tmp_path / f'{rank}.pt') == pytest.approx(evaluate(samples))
+    assert len(list((tmp_path / 'both').glob('*_time.txt'))) == 3
+
+
+def test_pair_iou():
+    metric = METRICS.build(dict(type='tracking.PairIoU'))
+    true = torch.tensor([0.2, 0.2, 0.4, 0.4])
+    predicted = [true, true + torch.tensor([0.2, 0, 0, 0]), true * torch.nan]
+    metric.process(None, [dict(pred_box=box, search_box=true) for box in predicted])
+    # Half of the width is shared: 1 / 3. What is no number overlaps nothing.
+    assert metric.evaluate(3) == pytest.approx(
+        {'IoU': 100 * (1 + 1 / 3) / 3, 'IoU50': 100 / 3, 'IoU75': 100 / 3}, rel=1e-5
+    )
 
 
 @pytest.fixture
@@ -51,6 +220,21 @@ def test_frames_a_second_are_frames_over_seconds_and_not_got10ks_mean_of_rates(t
     assert rates.mean() > found.speed()  # the toolkit's, first frames included
 
 
+@pytest.mark.parametrize('kind', ['success', 'precision', 'norm_precision'])
+@pytest.mark.parametrize('chosen', [np.arange(3), np.array([False, True, True])])
+def test_curves_are_ranked_and_told(world, kind, chosen):
+    boxes = {name: [world[1][name][sequence] for sequence in NAMES] for name in ('bad', 'good')}
+    scores = {name: score(predicted, world[2]) for name, predicted in boxes.items()}
+    (axes,) = curve_plot(scores, kind, chosen=chosen).axes
+    legend = [text.get_text() for text in axes.get_legend().get_texts()]
+    ranked = {name: scores[name] for name in ('good', 'bad')}
+    assert legend == [f'[{s.figures(chosen)[kind]:.1f}] {name}' for name, s in ranked.items()]
+    for found, line in zip(ranked.values(), axes.get_lines(), strict=True):
+        wanted = 100 * getattr(found, kind)[chosen].mean(axis=0)
+        np.testing.assert_allclose(line.get_ydata(), wanted)
+    assert axes.get_ylim() == (0, 100)
+
+
 def test_tables_plots_and_files(world, tmp_path, capsys):
     root = world[0]
     results = [str(root / 'results' / name) for name in ('bad', 'good')]
@@ -58,6 +242,11 @@ def test_tables_plots_and_files(world, tmp_path, capsys):
     out = ['--out', str(tmp_path / 'out'), '--json', str(tmp_path / 'all.json')]
     assert main([f'lasot:{root / "data"}', *results, *options, *out]) == 0
     text = capsys.readouterr().out
+
+    def table(name):
+        with open(tmp_path / 'out' / f'{name}.csv', newline='') as file:
+            return list(csv.DictReader(file))
+
     figures = {name: expected(world, name) for name in ('good', 'bad')}
     rows = [line for line in text.splitlines() if line.startswith(('good', 'bad'))]
     for row, name in zip(rows[:2], ('good', 'bad'), strict=True):  # the better one first
@@ -70,15 +259,11 @@ def test_tables_plots_and_files(world, tmp_path, capsys):
     assert content['trackers']['good']['frames_per_s'] == pytest.approx(20)
     assert len(content['trackers']['good']['curves']['success']) == 21
     assert (content['sequences'], content['left_out']) == (3, [])
-    with open(tmp_path / 'out' / 'trackers.csv', newline='') as file:
-        written = list(csv.DictReader(file))
-    assert [row['tracker'] for row in written] == ['good', 'bad']
-    assert float(written[1]['success']) == pytest.approx(figures['bad']['success'])
-    with open(tmp_path / 'out' / 'by_attribute.csv', newline='') as file:
-        found = {row['attribute'] for row in csv.DictReader(file)}
+    assert [row['tracker'] for row in table('trackers')] == ['good', 'bad']
+    assert float(table('trackers')[1]['success']) == pytest.approx(figures['bad']['success'])
+    found = {row['attribute'] for row in table('by_attribute')}
     assert found == {'Illumination Variation', 'Camera Motion', 'Low Resolution'}
-    with open(tmp_path / 'out' / 'by_class.csv', newline='') as file:
-        order = [(row['class'], row['tracker']) for row in csv.DictReader(file)]
+    order = [(row['class'], row['tracker']) for row in table('by_class')]
     assert order == [('cat', 'good'), ('cat', 'bad'), ('dog', 'good'), ('dog', 'bad')]
     for path in (tmp_path / 'out').glob('*.png'):
         assert cv2.imread(str(path)).std() > 10
@@ -92,30 +277,21 @@ def test_tables_plots_and_files(world, tmp_path, capsys):
     }
 
 
-CONFIG = """
-custom_imports = dict(imports=['tracking'], allow_failed_imports=False)
-test_dataloader = dict(
-    batch_size=1,
-    dataset=dict(
-        type='tracking.SequenceDataset',
-        sequences=dict(type='tracking.LaSOT', data_root={root!r}, split='test')))
-test_evaluator = dict(type='tracking.OnePassEvaluation', protocol=dict(first_frame='exclude'))
-"""
-
-
 def test_a_config_tells_data_and_habits(world, tmp_path):
-    config = tmp_path / 'config.py'
-    config.write_text(CONFIG.format(root=str(world[0] / 'data')))
+    config, sequences = tmp_path / 'config.py', sequences_of(world[0])
+    loader = dict(dataset=dict(type='tracking.SequenceDataset', sequences=sequences))
+    rules = dict(first_frame='exclude')
+    metric = dict(type='tracking.OnePassEvaluation', protocol=rules)
+    imports = dict(imports=['tracking'], allow_failed_imports=False)
+    Config(dict(custom_imports=imports, test_dataloader=loader, test_evaluator=metric)).dump(config)
     results = f'mine={world[0] / "results" / "good"}'
 
     def figures(*options):
         main([str(config), results, '--json', str(tmp_path / 'a.json'), *options])
         return json.loads((tmp_path / 'a.json').read_text())['trackers']['mine']['figures']
 
-    from tracking.evaluation import Protocol
-
     told = figures()
-    assert told == pytest.approx(expected(world, 'good', protocol=Protocol(first_frame='exclude')))
+    assert told == pytest.approx(expected(world, 'good', protocol=Protocol(**rules)))
     assert figures('--toolkit', 'pytracking') == pytest.approx(expected(world, 'good'))
     assert figures('--rule', 'first_frame=truth') == figures('--toolkit', 'pytracking')
     assert told != figures('--rule', 'first_frame=truth')
@@ -146,15 +322,12 @@ def test_missing_and_half_written_results(copy, capsys):
     (folder / 'cat-12.txt').unlink()
     half = (folder / 'dog-3.txt').read_text().splitlines(keepends=True)[:4]
     (folder / 'dog-3.txt').write_text(''.join(half))
-    with pytest.raises(UserError) as error:
+    words = r'2 results are missing or not whole(?s:.*)cat-12.txt is missing(?s:.*)dog-3.txt has 4 '
+    with pytest.raises(UserError, match=words):
         main([data, str(folder)])
-    assert '2 results are missing or not whole' in str(error.value)
-    assert 'cat-12.txt is missing' in str(error.value)
-    assert 'dog-3.txt has 4 boxes for 10 frames' in str(error.value)
     assert main([data, str(folder), '--allow-missing', '--by-sequence']) == 0
     text = capsys.readouterr().out
-    assert '1 of 3 sequences' in text
-    assert 'cat-1 ' in text
+    assert all(word in text for word in ('1 of 3 sequences', 'cat-1 '))
     assert 'dog-3' not in text
     (folder / 'cat-1.txt').write_text('1,1,5,5\n')
     with pytest.raises(UserError, match='no sequence has a whole result'):
@@ -215,3 +388,108 @@ def test_got10k_validation_set(tmp_path):
         found = json.loads((tmp_path / 'a.json').read_text())['trackers']['ours']
         assert found['figures'] == overlaps(predicted, truths, [(12, 16)] * 5).figures()
         assert [row['frames'] for row in found['sequences']] == [2] * 5
+
+
+SIZE = (60, 100)
+CAPTION = 22  # pixels below a frame
+
+
+def make_sequence(count=5, absent=()):
+    boxes = np.tile([20.0, 10, 30, 20], (count, 1))
+    visible = np.ones(count, bool)
+    visible[list(absent)] = False
+    boxes[~visible] = 0
+    attributes = ('Out-of-View',) if absent else ()
+    frames = ArrayFrames([np.full((*SIZE, 3), 10 * i, np.uint8) for i in range(count)])
+    return VideoSequence('cup-1', frames, boxes, visible, 'X', 'cup', attributes)
+
+
+def painted(picture, color):
+    """Return left, top, right, bottom of the pixels of a colour, edges."""
+    rows, columns = np.nonzero((picture == color).all(axis=2))
+    return columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
+
+
+def test_truth_and_trackers_have_their_places_and_colours():
+    drawn = outline_targets(np.full((40, 50, 3), 128, np.uint8), [10, 5, 20, 12], [(255, 0, 0)])
+    assert painted(drawn, (255, 0, 0)) == (10, 5, 30, 17)
+    assert painted(drawn, (0, 0, 0)) == (9, 4, 31, 18)
+    sequence = make_sequence()
+    shifted = sequence.boxes + np.array([30, 15, 0, 0])
+    picture = film_strip(sequence, {'a': sequence.boxes, 'b': shifted}, [3], tile_width=200)
+    head = picture.shape[0] - 2 * SIZE[0] - CAPTION
+    tile = picture[head : head + 2 * SIZE[0]]
+    assert (tile[5, 5] == 30).all()  # frame 3, twice as large
+    # The first tracker's box lies on that of the truth and hides it.
+    for place, edges in enumerate(([40, 20, 100, 60], [100, 50, 160, 90])):
+        np.testing.assert_allclose(painted(tile, line_color(place)), edges, atol=1)
+    assert not (tile == TRUTH_COLOR).all(axis=2).any()
+    for color in (TRUTH_COLOR, line_color(0), line_color(1)):
+        assert (picture[:head] == color).all(axis=2).any()  # the legend
+
+
+def test_absence_is_marked():
+    sequence = make_sequence(absent=(2,))
+    alone, gone = (film_strip(sequence, {}, [i], tile_width=200)[-CAPTION - 120 :] for i in (1, 2))
+    red = (200, 0, 0)
+    assert painted(gone[:120], red) == (0, 0, 200, 120)
+    assert (gone[120:] == red).all(axis=2).any()
+    assert not (alone == red).all(axis=2).any()
+    assert not (gone[:120] == TRUTH_COLOR).all(axis=2).any()
+    assert painted(alone[:120], TRUTH_COLOR) == (40, 20, 100, 60)
+    # Only the first frame is annotated where the truth is kept back: nothing is said of the rest.
+    kept_back = VideoSequence('x', sequence.frames, sequence.boxes[:1], sequence.visible[:1])
+    assert not (film_strip(kept_back, {}, [2]) == red).all(axis=2).any()
+
+
+def test_hook_draws_tested_sequences_and_no_more_than_asked(tmp_path):
+    config = dict(type='tracking.FilmStripHook', out_dir=str(tmp_path), max_images=1, frames=2)
+    samples = [TrackSample(), TrackSample()]
+    for sample, name in zip(samples, ('one', 'two'), strict=True):
+        sample.sequence = replace(make_sequence(), name=name)
+        sample.boxes = sample.sequence.boxes
+    HOOKS.build(config).after_test_iter(SimpleNamespace(), 0, outputs=samples)
+    assert [path.name for path in tmp_path.iterdir()] == ['one.png']
+    assert cv2.imread(str(tmp_path / 'one.png')).shape[1] == 2 * 200 + 4
+    hook = HOOKS.build({**config, 'max_images': None})
+    strange = TrackSample(metainfo=dict(img_path='a'))
+    with pytest.raises(UserError, match=r'draws whole sequences.*have img_path'):
+        hook.after_test_iter(SimpleNamespace(), 0, outputs=[strange])
+
+
+def test_a_config_names_its_hook():
+    plain = dict(type='lightvit_dense.PredictionVisualizationHook', out_dir='out', max_images=3)
+    assert _visualization_hook(Config(dict()), 'out', 3) == plain
+    cfg = Config(dict(visualization_hook=dict(type='tracking.FilmStripHook', frames=5)))
+    chosen = _visualization_hook(cfg, 'out', None)
+    assert chosen == dict(type='tracking.FilmStripHook', frames=5, out_dir='out', max_images=None)
+
+
+def test_tool_draws_chosen_sequences(tmp_path, capsys):
+    """Two sequences of 4 frames in the layout of one's own videos, with a tracker's results."""
+    for name in ('a', 'b'):
+        folder = write_folder(tmp_path / 'data' / name, [np.full((40, 60, 3), 50, np.uint8)] * 4)
+        (folder / 'groundtruth.txt').write_text('10,10,20,15\n' * 4)
+        write_result(tmp_path / 'mine', name, np.tile([12.0, 10, 20, 15], (4, 1)))
+    out = tmp_path / 'pictures/strips.png'
+    words = [f'custom:{tmp_path / "data"}', f'it={tmp_path / "mine"}', '--out', str(out)]
+    pictures = []
+    for chosen, count in (('9', 2), ('b', 1)):
+        assert tool.main([*words, '--sequences', chosen, '--frames', '3', '--width', '60']) == 0
+        assert capsys.readouterr().out == f'{count} sequences: {out}\n'
+        pictures.append(cv2.imread(str(out)))
+    both, one = pictures
+    assert both.shape == (2 * one.shape[0] + 4, one.shape[1], 3)
+    assert one.shape[1] == 3 * 60 + 2 * 4
+    assert (one == line_color(0)[::-1]).all(axis=2).any()
+    (tmp_path / 'mine/b.txt').unlink()
+    sequence = make_sequence()
+    for fail, message in (
+        (lambda: tool.main([*words, '--sequences', 'a', 'bb']), "names 'bb', which is unknown"),
+        (lambda: tool.main([*words, '--sequences', '0']), 'must be at least 1'),
+        (lambda: tool.main(words), 'has no result of b'),
+        (lambda: film_strip(sequence, {'a': sequence.boxes[:4]}), r'cup-1: a .* \[4, 4\] for 5 f'),
+        (lambda: film_strip(sequence, {}, [1, 9]), r'frames 0 to 4, cannot draw \[9\]'),
+    ):
+        with pytest.raises(UserError, match=message):
+            fail()

@@ -1,16 +1,27 @@
-"""One position table of a checkpoint fills both of a tracker."""
+"""Checkpoints of trackers, ours and with OSTrack's names; configs and what they start from."""
 
+import itertools
 from collections import OrderedDict
+from pathlib import Path
 
 import pytest
 import torch
+from mmengine.config import Config
+from torch import nn
 
-from lightvit_dense.checkpoints import load_backbone
+from lightvit_dense.apis.build import build_model
+from lightvit_dense.checkpoints import CheckpointError, load_backbone
+from lightvit_dense.errors import UserError
 from lightvit_dense.models.backbones import Hiera, VisionTransformer
 from lightvit_dense.models.layers import resize_position
+from lightvit_dense.registry import MODELS
 from lightvit_dense.utils.layer_depth import get_layer_id
+from tests.helpers.models import rates_and_decays
 from tracking.models import JointHiera, JointVisionTransformer
+from tracking.models.ostrack_names import from_ostrack, to_ostrack
+from tracking.tools.convert_tracker import main
 
+from .small_tracker import CONFIG, pairs, small_tracker
 from .test_track_elimination import HIERA, VIT
 
 
@@ -54,8 +65,7 @@ def test_ones_own_tracker_is_loaded_as_it_is(tmp_path):
     torch.save({'state_dict': {**state, 'head.score.0.weight': torch.zeros(1)}}, path)
     report = load_backbone(model, path, strict=True, verbose=False)
     assert (report.source, report.resized) == ('full model', {})
-    for name, value in source.state_dict().items():
-        assert torch.equal(model.state_dict()[name], value), name
+    torch.testing.assert_close(model.state_dict(), source.state_dict(), rtol=0, atol=0)
     plain = VisionTransformer(VIT, img_size=64, patch_size=8, cls_token=False)
     report = load_backbone(plain, source.state_dict(), strict=True, verbose=False)
     assert report.dropped == ['pos_embed_z']
@@ -80,3 +90,153 @@ def test_a_tracker_of_ostrack_gives_both_tables():
     assert torch.equal(larger.pos_embed_z, resize_position(template, (4, 4), (6, 6)))
     # Both sit at the bottom.
     assert get_layer_id('backbone.pos_embed_z', 12) == get_layer_id('pos_embed', 12) == 0
+
+
+def their_head(width, channels):
+    """OSTrack's centre head, with its names."""
+    head, widths = nn.Module(), [width, *(channels // 2**i for i in range(4))]
+    for branch, outputs in (('ctr', 1), ('offset', 2), ('size', 2)):
+        for layer, (inside, outside) in enumerate(itertools.pairwise(widths), 1):
+            kernel, norm = nn.Conv2d(inside, outside, 3, padding=1), nn.BatchNorm2d(outside)
+            nn.init.normal_(norm.running_mean)
+            nn.init.uniform_(norm.running_var, 0.5, 2)
+            setattr(head, f'conv{layer}_{branch}', nn.Sequential(kernel, norm, nn.ReLU()))
+        setattr(head, f'conv5_{branch}', nn.Conv2d(widths[4], outputs, 1))
+    return head.eval()
+
+
+def their_maps(head, x):
+    """Call the layers as OSTrack does: score, size and offset."""
+    found = {}
+    for branch in ('ctr', 'size', 'offset'):
+        y = x
+        for layer in range(1, 6):
+            y = getattr(head, f'conv{layer}_{branch}')(y)
+        found[branch] = y if branch == 'offset' else y.sigmoid().clamp(1e-4, 1 - 1e-4)
+    return found.values()
+
+
+def test_a_file_of_ostrack_fills_a_tracker(tmp_path):
+    torch.manual_seed(0)
+    head = their_head(32, 16)
+    state = {f'box_head.{name}': value for name, value in head.state_dict().items()}
+    shapes = {n: t.shape for n, t in small_tracker().backbone.state_dict().items()}
+    shapes['pos_embed_x'] = shapes['pos_embed']
+    shapes |= dict(pos_embed=(1, 197, 32), cls_token=(1, 1, 32))
+    state |= {f'backbone.{name}': torch.randn(shape) * 0.1 for name, shape in shapes.items()}
+    path = tmp_path / 'OSTrack_ep0300.pth.tar'
+    torch.save({'net': state, 'epoch': 300}, path)
+    model = build_model(Config.fromstring(CONFIG, '.py'), path, 'cpu')
+    for name, value in model.backbone.state_dict().items():
+        name = 'pos_embed_x' if name == 'pos_embed' else name
+        assert torch.equal(value, state[f'backbone.{name}']), name
+    data = model.data_preprocessor(pairs())
+    with torch.no_grad():
+        features = model.backbone(**{k: data['inputs'][k] for k in ('template', 'search')})
+        torch.testing.assert_close([*model(**data)], [*their_maps(head, features)])
+    del state['box_head.conv3_size.0.weight']
+    torch.save({'net': state}, path)
+    with pytest.raises(CheckpointError, match='does not fill the model'):
+        build_model(Config.fromstring(CONFIG, '.py'), path, 'cpu')
+
+
+def test_there_and_back(tmp_path, capsys):
+    model = small_tracker()
+    ours, theirs, again = (tmp_path / f'{name}.pth' for name in ('ours', 'theirs', 'again'))
+    torch.save({'state_dict': model.state_dict(), 'meta': {}}, ours)
+    assert main([str(ours), str(theirs)]) == 0
+    assert "with OSTrack's names, under 'net'" in capsys.readouterr().out
+    state = torch.load(theirs)['net']
+    heads = [name for name in state if name.startswith('box_head.')]
+    their_head(32, 16).load_state_dict({n.removeprefix('box_head.'): state[n] for n in heads})
+    assert tuple(state['backbone.pos_embed'].shape) == (1, 197, 32)
+    assert tuple(state['backbone.pos_embed_x'].shape) == (1, 64, 32)
+    assert main([str(theirs), str(again)]) == 0
+    found = torch.load(again)['state_dict']
+    torch.testing.assert_close(found, dict(model.state_dict()), rtol=0, atol=0)
+
+
+def test_what_cannot_be_converted_is_refused(tmp_path):
+    mlp = small_tracker(head=dict(type='tracking.MLPHead', channels=8)).state_dict()
+    with pytest.raises(ValueError, match=r'OSTrack has no place for head\.layers\.0\.weight'):
+        to_ostrack(mlp)
+    path, out = tmp_path / 'other.pth', tmp_path / 'out.pth'
+    torch.save({'state_dict': {'fc.weight': torch.zeros(2)}}, path)
+    for message in (
+        r'is no one-stream tracker.*begin with fc\.weight',
+        'exists; give another name',
+    ):
+        with pytest.raises(UserError, match=message):
+            main([str(path), str(out)])
+        out.touch()
+    assert from_ostrack({'a': 1}) == {'a': 1}
+
+
+ROOT = Path(__file__).parents[2]
+
+
+LASOT = {
+    # name: run of the initial weights, published AUC
+    'scratch_tiny': (None, None),
+    'deit_tiny': ('deit_vit-tiny_improved_300e', 64.1),
+    'mae_tiny': ('mae_vit-tiny', None),
+    'dmae_tiny': ('dmae_vit-tiny', 65.8),
+    'd2mae_tiny': ('d2mae_vit-tiny', 66.1),
+    'dmae_hiera-tiny': ('dmae_hiera-tiny', None),
+    'dmae_tiny_got10k': ('dmae_vit-tiny', None),
+}
+
+
+def load(name: str) -> Config:
+    return Config.fromfile(ROOT / f'configs/lasot/ostrack256_{name}.py')
+
+
+def test_initial_weights_and_expected_figures() -> None:
+    names = {path.stem for path in (ROOT / 'configs/lasot').glob('*.py')}
+    assert names == {f'ostrack256_{name}' for name in LASOT}
+    for name, (run, value) in LASOT.items():
+        cfg = load(name)
+        init = cfg.model.backbone.get('init_cfg')
+        assert (init and init.checkpoint) == (run and f'work_dirs/{run}/backbone.safetensors')
+        assert [v for _, v, _ in cfg.get('expected') or ()] == ([value] if value else [])
+
+
+def test_the_recipe_of_the_papers() -> None:
+    cfg = load('d2mae_tiny')
+    data, model, hook = cfg.train_dataloader.dataset, cfg.model, cfg.default_hooks.elimination
+    names = ['LaSOT', 'GOT10k', 'CocoSequences', 'TrackingNet']
+    assert [one.type for one in data.sets] == [f'tracking.{name}' for name in names]
+    # The authors' 50 px make an object invisible, which nobody asks of an image.
+    assert (data.sets[1].split, data.sets[2].min_size) == ('vottrain', 0)
+    assert (data.ratios, data.samples_per_epoch, data.max_interval) == ([1, 1, 1, 1], 60000, 200)
+    assert data.template == dict(size=128, factor=2.0, center_jitter=0.0, scale_jitter=0.0)
+    assert data.search == dict(size=256, factor=4.0, center_jitter=3.0, scale_jitter=0.25)
+    assert (data.joint, data.brightness) == (dict(gray=0.05, flip=0.5), 0.2)
+    assert cfg.train_dataloader.batch_size * 4 == cfg.auto_scale_lr.base_batch_size == 128
+    assert (model.template_factor, model.search_factor) == (2.0, 4.0)
+    assert model.loss_weights == dict(score=1.0, giou=2.0, l1=5.0)
+    assert model.backbone.elimination == dict(blocks=(3, 6, 9), keep=0.7)
+    assert (model.backbone.template_tokens, model.backbone.drop_path_rate) == ('center', 0.1)
+    assert (hook.begin, hook.end, cfg.train_cfg.max_epochs) == (20, 100, 300)
+    assert (cfg.param_scheduler.milestones, cfg.param_scheduler.gamma) == ([240], 0.1)
+    validation = cfg.val_dataloader.dataset
+    assert (validation.samples_per_epoch, validation.sets[0].split) == (10000, 'votval')
+
+
+def test_the_protocol_of_got10k() -> None:
+    cfg = load('dmae_tiny_got10k')
+    (only,), hook = cfg.train_dataloader.dataset.sets, cfg.default_hooks.elimination
+    assert (only.type, only.split) == ('tracking.GOT10k', 'train_full')
+    assert cfg.test_dataloader.dataset.sequences.type == 'tracking.GOT10k'
+    assert (cfg.train_cfg.max_epochs, cfg.param_scheduler.milestones) == (100, [80])
+    assert (hook.begin, hook.end) == (20, 50)
+
+
+def test_learning_rates_and_sizes() -> None:
+    cfg = load('scratch_tiny')
+    model = MODELS.build(cfg.model)
+    for name, found in rates_and_decays(model, cfg.optim_wrapper).items():
+        rate = 4e-5 if name.startswith('backbone.') else 4e-4
+        assert found == (pytest.approx(rate), 1e-4), name
+    assert sum(p.numel() for p in model.parameters()) == 8_040_645
+    assert model.eval().backbone.candidates(256) == {3: 180, 6: 126, 9: 89}

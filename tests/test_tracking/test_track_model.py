@@ -1,8 +1,8 @@
-"""The one-stream tracker as mmengine calls it, its preprocessor, schedule and size."""
+"""The one-stream tracker as mmengine calls it: heads, losses, loops, schedule and size."""
 
 import itertools
 import math
-from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -10,14 +10,13 @@ import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.evaluator import Evaluator
-from mmengine.logging import MessageHub
 from torch.utils.data import DataLoader
+from torchvision.ops import box_convert, box_iou, generalized_box_iou
 
 import tracking  # noqa: F401  fills the registries
-from lightvit_dense.engine.hooks import NonFiniteLossGuard
-from lightvit_dense.engine.hooks.non_finite import NonFiniteLossError
 from lightvit_dense.errors import UserError
 from lightvit_dense.utils.flops import count_cost
+from tests.helpers.models import silent
 from tracking.engine import (
     EliminationScheduleHook,
     SequenceTestLoop,
@@ -25,29 +24,180 @@ from tracking.engine import (
     sequence_loop,
     track_sequence,
 )
-from tracking.models import PairPreprocessor, decode
-from tracking.registry import HOOKS
+from tracking.models import CenterHead, Maps, MLPHead, PairPreprocessor, decode
+from tracking.models.decoding import decode_maps, hann_window
+from tracking.models.losses import focal_loss, gaussian_map, gaussian_radius
 from tracking.runtime import Tracker
 from tracking.structures import TrackSample
 
-from .small_runtime import moving_target, sequence_of
+from .small_sequences import moving_target, sequence_of
 from .small_tracker import HIERA, pairs, small_tracker
+
+
+def straight_radius(width, height, overlap):
+    """Write out CornerNet's three cases, undivided as in its first code."""
+    b = height + width
+    c = width * height * (1 - overlap) / (1 + overlap)
+    first = (b + math.sqrt(b * b - 4 * c)) / 2
+    b, c = 2 * (height + width), (1 - overlap) * width * height
+    second = (b + math.sqrt(b * b - 16 * c)) / 2
+    a, b, c = 4 * overlap, -2 * overlap * (height + width), (overlap - 1) * width * height
+    third = (b + math.sqrt(b * b - 4 * a * c)) / 2
+    return min(first, second, third)
+
+
+def straight_map(box, side, overlap=0.7):
+    """Draw one Gaussian cell by cell."""
+    x, y, w, h = (value * side for value in box)
+    cx, cy = round(x + w / 2), round(y + h / 2)
+    radius = int(max(0.0, straight_radius(w, h, overlap)))
+    sigma = (2 * radius + 1) / 6
+    heat = torch.zeros(side, side)
+    for row in range(side):
+        for column in range(side):
+            dx, dy = column - cx, row - cy
+            if abs(dx) <= radius and abs(dy) <= radius:
+                heat[row, column] = math.exp(-(dx * dx + dy * dy) / (2 * sigma * sigma))
+    return heat
+
+
+BOXES = [
+    (0.30, 0.35, 0.25, 0.20),
+    (0.10, 0.40, 0.80, 0.15),
+    (-0.2, -0.1, 0.9, 1.1),
+    (0.49, 0.52, 0.01, 0.02),
+    (0.90, 0.05, 0.09, 0.30),
+]
+
+
+def test_gaussian_maps():
+    found = gaussian_map(torch.tensor(BOXES), (16, 16))
+    assert found.shape == (5, 1, 16, 16)
+    for box, heat in zip(BOXES, found[:, 0], strict=True):
+        torch.testing.assert_close(heat, straight_map(box, 16), rtol=1e-5, atol=1e-6)
+    assert (found == 1).sum((1, 2, 3)).tolist() == [1, 1, 1, 1, 1]
+    # A box of half and of a quarter of the crop: 8x8 and 4x4 cells of 16x16.
+    sizes = torch.tensor([[8.0, 8.0], [4.0, 4.0], [1.0, 1.0], [0.0, 0.0]])
+    assert gaussian_radius(sizes).floor().tolist() == [2, 1, 0, 0]
+    # A centre outside of the crop has no positive cell.
+    boxes = torch.tensor([[1.2, 0.5, 0.2, 0.2], [0.98, 0.5, 0.04, 0.1], [-3.0, -3.0, 0.1, 0.1]])
+    outside = gaussian_map(boxes, (16, 16))
+    assert not (outside == 1).any()
+    assert outside.isfinite().all()
+
+
+def test_focal_loss_written_out():
+    torch.manual_seed(0)
+    score = torch.rand(3, 1, 6, 6).clamp(1e-4, 1 - 1e-4)
+    target = gaussian_map(torch.tensor(BOXES[:3]), (6, 6))
+    total, positives = 0.0, 0
+    for p, t in zip(score.flatten().tolist(), target.flatten().tolist(), strict=True):
+        if t == 1:
+            total -= math.log(p) * (1 - p) ** 2
+            positives += 1
+        else:
+            total -= math.log(1 - p) * p**2 * (1 - t) ** 4
+    assert positives == 3
+    assert focal_loss(score, target).item() == pytest.approx(total / 3, rel=1e-5)
+    # Without a positive cell the sum is not divided.
+    none = focal_loss(score, torch.zeros_like(target)).item()
+    wanted = -(torch.log(1 - score) * score**2).sum().item()
+    assert none == pytest.approx(wanted, rel=1e-5)
+
+
+def random_maps(batch=3, rows=6, columns=8):
+    torch.manual_seed(1)
+    score, size = torch.rand(batch, 1, rows, columns), torch.rand(batch, 2, rows, columns)
+    return Maps(score, size * 0.5, torch.randn(batch, 2, rows, columns) * 0.3)
+
+
+@pytest.mark.parametrize('windowed', [False, True])
+def test_decoding_agrees_with_that_of_the_runtime(windowed):
+    maps = random_maps()
+    window = hann_window(6, 8) if windowed else None
+    boxes, scores = decode(maps, None if window is None else torch.from_numpy(window))
+    for i in range(3):
+        wanted, score = decode_maps(
+            *(m[i].numpy() for m in (maps.score[:, 0], maps.size, maps.offset)), window, (120, 160)
+        )
+        pixels = boxes[i].double() * torch.tensor([160.0, 120, 160, 120])
+        torch.testing.assert_close(pixels, torch.from_numpy(wanted), rtol=1e-5, atol=1e-4)
+        assert scores[i].item() == pytest.approx(score)
+
+
+def test_box_losses_against_torchvision():
+    head, maps = CenterHead(4, 8), random_maps()
+    truth = torch.tensor([[0.2, 0.3, 0.3, 0.2], [0.5, 0.1, 0.2, 0.6], [0.8, 0.7, 0.5, 0.6]])
+    found = head.loss(maps, truth)
+    predicted = box_convert(decode(maps)[0], 'xywh', 'xyxy')
+    wanted = box_convert(truth, 'xywh', 'xyxy').clamp(0, 1)
+    giou = 1 - generalized_box_iou(predicted, wanted).diagonal().mean()
+    torch.testing.assert_close(found['giou'], giou, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(found['l1'], (predicted - wanted).abs().sum() / 12)
+    torch.testing.assert_close(found['IoU'], box_iou(predicted, wanted).diagonal().mean())
+
+
+@pytest.mark.parametrize(
+    'box', [(2.0, 2.0, 0.3, 0.3), (-0.5, 0.2, 0.2, 0.2), (0.5, 0.5, 0.0, 0.0), (-1, -1, 3, 3)]
+)
+def test_degenerate_targets_have_finite_losses_and_gradients(box):
+    torch.manual_seed(0)
+    head = CenterHead(4, 8)
+    features = torch.randn(2, 4, 8, 8)
+    losses = head.loss(head(features), torch.tensor([box, (0.3, 0.3, 0.2, 0.2)]))
+    assert all(value.isfinite() for value in losses.values())
+    sum(losses[name] for name in ('score', 'giou', 'l1')).backward()
+    assert all(p.grad.isfinite().all() for p in head.parameters() if p.grad is not None)
+
+
+def test_losses_of_extreme_numbers():
+    sure = torch.tensor([[[[30.0, -30.0]]]], dtype=torch.half)
+    score = CenterHead.squash(sure)
+    assert ((score > 0) & (score < 1)).all()
+    assert focal_loss(score, torch.zeros_like(score)).isfinite()
+    maps = random_maps(2)
+    maps.size[0] = float('nan')
+    losses = CenterHead(4, 8).loss(maps, torch.tensor(BOXES[:2]))
+    assert [losses[n].isnan().item() for n in ('giou', 'l1', 'score')] == [True, True, False]
+
+
+@pytest.mark.parametrize('head', [CenterHead, MLPHead])
+def test_the_score_before_any_training(head):
+    torch.manual_seed(0)
+    features = torch.randn(4, 4, 8, 8)
+    scores = [head(4, 16, prior=prior)(features).score for prior in (None, 0.1, 0.01)]
+    for score, median, tolerance in zip(scores, (0.5, 0.1, 0.01), (0.2, 0.08, 0.01), strict=True):
+        assert score.median().item() == pytest.approx(median, abs=tolerance)
+
+
+@pytest.mark.parametrize(
+    ('boxes_at', 'x', 'cell'),
+    [('prediction', 5 / 8, (1, 1)), ('truth', 5 / 8, (2, 5)), ('truth', 1.3, (1, 1))],
+)
+def test_boxes_are_trained_at_the_cell_that_is_asked_for(boxes_at, x, cell):
+    """A target off the map trains the cell with the best score."""
+    head = CenterHead(8, 8, boxes_at=boxes_at)
+    maps = Maps(
+        torch.full((1, 1, 8, 8), 0.1),
+        torch.full((1, 2, 8, 8), 0.3, requires_grad=True),
+        torch.zeros(1, 2, 8, 8, requires_grad=True),
+    )
+    maps.score[0, 0, 1, 1] = 0.9  # sure, and wrong
+    losses = head.loss(maps, torch.tensor([[x - 0.1, 2 / 8 - 0.1, 0.2, 0.2]]))
+    (losses['giou'] + losses['l1']).backward()
+    touched = (maps.size.grad.abs() + maps.offset.grad.abs())[0].sum(0).nonzero()
+    assert touched.tolist() == [list(cell)]
 
 
 def test_the_preprocessor():
     batch = pairs()
     out = PairPreprocessor()(batch)
+    mean = torch.tensor([123.675, 116.28, 103.53])[:, None, None]
+    std = torch.tensor([58.395, 57.12, 57.375])[:, None, None]
     for name, crops in batch['inputs'].items():
-        wanted = torch.stack(crops).float()
-        mean = torch.tensor([123.675, 116.28, 103.53])[:, None, None]
-        std = torch.tensor([58.395, 57.12, 57.375])[:, None, None]
-        torch.testing.assert_close(out['inputs'][name], (wanted - mean) / std)
+        wanted = (torch.stack(crops).float() - mean) / std
+        torch.testing.assert_close(out['inputs'][name], wanted)
     assert [s.metainfo for s in out['data_samples']] == [s.metainfo for s in batch['data_samples']]
-    with pytest.raises(ValueError, match=r"'template' and 'search', got \['search'\]"):
-        PairPreprocessor()(dict(inputs=dict(search=batch['inputs']['search'])))
-    uneven = [torch.zeros(3, side, side, dtype=torch.uint8) for side in (4, 5)]
-    with pytest.raises(ValueError, match='differ in size'):
-        PairPreprocessor()(dict(inputs=dict(template=uneven, search=uneven)))
 
 
 def test_losses_are_weighted():
@@ -70,63 +220,39 @@ def test_losses_are_weighted():
     'backbone', [dict(drop_path_rate=0.1), dict(template_tokens='box', with_cp=True), HIERA]
 )
 def test_every_parameter_learns(backbone):
-    model, batch = small_tracker(backbone).train(), pairs()
-    losses = model(**model.data_preprocessor(batch), mode='loss')
+    model = small_tracker(backbone).train()
+    losses = model(**model.data_preprocessor(pairs()), mode='loss')
     model.parse_losses(losses)[0].backward()
     assert [name for name, p in model.named_parameters() if p.grad is None] == []
     # Behind a ReLU of so few channels a weight may rest.
-    assert [name for name, p in model.backbone.named_parameters() if not p.grad.any()] == []
+    assert silent(model.backbone) == []
 
 
 def test_prediction_of_pairs():
     model = small_tracker().eval()
-    data = model.data_preprocessor(pairs())
+    data = model.data_preprocessor(pairs(3))
     with torch.no_grad():
         found = model(**data, mode='predict')
-        boxes, scores = decode(model(**data))
+        maps = model(**data)
+        single = model({name: crops[1:2] for name, crops in data['inputs'].items()})
+    boxes, scores = decode(maps)
     for sample, box, score in zip(found, boxes, scores, strict=True):
         assert torch.equal(sample.pred_box, box)
         assert torch.equal(sample.pred_score, score)
         assert 'search_box' in sample
     alone = model(data['inputs'], None, mode='predict')
     assert torch.equal(alone[1].pred_box, boxes[1])
-
-
-def test_a_pair_does_not_depend_on_its_batch():
-    model = small_tracker().eval()
-    data = model.data_preprocessor(pairs(3))
-    with torch.no_grad():
-        whole = model(**data)
-        single = model({name: crops[1:2] for name, crops in data['inputs'].items()})
-    for a, b in zip(whole, single, strict=True):
-        torch.testing.assert_close(a[1:2], b, rtol=1e-4, atol=1e-5)
-
-
-class CountingEvaluator(Evaluator):
-    """What loops read of an evaluator."""
-
-    def __init__(self):
-        super().__init__([])
-        self.samples = []
-
-    def process(self, data_samples, data_batch):
-        self.samples += data_samples
-
-    def evaluate(self, size):
-        return dict(size=size)
-
-
-class Sequences(list):
-    metainfo: dict = {}
+    for whole, one in zip(maps, single, strict=True):  # a pair does not depend on its batch
+        torch.testing.assert_close(whole[1:2], one, rtol=1e-4, atol=1e-5)
 
 
 def loop_of(kind, model, *samples):
     """Build a loop over samples, with a runner that has the model."""
-    runner = FakeRunner(model)
-    runner.call_hook, runner.visualizer = (lambda *_, **__: None), SimpleNamespace()
-    dataset = Sequences(dict(inputs=dict(), data_samples=sample) for sample in samples)
+    runner = Mock(model=model)
+    dataset = [dict(inputs=dict(), data_samples=sample) for sample in samples]
+    evaluator = Mock(spec=Evaluator([]), evaluate=lambda size: dict(size=size))
     loader = DataLoader(dataset, collate_fn=pseudo_collate)
-    return kind(runner=runner, dataloader=loader, evaluator=CountingEvaluator())
+    return kind(runner=runner, dataloader=loader, evaluator=evaluator)
 
 
 @pytest.mark.parametrize(('kind', 'phase'), [(SequenceTestLoop, 'test'), (SequenceValLoop, 'val')])
@@ -146,68 +272,30 @@ def test_a_loop_tracks_sequences_by_the_weights_of_its_run(kind, phase, monkeypa
                 parameter.data.add_(0.1)
 
     found = []
-    for change in (lambda *_, **__: None, swap):
-        loop.runner.call_hook = change
-        loop.evaluator.samples.clear()
+    for change in (None, swap):
+        loop.runner.call_hook.side_effect = change
+        loop.evaluator.process.reset_mock()
         assert loop.run() == dict(size=2)
         wanted, scores, _ = track_sequence(Tracker(model), sequence)
-        for sample in loop.evaluator.samples:
+        calls = loop.evaluator.process.call_args_list
+        assert len(calls) == 2
+        for call in calls:
+            (sample,) = call.kwargs['data_samples']
             np.testing.assert_array_equal(sample.boxes, wanted)
             np.testing.assert_array_equal(sample.scores, scores)
             assert sample.seconds.shape == (4,)
         found.append(wanted)
     assert len(made) == 2  # one a run
     assert np.abs(found[1] - found[0]).max() > 1e-3
-    loop = loop_of(kind, model, TrackSample())
     with pytest.raises(UserError, match=f'{kind.__name__} tracks whole sequences'):
-        loop.run()
-
-
-@pytest.mark.parametrize(
-    ('options', 'message'),
-    [
-        (dict(loss_weights=dict(gious=1.0)), r"names 'gious', .* Did you mean 'giou'"),
-        (dict(test_cfg=dict(hann=True)), "test_cfg of OneStreamTracker names 'hann'"),
-        (dict(backbone=dict(search_size=96)), 'search_size=96 contradicts search_size=64'),
-        (dict(search_factor=0.5), 'a crop below 1 is smaller than the target'),
-    ],
-)
-def test_options_that_do_not_fit_are_refused(options, message):
-    with pytest.raises((ValueError, UserError), match=message):
-        small_tracker(**options)
-
-
-def test_batches_that_do_not_fit_are_refused():
-    model = small_tracker()
-    inputs = model.data_preprocessor(pairs())['inputs']
-    with pytest.raises(ValueError, match="'tensor', 'loss' or 'predict', got 'train'"):
-        model(inputs, mode='train')
-    with pytest.raises(ValueError, match='training needs data_samples with search_box'):
-        model(inputs, [TrackSample(), TrackSample()], mode='loss')
-    with pytest.raises(ValueError, match='search image is 32x32 px, the backbone was built for'):
-        model(dict(template=inputs['template'], search=inputs['template']))
-    with pytest.raises(UserError, match=r"tracked by test_cfg = dict\(type='tracking.Sequence"):
-        model({}, [TrackSample()], mode='predict')
-
-
-class FakeRunner:
-    """What hooks read of a runner."""
-
-    def __init__(self, model):
-        self.model = model
-        self.epoch = self.iter = 0
-        self.work_dir = 'work'
-        self.message_hub = MessageHub.get_instance('track-model-test')
-        self.optim_wrapper = None
+        loop_of(kind, model, TrackSample()).run()
 
 
 @pytest.mark.parametrize('by_epoch', [True, False])
 def test_the_schedule_of_elimination(by_epoch):
     model = small_tracker().train()
-    hook = HOOKS.build(
-        dict(type='tracking.EliminationScheduleHook', begin=20, end=100, by_epoch=by_epoch)
-    )
-    runner = FakeRunner(model)
+    hook = EliminationScheduleHook(20, 100, by_epoch=by_epoch)
+    runner = Mock(model=model)
     hook.before_train(runner)
     for position in (1, 19, 20, 40, 60, 99, 100, 300):
         # OSTrack counts epochs from 1, the runner from 0.
@@ -219,27 +307,47 @@ def test_the_schedule_of_elimination(by_epoch):
     assert model.backbone.candidates(64) == {1: 45, 2: 32}
 
 
-def test_the_schedule_needs_something_to_schedule():
-    hook = EliminationScheduleHook()
-    with pytest.raises(ValueError, match='JointVisionTransformer eliminates nothing'):
-        hook.before_train(FakeRunner(small_tracker(backbone=dict(elimination=None))))
-    with pytest.raises(TypeError, match="needs a model with 'backbone'"):
-        hook.before_train(FakeRunner(torch.nn.Linear(1, 1)))
-    with pytest.raises(ValueError, match='need 0 <= begin < end, not 5, 5'):
-        EliminationScheduleHook(5, 5)
+def schedule(model):
+    EliminationScheduleHook().before_train(Mock(model=model))
 
 
-def test_a_loss_that_is_no_number_stops_training_and_names_the_frame():
-    model = small_tracker().train()
-    with torch.no_grad():
-        model.head.size[-1].bias.fill_(float('nan'))
-    batch = pairs()
-    with torch.no_grad():
-        losses = model(**model.data_preprocessor(batch), mode='loss')
-    _, log = model.parse_losses(losses)
-    runner = FakeRunner(model)
-    with pytest.raises(NonFiniteLossError, match=r'loss_giou = nan(?s:.*)frame0.jpg, frame1.jpg'):
-        NonFiniteLossGuard().after_train_iter(runner, 0, batch, log)
+def run_model(mode='tensor', samples=None, sides=(32, 64)):
+    template, search = (torch.zeros(2, 3, side, side) for side in sides)
+    small_tracker()(dict(template=template, search=search), samples, mode=mode)
+
+
+def preprocess(**sides):
+    crops = {
+        n: [torch.zeros(3, s, s, dtype=torch.uint8) for s in both] for n, both in sides.items()
+    }
+    PairPreprocessor()(dict(inputs=crops))
+
+
+@pytest.mark.parametrize(
+    ('call', 'message'),
+    [
+        (lambda: CenterHead(4, 20), 'channels=20 must be a multiple of 8'),
+        (lambda: MLPHead(4, num_layers=0), 'num_layers=0 must be positive'),
+        (lambda: MLPHead(4, prior=1.0), r'prior=1.0 must be in \(0, 1\)'),
+        (lambda: MLPHead(8, boxes_at='middle'), "'prediction' or 'truth'"),
+        (lambda: preprocess(search=(4, 4)), r"'template' and 'search', got \['search'\]"),
+        (lambda: preprocess(template=(4, 5), search=(4, 5)), 'differ in size'),
+        (lambda: small_tracker(loss_weights=dict(gious=1)), "'gious', .* Did you mean 'giou'"),
+        (lambda: small_tracker(test_cfg=dict(hann=True)), "of OneStreamTracker names 'hann'"),
+        (lambda: small_tracker(dict(search_size=96)), 'search_size=96 contradicts search_size=64'),
+        (lambda: small_tracker(search_factor=0.5), 'a crop below 1 is smaller than the target'),
+        (lambda: run_model('train'), "'tensor', 'loss' or 'predict', got 'train'"),
+        (lambda: run_model('loss', [TrackSample()] * 2), 'needs data_samples with search_box'),
+        (lambda: run_model(sides=(32, 32)), 'search image is 32x32 px, the backbone was built for'),
+        (lambda: small_tracker()({}, [TrackSample()], mode='predict'), 'tracked by test_cfg ='),
+        (lambda: schedule(small_tracker(dict(elimination=None))), 'eliminates nothing'),
+        (lambda: schedule(torch.nn.Linear(1, 1)), "needs a model with 'backbone'"),
+        (lambda: EliminationScheduleHook(5, 5), 'need 0 <= begin < end, not 5, 5'),
+    ],
+)
+def test_what_does_not_fit_is_refused(call, message):
+    with pytest.raises((ValueError, TypeError, UserError), match=message):
+        call()
 
 
 def test_golden_parameters_and_arithmetic_of_the_published_tracker():

@@ -1,4 +1,4 @@
-"""One-pass evaluation against frame-by-frame loops, and every habit of the toolkits."""
+"""Figures of LaSOT and GOT-10k against frame-by-frame loops, and every habit of the toolkits."""
 
 import math
 
@@ -9,25 +9,22 @@ from lightvit_dense.datasets.errors import DatasetError
 from lightvit_dense.errors import UserError
 from tracking.datasets import VideoSequence
 from tracking.evaluation import TOOLKITS, Protocol, Truth, choose_protocol, score
+from tracking.evaluation.got10k import overlaps
 from tracking.evaluation.ope import frame_errors
 
-RNG = np.random.default_rng
 
+def make(seed=0, odd=True, rounded=False):
+    """Make annotations with absent and boxless frames, and predictions that fail now and then.
 
-def moving(length, rng, size=(320, 240)):
-    """Make a smooth path of a box."""
-    steps = rng.normal(0, 4, (length, 2)).cumsum(axis=0)
-    wh = rng.uniform(20, 60, 2) * np.exp(rng.normal(0, 0.05, (length, 1)).cumsum(axis=0))
-    return np.concatenate([np.array(size) / 2 + steps, wh], axis=1)
-
-
-def make(seed=0, sequences=7, odd=True):
-    """Make annotations with absent and boxless frames, and predictions that fail now and then."""
-    rng = RNG(seed)
+    Of rounded boxes many overlaps and errors lie on thresholds.
+    """
+    rng = np.random.default_rng(seed)
     truths, predictions = [], []
-    for place in range(sequences):
+    for place in range(7):
         length = int(rng.integers(12, 60))
-        boxes = moving(length, rng)
+        path = np.array([160.0, 120]) + rng.normal(0, 4, (length, 2)).cumsum(axis=0)
+        growth = np.exp(rng.normal(0, 0.05, (length, 1)).cumsum(axis=0))
+        boxes = np.concatenate([path, rng.uniform(20, 60, 2) * growth], axis=1)
         predicted = boxes + rng.normal(0, 6, (length, 4)) * rng.random((length, 1))
         predicted[:, 2:] = np.abs(predicted[:, 2:]) + 1
         lost = rng.random(length) < 0.2
@@ -40,6 +37,8 @@ def make(seed=0, sequences=7, odd=True):
             boxes[boxless, 2:] = 0
             predicted[rng.random(length) < 0.1, 2] = 0
             boxes[rng.random(length) < 0.05, 0] = -3.0
+        if rounded:
+            boxes, predicted = 4 * np.round(boxes / 4), 4 * np.round(predicted / 4)
         truths.append(Truth(f'cat-{place}', boxes, present, 'cat'))
         predictions.append(predicted)
     return predictions, truths
@@ -93,19 +92,11 @@ def assert_rates(scores, expected):
         np.testing.assert_allclose(getattr(scores, name), rates, atol=1e-12, err_msg=name)
 
 
-def whole_pixels(predictions, truths):
-    """Round all boxes, so that many overlaps and errors lie on thresholds."""
-    rounded = [Truth(t.name, 4 * np.round(t.boxes / 4), t.present, t.class_name) for t in truths]
-    return [4 * np.round(boxes / 4) for boxes in predictions], rounded
-
-
 @pytest.mark.parametrize('exclude', [False, True])
 @pytest.mark.parametrize('odd', [False, True])
 @pytest.mark.parametrize('rounded', [False, True])
 def test_equals_a_loop_over_frames_and_thresholds(odd, exclude, rounded):
-    predictions, truths = make(odd=odd)
-    if rounded:
-        predictions, truths = whole_pixels(predictions, truths)
+    predictions, truths = make(0, odd, rounded)
     rules = choose_protocol('pytracking', {'exclude_invalid_frames': exclude})
     assert_rates(score(predictions, truths, rules), loop(predictions, truths, exclude))
 
@@ -131,10 +122,8 @@ def test_figures_are_places_and_means_of_the_curves():
 
 def test_a_sequence_counts_alike_however_long_it_is():
     still = np.tile([10.0, 10, 20, 20], (100, 1))
-    long = Truth('long', still, np.ones(100, bool))
-    short = Truth('short', still[:10], np.ones(10, bool))
-    away = still + np.array([500, 0, 0, 0])
-    found = score([away, still[:10]], [long, short]).figures()
+    truths = [Truth(str(size), still[:size], np.ones(size, bool)) for size in (100, 10)]
+    found = score([still + np.array([500, 0, 0, 0]), still[:10]], truths).figures()
     # Of the long one the first frame alone is met.
     assert found['precision'] == pytest.approx(100 * (0.01 + 1) / 2)
     # An overlap of 1 is not above the last threshold.
@@ -166,6 +155,8 @@ LETTERS = dict(B=BOX, A=AWAY, S=[BOX[0] + 4.0, *BOX[1:]], N=[math.nan] * 4, Z=[0
 LETTERS |= dict(W=[10.0, 10, 0, 20], L=[0.0, 10, 20, 20], E=[0.0, 0, 0, 5])
 LETTERS |= {str(place): bad for place, bad in enumerate(BAD)}
 PREVIOUS = dict(invalid='previous')
+
+
 CASES = [
     # options, truth, prediction, absent frames, curve, place on it, value
     (dict(), 'BBB', 'ABB', '', 'precision', 20, 1),  # the first box is that of the truth
@@ -216,18 +207,15 @@ def test_what_toolkits_do(options, true, predicted, absent, curve, at, value):
         (dict(), 4, [BOX] * 2, '2 predictions for 4 annotated frames'),
         *((dict(), 3, [BOX, bad, BOX], r'dog-1, frame 1: .* is no box') for bad in BAD),
         (dict(invalid='previous'), 3, [BAD[0], BAD[0], BOX], r'frame 0: .* none before it'),
+        (dict(exclude_invalid_frames=True), 2, [BOX] * 2, 'dog-1: has no frame'),
     ],
 )
 def test_predictions_that_cannot_be_judged(options, true, predicted, message):
+    absent = np.zeros(true, bool) if 'no frame' in message else None
     with pytest.raises(UserError, match=message):
-        one(Protocol(**options), [BOX] * true, predicted)
-
-
-def test_a_sequence_without_a_frame_that_counts():
+        one(Protocol(**options), [BOX] * true, predicted, absent)
     with pytest.raises(UserError, match='no sequence'):
         score([], [])
-    with pytest.raises(UserError, match='dog-1: has no frame'):
-        one(Protocol(exclude_invalid_frames=True), [BOX] * 2, [BOX] * 2, np.zeros(2, bool))
 
 
 def test_other_grids():
@@ -271,3 +259,83 @@ def test_truth_of_a_sequence():
     assert Truth.of(plain).present.tolist() == [True, False, False]
     with pytest.raises(DatasetError, match='a has 1 annotated of 3 frames'):
         Truth.of(VideoSequence('a', range(3), boxes[:1], visible[:1]))
+
+
+SIZE = (90, 120)
+
+
+def toolkit_overlap(box, true):
+    """Compare two boxes as GOT-10k's toolkit does, clipping both first."""
+    clipped = []
+    for x, y, w, h in (box, true):
+        x, y = min(max(x, 0), SIZE[1]), min(max(y, 0), SIZE[0])
+        clipped.append((x, y, min(max(w, 0), SIZE[1] - x), min(max(h, 0), SIZE[0] - y)))
+    (x, y, w, h), (u, v, p, q) = clipped
+    shared = max(min(x + w, u + p) - max(x, u), 0) * max(min(y + h, v + q) - max(y, v), 0)
+    return shared / (w * h + p * q - shared + np.finfo(float).eps)
+
+
+@pytest.fixture
+def clips():
+    """Predictions, truths of two classes, the toolkit's overlaps of all frames but the first."""
+    rng = np.random.default_rng(0)
+    truths, predictions = [], []
+    for place, length in enumerate((9, 30, 17)):
+        boxes = np.concatenate(
+            [rng.uniform(-20, 110, (length, 2)), rng.uniform(10, 50, (length, 2))], axis=1
+        )
+        present = rng.random(length) > 0.2
+        truths.append(Truth(f's{place}', boxes, present, 'ab'[place % 2]))
+        predictions.append(boxes + rng.normal(0, 5, boxes.shape) * [1, 1, 0.5, 0.5])
+    values = [
+        [
+            toolkit_overlap(boxes[frame], truth.boxes[frame])
+            for frame in range(1, len(boxes))
+            if truth.present[frame]
+        ]
+        for boxes, truth in zip(predictions, truths, strict=True)
+    ]
+    return predictions, truths, values
+
+
+def test_got10k_equals_a_loop_over_frames(clips):
+    predictions, truths, values = clips
+    found = overlaps(predictions, truths, [SIZE] * 3)
+    for ours, theirs in zip(found.values, values, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-12)
+    everything = np.concatenate(values)
+    rates = dict(AO=everything, SR50=everything > 0.5, SR75=everything > 0.75)
+    assert found.figures() == pytest.approx({n: 100 * v.mean() for n, v in rates.items()})
+    curve = [(everything > t).mean() for t in np.linspace(0, 1, 101)]
+    np.testing.assert_allclose(found.curve()[1], np.multiply(curve, 100))
+
+
+def test_got10ks_ways_of_averaging(clips):
+    predictions, truths, values = clips
+    means = [np.mean(one) for one in values]
+
+    def average(way):
+        return overlaps(predictions, truths, [SIZE] * 3, way).figures()['AO']
+
+    assert average('sequences') == pytest.approx(100 * np.mean(means))
+    by_class = [(means[0] + means[2]) / 2, means[1]]  # a, b
+    assert average('classes') == pytest.approx(100 * np.mean(by_class))
+    with pytest.raises(UserError, match='average'):
+        average('class')
+    # Repetitions count together.
+    still = [truth.boxes for truth in truths]
+    both = overlaps([*predictions, *still], [*truths, *truths], [None] * 6)
+    alone = [overlaps(p, truths, [None] * 3) for p in (predictions, still)]
+    assert both.names == alone[0].names
+    assert both.figures()['AO'] == pytest.approx(np.mean([one.figures()['AO'] for one in alone]))
+
+
+def test_what_cannot_be_compared():
+    for boxes, present, message in (
+        (10, [True] * 9, 's0, frame 9: 10 predictions for 9'),
+        (8, [True] * 9, '8 predictions for 9'),
+        (9, [True, *[False] * 8], 's0: has no frame'),
+    ):
+        truth = Truth('s0', np.ones((9, 4)), np.array(present))
+        with pytest.raises(UserError, match=message):
+            overlaps([np.ones((boxes, 4))], [truth], [None])

@@ -1,47 +1,111 @@
-"""Running over a data set: resumed, in parallel, with damage; the same by the test loop."""
+"""Result files, and running over a data set: resumed, in parallel, with damage, by a test loop."""
 
 import functools
 import json
 import operator
+import re
+import shutil
 import zipfile
 
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 
 from lightvit_dense import apis
 from lightvit_dense.errors import UserError
 from tracking.engine.dataset_run import SETTINGS, build_sequences
 from tracking.engine.sequence_loop import track_sequence
 from tracking.engine.worker_pool import serve_all
-from tracking.runtime.results import is_complete, read_result, read_seconds, write_result
+from tracking.runtime.results import (
+    ResultError,
+    find_result,
+    is_complete,
+    read_result,
+    read_seconds,
+    write_result,
+    write_submission,
+)
 from tracking.runtime.tracker import Tracker
 from tracking.tools import run_dataset as tool
 
-from .small_runtime import moving_target
-from .small_sequences import write_lasot_sequence
-from .small_tracker import CONFIG
+from .small_sequences import moving_target, write_lasot_sequence
+from .small_tracker import CONFIG, small_tracker
 
-TEST = """
-test_dataloader = dict(
-    batch_size=1,
-    num_workers=0,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type='tracking.SequenceDataset',
-        sequences=dict(
-            type='tracking.LaSOT', split='test', data_root={root!r}, cache_dir={cache!r}
-        ),
-    ),
+BOXES = np.array([[0, 0, 1, 1], [1.5, -0.00001, 20.123456, 7], [100, 200.25, 3, 0]])
+
+
+def test_lasot_text(tmp_path):
+    path = write_result(tmp_path / 'ours', 'cat-1', BOXES, [0.5, 0.25, 0.125])
+    assert path == tmp_path / 'ours' / 'cat-1.txt'
+    assert {file.name: file.read_text() for file in path.parent.iterdir()} == {
+        'cat-1.txt': '0,0,1,1\n1.5,0,20.1235,7\n100,200.25,3,0\n',
+        'cat-1_time.txt': '0.50000000\n0.25000000\n0.12500000\n',
+    }
+    np.testing.assert_allclose(read_result(path), BOXES, atol=5e-5)
+    np.testing.assert_array_equal(read_seconds(path), [0.5, 0.25, 0.125])
+
+
+def test_got10k_layout_and_archive(tmp_path):
+    name = 'GOT-10k_Test_000001'
+    path = write_result(tmp_path / 'ours', name, BOXES, [1, 2, 3], layout='got10k')
+    assert path == tmp_path / 'ours' / name / f'{name}_001.txt'
+    assert (path.parent / f'{name}_time.txt').is_file()
+    np.testing.assert_array_equal(read_seconds(path), [1, 2, 3])
+    assert find_result(tmp_path / 'ours', name) == path
+    archive = write_submission(tmp_path / 'ours', [name], tmp_path / 'ours.zip')
+    with zipfile.ZipFile(archive) as packed:
+        assert sorted(packed.namelist()) == [f'{name}/{name}_001.txt', f'{name}/{name}_time.txt']
+        assert packed.read(f'{name}/{name}_001.txt') == path.read_bytes()
+    with pytest.raises(ResultError, match='GOT-10k_Test_000002'):
+        write_submission(tmp_path / 'ours', [name, 'GOT-10k_Test_000002'], tmp_path / 'no.zip')
+    assert not (tmp_path / 'no.zip').exists()
+
+
+@pytest.mark.parametrize(
+    ('text', 'why'),
+    [
+        ('1,2,3,4\n\n1,x,3,4\n', "line 3: 'x' is no number"),
+        ('1,2,3,4\n1,2,3,4,5\n1,2,3\n', 'line 2: has 5 numbers instead of 4'),
+        ('1,2,3,4\n\n1,2,nan,4\n', 'line 3: .* not finite'),
+        ('1,2,3,-4\n', 'line 1: .*negative size'),
+        ('', 'is empty; delete it'),
+    ],
 )
-test_cfg = dict(type='tracking.SequenceTestLoop')
-test_evaluator = dict(type='tracking.OnePassEvaluation', out_dir={out!r}, tracker_name='loop')
-"""
-NAMES = [f'square-{number}' for number in (1, 2, 3)]
+def test_damaged_files_are_named_and_taken_for_unfinished(tmp_path, text, why):
+    path = write_result(tmp_path, 'bad', BOXES)
+    assert (is_complete(path, 3), is_complete(path, 4)) == (True, False)
+    path.write_bytes(path.read_bytes()[:-1])  # the last number may be cut
+    assert not is_complete(path, 3)
+    path.write_text(text)
+    with pytest.raises(ResultError, match=rf'bad\.txt.* {why}'):
+        read_result(path)
+    assert not is_complete(path, text.count('\n'))
+    assert not is_complete(tmp_path / 'b.txt', 3)
 
 
-def write_lasot(root, lengths=(5, 3, 4)):
-    for number, (name, length) in enumerate(zip(NAMES, lengths, strict=True)):
+@pytest.mark.parametrize(
+    ('name', 'boxes', 'more', 'why'),
+    [
+        *((name, BOXES, (), 'no name of a sequence') for name in ('', '../a', '/a', 'a/../../b')),
+        ('a\\b', BOXES, (), 'no name of a sequence'),
+        ('a', [[0, 0, 1, 1], [0, 0, np.nan, 1]], (), 'box of frame 1 is not finite'),
+        ('a', np.zeros((0, 4)), (), 'boxes of shape'),
+        ('a', BOXES, ([1.0],), 'times of shape'),
+        ('a', BOXES, (None, 'otb'), "layout 'otb'"),
+    ],
+)
+def test_wrong_results_are_not_written(tmp_path, name, boxes, more, why):
+    with pytest.raises(ResultError, match=why):
+        write_result(tmp_path / 'ours', name, boxes, *more)
+    assert not list(tmp_path.iterdir())
+
+
+NAMES, LENGTHS = [f'square-{number}' for number in (1, 2, 3)], (5, 3, 4)
+
+
+def write_lasot(root):
+    for number, (name, length) in enumerate(zip(NAMES, LENGTHS, strict=True)):
         frames, boxes = moving_target(length, seed=number)
         write_lasot_sequence(root, name, boxes, frames=frames)
     (root / 'testing_set.txt').write_text('\n'.join(NAMES) + '\n')
@@ -52,12 +116,16 @@ def world(tmp_path_factory):
     """A config, a checkpoint of random weights and sequences; nobody changes them."""
     folder = tmp_path_factory.mktemp('world')
     write_lasot(folder / 'lasot')
-    config = folder / 'tiny.py'
-    places = dict(root=str(folder / 'lasot'), cache=str(folder / 'cache'), out=str(folder / 'loop'))
-    config.write_text(CONFIG + TEST.format(**places))
-    torch.manual_seed(0)
-    model = apis.build_model(config, device='cpu')
-    torch.save(dict(state_dict=model.state_dict()), folder / 'tiny.pth')
+    places = dict(data_root=str(folder / 'lasot'), cache_dir=str(folder / 'cache'))
+    sequences = dict(type='tracking.LaSOT', split='test', **places)
+    dataset = dict(type='tracking.SequenceDataset', sequences=sequences)
+    sampler = dict(type='DefaultSampler', shuffle=False)
+    metric = dict(type='tracking.OnePassEvaluation', out_dir=str(folder), tracker_name='loop')
+    cfg = Config.fromstring(CONFIG, '.py')
+    cfg.test_dataloader = dict(batch_size=1, num_workers=0, sampler=sampler, dataset=dataset)
+    cfg.test_cfg, cfg.test_evaluator = dict(type='tracking.SequenceTestLoop'), metric
+    cfg.dump(folder / 'tiny.py')
+    torch.save(dict(state_dict=small_tracker().state_dict()), folder / 'tiny.pth')
     return folder
 
 
@@ -74,29 +142,31 @@ def reference(world, tmp_path_factory):
     return out / 'tiny'
 
 
-def test_every_sequence_is_written(world, reference):
+def test_every_sequence_is_written(world, reference, tmp_path):
     tracker = Tracker(world / 'tiny.py', world / 'tiny.pth', 'cpu', threads=1)
     dataset = build_sequences(apis.load_config(world / 'tiny.py'))
-    for index, (name, length) in enumerate(zip(NAMES, (5, 3, 4), strict=True)):
+    metrics = apis.test(world / 'tiny.py', world / 'tiny.pth', tmp_path / 'work')
+    assert 0 <= metrics['success'] <= 100
+    for index, (name, length) in enumerate(zip(NAMES, LENGTHS, strict=True)):
         path = reference / f'{name}.txt'
         assert is_complete(path, length)
         boxes, *_ = track_sequence(tracker, dataset.sequence(index))
         np.testing.assert_allclose(read_result(path), boxes, atol=5e-5)
         assert (read_seconds(path) > 0).all()
+        # The test loop writes the same.
+        looped = read_result(world / 'loop' / path.name)
+        np.testing.assert_allclose(looped, read_result(path), atol=1e-3)
     stored = json.loads((reference / SETTINGS).read_text())['settings']
-    assert len(stored['checkpoint']) == 64
-    assert stored['backend'] == 'torch'
+    assert (len(stored['checkpoint']), stored['backend']) == (64, 'torch')
 
 
 def test_finished_files_are_kept_and_others_redone(world, reference, tmp_path, capsys):
-    assert run(world, tmp_path) == 0
-    folder = tmp_path / 'tiny'
+    folder = shutil.copytree(reference, tmp_path / 'tiny')
     kept, cut, gone = (folder / f'{name}.txt' for name in NAMES)
     write_result(folder, NAMES[0], read_result(kept) + np.array([1, 0, 0, 0]))
     marked = kept.read_bytes()
     cut.write_bytes(cut.read_bytes()[:-3])
     gone.unlink()
-    capsys.readouterr()
     assert run(world, tmp_path) == 0
     assert kept.read_bytes() == marked
     for path in (cut, gone):
@@ -109,10 +179,12 @@ def test_other_settings_are_not_mixed(world, tmp_path):
     assert [path.name for path in (tmp_path / 'tiny').glob('square-?.txt')] == ['square-1.txt']
     assert run(world, tmp_path, '--sequences', NAMES[2]) == 0
     assert (tmp_path / 'tiny' / 'square-3.txt').is_file()
-    with pytest.raises(UserError, match='results of another model; take another'):
-        run(world, tmp_path, '--cfg-options', 'model.search_factor=3.0')
-    with pytest.raises(UserError, match='results of another backend and layout'):
-        run(world, tmp_path, '--backend', 'plain', '--format', 'got10k')
+    for words, told in (
+        (('--cfg-options', 'model.search_factor=3.0'), 'of another model; take another'),
+        (('--backend', 'plain', '--format', 'got10k'), 'of another backend and layout'),
+    ):
+        with pytest.raises(UserError, match=f'results {told}'):
+            run(world, tmp_path, *words)
     assert run(world, tmp_path, '--backend', 'plain', '--limit', 1, '--name', 'plain') == 0
     found, plain = (read_result(tmp_path / name / 'square-1.txt') for name in ('tiny', 'plain'))
     np.testing.assert_allclose(found, plain, atol=0.5)
@@ -129,10 +201,9 @@ def test_damage_in_parallel(world, reference, tmp_path, capfd):
     place = f'test_dataloader.dataset.sequences.data_root={copy}'
     words = ('--processes', 2, '--cfg-options', place)
     assert run(world, tmp_path / 'out', *words) == 1
-    told = capfd.readouterr()
-    assert 'no result: square-2: sequence square-2, frame 1: ' in told.err
-    assert '00000002.jpg' in told.err
-    assert '1 of 3 sequences have no result' in told.err
+    told = capfd.readouterr().err
+    assert re.search(r'no result: square-2: sequence square-2, frame 1: .*00000002\.jpg', told)
+    assert '1 of 3 sequences have no result' in told
     folder = tmp_path / 'out' / 'tiny'
     assert not (folder / 'square-2.txt').exists()
     for name in (NAMES[0], NAMES[2]):
@@ -156,14 +227,6 @@ def test_submission_to_got10k(world, reference, tmp_path):
     assert text == (reference / 'square-1.txt').read_bytes()
 
 
-def test_the_test_loop_writes_the_same(world, reference, tmp_path):
-    metrics = apis.test(world / 'tiny.py', world / 'tiny.pth', tmp_path / 'work')
-    assert 0 <= metrics['success'] <= 100
-    for name in NAMES:
-        found = read_result(world / 'loop' / 'loop' / f'{name}.txt')
-        np.testing.assert_allclose(found, read_result(reference / f'{name}.txt'), atol=1e-3)
-
-
 def test_wrong_command_lines(world, tmp_path, capsys):
     for words, told in (
         (['--processes', '0'], '--processes 0: expected a positive number'),
@@ -172,14 +235,14 @@ def test_wrong_command_lines(world, tmp_path, capsys):
         with pytest.raises(SystemExit):
             run(world, tmp_path, *words)
         assert told in capsys.readouterr().err
-    with pytest.raises(UserError, match="device 'tpu' cannot be used"):
-        run(world, tmp_path, '--device', 'tpu', '--name', 'other')
-    with pytest.raises(UserError, match='square-7'):
-        run(world, tmp_path, '--sequences', 'square-7')
-    with pytest.raises(UserError, match=r'gone\.pth does not exist'):
-        tool.main([str(world / 'tiny.py'), 'gone.pth', '--out', str(tmp_path)])
-    plain = tmp_path / 'plain.py'
+    config, checkpoint, plain = world / 'tiny.py', world / 'tiny.pth', tmp_path / 'plain.py'
     plain.write_text("model = dict(type='tracking.OneStreamTracker')\n")
-    with pytest.raises(UserError, match='no test_dataloader'):
-        tool.main([str(plain), str(world / 'tiny.pth'), '--out', str(tmp_path)])
+    for words, told in (
+        ((config, checkpoint, '--device', 'tpu'), "device 'tpu' cannot be used"),
+        ((config, checkpoint, '--sequences', 'square-7'), 'square-7'),
+        ((config, 'gone.pth'), r'gone\.pth does not exist'),
+        ((plain, checkpoint), 'no test_dataloader'),
+    ):
+        with pytest.raises(UserError, match=told):
+            tool.main([*map(str, words), '--out', str(tmp_path)])
     assert not list(tmp_path.glob('**/*.txt'))

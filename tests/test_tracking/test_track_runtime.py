@@ -1,19 +1,29 @@
-"""The runtime tracker: its geometry, its steps against a straight-line loop, what it refuses."""
+"""The runtime tracker against a straight-line loop; videos in and out; what is refused."""
 
+import json
 import math
 
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
 from torch import nn
 
 from lightvit_dense.errors import UserError
 from tracking.boxes import iou
 from tracking.engine.sequence_loop import track_sequence
+from tracking.runtime.results import read_result
 from tracking.runtime.tracker import Tracker
+from tracking.runtime.video import AnnotatedVideo, FrameSource, VideoError, annotate
+from tracking.tools import track_video
 
-from .small_runtime import SizesOnly, correlation_tracker, moving_target, sequence_of
+from .small_sequences import (
+    SizesOnly,
+    correlation_tracker,
+    moving_target,
+    sequence_of,
+    write_folder,
+    write_video,
+)
 
 
 class Told:
@@ -88,17 +98,17 @@ def test_timings_add_up(monkeypatch):
     tracker = correlation_tracker(monkeypatch)
     tracker.init(frames[0], boxes[0])
     sums = dict(crop=0.0, network=0.0, post=0.0)
-    for number, frame in enumerate(frames[1:], 1):
+    for frame in frames[1:]:
         tracker.update(frame)
-        assert tracker.timings.frames == number
         sums = {name: sums[name] + tracker.timings.last[name] for name in sums}
+    assert tracker.timings.frames == 4
     assert tracker.timings.total == pytest.approx(sums)
     assert tracker.timings.fps == pytest.approx(4 / sum(sums.values()))
     tracker.init(frames[0], boxes[0])
     assert tracker.timings.frames == 0
 
 
-def test_grey_frames_and_files(monkeypatch, tmp_path):
+def test_grey_frames(monkeypatch):
     frames, boxes = moving_target(6)
     grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames]
     three = [np.repeat(frame[..., None], 3, axis=2) for frame in grey]
@@ -106,35 +116,25 @@ def test_grey_frames_and_files(monkeypatch, tmp_path):
     same, *_ = track_sequence(correlation_tracker(monkeypatch), sequence_of(three, boxes))
     np.testing.assert_array_equal(found, same)
     assert iou(found, boxes).min() > 0.8
-    tracker = correlation_tracker(monkeypatch)
-    for index, frame in enumerate(frames):
-        Image.fromarray(frame).save(tmp_path / f'{index}.png')
-    tracker.init(tmp_path / '0.png', boxes[0])
-    for index in range(1, 6):
-        assert iou(tracker.update(str(tmp_path / f'{index}.png')).box, boxes[index]) > 0.8
 
 
-def test_a_frame_of_another_size(monkeypatch):
+def test_boxes_stay_in_frames_of_any_size(monkeypatch):
     tracker, network = told_tracker(monkeypatch, [(54, 54, 20, 20)] * 3)
     tracker.init(np.full((200, 300, 3), 9, np.uint8), (250, 150, 40, 40))
     box = tracker.update(np.full((60, 80, 3), 9, np.uint8)).box
     assert (box >= 0).all()
     assert (box[:2] + box[2:] <= (80, 60)).all()
     assert network.crops[-1].any(), 'the search crop shows nothing of the smaller frame'
-    tracker.update(np.full((7, 8, 3), 9, np.uint8))
-    box = tracker.update(np.full((7, 8, 3), 9, np.uint8)).box
+    for _ in range(2):
+        box = tracker.update(np.full((7, 8, 3), 9, np.uint8)).box
     assert (box[:2] >= 0).all()
     assert (box[:2] + box[2:] <= (8, 7)).all()
     assert box[2:].tolist() == [7, 7]
-
-
-def test_a_target_that_leaves_stays_by_the_margin(monkeypatch):
+    # A target that leaves stays by the margin.
     tracker, _ = told_tracker(monkeypatch, [(-60, 50, 30, 30)] * 8)
     tracker.init(np.zeros((100, 100, 3), np.uint8), (40, 40, 20, 20))
-    boxes = [tracker.update(np.zeros((100, 100, 3), np.uint8)).box for _ in range(8)]
-    assert boxes[-1][0] == 0
-    assert boxes[-1][2] == 10
-    assert all(box[0] >= 0 and box[2] >= 10 for box in boxes)
+    boxes = np.array([tracker.update(np.zeros((100, 100, 3), np.uint8)).box for _ in range(8)])
+    assert boxes[:, [0, 2]].min(axis=0).tolist() == boxes[-1, [0, 2]].tolist() == [0, 10]
 
 
 @pytest.mark.parametrize(
@@ -186,13 +186,13 @@ def test_other_bad_input(monkeypatch, tmp_path):
 def test_sequences_that_cannot_be_followed(monkeypatch):
     frames, boxes = moving_target(5)
     tracker = correlation_tracker(monkeypatch)
-    with pytest.raises(UserError, match=r'square-1, frame 3: img/00000003.jpg does not exist'):
-        track_sequence(tracker, sequence_of(frames, boxes, missing=3))
-    boxes[0] = math.nan
-    with pytest.raises(UserError, match=r'square-1, frame 0: the first box.*not finite'):
-        track_sequence(tracker, sequence_of(frames, boxes))
-    with pytest.raises(UserError, match='square-1 has no frames'):
-        track_sequence(tracker, sequence_of([], boxes))
+    for sequence, message in (
+        (sequence_of(frames, boxes, missing=(3,)), 'frame 3: img/00000003.jpg does not exist'),
+        (sequence_of(frames, boxes * math.nan), 'frame 0: the first box.*not finite'),
+        (sequence_of([], boxes), 'has no frames'),
+    ):
+        with pytest.raises(UserError, match=f'square-1.*{message}'):
+            track_sequence(tracker, sequence)
     one, scores, _ = track_sequence(tracker, sequence_of(*moving_target(1)))
     np.testing.assert_array_equal(one, [[20, 50, 24, 20]])
     assert scores.tolist() == [1]
@@ -203,3 +203,141 @@ def test_options_reach_the_network(monkeypatch):
     monkeypatch.setattr('tracking.runtime.tracker.build_network', lambda *args: given.append(args))
     Tracker(model, backend='onnx', threads=2, path='exported', window=False)
     assert given == [(model, 'onnx', 2, 'exported', False)]
+
+
+def levels(count):
+    return [np.full((48, 64, 3), 15 * index, np.uint8) for index in range(count)]
+
+
+def test_frames_of_a_folder_in_natural_order_and_of_a_video(tmp_path):
+    frames = levels(12)
+    folder = write_folder(tmp_path / 'f', frames, [f'frame_{i}.png' for i in range(12)])
+    (folder / 'notes.txt').write_text('no picture')
+    for start in (0, 9):
+        source = FrameSource(folder, start)
+        assert len(source) == 12 - start
+        np.testing.assert_array_equal(np.stack(list(source)), frames[start:])
+    source = FrameSource(write_video(tmp_path / 'v.avi', frames, 12.5), start=2)
+    assert np.abs(np.stack(list(source)).astype(int) - frames[2:]).max() <= 4
+    assert (len(source), source.fps) == (10, pytest.approx(12.5))
+
+
+@pytest.mark.parametrize(
+    ('name', 'start', 'words'),
+    [
+        ('gone.mp4', 0, r'gone\.mp4 does not exist'),
+        ('empty', 0, 'has no pictures'),
+        ('a.txt', 0, 'neither a folder of frames nor a video'),
+        ('bad.mp4', 0, r'bad\.mp4: not a video'),
+        ('three', 3, 'starts at frame 3 of 3'),
+        ('three', -1, 'start=-1'),
+        ('three', 0, r'1\.png'),
+        ('v.avi', 5, 'starts at frame 5 of 3'),
+    ],
+)
+def test_sources_that_are_refused(tmp_path, name, start, words):
+    (tmp_path / 'empty').mkdir()
+    (tmp_path / 'a.txt').write_text('x')
+    (tmp_path / 'bad.mp4').write_bytes(b'no video at all')
+    damaged = write_folder(tmp_path / 'three', levels(3)) / '1.png'
+    damaged.write_bytes(damaged.read_bytes()[:40])
+    write_video(tmp_path / 'v.avi', levels(3))
+    with pytest.raises(VideoError, match=words):
+        list(FrameSource(tmp_path / name, start))
+
+
+def test_the_annotated_video_shows_the_boxes(tmp_path):
+    frame = np.full((96, 128, 3), 60, np.uint8)
+    video = AnnotatedVideo(tmp_path / 'new' / 'out.mp4', 10)
+    for step in range(5):
+        video.add(frame, np.array([20 + 10 * step, 40, 30, 20]), 'text')
+    video.add(np.full((48, 64, 3), 60, np.uint8), np.array([5, 5, 10, 10]), 'small')
+    assert not video.path.exists()
+    video.close()
+    assert [file.name for file in video.path.parent.iterdir()] == ['out.mp4']
+    source = FrameSource(video.path)
+    read = list(source)
+    assert len(read) == 6
+    assert source.fps == 10
+    for step, picture in enumerate(read[:5]):
+        red = picture[30:, :, 0].astype(int) - picture[30:, :, 2]
+        rows, columns = np.nonzero(red > 60)
+        found = columns.min(), columns.max(), rows.min() + 30, rows.max() + 30
+        np.testing.assert_allclose(found, [20 + 10 * step, 49 + 10 * step, 40, 59], atol=2)
+    assert (frame == 60).all()
+    with pytest.raises(VideoError, match='no frame was written'):
+        AnnotatedVideo(tmp_path / 'empty.mp4', 10).close()
+    assert (annotate(frame, np.array([20, 40, 30, 20]), '')[40, 20:50] != 60).all()
+
+
+def test_following_a_folder_frames_and_files(monkeypatch, tmp_path):
+    frames, boxes = moving_target(11)
+    folder = write_folder(tmp_path / 'f', frames)
+    tracker = correlation_tracker(monkeypatch)
+    found = [[r.box for r in tracker.follow(way, boxes[0])] for way in (folder, iter(frames))]
+    tracker.init(folder / '0.png', boxes[0])
+    files = [str(folder / f'{index}.png') for index in range(1, 11)]
+    found.append([boxes[0], *(tracker.update(file).box for file in files)])
+    for way in found:
+        np.testing.assert_array_equal(way, found[0])
+    assert iou(np.array(found[0]), boxes).min() > 0.8
+    with pytest.raises(VideoError, match='does not exist'):
+        next(tracker.follow(tmp_path / 'gone.mp4', boxes[0]))
+
+
+@pytest.fixture
+def tool(monkeypatch):
+    """The tool with a tracker that finds its target, whatever config it is given."""
+
+    def run(*argv):
+        tracker = correlation_tracker(monkeypatch)
+        monkeypatch.setattr(track_video, 'load_config', lambda *_: None)
+        monkeypatch.setattr(track_video, 'Tracker', lambda *_: tracker)
+        words = ['--config', 'c.py', '--checkpoint', 'c.pth', *map(str, argv)]
+        return track_video.main(words)
+
+    return run
+
+
+def test_the_tool_writes_what_it_found(tool, tmp_path, capsys):
+    frames, boxes = moving_target(10)
+    folder = write_folder(tmp_path / 'f', frames)
+    out = {kind: tmp_path / f'found.{kind}' for kind in ('mp4', 'txt', 'json')}
+    words = ('--out', out['mp4'], '--txt', out['txt'], '--json', out['json'])
+    assert tool(folder, '--start', 2, '--box', *boxes[2], *words) == 0
+    found = read_result(out['txt'])
+    np.testing.assert_array_equal(found[0], boxes[2])
+    assert iou(found, boxes[2:]).min() > 0.8
+    report = json.loads(out['json'].read_text())
+    np.testing.assert_array_equal([entry['box'] for entry in report['frames']], found)
+    assert [entry['frame'] for entry in report['frames']] == list(range(2, 10))
+    assert len(list(FrameSource(out['mp4']))) == 8
+    printed = capsys.readouterr().out
+    assert f'tracker: {report["fps"]:.1f} frames/s (crop ' in printed
+    assert str(out['mp4']) in printed
+
+
+def test_the_tool_keeps_what_it_has_when_a_frame_is_damaged(tool, tmp_path):
+    frames, boxes = moving_target(6)
+    folder = write_folder(tmp_path / 'f', frames)
+    (folder / '4.png').write_bytes(b'')
+    out, text = tmp_path / 'out.mp4', tmp_path / 'out.txt'
+    with pytest.raises(UserError, match=r'4\.png'):
+        tool(folder, '--box', *boxes[0], '--out', out, '--txt', text)
+    assert len(list(FrameSource(out))) == len(read_result(text)) == 4
+    assert tool(folder, '--box', *boxes[0], '--frames', 3, '--txt', text) == 0
+    assert len(read_result(text)) == 3
+
+
+def test_the_tool_refuses_before_it_writes(tool, tmp_path):
+    frames, boxes = moving_target(3)
+    folder, text = write_folder(tmp_path / 'f', frames), tmp_path / 'out.txt'
+    (folder / 'file').write_text('in the way')
+    for box, out, message in (
+        ((500, 0, 10, 10), tmp_path / 'out.mp4', 'outside of the frame of 160x120'),
+        (boxes[0], folder / 'file' / 'a.mp4', r'a\.mp4: cannot be written'),
+        (boxes[0], tmp_path / 'out.mkv', r'must end in \.mp4'),
+    ):
+        with pytest.raises(UserError, match=message):
+            tool(folder, '--box', *box, '--txt', text, '--out', out)
+    assert [entry.name for entry in tmp_path.iterdir()] == ['f']
