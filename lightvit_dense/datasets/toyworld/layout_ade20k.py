@@ -28,6 +28,14 @@ ADE_IDS = {
     'scissors': 109,
     'spoon': 143,
     'mousetrap': 101,
+    'bird': 109,
+    'fish': 123,
+    'fruit': 121,
+    'instrument': 102,
+    'mammal': 127,
+    'tool': 143,
+    'vegetable': 18,
+    'vehicle': 21,
 }
 """ADE20K's number of each object class; see ``_README`` for those that ADE20K does not have."""
 
@@ -85,7 +93,7 @@ class ADE20KLayout(Layout):
                 pixels[number] += count
                 images[number] += 1
         totals = {'pixels': pixels.tolist(), 'images': images.tolist()}
-        write_info(_info_file(folder, split), split, records, 'name', **totals)
+        write_info(_info_file(folder, split), spec, split, records, 'name', **totals)
         with (folder / 'sceneCategories.txt').open('a', encoding='utf-8') as file:
             file.writelines(f'{record["name"]} toy_world\n' for record in records)
         names = [name.strip() for name in ade_classes()]
