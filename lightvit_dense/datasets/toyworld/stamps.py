@@ -4,7 +4,6 @@
 those of the side 'train'. The package is fetched by :func:`fetch_stamps` and never shipped.
 """
 
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -60,8 +59,7 @@ def load_stamps(folder: str, kinds: tuple[str, ...], side: str) -> tuple[Cutout,
 def find_stamps(folder: str | Path) -> Path:
     """Return the root of an unpacked package; ``folder`` may be any folder down to the stamps'."""
     place = Path(folder).expanduser().resolve()
-    for depth in range(len(Path(_INSIDE).parts) + 1):
-        root = place.parents[depth - 1] if depth else place
+    for root in (place, *place.parents[:4]):
         if (root / _INSIDE / 'animals').is_dir():
             return root
     raise UserError(f'{folder}: no {_INSIDE}/animals in it. {_by_hand("FOLDER")}')
@@ -81,7 +79,7 @@ def fetch_stamps(folder: str | Path) -> Path:
         _run(['apt-get', 'download', PACKAGE], draft, folder)
         package = next(Path(draft).glob('*.deb'))
         _run(['dpkg-deb', '-x', str(package), f'{draft}/stamps'], draft, folder)
-        shutil.move(f'{draft}/stamps', folder)
+        Path(draft, 'stamps').rename(folder)
     return folder
 
 
@@ -98,7 +96,7 @@ def _run(command: list[str], cwd: str, folder: Path) -> None:
 
 def _by_hand(folder: str | Path) -> str:
     return (
-        f'On any Debian or Ubuntu run `apt-get download {PACKAGE}` and '
+        f'On any Debian or Ubuntu, after `apt-get update`, run `apt-get download {PACKAGE}` and '
         f'`dpkg-deb -x {PACKAGE}_*.deb {folder}`, then name that folder with --stamps.'
     )
 
