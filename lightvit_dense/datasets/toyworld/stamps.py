@@ -107,7 +107,7 @@ def _read(root: Path, kind: str, source: Source) -> Cutout:
     path = root / source.path
     try:
         with Image.open(path) as image:
-            rgba = np.array(image.convert('RGBA'), np.float32)
+            rgba: np.ndarray = np.array(image.convert('RGBA'), np.float32)
     except OSError as error:
         raise UserError(
             f'{path} cannot be read ({error}); unpack {PACKAGE} anew. {_by_hand("FOLDER")}'
