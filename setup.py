@@ -74,7 +74,13 @@ setup(
         include=['lightvit_dense', 'lightvit_dense.*', 'tracking', 'tracking.*']
     ),
     package_data={
-        'lightvit_dense': ['py.typed', 'suite/papers.yml', 'suite/templates/*', 'weights/*'],
+        'lightvit_dense': [
+            'py.typed',
+            'datasets/toyworld/stamps.yml',
+            'suite/papers.yml',
+            'suite/templates/*',
+            'weights/*',
+        ],
         'tracking.datasets.published': ['*.txt'],
     },
     python_requires='>=3.10',

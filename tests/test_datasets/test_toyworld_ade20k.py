@@ -9,7 +9,7 @@ from PIL import Image
 from pycocotools import mask as rle
 
 from lightvit_dense.datasets.segmentation.object_info import read_object_info
-from lightvit_dense.datasets.toyworld import CLASSES, WorldSpec, build_world
+from lightvit_dense.datasets.toyworld import CLASSES, KINDS, WorldSpec, build_world
 from lightvit_dense.datasets.toyworld.layout_ade20k import ADE_IDS
 from tests.helpers.toy_world import build, digest
 
@@ -55,8 +55,9 @@ def test_numbers_are_those_of_ade20k(built):
     from mmseg.datasets import ADE20KDataset
 
     names = [name.strip() for name in ADE20KDataset.METAINFO['classes']]
-    assert set(ADE_IDS) == set(CLASSES)
-    assert len(set(ADE_IDS.values())) == len(CLASSES)
+    assert set(ADE_IDS) == {*CLASSES, *KINDS}
+    for classes in (CLASSES, KINDS):
+        assert len({1, *(ADE_IDS[name] for name in classes)}) == 1 + len(classes)
     same = {name for name in CLASSES if names[ADE_IDS[name] - 1] == name}
     assert same == {'person', 'bottle', 'book', 'flower'} == set(CLASSES) & set(names)
     table = read_object_info(str(built.root / 'ade20k/objectInfo150.txt'))

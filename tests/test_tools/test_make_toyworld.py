@@ -48,3 +48,18 @@ def test_kept_world_and_plain_error(tmp_path, monkeypatch, capsys):
     (tmp_path / 'world/mine.txt').write_text('mine')
     assert tool['main']() == 2
     assert 'mine.txt' in capsys.readouterr().err
+
+
+def test_stamps_are_asked_for_where_they_cannot_be_fetched(tmp_path, monkeypatch, capsys):
+    tool = runpy.run_path(str(TOOL))
+    monkeypatch.setenv('PATH', str(tmp_path))
+    monkeypatch.setenv('LIGHTVIT_DATA', str(tmp_path))
+    args = ['tool', '--objects', 'stamps', '--out', str(tmp_path / 'world')]
+    for more, message in (
+        ([], 'apt-get is not installed'),
+        (['--stamps', str(tmp_path)], 'no usr'),
+    ):
+        monkeypatch.setattr(sys, 'argv', args + more)
+        assert tool['main']() == 2
+        assert message in capsys.readouterr().err
+    assert not (tmp_path / 'world').exists()

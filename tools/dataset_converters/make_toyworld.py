@@ -1,18 +1,21 @@
 """Build a toy world: small, exact data sets made of real photographs and objects."""
 
 import argparse
+import os
 import sys
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
 from lightvit_dense.datasets.toyworld import (
-    CLASSES,
     LAYOUTS,
+    OBJECT_SETS,
     ToyWorldError,
     WorldReport,
     WorldSpec,
     build_world,
+    fetch_stamps,
 )
 from lightvit_dense.errors import UserError
 from lightvit_dense.visualization import detection_grid, write_image
@@ -39,10 +42,14 @@ def parse_args() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     parser.add_argument('--out', default='data/toyworld', help='folder of the world')
+    sets = 'cut-outs: toys, the same everywhere; stamps, strangers in validation and test'
+    parser.add_argument('--objects', choices=list(OBJECT_SETS), default='toys', help=sets)
+    stamps = 'folder of the unpacked package tuxpaint-stamps-default; fetched by default'
+    parser.add_argument('--stamps', metavar='DIR', help=stamps)
     for name, what in _NUMBERS.items():
         option = f'--{name.replace("_", "-")}'
         parser.add_argument(option, type=int, default=getattr(default, name), help=what)
-    choices = f'object classes, out of {", ".join(CLASSES)}'
+    choices = '; '.join(f'of {kind} {", ".join(names)}' for kind, names in OBJECT_SETS.items())
     parser.add_argument('--classes', nargs='+', default=list(default.classes), help=choices)
     layouts = f'dataset layouts, out of {", ".join(LAYOUTS)}'
     parser.add_argument('--layouts', nargs='+', default=['coco'], help=layouts)
@@ -79,7 +86,13 @@ def main() -> int:
     args = parse_args()
     try:
         numbers = {name: getattr(args, name) for name in _NUMBERS}
-        spec = WorldSpec(classes=tuple(args.classes), **numbers)
+        stamps = args.stamps or ''
+        if args.objects == 'stamps' and not stamps:
+            data = Path(os.environ.get('LIGHTVIT_DATA', 'data'))
+            stamps = str(fetch_stamps(data / 'tuxpaint-stamps'))
+        spec = WorldSpec(
+            object_set=args.objects, stamps=stamps, classes=tuple(args.classes), **numbers
+        )
         report = build_world(args.out, spec, args.layouts, args.workers, not args.quiet)
         print_report(report)
         if args.preview:

@@ -2,13 +2,16 @@
 
 from .assets import CLASSES, DEFAULT_CLASSES, PALETTE, ToyWorldError
 from .compose import Scene, SceneSpec, compose
-from .spec import WorldSpec, make_portrait, make_scene
+from .spec import OBJECT_SETS, WorldSpec, make_portrait, make_scene
+from .stamps import KINDS, fetch_stamps
 from .world import LAYOUTS, WorldReport, build_world
 
 __all__ = [
     'CLASSES',
     'DEFAULT_CLASSES',
+    'KINDS',
     'LAYOUTS',
+    'OBJECT_SETS',
     'PALETTE',
     'Scene',
     'SceneSpec',
@@ -17,6 +20,7 @@ __all__ = [
     'WorldSpec',
     'build_world',
     'compose',
+    'fetch_stamps',
     'make_portrait',
     'make_scene',
 ]

@@ -63,7 +63,7 @@ class Cutout:
     """An object cut out of a photograph."""
 
     source: Source
-    class_name: str  # one of ``CLASSES``
+    class_name: str
     # RGBA with colours multiplied by alpha, uint8 [H, W, 4]; each level is half the one before, so
     # that any shrinking is done without aliasing
     pyramid: tuple[np.ndarray, ...]
@@ -213,7 +213,11 @@ def _cut(
         piece, color = piece[::-1, ::-1].copy(), color[::-1, ::-1].copy()
     alpha = cv2.GaussianBlur(piece.astype(np.float32), (3, 3), 0.7)
     alpha[piece == 0] = 0  # pixels outside the mask show something else
-    rgba = np.dstack([color * alpha[..., None], alpha * 255])
+    return make_pyramid(source, class_name, np.dstack([color * alpha[..., None], alpha * 255]))
+
+
+def make_pyramid(source: Source, class_name: str, rgba: np.ndarray) -> Cutout:
+    """Make a cut-out of colours multiplied by alpha, and alpha: float [H, W, 4] in 0..255."""
     pyramid: list[np.ndarray] = [rgba.round().astype(np.uint8)]
     while min(pyramid[-1].shape[:2]) >= 16:
         size = ((pyramid[-1].shape[1] + 1) // 2, (pyramid[-1].shape[0] + 1) // 2)

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import cv2
 import numpy as np
 
-from .assets import CLASSES, ToyWorldError, load_cutouts, load_photos
+from .assets import ToyWorldError
 from .spec import WorldSpec
 
 Record = dict[str, Any]
@@ -62,6 +62,7 @@ class Layout:
 
 def write_info(
     path: Path,
+    spec: WorldSpec,
     split: str,
     records: list[Record],
     key: str,
@@ -72,7 +73,7 @@ def write_info(
     """Write where the pixels of a split come from, item by item, each named by its ``key``."""
     info = {
         'description': f'Toy world, {split}: real objects {how} real photographs',
-        'sources': credits_of(split, records),
+        'sources': credits_of(spec, records),
         f'{kind}_sources': {record[key]: record['sources'] for record in records},
         **extra,
     }
@@ -88,10 +89,8 @@ def write_jpeg(path: Path, image: np.ndarray, quality: int) -> None:
     path.write_bytes(data.tobytes())
 
 
-def credits_of(split: str, records: list[Record]) -> list[dict[str, str]]:
+def credits_of(spec: WorldSpec, records: list[Record]) -> list[dict[str, str]]:
     """Return name, package, path and credit of all sources that records name under 'sources'."""
-    photos = load_photos('train' if split in ('train', 'unlabeled') else 'val')
-    known = {photo.source.name: photo.source for photo in photos}
-    known |= {cutout.source.name: cutout.source for cutout in load_cutouts(CLASSES)}
+    known = spec.sources()
     used = sorted({name for record in records for name in record['sources']})
     return [asdict(known[name]) for name in used]

@@ -28,8 +28,16 @@ ADE_IDS = {
     'scissors': 109,
     'spoon': 143,
     'mousetrap': 101,
+    'bird': 109,
+    'fish': 123,
+    'fruit': 121,
+    'instrument': 102,
+    'mammal': 127,
+    'tool': 143,
+    'vegetable': 18,
+    'vehicle': 21,
 }
-"""ADE20K's number of each object class; see ``_README`` for those that ADE20K does not have."""
+"""ADE20K's number of each class; see ``_STAND_INS`` for those that ADE20K does not have."""
 
 _FOLDERS = {'train': 'training', 'val': 'validation'}
 _README = """Toy world in the layout of ADE20K's scene parsing benchmark (ADEChallengeData2016).
@@ -41,10 +49,16 @@ sceneCategories.txt    the scene of each image, always toy_world
 {training,validation}_info.json  where the pixels come from, and counts
 
 0 is unlabelled: a rim of one pixel around every object. 1..150 are ADE20K's classes:
-wall stands for all background; person, bottle, book and flower for themselves. ADE20K has no class
-for the rest, which take the nearest: soap (a printed carton) box, spoon plate, mousetrap (a
-printed card) poster, scissors plaything.
+wall stands for all background{stand_ins}.
 """
+_STAND_INS = {
+    'toys': """; person, bottle, book and flower for themselves. ADE20K has no class
+for the rest, which take the nearest: soap (a printed carton) box, spoon plate, mousetrap (a
+printed card) poster, scissors plaything""",
+    'stamps': """, flower for itself. ADE20K has no class for the other kinds, which
+take one each: mammal animal, bird plaything, fish tank, fruit food, instrument stage, tool plate,
+vegetable plant, vehicle car""",
+}
 
 
 class ADE20KLayout(Layout):
@@ -57,7 +71,8 @@ class ADE20KLayout(Layout):
         for part in _FOLDERS.values():
             (folder / 'images' / part).mkdir(parents=True)
             (folder / 'annotations' / part).mkdir(parents=True)
-        (folder / 'README.txt').write_text(_README, encoding='utf-8')
+        text = _README.replace('{stand_ins}', _STAND_INS[spec.object_set])
+        (folder / 'README.txt').write_text(text, encoding='utf-8')
 
     def write_item(self, folder: Path, spec: WorldSpec, split: str, index: int) -> Record:
         """Write image and label map; the record holds name, sources and pixels by number."""
@@ -85,7 +100,7 @@ class ADE20KLayout(Layout):
                 pixels[number] += count
                 images[number] += 1
         totals = {'pixels': pixels.tolist(), 'images': images.tolist()}
-        write_info(_info_file(folder, split), split, records, 'name', **totals)
+        write_info(_info_file(folder, split), spec, split, records, 'name', **totals)
         with (folder / 'sceneCategories.txt').open('a', encoding='utf-8') as file:
             file.writelines(f'{record["name"]} toy_world\n' for record in records)
         names = [name.strip() for name in ade_classes()]

@@ -14,6 +14,7 @@ from pycocotools import mask as rle
 
 from .layout import Layout, Record, credits_of, write_jpeg
 from .spec import WorldSpec, make_scene
+from .stamps import LICENSE
 
 SMALL, LARGE = 32**2, 96**2
 """COCO's limits between small, medium and large, in pixels of area."""
@@ -39,6 +40,7 @@ class CocoLayout(Layout):
         annotations = []
         for instance in scene.instances if split != 'unlabeled' else ():
             code = rle.encode(np.asfortranarray(instance.mask.view(np.uint8)))
+            named = {'individual': instance.source.name} if spec.object_set == 'stamps' else {}
             annotations.append(
                 {
                     'image_id': index + 1,
@@ -47,6 +49,7 @@ class CocoLayout(Layout):
                     'area': int(instance.mask.sum()),
                     'bbox': list(instance.bbox),
                     'iscrowd': 0,
+                    **named,
                 }
             )
         return {'image': image, 'sources': sources, 'annotations': annotations}
@@ -58,7 +61,7 @@ class CocoLayout(Layout):
         annotations = [note for record in records for note in record['annotations']]
         content = {
             'info': self._info(spec, split, records),
-            'licenses': [{'id': 1, 'name': 'see info.sources', 'url': ''}],
+            'licenses': [{'id': 1, 'name': self._license(spec), 'url': ''}],
             'images': [record['image'] for record in records],
             'categories': [
                 {'id': number, 'name': name, 'supercategory': 'object'}
@@ -93,6 +96,11 @@ class CocoLayout(Layout):
         return folder / 'annotations' / f'{kind}_{split}2017.json'
 
     @staticmethod
+    def _license(spec: WorldSpec) -> str:
+        where = 'see info.sources'
+        return where if spec.object_set == 'toys' else f'objects {LICENSE}; {where}'
+
+    @staticmethod
     def _info(spec: WorldSpec, split: str, records: list[Record]) -> dict[str, Any]:
         return {
             'description': f'Toy world, {split}: real objects composed on real photographs',
@@ -101,6 +109,6 @@ class CocoLayout(Layout):
             'year': 2017,
             'contributor': 'lightvit_dense',
             'date_created': '',
-            'sources': credits_of(split, records),
+            'sources': credits_of(spec, records),
             'image_sources': {str(r['image']['id']): r['sources'] for r in records},
         }

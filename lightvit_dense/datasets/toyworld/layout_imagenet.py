@@ -40,7 +40,7 @@ class ImageNetLayout(Layout):
         """Write a split's list and credits and return its counts."""
         lines = ''.join(f'{record["path"]} {record["label"]}\n' for record in records)
         (folder / f'{split}.txt').write_text(lines, encoding='utf-8')
-        write_info(folder / f'{split}_info.json', split, records, 'path')
+        write_info(folder / f'{split}_info.json', spec, split, records, 'path')
         labels = [record['label'] for record in records]
         classes = {name: labels.count(i) for i, name in enumerate(sorted(spec.classes))}
         return {'images': len(records), 'classes': classes}

@@ -12,9 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from .assets import CLASSES
 from .layout import Layout, Record, write_info, write_jpeg
-from .spec import WorldSpec
+from .spec import OBJECT_SETS, WorldSpec
 from .video import ATTRIBUTES, VIDEO_SPLITS, make_video, video_name
 
 _LISTS = {'train': 'training_set.txt', 'test': 'testing_set.txt'}
@@ -65,14 +64,14 @@ class LaSOTLayout(Layout):
         text = ''.join(f'{record["name"]}\n' for record in records)
         (folder / _LISTS[split]).write_text(text, encoding='utf-8')
         path, how = folder / f'{split}_info.json', 'moving over'
-        write_info(path, split, records, 'name', kind='video', how=how)
+        write_info(path, spec, split, records, 'name', kind='video', how=how)
         classes = [record['class_name'] for record in records]
         attributes = [name for record in records for name in record['attributes']]
         return {
             'videos': len(records),
             'images': sum(record['frames'] for record in records),
             'absent': sum(record['absent'] for record in records),
-            'classes': {name: classes.count(name) for name in CLASSES if name in classes},
+            'classes': {n: classes.count(n) for n in OBJECT_SETS[spec.object_set] if n in classes},
             'attributes': {n: attributes.count(n) for n in ATTRIBUTES if n in attributes},
         }
 

@@ -6,10 +6,25 @@ from typing import Any
 
 import numpy as np
 
-from .assets import CLASSES, DEFAULT_CLASSES, ToyWorldError, load_cutouts, load_photos
+from .assets import (
+    CLASSES,
+    DEFAULT_CLASSES,
+    Cutout,
+    Photo,
+    Source,
+    ToyWorldError,
+    load_cutouts,
+    load_photos,
+)
 from .compose import Scene, SceneSpec, compose, make_background
+from .stamps import KINDS, load_stamps, stamp_sources
 
 SPLITS = ('train', 'val', 'unlabeled')
+OBJECT_SETS = {'toys': CLASSES, 'stamps': KINDS}
+"""Where objects come from, with the classes there are."""
+_STRANGERS = ('val', 'test')
+_SHOW_KINDS = ('chelsea', 'motorcycle_left', 'motorcycle_right', 'rocket')
+"""Photographs that show a mammal or a vehicle, and so are no background of stamps."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +37,10 @@ class WorldSpec:
     val: int = 100  # validation images, on photographs that no other split shows
     unlabeled: int = 3000  # images for pre-training
     portraits: int = 3000  # training images of one object each, for classification
-    # object classes, a choice out of ``CLASSES`` in any order
+    # 'toys': a dozen cut-outs, the same in all splits; 'stamps': hundreds, of which those in 'val'
+    # and in test videos are in no other split
+    object_set: str = 'toys'
+    # object classes, a choice out of those of the set in any order; all kinds of stamps by default
     classes: tuple[str, ...] = DEFAULT_CLASSES
     # fewest and most objects in a labelled image. Crowded images may hold fewer
     objects: tuple[int, int] = (2, 6)
@@ -38,12 +56,21 @@ class WorldSpec:
     video_frames: int = 20  # frames of a training video
     test_frames: int = 60  # frames of a test video
     video_size: tuple[int, int] = (160, 192)  # height and width of the videos in pixels
+    stamps: str = ''  # folder of the unpacked stamps; no part of what the world is
 
     def __post_init__(self) -> None:
         for name in ('classes', 'objects', 'unlabeled_objects', 'video_size'):
             object.__setattr__(self, name, tuple(getattr(self, name)))
-        unknown = sorted(set(self.classes) - set(CLASSES))
-        _require(not unknown, f'classes: unknown {unknown}; choose from {list(CLASSES)}')
+        sets = ', '.join(OBJECT_SETS)
+        _require(
+            self.object_set in OBJECT_SETS,
+            f'object_set: unknown {self.object_set!r}; choose from {sets}',
+        )
+        if self.object_set == 'stamps' and self.classes == DEFAULT_CLASSES:
+            object.__setattr__(self, 'classes', KINDS)
+        known = OBJECT_SETS[self.object_set]
+        unknown = sorted(set(self.classes) - set(known))
+        _require(not unknown, f'classes: unknown {unknown}; choose from {list(known)}')
         _require(len(self.classes) > 0, 'classes: at least one is needed')
         _require(len(set(self.classes)) == len(self.classes), 'classes: one is named twice')
         _require(self.seed >= 0, 'seed: must not be negative')
@@ -71,12 +98,38 @@ class WorldSpec:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data, the same before and after JSON."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        data = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        del data['stamps']
+        return data
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> 'WorldSpec':
         """Build from :meth:`to_dict`'s data."""
         return cls(**data)
+
+    def photos(self, split: str) -> tuple[Photo, ...]:
+        """Return the photographs that are backgrounds of a split."""
+        photos = load_photos('val' if split in _STRANGERS else 'train')
+        if self.object_set == 'toys':
+            return photos
+        return tuple(p for p in photos if p.source.name.partition('/')[2] not in _SHOW_KINDS)
+
+    def cutouts(self, split: str, classes: tuple[str, ...] | None = None) -> tuple[Cutout, ...]:
+        """Return the cut-outs that pictures of a split may show, of all classes or of some."""
+        classes = classes or self.classes
+        if self.object_set == 'toys':
+            return load_cutouts(classes)
+        return load_stamps(self.stamps, classes, 'val' if split in _STRANGERS else 'train')
+
+    def sources(self) -> dict[str, Source]:
+        """Return all sources of a world's pixels by name."""
+        sources = [photo.source for split in ('train', 'val') for photo in load_photos(split)]
+        if self.object_set == 'toys':
+            sources += [cutout.source for cutout in load_cutouts(CLASSES)]
+        else:
+            sides = ('train', 'val')
+            sources += [s for side in sides for _, s in stamp_sources(self.classes, side)]
+        return {source.name: source for source in sources}
 
     def scene_spec(self, split: str) -> SceneSpec:
         """Return how the scenes of a split are made up."""
@@ -94,10 +147,9 @@ def make_scene(spec: WorldSpec, split: str, index: int) -> tuple[Scene, list[str
     It depends on nothing but the arguments. Training and unlabelled scenes share their photographs.
     """
     rng = np.random.default_rng([spec.seed, SPLITS.index(split), index])
-    photos = load_photos('val' if split == 'val' else 'train')
     size = (spec.image_size, spec.image_size)
-    background, sources = make_background(rng, photos, size)
-    scene = compose(rng, background, load_cutouts(spec.classes), spec.scene_spec(split))
+    background, sources = make_background(rng, spec.photos(split), size)
+    scene = compose(rng, background, spec.cutouts(split), spec.scene_spec(split))
     sources += [instance.source for instance in scene.instances]
     return scene, list(dict.fromkeys(source.name for source in sources))
 
@@ -115,8 +167,8 @@ def make_portrait(spec: WorldSpec, split: str, index: int) -> tuple[Scene, list[
     side = (low, max(low, 0.75 * spec.image_size))
     recipe = SceneSpec(objects=(1, 1), side=side, large_share=0.0, min_visible=0.75)
     while True:
-        background, sources = make_background(rng, load_photos(split), size)
-        scene = compose(rng, background, load_cutouts((name,)), recipe)
+        background, sources = make_background(rng, spec.photos(split), size)
+        scene = compose(rng, background, spec.cutouts(split, (name,)), recipe)
         if scene.instances:
             sources.append(scene.instances[0].source)
             return scene, list(dict.fromkeys(source.name for source in sources))

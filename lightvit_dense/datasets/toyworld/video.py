@@ -1,14 +1,15 @@
 """Videos: one cut-out moves over a photograph, others pass by; boxes and flags come from masks.
 
 Training and test videos share no photograph. ``HELD_OUT`` cut-outs appear in no training video;
-they are the targets of every other test video. All videos give their cut-outs colours and
-proportions of their own, so that no two targets look alike.
+they are the targets of every other test video. Of stamps, test videos show strangers only. All
+videos give their cut-outs colours and proportions of their own, so that no two targets look alike.
 
 Boxes follow LaSOT's rule: the tightest upright box of what can be seen of the target, and none
 where nothing can be seen (LaSOT, CVPR 2019, section 3.3). Motion blur is the mean of pictures
 taken while the shutter is open; boxes are those of the moment in its middle.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -16,9 +17,10 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from .assets import CLASSES, ToyWorldError, load_cutouts, load_photos
+from .assets import CLASSES, Cutout, ToyWorldError, load_cutouts
 from .compose import warp_cutout
 from .spec import SPLITS, WorldSpec
+from .stamps import stamp_sources
 from .video_plan import Plan, draw_plan
 
 VIDEO_SPLITS = ('train', 'test')
@@ -69,20 +71,36 @@ class Video:
 @lru_cache(maxsize=4)
 def _schedule(spec: WorldSpec) -> dict[tuple[str, int], tuple[str, str]]:
     """Return name of the video and source of its target, by split and index."""
-    seen = [c for c in load_cutouts(CLASSES) if c.source.name not in HELD_OUT]
-    held = [c for c in load_cutouts(CLASSES) if c.source.name in HELD_OUT]
-    counts = dict.fromkeys(CLASSES, 0)
+    seen, held = _targets(spec)
+    counts: Counter[str] = Counter()
     names = {}
     for split, total in zip(VIDEO_SPLITS, (spec.videos, spec.test_videos), strict=True):
         for index in range(total):
             pool, turn = (seen, index)
-            if split == 'test':
+            if split == 'test' and spec.object_set == 'stamps':
+                pool = held
+            elif split == 'test':
                 pool, turn = (seen if index % 2 else held), index // 2
-            cutout = pool[turn % len(pool)]
-            counts[cutout.class_name] += 1
-            number = counts[cutout.class_name]
-            names[split, index] = (f'{cutout.class_name}-{number}', cutout.source.name)
+            class_name, source = pool[turn % len(pool)]
+            counts[class_name] += 1
+            names[split, index] = (f'{class_name}-{counts[class_name]}', source)
     return names
+
+
+def _targets(spec: WorldSpec) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """Return class and source of the cut-outs that training videos show, and of the others."""
+    if spec.object_set == 'stamps':
+        sides = [stamp_sources(spec.classes, side) for side in ('train', 'val')]
+        seen, held = ([(kind, source.name) for kind, source in side] for side in sides)
+        return seen, held
+    toys = [(c.class_name, c.source.name) for c in load_cutouts(CLASSES)]
+    return [c for c in toys if c[1] not in HELD_OUT], [c for c in toys if c[1] in HELD_OUT]
+
+
+def _cutouts(spec: WorldSpec, split: str) -> Sequence[Cutout]:
+    if spec.object_set == 'stamps':
+        return spec.cutouts(split)
+    return [c for c in load_cutouts(CLASSES) if split == 'test' or c.source.name not in HELD_OUT]
 
 
 def video_name(spec: WorldSpec, split: str, index: int) -> str:
@@ -93,15 +111,15 @@ def video_name(spec: WorldSpec, split: str, index: int) -> str:
 def make_video(spec: WorldSpec, split: str, index: int) -> Video:
     """Make one video of a world; it depends on nothing but the arguments.
 
-    All classes of the toy world appear, whatever ``spec.classes`` says: a tracker has no classes.
+    All classes of toys appear, whatever ``spec.classes`` says: a tracker has no classes.
     """
     name, target = _schedule(spec)[split, index]
     # Streams of their own, after those of scenes and portraits.
     stream = len(SPLITS) + 2 + VIDEO_SPLITS.index(split)
     rng = np.random.default_rng([spec.seed, stream, index])
-    cutouts = [c for c in load_cutouts(CLASSES) if split == 'test' or c.source.name not in HELD_OUT]
+    cutouts = _cutouts(spec, split)
     chosen = next(c for c in cutouts if c.source.name == target)
-    photos = load_photos('val' if split == 'test' else 'train')
+    photos = spec.photos(split)
     frames = spec.test_frames if split == 'test' else spec.video_frames
     for _ in range(_TRIES):
         plan, sources = draw_plan(rng, frames, spec.video_size, chosen, cutouts, photos)

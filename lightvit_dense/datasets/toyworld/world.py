@@ -22,7 +22,7 @@ import cv2
 
 from lightvit_dense.utils.progress import Display
 
-from .assets import ToyWorldError, load_cutouts, load_photos
+from .assets import ToyWorldError
 from .layout import Layout, Record
 from .layout_ade20k import ADE20KLayout
 from .layout_coco import CocoLayout
@@ -161,8 +161,9 @@ def build_world(
             stats, reason = marker['stats'], 'the same world is there already'
             return WorldReport(root, spec, False, reason, time.monotonic() - start, stats)
         # A missing package is reported before anything is written.
-        load_photos('train')
-        load_cutouts(spec.classes)
+        for split in ('train', 'val'):
+            spec.photos(split)
+            spec.cutouts(split)
         kept = {}
         if _is_same(marker, spec):
             whole = (n for n in marker['layouts'] if not LAYOUTS[n].problem(root / n, spec))

@@ -1,0 +1,11 @@
+"""The student of the stamp world, pre-trained by MAE alone.
+
+What      `configs/toyworld/mae_student.py` with the stamp world's images.
+Source    Ours.
+Run       tools/train.py configs/stampworld/mae.py
+"""
+
+_base_ = '../toyworld/mae_student.py'
+
+data_root = '{{$LIGHTVIT_DATA:data}}/stampworld/coco/'
+train_dataloader = dict(dataset=dict(data_root=data_root))

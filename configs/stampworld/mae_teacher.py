@@ -1,0 +1,11 @@
+"""A small teacher for the stamp world, pre-trained by MAE on its unlabelled images.
+
+What      `configs/toyworld/mae_teacher.py` with the stamp world's images.
+Source    Ours.
+Run       tools/train.py configs/stampworld/mae_teacher.py
+"""
+
+_base_ = '../toyworld/mae_teacher.py'
+
+data_root = '{{$LIGHTVIT_DATA:data}}/stampworld/coco/'
+train_dataloader = dict(dataset=dict(data_root=data_root))

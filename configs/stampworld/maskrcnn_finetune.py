@@ -1,0 +1,18 @@
+"""Mask R-CNN on the stamp world, from a pre-trained backbone.
+
+What      `maskrcnn_scratch.py` with the backbone of `mae.py` or another.
+Source    Ours.
+Run       tools/train.py configs/stampworld/maskrcnn_finetune.py \
+          --cfg-options model.backbone.init_cfg.checkpoint=FILE
+"""
+
+_base_ = '../_base_/tasks/stampworld_maskrcnn.py'
+
+model = dict(
+    backbone=dict(
+        init_cfg=dict(
+            type='lightvit_dense.PretrainedBackbone',
+            checkpoint='work_dirs/mae/backbone.safetensors',
+        ),
+    ),
+)
