@@ -6,7 +6,7 @@ Source    Ours.
 Run       tools/train.py configs/stampworld/dmae.py
 """
 
-_base_ = '../toyworld/dmae_student.py'
+_base_ = '../_base_/tasks/toyworld_dmae.py'
 
 data_root = '{{$LIGHTVIT_DATA:data}}/stampworld/coco/'
 train_dataloader = dict(dataset=dict(data_root=data_root))

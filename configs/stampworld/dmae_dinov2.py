@@ -5,7 +5,7 @@ Source    Ours.
 Run       tools/train.py configs/stampworld/dmae_dinov2.py
 """
 
-_base_ = '../toyworld/dmae_dinov2.py'
+_base_ = '../_base_/tasks/toyworld_dmae_dinov2.py'
 
 data_root = '{{$LIGHTVIT_DATA:data}}/stampworld/coco/'
 train_dataloader = dict(dataset=dict(data_root=data_root))

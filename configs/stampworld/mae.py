@@ -5,7 +5,7 @@ Source    Ours.
 Run       tools/train.py configs/stampworld/mae.py
 """
 
-_base_ = '../toyworld/mae_student.py'
+_base_ = '../_base_/tasks/toyworld_mae.py'
 
 data_root = '{{$LIGHTVIT_DATA:data}}/stampworld/coco/'
 train_dataloader = dict(dataset=dict(data_root=data_root))

@@ -5,7 +5,9 @@ Source    Ours.
 Run       tools/train.py configs/stampworld/mae_teacher.py
 """
 
-_base_ = '../toyworld/mae_teacher.py'
+_base_ = '../_base_/tasks/toyworld_mae.py'
+
+model = dict(backbone=dict(arch=dict(embed_dim=192, num_heads=6)))
 
 data_root = '{{$LIGHTVIT_DATA:data}}/stampworld/coco/'
 train_dataloader = dict(dataset=dict(data_root=data_root))

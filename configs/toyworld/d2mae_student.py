@@ -7,6 +7,6 @@ Cost      Two minutes on two cores.
 Run       tools/train.py configs/toyworld/d2mae_student.py
 """
 
-_base_ = './dmae_student.py'
+_base_ = '../_base_/tasks/toyworld_dmae.py'
 
 model = dict(reconstruct_after=4, distiller=dict(pairs=[(7, 6)], extra_layer=True))

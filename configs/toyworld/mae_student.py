@@ -5,7 +5,4 @@ Source    Ours.
 Run       tools/train.py configs/toyworld/mae_student.py
 """
 
-_base_ = './mae_teacher.py'
-
-model = dict(backbone=dict(arch=dict(embed_dim=128, depth=6, num_heads=4)))
-train_cfg = dict(max_iters=200)
+_base_ = '../_base_/tasks/toyworld_mae.py'

@@ -8,6 +8,6 @@ Cost      5 minutes of a CPU core, after the teacher's 4.
 Run       tools/train.py configs/toyworld/small_sets/d2mae.py
 """
 
-_base_ = './dmae.py'
+_base_ = '../../_base_/tasks/small_sets_dmae.py'
 
 model = dict(reconstruct_after=4, distiller=dict(pairs=[(7, 6)], extra_layer=True))

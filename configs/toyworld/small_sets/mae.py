@@ -1,8 +1,8 @@
 """MAE on a small image set: a ViT of 0.7 M parameters, 28 px.
 
 What      The MAE recipe made small: width 96, depth 6, 7-px patches. Any set in ImageNet's layout
-          will do; tools/dataset_converters/make_small_sets.py writes the default one. No flips: digits
-          do not bear them.
+          will do; tools/dataset_converters/make_small_sets.py writes the default one. No flips,
+          which digits do not bear.
 Source    Ours.
 Expected  Part of configs/suites/small_sets.py.
 Cost      3 minutes of a CPU core.
@@ -10,57 +10,4 @@ Run       tools/train.py configs/toyworld/small_sets/mae.py \
           --cfg-options train_dataloader.dataset.data_root=DIR
 """
 
-_base_ = ['../../_base_/models/mae_vit-tiny.py', '../../_base_/default_runtime.py']
-default_scope = 'lightvit_dense'
-
-crop = 28
-model = dict(
-    backbone=dict(
-        arch=dict(_delete_=True, embed_dim=96, depth=6, num_heads=3),
-        img_size=crop,
-        patch_size=7,
-    ),
-    decoder=dict(embed_dim=64, depth=1, num_heads=4),
-)
-train_dataloader = dict(
-    batch_size=64,
-    num_workers=0,
-    drop_last=True,
-    sampler=dict(type='lightvit_dense.SeededInfiniteSampler', shuffle=True),
-    collate_fn=dict(type='lightvit_dense.collate_images'),
-    dataset=dict(
-        type='lightvit_dense.ImageNet',
-        with_labels=False,
-        data_root='{{$LIGHTVIT_DATA:data}}/small/fashion-mnist/',
-        img_dir='train',
-        pipeline=[
-            dict(
-                type='lightvit_dense.LoadRandomResizedCrop',
-                size=crop,
-                scale=(0.4, 1.0),
-                interpolation='bilinear',
-                backend='cv2',
-            ),
-            dict(type='lightvit_dense.PackImage', meta_keys=('img_path',)),
-        ],
-    ),
-)
-
-max_iters = 1600
-optim_wrapper = dict(
-    type='mmengine.OptimWrapper',
-    optimizer=dict(type='AdamW', lr=1.5e-3, betas=(0.9, 0.95), weight_decay=0.05),
-    # No decay of vectors: biases and norms.
-    paramwise_cfg=dict(bias_decay_mult=0.0, norm_decay_mult=0.0, flat_decay_mult=0.0),
-)
-param_scheduler = dict(
-    type='lightvit_dense.WarmupCosineLR', warmup=80, end=max_iters, by_epoch=False
-)
-train_cfg = dict(type='mmengine.IterBasedTrainLoop', max_iters=max_iters, val_interval=10**9)
-log_processor = dict(by_epoch=False)
-auto_scale_lr = dict(base_batch_size=64)
-default_hooks = dict(
-    logger=dict(interval=100),
-    checkpoint=dict(interval=400, by_epoch=False, max_keep_ckpts=1),
-)
-custom_hooks = [*_base_.custom_hooks, dict(type='lightvit_dense.ExportBackboneHook')]
+_base_ = '../../_base_/tasks/small_sets_mae.py'

@@ -7,6 +7,6 @@ Cost      4 minutes of a CPU core.
 Run       tools/train.py configs/toyworld/small_sets/mae_teacher.py
 """
 
-_base_ = './mae.py'
+_base_ = '../../_base_/tasks/small_sets_mae.py'
 
 model = dict(backbone=dict(arch=dict(embed_dim=128, num_heads=4)))
