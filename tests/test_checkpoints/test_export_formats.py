@@ -83,6 +83,8 @@ def test_timm_gives_our_scores(tmp_path, options):
     [
         (vit, dict(arch='tiny', patch_size=16)),  # 12 heads, where timm's has 3
         (vit, dict(final_norm=False)),
+        (vit, dict(cls_token=False)),
+        (vit, BIAS),
         (our_hiera, dict()),
     ],
 )
