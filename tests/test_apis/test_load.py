@@ -298,10 +298,10 @@ def test_a_shipped_name_with_weights(tmp_path, monkeypatch):
     assert model.features(picture(30, 40), pool='mean').shape == (1, 192)
 
 
-def timm_vit(heads, **options):
+def timm_vit(heads):
     torch.manual_seed(0)
     sizes = dict(img_size=32, patch_size=8, embed_dim=192, depth=1, num_classes=5, num_heads=heads)
-    return timm.models.vision_transformer.VisionTransformer(**sizes, **options).eval()
+    return timm.models.vision_transformer.VisionTransformer(**sizes).eval()
 
 
 @torch.no_grad()
@@ -366,14 +366,14 @@ def test_a_network_of_several_has_the_heads_and_the_notes_of_its_file(tmp_path):
 
 
 def test_a_config_tells_what_was_done_to_values(tmp_path):
-    torch.save(timm_vit(12, global_pool='avg').state_dict(), tmp_path / 'a.pth')
+    torch.save(timm_vit(12).state_dict(), tmp_path / 'a.pth')
     resized = 'pos_embed (1, 17, 192) -> (1, 37, 192)'
     backbone = vit(192, 1, 12, pos_embed='learned', img_size=48)
     cfg = config('lightvit_dense.MAE', backbone=backbone)
     model = load(tmp_path / 'a.pth', config=cfg, task='features')
     assert model.notes[-1] == f'resized {resized}'
-    options = dict(head=dict(num_classes=5), data_preprocessor=PREPROCESSOR)
-    options['backbone'] = backbone | dict(final_norm=False)
+    options = dict(backbone=backbone, head=dict(num_classes=5, pool='cls', norm=False))
+    options['data_preprocessor'] = PREPROCESSOR
     cfg = config('lightvit_dense.ImageClassifier', **options)
     assert load(tmp_path / 'a.pth', config=cfg).notes == [f'resized backbone.{resized}']
 
