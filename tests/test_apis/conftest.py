@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-import lightvit_dense  # noqa: F401
+from tests.helpers.small_dense import build, classifier_config, detector_config, segmentor_config
 from tests.helpers.toy_engine import clear_globals, write_config
 
 
@@ -21,3 +21,22 @@ def write(tmp_path):
 def seeded() -> None:
     """Draw the same random numbers in every run."""
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope='session')
+def detector():
+    """A small detector: its config and its network."""
+    cfg = detector_config()
+    return cfg, build(cfg)
+
+
+@pytest.fixture(scope='session')
+def segmentor():
+    cfg = segmentor_config()
+    return cfg, build(cfg)
+
+
+@pytest.fixture(scope='session')
+def classifier():
+    cfg = classifier_config()
+    return cfg, build(cfg)

@@ -11,54 +11,27 @@ from lightvit_dense.errors import UserError
     ('line', 'message'),
     [
         ('optim_wraper = dict()', "'optim_wraper', which nothing reads.*'optim_wrapper'"),
-        ('custom_hook = []', "'custom_hook', which nothing reads. Did you mean 'custom_hooks'"),
         ("train_cfg['max_epoch'] = 3", 'train_cfg.max_epoch is not known.*max_epochs'),
         ("train_dataloader['batchsize'] = 3", "Did you mean 'batch_size'"),
         ("optim_wrapper['clip_grads'] = {}", "Did you mean 'clip_grad'"),
         ("randomness['sed'] = 3", "Did you mean 'seed'"),
         ('env_cfg = dict(cudnn_bench=True)', "Did you mean 'cudnn_benchmark'"),
         ('engine = dict(compil=True)', "Did you mean 'compile'"),
+        ("painter = dict(type='x.FilmStripHook')", "painter is now called 'visualization_hook'"),
+        ("model['x'] = dict(type='x.PretrainedBackbone', reserve=3)", "x.reserve .*'num_pretr.*'"),
+        ("model['x'] = [dict(type='x.MaskRCNN', canvas=64)]", "model.x.0.canvas is .*'pad_shape'"),
     ],
 )
-def test_misspelt_keys_are_named(write, line, message) -> None:
+def test_misspelt_and_old_keys_are_named(write, line, message) -> None:
     with pytest.raises(UserError, match=message):
         apis.load_config(write(extra=f'\n{line}\n'))
 
 
-@pytest.mark.parametrize(
-    ('line', 'old', 'new'),
-    [
-        ("painter = dict(type='tracking.FilmStripHook')", 'painter', 'visualization_hook'),
-        ("model['x'] = dict(type='x.PretrainedBackbone', reserve=3)", 'x.reserve', 'num_pretr.*'),
-        ("model['x'] = [dict(type='x.MaskRCNN', canvas=64)]", 'model.x.0.canvas', 'pad_shape'),
-    ],
-)
-def test_old_keys_name_the_new_ones(write, line, old, new) -> None:
-    with pytest.raises(UserError, match=rf"{old} is now called '{new}'"):
-        apis.load_config(write(extra=f'\n{line}\n'))
-
-
-def test_old_options_name_the_new_ones(write) -> None:
-    config = write(extra="\nmodel['type'] = 'lightvit_dense.EncoderDecoder'\n")
-    with pytest.raises(UserError, match=r"model\.canvas: 'canvas' is now called 'pad_shape'"):
-        apis.load_config(config, {'model.canvas': 64})
-
-
 def test_helper_variables_are_welcome(write) -> None:
-    extra = """
-image_size = 64
-train_pipeline = []
-test_pipeline = []
-model_wrapper_cfg = dict(type='X')
-base_lr = 1e-3
-max_iters = 100
-vis_backends = []
-backend_args = None
-dataset_type = 'ToyPoints'
-data_root = 'data/'
-expected = [('seen', 8, 0)]
-compile = False
-"""
+    names = 'train_pipeline test_pipeline vis_backends backend_args dataset_type data_root compile'
+    names += ' image_size base_lr max_iters expected'
+    extra = "\nmodel_wrapper_cfg = dict(type='X')\n"
+    extra += '\n'.join(f'{name} = 64' for name in names.split())
     assert apis.load_config(write(extra=extra)).image_size == 64
 
 
@@ -92,19 +65,19 @@ def test_honest_options_pass(write, options) -> None:
     [
         ('optim_wraper.optimizer.lr', "no 'optim_wraper' in the config.*'optim_wrapper'"),
         ('optim_wrapper.optimiser.lr', "no 'optimiser' in optim_wrapper. Did you mean 'optimizer'"),
-        ('train_cfg.max_epoch', "no 'max_epoch' in train_cfg. Did you mean 'max_epochs'"),
         ('model.backbone.with_pc', "no 'with_pc' in model.backbone. Did you mean 'with_cp'"),
-        ('train_dataloader.dataset.lenght', "Did you mean 'length'"),
         ('default_hooks.loger.interval', "Did you mean 'logger'"),
         ('param_scheduler.5.end', "list of 1 items; '5' is none of them"),
         ('train_cfg.max_epochs.x', 'train_cfg.max_epochs is 3, which has nothing below it'),
         ('engine.amb', "Did you mean 'amp'"),
         ('default_hooks.checkpoint.intervall', "Did you mean 'interval'"),
+        ('model.canvas', r"model\.canvas: 'canvas' is now called 'pad_shape'"),
     ],
 )
-def test_misspelt_options_are_named(write, key, message) -> None:
+def test_misspelt_and_old_options_are_named(write, key, message) -> None:
+    extra = "\nengine = dict(amp=None)\nmodel['type'] = 'lightvit_dense.EncoderDecoder'\n"
     with pytest.raises(UserError, match=message):
-        apis.load_config(write(extra='\nengine = dict(amp=None)\n'), {key: 1})
+        apis.load_config(write(extra=extra), {key: 1})
 
 
 def test_constructor_arguments_follow_keyword_arguments_to_parents() -> None:
@@ -124,7 +97,6 @@ def test_constructor_arguments_follow_keyword_arguments_to_parents() -> None:
         ("model['backbone']['type'] = 'x.ToyBakbone'", "ToyBakbone' names nothing"),
         ("optim_wrapper['optimizer']['momentun'] = 1", "AdamW has no argument 'momentun'"),
         ("custom_hooks = [dict(type='ResourceHook', intervall=2)]", "'intervall'.*'interval'"),
-        ("train_dataloader['dataset']['lenght'] = 2", "ToyPoints has no argument 'lenght'"),
     ],
 )
 def test_misspelt_arguments_are_explained(write, tmp_path, line, message) -> None:

@@ -4,35 +4,26 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.config import Config
 
 from lightvit_dense.apis import frozen_backbone
 from lightvit_dense.apis.analysis import file_names, sizes_for
 from lightvit_dense.checkpoints import CheckpointError
 from lightvit_dense.errors import UserError
-
-CONFIG = """
-model = dict(
-    type='lightvit_dense.ImageClassifier',
-    backbone=dict(
-        type='lightvit_dense.VisionTransformer',
-        arch=dict(embed_dim=24, depth=3, num_heads=2),
-        img_size=32,
-        patch_size=8,
-        drop_path_rate=0.5,
-    ),
-    head=dict(num_classes=3),
-    data_preprocessor=dict(
-        type='lightvit_dense.ImagePreprocessor', mean=[100., 110., 120.], std=[50., 60., 70.]
-    ),
-)
-"""
+from tests.helpers.models import vit
 
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
-    path = tmp_path / 'tiny.py'
-    path.write_text(CONFIG)
-    return path
+    preprocessor = dict(mean=[100.0, 110.0, 120.0], std=[50.0, 60.0, 70.0])
+    model = dict(
+        type='lightvit_dense.ImageClassifier',
+        backbone=vit(24, 3, 2, drop_path_rate=0.5),
+        head=dict(num_classes=3),
+        data_preprocessor=dict(type='lightvit_dense.ImagePreprocessor', **preprocessor),
+    )
+    Config(dict(model=model)).dump(tmp_path / 'tiny.py')
+    return tmp_path / 'tiny.py'
 
 
 def test_it_has_the_weights_of_its_checkpoint(config: Path, tmp_path: Path) -> None:

@@ -1,4 +1,6 @@
-"""Everything missing is named before anything starts."""
+"""Everything missing is named before anything starts, and no worker outlives a run."""
+
+import multiprocessing
 
 import pytest
 from mmengine.config import Config
@@ -40,14 +42,10 @@ def test_every_missing_path_is_named(write, tmp_path) -> None:
     assert 'needs 5 file(s)' in message
     assert "section 'Prepare data'" in message
     assert "section 'Pre-trained checkpoints'" in message
-
-
-def test_present_files_pass(write, tmp_path) -> None:
     for path in ('coco/annotations/train.json', 'coco/annotations/val.json', 'teacher.pth'):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).touch()
     (tmp_path / 'coco/train').mkdir()
-    config = write(extra=DATA.format(root=tmp_path))
     missing = find_missing(apis.load_config(config))
     assert [asset.path for asset in missing] == [f'{tmp_path}/backbone.pth']
     (tmp_path / 'backbone.pth').touch()
@@ -120,3 +118,20 @@ def test_missing_imagenet_is_named_by_its_source(write, tmp_path, source, wanted
         (tmp_path / 'imagenet' / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / 'imagenet' / path).touch()
     assert f'all {len(wanted)} local files' in apis.check_training(config)
+
+
+@pytest.mark.parametrize('by_epoch', [True, False])
+@pytest.mark.parametrize('fails', [True, False])
+def test_no_worker_is_left(write, tmp_path, by_epoch, fails) -> None:
+    before = set(multiprocessing.active_children())
+    options = {'train_dataloader.num_workers': 2, 'train_dataloader.persistent_workers': True}
+    if fails:
+        options['train_dataloader.dataset.bad_item'] = 3
+        options['custom_hooks'] = [dict(type='lightvit_dense.NonFiniteLossGuard')]
+    config = apis.load_config(write(by_epoch=by_epoch, length=2 if by_epoch else 9), options)
+    if fails:
+        with pytest.raises(Exception, match='training stopped'):
+            apis.train(config, work_dir=tmp_path / 'w')
+    else:
+        apis.train(config, work_dir=tmp_path / 'w')
+    assert set(multiprocessing.active_children()) <= before

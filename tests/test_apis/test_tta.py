@@ -8,7 +8,7 @@ from mmengine.runner import Runner
 from lightvit_dense import apis
 from lightvit_dense.apis.tta import make_views
 from lightvit_dense.errors import UserError
-from tests.helpers.small_dense import build, detector_config, picture, segmentor_config, write_coco
+from tests.helpers.small_dense import detector_config, picture, write_coco
 
 PIPELINE = [
     dict(type='lightvit_dense.LoadImage', color='bgr'),
@@ -16,18 +16,7 @@ PIPELINE = [
     dict(type='mmdet.LoadAnnotations', with_bbox=True),
     dict(type='mmdet.PackDetInputs', meta_keys=('img_id', 'scale_factor')),
 ]
-
-
-@pytest.fixture(scope='module')
-def detector():
-    cfg = detector_config()
-    return cfg, build(cfg)
-
-
-@pytest.fixture(scope='module')
-def segmentor():
-    cfg = segmentor_config()
-    return cfg, build(cfg)
+FLIP = ((1.0,), True)
 
 
 def test_views_are_made_of_the_test_pipeline() -> None:
@@ -75,41 +64,29 @@ def test_the_configs_own_augmentation_comes_first() -> None:
     )
 
 
-def infer(kind, parts, tta, pixels, **options):
-    cfg, model = parts
-    return kind(cfg, model=model, tta=tta, **options)([pixels])[0]
+def objects(detector, tta, pixels):
+    cfg, model = detector
+    return apis.DetectionInferencer(cfg, model=model, tta=tta, score_thr=0)([pixels])[0]
+
+
+def regions(segmentor, tta, pixels):
+    cfg, model = segmentor
+    return apis.SegmentationInferencer(cfg, model=model, tta=tta)([pixels])[0].label_map
 
 
 def test_one_view_is_no_augmentation(detector, segmentor) -> None:
     pixels, one = picture(64, 48), ((1.0,), False)
-    plain = infer(apis.DetectionInferencer, detector, False, pixels, score_thr=0)
-    found = infer(apis.DetectionInferencer, detector, one, pixels, score_thr=0)
+    plain, found = (objects(detector, tta, pixels) for tta in (False, one))
     for name in ('boxes', 'scores', 'labels', 'masks'):
         np.testing.assert_array_equal(getattr(found, name), getattr(plain, name))
-    plain = infer(apis.SegmentationInferencer, segmentor, False, pixels)
-    found = infer(apis.SegmentationInferencer, segmentor, one, pixels)
-    np.testing.assert_array_equal(found.label_map, plain.label_map)
-
-
-def test_a_mirrored_picture_gives_a_mirrored_segmentation(segmentor) -> None:
-    pixels = picture(64, 64)
-    both = (None, None)
-    found = infer(apis.SegmentationInferencer, segmentor, ((1.0,), True), pixels).label_map
-    mirrored = np.ascontiguousarray(pixels[:, ::-1])
-    other = infer(apis.SegmentationInferencer, segmentor, ((1.0,), True), mirrored).label_map
-    np.testing.assert_array_equal(other, found[:, ::-1])
-    # Without the mirrored view this does not hold: the model is not symmetric.
-    plain = infer(apis.SegmentationInferencer, segmentor, False, pixels).label_map
-    other = infer(apis.SegmentationInferencer, segmentor, False, mirrored).label_map
-    assert (other != plain[:, ::-1]).mean() > 0.01
-    assert infer(apis.SegmentationInferencer, segmentor, both, pixels).label_map.shape == (64, 64)
+    plain, found = (regions(segmentor, tta, pixels) for tta in (False, one))
+    np.testing.assert_array_equal(found, plain)
 
 
 def test_probabilities_of_views_are_averaged(segmentor) -> None:
     _cfg, model = segmentor
     pixels = picture(64, 64)
-    found = infer(apis.SegmentationInferencer, segmentor, ((1.0,), True), pixels).label_map
-    scores = []
+    found, scores = regions(segmentor, FLIP, pixels), []
     for view in (pixels, pixels[:, ::-1]):
         # [H, W, 3] -> [3, H, W] in the order that the model is given
         image = torch.from_numpy(view[:, :, ::-1].copy()).permute(2, 0, 1)
@@ -120,18 +97,17 @@ def test_probabilities_of_views_are_averaged(segmentor) -> None:
         model.keep_scores = False
     expected = (scores[0] + scores[1].flip(-1)).argmax(0)
     np.testing.assert_array_equal(found, expected.numpy())
+    assert (found != regions(segmentor, False, pixels)).any()
+    assert regions(segmentor, (None, None), pixels).shape == (64, 64)
     # As the config has it: scores are kept for the merging only.
-    infer(apis.SegmentationInferencer, segmentor, True, pixels)
+    regions(segmentor, True, pixels)
     assert model.keep_scores is False
 
 
 def test_a_mirrored_picture_gives_mirrored_objects(detector) -> None:
     pixels = picture(64, 64)
     mirrored = np.ascontiguousarray(pixels[:, ::-1])
-    found, other = (
-        infer(apis.DetectionInferencer, detector, ((1.0,), True), image, score_thr=0)
-        for image in (pixels, mirrored)
-    )
+    found, other = (objects(detector, FLIP, image) for image in (pixels, mirrored))
     assert len(found) == len(other) == 8
     np.testing.assert_allclose(other.scores, found.scores, atol=1e-5)
     np.testing.assert_array_equal(other.labels, found.labels)
@@ -139,8 +115,7 @@ def test_a_mirrored_picture_gives_mirrored_objects(detector) -> None:
     np.testing.assert_allclose(other.boxes, boxes, atol=1e-3)
     assert found.masks.any()
     assert (other.masks != found.masks[:, :, ::-1]).mean() < 1e-3
-    plain = infer(apis.DetectionInferencer, detector, False, pixels, score_thr=0)
-    assert not np.allclose(plain.boxes, found.boxes, atol=0.1)
+    assert not np.allclose(objects(detector, False, pixels).boxes, found.boxes, atol=0.1)
 
 
 def test_masks_are_averaged_over_views(detector) -> None:
@@ -149,7 +124,7 @@ def test_masks_are_averaged_over_views(detector) -> None:
 
     _cfg, model = detector
     pixels = picture(64, 64)
-    found = infer(apis.DetectionInferencer, detector, ((1.0,), True), pixels, score_thr=0)
+    found = objects(detector, FLIP, pixels)
     boxes, labels = torch.from_numpy(found.boxes), torch.from_numpy(found.labels)
     probabilities = []
     for flip in (False, True):
@@ -175,14 +150,9 @@ def test_masks_are_averaged_over_views(detector) -> None:
         assert ((pasted[0, 0] >= 0.5).numpy() != mask).mean() < 2e-3
 
 
-def test_nothing_found_is_a_result(detector) -> None:
-    _cfg, model = detector
-    old = model.roi_head.test_cfg.score_thr
-    model.roi_head.test_cfg.score_thr = 1.1
-    try:
-        found = infer(apis.DetectionInferencer, detector, True, picture(40, 64), score_thr=0)
-    finally:
-        model.roi_head.test_cfg.score_thr = old
+def test_nothing_found_is_a_result(detector, monkeypatch) -> None:
+    monkeypatch.setattr(detector[1].roi_head.test_cfg, 'score_thr', 1.1)
+    found = objects(detector, True, picture(40, 64))
     assert len(found) == 0
     assert found.masks.shape == (0, 40, 64)
 

@@ -2,13 +2,13 @@
 
 import contextlib
 import json
-import os
+import re
 
 import hiera
 import pytest
 import timm
 import torch
-from transformers import HieraConfig
+import transformers
 
 from lightvit_dense.checkpoints import CheckpointError
 from lightvit_dense.models.backbones import Hiera, VisionTransformer
@@ -20,16 +20,6 @@ HIERA = dict(embed_dim=8, stages=(1, 2, 1, 1), num_heads=1)
 OUR_HIERA = dict(type='lightvit_dense.Hiera', arch=HIERA, img_size=64)
 PLAIN = 'plain backbone (ours or timm)'
 BIAS = dict(rel_pos=dict(kind='bias'))
-
-
-class Malicious:
-    """Creates a file when it is unpickled without care."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return os.system, (f'touch {self.path}',)
 
 
 @torch.no_grad()
@@ -75,16 +65,20 @@ def timm_sizes(**options):
     return {**sizes, **options}
 
 
-def huggingface(**options):
+def hf_vit(kind, **options):
+    """Build a ViT of transformers by the name of its class."""
     common = dict(hidden_size=16, num_hidden_layers=2, num_attention_heads=4, patch_size=8)
     common |= dict(image_size=32, layer_norm_eps=1e-6, intermediate_size=64)
-    return {**common, **options}
+    config = getattr(transformers, re.sub(r'(Model|For\w+)$', 'Config', kind))
+    return getattr(transformers, kind)(config(**common, **options))
 
 
-def huggingface_hiera(cls, **options):
+def hf_hiera(kind, **options):
+    """Build a Hiera of transformers by what follows ``Hiera`` in the name of its class."""
     decoder = dict(decoder_hidden_size=8, decoder_depth=1, decoder_num_heads=1)
     sizes = dict(embed_dim=8, image_size=[64, 64], depths=[1, 2, 1, 1], num_heads=[1, 2, 4, 8])
-    return cls(HieraConfig(**sizes, **decoder, layer_norm_eps=1e-6, **options))
+    config = transformers.HieraConfig(**sizes, **decoder, layer_norm_eps=1e-6, **options)
+    return getattr(transformers, f'Hiera{kind}')(config)
 
 
 def meta_hiera(pretrain=False, **options):

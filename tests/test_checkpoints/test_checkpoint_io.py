@@ -1,21 +1,25 @@
+"""What is read of a file, by us and by mmengine, and that no file runs code."""
+
 import argparse
 import os
 import pickle
 import re
-import signal
 from collections import OrderedDict
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from mmengine.runner.checkpoint import CheckpointLoader, load_checkpoint
 from safetensors.torch import save_file
+from torch import nn
 
-from lightvit_dense.checkpoints import CheckpointError, load_state_dict, read_checkpoint
+from lightvit_dense import apis
+from lightvit_dense.checkpoints import CheckpointError, install, load_state_dict, read_checkpoint
 from lightvit_dense.errors import UserError
-from lightvit_dense.utils.io import atomic_path, atomic_write
+from tests.helpers.toy_engine import clear_globals, write_config
 
-from .builders import Malicious, equal
+from .builders import equal
 
 STATE = {'patch_embed.proj.weight': torch.rand(4, 3, 2, 2), 'norm.bias': torch.rand(4)}
 
@@ -40,53 +44,72 @@ def test_research_leftovers_are_plain_data(tmp_path):
         best=np.float64(0.5),
         history=np.arange(3),
         names=np.array(['a', 'b']),
-        scaler={'scale': 65536.0},
     )
     torch.save({'model': STATE, **extras}, tmp_path / 'a.pth')
     content = read_checkpoint(tmp_path / 'a.pth')
-    assert content['args'] == extras['args']
-    assert content['best'] == 0.5
+    assert (content['args'], content['best']) == (extras['args'], 0.5)
     assert content['history'].tolist() == [0, 1, 2]
     assert equal(load_state_dict(tmp_path / 'a.pth'), STATE)
 
 
+def test_the_log_of_a_run_is_data_with_its_statistics(tmp_path):
+    apis.train(write_config(tmp_path, length=1), work_dir=tmp_path)
+    content = read_checkpoint(tmp_path / 'epoch_1.pth')
+    history = content['message_hub']['log_scalars']['train/loss']
+    assert len(history.data[0]) == 6
+    assert history.mean(2) == pytest.approx(history.data[0][-2:].mean())
+    clear_globals()
+
+
+class Evil:
+    """Makes a call when it is unpickled without care."""
+
+    def __init__(self, *call):
+        self.call = call
+
+    def __reduce__(self):
+        return self.call
+
+
 @pytest.mark.parametrize('legacy', [False, True])
-def test_code_is_refused_and_not_run(tmp_path, legacy):
+@pytest.mark.parametrize('read', [load_state_dict, lambda p: load_checkpoint(nn.Linear(1, 1), p)])
+def test_code_is_refused_and_not_run(tmp_path, legacy, read):
     trace, path = tmp_path / 'it_ran', tmp_path / 'evil.pth'
-    content = {'state_dict': STATE, 'meta': Malicious(trace)}
+    content = {'state_dict': STATE, 'meta': Evil(os.system, (f'touch {trace}',))}
     torch.save(content, path, _use_new_zipfile_serialization=not legacy)
     with pytest.raises(CheckpointError, match=r'evil\.pth: refused.*(posix|os|nt)\.system'):
-        load_state_dict(path)
+        read(str(path))
     assert not trace.exists()
     with open(path, 'rb') as file:  # the file does run code when it is let
         torch.load(file, weights_only=False)
     assert trace.exists()
 
 
-@pytest.mark.parametrize('protocol', [2, 4])
-def test_plain_pickles_are_refused(tmp_path, protocol):
-    trace = tmp_path / 'it_ran'
-    (tmp_path / 'evil.pkl').write_bytes(pickle.dumps(Malicious(trace), protocol))
-    with pytest.raises(CheckpointError, match=r'evil\.pkl'):
-        load_state_dict(tmp_path / 'evil.pkl')
-    assert not trace.exists()
-
-
 def test_getattr_reaches_log_statistics_only(tmp_path):
-    class Attribute:
-        def __reduce__(self):
-            return getattr, (torch.Tensor, 'cpu')
-
-    torch.save({'model': STATE, 'x': Attribute()}, tmp_path / 'a.pth')
+    torch.save({'model': STATE, 'x': Evil(getattr, (torch.Tensor, 'cpu'))}, tmp_path / 'a.pth')
     with pytest.raises(CheckpointError, match='refused'):
         read_checkpoint(tmp_path / 'a.pth')
 
 
-def test_missing_and_folder(tmp_path):
-    with pytest.raises(CheckpointError, match=r'none\.pth: does not exist'):
-        load_state_dict(tmp_path / 'none.pth')
-    with pytest.raises(UserError, match='is a folder'):
-        load_state_dict(tmp_path)
+EVIL = Evil(exec, ('raise SystemExit',))
+
+
+@pytest.mark.parametrize(
+    'data',
+    [
+        pickle.dumps(EVIL, protocol=2),
+        pickle.dumps({'model': {'a': np.zeros(2)}, 'x': EVIL}),
+        pickle.dumps({'model': {'a': np.array([EVIL], dtype=object)}}),
+        b'\x80\x02c_codecs\nencode\nX\x01\x00\x00\x00aX\x05\x00\x00\x00rot13\x86R.',
+        # GLOBAL numpy.core.multiarray._reconstruct, then BUILD with attributes to set on it.
+        b'\x80\x02cnumpy.core.multiarray\n_reconstruct\n}X\x01\x00\x00\x00aK\x01sb.',
+        pickle.dumps({'model': {'a': np.zeros(99)}})[:-30],
+    ],
+)
+def test_pickles_give_data_and_nothing_else(tmp_path, data):
+    (tmp_path / 'a.pkl').write_bytes(data)
+    with pytest.raises(CheckpointError, match=r'a\.pkl: (refused|truncated)'):
+        load_state_dict(tmp_path / 'a.pkl')
 
 
 @pytest.mark.parametrize('name', ['a.pth', 'a.safetensors', 'legacy.pth'])
@@ -99,10 +122,10 @@ def test_truncated(tmp_path, name, keep):
         torch.save(STATE, path, _use_new_zipfile_serialization=name == 'a.pth')
     data = path.read_bytes()
     path.write_bytes(data[: keep if isinstance(keep, int) else int(len(data) * keep)])
-    reason = 'zero bytes' if keep == 0 else 'truncated|neither'
-    with pytest.raises(CheckpointError, match=reason) as caught:
+    # Cut in the middle of a name, it asks for a function that is not there.
+    reason = 'zero bytes' if keep == 0 else r'truncated|neither|refused.*_rebuild_ten\)'
+    with pytest.raises(CheckpointError, match=rf'{re.escape(str(path))}: .*({reason})'):
         load_state_dict(path)
-    assert str(path) in str(caught.value)
 
 
 def test_a_torchscript_archive_is_named_and_not_run(tmp_path):
@@ -121,53 +144,32 @@ def test_a_torchscript_archive_is_named_and_not_run(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ('data', 'reason'),
+    ('content', 'reason'),
     [
+        (None, r'a\.pth: does not exist'),
         (b'<html>404 not found</html>', 'neither a safetensors nor a PyTorch file'),
         (b'version https://git-lfs.github.com/spec/v1\noid sha256:1', 'git lfs pull'),
         (b'PK\x03\x04 some other archive', 'truncated or damaged'),
+        *((x, 'holds no state dict') for x in ([1], {'epoch': 1}, {'model': {}}, torch.zeros(2))),
     ],
 )
-def test_foreign_files(tmp_path, data, reason):
-    (tmp_path / 'a.pth').write_bytes(data)
+def test_other_files_are_named(tmp_path, content, reason):
+    if isinstance(content, bytes):
+        (tmp_path / 'a.pth').write_bytes(content)
+    elif content is not None:
+        torch.save(content, tmp_path / 'a.pth')
     with pytest.raises(CheckpointError, match=reason):
         load_state_dict(tmp_path / 'a.pth')
+    with pytest.raises(UserError, match='is a folder'):
+        load_state_dict(tmp_path)
 
 
-@pytest.mark.parametrize('content', [[1, 2], {'epoch': 1}, {'state_dict': {}}, torch.zeros(2)])
-def test_files_without_a_state_dict(tmp_path, content):
-    torch.save(content, tmp_path / 'a.pth')
-    with pytest.raises(CheckpointError, match='holds no state dict'):
-        load_state_dict(tmp_path / 'a.pth')
-
-
-def test_atomic_write(tmp_path):
-    path = tmp_path / 'new' / 'file.bin'
-    atomic_write(path, b'one')
-    assert path.read_bytes() == b'one'
-    plain = tmp_path / 'plain'
-    plain.write_bytes(b'')
-    assert path.stat().st_mode == plain.stat().st_mode
-
-    def fail():
-        with atomic_path(path) as temporary:
-            temporary.write_bytes(b'half')
-            raise RuntimeError('the disk is full')
-
-    with pytest.raises(RuntimeError, match='disk is full'):
-        fail()
-    assert path.read_bytes() == b'one'
-    assert [p.name for p in path.parent.iterdir()] == ['file.bin']
-
-
-def test_killed_while_writing_leaves_the_old_file(tmp_path):
-    path = tmp_path / 'file.bin'
-    atomic_write(path, b'whole')
-    child = os.fork()
-    if not child:
-        with atomic_path(path) as temporary:
-            temporary.write_bytes(b'half')
-            os.kill(os.getpid(), signal.SIGKILL)
-    _, status = os.waitpid(child, 0)
-    assert os.WTERMSIG(status) == signal.SIGKILL
-    assert path.read_bytes() == b'whole'
+def test_mmengine_reads_safetensors_by_the_loader_that_may_be_installed_again(tmp_path):
+    install()
+    install()
+    state, model = nn.Linear(2, 1).state_dict(), nn.Linear(2, 1)
+    save_file(state, tmp_path / 'a.safetensors')
+    load_checkpoint(model, str(tmp_path / 'a.safetensors'), map_location='cpu', strict=True)
+    assert equal(model, state)
+    remote = CheckpointLoader._get_checkpoint_loader('https://host/file.pth')
+    assert remote.__name__ == 'load_from_http'

@@ -8,15 +8,6 @@ from timm.models.beit import Beit
 from timm.models.deit import VisionTransformerDistilled
 from timm.models.hiera import Hiera as TimmHiera
 from timm.models.vision_transformer import VisionTransformer as TimmViT
-from transformers import (
-    BeitConfig,
-    BeitForImageClassification,
-    Dinov2Config,
-    Dinov2ForImageClassification,
-    HieraForImageClassification,
-    ViTConfig,
-    ViTForImageClassification,
-)
 
 from lightvit_dense.checkpoints import CheckpointError, load_classifier
 
@@ -24,10 +15,11 @@ from .builders import (
     ARCH,
     BIAS,
     HIERA,
+    PLAIN,
     classifier,
     equal,
-    huggingface,
-    huggingface_hiera,
+    hf_hiera,
+    hf_vit,
     image,
     meta_hiera,
     named,
@@ -48,35 +40,41 @@ def mae_lite(state):
     return {'start_epoch': 300, 'model': state}
 
 
-def huggingface_beit():
-    options = dict(use_relative_position_bias=True, use_absolute_position_embeddings=True)
-    config = BeitConfig(**huggingface(num_labels=5, use_mean_pooling=True, **options))
-    return BeitForImageClassification(config)
+def timms(kind, **options):
+    return lambda: kind(**timm_sizes(**options))
 
 
-# How theirs is built, and the options of ours.
+def timm_hiera():
+    return TimmHiera(img_size=(64, 64), **HIERA, num_classes=5)
+
+
+def hf(kind, build=hf_vit, **options):
+    return lambda: build(f'{kind}ForImageClassification', num_labels=5, **options)
+
+
+MEAN = dict(global_pool='avg')
+TABLES = dict(use_relative_position_bias=True, use_absolute_position_embeddings=True)
+# How theirs is built, the options of ours, and what the file is called.
 FOREIGN = {
-    'timm, class token': (lambda: TimmViT(**timm_sizes()), CLS),
-    'timm, mean': (lambda: TimmViT(**timm_sizes(global_pool='avg')), {}),
-    'timm, mean after the norm': (
-        lambda: TimmViT(**timm_sizes(global_pool='avg', fc_norm=False)),
-        dict(norm=False),
-    ),
-    'timm BEiT': (lambda: Beit(**timm_sizes(use_rel_pos_bias=True)), BIAS),
-    'HF ViT': (lambda: ViTForImageClassification(ViTConfig(**huggingface(num_labels=5))), CLS),
-    'HF BEiT': (huggingface_beit, BIAS),
-    'Meta Hiera': (meta_hiera, OURS),
-    'timm Hiera': (lambda: TimmHiera(img_size=(64, 64), **HIERA, num_classes=5), OURS),
-    'HF Hiera': (lambda: huggingface_hiera(HieraForImageClassification, num_labels=5), OURS),
+    'timm, class token': (timms(TimmViT), CLS, PLAIN),
+    'timm, mean': (timms(TimmViT, **MEAN), {}, PLAIN),
+    'timm, mean after the norm': (timms(TimmViT, **MEAN, fc_norm=False), dict(norm=False), PLAIN),
+    'timm BEiT': (timms(Beit, use_rel_pos_bias=True, init_values=0.1), BIAS, PLAIN),
+    'HF ViT': (hf('ViT'), CLS, 'Hugging Face ViT'),
+    'HF BEiT': (hf('Beit', use_mean_pooling=True, **TABLES), BIAS, 'Hugging Face BEiT'),
+    'Meta Hiera': (meta_hiera, OURS, 'Hiera (Meta)'),
+    'timm Hiera': (timm_hiera, OURS, 'Hiera (timm)'),
+    'HF Hiera': (hf('', hf_hiera), OURS, 'Hugging Face Hiera'),
 }
 
 
 @torch.no_grad()
 @pytest.mark.parametrize('kind', list(FOREIGN))
 def test_foreign_classifiers_give_their_scores(kind):
-    build, options = FOREIGN[kind]
+    build, options, source = FOREIGN[kind]
     theirs, model = randomise(build(), std=0.3), classifier(1, **options)
     report = load_classifier(model, theirs.state_dict(), complete=True, verbose=False)
+    assert report.source == source
     assert set(report.matched) == set(model.state_dict())
     assert not set(report.dropped) & {'head.weight', 'classifier.weight', 'head.fc.weight'}
     x = image(64 if 'Hiera' in kind else 32)
@@ -210,7 +208,7 @@ def test_deits_second_head_and_token_have_no_place():
 
 
 def test_dinov2s_two_tokens_are_refused():
-    theirs = Dinov2ForImageClassification(Dinov2Config(**huggingface(mlp_ratio=4, num_labels=5)))
+    theirs = hf('Dinov2', mlp_ratio=4)()
     with pytest.raises(CheckpointError, match=r'shape \(5, 32\), the model needs \(5, 16\)'):
         load_classifier(classifier(**CLS), theirs.state_dict())
 

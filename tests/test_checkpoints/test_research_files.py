@@ -1,4 +1,4 @@
-"""Files as research code writes them, made after its naming schemes from a backbone of ours."""
+"""Files as research code writes them, made after its naming schemes, and AugReg's in JAX."""
 
 import argparse
 import pickle
@@ -6,14 +6,22 @@ import re
 import sys
 import types
 from collections import OrderedDict
+from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
 import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
 
+from lightvit_dense.apis import load_config
+from lightvit_dense.apis.configs import prepare_scope
 from lightvit_dense.checkpoints import CheckpointError, load_backbone, resize_pos_embed
+from lightvit_dense.models import VisionTransformer
+from lightvit_dense.registry import MODELS
 
-from .builders import ARCH, PLAIN, equal, named, our_hiera, refused, save, vit
+from .builders import ARCH, PLAIN, equal, image, named, our_hiera, randomise, refused, save, vit
 
 
 def junk(*names, prefix=''):
@@ -30,34 +38,7 @@ def check(path, source, expected, model=None, **options):
     return report
 
 
-MAE_DECODER = ('decoder_embed.weight', 'mask_token', 'decoder_pos_embed', 'decoder_pred.bias')
-MOMENTUM = 'momentum_encoder.'
 TRAINED = {'optimizer': {'state': {}}, 'scheduler': {}, 'args': argparse.Namespace(lr=1.0)}
-FILES = {
-    # container, prefix, source, further names by prefix, which are left out
-    'mae-lite': ('model', 'module.model.', 'mae-lite', {'module.model.': MAE_DECODER}),
-    'MAE': ('model', '', 'MAE', {'': MAE_DECODER}),
-    'MAE, encoder alone': ('model', '', PLAIN, {}),
-    'MoCo-v3': (
-        'state_dict', 'module.base_encoder.', 'MoCo-v3',
-        {
-            'module.base_encoder.': ('head.0.weight',), 'module.predictor.': ('0.weight',),
-            'module.momentum_encoder.': ('head.0.weight', 'norm.bias'),
-        },
-    ),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize('kind', list(FILES))
-def test_files_of_one_network(tmp_path, kind):
-    container, prefix, source, further = FILES[kind]
-    extra = {}
-    for start, names in further.items():
-        extra |= junk(*names, prefix=start)
-    path = save(tmp_path, {container: named(vit(), prefix) | extra, 'epoch': 300, **TRAINED})
-    report = check(path, source, vit())
-    assert sorted(report.dropped) == sorted(extra)
-    assert report.container == container
 
 
 def test_one_of_several_networks_is_chosen_by_key(tmp_path):
@@ -137,20 +118,15 @@ def test_dino(tmp_path):
     assert check(path, 'DINO', vit(), key='student').container == 'student'
 
 
-def forget(monkeypatch, *modules):
-    """Let classes of modules that are not there be pickled; return a function that removes them."""
-    for name in modules:
-        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
-
-    def remove():
-        for name in modules:
-            del sys.modules[name]  # nothing of it is needed to read the file
-
-    return remove
-
-
-class CfgNode(dict):
-    """Stands for yacs' class, by whose name it is pickled."""
+def foreign(monkeypatch, module, name, base):
+    """Make a class that is pickled by its name, in a module that is there for a while."""
+    parts = module.split('.')
+    for count in range(1, len(parts) + 1):
+        place = '.'.join(parts[:count])
+        monkeypatch.setitem(sys.modules, place, types.ModuleType(place))
+    cls = type(name, (base,), {'__module__': module})
+    setattr(sys.modules[module], name, cls)
+    return cls
 
 
 def beit_file(prefix, shared):
@@ -175,15 +151,13 @@ def beit_file(prefix, shared):
 
 @pytest.mark.parametrize('shared', [True, False])
 def test_simmim(tmp_path, monkeypatch, shared):
-    remove = forget(monkeypatch, 'yacs', 'yacs.config')
-    sys.modules['yacs.config'].CfgNode = CfgNode
-    monkeypatch.setattr(CfgNode, '__module__', 'yacs.config')
     state, tables = beit_file('encoder.', shared)
-    config = CfgNode(DATA=CfgNode(IMG_SIZE=224))
-    config.frozen = True
     extra = junk('encoder.mask_token', 'decoder.0.weight', 'decoder.0.bias')
-    path = save(tmp_path, {'model': {**state, **extra}, 'config': config}, 'simmim.pth')
-    remove()
+    with monkeypatch.context() as patch:
+        node = foreign(patch, 'yacs.config', 'CfgNode', dict)
+        config = node(DATA=node(IMG_SIZE=224))
+        config.frozen = True
+        path = save(tmp_path, {'model': {**state, **extra}, 'config': config}, 'simmim.pth')
     model = vit(9)
     report = load_backbone(model, path, verbose=False)
     assert report.source == 'SimMIM'
@@ -212,23 +186,15 @@ def test_simmim(tmp_path, monkeypatch, shared):
         assert (block.ls1.gamma.unique().item(), block.ls2.gamma.unique().item()) == (0.5, 1.0)
 
 
-class Settings:
-    """Stands for OSTrack's class, by whose name it is pickled."""
-
-
 def test_ostrack(tmp_path, monkeypatch):
-    parts = ('lib', 'lib.train', 'lib.train.admin', 'lib.train.admin.settings')
-    remove = forget(monkeypatch, *parts)
-    sys.modules['lib.train.admin.settings'].Settings = Settings
-    monkeypatch.setattr(Settings, '__module__', 'lib.train.admin.settings')
     state = named(vit(), 'backbone.') | junk('box_head.conv1_ctr.0.weight')
     search, template = torch.randn(1, 36, 16), torch.randn(1, 9, 16)
     state |= {'backbone.pos_embed_x': search, 'backbone.pos_embed_z': template}
-    settings = Settings()
-    settings.lr = 0.1
     content = {'epoch': 300, 'net_type': 'OSTrack', 'net': OrderedDict(state)}
-    path = save(tmp_path, {**content, 'stats': OrderedDict(), 'settings': settings})
-    remove()
+    with monkeypatch.context() as patch:
+        settings = foreign(patch, 'lib.train.admin.settings', 'Settings', object)()
+        settings.lr = 0.1
+        path = save(tmp_path, {**content, 'stats': OrderedDict(), 'settings': settings})
     model = vit(9, img_size=48)
     report = load_backbone(model, path, strict=True, verbose=False)
     assert (report.source, report.container) == ('OSTrack', 'net')
@@ -274,34 +240,6 @@ def test_detectron2(tmp_path, suffix, arrays):
     assert equal(expected, {name: model.state_dict()[name] for name in expected})
 
 
-class Evil:
-    def __reduce__(self):
-        return exec, ('raise SystemExit',)
-
-
-@pytest.mark.parametrize(
-    'data',
-    [
-        pickle.dumps({'model': {'a': np.zeros(2)}, 'x': Evil()}),
-        pickle.dumps({'model': {'a': np.array([Evil()], dtype=object)}}),
-        b'\x80\x02c_codecs\nencode\nX\x01\x00\x00\x00aX\x05\x00\x00\x00rot13\x86R.',
-        # GLOBAL numpy.core.multiarray._reconstruct, then BUILD with attributes to set on it.
-        b'\x80\x02cnumpy.core.multiarray\n_reconstruct\n}X\x01\x00\x00\x00aK\x01sb.',
-        pickle.dumps({'model': {'a': np.zeros(99)}})[:-30],
-    ],
-)
-def test_pickles_give_data_and_nothing_else(tmp_path, data):
-    (tmp_path / 'a.pkl').write_bytes(data)
-    with pytest.raises(CheckpointError, match=r'a\.pkl: (refused|truncated)'):
-        load_backbone(vit(), tmp_path / 'a.pkl')
-
-
-def test_detectron2_pickle_of_tensors(tmp_path):
-    content = {'model': vit().state_dict(), '__author__': 'somebody'}
-    (tmp_path / 'a.pkl').write_bytes(pickle.dumps(content))
-    check(tmp_path / 'a.pkl', PLAIN, vit())
-
-
 def test_our_full_models(tmp_path):
     state = named(vit(), 'backbone.') | named(vit(1), 'momentum_backbone.')
     state |= junk('distiller.teacher.norm.weight', 'decoder.pos_embed')
@@ -323,3 +261,181 @@ def test_other_depth_is_refused(tmp_path, depth):
         load_backbone(model, path)
     report = load_backbone(model, path, any_depth=True, verbose=False)
     assert report.missing or report.unexpected
+
+
+CLASSES = 21843
+TINY = dict(embed_dim=192, depth=12, num_heads=3)
+
+
+@pytest.fixture(scope='module')
+def published() -> torch.nn.Module:
+    """Return timm's network of `vit_tiny_patch16_224.augreg_in21k` with random weights."""
+    model = timm.create_model('vit_tiny_patch16_224.augreg_in21k', num_classes=CLASSES)
+    return randomise(model, std=0.1)
+
+
+def as_flax(model: torch.nn.Module, heads: int) -> dict[str, np.ndarray]:
+    """Return a timm ViT by the names and in the layout of Google's JAX code."""
+    state = {name: value.detach().numpy() for name, value in model.state_dict().items()}
+    width = state['pos_embed'].shape[-1]
+    arrays = {
+        'cls': state['cls_token'],
+        'embedding/kernel': state['patch_embed.proj.weight'].transpose(2, 3, 1, 0),
+        'embedding/bias': state['patch_embed.proj.bias'],
+        'Transformer/posembed_input/pos_embedding': state['pos_embed'],
+        'Transformer/encoder_norm/scale': state['norm.weight'],
+        'Transformer/encoder_norm/bias': state['norm.bias'],
+        'head/kernel': state['head.weight'].T,
+        'head/bias': state['head.bias'],
+    }
+    for i in range(len(model.blocks)):
+        ours, theirs = f'blocks.{i}', f'Transformer/encoderblock_{i}'
+        for number in (0, 1):
+            norm, dense = f'{theirs}/LayerNorm_{2 * number}', f'{theirs}/MlpBlock_3/Dense_{number}'
+            arrays[f'{norm}/scale'] = state[f'{ours}.norm{number + 1}.weight']
+            arrays[f'{norm}/bias'] = state[f'{ours}.norm{number + 1}.bias']
+            arrays[f'{dense}/kernel'] = state[f'{ours}.mlp.fc{number + 1}.weight'].T
+            arrays[f'{dense}/bias'] = state[f'{ours}.mlp.fc{number + 1}.bias']
+        attention = f'{theirs}/MultiHeadDotProductAttention_1'
+        kernels = np.split(state[f'{ours}.attn.qkv.weight'], 3)
+        biases = np.split(state[f'{ours}.attn.qkv.bias'], 3)
+        for part, kernel, bias in zip(('query', 'key', 'value'), kernels, biases, strict=True):
+            arrays[f'{attention}/{part}/kernel'] = kernel.T.reshape(width, heads, -1)
+            arrays[f'{attention}/{part}/bias'] = bias.reshape(heads, -1)
+        proj = state[f'{ours}.attn.proj.weight'].T.reshape(heads, -1, width)
+        arrays[f'{attention}/out/kernel'] = proj
+        arrays[f'{attention}/out/bias'] = state[f'{ours}.attn.proj.bias']
+    return arrays
+
+
+@pytest.mark.parametrize('ending', ['npz', 'safetensors'])
+def test_the_published_network_computes_the_same(published, tmp_path, ending) -> None:
+    path = tmp_path / f'tiny.{ending}'
+    oracle = published
+    if ending == 'npz':
+        np.savez(path, **as_flax(published, 3))
+        oracle = timm.create_model('vit_tiny_patch16_224', num_classes=CLASSES).eval()
+        oracle.load_pretrained(str(path))  # timm reads the file for itself
+        # The shapes after loading would be the same, and all features wrong.
+        with pytest.raises(CheckpointError, match='trained with 3 heads, the model has 12'):
+            load_backbone(VisionTransformer('tiny'), path)
+    else:
+        save_file(published.state_dict(), path)
+    ours = VisionTransformer(TINY).eval()
+    report = load_backbone(ours, path, strict=True, verbose=False)
+    assert set(report.dropped) == {'head.weight', 'head.bias'}
+    assert len(report.matched) == len(ours.state_dict())
+    with torch.no_grad():
+        x = image(224, count=1)
+        torch.testing.assert_close(ours(x)[-1], oracle.forward_features(x))
+
+
+def test_other_arrays_and_objects_are_refused(tmp_path) -> None:
+    np.savez(tmp_path / 'other.npz', weights=np.ones(3))
+    np.savez(tmp_path / 'object.npz', **{'cls': np.array([print], dtype=object)})
+    (tmp_path / 'cut.npz').write_bytes((tmp_path / 'other.npz').read_bytes()[:60])
+    damaged = r'no \.npz file of arrays, or damaged'
+    messages = {'other': r'none of Google.*weights', 'object': damaged, 'cut': damaged}
+    for name, message in messages.items():
+        with pytest.raises(CheckpointError, match=message):
+            load_backbone(VisionTransformer('tiny'), tmp_path / f'{name}.npz')
+
+
+CONFIG = Path(__file__).parents[2] / 'configs/transfer/cifar100_vit-tiny.py'
+WIDTH, DEPTH, HEADS = 192, 12, 12
+AFTER_BEIT = {'model.head.init_std': 2e-5}
+OPTIONS = {
+    'BEiT': {'model.backbone.layer_scale': 0.1} | AFTER_BEIT,
+    'BootMAE': AFTER_BEIT,
+    'MaskFeat': {},
+}
+EXTRAS = {
+    'BEiT': ('mask_token', 'lm_head.weight', 'lm_head.bias'),
+    'BootMAE': (
+        'mask_token', 'mask_token_1', 'de_pos_embed', 'down.weight', 'down_1.bias',
+        'lm_head.proj.weight', 'lm_head_1.weight', 'decode_norm.weight', 'decode_norm_1.bias',
+        'decode_blocks.0.attn.q_bias', 'decode_blocks.0.c_attn.kv.weight',
+        'decode_blocks_1.1.mlp.fc1.weight',
+    ),
+    'MaskFeat': ('mask_token', 'pred_head.projections.0.weight'),
+}  # fmt: skip
+
+
+def encoder(kind):
+    """Give the tensors of an encoder: MaskFeat's is a plain ViT, the others are BEiT's."""
+    state = randomise(VisionTransformer('tiny'), std=0.05).state_dict()
+    for name, value in list(state.items()):
+        if 'norm' in name and name.endswith('weight'):
+            value.add_(1)
+        elif name.endswith('qkv.bias') and kind != 'MaskFeat':
+            head = name.removesuffix('qkv.bias')
+            state[f'{head}q_bias'], _, state[f'{head}v_bias'] = state.pop(name).chunk(3)
+    if kind == 'BEiT':
+        names = [f'blocks.{i}.gamma_{number}' for i in range(DEPTH) for number in (1, 2)]
+        state |= {name: 0.1 + 0.05 * torch.randn(WIDTH) for name in names}
+    return state
+
+
+def scores(state, head, image):
+    """Compute what the authors' transfer computes: mean of the patches, norm, linear layer."""
+
+    def norm(x, name):
+        return F.layer_norm(x, (WIDTH,), state[f'{name}.weight'], state[f'{name}.bias'], 1e-6)
+
+    def linear(x, name):
+        return F.linear(x, state[f'{name}.weight'], state[f'{name}.bias'])
+
+    x = F.conv2d(image, state['patch_embed.proj.weight'], state['patch_embed.proj.bias'], stride=16)
+    x = x.flatten(2).transpose(1, 2)
+    x = torch.cat([state['cls_token'].expand(len(x), -1, -1), x], 1) + state['pos_embed']
+    for i in range(DEPTH):
+        block = f'blocks.{i}'
+        bias = state.get(f'{block}.attn.qkv.bias')
+        if bias is None:
+            q_bias, v_bias = (state[f'{block}.attn.{part}_bias'] for part in 'qv')
+            bias = torch.cat([q_bias, torch.zeros(WIDTH), v_bias])
+        qkv = F.linear(norm(x, f'{block}.norm1'), state[f'{block}.attn.qkv.weight'], bias)
+        q, k, v = (
+            part.unflatten(-1, (HEADS, WIDTH // HEADS)).transpose(1, 2) for part in qkv.chunk(3, -1)
+        )
+        weights = (q * (WIDTH // HEADS) ** -0.5 @ k.transpose(-2, -1)).softmax(-1)
+        y = linear((weights @ v).transpose(1, 2).flatten(2), f'{block}.attn.proj')
+        x = x + state.get(f'{block}.gamma_1', 1) * y
+        y = linear(
+            F.gelu(linear(norm(x, f'{block}.norm2'), f'{block}.mlp.fc1')), f'{block}.mlp.fc2'
+        )
+        x = x + state.get(f'{block}.gamma_2', 1) * y
+    pooled = F.layer_norm(x[:, 1:].mean(1), (WIDTH,), head.fc_norm.weight, head.fc_norm.bias, 1e-6)
+    return F.linear(pooled, head.fc.weight, head.fc.bias)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('kind', list(OPTIONS))
+def test_the_transfer_config_computes_as_the_authors(tmp_path, kind):
+    state = encoder(kind)
+    extras = {name: torch.ones(2) for name in EXTRAS[kind]}
+    path = save(tmp_path, {'model': state | extras, 'start_epoch': 400})
+    checkpoint = {'model.init_cfg.checkpoint': str(path)}
+    cfg = load_config(CONFIG, OPTIONS[kind] | checkpoint)
+    prepare_scope(cfg)
+    model = MODELS.build(cfg.model).eval()
+    model.init_weights()
+    model.head.fc.weight.normal_()
+    x = image(224)
+    expected = scores(state, model.head, x)
+    assert expected.std() > 1
+    torch.testing.assert_close(model(x), expected, atol=1e-4, rtol=1e-5)
+
+    report = load_backbone(model.backbone, path, verbose=False)
+    assert report.source == kind
+    assert not report.missing
+    assert not report.added
+    # Mean pooling has a norm of its own, and theirs is left out too.
+    assert report.unexpected == ['norm.weight', 'norm.bias']
+    assert set(report.dropped) == set(extras)
+    if kind == 'BEiT':  # trained on as they are, not folded
+        assert torch.equal(model.backbone.blocks[3].ls2.gamma, state['blocks.3.gamma_2'])
+        plain = MODELS.build(dict(cfg.model.backbone, layer_scale=None, init_cfg=None)).eval()
+        report = load_backbone(plain, path, verbose=False)
+        assert '24 LayerScales were folded' in report.notes[-1]
+        torch.testing.assert_close(plain(x), model.backbone(x), atol=1e-4, rtol=1e-5)

@@ -1,28 +1,24 @@
-"""Joining a process group on the CPU, and the wrapper under the Runner in two processes."""
+"""Process groups on the CPU, the wrapper under the Runner, and SyncBatchNorm in two processes."""
 
 import os
-import socket
+from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
-from lightvit_dense.compat import (
-    DistributedDataParallel,
-    distributed,
-    finish_distributed,
-    init_distributed,
-)
-from lightvit_dense.registry import MODEL_WRAPPERS
+from lightvit_dense.compat import distributed, finish_distributed, init_distributed
+from lightvit_dense.compat.sync_bn import CPUSyncBatchNorm, synchronise_on_cpu
 from tests.helpers import finish_worker, two_rank_worker
+from tests.helpers import sync_bn_worker as worker
 
 PLACE = ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'MASTER_ADDR', 'MASTER_PORT')
 LAUNCHERS = ('SLURM_', 'OMPI_')
-
-
-def free_port():
-    with socket.socket() as server:
-        server.bind(('127.0.0.1', 0))
-        return str(server.getsockname()[1])
+TOLD_BY = {
+    'pytorch': ('RANK', 'WORLD_SIZE', 'LOCAL_RANK'),
+    'slurm': ('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID'),
+    'mpi': ('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_LOCAL_RANK'),
+}
 
 
 @pytest.fixture
@@ -47,15 +43,10 @@ def on_cpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, 'device_count', lambda: 0)
 
 
-def variables(launcher, rank):
-    if launcher == 'pytorch':
-        return {'RANK': str(rank), 'WORLD_SIZE': '2', 'LOCAL_RANK': str(rank)}
-    return {
-        'SLURM_PROCID': str(rank),
-        'SLURM_NTASKS': '2',
-        'SLURM_LOCALID': str(rank),
-        'SLURM_NODELIST': '127.0.0.1',
-    }
+def variables(launcher, rank, ranks=2):
+    values = (str(rank), str(ranks), str(rank))
+    place = dict(zip(TOLD_BY[launcher], values, strict=True))
+    return place | {'SLURM_NODELIST' if launcher == 'slurm' else 'MASTER_ADDR': '127.0.0.1'}
 
 
 def test_two_ranks_end_with_the_weights_of_one(tmp_path, run_ranks):
@@ -88,28 +79,13 @@ def test_none_does_nothing(environment):
     finish_distributed()  # nothing to finish
 
 
-def test_an_existing_group_is_kept(environment, on_cpu):
-    values = ('0', '1', '0', '127.0.0.1', free_port())
-    set_all(environment, dict(zip(PLACE, values, strict=True)))
-    init_distributed('pytorch', timeout=30)
-    init_distributed('pytorch', backend='no such backend')
-    assert torch.distributed.get_backend() == 'gloo'
-
-
-def test_slurm_is_translated(environment, on_cpu):
-    set_all(environment, variables('slurm', 0))
-    set_all(environment, {'SLURM_NTASKS': '1', 'MASTER_PORT': free_port()})
-    init_distributed('slurm')
+@pytest.mark.parametrize('launcher', list(TOLD_BY))
+def test_launchers_are_translated_and_an_existing_group_is_kept(environment, on_cpu, launcher):
+    set_all(environment, variables(launcher, 0, ranks=1) | {'MASTER_PORT': '0'})
+    init_distributed(launcher, timeout=30)
+    init_distributed(launcher, backend='no such backend')
     assert [os.environ[name] for name in PLACE[:4]] == ['0', '1', '0', '127.0.0.1']
     assert torch.distributed.get_backend() == 'gloo'
-
-
-def test_open_mpi_is_translated(environment, on_cpu):
-    place = {'RANK': '0', 'LOCAL_RANK': '0', 'SIZE': '1'}
-    set_all(environment, {f'OMPI_COMM_WORLD_{name}': value for name, value in place.items()})
-    set_all(environment, {'MASTER_ADDR': '127.0.0.1', 'MASTER_PORT': free_port()})
-    init_distributed('mpi')
-    assert [os.environ[name] for name in PLACE[:3]] == ['0', '1', '0']
     assert torch.distributed.get_world_size() == 1
 
 
@@ -127,7 +103,6 @@ def test_what_is_unknown_or_missing_is_named(environment, launcher, error, messa
 
 def test_nccl_without_a_gpu_is_refused(environment, on_cpu):
     set_all(environment, variables('pytorch', 0))
-    environment.setenv('MASTER_ADDR', '127.0.0.1')
     with pytest.raises(ValueError, match=r"'nccl' needs a GPU.*backend='gloo'"):
         init_distributed('pytorch', backend='nccl')
 
@@ -162,5 +137,36 @@ def test_gpus_go_through_mmengine(environment):
         init_distributed('pytorch')
 
 
-def test_wrapper_is_registered():
-    assert MODEL_WRAPPERS.get('lightvit_dense.DistributedDataParallel') is DistributedDataParallel
+def test_two_ranks_compute_what_one_does(tmp_path: Path, run_ranks) -> None:
+    run_ranks(worker.__file__, tmp_path)
+    first, second = (torch.load(tmp_path / f'{rank}.pt') for rank in range(2))
+
+    alone = worker.network()
+    start = {name: value.clone() for name, value in alone.state_dict().items()}
+    worker.train(alone, worker.images(), 1.0)
+    expected = dict(alone.state_dict(), scores=alone.eval()(worker.images()))
+    assert expected['4.num_batches_tracked'] == 3
+    for name, value in expected.items():
+        torch.testing.assert_close(first[name], value, rtol=1e-9, atol=1e-9)
+        assert torch.equal(first[name], second[name])
+    for name in ('0.weight', '1.weight', '1.bias', '1.running_var', '4.running_mean'):
+        assert not torch.allclose(expected[name], start[name])
+
+
+def test_layers_keep_names_and_work_alone() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.SyncBatchNorm(4), nn.BatchNorm2d(4))
+    plain = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.BatchNorm2d(4))
+    plain.load_state_dict(model.state_dict())
+    weight = model[1].weight
+    assert synchronise_on_cpu(model) == 1
+    assert synchronise_on_cpu(model) == 0
+    assert type(model[1]) is CPUSyncBatchNorm
+    assert model[1].weight is weight
+    x = torch.randn(2, 3, 4, 5)
+    for training in (True, False):
+        assert torch.equal(model.train(training)(x), plain.train(training)(x))
+    assert torch.equal(model[1].running_var, plain[1].running_var)
+
+
+def test_layers_elsewhere_are_left_to_torch() -> None:
+    assert synchronise_on_cpu(nn.SyncBatchNorm(4, device='meta')) == 0

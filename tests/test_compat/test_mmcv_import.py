@@ -29,7 +29,9 @@ def test_the_downstream_libraries_import():
         import json, sys
 
         import lightvit_dense
-        heavy = sorted({'mmcv', 'mmdet', 'mmseg', 'torchvision'} & set(sys.modules))
+        heavy = {'mmcv', 'mmdet', 'mmseg', 'torchvision'}
+        heavy |= {'lightvit_dense.apis', 'lightvit_dense.models'}
+        heavy = sorted(heavy & set(sys.modules))
 
         from mmengine.utils.dl_utils import mmcv_full_available
         from mmcv.ops import get_compiler_version

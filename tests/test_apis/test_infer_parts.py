@@ -1,4 +1,4 @@
-"""What inference takes, and what it says of what it cannot take."""
+"""What inference takes and says of what it cannot take, and how results are painted."""
 
 from pathlib import Path
 
@@ -6,8 +6,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lightvit_dense.apis.inference.results import Failure
+from lightvit_dense.apis.inference.painting import draw_result
+from lightvit_dense.apis.inference.results import (
+    Classification,
+    Detections,
+    Failure,
+    Result,
+    Segmentation,
+)
 from lightvit_dense.apis.inference.sources import InferenceError, Picture, Sources, check_array
+from lightvit_dense.visualization import draw_label_map
 from tests.helpers.small_dense import picture, write_film
 
 
@@ -87,26 +95,21 @@ def test_what_cannot_be_read_is_named_and_the_rest_goes_on(tmp_path: Path) -> No
     (tmp_path / 'text.png').write_text('hello')
     (tmp_path / 'none').mkdir()
     (tmp_path / 'film.mp4').write_bytes(b'no film')
-    inputs = ['cut.jpg', 'empty.png', 'absent.jpg', 'none', 'text.png', 'film.mp4', 'good.jpg']
-    items = list(Sources([tmp_path / name for name in inputs]))
-    items += Sources('https://example.org/a.jpg')
-    items += Sources([np.zeros((2, 2, 3))])
+    reasons = {
+        tmp_path / 'cut.jpg': 'truncated after',
+        tmp_path / 'empty.png': 'zero bytes',
+        tmp_path / 'absent.jpg': 'does not exist',
+        tmp_path / 'none': 'no image in it',
+        tmp_path / 'text.png': 'not an image',
+        tmp_path / 'film.mp4': 'not a video',
+        'https://example.org/a.jpg': 'download the file',
+    }
+    items = list(Sources([*reasons, np.zeros((2, 2, 3)), good]))
     failures = [item for item in items if isinstance(item, Failure)]
-    reasons = [failure.reason for failure in failures]
-    patterns = [
-        'truncated after',
-        'zero bytes',
-        'does not exist',
-        'no image in it',
-        'not an image',
-        'not a video',
-        'download the file',
-        'float64 is no picture',
-    ]
-    for reason, pattern in zip(reasons, patterns, strict=True):
-        assert pattern in reason
+    for failure, reason in zip(failures, [*reasons.values(), 'float64 is no picture'], strict=True):
+        assert reason in failure.reason
     assert failures[0].name == str(tmp_path / 'cut.jpg')
-    assert failures[-1].name == 'input 0'
+    assert failures[-1].name == 'input 7'
     assert [item.name for item in items if isinstance(item, Picture)] == ['good']
 
 
@@ -136,3 +139,39 @@ def test_a_truncated_video_gives_its_frames_and_a_complaint(tmp_path: Path) -> N
     assert 10 < len(frames) < 30
     assert all(isinstance(frame, Picture) for frame in frames)
     assert f'ends after {len(frames)} of 40 frames' in failure.reason
+
+
+RED, BLUE = (250, 0, 0), (0, 0, 240)
+PIXELS = np.random.default_rng(0).integers(0, 256, (100, 300, 3)).astype(np.uint8)
+
+
+def test_the_best_object_is_drawn_on_top_in_the_colour_of_its_class() -> None:
+    result = Detections(
+        'x', 100, 300,
+        boxes=np.array([[90, 40, 200, 80], [90, 40, 250, 80]], np.float32),
+        scores=np.array([0.9, 0.8], np.float32),
+        labels=np.array([1, 0]), names=('cup', 'cat'), masks=np.ones((2, 100, 300), bool),
+    )  # fmt: skip
+    drawn = draw_result(PIXELS, result, [RED, BLUE])
+    assert (drawn[45:75, 90] == BLUE).all()
+    assert (drawn[45:75, 249] == RED).all()
+    under = 0.5 * PIXELS[90, 5] + 0.5 * np.array(RED)
+    np.testing.assert_allclose(drawn[90, 5], 0.5 * under + 0.5 * np.array(BLUE), atol=1)
+    np.testing.assert_array_equal(draw_result(PIXELS, Detections('x', 100, 300), [RED]), PIXELS)
+
+
+def test_regions_are_coloured_and_named() -> None:
+    labels = np.zeros((100, 300), np.uint8)
+    labels[:, 200:] = 1
+    result = Segmentation('x', 100, 300, label_map=labels, names=('sky', 'sea'))
+    expected = draw_label_map(PIXELS, labels, [RED, BLUE], result.names)
+    np.testing.assert_array_equal(draw_result(PIXELS, result, [RED, BLUE]), expected)
+
+
+def test_classes_are_written_and_nothing_else_is_drawn() -> None:
+    result = Classification('x', 100, 300, scores=np.array([0.1, 0.9]), names=('cat', 'dog'))
+    painted = draw_result(PIXELS, result, [])
+    assert (painted[:30, :60] == 0).all(axis=2).any()
+    np.testing.assert_array_equal(painted[:, 150:], PIXELS[:, 150:])
+    with pytest.raises(TypeError, match='nothing is drawn of a Result'):
+        draw_result(PIXELS, Result('x', 60, 200), [])

@@ -1,0 +1,74 @@
+"""The allocator's settings, the text of configs, and mmsegmentation's name."""
+
+import platform
+import subprocess
+import sys
+
+import pytest
+from mmengine.config import Config
+from mmengine.config.utils import MODULE2PACKAGE
+
+from lightvit_dense.compat import config_text, mmseg_configs
+
+FAULTS = """
+import resource
+from lightvit_dense.compat.allocator import keep_freed_memory
+import numpy as np
+assert {keep} is False or keep_freed_memory()
+np.ones(2_000_000)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(20):
+    np.ones(2_000_000)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != 'glibc', reason='the settings are glibc ones')
+@pytest.mark.parametrize(('keep', 'least', 'most'), [(True, 0, 20), (False, 100, 1e9)])
+def test_a_large_block_is_faulted_in_once(keep, least, most):
+    # numpy's arrays of 16 MB are 3906 pages each, or 8 huge ones.
+    code = FAULTS.format(keep=keep)
+    out = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
+    assert least <= int(out.stdout) < most
+
+
+_original = config_text._FORMAT
+
+
+@pytest.fixture
+def no_texts(monkeypatch):
+    monkeypatch.setattr(config_text, '_TEXTS', type(config_text._TEXTS)())
+
+
+def test_an_unchanged_config_is_formatted_once(no_texts, monkeypatch):
+    calls = []
+    monkeypatch.setattr(config_text, '_FORMAT', lambda cfg: calls.append(1) or _original(cfg))
+    config_text.install()
+    cfg = Config(dict(model=dict(type='A', sizes=[1, (2, 3)]), name='x'))
+    first = cfg.pretty_text
+    assert first == _original(cfg)
+    assert Config(cfg.to_dict()).pretty_text is first
+    assert len(calls) == 1
+    cfg.model.sizes[1] = (2, 4)
+    assert first != cfg.pretty_text == _original(cfg)
+    assert len(calls) == 2
+
+
+def test_few_texts_are_kept(no_texts):
+    texts = [Config(dict(number=i)).pretty_text for i in range(20)]
+    assert texts == [f'number = {i}\n' for i in range(20)]
+    assert len(config_text._TEXTS) == config_text._LIMIT
+    assert Config(dict(number=0)).pretty_text == 'number = 0\n'
+
+
+def test_a_shipped_configuration_of_mmseg_is_inherited(tmp_path, monkeypatch):
+    (tmp_path / 'child.py').write_text("_base_ = 'mmseg::_base_/models/upernet_r50.py'\n")
+    monkeypatch.setitem(MODULE2PACKAGE, 'mmseg', 'mmsegmentation')
+    mmseg_configs.install()
+    assert Config.fromfile(tmp_path / 'child.py').model.decode_head.type == 'UPerHead'
+
+
+def test_a_distribution_of_the_expected_name_is_left_alone(monkeypatch):
+    monkeypatch.setitem(MODULE2PACKAGE, 'mmseg', 'torch')
+    mmseg_configs.install()
+    assert MODULE2PACKAGE['mmseg'] == 'torch'
