@@ -10,8 +10,8 @@ from mmengine.config import Config
 from lightvit_dense.apis.config_keys import find_registered
 from lightvit_dense.apis.configs import load_config, name_of, prepare_work_dir
 from lightvit_dense.apis.extra_tests import choose_extras
-from lightvit_dense.checkpoints import locate
 from lightvit_dense.errors import UserError
+from lightvit_dense.utils.shipped import locate
 
 HELP = dict(
     data="README.md, section 'Prepare data', tells how to get the data and where to put it.",

@@ -12,8 +12,8 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_confi
 from pydantic.dataclasses import dataclass
 from typing_extensions import NotRequired, TypedDict
 
-from lightvit_dense.checkpoints import locate
 from lightvit_dense.errors import UserError, did_you_mean, require_known
+from lightvit_dense.utils.shipped import locate
 
 from .findings import check_findings
 from .papers import check_paper
