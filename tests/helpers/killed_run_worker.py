@@ -27,10 +27,9 @@ from lightvit_dense import apis
 from lightvit_dense.engine.hooks import checkpoint
 from tests.helpers.tiny_dense import detector_config, segmentor_config, write_ade, write_coco
 
-# What a run looks up in registries is imported here, once.
-PACKAGES = dict(
-    detection=('mmdet.models', 'mmdet.datasets', 'mmdet.visualization'),
-    segmentation=('mmseg.models', 'mmseg.datasets', 'mmseg.visualization'),
+TASKS = dict(
+    detection=('mmdet', detector_config, write_coco),
+    segmentation=('mmseg', segmentor_config, write_ade),
 )
 ITERATIONS = 18
 KILLS = ['any moment'] * 5 + ['half a file'] * 2 + ['before the pointer', 'half a pointer']
@@ -129,17 +128,16 @@ def attempt(folder: Path, cfg, how: str | None, luck: random.Random, pace: float
 def main() -> None:
     """Train in peace, then with ten kills; tell how each attempt ended."""
     task, directory, seed = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
-    for package in ('lightvit_dense.models', 'lightvit_dense.datasets', *PACKAGES[task]):
-        import_module(package)
+    package, make, write = TASKS[task]
+    # What a run looks up in registries is imported here, once.
+    for name in ('models', 'datasets'):
+        import_module(f'lightvit_dense.{name}'), import_module(f'{package}.{name}')
+    import_module(f'{package}.visualization')
     # A fork formats its config anew, which would take longer than the training.
     yapf_api.FormatCode = lambda text, style_config: (text, True)
     gc.freeze()
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
-    make, write = {
-        'detection': (detector_config, write_coco),
-        'segmentation': (segmentor_config, write_ade),
-    }[task]
     write(directory / 'data')
     cfg = make(directory / 'data', ITERATIONS)
     cfg.engine.ema = dict(momentum=0.1)
