@@ -62,7 +62,7 @@ def test_identity_attention_is_at_distance_zero_without_entropy():
     assert attention.attention_distance(maps, layout.distances(), weights).tolist() == [0.0] * 3
     assert attention.attention_entropy(maps, weights).tolist() == pytest.approx([0] * 3, abs=3e-6)
     # Attention to the right neighbour is at the patch size.
-    right = maps[..., [i + 1 if i % 4 < 3 else i - 1 for i in range(16)], :]
+    right = maps[:1, :, :, [i + 1 if i % 4 < 3 else i - 1 for i in range(16)]]
     assert attention.attention_distance(right, layout.distances(), weights).tolist() == [16.0] * 3
 
 
