@@ -55,20 +55,13 @@ def run_ranks() -> Callable[..., None]:
         with socket.socket() as server:
             server.bind(('127.0.0.1', 0))
             port = str(server.getsockname()[1])
-        common = {**os.environ, 'CUDA_VISIBLE_DEVICES': '-1', 'OMP_NUM_THREADS': '1'} | {
-            'MASTER_ADDR': '127.0.0.1',
-            'MASTER_PORT': port,
-            'WORLD_SIZE': '2',
-        }
+        command = [sys.executable, worker, *map(str, arguments)]
+        common = os.environ | dict(CUDA_VISIBLE_DEVICES='-1', OMP_NUM_THREADS='1')
+        common |= dict(MASTER_ADDR='127.0.0.1', MASTER_PORT=port, WORLD_SIZE='2')
+        both = dict(stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         started = [
-            subprocess.Popen(
-                [sys.executable, worker, *map(str, arguments)],
-                env=common | {'RANK': str(rank), 'LOCAL_RANK': str(rank)},
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-            )
-            for rank in range(2)
+            subprocess.Popen(command, env=common | dict(RANK=rank, LOCAL_RANK=rank), **both)
+            for rank in '01'
         ]
         output = [process.communicate()[0] for process in started]
         assert [process.returncode for process in started] == [0, 0], '\n'.join(output)

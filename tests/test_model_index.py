@@ -15,17 +15,11 @@ from lightvit_dense.utils.flops import count_cost
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = ('pretrain', 'imagenet', 'transfer', 'coco', 'ade20k', 'lasot')
-COLLECTION = {'Name', 'Metadata', 'Paper', 'README', 'Code'}
 MODEL = {'Name', 'In Collection', 'Config', 'Metadata'}
-OPTIONAL = {'Results', 'Downstream'}
 SIZES = {'Parameters', 'FLOPs', 'Image Size'}
-METRICS = {
-    # metric of the index: our key, and what a percent of it is
-    'box AP': ('coco/bbox_mAP', 100),
-    'mask AP': ('coco/segm_mAP', 100),
-    'mIoU': ('mIoU', 1),
-    'AUC': ('success', 1),
-}
+# Metric of the index: our key, and what a percent of it is.
+METRICS = {'box AP': ('coco/bbox_mAP', 100), 'mask AP': ('coco/segm_mAP', 100)}
+METRICS |= {'mIoU': ('mIoU', 1), 'AUC': ('success', 1)}
 
 
 @cache
@@ -42,29 +36,29 @@ def entries(kind: str) -> dict[str, dict]:
     return by_name
 
 
-def test_every_metafile_is_imported() -> None:
+def test_every_metafile_is_imported_and_every_config_has_an_entry() -> None:
     there = {f'configs/{folder}/metafile.yml' for folder in FOLDERS}
     assert set(metafiles()) == there
     assert {str(p.relative_to(ROOT)) for p in (ROOT / 'configs').rglob('metafile.yml')} == there
+    leaves = [p for folder in FOLDERS for p in (ROOT / 'configs' / folder).rglob('*.py')]
+    named = {m['Config'] for m in entries('Models').values()}
+    assert named == {str(p.relative_to(ROOT)) for p in leaves}
 
 
-def test_collections_have_the_fields_of_the_format_and_files_that_exist() -> None:
+def test_entries_have_the_fields_of_the_format_and_files_that_exist() -> None:
     for entry in entries('Collections').values():
-        assert set(entry) == COLLECTION
+        assert set(entry) == {'Name', 'Metadata', 'Paper', 'README', 'Code'}
         assert set(entry['Metadata']) == {'Training Data', 'Training Techniques', 'Architecture'}
         assert set(entry['Paper']) == {'Title', 'URL'}
         assert re.match(r'https://(arxiv\.org/abs|proceedings\.mlr\.press)/', entry['Paper']['URL'])
         assert (ROOT / entry['README']).is_file()
         assert (ROOT / entry['Code']['URL']).is_file()
-
-
-def test_models_have_the_fields_of_the_format_and_files_that_exist() -> None:
     models, known = entries('Models'), entries('Collections')
     for entry in models.values():
-        assert MODEL <= set(entry) <= MODEL | OPTIONAL, entry['Name']  # nothing to download
+        # Nothing to download.
+        assert MODEL <= set(entry) <= MODEL | {'Results', 'Downstream'}, entry['Name']
         assert entry['In Collection'] in known
         assert entry['Name'] == Path(entry['Config']).stem
-        assert (ROOT / entry['Config']).is_file()
         metadata = entry['Metadata']
         assert SIZES | {'Training Data', 'Architecture', 'Batch Size'} <= set(metadata)
         assert all(isinstance(metadata[key], int) for key in SIZES)
@@ -73,13 +67,6 @@ def test_models_have_the_fields_of_the_format_and_files_that_exist() -> None:
             assert set(result) == {'Task', 'Dataset', 'Metrics', 'Source'}
             assert result['Source'] == 'paper'
             assert all(isinstance(value, float) for value in result['Metrics'].values())
-
-
-def test_every_config_has_an_entry() -> None:
-    leaves = [p for folder in FOLDERS for p in (ROOT / 'configs' / folder).rglob('*.py')]
-    assert {m['Config'] for m in entries('Models').values()} == {
-        str(p.relative_to(ROOT)) for p in leaves
-    }
 
 
 @pytest.mark.parametrize('folder', ['imagenet', 'coco', 'ade20k', 'lasot'])
@@ -99,9 +86,8 @@ def test_lengths_batches_and_expected_figures_are_those_of_the_configs(folder: s
 
 def test_downstream_names_what_starts_from_a_pretraining() -> None:
     entry = entries('Models')['dmae_vit-tiny']
-    assert {'maskrcnn_dmae_tiny', 'ostrack256_dmae_tiny', 'flowers_vit-tiny'} <= set(
-        entry['Downstream']
-    )
+    known = {'maskrcnn_dmae_tiny', 'ostrack256_dmae_tiny', 'flowers_vit-tiny'}
+    assert known <= set(entry['Downstream'])
     cfg = Config.fromfile(ROOT / entries('Models')[entry['Downstream'][0]]['Config'])
     assert 'work_dirs/dmae_vit-tiny/' in cfg.model.backbone.init_cfg.checkpoint
 
@@ -121,8 +107,7 @@ def test_parameters_and_operations_are_the_built_models(name: str) -> None:
     cfg = apis.load_config(str(ROOT / entry['Config']))
     prepare_scope(cfg)
     cfg.model.backbone.init_cfg = cfg.model.init_cfg = None
-    cost = count_cost(cfg)
-    metadata = entry['Metadata']
+    cost, metadata = count_cost(cfg), entry['Metadata']
     assert (cost.used_params, cost.flops // 2) == (metadata['Parameters'], metadata['FLOPs'])
     assert cost.shape == (metadata['Image Size'],) * 2
 
@@ -151,7 +136,6 @@ def test_sizes_of_dense_models_are_those_of_the_documents() -> None:
         'Semantic FPN, ViT-Tiny': 'semfpn_dmae_tiny',
     }
     for title, name in pairs.items():
-        metadata = entries('Models')[name]['Metadata']
-        told = metadata['Image Size'], metadata['Parameters'] / 1e6, metadata['FLOPs'] / 1e9
-        printed = f'{told[0]}', f'{told[1]:.2f}', f'{told[2]:.1f}'
-        assert list(printed) == rows[title]
+        told = entries('Models')[name]['Metadata']
+        millions, billions = told['Parameters'] / 1e6, told['FLOPs'] / 1e9
+        assert [f'{told["Image Size"]}', f'{millions:.2f}', f'{billions:.1f}'] == rows[title]

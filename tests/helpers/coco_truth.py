@@ -1,6 +1,7 @@
 """Truth in COCO's layout, predictions that are worse than it in chosen ways, and their figures."""
 
 import json
+from collections import Counter
 
 import numpy as np
 import torch
@@ -50,43 +51,31 @@ def ground_truth(seed=0, images=6, crowd=False, foreign_areas=False):
 LABEL = {7: 0, 3: 1, 5: 2}
 
 
-def perturb(
-    truth,
-    seed,
-    shift=0.0,
-    scale=0.0,
-    drop=0.0,
-    double=0,
-    wrong=0.0,
-    ties=False,
-    noise=0,
-    drop_images=0.0,
-    outside=0.0,
-    empty=0.0,
-):
-    """Make predictions of the ground truth."""
+def perturb(truth, seed, shift=0.0, scale=0.0, double=0, ties=False, noise=0, **chances):
+    """Make predictions of the truth; chances are of drop, wrong, drop_images, outside, empty."""
+    chances = Counter(chances)
     rng = np.random.RandomState(seed)
     samples = []
     for image in truth['images']:
         boxes, labels, scores = [], [], []
         entries = [a for a in truth['annotations'] if a['image_id'] == image['id']]
-        if rng.rand() < drop_images:
+        if rng.rand() < chances['drop_images']:
             entries = []
         for entry in entries:
             for _ in range(1 + double):
-                if rng.rand() < drop:
+                if rng.rand() < chances['drop']:
                     continue
                 left, top, width, height = entry['bbox']
                 width, height = np.array([width, height]) * np.exp(rng.uniform(-scale, scale, 2))
                 left += rng.uniform(-shift, shift) * width
                 top += rng.uniform(-shift, shift) * height
-                if rng.rand() < outside:
+                if rng.rand() < chances['outside']:
                     left -= width / 2 + left
-                if rng.rand() < empty:
+                if rng.rand() < chances['empty']:
                     width = 0.0
                 boxes.append([left, top, width, height])
                 label = LABEL[entry['category_id']]
-                labels.append(rng.randint(3) if rng.rand() < wrong else label)
+                labels.append(rng.randint(3) if rng.rand() < chances['wrong'] else label)
                 scores.append(rng.rand())
         for _ in range(noise):
             boxes.append([*rng.uniform(0, 100, 2), *rng.uniform(5, 60, 2)])

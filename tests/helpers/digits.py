@@ -27,9 +27,8 @@ def write_digits(root: Path, train: int, val: int) -> None:
 
 def digits_config(root: Path, **backbone: Any) -> Config:
     """Return the config of a small ViT, whose training crops and flips at random."""
-    loader = dict(
-        batch_size=7, num_workers=0, collate_fn=dict(type='lightvit_dense.collate_images')
-    )
+    collate = dict(type='lightvit_dense.collate_images')
+    loader = dict(batch_size=7, num_workers=0, collate_fn=collate)
     dataset = dict(type='lightvit_dense.ImageNet', data_root=str(root))
     crop = dict(type='lightvit_dense.LoadRandomResizedCrop', size=16)
     flip = dict(type='lightvit_dense.RandomFlipFlag', prob=0.5)
@@ -38,33 +37,20 @@ def digits_config(root: Path, **backbone: Any) -> Config:
         dict(type='lightvit_dense.CenterResizedCrop', size=16, ratio=1.0),
         PACK,
     ]
-    model = dict(
-        type='lightvit_dense.ImageClassifier',
-        backbone=BACKBONE | dict(final_norm=False, drop_path_rate=0.3) | backbone,
-        head=dict(num_classes=3),
-        data_preprocessor=dict(
-            type='lightvit_dense.ImagePreprocessor', mean=[127.5] * 3, std=[60.0] * 3
-        ),
+    pixels = dict(type='lightvit_dense.ImagePreprocessor', mean=[127.5] * 3, std=[60.0] * 3)
+    backbone = BACKBONE | dict(final_norm=False, drop_path_rate=0.3) | backbone
+    model = dict(type='lightvit_dense.ImageClassifier', backbone=backbone, head=dict(num_classes=3))
+    train = dict(loader, dataset=dict(dataset, img_dir='train', pipeline=[crop, flip, PACK]))
+    train |= dict(sampler=dict(type='lightvit_dense.SeededSampler', shuffle=True), drop_last=True)
+    val = dict(loader, dataset=dict(dataset, img_dir='val', classes='train', pipeline=fixed))
+    val |= dict(sampler=dict(type='mmengine.DefaultSampler', shuffle=False))
+    cfg = dict(
+        default_scope='lightvit_dense',
+        model=dict(model, data_preprocessor=pixels),
+        train_dataloader=train,
+        val_dataloader=val,
+        test_dataloader=val,
+        test_evaluator=dict(type='lightvit_dense.Accuracy', topk=(1,)),
+        test_cfg=dict(),
     )
-    train = dict(
-        loader,
-        sampler=dict(type='lightvit_dense.SeededSampler', shuffle=True),
-        drop_last=True,
-        dataset=dict(dataset, img_dir='train', pipeline=[crop, flip, PACK]),
-    )
-    val = dict(
-        loader,
-        sampler=dict(type='mmengine.DefaultSampler', shuffle=False),
-        dataset=dict(dataset, img_dir='val', classes='train', pipeline=fixed),
-    )
-    return Config(
-        dict(
-            default_scope='lightvit_dense',
-            model=model,
-            train_dataloader=train,
-            val_dataloader=val,
-            test_dataloader=val,
-            test_evaluator=dict(type='lightvit_dense.Accuracy', topk=(1,)),
-            test_cfg=dict(),
-        )
-    )
+    return Config(cfg)

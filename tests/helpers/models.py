@@ -33,11 +33,7 @@ def distiller(teacher: dict, *pairs: tuple[int, int], **options: Any) -> dict:
 
 def labelled(labels: Iterable[int]) -> list[BaseDataElement]:
     """Return a sample for each label."""
-    samples = []
-    for label in labels:
-        samples.append(BaseDataElement())
-        samples[-1].gt_label = label
-    return samples
+    return [BaseDataElement(gt_label=label) for label in labels]
 
 
 def randomise(model: nn.Module, std: float = 0.1) -> nn.Module:

@@ -12,6 +12,7 @@ from PIL import Image
 from torch import nn
 
 from lightvit_dense import apis
+from tests.helpers.models import vit
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 SIDE = 64
@@ -23,9 +24,8 @@ def detector_config(root: Path | None = None) -> Config:
     cfg = apis.load_config(CONFIGS / 'toyworld' / 'maskrcnn_scratch.py')
     _shrink(cfg.model.backbone, depth=2)
     cfg.model.pad_shape = SIDE
-    cfg.model.backbone.update(
-        window=dict(size=4, global_blocks=(1,)), rel_pos=dict(kind='decomposed', size=SIDE)
-    )
+    cfg.model.backbone.window = dict(size=4, global_blocks=(1,))
+    cfg.model.backbone.rel_pos = dict(kind='decomposed', size=SIDE)
     cfg.model.neck.in_channels = 32
     cfg.model.roi_head.bbox_head.type = 'lightvit_dense.BoxHead'  # the COCO recipe's
     cfg.model.roi_head.mask_head.type = 'lightvit_dense.MaskHead'
@@ -60,18 +60,11 @@ def segmentor_config(root: Path | None = None) -> Config:
 def classifier_config() -> Config:
     """Return a small classifier of three classes."""
     cfg = apis.load_config(CONFIGS / 'toyworld' / 'deit.py')
+    mean, std = [120.0, 115.0, 100.0], [58.0] * 3
     cfg.model = ConfigDict(
         type='lightvit_dense.ImageClassifier',
-        data_preprocessor=dict(
-            type='lightvit_dense.ImagePreprocessor', mean=[120.0, 115.0, 100.0], std=[58.0] * 3
-        ),
-        backbone=dict(
-            type='lightvit_dense.VisionTransformer',
-            arch=dict(embed_dim=24, depth=1, num_heads=2),
-            img_size=32,
-            patch_size=8,
-            final_norm=False,
-        ),
+        data_preprocessor=dict(type='lightvit_dense.ImagePreprocessor', mean=mean, std=std),
+        backbone=vit(24, 1, 2, pos_embed='learned', final_norm=False),
         head=dict(num_classes=3),
     )
     data = cfg.test_dataloader.dataset
@@ -113,13 +106,12 @@ def write_coco(root: Path) -> list[Path]:
         dict(id=int(path.stem), file_name=path.name, height=size[0], width=size[1])
         for path, size in zip(paths, SIZES, strict=True)
     ]
-    square = [4, 4, 30, 4, 30, 30, 4, 30]
+    square = dict(bbox=[4, 4, 26, 26], area=676, segmentation=[[4, 4, 30, 4, 30, 30, 4, 30]])
     objects = [
-        dict(id=number + 1, image_id=image['id'], category_id=1 + number, bbox=[4, 4, 26, 26],
-             area=676, iscrowd=0, segmentation=[square])
-        for number, image in enumerate(images)
-    ]  # fmt: skip
-    categories = [dict(id=number + 1, name=name) for number, name in enumerate(names)]
+        dict(square, id=number, image_id=image['id'], category_id=number, iscrowd=0)
+        for number, image in enumerate(images, 1)
+    ]
+    categories = [dict(id=number, name=name) for number, name in enumerate(names, 1)]
     content = dict(images=images, annotations=objects, categories=categories)
     (root / 'val.json').write_text(json.dumps(content))
     return paths
@@ -139,9 +131,9 @@ def _shrink(backbone: ConfigDict, depth: int) -> None:
     backbone.update(arch=dict(embed_dim=32, depth=depth, num_heads=2), img_size=SIDE)
 
 
-def write_film(path: Path, frames: int, fps: float = 10) -> None:
-    """Write a video of 64x48 px of so many of :func:`picture`."""
-    film = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*'MJPG'), fps, (64, 48))
+def write_film(path: Path, frames: int, fps: float = 10, size: tuple = (64, 48)) -> None:
+    """Write a video of so many of :func:`picture`, of a width and a height."""
+    film = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*'MJPG'), fps, size)
     for seed in range(frames):
-        film.write(cv2.cvtColor(picture(48, 64, seed), cv2.COLOR_RGB2BGR))
+        film.write(cv2.cvtColor(picture(*size[::-1], seed), cv2.COLOR_RGB2BGR))
     film.release()

@@ -28,9 +28,8 @@ def network() -> nn.Sequential:
 
 def images() -> torch.Tensor:
     """Return four images, far from zero mean."""
-    return 50 + torch.randn(
-        4, 3, 6, 7, generator=torch.Generator().manual_seed(1), dtype=torch.float64
-    )
+    generator = torch.Generator().manual_seed(1)
+    return 50 + torch.randn(4, 3, 6, 7, generator=generator, dtype=torch.float64)
 
 
 def train(model: nn.Module, inputs: torch.Tensor, scale: float) -> None:

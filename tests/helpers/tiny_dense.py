@@ -18,9 +18,8 @@ def write_coco(root: Path, count: int = 12) -> None:
     for number in range(1, count + 1):
         image, boxes = _noise_with_boxes(number)
         _write(root / 'train2017' / f'{number}.png', image)
-        height, width = image.shape[:2]
-        name = f'{number}.png'
-        images.append(dict(id=number, file_name=name, width=width, height=height))
+        size = dict(height=image.shape[0], width=image.shape[1])
+        images.append(dict(size, id=number, file_name=f'{number}.png'))
         for label, (x, y, w, h) in boxes:
             place = dict(bbox=[x, y, w, h], area=w * h, iscrowd=0)
             place['segmentation'] = [[x, y, x + w, y, x + w, y + h, x, y + h]]
@@ -72,9 +71,8 @@ def detector_config(root: Path, iterations: int) -> Config:
     cfg.model.train_cfg.rpn.sampler.num = 32
     cfg.model.train_cfg.rpn_proposal.update(nms_pre=50, max_per_img=16)
     cfg.model.train_cfg.rcnn.sampler.num = 16
-    cfg.model.backbone.update(
-        window=dict(size=4, global_blocks=(1,)), rel_pos=dict(kind='decomposed', size=SIDE)
-    )
+    cfg.model.backbone.window = dict(size=4, global_blocks=(1,))
+    cfg.model.backbone.rel_pos = dict(kind='decomposed', size=SIDE)
     _shrink(cfg, root, iterations)
     cfg.model.neck.in_channels = ARCH['embed_dim']
     return cfg

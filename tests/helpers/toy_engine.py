@@ -30,8 +30,7 @@ class ToyBackbone(nn.Module):
         self.drop = nn.Dropout(drop)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, 4] -> [B, 8]."""
-        return self.drop(self.fc(x).tanh())
+        return self.drop(self.fc(x).tanh())  # [B, 4] -> [B, 8]
 
 
 @MODELS.register_module(force=True)
@@ -49,10 +48,7 @@ class ToyRegressor(BaseModel):
         for parameter in self.parameters():
             parameter.data.copy_(torch.randn(parameter.shape, generator=generator) * 0.3)
 
-    def forward(
-        self, inputs: Tensor, data_samples: list | None = None, mode: str = 'tensor'
-    ) -> Any:
-        """mmengine's three modes."""
+    def forward(self, inputs: Any, data_samples: Any = None, mode: str = 'tensor') -> Any:
         inputs = torch.stack(list(inputs))
         out = self.head(self.backbone(inputs)).squeeze(1)
         if mode != 'loss':
@@ -71,9 +67,7 @@ class ToyMasked(ToyRegressor):
         self.seen_weights: list[float] = []
         self.steps = 0
 
-    def forward(
-        self, inputs: Tensor, data_samples: list | None = None, mode: str = 'tensor'
-    ) -> Any:
+    def forward(self, inputs: Any, data_samples: Any = None, mode: str = 'tensor') -> Any:
         """Remember the distillation weight of every training step."""
         self.seen_weights.append(self.distiller.loss_weight)
         self.steps += 1
@@ -95,22 +89,9 @@ class ToyMasked(ToyRegressor):
 
 @DATASETS.register_module(force=True)
 class ToyPoints(Dataset):
-    """Points with a target each.
+    """Points with a target each; one may be no number, and the indices read go to a log."""
 
-    Args:
-        length: Number of points.
-        bad_item: Item that is not a number, if any.
-        seeded_noise: Augment by noise drawn under the seed of the index.
-        log: File to which the indices that were read are appended.
-    """
-
-    def __init__(
-        self,
-        length: int = 24,
-        bad_item: int | None = None,
-        seeded_noise: bool = False,
-        log: str | None = None,
-    ) -> None:
+    def __init__(self, length=24, bad_item=None, seeded_noise=False, log=None) -> None:
         generator = torch.Generator().manual_seed(1)
         self.points = torch.randn(length, 4, generator=generator)
         self.bad_item, self.seeded_noise, self.log = bad_item, seeded_noise, log
@@ -149,11 +130,9 @@ class ToyMetric(BaseMetric):
     """Number of items seen."""
 
     def process(self, data_batch: Any, data_samples: Any) -> None:
-        """Collect one mark per item."""
         self.results += [1] * len(data_samples)
 
     def compute_metrics(self, results: list) -> dict:
-        """Count."""
         return dict(seen=float(len(results)))
 
 
@@ -165,7 +144,6 @@ class ToyPainter(Hook):
         self.draw, self.test_out_dir = draw, test_out_dir
 
     def after_test_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
-        """Write the file of a batch."""
         if self.draw:
             path = Path(self.test_out_dir) / f'{batch_idx}.txt'
             path.parent.mkdir(exist_ok=True)
@@ -208,21 +186,11 @@ randomness = dict(seed=3)
 
 
 def write_config(directory: Path, by_epoch: bool = True, extra: str = '', length: int = 3) -> Path:
-    """Write a config of ``length`` epochs (6 iterations each) or, unless ``by_epoch``, iterations.
-
-    Args:
-        directory: Where the file goes.
-        by_epoch: Epoch-based or iteration-based.
-        extra: Text appended to the config.
-        length: Epochs or iterations.
-    """
-    kind = (
-        f'by_epoch=True, max_epochs={length}' if by_epoch else f'by_epoch=False, max_iters={length}'
-    )
+    """Write a config of ``length`` epochs of 6 iterations, or of so many iterations."""
+    unit, interval = ('epochs', 1) if by_epoch else ('iters', 2)
     sampler = 'DefaultSampler' if by_epoch else 'InfiniteSampler'
-    text = CONFIG.format(
-        train_cfg=kind, by_epoch=by_epoch, interval=1 if by_epoch else 2, sampler=sampler
-    )
+    kind = f'by_epoch={by_epoch}, max_{unit}={length}'
+    text = CONFIG.format(train_cfg=kind, by_epoch=by_epoch, interval=interval, sampler=sampler)
     path = directory / 'toy.py'
     path.write_text(text + extra)
     return path

@@ -11,7 +11,6 @@ from mmengine.evaluator import BaseMetric
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from torch import nn
-from torch.utils.data import Dataset
 
 import lightvit_dense  # noqa: F401
 
@@ -33,19 +32,10 @@ class Line(BaseModel):
         return list(found)
 
 
-class Points(Dataset):
-    """Eight fixed points of eight coordinates."""
-
-    def __init__(self):
-        generator = torch.Generator().manual_seed(0)
-        self.inputs = torch.randn(8, 8, generator=generator)
-        self.targets = self.inputs.sum(dim=1)
-
-    def __len__(self):
-        return 8
-
-    def __getitem__(self, index):
-        return {'inputs': self.inputs[index], 'targets': self.targets[index]}
+def points():
+    """Return eight fixed points of eight coordinates."""
+    inputs = torch.randn(8, 8, generator=torch.Generator().manual_seed(0))
+    return [dict(inputs=point, targets=point.sum()) for point in inputs]
 
 
 class Count(BaseMetric):
@@ -62,13 +52,9 @@ class Count(BaseMetric):
 
 def make_loader(dataset, batch_size):
     """Return the config of a loader in the order of the data."""
-    return {
-        'dataset': dataset,
-        'sampler': {'type': 'DefaultSampler', 'shuffle': False},
-        'batch_size': batch_size,
-        'num_workers': 0,
-        'collate_fn': {'type': 'default_collate'},
-    }
+    sampler, collate = dict(type='DefaultSampler', shuffle=False), dict(type='default_collate')
+    loader = dict(batch_size=batch_size, num_workers=0, sampler=sampler, collate_fn=collate)
+    return dict(loader, dataset=dataset)
 
 
 def run(model, dataset, launcher, directory, batch_size, **options):
@@ -92,9 +78,9 @@ def run(model, dataset, launcher, directory, batch_size, **options):
 
 def train(launcher, directory, batch_size):
     """Train a line over all points once; return the Runner."""
-    validation = dict(val_dataloader=make_loader(Points(), batch_size), val_cfg={})
+    validation = dict(val_dataloader=make_loader(points(), batch_size), val_cfg={})
     options = dict(validation, val_evaluator=[Count()])
-    return run(Line(), Points(), launcher, directory, batch_size, **options)
+    return run(Line(), points(), launcher, directory, batch_size, **options)
 
 
 def main():

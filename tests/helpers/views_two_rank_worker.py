@@ -10,7 +10,6 @@ import torch
 from mmengine.dist import get_rank
 from mmengine.runner import Runner
 from torch import Tensor
-from torch.utils.data import Dataset
 
 import lightvit_dense  # noqa: F401
 from lightvit_dense.models import SEED
@@ -20,35 +19,21 @@ from tests.helpers.models import vit
 from tests.helpers.two_rank_worker import run
 
 VIT = vit(embed_dim=16, num_heads=2, img_size=16)
-DINO = {
-    'type': 'lightvit_dense.DINO',
-    'backbone': VIT,
-    'head': {'out_channels': 12, 'hidden': 8, 'bottleneck': 8},
-    'data_preprocessor': {
-        'type': 'lightvit_dense.MultiViewPreprocessor',
-        'mean': [120.0] * 3,
-        'std': [60.0] * 3,
-    },
-}
+PIXELS = dict(type='lightvit_dense.MultiViewPreprocessor', mean=[120.0] * 3, std=[60.0] * 3)
+HEAD = dict(out_channels=12, hidden=8, bottleneck=8)
+DINO = dict(type='lightvit_dense.DINO', backbone=VIT, head=HEAD, data_preprocessor=PIXELS)
 HOOKS = [
     {'type': 'lightvit_dense.MomentumUpdateHook', 'base': 0.9},
     {'type': 'lightvit_dense.FreezeLastLayerHook', 'until': 2, 'by_epoch': False},
 ]
 
 
-class Views(Dataset):
-    """Sixteen images in three views."""
-
-    def __init__(self) -> None:
-        generator = torch.Generator().manual_seed(0)
-        shapes = [(16, 3, 16, 16)] * 2 + [(16, 3, 8, 8)]
-        self.views = [torch.randint(0, 255, shape, generator=generator).byte() for shape in shapes]
-
-    def __len__(self) -> int:
-        return 16
-
-    def __getitem__(self, index: int) -> dict:
-        return {'inputs': [view[index] for view in self.views]}
+def views() -> list[dict]:
+    """Return sixteen images in three views."""
+    generator = torch.Generator().manual_seed(0)
+    shapes = [(16, 3, 16, 16)] * 2 + [(16, 3, 8, 8)]
+    drawn = [torch.randint(0, 255, shape, generator=generator).byte() for shape in shapes]
+    return [dict(inputs=list(image)) for image in zip(*drawn, strict=True)]
 
 
 def share(x: Tensor, ranks: int) -> Tensor:
@@ -85,7 +70,7 @@ def train(launcher: str, directory: str, batch_size: int) -> Runner:
     """Train DINO for four iterations; return the Runner."""
     torch.manual_seed(0)
     options = dict(custom_hooks=HOOKS, randomness={'seed': 0})
-    return run(DINO, Views(), launcher, directory, batch_size, **options)
+    return run(DINO, views(), launcher, directory, batch_size, **options)
 
 
 def main() -> None:

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -36,8 +37,6 @@ PERTURBATIONS = {
     'duplicates of one score': dict(double=2, ties=True),
     'everything': dict(shift=0.2, scale=0.3, drop=0.2, double=1, wrong=0.2, ties=True, noise=5),
 }
-
-
 WORLDS = {'plain': {}, 'crowds': dict(crowd=True), 'areas': dict(crowd=True, foreign_areas=True)}
 
 
@@ -70,17 +69,13 @@ def reference_stats(tmp_path, truth, samples, kind):
             x, y, right, bottom = box.tolist()
             entry = dict(image_id=sample['img_id'], score=score.item())
             entry['category_id'] = {v: k for k, v in LABEL.items()}[label.item()]
-            if kind == 'bbox':
-                entry['bbox'] = [x, y, right - x, bottom - y]
-            else:
-                entry['segmentation'] = mask_utils.encode(
-                    np.asfortranarray(mask.numpy().astype(np.uint8))
-                )
-            listed.append(entry)
+            pixels = np.asfortranarray(mask.numpy().astype(np.uint8))
+            shape = dict(bbox=[x, y, right - x, bottom - y], segmentation=mask_utils.encode(pixels))
+            shape.pop('segmentation' if kind == 'bbox' else 'bbox')
+            listed.append(entry | shape)
     run = COCOeval(api, api.loadRes(listed), kind)
-    run.evaluate()
-    run.accumulate()
-    run.summarize()
+    for step in (run.evaluate, run.accumulate, run.summarize):
+        step()
     return run.stats
 
 
@@ -96,21 +91,14 @@ def test_figures_are_pycocotools_own(tmp_path, name, kind):
 
 
 @pytest.mark.parametrize('backend', ['faster', 'pycocotools'])
-def test_perfect_and_empty(tmp_path, backend):
+def test_perfect_empty_and_without_a_class(tmp_path, backend):
     truth = ground_truth(seed=2)
     perfect = evaluate(tmp_path, truth, perturb(truth, 0), backend=backend)
     empty = evaluate(tmp_path, truth, perturb(truth, 0, drop=1.0), backend=backend)
     assert perfect.keys() == empty.keys()
-    for name in ('mAP', 'mAP_50', 'AR@100'):
-        assert perfect[f'coco/bbox_{name}'] == pytest.approx(1.0)
-        assert perfect[f'coco/segm_{name}'] == pytest.approx(1.0)
-        assert empty[f'coco/bbox_{name}'] == 0.0
-        assert empty[f'coco/segm_{name}'] == 0.0
-
-
-@pytest.mark.parametrize('backend', ['faster', 'pycocotools'])
-def test_classwise_goes_by_name(tmp_path, backend):
-    truth = ground_truth(seed=2)
+    for name in ('bbox_mAP', 'bbox_mAP_50', 'bbox_AR@100', 'segm_mAP', 'segm_mAP_50'):
+        assert (perfect[f'coco/{name}'], empty[f'coco/{name}']) == (pytest.approx(1.0), 0.0)
+    # Classwise goes by name.
     samples = perturb(truth, 0)
     for sample in samples:  # no dog is found
         predicted = sample['pred_instances']
@@ -153,15 +141,11 @@ def test_a_second_evaluation_gives_the_same(tmp_path, backend):
     assert 0 < figures[0]['coco/segm_mAP'] < 1
 
 
-def test_an_image_shown_twice_counts_once(tmp_path):
+def test_an_image_shown_twice_counts_once_and_one_not_shown_not_at_all(tmp_path):
     truth = ground_truth(seed=2)
     samples = perturb(truth, 5, shift=0.2)
     once = evaluate(tmp_path, truth, samples)
     assert evaluate(tmp_path, truth, [*samples, *samples[:3]]) == once
-
-
-def test_a_subset_of_the_images_is_judged_as_such(tmp_path):
-    truth = ground_truth(seed=2)
     figures = evaluate(tmp_path, truth, perturb(truth, 0)[:3])
     assert figures['coco/bbox_mAP'] == pytest.approx(1.0)
 
@@ -171,22 +155,14 @@ def test_detections_are_written(tmp_path):
     prefix = tmp_path / 'out' / 'results'
     samples = perturb(truth, 0)
     assert evaluate(tmp_path, truth, samples, outfile_prefix=str(prefix), format_only=True) == {}
-    boxes = json.loads((tmp_path / 'out' / 'results.bbox.json').read_text())
-    masks = json.loads((tmp_path / 'out' / 'results.segm.json').read_text())
+    boxes, masks = (json.loads(Path(f'{prefix}.{k}.json').read_text()) for k in ('bbox', 'segm'))
     assert len(boxes) == len(masks) == len(truth['annotations'])
     assert boxes[0]['category_id'] == truth['annotations'][0]['category_id']
     assert np.allclose(boxes[0]['bbox'], truth['annotations'][0]['bbox'], atol=1e-3)
     assert masks[0]['segmentation'] == truth['annotations'][0]['segmentation']
 
 
-def test_annotation_id_zero_is_refused(tmp_path):
-    truth = ground_truth()
-    truth['annotations'][0]['id'] = 0
-    with pytest.raises(DatasetError, match=r'truth\.json: an annotation has the id 0'):
-        evaluate(tmp_path, truth, [])
-
-
-def test_foreign_images_and_missing_masks(tmp_path):
+def test_foreign_images_missing_masks_and_annotation_id_zero_are_refused(tmp_path):
     truth = ground_truth()
     samples = perturb(truth, 0)
     with pytest.raises(DatasetError, match='lacks the image 99'):
@@ -194,6 +170,9 @@ def test_foreign_images_and_missing_masks(tmp_path):
     del samples[0]['pred_instances']['masks']
     with pytest.raises(ValueError, match='predicts none'):
         evaluate(tmp_path, truth, samples)
+    truth['annotations'][0]['id'] = 0
+    with pytest.raises(DatasetError, match=r'truth\.json: an annotation has the id 0'):
+        evaluate(tmp_path, truth, [])
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,6 @@ class Dataset:
 
     metainfo = dict(classes=('cat', 'dog'), palette=[(0, 0, 0), (9, 9, 9)])
     ignore_index = 255
-
     paths = tuple(f'data/images/{i}.jpg' for i in range(4))
 
     def __len__(self):
@@ -95,7 +94,7 @@ def instances(label, score=0.9):
     return dict(bboxes=box, labels=torch.tensor([label]), scores=torch.tensor([score]))
 
 
-def test_confusion_of_detections():
+def test_confusion_of_detections_label_maps_and_images():
     dataset = Dataset()
     # Out of order: 0 right, 1 taken for a cat, 2 not certain enough, 3 detects nothing that is.
     entries = [(3, instances(1)), (0, instances(0)), (1, instances(0)), (2, instances(0, 0.2))]
@@ -103,41 +102,29 @@ def test_confusion_of_detections():
     counted = count_confusion(dataset, predictions, 0.3, 0.5)
     assert (counted.names, counted.unit) == (('cat', 'dog', 'background'), 'objects')
     assert counted.counts.tolist() == [[1, 0, 1], [1, 0, 0], [0, 1, 0]]
-
-
-def test_confusion_of_label_maps():
-    dataset = Dataset()
-    predictions = [
-        dict(img_path=path, pred_sem_seg=dict(data=torch.zeros(1, 2, 3, dtype=torch.uint8)))
-        for path in dataset.paths
-    ]
+    ids = dict(data=torch.zeros(1, 2, 3, dtype=torch.uint8))
+    predictions = [dict(img_path=path, pred_sem_seg=ids) for path in Dataset.paths]
     counted = count_confusion(dataset, predictions, 0.3, 0.5)
-    assert counted.unit == 'pixels'
-    assert counted.counts.tolist() == [[10, 0], [10, 0]]
+    assert (counted.counts.tolist(), counted.unit) == ([[10, 0], [10, 0]], 'pixels')
+    pairs = [(0, 0), (1, 0), (1, 0), (1, 1)]
+    predictions = [dict(gt_label=t, pred_label=torch.tensor(p)) for t, p in pairs]
+    counted = count_confusion(Dataset(), predictions, 0.3, 0.5)
+    assert (counted.counts.tolist(), counted.unit) == ([[1, 0], [2, 1]], 'images')
+    with pytest.raises(UserError, match='label maps nor classes, but img_path, x'):
+        count_confusion(Dataset(), [dict(img_path='a', x=1)], 0.3, 0.5)
 
 
 def test_images_are_paired_by_their_paths():
     dataset = Dataset()
     moved = [dict(img_path=f'/elsewhere/images/{i}.jpg') for i in (2, 0)]
     assert match_images(dataset, moved) == [2, 0]
-    with pytest.raises(UserError, match=r'images/7\.jpg: was predicted, but is not among the 4'):
-        match_images(dataset, [dict(img_path='data/images/7.jpg')])
-    with pytest.raises(UserError, match='twice'):
-        match_images(dataset, [moved[0], moved[0]])
-    with pytest.raises(UserError, match="'img_path'"):
-        match_images(dataset, [dict(img_id=1)])
-
-
-def test_confusion_of_images():
-    pairs = [(0, 0), (1, 0), (1, 0), (1, 1)]
-    predictions = [dict(gt_label=t, pred_label=torch.tensor(p)) for t, p in pairs]
-    counted = count_confusion(Dataset(), predictions, 0.3, 0.5)
-    assert (counted.counts.tolist(), counted.unit) == ([[1, 0], [2, 1]], 'images')
-
-
-def test_other_predictions_are_refused():
-    with pytest.raises(UserError, match='label maps nor classes, but img_path, x'):
-        count_confusion(Dataset(), [dict(img_path='a', x=1)], 0.3, 0.5)
+    for predictions, message in (
+        ([dict(img_path='data/images/7.jpg')], r'images/7\.jpg: was predicted, .* among the 4'),
+        ([moved[0], moved[0]], 'twice'),
+        ([dict(img_id=1)], "'img_path'"),
+    ):
+        with pytest.raises(UserError, match=message):
+            match_images(dataset, predictions)
 
 
 COUNTS = Confusion(np.array([[5, 3, 0], [1, 0, 0], [0, 0, 0]]), ('a', 'b', 'c'), 'pixels')
@@ -168,21 +155,17 @@ def test_files(tmp_path, normalize):
 
 def test_many_classes_have_room_for_their_names():
     """No label of an axis may overlap the next one; the picture grows with the classes."""
-    size = 30
-    counts = np.eye(size, dtype=np.int64) * 50 + 1
-    names = tuple(f'class number {i}' for i in range(size))
-    figure = draw_confusion(counts, names)
+    names = tuple(f'class number {i}' for i in range(30))
+    figure = draw_confusion(np.eye(30, dtype=np.int64) * 50 + 1, names)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     axes = figure.axes[0]
-    for labels, low, high in (
-        (axes.get_yticklabels(), 'y0', 'y1'),
-        (axes.get_xticklabels(), 'x0', 'x1'),
+    for labels, interval in (
+        (axes.get_yticklabels(), 'intervaly'),
+        (axes.get_xticklabels(), 'intervalx'),
     ):
-        ends = sorted(
-            (getattr(box, low), getattr(box, high))
-            for box in (label.get_window_extent(canvas.get_renderer()) for label in labels)
-        )
+        boxes = [label.get_window_extent(canvas.get_renderer()) for label in labels]
+        ends = sorted(getattr(box, interval).tolist() for box in boxes)
         assert all(a[1] < b[0] for a, b in pairwise(ends))
     larger = draw_confusion(np.eye(60, dtype=np.int64), names * 2)
     assert larger.get_figwidth() - figure.get_figwidth() == pytest.approx(30 * 0.17)

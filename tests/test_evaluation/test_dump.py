@@ -1,9 +1,14 @@
+"""Predictions that are kept in a file, and the report of an evaluation."""
+
+import hashlib
+import json
 import os
 import pickle
 
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.evaluator import DumpResults
 from mmengine.registry import METRICS
 from pycocotools import mask as mask_utils
@@ -11,29 +16,27 @@ from pycocotools import mask as mask_utils
 import lightvit_dense  # noqa: F401
 from lightvit_dense.errors import UserError
 from lightvit_dense.evaluation import read_predictions
+from lightvit_dense.evaluation.report import describe_config, evaluation_report
+from lightvit_dense.utils.io import write_json
 from tests.helpers.coco_truth import evaluate, ground_truth, perturb
 
 
 def detection(number=3):
     generator = torch.Generator().manual_seed(number)
     masks = torch.rand(number, 12, 20, generator=generator) > 0.5
+    boxes, labels = torch.rand(number, 4, generator=generator), torch.arange(number)
     return dict(
         img_id=number,
         img_path=f'x/{number}.jpg',
         ori_shape=torch.Size((12, 20)),
         scale_factor=(np.float64(0.5), 0.5),
-        pred_instances=dict(
-            bboxes=torch.rand(number, 4, generator=generator),
-            scores=torch.rand(number, generator=generator),
-            labels=torch.arange(number),
-            masks=masks,
-        ),
+        pred_instances=dict(bboxes=boxes, scores=boxes[:, 0], labels=labels, masks=masks),
         gt_instances=dict(bboxes=torch.zeros(1, 4)),
     )
 
 
-def dump(path, samples, kind='lightvit_dense.DumpPredictions'):
-    metric = METRICS.build(dict(type=kind, out_file=str(path)))
+def dump(path, samples):
+    metric = METRICS.build(dict(type='lightvit_dense.DumpPredictions', out_file=str(path)))
     metric.process({}, samples)
     assert metric.evaluate(len(samples)) == {}
     return path
@@ -49,18 +52,16 @@ def test_detections_come_back(tmp_path):
     masks = mask_utils.decode(first['pred_instances']['masks']).transpose(2, 0, 1)
     assert (masks.astype(bool) == samples[0]['pred_instances']['masks'].numpy()).all()
     assert second['pred_instances']['masks'] == []
+    with pytest.raises(ValueError, match='pickle file'):
+        dump('a.json', samples)
 
 
 @pytest.mark.parametrize(('top', 'kind'), [(255, torch.uint8), (256, torch.int16)])
 def test_label_maps_come_back_small(tmp_path, top, kind):
     ids = torch.randint(0, 150, (1, 300, 400))
     ids[0, 0, 0] = top
-    sample = dict(
-        img_path='a.jpg',
-        pred_sem_seg=dict(data=ids),
-        seg_logits=dict(data=torch.rand(150, 30, 40)),
-        gt_sem_seg=dict(data=ids),
-    )
+    sample = dict(img_path='a.jpg', pred_sem_seg=dict(data=ids), gt_sem_seg=dict(data=ids))
+    sample['seg_logits'] = dict(data=torch.rand(150, 30, 40))
     path = dump(tmp_path / 'a.pkl', [sample])
     assert os.path.getsize(path) < ids.numel() * kind.itemsize + 5000
     (found,) = read_predictions(path)
@@ -93,27 +94,19 @@ class Malice:
 @pytest.mark.parametrize(
     ('content', 'message'),
     [
-        ([{'a': Malice()}], r'asks to run code \((posix|nt)\.system\)'),
-        ({'state_dict': {}}, 'holds no list of predictions'),
-        ([], 'no image at all'),
+        (pickle.dumps([{'a': Malice()}]), r'asks to run code \((posix|nt)\.system\)'),
+        (pickle.dumps({'state_dict': {}}), 'holds no list of predictions'),
+        (pickle.dumps([]), 'no image at all'),
+        (pickle.dumps(['a' * 300])[:-200], r'a\.pkl: truncated or damaged'),
+        (None, r'a\.pkl: does not exist'),
     ],
 )
 def test_other_files_are_refused(tmp_path, content, message):
     path = tmp_path / 'a.pkl'
-    path.write_bytes(pickle.dumps(content))
+    if content is not None:
+        path.write_bytes(content)
     with pytest.raises(UserError, match=message):
         read_predictions(path)
-
-
-def test_broken_files_are_named(tmp_path):
-    path = dump(tmp_path / 'a.pkl', [detection()])
-    path.write_bytes(path.read_bytes()[:-200])
-    with pytest.raises(UserError, match=r'a\.pkl: truncated or damaged'):
-        read_predictions(path)
-    with pytest.raises(UserError, match=r'b\.pkl: does not exist'):
-        read_predictions(tmp_path / 'b.pkl')
-    with pytest.raises(ValueError, match='pickle file'):
-        METRICS.build(dict(type='lightvit_dense.DumpPredictions', out_file='a.json'))
 
 
 def test_the_metric_takes_what_was_dumped(tmp_path):
@@ -123,3 +116,31 @@ def test_the_metric_takes_what_was_dumped(tmp_path):
     figures = evaluate(tmp_path, truth, samples)
     assert evaluate(tmp_path, truth, read_predictions(dump(tmp_path / 'a.pkl', samples))) == figures
     assert 0 < figures['coco/segm_mAP'] < 1
+
+
+def test_what_is_no_number_is_null(tmp_path):
+    table = [{'class': 'a', 'IoU': np.float32(50)}, {'class': 'b', 'IoU': float('nan')}]
+    metrics = {'mIoU': torch.tensor(50.0), 'bad': float('inf')}
+    weights = tmp_path / 'x.pth'
+    weights.write_bytes(b'weights')
+    files = dict(checkpoint=weights, predictions='gone.pkl')
+    found = evaluation_report(Config(), metrics, {'IoUMetric': table}, **files)
+    write_json(tmp_path / 'new' / 'report.json', found)
+    content = json.loads((tmp_path / 'new' / 'report.json').read_text())
+    assert content['metrics'] == {'mIoU': 50.0, 'bad': None}
+    assert [row['IoU'] for row in content['class_tables']['IoUMetric']] == [50.0, None]
+    assert content['checkpoint_sha256'] == hashlib.sha256(b'weights').hexdigest()
+    assert (content['predictions'], content['predictions_sha256']) == ('gone.pkl', None)
+    assert content['time'].endswith('+00:00')
+    with pytest.raises((TypeError, ValueError)):
+        write_json(tmp_path / 'x.json', {'x': object()})
+    assert not (tmp_path / 'x.json').exists()
+
+
+def test_the_hash_follows_the_values_alone():
+    values = dict(model=dict(type='x', depth=2), lr=1e-3)
+    one = describe_config(Config(values))
+    two = describe_config(Config(dict(reversed(values.items()), work_dir='w')))
+    assert one['config_sha256'] == two['config_sha256']
+    other = describe_config(Config(dict(values, lr=2e-3)))
+    assert one['config_sha256'] != other['config_sha256']

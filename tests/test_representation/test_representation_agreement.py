@@ -82,17 +82,13 @@ def test_a_network_agrees_with_itself_wherever_the_batches_end():
     agreement.update(batch[3:])
     found = {(pair.student, pair.teacher): pair for pair in agreement.result()}
     assert list(found) == [(1, 1), (1, 2), (2, 1), (2, 2)]
-    for layer in (1, 2):
-        pair = found[layer, layer]
-        assert (pair.cosine, pair.explained) == (pytest.approx(1, rel=1e-12),) * 2
-        assert (pair.kl, pair.js) == (pytest.approx(0, abs=1e-12),) * 2
+    for pair in (found[1, 1], found[2, 2]):
+        ones = pair.cosine, pair.explained, pair.matched['cosine']
+        assert ones == (pytest.approx(1, rel=1e-12),) * 3
+        assert (pair.kl, pair.js, pair.matched['kl']) == (pytest.approx(0, abs=1e-12),) * 3
         assert pair.heads == ((0, 0), (1, 1), (2, 2))
-        assert pair.matched['cosine'] == pytest.approx(1, rel=1e-12)
-        assert pair.matched['kl'] == pytest.approx(0, abs=1e-12)
-    assert found[1, 2].cosine < 0.999
-    assert found[1, 2].js > 1e-3
-    whole = attention_agreement(model, model, [(batch, batch)], 'all')
-    for pair in whole:
+    assert (found[1, 2].cosine < 0.999, found[1, 2].js > 1e-3) == (True, True)
+    for pair in attention_agreement(model, model, [(batch, batch)], 'all'):
         other = found[pair.student, pair.teacher]
         assert pair.js == pytest.approx(other.js, rel=1e-9, abs=1e-14)
         assert pair.explained == pytest.approx(other.explained, rel=1e-9)
@@ -109,22 +105,18 @@ def test_the_order_of_heads_does_not_matter():
         block.attn.proj.weight.data = block.attn.proj.weight.data[:, columns]
     (found,) = attention_agreement(model, swapped, [(batch, batch)])
     assert set(found.heads) == {(2, 0), (0, 1), (1, 2)}
-    assert found.matched['kl'] == pytest.approx(0, abs=1e-12)
-    assert found.kl == pytest.approx(0, abs=1e-12)
+    assert (found.kl, found.matched['kl']) == (pytest.approx(0, abs=1e-12),) * 2
     assert found.explained == pytest.approx(1, rel=1e-9)
 
 
-def test_maps_without_overlap_have_the_largest_js():
+def test_maps_without_overlap_and_uniform_maps_have_known_numbers():
     logits = torch.full((1, 2, 1, 1, 4), -600.0, dtype=torch.float64)
     ours, theirs = logits.clone(), logits.clone()
     ours[..., 0], theirs[..., 3] = 0, 0
     maps = (mean_map(x.log_softmax(-1)) for x in (ours, theirs))
-    _, _, cosine, js = mean_maps_agreement(*maps).tolist()
-    assert js == pytest.approx(math.log(2), rel=1e-12)
-    assert cosine == pytest.approx(0, abs=1e-12)
-
-
-def test_uniform_maps_have_a_known_cross_entropy():
+    _, _, *found = mean_maps_agreement(*maps).tolist()
+    assert found == pytest.approx([0, math.log(2)], abs=1e-12)  # cosine and JS
+    # Uniform maps.
     student, teacher, batch = make_vit(), make_vit(1), images()
     for parameter in student.blocks[1].attn.qkv.parameters():
         torch.nn.init.zeros_(parameter)
@@ -138,52 +130,37 @@ def test_a_hiera_and_a_vision_transformer_are_compared_place_by_place():
     (found,) = attention_agreement(vit, hiera, [(batch, batch)], [(2, 4)])
     logits = hiera.encode(batch, logits_of=[4]).logits[4].detach()
     # Units of 2x2 tokens, whose finest bits of row and column come first: their places in raster.
-    places = [
-        (2 * unit_row + row) * 4 + 2 * unit_column + column
-        for unit_row in range(2)
-        for unit_column in range(2)
-        for row in range(2)
-        for column in range(2)
-    ]
+    places = torch.arange(16).reshape(2, 2, 2, 2).transpose(1, 2).flatten()
     raster = torch.empty_like(logits)
-    raster[:, :, torch.tensor(places)[:, None], torch.tensor(places)] = logits
+    raster[:, :, places[:, None], places] = logits
     ours = patch_logits(vit, 2, batch).softmax(-1)
     expected = rows_agreement(*(x.mean(1).flatten(0, 1) for x in (ours, raster.softmax(-1))))
     assert [found.cross_entropy, found.kl, found.cosine, found.js] == pytest.approx(expected)
 
 
-def test_all_leaves_out_layers_of_other_resolutions():
+def test_layers_are_compared_where_they_have_as_many_patches():
     hiera, batch = make_hiera(), images()
     found = attention_agreement(hiera, make_hiera(1), [(batch, batch)], 'all')
-    pairs = [(pair.student, pair.teacher) for pair in found]
-    assert pairs == [(1, 1), (2, 2), (3, 3), (4, 4)]
-
-
-def test_patches_of_two_sizes_are_compared_where_they_are_as_many():
+    assert [(pair.student, pair.teacher) for pair in found] == [(1, 1), (2, 2), (3, 3), (4, 4)]
     student, teacher = make_vit(), make_vit(1, img_size=32, patch_size=8)
     (found,) = attention_agreement(student, teacher, [(images(), images(size=32))])
     assert 0 < found.js < math.log(2)
 
 
 @pytest.mark.parametrize(
-    ('teacher', 'pairs', 'message'),
+    ('student', 'patch_size', 'pairs', 'message'),
     [
-        (dict(patch_size=8), None, 'student layer 2: 4x4 .* teacher layer 2: 8x8 .* --size 64 32'),
-        ({}, [(1, 3)], 'layer 3: the backbone has layers 1 to 2'),
-        ({}, [(1, 1), (1, 1)], 'different STUDENT:TEACHER layers'),
-        ({}, [], 'different STUDENT:TEACHER layers'),
+        (make_vit, 8, None, 'student layer 2: 4x4 .* teacher layer 2: 8x8 .* --size 64 32'),
+        (make_vit, 16, [(1, 3)], 'layer 3: the backbone has layers 1 to 2'),
+        (make_vit, 16, [(1, 1), (1, 1)], 'different STUDENT:TEACHER layers'),
+        (make_vit, 16, [], 'different STUDENT:TEACHER layers'),
+        (make_vit, 8, 'all', 'do not line up'),  # not one pair of 'all' is left
+        (make_hiera, 8, [(2, 1)], 'both attend globally'),
     ],
 )
-def test_what_does_not_line_up_is_named(teacher, pairs, message):
+def test_what_does_not_line_up_is_named(student, patch_size, pairs, message):
     with pytest.raises(UserError, match=message):
-        AttentionAgreement(make_vit(), make_vit(1, **teacher), pairs, SIZES)
-
-
-def test_layers_of_other_windows_are_named_with_a_remedy():
-    with pytest.raises(UserError, match='both attend globally'):
-        AttentionAgreement(make_hiera(), make_vit(patch_size=8), [(2, 1)], SIZES)
-    with pytest.raises(UserError, match='do not line up'):  # not one pair of 'all' is left
-        AttentionAgreement(make_vit(), make_vit(patch_size=8), 'all', SIZES)
+        AttentionAgreement(student(), make_vit(1, patch_size=patch_size), pairs, SIZES)
 
 
 def test_pairs_are_read_from_words():

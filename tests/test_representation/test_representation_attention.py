@@ -8,6 +8,7 @@ import torch
 
 from lightvit_dense.errors import UserError
 from lightvit_dense.models.backbones import VisionTransformer
+from lightvit_dense.models.backbones.hiera_tokens import to_units
 from lightvit_dense.representation import attention, attention_maps
 from lightvit_dense.representation.agreement import AttentionAgreement
 from lightvit_dense.representation.attention import AttentionStats
@@ -16,11 +17,6 @@ from tests.helpers.attention_models import attention_agreement, attention_stats,
 
 make_vit = partial(attention_models.make_vit, depth=3)
 make_hiera = partial(attention_models.make_hiera, stages=(1, 2, 1, 1))
-
-
-def even(windows, queries):
-    """Return the shares of queries that all count alike [W, q]."""
-    return torch.full((windows, queries), 1 / (windows * queries), dtype=torch.float64)
 
 
 def straight_line(logits, queries, keys):
@@ -39,6 +35,14 @@ def straight_line(logits, queries, keys):
     return distance, entropy
 
 
+CENTRES = [(16 * r + 8, 16 * c + 8) for r in range(4) for c in range(4)]
+
+
+def assert_close(found, distance, entropy):
+    assert found.distance == pytest.approx(distance, rel=1e-10)
+    assert found.entropy == pytest.approx(entropy, rel=1e-10)
+
+
 def test_the_distance_of_tokens_is_that_of_the_authors_formula():
     (layout,) = attention_maps.token_layouts(make_vit(), [1], (224, 224)).values()
     # Their matrix, written down once more: 14 px for each step of the 14 x 14 grid.
@@ -54,53 +58,37 @@ def test_identity_attention_is_at_distance_zero_without_entropy():
     layout = attention_maps.token_layouts(make_vit(), [1], (64, 64))[1]
     maps = torch.eye(16).double().expand(2, 3, 1, 16, 16)
     weights = layout.query_weights()
-    assert torch.equal(weights, even(1, 16))
+    assert weights.tolist() == [[1 / 16] * 16]
     assert attention.attention_distance(maps, layout.distances(), weights).tolist() == [0.0] * 3
     assert attention.attention_entropy(maps, weights).tolist() == pytest.approx([0] * 3, abs=3e-6)
+    # Attention to the right neighbour is at the patch size.
+    right = maps[:1, :, :, [i + 1 if i % 4 < 3 else i - 1 for i in range(16)]]
+    assert attention.attention_distance(right, layout.distances(), weights).tolist() == [16.0] * 3
 
 
-def test_attention_to_the_right_neighbour_is_at_the_patch_size():
-    layout = attention_maps.token_layouts(make_vit(), [1], (32, 64))[1]
-    right = torch.eye(8).double()[[i + 1 if i % 4 < 3 else i - 1 for i in range(8)]]
-    found = attention.attention_distance(right[None, None, None], layout.distances(), even(1, 8))
-    assert found.tolist() == [16.0]
+DECOMPOSED = dict(rel_pos=dict(kind='decomposed', size=64))
+BIAS = dict(rel_pos=dict(kind='bias'))
 
 
-@pytest.mark.parametrize(
-    'options',
-    [
-        {},
-        dict(cls_token=False, rel_pos=dict(kind='decomposed', size=64)),
-        dict(rel_pos=dict(kind='bias')),
-    ],
-    ids=['class token', 'decomposed relative position', 'relative position bias'],
-)
+@pytest.mark.parametrize('options', [{}, DECOMPOSED | dict(cls_token=False), BIAS], ids=str)
 def test_a_vision_transformer_agrees_with_the_straight_line(options):
     model, batch = make_vit(**options), images()
-    centres = [(16 * r + 8, 16 * c + 8) for r in range(4) for c in range(4)]
     found = attention_stats(model, [batch])
     assert [layer.layer for layer in found] == [1, 2, 3]
     prefix = model.num_prefix_tokens
     for layer in found:
         logits = model.encode(batch, logits_of=[layer.layer]).logits[layer.layer]
-        expected = straight_line(logits[:, :, prefix:, prefix:], centres, centres)
-        assert layer.distance == pytest.approx(expected[0], rel=1e-10)
-        assert layer.entropy == pytest.approx(expected[1], rel=1e-10)
-        assert (layer.tokens, layer.patch) == (16, 16)
-        assert layer.max_entropy == math.log(16)
+        expected = straight_line(logits[:, :, prefix:, prefix:], CENTRES, CENTRES)
+        assert_close(layer, *expected)
+        assert (layer.tokens, layer.patch, layer.max_entropy) == (16, 16, math.log(16))
 
 
 def hiera_tokens(side, grid, unit):
-    """Centres of the tokens of a 64 px image in the order of units, found by another road.
-
-    The units' own function carries the number of each token to its place.
-    """
-    from lightvit_dense.models.backbones.hiera_tokens import to_units
-
+    """Centres of the tokens of a 64 px image, brought into the order of units by their numbers."""
     numbers = torch.arange(grid * grid).reshape(1, grid, grid, 1)
-    order = to_units(numbers, unit)[0, :, :, 0]
     return [
-        [(side * (n // grid + 0.5), side * (n % grid + 0.5)) for n in row] for row in order.tolist()
+        [(side * (n // grid + 0.5), side * (n % grid + 0.5)) for n in row]
+        for row in to_units(numbers, unit)[0, :, :, 0].tolist()
     ]
 
 
@@ -119,17 +107,14 @@ def test_a_hiera_agrees_with_the_straight_line_window_by_window():
         each = [straight_line(*args) for args in zip(parts, queries, keys, strict=True)]
         # [windows, 2, heads] -> [2, heads]
         distance, entropy = torch.tensor(each, dtype=torch.float64).mean(0).tolist()
-        ours = found[layer]
-        assert ours.distance == pytest.approx(distance, rel=1e-10)
-        assert ours.entropy == pytest.approx(entropy, rel=1e-10)
-        assert (ours.tokens, ours.patch) == (len(keys[0]), key_px)
+        assert_close(found[layer], distance, entropy)
+        assert (found[layer].tokens, found[layer].patch) == (len(keys[0]), key_px)
 
 
 def test_heads_that_do_not_look_have_the_numbers_of_uniform_attention():
     model = make_vit()
-    for block in model.blocks:
-        torch.nn.init.zeros_(block.attn.qkv.weight)
-        torch.nn.init.zeros_(block.attn.qkv.bias)
+    for parameter in model.blocks.parameters():
+        torch.nn.init.zeros_(parameter)
     for layer in attention_stats(model, [images()]):
         assert layer.distance == pytest.approx([layer.uniform_distance] * 3, rel=1e-12)
         assert layer.entropy == pytest.approx([layer.max_entropy] * 3, abs=16e-6)
@@ -142,11 +127,14 @@ def test_neither_batches_nor_the_budget_change_the_numbers(make):
     whole = AttentionStats(model)
     whole.update(batch)
     parts = AttentionStats(model, budget=1)  # one image and one layer at a time
+    with pytest.raises(ValueError, match='no image'):
+        parts.result()
     parts.update(batch[:3])
+    with pytest.raises(ValueError, match='after images of'):
+        parts.update(images(1, 32))
     parts.update(batch[3:])
     for one, other in zip(whole.result(), parts.result(), strict=True):
-        assert one.distance == pytest.approx(other.distance, rel=1e-12)
-        assert one.entropy == pytest.approx(other.entropy, rel=1e-12)
+        assert_close(one, other.distance, other.entropy)
 
 
 def test_the_budget_bounds_what_is_computed_at_a_time(monkeypatch):
@@ -186,6 +174,7 @@ def test_the_authors_pixels_scale_the_distance_only():
         (make_vit, {}, 72, 'take --size 64'),
         (make_hiera, dict(px_per_token=14), 64, 'Hiera'),
         (make_hiera, {}, 80, 'mask units; take --size 64'),
+        (partial(torch.nn.Linear, 2, 2), {}, 64, 'Linear does not show its attention'),
     ],
 )
 def test_what_makes_no_sense_is_named(model, arguments, size, message):
@@ -195,26 +184,13 @@ def test_what_makes_no_sense_is_named(model, arguments, size, message):
 
 def tokens_of_windows(side, window):
     """Return the raster numbers of the patches of each window of a side x side grid."""
-    starts = range(0, side, window)
-    return [
-        [
-            r * side + c
-            for r in range(y, min(y + window, side))
-            for c in range(x, min(x + window, side))
-        ]
-        for y in starts
-        for x in starts
-    ]
+    rows = torch.arange(side * side).reshape(side, side).split(window)
+    return [part.flatten().tolist() for row in rows for part in row.split(window, dim=1)]
 
 
 @pytest.mark.parametrize(
     ('window', 'options'),
-    [
-        (2, dict(rel_pos=dict(kind='decomposed', size=64))),
-        (2, dict(rel_pos=dict(kind='bias'))),
-        (3, {}),
-        (5, {}),
-    ],
+    [(2, DECOMPOSED), (2, BIAS), (3, {}), (5, {})],
     ids=['relative position', 'bias', 'filled up', 'one window larger than the image'],
 )
 def test_windows_have_the_numbers_of_plain_blocks_run_on_each(window, options):
@@ -223,48 +199,28 @@ def test_windows_have_the_numbers_of_plain_blocks_run_on_each(window, options):
     batch = images()
     found = attention_stats(model, [batch])
     hidden = model.encode(batch, hidden_of=(0, 1, 2)).hidden
-    centres = [(16 * r + 8, 16 * c + 8) for r in range(4) for c in range(4)]
     for layer, side in ((1, window), (2, 4), (3, window)):
         block, parts = model.blocks[layer - 1], tokens_of_windows(4, side)
         weighted = []
         for part in parts:
-            tokens, places = block.norm1(hidden[layer - 1][:, part]), [centres[i] for i in part]
+            tokens, places = block.norm1(hidden[layer - 1][:, part]), [CENTRES[i] for i in part]
             rows = math.isqrt(len(part))  # full windows alone have relative positions here
             logits = block.attn.logits(tokens, (rows, rows))
             numbers = torch.tensor(straight_line(logits, places, places), dtype=torch.float64)
             weighted.append(len(part) / 16 * numbers)
-        distance, entropy = sum(weighted).tolist()
         ours = found[layer - 1]
-        assert ours.distance == pytest.approx(distance, rel=1e-10)
-        assert ours.entropy == pytest.approx(entropy, rel=1e-10)
+        assert_close(ours, *sum(weighted).tolist())
         counts = [len(part) for part in parts]
         assert (ours.tokens, ours.patch) == (max(counts), 16)
         assert ours.max_entropy == pytest.approx(sum(n * math.log(n) for n in counts) / 16)
-        gaps = [[[math.dist(centres[i], centres[j]) for j in part] for i in part] for part in parts]
-        farthest = sum(max(row) for part in gaps for row in part) / 16
-        uniform = sum(sum(row) / len(row) for part in gaps for row in part) / 16
-        assert ours.max_distance == pytest.approx(farthest)
-        assert ours.uniform_distance == pytest.approx(uniform)
+        gaps = [[math.dist(CENTRES[i], CENTRES[j]) for j in part] for part in parts for i in part]
+        assert ours.max_distance == pytest.approx(sum(max(row) for row in gaps) / 16)
+        assert ours.uniform_distance == pytest.approx(sum(sum(r) / len(r) for r in gaps) / 16)
 
 
 def test_agreement_of_filled_windows_is_refused_and_of_whole_ones_is_not():
     model, size = make_vit(cls_token=False, window=dict(size=2)), ((64, 64), (64, 64))
     same = attention_agreement(model, model, [(images(), images())], [(1, 1)])[0]
-    assert same.kl == pytest.approx(0, abs=1e-12)
-    assert same.explained == pytest.approx(1)
+    assert (same.kl, same.explained) == (pytest.approx(0, abs=1e-12), pytest.approx(1))
     with pytest.raises(UserError, match='choose a --size of whole windows'):
         AttentionAgreement(*[make_vit(cls_token=False, window=dict(size=3))] * 2, [(1, 1)], size)
-
-
-def test_a_backbone_without_attention_is_named():
-    with pytest.raises(UserError, match='Linear does not show its attention'):
-        AttentionStats(torch.nn.Linear(2, 2))
-
-
-def test_images_of_two_sizes_and_no_image_are_errors():
-    stats = AttentionStats(make_vit())
-    with pytest.raises(ValueError, match='no image'):
-        stats.result()
-    stats.update(images())
-    with pytest.raises(ValueError, match='after images of'):
-        stats.update(images(1, 32))

@@ -37,28 +37,6 @@ def test_boxes_are_the_quartiles_of_the_heads_and_every_head_is_a_dot():
     assert list(line.get_ydata()) == [20, 6]
     dots = [list(x.get_ydata()) for x in entropy.lines if x.get_marker() == '.']
     assert dots == [[1.0, 2.0, 2.5], [0.1, 0.2, 0.6]]
-
-
-def test_limits_are_drawn_once_where_all_networks_have_the_same():
-    models = [('MAE', STATS), ('D-MAE', STATS)]
-    distance, entropy = plot_attention(models).axes
-    heights = [segment[0][1] for x in distance.collections for segment in x.get_segments()]
-    assert sorted(heights) == [30, 30, 60, 60]
-    heights = [segment[0][1] for x in entropy.collections for segment in x.get_segments()]
-    assert heights == pytest.approx([math.log(16)] * 2)
-    other = [layer(1, (3.0,), (1.0,), tokens=64)]
-    _, entropy = plot_attention([*models, ('Hiera', other)]).axes
-    heights = [segment[0][1] for x in entropy.collections for segment in x.get_segments()]
-    assert sorted(heights) == pytest.approx([math.log(16)] * 2 + [math.log(64)])
-
-
-def test_networks_stand_side_by_side_in_a_layer():
-    distance, _ = plot_attention([('a', STATS), ('b', STATS)]).axes
-    places = [list(line.get_xdata()) for line in curves(distance).values()]
-    assert places == [[0.8, 1.8], [1.2, 2.2]]
-
-
-def test_the_papers_axes_are_an_option():
     figure = plot_attention([('MAE', STATS)], 'papers')
     assert [axes.get_ylim() for axes in figure.axes] == [(0, 150), (0, 6)]
     for models, y_range in (([], 'auto'), ([('MAE', STATS)], 'all')):
@@ -66,14 +44,27 @@ def test_the_papers_axes_are_an_option():
             plot_attention(models, y_range)
 
 
-def test_the_matrix_has_the_students_layers_as_rows():
-    pairs = [pair(1, 1, 0.1), pair(1, 2, 0.2), pair(3, 2, 0.4)]
-    expected = [[0.1, 0.2], [np.nan, np.nan], [np.nan, 0.4]]
-    np.testing.assert_array_equal(agreement_matrix(pairs, 'cosine'), expected)
+def limits(axes):
+    return sorted(segment[0][1] for x in axes.collections for segment in x.get_segments())
+
+
+def test_networks_stand_side_by_side_and_limits_are_drawn_once_where_they_are_the_same():
+    models = [('MAE', STATS), ('D-MAE', STATS)]
+    distance, entropy = plot_attention(models).axes
+    places = [list(line.get_xdata()) for line in curves(distance).values()]
+    assert places == [[0.8, 1.8], [1.2, 2.2]]
+    assert limits(distance) == [30, 30, 60, 60]
+    assert limits(entropy) == pytest.approx([math.log(16)] * 2)
+    other = [layer(1, (3.0,), (1.0,), tokens=64)]
+    _, entropy = plot_attention([*models, ('Hiera', other)]).axes
+    assert limits(entropy) == pytest.approx([math.log(16)] * 2 + [math.log(64)])
 
 
 def test_all_pairs_make_heat_maps_with_layer_one_at_the_bottom_left():
     pairs = [pair(i, j, 0.1 * i + 0.2 * j) for i in (1, 2) for j in (1, 2, 3)]
+    sparse = [pair(1, 1, 0.1), pair(1, 2, 0.2), pair(3, 2, 0.4)]
+    expected = [[0.1, 0.2], [np.nan, np.nan], [np.nan, 0.4]]  # the student's layers as rows
+    np.testing.assert_array_equal(agreement_matrix(sparse, 'cosine'), expected)
     figure = plot_agreement(pairs, ('student', 'teacher'))
     cosine = figure.axes[0]
     (image,) = cosine.images

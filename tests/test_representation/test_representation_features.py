@@ -31,9 +31,8 @@ def reds(stream: ImageStream) -> list[int]:
 
 
 def plain(folder: Path, **options: Any) -> ImageStream:
-    return ImageStream(
-        folder, **{'size': 16, 'batch_size': 4, 'mean': (0,) * 3, 'std': (1,) * 3} | options
-    )
+    usual = dict(size=16, batch_size=4, mean=(0,) * 3, std=(1,) * 3)
+    return ImageStream(folder, **usual | options)
 
 
 def test_stream_mixes_folders_by_its_seed_and_repeats_itself(pictures: Path) -> None:
@@ -48,33 +47,27 @@ def test_stream_mixes_folders_by_its_seed_and_repeats_itself(pictures: Path) -> 
     assert [10 * int(Path(path).stem) + 10 for path in stream.paths] == found
 
 
-def test_stream_normalises(pictures: Path) -> None:
+def test_stream_normalises_the_middle_of_an_image(pictures: Path, tmp_path: Path) -> None:
     stream = plain(pictures, mean=(10, 5, 7), std=(2, 3, 4))
     first = next(iter(stream))
-    assert first.shape == (4, 3, 16, 16)
-    assert first.dtype == torch.float32
+    assert (first.shape, first.dtype) == ((4, 3, 16, 16), torch.float32)
     expected = [(10 * int(Path(path).stem)) / 2 for path in stream.paths[:4]]
     assert first[:, 0, 3, 3].tolist() == pytest.approx(expected)
     assert first[:, 1:].abs().max() == 0
-
-
-def test_stream_shows_the_middle_of_an_image(tmp_path: Path) -> None:
-    """Of 64 x 32 px the middle 28 x 28 are kept, 7/8 of the shorter side as on ImageNet."""
+    # Of 64 x 32 px the middle 28 x 28 are kept, 7/8 of the shorter side as on ImageNet.
     image = np.zeros((32, 64, 3), np.uint8)
     image[2:30, 18:46] = 200
-    assert cv2.imwrite(str(tmp_path / 'a.png'), image)
-    batch = next(iter(plain(tmp_path, size=28, batch_size=1)))
+    (tmp_path / 'one').mkdir()
+    assert cv2.imwrite(str(tmp_path / 'one/a.png'), image)
+    batch = next(iter(plain(tmp_path / 'one', size=28, batch_size=1)))
     assert batch.min() == batch.max() == 200
 
 
 def test_images_of_a_configs_validation_set(pictures: Path, tmp_path: Path) -> None:
     config = tmp_path / 'val.py'
-    dataset = dict(
-        type='lightvit_dense.ImageNet',
-        data_root=str(pictures.parent),
-        img_dir='pictures',
-        pipeline=[dict(type='lightvit_dense.LoadImage')],
-    )
+    where = dict(data_root=str(pictures.parent), img_dir='pictures')
+    pipeline = [dict(type='lightvit_dense.LoadImage')]
+    dataset = dict(type='lightvit_dense.ImageNet', pipeline=pipeline, **where)
     config.write_text(f'val_dataloader = dict(batch_size=2, dataset={dataset!r})\n')
     assert reds(plain(validation_set(str(config)))) == reds(plain(pictures))
     config.write_text('model = dict()\n')
@@ -89,7 +82,7 @@ def test_bad_images_and_too_few_are_named(pictures: Path, tmp_path: Path) -> Non
         plain(pictures, limit=3)
     with pytest.raises(UserError, match='absent: no such folder'):
         plain(tmp_path / 'absent')
-    damaged = pictures / 'class1' / '7.png'
+    damaged = pictures / 'class1/7.png'
     damaged.write_bytes(damaged.read_bytes()[:-20])
     with pytest.raises(DatasetError, match=r'7\.png'):
         list(plain(pictures))
@@ -98,9 +91,8 @@ def test_bad_images_and_too_few_are_named(pictures: Path, tmp_path: Path) -> Non
 @torch.no_grad()
 def test_layers_of_a_vision_transformer_are_its_norms_step_by_step() -> None:
     torch.manual_seed(0)
-    model = VisionTransformer(
-        arch=dict(embed_dim=24, depth=3, num_heads=2), img_size=(32, 32), patch_size=8
-    ).eval()
+    arch = dict(embed_dim=24, depth=3, num_heads=2)
+    model = VisionTransformer(arch, img_size=(32, 32), patch_size=8).eval()
     for block in model.blocks:
         torch.nn.init.normal_(block.norm1.weight)
     images = torch.randn(2, 3, 32, 48)  # 4 x 6 patches
@@ -123,12 +115,8 @@ def test_layers_of_a_vision_transformer_are_its_norms_step_by_step() -> None:
 def test_layers_of_a_hiera_stand_in_the_order_of_space() -> None:
     """At the end of each stage the map is the stage's own output, which forward() returns."""
     torch.manual_seed(0)
-    model = Hiera(
-        arch=dict(embed_dim=8, stages=(1, 2, 1, 1), num_heads=1),
-        img_size=64,
-        out_type='featmap',
-        out_indices=(0, 1, 2, 3),
-    ).eval()
+    arch = dict(embed_dim=8, stages=(1, 2, 1, 1), num_heads=1)
+    model = Hiera(arch, img_size=64, out_type='featmap', out_indices=(0, 1, 2, 3)).eval()
     images = torch.randn(2, 3, 64, 96)
     raw, found = layer_maps(model, images, 'block'), layer_maps(model, images)
     outputs = [x.permute(0, 2, 3, 1) for x in model(images)]

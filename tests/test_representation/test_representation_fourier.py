@@ -48,15 +48,12 @@ def test_curve_is_that_of_the_straight_line(side: int) -> None:
     assert found.highest == found.values[7 if side == 14 else 3]
 
 
-def test_constant_map_has_no_frequency_but_zero() -> None:
+def test_a_constant_and_a_diagonal_wave_stand_at_their_frequencies() -> None:
     values = analyse({0: torch.full((1, 8, 8, 2), 3.0).double()})[0].values
     assert values[0] == 0
     expected = math.log(EPSILON) - math.log(3 * 64)
     assert values[1:] == pytest.approx([expected] * 4, abs=1e-3)
-
-
-def test_diagonal_wave_stands_at_its_frequency() -> None:
-    """cos of 3 turns along both axes has half its weight at (3, 3) of a transform of 8x8."""
+    # The cosine of 3 turns along both axes has half its weight at (3, 3) of a transform of 8x8.
     place = torch.arange(8).double()
     wave = torch.cos(2 * math.pi * 3 / 8 * (place[:, None] + place[None, :]))
     found = log_amplitude(wave[None, :, :, None]).tolist()

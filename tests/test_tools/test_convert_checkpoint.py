@@ -3,17 +3,15 @@
 import hashlib
 import json
 import re
-import runpy
-import subprocess
-import sys
-from pathlib import Path
+from functools import partial
 
 import pytest
 import torch
 from timm.models.beit import Beit
 
-from lightvit_dense.checkpoints import load_backbone, save_backbone
+from lightvit_dense.checkpoints import load_backbone
 from lightvit_dense.registry import MODELS
+from tests.helpers.tools import call_tool, start_tool
 from tests.test_checkpoints.builders import (
     equal,
     from_timm,
@@ -27,7 +25,8 @@ from tests.test_checkpoints.builders import (
     vit,
 )
 
-TOOL = Path(__file__).parents[2] / 'tools/model_converters/convert_checkpoint.py'
+TOOL = 'model_converters/convert_checkpoint.py'
+tool = partial(call_tool, TOOL)
 
 
 def training_file(folder, model=None):
@@ -45,57 +44,36 @@ def built(path):
     return model, config
 
 
-@pytest.fixture
-def tool(monkeypatch, capsys):
-    """Run the tool in this process, expect its status, and return what it printed."""
-    main = runpy.run_path(str(TOOL))
-
-    def run(*args, status=0):
-        monkeypatch.setattr(sys, 'argv', ['tool', *map(str, args)])
-        found, out = main['run_tool'](main['main']), capsys.readouterr()
-        assert found == status, out.err
-        return out.err if status else out.out
-
-    return run
-
-
 def test_as_a_program(tmp_path):
     path, target = training_file(tmp_path), tmp_path / 'out/backbone.safetensors'
-    command = [sys.executable, TOOL, path, target, '--heads', '4', '--img-size', '48', '32']
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=300)
+    done = start_tool(TOOL, path, target, '--heads', 4, '--img-size', 48, 32)
     assert done.returncode == 0, done.stderr
     for part in ('mae-lite', 'ViT: width 16, 2 blocks, patch 8, position grid 4x4', 'as given'):
         assert part in done.stdout
-    assert 'pos_embed (1, 17, 16) -> (1, 25, 16)' in done.stdout
-    assert 'Wrote' in done.stdout
+    assert re.search(r'pos_embed \(1, 17, 16\) -> \(1, 25, 16\).*Wrote', done.stdout, re.S)
     metadata = json.loads(target.with_suffix('.json').read_text())
-    assert metadata['sha256'] == hashlib.sha256(target.read_bytes()).hexdigest()
-    assert metadata['meta']['sha256'] == hashlib.sha256(path.read_bytes()).hexdigest()
+    hashes = [metadata['sha256'], metadata['meta']['sha256']]
+    assert hashes == [hashlib.sha256(file.read_bytes()).hexdigest() for file in (target, path)]
     assert metadata['meta']['converted_from'] == 'last.pth.tar'
     assert metadata['architecture']['arch']['num_heads'] == 4
-    model = vit(img_size=(48, 32))
-    report = load_backbone(model, target, strict=True, verbose=False)
-    assert not report.resized
+    assert not load_backbone(vit(img_size=(48, 32)), target, strict=True, verbose=False).resized
 
 
-def test_dry_run_writes_nothing(tmp_path, tool):
+def test_dry_run_writes_nothing(tmp_path):
     path = training_file(tmp_path)
     out = tool(path, tmp_path / 'a.safetensors', '--dry-run')
-    assert 'heads: not in the file' in out
-    assert '--heads' in out
+    assert re.search('heads: not in the file.*--heads', out, re.S)
     out = tool(path, '--dry-run', '--heads', 4)
     assert 'Nothing was written' in out
     assert 'dropped               1: module.model.mask_token' in out
     facts = json.loads(tool(path, '--dry-run', '--heads', 4, '--json'))
-    assert (facts['source'], facts['container']) == ('mae-lite', 'model')
-    assert facts['sizes']['grid'] == [4, 4]
-    assert facts['report']['missing'] == []
-    assert facts['written'] is None
+    assert facts | dict(source='mae-lite', container='model', written=None) == facts
+    assert (facts['sizes']['grid'], facts['report']['missing']) == ([4, 4], [])
     assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize('form', ['timm', 'hf'])
-def test_from_any_form_to_any_form_and_back(tmp_path, tool, form):
+def test_from_any_form_to_any_form_and_back(tmp_path, form):
     middle = tmp_path / ('hf' if form == 'hf' else 'timm.safetensors')
     tool(training_file(tmp_path), middle, '--to', form, '--heads', 4)
     # Heads are known now, from the file beside it.
@@ -108,14 +86,11 @@ def test_from_any_form_to_any_form_and_back(tmp_path, tool, form):
     assert 'the file beside it says 4' in out
 
 
-def test_hiera(tmp_path, tool):
+def test_hiera_and_vitdet_are_recognised(tmp_path):
     arch = dict(embed_dim=8, stages=(1, 2, 1), num_heads=1)
     model = our_hiera(arch=arch, img_size=32, q_pool=2, mask_unit_attn=(True, True, False))
     out = tool(save(tmp_path, {'model_state': model.state_dict()}), '--dry-run')
     assert 'Hiera: width 8, 4 blocks in stages 1-2-1, patch 7, position grid 8x8' in out
-
-
-def test_vitdet(tmp_path, tool):
     options = dict(cls_token=False, window=dict(size=2, global_blocks=[1]), final_norm=False)
     options |= dict(rel_pos=dict(kind='decomposed', size=32))
     path = save(tmp_path, {'model': named(vit(**options), 'backbone.net.')}, 'a.pth')
@@ -126,7 +101,7 @@ def test_vitdet(tmp_path, tool):
     assert not (tmp_path / 'c.safetensors').exists()
 
 
-def test_what_would_be_lost_is_refused(tmp_path, tool):
+def test_what_would_be_lost_is_refused(tmp_path):
     path = save(tmp_path, {**vit().state_dict(), 'reg_token': torch.ones(1, 2, 16)})
     target = tmp_path / 'b.safetensors'
     assert 'unexpected            1: reg_token' in tool(path, target, '--heads', 4, status=2)
@@ -146,28 +121,25 @@ def test_what_would_be_lost_is_refused(tmp_path, tool):
         ([], 'Give --heads'),
     ],
 )
-def test_plain_errors(tmp_path, tool, args, message):
+def test_plain_errors(tmp_path, args, message):
     path = training_file(tmp_path)
     out = tool(path, tmp_path / 'a.safetensors', *args, status=2)
-    assert out.startswith('error: ')
+    assert 'error: ' in out
     assert re.search(message, out), out
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_wrong_name_and_foreign_file(tmp_path, tool):
+def test_wrong_name_and_foreign_file(tmp_path):
     path = training_file(tmp_path)
     out = tool(path, tmp_path / 'a.pth', '--heads', 4, status=2)
     assert 'must end in .safetensors' in out
     foreign = save(tmp_path, {'conv.weight': torch.zeros(2)}, 'b.pth')
     assert 'holds no backbone that is known here' in tool(foreign, '--dry-run', status=2)
-    save_backbone(vit(), tmp_path / 'c.safetensors', {})
-    tool(tmp_path / 'c.safetensors', '--dry-run', '--arch', 'vit-tiny', status=2)
-    with pytest.raises(SystemExit):
-        tool(path)
+    tool(path, status=2)
 
 
 @torch.no_grad()
-def test_a_classifier_comes_in_and_goes_out_with_its_head(tmp_path, tool):
+def test_a_classifier_comes_in_and_goes_out_with_its_head(tmp_path):
     """mae-lite's classifier with relative positions -> ours -> timm's BEiT, the same scores."""
     theirs = randomise(Beit(**timm_sizes(use_rel_pos_bias=True)), std=0.3)
     ours, timms = tmp_path / 'classifier.pth', tmp_path / 'timm.safetensors'
@@ -181,21 +153,15 @@ def test_a_classifier_comes_in_and_goes_out_with_its_head(tmp_path, tool):
     for scores in (model(image()), from_timm(timms)(image())):
         torch.testing.assert_close(scores, theirs(image()), atol=1e-5, rtol=1e-5)
 
-
-@torch.no_grad()
-def test_the_authors_fine_tuned_hiera_keeps_its_order(tmp_path, tool):
-    torch.manual_seed(0)
-    theirs = meta_hiera(stages=(1, 1, 1, 1)).train()  # in evaluation it returns probabilities
-    theirs.head.projection.weight.normal_()
-    ours = tmp_path / 'classifier.pth'
-    out = tool(training_file(tmp_path, theirs), ours, '--with-head', '--heads', 1)
-    assert 'reads the mean as the file tells' in out
+    # The authors' fine-tuned Hiera keeps its order: the norm follows the mean.
+    theirs = randomise(meta_hiera(stages=(1, 1, 1, 1))).train()  # evaluation returns probabilities
+    tool(training_file(tmp_path, theirs), ours, '--with-head', '--heads', 1)
     model, config = built(ours)
     assert config['backbone']['final_norm'] is False
     torch.testing.assert_close(model(image(64)), theirs(image(64)), atol=2e-5, rtol=1e-5)
 
 
-def test_with_head_wants_a_head_and_says_what_it_guesses(tmp_path, tool):
+def test_with_head_wants_a_head_and_says_what_it_guesses(tmp_path):
     target, options = tmp_path / 'a.pth', ('--with-head', '--heads', 4)
     out = tool(training_file(tmp_path), target, *options, status=2)
     assert 'has no classifier that is known here. Leave --with-head out' in out

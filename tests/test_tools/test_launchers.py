@@ -1,6 +1,7 @@
 """The shell launchers, with real processes on the CPU."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,26 +13,20 @@ import lightvit_dense  # noqa: F401
 from tests.helpers.toy_engine import write_config
 
 ROOT = Path(__file__).parents[2]
-SCRIPTS = ('dist_train.sh', 'dist_test.sh', 'slurm_train.sh')
 
 
 def launch(script: str, *args: object, **environment: str) -> subprocess.CompletedProcess:
     inherited = {k: v for k, v in os.environ.items() if k not in ('RANK', 'WORLD_SIZE', 'PORT')}
     defaults = dict(PYTHON=sys.executable, CUDA_VISIBLE_DEVICES='-1', OMP_NUM_THREADS='1')
-    return subprocess.run(
-        [ROOT / 'tools' / script, *map(str, args)],
-        env={**inherited, **defaults, **environment},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    command = [ROOT / 'tools' / script, *map(str, args)]
+    environment = inherited | defaults | environment
+    return subprocess.run(command, env=environment, capture_output=True, text=True)
 
 
 def test_two_processes_end_with_the_same_weights(tmp_path) -> None:
     extra = """
 custom_hooks = [dict(type='lightvit_dense.RankConsistencyHook')]
 engine = dict(gradient_compression='fp16')
-work_dir = 'a directory with spaces'
 """
     config = write_config(tmp_path, length=1, extra=extra)
     work_dir = tmp_path / 'a directory with spaces'
@@ -65,48 +60,44 @@ def recorder(tmp_path) -> Path:
 
 def test_multi_node_by_environment(recorder) -> None:
     environment = dict(NNODES='4', NODE_RANK='3', MASTER_ADDR='head node', PORT='1234')
-    done = launch(
-        'dist_test.sh', 'c d.py', 'x.pth', 8, '--verify', PYTHON=str(recorder), **environment
-    )
+    environment['PYTHON'] = str(recorder)
+    done = launch('dist_test.sh', 'c d.py', 'x.pth', 8, '--verify', **environment)
     preflight, job = (part.splitlines() for part in done.stdout.split('--\n')[:2])
     tool = str(ROOT / 'tools' / 'test.py')
-    assert preflight == [tool, 'c d.py', 'x.pth', '--verify', '--preflight']
-    assert job[:2] == ['-m', 'torch.distributed.run']
-    assert job[2:5] == ['--nnodes=4', '--node_rank=3', '--nproc_per_node=8']
-    assert job[5:7] == ['--master_addr=head node', '--master_port=1234']
-    assert job[7:] == [tool, 'c d.py', 'x.pth', '--verify', '--launcher', 'pytorch']
+    words = [tool, 'c d.py', 'x.pth', '--verify']
+    assert preflight == [*words, '--preflight']
+    nodes = ['--nnodes=4', '--node_rank=3', '--nproc_per_node=8']
+    nodes += ['--master_addr=head node', '--master_port=1234']
+    assert job == ['-m', 'torch.distributed.run', *nodes, *words, '--launcher', 'pytorch']
 
 
 def test_slurm(recorder) -> None:
-    done = launch(
-        'slurm_train.sh',
-        *('gpu', 'my job', 'c.py', 'w d', '--amp'),
-        PYTHON=str(recorder),
-        PATH=f'{recorder.parent}:{os.environ["PATH"]}',
-        GPUS='16',
-        GPUS_PER_NODE='4',
-        PORT='1',
-        SRUN_ARGS='--time=1:00 --exclusive',
-    )
+    environment = dict(PYTHON=str(recorder), PATH=f'{recorder.parent}:{os.environ["PATH"]}')
+    environment |= dict(GPUS='16', GPUS_PER_NODE='4', PORT='1')
+    environment |= dict(SRUN_ARGS='--time=1:00 --exclusive')
+    done = launch('slurm_train.sh', 'gpu', 'my job', 'c.py', 'w d', '--amp', **environment)
     job = done.stdout.split('--\n')[1].splitlines()
     assert {'--partition=gpu', '--job-name=my job', '--gres=gpu:4', '--ntasks=16'} <= set(job)
     assert {'--ntasks-per-node=4', '--time=1:00', '--exclusive'} <= set(job)
     assert job[-5:] == ['--work-dir', 'w d', '--amp', '--launcher', 'slurm']
 
 
-@pytest.mark.parametrize('script', SCRIPTS)
-def test_too_few_arguments(script) -> None:
-    done = launch(script, 'one')
+@pytest.mark.parametrize(
+    ('words', 'variables', 'message'),
+    [
+        (['dist_train.sh', 'one'], {}, 'usage: '),
+        (['dist_test.sh', 'one'], {}, 'usage: '),
+        (['slurm_train.sh', 'one'], {}, 'usage: '),
+        (
+            ['dist_train.sh', 'c.py', 'two'],
+            dict(PORT='1'),
+            "positive number.*'two'",
+        ),
+        (['dist_train.sh', 'c.py', 2], dict(NNODES='2'), 'needs MASTER_ADDR'),
+    ],
+)
+def test_wrong_words_are_refused(recorder, words, variables, message) -> None:
+    done = launch(*words, PYTHON=str(recorder), **variables)
     assert done.returncode == 2
-    assert done.stderr.startswith('usage: ')
-    assert 'set -euo pipefail' in (ROOT / 'tools' / script).read_text()
-
-
-def test_bad_numbers_are_refused(recorder) -> None:
-    for number, variable, message in (
-        ('two', dict(PORT='1'), "GPUS must be a positive number of processes, not 'two'"),
-        (2, dict(NNODES='2'), 'needs MASTER_ADDR'),
-    ):
-        done = launch('dist_train.sh', 'c.py', number, PYTHON=str(recorder), **variable)
-        assert done.returncode == 2
-        assert message in done.stderr
+    assert re.search(message, done.stderr)
+    assert 'set -euo pipefail' in (ROOT / 'tools' / words[0]).read_text()

@@ -15,31 +15,22 @@ from safetensors.torch import save_file
 from lightvit_dense.apis import frozen_backbone
 from lightvit_dense.registry import MODELS
 from lightvit_dense.representation import ImageStream, layer_features
+from tests.helpers import models
 from tests.helpers.attention_models import attention_agreement, attention_stats
+from tests.helpers.tools import call_tool
 
 CKA, FOURIER = 'analysis_tools/cka.py', 'analysis_tools/fourier.py'
 STATS, AGREEMENT = 'analysis_tools/attention_stats.py', 'analysis_tools/attention_agreement.py'
 
 
 def vit(heads: int = 2, width: int = 24, depth: int = 2, size: int = 32) -> dict[str, Any]:
-    arch = dict(embed_dim=width, depth=depth, num_heads=heads)
-    kind = 'lightvit_dense.VisionTransformer'
-    return dict(type=kind, arch=arch, img_size=size, patch_size=8)
-
-
-HIERA = dict(
-    type='lightvit_dense.Hiera',
-    arch=dict(embed_dim=8, stages=(1, 1, 1, 1), num_heads=1),
-    img_size=64,
-)
+    return models.vit(width, depth, heads, img_size=size, pos_embed='learned')
 
 
 def write(path: Path, backbone: dict[str, Any], mean: float = 127.5, **more: Any) -> None:
     pixels = dict(type='lightvit_dense.ImagePreprocessor', mean=[mean] * 3, std=[60.0] * 3)
-    kind = 'lightvit_dense.ImageClassifier'
-    head = dict(num_classes=3)
-    model = dict(type=kind, backbone=backbone, head=head, data_preprocessor=pixels, **more)
-    path.write_text(f'model = {model!r}\n')
+    model = dict(type='lightvit_dense.ImageClassifier', backbone=backbone, head=dict(num_classes=3))
+    path.write_text(f'model = {model | more | dict(data_preprocessor=pixels)!r}\n')
 
 
 @pytest.fixture(scope='module')
@@ -58,7 +49,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write(root / 'wide.py', vit(2, size=64))
     write(root / 'deep.py', vit(depth=3) | dict(init='timm'))
     write(root / 'other.py', vit(width=16) | dict(init='timm'), mean=100.0)
-    write(root / 'hiera.py', HIERA)
+    write(root / 'hiera.py', models.hiera(stages=(1, 1, 1, 1)))
     save_file(make(3).state_dict(), root / 'three.safetensors')
     return root
 
@@ -76,21 +67,17 @@ def read(path: Path) -> Any:
     return json.loads(path.read_text())
 
 
-def test_cka_of_two_networks_is_that_of_their_features(world, tmp_path, call_tool):
+def test_cka_of_two_networks_is_that_of_their_features(world, tmp_path):
     a = frozen_backbone(world / 'deep.py', device='cpu', seed=5)
     torch.save(a.backbone.state_dict(), tmp_path / 'a.pth')
     words = [world / 'deep.py', tmp_path / 'a.pth', world / 'other.py', 'none', '--batch-size', '4']
     words += ['--images', world / 'images', '--limit', '0', '--out', tmp_path]
-    status, out, err = call_tool(CKA, *words, '--titles', 'first', 'other net')
-    assert status == 0, err
+    out = call_tool(CKA, *words, '--titles', 'first', 'other net')
     metadata = read(tmp_path / 'cka.json')
-    told = {'kind': 'cka', 'images': 8, 'left_out': 3, 'size': 32}
-    assert {key: metadata[key] for key in told} == told
+    assert metadata | dict(kind='cka', images=8, left_out=3, size=32) == metadata
     assert 'the last 3 images are too few for a batch' in out
-    assert [model['title'] for model in metadata['models']] == ['first', 'other net']
-    assert [model['layers'] for model in metadata['models']] == [[0, 1, 2, 3], [0, 1, 2]]
-    assert metadata['models'][0]['sha256']
-    assert metadata['models'][1]['sha256'] is None
+    told = [(m['title'], m['layers'], bool(m['sha256'])) for m in metadata['models']]
+    assert told == [('first', [0, 1, 2, 3], True), ('other net', [0, 1, 2], False)]
     assert metadata['peak_memory_mb'] > 0
     assert metadata['environment']['versions']['torch']
 
@@ -111,11 +98,10 @@ def test_cka_of_two_networks_is_that_of_their_features(world, tmp_path, call_too
     assert cv2.imread(str(tmp_path / 'cka.png')).std() > 5
 
 
-def test_fourier_of_several_networks(world, tmp_path, call_tool):
+def test_fourier_of_several_networks(world, tmp_path):
     words = ['--images', world / 'images', '--batch-size', '4', '--limit', '6', '--size', '64']
     words += ['--model', world / 'deep.py', 'none', 'A', '--model', world / 'hiera.py', 'none']
-    status, out, err = call_tool(FOURIER, *words, '--out', tmp_path)
-    assert status == 0, err
+    out = call_tool(FOURIER, *words, '--out', tmp_path)
     plain = read(tmp_path / 'fourier_a.json')
     assert (plain['kind'], plain['images'], plain['features']) == ('fourier', 6, 'block')
     assert plain['frequency'] == [0, 0.25, 0.5, 0.75, 1]
@@ -126,38 +112,32 @@ def test_fourier_of_several_networks(world, tmp_path, call_tool):
     assert [row[3] for row in plain['relative_log_amplitude']] == plain['authors_highest']
     assert f'{plain["highest"][3]:.3f}' in out
     hiera = read(tmp_path / 'fourier_hiera.json')
-    assert hiera['model']['title'] == 'hiera'
-    assert hiera['frequency'] is None
+    assert (hiera['model']['title'], hiera['frequency']) == ('hiera', None)
     assert hiera['sides'] == [16, 16, 8, 4, 2]
     with np.load(tmp_path / 'fourier_a.npz', allow_pickle=False) as arrays:
         assert arrays['layer_2'][1].tolist() == plain['relative_log_amplitude'][2]
     assert cv2.imread(str(tmp_path / 'fourier.png')).std() > 5
 
-
-def test_one_network_and_normalised_features(world, tmp_path, call_tool):
+    # One network, normalised features.
     words = [world / 'other.py', 'none', '--title', 'One', '--images', world / 'images']
     words += ['--batch-size', '5', '--features', 'norm', '--out', tmp_path]
-    status, _, err = call_tool(FOURIER, *words)
-    assert status == 0, err
+    call_tool(FOURIER, *words)
     found = read(tmp_path / 'fourier.json')
     assert (found['model']['title'], found['features'], found['images']) == ('One', 'norm', 11)
 
 
-def test_stats_of_one_network_are_in_one_file(world, tmp_path, call_tool):
+def test_stats_of_one_network_are_in_one_file(world, tmp_path):
     words = [world / 'three.py', world / 'three.safetensors', '--title', 'MAE', '--device', 'cpu']
     words += ['--images', world / 'images', '--batch-size', 4, '--out', tmp_path]
-    status, out, err = call_tool(STATS, *words)
-    assert status == 0, err
+    out = call_tool(STATS, *words)
     found = read(tmp_path / 'attention.json')
     expected = attention_stats(make(3), stream(world))
-    assert [row['layer'] for row in found['layers']] == [1, 2]
-    for row, layer in zip(found['layers'], expected, strict=True):
+    for number, (row, layer) in enumerate(zip(found['layers'], expected, strict=True), 1):
         assert row['distance'] == pytest.approx(layer.distance, rel=1e-5)
         assert row['entropy'] == pytest.approx(layer.entropy, rel=1e-5)
-        assert (row['tokens'], row['patch'], row['max_entropy']) == (16, 8, math.log(16))
-    assert (found['kind'], found['images'], found['batch_size']) == ('attention', 11, 4)
-    assert (found['size'], found['seed'], found['model']['title']) == (32, 0, 'MAE')
-    assert len(found['model']['sha256']) == 64
+        assert row | dict(layer=number, tokens=16, patch=8, max_entropy=math.log(16)) == row
+    assert found | dict(kind='attention', images=11, batch_size=4, size=32, seed=0) == found
+    assert (found['model']['title'], len(found['model']['sha256'])) == ('MAE', 64)
     assert found['seconds'] > 0
     assert found['peak_memory_mb'] > 0
     with np.load(tmp_path / 'attention.npz', allow_pickle=False) as arrays:
@@ -168,30 +148,26 @@ def test_stats_of_one_network_are_in_one_file(world, tmp_path, call_tool):
     assert f'{found["layers"][0]["entropy"][0]:.2f}' in out
 
 
-def test_stats_of_several_networks_have_a_file_each(world, tmp_path, call_tool):
+def test_stats_of_several_networks_have_a_file_each(world, tmp_path):
     words = ['--model', world / 'three.py', world / 'three.safetensors', 'D²-MAE best']
     words += ['--model', world / 'two.py', 'none', '--images', world / 'images', '--seed', 5]
     words += ['--batch-size', 5, '--layers', 2, '--px-per-token', 'authors', '--out', tmp_path]
-    status, _, err = call_tool(STATS, *words, '--device', 'cpu')
-    assert status == 0, err
+    call_tool(STATS, *words, '--device', 'cpu')
     best, two = read(tmp_path / 'attention_d2-mae-best.json'), read(tmp_path / 'attention_two.json')
     assert [len(x['layers'][0]['distance']) for x in (best, two)] == [3, 2]
-    assert [x['model']['checkpoint'] for x in (best, two)][1] == 'none'
-    assert two['layers'][0]['patch'] == 14
+    assert (two['model']['checkpoint'], two['layers'][0]['patch']) == ('none', 14)
     true = attention_stats(make(3), stream(world), [2])[0]
     expected = [value * 14 / 8 for value in true.distance]
     assert best['layers'][0]['distance'] == pytest.approx(expected, rel=1e-5)
 
 
-def test_agreement_with_the_teacher_of_a_config(world, tmp_path, call_tool):
+def test_agreement_with_the_teacher_of_a_config(world, tmp_path):
     words = [world / 'two.py', 'none', 'teacher', world / 'three.safetensors', '--pairs', 'all']
     words += ['--images', world / 'images', '--batch-size', 4, '--device', 'cpu']
-    status, out, err = call_tool(AGREEMENT, *words, '--out', tmp_path)
-    assert status == 0, err
+    out = call_tool(AGREEMENT, *words, '--out', tmp_path)
     found = read(tmp_path / 'agreement.json')
     pairs = [(x['student'], x['teacher']) for x in found['pairs']]
     assert pairs == [(1, 1), (1, 2), (2, 1), (2, 2)]
-    assert found['kind'] == 'agreement'
     assert [model['title'] for model in found['models']] == ['two', 'teacher']
     with np.load(tmp_path / 'agreement.npz', allow_pickle=False) as arrays:
         assert arrays['js'].ravel().tolist() == [x['js'] for x in found['pairs']]
@@ -201,7 +177,7 @@ def test_agreement_with_the_teacher_of_a_config(world, tmp_path, call_tool):
     # The same weights on both sides, as two configs; other heads see the same tokens otherwise.
     words = [world / 'three.py', world / 'three.safetensors', world / 'two.py']
     words += [world / 'three.safetensors', '--titles', 'three', 'two', '--images', world / 'images']
-    assert call_tool(AGREEMENT, *words, '--batch-size', 5, '--out', tmp_path)[0] == 0
+    call_tool(AGREEMENT, *words, '--batch-size', 5, '--out', tmp_path)
     (pair,) = read(tmp_path / 'agreement.json')['pairs']
     two = make(2)
     two.load_state_dict(make(3).state_dict())
@@ -210,6 +186,12 @@ def test_agreement_with_the_teacher_of_a_config(world, tmp_path, call_tool):
     assert pair['js'] == pytest.approx(expected.js, rel=1e-4)
     assert pair['explained'] == pytest.approx(expected.explained, rel=1e-4)
     assert pair['matched']['heads'] == [list(heads) for heads in expected.heads]
+
+    # Different token counts are cured as the message says.
+    words = [world / 'three.py', 'none', world / 'wide.py', 'none', '--images', world / 'images']
+    words += ['--batch-size', 5, '--out', tmp_path, '--size', 32, 32]
+    call_tool(AGREEMENT, *words)
+    assert read(tmp_path / 'agreement.json')['size'] == 32
 
 
 @pytest.mark.parametrize(
@@ -233,17 +215,9 @@ def test_agreement_with_the_teacher_of_a_config(world, tmp_path, call_tool):
         (FOURIER, ['--model', 'two.py', 'none'] * 2, r'two models would write fourier_two\.json'),
     ],
 )
-def test_wrong_words_are_told(world, tmp_path, call_tool, tool, words, message):
+def test_wrong_words_are_told(world, tmp_path, tool, words, message):
     words = [world / word if word.endswith('.py') else word for word in words]
     common = ['--images', world / 'images', '--batch-size', 4, '--out', tmp_path / 'out']
-    found, _, err = call_tool(tool, *common, *words, '--device', 'cpu')
-    assert (found, bool(re.search(message, err))) == (2, True), err
+    out = call_tool(tool, *common, *words, '--device', 'cpu', status=2)
+    assert re.search(message, out), out
     assert not (tmp_path / 'out').exists()
-
-
-def test_different_token_counts_are_cured_as_the_message_says(world, tmp_path, call_tool):
-    words = [world / 'three.py', 'none', world / 'wide.py', 'none', '--images', world / 'images']
-    words += ['--batch-size', 5, '--out', tmp_path, '--size', 32, 32]
-    status, _, err = call_tool(AGREEMENT, *words)
-    assert status == 0, err
-    assert read(tmp_path / 'agreement.json')['size'] == 32

@@ -31,19 +31,11 @@ def test_a_box_covers_its_outermost_pixels():
     assert (image == 128).all()
 
 
-@pytest.mark.parametrize(
-    'box',
-    [
-        [np.nan, 0, 3, 3],
-        [4, 4, 4, 9],
-        [1, 1, -1, 5],
-        [0, 0, np.inf, 1],
-        [-1e9, -1e9, 1e9, 1e9],  # all corners outside
-    ],
-)
-def test_boxes_of_nothing_are_left_out(box):
+def test_boxes_of_nothing_are_left_out():
     image = np.full((40, 50, 3), 128, np.uint8)
-    assert (draw_boxes(image, [box], [RED]) == image).all()
+    boxes = [[np.nan, 0, 3, 3], [4, 4, 4, 9], [1, 1, -1, 5], [0, 0, np.inf, 1]]
+    boxes += [[-1e9, -1e9, 1e9, 1e9]]  # all corners outside
+    assert (draw_boxes(image, boxes, [RED] * 5) == image).all()
 
 
 def test_objects_are_drawn_where_they_are():
@@ -62,9 +54,7 @@ def test_objects_are_drawn_where_they_are():
         np.testing.assert_array_equal(drawn[free], image[free])
     assert (drawn[88:100, 91:150] != image[88:100, 91:150]).any()
     assert (draw_instances(image, [], [], []) == image).all()
-
-
-def test_scaling_moves_the_box_with_the_image():
+    # Scaling moves the box with the image.
     image = np.zeros((40, 60, 3), np.uint8)
     drawn = draw_instances(image, [[20, 12, 30, 20]], [RED], [''], scale=2.0)
     assert drawn.shape == (80, 120, 3)
@@ -79,10 +69,9 @@ def test_label_maps_are_painted_over_the_image_and_unknown_ids_are_not():
     ids[:, 3:] = 1
     ids[0] = 255
     painted = draw_label_map(image, ids, PALETTE, scale=2)
-    assert painted.shape == (8, 12, 3)
-    assert (painted[:2] == 100).all()
-    assert (painted[2:, :6] == (150, 50, 50)).all()
-    assert (painted[2:, 6:] == (50, 150, 50)).all()
+    expected = np.full((8, 12, 3), 100)
+    expected[2:, :6], expected[2:, 6:] = (150, 50, 50), (50, 150, 50)
+    np.testing.assert_array_equal(painted, expected)
     # Ids beyond 255, and below 0.
     wide = np.where(ids == 1, np.uint16(256), ids).astype(np.int32) - 1
     painted = draw_label_map(image, wide, PALETTE * 100, alpha=1.0)
@@ -99,19 +88,16 @@ def test_regions_are_named_on_their_colour_where_there_is_room():
     full = np.zeros((200, 300), bool)
     for color in PALETTE:
         full |= (painted == color).all(axis=2)
-    assert full[85:115, 70:130].any()
-    assert full[85:115, 220:280].any()
-    assert not full[:70].any()
-    assert not full[130:].any()
+    places = (np.s_[85:115, 70:130], np.s_[85:115, 220:280], np.s_[:70], np.s_[130:])
+    assert [full[place].any() for place in places] == [True, True, False, False]
 
 
 @pytest.mark.parametrize('size', [(1, 1), (2, 40), (40, 2)])
 def test_tiny_pictures_keep_their_size(size):
     image = np.full((*size, 3), 9, np.uint8)
     named = draw_label_map(image, np.zeros(size, np.uint8), [RED], ('a very long name',))
-    boxed = draw_instances(
-        image, [[0, 0, *size[::-1]]], [RED], ['a long name'], np.ones((1, *size), bool)
-    )
+    box, mask = [0, 0, *size[::-1]], np.ones(size, bool)
+    boxed = draw_instances(image, [box], [RED], ['a long name'], [mask])
     assert named.shape == boxed.shape == (*size, 3)
 
 

@@ -2,6 +2,7 @@
 
 import json
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import cv2
 import numpy as np
@@ -26,18 +27,11 @@ def coco(tmp_path):
     """One black 40x60 image with a 10x8 square at (20, 12), and one image without objects."""
     for name in ('a.png', 'b.png'):
         cv2.imwrite(str(tmp_path / name), np.zeros((40, 60, 3), np.uint8))
-    square = [20, 12, 30, 12, 30, 20, 20, 20]
-    data = {
-        'images': [
-            {'id': i, 'file_name': name, 'height': 40, 'width': 60}
-            for i, name in ((1, 'a.png'), (2, 'b.png'))
-        ],
-        'categories': [{'id': 7, 'name': 'i'}],
-        'annotations': [
-            {'id': 1, 'image_id': 1, 'category_id': 7, 'bbox': [20, 12, 10, 8], 'iscrowd': 0,
-             'area': 80, 'segmentation': [square]}
-        ],
-    }  # fmt: skip
+    size = dict(height=40, width=60)
+    images = [dict(size, id=1, file_name='a.png'), dict(size, id=2, file_name='b.png')]
+    square = dict(bbox=[20, 12, 10, 8], area=80, segmentation=[[20, 12, 30, 12, 30, 20, 20, 20]])
+    annotations = [dict(square, id=1, image_id=1, category_id=7, iscrowd=0)]
+    data = dict(images=images, annotations=annotations, categories=[dict(id=7, name='i')])
     (tmp_path / 'truth.json').write_text(json.dumps(data))
     return tmp_path / 'truth.json', tmp_path
 
@@ -106,8 +100,7 @@ def test_label_maps_of_models_stand_beside_the_truth(tmp_path):
     assert (truth[8:] == (100, 0, 0)).all()
     assert (model == (0, 100, 0)).all()
     assert (drawn[20:36, :16] == 16).all()  # the last of the five
-    legend = drawn[36:]
-    shown = [bool((legend == color).all(2).any()) for color in colors]
+    shown = [bool((drawn[36:] == color).all(2).any()) for color in colors]  # in the legend
     assert shown == [True, True, False]
     with pytest.raises(FileNotFoundError, match=r'0\.png'):
         label_map_grid(tmp_path, [tmp_path / 'gone'], names, colors)
@@ -129,23 +122,18 @@ def test_reconstructions_in_rows():
 def test_a_model_gets_centred_squares_in_its_order_and_the_same_noise(bgr):
     seen = []
 
-    class Preprocessor:
-        _channel_conversion = bgr
-
-        def __call__(self, data, training):
-            batch = torch.stack(data['inputs'])
-            return {'inputs': batch[:, [2, 1, 0]] if bgr else batch}
+    def preprocess(data, training):
+        batch = torch.stack(data['inputs'])
+        return {'inputs': batch[:, [2, 1, 0]] if bgr else batch}
 
     def reconstruct(batch, noise):
         seen.append(noise)
         return dict.fromkeys(('original', 'masked', 'reconstruction'), batch)
 
-    model = SimpleNamespace(
-        backbone=SimpleNamespace(grid_size=(2, 2), patch_size=4),
-        data_preprocessor=Preprocessor(),
-        reconstruct=reconstruct,
-    )
-    model.eval = lambda: model
+    backbone = SimpleNamespace(grid_size=(2, 2), patch_size=4)
+    preprocess._channel_conversion = bgr
+    model = Mock(backbone=backbone, data_preprocessor=preprocess, reconstruct=reconstruct)
+    model.eval.return_value = model
     image = np.zeros((8, 20, 3), np.uint8)
     image[:, 6:14] = (10, 20, 30)  # the centre
     for _ in range(2):

@@ -55,22 +55,18 @@ def test_grid_places_pictures():
     assert sheet.shape == (9, 13, 3)
     assert (sheet[:4, :6] == 255).all()
     assert (sheet[:, 6] == 128).all()
-    assert not sheet[1:3, 9:11].any()
-    assert not sheet[6:8, 2:4].any()
+    assert not np.concatenate([sheet[1:3, 9:11], sheet[6:8, 2:4]]).any()
     with pytest.raises(ValueError, match='at least one'):
         grid([])
 
 
-def test_pictures_come_back(tmp_path):
+def test_pictures_come_back_and_files_that_do_not_are_named(tmp_path):
     image = np.random.default_rng(0).integers(0, 256, (5, 7, 3)).astype(np.uint8)
     kind, _, payload = data_uri(image, quality=None).partition(',')
     assert kind == 'data:image/png;base64'
     decoded = cv2.imdecode(np.frombuffer(base64.b64decode(payload), np.uint8), cv2.IMREAD_COLOR)
     assert (cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB) == image).all()
     assert (read_image(write_image(tmp_path / 'new' / 'x.png', image)) == image).all()
-
-
-def test_files_that_cannot_be_read_or_written_are_named(tmp_path):
     (tmp_path / 'file').write_text('in the way')
     for path in (tmp_path / 'file/x.png', tmp_path / 'x.strange'):
         with pytest.raises(UserError, match='cannot be written'):
