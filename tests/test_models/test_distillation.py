@@ -147,8 +147,8 @@ def test_hidden_states_can_be_matched() -> None:
     learnt = reached(losses['loss_hidden'], model)
     assert learnt >= {'backbone.norm.weight', 'backbone.blocks.1.norm1.bias'}
     assert not any('norm' in name for name in model.distiller.state_dict())
-    # It also trains the last block, so that the decoder may read an earlier one.
     assert distilled(pairs=[(4, 3)], reconstruct_after=4).reconstruct_after is None
+    # It also trains the last block, so that the decoder may read an earlier one.
     assert distilled(pairs=[(3, 2)], hidden_pairs=[(4, 3)], reconstruct_after=2).reconstruct_after
 
 

@@ -100,10 +100,13 @@ def test_polygons_lie_on_the_pad_shape() -> None:
 
 def test_options_are_checked(build_detector) -> None:
     assert build_detector('vit', {'pad_shape': (64, 128)}).pad_shape == (64, 128)
-    assert [check_pad_shape(x, 32) for x in (None, 64)] == [(0, 0), (64, 64)]
-    for wrong in (100, (64, 48), (64,), -32, 'big', 64.0):
+    found = [check_pad_shape(x, 32) for x in (None, 64, [32, 96])]
+    assert found == [(0, 0), (64, 64), (32, 96)]
+    for wrong in ((64, 48), (64,), -32, 'big', 64.0):
         with pytest.raises(ValueError, match=r'pad_shape=.* multiples of 32'):
-            build_detector('vit', {'pad_shape': wrong})
+            check_pad_shape(wrong, 32)
+    with pytest.raises(ValueError, match=r'pad_shape=100: .*multiples of 32'):
+        build_detector('vit', {'pad_shape': 100})
     with (
         pytest.raises(UserError, match=r"MaskRCNN has no argument 'pad_shap'.* mean 'pad_shape'"),
         user_errors(),
