@@ -54,6 +54,12 @@ BACKBONES = {
 }  # fmt: skip
 
 
+@pytest.fixture(autouse=True)
+def seed():
+    """Give every test the same random numbers, whatever ran before it."""
+    torch.manual_seed(0)
+
+
 def detector_config(kind):
     """Return the config of the shipped Mask R-CNN, made small, of three classes."""
     cfg = Config.fromfile(BASES / 'maskrcnn_vitdet_tiny.py').model

@@ -1,10 +1,17 @@
+"""The image classifier, its linear probe, and what prepares images."""
+
+import copy
+
 import numpy as np
 import pytest
 import torch
+from mmengine.model import ImgDataPreprocessor
+from mmengine.structures import BaseDataElement
 from timm.data import Mixup
 from timm.data.mixup import mixup_target
 from timm.loss import LabelSmoothingCrossEntropy, SoftTargetCrossEntropy
 
+from lightvit_dense.models import ImagePreprocessor
 from tests.helpers.models import MEAN, STD, classifier, labelled, silent
 
 
@@ -45,7 +52,6 @@ def test_scores_are_those_of_the_parts():
 @pytest.mark.parametrize('smoothing', [0.0, 0.1])
 @pytest.mark.parametrize('shape', [(4, 5), (7, 3)])
 def test_the_loss_is_timms_with_its_gradient(smoothing, shape):
-    torch.manual_seed(0)
     batch, classes = shape
     head = build(label_smoothing=smoothing).head
     labels = torch.randint(classes, (batch,))
@@ -165,3 +171,123 @@ def test_an_odd_batch_cannot_be_mixed():
     model = build({}, dict(cutmix=1.0))
     with pytest.raises(ValueError, match='got 3: set an even batch_size and drop_last=True'):
         model.data_preprocessor(make_batch((0, 1, 2)), True)
+
+
+def build_probe(**head: object) -> torch.nn.Module:
+    head = dict(pool='cls', norm=False, batch_norm=True, init_std=0.01) | head
+    return classifier(dict(drop_path_rate=0.5), head=head, freeze_backbone=True)
+
+
+@pytest.mark.parametrize('pool', ['cls', 'mean'])
+def test_features_are_standardised_before_the_linear_layer(pool: str) -> None:
+    model = build_probe(pool=pool).train()
+    images = torch.randn(6, 3, 32, 32)
+    tokens = model.backbone.encode(images).tokens
+    x = tokens[:, 0] if pool == 'cls' else tokens[:, 1:].sum(1) / 16
+    standard = (x - x.mean(0)) / (x.var(0, unbiased=False) + 1e-6).sqrt()
+    expected = standard @ model.head.fc.weight.T + model.head.fc.bias
+    torch.testing.assert_close(model(images), expected, rtol=1e-4, atol=1e-5)
+    # Running statistics after one batch: 0.9 of the initial ones and 0.1 of the batch's.
+    torch.testing.assert_close(model.head.bn.running_mean, 0.1 * x.mean(0))
+    torch.testing.assert_close(model.head.bn.running_var, 0.9 + 0.1 * x.var(0))
+    assert list(model.head.state_dict()) == [
+        'bn.running_mean', 'bn.running_var', 'bn.num_batches_tracked', 'fc.weight', 'fc.bias',
+    ]  # fmt: skip
+
+
+def test_only_the_linear_layer_learns() -> None:
+    model = build_probe()
+    trained = [name for name, p in model.named_parameters() if p.requires_grad]
+    assert trained == ['head.fc.weight', 'head.fc.bias']
+    model.train()
+    assert model.head.bn.training
+    assert not any(module.training for module in model.backbone.modules())
+    before = copy.deepcopy(model.backbone.state_dict())
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    images = torch.randn(6, 3, 32, 32)
+    # No drop-path, and no graph through the backbone to pay for.
+    assert torch.equal(model.extract_feat(images), model.extract_feat(images))
+    assert not model.extract_feat(images).requires_grad
+    samples = labelled(i % 5 for i in range(6))
+    first = model(images, samples, mode='loss')['loss_class']
+    first.backward()
+    optimizer.step()
+    assert model(images, samples, mode='loss')['loss_class'] < first
+    for name, value in model.backbone.state_dict().items():
+        assert torch.equal(value, before[name])
+
+
+def test_weights_at_the_start_are_the_published_ones() -> None:
+    weight = build_probe(num_classes=4000).head.fc.weight
+    assert weight.std().item() == pytest.approx(0.01, rel=0.02)
+    assert weight.abs().max() < 2.0
+
+
+RGB = dict(mean=MEAN, std=STD)
+
+
+def images(batch=4, size=(10, 14)):
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(0, 256, (batch, 3, *size), generator=generator, dtype=torch.uint8)
+
+
+@pytest.mark.parametrize('bgr', [False, True])
+@pytest.mark.parametrize('form', ['planes', 'channels last', 'list'])
+def test_same_as_mmengine_bit_for_bit(form, bgr):
+    batch = images()
+    mirror = torch.tensor([True, False, False, True])
+    mirrored = torch.stack([x.flip(-1) if m else x for x, m in zip(batch, mirror, strict=True)])
+    reference = ImgDataPreprocessor(**RGB, bgr_to_rgb=bgr)({'inputs': mirrored})['inputs']
+    given = {
+        'planes': batch.clone(),
+        'channels last': batch.contiguous(memory_format=torch.channels_last),
+        'list': list(batch),
+    }[form]
+    out = ImagePreprocessor(**RGB, bgr_to_rgb=bgr)({'inputs': given, 'flip': mirror})
+    assert out['inputs'].equal(reference)
+    assert out['inputs'].dtype == torch.float32
+    assert out['inputs'].is_contiguous()
+    assert set(out) == {'inputs', 'data_samples'}
+
+
+def test_a_batch_can_be_used_again():
+    """Hooks preprocess the batch that the model has trained on."""
+    floats = images().float()
+    batch = {'inputs': floats.clone(), 'flip': [True] * 4}
+    preprocess = ImagePreprocessor(**RGB)
+    first = preprocess(batch, True)['inputs']
+    assert batch['inputs'].equal(floats)
+    assert preprocess(batch, False)['inputs'].equal(first)
+
+
+def test_samples_are_handed_on():
+    samples = [BaseDataElement(metainfo=dict(img_path=str(k))) for k in range(4)]
+    preprocess = ImagePreprocessor(**RGB)
+    out = preprocess({'inputs': images(), 'data_samples': samples, 'index': torch.arange(4)})
+    assert out['data_samples'] is samples
+    assert out['index'].tolist() == [0, 1, 2, 3]
+    for sample in samples:
+        sample.mask = torch.ones(2)
+    out = preprocess({'inputs': images(), 'data_samples': samples})
+    assert [sample.img_path for sample in out['data_samples']] == ['0', '1', '2', '3']
+    assert preprocess({'inputs': images()})['data_samples'] is None
+
+
+def test_tensors_of_samples_follow_the_device():
+    samples = [BaseDataElement(mask=torch.ones(2))]
+    preprocess = ImagePreprocessor(**RGB).to('meta')
+    out = preprocess({'inputs': images(1), 'data_samples': samples, 'flip': torch.ones(1) > 0})
+    assert out['inputs'].device.type == 'meta'
+    assert out['data_samples'][0].mask.device.type == 'meta'
+
+
+def test_wrong_input_is_refused():
+    with pytest.raises(ValueError, match='three numbers'):
+        ImagePreprocessor(mean=[1.0], std=[1.0])
+    with pytest.raises(ValueError, match='positive'):
+        ImagePreprocessor(mean=[1.0, 2, 3], std=[1.0, 0, 1])
+    preprocess = ImagePreprocessor(**RGB)
+    with pytest.raises(ValueError, match=r'differ in size.*\(3, 4, 4\), \(3, 4, 5\)'):
+        preprocess({'inputs': [torch.zeros(3, 4, 4), torch.zeros(3, 4, 5)]})
+    with pytest.raises(ValueError, match=r'\[B, 3, H, W\], got \(2, 1, 4, 4\)'):
+        preprocess({'inputs': torch.zeros(2, 1, 4, 4)})

@@ -1,5 +1,6 @@
 """What holds for every method of pre-training, with and without distillation."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -7,8 +8,11 @@ import torch
 from torch import Tensor
 
 from lightvit_dense.models.pretraining import Pretrainer
+from lightvit_dense.models.pretraining.contrast import info_nce
+from lightvit_dense.models.pretraining.self_distillation import DINOLoss
+from lightvit_dense.models.pretraining.simmim import masked_l1
 from lightvit_dense.registry import MODELS
-from tests.helpers.models import NORMALISER, distiller, hiera, swin, vit
+from tests.helpers.models import NORMALISER, distiller, hiera, reached, swin, vit
 
 DECODER = dict(embed_dim=16, num_heads=2)
 METHODS: dict[str, tuple[dict, dict, list[tuple[int, int]]]] = {
@@ -28,47 +32,106 @@ HIDDEN = {'MAE': 0.75, 'HieraMAE': 0.5, 'SimMIM': 0.75, 'SwinSimMIM': 0.625}
 """The part of an image that each method hides."""
 
 
-def build(name: str, distilled: bool = False, **options: Any) -> Pretrainer:
-    """Build a method; its teacher, if any, has the student's shape."""
+def build(
+    name: str, pair: tuple[int, int] | None = None, backbone: dict | None = None, **options: Any
+) -> Pretrainer:
+    """Build a method; its teacher, if there is a pair of layers, has the student's shape."""
     torch.manual_seed(0)
-    backbone, own, _ = METHODS[name]
-    if distilled:
-        last = MODELS.build(backbone).num_layers
-        options['distiller'] = distiller(backbone, (last, last))
-    return MODELS.build(dict(type=f'lightvit_dense.{name}', backbone=backbone, **own, **options))
+    usual, own, _ = METHODS[name]
+    backbone = usual | (backbone or {})
+    if pair:
+        options['distiller'] = distiller(backbone, pair, extra_layer='reconstruct_after' in options)
+    return MODELS.build(dict(type=f'lightvit_dense.{name}', backbone=backbone) | own | options)
 
 
-def batch(name: str) -> Any:
-    views = [torch.randn(3, 3, *size).clamp(-1.9, 1.9) for size in METHODS[name][2]]
-    return views if len(views) > 1 else views[0]
+def distilled(name: str) -> Pretrainer:
+    last = MODELS.build(METHODS[name][0]).num_layers
+    return build(name, (last, last))
 
 
-@pytest.mark.parametrize('distilled', [False, True])
+def batch(name: str, sizes: Sequence[tuple[int, int]] = ()) -> Any:
+    views = [torch.randn(3, 3, *size).clamp(-1.9, 1.9) for size in sizes or METHODS[name][2]]
+    return views[0] if name in HIDDEN else views
+
+
+@pytest.mark.parametrize('make', [build, distilled])
 @pytest.mark.parametrize('name', METHODS)
-def test_all_that_is_trained_gets_a_gradient_and_nothing_else(name: str, distilled: bool) -> None:
-    model = build(name, distilled)
+def test_all_that_is_trained_gets_a_gradient_and_nothing_else(name: str, make: Any) -> None:
+    model = make(name)
     loss, _ = model.parse_losses(model(batch(name), mode='loss'))
     loss.backward()
     for parameter_name, parameter in model.named_parameters():
         assert (parameter.grad is not None) == parameter.requires_grad, parameter_name
         assert not (parameter.requires_grad and parameter_name.startswith('momentum_'))
     assert not any('teacher' in key for key in model.state_dict())
-    if distilled:
+    if make is distilled:
         assert model.distiller.head_maps[0].weight.grad.any()
         assert all(p.grad is None for p in model.distiller.teacher.parameters())
+
+
+SWIN_DECODER = dict(embed_dim=24, num_heads=3, window_size=4)
+DECOUPLED = {
+    # options, the pair of layers, what lies behind the decoder's layer, what beside the matched one
+    'MAE': (
+        dict(reconstruct_after=1), (3, 2),
+        ['backbone.blocks.1.'], ['backbone.norm.', 'decoder.'],
+    ),
+    'HieraMAE': (
+        dict(reconstruct_after=5), (9, 8),
+        [f'backbone.blocks.{i}.' for i in (5, 6, 7)], ['backbone.norm.', 'decoder.', 'fusion.'],
+    ),
+    'SwinSimMIM': (  # its first stage hands on merged patches
+        dict(reconstruct_after=1, backbone=dict(final_norm=False), decoder=SWIN_DECODER), (6, 5),
+        ['backbone.layers.1.blocks.', 'backbone.layers.2.'], ['decoder.', 'head.'],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize('name', DECOUPLED)
+def test_decoupled_losses_reach_what_they_should(name: str) -> None:
+    options, pair, behind, beside = DECOUPLED[name]
+    model = build(name, pair, **options)
+    losses = model.loss(batch(name))
+    names = {name for name, p in model.named_parameters() if p.requires_grad}
+    assert any(name.startswith('distiller.query_key_block.') for name in names)
+    reconstructing = {n for n in names if not n.startswith((*behind, 'distiller.'))}
+    assert reached(losses['loss_reconstruction'], model) == reconstructing
+    matching = {n for n in names if not n.startswith(tuple(beside))}
+    assert reached(losses['loss_distill'], model) == matching
 
 
 @pytest.mark.parametrize('name', METHODS)
 def test_losses_are_fp32_under_autocast(name: str) -> None:
     with torch.autocast('cpu', dtype=torch.bfloat16):
-        losses = build(name, distilled=True)(batch(name), mode='loss')
+        losses = distilled(name)(batch(name), mode='loss')
     assert 'loss_distill' in losses
     assert {value.dtype for value in losses.values()} == {torch.float32}
 
 
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16, torch.float32])
+@pytest.mark.parametrize(
+    'loss',
+    [
+        lambda views: info_nce(views[0], views[1].detach(), 0.2),
+        lambda views: DINOLoss(64)(list(views), list(views[:2].detach())),
+        lambda views: masked_l1(
+            torch.zeros(3, 64, 8, 8), views.unflatten(2, (8, 8)), torch.ones(1)
+        ),
+    ],
+    ids=['contrast', 'self-distillation', 'masked l1'],
+)
+def test_large_activations_stay_finite(loss: Any, dtype: torch.dtype) -> None:
+    views = (torch.randn(3, 64, 64) * 1e4).to(dtype).requires_grad_()  # sums exceed fp16
+    found = loss(views)
+    found.backward()
+    assert found.dtype == torch.float32
+    assert found.isfinite()
+    assert views.grad.isfinite().all()
+
+
 @pytest.mark.parametrize('name', METHODS)
 def test_agreement_of_a_network_with_itself_is_one(name: str) -> None:
-    model = build(name, distilled=True).eval()
+    model = distilled(name).eval()
     layers = [f'layer_{i + 1}' for i in range(model.backbone.num_layers)]
     assert min(model.attention_agreement(batch(name)).values()) < 0.99
     model.distiller.teacher.load_state_dict(model.backbone.state_dict())
@@ -92,18 +155,6 @@ def test_pictures_hide_and_show(name: str) -> None:
 
 
 @pytest.mark.parametrize('name', HIDDEN)
-def test_images_of_another_size_are_refused(name: str) -> None:
-    with pytest.raises(ValueError, match='the model is built for'):
-        build(name).loss(torch.randn(1, 3, 40, 40))
-
-
-@pytest.mark.parametrize('name', ['MAE', 'MoCoV3', 'DINO'])
-def test_a_class_token_is_needed(name: str) -> None:
-    with pytest.raises(ValueError, match=f'{name} needs a backbone with cls_token=True'):
-        MODELS.build(dict(type=f'lightvit_dense.{name}', backbone=vit(cls_token=False)))
-
-
-@pytest.mark.parametrize('name', HIDDEN)
 def test_what_is_hidden_cannot_be_seen(name: str) -> None:
     """Hidden pixels change the target only, visible ones the prediction."""
     options = {} if 'SimMIM' in name else dict(norm_pix_loss=False)
@@ -118,7 +169,75 @@ def test_what_is_hidden_cannot_be_seen(name: str) -> None:
 
 @pytest.mark.parametrize('name', ['MoCoV3', 'DINO'])
 def test_distillation_is_the_mean_over_the_global_views(name: str) -> None:
-    model, views = build(name, distilled=True).eval(), batch(name)
+    model, views = distilled(name).eval(), batch(name)
     apart = [model.distill(view, model.encode(view))['loss_distill'] for view in views[:2]]
     found = model(views, mode='loss')['loss_distill']
     torch.testing.assert_close(found, (apart[0] + apart[1]) / 2)
+
+
+@pytest.mark.parametrize(
+    ('name', 'options', 'message'),
+    [
+        *[
+            (name, dict(backbone=dict(cls_token=False)), f'{name} needs .* with cls_token=True')
+            for name in ('MAE', 'MoCoV3', 'DINO')
+        ],
+        ('MAE', dict(mask_ratio=0.99), 'keeps 0 of 16'),
+        (
+            'MAE',
+            dict(reconstruct_after=1),
+            'reconstruct_after=1 leaves the blocks behind it',
+        ),
+        ('HieraMAE', dict(mask_ratio=0.9), 'mask_ratio=0.9 keeps 0 of 6 patches'),
+        ('HieraMAE', dict(mask_ratio=0.0), 'mask_ratio=0.0 hides none of 6 mask units'),
+        ('HieraMAE', dict(backbone=dict(img_size=(64, 80))), 'is not a whole number of 32 px'),
+        ('HieraMAE', dict(reconstruct_after=9), 'reconstruct_after=9 is no layer; .* has 1..8'),
+        ('HieraMAE', dict(reconstruct_after=5), 'without a loss'),
+        ('SimMIM', dict(mask_unit=12), 'mask_unit=12 px is not a multiple of patch 8'),
+        ('SimMIM', dict(mask_unit=24), '4x4 patches are no whole number of units of side 3'),
+        ('SimMIM', dict(mask_ratio=0.0), 'mask_ratio=0.0 must lie in'),
+        ('SimMIM', dict(mask_ratio=1.2), 'mask_ratio=1.2 must lie in'),
+        ('SwinSimMIM', dict(backbone=dict(mask_token=False)), 'mask_token=True'),
+        ('SwinSimMIM', dict(decoder={}), 'final_norm=False'),
+        (
+            'SwinSimMIM',
+            dict(backbone=dict(final_norm=False), decoder={}, reconstruct_after=2),
+            'without a loss',
+        ),
+        ('SwinSimMIM', dict(backbone=dict(img_size=56)), '14x14 patches are no whole number of'),
+        ('SwinSimMIM', dict(backbone=dict(img_size=48, patch_size=8)), 'no whole number of 32 px'),
+        ('MoCoV3', dict(temperature=0), 'temperature=0 must be positive'),
+        ('DINO', dict(num_global_views=0), 'num_global_views=0'),
+        ('DINO', dict(student_temperature=0.0), 'positive temperatures'),
+    ],
+)
+def test_what_does_not_fit_is_refused_when_built(name: str, options: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        build(name, **options)
+
+
+@pytest.mark.parametrize(('name', 'other'), [('HieraMAE', vit()), ('SwinSimMIM', hiera())])
+def test_other_backbones_are_refused(name: str, other: dict) -> None:
+    with pytest.raises(ValueError, match=rf'{name} needs a \w+, got'):
+        MODELS.build(dict(type=f'lightvit_dense.{name}', backbone=other))
+
+
+@pytest.mark.parametrize(
+    ('name', 'sizes', 'message'),
+    [
+        *[(name, [(40, 40)], 'the model is built for') for name in HIDDEN],
+        ('MoCoV3', [(32, 32)], 'two views of one size'),
+        ('MoCoV3', [(32, 32), (16, 16)], 'two views of one size'),
+        ('DINO', [(32, 32)], 'at least two views'),
+        ('DINO', [(32, 32), (16, 16)], 'the first 2 of one size'),
+    ],
+)
+def test_wrong_images_are_refused(name: str, sizes: list, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        build(name).loss(batch(name, sizes))
+
+
+@pytest.mark.parametrize('name', HIDDEN)
+def test_wrong_noise_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match='noise is'):
+        build(name).loss(batch(name), noise=torch.rand(1, 9))

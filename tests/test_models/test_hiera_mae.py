@@ -1,17 +1,15 @@
 """Hiera's MAE against Meta's package and a straight-line reference, and its distillation."""
 
-import itertools
 import re
 from typing import Any
 
 import hiera as meta
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from lightvit_dense.models.pretraining import HieraMAE, random_masking
-from tests.helpers.models import distiller, gradients, reached, vit
+from tests.helpers.models import distiller, gradients
 
 HIERA = 'lightvit_dense.Hiera'
 STUDENT = dict(embed_dim=8, stages=(1, 2, 3, 2), num_heads=1)
@@ -49,7 +47,6 @@ def small_mae(matched: dict | None = None, **options: Any) -> HieraMAE:
 
 @pytest.mark.parametrize(('size', 'q_pool'), [('small', 2), ('small', 3), ('tiny', 2)])
 def test_equals_metas_loss_and_gradients(size: str, q_pool: int) -> None:
-    torch.manual_seed(0)
     if size == 'tiny':  # the papers'
         arch, image, units = dict(embed_dim=46, num_heads=1, stages=(1, 2, 7, 2)), (224, 224), 49
         decoder = dict(embed_dim=96, depth=1, num_heads=3)
@@ -82,7 +79,6 @@ def test_equals_metas_loss_and_gradients(size: str, q_pool: int) -> None:
 
 def test_parts_start_as_metas_do() -> None:
     """Compare the spread of each parameter; the values are random on both sides."""
-    torch.manual_seed(0)
     arch = dict(embed_dim=48, num_heads=1, stages=(1, 1, 1, 1))
     reference = meta.MaskedAutoencoderHiera(
         q_pool=2, decoder_embed_dim=96, decoder_depth=1, decoder_num_heads=3, **arch
@@ -123,27 +119,8 @@ def test_distillation_compares_the_last_stages_on_the_same_units() -> None:
     torch.testing.assert_close(losses['loss_distill'], (mapped - logits[1]).square().mean())
 
 
-def test_attention_inside_units_can_be_distilled_too() -> None:
-    model = small_mae(dict(pairs=[(3, 3), (8, 10)]))
-    assert model.loss(IMAGE, noise=NOISE)['loss_distill'].item() > 0
-    assert model.distiller.head_maps[0].weight.shape == (2, 2, 1, 1)
-
-
 def decoupled(after: int = 5, **options: Any) -> HieraMAE:
     return small_mae(dict(pairs=[(9, 10)], extra_layer=True), reconstruct_after=after, **options)
-
-
-def test_decoupled_losses_reach_what_they_should() -> None:
-    model = decoupled()
-    losses = model.loss(IMAGE, noise=NOISE)
-    names = {name for name, p in model.named_parameters() if p.requires_grad}
-    behind = tuple(f'backbone.blocks.{i}.' for i in range(5, 8))
-    behind = {name for name in names if name.startswith((*behind, 'distiller.'))}
-    assert any(name.startswith('distiller.query_key_block.') for name in behind)
-    beside = ('backbone.norm.', 'decoder.', 'fusion.')
-    assert reached(losses['loss_reconstruction'], model) == names - behind
-    expected = {name for name in names if not name.startswith(beside)}
-    assert reached(losses['loss_distill'], model) == expected
 
 
 def test_decoupled_decoder_reads_an_earlier_stage_at_the_final_width() -> None:
@@ -163,32 +140,6 @@ def test_decoupled_decoder_reads_an_earlier_stage_at_the_final_width() -> None:
     assert model.backbone.state_dict().keys() == plain.backbone.state_dict().keys()
 
 
-def test_fusion_is_a_sum_of_strided_convolutions_of_whole_maps() -> None:
-    torch.manual_seed(0)
-    model = decoupled()
-    encoding = model.backbone.encode(IMAGE, hidden_of=model.fusion.layers)
-    fused = model.fusion(encoding.hidden, 6)
-    total = 0.0
-    for layer, levels, head in zip((1, 3, 5), (3, 2, 1), model.fusion.heads, strict=True):
-        x, _, _ = model.backbone.embed(IMAGE)
-        for block in model.backbone.blocks[:layer]:
-            x, _ = block(x)
-        side = 2**levels
-        spread = torch.zeros(2, 2 * side, 3 * side, x.shape[-1])
-        # Undo the order of units by hand: the first digit of a token's number, to the base of 4,
-        # holds the finest bits of its row and its column.
-        for unit, token in itertools.product(range(6), range(side**2)):
-            row, column = side * (unit // 3), side * (unit % 3)
-            for bit in range(levels):
-                digit = token // 4 ** (levels - 1 - bit) % 4
-                row, column = row + (digit // 2 << bit), column + (digit % 2 << bit)
-            spread[:, row, column] = x[:, unit, token]
-        total = total + F.conv2d(spread.permute(0, 3, 1, 2), head.weight, head.bias, head.stride)
-    mine = fused.unflatten(1, (6, 2, 2)).permute(0, 4, 1, 2, 3)  # [B, C, unit, 2, 2]
-    whole = total.reshape(2, 64, 2, 2, 3, 2).permute(0, 1, 2, 4, 3, 5).flatten(2, 3)
-    torch.testing.assert_close(mine, whole, atol=1e-5, rtol=1e-5)
-
-
 WIDE = TEACHER | dict(embed_dim=16, num_heads=2)
 
 
@@ -199,12 +150,6 @@ def of_teacher(**options: Any) -> dict:
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (dict(mask_ratio=0.9), 'mask_ratio=0.9 keeps 0 of 6 patches'),
-        (dict(mask_ratio=0.0), 'mask_ratio=0.0 hides none of 6 mask units'),
-        (dict(backbone=backbone(img_size=(64, 80))), '(64, 80) is not a whole number of 32 px'),
-        (dict(backbone=vit()), 'HieraMAE needs a Hiera, got VisionTransformer'),
-        (dict(reconstruct_after=9), 'reconstruct_after=9 is no layer; the backbone has 1..8'),
-        (dict(reconstruct_after=5), 'without a loss'),
         (dict(matched={}, reconstruct_after=5), 'extra_layer=True'),
         (dict(matched=dict(pairs=[(9, 10)])), 'student layer 9; it has 1..8'),
         (dict(matched=dict(pairs=[(8, 11)])), 'teacher layer 11; it has 1..10'),

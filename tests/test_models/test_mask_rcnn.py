@@ -7,6 +7,14 @@ from mmdet.structures.mask import PolygonMasks
 
 from lightvit_dense.errors import UserError, user_errors
 from lightvit_dense.models.detectors.mask_rcnn import masks_on_pad_shape
+from lightvit_dense.models.pad_shape import (
+    check_pad_shape,
+    common_pad_shape,
+    group_by_pad_shape,
+    own_sizes,
+    pad_images,
+    pad_shape_of,
+)
 from tests.helpers.models import silent
 
 KINDS = ['vit', 'hiera', 'li2021']
@@ -45,34 +53,25 @@ def test_padding_changes_no_detection(build_detector, detection_batch, kind: str
 
 
 @pytest.mark.parametrize('kind', KINDS)
-def test_padding_changes_no_loss(build_detector, detection_batch, kind: str) -> None:
+def test_padding_changes_no_loss_and_every_parameter_learns(
+    build_detector, detection_batch, kind: str
+) -> None:
     model = build_detector(kind)
     # The second box: at a corner, targets of a mask read beyond the image.
     sizes, boxes = [(64, 64), (61, 64)], [(4, 6, 64, 50), (57, 57, 64, 64)]
     expected = losses(model, detection_batch(sizes, boxes))
     model.data_preprocessor.pad_size_divisor = 128
     found = losses(model, detection_batch(sizes, boxes))
-    assert list(found) == list(expected)
-    for name, value in found.items():
-        torch.testing.assert_close(value, expected[name], rtol=0, atol=0)
-
-
-@pytest.mark.parametrize('kind', KINDS)
-def test_every_parameter_learns(build_detector, detection_batch, kind: str) -> None:
-    model = build_detector(kind)
-    found = losses(model, detection_batch([(50, 64), (64, 64)]))
-    total, _ = model.parse_losses(found)
-    total.backward()
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+    model.parse_losses(found)[0].backward()
     assert silent(model) == []
 
 
 @pytest.mark.parametrize('size', [(1, 1), (2, 64), (64, 3), (7, 400)])
 def test_any_size_is_detected_on(build_detector, detection_batch, size: tuple) -> None:
     found = detect(build_detector('vit'), detection_batch([size], []))[0]
-    assert found.bboxes.isfinite().all()
     assert found.masks.shape[1:] == size
-    assert (found.bboxes[:, 2] <= size[1]).all()
-    assert (found.bboxes[:, 3] <= size[0]).all()
+    assert (found.bboxes[:, 2:] <= torch.tensor(size[::-1])).all()
 
 
 @pytest.mark.parametrize(
@@ -101,6 +100,11 @@ def test_polygons_lie_on_the_pad_shape() -> None:
 
 def test_options_are_checked(build_detector) -> None:
     assert build_detector('vit', {'pad_shape': (64, 128)}).pad_shape == (64, 128)
+    found = [check_pad_shape(x, 32) for x in (None, 64, [32, 96])]
+    assert found == [(0, 0), (64, 64), (32, 96)]
+    for wrong in ((64, 48), (64,), -32, 'big', 64.0):
+        with pytest.raises(ValueError, match=r'pad_shape=.* multiples of 32'):
+            check_pad_shape(wrong, 32)
     with pytest.raises(ValueError, match=r'pad_shape=100: .*multiples of 32'):
         build_detector('vit', {'pad_shape': 100})
     with (
@@ -117,3 +121,37 @@ def test_raw_outputs_come_from_one_pad_shape(build_detector, detection_batch) ->
     assert scores.shape == (40, 4)
     assert boxes.shape == (40, 12)
     assert masks.shape == (40, 3, 28, 28)
+
+
+@pytest.mark.parametrize(
+    ('size', 'pad_shape'),
+    [((1, 1), (640, 640)), ((640, 480), (640, 640)), ((641, 480), (672, 640)),
+     ((3, 5000), (640, 5024)), ((672, 704), (672, 704))],
+)  # fmt: skip
+def test_at_least_the_pad_shape_and_larger_sides_rounded_up(size: tuple, pad_shape: tuple) -> None:
+    assert pad_shape_of(size, (640, 640), 32) == pad_shape
+
+
+def test_groups_and_the_common_pad_shape() -> None:
+    sizes = [(10, 60), (32, 64), (33, 1), (1, 1)]
+    assert group_by_pad_shape(sizes, (0, 0), 32) == {(32, 64): [0, 1], (64, 32): [2], (32, 32): [3]}
+    assert common_pad_shape(sizes, (0, 0), 32) == (64, 64)
+
+
+def test_what_lay_beyond_an_image_becomes_zero() -> None:
+    inputs = torch.randn(2, 3, 8, 9)
+    found = pad_images(inputs, [(8, 5), (2, 9)], (8, 16))
+    expected = torch.zeros(2, 3, 8, 16)
+    expected[0, :, :8, :5] = inputs[0, :, :8, :5]
+    expected[1, :, :2, :9] = inputs[1, :, :2, :9]
+    assert torch.equal(found, expected)
+    assert pad_images(found, [(8, 16)] * 2, (8, 16)) is found
+
+
+def test_sizes_that_cannot_be_are_refused() -> None:
+    inputs = torch.zeros(1, 3, 32, 32)
+    assert own_sizes(inputs, [{}]) == [(32, 32)]
+    assert own_sizes(inputs, [dict(img_shape=(3, 4, 3))]) == [(3, 4)]
+    for shape in ((33, 32), (32, 0)):
+        with pytest.raises(ValueError, match=r'a\.jpg: its img_shape is .* came as 32x32 px'):
+            own_sizes(inputs, [dict(img_shape=shape, img_path='a.jpg')])

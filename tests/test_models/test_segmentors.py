@@ -1,16 +1,25 @@
 """UperNet and Semantic FPN: padding changes nothing, any size goes, every parameter learns."""
 
+from collections.abc import Iterable
+
 import pytest
 import torch
+from mmengine.registry import init_default_scope
 from mmengine.structures import PixelData
 from mmseg.models import EncoderDecoder as MMSegEncoderDecoder
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
+from transformers import UperNetConfig, ViTConfig
+from transformers.models.upernet.modeling_upernet import UperNetFCNHead, UperNetHead
 
 from lightvit_dense.errors import UserError
+from lightvit_dense.models.segmentors.labels import label_map
 from lightvit_dense.registry import MODELS
 from tests.helpers.models import silent
 
+WIDTHS = [4, 8, 16, 32]
+# Hugging Face's names of the same modules.
+NAMES = {'conv_seg': 'classifier', '.bn.': '.batch_norm.'}
 MEAN_STD = dict(mean=[120.0] * 3, std=[60.0] * 3, bgr_to_rgb=True)
 CASES = [('upernet', 'vit'), ('upernet', 'hiera'), ('semfpn', 'vit'), ('semfpn', 'hiera')]
 
@@ -48,22 +57,16 @@ def test_padding_changes_no_score(build_segmentor, segmentation_batch, head, kin
 
 
 @pytest.mark.parametrize(('head', 'kind'), CASES)
-def test_padding_changes_no_loss(build_segmentor, segmentation_batch, head: str, kind: str) -> None:
+def test_padding_changes_no_loss_and_every_parameter_learns(
+    build_segmentor, segmentation_batch, head: str, kind: str
+) -> None:
     model = build_segmentor(head, kind)
     sizes = [(50, 64), (33, 40)]
     expected = losses(model, segmentation_batch(sizes))
     model.data_preprocessor.size, model.data_preprocessor.size_divisor = (160, 160), None
     found = losses(model, segmentation_batch(sizes))
-    assert list(found) == list(expected)
-    for name, value in found.items():
-        assert torch.equal(value, expected[name])
-
-
-@pytest.mark.parametrize(('head', 'kind'), CASES)
-def test_every_parameter_learns(build_segmentor, segmentation_batch, head: str, kind: str) -> None:
-    model = build_segmentor(head, kind)
-    total, _ = model.parse_losses(losses(model, segmentation_batch([(50, 64), (64, 64)])))
-    total.backward()
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+    model.parse_losses(found)[0].backward()
     assert silent(model) == []
 
 
@@ -77,9 +80,10 @@ def test_any_size_is_segmented(build_segmentor, segmentation_batch, size: tuple,
 
 
 @pytest.mark.parametrize('size', [(64, 64), (100, 130), (65, 200)])
-def test_slide_is_mmsegs_where_windows_fit(build_segmentor, size: tuple[int, int]) -> None:
-    model = build_segmentor('upernet').eval()
-    rival = build_segmentor('upernet', changes={'type': 'mmseg.EncoderDecoder'}).eval()
+@pytest.mark.parametrize('head', ['upernet', 'semfpn'])
+def test_slide_is_mmsegs_where_windows_fit(build_segmentor, head: str, size: tuple) -> None:
+    model = build_segmentor(head).eval()
+    rival = build_segmentor(head, changes={'type': 'mmseg.EncoderDecoder'}).eval()
     assert type(rival) is MMSegEncoderDecoder
     image = torch.randn(2, 3, *size)
     with torch.no_grad():
@@ -187,3 +191,97 @@ def test_preprocessor_is_mmsegs_but_for_sizes(segmentation_batch) -> None:
     assert not found['inputs'][0, :, 40:].any()
     with pytest.raises(ValueError, match='there is no test_cfg'):
         MODELS.build(dict(config, test_cfg=dict(size_divisor=32)))
+
+
+@pytest.mark.parametrize('align', [False, True])
+@pytest.mark.parametrize(
+    ('size', 'target'),
+    [((12, 20), (97, 130)), ((12, 20), (12, 20)), ((40, 30), (7, 11)), ((1, 1), (5, 3)),
+     ((9, 4), (1, 1))],
+)  # fmt: skip
+def test_labels_are_those_of_whole_scores(size: tuple, target: tuple, align: bool) -> None:
+    scores = torch.randn(6, *size)
+    expected = F.interpolate(scores[None], target, mode='bilinear', align_corners=align).argmax(1)
+    for numbers in (1, 6 * target[1] * 3, 10**9):
+        found = label_map(scores, target, align, numbers=numbers)
+        assert found.shape == (1, *target)
+        assert torch.equal(found, expected)
+
+
+def test_one_channel_has_a_threshold() -> None:
+    scores = torch.randn(1, 8, 8)
+    whole = F.interpolate(scores[None], (30, 20), mode='bilinear')[0]
+    found = label_map(scores, (30, 20), threshold=0.3, numbers=50)
+    assert torch.equal(found, (whole.sigmoid() > 0.3).float())
+    assert 0 < found.mean() < 1
+
+
+@pytest.mark.parametrize('flip', [None, 'horizontal', 'vertical'])
+def test_predictions_without_scores_are_the_same(build_segmentor, segmentation_batch, flip) -> None:
+    model = build_segmentor('semfpn').eval()
+    batch = segmentation_batch([(50, 60), (64, 100)])
+    batch['data_samples'][1].set_metainfo(
+        dict(ori_shape=(80, 201), flip=flip is not None, flip_direction=flip)
+    )
+    with torch.no_grad():
+        expected = model.test_step(batch)
+        model.keep_scores = False
+        found = model.test_step(batch)
+    for ours, theirs in zip(found, expected, strict=True):
+        assert 'seg_logits' in theirs
+        assert 'seg_logits' not in ours
+        assert torch.equal(ours.pred_sem_seg.data, theirs.pred_sem_seg.data)
+    assert found[1].pred_sem_seg.shape == (80, 201)
+
+
+def renamed(values: Iterable[tuple[str, Tensor]]) -> dict[str, Tensor]:
+    found = {}
+    for name, value in values:
+        for ours, theirs in NAMES.items():
+            name = name.replace(ours, theirs)
+        found[name] = value
+    return found
+
+
+def heads(which: str) -> tuple[nn.Module, nn.Module]:
+    """Return mmseg's head and Hugging Face's with the same random weights."""
+    init_default_scope('mmseg')  # another test's scope would choose another library's loss
+    ours = dict(num_classes=5, norm_cfg=dict(type='SyncBN'), align_corners=False, channels=8)
+    config = UperNetConfig(
+        backbone_config=ViTConfig(), hidden_size=8, pool_scales=[1, 2, 3, 6], num_labels=5,
+        auxiliary_channels=8, auxiliary_num_convs=1, auxiliary_in_channels=16,
+        auxiliary_concat_input=False,
+    )  # fmt: skip
+    if which == 'decode':
+        ours |= dict(type='mmseg.UPerHead', in_channels=WIDTHS, in_index=[0, 1, 2, 3])
+        ours |= dict(pool_scales=(1, 2, 3, 6))
+        theirs = UperNetHead(config, in_channels=WIDTHS)
+    else:
+        ours |= dict(type='mmseg.FCNHead', in_channels=16, in_index=2, num_convs=1)
+        ours |= dict(concat_input=False)
+        theirs = UperNetFCNHead(config, in_channels=WIDTHS)
+    head = MODELS.build(dict(ours, dropout_ratio=0.0))
+    for parameter in head.parameters():
+        nn.init.normal_(parameter, std=0.2)
+    theirs.load_state_dict(renamed(head.state_dict().items()))
+    return head, theirs
+
+
+@pytest.mark.parametrize('training', [False, True], ids=['evaluation', 'training'])
+@pytest.mark.parametrize('which', ['decode', 'auxiliary'])
+def test_scores_and_gradients_are_hugging_faces(which: str, training: bool) -> None:
+    ours, theirs = heads(which)
+    maps = [torch.randn(2, width, 16 >> i, 24 >> i) for i, width in enumerate(WIDTHS)]
+    found, expected = ours.train(training)(maps), theirs.train(training)(maps)
+    assert found.shape[:2] == (2, 5)
+    assert found.std() > 0.1
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    for output in (found, expected):
+        output.square().mean().backward()
+    learnt = renamed(ours.named_parameters())
+    assert set(learnt) == {name for name, _ in theirs.named_parameters()}
+    for name, parameter in theirs.named_parameters():
+        torch.testing.assert_close(learnt[name].grad, parameter.grad, rtol=1e-4, atol=1e-5)
+    statistics = renamed(ours.named_buffers())
+    for name, value in theirs.named_buffers():
+        torch.testing.assert_close(statistics[name], value)

@@ -1,155 +1,139 @@
-"""The backbone against timm, a straight-line ViTDet attention, and itself."""
+"""The plain ViT against timm and Hugging Face; implementations of decomposed relative position."""
 
 import pytest
 import timm
 import torch
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
-from lightvit_dense.models import VisionTransformer, get_layer_id
-from lightvit_dense.models.layers import (
-    Attention,
-    join_windows,
-    pad_to_windows,
-    split_windows,
+from lightvit_dense.models import VisionTransformer
+from lightvit_dense.models.layers import relative_attention
+from tools.benchmark.references.vitdet import (
+    VitDetSize,
+    build_backbone,
+    common_weights,
+    huggingface_name,
 )
-from tests.helpers.models import assert_same_gradients, pairwise_attention
-
-TINY = dict(embed_dim=32, depth=3, num_heads=4)
 
 
-@pytest.mark.parametrize(
-    ('arch', 'width', 'count'),
-    [('tiny', 192, 5_717_416), ('small', 384, 22_050_664), ('base', 768, 86_567_656)],
-)
-def test_parameter_counts_are_the_papers(arch: str, width: int, count: int) -> None:
-    found = sum(p.numel() for p in VisionTransformer(arch).parameters())
-    assert found + width * 1000 + 1000 == count
-
-
-@pytest.mark.parametrize('heads', [3, 12])
-def test_equals_timm_given_the_same_weights(heads: int) -> None:
-    torch.manual_seed(0)
-    reference = timm.create_model('vit_tiny_patch16_224', num_heads=heads, num_classes=0).eval()
-    ours = VisionTransformer(dict(embed_dim=192, depth=12, num_heads=heads)).eval()
-    ours.load_state_dict(reference.state_dict(), strict=True)
-    image = torch.randn(2, 3, 224, 224)
-    with torch.no_grad():
-        tokens = reference.forward_features(image)
-        torch.testing.assert_close(ours(image)[0], tokens, atol=1e-5, rtol=0)
-        taps = VisionTransformer('tiny', out_indices=(2, 11), out_type='featmap').eval()
-        if heads == 12:
-            taps.load_state_dict(reference.state_dict(), strict=True)
-            theirs = reference.forward_intermediates(
-                image, indices=[2, 11], norm=False, intermediates_only=True
-            )
-            torch.testing.assert_close(taps(image)[0], theirs[0], atol=1e-5, rtol=0)
-
-
-def test_other_image_sizes_resize_positions() -> None:
+@pytest.mark.parametrize('size', [(224, 224), (96, 320)])
+def test_equals_timm_given_the_same_weights(size: tuple[int, int]) -> None:
     """timm antialiases its tables; ours is plain bicubic as in MAE and ViTDet."""
-    torch.manual_seed(0)
-    ours = VisionTransformer('tiny').eval()
+    ours = VisionTransformer('tiny', out_indices=(2, 11), out_type='featmap').eval()
     reference = timm.create_model(
-        'vit_tiny_patch16_224', num_heads=12, num_classes=0, img_size=(96, 320)
+        'vit_tiny_patch16_224', num_heads=12, num_classes=0, img_size=size
     ).eval()
-    image = torch.randn(1, 3, 96, 320)
     state = ours.state_dict()
     table = state['pos_embed'][:, 1:].reshape(1, 14, 14, -1).permute(0, 3, 1, 2)
-    table = F.interpolate(table, size=(6, 20), mode='bicubic').flatten(2).transpose(1, 2)
+    grid = [side // 16 for side in size]
+    table = F.interpolate(table, size=grid, mode='bicubic').flatten(2).transpose(1, 2)
     state['pos_embed'] = torch.cat([state['pos_embed'][:, :1], table], dim=1)
     reference.load_state_dict(state, strict=True)
+    image = torch.randn(2, 3, *size)
     with torch.no_grad():
-        tokens = reference.forward_features(image)
-        torch.testing.assert_close(ours(image)[0], tokens, atol=1e-5, rtol=0)
-
-
-def _vitdet_attention(attn: Attention, x: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
-    """ViTDet's attention, written as its paper says it: add both biases to explicit logits."""
-
-    def bias(query: torch.Tensor, i: int, j: int) -> torch.Tensor:
-        row, column = i // grid[1] - j // grid[1], i % grid[1] - j % grid[1]
-        down = query @ attn.rel_pos_h[row + grid[0] - 1]
-        return down + query @ attn.rel_pos_w[column + grid[1] - 1]
-
-    return pairwise_attention(attn, x, bias)[0]
-
-
-def test_decomposed_relative_position_equals_the_straight_line() -> None:
-    torch.manual_seed(0)
-    grid = (3, 4)
-    attn = Attention(16, 2, rel_pos_size=grid).double()
-    for table in (attn.rel_pos_h, attn.rel_pos_w):
-        torch.nn.init.normal_(table)
-    x = torch.randn(2, 12, 16, dtype=torch.double)
-    ours, _ = attn(x, grid)
-    explicit, logits = attn(x, grid, need_logits=True)
-    reference = _vitdet_attention(attn, x, grid)
-    torch.testing.assert_close(ours, reference)
-    torch.testing.assert_close(explicit, reference)
-    torch.testing.assert_close(attn.logits(x, grid), logits)
-    assert_same_gradients(ours.square().sum(), reference.square().sum(), attn)
-    with pytest.raises(ValueError, match='needs the grid of all 12 tokens'):
-        attn(x)
-
-
-@pytest.mark.parametrize('grid', [(4, 6), (5, 7), (2, 3)])
-def test_windows_round_trip_and_stay_apart(grid: tuple[int, int]) -> None:
-    heads, width = 3, 2
-    x = torch.arange(1, 1 + 2 * grid[0] * grid[1] * 2 * heads * width).double()
-    x = x.reshape(2, -1, 2 * heads * width).requires_grad_()
-    filled, padded = pad_to_windows(x, grid, 2)
-    assert (filled is x) == (padded == grid)
-    parts = split_windows(filled, padded, 2, 2, heads)
-    count = 2 * padded[0] // 2 * padded[1] // 2
-    for number, part in enumerate(parts):
-        assert part.shape == (count, heads, 4, width)
-        assert part.is_contiguous()
-        mine = x[..., number * heads * width :][..., : heads * width]
-        assert torch.equal(join_windows(part, grid, padded, 2), mine)
-        # The first window holds the top-left 2x2 tokens.
-        corner = mine[0, [0, 1, grid[1], grid[1] + 1]].reshape(4, heads, width)
-        assert torch.equal(part[0].transpose(0, 1), corner)
-
-    def cut(tokens: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        filled, padded = pad_to_windows(tokens, grid, 2)
-        parts = split_windows(filled, padded, 2, 2, heads)
-        return (*parts, join_windows(parts[1].sin(), grid, padded, 2))
-
-    assert torch.autograd.gradcheck(cut, (x / x.numel(),))
-
-
-def test_layer_ids() -> None:
-    ids = {
-        name: get_layer_id(name, 12)
-        for name in (
-            'patch_embed.proj.weight', 'backbone.pos_embed', 'cls_token', 'blocks.0.norm1.weight',
-            'backbone.blocks.11.attn.rel_pos_h', 'norm.weight', 'roi_head.bbox_head.fc.weight',
-            'decoder.blocks.0.norm1.weight', 'neck.blocks.1.weight',
+        tokens, maps = reference.forward_features(image), ours(image)
+        torch.testing.assert_close(ours.encode(image).tokens, tokens, atol=1e-5, rtol=0)
+        last = maps[1].flatten(2).transpose(1, 2)
+        torch.testing.assert_close(last, tokens[:, 1:], atol=1e-5, rtol=0)
+        tap = reference.forward_intermediates(
+            image, indices=[2], norm=False, intermediates_only=True
         )
-    }  # fmt: skip
-    assert list(ids.values()) == [0, 0, 0, 1, 12, 13, 13, 13, 13]
+        torch.testing.assert_close(maps[0], tap[0], atol=1e-5, rtol=0)
+
+
+def test_base_has_the_papers_size() -> None:
+    found = sum(p.numel() for p in VisionTransformer('base').parameters())
+    assert found == 86_567_656 - 769_000  # without the head of 1000 classes
+
+
+def inputs(grid: tuple[int, int], dtype: torch.dtype = torch.double) -> list[torch.Tensor]:
+    torch.manual_seed(0)
+    tokens, width = grid[0] * grid[1], 4
+    shapes = [(2, 3, tokens, width)] * 3 + [(side, side, width) for side in grid]
+    return [torch.randn(*shape, dtype=dtype, requires_grad=True) for shape in shapes]
+
+
+# A tile of one logit is a query a time; of 50, some queries; of 10000, everything.
+@pytest.mark.parametrize('tile', [1, 50, 800, 10_000])
+@pytest.mark.parametrize('grid', [(3, 5), (4, 4), (1, 7)])
+@pytest.mark.parametrize(('kept', 'threads'), [(0, 1), (256, 1), (0, 4)])
+def test_all_implementations_give_the_same_values_and_gradients(
+    grid: tuple[int, int], tile: int, kept: int, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relative_attention, 'TILE', tile)
+    monkeypatch.setattr(relative_attention, 'KEPT_TOKENS', kept)
+    monkeypatch.setattr(torch, 'get_num_threads', lambda: threads)
+    given = inputs(grid)
+    found = {}
+    for name, attend in relative_attention.REL_POS_IMPLS.items():
+        out = attend(*given, 0.5)
+        found[name] = [out, *torch.autograd.grad(out.pow(3).sum(), given)]
+    for name in ('folded', 'tiled'):
+        for mine, explicit in zip(found[name], found['explicit'], strict=True):
+            torch.testing.assert_close(mine, explicit, rtol=1e-10, atol=1e-10)
+
+
+def test_the_tile_is_all_the_memory_that_logits_take() -> None:
+    """Nothing as large as the logits is kept for the backward pass."""
+    given = inputs((16, 17), torch.float32)
+    kept: dict[str, int] = {}
+    for name in ('tiled', 'explicit'):
+        sizes: list[int] = []
+
+        def note(tensor: torch.Tensor, sizes: list[int] = sizes) -> torch.Tensor:
+            sizes.append(tensor.numel())
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+            relative_attention.REL_POS_IMPLS[name](*given, 0.5)
+        kept[name] = max(sizes)
+    assert kept == {'explicit': 2 * 3 * 272 * 272, 'tiled': 2 * 3 * 272 * 4}
 
 
 @pytest.mark.parametrize(
-    ('options', 'message'),
+    ('rival', 'image', 'window'),
     [
-        (dict(arch='huge'), "arch 'huge' is unknown"),
-        (dict(arch=dict(width=3)), 'arch needs'),
-        (dict(out_indices=(12,)), 'does not name blocks'),
-        (dict(out_indices=(1, 1)), 'does not name blocks'),
-        (dict(pos_embed='rope'), "'learned' or 'sincos'"),
-        (dict(out_type='maps'), "'tokens' or 'featmap'"),
-        (dict(window=dict(size=7)), 'cls_token=False'),
-        (dict(img_size=225), 'not a multiple of patch 16'),
-        (dict(arch=dict(embed_dim=30, depth=1, num_heads=4)), 'do not divide'),
+        ('huggingface', (80, 80), 5),  # windows divide
+        ('huggingface', (96, 48), 5),  # they do not, the image is no square, tables are resized
+        ('timm', (80, 80), 4),
     ],
 )
-def test_contradictions_fail_when_built(options: dict, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        VisionTransformer(**options)
+def test_equals_other_libraries_given_the_same_weights(
+    rival: str, image: tuple[int, int], window: int
+) -> None:
+    size = VitDetSize(80, 24, 4, 3, window=window, global_blocks=(1, 3), patch=8)
+    state = common_weights(size)
+    found = []
+    for variant in ('ours', rival):
+        model = build_backbone(variant, size, state).train()
+        torch.manual_seed(1)
+        images = torch.randn(2, 3, *image, requires_grad=True)
+        (out,) = model(images)
+        weights = torch.linspace(-1, 1, out.numel()).reshape(out.shape)
+        (out * weights).sum().backward()
+        gradients = {name: p.grad for name, p in model.named_parameters()} | {'images': images.grad}
+        found.append((out.detach(), gradients))
+    (ours, mine), (theirs, others) = found
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5 * theirs.abs().max().item())
+    for name, gradient in mine.items():
+        theirs_name = huggingface_name(name) if rival == 'huggingface' else name
+        other = others[name if name == 'images' else f'model.{theirs_name}']
+        if name == 'pos_embed':
+            # Hugging Face's has a row for a class token, timm's is a map.
+            other = other.reshape(1, -1, 24)[:, -100:]
+        limit = 1e-5 * other.abs().max().item()
+        torch.testing.assert_close(gradient, other, rtol=0, atol=limit, msg=name)
 
 
-def test_an_image_of_broken_patches_is_refused_with_the_remedy() -> None:
-    model = VisionTransformer(TINY, img_size=32, patch_size=8)
-    with pytest.raises(ValueError, match='pad_size_divisor=8'):
-        model(torch.randn(1, 3, 30, 32))
+@pytest.mark.parametrize('reentrant', [True, False])
+def test_tiles_work_in_a_checkpoint(reentrant: bool) -> None:
+    attend, found = relative_attention.tiled_attention, []
+    for saving in (False, True):
+        given = [*inputs((3, 3)), 0.5]
+        out = checkpoint(attend, *given, use_reentrant=reentrant) if saving else attend(*given)
+        out.pow(3).sum().backward()
+        found.append([out, *(x.grad for x in given[:-1])])
+    # A reentrant one's first pass has no gradients and keeps no weights.
+    limit = 1e-10 if reentrant else 0
+    for mine, other in zip(*found, strict=True):
+        torch.testing.assert_close(mine, other, rtol=limit, atol=limit)
