@@ -1,4 +1,4 @@
-"""MoCo-v3's keys, SEED's queue, DINO's centre and training do not depend on the processes."""
+"""What ranks share (keys, queue, centre, statistics) and training do not depend on their number."""
 
 import torch
 
@@ -12,9 +12,9 @@ def test_two_ranks_equal_one(tmp_path, run_ranks) -> None:
     for name in ('contrast', 'dino', 'seed'):
         torch.testing.assert_close((first[name] + second[name]) / 2, alone[name])
         assert not torch.equal(first[name], second[name])
-    both = torch.cat([first['gradient'], second['gradient']])
-    torch.testing.assert_close(both, alone['gradient'])
-    for name in ('center', 'queue'):
+    for name in ('gradient', 'standard'):
+        torch.testing.assert_close(torch.cat([first[name], second[name]]), alone[name])
+    for name in ('center', 'queue', 'sums'):
         assert torch.equal(first[name], second[name])
         torch.testing.assert_close(first[name], alone[name])
 
