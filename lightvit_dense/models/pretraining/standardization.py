@@ -40,9 +40,7 @@ class HeadStandardizer(nn.Module):
         count, total, squares = self.sums
         mean, square = total / count, squares / count
         # A constant head becomes 0, whatever rounding makes of its deviation.
-        variance = (square - mean.square()).clamp_min(
-            1e-6 * square + torch.finfo(square.dtype).tiny
-        )
+        variance = (square - mean.square()).clamp_min(1e-6 * square + 1e-24)
         # [heads] -> [heads, 1, ..., 1]
         shape = (-1, *[1] * (logits.ndim - 2))
         mean, scale = (x.to(logits.dtype).view(shape) for x in (mean, variance.rsqrt()))
