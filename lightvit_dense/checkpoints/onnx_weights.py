@@ -4,7 +4,6 @@ Exporters keep the names of norms, biases and tokens (Hugging Face's). Matrices 
 found by the named bias that is added to their product; the position table is in two constants.
 """
 
-from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -12,22 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lightvit_dense.errors import CheckpointError, UserError
+from lightvit_dense.errors import CheckpointError
+from lightvit_dense.utils.environment import import_onnx
 
 from .convert import convert
 
 PREFIX = 'backbone.'
 LAST_BIAS = 'backbone.layernorm.bias'
-
-
-def import_onnx(name: str) -> Any:
-    """Import onnx or onnxruntime; a ``UserError`` says how to get them."""
-    try:
-        return import_module(name)
-    except ImportError as error:
-        raise UserError(
-            f'{name} is not installed; ONNX needs it: pip install onnx onnxruntime'
-        ) from error
 
 
 def load_dinov2_onnx(model: nn.Module, content: bytes, what: str) -> None:
