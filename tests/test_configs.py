@@ -74,7 +74,7 @@ def test_the_collection_is_complete() -> None:
         *(f'pretrain/{m}_vit-small.py' for m in METHODS[:2]),
         'pretrain/seed_efficientnet-b0.py',
         *(f'pretrain/ablation/dmae_layer-{i}_vit-tiny.py' for i in (3, 6, 9)),
-        *(f'toyworld/{m}.py' for m in ('mae_teacher', 'dmae_student', 'seed')),
+        *(f'toyworld/{m}.py' for m in ('mae_teacher', 'dmae_student', 'dmae_dinov2', 'seed')),
         *(f'toyworld/maskrcnn_{m}.py' for m in ('scratch', 'dmae')),
         *(f'lasot/ostrack256_{m}_tiny.py' for m in ('scratch', 'deit', 'mae', 'dmae', 'd2mae')),
         'lasot/ostrack256_dmae_hiera-tiny.py',

@@ -2,6 +2,7 @@
 
 What      MAE, and the student's last layer follows DINOv2's last one, whose heads are standardised.
 Source    Ours.
+Cost      Half an hour of a CPU core.
 Run       tools/train.py configs/toyworld/dmae_dinov2.py
 
 The teacher's weights: `tools/model_converters/fetch_teacher.py dinov2-small`. It sees the crops of

@@ -204,8 +204,8 @@ class Model:
         batches = list(self._reader(image, 1))
         if len(batches) > 1:
             raise UserError(f'token_picture draws one image, {len(batches)} were given')
-        last = self.backbone.blocks[-1]
-        if not isinstance(self.backbone, VisionTransformer) or getattr(last, 'window_size', 0):
+        plain = isinstance(self.backbone, VisionTransformer)
+        if not plain or self.backbone.blocks[-1].window_size:
             raise UserError(
                 f'{self.title}: the last layer does not attend to the whole image, patch by patch; '
                 'token_picture needs a plain vision transformer'
