@@ -21,9 +21,11 @@ from lightvit_dense.apis.images import (
 )
 from lightvit_dense.apis.inferencers import DetectionInferencer, SegmentationInferencer
 from lightvit_dense.errors import UserError, did_you_mean
+from lightvit_dense.models.backbones import VisionTransformer
 from lightvit_dense.registry import INFERENCERS, MODELS
 from lightvit_dense.representation import to_map
 from lightvit_dense.utils.constants import IMAGENET_MEAN, IMAGENET_STD
+from lightvit_dense.visualization import draw_tokens
 
 EXAMPLES = {
     'classification': 'finetune_dmae_vit-tiny_300e',
@@ -185,6 +187,36 @@ class Model:
             return {n: logits[n][:, :, prefix:, prefix:].float().softmax(-1) for n in numbers}
 
         return self._collect(images, batch_size, compute, layers, numbers)
+
+    @torch.no_grad()
+    def token_picture(self, image: Any) -> np.ndarray:
+        """Draw what the last layer makes of one image: RGB uint8, a row of pictures.
+
+        They are the image as the network sees it, its patch tokens as colours
+        (:func:`~lightvit_dense.visualization.pca_colors`), and for each head what the class token
+        attends to; the mean over all queries where there is none. ``image_size`` of
+        :func:`~lightvit_dense.load` makes the patches finer.
+
+        Raises:
+            UserError: If the last layer does not attend to the whole image, patch by patch.
+        """
+        self._need_backbone()
+        batches = list(self._reader(image, 1))
+        if len(batches) > 1:
+            raise UserError(f'token_picture draws one image, {len(batches)} were given')
+        plain = isinstance(self.backbone, VisionTransformer)
+        if not plain or self.backbone.blocks[-1].window_size:
+            raise UserError(
+                f'{self.title}: the last layer does not attend to the whole image, patch by patch; '
+                'token_picture needs a plain vision transformer'
+            )
+        features = self.features(batches[0], pool='map')[0]  # [C, rows, columns]
+        attention = self.attention(batches[0])[0]  # [heads, prefix+N, prefix+N]
+        prefix, places = self.backbone.num_prefix_tokens, tuple(features.shape[1:])
+        rows = attention[:, 0, prefix:] if prefix else attention.mean(1)
+        pixels = batches[0][0] * self._reader.std + self._reader.mean
+        picture = pixels.clamp(0, 255).round().byte().permute(1, 2, 0).cpu().numpy()
+        return draw_tokens(picture, features, rows.unflatten(1, places))
 
     @torch.no_grad()
     def logits(self, images: Any, batch_size: int = 32) -> Tensor:

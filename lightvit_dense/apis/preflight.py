@@ -10,6 +10,7 @@ from mmengine.config import Config
 from lightvit_dense.apis.config_keys import find_registered
 from lightvit_dense.apis.configs import load_config, name_of, prepare_work_dir
 from lightvit_dense.apis.extra_tests import choose_extras
+from lightvit_dense.checkpoints.packaged import fetch_advice
 from lightvit_dense.errors import UserError
 from lightvit_dense.utils.shipped import locate
 
@@ -60,7 +61,8 @@ def find_assets(
     # Testing takes all weights from the checkpoint it is given.
     for node, key in _mappings(cfg.get('model'), 'model') if mode == 'train' else ():
         if isinstance(node.get('checkpoint'), str):
-            found.append(Asset(node['checkpoint'], f'{key}.checkpoint', 'checkpoint'))
+            path = node['checkpoint']
+            found.append(Asset(path, f'{key}.checkpoint', 'checkpoint', fetch_advice(path)))
     if cfg.get('load_from'):
         key = '--resume' if cfg.get('resume') else 'load_from'
         found.append(Asset(str(cfg.load_from), key, 'checkpoint'))

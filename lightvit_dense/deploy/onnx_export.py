@@ -7,7 +7,6 @@ size of the image; the size of the batch stays open where asked for.
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import UserError
+from ..utils.environment import import_onnx
 
 
 @dataclass(frozen=True)
@@ -36,15 +36,6 @@ def _outputs(found: Any) -> tuple[Tensor, ...]:
     )
 
 
-def _import(name: str) -> Any:
-    try:
-        return import_module(name)
-    except ImportError as error:
-        raise UserError(
-            f'{name} is not installed; ONNX needs it: pip install onnx onnxruntime'
-        ) from error
-
-
 @torch.no_grad()
 def export_onnx(
     model: nn.Module,
@@ -64,7 +55,7 @@ def export_onnx(
         dynamic_batch: Whether the file takes any number of images; if not, B of them.
         opset: Version of ONNX's operators; fused attention needs 14.
     """
-    _import('onnx')
+    import_onnx('onnx')
     if model.training:
         raise ValueError('only a model in evaluation mode can be exported: call model.eval()')
     count = len(_outputs(model(images)))
@@ -102,7 +93,7 @@ def export_onnx(
 
 def add_metadata(path: str | Path, about: Mapping[str, str]) -> None:
     """Write names and values into an ONNX file; ``session.get_modelmeta()`` reads them."""
-    onnx = _import('onnx')
+    onnx = import_onnx('onnx')
     model = onnx.load(str(path))
     onnx.helper.set_model_props(model, dict(about))
     onnx.save(model, str(path))
@@ -110,7 +101,7 @@ def add_metadata(path: str | Path, about: Mapping[str, str]) -> None:
 
 def onnx_session(path: str | Path, threads: int | None = None) -> Any:
     """Open an ONNX file with ONNX Runtime on the CPU; ``threads`` are those of an operator."""
-    runtime = _import('onnxruntime')
+    runtime = import_onnx('onnxruntime')
     if not Path(path).is_file():
         raise UserError(f'{path}: no such ONNX file; write it with export_onnx first')
     options = runtime.SessionOptions()

@@ -6,10 +6,13 @@ import platform
 import shutil
 import time
 from collections.abc import Callable
-from importlib import metadata
+from importlib import import_module, metadata
 from pathlib import Path
+from typing import Any
 
 import torch
+
+from lightvit_dense.errors import UserError
 
 from .memory import peak_resident_mb
 
@@ -128,3 +131,13 @@ def environment() -> dict[str, object]:
         except metadata.PackageNotFoundError:
             continue
     return {**hardware(), 'system': platform.platform(), 'versions': versions}
+
+
+def import_onnx(name: str) -> Any:
+    """Import onnx or onnxruntime; a ``UserError`` says how to get them."""
+    try:
+        return import_module(name)
+    except ImportError as error:
+        raise UserError(
+            f'{name} is not installed; ONNX needs it: pip install onnx onnxruntime'
+        ) from error

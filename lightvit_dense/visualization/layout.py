@@ -99,6 +99,16 @@ def side_by_side(
     return np.concatenate([row, legend(entries, row.shape[1])])
 
 
+def stacked(pictures: Mapping[str, Image]) -> Image:
+    """Set pictures with their titles one below the other, at the left."""
+    width = max(picture.shape[1] for picture in pictures.values())
+    lines = [titled(picture, title) for title, picture in pictures.items()]
+    free = [((0, 0), (0, width - line.shape[1]), (0, 0)) for line in lines]
+    return np.concatenate(
+        [np.pad(x, space, constant_values=255) for x, space in zip(lines, free, strict=True)]
+    )
+
+
 def read_image(path: str | Path) -> Image:
     """Read an image file as RGB."""
     image = cv2.imread(str(path), cv2.IMREAD_COLOR)

@@ -15,6 +15,7 @@ import lightvit_dense  # noqa: F401
 from lightvit_dense.models import SEED
 from lightvit_dense.models.pretraining.contrast import info_nce
 from lightvit_dense.models.pretraining.self_distillation import DINOLoss
+from lightvit_dense.models.pretraining.standardization import HeadStandardizer
 from tests.helpers.models import vit
 from tests.helpers.two_rank_worker import run
 
@@ -42,7 +43,7 @@ def share(x: Tensor, ranks: int) -> Tensor:
 
 
 def losses(ranks: int) -> dict[str, Tensor]:
-    """Compute the losses on this rank's share: values, gradients, centre, queue."""
+    """Compute the losses on this rank's share: values, gradients, centre, queue, statistics."""
     generator = torch.Generator().manual_seed(1)
     queries, keys, *outputs = torch.randn(7, 6, 9, generator=generator)
     mine = share(queries, ranks).clone().requires_grad_()
@@ -56,6 +57,9 @@ def losses(ranks: int) -> dict[str, Tensor]:
     seed = SEED(VIT, {'type': 'lightvit_dense.EmbeddingTeacher', 'backbone': VIT}, queue_size=8)
     for batch in torch.randn(3, 6, 3, 16, 16, generator=generator):  # the queue goes round twice
         followed = seed(share(batch, ranks), mode='loss')['loss_similarity']
+    standardizer = HeadStandardizer(3)
+    for batch in torch.randn(2, 6, 3, 4, 4, generator=generator):
+        standard = standardizer(share(batch, ranks))
     return {
         'contrast': contrast.detach(),
         'gradient': mine.grad / ranks,
@@ -63,6 +67,8 @@ def losses(ranks: int) -> dict[str, Tensor]:
         'center': dino.center,
         'seed': followed.detach(),
         'queue': seed.queue,
+        'standard': standard,
+        'sums': standardizer.sums,
     }
 
 

@@ -15,6 +15,7 @@ from lightvit_dense import apis
 from lightvit_dense.checkpoints import CheckpointError, save_backbone
 from lightvit_dense.errors import UserError
 from lightvit_dense.registry import MODELS
+from lightvit_dense.visualization import heat_map, pca_colors
 from tests.helpers.models import hiera, vit
 from tests.helpers.small_dense import build, classifier_config, picture
 
@@ -433,3 +434,34 @@ def test_convolutional_networks_have_no_tokens(tmp_path):
     message = r'lightvit_dense\.TimmBackbone has no tokens .*build_model'
     with pytest.raises(UserError, match=message):
         load(save(tmp_path / 'seed.pth', torch.nn.Linear(1, 1), cfg))
+
+
+@pytest.mark.parametrize('cls_token', [True, False])
+def test_a_picture_of_tokens_shows_image_components_and_heads(tmp_path, cls_token):
+    torch.manual_seed(0)
+    backbone = MODELS.build(dict(VIT, cls_token=cls_token))
+    save_backbone(backbone, tmp_path / 'vit.safetensors', {})
+    model = lightvit_dense.load(tmp_path / 'vit.safetensors', image_size=64)
+    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    found = model.token_picture(image)
+    assert found.shape == (64, 4 * 68 - 4, 3)  # with two heads
+    parts = [found[:, 68 * i : 68 * i + 64] for i in range(4)]
+    normalised = model._reader(image, 1)
+    seen = next(normalised)[0] * model._reader.std + model._reader.mean
+    np.testing.assert_allclose(parts[0].transpose(2, 0, 1), seen, atol=0.51)
+    features = model.features(image, pool='map')[0]
+    np.testing.assert_array_equal(parts[1][::8, ::8], pca_colors(features))
+    attention = model.attention(image)[0]
+    rows = attention[:, 0, 1:] if cls_token else attention.mean(1)
+    for part, row in zip(parts[2:], rows, strict=True):
+        np.testing.assert_array_equal(part[::8, ::8], heat_map(row.reshape(8, 8)))
+
+
+def test_pictures_of_tokens_need_a_plain_transformer_and_one_image(tmp_path):
+    save_backbone(MODELS.build(HIERA), tmp_path / 'hiera.safetensors', {})
+    save_backbone(MODELS.build(VIT), tmp_path / 'vit.safetensors', {})
+    image = np.zeros((64, 64, 3), np.uint8)
+    with pytest.raises(UserError, match='needs a plain vision transformer'):
+        lightvit_dense.load(tmp_path / 'hiera.safetensors').token_picture(image)
+    with pytest.raises(UserError, match='draws one image, 2 were given'):
+        lightvit_dense.load(tmp_path / 'vit.safetensors').token_picture([image, image])

@@ -525,17 +525,17 @@ def test_dinos_last_layer_waits_its_temperature_rises_and_its_teacher_is_exporte
     assert meta['module'] == 'momentum_backbone'
 
 
-def test_pretrainers_of_two_views_are_the_same_on_two_ranks(tmp_path, run_ranks) -> None:
-    """MoCo-v3's keys, SEED's queue, DINO's centre and the training."""
+def test_what_pretrainers_share_is_the_same_on_two_ranks(tmp_path, run_ranks) -> None:
+    """MoCo-v3's keys, SEED's queue, DINO's centre, a teacher's statistics and the training."""
     run_ranks(two_ranks.__file__, 'pytorch', tmp_path)
     first, second = (torch.load(tmp_path / f'rank_{rank}.pt') for rank in range(2))
     alone = two_ranks.losses(1)
     for name in ('contrast', 'dino', 'seed'):
         torch.testing.assert_close((first[name] + second[name]) / 2, alone[name])
         assert not torch.equal(first[name], second[name])
-    both = torch.cat([first['gradient'], second['gradient']])
-    torch.testing.assert_close(both, alone['gradient'])
-    for name in ('center', 'queue'):
+    for name in ('gradient', 'standard'):
+        torch.testing.assert_close(torch.cat([first[name], second[name]]), alone[name])
+    for name in ('center', 'queue', 'sums'):
         assert torch.equal(first[name], second[name])
         torch.testing.assert_close(first[name], alone[name])
 

@@ -1,5 +1,6 @@
 """Distillation as a component: decoupling, options, alignment, values against straight lines."""
 
+import functools
 import itertools
 from typing import Any
 
@@ -11,6 +12,7 @@ from lightvit_dense.models import MAE
 from lightvit_dense.models.layers import Attention, QueryKeyBlock
 from lightvit_dense.models.pretraining import distillation
 from lightvit_dense.models.pretraining.distillation import attention_r2
+from lightvit_dense.models.pretraining.standardization import HeadStandardizer
 from lightvit_dense.models.pretraining.teacher import TeacherInput
 from tests.helpers.models import NORMALISER, distiller, reached, vit
 
@@ -91,6 +93,66 @@ def test_softmax_maps_are_an_option() -> None:
     student, teacher = (x.softmax(-1) for x in maps_of(model, 2))
     expected = (mixed(model, student) - teacher).square().mean()
     torch.testing.assert_close(model.loss(IMAGE, noise=NOISE)['loss_distill'], expected)
+
+
+def standardized(decouple: bool) -> MAE:
+    """Build a small D-MAE or D²-MAE with the target that knows no scale."""
+    build = decoupled if decouple else functools.partial(distilled, pairs=[(4, 3)])
+    return build(target='standardized')
+
+
+@pytest.mark.parametrize('decouple', [False, True])
+def test_standardized_targets_have_mean_0_and_deviation_1_over_all_that_was_seen(
+    decouple: bool,
+) -> None:
+    model, teacher = standardized(decouple), []
+    for image in (IMAGE, IMAGE.flip(0) * 2 + 1):
+        loss = model.loss(image, noise=NOISE)['loss_distill']
+        teacher.append(model.distiller.teacher.attention_logits(image, (3,), KEPT)[3])
+    encoding = model.encode(image, KEPT)
+    mapped = mixed(model, model.distiller.student_logits(encoding)[5 if decouple else 4])
+    expected = 0.0
+    for head in range(6):
+        seen = torch.cat([x[:, head].flatten() for x in teacher])
+        target = (teacher[1][:, head] - seen.mean()) / seen.std(correction=0)
+        expected = expected + (mapped[:, head] - target).square().mean() / 6
+    torch.testing.assert_close(loss, expected)
+
+
+def test_the_scale_of_a_teacher_does_not_matter_to_standardized_targets() -> None:
+    losses = {}
+    for scale in (1, 3):
+        for target in ('logits', 'standardized'):
+            model = distilled(pairs=[(4, 3)], target=target)
+            qkv = model.distiller.teacher.blocks[2].attn.qkv
+            qkv.weight.data[:96] *= scale
+            qkv.bias.data[:96] *= scale
+            model.distiller.head_maps[0].weight.data.zero_()
+            losses[target, scale] = model.loss(IMAGE, noise=NOISE)['loss_distill'].item()
+    assert losses['logits', 3] == pytest.approx(81 * losses['logits', 1], rel=1e-4)
+    # A student that says nothing has a loss of 1.
+    assert losses['standardized', 1] == pytest.approx(1, rel=1e-5)
+    assert losses['standardized', 3] == pytest.approx(1, rel=1e-5)
+
+
+def test_statistics_of_the_teacher_are_in_the_checkpoint() -> None:
+    whole, other = standardized(False), standardized(False)
+    with pytest.raises(RuntimeError, match='no statistics of the teacher yet: load a checkpoint'):
+        other.eval().loss(IMAGE, noise=NOISE)
+    whole.loss(IMAGE, noise=NOISE)
+    state = whole.state_dict()
+    assert {n for n in state if 'standard' in n} == {'distiller.standardizers.0.sums'}
+    other.train().load_state_dict(state)
+    losses = [m.loss(2 * IMAGE, noise=NOISE)['loss_distill'] for m in (whole, other)]
+    assert torch.equal(*losses)
+    seen = whole.state_dict()['distiller.standardizers.0.sums'].clone()
+    whole.eval().loss(IMAGE, noise=NOISE)  # evaluation adds nothing
+    assert torch.equal(whole.distiller.standardizers[0].sums, seen)
+
+
+def test_a_head_that_is_constant_is_standardized_to_0() -> None:
+    logits = torch.tensor([0.0, 1e-3, 3.3, 1e6]).view(1, 4, 1, 1).expand(2, 4, 5, 5)
+    assert HeadStandardizer(4)(logits).abs().max() < 1e-3
 
 
 def test_head_maps_can_be_shared_or_left_out() -> None:

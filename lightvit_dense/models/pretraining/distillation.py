@@ -13,6 +13,7 @@ from ...registry import MODELS
 from ..backbones import Encoding
 from .alignment import align_logits, align_tokens, check_alignment, norm_after, resolve_pairs
 from .precision import at_least_fp32
+from .standardization import HeadStandardizer
 from .teacher import HiddenTeacher, TeacherInput
 
 
@@ -33,7 +34,10 @@ class AttentionDistiller(HiddenTeacher):
         teacher: Config of the teacher's backbone; its ``init_cfg`` names the checkpoint.
         pairs: (student layer, teacher layer), 1-based, or 'all' to pair all by relative depth.
         loss_weight: α of the paper; a plain attribute, so that hooks can schedule it.
-        target: 'logits' before the softmax (the papers') or 'softmax' for the maps after it.
+        target: 'logits' before the softmax (the papers'), 'standardized' for the same on a scale
+            that is the same for all teachers (:class:`HeadStandardizer`; the student follows them
+            as they are, so that the loss starts near the number of pairs), or 'softmax' for the
+            maps after it.
         head_map: 'per_pair' for one M a pair, 'shared' for one M for all, 'identity' for none
             (which needs equal numbers of heads).
         tokens: Which tokens are compared: 'all' (both sides must have the same prefix tokens),
@@ -61,7 +65,7 @@ class AttentionDistiller(HiddenTeacher):
     ) -> None:
         super().__init__(MODELS.build(teacher), init_cfg)
         for name, value, known in (
-            ('target', target, ('logits', 'softmax')),
+            ('target', target, ('logits', 'standardized', 'softmax')),
             ('head_map', head_map, ('per_pair', 'shared', 'identity')),
             ('tokens', tokens, ('all', 'class', 'patches')),
         ):
@@ -75,6 +79,7 @@ class AttentionDistiller(HiddenTeacher):
         self._teacher_input = teacher_input or {}
         self.pairs: list[tuple[int, int]] = []
         self.head_maps = nn.ModuleList()
+        self.standardizers = nn.ModuleList()
         self.hidden_maps = nn.ModuleList()
         self.query_key_block: Any = None
         # A tuple hides norms, which belong to student and teacher.
@@ -141,6 +146,8 @@ class AttentionDistiller(HiddenTeacher):
             self.head_maps.append(nn.Conv2d(*heads[0], 1, bias=False))
         else:
             self.head_maps.extend(nn.Conv2d(ours, theirs, 1, bias=False) for ours, theirs in heads)
+        if self.target == 'standardized':
+            self.standardizers.extend(HeadStandardizer(theirs) for _, theirs in heads)
         self.hidden_maps.extend(
             nn.Linear(student.width_of(ours), self.teacher.width_of(theirs), bias=False)
             for ours, theirs in self.hidden_pairs
@@ -188,6 +195,8 @@ class AttentionDistiller(HiddenTeacher):
             for index, (ours, theirs) in enumerate(self.pairs):
                 mapped = self._map(self._aligned(student[ours], self._prefix), index)
                 target = self._aligned(teacher.logits[theirs], self.teacher.num_prefix_tokens)
+                if self.standardizers:
+                    target = self.standardizers[index](target)
                 terms.append(F.mse_loss(mapped, target))
             losses['loss_distill'] = self.loss_weight * torch.stack(terms).sum()
             terms = []
@@ -205,7 +214,7 @@ class AttentionDistiller(HiddenTeacher):
 
     def _aligned(self, logits: Tensor, prefix: int) -> Tensor:
         logits = at_least_fp32(align_logits(logits, prefix, self.tokens))
-        return logits if self.target == 'logits' else logits.softmax(-1)
+        return logits.softmax(-1) if self.target == 'softmax' else logits
 
     def _map(self, attention: Tensor, index: int) -> Tensor:
         """Map student heads to teacher heads: [B, heads, ..., K] -> [B, teacher heads, ..., K]."""
