@@ -33,7 +33,7 @@ def test_numbers_and_page_of_what_make_demo_runs(demo):
     results = json.loads((folder / 'results.json').read_text())
     cells = {(run['task'], run['init']): run for run in results['runs'] if run['kind'] == 'cell'}
     assert {cell['state'] for cell in cells.values()} == {'measured'}
-    for init in ('scratch', 'dmae'):
+    for init in ('scratch', 'mae', 'dmae'):
         detection = cells['detection', init]['metrics']
         for key in ('bbox_mAP', 'bbox_mAP_50', 'segm_mAP', 'segm_mAP_50'):
             assert 0 <= detection[f'coco/{key}'] <= 1
@@ -49,22 +49,21 @@ def test_numbers_and_page_of_what_make_demo_runs(demo):
     assert 'Smoke run' in printed
     assert (folder / 'data/toyworld').is_dir()  # little data is not where the real belongs
     # Progress is readable without a terminal.
-    assert re.search(r'^\[1/15\] Toy world: .*^\[15/15\] .* left', printed, re.M | re.S)
+    assert re.search(r'^\[1/20\] Toy world: .*^\[20/20\] .* left', printed, re.M | re.S)
     assert '\x1b' not in printed
 
 
-def test_all_three_started_from_the_student(demo):
+def test_tasks_start_from_what_is_pretrained_and_what_is_shipped(demo):
     folder, _ = demo
-    checkpoint = folder / 'pretrain_dmae/backbone.safetensors'
-    assert checkpoint.is_file()
-    option = f'model.backbone.init_cfg.checkpoint={checkpoint}'
+    exported = folder / 'pretrain_mae/backbone.safetensors'
+    assert exported.is_file()
+    weights = dict(mae=exported, dmae='dmae-dinov2_toyworld')
     for task in ('detection', 'segmentation', 'tracking'):
-        scratch, dmae = (
-            json.loads((folder / f'{task}_{init}_seed-0/stage.json').read_text())['command']
-            for init in ('scratch', 'dmae')
-        )
-        assert option in dmae
-        assert not any('checkpoint=' in word for word in scratch)
+        for init in ('scratch', 'mae', 'dmae'):
+            stage = json.loads((folder / f'{task}_{init}_seed-0/stage.json').read_text())
+            found = [word for word in stage['command'] if 'checkpoint=' in word]
+            key = 'model.backbone.init_cfg.checkpoint'
+            assert found == ([f'{key}={weights[init]}'] if init in weights else [])
 
 
 def test_second_call_does_nothing_twice_and_a_lost_stage_is_repeated(demo):
@@ -73,5 +72,5 @@ def test_second_call_does_nothing_twice_and_a_lost_stage_is_repeated(demo):
     shutil.rmtree(folder / 'segmentation_scratch_seed-0_test')
     (folder / 'report.html').unlink()
     again = run_demo(folder)
-    assert '13 of 15 runs were done before' in again
+    assert '18 of 20 runs were done before' in again
     assert (folder / 'report.html').is_file()
