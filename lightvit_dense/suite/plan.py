@@ -261,7 +261,7 @@ def try_weights(plan: SuitePlan) -> None:
                 f'{len(model.blocks)} blocks of {cell.config}'
             )
         if path is not None and '://' not in path:
-            load_backbone(model, plan.root / path, verbose=False)
+            load_backbone(model, plan.root / locate(path), verbose=False)
 
 
 def data_root() -> Path:
