@@ -108,7 +108,8 @@ def diary(folder: Path) -> list[list[str]]:
 
 
 def test_ten_kills_change_no_weight_and_leave_nothing_torn(tmp_path) -> None:
-    environment = {**os.environ, 'OMP_NUM_THREADS': '1', 'MKL_NUM_THREADS': '1'}
+    environment = os.environ | dict.fromkeys(('OMP_NUM_THREADS', 'MKL_NUM_THREADS'), '1')
+    environment['TEST_PROCESS_SECONDS'] = '400'  # eleven trainings
     command = [sys.executable, WORKER, tmp_path, str(SEED)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
