@@ -300,8 +300,9 @@ def _explain(error: ValidationError, values: Mapping[str, Any]) -> str:
     *place, last = map(str, found['loc'])
     where = '.'.join(place) or 'the file'
     if found['type'] == 'missing':
-        others = [n for n in values[place[0]] if n != place[1]] if len(place) == 2 else []
-        return f'{where} lacks {last!r}.{did_you_mean(place[-1], others) if others else ""}'
+        entry = len(place) == 2 and place[0] in PARTS
+        others = [name for name in values[place[0]] if name != place[1]] if entry else []
+        return f'{where} lacks {last!r}.{did_you_mean(place[-1], others) if entry else ""}'
     if found['type'] == unknown:
         kinds: dict[str, Any] = dict(zip(PARTS, ENTRIES, strict=True), sweep=Sweep)
         kind = Metric if 'metrics' in place else kinds[place[0]] if place else Suite
