@@ -37,14 +37,14 @@ MENU: dict[str, tuple[str, ...]] = {
         'docs/checkpoints.md',
         'docs/engine.md',
     ),
-    'Study': ('docs/suite.md', 'docs/analyses.md'),
+    'Experiments': ('docs/suite.md', 'docs/analyses.md'),
     'Results': (
         'docs/model_zoo.md',
         'docs/papers.md',
         'docs/limits.md',
         'docs/small_scale_study.md',
     ),
-    'Build on it': ('docs/extending.md', 'docs/architecture.md', 'CONTRIBUTING.md'),
+    'Development': ('docs/extending.md', 'docs/architecture.md', 'CONTRIBUTING.md'),
     'History': ('CHANGELOG.md',),
 }
 """The site's menu: section -> documents of the repository."""

@@ -31,7 +31,8 @@ prepare = dict(
     dinov2=dict(
         title='DINOv2-S',
         tool='tools/model_converters/fetch_teacher.py',
-        options=dict(name='dinov2-small'),
+        args=['dinov2-small'],
+        options=dict(out='{data}/checkpoints'),
         outputs=['checkpoints/vit_small_patch14_dinov2.lvd142m.safetensors'],
     ),
 )

@@ -42,7 +42,7 @@ class TimmWeights:
             state = convert(state, module) if convert else state
             missing, unexpected = module.load_state_dict(state, strict=self.with_head)
         except (RuntimeError, KeyError, AssertionError) as error:
-            raise CheckpointError(f'{what}: {error}') from error
+            raise CheckpointError(f'{what}: {_shortened(error)}') from error
         foreign = [key for key in unexpected if not key.startswith(HEADS)]
         if missing or foreign:
             raise CheckpointError(
@@ -50,6 +50,12 @@ class TimmWeights:
                 'Name the model that the file was made for'
             )
         print_log(f'Loaded {self.checkpoint} into {self.name}: {len(state)} tensors', 'current')
+
+
+def _shortened(error: Exception) -> str:
+    """Return the first mismatches of torch's list, which has a line for every tensor."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    return ' '.join(lines[:3]) + (f' ({len(lines) - 3} more)' if len(lines) > 3 else '')
 
 
 @WEIGHT_INITIALIZERS.register_module()
@@ -78,7 +84,7 @@ class EmbeddingWeights:
                     raise RuntimeError(f'it lacks {", ".join(start + n for n in lacking[:5])}')
         except RuntimeError as error:
             raise CheckpointError(
-                f'{self.checkpoint}: does not fit the teacher: {error}. Name the network and the '
-                "head ('mocov2' or 'swav') that the file was made for"
+                f'{self.checkpoint}: does not fit the teacher: {_shortened(error)}. Name the '
+                "network and the head ('mocov2' or 'swav') that the file was made for"
             ) from error
         print_log(f'Loaded {self.checkpoint} into the teacher', 'current')

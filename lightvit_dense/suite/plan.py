@@ -107,7 +107,7 @@ class SuitePlan:
     def _prepare(self, prepare: Prepare) -> None:
         """Add a tool that makes data."""
         options = {**prepare.options, **(prepare.smoke if self.smoke else {})}
-        command = [sys.executable, prepare.tool, *self._words(options)]
+        command = [sys.executable, prepare.tool, *prepare.args, *self._words(options)]
         version = pkgutil.resolve_name(prepare.version) if prepare.version else None
         name, outputs = f'prepare_{prepare.name}', [self.data_root / p for p in prepare.outputs]
         key = content_key(command[1:], version)

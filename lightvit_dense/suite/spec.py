@@ -44,6 +44,7 @@ class Prepare:
     name: str
     tool: str
     title: str = ''
+    args: Sequence[str] = ()  # what the tool takes without a name
     options: Mapping[str, Any] = field(default_factory=dict)  # ``{data}`` is the root of the data
     smoke: Mapping[str, Any] = field(default_factory=dict)  # options of a smoke run
     outputs: Sequence[str] = ()  # files below the root of the data that it must leave
@@ -289,17 +290,20 @@ def _validate(content: Mapping[str, Any], path: Path) -> Suite:
     try:
         return TypeAdapter(Suite).validate_python(values)
     except ValidationError as error:
-        raise UserError(f'suite {path}: {_explain(error)}') from error
+        raise UserError(f'suite {path}: {_explain(error, values)}') from error
 
 
-def _explain(error: ValidationError) -> str:
-    """Return the first mistake: its place, what is wrong, what there is instead."""
-    found = error.errors()[0]
+def _explain(error: ValidationError, values: Mapping[str, Any]) -> str:
+    """Return one mistake, an unknown key first: its place, what is wrong, what there is instead."""
+    unknown = 'unexpected_keyword_argument'
+    found = min(error.errors(), key=lambda item: item['type'] != unknown)
     *place, last = map(str, found['loc'])
     where = '.'.join(place) or 'the file'
     if found['type'] == 'missing':
-        return f'{where} lacks {last!r}'
-    if found['type'] == 'unexpected_keyword_argument':
+        entry = len(place) == 2 and place[0] in PARTS
+        others = [name for name in values[place[0]] if name != place[1]] if entry else []
+        return f'{where} lacks {last!r}.{did_you_mean(place[-1], others) if entry else ""}'
+    if found['type'] == unknown:
         kinds: dict[str, Any] = dict(zip(PARTS, ENTRIES, strict=True), sweep=Sweep)
         kind = Metric if 'metrics' in place else kinds[place[0]] if place else Suite
         own = {'series', 'value', 'text', 'path', *(['name'] if place else [])}

@@ -31,7 +31,10 @@ def find_logs(path: str | Path) -> list[Path]:
     """Return the logs of a work directory, or one ``scalars.json`` itself; refuse none."""
     files = [Path(path)] if Path(path).is_file() else find_scalars(path)
     if not files:
-        raise UserError(f'{path}: no vis_data/scalars.json below it; give a work directory')
+        raise UserError(
+            f'{path}: no vis_data/scalars.json below it; give a work directory of a run that has '
+            'logged something'
+        )
     return files
 
 

