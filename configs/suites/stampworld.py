@@ -46,14 +46,14 @@ def pretraining(title, config, iters, needs=()):
     warmup = {'param_scheduler.warmup': iters // 10}
     return dict(
         title=f'{title}, {iters}',
-        config=f'{_folder}/{config}.py',
+        config=f'{_folder}/stamps_{config}.py',
         options={'train_cfg.max_iters': iters} | warmup,
         needs=dict(needs),
     )
 
 
 pretrains = dict(
-    supervised=dict(title='supervised', config=f'{_folder}/deit.py'),
+    supervised=dict(title='supervised', config=f'{_folder}/stamps_deit.py'),
     teacher=pretraining('MAE, teacher', 'mae_teacher', 800),
     mae=pretraining('MAE', 'mae', 800),
     dmae=pretraining('D-MAE', 'dmae', 800, _teacher),
@@ -79,7 +79,8 @@ def task(title, stem, metrics, iters, options, more=None, **other):
     return dict(
         title=title,
         configs=dict(
-            scratch=f'{_folder}/{stem}_scratch.py', default=f'{_folder}/{stem}_finetune.py'
+            scratch=f'{_folder}/stamps_{stem}_scratch.py',
+            default=f'{_folder}/stamps_{stem}_finetune.py',
         ),
         options=options | (more or {}),
         metrics=metrics,

@@ -2,7 +2,7 @@
 
 What      `configs/toyworld/dmae_dinov2.py` with the stamp world's images.
 Source    Ours.
-Run       tools/train.py configs/stampworld/dmae_dinov2.py
+Run       tools/train.py configs/stampworld/stamps_dmae_dinov2.py
 """
 
 _base_ = '../_base_/tasks/toyworld_dmae_dinov2.py'

@@ -3,7 +3,7 @@
 What      `configs/toyworld/vit_scratch.py` with nine kinds and the stamp world's portraits.
           Validation shows strangers.
 Source    Ours.
-Run       tools/train.py configs/stampworld/vit_scratch.py
+Run       tools/train.py configs/stampworld/stamps_vit_scratch.py
 """
 
 _base_ = '../_base_/tasks/toyworld_vit.py'

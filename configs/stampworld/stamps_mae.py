@@ -2,7 +2,7 @@
 
 What      `configs/toyworld/mae_student.py` with the stamp world's images.
 Source    Ours.
-Run       tools/train.py configs/stampworld/mae.py
+Run       tools/train.py configs/stampworld/stamps_mae.py
 """
 
 _base_ = '../_base_/tasks/toyworld_mae.py'

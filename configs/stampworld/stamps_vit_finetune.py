@@ -1,8 +1,8 @@
 """Classification on a tenth of the stamp world's labels, from a pre-trained backbone.
 
-What      `vit_scratch.py` with the backbone of `mae.py` or another.
+What      `stamps_vit_scratch.py` with the backbone of `stamps_mae.py` or another.
 Source    Ours.
-Run       tools/train.py configs/stampworld/vit_finetune.py \
+Run       tools/train.py configs/stampworld/stamps_vit_finetune.py \
           --cfg-options model.backbone.init_cfg.checkpoint=FILE
 """
 
@@ -14,7 +14,7 @@ model = dict(
     backbone=dict(
         init_cfg=dict(
             type='lightvit_dense.PretrainedBackbone',
-            checkpoint='work_dirs/mae/backbone.safetensors',
+            checkpoint='work_dirs/stamps_mae/backbone.safetensors',
         ),
     ),
     head=dict(num_classes=num_classes),

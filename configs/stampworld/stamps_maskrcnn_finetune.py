@@ -1,8 +1,8 @@
 """Mask R-CNN on the stamp world, from a pre-trained backbone.
 
-What      `maskrcnn_scratch.py` with the backbone of `mae.py` or another.
+What      `stamps_maskrcnn_scratch.py` with the backbone of `stamps_mae.py` or another.
 Source    Ours.
-Run       tools/train.py configs/stampworld/maskrcnn_finetune.py \
+Run       tools/train.py configs/stampworld/stamps_maskrcnn_finetune.py \
           --cfg-options model.backbone.init_cfg.checkpoint=FILE
 """
 
@@ -12,7 +12,7 @@ model = dict(
     backbone=dict(
         init_cfg=dict(
             type='lightvit_dense.PretrainedBackbone',
-            checkpoint='work_dirs/mae/backbone.safetensors',
+            checkpoint='work_dirs/stamps_mae/backbone.safetensors',
         ),
     ),
 )

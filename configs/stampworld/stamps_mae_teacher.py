@@ -2,7 +2,7 @@
 
 What      `configs/toyworld/mae_teacher.py` with the stamp world's images.
 Source    Ours.
-Run       tools/train.py configs/stampworld/mae_teacher.py
+Run       tools/train.py configs/stampworld/stamps_mae_teacher.py
 """
 
 _base_ = '../_base_/tasks/toyworld_mae.py'

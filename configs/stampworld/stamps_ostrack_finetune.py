@@ -1,8 +1,8 @@
 """A small one-stream tracker on the stamp world's videos, from a pre-trained backbone.
 
-What      `ostrack_scratch.py` with the backbone of `mae.py` or another.
+What      `stamps_ostrack_scratch.py` with the backbone of `stamps_mae.py` or another.
 Source    Ours.
-Run       tools/train.py configs/stampworld/ostrack_finetune.py \
+Run       tools/train.py configs/stampworld/stamps_ostrack_finetune.py \
           --cfg-options model.backbone.init_cfg.checkpoint=FILE
 """
 
@@ -12,7 +12,7 @@ model = dict(
     backbone=dict(
         init_cfg=dict(
             type='lightvit_dense.PretrainedBackbone',
-            checkpoint='work_dirs/mae/backbone.safetensors',
+            checkpoint='work_dirs/stamps_mae/backbone.safetensors',
         ),
     ),
 )

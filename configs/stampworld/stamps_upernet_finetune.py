@@ -1,8 +1,8 @@
 """UperNet on the stamp world, from a pre-trained backbone.
 
-What      `upernet_scratch.py` with the backbone of `mae.py` or another.
+What      `stamps_upernet_scratch.py` with the backbone of `stamps_mae.py` or another.
 Source    Ours.
-Run       tools/train.py configs/stampworld/upernet_finetune.py \
+Run       tools/train.py configs/stampworld/stamps_upernet_finetune.py \
           --cfg-options model.backbone.init_cfg.checkpoint=FILE
 """
 
@@ -12,7 +12,7 @@ model = dict(
     backbone=dict(
         init_cfg=dict(
             type='lightvit_dense.PretrainedBackbone',
-            checkpoint='work_dirs/mae/backbone.safetensors',
+            checkpoint='work_dirs/stamps_mae/backbone.safetensors',
         ),
     ),
 )

@@ -3,7 +3,7 @@
 What      `configs/toyworld/deit.py` with the student's depth, nine kinds and the stamp world's
           portraits. Validation shows strangers.
 Source    Ours.
-Run       tools/train.py configs/stampworld/deit.py
+Run       tools/train.py configs/stampworld/stamps_deit.py
 """
 
 _base_ = '../toyworld/deit.py'
