@@ -66,7 +66,7 @@ def blocks(root: Path) -> dict[str, str]:
         if not name.startswith(('_base_', 'suites', '.')):
             found[f'zoo.{name}'] = zoo_table(root, sorted(folder.glob('*.py')), parts)
     found['zoo.transfer'] = transfer_table()
-    found['results'] = headline_table(*suites['toyworld'])
+    found['results'] = headline_table(*suites['demo'])
     return found
 
 
@@ -163,8 +163,8 @@ def headline_table(results: Results, table: Table) -> str:
             printed = [published(init, *figure)[:1] for figure in figures]
             row.append(' / '.join(f'{c.value:.1f}' for cells in printed for c in cells) or DASH)
         for column in columns:
-            there = init in table.inits
-            row.append(table.cell(init, column).show(column) if there else f'*{NOT_RUN}*')
+            shown = table.cell(init, column).show(column) if init in table.inits else DASH
+            row.append(f'*{NOT_RUN}*' if shown == DASH else shown)
         rows.append(row)
     return to_markdown(header, rows)
 
