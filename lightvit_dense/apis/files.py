@@ -84,7 +84,7 @@ def find_config(name: str) -> Path:
         raise UserError(
             f'{name!r} is no file, and there is no folder configs/ to look it up in: it is not '
             'part of an installed package. Work in a checkout of the source, or give the files: '
-            "load('CHECKPOINT', config='CONFIG.py')"
+            f"load('CHECKPOINT', config='CONFIG.py').{did_you_mean(name, shipped_weights())}"
         )
     known = set(shipped_weights())
     for folder in reversed(folders.values()):
