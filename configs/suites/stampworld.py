@@ -7,7 +7,7 @@ What      From scratch, supervised, MAE, D-MAE (teacher of the same world, and D
           the portraits to classify. MAE and D-MAE from DINOv2-S for 200, 800 and 3200 iterations.
 Source    Ours; the recipes are those of configs/toyworld, shorter.
 Data      tools/dataset_converters/make_toyworld.py --objects stamps, made by the suite.
-Cost      Five hours of two CPU cores; DINOv2-S takes two seconds an iteration.
+Cost      Not run. Five hours of two CPU cores, estimated; DINOv2-S takes two seconds an iteration.
 Run       tools/run_benchmark.py configs/suites/stampworld.py --jobs 2
 """
 
