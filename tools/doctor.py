@@ -7,9 +7,11 @@ Example:
 """
 
 import argparse
+import logging
 import os
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from importlib import metadata
 from typing import Any
@@ -74,10 +76,15 @@ def machine(device: Any) -> Iterator[Row]:
 def attempt(what: str, call: Callable[[], Any], worst: str = FAILS) -> Row:
     """Try something, which fails by an exception or by a value that is not finite or not true."""
     began = time.perf_counter()
+    logging.disable(logging.WARNING)  # every parameter's learning rate
     try:
-        found = call()
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            found = call()
     except Exception as error:
         return worst, what, f'{type(error).__name__}: {error}'.splitlines()[0]
+    finally:
+        logging.disable(logging.NOTSET)
     if not found or found != found or abs(found) == float('inf'):
         return worst, what, f'computes something wrong: {found}'
     told = 'right' if found is True else f'loss {found:.2f}'
