@@ -1,9 +1,11 @@
 """Packaging of lightvit_dense and tracking."""
 
 import re
+import shutil
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
 
@@ -14,6 +16,22 @@ def read_version() -> str:
     return re.search(r"^__version__ = '([^']+)'", text, re.M).group(1)  # type: ignore[union-attr]
 
 
+class BuildWithConfigs(build_py):
+    """Copies configs and tools to where OpenMMLab's packages have them, ``.mim`` in the package."""
+
+    def run(self) -> None:
+        super().run()
+        if self.editable_mode:  # a clone has its own
+            return
+        target = Path(self.build_lib, 'lightvit_dense', '.mim')
+        shutil.rmtree(target, ignore_errors=True)
+        for name in ('configs', 'tools'):
+            shutil.copytree(ROOT / name, target / name, ignore=shutil.ignore_patterns(*NOT_SHIPPED))
+        shutil.copy2(ROOT / 'model-index.yml', target)
+
+
+# What needs a clone.
+NOT_SHIPPED = ('__pycache__', 'build_docs.py', 'docs_roles.py', 'mkdocs.yml', 'setup_env.sh')
 INSTALL = [
     'torch>=2.6',
     'torchvision',
@@ -27,6 +45,7 @@ INSTALL = [
     'faster-coco-eval>=1.8',
     'pycocotools>=2.0.8',
     'numpy>=1.26',
+    'packaging',
     'pillow',
     'matplotlib',
     'rich',
@@ -83,6 +102,8 @@ setup(
         ],
         'tracking.datasets.published': ['*.txt'],
     },
+    cmdclass={'build_py': BuildWithConfigs},
+    entry_points={'console_scripts': ['lightvit = lightvit_dense.cli:main']},
     python_requires='>=3.10',
     install_requires=INSTALL,
     extras_require=EXTRAS,

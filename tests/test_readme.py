@@ -34,6 +34,7 @@ from lightvit_dense.engine.options import DEFAULTS
 from lightvit_dense.errors import UserError
 from lightvit_dense.suite.executors import device_slots
 from lightvit_dense.suite.spec import read_suite
+from lightvit_dense.utils.home import tools
 from tests.helpers.photos import photo
 from tests.helpers.small_dense import write_film
 
@@ -218,7 +219,7 @@ HANDLERS: dict[str, Callable[[list[str], Reader], object]] = {
     PYTHON + r'tools/train\.py ': train,
     PYTHON + r'tools/test\.py ': test_tool,
     PYTHON + r'tools/dataset_converters/\w+\.py': parse_tool,
-    PYTHON + r'tools/((benchmark|analysis_tools)/\w+|build_docs|infer)\.py': parse_tool,
+    PYTHON + r'tools/((benchmark|analysis_tools)/\w+|build_docs|doctor|infer)\.py': parse_tool,
     PYTHON + r'tools/(deploy/export_onnx|model_converters/\w+)\.py ': parse_tool,
     PYTHON + r'tools/run_benchmark\.py ': run_benchmark,
     PYTHON + r'-m pytest': lambda words, _: [(ROOT / word).resolve(True) for word in words[3:]],
@@ -230,9 +231,23 @@ HANDLERS: dict[str, Callable[[list[str], Reader], object]] = {
 }
 
 
+def words_of(line: str) -> list[str]:
+    """Return the words of a command; one of ``lightvit`` as that of the tool behind it."""
+    words = shlex.split(line, comments=True)
+    if words[0] != 'lightvit':
+        return words
+    if '--gpus' in words:
+        place = words.index('--gpus')
+        assert int(words[place + 1]) > 0
+        del words[place : place + 2]
+    file = tools()[words[1]].relative_to(ROOT)
+    module = '.'.join(file.with_suffix('').parts)
+    return ['python', *(['-m', module] if 'tracking' in module else [str(file)]), *words[2:]]
+
+
 @pytest.mark.parametrize('line', COMMANDS)
 def test_command(line: str, reader: Reader) -> None:
-    words = shlex.split(line, comments=True)
+    words = words_of(line)
     plain = ' '.join(words)
     taken = [handler for pattern, handler in HANDLERS.items() if re.match(pattern, plain)]
     assert len(taken) == 1, f'{len(taken)} handlers take this command: {plain}'
@@ -240,7 +255,7 @@ def test_command(line: str, reader: Reader) -> None:
 
 
 def test_every_handler_has_a_command() -> None:
-    plain = [' '.join(shlex.split(param.values[0], comments=True)) for param in COMMANDS]
+    plain = [' '.join(words_of(param.values[0])) for param in COMMANDS]
     for pattern in HANDLERS:
         assert any(re.match(pattern, line) for line in plain), pattern
 

@@ -30,8 +30,9 @@ from lightvit_dense.suite.executors import LocalExecutor, SlurmExecutor, SlurmOp
 from lightvit_dense.suite.plan import SuitePlan, data_root, try_weights
 from lightvit_dense.suite.runner import Executor, run_suite, status_line
 from lightvit_dense.suite.spec import read_suite
+from lightvit_dense.utils.home import find_file, workplace
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = workplace()
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -40,7 +41,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add('suite', type=Path, help='suite file')
+    add('suite', type=Path, help="suite file, or the name of one of ours, such as 'demo'")
     add('--work-dir', type=Path, help='default: work_dirs/suites/<name>')
     add('--data-root', type=Path, help='default: $LIGHTVIT_DATA, or data')
     add('--inits', nargs='+', metavar='NAME', help='default: all')
@@ -86,7 +87,7 @@ def read_config(path: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """Read a config with overrides, checked as ``tools/train.py`` checks them."""
     from lightvit_dense import apis
 
-    return apis.load_config(ROOT / path, options).to_dict()
+    return apis.load_config(find_file(path, ROOT), options).to_dict()
 
 
 def make_plan(args: argparse.Namespace) -> SuitePlan:
@@ -131,7 +132,8 @@ def write_results(plan: SuitePlan) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Run the tool; return its exit status."""
     args = parse_args(argv)
-    args.suite = args.suite.resolve()
+    if args.suite.is_file():
+        args.suite = args.suite.resolve()
     args.work_dir = args.work_dir and args.work_dir.resolve()
     args.data_root = args.data_root and args.data_root.resolve()
     os.environ.setdefault('LIGHTVIT_DATA', str(ROOT / 'data'))

@@ -14,6 +14,7 @@ from mmengine.runner.base_loop import BaseLoop
 
 import lightvit_dense.checkpoints  # noqa: F401  makes mmengine's loading of checkpoints safe
 from lightvit_dense.apis.config_keys import check_keys, check_options
+from lightvit_dense.apis.files import find_config
 from lightvit_dense.compat import init_distributed
 from lightvit_dense.errors import UserError, user_errors
 
@@ -23,7 +24,12 @@ _UNREADABLE = (SyntaxError, OSError, ImportError, LookupError, NameError, TypeEr
 def load_config(
     config: str | Path | Config, cfg_options: Mapping[str, Any] | None = None
 ) -> Config:
-    """Read a config file (or copy a config), override values by dotted key, and check its keys.
+    """Read a config, override values by dotted key, and check its keys.
+
+    Args:
+        config: A file, the name of a config of ours such as 'coco/maskrcnn_dmae_tiny', or a config,
+            which is copied.
+        cfg_options: Values by dotted key.
 
     Raises:
         UserError: When the file is missing or no config, or a key is misspelt.
@@ -33,9 +39,7 @@ def load_config(
     else:
         path = Path(config)
         if not path.is_file():
-            siblings = ', '.join(sorted(file.name for file in path.parent.glob('*.py')))
-            nearby = f'; {path.parent} has {siblings}' if siblings else ''
-            raise UserError(f'config {path} does not exist{nearby}')
+            path = _find(path)
         try:
             cfg = Config.fromfile(path)
         except _UNREADABLE as error:
@@ -50,6 +54,16 @@ def load_config(
             raise UserError(f'--cfg-options: {error.args[0]}') from error
     check_keys(cfg)
     return cfg
+
+
+def _find(path: Path) -> Path:
+    """Return the config of ours that a name stands for, such as 'coco/maskrcnn_dmae_tiny'."""
+    try:
+        return find_config(str(path))
+    except UserError as error:
+        siblings = ', '.join(sorted(file.name for file in path.parent.glob('*.py')))
+        nearby = f'; {path.parent} has {siblings}' if siblings else ''
+        raise UserError(f'config {path} does not exist{nearby}; {error}') from None
 
 
 def name_of(cfg: Config) -> str:

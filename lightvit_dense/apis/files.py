@@ -5,8 +5,8 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import lightvit_dense
 from lightvit_dense.errors import UserError, did_you_mean
+from lightvit_dense.utils.home import home
 from lightvit_dense.utils.shipped import locate, shipped_weights
 
 ENVIRONMENT = 'LIGHTVIT_CHECKPOINTS'
@@ -72,20 +72,13 @@ def in_folder(folder: Path) -> list[Path]:
 
 
 def find_config(name: str) -> Path:
-    """Find a config by the end of its path, in ``configs/`` here, then in the source code's."""
+    """Find a config by the end of its path, in ``configs/`` here, then in the package's."""
     wanted = Path(name.removesuffix('.py')).as_posix().removeprefix('configs/')
-    source = Path(lightvit_dense.__file__).resolve().parents[1] / 'configs'
     folders = {
         folder.resolve(): folder
-        for folder in (source, Path('configs'))
+        for folder in (home() / 'configs', Path('configs'))
         if (folder / '_base_').is_dir()
     }
-    if not folders:
-        raise UserError(
-            f'{name!r} is no file, and there is no folder configs/ to look it up in: it is not '
-            'part of an installed package. Work in a checkout of the source, or give the files: '
-            f"load('CHECKPOINT', config='CONFIG.py').{did_you_mean(name, shipped_weights())}"
-        )
     known = set(shipped_weights())
     for folder in reversed(folders.values()):
         paths = {

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lightvit_dense.errors import UserError, did_you_mean
+from lightvit_dense.utils.home import find_file
 from lightvit_dense.utils.io import sha256
 from lightvit_dense.utils.shipped import locate
 
@@ -40,7 +41,7 @@ class SuitePlan:
 
     suite: Suite
     work_dir: Path  # of all runs and results
-    root: Path  # of the repository; configs are relative to it
+    root: Path  # folder of the runs; configs and tools are relative to it, or the package's
     data_root: Path
     read_config: ReadConfig
     gpus: int = 0  # of one run; 0 for the CPU, more than one start that many processes
@@ -104,13 +105,18 @@ class SuitePlan:
             ]
         return words
 
+    def _file(self, path: str) -> str:
+        """Return a file as the runs find it: by its path below the root, or in the package."""
+        found = find_file(path, self.root)
+        return path if found == self.root / path else str(found)
+
     def _prepare(self, prepare: Prepare) -> None:
         """Add a tool that makes data."""
         options = {**prepare.options, **(prepare.smoke if self.smoke else {})}
-        command = [sys.executable, prepare.tool, *prepare.args, *self._words(options)]
+        command = [sys.executable, self._file(prepare.tool), *prepare.args, *self._words(options)]
         version = pkgutil.resolve_name(prepare.version) if prepare.version else None
         name, outputs = f'prepare_{prepare.name}', [self.data_root / p for p in prepare.outputs]
-        key = content_key(command[1:], version)
+        key = content_key([prepare.tool, *command[2:]], version)
         self._add(name, prepare.title, key, command, outputs=outputs, group=name)
 
     def _pretraining(self, pretrain: Pretrain) -> None:
@@ -147,7 +153,8 @@ class SuitePlan:
         if test:
             folder = self.work_dir / test
             own = {k: str(v).replace('{folder}', str(folder)) for k, v in task.test_options.items()}
-            words = [*self._launch('tools/test.py'), config, str(self.stages[name].outputs[0])]
+            words = [*self._launch('tools/test.py'), self._file(config)]
+            words += [str(self.stages[name].outputs[0])]
             words += ['--work-dir', str(folder), '--json', str(folder / METRICS)]
             self._add(
                 test,
@@ -182,7 +189,7 @@ class SuitePlan:
             options |= few_iterations(base, SMOKE_ITERATIONS)
         self.configs[name] = full = self.read_config(config, options)
         folder = self.work_dir / name
-        words = [*self._launch('tools/train.py'), config, '--work-dir', str(folder)]
+        words = [*self._launch('tools/train.py'), self._file(config), '--work-dir', str(folder)]
         self._add(
             name,
             title,
@@ -212,7 +219,7 @@ class SuitePlan:
         images = Path(analysis.images)
         images = images if images.is_absolute() else self.data_root / images
         name = f'analysis_{analysis.name}'
-        command = [sys.executable, f'tools/analysis_tools/{analysis.tool}.py']
+        command = [sys.executable, self._file(f'tools/analysis_tools/{analysis.tool}.py')]
         if analysis.tool in ('cka', 'attention_agreement'):
             command += [word for config, checkpoint, _ in models for word in (config, checkpoint)]
             command += ['--titles', *(title for *_, title in models)]
@@ -225,6 +232,7 @@ class SuitePlan:
 
     def _launch(self, tool: str) -> list[str]:
         """Return the words that start a tool: itself, or one process a GPU."""
+        tool = self._file(tool)
         if self.gpus < 2:
             return [sys.executable, tool]
         if self.launcher == 'slurm':

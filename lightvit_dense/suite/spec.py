@@ -13,6 +13,7 @@ from pydantic.dataclasses import dataclass
 from typing_extensions import NotRequired, TypedDict
 
 from lightvit_dense.errors import UserError, did_you_mean, require_known
+from lightvit_dense.utils.home import find_file, home
 from lightvit_dense.utils.shipped import locate
 
 from .findings import check_findings
@@ -216,7 +217,7 @@ def read_suite(
     """Read and check a suite file; raise UserError at the first mistake, with its place.
 
     Args:
-        path: A Python config.
+        path: A Python config, or the name of a suite of ours, such as 'demo'.
         root: Folder that the paths in it are relative to.
         inits: Names of the initialisations to take; all by default.
         tasks: Names of the tasks to take; all by default.
@@ -226,11 +227,15 @@ def read_suite(
     from mmengine.config import Config
 
     path = Path(path)
+    suites = home() / 'configs/suites'
     if not path.is_file():
-        folders = [path.parent, Path(root) / 'configs/suites']
+        path = next((f for f in suites.glob('*.py') if f.stem == str(path)), find_file(path))
+    if not path.is_file():
+        folders = [path.parent, suites]
         folder = next((f for f in folders if any(f.glob('*.py'))), folders[0])
         known = ', '.join(sorted(other.name for other in folder.glob('*.py'))) or 'no'
-        raise UserError(f'suite {path} does not exist; {folder} has {known}')
+        hint = did_you_mean(path.stem, (other.stem for other in suites.glob('*.py')))
+        raise UserError(f'suite {path} does not exist; {folder} has {known}.{hint}')
     try:
         content = Config.fromfile(path).to_dict()
     except (SyntaxError, OSError, LookupError, NameError, TypeError, ValueError) as error:
@@ -379,7 +384,7 @@ def _check(suite: Suite, root: Path, chosen: Sequence[str]) -> None:
     for task in suite.tasks.values():
         files |= {f'tasks.{task.name}.configs.{n}': c for n, c in task.configs.items()}
     for where, file in files.items():
-        path = root / file
+        path = find_file(file, root)
         if not path.is_file():
             hint = did_you_mean(path.name, (other.name for other in path.parent.glob('*.py')))
             raise UserError(f'{where}: {path} does not exist.{hint}')

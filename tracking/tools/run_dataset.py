@@ -25,9 +25,7 @@ from .options import add_backend, check_positive, show_progress
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
     description = 'Track all test sequences of a config; what is done already is kept'
-    parser = argparse.ArgumentParser(
-        'python -m tracking.tools.run_dataset', description=description
-    )
+    parser = argparse.ArgumentParser(description=description)
     add = parser.add_argument
     add('config', help='config file')
     add('checkpoint', help='checkpoint file')

@@ -35,9 +35,7 @@ from .options import add_backend, check_positive, show_progress
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
     description = 'Follow a target through a video or a folder of frames'
-    parser = argparse.ArgumentParser(
-        'python -m tracking.tools.track_video', description=description
-    )
+    parser = argparse.ArgumentParser(description=description)
     add = parser.add_argument
     add('video', help='video file, or folder of frames')
     add('--config', required=True, help='config of the tracker')
