@@ -146,19 +146,16 @@ def test_files_of_one_name_stay_apart(tmp_path: Path) -> None:
         save(tmp_path / 'in' / file, seed)
     write_film(tmp_path / 'a.avi', 3)
     pictures = list(Sources([tmp_path / 'in', tmp_path / 'a.avi'], recursive=True))
-    colors = [(index, 0, 0) for index in range(256)]
-    with ResultWriter(tmp_path / 'out', [f'c{i}' for i in range(256)], colors) as writer:
+    names, colors = tuple('abcdefghijk'), [RED] * 11
+    with ResultWriter(tmp_path / 'out', names, colors) as writer:
         for seed, one in enumerate(pictures):
             label_map = np.full(one.pixels.shape[:2], seed, np.uint8)
-            names = tuple(f'c{i}' for i in range(256))
             about = (one.name, *one.pixels.shape[:2], one.path, one.frame)
             writer.write(one, Segmentation(*about, label_map=label_map, names=names))
     entries = json.loads((tmp_path / 'out' / 'images.json').read_text())
-    ids = ['1', 1, 'a', 'a.png', 'a/1', 'b/1', 'b/a.b', 'c/001']
-    frames = [f'a-2/00000{number}' for number in range(3)]
-    assert [entry['id'] for entry in entries] == [
-        1 if i == '1' else '1' if i == 1 else i for i in ids
-    ] + frames
+    frames = [f'a.avi/00000{number}' for number in range(3)]
+    ids = [1, '1', 'a/1', 'a', 'a.png', 'b/1', 'b/a.b', 'c/001', *frames]
+    assert [entry['id'] for entry in entries] == ids
     assert [Path(entry['file_name']) for entry in entries[:8]] == sorted(tmp_path.glob('in/**/*.*'))
     for seed, one in enumerate(pictures):
         labels = np.asarray(Image.open(tmp_path / 'out' / 'labels' / f'{one.name}.png'))

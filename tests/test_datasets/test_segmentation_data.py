@@ -11,7 +11,7 @@ from mmengine.registry import TRANSFORMS
 from PIL import Image
 
 from lightvit_dense.datasets import DatasetError, LoadSegmentationMap
-from lightvit_dense.datasets.segmentation import SegmentationDataset
+from lightvit_dense.datasets.segmentation.base import SegmentationDataset
 from lightvit_dense.datasets.transforms.segmentation import read_label_map
 from tests.helpers import data_sets, toy_world
 from tests.helpers.data_sets import batches
