@@ -10,6 +10,8 @@ The rules:
 * ``--cfg-options`` may set what the config already has. A key it does not have must be a known
   top-level key, an argument of the class that the enclosing dict's ``type`` names, or a key of such
   a section. In any other dict a new key is accepted unless it nearly spells one that is there.
+* A value of ``--cfg-options`` may not replace one of another kind that alone can be read there: a
+  number of such a section by a word, a typed dict by a single value, anything by nothing.
 """
 
 import copy

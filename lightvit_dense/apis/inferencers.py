@@ -131,7 +131,7 @@ class Inferencer:
                     found = self._step(self._collate([prepared[i] for i in group]))
                 samples.update(zip(group, found, strict=True))
             results = [self._read(samples[i], picture) for i, (picture, _) in enumerate(batch)]
-        except (RuntimeError, ValueError, MemoryError) as error:
+        except Exception as error:  # whatever it is, the other pictures are not lost
             if on_error is None:
                 raise
             if len(batch) > 1:

@@ -8,7 +8,6 @@ import argparse
 import ast
 import math
 import re
-from collections.abc import Sequence
 from typing import Any
 
 _WORDS = {'true': True, 'false': False, 'inf': math.inf, '-inf': -math.inf, 'nan': math.nan}
@@ -19,16 +18,10 @@ _QUOTE_IT = 'a string that is to hold brackets or quotes stands in quotes, KEY="
 class OptionsAction(argparse.Action):
     """Collects ``KEY=VALUE`` words in a dict; the last value of a key counts."""
 
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: str | Sequence[Any] | None,
-        option_string: str | None = None,
-    ) -> None:
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None) -> None:
         """Add the words of one option."""
         try:
-            found = dict(map(parse_option, values or ()))
+            found = dict(map(parse_option, values))
         except ValueError as error:
             raise argparse.ArgumentError(self, str(error)) from error
         setattr(namespace, self.dest, {**(getattr(namespace, self.dest) or {}), **found})

@@ -136,12 +136,12 @@ class ResultWriter:
 
     def _paint(self, picture: Picture, result: Result) -> None:
         painted = draw_result(picture.pixels, result, self._colors)
-        painted = rescale(painted, min(1, _JPEG_SIDE / max(painted.shape[:2])))
         if picture.frame is not None:
             self._frame_writer(picture).write(cv2.cvtColor(painted, cv2.COLOR_RGB2BGR))
             return
         path = self.folder / 'pictures' / f'{picture.name}.jpg'
         path.parent.mkdir(parents=True, exist_ok=True)
+        painted = rescale(painted, min(1, _JPEG_SIDE / max(painted.shape[:2])))
         Image.fromarray(painted).save(path, quality=92)
 
     def _frame_writer(self, picture: Picture) -> cv2.VideoWriter:
