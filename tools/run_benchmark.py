@@ -21,7 +21,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import DictAction
 from mmengine.logging import MMLogger
 
 from lightvit_dense.errors import run_tool
@@ -31,6 +30,7 @@ from lightvit_dense.suite.plan import SuitePlan, data_root, try_weights
 from lightvit_dense.suite.runner import Executor, run_suite, status_line
 from lightvit_dense.suite.spec import read_suite
 from lightvit_dense.utils.home import find_file, workplace
+from lightvit_dense.utils.option_values import OptionsAction
 
 ROOT = workplace()
 
@@ -50,7 +50,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=OptionsAction,
         metavar='KEY=VALUE',
         help='values of the suite file, such as inits.mae.checkpoint=FILE or, for all of a kind, '
         'tasks.*.options.train_dataloader.dataset.fraction=0.1',
@@ -70,7 +70,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add('--nodes', type=int, default=1, metavar='N', help='of a run; they share out its GPUs')
     add('--cpus-per-task', type=int, metavar='N', help='cores of a process')
     add('--array-parallelism', type=int, default=0, metavar='N', help='N runs of a kind at a time')
-    add('--slurm-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='for sbatch')
+    add('--slurm-options', nargs='+', action=OptionsAction, metavar='KEY=VALUE', help='for sbatch')
     args = parser.parse_args(argv)
     if args.gpus_per_job is None:
         args.gpus_per_job = int(args.executor == 'local')

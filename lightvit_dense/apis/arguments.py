@@ -3,10 +3,9 @@
 import argparse
 import os
 
-from mmengine.config import DictAction
-
 from lightvit_dense.apis.tta import SCALES
 from lightvit_dense.errors import UserError
+from lightvit_dense.utils.option_values import OptionsAction
 
 
 def make_parser(doc: str | None) -> argparse.ArgumentParser:
@@ -20,7 +19,7 @@ def add_cfg_options(
 ) -> None:
     """Add ``--cfg-options``."""
     parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help=text
+        '--cfg-options', nargs='+', action=OptionsAction, metavar='KEY=VALUE', help=text
     )
 
 

@@ -10,14 +10,18 @@ The rules:
 * ``--cfg-options`` may set what the config already has. A key it does not have must be a known
   top-level key, an argument of the class that the enclosing dict's ``type`` names, or a key of such
   a section. In any other dict a new key is accepted unless it nearly spells one that is there.
+* A value of ``--cfg-options`` may not replace one of another kind that alone can be read there: a
+  number of such a section by a word, a typed dict by a single value, anything by nothing.
 """
 
+import copy
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from types import NoneType
 from typing import Any
 
 import mmengine.registry
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from mmengine.registry import Registry
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner, TestLoop, ValLoop
@@ -144,13 +148,45 @@ def _check_section(section: str, value: Mapping, known: Iterable[str]) -> None:
             raise UserError(f'config key {section}.{key} is not known.{did_you_mean(key, known)}')
 
 
-def check_options(cfg: Config, options: Iterable[str]) -> None:
-    """Check that the dotted keys of ``--cfg-options`` are in a config; see the rules above."""
-    for dotted in options:
-        _check_option(cfg, dotted)
+def check_options(cfg: Config, options: Mapping[str, Any]) -> None:
+    """Check the dotted keys of ``--cfg-options``, and their values; see the rules above."""
+    for dotted, value in options.items():
+        below = [key for key in options if key.startswith(f'{dotted}.')]
+        if below and not isinstance(value, Mapping):
+            raise UserError(
+                f'--cfg-options {below[0]}: {dotted}={value!r} is given too, which has nothing '
+                'below it; leave out one of them'
+            )
+        _check_option(cfg, dotted, value)
 
 
-def _check_option(cfg: Config, dotted: str) -> None:
+def merge_options(cfg: Config, options: Mapping[str, Any]) -> None:
+    """Override values of a config by dotted keys, in place.
+
+    A dict is merged into one that is there, unless it holds ``_delete_=True``.
+    """
+    for dotted in sorted(options, key=lambda key: key.count('.')):
+        first, *parts = dotted.split('.')
+        cfg[first] = _replaced(cfg.get(first), parts, options[dotted])
+
+
+def _replaced(old: Any, parts: Sequence[str], value: Any) -> Any:
+    """Return ``old``, copied as far as needed, with another value at a place in it."""
+    if parts and isinstance(old, (list, tuple)):
+        items = list(old)
+        items[int(parts[0])] = _replaced(items[int(parts[0])], parts[1:], value)
+        return type(old)(items)
+    if parts:
+        kept = old or {}
+        return ConfigDict({**kept, parts[0]: _replaced(kept.get(parts[0]), parts[1:], value)})
+    if not isinstance(value, Mapping):
+        return ConfigDict(value=copy.deepcopy(value)).value  # dicts in lists become ConfigDicts
+    kept = old if isinstance(old, Mapping) and not value.get('_delete_') else {}
+    new = {k: _replaced(kept.get(k), (), v) for k, v in value.items() if k != '_delete_'}
+    return ConfigDict({**kept, **new})
+
+
+def _check_option(cfg: Config, dotted: str, value: Any) -> None:
     node: Any = cfg
     parts = dotted.split('.')
     for depth, part in enumerate(parts):
@@ -163,16 +199,41 @@ def _check_option(cfg: Config, dotted: str) -> None:
                 )
             node = node[int(part)]
         elif not isinstance(node, (Mapping, Config)):
-            if node is None:
+            if node is None and parts[0] == 'engine':
                 return
+            hint = f'; give {place}=dict(type=..., {part}=...)' if node is None else ''
             raise UserError(
-                f'--cfg-options {dotted}: {place} is {node!r}, which has nothing below it'
+                f'--cfg-options {dotted}: {place} is {node!r}, which has nothing below it{hint}'
             )
         elif part in node:
             node = node[part]
         else:
             _check_new_key(cfg, node, dotted, place, part)
             return
+    _check_value(cfg, dotted, node, value)
+
+
+def _check_value(cfg: Config, dotted: str, old: Any, value: Any) -> None:
+    """Check a value that takes the place of another one."""
+    if value == '' and not isinstance(old, (str, NoneType)):
+        raise UserError(
+            f'--cfg-options {dotted}: the value is empty, where the config has {old!r}; write None '
+            'for none'
+        )
+    place, _, key = dotted.rpartition('.')
+    number = isinstance(old, (int, float)) and not isinstance(old, bool) and key != 'loss_scale'
+    if number and isinstance(value, str) and place in {*SECTIONS, 'optim_wrapper.optimizer'}:
+        raise UserError(f'--cfg-options {dotted}: {value!r} is no number; the config has {old!r}')
+    if not isinstance(old, Mapping):
+        return
+    if isinstance(value, (str, int, float)) and ('type' in old or dotted in SECTIONS):
+        raise UserError(
+            f'--cfg-options {dotted}: is a dict in the config, not {value!r}; give '
+            f'{dotted}=dict(...), {dotted}=None, or a key such as {dotted}.{next(iter(old))}'
+        )
+    same = isinstance(value, Mapping) and value.get('type', old.get('type')) == old.get('type')
+    for key in value if same and not value.get('_delete_') else ():
+        _check_option(cfg, f'{dotted}.{key}', value[key])
 
 
 def _check_new_key(cfg: Config, node: Any, dotted: str, place: str, part: str) -> None:

@@ -1,6 +1,7 @@
 """Read a config, make it ready for the Runner, and build that."""
 
 import copy
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,10 +14,12 @@ from mmengine.runner import Runner
 from mmengine.runner.base_loop import BaseLoop
 
 import lightvit_dense.checkpoints  # noqa: F401  makes mmengine's loading of checkpoints safe
-from lightvit_dense.apis.config_keys import check_keys, check_options
+from lightvit_dense.apis.config_keys import check_keys, check_options, merge_options
 from lightvit_dense.apis.files import find_config
-from lightvit_dense.compat import init_distributed
+from lightvit_dense.compat import config_environment, init_distributed
 from lightvit_dense.errors import UserError, user_errors
+
+config_environment.install()
 
 _UNREADABLE = (SyntaxError, OSError, ImportError, LookupError, NameError, TypeError, ValueError)
 
@@ -48,11 +51,10 @@ def load_config(
             ) from error
     if cfg_options:
         check_options(cfg, cfg_options)
-        try:
-            cfg.merge_from_dict(dict(cfg_options))
-        except (KeyError, TypeError) as error:
-            raise UserError(f'--cfg-options: {error.args[0]}') from error
+        merge_options(cfg, cfg_options)
     check_keys(cfg)
+    for key in cfg:
+        cfg[key] = _tidied(cfg[key])
     return cfg
 
 
@@ -64,6 +66,21 @@ def _find(path: Path) -> Path:
         siblings = ', '.join(sorted(file.name for file in path.parent.glob('*.py')))
         nearby = f'; {path.parent} has {siblings}' if siblings else ''
         raise UserError(f'config {path} does not exist{nearby}; {error}') from None
+
+
+def _tidied(value: Any) -> Any:
+    """Expand the '~/' of paths; drop what torch refuses of a data loader without workers."""
+    if isinstance(value, str):
+        return os.path.expanduser(value) if value.startswith('~/') else value
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(_tidied, value))
+    if isinstance(value, dict):
+        if value.get('num_workers') == 0:
+            value.pop('persistent_workers', None)
+            value.pop('prefetch_factor', None)
+        for key in value:
+            value[key] = _tidied(value[key])
+    return value
 
 
 def name_of(cfg: Config) -> str:
@@ -85,7 +102,7 @@ def prepare_scope(cfg: Config) -> None:
 def prepare_work_dir(cfg: Config, work_dir: str | Path | None) -> None:
     """Set the work directory: the argument, the config's, or ``work_dirs/<config name>``."""
     if work_dir is not None:
-        cfg.work_dir = str(work_dir)
+        cfg.work_dir = os.path.expanduser(work_dir)
     elif cfg.get('work_dir') is None:
         cfg.work_dir = str(Path('work_dirs') / Path(cfg.filename or 'config').stem)
 

@@ -117,14 +117,32 @@ class Inferencer:
     ) -> Iterator[tuple[Picture, Result]]:
         usable = self._usable(Sources(inputs, recursive, self._prepare.exif), on_error)
         while batch := list(islice(usable, batch_size)):
-            prepared = [ready for _, ready in batch]
-            samples: dict[int, Any] = {}
+            yield from self._look(batch, on_error)
+
+    def _look(
+        self, batch: list[tuple[Picture, dict[str, Any]]], on_error: OnError | None
+    ) -> Iterator[tuple[Picture, Result]]:
+        """Look at pictures together; one by one where that fails, to find the one that does."""
+        prepared = [ready for _, ready in batch]
+        samples: dict[int, Any] = {}
+        try:
             for group in self._groups(prepared):
                 with torch.no_grad():
                     found = self._step(self._collate([prepared[i] for i in group]))
                 samples.update(zip(group, found, strict=True))
-            for i, (picture, _) in enumerate(batch):
-                yield picture, self._read(samples[i], picture)
+            results = [self._read(samples[i], picture) for i, (picture, _) in enumerate(batch)]
+        except Exception as error:  # whatever it is, the other pictures are not lost
+            if on_error is None:
+                raise
+            if len(batch) > 1:
+                for one in batch:
+                    yield from self._look([one], on_error)
+            else:
+                picture = batch[0][0]
+                reason = f'the model fails ({type(error).__name__}: {error})'
+                on_error(Failure(picture.path or picture.name, reason))
+            return
+        yield from zip((picture for picture, _ in batch), results, strict=True)
 
     def _groups(self, prepared: list[dict[str, Any]]) -> list[list[int]]:
         """Return the places of the pictures of a batch that the model takes together."""
@@ -140,7 +158,9 @@ class Inferencer:
                 try:
                     ready = self._prepare(item, number)
                 except PictureError as error:
-                    failure = Failure(item.name, error.reason)
+                    if on_error is None:
+                        raise
+                    failure = Failure(item.path or item.name, error.reason)
                 else:
                     number += 1
                     yield item, ready

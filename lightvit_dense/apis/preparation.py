@@ -4,7 +4,6 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import cv2
 import numpy as np
 from mmengine.config import Config
 from mmengine.dataset import Compose
@@ -71,13 +70,11 @@ class Preparation:
         )
         try:
             packed = self._transforms(given)
-        except (ValueError, cv2.error) as error:
-            if max(size) < 8 * min(size):
-                raise
+        except Exception as error:  # whatever it is, it is about this picture
             raise PictureError(
-                picture.name,
-                f'{size[1]}x{size[0]} pixels are too narrow for the test pipeline: crop the '
-                'picture, or leave it out',
+                picture.path or picture.name,
+                f'the test pipeline fails on {size[1]}x{size[0]} pixels '
+                f'({type(error).__name__}: {error}): crop the picture, or leave it out',
             ) from error
         if packed is None:
             raise PictureError(picture.name, 'a transform of the test pipeline dropped the picture')

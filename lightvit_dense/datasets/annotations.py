@@ -9,6 +9,8 @@ from typing import Any
 
 from mmengine.fileio import get_local_path
 
+from lightvit_dense.utils.io import read_text
+
 from .annotation_masks import check_masks
 from .errors import DatasetError
 
@@ -31,9 +33,8 @@ def _parse(path: str, name: str) -> dict[str, Any]:
         return float(word)
 
     try:
-        with open(path, encoding='utf-8') as file:
-            content = json.load(file, parse_constant=note)
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        content = json.loads(read_text(path), parse_constant=note)
+    except (json.JSONDecodeError, RecursionError) as error:
         raise DatasetError(f'{name}: is not JSON ({error}). {_REMEDY}') from error
     if not isinstance(content, dict):
         kind = type(content).__name__

@@ -7,7 +7,7 @@ restart, nor the number of processes changes what is drawn for a sample.
 
 import math
 import random
-from collections.abc import Iterator, Sized
+from collections.abc import Iterator, Mapping, Sized
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,6 +17,8 @@ from mmengine.dist import get_dist_info, sync_random_seed
 from torch.utils.data import Sampler, get_worker_info
 
 from lightvit_dense.registry import DATA_SAMPLERS
+
+from .text import read_lines
 
 _MASK = (1 << 64) - 1
 
@@ -88,7 +90,16 @@ class SeededItems:
 
     The replacement that mmengine fetches when the pipeline gives None is drawn under it too.
     Plain indices are passed through and draw from the ambient generators.
+
+    ``metainfo=dict(classes=...)`` may be a text file with a name a line.
     """
+
+    @classmethod
+    def _load_metainfo(cls, metainfo: Any = None) -> dict:
+        """Read the names of the classes, where they are a file; mmengine keeps blanks and marks."""
+        if isinstance(metainfo, Mapping) and isinstance(metainfo.get('classes'), str):
+            metainfo = {**metainfo, 'classes': [*read_lines(metainfo['classes'], 'class list')]}
+        return super()._load_metainfo(metainfo)  # type: ignore[misc]
 
     def __getitem__(self, idx: int) -> Any:
         """Return an item."""

@@ -9,6 +9,7 @@ from itertools import groupby
 from .errors import DatasetError
 from .records import Record
 from .storage import FolderStorage, LmdbStorage
+from .text import read_lines
 from .unlabeled import scan_images
 
 
@@ -234,19 +235,6 @@ def check_present(tree: Tree, records: Sequence[Record], path: str) -> None:
             f'{path}: {len(lacking)} of {len(records)} listed images are not in {tree.name}, such '
             f'as {", ".join(lacking[:3])}. Unpack them there, or take them out of the list.'
         )
-
-
-def read_lines(path: str, what: str) -> Iterator[str]:
-    """Yield the lines of a text file, without blank ones and comments (``#``)."""
-    if not os.path.isfile(path):
-        raise DatasetError(f'{path}: this {what} does not exist.')
-    with open(path, encoding='utf-8') as file:
-        try:
-            for line in map(str.strip, file):
-                if line and not line.startswith('#'):
-                    yield line
-        except UnicodeDecodeError as error:
-            raise DatasetError(f'{path}: this {what} is no text ({error}).') from error
 
 
 def _some(names: Sequence[str]) -> str:

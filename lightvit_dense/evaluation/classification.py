@@ -11,6 +11,7 @@ from mmengine.evaluator import BaseMetric
 
 from lightvit_dense.errors import UserError
 from lightvit_dense.registry import METRICS
+from lightvit_dense.utils.io import read_text
 
 _NUMBER = re.compile(r'_(\d{8})\.[A-Za-z]+$')
 
@@ -142,7 +143,7 @@ def read_real(path: str) -> list[frozenset[int]]:
             'google-research/reassessed-imagenet on GitHub.'
         )
     try:
-        content = json.loads(Path(path).read_text(encoding='utf-8'))
+        content = json.loads(read_text(path))
     except ValueError as error:
         raise UserError(f'{path}: is no JSON, or truncated ({error}). Fetch it again.') from error
     if not isinstance(content, list) or not all(_is_labels(entry) for entry in content):

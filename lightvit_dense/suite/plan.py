@@ -1,7 +1,6 @@
 """The runs of a suite: what trains, tests and analyses, with which values, after what."""
 
 import functools
-import os
 import pkgutil
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -9,9 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lightvit_dense.compat.config_environment import read_variable
 from lightvit_dense.errors import UserError, did_you_mean
 from lightvit_dense.utils.home import find_file
 from lightvit_dense.utils.io import sha256
+from lightvit_dense.utils.option_values import format_option
 from lightvit_dense.utils.shipped import locate
 
 from .spec import Analysis, Init, Prepare, Pretrain, Suite, Task
@@ -274,7 +275,7 @@ def try_weights(plan: SuitePlan) -> None:
 
 def data_root() -> Path:
     """Return the root of the data, ``$LIGHTVIT_DATA`` or ``data``."""
-    return Path(os.environ.get('LIGHTVIT_DATA', 'data')).resolve()
+    return Path(read_variable('LIGHTVIT_DATA') or 'data').resolve()
 
 
 def by_place(options: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
@@ -323,5 +324,5 @@ def final_checkpoint(config: Mapping[str, Any]) -> str:
 
 def as_arguments(overrides: Mapping[str, Any]) -> list[str]:
     """Return ``--cfg-options`` with its values, or nothing if there are none."""
-    words = [f'{key}={value}' for key, value in overrides.items()]
+    words = [format_option(key, value) for key, value in overrides.items()]
     return ['--cfg-options', *words] if words else []

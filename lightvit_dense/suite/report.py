@@ -1,7 +1,6 @@
 """A suite's results as one page that fetches nothing, and all its result files."""
 
 import json
-import os
 import pkgutil
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from lightvit_dense.compat.config_environment import read_variable
 from lightvit_dense.errors import UserError
 from lightvit_dense.utils.io import atomic_write
 from lightvit_dense.visualization import data_uri, read_image
@@ -136,7 +136,7 @@ def _draw(picture: Any, results: Results, root: Path) -> list[tuple[str, str]]:
             runs.setdefault(title, run)
     if not runs:
         return [('', f'{picture.title}: nothing is measured that could be shown')]
-    data = Path(os.environ.get('LIGHTVIT_DATA', root / 'data'))
+    data = Path(read_variable('LIGHTVIT_DATA') or root / 'data')
     draw = pkgutil.resolve_name(picture.draw)
     try:
         images = draw(runs, root, data, **picture.options)

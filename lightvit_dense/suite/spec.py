@@ -12,6 +12,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_confi
 from pydantic.dataclasses import dataclass
 from typing_extensions import NotRequired, TypedDict
 
+from lightvit_dense.compat.config_environment import install
 from lightvit_dense.errors import UserError, did_you_mean, require_known
 from lightvit_dense.utils.home import find_file, home
 from lightvit_dense.utils.shipped import locate
@@ -226,6 +227,7 @@ def read_suite(
     """
     from mmengine.config import Config
 
+    install()
     path = Path(path)
     suites = home() / 'configs/suites'
     if not path.is_file():

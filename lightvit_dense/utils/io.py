@@ -1,4 +1,4 @@
-"""Files: written whole or not at all, and their hashes."""
+"""Files: written whole or not at all, read as text whoever wrote them, and their hashes."""
 
 import hashlib
 import json
@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+from lightvit_dense.errors import UserError
 
 
 @contextmanager
@@ -49,6 +51,22 @@ def atomic_write(path: str | os.PathLike, content: bytes) -> None:
     """Write bytes so that the file is whole or absent, see :func:`atomic_path`."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
+
+
+def decode_text(data: bytes, where: str | os.PathLike) -> str:
+    """Decode UTF-8, with a byte order mark or without; the error names the file and the line."""
+    try:
+        return data.decode('utf-8-sig')
+    except UnicodeDecodeError as error:
+        line = data.count(b'\n', 0, error.start) + 1
+        raise UserError(
+            f'{where}, line {line}: is not UTF-8 text ({error.reason}). Save the file as UTF-8.'
+        ) from error
+
+
+def read_text(path: str | os.PathLike) -> str:
+    """Read a text file, see :func:`decode_text`."""
+    return decode_text(Path(path).read_bytes(), path)
 
 
 def sha256(path: str | os.PathLike) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from lightvit_dense.utils.logs import Series
 
+from .fonts import use_fonts
 from .palette import PALETTE
 
 # Drawn in this colour, then replaced by ``currentColor``: axes follow the page's text colour.
@@ -75,6 +76,7 @@ def to_svg(figure: Any) -> str:
 def save_png(figure: Any, path: str | Path, dpi: int = 120) -> None:
     """Write a figure as PNG on white; missing folders are made."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
+    use_fonts(figure)
     figure.savefig(path, format='png', dpi=dpi, facecolor='white')
 
 

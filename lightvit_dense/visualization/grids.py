@@ -15,6 +15,7 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
 from lightvit_dense.errors import UserError
+from lightvit_dense.utils.io import read_text
 
 from .layout import Image, evenly, grid, legend, read_image, rescale
 from .painter import draw_instances, draw_label_map
@@ -36,7 +37,9 @@ def detection_grid(
     are spread evenly over those that show an object; ``width`` is that of a picture in pixels.
     """
     with redirect_stdout(StringIO()):
-        coco = COCO(str(ann_file))
+        coco = COCO()
+        coco.dataset = json.loads(read_text(ann_file))
+        coco.createIndex()
     models = [_read_results(prefix) for prefix in prefixes]
     tiles = []
     for image_id in evenly(sorted(coco.imgToAnns.keys() & coco.imgs.keys()), count):

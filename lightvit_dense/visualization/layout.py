@@ -2,33 +2,24 @@
 
 import base64
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
 import cv2
 import numpy as np
 from PIL import Image as PILImage
-from PIL import ImageDraw, ImageFont
+from PIL import ImageDraw
 
 from lightvit_dense.errors import UserError
 
+from .fonts import FONT_SIZE, typeset
 from .palette import Color
 
 Image = np.ndarray
 """RGB, uint8 [H, W, 3]."""
 INK: Color = (20, 20, 20)
 PAPER: Color = (255, 255, 255)
-FONT_SIZE = 13
 T = TypeVar('T')
-
-
-@lru_cache(maxsize=8)
-def load_font(size: int = FONT_SIZE) -> ImageFont.FreeTypeFont:
-    """Return a font that is always there: matplotlib brings it along."""
-    from matplotlib import font_manager
-
-    return ImageFont.truetype(font_manager.findfont('DejaVu Sans'), size)
 
 
 def evenly(items: Sequence[T], count: int) -> list[T]:
@@ -48,24 +39,26 @@ def rescale(image: Image, scale: float) -> Image:
 def titled(picture: Image, title: str) -> Image:
     """Put a line of text above a picture; what does not fit is cut off."""
     bar = PILImage.new('RGB', (picture.shape[1], FONT_SIZE + 8), PAPER)
-    ImageDraw.Draw(bar).text((5, 2), title, INK, load_font())
+    text, font = typeset(title)
+    ImageDraw.Draw(bar).text((5, 2), text, INK, font)
     return np.concatenate([np.array(bar), picture])
 
 
 def legend(entries: Sequence[tuple[str, Sequence[int] | None]], width: int) -> Image:
     """Draw coloured squares with names in as many lines as they need; no square for colour None."""
-    font, line, gap, margin = load_font(), FONT_SIZE + 7, 12, 5
+    line, gap, margin = FONT_SIZE + 7, 12, 5
     places, x, y = [], margin, 2
-    for text, color in entries:
+    for name, color in entries:
+        text, font = typeset(name)
         indent = 0 if color is None else FONT_SIZE + 4
         needed = indent + round(font.getlength(text))
         if x > margin and x + needed > width - margin:
             x, y = margin, y + line
-        places.append((x, y, indent, text, color))
+        places.append((x, y, indent, text, font, color))
         x += needed + gap
     picture = PILImage.new('RGB', (width, y + line if entries else 0), PAPER)
     pen = ImageDraw.Draw(picture)
-    for left, top, indent, text, color in places:
+    for left, top, indent, text, font, color in places:
         if color is not None:
             square = (left, top + 2, left + FONT_SIZE, top + 2 + FONT_SIZE)
             pen.rectangle(square, fill=tuple(color), outline=INK)

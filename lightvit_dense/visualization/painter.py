@@ -11,7 +11,8 @@ import numpy as np
 from PIL import Image as PILImage
 from PIL import ImageDraw
 
-from .layout import Image, load_font, rescale
+from .fonts import typeset
+from .layout import Image, rescale
 from .palette import Color
 
 _NAMED_RATIO = 0.004  # of the picture: smaller regions get no name
@@ -123,8 +124,9 @@ def write_texts(
     """
     picture = PILImage.fromarray(image)
     pen = ImageDraw.Draw(picture)
-    font = load_font(int(min(28, max(9, 0.022 * max(picture.size)))))
-    for (x, y, text), color in zip(notes, colors, strict=True):
+    size = int(min(28, max(9, 0.022 * max(picture.size))))
+    for (x, y, words), color in zip(notes, colors, strict=True):
+        text, font = typeset(words, size)
         left, top, right, bottom = pen.multiline_textbbox((0, 0), text, font=font)
         width, height = right - left + 4, bottom - top + 2
         x, y = (x, y - height) if above else (x - width / 2, y - height / 2)

@@ -1,5 +1,7 @@
 """Misspelt keys are caught, honest ones are not."""
 
+import os
+
 import pytest
 
 from lightvit_dense import apis
@@ -72,12 +74,65 @@ def test_honest_options_pass(write, options) -> None:
         ('engine.amb', "Did you mean 'amp'"),
         ('default_hooks.checkpoint.intervall', "Did you mean 'interval'"),
         ('model.canvas', r"model\.canvas: 'canvas' is now called 'pad_shape'"),
+        (
+            'model.init_cfg.checkpoint',
+            r'init_cfg is None.*give model.init_cfg=dict\(type=\.\.\., ch',
+        ),
+        ('model.backbone', r'model\.backbone: is a dict in the config, not 1; give model.*\.type'),
+        ('engine', r'give engine=dict\(\.\.\.\), engine=None'),
     ],
 )
 def test_misspelt_and_old_options_are_named(write, key, message) -> None:
     extra = "\nengine = dict(amp=None)\nmodel['type'] = 'lightvit_dense.EncoderDecoder'\n"
+    extra += "model['init_cfg'] = None\n"
     with pytest.raises(UserError, match=message):
         apis.load_config(write(extra=extra), {key: 1})
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        ({'train_cfg.max_epochs': '3x'}, "max_epochs: '3x' is no number; the config has 3"),
+        ({'optim_wrapper.optimizer.lr': ''}, 'the value is empty, where the config has 0.01'),
+        ({'model.backbone': dict(with_pc=True)}, "no 'with_pc' in model.backbone. Did you mean"),
+        ({'model.backbone': None, 'model.backbone.drop': 0.1}, 'model.backbone=None is given too'),
+    ],
+)
+def test_impossible_values_are_named(write, options, message) -> None:
+    with pytest.raises(UserError, match=message):
+        apis.load_config(write(), options)
+
+
+def test_dicts_are_merged_and_items_of_lists_replaced(write) -> None:
+    loader = dict(num_workers=2, persistent_workers=True, prefetch_factor=4)
+    extra = f"""
+engine = dict(ema=None)
+train_dataloader.update({loader})
+optim_wrapper['optimizer']['betas'] = (0.9, 0.99)
+path, paths = '~/x', [dict(a='~/y'), ('~', '~z')]
+"""
+    cfg = apis.load_config(
+        write(extra=extra),
+        {
+            'engine.ema': dict(momentum=0.5),
+            'model.backbone': dict(drop=0.1),
+            'optim_wrapper.optimizer.betas.0': 0.8,
+            'param_scheduler.0': dict(type='ConstantLR', _delete_=True),
+            'custom_hooks': [dict(type='A')],
+            'train_dataloader.num_workers': 0,
+            'model.init_cfg': dict(type='B', a=1),
+            'model.init_cfg.a': 2,
+        },
+    )
+    assert cfg.engine.ema == dict(momentum=0.5)
+    assert (cfg.model.backbone.drop, cfg.optim_wrapper.optimizer.betas) == (0.1, (0.8, 0.99))
+    assert cfg.model.backbone.type == 'lightvit_dense.ToyBackbone'
+    assert cfg.param_scheduler == [dict(type='ConstantLR')]
+    assert cfg.custom_hooks[0].type == 'A'
+    assert cfg.model.init_cfg == dict(type='B', a=2)
+    assert not {'persistent_workers', 'prefetch_factor'} & set(cfg.train_dataloader)
+    home = os.path.expanduser('~')
+    assert (cfg.path, cfg.paths) == (f'{home}/x', [dict(a=f'{home}/y'), ('~', '~z')])
 
 
 def test_constructor_arguments_follow_keyword_arguments_to_parents() -> None:

@@ -1,5 +1,8 @@
 """What inference takes and says of what it cannot take, and how results are painted."""
 
+import json
+import os
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +18,7 @@ from lightvit_dense.apis.inference.results import (
     Segmentation,
 )
 from lightvit_dense.apis.inference.sources import InferenceError, Picture, Sources, check_array
+from lightvit_dense.apis.inference.writer import ResultWriter
 from lightvit_dense.visualization import draw_label_map
 from tests.helpers.small_dense import picture, write_film
 
@@ -94,6 +98,12 @@ def test_what_cannot_be_read_is_named_and_the_rest_goes_on(tmp_path: Path) -> No
     (tmp_path / 'empty.png').write_bytes(b'')
     (tmp_path / 'text.png').write_text('hello')
     (tmp_path / 'none').mkdir()
+    (tmp_path / 'folder.jpg').mkdir()
+    (tmp_path / 'link.jpg').symlink_to(tmp_path / 'gone.jpg')
+    os.mkfifo(tmp_path / 'pipe.jpg')
+    (tmp_path / '._good.jpg').write_bytes(b'of a Mac')
+    header = b'\x00\x00\x00\x0dIHDR' + struct.pack('>IIBBBBB', 10**6, 10**6, 8, 2, 0, 0, 0)
+    (tmp_path / 'huge.png').write_bytes(b'\x89PNG\r\n\x1a\n' + header + b'\0' * 12 + b'IEND')
     (tmp_path / 'film.mp4').write_bytes(b'no film')
     reasons = {
         tmp_path / 'cut.jpg': 'truncated after',
@@ -103,14 +113,54 @@ def test_what_cannot_be_read_is_named_and_the_rest_goes_on(tmp_path: Path) -> No
         tmp_path / 'text.png': 'not an image',
         tmp_path / 'film.mp4': 'not a video',
         'https://example.org/a.jpg': 'download the file',
+        tmp_path / 'huge.png': 'not ',
+        tmp_path / 'link.jpg': 'does not exist',
+        tmp_path / 'pipe.jpg': 'no file of the disk',
+        tmp_path / 'folder.jpg': 'no image in it',
     }
     items = list(Sources([*reasons, np.zeros((2, 2, 3)), good]))
     failures = [item for item in items if isinstance(item, Failure)]
     for failure, reason in zip(failures, [*reasons.values(), 'float64 is no picture'], strict=True):
         assert reason in failure.reason
     assert failures[0].name == str(tmp_path / 'cut.jpg')
-    assert failures[-1].name == 'input 7'
+    assert failures[-1].name == 'input 11'
     assert [item.name for item in items if isinstance(item, Picture)] == ['good']
+    for recursive in (False, True):
+        items = list(Sources(tmp_path, recursive))
+        assert len([item for item in items if isinstance(item, Failure)]) == 6
+        assert [item.name for item in items if isinstance(item, Picture)] == ['good']
+
+
+@pytest.mark.parametrize('mode', ['CMYK', 'L', 'P', 'RGBA', '1'])
+def test_pictures_of_all_kinds_are_read(tmp_path: Path, mode: str) -> None:
+    image = Image.fromarray(picture(8, 10)).convert(mode)
+    image.save(tmp_path / f'a.{"jpg" if mode == "CMYK" else "png"}')
+    (found,) = Sources(tmp_path)
+    assert found.pixels.shape == (8, 10, 3)
+
+
+def test_files_of_one_name_stay_apart(tmp_path: Path) -> None:
+    """Same names in other folders, other endings, other writings of a number."""
+    files = ['1.png', '001.png', 'a.jpg', 'a.png', 'a/1.png', 'b/1.png', 'b/a.b.png', 'c/001.png']
+    for seed, file in enumerate(files):
+        save(tmp_path / 'in' / file, seed)
+    write_film(tmp_path / 'a.avi', 3)
+    pictures = list(Sources([tmp_path / 'in', tmp_path / 'a.avi'], recursive=True))
+    names, colors = tuple('abcdefghijk'), [RED] * 11
+    with ResultWriter(tmp_path / 'out', names, colors) as writer:
+        for seed, one in enumerate(pictures):
+            label_map = np.full(one.pixels.shape[:2], seed, np.uint8)
+            about = (one.name, *one.pixels.shape[:2], one.path, one.frame)
+            writer.write(one, Segmentation(*about, label_map=label_map, names=names))
+    entries = json.loads((tmp_path / 'out' / 'images.json').read_text())
+    frames = [f'a.avi/00000{number}' for number in range(3)]
+    ids = [1, '1', 'a/1', 'a', 'a.png', 'b/1', 'b/a.b', 'c/001', *frames]
+    assert [entry['id'] for entry in entries] == ids
+    assert [Path(entry['file_name']) for entry in entries[:8]] == sorted(tmp_path.glob('in/**/*.*'))
+    for seed, one in enumerate(pictures):
+        labels = np.asarray(Image.open(tmp_path / 'out' / 'labels' / f'{one.name}.png'))
+        assert (labels == seed).all()
+    assert len(list((tmp_path / 'out' / 'pictures').rglob('*.jpg'))) == len(files)
 
 
 def test_frames_of_a_video(tmp_path: Path) -> None:

@@ -183,14 +183,36 @@ def test_wrong_models_and_names_are_refused(detection) -> None:
         detection([picture(8, 8)], pictures=False)
 
 
-def test_pictures_that_cannot_be_resized_are_named_and_the_rest_goes_on(detection) -> None:
-    pictures, failures = [picture(400, 1), picture(40, 30)], []
-    found = list(detection.stream(pictures, on_error=failures.append))
-    assert [(one.height, one.width) for one in found] == [(40, 30)]
-    assert [failure.name for failure in failures] == ['array_000000']
-    assert '1x400 pixels are too narrow' in failures[0].reason
-    with pytest.raises(UserError, match='1x400 pixels are too narrow'):
-        detection(pictures)
+def test_a_narrow_picture_is_one_among_others(detection, tmp_path: Path) -> None:
+    pictures = [picture(400, 1), picture(40, 30), picture(1, 70000)]
+    found = detection(pictures, batch_size=3, out_dir=tmp_path)
+    assert [(one.height, one.width) for one in found] == [(400, 1), (40, 30), (1, 70000)]
+    assert len(list((tmp_path / 'pictures').iterdir())) == 3
+
+
+@pytest.mark.parametrize('place', ['transforms', 'model'])
+def test_pictures_that_fail_are_named_and_the_rest_goes_on(detection, monkeypatch, place) -> None:
+    holder, name = (
+        (detection._prepare, '_transforms') if place == 'transforms' else (detection, '_step')
+    )
+    given = getattr(holder, name)
+
+    def fail(batch: dict) -> object:
+        sizes = (
+            [batch['img'].shape[:2]] if 'img' in batch else [x.shape[1:] for x in batch['inputs']]
+        )
+        if (20, 64) in sizes:
+            raise RuntimeError('no memory')
+        return given(batch)
+
+    monkeypatch.setattr(holder, name, fail)
+    pictures, failures = [picture(60, 60), picture(20, 64), picture(64, 60)], []
+    found = list(detection.stream(pictures, batch_size=3, on_error=failures.append))
+    assert [one.height for one in found] == [60, 64]
+    assert [failure.name for failure in failures] == ['array_000001']
+    assert 'RuntimeError: no memory' in failures[0].reason
+    with pytest.raises((UserError, RuntimeError), match='no memory'):
+        detection(pictures, batch_size=3)
 
 
 @pytest.fixture(scope='module')

@@ -4,11 +4,13 @@ import platform
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+from mmcv.transforms import Resize
 from mmengine.config import Config
 from mmengine.config.utils import MODULE2PACKAGE
 
-from lightvit_dense.compat import config_text, mmseg_configs
+from lightvit_dense.compat import config_environment, config_text, mmcv_resize, mmseg_configs
 
 FAULTS = """
 import resource
@@ -59,6 +61,49 @@ def test_few_texts_are_kept(no_texts):
     assert texts == [f'number = {i}\n' for i in range(20)]
     assert len(config_text._TEXTS) == config_text._LIMIT
     assert Config(dict(number=0)).pretty_text == 'number = 0\n'
+
+
+@pytest.mark.parametrize(
+    ('given', 'path'),
+    [
+        ('/plain', '/plain'),
+        ('~/data', '/home/ada/data'),
+        ('/it\'s "the" data', '/it\'s "the" data'),
+        ('C:\\new\\1', 'C:\\new\\1'),
+        ('/{x}}/{{y', '/{x}}/{{y'),
+        ('/数据/é', '/数据/é'),
+        ('', 'data'),
+        (None, 'data'),
+    ],
+)
+def test_any_path_may_stand_in_the_environment(tmp_path, monkeypatch, given, path):
+    config_environment.install()
+    monkeypatch.setenv('HOME', '/home/ada')
+    monkeypatch.delenv('SOME_DATA', raising=False)
+    if given is not None:
+        monkeypatch.setenv('SOME_DATA', given)
+    lines = (
+        "root = '{{$SOME_DATA:data}}/x'",
+        'other = "{{ $SOME_DATA:data }}"',
+        "n = {{'$NO_N:8'}}",
+    )
+    (tmp_path / 'config.py').write_text('\n'.join(lines))
+    cfg = Config.fromfile(tmp_path / 'config.py')
+    assert (cfg.root, cfg.other, cfg.n) == (f'{path}/x', path, 8)
+    cfg.dump(tmp_path / 'dumped.py')
+    assert Config.fromfile(tmp_path / 'dumped.py').other == path
+    (tmp_path / 'config.py').write_text("root = '{{$NO_DATA:}}'")
+    with pytest.raises(KeyError, match='variable NO_DATA is not set'):
+        Config.fromfile(tmp_path / 'config.py')
+
+
+@pytest.mark.parametrize(('size', 'kept'), [((400, 1), (64, 1)), ((1, 1000), (1, 64))])
+def test_a_narrow_picture_keeps_a_pixel(size, kept):
+    mmcv_resize.install()
+    picture = np.zeros((*size[::-1], 3), np.uint8)
+    for options in (dict(scale=(64, 64), keep_ratio=True), dict(scale_factor=64 / max(size))):
+        made = Resize(**options)(dict(img=picture, gt_seg_map=picture[..., 0]))
+        assert made['img'].shape[1::-1] == made['gt_seg_map'].shape[::-1] == kept
 
 
 def test_a_shipped_configuration_of_mmseg_is_inherited(tmp_path, monkeypatch):

@@ -16,6 +16,7 @@ from pycocotools import mask as rle
 from lightvit_dense.datasets import DatasetError, SeededIndex, annotation_masks
 from lightvit_dense.datasets.annotations import read_annotations
 from lightvit_dense.datasets.detection import coco
+from lightvit_dense.errors import UserError
 from tests.helpers import data_sets
 from tests.helpers.data_sets import write_image
 
@@ -312,6 +313,16 @@ def test_what_is_no_dict_in_json(tmp_path, text):
     (tmp_path / 'truth.json').write_text(text)
     reason = 'holds a list where a dict is due' if text == '[]' else 'is not JSON'
     with pytest.raises(DatasetError, match=rf'truth\.json: {reason}'):
+        build(tmp_path)
+
+
+def test_a_byte_order_mark_is_no_mistake(tmp_path):
+    write(tmp_path)
+    path = tmp_path / 'truth.json'
+    path.write_bytes(b'\xef\xbb\xbf' + path.read_bytes())
+    assert len(build(tmp_path))
+    path.write_bytes(path.read_bytes() + b'\n\xff')
+    with pytest.raises(UserError, match=r'truth\.json, line \d+: is not UTF-8 text'):
         build(tmp_path)
 
 

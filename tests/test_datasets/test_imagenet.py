@@ -11,6 +11,7 @@ from lightvit_dense.datasets import DatasetError, ImageNet
 from lightvit_dense.datasets.imagenet_index import FolderTree
 from lightvit_dense.datasets.lmdb_format import pack_keys, unpack_keys
 from lightvit_dense.datasets.lmdb_writer import write_lmdb
+from lightvit_dense.errors import UserError
 from tests.helpers import data_sets
 from tests.helpers.data_sets import batches, listed, write_image
 
@@ -183,6 +184,18 @@ def test_broken_lists(world, tmp_path, source, text, message):
     (tmp_path / 'list.txt').write_text(text)
     with pytest.raises(DatasetError, match=rf'list\.txt.*{message}'):
         build(world, source=source, ann_file=str(tmp_path / 'list.txt'))
+
+
+def test_lists_of_any_editor_are_read(world, tmp_path):
+    """Byte order mark, carriage returns, blank lines, blanks at the ends."""
+    names = [b'n0144', b'n01440764', b'n01443537']
+    (tmp_path / 'classes.txt').write_bytes(b'\xef\xbb\xbf' + b' \r\n\r\n'.join(names) + b'\r\n')
+    (tmp_path / 'list.txt').write_bytes(f'\ufeff{CAT} 0  \r\n\r\n'.encode())
+    lists = dict(classes=str(tmp_path / 'classes.txt'), ann_file=str(tmp_path / 'list.txt'))
+    assert len(build(world, **lists)) == 1
+    (tmp_path / 'list.txt').write_bytes(f'{CAT} 0\nm\xfcll.JPEG 0\n'.encode('latin1'))
+    with pytest.raises(UserError, match=r'list\.txt, line 2: is not UTF-8 text'):
+        build(world, **lists)
 
 
 def test_sources_that_are_not_there(tmp_path):

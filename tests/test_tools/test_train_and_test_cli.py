@@ -13,7 +13,7 @@ from tests.helpers.toy_engine import write_config
 @pytest.fixture(scope='module')
 def trained(tmp_path_factory):
     """Path of a checkpoint of the toy model, after an epoch whose rate was scaled."""
-    folder = tmp_path_factory.mktemp('trained')
+    folder = tmp_path_factory.mktemp("it's {a} [folder], \\ and ö")
     extra = '\nauto_scale_lr = dict(base_batch_size=8)\n'
     config = write_config(folder, length=1, extra=extra)
     out = call_tool('train.py', config, '--work-dir', folder / 'w', '--auto-scale-lr')
@@ -54,6 +54,7 @@ GONE = ['--cfg-options', 'load_from=gone.pth']
     ('tool', 'words', 'message'),
     [
         ('train', ['--cfg-options', 'optim_wraper.type=X'], "Did you mean 'optim_wrapper'"),
+        ('train', ['--cfg-options', 'lr'], "argument --cfg-options: 'lr' is not KEY=VALUE"),
         ('train', GONE, 'gone.pth  (load_from)'),
         ('train', ['--resume', 'gone.pth'], 'gone.pth  (--resume)'),
         ('train', ['--resume', 'torn.pth'], 'torn.pth'),

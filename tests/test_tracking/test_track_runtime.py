@@ -268,6 +268,10 @@ def test_the_annotated_video_shows_the_boxes(tmp_path):
     with pytest.raises(VideoError, match='no frame was written'):
         AnnotatedVideo(tmp_path / 'empty.mp4', 10).close()
     assert (annotate(frame, np.array([20, 40, 30, 20]), '')[40, 20:50] != 60).all()
+    large = annotate(np.full((480, 640, 3), 60, np.uint8), np.array([300, 300, 20, 20]), '12  0.98')
+    rows, columns = np.nonzero((large[:200] != 60).any(-1))
+    assert rows.max() < 24
+    assert 30 < columns.max() < 100
 
 
 def test_following_a_folder_frames_and_files(monkeypatch, tmp_path):

@@ -3,11 +3,14 @@ import base64
 import cv2
 import numpy as np
 import pytest
+from matplotlib.text import Text
 
 from lightvit_dense.errors import UserError
 from lightvit_dense.visualization import (
+    curves,
     data_uri,
     evenly,
+    fonts,
     grid,
     legend,
     read_image,
@@ -35,6 +38,63 @@ def test_legend_breaks_lines():
         assert (wide == color).all(-1).sum() > 80
     assert (legend([('text alone', None)], 100)[2:16, 5:18] == 255).all(-1).any()
     assert legend([], 100).shape == (0, 100, 3)
+
+
+@pytest.fixture
+def font_of(tmp_path, monkeypatch):
+    """Make a font whose letters are full squares the only one that is installed."""
+    from fontTools.fontBuilder import FontBuilder
+    from fontTools.pens.ttGlyphPen import TTGlyphPen
+
+    def make(letters):
+        pen = TTGlyphPen(None)
+        pen.moveTo((0, 0))
+        for corner in ((0, 800), (800, 800), (800, 0)):
+            pen.lineTo(corner)
+        pen.closePath()
+        builder = FontBuilder(1000, isTTF=True)
+        names = {ord(letter): f'g{place}' for place, letter in enumerate(letters)}
+        builder.setupGlyphOrder(['.notdef', *names.values()])
+        builder.setupCharacterMap(names)
+        builder.setupGlyf(dict.fromkeys(['.notdef', *names.values()], pen.glyph()))
+        builder.setupHorizontalMetrics(dict.fromkeys(['.notdef', *names.values()], (900, 0)))
+        builder.setupHorizontalHeader(ascent=800, descent=-200)
+        builder.setupNameTable(dict(familyName='Squares', styleName='Regular'))
+        builder.setupOS2()
+        builder.setupPost()
+        builder.save(tmp_path / 'Squares-Regular.ttf')
+        return str(tmp_path / 'Squares-Regular.ttf')
+
+    from matplotlib import font_manager
+
+    installed = []
+    monkeypatch.setattr(font_manager, 'findSystemFonts', lambda: installed)
+    monkeypatch.setattr(fonts, '_SQUARES', set())
+    fonts._choose.cache_clear()
+    yield lambda letters: installed.append(make(letters)) or installed[-1]
+    fonts._choose.cache_clear()
+
+
+def test_names_are_drawn_in_a_font_that_has_their_letters(font_of, tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr(fonts, 'print_log', lambda text, **_: said.append(text))
+    standard = fonts.font_file('cat é ž ß Ω')
+    assert 'DejaVu' in standard
+    (text, font) = fonts.typeset('e\N{COMBINING ACUTE ACCENT}')
+    assert (text, font.path) == ('é', standard)
+    assert fonts.font_file('猫 0.9') == fonts.font_file('猫鸟') == standard  # there is none
+    assert [text.count('猫') + text.count('鸟') for text in said] == [1, 1]
+    fonts._choose.cache_clear()
+    file = font_of('猫 0.9')
+    assert fonts.font_file('猫 0.9') == file
+    assert fonts.font_file('cat') == standard
+    rows, columns = np.nonzero((titled(np.zeros((1, 60, 3), np.uint8), '猫猫')[:-1] < 128).all(-1))
+    assert np.ptp(columns) > 20
+    assert len(rows) > 150  # filled
+    figure, axes = curves.themed_axes('猫')
+    curves.save_png(figure, tmp_path / 'plot.png')
+    families = [text.get_family()[-1] for text in axes.findobj(Text) if text.get_text() == '猫']
+    assert families == ['Squares']
 
 
 def test_side_by_side_and_titles():

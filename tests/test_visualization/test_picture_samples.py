@@ -86,14 +86,15 @@ def test_label_maps_of_another_size_are_fitted():
     assert (picture[-320:] == 0).all()
 
 
-def paint(folder, samples, **kwargs):
+def paint(folder, samples, data_prefix=None, **kwargs):
     hook = dict(type='lightvit_dense.PredictionVisualizationHook', out_dir=str(folder), **kwargs)
     hook = HOOKS.build(hook)
     dataset = Mock(metainfo=dict(classes=NAMES, palette=PALETTE), get_data_info=lambda index: {})
+    dataset.data_prefix = data_prefix
     loop = SimpleNamespace(dataloader=SimpleNamespace(dataset=dataset))
     for start in range(0, len(samples), 2):
         hook.after_test_iter(SimpleNamespace(test_loop=loop), 0, outputs=samples[start : start + 2])
-    return sorted(path.name for path in folder.glob('*'))
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob('*.png'))
 
 
 def segmented(path):
@@ -107,6 +108,10 @@ def test_pictures_have_the_names_of_their_images(tmp_path):
     paths = [tmp_path / folder / f'{name}.jpg' for folder, name in ('ax', 'ay', 'bx')]
     names = paint(tmp_path / 'out', [segmented(path) for path in paths])
     assert names == ['b_x.png', 'x.png', 'y.png']
+    folder = dict(data_prefix=dict(img_path=f'{tmp_path}/'))
+    paths = [tmp_path / name for name in ('a/x.jpg', 'b/x.jpg', 'b/x.png')]
+    names = paint(tmp_path / 'deep', [segmented(path) for path in paths], **folder)
+    assert names == ['a/x.png', 'b/x.png', 'b/x.png.png']
     blue, _, red = cv2.imread(str(tmp_path / 'out' / 'x.png'))[300, 10]
     assert blue > red  # the channels are in order
 

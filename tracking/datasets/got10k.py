@@ -80,7 +80,7 @@ class GOT10k(VideoSet):
 
 def _class_name(data: bytes | None) -> str:
     """Return the class that a video's notes name, '' if there are none."""
-    for line in (data or b'').decode('utf-8', 'replace').splitlines():
+    for line in (data or b'').decode('utf-8-sig', 'replace').splitlines():
         key, _, value = line.partition(':')
         if key.strip() == 'object_class':
             return value.strip()

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from lightvit_dense.datasets.errors import DatasetError
+from lightvit_dense.utils.io import read_text
 
 from ..registry import DATASETS
 from .frames import NumberedFrames
@@ -108,9 +109,8 @@ class TrackingNet(VideoSet):
             return None
         found: dict[str, list[str]] = {}
         try:
-            with open(path, encoding='utf-8') as file:
-                for number, name in json.load(file):
-                    found.setdefault(f'TRAIN_{int(number)}', []).append(str(name))
+            for number, name in json.loads(read_text(path)):
+                found.setdefault(f'TRAIN_{int(number)}', []).append(str(name))
         except (ValueError, TypeError) as error:
             raise DatasetError(
                 f'{path}: is no list of [number of a set, video] ({error}). Make it again by '

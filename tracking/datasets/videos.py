@@ -14,6 +14,7 @@ from rich.progress import track
 
 from lightvit_dense.datasets.errors import DatasetError
 from lightvit_dense.errors import require_known
+from lightvit_dense.utils.io import decode_text
 
 from .base import CACHE_FROM, SequenceSet
 from .cache import WARNING
@@ -228,7 +229,11 @@ class VideoSet(SequenceSet):
         data = self._read(key)
         if data is None:
             return None
-        return [line.strip() for line in data.decode('utf-8-sig').splitlines() if line.strip()]
+        return [
+            line.strip()
+            for line in decode_text(data, self.store.where(key)).splitlines()
+            if line.strip()
+        ]
 
     def _choose(self, listed: Sequence[str], there: set[str]) -> list[str]:
         """Return the listed sequences that are there; say if some are not."""

@@ -10,6 +10,7 @@ import numpy as np
 from lightvit_dense.apis.inference.results import Failure
 from lightvit_dense.apis.inference.sources import IMAGES, VIDEOS, Sources
 from lightvit_dense.errors import UserError, did_you_mean
+from lightvit_dense.visualization import draw_boxes, write_texts
 
 from ..datasets.frames import natural_order
 
@@ -130,12 +131,7 @@ class AnnotatedVideo:
 
 def annotate(frame: np.ndarray, box: np.ndarray, text: str) -> np.ndarray:
     """Return a copy of a frame, RGB uint8 [H, W, 3], with a box and a line of text drawn in."""
-    picture = frame.copy()
     unit = max(1, round(min(frame.shape[:2]) / 240))
-    # The last pixel inside of an edge at x + width is x + width - 1.
-    x, y, right, bottom = (round(float(v)) for v in (*box[:2], *(box[:2] + box[2:] - 1)))
-    cv2.rectangle(picture, (x, y), (right, bottom), _COLOR, 2 * unit)
-    place, font, scale = (4 * unit, 14 * unit), cv2.FONT_HERSHEY_SIMPLEX, 0.45 * unit
-    cv2.putText(picture, text, place, font, scale, (0, 0, 0), 3 * unit, cv2.LINE_AA)
-    cv2.putText(picture, text, place, font, scale, (255, 255, 255), unit, cv2.LINE_AA)
-    return picture
+    edges = np.concatenate([box[:2], box[:2] + box[2:]])
+    picture = draw_boxes(frame, edges, [_COLOR], width=2 * unit)
+    return write_texts(picture, [(0, 0, text)], [(0, 0, 0)]) if text else picture

@@ -1,7 +1,7 @@
 """Pictures to look at: files, folders, arrays and videos, read one at a time."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -116,27 +116,33 @@ class Sources:
         elif path.is_dir():
             files = self._listing(path)
             for file in files:
-                relative = file.relative_to(path)
-                yield self._image(file, relative.with_suffix('').as_posix(), relative.as_posix())
+                relative = os.path.relpath(file, path)
+                yield self._image(file, os.path.splitext(relative)[0], relative)
             if not files:
                 deep = 'it or below it' if self._recursive else 'it (not searched below it)'
                 yield Failure(given, f'no image in {deep}; images end in {" ".join(IMAGES)}')
         elif not path.exists():
             yield Failure(given, 'does not exist')
         elif path.suffix.lower() in VIDEOS:
-            yield from _frames(path, self._name(path.stem, path.name))
+            yield from _frames(path, self._name(path.stem, path.name), self._name)
         else:
             yield self._image(path, path.stem, path.name)
 
     def _listing(self, folder: Path) -> list[Path]:
-        if self._recursive:
-            found = (Path(at) / file for at, _, files in os.walk(folder) for file in files)
-        else:
-            found = (folder / entry.name for entry in os.scandir(folder) if entry.is_file())
-        return sorted(file for file in found if file.suffix.lower() in IMAGES)
+        """Return the pictures of a folder, and folders that cannot be listed."""
+        found: list[Path] = []
+        walk = os.walk(folder, onerror=lambda error: found.append(Path(str(error.filename))))
+        for at, _, names in walk:
+            images = (name for name in names if name.lower().endswith(IMAGES))
+            found += [Path(at, name) for name in images if not name.startswith('.')]
+            if not self._recursive:
+                break
+        return sorted(found)
 
     def _image(self, path: Path, *names: str) -> Picture | Failure:
         name = self._name(*names)
+        if path.exists() and not path.is_file():
+            return Failure(str(path), 'a folder that cannot be listed, or no file of the disk')
         try:
             return Picture(name, decode(path.read_bytes(), 'rgb', exif=self._exif), str(path))
         except (BadImage, OSError) as error:
@@ -152,7 +158,7 @@ def _frame_count(path: str) -> int:
     return max(0, count)
 
 
-def _frames(path: Path, name: str) -> Iterator[Picture | Failure]:
+def _frames(path: Path, name: str, unique: Callable[[str], str]) -> Iterator[Picture | Failure]:
     """Read the frames of a video one by one."""
     capture = cv2.VideoCapture(str(path))
     try:
@@ -164,7 +170,7 @@ def _frames(path: Path, name: str) -> Iterator[Picture | Failure]:
         promised, count = capture.get(cv2.CAP_PROP_FRAME_COUNT), 0
         while (read := capture.read())[0]:
             pixels = cv2.cvtColor(read[1], cv2.COLOR_BGR2RGB)
-            yield Picture(f'{name}/{count:06d}', pixels, str(path), count, fps)
+            yield Picture(unique(f'{name}/{count:06d}'), pixels, str(path), count, fps)
             count += 1
         if not count:
             yield Failure(str(path), 'a video without a frame that can be decoded')

@@ -10,11 +10,14 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from lightvit_dense.visualization import Color
+from lightvit_dense.visualization import Color, rescale
 
 from .painting import draw_result
 from .results import Classification, Detections, Result, Segmentation, category_ids, coco_entries
 from .sources import InferenceError, Picture
+
+_JPEG_SIDE = 65500
+"""Most pixels of a side in a JPEG file."""
 
 
 class JsonList:
@@ -46,8 +49,8 @@ class ResultWriter:
     * ``images.json``: ``id``, ``file_name``, ``height``, ``width`` of each picture, and its
       ``classes`` with their ``pixels`` (segmentation) or ``score`` (classification).
     * ``classes.json``: ``id`` and ``name`` of the classes.
-    * ``detections.json``: objects as COCO's results; a picture's id is the number that its file's
-      name is, as in COCO, else its name.
+    * ``detections.json``: objects as COCO's results; a picture's id is the number that its name is,
+      as in COCO, else its name: pictures of sub-folders and a number's second picture have names.
     * ``labels/<name>.png``: class indices from 0, coloured with ``palette``.
     * With ``pictures``: ``pictures/<name>.jpg`` and ``videos/<name>.mp4``, results painted over.
     """
@@ -70,6 +73,7 @@ class ResultWriter:
         self._ids = category_ids(names)
         self._images = JsonList(self.folder / 'images.json')
         self._objects: JsonList | None = None
+        self._numbers: set[int] = set()
         self._video: tuple[str, cv2.VideoWriter] | None = None
 
     def __enter__(self) -> 'ResultWriter':
@@ -80,9 +84,10 @@ class ResultWriter:
 
     def write(self, picture: Picture, result: Result) -> None:
         """Save what was found in a picture."""
-        stem = picture.name.rpartition('/')[2]
-        numbered = picture.frame is None and stem.isdecimal()
-        image_id = int(stem) if numbered else picture.name
+        image_id: int | str = picture.name
+        if picture.name.isdecimal() and int(picture.name) not in self._numbers:
+            image_id = int(picture.name)
+            self._numbers.add(image_id)
         entry: dict[str, Any] = dict(
             id=image_id,
             file_name=picture.path or picture.name,
@@ -136,6 +141,7 @@ class ResultWriter:
             return
         path = self.folder / 'pictures' / f'{picture.name}.jpg'
         path.parent.mkdir(parents=True, exist_ok=True)
+        painted = rescale(painted, min(1, _JPEG_SIDE / max(painted.shape[:2])))
         Image.fromarray(painted).save(path, quality=92)
 
     def _frame_writer(self, picture: Picture) -> cv2.VideoWriter:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from lightvit_dense.registry import DATASETS
+from lightvit_dense.utils.io import read_text
 
 from ..errors import DatasetError
 from ..records import Record
@@ -106,7 +107,7 @@ def _from_binary(names: str, images: str) -> tuple[list[str], np.ndarray, np.nda
             "truncated, or no file of CIFAR-100's binary version. Fetch it again."
         )
     rows = content.reshape(-1, _ROW)
-    classes = Path(names).read_text(encoding='utf-8', errors='replace').split()
+    classes = read_text(names).split()
     return classes, rows[:, 2:], rows[:, 1]
 
 

@@ -8,8 +8,8 @@ import numpy as np
 from lightvit_dense.registry import DATASETS
 
 from ..errors import DatasetError
-from ..imagenet_index import read_lines
 from ..records import Record
+from ..text import read_lines
 from .base import ClassificationSet
 
 

@@ -5,6 +5,7 @@ import os
 from typing import Any
 
 from lightvit_dense.registry import DATASETS
+from lightvit_dense.utils.io import read_text
 
 from ..errors import DatasetError
 from ..records import Record
@@ -22,8 +23,7 @@ def _slim(entry: dict) -> Any:
 
 def _read_json(path: str, hook: Any = None) -> Any:
     try:
-        with open(path, encoding='utf-8') as file:
-            return json.load(file, object_hook=hook)
+        return json.loads(read_text(path), object_hook=hook)
     except (ValueError, RecursionError) as error:
         raise DatasetError(
             f'{path}: is no JSON, or truncated ({error}). Fetch it again.'

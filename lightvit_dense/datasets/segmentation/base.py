@@ -8,6 +8,7 @@ from mmseg.datasets import BaseSegDataset
 
 from lightvit_dense.datasets.determinism import SeededItems
 from lightvit_dense.datasets.errors import DatasetError
+from lightvit_dense.datasets.text import read_lines
 from lightvit_dense.errors import did_you_mean
 from lightvit_dense.registry import DATASETS
 
@@ -62,7 +63,8 @@ class SegmentationDataset(SeededItems, BaseSegDataset):
             raise DatasetError(f'{type(self).__name__}: data_prefix lacks img_path. {_ROOT_REMEDY}')
         if self.backend_args is None:
             self._check_folders()
-        items = super().load_data_list()
+        listed = self.backend_args is None and os.path.isfile(self.ann_file)
+        items = self._read_list() if listed else super().load_data_list()
         if not items:
             raise DatasetError(
                 f'{self._where()}: holds no image *{self.img_suffix}. Unpack the data there, or '
@@ -72,6 +74,18 @@ class SegmentationDataset(SeededItems, BaseSegDataset):
             self._check_pairs(items)
         for item in items:
             item['num_classes'] = len(classes)
+        return items
+
+    def _read_list(self) -> list[dict]:
+        """List the pairs of a file as the base class does, which takes blank lines for names."""
+        shared = dict(label_map=self.label_map, reduce_zero_label=self.reduce_zero_label)
+        maps, items = self.data_prefix.get('seg_map_path'), []
+        for name in read_lines(self.ann_file, 'list of images'):
+            image = os.path.join(self.data_prefix['img_path'], name + self.img_suffix)
+            item: dict = dict(img_path=image, seg_fields=[], **shared)
+            if maps is not None:
+                item['seg_map_path'] = os.path.join(maps, name + self.seg_map_suffix)
+            items.append(item)
         return items
 
     def _where(self) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from lightvit_dense.datasets.errors import DatasetError
+from lightvit_dense.utils.io import read_text
 
 
 def read_object_info(path: str) -> list[tuple[str, ...]]:
@@ -13,9 +14,8 @@ def read_object_info(path: str) -> list[tuple[str, ...]]:
     """
     remedy = 'Take the file of ADEChallengeData2016.'
     try:
-        with open(path, encoding='utf-8') as file:
-            rows = [line.rstrip('\n').split('\t') for line in file if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
+        rows = [line.split('\t') for line in read_text(path).splitlines() if line.strip()]
+    except OSError as error:
         raise DatasetError(f'{path}: cannot be read ({error}). {remedy}') from error
     if not rows or (rows[0][0].strip(), rows[0][-1].strip()) != ('Idx', 'Name'):
         raise DatasetError(f"{path}: does not begin with a line from 'Idx' to 'Name'. {remedy}")

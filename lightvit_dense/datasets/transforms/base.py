@@ -2,6 +2,10 @@
 
 from mmcv.transforms import BaseTransform
 
+from lightvit_dense.compat.mmcv_resize import install
+
+install()
+
 
 class Transform(BaseTransform):
     """A transform that prints its settings."""

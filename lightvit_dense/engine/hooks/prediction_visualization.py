@@ -1,7 +1,9 @@
 """Pictures of the truth beside the prediction while a model is tested."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from mmengine.dist import get_rank, get_world_size
 from mmengine.hooks import Hook
@@ -20,8 +22,9 @@ from lightvit_dense.visualization.samples import FIELDS
 class PredictionVisualizationHook(Hook):
     """Draw every tested image, truth on the left and prediction on the right, into a folder.
 
-    Knows boxes and masks, label maps, and classes. A picture has the name of its image. Every
-    process draws its part; mmdet's and mmseg's hooks draw on the main process alone.
+    Knows boxes and masks, label maps, and classes. A picture has the path of its image below the
+    images' folder. Every process draws its part; mmdet's and mmseg's hooks draw on the main process
+    alone.
 
     Args:
         max_images: Most pictures; None for all.
@@ -37,6 +40,7 @@ class PredictionVisualizationHook(Hook):
         self._loader = LoadImage(color='rgb')
         self._seen = 0
         self._names: dict[str, str] = {}
+        self._roots: list[Path] = []
 
     def after_test_iter(
         self,
@@ -50,6 +54,7 @@ class PredictionVisualizationHook(Hook):
         Raises:
             UserError: If a sample has no image file, or nothing that can be drawn.
         """
+        self._roots = self._roots or _image_folders(runner.test_loop.dataloader.dataset)
         for sample in outputs or ():
             place = self._seen * get_world_size() + get_rank()
             self._seen += 1
@@ -59,10 +64,14 @@ class PredictionVisualizationHook(Hook):
 
     def choose_path(self, sample: BaseDataElement) -> Path:
         """Return where the picture of a sample goes."""
-        path = Path(sample.img_path)
-        name = path.stem
-        if self._names.setdefault(name, sample.img_path) != sample.img_path:
-            name = f'{path.parent.name}_{name}'  # of another folder
+        path = Path(os.path.abspath(sample.img_path))
+        below = [path.relative_to(root) for root in self._roots if path.is_relative_to(root)]
+        names = [path.stem, f'{path.parent.name}_{path.stem}']  # where nobody knows the folder
+        if below:
+            names = [str(below[0].with_suffix('')), str(below[0])]
+        for name in (*names, str(path.relative_to(path.anchor))):
+            if self._names.setdefault(name, sample.img_path) == sample.img_path:
+                break
         return self.out_dir / f'{name}.png'
 
     def draw(self, runner: Runner, sample: BaseDataElement) -> Image:
@@ -79,3 +88,12 @@ class PredictionVisualizationHook(Hook):
         source = {'img_path': sample.img_path, 'storage': storage, 'must_load': True}
         image = self._loader(source)['img']
         return draw_sample(image, sample, meta['classes'], meta.get('palette'), self.score_thr)
+
+
+def _image_folders(dataset: Any) -> list[Path]:
+    """Return the folders below which a data set's images lie, the deepest first."""
+    prefix = getattr(dataset, 'data_prefix', None)
+    known = [prefix.get('img'), prefix.get('img_path')] if isinstance(prefix, dict) else []
+    known += [getattr(dataset, name, None) for name in ('img_dir', 'data_root')]
+    named = [folder for folder in known if folder and isinstance(folder, str)]
+    return [Path(os.path.abspath(folder)) for folder in (*named, '.')]
