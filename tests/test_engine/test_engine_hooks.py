@@ -88,7 +88,7 @@ def needs(attribute):
     ],
 )
 def test_a_hook_that_does_not_fit_the_model_says_so(toy_config, name, arguments, message) -> None:
-    with pytest.raises((TypeError, ValueError), match=f'{name}.* {message}'):
+    with pytest.raises(UserError, match=f'{name}.* {message}'):
         train(toy_config, name, **arguments)
 
 
