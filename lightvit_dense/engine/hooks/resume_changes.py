@@ -120,23 +120,18 @@ def _refusals(runner: Runner, checkpoint: dict[str, Any], changes: Changes) -> l
     done, end = checkpoint['meta'][unit], getattr(runner, f'max_{unit}s')
     if done > end:
         reasons.append(f'train_cfg.max_{unit}s={end} ends before the checkpoint, {done}')
-    sizes = [
-        [len(group['params']) for group in groups]
-        for groups in (
-            checkpoint['optimizer']['param_groups'],
-            runner.optim_wrapper.optimizer.param_groups,
-        )
-    ]
-    if sizes[0] != sizes[1]:
+    saved, own = (
+        checkpoint['optimizer']['param_groups'],
+        runner.optim_wrapper.optimizer.param_groups,
+    )
+    if [len(group['params']) for group in saved] != [len(group['params']) for group in own]:
         reasons.append(
             'optim_wrapper: its groups of parameters are others than in the checkpoint '
             '(paramwise_cfg, constructor, or what of the model is trained)'
         )
-    laid = [key for key in changes if key.startswith(SCHEDULE)]
-    if laid and any(
-        getattr(item, 'need_val_args', False) for item in runner.param_schedulers or ()
-    ):
-        reasons.append(f'{", ".join(laid)} (a schedule that follows results cannot be laid anew)')
+    laid = ', '.join(key for key in changes if key.startswith(SCHEDULE))
+    if laid and any(getattr(s, 'need_val_args', False) for s in runner.param_schedulers or ()):
+        reasons.append(f'{laid} (a schedule that follows results cannot be laid anew)')
     return reasons
 
 
@@ -144,9 +139,10 @@ def _lay_schedules(runner: Runner, checkpoint: dict[str, Any], changes: Changes)
     """Put the settings of the optimiser in force that this config has at this iteration."""
     wrapper, schedulers = runner.optim_wrapper, runner.param_schedulers or []
     wrapper._global_step = 0  # no warning that a schedule steps before the optimiser
-    length = _epoch_length(runner)
-    for iteration in range(1, checkpoint['meta']['iter'] + 1):
-        for by_epoch in (False, True) if length and iteration % length == 0 else (False,):
+    length, meta = _epoch_length(runner), checkpoint['meta']
+    ends = {length * epoch for epoch in range(1, meta['epoch'] + 1)}
+    for iteration in range(1, meta['iter'] + 1):
+        for by_epoch in (False, True) if iteration in ends else (False,):
             for scheduler in schedulers:
                 if scheduler.by_epoch == by_epoch:
                     scheduler.step()
