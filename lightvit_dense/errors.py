@@ -3,11 +3,13 @@
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
+from pathlib import Path
 from traceback import walk_tb
 from types import FrameType
+from typing import Any
 
 _BUILDERS = (
     'build_from_cfg',
@@ -86,48 +88,88 @@ def run_tool(main: Callable[[], int | None]) -> int:
 
 
 @contextmanager
-def user_errors() -> Iterator[None]:
-    """Re-raise as :class:`UserError` what building from a misspelt config raises.
+def user_errors(config: Any = None) -> Iterator[None]:
+    """Re-raise as :class:`UserError` what building from a wrong config raises.
 
-    An unknown argument is recognised by the TypeError of a constructor that a registry called, an
-    unknown type by the registry's KeyError. Errors from anywhere else keep class and traceback.
+    Such are all errors that were raised below a registry's call of a constructor: an unknown type
+    or argument, a value that the constructor refuses. Errors from anywhere else keep class and
+    traceback.
+
+    Args:
+        config: The config that is built; the message then names the key of what failed.
     """
     try:
         yield
-    except (TypeError, KeyError) as error:
-        message = _explain(error, [frame for frame, _ in walk_tb(error.__traceback__)])
+    except UserError:
+        raise
+    except Exception as error:
+        message = _explain(error, [frame for frame, _ in walk_tb(error.__traceback__)], config)
         if message is None:
             raise
         raise UserError(message) from error
 
 
-def _explain(error: Exception, frames: list[FrameType]) -> str | None:
+def _explain(error: Exception, frames: list[FrameType], config: Any) -> str | None:
     """Return what is wrong with the config; None if the error is none of a registry's."""
     text = str(error.args[0]) if error.args else ''
     last = frames[-1].f_code.co_name
     builders = [frame for frame in frames if frame.f_code.co_name in _BUILDERS]
     if not builders:
         return None
+    where = _locate(builders, config)
     place = builders[-1].f_locals
-    if isinstance(error, KeyError):
-        match = re.match(r'(\S+) is not in the (\S+)( \w+)* registry', text)
-        if match is None or last not in _BUILDERS:
-            return None
+    match = re.match(r'(\S+) is not in the (\S+)( \w+)* registry', text)
+    if isinstance(error, KeyError) and match is not None and last in _BUILDERS:
         scope, _, name = match[1].rpartition('.')
         registry = place.get('registry')
         owner = getattr(registry, 'children', {}).get(scope, registry)
         hint = did_you_mean(name, getattr(owner, 'module_dict', {}))
-        return f'config: type={match[1]!r} names nothing that is registered ({match[2]}).{hint}'
-    match = re.search(r"(\w+)(?:\.__init__)?\(\) got an unexpected keyword argument '(\w+)'", text)
-    if match is None or last not in (*_BUILDERS, '__init__', '__new__', 'from_cfg'):
-        return None
+        return f'{where}: type={match[1]!r} names nothing that is registered ({match[2]}).{hint}'
+    if isinstance(error, KeyError) and 'must contain the key "type"' in text:
+        return f"{where}: has no 'type', which would name what is built: {place.get('cfg')}"
     built = place.get('obj_cls')
     load = getattr(built, 'load', None) if inspect.isfunction(built) else None
     built = built if load is None else load()  # it stands in for a class
-    name = getattr(built, '__name__', match[1])
-    return (
-        f'config: {name} has no argument {match[2]!r}.{did_you_mean(match[2], _arguments(built))}'
-    )
+    name = getattr(built, '__name__', '')
+    match = re.search(r"(\w+)(?:\.__init__)?\(\) got an unexpected keyword argument '(\w+)'", text)
+    if match is not None and last in (*_BUILDERS, '__init__', '__new__', 'from_cfg'):
+        hint = did_you_mean(match[2], _arguments(built))
+        return f'{where}: {name or match[1]} has no argument {match[2]!r}.{hint}'
+    code, line = frames[-1].f_code, list(walk_tb(error.__traceback__))[-1][1]
+    origin = f'{type(error).__name__} in {Path(code.co_filename).name}, line {line}'
+    owner = f'{name}: ' if name and not text.startswith(name) else ''
+    return f'{where}: {owner}{str(error).strip() or "it cannot be built"} ({origin})'
+
+
+def _locate(builders: list[FrameType], config: Any) -> str:
+    """Return which key of the config the innermost of some calls of a registry builds."""
+    place, config = '', getattr(config, '_cfg_dict', config)
+    for frame in builders:
+        local = frame.f_locals
+        node = local.get('cfg', local.get('dataloader', local.get('loop')))
+        likely = [(_likeness(node, found), key) for key, found in _walk(config)]
+        # What a constructor builds stands below it, other sections elsewhere.
+        ranked = [(key.startswith(place), score, key) for score, key in likely if score]
+        place = max(ranked, key=lambda rank: rank[:2])[2] if ranked else place
+    return f'config key {place}' if place else 'config'
+
+
+def _walk(node: Any, place: str = '') -> Iterator[tuple[str, Any]]:
+    """Walk over a config, with dotted keys."""
+    if place:
+        yield place, node
+    items = enumerate(node) if isinstance(node, (list, tuple)) else ()
+    for key, value in node.items() if isinstance(node, Mapping) else items:
+        yield from _walk(value, f'{place}.{key}' if place else str(key))
+
+
+def _likeness(node: Any, other: Any) -> int:
+    """Return how much two parts of a config have in common; 0 if they are not the same one."""
+    if not isinstance(node, Mapping) or not isinstance(other, Mapping):
+        return int(isinstance(node, str) and node == other)
+    if node.get('type') != other.get('type'):
+        return 0
+    return ('type' in node) + sum(other.get(key, ...) == value for key, value in node.items())
 
 
 def _arguments(built: object) -> set[str]:

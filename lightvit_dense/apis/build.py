@@ -35,7 +35,7 @@ def build_model(
     if checkpoint is not None and '://' not in str(checkpoint) and not Path(checkpoint).is_file():
         raise UserError(f'checkpoint {checkpoint} does not exist')
     prepare_scope(cfg)
-    with user_errors():
+    with user_errors(cfg):
         model = MODELS.build(cfg.model)
         model.dataset_meta, model.load_notes = None, []
         if checkpoint is None:

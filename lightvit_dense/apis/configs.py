@@ -133,7 +133,7 @@ def built_runner(cfg: Config) -> Iterator[Runner]:
     comes across it; it then takes their queues down first and waits five seconds for each worker
     that no longer hears it.
     """
-    with user_errors():
+    with user_errors(cfg):
         runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
         try:
             yield runner

@@ -148,7 +148,7 @@ def frozen_backbone(
         )
     path: Path | None = None
     notes: list[str] = []
-    with user_errors():
+    with user_errors(cfg):
         _check_encodes(options, name_of(cfg))
         if 'final_norm' in constructor_arguments(options['type'])[0]:
             options['final_norm'] = True

@@ -5,7 +5,6 @@ text, so only assignments of literals and ``dict(...)`` are read, and of the res
 this library and the few others that its own configs use may be built.
 """
 
-import ast
 import importlib
 from collections.abc import Iterator
 from typing import Any
@@ -15,6 +14,7 @@ from mmengine.config import Config
 from mmengine.registry import Registry
 
 from lightvit_dense.errors import UserError, did_you_mean
+from lightvit_dense.utils.literals import read_assignments
 
 OWN = ('lightvit_dense', 'tracking')
 """Packages all of whose registered names may be built."""
@@ -37,51 +37,17 @@ SCOPES = (*OWN, 'mmdet', 'mmseg', 'mmengine')
 _SECTIONS = ('model', 'test_dataloader', 'default_scope')
 # Where initial weights come from; those of the checkpoint replace them.
 _SOURCES = ('init_cfg', 'checkpoint', 'pretrained')
-_NAMES = {'inf': float('inf'), 'nan': float('nan')}
-_LIMIT = 1 << 22
 
 
 def read_text(text: str, origin: str) -> dict[str, Any]:
     """Read ``model``, ``test_dataloader`` and ``default_scope`` of ``name = literal`` lines."""
     try:
-        if len(text) > _LIMIT:
-            raise ValueError(f'{len(text)} characters')
-        found = {}
-        for statement in ast.parse(text).body:
-            match statement:
-                case ast.Assign(targets=[ast.Name(id=name)]) if name in _SECTIONS:
-                    found[name] = _value(statement.value)
-        return found
-    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as error:
+        return read_assignments(text, _SECTIONS)
+    except ValueError as error:
         raise UserError(
             f'{origin}: the config that it carries cannot be read as plain data ({error}). If you '
             "know what the file is, name its config: load(..., config='CONFIG.py')"
         ) from error
-
-
-def _value(node: ast.expr) -> Any:
-    """Evaluate a literal."""
-    match node:
-        case ast.Constant():
-            return node.value
-        case ast.List():
-            return [_value(item) for item in node.elts]
-        case ast.Tuple():
-            return tuple(_value(item) for item in node.elts)
-        case ast.Set():
-            return {_value(item) for item in node.elts}
-        case ast.Dict() if None not in node.keys:
-            keys = [_value(key) for key in node.keys if key is not None]
-            return dict(zip(keys, map(_value, node.values), strict=True))
-        case ast.Call(func=ast.Name(id='dict'), args=[]) if all(k.arg for k in node.keywords):
-            return {str(keyword.arg): _value(keyword.value) for keyword in node.keywords}
-        case ast.Call(func=ast.Name(id='dict'), args=[ast.Dict() as mapping], keywords=[]):
-            return _value(mapping)  # as mmengine writes keys that are no identifiers
-        case ast.UnaryOp(op=ast.USub(), operand=operand):
-            return -_value(operand)
-        case ast.Name() if node.id in _NAMES:
-            return _NAMES[node.id]
-    raise ValueError(f'line {node.lineno}: {ast.unparse(node)[:60]!r} is no literal')
 
 
 def recorded_config(text: Any, origin: str) -> Config:

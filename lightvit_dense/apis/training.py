@@ -5,7 +5,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.device import get_device
-from mmengine.runner import Runner
+from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from lightvit_dense.apis.configs import (
     built_runner,
@@ -18,7 +18,8 @@ from lightvit_dense.apis.configs import (
 from lightvit_dense.apis.preflight import find_missing, raise_if_missing
 from lightvit_dense.compat.allocator import keep_freed_memory
 from lightvit_dense.engine.options import apply_engine_options, best_amp_dtype, scale_learning_rate
-from lightvit_dense.engine.resume import find_resume_checkpoint
+from lightvit_dense.engine.resume import find_resume_checkpoint, refuse_used
+from lightvit_dense.engine.sampler_state import find_sampler, is_infinite
 from lightvit_dense.errors import UserError
 
 
@@ -38,6 +39,7 @@ def train(
         work_dir: Directory of logs and checkpoints; by default the config's, else
             ``work_dirs/<config name>``.
         resume: A checkpoint; or True (or 'auto') for the newest whole one of the work directory.
+            Without it, a work directory that holds another training is refused.
         amp: Mixed precision in the best type that the GPU has, unless ``engine.amp`` names one.
         auto_scale_lr: Scale the learning rate by the linear rule.
         cfg_options: Config values to override, by dotted key.
@@ -50,6 +52,7 @@ def train(
         raise UserError(f'{name_of(cfg)} has no train_cfg: there is nothing to train')
     _prepare_resume(cfg, resume)
     raise_if_missing(find_missing(cfg, 'train'), cfg)
+    refuse_used(cfg.work_dir, cfg.load_from if cfg.get('resume') else None)
     if amp:
         engine = cfg.setdefault('engine', {})
         engine['amp'] = engine.get('amp') or best_amp_dtype()
@@ -60,6 +63,7 @@ def train(
     if get_device() == 'cpu':
         keep_freed_memory()
     with built_runner(cfg) as runner:
+        _require_iterations(runner)
         runner.train()
     return runner
 
@@ -81,3 +85,27 @@ def _prepare_resume(cfg: Config, resume: bool | str | None) -> None:
     cfg.resume = resume is not None
     if resume is not None:
         cfg.load_from = str(resume)
+
+
+def _require_iterations(runner: Runner) -> None:
+    """Build the training loop, and refuse one that would end without an iteration."""
+    loop = runner.train_loop
+    by_epoch = isinstance(loop, EpochBasedTrainLoop)
+    name, end = ('max_epochs', loop.max_epochs) if by_epoch else ('max_iters', loop.max_iters)
+    if end < 1:
+        raise UserError(f'train_cfg.{name}={end} trains nothing: set at least 1')
+    loader, sampler = loop.dataloader, find_sampler(loop.dataloader)
+    images, share = len(loader.dataset), len(sampler)
+    if images and (len(loader) or (is_infinite(sampler) and not by_epoch)):
+        return
+    batch_size = getattr(loader.batch_sampler, 'batch_size', loader.batch_size)
+    raise UserError(
+        f'train_dataloader has no batch to train on: {images} images, shared by '
+        f'{runner.world_size} process(es), are {share} for each, and a batch has {batch_size}'
+        + (
+            f'. Set train_dataloader.batch_size to at most {share}, or '
+            'train_dataloader.drop_last=False, or start fewer processes.'
+            if share
+            else '. Check the files, the split and the filters of train_dataloader.dataset.'
+        )
+    )

@@ -11,7 +11,8 @@
 * ``gradient_compression``: None or 'fp16', to all-reduce gradients in half precision.
 
 Besides, checkpoints are always written atomically; the hooks that make a resumed run equal to one
-that never stopped are always present, and the one that says what ``load_from`` left at random.
+that never stopped, or refuse a change, are always present, and the one that says what ``load_from``
+left at random.
 """
 
 import torch
@@ -37,6 +38,7 @@ ALWAYS_PRESENT_HOOKS = (
     'lightvit_dense.IterationSeedHook',
     'lightvit_dense.FinalValidationHook',
     'lightvit_dense.LoadReportHook',
+    'lightvit_dense.ResumeChangesHook',
 )
 
 

@@ -1,9 +1,11 @@
-"""Find the checkpoint that ``--resume`` continues from."""
+"""Find the checkpoint that ``--resume`` continues from; keep two trainings out of one folder."""
 
 import zipfile
 from pathlib import Path
 
 from mmengine.logging import print_log
+
+from lightvit_dense.errors import UserError
 
 
 def is_whole_checkpoint(path: str | Path) -> bool:
@@ -41,3 +43,27 @@ def find_resume_checkpoint(work_dir: str | Path) -> str | None:
             f'{path} is missing or torn, so training does not resume from it.', logger='current'
         )
     return None
+
+
+def refuse_used(work_dir: str | Path, resumed: str | Path | None = None) -> None:
+    """Refuse a work directory that holds another training than the one that is resumed.
+
+    Args:
+        work_dir: Where checkpoints and logs will go; a run that left none but logs is no hindrance.
+        resumed: The checkpoint that the training continues from.
+
+    Raises:
+        UserError: If files of another training would be overwritten.
+    """
+    folder = Path(work_dir)
+    if resumed is not None and Path(resumed).resolve().parent == folder.resolve():
+        return
+    patterns = ('epoch_*.pth', 'iter_*.pth', 'best_*.pth', 'backbone.safetensors')
+    found = sorted(path.name for pattern in patterns for path in folder.glob(pattern))
+    if found:
+        more = f' and {len(found) - 1} more' if len(found) > 1 else ''
+        raise UserError(
+            f'{folder} holds another training ({found[-1]}{more}), whose files this one would '
+            'overwrite. Continue that one with --resume, choose another folder with --work-dir, or '
+            f'remove it: rm -r {folder}'
+        )

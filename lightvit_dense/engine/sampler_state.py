@@ -60,7 +60,10 @@ def set_position(loader: DataLoader, epoch: int, batches: int) -> None:
     sampler, batch_size = find_sampler(loader), getattr(loader.batch_sampler, 'batch_size', 1)
     in_turn = type(loader.batch_sampler) is BatchSampler
     if in_turn and is_seeded(sampler):
-        sampler.set_progress(epoch=epoch, start=batches * batch_size)
+        start = batches * batch_size
+        if not is_infinite(sampler):
+            start = min(start, len(sampler))  # the last batch may be smaller
+        sampler.set_progress(epoch=epoch, start=start)
         return
     if in_turn and is_infinite(sampler) and hasattr(sampler, 'skip'):
         sampler.skip(batches * batch_size)

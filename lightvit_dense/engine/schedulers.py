@@ -86,8 +86,13 @@ class WarmupCosineLR(LRSchedulerMixin, _ParamScheduler):
         **kwargs: Any,
     ) -> 'WarmupCosineLR':
         """Turn epochs into iterations (``convert_to_iter_based=True``)."""
-        if not by_epoch or not epoch_length:
+        if not by_epoch:
             raise UserError('param_scheduler: convert_to_iter_based needs by_epoch=True')
+        if not epoch_length:
+            raise UserError(
+                'param_scheduler: convert_to_iter_based needs epochs of at least one batch: lower '
+                'train_dataloader.batch_size, or set drop_last=False'
+            )
         warmup, begin, end = warmup * epoch_length, begin * epoch_length, end * epoch_length
         return cls(optimizer, warmup=warmup, begin=begin, end=end, by_epoch=False, **kwargs)
 

@@ -10,6 +10,8 @@ import torch
 from mmengine.model import is_model_wrapper
 from torch import nn
 
+from lightvit_dense.errors import UserError
+
 
 def unwrap(model: nn.Module) -> Any:
     """Return the model inside a distributed wrapper, or the model itself."""
@@ -21,7 +23,7 @@ def require(model: nn.Module, attribute: str, hook: object) -> Any:
     value = getattr(unwrap(model), attribute, None)
     if value is None:
         name, kind = type(hook).__name__, type(unwrap(model)).__name__
-        raise TypeError(
+        raise UserError(
             f'{name} needs a model with {attribute!r}; {kind} has none: remove the hook'
         )
     return value

@@ -152,6 +152,32 @@ def test_constructor_arguments_follow_keyword_arguments_to_parents() -> None:
         ("model['backbone']['type'] = 'x.ToyBakbone'", "ToyBakbone' names nothing"),
         ("optim_wrapper['optimizer']['momentun'] = 1", "AdamW has no argument 'momentun'"),
         ("custom_hooks = [dict(type='ResourceHook', intervall=2)]", "'intervall'.*'interval'"),
+        (
+            "model['backbone']['drop'] = 2.0",
+            r'config key model\.backbone: ToyBackbone: dropout .* \(ValueError in dropout.py, line',
+        ),
+        ("model['backbone']['drop'] = 'much'", r'key model\.backbone: ToyBackbone: .*\(TypeError'),
+        ("model['backbone'] = 'vit'", r'config key model\.backbone: .*TypeError'),
+        ("model['backbone'].pop('type')", r"config key model: has no 'type'"),
+        (
+            "custom_hooks = [dict(type='MomentumUpdateHook', base=2)]",
+            r'key custom_hooks\.0: Moment',
+        ),
+        (
+            "train_dataloader['dataset']['length'] = -1",
+            r'key train_dataloader\.dataset: ToyPoints: ',
+        ),
+        ("train_dataloader['batch_size'] = 0", r'key train_dataloader: batch_size should be'),
+        ("train_cfg['max_epochs'] = 'x'", r'key train_cfg: invalid literal for int'),
+        ("del train_cfg['by_epoch']", r"key train_cfg: Iter.* no argument 'max_epochs'"),
+        (
+            "optim_wrapper['optimizer']['lr'] = -1",
+            r'key optim_wrapper\.optimizer: AdamW: Invalid lea',
+        ),
+        (
+            "param_scheduler[0]['end'] = 0",
+            r'key param_scheduler\.0: LinearLR: end should be larger',
+        ),
     ],
 )
 def test_misspelt_arguments_are_explained(write, tmp_path, line, message) -> None:

@@ -1,3 +1,5 @@
+from itertools import count
+
 import pytest
 from mmengine.config import Config
 
@@ -18,9 +20,11 @@ def _fresh_globals(monkeypatch):
 def toy_config(tmp_path):
     """Load the toy config; keyword arguments as for toy_engine.write_config."""
 
+    numbers = count()
+
     def make(**kwargs) -> Config:
         cfg = Config.fromfile(write_config(tmp_path, **kwargs))
-        cfg.work_dir = str(tmp_path / 'work')
+        cfg.work_dir = str(tmp_path / f'work{next(numbers)}')
         return cfg
 
     return make

@@ -15,6 +15,7 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS as ROOT_HOOKS
 from mmengine.registry import MODELS as ROOT_MODELS
+from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 from mmengine.structures import BaseDataElement
 from PIL import Image
 from safetensors.torch import load_file
@@ -88,7 +89,7 @@ def needs(attribute):
     ],
 )
 def test_a_hook_that_does_not_fit_the_model_says_so(toy_config, name, arguments, message) -> None:
-    with pytest.raises((TypeError, ValueError), match=f'{name}.* {message}'):
+    with pytest.raises(UserError, match=f'{name}.* {message}'):
         train(toy_config, name, **arguments)
 
 
@@ -345,6 +346,7 @@ def test_only_a_training_with_nothing_left_is_validated_if_at_all(by_epoch, vali
     places = dict(iter=done * 10, epoch=done, max_iters=30, max_epochs=3)
     if not by_epoch:
         places = dict(iter=done, epoch=0, max_iters=3, max_epochs=1)
+    places['train_loop'] = Mock(spec=EpochBasedTrainLoop if by_epoch else IterBasedTrainLoop)
     runner = SimpleNamespace(**places, logger=Mock(), _val_loop=loop, val_loop=loop)
     hook.before_train(runner)
     hook.after_train(runner)

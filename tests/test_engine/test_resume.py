@@ -43,6 +43,7 @@ def prepare(cfg: Config, kind: str, workers: int) -> Config:
         ('epoch', 0, 1),
         ('epoch', 2, 1),
         ('epoch', 0, 4),  # iterations: it is resumed in its middle
+        ('epoch', 0, 6),  # at its last iteration, before its end
         ('iteration', 0, 2),
         ('iteration', 2, 2),
         ('iteration over a finite sampler', 0, 2),

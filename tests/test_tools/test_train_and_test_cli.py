@@ -1,6 +1,7 @@
 """tools/train.py and tools/test.py as their users call them."""
 
 import pickle
+import shutil
 
 import pytest
 import torch
@@ -8,6 +9,8 @@ import torch
 import lightvit_dense  # noqa: F401
 from tests.helpers.tools import call_tool, start_tool
 from tests.helpers.toy_engine import write_config
+
+NO_BATCH = '24 images, shared by 1 process(es), are 24 for each, and a batch has 25. Set train_data'
 
 
 @pytest.fixture(scope='module')
@@ -30,6 +33,33 @@ def test_resume(trained):
     assert 'Epoch(train) [1]' not in out
     out = call_tool('train.py', config, '--resume', trained, *more)
     assert 'resumed epoch: 1, iter: 6' in out
+
+
+def test_a_second_training_does_not_overwrite_the_first(trained, tmp_path):
+    config, before = trained.parents[1] / 'toy.py', sorted(trained.parent.rglob('*'))
+    for more in ([], ['--preflight'], ['--resume', shutil.copy(trained, tmp_path / 'epoch_1.pth')]):
+        err = call_tool('train.py', config, '--work-dir', trained.parent, *more, status=2)
+        assert 'holds another training (epoch_' in err
+        assert 'with --resume, choose another folder with --work-dir, or remove it' in err
+    assert sorted(trained.parent.rglob('*')) == before
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (['train_cfg.max_epochs=0'], 'train_cfg.max_epochs=0 trains nothing'),
+        (['train_dataloader.drop_last=True', 'train_dataloader.batch_size=25'], NO_BATCH),
+        (['train_dataloader.dataset.length=0'], '0 images, shared by 1 process(es), are 0 for'),
+    ],
+)
+def test_a_training_without_an_iteration_is_refused(tmp_path, options, message):
+    hook = "\ncustom_hooks = [dict(type='lightvit_dense.ExportBackboneHook')]\n"
+    hook += "param_scheduler = dict(type='WarmupCosineLR', convert_to_iter_based=True)\n"
+    words = (write_config(tmp_path, extra=hook), '--work-dir', tmp_path / 'w')
+    err = call_tool('train.py', *words, '--cfg-options', *options, status=2)
+    assert message in err
+    assert 'Traceback' not in err
+    assert not list(tmp_path.rglob('*.safetensors'))
 
 
 def test_preflight_passes_quietly(tmp_path):

@@ -47,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
     cfg = apis.load_config(args.config, args.cfg_options)
     prepare_scope(cfg)
     options = {name: getattr(args, name) for name in ('start', 'draws', 'columns', 'side', 'seed')}
-    with user_errors():
+    with user_errors(cfg):
         sheet, indices = browse(cfg, args.split, args.n, **options)
     path = Path(args.out) / f'{Path(args.config).stem}_{args.split}.png'
     write_image(path, sheet)

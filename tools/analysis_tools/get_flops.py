@@ -54,7 +54,7 @@ def main(argv: list[str] | None = None) -> int:
     for path in args.config:
         cfg = apis.load_config(path, args.cfg_options)
         prepare_scope(cfg)
-        with user_errors():
+        with user_errors(cfg):
             cost = count_cost(cfg, args.shape, args.device)
         show(path, cost)
         results.append({**describe_config(cfg), **cost.to_dict()})

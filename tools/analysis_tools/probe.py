@@ -138,7 +138,7 @@ def main() -> int:
     args.device = str(check_device(args.device))
     cfg = read_config(args)
     model = apis.frozen_backbone(cfg, args.checkpoint, args.device, seed=args.seed)
-    with user_errors():
+    with user_errors(cfg):
         spaces, parts = extract_all(args, model)
     rows = measure_all(args, spaces, parts)
     print_table(tables.COLUMNS, [tables.cells(row) for row in rows], width=None)

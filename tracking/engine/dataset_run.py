@@ -66,7 +66,7 @@ def build_sequences(config: Config) -> SequenceDataset:
     name = config.filename or 'the config'
     if dataset is None:
         raise UserError(f'{name} has no test_dataloader.dataset: there is nothing to track')
-    with user_errors():
+    with user_errors(config):
         built = DATASETS.build(dataset)
     if not isinstance(built, SequenceDataset):
         raise UserError(

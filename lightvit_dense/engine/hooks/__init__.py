@@ -15,6 +15,7 @@ from lightvit_dense.engine.hooks.resume import (
     IterationSeedHook,
     ResumePositionHook,
 )
+from lightvit_dense.engine.hooks.resume_changes import ResumeChangesHook
 from lightvit_dense.engine.hooks.schedules import (
     DistillWeightScheduleHook,
     FreezeLastLayerHook,
@@ -42,6 +43,7 @@ __all__ = [
     'RankConsistencyHook',
     'ReconstructionVisualizationHook',
     'ResourceHook',
+    'ResumeChangesHook',
     'ResumePositionHook',
     'TeacherTemperatureHook',
 ]

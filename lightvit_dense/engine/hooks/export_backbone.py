@@ -18,7 +18,9 @@ from lightvit_dense.registry import HOOKS
 class ExportBackboneHook(Hook):
     """Write a backbone as safetensors, and a json beside it that says how it was made.
 
-    When an EMA hook is at work its averaged weights are exported; the json says which.
+    When an EMA hook is at work its averaged weights are exported; the json says which. A run in
+    which nothing was trained exports nothing; one that was complete when it was resumed exports
+    what is missing.
 
     Args:
         filename: Name of the file in the work directory, ending in .safetensors.
@@ -37,10 +39,15 @@ class ExportBackboneHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Check that there is a backbone."""
         require(runner.model, self.module, self)
+        self.begun_at = runner.iter
 
     @master_only
     def after_train(self, runner: Runner) -> None:
         """Write the files."""
+        path = Path(runner.work_dir) / self.filename
+        if runner.iter == self.begun_at and (not runner.iter or path.is_file()):
+            runner.logger.warning(f'Nothing was trained: no {self.module} is exported to {path}.')
+            return
         averaged = next((hook for hook in runner.hooks if isinstance(hook, EMAHook)), None)
         model = runner.model if averaged is None else averaged.ema_model.module
         meta: dict[str, Any] = dict(
@@ -54,6 +61,5 @@ class ExportBackboneHook(Hook):
             world_size=runner.world_size,
             versions=dict(torch=torch.__version__, mmengine=mmengine.__version__),
         )
-        path = Path(runner.work_dir) / self.filename
         save_backbone(require(model, self.module, self), path, meta)
         runner.logger.info(f'{self.module} ({meta["weights"]} weights) is exported to {path}.')

@@ -97,19 +97,13 @@ class ResumePositionHook(Hook):
         loop = runner.train_loop
         per_epoch = loop.max_iters // loop.max_epochs
         batches = loop.iter - loop.epoch * per_epoch
-        if 0 <= batches < max(per_epoch, 1):
-            return batches
-        runner.logger.warning(
-            f'Iteration {loop.iter} does not lie in epoch {loop.epoch} of {per_epoch} '
-            'iterations: was the batch size or the data set changed? The epoch starts at its '
-            'beginning.'
-        )
-        return 0
+        # All of them where the checkpoint was written at the last, before the epoch ended.
+        return batches if 0 <= batches <= per_epoch else 0
 
 
 @HOOKS.register_module()
 class FinalValidationHook(Hook):
-    """Validate when a resumed training has nothing left to do.
+    """Say when a resumed training has nothing left to do, and validate it.
 
     The last checkpoint is written before the last validation. A run that is killed between the two
     would, when resumed, end at once and never tell its result.
@@ -119,11 +113,18 @@ class FinalValidationHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Notice whether there is anything left."""
-        by_epoch = runner.epoch >= runner.max_epochs if runner.max_epochs else False
-        self.finished = by_epoch or runner.iter >= runner.max_iters
+        by_epoch = isinstance(runner.train_loop, EpochBasedTrainLoop)
+        done, end = (
+            (runner.epoch, runner.max_epochs) if by_epoch else (runner.iter, runner.max_iters)
+        )
+        self.finished = done >= end
+        if self.finished:
+            runner.logger.info(
+                f'The training was complete when it was resumed, {done} of {end} '
+                f'{"epochs" if by_epoch else "iterations"}: nothing is trained.'
+            )
 
     def after_train(self, runner: Runner) -> None:
         """Validate, where the config does at all."""
         if self.finished and runner._val_loop is not None:
-            runner.logger.info('The training was complete when it was resumed: validating it.')
             runner.val_loop.run()

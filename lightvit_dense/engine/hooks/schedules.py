@@ -11,6 +11,7 @@ from mmengine.hooks.hook import DATA_BATCH
 from mmengine.runner import Runner
 
 from lightvit_dense.engine.unwrap import require, unwrap
+from lightvit_dense.errors import UserError
 from lightvit_dense.registry import HOOKS
 
 SHAPES = ('linear', 'cosine')
@@ -182,7 +183,7 @@ class FreezeLastLayerHook(Hook):
         try:
             frozen = unwrap(runner.model).get_submodule(self.module)
         except AttributeError as error:
-            raise ValueError(
+            raise UserError(
                 f'FreezeLastLayerHook: {type(unwrap(runner.model)).__name__} has no module '
                 f'{self.module!r}: remove the hook, or name another module'
             ) from error
