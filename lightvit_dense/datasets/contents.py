@@ -1,4 +1,4 @@
-"""What there is to learn in a data set: counted once, logged as a table, refused if it is nothing."""
+"""What a data set has to teach: counted, logged as a table, refused if it is nothing."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
