@@ -227,6 +227,14 @@ def test_submission_to_got10k(world, reference, tmp_path):
     assert text == (reference / 'square-1.txt').read_bytes()
 
 
+def test_submission_to_trackingnet(world, reference, tmp_path):
+    assert run(world, tmp_path, '--format', 'trackingnet', '--zip') == 0
+    with zipfile.ZipFile(tmp_path / 'tiny.zip') as archive:
+        assert archive.namelist() == [f'square-{number}.txt' for number in (1, 2, 3)]
+        text = archive.read('square-1.txt')
+    assert text == (reference / 'square-1.txt').read_bytes()  # x,y,width,height of all frames
+
+
 def test_wrong_command_lines(world, tmp_path, capsys):
     for words, told in (
         (['--processes', '0'], '--processes 0: expected a positive number'),

@@ -24,6 +24,7 @@ from .small_sequences import (
     write_folder,
     write_video,
 )
+from .small_tracker import trained_tracker, write_tracker_files
 
 
 class Told:
@@ -341,3 +342,52 @@ def test_the_tool_refuses_before_it_writes(tool, tmp_path):
         with pytest.raises(UserError, match=message):
             tool(folder, '--box', *box, '--txt', text, '--out', out)
     assert [entry.name for entry in tmp_path.iterdir()] == ['f']
+
+
+def test_several_targets_as_each_alone(tmp_path):
+    frames, boxes = moving_target(6)
+    frames[3] = frames[3][:80, :100]
+    starts = [boxes[0], [60, 20, 30, 30], [5, 70, 40, 16]]
+    tracker = Tracker(trained_tracker())
+    tracker.init(frames[0], starts)
+    together = [[one.box for one in tracker.update_all(frame)] for frame in frames[1:]]
+    together = [starts, *together]
+    for place, start in enumerate(starts):
+        alone = [result.box for result in tracker.follow(frames, start)]
+        np.testing.assert_allclose([found[place] for found in together], alone, atol=1e-4)
+    tracker.init(frames[0], starts)
+    with pytest.raises(UserError, match='follows 3 targets: call update_all'):
+        tracker.update(frames[1])
+    with pytest.raises(UserError, match=r'first box.*outside of the frame'):
+        tracker.init(frames[0], [boxes[0], [999, 0, 5, 5]])
+    assert len(tracker.update_all(frames[1])) == 3  # what was followed before is
+
+    # On the command line: a file and a colour for each.
+    config, checkpoint = write_tracker_files(tmp_path, trained_tracker())
+    folder = write_folder(tmp_path / 'f', frames)
+    words = [str(folder), '--config', config, '--checkpoint', checkpoint]
+    for file in ('mp4', 'txt', 'json'):
+        words += [{'mp4': '--out'}.get(file, f'--{file}'), str(tmp_path / f'found.{file}')]
+    words += ['--box', '20', '50', '24', '20', '--box', '60,20,30,30', '--box=5,70,40,16']
+    assert track_video.main(words) == 0
+    report = json.loads((tmp_path / 'found.json').read_text())
+    for place, target in enumerate(report['targets']):
+        written = read_result(tmp_path / f'found_{place + 1}.txt')
+        np.testing.assert_array_equal([entry['box'] for entry in target['frames']], written)
+        np.testing.assert_allclose(written, [f[place] for f in together], atol=1e-3)
+    first = next(iter(FrameSource(tmp_path / 'found.mp4')))
+    assert len({tuple(first[y, x] // 32) for x, y in ((20, 60), (60, 30), (5, 80))}) == 3
+
+
+@pytest.mark.parametrize(
+    ('words', 'told'),
+    [
+        (['--box', '1', '2', '3'], '--box 1 2 3: write X,Y,W,H'),
+        (['--box', '1,2,3,x'], '--box 1,2,3,x: write X,Y,W,H'),
+        (['--box=1,2,3,4', '--box=1,2,3,4', '--attention', 'a'], 'give one --box'),
+    ],
+)
+def test_boxes_that_the_tool_cannot_read(tool, capsys, words, told):
+    with pytest.raises(SystemExit):
+        tool('walk.mp4', *words)
+    assert told in capsys.readouterr().err

@@ -10,6 +10,8 @@ from lightvit_dense.datasets.errors import DatasetError
 
 from .got10k import GOT10k
 from .lasot import LaSOT
+from .listed import NFS, OTB, UAV123
+from .tnl2k import TNL2K
 from .trackingnet import TrackingNet
 from .videos import BadSequences, VideoSet
 
@@ -17,6 +19,10 @@ SETS: dict[str, tuple[Callable[[str, str], VideoSet], dict[str, int]]] = {
     'lasot': (LaSOT, {'train': 1120, 'test': 280}),
     'got10k': (GOT10k, {'train': 9335, 'val': 180, 'test': 180}),
     'trackingnet': (TrackingNet, {'train': 30132, 'test': 511}),
+    'otb': (OTB, {'test': 100}),
+    'uav123': (UAV123, {'test': 123}),
+    'nfs': (NFS, {'test': 100}),
+    'tnl2k': (TNL2K, {'test': 700}),
 }
 """How a split is opened, and the published number of sequences by split."""
 

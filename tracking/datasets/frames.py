@@ -58,13 +58,14 @@ class NumberedFrames(StoredFrames):
     length: int
     first: int = 1
     digits: int = 8
+    ending: str = '.jpg'
 
     def __len__(self) -> int:
         return self.length
 
     def key(self, index: int) -> str:
         """Return the key of a frame, also of one beyond the last."""
-        return f'{self.folder}/{index + self.first:0{self.digits}d}.jpg'
+        return f'{self.folder}/{index + self.first:0{self.digits}d}{self.ending}'
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ class VideoSet(SequenceSet):
 
     Args:
         data_root: Where the data are: a folder or an LMDB, see the subclass.
-        split: One of ``SPLITS``.
+        split: One of ``SPLITS``, the first by default.
         source: 'folder', or 'lmdb' if ``data_root`` is an LMDB.
         lengths: 'exact' if as many frames as boxes must be there; 'shortest' to use as many as
             there are of both. That the last frame is there and none follows is what is looked at;
@@ -63,15 +63,17 @@ class VideoSet(SequenceSet):
     """
 
     FIRST_ONLY: ClassVar[tuple[str, ...]] = ()  # splits of which only the first frame is annotated
+    SLACK: ClassVar[int] = 0  # so many frames or boxes more than the others are left out
 
     def __init__(
         self,
         data_root: str | os.PathLike,
-        split: str = 'train',
+        split: str = '',
         source: str = 'folder',
         lengths: str = 'exact',
         cache_dir: str | os.PathLike | None = None,
     ) -> None:
+        split = split or self.SPLITS[0]
         self._check_split(split)
         require_known(lengths, ('exact', 'shortest'), 'lengths')
         self.lengths_rule = lengths
@@ -103,6 +105,10 @@ class VideoSet(SequenceSet):
 
     def _count_frames(self, folder: str) -> int:
         return sum(name.endswith('.jpg') for name in self.store.children(folder))
+
+    def _where(self, folder: str) -> str:
+        """Return the path of where frames are, for an error."""
+        return self.store.where(folder)
 
     def _sources(self) -> tuple[list[str], list[str]]:
         self._entries = self._list_entries()
@@ -208,13 +214,13 @@ class VideoSet(SequenceSet):
         boxes, frames = len(row.boxes), self._frames_there(entry.folder, len(row.boxes))
         if frames == 0:
             raise DatasetError(
-                f'{self.store.where(entry.folder)}: holds no frame of {entry.name}. {self.ORIGIN}'
+                f'{self._where(entry.folder)}: holds no frame of {entry.name}. {self.ORIGIN}'
             )
         if boxes == 1 and self.split in self.FIRST_ONLY:
             return replace(row, length=frames)
-        if boxes != frames and self.lengths_rule == 'exact':
+        if abs(boxes - frames) > self.SLACK and self.lengths_rule == 'exact':
             raise DatasetError(
-                f'{entry.name}: {self.store.where(entry.folder)} holds {frames} frames, '
+                f'{entry.name}: {self._where(entry.folder)} holds {frames} frames, '
                 f'{self.store.where(entry.notes[0])} {boxes} boxes. Unpack the sequence again, or '
                 "set lengths='shortest' of the set to use as many as there are of both."
             )

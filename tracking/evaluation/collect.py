@@ -19,9 +19,20 @@ from .truth import Truth
 SETS: dict[str, tuple[str, str | None]] = {
     'lasot': ('tracking.LaSOT', 'test'),
     'got10k': ('tracking.GOT10k', 'val'),
+    'trackingnet': ('tracking.TrackingNet', 'test'),
+    'otb': ('tracking.OTB', 'test'),
+    'uav123': ('tracking.UAV123', 'test'),
+    'nfs': ('tracking.NFS', 'test'),
+    'tnl2k': ('tracking.TNL2K', 'test'),
     'custom': ('tracking.CustomSequences', None),
 }
 """By the name on the command line: type of the set, and the split that is meant without one."""
+USUAL: dict[str, dict[str, Any]] = {
+    'got10k': dict(type='tracking.GOT10kMetric'),
+    # pytracking, and UAV123's toolkit, count frames without a box as hits of the precision.
+    'uav123': dict(type='tracking.OnePassEvaluation', protocol=dict(boxless_centre='hit')),
+}
+"""The metrics of sets that are not judged by the default one."""
 _SHOWN = 5
 
 
@@ -47,8 +58,7 @@ def open_source(
     if split is not None and not Path(place).is_dir() and ':' in place:
         place, _, split = place.rpartition(':')
     options = {} if split is None else {'split': split}
-    metric = {'type': 'tracking.GOT10kMetric'} if kind == 'got10k' else {}
-    return SequenceDataset(dict(type=name, data_root=place, **options)), metric
+    return SequenceDataset(dict(type=name, data_root=place, **options)), USUAL.get(kind, {})
 
 
 def _of_config(

@@ -20,6 +20,8 @@ from lightvit_dense.utils.io import atomic_path, atomic_write
 from ..datasets.text import parse_rows
 
 LAYOUTS = ('lasot', 'got10k')
+SUBMISSIONS = {'got10k': 'got10k', 'trackingnet': 'lasot'}
+"""Servers that take a zip file of results, and the layout that it is packed from."""
 
 
 class ResultError(UserError):
@@ -119,14 +121,21 @@ def is_complete(path: str | Path, length: int) -> bool:
         return False
 
 
-def write_submission(folder: str | Path, names: Iterable[str], path: str | Path) -> Path:
-    """Pack a tracker's results in GOT-10k's layout into the zip file that its server takes."""
+def write_submission(
+    folder: str | Path, names: Iterable[str], path: str | Path, server: str = 'got10k'
+) -> Path:
+    """Pack a tracker's results into the zip file that a server takes.
+
+    GOT-10k's gets the layout 'got10k' with its times, TrackingNet's ``<sequence>.txt`` alone.
+    """
     files = []
     for name in names:
-        result = result_path(folder, name, 'got10k')
+        result = result_path(folder, name, SUBMISSIONS[server])
         if not result.is_file():
             raise ResultError(f'{result} does not exist: run the tracker on all sequences first')
-        files += [file for file in (result, time_path(result)) if file.is_file()]
+        files.append(result)
+        if server == 'got10k' and time_path(result).is_file():
+            files.append(time_path(result))
     with atomic_path(path) as draft, zipfile.ZipFile(draft, 'w', zipfile.ZIP_DEFLATED) as archive:
         for file in files:
             archive.write(file, file.relative_to(folder).as_posix())

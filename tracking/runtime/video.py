@@ -10,6 +10,7 @@ import numpy as np
 from lightvit_dense.apis.inference.results import Failure
 from lightvit_dense.apis.inference.sources import IMAGES, VIDEOS, Sources
 from lightvit_dense.errors import UserError, did_you_mean
+from lightvit_dense.visualization.palette import line_color
 
 from ..datasets.frames import natural_order
 
@@ -87,7 +88,7 @@ class AnnotatedVideo:
         self._count = 0
 
     def add(self, frame: np.ndarray, box: np.ndarray, text: str) -> None:
-        """Append a frame, RGB uint8 [H, W, 3], with its box in pixels and a text in the corner."""
+        """Append a frame, RGB uint8 [H, W, 3], with its box or boxes and a text in the corner."""
         if self._writer is None:
             self._size = frame.shape[1], frame.shape[0]
             self._writer = self._open()
@@ -129,12 +130,17 @@ class AnnotatedVideo:
 
 
 def annotate(frame: np.ndarray, box: np.ndarray, text: str) -> np.ndarray:
-    """Return a copy of a frame, RGB uint8 [H, W, 3], with a box and a line of text drawn in."""
+    """Return a copy of a frame, RGB uint8 [H, W, 3], with boxes and a line of text drawn in.
+
+    A box [4] or several [K, 4] in pixels, each of which has its colour.
+    """
     picture = frame.copy()
     unit = max(1, round(min(frame.shape[:2]) / 240))
-    # The last pixel inside of an edge at x + width is x + width - 1.
-    x, y, right, bottom = (round(float(v)) for v in (*box[:2], *(box[:2] + box[2:] - 1)))
-    cv2.rectangle(picture, (x, y), (right, bottom), _COLOR, 2 * unit)
+    for place, (x, y, width, height) in enumerate(np.atleast_2d(box).tolist()):
+        # The last pixel inside of an edge at x + width is x + width - 1.
+        x, y, right, bottom = map(round, (x, y, x + width - 1, y + height - 1))
+        color = line_color(place - 1) if place else _COLOR
+        cv2.rectangle(picture, (x, y), (right, bottom), color, 2 * unit)
     place, font, scale = (4 * unit, 14 * unit), cv2.FONT_HERSHEY_SIMPLEX, 0.45 * unit
     cv2.putText(picture, text, place, font, scale, (0, 0, 0), 3 * unit, cv2.LINE_AA)
     cv2.putText(picture, text, place, font, scale, (255, 255, 255), unit, cv2.LINE_AA)

@@ -18,7 +18,7 @@ from lightvit_dense.apis.preflight import find_missing, raise_if_missing
 from lightvit_dense.errors import UserError, run_tool
 
 from ..engine.dataset_run import DatasetRun, run_dataset
-from ..runtime.results import LAYOUTS, write_submission
+from ..runtime.results import SUBMISSIONS, write_submission
 from .options import add_backend, check_positive, show_progress
 
 
@@ -35,15 +35,18 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add('--name', help="the tracker's name, a folder below DIR (default: the config's name)")
     add('--processes', type=int, default=1, help='sequences at a time (default: 1)')
     add('--threads', type=int, help='of each process (default: 1 of several, else all)')
-    add('--format', choices=LAYOUTS, default='lasot', help='layout of the files (default: lasot)')
-    add('--zip', action='store_true', help="pack got10k's files as its server asks")
+    text = "layout of the files (default: lasot, which is trackingnet's, too)"
+    add('--format', choices=('lasot', *SUBMISSIONS), default='lasot', help=text)
+    add(
+        '--zip', action='store_true', help="pack the files as got10k's or trackingnet's server asks"
+    )
     add('--limit', type=int, metavar='N', help='the first N sequences only')
     add('--sequences', nargs='+', metavar='NAME', help='these sequences only')
     add_backend(parser)
     add_cfg_options(parser)
     args = check_positive(parser, parser.parse_args(argv), 'processes', 'threads', 'limit')
-    if args.zip and args.format != 'got10k':
-        parser.error('--zip packs a submission to GOT-10k; give --format got10k too')
+    if args.zip and args.format not in SUBMISSIONS:
+        parser.error('--zip packs a submission: give --format got10k too, or trackingnet')
     return args
 
 
@@ -65,7 +68,8 @@ def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     folder = Path(args.out) / (args.name or Path(args.config).stem)
     device = args.device or ('cuda' if torch.cuda.is_available() else 'cpu')
-    where = (folder, args.format, args.backend, args.exported, device, args.threads)
+    layout = SUBMISSIONS.get(args.format, args.format)
+    where = (folder, layout, args.backend, args.exported, device, args.threads)
     run = DatasetRun(read_config(args), args.checkpoint, *where)
     try:
         with show_progress(f'{folder.name} on {args.processes} processes') as tell:
@@ -89,7 +93,8 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     if args.zip:
         names = [outcome.name for outcome in outcomes]
-        archive = write_submission(folder, names, folder.with_name(f'{folder.name}.zip'))
+        path = folder.with_name(f'{folder.name}.zip')
+        archive = write_submission(folder, names, path, args.format)
         print(f'submission: {archive}')
     return 0
 

@@ -1,4 +1,4 @@
-r"""Follow a target through a video or a folder of frames.
+r"""Follow a target, or several at once, through a video or a folder of frames.
 
 ``--attention`` draws what the network looks at in some frames, block by block: which candidates are
 eliminated, and the attention of the template to the others.
@@ -6,6 +6,8 @@ eliminated, and the attention of the template to the others.
 Example:
     python -m tracking.tools.track_video walk.mp4 --config CONFIG.py --checkpoint CHECKPOINT.pth \
         --box 120 80 60 140 --out followed.mp4 --txt boxes.txt
+    python -m tracking.tools.track_video walk.mp4 --config CONFIG.py --checkpoint CHECKPOINT.pth \
+        --box 120,80,60,140 --box 300,90,50,120 --out followed.mp4 --txt boxes.txt
     python -m tracking.tools.track_video walk.mp4 --config CONFIG.py --checkpoint CHECKPOINT.pth \
         --box 120 80 60 140 --attention pictures --attention-frames 20 40 --frames 41
 """
@@ -26,7 +28,7 @@ from lightvit_dense.utils.io import atomic_write, write_json
 from lightvit_dense.visualization import write_image
 
 from ..runtime.results import box_line
-from ..runtime.tracker import Tracker
+from ..runtime.tracker import Tracker, TrackResult
 from ..runtime.video import AnnotatedVideo, FrameSource
 from ..visualization import attention_picture
 from .options import add_backend, check_positive, show_progress
@@ -34,7 +36,7 @@ from .options import add_backend, check_positive, show_progress
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    description = 'Follow a target through a video or a folder of frames'
+    description = 'Follow a target, or several, through a video or a folder of frames'
     parser = argparse.ArgumentParser(
         'python -m tracking.tools.track_video', description=description
     )
@@ -43,9 +45,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add('--config', required=True, help='config of the tracker')
     add('--checkpoint', required=True, help='its weights')
     text = 'target in the first frame that is read: left and upper edge, width, height in pixels'
-    add('--box', required=True, nargs=4, type=float, metavar=tuple('XYWH'), help=text)
+    text += '; once for each target'
+    add('--box', required=True, action='append', nargs='+', metavar='X,Y,W,H', help=text)
     add('--out', metavar='FILE.mp4', help='annotated video to write')
-    add('--txt', metavar='FILE', help='boxes to write, a line x,y,w,h a frame')
+    text = 'boxes to write, a line x,y,w,h a frame; of several targets FILE_1, FILE_2, ...'
+    add('--txt', metavar='FILE', help=text)
     add('--json', metavar='FILE', help='boxes, scores and seconds of all frames to write')
     add('--attention', metavar='DIR', help='folder for pictures of attention, and their numbers')
     text = 'their frames, counted from 0 (default: the one after the first that is read)'
@@ -56,6 +60,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add_backend(parser)
     add_cfg_options(parser)
     args = check_positive(parser, parser.parse_args(argv), 'threads', 'frames')
+    args.box = [read_box(parser, words) for words in args.box]
+    if args.attention and len(args.box) > 1:
+        parser.error('--attention shows what the network looks at for one target: give one --box')
     if args.attention_frames and not args.attention:
         parser.error('--attention-frames needs --attention DIR, where the pictures go')
     if args.attention and not args.attention_frames:
@@ -70,20 +77,30 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
+def read_box(parser: argparse.ArgumentParser, words: list[str]) -> list[float]:
+    """Read the box of a target, which is X,Y,W,H or X Y W H."""
+    try:
+        x, y, width, height = map(float, ','.join(words).split(','))
+    except ValueError:
+        parser.error(f'--box {" ".join(words)}: write X,Y,W,H, four numbers in pixels')
+    return [x, y, width, height]
+
+
 def follow(
     tracker: Tracker,
     source: FrameSource,
-    box: list[float],
+    boxes: list[list[float]],
     out: str | None,
     frames: int | None,
     look: Callable[[int, np.ndarray], None],
-) -> tuple[list[dict[str, Any]], UserError | None]:
-    """Follow a target through all frames, or the first ones; show the progress.
+) -> tuple[list[list[dict[str, Any]]], UserError | None]:
+    """Follow targets through all frames, or the first ones; show the progress.
 
-    ``look`` is called with the number of a frame and the frame, before the target is looked for in
-    it. Returns 'frame', 'box', 'score' and 'seconds' of each frame, and what ended it early.
+    ``look`` is called with the number of a frame and the frame, before targets are looked for in
+    it. Returns 'frame', 'box', 'score' and 'seconds' of each target in each frame, and what ended
+    it early.
     """
-    found: list[dict[str, Any]] = []
+    found: list[list[dict[str, Any]]] = []
     error, video = None, None
     total = min(len(source), frames) if frames else len(source)
     try:
@@ -93,18 +110,22 @@ def follow(
                     look(number, frame)
                 began = time.perf_counter()
                 if not found:
-                    tracker.init(frame, box)
-                    place, score = np.asarray(box), 1.0
+                    tracker.init(frame, boxes)
+                    results = [TrackResult(np.asarray(box), 1.0) for box in boxes]
                 else:
-                    result = tracker.update(frame)
-                    place, score = result.box, result.score
+                    results = tracker.update_all(frame)
                 seconds = round(time.perf_counter() - began, 6)
                 if out is not None:
                     video = video or AnnotatedVideo(out, source.fps)
-                    video.add(frame, place, f'{number}  {score:.2f}')
-                rounded = [round(float(value), 4) for value in place]
-                entry = dict(frame=number, box=rounded, score=round(score, 6), seconds=seconds)
-                found.append(entry)
+                    text = '  '.join([str(number), *(f'{one.score:.2f}' for one in results)])
+                    video.add(frame, np.stack([one.box for one in results]), text)
+                rounded = [[round(float(value), 4) for value in one.box] for one in results]
+                found.append(
+                    [
+                        dict(frame=number, box=box, score=round(one.score, 6), seconds=seconds)
+                        for box, one in zip(rounded, results, strict=True)
+                    ]
+                )
                 tell(len(found), total)
                 if len(found) == frames:
                     break
@@ -141,12 +162,19 @@ def main(argv: list[str] | None = None) -> int:
     began = time.perf_counter()
     found, error = follow(tracker, source, args.box, args.out, args.frames, look)
     elapsed, timings = time.perf_counter() - began, tracker.timings
-    if args.txt:
-        atomic_write(args.txt, ''.join(box_line(frame['box']) for frame in found).encode())
+    targets = [list(frames) for frames in zip(*found, strict=True)]
+    texts = [Path(args.txt)] if args.txt else []
+    if texts and len(targets) > 1:
+        stem, ending = texts[0].stem, texts[0].suffix
+        texts = [texts[0].with_name(f'{stem}_{n}{ending}') for n in range(1, 1 + len(targets))]
+    for path, frames in zip(texts, targets, strict=False):
+        atomic_write(path, ''.join(box_line(frame['box']) for frame in frames).encode())
     if args.json:
         given = {name: getattr(args, name) for name in ('config', 'checkpoint', 'backend')}
         about = {'video': str(Path(args.video)), **given, 'fps': round(timings.fps, 3)}
-        write_json(args.json, {**about, 'frames': found})
+        one = {'frames': targets[0]}
+        several = {'targets': [{'frames': frames} for frames in targets]}
+        write_json(args.json, {**about, **(several if len(targets) > 1 else one)})
     if timings.frames:
         parts = ', '.join(
             f'{name} {1000 * seconds / timings.frames:.1f} ms'
@@ -154,7 +182,7 @@ def main(argv: list[str] | None = None) -> int:
         )
         print(f'tracker: {timings.fps:.1f} frames/s ({parts})')
     print(f'in all: {len(found) / elapsed:.1f} frames/s, reading and drawing included')
-    for path in filter(None, (args.out, args.txt, args.json, *pictures)):
+    for path in filter(None, (args.out, *texts, args.json, *pictures)):
         print(f'written: {path}')
     if error is not None:
         print(f'stopped after {len(found)} frames, which are written', file=sys.stderr)
@@ -162,7 +190,7 @@ def main(argv: list[str] | None = None) -> int:
     if missing:
         raise UserError(
             f'--attention-frames {min(missing)}: the last frame of {args.video} is '
-            f'{found[-1]["frame"]}; name an earlier one'
+            f'{found[-1][0]["frame"]}; name an earlier one'
         )
     return 0
 
