@@ -365,11 +365,11 @@ def test_several_targets_as_each_alone(tmp_path):
     # On the command line: a file and a colour for each.
     config, checkpoint = write_tracker_files(tmp_path, trained_tracker())
     folder = write_folder(tmp_path / 'f', frames)
-    words = [str(folder), '--config', config, '--checkpoint', checkpoint]
+    words = ['--config', config, '--checkpoint', checkpoint]
     for file in ('mp4', 'txt', 'json'):
         words += [{'mp4': '--out'}.get(file, f'--{file}'), str(tmp_path / f'found.{file}')]
-    words += ['--box', '20', '50', '24', '20', '--box', '60,20,30,30', '--box=5,70,40,16']
-    assert track_video.main(words) == 0
+    words += ['--box', '60,20,30,30', '--box=5,70,40,16', str(folder)]
+    assert track_video.main(['--box', '20', '50', '24', '20', *words]) == 0
     report = json.loads((tmp_path / 'found.json').read_text())
     for place, target in enumerate(report['targets']):
         written = read_result(tmp_path / f'found_{place + 1}.txt')
@@ -382,8 +382,9 @@ def test_several_targets_as_each_alone(tmp_path):
 @pytest.mark.parametrize(
     ('words', 'told'),
     [
-        (['--box', '1', '2', '3'], '--box 1 2 3: write X,Y,W,H'),
-        (['--box', '1,2,3,x'], '--box 1,2,3,x: write X,Y,W,H'),
+        (['--box', '1', '2', '3'], "'1,2,3': write X,Y,W,H"),
+        (['--box', '1,2,3,x'], "'1,2,3,x': write X,Y,W,H"),
+        (['--box'], "'': write X,Y,W,H"),
         (['--box=1,2,3,4', '--box=1,2,3,4', '--attention', 'a'], 'give one --box'),
     ],
 )

@@ -46,7 +46,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add('--checkpoint', required=True, help='its weights')
     text = 'target in the first frame that is read: left and upper edge, width, height in pixels'
     text += '; once for each target'
-    add('--box', required=True, action='append', nargs='+', metavar='X,Y,W,H', help=text)
+    add('--box', required=True, action='append', type=read_box, metavar='X,Y,W,H', help=text)
     add('--out', metavar='FILE.mp4', help='annotated video to write')
     text = 'boxes to write, a line x,y,w,h a frame; of several targets FILE_1, FILE_2, ...'
     add('--txt', metavar='FILE', help=text)
@@ -59,8 +59,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add('--threads', type=int, help='threads of the network')
     add_backend(parser)
     add_cfg_options(parser)
-    args = check_positive(parser, parser.parse_args(argv), 'threads', 'frames')
-    args.box = [read_box(parser, words) for words in args.box]
+    words = join_boxes(sys.argv[1:] if argv is None else argv)
+    args = check_positive(parser, parser.parse_args(words), 'threads', 'frames')
     if args.attention and len(args.box) > 1:
         parser.error('--attention shows what the network looks at for one target: give one --box')
     if args.attention_frames and not args.attention:
@@ -77,12 +77,21 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
-def read_box(parser: argparse.ArgumentParser, words: list[str]) -> list[float]:
-    """Read the box of a target, which is X,Y,W,H or X Y W H."""
+def join_boxes(argv: list[str]) -> list[str]:
+    """Write '--box X Y W H', which one may also say, as '--box=X,Y,W,H'."""
+    words = list(argv)
+    for place in reversed(range(len(words))):
+        if words[place] == '--box' and ',' not in ''.join(words[place + 1 : place + 2]):
+            words[place : place + 5] = ['--box=' + ','.join(words[place + 1 : place + 5])]
+    return words
+
+
+def read_box(text: str) -> list[float]:
+    """Read the box of a target."""
     try:
-        x, y, width, height = map(float, ','.join(words).split(','))
+        x, y, width, height = map(float, text.split(','))
     except ValueError:
-        parser.error(f'--box {" ".join(words)}: write X,Y,W,H, four numbers in pixels')
+        raise argparse.ArgumentTypeError(f'{text!r}: write X,Y,W,H, numbers in pixels') from None
     return [x, y, width, height]
 
 
