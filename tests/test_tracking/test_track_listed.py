@@ -13,87 +13,70 @@ from tracking.registry import DATASETS
 from tracking.runtime.results import write_result
 from tracking.tools import evaluate
 
-from .small_sequences import picture, write_frames, write_picture
+from .small_sequences import picture, write_frames
+
+NFS_LINES = [f'0 {n} 20 {n + 30} 60 {n} {int(n == 8)} 0 1 "a bee"\n' for n in range(20)]
+UAV, TNL = 'data_seq/UAV123/', 'TNL2K_test_subset/Cat & Dog_01-Done/'
+
+# Folders of frames with their number, first one and digits; files; and of each sequence its first
+# box, where the target is visible, and the seed of its first picture.
+LAYOUTS = {
+    'OTB': (
+        {'David/img': (3, 300, 4), 'Jogging/img': (3, 1, 4), 'Board/img': (2, 1, 5),
+         'KiteSurf/img': (1, 1, 4), 'Tiger1/img': (7, 1, 4), 'Mine/img': (1, 1, 4)},
+        {'David/groundtruth_rect.txt': '129,80,64,78\n128\t80\t64\t78\n127 80 64  78\n',
+         'Jogging/groundtruth_rect.1.txt': '111,98,25,101\n1,2,3,4\nNaN,NaN,NaN,NaN\n',
+         'Jogging/groundtruth_rect.2.txt': '180,86,37,114\n5,6,7,8\n0,0,0,0\n',
+         'Board/groundtruth_rect.txt': '57,156,198,173\n58,156,198,173\r\n',
+         'KiteSurf/groundtruth_rect.txt': '210,55,30,46\n',
+         'Tiger1/groundtruth_rect.txt': ''.join(f'{n},1,2,3\n' for n in range(7)),
+         'Mine/groundtruth_rect.txt': '1,2,3,4\n'},
+        {'Board': ([57, 156, 198, 173], [1, 1], 0),
+         'David': ([129, 80, 64, 78], [1, 1, 1], 0),
+         'Jogging-1': ([111, 98, 25, 101], [1, 1, 0], 0),
+         'Jogging-2': ([180, 86, 37, 114], [1, 1, 0], 0),
+         'KiteSurf': ([210, 55, 30, 46], [1], 0),
+         'Tiger1': ([5, 1, 2, 3], [1, 1], 5)},
+    ),
+    'UAV123': (
+        {UAV + 'car1': (3, 1, 6), UAV + 'car1/': (2, 751, 6), UAV + 'bird1': (3, 775, 6)},
+        {'anno/UAV123/car1_1.txt': '1,2,30,40\n' * 3,
+         'anno/UAV123/car1_2.txt': '5,6,7,8\n5,6,7,9\n',
+         'anno/UAV123/bird1_2.txt': '694,443,19,15\nNaN,NaN,NaN,NaN\n700,440,18,15\n'},
+        {'bird1_2': ([694, 443, 19, 15], [1, 0, 1], 0),
+         'car1_1': ([1, 2, 30, 40], [1, 1, 1], 0),
+         'car1_2': ([5, 6, 7, 8], [1, 1], 0)},
+    ),
+    'NFS': (
+        {'bee/30/bee': (3, 1, 5), 'sequences/yoyo': (2, 1, 5)},
+        {'bee/30/bee.txt': ''.join(NFS_LINES), 'anno/nfs_yoyo.txt': '1\t2\t3\t4\n' * 3},
+        {'bee': ([0, 20, 30, 40], [1, 0, 1], 0), 'yoyo': ([1, 2, 3, 4], [1, 1], 0)},
+    ),
+    'TNL2K': (
+        {TNL + 'imgs': (10, 1, 1)},  # the tenth after the ninth; and a box too many
+        {TNL + 'groundtruth.txt': '10,20,30,40\n' + '0,0,0,0\n' * 10},
+        {'Cat & Dog_01-Done': ([10, 20, 30, 40], [1] + [0] * 9, 0)},
+    ),
+}  # fmt: skip
 
 
-def write(root, texts):
-    for name, text in texts.items():
+def write(root, kind, texts):
+    for folder, numbers in LAYOUTS[kind][0].items():
+        write_frames(root / folder, *numbers)
+    for name, text in {**LAYOUTS[kind][1], **texts}.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)
+    for path in root.glob('KiteSurf/img/*.jpg'):
+        path.rename(path.with_suffix('.png'))
 
 
-def otb(root):
-    for name in ('David', 'Jogging'):
-        write_frames(root / name / 'img', 3, 300 if name == 'David' else 1, 4)
-    write_frames(root / 'Board/img', 2, 1, 5)
-    write_picture(root / 'KiteSurf/img/0001.png', 0)
-    write_frames(root / 'Tiger1/img', 7, 1, 4)
-    write_frames(root / 'Mine/img', 1, 1, 4)
-    write(root, {
-        'David/groundtruth_rect.txt': '129,80,64,78\n128\t80\t64\t78\n127 80 64  78\n',
-        'Jogging/groundtruth_rect.1.txt': '111,98,25,101\n1,2,3,4\nNaN,NaN,NaN,NaN\n',
-        'Jogging/groundtruth_rect.2.txt': '180,86,37,114\n5,6,7,8\n0,0,0,0\n',
-        'Board/groundtruth_rect.txt': '57,156,198,173\n58,156,198,173\r\n',
-        'KiteSurf/groundtruth_rect.txt': '210,55,30,46\n',
-        'Tiger1/groundtruth_rect.txt': ''.join(f'{n},1,2,3\n' for n in range(7)),
-        'Mine/groundtruth_rect.txt': '1,2,3,4\n',
-    })  # fmt: skip
-    return {  # name: first box, length, visible, seed of the first picture
-        'Board': ([57, 156, 198, 173], [1, 1], 0),
-        'David': ([129, 80, 64, 78], [1, 1, 1], 0),
-        'Jogging-1': ([111, 98, 25, 101], [1, 1, 0], 0),
-        'Jogging-2': ([180, 86, 37, 114], [1, 1, 0], 0),
-        'KiteSurf': ([210, 55, 30, 46], [1], 0),
-        'Tiger1': ([5, 1, 2, 3], [1, 1], 5),
-    }
-
-
-def uav123(root):
-    frames = root / 'data_seq/UAV123'
-    write_frames(frames / 'car1', 3, 1, 6)
-    write_frames(frames / 'car1', 2, 751, 6)
-    write_frames(frames / 'bird1', 3, 775, 6)
-    write_frames(frames / 'car1_s', 1, 1, 6)
-    write(root / 'anno/UAV123', {
-        'car1_1.txt': '1,2,30,40\n' * 3,
-        'car1_2.txt': '5,6,7,8\n5,6,7,9\n',
-        'bird1_2.txt': '694,443,19,15\nNaN,NaN,NaN,NaN\n700,440,18,15\n',
-        'car1_s.txt': '9,9,9,9\n',
-        'att/car1_1.txt': '0,1\n',
-    })  # fmt: skip
-    return {
-        'bird1_2': ([694, 443, 19, 15], [1, 0, 1], 0),
-        'car1_1': ([1, 2, 30, 40], [1, 1, 1], 0),
-        'car1_2': ([5, 6, 7, 8], [1, 1], 0),
-        'car1_s': ([9, 9, 9, 9], [1], 0),
-    }
-
-
-def nfs(root):
-    write_frames(root / 'bee/30/bee', 3, 1, 5)
-    write_frames(root / 'sequences/yoyo', 2, 1, 5)
-    lines = [f'0 {n} 20 {n + 30} 60 {n} {int(n == 8)} 0 1 "a bee"\n' for n in range(20)]
-    write(root, {'bee/30/bee.txt': ''.join(lines), 'anno/nfs_yoyo.txt': '1\t2\t3\t4\n' * 3})
-    return {'bee': ([0, 20, 30, 40], [1, 0, 1], 0), 'yoyo': ([1, 2, 3, 4], [1, 1], 0)}
-
-
-def tnl2k_folder(root):
-    for place, name in enumerate(('1.png', '2.png', '10.png')):
-        write_picture(root / 'TNL2K_test_subset/Cat & Dog_01-Done/imgs' / name, place)
-    text = '10,20,30,40\n11,20,30,40\n0,0,0,0\n12,20,30,40\n'  # a box too many
-    write(root / 'TNL2K_test_subset/Cat & Dog_01-Done', {'groundtruth.txt': text})
-    return {'Cat & Dog_01-Done': ([10, 20, 30, 40], [1, 1, 0], 0)}
-
-
-WRITERS = {'OTB': otb, 'UAV123': uav123, 'NFS': nfs, 'TNL2K': tnl2k_folder}
-
-
-@pytest.mark.parametrize('kind', WRITERS)
+@pytest.mark.parametrize('kind', LAYOUTS)
 def test_layouts_and_golden_boxes(tmp_path, monkeypatch, kind):
     told = []
     for module in (listed, tnl2k, videos):
         monkeypatch.setattr(module, 'print_log', lambda text, **_: told.append(text))
-    wanted = WRITERS[kind](tmp_path)
+    write(tmp_path, kind, {})
+    wanted = LAYOUTS[kind][2]
     data = DATASETS.build(dict(type=f'tracking.{kind}', data_root=str(tmp_path)))
     assert data.names == sorted(wanted)
     for sequence in data:
@@ -135,8 +118,7 @@ def test_published_lists():
     ],
 )
 def test_what_is_damaged_is_named(tmp_path, kind, file, text, words):
-    WRITERS[kind.__name__](tmp_path)
-    write(tmp_path, {file: text})
+    write(tmp_path, kind.__name__, {file: text})
     with pytest.raises(DatasetError, match=words):
         kind(tmp_path)
 
@@ -145,7 +127,7 @@ def test_what_is_damaged_is_named(tmp_path, kind, file, text, words):
 def test_frames_without_a_box_are_judged_as_by_pytracking(tmp_path, kind, hit):
     """A third of the frames has none: no overlap; UAV123 alone counts it for the precision."""
     name = {'uav123': 'bird1_2', 'otb': 'Jogging-1'}[kind]
-    WRITERS[kind.upper()](tmp_path / 'data')
+    write(tmp_path / 'data', kind.upper(), {})
     source, _ = open_source(f'{kind}:{tmp_path / "data"}')
     for place, one in enumerate(source.names):
         boxes = source.sequence(place).boxes.copy()

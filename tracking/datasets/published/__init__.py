@@ -33,10 +33,10 @@ def got10k_positions(split: str) -> tuple[int, ...]:
 
 
 @cache
-def published_spans(name: str) -> dict[str, tuple[int, int, int]]:
+def published_spans(title: str) -> dict[str, tuple[int, int, int]]:
     """Return by sequence of a set its first and last frame, and how many at its begin are left out.
 
-    ``name``: 'otb100', 'uav123' or 'nfs'.
+    ``title``: 'otb100', 'uav123' or 'nfs'.
     """
-    rows = (line.split() for line in _lines(f'{name}.txt'))
-    return {words[0]: (int(words[1]), int(words[2]), int([*words, 0][3])) for words in rows}
+    rows = (line.split() for line in _lines(f'{title}.txt'))
+    return {name: (int(a), int(b), int(''.join(more) or 0)) for name, a, b, *more in rows}
