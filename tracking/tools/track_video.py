@@ -1,4 +1,4 @@
-r"""Follow a target through a video or a folder of frames.
+r"""Follow a target through a video, a folder of frames, or what a camera sees.
 
 ``--attention`` draws what the network looks at in some frames, block by block: which candidates are
 eliminated, and the attention of the template to the others.
@@ -27,23 +27,25 @@ from lightvit_dense.visualization import write_image
 
 from ..runtime.results import box_line
 from ..runtime.tracker import Tracker
-from ..runtime.video import AnnotatedVideo, FrameSource
+from ..runtime.video import AnnotatedVideo, FrameSource, select_box
 from ..visualization import attention_picture
-from .options import add_backend, check_positive, show_progress
+from .options import add_backend, add_lost, check_positive, show_progress
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    description = 'Follow a target through a video or a folder of frames'
+    description = 'Follow a target through a video, a folder of frames, or what a camera sees'
     parser = argparse.ArgumentParser(
         'python -m tracking.tools.track_video', description=description
     )
     add = parser.add_argument
-    add('video', help='video file, or folder of frames')
+    add('video', help='video file, folder of frames, or number of a camera, such as 0')
     add('--config', required=True, help='config of the tracker')
     add('--checkpoint', required=True, help='its weights')
     text = 'target in the first frame that is read: left and upper edge, width, height in pixels'
-    add('--box', required=True, nargs=4, type=float, metavar=tuple('XYWH'), help=text)
+    target = parser.add_mutually_exclusive_group(required=True)
+    target.add_argument('--box', nargs=4, type=float, metavar=tuple('XYWH'), help=text)
+    target.add_argument('--select', action='store_true', help='draw it with the mouse')
     add('--out', metavar='FILE.mp4', help='annotated video to write')
     add('--txt', metavar='FILE', help='boxes to write, a line x,y,w,h a frame')
     add('--json', metavar='FILE', help='boxes, scores and seconds of all frames to write')
@@ -53,9 +55,16 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add('--start', type=int, default=0, metavar='N', help='leave out N frames')
     add('--frames', type=int, metavar='N', help='stop after N frames')
     add('--threads', type=int, help='threads of the network')
+    add_lost(parser)
     add_backend(parser)
     add_cfg_options(parser)
     args = check_positive(parser, parser.parse_args(argv), 'threads', 'frames')
+    taken = {Path(args.video).resolve(): 'the video'}
+    for option in ('out', 'txt', 'json'):
+        path = getattr(args, option)
+        other = taken.setdefault(Path(path).resolve(), f'--{option}') if path else f'--{option}'
+        if other != f'--{option}':
+            parser.error(f'--{option} {path} would overwrite {other}; give another name')
     if args.attention_frames and not args.attention:
         parser.error('--attention-frames needs --attention DIR, where the pictures go')
     if args.attention and not args.attention_frames:
@@ -73,41 +82,48 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def follow(
     tracker: Tracker,
     source: FrameSource,
-    box: list[float],
-    out: str | None,
-    frames: int | None,
+    args: argparse.Namespace,
     look: Callable[[int, np.ndarray], None],
 ) -> tuple[list[dict[str, Any]], UserError | None]:
     """Follow a target through all frames, or the first ones; show the progress.
 
     ``look`` is called with the number of a frame and the frame, before the target is looked for in
-    it. Returns 'frame', 'box', 'score' and 'seconds' of each frame, and what ended it early.
+    it. Returns 'frame', 'box', 'score' and 'seconds' of each frame, perhaps 'lost', and what ended
+    it early.
     """
     found: list[dict[str, Any]] = []
-    error, video = None, None
-    total = min(len(source), frames) if frames else len(source)
+    error, video, frames = None, None, args.frames
+    total = min(len(source) or frames, frames) if frames else len(source)
     try:
         with show_progress(f'following in {source.path.name}') as tell:
             for number, frame in enumerate(source, source.start):
                 if found:
                     look(number, frame)
+                elif args.select:
+                    args.box = select_box(frame)
                 began = time.perf_counter()
                 if not found:
-                    tracker.init(frame, box)
-                    place, score = np.asarray(box), 1.0
+                    tracker.init(frame, args.box)
+                    place, score = np.asarray(args.box), 1.0
                 else:
                     result = tracker.update(frame)
                     place, score = result.box, result.score
                 seconds = round(time.perf_counter() - began, 6)
-                if out is not None:
-                    video = video or AnnotatedVideo(out, source.fps)
-                    video.add(frame, place, f'{number}  {score:.2f}')
                 rounded = [round(float(value), 4) for value in place]
                 entry = dict(frame=number, box=rounded, score=round(score, 6), seconds=seconds)
+                if args.lost_below is not None:
+                    entry['lost'] = score < args.lost_below
+                if args.out is not None:
+                    video = video or AnnotatedVideo(args.out, source.fps)
+                    lost = '  lost' if entry.get('lost') else ''
+                    video.add(frame, place, f'{number}  {score:.2f}{lost}')
                 found.append(entry)
                 tell(len(found), total)
                 if len(found) == frames:
                     break
+    except KeyboardInterrupt:  # the way to end a camera
+        if not found:
+            raise
     except UserError as problem:
         error = problem
         if not found:
@@ -139,7 +155,7 @@ def main(argv: list[str] | None = None) -> int:
             missing.remove(number)
 
     began = time.perf_counter()
-    found, error = follow(tracker, source, args.box, args.out, args.frames, look)
+    found, error = follow(tracker, source, args, look)
     elapsed, timings = time.perf_counter() - began, tracker.timings
     if args.txt:
         atomic_write(args.txt, ''.join(box_line(frame['box']) for frame in found).encode())
@@ -153,6 +169,11 @@ def main(argv: list[str] | None = None) -> int:
             for name, seconds in timings.total.items()
         )
         print(f'tracker: {timings.fps:.1f} frames/s ({parts})')
+    if args.lost_below is not None:
+        lost = [frame['frame'] for frame in found if frame['lost']]
+        print(
+            f'lost in {len(lost)} of {len(found)} frames{f", first in {lost[0]}" if lost else ""}'
+        )
     print(f'in all: {len(found) / elapsed:.1f} frames/s, reading and drawing included')
     for path in filter(None, (args.out, args.txt, args.json, *pictures)):
         print(f'written: {path}')
