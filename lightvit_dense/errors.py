@@ -125,17 +125,22 @@ def _explain(error: Exception, frames: list[FrameType]) -> str | None:
     load = getattr(built, 'load', None) if inspect.isfunction(built) else None
     built = built if load is None else load()  # it stands in for a class
     name = getattr(built, '__name__', match[1])
-    return (
-        f'config: {name} has no argument {match[2]!r}.{did_you_mean(match[2], _arguments(built))}'
-    )
+    known = _arguments(built)
+    hint = did_you_mean(match[2], known) or (known and f' It takes {", ".join(sorted(known))}.')
+    return f'config: {name} has no argument {match[2]!r}.{hint or ""}'
 
 
 def _arguments(built: object) -> set[str]:
-    """Return the names of the arguments of a class and its parents."""
+    """Return the arguments of a class, and those of its parents where it passes them on."""
     names: set[str] = set()
     for cls in inspect.getmro(built) if inspect.isclass(built) else ():
+        if '__init__' not in vars(cls):
+            continue
         try:
-            names |= set(inspect.signature(cls).parameters)
+            parameters = inspect.signature(cls).parameters
         except (TypeError, ValueError):
             continue
+        names |= set(parameters)
+        if all(one.kind is not one.VAR_KEYWORD for one in parameters.values()):
+            break
     return names - {'self', 'args', 'kwargs'}

@@ -10,6 +10,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+_CLUTTER = ('__MACOSX', '@eaDir', '$RECYCLE.BIN', 'System Volume Information', 'lost+found')
+
+
+def is_clutter(name: str) -> bool:
+    """Tell whether a name is hidden, or left by an operating system: '._1.png', '__MACOSX'."""
+    return name.startswith('.') or name in _CLUTTER
+
 
 @contextmanager
 def atomic_path(path: str | os.PathLike) -> Iterator[Path]:

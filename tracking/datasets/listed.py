@@ -69,7 +69,7 @@ class ListedSet(VideoSet):
         left_out = published_spans(self.LIST)[entry.name][2]
         boxes, lost = self._annotation(entry)
         boxes[np.isnan(boxes).any(axis=1)] = 0
-        return self._row(entry, boxes[left_out:], {'out_of_view': lost[left_out:]}, entry.notes)
+        return self._row(entry, boxes[left_out:], {'out_of_view': lost[left_out:]})
 
     # The key of its first frame says where the frames of a sequence are.
 

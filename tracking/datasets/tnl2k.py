@@ -7,11 +7,11 @@ from mmengine.logging import print_log
 
 from ..registry import DATASETS
 from .cache import WARNING
-from .frames import ListedFrames, natural_order
+from .frames import ListedFrames, list_pictures
 from .table import SequenceRow
 from .videos import Entry, VideoSet
 
-_ENDINGS, _COUNT = ('.jpg', '.png', '.jpeg', '.bmp'), 700
+_COUNT = 700
 
 
 @DATASETS.register_module()
@@ -48,11 +48,8 @@ class TNL2K(VideoSet):
 
     def open_frames(self, folder: str, length: int) -> ListedFrames:
         """Return the frames of a sequence."""
-        return ListedFrames(self.store, self._pictures(folder)[:length])
-
-    def _pictures(self, folder: str) -> list[str]:
-        names = [n for n in self.store.children(folder) if n.lower().endswith(_ENDINGS)]
-        return [f'{folder}/{name}' for name in sorted(names, key=natural_order)]
+        names = list_pictures(self.store.where(folder))[:length]
+        return ListedFrames(self.store, [f'{folder}/{name}' for name in names])
 
     def _count_frames(self, folder: str) -> int:
-        return len(self._pictures(folder))
+        return len(list_pictures(self.store.where(folder)))

@@ -174,26 +174,27 @@ class VideoSet(SequenceSet):
     def _boxes(self, key: str) -> np.ndarray:
         return parse_boxes(self._need(key), self.store.where(key))
 
-    def _flags(self, key: str) -> np.ndarray:
-        return parse_flags(self._need(key), self.store.where(key))
+    def _flags(self, key: str, boxes: int) -> np.ndarray:
+        """Return a flag for each of so many boxes."""
+        flags = parse_flags(self._need(key), self.store.where(key))
+        if len(flags) != boxes:
+            raise DatasetError(
+                f'{self.store.where(key)}: has {len(flags)} flags for {boxes} boxes. Copy the file '
+                'again.'
+            )
+        return flags
 
     def _row(
         self,
         entry: Entry,
         boxes: np.ndarray,
         gone: Mapping[str, np.ndarray],
-        keys: Sequence[str] = (),  # of the files that the reasons are from
         class_name: str = '',
         attributes: tuple[str, ...] = (),
     ) -> SequenceRow:
         """Return a row; a target is visible where its box has an area and no reason holds."""
         visible = has_area(boxes)
-        for flags, key in zip(gone.values(), keys, strict=False):
-            if len(flags) != len(boxes):
-                raise DatasetError(
-                    f'{self.store.where(key)}: has {len(flags)} flags for {len(boxes)} boxes. Copy '
-                    'the file again.'
-                )
+        for flags in gone.values():
             visible &= ~flags
         return SequenceRow(
             entry.name, entry.folder, len(boxes), boxes, visible, class_name, gone, attributes
@@ -222,7 +223,8 @@ class VideoSet(SequenceSet):
             raise DatasetError(
                 f'{entry.name}: {self._where(entry.folder)} holds {frames} frames, '
                 f'{self.store.where(entry.notes[0])} {boxes} boxes. Unpack the sequence again, or '
-                "set lengths='shortest' of the set to use as many as there are of both."
+                "set lengths='shortest' of the set (of a tool: --data-options lengths=shortest) to "
+                'use as many as there are of both.'
             )
         length = min(frames, boxes)
         gone = {name: flags[:length] for name, flags in row.gone.items()}

@@ -9,10 +9,19 @@ from typing import Any
 import numpy as np
 
 from lightvit_dense.apis import load_config
-from lightvit_dense.errors import UserError, did_you_mean
+from lightvit_dense.errors import UserError, did_you_mean, user_errors
 
 from ..datasets.whole import SequenceDataset
-from ..runtime.results import ResultError, find_result, read_result, read_seconds
+from ..registry import DATASETS
+from ..runtime.results import (
+    ResultError,
+    blank_line,
+    check_names,
+    find_result,
+    read_result,
+    read_seconds,
+    result_path,
+)
 from .protocol import Protocol
 from .truth import Truth
 
@@ -37,17 +46,33 @@ _SHOWN = 5
 
 
 def open_source(
-    text: str, cfg_options: Mapping[str, Any] | None = None
+    text: str,
+    cfg_options: Mapping[str, Any] | None = None,
+    data_options: Mapping[str, Any] | None = None,
 ) -> tuple[SequenceDataset, dict[str, Any]]:
     """Open the sequences that results are judged by, and return the config of their metric, or {}.
 
-    ``text`` is a config whose test data are sequences, or ``SET:FOLDER`` or ``SET:FOLDER:SPLIT``,
-    with SET one of :data:`SETS`.
+    ``text`` is a config whose test data are sequences, or what :func:`describe_set` takes.
     """
     if text.endswith('.py') or Path(text).is_file():
+        if data_options:
+            raise UserError(
+                '--data-options sets options of SET:FOLDER; those of a config are set by '
+                '--cfg-options test_dataloader.dataset.sequences.NAME=VALUE'
+            )
         return _of_config(text, cfg_options)
     if cfg_options:
         raise UserError('--cfg-options changes a config, but none is given')
+    sequences = describe_set(text, data_options)
+    with user_errors():
+        return SequenceDataset(sequences), USUAL.get(text.partition(':')[0], {})
+
+
+def describe_set(text: str, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return the config of the set that ``SET:FOLDER`` or ``SET:FOLDER:SPLIT`` names.
+
+    SET is one of :data:`SETS`; ``options`` are further arguments of it.
+    """
     kind, told, place = text.partition(':')
     if not told or kind not in SETS:
         raise UserError(
@@ -57,8 +82,8 @@ def open_source(
     name, split = SETS[kind]
     if split is not None and not Path(place).is_dir() and ':' in place:
         place, _, split = place.rpartition(':')
-    options = {} if split is None else {'split': split}
-    return SequenceDataset(dict(type=name, data_root=place, **options)), USUAL.get(kind, {})
+    splits = {} if split is None else {'split': split}
+    return {'type': name, 'data_root': place, **splits, **(options or {})}
 
 
 def _of_config(
@@ -75,8 +100,8 @@ def _of_config(
     listed = evaluators if isinstance(evaluators, (list, tuple)) else [evaluators]
     known = ('OnePassEvaluation', 'GOT10kMetric')
     found = [e for e in listed if str(e.get('type')).rpartition('.')[2] in known]
-    options = {key: value for key, value in dataset.items() if key != 'type'}
-    return SequenceDataset(**options), dict(found[0]) if found else {}
+    with user_errors():
+        return DATASETS.build(dataset), dict(found[0]) if found else {}
 
 
 @dataclass(eq=False)
@@ -91,7 +116,7 @@ class TrackerResults:
 
     def speed(self) -> float | None:
         """Return frames a second over all frames but the first ones; None without times."""
-        times = [read_seconds(files[0]) for files in self.files.values()]
+        times = [read_seconds(files[0], name) for name, files in self.files.items()]
         spent = [seconds[1:] for seconds in times if seconds is not None]
         total = float(sum(seconds.sum() for seconds in spent))
         return sum(map(len, spent)) / total if total > 0 else None
@@ -131,13 +156,14 @@ def read_tracker(
             f'{folder}: has no result of any of the {len(truths)} sequences, e.g. '
             f'{truths[0].name}.txt.{hint} Give the folder that holds the files of one tracker.'
         )
+    check_names([n for n, file in files.items() if file == result_path(folder, n)], anywhere=False)
     for truth in truths:
         file = files[truth.name]
         if file is None:
             found.problems[truth.name] = f'{folder / truth.name}.txt is missing'
             continue
         paths = [file]  # or all files <sequence>_001.txt, _002.txt, ... of GOT-10k's layout
-        if repetitions and file.stem == f'{file.parent.name}_001':
+        if repetitions and file != result_path(folder, truth.name):
             pattern = re.compile(rf'{re.escape(file.parent.name)}_\d+\.txt')
             paths = sorted(path for path in file.parent.iterdir() if pattern.fullmatch(path.name))
         try:
@@ -147,8 +173,10 @@ def read_tracker(
             continue
         due = len(truth.boxes)
         for path, entry in zip(paths, boxes, strict=True):
-            if len(entry) < due and protocol.shorter == 'error':
-                found.problems[truth.name] = f'{path} has {len(entry)} boxes for {due} frames'
+            blank = blank_line(path) if len(entry) < due else None
+            if blank or (len(entry) < due and protocol.shorter == 'error'):
+                why = f'; line {blank} is blank, but every frame needs a box' if blank else ''
+                found.problems[truth.name] = f'{path} has {len(entry)} boxes for {due} frames{why}'
         found.files[truth.name], found.boxes[truth.name] = paths, boxes
     return found
 
