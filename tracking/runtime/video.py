@@ -180,10 +180,10 @@ def annotate(frame: np.ndarray, box: np.ndarray, text: str) -> np.ndarray:
     """
     picture = frame.copy()
     unit = max(1, round(min(frame.shape[:2]) / 240))
-    for place, (x, y, width, height) in enumerate(np.atleast_2d(box).tolist()):
+    for target, (x, y, width, height) in enumerate(np.atleast_2d(box).tolist()):
         # The last pixel inside of an edge at x + width is x + width - 1.
         x, y, right, bottom = map(round, (x, y, x + width - 1, y + height - 1))
-        color = line_color(place - 1) if place else _COLOR
+        color = line_color(target - 1) if target else _COLOR
         cv2.rectangle(picture, (x, y), (right, bottom), color, 2 * unit)
     place, font, scale = (4 * unit, 14 * unit), cv2.FONT_HERSHEY_SIMPLEX, 0.45 * unit
     cv2.putText(picture, text, place, font, scale, (0, 0, 0), 3 * unit, cv2.LINE_AA)
