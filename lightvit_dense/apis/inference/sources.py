@@ -13,7 +13,6 @@ from lightvit_dense.datasets.transforms.loading import BadImage, decode
 from lightvit_dense.errors import UserError
 from lightvit_dense.utils.constants import IMAGE_EXTENSIONS as IMAGES
 from lightvit_dense.utils.constants import VIDEO_EXTENSIONS as VIDEOS
-from lightvit_dense.utils.io import is_clutter
 
 from .results import Failure
 
@@ -133,8 +132,7 @@ class Sources:
             found = (Path(at) / file for at, _, files in os.walk(folder) for file in files)
         else:
             found = (folder / entry.name for entry in os.scandir(folder) if entry.is_file())
-        pictures = (file for file in found if file.suffix.lower() in IMAGES)
-        return sorted(file for file in pictures if not is_clutter(file.name))
+        return sorted(file for file in found if file.suffix.lower() in IMAGES)
 
     def _image(self, path: Path, *names: str) -> Picture | Failure:
         name = self._name(*names)
