@@ -84,11 +84,10 @@ class ListedSet(VideoSet):
         return NumberedFrames(self.store, path, length, int(number), len(number), ending)
 
     def _count_frames(self, folder: str) -> int:
-        path, _, file = folder.rpartition('/')
-        first, ending = os.path.splitext(file)
-        stems = (os.path.splitext(name) for name in self.store.children(path))
-        numbers = [int(stem) for stem, end in stems if end == ending and stem.isdecimal()]
-        return sum(int(first) <= number <= self._last[folder] for number in numbers)
+        frames = self.open_frames(folder, 0)
+        there = {f'{frames.folder}/{name}' for name in self.store.children(frames.folder)}
+        published = range(self._last[folder] + 1 - frames.first)
+        return sum(frames.key(index) in there for index in published)
 
 
 @DATASETS.register_module()
