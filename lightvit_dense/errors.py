@@ -126,8 +126,9 @@ def _explain(error: Exception, frames: list[FrameType]) -> str | None:
     built = built if load is None else load()  # it stands in for a class
     name = getattr(built, '__name__', match[1])
     known = _arguments(built)
-    hint = did_you_mean(match[2], known) or (known and f' It takes {", ".join(sorted(known))}.')
-    return f'config: {name} has no argument {match[2]!r}.{hint or ""}'
+    all_known = f' It takes {", ".join(sorted(known))}.' if known else ''
+    hint = did_you_mean(match[2], known) or all_known
+    return f'config: {name} has no argument {match[2]!r}.{hint}'
 
 
 def _arguments(built: object) -> set[str]:

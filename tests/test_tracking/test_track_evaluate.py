@@ -422,8 +422,8 @@ def test_truth_without_an_area_is_an_absent_target_with_flags_and_without(tmp_pa
     [
         (GONE + 3 * BOX, None, (), r'first box of walk is \[0.0, 0.0, 0.0, 0.0\], with which no'),
         ('nan 1 2 3\n' + 3 * BOX, None, (), 'first box of walk is .*Correct the first line'),
-        (4 * BOX, 2 * BOX + '\n' + BOX, (), r'walk.txt has 3 boxes for 4 frames; line 3 is blank'),
-        (4 * BOX, BOX + '\n' + 2 * BOX, ('--rule', 'shorter=zeros'), 'line 2 is blank'),
+        (4 * BOX, 2 * BOX + '\n' + BOX, (), r'walk.txt, line 3: is blank.* 3 boxes for 4 frames'),
+        (4 * BOX, BOX + '\n' + 2 * BOX, ('--rule', 'shorter=zeros'), 'line 2: is blank'),
         (5 * BOX, 5 * BOX, (), "lengths='shortest'"),
         (4 * BOX, None, ('--data-options', 'length=shortest'), "no argument 'length'.*'lengths'"),
         (4 * BOX, None, ('--data-options', 'lengths'), 'lengths: write NAME=VALUE'),

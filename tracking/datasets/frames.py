@@ -148,7 +148,7 @@ def list_pictures(folder: str | os.PathLike) -> list[str]:
     """Return the names of the pictures of a folder in natural order."""
     if not os.path.isdir(folder):
         return []
-    files = (entry.name for entry in os.scandir(folder) if entry.is_file())
+    files = (entry.name for entry in os.scandir(str(folder)) if entry.is_file())
     names = (n for n in files if n.lower().endswith(IMAGE_EXTENSIONS) and not is_clutter(n))
     return sorted(names, key=natural_order)
 

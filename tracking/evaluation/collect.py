@@ -13,15 +13,7 @@ from lightvit_dense.errors import UserError, did_you_mean, user_errors
 
 from ..datasets.whole import SequenceDataset
 from ..registry import DATASETS
-from ..runtime.results import (
-    ResultError,
-    blank_line,
-    check_names,
-    find_result,
-    read_result,
-    read_seconds,
-    result_path,
-)
+from ..runtime import results
 from .protocol import Protocol
 from .truth import Truth
 
@@ -116,7 +108,7 @@ class TrackerResults:
 
     def speed(self) -> float | None:
         """Return frames a second over all frames but the first ones; None without times."""
-        times = [read_seconds(files[0], name) for name, files in self.files.items()]
+        times = [results.read_seconds(files[0], name) for name, files in self.files.items()]
         spent = [seconds[1:] for seconds in times if seconds is not None]
         total = float(sum(seconds.sum() for seconds in spent))
         return sum(map(len, spent)) / total if total > 0 else None
@@ -148,7 +140,7 @@ def read_tracker(
 ) -> TrackerResults:
     """Read the result files of a tracker; missing, damaged and short ones become problems."""
     found = TrackerResults(name, folder)
-    files = {truth.name: find_result(folder, truth.name) for truth in truths}
+    files = {truth.name: results.find_result(folder, truth.name) for truth in truths}
     if not any(files.values()):
         inner = sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
         hint = f' It has the folders {", ".join(inner[:_SHOWN])}.' if inner else ''
@@ -156,27 +148,27 @@ def read_tracker(
             f'{folder}: has no result of any of the {len(truths)} sequences, e.g. '
             f'{truths[0].name}.txt.{hint} Give the folder that holds the files of one tracker.'
         )
-    check_names([n for n, file in files.items() if file == result_path(folder, n)], anywhere=False)
+    results.check_names(
+        [n for n, file in files.items() if file == results.result_path(folder, n)], anywhere=False
+    )
     for truth in truths:
         file = files[truth.name]
         if file is None:
             found.problems[truth.name] = f'{folder / truth.name}.txt is missing'
             continue
         paths = [file]  # or all files <sequence>_001.txt, _002.txt, ... of GOT-10k's layout
-        if repetitions and file != result_path(folder, truth.name):
+        if repetitions and file != results.result_path(folder, truth.name):
             pattern = re.compile(rf'{re.escape(file.parent.name)}_\d+\.txt')
             paths = sorted(path for path in file.parent.iterdir() if pattern.fullmatch(path.name))
         try:
-            boxes = [read_result(path, protocol.invalid == 'error') for path in paths]
-        except ResultError as error:
+            due = len(truth.boxes)
+            boxes = [results.read_result(path, protocol.invalid == 'error', due) for path in paths]
+        except results.ResultError as error:
             found.problems[truth.name] = str(error)
             continue
-        due = len(truth.boxes)
         for path, entry in zip(paths, boxes, strict=True):
-            blank = blank_line(path) if len(entry) < due else None
-            if blank or (len(entry) < due and protocol.shorter == 'error'):
-                why = f'; line {blank} is blank, but every frame needs a box' if blank else ''
-                found.problems[truth.name] = f'{path} has {len(entry)} boxes for {due} frames{why}'
+            if len(entry) < due and protocol.shorter == 'error':
+                found.problems[truth.name] = f'{path} has {len(entry)} boxes for {due} frames'
         found.files[truth.name], found.boxes[truth.name] = paths, boxes
     return found
 

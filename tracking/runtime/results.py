@@ -19,7 +19,7 @@ from lightvit_dense.datasets.errors import DatasetError
 from lightvit_dense.errors import UserError
 from lightvit_dense.utils.io import atomic_path, atomic_write
 
-from ..datasets.text import parse_rows
+from ..datasets.text import clean, parse_rows
 
 LAYOUTS = ('lasot', 'got10k')
 SUBMISSIONS = {'got10k': 'got10k', 'trackingnet': 'lasot'}
@@ -110,30 +110,30 @@ def box_line(box: Sequence[float] | np.ndarray) -> str:
     return ','.join('0' if text == '-0' else text for text in texts) + '\n'
 
 
-def read_result(path: str | Path, check: bool = True) -> np.ndarray:
+def read_result(path: str | Path, check: bool = True, frames: int = 0) -> np.ndarray:
     """Read the boxes of a sequence, float64 [T, 4], apart by commas, semicolons, tabs or blanks.
 
-    With ``check``, what is not finite or of negative size is an error that names file and line.
+    With ``check``, what is not finite or of negative size is an error that names file and line; so
+    is a blank line where there are fewer boxes than ``frames``.
     """
     data = _read(path)
     boxes = _table(path, data, 4)
+    lines = [number for number, line in enumerate(clean(data).split(b'\n'), 1) if line.strip()]
+    blank = next((place for place, line in enumerate(lines, 1) if line != place), None)
+    if blank and len(boxes) < frames:
+        raise ResultError(
+            f'{path}, line {blank}: is blank, and there are {len(boxes)} boxes for {frames} frames'
+        )
     bad = ~np.isfinite(boxes).all(axis=1) | (boxes[:, 2:] < 0).any(axis=1)
     if check and bad.any():
         row = int(bad.argmax())
         finite = np.isfinite(boxes[row]).all()
         what = 'negative size' if finite else 'number that is not finite'
-        lines = [number for number, line in enumerate(data.split(b'\n'), 1) if line.strip()]
         raise ResultError(
             f'{path}, line {lines[row]}: a {what} in {boxes[row].tolist()}; a tracker has to '
             'give a box in every frame'
         )
     return boxes
-
-
-def blank_line(path: str | Path) -> int | None:
-    """Return the number of the first blank line before the last box of a file, None without one."""
-    lines = _read(path).rstrip().split(b'\n')
-    return next((number for number, line in enumerate(lines, 1) if not line.strip()), None)
 
 
 def read_seconds(path: str | Path, name: str) -> np.ndarray | None:
