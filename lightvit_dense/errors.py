@@ -133,7 +133,9 @@ def _explain(error: Exception, frames: list[FrameType], config: Any) -> str | No
     name = getattr(built, '__name__', '')
     match = re.search(r"(\w+)(?:\.__init__)?\(\) got an unexpected keyword argument '(\w+)'", text)
     if match is not None and last in (*_BUILDERS, '__init__', '__new__', 'from_cfg'):
-        hint = did_you_mean(match[2], _arguments(built))
+        known = _arguments(built)
+        all_known = f' It takes {", ".join(sorted(known))}.' if known else ''
+        hint = did_you_mean(match[2], known) or all_known
         return f'{where}: {name or match[1]} has no argument {match[2]!r}.{hint}'
     code, line = frames[-1].f_code, list(walk_tb(error.__traceback__))[-1][1]
     origin = f'{type(error).__name__} in {Path(code.co_filename).name}, line {line}'
@@ -173,11 +175,16 @@ def _likeness(node: Any, other: Any) -> int:
 
 
 def _arguments(built: object) -> set[str]:
-    """Return the names of the arguments of a class and its parents."""
+    """Return the arguments of a class, and those of its parents where it passes them on."""
     names: set[str] = set()
     for cls in inspect.getmro(built) if inspect.isclass(built) else ():
+        if '__init__' not in vars(cls):
+            continue
         try:
-            names |= set(inspect.signature(cls).parameters)
+            parameters = inspect.signature(cls).parameters
         except (TypeError, ValueError):
             continue
+        names |= set(parameters)
+        if all(one.kind is not one.VAR_KEYWORD for one in parameters.values()):
+            break
     return names - {'self', 'args', 'kwargs'}

@@ -7,11 +7,13 @@ from typing import Any
 from mmengine.dataset import BaseDataset
 
 from lightvit_dense.registry import DATASETS
+from lightvit_dense.utils.constants import IMAGE_EXTENSIONS
+from lightvit_dense.utils.io import is_clutter
 
 from .determinism import SeededItems
 from .errors import DatasetError
 
-EXTENSIONS = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.ppm', '.tif', '.tiff')
+EXTENSIONS = IMAGE_EXTENSIONS
 
 
 def scan_images(folder: str, extensions: Sequence[str], recursive: bool) -> Iterator[str]:
@@ -22,7 +24,7 @@ def scan_images(folder: str, extensions: Sequence[str], recursive: bool) -> Iter
     endings, names = tuple(extensions), []
     with os.scandir(folder) as entries:
         for entry in entries:
-            if entry.name.startswith('.'):
+            if is_clutter(entry.name):
                 continue
             if entry.name.lower().endswith(endings) and not entry.is_dir():
                 names.append(entry.name)

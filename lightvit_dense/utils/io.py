@@ -92,3 +92,11 @@ def _to_plain(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return value if value is None or isinstance(value, (int, str)) else _to_plain(float(value))
+
+
+_CLUTTER = ('__MACOSX', '@eaDir', '$RECYCLE.BIN', 'System Volume Information', 'lost+found')
+
+
+def is_clutter(name: str) -> bool:
+    """Tell whether a name is hidden, or left by an operating system: '._1.png', '__MACOSX'."""
+    return name.startswith('.') or name in _CLUTTER

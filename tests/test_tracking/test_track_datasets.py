@@ -21,6 +21,7 @@ from tracking.datasets import (
     TrackingNet,
     VideoFrames,
     cache,
+    custom,
     videos,
 )
 from tracking.datasets.published import got10k_positions, lasot_test
@@ -279,6 +280,87 @@ def test_custom_sequences_of_pictures_and_videos(tmp_path):
     write_rows(tmp_path / 'a10.txt', boxes[:7])
     with pytest.raises(DatasetError, match=r'a10.avi.* 8 frames, .*a10.txt 7 boxes'):
         CustomSequences(tmp_path)
+
+
+def put(root, files):
+    """Write files: pictures by seeds, others by their text."""
+    for name, content in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(content, int):
+            write_picture(root / name, content)
+        else:
+            (root / name).write_text(content)
+
+
+BOXES = '1,2,3,4\n0,0,0,0\n5,6,7,8\n'
+WALK = {f'walk/{frame}.png': frame for frame in range(3)} | {'walk/groundtruth.txt': BOXES}
+
+
+@pytest.mark.parametrize(
+    ('files', 'below', 'visible'),
+    [
+        (WALK, '', [0, 2]),  # a box without an area is an absent target
+        (WALK, 'walk', [0, 2]),  # the sequence itself
+        (
+            {'w/img/2.pgm': 2, 'w/img/1.jpe': 1, 'w/img/0.PNG': 0, 'w/groundtruth.txt': BOXES},
+            '',
+            [0, 2],
+        ),
+        ({'w/imgs/0.png': 0, 'w/groundtruth_rect.txt': '1 2 3 4'}, 'w', [0]),
+        ({'walk/._0.png': 7, '__MACOSX/walk/._1.png': 7, '.DS_Store': 'x', **WALK}, '', [0, 2]),
+        *(
+            ({f'walk/{file}': '0\n0\n1', **WALK}, '', [0])
+            for file in custom._FLAGS
+            if 'cov' not in file
+        ),
+        ({'walk/cover.label': '8\n8\n0', **WALK}, 'walk', [0]),
+    ],
+)
+def test_folders_of_ones_own_sequences(tmp_path, files, below, visible):
+    put(tmp_path, files)
+    (sequence,) = CustomSequences(tmp_path / below)
+    assert sequence.name == (
+        'w' if 'w/groundtruth_rect.txt' in files or 'w/groundtruth.txt' in files else 'walk'
+    )
+    assert np.flatnonzero(sequence.visible).tolist() == visible
+    for frame in range(len(sequence)):
+        np.testing.assert_array_equal(sequence.frames.read(frame), picture(frame))
+
+
+def test_boxes_that_count_pixels_from_one(tmp_path):
+    put(tmp_path / 'own', WALK)
+    (sequence,) = CustomSequences(tmp_path / 'own', first_pixel=1, cache_dir=tmp_path / 'cache')
+    assert sequence.boxes[::2].tolist() == [[0, 1, 3, 4], [4, 5, 7, 8]]
+    (sequence,) = CustomSequences(tmp_path / 'own', cache_dir=tmp_path / 'cache')
+    assert sequence.boxes[0].tolist() == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ('files', 'options', 'words'),
+    [
+        ({'walk.mp4': 'x'}, {}, "walk and walk.mp4 are both called 'walk'"),
+        ({'walk/absence.txt': '0 1'}, {}, r'absence.txt: has 2 flags for 3 boxes'),
+        ({'walk/cover.label': '8 x 8'}, {}, r"cover.label, line 1: 'x' is no number"),
+        ({}, dict(first_pixel=2), 'first_pixel=2: files count'),
+        ({}, dict(data_root='walk/0.png'), 'walk/0.png: is no folder'),
+    ],
+)
+def test_ones_own_sequences_that_are_refused(tmp_path, monkeypatch, files, options, words):
+    put(tmp_path, WALK | files)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DatasetError, match=words):
+        CustomSequences(**dict(data_root='.') | options)
+
+
+def test_files_that_are_not_read_are_told(tmp_path, monkeypatch):
+    told = []
+    monkeypatch.setattr(custom, 'print_log', lambda text, **_: told.append(text))
+    put(tmp_path, {**WALK, 'walk/absence.label': '0 0 0', 'walk/nlp.txt': 'a man'})
+    CustomSequences(tmp_path)
+    assert not told
+    put(tmp_path, {'walk/visible.txt': '1 1 1', 'run.txt': '1,2,3,4'})
+    CustomSequences(tmp_path)
+    assert 'run.txt, walk/visible.txt (2 in all) are not read; NAME.txt is for NAME.mp4' in told[0]
 
 
 def test_custom_sequences_need_boxes_and_whole_videos(tmp_path):

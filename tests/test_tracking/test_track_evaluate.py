@@ -19,7 +19,7 @@ from lightvit_dense.compat import finish_distributed
 from lightvit_dense.errors import UserError
 from lightvit_dense.evaluation import read_predictions
 from lightvit_dense.evaluation.joint import class_tables
-from lightvit_dense.visualization import line_color
+from lightvit_dense.visualization import PALETTE, line_color
 from tracking.datasets import LaSOT, SequenceDataset, VideoSequence
 from tracking.evaluation import Protocol, Truth, score
 from tracking.evaluation.collect import TrackerResults, open_source
@@ -139,7 +139,7 @@ def test_metric_in_a_test_loop_equals_the_score(world, samples, tmp_path):
     for name in NAMES:
         path = tmp_path / 'ours' / f'{name}.txt'
         np.testing.assert_allclose(read_result(path), predictions['bad'][name], atol=5.1e-5)
-        assert (read_seconds(path) == 0.02).all()
+        assert (read_seconds(path, name) == 0.02).all()
     # Two frames of each sequence are absent.
     counted = evaluate(samples, protocol=dict(exclude_invalid_frames=True))
     assert counted['OP50'] > figures['OP50']
@@ -211,10 +211,10 @@ def expected(world, name, **kwargs):
 
 
 def test_frames_a_second_are_frames_over_seconds_and_not_got10ks_mean_of_rates(tmp_path):
-    seconds = {'a': np.array([9.0, 0.1, 0.4]), 'b': np.array([0.2, 0.01])}
-    found = TrackerResults('mine', tmp_path)
+    seconds = {'a': np.array([9.0, 0.1, 0.4]), 'a_001': np.array([0.2, 0.01])}
+    found = TrackerResults('mine', tmp_path / 'a')
     for name, spent in seconds.items():
-        found.files[name] = [write_result(tmp_path, name, np.ones((len(spent), 4)), spent)]
+        found.files[name] = [write_result(tmp_path / 'a', name, np.ones((len(spent), 4)), spent)]
     assert found.speed() == pytest.approx(3 / (0.1 + 0.4 + 0.01))
     rates = 1 / np.concatenate(list(seconds.values()))
     assert rates.mean() > found.speed()  # the toolkit's, first frames included
@@ -233,6 +233,8 @@ def test_curves_are_ranked_and_told(world, kind, chosen):
         wanted = 100 * getattr(found, kind)[chosen].mean(axis=0)
         np.testing.assert_allclose(line.get_ydata(), wanted)
     assert axes.get_ylim() == (0, 100)
+    colors = [line.get_color() for line in axes.get_lines()]
+    assert colors == [PALETTE[1], PALETTE[0]]  # as given, whichever is the better one
 
 
 def test_tables_plots_and_files(world, tmp_path, capsys):
@@ -388,6 +390,66 @@ def test_got10k_validation_set(tmp_path):
         found = json.loads((tmp_path / 'a.json').read_text())['trackers']['ours']
         assert found['figures'] == overlaps(predicted, truths, [(12, 16)] * 5).figures()
         assert [row['frames'] for row in found['sequences']] == [2] * 5
+
+
+def write_own(root, truth, flags=None, names=('walk',)):
+    """Sequences of four frames in the layout of one's own, and results that are always right."""
+    for name in names:
+        folder = write_folder(root / 'data' / name, [np.full((40, 60, 3), 50, np.uint8)] * 4)
+        (folder / 'groundtruth.txt').write_text(truth)
+        if flags:
+            (folder / 'absence.label').write_text(flags)
+        write_result(root / 'mine', name, np.tile([10.0, 10, 20, 15], (4, 1)))
+    return [f'custom:{root / "data"}', str(root / 'mine')]
+
+
+BOX, GONE = '10,10,20,15\n', '0,0,0,0\n'
+
+
+def test_truth_without_an_area_is_an_absent_target_with_flags_and_without(tmp_path):
+    found = []
+    for flags, gone in ((None, GONE), ('0 1 1 1', GONE), (None, 'nan,nan,nan,nan\n')):
+        root = tmp_path / f'{len(found)}'
+        words = write_own(root, BOX + 3 * gone, flags)
+        main([*words, '--json', str(root / 'a.json')])
+        found.append(json.loads((root / 'a.json').read_text())['trackers']['mine']['figures'])
+    assert found[0]['norm_precision'] == 25
+    assert found == [found[0]] * 3
+
+
+@pytest.mark.parametrize(
+    ('truth', 'result', 'more', 'message'),
+    [
+        (GONE + 3 * BOX, None, (), r'first box of walk is \[0.0, 0.0, 0.0, 0.0\], with which no'),
+        ('nan 1 2 3\n' + 3 * BOX, None, (), 'first box of walk is .*Correct the first line'),
+        (4 * BOX, 2 * BOX + '\n' + BOX, (), r'walk.txt, line 3: is blank.* 3 boxes for 4 frames'),
+        (4 * BOX, BOX + '\n' + 2 * BOX, ('--rule', 'shorter=zeros'), 'line 2: is blank'),
+        (5 * BOX, 5 * BOX, (), "lengths='shortest'"),
+        (4 * BOX, None, ('--data-options', 'length=shortest'), "no argument 'length'.*'lengths'"),
+        (4 * BOX, None, ('--data-options', 'lengths'), 'lengths: write NAME=VALUE'),
+    ],
+)
+def test_ones_own_truth_and_results_that_are_refused(tmp_path, truth, result, more, message):
+    words = write_own(tmp_path, truth)
+    if result:
+        (tmp_path / 'mine/walk.txt').write_text(result)
+    with pytest.raises(UserError, match=message):
+        main([*words, *more])
+
+
+def test_errors_advise_what_can_be_set(tmp_path, capsys):
+    words = write_own(tmp_path, 5 * '11,11,20,15\n')
+    assert main([*words, '--data-options', 'lengths=shortest', 'first_pixel=1']) == 0
+    assert '95.2' in capsys.readouterr().out  # all thresholds but the last, an overlap of 1
+    (tmp_path / 'a.py').write_text('')
+    with pytest.raises(UserError, match=r'--cfg-options test_dataloader\.dataset\.sequences'):
+        main([str(tmp_path / 'a.py'), words[1], '--data-options', 'lengths=shortest'])
+
+
+def test_results_that_share_a_file_are_refused(tmp_path):
+    words = write_own(tmp_path, 4 * BOX, names=('walk', 'walk_time'))
+    with pytest.raises(UserError, match=r"'walk' and 'walk_time' share walk_time\.txt"):
+        main(words)
 
 
 SIZE = (60, 100)

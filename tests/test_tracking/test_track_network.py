@@ -66,6 +66,26 @@ def test_the_optimized_network_finds_the_boxes_of_the_model(case, window):
     assert len(scores) == 3  # no weights that are dead to the crop
 
 
+@pytest.mark.parametrize('case', CASES)
+@pytest.mark.parametrize('way', ['plain', 'torch'])
+def test_several_targets_in_one_call_are_found_as_each_alone(case, way):
+    network, calls = build_network(tracker(**CASES[case]), way), []
+    part = network.module.head if way == 'torch' else network.model.head
+    part.register_forward_hook(lambda *_: calls.append(1))
+    seeds = (2, 3, 4)
+    boxes, searches = [BOX, BOX + 1, BOX / 2], [crop(64, seed, 10 * seed) for seed in seeds]
+    network.set_templates([crop(32, seed) for seed in seeds], boxes)
+    together = network.find_all(searches)
+    assert len(calls) == 1
+    for (found, score), seed, box, search in zip(together, seeds, boxes, searches, strict=True):
+        network.set_template(crop(32, seed), box)
+        alone, sure = network(search)
+        np.testing.assert_allclose(found, alone, atol=1e-4)
+        assert score == pytest.approx(sure, abs=1e-5)
+    with pytest.raises(ValueError, match='3 search crops for 1 templates'):
+        network.find_all(searches)
+
+
 def test_the_plain_network_is_the_model_and_its_decoding():
     model = tracker()
     box, score = aimed(model, 'plain')(crop(64, 2))

@@ -19,6 +19,7 @@ from tracking.engine.sequence_loop import track_sequence
 from tracking.engine.worker_pool import serve_all
 from tracking.runtime.results import (
     ResultError,
+    check_names,
     find_result,
     is_complete,
     read_result,
@@ -43,7 +44,36 @@ def test_lasot_text(tmp_path):
         'cat-1_time.txt': '0.50000000\n0.25000000\n0.12500000\n',
     }
     np.testing.assert_allclose(read_result(path), BOXES, atol=5e-5)
-    np.testing.assert_array_equal(read_seconds(path), [0.5, 0.25, 0.125])
+    np.testing.assert_array_equal(read_seconds(path, 'cat-1'), [0.5, 0.25, 0.125])
+
+
+def test_scores_and_lost_targets(tmp_path):
+    scores = [1, 0.25, 0.5]
+    write_result(tmp_path, 'a', BOXES, scores=scores)
+    write_result(tmp_path, 'b', BOXES, scores=scores, lost_below=0.5)
+    assert (tmp_path / 'a_score.txt').read_text() == '1.00000000\n0.25000000\n0.50000000\n'
+    lost = np.loadtxt(tmp_path / 'b_score.txt', delimiter=',')
+    np.testing.assert_array_equal(lost, np.transpose([scores, [0, 1, 0]]))
+
+
+@pytest.mark.parametrize(
+    ('names', 'layout', 'file'),
+    [
+        (('walk', 'walk_time'), 'lasot', 'walk_time.txt'),
+        (('walk_score', 'run', 'walk'), 'lasot', 'walk_score.txt'),
+        (('Walk', 'walk'), 'lasot', 'walk.txt'),
+        (('Walk_Time', 'walk'), 'lasot', 'walk_time.txt'),
+        (('caf\u00e9', 'cafe\u0301'), 'got10k', 'cafe\u0301/cafe\u0301_001.txt'),
+        (('walk', 'walk_time', 'walk_001'), 'got10k', None),
+        (('walk', 'walk_001', 'walk-time'), 'lasot', None),
+    ],
+)
+def test_names_that_share_a_file_are_told_before_the_work(names, layout, file):
+    if file is None:
+        check_names(names, layout)
+        return
+    with pytest.raises(ResultError, match=f'share {file}, a file of their results; rename'):
+        check_names(names, layout)
 
 
 def test_got10k_layout_and_archive(tmp_path):
@@ -51,7 +81,7 @@ def test_got10k_layout_and_archive(tmp_path):
     path = write_result(tmp_path / 'ours', name, BOXES, [1, 2, 3], layout='got10k')
     assert path == tmp_path / 'ours' / name / f'{name}_001.txt'
     assert (path.parent / f'{name}_time.txt').is_file()
-    np.testing.assert_array_equal(read_seconds(path), [1, 2, 3])
+    np.testing.assert_array_equal(read_seconds(path, name), [1, 2, 3])
     assert find_result(tmp_path / 'ours', name) == path
     archive = write_submission(tmp_path / 'ours', [name], tmp_path / 'ours.zip')
     with zipfile.ZipFile(archive) as packed:
@@ -152,7 +182,7 @@ def test_every_sequence_is_written(world, reference, tmp_path):
         assert is_complete(path, length)
         boxes, *_ = track_sequence(tracker, dataset.sequence(index))
         np.testing.assert_allclose(read_result(path), boxes, atol=5e-5)
-        assert (read_seconds(path) > 0).all()
+        assert (read_seconds(path, name) > 0).all()
         # The test loop writes the same.
         looped = read_result(world / 'loop' / path.name)
         np.testing.assert_allclose(looped, read_result(path), atol=1e-3)
@@ -163,7 +193,7 @@ def test_every_sequence_is_written(world, reference, tmp_path):
 def test_finished_files_are_kept_and_others_redone(world, reference, tmp_path, capsys):
     folder = shutil.copytree(reference, tmp_path / 'tiny')
     kept, cut, gone = (folder / f'{name}.txt' for name in NAMES)
-    write_result(folder, NAMES[0], read_result(kept) + np.array([1, 0, 0, 0]))
+    write_result(folder, NAMES[0], read_result(kept) + np.eye(5, 4, -1))
     marked = kept.read_bytes()
     cut.write_bytes(cut.read_bytes()[:-3])
     gone.unlink()
@@ -191,6 +221,53 @@ def test_other_settings_are_not_mixed(world, tmp_path):
     (tmp_path / 'plain' / SETTINGS).unlink()
     with pytest.raises(UserError, match=r'no settings\.json says of what'):
         run(world, tmp_path, '--backend', 'plain', '--name', 'plain')
+
+
+def test_ones_own_sequences(world, tmp_path, capsys):
+    """The same frames in another layout; then with a threshold, other data, names that clash."""
+    own = tmp_path / 'own'
+    frames = world / 'lasot/square/square-3'
+    shutil.copytree(frames, own / 'square')
+    (own / 'square/groundtruth.txt').write_text((frames / 'groundtruth.txt').read_text())
+    words = ('--data', f'custom:{own}')
+    assert run(world, tmp_path, *words) == 0
+    found = read_result(tmp_path / 'tiny/square.txt')
+    assert len(np.loadtxt(tmp_path / 'tiny/square_score.txt')) == len(found) == 4
+    assert run(world, tmp_path, *words, '--name', 'lost', '--lost-below', 1) == 0
+    lost = np.loadtxt(tmp_path / 'lost/square_score.txt', delimiter=',')
+    assert lost[:, 1].tolist() == [0, 1, 1, 1]
+    with pytest.raises(UserError, match='results of another lost_below'):
+        run(world, tmp_path, *words, '--name', 'lost')
+    text = (own / 'square/groundtruth.txt').read_text()
+    (own / 'square/groundtruth.txt').write_text(f'1{text}')
+    with pytest.raises(
+        UserError, match=r'square\.txt begins with the box .* of other data or of an'
+    ):
+        run(world, tmp_path, *words)
+    shutil.copytree(own / 'square', own / 'square_score')
+    with pytest.raises(UserError, match="'square' and 'square_score' share"):
+        run(world, tmp_path / 'new', *words)
+    assert not (tmp_path / 'new').exists()
+    for option, told in (
+        (
+            '.type=tracking.CustomSequences',
+            r"CustomSequences has no argument 'split'\. It takes .*lengths",
+        ),
+        ('=nothing', "sequences='nothing' is no set; write dict"),
+    ):
+        words = ('--cfg-options', f'test_dataloader.dataset.sequences{option}')
+        with pytest.raises(UserError, match=told):
+            run(world, tmp_path / 'new', *words)
+
+
+def test_a_test_loop_refuses_names_that_share_a_file(world, tmp_path):
+    cfg = apis.load_config(world / 'tiny.py')
+    folder = shutil.copytree(world / 'lasot/square/square-1', tmp_path / 'own/a')
+    shutil.copytree(folder, tmp_path / 'own/a_time')
+    sequences = dict(type='tracking.CustomSequences', data_root=str(tmp_path / 'own'))
+    cfg.test_dataloader.dataset.sequences = sequences
+    with pytest.raises(UserError, match="'a' and 'a_time' share"):
+        apis.test(cfg, world / 'tiny.pth', tmp_path / 'work')
 
 
 def test_damage_in_parallel(world, reference, tmp_path, capfd):
@@ -227,10 +304,20 @@ def test_submission_to_got10k(world, reference, tmp_path):
     assert text == (reference / 'square-1.txt').read_bytes()
 
 
+def test_submission_to_trackingnet(world, reference, tmp_path):
+    assert run(world, tmp_path, '--format', 'trackingnet', '--zip') == 0
+    with zipfile.ZipFile(tmp_path / 'tiny.zip') as archive:
+        assert archive.namelist() == [f'square-{number}.txt' for number in (1, 2, 3)]
+        text = archive.read('square-1.txt')
+    assert text == (reference / 'square-1.txt').read_bytes()  # x,y,width,height of all frames
+
+
 def test_wrong_command_lines(world, tmp_path, capsys):
     for words, told in (
         (['--processes', '0'], '--processes 0: expected a positive number'),
         (['--zip'], 'give --format got10k too'),
+        (['--lost-below', '50'], "--lost-below: invalid share value: '50'"),
+        (['--data-options', 'first_pixel=1'], 'options of --data SET:FOLDER'),
     ):
         with pytest.raises(SystemExit):
             run(world, tmp_path, *words)
@@ -241,7 +328,8 @@ def test_wrong_command_lines(world, tmp_path, capsys):
         ((config, checkpoint, '--device', 'tpu'), "device 'tpu' cannot be used"),
         ((config, checkpoint, '--sequences', 'square-7'), 'square-7'),
         ((config, 'gone.pth'), r'gone\.pth does not exist'),
-        ((plain, checkpoint), 'no test_dataloader'),
+        ((plain, checkpoint), 'no test_dataloader.*give --data'),
+        ((plain, checkpoint, '--data', 'custm:x'), "Did you mean 'custom'"),
     ):
         with pytest.raises(UserError, match=told):
             tool.main([*map(str, words), '--out', str(tmp_path)])

@@ -2,6 +2,8 @@
 
 import json
 import math
+import shutil
+import sys
 
 import cv2
 import numpy as np
@@ -24,6 +26,7 @@ from .small_sequences import (
     write_folder,
     write_video,
 )
+from .small_tracker import trained_tracker, write_tracker_files
 
 
 class Told:
@@ -213,8 +216,10 @@ def test_frames_of_a_folder_in_natural_order_and_of_a_video(tmp_path):
     frames = levels(12)
     folder = write_folder(tmp_path / 'f', frames, [f'frame_{i}.png' for i in range(12)])
     (folder / 'notes.txt').write_text('no picture')
-    for start in (0, 9):
-        source = FrameSource(folder, start)
+    (folder / '._frame_1.png').write_bytes(b'left by a Mac')
+    shutil.copytree(folder, tmp_path / 'sequence/img')
+    for start, place in ((0, folder), (9, folder), (0, tmp_path / 'sequence')):
+        source = FrameSource(place, start)
         assert len(source) == 12 - start
         np.testing.assert_array_equal(np.stack(list(source)), frames[start:])
     source = FrameSource(write_video(tmp_path / 'v.avi', frames, 12.5), start=2)
@@ -226,7 +231,8 @@ def test_frames_of_a_folder_in_natural_order_and_of_a_video(tmp_path):
     ('name', 'start', 'words'),
     [
         ('gone.mp4', 0, r'gone\.mp4 does not exist'),
-        ('empty', 0, 'has no pictures'),
+        ('empty', 0, 'has no pictures.*Its folders are deep'),
+        ('7', 0, 'is no file, and a camera of this number gives no picture'),
         ('a.txt', 0, 'neither a folder of frames nor a video'),
         ('bad.mp4', 0, r'bad\.mp4: not a video'),
         ('three', 3, 'starts at frame 3 of 3'),
@@ -235,15 +241,16 @@ def test_frames_of_a_folder_in_natural_order_and_of_a_video(tmp_path):
         ('v.avi', 5, 'starts at frame 5 of 3'),
     ],
 )
-def test_sources_that_are_refused(tmp_path, name, start, words):
-    (tmp_path / 'empty').mkdir()
+def test_sources_that_are_refused(tmp_path, monkeypatch, name, start, words):
+    (tmp_path / 'empty/deep').mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
     (tmp_path / 'a.txt').write_text('x')
     (tmp_path / 'bad.mp4').write_bytes(b'no video at all')
     damaged = write_folder(tmp_path / 'three', levels(3)) / '1.png'
     damaged.write_bytes(damaged.read_bytes()[:40])
     write_video(tmp_path / 'v.avi', levels(3))
     with pytest.raises(VideoError, match=words):
-        list(FrameSource(tmp_path / name, start))
+        list(FrameSource(name, start))
 
 
 def test_the_annotated_video_shows_the_boxes(tmp_path):
@@ -321,6 +328,52 @@ def test_the_tool_writes_what_it_found(tool, tmp_path, capsys):
     assert str(out['mp4']) in printed
 
 
+class Camera:
+    """In place of OpenCV's: frames, then the user stops."""
+
+    def __init__(self, frames):
+        self.frames = iter(frames)
+
+    def read(self):
+        try:
+            return True, cv2.cvtColor(next(self.frames), cv2.COLOR_RGB2BGR)
+        except StopIteration:
+            raise KeyboardInterrupt from None
+
+    def get(self, _):
+        return 30.0
+
+    def release(self):
+        pass
+
+
+def test_a_camera_and_a_target_that_the_mouse_selects(tool, tmp_path, monkeypatch, capsys):
+    frames, boxes = moving_target(6)
+    opened, shown = [], []
+    monkeypatch.setattr(cv2, 'VideoCapture', lambda number: opened.append(number) or Camera(frames))
+    monkeypatch.setattr(cv2, 'selectROI', lambda _, frame, **__: shown.append(frame) or boxes[0])
+    monkeypatch.setattr(cv2, 'destroyWindow', lambda _: None)
+    monkeypatch.setenv('DISPLAY', ':0')
+    monkeypatch.chdir(tmp_path)
+    words = ('--txt', 'a.txt', '--json', 'a.json', '--lost-below', 0.999)
+    assert tool('0', '--select', *words) == 0
+    assert opened == [0]
+    np.testing.assert_array_equal(shown[0][..., ::-1], frames[0])
+    assert iou(read_result('a.txt'), boxes).min() > 0.8
+    listed = json.loads((tmp_path / 'a.json').read_text())['frames']
+    assert [entry['lost'] for entry in listed] == [entry['score'] < 0.999 for entry in listed]
+    lost = sum(entry['lost'] for entry in listed)
+    assert f'lost in {lost} of 6 frames' in capsys.readouterr().out
+    monkeypatch.setattr(cv2, 'selectROI', lambda *_, **__: (0, 0, 0, 0))
+    with pytest.raises(VideoError, match='no box was drawn; draw one, or give --box'):
+        tool('0', '--select')
+    monkeypatch.delenv('DISPLAY')
+    monkeypatch.delenv('WAYLAND_DISPLAY', raising=False)
+    monkeypatch.setattr(sys, 'platform', 'linux')
+    with pytest.raises(VideoError, match='there is no display here; give --box'):
+        tool('0', '--select')
+
+
 def test_the_tool_keeps_what_it_has_when_a_frame_is_damaged(tool, tmp_path):
     frames, boxes = moving_target(6)
     folder = write_folder(tmp_path / 'f', frames)
@@ -333,7 +386,7 @@ def test_the_tool_keeps_what_it_has_when_a_frame_is_damaged(tool, tmp_path):
     assert len(read_result(text)) == 3
 
 
-def test_the_tool_refuses_before_it_writes(tool, tmp_path):
+def test_the_tool_refuses_before_it_writes(tool, tmp_path, capsys):
     frames, boxes = moving_target(3)
     folder, text = write_folder(tmp_path / 'f', frames), tmp_path / 'out.txt'
     (folder / 'file').write_text('in the way')
@@ -344,4 +397,54 @@ def test_the_tool_refuses_before_it_writes(tool, tmp_path):
     ):
         with pytest.raises(UserError, match=message):
             tool(folder, '--box', *box, '--txt', text, '--out', out)
+    for words, told in (
+        (('--out', 'a.mp4'), '--out a.mp4 would overwrite the video'),
+        (('--txt', 'a', '--json', './a'), 'overwrite --txt'),
+    ):
+        with pytest.raises(SystemExit):
+            tool('a.mp4', '--box', *boxes[0], *words)
+        assert told in capsys.readouterr().err
     assert [entry.name for entry in tmp_path.iterdir()] == ['f']
+
+
+def test_several_targets_as_each_alone(tmp_path, capsys):
+    frames, boxes = moving_target(6)
+    frames[3] = frames[3][:80, :100]
+    starts = [boxes[0], [60, 20, 30, 30], [5, 70, 40, 16]]
+    tracker = Tracker(trained_tracker())
+    tracker.init(frames[0], starts)
+    together = [starts, *([r.box for r in tracker.update_all(frame)] for frame in frames[1:])]
+    for place, start in enumerate(starts):
+        alone = [result.box for result in tracker.follow(frames, start)]
+        np.testing.assert_allclose([found[place] for found in together], alone, atol=1e-4)
+    tracker.init(frames[0], starts)
+    with pytest.raises(UserError, match='follows 3 targets: call update_all'):
+        tracker.update(frames[1])
+    with pytest.raises(UserError, match=r'first box.*outside of the frame'):
+        tracker.init(frames[0], [boxes[0], [999, 0, 5, 5]])
+    assert len(tracker.update_all(frames[1])) == 3  # what was followed before is
+
+    # On the command line: a file and a colour for each.
+    config, checkpoint = write_tracker_files(tmp_path, trained_tracker())
+    folder = write_folder(tmp_path / 'f', frames)
+    words = ['--config', config, '--checkpoint', checkpoint]
+    for option, ending in (('out', 'mp4'), ('txt', 'txt'), ('json', 'json')):
+        words += [f'--{option}', str(tmp_path / f'found.{ending}')]
+    words += ['--box', '60,20,30,30', '--box=5,70,40,16', str(folder)]
+    assert track_video.main(['--box', '20', '50', '24', '20', *words]) == 0
+    report = json.loads((tmp_path / 'found.json').read_text())
+    for place, target in enumerate(report['targets']):
+        written = read_result(tmp_path / f'found_{place + 1}.txt')
+        np.testing.assert_array_equal([entry['box'] for entry in target['frames']], written)
+        np.testing.assert_allclose(written, [f[place] for f in together], atol=1e-3)
+    first = next(iter(FrameSource(tmp_path / 'found.mp4')))
+    assert len({tuple(first[y, x] // 32) for x, y in ((20, 60), (60, 30), (5, 80))}) == 3
+    for words, told in (
+        (['--box', '1', '2', '3'], "'1,2,3': write X,Y,W,H"),
+        (['--box', '1,2,3,x'], "'1,2,3,x': write X,Y,W,H"),
+        (['--box'], "'': write X,Y,W,H"),
+        (['--box=1,2,3,4', '--box=1,2,3,4', '--attention', 'a'], 'give one --box'),
+    ):
+        with pytest.raises(SystemExit):
+            track_video.main(['a.mp4', '--config', config, '--checkpoint', checkpoint, *words])
+        assert told in capsys.readouterr().err

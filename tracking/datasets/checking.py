@@ -8,17 +8,25 @@ import numpy as np
 from lightvit_dense.datasets.checking import CHECKS, SPLITS, Report, Request, open_some
 from lightvit_dense.datasets.errors import DatasetError
 
+from .custom import CustomSequences
 from .got10k import GOT10k
 from .lasot import LaSOT
+from .listed import NFS, OTB, UAV123
+from .tnl2k import TNL2K
 from .trackingnet import TrackingNet
 from .videos import BadSequences, VideoSet
 
-SETS: dict[str, tuple[Callable[[str, str], VideoSet], dict[str, int]]] = {
+SETS: dict[str, tuple[Callable[[str, str], VideoSet], dict[str, int | None]]] = {
     'lasot': (LaSOT, {'train': 1120, 'test': 280}),
     'got10k': (GOT10k, {'train': 9335, 'val': 180, 'test': 180}),
     'trackingnet': (TrackingNet, {'train': 30132, 'test': 511}),
+    'otb': (OTB, {'test': 100}),
+    'uav123': (UAV123, {'test': 123}),
+    'nfs': (NFS, {'test': 100}),
+    'tnl2k': (TNL2K, {'test': 700}),
+    'custom': (lambda root, _: CustomSequences(root), {'all': None}),
 }
-"""How a split is opened, and the published number of sequences by split."""
+"""How a split is opened, and the published number of sequences by split, if any."""
 
 
 def check_tracking(
@@ -26,7 +34,7 @@ def check_tracking(
     root: str,
     request: Request,
     origin: str = '',
-    sequences: Mapping[str, int] | None = None,
+    sequences: Mapping[str, int | None] | None = None,
 ) -> Report:
     """Check annotations against frames, and open some frames or all.
 
@@ -44,7 +52,7 @@ def _check_split(
     report: Report,
     request: Request,
     split: str,
-    expected: int,
+    expected: int | None,
     open_split: Callable[[str], VideoSet],
     origin: str,
 ) -> None:

@@ -12,10 +12,13 @@ import numpy as np
 
 from lightvit_dense.datasets.errors import DatasetError
 from lightvit_dense.datasets.transforms.loading import BadImage, decode
+from lightvit_dense.utils.constants import IMAGE_EXTENSIONS
+from lightvit_dense.utils.io import is_clutter
 
 from .stores import Store
 
-VIDEO_EXTENSIONS = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.mpg', '.mpeg', '.m4v')
+PICTURE_FOLDERS = ('img', 'imgs', 'frames', 'color')
+"""Where sequences of one's own and of published sets have their pictures."""
 _SKIP = 64  # up to so many frames ahead are read over, beyond it is sought
 
 
@@ -58,13 +61,14 @@ class NumberedFrames(StoredFrames):
     length: int
     first: int = 1
     digits: int = 8
+    ending: str = '.jpg'
 
     def __len__(self) -> int:
         return self.length
 
     def key(self, index: int) -> str:
         """Return the key of a frame, also of one beyond the last."""
-        return f'{self.folder}/{index + self.first:0{self.digits}d}.jpg'
+        return f'{self.folder}/{index + self.first:0{self.digits}d}{self.ending}'
 
 
 @dataclass(frozen=True)
@@ -138,6 +142,15 @@ class VideoFrames:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, '_capture': None, '_next': 0}
+
+
+def list_pictures(folder: str | os.PathLike) -> list[str]:
+    """Return the names of the pictures of a folder in natural order."""
+    if not os.path.isdir(folder):
+        return []
+    files = (entry.name for entry in os.scandir(str(folder)) if entry.is_file())
+    names = (n for n in files if n.lower().endswith(IMAGE_EXTENSIONS) and not is_clutter(n))
+    return sorted(names, key=natural_order)
 
 
 def natural_order(name: str) -> list[tuple[int, str]]:

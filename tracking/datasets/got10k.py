@@ -67,15 +67,15 @@ class GOT10k(VideoSet):
     def _parse(self, entry: Entry) -> SequenceRow:
         boxes, labels = self._boxes(entry.notes[0]), entry.notes[1:3]
         if self.split == 'test':
-            gone, labels = {name: np.zeros(len(boxes), bool) for name in self.GONE}, ()
+            gone = {name: np.zeros(len(boxes), bool) for name in self.GONE}
         else:
-            absent, cover = map(self._flags, labels)
+            absent, cover = (self._flags(key, len(boxes)) for key in labels)
             if len(cover) and not 0 <= cover.min() <= cover.max() <= 8:
                 raise DatasetError(
                     f'{self.store.where(labels[1])}: cover is told in eighths, from 0 to 8'
                 )
             gone = dict(zip(self.GONE, (absent != 0, cover == 0), strict=True))
-        return self._row(entry, boxes, gone, labels, _class_name(self._read(entry.notes[3])))
+        return self._row(entry, boxes, gone, _class_name(self._read(entry.notes[3])))
 
 
 def _class_name(data: bytes | None) -> str:

@@ -59,16 +59,17 @@ class LaSOT(VideoSet):
         return entries
 
     def _parse(self, entry: Entry) -> SequenceRow:
-        boxes, reasons, marks = entry.notes[0], entry.notes[1:3], entry.notes[3]
-        gone = {name: self._flags(key) != 0 for name, key in zip(self.GONE, reasons, strict=True)}
+        boxes, reasons, marks = self._boxes(entry.notes[0]), entry.notes[1:3], entry.notes[3]
+        flags = (self._flags(key, len(boxes)) != 0 for key in reasons)
+        gone = dict(zip(self.GONE, flags, strict=True))
         attributes: tuple[str, ...] = ()
         data = self._read(marks)
         if data is not None:
-            flags = parse_flags(data, self.store.where(marks))
-            if len(flags) != len(self.ATTRIBUTES):
+            marked = parse_flags(data, self.store.where(marks))
+            if len(marked) != len(self.ATTRIBUTES):
                 raise DatasetError(
-                    f'{self.store.where(marks)}: has {len(flags)} flags, LaSOT knows '
+                    f'{self.store.where(marks)}: has {len(marked)} flags, LaSOT knows '
                     f'{len(self.ATTRIBUTES)} challenges.'
                 )
-            attributes = tuple(self.ATTRIBUTES[place] for place in np.flatnonzero(flags))
-        return self._row(entry, self._boxes(boxes), gone, reasons, entry.class_name, attributes)
+            attributes = tuple(self.ATTRIBUTES[place] for place in np.flatnonzero(marked))
+        return self._row(entry, boxes, gone, entry.class_name, attributes)

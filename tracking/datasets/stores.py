@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from lightvit_dense.datasets.errors import DatasetError
 from lightvit_dense.datasets.storage import FolderStorage, LmdbStorage, data_file
+from lightvit_dense.utils.io import is_clutter
 
 Stamp = tuple[int, int]
 """Size in bytes of a file and time of its last change."""
@@ -27,9 +28,10 @@ class FolderStore(FolderStorage):
     def __init__(self, root: str | os.PathLike) -> None:
         super().__init__(root)
         if not os.path.isdir(self.root):
+            what = 'is no folder' if os.path.exists(self.root) else 'this folder does not exist'
             raise DatasetError(
-                f'{self.root}: this folder does not exist. Set data_root (or the environment '
-                'variable LIGHTVIT_DATA) to where the sequences are.'
+                f'{self.root}: {what}. Set data_root (or the environment variable LIGHTVIT_DATA) '
+                'to where the sequences are.'
             )
 
     def exists(self, key: str) -> bool:
@@ -37,9 +39,9 @@ class FolderStore(FolderStorage):
         return os.path.exists(self.where(key))
 
     def children(self, folder: str = '') -> list[str]:
-        """Return the names in a folder, hidden ones aside, sorted."""
+        """Return the names in a folder, hidden ones and clutter aside, sorted."""
         try:
-            return sorted(n for n in os.listdir(self.where(folder)) if not n.startswith('.'))
+            return sorted(n for n in os.listdir(self.where(folder)) if not is_clutter(n))
         except (FileNotFoundError, NotADirectoryError):
             return []
 

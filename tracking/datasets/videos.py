@@ -55,7 +55,7 @@ class VideoSet(SequenceSet):
 
     Args:
         data_root: Where the data are: a folder or an LMDB, see the subclass.
-        split: One of ``SPLITS``.
+        split: One of ``SPLITS``, the first by default.
         source: 'folder', or 'lmdb' if ``data_root`` is an LMDB.
         lengths: 'exact' if as many frames as boxes must be there; 'shortest' to use as many as
             there are of both. That the last frame is there and none follows is what is looked at;
@@ -64,15 +64,17 @@ class VideoSet(SequenceSet):
     """
 
     FIRST_ONLY: ClassVar[tuple[str, ...]] = ()  # splits of which only the first frame is annotated
+    SLACK: ClassVar[int] = 0  # so many frames or boxes more than the others are left out
 
     def __init__(
         self,
         data_root: str | os.PathLike,
-        split: str = 'train',
+        split: str = '',
         source: str = 'folder',
         lengths: str = 'exact',
         cache_dir: str | os.PathLike | None = None,
     ) -> None:
+        split = split or self.SPLITS[0]
         self._check_split(split)
         require_known(lengths, ('exact', 'shortest'), 'lengths')
         self.lengths_rule = lengths
@@ -104,6 +106,10 @@ class VideoSet(SequenceSet):
 
     def _count_frames(self, folder: str) -> int:
         return sum(name.endswith('.jpg') for name in self.store.children(folder))
+
+    def _where(self, folder: str) -> str:
+        """Return the path of where frames are, for an error."""
+        return self.store.where(folder)
 
     def _sources(self) -> tuple[list[str], list[str]]:
         self._entries = self._list_entries()
@@ -169,26 +175,27 @@ class VideoSet(SequenceSet):
     def _boxes(self, key: str) -> np.ndarray:
         return parse_boxes(self._need(key), self.store.where(key))
 
-    def _flags(self, key: str) -> np.ndarray:
-        return parse_flags(self._need(key), self.store.where(key))
+    def _flags(self, key: str, boxes: int) -> np.ndarray:
+        """Return a flag for each of so many boxes."""
+        flags = parse_flags(self._need(key), self.store.where(key))
+        if len(flags) != boxes:
+            raise DatasetError(
+                f'{self.store.where(key)}: has {len(flags)} flags for {boxes} boxes. Copy the file '
+                'again.'
+            )
+        return flags
 
     def _row(
         self,
         entry: Entry,
         boxes: np.ndarray,
         gone: Mapping[str, np.ndarray],
-        keys: Sequence[str] = (),  # of the files that the reasons are from
         class_name: str = '',
         attributes: tuple[str, ...] = (),
     ) -> SequenceRow:
         """Return a row; a target is visible where its box has an area and no reason holds."""
         visible = has_area(boxes)
-        for flags, key in zip(gone.values(), keys, strict=False):
-            if len(flags) != len(boxes):
-                raise DatasetError(
-                    f'{self.store.where(key)}: has {len(flags)} flags for {len(boxes)} boxes. Copy '
-                    'the file again.'
-                )
+        for flags in gone.values():
             visible &= ~flags
         return SequenceRow(
             entry.name, entry.folder, len(boxes), boxes, visible, class_name, gone, attributes
@@ -209,15 +216,16 @@ class VideoSet(SequenceSet):
         boxes, frames = len(row.boxes), self._frames_there(entry.folder, len(row.boxes))
         if frames == 0:
             raise DatasetError(
-                f'{self.store.where(entry.folder)}: holds no frame of {entry.name}. {self.ORIGIN}'
+                f'{self._where(entry.folder)}: holds no frame of {entry.name}. {self.ORIGIN}'
             )
         if boxes == 1 and self.split in self.FIRST_ONLY:
             return replace(row, length=frames)
-        if boxes != frames and self.lengths_rule == 'exact':
+        if abs(boxes - frames) > self.SLACK and self.lengths_rule == 'exact':
             raise DatasetError(
-                f'{entry.name}: {self.store.where(entry.folder)} holds {frames} frames, '
+                f'{entry.name}: {self._where(entry.folder)} holds {frames} frames, '
                 f'{self.store.where(entry.notes[0])} {boxes} boxes. Unpack the sequence again, or '
-                "set lengths='shortest' of the set to use as many as there are of both."
+                "set lengths='shortest' of the set (of a tool: --data-options lengths=shortest) to "
+                'use as many as there are of both.'
             )
         length = min(frames, boxes)
         gone = {name: flags[:length] for name, flags in row.gone.items()}

@@ -10,7 +10,20 @@ from lightvit_dense.errors import UserError, did_you_mean
 
 from ..registry import DATASETS
 from ..structures import TrackSample
+from .base import SequenceSet
 from .sequence import VideoSequence
+
+
+def list_sets(sets: Any, where: str) -> list[Any]:
+    """Return one set or several, built ones or configs, as a list; anything else is an error."""
+    listed = list(sets) if isinstance(sets, (list, tuple)) else [sets]
+    for one in listed:
+        if not (isinstance(one, SequenceSet) or (isinstance(one, Mapping) and 'type' in one)):
+            raise UserError(
+                f"{where}={one!r} is no set; write dict(type='tracking.LaSOT', data_root=...) or "
+                'another of them'
+            )
+    return listed
 
 
 @DATASETS.register_module()
@@ -31,7 +44,7 @@ class SequenceDataset(Dataset):
     def __init__(
         self, sequences: Any, names: Sequence[str] | None = None, limit: int | None = None
     ) -> None:
-        listed = sequences if isinstance(sequences, (list, tuple)) else [sequences]
+        listed = list_sets(sequences, 'SequenceDataset: sequences')
         self.sets = [DATASETS.build(one) if isinstance(one, Mapping) else one for one in listed]
         known = [
             (name, (number, index))
@@ -50,6 +63,7 @@ class SequenceDataset(Dataset):
             raise UserError(f'{where}: has no sequence {unknown[0]!r}.{hint}')
         if limit is not None and limit < 1:
             raise UserError(f'limit={limit}: at least one sequence must be kept')
+        self.all_names: tuple[str, ...] = tuple(places)
         self.names: tuple[str, ...] = tuple(places if names is None else names)[:limit]
         if not self.names:
             raise UserError('there is no sequence to test; check `sequences` and `names`')

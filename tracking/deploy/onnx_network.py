@@ -12,7 +12,7 @@ from lightvit_dense.errors import UserError
 
 from .export import FRAME, FRAME_INT8, TEMPLATE, export_tracker, fingerprint, quantize_frame
 from .frame_module import ranking_weights
-from .frame_network import FrameNetwork
+from .frame_network import Found, FrameNetwork
 
 
 def open_session(path: Path, threads: int | None) -> Any:
@@ -58,13 +58,15 @@ class OnnxNetwork(FrameNetwork):
                 )
         self._inputs = [item.name for item in self.each.get_inputs()]
 
-    def _begin(self, crop: np.ndarray, box: Tensor) -> None:
+    def _begin(self, crop: np.ndarray, box: Tensor) -> dict[str, np.ndarray]:
         state = self.once.run(None, {'template': crop})
         feed = {f'state{index}': value for index, value in enumerate(state)}
         feed['weights'] = ranking_weights(self.model, box).numpy()
         # What the graph does not read is no input of it.
-        self._feed = {name: value for name, value in feed.items() if name in self._inputs}
+        return {name: value for name, value in feed.items() if name in self._inputs}
 
-    def _find(self, crop: np.ndarray) -> tuple[np.ndarray, float]:
-        (found,) = self.each.run(None, {'search': crop, **self._feed})
-        return found[:4].astype(np.float64), float(found[4])
+    def _find(self, crops: list[np.ndarray]) -> list[Found]:
+        # The graph is of one target: several are looked for one after the other.
+        runs = zip(crops, self._states, strict=True)
+        rows = [self.each.run(None, {'search': crop, **feed})[0] for crop, feed in runs]
+        return [(row[:4].astype(np.float64), float(row[4])) for row in rows]

@@ -21,7 +21,7 @@ from lightvit_dense.utils.io import sha256, write_json
 from ..datasets.whole import SequenceDataset
 from ..registry import DATASETS
 from ..runtime import Tracker
-from ..runtime.results import is_complete, read_seconds, result_path, write_result
+from ..runtime.results import check_names, is_complete, read_seconds, result_path, write_result
 from .sequence_loop import track_sequence
 from .worker_pool import serve_all
 
@@ -42,6 +42,7 @@ class DatasetRun:
     exported: str | None = None  # folder of exported files, for the backends that read some
     device: str | None = None  # 'cuda' deals the processes out among all GPUs
     threads: int | None = None  # of each process; by default 1 of several processes
+    lost_below: float | None = None  # score below which a target counts as lost
 
     def tracker(self, device: str | None) -> Tracker:
         """Build the tracker on a device."""
@@ -96,8 +97,9 @@ class _Runner:
         """Track a sequence and write its result."""
         name, run = self.sequences.names[index], self.run
         try:
-            boxes, _, seconds = track_sequence(self.tracker, self.sequences.sequence(index))
-            write_result(run.folder, name, boxes, seconds, run.layout)
+            boxes, scores, seconds = track_sequence(self.tracker, self.sequences.sequence(index))
+            more = (seconds, run.layout, scores, run.lost_below)
+            write_result(run.folder, name, boxes, *more)
         except UserError as error:
             return Outcome(name, error=str(error))
         except Exception:  # a sequence that breaks a library must not stop the others
@@ -118,18 +120,20 @@ def run_dataset(
     if not Path(run.checkpoint).is_file():
         raise UserError(f'checkpoint {run.checkpoint} does not exist')
     sequences = build_sequences(run.config)
+    check_names(sequences.all_names, run.layout)
     claim_folder(run)
     outcomes: dict[str, Outcome] = {}
     todo: dict[int, int] = {}
     for index, name in enumerate(sequences.names):
         try:
-            length = len(sequences.sequence(index))
+            sequence = sequences.sequence(index)
+            length = len(sequence)
         except UserError as error:
             outcomes[name] = Outcome(name, error=str(error))
             continue
         path = result_path(run.folder, name, run.layout)
-        if is_complete(path, length):
-            seconds = read_seconds(path)
+        if is_complete(path, length, sequence.boxes[0]):
+            seconds = read_seconds(path, name)
             spent = 0.0 if seconds is None else float(np.sum(seconds))
             outcomes[name] = Outcome(name, length, spent, kept=True)
         else:
@@ -172,6 +176,7 @@ def claim_folder(run: DatasetRun) -> None:
         checkpoint=sha256(run.checkpoint),
         backend=run.backend,
         layout=run.layout,
+        lost_below=run.lost_below,
     )
     if path.is_file():
         try:

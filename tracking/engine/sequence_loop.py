@@ -14,6 +14,7 @@ from lightvit_dense.errors import UserError
 from ..datasets.sequence import VideoSequence
 from ..registry import LOOPS
 from ..runtime import Tracker
+from ..runtime.results import check_names
 
 
 def track_sequence(
@@ -54,11 +55,16 @@ class _SequenceLoop:
     phase: ClassVar[str]
     runner: Any
     evaluator: Any
+    dataloader: Any
     fp16: bool
     _tracker: Tracker | None = None
 
     def run(self) -> dict:
         """Track all sequences and return the metrics."""
+        names = getattr(self.dataloader.dataset, 'all_names', ())
+        for metric in self.evaluator.metrics:
+            if getattr(metric, 'out_dir', None) is not None and hasattr(metric, 'layout'):
+                check_names(names, metric.layout)
         try:
             return super().run()  # type: ignore[misc]
         finally:

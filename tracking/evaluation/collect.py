@@ -9,34 +9,62 @@ from typing import Any
 import numpy as np
 
 from lightvit_dense.apis import load_config
-from lightvit_dense.errors import UserError, did_you_mean
+from lightvit_dense.errors import UserError, did_you_mean, user_errors
 
 from ..datasets.whole import SequenceDataset
-from ..runtime.results import ResultError, find_result, read_result, read_seconds
+from ..registry import DATASETS
+from ..runtime import results
 from .protocol import Protocol
 from .truth import Truth
 
 SETS: dict[str, tuple[str, str | None]] = {
     'lasot': ('tracking.LaSOT', 'test'),
     'got10k': ('tracking.GOT10k', 'val'),
+    'trackingnet': ('tracking.TrackingNet', 'test'),
+    'otb': ('tracking.OTB', 'test'),
+    'uav123': ('tracking.UAV123', 'test'),
+    'nfs': ('tracking.NFS', 'test'),
+    'tnl2k': ('tracking.TNL2K', 'test'),
     'custom': ('tracking.CustomSequences', None),
 }
 """By the name on the command line: type of the set, and the split that is meant without one."""
+USUAL: dict[str, dict[str, Any]] = {
+    'got10k': dict(type='tracking.GOT10kMetric'),
+    # pytracking, and UAV123's toolkit, count frames without a box as hits of the precision.
+    'uav123': dict(type='tracking.OnePassEvaluation', protocol=dict(boxless_centre='hit')),
+}
+"""The metrics of sets that are not judged by the default one."""
 _SHOWN = 5
 
 
 def open_source(
-    text: str, cfg_options: Mapping[str, Any] | None = None
+    text: str,
+    cfg_options: Mapping[str, Any] | None = None,
+    data_options: Mapping[str, Any] | None = None,
 ) -> tuple[SequenceDataset, dict[str, Any]]:
     """Open the sequences that results are judged by, and return the config of their metric, or {}.
 
-    ``text`` is a config whose test data are sequences, or ``SET:FOLDER`` or ``SET:FOLDER:SPLIT``,
-    with SET one of :data:`SETS`.
+    ``text`` is a config whose test data are sequences, or what :func:`describe_set` takes.
     """
     if text.endswith('.py') or Path(text).is_file():
+        if data_options:
+            raise UserError(
+                '--data-options sets options of SET:FOLDER; those of a config are set by '
+                '--cfg-options test_dataloader.dataset.sequences.NAME=VALUE'
+            )
         return _of_config(text, cfg_options)
     if cfg_options:
         raise UserError('--cfg-options changes a config, but none is given')
+    sequences = describe_set(text, data_options)
+    with user_errors():
+        return SequenceDataset(sequences), USUAL.get(text.partition(':')[0], {})
+
+
+def describe_set(text: str, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return the config of the set that ``SET:FOLDER`` or ``SET:FOLDER:SPLIT`` names.
+
+    SET is one of :data:`SETS`; ``options`` are further arguments of it.
+    """
     kind, told, place = text.partition(':')
     if not told or kind not in SETS:
         raise UserError(
@@ -46,9 +74,8 @@ def open_source(
     name, split = SETS[kind]
     if split is not None and not Path(place).is_dir() and ':' in place:
         place, _, split = place.rpartition(':')
-    options = {} if split is None else {'split': split}
-    metric = {'type': 'tracking.GOT10kMetric'} if kind == 'got10k' else {}
-    return SequenceDataset(dict(type=name, data_root=place, **options)), metric
+    splits = {} if split is None else {'split': split}
+    return {'type': name, 'data_root': place, **splits, **(options or {})}
 
 
 def _of_config(
@@ -65,8 +92,8 @@ def _of_config(
     listed = evaluators if isinstance(evaluators, (list, tuple)) else [evaluators]
     known = ('OnePassEvaluation', 'GOT10kMetric')
     found = [e for e in listed if str(e.get('type')).rpartition('.')[2] in known]
-    options = {key: value for key, value in dataset.items() if key != 'type'}
-    return SequenceDataset(**options), dict(found[0]) if found else {}
+    with user_errors():
+        return DATASETS.build(dataset), dict(found[0]) if found else {}
 
 
 @dataclass(eq=False)
@@ -81,7 +108,7 @@ class TrackerResults:
 
     def speed(self) -> float | None:
         """Return frames a second over all frames but the first ones; None without times."""
-        times = [read_seconds(files[0]) for files in self.files.values()]
+        times = [results.read_seconds(files[0], name) for name, files in self.files.items()]
         spent = [seconds[1:] for seconds in times if seconds is not None]
         total = float(sum(seconds.sum() for seconds in spent))
         return sum(map(len, spent)) / total if total > 0 else None
@@ -113,7 +140,7 @@ def read_tracker(
 ) -> TrackerResults:
     """Read the result files of a tracker; missing, damaged and short ones become problems."""
     found = TrackerResults(name, folder)
-    files = {truth.name: find_result(folder, truth.name) for truth in truths}
+    files = {truth.name: results.find_result(folder, truth.name) for truth in truths}
     if not any(files.values()):
         inner = sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
         hint = f' It has the folders {", ".join(inner[:_SHOWN])}.' if inner else ''
@@ -121,21 +148,24 @@ def read_tracker(
             f'{folder}: has no result of any of the {len(truths)} sequences, e.g. '
             f'{truths[0].name}.txt.{hint} Give the folder that holds the files of one tracker.'
         )
+    results.check_names(
+        [n for n, file in files.items() if file == results.result_path(folder, n)], anywhere=False
+    )
     for truth in truths:
         file = files[truth.name]
         if file is None:
             found.problems[truth.name] = f'{folder / truth.name}.txt is missing'
             continue
         paths = [file]  # or all files <sequence>_001.txt, _002.txt, ... of GOT-10k's layout
-        if repetitions and file.stem == f'{file.parent.name}_001':
+        if repetitions and file != results.result_path(folder, truth.name):
             pattern = re.compile(rf'{re.escape(file.parent.name)}_\d+\.txt')
             paths = sorted(path for path in file.parent.iterdir() if pattern.fullmatch(path.name))
         try:
-            boxes = [read_result(path, protocol.invalid == 'error') for path in paths]
-        except ResultError as error:
+            due = len(truth.boxes)
+            boxes = [results.read_result(path, protocol.invalid == 'error', due) for path in paths]
+        except results.ResultError as error:
             found.problems[truth.name] = str(error)
             continue
-        due = len(truth.boxes)
         for path, entry in zip(paths, boxes, strict=True):
             if len(entry) < due and protocol.shorter == 'error':
                 found.problems[truth.name] = f'{path} has {len(entry)} boxes for {due} frames'

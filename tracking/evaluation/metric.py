@@ -38,12 +38,13 @@ class SequenceMetric(BaseMetric):
         raise NotImplementedError
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Keep the 'boxes' [T, 4] of a 'sequence' and perhaps its 'seconds' [T]."""
+        """Keep the 'boxes' [T, 4] of a 'sequence', perhaps its 'seconds' and 'scores' [T]."""
         for sample in data_samples:
             sequence, boxes = sample['sequence'], np.asarray(sample['boxes'], np.float64)
             seconds = sample.get('seconds')
             if self.out_dir is not None:
-                write_result(self.out_dir, sequence.name, boxes, seconds, self.layout)
+                more = (seconds, self.layout, sample.get('scores'))
+                write_result(self.out_dir, sequence.name, boxes, *more)
             self.results.append(self.entry(sequence, boxes, seconds))
 
     def columns(self, results: list[tuple]) -> tuple[tuple, ...]:

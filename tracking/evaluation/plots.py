@@ -24,7 +24,7 @@ def curve_plot(
     title: str = '',
     chosen: np.ndarray | None = None,
 ) -> Any:
-    """Draw the curves of trackers, the best one first and in front.
+    """Draw the curves of trackers, the best one first and in front; the place gives the colour.
 
     Trackers are :class:`Scores` or, of 'success', :class:`Overlaps`, by name; ``kind`` is
     'success', 'precision' or 'norm_precision', ``chosen`` which sequences, bool [S] or indices.
@@ -36,11 +36,12 @@ def curve_plot(
     curves = {name: found.curve(kind, chosen) for name, found in trackers.items()}
     ranked = sorted(curves.items(), key=lambda item: -item[1][2])
     for rank, (name, (thresholds, values, value)) in enumerate(ranked):
+        place = [*trackers].index(name)  # one colour in all plots, and in film strips
         axes.plot(
             thresholds,
             values,
-            color=PALETTE[rank % len(PALETTE)],
-            linestyle=_STYLES[rank // len(PALETTE) % len(_STYLES)],
+            color=PALETTE[place % len(PALETTE)],
+            linestyle=_STYLES[place // len(PALETTE) % len(_STYLES)],
             linewidth=2,
             label=f'[{value:.1f}] {name}',
             zorder=3 + len(ranked) - rank,

@@ -9,6 +9,7 @@ from lightvit_dense.datasets.errors import DatasetError
 from lightvit_dense.errors import UserError
 
 from ..datasets.sequence import VideoSequence
+from ..datasets.text import has_area
 from .protocol import Protocol
 
 
@@ -24,7 +25,7 @@ class Truth:
 
     @classmethod
     def of(cls, sequence: VideoSequence) -> 'Truth':
-        """Take the annotation of a sequence; that of a part of the frames is an error.
+        """Take the annotation of a sequence; that of a part, or no first box, is an error.
 
         Where it tells why its target is gone, these flags say where it is absent, and so do boxes
         that are not numbers; else it is absent wherever it is not visible.
@@ -35,6 +36,12 @@ class Truth:
                 f'{sequence.dataset or "the data set"}: {sequence.name} has {len(boxes)} annotated '
                 f'of {len(sequence)} frames, so a tracker cannot be judged by it. Where the truth '
                 'is kept back, write result files and send them to the server of the benchmark.'
+            )
+        if not has_area(boxes[:1]).all():
+            raise DatasetError(
+                f'{sequence.dataset or "the data set"}: the first box of {sequence.name} is '
+                f'{boxes[0].tolist()}, with which no tracker can begin. Correct the first line of '
+                'its boxes, or let it begin with the first frame that shows its target.'
             )
         gone = list(sequence.gone.values())
         present = ~np.logical_or.reduce(gone) if gone else np.asarray(sequence.visible, bool)

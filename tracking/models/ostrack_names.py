@@ -1,5 +1,6 @@
 """OSTrack's names of a tracker's parameters, and ours."""
 
+import math
 import re
 
 import torch
@@ -43,7 +44,8 @@ def from_ostrack(state: State) -> State:
 def to_ostrack(state: State) -> State:
     """Give the parameters of a tracker of ours, a ViT with a centre head, OSTrack's names.
 
-    What OSTrack's class has and never uses is zero, so that it loads them strictly.
+    What OSTrack's class has and never uses is zero, so that it loads them strictly where its
+    configuration says what :func:`ostrack_settings` returns.
     """
     theirs = {ours: name for name, ours in _BRANCHES.items()}
     width = state['backbone.pos_embed'].shape[2]
@@ -66,4 +68,20 @@ def to_ostrack(state: State) -> State:
             found[name] = tensor
         else:
             raise ValueError(f'OSTrack has no place for {name}: it is a ViT with a CenterHead')
+    patch = state['backbone.patch_embed.proj.weight'].shape[-1]
+    if patch != 16:
+        raise ValueError(f"OSTrack's ViTs have patches of 16 px, this tracker has {patch}")
     return found
+
+
+def ostrack_settings(state: State) -> str:
+    """Say what OSTrack's configuration needs to load parameters with its names strictly."""
+    template, search = (
+        16 * math.isqrt(state[f'backbone.pos_embed_{part}'].shape[1]) for part in 'zx'
+    )
+    depth = len({name.split('.')[2] for name in state if name.startswith('backbone.blocks.')})
+    return (
+        f'DATA.TEMPLATE.SIZE {template}, DATA.SEARCH.SIZE {search}, MODEL.HEAD.NUM_CHANNELS '
+        f'{state["box_head.conv1_ctr.0.weight"].shape[0]}, and a ViT of width '
+        f'{state["backbone.pos_embed"].shape[2]} and depth {depth}'
+    )

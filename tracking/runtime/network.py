@@ -7,6 +7,7 @@ It is given the template once and then a search crop each frame::
     box, score = network(search_crop)
 """
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from lightvit_dense.errors import UserError, require_known
 from lightvit_dense.utils.environment import cpp_compiler
 
 from ..deploy.frame_module import FrameModule, ranking_weights
-from ..deploy.frame_network import FrameNetwork
+from ..deploy.frame_network import Found, FrameNetwork
 from ..deploy.onnx_network import OnnxNetwork
 from ..models.decoding import decode_maps, hann_window, tied_boxes
 from ..structures import TrackSample
@@ -27,52 +28,55 @@ BACKENDS = ('torch', 'plain', 'compiled', 'onnx', 'onnx-int8')
 """Ways to compute a frame.
 
 'torch' needs nothing but torch and has all needless work taken out; 'plain' is the model as it is
-trained; 'compiled' is 'torch' through ``torch.compile``, which needs a C++ compiler; 'onnx' and
-'onnx-int8' need the package onnxruntime and run on the CPU.
+trained; 'compiled' is 'torch' through ``torch.compile``, which needs a C++ compiler (several
+targets at once go through 'torch'); 'onnx' and 'onnx-int8' need the package onnxruntime and run on
+the CPU, several targets one after the other.
 """
 
 
 class PlainNetwork(FrameNetwork):
-    """The model as it is trained, called with one pair; on any device."""
+    """The model as it is trained, called with a pair of each target; on any device."""
 
     def __init__(self, model: Any, window: bool = True, eliminate: bool = True) -> None:
         super().__init__(model)
         self.window, self.eliminate = window, eliminate
 
-    def _begin(self, crop: np.ndarray, box: Tensor) -> None:
-        self._template, self._sample = crop, TrackSample(template_box=box)
+    def _begin(self, crop: np.ndarray, box: Tensor) -> tuple[np.ndarray, TrackSample]:
+        return crop, TrackSample(template_box=box)
 
-    def pair(self, crop: np.ndarray) -> tuple[dict[str, Tensor], list[TrackSample]]:
-        """Return the normalised pair of the template and a search crop, and its sample."""
+    def pairs(self, crops: list[np.ndarray]) -> tuple[dict[str, Tensor], list[TrackSample]]:
+        """Return the normalised pairs of templates and search crops, and their samples."""
+        templates, samples = zip(*self._states, strict=True)
         # [H, W, 3] -> [3, H, W]
-        template, search = (
-            torch.from_numpy(x).permute(2, 0, 1) for x in (self._template, self._checked(crop))
-        )
-        inputs = dict(template=[template], search=[search])
-        data = self.model.data_preprocessor(dict(inputs=inputs, data_samples=[self._sample]), False)
+        inputs = {
+            name: [torch.from_numpy(image).permute(2, 0, 1) for image in images]
+            for name, images in (('template', templates), ('search', crops))
+        }
+        data = self.model.data_preprocessor(dict(inputs=inputs, data_samples=[*samples]), False)
         return data['inputs'], data['data_samples']
 
     @torch.inference_mode()
-    def _decoded(self, crop: np.ndarray) -> tuple[Any, ...]:
-        """Return what :func:`decode_maps` takes."""
+    def _decoded(self, crops: list[np.ndarray]) -> list[tuple[Any, ...]]:
+        """Return what :func:`decode_maps` takes, for each pair."""
         backbone = self.model.backbone
         known = backbone.final_keep_ratio
         if not self.eliminate:
             backbone.final_keep_ratio = 1.0
         try:
-            maps = self.model(*self.pair(crop), mode='tensor')
+            maps = self.model(*self.pairs(crops), mode='tensor')
         finally:
             backbone.final_keep_ratio = known
-        score, size, offset = (map_[0].float().cpu().numpy() for map_ in maps)
-        window = hann_window(*score.shape[1:]) if self.window else None
-        return score[0], size, offset, window, crop.shape[:2]
+        scores, sizes, offsets = (map_.float().cpu().numpy() for map_ in maps)
+        window = hann_window(*scores.shape[2:]) if self.window else None
+        triples = zip(scores[:, 0], sizes, offsets, strict=True)
+        return [(*triple, window, crops[0].shape[:2]) for triple in triples]
 
-    def _find(self, crop: np.ndarray) -> tuple[np.ndarray, float]:
-        return decode_maps(*self._decoded(crop))
+    def _find(self, crops: list[np.ndarray]) -> list[Found]:
+        return [decode_maps(*maps) for maps in self._decoded(crops)]
 
     def tied(self, crop: np.ndarray) -> np.ndarray:
         """Return all boxes [K, 4] that are the best up to rounding; see :func:`tied_boxes`."""
-        return tied_boxes(*self._decoded(crop))
+        return tied_boxes(*self._decoded([crop])[0])
 
 
 class TorchNetwork(FrameNetwork):
@@ -86,13 +90,21 @@ class TorchNetwork(FrameNetwork):
         self.module = FrameModule(model, window, eliminate).eval().to(self.device)
         self._run: Any = torch.compile(self.module, dynamic=False) if compile else self.module
 
-    def _begin(self, crop: np.ndarray, box: Tensor) -> None:
+    def _begin(self, crop: np.ndarray, box: Tensor) -> tuple[Tensor, ...]:
         template = self.module.template(torch.from_numpy(crop).to(self.device))
-        self._state = (*template, ranking_weights(self.model, box))
+        return (*template, ranking_weights(self.model, box))
 
-    def _find(self, crop: np.ndarray) -> tuple[np.ndarray, float]:
-        found = self._run(torch.from_numpy(crop).to(self.device), *self._state).cpu().numpy()
-        return found[:4].astype(np.float64), float(found[4])
+    def _find(self, crops: list[np.ndarray]) -> list[Found]:
+        images = [torch.from_numpy(crop).to(self.device) for crop in crops]
+        if len(images) == 1:
+            rows = self._run(images[0], *self._states[0])[None]
+        else:
+            states = map(torch.stack, zip(*self._states, strict=True))
+            with warnings.catch_warnings():
+                # On a CPU attention alone is computed target by target, at no cost.
+                warnings.filterwarnings('ignore', 'There is a performance drop')
+                rows = torch.vmap(self.module)(torch.stack(images), *states)
+        return [(row[:4].astype(np.float64), float(row[4])) for row in rows.cpu().numpy()]
 
 
 def build_network(

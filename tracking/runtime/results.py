@@ -1,12 +1,14 @@
 """Result files of trackers: one text file a sequence, in LaSOT's or in GOT-10k's layout.
 
-* ``lasot``: ``<folder>/<sequence>.txt``, the seconds of each frame in ``<sequence>_time.txt``.
+* ``lasot``: ``<folder>/<sequence>.txt``, beside it ``<sequence>_time.txt`` with the seconds of
+  each frame, and ``<sequence>_score.txt`` with its score and perhaps 1 where the target is lost.
 * ``got10k``, what its server takes: ``<folder>/<sequence>/<sequence>_001.txt`` and
-  ``<sequence>/<sequence>_time.txt``.
+  ``<sequence>/<sequence>_time.txt``, ``<sequence>_score.txt``.
 
 A line is a frame: ``x,y,width,height`` in pixels, the first the box that the tracker was given.
 """
 
+import unicodedata
 import zipfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -17,9 +19,11 @@ from lightvit_dense.datasets.errors import DatasetError
 from lightvit_dense.errors import UserError
 from lightvit_dense.utils.io import atomic_path, atomic_write
 
-from ..datasets.text import parse_rows
+from ..datasets.text import clean, parse_rows
 
 LAYOUTS = ('lasot', 'got10k')
+SUBMISSIONS = {'got10k': 'got10k', 'trackingnet': 'lasot'}
+"""Servers that take a zip file of results, and the layout that it is packed from."""
 
 
 class ResultError(UserError):
@@ -36,11 +40,27 @@ def result_path(folder: str | Path, name: str, layout: str = 'lasot') -> Path:
     return Path(folder) / (f'{name}.txt' if layout == 'lasot' else f'{name}/{stem}_001.txt')
 
 
-def time_path(path: str | Path) -> Path:
-    """Return the file of a sequence's seconds, beside that of its boxes."""
-    path = Path(path)
-    got10k = path.stem == f'{path.parent.name}_001'
-    return path.with_name(f'{path.parent.name if got10k else path.stem}_time.txt')
+def side_path(path: str | Path, name: str, kind: str = 'time') -> Path:
+    """Return the file of a sequence's seconds ('time') or 'score', beside that of its boxes."""
+    return Path(path).with_name(f'{Path(name).name}_{kind}.txt')
+
+
+def check_names(names: Iterable[str], layout: str = 'lasot', anywhere: bool = True) -> None:
+    """Check that no two sequences share a file of results, such as 'walk' and 'walk_time'.
+
+    With ``anywhere`` neither do they where a file system takes 'Walk' and 'walk' for the same.
+    """
+    owners: dict[str, str] = {}
+    for name in names:
+        path = result_path('', name, layout)
+        for file in (path, side_path(path, name), side_path(path, name, 'score')):
+            key = unicodedata.normalize('NFC', str(file)).casefold() if anywhere else str(file)
+            other = owners.setdefault(key, name)
+            if other != name:
+                raise ResultError(
+                    f'the sequences {other!r} and {name!r} share {file}, a file of their results; '
+                    'rename one of them'
+                )
 
 
 def find_result(folder: str | Path, name: str) -> Path | None:
@@ -55,8 +75,13 @@ def write_result(
     boxes: np.ndarray,
     seconds: np.ndarray | None = None,
     layout: str = 'lasot',
+    scores: np.ndarray | None = None,
+    lost_below: float | None = None,
 ) -> Path:
-    """Write the boxes of a sequence [T, 4] and the seconds of its frames [T]; whole or not."""
+    """Write the boxes of a sequence [T, 4], seconds and scores of its frames [T]; whole or not.
+
+    With ``lost_below`` a second column tells by 1 where the score is below it.
+    """
     path = result_path(folder, name, layout)
     boxes = np.asarray(boxes, np.float64)
     if boxes.ndim != 2 or boxes.shape[1] != 4 or not len(boxes):
@@ -64,13 +89,17 @@ def write_result(
     if not np.isfinite(boxes).all():
         frame = int(np.flatnonzero(~np.isfinite(boxes).all(axis=1))[0])
         raise ResultError(f'{path}: the box of frame {frame} is not finite: {boxes[frame]}')
-    if seconds is not None:
-        seconds = np.asarray(seconds, np.float64)
-        if seconds.shape != (len(boxes),):
-            raise ResultError(f'{path}: times of shape {seconds.shape} for {len(boxes)} frames')
-        text = ''.join(f'{value:.8f}\n' for value in seconds)
+    for kind, values in (('time', seconds), ('score', scores)):
+        if values is None:
+            continue
+        values = np.asarray(values, np.float64)
+        if values.shape != (len(boxes),):
+            raise ResultError(f'{path}: {kind}s of shape {values.shape} for {len(boxes)} frames')
+        lines = [f'{value:.8f}' for value in values]
+        if kind == 'score' and lost_below is not None:
+            lines = [f'{value:.8f},{value < lost_below:d}' for value in values]
         # Before the boxes: they tell that the sequence is done.
-        atomic_write(time_path(path), text.encode())
+        atomic_write(side_path(path, name, kind), ''.join(f'{line}\n' for line in lines).encode())
     atomic_write(path, ''.join(map(box_line, boxes)).encode())
     return path
 
@@ -81,19 +110,25 @@ def box_line(box: Sequence[float] | np.ndarray) -> str:
     return ','.join('0' if text == '-0' else text for text in texts) + '\n'
 
 
-def read_result(path: str | Path, check: bool = True) -> np.ndarray:
+def read_result(path: str | Path, check: bool = True, frames: int = 0) -> np.ndarray:
     """Read the boxes of a sequence, float64 [T, 4], apart by commas, semicolons, tabs or blanks.
 
-    With ``check``, what is not finite or of negative size is an error that names file and line.
+    With ``check``, what is not finite or of negative size is an error that names file and line; so
+    is a blank line where there are fewer boxes than ``frames``.
     """
     data = _read(path)
     boxes = _table(path, data, 4)
+    lines = [number for number, line in enumerate(clean(data).split(b'\n'), 1) if line.strip()]
+    blank = next((place for place, line in enumerate(lines, 1) if line != place), None)
+    if blank and len(boxes) < frames:
+        raise ResultError(
+            f'{path}, line {blank}: is blank, and there are {len(boxes)} boxes for {frames} frames'
+        )
     bad = ~np.isfinite(boxes).all(axis=1) | (boxes[:, 2:] < 0).any(axis=1)
     if check and bad.any():
         row = int(bad.argmax())
         finite = np.isfinite(boxes[row]).all()
         what = 'negative size' if finite else 'number that is not finite'
-        lines = [number for number, line in enumerate(data.split(b'\n'), 1) if line.strip()]
         raise ResultError(
             f'{path}, line {lines[row]}: a {what} in {boxes[row].tolist()}; a tracker has to '
             'give a box in every frame'
@@ -101,32 +136,52 @@ def read_result(path: str | Path, check: bool = True) -> np.ndarray:
     return boxes
 
 
-def read_seconds(path: str | Path) -> np.ndarray | None:
-    """Read what each frame took, float64 [T], for a file of boxes; None if it was not written."""
-    file = time_path(path)
+def read_seconds(path: str | Path, name: str) -> np.ndarray | None:
+    """Read what each frame of a sequence took, float64 [T]; None if it was not written.
+
+    ``path`` is the file of its boxes.
+    """
+    file = side_path(path, name)
     return _table(file, _read(file), None)[:, 0] if file.is_file() else None
 
 
-def is_complete(path: str | Path, length: int) -> bool:
-    """Return whether the file of the boxes of a sequence of some length is there and whole."""
+def is_complete(path: str | Path, length: int, begin: np.ndarray | None = None) -> bool:
+    """Return whether the file of the boxes of a sequence of some length is there and whole.
+
+    One that does not begin with the box ``begin`` of its sequence is an error.
+    """
     path = Path(path)
     if not path.is_file():
         return False
     try:
-        # Without its last newline the last number may be cut.
-        return _read(path).endswith(b'\n') and len(read_result(path)) == length
+        boxes = read_result(path)
     except ResultError:
         return False
+    # Without its last newline the last number may be cut.
+    whole = _read(path).endswith(b'\n') and len(boxes) == length
+    if whole and begin is not None and not np.allclose(boxes[0], begin, rtol=0, atol=1e-3):
+        raise ResultError(
+            f'{path} begins with the box {boxes[0].tolist()} and its sequence with '
+            f'{begin.tolist()}: it is of other data or of an older annotation. Delete it, or take '
+            'another --name or --out'
+        )
+    return whole
 
 
-def write_submission(folder: str | Path, names: Iterable[str], path: str | Path) -> Path:
-    """Pack a tracker's results in GOT-10k's layout into the zip file that its server takes."""
+def write_submission(
+    folder: str | Path, names: Iterable[str], path: str | Path, server: str = 'got10k'
+) -> Path:
+    """Pack a tracker's results into the zip file that a server takes.
+
+    GOT-10k's gets the layout 'got10k' with its times, TrackingNet's ``<sequence>.txt`` alone.
+    """
     files = []
     for name in names:
-        result = result_path(folder, name, 'got10k')
+        result = result_path(folder, name, SUBMISSIONS[server])
         if not result.is_file():
             raise ResultError(f'{result} does not exist: run the tracker on all sequences first')
-        files += [file for file in (result, time_path(result)) if file.is_file()]
+        times = side_path(result, name)
+        files += [result, times] if server == 'got10k' and times.is_file() else [result]
     with atomic_path(path) as draft, zipfile.ZipFile(draft, 'w', zipfile.ZIP_DEFLATED) as archive:
         for file in files:
             archive.write(file, file.relative_to(folder).as_posix())

@@ -63,7 +63,7 @@ class Timings:
 
 @INFERENCERS.register_module()
 class Tracker:
-    """Follows one target, as OSTrack (Ye et al., ECCV 2022) does at inference.
+    """Follows a target, or several, as OSTrack (Ye et al., ECCV 2022) does at inference.
 
     The search crop is cut around the last box; the network's box is mapped back to the frame and
     clipped so that some of it stays inside. The template is that of the first frame for good::
@@ -73,8 +73,10 @@ class Tracker:
         for frame in frames:
             result = tracker.update(frame)
 
-    or ``for result in tracker.follow('video.mp4', (x, y, width, height))``. ``timings`` are those
-    of the updates since ``init``.
+    or ``for result in tracker.follow('video.mp4', (x, y, width, height))``. Several targets, whose
+    boxes ``init`` takes in a list, go through the network together; ``update_all`` gives a result
+    for each, which is what it is of that target alone. ``timings`` are those of the updates since
+    ``init``.
 
     Args:
         model: Config or its path; or a model in memory, which is used on its device. Later changes
@@ -117,68 +119,90 @@ class Tracker:
         self.model: Any = model
         self.network = build_network(model, backend, threads, path, self._window)
         self.timings = Timings()
-        self._box: np.ndarray | None = None
+        self._boxes: list[np.ndarray] = []  # of each target in the last frame
         self._size = (0, 0)
-        self._template = (np.empty(0), np.empty(0))  # crop and box, once there are some
+        self._templates: list[tuple[np.ndarray, np.ndarray]] = []  # crop and box in it
 
     def init(self, frame: Frame, box: ArrayLike) -> None:
-        """Take a target to follow; what was followed before is forgotten.
+        """Take a target to follow, or several; what was followed before is forgotten.
 
         The frame is RGB uint8 [H, W, 3], grey [H, W] or a file; the box x, y, width, height in
-        pixels.
+        pixels, or the boxes of all targets [K, 4].
         """
         pixels = as_frame(frame)
-        self._box = check_box(box, pixels.shape[:2])
-        self._size = pixels.shape[:2]
+        given: Any = box
+        several = hasattr(given, '__len__') and len(given) > 0 and np.ndim(given[0]) == 1
+        boxes = [check_box(one, pixels.shape[:2]) for one in (given if several else [given])]
+        windows = [crop_window(one, self.model.template_factor) for one in boxes]
         side = self.model.template_size
-        window = crop_window(self._box, self.model.template_factor)
-        self._template = crop_image(pixels, window, side), window.to_crop(self._box, side)
-        self.network.set_template(*self._template)
+        self._templates = [
+            (crop_image(pixels, window, side), window.to_crop(one, side))
+            for window, one in zip(windows, boxes, strict=True)
+        ]
+        if len(boxes) == 1:
+            self.network.set_template(*self._templates[0])
+        else:
+            self.network.set_templates(*zip(*self._templates, strict=True))
+        self._boxes, self._size = boxes, pixels.shape[:2]
         self.timings = Timings()
 
     def update(self, frame: Frame) -> TrackResult:
         """Find the target in the next frame, as :meth:`init` takes it, perhaps of another size."""
+        if len(self._boxes) > 1:
+            raise UserError(f'the tracker follows {len(self._boxes)} targets: call update_all')
+        return self.update_all(frame)[0]
+
+    def update_all(self, frame: Frame) -> list[TrackResult]:
+        """Find all targets in the next frame, in the order of their first boxes."""
         pixels = as_frame(frame)
         began = time.perf_counter()
-        window, crop, margin = self._search(pixels)
+        windows, crops = self._search(pixels)
         cut = time.perf_counter()
-        found, score = self.network(crop)
+        several = len(crops) > 1
+        found = self.network.find_all(crops) if several else [self.network(crops[0])]
         computed = time.perf_counter()
-        if not np.isfinite(found).all():
-            raise UserError(
-                f'the network predicts the box {np.asarray(found).tolist()} in frame '
-                f'{self.timings.frames + 1}: the weights are damaged or the training diverged'
-            )
-        self._box = clip_box(window.to_image(found, len(crop)), self._size, margin)
+        for box, _ in found:
+            if not np.isfinite(box).all():
+                raise UserError(
+                    f'the network predicts the box {np.asarray(box).tolist()} in frame '
+                    f'{self.timings.frames + 1}: the weights are damaged or the training diverged'
+                )
+        side, margin = self.model.search_size, min(self.margin, *self._size)
+        self._boxes = [
+            clip_box(window.to_image(box, side), self._size, margin)
+            for window, (box, _) in zip(windows, found, strict=True)
+        ]
         self.timings.add((began, cut, computed, time.perf_counter()))
-        return TrackResult(self._box.copy(), float(score))
+        pairs = zip(self._boxes, found, strict=True)
+        return [TrackResult(box.copy(), float(score)) for box, (_, score) in pairs]
 
-    def _search(self, pixels: np.ndarray) -> tuple[CropWindow, np.ndarray, float]:
-        """Return the window around the last box, its crop, and the margin of the frame."""
-        if self._box is None:
+    def _search(self, pixels: np.ndarray) -> tuple[list[CropWindow], list[np.ndarray]]:
+        """Return the windows around the last boxes, and their crops."""
+        if not self._boxes:
             raise UserError('the tracker has no target yet: call init(frame, box) first')
         size = pixels.shape[:2]
-        margin = min(self.margin, *size)
         if size != self._size:
             # Around a place beyond a smaller frame nothing could be found any more.
-            self._box, self._size = clip_box(self._box, size, margin), size
-        window = crop_window(self._box, self.model.search_factor)
-        return window, crop_image(pixels, window, self.model.search_size), margin
+            margin = min(self.margin, *size)
+            self._boxes = [clip_box(box, size, margin) for box in self._boxes]
+            self._size = size
+        windows = [crop_window(box, self.model.search_factor) for box in self._boxes]
+        return windows, [crop_image(pixels, w, self.model.search_size) for w in windows]
 
     def attention(self, frame: Frame, blocks: Sequence[int] | None = None) -> FrameAttention:
         """Tell what the network would look at in the next frame; the target is not moved.
 
-        The model as it is trained is computed. Blocks count from 0; all that attend over both
-        images by default.
+        Of several targets it is the first. The model as it is trained is computed. Blocks count
+        from 0; all that attend over both images by default.
         """
-        _, crop, _ = self._search(as_frame(frame))
+        crop = self._search(as_frame(frame))[1][0]
         network = PlainNetwork(self.model, self._window)
-        network.set_template(*self._template)
-        inputs, samples = network.pair(crop)
+        network.set_template(*self._templates[0])
+        inputs, samples = network.pairs([crop])
         pair = inputs['template'], inputs['search']
         mask = self.model.template_mask(samples, pair[1].device)
         found = joint_attention(self.model.backbone, *pair, mask, blocks)
-        return FrameAttention(self._template[0], crop, *network(crop), found)
+        return FrameAttention(self._templates[0][0], crop, *network(crop), found)
 
     def follow(self, source: str | Path | Iterable[Frame], box: ArrayLike) -> Iterator[TrackResult]:
         """Follow a target through a video, a folder in natural order, or frames, one at a time.

@@ -1,6 +1,7 @@
 """Videos and folders of frames to follow a target in, and the annotated video that comes of it."""
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,11 +9,12 @@ import cv2
 import numpy as np
 
 from lightvit_dense.apis.inference.results import Failure
-from lightvit_dense.apis.inference.sources import IMAGES, VIDEOS, Sources
+from lightvit_dense.apis.inference.sources import IMAGES, VIDEOS, Picture, Sources
 from lightvit_dense.errors import UserError, did_you_mean
 from lightvit_dense.visualization import draw_boxes, write_texts
+from lightvit_dense.visualization.palette import line_color
 
-from ..datasets.frames import natural_order
+from ..datasets.frames import PICTURE_FOLDERS, list_pictures
 
 DEFAULT_FPS = 25.0
 _COLOR = (255, 64, 32)
@@ -23,23 +25,30 @@ class VideoError(UserError):
 
 
 class FrameSource:
-    """The frames of a video, or of a folder in natural order (frame 2 before frame 10).
+    """The frames of a video, of a camera, or of a folder in natural order (2 before 10).
 
     They are read one at a time, but for ``start`` ones. ``fps`` is known after the first; a
-    folder's is 25.
+    folder's is 25. A folder may have its pictures in ``img`` or another of ``PICTURE_FOLDERS``. A
+    camera is its number; it has no end, and length 0.
     """
 
     def __init__(self, path: str | Path, start: int = 0) -> None:
         self.path, self.start, self.fps = Path(path), start, DEFAULT_FPS
         if start < 0:
             raise VideoError(f'start={start}: must not be negative')
+        self.is_camera = str(path).isdecimal() and not self.path.exists()
+        if self.is_camera:
+            self._total = 0
+            return
         if not self.path.exists():
             raise VideoError(f'{path} does not exist')
         if self.path.is_dir():
-            paths = sorted(self.path.iterdir(), key=lambda path: natural_order(path.name))
-            files = [p for p in paths if p.suffix.lower() in IMAGES and p.is_file()]
+            places = [self.path, *(self.path / name for name in PICTURE_FOLDERS)]
+            files = next(filter(None, ([p / n for n in list_pictures(p)] for p in places)), [])
             if not files:
-                raise VideoError(f'{path} has no pictures; these end in {" ".join(IMAGES)}')
+                inner = sorted(entry.name for entry in self.path.iterdir() if entry.is_dir())
+                hint = f' Its folders are {", ".join(inner[:3])}: give one.' if inner else ''
+                raise VideoError(f'{path} has no pictures; these end in {" ".join(IMAGES)}.{hint}')
             self._sources = Sources(files[start:])
         elif self.path.suffix.lower() in VIDEOS:
             self._sources = Sources(self.path)
@@ -60,7 +69,8 @@ class FrameSource:
         """Yield the frames, RGB uint8 [H, W, 3]."""
         left_out = 0 if self.path.is_dir() else self.start
         number = 0
-        for number, picture in enumerate(self._sources, 1):
+        camera = int(self.path.name) if self.is_camera else None
+        for number, picture in enumerate(self._sources if camera is None else watch(camera), 1):
             if isinstance(picture, Failure):
                 where = '' if picture.name == str(self.path) else f'{self.path}: '
                 raise VideoError(f'{where}{picture}')
@@ -69,6 +79,41 @@ class FrameSource:
                 yield picture.pixels
         if number <= left_out:
             raise VideoError(f'{self.path}: starts at frame {self.start} of {number}')
+
+
+def watch(camera: int) -> Iterator[Picture]:
+    """Yield what a camera sees, until it ends."""
+    capture = cv2.VideoCapture(camera)
+    try:
+        found, frame = capture.read()
+        if not found:
+            raise VideoError(
+                f'{camera} is no file, and a camera of this number gives no picture: is it '
+                'connected, and free of other programs?'
+            )
+        fps = capture.get(cv2.CAP_PROP_FPS)
+        while found:
+            yield Picture(f'camera {camera}', cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), fps=fps)
+            found, frame = capture.read()
+    finally:
+        capture.release()
+
+
+def select_box(frame: np.ndarray) -> list[float]:
+    """Let the user draw the target in a frame, RGB uint8 [H, W, 3], with the mouse."""
+    remedy = 'give --box X Y WIDTH HEIGHT'
+    shown = sys.platform in ('win32', 'darwin') or {'DISPLAY', 'WAYLAND_DISPLAY'} & set(os.environ)
+    if not shown:
+        raise VideoError(f'--select opens a window, and there is no display here; {remedy}')
+    title = 'Draw the target, then press Enter'
+    try:
+        box = cv2.selectROI(title, cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), showCrosshair=False)
+        cv2.destroyWindow(title)
+    except cv2.error as error:
+        raise VideoError(f'--select: this OpenCV opens no windows ({error}); {remedy}') from error
+    if min(box[2:]) < 1:
+        raise VideoError(f'--select: no box was drawn; draw one, or {remedy}')
+    return [float(value) for value in box]
 
 
 class AnnotatedVideo:
@@ -88,7 +133,7 @@ class AnnotatedVideo:
         self._count = 0
 
     def add(self, frame: np.ndarray, box: np.ndarray, text: str) -> None:
-        """Append a frame, RGB uint8 [H, W, 3], with its box in pixels and a text in the corner."""
+        """Append a frame, RGB uint8 [H, W, 3], with its box or boxes and a text in the corner."""
         if self._writer is None:
             self._size = frame.shape[1], frame.shape[0]
             self._writer = self._open()
@@ -130,8 +175,12 @@ class AnnotatedVideo:
 
 
 def annotate(frame: np.ndarray, box: np.ndarray, text: str) -> np.ndarray:
-    """Return a copy of a frame, RGB uint8 [H, W, 3], with a box and a line of text drawn in."""
-    unit = max(1, round(min(frame.shape[:2]) / 240))
-    edges = np.concatenate([box[:2], box[:2] + box[2:]])
-    picture = draw_boxes(frame, edges, [_COLOR], width=2 * unit)
+    """Return a copy of a frame, RGB uint8 [H, W, 3], with boxes and a line of text drawn in.
+
+    A box [4] or several [K, 4] in pixels, each of which has its colour.
+    """
+    unit, boxes = max(1, round(min(frame.shape[:2]) / 240)), np.atleast_2d(box)
+    edges = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
+    colors = [_COLOR, *(line_color(target) for target in range(len(boxes) - 1))]
+    picture = draw_boxes(frame, edges, colors, width=2 * unit)
     return write_texts(picture, [(0, 0, text)], [(0, 0, 0)]) if text else picture

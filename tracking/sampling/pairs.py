@@ -16,6 +16,7 @@ from lightvit_dense.datasets.transforms.loading import ImageReader
 from lightvit_dense.errors import UserError
 
 from ..datasets import SequenceSet, VideoSequence
+from ..datasets.whole import list_sets
 from ..registry import DATASETS, TRANSFORMS
 from ..structures import TrackSample
 from .augment import PairAugment
@@ -154,7 +155,8 @@ class PairDataset(Dataset):
                 'samples_per_epoch and max_tries must be positive and min_visible at least 2, got '
                 f'{samples_per_epoch}, {max_tries} and {min_visible}'
             )
-        self.thresholds = np.cumsum(check_ratios(ratios, len(sets)))
+        listed = list_sets(sets, 'PairDataset: sets')
+        self.thresholds = np.cumsum(check_ratios(ratios, len(listed)))
         self.thresholds[-1] = 1.0  # rounding must not leave room for a set after the last
         self.choice = FrameChoice(mode, max_interval)
         self.template = read_spec('template', _TEMPLATE, template)
@@ -163,7 +165,7 @@ class PairDataset(Dataset):
         self.loader = LoadFrame(max_bad)
         self.samples_per_epoch, self.max_tries = samples_per_epoch, max_tries
         self.test_mode, self.seed = test_mode, seed
-        self.sets = [DATASETS.build(one) for one in sets]
+        self.sets = [DATASETS.build(one) for one in listed]
         self.usable = [usable_sequences(one, min_visible, min_frames) for one in self.sets]
 
     @property

@@ -14,7 +14,7 @@ from lightvit_dense.checkpoints.containers import load_state_dict
 from lightvit_dense.errors import UserError, run_tool
 from lightvit_dense.utils.io import atomic_path
 
-from ..models.ostrack_names import from_ostrack, is_ostrack, to_ostrack
+from ..models.ostrack_names import from_ostrack, is_ostrack, ostrack_settings, to_ostrack
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -52,6 +52,8 @@ def main(argv: list[str] | None = None) -> int:
     with atomic_path(out) as draft:
         torch.save(content, draft)
     print(f"{out}: {len(converted)} tensors with {whose} names, under '{container}'")
+    if container == 'net':
+        print(f'It loads where the configuration of OSTrack says {ostrack_settings(converted)}.')
     return 0
 
 

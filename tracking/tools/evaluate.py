@@ -6,7 +6,6 @@ Example:
 """
 
 import argparse
-import ast
 import sys
 from typing import Any
 
@@ -20,6 +19,7 @@ from ..evaluation.collect import SETS, common_sequences, find_trackers, open_sou
 from ..evaluation.got10k import AVERAGES
 from ..evaluation.protocol import TOOLKITS, choose_protocol
 from ..evaluation.reports import GOT10kReport, OPEReport, Report
+from .options import add_data_options, read_pair
 
 GOT10K = 'got10k'
 
@@ -40,34 +40,21 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     text = "whose protocol to follow (default: the config's; got10k for its data; pytracking)"
     add('--toolkit', choices=[*TOOLKITS, GOT10K], help=text)
     text = 'change the protocol, e.g. exclude_invalid_frames=True; of got10k: average, clip'
-    add('--rule', action='append', default=[], metavar='NAME=VALUE', help=text)
+    add('--rule', action='append', type=read_pair, default=[], metavar='NAME=VALUE', help=text)
     for kind in ('sequence', 'class', 'attribute'):
         add(f'--by-{kind}', action='store_true', help=f'show a row for each {kind}')
     text = 'leave out, for all trackers, sequences without a whole result of each'
     add('--allow-missing', action='store_true', help=text)
     add('--out', metavar='DIR', help='write plots (PNG) and tables (CSV) there')
     add('--json', metavar='FILE', help='write figures, curves and tables there')
+    add_data_options(parser)
     add_cfg_options(parser)
     return parser.parse_args(argv)
 
 
-def read_rules(given: list[str]) -> dict[str, Any]:
-    """Read ``NAME=VALUE``; a value that is no Python literal is text."""
-    found = {}
-    for text in given:
-        name, _, value = text.partition('=')
-        if not name or not value:
-            raise UserError(f'--rule {text}: write NAME=VALUE')
-        try:
-            found[name] = ast.literal_eval(value)
-        except (ValueError, SyntaxError):
-            found[name] = value
-    return found
-
-
 def choose_report(args: argparse.Namespace, metric: dict[str, Any]) -> Report:
     """Choose the protocol from the command line and the config's metric, {} if there is none."""
-    options = read_rules(args.rule)
+    options = dict(args.rule)
     kind = str(metric.get('type', '')).rpartition('.')[2]
     toolkit = args.toolkit
     if toolkit is None:
@@ -87,7 +74,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run the tool; returns its exit status."""
     args = parse_args(argv)
     folders = find_trackers(args.results)
-    source, metric = open_source(args.data, args.cfg_options)
+    source, metric = open_source(args.data, args.cfg_options, dict(args.data_options))
     report = choose_report(args, metric)
     truths = [report.truth(source.sequence(place)) for place in range(len(source))]
     hidden = not sys.stdout.isatty()

@@ -16,6 +16,7 @@ from ..datasets import SequenceDataset
 from ..evaluation.collect import find_trackers, open_source
 from ..runtime.results import find_result, read_result
 from ..visualization import film_strip
+from .options import add_data_options
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -30,6 +31,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add('--sequences', nargs='+', default=['4'], metavar='N|NAME', help=text)
     add('--frames', type=int, default=8, help='frames in a strip (default: 8)')
     add('--width', type=int, default=200, help='pixels of a frame (default: 200)')
+    add_data_options(parser)
     add_cfg_options(parser)
     args = parser.parse_args(argv)
     if args.frames < 1 or args.width < 16:
@@ -52,7 +54,7 @@ def choose(dataset: SequenceDataset, words: list[str]) -> list[int]:
 def main(argv: list[str] | None = None) -> int:
     """Run the tool; returns its exit status."""
     args = parse_args(argv)
-    dataset, _ = open_source(args.source, args.cfg_options)
+    dataset, _ = open_source(args.source, args.cfg_options, dict(args.data_options))
     trackers = find_trackers(args.results)
     strips = []
     for place in choose(dataset, args.sequences):

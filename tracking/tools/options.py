@@ -1,9 +1,12 @@
 """What the command lines share: arguments, and how far a run is."""
 
 import argparse
+import ast
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
+from lightvit_dense.errors import UserError
 from lightvit_dense.utils.progress import Display, Progress
 
 
@@ -12,6 +15,36 @@ def add_backend(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--backend', default='torch', help='how the network is computed')
     parser.add_argument('--exported', metavar='DIR', help='exported files for the backend')
     parser.add_argument('--device', help="'cpu', 'cuda', 'cuda:1' (default: a GPU if there is one)")
+
+
+def add_data_options(parser: argparse.ArgumentParser) -> None:
+    """Add options of the set that ``SET:FOLDER`` names."""
+    text = "options of SET, such as first_pixel=1 or lengths=shortest of one's own sequences"
+    shown: Any = dict(nargs='+', type=read_pair, default=[], metavar='NAME=VALUE')
+    parser.add_argument('--data-options', **shown, help=text)
+
+
+def read_pair(text: str) -> tuple[str, Any]:
+    """Read ``NAME=VALUE``; a value that is no Python literal is text."""
+    name, _, value = text.partition('=')
+    if not name or not value:
+        raise UserError(f'{text}: write NAME=VALUE')
+    try:
+        return name, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return name, value
+
+
+def add_lost(parser: argparse.ArgumentParser) -> None:
+    """Add the score below which a target counts as lost."""
+
+    def share(text: str) -> float:
+        if not 0 < float(text) <= 1:
+            raise ValueError
+        return float(text)
+
+    text = 'say that the target is lost where the score, in 0..1, is below (default: never)'
+    parser.add_argument('--lost-below', type=share, metavar='SCORE', help=text)
 
 
 def check_positive(

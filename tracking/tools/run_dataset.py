@@ -1,8 +1,10 @@
-r"""Track all test sequences of a config and write a result file for each; can be resumed.
+r"""Track all test sequences of a config, or others, and write result files; can be resumed.
 
 Example:
     python -m tracking.tools.run_dataset configs/lasot/ostrack256_dmae_tiny.py CHECKPOINT.pth \
         --out results --name dmae --processes 8
+    python -m tracking.tools.run_dataset configs/lasot/ostrack256_dmae_tiny.py CHECKPOINT.pth \
+        --out results --data custom:my_videos
 """
 
 import argparse
@@ -18,8 +20,9 @@ from lightvit_dense.apis.preflight import find_missing, raise_if_missing
 from lightvit_dense.errors import UserError, run_tool
 
 from ..engine.dataset_run import DatasetRun, run_dataset
-from ..runtime.results import LAYOUTS, write_submission
-from .options import add_backend, check_positive, show_progress
+from ..evaluation.collect import SETS, describe_set
+from ..runtime.results import SUBMISSIONS, write_submission
+from .options import add_backend, add_data_options, add_lost, check_positive, show_progress
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -29,19 +32,28 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add('config', help='config file')
     add('checkpoint', help='checkpoint file')
+    text = f"sequences in place of the config's, of {', '.join(SETS)}"
+    add('--data', metavar='SET:FOLDER[:SPLIT]', help=text)
+    add_data_options(parser)
     add('--out', required=True, metavar='DIR', help='folder of all results')
     add('--name', help="the tracker's name, a folder below DIR (default: the config's name)")
     add('--processes', type=int, default=1, help='sequences at a time (default: 1)')
     add('--threads', type=int, help='of each process (default: 1 of several, else all)')
-    add('--format', choices=LAYOUTS, default='lasot', help='layout of the files (default: lasot)')
-    add('--zip', action='store_true', help="pack got10k's files as its server asks")
+    text = "layout of the files (default: lasot, which is trackingnet's, too)"
+    add('--format', choices=('lasot', *SUBMISSIONS), default='lasot', help=text)
+    add(
+        '--zip', action='store_true', help="pack the files as got10k's or trackingnet's server asks"
+    )
     add('--limit', type=int, metavar='N', help='the first N sequences only')
     add('--sequences', nargs='+', metavar='NAME', help='these sequences only')
+    add_lost(parser)
     add_backend(parser)
     add_cfg_options(parser)
     args = check_positive(parser, parser.parse_args(argv), 'processes', 'threads', 'limit')
-    if args.zip and args.format != 'got10k':
-        parser.error('--zip packs a submission to GOT-10k; give --format got10k too')
+    if args.zip and args.format not in SUBMISSIONS:
+        parser.error('--zip packs a submission: give --format got10k too, or trackingnet')
+    if args.data_options and not args.data:
+        parser.error('--data-options sets options of --data SET:FOLDER; give it too')
     return args
 
 
@@ -49,8 +61,12 @@ def read_config(args: argparse.Namespace) -> Config:
     """Read the config and choose its sequences as the command line asks."""
     config = load_config(args.config, args.cfg_options)
     prepare_scope(config)
+    if args.data:
+        sequences = describe_set(args.data, dict(args.data_options))
+        dataset = dict(type='tracking.SequenceDataset', sequences=sequences)
+        config.test_dataloader = dict(dataset=dataset)
     if not (config.get('test_dataloader') or {}).get('dataset'):
-        raise UserError(f'{args.config} has no test_dataloader.dataset: there is nothing to track')
+        raise UserError(f'{args.config} has no test_dataloader.dataset; give --data SET:FOLDER')
     raise_if_missing(find_missing(config, 'test'), config)
     for name, value in (('limit', args.limit), ('names', args.sequences)):
         if value is not None:
@@ -63,8 +79,10 @@ def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     folder = Path(args.out) / (args.name or Path(args.config).stem)
     device = args.device or ('cuda' if torch.cuda.is_available() else 'cpu')
-    where = (folder, args.format, args.backend, args.exported, device, args.threads)
-    run = DatasetRun(read_config(args), args.checkpoint, *where)
+    layout = SUBMISSIONS.get(args.format, args.format)
+    where = (folder, layout, args.backend, args.exported, device)
+    more = (args.threads, args.lost_below)
+    run = DatasetRun(read_config(args), args.checkpoint, *where, *more)
     try:
         with show_progress(f'{folder.name} on {args.processes} processes') as tell:
             outcomes = run_dataset(run, args.processes, lambda _, done, total: tell(done, total))
@@ -87,7 +105,8 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     if args.zip:
         names = [outcome.name for outcome in outcomes]
-        archive = write_submission(folder, names, folder.with_name(f'{folder.name}.zip'))
+        path = folder.with_name(f'{folder.name}.zip')
+        archive = write_submission(folder, names, path, args.format)
         print(f'submission: {archive}')
     return 0
 

@@ -1,4 +1,4 @@
-r"""Follow a target through a video or a folder of frames.
+r"""Follow targets through a video, a folder of frames, or what a camera sees.
 
 ``--attention`` draws what the network looks at in some frames, block by block: which candidates are
 eliminated, and the attention of the template to the others.
@@ -6,6 +6,8 @@ eliminated, and the attention of the template to the others.
 Example:
     python -m tracking.tools.track_video walk.mp4 --config CONFIG.py --checkpoint CHECKPOINT.pth \
         --box 120 80 60 140 --out followed.mp4 --txt boxes.txt
+    python -m tracking.tools.track_video walk.mp4 --config CONFIG.py --checkpoint CHECKPOINT.pth \
+        --box 120,80,60,140 --box 300,90,50,120 --out followed.mp4 --txt boxes.txt
     python -m tracking.tools.track_video walk.mp4 --config CONFIG.py --checkpoint CHECKPOINT.pth \
         --box 120 80 60 140 --attention pictures --attention-frames 20 40 --frames 41
 """
@@ -26,24 +28,28 @@ from lightvit_dense.utils.io import atomic_write, write_json
 from lightvit_dense.visualization import write_image
 
 from ..runtime.results import box_line
-from ..runtime.tracker import Tracker
-from ..runtime.video import AnnotatedVideo, FrameSource
+from ..runtime.tracker import Tracker, TrackResult
+from ..runtime.video import AnnotatedVideo, FrameSource, select_box
 from ..visualization import attention_picture
-from .options import add_backend, check_positive, show_progress
+from .options import add_backend, add_lost, check_positive, show_progress
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    description = 'Follow a target through a video or a folder of frames'
+    description = 'Follow targets through a video, a folder of frames, or what a camera sees'
     parser = argparse.ArgumentParser(description=description)
     add = parser.add_argument
-    add('video', help='video file, or folder of frames')
+    add('video', help='video file, folder of frames, or number of a camera, such as 0')
     add('--config', required=True, help='config of the tracker')
     add('--checkpoint', required=True, help='its weights')
     text = 'target in the first frame that is read: left and upper edge, width, height in pixels'
-    add('--box', required=True, nargs=4, type=float, metavar=tuple('XYWH'), help=text)
+    text += '; once for each target'
+    target = parser.add_mutually_exclusive_group(required=True)
+    target.add_argument('--box', action='append', type=read_box, metavar='X,Y,W,H', help=text)
+    target.add_argument('--select', action='store_true', help='draw it with the mouse')
     add('--out', metavar='FILE.mp4', help='annotated video to write')
-    add('--txt', metavar='FILE', help='boxes to write, a line x,y,w,h a frame')
+    text = 'boxes to write, a line x,y,w,h a frame; of several targets FILE_1, FILE_2, ...'
+    add('--txt', metavar='FILE', help=text)
     add('--json', metavar='FILE', help='boxes, scores and seconds of all frames to write')
     add('--attention', metavar='DIR', help='folder for pictures of attention, and their numbers')
     text = 'their frames, counted from 0 (default: the one after the first that is read)'
@@ -51,9 +57,19 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add('--start', type=int, default=0, metavar='N', help='leave out N frames')
     add('--frames', type=int, metavar='N', help='stop after N frames')
     add('--threads', type=int, help='threads of the network')
+    add_lost(parser)
     add_backend(parser)
     add_cfg_options(parser)
-    args = check_positive(parser, parser.parse_args(argv), 'threads', 'frames')
+    words = join_boxes(sys.argv[1:] if argv is None else argv)
+    args = check_positive(parser, parser.parse_args(words), 'threads', 'frames')
+    if args.attention and len(args.box or ()) > 1:
+        parser.error('--attention shows what the network looks at for one target: give one --box')
+    taken = {Path(args.video).resolve(): 'the video'}
+    for option in ('out', 'txt', 'json'):
+        path = getattr(args, option)
+        other = taken.setdefault(Path(path).resolve(), f'--{option}') if path else f'--{option}'
+        if other != f'--{option}':
+            parser.error(f'--{option} {path} would overwrite {other}; give another name')
     if args.attention_frames and not args.attention:
         parser.error('--attention-frames needs --attention DIR, where the pictures go')
     if args.attention and not args.attention_frames:
@@ -68,44 +84,75 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
+def join_boxes(argv: list[str]) -> list[str]:
+    """Write '--box X Y W H', which one may also say, as '--box=X,Y,W,H'."""
+    words = list(argv)
+    for place in reversed(range(len(words))):
+        if words[place] == '--box' and ',' not in ''.join(words[place + 1 : place + 2]):
+            words[place : place + 5] = ['--box=' + ','.join(words[place + 1 : place + 5])]
+    return words
+
+
+def read_box(text: str) -> list[float]:
+    """Read the box of a target."""
+    try:
+        x, y, width, height = map(float, text.split(','))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f'{text!r}: write X,Y,W,H, numbers in pixels') from None
+    return [x, y, width, height]
+
+
 def follow(
     tracker: Tracker,
     source: FrameSource,
-    box: list[float],
-    out: str | None,
-    frames: int | None,
+    args: argparse.Namespace,
     look: Callable[[int, np.ndarray], None],
-) -> tuple[list[dict[str, Any]], UserError | None]:
-    """Follow a target through all frames, or the first ones; show the progress.
+) -> tuple[list[list[dict[str, Any]]], UserError | None]:
+    """Follow targets through all frames, or the first ones; show the progress.
 
-    ``look`` is called with the number of a frame and the frame, before the target is looked for in
-    it. Returns 'frame', 'box', 'score' and 'seconds' of each frame, and what ended it early.
+    ``look`` is called with the number of a frame and the frame, before targets are looked for in
+    it. Returns 'frame', 'box', 'score', 'seconds' and perhaps 'lost' of each target in each frame,
+    and what ended it early.
     """
-    found: list[dict[str, Any]] = []
-    error, video = None, None
-    total = min(len(source), frames) if frames else len(source)
+    found: list[list[dict[str, Any]]] = []
+    error, video, frames = None, None, args.frames
+    total = min(len(source) or frames, frames) if frames else len(source)
     try:
         with show_progress(f'following in {source.path.name}') as tell:
             for number, frame in enumerate(source, source.start):
                 if found:
                     look(number, frame)
+                elif args.select:
+                    args.box = [select_box(frame)]
                 began = time.perf_counter()
                 if not found:
-                    tracker.init(frame, box)
-                    place, score = np.asarray(box), 1.0
+                    tracker.init(frame, args.box)
+                    results = [TrackResult(np.asarray(box), 1.0) for box in args.box]
                 else:
-                    result = tracker.update(frame)
-                    place, score = result.box, result.score
+                    results = tracker.update_all(frame)
                 seconds = round(time.perf_counter() - began, 6)
-                if out is not None:
-                    video = video or AnnotatedVideo(out, source.fps)
-                    video.add(frame, place, f'{number}  {score:.2f}')
-                rounded = [round(float(value), 4) for value in place]
-                entry = dict(frame=number, box=rounded, score=round(score, 6), seconds=seconds)
-                found.append(entry)
+                entries: list[dict[str, Any]] = []
+                for one in results:
+                    box = [round(float(value), 4) for value in one.box]
+                    entries.append(
+                        dict(frame=number, box=box, score=round(one.score, 6), seconds=seconds)
+                    )
+                    if args.lost_below is not None:
+                        entries[-1]['lost'] = one.score < args.lost_below
+                if args.out is not None:
+                    video = video or AnnotatedVideo(args.out, source.fps)
+                    texts = [
+                        f'{e["score"]:.2f}{"  lost" if e.get("lost") else ""}' for e in entries
+                    ]
+                    boxes = np.stack([one.box for one in results])
+                    video.add(frame, boxes, '  '.join([str(number), *texts]))
+                found.append(entries)
                 tell(len(found), total)
                 if len(found) == frames:
                     break
+    except KeyboardInterrupt:  # the way to end a camera
+        if not found:
+            raise
     except UserError as problem:
         error = problem
         if not found:
@@ -137,22 +184,34 @@ def main(argv: list[str] | None = None) -> int:
             missing.remove(number)
 
     began = time.perf_counter()
-    found, error = follow(tracker, source, args.box, args.out, args.frames, look)
+    found, error = follow(tracker, source, args, look)
     elapsed, timings = time.perf_counter() - began, tracker.timings
-    if args.txt:
-        atomic_write(args.txt, ''.join(box_line(frame['box']) for frame in found).encode())
+    targets = [list(frames) for frames in zip(*found, strict=True)]
+    texts = [Path(args.txt)] if args.txt else []
+    if texts and len(targets) > 1:
+        stem, ending = texts[0].stem, texts[0].suffix
+        texts = [texts[0].with_name(f'{stem}_{n}{ending}') for n in range(1, 1 + len(targets))]
+    for path, frames in zip(texts, targets, strict=False):
+        atomic_write(path, ''.join(box_line(frame['box']) for frame in frames).encode())
     if args.json:
         given = {name: getattr(args, name) for name in ('config', 'checkpoint', 'backend')}
         about = {'video': str(Path(args.video)), **given, 'fps': round(timings.fps, 3)}
-        write_json(args.json, {**about, 'frames': found})
+        one = {'frames': targets[0]}
+        several = {'targets': [{'frames': frames} for frames in targets]}
+        write_json(args.json, {**about, **(several if len(targets) > 1 else one)})
     if timings.frames:
         parts = ', '.join(
             f'{name} {1000 * seconds / timings.frames:.1f} ms'
             for name, seconds in timings.total.items()
         )
         print(f'tracker: {timings.fps:.1f} frames/s ({parts})')
+    if args.lost_below is not None:
+        for frames in targets:
+            lost = [frame['frame'] for frame in frames if frame['lost']]
+            first = f', first in {lost[0]}' if lost else ''
+            print(f'lost in {len(lost)} of {len(found)} frames{first}')
     print(f'in all: {len(found) / elapsed:.1f} frames/s, reading and drawing included')
-    for path in filter(None, (args.out, args.txt, args.json, *pictures)):
+    for path in filter(None, (args.out, *texts, args.json, *pictures)):
         print(f'written: {path}')
     if error is not None:
         print(f'stopped after {len(found)} frames, which are written', file=sys.stderr)
@@ -160,7 +219,7 @@ def main(argv: list[str] | None = None) -> int:
     if missing:
         raise UserError(
             f'--attention-frames {min(missing)}: the last frame of {args.video} is '
-            f'{found[-1]["frame"]}; name an earlier one'
+            f'{found[-1][0]["frame"]}; name an earlier one'
         )
     return 0
 

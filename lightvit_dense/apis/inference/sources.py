@@ -11,11 +11,10 @@ import numpy as np
 
 from lightvit_dense.datasets.transforms.loading import BadImage, decode
 from lightvit_dense.errors import UserError
+from lightvit_dense.utils.constants import IMAGE_EXTENSIONS as IMAGES
+from lightvit_dense.utils.constants import VIDEO_EXTENSIONS as VIDEOS
 
 from .results import Failure
-
-IMAGES = ('.jpg', '.jpeg', '.jpe', '.png', '.bmp', '.webp', '.tif', '.tiff', '.ppm', '.pgm')
-VIDEOS = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v', '.mpg', '.mpeg', '.wmv')
 
 
 class InferenceError(UserError):
