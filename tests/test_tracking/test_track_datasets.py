@@ -338,7 +338,6 @@ def test_boxes_that_count_pixels_from_one(tmp_path):
 @pytest.mark.parametrize(
     ('files', 'options', 'words'),
     [
-        ({'walk.mp4': 'x'}, {}, "walk and walk.mp4 are both called 'walk'"),
         ({'walk/absence.txt': '0 1'}, {}, r'absence.txt: has 2 flags for 3 boxes'),
         ({'walk/cover.label': '8 x 8'}, {}, r"cover.label, line 1: 'x' is no number"),
         ({}, dict(first_pixel=2), 'first_pixel=2: files count'),

@@ -2,7 +2,6 @@
 
 import os
 import re
-from collections import Counter
 from typing import Any, ClassVar
 
 import numpy as np
@@ -90,13 +89,6 @@ class CustomSequences(VideoSet):
                 entries.append(Entry(stem, name, (f'{stem}.txt',)))
             elif ending.lower() == '.txt':
                 unread.append(name)
-        for name, count in Counter(entry.name for entry in entries).items():
-            if count > 1:
-                found = ' and '.join(e.folder for e in entries if e.name == name)
-                raise DatasetError(
-                    f'{self.data_root}: {found} are both called {name!r}. Rename one, with its '
-                    'boxes.'
-                )
         unread = [key for key in unread if not any(key in entry.notes for entry in entries)]
         if unread:
             print_log(

@@ -55,7 +55,8 @@ class SequenceDataset(Dataset):
         if len(places) < len(known):
             twice = Counter(name for name, _ in known).most_common(1)[0][0]
             raise UserError(
-                f'two sequences are called {twice!r}; test their sets one after the other'
+                f'two sequences are called {twice!r}; rename one (the folder walk and walk.mp4 '
+                'have one name), or test their sets one after the other'
             )
         if unknown := [name for name in names or () if name not in places]:
             where = ', '.join(str(one.name) for one in self.sets)
