@@ -22,6 +22,7 @@ from torch import Tensor
 from lightvit_dense.datasets.annotations import class_ids, read_annotations
 from lightvit_dense.datasets.errors import DatasetError
 from lightvit_dense.registry import METRICS
+from lightvit_dense.utils.finite import require_finite
 from lightvit_dense.utils.io import atomic_write
 from lightvit_dense.utils.tables import format_table
 
@@ -137,6 +138,8 @@ class CocoMetric(BaseMetric):
                     raise ValueError("metric 'segm' needs masks, but the model predicts none")
                 kept['masks'] = encode_masks(predicted['masks'])
                 kept['mask_scores'] = _numpy(predicted.get('mask_scores', predicted['scores']))
+            for key in kept.keys() & {'bboxes', 'scores', 'mask_scores'}:
+                require_finite(kept[key], sample, key)
             self.results.append((int(sample['img_id']), kept))
 
     def _list_detections(self, results: Sequence[tuple], metric: str) -> list[dict[str, Any]]:
@@ -169,6 +172,10 @@ class CocoMetric(BaseMetric):
             )
         if len(images) < len(known):
             print_log(f'Evaluating {len(images)} of {len(known)} images', logger='current')
+        boxes = [kept['bboxes'] for _, kept in results]
+        if len(boxes) > 1 and all(np.array_equal(boxes[0], others) for others in boxes[1:]):
+            text = f'The same {len(boxes[0])} boxes are detected in all {len(boxes)} images.'
+            print_log(f'{text} Look at the checkpoint and its training.', 'current', 30)
         figures: dict[str, float] = {}
         self.class_table = self._count_instances(set(images))
         for metric in self.metrics:

@@ -4,6 +4,7 @@ import json
 import math
 import random
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import Mock
@@ -393,6 +394,22 @@ def test_the_same_classes_or_none_pass(when, model, classes):
 def test_other_classes_are_refused_whenever_data_is_read(when, model, keys):
     with pytest.raises(UserError, match=rf'has 3 classes, the model 80\..*{keys}'):
         check_classes(when, model, 'abc')
+
+
+def test_labels_are_looked_through_once_in_wrappers_too():
+    told = []
+    parts = [SimpleNamespace(check_contents=partial(told.append, name)) for name in 'abc']
+    train = SimpleNamespace(dataset=SimpleNamespace(datasets=parts[:2]))
+    loops = [SimpleNamespace(dataloader=SimpleNamespace(dataset=d)) for d in (train, parts[2])]
+    runner = SimpleNamespace(model=part(3), train_loop=loops[0], val_loop=loops[1])
+    hook = hooks.ClassCountHook()
+    hook.before_train(runner)
+    assert told == ['a', 'b']
+    runner._val_loop = loops[1]
+    for _ in range(2):
+        hook.before_train(runner)
+        hook.before_val(runner)
+    assert told == ['a', 'b', 'c']
 
 
 VIT = vit(embed_dim=16, num_heads=2, img_size=16)
