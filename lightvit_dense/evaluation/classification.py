@@ -68,7 +68,9 @@ class Accuracy(BaseMetric):
         rank, best = torch.tensor(results).T
         if len(best) > 1 and (best == best[0]).all() and rank.any():
             text = f'All {len(best)} images are predicted as class {best[0]}.'
-            print_log(f'{text} Look at the checkpoint and its training.', 'current', 30)
+            print_log(
+                f'{text} Look at the checkpoint and its training.', logger='current', level=30
+            )
         return {f'top{k}': 100 * (rank < k).double().mean().item() for k in self.topk}
 
 

@@ -138,7 +138,7 @@ class CocoMetric(BaseMetric):
                     raise ValueError("metric 'segm' needs masks, but the model predicts none")
                 kept['masks'] = encode_masks(predicted['masks'])
                 kept['mask_scores'] = _numpy(predicted.get('mask_scores', predicted['scores']))
-            for key in kept.keys() & {'bboxes', 'scores', 'mask_scores'}:
+            for key in [key for key in kept if key not in ('labels', 'masks')]:
                 require_finite(kept[key], sample, key)
             self.results.append((int(sample['img_id']), kept))
 
@@ -175,7 +175,9 @@ class CocoMetric(BaseMetric):
         boxes = [kept['bboxes'] for _, kept in results]
         if len(boxes) > 1 and all(np.array_equal(boxes[0], others) for others in boxes[1:]):
             text = f'The same {len(boxes[0])} boxes are detected in all {len(boxes)} images.'
-            print_log(f'{text} Look at the checkpoint and its training.', 'current', 30)
+            print_log(
+                f'{text} Look at the checkpoint and its training.', logger='current', level=30
+            )
         figures: dict[str, float] = {}
         self.class_table = self._count_instances(set(images))
         for metric in self.metrics:

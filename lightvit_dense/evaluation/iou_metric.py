@@ -158,11 +158,15 @@ class IoUMetric(BaseMetric):
         absent = [str(row['class']) for row in self.class_table if not row['pixels']]
         if absent:
             some = ', '.join(absent[:10]) + (', ...' if len(absent) > 10 else '')
-            print_log(f'{len(absent)} classes are in no label map: {some}', 'current', 30)
+            print_log(
+                f'{len(absent)} classes are in no label map: {some}', logger='current', level=30
+            )
         predicted = self.confusion.sum(0).nonzero().flatten().tolist()
         if len(predicted) == 1 < len(names):
             text = f'All pixels are predicted as {names[predicted[0]]!r}.'
-            print_log(f'{text} Look at the checkpoint and its training.', 'current', 30)
+            print_log(
+                f'{text} Look at the checkpoint and its training.', logger='current', level=30
+            )
         prefix = f'{self.prefix}/' if self.prefix else ''
         return {f'{prefix}{name}': value for name, value in figures.items()}
 

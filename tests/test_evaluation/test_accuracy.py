@@ -45,7 +45,7 @@ def test_a_model_that_tells_nothing_apart_is_at_chance_and_k_has_limits():
 
 def test_one_class_for_all_images_is_a_warning(monkeypatch):
     shown = []
-    monkeypatch.setattr(classification, 'print_log', lambda text, *_: shown.append(text))
+    monkeypatch.setattr(classification, 'print_log', lambda text, **_: shown.append(text))
     scores = torch.eye(4)
     topk(scores, torch.arange(4), (1,))
     topk(scores[[2, 2]], [2, 2], (1,))

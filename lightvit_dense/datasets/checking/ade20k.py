@@ -62,15 +62,13 @@ def _survey(report: Report, folder: str, names: list[str], request: Request, ori
 
     paths = [os.path.join(folder, f'{name}.png') for name in names]
     try:
-        contents = LabelMaps(folder, paths, ade_classes(), True).survey(
-            limit=None if request.full else SAMPLE
-        )
+        maps = LabelMaps(folder, paths, ade_classes(), True)
+        contents = maps.survey(limit=None if request.full else SAMPLE)
     except DatasetError as error:
         report.damaged(str(error).rstrip('.'), origin)
-        return
-    share = contents.total / max(1, contents.total + sum(contents.dropped.values()))
-    present = CLASSES - len(contents.absent)
-    report.note(f'{contents.name}: {share:.1%} of the pixels are of {present} of the classes')
+    else:
+        seen = CLASSES - len(contents.absent)
+        report.note(f'{contents.name}: {contents.total} pixels of {seen} classes')
 
 
 def _names(root: str, kind: str, part: str, suffix: str) -> set[str]:

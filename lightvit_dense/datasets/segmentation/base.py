@@ -51,8 +51,10 @@ class SegmentationDataset(SeededItems, BaseSegDataset):
         self.max_dropped = max_dropped
         super().__init__(*args, **kwargs)
 
-    def check_contents(self) -> None:
+    def check_contents(self, alone: bool = True) -> None:
         """Count the pixels of each class in a sample of the label maps, and log the table.
+
+        A part of several data sets, which are not ``alone``, may hold a single class.
 
         Raises:
             DatasetError: If they teach nothing, see :meth:`.contents.LabelMaps.survey`.
@@ -63,7 +65,7 @@ class SegmentationDataset(SeededItems, BaseSegDataset):
         paths = [self.get_data_info(place)['seg_map_path'] for place in range(len(self))]
         reading = self.reduce_zero_label, self.label_map, self.backend_args
         maps = LabelMaps(folder, paths, self.metainfo['classes'], *reading)
-        contents = maps.survey(self.max_dropped)
+        contents = maps.survey(self.max_dropped, alone=alone)
         if contents.images == len(self):
             contents.log()
         else:  # what these files lack may be in others

@@ -31,12 +31,15 @@ class LabelMaps:
     label_map: dict[int, int] | None = None
     backend_args: dict | None = None
 
-    def survey(self, max_dropped: float = MAX_DROPPED, limit: int | None = SAMPLE) -> Contents:
+    def survey(
+        self, max_dropped: float = MAX_DROPPED, limit: int | None = SAMPLE, alone: bool = True
+    ) -> Contents:
         """Count the pixels in ``limit`` files, or all if they lack all classes but one.
 
         Raises:
             DatasetError: If nothing is labelled, more than ``max_dropped`` is ignored, only one of
-                several classes occurs, or a file cannot be read or names an unknown id.
+                several classes occurs though the data set is ``alone``, or a file cannot be read or
+                names an unknown id.
         """
         contents, ids = self._count(limit)
         if contents.images < len(self.paths) and len(contents.absent) >= len(self.classes) - 1:
@@ -48,7 +51,7 @@ class LabelMaps:
         elif there == '0, 255':
             hint += ': write 0 and 1 for two classes'
         contents.check(max_dropped, f'{hint}. A share that is meant is set by max_dropped.')
-        if len(contents.absent) == len(self.classes) - 1 > 0:
+        if alone and len(contents.absent) == len(self.classes) - 1 > 0:
             (only,) = (name for name, _, pixels in contents.classes if pixels)
             raise DatasetError(
                 f'{contents.name}: all labelled pixels are of the class {only!r}, one of '

@@ -171,11 +171,13 @@ def decode_strictly(
     """Decode a whole file by simplejpeg, the one decoder that tells what libjpeg says of it.
 
     Returns:
-        The pixels, uint8 [H, W, 3]; None for a kind of file that it does not know.
+        The pixels, uint8 [H, W, 3]; None without it, or for a kind of file that it does not know.
 
     Raises:
         ValueError: With libjpeg's words, of a damaged file, or one that ``LEFT_OVER`` matches.
     """
+    if not available('simplejpeg'):
+        return None
     import simplejpeg
 
     sides = (0, 0) if reduce == 1 else (-(-header.height // reduce), -(-header.width // reduce))

@@ -17,7 +17,7 @@ from lightvit_dense.datasets.errors import DatasetError
 from lightvit_dense.registry import TRANSFORMS
 
 from .base import Transform
-from .jpeg import LEFT_OVER, REDUCED, available, decode_strictly, is_whole, read_header
+from .jpeg import LEFT_OVER, REDUCED, decode_strictly, is_whole, read_header
 
 JPEG, _PNG = b'\xff\xd8', b'\x89PNG'
 # Files that may hold 16 bits a value: TIFF, PGM, PPM.
@@ -71,15 +71,13 @@ def decode(
             reduce = max(f for f in REDUCED if f == 1 or short // f >= reduce_to)
             flag = REDUCED[reduce] if reduce > 1 else flag
         try:
-            strict = available('simplejpeg')
-            pixels = decode_strictly(data, header, color, reduce, exif) if strict else None
+            pixels = decode_strictly(data, header, color, reduce, exif)
+            if pixels is not None:
+                return pixels
         except ValueError as error:
             if not (path and LEFT_OVER.match(str(error))):
                 raise BadImage(f'damaged ({error})') from error
             _tell_once(f'image {path}: perhaps damaged ({error})')
-        else:
-            if pixels is not None:
-                return pixels
     elif data.startswith(_DEEP) or (data.startswith(_PNG) and data[24:25] == b'\x10'):
         flag |= cv2.IMREAD_ANYDEPTH
     if not exif:

@@ -44,10 +44,6 @@ class ClassCountHook(Hook):
 
     def _check(self, runner: Runner, dataloader: Any) -> None:
         dataset = dataloader.dataset
-        if is_main_process() and not any(dataset is seen for seen in self._seen):
-            self._seen.append(dataset)
-            for part in _parts(dataset):
-                getattr(part, 'check_contents', lambda: None)()
         classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')
         if not classes:
             return
@@ -60,6 +56,11 @@ class ClassCountHook(Hook):
                 f'{len(classes)} classes, the model {next(iter(wrong.values()))}. Set {keys} to '
                 'those of the data, or take the right data.'
             )
+        if is_main_process() and not any(dataset is seen for seen in self._seen):
+            self._seen.append(dataset)
+            parts = [part for part in _parts(dataset) if hasattr(part, 'check_contents')]
+            for part in parts:
+                part.check_contents(alone=len(parts) == 1)
 
 
 def _parts(dataset: Any) -> Iterator[Any]:
