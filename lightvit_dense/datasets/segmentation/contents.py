@@ -70,15 +70,14 @@ class LabelMaps:
             ids = read_label_map(path, self.backend_args)
             counts[row] = check_ids(path, ids, names, self.reduce_zero)
         labels, sums = label_table(self.reduce_zero, self.label_map), counts.sum(0)
-        of = [counts[:, labels == number].sum(1) for number in range(len(self.classes))]
-        rows = [
-            (name, np.count_nonzero(pixels), int(pixels.sum()))
-            for name, pixels in zip(self.classes, of, strict=True)
-        ]
+        rows = []
+        for number, name in enumerate(self.classes):
+            pixels = counts[:, labels == number].sum(1)
+            rows.append((name, int(np.count_nonzero(pixels)), int(pixels.sum())))
         dropped = {f'of the id {IGNORED}': int(sums[IGNORED])}
         if self.reduce_zero:
             dropped['of the id 0 (reduce_zero_label)'] = int(sums[0])
-        rest = int(sums.sum() - np.sum(of)) - sum(dropped.values())
+        rest = int(sums.sum()) - sum(row[2] for row in rows) - sum(dropped.values())
         name = self.name if read == total else f'{self.name} ({read} of its {total} label maps)'
         aside = {'of classes that are not chosen': rest}
         return Contents(name, 'pixels', read, rows, dropped, aside), sums
