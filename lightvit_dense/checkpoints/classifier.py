@@ -13,7 +13,7 @@ from lightvit_dense.errors import CheckpointError, about_file
 
 from .convert import Converted, convert
 from .key_mapping import is_hiera
-from .loader import LoadReport, announce, load_backbone, open_source
+from .loader import LoadReport, announce, check_finite, load_backbone, open_source
 
 # What training code and wrappers put before the names of a whole classifier.
 _WRAPPERS = re.compile(r'^(?:(?:module|_orig_mod)\.)*(?:model\.)?')
@@ -187,6 +187,7 @@ def load_classifier(
     # Our own file has more than a head, e.g. a distiller's.
     extra = (n for n in own if not n.startswith(('backbone.', 'head.')))
     values |= {n: opened.state[n] for n in extra if n in opened.state}
+    check_finite(report.path, values, model)
     report = load_backbone(
         classifier.backbone, path_or_state, verbose=False, source_grid=source_grid, key=key
     )

@@ -11,7 +11,7 @@ from lightvit_dense.registry import WEIGHT_INITIALIZERS
 
 from .classifier import load_classifier
 from .containers import open_checkpoint, unwrap
-from .loader import load_backbone
+from .loader import check_finite, load_backbone
 
 
 @WEIGHT_INITIALIZERS.register_module()
@@ -134,9 +134,10 @@ def fit_checkpoint(model: nn.Module, content: dict[str, Any], path: str | os.Pat
         What was done to the values, a line each.
 
     Raises:
-        CheckpointError: If values of the model are not in the file.
+        CheckpointError: If values of the model are not in the file, or are no numbers.
     """
     state = content.get('state_dict', content)
+    check_finite(path, state, model)
     wrong = unfilled(model, state)
     if not wrong:
         return []
@@ -148,6 +149,7 @@ def fit_checkpoint(model: nn.Module, content: dict[str, Any], path: str | os.Pat
         opened = open_checkpoint(path) if os.path.isfile(path) else unwrap(content)
         adapted = model.adapt_state(opened.state)  # type: ignore[operator]
         if not unfilled(model, adapted):
+            check_finite(path, adapted, model)
             content['state_dict'] = adapted
             return []
     some = ', '.join(wrong[:4]) + (', ...' if len(wrong) > 4 else '')

@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from lightvit_dense.errors import CheckpointError, about_file
+from lightvit_dense.utils.finite import non_finite_entries
 from lightvit_dense.utils.layer_depth import get_layer_id
 from lightvit_dense.utils.shipped import locate
 
@@ -268,6 +269,19 @@ def _fit(
     return values
 
 
+def check_finite(path: str | os.PathLike, state: Mapping[str, Any], model: nn.Module) -> None:
+    """Raise if tensors of a model's names hold NaN or infinity, or would in its precision."""
+    own = model.state_dict()
+    named = ((str(name).removeprefix('module.'), value) for name, value in state.items())
+    values = {n: v.to(own[n].dtype) for n, v in named if n in own and isinstance(v, Tensor)}
+    bad = non_finite_entries(values, {name for name, _ in model.named_parameters()})
+    if bad:
+        raise CheckpointError(
+            f'{path}: {len(bad)} of its tensors hold NaN or infinite values ({_shorten(bad)}). Its '
+            'training diverged, or the file is damaged: take an earlier or another checkpoint.'
+        )
+
+
 def open_source(
     path_or_state: str | os.PathLike | Mapping[str, Tensor], key: str | None
 ) -> tuple[Opened, LoadReport]:
@@ -315,8 +329,9 @@ def load_backbone(
 
     Raises:
         CheckpointError: If the file cannot be read, nothing in it matches, depth, known heads or a
-            shape cannot be brought to the model's, ``num_pretrained_blocks`` is out of range,
-            ``skip`` names nothing, or ``strict`` finds a difference. The model is then unchanged.
+            shape cannot be brought to the model's, a value is NaN or infinite,
+            ``num_pretrained_blocks`` is out of range, ``skip`` names nothing, or ``strict`` finds a
+            difference. The model is then unchanged.
     """
     opened, report = open_source(path_or_state, key)
     own = model.state_dict()
@@ -343,6 +358,7 @@ def load_backbone(
             f'unexpected: {_shorten(report.unexpected) or "none"}. Load with strict=False to '
             'accept this.'
         )
+    check_finite(report.path, values, model)
     with torch.no_grad():
         for name, tensor in values.items():
             own[name].copy_(tensor)

@@ -12,6 +12,7 @@ from lightvit_dense.registry import WEIGHT_INITIALIZERS
 
 from .containers import load_state_dict
 from .initializer import unfilled
+from .loader import check_finite
 
 # What files of a network without its head may have besides.
 HEADS = ('head.', 'fc_norm.', 'head_dist.', 'decoder', 'mask_token')
@@ -40,6 +41,7 @@ class TimmWeights:
         what = f'{self.checkpoint}: does not fit {self.name}{classes}'
         try:
             state = convert(state, module) if convert else state
+            check_finite(self.checkpoint, state, module)
             missing, unexpected = module.load_state_dict(state, strict=self.with_head)
         except (RuntimeError, KeyError, AssertionError) as error:
             raise CheckpointError(f'{what}: {_shortened(error)}') from error
@@ -79,6 +81,7 @@ class EmbeddingWeights:
             for start, name in self.parts.items():
                 part = module.get_submodule(name)
                 values = {n: state[start + n] for n in part.state_dict() if start + n in state}
+                check_finite(self.checkpoint, values, part)
                 part.load_state_dict(values, strict=False)
                 if lacking := unfilled(part, values):
                     raise RuntimeError(f'it lacks {", ".join(start + n for n in lacking[:5])}')

@@ -8,12 +8,22 @@ from typing import Any
 
 import torch
 from mmengine.evaluator import BaseMetric
+from mmengine.logging import print_log
+from torch import Tensor
 
 from lightvit_dense.errors import UserError
 from lightvit_dense.registry import METRICS
+from lightvit_dense.utils.finite import require_finite
 from lightvit_dense.utils.io import read_text
 
 _NUMBER = re.compile(r'_(\d{8})\.[A-Za-z]+$')
+
+
+def _scores(samples: Sequence[dict]) -> Tensor:
+    """Return 'pred_score' of samples, [B, classes]."""
+    for sample in samples:
+        require_finite(sample['pred_score'], sample, 'scores')
+    return torch.stack([sample['pred_score'] for sample in samples])
 
 
 @METRICS.register_module()
@@ -21,7 +31,8 @@ class Accuracy(BaseMetric):
     """Percentage of images whose label is among the k classes with the highest scores.
 
     Named ``accuracy/top1``, ``accuracy/top5``. Of equal scores the class that comes first counts as
-    the higher, so that a model that scores all classes alike is at chance.
+    the higher, so that a model that scores all classes alike is at chance. Scores that are no
+    numbers are a UserError; one and the same class for all images is a warning.
 
     Args:
         topk: The values of k.
@@ -41,7 +52,7 @@ class Accuracy(BaseMetric):
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Count for each image, by 'pred_score' [classes], the classes preferred to 'gt_label'."""
-        scores = torch.stack([sample['pred_score'] for sample in data_samples])  # [B, classes]
+        scores = _scores(data_samples)
         labels = torch.tensor([int(s['gt_label']) for s in data_samples], device=scores.device)
         if max(self.topk) > scores.shape[1]:
             raise ValueError(
@@ -51,13 +62,16 @@ class Accuracy(BaseMetric):
         own = scores.gather(1, labels[:, None])
         earlier = torch.arange(scores.shape[1], device=scores.device) < labels[:, None]
         rank = ((scores > own) | ((scores == own) & earlier)).sum(1)
-        # A score that is no number is below nothing; it must not count as the best.
-        rank[own[:, 0].isnan()] = scores.shape[1]
-        self.results += rank.tolist()
+        self.results += zip(rank.tolist(), scores.argmax(1).tolist(), strict=True)
 
-    def compute_metrics(self, results: list[int]) -> dict[str, float]:
+    def compute_metrics(self, results: list[tuple[int, int]]) -> dict[str, float]:
         """Return the accuracies, from the number of classes preferred to each label."""
-        rank = torch.tensor(results)
+        rank, best = torch.tensor(results).T
+        if len(best) > 1 and (best == best[0]).all() and rank.any():
+            text = f'All {len(best)} images are predicted as class {best[0]}.'
+            print_log(
+                f'{text} Look at the checkpoint and its training.', logger='current', level=30
+            )
         return {f'top{k}': 100 * (rank < k).double().mean().item() for k in self.topk}
 
 
@@ -88,12 +102,9 @@ class RealAccuracy(BaseMetric):
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Note whether the best of 'pred_score' [classes] is a label; None where there is none."""
-        scores = torch.stack([sample['pred_score'] for sample in data_samples])  # [B, classes]
+        scores = _scores(data_samples)
         self._check_classes(scores.shape[1])
-        best, predicted = scores.max(1)
-        # A score that is no number is a prediction of nothing.
-        predicted = predicted.masked_fill(best.isnan(), -1)
-        for sample, label in zip(data_samples, predicted.tolist(), strict=True):
+        for sample, label in zip(data_samples, scores.argmax(1).tolist(), strict=True):
             labels = self.labels[self._place(sample)]
             self.results.append(label in labels if labels else None)
 

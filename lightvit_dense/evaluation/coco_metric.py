@@ -23,6 +23,7 @@ from lightvit_dense.datasets.annotations import class_ids, read_annotations, ren
 from lightvit_dense.datasets.contents import name_absent
 from lightvit_dense.datasets.errors import DatasetError
 from lightvit_dense.registry import METRICS
+from lightvit_dense.utils.finite import require_finite
 from lightvit_dense.utils.io import atomic_write
 from lightvit_dense.utils.tables import format_table
 
@@ -149,6 +150,8 @@ class CocoMetric(BaseMetric):
                     raise ValueError("metric 'segm' needs masks, but the model predicts none")
                 kept['masks'] = encode_masks(predicted['masks'])
                 kept['mask_scores'] = _numpy(predicted.get('mask_scores', predicted['scores']))
+            for key in [key for key in kept if key not in ('labels', 'masks')]:
+                require_finite(kept[key], sample, key)
             self.results.append((int(sample['img_id']), kept))
 
     def _list_detections(self, results: Sequence[tuple], metric: str) -> list[dict[str, Any]]:
@@ -181,6 +184,12 @@ class CocoMetric(BaseMetric):
             )
         if len(images) < len(known):
             print_log(f'Evaluating {len(images)} of {len(known)} images', logger='current')
+        boxes = [kept['bboxes'] for _, kept in results]
+        if len(boxes) > 1 and all(np.array_equal(boxes[0], others) for others in boxes[1:]):
+            text = f'The same {len(boxes[0])} boxes are detected in all {len(boxes)} images.'
+            print_log(
+                f'{text} Look at the checkpoint and its training.', logger='current', level=30
+            )
         figures: dict[str, float] = {}
         self.class_table = self._count_instances(set(images))
         if not self.format_only:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lightvit_dense.datasets.errors import DatasetError
 from lightvit_dense.registry import METRICS
+from lightvit_dense.utils.finite import require_finite
 from lightvit_dense.utils.io import atomic_path
 from lightvit_dense.utils.tables import format_table
 
@@ -23,10 +24,14 @@ class IoUMetric(BaseMetric):
     """Mean IoU, mean accuracy of the classes, and accuracy of the pixels, in percent.
 
     The pixels of the whole data set are pooled, as ADE20K's benchmark does, and the mean goes over
-    the classes that occur in the truth or in the predictions. Named 'mIoU', 'mAcc', 'aAcc'. Counts
-    are exact 64-bit integers in one matrix, so that memory does not grow with the data set. After
-    an evaluation the main process has it in ``confusion`` (int64 [classes, classes], rows are the
-    truth) and the figures of every class in ``class_table``.
+    the classes that occur in the truth or, as mmseg's, in the predictions. Named 'mIoU', 'mAcc',
+    'aAcc'. Counts are exact 64-bit integers in one matrix, so that memory does not grow with the
+    data set. After an evaluation the main process has it in ``confusion`` (int64 [classes,
+    classes], rows are the truth) and the figures of every class in ``class_table``.
+
+    A class that is in no label map is named in a warning; its IoU is 0 where it is predicted, else
+    NaN and no part of the mean. So is a class that all pixels are predicted as. One class alone in
+    the truth, and scores that are no numbers, are errors.
 
     Args:
         ignore_index: Id of the pixels of the truth that do not count.
@@ -69,6 +74,8 @@ class IoUMetric(BaseMetric):
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Count the pixels of 'pred_sem_seg' and 'gt_sem_seg', dicts with 'data' [1, H, W]."""
         for sample in data_samples:
+            if 'seg_logits' in sample:
+                require_finite(sample['seg_logits']['data'], sample, 'scores')
             predicted = _ids(sample, 'pred_sem_seg')
             if self.output_dir is not None:
                 self._write(self.output_dir, predicted, sample)
@@ -147,9 +154,19 @@ class IoUMetric(BaseMetric):
         if self.classwise:
             shown = [row for row in self.class_table if row['IoU'] == row['IoU']]
             text = format_table(shown, ('class', 'IoU', 'Acc', 'pixels'))
-            absent = len(self.class_table) - len(shown)
-            note = f'\n({absent} classes occur nowhere)' if absent else ''
-            print_log(f'by class:\n{text}{note}', logger='current')
+            print_log(f'by class:\n{text}', logger='current')
+        absent = [str(row['class']) for row in self.class_table if not row['pixels']]
+        if absent:
+            some = ', '.join(absent[:10]) + (', ...' if len(absent) > 10 else '')
+            print_log(
+                f'{len(absent)} classes are in no label map: {some}', logger='current', level=30
+            )
+        predicted = self.confusion.sum(0).nonzero().flatten().tolist()
+        if len(predicted) == 1 < len(names):
+            text = f'All pixels are predicted as {names[predicted[0]]!r}.'
+            print_log(
+                f'{text} Look at the checkpoint and its training.', logger='current', level=30
+            )
         prefix = f'{self.prefix}/' if self.prefix else ''
         return {f'{prefix}{name}': value for name, value in figures.items()}
 
@@ -168,6 +185,12 @@ def iou_figures(
         )
     hits = confusion.diagonal()
     labelled = confusion.sum(1)
+    if len(classes) > 1 and labelled.count_nonzero() == 1:
+        raise DatasetError(
+            f'all labelled pixels are of the class {classes[int(labelled.argmax())]!r}, one of '
+            f'{len(classes)}: no mean IoU. Look at the ids in the label maps (255 is ignored) and '
+            'at reduce_zero_label.'
+        )
     union = labelled + confusion.sum(0) - hits
     # 0 / 0 is NaN: such a class does not occur.
     iou, accuracy = 100 * hits.double() / union, 100 * hits.double() / labelled
@@ -183,6 +206,7 @@ def iou_figures(
 def _ids(sample: dict, key: str) -> Tensor:
     """Return the ids [H, W] as int64."""
     data = torch.as_tensor(sample[key]['data'])
+    require_finite(data, sample, 'labels')
     return data.reshape(data.shape[-2:]).long()
 
 

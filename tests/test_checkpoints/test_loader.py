@@ -5,6 +5,7 @@ from torch import nn
 
 from lightvit_dense.checkpoints import (
     CheckpointError,
+    fit_checkpoint,
     load_backbone,
     resize_patch_embed,
     resize_pos_embed,
@@ -93,6 +94,24 @@ def test_strict():
     del source['norm.bias']
     with pytest.raises(CheckpointError, match=r'Missing: norm\.bias'):
         load_backbone(target, source, strict=True)
+
+
+@pytest.mark.parametrize(
+    ('value', 'half'), [(torch.nan, False), (torch.inf, False), (1e6, True)], ids=str
+)
+def test_values_that_are_no_numbers_are_named_and_leave_the_model_alone(tmp_path, value, half):
+    state, model = small(0).state_dict(), small(1)
+    model = model.half() if half else model
+    state['norm.bias'][2] = state['blocks.1.mlp.fc1.weight'][0, 0] = value
+    state['unused'] = torch.full((2,), torch.nan)
+    before, path = snapshot(model), save(tmp_path, state)
+    words = r'a\.pth.*: 2 of its tensors hold NaN.*\(blocks\.1\.mlp\.fc1\.weight, norm\.bias\)'
+    with pytest.raises(CheckpointError, match=words):
+        load_backbone(model, path)
+    assert equal(snapshot(model), before)
+    # What fills a whole model is looked through, too, whoever loads it.
+    with pytest.raises(CheckpointError, match=words):
+        fit_checkpoint(model, dict(state_dict=state), path)
 
 
 def test_precision_follows_the_model():

@@ -189,6 +189,16 @@ def test_ade20k_missing_and_damaged_files(root):
     assert any('order of the classes' in note for note in check('ade20k', ade).notes)
 
 
+def test_ade20k_labels_that_teach_nothing(root):
+    ade = root / 'ade20k'
+    notes = check('ade20k', ade).notes
+    assert any(re.fullmatch(r'.*validation: \d+ pixels of \d+ classes', note) for note in notes)
+    for path in (ade / 'annotations/training').iterdir():
+        Image.fromarray(np.full((48, 48), 1, np.uint8)).save(path)
+    (problem,) = check('ade20k', ade).problems
+    assert "all labelled pixels are of the class 'wall'" in problem.what
+
+
 # ---------------------------------------------------------------- classification
 
 

@@ -1,6 +1,8 @@
 """Images of every kind that ImageNet-like data hold, through both loaders, against Pillow."""
 
 import io
+import re
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -14,8 +16,11 @@ from torchvision import transforms
 from torchvision.datasets.folder import default_loader
 
 from lightvit_dense.datasets import DatasetError
+from lightvit_dense.datasets.checking.report import open_image
 from lightvit_dense.datasets.lmdb_writer import write_lmdb
-from lightvit_dense.datasets.transforms import jpeg
+from lightvit_dense.datasets.storage import read_file
+from lightvit_dense.datasets.transforms import jpeg, loading
+from lightvit_dense.datasets.transforms.loading import BadImage, decode
 from lightvit_dense.registry import TRANSFORMS
 from tests.helpers.data_sets import build
 from tests.helpers.photos import photo as real_photo
@@ -174,6 +179,70 @@ def test_recipes_evaluate_on_torchvisions_pixels(world, config, name):
     for pipeline in pipelines:
         item = Compose([TRANSFORMS.build(step) for step in pipeline])({'img_path': str(path)})
         assert item['inputs'].equal(expected)
+
+
+JPEGS = ['colour', 'grey', 'progressive', 'cmyk', 'exif-6']
+NOISE = np.random.default_rng(0).bytes(3000) + b'\xff\xda\xff'
+
+
+@pytest.mark.parametrize('name', JPEGS)
+@pytest.mark.parametrize('tail', [b'\0' * 9, NOISE, NOISE + b'\xff\xd9', KINDS['colour']()[:-90]])
+def test_what_follows_a_jpeg_does_no_harm_and_hides_no_truncation(name, tail):
+    data = KINDS[name]()
+    assert np.array_equal(decode(data + tail), decode(data))
+    for cut in (2, len(data) // 3, len(data) * 2 // 3):
+        with pytest.raises(BadImage, match='truncated'):
+            decode(data[:-cut])
+
+
+@pytest.mark.parametrize('name', ['colour', 'grey', 'progressive', 'exif-6'])
+def test_what_libjpeg_warns_of_is_told(name):
+    """200 bytes are overwritten in the picture's data: the decoder loses its place in them."""
+    data, rng, told, logged = KINDS[name](), np.random.default_rng(1), 0, 0
+    first = data.find(b'\xff\xda') + 14
+    for _ in range(30):
+        place = int(rng.integers(first, len(data) - 202))
+        broken = data[:place] + rng.bytes(200) + data[place + 200 :]
+        try:
+            decode(broken)
+        except BadImage:
+            told += 1
+            with suppress(BadImage):  # where no part is known to be lost, a line in the log
+                decode(broken, path='a.jpg')
+                logged += 1
+    # By chance the decoder may find its place again without a word.
+    assert told >= 25
+    assert logged < 12
+
+
+def test_a_doubt_is_logged_once_and_a_verdict_of_the_check(tmp_path, monkeypatch):
+    data = KINDS['colour']()
+    path, shown = tmp_path / 'a.jpg', []
+    path.write_bytes(data[:-2] + b'left over' + data[-2:])
+    monkeypatch.setattr(loading, 'print_log', lambda text, **_: shown.append(text))
+    step = TRANSFORMS.build(dict(type='lightvit_dense.LoadImage', color='rgb'))
+    for _ in range(2):
+        assert np.array_equal(step({'img_path': str(path)})['img'], decode(data, 'rgb'))
+    doubt = r'damaged \(Corrupt JPEG data: \d extraneous bytes before marker 0xd9\)'
+    (line,) = shown
+    assert re.fullmatch(f'image {path}: perhaps {doubt}', line)
+    with pytest.raises(BadImage, match=f'a.jpg: {doubt}'):
+        open_image(read_file, str(path))
+
+
+@pytest.mark.parametrize(('kind', 'channels'), [('png', 1), ('png', 3), ('tiff', 1), ('ppm', 3)])
+@pytest.mark.parametrize(('bits', 'dark'), [(8, True), (10, True), (12, True), (14, False)])
+def test_twelve_bits_in_sixteen_are_not_read_as_black(kind, channels, bits, dark):
+    image = real_photo('astronaut', SIZE[::-1]).astype(np.uint16)[..., :channels] << (bits - 8)
+    data = cv2.imencode(f'.{kind}', image)[1].tobytes()
+    if dark:
+        with pytest.raises(BadImage, match=rf'has 16 bits .*multiply it by {2 ** (16 - bits)},'):
+            decode(data)
+    else:
+        expected = np.broadcast_to(image >> 8, (*SIZE, 3))
+        assert np.array_equal(decode(data), expected)
+    black = cv2.imencode(f'.{kind}', image * 0)[1].tobytes()
+    assert not decode(black).any()
 
 
 def no_scan():

@@ -1,6 +1,9 @@
 """Label maps and the data sets of segmentation: what is read, and what is refused."""
 
+import re
 import shutil
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +14,10 @@ from mmengine.registry import TRANSFORMS
 from PIL import Image
 
 from lightvit_dense.datasets import DatasetError, LoadSegmentationMap
+from lightvit_dense.datasets import contents as tables
+from lightvit_dense.datasets.segmentation import contents
 from lightvit_dense.datasets.segmentation.base import SegmentationDataset
-from lightvit_dense.datasets.transforms.segmentation import read_label_map
+from lightvit_dense.datasets.transforms.segmentation import count_ids, read_label_map
 from tests.helpers import data_sets, toy_world
 from tests.helpers.data_sets import batches
 
@@ -73,11 +78,67 @@ def test_a_palette_image_gives_its_places(tmp_path):
     assert read_label_map(bits).tolist() == [[0, 1], [1, 0]]
 
 
-@pytest.mark.parametrize('mode', ['RGB', 'RGBA', 'LA', 'I;16'])
+@pytest.mark.parametrize('bits', [1, 2, 4, 8])
+def test_ids_of_fewer_bits_stay_as_they_are(tmp_path, bits):
+    """Pillow spreads grey values of two and four bits over 0 to 255."""
+    ids = np.random.default_rng(bits).integers(0, 2**bits, (5, 24))
+    rows = np.unpackbits(ids[..., None].astype(np.uint8), axis=2)[..., 8 - bits :].reshape(5, -1)
+    rows = np.hstack([np.zeros((5, 1), np.uint8), np.packbits(rows, axis=1)])  # filter: none
+    parts = [(b'IHDR', struct.pack('>IIBBBBB', 24, 5, bits, 0, 0, 0, 0))]
+    parts += [(b'IDAT', zlib.compress(rows.tobytes())), (b'IEND', b'')]
+    content = b'\x89PNG\r\n\x1a\n'
+    for kind, body in parts:
+        content += struct.pack('>I', len(body)) + kind + body
+        content += struct.pack('>I', zlib.crc32(kind + body))
+    (tmp_path / 'a.png').write_bytes(content)
+    np.testing.assert_array_equal(read_label_map(str(tmp_path / 'a.png')), ids)
+
+
+@pytest.mark.parametrize('kind', ['png', 'gif', 'tif'])
+@pytest.mark.parametrize(
+    ('greys', 'ids', 'place'),
+    [
+        ([0, 1, 2, 3], [0, 1, 2, 3], None),
+        ([3, 1, 0], [0, 1, 2], 'place 0 is the grey 3'),  # what an optimiser leaves
+        ([0, 150, 7], [0, 1, 1], 'place 1 is the grey 150'),
+        ([0, 1, 150], [0, 1, 1], None),  # not used
+        ([0, 255], [0, 1], None),  # black and white
+        ([255, 0], [0, 1], 'place 0 is the grey 255'),
+        ([0, 0, 0], [0, 1, 2], None),  # a palette that says nothing
+        ([0, (9, 9, 8), 7], [0, 1, 2], None),  # colours
+    ],
+)
+def test_greys_in_another_order_than_their_places_are_refused(tmp_path, kind, greys, ids, place):
+    image, path = Image.fromarray(np.array([ids], np.uint8)), str(tmp_path / f'a.{kind}')
+    image.putpalette([v for g in greys for v in (g if isinstance(g, tuple) else (g,) * 3)])
+    image.save(path, **dict(optimize=False) if kind == 'gif' else {})
+    if place is None:
+        assert read_label_map(path).tolist() == [ids]
+        return
+    with pytest.raises(DatasetError, match=rf'a\.{kind}: has a palette of greys where {place},'):
+        read_label_map(path)
+
+
+def test_maps_may_be_as_large_as_images(tmp_path, monkeypatch):
+    path = write_map(tmp_path / 'a.png', np.ones((30, 40), np.uint8))
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 100)
+    with pytest.raises(Image.DecompressionBombError):
+        Image.open(path)
+    assert read_label_map(path).sum() == count_ids(read_label_map(path))[1] == 1200
+    assert Image.MAX_IMAGE_PIXELS == 100
+    large = np.zeros((3, 2**22), np.uint8)
+    large[1:, 5:] = 7
+    assert count_ids(large)[[0, 7]].tolist() == [2**22 + 10, 2 * (2**22 - 5)]
+
+
+@pytest.mark.parametrize('mode', ['RGB', 'RGBA', 'LA', 'I;16', 'JPEG'])
 def test_colours_and_more_bits_are_refused(tmp_path, mode):
     grey = np.full((4, 5), 7, np.uint16 if mode == 'I;16' else np.uint8)
-    path = write_map(tmp_path / 'a.png', grey, None if mode == 'I;16' else mode)
-    with pytest.raises(DatasetError, match=rf"a\.png.*kind '{mode}'.*grey 8-bit PNG"):
+    path = write_map(tmp_path / 'a.png', grey, mode if mode in ('RGB', 'RGBA', 'LA') else None)
+    if mode == 'JPEG':
+        Image.fromarray(grey).save(path, mode)
+    kind = "L' (JPEG, which blurs" if mode == 'JPEG' else f"{mode}' (colours"
+    with pytest.raises(DatasetError, match=rf"a\.png.*kind '{re.escape(kind)}.*grey 8-bit PNG"):
         LoadSegmentationMap(150)(item(path))
 
 
@@ -161,11 +222,94 @@ def test_classes_of_ones_own(root):
         (dict(ann_file='nope.txt'), r'nope\.txt: this list of images does not exist'),
         (dict(kind='SegmentationDataset'), 'needs the names of the classes'),
         (dict(metainfo=dict(classes=('flowre',))), "no class 'flowre'. Did you mean 'flower'?"),
+        (dict(max_dropped=1.5), r'max_dropped must lie in \[0, 1\], got 1.5'),
     ],
 )
 def test_wrong_options_are_named(world, options, message):
     with pytest.raises(DatasetError, match=message):
         build(world, **options)
+
+
+# ---------------------------------------------------------------- what there is to learn
+
+
+def relabel(root, values, **options):
+    """Write maps of these values side by side, a list a map; build a data set of three classes."""
+    folder = root / 'annotations/training'
+    for path, row in zip(sorted(folder.iterdir()), values * 5, strict=False):
+        with Image.open(path) as image:
+            size = image.size
+        grid = np.resize(np.repeat(row, -(-size[0] // len(row))), (size[1], size[0]))
+        write_map(path, grid.astype(np.uint8))
+    classes = options.pop('classes', ('ground', 'tree', 'car'))
+    return build(root, 'SegmentationDataset', metainfo=dict(classes=classes), **options)
+
+
+TWO = dict(classes=('ground', 'thing'))
+ZERO = dict(reduce_zero_label=True)
+
+
+@pytest.mark.parametrize(
+    ('values', 'options', 'message'),
+    [
+        ([[0, 255]], TWO, r"the class 'ground', one of 2.* 0, 255; 255 is ignored: write 0 and 1"),
+        (
+            [[0, 1]],
+            TWO | ZERO,
+            r"class 'ground', one of 2.*and so is 0, as reduce_zero_label is set",
+        ),
+        ([[1]], {}, r"all labelled pixels are of the class 'tree', one of 3: .*begin 1;"),
+        ([[255]], {}, r'nothing to learn from, no pixels in 5 .* of the id 255.*begin 255'),
+        ([[0]], TWO | ZERO, r'nothing to learn from.*of the id 0 .reduce_zero_label'),
+        ([[0, 1] + [255] * 38], {}, r'95% of its pixels would be dropped.*max_dropped=0\.9'),
+        ([[0, 1, 255]], dict(max_dropped=0.2), r'33% of its pixels .*max_dropped=0\.2'),
+        ([[0, 1], [0, 3]], {}, r'00000002\.png: holds the id 3, but the 3 classes'),
+    ],
+)
+def test_labels_that_teach_nothing_are_refused(root, values, options, message):
+    with pytest.raises(DatasetError, match=rf'(?s)training(: |/).*{message}'):
+        relabel(root, values, **options).check_contents()
+
+
+@pytest.mark.parametrize(
+    ('values', 'options', 'warned'),
+    [
+        ([[0, 1, 2, 255]], {}, []),
+        ([[0, 0, 255]], TWO | dict(classes=('only',)), []),
+        ([[0, 1], [1, 1]], {}, ['1 of 3 classes never occur: car']),
+        ([[0, 1, 2]], ZERO, ['1 of 3 classes never occur: car']),
+        ([[0, 1, 2, 3]], ZERO, []),
+    ],
+)
+def test_what_there_is_to_learn_is_logged(root, monkeypatch, values, options, warned):
+    shown = []
+    monkeypatch.setattr(tables, 'print_log', lambda text, **how: shown.append((text, how)))
+    relabel(root, values, **options).check_contents()
+    for text, (line, how) in zip(warned, [e for e in shown if 'level' in e[1]], strict=True):
+        assert text in line
+        assert how['level'] == 30
+    (table,) = (text for text, how in shown if 'level' not in how)
+    assert 'what there is to learn\nclass' in table
+
+
+def test_pixels_are_counted_and_a_sample_is_called_one(root, monkeypatch):
+    dataset = relabel(root, [[0, 1, 255]])
+    raw = [np.array(Image.open(dataset.get_data_info(i)['seg_map_path'])) for i in range(5)]
+    paths = [dataset.get_data_info(i)['seg_map_path'] for i in range(5)]
+    maps = contents.LabelMaps('here', paths, ('a', 'b', 'c'))
+    found = maps.survey()
+    assert found.classes == [
+        (name, 5 * (number < 2), sum(int((ids == number).sum()) for ids in raw))
+        for number, name in enumerate('abc')
+    ]
+    assert sum(found.dropped.values()) == sum(int((ids == 255).sum()) for ids in raw)
+    # Of several, some are read; all if what is in them would be refused.
+    assert maps.survey(limit=2).name == 'here (2 of its 5 label maps)'
+    for path, ids in zip(paths[:-1], raw, strict=False):
+        write_map(path, ids * 0)
+    assert [maps.survey(limit=n).images for n in (1, 2)] == [5, 2]
+    write_map(paths[-1], raw[-1] * 0)
+    assert len(maps.survey(alone=False).absent) == 2
 
 
 def test_missing_files_are_named(root):

@@ -129,6 +129,19 @@ def test_a_file_of_which_nothing_fits_is_refused(toy_config, tmp_path) -> None:
     assert 'model.backbone.init_cfg' in message
 
 
+@pytest.mark.parametrize('kind', ['state_dict', 'ema_state_dict'])
+@pytest.mark.parametrize('value', [float('nan'), float('-inf')])
+def test_weights_that_are_no_numbers_are_refused(toy_config, tmp_path, weights, kind, value):
+    path, broken = tmp_path / 'w.pth', {n: v.clone() for n, v in weights.items()}
+    broken['backbone.fc.weight'][3, 2] = broken['head.bias'][0] = value
+    torch.save(
+        dict(state_dict=weights) | {kind: {f'module.{n}': v for n, v in broken.items()}}, path
+    )
+    words = rf'{path}: 2 of its tensors .* infinite values \(backbone.fc.weight, head.bias\)'
+    with pytest.raises(CheckpointError, match=words):
+        train(toy_config, path)
+
+
 def test_a_resume_must_fill_the_whole_model(toy_config, tmp_path) -> None:
     cfg = toy_config(length=1)
     apis.train(cfg)

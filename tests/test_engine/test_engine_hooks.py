@@ -397,6 +397,30 @@ def test_other_classes_are_refused_whenever_data_is_read(when, model, keys):
         check_classes(when, model, 'abc')
 
 
+CLASSES = dict(metainfo=dict(classes='abc'))
+
+
+def test_labels_are_looked_through_once_in_wrappers_too():
+    told = []
+    parts = [
+        SimpleNamespace(
+            check_contents=lambda alone, name=name: told.append((name, alone)), **CLASSES
+        )
+        for name in 'abc'
+    ]
+    train = SimpleNamespace(dataset=SimpleNamespace(datasets=parts[:2]), **CLASSES)
+    loops = [SimpleNamespace(dataloader=SimpleNamespace(dataset=d)) for d in (train, parts[2])]
+    runner = SimpleNamespace(model=part(3), train_loop=loops[0], val_loop=loops[1])
+    hook = hooks.ClassCountHook()
+    hook.before_train(runner)
+    assert told == [('a', False), ('b', False)]
+    runner._val_loop = loops[1]
+    for _ in range(2):
+        hook.before_train(runner)
+        hook.before_val(runner)
+    assert told[2:] == [('c', True)]
+
+
 VIT = vit(embed_dim=16, num_heads=2, img_size=16)
 VIEWS = dict(type='lightvit_dense.MultiViewPreprocessor', mean=[120.0] * 3, std=[60.0] * 3)
 MOCO = dict(

@@ -8,6 +8,7 @@ from mmengine.registry import EVALUATOR, METRICS
 
 import lightvit_dense  # noqa: F401
 from lightvit_dense.errors import UserError
+from lightvit_dense.evaluation import classification
 
 
 def run(cfg, items, meta=None):
@@ -37,10 +38,20 @@ def test_agrees_with_sorting(size):
 def test_a_model_that_tells_nothing_apart_is_at_chance_and_k_has_limits():
     scores, labels = torch.ones(8, 4), torch.arange(8) % 4
     assert topk(scores, labels, (1, 4)) == {'accuracy/top1': 25.0, 'accuracy/top4': 100.0}
-    assert topk(scores * torch.nan, labels, (1,)) == {'accuracy/top1': 0.0}
     for k, message in ((0, 'topk must be positive'), (5, 'asks for more than the 3 classes')):
         with pytest.raises(ValueError, match=message):
             topk(torch.ones(1, 3), [0], (k,))
+
+
+def test_one_class_for_all_images_is_a_warning(monkeypatch):
+    shown = []
+    monkeypatch.setattr(classification, 'print_log', lambda text, **_: shown.append(text))
+    scores = torch.eye(4)
+    topk(scores, torch.arange(4), (1,))
+    topk(scores[[2, 2]], [2, 2], (1,))
+    assert not shown
+    topk(scores[[2, 2, 2]], [0, 1, 2], (1,))
+    assert [text[:39] for text in shown] == ['All 3 images are predicted as class 2. ']
 
 
 @pytest.fixture
@@ -69,8 +80,6 @@ def test_any_of_the_labels_is_right_and_images_without_are_left_out(real):
     names = ['a/ILSVRC2012_val_00000005.JPEG', 'ILSVRC2012_val_00000002.jpeg', 'x/y_00000003.png']
     found = evaluate(real, samples([4, 0, 3], names))
     assert found == {'real/top1': 50.0, 'real/images': 2.0}
-    no_number = dict(samples([3])[0], pred_score=torch.full((5,), torch.nan))
-    assert evaluate(real, [no_number])['real/top1'] == 0
 
 
 def test_agrees_with_a_plain_count(tmp_path):
@@ -97,6 +106,11 @@ def test_agrees_with_a_plain_count(tmp_path):
         (samples([0]), dict(classes=('b', 'a', 'c', 'd', 'e')), 'classes in another order'),
         ([dict(pred_score=torch.zeros(5))], None, "needs 'img_path' of every image"),
         (samples([0], ['ILSVRC2012_val_00000002.JPEG']), None, 'none of the 1 images has a label'),
+        (
+            [dict(samples([3])[0], pred_score=torch.full((5,), torch.nan))],
+            None,
+            r'00001\.JPEG: the model predicts scores that are no numbers',
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused(real, items, meta, message):

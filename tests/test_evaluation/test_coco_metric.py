@@ -3,10 +3,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from pycocotools import mask as mask_utils
 
 import lightvit_dense  # noqa: F401
 from lightvit_dense.datasets import DatasetError, annotations
+from lightvit_dense.errors import UserError
 from lightvit_dense.evaluation import CocoMetric, coco_metric
 from tests.helpers.coco_truth import CLASSES, LABEL, evaluate, ground_truth, make_metric, perturb
 
@@ -211,6 +213,32 @@ def test_foreign_images_and_missing_masks_are_refused(tmp_path):
     del samples[0]['pred_instances']['masks']
     with pytest.raises(ValueError, match='predicts none'):
         evaluate(tmp_path, truth, samples)
+
+
+@pytest.mark.parametrize(('key', 'named'), [('bboxes', 'a/1.jpg'), ('scores', 'image 1')])
+def test_numbers_that_are_none_are_refused(tmp_path, key, named):
+    truth = ground_truth()
+    sample = perturb(truth, 0)[0]
+    sample['pred_instances'][key][0] = torch.nan
+    if '/' in named:
+        sample['img_path'] = named
+    with pytest.raises(UserError, match=f'{named}: the model predicts {key} that are no numbers'):
+        make_metric(tmp_path, truth).process({}, [sample])
+
+
+def test_the_same_in_all_images_is_a_warning(tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr(coco_metric, 'print_log', lambda text, *_, **__: shown.append(text))
+    truth = ground_truth()
+    samples = perturb(truth, 0)
+    evaluate(tmp_path, truth, samples)
+    assert not [text for text in shown if 'in all' in text]
+    evaluate(tmp_path, truth, perturb(truth, 0, drop=1.0))
+    same = [dict(sample, pred_instances=samples[0]['pred_instances']) for sample in samples]
+    evaluate(tmp_path, truth, same)
+    told = [text.partition(' in all')[0] for text in shown if 'in all' in text]
+    counts = 0, len(samples[0]['pred_instances']['labels'])
+    assert told == [f'The same {count} boxes are detected' for count in counts]
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from torchmetrics.classification import MulticlassJaccardIndex
 import lightvit_dense  # noqa: F401
 from lightvit_dense.compat import finish_distributed
 from lightvit_dense.datasets.errors import DatasetError
+from lightvit_dense.errors import UserError
 from lightvit_dense.evaluation import IoUMetric, iou_metric
 
 CLASSES = ('wall', 'sky', 'tree', 'road', 'ship', 'none of it')
@@ -128,11 +129,12 @@ def test_exact_beyond_what_float32_counts():
     """At 2^24 pixels of a class, sums in float32 stop growing: mmseg's IoU stays at 100."""
     many = torch.zeros(4096, 4096, dtype=torch.uint8)
     one = torch.zeros(1, 1, dtype=torch.uint8)
-    samples = [image(many, many), *[image(one + 1, one)] * 1000]
+    samples = [image(many, many), *[image(one + 1, one)] * 1000, image(one + 2, one + 2)]
     figures, metric = evaluate(samples)
     assert metric.confusion[0].tolist() == [4096**2, 1000, *[0] * 4]
     exact = 100 * 4096**2 / (4096**2 + 1000)
     assert metric.class_table[0]['IoU'] == pytest.approx(exact, abs=1e-12)
+    exact = 100 * (4096**2 + 1) / (4096**2 + 1001)
     assert figures['aAcc'] == pytest.approx(exact, abs=1e-12)
 
 
@@ -158,13 +160,17 @@ def test_memory_does_not_grow_and_a_second_evaluation_starts_anew():
 
 def test_prefix_and_table(monkeypatch):
     shown = []
-    monkeypatch.setattr(iou_metric, 'print_log', lambda text, **_: shown.append(text))
+    monkeypatch.setattr(iou_metric, 'print_log', lambda text, *_, **__: shown.append(text))
     figures, _ = evaluate(scenes(), prefix='ade')
     assert list(figures) == ['ade/mIoU', 'ade/mAcc', 'ade/aAcc']
     assert [line.split()[0] for line in shown[0].splitlines()[1:7]] == ['class', *CLASSES[:-1]]
-    assert shown[0].endswith('(1 classes occur nowhere)')
-    evaluate(scenes(), classwise=False)
-    assert len(shown) == 1
+    assert shown[1:] == ['1 classes are in no label map: none of it']
+    samples = scenes(classes=6)
+    for sample in samples:
+        sample['pred_sem_seg']['data'][:] = 1
+    evaluate(samples, classwise=False)
+    assert shown[2].startswith("All pixels are predicted as 'sky'")
+    assert len(shown) == 3
 
 
 def _rank(rank, ranks, samples, folder):
@@ -227,11 +233,19 @@ ONE = torch.zeros(2, 2, dtype=torch.int64)
         (image(ONE + 6, ONE), r'predicts class 6.*num_classes'),
         (image(ONE, torch.zeros(3, 2, dtype=torch.int64)), r'\(3, 2\).*\(2, 2\).*after resizing'),
         (image(ONE, None), 'has no label map'),
+        (image(ONE, ONE, seg_logits=dict(data=ONE / 0)), r'a\.jpg: .* scores that are no numbers'),
+        (image(ONE * torch.nan, ONE), r'a\.jpg: the model predicts labels that are no numbers'),
     ],
 )
 def test_bad_input_is_named(sample, message):
-    with pytest.raises(DatasetError, match=message):
+    with pytest.raises(UserError, match=message):
         make().process({}, [sample])
+
+
+def test_one_of_several_classes_is_no_mean():
+    with pytest.raises(DatasetError, match=r"are of the class 'tree', one of 6: no mean"):
+        evaluate([image(ONE + 2, ONE + 2)] * 3)
+    assert evaluate([image(ONE, ONE)], classes=('all',))[0]['mIoU'] == 100
 
 
 def test_nothing_labelled_is_an_error_and_format_only_needs_a_folder():

@@ -208,12 +208,27 @@ def test_labels_are_those_of_whole_scores(size: tuple, target: tuple, align: boo
         assert torch.equal(found, expected)
 
 
-def test_one_channel_has_a_threshold() -> None:
-    scores = torch.randn(1, 8, 8)
-    whole = F.interpolate(scores[None], (30, 20), mode='bilinear')[0]
-    found = label_map(scores, (30, 20), threshold=0.3, numbers=50)
-    assert torch.equal(found, (whole.sigmoid() > 0.3).float())
-    assert 0 < found.mean() < 1
+@pytest.mark.parametrize(
+    ('head', 'changes', 'key'),
+    [
+        ('semfpn', {'decode_head.num_classes': 1}, 'decode_head'),
+        ('upernet', {'auxiliary_head.num_classes': 1}, 'auxiliary_head'),
+        ('semfpn', {'decode_head.num_classes': 2, 'decode_head.out_channels': 1}, 'decode_head'),
+    ],
+)
+def test_heads_of_one_channel_are_refused(build_segmentor, head, changes, key) -> None:
+    with pytest.raises(UserError, match=rf'model\.{key}: tells nothing apart .*num_classes=2'):
+        build_segmentor(head, changes=changes)
+
+
+@pytest.mark.parametrize('kept', [True, False])
+def test_scores_that_are_no_numbers_are_refused(build_segmentor, segmentation_batch, kept) -> None:
+    model = build_segmentor('semfpn', changes={'keep_scores': kept}).eval()
+    torch.nn.init.constant_(model.decode_head.conv_seg.bias, torch.nan)
+    batch = segmentation_batch([(64, 64)])
+    batch['data_samples'][0].set_metainfo(dict(img_path='a.jpg'))
+    with pytest.raises(UserError, match=r'a\.jpg: the model predicts scores that are no numbers'):
+        model.test_step(batch)
 
 
 @pytest.mark.parametrize('flip', [None, 'horizontal', 'vertical'])

@@ -191,12 +191,14 @@ def test_two_processes_count_every_sequence_once(samples, tmp_path):
 def test_pair_iou():
     metric = METRICS.build(dict(type='tracking.PairIoU'))
     true = torch.tensor([0.2, 0.2, 0.4, 0.4])
-    predicted = [true, true + torch.tensor([0.2, 0, 0, 0]), true * torch.nan]
+    predicted = [true, true + torch.tensor([0.2, 0, 0, 0])]
     metric.process(None, [dict(pred_box=box, search_box=true) for box in predicted])
-    # Half of the width is shared: 1 / 3. What is no number overlaps nothing.
-    assert metric.evaluate(3) == pytest.approx(
-        {'IoU': 100 * (1 + 1 / 3) / 3, 'IoU50': 100 / 3, 'IoU75': 100 / 3}, rel=1e-5
+    # Half of the width is shared: 1 / 3.
+    assert metric.evaluate(2) == pytest.approx(
+        {'IoU': 100 * (1 + 1 / 3) / 2, 'IoU50': 50, 'IoU75': 50}, rel=1e-5
     )
+    with pytest.raises(UserError, match='predicts boxes that are no numbers'):
+        metric.process(None, [dict(pred_box=true * torch.nan, search_box=true)])
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
 from lightvit_dense.errors import UserError, require_known
+from lightvit_dense.utils.finite import require_finite
 from lightvit_dense.utils.tables import format_table
 
 from ..boxes import iou
@@ -164,7 +165,7 @@ class PairIoU(BaseMetric):
     """Mean overlap of predicted and true box over pairs of crops, in percent.
 
     ``IoU`` is the mean; ``IoU50`` and ``IoU75`` are the parts of pairs above .5 and .75. A
-    prediction that is not finite overlaps nothing; a warning tells how many there were.
+    prediction that is not finite is a UserError.
     """
 
     default_prefix = ''
@@ -172,22 +173,16 @@ class PairIoU(BaseMetric):
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Compare 'pred_box' and 'search_box' of each pair, [4]: x, y, width, height."""
         for sample in data_samples:
+            require_finite(sample['pred_box'], sample, 'boxes')
             found, true = (
                 torch.as_tensor(sample[key]).detach().cpu().double().numpy()
                 for key in ('pred_box', 'search_box')
             )
-            self.results.append(float(iou(found, true)) if np.isfinite(found).all() else np.nan)
+            self.results.append(float(iou(found, true)))
 
     def compute_metrics(self, results: list[float]) -> dict[str, float]:
-        """Average the overlaps of all processes; NaN where the prediction was not finite."""
+        """Average the overlaps of all processes."""
         values = np.array(results)
-        if broken := int(np.isnan(values).sum()):
-            print_log(
-                f'{broken} of {len(values)} predicted boxes are not finite; they count as missed',
-                logger='current',
-                level=30,
-            )
-        values = np.nan_to_num(values)
         return {
             'IoU': 100 * float(values.mean()),
             'IoU50': 100 * float((values > 0.5).mean()),

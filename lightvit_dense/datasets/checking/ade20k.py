@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from functools import partial
 
 from ..errors import DatasetError
+from ..segmentation.contents import SAMPLE, LabelMaps
 from ..segmentation.object_info import check_class_names
 from ..storage import read_file
 from ..transforms.loading import BadImage
@@ -30,6 +31,8 @@ def check_ade20k(
         pairs = sorted(photos & maps)
         try_one = partial(_open_pair, root, part)
         opened = open_some(report, request, pairs, try_one, f'pairs of {part}', origin)
+        if pairs and report.ok:
+            _survey(report, os.path.join(root, 'annotations', part), pairs, request, origin)
         report.count(f'images of {part}', len(photos), images[split], opened)
         report.count(f'label maps of {part}', len(maps), images[split], opened)
         for kind, found, others in (('images', photos, maps), ('annotations', maps, photos)):
@@ -51,6 +54,21 @@ def _open_pair(root: str, part: str, name: str) -> None:
     if labels.shape != image.shape[:2]:
         raise BadImage(f'{path}: has the size {labels.shape}, its image {image.shape[:2]}')
     check_ids(path, labels, CLASSES, True)
+
+
+def _survey(report: Report, folder: str, names: list[str], request: Request, origin: str) -> None:
+    """Count what there is to learn, as training does."""
+    from mmseg.utils.class_names import ade_classes  # takes seconds to import
+
+    paths = [os.path.join(folder, f'{name}.png') for name in names]
+    try:
+        maps = LabelMaps(folder, paths, ade_classes(), True)
+        contents = maps.survey(limit=None if request.full else SAMPLE)
+    except DatasetError as error:
+        report.damaged(str(error).rstrip('.'), origin)
+    else:
+        seen = CLASSES - len(contents.absent)
+        report.note(f'{contents.name}: {contents.total} pixels of {seen} classes')
 
 
 def _names(root: str, kind: str, part: str, suffix: str) -> set[str]:

@@ -147,7 +147,7 @@ def open_some(
 
 
 def open_image(read: Callable[[str], bytes], name: str) -> np.ndarray:
-    """Decode an image, BGR uint8 [H, W, 3]; damage is told with the name of the file."""
+    """Decode an image, BGR uint8 [H, W, 3]; damage, or a doubt, is told with the file's name."""
     try:
         return decode(read(name))
     except BadImage as error:

@@ -2,7 +2,9 @@
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
+from mmengine.logging import print_log
 from mmseg.datasets import ADE20KDataset as MMSegADE20KDataset
 from mmseg.datasets import BaseSegDataset
 
@@ -12,6 +14,7 @@ from lightvit_dense.datasets.text import read_lines
 from lightvit_dense.errors import did_you_mean
 from lightvit_dense.registry import DATASETS
 
+from .contents import MAX_DROPPED, LabelMaps
 from .object_info import check_class_names
 
 _ROOT_REMEDY = (
@@ -32,10 +35,42 @@ class SegmentationDataset(SeededItems, BaseSegDataset):
     Every item carries 'num_classes', the number of classes that the label maps may name, for
     :class:`lightvit_dense.datasets.transforms.LoadSegmentationMap` to check.
 
+    Args:
+        max_dropped: Greatest share in [0, 1] of the pixels that may be ignored; those of classes
+            that are not chosen do not count.
+        *args: As mmseg's.
+        **kwargs: As mmseg's.
+
     Raises:
         DatasetError: If a folder does not exist or is empty, an image has no label map or a label
             map no image, no classes are given, or ``metainfo.classes`` names an unknown class.
     """
+
+    def __init__(self, *args: Any, max_dropped: float = MAX_DROPPED, **kwargs: Any) -> None:
+        if not 0 <= max_dropped <= 1:
+            raise DatasetError(f'max_dropped must lie in [0, 1], got {max_dropped}')
+        self.max_dropped = max_dropped
+        super().__init__(*args, **kwargs)
+
+    def check_contents(self, alone: bool = True) -> None:
+        """Count the pixels of each class in a sample of the label maps, and log the table.
+
+        A part of several data sets, which are not ``alone``, may hold a single class.
+
+        Raises:
+            DatasetError: If they teach nothing, see :meth:`.contents.LabelMaps.survey`.
+        """
+        folder = self.data_prefix.get('seg_map_path')
+        if not folder:
+            return
+        paths = [self.get_data_info(place)['seg_map_path'] for place in range(len(self))]
+        reading = self.reduce_zero_label, self.label_map, self.backend_args
+        maps = LabelMaps(folder, paths, self.metainfo['classes'], *reading)
+        contents = maps.survey(self.max_dropped, alone=alone)
+        if contents.images == len(self):
+            contents.log()
+        else:  # what these files lack may be in others
+            print_log(f'{contents.name}: what there is to learn\n{contents.table()}', 'current')
 
     @classmethod
     def get_label_map(cls, new_classes: Sequence[str] | None = None) -> dict[int, int] | None:

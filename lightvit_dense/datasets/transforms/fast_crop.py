@@ -74,7 +74,7 @@ class LoadRandomResizedCrop(ImageReader):
         check_whole(data)
         header = read_header(data) if data.startswith(JPEG) else None
         if header is None or (self.exif and header.orientation != 1):
-            image = decode(data, 'rgb', exif=self.exif)
+            image = decode(data, 'rgb', exif=self.exif, path=results['img_path'])
             results['ori_shape'] = image.shape[:2]
             return self.crop.cut(image)
         shape = results['ori_shape'] = header.height, header.width
@@ -85,7 +85,8 @@ class LoadRandomResizedCrop(ImageReader):
             pixels = decode_window(data, header, window, factor, self.decoder, self.smooth_chroma)
         except ValueError:
             # A rare kind (CMYK, 12 bits, ...), or damaged: LoadImage's decoder has the last word.
-            pixels = decode(data, 'rgb', exif=False)[box[1] : box[3], box[0] : box[2]]
+            pixels = decode(data, 'rgb', exif=False, path=results['img_path'])
+            pixels = pixels[box[1] : box[3], box[0] : box[2]]
         whole = (0, 0, pixels.shape[1], pixels.shape[0])
         return resize_box(pixels, whole, self.crop.size, method, self.crop.backend)
 

@@ -6,6 +6,7 @@ and Homebrew install as libjpeg-turbo) transforms no row and no column outside t
 ``simplejpeg`` does not read the rows below it, ``cv2``, which is always there, decodes all.
 """
 
+import re
 from importlib.util import find_spec
 from typing import NamedTuple
 
@@ -26,6 +27,11 @@ REDUCED = {
     8: cv2.IMREAD_REDUCED_COLOR_8,
 }
 Box = tuple[int, int, int, int]
+
+
+# What libjpeg says of files that lack a part of the picture; the second of complete ones, too.
+_LOST = re.compile(r'Corrupt|Premature|Inconsistent|Invalid|Bogus|Unsupported marker|.*not defined')
+LEFT_OVER = re.compile(r'Corrupt JPEG data: \d+ extraneous bytes before marker 0xd9')
 
 
 class Header(NamedTuple):
@@ -77,6 +83,24 @@ def read_header(data: bytes) -> Header | None:
             orientation = max(orientation, _orientation(data[place + 4 : end]))
         place = end
     return None
+
+
+def is_whole(data: bytes) -> bool:
+    """Whether a JPEG file goes on to the end mark of its picture, not of a thumbnail or video."""
+    if data.endswith(b'\xff\xd9'):
+        return True
+    codes = np.frombuffer(data, np.uint8)
+    places = np.flatnonzero(codes[:-1] == 0xFF) + 1
+    kinds = codes[places]
+    # FF 00 is a value, FF FF none, FF D0 to D7 marks within the values; all others have a length.
+    places = places[(kinds != 0) & (kinds != 0xFF) & (kinds & 0xF8 != 0xD0)]
+    place = 2
+    while (number := int(np.searchsorted(places, place))) < len(places):
+        place = int(places[number])
+        if codes[place] == 0xD9:
+            return True
+        place += 1 + int.from_bytes(data[place + 1 : place + 3], 'big')
+    return False
 
 
 def available(decoder: str) -> bool:
@@ -139,6 +163,36 @@ def decode_window(
     if pixels.shape[0] < box[3] or pixels.shape[1] < box[2]:
         raise ValueError(f'{decoder} cannot decode {header}')
     return pixels[box[1] : box[3], box[0] : box[2]]
+
+
+def decode_strictly(
+    data: bytes, header: Header, color: str, reduce: int, exif: bool
+) -> np.ndarray | None:
+    """Decode a whole file by simplejpeg, the one decoder that tells what libjpeg says of it.
+
+    Returns:
+        The pixels, uint8 [H, W, 3]; None without it, or for a kind of file that it does not know.
+
+    Raises:
+        ValueError: With libjpeg's words, of a damaged file, or one that ``LEFT_OVER`` matches.
+    """
+    if not available('simplejpeg'):
+        return None
+    import simplejpeg
+
+    sides = (0, 0) if reduce == 1 else (-(-header.height // reduce), -(-header.width // reduce))
+    options = dict(min_height=sides[0], min_width=sides[1], strict=True)
+    try:
+        pixels = simplejpeg.decode_jpeg(data, color.upper(), **options)
+    except ValueError as error:
+        if _LOST.match(str(error)):
+            raise
+        return None
+    turn = header.orientation if exif else 1
+    if turn > 4:
+        pixels = pixels.transpose(1, 0, 2)
+    down, across = (-1 if turn in turned else 1 for turned in ((3, 4, 7, 8), (2, 3, 6, 7)))
+    return np.ascontiguousarray(pixels[::down, ::across])
 
 
 def _by_simplejpeg(

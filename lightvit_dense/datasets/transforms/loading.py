@@ -5,6 +5,7 @@ import tempfile
 import uuid
 import weakref
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 
 import cv2
@@ -16,9 +17,11 @@ from lightvit_dense.datasets.errors import DatasetError
 from lightvit_dense.registry import TRANSFORMS
 
 from .base import Transform
-from .jpeg import REDUCED, read_header
+from .jpeg import LEFT_OVER, REDUCED, decode_strictly, is_whole, read_header
 
 JPEG, _PNG = b'\xff\xd8', b'\x89PNG'
+# Files that may hold 16 bits a value: TIFF, PGM, PPM.
+_DEEP = (b'II*\0', b'MM\0*', b'P5', b'P6')
 
 
 class BadImage(Exception):
@@ -35,9 +38,7 @@ def check_whole(data: bytes) -> None:
     if not data:
         raise BadImage('zero bytes')
     if data.startswith(JPEG):
-        end = b'\xff\xd9'
-        # An end mark before the last scan belongs to an embedded thumbnail.
-        whole = data.endswith(end) or data.rfind(end) > data.rfind(b'\xff\xda')
+        whole = is_whole(data)
     elif data.startswith(_PNG):
         whole = data.rfind(b'IEND') > 0
     elif data.startswith(b'RIFF'):
@@ -51,15 +52,34 @@ def check_whole(data: bytes) -> None:
 
 
 def decode(
-    data: bytes, color: str = 'bgr', reduce_to: int | None = None, exif: bool = True
+    data: bytes,
+    color: str = 'bgr',
+    reduce_to: int | None = None,
+    exif: bool = True,
+    path: str | None = None,
 ) -> np.ndarray:
-    """Decode an image of any mode to uint8 [H, W, 3]; transparency is dropped."""
+    """Decode an image of any mode to uint8 [H, W, 3]; transparency is dropped.
+
+    A doubt about an image that can be read is logged, or, without ``path``, raised as BadImage.
+    """
     check_whole(data)
-    flag = cv2.IMREAD_COLOR
-    if reduce_to and data.startswith(JPEG) and (header := read_header(data)):
-        short = min(header.height, header.width)
-        fitting = [f for f in REDUCED if f > 1 and short // f >= reduce_to]
-        flag = REDUCED[max(fitting)] if fitting else flag
+    reduce, flag = 1, cv2.IMREAD_COLOR
+    header = read_header(data) if data.startswith(JPEG) else None
+    if header is not None:
+        if reduce_to:
+            short = min(header.height, header.width)
+            reduce = max(f for f in REDUCED if f == 1 or short // f >= reduce_to)
+            flag = REDUCED[reduce] if reduce > 1 else flag
+        try:
+            pixels = decode_strictly(data, header, color, reduce, exif)
+            if pixels is not None:
+                return pixels
+        except ValueError as error:
+            if not (path and LEFT_OVER.match(str(error))):
+                raise BadImage(f'damaged ({error})') from error
+            _tell_once(f'image {path}: perhaps damaged ({error})')
+    elif data.startswith(_DEEP) or (data.startswith(_PNG) and data[24:25] == b'\x10'):
+        flag |= cv2.IMREAD_ANYDEPTH
     if not exif:
         flag |= cv2.IMREAD_IGNORE_ORIENTATION
     try:
@@ -68,7 +88,25 @@ def decode(
         raise BadImage(f'not decodable ({error.err})') from error
     if image is None:
         raise BadImage('not an image, or damaged')
+    if image.dtype == np.uint16:
+        image = _eight_bits(image)
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB) if color == 'rgb' else image
+
+
+@lru_cache
+def _tell_once(text: str) -> None:
+    print_log(text, logger='current', level=30)
+
+
+def _eight_bits(image: np.ndarray) -> np.ndarray:
+    """Take the upper eight of 16 bits; refuse what would be black, as a camera's 12 bits are."""
+    top = int(image.max())
+    if 0 < top < 4096:
+        raise BadImage(
+            f'has 16 bits a value but none above {top}, and would be read as nearly black; '
+            f'multiply it by {2 ** (16 - top.bit_length())}, or write 8 bits'
+        )
+    return (image >> 8).astype(np.uint8)
 
 
 def _remove(path: str, owner: int) -> None:
@@ -81,9 +119,10 @@ class ImageReader(Transform):
     """Reads image files and keeps the budget of bad ones.
 
     A missing, empty, truncated or damaged file is named in a warning with the reason, and the
-    dataset takes another sample instead. When more than ``max_bad`` different files of this
-    process and its workers have been bad, an error lists them. In test mode the first one is an
-    error, as a sample left out would falsify the result.
+    dataset takes another sample instead. So is a JPEG of which libjpeg says that a part is lost
+    (where simplejpeg is installed), and a picture of 16 bits whose upper four are empty. When more
+    than ``max_bad`` different files of this process and its workers have been bad, an error lists
+    them. In test mode the first one is an error, as a sample left out would falsify the result.
 
     Where the dataset puts an object under 'storage', the file comes from its ``read(img_path)``.
     """
@@ -186,7 +225,8 @@ class LoadImage(ImageReader):
     def transform(self, results: dict) -> dict | None:
         """Set 'img' (uint8 [H, W, 3]) and its sizes; None for a bad image that is tolerated."""
         reduce_to = None if 'instances' in results else self.reduce_to
-        image = self.read(results, lambda data: decode(data, self.color, reduce_to, self.exif))
+        given = self.color, reduce_to, self.exif, str(results['img_path'])
+        image = self.read(results, lambda data: decode(data, *given))
         if image is None:
             return None
         listed, found = (results.get('width'), results.get('height')), image.shape[1::-1]

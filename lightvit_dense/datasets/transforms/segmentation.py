@@ -1,6 +1,8 @@
 """Reading label maps, and refusing those that would train on wrong classes."""
 
 import io
+import re
+import threading
 
 import cv2
 import numpy as np
@@ -15,6 +17,17 @@ from .loading import read_bytes
 IGNORED = 255
 """The label of pixels that count neither in the loss nor in the metric."""
 _MODES = ('L', 'P', '1')
+_LIMIT = threading.Lock()
+
+
+def _open(data: bytes) -> Image.Image:
+    """Open a picture of as many pixels as OpenCV takes, the limit of the images themselves."""
+    with _LIMIT:
+        usual, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, 2**30
+        try:
+            return Image.open(io.BytesIO(data))
+        finally:
+            Image.MAX_IMAGE_PIXELS = usual
 
 
 def read_label_map(path: str, backend_args: dict | None = None) -> np.ndarray:
@@ -27,21 +40,53 @@ def read_label_map(path: str, backend_args: dict | None = None) -> np.ndarray:
             'out of the data.'
         ) from error
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            mode = image.mode
+        with _open(data) as image:
+            blurred = image.format in ('JPEG', 'MPO')
+            if image.mode not in _MODES or blurred:
+                why = 'JPEG, which blurs ids' if blurred else 'colours, transparency or more bits'
+                raise DatasetError(
+                    f'{path}: a label map holds one id of eight bits a pixel, this file is of the '
+                    f'kind {image.mode!r} ({why}). Write the ids 0..255 as a grey 8-bit PNG.'
+                )
+            # Pillow spreads grey values of two and four bits over eight.
+            bits = re.search(r"'L;([24])", str(image.tile))
             image.load()
-            labels = np.array(image) if mode in _MODES else None
+            ids = np.array(image).astype(np.uint8, copy=False)
+            palette = np.array(image.getpalette() or []).reshape(-1, 3)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DatasetError(
             f'{path}: this label map cannot be read ({error}). Restore the file.'
         ) from error
-    if labels is None:
+    if bits:
+        ids //= 255 // (2 ** int(bits[1]) - 1)
+    if len(palette):
+        _check_palette(path, ids, palette)
+    return ids
+
+
+def _check_palette(path: str, ids: np.ndarray, palette: np.ndarray) -> None:
+    """Refuse a palette [N, 3] of greys that are no places, where either may be meant as the ids.
+
+    Programs that shrink pictures turn grey ones into such palettes, in any order.
+    """
+    used = np.flatnonzero(count_ids(ids))
+    used = used[used < len(palette)]
+    greys = palette[:, 0]
+    other = used[greys[used] != used]
+    if (palette != greys[:, None]).any() or len(np.unique(greys[used])) < len(used):
+        return  # colours, and palettes without content, leave the places
+    if len(other) and greys.tolist() not in ([0, 255], [0, 255, *[0] * (len(greys) - 2)]):
         raise DatasetError(
-            f'{path}: a label map holds one id of eight bits a pixel, this file is of the kind '
-            f'{mode!r} (colours, transparency or more bits). Write the ids 0..255 as a grey '
-            '8-bit PNG.'
+            f'{path}: has a palette of greys where place {other[0]} is the grey {greys[other[0]]}, '
+            'and which of them is the id cannot be told. Write a grey 8-bit PNG: of the greys by '
+            "Pillow's image.convert('L'), of the places by Image.fromarray(np.array(image))."
         )
-    return labels.astype(np.uint8, copy=False)
+
+
+def count_ids(ids: np.ndarray) -> np.ndarray:
+    """Count the pixels of each id [H, W], int64 [256], in strips, which save memory."""
+    strips = np.array_split(ids.ravel(), ids.size // 2**22 + 1)
+    return np.sum([np.bincount(strip, minlength=256) for strip in strips], axis=0)
 
 
 @TRANSFORMS.register_module()
@@ -80,7 +125,7 @@ class LoadSegmentationMap(Transform):
         limit = self.num_classes or results.get('num_classes')
         if limit is not None:
             check_ids(path, ids, limit, reduce_zero)
-        table = _label_table(reduce_zero, results.get('label_map'))
+        table = label_table(reduce_zero, results.get('label_map'))
         results['gt_seg_map'] = cv2.LUT(ids, table)
         fields = results.setdefault('seg_fields', [])
         if 'gt_seg_map' not in fields:
@@ -88,10 +133,10 @@ class LoadSegmentationMap(Transform):
         return results
 
 
-def check_ids(path: str, ids: np.ndarray, num_classes: int, reduce_zero: bool) -> None:
-    """Refuse ids that are no class; 255 is always ignored (uint8 [H, W])."""
-    first = 1 if reduce_zero else 0
-    present = np.flatnonzero(np.bincount(ids.ravel(), minlength=256))
+def check_ids(path: str, ids: np.ndarray, num_classes: int, reduce_zero: bool) -> np.ndarray:
+    """Count ids as :func:`count_ids`; refuse those that are no class (255 is always ignored)."""
+    first, counts = (1 if reduce_zero else 0), count_ids(ids)
+    present = np.flatnonzero(counts)
     wrong = present[(present >= first + num_classes) & (present != IGNORED)]
     if len(wrong):
         shown = ', '.join(map(str, wrong[:10])) + (', ...' if len(wrong) > 10 else '')
@@ -101,9 +146,10 @@ def check_ids(path: str, ids: np.ndarray, num_classes: int, reduce_zero: bool) -
             f'{first}..{first + num_classes - 1}{zero}. Correct the file, set reduce_zero_label '
             'as the data need it, or name all classes in metainfo.classes.'
         )
+    return counts
 
 
-def _label_table(reduce_zero: bool, label_map: dict[int, int] | None) -> np.ndarray:
+def label_table(reduce_zero: bool, label_map: dict[int, int] | None) -> np.ndarray:
     """Return the label of each id in a file, uint8 [256]."""
     labels = np.arange(256, dtype=np.uint8)
     if reduce_zero:

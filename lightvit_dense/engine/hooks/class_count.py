@@ -1,8 +1,9 @@
-"""Refuse a model that has other classes than the data."""
+"""Refuse a model that has other classes than the data, and data that teach none of them."""
 
 from collections.abc import Iterator
 from typing import Any
 
+from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
@@ -20,12 +21,18 @@ class ClassCountHook(Hook):
 
     Labels alone show a mistake only where the model has fewer classes. Classifiers, detectors and
     segmentors are known by their heads; models without ``num_classes`` and data sets that name no
-    classes pass.
+    classes pass. Data sets with ``check_contents`` look through their labels, once, on the main
+    process.
     """
 
+    def __init__(self) -> None:
+        self._seen: list[Any] = []
+
     def before_train(self, runner: Runner) -> None:
-        """Check the training data."""
+        """Check the training data, and those of the validations to come."""
         self._check(runner, runner.train_loop.dataloader)
+        if getattr(runner, '_val_loop', None) is not None:
+            self.before_val(runner)
 
     def before_val(self, runner: Runner) -> None:
         """Check the validation data."""
@@ -49,6 +56,20 @@ class ClassCountHook(Hook):
                 f'{len(classes)} classes, the model {next(iter(wrong.values()))}. Set {keys} to '
                 'those of the data, or take the right data.'
             )
+        if is_main_process() and not any(dataset is seen for seen in self._seen):
+            self._seen.append(dataset)
+            parts = [part for part in _parts(dataset) if hasattr(part, 'check_contents')]
+            for part in parts:
+                part.check_contents(alone=len(parts) == 1)
+
+
+def _parts(dataset: Any) -> Iterator[Any]:
+    """Yield a data set and those in wrappers such as mmengine's ``ConcatDataset``."""
+    yield dataset
+    inner = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
+    for part in inner:
+        if part is not None:
+            yield from _parts(part)
 
 
 def _class_counts(model: Any) -> Iterator[tuple[str, int]]:

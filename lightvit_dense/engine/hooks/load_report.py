@@ -9,6 +9,7 @@ from mmengine.runner import Runner
 from torch import Tensor
 
 from lightvit_dense.checkpoints.initializer import fit_checkpoint, unfilled
+from lightvit_dense.checkpoints.loader import check_finite
 from lightvit_dense.engine.unwrap import unwrap
 from lightvit_dense.errors import CheckpointError
 from lightvit_dense.registry import HOOKS
@@ -19,8 +20,9 @@ class LoadReportHook(Hook):
     """Check what a training starts from; mmengine loads whatever happens to fit.
 
     ``load_from`` may fill a part of the model, such as all but a head of other classes: the log
-    then names what stays as initialised. A file of which nothing fits is an error, and so is a
-    resume that does not fill the whole model. Training adds this hook by itself.
+    then names what stays as initialised. A file of which nothing fits is an error, so are values
+    that are no numbers, and a resume that does not fill the whole model. Training adds this hook by
+    itself.
 
     Args:
         max_names: Most names that a line of the report lists.
@@ -43,6 +45,8 @@ class LoadReportHook(Hook):
             checkpoint.clear()
         checkpoint['state_dict'] = state
         model = unwrap(runner.model)
+        for weights in (state, checkpoint.get('ema_state_dict') or {}):
+            check_finite(path, weights, model)
         own = model.state_dict()
         random = unfilled(model, state)
         unused = [name for name, value in state.items() if name not in own]

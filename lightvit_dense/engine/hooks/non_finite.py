@@ -1,10 +1,8 @@
 """Stop when losses, gradients or weights are no longer numbers."""
 
 import math
-from collections.abc import Container, Mapping
 from typing import Any
 
-import torch
 from mmengine.dist import get_rank
 from mmengine.hooks import Hook
 from mmengine.hooks.hook import DATA_BATCH
@@ -13,6 +11,7 @@ from mmengine.runner import Runner
 from lightvit_dense.engine.unwrap import unwrap
 from lightvit_dense.errors import UserError
 from lightvit_dense.registry import HOOKS
+from lightvit_dense.utils.finite import non_finite_entries
 
 
 class NonFiniteLossError(UserError):
@@ -105,17 +104,6 @@ class NonFiniteLossGuard(Hook):
             return 'its samples carry no image paths'
         more = f' and {len(names) - self.max_images} more' if len(names) > self.max_images else ''
         return ', '.join(names[: self.max_images]) + more
-
-
-def non_finite_entries(state: Mapping[str, Any], parameters: Container[str]) -> list[str]:
-    """Name the tensors of a state dict that hold a value which is no number."""
-    bad = []
-    for name, value in state.items():
-        if isinstance(value, torch.Tensor) and value.is_floating_point():
-            wrong = ~value.isfinite() if name in parameters else value.isnan()
-            if wrong.any():
-                bad.append(name)
-    return bad
 
 
 def image_name(sample: Any) -> str:

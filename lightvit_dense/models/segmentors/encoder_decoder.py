@@ -1,5 +1,6 @@
 """Semantic segmentation whose results do not depend on how images were padded."""
 
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch.nn import functional as F
 
 from ...errors import UserError
 from ...registry import MODELS
+from ...utils.finite import require_finite
 from ..pad_shape import (
     Size,
     check_pad_shape,
@@ -33,7 +35,8 @@ class EncoderDecoder(MMSegEncoderDecoder):
     and the window in mode 'slide'. Larger sides are rounded up to a multiple of ``size_divisor``,
     but for windows, which slide over the image as it is. In training all images get the largest
     padded shape of their batch, and the padding is ignored in the truth. Raises ValueError if
-    shapes are not multiples of ``size_divisor``, or windows would leave pixels out.
+    shapes are not multiples of ``size_divisor``, or windows would leave pixels out, UserError if a
+    head has a single channel.
 
     Args:
         pad_shape: Least side, or (height, width), of a padded image.
@@ -52,7 +55,18 @@ class EncoderDecoder(MMSegEncoderDecoder):
         keep_scores: bool = True,
         **kwargs: Any,
     ) -> None:
-        super().__init__(*args, **kwargs)
+        with warnings.catch_warnings():
+            # mmseg advises two classes to take one channel.
+            warnings.filterwarnings('ignore', 'For binary segmentation')
+            super().__init__(*args, **kwargs)
+        for key, head in self.named_modules():
+            if getattr(head, 'conv_seg', None) is not None and head.out_channels == 1:
+                raise UserError(
+                    f'model.{key}: tells nothing apart with one class or channel, over which a '
+                    'softmax is 1 everywhere. Let the background be a class, id 0 in the label '
+                    "maps, as in metainfo=dict(classes=('background', 'thing')), and set "
+                    'num_classes=2 without out_channels: two channels are what a sigmoid is.'
+                )
         self.size_divisor = size_divisor
         self.keep_scores = keep_scores
         self.window, self.stride = _read_windows(self.test_cfg, size_divisor)
@@ -88,7 +102,7 @@ class EncoderDecoder(MMSegEncoderDecoder):
         """Segment normalised images [B, 3, H, W] by their samples' ``img_shape`` and ``ori_shape``.
 
         Samples get ``pred_sem_seg`` [1, h, w] and, if they are kept, ``seg_logits`` [classes, h, w]
-        at the size of the original images.
+        at the size of the original images. Scores that are no numbers are a UserError.
         """
         if data_samples is None:
             size = tuple(inputs.shape[2:])
@@ -129,6 +143,7 @@ class EncoderDecoder(MMSegEncoderDecoder):
 
     def _decide(self, scores: Tensor, sample: SegDataSample) -> None:
         """Write what the scores [classes, h, w] of an image say into its sample."""
+        require_finite(scores, sample, 'scores')
         if self.keep_scores:
             # What the preprocessor padded is cut off already.
             sample.set_metainfo(dict(img_padding_size=(0, 0, 0, 0)))
@@ -136,9 +151,7 @@ class EncoderDecoder(MMSegEncoderDecoder):
             return
         if sample.get('flip'):
             scores = scores.flip(2 if sample.flip_direction == 'horizontal' else 1)
-        threshold = self.decode_head.threshold if self.out_channels == 1 else None
-        size = tuple(sample.ori_shape[:2])
-        labels = label_map(scores, size, self.align_corners, threshold)
+        labels = label_map(scores, tuple(sample.ori_shape[:2]), self.align_corners)
         sample.pred_sem_seg = PixelData(data=labels)
 
     def _forward(self, inputs: Tensor, data_samples: list[SegDataSample] | None = None) -> Tensor:

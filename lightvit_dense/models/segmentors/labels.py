@@ -12,13 +12,11 @@ def label_map(
     scores: Tensor,
     size: tuple[int, int],
     align_corners: bool = False,
-    threshold: float | None = None,
     numbers: int = NUMBERS,
 ) -> Tensor:
     """Resize scores [classes, h, w] bilinearly and choose each pixel's class, a strip at a time.
 
     150 classes of a 12-megapixel photograph would be 7 GB of scores; ``numbers`` are held at once.
-    Where there is one channel, pixels of more than the probability ``threshold`` are foreground.
     """
     classes, rows, _ = scores.shape
     height, width = size
@@ -32,10 +30,7 @@ def label_map(
         strip = F.interpolate(
             strip[None], (len(chosen), width), mode='bilinear', align_corners=align_corners
         )[0]
-        if threshold is None:
-            strips.append(strip.argmax(0))
-        else:
-            strips.append((strip[0].sigmoid() > threshold).to(strip))
+        strips.append(strip.argmax(0))
     return torch.cat(strips)[None]
 
 
