@@ -354,7 +354,7 @@ def test_what_is_no_dict_in_json(tmp_path, text):
 
 
 def test_a_byte_order_mark_is_no_mistake(tmp_path):
-    write(tmp_path)
+    write(tmp_path, note())
     path = tmp_path / 'truth.json'
     path.write_bytes(b'\xef\xbb\xbf' + path.read_bytes())
     assert len(build(tmp_path))
