@@ -133,9 +133,8 @@ def _explain(error: Exception, frames: list[FrameType], config: Any) -> str | No
     name = getattr(built, '__name__', '')
     match = re.search(r"(\w+)(?:\.__init__)?\(\) got an unexpected keyword argument '(\w+)'", text)
     if match is not None and last in (*_BUILDERS, '__init__', '__new__', 'from_cfg'):
-        known = _arguments(built)
-        all_known = f' It takes {", ".join(sorted(known))}.' if known else ''
-        hint = did_you_mean(match[2], known) or all_known
+        known = sorted(_arguments(built))
+        hint = did_you_mean(match[2], known) or (f' It has {", ".join(known)}.' if known else '')
         return f'{where}: {name or match[1]} has no argument {match[2]!r}.{hint}'
     code, line = frames[-1].f_code, list(walk_tb(error.__traceback__))[-1][1]
     origin = f'{type(error).__name__} in {Path(code.co_filename).name}, line {line}'

@@ -249,6 +249,8 @@ def _check_new_key(cfg: Config, node: Any, dotted: str, place: str, part: str) -
     if part in known:
         return
     hint = did_you_mean(part, {*known, *map(str, node)}, cutoff=0.6 if strict else 0.8)
+    if strict and place and not hint:
+        hint = f' There are {", ".join(sorted({*known, *map(str, node)} - {"type"}))}.'
     if strict or hint:
         raise UserError(
             f'--cfg-options {dotted}: there is no {part!r} in {place or "the config"}.{hint}'

@@ -68,6 +68,7 @@ def test_honest_options_pass(write, options) -> None:
         ('optim_wraper.optimizer.lr', "no 'optim_wraper' in the config.*'optim_wrapper'"),
         ('optim_wrapper.optimiser.lr', "no 'optimiser' in optim_wrapper. Did you mean 'optimizer'"),
         ('model.backbone.with_pc', "no 'with_pc' in model.backbone. Did you mean 'with_cp'"),
+        ('model.backbone.layers', r"no 'layers' in model\.backbone\. There are drop, with_cp\."),
         ('default_hooks.loger.interval', "Did you mean 'logger'"),
         ('param_scheduler.5.end', "list of 1 items; '5' is none of them"),
         ('train_cfg.max_epochs.x', 'train_cfg.max_epochs is 3, which has nothing below it'),
@@ -169,6 +170,7 @@ def test_constructor_arguments_follow_keyword_arguments_to_parents() -> None:
         ),
         ("train_dataloader['batch_size'] = 0", r'key train_dataloader: batch_size should be'),
         ("train_cfg['max_epochs'] = 'x'", r'key train_cfg: invalid literal for int'),
+        ("model['backbone']['layers'] = 3", r"has no argument 'layers'\. It has drop, with_cp\."),
         ("del train_cfg['by_epoch']", r"key train_cfg: Iter.* no argument 'max_epochs'"),
         (
             "optim_wrapper['optimizer']['lr'] = -1",
