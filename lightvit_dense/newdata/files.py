@@ -1,0 +1,130 @@
+"""Files of a folder: which train and which validate, how large images are, what lists say."""
+
+import csv
+import hashlib
+import os
+import re
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from PIL import Image
+
+from lightvit_dense.datasets.unlabeled import EXTENSIONS, scan_images
+from lightvit_dense.errors import UserError
+from lightvit_dense.utils.io import atomic_write
+
+T = TypeVar('T')
+PARTS = ('train', 'val')
+
+
+def part_of(path: Path, root: Path) -> str:
+    """Return 'train', 'val' or 'test' if the names below the root say so, else ''."""
+    words = re.split(r'[^a-z]+', path.relative_to(root).as_posix().lower())
+    return next((p for p in ('val', 'test', 'train') if any(w.startswith(p) for w in words)), '')
+
+
+def choose_parts(found: dict[Path, T], root: Path, what: str) -> dict[str, T]:
+    """Choose what trains and, if there is any, what validates ('val' before 'test') by the paths.
+
+    Raises:
+        UserError: If there is nothing, or several may be meant.
+    """
+    parts: dict[str, list[Path]] = defaultdict(list)
+    for path in found:
+        parts[part_of(path, root) or 'train'].append(path)
+    chosen = {'train': parts['train'], 'val': parts['val'] or parts['test']}
+    if not chosen['train']:
+        chosen = {'train': chosen['val']}
+    for part, paths in chosen.items():
+        if len(paths) > 1:
+            shown = ', '.join(str(path) for path in paths[:6])
+            raise UserError(
+                f'{root}: {len(paths)} may be meant for {part}: {shown}. Give the one to train on '
+                'by --data and, where there is one, that to validate on by --val'
+            )
+    if not chosen['train']:
+        raise UserError(f'{root}: holds no {what}')
+    return {part: found[paths[0]] for part, paths in chosen.items() if paths}
+
+
+def split(names: Sequence[T], groups: Sequence[Hashable], fraction: float, seed: int) -> list[bool]:
+    """Tell which names validate: a share of every group, at least one in all.
+
+    They are put in order by group, in a group by the hash of seed and name, and taken at even
+    distances. Groups of one name stay in training as long as there are enough others.
+
+    Raises:
+        UserError: If there are fewer than two names.
+    """
+    if not 0 < fraction < 1:
+        raise UserError(f'--val-fraction {fraction}: must lie between 0 and 1')
+    if len(names) < 2:
+        raise UserError(
+            f'{len(names)} image or sequence cannot be split into training and validation: add '
+            'some, or give the validation part by --val'
+        )
+    sizes, wanted = Counter(groups), max(1, round(fraction * len(names)))
+    places = [place for place, group in enumerate(groups) if sizes[group] > 1]
+    places = places if len(places) >= 2 * wanted else list(range(len(names)))
+    hashes = [hashlib.sha256(f'{seed}\t{name}'.encode()).hexdigest() for name in names]
+    places.sort(key=lambda place: (str(groups[place]), hashes[place]))
+    chosen = {places[int((k + 0.5) * len(places) / wanted)] for k in range(wanted)}
+    return [place in chosen for place in range(len(names))]
+
+
+def images_below(folder: Path) -> list[Path]:
+    """Return all images of a folder in the order of their paths."""
+    if not folder.is_dir():
+        raise UserError(f'{folder}: this folder does not exist')
+    return [Path(path) for path in scan_images(str(folder), EXTENSIONS, True)]
+
+
+def spaced(items: Sequence[T], count: int = 200) -> Sequence[T]:
+    """Return at most so many, at even distances."""
+    return items[:: -(-len(items) // count) or 1]
+
+
+def sizes_of(paths: Sequence[Path]) -> np.ndarray:
+    """Return width and height [N, 2] of a sample of images; the check of files names bad ones."""
+    sizes = []
+    for path in spaced(paths):
+        try:
+            with Image.open(path) as image:
+                sizes.append(image.size)
+        except OSError:
+            continue
+    if not sizes:
+        raise UserError(f'{paths[0] if paths else "the data"}: not one image can be opened')
+    return np.array(sizes)
+
+
+def read_table(path: Path) -> list[tuple[str, str]]:
+    """Read image and class from a CSV file; a first line may name the columns."""
+    with open(path, newline='', encoding='utf-8-sig') as file:
+        rows = [[cell.strip() for cell in row] for row in csv.reader(file) if row]
+    image, label = 0, 1
+    if rows and not any(cell.lower().endswith(EXTENSIONS) for cell in rows[0]):
+        header = ' '.join(name.lower().replace(' ', '_') for name in rows.pop(0)).split(' ')
+        found = [
+            next((i for i, name in enumerate(header) if re.search(words, name)), -1)
+            for words in ('file|image|path', 'label|class|category')
+        ]
+        if min(found) < 0:
+            raise UserError(
+                f'{path}: its columns {", ".join(header)} do not tell image and class. Call two of '
+                "them 'file' and 'label'"
+            )
+        image, label = found
+    short = next((i for i, row in enumerate(rows, 1) if len(row) <= max(image, label)), None)
+    if not rows or short:
+        raise UserError(f'{path}: {f"row {short} lacks a column" if short else "has no rows"}')
+    return [(row[image], row[label]) for row in rows]
+
+
+def write_lines(path: Path, lines: Sequence[str]) -> str:
+    """Write a list and return its path."""
+    atomic_write(path, ''.join(f'{line}\n' for line in lines).encode())
+    return os.path.abspath(path)
