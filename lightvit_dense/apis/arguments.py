@@ -26,9 +26,7 @@ def add_cfg_options(
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of a run: ``--preflight``, ``--cfg-options``, ``--launcher``."""
-    parser.add_argument(
-        '--preflight', action='store_true', help='only check that data and checkpoints exist'
-    )
+    parser.add_argument('--preflight', action='store_true', help='only check data and checkpoints')
     add_cfg_options(parser)
     launchers = ['none', 'pytorch', 'slurm', 'mpi']
     parser.add_argument('--launcher', choices=launchers, default='none', help='job launcher')

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.registry import DATASETS, METRICS
 
 from lightvit_dense.apis.config_keys import find_registered
-from lightvit_dense.apis.configs import load_config, name_of, prepare_work_dir
+from lightvit_dense.apis.configs import load_config, name_of, prepare_scope, prepare_work_dir
 from lightvit_dense.apis.extra_tests import choose_extras
 from lightvit_dense.checkpoints.packaged import fetch_advice
-from lightvit_dense.errors import UserError
+from lightvit_dense.errors import UserError, user_errors
 from lightvit_dense.utils.shipped import locate
 
 HELP = dict(
@@ -121,8 +122,30 @@ def _check(cfg: Config, mode: str, extras: Mapping[str, Mapping] | None = None) 
     assets = find_assets(cfg, mode, extras)
     raise_if_missing([asset for asset in assets if asset.is_missing], cfg)
     remote = [asset.path for asset in assets if asset.is_remote]
-    note = f'; not checked, because not local: {", ".join(remote)}' if remote else ''
-    return f'preflight: all {len(assets) - len(remote)} local files and directories exist{note}'
+    local = f'preflight: all {len(assets) - len(remote)} local files and directories exist'
+    if remote:
+        return f'{local}; not checked, because not local: {", ".join(remote)}'
+    return local + _build_data(cfg, mode, extras or {})
+
+
+def _build_data(cfg: Config, mode: str, extras: Mapping[str, Mapping]) -> str:
+    """Build data sets and metrics as the run will, so that all that they read is checked."""
+    prepare_scope(cfg)
+    parts = [(section, cfg.get(section)) for section in SECTIONS[mode]]
+    parts += [(f'{n}.{key}', value) for n, entry in extras.items() for key, value in entry.items()]
+    told = ''
+    with user_errors():
+        for section, node in parts:
+            if node and section.endswith('dataloader'):
+                dataset = DATASETS.build(node['dataset'])
+                if hasattr(dataset, 'full_init'):
+                    dataset.full_init()
+                told += f'; {section}: {len(dataset)} samples'
+            elif node and section.endswith('evaluator'):
+                metrics = node.get('metrics', node) if isinstance(node, Mapping) else node
+                for metric in [metrics] if isinstance(metrics, Mapping) else metrics:
+                    METRICS.build(metric)
+    return told
 
 
 def _mappings(node: Any, key: str) -> Iterator[tuple[Mapping, str]]:

@@ -1,20 +1,20 @@
 """Reading annotation files in COCO's layout, and refusing what would go wrong later."""
 
 import json
-import math
 import os
 from collections import Counter
-from collections.abc import Collection, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 from mmengine.fileio import get_local_path
+from mmengine.logging import print_log
 
+from .annotation_boxes import check_boxes
 from .annotation_masks import check_masks
 from .errors import DatasetError
 
 _REMEDY = 'Check that the path points at an instances_*.json file and that it was copied whole.'
-_IMAGE_KEYS = ('id', 'file_name', 'width', 'height')
-_ANNOTATION_KEYS = ('id', 'image_id', 'category_id', 'bbox', 'area')
+_HUGE = 1e12  # no area is larger, and numpy and the C code compute with all that is smaller
 
 
 def _parse(path: str, name: str) -> dict[str, Any]:
@@ -61,17 +61,68 @@ def _id_of(entry: Any) -> Any:
     return entry.get('id', '?') if isinstance(entry, dict) else '?'
 
 
-def _check_entries(name: str, kind: str, entries: Any, keys: Sequence[str]) -> set[Any]:
-    """Check that entries are dicts with these keys and unique ids; return the ids."""
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and -_HUGE < value < _HUGE
+
+
+class _Rule(NamedTuple):
+    """What a value has to be."""
+
+    fits: Callable[[Any], bool]
+    due: str
+    default: Any = None  # of keys that may be left out
+
+
+_ID = _Rule(
+    lambda value: type(value) is int and 0 <= value < 2**63,
+    'a whole number from 0, without quotes or decimals; renumber where there is none',
+)
+_TEXT = _Rule(lambda value: type(value) is str and value.strip() != '', 'a text that is not empty')
+_SIDE = _Rule(
+    lambda value: type(value) is int and value > 0, 'the whole number of pixels that the file has'
+)
+_FLAG = _Rule(
+    lambda value: type(value) in (int, bool) and value in (0, 1),
+    '0 or 1, without quotes, or leave it out (1 marks what is not to be learnt)',
+    0,
+)
+_BOX = _Rule(
+    lambda value: type(value) is list and len(value) == 4 and all(map(_is_number, value)),
+    '[left, top, width, height] in pixels',
+)
+_AREA = _Rule(_is_number, 'the number of pixels of its mask, or of its box where it has none')
+_RULES: dict[str, dict[str, _Rule]] = {
+    'images': dict(id=_ID, file_name=_TEXT, width=_SIDE, height=_SIDE),
+    'categories': dict(id=_ID, name=_TEXT),
+    'annotations': dict(
+        id=_ID,
+        image_id=_ID,
+        category_id=_ID,
+        bbox=_BOX,
+        area=_AREA,
+        iscrowd=_FLAG,
+        ignore=_FLAG,
+    ),
+}
+
+
+def _check_entries(name: str, kind: str, entries: Any) -> set[int]:
+    """Check that entries are dicts of the right values with unique ids; return the ids."""
     if not isinstance(entries, list):
         raise DatasetError(f"{name}: '{kind}' is not a list. {_REMEDY}")
     for place, entry in enumerate(entries):
-        lacking = [key for key in keys if not isinstance(entry, dict) or key not in entry]
-        if lacking:
-            raise DatasetError(
-                f"{name}: {kind}[{place}] (id {_id_of(entry)}) lacks '{lacking[0]}'. "
-                'Add it to the file.'
-            )
+        if not isinstance(entry, dict):
+            raise DatasetError(f'{name}: {kind}[{place}] is no dict but {entry!r:.40}. {_REMEDY}')
+    for key, rule in _RULES[kind].items():
+        values = [entry.get(key, rule.default) for entry in entries]
+        if all(map(rule.fits, values)):
+            continue
+        place = next(place for place, value in enumerate(values) if not rule.fits(value))
+        entry = entries[place]
+        which = f'{name}: {kind}[{place}] (id {_id_of(entry)})'
+        if key not in entry:
+            raise DatasetError(f"{which} lacks '{key}'. Add it to the file: {rule.due}.")
+        raise DatasetError(f'{which} has the {key} {entry[key]!r:.80}. Write {rule.due}.')
     counts = Counter(entry['id'] for entry in entries)
     if len(counts) != len(entries):
         double = next(number for number, times in counts.items() if times > 1)
@@ -81,41 +132,14 @@ def _check_entries(name: str, kind: str, entries: Any, keys: Sequence[str]) -> s
     return set(counts)
 
 
-def _check_references(
-    name: str, annotations: Sequence[dict], images: Collection, categories: Collection
-) -> None:
-    for entry in annotations:
-        number = entry['id']
-        if number == 0:
-            raise DatasetError(
-                f'{name}: an annotation has the id 0, which COCO evaluation takes for "no match". '
-                'Renumber the annotations from 1.'
-            )
-        if entry['image_id'] not in images:
-            raise DatasetError(
-                f'{name}: annotation {number} belongs to image {entry["image_id"]}, which is not '
-                "among 'images'. Add the image or remove the annotation."
-            )
-        if entry['category_id'] not in categories:
-            raise DatasetError(
-                f'{name}: annotation {number} has the category {entry["category_id"]}, which is '
-                "not among 'categories'. Add the category or remove the annotation."
-            )
-        box = entry['bbox']
-        if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)):
-            raise DatasetError(
-                f'{name}: annotation {number} has the bbox {box!r}. Write it as '
-                '[left, top, width, height] in pixels.'
-            )
-        if not _is_number(entry['area']):
-            raise DatasetError(
-                f'{name}: annotation {number} has the area {entry["area"]!r}. Write the number of '
-                'pixels of its mask, or of its box where it has none.'
-            )
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and math.isfinite(value)
+def _check_references(name: str, annotations: Sequence[dict], known: dict[str, set[int]]) -> None:
+    for key, kind in (('image_id', 'images'), ('category_id', 'categories')):
+        for entry in annotations:
+            if entry[key] not in known[kind]:
+                raise DatasetError(
+                    f'{name}: annotation {entry["id"]} has the {key} {entry[key]}, which is not '
+                    f"among '{kind}'. Add it there or remove the annotation."
+                )
 
 
 def read_annotations(
@@ -132,23 +156,30 @@ def read_annotations(
             content = _parse(local, path)
     if not need_annotations:
         content.setdefault('annotations', [])
-    for key in ('images', 'annotations', 'categories'):
+    for key in _RULES:
         if key not in content:
             raise DatasetError(f"{path}: lacks the key '{key}'. {_REMEDY}")
-    images = _check_entries(path, 'images', content['images'], _IMAGE_KEYS)
-    categories = _check_entries(path, 'categories', content['categories'], ('id', 'name'))
-    _check_entries(path, 'annotations', content['annotations'], _ANNOTATION_KEYS)
-    _check_references(path, content['annotations'], images, categories)
-    for entry in content['images']:
-        size = entry['width'], entry['height']
-        if not all(isinstance(side, int) and side > 0 for side in size):
-            raise DatasetError(
-                f'{path}: image {entry["id"]} ({entry["file_name"]}) has width and height {size}. '
-                'Write them as the file has them, in whole pixels.'
-            )
+    known = {kind: _check_entries(path, kind, content[kind]) for kind in _RULES}
+    if not content['images']:
+        raise DatasetError(f"{path}: 'images' is empty. {_REMEDY}")
+    annotations = content['annotations']
+    _check_references(path, annotations, known)
     by_id = {entry['id']: entry for entry in content['images']}
-    check_masks(path, content['annotations'], by_id, refuse_degenerate)
+    check_masks(path, annotations, by_id, refuse_degenerate)
+    check_boxes(path, annotations, by_id)
     return content
+
+
+def renumber(path: str, content: dict[str, Any]) -> None:
+    """Number annotations from 1 where the file does so from 0, which COCO takes for "no match"."""
+    if any(entry['id'] == 0 for entry in content['annotations']):
+        for entry in content['annotations']:
+            entry['id'] += 1
+        print_log(
+            f'{path}: its annotation ids begin at 0, which COCO takes for "no match"; '
+            'they are counted from 1 here.',
+            logger='current',
+        )
 
 
 def class_ids(path: str, content: dict[str, Any], classes: Sequence[str]) -> list[int]:

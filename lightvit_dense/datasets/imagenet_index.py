@@ -8,7 +8,7 @@ from itertools import groupby
 
 from .errors import DatasetError
 from .records import Record
-from .storage import FolderStorage, LmdbStorage
+from .storage import FolderStorage, LmdbStorage, missing_files
 from .unlabeled import scan_images
 
 
@@ -45,15 +45,8 @@ class FolderTree:
 
     def missing(self, keys: Sequence[str]) -> list[str]:
         """Return those keys that are not there; each folder is listed once."""
-        wanted: dict[str, list[str]] = {}
-        for key in keys:
-            wanted.setdefault(os.path.dirname(key), []).append(key)
-        lacking = []
-        for folder, those in wanted.items():
-            place = os.path.join(self.root, folder)
-            there = set(os.listdir(place)) if os.path.isdir(place) else set()
-            lacking += [key for key in those if os.path.basename(key) not in there]
-        return lacking
+        start = os.path.join(self.root, '')
+        return [path[len(start) :] for path in missing_files(start + key for key in keys)]
 
 
 class LmdbTree:

@@ -5,7 +5,7 @@ Files go by their keys, which are paths relative to the root, with slashes, in U
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -30,6 +30,21 @@ def read_file(path: str) -> bytes:
             return file.read()
     except FileNotFoundError:
         raise FileNotFoundError(f'{path} does not exist') from None
+
+
+def missing_files(paths: Iterable[str]) -> list[str]:
+    """Return the paths that do not exist; a folder is listed once, not asked for every file."""
+    there: dict[str, set[str]] = {}
+    lacking = []
+    for path in paths:
+        folder, name = os.path.split(path)
+        if folder not in there:
+            there[folder] = (
+                set(os.listdir(folder or '.')) if os.path.isdir(folder or '.') else set()
+            )
+        if name not in there[folder]:
+            lacking.append(path)
+    return lacking
 
 
 class FolderStorage:

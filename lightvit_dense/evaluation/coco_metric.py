@@ -19,7 +19,8 @@ from mmengine.logging import print_log
 from pycocotools import mask as mask_utils
 from torch import Tensor
 
-from lightvit_dense.datasets.annotations import class_ids, read_annotations
+from lightvit_dense.datasets.annotations import class_ids, read_annotations, renumber
+from lightvit_dense.datasets.contents import name_absent
 from lightvit_dense.datasets.errors import DatasetError
 from lightvit_dense.registry import METRICS
 from lightvit_dense.utils.io import atomic_write
@@ -30,6 +31,9 @@ _BACKENDS = {
     'faster': (('faster_coco_eval', 'COCO'), ('faster_coco_eval', 'COCOeval_faster')),
     'pycocotools': (('pycocotools.coco', 'COCO'), ('pycocotools.cocoeval', 'COCOeval')),
 }
+
+
+_CROWDS = ' (crowds, iscrowd: 1, do not count)'
 
 
 def _numpy(value: Any) -> np.ndarray:
@@ -52,7 +56,8 @@ class CocoMetric(BaseMetric):
     """Average precision and recall of boxes and masks by COCO's protocol.
 
     Reports COCO's twelve figures for each of ``metric``, e.g. 'coco/bbox_mAP', unrounded; -1 stands
-    for a size without objects in the truth. Only images that were processed count. After an
+    for a size without objects in the truth. Only images that were processed count. A warning names
+    the classes without objects, which no mean counts; no object at all is an error. After an
     evaluation ``class_table`` has a row for each class on the main process: 'class', 'instances'
     (crowds left out), and 'bbox_mAP', 'bbox_mAP_50', ... of every metric.
 
@@ -107,8 +112,15 @@ class CocoMetric(BaseMetric):
         self.class_table: list[dict[str, Any]] = []
         # Read now: a broken file shall stop the run before training, not after it.
         self._content = read_annotations(ann_file, not format_only, backend_args)
+        renumber(ann_file, self._content)
         for entry in self._content['annotations']:
             entry.setdefault('iscrowd', 0)
+        if not format_only and all(entry['iscrowd'] for entry in self._content['annotations']):
+            raise DatasetError(
+                f'{ann_file}: has no object to evaluate on{_CROWDS}. Give the metric a file with '
+                'objects, or set format_only=True to write detections alone.'
+            )
+        self._told = False
         self._index_class, self._evaluator_class = (
             getattr(import_module(module), name) for module, name in _BACKENDS[backend]
         )
@@ -171,6 +183,8 @@ class CocoMetric(BaseMetric):
             print_log(f'Evaluating {len(images)} of {len(known)} images', logger='current')
         figures: dict[str, float] = {}
         self.class_table = self._count_instances(set(images))
+        if not self.format_only:
+            self._name_absent(len(images))
         for metric in self.metrics:
             listed = self._list_detections(results, metric)
             if self.outfile_prefix is not None:
@@ -190,6 +204,20 @@ class CocoMetric(BaseMetric):
             {'class': name, 'instances': counts[number]}
             for name, number in zip(self.dataset_meta['classes'], self._class_ids(), strict=True)
         ]
+
+    def _name_absent(self, images: int) -> None:
+        """Name the classes that have no truth, once; refuse to evaluate where none has any."""
+        absent = [row['class'] for row in self.class_table if not row['instances']]
+        if len(absent) == len(self.class_table):
+            raise DatasetError(
+                f'{self.ann_file}: the {images} images evaluated have no object of any of the '
+                f'{len(absent)} classes{_CROWDS}, so that there is nothing to measure. Evaluate '
+                'images with objects of these classes.'
+            )
+        if absent and not self._told:
+            self._told = True
+            text = name_absent(self.ann_file, absent, len(self.class_table))
+            print_log(text, logger='current', level=30)
 
     def _evaluate(
         self, listed: list[dict[str, Any]], metric: str, images: list[int]

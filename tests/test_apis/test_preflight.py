@@ -1,5 +1,6 @@
 """Everything missing is named before anything starts, and no worker outlives a run."""
 
+import json
 import multiprocessing
 
 import pytest
@@ -8,6 +9,7 @@ from mmengine.config import Config
 from lightvit_dense import apis
 from lightvit_dense.apis.preflight import find_assets, find_missing
 from lightvit_dense.errors import UserError
+from tests.helpers.data_sets import write_image
 
 DATA = """
 _coco = dict(
@@ -49,7 +51,7 @@ def test_every_missing_path_is_named(write, tmp_path) -> None:
     missing = find_missing(apis.load_config(config))
     assert [asset.path for asset in missing] == [f'{tmp_path}/backbone.pth']
     (tmp_path / 'backbone.pth').touch()
-    assert 'all 5 local files' in apis.check_training(config)
+    assert not find_missing(apis.load_config(config))
 
 
 def test_checkpoints_and_the_configs_own_help(write) -> None:
@@ -117,7 +119,40 @@ def test_missing_imagenet_is_named_by_its_source(write, tmp_path, source, wanted
     for path in wanted:
         (tmp_path / 'imagenet' / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / 'imagenet' / path).touch()
-    assert f'all {len(wanted)} local files' in apis.check_training(config)
+    assert not find_missing(apis.load_config(config))
+
+
+COCO = """
+val_dataloader = dict(dataset=dict(
+    type='lightvit_dense.CocoDataset',
+    data_root='{root}',
+    ann_file='truth.json',
+    data_prefix=dict(img=''),
+    metainfo=dict(classes=('cat',)),
+    test_mode=True,
+    pipeline=[]))
+val_evaluator = dict(type='lightvit_dense.CocoMetric', ann_file='{root}/other.json')
+val_cfg = dict()
+"""
+
+
+def test_data_sets_and_metrics_are_read_as_the_run_will(write, tmp_path) -> None:
+    note = dict(id=0, image_id=1, category_id=0, bbox=[1, 2, 9, 9], area=81)
+    image = dict(id=1, file_name='a.png', width=20, height=24)
+    truth = dict(images=[image], annotations=[note], categories=[dict(id=0, name='cat')])
+    config = write(extra=COCO.format(root=tmp_path))
+    (tmp_path / 'truth.json').write_text(json.dumps(truth))
+    truth['annotations'] = [note | dict(iscrowd=None)]
+    (tmp_path / 'other.json').write_text(json.dumps(truth))
+    with pytest.raises(UserError, match=r'1 of the 1 images that it lists do not exist, such as'):
+        apis.check_training(config)
+    write_image(tmp_path / 'a.png')
+    with pytest.raises(UserError, match=r'other\.json: .* has the iscrowd None'):
+        apis.check_training(config)
+    (tmp_path / 'other.json').write_text((tmp_path / 'truth.json').read_text())
+    found = apis.check_training(config)
+    assert 'all 2 local files' in found
+    assert found.endswith('; train_dataloader: 24 samples; val_dataloader: 1 samples')
 
 
 @pytest.mark.parametrize('by_epoch', [True, False])

@@ -1,15 +1,18 @@
 """Checks of data sets: what is there, what is missing, and what is damaged."""
 
 import json
+import re
 import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from lightvit_dense.datasets import DatasetError
 from lightvit_dense.datasets.checking import CHECKS, Request
 from lightvit_dense.datasets.checking.coco import ANNOTATIONS
 from lightvit_dense.datasets.lmdb_writer import write_lmdb
+from tests.helpers import data_sets
 from tests.helpers.data_sets import write_image
 from tests.helpers.toy_world import build
 
@@ -123,9 +126,40 @@ def test_coco_notes_what_training_leaves_out(root):
     edit(root, change)
     report = check('coco', root / 'coco')
     assert report.ok
-    (note,) = report.notes
-    left_out = ('1 crowds', '2 boxes of less than a pixel or outside', '1 images without annot')
-    assert all(words in note for words in left_out)
+    note, _ = report.notes
+    left_out = ('1 objects outside of the image; 1 objects marked as crowds', '1 images without')
+    assert all(words in note for words in ('1 objects of a box below a pixel', *left_out))
+
+
+LEAVE_NOTHING = {
+    'nothing to learn from, no objects in 6 images. Left out are': dict(area=0),
+    'objects in 6 images. Left out are': dict(iscrowd=1),
+    'boxes are fractions': dict(bbox=[0.1, 0.1, 0.5, 0.5]),
+    "has the iscrowd '0'": dict(iscrowd='0'),
+    "has the category_id '1'": dict(category_id='1'),
+}
+
+
+@pytest.mark.parametrize('words', LEAVE_NOTHING)
+def test_coco_is_refused_as_training_refuses_it(root, words):
+    changed = LEAVE_NOTHING[words]
+    edit(root, lambda content: [note.update(changed) for note in content['annotations']])
+    (problem,) = check('coco', root / 'coco', splits=('train',)).problems
+    assert problem.kind == 'damaged'
+    assert words in problem.what
+    notes = 'annotations/instances_train2017.json'
+    names = [
+        entry['name'] for entry in json.loads((root / 'coco' / notes).read_text())['categories']
+    ]
+    with pytest.raises(DatasetError, match=re.escape(words)):
+        data_sets.build(
+            'CocoDataset',
+            root / 'coco',
+            ann_file=notes,
+            data_prefix=dict(img='train2017'),
+            metainfo=dict(classes=names),
+            pipeline=[],
+        )
 
 
 # ---------------------------------------------------------------- ADE20K

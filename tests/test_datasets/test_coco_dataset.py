@@ -2,6 +2,7 @@
 
 import json
 import re
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,13 @@ from mmengine.registry import MODELS, DefaultScope
 from PIL import Image
 from pycocotools import mask as rle
 
-from lightvit_dense.datasets import DatasetError, SeededIndex, annotation_masks
+from lightvit_dense.datasets import (
+    DatasetError,
+    SeededIndex,
+    annotation_boxes,
+    annotation_masks,
+    contents,
+)
 from lightvit_dense.datasets.annotations import read_annotations
 from lightvit_dense.datasets.detection import coco
 from tests.helpers import data_sets
@@ -27,6 +34,11 @@ LOAD = [
     dict(type='lightvit_dense.LoadImage'),
     dict(type='mmdet.LoadAnnotations', with_bbox=True, with_mask=True),
 ]
+
+
+def square(box):
+    x, y, w, h = box
+    return [[x, y, x + w, y, x + w, y + h, x, y + h]]
 
 
 def bitmap(box=(5, 5, 20, 20)):
@@ -71,7 +83,8 @@ def write(root, *notes, images=((1, 'a.png', WIDTH, HEIGHT),), change=lambda tru
 def write_three(root, change=lambda truth: None):
     """Write three images, one of them empty and one tiny."""
     images = [(1, 'a.png', 60, 40), (2, 'empty.png', 64, 64), (5, 'tiny.png', 20, 14)]
-    second, third = note(2, box=(30, 10, 25, 25), category_id=9), note(3, image_id=5)
+    box = (30, 10, 25, 25)
+    second, third = note(2, square(box), box, category_id=9), note(3, image_id=5)
     return write(root, note(1), second, third, images=images, change=change)
 
 
@@ -135,7 +148,9 @@ def test_crowds_are_ignored(tmp_path, form):
     ],
 )
 def test_boxes_outside_of_the_image_and_of_no_size_are_left_out(tmp_path, box, kept):
-    dataset = build(write(tmp_path, note(box=box)))
+    others = note(2, image_id=2), note(3, image_id=2)
+    images = [(1, 'a.png', WIDTH, HEIGHT), (2, 'b.png', WIDTH, HEIGHT)]
+    dataset = build(write(tmp_path, note(1, square(box), box), *others, images=images))
     found = [instance['bbox'] for instance in dataset.get_data_info(0)['instances']]
     assert found == ([kept] if kept else [])
     dataset = build(tmp_path, pipeline=recipe())
@@ -267,8 +282,6 @@ BROKEN = {
     r'annotation 3: a polygon has a corner more than': note(3, [[0, 0, 1e9, 0, 1e9, 1e9]]),
     r'annotations\[0\] \(id 5\) holds NaN or Infinity': note(5, [[float('nan'), 1, 2, 3, 4, 5]]),
     r'annotations\[0\] \(id 6\) holds NaN or Infinity': note(6, box=(1, 2, float('inf'), 4)),
-    r"annotation 2 has the bbox \['5', 5, 20, 20\]": note(2, box=('5', 5, 20, 20)),
-    r'annotation 2 has the area None': note(2, area=None),
     r'annotation 4 has no segmentation, but the pipeline loads masks': note(4, []),
 }
 BREAKS = {
@@ -278,23 +291,47 @@ BREAKS = {
     r"'images' is not a list": lambda t: t.update(images={}),
     r"images\[1\] \(id 2\) lacks 'width'": lambda t: t['images'][1].pop('width'),
     r"annotations\[2\] \(id 3\) lacks 'bbox'": lambda t: t['annotations'][2].pop('bbox'),
-    r"annotations\[0\] \(id \?\) lacks 'id'": lambda t: t.update(annotations=['x']),
+    r"annotations\[0\] \(id \?\) lacks 'id'": lambda t: t['annotations'][0].pop('id'),
+    r"annotations\[0\] is no dict but 'x'": lambda t: t.update(annotations=['x']),
+    r"'images' is empty": lambda t: t.update(images=[], annotations=[]),
     r"'annotations' has the id 1 2 times": lambda t: t['annotations'][1].update(id=1),
     r"'images' has the id 1 2 times": lambda t: t['images'][1].update(id=1),
-    r'an annotation has the id 0': lambda t: t['annotations'][0].update(id=0),
-    r'annotation 2 belongs to image 77': lambda t: t['annotations'][1].update(image_id=77),
-    r'annotation 3 has the category 5': lambda t: t['annotations'][2].update(category_id=5),
-    r'annotation 1 has the bbox \[1, 2\]': lambda t: t['annotations'][0].update(bbox=[1, 2]),
+    r'annotation 2 has the image_id 77, which is not': lambda t: t['annotations'][1].update(
+        image_id=77
+    ),
+    r'annotation 3 has the category_id 5': lambda t: t['annotations'][2].update(category_id=5),
     r"has no category 'dog' \(1 of 2": lambda t: t['categories'][1].update(name='wolf'),
     r"Set classes to \('dog', 'cat'\)": lambda t: t['categories'].reverse(),
     r"has 2 categories of the name 'dog'": lambda t: t['categories'].append(dict(id=7, name='dog')),
-    **{
-        rf'image 1 \(a\.png\) has width and height \({re.escape(repr(side))}, 40': (
-            lambda t, side=side: t['images'][0].update(width=side)
-        )
-        for side in (0, -3, 2.5, '60', None)
-    },
 }
+
+
+def wrong(kind, key, value):
+    """A value that is not what it has to be, and what is said of it."""
+    text = rf'{kind}\[0\] \(id \S+ has the {key} {re.escape(repr(value)[:80])}\. Write '
+    return text, lambda truth: truth[kind][0].update({key: value})
+
+
+IDS = ('1', 1.0, -1, None, True, 2**64)
+BREAKS |= dict(
+    wrong(kind, key, value)
+    for (kind, key), values in {
+        ('images', 'id'): IDS,
+        ('images', 'width'): (0, -3, 2.5, '60', None),
+        ('images', 'height'): ('40',),
+        ('images', 'file_name'): (None, '', 5),
+        ('categories', 'id'): IDS,
+        ('categories', 'name'): (7, None),
+        ('annotations', 'id'): IDS,
+        ('annotations', 'image_id'): IDS,
+        ('annotations', 'category_id'): IDS,
+        ('annotations', 'bbox'): ([1, 2], [1, 2, 3, '4'], 'x', None, [1, 2, 3, 10**400]),
+        ('annotations', 'area'): (None, '400', 10**400),
+        ('annotations', 'iscrowd'): (None, '0', 2, 0.5),
+        ('annotations', 'ignore'): ('no',),
+    }.items()
+    for value in values
+)
 
 
 @pytest.mark.parametrize('reason', [*BROKEN, *BREAKS])
@@ -350,6 +387,122 @@ def test_another_list_of_categories(tmp_path, warnings):
     assert len(dataset.get_data_info(0)['instances']) == 1
 
 
+# ---------------------------------------------------------------- what there is to learn
+
+FEW, TINY = [[5, 5, 9, 9]], (5, 5, 0.5, 9)
+LOST = {
+    "marked 'ignore'": dict(ignore=1),
+    'of area 0 or less': dict(area=0),
+    'of a box below a pixel': dict(box=TINY, segmentation=square(TINY)),
+    'outside of the image': dict(box=(60, 5, 1, 9), segmentation=square((60, 5, 1, 9))),
+    'marked as crowds': dict(iscrowd=1),
+    'without a polygon of three corners': dict(segmentation=FEW),
+    'in images of a side below min_size=16': dict(
+        image_id=2, box=(5, 2, 20, 10), segmentation=square((5, 2, 20, 10))
+    ),
+    'of other categories': dict(category_id=2),
+}
+TWO = [(1, 'a.png', WIDTH, HEIGHT), (2, 'tiny.png', WIDTH, 15)]
+SIZE = dict(filter_cfg=dict(min_size=16))
+
+
+def add_fox(truth):
+    truth['categories'].append(dict(id=2, name='fox'))
+
+
+@pytest.fixture
+def logged(monkeypatch):
+    """What is logged of the contents, and of boxes."""
+    lines: list[str] = []
+    for module in (contents, annotation_boxes):
+        monkeypatch.setattr(module, 'print_log', lambda text, **_: lines.append(text))
+    return lines
+
+
+def test_all_that_is_left_out_is_counted_and_logged(tmp_path, logged):
+    """The counts are those of the instances that mmdet leaves."""
+    notes = [note(number, **kwargs) for number, kwargs in enumerate(LOST.values(), 2)]
+    write(tmp_path, note(), *notes, images=TWO, change=add_fox)
+    found = build(tmp_path, max_dropped=0.9, **SIZE)
+    assert found.contents.classes == [('cat', 1, 1), ('dog', 0, 0)]
+    assert found.contents.dropped | found.contents.aside == dict.fromkeys(LOST, 1)
+    assert (~found[0]['gt_ignore_flags']).sum() == found.contents.total == 1
+    table, absent = logged
+    lines = ['class', 'cat', 'dog', 'all', *(f'dropped: {why}' for why in LOST)]
+    lines[-1] = 'left out: of other categories'
+    assert [re.split('  +', line)[0] for line in table.splitlines()[1:]] == lines
+    assert '1 of 2 classes never occur: dog.' in absent
+    with pytest.raises(
+        DatasetError, match=r'truth\.json: 88% of its objects would be dropped.*0\.5'
+    ):
+        build(tmp_path, **SIZE)
+    with pytest.raises(DatasetError, match='max_dropped must lie in'):
+        build(tmp_path, max_dropped=2)
+
+
+@pytest.mark.parametrize('reason', LOST)
+def test_training_on_nothing_is_refused(tmp_path, reason):
+    write(tmp_path, note(**LOST[reason]), images=TWO, change=add_fox)
+    seen = r'truth\.json: nothing to learn from, no objects in \d images\. Left out are 1 '
+    with pytest.raises(DatasetError, match=f'{seen}{reason}. Check bbox .*, area .*and iscrowd'):
+        build(tmp_path, max_dropped=1, **SIZE)
+
+
+def test_a_file_without_objects_is_for_test_sets_only(tmp_path):
+    with pytest.raises(DatasetError, match='nothing to learn from, no objects in 1 images'):
+        build(write(tmp_path))
+    assert len(build(tmp_path, test_mode=True)) == 1
+
+
+BOXES = np.array([[2, 3, 9, 8], [30, 20, 25, 15], [36, 5, 22, 30], [3, 25, 40, 10]], float)
+CORNERS = np.hstack([BOXES[:, :2], BOXES[:, :2] + BOXES[:, 2:]])
+CENTRES = np.hstack([BOXES[:, :2] + BOXES[:, 2:] / 2, BOXES[:, 2:]])
+SIDES = np.array([WIDTH, HEIGHT] * 2)
+LOOKS = {  # boxes, what is said of them with masks, and without
+    'right': (BOXES, None, None),
+    'corners': (CORNERS, r'two corners \(x1', r'two corners \(x1'),
+    'centres': (CENTRES, 'a centre and a size', 'a centre and a size'),
+    'vertical first': (BOXES[:, [1, 0, 3, 2]], 'the vertical before', '3 of 4 boxes reach out'),
+    'fractions': (BOXES / SIDES, *[r'parts of the sides \(0\.\.1\)'] * 2),
+    'fractions of centres': (CENTRES / SIDES, *['parts of the sides'] * 2),
+    'beside the masks': (BOXES * 0.3, '4 of 4 boxes do not fit their own masks; annot', None),
+    'beside the image': (BOXES + 60, 'do not fit', '4 of 4 boxes reach out of their images'),
+}
+
+
+@pytest.mark.parametrize('form', [square, lambda box: compressed(bitmap(map(int, box))), None])
+@pytest.mark.parametrize('name', LOOKS)
+def test_boxes_of_another_kind_are_refused_by_name(tmp_path, name, form):
+    boxes, by_masks, by_borders = LOOKS[name]
+    pairs = enumerate(zip(boxes.tolist(), BOXES.tolist(), strict=True), 1)
+    write(tmp_path, *(note(n, form(right) if form else [], box) for n, (box, right) in pairs))
+    words = by_masks if form else by_borders
+    refused = pytest.raises(DatasetError, match=rf'truth\.json: .*{words}.*bbox is \[left, top')
+    with refused if words else nullcontext():
+        read_annotations(str(tmp_path / 'truth.json'))
+
+
+def test_a_few_odd_boxes_are_a_warning(tmp_path, logged):
+    wide, off = (40, 5, 50, 20), (35, 20, 20, 15)
+    good = [note(number) for number in (1, 2, 3)]
+    write(tmp_path, *good, note(4, square(wide), wide), note(5, SQUARE, off))
+    read_annotations(str(tmp_path / 'truth.json'))
+    fit, reach = logged
+    assert '1 of 5 boxes do not fit their own masks; annotation 5 has the bbox' in fit
+    assert '1 of 5 boxes reach out of their images; annotation 4 has the bbox' in reach
+    assert 'look like' not in fit + reach
+
+
+@pytest.mark.parametrize('test_mode', [False, True])
+def test_listed_images_that_are_missing(tmp_path, test_mode):
+    images = [(1, 'a.png', 60, 40), (2, 'sub/b.png', 60, 40), (3, 'none/c.png', 60, 40)]
+    write(tmp_path, note(), images=images)
+    (tmp_path / 'none/c.png').unlink()
+    (tmp_path / 'none').rmdir()
+    with pytest.raises(DatasetError, match=r'1 of the 3 images .* do not exist, such as .*/c\.png'):
+        build(tmp_path, test_mode=test_mode)
+
+
 # ---------------------------------------------------------------- training on all of it
 
 
@@ -381,14 +534,6 @@ def test_losses_and_gradients_of_an_awkward_file_are_finite(tmp_path):
         total.backward()
         assert torch.isfinite(total)
     assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
-
-
-@pytest.mark.parametrize('box', [(500, 5, 20, 20), (25, 25, -20, -20), None])
-def test_training_on_no_object_at_all_is_refused(tmp_path, box):
-    write(tmp_path, *([note(box=box)] if box else []))
-    with pytest.raises(DatasetError, match=r'truth\.json: no object is left to train on in the'):
-        build(tmp_path, filter_cfg=dict(filter_empty_gt=True, min_size=8))
-    assert len(build(tmp_path, test_mode=True)) == 1
 
 
 def test_items_are_drawn_under_the_seed_of_their_index(tmp_path):

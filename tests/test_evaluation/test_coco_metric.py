@@ -6,8 +6,8 @@ import pytest
 from pycocotools import mask as mask_utils
 
 import lightvit_dense  # noqa: F401
-from lightvit_dense.datasets import DatasetError
-from lightvit_dense.evaluation import CocoMetric
+from lightvit_dense.datasets import DatasetError, annotations
+from lightvit_dense.evaluation import CocoMetric, coco_metric
 from tests.helpers.coco_truth import CLASSES, LABEL, evaluate, ground_truth, make_metric, perturb
 
 PERTURBATIONS = {
@@ -162,7 +162,48 @@ def test_detections_are_written(tmp_path):
     assert masks[0]['segmentation'] == truth['annotations'][0]['segmentation']
 
 
-def test_foreign_images_missing_masks_and_annotation_id_zero_are_refused(tmp_path):
+@pytest.mark.parametrize('backend', ['faster', 'pycocotools'])
+def test_ids_may_begin_at_zero(tmp_path, backend, monkeypatch):
+    lines = []
+    monkeypatch.setattr(annotations, 'print_log', lambda text, **_: lines.append(text))
+    truth = ground_truth(seed=9, crowd=True)
+    samples = perturb(truth, 4, **PERTURBATIONS['everything'])
+    figures = evaluate(tmp_path, truth, samples, backend=backend)
+    for entry in [*truth['images'], *truth['annotations'], *truth['categories']]:
+        entry['id'] -= 3 if 'name' in entry else 1
+    for entry in truth['annotations']:
+        entry['image_id'] -= 1
+        entry['category_id'] -= 3
+    for sample in samples:
+        sample['img_id'] -= 1
+    assert 0 < figures['coco/segm_mAP'] < 1
+    assert evaluate(tmp_path, truth, samples, backend=backend) == figures
+    (line,) = lines
+    assert 'truth.json: its annotation ids begin at 0' in line
+
+
+def test_no_objects_are_no_evaluation_and_absent_classes_are_named_once(tmp_path, monkeypatch):
+    lines = []
+    monkeypatch.setattr(coco_metric, 'print_log', lambda text, **_: lines.append(text))
+    truth = ground_truth(seed=2)
+    samples = perturb(truth, 0)
+    birds = [note for note in truth['annotations'] if LABEL[note['category_id']] == 2]
+    metric = make_metric(tmp_path, {**truth, 'annotations': birds})
+    for _ in range(2):
+        metric.process({}, samples)
+        metric.evaluate(len(samples))
+    (line,) = [line for line in lines if 'never occur' in line]
+    assert '2 of 3 classes never occur: cat, dog.' in line
+    metric.dataset_meta = dict(classes=CLASSES[:2])
+    metric.process({}, samples[:2])
+    with pytest.raises(DatasetError, match='the 2 images evaluated have no object of any of the 2'):
+        metric.evaluate(2)
+    for notes in ([], [note | dict(iscrowd=1) for note in birds]):
+        with pytest.raises(DatasetError, match=r'truth\.json: has no object to evaluate on'):
+            make_metric(tmp_path, {**truth, 'annotations': notes})
+
+
+def test_foreign_images_and_missing_masks_are_refused(tmp_path):
     truth = ground_truth()
     samples = perturb(truth, 0)
     with pytest.raises(DatasetError, match='lacks the image 99'):
@@ -170,9 +211,6 @@ def test_foreign_images_missing_masks_and_annotation_id_zero_are_refused(tmp_pat
     del samples[0]['pred_instances']['masks']
     with pytest.raises(ValueError, match='predicts none'):
         evaluate(tmp_path, truth, samples)
-    truth['annotations'][0]['id'] = 0
-    with pytest.raises(DatasetError, match=r'truth\.json: an annotation has the id 0'):
-        evaluate(tmp_path, truth, [])
 
 
 @pytest.mark.parametrize(

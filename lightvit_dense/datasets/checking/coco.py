@@ -5,10 +5,12 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-import numpy as np
 from pycocotools import mask as rle
 
+from ..annotation_boxes import encode_mask
+from ..annotation_contents import MAX_DROPPED, REMEDY, count_objects
 from ..annotations import read_annotations
+from ..contents import name_absent
 from ..errors import DatasetError
 from ..storage import read_file
 from ..transforms.loading import BadImage
@@ -53,7 +55,7 @@ def check_coco(
         if content:
             report.count(f'annotations of {split}2017', len(notes), annotations[split])
             report.count(f'categories of {split}2017', len(content['categories']), categories)
-            _left_out(report, split, content)
+            _compare_objects(report, split, content)
     return report
 
 
@@ -95,42 +97,27 @@ def _open_entry(folder: str, notes: Mapping[Any, list[dict]], entry: dict) -> No
     if size != listed:
         raise BadImage(f'{path}: has the size {size}, its annotations are for {listed}')
     for note in notes.get(entry['id'], ()):
-        _decode_mask(note, *size)
+        if code := encode_mask(note, entry):
+            try:
+                rle.decode(code)
+            except ValueError as error:
+                what = f'annotation {note["id"]}: its mask cannot be decoded ({error})'
+                raise BadImage(what) from error
 
 
-def _decode_mask(note: dict, height: int, width: int) -> None:
-    mask = note.get('segmentation')
-    if isinstance(mask, list):
-        mask = [polygon for polygon in mask if len(polygon) >= 6 and len(polygon) % 2 == 0]
-    if not mask:
-        return
-    code = mask
-    if isinstance(mask, list) or isinstance(mask['counts'], list):
-        code = rle.frPyObjects(mask, height, width)
-        code = rle.merge(code) if isinstance(mask, list) else code
+def _compare_objects(report: Report, split: str, content: dict[str, Any]) -> None:
+    """Note what training leaves out, and report what it would refuse."""
+    classes = [entry['name'] for entry in content['categories']]
+    contents = count_objects(f'{split}2017', content, classes, masks=True)
     try:
-        rle.decode(code)
-    except ValueError as error:
-        raise BadImage(f'annotation {note["id"]}: its mask cannot be decoded ({error})') from error
-
-
-def _left_out(report: Report, split: str, content: dict[str, Any]) -> None:
-    """Note what training leaves out."""
-    notes = content['annotations']
-    sizes = {entry['id']: (entry['width'], entry['height']) for entry in content['images']}
-    boxes = np.array([note['bbox'] for note in notes], float).reshape(-1, 4)
-    limits = np.array([sizes[note['image_id']] for note in notes], float).reshape(-1, 2)
-    start, size = boxes[:, :2], boxes[:, 2:]
-    inside = np.minimum(start + size, limits) - np.maximum(start, 0)
-    empty = int(((inside <= 0).any(axis=1) | (size < 1).any(axis=1)).sum())
-    crowds = sum(bool(note.get('iscrowd')) for note in notes)
-    bare = len(sizes) - len({note['image_id'] for note in notes})
-    parts = [
-        (crowds, 'crowds, which are ignored'),
-        (empty, 'boxes of less than a pixel or outside of their image, which are left out'),
-    ]
-    told = [f'{number} {text}' for number, text in parts if number]
+        contents.check(MAX_DROPPED)
+    except DatasetError as error:
+        report.damaged(str(error).rstrip('.'), REMEDY)
+    told = [f'{number} objects {reason}' for reason, number in contents.dropped.items() if number]
+    bare = len(content['images']) - len({note['image_id'] for note in content['annotations']})
     if bare:
         told.append(f'{bare} images without annotations')
     if told:
         report.note(f'{split}2017 has {"; ".join(told)}')
+    if text := name_absent(f'{split}2017', contents.absent, len(classes)):
+        report.note(text.rstrip('.'))

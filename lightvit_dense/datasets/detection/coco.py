@@ -3,14 +3,17 @@
 import os
 from contextlib import redirect_stdout
 from io import StringIO
+from typing import Any
 
 from mmdet.datasets import CocoDataset as MMDetCocoDataset
 from mmdet.datasets.api_wrappers import COCO
 from mmengine.logging import print_log
 
+from lightvit_dense.datasets.annotation_contents import MAX_DROPPED, REMEDY, count_objects
 from lightvit_dense.datasets.annotations import class_ids, read_annotations
 from lightvit_dense.datasets.determinism import SeededItems
 from lightvit_dense.datasets.errors import DatasetError
+from lightvit_dense.datasets.storage import missing_files
 from lightvit_dense.registry import DATASETS
 
 
@@ -18,17 +21,30 @@ from lightvit_dense.registry import DATASETS
 class CocoDataset(SeededItems, MMDetCocoDataset):
     """mmdet's ``CocoDataset``, checked when it is built and deterministic under our samplers.
 
-    Takes mmdet's arguments. Images without annotations are kept unless
-    ``filter_cfg=dict(filter_empty_gt=True)``. As in mmdet, boxes outside of the image or of less
-    than a pixel are left out, crowds and objects without a proper polygon are ignored, and objects
-    of classes that ``metainfo`` does not name are left out (a warning names these classes).
+    Images without annotations are kept unless ``filter_cfg=dict(filter_empty_gt=True)``. As in
+    mmdet, boxes outside of the image or of less than a pixel and objects of no area are left out,
+    crowds and objects without a proper polygon are ignored, and objects of classes that
+    ``metainfo`` does not name are left out (a warning names these classes). A table of what is
+    left is logged for training, and is in ``contents``.
+
+    Args:
+        max_dropped: Greatest share in [0, 1] of the objects that may be lost so; objects of other
+            classes do not count.
+        *args: As mmdet's.
+        **kwargs: As mmdet's.
 
     Raises:
         DatasetError: If the annotation file is missing or broken (see
             :func:`lightvit_dense.datasets.annotations.read_annotations`), its categories do not
             fit the classes, an object has no mask, or not as polygons, though the pipeline loads
-            them, the image folder does not exist, or no object is left to train on.
+            them, images do not exist, or no object is left, or too few are.
     """
+
+    def __init__(self, *args: Any, max_dropped: float = MAX_DROPPED, **kwargs: Any) -> None:
+        if not 0 <= max_dropped <= 1:
+            raise DatasetError(f'max_dropped must lie in [0, 1], got {max_dropped}')
+        self.max_dropped = max_dropped
+        super().__init__(*args, **kwargs)
 
     def COCOAPI(self, path: str) -> COCO:
         """Read, check and index the annotation file."""
@@ -53,6 +69,11 @@ class CocoDataset(SeededItems, MMDetCocoDataset):
                 logger='current',
                 level=30,
             )
+        min_size = 0 if self.test_mode else (self.filter_cfg or {}).get('min_size', 0)
+        masks = self._loads_masks()
+        self.contents = count_objects(self.ann_file, content, classes, masks, min_size)
+        if need or content['annotations']:
+            self.contents.check(self.max_dropped, REMEDY)
         api = COCO()
         api.dataset = content
         with redirect_stdout(StringIO()):
@@ -101,15 +122,19 @@ class CocoDataset(SeededItems, MMDetCocoDataset):
         return info
 
     def filter_data(self) -> list[dict]:
-        """Return what ``filter_cfg`` leaves."""
+        """Return what ``filter_cfg`` leaves, if the images are there; tell what there is."""
         kept = super().filter_data()
-        wanted = not self.test_mode and (self.filter_cfg or {}).get('filter_empty_gt', False)
-        if wanted and all(one['ignore_flag'] for info in kept for one in info['instances']):
+        paths = [info['img_path'] for info in kept]
+        lacking = missing_files(paths) if self.backend_args is None else []
+        if lacking:
             raise DatasetError(
-                f'{self.ann_file}: no object is left to train on in the {len(kept)} images that '
-                'filter_cfg keeps; crowds, and boxes outside of the image or of less than a pixel, '
-                'do not count. Check bbox (x, y, width, height in pixels) and min_size.'
+                f'{self.ann_file}: {len(lacking)} of the {len(paths)} images that it lists do not '
+                f'exist, such as {lacking[0]}. Copy the images whole, set data_prefix.img to the '
+                'folder that its file_name begins in, or cut the file to the images that are there.'
             )
+        if not self.test_mode:
+            self.contents.images = len(kept)
+            self.contents.log()
         return kept
 
     def _loads_masks(self, bitmaps: bool | None = None) -> bool:
