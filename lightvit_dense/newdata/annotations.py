@@ -10,12 +10,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lightvit_dense.datasets.annotations import read_annotations
+from lightvit_dense.datasets.annotations import read_annotations, renumber
 from lightvit_dense.datasets.unlabeled import EXTENSIONS
 from lightvit_dense.errors import UserError
 from lightvit_dense.utils.io import write_json
 
-from .files import PARTS, choose_parts, split
+from .files import PARTS, best_folder, choose_parts, spaced, split
 
 LAYOUTS = (
     "a COCO file with 'images', 'annotations' and 'categories', folders of labelme's .json or "
@@ -78,17 +78,12 @@ def _read_json(path: Path) -> dict:
     return content if isinstance(content, dict) else {}
 
 
-def image_folder(root: Path, names: Sequence[str]) -> Path:
-    """Find the folder that has most of some files; the first in the order of paths."""
-    sample = names[:: max(1, len(names) // 50)]
+def image_folder(root: Path, names: Sequence[str], part: str) -> Path:
+    """Find the folder that has most of a sample of files."""
+    sample = spaced(names, 50)
     folders = [root, *sorted(path for path in root.rglob('*') if path.is_dir())]
     counts = {folder: sum((folder / name).is_file() for name in sample) for folder in folders}
-    best = max(folders, key=counts.__getitem__)
-    if not counts[best]:
-        raise UserError(
-            f'{root}: holds none of the annotated images, such as {"".join(sample[:1])}'
-        )
-    return best
+    return best_folder(counts, root, part, f'the images of {part}, such as {names[0]}')
 
 
 def find_parts(args: Namespace) -> dict[str, tuple[Path, Path, dict]]:
@@ -108,11 +103,14 @@ def find_parts(args: Namespace) -> dict[str, tuple[Path, Path, dict]]:
     for part, source in sources.items():
         if source.kind != 'COCO':
             written, files[part] = True, args.folder / f'{part}.json'
-            images[part] = convert(source, files[part])
+            images[part] = convert(source, files[part], part)
         contents[part] = read_annotations(str(files[part]), refuse_degenerate=False)
         names = [image['file_name'] for image in contents[part]['images']]
-        images.setdefault(part, image_folder(source.root, names))
+        if part not in images:
+            images[part] = image_folder(source.root, names, part)
     if written:
+        for part, content in contents.items():
+            renumber(str(files[part]), content)
         same_categories(list(contents.values()))
         if len(contents) == 1:
             contents, images['val'] = split_content(contents['train'], args), images['train']
@@ -122,7 +120,7 @@ def find_parts(args: Namespace) -> dict[str, tuple[Path, Path, dict]]:
     return {part: (files[part].resolve(), images[part].resolve(), contents[part]) for part in PARTS}
 
 
-def convert(source: Source, target: Path) -> Path:
+def convert(source: Source, target: Path, part: str) -> Path:
     """Write another format as COCO's by the package supervision; return the folder of images."""
     try:
         from supervision import DetectionDataset
@@ -137,7 +135,9 @@ def convert(source: Source, target: Path) -> Path:
     elif source.kind == 'Pascal VOC':
         stems = {path.stem for path in source.place.iterdir()}
         found = (path for path in source.root.rglob('*') if path.suffix.lower() in EXTENSIONS)
-        images = image_folder(source.root, [path.name for path in found if path.stem in stems])
+        images = image_folder(
+            source.root, [path.name for path in found if path.stem in stems], part
+        )
     options = dict(images_directory_path=str(images), annotations_directory_path=str(source.place))
     options |= dict(data_yaml_path=str(source.names)) if source.names else {}
     try:
@@ -170,13 +170,11 @@ def split_content(content: dict, args: Namespace) -> dict[str, dict]:
         rarest.setdefault(note['image_id'], note['category_id'])
     images = content['images']
     names, groups = [i['file_name'] for i in images], [rarest.get(i['id'], -1) for i in images]
-    flags = split(names, groups, args.val_fraction, args.seed)
-    ids = {image['id']: flag for image, flag in zip(images, flags, strict=True)}
-    return {
-        part: {
-            **content,
-            'images': [image for image in images if ids[image['id']] is wanted],
-            'annotations': [n for n in content['annotations'] if ids[n['image_id']] is wanted],
-        }
-        for part, wanted in zip(PARTS, (False, True), strict=True)
-    }
+    parts = split(images, names, groups, args)
+    return {part: _cut(content, listed) for part, listed in parts.items()}
+
+
+def _cut(content: dict, images: list[dict]) -> dict:
+    ids = {image['id'] for image in images}
+    notes = [note for note in content['annotations'] if note['image_id'] in ids]
+    return {**content, 'images': images, 'annotations': notes}

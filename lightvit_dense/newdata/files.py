@@ -4,8 +4,9 @@ import csv
 import hashlib
 import os
 import re
+from argparse import Namespace
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,6 +19,8 @@ from lightvit_dense.utils.io import atomic_write
 
 T = TypeVar('T')
 PARTS = ('train', 'val')
+_DRAWN = re.compile('visual|mask|label|seg|annot|unlabel')
+"""In the names of folders of pictures that may be called like the images."""
 
 
 def part_of(path: Path, root: Path) -> str:
@@ -27,11 +30,7 @@ def part_of(path: Path, root: Path) -> str:
 
 
 def choose_parts(found: dict[Path, T], root: Path, what: str) -> dict[str, T]:
-    """Choose what trains and, if there is any, what validates ('val' before 'test') by the paths.
-
-    Raises:
-        UserError: If there is nothing, or several may be meant.
-    """
+    """Choose what trains and, if there is any, what validates, by the names of paths."""
     parts: dict[str, list[Path]] = defaultdict(list)
     for path in found:
         parts[part_of(path, root) or 'train'].append(path)
@@ -50,29 +49,43 @@ def choose_parts(found: dict[Path, T], root: Path, what: str) -> dict[str, T]:
     return {part: found[paths[0]] for part, paths in chosen.items() if paths}
 
 
-def split(names: Sequence[T], groups: Sequence[Hashable], fraction: float, seed: int) -> list[bool]:
-    """Tell which names validate: a share of every group, at least one in all.
+def split(
+    items: Sequence[T], names: Sequence[object], groups: Sequence[Hashable], args: Namespace
+) -> dict[str, list[T]]:
+    """Return the items of each part: of every group ``args.val_fraction`` validates, at least one.
 
     They are put in order by group, in a group by the hash of seed and name, and taken at even
-    distances. Groups of one name stay in training as long as there are enough others.
-
-    Raises:
-        UserError: If there are fewer than two names.
+    distances. Groups of one item stay in training as long as there are enough others.
     """
-    if not 0 < fraction < 1:
-        raise UserError(f'--val-fraction {fraction}: must lie between 0 and 1')
-    if len(names) < 2:
+    if not 0 < args.val_fraction < 1:
+        raise UserError(f'--val-fraction {args.val_fraction}: must lie between 0 and 1')
+    if len(items) < 2:
         raise UserError(
-            f'{len(names)} image or sequence cannot be split into training and validation: add '
-            'some, or give the validation part by --val'
+            f'{args.data}: {len(items)} image or sequence cannot be split into training and '
+            'validation; add some, or give the validation part by --val'
         )
-    sizes, wanted = Counter(groups), max(1, round(fraction * len(names)))
+    sizes, wanted = Counter(groups), max(1, round(args.val_fraction * len(items)))
     places = [place for place, group in enumerate(groups) if sizes[group] > 1]
-    places = places if len(places) >= 2 * wanted else list(range(len(names)))
-    hashes = [hashlib.sha256(f'{seed}\t{name}'.encode()).hexdigest() for name in names]
+    places = places if len(places) >= 2 * wanted else list(range(len(items)))
+    hashes = [hashlib.sha256(f'{args.seed}\t{name}'.encode()).hexdigest() for name in names]
     places.sort(key=lambda place: (str(groups[place]), hashes[place]))
     chosen = {places[int((k + 0.5) * len(places) / wanted)] for k in range(wanted)}
-    return [place in chosen for place in range(len(names))]
+    return {
+        part: [item for place, item in enumerate(items) if (place in chosen) is validates]
+        for part, validates in zip(PARTS, (False, True), strict=True)
+    }
+
+
+def best_folder(counts: Mapping[Path, int], root: Path, part: str, what: str) -> Path:
+    """Return the folder that counts most: the images of the part, if there are several."""
+    best = [folder for folder, count in counts.items() if count and count == max(counts.values())]
+    if len(best) > 1:
+        best = [path for path in best if not _DRAWN.search(path.name.lower())] or best
+        best = [path for path in best if part_of(path, root) == part] or best
+    if len(best) != 1:
+        shown = f': {", ".join(map(str, best))}. Give a --data that has one of them' if best else ''
+        raise UserError(f'{root}: {len(best) or "none of its"} folders may have {what}{shown}')
+    return best[0]
 
 
 def images_below(folder: Path) -> list[Path]:

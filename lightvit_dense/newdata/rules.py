@@ -54,11 +54,7 @@ def choose(
     batch: int | None = None,
     epochs: int | None = None,
 ) -> Lengths:
-    """Choose for so many training images, whose sides in pixels count; what is given stays.
-
-    Raises:
-        UserError: If something given is impossible.
-    """
+    """Choose for so many training images, whose sides in pixels count; what is given stays."""
     for option, value in (('--size', size), ('--batch-size', batch), ('--epochs', epochs)):
         if value is not None and value < 1:
             raise UserError(f'{option} {value}: must be at least 1')

@@ -18,6 +18,7 @@ from lightvit_dense.utils.in_configs import read_classes
 from .annotations import find_parts
 from .files import (
     PARTS,
+    best_folder,
     choose_parts,
     images_below,
     part_of,
@@ -61,20 +62,18 @@ def classification(args: Namespace) -> Found:
     root = Path(os.path.commonpath([args.data, args.val or args.data]))
     root = root.parent if root.is_file() else root
     rows = {'train': _labelled(args.data)}
-    folders = [path for path in sorted(args.data.glob('*')) if path.is_dir()]
-    parts = {path: path for path in folders if part_of(path, args.data)}
+    # Parts have folders of classes; a folder of pictures may be the class of trains.
+    deep = {path.parent for path in args.data.glob('*/*') if path.is_dir()}
+    parts = {path: path for path in sorted(deep) if part_of(path, args.data)}
     if args.val:
         rows['val'] = _labelled(args.val)
-    elif len(parts) == len(folders) > 1:
+    elif len(parts) > 1:
         chosen = choose_parts(parts, args.data, 'class folders')
         rows = {part: _labelled(folder) for part, folder in chosen.items()}
     if 'val' not in rows:
-        whole, (names, groups) = rows['train'], zip(*rows['train'], strict=True)
-        flags = split(
-            [name.relative_to(root) for name in names], groups, args.val_fraction, args.seed
-        )
-        for part, wanted in zip(PARTS, (False, True), strict=True):
-            rows[part] = [row for row, flag in zip(whole, flags, strict=True) if flag is wanted]
+        whole = rows['train']
+        names = [path.relative_to(root) for path, _ in whole]
+        rows = split(whole, names, [label for _, label in whole], args)
     names = sorted({label for own in rows.values() for _, label in own})
     values = dict(root=str(root), classes=write_lines(args.folder / LISTS[0], names))
     for part, own in rows.items():
@@ -103,65 +102,49 @@ def segmentation(args: Namespace) -> Found:
     for part, (folder, maps) in pairs.items():
         images, labels = images_below(folder), images_below(maps)
         ending = Counter(path.suffix for path in images).most_common(1)[0][0]
-        tail = _tail(images, labels)
-        stems = {str(path.relative_to(maps).with_suffix('')) for path in labels}
-        names = [
-            path.relative_to(folder).with_suffix('') for path in images if path.suffix == ending
-        ]
-        names = [name for name in names if f'{name}{tail}' in stems]
-        alone = len(images) - len(names), len(labels) - len(names)
-        if any(alone):
-            found.notes.append(
-                f'{folder}: {alone[0]} images, {alone[1]} label maps without partner'
-            )
+        stems = {path.relative_to(maps).with_suffix('') for path in labels}
+        names = [p.relative_to(folder).with_suffix('') for p in images if p.suffix == ending]
+        names = [name for name in names if name in stems]
+        if alone := len(images) + len(labels) - 2 * len(names):
+            found.notes.append(f'{folder}, {maps.name}: {alone} files without partner are left out')
         for path in spaced(labels, 1000):
             with Image.open(path) as image:
                 ids |= set(np.unique(np.asarray(image)).tolist())
-        place = f'data_prefix=dict(img_path={str(folder)!r}, seg_map_path={str(maps)!r})'
-        place += f', img_suffix={ending!r}, seg_map_suffix={tail + labels[0].suffix!r}'
-        found.values[part] = dict(
-            folders=place, paths=[folder / f'{n}{ending}' for n in names], names=names
-        )
-    if 'val' not in pairs:
+        options = f'data_prefix=dict(img_path={str(folder)!r}, seg_map_path={str(maps)!r})'
+        options += f', img_suffix={ending!r}, seg_map_suffix={labels[0].suffix!r}'
+        found.values[part] = dict(folders=options, names=names, place=(folder, ending))
+    if len(pairs) == 1:
         whole = found.values['train']
-        flags = split(whole['names'], [''] * len(whole['names']), args.val_fraction, args.seed)
-        for part, wanted in zip(PARTS, (False, True), strict=True):
-            names, paths = (
-                [one for one, flag in zip(whole[key], flags, strict=True) if flag is wanted]
-                for key in ('names', 'paths')
-            )
-            found.values[part] = dict(whole, names=names, paths=paths)
+        parts = split(whole['names'], whole['names'], [''] * len(whole['names']), args)
+        found.values = {part: dict(whole, names=names) for part, names in parts.items()}
     for part in PARTS:
         own = found.values[part]
-        found.images[part] = own['paths']
+        folder, ending = own['place']
+        found.images[part] = [folder / f'{name}{ending}' for name in own['names']]
         own['ann_file'] = write_lines(args.folder / f'{part}.txt', own['names'])
     found.values['classes'] = _map_classes(args, sorted(ids - {255}))
     return found
 
 
 def _pair_maps(root: Path) -> dict[Path, tuple[Path, Path]]:
-    """Return (images, label maps) by folder of label maps: PNG, grey or with a palette.
-
-    Their images share most of the names; folders that say 'object' or 'instance' are left out.
-    """
+    """Return (images, label maps) by folder of label maps, which images share most names with."""
     folders: dict[Path, list[Path]] = {}
     for path in images_below(root):
         folders.setdefault(path.parent, []).append(path)
-    maps = []
-    for folder, paths in folders.items():
-        if _is_map(paths[0]) and not re.search('object|instance', folder.name.lower()):
-            maps.append(folder)
+    # Maps of objects tell no classes.
+    classes = (f for f in folders if not re.search('object|instance', f.name.lower()))
+    maps = [folder for folder in classes if _is_map(folders[folder][0])]
     pairs = {}
     for folder in maps:
         own = {path.stem for path in folders[folder]}
         counts = {
-            other: sum(path.stem + _tail(paths, folders[folder]) in own for path in paths)
+            other: sum(path.stem in own for path in paths)
             for other, paths in folders.items()
             if other not in maps
         }
-        best = max(counts, key=counts.__getitem__, default=None)
-        if best is not None and counts[best]:
-            pairs[folder] = (best, folder)
+        if any(counts.values()):
+            what = f'the images of {folder.name}'
+            pairs[folder] = best_folder(counts, root, part_of(folder, root), what), folder
     if not pairs:
         raise UserError(
             f'{root}: no folder of label maps (PNG, grey or with a palette) shares the names of a '
@@ -176,18 +159,6 @@ def _is_map(path: Path) -> bool:
             return image.format == 'PNG' and image.mode in ('L', 'P', '1', 'I', 'I;16')
     except OSError:
         return False
-
-
-def _tail(images: list[Path], maps: list[Path]) -> str:
-    """Return what the names of label maps have behind those of the images, such as '_mask'."""
-    stems = {path.stem for path in images}
-    tails = Counter(
-        path.stem[cut:]
-        for path in spaced(maps)
-        for cut in range(len(path.stem), 0, -1)
-        if path.stem[:cut] in stems
-    )
-    return tails.most_common(1)[0][0] if tails else ''
 
 
 def _map_classes(args: Namespace, ids: list[int]) -> str:
@@ -229,14 +200,12 @@ def tracking(args: Namespace) -> Found:
             'other videos'
         )
     elif not args.val:
-        flags = split(names, [''] * len(names), args.val_fraction, args.seed)
-        for part, wanted in zip(PARTS, (False, True), strict=True):
+        for part, own in split(names, names, [''] * len(names), args).items():
             place = args.folder / part
             place.mkdir(parents=True, exist_ok=True)
-            own = {name for name, flag in zip(names, flags, strict=True) if flag is wanted}
             for path in args.data.iterdir():
                 (place / path.name).unlink(missing_ok=True)
-                if own & {path.name, path.stem}:
+                if {path.name, path.stem} & set(own):
                     (place / path.name).symlink_to(path)
             found.values[part] = str(place)
     for part in PARTS:

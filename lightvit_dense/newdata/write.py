@@ -37,9 +37,6 @@ def write_config(args: Namespace) -> None:
 
     Args:
         args: The options of ``tools/new_config.py``.
-
-    Raises:
-        UserError: If the data cannot be used, or ``args.out`` exists.
     """
     if args.out.exists():
         raise UserError(f'{args.out} exists; remove it, or give another --out')
@@ -69,7 +66,7 @@ def write_config(args: Namespace) -> None:
     )
 
 
-def _print_images(found: Found, sizes: Mapping[str, Any]) -> None:
+def _print_images(found: Found, sizes_by_part: Mapping[str, np.ndarray]) -> None:
     """Print how many images there are and how large, and those of a sample that do not open."""
     report = Report('images', '')
     for part, paths in found.images.items():
@@ -82,20 +79,14 @@ def _print_images(found: Found, sizes: Mapping[str, Any]) -> None:
             'Copy them again, or take them out',
         )
     rows = [
-        (part, len(found.images[part]), *('x'.join(map(str, f(own))) for f in _SIZES))
-        for part, own in sizes.items()
+        (part, len(found.images[part]), *('x'.join(map(str, size.astype(int))) for size in sizes))
+        for part, own in sizes_by_part.items()
+        if (sizes := (own.min(0), np.median(own, 0), own.max(0)))
     ]
     if rows:
-        print_table(('part', 'images', 'smallest', 'median', 'largest'), rows)
+        print_table(('part', 'images', 'smallest sides', 'median', 'largest'), rows)
     for text in [*found.notes, *map(str, report.problems)]:
         print(f'note: {text}')
-
-
-_SIZES = (
-    lambda sizes: sizes[sizes.prod(1).argmin()],
-    lambda sizes: sizes[sizes.prod(1).argsort()[len(sizes) // 2]],
-    lambda sizes: sizes[sizes.prod(1).argmax()],
-)
 
 
 def _render(args: Namespace, start: Start, base: str, found: Found, lengths: Lengths) -> str:

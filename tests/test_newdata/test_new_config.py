@@ -1,9 +1,13 @@
-"""A config from one's own data: written, trained, tested and used, for every task."""
+"""What is chosen for one's own data, and what is told of data that cannot be used."""
 
 import json
+import re
+import shutil
+import sys
+from argparse import Namespace
+from importlib.util import find_spec
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
@@ -14,62 +18,10 @@ from lightvit_dense.newdata.rules import choose
 from lightvit_dense.newdata.start import Start
 from lightvit_dense.utils.in_configs import changed, read_classes
 from tests.helpers.data_sets import write_image
-from tests.helpers.small_dense import write_film
+from tests.helpers.own_data import NAMES, write_classes, write_maps, write_objects
 from tests.helpers.tools import call_tool
 
 SMALL = ('--init', 'dmae-dinov2_toyworld')
-NAMES = ('a toad', 'a dog', "newt's")
-
-
-def write_objects(root: Path, count: int = 8, masks: bool = True) -> Path:
-    """Write photographs and a COCO file whose annotation ids begin at 0; returns the file."""
-    images, notes = [], []
-    for number in range(count):
-        name = f'photos/{number}.jpg'
-        write_image(root / name, (60, 80), number)
-        images.append(dict(id=number, file_name=name, width=80, height=60))
-        x, y = 5 + number, 8
-        note = dict(id=number, image_id=number, category_id=number % 3 + 1, iscrowd=0, area=900)
-        mask = dict(segmentation=[[x, y, x + 30, y, x + 30, y + 30, x, y + 30]]) if masks else {}
-        notes.append(dict(note, bbox=[x, y, 30, 30], **mask))
-    categories = [dict(id=i, name=name) for i, name in enumerate(NAMES, 1)]
-    file = root / 'labels.json'
-    file.write_text(json.dumps(dict(images=images, annotations=notes, categories=categories)))
-    return file
-
-
-def write_maps(root: Path, count: int = 6) -> None:
-    """Write photographs, and label maps of ids 0 to 2 with a palette."""
-    for number in range(count):
-        write_image(root / f'images/{number}.jpg', (60, 80), number)
-        labels = Image.fromarray((np.indices((60, 80))[1] // 30).astype('u1'))
-        labels.putpalette([0, 0, 0, 255, 0, 0, 0, 255, 0])
-        (root / 'labels').mkdir(exist_ok=True)
-        labels.save(root / f'labels/{number}.png')
-
-
-def write_classes(root: Path, count: int = 5) -> None:
-    """Write class folders."""
-    for name in NAMES:
-        for number in range(count):
-            write_image(root / name / f'{number}.png', (40, 30), number)
-
-
-def write_videos(root: Path, count: int = 3) -> None:
-    """Write videos of 24 frames with boxes."""
-    root.mkdir(parents=True)
-    for number in range(count):
-        write_film(root / f'walk{number}.avi', 24)
-        (root / f'walk{number}.txt').write_text('10,12,20,16\n' * 24)
-
-
-WRITERS = {
-    'detection': write_objects,
-    'segmentation': write_maps,
-    'classification': write_classes,
-    'tracking': write_videos,
-    'pretraining': write_classes,
-}
 
 
 @pytest.fixture
@@ -83,30 +35,6 @@ def new(tmp_path, monkeypatch):
     return run
 
 
-@pytest.mark.parametrize('task', WRITERS)
-def test_from_data_to_results(task, new, tmp_path):
-    data = tmp_path / "it's my data"
-    WRITERS[task](data)
-    options = ['--teacher', SMALL[1]] if task == 'pretraining' else []
-    options += [] if task == 'tracking' else ['--size', 64]
-    printed = new(task, '--data', data, *SMALL, '--epochs', 1, *options)
-    text = (tmp_path / 'own.py').read_text()
-    assert len(text.splitlines()) <= 40
-    assert not any(name in text for name in NAMES)
-    assert 'images' in printed or task == 'tracking'
-    call_tool('train.py', 'own.py', '--preflight')
-    call_tool('train.py', 'own.py')
-    checkpoint = next(Path('work_dirs/own').glob('*_[0-9]*.pth'))
-    assert str(checkpoint) in text or task == 'pretraining'
-    if task == 'pretraining':
-        assert Path('work_dirs/own/backbone.safetensors').is_file()
-        return
-    call_tool('test.py', 'own.py', checkpoint, '--json', 'metrics.json')
-    assert json.loads(Path('metrics.json').read_text())['metrics']
-    if task != 'tracking':
-        call_tool('infer.py', 'own.py', checkpoint, data, '--recursive', '--out', 'found')
-
-
 @pytest.mark.parametrize(
     ('names', 'groups', 'fraction', 'chosen'),
     [
@@ -116,8 +44,8 @@ def test_from_data_to_results(task, new, tmp_path):
     ],
 )
 def test_the_split_takes_a_share_of_every_group(names, groups, fraction, chosen):
-    flags = split(list(names), list(groups), fraction, seed=0)
-    assert ''.join(name for name, flag in zip(names, flags, strict=True) if flag) == chosen
+    args = Namespace(val_fraction=fraction, seed=0)
+    assert ''.join(split(list(names), names, list(groups), args)['val']) == chosen
 
 
 DETECTION = '0.0001 * (batch / 16) ** 0.5'
@@ -212,3 +140,128 @@ def test_a_config_inherits_from_the_package(tmp_path, monkeypatch):
     (installed / '.mim/configs/coco/maskrcnn_dmae_tiny.py').write_text('seen = 1\n')
     monkeypatch.setattr('lightvit_dense.compat.package_configs._PACKAGE', installed)
     assert apis.load_config(own).seen == 1
+
+
+def write_two_kinds(root: Path) -> None:
+    """Write objects in COCO's format beside those of labelme."""
+    write_objects(root)
+    (root / 'more').mkdir()
+    (root / 'more/a.json').write_text('{"shapes": []}')
+
+
+def write_copies(root: Path) -> None:
+    """Write a COCO file whose images are there twice."""
+    write_objects(root / 'one')
+    shutil.copytree(root / 'one/photos', root / 'two/photos')
+
+
+def write_grey(root: Path) -> None:
+    """Write label maps of one id."""
+    write_maps(root, 2)
+    for path in (root / 'labels').iterdir():
+        Image.new('L', (80, 60)).save(path)
+
+
+def write_few_names(root: Path) -> None:
+    """Write label maps with a list of too few classes."""
+    write_maps(root)
+    (root / 'classes.txt').write_text('a\nb\n')
+
+
+def write_table(root: Path) -> None:
+    """Write a table whose columns do not tell what they are."""
+    write_image(root / 'a.jpg')
+    (root / 'table.csv').write_text('who,what\na.jpg,b\n')
+
+
+def write_labelme(root: Path) -> None:
+    """Write a file of labelme."""
+    root.mkdir(exist_ok=True)
+    (root / 'a.json').write_text('{"shapes": []}')
+
+
+ERRORS = [
+    ('detection', None, [], 'does not exist'),
+    ('detection', write_classes, [], 'holds no annotations: needs a COCO file'),
+    ('detection', write_two_kinds, [], 'several kinds, give one place of .*labels.json'),
+    ('detection', write_copies, [], '2 folders may have the images of train, .*one, .*two'),
+    ('detection', lambda root: write_objects(root, 1), [], '1 image or sequence cannot be split'),
+    ('detection', write_objects, ['--val-fraction', 1], '--val-fraction 1.0: must lie between'),
+    ('detection', write_objects, ['--size', 50], '--size 50: must be a multiple of 32, such as 64'),
+    ('detection', write_objects, ['--batch-size', 0], '--batch-size 0: must be at least 1'),
+    ('detection', write_objects, ['--init', 'dmae_vit_tiny'], "Did you mean 'dmae_vit-tiny'"),
+    ('detection', write_objects, ['--teacher', 'x'], '--teacher is for pre-training'),
+    ('detection', write_labelme, [], 'pip install "supervision'),
+    ('segmentation', write_classes, [], 'no folder of label maps'),
+    ('segmentation', write_grey, [], r'hold the ids \[0\] alone'),
+    ('segmentation', write_few_names, [], 'names 2 classes, but the label maps hold the id 2'),
+    ('classification', write_maps, ['--val', 'none'], 'none: this folder does not exist'),
+    ('classification', write_table, [], 'who, what do not tell image and class'),
+    ('pretraining', write_labelme, [], 'holds no image'),
+    ('tracking', write_classes, [], 'groundtruth.txt'),
+]
+
+
+@pytest.mark.parametrize(('task', 'write', 'words', 'expected'), ERRORS)
+def test_what_cannot_be_used_is_told(task, write, words, expected, new, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'supervision', None)
+    if write:
+        write(tmp_path / 'data')
+    printed = new(task, '--data', tmp_path / 'data', *words, status=2)
+    assert re.search(expected, ' '.join(printed.split())), printed
+    assert not (tmp_path / 'own.py').exists()
+
+
+def test_a_config_is_not_written_over(new, tmp_path):
+    (tmp_path / 'own.py').write_text('mine')
+    assert 'own.py exists' in new('detection', '--data', tmp_path, status=2)
+
+
+def test_parts_are_told_by_their_names(new, tmp_path):
+    data = tmp_path / 'data'
+    for part in ('train2017', 'val2017', 'unlabeled2017'):
+        write_objects(data / part, 3, masks=False)
+        (data / 'annotations').mkdir(exist_ok=True)
+        shutil.move(data / part / 'labels.json', data / f'annotations/instances_{part}.json')
+    (data / 'annotations/instances_unlabeled2017.json').unlink()
+    new('detection', '--data', data)
+    cfg = apis.load_config('own.py')
+    found = [
+        (Path(loader.dataset.ann_file).name, Path(loader.dataset.data_prefix.img).name)
+        for loader in (cfg.train_dataloader, cfg.val_dataloader)
+    ]
+    assert found == [(f'instances_{part}.json', part) for part in ('train2017', 'val2017')]
+    assert cfg.model.roi_head.mask_head is None
+    assert cfg.model.backbone.init_cfg is None
+    assert not (tmp_path / 'own_data').exists()
+    assert cfg.val_evaluator.metric == ['bbox']
+
+
+def test_a_table_names_the_classes(new, tmp_path):
+    write_classes(tmp_path / 'data')
+    lines = [
+        f'{path.relative_to(tmp_path / "data")},{path.parent.name.upper()}'
+        for path in sorted((tmp_path / 'data').rglob('*.png'))
+    ]
+    (tmp_path / 'data/table.csv').write_text('File name,Label\n' + '\n'.join(lines))
+    new('classification', '--data', tmp_path / 'data/table.csv', *SMALL)
+    assert apis.load_config('own.py').train_dataloader.dataset.classes == tuple(
+        sorted(n.upper() for n in NAMES)
+    )
+
+
+@pytest.mark.skipif(not find_spec('supervision'), reason='needs the package supervision')
+def test_other_formats_are_converted(new, tmp_path):
+    """labelme's polygons become masks, and train and val get the same categories."""
+    for part, label in (('train', 'b'), ('val', 'a')):
+        write_image(tmp_path / f'data/{part}/1.jpg', (60, 80))
+        shape = dict(label=label, shape_type='polygon', points=[[5, 5], [40, 5], [40, 50]])
+        entry = dict(shapes=[shape], imagePath='1.jpg', imageWidth=80, imageHeight=60)
+        (tmp_path / f'data/{part}/1.json').write_text(json.dumps(entry))
+    new('detection', '--data', tmp_path / 'data', *SMALL)
+    contents = [
+        json.loads((tmp_path / f'own_data/{part}.json').read_text()) for part in ('train', 'val')
+    ]
+    assert [[c['name'] for c in content['categories']] for content in contents] == [['b', 'a']] * 2
+    assert [content['annotations'][0]['category_id'] for content in contents] == [1, 2]
+    assert all(len(content['annotations'][0]['segmentation'][0]) >= 6 for content in contents)
