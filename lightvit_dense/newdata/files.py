@@ -115,25 +115,18 @@ def sizes_of(paths: Sequence[Path]) -> np.ndarray:
 
 
 def read_table(path: Path) -> list[tuple[str, str]]:
-    """Read image and class from a CSV file; a first line may name the columns."""
+    """Read image and class from a CSV file: its first two columns, or those that it calls so."""
     with open(path, newline='', encoding='utf-8-sig') as file:
-        rows = [[cell.strip() for cell in row] for row in csv.reader(file) if row]
-    image, label = 0, 1
-    if rows and not any(cell.lower().endswith(EXTENSIONS) for cell in rows[0]):
-        header = ' '.join(name.lower().replace(' ', '_') for name in rows.pop(0)).split(' ')
-        found = [
-            next((i for i, name in enumerate(header) if re.search(words, name)), -1)
-            for words in ('file|image|path', 'label|class|category')
-        ]
-        if min(found) < 0:
-            raise UserError(
-                f'{path}: its columns {", ".join(header)} do not tell image and class. Call two of '
-                "them 'file' and 'label'"
-            )
-        image, label = found
-    short = next((i for i, row in enumerate(rows, 1) if len(row) <= max(image, label)), None)
-    if not rows or short:
-        raise UserError(f'{path}: {f"row {short} lacks a column" if short else "has no rows"}')
+        rows = [[cell.strip() for cell in row] for row in csv.reader(file) if any(row)]
+    named = bool(rows) and not any(cell.lower().endswith(EXTENSIONS) for cell in rows[0])
+    header = [name.lower() for name in rows.pop(0)] if named else []
+    image, label = (
+        next((i for i, name in enumerate(header) if re.search(words, name)), place)
+        for place, words in enumerate(('file|image|path', 'label|class|category'))
+    )
+    short = next((row for row in rows if len(row) <= max(image, label)), None)
+    if not rows or short is not None:
+        raise UserError(f'{path}: {f"the line {short} lacks a column" if rows else "has no lines"}')
     return [(row[image], row[label]) for row in rows]
 
 

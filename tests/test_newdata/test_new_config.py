@@ -169,9 +169,9 @@ def write_few_names(root: Path) -> None:
 
 
 def write_table(root: Path) -> None:
-    """Write a table whose columns do not tell what they are."""
+    """Write a table with a line too short."""
     write_image(root / 'a.jpg')
-    (root / 'table.csv').write_text('who,what\na.jpg,b\n')
+    (root / 'table.csv').write_text('a.jpg,b\nb.jpg\n')
 
 
 def write_labelme(root: Path) -> None:
@@ -196,7 +196,7 @@ ERRORS = [
     ('segmentation', write_grey, [], r'hold the ids \[0\] alone'),
     ('segmentation', write_few_names, [], 'names 2 classes, but the label maps hold the id 2'),
     ('classification', write_maps, ['--val', 'none'], 'none: this folder does not exist'),
-    ('classification', write_table, [], 'who, what do not tell image and class'),
+    ('classification', write_table, [], r"the line \['b.jpg'\] lacks a column"),
     ('pretraining', write_labelme, [], 'holds no image'),
     ('tracking', write_classes, [], 'groundtruth.txt'),
 ]

@@ -47,8 +47,8 @@ def prepare(command: str) -> None:
     elif 'make_small_sets' in command:
         tool, *words = shlex.split(command)[1:]
         call_tool(tool.removeprefix('tools/'), *words)
-        for path in Path('small').rglob('*.png'):
-            if int(path.stem.split('_')[-1]) % 20:
+        for folder in Path('small/digits').glob('*/*'):
+            for path in sorted(folder.iterdir())[4:]:
                 path.unlink()
     elif command.startswith('cp '):
         subprocess.run(command.replace('python -c', f'{sys.executable} -c'), shell=True, check=True)
@@ -65,27 +65,17 @@ def test_the_page_holds(title, tmp_path, monkeypatch):
             prepare(line)
             continue
         # The checkpoint that the page names is that of the whole training.
-        short = [
-            p
-            for w in words
-            if (
-                p := next(Path().glob(re.sub(r'_\d+\.pth', '_[0-9]*.pth', w)), None)
-                if w.endswith('.pth')
-                else w
-            )
-        ]
+        patterns = [re.sub(r'_\d+\.pth$', '_[0-9]*.pth', word) for word in words[2:]]
+        short = [next(Path().glob(p)) if p.endswith('*.pth') else p for p in patterns]
         status = 0
         if words[1] == 'new':
             short += ['--epochs', 1, *([] if words[2] == 'tracking' else ['--size', 64])]
             labelme = words[4].endswith('data_annotated')
             status = 2 if labelme and not find_spec('supervision') else 0
-        call_tool(TOOLS[words[1]], *short[2:], status=status)
+        call_tool(TOOLS[words[1]], *short, status=status)
         if words[1] == 'new' and not status:
             text = Path(words[-1]).read_text()
             assert len(text.splitlines()) <= 40
             assert not any(name in text for name in NAMES)
-    assert not [
-        path
-        for path in Path('work_dirs').glob('*')
-        if not [*path.glob('epoch_1.pth'), *path.glob('iter_*.pth')]
-    ]
+    for folder in Path('work_dirs').iterdir():
+        assert [*folder.glob('epoch_1.pth'), *folder.glob('iter_[0-9]*.pth')]
