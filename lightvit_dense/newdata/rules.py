@@ -58,8 +58,10 @@ def choose(
     for option, value in (('--size', size), ('--batch-size', batch), ('--epochs', epochs)):
         if value is not None and value < 1:
             raise UserError(f'{option} {value}: must be at least 1')
+    if task == 'tracking' and size:
+        raise UserError('--size: a tracker looks at crops of the size that its config says')
     rule, cpu = RULES[task], not torch.cuda.is_available()
-    unit = math.lcm(start.patch, rule.divisor)
+    unit = math.lcm(start.patch, rule.divisor if start.plain else 32)
     if size is None:
         most = rule.patches[cpu] * start.patch
         usual = max(sorted(sides)[len(sides) // 2], most // 2)

@@ -1,5 +1,6 @@
 """The backbone that training starts from, and the shipped config that fits it."""
 
+import os
 from dataclasses import dataclass
 
 from lightvit_dense.apis.loading import load
@@ -8,15 +9,13 @@ from lightvit_dense.utils.shipped import shipped_weights
 
 SCRATCH = 'scratch'
 BASES = {
-    'classification': ('finetune_vit-tiny', 'finetune_vit-tiny', 'finetune_{}-tiny'),
-    'detection': ('maskrcnn_tiny', 'toyworld_maskrcnn', 'maskrcnn_{}-tiny'),
-    'segmentation': ('upernet_tiny', 'toyworld_upernet', 'upernet_{}-tiny'),
+    'classification': ('finetune_vit-tiny', 'finetune_vit-tiny', 'finetune_hiera-tiny'),
+    'detection': ('maskrcnn_tiny', 'toyworld_maskrcnn', 'maskrcnn_hiera-tiny'),
+    'segmentation': ('upernet_tiny', 'toyworld_upernet', 'upernet_hiera-tiny'),
     'tracking': ('ostrack256_tiny', 'toyworld_ostrack', ''),
     'pretraining': ('mae_vit-tiny', 'mae_vit-tiny', ''),
 }
-"""Configs to inherit from: for ViTs, for those of 8-px patches, for Hiera and Swin."""
-WIDTHS = {'Hiera': 46, 'SwinTransformer': 48}
-"""Of the first stage; that of the papers' Tiny."""
+"""Configs to inherit from: for ViTs, for those of 8-px patches, for Hiera-Tiny."""
 
 
 @dataclass(frozen=True)
@@ -42,12 +41,11 @@ class Start:
 
     def base(self, task: str) -> str:
         """Return the name of the config that a task's inherits from."""
-        family = self.family.removesuffix('Transformer').lower()
-        base = BASES[task][1 if self.small else 0 if self.plain else 2].format(family)
+        base = BASES[task][1 if self.small else 0 if self.plain else 2]
         dense = task in ('detection', 'segmentation', 'tracking')
-        if not base or base == 'upernet_swin-tiny' or (dense and self.patch not in (8, 16)):
+        if not base or (dense and self.patch not in (8, 16)):
             raise UserError(
-                f'--init {self.checkpoint}: there is no config for {task} with a {self.family} of '
+                f'{self.checkpoint}: there is no config for {task} with a {self.family} of '
                 f'{self.patch}-px patches; take a plain ViT of 8 or 16 px'
             )
         return base
@@ -71,14 +69,13 @@ def find_start(name: str) -> Start:
         return Start()
     model = load(name, task='features', device='cpu')
     backbone, family = model.backbone, type(model.backbone).__name__
-    width = getattr(backbone, 'arch', {}).get('embed_dim')
-    checkpoint = name if name in shipped_weights() else str(model.path.resolve())
+    width: int = getattr(backbone, 'arch', {}).get('embed_dim', 0)
+    checkpoint = name if name in shipped_weights() else os.path.abspath(str(model.path))
     if family == 'VisionTransformer':
-        sizes = backbone.patch_size, width, backbone.num_layers, backbone.num_heads
-        return Start(checkpoint, family, *sizes)
-    if WIDTHS.get(family) != width:
+        depth, heads = backbone.num_layers, backbone.num_heads
+        return Start(checkpoint, family, backbone.patch_size, width, depth, heads)
+    if (family, width) != ('Hiera', 46):
         raise UserError(
-            f'--init {name}: no config here has a {family} of width {width}; take a plain ViT, or '
-            "the papers' Hiera-Tiny or Swin-Tiny"
+            f"{name}: is a {family} of width {width}; take a plain ViT, or the papers' Hiera-Tiny"
         )
     return Start(checkpoint, family)

@@ -72,8 +72,8 @@ def classification(args: Namespace) -> Found:
         rows = {part: _labelled(folder) for part, folder in chosen.items()}
     if 'val' not in rows:
         whole = rows['train']
-        names = [path.relative_to(root) for path, _ in whole]
-        rows = split(whole, names, [label for _, label in whole], args)
+        own_names = [path.relative_to(root) for path, _ in whole]
+        rows = split(whole, own_names, [label for _, label in whole], args)
     names = sorted({label for own in rows.values() for _, label in own})
     values = dict(root=str(root), classes=write_lines(args.folder / LISTS[0], names))
     for part, own in rows.items():
@@ -187,6 +187,8 @@ def pretraining(args: Namespace) -> Found:
     if not images:
         raise UserError(f'{args.data}: holds no image')
     teacher = find_start(args.teacher) if args.teacher else None
+    if teacher and (teacher.checkpoint is None or not teacher.plain):
+        raise UserError(f'--teacher {args.teacher}: must be the weights of a plain ViT')
     return Found(dict(root=str(args.data), teacher=teacher), {'train': images})
 
 

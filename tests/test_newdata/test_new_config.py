@@ -198,6 +198,7 @@ ERRORS = [
     ('classification', write_maps, ['--val', 'none'], 'none: this folder does not exist'),
     ('classification', write_table, [], r"the line \['b.jpg'\] lacks a column"),
     ('pretraining', write_labelme, [], 'holds no image'),
+    ('pretraining', write_classes, ['--teacher', 'scratch'], 'must be the weights of a plain ViT'),
     ('tracking', write_classes, [], 'groundtruth.txt'),
 ]
 
