@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from .annotation_boxes import proper_polygons
 from .contents import Contents
 
 MAX_DROPPED = 0.5
@@ -55,8 +54,7 @@ def count_objects(
         'outside of the image': (inside <= 0).any(axis=1),
         'marked as crowds': [bool(note.get('iscrowd')) for note in notes],
         'without a polygon of three corners': [
-            masks and type(note.get('segmentation') or {}) is list and not proper_polygons(note)
-            for note in notes
+            masks and _is_bare(note.get('segmentation')) for note in notes
         ],
         f'in images of a side below min_size={min_size}': (limits < min_size).any(axis=1),
     }.items():
@@ -64,9 +62,15 @@ def count_objects(
         dropped[reason] = int(faulty.sum())
         left &= ~faulty
     amounts = np.bincount(label[left], minlength=len(classes))
-    pairs = np.unique(np.stack([label[left], image[left]]), axis=1)
-    occurrences = np.bincount(pairs[0], minlength=len(classes))
+    places = np.unique(image, return_inverse=True)[1]
+    pairs = np.unique(places[left] * len(classes) + label[left])
+    occurrences = np.bincount(pairs % len(classes), minlength=len(classes))
     rows = [(n, int(i), int(a)) for n, i, a in zip(classes, occurrences, amounts, strict=True)]
     used = sum(min(side) >= min_size for side in sides.values())
     other = int((label < 0).sum())
     return Contents(name, 'objects', used, rows, dropped, {'of other categories': other})
+
+
+def _is_bare(mask: Any) -> bool:
+    """Whether a mask consists of polygons of fewer than three corners."""
+    return type(mask) is list and mask != [] and all(len(p) < 6 or len(p) % 2 for p in mask)

@@ -119,5 +119,5 @@ def _compare_objects(report: Report, split: str, content: dict[str, Any]) -> Non
         told.append(f'{bare} images without annotations')
     if told:
         report.note(f'{split}2017 has {"; ".join(told)}')
-    if text := name_absent(f'{split}2017', contents.absent, len(classes)):
-        report.note(text.rstrip('.'))
+    if contents.total and contents.absent:
+        report.note(name_absent(f'{split}2017', contents.absent, len(classes)).rstrip('.'))
