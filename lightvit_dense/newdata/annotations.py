@@ -56,7 +56,7 @@ def find_sources(given: Path) -> dict[Path, Source]:
             # COCO's own folder has files of captions and key points, too.
             coco = [path for path in coco if 'instances' in path.name] or coco
             found['COCO'] |= {path: Source('COCO', path, root) for path in coco}
-        elif suffix == '.xml' and ET.parse(paths[0]).getroot().tag == 'annotation':
+        elif suffix == '.xml' and b'<annotation' in paths[0].read_bytes()[:1000]:
             found['Pascal VOC'][folder] = Source('Pascal VOC', folder, root)
         elif suffix == '.txt' and 'labels' in folder.parts and len(tables) == 1:
             found['YOLO'][folder] = Source('YOLO', folder, root, tables[0])

@@ -4,6 +4,7 @@ import os
 import re
 from argparse import Namespace
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -108,7 +109,7 @@ def segmentation(args: Namespace) -> Found:
         if alone := len(images) + len(labels) - 2 * len(names):
             found.notes.append(f'{folder}, {maps.name}: {alone} files without partner are left out')
         for path in spaced(labels, 1000):
-            with Image.open(path) as image:
+            with suppress(OSError), Image.open(path) as image:  # the check of files names it
                 ids |= set(np.unique(np.asarray(image)).tolist())
         options = f'data_prefix=dict(img_path={str(folder)!r}, seg_map_path={str(maps)!r})'
         options += f', img_suffix={ending!r}, seg_map_suffix={labels[0].suffix!r}'
