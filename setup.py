@@ -76,6 +76,8 @@ EXTRAS = {
     'log': ['tensorboard'],
     # Export to ONNX and its speed.
     'deploy': ['onnx', 'onnxruntime'],
+    # Annotations of labelme, Pascal VOC and YOLO.
+    'formats': ['supervision>=0.31'],
     # Decoding that stops below the crop.
     'fast': ['simplejpeg'],
 }
@@ -96,6 +98,7 @@ setup(
         'lightvit_dense': [
             'py.typed',
             'datasets/toyworld/stamps.yml',
+            'newdata/templates/*',
             'suite/papers.yml',
             'suite/templates/*',
             'weights/*',

@@ -62,6 +62,7 @@ def without_fences(path: Path) -> str:
 COMMANDS = [
     pytest.param(line, id=f'{path.name}: {" ".join(line.split())}')
     for path in DOCUMENTS
+    if path.name != 'your_data.md'  # run by tests/test_newdata/test_your_data.py
     for line in commands_of(path)
 ]
 

@@ -28,7 +28,13 @@ from lightvit_dense.suite.documents import write_documents
 
 ROOT = Path(__file__).resolve().parents[1]
 MENU: dict[str, tuple[str, ...]] = {
-    'Start': ('README.md', 'docs/getting_started.md', 'docs/data.md', 'docs/configs.md'),
+    'Start': (
+        'README.md',
+        'docs/getting_started.md',
+        'docs/your_data.md',
+        'docs/data.md',
+        'docs/configs.md',
+    ),
     'Tasks': (
         'docs/pretraining.md',
         'docs/classification.md',

@@ -140,7 +140,8 @@ class ImageNet(Records):
                 'and ann_file to a list of "name label" lines; or set with_labels=False.'
             )
         classes = self._read_classes(given) if isinstance(given, str) else list(given)
-        if self.folders == 'names' and (folders or not self.ann_file):
+        # Folders of a listed data set may be no classes at all.
+        if self.folders == 'names' and (set(folders) & set(classes) or not self.ann_file):
             check_classes(classes, folders, tree.name)
         return classes
 

@@ -1,6 +1,6 @@
 """Hooks and engine options shared by every task."""
 
-from lightvit_dense.compat.config_text import install
+from lightvit_dense.compat import config_text, package_configs
 from lightvit_dense.engine.hooks import *  # noqa: F403
 from lightvit_dense.engine.optimizers import LayerDecayOptimWrapperConstructor
 from lightvit_dense.engine.options import apply_engine_options, scale_learning_rate
@@ -13,5 +13,6 @@ __all__ = [
     'scale_learning_rate',
 ]
 
-# Checkpoints hold the text of their config.
-install()
+# Checkpoints hold the text of their config; configs of users inherit from ours.
+config_text.install()
+package_configs.install()

@@ -251,7 +251,7 @@ def test_ones_own_sequences(world, tmp_path, capsys):
     for option, told in (
         (
             '.type=tracking.CustomSequences',
-            r"CustomSequences has no argument 'split'\. It takes .*lengths",
+            r"CustomSequences has no argument 'split'\. It has .*lengths",
         ),
         ('=nothing', "sequences='nothing' is no set; write dict"),
     ):

@@ -1,0 +1,1 @@
+"""From a folder of one's own data to a config that trains on it."""
