@@ -24,12 +24,10 @@ from tools.benchmark.references.classifiers import (
     find_classifier,
     prepare,
 )
-from tools.benchmark.references.ostrack import OSTrackReference, build_tracker, moving_frames
+from tools.benchmark.references.ostrack import build_tracker, moving_frames
 from tools.benchmark.references.pipelines import cut_with_mask, photographs
 from tools.benchmark.references.pretraining import RIVALS, MAEReference
 from tracking.sampling import PairDataset
-
-from ..test_tracking.small_tracker import small_tracker
 
 VIT = dict(type='lightvit_dense.VisionTransformer', img_size=32, patch_size=8, pos_embed='sincos')
 
@@ -109,8 +107,6 @@ def test_random_weights_are_the_same_each_time() -> None:
     torch.manual_seed(5)
     one, other = (build_tracker('vit-tiny', small=True).state_dict() for _ in range(2))
     assert all(torch.equal(one[name], other[name]) for name in one)
-    with pytest.raises(ValueError, match='MLPHead'):
-        OSTrackReference(small_tracker(head=dict(type='tracking.MLPHead')))
 
 
 def test_padding_in_memory_gives_our_crops(tmp_path) -> None:

@@ -93,18 +93,13 @@ def measure_model(entry: Classifier, args: Namespace) -> dict[str, Cell]:
 
     If the model cannot be built, all cells are errors.
     """
-    built: list[nn.Module] = []
-
-    def build() -> Cell:
-        built.append(prepare(entry))
-        return size_cell(built[0], entry.size)
-
-    size = attempt(build)
-    if not built:
-        return dict.fromkeys(('size', *args.modes), size)
+    built = attempt(lambda: {'model': prepare(entry)})
+    if 'model' not in built:
+        return dict.fromkeys(('size', *args.modes), built)
+    size = attempt(lambda: size_cell(built['model'], entry.size))
     # ONNX takes it in fp32 on the CPU.
-    plain = deepcopy(built[0]) if 'onnx' in args.modes else built[0]
-    model, generator = built[0].to(args.device), torch.Generator().manual_seed(1)
+    plain = deepcopy(built['model']) if 'onnx' in args.modes else built['model']
+    model, generator = built['model'].to(args.device), torch.Generator().manual_seed(1)
     images = torch.randn(args.batch, 3, entry.size, entry.size, generator=generator)
     on_cpu, images = images[:1].clone(), images.to(args.device)
     image = images[:1].clone()

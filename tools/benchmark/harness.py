@@ -44,7 +44,6 @@ SHARED: dict[str, dict[str, Any]] = {
     'batch': dict(type=count, help='images a step (default: depends on the device)'),
     'repeats': dict(type=count, help='timed rounds'),
     'size': dict(type=count, nargs=2, metavar=('W', 'H'), help='of the JPEG files in pixels'),
-    'tiny': dict(action='store_true', help='narrow networks, to try the tool'),
 }
 """Options that several cases share; a case gives the default."""
 ON_DEVICE = {'device': None, 'amp': 'none', 'threads': None, 'batch': None}
@@ -127,10 +126,9 @@ def in_turns(
 
 
 def summary(values: Sequence[float]) -> dict[str, float]:
-    """Return the median, the interquartile range (0 for one value) and the least of values."""
+    """Return the median and the interquartile range (0 for one value) of values."""
     low, median, high = np.percentile(values, (25, 50, 75)).tolist()
-    found = {'median': median, 'iqr': high - low, 'fastest': min(values)}
-    return {**found, 'samples': len(values)}
+    return {'median': median, 'iqr': high - low, 'samples': len(values)}
 
 
 def ratio(left: Sequence[float], right: Sequence[float]) -> float:
@@ -138,20 +136,13 @@ def ratio(left: Sequence[float], right: Sequence[float]) -> float:
     return statistics.median(a / b for a, b in zip(left, right, strict=True))
 
 
-class MatmulPeak:
-    """The best rate of a large matrix product in GFLOP/s, measured again by each call."""
-
-    def __init__(self, device: torch.device | str = 'cpu', amp: str = 'none') -> None:
-        self.device, self.gflop_per_s = torch.device(device), 0.0
-        self.size = 1024 if self.device.type == 'cpu' else 8192
-        dtype = torch.bfloat16 if amp == 'bf16' else torch.float32
-        left, right = torch.randn(2, self.size, self.size, device=self.device).to(dtype)
-        self._multiply = lambda: left @ right
-
-    def __call__(self) -> None:
-        """Measure once more."""
-        fastest = min(environment.time_calls(self._multiply, 7, 2, self.device))
-        self.gflop_per_s = max(self.gflop_per_s, 2 * self.size**3 / fastest / 1e9)
+def matmul_rate(device: torch.device | str = 'cpu', amp: str = 'none') -> float:
+    """Measure the best rate of a large matrix product in GFLOP/s."""
+    size = 1024 if torch.device(device).type == 'cpu' else 8192
+    dtype = torch.bfloat16 if amp == 'bf16' else torch.float32
+    left, right = torch.randn(2, size, size, device=device).to(dtype)
+    fastest = min(environment.time_calls(lambda: left @ right, 7, 2, device))
+    return 2 * size**3 / fastest / 1e9
 
 
 def compare(
@@ -172,10 +163,10 @@ def compare(
     Returns:
         By name: the :func:`summary` in seconds; ``ratio``, the median over rounds of its seconds
         by the first one's (above 1 the first is faster); and, where arithmetic is known,
-        ``gflop`` and ``share``, the part of the matmul peak of this run that it reaches.
+        ``gflop`` and ``share``, the part of the best :func:`matmul_rate` of this run.
     """
-    flops, peak = flops or {}, MatmulPeak(device, amp)
-    after_round = peak if flops else lambda: None
+    rates, flops = [0.0], flops or {}
+    after_round = lambda: rates.append(matmul_rate(device, amp) if flops else 0)  # noqa: E731
     taken = in_turns(calls, repeats, warmup, device=device, after_round=after_round, **options)
     first = next(iter(taken.values()))
     found = {}
@@ -183,7 +174,7 @@ def compare(
         row = summary([value / items for value in seconds]) | {'ratio': ratio(seconds, first)}
         if name in flops:
             gflop = flops[name] / 1e9
-            row |= {'gflop': gflop, 'share': gflop / row['median'] / peak.gflop_per_s}
+            row |= {'gflop': gflop, 'share': gflop / row['median'] / max(rates)}
         found[name] = row
     return found
 
@@ -277,12 +268,16 @@ def compare_pipelines(
 ) -> tuple[list[dict[str, Any]], str]:
     """Compare pipelines, the reference first, on one core, with the same randomness in a round.
 
-    Each is called with each item of a round; a bare decode is the floor.
+    Each is called with each item of a round; a bare decode of each is among them.
 
     Returns:
-        Rows of the :func:`summary` of CPU seconds an item, with ``per_s``, ``ratio`` to the reference,
-        and ``floor``, the part of the fastest bare decode's speed; and their table.
+        Rows as :func:`compare` gives them, in CPU seconds an item, with ``per_s`` and ``floor``,
+        the part of the fastest bare decode's speed; and their table.
     """
+    import cv2
+
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
     now: list[Any] = []
 
     def prepare(number: int) -> None:
@@ -313,11 +308,10 @@ def describe(args: argparse.Namespace) -> dict[str, Any]:
     machine = environment.hardware()
     machine |= {'device': getattr(args, 'device', 'cpu'), 'amp': getattr(args, 'amp', 'none')}
     machine |= {'load_at_start': round(os.getloadavg()[0], 2), 'torch': str(torch.__version__)}
-    place = '{cpu}, {cores} cores, {torch_threads} torch threads'
-    place = (place if machine['device'] == 'cpu' else '{gpu}, mixed precision: {amp}') + (
-        ', torch {torch}; load of the machine before: {load_at_start}'
-    )
-    words = f'*measured* on {place.format(**machine)}.'
+    words = '*measured* on {cpu}, {cores} cores, {torch_threads} torch threads, torch {torch}'
+    if machine['device'] != 'cpu':
+        words = '*measured* on {gpu}, mixed precision: {amp}, torch {torch}'
+    words = f'{words}; load of the machine before: {{load_at_start}}.'.format(**machine)
     return machine | {'lightvit_dense': lightvit_dense.__version__, 'words': words}
 
 

@@ -2,15 +2,14 @@ r"""Time our classifiers and their rivals: throughput, latency, memory, arithmet
 
 Every model is measured in a process of its own, in several passes over all models, every other one
 backwards, so that what the machine does meanwhile hits all alike. Weights are random. The folder of
-results gets speed.json, speed.md, table2.md (every row of table 2 of "A Closer Look at
-Self-Supervised Lightweight Vision Transformers" beside what was measured) and pictures of speed
-against published accuracy, brought up to date after each pass.
+results gets table2.md (every row of table 2 of "A Closer Look at Self-Supervised Lightweight Vision
+Transformers" beside what was measured) and pictures of speed against published accuracy, brought up
+to date after each pass.
 
 Example:
     python tools/benchmark/run.py classification_speed --modes throughput --out table2
     python tools/benchmark/run.py classification_speed --modes latency onnx --threads 1 \
         --models vit_tiny timm:vit_tiny_patch16_224 configs/imagenet/deit_vit-tiny_300e.py
-    python tools/benchmark/run.py classification_speed --device cuda --amp bf16
 """
 
 import argparse
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from lightvit_dense.suite.papers import PUBLISHED, published_of
-from lightvit_dense.utils.io import atomic_write, write_json
+from lightvit_dense.utils.io import atomic_write
 from lightvit_dense.visualization.curves import save_png
 from lightvit_dense.visualization.palette import PALETTE
 
@@ -114,8 +113,7 @@ def paper_table(rows: Sequence[Row]) -> str:
         found = measured.get(one.model, {'parameters': lacking, 'macs': lacking})
         printed = {key: '-' if value is None else value for key, value in vars(one).items()}
         cells.append({**found, **printed})
-    sources = '; '.join(dict.fromkeys(one.source for one in PUBLISHED))
-    note = f'*paper*: {sources}; images/s on one RTX 3090, batch 1024, mixed precision.'
+    note = '*paper*: images/s on one RTX 3090, batch 1024, mixed precision.'
     return f'{harness.table("Table 2", PAPER_COLUMNS, cells)}\n{note}\n'
 
 
@@ -143,19 +141,15 @@ def scatter(points: Sequence[tuple[Any, float]], axis: str) -> Any:
     return figure
 
 
-def write(args: argparse.Namespace, machine: Mapping[str, Any], rows: Sequence[Row]) -> str:
-    """Write numbers, tables, and for each mode speed against published accuracy; returns tables."""
-    folder = Path(args.out)
-    write_json(folder / 'speed.json', {'machine': machine, 'results': rows})
-    speeds = harness.table(f'Speed, batches of {args.batch}', SPEED_COLUMNS, rows) + f'\n{NOTE}\n'
-    for name, text in (('speed.md', speeds), ('table2.md', paper_table(rows))):
-        atomic_write(folder / name, f'{machine["words"]}\n\n{text}'.encode())
+def write(args: argparse.Namespace, machine: Mapping[str, Any], rows: Sequence[Row]) -> None:
+    """Write table 2, and for each mode a picture of speed against published accuracy."""
+    text = f'{machine["words"]}\n\n{paper_table(rows)}'
+    atomic_write(Path(args.out, 'table2.md'), text.encode())
     for mode, axis in MODES.items():
         found = [(row['model'], row.get(mode, {}).get('median')) for row in rows]
         points = [(one, speed) for name, speed in found if speed for one in published_of(name)]
         if points:
-            save_png(scatter(points, axis), folder / f'{mode}.png')
-    return f'{speeds}\n{paper_table(rows)}'
+            save_png(scatter(points, axis), Path(args.out, f'{mode}.png'))
 
 
 def work(args: argparse.Namespace, task: Mapping[str, Any]) -> dict[str, Cell]:
@@ -165,7 +159,7 @@ def work(args: argparse.Namespace, task: Mapping[str, Any]) -> dict[str, Cell]:
 
 def measure(args: argparse.Namespace) -> harness.Report:
     """Run the passes; the folder of results is brought up to date after each."""
-    machine, rows, text = harness.describe(args), [], ''
+    machine, rows = harness.describe(args), []
     entries = {name: find_classifier(name) for name in args.models}
     passes: dict[str, list[dict[str, Cell]]] = {name: [] for name in entries}
     for number in range(1, args.passes + 1):
@@ -176,6 +170,7 @@ def measure(args: argparse.Namespace) -> harness.Report:
                 cells = {key: {'error': str(error)} for key in ('size', *args.modes)}
             passes[name].append(cells)
         rows = [make_row(name, one.size, passes[name]) for name, one in entries.items()]
-        text = write(args, machine, rows)
+        write(args, machine, rows)
     wrong = any('error' in cell for row in rows for cell in row.values() if isinstance(cell, dict))
-    return harness.Report(rows, text, int(wrong))
+    speeds = harness.table(f'Speed, batches of {args.batch}', SPEED_COLUMNS, rows)
+    return harness.Report(rows, f'{speeds}\n{NOTE}\n\n{paper_table(rows)}', int(wrong))

@@ -9,13 +9,11 @@ the resize, which is faster and gives others.
 
 Example:
     python tools/benchmark/run.py data_pipeline --json data.json
-    python tools/benchmark/run.py data_pipeline --size 1024 768
     python tools/benchmark/run.py data_pipeline --evaluation
 """
 
 import argparse
 import io
-import statistics
 from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -29,12 +27,7 @@ from lightvit_dense.datasets.transforms.augment import resize_box
 from lightvit_dense.registry import TRANSFORMS
 
 from .. import harness
-from ..references.pipelines import (
-    center_crop_reference,
-    photographs,
-    random_crop_reference,
-    use_one_core,
-)
+from ..references.pipelines import center_crop_reference, photographs, random_crop_reference
 
 Pipelines = Mapping[str, Callable[[int], object]]  # each takes the number of a file
 OPTIONS = {
@@ -43,14 +36,6 @@ OPTIONS = {
     'evaluation': dict(action='store_true', help="evaluation's input alone"),
     'repeats': 31,
 }
-check = use_one_core
-
-
-def our_pipeline(crop: int, **options: Any) -> list[dict[str, Any]]:
-    """Return the recipe's pipeline for a side of the crops, with options of its first step."""
-    recipe = load_config('pretrain/mae_vit-tiny')
-    load, *others = recipe.train_dataloader.dataset.pipeline
-    return [{**load, 'size': crop, **options}, *map(dict, others)]
 
 
 def build(*steps: dict[str, Any]) -> Compose:
@@ -72,7 +57,9 @@ def whole(data: bytes, decoder: str) -> np.ndarray:
 
 def training_pipelines(files: Sequence[bytes], crop: int) -> Pipelines:
     """Return what is compared on random crops; the reference first, the floors last."""
-    reference = random_crop_reference(crop, tuple(our_pipeline(crop)[0]['scale']))
+    recipe = load_config('pretrain/mae_vit-tiny')
+    load, *others = map(dict, recipe.train_dataloader.dataset.pipeline)
+    reference = random_crop_reference(crop, tuple(load['scale']))
     found: dict[str, Callable[[int], object]] = {}
     found['reference'] = lambda k: reference(io.BytesIO(files[k]))
     fastest = jpeg.choose_decoder()
@@ -82,7 +69,7 @@ def training_pipelines(files: Sequence[bytes], crop: int) -> Pipelines:
     options[f'ours, {fastest}, unfiltered resize'] = quick
     options[f'ours, {fastest}, unfiltered resize, plain chroma'] = quick | {'smooth_chroma': False}
     for name, choice in options.items():
-        run = build(*our_pipeline(crop, **choice))
+        run = build(load | {'size': crop} | choice, *others)
         found[name] = lambda k, run=run: run(item(files, k))
     for name in decoders:
         found[f'bare decode, {name}'] = lambda k, name=name: whole(files[k], name)
@@ -119,12 +106,9 @@ def measure(args: argparse.Namespace) -> harness.Report:
     compared = {'evaluation': evaluation_pipelines(files, args.crop)}
     if not args.evaluation:
         compared['training'] = training_pipelines(files, args.crop)
-    mean = statistics.mean(map(len, files)) / 1e3
-    texts = [f'{len(files)} JPEG files of {mean:.0f} kB, quality 90, to {args.crop} px.\n']
-    results: dict[str, Any] = {}
+    texts, results, places = [], {}, range(len(files))
     for what, some in compared.items():
-        results[what], text = harness.compare_pipelines(
-            what, some, lambda _: range(len(files)), args.repeats
-        )
+        title = f'{what}: JPEG files of quality 90 to {args.crop} px'
+        results[what], text = harness.compare_pipelines(title, some, lambda _: places, args.repeats)
         texts.append(text)
     return harness.Report(results, '\n'.join(texts))

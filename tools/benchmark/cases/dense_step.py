@@ -6,7 +6,6 @@ ours, and what share of the rate of a large matrix product is reached.
 
 Example:
     python tools/benchmark/run.py dense_step --threads 2 --json dense_step.json
-    python tools/benchmark/run.py dense_step --device cuda --amp bf16 --variants huggingface timm
 """
 
 import argparse
@@ -35,7 +34,6 @@ OPTIONS = {
     ),
     **harness.ON_DEVICE,
     'repeats': 5,
-    'tiny': False,
 }
 
 
@@ -101,9 +99,6 @@ def work(args: argparse.Namespace, task: Mapping[str, Any]) -> Any:
     if args.keep_freed_memory and not keep_freed_memory():
         raise UserError('--keep-freed-memory works with glibc on Linux only: leave it out')
     size = VitDetSize(task['side'])
-    if args.tiny:
-        narrow = dict(embed_dim=24, depth=2, num_heads=3, window=3, global_blocks=(1,))
-        size = VitDetSize(task['side'], **narrow)
     if 'memory' in task:
         model = Backbone(task['memory'], size, args)
         model.step(side=64)  # so that no library is loaded later

@@ -5,7 +5,6 @@ each.
 
 Example:
     python tools/benchmark/run.py pretrain_step --batch 32 --json step.json
-    python tools/benchmark/run.py pretrain_step --device cuda --amp bf16 --batch 1024
 """
 
 import argparse

@@ -6,7 +6,6 @@ process of its own. The trackers have random weights, which is all that speed ne
 
 Example:
     python tools/benchmark/run.py tracking_fps --threads 1 2 --json fps.json
-    python tools/benchmark/run.py tracking_fps --trackers vit-tiny --ways torch compiled
 """
 
 import argparse
@@ -15,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from lightvit_dense.errors import UserError
 from lightvit_dense.utils.environment import count_flops
 from tracking.runtime import Tracker
 from tracking.runtime.network import BACKENDS, build_network
@@ -24,6 +22,7 @@ from .. import harness
 from ..references.ostrack import BACKBONES, OSTrackReference, build_tracker, moving_frames
 
 STAGES = ('crop', 'network', 'post')
+FRAMES = 40  # of the sequence
 SETTLE = 2  # frames of a turn that are not timed: caches, and threads of the one before
 OPTIONS = {
     'trackers': dict(nargs='+', choices=list(BACKBONES), default=list(BACKBONES), help='which'),
@@ -35,16 +34,8 @@ OPTIONS = {
         'is then plain (default: all but compiled, which takes minutes to compile)',
     ),
     'threads': dict(nargs='+', type=harness.count, default=[1, 2], help='numbers of CPU threads'),
-    'frames': dict(type=harness.count, default=40, help='of the sequence'),
     'repeats': 5,
-    'tiny': False,
 }
-
-
-def check(args: argparse.Namespace) -> None:
-    """Check the sequence."""
-    if args.frames < SETTLE + 4:
-        raise UserError(f'{args.frames} frames are too few to time; give at least {SETTLE + 4}')
 
 
 class Turn:
@@ -86,12 +77,13 @@ class Turn:
 def time_turns(turns: Sequence[Turn], repeats: int) -> list[dict[str, Any]]:
     """Time implementations that take turns, and compare each with the first that eliminates alike.
 
-    Frames, in seconds, are the median over all; ``speedup`` is the median over rounds of the first
-    one's median frame by this one's; ``box_error`` the largest difference of a box's edge or side
-    over the sequence, in pixels; ``share`` the part of the matmul peak that the network reaches.
+    A frame's seconds are the median over all; ``speedup`` is the median over rounds of the first
+    one's median frame by this one's; ``box_error`` the largest difference of an edge or side in
+    pixels; ``share`` the part of the rate of a matrix product that the network reaches.
     """
-    peak, gflops = harness.MatmulPeak(), [turn.count_flops() / 1e9 for turn in turns]
-    harness.in_turns(dict(enumerate(turns)), repeats, after_round=peak)
+    rates, gflops = [0.0], [turn.count_flops() / 1e9 for turn in turns]
+    after_round = lambda: rates.append(harness.matmul_rate())  # noqa: E731
+    harness.in_turns(dict(enumerate(turns)), repeats, after_round=after_round)
     rows = []
     for turn, gflop in zip(turns, gflops, strict=True):
         first = next(one for one in turns if one.eliminate == turn.eliminate)
@@ -104,14 +96,14 @@ def time_turns(turns: Sequence[Turn], repeats: int) -> list[dict[str, Any]]:
         row |= harness.summary(frames.sum(1).tolist())
         row |= {'fps': 1 / row['median'], 'speedup': harness.ratio(theirs, mine), 'gflop': gflop}
         row |= {'box_error': float(np.abs(turn.boxes - first.boxes).max())}
-        row |= {'share': gflop / stages['network'] / peak.gflop_per_s}
+        row |= {'share': gflop / stages['network'] / max(rates)}
         rows.append(row)
     return rows
 
 
 def work(args: argparse.Namespace, task: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Measure one tracker with one number of threads."""
-    sequence, model = moving_frames(args.frames), build_tracker(task['tracker'], args.tiny)
+    sequence, model = moving_frames(FRAMES), build_tracker(task['tracker'])
     ways = list(dict.fromkeys(args.ways))
     if task['tracker'].startswith('hiera') and 'ostrack' in ways:
         ways = ['plain', *(way for way in ways if way not in ('ostrack', 'plain'))]

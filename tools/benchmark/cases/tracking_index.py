@@ -8,7 +8,6 @@ operating system and not from a disk.
 
 Example:
     python tools/benchmark/run.py tracking_index --json index.json
-    python tools/benchmark/run.py tracking_index --videos 1000
 """
 
 import argparse
@@ -21,7 +20,6 @@ from typing import Any
 
 import numpy as np
 
-from lightvit_dense.errors import UserError
 from lightvit_dense.utils.memory import peak_resident_mb
 from tracking.datasets import CocoSequences, GOT10k, LaSOT, SequenceSet, TrackingNet
 
@@ -36,24 +34,13 @@ SETS: dict[str, Callable[..., SequenceSet]] = {
 FULL = {'trackingnet': 30132, 'lasot': 1400, 'got10k': 9335, 'coco': 860_001}
 """Videos, or objects, of the real ones."""
 DRAWS = 20_000
-OPTIONS = {
-    'videos': dict(
-        type=int, default=FULL['trackingnet'], help='of TrackingNet; the other sets shrink alike'
-    ),
-    'repeats': 3,
-}
-
-
-def check(args: argparse.Namespace) -> None:
-    """Check the count."""
-    if args.videos < 12:
-        raise UserError(f'--videos {args.videos}: there must be at least 12 videos')
+OPTIONS = {'repeats': 3}
 
 
 def write_videos(name: str, root: Path, videos: int, rng: np.random.Generator) -> None:
     """Write a set of videos: their boxes with whole pixels, their flags, and a last frame each."""
     mean, names = {'trackingnet': 470, 'lasot': 2500, 'got10k': 150}[name], []
-    for n in range(max(1, videos)):
+    for n in range(videos):
         count = int(rng.integers(mean // 2, mean + mean // 2 + 1))
         rows, zeros = rng.integers(1, 1000, (count, 4)).tolist(), ','.join('0' * count)
         boxes = ''.join(f'{x},{y},{w},{h}\n' for x, y, w, h in rows)
@@ -78,7 +65,7 @@ def write_videos(name: str, root: Path, videos: int, rng: np.random.Generator) -
 
 def write_coco(root: Path, objects: int, rng: np.random.Generator) -> None:
     """Write annotations of seven objects an image."""
-    count = max(7, objects) // 7
+    count = objects // 7
     boxes = rng.uniform(10, 300, (7 * count, 4)).round(2).tolist()
     content = {
         'images': [{'id': n, 'file_name': f'{n:012d}.jpg'} for n in range(1, count + 1)],
@@ -115,8 +102,7 @@ def measure(args: argparse.Namespace) -> harness.Report:
     """Write the sets into a temporary folder, build their indices, and open them again."""
     rng, rows = np.random.default_rng(0), []
     with tempfile.TemporaryDirectory() as folder:
-        for name, full in FULL.items():
-            count = round(full * args.videos / FULL['trackingnet'])
+        for name, count in FULL.items():
             if name == 'coco':
                 write_coco(Path(folder, name), count, rng)
             else:
@@ -143,6 +129,5 @@ def measure(args: argparse.Namespace) -> harness.Report:
         f'Opening all adds {last["grown_mb"]:.0f} MiB to what libraries take, {DRAWS} draws '
         f'{last["grown_by_draws_mb"]:.0f} MiB more; the index files have {size:.0f} MiB.'
     )
-    results = {'build': rows, 'open': opened, 'index_mb': size}
-    table = harness.table('Index of sequences, one process', columns, rows)
-    return harness.Report(results, f'{table}\n{text}')
+    text = f'{harness.table("Index of sequences, one process", columns, rows)}\n{text}'
+    return harness.Report({'build': rows, 'open': opened, 'index_mb': size}, text)

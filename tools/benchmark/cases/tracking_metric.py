@@ -6,6 +6,7 @@ Example:
 
 import argparse
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ def synthetic(sequences: int) -> tuple[list[np.ndarray], list[Truth]]:
 
 
 def measure(args: argparse.Namespace) -> harness.Report:
-    """Measure scoring, tables, and reading, on one core."""
+    """Measure scoring and reading, on one core."""
     torch.set_num_threads(1)
     rules = choose_protocol('pytracking')
     predictions, truths = synthetic(args.sequences)
@@ -63,16 +64,10 @@ def measure(args: argparse.Namespace) -> harness.Report:
     with tempfile.TemporaryDirectory() as name:
         for boxes, truth in zip(predictions, truths, strict=True):
             write_result(name, truth.name, boxes)
-        calls = {
-            'score': run_score,
-            'read files': lambda: read_tracker('x', Path(name), truths, rules),
-        }
-        stages = harness.in_turns(calls, args.repeats)
+        read = partial(read_tracker, 'x', Path(name), truths, rules)
+        stages = harness.in_turns({'score': run_score, 'read files': read}, args.repeats)
     rows = [{'name': name, **harness.summary(seconds)} for name, seconds in stages.items()]
     columns = {'stage': '{name}', 'seconds (IQR)': harness.spread(digits=2)}
     title = f'{args.sequences} sequences, {sum(map(len, predictions))} frames'
-    text = (
-        f'{harness.table(title, columns, rows)}\nScoring adds {memory["grown_mb"]:.0f} MiB to what '
-        'libraries and boxes take.'
-    )
+    text = harness.table(f'{title}; scoring adds {memory["grown_mb"]:.0f} MiB', columns, rows)
     return harness.Report({'stages': rows, **memory, 'figures': scores.figures()}, text)

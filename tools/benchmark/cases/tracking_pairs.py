@@ -7,7 +7,6 @@ are timed in CPU seconds, so that neighbours on the machine disturb them less.
 
 Example:
     python tools/benchmark/run.py tracking_pairs --json pairs.json
-    python tools/benchmark/run.py tracking_pairs --size 640 360 --repeats 7
 """
 
 import argparse
@@ -21,7 +20,7 @@ from lightvit_dense.datasets import SeededSampler
 from tracking.sampling import PairDataset
 
 from .. import harness
-from ..references.pipelines import pair_reference, photographs, use_one_core
+from ..references.pipelines import pair_reference, photographs
 
 FRAMES = 24
 OPTIONS = {
@@ -29,7 +28,6 @@ OPTIONS = {
     'pairs': dict(type=harness.count, default=20, help='pairs a round'),
     'repeats': 21,
 }
-check = use_one_core
 
 
 def write_videos(root: Path, files: Sequence[bytes], size: Sequence[int]) -> None:

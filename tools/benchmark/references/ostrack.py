@@ -17,8 +17,6 @@ from torch import Tensor, nn
 
 from tracking.boxes import clip_box
 from tracking.models import OneStreamTracker
-from tracking.models.heads import CenterHead
-from tracking.models.joint_vit import JointVisionTransformer
 from tracking.runtime.tracker import Timings, TrackResult
 from tracking.sampling.crops import crop_window
 
@@ -30,15 +28,11 @@ class OSTrackReference:
     """A loop over frames with the interface of :class:`~tracking.runtime.Tracker`.
 
     Takes a :class:`OneStreamTracker` on a plain vision transformer, with a centre head and
-    ``template_tokens='center'``; other models are a ValueError.
+    ``template_tokens='center'``.
     """
 
     def __init__(self, model: Any, eliminate: bool = True) -> None:
         backbone = model.backbone
-        if not isinstance(backbone, JointVisionTransformer) or type(model.head) is not CenterHead:
-            raise ValueError(
-                f'OSTrack computes no {type(backbone).__name__} with a {type(model.head).__name__}'
-            )
         self.model, self.timings = model.eval(), Timings()
         # The zeros of the windows lie one cell outside of the map.
         sides = [np.hanning(side + 2)[1:-1] for side in backbone.search_grid]
@@ -65,23 +59,18 @@ class OSTrackReference:
         window = crop_window(self.state, self.model.search_factor)
         crop = self._process(cut_out(frame, window, size))
         cut = time.perf_counter()
-        x, y, w, h, score = self.find(crop)
+        head, features = self.model.head, self.encode(self.template, crop)
+        score = (head.squash(head.score(features)) * self.window)[0, 0]
+        sides, offset = head.squash(head.size(features)), head.offset(features)
+        row, column = divmod(int(score.argmax()), score.shape[-1])
+        center = torch.tensor([column, row]) + offset[0, :, row, column]
+        pixels = torch.cat([center / score.shape[-1], sides[0, :, row, column]]) * size
+        (x, y, w, h), value = pixels.tolist(), score[row, column].item()
         computed = time.perf_counter()
         box = window.to_image([x - 0.5 * w, y - 0.5 * h, w, h], size)
         self.state = clip_box(box, frame.shape[:2])
         self.timings.add((began, cut, computed, time.perf_counter()))
-        return TrackResult(self.state, score)
-
-    def find(self, search: Tensor) -> list[float]:
-        """Return centre and size, in pixels, and score of the box in a crop [1, 3, H, W]."""
-        head = self.model.head
-        features = self.encode(self.template, search)
-        score = (head.squash(head.score(features)) * self.window)[0, 0]
-        size, offset = head.squash(head.size(features)), head.offset(features)
-        row, column = divmod(int(score.argmax()), score.shape[-1])
-        center = torch.tensor([column, row]) + offset[0, :, row, column]
-        box = torch.cat([center / score.shape[-1], size[0, :, row, column]])
-        return [*(box * self.model.search_size).tolist(), score[row, column].item()]
+        return TrackResult(self.state, value)
 
     def encode(self, template: Tensor, search: Tensor) -> Tensor:
         """Return the map [1, C, rows, columns] of a pair of normalised crops."""

@@ -18,12 +18,6 @@ from tracking.sampling.crops import CropWindow, crop_window
 NORMALIZE = transforms.Normalize(*([v / 255 for v in x] for x in (IMAGENET_MEAN, IMAGENET_STD)))
 
 
-def use_one_core(args: Any = None) -> None:
-    """Let one core do everything."""
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
-
-
 def photographs(size: Sequence[int]) -> list[bytes]:
     """Make JPEG files of the photographs that installed packages carry, (width, height) px."""
     files = []

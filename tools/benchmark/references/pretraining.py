@@ -113,23 +113,21 @@ def meta_hiera(**config: Any) -> nn.Module:
     return Applied(model, lambda inner, images: inner(images, mask_ratio=0.4)[0])
 
 
-_VIT = dict(hidden_size=192, num_hidden_layers=12, num_attention_heads=12, intermediate_size=768)
-_VIT_DECODER = dict(
-    decoder_hidden_size=96,
-    decoder_num_hidden_layers=1,
-    decoder_num_attention_heads=3,
-    decoder_intermediate_size=384,
-    norm_pix_loss=True,
+_VIT: dict[str, Any] = dict(
+    hidden_size=192, num_hidden_layers=12, num_attention_heads=12, intermediate_size=768
 )
-_HIERA = dict(embed_dim=46, depths=[1, 2, 7, 2], num_heads=[1, 2, 4, 8], num_query_pool=2)
-_HIERA_DECODER = dict(decoder_hidden_size=96, decoder_depth=1, decoder_num_heads=3)
-_META = dict(embed_dim=46, num_heads=1, stages=(1, 2, 7, 2), q_pool=2)
-_META_DECODER = dict(decoder_embed_dim=96, decoder_depth=1, decoder_num_heads=3)
+_VIT |= dict(decoder_hidden_size=96, decoder_num_hidden_layers=1, decoder_num_attention_heads=3)
+_VIT |= dict(decoder_intermediate_size=384, norm_pix_loss=True)
+_HIERA: dict[str, Any] = dict(
+    embed_dim=46, depths=[1, 2, 7, 2], num_heads=[1, 2, 4, 8], num_query_pool=2
+)
+_HIERA |= dict(decoder_hidden_size=96, decoder_depth=1, decoder_num_heads=3)
+_HIERA |= dict(mask_ratio=0.4, normalize_pixel_loss=True)
+_META: dict[str, Any] = dict(embed_dim=46, num_heads=1, stages=(1, 2, 7, 2), q_pool=2)
+_META |= dict(decoder_embed_dim=96, decoder_depth=1, decoder_num_heads=3)
 RIVALS: dict[tuple[str, str], Callable[[], nn.Module]] = {
-    ('mae', 'huggingface'): partial(huggingface, 'ViTMAE', **_VIT, **_VIT_DECODER),
-    ('hiera', 'huggingface'): partial(
-        huggingface, 'Hiera', **_HIERA, **_HIERA_DECODER, mask_ratio=0.4, normalize_pixel_loss=True
-    ),
-    ('hiera', 'meta'): partial(meta_hiera, **_META, **_META_DECODER),
+    ('mae', 'huggingface'): partial(huggingface, 'ViTMAE', **_VIT),
+    ('hiera', 'huggingface'): partial(huggingface, 'Hiera', **_HIERA),
+    ('hiera', 'meta'): partial(meta_hiera, **_META),
 }
 """Others' models at the size of ours, by our method and the variant's name."""
