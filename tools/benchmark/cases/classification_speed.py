@@ -113,7 +113,8 @@ def paper_table(rows: Sequence[Row]) -> str:
         found = measured.get(one.model, {'parameters': lacking, 'macs': lacking})
         printed = {key: '-' if value is None else value for key, value in vars(one).items()}
         cells.append({**found, **printed})
-    note = '*paper*: images/s on one RTX 3090, batch 1024, mixed precision.'
+    sources = '; '.join(dict.fromkeys(one.source for one in PUBLISHED))
+    note = f'*paper*: {sources}; images/s on one RTX 3090, batch 1024, mixed precision.'
     return f'{harness.table("Table 2", PAPER_COLUMNS, cells)}\n{note}\n'
 
 
