@@ -178,8 +178,6 @@ def _read_cka(content: Mapping[str, Any], quantity: str, layers: Any) -> float:
 
 def _read_agreement(content: Mapping[str, Any], quantity: str, layers: Any) -> float:
     pairs = content['pairs']
-    if quantity == 'attention_r2' and quantity not in pairs[0]:
-        quantity = 'explained'  # its name in older files
     chosen = choose_layers(layers, sorted({pair['student'] for pair in pairs}))
     return fmean(pair[quantity] for pair in pairs if pair['student'] in chosen)
 

@@ -197,10 +197,6 @@ class CompareAnalysis(_Finding):
 Finding = AtLeast | Ordering | CompareAnalysis
 TYPES = {'at_least': AtLeast, 'ordering': Ordering, 'compare_analysis': CompareAnalysis}
 """Types of findings by name; their docstrings have rules and arguments."""
-RENAMED = {
-    'cka_rises': "quantity='cka', relation='>'",
-    'local_upper_layers': "quantity='distance' and another with 'entropy', relation='<'",
-}
 
 
 def build(kind: type[Any], values: Mapping[str, Any], where: str) -> Any:
@@ -219,11 +215,6 @@ def build_finding(values: Mapping[str, Any], where: str = 'finding') -> Finding:
     """Build a finding from plain data; a UserError names the place of a mistake."""
     if not isinstance(values, Mapping) or 'type' not in values:
         raise UserError(f'{where} must be a dict with a type; there are {", ".join(TYPES)}')
-    if values['type'] in RENAMED:
-        raise UserError(
-            f"{where}: the type {values['type']!r} is now 'compare_analysis' with left and right, "
-            f'here {RENAMED[values["type"]]}'
-        )
     require_known(values['type'], TYPES, f'{where}.type')
     finding: Finding = build(TYPES[values['type']], values, where)
     return finding

@@ -3,11 +3,22 @@
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.dataclasses import dataclass
 
 from lightvit_dense.errors import UserError
 
 MEASURED, NOT_RUN, FAILED, RUNNING = 'measured', 'not run', 'failed', 'running'
+
+
+@dataclass(frozen=True, config=ConfigDict(extra='forbid'))
+class Metric:
+    """A figure of a task."""
+
+    key: str  # its name in the results, such as ``coco/bbox_mAP``
+    title: str
+    scale: float = 1.0  # what the raw figure is multiplied by for tables
+    digits: int = 1
 
 
 class Run(BaseModel):
@@ -57,21 +68,12 @@ class NamedInit(BaseModel):
     value: Any = None  # of the sweep
 
 
-class NamedMetric(BaseModel):
-    """A figure of a task as a table shows it."""
-
-    key: str
-    title: str
-    scale: float = 1.0
-    digits: int = 1
-
-
 class NamedTask(BaseModel):
     """A task as a table shows it."""
 
     name: str
     title: str
-    metrics: list[NamedMetric]
+    metrics: list[Metric]
 
 
 class Results(BaseModel):

@@ -1,6 +1,5 @@
 import json
 from argparse import Namespace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,9 +14,4 @@ def workers_here(monkeypatch: pytest.MonkeyPatch) -> None:
     def run_worker(args: Namespace, **task: Any) -> Any:
         return json.loads(json.dumps(args.module.work(args, task)))
 
-    def start_worker(args: Namespace, task: dict, out: Path, *others: Any) -> int:
-        out.write_text(json.dumps(args.module.work(args, task)))
-        return 0
-
     monkeypatch.setattr(harness, 'run_worker', run_worker)
-    monkeypatch.setattr(harness, 'start_worker', start_worker)

@@ -16,21 +16,18 @@ from tools.benchmark.cases.pretrain_step import METHODS
 from tools.benchmark.cases.tracking_fps import Turn
 from tools.benchmark.cases.tracking_pairs import write_videos
 from tools.benchmark.classifier_modes import size_cell
-from tools.benchmark.harness import ROOT
+from tools.benchmark.harness import build_random
+from tools.benchmark.references import classifiers
 from tools.benchmark.references.classifiers import (
     CLASSIFIERS,
     Classifier,
     find_classifier,
     prepare,
-    settle_batch_norms,
 )
-from tools.benchmark.references.ostrack import OSTrackReference, build_tracker, moving_frames
+from tools.benchmark.references.ostrack import build_tracker, moving_frames
 from tools.benchmark.references.pipelines import cut_with_mask, photographs
 from tools.benchmark.references.pretraining import RIVALS, MAEReference
-from tools.benchmark.steps import build_model
 from tracking.sampling import PairDataset
-
-from ..test_tracking.small_tracker import small_tracker
 
 VIT = dict(type='lightvit_dense.VisionTransformer', img_size=32, patch_size=8, pos_embed='sincos')
 
@@ -69,7 +66,7 @@ def test_the_papers_mae_agrees_in_values_and_gradients(distilled: bool, decouple
 
 @pytest.mark.parametrize(('method', 'variant'), list(RIVALS))
 def test_rivals_are_of_our_size(method: str, variant: str) -> None:
-    ours = build_model(ROOT / 'configs/pretrain' / METHODS[method][1])
+    ours = build_random(METHODS[method][0])
     sizes = [sum(p.numel() for p in m.parameters()) for m in (ours, RIVALS[method, variant]())]
     assert sizes[0] == pytest.approx(sizes[1], rel=0.02)
 
@@ -110,12 +107,10 @@ def test_random_weights_are_the_same_each_time() -> None:
     torch.manual_seed(5)
     one, other = (build_tracker('vit-tiny', small=True).state_dict() for _ in range(2))
     assert all(torch.equal(one[name], other[name]) for name in one)
-    with pytest.raises(ValueError, match='MLPHead'):
-        OSTrackReference(small_tracker(head=dict(type='tracking.MLPHead')))
 
 
 def test_padding_in_memory_gives_our_crops(tmp_path) -> None:
-    write_videos(tmp_path, photographs((160, 120), 90)[:2], (160, 120))
+    write_videos(tmp_path, photographs((160, 120))[:2], (160, 120))
     pairs = PairDataset(sets=[dict(type='tracking.LaSOT', data_root=str(tmp_path), split='train')])
     sequence = pairs.sets[0][1]
     frame, box = sequence.frames.read(5), sequence.boxes[5]
@@ -144,7 +139,7 @@ def vit_tiny_macs(tokens: int = 197, width: int = 192, depth: int = 12) -> int:
 
 def test_arithmetic_of_vit_tiny_is_the_closed_formula() -> None:
     macs = vit_tiny_macs()
-    expected = {'parameters': 5_717_416, 'macs': macs, 'flops': 2 * macs}
+    expected = {'parameters': 5_717_416, 'macs': macs}
     assert sizes('vit_tiny') == sizes('vit_tiny_3h') == sizes('deit_tiny') == expected
     # Twelve tables of (27 * 27 + 3) x 12; they add, and additions of their own do not count.
     assert sizes('vit_tiny_rpe')['parameters'] == 5_717_416 + 105_408
@@ -171,7 +166,8 @@ def test_arithmetic_of_convolutions_is_what_is_known(name: str, gmacs: float, of
 
 def test_names_sizes_and_parameters_are_those_of_timm_and_of_table_2() -> None:
     """But for ResNet-50's 25.6 M, which the paper cuts to 25."""
-    names = {name: entry.build.args[0] for name, entry in CLASSIFIERS.items() if entry.build.args}
+    builds = {name: entry.build for name, entry in CLASSIFIERS.items()}
+    names = {n: b.args[0] for n, b in builds.items() if getattr(b, 'func', 0) is timm.create_model}
     assert len(names) == 14
     for name, arch in names.items():
         assert timm.get_pretrained_cfg(arch).input_size[-1] == CLASSIFIERS[name].size, name
@@ -202,22 +198,19 @@ def test_settled_batch_norms_keep_activations_large() -> None:
         return nn.Sequential(*layers, nn.Flatten(), nn.Linear(12, 2))
 
     torch.manual_seed(0)
-    model, images = deep().eval(), torch.randn(4, 3, 2, 2)
-    assert model[:40](images).std() < 1e-3  # what an untrained network does
-    settle_batch_norms(model, 2)
-    assert not any(module.training for module in model.modules())
+    plain, images = deep().eval(), torch.randn(4, 3, 2, 2)
+    assert plain[:40](images).std() < 1e-3  # what an untrained network does
+    model = prepare(Classifier(deep, 2))
     assert 0.3 < model[:40](images).std() < 3
-    prepared = prepare(Classifier('deep', deep, 2))
-    torch.testing.assert_close(prepared(images), model(images))
-    assert not any(p.requires_grad for p in prepared.parameters())
+    assert not any(module.training for module in model.modules())
+    assert not any(p.requires_grad for p in model.parameters())
 
 
-def test_levit_is_folded_and_computes_the_same() -> None:
-    entry = Classifier('small', lambda: timm.create_model('levit_128s', img_size=64), 64)
-    torch.manual_seed(0)
-    plain = entry.build().eval()
-    settle_batch_norms(plain, 64)
+def test_levit_is_folded_and_computes_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = Classifier(lambda: timm.create_model('levit_128s', img_size=64), 64)
     folded, images = prepare(entry), torch.randn(2, 3, 64, 64)
+    monkeypatch.setattr(classifiers, 'reparameterize_model', lambda model: model)
+    plain = prepare(entry)
     norms = [m for m in folded.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     assert norms == []
     torch.testing.assert_close(folded(images), plain(images), rtol=1e-4, atol=1e-4)
@@ -228,12 +221,12 @@ def test_levit_is_folded_and_computes_the_same() -> None:
     [
         ('vit_tinny', "no model 'vit_tinny'. Did you mean 'vit_tiny'.* There are vit_tiny, "),
         ('timm:resnet19', "timm has no model 'resnet19'. Did you mean 'resnet"),
-        ('absent.py', 'absent.py: no such config'),
-        ('configs/pretrain/mae_vit-tiny.py', 'not the config of an image classifier'),
+        ('absent.py', 'absent.py'),
+        ('configs/pretrain/mae_vit-tiny.py', 'not the config of a classifier'),
     ],
 )
 def test_unknown_classifiers_are_refused(name: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         find_classifier(name)
     entry = find_classifier('configs/imagenet/deit_vit-tiny_300e.py')
-    assert (entry.title, entry.size) == ('deit_vit-tiny_300e', 224)
+    assert entry.size == 224

@@ -165,7 +165,7 @@ def inside(tmp_path):
     supervised = attention('sup', [40, 40, 60, 60], [3, 3, 3.5, 3.5])
     ours = attention('mae', [40, 44, 20, 22], [3, 3, 2, 2])
     add('attention', 'attention_stats', ['mae', 'sup'], supervised, ours)
-    pairs = [{'student': s, 'teacher': 2, 'kl': 3.0 - s, 'explained': s / 4} for s in (1, 2)]
+    pairs = [{'student': s, 'teacher': 2, 'kl': 3.0 - s, 'attention_r2': s / 4} for s in (1, 2)]
     add('agreement', 'attention_agreement', ['dmae', 'mae'], {'kind': 'agreement', 'pairs': pairs})
     fourier = {'kind': 'fourier', 'relative_log_amplitude': [[0, -1], [0, -2], [0, -4]]}
     add('fourier', 'fourier', ['mae'], fourier | {'model': {'title': 'MAE', 'checkpoint': 'b.pth'}})
@@ -209,7 +209,7 @@ UPPER = MATRIX[1:, 1:].mean()
         (LOCAL | {'margin': 0.8}, [[21.0, 42.0], [21.0, 60.0]], 'undecided'),  # of the right figure
         (compare(KL, 1.5), [[1.0, 1.5]], 'appears'),
         (compare(KL, dict(layers='first'), '>'), [[1.0, 2.0]], 'does not appear'),
-        (compare(R2, 0.3, '>'), [[0.375, 0.3]], 'appears'),  # called 'explained' in older files
+        (compare(R2, 0.3, '>'), [[0.375, 0.3]], 'appears'),
         (compare(FOURIER, dict(layers='last'), '>'), [[-1.0, -4.0]], 'appears'),
         (compare(ENTROPY, dict(model='sup')), [[2.5 / 4, 3.25 / 4]], 'appears'),
         (compare(DIAGONAL, {}), [[1.9 / 3, 1.9 / 3]], 'undecided'),
@@ -276,8 +276,6 @@ def test_right_findings_pass():
     ('finding', 'words'),
     [
         ({'type': 'at_lest'}, "Did you mean 'at_least'"),
-        ({'type': 'cka_rises'}, "is now 'compare_analysis'"),
-        ({'type': 'local_upper_layers'}, "is now 'compare_analysis'"),
         ({}, 'a dict with a type'),
         (AT_LEAST | {'init': 'dmea'}, "Did you mean 'dmae'"),
         (AT_LEAST | {'base': ['mae', 'scrach']}, "Did you mean 'scratch'"),

@@ -5,7 +5,6 @@ each.
 
 Example:
     python tools/benchmark/run.py pretrain_step --batch 32 --json step.json
-    python tools/benchmark/run.py pretrain_step --device cuda --amp bf16 --compile --batch 1024
 """
 
 import argparse
@@ -13,86 +12,83 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from .. import harness
-from ..references import pretraining
-from ..steps import STEP_COLUMNS, Loss, TrainingStep, build_model, per_image
+from ..references.pretraining import RIVALS, MAEReference
 
 METHODS = {
-    'mae': ('MAE, ViT-Tiny', 'mae_vit-tiny.py', ('reference', 'huggingface')),
-    'dmae': ('D-MAE, ViT-Tiny, ViT-Base teacher', 'dmae_vit-tiny.py', ('reference',)),
-    'd2mae': ('D²-MAE, ViT-Tiny, ViT-Base teacher', 'd2mae_vit-tiny.py', ('reference',)),
-    'hiera': ('MAE, Hiera-Tiny', 'mae_hiera-tiny.py', ('meta', 'huggingface')),
+    'mae': ('pretrain/mae_vit-tiny', ('reference', 'huggingface')),
+    'dmae': ('pretrain/dmae_vit-tiny', ('reference',)),  # ViT-Base is the teacher
+    'd2mae': ('pretrain/d2mae_vit-tiny', ('reference',)),
+    'hiera': ('pretrain/mae_hiera-tiny', ('meta', 'huggingface')),
 }
-"""A method's title, our config below ``configs/pretrain``, and its rivals."""
+"""Our config, and its rivals; the reference is ours, written as the papers do."""
 SIDE = 224  # of the images in pixels
-VARIANTS = {
-    'ours': 'ours',
-    'compiled': 'ours, compiled',
-    'reference': 'ours, written as the papers do',
-    'meta': "Meta's hiera-transformer",
-    'huggingface': 'Hugging Face',
-}
+BATCH = {'cpu': 32, 'cuda': 256}
 OPTIONS = {
     'methods': dict(nargs='+', choices=list(METHODS), default=list(METHODS), help='which'),
-    **harness.STEP_OPTIONS,
+    **harness.ON_DEVICE,
     'repeats': 7,
-    'warmup': 2,
-    'no-memory': False,
 }
 
 
-def check(args: argparse.Namespace) -> None:
-    """Choose the batch: 32 on a CPU, 256 on a GPU."""
-    args.batch = args.batch or (32 if args.device == 'cpu' else 256)
+class TrainingStep:
+    """Loss, backward pass and AdamW of a variant; a call is a step."""
 
+    def __init__(self, method: str, variant: str, args: argparse.Namespace) -> None:
+        torch.manual_seed(0)
+        if variant in ('huggingface', 'meta'):
+            loss = RIVALS[method, variant]()
+        else:
+            model = harness.build_random(METHODS[method][0])
+            loss = (
+                MAEReference(model)
+                if variant == 'reference'
+                else harness.Applied(
+                    model, lambda inner, images: sum(inner(images, mode='loss').values())
+                )
+            )
+        self.args, self.loss = args, loss.to(args.device).train()
+        self.images = torch.randn(args.batch, 3, SIDE, SIDE, device=args.device)
+        parameters = [p for p in self.loss.parameters() if p.requires_grad]
+        fused = None if variant == 'reference' else True
+        self.optimizer = torch.optim.AdamW(parameters, lr=1e-5, weight_decay=0.05, fused=fused)
 
-def sum_of_losses(model: Any, images: Tensor) -> Tensor:
-    """Return the sum of a pre-trainer's losses for normalised images [B, 3, H, W]."""
-    return torch.stack([*model(images, mode='loss').values()]).sum()
-
-
-def make_step(method: str, variant: str, args: argparse.Namespace) -> TrainingStep:
-    """Build the training step of a variant of a method."""
-    torch.manual_seed(0)
-    if variant in ('huggingface', 'meta'):
-        loss = pretraining.RIVALS[method, variant]()
-    else:
-        model = build_model(harness.ROOT / 'configs/pretrain' / METHODS[method][1])
-        reference = variant == 'reference'
-        loss = pretraining.MAEReference(model) if reference else Loss(model, sum_of_losses)
-    images = torch.randn(args.batch, 3, SIDE, SIDE, device=args.device)
-    options = dict(fused=variant != 'reference', compiled=variant == 'compiled')
-    return TrainingStep(loss, (images,), args.device, args.amp, **options)
+    def __call__(self) -> None:
+        """Run one step."""
+        self.optimizer.zero_grad(set_to_none=True)
+        with harness.autocast(self.args):
+            loss = self.loss(self.images)
+        loss.backward()
+        self.optimizer.step()
 
 
 def work(args: argparse.Namespace, task: Mapping[str, Any]) -> Any:
     """Time all variants of a method, or measure the memory of one."""
-    method = task['group']
+    method = task['method']
     if 'memory' in task:
-        step = make_step(method, task['memory'], args)
+        step = TrainingStep(method, task['memory'], args)
         return harness.measure_memory({'step': step}, args.device)['step']
-    names = ['ours', *(['compiled'] if args.compile else []), *METHODS[method][2]]
-    steps = {name: make_step(method, name, args) for name in names}
-    flops = {name: step.count_flops() for name, step in steps.items()}
-    return harness.compare(steps, args.repeats, args.warmup, args.device, args.amp, flops)
+    steps = {name: TrainingStep(method, name, args) for name in ('ours', *METHODS[method][1])}
+    return harness.compare(steps, args.repeats, 2, device=args.device)
 
 
 def measure(args: argparse.Namespace) -> harness.Report:
     """Measure every method."""
     rows: list[dict[str, Any]] = []
-    titles = {method: METHODS[method][0] for method in args.methods}
-    for method, found in harness.run_groups(args, titles):
-        for variant, row in found.items():
-            row |= {'method': method, 'variant': variant}
-            if not args.no_memory:
-                row |= harness.run_worker(args, group=method, memory=variant)
-            rows.append(per_image(row, args.batch))
+    for method in args.methods:
+        for variant, row in harness.run_worker(args, method=method).items():
+            row |= {'method': method, 'variant': variant, 'batch': args.batch}
+            row |= harness.run_worker(args, method=method, memory=variant)
+            rows.append(row | {'images_per_s': args.batch / row['median']})
     columns: dict[str, harness.Column] = {
-        'method': lambda row: titles[row['method']] if row['variant'] == 'ours' else '',
-        'variant': lambda row: VARIANTS[row['variant']],
+        'method': '{method}',
+        'variant': '{variant}',
         'we are faster by': '{ratio:.2f}x',
+        'images/s': '{images_per_s:.4g}',
+        's/step (IQR)': harness.spread(),
+        'peak MiB': '{peak_mb:.0f}',
     }
-    title = f'Pre-training step, batch {args.batch}'
-    return harness.Report(rows, harness.table(title, columns | STEP_COLUMNS, rows))
+    return harness.Report(
+        rows, harness.table(f'Pre-training step, batch {args.batch}', columns, rows)
+    )

@@ -8,12 +8,10 @@ operating system and not from a disk.
 
 Example:
     python tools/benchmark/run.py tracking_index --json index.json
-    python tools/benchmark/run.py tracking_index --sets trackingnet --videos 1000
 """
 
 import argparse
 import json
-import pickle
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -22,7 +20,6 @@ from typing import Any
 
 import numpy as np
 
-from lightvit_dense.errors import UserError
 from lightvit_dense.utils.memory import peak_resident_mb
 from tracking.datasets import CocoSequences, GOT10k, LaSOT, SequenceSet, TrackingNet
 
@@ -37,57 +34,38 @@ SETS: dict[str, Callable[..., SequenceSet]] = {
 FULL = {'trackingnet': 30132, 'lasot': 1400, 'got10k': 9335, 'coco': 860_001}
 """Videos, or objects, of the real ones."""
 DRAWS = 20_000
-OPTIONS = {
-    'sets': dict(nargs='+', default=[*SETS], choices=[*SETS], help='which'),
-    'videos': dict(
-        type=int, default=FULL['trackingnet'], help='of TrackingNet; the other sets shrink alike'
-    ),
-    'folder': dict(help='where to write, and what to remove; default: temporary'),
-    'rounds': 3,
-}
-
-
-def check(args: argparse.Namespace) -> None:
-    """Check the count."""
-    if args.videos < 12:
-        raise UserError(f'--videos {args.videos}: there must be at least 12 videos')
-
-
-def files_of(name: str, number: int, count: int) -> tuple[str, dict[str, str]]:
-    """Return the folder of a set's video, and its files but for the boxes."""
-    if name == 'trackingnet':
-        return f'TRAIN_{number % 12}', {f'frames/v{number:06d}/{count - 1}.jpg': ''}
-    if name == 'lasot':
-        kind, flags = f'class{number // 20}', ','.join('0' * count)
-        files = {f'img/{count:08d}.jpg': '', 'full_occlusion.txt': flags, 'out_of_view.txt': flags}
-        return f'{kind}/{kind}-{number % 20 + 1}', files
-    files = {'absence.label': '0\n' * count, 'cover.label': '8\n' * count}
-    return f'train/GOT-10k_Train_{number + 1:06d}', files | {f'{count:08d}.jpg': ''}
+OPTIONS = {'repeats': 3}
 
 
 def write_videos(name: str, root: Path, videos: int, rng: np.random.Generator) -> None:
     """Write a set of videos: their boxes with whole pixels, their flags, and a last frame each."""
-    mean = {'trackingnet': 470, 'lasot': 2500, 'got10k': 150}[name]
-    folders = []
-    for number in range(max(1, videos)):
+    mean, names = {'trackingnet': 470, 'lasot': 2500, 'got10k': 150}[name], []
+    for n in range(videos):
         count = int(rng.integers(mean // 2, mean + mean // 2 + 1))
-        folder, files = files_of(name, number, count)
-        folders.append(folder)
-        boxes = rng.integers(1, 1000, (count, 4)).tolist()
-        place = f'anno/v{number:06d}.txt' if name == 'trackingnet' else 'groundtruth.txt'
-        files[place] = ''.join(f'{x},{y},{w},{h}\n' for x, y, w, h in boxes)
+        rows, zeros = rng.integers(1, 1000, (count, 4)).tolist(), ','.join('0' * count)
+        boxes = ''.join(f'{x},{y},{w},{h}\n' for x, y, w, h in rows)
+        if name == 'trackingnet':
+            folder, frames = f'TRAIN_{n % 12}', f'frames/v{n:06d}'
+            files = {f'anno/v{n:06d}.txt': boxes, f'{frames}/{count - 1}.jpg': ''}
+        elif name == 'lasot':
+            folder = f'class{n // 20}/class{n // 20}-{n % 20 + 1}'
+            files = {'groundtruth.txt': boxes, f'img/{count:08d}.jpg': ''}
+            files |= {'full_occlusion.txt': zeros, 'out_of_view.txt': zeros}
+        else:
+            names.append(f'GOT-10k_Train_{n + 1:06d}')
+            folder, files = f'train/{names[-1]}', {'groundtruth.txt': boxes, f'{count:08d}.jpg': ''}
+            files |= {'absence.label': '0\n' * count, 'cover.label': '8\n' * count}
         for file, content in files.items():
             path = root / folder / file
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(content, encoding='utf-8')
-    if name == 'got10k':
-        names = '\n'.join(folder.removeprefix('train/') for folder in folders)
-        (root / 'train/list.txt').write_text(names, encoding='utf-8')
+    if names:
+        (root / 'train/list.txt').write_text('\n'.join(names), encoding='utf-8')
 
 
 def write_coco(root: Path, objects: int, rng: np.random.Generator) -> None:
     """Write annotations of seven objects an image."""
-    count = max(7, objects) // 7
+    count = objects // 7
     boxes = rng.uniform(10, 300, (7 * count, 4)).round(2).tolist()
     content = {
         'images': [{'id': n, 'file_name': f'{n:012d}.jpg'} for n in range(1, count + 1)],
@@ -111,44 +89,31 @@ def work(args: argparse.Namespace, task: Mapping[str, Any]) -> dict[str, Any]:
         data[name] = SETS[name](folder / name, cache_dir=folder / 'cache')
         seconds[name] = time.perf_counter() - start
     opened, everything = peak_resident_mb(), list(data.values())
-    start = time.perf_counter()
     for place in np.random.default_rng(1).integers(0, 1 << 30, DRAWS).tolist():
         one = everything[place % len(everything)]
         index = place % len(one)
         one.boxes(index)[0], one.visible(index).any()
-    return {
-        'us_per_draw': 1e6 * (time.perf_counter() - start) / DRAWS,
-        'seconds': seconds,
-        'libraries_mb': before,
-        'grown_mb': opened - before,
-        'grown_by_draws_mb': peak_resident_mb() - opened,
-        'pickle_kb': len(pickle.dumps(data)) / 1024,
-        'counts': {name: (len(d), int(d.lengths.sum())) for name, d in data.items()},
-    }
+    counts = {n: dict(sequences=len(d), boxes=int(d.lengths.sum())) for n, d in data.items()}
+    grown = {'grown_mb': opened - before, 'grown_by_draws_mb': peak_resident_mb() - opened}
+    return {'seconds': seconds, 'counts': counts, **grown}
 
 
 def measure(args: argparse.Namespace) -> harness.Report:
     """Write the sets into a temporary folder, build their indices, and open them again."""
-    if args.folder:
-        Path(args.folder).mkdir(parents=True, exist_ok=True)
     rng, rows = np.random.default_rng(0), []
-    with tempfile.TemporaryDirectory(dir=args.folder) as folder:
-        for name in args.sets:
-            harness.progress(f'writing {name}')
-            count = round(FULL[name] * args.videos / FULL['trackingnet'])
+    with tempfile.TemporaryDirectory() as folder:
+        for name, count in FULL.items():
             if name == 'coco':
                 write_coco(Path(folder, name), count, rng)
             else:
                 write_videos(name, Path(folder, name), count, rng)
-        harness.progress('building and opening')
-        built = {n: harness.run_worker(args, folder=folder, sets=[n]) for n in args.sets}
+        built = {name: harness.run_worker(args, folder=folder, sets=[name]) for name in SETS}
         opened = [
-            harness.run_worker(args, folder=folder, sets=args.sets) for _ in range(args.rounds)
+            harness.run_worker(args, folder=folder, sets=[*SETS]) for _ in range(args.repeats)
         ]
         size = sum(path.stat().st_size for path in Path(folder).glob('cache/*.index')) / 2**20
     for name, first in built.items():
-        sequences, boxes = first['counts'][name]
-        row = {'name': name, 'sequences': sequences, 'boxes': boxes, **first}
+        row = {'name': name, **first['counts'][name], 'grown_mb': first['grown_mb']}
         row |= {'build_s': first['seconds'][name]}
         rows.append(row | harness.summary([found['seconds'][name] for found in opened]))
     columns = {
@@ -161,11 +126,8 @@ def measure(args: argparse.Namespace) -> harness.Report:
     }
     last = opened[-1]
     text = (
-        f'Opening all adds {last["grown_mb"]:.0f} MiB to the {last["libraries_mb"]:.0f} MiB of the '
-        f'libraries, {DRAWS} draws another {last["grown_by_draws_mb"]:.0f} MiB of shared pages; a '
-        f'draw takes {last["us_per_draw"]:.1f} us. The index files have {size:.0f} MiB; a worker '
-        f'is handed {last["pickle_kb"]:.0f} KiB.'
+        f'Opening all adds {last["grown_mb"]:.0f} MiB to what libraries take, {DRAWS} draws '
+        f'{last["grown_by_draws_mb"]:.0f} MiB more; the index files have {size:.0f} MiB.'
     )
-    results = {'build': rows, 'open': opened, 'index_mb': size}
-    table = harness.table('Index of sequences, one process', columns, rows)
-    return harness.Report(results, f'{table}\n{text}')
+    text = f'{harness.table("Index of sequences, one process", columns, rows)}\n{text}'
+    return harness.Report({'build': rows, 'open': opened, 'index_mb': size}, text)

@@ -1,7 +1,7 @@
 """From files to inputs as others do it: torchvision's crops, OSTrack's pairs (Ye et al. 2022)."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import cv2
@@ -18,19 +18,13 @@ from tracking.sampling.crops import CropWindow, crop_window
 NORMALIZE = transforms.Normalize(*([v / 255 for v in x] for x in (IMAGENET_MEAN, IMAGENET_STD)))
 
 
-def use_one_core(args: Any = None) -> None:
-    """Let one core do everything."""
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
-
-
-def photographs(size: tuple[int, int], quality: int) -> list[bytes]:
+def photographs(size: Sequence[int]) -> list[bytes]:
     """Make JPEG files of the photographs that installed packages carry, (width, height) px."""
     files = []
     for photo in (*load_photos('train'), *load_photos('val')):
         out = io.BytesIO()
-        picture = ImageOps.fit(Image.fromarray(photo.image), size, Image.Resampling.LANCZOS)
-        picture.save(out, 'JPEG', quality=quality)
+        picture = ImageOps.fit(Image.fromarray(photo.image), tuple(size), Image.Resampling.LANCZOS)
+        picture.save(out, 'JPEG', quality=90)
         files.append(out.getvalue())
     return files
 

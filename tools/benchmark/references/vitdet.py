@@ -1,6 +1,5 @@
 """ViTDet's backbone by us, Hugging Face and timm: one size, one set of weights."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -8,9 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lightvit_dense.errors import UserError
 from lightvit_dense.models import VisionTransformer
-from lightvit_dense.models.layers.relative_attention import REL_POS_IMPLS
+from lightvit_dense.models.layers.relative_attention import explicit_attention
+
+from ..harness import Applied
 
 State = dict[str, Tensor]
 
@@ -28,18 +28,10 @@ class VitDetSize:
     patch: int = 16
 
 
-def force_rel_pos_impl(attention: Any, name: str) -> None:
-    """Let one of ``REL_POS_IMPLS`` compute an attention, whatever device it is on."""
-
-    def fused(qkv: tuple[Tensor, ...], grid: Any, ids_keep: Any = None) -> Tensor:
-        q, k, v = qkv
-        return REL_POS_IMPLS[name](q, k, v, *attention._position(grid, q), attention.scale)
-
-    attention._fused = fused
-
-
-def our_backbone(size: VitDetSize, with_cp: bool = False, impl: str | None = None) -> nn.Module:
-    """Return our backbone, with one of ``REL_POS_IMPLS`` or the device's own."""
+def our_backbone(
+    size: VitDetSize, with_cp: bool = False, explicit: bool = False
+) -> VisionTransformer:
+    """Return our backbone; ``explicit`` writes all logits out, whatever the device's own way is."""
     model = VisionTransformer(
         dict(embed_dim=size.embed_dim, depth=size.depth, num_heads=size.num_heads),
         img_size=size.image,
@@ -51,9 +43,12 @@ def our_backbone(size: VitDetSize, with_cp: bool = False, impl: str | None = Non
         rel_pos=dict(kind='decomposed', size=size.image),
         with_cp=with_cp,
     )
-    if impl is not None:
-        for block in model.blocks:
-            force_rel_pos_impl(block.attn, impl)
+
+    def attend(attention: Any, qkv: tuple[Tensor, ...], grid: Any, ids_keep: Any = None) -> Tensor:
+        return explicit_attention(*qkv, *attention._position(grid, qkv[0]), attention.scale)
+
+    for block in model.blocks if explicit else ():
+        block.attn._fused = partial(attend, block.attn)
     return model
 
 
@@ -72,18 +67,6 @@ def common_weights(size: VitDetSize, seed: int = 0) -> State:
     return state
 
 
-class FeatureMap(nn.Module):
-    """Somebody else's backbone, giving a tuple of the map [B, C, rows, columns] as ours does."""
-
-    def __init__(self, model: nn.Module, map_of: Callable[[Any, Tensor], Tensor]) -> None:
-        super().__init__()
-        self.model, self.map_of = model, map_of
-
-    def forward(self, images: Tensor) -> tuple[Tensor]:
-        """Return the map of images [B, 3, H, W]."""
-        return (self.map_of(self.model, images),)
-
-
 def huggingface_name(name: str) -> str:
     """Return what Hugging Face calls a parameter of ours."""
     if name == 'pos_embed':
@@ -94,13 +77,8 @@ def huggingface_name(name: str) -> str:
 
 def huggingface_backbone(size: VitDetSize, state: State) -> nn.Module:
     """Return Hugging Face's ``VitDetBackbone`` with weights by our names."""
-    try:
-        from transformers import VitDetBackbone, VitDetConfig
-    except ImportError as error:
-        raise UserError(
-            'transformers is not installed; Hugging Face as a rival needs it: '
-            'pip install transformers'
-        ) from error
+    from transformers import VitDetBackbone, VitDetConfig
+
     config = VitDetConfig(
         hidden_size=size.embed_dim,
         num_hidden_layers=size.depth,
@@ -119,7 +97,7 @@ def huggingface_backbone(size: VitDetSize, state: State) -> nn.Module:
     name = 'embeddings.position_embeddings'
     theirs[name] = torch.cat([theirs[name].new_zeros(1, 1, size.embed_dim), theirs[name]], dim=1)
     model.load_state_dict(theirs)
-    return FeatureMap(model, lambda inner, images: inner(images).feature_maps[0])
+    return Applied(model, lambda inner, images: inner(images).feature_maps[:1])
 
 
 def timm_backbone(size: VitDetSize, state: State) -> nn.Module:
@@ -139,38 +117,23 @@ def timm_backbone(size: VitDetSize, state: State) -> nn.Module:
         neck_chans=0,
         norm_layer=partial(nn.LayerNorm, eps=1e-6),
     )
+    model.neck = nn.Identity()  # the norm behind the blocks is not in what is compared
     # [1, N, C] -> [1, rows, columns, C]
     side = size.image // size.patch
-    table = state['pos_embed'].reshape(1, side, side, -1)
-    missing = model.load_state_dict({**state, 'pos_embed': table}, strict=False)
-    # The norm behind the blocks is not in what is compared.
-    wrong = missing.unexpected_keys + [n for n in missing.missing_keys if n[:5] != 'neck.']
-    if wrong:
-        raise RuntimeError(f'timm has changed the names of its ViT of Segment Anything: {wrong}')
-    model.neck.requires_grad_(False)
+    model.load_state_dict({**state, 'pos_embed': state['pos_embed'].reshape(1, side, side, -1)})
     options = dict(indices=[size.depth - 1], intermediates_only=True)
-    return FeatureMap(model, lambda inner, x: inner.forward_intermediates(x, **options)[0])
+    return Applied(model, lambda inner, x: inner.forward_intermediates(x, **options))
 
 
-VARIANTS = {
-    'ours': 'ours',
-    'checkpointed': 'ours, activations recomputed',
-    'compiled': 'ours, compiled',
-    'folded': 'ours, position folded into the product',
-    'explicit': 'ours, all logits written out',
-    'huggingface': 'Hugging Face VitDetBackbone',
-    'timm': "timm's ViT of Segment Anything",
-}
-"""What can be compared, by the names of the command line."""
+VARIANTS = ('checkpointed', 'explicit', 'huggingface', 'timm')
+"""What ours can be compared with: activations computed again, all logits written out, others'."""
 
 
 def build_backbone(variant: str, size: VitDetSize, state: State) -> nn.Module:
-    """Build one of ``VARIANTS``, not yet compiled: images [B, 3, H, W] in, a tuple of a map out."""
-    if variant == 'huggingface':
-        return huggingface_backbone(size, state)
-    if variant == 'timm':
-        return timm_backbone(size, state)
-    impl = variant if variant in REL_POS_IMPLS else None
-    model = our_backbone(size, with_cp=variant == 'checkpointed', impl=impl)
+    """Build 'ours' or one of ``VARIANTS``: images [B, 3, H, W] in, a tuple of a map out."""
+    if variant in ('huggingface', 'timm'):
+        build = huggingface_backbone if variant == 'huggingface' else timm_backbone
+        return build(size, state)
+    model = our_backbone(size, variant == 'checkpointed', variant == 'explicit')
     model.load_state_dict(state)
     return model
