@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.dataclasses import dataclass
 
 from lightvit_dense.errors import UserError
 
@@ -57,12 +58,13 @@ class NamedInit(BaseModel):
     value: Any = None  # of the sweep
 
 
-class NamedMetric(BaseModel):
-    """A figure of a task as a table shows it."""
+@dataclass(frozen=True, config=ConfigDict(extra='forbid'))
+class Metric:
+    """A figure of a task."""
 
-    key: str
+    key: str  # its name in the results, such as ``coco/bbox_mAP``
     title: str
-    scale: float = 1.0
+    scale: float = 1.0  # what the raw figure is multiplied by for tables
     digits: int = 1
 
 
@@ -71,7 +73,7 @@ class NamedTask(BaseModel):
 
     name: str
     title: str
-    metrics: list[NamedMetric]
+    metrics: list[Metric]
 
 
 class Results(BaseModel):

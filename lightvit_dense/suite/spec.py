@@ -19,6 +19,7 @@ from lightvit_dense.utils.shipped import locate
 
 from .findings import check_findings
 from .papers import check_paper
+from .results import Metric
 
 DEFAULT = 'default'
 """Stands for every initialisation, or every domain, that is not named."""
@@ -27,16 +28,6 @@ ANALYSES = ('cka', 'fourier', 'attention_stats', 'attention_agreement')
 CHECKPOINT_KEY = 'model.backbone.init_cfg.checkpoint'
 PARTS = ('prepare', 'pretrains', 'inits', 'tasks', 'analyses', 'pictures')
 _STRICT = ConfigDict(extra='forbid')
-
-
-@dataclass(frozen=True, config=_STRICT)
-class Metric:
-    """A figure of a task."""
-
-    key: str  # its name in the results, such as ``coco/bbox_mAP``
-    title: str
-    scale: float = 1.0  # what the raw figure is multiplied by for tables
-    digits: int = 1
 
 
 @dataclass(frozen=True, config=_STRICT)

@@ -129,7 +129,8 @@ def build_world(
     root.parent.mkdir(parents=True, exist_ok=True)
     with _exclusive(root.with_name(f'.{root.name}.lock')):
         marker = _read_marker(root)
-        reason, kept = _why_another(marker, spec), {}
+        reason = _why_another(marker, spec)
+        kept: dict[str, Any] = {}
         if marker is not None and reason is None:
             # Another layout of the same world comes beside those that are there.
             problems = {n: LAYOUTS[n].problem(root / n, spec) for n in marker['layouts']}
@@ -145,7 +146,7 @@ def build_world(
             spec.photos(split)
             spec.cutouts(split)
         stats = _build_beside(root, spec, layouts, kept, workers, progress)
-    return WorldReport(root, True, reason, time.monotonic() - start, stats)
+        return WorldReport(root, True, reason, time.monotonic() - start, stats)
 
 
 def _why_another(marker: dict[str, Any] | None, spec: WorldSpec) -> str | None:
