@@ -6,14 +6,13 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from lightvit_dense.errors import CheckpointError, about_file
 
 from .convert import Converted, convert
 from .key_mapping import is_hiera
-from .loader import LoadReport, announce, check_finite, load_backbone, open_source
+from .loader import LoadReport, announce, check_finite, fill, load_backbone, open_source
 
 # What training code and wrappers put before the names of a whole classifier.
 _WRAPPERS = re.compile(r'^(?:(?:module|_orig_mod)\.)*(?:model\.)?')
@@ -151,7 +150,6 @@ def load_classifier(
     model: nn.Module,
     path_or_state: str | os.PathLike | Mapping[str, Tensor],
     key: str | None = None,
-    source_grid: tuple[int, int] | None = None,
     verbose: bool = True,
     complete: bool = False,
 ) -> LoadReport:
@@ -161,8 +159,6 @@ def load_classifier(
         model: An :class:`~lightvit_dense.ImageClassifier`.
         path_or_state: A file, or tensors by name.
         key: Which network to take where a file has several.
-        source_grid: (height, width) of the checkpoint's position table in patches; None takes it
-            for the model's own or for square.
         verbose: Whether to log the report.
         complete: Whether it is an error if any value of the model is not in the checkpoint, or if
             the checkpoint has some that the model lacks. Without it the linear layer of another
@@ -183,14 +179,11 @@ def load_classifier(
     head = read_head(opened.state, converted)
     notes: list[str] = []
     values = {f'head.{n}': t for n, t in _head_values(report.path, head, classifier, notes).items()}
-    own = model.state_dict()
     # Our own file has more than a head, e.g. a distiller's.
-    extra = (n for n in own if not n.startswith(('backbone.', 'head.')))
+    extra = (n for n in model.state_dict() if not n.startswith(('backbone.', 'head.')))
     values |= {n: opened.state[n] for n in extra if n in opened.state}
     check_finite(report.path, values, model)
-    report = load_backbone(
-        classifier.backbone, path_or_state, verbose=False, source_grid=source_grid, key=key
-    )
+    report = load_backbone(classifier.backbone, path_or_state, verbose=False, key=key)
     report.notes += notes
     _merge(report, classifier, head, values)
     if complete and (report.missing or report.unexpected or 'dist.weight' in head.state):
@@ -198,9 +191,7 @@ def load_classifier(
             f'{report}\n{report.path}: is not the whole classifier that the model is. Give one '
             'that has all of it, or a model of its options.'
         )
-    with torch.no_grad():
-        for name, tensor in values.items():
-            own[name].copy_(tensor)
+    fill(model, values)
     if verbose:
         announce(str(report))
     return report

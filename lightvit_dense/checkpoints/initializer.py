@@ -32,8 +32,6 @@ class PretrainedBackbone:
         self,
         checkpoint: str,
         strict: bool = False,
-        source_grid: tuple[int, int] | None = None,
-        verbose: bool = True,
         key: str | None = None,
         any_depth: bool = False,
         num_pretrained_blocks: int | None = None,
@@ -42,8 +40,6 @@ class PretrainedBackbone:
         self.checkpoint = checkpoint
         self.options: dict[str, Any] = dict(
             strict=strict,
-            source_grid=(source_grid[0], source_grid[1]) if source_grid else None,
-            verbose=verbose,
             key=key,
             any_depth=any_depth,
             num_pretrained_blocks=num_pretrained_blocks,
@@ -65,27 +61,12 @@ class PretrainedClassifier:
     without a classifier fills the backbone alone. The backbone's own ``init_cfg`` is not used.
 
     Args:
-        checkpoint: Path of a .safetensors or .pth file. The other arguments are those of
-            :func:`~lightvit_dense.checkpoints.load_classifier`.
+        checkpoint: Path of a .safetensors or .pth file.
         key: Which network to take where the file has several, e.g. 'ema_state_dict'.
-        complete: Whether it is an error if anything of the model is not in the checkpoint.
     """
 
-    def __init__(
-        self,
-        checkpoint: str,
-        key: str | None = None,
-        source_grid: tuple[int, int] | None = None,
-        complete: bool = False,
-        verbose: bool = True,
-    ) -> None:
-        self.checkpoint = checkpoint
-        self.options: dict[str, Any] = dict(
-            key=key,
-            source_grid=(source_grid[0], source_grid[1]) if source_grid else None,
-            complete=complete,
-            verbose=verbose,
-        )
+    def __init__(self, checkpoint: str, key: str | None = None) -> None:
+        self.checkpoint, self.key = checkpoint, key
 
     def __call__(self, module: nn.Module) -> None:
         """Load the checkpoint into a classifier whose backbone names none itself."""
@@ -100,7 +81,7 @@ class PretrainedClassifier:
         # before, because its linear layer may stay.
         module.backbone.is_init = True  # type: ignore[union-attr]
         module.head.init_weights()  # type: ignore[union-attr, operator]
-        load_classifier(module, self.checkpoint, **self.options)
+        load_classifier(module, self.checkpoint, self.key)
         if hasattr(module, '_params_init_info'):
             update_init_info(module, f'{type(self).__name__}: load from {self.checkpoint}')
 

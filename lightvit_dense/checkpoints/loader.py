@@ -85,12 +85,20 @@ class LoadReport:
         return '\n'.join(lines)
 
 
+@torch.no_grad()
+def fill(model: nn.Module, values: Mapping[str, Tensor]) -> None:
+    """Copy values into parameters and buffers by their names."""
+    own = model.state_dict()
+    for name, tensor in values.items():
+        own[name].copy_(tensor)
+
+
 def announce(text: str) -> None:
     """Log through mmengine's logger if a run has one, else print."""
     print_log(text, 'current' if MMLogger._instance_dict else None)
 
 
-def _source_grid(state: Mapping[str, Tensor], model: nn.Module) -> tuple[int, int] | None:
+def _own_grid(state: Mapping[str, Tensor], model: nn.Module) -> tuple[int, int] | None:
     """Tell the grid of a position table that is the model's own, which need not be square."""
     table, grid = state.get('pos_embed'), getattr(model, 'grid_size', None)
     if table is None or table.ndim != 3 or not grid:
@@ -214,16 +222,11 @@ def _is_added(name: str, value: Tensor) -> bool:
     return last in ADDED and (last != 'gamma' or bool((value == 1).all()))
 
 
-def _fit(
-    report: LoadReport,
-    state: Mapping[str, Tensor],
-    model: nn.Module,
-    source_grid: tuple[int, int] | None,
-) -> dict[str, Tensor]:
+def _fit(report: LoadReport, state: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
     """Return the model's new values, resized where need be, and sort all names into the report."""
     own, values = model.state_dict(), dict(state)
     grid = tuple(getattr(model, 'grid_size', None) or ()) or None
-    source_grid = source_grid or _source_grid(state, model)
+    source_grid = _own_grid(state, model)
     # Rows of the checkpoint's position table that may belong to no patch, likeliest first.
     cls, extra = int('cls_token' in state), ('dist_token', 'reg_token')
     rows = (cls + sum(state[name].shape[1] for name in extra if name in state), cls, 0, 1)
@@ -299,7 +302,6 @@ def load_backbone(
     path_or_state: str | os.PathLike | Mapping[str, Tensor],
     strict: bool = False,
     verbose: bool = True,
-    source_grid: tuple[int, int] | None = None,
     key: str | None = None,
     any_depth: bool = False,
     num_pretrained_blocks: int | None = None,
@@ -314,8 +316,6 @@ def load_backbone(
         strict: Whether parameters that are missing (but for those that an option of the model
             adds) or unexpected are an error.
         verbose: Whether to log the report.
-        source_grid: (height, width) of the checkpoint's position table in patches; None takes it
-            for the model's own or for square.
         key: Which network to take where a file has several: a container ('student',
             'ema_state_dict') or the first part of the names ('momentum_encoder', 'ema_model').
         any_depth: Whether a checkpoint of more or fewer blocks may be loaded as far as it goes.
@@ -351,7 +351,7 @@ def load_backbone(
         state = _leading_blocks(report, state, model, num_pretrained_blocks)
     if skip is not None:
         state = _skip(report, state, model, skip)
-    values = _fit(report, state, model, source_grid)
+    values = _fit(report, state, model)
     if strict and (report.missing or report.unexpected):
         raise CheckpointError(
             f'{report.path}: does not fit exactly. Missing: {_shorten(report.missing) or "none"}; '
@@ -359,9 +359,7 @@ def load_backbone(
             'accept this.'
         )
     check_finite(report.path, values, model)
-    with torch.no_grad():
-        for name, tensor in values.items():
-            own[name].copy_(tensor)
+    fill(model, values)
     if verbose:
         announce(str(report))
     return report

@@ -18,14 +18,8 @@ __all__ = [
     'install_mmseg_configs',
 ]
 
-_LAZY = {
-    'DistributedDataParallel': 'lightvit_dense.compat.distributed',
-    'finish_distributed': 'lightvit_dense.compat.distributed',
-    'init_distributed': 'lightvit_dense.compat.distributed',
-}
-
 
 def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        return getattr(import_module(_LAZY[name]), name)
+    if name in ('DistributedDataParallel', 'finish_distributed', 'init_distributed'):
+        return getattr(import_module('lightvit_dense.compat.distributed'), name)
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

@@ -52,21 +52,19 @@ _VARIABLES = {
 _DEFAULT_PORT = '29500'
 
 
-def init_distributed(
-    launcher: str, backend: str | None = None, timeout: float | None = None
-) -> None:
+def init_distributed(launcher: str, timeout: float | None = None) -> None:
     """Join the process group that the launcher describes; do nothing if one exists already.
 
-    Sets ``RANK``, ``WORLD_SIZE``, ``LOCAL_RANK``, ``MASTER_ADDR`` and ``MASTER_PORT`` where the
-    launcher speaks in its own variables. Variables of the address that are already set are kept.
+    The backend is gloo on CPU, otherwise nccl. Sets ``RANK``, ``WORLD_SIZE``, ``LOCAL_RANK``,
+    ``MASTER_ADDR`` and ``MASTER_PORT`` where the launcher speaks in its own variables. Variables of
+    the address that are already set are kept.
 
     Args:
         launcher: 'none' (a single process), 'pytorch' (torchrun), 'slurm' or 'mpi' (Open MPI).
-        backend: Of torch.distributed. Defaults to 'gloo' on CPU, otherwise to 'nccl'.
         timeout: Seconds a collective operation may wait. Defaults to torch's own limit.
 
     Raises:
-        ValueError: Unknown launcher, or 'nccl' asked for on a machine without a GPU.
+        ValueError: Unknown launcher.
         RuntimeError: The launcher's variables are missing, or a process has no GPU of its own.
     """
     if launcher == 'none' or torch_dist.is_initialized():
@@ -79,19 +77,15 @@ def init_distributed(
     atexit.register(finish_distributed, wait=False)
     options: dict[str, Any] = {}
     if get_device() in ('cpu', 'mps'):
-        if backend == 'nccl':
-            raise ValueError(
-                "backend 'nccl' needs a GPU and torch sees none; use backend='gloo' or None"
-            )
         if timeout is not None:
             options['timeout'] = timedelta(seconds=timeout)
-        torch_dist.init_process_group(backend=backend or 'gloo', **options)
+        torch_dist.init_process_group(backend='gloo', **options)
         return
     _check_gpu(int(os.environ['LOCAL_RANK']))
     if timeout is not None:
         options['timeout'] = timeout
     # The environment is in torchrun's terms by now, whatever the launcher was.
-    init_dist('pytorch', backend=backend or 'nccl', **options)
+    init_dist('pytorch', backend='nccl', **options)
 
 
 def finish_distributed(wait: bool = True) -> None:

@@ -9,12 +9,13 @@ On CPU everything here is deterministic. On CUDA the gradient of RoIAlign adds a
 own does, and under ``torch.use_deterministic_algorithms(True)`` it raises.
 """
 
-from collections.abc import Callable
-from typing import NoReturn
+from collections.abc import Callable, Sequence
+from typing import NoReturn, TypedDict
 
 import torch
 import torchvision  # noqa: F401  registers torch.ops.torchvision
 from torch import Tensor
+from typing_extensions import Unpack
 
 BUILD_HELP = (
     'mmcv is installed without its compiled operators; only nms and average roi_align have a '
@@ -37,18 +38,24 @@ def nms(bboxes: Tensor, scores: Tensor, iou_threshold: float, offset: int = 0) -
     return torch.ops.torchvision.nms(bboxes.to(dtype), scores.to(dtype), iou_threshold)
 
 
+class Pooling(TypedDict):
+    """mmcv's options of RoIAlign."""
+
+    aligned_height: int
+    aligned_width: int
+    spatial_scale: float
+    sampling_ratio: int
+    pool_mode: int
+    aligned: bool
+
+
 def roi_align_forward(
     input: Tensor,
     rois: Tensor,
     output: Tensor,
     argmax_y: Tensor,
     argmax_x: Tensor,
-    aligned_height: int,
-    aligned_width: int,
-    spatial_scale: float,
-    sampling_ratio: int,
-    pool_mode: int,
-    aligned: bool,
+    **options: Unpack[Pooling],
 ) -> None:
     """Average of bilinear samples in each bin of each region, written into ``output``.
 
@@ -56,18 +63,7 @@ def roi_align_forward(
     [R, C, aligned_height, aligned_width]. The argmax buffers belong to max pooling and stay as
     they are.
     """
-    _refuse_max(pool_mode, 'roi_align_forward')
-    dtype = _compute_dtype(input, rois)
-    pooled = torch.ops.torchvision.roi_align(
-        input.to(dtype),
-        rois.to(dtype),
-        spatial_scale,
-        aligned_height,
-        aligned_width,
-        sampling_ratio,
-        aligned,
-    )
-    output.copy_(pooled)
+    output.copy_(_roi_align('roi_align_forward', input, rois, (), options))
 
 
 def roi_align_backward(
@@ -76,27 +72,11 @@ def roi_align_backward(
     argmax_y: Tensor,
     argmax_x: Tensor,
     grad_input: Tensor,
-    aligned_height: int,
-    aligned_width: int,
-    spatial_scale: float,
-    sampling_ratio: int,
-    pool_mode: int,
-    aligned: bool,
+    **options: Unpack[Pooling],
 ) -> None:
     """Gradient of :func:`roi_align_forward` by the feature map, written into ``grad_input``."""
-    _refuse_max(pool_mode, 'roi_align_backward')
-    dtype = _compute_dtype(grad_output, rois)
-    gradient = torch.ops.torchvision._roi_align_backward(
-        grad_output.to(dtype),
-        rois.to(dtype),
-        spatial_scale,
-        aligned_height,
-        aligned_width,
-        *grad_input.shape,
-        sampling_ratio,
-        aligned,
-    )
-    grad_input.copy_(gradient)
+    shape = grad_input.shape
+    grad_input.copy_(_roi_align('roi_align_backward', grad_output, rois, shape, options))
 
 
 def get_compiler_version() -> str:
@@ -119,17 +99,21 @@ def __getattr__(name: str) -> Callable[..., NoReturn]:
     return missing
 
 
-def _compute_dtype(features: Tensor, rois: Tensor) -> torch.dtype:
-    """Type to compute RoIAlign in: no kernel has bfloat16; on CPU half accumulates coarsely."""
-    dtype = torch.promote_types(features.dtype, rois.dtype)
-    if dtype == torch.float16 and features.is_cuda:
-        return dtype
-    return torch.promote_types(dtype, torch.float32)
-
-
-def _refuse_max(pool_mode: int, op: str) -> None:
-    if pool_mode != _AVERAGE:
+def _roi_align(
+    name: str, features: Tensor, rois: Tensor, shape: Sequence[int], options: Pooling
+) -> Tensor:
+    """Call torchvision's operator; ``shape`` is that of the gradient, if one is wanted."""
+    if options['pool_mode'] != _AVERAGE:
         raise NotImplementedError(
-            f'mmcv op "{op}" with pool_mode="max": torchvision pools by average only. '
+            f'mmcv op "{name}" with pool_mode="max": torchvision pools by average only. '
             f"Set pool_mode='avg' in the RoIAlign config. Otherwise: {BUILD_HELP}"
         )
+    # No kernel has bfloat16; on CPU half accumulates coarsely.
+    dtype = torch.promote_types(features.dtype, rois.dtype)
+    if dtype != torch.float16 or not features.is_cuda:
+        dtype = torch.promote_types(dtype, torch.float32)
+    operators = torch.ops.torchvision
+    operator = operators._roi_align_backward if shape else operators.roi_align
+    sides = (options['aligned_height'], options['aligned_width'], *shape)
+    numbers = (options['spatial_scale'], *sides, options['sampling_ratio'], options['aligned'])
+    return operator(features.to(dtype), rois.to(dtype), *numbers)

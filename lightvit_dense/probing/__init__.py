@@ -1,8 +1,8 @@
 """Frozen features: taken once, kept on disk, and measured by simple classifiers."""
 
-from .cache import CacheFolder, Part
-from .extract import POOLS, FrozenModel, Plan, Space, extract, read_features, spaces_of
-from .identity import fingerprint, identity_of, plain
+from .cache import Part
+from .extract import POOLS, Plan, Space, extract, read_features, spaces_of
+from .identity import plain
 from .linear import LinearOptions, fit_linear
 from .logistic import fit_logistic, fit_sklearn
 from .measure import METHODS, Probes, Row
@@ -13,8 +13,6 @@ __all__ = [
     'METHODS',
     'NEIGHBOURS',
     'POOLS',
-    'CacheFolder',
-    'FrozenModel',
     'LinearOptions',
     'Neighbours',
     'Part',
@@ -24,12 +22,10 @@ __all__ = [
     'Scores',
     'Space',
     'extract',
-    'fingerprint',
     'fit_linear',
     'fit_logistic',
     'fit_sklearn',
     'hold_out',
-    'identity_of',
     'plain',
     'read_features',
     'spaces_of',

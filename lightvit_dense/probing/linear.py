@@ -28,8 +28,6 @@ class LinearOptions:
     warmup: int = 10  # epochs
     lr: float = 6.4
     batch_size: int = 0  # 0: as many steps an epoch as published, but 32 images at least
-    momentum: float = 0.9
-    init_std: float = 0.01  # of the initial weights
     seed: int = 0  # of the weights and of the order
 
     def batch_of(self, images: int) -> int:
@@ -48,11 +46,11 @@ class LinearOptions:
 class LinearProbe(nn.Module):
     """BatchNorm without learned scale and a linear layer, like the head of the classifier."""
 
-    def __init__(self, width: int, num_classes: int, init_std: float = 0.01) -> None:
+    def __init__(self, width: int, num_classes: int) -> None:
         super().__init__()
         self.bn = nn.BatchNorm1d(width, affine=False, eps=1e-6)
         self.fc = nn.Linear(width, num_classes)
-        trunc_normal_(self.fc.weight, init_std)
+        trunc_normal_(self.fc.weight, 0.01)
         nn.init.zeros_(self.fc.bias)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -92,8 +90,8 @@ def fit_linear(
     batch = options.batch_of(len(places))
     steps = max(1, len(places) // batch)
     torch.manual_seed(options.seed)
-    probe = LinearProbe(views[0].shape[1], num_classes, options.init_std).to(device).train()
-    optimizer = lars(probe.parameters(), lr=options.lr, momentum=options.momentum)
+    probe = LinearProbe(views[0].shape[1], num_classes).to(device).train()
+    optimizer = lars(probe.parameters(), lr=options.lr, momentum=0.9)
     generator = np.random.default_rng(options.seed)
     for epoch in range(options.epochs):
         view, order = views[epoch % len(views)], generator.permutation(places)

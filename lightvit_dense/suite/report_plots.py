@@ -51,15 +51,15 @@ def draw_sweep(results: Results, table: Table, column: Column) -> Any:
     cells = [(init, table.cell(init.name, column)) for init in results.inits]
     measured = [(init, cell) for init, cell in cells if cell.mean is not None]
     for place, name in enumerate(dict.fromkeys(init.series for init, _ in measured)):
-        chosen = [(init.value, cell) for init, cell in measured if init.series == name]
+        chosen = [(init, cell) for init, cell in measured if init.series == name]
+        if not name:
+            for init, cell in chosen:
+                axes.axhline(cell.mean, ls='--', lw=1.4, color='#777', label=init.title)
+            continue
+        means, stds = ([getattr(c, k) or 0 for _, c in chosen] for k in ('mean', 'std'))
         color = PALETTE[place % len(PALETTE)]
-        if name:
-            means, stds = ([getattr(c, k) or 0 for _, c in chosen] for k in ('mean', 'std'))
-            style: dict[str, Any] = dict(color=color, marker='o', ms=4, capsize=3, label=name)
-            axes.errorbar([value for value, _ in chosen], means, yerr=stds, **style)
-    for init, cell in measured:
-        if not init.series:
-            axes.axhline(cell.mean, ls='--', lw=1.4, color='#777', label=init.title)
+        style: dict[str, Any] = dict(color=color, marker='o', ms=4, capsize=3, label=name)
+        axes.errorbar([init.value for init, _ in chosen], means, yerr=stds, **style)
     axes.set_xlabel(results.sweep)
     if measured:
         axes.legend(frameon=False, fontsize=8)

@@ -79,12 +79,6 @@ def series(records: Sequence[Mapping], key: str, name: str | None = None) -> Ser
     return Series(name or key, tuple(steps), tuple(points[step] for step in steps))
 
 
-def smooth(curve: Series, window: int) -> Series:
-    """Return the trailing mean over at most ``window`` points, from 1."""
-    parts = [curve.values[max(0, i + 1 - window) : i + 1] for i in range(len(curve.values))]
-    return Series(curve.name, curve.steps, tuple(statistics.fmean(part) for part in parts))
-
-
 def keys_matching(records: Sequence[Mapping], pattern: str) -> list[str]:
     """Return the scalar names in which a regular expression is found, layer_10 behind layer_9."""
 

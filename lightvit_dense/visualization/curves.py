@@ -21,7 +21,6 @@ def plot(
     ylabel: str = '',
     xlabel: str = 'iteration',
     size: tuple[float, float] = (5.2, 3.0),
-    log_y: bool = False,
 ) -> Any:
     """Draw curves into a new ``matplotlib.figure.Figure``; empty ones are left out."""
     figure, axes = themed_axes(title, size)
@@ -33,8 +32,6 @@ def plot(
         )
     axes.set_xlabel(xlabel, color=_INK)
     axes.set_ylabel(ylabel, color=_INK)
-    if log_y:
-        axes.set_yscale('log')
     if axes.lines:
         axes.legend(frameon=False, labelcolor=_INK, fontsize=8)
     else:

@@ -15,7 +15,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from lightvit_dense import apis
-from lightvit_dense.checkpoints import CheckpointError, install, load_state_dict, read_checkpoint
+from lightvit_dense.checkpoints import CheckpointError, install, read_checkpoint
+from lightvit_dense.checkpoints.containers import load_state_dict
 from lightvit_dense.errors import UserError
 from tests.helpers.toy_engine import clear_globals, write_config
 

@@ -9,14 +9,14 @@ import transformers
 
 from lightvit_dense.checkpoints import (
     CheckpointError,
-    convert,
     load_backbone,
     load_classifier,
-    load_state_dict,
     save_backbone,
     save_huggingface,
     save_timm,
 )
+from lightvit_dense.checkpoints.containers import load_state_dict
+from lightvit_dense.checkpoints.convert import convert
 
 from .builders import (
     ARCH,

@@ -17,7 +17,8 @@ from safetensors.torch import save_file
 
 from lightvit_dense.apis import load_config
 from lightvit_dense.apis.configs import prepare_scope
-from lightvit_dense.checkpoints import CheckpointError, load_backbone, resize_pos_embed
+from lightvit_dense.checkpoints import CheckpointError, load_backbone
+from lightvit_dense.checkpoints.resize import resize_pos_embed
 from lightvit_dense.models import VisionTransformer
 from lightvit_dense.registry import MODELS
 

@@ -5,13 +5,14 @@ import torch
 import torch.nn.functional as F
 from timm.layers import resample_abs_pos_embed
 
-from lightvit_dense.checkpoints import (
+from lightvit_dense.checkpoints.resize import (
+    guess_grid,
+    resize_parameter,
     resize_patch_embed,
     resize_pos_embed,
     resize_rel_pos,
     resize_relative_bias,
 )
-from lightvit_dense.checkpoints.resize import guess_grid, resize_parameter
 from lightvit_dense.utils.relative_bias import geometric_positions, split_rows
 
 

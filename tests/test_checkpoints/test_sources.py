@@ -6,7 +6,8 @@ import torch
 from safetensors.torch import load_file
 from timm.models.vision_transformer import VisionTransformer as TimmVisionTransformer
 
-from lightvit_dense.checkpoints import convert, load_backbone
+from lightvit_dense.checkpoints import load_backbone
+from lightvit_dense.checkpoints.convert import convert
 
 from .builders import (
     PLAIN,

@@ -12,11 +12,11 @@ from lightvit_dense.checkpoints import (
     CheckpointError,
     load_backbone,
     load_classifier,
-    resize_relative_bias,
     save_backbone,
 )
 from lightvit_dense.checkpoints.conversion import inspect_checkpoint
 from lightvit_dense.checkpoints.export_formats import huggingface_format, timm_classifier
+from lightvit_dense.checkpoints.resize import resize_relative_bias
 from lightvit_dense.errors import UserError
 from lightvit_dense.models import ImageClassifier, SwinTransformer
 from lightvit_dense.models.layers.swin import SwinBlock

@@ -83,7 +83,7 @@ def test_none_does_nothing(environment):
 def test_launchers_are_translated_and_an_existing_group_is_kept(environment, on_cpu, launcher):
     set_all(environment, variables(launcher, 0, ranks=1) | {'MASTER_PORT': '0'})
     init_distributed(launcher, timeout=30)
-    init_distributed(launcher, backend='no such backend')
+    init_distributed(launcher)  # does nothing
     assert [os.environ[name] for name in PLACE[:4]] == ['0', '1', '0', '127.0.0.1']
     assert torch.distributed.get_backend() == 'gloo'
     assert torch.distributed.get_world_size() == 1
@@ -99,12 +99,6 @@ def test_launchers_are_translated_and_an_existing_group_is_kept(environment, on_
 def test_what_is_unknown_or_missing_is_named(environment, launcher, error, message):
     with pytest.raises(error, match=message):
         init_distributed(launcher)
-
-
-def test_nccl_without_a_gpu_is_refused(environment, on_cpu):
-    set_all(environment, variables('pytorch', 0))
-    with pytest.raises(ValueError, match=r"'nccl' needs a GPU.*backend='gloo'"):
-        init_distributed('pytorch', backend='nccl')
 
 
 def test_slurm_node_list(environment, tmp_path):

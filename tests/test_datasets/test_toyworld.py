@@ -14,7 +14,6 @@ from pycocotools.cocoeval import COCOeval
 
 from lightvit_dense.datasets.toyworld import (
     CLASSES,
-    PALETTE,
     ToyWorldError,
     WorldSpec,
     assets,
@@ -43,9 +42,8 @@ def annotations(report, split):
 # ---------------------------------------------------------------- assets and scenes
 
 
-def test_every_class_has_cutouts_and_a_colour():
+def test_every_class_has_cutouts():
     assert {c.class_name for c in load_cutouts(CLASSES)} == set(CLASSES)
-    assert 6 <= len(CLASSES) == len(PALETTE) == len(set(PALETTE)) <= 8
     assert {c.class_name for c in load_cutouts(('soap', 'book'))} == {'soap', 'book'}
 
 
@@ -263,7 +261,7 @@ def test_same_spec_returns_at_once_another_rebuilds(tmp_path):
     assert (root / 'toyworld.json').stat().st_mtime_ns == before
     assert again.stats['coco']['train']['images'] == 3
     marker = json.loads((root / 'toyworld.json').read_text())
-    assert WorldSpec.from_dict(marker['spec']) == again.spec
+    assert WorldSpec.from_dict({**marker['spec'], 'gone': 1}).to_dict() == marker['spec']
     assert marker['packages']['numpy'] == np.__version__
 
     report = build(root, train=5)
@@ -367,8 +365,6 @@ def test_builders_of_one_root_wait_for_each_other(tmp_path):
         ({'image_size': 20}, 'too small'),
         ({'train': -1}, 'train: must not be negative'),
         ({'objects': (4, 2)}, 'fewest <= most'),
-        ({'min_side': 5.0}, 'recognised'),
-        ({'jpeg_quality': 0}, 'jpeg_quality'),
     ],
 )
 def test_bad_spec_is_refused(change, message):

@@ -46,7 +46,7 @@ def test_the_label_is_what_is_to_be_seen(built):
         share = np.sqrt(instance.mask.mean())
         assert 0.3 < share < 0.85
         path = built.root / f'imagenet/train/{name}/{name}_{index}.JPEG'
-        quality = [cv2.IMWRITE_JPEG_QUALITY, SPEC.jpeg_quality]
+        quality = [cv2.IMWRITE_JPEG_QUALITY, 95]
         code = cv2.imencode('.jpg', scene.image[..., ::-1], quality)[1]
         np.testing.assert_array_equal(cv2.imread(str(path)), cv2.imdecode(code, 1))
         info = json.loads((built.root / 'imagenet/train_info.json').read_text())

@@ -152,7 +152,7 @@ def test_flags_say_why_the_target_is_gone(videos):
 def test_attributes_follow_the_boxes():
     assert LaSOT.ATTRIBUTES == ATTRIBUTES
     assert len(ATTRIBUTES) == 14
-    facts = VideoFacts('book', frozenset({'spin', 'light'}))
+    facts = VideoFacts(frozenset({'spin', 'light'}))
     mask = np.zeros((100, 100), bool)
 
     def add(box, inside=1.0, seen=1.0, travel=0.0, nearest=np.inf):

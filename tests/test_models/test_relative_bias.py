@@ -7,7 +7,8 @@ from scipy.interpolate import RectBivariateSpline
 from timm.models.beit import Beit
 from torch import Tensor
 
-from lightvit_dense.checkpoints import load_backbone, resize_relative_bias
+from lightvit_dense.checkpoints import load_backbone
+from lightvit_dense.checkpoints.resize import resize_relative_bias
 from lightvit_dense.models import VisionTransformer
 from lightvit_dense.models.layers import Attention
 from lightvit_dense.models.layers.relative_bias import relative_bias, table_rows

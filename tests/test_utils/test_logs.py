@@ -13,7 +13,6 @@ from lightvit_dense.utils.logs import (
     keys_matching,
     read_scalars,
     series,
-    smooth,
     training_time,
 )
 
@@ -81,12 +80,6 @@ def test_nan_words_and_a_cut_last_line_are_left_out(tmp_path):
     records = read_scalars(path)
     assert len(records) == 3
     assert series(records, 'loss').steps == (3,)
-
-
-def test_smooth_is_the_trailing_mean():
-    curve = Series('a', (1, 2, 3, 4), (1.0, 3.0, 5.0, 7.0))
-    assert smooth(curve, 2).values == (1.0, 2.0, 4.0, 6.0)
-    assert smooth(curve, 1) == curve
 
 
 def test_keys():

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from lightvit_dense.errors import UserError, run_tool
-from lightvit_dense.utils.logs import Series, collect_curves, smooth, training_time
+from lightvit_dense.utils.logs import Series, collect_curves, training_time
 from lightvit_dense.utils.tables import print_table
 from lightvit_dense.visualization.curves import plot, save_plot
 
@@ -30,20 +30,14 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add('--keys', nargs='+', default=['bbox_mAP'], help=KEYS)
     add('--legend', nargs='+', help='names of the curves, log by log, key by key')
     add('--title', default='', help='title of the picture')
-    add('--ylabel', default='', help='label of the y axis')
     add('--start-iter', type=int, default=0, help='leave out what was before')
-    add('--smooth', type=int, default=1, help='mean over so many points')
-    add('--log-y', action='store_true', help='logarithmic y axis')
     add('--out', required=True, help='picture to write, .png or .svg')
     add = tasks.add_parser('cal_train_time', help='time of an iteration, and its std').add_argument
     add('logs', nargs='+', metavar='LOG', help='work directory or scalars.json')
     add('--include-outliers', action='store_true', help='count the first interval of every start')
     args = parser.parse_args(argv)
-    if args.task == 'plot_curve':
-        if Path(args.out).suffix not in ('.png', '.svg'):
-            parser.error(f'--out {args.out}: the name must end in .png or .svg')
-        if args.smooth < 1:
-            parser.error('--smooth must be at least 1')
+    if args.task == 'plot_curve' and Path(args.out).suffix not in ('.png', '.svg'):
+        parser.error(f'--out {args.out}: the name must end in .png or .svg')
     return args
 
 
@@ -60,13 +54,13 @@ def plot_curve(args: argparse.Namespace) -> None:
                 raise UserError(f'{log}: has no {curve.name} from iteration {args.start_iter} on')
             run = f'{name if equals else Path(log).name}: ' if equals or len(args.logs) > 1 else ''
             steps, values = zip(*kept, strict=True)
-            found.append(smooth(Series(f'{run}{curve.name}', steps, values), args.smooth))
+            found.append(Series(f'{run}{curve.name}', steps, values))
     if args.legend and len(args.legend) != len(found):
         raise UserError(f'--legend has {len(args.legend)} names for {len(found)} curves')
     if args.legend:
         names = zip(args.legend, found, strict=True)
         found = [Series(name, curve.steps, curve.values) for name, curve in names]
-    save_plot(plot(found, args.title, args.ylabel, size=(7, 4), log_y=args.log_y), args.out)
+    save_plot(plot(found, args.title, size=(7, 4)), args.out)
     rows = []
     for curve in found:
         ends = (curve.values[0], curve.values[-1], min(curve.values), max(curve.values))

@@ -33,7 +33,6 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add('--score-thr', type=float, default=0.3, help='least score of a detection that counts')
     add('--iou-thr', type=float, default=0.5, help='least IoU of a match of detection and truth')
     add('--top', type=int, default=15, help='confusions to print')
-    add('--title', default='', help='title of the picture')
     add_cfg_options(parser)
     args = parser.parse_args(argv)
     for name in ('score_thr', 'iou_thr'):
@@ -54,9 +53,7 @@ def main(argv: list[str] | None = None) -> int:
     source = dict(config=args.config, predictions=args.predictions)
     if confusion.unit == 'objects':
         source |= dict(score_thr=args.score_thr, iou_thr=args.iou_thr)
-    files = write_confusion(
-        confusion, args.out, args.normalize, args.title or args.config, **source
-    )
+    files = write_confusion(confusion, args.out, args.normalize, args.config, **source)
     rows = [
         (entry['truth'], entry['prediction'], entry['count'], f'{entry["ratio"]:.1%}')
         for entry in confusion.worst(args.top)

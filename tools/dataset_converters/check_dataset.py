@@ -5,18 +5,15 @@ Exit status: 0 if nothing is missing or damaged (a subset is legal, and said), 1
 """
 
 import argparse
-import json
 import os
 import sys
-from pathlib import Path
-
-from rich.console import Console
-from rich.table import Table
 
 import tracking.datasets.checking  # noqa: F401  adds the sets of tracking
 from lightvit_dense.datasets.checking import CHECKS, SPLITS, Report, Request
 from lightvit_dense.errors import UserError, did_you_mean, run_tool
+from lightvit_dense.utils.io import write_json
 from lightvit_dense.utils.progress import Display
+from lightvit_dense.utils.tables import print_table
 
 
 def parse_args() -> argparse.Namespace:
@@ -56,15 +53,13 @@ def check(args: argparse.Namespace) -> Report:
 
 def print_report(report: Report) -> None:
     """Print what is there, what is missing and what is damaged."""
-    table = Table(title=f'{report.name} in {report.root}')
-    table.add_column('part')
-    for name in ('found', 'expected', 'opened'):
-        table.add_column(name, justify='right')
-    table.add_column('state')
+    rows = []
     for row in report.rows:
-        expected = '-' if row.expected is None else f'{row.expected}'
-        table.add_row(row.part, f'{row.found}', expected, f'{row.opened or "-"}', row.state)
-    Console(width=None if sys.stdout.isatty() else 120).print(table)
+        expected = '-' if row.expected is None else row.expected
+        rows.append((row.part, row.found, expected, row.opened or '-', row.state))
+    width = None if sys.stdout.isatty() else 120
+    title = f'{report.name} in {report.root}'
+    print_table(('part', 'found', 'expected', 'opened', 'state'), rows, title, width)
     for note in report.notes:
         print(f'note: {note}.')
     for problem in report.problems:
@@ -84,8 +79,7 @@ def main() -> int:
     report = check(args)
     print_report(report)
     if args.json:
-        Path(args.json).parent.mkdir(parents=True, exist_ok=True)
-        Path(args.json).write_text(json.dumps(report.to_dict(), indent=2), encoding='utf-8')
+        write_json(args.json, report.to_dict())
     return 0 if report.ok else 1
 
 

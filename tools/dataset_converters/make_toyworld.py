@@ -5,9 +5,6 @@ import os
 import sys
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
-
 from lightvit_dense.datasets.toyworld import (
     LAYOUTS,
     OBJECT_SETS,
@@ -18,6 +15,7 @@ from lightvit_dense.datasets.toyworld import (
     fetch_stamps,
 )
 from lightvit_dense.errors import UserError
+from lightvit_dense.utils.tables import print_table
 from lightvit_dense.visualization import detection_grid, write_image
 
 DATA = Path(os.environ.get('LIGHTVIT_DATA', 'data'))
@@ -61,7 +59,6 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--layouts', nargs='+', default=['coco'], help=layouts)
     parser.add_argument('--workers', type=int, default=2, help='processes; 0 for this one')
     parser.add_argument('--preview', metavar='FILE.png', help='write a contact sheet')
-    parser.add_argument('--preview-split', choices=['train', 'val'], default='val')
     parser.add_argument('--quiet', action='store_true', help='no progress bar')
     unset = dict(out=None, stamps=None, classes=default.classes, preview=None, quiet=False)
     args = parser.parse_args(namespace=argparse.Namespace(**unset))
@@ -73,18 +70,12 @@ def parse_args() -> argparse.Namespace:
 
 def print_report(report: WorldReport) -> None:
     """Print what is in the world."""
-    console = Console()
     done = 'Built' if report.built else 'Kept'
     print(f'{done} {report.root} in {report.seconds:.1f} s: {report.reason}')
     for layout, splits in report.stats.items():
-        table = Table(title=f'{layout} layout')
-        table.add_column('split')
         columns = [name for name in _COLUMNS if any(name in counts for counts in splits.values())]
-        for name in columns:
-            table.add_column(name, justify='right')
-        for split, counts in splits.items():
-            table.add_row(split, *(str(counts.get(name, '-')) for name in columns))
-        console.print(table)
+        rows = [(name, *(n.get(key, '-') for key in columns)) for name, n in splits.items()]
+        print_table(('split', *columns), rows, f'{layout} layout', width=None)
         for split, counts in splits.items():
             for kind in ('classes', 'attributes'):
                 if kind in counts:
@@ -108,9 +99,9 @@ def main() -> int:
         if args.preview:
             if 'coco' not in report.stats:
                 raise ToyWorldError('--preview draws the layout coco; add it to --layouts')
-            coco, split = report.root / 'coco', f'{args.preview_split}2017'
-            ann_file = coco / f'annotations/instances_{split}.json'
-            sheet = detection_grid(ann_file, coco / split, count=24, width=240, columns=6)
+            coco = report.root / 'coco'
+            ann_file = coco / 'annotations/instances_val2017.json'
+            sheet = detection_grid(ann_file, coco / 'val2017', count=24, width=240, columns=6)
             write_image(args.preview, sheet)
             print(f'Contact sheet: {args.preview}')
     except (ToyWorldError, UserError) as error:

@@ -15,21 +15,9 @@ import cv2
 import numpy as np
 from PIL import Image
 
-_COLORS = {
-    'person': (220, 20, 60),
-    'bottle': (30, 144, 255),
-    'book': (255, 140, 0),
-    'soap': (0, 170, 80),
-    'scissors': (255, 105, 180),
-    'spoon': (112, 128, 144),
-    'mousetrap': (240, 220, 40),
-    'flower': (150, 60, 210),
-}
-CLASSES: tuple[str, ...] = tuple(_COLORS)
+CLASSES = ('person', 'bottle', 'book', 'soap', 'scissors', 'spoon', 'mousetrap', 'flower')
 DEFAULT_CLASSES: tuple[str, ...] = ('bottle', 'book', 'soap', 'scissors', 'mousetrap', 'flower')
 """What a small detector tells apart after minutes on a CPU."""
-PALETTE: tuple[tuple[int, int, int], ...] = tuple(_COLORS.values())
-"""RGB, one per class."""
 
 
 class ToyWorldError(RuntimeError):

@@ -215,19 +215,23 @@ def _light_object(rng: np.random.Generator, rgba: np.ndarray) -> np.ndarray:
     return np.maximum(lit, 0, out=lit)
 
 
+def light_ramp(rng: np.random.Generator, size: tuple[int, int], most: float) -> np.ndarray:
+    """Light from one side, float64 [H, W]: at most so much brighter there than in the middle."""
+    angle, strength = rng.uniform(0, 2 * np.pi), rng.uniform(0, most)
+    y, x = (np.linspace(-1, 1, side, dtype=np.float32) for side in size)
+    return 1 + (strength * np.cos(angle) * x)[None] + (strength * np.sin(angle) * y)[:, None]
+
+
 def _light_scene(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
     """Light a scene from one side, expose it, blur it a little and add noise ([H, W, 3])."""
-    height, width = image.shape[:2]
-    angle, strength = rng.uniform(0, 2 * np.pi), rng.uniform(0, 0.35)
-    ramp_x = strength * np.cos(angle) * np.linspace(-1, 1, width, dtype=np.float32)
-    ramp_y = strength * np.sin(angle) * np.linspace(-1, 1, height, dtype=np.float32)
-    exposure = np.exp(rng.uniform(-0.2, 0.2))
-    light = (exposure * (1 + ramp_x[None] + ramp_y[:, None])).astype(np.float32)
+    size = image.shape[:2]
+    ramp = light_ramp(rng, size, 0.35)
+    light = (np.exp(rng.uniform(-0.2, 0.2)) * ramp).astype(np.float32)
     image = image * cv2.merge([light] * 3)
     if rng.random() < 0.15:
         image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 0.9))
     if rng.random() < 0.5:
-        noise = np.float32(rng.uniform(1, 5)) * rng.standard_normal((height, width), np.float32)
+        noise = np.float32(rng.uniform(1, 5)) * rng.standard_normal(size, np.float32)
         image += cv2.merge([noise] * 3)
     return np.clip(image, 0, 255).round().astype(np.uint8)
 

@@ -12,6 +12,7 @@ import numpy as np
 from .assets import ToyWorldError
 from .spec import WorldSpec
 
+JPEG_QUALITY = 95
 Record = dict[str, Any]
 """What is left to know about an item once its files are written; plain data."""
 
@@ -80,9 +81,9 @@ def write_info(
     path.write_text(json.dumps(info), encoding='utf-8')
 
 
-def write_jpeg(path: Path, image: np.ndarray, quality: int) -> None:
+def write_jpeg(path: Path, image: np.ndarray) -> None:
     """Write an RGB image, uint8 [H, W, 3]."""
-    params = [cv2.IMWRITE_JPEG_QUALITY, quality]
+    params = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
     done, data = cv2.imencode('.jpg', cv2.cvtColor(image, cv2.COLOR_RGB2BGR), params)
     if not done:
         raise ToyWorldError(f'{path.name} cannot be encoded as JPEG')

@@ -79,7 +79,7 @@ class ADE20KLayout(Layout):
         scene, sources = make_scene(spec, split, index)
         name = f'ADE_{split}_{index + 1:08d}'
         part = _FOLDERS[split]
-        write_jpeg(folder / 'images' / part / f'{name}.jpg', scene.image, spec.jpeg_quality)
+        write_jpeg(folder / 'images' / part / f'{name}.jpg', scene.image)
         labels = label_map(scene)
         path = folder / 'annotations' / part / f'{name}.png'
         if not cv2.imwrite(str(path), labels):
@@ -141,15 +141,14 @@ def _info_file(folder: Path, split: str) -> Path:
 
 def _write_object_info(folder: Path, names: list[str]) -> None:
     """Write ``objectInfo150.txt`` from the splits that are finished."""
-    infos: dict[str, dict[str, list[int]]] = {}
-    for split in _FOLDERS:
-        file = _info_file(folder, split)
-        empty = {'pixels': [0] * 151, 'images': [0] * 151}
-        infos[split] = json.loads(file.read_text('utf-8')) if file.is_file() else empty
-    pixels = np.sum([info['pixels'] for info in infos.values()], axis=0)
+    infos: list[dict[str, list[int]]] = [{'pixels': [0] * 151, 'images': [0] * 151}] * 2
+    for place, split in enumerate(_FOLDERS):
+        if (file := _info_file(folder, split)).is_file():
+            infos[place] = json.loads(file.read_text('utf-8'))
+    pixels = np.sum([info['pixels'] for info in infos], axis=0)
     lines = ['Idx\tRatio\tTrain\tVal\tName']
     for number, name in enumerate(names, 1):
         ratio = pixels[number] / max(1, pixels.sum())
-        train, val = (info['images'][number] for info in infos.values())
+        train, val = (info['images'][number] for info in infos)
         lines.append(f'{number}\t{ratio:.4f}\t{train}\t{val}\t{name}')
     (folder / 'objectInfo150.txt').write_text('\n'.join(lines) + '\n', encoding='utf-8')

@@ -34,7 +34,7 @@ class CocoLayout(Layout):
         """Write an image; the record holds its COCO entry, sources and annotations without ids."""
         scene, sources = make_scene(spec, split, index)
         name = f'{index + 1:012d}.jpg'
-        write_jpeg(folder / f'{split}2017' / name, scene.image, spec.jpeg_quality)
+        write_jpeg(folder / f'{split}2017' / name, scene.image)
         height, width = scene.image.shape[:2]
         image = {'id': index + 1, 'file_name': name, 'width': width, 'height': height, 'license': 1}
         annotations = []
@@ -59,9 +59,20 @@ class CocoLayout(Layout):
     ) -> dict[str, Any]:
         """Write a split's JSON and return its counts."""
         annotations = [note for record in records for note in record['annotations']]
+        licence = f'objects {LICENSE}; ' if spec.object_set == 'stamps' else ''
+        licence += 'see info.sources'
         content = {
-            'info': self._info(spec, split, records),
-            'licenses': [{'id': 1, 'name': self._license(spec), 'url': ''}],
+            'info': {
+                'description': f'Toy world, {split}: real objects composed on real photographs',
+                'url': '',
+                'version': '1.0',
+                'year': 2017,
+                'contributor': 'lightvit_dense',
+                'date_created': '',
+                'sources': credits_of(spec, records),
+                'image_sources': {str(r['image']['id']): r['sources'] for r in records},
+            },
+            'licenses': [{'id': 1, 'name': licence, 'url': ''}],
             'images': [record['image'] for record in records],
             'categories': [
                 {'id': number, 'name': name, 'supercategory': 'object'}
@@ -94,21 +105,3 @@ class CocoLayout(Layout):
     def _json(folder: Path, split: str) -> Path:
         kind = 'image_info' if split == 'unlabeled' else 'instances'
         return folder / 'annotations' / f'{kind}_{split}2017.json'
-
-    @staticmethod
-    def _license(spec: WorldSpec) -> str:
-        where = 'see info.sources'
-        return where if spec.object_set == 'toys' else f'objects {LICENSE}; {where}'
-
-    @staticmethod
-    def _info(spec: WorldSpec, split: str, records: list[Record]) -> dict[str, Any]:
-        return {
-            'description': f'Toy world, {split}: real objects composed on real photographs',
-            'url': '',
-            'version': '1.0',
-            'year': 2017,
-            'contributor': 'lightvit_dense',
-            'date_created': '',
-            'sources': credits_of(spec, records),
-            'image_sources': {str(r['image']['id']): r['sources'] for r in records},
-        }

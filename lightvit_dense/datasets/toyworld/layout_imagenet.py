@@ -31,7 +31,7 @@ class ImageNetLayout(Layout):
         scene, sources = make_portrait(spec, split, index)
         name = scene.instances[0].class_name
         path = f'{split}/{name}/{name}_{index}.JPEG'
-        write_jpeg(folder / path, scene.image, spec.jpeg_quality)
+        write_jpeg(folder / path, scene.image)
         return {'path': path, 'label': sorted(spec.classes).index(name), 'sources': sources}
 
     def finish(

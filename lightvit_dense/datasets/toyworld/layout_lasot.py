@@ -36,7 +36,7 @@ class LaSOTLayout(Layout):
         video = make_video(spec, split, index)
         target = sequence_folder(folder, video.name)
         for number, frame in enumerate(video.frames, 1):
-            write_jpeg(target / 'img' / f'{number:08d}.jpg', frame, spec.jpeg_quality)
+            write_jpeg(target / 'img' / f'{number:08d}.jpg', frame)
         lines = [','.join(map(str, box)) for box in video.boxes.tolist()]
         texts = {
             'groundtruth.txt': '\n'.join(lines),

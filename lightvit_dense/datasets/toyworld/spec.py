@@ -1,7 +1,7 @@
 """What a toy world is made of, and the scenes that follow from it."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,10 @@ from .stamps import KINDS, load_stamps, stamp_sources
 SPLITS = ('train', 'val', 'unlabeled')
 OBJECT_SETS = {'toys': CLASSES, 'stamps': KINDS}
 """Where objects come from, with the classes there are."""
+UNLABELED_OBJECTS = (3, 8)
+"""Fewest and most objects in an image for pre-training."""
+MIN_SIDE, MAX_SIDE = 18.0, 0.66
+"""Smallest object in pixels, as the root of its mask's area; largest as a part of the image."""
 _STRANGERS = ('val', 'test')
 _SHOW_KINDS = ('chelsea', 'motorcycle_left', 'motorcycle_right', 'rocket')
 """Photographs that show a mammal or a vehicle, and so are no background of stamps."""
@@ -44,13 +48,6 @@ class WorldSpec:
     classes: tuple[str, ...] = DEFAULT_CLASSES
     # fewest and most objects in a labelled image. Crowded images may hold fewer
     objects: tuple[int, int] = (2, 6)
-    # fewest and most objects in an image for pre-training
-    unlabeled_objects: tuple[int, int] = (3, 8)
-    min_side: float = 18.0  # smallest object in pixels, as the root of its mask's area
-    max_side: float = 0.66  # largest object, as a part of ``image_size``
-    large_share: float = 0.08  # share of objects a tenth to two fifths larger than that
-    min_visible: float = 0.4  # smallest part of any object that is in view, in 0..1
-    jpeg_quality: int = 95  # 1..100
     videos: int = 300  # training videos; see :mod:`.video`
     test_videos: int = 20  # test videos, on photographs that no training video shows
     video_frames: int = 20  # frames of a training video
@@ -59,7 +56,7 @@ class WorldSpec:
     stamps: str = ''  # folder of the unpacked stamps; no part of what the world is
 
     def __post_init__(self) -> None:
-        for name in ('classes', 'objects', 'unlabeled_objects', 'video_size'):
+        for name in ('classes', 'objects', 'video_size'):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         sets = ', '.join(OBJECT_SETS)
         _require(
@@ -76,19 +73,13 @@ class WorldSpec:
         _require(self.seed >= 0, 'seed: must not be negative')
         for name in (*SPLITS, 'portraits', 'videos', 'test_videos'):
             _require(getattr(self, name) >= 0, f'{name}: must not be negative')
-        for name in ('objects', 'unlabeled_objects'):
-            low, high = getattr(self, name)
-            _require(1 <= low <= high, f'{name}: needs 1 <= fewest <= most, got {low}, {high}')
-        _require(0 < self.max_side <= 1, 'max_side: must lie in (0, 1]')
-        _require(self.min_side >= 16, 'min_side: below 16 pixels nothing can be recognised')
-        smallest = int(np.ceil(self.min_side / self.max_side))
+        low, high = self.objects
+        _require(1 <= low <= high, f'objects: needs 1 <= fewest <= most, got {low}, {high}')
+        smallest = int(np.ceil(MIN_SIDE / MAX_SIDE))
         _require(
             self.image_size >= smallest,
             f'image_size: {self.image_size} is too small for these objects, at least {smallest}',
         )
-        _require(0 <= self.large_share <= 1, 'large_share: must lie in [0, 1]')
-        _require(0 < self.min_visible <= 0.75, 'min_visible: must lie in (0, 0.75]')
-        _require(1 <= self.jpeg_quality <= 100, 'jpeg_quality: must lie in 1..100')
         for name in ('video_frames', 'test_frames'):
             _require(getattr(self, name) >= 2, f'{name}: a video has two frames at least')
         _require(
@@ -104,8 +95,9 @@ class WorldSpec:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> 'WorldSpec':
-        """Build from :meth:`to_dict`'s data."""
-        return cls(**data)
+        """Build from :meth:`to_dict`'s data; that of older versions has fields that are gone."""
+        known = {field.name for field in fields(cls)}
+        return cls(**{name: value for name, value in dict(data).items() if name in known})
 
     def photos(self, split: str) -> tuple[Photo, ...]:
         """Return the photographs that are backgrounds of a split."""
@@ -133,12 +125,8 @@ class WorldSpec:
 
     def scene_spec(self, split: str) -> SceneSpec:
         """Return how the scenes of a split are made up."""
-        return SceneSpec(
-            objects=self.unlabeled_objects if split == 'unlabeled' else self.objects,
-            side=(self.min_side, self.max_side * self.image_size),
-            large_share=self.large_share,
-            min_visible=self.min_visible,
-        )
+        objects = UNLABELED_OBJECTS if split == 'unlabeled' else self.objects
+        return SceneSpec(objects, side=(MIN_SIDE, MAX_SIDE * self.image_size))
 
 
 def make_scene(spec: WorldSpec, split: str, index: int) -> tuple[Scene, list[str]]:
@@ -163,7 +151,7 @@ def make_portrait(spec: WorldSpec, split: str, index: int) -> tuple[Scene, list[
     rng = np.random.default_rng([spec.seed, len(SPLITS) + (split == 'val'), index])
     size = (spec.image_size, spec.image_size)
     name = sorted(spec.classes)[index % len(spec.classes)]
-    low = max(spec.min_side, 0.4 * spec.image_size)
+    low = max(MIN_SIDE, 0.4 * spec.image_size)
     side = (low, max(low, 0.75 * spec.image_size))
     recipe = SceneSpec(objects=(1, 1), side=side, large_share=0.0, min_visible=0.75)
     while True:

@@ -129,7 +129,7 @@ def make_video(spec: WorldSpec, split: str, index: int) -> Video:
     else:
         raise ToyWorldError(f'{name}: no start found with the target in full view')
     pictures, masks = [], []
-    facts = VideoFacts(chosen.class_name, plan.events)
+    facts = VideoFacts(plan.events)
     for time in range(plan.frames):
         mask, inside, seen = _look(plan, time, plan.shake.at(time))
         pictures.append(_expose(rng, plan, time))
@@ -215,7 +215,6 @@ def _nearest(plan: Plan, time: int) -> float:
 class VideoFacts:
     """What is noted while a video is drawn, frame by frame."""
 
-    class_name: str
     events: frozenset[str]  # what was planned
     # x, y, width, height in pixels; zeros where nothing is in view
     boxes: list[Sequence[int]] = field(default_factory=list)

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from .assets import Cutout, Photo
-from .compose import Pose, make_background
+from .compose import Pose, light_ramp, make_background
 
 _EVENTS = {
     'cover': 0.3,
@@ -148,7 +148,7 @@ def draw_plan(
         behind=tuple(behind),
         before=tuple(before),
         light=Curve(gains, 12.0),
-        ramp=_light_ramp(rng, size),
+        ramp=cv2.merge([light_ramp(rng, size, 0.3).astype(np.float32)] * 3),
         noise=float(rng.uniform(0, 4)),
         shutter=float(rng.uniform(0.5, 0.9)) if 'blur' in events else 0.0,
         events=events,
@@ -275,12 +275,3 @@ def _recolored(rng: np.random.Generator, cutout: Cutout) -> Cutout:
         color = np.minimum(np.maximum(color, 0), level[..., 3:])
         pyramid.append(np.dstack([color.round().astype(np.uint8), level[..., 3]]))
     return Cutout(cutout.source, cutout.class_name, tuple(pyramid), cutout.area)
-
-
-def _light_ramp(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
-    """Light from one side, float32 [H, W, 3]."""
-    height, width = size
-    angle, strength = rng.uniform(0, 2 * np.pi), rng.uniform(0, 0.3)
-    x = strength * np.cos(angle) * np.linspace(-1, 1, width, dtype=np.float32)
-    y = strength * np.sin(angle) * np.linspace(-1, 1, height, dtype=np.float32)
-    return cv2.merge([(1 + x[None] + y[:, None]).astype(np.float32)] * 3)

@@ -10,13 +10,13 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 import cv2
 
@@ -39,77 +39,54 @@ LAYOUTS: dict[str, Layout] = {
 GENERATOR = 1
 """Raised whenever the same spec gives other pictures, so that old worlds are rebuilt."""
 
+MARKER, _DRAFT = 'toyworld.json', 'toyworld.json.new'
+_FORMAT = 'lightvit_dense.toyworld'
 _CHUNK = 16
 _PACKAGES = ('imgviz', 'scikit-image', 'scikit-learn', 'opencv-python', 'numpy')
 
 
-@dataclass(frozen=True)
-class OwnFolder:
-    """A kind of folder, known by the JSON file in it."""
-
-    marker: str  # name of the JSON file
-    format: str  # value of its key ``format``
-    parts: Collection[str]  # names of all else that may lie in the folder
-
-    @property
-    def _draft(self) -> str:
-        return f'{self.marker}.new'
-
-    def read(self, folder: Path) -> dict[str, Any] | None:
-        """Return the marker of a folder, ``None`` when there is nothing (or nothing in it)."""
-        remedy = 'nothing was touched; move it away or choose another folder'
-        if not folder.exists():
-            return None
-        if not folder.is_dir():
-            raise ToyWorldError(f'{folder} is a file; {remedy}')
-        names = {path.name for path in folder.iterdir()}
-        if names <= {self._draft}:
-            return None
-        try:
-            marker = json.loads((folder / self.marker).read_text(encoding='utf-8'))
-        except (OSError, ValueError):
-            marker = None
-        if not isinstance(marker, dict) or marker.get('format') != self.format:
-            raise ToyWorldError(f'{folder} is not empty and no toy world; {remedy}')
-        foreign = sorted(names - {self.marker, self._draft, *self.parts})
-        if foreign:
-            raise ToyWorldError(
-                f'{folder} holds something besides a toy world, {foreign}; {remedy}'
-            )
-        return marker
-
-    def mark(self, folder: Path, content: dict[str, Any]) -> None:
-        """Write the marker of a folder at one stroke."""
-        draft = folder / self._draft
-        draft.write_text(json.dumps({'format': self.format, **content}, indent=2), encoding='utf-8')
-        draft.replace(folder / self.marker)
-
-    def remove(self, folder: Path) -> None:
-        """Remove a folder, provided that it is ours or empty."""
-        self.read(folder)
-        if not folder.exists():
-            return
-        # Under another name no process that outlived its killed parent can write into it.
-        gone = folder.with_name(f'{folder.name}.gone')
-        folder.rename(gone)
-        # The marker goes last: killed in the middle, the rest is still known as ours.
-        for part in self.parts:
-            if (gone / part).exists():
-                shutil.rmtree(gone / part)
-        (gone / self.marker).unlink(missing_ok=True)
-        (gone / self._draft).unlink(missing_ok=True)
-        gone.rmdir()
-
-    def replace(self, folder: Path, new: Path, old: Path) -> None:
-        """Put ``new`` in the place of ``folder``; what was there is removed by way of ``old``."""
-        self.read(folder)
-        if folder.exists():
-            folder.rename(old)
-        new.rename(folder)
-        self.remove(old)
+def _read_marker(folder: Path) -> dict[str, Any] | None:
+    """Return the marker of a world, ``None`` when there is nothing (or nothing in the folder)."""
+    remedy = 'nothing was touched; move it away or choose another folder'
+    if not folder.exists():
+        return None
+    if not folder.is_dir():
+        raise ToyWorldError(f'{folder} is a file; {remedy}')
+    names = {path.name for path in folder.iterdir()}
+    if names <= {_DRAFT}:
+        return None
+    try:
+        marker = json.loads((folder / MARKER).read_text(encoding='utf-8'))
+    except (OSError, ValueError):
+        marker = None
+    if not isinstance(marker, dict) or marker.get('format') != _FORMAT:
+        raise ToyWorldError(f'{folder} is not empty and no toy world; {remedy}')
+    foreign = sorted(names - {MARKER, _DRAFT, *LAYOUTS})
+    if foreign:
+        raise ToyWorldError(f'{folder} holds something besides a toy world, {foreign}; {remedy}')
+    return marker
 
 
-_OURS = OwnFolder('toyworld.json', 'lightvit_dense.toyworld', LAYOUTS.keys())
+def _write_marker(folder: Path, content: dict[str, Any]) -> None:
+    """Write the marker of a world at one stroke."""
+    draft = folder / _DRAFT
+    draft.write_text(json.dumps({'format': _FORMAT, **content}, indent=2), encoding='utf-8')
+    draft.replace(folder / MARKER)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder, provided that it is a world or empty."""
+    _read_marker(folder)
+    if not folder.exists():
+        return
+    # Under another name no process that outlived its killed parent can write into it.
+    gone = folder.with_name(f'{folder.name}.gone')
+    folder.rename(gone)
+    # The marker goes last: killed in the middle, the rest is still known as ours.
+    for part in LAYOUTS:
+        if (gone / part).exists():
+            shutil.rmtree(gone / part)
+    shutil.rmtree(gone)
 
 
 @dataclass(frozen=True)
@@ -117,7 +94,6 @@ class WorldReport:
     """What :func:`build_world` did."""
 
     root: Path
-    spec: WorldSpec
     built: bool  # false when the same world was there already
     reason: str  # why it was built, or not
     seconds: float
@@ -152,57 +128,39 @@ def build_world(
     root = Path(root).expanduser().resolve()
     root.parent.mkdir(parents=True, exist_ok=True)
     with _exclusive(root.with_name(f'.{root.name}.lock')):
-        marker = _OURS.read(root)
-        if _is_same(marker, spec):
-            # Another layout of the same world comes beside those that are there.
-            layouts = [*marker['layouts'], *(n for n in layouts if n not in marker['layouts'])]
-        reason = _why_build(root, marker, spec, layouts)
+        marker = _read_marker(root)
+        reason = _why_another(marker, spec)
+        kept: dict[str, Any] = {}
         if marker is not None and reason is None:
-            stats, reason = marker['stats'], 'the same world is there already'
-            return WorldReport(root, spec, False, reason, time.monotonic() - start, stats)
+            # Another layout of the same world comes beside those that are there.
+            problems = {n: LAYOUTS[n].problem(root / n, spec) for n in marker['layouts']}
+            problems |= {n: 'the one there lacks a layout' for n in layouts if n not in problems}
+            layouts = [*problems]
+            kept = {n: marker['stats'][n] for n, problem in problems.items() if not problem}
+            reason = next(filter(None, problems.values()), None)
+        if reason is None:
+            reason = 'the same world is there already'
+            return WorldReport(root, False, reason, time.monotonic() - start, kept)
         # A missing package is reported before anything is written.
         for split in ('train', 'val'):
             spec.photos(split)
             spec.cutouts(split)
-        kept = {}
-        if _is_same(marker, spec):
-            whole = (n for n in marker['layouts'] if not LAYOUTS[n].problem(root / n, spec))
-            kept = {name: marker['stats'][name] for name in whole}
         stats = _build_beside(root, spec, layouts, kept, workers, progress)
-    return WorldReport(root, spec, True, reason or '', time.monotonic() - start, stats)
+        return WorldReport(root, True, reason, time.monotonic() - start, stats)
 
 
-def _is_same(marker: dict[str, Any] | None, spec: WorldSpec) -> TypeGuard[dict[str, Any]]:
-    """Whether a world is complete and of this spec and version."""
-    return (
-        marker is not None
-        and marker.get('state') == 'complete'
-        and marker.get('generator') == GENERATOR
-        and _made_of(marker, spec)
-    )
-
-
-def _made_of(marker: dict[str, Any], spec: WorldSpec) -> bool:
-    """Whether a world is of this spec; fields that are younger than it have their defaults."""
-    return {**WorldSpec().to_dict(), **(marker.get('spec') or {})} == spec.to_dict()
-
-
-def _why_build(
-    root: Path, marker: dict[str, Any] | None, spec: WorldSpec, layouts: Sequence[str]
-) -> str | None:
-    """Return why a world has to be built, ``None`` when it is there."""
+def _why_another(marker: dict[str, Any] | None, spec: WorldSpec) -> str | None:
+    """Return why a world is another one, ``None`` if it is complete, of this spec and version."""
     if marker is None:
         return 'there was none'
     if marker.get('state') != 'complete':
         return 'the one there was half built'
     if marker.get('generator') != GENERATOR:
         return 'the one there was built by another version'
-    if not _made_of(marker, spec):
+    # Fields that are younger than it have their defaults.
+    if WorldSpec.from_dict(marker.get('spec') or {}).to_dict() != spec.to_dict():
         return 'the one there was built from another spec'
-    if not set(layouts) <= set(marker['layouts']):
-        return 'the one there lacks a layout'
-    problems = (LAYOUTS[name].problem(root / name, spec) for name in layouts)
-    return next((problem for problem in problems if problem), None)
+    return None
 
 
 def _take_over(source: str, target: str) -> None:
@@ -225,7 +183,7 @@ def _build_beside(
     kinds, token = ('partial', 'old'), secrets.token_hex(4)
     for kind in kinds:
         for leftover in root.parent.glob(glob.escape(f'.{root.name}.{kind}-') + '*'):
-            _OURS.remove(leftover)
+            _remove(leftover)
     partial, old = (root.with_name(f'.{root.name}.{kind}-{token}') for kind in kinds)
     marker = {
         'state': 'building',
@@ -236,14 +194,18 @@ def _build_beside(
     }
     partial.mkdir()
     try:
-        _OURS.mark(partial, marker)
+        _write_marker(partial, marker)
         for name in kept:
             shutil.copytree(root / name, partial / name, copy_function=_take_over)
         new = _write(partial, spec, [n for n in layouts if n not in kept], workers, progress)
         stats = {name: {**kept, **new}[name] for name in layouts}
         marker.update(state='complete', stats=stats)
-        _OURS.mark(partial, marker)
-        _OURS.replace(root, partial, old)
+        _write_marker(partial, marker)
+        _read_marker(root)  # it may be somebody else's by now
+        if root.exists():
+            root.rename(old)
+        partial.rename(root)
+        _remove(old)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
