@@ -250,6 +250,22 @@ def test_parts_are_told_by_their_names(new, tmp_path):
     assert cfg.val_evaluator.metric == ['bbox']
 
 
+@pytest.mark.parametrize('change', [list.reverse, list.pop])
+def test_parts_may_list_their_categories_differently(new, tmp_path, change):
+    for part in ('train', 'val'):
+        write_objects(tmp_path / 'data' / part, 4, masks=False)
+    path = tmp_path / 'data/val/labels.json'
+    content = json.loads(path.read_text())
+    order = [c['name'] for c in content['categories']]
+    change(content['categories'])
+    kept = {c['id'] for c in content['categories']}
+    content['annotations'] = [a for a in content['annotations'] if a['category_id'] in kept]
+    path.write_text(json.dumps(content))
+    new('detection', '--data', tmp_path / 'data')
+    parts = [json.loads(Path(f'own_data/{part}.json').read_text()) for part in ('train', 'val')]
+    assert [[c['name'] for c in part['categories']] for part in parts] == [order, order]
+
+
 @pytest.mark.parametrize('sign', [',', ';', '\t'])
 def test_a_table_names_the_classes(new, tmp_path, sign):
     write_classes(tmp_path / 'data')
