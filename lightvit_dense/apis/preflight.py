@@ -12,6 +12,7 @@ from lightvit_dense.apis.config_keys import find_registered
 from lightvit_dense.apis.configs import load_config, name_of, prepare_scope, prepare_work_dir
 from lightvit_dense.apis.extra_tests import choose_extras
 from lightvit_dense.checkpoints.packaged import fetch_advice
+from lightvit_dense.engine.options import read_engine_options
 from lightvit_dense.engine.resume import refuse_used
 from lightvit_dense.errors import UserError, user_errors
 from lightvit_dense.utils.shipped import locate
@@ -104,6 +105,7 @@ def check_training(
     prepare_work_dir(cfg, work_dir)
     if isinstance(resume, str) and resume != 'auto':
         cfg.load_from, cfg.resume = resume, True
+    read_engine_options(cfg)
     found = _check(cfg, 'train')
     if resume not in ('auto', True) and (cfg.get('load_from') or not cfg.get('resume')):
         refuse_used(cfg.work_dir, cfg.load_from if cfg.get('resume') else None)

@@ -94,6 +94,11 @@ def _require_iterations(runner: Runner) -> None:
     name, end = ('max_epochs', loop.max_epochs) if by_epoch else ('max_iters', loop.max_iters)
     if end < 1:
         raise UserError(f'train_cfg.{name}={end} trains nothing: set at least 1')
+    if loop.val_interval < 1:
+        raise UserError(
+            f'train_cfg.val_interval={loop.val_interval}: set at least 1, or more than '
+            f'{name}={end} to validate at the end alone'
+        )
     loader, sampler = loop.dataloader, find_sampler(loop.dataloader)
     images, share = len(loader.dataset), len(sampler)
     if images and (len(loader) or (is_infinite(sampler) and not by_epoch)):

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from lightvit_dense.errors import CheckpointError
+from lightvit_dense.errors import CheckpointError, about_file
 from lightvit_dense.registry import MODELS
 from lightvit_dense.utils.io import sha256
 from lightvit_dense.utils.shipped import locate
@@ -159,7 +159,8 @@ def backbone_config(sizes: Sizes, img_size: tuple[int, int] | None = None) -> di
 def load_inspected(backbone: nn.Module, inspection: Inspection) -> LoadReport:
     """Load an inspected checkpoint into a backbone; the report covers the change of names too."""
     converted, opened = inspection.converted, inspection.opened
-    report = load_backbone(backbone, converted.state, verbose=False)
+    with about_file(str(inspection.path)):
+        report = load_backbone(backbone, converted.state, verbose=False)
     report.path, report.source = str(inspection.path), converted.source
     report.container, report.others = opened.container, opened.others
     report.dropped = converted.dropped + report.dropped

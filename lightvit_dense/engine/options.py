@@ -19,7 +19,7 @@ import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 
-from lightvit_dense.errors import UserError, did_you_mean
+from lightvit_dense.errors import UserError, did_you_mean, require_known
 
 DEFAULTS = dict(
     amp=None,
@@ -30,6 +30,10 @@ DEFAULTS = dict(
     tf32=True,
     activation_checkpointing=False,
     gradient_compression=None,
+)
+EMA_OPTIONS = (
+    *('ema_type', 'momentum', 'interval', 'begin_iter', 'begin_epoch', 'update_buffers', 'gamma'),
+    *('device', 'strict_load'),
 )
 AMP_DTYPES = dict(bf16='bfloat16', fp16='float16')
 FUSED_OPTIMIZERS = ('Adam', 'AdamW', 'SGD')
@@ -62,7 +66,21 @@ def read_engine_options(cfg: Config) -> ConfigDict:
         raise UserError(
             f'engine.accumulate={options.accumulate!r}: expected a positive number of iterations'
         )
+    _check_ema(options.ema)
     return options
+
+
+def _check_ema(ema: object) -> None:
+    """Refuse what the hook would take for its defaults, or fail on when training begins."""
+    if ema in (None, False, True):
+        return
+    if not isinstance(ema, dict):
+        raise UserError(f'engine.ema={ema!r}: expected None or a dict, dict(momentum=1e-4)')
+    for key in ema:
+        require_known(key, EMA_OPTIONS, 'engine.ema')
+    momentum = ema.get('momentum', 1e-4)
+    if not isinstance(momentum, (int, float)) or not 0 < momentum < 1:
+        raise UserError(f'engine.ema.momentum={momentum!r}: expected a number between 0 and 1')
 
 
 def apply_engine_options(cfg: Config, training: bool = True) -> Config:

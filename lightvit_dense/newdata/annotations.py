@@ -108,6 +108,9 @@ def find_parts(args: Namespace) -> dict[str, tuple[Path, Path, dict]]:
         names = [image['file_name'] for image in contents[part]['images']]
         if part not in images:
             images[part] = image_folder(source.root, names, part)
+    own, *others = ([c['name'] for c in content['categories']] for content in contents.values())
+    # A file of few objects may list fewer categories, or in another order.
+    written |= any([name for name in names if name in own] != own for names in others)
     if written:
         for part, content in contents.items():
             renumber(str(files[part]), content)

@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import io
 import os
 import re
 from argparse import Namespace
@@ -15,7 +16,7 @@ from PIL import Image
 
 from lightvit_dense.datasets.unlabeled import EXTENSIONS, scan_images
 from lightvit_dense.errors import UserError
-from lightvit_dense.utils.io import atomic_write
+from lightvit_dense.utils.io import atomic_write, read_text
 
 T = TypeVar('T')
 PARTS = ('train', 'val')
@@ -116,8 +117,11 @@ def sizes_of(paths: Sequence[Path]) -> np.ndarray:
 
 def read_table(path: Path) -> list[tuple[str, str]]:
     """Read image and class from a CSV file: its first two columns, or those that it calls so."""
-    with open(path, newline='', encoding='utf-8-sig') as file:
-        rows = [[cell.strip() for cell in row] for row in csv.reader(file) if any(row)]
+    text = read_text(path)
+    first = text.partition('\n')[0]
+    sign = max(',;\t', key=first.count)
+    rows = [[c.strip() for c in row] for row in csv.reader(io.StringIO(text), delimiter=sign)]
+    rows = [row for row in rows if any(row)]
     named = bool(rows) and not any(cell.lower().endswith(EXTENSIONS) for cell in rows[0])
     header = [name.lower() for name in rows.pop(0)] if named else []
     image, label = (
@@ -127,6 +131,9 @@ def read_table(path: Path) -> list[tuple[str, str]]:
     short = next((row for row in rows if len(row) <= max(image, label)), None)
     if not rows or short is not None:
         raise UserError(f'{path}: {f"the line {short} lacks a column" if rows else "has no lines"}')
+    bare = next((row for row in rows if not (row[image] and row[label])), None)
+    if bare is not None:
+        raise UserError(f'{path}: the line {bare} names no image or no class. Fill it in')
     return [(row[image], row[label]) for row in rows]
 
 

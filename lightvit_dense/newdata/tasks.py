@@ -76,6 +76,11 @@ def classification(args: Namespace) -> Found:
         own_names = [path.relative_to(root) for path, _ in whole]
         rows = split(whole, own_names, [label for _, label in whole], args)
     names = sorted({label for own in rows.values() for _, label in own})
+    if len(names) < 2:
+        raise UserError(
+            f'{args.data}: all images are of the class {names[0]!r}, so there is nothing to tell '
+            'apart. Give images of two classes or more, in a folder each'
+        )
     values = dict(root=str(root), classes=write_lines(args.folder / LISTS[0], names))
     for part, own in rows.items():
         lines = [f'{path.relative_to(root)} {names.index(label)}' for path, label in own]

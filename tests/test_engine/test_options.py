@@ -23,6 +23,9 @@ from tests.helpers.tiny_dense import detector_config, segmentor_config, write_ad
         (dict(acumulate=2), "engine.acumulate is not an engine option.*Did you mean 'accumulate'"),
         (dict(amp='fp8'), "engine.amp='fp8'"),
         (dict(accumulate=0), 'engine.accumulate=0'),
+        (dict(ema=0.5), 'engine.ema=0.5: expected None or a dict'),
+        (dict(ema=dict(momentm=0.5)), "engine.ema names 'momentm'.* Did you mean 'momentum'"),
+        (dict(ema=dict(momentum=0)), 'engine.ema.momentum=0: expected a number between'),
         (dict(gradient_compression='int8'), 'engine.gradient_compression'),
         (dict(amp='bf16'), "engine.amp='bf16': .* engine.amp=None"),  # without a GPU
         (dict(activation_checkpointing=True), 'needs a backbone'),

@@ -168,10 +168,10 @@ def write_few_names(root: Path) -> None:
     (root / 'classes.txt').write_text('a\nb\n')
 
 
-def write_table(root: Path) -> None:
-    """Write a table with a line too short."""
+def write_table(root: Path, text: str = 'a.jpg,b\nb.jpg\n') -> None:
+    """Write a table, by default with a line too short."""
     write_image(root / 'a.jpg')
-    (root / 'table.csv').write_text('a.jpg,b\nb.jpg\n')
+    (root / 'table.csv').write_text(text)
 
 
 def write_labelme(root: Path) -> None:
@@ -197,6 +197,18 @@ ERRORS = [
     ('segmentation', write_few_names, [], 'names 2 classes, but the label maps hold the id 2'),
     ('classification', write_maps, ['--val', 'none'], 'none: this folder does not exist'),
     ('classification', write_table, [], r"the line \['b.jpg'\] lacks a column"),
+    (
+        'classification',
+        lambda root: write_table(root, 'a.jpg;b\nb.jpg;\n'),
+        [],
+        'or no class. Fill',
+    ),
+    (
+        'classification',
+        lambda root: write_table(root, 'a.jpg,b\nb.jpg,b\n'),
+        [],
+        "of the class 'b'",
+    ),
     ('pretraining', write_labelme, [], 'holds no image'),
     ('pretraining', write_classes, ['--teacher', 'scratch'], 'must be the weights of a plain ViT'),
     ('tracking', write_classes, [], 'groundtruth.txt'),
@@ -238,13 +250,30 @@ def test_parts_are_told_by_their_names(new, tmp_path):
     assert cfg.val_evaluator.metric == ['bbox']
 
 
-def test_a_table_names_the_classes(new, tmp_path):
+@pytest.mark.parametrize('change', [list.reverse, list.pop])
+def test_parts_may_list_their_categories_differently(new, tmp_path, change):
+    for part in ('train', 'val'):
+        write_objects(tmp_path / 'data' / part, 4, masks=False)
+    path = tmp_path / 'data/val/labels.json'
+    content = json.loads(path.read_text())
+    order = [c['name'] for c in content['categories']]
+    change(content['categories'])
+    kept = {c['id'] for c in content['categories']}
+    content['annotations'] = [a for a in content['annotations'] if a['category_id'] in kept]
+    path.write_text(json.dumps(content))
+    new('detection', '--data', tmp_path / 'data')
+    parts = [json.loads(Path(f'own_data/{part}.json').read_text()) for part in ('train', 'val')]
+    assert [[c['name'] for c in part['categories']] for part in parts] == [order, order]
+
+
+@pytest.mark.parametrize('sign', [',', ';', '\t'])
+def test_a_table_names_the_classes(new, tmp_path, sign):
     write_classes(tmp_path / 'data')
     lines = [
-        f'{path.relative_to(tmp_path / "data")},{path.parent.name.upper()}'
+        f'{path.relative_to(tmp_path / "data")}{sign}{path.parent.name.upper()}'
         for path in sorted((tmp_path / 'data').rglob('*.png'))
     ]
-    (tmp_path / 'data/table.csv').write_text('File name,Label\n' + '\n'.join(lines))
+    (tmp_path / 'data/table.csv').write_text(f'File name{sign}Label\n' + '\n'.join(lines))
     new('classification', '--data', tmp_path / 'data/table.csv', *SMALL)
     assert apis.load_config('own.py').train_dataloader.dataset.classes == tuple(
         sorted(n.upper() for n in NAMES)

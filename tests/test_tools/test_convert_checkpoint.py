@@ -135,6 +135,9 @@ def test_wrong_name_and_foreign_file(tmp_path):
     assert 'must end in .safetensors' in out
     foreign = save(tmp_path, {'conv.weight': torch.zeros(2)}, 'b.pth')
     assert 'holds no backbone that is known here' in tool(foreign, '--dry-run', status=2)
+    broken = save(tmp_path, named(vit(), '') | {'norm.bias': torch.full((16,), torch.nan)}, 'c.pth')
+    assert 'c.pth: ' in (out := tool(broken, '--heads', 4, '--dry-run', status=2))
+    assert 'hold NaN or infinite values (norm.bias)' in out
     tool(path, status=2)
 
 

@@ -48,6 +48,7 @@ def test_a_second_training_does_not_overwrite_the_first(trained, tmp_path):
     ('options', 'message'),
     [
         (['train_cfg.max_epochs=0'], 'train_cfg.max_epochs=0 trains nothing'),
+        (['train_cfg.val_interval=0'], 'train_cfg.val_interval=0: set at least 1'),
         (['train_dataloader.drop_last=True', 'train_dataloader.batch_size=25'], NO_BATCH),
         (['train_dataloader.dataset.length=0'], '0 images, shared by 1 process(es), are 0 for'),
     ],

@@ -6,7 +6,7 @@ import threading
 
 import cv2
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from lightvit_dense.datasets.errors import DatasetError
 from lightvit_dense.registry import TRANSFORMS
@@ -54,8 +54,9 @@ def read_label_map(path: str, backend_args: dict | None = None) -> np.ndarray:
             ids = np.array(image).astype(np.uint8, copy=False)
             palette = np.array(image.getpalette() or []).reshape(-1, 3)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        why = 'no image' if isinstance(error, UnidentifiedImageError) else str(error)
         raise DatasetError(
-            f'{path}: this label map cannot be read ({error}). Restore the file.'
+            f'{path}: this label map cannot be read ({why}). Restore the file.'
         ) from error
     if bits:
         ids //= 255 // (2 ** int(bits[1]) - 1)
