@@ -105,8 +105,9 @@ def check_training(
     if isinstance(resume, str) and resume != 'auto':
         cfg.load_from, cfg.resume = resume, True
     found = _check(cfg, 'train')
-    if resume not in ('auto', True) and (cfg.get('load_from') or not cfg.get('resume')):
-        refuse_used(cfg.work_dir, cfg.load_from if cfg.get('resume') else None)
+    resumed = cfg.get('load_from') if cfg.get('resume') else None
+    if resume not in ('auto', True) and (resumed or not cfg.get('resume')):
+        refuse_used(cfg.work_dir, resumed)
     return found
 
 

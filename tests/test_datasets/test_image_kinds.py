@@ -225,7 +225,7 @@ def test_a_doubt_is_logged_once_and_a_verdict_of_the_check(tmp_path, monkeypatch
         assert np.array_equal(step({'img_path': str(path)})['img'], decode(data, 'rgb'))
     doubt = r'damaged \(Corrupt JPEG data: \d extraneous bytes before marker 0xd9\)'
     (line,) = shown
-    assert re.fullmatch(f'image {path}: perhaps {doubt}', line)
+    assert re.fullmatch(f'image {path}: possibly {doubt}', line)
     with pytest.raises(BadImage, match=f'a.jpg: {doubt}'):
         open_image(read_file, str(path))
 

@@ -77,7 +77,7 @@ def decode(
         except ValueError as error:
             if not (path and LEFT_OVER.match(str(error))):
                 raise BadImage(f'damaged ({error})') from error
-            _tell_once(f'image {path}: perhaps damaged ({error})')
+            _tell_once(f'image {path}: possibly damaged ({error})')
     elif data.startswith(_DEEP) or (data.startswith(_PNG) and data[24:25] == b'\x10'):
         flag |= cv2.IMREAD_ANYDEPTH
     if not exif:
