@@ -35,10 +35,11 @@ class Contents:
         return [name for name, _, amount in self.classes if not amount]
 
     def table(self) -> str:
-        """Return the classes that occur, and what is left out, as aligned text."""
-        there = [row for row in self.classes if row[2]]
-        listed: list[tuple[str, int | str, int]] = [*there[:SHOWN]]
-        if rest := there[SHOWN:]:
+        """Return the statistics as aligned text; of many classes those that occur."""
+        few = len(self.classes) <= SHOWN
+        rows = [row for row in self.classes if few or row[2]]
+        listed: list[tuple[str, int | str, int]] = [*rows[:SHOWN]]
+        if rest := rows[SHOWN:]:
             listed.append((f'{len(rest)} more classes', '', sum(amount for *_, amount in rest)))
         listed.append(('all', self.images, self.total))
         listed += [(f'dropped: {why}', '', n) for why, n in self.dropped.items() if n]

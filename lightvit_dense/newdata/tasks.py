@@ -60,8 +60,6 @@ def detection(args: Namespace) -> Found:
 
 def classification(args: Namespace) -> Found:
     """Read folders of classes, or a table of images and classes."""
-    root = Path(os.path.commonpath([args.data, args.val or args.data]))
-    root = root.parent if root.is_file() else root
     rows = {'train': _labelled(args.data)}
     # Parts have folders of classes; a folder of pictures may be the class of trains.
     deep = {path.parent for path in args.data.glob('*/*') if path.is_dir()}
@@ -71,6 +69,8 @@ def classification(args: Namespace) -> Found:
     elif len(parts) > 1:
         chosen = choose_parts(parts, args.data, 'class folders')
         rows = {part: _labelled(folder) for part, folder in chosen.items()}
+    # The paths of a table may lead anywhere.
+    root = Path(os.path.commonpath({path.parent for own in rows.values() for path, _ in own}))
     if 'val' not in rows:
         whole = rows['train']
         own_names = [path.relative_to(root) for path, _ in whole]

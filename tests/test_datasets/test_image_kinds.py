@@ -230,6 +230,13 @@ def test_a_doubt_is_logged_once_and_a_verdict_of_the_check(tmp_path, monkeypatch
         open_image(read_file, str(path))
 
 
+@pytest.mark.parametrize('kind', ['float32', 'float64'])
+def test_pictures_of_floats_are_refused(kind):
+    data = cv2.imencode('.tiff', np.full((*SIZE, 3), 0.5, kind))[1].tobytes()
+    with pytest.raises(BadImage, match=f'values of the type {kind}; write 8 or 16 bits'):
+        decode(data, 'rgb')
+
+
 @pytest.mark.parametrize(('kind', 'channels'), [('png', 1), ('png', 3), ('tiff', 1), ('ppm', 3)])
 @pytest.mark.parametrize(('bits', 'dark'), [(8, True), (10, True), (12, True), (14, False)])
 def test_twelve_bits_in_sixteen_are_not_read_as_black(kind, channels, bits, dark):

@@ -240,12 +240,12 @@ def test_parts_are_told_by_their_names(new, tmp_path):
 
 def test_a_table_names_the_classes(new, tmp_path):
     write_classes(tmp_path / 'data')
-    lines = [
-        f'{path.relative_to(tmp_path / "data")},{path.parent.name.upper()}'
-        for path in sorted((tmp_path / 'data').rglob('*.png'))
-    ]
-    (tmp_path / 'data/table.csv').write_text('File name,Label\n' + '\n'.join(lines))
-    new('classification', '--data', tmp_path / 'data/table.csv', *SMALL)
+    paths = sorted((tmp_path / 'data').rglob('*.png'))
+    lines = [f'{path},{path.parent.name.upper()}' for path in paths]
+    lines[0] = '../' + lines[0].removeprefix(f'{tmp_path}/')
+    (tmp_path / 'lists').mkdir()
+    (tmp_path / 'lists/table.csv').write_text('File name,Label\n' + '\n'.join(lines))
+    new('classification', '--data', tmp_path / 'lists/table.csv', *SMALL)
     assert apis.load_config('own.py').train_dataloader.dataset.classes == tuple(
         sorted(n.upper() for n in NAMES)
     )

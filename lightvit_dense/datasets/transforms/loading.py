@@ -90,6 +90,8 @@ def decode(
         raise BadImage('not an image, or damaged')
     if image.dtype == np.uint16:
         image = _eight_bits(image)
+    elif image.dtype != np.uint8:
+        raise BadImage(f'has values of the type {image.dtype}; write 8 or 16 bits')
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB) if color == 'rgb' else image
 
 
