@@ -1,4 +1,4 @@
-"""The command ``lightvit``: a word for each tool.
+"""The command ``lightvit`` with a subcommand for each tool.
 
 Example:
     lightvit train coco/maskrcnn_dmae_tiny --gpus 8 --amp
@@ -16,10 +16,10 @@ from pathlib import Path
 
 from lightvit_dense import __version__
 from lightvit_dense.errors import UserError, did_you_mean
-from lightvit_dense.utils.home import COMMANDS, home, in_words, tools
+from lightvit_dense.utils.home import COMMANDS, home, installed_names, tools
 
 LAUNCHERS = {'train': 1, 'test': 2}
-"""Words that start a process a GPU; how many arguments come before the number of these."""
+"""Subcommands with a process for each GPU, and the place of that number in their scripts."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -34,12 +34,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return run(word.replace('-', '_'), rest) or 0
     except UserError as error:
-        print(f'error: {in_words(str(error))}', file=sys.stderr)
+        print(f'error: {installed_names(str(error))}', file=sys.stderr)
         return error.exit_status
 
 
 def run(word: str, words: list[str]) -> int | None:
-    """Run the tool of a word as its file does, under the name ``lightvit WORD``."""
+    """Run the tool of a subcommand as its file does."""
     known = tools()
     if word not in known:
         hint = did_you_mean(word, known)
@@ -55,7 +55,7 @@ def run(word: str, words: list[str]) -> int | None:
 
 
 def launch(word: str, words: list[str], gpus: int) -> int:
-    """Start a process a GPU (without any, on the CPU) by the launcher in ``tools/``."""
+    """Start a process for each GPU (with 0, one on the CPU) by the launcher in ``tools/``."""
     script, place = home() / f'tools/dist_{word}.sh', LAUNCHERS[word]
     command = [str(script), *words[:place], str(gpus), *words[place:]]
     return subprocess.call(command, env=os.environ | {'PYTHON': sys.executable})

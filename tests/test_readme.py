@@ -125,14 +125,6 @@ def install(words: list[str], reader: Reader) -> None:
     assert set(extras[words[3][2:-1]]) == set(itertools.chain(*extras.values()))
 
 
-def uninstall(words: list[str], reader: Reader) -> None:
-    wanted = {re.split(r'[=>\[]', package)[0] for package in requirements()['install_requires']}
-    forks = {'mmdet': 'onedl-mmdetection', 'mmsegmentation': 'onedl-mmsegmentation'}
-    for name in words[3:]:
-        assert name not in wanted
-        assert forks.get(name, f'onedl-{name}') in wanted
-
-
 def train(words: list[str], reader: Reader) -> None:
     """The config loads with its options, and without data the answer names the README's section."""
     args = reader.parse('tools/train.py', words[2:])
@@ -216,7 +208,6 @@ HANDLERS: dict[str, Callable[[list[str], Reader], object]] = {
     r'source \.venv/bin/activate$': activate,
     r'export LIGHTVIT_DATA=\S+$': set_data_root,
     r'pip install -e \S+$': install,
-    r'pip uninstall -y \S': uninstall,
     PYTHON + r'tools/train\.py ': train,
     PYTHON + r'tools/test\.py ': test_tool,
     PYTHON + r'tools/dataset_converters/\w+\.py': parse_tool,

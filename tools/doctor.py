@@ -1,6 +1,6 @@
-"""Tell what is installed and what is missing, and train a step of each task on the device.
+"""Check the installation, and train one step of each task on the device.
 
-A note is about something optional. The exit status is 1 if anything fails.
+Notes are about optional parts. The exit status is 1 if anything fails.
 
 Example:
     lightvit doctor --device cpu
@@ -8,7 +8,6 @@ Example:
 
 import argparse
 import logging
-import os
 import sys
 import time
 import warnings
@@ -18,14 +17,15 @@ from typing import Any
 
 from packaging.requirements import Requirement
 
+from lightvit_dense.compat.config_environment import read_variable
 from lightvit_dense.errors import run_tool
-from lightvit_dense.utils.home import home, workplace
+from lightvit_dense.utils.home import home, project_dir
 from lightvit_dense.utils.shipped import shipped_weights
 
-Row = tuple[str, str, str]  # OK, NOTE or FAILS; what; more about it
+Row = tuple[str, str, str]  # OK, NOTE or FAILS; what was checked; details
 OK, NOTE, FAILS = 'ok', 'note', 'FAILS'
 STACK = ('torch', 'torchvision', 'timm', 'onedl-mmengine', 'onedl-mmcv', 'onedl-mmdetection')
-ORIGINALS = ('mmengine', 'mmcv', 'mmdet', 'mmsegmentation')  # have the folders of the onedl forks
+ORIGINALS = ('mmengine', 'mmcv', 'mmdet', 'mmsegmentation')  # share import names with the forks
 TASKS = {
     'classification': ('vit_scratch', 64),
     'MAE': ('mae_student', 64),
@@ -51,10 +51,8 @@ def packages() -> Iterator[Row]:
     for extra, names in wanted.items():
         state, what = (NOTE, f'extra {extra}') if extra else (FAILS, 'packages')
         yield state, what, f'missing or too old: pip install {" ".join(names)}'
-    rivals = ' '.join(name for name in ORIGINALS if name in versions)
-    if rivals:
-        words = f'in the folders of the onedl forks: pip uninstall -y {rivals}, and install those'
-        yield FAILS, 'rivals', words
+    if found := ' '.join(name for name in ORIGINALS if name in versions):
+        yield FAILS, 'conflicts', f'pip uninstall -y {found}, then reinstall the onedl forks'
 
 
 def machine(device: Any) -> Iterator[Row]:
@@ -67,14 +65,15 @@ def machine(device: Any) -> Iterator[Row]:
     yield OK, 'configs, tools', str(home())
     yield OK, 'shipped weights', ', '.join(shipped_weights())
     for name, default in (('LIGHTVIT_DATA', 'data'), ('LIGHTVIT_CHECKPOINTS', 'work_dirs')):
-        folder = workplace() / os.environ.get(name, default)
+        given = read_variable(name)
+        folder = project_dir() / (given or default)
         names = sorted(path.name for path in folder.iterdir())[:9] if folder.is_dir() else []
-        state = FAILS if name in os.environ and not folder.is_dir() else OK if names else NOTE
+        state = FAILS if given and not folder.is_dir() else OK if names else NOTE
         yield state, f'${name}', f'{folder}: {", ".join(names) or "nothing is there"}'
 
 
 def attempt(what: str, call: Callable[[], Any], worst: str = FAILS) -> Row:
-    """Try something, which fails by an exception or by a value that is not finite or not true."""
+    """Call a check; it fails by an exception, or a result that is false or not finite."""
     began = time.perf_counter()
     logging.disable(logging.WARNING)  # every parameter's learning rate
     try:
@@ -86,13 +85,13 @@ def attempt(what: str, call: Callable[[], Any], worst: str = FAILS) -> Row:
     finally:
         logging.disable(logging.NOTSET)
     if not found or found != found or abs(found) == float('inf'):
-        return worst, what, f'computes something wrong: {found}'
-    told = 'right' if found is True else f'loss {found:.2f}'
-    return OK, what, f'{told}, {time.perf_counter() - began:.1f} s'
+        return worst, what, f'wrong result: {found}'
+    result = 'correct' if found is True else f'loss {found:.2f}'
+    return OK, what, f'{result}, {time.perf_counter() - began:.1f} s'
 
 
 def operators(device: Any) -> Iterator[Row]:
-    """Compare operators with what they must compute; no shipped config needs the last one."""
+    """Check results of compiled operators; no shipped config needs the last one."""
     import torch
     from mmcv import ops
 
@@ -121,7 +120,7 @@ def step(config: str, side: int, device: Any) -> float:
     prepare_scope(cfg)
     torch.manual_seed(0)
     batch = demo_mm_inputs(2, [[3, side, side]] * 2, [2, 1], num_classes=6, with_mask=True)
-    for label, sample in enumerate(batch['data_samples']):  # with what any task learns from
+    for label, sample in enumerate(batch['data_samples']):  # the labels of every task
         sample.gt_label = label
         sample.gt_sem_seg = PixelData(data=torch.randint(6, (1, side, side)))
         sample.template_box = sample.search_box = torch.tensor([0.3, 0.3, 0.4, 0.4])
@@ -135,7 +134,7 @@ def step(config: str, side: int, device: Any) -> float:
 
 
 def examine(device: str | None) -> Iterator[Row]:
-    """Look at everything; without the packages nothing can be tried."""
+    """Run all checks; those of the packages alone where some are missing."""
     found = list(packages())
     yield from found
     if any(what == 'packages' for _, what, _ in found):
@@ -162,7 +161,7 @@ def main(argv: list[str] | None = None) -> int:
     for state, what, more in examine(parse_args(argv).device):
         print(f'{state:7}{what:25}{more}', flush=True)
         failed += state == FAILS
-    print(f'{failed} failed' if failed else 'all that is needed is there')
+    print(f'{failed} failed' if failed else 'everything required works')
     return min(failed, 1)
 
 

@@ -29,10 +29,10 @@ from lightvit_dense.suite.executors import LocalExecutor, SlurmExecutor, SlurmOp
 from lightvit_dense.suite.plan import SuitePlan, data_root, try_weights
 from lightvit_dense.suite.runner import Executor, run_suite, status_line
 from lightvit_dense.suite.spec import read_suite
-from lightvit_dense.utils.home import find_file, workplace
+from lightvit_dense.utils.home import find_file, project_dir
 from lightvit_dense.utils.option_values import OptionsAction
 
-ROOT = workplace()
+ROOT = project_dir()
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:

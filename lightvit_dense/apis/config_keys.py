@@ -10,8 +10,8 @@ The rules:
 * ``--cfg-options`` may set what the config already has. A key it does not have must be a known
   top-level key, an argument of the class that the enclosing dict's ``type`` names, or a key of such
   a section. In any other dict a new key is accepted unless it nearly spells one that is there.
-* A value of ``--cfg-options`` may not replace one of another kind that alone can be read there: a
-  number of such a section by a word, a typed dict by a single value, anything by nothing.
+* A value of ``--cfg-options`` must fit the one that it replaces: no word for a number of such a
+  section, no single value for a typed dict, and no empty value.
 """
 
 import copy
@@ -154,8 +154,7 @@ def check_options(cfg: Config, options: Mapping[str, Any]) -> None:
         below = [key for key in options if key.startswith(f'{dotted}.')]
         if below and not isinstance(value, Mapping):
             raise UserError(
-                f'--cfg-options {below[0]}: {dotted}={value!r} is given too, which has nothing '
-                'below it; leave out one of them'
+                f'--cfg-options {below[0]}: {dotted}={value!r} is given too; leave out one of them'
             )
         _check_option(cfg, dotted, value)
 
@@ -171,7 +170,7 @@ def merge_options(cfg: Config, options: Mapping[str, Any]) -> None:
 
 
 def _replaced(old: Any, parts: Sequence[str], value: Any) -> Any:
-    """Return ``old``, copied as far as needed, with another value at a place in it."""
+    """Return a copy of ``old`` with a nested value replaced."""
     if parts and isinstance(old, (list, tuple)):
         items = list(old)
         items[int(parts[0])] = _replaced(items[int(parts[0])], parts[1:], value)
@@ -214,7 +213,7 @@ def _check_option(cfg: Config, dotted: str, value: Any) -> None:
 
 
 def _check_value(cfg: Config, dotted: str, old: Any, value: Any) -> None:
-    """Check a value that takes the place of another one."""
+    """Check a value that replaces another one."""
     if value == '' and not isinstance(old, (str, NoneType)):
         raise UserError(
             f'--cfg-options {dotted}: the value is empty, where the config has {old!r}; write None '
@@ -223,7 +222,9 @@ def _check_value(cfg: Config, dotted: str, old: Any, value: Any) -> None:
     place, _, key = dotted.rpartition('.')
     number = isinstance(old, (int, float)) and not isinstance(old, bool) and key != 'loss_scale'
     if number and isinstance(value, str) and place in {*SECTIONS, 'optim_wrapper.optimizer'}:
-        raise UserError(f'--cfg-options {dotted}: {value!r} is no number; the config has {old!r}')
+        raise UserError(
+            f'--cfg-options {dotted}: {value!r} is not a number; the config has {old!r}'
+        )
     if not isinstance(old, Mapping):
         return
     if isinstance(value, (str, int, float)) and ('type' in old or dotted in SECTIONS):

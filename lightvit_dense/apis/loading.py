@@ -31,7 +31,7 @@ from lightvit_dense.models.backbones.sizes import pair
 from lightvit_dense.probing import plain
 from lightvit_dense.registry import MODELS
 from lightvit_dense.utils.devices import check_device
-from lightvit_dense.utils.home import in_words
+from lightvit_dense.utils.home import installed_names
 from lightvit_dense.utils.io import sha256
 
 TASKS = ('features', *EXAMPLES)
@@ -175,7 +175,7 @@ def frozen_backbone(
 
 def _no_weights(found: Found) -> str:
     looked = '\n  '.join(found.looked)
-    return in_words(
+    return installed_names(
         f'{found.config}: no weights of it were found. Looked for\n  {looked}\n'
         f'Train it (python tools/train.py {found.config}), put the file into the folder that '
         "$LIGHTVIT_CHECKPOINTS names, or give the file: load('CHECKPOINT', config=...). Nothing is "

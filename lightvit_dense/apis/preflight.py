@@ -107,8 +107,9 @@ def check_training(
         cfg.load_from, cfg.resume = resume, True
     read_engine_options(cfg)
     found = _check(cfg, 'train')
-    if resume not in ('auto', True) and (cfg.get('load_from') or not cfg.get('resume')):
-        refuse_used(cfg.work_dir, cfg.load_from if cfg.get('resume') else None)
+    resumed = cfg.get('load_from') if cfg.get('resume') else None
+    if resume not in ('auto', True) and (resumed or not cfg.get('resume')):
+        refuse_used(cfg.work_dir, resumed)
     return found
 
 

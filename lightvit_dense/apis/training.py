@@ -52,7 +52,6 @@ def train(
         raise UserError(f'{name_of(cfg)} has no train_cfg: there is nothing to train')
     _prepare_resume(cfg, resume)
     raise_if_missing(find_missing(cfg, 'train'), cfg)
-    refuse_used(cfg.work_dir, cfg.load_from if cfg.get('resume') else None)
     if amp:
         engine = cfg.setdefault('engine', {})
         engine['amp'] = engine.get('amp') or best_amp_dtype()
@@ -70,9 +69,10 @@ def train(
 
 def _prepare_resume(cfg: Config, resume: bool | str | None) -> None:
     """Turn the request into mmengine's ``resume`` and ``load_from``."""
-    if resume is None and cfg.get('resume') and not cfg.get('load_from'):
-        resume = True
+    if resume is None and cfg.get('resume'):
+        resume = cfg.get('load_from') or True
     if not resume:
+        refuse_used(cfg.work_dir)
         return
     if resume is True or resume == 'auto':
         resume = find_resume_checkpoint(cfg.work_dir)
@@ -82,13 +82,15 @@ def _prepare_resume(cfg: Config, resume: bool | str | None) -> None:
         # The job has not been joined yet.
         if os.environ.get('RANK', os.environ.get('SLURM_PROCID', '0')) == '0':
             print(f'--resume: {message}')
+    else:
+        refuse_used(cfg.work_dir, resume)
     cfg.resume = resume is not None
     if resume is not None:
         cfg.load_from = str(resume)
 
 
 def _require_iterations(runner: Runner) -> None:
-    """Build the training loop, and refuse one that would end without an iteration."""
+    """Build the training loop, and refuse one without iterations."""
     loop = runner.train_loop
     by_epoch = isinstance(loop, EpochBasedTrainLoop)
     name, end = ('max_epochs', loop.max_epochs) if by_epoch else ('max_iters', loop.max_iters)
@@ -104,13 +106,13 @@ def _require_iterations(runner: Runner) -> None:
     if images and (len(loader) or (is_infinite(sampler) and not by_epoch)):
         return
     batch_size = getattr(loader.batch_sampler, 'batch_size', loader.batch_size)
-    raise UserError(
-        f'train_dataloader has no batch to train on: {images} images, shared by '
-        f'{runner.world_size} process(es), are {share} for each, and a batch has {batch_size}'
-        + (
-            f'. Set train_dataloader.batch_size to at most {share}, or '
+    remedy = 'Check the files, the split and the filters of train_dataloader.dataset.'
+    if share:
+        remedy = (
+            f'Set train_dataloader.batch_size to at most {share}, or '
             'train_dataloader.drop_last=False, or start fewer processes.'
-            if share
-            else '. Check the files, the split and the filters of train_dataloader.dataset.'
         )
+    raise UserError(
+        f'train_dataloader has no batch: {images} images on {runner.world_size} process(es) are '
+        f'{share} for each, and the batch size is {batch_size}. {remedy}'
     )

@@ -115,7 +115,7 @@ def fit_checkpoint(model: nn.Module, content: dict[str, Any], path: str | os.Pat
         What was done to the values, a line each.
 
     Raises:
-        CheckpointError: If values of the model are not in the file, or are no numbers.
+        CheckpointError: If values of the model are not in the file, or are NaN or infinite.
     """
     state = content.get('state_dict', content)
     check_finite(path, state, model)

@@ -273,7 +273,7 @@ def _fit(report: LoadReport, state: Mapping[str, Tensor], model: nn.Module) -> d
 
 
 def check_finite(path: str | os.PathLike, state: Mapping[str, Any], model: nn.Module) -> None:
-    """Raise if tensors of a model's names hold NaN or infinity, or would in its precision."""
+    """Raise if a model would be filled with NaN or infinite values, in its own precision."""
     own = model.state_dict()
     named = ((str(name).removeprefix('module.'), value) for name, value in state.items())
     values = {n: v.to(own[n].dtype) for n, v in named if n in own and isinstance(v, Tensor)}

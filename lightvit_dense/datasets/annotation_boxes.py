@@ -1,4 +1,4 @@
-"""Whether boxes are [left, top, width, height] in pixels: their masks and the borders tell."""
+"""Check that boxes are [left, top, width, height] in pixels, by masks and image borders."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -10,33 +10,30 @@ from pycocotools import mask as rle
 from .errors import DatasetError
 
 SAMPLE = 10_000
-"""At most so many boxes are compared, spread evenly over the file."""
+"""Most boxes that are compared, evenly spaced."""
 
-_DUE = 'bbox is [left, top, width, height] in pixels of the image as the file lists it.'
-
-
-_READINGS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+_EXPECTED = 'bbox is [left, top, width, height] in pixels of the image as the file lists it.'
+_FORMATS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     'two corners (x1, y1, x2, y2)': lambda b: np.hstack([b[:, :2], b[:, 2:] - b[:, :2]]),
     'a centre and a size (cx, cy, width, height)': (
         lambda b: np.hstack([b[:, :2] - b[:, 2:] / 2, b[:, 2:]])
     ),
     'the vertical before the horizontal (top, left, height, width)': lambda b: b[:, [1, 0, 3, 2]],
 }
-"""What boxes are taken for at times; each turns such boxes [N, 4] into right ones."""
+"""Other formats of boxes, each with its conversion [N, 4]."""
 
 
 def check_boxes(
     name: str, annotations: Sequence[dict[str, Any]], images: Mapping[Any, dict[str, Any]]
 ) -> None:
-    """Compare boxes with their own masks and with the borders of their images.
+    """Compare boxes with their masks and with the borders of their images.
 
     Raises:
-        DatasetError: If most boxes are fractions, do not fit their masks, or reach out of their
-            images; it says what they look like.
+        DatasetError: If most boxes are fractions, do not fit their masks, or exceed their images;
+            it names the format that they seem to have.
     """
-    spread = annotations[:: -(-len(annotations) // SAMPLE) or 1]
-    # What has no size is left out anyway, and says nothing.
-    notes = [note for note in spread if note['bbox'][2] > 0 and note['bbox'][3] > 0]
+    sample = annotations[:: -(-len(annotations) // SAMPLE) or 1]
+    notes = [note for note in sample if min(note['bbox'][2:]) > 0]  # others are left out anyway
     if not notes:
         return
     boxes = np.array([note['bbox'] for note in notes], float)
@@ -48,7 +45,7 @@ def check_boxes(
         return DatasetError(
             f'{name}: {what}; annotation {notes[at]["id"]} has the bbox {notes[at]["bbox"]} in '
             f'{owners[at]["file_name"]} of {sides[at, 0]:.0f} x {sides[at, 1]:.0f} pixels.{look} '
-            f'{_DUE}'
+            f'{_EXPECTED}'
         )
 
     fractions = (boxes.max(axis=1) <= 1) & (boxes % 1 > 0).any(axis=1)
@@ -65,32 +62,31 @@ def check_boxes(
         if len(bad := np.flatnonzero(_overlap(boxes[chosen], masks) < 0.5)):
             some, around = boxes[chosen][bad], masks[bad]
             looks = [
-                text
-                for text, read in _READINGS.items()
-                if np.median(_overlap(read(some), around)) > 0.8
+                n for n, read in _FORMATS.items() if np.median(_overlap(read(some), around)) > 0.8
             ]
             what = f'{len(bad)} of {len(chosen)} boxes do not fit their own masks'
             error = fault(what, chosen[bad[0]], ' or '.join(looks))
-            _tell(error, len(bad) > len(chosen) * (0.1 if looks else 0.5))
-    out = _reach_out(boxes, sides)
+            _raise_or_warn(error, len(bad) > len(chosen) * (0.1 if looks else 0.5))
+    out = _exceed(boxes, sides)
     if not out.any():
         return
     looks = []
-    for text, read in () if chosen or out.mean() < 0.1 else list(_READINGS.items())[:2]:
-        possible = (read(boxes)[:, 2:] > 0).all(axis=1) & ~_reach_out(read(boxes), sides)
+    for text, read in () if chosen or out.mean() < 0.1 else list(_FORMATS.items())[:2]:
+        possible = (read(boxes)[:, 2:] > 0).all(axis=1) & ~_exceed(read(boxes), sides)
         looks += [text] if possible.mean() > 0.95 else []
-    what = f'{out.sum()} of {len(out)} boxes reach out of their images'
-    _tell(fault(what, int(np.argmax(out)), ' or '.join(looks)), bool(looks) or out.mean() > 0.5)
+    what = f'{out.sum()} of {len(out)} boxes exceed their images'
+    error = fault(what, int(np.argmax(out)), ' or '.join(looks))
+    _raise_or_warn(error, bool(looks) or out.mean() > 0.5)
 
 
-def _tell(error: DatasetError, refuse: bool) -> None:
-    if refuse:
+def _raise_or_warn(error: DatasetError, serious: bool) -> None:
+    if serious:
         raise error
     print_log(str(error), logger='current', level=30)
 
 
-def _reach_out(boxes: np.ndarray, sides: np.ndarray) -> np.ndarray:
-    """Whether boxes [N, 4] reach out by more than rounding: by 2 pixels and 2% of a side."""
+def _exceed(boxes: np.ndarray, sides: np.ndarray) -> np.ndarray:
+    """Whether boxes [N, 4] exceed their images by more than 2 pixels and 2% of a side."""
     far = np.maximum(2, sides / 50)
     return ((boxes[:, :2] < -far) | (boxes[:, :2] + boxes[:, 2:] > sides + far)).any(axis=1)
 

@@ -1,4 +1,4 @@
-"""What of an annotation file in COCO's layout is learnt, and what is left out."""
+"""Class statistics of an annotation file in COCO's layout."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,7 +8,7 @@ import numpy as np
 from .contents import Contents
 
 MAX_DROPPED = 0.5
-"""Share of the objects that may be dropped, unless a config says something else."""
+"""Default share of the objects that may be dropped."""
 
 REMEDY = (
     'Check bbox ([left, top, width, height] in pixels), area (pixels, above 0) and iscrowd (0 for '
@@ -23,12 +23,12 @@ def count_objects(
     masks: bool = False,
     min_size: int = 0,
 ) -> Contents:
-    """Count the objects that training sees, by the rules of mmdet's ``CocoDataset``.
+    """Count the objects that training uses, by the rules of mmdet's ``CocoDataset``.
 
     Args:
         name: What messages call the file.
         content: Of :func:`lightvit_dense.datasets.annotations.read_annotations`.
-        classes: Names of the categories to learn.
+        classes: Names of the categories that are used.
         masks: Whether objects without a polygon of three corners are ignored.
         min_size: Images with a shorter side are left out.
     """

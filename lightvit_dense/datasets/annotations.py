@@ -16,7 +16,7 @@ from .annotation_masks import check_masks
 from .errors import DatasetError
 
 _REMEDY = 'Check that the path points at an instances_*.json file and that it was copied whole.'
-_HUGE = 1e12  # no area is larger, and numpy and the C code compute with all that is smaller
+_HUGE = 1e12  # beyond any area; keeps the arithmetic of pycocotools from overflow
 
 
 def _parse(path: str, name: str) -> dict[str, Any]:
@@ -67,24 +67,22 @@ def _is_number(value: Any) -> bool:
 
 
 class _Rule(NamedTuple):
-    """What a value has to be."""
+    """A check of a value, and what an error asks for."""
 
     fits: Callable[[Any], bool]
-    due: str
-    default: Any = None  # of keys that may be left out
+    expected: str
+    default: Any = None  # of optional keys
 
 
 _ID = _Rule(
     lambda value: type(value) is int and 0 <= value < 2**63,
-    'a whole number from 0, without quotes or decimals; renumber where there is none',
+    'an integer from 0 on, without quotes; renumber other ids',
 )
-_TEXT = _Rule(lambda value: type(value) is str and value.strip() != '', 'a text that is not empty')
-_SIDE = _Rule(
-    lambda value: type(value) is int and value > 0, 'the whole number of pixels that the file has'
-)
+_TEXT = _Rule(lambda value: type(value) is str and value.strip() != '', 'a non-empty string')
+_SIDE = _Rule(lambda value: type(value) is int and value > 0, 'the size of the image in pixels')
 _FLAG = _Rule(
     lambda value: type(value) in (int, bool) and value in (0, 1),
-    '0 or 1, without quotes, or leave it out (1 marks what is not to be learnt)',
+    '0 or 1, without quotes, or leave it out (1 marks objects to ignore)',
     0,
 )
 _BOX = _Rule(
@@ -95,20 +93,13 @@ _AREA = _Rule(_is_number, 'the number of pixels of its mask, or of its box where
 _RULES: dict[str, dict[str, _Rule]] = {
     'images': dict(id=_ID, file_name=_TEXT, width=_SIDE, height=_SIDE),
     'categories': dict(id=_ID, name=_TEXT),
-    'annotations': dict(
-        id=_ID,
-        image_id=_ID,
-        category_id=_ID,
-        bbox=_BOX,
-        area=_AREA,
-        iscrowd=_FLAG,
-        ignore=_FLAG,
-    ),
+    'annotations': dict.fromkeys(('id', 'image_id', 'category_id'), _ID)
+    | dict(bbox=_BOX, area=_AREA, iscrowd=_FLAG, ignore=_FLAG),
 }
 
 
 def _check_entries(name: str, kind: str, entries: Any) -> set[int]:
-    """Check that entries are dicts of the right values with unique ids; return the ids."""
+    """Check the values of entries, and that ids are unique; return the ids."""
     if not isinstance(entries, list):
         raise DatasetError(f"{name}: '{kind}' is not a list. {_REMEDY}")
     for place, entry in enumerate(entries):
@@ -122,8 +113,8 @@ def _check_entries(name: str, kind: str, entries: Any) -> set[int]:
         entry = entries[place]
         which = f'{name}: {kind}[{place}] (id {_id_of(entry)})'
         if key not in entry:
-            raise DatasetError(f"{which} lacks '{key}'. Add it to the file: {rule.due}.")
-        raise DatasetError(f'{which} has the {key} {entry[key]!r:.80}. Write {rule.due}.')
+            raise DatasetError(f"{which} lacks '{key}'. Add it to the file: {rule.expected}.")
+        raise DatasetError(f'{which} has the {key} {entry[key]!r:.80}. Write {rule.expected}.')
     counts = Counter(entry['id'] for entry in entries)
     if len(counts) != len(entries):
         double = next(number for number, times in counts.items() if times > 1)
@@ -176,11 +167,8 @@ def renumber(path: str, content: dict[str, Any]) -> None:
     if any(entry['id'] == 0 for entry in content['annotations']):
         for entry in content['annotations']:
             entry['id'] += 1
-        print_log(
-            f'{path}: its annotation ids begin at 0, which COCO takes for "no match"; '
-            'they are counted from 1 here.',
-            logger='current',
-        )
+        text = 'annotation ids start at 0, which COCO takes for "no match"; renumbered from 1'
+        print_log(f'{path}: {text}', logger='current')
 
 
 def class_ids(path: str, content: dict[str, Any], classes: Sequence[str]) -> list[int]:

@@ -1,4 +1,4 @@
-"""What a data set has to teach: counted, logged as a table, refused if it is nothing."""
+"""Class statistics of a data set: logged as a table, and checked."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,12 +10,12 @@ from lightvit_dense.utils.tables import format_table
 from .errors import DatasetError
 
 SHOWN = 50
-"""So many classes a table lists; the others are summed up."""
+"""Most classes that a table lists; the others are summed up."""
 
 
 @dataclass
 class Contents:
-    """Images and objects (or pixels) of every class, and what is not learnt from."""
+    """Images and objects (or pixels) of every class, and those that are left out."""
 
     name: str  # what messages call the data set: its annotation file, or its folder
     unit: str  # 'objects' or 'pixels'
@@ -26,7 +26,7 @@ class Contents:
 
     @property
     def total(self) -> int:
-        """Objects or pixels that are left to learn from."""
+        """Objects or pixels of all classes."""
         return sum(amount for _, _, amount in self.classes)
 
     @property
@@ -35,9 +35,11 @@ class Contents:
         return [name for name, _, amount in self.classes if not amount]
 
     def table(self) -> str:
-        """Return all of it as aligned text."""
-        listed: list[tuple[str, int | str, int]] = list(self.classes[:SHOWN])
-        if rest := self.classes[SHOWN:]:
+        """Return the statistics as aligned text; of many classes those that occur."""
+        few = len(self.classes) <= SHOWN
+        rows = [row for row in self.classes if few or row[2]]
+        listed: list[tuple[str, int | str, int]] = [*rows[:SHOWN]]
+        if rest := rows[SHOWN:]:
             listed.append((f'{len(rest)} more classes', '', sum(amount for *_, amount in rest)))
         listed.append(('all', self.images, self.total))
         listed += [(f'dropped: {why}', '', n) for why, n in self.dropped.items() if n]
@@ -45,31 +47,24 @@ class Contents:
         columns = ('class', 'images', self.unit)
         return format_table([dict(zip(columns, row, strict=True)) for row in listed], columns)
 
-    def log(self) -> None:
-        """Log the table (on the main process alone), and name the classes that never occur."""
-        print_log(f'{self.name}: what there is to learn\n{self.table()}', logger='current')
-        if text := name_absent(self.name, self.absent, len(self.classes)):
+    def log(self, warn: bool = True) -> None:
+        """Log the table, and warn of classes that never occur; on the main process alone."""
+        print_log(f'{self.name}: class statistics\n{self.table()}', logger='current')
+        text = name_absent(self.name, self.absent, len(self.classes))
+        if warn and text:
             print_log(text, logger='current', level=30)
 
     def check(self, max_dropped: float, remedy: str = '') -> None:
-        """Check that something is left.
+        """Raise DatasetError if nothing is left, or more than a share in [0, 1] was dropped.
 
-        Args:
-            max_dropped: Greatest share in [0, 1] that may be dropped.
-            remedy: What the user can do, as a sentence.
-
-        Raises:
-            DatasetError: If nothing is left, or more than ``max_dropped`` was dropped.
+        ``remedy`` says what the user can do, as a sentence.
         """
-        dropped = sum(self.dropped.values())
-        reasons = {**self.dropped, **self.aside}
+        dropped, reasons = sum(self.dropped.values()), {**self.dropped, **self.aside}
         why = '; '.join(f'{number} {reason}' for reason, number in reasons.items() if number)
         if not self.total:
-            found = f' Left out are {why}.' if why else ''
-            raise DatasetError(
-                f'{self.name}: nothing to learn from, no {self.unit} in {self.images} images.'
-                f'{found} {remedy}'.rstrip()
-            )
+            found = f' Left out: {why}.' if why else ''
+            text = f'{self.name}: no usable {self.unit} in {self.images} images.{found} {remedy}'
+            raise DatasetError(text.rstrip())
         share = dropped / (dropped + self.total)
         if share > max_dropped:
             raise DatasetError(
@@ -80,11 +75,11 @@ class Contents:
 
 
 def name_absent(name: str, absent: Sequence[str], classes: int) -> str:
-    """Return a warning that names classes without a single object or pixel, '' if there is none."""
+    """Return a warning that names classes without an object or pixel; '' if there are none."""
     if not absent:
         return ''
     more = ', ...' if len(absent) > 10 else ''
     return (
         f'{name}: {len(absent)} of {classes} classes never occur: {", ".join(absent[:10])}{more}. '
-        'Nothing is learnt of them, and no metric counts them.'
+        'They are not trained, and metrics do not count them.'
     )

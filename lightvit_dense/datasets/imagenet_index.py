@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import groupby
 
+from lightvit_dense.utils.io import is_clutter
+
 from .errors import DatasetError
 from .records import Record
 from .storage import FolderStorage, LmdbStorage, missing_files
@@ -33,7 +35,7 @@ class FolderTree:
     def classes(self) -> list[str]:
         """Return the names of the class folders, sorted."""
         with os.scandir(self.name) as entries:
-            return sorted(e.name for e in entries if not e.name.startswith('.') and e.is_dir())
+            return sorted(e.name for e in entries if not is_clutter(e.name) and e.is_dir())
 
     def by_class(self) -> Iterator[tuple[str, list[str]]]:
         """Yield a class folder and its keys, both sorted; folders without images included."""

@@ -8,12 +8,11 @@ from typing import Any
 
 import torch
 from mmengine.evaluator import BaseMetric
-from mmengine.logging import print_log
 from torch import Tensor
 
 from lightvit_dense.errors import UserError
 from lightvit_dense.registry import METRICS
-from lightvit_dense.utils.finite import require_finite
+from lightvit_dense.utils.finite import require_finite, warn_constant
 from lightvit_dense.utils.io import read_text
 
 _NUMBER = re.compile(r'_(\d{8})\.[A-Za-z]+$')
@@ -31,8 +30,8 @@ class Accuracy(BaseMetric):
     """Percentage of images whose label is among the k classes with the highest scores.
 
     Named ``accuracy/top1``, ``accuracy/top5``. Of equal scores the class that comes first counts as
-    the higher, so that a model that scores all classes alike is at chance. Scores that are no
-    numbers are a UserError; one and the same class for all images is a warning.
+    the higher, so that a model that scores all classes alike is at chance. NaN or infinite
+    scores are a UserError; the same class for all images is a warning.
 
     Args:
         topk: The values of k.
@@ -68,10 +67,7 @@ class Accuracy(BaseMetric):
         """Return the accuracies, from the number of classes preferred to each label."""
         rank, best = torch.tensor(results).T
         if len(best) > 1 and (best == best[0]).all() and rank.any():
-            text = f'All {len(best)} images are predicted as class {best[0]}.'
-            print_log(
-                f'{text} Look at the checkpoint and its training.', logger='current', level=30
-            )
+            warn_constant(f'All {len(best)} images are predicted as class {best[0]}')
         return {f'top{k}': 100 * (rank < k).double().mean().item() for k in self.topk}
 
 

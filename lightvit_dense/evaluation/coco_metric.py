@@ -23,7 +23,7 @@ from lightvit_dense.datasets.annotations import class_ids, read_annotations, ren
 from lightvit_dense.datasets.contents import name_absent
 from lightvit_dense.datasets.errors import DatasetError
 from lightvit_dense.registry import METRICS
-from lightvit_dense.utils.finite import require_finite
+from lightvit_dense.utils.finite import require_finite, warn_constant
 from lightvit_dense.utils.io import atomic_write
 from lightvit_dense.utils.tables import format_table
 
@@ -186,10 +186,8 @@ class CocoMetric(BaseMetric):
             print_log(f'Evaluating {len(images)} of {len(known)} images', logger='current')
         boxes = [kept['bboxes'] for _, kept in results]
         if len(boxes) > 1 and all(np.array_equal(boxes[0], others) for others in boxes[1:]):
-            text = f'The same {len(boxes[0])} boxes are detected in all {len(boxes)} images.'
-            print_log(
-                f'{text} Look at the checkpoint and its training.', logger='current', level=30
-            )
+            what = f'The same {len(boxes[0])} boxes are' if len(boxes[0]) else 'No boxes are'
+            warn_constant(f'{what} detected in all {len(boxes)} images')
         figures: dict[str, float] = {}
         self.class_table = self._count_instances(set(images))
         if not self.format_only:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lightvit_dense.datasets.errors import DatasetError
 from lightvit_dense.registry import METRICS
-from lightvit_dense.utils.finite import require_finite
+from lightvit_dense.utils.finite import require_finite, warn_constant
 from lightvit_dense.utils.io import atomic_path
 from lightvit_dense.utils.tables import format_table
 
@@ -31,7 +31,7 @@ class IoUMetric(BaseMetric):
 
     A class that is in no label map is named in a warning; its IoU is 0 where it is predicted, else
     NaN and no part of the mean. So is a class that all pixels are predicted as. One class alone in
-    the truth, and scores that are no numbers, are errors.
+    the truth, and NaN or infinite scores, are errors.
 
     Args:
         ignore_index: Id of the pixels of the truth that do not count.
@@ -163,10 +163,7 @@ class IoUMetric(BaseMetric):
             )
         predicted = self.confusion.sum(0).nonzero().flatten().tolist()
         if len(predicted) == 1 < len(names):
-            text = f'All pixels are predicted as {names[predicted[0]]!r}.'
-            print_log(
-                f'{text} Look at the checkpoint and its training.', logger='current', level=30
-            )
+            warn_constant(f'All pixels are predicted as {names[predicted[0]]!r}')
         prefix = f'{self.prefix}/' if self.prefix else ''
         return {f'{prefix}{name}': value for name, value in figures.items()}
 

@@ -1,4 +1,4 @@
-"""Annotations of objects: found in a folder, converted to COCO's format, split."""
+"""Find annotations of objects, convert them to COCO's format, and split them."""
 
 import json
 import xml.etree.ElementTree as ET
@@ -13,7 +13,7 @@ import numpy as np
 from lightvit_dense.datasets.annotations import read_annotations, renumber
 from lightvit_dense.datasets.unlabeled import EXTENSIONS
 from lightvit_dense.errors import UserError
-from lightvit_dense.utils.io import write_json
+from lightvit_dense.utils.io import is_clutter, read_text, write_json
 
 from .files import PARTS, best_folder, choose_parts, spaced, split
 
@@ -43,7 +43,7 @@ def find_sources(given: Path) -> dict[Path, Source]:
     files = sorted(p for p in given.rglob('*') if p.is_file()) if given.is_dir() else [given]
     folders: dict[tuple[str, Path], list[Path]] = defaultdict(list)
     for path in files:
-        if not path.name.startswith('.'):
+        if not is_clutter(path.name):
             folders[path.suffix.lower(), path.parent].append(path)
     tables = [path for path in files if path.suffix in ('.yaml', '.yml')]
     found: dict[str, dict[Path, Source]] = defaultdict(dict)
@@ -51,35 +51,34 @@ def find_sources(given: Path) -> dict[Path, Source]:
         if suffix == '.json' and 'shapes' in _read_json(paths[0]):
             found['labelme'][folder] = Source('labelme', folder, root)
         elif suffix == '.json':
+            # COCO's own folder has files of captions and key points, too.
+            paths = [path for path in paths if 'instances' in path.name] or paths
             keys = {'images', 'annotations', 'categories'}
             coco = [path for path in paths if keys <= set(_read_json(path))]
-            # COCO's own folder has files of captions and key points, too.
-            coco = [path for path in coco if 'instances' in path.name] or coco
             found['COCO'] |= {path: Source('COCO', path, root) for path in coco}
         elif suffix == '.xml' and b'<annotation' in paths[0].read_bytes()[:1000]:
             found['Pascal VOC'][folder] = Source('Pascal VOC', folder, root)
         elif suffix == '.txt' and 'labels' in folder.parts and len(tables) == 1:
             found['YOLO'][folder] = Source('YOLO', folder, root, tables[0])
     found = {kind: sources for kind, sources in found.items() if sources}
-    if len(found) != 1:
+    if not found:
+        raise UserError(f'{given}: holds no annotations: needs {LAYOUTS}')
+    if len(found) > 1:
         places = ', '.join(str(path) for sources in found.values() for path in sources)
-        several = f'holds annotations of several kinds, give one place of {places}'
-        raise UserError(
-            f'{given}: {several if found else f"holds no annotations: needs {LAYOUTS}"}'
-        )
+        raise UserError(f'{given}: holds annotations of several kinds, give one place of {places}')
     return next(iter(found.values()))
 
 
 def _read_json(path: Path) -> dict:
     try:
-        content = json.loads(path.read_text(encoding='utf-8-sig'))
-    except ValueError:
+        content = json.loads(read_text(path))
+    except (ValueError, UserError):
         return {}
     return content if isinstance(content, dict) else {}
 
 
 def image_folder(root: Path, names: Sequence[str], part: str) -> Path:
-    """Find the folder that has most of a sample of files."""
+    """Find the folder that has most of some files."""
     sample = spaced(names, 50)
     folders = [root, *sorted(path for path in root.rglob('*') if path.is_dir())]
     counts = {folder: sum((folder / name).is_file() for name in sample) for folder in folders}

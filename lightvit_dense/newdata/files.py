@@ -1,4 +1,4 @@
-"""Files of a folder: which train and which validate, how large images are, what lists say."""
+"""Files of a data set: splits, image sizes, lists."""
 
 import csv
 import hashlib
@@ -21,7 +21,7 @@ from lightvit_dense.utils.io import atomic_write, read_text
 T = TypeVar('T')
 PARTS = ('train', 'val')
 _DRAWN = re.compile('visual|mask|label|seg|annot|unlabel')
-"""In the names of folders of pictures that may be called like the images."""
+"""Names of folders whose pictures may have the names of the images."""
 
 
 def part_of(path: Path, root: Path) -> str:
@@ -31,7 +31,7 @@ def part_of(path: Path, root: Path) -> str:
 
 
 def choose_parts(found: dict[Path, T], root: Path, what: str) -> dict[str, T]:
-    """Choose what trains and, if there is any, what validates, by the names of paths."""
+    """Choose the training and validation parts by the names of paths."""
     parts: dict[str, list[Path]] = defaultdict(list)
     for path in found:
         parts[part_of(path, root) or 'train'].append(path)
@@ -53,17 +53,18 @@ def choose_parts(found: dict[Path, T], root: Path, what: str) -> dict[str, T]:
 def split(
     items: Sequence[T], names: Sequence[object], groups: Sequence[Hashable], args: Namespace
 ) -> dict[str, list[T]]:
-    """Return the items of each part: of every group ``args.val_fraction`` validates, at least one.
+    """Split items for training and validation, stratified by group.
 
-    They are put in order by group, in a group by the hash of seed and name, and taken at even
-    distances. Groups of one item stay in training as long as there are enough others.
+    They are sorted by group, then by the hash of seed and name, and ``args.val_fraction`` of them
+    (at least one) are taken at even distances. Groups of one item are for training, if there are
+    enough others.
     """
     if not 0 < args.val_fraction < 1:
         raise UserError(f'--val-fraction {args.val_fraction}: must lie between 0 and 1')
     if len(items) < 2:
         raise UserError(
-            f'{args.data}: {len(items)} image or sequence cannot be split into training and '
-            'validation; add some, or give the validation part by --val'
+            f'{args.data}: cannot split {len(items)} image or sequence; add some, or give the '
+            'validation part by --val'
         )
     sizes, wanted = Counter(groups), max(1, round(args.val_fraction * len(items)))
     places = [place for place, group in enumerate(groups) if sizes[group] > 1]
@@ -78,7 +79,7 @@ def split(
 
 
 def best_folder(counts: Mapping[Path, int], root: Path, part: str, what: str) -> Path:
-    """Return the folder that counts most: the images of the part, if there are several."""
+    """Return the folder with the highest count; of equal ones that of the images of the part."""
     best = [folder for folder, count in counts.items() if count and count == max(counts.values())]
     if len(best) > 1:
         best = [path for path in best if not _DRAWN.search(path.name.lower())] or best
@@ -97,7 +98,7 @@ def images_below(folder: Path) -> list[Path]:
 
 
 def spaced(items: Sequence[T], count: int = 200) -> Sequence[T]:
-    """Return at most so many, at even distances."""
+    """Return at most ``count`` items, evenly spaced."""
     return items[:: -(-len(items) // count) or 1]
 
 

@@ -18,7 +18,7 @@ class Rule(NamedTuple):
     patches: tuple[int, int]  # along a side at most, on a GPU and on a CPU; at least half of them
     batch: tuple[int, int]  # images a step, on a GPU of 22 GiB and on a CPU
     epochs: int
-    steps: tuple[int, int]  # most of them, on a GPU and on a CPU
+    steps: tuple[int, int]  # at most, on a GPU and on a CPU
     rate: tuple[float, int]  # learning rate at so many images a step
     small_rate: tuple[float, int]  # that of ViTs of 8-px patches
     divisor: int = 1  # of the side, besides the patch
@@ -36,7 +36,7 @@ RULES = {
 
 @dataclass(frozen=True)
 class Lengths:
-    """What was chosen."""
+    """Sizes and lengths of a training."""
 
     size: int  # side of the image in pixels
     batch: int
@@ -54,7 +54,7 @@ def choose(
     batch: int | None = None,
     epochs: int | None = None,
 ) -> Lengths:
-    """Choose for so many training images, whose sides in pixels count; what is given stays."""
+    """Choose by the number of training images and their sides in pixels; given values are kept."""
     for option, value in (('--size', size), ('--batch-size', batch), ('--epochs', epochs)):
         if value is not None and value < 1:
             raise UserError(f'{option} {value}: must be at least 1')
@@ -75,11 +75,11 @@ def choose(
             batch //= 2
         # The norms of a segmentor need two values a channel.
         batch = max(2 if task == 'segmentation' else 1, min(batch, images))
-    a_pass = max(1, images // batch)
+    per_epoch = max(1, images // batch)
     if epochs is None:
-        steps = min(max(rule.epochs * a_pass, LEAST_STEPS), rule.steps[cpu])
-        epochs = math.ceil(steps / a_pass)
+        steps = min(max(rule.epochs * per_epoch, LEAST_STEPS), rule.steps[cpu])
+        epochs = math.ceil(steps / per_epoch)
     else:
-        steps = epochs * a_pass
+        steps = epochs * per_epoch
     rate, of = rule.small_rate if start.small else rule.rate
     return Lengths(size, batch, epochs, steps, f'{rate:g} * (batch / {of}) ** 0.5')

@@ -1,10 +1,9 @@
-"""What each task's data are: read from the folder, told to the task's template."""
+"""Read the data of each task into the values of its template."""
 
 import os
 import re
 from argparse import Namespace
 from collections import Counter
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,9 @@ import numpy as np
 from mmengine.registry import DATASETS
 from PIL import Image
 
+from lightvit_dense.datasets.transforms.segmentation import count_ids, read_label_map
 from lightvit_dense.errors import UserError
-from lightvit_dense.utils.in_configs import read_classes
+from lightvit_dense.utils.config_helpers import read_classes
 
 from .annotations import find_parts
 from .files import (
@@ -36,12 +36,12 @@ LISTS = ('classes.txt', 'class_names.txt', 'labels.txt')
 
 @dataclass
 class Found:
-    """What a task's template needs, and the images to look at."""
+    """Values of a task's template, and the images."""
 
     values: dict[str, Any]
     images: dict[str, list[Path]]  # by part
     notes: list[str] = field(default_factory=list)
-    longer: bool = False  # whether the size goes by the longer side of the images
+    longer: bool = False  # whether the longer side of the images decides the size
 
 
 def detection(args: Namespace) -> Found:
@@ -54,14 +54,12 @@ def detection(args: Namespace) -> Found:
         found.values |= {part: str(file), f'{part}_images': str(folder)}
         found.images[part] = [folder / image['file_name'] for image in content['images']]
     if not found.values['masks']:
-        found.notes.append('not every object has a mask, so boxes alone are learnt')
+        found.notes.append('some objects have no mask: a detector of boxes only')
     return found
 
 
 def classification(args: Namespace) -> Found:
     """Read folders of classes, or a table of images and classes."""
-    root = Path(os.path.commonpath([args.data, args.val or args.data]))
-    root = root.parent if root.is_file() else root
     rows = {'train': _labelled(args.data)}
     # Parts have folders of classes; a folder of pictures may be the class of trains.
     deep = {path.parent for path in args.data.glob('*/*') if path.is_dir()}
@@ -71,6 +69,8 @@ def classification(args: Namespace) -> Found:
     elif len(parts) > 1:
         chosen = choose_parts(parts, args.data, 'class folders')
         rows = {part: _labelled(folder) for part, folder in chosen.items()}
+    # The paths of a table may lead anywhere.
+    root = Path(os.path.commonpath({path.parent for own in rows.values() for path, _ in own}))
     if 'val' not in rows:
         whole = rows['train']
         own_names = [path.relative_to(root) for path, _ in whole]
@@ -81,9 +81,10 @@ def classification(args: Namespace) -> Found:
             f'{args.data}: all images are of the class {names[0]!r}, so there is nothing to tell '
             'apart. Give images of two classes or more, in a folder each'
         )
+    numbers = {name: number for number, name in enumerate(names)}
     values = dict(root=str(root), classes=write_lines(args.folder / LISTS[0], names))
     for part, own in rows.items():
-        lines = [f'{path.relative_to(root)} {names.index(label)}' for path, label in own]
+        lines = [f'{path.relative_to(root)} {numbers[label]}' for path, label in own]
         values[part] = write_lines(args.folder / f'{part}.txt', lines)
     return Found(values, {part: [path for path, _ in own] for part, own in rows.items()})
 
@@ -114,8 +115,7 @@ def segmentation(args: Namespace) -> Found:
         if alone := len(images) + len(labels) - 2 * len(names):
             found.notes.append(f'{folder}, {maps.name}: {alone} files without partner are left out')
         for path in spaced(labels, 1000):
-            with suppress(OSError), Image.open(path) as image:  # the check of files names it
-                ids |= set(np.unique(np.asarray(image)).tolist())
+            ids |= set(np.flatnonzero(count_ids(read_label_map(str(path)))).tolist())
         options = f'data_prefix=dict(img_path={str(folder)!r}, seg_map_path={str(maps)!r})'
         options += f', img_suffix={ending!r}, seg_map_suffix={labels[0].suffix!r}'
         found.values[part] = dict(folders=options, names=names, place=(folder, ending))
@@ -203,10 +203,7 @@ def tracking(args: Namespace) -> Found:
     found = Found(dict(train=str(args.data), val=str(args.val or args.data)), {})
     names = _sequences(args.data).names
     if not args.val and len(names) == 1:
-        found.notes.append(
-            f'{names[0]} alone: it is validated on what it is trained on, which says nothing of '
-            'other videos'
-        )
+        found.notes.append(f'one sequence, {names[0]}: it is used for training and validation')
     elif not args.val:
         for part, own in split(names, names, [''] * len(names), args).items():
             place = args.folder / part

@@ -1,4 +1,4 @@
-"""Write the config, after a look at what training will see of the data."""
+"""Write the config of one's own data, and check that it builds."""
 
 import os
 import shlex
@@ -33,11 +33,7 @@ METRICS = {
 
 
 def write_config(args: Namespace) -> None:
-    """Read the data, tell what there is, and write a config that trains on it to ``args.out``.
-
-    Args:
-        args: The options of ``tools/new_config.py``.
-    """
+    """Inspect the data and write a config for them, by the options of ``tools/new_config.py``."""
     if args.out.exists():
         raise UserError(f'{args.out} exists; remove it, or give another --out')
     start = find_start(args.init)
@@ -67,7 +63,7 @@ def write_config(args: Namespace) -> None:
 
 
 def _print_images(found: Found, sizes_by_part: Mapping[str, np.ndarray]) -> None:
-    """Print how many images there are and how large, and those of a sample that do not open."""
+    """Print number and sizes of the images, and those of a sample that cannot be opened."""
     report = Report('images', '')
     for part, paths in found.images.items():
         open_some(
@@ -120,13 +116,13 @@ def _render(args: Namespace, start: Start, base: str, found: Found, lengths: Len
 
 
 def _build_data(config: Path) -> None:
-    """Build the data sets as training does, which checks them and logs what they teach."""
+    """Build the data sets as training does: they are checked and log their statistics."""
     cfg = load_config(config)
     raise_if_missing(find_missing(cfg), cfg)
     prepare_scope(cfg)
     for part in PARTS:
         if cfg.get(f'{part}_dataloader'):
-            with user_errors():
+            with user_errors(cfg):
                 data: Any = DATASETS.build(cfg[f'{part}_dataloader'].dataset)
             if hasattr(data, 'check_contents'):
                 data.check_contents()

@@ -1,15 +1,16 @@
-"""Weights and predictions that are no numbers."""
+"""Checks of weights and predictions: finite, and not all alike."""
 
 from collections.abc import Container, Mapping
 from typing import Any
 
 import torch
+from mmengine.logging import print_log
 
 from ..errors import UserError
 
 
 def non_finite_entries(state: Mapping[str, Any], parameters: Container[str]) -> list[str]:
-    """Name the tensors of a state dict that hold a value which is no number.
+    """Name the tensors of a state dict that hold NaN or infinite values.
 
     Buffers may be infinite, as masks of attention are; ``parameters`` may not.
     """
@@ -23,13 +24,18 @@ def non_finite_entries(state: Mapping[str, Any], parameters: Container[str]) -> 
 
 
 def require_finite(values: Any, sample: Any, what: str) -> None:
-    """Refuse predictions for a sample (a mapping) of which one is NaN or infinite.
+    """Refuse predictions for a sample (a mapping) that are NaN or infinite.
 
-    They would pass for good ones: the best of scores without a number is the first class.
+    They would count as ordinary ones: the arg max of NaN is the first class.
     """
     if not torch.as_tensor(values).isfinite().all():
         name = sample.get('img_path') or f'image {sample.get("img_id", "(unnamed)")}'
         raise UserError(
-            f'{name}: the model predicts {what} that are no numbers (NaN or infinite). The weights '
+            f'{name}: the predicted {what} are NaN or infinite. The weights '
             'are damaged or the training diverged: take an earlier checkpoint, or test in 32 bits.'
         )
+
+
+def warn_constant(what: str) -> None:
+    """Warn of predictions that are the same for all inputs; ``what`` says which they are."""
+    print_log(f'{what}. Check the checkpoint and its training.', logger='current', level=30)

@@ -19,7 +19,7 @@ COMMANDS = {
     'export_tracker': 'tracking/tools/export_onnx.py',
     'speed': 'tools/benchmark/run.py',
 }
-"""Tools by the words of ``lightvit``; others are called by the names of their files."""
+"""Tools by the subcommands of ``lightvit``; the others have the names of their files."""
 _TOOL = re.compile(r'(?<![\w./])(?:python )?(tools/[\w/]+\.py)')
 
 
@@ -28,19 +28,19 @@ def home() -> Path:
     return SHIPPED if SHIPPED.is_dir() else PACKAGE.parent
 
 
-def workplace() -> Path:
-    """Return the folder that takes ``work_dirs/`` and ``data/``: the clone, else where one is."""
+def project_dir() -> Path:
+    """Return the folder of ``work_dirs/`` and ``data/``: the clone, else the current folder."""
     return Path.cwd() if SHIPPED.is_dir() else PACKAGE.parent
 
 
 def find_file(path: str | Path, root: str | Path = '.') -> Path:
-    """Return a file of ``root``; outside of a clone the package's, if the root has none."""
+    """Return a file below ``root``; if it is absent, that of an installed package."""
     own, shipped = Path(root) / path, SHIPPED / path
     return shipped if shipped.is_file() and not own.exists() else own
 
 
 def tools() -> dict[str, Path]:
-    """Return the tools by the words of ``lightvit``, those of the table first."""
+    """Return the tools by the subcommands of ``lightvit``, those of the table first."""
     folders = {'tracking': PACKAGE.parent}
     known = {w: folders.get(t.split('/')[0], home()) / t for w, t in COMMANDS.items()}
     files = [*home().glob('tools/**/*.py'), *PACKAGE.parent.glob('tracking/tools/*.py')]
@@ -52,8 +52,8 @@ def tools() -> dict[str, Path]:
     }
 
 
-def in_words(text: str) -> str:
-    """Return a message with tools as they are called outside of a clone: 'lightvit train'."""
+def installed_names(text: str) -> str:
+    """Return a message with the names of tools in an installed package: 'lightvit train'."""
     if not SHIPPED.is_dir():
         return text
     words = {tool: word for word, tool in COMMANDS.items()}

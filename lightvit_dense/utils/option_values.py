@@ -12,7 +12,7 @@ from typing import Any
 
 _WORDS = {'true': True, 'false': False, 'inf': math.inf, '-inf': -math.inf, 'nan': math.nan}
 _CLOSING = {'(': ')', '[': ']', '{': '}'}
-_QUOTE_IT = 'a string that is to hold brackets or quotes stands in quotes, KEY="\'...\'"'
+_QUOTE_IT = 'quote strings that hold brackets or quotes, KEY="\'...\'"'
 
 
 class OptionsAction(argparse.Action):
@@ -28,7 +28,7 @@ class OptionsAction(argparse.Action):
 
 
 def parse_option(word: str) -> tuple[str, Any]:
-    """Take ``KEY=VALUE`` apart; ValueError where it is none, or brackets do not match."""
+    """Split ``KEY=VALUE`` and parse the value; ValueError if it is malformed."""
     key, equals, value = word.partition('=')
     if not equals or not key.strip():
         raise ValueError(f'{word!r} is not KEY=VALUE (without blanks around "=")')
@@ -48,7 +48,7 @@ def format_option(key: str, value: Any) -> str:
 
 
 def parse_value(text: str) -> Any:
-    """Read a value as the module's docstring says."""
+    """Parse a value as the module's docstring says."""
     text = text.strip()
     if text.lower() in _WORDS:
         return _WORDS[text.lower()]
@@ -63,20 +63,20 @@ def parse_value(text: str) -> Any:
 
 
 def _parse_loosely(text: str) -> Any:
-    """Read containers of strings without quotes, else a string."""
+    """Parse containers with unquoted strings, else return a string."""
     is_dict = text.startswith('dict(')
     parts = _parts(text.removeprefix('dict') if is_dict else text)
     if parts is None:
         if text[:1] in ('"', "'") and text.count(text[0]) == 1:
             raise ValueError(f'the {text[0]} is not closed')
         if is_dict:
-            raise ValueError('something stands behind the dict')
+            raise ValueError('text after the dict')
         words = re.fullmatch(r'[\w+-]+(\s*,\s*[\w+-]+)+', text)
         return [parse_value(part) for part in text.split(',')] if words else text
     if is_dict or text[0] == '{':
         pairs = [part.partition('=' if is_dict else ':') for part in parts]
         if not all(sign and key.strip() for key, sign, _ in pairs):
-            raise ValueError('an entry of the dict is no KEY=VALUE')
+            raise ValueError('an entry of the dict is not KEY=VALUE')
         return {key.strip(' \'"'): parse_value(value) for key, _, value in pairs}
     values = [parse_value(part) for part in parts]
     if text[0] == '[':
@@ -85,7 +85,7 @@ def _parse_loosely(text: str) -> Any:
 
 
 def _parts(text: str) -> list[str] | None:
-    """Split what the first bracket holds at its commas; None if it does not enclose the text."""
+    """Split the content of brackets at its commas; None if they do not enclose the whole text."""
     if text[:1] not in _CLOSING:
         return None
     closing, quote, start, parts = [], '', 1, []
@@ -103,6 +103,6 @@ def _parts(text: str) -> list[str] | None:
             parts.append(text[start:place])
             start = place + 1
     if closing or quote:
-        raise ValueError(f'{quote or closing[-1]} is missing at its end')
+        raise ValueError(f'missing {quote or closing[-1]} at the end')
     parts.append(text[start:-1])
     return parts if parts[-1].strip() else parts[:-1]

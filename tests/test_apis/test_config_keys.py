@@ -93,7 +93,7 @@ def test_misspelt_and_old_options_are_named(write, key, message) -> None:
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        ({'train_cfg.max_epochs': '3x'}, "max_epochs: '3x' is no number; the config has 3"),
+        ({'train_cfg.max_epochs': '3x'}, "max_epochs: '3x' is not a number; the config has 3"),
         ({'optim_wrapper.optimizer.lr': ''}, 'the value is empty, where the config has 0.01'),
         ({'model.backbone': dict(with_pc=True)}, "no 'with_pc' in model.backbone. Did you mean"),
         ({'model.backbone': None, 'model.backbone.drop': 0.1}, 'model.backbone=None is given too'),

@@ -115,7 +115,7 @@ def test_what_cannot_be_read_is_named_and_the_rest_goes_on(tmp_path: Path) -> No
         'https://example.org/a.jpg': 'download the file',
         tmp_path / 'huge.png': 'not ',
         tmp_path / 'link.jpg': 'does not exist',
-        tmp_path / 'pipe.jpg': 'no file of the disk',
+        tmp_path / 'pipe.jpg': 'not a regular file',
         tmp_path / 'folder.jpg': 'no image in it',
     }
     items = list(Sources([*reasons, np.zeros((2, 2, 3)), good]))

@@ -132,8 +132,8 @@ def test_coco_notes_what_training_leaves_out(root):
 
 
 LEAVE_NOTHING = {
-    'nothing to learn from, no objects in 6 images. Left out are': dict(area=0),
-    'objects in 6 images. Left out are': dict(iscrowd=1),
+    'no usable objects in 6 images. Left out:': dict(area=0),
+    'objects in 6 images. Left out:': dict(iscrowd=1),
     'boxes are fractions': dict(bbox=[0.1, 0.1, 0.5, 0.5]),
     "has the iscrowd '0'": dict(iscrowd='0'),
     "has the category_id '1'": dict(category_id='1'),

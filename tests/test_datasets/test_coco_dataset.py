@@ -454,13 +454,13 @@ def test_all_that_is_left_out_is_counted_and_logged(tmp_path, logged):
 @pytest.mark.parametrize('reason', LOST)
 def test_training_on_nothing_is_refused(tmp_path, reason):
     write(tmp_path, note(**LOST[reason]), images=TWO, change=add_fox)
-    seen = r'truth\.json: nothing to learn from, no objects in \d images\. Left out are 1 '
+    seen = r'truth\.json: no usable objects in \d images\. Left out: 1 '
     with pytest.raises(DatasetError, match=f'{seen}{reason}. Check bbox .*, area .*and iscrowd'):
         build(tmp_path, max_dropped=1, **SIZE)
 
 
 def test_a_file_without_objects_is_for_test_sets_only(tmp_path):
-    with pytest.raises(DatasetError, match='nothing to learn from, no objects in 1 images'):
+    with pytest.raises(DatasetError, match='no usable objects in 1 images'):
         build(write(tmp_path))
     assert len(build(tmp_path, test_mode=True)) == 1
 
@@ -473,11 +473,11 @@ LOOKS = {  # boxes, what is said of them with masks, and without
     'right': (BOXES, None, None),
     'corners': (CORNERS, r'two corners \(x1', r'two corners \(x1'),
     'centres': (CENTRES, 'a centre and a size', 'a centre and a size'),
-    'vertical first': (BOXES[:, [1, 0, 3, 2]], 'the vertical before', '3 of 4 boxes reach out'),
+    'vertical first': (BOXES[:, [1, 0, 3, 2]], 'the vertical before', '3 of 4 boxes exceed'),
     'fractions': (BOXES / SIDES, *[r'parts of the sides \(0\.\.1\)'] * 2),
     'fractions of centres': (CENTRES / SIDES, *['parts of the sides'] * 2),
     'beside the masks': (BOXES * 0.3, '4 of 4 boxes do not fit their own masks; annot', None),
-    'beside the image': (BOXES + 60, 'do not fit', '4 of 4 boxes reach out of their images'),
+    'beside the image': (BOXES + 60, 'do not fit', '4 of 4 boxes exceed their images'),
 }
 
 
@@ -500,7 +500,7 @@ def test_a_few_odd_boxes_are_a_warning(tmp_path, logged):
     read_annotations(str(tmp_path / 'truth.json'))
     fit, reach = logged
     assert '1 of 5 boxes do not fit their own masks; annotation 5 has the bbox' in fit
-    assert '1 of 5 boxes reach out of their images; annotation 4 has the bbox' in reach
+    assert '1 of 5 boxes exceed their images; annotation 4 has the bbox' in reach
     assert 'look like' not in fit + reach
 
 

@@ -225,9 +225,16 @@ def test_a_doubt_is_logged_once_and_a_verdict_of_the_check(tmp_path, monkeypatch
         assert np.array_equal(step({'img_path': str(path)})['img'], decode(data, 'rgb'))
     doubt = r'damaged \(Corrupt JPEG data: \d extraneous bytes before marker 0xd9\)'
     (line,) = shown
-    assert re.fullmatch(f'image {path}: perhaps {doubt}', line)
+    assert re.fullmatch(f'image {path}: possibly {doubt}', line)
     with pytest.raises(BadImage, match=f'a.jpg: {doubt}'):
         open_image(read_file, str(path))
+
+
+@pytest.mark.parametrize('kind', ['float32', 'float64'])
+def test_pictures_of_floats_are_refused(kind):
+    data = cv2.imencode('.tiff', np.full((*SIZE, 3), 0.5, kind))[1].tobytes()
+    with pytest.raises(BadImage, match=f'values of the type {kind}; write 8 or 16 bits'):
+        decode(data, 'rgb')
 
 
 @pytest.mark.parametrize(('kind', 'channels'), [('png', 1), ('png', 3), ('tiff', 1), ('ppm', 3)])

@@ -259,9 +259,9 @@ ZERO = dict(reduce_zero_label=True)
             TWO | ZERO,
             r"class 'ground', one of 2.*and so is 0, as reduce_zero_label is set",
         ),
-        ([[1]], {}, r"all labelled pixels are of the class 'tree', one of 3: .*begin 1;"),
-        ([[255]], {}, r'nothing to learn from, no pixels in 5 .* of the id 255.*begin 255'),
-        ([[0]], TWO | ZERO, r'nothing to learn from.*of the id 0 .reduce_zero_label'),
+        ([[1]], {}, r"all labelled pixels are of the class 'tree', one of 3\. .*begin 1;"),
+        ([[255]], {}, r'no usable pixels in 5 .* of the id 255.*begin 255'),
+        ([[0]], TWO | ZERO, r'no usable .*of the id 0 .reduce_zero_label'),
         ([[0, 1] + [255] * 38], {}, r'95% of its pixels would be dropped.*max_dropped=0\.9'),
         ([[0, 1, 255]], dict(max_dropped=0.2), r'33% of its pixels .*max_dropped=0\.2'),
         ([[0, 1], [0, 3]], {}, r'00000002\.png: holds the id 3, but the 3 classes'),
@@ -290,7 +290,7 @@ def test_what_there_is_to_learn_is_logged(root, monkeypatch, values, options, wa
         assert text in line
         assert how['level'] == 30
     (table,) = (text for text, how in shown if 'level' not in how)
-    assert 'what there is to learn\nclass' in table
+    assert 'class statistics\nclass' in table
 
 
 def test_pixels_are_counted_and_a_sample_is_called_one(root, monkeypatch):

@@ -34,7 +34,7 @@ from lightvit_dense.registry import DATASETS
 from tests.helpers import views_two_rank_worker as two_ranks
 from tests.helpers.models import vit
 from tests.helpers.resume import assert_same, run
-from tests.helpers.toy_engine import ToyPoints, ToyRegressor
+from tests.helpers.toy_engine import ToyPoints, ToyRegressor, clear_globals
 
 SCHEDULE = dict(start_value=0.1, end_value=0.2, end=2)
 
@@ -247,6 +247,7 @@ def test_distill_weight_follows_progress(toy_config, by_epoch) -> None:
 def test_reconstructions_are_drawn_without_disturbing_training(toy_config) -> None:
     weights = []
     for extra in ([], [dict(type='lightvit_dense.ReconstructionVisualizationHook', interval=4)]):
+        clear_globals()
         cfg = toy_config(length=1)
         cfg.model.type = 'lightvit_dense.ToyMasked'
         cfg.custom_hooks = extra

@@ -90,6 +90,8 @@ def test_a_moved_work_directory_is_resumed_and_an_empty_one_started(
     toy_config, tmp_path, capsys
 ) -> None:
     cfg = prepare(toy_config(length=1), 'epoch', 0)
+    (tmp_path / 'w').mkdir()
+    (tmp_path / 'w/epoch_1.pth').write_bytes(b'torn')
     checkpoint = run(cfg, tmp_path / 'w', resume=True)
     assert checkpoint['meta']['iter'] == 6
     assert 'starts from the beginning' in capsys.readouterr().out

@@ -8,6 +8,7 @@ import torch
 
 from lightvit_dense import apis
 from lightvit_dense.engine.config_changes import find_changes
+from lightvit_dense.engine.hooks.resume_changes import _refusal
 from lightvit_dense.errors import CheckpointError, UserError
 from tests.helpers.resume import assert_same, run
 
@@ -87,8 +88,8 @@ def test_schedules_are_those_of_the_new_settings_from_the_start(
     ('changes', 'message'),
     [
         ({'optim_wrapper.optimizer.type': 'Adam'}, r"optimizer\.type: 'AdamW' -> 'Adam'"),
-        ({'optim_wrapper.optimizer.amsgrad': True}, 'holds the state of another optimiser'),
-        (GROUPS, 'its groups of parameters are others'),
+        ({'optim_wrapper.optimizer.amsgrad': True}, 'has the state of another optimiser'),
+        (GROUPS, 'the parameter groups differ'),
         ({'train_cfg': dict(_delete_=True, by_epoch=True, max_epochs=3)}, r'train_cfg\.by_epoch'),
         ({'train_cfg.max_iters': 7}, r'max_iters=7 ends before the checkpoint, 8'),
         ({'model.init_cfg': dict(type='Xavier', layer='Linear')}, r'init_cfg\.type: None -> '),
@@ -96,7 +97,7 @@ def test_schedules_are_those_of_the_new_settings_from_the_start(
         ({'randomness.seed': None}, r'randomness\.seed: 3 -> None'),
         (
             {'param_scheduler': PLATEAU, LR: 0.5},
-            r'optim_wrapper\.optimizer\.lr.*follows results cannot be laid anew',
+            r'optim_wrapper\.optimizer\.lr.*depends on results cannot be recomputed',
         ),
     ],
 )
@@ -106,6 +107,12 @@ def test_what_cannot_change_is_refused_by_name(toy_config, tmp_path, changes, me
     run(cfg, tmp_path, stop_at=9)
     with pytest.raises(UserError, match=f'(?s)iter_8.pth cannot be resumed with these.*{message}'):
         run(changed(cfg, changes), tmp_path, resume=True)
+
+
+def test_initial_weights_may_move() -> None:
+    for path, allowed in (('b/vit.pth', True), ('a/other.pth', False), (None, True)):
+        reason = _refusal('model.backbone.init_cfg.checkpoint', 'a/vit.pth', path)
+        assert (not reason) == allowed
 
 
 def test_averages_and_seed_may_change(toy_config, tmp_path) -> None:

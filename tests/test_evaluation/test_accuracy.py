@@ -45,13 +45,13 @@ def test_a_model_that_tells_nothing_apart_is_at_chance_and_k_has_limits():
 
 def test_one_class_for_all_images_is_a_warning(monkeypatch):
     shown = []
-    monkeypatch.setattr(classification, 'print_log', lambda text, **_: shown.append(text))
+    monkeypatch.setattr(classification, 'warn_constant', shown.append)
     scores = torch.eye(4)
     topk(scores, torch.arange(4), (1,))
     topk(scores[[2, 2]], [2, 2], (1,))
     assert not shown
     topk(scores[[2, 2, 2]], [0, 1, 2], (1,))
-    assert [text[:39] for text in shown] == ['All 3 images are predicted as class 2. ']
+    assert shown == ['All 3 images are predicted as class 2']
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ def test_agrees_with_a_plain_count(tmp_path):
         (
             [dict(samples([3])[0], pred_score=torch.full((5,), torch.nan))],
             None,
-            r'00001\.JPEG: the model predicts scores that are no numbers',
+            r'00001\.JPEG: the predicted scores are NaN or infinite',
         ),
     ],
 )

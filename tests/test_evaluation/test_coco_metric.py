@@ -181,7 +181,7 @@ def test_ids_may_begin_at_zero(tmp_path, backend, monkeypatch):
     assert 0 < figures['coco/segm_mAP'] < 1
     assert evaluate(tmp_path, truth, samples, backend=backend) == figures
     (line,) = lines
-    assert 'truth.json: its annotation ids begin at 0' in line
+    assert 'truth.json: annotation ids start at 0' in line
 
 
 def test_no_objects_are_no_evaluation_and_absent_classes_are_named_once(tmp_path, monkeypatch):
@@ -222,23 +222,23 @@ def test_numbers_that_are_none_are_refused(tmp_path, key, named):
     sample['pred_instances'][key][0] = torch.nan
     if '/' in named:
         sample['img_path'] = named
-    with pytest.raises(UserError, match=f'{named}: the model predicts {key} that are no numbers'):
+    with pytest.raises(UserError, match=f'{named}: the predicted {key} are NaN or infinite'):
         make_metric(tmp_path, truth).process({}, [sample])
 
 
 def test_the_same_in_all_images_is_a_warning(tmp_path, monkeypatch):
     shown = []
-    monkeypatch.setattr(coco_metric, 'print_log', lambda text, *_, **__: shown.append(text))
+    monkeypatch.setattr(coco_metric, 'warn_constant', shown.append)
     truth = ground_truth()
     samples = perturb(truth, 0)
     evaluate(tmp_path, truth, samples)
-    assert not [text for text in shown if 'in all' in text]
+    assert not shown
     evaluate(tmp_path, truth, perturb(truth, 0, drop=1.0))
     same = [dict(sample, pred_instances=samples[0]['pred_instances']) for sample in samples]
     evaluate(tmp_path, truth, same)
-    told = [text.partition(' in all')[0] for text in shown if 'in all' in text]
-    counts = 0, len(samples[0]['pred_instances']['labels'])
-    assert told == [f'The same {count} boxes are detected' for count in counts]
+    count, images = len(samples[0]['pred_instances']['labels']), len(samples)
+    for text, boxes in zip(shown, ('No boxes', f'The same {count} boxes'), strict=True):
+        assert text == f'{boxes} are detected in all {images} images'
 
 
 @pytest.mark.parametrize(

@@ -227,7 +227,7 @@ def test_scores_that_are_no_numbers_are_refused(build_segmentor, segmentation_ba
     torch.nn.init.constant_(model.decode_head.conv_seg.bias, torch.nan)
     batch = segmentation_batch([(64, 64)])
     batch['data_samples'][0].set_metainfo(dict(img_path='a.jpg'))
-    with pytest.raises(UserError, match=r'a\.jpg: the model predicts scores that are no numbers'):
+    with pytest.raises(UserError, match=r'a\.jpg: the predicted scores are NaN or infinite'):
         model.test_step(batch)
 
 

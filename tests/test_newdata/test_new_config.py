@@ -16,7 +16,7 @@ from lightvit_dense.errors import UserError
 from lightvit_dense.newdata.files import split
 from lightvit_dense.newdata.rules import choose
 from lightvit_dense.newdata.start import Start
-from lightvit_dense.utils.in_configs import changed, read_classes
+from lightvit_dense.utils.config_helpers import read_classes, update_pipeline
 from tests.helpers.data_sets import write_image
 from tests.helpers.own_data import NAMES, write_classes, write_maps, write_objects
 from tests.helpers.tools import call_tool
@@ -121,13 +121,13 @@ def test_classes_are_read_when_a_config_is(tmp_path):
 
 def test_pipelines_are_changed_by_name():
     steps = [dict(type='mmdet.Resize', scale=(8, 8)), dict(type='Pad')]
-    assert changed(steps, Resize=dict(scale=(4, 4))) == [
+    assert update_pipeline(steps, Resize=dict(scale=(4, 4))) == [
         dict(type='mmdet.Resize', scale=(4, 4)),
         steps[1],
     ]
     assert steps[0]['scale'] == (8, 8)
     with pytest.raises(UserError, match="Did you mean 'Resize'"):
-        changed(steps, Resise={})
+        update_pipeline(steps, Resise={})
 
 
 def test_a_config_inherits_from_the_package(tmp_path, monkeypatch):
@@ -185,7 +185,7 @@ ERRORS = [
     ('detection', write_classes, [], 'holds no annotations: needs a COCO file'),
     ('detection', write_two_kinds, [], 'several kinds, give one place of .*labels.json'),
     ('detection', write_copies, [], '2 folders may have the images of train, .*one, .*two'),
-    ('detection', lambda root: write_objects(root, 1), [], '1 image or sequence cannot be split'),
+    ('detection', lambda root: write_objects(root, 1), [], 'cannot split 1 image or sequence'),
     ('detection', write_objects, ['--val-fraction', 1], '--val-fraction 1.0: must lie between'),
     ('detection', write_objects, ['--size', 50], '--size 50: must be a multiple of 32, such as 64'),
     ('detection', write_objects, ['--batch-size', 0], '--batch-size 0: must be at least 1'),
@@ -269,12 +269,12 @@ def test_parts_may_list_their_categories_differently(new, tmp_path, change):
 @pytest.mark.parametrize('sign', [',', ';', '\t'])
 def test_a_table_names_the_classes(new, tmp_path, sign):
     write_classes(tmp_path / 'data')
-    lines = [
-        f'{path.relative_to(tmp_path / "data")}{sign}{path.parent.name.upper()}'
-        for path in sorted((tmp_path / 'data').rglob('*.png'))
-    ]
-    (tmp_path / 'data/table.csv').write_text(f'File name{sign}Label\n' + '\n'.join(lines))
-    new('classification', '--data', tmp_path / 'data/table.csv', *SMALL)
+    paths = sorted((tmp_path / 'data').rglob('*.png'))
+    lines = [f'{path}{sign}{path.parent.name.upper()}' for path in paths]
+    lines[0] = '../' + lines[0].removeprefix(f'{tmp_path}/')
+    (tmp_path / 'lists').mkdir()
+    (tmp_path / 'lists/table.csv').write_text(f'File name{sign}Label\n' + '\n'.join(lines))
+    new('classification', '--data', tmp_path / 'lists/table.csv', *SMALL)
     assert apis.load_config('own.py').train_dataloader.dataset.classes == tuple(
         sorted(n.upper() for n in NAMES)
     )

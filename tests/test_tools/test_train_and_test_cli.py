@@ -10,7 +10,7 @@ import lightvit_dense  # noqa: F401
 from tests.helpers.tools import call_tool, start_tool
 from tests.helpers.toy_engine import write_config
 
-NO_BATCH = '24 images, shared by 1 process(es), are 24 for each, and a batch has 25. Set train_data'
+NO_BATCH = '24 images on 1 process(es) are 24 for each, and the batch size is 25. Set train_data'
 
 
 @pytest.fixture(scope='module')
@@ -50,7 +50,7 @@ def test_a_second_training_does_not_overwrite_the_first(trained, tmp_path):
         (['train_cfg.max_epochs=0'], 'train_cfg.max_epochs=0 trains nothing'),
         (['train_cfg.val_interval=0'], 'train_cfg.val_interval=0: set at least 1'),
         (['train_dataloader.drop_last=True', 'train_dataloader.batch_size=25'], NO_BATCH),
-        (['train_dataloader.dataset.length=0'], '0 images, shared by 1 process(es), are 0 for'),
+        (['train_dataloader.dataset.length=0'], '0 images on 1 process(es) are 0 for each'),
     ],
 )
 def test_a_training_without_an_iteration_is_refused(tmp_path, options, message):

@@ -197,7 +197,7 @@ def test_pair_iou():
     assert metric.evaluate(2) == pytest.approx(
         {'IoU': 100 * (1 + 1 / 3) / 2, 'IoU50': 50, 'IoU75': 50}, rel=1e-5
     )
-    with pytest.raises(UserError, match='predicts boxes that are no numbers'):
+    with pytest.raises(UserError, match='predicted boxes are NaN or infinite'):
         metric.process(None, [dict(pred_box=true * torch.nan, search_box=true)])
 
 
@@ -361,7 +361,7 @@ def test_damaged_results_name_file_and_line(copy):
         (dict(data='lasott:x'), "Did you mean 'lasot'"),
         (dict(data='nothing'), 'neither a config'),
         (dict(data='{}'), "is 'CocoDataset'"),
-        (dict(more=['--rule', 'first_frame']), 'NAME=VALUE'),
+        (dict(more=['--rule', 'first_frame']), 'is not KEY=VALUE'),
         (dict(more=['--rule', 'first_frme=truth']), "Did you mean 'first_frame'"),
         (dict(more=['--toolkit', 'got10k', '--rule', 'pixels=inclusive']), 'average .*, clip'),
         (dict(more=['--cfg-options', 'a=1']), 'none is given'),
@@ -422,13 +422,13 @@ def test_truth_without_an_area_is_an_absent_target_with_flags_and_without(tmp_pa
 @pytest.mark.parametrize(
     ('truth', 'result', 'more', 'message'),
     [
-        (GONE + 3 * BOX, None, (), r'first box of walk is \[0.0, 0.0, 0.0, 0.0\], with which no'),
+        (GONE + 3 * BOX, None, (), r'first box of walk is \[0.0, 0.0, 0.0, 0.0\], which cannot'),
         ('nan 1 2 3\n' + 3 * BOX, None, (), 'first box of walk is .*Correct the first line'),
         (4 * BOX, 2 * BOX + '\n' + BOX, (), r'walk.txt, line 3: is blank.* 3 boxes for 4 frames'),
         (4 * BOX, BOX + '\n' + 2 * BOX, ('--rule', 'shorter=zeros'), 'line 2: is blank'),
         (5 * BOX, 5 * BOX, (), "lengths='shortest'"),
         (4 * BOX, None, ('--data-options', 'length=shortest'), "no argument 'length'.*'lengths'"),
-        (4 * BOX, None, ('--data-options', 'lengths'), 'lengths: write NAME=VALUE'),
+        (4 * BOX, None, ('--data-options', 'lengths'), 'is not KEY=VALUE'),
     ],
 )
 def test_ones_own_truth_and_results_that_are_refused(tmp_path, truth, result, more, message):

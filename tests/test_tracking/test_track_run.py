@@ -253,7 +253,7 @@ def test_ones_own_sequences(world, tmp_path, capsys):
             '.type=tracking.CustomSequences',
             r"CustomSequences has no argument 'split'\. It has .*lengths",
         ),
-        ('=nothing', "sequences='nothing' is no set; write dict"),
+        ('=nothing', "sequences: is a dict in the config, not 'nothing'"),
     ):
         words = ('--cfg-options', f'test_dataloader.dataset.sequences{option}')
         with pytest.raises(UserError, match=told):

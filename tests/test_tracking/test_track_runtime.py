@@ -232,7 +232,7 @@ def test_frames_of_a_folder_in_natural_order_and_of_a_video(tmp_path):
     [
         ('gone.mp4', 0, r'gone\.mp4 does not exist'),
         ('empty', 0, 'has no pictures.*Its folders are deep'),
-        ('7', 0, 'is no file, and a camera of this number gives no picture'),
+        ('7', 0, 'is not a file, and camera 7 gives no frame'),
         ('a.txt', 0, 'neither a folder of frames nor a video'),
         ('bad.mp4', 0, r'bad\.mp4: not a video'),
         ('three', 3, 'starts at frame 3 of 3'),
@@ -430,7 +430,7 @@ def test_several_targets_as_each_alone(tmp_path, capsys):
     words = ['--config', config, '--checkpoint', checkpoint]
     for option, ending in (('out', 'mp4'), ('txt', 'txt'), ('json', 'json')):
         words += [f'--{option}', str(tmp_path / f'found.{ending}')]
-    words += ['--box', '60,20,30,30', '--box=5,70,40,16', str(folder)]
+    words += ['--box', *['60', '20', '30', '30'], '--box', *['5', '70', '40', '16'], str(folder)]
     assert track_video.main(['--box', '20', '50', '24', '20', *words]) == 0
     report = json.loads((tmp_path / 'found.json').read_text())
     for place, target in enumerate(report['targets']):
@@ -440,10 +440,9 @@ def test_several_targets_as_each_alone(tmp_path, capsys):
     first = next(iter(FrameSource(tmp_path / 'found.mp4')))
     assert len({tuple(first[y, x] // 32) for x, y in ((20, 60), (60, 30), (5, 80))}) == 3
     for words, told in (
-        (['--box', '1', '2', '3'], "'1,2,3': write X,Y,W,H"),
-        (['--box', '1,2,3,x'], "'1,2,3,x': write X,Y,W,H"),
-        (['--box'], "'': write X,Y,W,H"),
-        (['--box=1,2,3,4', '--box=1,2,3,4', '--attention', 'a'], 'give one --box'),
+        (['--box', '1', '2', '3'], '--box: expected 4 arguments'),
+        (['--box', '1', '2', '3', 'x'], "--box: invalid float value: 'x'"),
+        (2 * ['--box', '1', '2', '3', '4'] + ['--attention', 'a'], 'give one --box'),
     ):
         with pytest.raises(SystemExit):
             track_video.main(['a.mp4', '--config', config, '--checkpoint', checkpoint, *words])

@@ -38,10 +38,10 @@ def test_what_is_written_is_read_again(value):
     [
         ('lr', "'lr' is not KEY=VALUE"),
         ('=3', "'=3' is not KEY=VALUE"),
-        ('a=[1,2', r'a=\[1,2: \] is missing at its end; a string that'),
-        ('a=dict(b=1', r'\) is missing'),
+        ('a=[1,2', r'a=\[1,2: missing \] at the end; quote'),
+        ('a=dict(b=1', r'missing \) at the end'),
         ('a=[x)y]', r"do not match at '\)y\]'"),
-        ('a=dict(b)', 'an entry of the dict is no KEY=VALUE'),
+        ('a=dict(b)', 'an entry of the dict is not KEY=VALUE'),
         ("a='x", "the ' is not closed"),
     ],
 )

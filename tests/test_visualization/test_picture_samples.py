@@ -92,8 +92,10 @@ def paint(folder, samples, data_prefix=None, **kwargs):
     dataset = Mock(metainfo=dict(classes=NAMES, palette=PALETTE), get_data_info=lambda index: {})
     dataset.data_prefix = data_prefix
     loop = SimpleNamespace(dataloader=SimpleNamespace(dataset=dataset))
+    runner = SimpleNamespace(test_loop=loop)
+    hook.before_test(runner)
     for start in range(0, len(samples), 2):
-        hook.after_test_iter(SimpleNamespace(test_loop=loop), 0, outputs=samples[start : start + 2])
+        hook.after_test_iter(runner, 0, outputs=samples[start : start + 2])
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob('*.png'))
 
 

@@ -24,11 +24,10 @@ _NFS_STEP = 8
 class ListedSet(VideoSet):
     """Videos for tests, whose frames have numbers; the first and last of each are published.
 
-    Boxes are used as they are written, as pytracking and OSTrack do: these sets count pixels from
-    1, so that boxes lie a pixel to the lower right, for trackers and for those who judge them.
-    Where a box has no area or is NaN, nothing says that the target is gone: such frames are
-    boxless, see :class:`tracking.evaluation.protocol.Protocol`. A warning names sequences that are
-    missing or not of the set. For the options see :class:`VideoSet`.
+    Boxes are used as written, as pytracking and OSTrack do: the 1-based coordinates of these sets
+    are not shifted, neither for trackers nor for metrics. Frames whose box has no area or is NaN
+    are boxless, not absent, see :class:`tracking.evaluation.protocol.Protocol`. A warning names
+    sequences that are missing or not of the set. For the options see :class:`VideoSet`.
     """
 
     LIST: ClassVar[str]  # name of the published list
@@ -39,11 +38,11 @@ class ListedSet(VideoSet):
     _last: dict[str, int]  # the published last frame, by the key of the first one
 
     def _there(self) -> dict[str, tuple[str, str]]:
-        """Return by name the folder of frames and the annotation of whatever lies there."""
+        """Return the folder of frames and the annotation file of each sequence found, by name."""
         raise NotImplementedError
 
     def _annotation(self, entry: Entry) -> tuple[np.ndarray, np.ndarray]:
-        """Return boxes [T, 4], and whether it is said that the target is out of view, bool [T]."""
+        """Return boxes [T, 4], and where the target is out of view, bool [T]."""
         boxes = self._boxes(entry.notes[0])
         return boxes, np.zeros(len(boxes), bool)
 

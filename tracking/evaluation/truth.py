@@ -40,8 +40,8 @@ class Truth:
         if not has_area(boxes[:1]).all():
             raise DatasetError(
                 f'{sequence.dataset or "the data set"}: the first box of {sequence.name} is '
-                f'{boxes[0].tolist()}, with which no tracker can begin. Correct the first line of '
-                'its boxes, or let it begin with the first frame that shows its target.'
+                f'{boxes[0].tolist()}, which cannot initialise a tracker. Correct the first line '
+                'of its boxes, or start the sequence at the first frame with the target.'
             )
         gone = list(sequence.gone.values())
         present = ~np.logical_or.reduce(gone) if gone else np.asarray(sequence.visible, bool)

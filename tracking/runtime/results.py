@@ -48,7 +48,7 @@ def side_path(path: str | Path, name: str, kind: str = 'time') -> Path:
 def check_names(names: Iterable[str], layout: str = 'lasot', anywhere: bool = True) -> None:
     """Check that no two sequences share a file of results, such as 'walk' and 'walk_time'.
 
-    With ``anywhere`` neither do they where a file system takes 'Walk' and 'walk' for the same.
+    With ``anywhere`` names that differ in case alone are refused, too, for other file systems.
     """
     owners: dict[str, str] = {}
     for name in names:

@@ -88,8 +88,8 @@ def watch(camera: int) -> Iterator[Picture]:
         found, frame = capture.read()
         if not found:
             raise VideoError(
-                f'{camera} is no file, and a camera of this number gives no picture: is it '
-                'connected, and free of other programs?'
+                f'{camera} is not a file, and camera {camera} gives no frame: check that it is '
+                'connected and not in use'
             )
         fps = capture.get(cv2.CAP_PROP_FPS)
         while found:

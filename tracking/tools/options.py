@@ -1,12 +1,12 @@
 """What the command lines share: arguments, and how far a run is."""
 
 import argparse
-import ast
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from lightvit_dense.errors import UserError
+from lightvit_dense.utils.option_values import parse_option
 from lightvit_dense.utils.progress import Display, Progress
 
 
@@ -25,14 +25,11 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
 
 
 def read_pair(text: str) -> tuple[str, Any]:
-    """Read ``NAME=VALUE``; a value that is no Python literal is text."""
-    name, _, value = text.partition('=')
-    if not name or not value:
-        raise UserError(f'{text}: write NAME=VALUE')
+    """Read ``NAME=VALUE`` as ``--cfg-options`` does."""
     try:
-        return name, ast.literal_eval(value)
-    except (ValueError, SyntaxError):
-        return name, value
+        return parse_option(text)
+    except ValueError as error:
+        raise UserError(str(error)) from error
 
 
 def add_lost(parser: argparse.ArgumentParser) -> None:

@@ -7,7 +7,7 @@ Example:
     python -m tracking.tools.track_video walk.mp4 --config CONFIG.py --checkpoint CHECKPOINT.pth \
         --box 120 80 60 140 --out followed.mp4 --txt boxes.txt
     python -m tracking.tools.track_video walk.mp4 --config CONFIG.py --checkpoint CHECKPOINT.pth \
-        --box 120,80,60,140 --box 300,90,50,120 --out followed.mp4 --txt boxes.txt
+        --box 120 80 60 140 --box 300 90 50 120 --out followed.mp4 --txt boxes.txt
     python -m tracking.tools.track_video walk.mp4 --config CONFIG.py --checkpoint CHECKPOINT.pth \
         --box 120 80 60 140 --attention pictures --attention-frames 20 40 --frames 41
 """
@@ -45,7 +45,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     text = 'target in the first frame that is read: left and upper edge, width, height in pixels'
     text += '; once for each target'
     target = parser.add_mutually_exclusive_group(required=True)
-    target.add_argument('--box', action='append', type=read_box, metavar='X,Y,W,H', help=text)
+    shape: Any = dict(nargs=4, type=float, metavar=tuple('XYWH'))
+    target.add_argument('--box', action='append', **shape, help=text)
     target.add_argument('--select', action='store_true', help='draw it with the mouse')
     add('--out', metavar='FILE.mp4', help='annotated video to write')
     text = 'boxes to write, a line x,y,w,h a frame; of several targets FILE_1, FILE_2, ...'
@@ -60,8 +61,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add_lost(parser)
     add_backend(parser)
     add_cfg_options(parser)
-    words = join_boxes(sys.argv[1:] if argv is None else argv)
-    args = check_positive(parser, parser.parse_args(words), 'threads', 'frames')
+    args = check_positive(parser, parser.parse_args(argv), 'threads', 'frames')
     if args.attention and len(args.box or ()) > 1:
         parser.error('--attention shows what the network looks at for one target: give one --box')
     taken = {Path(args.video).resolve(): 'the video'}
@@ -82,24 +82,6 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                 'followed in those after it, up to --frames; name one of these'
             )
     return args
-
-
-def join_boxes(argv: list[str]) -> list[str]:
-    """Write '--box X Y W H', which one may also say, as '--box=X,Y,W,H'."""
-    words = list(argv)
-    for place in reversed(range(len(words))):
-        if words[place] == '--box' and ',' not in ''.join(words[place + 1 : place + 2]):
-            words[place : place + 5] = ['--box=' + ','.join(words[place + 1 : place + 5])]
-    return words
-
-
-def read_box(text: str) -> list[float]:
-    """Read the box of a target."""
-    try:
-        x, y, width, height = map(float, text.split(','))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f'{text!r}: write X,Y,W,H, numbers in pixels') from None
-    return [x, y, width, height]
 
 
 def follow(
@@ -151,7 +133,7 @@ def follow(
                 if len(found) == frames:
                     break
     except KeyboardInterrupt:  # the way to end a camera
-        if not found:
+        if not (found and source.is_camera):
             raise
     except UserError as problem:
         error = problem

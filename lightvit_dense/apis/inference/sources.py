@@ -13,6 +13,7 @@ from lightvit_dense.datasets.transforms.loading import BadImage, decode
 from lightvit_dense.errors import UserError
 from lightvit_dense.utils.constants import IMAGE_EXTENSIONS as IMAGES
 from lightvit_dense.utils.constants import VIDEO_EXTENSIONS as VIDEOS
+from lightvit_dense.utils.io import is_clutter
 
 from .results import Failure
 
@@ -133,7 +134,7 @@ class Sources:
         walk = os.walk(folder, onerror=lambda error: found.append(Path(str(error.filename))))
         for at, _, names in walk:
             images = (name for name in names if name.lower().endswith(IMAGES))
-            found += [Path(at, name) for name in images if not name.startswith('.')]
+            found += [Path(at, name) for name in images if not is_clutter(name)]
             if not self._recursive:
                 break
         return sorted(found)
@@ -141,9 +142,10 @@ class Sources:
     def _image(self, path: Path, *names: str) -> Picture | Failure:
         name = self._name(*names)
         if path.exists() and not path.is_file():
-            return Failure(str(path), 'a folder that cannot be listed, or no file of the disk')
+            return Failure(str(path), 'not a regular file, or a folder that cannot be listed')
         try:
-            return Picture(name, decode(path.read_bytes(), 'rgb', exif=self._exif), str(path))
+            pixels = decode(path.read_bytes(), 'rgb', exif=self._exif, path=str(path))
+            return Picture(name, pixels, str(path))
         except (BadImage, OSError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
             return Failure(str(path), reason or str(error))

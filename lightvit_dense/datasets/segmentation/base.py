@@ -4,7 +4,6 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from mmengine.logging import print_log
 from mmseg.datasets import ADE20KDataset as MMSegADE20KDataset
 from mmseg.datasets import BaseSegDataset
 
@@ -53,12 +52,10 @@ class SegmentationDataset(SeededItems, BaseSegDataset):
         super().__init__(*args, **kwargs)
 
     def check_contents(self, alone: bool = True) -> None:
-        """Count the pixels of each class in a sample of the label maps, and log the table.
+        """Log class statistics of a sample of the label maps, and check them.
 
-        A part of several data sets, which are not ``alone``, may hold a single class.
-
-        Raises:
-            DatasetError: If they teach nothing, see :meth:`.contents.LabelMaps.survey`.
+        Data sets that are trained together (not ``alone``) may have a single class each. For errors
+        see :meth:`.contents.LabelMaps.survey`.
         """
         folder = self.data_prefix.get('seg_map_path')
         if not folder:
@@ -67,10 +64,7 @@ class SegmentationDataset(SeededItems, BaseSegDataset):
         reading = self.reduce_zero_label, self.label_map, self.backend_args
         maps = LabelMaps(folder, paths, self.metainfo['classes'], *reading)
         contents = maps.survey(self.max_dropped, alone=alone)
-        if contents.images == len(self):
-            contents.log()
-        else:  # what these files lack may be in others
-            print_log(f'{contents.name}: what there is to learn\n{contents.table()}', 'current')
+        contents.log(warn=contents.images == len(self))  # files not read may have more classes
 
     @classmethod
     def get_label_map(cls, new_classes: Sequence[str] | None = None) -> dict[int, int] | None:

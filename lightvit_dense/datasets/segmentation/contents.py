@@ -1,4 +1,4 @@
-"""What the label maps of a data set have to teach, counted in pixels."""
+"""Class statistics of label maps, in pixels."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,9 +15,9 @@ from lightvit_dense.datasets.transforms.segmentation import (
 )
 
 SAMPLE = 256
-"""Of more label maps so many are read, evenly spaced: a second's work."""
+"""Most label maps that are read, evenly spaced; they take about a second."""
 MAX_DROPPED = 0.9
-"""Share of the pixels that may be ignored, unless a config says something else."""
+"""Default share of the pixels that may be ignored."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class LabelMaps:
     def survey(
         self, max_dropped: float = MAX_DROPPED, limit: int | None = SAMPLE, alone: bool = True
     ) -> Contents:
-        """Count the pixels in ``limit`` files, or all if they lack all classes but one.
+        """Count the pixels of ``limit`` files; of all files where these show at most one class.
 
         Raises:
             DatasetError: If nothing is labelled, more than ``max_dropped`` is ignored, only one of
@@ -55,12 +55,12 @@ class LabelMaps:
             (only,) = (name for name, _, pixels in contents.classes if pixels)
             raise DatasetError(
                 f'{contents.name}: all labelled pixels are of the class {only!r}, one of '
-                f'{len(self.classes)}: there is nothing to tell apart. {hint}.'
+                f'{len(self.classes)}. {hint}.'
             )
         return contents
 
     def _count(self, limit: int | None) -> tuple[Contents, np.ndarray]:
-        """Count the pixels of ``limit`` files, or of all; the ids [256] in them, too."""
+        """Count the pixels of ``limit`` files, or all, by class, and by id [256]."""
         total = len(self.paths)
         read = total if limit is None else min(total, limit)
         names = len(self.label_map or self.classes)

@@ -29,8 +29,12 @@ REDUCED = {
 Box = tuple[int, int, int, int]
 
 
-# What libjpeg says of files that lack a part of the picture; the second of complete ones, too.
-_LOST = re.compile(r'Corrupt|Premature|Inconsistent|Invalid|Bogus|Unsupported marker|.*not defined')
+# What libjpeg says of files that lack a part of the picture; the second of complete ones, too. Odd
+# scan parameters (of some telephones) and damaged colour profiles leave the picture whole.
+_LOST = re.compile(
+    r'(?!Invalid SOS parameters|Corrupt JPEG data: bad ICC)'
+    r'(Corrupt|Premature|Inconsistent|Invalid|Bogus|Unsupported marker|.*not defined)'
+)
 LEFT_OVER = re.compile(r'Corrupt JPEG data: \d+ extraneous bytes before marker 0xd9')
 
 

@@ -77,7 +77,7 @@ def decode(
         except ValueError as error:
             if not (path and LEFT_OVER.match(str(error))):
                 raise BadImage(f'damaged ({error})') from error
-            _tell_once(f'image {path}: perhaps damaged ({error})')
+            _tell_once(f'image {path}: possibly damaged ({error})')
     elif data.startswith(_DEEP) or (data.startswith(_PNG) and data[24:25] == b'\x10'):
         flag |= cv2.IMREAD_ANYDEPTH
     if not exif:
@@ -90,6 +90,8 @@ def decode(
         raise BadImage('not an image, or damaged')
     if image.dtype == np.uint16:
         image = _eight_bits(image)
+    elif image.dtype != np.uint8:
+        raise BadImage(f'has values of the type {image.dtype}; write 8 or 16 bits')
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB) if color == 'rgb' else image
 
 

@@ -70,13 +70,14 @@ def _check_palette(path: str, ids: np.ndarray, palette: np.ndarray) -> None:
 
     Programs that shrink pictures turn grey ones into such palettes, in any order.
     """
+    greys = palette[:, 0]
+    two = greys.tolist() in ([0, 255], [0, 255, *[0] * (len(greys) - 2)])
+    if two or (palette != greys[:, None]).any():
+        return  # colours say nothing of ids
     used = np.flatnonzero(count_ids(ids))
     used = used[used < len(palette)]
-    greys = palette[:, 0]
     other = used[greys[used] != used]
-    if (palette != greys[:, None]).any() or len(np.unique(greys[used])) < len(used):
-        return  # colours, and palettes without content, leave the places
-    if len(other) and greys.tolist() not in ([0, 255], [0, 255, *[0] * (len(greys) - 2)]):
+    if len(other) and len(np.unique(greys[used])) == len(used):
         raise DatasetError(
             f'{path}: has a palette of greys where place {other[0]} is the grey {greys[other[0]]}, '
             'and which of them is the id cannot be told. Write a grey 8-bit PNG: of the greys by '

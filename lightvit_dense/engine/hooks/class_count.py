@@ -1,9 +1,8 @@
-"""Refuse a model that has other classes than the data, and data that teach none of them."""
+"""Compare the classes of model and data, and check that the labels hold them."""
 
 from collections.abc import Iterator
 from typing import Any
 
-from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
@@ -21,8 +20,8 @@ class ClassCountHook(Hook):
 
     Labels alone show a mistake only where the model has fewer classes. Classifiers, detectors and
     segmentors are known by their heads; models without ``num_classes`` and data sets that name no
-    classes pass. Data sets with ``check_contents`` look through their labels, once, on the main
-    process.
+    classes pass. Data sets with ``check_contents`` look through their labels once; all processes
+    do, so that an error ends all of them.
     """
 
     def __init__(self) -> None:
@@ -56,7 +55,7 @@ class ClassCountHook(Hook):
                 f'{len(classes)} classes, the model {next(iter(wrong.values()))}. Set {keys} to '
                 'those of the data, or take the right data.'
             )
-        if is_main_process() and not any(dataset is seen for seen in self._seen):
+        if not any(dataset is seen for seen in self._seen):
             self._seen.append(dataset)
             parts = [part for part in _parts(dataset) if hasattr(part, 'check_contents')]
             for part in parts:

@@ -20,8 +20,8 @@ class LoadReportHook(Hook):
     """Check what a training starts from; mmengine loads whatever happens to fit.
 
     ``load_from`` may fill a part of the model, such as all but a head of other classes: the log
-    then names what stays as initialised. A file of which nothing fits is an error, so are values
-    that are no numbers, and a resume that does not fill the whole model. Training adds this hook by
+    then names what stays as initialised. A file of which nothing fits is an error, so are NaN or
+    infinite values, and a resume that does not fill the whole model. Training adds this hook by
     itself.
 
     Args:

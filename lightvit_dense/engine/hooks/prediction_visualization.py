@@ -42,6 +42,10 @@ class PredictionVisualizationHook(Hook):
         self._names: dict[str, str] = {}
         self._roots: list[Path] = []
 
+    def before_test(self, runner: Runner) -> None:
+        """Note the folders of the images."""
+        self._roots = _image_folders(runner.test_loop.dataloader.dataset)
+
     def after_test_iter(
         self,
         runner: Runner,
@@ -54,7 +58,6 @@ class PredictionVisualizationHook(Hook):
         Raises:
             UserError: If a sample has no image file, or nothing that can be drawn.
         """
-        self._roots = self._roots or _image_folders(runner.test_loop.dataloader.dataset)
         for sample in outputs or ():
             place = self._seen * get_world_size() + get_rank()
             self._seen += 1

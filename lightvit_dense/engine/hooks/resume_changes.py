@@ -1,6 +1,7 @@
-"""What a resumed training makes of settings that have changed."""
+"""Apply or refuse settings that were changed before a training is resumed."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 from mmengine.hooks import EMAHook, Hook
@@ -11,14 +12,7 @@ from lightvit_dense.errors import CheckpointError, UserError
 from lightvit_dense.registry import HOOKS
 from lightvit_dense.utils.tables import format_table
 
-REFUSED = {
-    r'train_cfg\.(by_epoch|type): .*': 'the checkpoint counts the other way',
-    r'optim_wrapper\.optimizer\.(type|amsgrad): .*': 'it holds the state of another optimiser',
-    r'model\.(?!\S*teacher\.)\S*init_cfg.*(?<!-> None)': 'the weights are those of the checkpoint',
-    r'default_hooks\.checkpoint\.(save_best|rule): (?!None).*': 'its best was found by the other',
-    r'randomness\.seed: .* -> None': 'it has a seed: name one',
-}
-"""Changes, as regular expressions, that a resumed training cannot make, and why."""
+# Settings that decide learning rates and other schedules.
 SCHEDULE = ('optim_wrapper.', 'param_scheduler', 'train_cfg.max_', 'iterations an epoch')
 _SCALING = ('optim_wrapper.type', 'optim_wrapper.dtype', 'optim_wrapper.loss_scale')
 
@@ -29,9 +23,9 @@ Changes = dict[str, tuple[Any, Any]]
 class ResumeChangesHook(Hook):
     """Let what was changed in a config take effect in a resumed training, or refuse it by name.
 
-    A resumed run goes on as if its config had been in force from the start: of the checkpoint come
-    the weights, their averages, the moments of the optimiser, and the counters. The log gets a
-    table of what has changed. Training adds this hook by itself.
+    Weights, their averages, the state of the optimiser and the counters are the checkpoint's;
+    everything else is the present config's, schedules as if it had been in force from the start.
+    The log lists the changes. Training adds this hook by itself.
     """
 
     # After LoadReportHook, which checks the weights, and before EMAHook.
@@ -42,24 +36,21 @@ class ResumeChangesHook(Hook):
         checkpoint['meta']['world_size'] = runner.world_size
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Rewrite, before it is loaded, what of a checkpoint the config has changed."""
+        """Rewrite the checkpoint by the changed settings before it is loaded."""
         if not runner._resume:
             return
         path, meta = str(runner._load_from), checkpoint.get('meta') or {}
-        absent = [name for name in ('epoch', 'iter') if name not in meta]
-        absent += [name for name in ('message_hub', 'optimizer') if name not in checkpoint]
-        if absent:
+        there = {*meta, *checkpoint}
+        if absent := [n for n in ('epoch', 'iter', 'message_hub', 'optimizer') if n not in there]:
             raise CheckpointError(
-                f'{path}: cannot be resumed, it has no {", ".join(absent)}. Start from its weights '
-                'by load_from without resume.'
+                f'{path}: cannot be resumed, it has no {", ".join(absent)}. Load its weights by '
+                'load_from without resume.'
             )
         changes = _find_all(runner, checkpoint, path)
-        reasons = _refusals(runner, checkpoint, changes)
-        if reasons:
+        if reasons := _refusals(runner, checkpoint, changes):
             raise UserError(
                 '\n  '.join([f'{path} cannot be resumed with these settings:', *reasons])
-                + '\nSet them back; or start a new training from its weights: load_from without '
-                '--resume, in another --work-dir.'
+                + '\nSet them back, or start a new training with load_from in another --work-dir.'
             )
         if runner._randomness_cfg.get('seed') is not None:
             meta['seed'] = runner.seed  # mmengine would return to that of the checkpoint
@@ -70,24 +61,24 @@ class ResumeChangesHook(Hook):
             state = checkpoint['state_dict']
             state.update({name: trained[name] for name in state if name in trained})
         if any(key.startswith(SCHEDULE) for key in changes):
-            _lay_schedules(runner, checkpoint, changes)
-        rows = [
-            dict(setting=key, checkpoint=_short(pair[0]), now=_short(pair[1]))
-            | dict(effect='schedule laid anew' if key.startswith(SCHEDULE) else 'yes')
-            for key, pair in changes.items()
-        ]
-        if rows:
-            table = format_table(rows, ('setting', 'checkpoint', 'now', 'effect'))
+            _recompute_schedules(runner, checkpoint, changes)
+        if changes:
+            columns = ('setting', 'checkpoint', 'now', 'effect')
+            rows = [
+                (key, *map(_short, pair), 'schedule recomputed' if key.startswith(SCHEDULE) else '')
+                for key, pair in changes.items()
+            ]
+            table = format_table([dict(zip(columns, row, strict=True)) for row in rows], columns)
             runner.logger.info(f'{path} is resumed with changed settings:\n{table}')
 
 
 def _find_all(runner: Runner, checkpoint: dict[str, Any], path: str) -> Changes:
-    """Compare config, processes and length of epochs; count past epochs by the present one."""
+    """Compare configs, processes and epoch lengths; correct the iteration for another length."""
     meta, info = checkpoint['meta'], checkpoint['message_hub'].get('runtime_info', {})
     try:
         changes = find_changes(meta['cfg'], runner.cfg.pretty_text)
     except (KeyError, ValueError, TypeError) as error:
-        runner.logger.warning(f'{path}: its config cannot be read ({error!r}); this one counts.')
+        runner.logger.warning(f'{path}: its config cannot be read ({error!r}) and is not compared.')
         changes = {'param_scheduler': ('unknown', 'as configured')}
     processes = meta.get('world_size', runner.world_size), runner.world_size
     before, now = info.get('max_iters', 0) // info.get('max_epochs', 1), _epoch_length(runner)
@@ -109,39 +100,52 @@ def _epoch_length(runner: Runner) -> int:
 
 def _refusals(runner: Runner, checkpoint: dict[str, Any], changes: Changes) -> list[str]:
     """List what cannot be changed, with the reason."""
-    lines = [f'{key}: {_short(pair[0])} -> {_short(pair[1])}' for key, pair in changes.items()]
     reasons = [
-        f'{line} ({reason})'
-        for line in lines
-        for pattern, reason in REFUSED.items()
-        if re.fullmatch(pattern, line)
+        f'{key}: {_short(old)} -> {_short(new)} ({reason})'
+        for key, (old, new) in changes.items()
+        if (reason := _refusal(key, old, new))
     ]
     unit = 'epoch' if _epoch_length(runner) else 'iter'
     done, end = checkpoint['meta'][unit], getattr(runner, f'max_{unit}s')
     if done > end:
         reasons.append(f'train_cfg.max_{unit}s={end} ends before the checkpoint, {done}')
-    saved, own = (
-        checkpoint['optimizer']['param_groups'],
-        runner.optim_wrapper.optimizer.param_groups,
-    )
-    if [len(group['params']) for group in saved] != [len(group['params']) for group in own]:
+    optimizers = checkpoint['optimizer'], runner.optim_wrapper.optimizer.state_dict()
+    saved, own = ([len(group['params']) for group in o['param_groups']] for o in optimizers)
+    if saved != own:
         reasons.append(
-            'optim_wrapper: its groups of parameters are others than in the checkpoint '
-            '(paramwise_cfg, constructor, or what of the model is trained)'
+            'optim_wrapper: the parameter groups differ from those of the checkpoint '
+            '(paramwise_cfg, constructor, or frozen parameters)'
         )
-    laid = ', '.join(key for key in changes if key.startswith(SCHEDULE))
-    if laid and any(getattr(s, 'need_val_args', False) for s in runner.param_schedulers or ()):
-        reasons.append(f'{laid} (a schedule that follows results cannot be laid anew)')
+    keys = ', '.join(key for key in changes if key.startswith(SCHEDULE))
+    if keys and any(getattr(s, 'need_val_args', False) for s in runner.param_schedulers or ()):
+        reasons.append(f'{keys} (a schedule that depends on results cannot be recomputed)')
     return reasons
 
 
-def _lay_schedules(runner: Runner, checkpoint: dict[str, Any], changes: Changes) -> None:
-    """Put the settings of the optimiser in force that this config has at this iteration."""
+def _refusal(key: str, old: Any, new: Any) -> str:
+    """Return why a setting cannot be changed, '' if it can."""
+    section, _, name = key.rpartition('.')
+    if section == 'train_cfg' and name in ('by_epoch', 'type'):
+        return 'the checkpoint counts the other way'
+    if section == 'optim_wrapper.optimizer' and name in ('type', 'amsgrad'):
+        return 'the checkpoint has the state of another optimiser'
+    moved = name == 'checkpoint' and Path(str(old)).name == Path(str(new)).name
+    if re.match(r'model\.(?!.*teacher\.).*init_cfg', key) and new is not None and not moved:
+        return 'the weights are those of the checkpoint'
+    if section == 'default_hooks.checkpoint' and name in ('save_best', 'rule') and old is not None:
+        return 'the best checkpoint so far was chosen by the other'
+    if key == 'randomness.seed' and new is None:
+        return 'the checkpoint has a seed: give one'
+    return ''
+
+
+def _recompute_schedules(runner: Runner, checkpoint: dict[str, Any], changes: Changes) -> None:
+    """Step new schedules to the iteration of the checkpoint, which gets their state."""
     wrapper, schedulers = runner.optim_wrapper, runner.param_schedulers or []
     wrapper._global_step = 0  # no warning that a schedule steps before the optimiser
     length, meta = _epoch_length(runner), checkpoint['meta']
     ends = {length * epoch for epoch in range(1, meta['epoch'] + 1)}
-    for iteration in range(1, meta['iter'] + 1):
+    for iteration in range(1, meta['iter'] + 1):  # a minute for 300,000
         for by_epoch in (False, True) if iteration in ends else (False,):
             for scheduler in schedulers:
                 if scheduler.by_epoch == by_epoch:

@@ -102,7 +102,7 @@ class EncoderDecoder(MMSegEncoderDecoder):
         """Segment normalised images [B, 3, H, W] by their samples' ``img_shape`` and ``ori_shape``.
 
         Samples get ``pred_sem_seg`` [1, h, w] and, if they are kept, ``seg_logits`` [classes, h, w]
-        at the size of the original images. Scores that are no numbers are a UserError.
+        at the size of the original images. NaN or infinite scores are a UserError.
         """
         if data_samples is None:
             size = tuple(inputs.shape[2:])

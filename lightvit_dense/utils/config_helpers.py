@@ -1,4 +1,4 @@
-"""What a config calls when it is read: the classes of its data, and changed pipelines."""
+"""Functions that configs call: class names from a file, and overrides of pipelines."""
 
 import copy
 import json
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lightvit_dense.errors import UserError, require_known
+from lightvit_dense.utils.io import is_clutter, read_text
 
 
 def read_classes(path: str) -> tuple[str, ...]:
@@ -17,12 +18,12 @@ def read_classes(path: str) -> tuple[str, ...]:
     """
     file = Path(path)
     if file.is_dir():
-        names = sorted(p.name for p in file.iterdir() if p.is_dir() and p.name[0] != '.')
+        names = sorted(p.name for p in file.iterdir() if p.is_dir() and not is_clutter(p.name))
     else:
         try:
-            text = file.read_text(encoding='utf-8-sig')
+            text = read_text(file)
             entries = json.loads(text)['categories'] if file.suffix == '.json' else None
-            names = text.splitlines() if entries is None else [one['name'] for one in entries]
+            names = text.splitlines() if entries is None else [entry['name'] for entry in entries]
         except (OSError, ValueError, LookupError, TypeError) as error:
             raise UserError(
                 f'{path}: the classes cannot be read ({type(error).__name__}: {error}). It must be '
@@ -35,10 +36,10 @@ def read_classes(path: str) -> tuple[str, ...]:
     return tuple(names)
 
 
-def changed(pipeline: Sequence[Mapping], **arguments: Mapping[str, Any]) -> list[dict]:
-    """Return a copy of a pipeline with other arguments of transforms, named without scope.
+def update_pipeline(pipeline: Sequence[Mapping], **arguments: Mapping[str, Any]) -> list[dict]:
+    """Return a copy of a pipeline with arguments of transforms overridden, by name without scope.
 
-    Example: ``changed(_base_.val_dataloader.dataset.pipeline, Resize=dict(scale=(320, 320)))``.
+    Example: ``update_pipeline(_base_.val_pipeline, Resize=dict(scale=(320, 320)))``.
 
     Raises:
         UserError: If the pipeline has no such transform.
@@ -46,6 +47,6 @@ def changed(pipeline: Sequence[Mapping], **arguments: Mapping[str, Any]) -> list
     steps = [copy.deepcopy(dict(step)) for step in pipeline]
     by_name = {str(step['type']).rpartition('.')[2]: step for step in steps}
     for name, options in arguments.items():
-        require_known(name, by_name, 'changed(pipeline)')
+        require_known(name, by_name, 'update_pipeline(pipeline)')
         by_name[name].update(options)
     return steps
