@@ -16,6 +16,7 @@ from importlib import metadata
 from typing import Any
 
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from lightvit_dense.compat.config_environment import read_variable
 from lightvit_dense.errors import run_tool
@@ -38,12 +39,12 @@ TASKS = {
 
 def packages() -> Iterator[Row]:
     """Compare what is installed with what the package requires."""
-    versions = {dist.name: dist.version for dist in metadata.distributions()}
+    versions = {canonicalize_name(d.name): d.version for d in metadata.distributions()}
     wanted: dict[str, list[str]] = {}  # what is missing, by extra
     for line in metadata.requires('lightvit_dense') or ():
         need = Requirement(line)
         extra = str(need.marker or '').rpartition('== ')[2].strip('"')
-        version = versions.get(need.name)
+        version = versions.get(canonicalize_name(need.name))
         fits = version and need.specifier.contains(version, prereleases=True)
         if not fits and extra not in ('all', 'dev', 'test'):
             wanted.setdefault(extra, []).append(f"'{need.name}{need.specifier}'")

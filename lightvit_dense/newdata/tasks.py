@@ -86,7 +86,11 @@ def classification(args: Namespace) -> Found:
     for part, own in rows.items():
         lines = [f'{path.relative_to(root)} {numbers[label]}' for path, label in own]
         values[part] = write_lines(args.folder / f'{part}.txt', lines)
-    return Found(values, {part: [path for path, _ in own] for part, own in rows.items()})
+    found = Found(values, {part: [path for path, _ in own] for part, own in rows.items()})
+    unseen = {label for _, label in rows['val']} - {label for _, label in rows['train']}
+    if unseen:
+        found.notes.append(f'no training image is of {", ".join(sorted(unseen)[:10])}')
+    return found
 
 
 def _labelled(data: Path) -> list[tuple[Path, str]]:

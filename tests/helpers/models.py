@@ -69,7 +69,7 @@ def classifier(backbone: dict | None = None, **options: Any) -> nn.Module:
 
 def init_from(path: object, kind: str = 'PretrainedBackbone', **options: Any) -> dict:
     """Return the ``init_cfg`` of what starts from a file."""
-    return dict(type=f'lightvit_dense.{kind}', checkpoint=str(path), verbose=False) | options
+    return dict(type=f'lightvit_dense.{kind}', checkpoint=str(path)) | options
 
 
 def rates_and_decays(model: nn.Module, optim_wrapper: dict) -> dict[str, tuple[float, float]]:

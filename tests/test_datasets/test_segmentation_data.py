@@ -313,6 +313,19 @@ def test_pixels_are_counted_and_a_sample_is_called_one(root, monkeypatch):
     assert len(maps.survey(alone=False).absent) == 2
 
 
+@pytest.mark.parametrize(
+    ('spoil', 'words'),
+    [
+        (lambda path: path.write_bytes(b''), r'00000003\.jpg: this image cannot be read'),
+        (lambda path: Image.new('RGB', (9, 7)).save(path), r'its image \S+00000003\.jpg 9 x 7'),
+    ],
+)
+def test_images_are_compared_with_their_label_maps(root, spoil, words):
+    spoil(root / 'images/training/ADE_train_00000003.jpg')
+    with pytest.raises(DatasetError, match=words):
+        build(root).check_contents()
+
+
 def test_missing_files_are_named(root):
     (root / 'annotations/training/ADE_train_00000002.png').unlink()
     with pytest.raises(DatasetError, match=r'1 of 5 files are missing .label.*00000002\.png'):

@@ -250,7 +250,7 @@ def loop_of(kind, model, *samples):
     """Build a loop over samples, with a runner that has the model."""
     runner = Mock(model=model)
     dataset = [dict(inputs=dict(), data_samples=sample) for sample in samples]
-    evaluator = Mock(spec=Evaluator([]), evaluate=lambda size: dict(size=size))
+    evaluator = Mock(spec=Evaluator([]), metrics=[], evaluate=lambda size: dict(size=size))
     loader = DataLoader(dataset, collate_fn=pseudo_collate)
     return kind(runner=runner, dataloader=loader, evaluator=evaluator)
 

@@ -60,9 +60,11 @@ class SegmentationDataset(SeededItems, BaseSegDataset):
         folder = self.data_prefix.get('seg_map_path')
         if not folder:
             return
-        paths = [self.get_data_info(place)['seg_map_path'] for place in range(len(self))]
+        items = [self.get_data_info(place) for place in range(len(self))]
+        paths = [item['seg_map_path'] for item in items]
+        images = [] if self.backend_args else [item['img_path'] for item in items]
         reading = self.reduce_zero_label, self.label_map, self.backend_args
-        maps = LabelMaps(folder, paths, self.metainfo['classes'], *reading)
+        maps = LabelMaps(folder, paths, self.metainfo['classes'], *reading, images)
         contents = maps.survey(self.max_dropped, alone=alone)
         contents.log(warn=contents.images == len(self))  # files not read may have more classes
 

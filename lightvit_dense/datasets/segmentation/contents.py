@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from PIL import Image
 
 from lightvit_dense.datasets.contents import Contents
 from lightvit_dense.datasets.errors import DatasetError
@@ -11,6 +12,7 @@ from lightvit_dense.datasets.transforms.segmentation import (
     IGNORED,
     check_ids,
     label_table,
+    other_size,
     read_label_map,
 )
 
@@ -30,6 +32,7 @@ class LabelMaps:
     reduce_zero: bool = False
     label_map: dict[int, int] | None = None
     backend_args: dict | None = None
+    images: Sequence[str] = ()  # local files whose sizes are compared
 
     def survey(
         self, max_dropped: float = MAX_DROPPED, limit: int | None = SAMPLE, alone: bool = True
@@ -66,8 +69,11 @@ class LabelMaps:
         names = len(self.label_map or self.classes)
         counts = np.zeros((read, 256), np.int64)
         for row in range(read):
-            path = self.paths[row * (total - 1) // max(1, read - 1)]
+            place = row * (total - 1) // max(1, read - 1)
+            path = self.paths[place]
             ids = read_label_map(path, self.backend_args)
+            if self.images:
+                _compare_size(path, ids.shape, self.images[place])
             counts[row] = check_ids(path, ids, names, self.reduce_zero)
         labels, sums = label_table(self.reduce_zero, self.label_map), counts.sum(0)
         rows = []
@@ -81,3 +87,16 @@ class LabelMaps:
         name = self.name if read == total else f'{self.name} ({read} of its {total} label maps)'
         aside = {'of classes that are not chosen': rest}
         return Contents(name, 'pixels', read, rows, dropped, aside), sums
+
+
+def _compare_size(path: str, shape: tuple[int, ...], image: str) -> None:
+    """Compare a label map's (height, width) with an image's header, which may be turned by EXIF."""
+    try:
+        with Image.open(image) as file:
+            size = file.size[::-1]
+    except Image.DecompressionBombError:  # OpenCV, which loads images, may take it
+        return
+    except OSError as error:
+        raise DatasetError(f'{image}: this image cannot be read. Restore the file.') from error
+    if sorted(size) != sorted(shape):
+        raise other_size(path, shape, image, size)

@@ -3,6 +3,7 @@
 import io
 import re
 import threading
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -118,11 +119,7 @@ class LoadSegmentationMap(Transform):
         ids = read_label_map(path, self.backend_args)
         size = results.get('ori_shape')
         if size is not None and ids.shape != tuple(size[:2]):
-            raise DatasetError(
-                f'{path}: the label map has {ids.shape[1]} x {ids.shape[0]} pixels, its image '
-                f'{results.get("img_path", "")} {size[1]} x {size[0]}. Both must be of one size; '
-                'take the image and the map of one release of the data set.'
-            )
+            raise other_size(path, ids.shape, results.get('img_path', ''), size)
         reduce_zero = results.get('reduce_zero_label', False)
         limit = self.num_classes or results.get('num_classes')
         if limit is not None:
@@ -133,6 +130,15 @@ class LoadSegmentationMap(Transform):
         if 'gt_seg_map' not in fields:
             fields.append('gt_seg_map')
         return results
+
+
+def other_size(path: str, shape: Sequence[int], image: str, size: Sequence[int]) -> DatasetError:
+    """Return the error of a label map whose (height, width) is not that of its image."""
+    return DatasetError(
+        f'{path}: the label map has {shape[1]} x {shape[0]} pixels, its image {image} {size[1]} x '
+        f'{size[0]}. Both must be of one size; take the image and the map of one release of the '
+        'data set.'
+    )
 
 
 def check_ids(path: str, ids: np.ndarray, num_classes: int, reduce_zero: bool) -> np.ndarray:
