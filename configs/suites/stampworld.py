@@ -7,7 +7,7 @@ What      From scratch, supervised, MAE, D-MAE (teacher of the same world, and D
           the portraits to classify. MAE and D-MAE from DINOv2-S for 200, 800 and 3200 iterations.
 Source    Ours; the recipes are those of configs/toyworld, shorter, batches of 64 to pre-train.
 Data      tools/dataset_converters/make_toyworld.py --objects stamps, made by the suite.
-Cost      Nine hours of a CPU core, estimated; DINOv2-S takes a second an iteration.
+Cost      Not run to its end. Nine core hours, estimated; DINOv2-S takes a second an iteration.
 Run       tools/run_benchmark.py configs/suites/stampworld.py --jobs 2
 """
 
