@@ -166,6 +166,44 @@ analyses['attention'] = dict(
     **_compared,
 )
 
+_kinds = {'classification': ('accuracy/top1', 1), 'detection': ('coco/bbox_mAP', 100)}
+_kinds['segmentation'] = ('mIoU', 1)
+
+
+def curves(title, xlabel, lines):
+    """Return the picture of each task's leading figure; ``lines`` maps a task to its points."""
+    panels = [
+        dict(title=f'{task}, {key.split("/")[-1]}', metric=key, scale=scale, lines=lines(task))
+        for task, (key, scale) in _kinds.items()
+    ]
+    draw = 'lightvit_dense.suite.pictures:curves'
+    return dict(title=title, draw=draw, options=dict(panels=panels, xlabel=xlabel))
+
+
+_compared_inits = dict(scratch='from scratch', mae='MAE', dmae_dinov2='D-MAE, DINOv2-S')
+pictures = dict(
+    labels=curves(
+        'Gains against labels',
+        'labelled images to detect and segment',
+        lambda task: {
+            title: [(images, init, task + suffix) for suffix, images in _labels.items()]
+            for init, title in _compared_inits.items()
+        },
+    ),
+    iterations=curves(
+        'Gains against iterations of pre-training',
+        'iterations of pre-training',
+        lambda task: {
+            _compared_inits[init]: [
+                (200, f'{init}_200', task),
+                (800, f'{init}_800', task),
+                (3200, init, task),
+            ]
+            for init in ('mae', 'dmae_dinov2')
+        },
+    ),
+)
+
 _first, _second = 'arXiv 2205.14443', 'arXiv 2404.12210'
 
 

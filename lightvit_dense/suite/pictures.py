@@ -4,12 +4,15 @@ Each takes the runs to show by title, the repository, the root of the data and o
 captions and pictures, uint8 ``[H, W, 3]`` RGB. Images are spread evenly over a set, not selected.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
 
 import numpy as np
 
 from lightvit_dense import visualization
+from lightvit_dense.visualization import PALETTE
 
 from .results import Run
 
@@ -56,4 +59,53 @@ def reconstructions(runs: Runs, root: Path, data: Path, images: str, count: int 
         model = apis.build_model(config, find_latest_checkpoint(str(folder)), device='cpu')
         words = f'{title}: original, what it sees, what it makes of it up to mean and contrast'
         found.append((words, visualization.reconstruction_grid(model, originals)))
+    return found
+
+
+def curves(
+    runs: Runs, root: Path, data: Path, panels: Sequence[Mapping[str, Any]], xlabel: str
+) -> Pictures:
+    """Draw figures of all runs against a number; bars are deviations over seeds.
+
+    Args:
+        runs: All measured cells.
+        root: Not used.
+        data: Not used.
+        panels: ``title``, ``metric``, ``scale`` and ``lines``: points ``(x, initialisation, task)``
+            by label.
+        xlabel: What x is; its axis is logarithmic.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4 * len(panels), 3.2), layout='constrained', dpi=110)
+    all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, panel in zip(all_axes, panels, strict=True):
+        for color, (label, points) in zip(PALETTE, panel['lines'].items(), strict=False):
+            found = over_seeds(runs, points, panel['metric'], panel['scale'])
+            if found:
+                x, means, deviations = zip(*found, strict=True)
+                style: dict[str, Any] = dict(color=color, marker='o', ms=4, capsize=3, label=label)
+                axes.errorbar(x, means, yerr=deviations, **style)
+        axes.set(title=panel['title'], xlabel=xlabel, xscale='log')
+        ticks = sorted({point[0] for points in panel['lines'].values() for point in points})
+        axes.set_xticks(ticks, [str(tick) for tick in ticks])
+        axes.minorticks_off()
+        axes.grid(alpha=0.15)
+    all_axes[0].legend(frameon=False, fontsize=8)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return [('Mean and deviation over seeds', np.asarray(canvas.buffer_rgba())[..., :3])]
+
+
+def over_seeds(
+    runs: Runs, points: Sequence[tuple[float, str, str]], metric: str, scale: float
+) -> list[tuple[float, float, float]]:
+    """Return x, mean and sample deviation of the points ``(x, initialisation, task)`` with runs."""
+    found = []
+    for x, init, task in points:
+        chosen = [run for run in runs.values() if (run.init, run.task) == (init, task)]
+        values = [run.metrics[metric] * scale for run in chosen]
+        if values:
+            found.append((x, mean(values), stdev(values) if len(values) > 1 else 0.0))
     return found

@@ -129,11 +129,16 @@ def _draw(picture: Any, results: Results, root: Path) -> list[tuple[str, str]]:
     """Draw what a suite's ``pictures`` name; say what is missing."""
     runs: dict[str, Run] = {}
     for run in sorted(results.runs, key=lambda run: run.seed or 0):
-        chosen = run.name in picture.models if run.kind == 'pretrain' else run.task == picture.task
-        chosen = chosen and run.kind in ('pretrain', 'cell')
-        if chosen and run.state == MEASURED:
-            title = run.title if run.kind == 'pretrain' else results.title_of(run.init)
-            runs.setdefault(title, run)
+        if run.state != MEASURED or run.kind not in ('pretrain', 'cell'):
+            continue
+        if run.kind == 'pretrain':
+            if run.name in picture.models:
+                runs.setdefault(run.title, run)
+        elif picture.task:
+            if run.task == picture.task:
+                runs.setdefault(results.title_of(run.init), run)
+        elif not picture.models:
+            runs[run.name] = run
     if not runs:
         return [('', f'{picture.title}: nothing is measured that could be shown')]
     data = Path(read_variable('LIGHTVIT_DATA') or root / 'data')

@@ -392,3 +392,24 @@ def test_film_strips_and_curves_of_trackers(tmp_path: Path, runs: dict[str, Run]
     for picture in drawn.values():
         assert picture.dtype == np.uint8
         assert picture.std() > 5
+
+
+def test_curves_take_mean_and_deviation_over_seeds() -> None:
+    figures = {'scratch': ('few', [0.1, 0.3]), 'mae': ('few', [0.4]), 'dmae': ('many', [0.9])}
+    runs = {
+        f'{init}{seed}': Run(
+            kind='cell', name=init, title='', init=init, task=task, metrics={'ap': figure}
+        )
+        for init, (task, values) in figures.items()
+        for seed, figure in enumerate(values)
+    }
+    points = [(64, 'scratch', 'few'), (256, 'scratch', 'many'), (64, 'mae', 'few')]
+    assert pictures.over_seeds(runs, points, 'ap', 100.0) == [
+        (64, pytest.approx(20.0), pytest.approx(14.1421, abs=1e-3)),
+        (64, pytest.approx(40.0), 0.0),
+    ]
+    panel = dict(title='AP', metric='ap', scale=100.0, lines={'scratch': points})
+    ((_, drawn),) = pictures.curves(runs, Path(), Path(), [panel, panel], 'labels')
+    assert drawn.shape == (352, 880, 3)
+    assert drawn.dtype == np.uint8
+    assert drawn.std() > 0
