@@ -15,5 +15,6 @@ def check_device(device: str | torch.device | None = None) -> torch.device:
     # Without CUDA in it torch raises an AssertionError.
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
+        reason += f'; torch sees {torch.cuda.device_count()} GPU(s)'
         raise UserError(f"device {str(device)!r} cannot be used ({reason}); take 'cpu'") from error
     return found
