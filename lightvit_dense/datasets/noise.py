@@ -14,9 +14,8 @@ from lightvit_dense.registry import DATASETS, FUNCTIONS
 
 def noise_for(cfg: Config, images: int, side: int) -> dict[str, Any]:
     """Return the config of a :class:`NoiseBatch` that suits a config's model."""
-    kind, template = cfg.default_scope, cfg.model.get('template_size')
-    arguments = dict(images=images, side=side, kind=kind, template=template)
-    return dict(type='lightvit_dense.NoiseBatch', **arguments)
+    made = dict(type='lightvit_dense.NoiseBatch', images=images, side=side, kind=cfg.default_scope)
+    return made | dict(template=cfg.model.get('template_size'))
 
 
 @DATASETS.register_module()
@@ -47,8 +46,7 @@ class NoiseBatch(Dataset):
         if kind not in ('mmdet', 'mmseg'):  # whose loaders stack nothing
             batch['inputs'] = stack = torch.stack(batch['inputs'])
             if template:
-                small = stack[..., :template, :template].contiguous()
-                batch['inputs'] = dict(template=small, search=stack)
+                batch['inputs'] = dict(template=stack[..., :template, :template], search=stack)
         if torch.cuda.is_available():
             batch['inputs'] = tree_map(Tensor.pin_memory, batch['inputs'])
         self.batch = batch

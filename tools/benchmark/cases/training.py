@@ -1,14 +1,12 @@
 """Train every task for some steps on noise: images/s, memory, MFU, device against host.
 
 It is the training of the task's config at its size, data aside: in bf16 and fp16 (fp32 on a CPU),
-with activation checkpointing, in a process group of one, compiled. `drift` is the difference of a
-resumed training from one that never stopped, as a part of what the resumed steps change. `mfu` is
-of the rate of a large matrix product; for the other columns see `StepMeter`. DIR/training.json and
-.md are written after each process; errors and what there was no time for stand in their rows.
+with activation checkpointing, in a process group of one, compiled. `mfu` is of the rate of a large
+matrix product, `drift` how far a resumed training is from one that never stopped, as a part of what
+its steps change. DIR/training.json and .md are written after each process.
 
 Example:
     python tools/benchmark/run.py training --device cuda --out gpu
-    python tools/benchmark/run.py training --device cpu --smoke --tasks mae
 """
 
 import argparse
@@ -24,7 +22,6 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.device import get_device
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch.autograd import DeviceType
@@ -35,7 +32,6 @@ from lightvit_dense.apis.configs import prepare_scope
 from lightvit_dense.apis.recorded import without_sources
 from lightvit_dense.compat import finish_distributed
 from lightvit_dense.datasets.noise import noise_for
-from lightvit_dense.errors import UserError
 from lightvit_dense.registry import DATASETS, HOOKS, MODELS
 from lightvit_dense.utils import environment
 from lightvit_dense.utils.io import atomic_write, write_json
@@ -53,7 +49,8 @@ TASKS = {  # config, side of the images in pixels, images of a step; a small con
     'upernet': ('ade20k/upernet_dmae_tiny', 512, 16, 'toyworld/upernet_mae', 128),
     'tracker': ('lasot/ostrack256_dmae_tiny', 256, 128, 'toyworld/ostrack_mae', 64),
 }
-WAITS = ('cudaStreamSynchronize', 'cudaEventSynchronize')  # of a trace
+WAITS = ('cudaStreamSynchronize', 'cudaEventSynchronize')
+WATCHERS = ('VisualizationHook', 'AgreementHook')  # which look at the data set
 ALONE = ('distributed', 'resumed')  # ways of the first task alone
 ENDS, SMOKE_ENDS = (8, 28, 31), (1, 3, 4)  # iterations where warm-up, timing and trace end
 RANK = dict(RANK='0', LOCAL_RANK='0', WORLD_SIZE='1', MASTER_ADDR='127.0.0.1', MASTER_PORT='0')
@@ -103,7 +100,7 @@ class StepMeter(Hook):
             self.trace.stop()
             events = [one for one in self.trace.key_averages() if not one.is_user_annotation]
             busy = sum(e.self_device_time_total for e in events if e.device_type == DeviceType.CUDA)
-            waits = [one for one in events if one.key in WAITS]
+            waits = [e for e in events if e.key in WAITS]
             host = handed_over - self.start - sum(e.self_cpu_time_total for e in waits) / 1e6
             totals = dict(device_s=busy / 1e6, host_s=host, waits=sum(e.count for e in waits))
             self.found |= {key: total / (end - last) for key, total in totals.items()}
@@ -114,12 +111,6 @@ class StepMeter(Hook):
         self.found['loss'] = float(runner.message_hub.get_scalar('train/loss').current())
         if (scaler := getattr(runner.optim_wrapper, 'loss_scaler', None)) is not None:
             self.found['loss_scale'] = scaler.get_scale()  # 1 where it is off
-
-
-def check(args: argparse.Namespace) -> None:
-    """Refuse a device that trainings do not take."""
-    if torch.device(args.device).type != get_device():
-        raise UserError(f'trainings run on {get_device()} here; see CUDA_VISIBLE_DEVICES')
 
 
 def plan(args: argparse.Namespace) -> Iterator[list[Row]]:
@@ -149,13 +140,15 @@ def noise_config(row: Row, smoke: bool) -> Config:
     for key in ('dataloader', 'evaluator', 'cfg'):
         cfg[f'val_{key}'] = cfg[f'test_{key}'] = None
     cfg.train_cfg = dict(type='mmengine.IterBasedTrainLoop', max_iters=length, val_interval=length)
-    cfg.param_scheduler, cfg.log_processor = None, dict(by_epoch=False)
+    cfg.param_scheduler = cfg.visualizer = None  # one visualizer would serve all trainings
+    cfg.log_processor = dict(by_epoch=False)
+    cfg.optim_wrapper.optimizer.lr = 1e-5  # there is no warm-up
     saving = dict(by_epoch=False, interval=2 if resumed else 10 * length, save_last=False)
     cfg.default_hooks.checkpoint = dict(type='lightvit_dense.CheckpointHook', **saving)
-    if resumed:
-        cfg.randomness = dict(seed=0, deterministic=torch.cuda.is_available())
-    else:
-        cfg.custom_hooks = [*cfg.custom_hooks, dict(type='lightvit_dense.StepMeter', ends=ends)]
+    cfg.randomness = dict(seed=0, deterministic=resumed and torch.cuda.is_available())
+    cfg.custom_hooks = [hook for hook in cfg.custom_hooks if not hook.type.endswith(WATCHERS)]
+    if not resumed:
+        cfg.custom_hooks.append(dict(type='lightvit_dense.StepMeter', ends=ends))
     cfg.engine.amp = None if row['precision'] == 'fp32' else row['precision']
     cfg.engine.activation_checkpointing = row['way'] == 'checkpointed'
     cfg.engine.compile = row['way'] == 'compiled'
@@ -179,15 +172,14 @@ def measure_speed(cfg: Config, row: Row, device: str) -> Row:
     finish_distributed()
     found = next(hook.found for hook in runner.hooks if isinstance(hook, StepMeter))
     speed, gflop = row['batch'] / found['step_s'], count_gflop(cfg, device)
-    share = gflop * speed / harness.matmul_rate(device, row['precision'])
-    return dict(images_per_s=speed, gflop=gflop, mfu=share) | found
+    rate = harness.matmul_rate(device, row['precision'])  # in GFLOP/s
+    return dict(images_per_s=speed, gflop=gflop, mfu=gflop * speed / rate, matmul=rate) | found
 
 
 def compare_resumed(cfg: Config) -> Row:
     """Train 4 steps, and the last 2 of them again from a checkpoint."""
     with tempfile.TemporaryDirectory() as folder:
-        names = ('whole/iter_2', 'whole/iter_4', 'resumed/iter_4')
-        files = [f'{folder}/{name}.pth' for name in names]
+        files = [f'{folder}/{n}.pth' for n in ('whole/iter_2', 'whole/iter_4', 'resumed/iter_4')]
         train(cfg, f'{folder}/whole')
         train(cfg, f'{folder}/resumed', resume=files[0])
         start, end, again = (torch.load(f, 'cpu', weights_only=False)['state_dict'] for f in files)
@@ -229,9 +221,10 @@ def write(args: argparse.Namespace, rows: list[Row]) -> harness.Report:
 
 def measure(args: argparse.Namespace) -> harness.Report:
     """Measure what is planned until the time is over."""
+    if args.device == 'cpu':
+        os.environ['CUDA_VISIBLE_DEVICES'] = '-1'  # for the workers: trainings take a GPU
     end, rows, taken = time.time() + 60 * args.minutes, [], {'compiled': 90.0}
-    todo = list(plan(args))
-    for number, given in enumerate(todo):
+    for number, given in enumerate(todo := [*plan(args)]):
         began, way = time.time(), given[0]['way']
         if (left := end - began) < taken.get(way, 30.0):
             rows += [row | dict(skipped='no time left') for row in given]
