@@ -42,6 +42,7 @@ MENU: dict[str, tuple[str, ...]] = {
         'docs/tracking.md',
         'docs/checkpoints.md',
         'docs/engine.md',
+        'docs/gpu.md',
     ),
     'Experiments': ('docs/suite.md', 'docs/analyses.md'),
     'Results': (

@@ -57,7 +57,7 @@ def recorded_config(text: Any, origin: str) -> Config:
     found = read_text(text, origin)
     if not isinstance(found.get('model'), dict):
         raise UserError(f"{origin}: the config that it carries has no model; give load's config")
-    model = _without_sources(found['model'])
+    model = without_sources(found['model'])
     loader, scope = found.get('test_dataloader'), found.get('default_scope', OWN[0])
     if scope not in SCOPES:
         raise UserError(f'{origin}: default_scope={scope!r} is none of {", ".join(SCOPES)}')
@@ -77,11 +77,12 @@ def recorded_config(text: Any, origin: str) -> Config:
     return Config(kept)
 
 
-def _without_sources(node: Any) -> Any:
+def without_sources(node: Any) -> Any:
+    """Return a part of a config without the files that initial weights come from."""
     if isinstance(node, dict):
-        return {k: _without_sources(v) for k, v in node.items() if k not in _SOURCES}
+        return {k: without_sources(v) for k, v in node.items() if k not in _SOURCES}
     if isinstance(node, (list, tuple)):
-        return type(node)(_without_sources(item) for item in node)
+        return type(node)(without_sources(item) for item in node)
     return node
 
 

@@ -25,6 +25,7 @@ from .determinism import (
 )
 from .errors import DatasetError
 from .imagenet import ImageNet
+from .noise import NoiseBatch
 from .transforms import (
     CenterResizedCrop,
     LoadImage,
@@ -48,6 +49,7 @@ __all__ = [
     'LoadImage',
     'LoadRandomResizedCrop',
     'LoadSegmentationMap',
+    'NoiseBatch',
     'OxfordPets',
     'PackImage',
     'RandomFlipFlag',

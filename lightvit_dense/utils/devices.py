@@ -14,6 +14,6 @@ def check_device(device: str | torch.device | None = None) -> torch.device:
         torch.empty(0, device=found)
     # Without CUDA in it torch raises an AssertionError.
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
+        reason = f'{str(error).splitlines()[0]}; torch sees {torch.cuda.device_count()} GPU(s)'
         raise UserError(f"device {str(device)!r} cannot be used ({reason}); take 'cpu'") from error
     return found

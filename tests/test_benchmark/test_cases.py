@@ -1,12 +1,18 @@
 """The harness, and every case once in its smallest size: numbers fit, tables are there."""
 
 import json
+import subprocess
+from argparse import Namespace
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from torch.autograd import DeviceType
 
 from lightvit_dense.errors import UserError, run_tool
 from tools.benchmark import harness, run
@@ -15,11 +21,10 @@ from tools.benchmark.cases import (
     pretrain_step,
     tracking_fps,
     tracking_index,
-    tracking_metric,
+    training,
 )
 from tools.benchmark.references.ostrack import build_tracker
 from tools.benchmark.references.vitdet import VitDetSize
-from tracking.evaluation import score
 
 Found = tuple[dict, str]
 
@@ -117,6 +122,7 @@ OPTIONS = [
     ('dense_step --sizes 100', 'multiples of the 16 px'),
     ('dense_step --device cpu --amp bf16', '--amp needs a GPU'),
     ('dense_step --device cuda', "device 'cuda' cannot be used"),
+    ('training --device cuda', 'torch sees 0 GPU(s)'),
     ('dense_step --repeats 0', '--repeats: must be a whole number from 1 on, got 0'),
     ('dense_step --variants detectron', 'invalid choice'),
     ('pretrain_step --batch -1', '--batch: must be a whole number from 1 on, got -1'),
@@ -243,15 +249,6 @@ def test_tracking_pairs(measure: Callable[..., Found]) -> None:
     assert f'| ours | {rows["ours"]["per_s"]:.4g} |' in text
 
 
-def test_tracking_metric(measure: Callable[..., Found]) -> None:
-    found, text = measure('tracking_metric --sequences 1 --repeats 2')
-    figures = found['results']['figures']
-    assert figures == score(*tracking_metric.synthetic(1)).figures()
-    assert 20 < figures['success'] < 95
-    assert '**1 sequences, 2448 frames; scoring adds' in text
-    assert sum(map(len, tracking_metric.synthetic(280)[0])) == 685_360
-
-
 def test_tracking_index(measure: Callable[..., Found], monkeypatch: pytest.MonkeyPatch) -> None:
     counts = dict(trackingnet=24, lasot=3, got10k=5, coco=70)
     monkeypatch.setattr(tracking_index, 'FULL', counts)
@@ -294,3 +291,92 @@ def test_classification_speed(measure: Callable[..., Found], tmp_path: Path) -> 
     assert row['throughput']['samples'] == 2  # a third of the repeats, in two passes
     assert '| timm:test_vit | 160 | 0.37 |' in text
     assert '| MAE-Tiny | 6 | *not run* |' in (tmp_path / 'out/table2.md').read_text()
+
+
+def test_training(workers_here: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (
+        training.RANK | dict(TORCHDYNAMO_DISABLE='1', CUDA_VISIBLE_DEVICES='')
+    ).items():
+        monkeypatch.setenv(name, value)  # put back what the worker sets
+    words = ['training', '--smoke', '--tasks', 'tracker', '--device', 'cpu', '--out', str(tmp_path)]
+    assert run.main(words) == 0
+    found = json.loads((tmp_path / 'training.json').read_text())
+    rows = {row['way']: row for row in found['results']}
+    assert list(rows) == ['eager', 'checkpointed', 'distributed', 'resumed', 'compiled']
+    assert rows.pop('resumed')['drift'] == 0
+    for row in rows.values():
+        assert row['images_per_s'] == 2 / row['step_s']
+        assert row['gflop'] == rows['eager']['gflop'] > row['mfu'] > 0
+        assert row['loss'] == pytest.approx(rows['eager']['loss'])
+    lines = (tmp_path / 'training.md').read_text().splitlines()
+    assert lines[2].startswith('| task | way | precision | batch | images_per_s | gflop | mfu |')
+    assert lines[-2].startswith('| tracker | resumed | fp32 | 2 |  |')
+
+
+def test_ends_of_workers_and_of_the_time_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run_worker(args: Namespace, limit: float, rows: list) -> list:
+        time.now += 20
+        if limit == 100:
+            raise RuntimeError(f'training, {rows}}}: the worker ended with status -9')
+        if limit == 80:
+            raise subprocess.TimeoutExpired(['x'], 20)
+        return [row | {'step_s': 1.0} for row in rows]
+
+    time = FakeTime()
+    monkeypatch.setattr(training, 'time', SimpleNamespace(time=time))
+    monkeypatch.setattr(harness, 'run_worker', run_worker)
+    monkeypatch.setattr(torch.cuda, 'is_bf16_supported', lambda **options: True)
+    args = Namespace(device='cuda', tasks=['mae', 'dmae'], smoke=False, minutes=5 / 3)
+    args.out = str(tmp_path)
+    report = training.measure(args)
+    assert report.status == 1
+    rows = [[str(value) for key, value in row.items() if key != 'batch'] for row in report.results]
+    killed, late = 'the worker ended with status -9', 'timed out after 20 seconds'
+    assert [' '.join(row) for row in rows] == [
+        *(f'mae eager {kind} {killed}' for kind in ('bf16', 'fp16')),
+        *(f'dmae eager {kind} {late}' for kind in ('bf16', 'fp16')),
+        'mae checkpointed bf16 1.0',
+        'dmae checkpointed bf16 1.0',
+        'mae distributed bf16 no time left',
+        'mae resumed bf16 no time left',
+        *(f'{t} compiled {k} no time left' for k in ('bf16', 'fp16') for t in ('mae', 'dmae')),
+    ]
+    assert (tmp_path / 'training.md').read_text().count('no time left') == 6
+
+
+def test_a_step_without_memory_gets_fewer_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    def measure_speed(cfg: Any, row: dict, device: str) -> dict:
+        assert cfg.train_dataloader.dataset.images == row['batch']
+        assert cfg.engine.amp == row['precision']
+        assert cfg.engine.activation_checkpointing
+        if row['batch'] > 100:
+            raise torch.OutOfMemoryError('CUDA out of memory')
+        raise ValueError('unfit')
+
+    monkeypatch.setattr(training, 'measure_speed', measure_speed)
+    row = dict(task='maskrcnn', way='checkpointed', precision='bf16', batch=256)
+    found = training.attempt(row, Namespace(smoke=False, device='cuda'))
+    assert found == row | {'batch': 64, 'error': 'ValueError: unfit'}
+
+
+def test_a_trace_tells_device_host_and_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    def event(key: str, device: int, host: int, kind: Any = DeviceType.CPU) -> SimpleNamespace:
+        named = dict(key=key, device_type=kind, is_user_annotation=key == 'step')
+        return SimpleNamespace(
+            **named, self_device_time_total=device, self_cpu_time_total=host, count=4
+        )
+
+    on_gpu = [event('gemm', 8_000_000, 0, DeviceType.CUDA), event('step', 9, 0, DeviceType.CUDA)]
+    events = [
+        *on_gpu,
+        event('aten::mm', 8_000_000, 5),
+        event('cudaStreamSynchronize', 0, 2_000_000),
+    ]
+    meter, clock = training.StepMeter((1, 3, 5)), FakeTime()
+    meter.start, meter.trace = 0, SimpleNamespace(stop=lambda: None, key_averages=lambda: events)
+    monkeypatch.setattr(training, 'time', SimpleNamespace(perf_counter=clock))
+    clock.now = 6.0
+    meter.before_train_iter(SimpleNamespace(iter=5, model=torch.nn.Linear(1, 1)), 5)
+    assert meter.found == {'device_s': 4.0, 'host_s': 2.0, 'waits': 2.0}

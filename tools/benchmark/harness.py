@@ -62,8 +62,9 @@ def check_options(args: argparse.Namespace) -> None:
     """Check device and precision; choose the device, and the case's batch on it."""
     if 'device' in args:
         args.device = str(check_device(args.device))
-        args.batch = args.batch or args.module.BATCH[torch.device(args.device).type]
-        if args.amp != 'none' and args.device == 'cpu':
+        if 'batch' in args:
+            args.batch = args.batch or args.module.BATCH[torch.device(args.device).type]
+        if getattr(args, 'amp', 'none') != 'none' and args.device == 'cpu':
             raise UserError('--amp needs a GPU; add --device cuda on a machine that has one')
 
 
@@ -139,7 +140,7 @@ def ratio(left: Sequence[float], right: Sequence[float]) -> float:
 def matmul_rate(device: torch.device | str = 'cpu', amp: str = 'none') -> float:
     """Measure the best rate of a large matrix product in GFLOP/s."""
     size = 1024 if torch.device(device).type == 'cpu' else 8192
-    dtype = torch.bfloat16 if amp == 'bf16' else torch.float32
+    dtype = {'bf16': torch.bfloat16, 'fp16': torch.float16}.get(amp, torch.float32)
     left, right = torch.randn(2, size, size, device=device).to(dtype)
     fastest = min(environment.time_calls(lambda: left @ right, 7, 2, device))
     return 2 * size**3 / fastest / 1e9
@@ -208,10 +209,10 @@ def measure_memory(
     return found
 
 
-def run_worker(args: argparse.Namespace, **task: Any) -> Any:
+def run_worker(args: argparse.Namespace, limit: float | None = None, **task: Any) -> Any:
     """Let the case's ``work`` do a task in a fresh process, with the threads that the task names.
 
-    Returns what it returned, which must be plain values.
+    Returns what it returned, which must be plain values. ``limit`` is in seconds.
     """
     print(*task.items(), file=sys.stderr, flush=True)
     threads = task.get('threads') or getattr(args, 'threads', None)
@@ -221,7 +222,8 @@ def run_worker(args: argparse.Namespace, **task: Any) -> Any:
         run = str(Path(__file__).with_name('run.py'))
         command = [sys.executable, run, *args.words, '--worker', json.dumps(task), str(out)]
         env = os.environ | dict.fromkeys(names, str(threads))
-        status = subprocess.run(command, env=env, stdout=subprocess.DEVNULL).returncode
+        done = subprocess.run(command, env=env, stdout=subprocess.DEVNULL, timeout=limit)
+        status = done.returncode
         if status == UserError.exit_status:  # the worker has said what the user can put right
             raise UserError(f'{args.case}, {task}: see the message above')
         if status:
@@ -310,7 +312,8 @@ def describe(args: argparse.Namespace) -> dict[str, Any]:
     machine |= {'load_at_start': round(os.getloadavg()[0], 2), 'torch': str(torch.__version__)}
     words = '*measured* on {cpu}, {cores} cores, {torch_threads} torch threads, torch {torch}'
     if machine['device'] != 'cpu':
-        words = '*measured* on {gpu}, mixed precision: {amp}, torch {torch}'
+        amp = ', mixed precision: {amp}' if 'amp' in args else ''
+        words = f'*measured* on {{gpu}}{amp}, torch {{torch}}'
     words = f'{words}; load of the machine before: {{load_at_start}}.'.format(**machine)
     return machine | {'lightvit_dense': lightvit_dense.__version__, 'words': words}
 
