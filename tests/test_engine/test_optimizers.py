@@ -1,4 +1,4 @@
-"""LARS, the warm-up with a cosine and layer decay: their equations, other libraries, values."""
+"""LARS, the warm-up with a cosine, groups and layer decay: equations, other libraries, values."""
 
 import math
 
@@ -348,3 +348,53 @@ def test_wrong_options_of_layer_decay(model, options, message):
         wrap(model or make_model(), **options)
     told = wrap(nn.Linear(2, 2), layer_decay_rate=0.5, num_layers=3).optimizer.param_groups
     assert {group['lr'] for group in told} == {0.1}
+
+
+RULES = [
+    (dict(bias_decay_mult=0.0, norm_decay_mult=0.0, flat_decay_mult=0.0), 2),
+    (dict(custom_keys=dict(backbone=dict(lr_mult=0.1))), 2),
+    (dict(custom_keys={'fc.': dict(decay_mult=0.0), 'pos': dict(extra=1)}, bias_lr_mult=2.0), 4),
+    (dict(norm_decay_mult=1.0), 1),
+]
+
+
+@pytest.mark.parametrize(('rules', 'count'), RULES)
+@pytest.mark.parametrize('fused', [True, False])
+def test_groups_of_equal_settings_step_as_a_group_for_each_parameter(rules, count, fused):
+    """Parameters, rates and the logged norm are those of mmengine's constructor, bit for bit."""
+    adam = dict(type='AdamW', lr=0.01, weight_decay=0.05, fused=fused)
+    seen = []
+    for scope in ('lightvit_dense', 'mmengine'):
+        torch.manual_seed(0)
+        model = make_model()
+        cfg = dict(type='OptimWrapper', constructor=f'{scope}.DefaultOptimWrapperConstructor')
+        cfg |= dict(optimizer=adam, clip_grad=dict(max_norm=0.1), paramwise_cfg=rules)
+        wrapper = build_optim_wrapper(model, cfg)
+        schedule = WarmupCosineLR(wrapper, warmup=2, end=5, by_epoch=False)
+        norms = []
+        for _ in range(4):
+            wrapper.update_params(model.head(model.backbone(torch.rand(2, 3, 16, 16))[-1]).sum())
+            schedule.step()
+            norms.append(wrapper.message_hub.get_scalar('train/grad_norm').current())
+        named = {id(p): n for n, p in model.named_parameters()}
+        rates = {
+            named[id(p)]: (g['lr'], g['weight_decay'], g.get('extra'))
+            for g in wrapper.optimizer.param_groups
+            for p in g['params']
+        }
+        rates['shown'] = wrapper.get_lr()['lr'][0]
+        groups = [g.get('param_names') for g in wrapper.optimizer.param_groups]
+        seen.append((norms, rates, [p.tolist() for p in model.parameters()], groups))
+    assert seen[0][:3] == seen[1][:3]
+    assert len(seen[0][3]) == count
+
+
+def test_a_shared_parameter_steps_once():
+    model = make_model()
+    model.backbone.twin = model.head.fc
+    wrapper = build_optim_wrapper(model, dict(
+        constructor='lightvit_dense.DefaultOptimWrapperConstructor',
+        optimizer=dict(type='SGD', lr=1.0), paramwise_cfg=dict(bias_lr_mult=2.0),
+    ))  # fmt: skip
+    found = [p for group in wrapper.optimizer.param_groups for p in group['params']]
+    assert len(found) == len({id(p) for p in found}) == len(list(model.parameters()))

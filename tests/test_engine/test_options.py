@@ -1,6 +1,7 @@
 """Engine options and the linear learning rate rule."""
 
 import copy
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -21,12 +22,13 @@ from tests.helpers.tiny_dense import detector_config, segmentor_config, write_ad
     ('engine', 'message'),
     [
         (dict(acumulate=2), "engine.acumulate is not an engine option.*Did you mean 'accumulate'"),
-        (dict(amp='fp8'), "engine.amp='fp8'"),
+        (dict(amp='fp61'), "engine.amp names 'fp61'.* bf16, fp16.* Did you mean 'fp16'"),
         (dict(accumulate=0), 'engine.accumulate=0'),
         (dict(ema=0.5), 'engine.ema=0.5: expected None or a dict'),
         (dict(ema=dict(momentm=0.5)), "engine.ema names 'momentm'.* Did you mean 'momentum'"),
         (dict(ema=dict(momentum=0)), 'engine.ema.momentum=0: expected a number between'),
-        (dict(gradient_compression='int8'), 'engine.gradient_compression'),
+        (dict(gradient_compression='int8'), 'engine.gradient_compression names.* bf16, fp16'),
+        (dict(gradient_compression='fp16'), "needs engine.amp='fp16'.*gradient_compression='bf16'"),
         (dict(amp='bf16'), "engine.amp='bf16': .* engine.amp=None"),  # without a GPU
         (dict(activation_checkpointing=True), 'needs a backbone'),
     ],
@@ -47,7 +49,7 @@ def test_options_reach_the_runner(toy_config) -> None:
         ema=dict(momentum=0.5),
         activation_checkpointing=True,
         compile=dict(backend='eager'),
-        gradient_compression='fp16',
+        gradient_compression='bf16',
     )
     runner = apis.train(cfg)
     assert runner.optim_wrapper._accumulative_counts == 2
@@ -56,7 +58,7 @@ def test_options_reach_the_runner(toy_config) -> None:
     assert runner.cfg.compile == dict(backend='eager')
     hooks = {type(hook).__name__: hook for hook in runner.hooks}
     assert hooks['EMAHook'].ema_cfg['momentum'] == 0.5
-    assert hooks['GradientCompressionHook'].dtype == 'fp16'
+    assert hooks['GradientCompressionHook'].dtype == 'bf16'
     assert type(hooks['CheckpointHook']).__module__.startswith('lightvit_dense')
     assert {'ResumePositionHook', 'IterationSeedHook'} <= hooks.keys()
 
@@ -84,6 +86,21 @@ def test_applying_twice_changes_nothing_and_the_callers_config_is_left_alone(toy
     assert cfg.pretty_text == before
     once = apply_engine_options(cfg).pretty_text
     assert apply_engine_options(cfg).pretty_text == once
+
+
+@pytest.mark.parametrize('allowed', [True, False])
+def test_tf32_is_for_products_and_convolutions(toy_config, monkeypatch, allowed) -> None:
+    """On a GPU, where batches are prefetched, too."""
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    asked = Mock()
+    monkeypatch.setattr(torch, 'set_float32_matmul_precision', asked)
+    monkeypatch.setattr(torch.backends.cudnn, 'allow_tf32', not allowed)
+    cfg = toy_config()
+    cfg.engine = dict(tf32=allowed)
+    names = [hook.type for hook in apply_engine_options(cfg).custom_hooks]
+    asked.assert_called_once_with('high' if allowed else 'highest')
+    assert torch.backends.cudnn.allow_tf32 is allowed
+    assert 'lightvit_dense.PrefetchHook' in names
 
 
 @pytest.mark.parametrize('optimizer', [dict(type='LBFGS'), dict(type='AdamW', foreach=True)])

@@ -2,14 +2,20 @@
 
 import copy
 import re
+from contextlib import nullcontext
+from functools import partial
+from unittest.mock import Mock
 
 import pytest
 import torch
+from mmengine.optim.optimizer import amp_optimizer_wrapper
 
 from lightvit_dense import apis
+from lightvit_dense.engine import options
 from lightvit_dense.engine.config_changes import find_changes
 from lightvit_dense.engine.hooks.resume_changes import _refusal
 from lightvit_dense.errors import CheckpointError, UserError
+from lightvit_dense.registry import OPTIM_WRAPPER_CONSTRUCTORS
 from tests.helpers.resume import assert_same, run
 
 COSINE = dict(type='lightvit_dense.WarmupCosineLR', warmup=1, convert_to_iter_based=True)
@@ -145,6 +151,56 @@ def test_a_complete_training_says_so_and_keeps_its_export(toy_config, tmp_path) 
         log = max(tmp_path.glob('*/*.log')).read_text()
         assert 'was complete when it was resumed, 1 of 1 epochs: nothing is trained' in log
         assert (export.read_bytes() == content) == (content is not None)
+
+
+def test_a_checkpoint_of_one_parameter_groups_is_resumed_bit_for_bit(
+    toy_config, tmp_path, monkeypatch
+) -> None:
+    """It is what mmengine's constructor wrote; the schedules have a value for each group."""
+    cfg = plan(toy_config, False, CHAIN, **GROUPS)
+    cfg.optim_wrapper.clip_grad = dict(max_norm=0.05)
+    with monkeypatch.context() as patch:
+        patch.delitem(OPTIM_WRAPPER_CONSTRUCTORS.module_dict, 'DefaultOptimWrapperConstructor')
+        old = run(cfg, tmp_path / 'old')
+        saved = run(cfg, tmp_path / 'stopped', stop_at=9)
+    whole = run(cfg, tmp_path / 'whole')
+    resumed = run(cfg, tmp_path / 'stopped', resume=True)
+    counts = [len(c['optimizer']['param_groups']) for c in (old, saved, whole, resumed)]
+    assert counts == [4, 4, 2, 2]
+    assert_same(whole, resumed)
+    for name, value in old['state_dict'].items():
+        assert torch.equal(value, resumed['state_dict'][name]), name
+    histories = [
+        {key: buffer.data[0].tolist() for key, buffer in c['message_hub']['log_scalars'].items()}
+        for c in (old, whole, resumed)
+    ]
+    for key in ('train/lr', 'train/base_lr', 'train/loss', 'train/grad_norm'):
+        assert len(histories[0][key]) == 17
+        assert histories[0][key] == histories[1][key] == histories[2][key]
+
+
+@pytest.mark.parametrize(('before', 'now'), [('bf16', 'fp16'), ('fp16', 'bf16'), ('fp16', None)])
+def test_another_mixed_precision_starts_its_own_loss_scale(
+    toy_config, tmp_path, monkeypatch, before, now
+) -> None:
+    """The engine's wrapper for GPUs, with what needs one taken away."""
+    monkeypatch.setattr(amp_optimizer_wrapper, 'is_cuda_available', lambda: True)
+    monkeypatch.setattr(amp_optimizer_wrapper, 'GradScaler', partial(torch.amp.GradScaler, 'cpu'))
+    monkeypatch.setattr('mmengine.runner.amp.autocast', lambda **kwargs: nullcontext())
+    configs = []
+    for name in (before, now):
+        configs.append(plan(toy_config, False, None))
+        if name:
+            monkeypatch.setattr(options, '_require_gpu_for_amp', lambda name: None)
+            options._apply_amp(configs[-1], name)
+    saved = run(configs[0], tmp_path, stop_at=9)
+    assert bool(saved['optimizer']['loss_scaler']) == (before == 'fp16')
+    monkeypatch.setattr(
+        'lightvit_dense.engine.config_changes.read_assignments', Mock(side_effect=ValueError)
+    )
+    resumed = run(configs[1], tmp_path, resume=True)
+    scaler = resumed['optimizer'].get('loss_scaler')
+    assert (scaler or {}).get('_growth_tracker') == (9 if now == 'fp16' else None)
 
 
 def test_changes_have_keys() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from mmengine.model import ExponentialMovingAverage
 from torch import Tensor, nn
 
 from lightvit_dense.models import MAE
@@ -357,3 +358,19 @@ def test_a_random_teacher_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(distillation, 'print_log', lambda text, **_: told.append(text))
     distilled(pairs=[(4, 3)]).distiller.init_weights()
     assert ['random weights' in text for text in told] == [True]
+
+
+def test_copies_share_the_teacher_until_one_is_moved() -> None:
+    model = distilled(hidden_pairs=[(4, 3)])
+    average = ExponentialMovingAverage(model)
+    ours, theirs = (m.distiller for m in (model, average.module))
+    assert theirs.teacher is ours.teacher
+    assert theirs.head_maps[0].weight is not ours.head_maps[0].weight
+    assert not any('teacher' in name for name in average.state_dict())
+    wanted = model.loss(IMAGE, noise=NOISE)['loss_distill']
+    for moved in (average.module.double(), model.double()):
+        for other in (ours, theirs):
+            assert next(other.teacher.parameters()).dtype == next(other.parameters()).dtype
+        losses = moved.loss(IMAGE.double(), noise=NOISE)
+        torch.testing.assert_close(losses['loss_distill'].float(), wanted)
+    assert theirs.teacher is not ours.teacher

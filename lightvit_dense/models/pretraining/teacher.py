@@ -1,6 +1,7 @@
 """A frozen network that a model learns from and is not made of, and the images it sees."""
 
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -23,6 +24,7 @@ class HiddenTeacher(BaseModule):
         super().__init__(init_cfg)
         # A tuple hides it from parameters(), state_dict() and DistributedDataParallel.
         self._hidden = (teacher.requires_grad_(False).eval(),)
+        self._shared = False
 
     @property
     def teacher(self) -> Any:
@@ -34,8 +36,19 @@ class HiddenTeacher(BaseModule):
         super().init_weights()
         self.teacher.init_weights()
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Copy all but the teacher, which copies, such as a moving average, share."""
+        self._shared = True
+        twin = type(self).__new__(type(self))
+        memo.update({id(part): part for part in self.teacher.modules()})
+        memo[id(self)] = twin
+        twin.__dict__.update({k: deepcopy(value, memo) for k, value in self.__dict__.items()})
+        return twin
+
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """Move the teacher wherever the model moves."""
+        """Move the teacher wherever the model moves, and leave that of copies."""
+        if self._shared:
+            self._hidden, self._shared = (deepcopy(self.teacher),), False
         self.teacher._apply(fn, recurse)
         return super()._apply(fn, recurse)
 
