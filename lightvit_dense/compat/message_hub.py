@@ -34,6 +34,7 @@ def _late(hub: MessageHub) -> _Late:
 def _read(hub: MessageHub, but: int = 0) -> dict[str, HistoryBuffer]:
     """Send what is new to the host, and read all but the last ``but`` parcels."""
     late = _late(hub)
+    but = but if late.new else 0
     if late.new:
         keys, values, counts = zip(*late.new, strict=True)
         gpu = next((value.device for value in values if value.is_cuda), None)

@@ -39,6 +39,7 @@ EMA_OPTIONS = (
     *('device', 'strict_load'),
 )
 AMP_DTYPES = dict(bf16='bfloat16', fp16='float16')
+CONSTRUCTOR = 'lightvit_dense.OptimWrapperConstructor'
 FUSED_OPTIMIZERS = ('Adam', 'AdamW', 'SGD')
 ALWAYS_PRESENT_HOOKS = (
     'lightvit_dense.ResumePositionHook',
@@ -100,6 +101,8 @@ def apply_engine_options(cfg: Config, training: bool = True) -> Config:
         cfg.compile = options.compile
     if not training:
         return cfg
+    if cfg.get('optim_wrapper'):
+        cfg.optim_wrapper.setdefault('constructor', CONSTRUCTOR)
     if options.amp:
         _apply_amp(cfg, options.amp)
     if options.fused:

@@ -11,6 +11,7 @@ from timm.optim import param_groups_layer_decay
 from torch import nn
 
 from lightvit_dense.engine import schedulers
+from lightvit_dense.engine.options import CONSTRUCTOR
 from lightvit_dense.engine.schedulers import WarmupCosineLR
 from lightvit_dense.errors import UserError
 from lightvit_dense.models import get_layer_id
@@ -364,11 +365,11 @@ def test_groups_of_equal_settings_step_as_a_group_for_each_parameter(rules, coun
     """Parameters, rates and the logged norm are those of mmengine's constructor, bit for bit."""
     adam = dict(type='AdamW', lr=0.01, weight_decay=0.05, fused=fused)
     seen = []
-    for scope in ('lightvit_dense', 'mmengine'):
+    for constructor in (CONSTRUCTOR, 'DefaultOptimWrapperConstructor'):
         torch.manual_seed(0)
         model = make_model()
-        cfg = dict(type='OptimWrapper', constructor=f'{scope}.DefaultOptimWrapperConstructor')
-        cfg |= dict(optimizer=adam, clip_grad=dict(max_norm=0.1), paramwise_cfg=rules)
+        cfg = dict(type='OptimWrapper', constructor=constructor, paramwise_cfg=rules)
+        cfg |= dict(optimizer=adam, clip_grad=dict(max_norm=0.1))
         wrapper = build_optim_wrapper(model, cfg)
         schedule = WarmupCosineLR(wrapper, warmup=2, end=5, by_epoch=False)
         norms = []
@@ -392,9 +393,7 @@ def test_groups_of_equal_settings_step_as_a_group_for_each_parameter(rules, coun
 def test_a_shared_parameter_steps_once():
     model = make_model()
     model.backbone.twin = model.head.fc
-    wrapper = build_optim_wrapper(model, dict(
-        constructor='lightvit_dense.DefaultOptimWrapperConstructor',
-        optimizer=dict(type='SGD', lr=1.0), paramwise_cfg=dict(bias_lr_mult=2.0),
-    ))  # fmt: skip
+    cfg = dict(constructor=CONSTRUCTOR, optimizer=dict(type='SGD', lr=1.0))
+    wrapper = build_optim_wrapper(model, dict(cfg, paramwise_cfg=dict(bias_lr_mult=2.0)))
     found = [p for group in wrapper.optimizer.param_groups for p in group['params']]
     assert len(found) == len({id(p) for p in found}) == len(list(model.parameters()))

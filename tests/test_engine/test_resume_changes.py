@@ -11,11 +11,11 @@ import torch
 from mmengine.optim.optimizer import amp_optimizer_wrapper
 
 from lightvit_dense import apis
+from lightvit_dense.apis import training
 from lightvit_dense.engine import options
 from lightvit_dense.engine.config_changes import find_changes
 from lightvit_dense.engine.hooks.resume_changes import _refusal
 from lightvit_dense.errors import CheckpointError, UserError
-from lightvit_dense.registry import OPTIM_WRAPPER_CONSTRUCTORS
 from tests.helpers.resume import assert_same, run
 
 COSINE = dict(type='lightvit_dense.WarmupCosineLR', warmup=1, convert_to_iter_based=True)
@@ -159,8 +159,13 @@ def test_a_checkpoint_of_one_parameter_groups_is_resumed_bit_for_bit(
     """It is what mmengine's constructor wrote; the schedules have a value for each group."""
     cfg = plan(toy_config, False, CHAIN, **GROUPS)
     cfg.optim_wrapper.clip_grad = dict(max_norm=0.05)
+
+    def apply_as_before(cfg):
+        options.apply_engine_options(cfg)
+        del cfg.optim_wrapper['constructor']
+
     with monkeypatch.context() as patch:
-        patch.delitem(OPTIM_WRAPPER_CONSTRUCTORS.module_dict, 'DefaultOptimWrapperConstructor')
+        patch.setattr(training, 'apply_engine_options', apply_as_before)
         old = run(cfg, tmp_path / 'old')
         saved = run(cfg, tmp_path / 'stopped', stop_at=9)
     whole = run(cfg, tmp_path / 'whole')
@@ -170,6 +175,8 @@ def test_a_checkpoint_of_one_parameter_groups_is_resumed_bit_for_bit(
     assert_same(whole, resumed)
     for name, value in old['state_dict'].items():
         assert torch.equal(value, resumed['state_dict'][name]), name
+    log = max((tmp_path / 'stopped').glob('*/*.log')).read_text()
+    assert 'schedule recomputed' not in log
     histories = [
         {key: buffer.data[0].tolist() for key, buffer in c['message_hub']['log_scalars'].items()}
         for c in (old, whole, resumed)

@@ -361,7 +361,7 @@ def test_a_random_teacher_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_copies_share_the_teacher_until_one_is_moved() -> None:
-    model = distilled(hidden_pairs=[(4, 3)])
+    model = distilled(pairs=[(4, 3)], hidden_pairs=[(4, 3)])
     average = ExponentialMovingAverage(model)
     ours, theirs = (m.distiller for m in (model, average.module))
     assert theirs.teacher is ours.teacher

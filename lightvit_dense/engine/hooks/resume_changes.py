@@ -9,6 +9,7 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from lightvit_dense.engine.config_changes import find_changes
 from lightvit_dense.engine.optimizers.groups import merge_saved_groups
+from lightvit_dense.engine.options import CONSTRUCTOR
 from lightvit_dense.engine.unwrap import unwrap
 from lightvit_dense.errors import CheckpointError, UserError
 from lightvit_dense.registry import HOOKS
@@ -85,6 +86,8 @@ def _find_all(runner: Runner, checkpoint: dict[str, Any], path: str) -> Changes:
     except (KeyError, ValueError, TypeError) as error:
         runner.logger.warning(f'{path}: its config cannot be read ({error!r}) and is not compared.')
         changes = {'param_scheduler': ('unknown', 'as configured')}
+    if changes.get('optim_wrapper.constructor') == (None, CONSTRUCTOR):
+        del changes['optim_wrapper.constructor']  # the default, of mmengine's once
     processes = meta.get('world_size', runner.world_size), runner.world_size
     before, now = info.get('max_iters', 0) // info.get('max_epochs', 1), _epoch_length(runner)
     for key, pair in (('processes', processes), ('iterations an epoch', (before, now))):
