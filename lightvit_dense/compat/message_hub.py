@@ -8,6 +8,7 @@ Cure: tensors travel to the host together and enter their histories when somebod
 Histories grow in place.
 """
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,35 +19,28 @@ from torch import Tensor
 _UPDATE, _STATE, _APPEND = MessageHub.update_scalar, MessageHub.state_dict, HistoryBuffer.update
 
 
-class _Late:
-    """What a message hub was given as tensors and has not read yet."""
-
-    def __init__(self) -> None:
-        self.keys: set[str] = set()
-        self.new: list[tuple[str, Tensor, int]] = []
-        self.sent: list[tuple[Any, Tensor, Any, Any]] = []
-
-
-def _late(hub: MessageHub) -> _Late:
-    return hub.__dict__.setdefault('_late', _Late())
+def _late(hub: MessageHub) -> Any:
+    """Return the keys of what came as tensors, what is new of it, and what was sent to the host."""
+    return hub.__dict__.setdefault('_late', SimpleNamespace(keys=set(), new=[], sent=[]))
 
 
 def _read(hub: MessageHub, but: int = 0) -> dict[str, HistoryBuffer]:
     """Send what is new to the host, and read all but the last ``but`` parcels."""
     late = _late(hub)
-    but = but if late.new else 0
-    if late.new:
+    if not late.new:
+        but = 0
+    else:
         keys, values, counts = zip(*late.new, strict=True)
-        gpu = next((value.device for value in values if value.is_cuda), None)
-        numbers = torch.stack([v if gpu is None else v.to(gpu, non_blocking=True) for v in values])
+        device = next((value.device for value in values if value.is_cuda), values[0].device)
+        numbers = torch.stack([value.to(device, non_blocking=True) for value in values])
         numbers = numbers.to('cpu', non_blocking=True)  # into pinned memory
-        sent = None if gpu is None else torch.cuda.current_stream(gpu).record_event()
-        late.sent.append((keys, numbers, counts, sent))
+        event = torch.cuda.current_stream(device).record_event() if device.type == 'cuda' else None
+        late.sent.append((keys, numbers, counts, event))
         late.new = []
     while len(late.sent) > but:
-        keys, numbers, counts, sent = late.sent.pop(0)
-        if sent is not None:
-            sent.synchronize()
+        keys, numbers, counts, event = late.sent.pop(0)
+        if event is not None:
+            event.synchronize()
         for key, number, count in zip(keys, numbers.tolist(), counts, strict=True):
             hub._log_scalars[key].update(number, count)
     return hub._log_scalars

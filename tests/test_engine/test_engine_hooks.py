@@ -205,18 +205,19 @@ def test_the_last_iteration_is_checked_without_a_checkpoint(toy_config, bad) -> 
 
 def test_a_batch_is_moved_with_its_labels_and_samples_without_tensors_stay() -> None:
     preprocessor = BaseDataPreprocessor()
+    model = SimpleNamespace(data_preprocessor=preprocessor)
     plain = [BaseDataElement(metainfo=dict(img_id=1))]
-    labelled = [BaseDataElement(gt=BaseDataElement(labels=torch.ones(2))), BaseDataElement()]
+    labelled = [BaseDataElement(gt=BaseDataElement(labels=torch.ones(2)))]
     for samples in (plain, labelled, None):
-        batch = dict(inputs=dict(a=torch.ones(3), b=[torch.ones(2)]), data_samples=samples)
+        batch = dict(inputs=[torch.ones(3)], data_samples=samples)
         hook = hooks.PrefetchHook()
-        hook.before_train(SimpleNamespace(model=SimpleNamespace(data_preprocessor=preprocessor)))
+        hook.before_train(SimpleNamespace(model=model))
         hook.before_train_iter(None, 0, batch)
-        assert batch['inputs']['a'].device.type == 'cpu'  # no GPU, nothing to do
+        assert batch['inputs'][0].device.type == 'cpu'  # no GPU, nothing to do
         preprocessor._device = torch.device('meta')
         move_batch(batch, preprocessor)
         preprocessor._device = torch.device('cpu')
-        assert {t.device.type for t in (batch['inputs']['a'], *batch['inputs']['b'])} == {'meta'}
+        assert batch['inputs'][0].is_meta
         assert (batch['data_samples'] is samples) == (samples is not labelled)
 
 

@@ -1,7 +1,6 @@
 """Engine options and the linear learning rate rule."""
 
 import copy
-from unittest.mock import Mock
 
 import pytest
 import torch
@@ -88,21 +87,6 @@ def test_applying_twice_changes_nothing_and_the_callers_config_is_left_alone(toy
     assert apply_engine_options(cfg).pretty_text == once
 
 
-@pytest.mark.parametrize('allowed', [True, False])
-def test_tf32_is_for_products_and_convolutions(toy_config, monkeypatch, allowed) -> None:
-    """On a GPU, where batches are prefetched, too."""
-    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
-    asked = Mock()
-    monkeypatch.setattr(torch, 'set_float32_matmul_precision', asked)
-    monkeypatch.setattr(torch.backends.cudnn, 'allow_tf32', not allowed)
-    cfg = toy_config()
-    cfg.engine = dict(tf32=allowed)
-    names = [hook.type for hook in apply_engine_options(cfg).custom_hooks]
-    asked.assert_called_once_with('high' if allowed else 'highest')
-    assert torch.backends.cudnn.allow_tf32 is allowed
-    assert 'lightvit_dense.PrefetchHook' in names
-
-
 @pytest.mark.parametrize('optimizer', [dict(type='LBFGS'), dict(type='AdamW', foreach=True)])
 def test_fused_stays_out_of_the_way(toy_config, optimizer) -> None:
     cfg = toy_config()
@@ -147,8 +131,12 @@ def test_amp_chooses_the_best_type(toy_config, monkeypatch, has_bf16, name) -> N
     monkeypatch.setattr(torch.cuda, 'is_bf16_supported', lambda **kwargs: has_bf16)
     assert best_amp_dtype() == name
     cfg = toy_config()
-    cfg.engine = dict(amp=name)
+    cfg.engine = dict(amp=name, tf32=has_bf16)
+    monkeypatch.setattr(torch.backends.cudnn, 'allow_tf32', not has_bf16)
     wrapper = apply_engine_options(cfg).optim_wrapper
+    assert torch.backends.cudnn.allow_tf32 is has_bf16
+    assert torch.get_float32_matmul_precision() == ('high' if has_bf16 else 'highest')
+    assert 'lightvit_dense.PrefetchHook' in [hook.type for hook in cfg.custom_hooks]
     assert wrapper.type == 'AmpOptimWrapper'
     assert wrapper.dtype == dict(bf16='bfloat16', fp16='float16')[name]
     assert wrapper.loss_scale == (dict(enabled=False) if has_bf16 else 'dynamic')

@@ -58,13 +58,15 @@ class NonFiniteLossGuard(Hook):
         samples = data_batch.get('data_samples') if isinstance(data_batch, dict) else None
         self._unchecked = names, runner.iter + 1, samples
 
-    def after_train(self, runner: Runner) -> None:
+    def before_val(self, runner: Runner) -> None:
         """Check the last iteration."""
         self._check(runner, runner.message_hub.log_scalars)
 
+    after_train = before_val
+
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Check the last iteration, and look through what is going to be written."""
-        self._check(runner, runner.message_hub.log_scalars)
+        self.before_val(runner)
         parameters = {name for name, _ in unwrap(runner.model).named_parameters()}
         bad = non_finite_entries(checkpoint.get('state_dict', {}), parameters)
         if bad:

@@ -48,9 +48,8 @@ class PrefetchHook(Hook):
 
 
 def move_batch(batch: dict[str, Any], preprocessor: Any) -> None:
-    """Move a batch to the device of a preprocessor, in place."""
+    """Move a batch in place, but for samples without tensors: those of pre-training are many."""
     for key, value in batch.items():
         first = value[0] if isinstance(value, (list, tuple)) and value else None
-        # Samples without tensors, such as those of pre-training, are many and stay as they are.
         if not isinstance(first, BaseDataElement) or any(hasattr(v, 'to') for v in first.values()):
             batch[key] = preprocessor.cast_data(value)

@@ -24,7 +24,7 @@ class HiddenTeacher(BaseModule):
         super().__init__(init_cfg)
         # A tuple hides it from parameters(), state_dict() and DistributedDataParallel.
         self._hidden = (teacher.requires_grad_(False).eval(),)
-        self._shared = False
+        self._borrows = False
 
     @property
     def teacher(self) -> Any:
@@ -37,19 +37,17 @@ class HiddenTeacher(BaseModule):
         self.teacher.init_weights()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        """Copy all but the teacher, which copies, such as a moving average, share."""
-        self._shared = True
-        twin = type(self).__new__(type(self))
+        """Copy all but the teacher: copies, such as a moving average, borrow it."""
         memo.update({id(part): part for part in self.teacher.modules()})
-        memo[id(self)] = twin
+        twin = memo[id(self)] = type(self).__new__(type(self))
         twin.__dict__.update({k: deepcopy(value, memo) for k, value in self.__dict__.items()})
+        twin._borrows = True
         return twin
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """Move the teacher wherever the model moves, and leave that of copies."""
-        if self._shared:
-            self._hidden, self._shared = (deepcopy(self.teacher),), False
-        self.teacher._apply(fn, recurse)
+        """Move the teacher wherever the model moves; copies do not."""
+        if not self._borrows:
+            self.teacher._apply(fn, recurse)
         return super()._apply(fn, recurse)
 
 
