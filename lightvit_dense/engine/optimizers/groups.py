@@ -74,9 +74,7 @@ def merge_saved_groups(checkpoint: dict[str, Any], optimizer: Optimizer, model: 
     saved, groups = checkpoint['optimizer'], optimizer.param_groups
     old, trained = saved['param_groups'], {id(p) for group in groups for p in group['params']}
     order = {id(p): i for i, p in enumerate(p for p in model.parameters() if id(p) in trained)}
-    if any(len(group['params']) != 1 for group in old) or not len(old) == len(trained) == len(
-        order
-    ):
+    if len(old) != len(order) or any(len(group['params']) != 1 for group in old):
         return
     now = [[order[id(p)] for p in group['params']] for group in groups]
     if any(_settings(old[i]) != _settings(old[group[0]]) for group in now for i in group):
@@ -88,6 +86,6 @@ def merge_saved_groups(checkpoint: dict[str, Any], optimizer: Optimizer, model: 
         for own, places in zip(groups, now, strict=True)
     ]
     for state in checkpoint.get('param_schedulers') or ():
-        for key, values in state.items():  # a value for each group, and perhaps mmengine's base
-            if isinstance(values, list) and len(values) in (len(old), len(old) + 1):
-                state[key] = [values[places[0]] for places in now] + values[len(old) :]
+        for key in {'base_values', '_last_value', 'min_values'} & state.keys():
+            values = state[key]  # one for each group, and mmengine's base at the end
+            state[key] = [values[places[0]] for places in now] + values[len(old) :]
