@@ -32,7 +32,7 @@ class OptimWrapperConstructor(DefaultOptimWrapperConstructor):
         self, params: list[dict], module: nn.Module, prefix: str = '', **kwargs: Any
     ) -> None:
         """Group the parameters that are trained by their settings; shared ones count once."""
-        self.paramwise_cfg = {'bypass_duplicate': True, **self.paramwise_cfg}
+        self.paramwise_cfg.setdefault('bypass_duplicate', True)
         super().add_params(params, module, prefix, **kwargs)
         if prefix:
             return
