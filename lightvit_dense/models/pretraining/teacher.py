@@ -45,9 +45,10 @@ class HiddenTeacher(BaseModule):
         return twin
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """Move the teacher wherever the model moves; copies do not."""
-        if not self._borrows:
-            self.teacher._apply(fn, recurse)
+        """Move the teacher wherever the model moves."""
+        if self._borrows:  # it follows the model that was copied
+            return super()._apply(fn, recurse)
+        self.teacher._apply(fn, recurse)
         return super()._apply(fn, recurse)
 
 
