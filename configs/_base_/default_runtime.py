@@ -11,7 +11,8 @@ engine = dict(
     ema=None,  # dict(momentum=1e-4)
     tf32=True,
     activation_checkpointing=False,
-    gradient_compression=None,  # 'fp16': half the bytes between GPUs
+    gradient_compression=None,  # 'bf16': half the bytes between GPUs
+    prefetch=True,  # copies batches to the GPU beside the computation
 )
 
 default_hooks = dict(

@@ -89,7 +89,7 @@ param_scheduler = dict(
     start_factor=0.001,
     by_epoch=False,
 )
-engine = dict(activation_checkpointing=True, gradient_compression='fp16')
+engine = dict(activation_checkpointing=True, gradient_compression='bf16')
 default_hooks = dict(
     logger=dict(log_metric_by_epoch=False),
     checkpoint=dict(interval=5000, by_epoch=False, save_best='coco/bbox_mAP', rule='greater'),

@@ -6,9 +6,11 @@
 * ``accumulate``: iterations whose gradients make one optimizer step; ``max_iters`` and checkpoint
   intervals count iterations, and only a checkpoint between two steps can be resumed exactly.
 * ``ema``: None or a dict of :class:`mmengine.hooks.EMAHook` arguments, ``dict(momentum=1e-4)``.
-* ``tf32``: True for TF32 matrix products on GPUs that have them.
+* ``tf32``: True for TF32 matrix products and convolutions on GPUs that have them.
 * ``activation_checkpointing``: True sets ``with_cp=True`` for the backbone.
-* ``gradient_compression``: None or 'fp16', to all-reduce gradients in half precision.
+* ``gradient_compression``: None, 'bf16' or 'fp16', to all-reduce gradients in half precision;
+  'fp16' needs the loss scale of ``amp='fp16'``.
+* ``prefetch``: True to copy batches to the GPU beside the computation.
 
 Besides, checkpoints are always written atomically; the hooks that make a resumed run equal to one
 that never stopped, or refuse a change, are always present, and the one that says what ``load_from``
@@ -30,12 +32,14 @@ DEFAULTS = dict(
     tf32=True,
     activation_checkpointing=False,
     gradient_compression=None,
+    prefetch=True,
 )
 EMA_OPTIONS = (
     *('ema_type', 'momentum', 'interval', 'begin_iter', 'begin_epoch', 'update_buffers', 'gamma'),
     *('device', 'strict_load'),
 )
 AMP_DTYPES = dict(bf16='bfloat16', fp16='float16')
+CONSTRUCTOR = 'lightvit_dense.OptimWrapperConstructor'
 FUSED_OPTIMIZERS = ('Adam', 'AdamW', 'SGD')
 ALWAYS_PRESENT_HOOKS = (
     'lightvit_dense.ResumePositionHook',
@@ -56,12 +60,9 @@ def read_engine_options(cfg: Config) -> ConfigDict:
                 f'{did_you_mean(key, DEFAULTS)}'
             )
     options = ConfigDict({**DEFAULTS, **given})
-    if options.amp not in (None, *AMP_DTYPES):
-        raise UserError(f"engine.amp={options.amp!r}: expected None, 'bf16' or 'fp16'")
-    if options.gradient_compression not in (None, 'fp16'):
-        raise UserError(
-            f"engine.gradient_compression={options.gradient_compression!r}: expected None or 'fp16'"
-        )
+    for key in ('amp', 'gradient_compression'):
+        if options[key] is not None:
+            require_known(options[key], AMP_DTYPES, f'engine.{key}')
     if not isinstance(options.accumulate, int) or options.accumulate < 1:
         raise UserError(
             f'engine.accumulate={options.accumulate!r}: expected a positive number of iterations'
@@ -86,19 +87,22 @@ def _check_ema(ema: object) -> None:
 def apply_engine_options(cfg: Config, training: bool = True) -> Config:
     """Write the engine options into the places where mmengine's Runner looks for them, in place.
 
-    Applying them twice changes nothing. ``tf32`` also sets the matrix product precision of this
+    Applying them twice changes nothing. ``tf32`` also sets the precision of products in this
     process. Unless ``training``, ``tf32`` and ``compile`` alone count.
 
     Raises:
         UserError: On an unknown option, or mixed precision without a GPU.
     """
     options = read_engine_options(cfg)
-    if options.tf32 and torch.cuda.is_available():
-        torch.set_float32_matmul_precision('high')
+    if torch.cuda.is_available():
+        torch.set_float32_matmul_precision('high' if options.tf32 else 'highest')
+        torch.backends.cudnn.allow_tf32 = bool(options.tf32)
     if options.compile:
         cfg.compile = options.compile
     if not training:
         return cfg
+    if cfg.get('optim_wrapper'):
+        cfg.optim_wrapper.setdefault('constructor', CONSTRUCTOR)
     if options.amp:
         _apply_amp(cfg, options.amp)
     if options.fused:
@@ -114,7 +118,9 @@ def apply_engine_options(cfg: Config, training: bool = True) -> Config:
             )
         cfg.model.backbone.with_cp = True
     if options.gradient_compression:
-        _add_hook(cfg, 'lightvit_dense.GradientCompressionHook', dtype=options.gradient_compression)
+        _add_compression(cfg, options.gradient_compression, options.amp)
+    if options.prefetch and torch.cuda.is_available():
+        _add_hook(cfg, 'lightvit_dense.PrefetchHook')
     for name in ALWAYS_PRESENT_HOOKS:
         _add_hook(cfg, name)
     _use_atomic_checkpoints(cfg)
@@ -187,6 +193,18 @@ def _apply_fused(cfg: Config) -> None:
         return
     if optimizer.type.split('.')[-1] in FUSED_OPTIMIZERS and 'foreach' not in optimizer:
         optimizer.setdefault('fused', True)
+
+
+def _add_compression(cfg: Config, dtype: str, amp: str | None) -> None:
+    """Compress gradients, in fp16 only where they are scaled."""
+    if dtype == 'fp16' and amp != 'fp16':
+        raise UserError(
+            "engine.gradient_compression='fp16' needs engine.amp='fp16': without its loss scale "
+            'most gradients are below 6e-5, where fp16 loses digits, and below 6e-8 they are 0. '
+            "'bf16' has the range of fp32 and the same traffic: take "
+            "engine.gradient_compression='bf16'"
+        )
+    _add_hook(cfg, 'lightvit_dense.GradientCompressionHook', dtype=dtype)
 
 
 def _add_hook(cfg: Config, name: str, **arguments: object) -> None:

@@ -1,4 +1,4 @@
-"""The allocator's settings, the text of configs, and mmsegmentation's name."""
+"""The allocator's settings, numbers on their way, the text of configs, mmsegmentation's name."""
 
 import platform
 import subprocess
@@ -6,11 +6,19 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from mmcv.transforms import Resize
 from mmengine.config import Config
 from mmengine.config.utils import MODULE2PACKAGE
+from mmengine.logging import HistoryBuffer, MessageHub
 
-from lightvit_dense.compat import config_environment, config_text, mmcv_resize, mmseg_configs
+from lightvit_dense.compat import (
+    config_environment,
+    config_text,
+    message_hub,
+    mmcv_resize,
+    mmseg_configs,
+)
 
 FAULTS = """
 import resource
@@ -32,6 +40,34 @@ def test_a_large_block_is_faulted_in_once(keep, least, most):
     code = FAULTS.format(keep=keep)
     out = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
     assert least <= int(out.stdout) < most
+
+
+def test_numbers_are_read_one_call_late_or_when_somebody_looks():
+    message_hub.install()
+    hub = MessageHub('numbers')
+    for i in range(3):
+        loss = torch.tensor(float(i), requires_grad=True)
+        hub.update_scalar('train/loss', loss)
+        hub.update_scalar('train/lr', 0.5)
+        loss.data.fill_(9.0)  # the memory is used again
+        assert message_hub.late_scalars(hub)['train/loss'].data[0].tolist() == [*range(i)]
+        assert len(hub.get_scalar('train/lr').data[0]) == i + 1
+        assert len(hub.__dict__['_log_scalars']['train/loss'].data[0]) == i  # nobody has looked
+    saved = hub.state_dict()['log_scalars']
+    assert list(saved) == ['train/loss', 'train/lr']
+    assert saved['train/loss'].data[0].tolist() == [0, 1, 2]
+    for value in (torch.tensor([7]), torch.tensor(1.0), 2.5):
+        hub.update_scalar('train/loss', value)
+    assert hub.log_scalars['train/loss'].data[0].tolist() == [0, 1, 2, 7, 1, 2.5]
+
+
+def test_histories_are_those_of_mmengine():
+    ours, theirs = (HistoryBuffer([7], [1], max_length=190) for _ in range(2))
+    for i, value in enumerate([1, 2.5, *range(200)]):
+        message_hub._append(ours, value, 1 + i % 2)
+        message_hub._APPEND(theirs, value, 1 + i % 2)
+    for mine, other in zip(ours.data, theirs.data, strict=True):
+        assert (mine.tolist(), mine.dtype) == (other.tolist(), other.dtype)
 
 
 _original = config_text._FORMAT

@@ -13,6 +13,8 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
+from mmengine.logging import MessageHub
+from mmengine.model import BaseDataPreprocessor
 from mmengine.registry import HOOKS as ROOT_HOOKS
 from mmengine.registry import MODELS as ROOT_MODELS
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
@@ -26,6 +28,7 @@ from lightvit_dense.datasets.determinism import seeded
 from lightvit_dense.engine import hooks
 from lightvit_dense.engine.hooks.distributed import parameter_digest
 from lightvit_dense.engine.hooks.non_finite import non_finite_entries
+from lightvit_dense.engine.hooks.prefetch import move_batch
 from lightvit_dense.engine.hooks.resources import batch_size
 from lightvit_dense.engine.hooks.resume import iteration_seed
 from lightvit_dense.engine.unwrap import separate_randomness
@@ -189,6 +192,35 @@ def test_non_finite_gradients_or_weights_stop_training(
     assert names == ['iter_1.pth', 'iter_2.pth', 'iter_3.pth']
 
 
+@pytest.mark.parametrize('bad', [23, 19])
+def test_the_last_iteration_is_checked_without_a_checkpoint(toy_config, bad) -> None:
+    cfg = toy_config(length=1)
+    cfg.train_dataloader.sampler.shuffle = False
+    cfg.train_dataloader.dataset.bad_item = bad
+    cfg.default_hooks.checkpoint = None
+    cfg.custom_hooks = [dict(type='lightvit_dense.NonFiniteLossGuard')]
+    with pytest.raises(hooks.NonFiniteLossError, match=f'iteration {bad // 4 + 1} .*\n.*{bad}.jpg'):
+        apis.train(cfg)
+
+
+def test_a_batch_is_moved_with_its_labels_and_samples_without_tensors_stay() -> None:
+    preprocessor = BaseDataPreprocessor()
+    model = SimpleNamespace(data_preprocessor=preprocessor)
+    plain = [BaseDataElement(metainfo=dict(img_id=1))]
+    labelled = [BaseDataElement(gt=BaseDataElement(labels=torch.ones(2)))]
+    for samples in (plain, labelled, None):
+        batch = dict(inputs=[torch.ones(3)], data_samples=samples)
+        hook = hooks.PrefetchHook()
+        hook.before_train(SimpleNamespace(model=model))
+        hook.before_train_iter(None, 0, batch)
+        assert batch['inputs'][0].device.type == 'cpu'  # no GPU, nothing to do
+        preprocessor._device = torch.device('meta')
+        move_batch(batch, preprocessor)
+        preprocessor._device = torch.device('cpu')
+        assert batch['inputs'][0].is_meta
+        assert (batch['data_samples'] is samples) == (samples is not labelled)
+
+
 def test_infinite_buffers_are_let_pass() -> None:
     inf, nan = float('inf'), float('nan')
     state = dict(
@@ -215,11 +247,13 @@ def test_losses_of_detection_and_segmentation_and_their_images_are_named(name, l
     _, outputs = ToyRegressor(dict(type='lightvit_dense.ToyBackbone')).parse_losses(losses)
     samples = [BaseDataElement(metainfo=dict(img_path='images/0.jpg', img_id=0))]
     samples += [BaseDataElement(metainfo=dict(img_id=7)), object()]
-    runner = SimpleNamespace(message_hub=SimpleNamespace(log_scalars={}), iter=6, work_dir='w')
+    runner = SimpleNamespace(message_hub=MessageHub('losses'), iter=6, work_dir='w')
+    for key, value in outputs.items():
+        runner.message_hub.update_scalar(f'train/{key}', value)
+    guard = hooks.NonFiniteLossGuard()
+    guard.after_train_iter(runner, 6, dict(inputs=[], data_samples=samples), outputs)
     with pytest.raises(hooks.NonFiniteLossError) as caught:
-        hooks.NonFiniteLossGuard().after_train_iter(
-            runner, 6, dict(inputs=[], data_samples=samples), outputs
-        )
+        guard.after_train_iter(runner, 7, {}, {})
     assert f'training stopped: {said} at iteration 7' in str(caught.value)
     assert 'Batch: images/0.jpg, img_id 7, (unnamed image)' in str(caught.value)
 

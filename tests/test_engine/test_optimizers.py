@@ -1,4 +1,4 @@
-"""LARS, the warm-up with a cosine and layer decay: their equations, other libraries, values."""
+"""LARS, the warm-up with a cosine, groups and layer decay: equations, other libraries, values."""
 
 import math
 
@@ -11,6 +11,7 @@ from timm.optim import param_groups_layer_decay
 from torch import nn
 
 from lightvit_dense.engine import schedulers
+from lightvit_dense.engine.options import CONSTRUCTOR
 from lightvit_dense.engine.schedulers import WarmupCosineLR
 from lightvit_dense.errors import UserError
 from lightvit_dense.models import get_layer_id
@@ -348,3 +349,45 @@ def test_wrong_options_of_layer_decay(model, options, message):
         wrap(model or make_model(), **options)
     told = wrap(nn.Linear(2, 2), layer_decay_rate=0.5, num_layers=3).optimizer.param_groups
     assert {group['lr'] for group in told} == {0.1}
+
+
+@pytest.mark.parametrize(
+    ('rules', 'count'),
+    [
+        (dict(bias_decay_mult=0.0, norm_decay_mult=0.0, flat_decay_mult=0.0), 2),
+        (dict(custom_keys=dict(backbone=dict(lr_mult=0.1))), 2),
+        (
+            dict(custom_keys={'fc.': dict(decay_mult=0.0), 'pos': dict(extra=1)}, bias_lr_mult=2.0),
+            4,
+        ),
+        (dict(norm_decay_mult=1.0), 1),
+    ],
+)
+def test_groups_of_equal_settings_step_as_a_group_for_each_parameter(rules, count):
+    """Parameters, rates and the logged norm are those of mmengine's constructor, bit for bit."""
+    seen = []
+    for constructor in (CONSTRUCTOR, 'DefaultOptimWrapperConstructor'):
+        torch.manual_seed(0)
+        model = make_model()
+        cfg = dict(type='OptimWrapper', constructor=constructor, paramwise_cfg=rules)
+        adam = dict(type='AdamW', lr=0.01, weight_decay=0.05, fused=True)
+        cfg = dict(cfg, optimizer=adam, clip_grad=dict(max_norm=0.1))
+        wrapper = build_optim_wrapper(model, cfg)
+        schedule = WarmupCosineLR(wrapper, warmup=2, end=5, by_epoch=False)
+        norms = []
+        for _ in range(4):
+            wrapper.update_params(model.head(model.backbone(torch.rand(2, 3, 16, 16))[-1]).sum())
+            schedule.step()
+            norms.append(wrapper.message_hub.get_scalar('train/grad_norm').current())
+        groups = wrapper.optimizer.param_groups
+        rates = {
+            id_: (group['lr'], group['weight_decay'], group.get('extra'))
+            for id_, p in model.named_parameters()
+            for group in groups
+            if any(p is own for own in group['params'])
+        }
+        assert len(rates) == sum(len(group['params']) for group in groups)
+        seen.append((norms, rates, groups[0]['lr'], [p.tolist() for p in model.parameters()]))
+        if constructor == CONSTRUCTOR:
+            assert len(groups) == count
+    assert seen[0] == seen[1]

@@ -21,12 +21,13 @@ from tests.helpers.tiny_dense import detector_config, segmentor_config, write_ad
     ('engine', 'message'),
     [
         (dict(acumulate=2), "engine.acumulate is not an engine option.*Did you mean 'accumulate'"),
-        (dict(amp='fp8'), "engine.amp='fp8'"),
+        (dict(amp='fp61'), "engine.amp names 'fp61'.* bf16, fp16.* Did you mean 'fp16'"),
         (dict(accumulate=0), 'engine.accumulate=0'),
         (dict(ema=0.5), 'engine.ema=0.5: expected None or a dict'),
         (dict(ema=dict(momentm=0.5)), "engine.ema names 'momentm'.* Did you mean 'momentum'"),
         (dict(ema=dict(momentum=0)), 'engine.ema.momentum=0: expected a number between'),
-        (dict(gradient_compression='int8'), 'engine.gradient_compression'),
+        (dict(gradient_compression='int8'), 'engine.gradient_compression names.* bf16, fp16'),
+        (dict(gradient_compression='fp16'), "needs engine.amp='fp16'.*gradient_compression='bf16'"),
         (dict(amp='bf16'), "engine.amp='bf16': .* engine.amp=None"),  # without a GPU
         (dict(activation_checkpointing=True), 'needs a backbone'),
     ],
@@ -47,7 +48,7 @@ def test_options_reach_the_runner(toy_config) -> None:
         ema=dict(momentum=0.5),
         activation_checkpointing=True,
         compile=dict(backend='eager'),
-        gradient_compression='fp16',
+        gradient_compression='bf16',
     )
     runner = apis.train(cfg)
     assert runner.optim_wrapper._accumulative_counts == 2
@@ -56,7 +57,7 @@ def test_options_reach_the_runner(toy_config) -> None:
     assert runner.cfg.compile == dict(backend='eager')
     hooks = {type(hook).__name__: hook for hook in runner.hooks}
     assert hooks['EMAHook'].ema_cfg['momentum'] == 0.5
-    assert hooks['GradientCompressionHook'].dtype == 'fp16'
+    assert hooks['GradientCompressionHook'].dtype == 'bf16'
     assert type(hooks['CheckpointHook']).__module__.startswith('lightvit_dense')
     assert {'ResumePositionHook', 'IterationSeedHook'} <= hooks.keys()
 
@@ -130,8 +131,12 @@ def test_amp_chooses_the_best_type(toy_config, monkeypatch, has_bf16, name) -> N
     monkeypatch.setattr(torch.cuda, 'is_bf16_supported', lambda **kwargs: has_bf16)
     assert best_amp_dtype() == name
     cfg = toy_config()
-    cfg.engine = dict(amp=name)
+    cfg.engine = dict(amp=name, tf32=has_bf16)
+    monkeypatch.setattr(torch.backends.cudnn, 'allow_tf32', not has_bf16)
     wrapper = apply_engine_options(cfg).optim_wrapper
+    assert torch.backends.cudnn.allow_tf32 is has_bf16
+    assert torch.get_float32_matmul_precision() == ('high' if has_bf16 else 'highest')
+    assert 'lightvit_dense.PrefetchHook' in [hook.type for hook in cfg.custom_hooks]
     assert wrapper.type == 'AmpOptimWrapper'
     assert wrapper.dtype == dict(bf16='bfloat16', fp16='float16')[name]
     assert wrapper.loss_scale == (dict(enabled=False) if has_bf16 else 'dynamic')

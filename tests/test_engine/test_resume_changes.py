@@ -2,12 +2,19 @@
 
 import copy
 import re
+from contextlib import nullcontext
+from functools import partial
+from unittest.mock import Mock
 
 import pytest
 import torch
+from mmengine.optim.optimizer import amp_optimizer_wrapper
 
 from lightvit_dense import apis
+from lightvit_dense.apis import training
+from lightvit_dense.engine import options
 from lightvit_dense.engine.config_changes import find_changes
+from lightvit_dense.engine.hooks import resume_changes
 from lightvit_dense.engine.hooks.resume_changes import _refusal
 from lightvit_dense.errors import CheckpointError, UserError
 from tests.helpers.resume import assert_same, run
@@ -145,6 +152,54 @@ def test_a_complete_training_says_so_and_keeps_its_export(toy_config, tmp_path) 
         log = max(tmp_path.glob('*/*.log')).read_text()
         assert 'was complete when it was resumed, 1 of 1 epochs: nothing is trained' in log
         assert (export.read_bytes() == content) == (content is not None)
+
+
+def test_a_checkpoint_of_one_parameter_groups_is_resumed_bit_for_bit(
+    toy_config, tmp_path, monkeypatch
+) -> None:
+    """It is what mmengine's constructor wrote; the schedules have a value for each group."""
+    cfg = plan(toy_config, False, CHAIN, **GROUPS)
+    cfg.optim_wrapper.clip_grad = dict(max_norm=0.05)
+
+    def apply_as_before(cfg):
+        options.apply_engine_options(cfg)
+        del cfg.optim_wrapper['constructor']
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, 'apply_engine_options', apply_as_before)
+        old = run(cfg, tmp_path / 'old')
+        saved = run(cfg, tmp_path / 'stopped', stop_at=9)
+    whole = run(cfg, tmp_path / 'whole')
+    resumed = run(cfg, tmp_path / 'stopped', resume=True)
+    counts = [len(c['optimizer']['param_groups']) for c in (old, saved, whole, resumed)]
+    assert counts == [4, 4, 2, 2]
+    assert_same(whole, resumed)
+    for name, value in old['state_dict'].items():
+        assert torch.equal(value, resumed['state_dict'][name]), name
+    log = max((tmp_path / 'stopped').glob('*/*.log')).read_text()
+    assert 'schedule recomputed' not in log
+    for key in ('train/lr', 'train/base_lr', 'train/loss', 'train/grad_norm'):
+        histories = [c['message_hub']['log_scalars'][key].data[0].tolist() for c in (old, resumed)]
+        assert histories[0] == histories[1]
+        assert len(histories[0]) == 17
+
+
+@pytest.mark.parametrize(('before', 'now'), [('bf16', 'fp16'), ('fp16', 'bf16'), ('fp16', None)])
+def test_another_mixed_precision_starts_its_own_loss_scale(
+    toy_config, tmp_path, monkeypatch, before, now
+) -> None:
+    """As on a GPU, but for what needs one; the config of the checkpoint cannot be read."""
+    monkeypatch.setattr(amp_optimizer_wrapper, 'is_cuda_available', lambda: True)
+    monkeypatch.setattr(amp_optimizer_wrapper, 'GradScaler', partial(torch.amp.GradScaler, 'cpu'))
+    monkeypatch.setattr('mmengine.runner.amp.autocast', lambda **kwargs: nullcontext())
+    monkeypatch.setattr(options, '_require_gpu_for_amp', lambda name: None)
+    monkeypatch.setattr(resume_changes, 'find_changes', Mock(side_effect=ValueError))
+    scales = []
+    for resume, name in ((False, before), (True, now)):
+        cfg = plan(toy_config, False, None, engine=dict(amp=name))
+        saved = run(cfg, tmp_path, stop_at=None if resume else 9, resume=resume)
+        scales.append((saved['optimizer'].get('loss_scaler') or {}).get('_growth_tracker'))
+    assert scales == [8 if before == 'fp16' else None, 9 if now == 'fp16' else None]
 
 
 def test_changes_have_keys() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from mmengine.model import ExponentialMovingAverage
 from torch import Tensor, nn
 
 from lightvit_dense.models import MAE
@@ -357,3 +358,13 @@ def test_a_random_teacher_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(distillation, 'print_log', lambda text, **_: told.append(text))
     distilled(pairs=[(4, 3)]).distiller.init_weights()
     assert ['random weights' in text for text in told] == [True]
+
+
+def test_a_moving_average_borrows_the_teacher_and_does_not_move_it() -> None:
+    model = distilled(pairs=[(4, 3)], hidden_pairs=[(4, 3)])
+    wanted = model.loss(IMAGE, noise=NOISE)
+    average = ExponentialMovingAverage(model).module
+    assert average.distiller.teacher is model.distiller.teacher
+    torch.testing.assert_close(average.loss(IMAGE, noise=NOISE), wanted)
+    ExponentialMovingAverage(model, device='meta')
+    torch.testing.assert_close(model.loss(IMAGE, noise=NOISE), wanted)

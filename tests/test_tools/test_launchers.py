@@ -26,7 +26,7 @@ def launch(script: str, *args: object, **environment: str) -> subprocess.Complet
 def test_two_processes_end_with_the_same_weights(tmp_path) -> None:
     extra = """
 custom_hooks = [dict(type='lightvit_dense.RankConsistencyHook')]
-engine = dict(gradient_compression='fp16')
+engine = dict(gradient_compression='bf16')
 """
     config = write_config(tmp_path, length=1, extra=extra)
     work_dir = tmp_path / 'a directory with spaces'

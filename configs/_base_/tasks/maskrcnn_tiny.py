@@ -9,7 +9,7 @@ _base_ = [
 default_scope = 'mmdet'
 
 model = dict(backbone=dict(init_cfg=dict(type='lightvit_dense.PretrainedBackbone')))
-engine = dict(activation_checkpointing=True, gradient_compression='fp16')
+engine = dict(activation_checkpointing=True, gradient_compression='bf16')
 default_hooks = dict(
     logger=dict(log_metric_by_epoch=False),
     checkpoint=dict(interval=5000, by_epoch=False, save_best='coco/bbox_mAP', rule='greater'),

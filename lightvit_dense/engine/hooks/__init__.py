@@ -8,6 +8,7 @@ from lightvit_dense.engine.hooks.export_backbone import ExportBackboneHook
 from lightvit_dense.engine.hooks.load_report import FitCheckpointHook, LoadReportHook
 from lightvit_dense.engine.hooks.non_finite import NonFiniteLossError, NonFiniteLossGuard
 from lightvit_dense.engine.hooks.prediction_visualization import PredictionVisualizationHook
+from lightvit_dense.engine.hooks.prefetch import PrefetchHook
 from lightvit_dense.engine.hooks.reconstruction import ReconstructionVisualizationHook
 from lightvit_dense.engine.hooks.resources import ResourceHook
 from lightvit_dense.engine.hooks.resume import (
@@ -40,6 +41,7 @@ __all__ = [
     'NonFiniteLossError',
     'NonFiniteLossGuard',
     'PredictionVisualizationHook',
+    'PrefetchHook',
     'RankConsistencyHook',
     'ReconstructionVisualizationHook',
     'ResourceHook',

@@ -23,10 +23,10 @@ class GradientCompressionHook(Hook):
     With a single process there is no traffic, and the hook does nothing.
 
     Args:
-        dtype: 'fp16' or 'bf16'.
+        dtype: 'bf16', which has fp32's range, or 'fp16' for gradients under a loss scale.
     """
 
-    def __init__(self, dtype: str = 'fp16') -> None:
+    def __init__(self, dtype: str = 'bf16') -> None:
         if dtype not in COMPRESSORS:
             raise ValueError(f'GradientCompressionHook: dtype={dtype!r} is none of fp16, bf16')
         self.dtype = dtype

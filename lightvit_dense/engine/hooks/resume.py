@@ -19,6 +19,13 @@ def iteration_seed(seed: int, iteration: int, rank: int) -> int:
     return int(state[0]) << 32 | int(state[1])
 
 
+def _seed_torch(seed: int) -> None:
+    """Seed the CPU and this process's GPU; ``torch.manual_seed`` looks for devices of all kinds."""
+    torch.default_generator.manual_seed(seed)
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed(seed)
+
+
 @HOOKS.register_module()
 class IterationSeedHook(Hook):
     """Seed python, numpy and torch before every training iteration.
@@ -36,7 +43,7 @@ class IterationSeedHook(Hook):
         seed = iteration_seed(runner.seed, runner.iter, get_rank())
         random.seed(seed)
         np.random.seed(seed & 0xFFFFFFFF)
-        torch.manual_seed(seed & 0x7FFFFFFFFFFFFFFF)
+        _seed_torch(seed & 0x7FFFFFFFFFFFFFFF)
 
 
 @HOOKS.register_module()

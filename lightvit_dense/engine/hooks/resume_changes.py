@@ -8,6 +8,9 @@ from mmengine.hooks import EMAHook, Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from lightvit_dense.engine.config_changes import find_changes
+from lightvit_dense.engine.optimizers.groups import merge_saved_groups
+from lightvit_dense.engine.options import CONSTRUCTOR
+from lightvit_dense.engine.unwrap import unwrap
 from lightvit_dense.errors import CheckpointError, UserError
 from lightvit_dense.registry import HOOKS
 from lightvit_dense.utils.tables import format_table
@@ -47,6 +50,7 @@ class ResumeChangesHook(Hook):
                 'load_from without resume.'
             )
         changes = _find_all(runner, checkpoint, path)
+        merge_saved_groups(checkpoint, runner.optim_wrapper.optimizer, unwrap(runner.model))
         if reasons := _refusals(runner, checkpoint, changes):
             raise UserError(
                 '\n  '.join([f'{path} cannot be resumed with these settings:', *reasons])
@@ -60,6 +64,8 @@ class ResumeChangesHook(Hook):
             trained = {key.removeprefix('module.'): value for key, value in averages.items()}
             state = checkpoint['state_dict']
             state.update({name: trained[name] for name in state if name in trained})
+        if not checkpoint['optimizer'].get('loss_scaler'):
+            checkpoint['optimizer'].pop('loss_scaler', None)  # {} of bf16, which fp16 refuses
         if any(key.startswith(SCHEDULE) for key in changes):
             _recompute_schedules(runner, checkpoint, changes)
         if changes:
@@ -80,6 +86,8 @@ def _find_all(runner: Runner, checkpoint: dict[str, Any], path: str) -> Changes:
     except (KeyError, ValueError, TypeError) as error:
         runner.logger.warning(f'{path}: its config cannot be read ({error!r}) and is not compared.')
         changes = {'param_scheduler': ('unknown', 'as configured')}
+    if changes.get('optim_wrapper.constructor') == (None, CONSTRUCTOR):
+        del changes['optim_wrapper.constructor']  # the default, of mmengine's once
     processes = meta.get('world_size', runner.world_size), runner.world_size
     before, now = info.get('max_iters', 0) // info.get('max_epochs', 1), _epoch_length(runner)
     for key, pair in (('processes', processes), ('iterations an epoch', (before, now))):
@@ -110,7 +118,10 @@ def _refusals(runner: Runner, checkpoint: dict[str, Any], changes: Changes) -> l
     if done > end:
         reasons.append(f'train_cfg.max_{unit}s={end} ends before the checkpoint, {done}')
     optimizers = checkpoint['optimizer'], runner.optim_wrapper.optimizer.state_dict()
-    saved, own = ([len(group['params']) for group in o['param_groups']] for o in optimizers)
+    saved, own = (
+        [group.get('param_names', len(group['params'])) for group in o['param_groups']]
+        for o in optimizers
+    )
     if saved != own:
         reasons.append(
             'optim_wrapper: the parameter groups differ from those of the checkpoint '

@@ -3,9 +3,9 @@
 from typing import Any
 
 from mmengine.logging import print_log
-from mmengine.optim import DefaultOptimWrapperConstructor
 from torch import nn
 
+from lightvit_dense.engine.optimizers.groups import OptimWrapperConstructor
 from lightvit_dense.errors import UserError
 from lightvit_dense.registry import OPTIM_WRAPPER_CONSTRUCTORS
 from lightvit_dense.utils.layer_depth import get_layer_id
@@ -15,7 +15,7 @@ KEYS = ('layer_decay_rate', 'num_layers', 'no_decay', 'last_id')
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
-class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
+class LayerDecayOptimWrapperConstructor(OptimWrapperConstructor):
     """Learning rate lr * rate ** (L + 1 - id); no weight decay of vectors and positions.
 
     ``id`` is 0 for the embedding, i + 1 for block i and L + 1 for all that comes after the L blocks
@@ -33,6 +33,8 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         UserError: If ``paramwise_cfg`` has other keys or a rate out of range, or the optimizer has
             no ``lr`` and ``weight_decay``.
     """
+
+    clips_in_model_order = False
 
     def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None) -> None:
         # The parent builds groups only where there is a paramwise_cfg.

@@ -105,11 +105,13 @@ class ImageClassifier(BaseModel):
         of mixed images; 'predict' gives samples with ``pred_score`` [classes] and ``pred_label``,
         'tensor' the scores before softmax [B, classes].
         """
+        if mode == 'loss' and targets is None:
+            # With the images: a copy behind the forward pass would wait for it.
+            labels = labels_of(data_samples, self.head.num_classes)
+            targets = labels.to(inputs.device, non_blocking=True)
         features = self.extract_feat(inputs)
         logits = self.head(features)
         if mode == 'loss':
-            if targets is None:
-                targets = labels_of(data_samples, self.head.num_classes).to(logits.device)
             loss = self.head.loss(logits, targets)
             if self.distiller is None:
                 return {'loss_class': loss}

@@ -82,7 +82,8 @@ class ClassificationPreprocessor(ImagePreprocessor):
                     f'Mixup and CutMix pair the images of a batch, got {len(images)}: set an even '
                     'batch_size and drop_last=True of train_dataloader'
                 )
-            labels = labels_of(batch['data_samples'], self.num_classes).to(images.device)
+            labels = labels_of(batch['data_samples'], self.num_classes)
+            labels = labels.to(images.device, non_blocking=True)
             with torch.no_grad():
                 batch['inputs'], batch['targets'] = self.mix(images, labels)
         return batch

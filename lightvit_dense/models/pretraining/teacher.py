@@ -1,6 +1,7 @@
 """A frozen network that a model learns from and is not made of, and the images it sees."""
 
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -23,6 +24,7 @@ class HiddenTeacher(BaseModule):
         super().__init__(init_cfg)
         # A tuple hides it from parameters(), state_dict() and DistributedDataParallel.
         self._hidden = (teacher.requires_grad_(False).eval(),)
+        self._borrows = False
 
     @property
     def teacher(self) -> Any:
@@ -34,8 +36,18 @@ class HiddenTeacher(BaseModule):
         super().init_weights()
         self.teacher.init_weights()
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Copy all but the teacher: copies, such as a moving average, borrow it."""
+        memo.update({id(part): part for part in self.teacher.modules()})
+        twin = memo[id(self)] = type(self).__new__(type(self))
+        twin.__dict__.update({k: deepcopy(value, memo) for k, value in self.__dict__.items()})
+        twin._borrows = True
+        return twin
+
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Move the teacher wherever the model moves."""
+        if self._borrows:  # it follows the model that was copied
+            return super()._apply(fn, recurse)
         self.teacher._apply(fn, recurse)
         return super()._apply(fn, recurse)
 
