@@ -1,0 +1,200 @@
+"""Heads of Mask R-CNN that treat a batch at once, so that the host seldom waits for the device.
+
+For the same random choice losses and proposals are mmdet's. With parts that are not usual, such as
+another assigner, mmdet's code runs. Boxes are fp32 whatever AMP does: bf16 knows only every fourth
+number from 512 on.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmdet.models.dense_heads import RPNHead as MMDetRPNHead
+from mmdet.models.losses import CrossEntropyLoss, accuracy
+from mmdet.models.roi_heads import StandardRoIHead
+from mmdet.models.roi_heads.bbox_heads import BBoxHead
+from mmdet.models.roi_heads.mask_heads import FCNMaskHead
+from mmdet.models.roi_heads.roi_extractors import SingleRoIExtractor
+from mmengine.structures import InstanceData
+from torch import Tensor
+from torchvision.ops import nms
+
+from ...registry import MODELS
+from ..pretraining.precision import at_least_fp32
+from .masks import CroppedMasks, mask_targets
+from .sampling import Drawn, draw, handles
+
+
+@MODELS.register_module(force=True)
+class RPNHead(MMDetRPNHead):
+    """mmdet's ``RPNHead``, see :mod:`.batched`."""
+
+    _kept: tuple[Any, list[Tensor]] = (None, [])
+
+    def loss_by_feat(
+        self, scores: list[Tensor], deltas: list[Tensor], truths: list, metas: list, *rest: Any
+    ) -> dict:
+        """Return the losses of maps [B, A, h, w] and [B, 4 * A, h, w] of each level."""
+        if not self._is_plain() or len({meta['pad_shape'] for meta in metas}) > 1:
+            return super().loss_by_feat(scores, deltas, truths, metas, *rest)
+        anchors = torch.cat(self._anchors(scores))
+        drawn = draw(self.assigner, self.sampler, [anchors] * len(truths), truths)
+        count = len(drawn.boxes)
+        logits = torch.cat([_rows(x, 1) for x in scores], 1).flatten()[drawn.places]
+        found = torch.cat([_rows(x, 4) for x in deltas], 1).flatten(0, 1)[drawn.places[:count]]
+        labels = (torch.arange(len(logits), device=logits.device) < count).long()
+        targets = self.bbox_coder.encode(drawn.rois[:count, 1:], drawn.boxes)
+        average = sum(max(p, 1) + max(n, 1) for p, n in drawn.counts)
+        return dict(
+            loss_rpn_cls=self.loss_cls(at_least_fp32(logits), labels, avg_factor=average),
+            loss_rpn_bbox=self.loss_bbox(at_least_fp32(found), targets, avg_factor=average),
+        )
+
+    def predict_by_feat(
+        self,
+        *maps: list[Tensor],
+        batch_img_metas: list[dict],
+        cfg: Any = None,
+        rescale: bool = False,
+        **kwargs: Any,
+    ) -> list[InstanceData]:
+        """Return the proposals of each image, best first."""
+        cfg = self.test_cfg if cfg is None else cfg
+        maps = tuple([at_least_fp32(x.detach()) for x in levels] for levels in maps)
+        usual = dict(type='nms', iou_threshold=cfg.nms.get('iou_threshold'))
+        if rescale or kwargs or not self.use_sigmoid_cls or cfg.nms != usual:
+            kwargs |= dict(batch_img_metas=batch_img_metas, cfg=cfg, rescale=rescale)
+            return super().predict_by_feat(*maps, **kwargs)
+        boxes, scores, levels = self._candidates(*maps, cfg.get('nms_pre', -1))
+        if self.bbox_coder.clip_border:
+            sides = [tuple(meta['img_shape'][:2])[::-1] * 2 for meta in batch_img_metas]
+            limits = torch.tensor(sides).to(boxes, non_blocking=True)
+            boxes = torch.minimum(boxes.clamp(min=0), limits[:, None])
+        large = (boxes[..., 2:] - boxes[..., :2] > cfg.get('min_bbox_size', -1)).all(2)
+        all_large, results = bool(large.all()), []
+        # Boxes of different levels must not meet.
+        apart = boxes + (levels * (boxes.amax((1, 2)) + 1)[:, None])[..., None]
+        for *found, kept in zip(boxes, scores, apart, large, strict=True):
+            box, score, alone = found if all_large else (x[kept] for x in found)
+            best = nms(alone, score, usual['iou_threshold'])[: cfg.max_per_img]
+            box, score = box[best], score[best]
+            labels = torch.zeros_like(score, dtype=torch.long)
+            results.append(InstanceData(bboxes=box, scores=score, labels=labels))
+        return results
+
+    def _is_plain(self) -> bool:
+        """Return whether the losses here are those of the config."""
+        return (
+            handles(self.assigner, self.sampler)
+            and type(self.loss_cls) is CrossEntropyLoss
+            and self.use_sigmoid_cls
+            and not self.reg_decoded_bbox
+            and max(self.train_cfg['allowed_border'], self.train_cfg['pos_weight']) < 0
+        )
+
+    def _anchors(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        """Return the anchors [n, 4] of each level, made once for maps of a size."""
+        sizes, device = [tuple(x.shape[2:]) for x in maps], maps[0].device
+        if self._kept[0] != (sizes, device):
+            self._kept = (sizes, device), self.prior_generator.grid_priors(sizes, device=device)
+        return self._kept[1]
+
+    def _candidates(
+        self, logits: list[Tensor], maps: list[Tensor], most: int
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return boxes [B, N, 4], scores [B, N] and levels [N] of the ``most`` best of a level."""
+        found, levels = [], []
+        for anchors, *level in zip(self._anchors(maps), logits, maps, strict=True):
+            scores, deltas = _rows(level[0], 1)[..., 0].sigmoid(), _rows(level[1], 4)
+            priors = anchors.expand_as(deltas)
+            if 0 < most < scores.shape[1]:
+                scores, order = (x[:, :most] for x in scores.sort(1, descending=True))
+                order = order[..., None].expand(-1, -1, 4)
+                deltas, priors = deltas.gather(1, order), priors.gather(1, order)
+            levels.append(scores.new_full(scores.shape[1:], len(levels)))
+            found.append((scores, deltas, priors))
+        scores, deltas, priors = (torch.cat(x, 1) for x in zip(*found, strict=True))
+        boxes = self.bbox_coder.decode(priors.flatten(0, 1), deltas.flatten(0, 1))
+        return boxes.view_as(deltas), scores, torch.cat(levels)
+
+
+@MODELS.register_module(force=True)
+class RoIExtractor(SingleRoIExtractor):
+    """mmdet's ``SingleRoIExtractor``, which waits once a level and rounds boxes as maps are."""
+
+    def forward(self, feats: Sequence[Tensor], rois: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """Return the features [R, C, side, side] of regions [R, 5] on maps [B, C, h, w]."""
+        feats = [at_least_fp32(x) for x in feats]
+        if len(feats) == 1 or args or kwargs:
+            return super().forward(feats, rois, *args, **kwargs)
+        levels = self.map_roi_levels(rois, len(feats))
+        counts = (levels[:, None] == torch.arange(len(feats), device=rois.device)).sum(0).tolist()
+        found = feats[0].new_zeros(len(rois), self.out_channels, *self.roi_layers[0].output_size)
+        places = levels.argsort(stable=True).split(counts)
+        for layer, maps, own in zip(self.roi_layers, feats, places, strict=True):
+            if len(own):
+                found[own] = layer(maps, rois[own])
+            else:  # no level may miss in the graph of one rank only
+                found = found + maps.sum() * 0
+        return found
+
+
+@MODELS.register_module(force=True)
+class RoIHead(StandardRoIHead):
+    """mmdet's ``StandardRoIHead``, see :mod:`.batched`."""
+
+    def loss(self, x: tuple[Tensor, ...], proposals: list, samples: list) -> dict[str, Any]:
+        """Return the losses of a batch of pyramids, proposals and samples."""
+        if not self._is_plain():
+            return super().loss(x, proposals, samples)
+        truths, boxes = [s.gt_instances for s in samples], [p.bboxes for p in proposals]
+        drawn = draw(self.bbox_assigner, self.bbox_sampler, boxes, truths)
+        if not self.with_mask:
+            return self._box_losses(self._bbox_forward(x, drawn.rois), drawn)
+        count, masks = len(drawn.boxes), [truth.masks for truth in truths]
+        regions = torch.cat([drawn.rois[:count, 1:], drawn.objects[:, None]], 1)
+        if not all(isinstance(own, CroppedMasks) for own in masks):
+            regions = regions.cpu()  # now, so that host and device work at the same time
+        found = self._bbox_forward(x, drawn.rois)
+        given: dict[str, Any] = dict(rois=drawn.rois[:count])
+        if self.share_roi_extractor:
+            given = dict(pos_inds=slice(count), bbox_feats=found['bbox_feats'])
+        logits = self._mask_forward(x, **given)['mask_preds']
+        targets = mask_targets(regions, [n for n, _ in drawn.counts], masks, self.train_cfg)
+        targets = targets.to(logits.device, non_blocking=True)
+        labels = drawn.labels * (not self.mask_head.class_agnostic)
+        loss = self.mask_head.loss_mask(logits, targets, labels) if count else logits.sum()
+        return self._box_losses(found, drawn) | dict(loss_mask=loss)
+
+    def _box_losses(self, found: dict[str, Tensor], drawn: Drawn) -> dict[str, Any]:
+        """Return the losses of scores [R, classes + 1] and boxes [R, 4 * classes or 4]."""
+        head, count, average = self.bbox_head, len(drawn.boxes), max(len(drawn.rois), 1)
+        background = drawn.labels.new_full((len(drawn.rois) - count,), head.num_classes)
+        labels, deltas = torch.cat([drawn.labels, background]), found['bbox_pred'][:count]
+        if not head.reg_class_agnostic:
+            deltas = deltas.view(count, head.num_classes, head.bbox_coder.encode_size)
+            deltas = deltas[torch.arange(count, device=deltas.device), drawn.labels]
+        targets = head.bbox_coder.encode(drawn.rois[:count, 1:], drawn.boxes)
+        return dict(
+            loss_cls=head.loss_cls(found['cls_score'], labels, avg_factor=average),
+            acc=accuracy(found['cls_score'], labels),
+            loss_bbox=head.loss_bbox(deltas, targets, avg_factor=average),
+        )
+
+    def _is_plain(self) -> bool:
+        """Return whether the losses here are those of the config."""
+        box, heads = self.bbox_head, [(self.bbox_head, BBoxHead)]
+        heads += [(self.mask_head, FCNMaskHead)] if self.with_mask else []
+        names = ('loss', 'get_targets', 'loss_and_target')
+        return (
+            handles(self.bbox_assigner, self.bbox_sampler)
+            and all(getattr(type(x), n, 0) is getattr(y, n, 0) for x, y in heads for n in names)
+            and type(box.loss_cls) is CrossEntropyLoss
+            and not box.reg_decoded_bbox
+            and self.train_cfg.pos_weight <= 0
+        )
+
+
+def _rows(maps: Tensor, width: int) -> Tensor:
+    """Reorder [B, A * width, h, w] to [B, h * w * A, width]."""
+    return maps.permute(0, 2, 3, 1).reshape(len(maps), -1, width)
