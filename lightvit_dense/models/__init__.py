@@ -70,6 +70,7 @@ __all__ = [
 register_late(MODELS, 'MaskRCNN', 'models.detectors.mask_rcnn')
 register_late(MODELS, 'BoxHead', 'models.detectors.heads')
 register_late(MODELS, 'MaskHead', 'models.detectors.heads')
+register_late(MODELS, 'DetectionPreprocessor', 'models.detectors.batched')
 register_late(MODELS, 'RPNHead', 'models.detectors.batched')
 register_late(MODELS, 'RoIExtractor', 'models.detectors.batched')
 register_late(MODELS, 'RoIHead', 'models.detectors.batched')

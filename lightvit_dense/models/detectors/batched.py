@@ -1,4 +1,4 @@
-"""Heads of Mask R-CNN that treat a batch at once, so that the host seldom waits for the device.
+"""Parts of Mask R-CNN that treat a batch at once, so that the host seldom waits for the device.
 
 For the same random choice losses and proposals are mmdet's. With parts that are not usual, such as
 another assigner, mmdet's code runs. Boxes are fp32 whatever AMP does: bf16 knows only every fourth
@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from mmdet.models.data_preprocessors import DetDataPreprocessor
 from mmdet.models.dense_heads import RPNHead as MMDetRPNHead
 from mmdet.models.losses import CrossEntropyLoss, accuracy
 from mmdet.models.roi_heads import StandardRoIHead
@@ -23,6 +24,22 @@ from ...registry import MODELS
 from ..pretraining.precision import at_least_fp32
 from .masks import CroppedMasks, mask_targets
 from .sampling import Drawn, draw, handles
+
+
+@MODELS.register_module(force=True)
+class DetectionPreprocessor(DetDataPreprocessor):
+    """mmdet's ``DetDataPreprocessor``, which waits once an image to reverse its channels."""
+
+    def forward(self, data: dict, training: bool = False) -> dict:
+        """Move a batch to the device and normalise it."""
+        reverse, self._channel_conversion = self._channel_conversion, False
+        try:
+            if reverse:
+                images: Any = self.cast_data(data['inputs'])
+                data = dict(data, inputs=[image.flip(0) for image in images])
+            return super().forward(data, training)
+        finally:
+            self._channel_conversion = reverse
 
 
 @MODELS.register_module(force=True)
@@ -96,7 +113,9 @@ class RPNHead(MMDetRPNHead):
         """Return the anchors [n, 4] of each level, made once for maps of a size."""
         sizes, device = [tuple(x.shape[2:]) for x in maps], maps[0].device
         if self._kept[0] != (sizes, device):
-            self._kept = (sizes, device), self.prior_generator.grid_priors(sizes, device=device)
+            make = self.prior_generator
+            make.base_anchors = [x.to(device, non_blocking=True) for x in make.base_anchors]
+            self._kept = (sizes, device), make.grid_priors(sizes, device=device)
         return self._kept[1]
 
     def _candidates(
@@ -128,9 +147,9 @@ class RoIExtractor(SingleRoIExtractor):
         if len(feats) == 1 or args or kwargs:
             return super().forward(feats, rois, *args, **kwargs)
         levels = self.map_roi_levels(rois, len(feats))
-        counts = (levels[:, None] == torch.arange(len(feats), device=rois.device)).sum(0).tolist()
+        ends = (levels[:, None] <= torch.arange(len(feats) - 1, device=rois.device)).sum(0).tolist()
         found = feats[0].new_zeros(len(rois), self.out_channels, *self.roi_layers[0].output_size)
-        places = levels.argsort(stable=True).split(counts)
+        places = levels.argsort(stable=True).tensor_split(ends)
         for layer, maps, own in zip(self.roi_layers, feats, places, strict=True):
             if len(own):
                 found[own] = layer(maps, rois[own])
