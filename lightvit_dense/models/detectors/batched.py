@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from mmdet.models.data_preprocessors import DetDataPreprocessor
 from mmdet.models.dense_heads import RPNHead as MMDetRPNHead
-from mmdet.models.losses import CrossEntropyLoss, accuracy
 from mmdet.models.roi_heads import StandardRoIHead
 from mmdet.models.roi_heads.bbox_heads import BBoxHead
 from mmdet.models.roi_heads.mask_heads import FCNMaskHead
@@ -52,7 +51,9 @@ class RPNHead(MMDetRPNHead):
         self, scores: list[Tensor], deltas: list[Tensor], truths: list, metas: list, *rest: Any
     ) -> dict:
         """Return the losses of maps [B, A, h, w] and [B, 4 * A, h, w] of each level."""
-        if not self._is_plain() or len({meta['pad_shape'] for meta in metas}) > 1:
+        every = self.train_cfg['allowed_border'] < 0 and len({m['pad_shape'] for m in metas}) == 1
+        parts = self.assigner, self.sampler, self, self.train_cfg
+        if not every or not self.use_sigmoid_cls or not handles(*parts):
             return super().loss_by_feat(scores, deltas, truths, metas, *rest)
         anchors = torch.cat(self._anchors(scores))
         drawn = draw(self.assigner, self.sampler, [anchors] * len(truths), truths)
@@ -68,19 +69,15 @@ class RPNHead(MMDetRPNHead):
         )
 
     def predict_by_feat(
-        self,
-        *maps: list[Tensor],
-        batch_img_metas: list[dict],
-        cfg: Any = None,
-        rescale: bool = False,
-        **kwargs: Any,
+        self, *maps: list[Tensor], batch_img_metas: list[dict], cfg: Any = None, **kwargs: Any
     ) -> list[InstanceData]:
         """Return the proposals of each image, best first."""
         cfg = self.test_cfg if cfg is None else cfg
         maps = tuple([at_least_fp32(x.detach()) for x in levels] for levels in maps)
         usual = dict(type='nms', iou_threshold=cfg.nms.get('iou_threshold'))
-        if rescale or kwargs or not self.use_sigmoid_cls or cfg.nms != usual:
-            kwargs |= dict(batch_img_metas=batch_img_metas, cfg=cfg, rescale=rescale)
+        plain = kwargs in ({}, dict(rescale=False)) and self.use_sigmoid_cls and cfg.nms == usual
+        if not plain:
+            kwargs |= dict(batch_img_metas=batch_img_metas, cfg=cfg)
             return super().predict_by_feat(*maps, **kwargs)
         boxes, scores, levels = self._candidates(*maps, cfg.get('nms_pre', -1))
         if self.bbox_coder.clip_border:
@@ -94,20 +91,9 @@ class RPNHead(MMDetRPNHead):
         for *found, kept in zip(boxes, scores, apart, large, strict=True):
             box, score, alone = found if all_large else (x[kept] for x in found)
             best = nms(alone, score, usual['iou_threshold'])[: cfg.max_per_img]
-            box, score = box[best], score[best]
-            labels = torch.zeros_like(score, dtype=torch.long)
-            results.append(InstanceData(bboxes=box, scores=score, labels=labels))
+            labels = torch.zeros_like(best)
+            results.append(InstanceData(bboxes=box[best], scores=score[best], labels=labels))
         return results
-
-    def _is_plain(self) -> bool:
-        """Return whether the losses here are those of the config."""
-        return (
-            handles(self.assigner, self.sampler)
-            and type(self.loss_cls) is CrossEntropyLoss
-            and self.use_sigmoid_cls
-            and not self.reg_decoded_bbox
-            and max(self.train_cfg['allowed_border'], self.train_cfg['pos_weight']) < 0
-        )
 
     def _anchors(self, maps: Sequence[Tensor]) -> list[Tensor]:
         """Return the anchors [n, 4] of each level, made once for maps of a size."""
@@ -121,20 +107,19 @@ class RPNHead(MMDetRPNHead):
     def _candidates(
         self, logits: list[Tensor], maps: list[Tensor], most: int
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return boxes [B, N, 4], scores [B, N] and levels [N] of the ``most`` best of a level."""
-        found, levels = [], []
-        for anchors, *level in zip(self._anchors(maps), logits, maps, strict=True):
-            scores, deltas = _rows(level[0], 1)[..., 0].sigmoid(), _rows(level[1], 4)
+        """Return boxes [B, N, 4], scores and levels [B, N] of the ``most`` best of a level."""
+        found = []
+        for number, anchors in enumerate(self._anchors(maps)):
+            scores, deltas = _rows(logits[number], 1)[..., 0].sigmoid(), _rows(maps[number], 4)
             priors = anchors.expand_as(deltas)
             if 0 < most < scores.shape[1]:
                 scores, order = (x[:, :most] for x in scores.sort(1, descending=True))
                 order = order[..., None].expand(-1, -1, 4)
                 deltas, priors = deltas.gather(1, order), priors.gather(1, order)
-            levels.append(scores.new_full(scores.shape[1:], len(levels)))
-            found.append((scores, deltas, priors))
-        scores, deltas, priors = (torch.cat(x, 1) for x in zip(*found, strict=True))
+            found.append((scores, deltas, priors, torch.full_like(scores, number)))
+        scores, deltas, priors, levels = (torch.cat(x, 1) for x in zip(*found, strict=True))
         boxes = self.bbox_coder.decode(priors.flatten(0, 1), deltas.flatten(0, 1))
-        return boxes.view_as(deltas), scores, torch.cat(levels)
+        return boxes.view_as(deltas), scores, levels
 
 
 @MODELS.register_module(force=True)
@@ -196,22 +181,18 @@ class RoIHead(StandardRoIHead):
         targets = head.bbox_coder.encode(drawn.rois[:count, 1:], drawn.boxes)
         return dict(
             loss_cls=head.loss_cls(found['cls_score'], labels, avg_factor=average),
-            acc=accuracy(found['cls_score'], labels),
+            acc=(found['cls_score'].argmax(1) == labels).sum() * (100 / average),
             loss_bbox=head.loss_bbox(deltas, targets, avg_factor=average),
         )
 
     def _is_plain(self) -> bool:
         """Return whether the losses here are those of the config."""
-        box, heads = self.bbox_head, [(self.bbox_head, BBoxHead)]
+        heads = [(self.bbox_head, BBoxHead)]
         heads += [(self.mask_head, FCNMaskHead)] if self.with_mask else []
         names = ('loss', 'get_targets', 'loss_and_target')
-        return (
-            handles(self.bbox_assigner, self.bbox_sampler)
-            and all(getattr(type(x), n, 0) is getattr(y, n, 0) for x, y in heads for n in names)
-            and type(box.loss_cls) is CrossEntropyLoss
-            and not box.reg_decoded_bbox
-            and self.train_cfg.pos_weight <= 0
-        )
+        usual = all(getattr(type(x), n, 0) is getattr(y, n, 0) for x, y in heads for n in names)
+        parts = self.bbox_assigner, self.bbox_sampler, self.bbox_head, self.train_cfg
+        return usual and handles(*parts)
 
 
 def _rows(maps: Tensor, width: int) -> Tensor:

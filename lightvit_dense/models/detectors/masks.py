@@ -63,12 +63,8 @@ class CroppedMasks:
 def mask_targets(regions: Tensor, counts: Sequence[int], masks: Sequence[Any], cfg: Any) -> Tensor:
     """Return mmdet's targets of the mask head [R, height, width], for a whole batch.
 
-    Args:
-        regions: fp32 [R, 5]: left, top, right, bottom, and the number of the object in its image;
-            on the CPU unless all ``masks`` are cropped.
-        counts: How many regions each image has.
-        masks: Of each image.
-        cfg: Of mmdet's training of regions: ``mask_size``, ``soft_mask_target``.
+    Regions, fp32 [R, 5], are left, top, right, bottom and the object's number in its image, of
+    which each has so many as ``counts`` says; on the CPU unless all ``masks`` are cropped.
     """
     parts = regions.split(list(counts))
     if not all(isinstance(own, CroppedMasks) for own in masks):

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
+from mmdet.models.losses import CrossEntropyLoss
 from mmdet.models.task_modules.assigners import BboxOverlaps2D
 from mmdet.models.task_modules.assigners import MaxIoUAssigner as MMDetMaxIoUAssigner
 from mmdet.models.task_modules.samplers import RandomSampler
@@ -27,8 +28,8 @@ class Drawn(NamedTuple):
     counts: list[tuple[int, int]]  # positives and negatives of each image
 
 
-def handles(assigner: Any, sampler: Any) -> bool:
-    """Return whether :func:`draw` does what these parts of mmdet do."""
+def handles(assigner: Any, sampler: Any, head: Any, cfg: Any) -> bool:
+    """Return whether :func:`draw` does what these parts of mmdet do, for a head of usual losses."""
     plain = type(assigner) is MMDetMaxIoUAssigner and not assigner.match_low_quality
     return (
         (plain or type(assigner) is MaxIoUAssigner)
@@ -37,6 +38,9 @@ def handles(assigner: Any, sampler: Any) -> bool:
         and assigner.ignore_iof_thr <= 0
         and assigner.perm_repeat_gt_cfg is None
         and type(sampler) is RandomSampler
+        and type(head.loss_cls) is CrossEntropyLoss
+        and not head.reg_decoded_bbox
+        and cfg['pos_weight'] <= 0
     )
 
 
