@@ -29,6 +29,8 @@ from .sampling import Drawn, draw, handles
 class DetectionPreprocessor(DetDataPreprocessor):
     """mmdet's ``DetDataPreprocessor``, which waits once an image to reverse its channels."""
 
+    _channel_conversion: bool
+
     def forward(self, data: dict, training: bool = False) -> dict:
         """Move a batch to the device and normalise it."""
         reverse, self._channel_conversion = self._channel_conversion, False
@@ -73,13 +75,13 @@ class RPNHead(MMDetRPNHead):
     ) -> list[InstanceData]:
         """Return the proposals of each image, best first."""
         cfg = self.test_cfg if cfg is None else cfg
-        maps = tuple([at_least_fp32(x.detach()) for x in levels] for levels in maps)
+        logits, deltas = ([at_least_fp32(x.detach()) for x in levels] for levels in maps)
         usual = dict(type='nms', iou_threshold=cfg.nms.get('iou_threshold'))
         plain = kwargs in ({}, dict(rescale=False)) and self.use_sigmoid_cls and cfg.nms == usual
         if not plain:
             kwargs |= dict(batch_img_metas=batch_img_metas, cfg=cfg)
-            return super().predict_by_feat(*maps, **kwargs)
-        boxes, scores, levels = self._candidates(*maps, cfg.get('nms_pre', -1))
+            return super().predict_by_feat(logits, deltas, **kwargs)
+        boxes, scores, levels = self._candidates(logits, deltas, cfg.get('nms_pre', -1))
         if self.bbox_coder.clip_border:
             sides = [tuple(meta['img_shape'][:2])[::-1] * 2 for meta in batch_img_metas]
             limits = torch.tensor(sides).to(boxes, non_blocking=True)
