@@ -28,6 +28,7 @@ AGNOSTIC = {
     'roi_head.mask_head.class_agnostic': True,
     'roi_head.bbox_head.reg_class_agnostic': True,
 }
+BOXES = {'roi_head.mask_head': None}
 OTHER = {
     'train_cfg.rpn.assigner.type': 'mmdet.MaxIoUAssigner',
     'train_cfg.rcnn.sampler.type': 'mmdet.InstanceBalancedPosSampler',
@@ -87,7 +88,7 @@ def losses(model, batch: dict) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize(
     ('kind', 'changes', 'calls'),
-    [('bitmaps', ALL, 2), ('polygons', ALL, 2), ('bitmaps', ALL | AGNOSTIC, 2),
+    [('bitmaps', ALL, 2), ('polygons', ALL, 2), ('bitmaps', ALL | AGNOSTIC, 2), ('bitmaps', ALL | BOXES, 2),
      ('none', ALL, 2), ('bitmaps', OTHER, 0)],
 )  # fmt: skip
 def test_losses_and_gradients_are_mmdets(
@@ -154,13 +155,9 @@ def test_targets_of_cropped_masks_are_mmdets(soft: bool) -> None:
     assert np.array_equal(cropped[0].whole().numpy(), whole[0].masks)
 
 
-def test_bitmaps_are_packed_cropped_and_polygons_as_they_are() -> None:
+def test_bitmaps_are_packed_cropped() -> None:
     pack = TRANSFORMS.build(dict(type='lightvit_dense.PackDetection'))
     given = dict(img=np.zeros((90, 100, 3), np.uint8), gt_ignore_flags=np.arange(7) > 4)
     sample = pack(dict(given, gt_masks=blobs(7)))['data_samples']
-    masks = sample.gt_instances.masks, sample.ignored_instances.masks
-    assert [(type(x), len(x)) for x in masks] == [(CroppedMasks, 5), (CroppedMasks, 2)]
-    assert masks[0].pixels.nbytes < 5 * 90 * 100 / 2
-    polygons = PolygonMasks([[np.array([1.0, 1, 5, 1, 5, 4])]] * 7, 90, 100)
-    sample = pack(dict(given, gt_masks=polygons))['data_samples']
-    assert isinstance(sample.gt_instances.masks, PolygonMasks)
+    assert [len(x.masks) for x in sample.values()] == [5, 2]
+    assert sample.gt_instances.masks.pixels.nbytes < 5 * 90 * 100 / 2

@@ -81,7 +81,17 @@ class RPNHead(MMDetRPNHead):
         if not plain:
             kwargs |= dict(batch_img_metas=batch_img_metas, cfg=cfg)
             return super().predict_by_feat(logits, deltas, **kwargs)
-        boxes, scores, levels = self._candidates(logits, deltas, cfg.get('nms_pre', -1))
+        found, most = [], cfg.get('nms_pre', -1)
+        for level, priors in enumerate(self._anchors(logits)):
+            scores, shifts = _rows(logits[level], 1)[..., 0].sigmoid(), _rows(deltas[level], 4)
+            priors = priors.expand_as(shifts)
+            if 0 < most < scores.shape[1]:
+                scores, order = (x[:, :most] for x in scores.sort(1, descending=True))
+                order = order[..., None].expand(-1, -1, 4)
+                shifts, priors = shifts.gather(1, order), priors.gather(1, order)
+            found.append((scores, shifts, priors, torch.full_like(scores, level)))
+        scores, shifts, priors, levels = (torch.cat(x, 1) for x in zip(*found, strict=True))
+        boxes = self.bbox_coder.decode(priors.flatten(0, 1), shifts.flatten(0, 1)).view_as(shifts)
         if self.bbox_coder.clip_border:
             sides = [tuple(meta['img_shape'][:2])[::-1] * 2 for meta in batch_img_metas]
             limits = torch.tensor(sides).to(boxes, non_blocking=True)
@@ -90,8 +100,8 @@ class RPNHead(MMDetRPNHead):
         all_large, results = bool(large.all()), []
         # Boxes of different levels must not meet.
         apart = boxes + (levels * (boxes.amax((1, 2)) + 1)[:, None])[..., None]
-        for *found, kept in zip(boxes, scores, apart, large, strict=True):
-            box, score, alone = found if all_large else (x[kept] for x in found)
+        for *own, kept in zip(boxes, scores, apart, large, strict=True):
+            box, score, alone = own if all_large else (x[kept] for x in own)
             best = nms(alone, score, usual['iou_threshold'])[: cfg.max_per_img]
             labels = torch.zeros_like(best)
             results.append(InstanceData(bboxes=box[best], scores=score[best], labels=labels))
@@ -105,23 +115,6 @@ class RPNHead(MMDetRPNHead):
             make.base_anchors = [x.to(device, non_blocking=True) for x in make.base_anchors]
             self._kept = (sizes, device), make.grid_priors(sizes, device=device)
         return self._kept[1]
-
-    def _candidates(
-        self, logits: list[Tensor], maps: list[Tensor], most: int
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return boxes [B, N, 4], scores and levels [B, N] of the ``most`` best of a level."""
-        found = []
-        for number, anchors in enumerate(self._anchors(maps)):
-            scores, deltas = _rows(logits[number], 1)[..., 0].sigmoid(), _rows(maps[number], 4)
-            priors = anchors.expand_as(deltas)
-            if 0 < most < scores.shape[1]:
-                scores, order = (x[:, :most] for x in scores.sort(1, descending=True))
-                order = order[..., None].expand(-1, -1, 4)
-                deltas, priors = deltas.gather(1, order), priors.gather(1, order)
-            found.append((scores, deltas, priors, torch.full_like(scores, number)))
-        scores, deltas, priors, levels = (torch.cat(x, 1) for x in zip(*found, strict=True))
-        boxes = self.bbox_coder.decode(priors.flatten(0, 1), deltas.flatten(0, 1))
-        return boxes.view_as(deltas), scores, levels
 
 
 @MODELS.register_module(force=True)
@@ -151,7 +144,13 @@ class RoIHead(StandardRoIHead):
 
     def loss(self, x: tuple[Tensor, ...], proposals: list, samples: list) -> dict[str, Any]:
         """Return the losses of a batch of pyramids, proposals and samples."""
-        if not self._is_plain():
+        heads = [(self.bbox_head, BBoxHead)]
+        heads += [(self.mask_head, FCNMaskHead)] if self.with_mask else []
+        names = ('loss', 'get_targets', 'loss_and_target')
+        usual = all(getattr(type(a), n, 0) is getattr(b, n, 0) for a, b in heads for n in names)
+        parts = self.bbox_assigner, self.bbox_sampler, self.bbox_head, self.train_cfg
+        shared = self.with_mask and self.share_roi_extractor
+        if not usual or shared or not handles(*parts):
             return super().loss(x, proposals, samples)
         truths, boxes = [s.gt_instances for s in samples], [p.bboxes for p in proposals]
         drawn = draw(self.bbox_assigner, self.bbox_sampler, boxes, truths)
@@ -162,10 +161,7 @@ class RoIHead(StandardRoIHead):
         if not all(isinstance(own, CroppedMasks) for own in masks):
             regions = regions.cpu()  # now, so that host and device work at the same time
         found = self._bbox_forward(x, drawn.rois)
-        given: dict[str, Any] = dict(rois=drawn.rois[:count])
-        if self.share_roi_extractor:
-            given = dict(pos_inds=slice(count), bbox_feats=found['bbox_feats'])
-        logits = self._mask_forward(x, **given)['mask_preds']
+        logits = self._mask_forward(x, drawn.rois[:count])['mask_preds']
         targets = mask_targets(regions, [n for n, _ in drawn.counts], masks, self.train_cfg)
         targets = targets.to(logits.device, non_blocking=True)
         labels = drawn.labels * (not self.mask_head.class_agnostic)
@@ -186,15 +182,6 @@ class RoIHead(StandardRoIHead):
             acc=(found['cls_score'].argmax(1) == labels).sum() * (100 / average),
             loss_bbox=head.loss_bbox(deltas, targets, avg_factor=average),
         )
-
-    def _is_plain(self) -> bool:
-        """Return whether the losses here are those of the config."""
-        heads = [(self.bbox_head, BBoxHead)]
-        heads += [(self.mask_head, FCNMaskHead)] if self.with_mask else []
-        names = ('loss', 'get_targets', 'loss_and_target')
-        usual = all(getattr(type(x), n, 0) is getattr(y, n, 0) for x, y in heads for n in names)
-        parts = self.bbox_assigner, self.bbox_sampler, self.bbox_head, self.train_cfg
-        return usual and handles(*parts)
 
 
 def _rows(maps: Tensor, width: int) -> Tensor:

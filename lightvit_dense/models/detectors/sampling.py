@@ -1,20 +1,41 @@
-"""Matching and sampling of a whole batch, where mmdet goes image by image and often waits."""
+"""Matching as detectron2 does it, and sampling; of a whole batch, where mmdet often waits."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 from mmdet.models.losses import CrossEntropyLoss
-from mmdet.models.task_modules.assigners import BboxOverlaps2D
+from mmdet.models.task_modules.assigners import AssignResult, BboxOverlaps2D
 from mmdet.models.task_modules.assigners import MaxIoUAssigner as MMDetMaxIoUAssigner
 from mmdet.models.task_modules.samplers import RandomSampler
 from mmengine.structures import InstanceData
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from .assigner import MaxIoUAssigner
+from ...registry import TASK_UTILS
 
 _MOST = 2**26  # IoUs computed at a time: a bound of memory
+
+
+@TASK_UTILS.register_module(force=True)
+class MaxIoUAssigner(MMDetMaxIoUAssigner):
+    """mmdet's ``MaxIoUAssigner`` by which every positive anchor learns the box it overlaps most.
+
+    An anchor may be positive because it is the best that some box has. mmdet gives it to the last
+    such box in the file; here, as in detectron2, it goes to the box of the largest IoU, which
+    matters where an anchor holds several tiny boxes. Takes mmdet's arguments; detectron2's RPN has
+    no least IoU for such anchors (``min_pos_iou=0``).
+    """
+
+    def assign_wrt_overlaps(self, overlaps: Tensor, gt_labels: Tensor) -> AssignResult:
+        """Match by the IoU of boxes and anchors [boxes, anchors]; mmdet's result."""
+        result = super().assign_wrt_overlaps(overlaps, gt_labels)
+        positive = result.gt_inds > 0
+        if positive.any():
+            best = overlaps[:, positive].argmax(0)
+            result.gt_inds[positive] = best + 1
+            result.labels[positive] = gt_labels[best]
+        return result
 
 
 class Drawn(NamedTuple):
