@@ -67,5 +67,6 @@ __all__ = [
 register_late(DATASETS, 'CocoDataset', 'datasets.detection.coco')
 register_late(TRANSFORMS, 'ResizeScale', 'datasets.detection.jitter')
 register_late(TRANSFORMS, 'FixedSizeCrop', 'datasets.detection.jitter')
+register_late(TRANSFORMS, 'PackDetection', 'datasets.detection.packing')
 register_late(DATASETS, 'SegmentationDataset', 'datasets.segmentation.base')
 register_late(DATASETS, 'ADE20KDataset', 'datasets.segmentation.base')

@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmengine.structures import InstanceData
 
 from lightvit_dense.apis.configs import load_config, prepare_scope
-from lightvit_dense.models.detectors.assigner import MaxIoUAssigner
+from lightvit_dense.models.detectors.sampling import MaxIoUAssigner
 from lightvit_dense.registry import TASK_UTILS
 
 SIDE = 640

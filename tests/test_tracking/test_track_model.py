@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.evaluator import Evaluator
 from torch.utils.data import DataLoader
-from torchvision.ops import box_convert, box_iou, generalized_box_iou
+from torchvision.ops import box_convert, box_iou, generalized_box_iou, generalized_box_iou_loss
 
 import tracking  # noqa: F401  fills the registries
 from lightvit_dense.errors import UserError
@@ -26,7 +26,7 @@ from tracking.engine import (
 )
 from tracking.models import CenterHead, Maps, MLPHead, PairPreprocessor, decode
 from tracking.models.decoding import decode_maps, hann_window
-from tracking.models.losses import focal_loss, gaussian_map, gaussian_radius
+from tracking.models.losses import focal_loss, gaussian_map, gaussian_radius, giou_loss
 from tracking.runtime import Tracker
 from tracking.structures import TrackSample
 
@@ -135,6 +135,20 @@ def test_box_losses_against_torchvision():
     torch.testing.assert_close(found['giou'], giou, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(found['l1'], (predicted - wanted).abs().sum() / 12)
     torch.testing.assert_close(found['IoU'], box_iou(predicted, wanted).diagonal().mean())
+
+
+def test_giou_and_its_gradient_are_torchvisions():
+    corner = torch.rand(40, 2, 2, generator=torch.Generator().manual_seed(0))
+    boxes, truth = torch.cat([corner, corner + torch.rand_like(corner) * 0.6], 2).unbind(1)
+    boxes[:2] = truth[:2]
+    truth[2, 2:] = truth[2, :2]
+    found, expected = (boxes.clone().requires_grad_() for _ in range(2))
+    loss, _ = giou_loss(found, truth)
+    theirs = generalized_box_iou_loss(expected, truth, reduction='mean')
+    torch.testing.assert_close(loss, theirs)
+    loss.backward()
+    theirs.backward()
+    torch.testing.assert_close(found.grad, expected.grad)
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,10 @@ import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
-from torchvision.ops import box_iou, generalized_box_iou_loss
 
 from ..boxes import torch_corners
 from ..registry import MODELS
-from .losses import focal_loss, gaussian_map
+from .losses import focal_loss, gaussian_map, giou_loss
 
 
 class Maps(NamedTuple):
@@ -40,8 +39,8 @@ def decode(maps: Maps, window: Tensor | None = None) -> tuple[Tensor, Tensor]:
     size = maps.size.flatten(2).gather(2, pick)[..., 0]
     offset = maps.offset.flatten(2).gather(2, pick)[..., 0]
     row = torch.div(best, columns, rounding_mode='floor')
-    cell = torch.cat([best - row * columns, row], dim=1)
-    center = (cell + offset) / offset.new_tensor([columns, rows])
+    x, y = (best - row * columns + offset[:, :1]) / columns, (row + offset[:, 1:]) / rows
+    center = torch.cat([x, y], dim=1)
     return torch.cat([center - size / 2, size], dim=1), score.gather(1, best)[:, 0]
 
 
@@ -93,12 +92,9 @@ class DenseHead(BaseModule):
             chosen = target + 1e-6 * maps.score.detach()
         predicted = torch_corners(decode(Maps(chosen, maps.size, maps.offset))[0])
         wanted = torch_corners(boxes.to(predicted)).clamp(0, 1)
-        return {
-            'score': focal_loss(maps.score, target),
-            'giou': generalized_box_iou_loss(predicted, wanted, reduction='mean'),
-            'l1': F.l1_loss(predicted, wanted),
-            'IoU': box_iou(predicted, wanted).diagonal().mean().detach(),
-        }
+        giou, iou = giou_loss(predicted, wanted)
+        score = focal_loss(maps.score, target)
+        return {'score': score, 'giou': giou, 'l1': F.l1_loss(predicted, wanted), 'IoU': iou}
 
     def reset_parameters(self, score: nn.Conv2d, prior: float | None) -> None:
         """Initialise kernels Xavier-uniform, as OSTrack's code does, and the score to its prior."""

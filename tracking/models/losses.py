@@ -12,6 +12,24 @@ def focal_loss(score: Tensor, target: Tensor, alpha: float = 2.0, beta: float = 
     return -(hits.sum() + misses.sum()) / positive.sum().clamp(min=1)
 
 
+def giou_loss(boxes: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the mean GIoU loss (Rezatofighi et al. 2019) and the mean IoU of corners [B, 4].
+
+    Values and gradients are those of torchvision's ``generalized_box_iou_loss``, which indexes by
+    masks, so that the host waits for the device and the graph breaks.
+    """
+    left, top, right, bottom = boxes.unbind(1)
+    west, north, east, south = truth.unbind(1)
+    width = torch.minimum(right, east) - torch.maximum(left, west)
+    height = torch.minimum(bottom, south) - torch.maximum(top, north)
+    shared = torch.where((width > 0) & (height > 0), width * height, 0.0)
+    union = (right - left) * (bottom - top) + (east - west) * (south - north) - shared
+    hull = torch.maximum(right, east) - torch.minimum(left, west)
+    hull = hull * (torch.maximum(bottom, south) - torch.minimum(top, north))
+    iou = shared / (union + 1e-7)
+    return (1 - iou + (hull - union) / (hull + 1e-7)).mean(), iou.detach().mean()
+
+
 def gaussian_radius(size: Tensor, min_overlap: float = 0.7) -> Tensor:
     """Return how far a corner may move so that boxes still overlap by ``min_overlap``.
 
@@ -39,9 +57,9 @@ def gaussian_map(boxes: Tensor, grid: tuple[int, int], min_overlap: float = 0.7)
     edge at most. Boxes [B, 4] are parts of the search crop.
     """
     rows, columns = grid
-    cells = boxes * boxes.new_tensor([columns, rows, columns, rows])
-    center = (cells[:, :2] + cells[:, 2:] / 2).round()  # [B, 2]
-    radius = gaussian_radius(cells[:, 2:].clamp(min=0), min_overlap).clamp(min=0).floor()
+    cells = torch.stack([boxes[:, ::2] * columns, boxes[:, 1::2] * rows], 2)  # [B, 2, 2]
+    center = (cells[:, 0] + cells[:, 1] / 2).round()  # [B, 2]
+    radius = gaussian_radius(cells[:, 1].clamp(min=0), min_overlap).clamp(min=0).floor()
     x = torch.arange(columns, device=boxes.device) - center[:, :1]  # [B, columns]
     y = torch.arange(rows, device=boxes.device) - center[:, 1:]  # [B, rows]
     sigma = (2 * radius + 1) / 6

@@ -122,7 +122,7 @@ class OneStreamTracker(BaseModel):
         if self.backbone.template_tokens != 'box':
             return None
         boxes = self._boxes(samples, 'template_box', "template_tokens='box'")
-        return box_tokens(boxes.to(device), self.backbone.template_grid)
+        return box_tokens(boxes.to(device, non_blocking=True), self.backbone.template_grid)
 
     @staticmethod
     def _boxes(samples: Sequence[TrackSample] | None, name: str, who: str) -> Tensor:
@@ -165,8 +165,8 @@ class OneStreamTracker(BaseModel):
     ) -> dict[str, Tensor]:
         """Return the weighted losses of a batch of pairs, and the mean IoU for the log."""
         boxes = self._boxes(samples, 'search_box', 'training')
-        maps = self.maps(inputs, samples)
-        terms = self.head.loss(maps, boxes.to(maps.score.device))
+        boxes = boxes.to(inputs['search'].device, non_blocking=True)
+        terms = self.head.loss(self.maps(inputs, samples), boxes)
         losses = {f'loss_{name}': self.loss_weights[name] * terms[name] for name in LOSS_WEIGHTS}
         # 'IoU' is validation's, in percent.
         return {**losses, 'train_IoU': terms['IoU']}

@@ -15,6 +15,8 @@ from ..registry import MODELS
 class PairPreprocessor(ImagePreprocessor):
     """Stack and normalise template and search crops; sequences pass through untouched.
 
+    So do the samples: the model sends the boxes of a batch to the device at once.
+
     Args:
         mean: Mean of the RGB channels, of values in 0..255; ImageNet's by default.
         std: Their standard deviation.
@@ -43,4 +45,4 @@ class PairPreprocessor(ImagePreprocessor):
             found = sorted(inputs) if isinstance(inputs, Mapping) else type(inputs).__name__
             raise ValueError(f"PairPreprocessor needs inputs 'template' and 'search', got {found}")
         crops = {name: self.normalize(value) for name, value in inputs.items()}
-        return {**data, 'inputs': crops, 'data_samples': self._move_samples(samples)}
+        return {**data, 'inputs': crops, 'data_samples': samples}

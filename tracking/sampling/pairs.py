@@ -105,7 +105,7 @@ class PairDataset(Dataset):
     ambient generator.
 
     Items are ``dict(inputs=dict(template=[3, h, w], search=[3, H, W]), data_samples=...)``, uint8
-    RGB and a :class:`tracking.structures.TrackSample`; collate by mmengine's ``pseudo_collate``.
+    RGB and a :class:`tracking.structures.TrackSample`; collate by mmengine's ``default_collate``.
 
     Args:
         sets: Configs of the sets of sequences, such as ``dict(type='tracking.LaSOT', ...)``.

@@ -28,7 +28,7 @@ train_dataloader = dict(
                 allow_negative_crop=True,
             ),
             dict(type='mmdet.FilterAnnotations', min_gt_bbox_wh=(1e-5, 1e-5), keep_empty=False),
-            dict(type='mmdet.PackDetInputs'),
+            dict(type='lightvit_dense.PackDetection'),
         ],
     ),
 )

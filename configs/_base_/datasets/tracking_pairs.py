@@ -17,7 +17,7 @@ train_dataloader = dict(
     pin_memory=True,
     drop_last=True,
     sampler=dict(type='lightvit_dense.SeededSampler', shuffle=True),
-    collate_fn=dict(type='mmengine.pseudo_collate'),
+    collate_fn=dict(type='mmengine.default_collate'),
     dataset=dict(
         type='tracking.PairDataset',
         sets=[
@@ -58,7 +58,7 @@ val_dataloader = dict(
     num_workers=4,
     persistent_workers=True,
     sampler=dict(type='mmengine.DefaultSampler', shuffle=False),
-    collate_fn=dict(type='mmengine.pseudo_collate'),
+    collate_fn=dict(type='mmengine.default_collate'),
     dataset=dict(
         type='tracking.PairDataset',
         sets=[

@@ -5,12 +5,13 @@ model = dict(
     type='lightvit_dense.MaskRCNN',
     pad_shape=640,  # every image is seen on 640 x 640 px, larger ones on their own size
     data_preprocessor=dict(
-        type='mmdet.DetDataPreprocessor',
+        type='lightvit_dense.DetectionPreprocessor',
         mean=[123.675, 116.28, 103.53],
         std=[58.395, 57.12, 57.375],
         bgr_to_rgb=True,
         pad_mask=True,
         pad_size_divisor=32,  # the model adds what its pad_shape needs
+        non_blocking=True,
     ),
     backbone=dict(
         type='lightvit_dense.VisionTransformer',
@@ -27,7 +28,7 @@ model = dict(
     ),
     neck=dict(type='lightvit_dense.SimpleFeaturePyramid', in_channels=192, out_channels=256),
     rpn_head=dict(
-        type='mmdet.RPNHead',
+        type='lightvit_dense.RPNHead',
         num_convs=2,
         in_channels=256,
         feat_channels=256,
@@ -46,9 +47,9 @@ model = dict(
         loss_bbox=dict(type='mmdet.L1Loss', loss_weight=1.0),
     ),
     roi_head=dict(
-        type='mmdet.StandardRoIHead',
+        type='lightvit_dense.RoIHead',
         bbox_roi_extractor=dict(
-            type='mmdet.SingleRoIExtractor',
+            type='lightvit_dense.RoIExtractor',
             roi_layer=dict(type='RoIAlign', output_size=7, sampling_ratio=0),
             out_channels=256,
             featmap_strides=[4, 8, 16, 32],
@@ -73,7 +74,7 @@ model = dict(
             loss_bbox=dict(type='mmdet.L1Loss', loss_weight=1.0),
         ),
         mask_roi_extractor=dict(
-            type='mmdet.SingleRoIExtractor',
+            type='lightvit_dense.RoIExtractor',
             roi_layer=dict(type='RoIAlign', output_size=14, sampling_ratio=0),
             out_channels=256,
             featmap_strides=[4, 8, 16, 32],

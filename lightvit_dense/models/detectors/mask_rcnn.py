@@ -17,6 +17,7 @@ from ..pad_shape import (
     own_sizes,
     pad_images,
 )
+from .masks import CroppedMasks
 
 
 @MODELS.register_module(force=True)
@@ -53,8 +54,10 @@ class MaskRCNN(MMDetMaskRCNN):
         for sample, size in zip(batch_data_samples, sizes, strict=True):
             if 'masks' in sample.gt_instances:
                 # Targets of boxes at the border read beyond it: masks are padded as images are.
-                masks = sample.gt_instances.masks
-                sample.gt_instances.masks = masks_on_pad_shape(masks, size, pad_shape)
+                masks = masks_on_pad_shape(sample.gt_instances.masks, size, pad_shape)
+                if isinstance(masks, CroppedMasks):
+                    masks = masks.to(batch_inputs.device, non_blocking=True)
+                sample.gt_instances.masks = masks
         return super().loss(batch_inputs, batch_data_samples)
 
     def predict(
@@ -90,15 +93,13 @@ class MaskRCNN(MMDetMaskRCNN):
 
 
 def masks_on_pad_shape(
-    masks: BitmapMasks | PolygonMasks, size: Size, pad_shape: Size
-) -> BitmapMasks | PolygonMasks:
-    """Cut instance masks to the size of their image and pad them to another."""
-    if isinstance(masks, PolygonMasks):
-        return PolygonMasks(masks.masks, *pad_shape)
-    if (masks.height, masks.width) == size == pad_shape:
-        return masks
-    cut = masks.masks[:, : size[0], : size[1]]
-    return BitmapMasks(cut, *cut.shape[1:]).pad(pad_shape)
+    masks: BitmapMasks | PolygonMasks | CroppedMasks, size: Size, pad_shape: Size
+) -> PolygonMasks | CroppedMasks:
+    """Place instance masks of an image of a size on its padded shape; bitmaps are cropped."""
+    if isinstance(masks, BitmapMasks):
+        cut = masks.masks[:, : size[0], : size[1]]
+        masks = CroppedMasks.of(BitmapMasks(cut, *cut.shape[1:]))
+    return masks.pad(pad_shape)
 
 
 def _tell_pad_shape(samples: Sequence[DetDataSample], pad_shape: Size) -> None:
