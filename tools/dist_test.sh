@@ -15,6 +15,4 @@ shift 3
 
 # shellcheck source=tools/launch_env.sh
 source "$(dirname "${BASH_SOURCE[0]}")/launch_env.sh"
-
-"$PYTHON" "$ROOT/tools/test.py" "$CONFIG" "$CHECKPOINT" "$@" --preflight
-launch "$GPUS" "$ROOT/tools/test.py" "$CONFIG" "$CHECKPOINT" "$@" --launcher pytorch
+launch "$GPUS" "$ROOT/tools/test.py" "$CONFIG" "$CHECKPOINT" "$@"

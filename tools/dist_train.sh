@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Train with several processes: one a GPU, or that many on the CPU.
 #   tools/dist_train.sh CONFIG GPUS [arguments of tools/train.py]
-# Several machines: NNODES, NODE_RANK, MASTER_ADDR, PORT (see tools/launch_env.sh).
+# Several machines: NNODES, NODE_RANK, MASTER_ADDR, PORT. MAX_RESTARTS with --resume. See tools/launch_env.sh.
 set -euo pipefail
 
 if [[ $# -lt 2 ]]; then
@@ -14,7 +14,4 @@ shift 2
 
 # shellcheck source=tools/launch_env.sh
 source "$(dirname "${BASH_SOURCE[0]}")/launch_env.sh"
-
-# Once, before any worker starts: missing data should be said once, not by every process.
-"$PYTHON" "$ROOT/tools/train.py" "$CONFIG" "$@" --preflight
-launch "$GPUS" "$ROOT/tools/train.py" "$CONFIG" "$@" --launcher pytorch
+launch "$GPUS" "$ROOT/tools/train.py" "$CONFIG" "$@"

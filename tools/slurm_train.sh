@@ -4,9 +4,10 @@
 # Environment:
 #   GPUS           processes in all            (default: 8)
 #   GPUS_PER_NODE  processes a machine         (default: 8, at most GPUS)
-#   CPUS_PER_TASK  cores a process             (default: 5)
+#   CPUS_PER_TASK  cores a process             (default: the config's workers, and one)
 #   SRUN_ARGS      more arguments for srun, separated by spaces
-#   PYTHON         interpreter
+#   PORT           port of rank 0's machine    (default: one by the id of the job)
+#   PYTHON, PREFLIGHT: see tools/launch_env.sh
 set -euo pipefail
 
 if [[ $# -lt 4 ]]; then
@@ -30,10 +31,16 @@ fi
 read -r -a EXTRA <<<"${SRUN_ARGS:-}"
 
 # Here, before the job waits in the queue.
-"$PYTHON" "$ROOT/tools/train.py" "$CONFIG" --work-dir "$WORK_DIR" "$@" --preflight
+preflight 1 "$ROOT/tools/train.py" "$CONFIG" --work-dir "$WORK_DIR" "$@"
 
-# Two jobs that meet on a machine must not share one.
-export MASTER_PORT="${MASTER_PORT:-$PORT}"
+[[ -z "${PORT:-}" ]] || export MASTER_PORT="$PORT"
+if [[ -z "${CPUS_PER_TASK:-}" ]]; then
+    CPUS_PER_TASK="$(PYTHONPATH="$ROOT/tools:${PYTHONPATH:-}" "$PYTHON" -c '
+from train import apis, parse_args
+args = parse_args()
+loader = apis.load_config(args.config, args.cfg_options).train_dataloader
+print(1 + loader.get("num_workers", 0))' "$CONFIG" "$@")"
+fi
 
 exec srun \
     --partition="$PARTITION" \
@@ -41,7 +48,7 @@ exec srun \
     --gres="gpu:$GPUS_PER_NODE" \
     --ntasks="$GPUS" \
     --ntasks-per-node="$GPUS_PER_NODE" \
-    --cpus-per-task="${CPUS_PER_TASK:-5}" \
+    --cpus-per-task="$CPUS_PER_TASK" \
     --kill-on-bad-exit=1 \
     ${EXTRA[@]+"${EXTRA[@]}"} \
     "$PYTHON" -u "$ROOT/tools/train.py" "$CONFIG" --work-dir "$WORK_DIR" "$@" --launcher slurm

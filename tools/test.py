@@ -10,7 +10,7 @@ import sys
 from mmengine.dist import is_main_process
 
 from lightvit_dense import apis
-from lightvit_dense.apis.arguments import add_run_options, add_tta_options, parse_run, tta_of
+from lightvit_dense.apis.arguments import add_run_options, add_tta_options, tta_of
 from lightvit_dense.compat import finish_distributed
 from lightvit_dense.errors import run_tool
 from lightvit_dense.evaluation.report import evaluation_report
@@ -34,7 +34,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     text = 'compare the metrics with `expected` in the config; exit status 1 when one is off'
     add('--verify', action='store_true', help=text)
     add_run_options(parser)
-    return parse_run(parser, argv)
+    return parser.parse_args(argv)
 
 
 def main() -> int:

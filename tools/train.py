@@ -8,7 +8,7 @@ import argparse
 import sys
 
 from lightvit_dense import apis
-from lightvit_dense.apis.arguments import add_run_options, parse_run
+from lightvit_dense.apis.arguments import add_run_options
 from lightvit_dense.compat import finish_distributed
 from lightvit_dense.errors import run_tool
 
@@ -24,7 +24,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add('--amp', action='store_true', help='mixed precision: bf16 where the GPU has it, else fp16')
     add('--auto-scale-lr', action='store_true', help='scale the learning rate by the linear rule')
     add_run_options(parser)
-    return parse_run(parser, argv)
+    return parser.parse_args(argv)
 
 
 def main() -> None:

@@ -18,6 +18,7 @@ def _child(name: str, parent: Registry, *locations: str) -> Registry:
 
 MODELS = _child('model', root.MODELS, 'models')
 DATASETS = _child('dataset', root.DATASETS, 'datasets', 'sampling')
+DATA_SAMPLERS = _child('data sampler', root.DATA_SAMPLERS, 'datasets')
 TRANSFORMS = _child('transform', root.TRANSFORMS, 'sampling')
 LOOPS = _child('loop', root.LOOPS, 'engine')
 HOOKS = _child('hook', root.HOOKS, 'engine', 'visualization')

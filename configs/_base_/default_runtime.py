@@ -31,7 +31,7 @@ custom_hooks = [
 env_cfg = dict(
     cudnn_benchmark=True,
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
-    dist_cfg=dict(backend='nccl'),
+    dist_cfg=dict(timeout=1800),  # seconds that a process waits for the others
 )
 vis_backends = [dict(type='mmengine.LocalVisBackend')]
 visualizer = dict(type='mmengine.Visualizer', vis_backends=vis_backends, name='visualizer')

@@ -1,7 +1,6 @@
 """Options that several command lines share."""
 
 import argparse
-import os
 
 from lightvit_dense.apis.tta import SCALES
 from lightvit_dense.errors import UserError
@@ -29,15 +28,8 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     add_cfg_options(parser)
     launchers = ['none', 'pytorch', 'slurm', 'mpi']
     parser.add_argument('--launcher', choices=launchers, default='none', help='job launcher')
-    # torch.distributed.launch passes --local_rank or --local-rank depending on its version.
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
-
-
-def parse_run(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> argparse.Namespace:
-    """Parse a command line with :func:`add_run_options`; the launcher's rank becomes the job's."""
-    args = parser.parse_args(argv)
-    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    return args
+    # Given by torch.distributed.launch, which sets LOCAL_RANK as torchrun does.
+    parser.add_argument('--local_rank', '--local-rank', help=argparse.SUPPRESS)
 
 
 def add_tta_options(parser: argparse.ArgumentParser) -> None:

@@ -14,11 +14,13 @@ from mmengine.runner import Runner
 from mmengine.runner.base_loop import BaseLoop
 
 import lightvit_dense.checkpoints  # noqa: F401  makes mmengine's loading of checkpoints safe
+from lightvit_dense.apis.agreement import require_same_run
 from lightvit_dense.apis.config_keys import check_keys, check_options, merge_options
 from lightvit_dense.apis.files import find_config
-from lightvit_dense.compat import config_environment, init_distributed
-from lightvit_dense.errors import UserError, user_errors
+from lightvit_dense.compat import collect, config_environment, init_distributed
+from lightvit_dense.errors import UserError, require_known, user_errors
 
+collect.install()
 config_environment.install()
 
 _UNREADABLE = (SyntaxError, OSError, ImportError, LookupError, NameError, TypeError, ValueError)
@@ -53,6 +55,7 @@ def load_config(
         check_options(cfg, cfg_options)
         merge_options(cfg, cfg_options)
     check_keys(cfg)
+    dist_options(cfg)
     for key in cfg:
         cfg[key] = _tidied(cfg[key])
     return cfg
@@ -112,17 +115,29 @@ def prepare_launcher(cfg: Config, launcher: str) -> int:
     cfg.launcher = launcher
     if launcher == 'none':
         return 1
-    timeout = ((cfg.get('env_cfg') or {}).get('dist_cfg') or {}).get('timeout')
     try:
-        init_distributed(launcher, timeout=timeout)
+        init_distributed(launcher, **dist_options(cfg))
     except (RuntimeError, ValueError) as error:
         raise UserError(f'--launcher {launcher}: {error}') from error
+    require_same_run(cfg)
     wrapper = ConfigDict(cfg.get('model_wrapper_cfg') or {})
     if wrapper.get('type', 'MMDistributedDataParallel') == 'MMDistributedDataParallel':
         wrapper['type'] = 'lightvit_dense.DistributedDataParallel'
-        wrapper.setdefault('find_unused_parameters', cfg.get('find_unused_parameters', False))
+    if cfg.get('find_unused_parameters'):
+        wrapper.setdefault('find_unused_parameters', True)
     cfg.model_wrapper_cfg = wrapper
     return get_world_size()
+
+
+def dist_options(cfg: Config) -> dict[str, Any]:
+    """Return ``env_cfg.dist_cfg``: the backend, and the seconds that a process waits for others."""
+    options = dict((cfg.get('env_cfg') or {}).get('dist_cfg') or {})
+    for key in options:
+        require_known(key, ('backend', 'timeout'), 'env_cfg.dist_cfg')
+    timeout = options.get('timeout', 1)
+    if not isinstance(timeout, (int, float)) or timeout <= 0:
+        raise UserError(f'env_cfg.dist_cfg.timeout={timeout!r}: expected a number of seconds')
+    return options
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Find missing data and checkpoints before anything starts."""
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from lightvit_dense.apis.config_keys import find_registered
 from lightvit_dense.apis.configs import load_config, name_of, prepare_scope, prepare_work_dir
 from lightvit_dense.apis.extra_tests import choose_extras
 from lightvit_dense.checkpoints.packaged import fetch_advice
+from lightvit_dense.compat.distributed import check_gpus
 from lightvit_dense.engine.options import read_engine_options
 from lightvit_dense.engine.resume import refuse_used
 from lightvit_dense.errors import UserError, user_errors
@@ -126,10 +128,11 @@ def check_testing(
 
 
 def _check(cfg: Config, mode: str, extras: Mapping[str, Mapping] | None = None) -> str:
+    gpus = check_gpus(int(os.environ.get('LOCAL_WORLD_SIZE', 1)))  # the launchers set it
     assets = find_assets(cfg, mode, extras)
     raise_if_missing([asset for asset in assets if asset.is_missing], cfg)
     remote = [asset.path for asset in assets if asset.is_remote]
-    local = f'preflight: all {len(assets) - len(remote)} local files and directories exist'
+    local = f'preflight: all {len(assets) - len(remote)} local files and folders exist; {gpus} GPUs'
     if remote:
         return f'{local}; not checked, because not local: {", ".join(remote)}'
     return local + _build_data(cfg, mode, extras or {})

@@ -7,6 +7,7 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
+from lightvit_dense.apis.agreement import require_same_checkpoint
 from lightvit_dense.apis.configs import (
     built_runner,
     load_config,
@@ -20,6 +21,7 @@ from lightvit_dense.apis.preflight import find_missing, raise_if_missing
 from lightvit_dense.engine.options import apply_engine_options
 from lightvit_dense.errors import UserError
 from lightvit_dense.evaluation.joint import class_tables
+from lightvit_dense.utils.ranks import together
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,9 @@ def evaluate(
         raise UserError(f'{name_of(cfg)} has no test_cfg: there is nothing to test')
     cfg.load_from, cfg.resume = str(checkpoint), False
     extras = choose_extras(cfg, extra)
-    raise_if_missing(find_missing(cfg, 'test', extras), cfg)
+    prepare_launcher(cfg, launcher)
+    require_same_checkpoint(cfg)
+    together(lambda: raise_if_missing(find_missing(cfg, 'test', extras), cfg))
     hooks = [*(cfg.get('custom_hooks') or []), dict(type='lightvit_dense.FitCheckpointHook')]
     if out is not None:
         _dump_predictions(cfg, str(out))
@@ -83,7 +87,6 @@ def evaluate(
     cfg.custom_hooks = hooks
     add_extra_tests(cfg, extras)
     apply_engine_options(cfg, training=False)
-    prepare_launcher(cfg, launcher)
     with built_runner(cfg) as runner:
         metrics = runner.test()
         loops = getattr(runner.test_loop, 'loops', [runner.test_loop])

@@ -1,12 +1,13 @@
 """Train what a config describes."""
 
-import os
 from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.device import get_device
+from mmengine.dist import is_main_process
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
+from lightvit_dense.apis.agreement import require_same_checkpoint
 from lightvit_dense.apis.configs import (
     built_runner,
     load_config,
@@ -21,6 +22,7 @@ from lightvit_dense.engine.options import apply_engine_options, best_amp_dtype, 
 from lightvit_dense.engine.resume import find_resume_checkpoint, refuse_used
 from lightvit_dense.engine.sampler_state import find_sampler, is_infinite
 from lightvit_dense.errors import UserError
+from lightvit_dense.utils.ranks import from_rank_zero, together
 
 
 def train(
@@ -50,13 +52,14 @@ def train(
     prepare_scope(cfg)
     if cfg.get('train_cfg') is None:
         raise UserError(f'{name_of(cfg)} has no train_cfg: there is nothing to train')
+    world_size = prepare_launcher(cfg, launcher)
     _prepare_resume(cfg, resume)
-    raise_if_missing(find_missing(cfg, 'train'), cfg)
+    require_same_checkpoint(cfg)
+    together(lambda: raise_if_missing(find_missing(cfg, 'train'), cfg))
     if amp:
         engine = cfg.setdefault('engine', {})
         engine['amp'] = engine.get('amp') or best_amp_dtype()
     apply_engine_options(cfg)
-    world_size = prepare_launcher(cfg, launcher)
     if auto_scale_lr or (cfg.get('auto_scale_lr') or {}).get('enable', False):
         scale_learning_rate(cfg, world_size)
     if get_device() == 'cpu':
@@ -71,21 +74,17 @@ def _prepare_resume(cfg: Config, resume: bool | str | None) -> None:
     """Turn the request into mmengine's ``resume`` and ``load_from``."""
     if resume is None and cfg.get('resume'):
         resume = cfg.get('load_from') or True
-    if not resume:
-        refuse_used(cfg.work_dir)
-        return
     if resume is True or resume == 'auto':
-        resume = find_resume_checkpoint(cfg.work_dir)
+        resume = from_rank_zero(lambda: find_resume_checkpoint(cfg.work_dir))
         message = f'continuing from {resume}'
         if resume is None:
             message = f'no checkpoint in {cfg.work_dir}, so training starts from the beginning.'
-        # The job has not been joined yet.
-        if os.environ.get('RANK', os.environ.get('SLURM_PROCID', '0')) == '0':
+        if is_main_process():
             print(f'--resume: {message}')
     else:
-        refuse_used(cfg.work_dir, resume)
-    cfg.resume = resume is not None
-    if resume is not None:
+        from_rank_zero(lambda: refuse_used(cfg.work_dir, resume or None))
+    cfg.resume = bool(resume)
+    if resume:
         cfg.load_from = str(resume)
 
 

@@ -5,30 +5,22 @@ Symptoms, on a machine without a GPU: ``mmengine.dist.init_dist`` calls ``torch.
 ``device_ids`` (``ValueError: DistributedDataParallel device_ids and output_device arguments only
 work with single-device/multiple-device GPU modules``).
 
-Cure, in a training script::
-
-    init_distributed(args.launcher)      # before the Runner exists; does nothing for 'none'
-    cfg.launcher = args.launcher         # the Runner is distributed unless this is 'none'
-    runner = Runner.from_cfg(cfg)
-    runner.train()
-    finish_distributed()                 # at the end of the script
-
-and in the configuration, good for one process, many GPUs, or many CPU processes::
-
-    model_wrapper_cfg = dict(type='lightvit_dense.DistributedDataParallel')
-
-The Runner looks at ``launcher`` alone to decide whether it is distributed; it initialises a process
-group only when none exists, and it needs ``LOCAL_RANK``, which :func:`init_distributed` sets under
-every launcher. It ignores ``model_wrapper_cfg`` when not distributed. With a ``model_wrapper_cfg``
-it ignores the top-level ``find_unused_parameters``: put that key into the wrapper's dict instead.
+Cure: a script calls :func:`init_distributed` before the Runner exists, gives that the ``launcher``,
+too, and ends with :func:`finish_distributed`. The config, good for one process, many GPUs, or many
+CPU processes, has ``model_wrapper_cfg = dict(type='lightvit_dense.DistributedDataParallel')``.
 """
 
 import atexit
 import gc
 import os
 import shutil
+import socket
 import subprocess
+import sys
+import threading
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -41,6 +33,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel as TorchDistributedDataParallel
 
 from lightvit_dense.compat.sync_bn import synchronise_on_cpu
+from lightvit_dense.errors import UserError
 from lightvit_dense.registry import MODEL_WRAPPERS
 
 # Launcher -> the variables in which it tells a process its place: rank, world size, local rank.
@@ -49,23 +42,25 @@ _VARIABLES = {
     'slurm': ('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID'),
     'mpi': ('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_LOCAL_RANK'),
 }
-_DEFAULT_PORT = '29500'
+_left = threading.Event()
 
 
-def init_distributed(launcher: str, timeout: float | None = None) -> None:
+def init_distributed(
+    launcher: str, timeout: float | None = None, backend: str | None = None
+) -> None:
     """Join the process group that the launcher describes; do nothing if one exists already.
 
-    The backend is gloo on CPU, otherwise nccl. Sets ``RANK``, ``WORLD_SIZE``, ``LOCAL_RANK``,
-    ``MASTER_ADDR`` and ``MASTER_PORT`` where the launcher speaks in its own variables. Variables of
-    the address that are already set are kept.
+    Sets ``RANK``, ``WORLD_SIZE``, ``LOCAL_RANK``, ``MASTER_ADDR`` and ``MASTER_PORT`` where the
+    launcher speaks in its own variables. An address that is already set is kept.
 
     Args:
         launcher: 'none' (a single process), 'pytorch' (torchrun), 'slurm' or 'mpi' (Open MPI).
         timeout: Seconds a collective operation may wait. Defaults to torch's own limit.
+        backend: 'nccl' or 'gloo'. Defaults to gloo on CPU, otherwise nccl.
 
     Raises:
-        ValueError: Unknown launcher.
-        RuntimeError: The launcher's variables are missing, or a process has no GPU of its own.
+        ValueError: Unknown launcher, or a backend that needs GPUs without any.
+        RuntimeError: The launcher's variables are missing; a UserError, a process has no GPU.
     """
     if launcher == 'none' or torch_dist.is_initialized():
         return
@@ -75,17 +70,23 @@ def init_distributed(launcher: str, timeout: float | None = None) -> None:
     _export_place(launcher)
     # A process that fails leaves too. It must not wait for the others, which may be elsewhere.
     atexit.register(finish_distributed, wait=False)
-    options: dict[str, Any] = {}
     if get_device() in ('cpu', 'mps'):
-        if timeout is not None:
-            options['timeout'] = timedelta(seconds=timeout)
-        torch_dist.init_process_group(backend='gloo', **options)
-        return
-    _check_gpu(int(os.environ['LOCAL_RANK']))
-    if timeout is not None:
-        options['timeout'] = timeout
-    # The environment is in torchrun's terms by now, whatever the launcher was.
-    init_dist('pytorch', backend='nccl', **options)
+        if backend not in (None, 'gloo'):
+            raise ValueError(f'backend {backend!r} needs GPUs, and torch sees none: use gloo')
+        limit = None if timeout is None else timedelta(seconds=timeout)
+        torch_dist.init_process_group(backend='gloo', timeout=limit)
+    else:
+        check_gpus(int(os.environ['LOCAL_RANK']) + 1)
+        # The environment is in torchrun's terms by now, whatever the launcher was.
+        init_dist('pytorch', backend=backend or 'nccl', timeout=timeout)
+    _left.clear()
+    if int(os.environ['WORLD_SIZE']) > 1:
+        # A connection of its own, since the group's waits in turn.
+        place = os.environ['MASTER_ADDR'], int(os.environ['MASTER_PORT'])
+        store = torch_dist.TCPStore(*place, is_master=False, wait_for_workers=False)
+        store.set(f'host {os.environ["RANK"]}', socket.gethostname())
+        watch = store, (timeout or 600) / 2  # seconds, NCCL's by default
+        threading.Thread(target=_watch_next, args=watch, daemon=True).start()
 
 
 def finish_distributed(wait: bool = True) -> None:
@@ -112,6 +113,7 @@ def finish_distributed(wait: bool = True) -> None:
         if torch_dist.get_backend() == 'nccl':
             torch.cuda.synchronize()
         torch_dist.barrier()
+    _left.set()
     torch_dist.destroy_process_group()
 
 
@@ -164,7 +166,10 @@ def _export_place(launcher: str) -> None:
         # With --gpus-per-task every task sees its own GPUs alone, numbered from 0.
         local_rank = str(int(local_rank) % torch.cuda.device_count())
     os.environ.update(RANK=rank, WORLD_SIZE=world_size, LOCAL_RANK=local_rank)
-    os.environ.setdefault('MASTER_PORT', _DEFAULT_PORT)
+    job, step = (int(os.environ.get(f'SLURM_{name}_ID', 0)) for name in ('JOB', 'STEP'))
+    # Two of Slurm's steps on a machine must not share a port; higher ones the system hands out.
+    port = 15000 + (job + 7919 * step) % 17000 if launcher == 'slurm' else 29500
+    os.environ.setdefault('MASTER_PORT', str(port))
     if 'MASTER_ADDR' not in os.environ:
         os.environ['MASTER_ADDR'] = _master_address(launcher)
 
@@ -183,11 +188,29 @@ def _master_address(launcher: str) -> str:
     )
 
 
-def _check_gpu(local_rank: int) -> None:
-    """Refuse a process that has no GPU of its own, before CUDA says so in its own words."""
+def check_gpus(processes: int) -> int:
+    """Return this machine's number of GPUs; refuse more processes than that, if it has any."""
     count = torch.cuda.device_count()
-    if torch.cuda.is_available() and local_rank >= count:
-        raise RuntimeError(
-            f'LOCAL_RANK is {local_rank} but this machine shows {count} GPU(s): start at most '
-            f'{count} process(es) on it, or set CUDA_VISIBLE_DEVICES=-1 to train on the CPU'
+    if torch.cuda.is_available() and processes > count:
+        raise UserError(
+            f'{processes} processes, one a GPU, but this machine shows {count} GPU(s): start at '
+            f'most {count} on it, or set CUDA_VISIBLE_DEVICES=-1 to train on the CPU'
         )
+    return count
+
+
+def _watch_next(store: torch_dist.Store, patience: float) -> None:
+    """Say if the process of the next rank falls silent; torch ends the job, and names nobody."""
+    rank, size = int(os.environ['RANK']), int(os.environ['WORLD_SIZE'])
+    following, heard, since = (rank + 1) % size, 0, time.monotonic()
+    with suppress(RuntimeError):  # rank 0, which keeps the store, has ended
+        while not _left.wait(patience / 10):
+            store.add(f'beat {rank}', 1)
+            beats, now = store.add(f'beat {following}', 0), time.monotonic()
+            if beats != heard:
+                heard, since = beats, now
+            elif now - since > patience:
+                host = store.get(f'host {following}').decode()
+                text = f'rank {following} ({host}) has not been heard from for {patience:g} s'
+                print(f'error: {text}', file=sys.stderr, flush=True)
+                return

@@ -5,8 +5,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
+from torch.utils.data import get_worker_info
 
 from lightvit_dense.registry import DATASETS
+from lightvit_dense.utils.ranks import from_rank_zero
 
 from .errors import DatasetError
 from .imagenet_index import (
@@ -82,6 +84,17 @@ class ImageNet(Records):
         self.extensions = tuple(e.lower() for e in extensions)
         self.storage = open_storage(source, data_root, lmdb_path)
         super().__init__(data_root, with_labels, ann_file=ann_file, **kwargs)
+
+    def scan(self) -> None:
+        """List the images on rank 0 alone, which gives them to the others of its job."""
+
+        def listed() -> tuple[Any, ...]:
+            super(ImageNet, self).scan()
+            return self.data_bytes, self.data_address, self._metainfo
+
+        # A data loader's worker is no rank, though it inherits the process group.
+        found = listed() if get_worker_info() else from_rank_zero(listed)
+        self.data_bytes, self.data_address, self._metainfo = found
 
     def list_records(self) -> Iterable[Record]:
         """Return the images; with labels, ``metainfo`` names their classes."""

@@ -66,7 +66,7 @@ class Records(SeededItems, BaseDataset):
         """List the images, check what was listed, and take the part asked for."""
         if self._fully_initialized:
             return
-        self.pack(self.list_records())
+        self.scan()
         self.check_records()
         self._fully_initialized = True
         if self.fraction < 1:
@@ -84,6 +84,10 @@ class Records(SeededItems, BaseDataset):
                 places = np.arange(len(self))
                 wanted = (places[:wanted] if wanted >= 0 else places[wanted:]).tolist()
             self.get_subset_(list(wanted))
+
+    def scan(self) -> None:
+        """List the images and store them."""
+        self.pack(self.list_records())
 
     def pack(self, records: Iterable[Record]) -> None:
         """Store records one after the other, without ever holding them all as objects."""

@@ -24,12 +24,12 @@ def find_changes(before: str, now: str) -> dict[str, tuple[Any, Any]]:
     Raises:
         ValueError: If a setting is no literal.
     """
-    old, new = (dict(_settings(read_assignments(text, SECTIONS))) for text in (before, now))
+    old, new = (dict(list_settings(read_assignments(text, SECTIONS))) for text in (before, now))
     pairs = {key: (old.get(key), new.get(key)) for key in {**old, **new}}
     return {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
 
 
-def _settings(node: Any, place: str = '') -> Iterator[tuple[str, Any]]:
+def list_settings(node: Any, place: str = '') -> Iterator[tuple[str, Any]]:
     """Walk over the values of a part of a config, with their keys."""
     typed = isinstance(node, (list, tuple)) and all(
         isinstance(i, dict) and 'type' in i for i in node
@@ -43,6 +43,6 @@ def _settings(node: Any, place: str = '') -> Iterator[tuple[str, Any]]:
         node = dict(zip(names, node, strict=True))
     if isinstance(node, dict):
         for key, value in node.items():
-            yield from _settings(value, f'{place}.{key}' if place else key)
+            yield from list_settings(value, f'{place}.{key}' if place else key)
     else:
         yield place, list(node) if isinstance(node, tuple) else node

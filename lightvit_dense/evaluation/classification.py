@@ -35,16 +35,13 @@ class Accuracy(BaseMetric):
 
     Args:
         topk: The values of k.
-        collect_device: Where results of several processes meet, 'cpu' or 'gpu'.
         prefix: Prefix of the names in place of 'accuracy'.
     """
 
     default_prefix = 'accuracy'
 
-    def __init__(
-        self, topk: Sequence[int] = (1, 5), collect_device: str = 'cpu', prefix: str | None = None
-    ) -> None:
-        super().__init__(collect_device, prefix)
+    def __init__(self, topk: Sequence[int] = (1, 5), prefix: str | None = None) -> None:
+        super().__init__(prefix=prefix)
         if not topk or min(topk) < 1:
             raise ValueError(f'topk must be positive, got {tuple(topk)}')
         self.topk = tuple(topk)
@@ -82,16 +79,13 @@ class RealAccuracy(BaseMetric):
 
     Args:
         ann_file: ``real.json``.
-        collect_device: Where results of several processes meet, 'cpu' or 'gpu'.
         prefix: Prefix of the names in place of 'real'.
     """
 
     default_prefix = 'real'
 
-    def __init__(
-        self, ann_file: str, collect_device: str = 'cpu', prefix: str | None = None
-    ) -> None:
-        super().__init__(collect_device, prefix)
+    def __init__(self, ann_file: str, prefix: str | None = None) -> None:
+        super().__init__(prefix=prefix)
         self.ann_file = ann_file
         self.labels = read_real(ann_file)
         self.count = 1 + max((label for labels in self.labels for label in labels), default=-1)

@@ -180,8 +180,6 @@ class StageJob:
             return
         env: dict[str, Any] = {**os.environ, **self.env}
         if self.owner is None and 'SLURM_JOB_ID' in env:
-            # Two jobs of one node must not meet.
-            env.setdefault('MASTER_PORT', str(20000 + int(env['SLURM_JOB_ID']) % 40000))
             env.setdefault('OMP_NUM_THREADS', env.get('SLURM_CPUS_PER_TASK', '1'))
         env = {key: value for key, value in env.items() if value is not None}
         with self.stage.log.open('ab') as log:

@@ -1,8 +1,9 @@
 """One of two ranks whose last collective still holds its tensor when the script ends.
 
-Run as ``python finish_worker.py (finish|fail)`` with torchrun's variables set.
+Run as ``python finish_worker.py (finish|fail|stop)`` with torchrun's variables set.
 """
 
+import os
 import sys
 import time
 
@@ -21,8 +22,10 @@ class SlowToFree(torch.Tensor):
 
 def main() -> None:
     """Reduce gradients and one tensor more, then leave."""
-    init_distributed('pytorch', timeout=60)
+    init_distributed('pytorch', timeout=8 if sys.argv[1] == 'stop' else 60)
     rank = torch.distributed.get_rank()
+    if sys.argv[1] == 'stop' and rank == 1:
+        os.system(f'(sleep 10; kill -9 {os.getpid()}) & kill -STOP {os.getpid()}')
     model = DistributedDataParallel(nn.Linear(4, 4))
     model(torch.ones(2, 4)).sum().backward()
     torch.distributed.barrier()

@@ -65,6 +65,19 @@ def test_checkpoints_and_the_configs_own_help(write) -> None:
     assert 'not checked, because not local: s3://bucket/x.pth' in apis.check_training(config)
 
 
+def test_what_several_processes_cannot_use(write, monkeypatch) -> None:
+    monkeypatch.setenv('LOCAL_WORLD_SIZE', '4')
+    monkeypatch.setattr('torch.cuda.is_available', lambda: True)
+    monkeypatch.setattr('torch.cuda.device_count', lambda: 2)
+    for key, value, message in (
+        ('timeout', '30 min', "dist_cfg.timeout='30 min': expected a number of seconds"),
+        ('time_out', 5, "dist_cfg names 'time_out'.*Did you mean 'timeout'"),
+        ('backend', 'nccl', '4 processes, one a GPU, but this machine shows 2 GPU'),
+    ):
+        with pytest.raises(UserError, match=message):
+            apis.check_training(write(), cfg_options={f'env_cfg.dist_cfg.{key}': value})
+
+
 def test_paths_are_joined_as_datasets_join_them() -> None:
     dataset = dict(data_root='root', ann_file='/abs.json', data_prefix='img', img_dir='')
     cfg = Config(dict(train_dataloader=dict(dataset=dataset)))

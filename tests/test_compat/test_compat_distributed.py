@@ -1,6 +1,8 @@
 """Process groups on the CPU, the wrapper under the Runner, and SyncBatchNorm in two processes."""
 
+import json
 import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -9,8 +11,11 @@ from torch import nn
 
 from lightvit_dense.compat import distributed, finish_distributed, init_distributed
 from lightvit_dense.compat.sync_bn import CPUSyncBatchNorm, synchronise_on_cpu
-from tests.helpers import finish_worker, two_rank_worker
+from lightvit_dense.errors import UserError
+from tests.helpers import finish_worker, ranks_worker, two_rank_worker
 from tests.helpers import sync_bn_worker as worker
+from tests.helpers.data_sets import write_image
+from tests.helpers.toy_engine import write_config
 
 PLACE = ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'MASTER_ADDR', 'MASTER_PORT')
 LAUNCHERS = ('SLURM_', 'OMPI_')
@@ -73,6 +78,41 @@ def test_a_rank_that_fails_ends(run_ranks):
         run_ranks(finish_worker.__file__, 'fail')
 
 
+def test_a_rank_that_falls_silent_is_named_and_the_others_end(run_ranks):
+    with pytest.raises(AssertionError, match=r'rank 1 \(.+\) has not been heard from for 4 s'):
+        run_ranks(finish_worker.__file__, 'stop')
+
+
+@pytest.fixture(scope='module')
+def apart(tmp_path_factory, run_ranks):
+    """What two ranks found that share no folder."""
+    folder = tmp_path_factory.mktemp('apart')
+    (folder / 'rank 1').mkdir()
+    for name in 'abc':
+        write_image(folder / f'rank 0/images/train/{name}/{name}.JPEG')
+    run_ranks(ranks_worker.__file__, write_config(folder, by_epoch=False, length=2), folder)
+    return [json.loads((folder / f'rank {rank}/found.json').read_text()) for rank in range(2)]
+
+
+def test_what_ranks_find_apart_is_put_together(apart, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    alone = ranks_worker.evaluate(range(5))
+    for found in apart:
+        assert found['figures'] == alone
+        assert found['images'] == [f'train/{name}/{name}.JPEG' for name in 'abc']
+        assert found['variances'] == [3.0, 3.0]
+    assert [found['files'] for found in apart] == [['images', 'results.pkl', 'work'], ['work']]
+
+
+def test_ranks_agree_or_all_end(apart):
+    where = f'rank 1 ({socket.gethostname()}): '
+    for found in apart:
+        lr = 'optim_wrapper.optimizer.lr is 0.2, on rank 0 0.1. All processes need the same code'
+        assert found['config'].startswith(where + lr)
+        assert found['resume'].startswith(f'{where}work/iter_2.pth is missing, on rank 0 ')
+        assert (found['unused'], found['iterations']) == (True, 4)
+
+
 def test_none_does_nothing(environment):
     init_distributed('none')
     assert not torch.distributed.is_initialized()
@@ -120,14 +160,15 @@ def test_gpus_go_through_mmengine(environment):
     environment.setattr(distributed, 'init_dist', lambda *args, **kw: calls.append((args, kw)))
     environment.setattr(torch.cuda, 'is_available', lambda: True)
     environment.setattr(torch.cuda, 'device_count', lambda: 1)
-    set_all(environment, variables('slurm', 1))
+    set_all(environment, variables('slurm', 1, 1) | dict(SLURM_JOB_ID='18001', SLURM_STEP_ID='2'))
     init_distributed('slurm', timeout=5)
     assert calls == [(('pytorch',), {'backend': 'nccl', 'timeout': 5})]
     # The second task of a node sees its own GPU as number 0.
     assert (os.environ['RANK'], os.environ['LOCAL_RANK']) == ('1', '0')
+    assert os.environ['MASTER_PORT'] == str(15000 + 1001 + 2 * 7919)
 
     environment.setenv('LOCAL_RANK', '1')
-    with pytest.raises(RuntimeError, match=r'LOCAL_RANK is 1 but this machine shows 1 GPU'):
+    with pytest.raises(UserError, match=r'2 processes, one a GPU, but this machine shows 1 GPU'):
         init_distributed('pytorch')
 
 

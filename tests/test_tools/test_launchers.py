@@ -60,26 +60,31 @@ def recorder(tmp_path) -> Path:
 
 def test_multi_node_by_environment(recorder) -> None:
     environment = dict(NNODES='4', NODE_RANK='3', MASTER_ADDR='head node', PORT='1234')
-    environment['PYTHON'] = str(recorder)
+    environment |= dict(PYTHON=str(recorder), MAX_RESTARTS='0')
     done = launch('dist_test.sh', 'c d.py', 'x.pth', 8, '--verify', **environment)
     preflight, job = (part.splitlines() for part in done.stdout.split('--\n')[:2])
     tool = str(ROOT / 'tools' / 'test.py')
     words = [tool, 'c d.py', 'x.pth', '--verify']
     assert preflight == [*words, '--preflight']
     nodes = ['--nnodes=4', '--node_rank=3', '--nproc_per_node=8']
-    nodes += ['--master_addr=head node', '--master_port=1234']
+    nodes += ['--master_addr=head node', '--master_port=1234', '--max_restarts=0']
     assert job == ['-m', 'torch.distributed.run', *nodes, *words, '--launcher', 'pytorch']
 
 
-def test_slurm(recorder) -> None:
+def test_slurm(recorder, tmp_path) -> None:
     environment = dict(PYTHON=str(recorder), PATH=f'{recorder.parent}:{os.environ["PATH"]}')
-    environment |= dict(GPUS='16', GPUS_PER_NODE='4', PORT='1')
+    environment |= dict(GPUS='16', GPUS_PER_NODE='4', CPUS_PER_TASK='3')
     environment |= dict(SRUN_ARGS='--time=1:00 --exclusive')
     done = launch('slurm_train.sh', 'gpu', 'my job', 'c.py', 'w d', '--amp', **environment)
     job = done.stdout.split('--\n')[1].splitlines()
     assert {'--partition=gpu', '--job-name=my job', '--gres=gpu:4', '--ntasks=16'} <= set(job)
     assert {'--ntasks-per-node=4', '--time=1:00', '--exclusive'} <= set(job)
     assert job[-5:] == ['--work-dir', 'w d', '--amp', '--launcher', 'slurm']
+    config = write_config(tmp_path, extra="\nload_from = 'seen on the nodes alone.pth'\n")
+    environment |= dict(PYTHON=sys.executable, PREFLIGHT='0', CPUS_PER_TASK='')
+    words = ('--cfg-options', 'train_dataloader.num_workers=6')
+    done = launch('slurm_train.sh', 'gpu', 'job', config, 'w', *words, **environment)
+    assert '--cpus-per-task=7' in done.stdout.splitlines(), done.stderr
 
 
 @pytest.mark.parametrize(
@@ -94,6 +99,7 @@ def test_slurm(recorder) -> None:
             "positive number.*'two'",
         ),
         (['dist_train.sh', 'c.py', 2], dict(NNODES='2'), 'needs MASTER_ADDR'),
+        (['dist_train.sh', 'c.py', 2], dict(MAX_RESTARTS='2'), 'needs --resume'),
     ],
 )
 def test_wrong_words_are_refused(recorder, words, variables, message) -> None:

@@ -6,6 +6,8 @@ import operator
 import re
 import shutil
 import zipfile
+from dataclasses import replace
+from unittest.mock import MagicMock as Mock
 
 import numpy as np
 import pytest
@@ -14,6 +16,8 @@ from mmengine.config import Config
 
 from lightvit_dense import apis
 from lightvit_dense.errors import UserError
+from tracking.datasets import whole
+from tracking.datasets.frames import read_ahead
 from tracking.engine.dataset_run import SETTINGS, build_sequences
 from tracking.engine.sequence_loop import track_sequence
 from tracking.engine.worker_pool import serve_all
@@ -149,11 +153,12 @@ def world(tmp_path_factory):
     places = dict(data_root=str(folder / 'lasot'), cache_dir=str(folder / 'cache'))
     sequences = dict(type='tracking.LaSOT', split='test', **places)
     dataset = dict(type='tracking.SequenceDataset', sequences=sequences)
-    sampler = dict(type='DefaultSampler', shuffle=False)
+    sampler = dict(type='tracking.LongestFirstSampler')
     metric = dict(type='tracking.OnePassEvaluation', out_dir=str(folder), tracker_name='loop')
     cfg = Config.fromstring(CONFIG, '.py')
     cfg.test_dataloader = dict(batch_size=1, num_workers=0, sampler=sampler, dataset=dataset)
-    cfg.test_cfg, cfg.test_evaluator = dict(type='tracking.SequenceTestLoop'), metric
+    cfg.test_cfg = dict(type='tracking.SequenceTestLoop', decode_workers=2)
+    cfg.test_evaluator = metric
     cfg.dump(folder / 'tiny.py')
     torch.save(dict(state_dict=small_tracker().state_dict()), folder / 'tiny.pth')
     return folder
@@ -170,6 +175,22 @@ def reference(world, tmp_path_factory):
     out = tmp_path_factory.mktemp('reference')
     assert run(world, out) == 0
     return out / 'tiny'
+
+
+@pytest.mark.parametrize(('rank', 'wanted'), [(0, [0, 4]), (1, [1, 2, 3])])
+def test_the_longest_sequences_are_dealt_out_first(monkeypatch, rank, wanted):
+    monkeypatch.setattr(whole, 'get_dist_info', lambda: (rank, 2))
+    dataset = Mock(sequence=lambda index: 'f' * (90, 20, 50, 30, 5)[index], __len__=lambda _: 5)
+    assert whole.LongestFirstSampler(dataset) == wanted
+
+
+@pytest.mark.parametrize('workers', [0, 3])
+def test_frames_are_decoded_ahead_in_order(world, workers):
+    frames = build_sequences(apis.load_config(world / 'tiny.py')).sequence(0).frames
+    found = list(read_ahead(frames, workers))
+    np.testing.assert_array_equal(found, [frames.read(index) for index in range(5)])
+    with pytest.raises(UserError, match=r'00000006\.jpg does not exist'):
+        list(read_ahead(replace(frames, length=6), workers))
 
 
 def test_every_sequence_is_written(world, reference, tmp_path):

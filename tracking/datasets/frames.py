@@ -3,7 +3,9 @@
 import os
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +17,7 @@ from lightvit_dense.datasets.transforms.loading import BadImage, decode
 from lightvit_dense.utils.constants import IMAGE_EXTENSIONS
 from lightvit_dense.utils.io import is_clutter
 
+from .sequence import Frames
 from .stores import Store
 
 PICTURE_FOLDERS = ('img', 'imgs', 'frames', 'color')
@@ -142,6 +145,22 @@ class VideoFrames:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, '_capture': None, '_next': 0}
+
+
+def read_ahead(frames: Frames, workers: int) -> Iterator[np.ndarray]:
+    """Yield all frames, decoded ahead of their use by so many threads, or when used by none."""
+    if not workers:
+        yield from map(frames.read, range(len(frames)))
+        return
+    # A video has one position; OpenCV decodes without the interpreter's lock.
+    with ThreadPoolExecutor(1 if isinstance(frames, VideoFrames) else workers) as pool:
+        ahead: deque = deque()
+        for index in range(len(frames)):
+            ahead.append(pool.submit(frames.read, index))
+            if len(ahead) > 2 * workers:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
 
 
 def list_pictures(folder: str | os.PathLike) -> list[str]:

@@ -4,11 +4,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mmengine.dist import get_dist_info
 from torch.utils.data import Dataset
 
 from lightvit_dense.errors import UserError, did_you_mean
 
-from ..registry import DATASETS
+from ..registry import DATA_SAMPLERS, DATASETS
 from ..structures import TrackSample
 from .base import SequenceSet
 from .sequence import VideoSequence
@@ -93,3 +94,18 @@ class SequenceDataset(Dataset):
         sample = TrackSample(metainfo=dict(sequence_name=sequence.name, dataset=sequence.dataset))
         sample.set_field(sequence, 'sequence')
         return {'inputs': {}, 'data_samples': sample}
+
+
+@DATA_SAMPLERS.register_module()
+class LongestFirstSampler(list[int]):
+    """Sequences of this process: the longest go first, to whoever has the fewest frames so far."""
+
+    def __init__(self, dataset: SequenceDataset, seed: int | None = None) -> None:
+        rank, processes = get_dist_info()
+        frames, shares = [0] * processes, [list[int]() for _ in range(processes)]
+        lengths = [len(dataset.sequence(index)) for index in range(len(dataset))]
+        for index in sorted(range(len(dataset)), key=lambda index: -lengths[index]):
+            process = frames.index(min(frames))
+            frames[process] += lengths[index]
+            shares[process].append(index)
+        super().__init__(sorted(shares[rank]))

@@ -11,6 +11,7 @@ from mmengine.runner.amp import autocast
 from lightvit_dense.engine.unwrap import unwrap
 from lightvit_dense.errors import UserError
 
+from ..datasets.frames import read_ahead
 from ..datasets.sequence import VideoSequence
 from ..registry import LOOPS
 from ..runtime import Tracker
@@ -18,11 +19,12 @@ from ..runtime.results import check_names
 
 
 def track_sequence(
-    tracker: Tracker, sequence: VideoSequence
+    tracker: Tracker, sequence: VideoSequence, workers: int = 0
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Follow the target of a sequence from its first box on; nothing else of the truth is seen.
 
-    An error names the sequence and the frame that cannot be read or begun with.
+    An error names the sequence and the frame that cannot be read or begun with. ``workers`` threads
+    decode frames ahead.
 
     Returns:
         Boxes float64 [T, 4], the first that of the truth; scores [T], the first 1; and seconds [T]
@@ -34,9 +36,10 @@ def track_sequence(
     boxes = np.empty((count, 4))
     scores, seconds = np.ones(count), np.empty(count)
     boxes[0] = sequence.boxes[0]
+    frames = read_ahead(sequence.frames, workers)
     for index in range(count):
         try:
-            frame = sequence.frames.read(index)
+            frame = next(frames)
             began = time.perf_counter()
             if index == 0:
                 tracker.init(frame, boxes[0])
@@ -58,6 +61,10 @@ class _SequenceLoop:
     dataloader: Any
     fp16: bool
     _tracker: Tracker | None = None
+
+    def __init__(self, *args: Any, decode_workers: int = 0, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.decode_workers = decode_workers
 
     def run(self) -> dict:
         """Track all sequences and return the metrics."""
@@ -85,7 +92,7 @@ class _SequenceLoop:
             with autocast(enabled=self.fp16):
                 if self._tracker is None:
                     self._tracker = Tracker(unwrap(self.runner.model))
-                found = track_sequence(self._tracker, sample.sequence)
+                found = track_sequence(self._tracker, sample.sequence, self.decode_workers)
             sample.boxes, sample.scores, sample.seconds = found
         self.evaluator.process(data_samples=samples, data_batch=data_batch)
         self.runner.call_hook(f'after_{self.phase}_iter', **batch, outputs=samples)
@@ -93,7 +100,10 @@ class _SequenceLoop:
 
 @LOOPS.register_module()
 class SequenceTestLoop(_SequenceLoop, TestLoop):
-    """mmengine's test loop over whole sequences, each tracked from its first box on."""
+    """mmengine's test loop over whole sequences, each tracked from its first box on.
+
+    Takes, beside its arguments, ``decode_workers``: threads that decode frames ahead.
+    """
 
     phase: ClassVar[str] = 'test'
 

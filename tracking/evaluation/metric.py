@@ -28,10 +28,8 @@ class SequenceMetric(BaseMetric):
     default_prefix = ''
     layout: str
 
-    def __init__(
-        self, out_dir: str | None, tracker_name: str, collect_device: str, prefix: str | None
-    ) -> None:
-        super().__init__(collect_device, prefix)
+    def __init__(self, out_dir: str | None, tracker_name: str, prefix: str | None) -> None:
+        super().__init__(prefix=prefix)
         self.out_dir = None if out_dir is None else Path(out_dir) / tracker_name
 
     def entry(self, sequence: Any, boxes: np.ndarray, seconds: Any) -> tuple:
@@ -64,7 +62,7 @@ class OnePassEvaluation(SequenceMetric):
     In percent, averaged over sequences: ``success`` (the area under the curve), ``OP50``, ``OP75``,
     ``precision`` (at 20 pixels), ``norm_precision`` (at .2), ``norm_precision_mean`` (over the
     curve). ``class_table`` and ``attribute_table`` have a row for each class and attribute on the
-    main process. The last two arguments are those of mmengine's ``BaseMetric``.
+    main process.
 
     Args:
         toolkit: Whose protocol to follow: 'pytracking' or 'matlab', LaSOT's own.
@@ -82,10 +80,9 @@ class OnePassEvaluation(SequenceMetric):
         out_dir: str | None = None,
         tracker_name: str = 'tracker',
         layout: str = 'lasot',
-        collect_device: str = 'cpu',
         prefix: str | None = None,
     ) -> None:
-        super().__init__(out_dir, tracker_name, collect_device, prefix)
+        super().__init__(out_dir, tracker_name, prefix)
         self.protocol = choose_protocol(toolkit, protocol)
         self.layout = layout
         self.class_table: Rows = []
@@ -115,8 +112,7 @@ class GOT10kMetric(SequenceMetric):
     """Average overlap ``AO`` and success rates ``SR50`` and ``SR75`` in percent, as GOT-10k's.
 
     The first frame and frames with an absent target do not count, and boxes are clipped to the
-    frame. For the test set, which has no annotations, write files for the server. The last two
-    arguments are those of mmengine's ``BaseMetric``.
+    frame. For the test set, which has no annotations, write files for the server.
 
     Args:
         average: 'frames', 'sequences' or 'classes'; see :class:`~.got10k.Overlaps`.
@@ -136,10 +132,9 @@ class GOT10kMetric(SequenceMetric):
         out_dir: str | None = None,
         tracker_name: str = 'tracker',
         format_only: bool = False,
-        collect_device: str = 'cpu',
         prefix: str | None = None,
     ) -> None:
-        super().__init__(out_dir, tracker_name, collect_device, prefix)
+        super().__init__(out_dir, tracker_name, prefix)
         require_known(average, AVERAGES, 'average')
         if format_only and out_dir is None:
             raise UserError('format_only needs out_dir to know where to write')

@@ -81,8 +81,8 @@ val_evaluator = dict(type='tracking.PairIoU')
 
 test_dataloader = dict(
     batch_size=1,
-    num_workers=0,  # an item is a list of files; the tracker reads them
-    sampler=dict(type='mmengine.DefaultSampler', shuffle=False),
+    num_workers=0,  # an item is a list of files; test_cfg.decode_workers read them
+    sampler=dict(type='tracking.LongestFirstSampler'),
     collate_fn=dict(type='mmengine.pseudo_collate'),
     dataset=dict(
         type='tracking.SequenceDataset',
@@ -99,7 +99,7 @@ extra_tests = dict(
         dataloader=dict(
             batch_size=1,
             num_workers=0,
-            sampler=dict(type='mmengine.DefaultSampler', shuffle=False),
+            sampler=dict(type='tracking.LongestFirstSampler'),
             collate_fn=dict(type='mmengine.pseudo_collate'),
             dataset=dict(
                 type='tracking.SequenceDataset',

@@ -9,5 +9,5 @@ optim_wrapper = dict(
 param_scheduler = dict(type='mmengine.MultiStepLR', by_epoch=True, milestones=[240], gamma=0.1)
 train_cfg = dict(type='mmengine.EpochBasedTrainLoop', max_epochs=300, val_interval=20)
 val_cfg = dict(type='mmengine.ValLoop')
-test_cfg = dict(type='tracking.SequenceTestLoop')
+test_cfg = dict(type='tracking.SequenceTestLoop', decode_workers=4)
 auto_scale_lr = dict(base_batch_size=128)

@@ -75,6 +75,7 @@ param_scheduler = dict(
 train_cfg = dict(
     _delete_=True, type='mmengine.IterBasedTrainLoop', max_iters=max_iters, val_interval=550
 )
+test_cfg = dict(decode_workers=0)  # small frames
 auto_scale_lr = dict(base_batch_size=16)
 default_hooks = dict(
     logger=dict(interval=10, log_metric_by_epoch=False),

@@ -4,7 +4,7 @@ from collections import deque
 from pathlib import Path
 from typing import Any
 
-from mmengine.dist import is_main_process
+from mmengine.dist import all_reduce, get_world_size, is_main_process
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
 from mmengine.runner import Runner
@@ -90,6 +90,14 @@ class CheckpointHook(MMEngineCheckpointHook):
             self._doomed = [self.file_backend.join_path(self.out_dir, name) for name in names]
             self._remove_doomed()
 
+    def before_val_epoch(self, runner: Runner) -> None:
+        """Average batch normalisation's running statistics over all processes, as timm does."""
+        averages = [hook.ema_model for hook in runner.hooks if hasattr(hook, 'ema_model')]
+        for model in (runner.model, *averages):
+            for name, buffer in model.named_buffers() if get_world_size() > 1 else ():
+                if name.endswith(('running_mean', 'running_var')):
+                    all_reduce(buffer, 'mean')
+
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
         if self.max_keep_ckpts > 0:
             keep = [kept for kept in self.keep_ckpt_ids if kept != step] + [step]
@@ -102,6 +110,7 @@ class CheckpointHook(MMEngineCheckpointHook):
             # The checkpoint itself must list what exists once it is written.
             runner.message_hub.update_info('keep_ckpt_ids', keep)
         filename = self.filename_tmpl.format(step)
+        self.before_val_epoch(runner)  # what is saved is what is validated
         self.last_ckpt = self.file_backend.join_path(self.out_dir, filename)
         runner.message_hub.update_info('last_ckpt', self.last_ckpt)
         runner.message_hub.update_info('outdated_ckpts', list(self._doomed))
