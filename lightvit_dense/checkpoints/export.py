@@ -87,6 +87,7 @@ def save_backbone(
     """Write the parameters of a backbone, or of a whole classifier, for our own tools.
 
     Both files appear whole or not at all. A ViT's names are timm's, so that timm loads it too.
+    Returns the path of the .json.
 
     Args:
         model: The backbone or ImageClassifier; wrappers must have been taken off.
@@ -94,12 +95,6 @@ def save_backbone(
             to the same name with .json.
         meta: How the weights were made (config, iteration, data, teacher, ...): plain data.
         config: The ``model`` of a config that builds a classifier; goes to the metadata.
-
-    Returns:
-        Path of the .json.
-
-    Raises:
-        ValueError: If the path has another ending or meta is not plain data.
     """
     return _write(model, model.state_dict(), Path(path), meta, {'model': config} if config else {})
 
@@ -113,11 +108,8 @@ def save_timm(
     """Write a backbone or classifier for ``timm.create_model(..., checkpoint_path=...)``.
 
     The .json beside it has the exact call under 'timm': our ViT-Tiny has 12 heads where timm's has
-    3, and the shapes would not show the mistake. Arguments, result and errors are those of
-    :func:`save_backbone`, whose ``config`` is not used.
-
-    Raises:
-        CheckpointError: If timm's class lacks an option of the model.
+    3, and the shapes would not show the mistake. Arguments and result are those of
+    :func:`save_backbone`. What timm's class has no option for is an error.
     """
     path = Path(path)
     state, name, kwargs = (timm_classifier if _is_classifier(model) else timm_format)(model)
@@ -136,10 +128,7 @@ def save_huggingface(
     """Write a folder for ``from_pretrained`` of Hugging Face's ViT or Hiera, or their classifiers.
 
     The folder gets config.json, model.safetensors and model.json, the metadata. A ViT needs class
-    token and final norm. Arguments, result and errors are those of :func:`save_backbone`.
-
-    Raises:
-        CheckpointError: If the class lacks an option of the model.
+    token and final norm. Arguments and result are those of :func:`save_backbone`.
     """
     folder, whole = Path(folder), _is_classifier(model)
     state, settings = (huggingface_classifier if whole else huggingface_format)(model)

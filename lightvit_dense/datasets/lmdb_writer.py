@@ -21,11 +21,10 @@ import lmdb
 from .errors import DatasetError
 from .lmdb_format import (
     HASH_BYTES,
+    HASHES,
     KEYS,
     META,
     LmdbMeta,
-    combined_digest,
-    hash_key,
     is_reserved,
     listing_digest,
     pack_keys,
@@ -244,7 +243,7 @@ class _Writer:
         after = replace(self.meta, written=first + len(batch), size=size)
         keys = self.keys[first : after.written]
         entries = [(k.encode(), content) for k, (content, _) in zip(keys, batch, strict=True)]
-        entries.append((hash_key(first), b''.join(digest for _, digest in batch)))
+        entries.append((HASHES + b'%012d' % first, b''.join(digest for _, digest in batch)))
         self._put([*entries, (META, after.pack())])
         self.meta = after
 
@@ -253,7 +252,7 @@ class _Writer:
         if self.meta.complete:
             return
         with self.environment.begin() as transaction:
-            digest = combined_digest(b''.join(read_hashes(transaction)))
+            digest = hashlib.sha256(b''.join(read_hashes(transaction))).hexdigest()
         self.meta = replace(self.meta, complete=True, sha256=digest)
         self._put([(META, self.meta.pack())])
 
@@ -290,7 +289,8 @@ def _verify(
             f'{target}: has {entries} entries instead of {expected}, {len(keys)} paths and '
             f'{len(hashes) // HASH_BYTES} hashes for {meta.count} files. Make it again.'
         )
-    if combined_digest(hashes) != meta.sha256 or listing_digest(keys) != meta.listing:
+    digest = hashlib.sha256(hashes).hexdigest()
+    if digest != meta.sha256 or listing_digest(keys) != meta.listing:
         raise LmdbWriteError(f'{target}: its list of paths or of hashes is damaged. Make it again.')
 
     def check(first: int) -> list[str]:

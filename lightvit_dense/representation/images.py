@@ -59,7 +59,6 @@ class ImageStream:
         )
 
     def __len__(self) -> int:
-        """Return the number of images."""
         return len(self._order)
 
     @property

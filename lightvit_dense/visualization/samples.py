@@ -62,15 +62,12 @@ def draw_objects(
         texts = [f'{text} {score:.2f}' for text, score in zip(texts, scores, strict=True)]
         order = np.argsort(scores, kind='stable')[-limit if limit else 0 :]
         order = order[scores[order] >= threshold]
-    masks = _masks(objects['masks']) if 'masks' in objects else None
-    picture = draw_instances(
-        image,
-        boxes[order],
-        [class_color(labels[place]) for place in order],
-        [texts[place] for place in order],
-        None if masks is None else [masks[place] for place in order],
-        scale,
-    )
+    masks = None
+    if 'masks' in objects:
+        whole = _masks(objects['masks'])
+        masks = [whole[place] for place in order]
+    colors, texts = [class_color(labels[i]) for i in order], [texts[i] for i in order]
+    picture = draw_instances(image, boxes[order], colors, texts, masks, scale)
     return picture, labels[order].tolist()
 
 

@@ -94,7 +94,6 @@ class SequenceSet:
         return (self[index] for index in range(len(self)))
 
     def __getitem__(self, index: int) -> VideoSequence:
-        """Return a sequence; nothing is decoded."""
         row = self.table.row(self._place(index))
         return VideoSequence(
             name=row.name,

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Callable
 from typing import ClassVar
 
 import numpy as np
@@ -36,10 +37,8 @@ class ListedSet(VideoSet):
     GONE: ClassVar[tuple[str, ...]] = ('out_of_view',)
 
     _last: dict[str, int]  # the published last frame, by the key of the first one
-
-    def _there(self) -> dict[str, tuple[str, str]]:
-        """Return the folder of frames and the annotation file of each sequence found, by name."""
-        raise NotImplementedError
+    # Folder of frames and annotation file of each sequence found, by name.
+    _there: Callable[[], dict[str, tuple[str, str]]]
 
     def _annotation(self, entry: Entry) -> tuple[np.ndarray, np.ndarray]:
         """Return boxes [T, 4], and where the target is out of view, bool [T]."""

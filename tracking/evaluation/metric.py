@@ -1,6 +1,6 @@
 """Metrics of whole sequences in a test loop, and of pairs of crops during training."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,16 +27,14 @@ class SequenceMetric(BaseMetric):
 
     default_prefix = ''
     layout: str
+    # What is kept of a sequence, its boxes and seconds; the annotation comes first.
+    entry: Callable[[Any, np.ndarray, Any], tuple]
 
     def __init__(
         self, out_dir: str | None, tracker_name: str, collect_device: str, prefix: str | None
     ) -> None:
         super().__init__(collect_device, prefix)
         self.out_dir = None if out_dir is None else Path(out_dir) / tracker_name
-
-    def entry(self, sequence: Any, boxes: np.ndarray, seconds: Any) -> tuple:
-        """Return what is kept of a sequence, its annotation first."""
-        raise NotImplementedError
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Keep the 'boxes' [T, 4] of a 'sequence', perhaps its 'seconds' and 'scores' [T]."""

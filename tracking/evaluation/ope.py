@@ -112,9 +112,8 @@ def frame_errors(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Compare boxes [N, 4], frame by frame; true ones must have an area.
 
-    Returns:
-        Overlap (intersection over union), distance of the centres in pixels, and the same with both
-        centres divided by the true width and height; [N] each.
+    Returns overlap (intersection over union), distance of the centres in pixels, and the same with
+    both centres divided by the true width and height; [N] each.
     """
     one = 1.0 if pixels == 'inclusive' else 0.0
     low = np.maximum(predicted[:, :2], true[:, :2])

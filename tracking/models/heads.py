@@ -7,9 +7,8 @@ import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
-from torchvision.ops import box_iou, generalized_box_iou_loss
+from torchvision.ops import box_convert, box_iou, generalized_box_iou_loss
 
-from ..boxes import torch_corners
 from ..registry import MODELS
 from .losses import focal_loss, gaussian_map
 
@@ -91,8 +90,9 @@ class DenseHead(BaseModule):
         chosen = maps.score
         if self.boxes_at == 'truth':
             chosen = target + 1e-6 * maps.score.detach()
-        predicted = torch_corners(decode(Maps(chosen, maps.size, maps.offset))[0])
-        wanted = torch_corners(boxes.to(predicted)).clamp(0, 1)
+        found = decode(Maps(chosen, maps.size, maps.offset))[0]
+        predicted = box_convert(found, 'xywh', 'xyxy')
+        wanted = box_convert(boxes.to(predicted), 'xywh', 'xyxy').clamp(0, 1)
         return {
             'score': focal_loss(maps.score, target),
             'giou': generalized_box_iou_loss(predicted, wanted, reduction='mean'),

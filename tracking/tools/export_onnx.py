@@ -55,7 +55,7 @@ def crops_of(model: Any, count: int = 4) -> tuple[np.ndarray, list[np.ndarray]]:
     rng = np.random.default_rng(0)
 
     def crop(side: int) -> np.ndarray:
-        shade = np.linspace(0, 160, side)[:, None, None] + np.zeros((1, side, 3))
+        shade = np.linspace(0, 160, side)[:, None, None]
         return (shade + rng.integers(0, 96, (side, side, 3))).astype(np.uint8)
 
     return crop(model.template_size), [crop(model.search_size) for _ in range(count)]

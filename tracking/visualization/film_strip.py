@@ -21,7 +21,7 @@ from lightvit_dense.visualization import (
     titled,
 )
 
-from ..boxes import iou
+from ..boxes import iou, to_corners
 from ..datasets.sequence import VideoSequence
 from ..registry import HOOKS
 
@@ -32,8 +32,7 @@ _SHADE: Color = (0, 0, 0)
 
 def outline_targets(image: Image, boxes: np.ndarray, colors: Sequence[Color]) -> Image:
     """Draw boxes [N, 4] (x, y, width, height in pixels) so that they show on any ground."""
-    edges = np.array(boxes, np.float64).reshape(-1, 4)
-    edges[:, 2:] += edges[:, :2]
+    edges = to_corners(np.asarray(boxes, np.float64).reshape(-1, 4))
     return draw_boxes(image, edges, colors, outline=_SHADE)
 
 
@@ -46,13 +45,8 @@ def film_strip(
     """Draw some frames of a sequence in a row, under the sequence's name and the colours.
 
     Below each frame are its number and the overlap of each tracker with the truth, or that the
-    target is absent.
-
-    Args:
-        sequence: Frames and truth.
-        results: Boxes [T, 4] (x, y, width, height in pixels) by name of the tracker.
-        frames: How many frames, spread evenly, or which.
-        tile_width: Width of a frame in the picture, pixels.
+    target is absent. ``results`` are boxes [T, 4] (x, y, width, height in pixels) by tracker,
+    ``frames`` how many, spread evenly, or which; ``tile_width`` is that of a frame in pixels.
     """
     boxes = {name: np.asarray(found, np.float64) for name, found in results.items()}
     for name, found in boxes.items():

@@ -29,8 +29,13 @@ def check_imagenet(
     report = Report('imagenet', root)
     found = []
     for split in filter(request.wants, images):
-        tree = _find_tree(root, split)
-        if tree is None:
+        tree: Tree
+        lmdb = os.path.join(root, 'imagenet.lmdb')
+        if os.path.isdir(os.path.join(root, split)):
+            tree = FolderTree(root, split, EXTENSIONS)
+        elif os.path.exists(lmdb):
+            tree = LmdbTree(LmdbStorage(lmdb), split, EXTENSIONS)
+        else:
             report.missing(os.path.join(root, split), origin)
             report.count(f'images of {split}', 0, images[split])
             continue
@@ -69,10 +74,3 @@ def _check_images(
     empty = [name for name, those in by_class.items() if not those]
     if keys and empty:
         report.missing(f'{tree.name}: the images of {len(empty)} classes', origin, empty)
-
-
-def _find_tree(root: str, split: str) -> Tree | None:
-    if os.path.isdir(os.path.join(root, split)):
-        return FolderTree(root, split, EXTENSIONS)
-    lmdb = os.path.join(root, 'imagenet.lmdb')
-    return LmdbTree(LmdbStorage(lmdb), split, EXTENSIONS) if os.path.exists(lmdb) else None

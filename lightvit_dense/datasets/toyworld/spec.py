@@ -123,11 +123,6 @@ class WorldSpec:
             sources += [s for side in sides for _, s in stamp_sources(self.classes, side)]
         return {source.name: source for source in sources}
 
-    def scene_spec(self, split: str) -> SceneSpec:
-        """Return how the scenes of a split are made up."""
-        objects = UNLABELED_OBJECTS if split == 'unlabeled' else self.objects
-        return SceneSpec(objects, side=(MIN_SIDE, MAX_SIDE * self.image_size))
-
 
 def make_scene(spec: WorldSpec, split: str, index: int) -> tuple[Scene, list[str]]:
     """Make one scene of a world, by its place in a split of ``SPLITS``, from 0; name its sources.
@@ -137,7 +132,9 @@ def make_scene(spec: WorldSpec, split: str, index: int) -> tuple[Scene, list[str
     rng = np.random.default_rng([spec.seed, SPLITS.index(split), index])
     size = (spec.image_size, spec.image_size)
     background, sources = make_background(rng, spec.photos(split), size)
-    scene = compose(rng, background, spec.cutouts(split), spec.scene_spec(split))
+    objects = UNLABELED_OBJECTS if split == 'unlabeled' else spec.objects
+    recipe = SceneSpec(objects, side=(MIN_SIDE, MAX_SIDE * spec.image_size))
+    scene = compose(rng, background, spec.cutouts(split), recipe)
     sources += [instance.source for instance in scene.instances]
     return scene, list(dict.fromkeys(source.name for source in sources))
 
