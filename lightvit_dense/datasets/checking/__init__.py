@@ -6,7 +6,7 @@ from functools import partial
 from .ade20k import check_ade20k
 from .coco import check_coco
 from .imagenet import check_imagenet
-from .report import Problem, Report, Request, Row, open_some
+from .report import Problem, Report, Request, Row
 from .toyworld import check_toyworld
 from .transfer import SETS, check_transfer
 
@@ -24,4 +24,4 @@ SPLITS: dict[str, tuple[str, ...]] = {
 }
 """Names of the splits of each."""
 
-__all__ = ['CHECKS', 'SPLITS', 'Problem', 'Report', 'Request', 'Row', 'open_some']
+__all__ = ['CHECKS', 'SPLITS', 'Problem', 'Report', 'Request', 'Row']
