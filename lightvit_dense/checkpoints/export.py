@@ -15,13 +15,7 @@ from torch import Tensor, nn
 import lightvit_dense
 from lightvit_dense.utils.io import atomic_path, atomic_write, sha256
 
-from .export_formats import (
-    huggingface_classifier,
-    huggingface_format,
-    is_hiera,
-    timm_classifier,
-    timm_format,
-)
+from . import export_formats as formats
 
 _SIZES = ('arch', 'embed_dims', 'num_layers', 'num_heads', 'patch_size', 'grid_size')
 _SIZES_OF_SOME = ('stages', 'q_pool', 'mask_unit', 'num_prefix_tokens')
@@ -112,7 +106,9 @@ def save_timm(
     :func:`save_backbone`. What timm's class has no option for is an error.
     """
     path = Path(path)
-    state, name, kwargs = (timm_classifier if _is_classifier(model) else timm_format)(model)
+    state, name, kwargs = (
+        formats.timm_classifier if _is_classifier(model) else formats.timm_format
+    )(model)
     arguments = ', '.join(f'{k}={v!r}' for k, v in kwargs.items())
     call = f'timm.create_model({name!r}, checkpoint_path={path.name!r}, {arguments})'
     further = {'timm': {'model_name': name, 'kwargs': kwargs, 'call': call}}
@@ -131,8 +127,10 @@ def save_huggingface(
     token and final norm. Arguments and result are those of :func:`save_backbone`.
     """
     folder, whole = Path(folder), _is_classifier(model)
-    state, settings = (huggingface_classifier if whole else huggingface_format)(model)
-    extra = '' if whole or is_hiera(model) else ', add_pooling_layer=False'
+    state, settings = (formats.huggingface_classifier if whole else formats.huggingface_format)(
+        model
+    )
+    extra = '' if whole or formats.is_hiera(model) else ', add_pooling_layer=False'
     call = f'transformers.{settings["architectures"][0]}.from_pretrained({folder.name!r}{extra})'
     further = {'huggingface': {'call': call}}
     metadata = _write(model, state, folder / 'model.safetensors', meta, further)

@@ -7,33 +7,25 @@ import numpy as np
 from mmengine.runner import Runner
 from mmengine.structures import BaseDataElement
 
+from lightvit_dense import visualization
 from lightvit_dense.engine.hooks import PredictionVisualizationHook
 from lightvit_dense.errors import UserError
-from lightvit_dense.visualization import (
-    Color,
-    Image,
-    draw_boxes,
-    evenly,
-    grid,
-    legend,
-    line_color,
-    rescale,
-    titled,
-)
 
 from ..boxes import iou, to_corners
 from ..datasets.sequence import VideoSequence
 from ..registry import HOOKS
 
-TRUTH_COLOR: Color = (255, 255, 255)
-ABSENT_COLOR: Color = (200, 0, 0)
-_SHADE: Color = (0, 0, 0)
+TRUTH_COLOR: visualization.Color = (255, 255, 255)
+ABSENT_COLOR: visualization.Color = (200, 0, 0)
+_SHADE: visualization.Color = (0, 0, 0)
 
 
-def outline_targets(image: Image, boxes: np.ndarray, colors: Sequence[Color]) -> Image:
+def outline_targets(
+    image: visualization.Image, boxes: np.ndarray, colors: Sequence[visualization.Color]
+) -> visualization.Image:
     """Draw boxes [N, 4] (x, y, width, height in pixels) so that they show on any ground."""
     edges = to_corners(np.asarray(boxes, np.float64).reshape(-1, 4))
-    return draw_boxes(image, edges, colors, outline=_SHADE)
+    return visualization.draw_boxes(image, edges, colors, outline=_SHADE)
 
 
 def film_strip(
@@ -41,7 +33,7 @@ def film_strip(
     results: Mapping[str, np.ndarray],
     frames: int | Sequence[int] = 8,
     tile_width: int = 200,
-) -> Image:
+) -> visualization.Image:
     """Draw some frames of a sequence in a row, under the sequence's name and the colours.
 
     Below each frame are its number and the overlap of each tracker with the truth, or that the
@@ -55,42 +47,50 @@ def film_strip(
                 f'{sequence.name}: {name} has boxes of shape {list(found.shape)} for '
                 f'{len(sequence)} frames, expected [{len(sequence)}, 4]; track the sequence again'
             )
-    shown = evenly(range(len(sequence)), frames) if isinstance(frames, int) else list(frames)
+    shown = (
+        visualization.evenly(range(len(sequence)), frames)
+        if isinstance(frames, int)
+        else list(frames)
+    )
     wrong = [index for index in shown if not 0 <= index < len(sequence)]
     if wrong or not shown:
         raise UserError(
             f'{sequence.name}: has the frames 0 to {len(sequence) - 1}, cannot draw {wrong}'
         )
     drawn = list(boxes.values())
-    row = grid([[_draw_frame(sequence, i, drawn, tile_width) for i in shown]], background=255)
+    row = visualization.grid(
+        [[_draw_frame(sequence, i, drawn, tile_width) for i in shown]], background=255
+    )
     entries = [('truth', TRUTH_COLOR)]
-    entries += [(name, line_color(place)) for place, name in enumerate(boxes)]
+    entries += [(name, visualization.line_color(place)) for place, name in enumerate(boxes)]
     headline = ', '.join([sequence.name, f'{len(sequence)} frames', *sequence.attributes])
-    return np.concatenate([titled(legend(entries, row.shape[1]), headline), row])
+    return np.concatenate(
+        [visualization.titled(visualization.legend(entries, row.shape[1]), headline), row]
+    )
 
 
 def _draw_frame(
     sequence: VideoSequence, index: int, boxes: Sequence[np.ndarray], width: int
-) -> Image:
+) -> visualization.Image:
     """Draw one frame with its caption."""
     frame = sequence.frames.read(index)
     scale = width / frame.shape[1]
     annotated = index < len(sequence.boxes)
     visible = annotated and bool(sequence.visible[index])
-    colors = [line_color(place) for place in range(len(boxes))]
+    colors = [visualization.line_color(place) for place in range(len(boxes))]
     drawn = [found[index] * scale for found in boxes]
-    words: list[tuple[str, Color | None]] = [(f'{index}', None)]
+    words: list[tuple[str, visualization.Color | None]] = [(f'{index}', None)]
     if visible:
         truth = sequence.boxes[index]
         overlaps = [f'{float(iou(found[index], truth)):.2f}' for found in boxes]
         words += zip(overlaps, colors, strict=True)
         drawn, colors = [truth * scale, *drawn], [TRUTH_COLOR, *colors]
-    tile = outline_targets(rescale(frame, scale), np.array(drawn), colors)
+    tile = outline_targets(visualization.rescale(frame, scale), np.array(drawn), colors)
     if annotated and not visible:
         words.append(('target absent', ABSENT_COLOR))
         height = tile.shape[0]
-        tile = draw_boxes(tile, np.array([[0, 0, width, height]]), [ABSENT_COLOR])
-    return np.concatenate([tile, legend(words, width)])
+        tile = visualization.draw_boxes(tile, np.array([[0, 0, width, height]]), [ABSENT_COLOR])
+    return np.concatenate([tile, visualization.legend(words, width)])
 
 
 @HOOKS.register_module()
@@ -119,7 +119,7 @@ class FilmStripHook(PredictionVisualizationHook):
         super().__init__(out_dir, max_images)
         self.frames, self.tile_width, self.name = frames, tile_width, name
 
-    def draw(self, runner: Runner, sample: BaseDataElement) -> Image:
+    def draw(self, runner: Runner, sample: BaseDataElement) -> visualization.Image:
         """Return the film strip of a sample with ``sequence`` and ``boxes``."""
         if 'sequence' not in sample or 'boxes' not in sample:
             found = ', '.join(sample.all_keys()) or 'nothing'
