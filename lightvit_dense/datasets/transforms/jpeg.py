@@ -165,9 +165,7 @@ def decode_window(
     return pixels[box[1] : box[3], box[0] : box[2]]
 
 
-def decode_strictly(
-    data: bytes, header: Header, color: str, reduce: int, exif: bool
-) -> np.ndarray | None:
+def decode_strictly(data: bytes, header: Header, color: str, exif: bool) -> np.ndarray | None:
     """Decode a whole file by simplejpeg, the one decoder that tells what libjpeg says of it.
 
     Returns uint8 [H, W, 3]; None without it, or for a kind of file that it does not know. A
@@ -177,10 +175,8 @@ def decode_strictly(
         return None
     import simplejpeg
 
-    sides = (0, 0) if reduce == 1 else (-(-header.height // reduce), -(-header.width // reduce))
-    options = dict(min_height=sides[0], min_width=sides[1], strict=True)
     try:
-        pixels = simplejpeg.decode_jpeg(data, color.upper(), **options)
+        pixels = simplejpeg.decode_jpeg(data, color.upper(), strict=True)
     except ValueError as error:
         if _LOST.match(str(error)):
             raise
