@@ -23,5 +23,3 @@ SPLITS: dict[str, tuple[str, ...]] = {
     name: ('train', 'test') if name in SETS else ('train', 'val') for name in CHECKS
 }
 """Names of the splits of each."""
-
-__all__ = ['CHECKS', 'SPLITS', 'Problem', 'Report', 'Request', 'Row']
