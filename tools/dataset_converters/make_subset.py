@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lightvit_dense.apis.arguments import make_parser
 from lightvit_dense.datasets import ImageNet
 from lightvit_dense.datasets.subsets import balanced_subset, long_tail_sizes, sized_subset
 from lightvit_dense.errors import run_tool
@@ -22,9 +23,7 @@ from lightvit_dense.errors import run_tool
 
 def parse_args() -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser(__doc__)
     parser.add_argument('data_root', help='root of the data')
     parser.add_argument('out', help='list to write')
     kind = parser.add_mutually_exclusive_group(required=True)

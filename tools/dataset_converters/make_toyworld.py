@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from lightvit_dense.datasets import toyworld
-from lightvit_dense.errors import UserError
+from lightvit_dense.errors import UserError, run_tool
 from lightvit_dense.utils.tables import print_table
 from lightvit_dense.visualization import detection_grid, write_image
 
@@ -80,29 +80,25 @@ def print_report(report: toyworld.WorldReport) -> None:
 def main() -> int:
     """Run the tool; return its exit status."""
     args = parse_args()
-    try:
-        numbers = {name: getattr(args, name) for name in _NUMBERS}
-        stamps = args.stamps or ''
-        if args.objects == 'stamps' and not stamps:
-            stamps = str(toyworld.fetch_stamps(DATA / 'tuxpaint-stamps'))
-        spec = toyworld.WorldSpec(
-            object_set=args.objects, stamps=stamps, classes=tuple(args.classes), **numbers
-        )
-        report = toyworld.build_world(args.out, spec, args.layouts, args.workers, not args.quiet)
-        print_report(report)
-        if args.preview:
-            if 'coco' not in report.stats:
-                raise toyworld.ToyWorldError('--preview draws the layout coco; add it to --layouts')
-            coco = report.root / 'coco'
-            ann_file = coco / 'annotations/instances_val2017.json'
-            sheet = detection_grid(ann_file, coco / 'val2017', count=24, width=240, columns=6)
-            write_image(args.preview, sheet)
-            print(f'Contact sheet: {args.preview}')
-    except (toyworld.ToyWorldError, UserError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2
+    numbers = {name: getattr(args, name) for name in _NUMBERS}
+    stamps = args.stamps or ''
+    if args.objects == 'stamps' and not stamps:
+        stamps = str(toyworld.fetch_stamps(DATA / 'tuxpaint-stamps'))
+    spec = toyworld.WorldSpec(
+        object_set=args.objects, stamps=stamps, classes=tuple(args.classes), **numbers
+    )
+    report = toyworld.build_world(args.out, spec, args.layouts, args.workers, not args.quiet)
+    print_report(report)
+    if args.preview:
+        if 'coco' not in report.stats:
+            raise UserError('--preview draws the layout coco; add it to --layouts')
+        coco = report.root / 'coco'
+        ann_file = coco / 'annotations/instances_val2017.json'
+        sheet = detection_grid(ann_file, coco / 'val2017', count=24, width=240, columns=6)
+        write_image(args.preview, sheet)
+        print(f'Contact sheet: {args.preview}')
     return 0
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(run_tool(main))
