@@ -34,16 +34,13 @@ class Accuracy(BaseMetric):
 
     Args:
         topk: The values of k.
-        collect_device: Where results of several processes meet, 'cpu' or 'gpu'.
-        prefix: Prefix of the names in place of 'accuracy'.
+        **kwargs: Arguments of mmengine's ``BaseMetric``.
     """
 
     default_prefix = 'accuracy'
 
-    def __init__(
-        self, topk: Sequence[int] = (1, 5), collect_device: str = 'cpu', prefix: str | None = None
-    ) -> None:
-        super().__init__(collect_device, prefix)
+    def __init__(self, topk: Sequence[int] = (1, 5), **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         if not topk or min(topk) < 1:
             raise ValueError(f'topk must be positive, got {tuple(topk)}')
         self.topk = tuple(topk)
@@ -81,16 +78,13 @@ class RealAccuracy(BaseMetric):
 
     Args:
         ann_file: ``real.json``.
-        collect_device: Where results of several processes meet, 'cpu' or 'gpu'.
-        prefix: Prefix of the names in place of 'real'.
+        **kwargs: Arguments of mmengine's ``BaseMetric``.
     """
 
     default_prefix = 'real'
 
-    def __init__(
-        self, ann_file: str, collect_device: str = 'cpu', prefix: str | None = None
-    ) -> None:
-        super().__init__(collect_device, prefix)
+    def __init__(self, ann_file: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         self.ann_file = ann_file
         self.labels = read_real(ann_file)
         self.count = 1 + max((label for labels in self.labels for label in labels), default=-1)

@@ -73,8 +73,7 @@ class CocoMetric(BaseMetric):
             COCO's result format; None for nowhere.
         format_only: Whether to write the detections and compute nothing (test sets).
         backend_args: mmengine's storage backend for ``ann_file``.
-        collect_device: 'cpu' or 'gpu', where the results of all processes come together.
-        prefix: Put before the names of the figures.
+        **kwargs: Arguments of mmengine's ``BaseMetric``.
     """
 
     default_prefix = 'coco'
@@ -90,10 +89,9 @@ class CocoMetric(BaseMetric):
         outfile_prefix: str | None = None,
         format_only: bool = False,
         backend_args: dict | None = None,
-        collect_device: str = 'cpu',
-        prefix: str | None = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(collect_device=collect_device, prefix=prefix)
+        super().__init__(**kwargs)
         self.metrics = [metric] if isinstance(metric, str) else list(metric)
         unknown = set(self.metrics) - {'bbox', 'segm'}
         if unknown or not self.metrics:

@@ -39,8 +39,7 @@ class IoUMetric(BaseMetric):
         output_dir: Directory that receives every prediction as PNG, for a test server: ids as in
             the files of the data set, that is plus one with ``reduce_zero_label``.
         format_only: Whether to write the predictions and compute nothing (test sets).
-        collect_device: mmengine's; the counts are summed wherever the processes can talk.
-        prefix: Put before the names of the figures.
+        **kwargs: Arguments of mmengine's ``BaseMetric``.
     """
 
     default_prefix = ''
@@ -51,10 +50,9 @@ class IoUMetric(BaseMetric):
         classwise: bool = True,
         output_dir: str | None = None,
         format_only: bool = False,
-        collect_device: str = 'cpu',
-        prefix: str | None = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(collect_device, prefix)
+        super().__init__(**kwargs)
         if format_only and output_dir is None:
             raise ValueError('format_only needs output_dir to know where to write')
         self.ignore_index = ignore_index

@@ -37,13 +37,13 @@ class DumpPredictions(BaseMetric):
 
     Args:
         out_file: The file; its name ends in .pkl or .pickle.
-        collect_device: Where results of several processes meet, 'cpu' or 'gpu'.
+        **kwargs: Arguments of mmengine's ``BaseMetric``.
     """
 
     default_prefix = ''
 
-    def __init__(self, out_file: str, collect_device: str = 'cpu') -> None:
-        super().__init__(collect_device)
+    def __init__(self, out_file: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         if not out_file.endswith(('.pkl', '.pickle')):
             raise ValueError(f'{out_file}: predictions go into a pickle file, *.pkl')
         self.out_file = out_file

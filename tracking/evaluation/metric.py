@@ -23,7 +23,14 @@ from .truth import Truth
 
 
 class SequenceMetric(BaseMetric):
-    """Collects what was tracked, and writes it to files if they are wanted."""
+    """Collects what was tracked, and writes it to files if they are wanted.
+
+    Args:
+        out_dir: Folder that receives boxes, times and scores of each sequence as text files, below
+            a folder ``tracker_name``; None writes none.
+        tracker_name: Name of that folder.
+        **kwargs: Arguments of mmengine's ``BaseMetric``.
+    """
 
     default_prefix = ''
     layout: str
@@ -31,9 +38,9 @@ class SequenceMetric(BaseMetric):
     entry: Callable[[Any, np.ndarray, Any], tuple]
 
     def __init__(
-        self, out_dir: str | None, tracker_name: str, collect_device: str, prefix: str | None
+        self, out_dir: str | None = None, tracker_name: str = 'tracker', **kwargs: Any
     ) -> None:
-        super().__init__(collect_device, prefix)
+        super().__init__(**kwargs)
         self.out_dir = None if out_dir is None else Path(out_dir) / tracker_name
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
@@ -62,28 +69,23 @@ class OnePassEvaluation(SequenceMetric):
     In percent, averaged over sequences: ``success`` (the area under the curve), ``OP50``, ``OP75``,
     ``precision`` (at 20 pixels), ``norm_precision`` (at .2), ``norm_precision_mean`` (over the
     curve). ``class_table`` and ``attribute_table`` have a row for each class and attribute on the
-    main process. The last two arguments are those of mmengine's ``BaseMetric``.
+    main process.
 
     Args:
         toolkit: Whose protocol to follow: 'pytracking' or 'matlab', LaSOT's own.
         protocol: What differs from it; see :class:`tracking.evaluation.protocol.Protocol`.
-        out_dir: Folder that receives the boxes and times of each sequence as text files, below a
-            folder ``tracker_name``; None writes none.
-        tracker_name: Name of that folder.
         layout: 'lasot' or 'got10k', of the files.
+        **kwargs: Arguments of :class:`SequenceMetric`.
     """
 
     def __init__(
         self,
         toolkit: str = 'pytracking',
         protocol: Mapping[str, Any] | None = None,
-        out_dir: str | None = None,
-        tracker_name: str = 'tracker',
         layout: str = 'lasot',
-        collect_device: str = 'cpu',
-        prefix: str | None = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(out_dir, tracker_name, collect_device, prefix)
+        super().__init__(**kwargs)
         self.protocol = choose_protocol(toolkit, protocol)
         self.layout = layout
         self.class_table: Rows = []
@@ -113,16 +115,13 @@ class GOT10kMetric(SequenceMetric):
     """Average overlap ``AO`` and success rates ``SR50`` and ``SR75`` in percent, as GOT-10k's.
 
     The first frame and frames with an absent target do not count, and boxes are clipped to the
-    frame. For the test set, which has no annotations, write files for the server. The last two
-    arguments are those of mmengine's ``BaseMetric``.
+    frame. For the test set, which has no annotations, write files for the server.
 
     Args:
         average: 'frames', 'sequences' or 'classes'; see :class:`~.got10k.Overlaps`.
         clip: Whether boxes are clipped to the frame, for which one is decoded.
-        out_dir: Folder that receives the files that GOT-10k's server takes, below a folder
-            ``tracker_name``; None writes none.
-        tracker_name: Name of that folder.
         format_only: Whether only files are written, for sets without annotations.
+        **kwargs: Arguments of :class:`SequenceMetric`.
     """
 
     layout = 'got10k'
@@ -131,15 +130,12 @@ class GOT10kMetric(SequenceMetric):
         self,
         average: str = 'frames',
         clip: bool = True,
-        out_dir: str | None = None,
-        tracker_name: str = 'tracker',
         format_only: bool = False,
-        collect_device: str = 'cpu',
-        prefix: str | None = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(out_dir, tracker_name, collect_device, prefix)
+        super().__init__(**kwargs)
         require_known(average, AVERAGES, 'average')
-        if format_only and out_dir is None:
+        if format_only and self.out_dir is None:
             raise UserError('format_only needs out_dir to know where to write')
         self.average, self.clip, self.format_only = average, clip, format_only
 
