@@ -39,7 +39,6 @@ class ImageNet(Records):
         lmdb_path: The LMDB below ``data_root``, made of ``data_root``.
         with_labels: False for pre-training: all images below ``img_dir`` in the order of their
             paths, whatever their folders.
-        extensions: Endings of image files; upper case counts alike.
         **kwargs: As :class:`Records`. Without labels ``fraction`` keeps the class folders in
             balance, so that pre-training can take the very same images.
 
@@ -58,7 +57,6 @@ class ImageNet(Records):
         source: str = 'folder',
         lmdb_path: str = 'imagenet.lmdb',
         with_labels: bool = True,
-        extensions: Sequence[str] = EXTENSIONS,
         **kwargs: Any,
     ) -> None:
         if folders not in ('names', 'labels'):
@@ -68,7 +66,6 @@ class ImageNet(Records):
         self.img_dir, self.folders = img_dir.strip('/'), folders
         self.source = source
         self.given_classes = classes
-        self.extensions = tuple(e.lower() for e in extensions)
         self.storage = open_storage(source, data_root, lmdb_path)
         super().__init__(data_root, with_labels, ann_file=ann_file, **kwargs)
 
@@ -79,7 +76,7 @@ class ImageNet(Records):
         if classes is not None:
             self._metainfo['classes'] = tuple(classes)
         if self.ann_file:
-            records = index.read_image_list(self.ann_file, self.img_dir, classes, self.extensions)
+            records = index.read_image_list(self.ann_file, self.img_dir, classes)
             index.check_present(tree, records, self.ann_file)
             return records
         if classes is None:
@@ -95,7 +92,7 @@ class ImageNet(Records):
         if not len(self.data_address):
             raise DatasetError(
                 f'{self._tree().name}: holds no image with an ending of '
-                f'{", ".join(self.extensions)}. Check that the data were unpacked there.'
+                f'{", ".join(EXTENSIONS)}. Check that the data were unpacked there.'
             )
         if isinstance(self.storage, LmdbStorage):
             self.storage.close()  # workers open it for themselves
@@ -112,8 +109,8 @@ class ImageNet(Records):
     def _tree(self, folder: str | None = None) -> index.Tree:
         folder = self.img_dir if folder is None else folder.strip('/')
         if isinstance(self.storage, LmdbStorage):
-            return index.LmdbTree(self.storage, folder, self.extensions)
-        return index.FolderTree(os.fspath(self.data_root), folder, self.extensions)
+            return index.LmdbTree(self.storage, folder)
+        return index.FolderTree(os.fspath(self.data_root), folder)
 
     def _find_classes(self, tree: index.Tree) -> list[str]:
         """Return the classes: those given, which the folders have to match, or the folders."""

@@ -53,7 +53,7 @@ def list_files(
     if not os.path.isdir(root):
         raise DatasetError(f'{root}: this folder does not exist')
     endings = ('',) if extensions is None else tuple(e.lower() for e in extensions)
-    paths = scan_images(root, endings, True)
+    paths = scan_images(root, endings)
     found = [path[len(root) + 1 :] for path in paths if os.path.basename(path) not in _OWN]
     if not found:
         kinds = 'file' if extensions is None else f'file with an ending of {", ".join(endings)}'

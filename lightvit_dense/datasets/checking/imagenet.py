@@ -6,7 +6,6 @@ from functools import partial
 
 from ..imagenet_index import FolderTree, LmdbTree, Tree
 from ..storage import LmdbStorage
-from ..unlabeled import EXTENSIONS
 from .report import Report, Request, open_image
 
 IMAGES = {'train': 1281167, 'val': 50000}
@@ -32,9 +31,9 @@ def check_imagenet(
         tree: Tree
         lmdb = os.path.join(root, 'imagenet.lmdb')
         if os.path.isdir(os.path.join(root, split)):
-            tree = FolderTree(root, split, EXTENSIONS)
+            tree = FolderTree(root, split)
         elif os.path.exists(lmdb):
-            tree = LmdbTree(LmdbStorage(lmdb), split, EXTENSIONS)
+            tree = LmdbTree(LmdbStorage(lmdb), split)
         else:
             report.missing(os.path.join(root, split))
             report.count(f'images of {split}', 0, images[split])

@@ -116,10 +116,10 @@ class ClassificationSet(Records):
     def _check_images(self, records: Sequence[Record], where: str) -> None:
         """Check that the images exist."""
         if isinstance(self.storage, LmdbStorage):
-            check_present(LmdbTree(self.storage, '', ('',)), records, where)
+            check_present(LmdbTree(self.storage, ''), records, where)
             self.storage.close()  # workers open it for themselves
         else:
-            check_present(FolderTree(os.fspath(self.data_root), '', ()), records, where)
+            check_present(FolderTree(os.fspath(self.data_root), ''), records, where)
 
     def _warn(self, text: str) -> None:
         line = f'{self.TITLE}, split {self.split!r} in {self.data_root}: {text}.'
