@@ -9,16 +9,32 @@ from timm.models.vision_transformer import VisionTransformer as TimmVisionTransf
 from lightvit_dense.checkpoints import load_backbone
 from lightvit_dense.checkpoints.convert import convert
 
-from . import builders
+from .builders import (
+    PLAIN,
+    equal,
+    gap,
+    hf_hiera,
+    hf_vit,
+    image,
+    image_for,
+    meta_hiera,
+    named,
+    our_hiera,
+    randomise,
+    refused,
+    save,
+    timm_sizes,
+    vit,
+)
 
 CLOSE = 1e-5
 SOURCES = [
-    ('', builders.PLAIN, []),
+    ('', PLAIN, []),
     ('backbone.', 'full model', ['decoder.blocks.0.x', 'distiller.teacher.pos_embed', 'neck.x']),
     ('module.backbone.', 'full model', ['module.decoder.weight', 'module.roi_head.x']),
     ('module._orig_mod.backbone.', 'full model', ['module._orig_mod.decoder.weight']),
-    ('_orig_mod.', builders.PLAIN, []),
-    ('module.', builders.PLAIN, []),
+    ('_orig_mod.', PLAIN, []),
+    ('module.', PLAIN, []),
     ('module.model.', 'mae-lite', ['module.model.decoder_pred.weight', 'module.model.mask_token']),
     ('module.model.', 'mae-lite', ['module.teacher.patch_embed.proj.weight']),
     ('model.', 'mae-lite', ['model.decoder_embed.bias', 'model.mask_token']),
@@ -35,8 +51,8 @@ SOURCES = [
 
 @pytest.mark.parametrize(('prefix', 'source', 'extra'), SOURCES)
 def test_sources(prefix, source, extra):
-    state = builders.vit().state_dict()
-    given = builders.named(state, prefix) | {k: torch.zeros(1) for k in extra}
+    state = vit().state_dict()
+    given = named(state, prefix) | {k: torch.zeros(1) for k in extra}
     converted = convert(given)
     assert converted.source == source
     assert list(converted.state) == list(state)
@@ -48,7 +64,7 @@ def test_unknown_names_and_heads_are_left_alone():
     for state in ({'layer1.conv.weight': torch.zeros(1)}, {}):
         converted = convert(state)
         assert (converted.source, converted.state, converted.dropped) == (None, state, [])
-    converted = convert({**builders.vit().state_dict(), 'head.weight': torch.zeros(3, 8)})
+    converted = convert({**vit().state_dict(), 'head.weight': torch.zeros(3, 8)})
     assert 'head.weight' in converted.state
     assert converted.dropped == []
 
@@ -56,25 +72,25 @@ def test_unknown_names_and_heads_are_left_alone():
 def vit_mae():
     decoder = dict(decoder_hidden_size=8, decoder_num_hidden_layers=1)
     decoder |= dict(decoder_num_attention_heads=1, decoder_intermediate_size=8)
-    return builders.hf_vit('ViTMAEForPreTraining', mask_ratio=0.0, **decoder)
+    return hf_vit('ViTMAEForPreTraining', mask_ratio=0.0, **decoder)
 
 
 def last(theirs):
-    return theirs(builders.image()).last_hidden_state
+    return theirs(image()).last_hidden_state
 
 
 def last_of_mae(theirs):
-    return theirs.vit(builders.image(), noise=torch.arange(16.0).expand(2, -1)).last_hidden_state
+    return theirs.vit(image(), noise=torch.arange(16.0).expand(2, -1)).last_hidden_state
 
 
 def last_of_hiera(theirs):
-    maps = theirs(builders.image(64), output_hidden_states=True).reshaped_hidden_states
+    maps = theirs(image(64), output_hidden_states=True).reshaped_hidden_states
     return theirs.pooler.layernorm(maps[-1]).flatten(1, 2)
 
 
 def last_of_hiera_mae(theirs):
     """Run the same weights in a plain model: its own forward hides units."""
-    plain = builders.hf_hiera('Model', num_query_pool=2).eval()
+    plain = hf_hiera('Model', num_query_pool=2).eval()
     plain.load_state_dict(theirs.hiera.state_dict(), strict=False)
     plain.pooler.layernorm = theirs.encoder_norm
     return last_of_hiera(plain)
@@ -82,7 +98,7 @@ def last_of_hiera_mae(theirs):
 
 def last_of_metas_mae(theirs):
     keep = torch.ones(2, 4, dtype=torch.bool)
-    _, stages = hiera.Hiera.forward(theirs, builders.image(64), keep, return_intermediates=True)
+    _, stages = hiera.Hiera.forward(theirs, image(64), keep, return_intermediates=True)
     # [B, units, 2, 2, C] -> [B, rows * columns, C]
     maps = stages[-1].unflatten(1, (2, 2)).transpose(2, 3).flatten(1, 4)
     return theirs.encoder_norm(maps)
@@ -91,49 +107,29 @@ def last_of_metas_mae(theirs):
 BEIT = dict(use_absolute_position_embeddings=True)
 # The source, how theirs is built and run, and ours. Networks with a head are compared with it.
 BACKBONES = [
-    ('Hugging Face ViT', lambda: builders.hf_vit('ViTModel'), last, builders.vit(9)),
-    ('Hugging Face ViT', vit_mae, last_of_mae, builders.vit(9)),
-    (
-        'Hugging Face ViT',
-        lambda: builders.hf_vit('Dinov2Model', mlp_ratio=4),
-        last,
-        builders.vit(9),
-    ),
-    (
-        'Hugging Face ViT',
-        lambda: builders.hf_vit('BeitModel', **BEIT),
-        last,
-        builders.vit(9, final_norm=False),
-    ),
+    ('Hugging Face ViT', lambda: hf_vit('ViTModel'), last, vit(9)),
+    ('Hugging Face ViT', vit_mae, last_of_mae, vit(9)),
+    ('Hugging Face ViT', lambda: hf_vit('Dinov2Model', mlp_ratio=4), last, vit(9)),
+    ('Hugging Face ViT', lambda: hf_vit('BeitModel', **BEIT), last, vit(9, final_norm=False)),
+    ('Hugging Face Hiera', lambda: hf_hiera('Model'), last_of_hiera, our_hiera(9)),
     (
         'Hugging Face Hiera',
-        lambda: builders.hf_hiera('Model'),
-        last_of_hiera,
-        builders.our_hiera(9),
-    ),
-    (
-        'Hugging Face Hiera',
-        lambda: builders.hf_hiera('ForPreTraining', num_query_pool=2),
+        lambda: hf_hiera('ForPreTraining', num_query_pool=2),
         last_of_hiera_mae,
-        builders.our_hiera(9, q_pool=2),
+        our_hiera(9, q_pool=2),
     ),
-    (
-        'Hiera MAE',
-        lambda: builders.meta_hiera(pretrain=True),
-        last_of_metas_mae,
-        builders.our_hiera(9, q_pool=2),
-    ),
+    ('Hiera MAE', lambda: meta_hiera(pretrain=True), last_of_metas_mae, our_hiera(9, q_pool=2)),
 ]
 
 
 @torch.no_grad()
 @pytest.mark.parametrize(('source', 'build', 'run', 'model'), BACKBONES)
 def test_tokens_are_theirs(source, build, run, model):
-    theirs = builders.randomise(build())
+    theirs = randomise(build())
     report = load_backbone(model, theirs.state_dict(), strict=True, verbose=False)
     assert report.source == source
     assert len(report.matched) == len(model.state_dict())
-    assert builders.gap(run(theirs), model(builders.image_for(model))[-1]) < CLOSE
+    assert gap(run(theirs), model(image_for(model))[-1]) < CLOSE
 
 
 def test_names_of_hugging_face_in_files(tmp_path):
@@ -142,12 +138,12 @@ def test_names_of_hugging_face_in_files(tmp_path):
     theirs.save_pretrained(tmp_path)
     state = load_file(tmp_path / 'model.safetensors')
     assert any('attention.attention.query' in name for name in state)
-    assert builders.equal(convert(state).state, convert(theirs.state_dict()).state)
+    assert equal(convert(state).state, convert(theirs.state_dict()).state)
 
 
 def test_registers_are_dropped_with_their_positions():
-    theirs, model = TimmVisionTransformer(**builders.timm_sizes(reg_tokens=2)), builders.vit(9)
-    report = load_backbone(model, builders.randomise(theirs).state_dict(), verbose=False)
+    theirs, model = TimmVisionTransformer(**timm_sizes(reg_tokens=2)), vit(9)
+    report = load_backbone(model, randomise(theirs).state_dict(), verbose=False)
     assert (report.dropped, report.missing) == (['head.weight', 'head.bias'], [])
     assert report.unexpected == ['reg_token']
     assert report.resized == {'pos_embed': ((1, 19, 16), (1, 17, 16))}
@@ -166,10 +162,7 @@ def test_registers_are_dropped_with_their_positions():
     ],
 )
 def test_foreign_networks_are_named(names, what, tmp_path):
-    model, path = (
-        builders.vit(9),
-        builders.save(tmp_path, {name: torch.zeros(1) for name in names}, 'other.pth'),
-    )
+    model, path = vit(9), save(tmp_path, {name: torch.zeros(1) for name in names}, 'other.pth')
     message = rf'other\.pth: .*{what}(.|\n)*take a checkpoint of one of these'
-    with builders.refused(model, message):
+    with refused(model, message):
         load_backbone(model, path)

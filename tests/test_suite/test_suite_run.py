@@ -10,7 +10,14 @@ from lightvit_dense.suite.executors import device_slots
 from lightvit_dense.suite.plan import by_place, final_checkpoint
 from lightvit_dense.suite.runner import run_suite
 from lightvit_dense.suite.spec import read_suite
-from tests.helpers import tiny_suite
+from tests.helpers.tiny_suite import (
+    SUITE,
+    InlineExecutor,
+    read_config,
+    take_trace,
+    tiny_plan,
+    write_tiny_suite,
+)
 
 GOOD = """'''What it is.'''
 name = 'tiny'
@@ -117,21 +124,18 @@ def test_a_mistake_is_named(write, tmp_path, old, new, message):
 
 @pytest.fixture
 def root(tmp_path):
-    tiny_suite.write_tiny_suite(tmp_path)
+    write_tiny_suite(tmp_path)
     return tmp_path
 
 
 @pytest.fixture
 def plan(root):
-    return lambda *args, **options: tiny_suite.tiny_plan(root, *args, **options)
+    return lambda *args, **options: tiny_plan(root, *args, **options)
 
 
 def run(plan, on_progress=lambda line: None):
     finished = []
-    finish, executor = (
-        lambda: finished.append(True),
-        lambda env: tiny_suite.InlineExecutor(plan.root),
-    )
+    finish, executor = lambda: finished.append(True), lambda env: InlineExecutor(plan.root)
     return run_suite(plan, finish, executor, on_progress=on_progress, poll=0.0), finished
 
 
@@ -161,19 +165,19 @@ def test_what_is_needed_comes_first_and_values_arrive(plan, root):
 def test_everything_runs_once(plan, root):
     status, finished = run(plan())
     assert (status, finished) == (0, [True])
-    assert len(tiny_suite.take_trace(root)) == 2 + 2 * 3 * 2
+    assert len(take_trace(root)) == 2 + 2 * 3 * 2
     found = collect(plan(), {'cpu': 'one'})
     assert {c.state for c in found.cells} == {'measured'}
     assert found.cells[0].metrics == {'AP': 0.25}
     assert found.environment == {'cpu': 'one'}
     assert found.tasks[0].metrics[0].scale == 100.0
     assert run(plan())[0] == 0
-    assert tiny_suite.take_trace(root) == []
+    assert take_trace(root) == []
 
 
 def test_a_change_reaches_what_follows_from_it_and_no_more(plan, root):
     run(plan())
-    tiny_suite.take_trace(root)
+    take_trace(root)
     (root / 'old.pth').write_text('other weights')
     assert states(plan()) == {
         **{f'{init} {seed}': 'measured' for init in ('scratch', 'dmae') for seed in (0, 1)},
@@ -181,12 +185,10 @@ def test_a_change_reaches_what_follows_from_it_and_no_more(plan, root):
     }
 
     def changed(path, options):
-        return tiny_suite.read_config(path, options) | {
-            'teacher': not {'x', 'randomness.seed'} & set(options)
-        }
+        return read_config(path, options) | {'teacher': not {'x', 'randomness.seed'} & set(options)}
 
     run(plan(changed))
-    ran = {name for name, *_ in tiny_suite.take_trace(root)}
+    ran = {name for name, *_ in take_trace(root)}
     assert {'pretrain_teacher', 'pretrain_dmae', 'det_dmae_seed-0', 'det_old_seed-0'} <= ran
 
 
@@ -203,26 +205,24 @@ def test_a_failure_leaves_the_others_and_says_why(plan, root, capsys):
     assert found['scratch', 1].state == found['old', 1].state == 'measured'
     for path in (root / 'fail').iterdir():
         path.unlink()
-    tiny_suite.take_trace(root)
+    take_trace(root)
     assert run(plan())[0] == 0
-    assert (
-        len(tiny_suite.take_trace(root)) == 2 + 2 + 4
-    )  # the pre-trainings, one old cell, two of D-MAE
+    assert len(take_trace(root)) == 2 + 2 + 4  # the pre-trainings, one old cell, two of D-MAE
     assert set(states(plan()).values()) == {'measured'}
 
 
 @pytest.mark.parametrize('text', ['{"metrics": {"AP"', '[]', '{"metrics": 3}', ''])
 def test_a_half_written_result_is_measured_again(plan, root, text):
     run(plan(inits=['scratch']))
-    tiny_suite.take_trace(root)
+    take_trace(root)
     (root / 'work/det_scratch_seed-1_test/metrics.json').write_text(text)
     run(plan(inits=['scratch']))
-    assert [name for name, *_ in tiny_suite.take_trace(root)] == ['det_scratch_seed-1_test']
+    assert [name for name, *_ in take_trace(root)] == ['det_scratch_seed-1_test']
     assert set(states(plan(inits=['scratch'])).values()) == {'measured'}
 
 
 def test_a_metric_that_the_task_does_not_report_is_named(plan, root):
-    (root / 'suite.py').write_text(tiny_suite.SUITE.replace("key='AP'", "key='mAP'"))
+    (root / 'suite.py').write_text(SUITE.replace("key='AP'", "key='mAP'"))
     run(plan(inits=['scratch']))
     cell = collect(plan(inits=['scratch']), {}).cells[0]
     assert cell.state == 'failed'
@@ -231,9 +231,9 @@ def test_a_metric_that_the_task_does_not_report_is_named(plan, root):
 
 def test_results_from_elsewhere_are_not_run(plan, root):
     entry = "dict(init='scratch', task='det', seed=1, metrics=dict(AP=0.5), source='a')"
-    (root / 'suite.py').write_text(f'{tiny_suite.SUITE}measured = [{entry}]')
+    (root / 'suite.py').write_text(f'{SUITE}measured = [{entry}]')
     run(plan(inits=['scratch']))
-    assert {name for name, *_ in tiny_suite.take_trace(root)} == {
+    assert {name for name, *_ in take_trace(root)} == {
         'det_scratch_seed-0',
         'det_scratch_seed-0_test',
     }
@@ -257,7 +257,7 @@ def test_gpus_are_shared_out(plan):
 
 def test_a_sweep_repeats_what_loads_weights(plan, root):
     sweep = "sweep = dict(key='model.backbone.init_cfg.num', values=[0, 6], title='blocks')\n"
-    (root / 'suite.py').write_text(tiny_suite.SUITE + sweep)
+    (root / 'suite.py').write_text(SUITE + sweep)
     laid = plan(seeds=[0], inits=['scratch', 'dmae'])
     assert [cell.init.name for cell in laid.cells] == ['scratch', 'dmae_0', 'dmae_6']
     assert [cell.init.value for cell in laid.cells] == [None, 0, 6]
@@ -282,7 +282,7 @@ prepare = dict(
 pretrains['teacher']['data'] = ['world']
 tasks['det']['data'] = []
 """
-    (root / 'suite.py').write_text(tiny_suite.SUITE + prepare)
+    (root / 'suite.py').write_text(SUITE + prepare)
     laid = plan()
     stage = laid.stages['prepare_world']
     data = root / 'data/w'
@@ -306,12 +306,12 @@ analyses = {
     for name in ('default', 'scenes')
 }
 """
-    (root / 'suite.py').write_text(tiny_suite.SUITE + domains)
+    (root / 'suite.py').write_text(SUITE + domains)
     laid = plan()
     assert laid.stages['analysis_default'].after == ['pretrain_dmae', 'pretrain_teacher']
     assert laid.stages['analysis_scenes'].after == ['pretrain_teacher', 'pretrain_teacher']
     only = "inits['dmae']['pretrain'] = dict(scenes='teacher')\ninits['dmae']['tasks'] = []\n"
-    (root / 'suite.py').write_text(tiny_suite.SUITE + domains + only)
+    (root / 'suite.py').write_text(SUITE + domains + only)
     with pytest.raises(UserError, match="no pre-training of the suite makes for the domain 'defau"):
         plan()
 

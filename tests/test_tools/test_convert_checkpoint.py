@@ -12,7 +12,18 @@ from timm.models.beit import Beit
 from lightvit_dense.checkpoints import load_backbone
 from lightvit_dense.registry import MODELS
 from tests.helpers.tools import call_tool, start_tool
-from tests.test_checkpoints import builders
+from tests.test_checkpoints.builders import (
+    equal,
+    from_timm,
+    image,
+    meta_hiera,
+    named,
+    our_hiera,
+    randomise,
+    save,
+    timm_sizes,
+    vit,
+)
 
 TOOL = 'model_converters/convert_checkpoint.py'
 tool = partial(call_tool, TOOL)
@@ -21,8 +32,8 @@ tool = partial(call_tool, TOOL)
 def training_file(folder, model=None):
     """Make a file as mae-lite leaves it."""
     extra = {} if model else {'module.model.mask_token': torch.zeros(1, 1, 8)}
-    state = builders.named(model or builders.vit(), 'module.model.') | extra
-    return builders.save(folder, {'model': state, 'optimizer': {'lr': 1.0}}, 'last.pth.tar')
+    state = named(model or vit(), 'module.model.') | extra
+    return save(folder, {'model': state, 'optimizer': {'lr': 1.0}}, 'last.pth.tar')
 
 
 def built(path):
@@ -45,9 +56,7 @@ def test_as_a_program(tmp_path):
     assert hashes == [hashlib.sha256(file.read_bytes()).hexdigest() for file in (target, path)]
     assert metadata['meta']['converted_from'] == 'last.pth.tar'
     assert metadata['architecture']['arch']['num_heads'] == 4
-    assert not load_backbone(
-        builders.vit(img_size=(48, 32)), target, strict=True, verbose=False
-    ).resized
+    assert not load_backbone(vit(img_size=(48, 32)), target, strict=True, verbose=False).resized
 
 
 def test_dry_run_writes_nothing(tmp_path):
@@ -70,23 +79,21 @@ def test_from_any_form_to_any_form_and_back(tmp_path, form):
     # Heads are known now, from the file beside it.
     out = tool(middle, tmp_path / 'ours.safetensors')
     assert 'heads: 4 (from the file beside it)' in out
-    model = builders.vit(9)
+    model = vit(9)
     load_backbone(model, tmp_path / 'ours.safetensors', strict=True, verbose=False)
-    assert builders.equal(model, builders.vit())
+    assert equal(model, vit())
     out = tool(middle, tmp_path / 'b.safetensors', '--heads', 2, status=2)
     assert 'the file beside it says 4' in out
 
 
 def test_hiera_and_vitdet_are_recognised(tmp_path):
     arch = dict(embed_dim=8, stages=(1, 2, 1), num_heads=1)
-    model = builders.our_hiera(arch=arch, img_size=32, q_pool=2, mask_unit_attn=(True, True, False))
-    out = tool(builders.save(tmp_path, {'model_state': model.state_dict()}), '--dry-run')
+    model = our_hiera(arch=arch, img_size=32, q_pool=2, mask_unit_attn=(True, True, False))
+    out = tool(save(tmp_path, {'model_state': model.state_dict()}), '--dry-run')
     assert 'Hiera: width 8, 4 blocks in stages 1-2-1, patch 7, position grid 8x8' in out
     options = dict(cls_token=False, window=dict(size=2, global_blocks=[1]), final_norm=False)
     options |= dict(rel_pos=dict(kind='decomposed', size=32))
-    path = builders.save(
-        tmp_path, {'model': builders.named(builders.vit(**options), 'backbone.net.')}, 'a.pth'
-    )
+    path = save(tmp_path, {'model': named(vit(**options), 'backbone.net.')}, 'a.pth')
     out = tool(path, tmp_path / 'b.safetensors')
     assert 'heads: 4 (from the relative position tables)' in out
     out = tool(path, tmp_path / 'c.safetensors', '--to', 'timm', status=2)
@@ -95,9 +102,7 @@ def test_hiera_and_vitdet_are_recognised(tmp_path):
 
 
 def test_what_would_be_lost_is_refused(tmp_path):
-    path = builders.save(
-        tmp_path, {**builders.vit().state_dict(), 'reg_token': torch.ones(1, 2, 16)}
-    )
+    path = save(tmp_path, {**vit().state_dict(), 'reg_token': torch.ones(1, 2, 16)})
     target = tmp_path / 'b.safetensors'
     assert 'unexpected            1: reg_token' in tool(path, target, '--heads', 4, status=2)
     assert not target.exists()
@@ -128,13 +133,9 @@ def test_wrong_name_and_foreign_file(tmp_path):
     path = training_file(tmp_path)
     out = tool(path, tmp_path / 'a.pth', '--heads', 4, status=2)
     assert 'must end in .safetensors' in out
-    foreign = builders.save(tmp_path, {'conv.weight': torch.zeros(2)}, 'b.pth')
+    foreign = save(tmp_path, {'conv.weight': torch.zeros(2)}, 'b.pth')
     assert 'holds no backbone that is known here' in tool(foreign, '--dry-run', status=2)
-    broken = builders.save(
-        tmp_path,
-        builders.named(builders.vit(), '') | {'norm.bias': torch.full((16,), torch.nan)},
-        'c.pth',
-    )
+    broken = save(tmp_path, named(vit(), '') | {'norm.bias': torch.full((16,), torch.nan)}, 'c.pth')
     assert 'c.pth: ' in (out := tool(broken, '--heads', 4, '--dry-run', status=2))
     assert 'hold NaN or infinite values (norm.bias)' in out
     tool(path, status=2)
@@ -143,7 +144,7 @@ def test_wrong_name_and_foreign_file(tmp_path):
 @torch.no_grad()
 def test_a_classifier_comes_in_and_goes_out_with_its_head(tmp_path):
     """mae-lite's classifier with relative positions -> ours -> timm's BEiT, the same scores."""
-    theirs = builders.randomise(Beit(**builders.timm_sizes(use_rel_pos_bias=True)), std=0.3)
+    theirs = randomise(Beit(**timm_sizes(use_rel_pos_bias=True)), std=0.3)
     ours, timms = tmp_path / 'classifier.pth', tmp_path / 'timm.safetensors'
     out = tool(training_file(tmp_path, theirs), ours, '--with-head')
     assert 'reads the mean as the file tells' in out
@@ -152,34 +153,26 @@ def test_a_classifier_comes_in_and_goes_out_with_its_head(tmp_path):
     assert config['head'] == dict(num_classes=5, pool='mean', norm=True)
     out = tool(ours, timms, '--with-head', '--to', 'timm')
     assert 'reads the mean as the file tells' in out
-    for scores in (model(builders.image()), builders.from_timm(timms)(builders.image())):
-        torch.testing.assert_close(scores, theirs(builders.image()), atol=1e-5, rtol=1e-5)
+    for scores in (model(image()), from_timm(timms)(image())):
+        torch.testing.assert_close(scores, theirs(image()), atol=1e-5, rtol=1e-5)
 
     # The authors' fine-tuned Hiera keeps its order: the norm follows the mean.
-    theirs = builders.randomise(
-        builders.meta_hiera(stages=(1, 1, 1, 1))
-    ).train()  # evaluation returns probabilities
+    theirs = randomise(meta_hiera(stages=(1, 1, 1, 1))).train()  # evaluation returns probabilities
     tool(training_file(tmp_path, theirs), ours, '--with-head', '--heads', 1)
     model, config = built(ours)
     assert config['backbone']['final_norm'] is False
-    torch.testing.assert_close(
-        model(builders.image(64)), theirs(builders.image(64)), atol=2e-5, rtol=1e-5
-    )
+    torch.testing.assert_close(model(image(64)), theirs(image(64)), atol=2e-5, rtol=1e-5)
 
 
 def test_with_head_wants_a_head_and_says_what_it_guesses(tmp_path):
     target, options = tmp_path / 'a.pth', ('--with-head', '--heads', 4)
     out = tool(training_file(tmp_path), target, *options, status=2)
     assert 'has no classifier that is known here. Leave --with-head out' in out
-    state = {
-        **builders.vit().state_dict(),
-        'head.weight': torch.ones(3, 16),
-        'head.bias': torch.ones(3),
-    }
-    path = builders.save(tmp_path, state, 'b.pth')
+    state = {**vit().state_dict(), 'head.weight': torch.ones(3, 16), 'head.bias': torch.ones(3)}
+    path = save(tmp_path, state, 'b.pth')
     assert 'reads the class token, a guess: --pool sets it' in tool(path, target, *options)
     tool(path, target, *options, '--pool', 'mean', '--json')
     assert json.loads(target.with_suffix('.json').read_text())['model']['head']['pool'] == 'mean'
-    path = builders.save(tmp_path, {**state, 'head_dist.weight': torch.zeros(3, 16)}, 'c.pth')
+    path = save(tmp_path, {**state, 'head_dist.weight': torch.zeros(3, 16)}, 'c.pth')
     assert 'a second head of distillation' in tool(path, tmp_path / 'd.pth', *options, status=2)
     assert not (tmp_path / 'd.pth').exists()

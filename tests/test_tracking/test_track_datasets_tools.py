@@ -17,7 +17,14 @@ from lightvit_dense.datasets.toyworld import WorldSpec
 from lightvit_dense.errors import run_tool
 from tracking.datasets import CocoSequences, GOT10k, LaSOT, TrackingNet
 
-from . import small_sequences
+from .small_sequences import (
+    same,
+    some_boxes,
+    write_coco,
+    write_got10k,
+    write_lasot_sequence,
+    write_trackingnet,
+)
 
 SETS = ('TRAIN_0', 'TEST', 'TRAIN_10')
 GOT10K_KEY = 'train/GOT-10k_Train_000001/absence.label'
@@ -36,10 +43,8 @@ def run(monkeypatch, capsys):
 
 def write_lasot(root):
     for number in (2, 4, 10):
-        small_sequences.write_lasot_sequence(
-            root, f'cat-{number}', small_sequences.some_boxes(4), occluded=[2]
-        )
-    small_sequences.write_lasot_sequence(root, 'cat-1', small_sequences.some_boxes(6))
+        write_lasot_sequence(root, f'cat-{number}', some_boxes(4), occluded=[2])
+    write_lasot_sequence(root, 'cat-1', some_boxes(6))
     return root
 
 
@@ -58,30 +63,9 @@ def foreign_lmdb(root, target):
     ('name', 'make', 'kind', 'splits', 'parts', 'key'),
     [
         ('lasot', write_lasot, LaSOT, ('train', 'test'), [''], 'cat/cat-2/img/00000001.jpg'),
-        (
-            'got10k',
-            small_sequences.write_got10k,
-            GOT10k,
-            ('vottrain', 'train_full', 'test'),
-            [''],
-            GOT10K_KEY,
-        ),
-        (
-            'coco',
-            small_sequences.write_coco,
-            CocoSequences,
-            (None,),
-            [''],
-            'annotations/instances_train2017.json',
-        ),
-        (
-            'trackingnet',
-            small_sequences.write_trackingnet,
-            TrackingNet,
-            ('train', 'test'),
-            SETS,
-            'anno/cc.txt',
-        ),
+        ('got10k', write_got10k, GOT10k, ('vottrain', 'train_full', 'test'), [''], GOT10K_KEY),
+        ('coco', write_coco, CocoSequences, (None,), [''], 'annotations/instances_train2017.json'),
+        ('trackingnet', write_trackingnet, TrackingNet, ('train', 'test'), SETS, 'anno/cc.txt'),
     ],
 )
 def test_lmdbs_of_the_tool_and_of_others_read_as_the_folder(
@@ -103,11 +87,11 @@ def test_lmdbs_of_the_tool_and_of_others_read_as_the_folder(
     for split in splits:
         options = {} if split is None else {'split': split}
         for place in (base, other):
-            small_sequences.same(kind(root, **options), kind(place, source='lmdb', **options))
+            same(kind(root, **options), kind(place, source='lmdb', **options))
 
 
 def test_trackingnet_lists_its_sequences(tmp_path, run):
-    small_sequences.write_trackingnet(tmp_path / 'root')
+    write_trackingnet(tmp_path / 'root')
     base = tmp_path / 'base'
     assert run('make_tracking_lmdb', 'trackingnet', tmp_path / 'root', base)[0] == 0
     assert {path.name for path in base.iterdir()} == {*(f'{s}_lmdb' for s in SETS), 'seq_list.json'}
@@ -143,9 +127,7 @@ def test_what_the_tools_tell(tmp_path, run, words, status, message):
 
 
 def test_a_frame_that_an_lmdb_lacks_is_named(tmp_path):
-    folder = small_sequences.write_lasot_sequence(
-        tmp_path / 'lasot', 'cat-2', small_sequences.some_boxes(4)
-    )
+    folder = write_lasot_sequence(tmp_path / 'lasot', 'cat-2', some_boxes(4))
     (folder / 'img' / '00000002.jpg').unlink()
     foreign_lmdb(tmp_path / 'lasot', tmp_path / 'base')
     frames = LaSOT(tmp_path / 'base', source='lmdb').frames(0)
@@ -166,8 +148,8 @@ def rows(report):
     ('name', 'write', 'train', 'test'),
     [
         ('lasot', write_lasot, (3, 1120, 12), (1, 280, 6)),
-        ('got10k', small_sequences.write_got10k, (5, 9335, 20), (1, 180, 7)),
-        ('trackingnet', small_sequences.write_trackingnet, (3, 30132, 17), (1, 511, 5)),
+        ('got10k', write_got10k, (5, 9335, 20), (1, 180, 7)),
+        ('trackingnet', write_trackingnet, (3, 30132, 17), (1, 511, 5)),
     ],
 )
 def test_a_subset_is_counted_and_opened(tmp_path, name, write, train, test):

@@ -32,7 +32,14 @@ from tracking.tools import film_strip as tool
 from tracking.tools.evaluate import main
 from tracking.visualization import TRUTH_COLOR, film_strip, outline_targets
 
-from . import small_sequences
+from .small_sequences import (
+    ArrayFrames,
+    in_processes,
+    write_attributes,
+    write_folder,
+    write_got10k,
+    write_lasot_sequence,
+)
 
 ATTRIBUTES = {'cat-1': (0, 4), 'cat-12': (4,), 'dog-3': (12,)}
 NAMES = tuple(ATTRIBUTES)
@@ -48,8 +55,8 @@ def world(tmp_path_factory):
         corner = np.array([40.0, 30]) + rng.integers(-3, 4, (length, 2)).cumsum(axis=0)
         sizes = rng.integers(15, 30, (length, 2))
         boxes = np.concatenate([np.maximum(corner, 1), sizes], axis=1)
-        small_sequences.write_lasot_sequence(root / 'data', name, boxes, occluded=(3,), away=(5,))
-        small_sequences.write_attributes(root / 'data', name, ATTRIBUTES[name])
+        write_lasot_sequence(root / 'data', name, boxes, occluded=(3,), away=(5,))
+        write_attributes(root / 'data', name, ATTRIBUTES[name])
         for tracker, noise in (('good', 2), ('bad', 15)):
             moved = boxes + np.pad(rng.normal(0, noise, (length, 2)), ((0, 0), (0, 2)))
             predictions[tracker][name] = moved
@@ -175,7 +182,7 @@ def _rank(rank, ranks, samples, folder):
 
 
 def test_two_processes_count_every_sequence_once(samples, tmp_path):
-    small_sequences.in_processes(_rank, *((rank, 2, samples, tmp_path) for rank in range(2)))
+    in_processes(_rank, *((rank, 2, samples, tmp_path) for rank in range(2)))
     for rank in range(2):
         assert torch.load(tmp_path / f'{rank}.pt') == pytest.approx(evaluate(samples))
     assert len(list((tmp_path / 'both').glob('*_time.txt'))) == 3
@@ -371,7 +378,7 @@ def test_wrong_arguments(copy, change, message):
 
 
 def test_got10k_validation_set(tmp_path):
-    small_sequences.write_got10k(tmp_path / 'data')
+    write_got10k(tmp_path / 'data')
     (tmp_path / 'data' / 'train').rename(tmp_path / 'data' / 'val')
     source, _ = open_source(f'got10k:{tmp_path / "data"}')
     sequences = [source.sequence(place) for place in range(len(source))]
@@ -390,9 +397,7 @@ def test_got10k_validation_set(tmp_path):
 def write_own(root, truth, flags=None, names=('walk',)):
     """Sequences of four frames in the layout of one's own, and results that are always right."""
     for name in names:
-        folder = small_sequences.write_folder(
-            root / 'data' / name, [np.full((40, 60, 3), 50, np.uint8)] * 4
-        )
+        folder = write_folder(root / 'data' / name, [np.full((40, 60, 3), 50, np.uint8)] * 4)
         (folder / 'groundtruth.txt').write_text(truth)
         if flags:
             (folder / 'absence.label').write_text(flags)
@@ -459,9 +464,7 @@ def make_sequence(count=5, absent=()):
     visible[list(absent)] = False
     boxes[~visible] = 0
     attributes = ('Out-of-View',) if absent else ()
-    frames = small_sequences.ArrayFrames(
-        [np.full((*SIZE, 3), 10 * i, np.uint8) for i in range(count)]
-    )
+    frames = ArrayFrames([np.full((*SIZE, 3), 10 * i, np.uint8) for i in range(count)])
     return VideoSequence('cup-1', frames, boxes, visible, 'X', 'cup', attributes)
 
 
@@ -529,9 +532,7 @@ def test_a_config_names_its_hook():
 def test_tool_draws_chosen_sequences(tmp_path, capsys):
     """Two sequences of 4 frames in the layout of one's own videos, with a tracker's results."""
     for name in ('a', 'b'):
-        folder = small_sequences.write_folder(
-            tmp_path / 'data' / name, [np.full((40, 60, 3), 50, np.uint8)] * 4
-        )
+        folder = write_folder(tmp_path / 'data' / name, [np.full((40, 60, 3), 50, np.uint8)] * 4)
         (folder / 'groundtruth.txt').write_text('10,10,20,15\n' * 4)
         write_result(tmp_path / 'mine', name, np.tile([12.0, 10, 20, 15], (4, 1)))
     out = tmp_path / 'pictures/strips.png'

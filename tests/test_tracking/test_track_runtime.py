@@ -18,7 +18,14 @@ from tracking.runtime.tracker import Tracker
 from tracking.runtime.video import AnnotatedVideo, FrameSource, VideoError, annotate
 from tracking.tools import track_video
 
-from . import small_sequences
+from .small_sequences import (
+    SizesOnly,
+    correlation_tracker,
+    moving_target,
+    sequence_of,
+    write_folder,
+    write_video,
+)
 from .small_tracker import trained_tracker, write_tracker_files
 
 
@@ -39,15 +46,12 @@ class Told:
 def told_tracker(monkeypatch, answers, **options):
     network = Told(answers)
     monkeypatch.setattr('tracking.runtime.tracker.build_network', lambda *_: network)
-    return Tracker(small_sequences.SizesOnly(), **options), network
+    return Tracker(SizesOnly(), **options), network
 
 
 def test_follows_a_target_that_its_network_finds(monkeypatch):
-    frames, boxes = small_sequences.moving_target()
-    tracker, sequence = (
-        small_sequences.correlation_tracker(monkeypatch),
-        small_sequences.sequence_of(frames, boxes),
-    )
+    frames, boxes = moving_target()
+    tracker, sequence = correlation_tracker(monkeypatch), sequence_of(frames, boxes)
     found, scores, seconds = track_sequence(tracker, sequence)
     np.testing.assert_array_equal(found[0], boxes[0])
     assert iou(found, boxes).min() > 0.8
@@ -55,9 +59,9 @@ def test_follows_a_target_that_its_network_finds(monkeypatch):
     assert scores.min() > 0.8
     assert (seconds > 0).all()
     # Neither the truth after the first frame counts, nor what was followed before.
-    used = small_sequences.correlation_tracker(monkeypatch)
-    track_sequence(used, small_sequences.sequence_of(*small_sequences.moving_target(6, seed=5)))
-    again, *_ = track_sequence(used, small_sequences.sequence_of(frames, boxes[:1]))
+    used = correlation_tracker(monkeypatch)
+    track_sequence(used, sequence_of(*moving_target(6, seed=5)))
+    again, *_ = track_sequence(used, sequence_of(frames, boxes[:1]))
     np.testing.assert_array_equal(again, found)
 
 
@@ -93,8 +97,8 @@ def test_steps_against_a_straight_line_loop(monkeypatch):
 
 
 def test_timings_add_up(monkeypatch):
-    frames, boxes = small_sequences.moving_target(5)
-    tracker = small_sequences.correlation_tracker(monkeypatch)
+    frames, boxes = moving_target(5)
+    tracker = correlation_tracker(monkeypatch)
     tracker.init(frames[0], boxes[0])
     sums = dict(crop=0.0, network=0.0, post=0.0)
     for frame in frames[1:]:
@@ -108,15 +112,11 @@ def test_timings_add_up(monkeypatch):
 
 
 def test_grey_frames(monkeypatch):
-    frames, boxes = small_sequences.moving_target(6)
+    frames, boxes = moving_target(6)
     grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames]
     three = [np.repeat(frame[..., None], 3, axis=2) for frame in grey]
-    found, *_ = track_sequence(
-        small_sequences.correlation_tracker(monkeypatch), small_sequences.sequence_of(grey, boxes)
-    )
-    same, *_ = track_sequence(
-        small_sequences.correlation_tracker(monkeypatch), small_sequences.sequence_of(three, boxes)
-    )
+    found, *_ = track_sequence(correlation_tracker(monkeypatch), sequence_of(grey, boxes))
+    same, *_ = track_sequence(correlation_tracker(monkeypatch), sequence_of(three, boxes))
     np.testing.assert_array_equal(found, same)
     assert iou(found, boxes).min() > 0.8
 
@@ -154,7 +154,7 @@ def test_boxes_stay_in_frames_of_any_size(monkeypatch):
     ],
 )
 def test_first_boxes_that_are_refused(monkeypatch, box, why):
-    tracker = small_sequences.correlation_tracker(monkeypatch)
+    tracker = correlation_tracker(monkeypatch)
     with pytest.raises(UserError, match=f'first box.*{why}'):
         tracker.init(np.zeros((80, 100, 3), np.uint8), box)
     with pytest.raises(UserError, match='call init'):
@@ -162,8 +162,8 @@ def test_first_boxes_that_are_refused(monkeypatch, box, why):
 
 
 def test_other_bad_input(monkeypatch, tmp_path):
-    frames, boxes = small_sequences.moving_target(3)
-    tracker = small_sequences.correlation_tracker(monkeypatch)
+    frames, boxes = moving_target(3)
+    tracker = correlation_tracker(monkeypatch)
     (tmp_path / 'bad.jpg').write_bytes(b'no picture')
     for frame, message in (
         (frames[0].astype(np.float32), 'float32'),
@@ -175,12 +175,8 @@ def test_other_bad_input(monkeypatch, tmp_path):
             tracker.init(frame, boxes[0])
     for model, options, message in (
         (nn.Linear(1, 1), dict(), r'Linear.*does not track'),
-        (
-            small_sequences.SizesOnly(),
-            dict(checkpoint='a.pth'),
-            'checkpoint and device go with a config',
-        ),
-        (small_sequences.SizesOnly(), dict(margin=0), 'margin=0'),
+        (SizesOnly(), dict(checkpoint='a.pth'), 'checkpoint and device go with a config'),
+        (SizesOnly(), dict(margin=0), 'margin=0'),
     ):
         with pytest.raises(UserError, match=message):
             Tracker(model, **options)
@@ -191,30 +187,22 @@ def test_other_bad_input(monkeypatch, tmp_path):
 
 
 def test_sequences_that_cannot_be_followed(monkeypatch):
-    frames, boxes = small_sequences.moving_target(5)
-    tracker = small_sequences.correlation_tracker(monkeypatch)
+    frames, boxes = moving_target(5)
+    tracker = correlation_tracker(monkeypatch)
     for sequence, message in (
-        (
-            small_sequences.sequence_of(frames, boxes, missing=(3,)),
-            'frame 3: img/00000003.jpg does not exist',
-        ),
-        (
-            small_sequences.sequence_of(frames, boxes * math.nan),
-            'frame 0: the first box.*not finite',
-        ),
-        (small_sequences.sequence_of([], boxes), 'has no frames'),
+        (sequence_of(frames, boxes, missing=(3,)), 'frame 3: img/00000003.jpg does not exist'),
+        (sequence_of(frames, boxes * math.nan), 'frame 0: the first box.*not finite'),
+        (sequence_of([], boxes), 'has no frames'),
     ):
         with pytest.raises(UserError, match=f'square-1.*{message}'):
             track_sequence(tracker, sequence)
-    one, scores, _ = track_sequence(
-        tracker, small_sequences.sequence_of(*small_sequences.moving_target(1))
-    )
+    one, scores, _ = track_sequence(tracker, sequence_of(*moving_target(1)))
     np.testing.assert_array_equal(one, [[20, 50, 24, 20]])
     assert scores.tolist() == [1]
 
 
 def test_options_reach_the_network(monkeypatch):
-    given, model = [], small_sequences.SizesOnly()
+    given, model = [], SizesOnly()
     monkeypatch.setattr('tracking.runtime.tracker.build_network', lambda *args: given.append(args))
     Tracker(model, backend='onnx', threads=2, path='exported', window=False)
     assert given == [(model, 'onnx', 2, 'exported', False)]
@@ -226,9 +214,7 @@ def levels(count):
 
 def test_frames_of_a_folder_in_natural_order_and_of_a_video(tmp_path):
     frames = levels(12)
-    folder = small_sequences.write_folder(
-        tmp_path / 'f', frames, [f'frame_{i}.png' for i in range(12)]
-    )
+    folder = write_folder(tmp_path / 'f', frames, [f'frame_{i}.png' for i in range(12)])
     (folder / 'notes.txt').write_text('no picture')
     (folder / '._frame_1.png').write_bytes(b'left by a Mac')
     shutil.copytree(folder, tmp_path / 'sequence/img')
@@ -236,7 +222,7 @@ def test_frames_of_a_folder_in_natural_order_and_of_a_video(tmp_path):
         source = FrameSource(place, start)
         assert len(source) == 12 - start
         np.testing.assert_array_equal(np.stack(list(source)), frames[start:])
-    source = FrameSource(small_sequences.write_video(tmp_path / 'v.avi', frames, 12.5), start=2)
+    source = FrameSource(write_video(tmp_path / 'v.avi', frames, 12.5), start=2)
     assert np.abs(np.stack(list(source)).astype(int) - frames[2:]).max() <= 4
     assert (len(source), source.fps) == (10, pytest.approx(12.5))
 
@@ -260,9 +246,9 @@ def test_sources_that_are_refused(tmp_path, monkeypatch, name, start, words):
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'a.txt').write_text('x')
     (tmp_path / 'bad.mp4').write_bytes(b'no video at all')
-    damaged = small_sequences.write_folder(tmp_path / 'three', levels(3)) / '1.png'
+    damaged = write_folder(tmp_path / 'three', levels(3)) / '1.png'
     damaged.write_bytes(damaged.read_bytes()[:40])
-    small_sequences.write_video(tmp_path / 'v.avi', levels(3))
+    write_video(tmp_path / 'v.avi', levels(3))
     with pytest.raises(VideoError, match=words):
         list(FrameSource(name, start))
 
@@ -296,9 +282,9 @@ def test_the_annotated_video_shows_the_boxes(tmp_path):
 
 
 def test_following_a_folder_frames_and_files(monkeypatch, tmp_path):
-    frames, boxes = small_sequences.moving_target(11)
-    folder = small_sequences.write_folder(tmp_path / 'f', frames)
-    tracker = small_sequences.correlation_tracker(monkeypatch)
+    frames, boxes = moving_target(11)
+    folder = write_folder(tmp_path / 'f', frames)
+    tracker = correlation_tracker(monkeypatch)
     found = [[r.box for r in tracker.follow(way, boxes[0])] for way in (folder, iter(frames))]
     tracker.init(folder / '0.png', boxes[0])
     files = [str(folder / f'{index}.png') for index in range(1, 11)]
@@ -315,7 +301,7 @@ def tool(monkeypatch):
     """The tool with a tracker that finds its target, whatever config it is given."""
 
     def run(*argv):
-        tracker = small_sequences.correlation_tracker(monkeypatch)
+        tracker = correlation_tracker(monkeypatch)
         monkeypatch.setattr(track_video, 'load_config', lambda *_: None)
         monkeypatch.setattr(track_video, 'Tracker', lambda *_: tracker)
         words = ['--config', 'c.py', '--checkpoint', 'c.pth', *map(str, argv)]
@@ -325,8 +311,8 @@ def tool(monkeypatch):
 
 
 def test_the_tool_writes_what_it_found(tool, tmp_path, capsys):
-    frames, boxes = small_sequences.moving_target(10)
-    folder = small_sequences.write_folder(tmp_path / 'f', frames)
+    frames, boxes = moving_target(10)
+    folder = write_folder(tmp_path / 'f', frames)
     out = {kind: tmp_path / f'found.{kind}' for kind in ('mp4', 'txt', 'json')}
     words = ('--out', out['mp4'], '--txt', out['txt'], '--json', out['json'])
     assert tool(folder, '--start', 2, '--box', *boxes[2], *words) == 0
@@ -362,7 +348,7 @@ class Camera:
 
 
 def test_a_camera_and_a_target_that_the_mouse_selects(tool, tmp_path, monkeypatch, capsys):
-    frames, boxes = small_sequences.moving_target(6)
+    frames, boxes = moving_target(6)
     opened, shown = [], []
     monkeypatch.setattr(cv2, 'VideoCapture', lambda number: opened.append(number) or Camera(frames))
     monkeypatch.setattr(cv2, 'selectROI', lambda _, frame, **__: shown.append(frame) or boxes[0])
@@ -389,8 +375,8 @@ def test_a_camera_and_a_target_that_the_mouse_selects(tool, tmp_path, monkeypatc
 
 
 def test_the_tool_keeps_what_it_has_when_a_frame_is_damaged(tool, tmp_path):
-    frames, boxes = small_sequences.moving_target(6)
-    folder = small_sequences.write_folder(tmp_path / 'f', frames)
+    frames, boxes = moving_target(6)
+    folder = write_folder(tmp_path / 'f', frames)
     (folder / '4.png').write_bytes(b'')
     out, text = tmp_path / 'out.mp4', tmp_path / 'out.txt'
     with pytest.raises(UserError, match=r'4\.png'):
@@ -401,8 +387,8 @@ def test_the_tool_keeps_what_it_has_when_a_frame_is_damaged(tool, tmp_path):
 
 
 def test_the_tool_refuses_before_it_writes(tool, tmp_path, capsys):
-    frames, boxes = small_sequences.moving_target(3)
-    folder, text = small_sequences.write_folder(tmp_path / 'f', frames), tmp_path / 'out.txt'
+    frames, boxes = moving_target(3)
+    folder, text = write_folder(tmp_path / 'f', frames), tmp_path / 'out.txt'
     (folder / 'file').write_text('in the way')
     for box, out, message in (
         ((500, 0, 10, 10), tmp_path / 'out.mp4', 'outside of the frame of 160x120'),
@@ -422,7 +408,7 @@ def test_the_tool_refuses_before_it_writes(tool, tmp_path, capsys):
 
 
 def test_several_targets_as_each_alone(tmp_path, capsys):
-    frames, boxes = small_sequences.moving_target(6)
+    frames, boxes = moving_target(6)
     frames[3] = frames[3][:80, :100]
     starts = [boxes[0], [60, 20, 30, 30], [5, 70, 40, 16]]
     tracker = Tracker(trained_tracker())
@@ -440,7 +426,7 @@ def test_several_targets_as_each_alone(tmp_path, capsys):
 
     # On the command line: a file and a colour for each.
     config, checkpoint = write_tracker_files(tmp_path, trained_tracker())
-    folder = small_sequences.write_folder(tmp_path / 'f', frames)
+    folder = write_folder(tmp_path / 'f', frames)
     words = ['--config', config, '--checkpoint', checkpoint]
     for option, ending in (('out', 'mp4'), ('txt', 'txt'), ('json', 'json')):
         words += [f'--{option}', str(tmp_path / f'found.{ending}')]

@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from lightvit_dense import visualization
+from lightvit_dense.visualization import (
+    class_color,
+    class_colors,
+    draw_boxes,
+    draw_instances,
+    draw_label_map,
+    line_color,
+)
 
 RED, BLUE = (250, 0, 0), (0, 0, 240)
 PALETTE = [(200, 0, 0), (0, 200, 0), (0, 0, 200)]
@@ -17,7 +24,7 @@ def extent(picture, color):
 
 def test_a_box_covers_its_outermost_pixels():
     image = np.full((40, 50, 3), 128, np.uint8)
-    drawn = visualization.draw_boxes(image, [[10, 5, 30, 17]], [RED], width=1, outline=BLUE)
+    drawn = draw_boxes(image, [[10, 5, 30, 17]], [RED], width=1, outline=BLUE)
     assert extent(drawn, RED) == (10, 5, 30, 17)
     assert extent(drawn, BLUE) == (9, 4, 31, 18)
     assert (drawn[10, 20] == 128).all()  # an outline, not an area
@@ -28,7 +35,7 @@ def test_boxes_of_nothing_are_left_out():
     image = np.full((40, 50, 3), 128, np.uint8)
     boxes = [[np.nan, 0, 3, 3], [4, 4, 4, 9], [1, 1, -1, 5], [0, 0, np.inf, 1]]
     boxes += [[-1e9, -1e9, 1e9, 1e9]]  # all corners outside
-    assert (visualization.draw_boxes(image, boxes, [RED] * 5) == image).all()
+    assert (draw_boxes(image, boxes, [RED] * 5) == image).all()
 
 
 def test_objects_are_drawn_where_they_are():
@@ -36,7 +43,7 @@ def test_objects_are_drawn_where_they_are():
     mask = np.zeros((200, 300), bool)
     mask[120:160, 100:180] = True
     before = image.copy()
-    drawn = visualization.draw_instances(image, [[90, 100, 200, 170]], [BLUE], ['cup 0.90'], [mask])
+    drawn = draw_instances(image, [[90, 100, 200, 170]], [BLUE], ['cup 0.90'], [mask])
     np.testing.assert_array_equal(image, before)
     inside = np.s_[125:155, 110:170]
     expected = 0.5 * image[inside] + 0.5 * np.array(BLUE)
@@ -46,10 +53,10 @@ def test_objects_are_drawn_where_they_are():
     for free in (np.s_[:, :90], np.s_[:, 201:], np.s_[171:, :], np.s_[:70, :]):
         np.testing.assert_array_equal(drawn[free], image[free])
     assert (drawn[88:100, 91:150] != image[88:100, 91:150]).any()
-    assert (visualization.draw_instances(image, [], [], []) == image).all()
+    assert (draw_instances(image, [], [], []) == image).all()
     # Scaling moves the box with the image.
     image = np.zeros((40, 60, 3), np.uint8)
-    drawn = visualization.draw_instances(image, [[20, 12, 30, 20]], [RED], [''], scale=2.0)
+    drawn = draw_instances(image, [[20, 12, 30, 20]], [RED], [''], scale=2.0)
     assert drawn.shape == (80, 120, 3)
     assert (drawn[39, 40:60] == RED).all()
     assert not drawn[40:].any()
@@ -61,13 +68,13 @@ def test_label_maps_are_painted_over_the_image_and_unknown_ids_are_not():
     ids = np.zeros((4, 6), np.uint8)
     ids[:, 3:] = 1
     ids[0] = 255
-    painted = visualization.draw_label_map(image, ids, PALETTE, scale=2)
+    painted = draw_label_map(image, ids, PALETTE, scale=2)
     expected = np.full((8, 12, 3), 100)
     expected[2:, :6], expected[2:, 6:] = (150, 50, 50), (50, 150, 50)
     np.testing.assert_array_equal(painted, expected)
     # Ids beyond 255, and below 0.
     wide = np.where(ids == 1, np.uint16(256), ids).astype(np.int32) - 1
-    painted = visualization.draw_label_map(image, wide, PALETTE * 100, alpha=1.0)
+    painted = draw_label_map(image, wide, PALETTE * 100, alpha=1.0)
     assert (painted[1:, 3:] == PALETTE[0]).all()  # class 255
     assert (painted[1:, :3] == 100).all()
 
@@ -77,7 +84,7 @@ def test_regions_are_named_on_their_colour_where_there_is_room():
     ids = np.zeros((200, 300), np.uint8)
     ids[:, 200:] = 1
     ids[:3, :3] = 2  # too small for a name
-    painted = visualization.draw_label_map(image, ids, PALETTE, ('sky', 'sea, lake', 'gone'))
+    painted = draw_label_map(image, ids, PALETTE, ('sky', 'sea, lake', 'gone'))
     full = np.zeros((200, 300), bool)
     for color in PALETTE:
         full |= (painted == color).all(axis=2)
@@ -88,22 +95,16 @@ def test_regions_are_named_on_their_colour_where_there_is_room():
 @pytest.mark.parametrize('size', [(1, 1), (2, 40), (40, 2)])
 def test_tiny_pictures_keep_their_size(size):
     image = np.full((*size, 3), 9, np.uint8)
-    named = visualization.draw_label_map(
-        image, np.zeros(size, np.uint8), [RED], ('a very long name',)
-    )
+    named = draw_label_map(image, np.zeros(size, np.uint8), [RED], ('a very long name',))
     box, mask = [0, 0, *size[::-1]], np.ones(size, bool)
-    boxed = visualization.draw_instances(image, [box], [RED], ['a long name'], [mask])
+    boxed = draw_instances(image, [box], [RED], ['a long name'], [mask])
     assert named.shape == boxed.shape == (*size, 3)
 
 
 def test_colours_of_neighbours_differ_and_a_palette_is_taken_where_it_is_long_enough():
-    colors = np.array([visualization.class_color(i) for i in range(8)])
+    colors = np.array([class_color(i) for i in range(8)])
     distance = np.abs(colors[:, None] - colors[None]).sum(-1)
     assert distance[~np.eye(8, dtype=bool)].min() > 60
-    assert visualization.class_colors(2, PALETTE) == PALETTE[:2]
-    assert (
-        visualization.class_colors(4, PALETTE)
-        == visualization.class_colors(4)
-        == [visualization.class_color(i) for i in range(4)]
-    )
-    assert visualization.line_color(0) == visualization.line_color(6) == (0x3B, 0x82, 0xF6)
+    assert class_colors(2, PALETTE) == PALETTE[:2]
+    assert class_colors(4, PALETTE) == class_colors(4) == [class_color(i) for i in range(4)]
+    assert line_color(0) == line_color(6) == (0x3B, 0x82, 0xF6)

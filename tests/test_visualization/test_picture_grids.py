@@ -10,10 +10,16 @@ import pytest
 import torch
 from pycocotools import mask as coco_mask
 
-from lightvit_dense import visualization
 from lightvit_dense.errors import UserError
+from lightvit_dense.visualization import (
+    class_color,
+    detection_grid,
+    label_map_grid,
+    reconstruction_grid,
+    reconstruction_rows,
+)
 
-COLOR = np.array(visualization.class_color(7))
+COLOR = np.array(class_color(7))
 
 
 @pytest.fixture
@@ -43,7 +49,7 @@ def test_detections_stand_beside_the_truth(coco):
     (folder / 'a.segm.json').write_text(json.dumps([{**record, 'segmentation': rle}]))
     boxes = [{**record, 'bbox': [5, 22, 8, 10]}, low, other]
     (folder / 'b.bbox.json').write_text(json.dumps(boxes))
-    drawn = visualization.detection_grid(*coco, [folder / 'a', folder / 'b'], width=240)
+    drawn = detection_grid(*coco, [folder / 'a', folder / 'b'], width=240)
     assert drawn.shape == (160, 3 * 240 + 2 * 4, 3)
     truth, masks, boxes = drawn[:, :240], drawn[:, 244:484], drawn[:, 488:]
     # The edge has the full colour, the inside half of it over black, the outside none.
@@ -57,10 +63,10 @@ def test_detections_stand_beside_the_truth(coco):
     assert not boxes[90:126, 22:50].any()
     assert not boxes[:, 120:].any()  # too low a score, and another image
     with pytest.raises(UserError, match=r'neither .*c\.segm\.json nor'):
-        visualization.detection_grid(*coco, [folder / 'c'])
+        detection_grid(*coco, [folder / 'c'])
     (folder / 'a.png').unlink()
     with pytest.raises(UserError, match=r'a\.png: is missing'):
-        visualization.detection_grid(*coco, [])
+        detection_grid(*coco, [])
 
 
 def test_truth_alone_in_columns(coco):
@@ -68,11 +74,11 @@ def test_truth_alone_in_columns(coco):
     truth = json.loads(ann_file.read_text())
     truth['annotations'].append({**truth['annotations'][0], 'id': 2, 'image_id': 2})
     ann_file.write_text(json.dumps(truth))
-    assert visualization.detection_grid(*coco, width=60, columns=2).shape == (40, 2 * 60 + 4, 3)
-    assert visualization.detection_grid(*coco, width=60).shape == (2 * 40 + 4, 60, 3)
+    assert detection_grid(*coco, width=60, columns=2).shape == (40, 2 * 60 + 4, 3)
+    assert detection_grid(*coco, width=60).shape == (2 * 40 + 4, 60, 3)
     ann_file.write_text(json.dumps({**truth, 'annotations': []}))
     with pytest.raises(UserError, match=r'truth\.json: no image shows an object'):
-        visualization.detection_grid(*coco)
+        detection_grid(*coco)
 
 
 def test_label_maps_of_models_stand_beside_the_truth(tmp_path):
@@ -86,9 +92,7 @@ def test_label_maps_of_models_stand_beside_the_truth(tmp_path):
         cv2.imwrite(str(tmp_path / f'annotations/validation/{i}.png'), truth)
         cv2.imwrite(str(tmp_path / f'model/{i}.png'), np.full((8, 8), 2, np.uint8))
     colors, names = [(200, 0, 0), (0, 200, 0), (0, 0, 200)], ['wall', 'book', 'nowhere']
-    drawn = visualization.label_map_grid(
-        tmp_path, [tmp_path / 'model'], names, colors, count=2, width=16
-    )
+    drawn = label_map_grid(tmp_path, [tmp_path / 'model'], names, colors, count=2, width=16)
     assert drawn.shape[1] == 3 * 16 + 2 * 4
     image, truth, model = drawn[:16, :16], drawn[:16, 20:36], drawn[:16, 40:]
     assert not image.any()
@@ -99,23 +103,19 @@ def test_label_maps_of_models_stand_beside_the_truth(tmp_path):
     shown = [bool((drawn[36:] == color).all(2).any()) for color in colors]  # in the legend
     assert shown == [True, True, False]
     with pytest.raises(FileNotFoundError, match=r'0\.png'):
-        visualization.label_map_grid(tmp_path, [tmp_path / 'gone'], names, colors)
+        label_map_grid(tmp_path, [tmp_path / 'gone'], names, colors)
 
 
 def test_reconstructions_in_rows():
     original = torch.arange(2 * 3 * 2 * 2.0).reshape(2, 3, 2, 2)
     pictures = dict(original=original, masked=original * 0 - 5, reconstruction=original * 0 + 999)
-    rows = visualization.reconstruction_rows(pictures)
+    rows = reconstruction_rows(pictures)
     assert rows.shape == (2 * 6 - 4, 3 * 6 - 4, 3)
     assert np.array_equal(rows[6:8, 0:2], original[1].permute(1, 2, 0).numpy())
     assert (rows[:2, 6:8] == 0).all()
     assert (rows[:2, 12:14] == 255).all()
     assert (rows[2:6] == 255).all()
-    assert visualization.reconstruction_rows(pictures, per_row=2, scale=3).shape == (
-        6,
-        6 * 10 - 4,
-        3,
-    )
+    assert reconstruction_rows(pictures, per_row=2, scale=3).shape == (6, 6 * 10 - 4, 3)
 
 
 @pytest.mark.parametrize('bgr', [False, True])
@@ -137,7 +137,7 @@ def test_a_model_gets_centred_squares_in_its_order_and_the_same_noise(bgr):
     image = np.zeros((8, 20, 3), np.uint8)
     image[:, 6:14] = (10, 20, 30)  # the centre
     for _ in range(2):
-        drawn = visualization.reconstruction_grid(model, [image], per_row=1, scale=2)
+        drawn = reconstruction_grid(model, [image], per_row=1, scale=2)
     assert drawn.shape == (16, 3 * 20 - 4, 3)
     assert (drawn[:, :16] == (10, 20, 30)).all()
     assert seen[0].shape == (1, 4)
