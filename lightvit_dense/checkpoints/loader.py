@@ -298,7 +298,7 @@ def load_backbone(
     num_pretrained_blocks: int | None = None,
     skip: str | None = None,
 ) -> LoadReport:
-    """Load a checkpoint of any known source into a backbone.
+    """Load a checkpoint of any known source into a backbone; return the report.
 
     Args:
         model: The backbone. ``grid_size`` and ``num_prefix_tokens`` of it, where it has them, say
@@ -314,9 +314,6 @@ def load_backbone(
             stay as initialised. 0 loads patch embedding, positions and class token only; ``None``
             or the depth of the model loads all.
         skip: Regular expression: parameters in whose names it is found stay as initialised.
-
-    Returns:
-        The report.
 
     Raises:
         CheckpointError: If the file cannot be read, nothing in it matches, depth, known heads or a

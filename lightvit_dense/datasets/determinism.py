@@ -194,7 +194,6 @@ class RepeatedAugmentSampler(SeededSampler):
     1 / ``repeats`` of the data set.
 
     Args:
-        seed: As of :class:`SeededSampler`.
         repeats: How often each sample comes.
         round_to: Samples of an epoch are rounded down to a multiple of this, as in DeiT; data sets
             that are smaller are taken whole.

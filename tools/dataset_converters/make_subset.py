@@ -35,14 +35,13 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--seed', type=int, default=0, help='default: 0')
     parser.add_argument('--img-dir', default='train', help='folder below the root; default: train')
     parser.add_argument('--source', choices=['folder', 'lmdb'], default='folder')
-    parser.add_argument('--lmdb-path', default='imagenet.lmdb', help='LMDB below the root')
     return parser.parse_args()
 
 
 def main() -> int:
     """Run the tool; return its exit status."""
     args = parse_args()
-    dataset = ImageNet(args.data_root, args.img_dir, source=args.source, lmdb_path=args.lmdb_path)
+    dataset = ImageNet(args.data_root, args.img_dir, source=args.source)
     labels = dataset.labels()
     if args.long_tail:
         sizes = long_tail_sizes(labels, args.largest, args.smallest, args.seed)

@@ -51,7 +51,7 @@ class ListedSet(VideoSet):
         used = {there[name][0] for name in names}
         others = [n for n, (folder, _) in there.items() if n not in spans and folder not in used]
         if others:
-            text = f'{self.TITLE}: {", ".join(others)} are not of the set and are left out'
+            text = f'{self.name}: {", ".join(others)} are not of the set and are left out'
             print_log(text, logger='current', level=WARNING)
         entries, self._last = [], {}
         for name in names:
@@ -98,7 +98,7 @@ class OTB(ListedSet):
     Tiger1 with frame 6. For boxes and options see :class:`ListedSet`.
     """
 
-    TITLE: ClassVar[str] = 'OTB100'
+    name: ClassVar[str] = 'OTB100'
     LIST: ClassVar[str] = 'otb100'
     DIGITS: ClassVar[tuple[int, ...]] = (4, 5)
     ORIGIN: ClassVar[str] = (
@@ -125,7 +125,7 @@ class UAV123(ListedSet):
     options see :class:`ListedSet`.
     """
 
-    TITLE: ClassVar[str] = 'UAV123'
+    name: ClassVar[str] = 'UAV123'
     LIST: ClassVar[str] = 'uav123'
     DIGITS: ClassVar[tuple[int, ...]] = (6,)
     ORIGIN: ClassVar[str] = (
@@ -151,7 +151,7 @@ class NFS(ListedSet):
     out, as the toolkits do. For boxes and options see :class:`ListedSet`.
     """
 
-    TITLE: ClassVar[str] = 'NFS'
+    name: ClassVar[str] = 'NFS'
     LIST: ClassVar[str] = 'nfs'
     DIGITS: ClassVar[tuple[int, ...]] = (5,)
     SLACK: ClassVar[int] = 1

@@ -245,7 +245,7 @@ class VideoSet(SequenceSet):
         if found and missing:
             shown = ', '.join(missing[:3]) + (', ...' if len(missing) > 3 else '')
             print_log(
-                f'{self.TITLE} ({self.split}): {len(found)} of {len(listed)} listed sequences are '
+                f'{self.name} ({self.split}): {len(found)} of {len(listed)} listed sequences are '
                 f'there; missing are {shown}. Results of a subset do not compare with published '
                 'ones.',
                 logger='current',

@@ -37,8 +37,6 @@ class SegmentationDataset(SeededItems, BaseSegDataset):
     Args:
         max_dropped: Greatest share in [0, 1] of the pixels that may be ignored; those of classes
             that are not chosen do not count.
-        *args: As mmseg's.
-        **kwargs: As mmseg's.
 
     Raises:
         DatasetError: If a folder does not exist or is empty, an image has no label map or a label
