@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from .annotation_boxes import proper_polygons
 from .contents import Contents
 
 MAX_DROPPED = 0.5
@@ -52,9 +53,9 @@ def count_objects(
         'marked as crowds': [bool(note.get('iscrowd')) for note in notes],
         'without a polygon of three corners': [
             masks
-            and type(mask := note.get('segmentation')) is list
+            and isinstance(mask := note.get('segmentation'), list)
             and mask != []
-            and all(len(polygon) < 6 or len(polygon) % 2 for polygon in mask)
+            and not proper_polygons(note)
             for note in notes
         ],
         f'in images of a side below min_size={min_size}': (limits < min_size).any(axis=1),

@@ -143,11 +143,8 @@ def _pair_maps(root: Path) -> dict[Path, tuple[Path, Path]]:
             if other not in maps
         }
         if any(counts.values()):
-            what = f'the images of {folder.name}'
-            pairs[folder] = (
-                files.best_folder(counts, root, files.part_of(folder, root), what),
-                folder,
-            )
+            part, what = files.part_of(folder, root), f'the images of {folder.name}'
+            pairs[folder] = files.best_folder(counts, root, part, what), folder
     if not pairs:
         raise UserError(
             f'{root}: no folder of label maps (PNG, grey or with a palette) shares the names of a '

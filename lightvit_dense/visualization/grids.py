@@ -47,11 +47,8 @@ def detection_grid(
         scale = width / image.shape[1]
         tiles.append(_draw_records(coco, image, coco.imgToAnns[image_id], scale))
         for results in models:
-            found = [
-                entry
-                for entry in results
-                if entry['image_id'] == image_id and entry['score'] >= threshold
-            ]
+            own = (entry for entry in results if entry['image_id'] == image_id)
+            found = [entry for entry in own if entry['score'] >= threshold]
             tiles.append(_draw_records(coco, image, found, scale))
     if not tiles:
         raise UserError(f'{ann_file}: no image shows an object')

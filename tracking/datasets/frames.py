@@ -2,10 +2,9 @@
 
 import os
 import re
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
@@ -23,17 +22,12 @@ _SKIP = 64  # up to so many frames ahead are read over, beyond it is sought
 
 
 @dataclass(frozen=True)
-class StoredFrames(ABC):
+class StoredFrames:
     """Frames that are files of a store, by their keys."""
 
     store: Store
-
-    @abstractmethod
-    def __len__(self) -> int: ...
-
-    @abstractmethod
-    def key(self, index: int) -> str:
-        """Return the key of a frame."""
+    key: ClassVar[Callable[[int], str]]  # the key of a frame
+    __len__: ClassVar[Callable[[], int]]
 
     def read(self, index: int) -> np.ndarray:
         """Return a frame, RGB uint8 [H, W, 3]; grey, 16-bit and transparent ones are converted."""
