@@ -31,7 +31,7 @@ def process(name, *words):
         ('check_dataset coko .', "Did you mean 'coco'?"),
         (
             'check_dataset coco . --splits test',
-            "--splits of coco names 'test'.*there are train, val",
+            "coco names 'test'.*there are train, val",
         ),
         ('check_dataset coco . --samples -1', '--samples must not be negative'),
         ('make_lmdb only-one', 'give SOURCE and LMDB to write, or --verify LMDB'),

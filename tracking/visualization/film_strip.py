@@ -47,26 +47,22 @@ def film_strip(
                 f'{sequence.name}: {name} has boxes of shape {list(found.shape)} for '
                 f'{len(sequence)} frames, expected [{len(sequence)}, 4]; track the sequence again'
             )
-    shown = (
-        visualization.evenly(range(len(sequence)), frames)
-        if isinstance(frames, int)
-        else list(frames)
-    )
+    if isinstance(frames, int):
+        frames = visualization.evenly(range(len(sequence)), frames)
+    shown = list(frames)
     wrong = [index for index in shown if not 0 <= index < len(sequence)]
     if wrong or not shown:
         raise UserError(
             f'{sequence.name}: has the frames 0 to {len(sequence) - 1}, cannot draw {wrong}'
         )
     drawn = list(boxes.values())
-    row = visualization.grid(
-        [[_draw_frame(sequence, i, drawn, tile_width) for i in shown]], background=255
-    )
+    tiles = [_draw_frame(sequence, index, drawn, tile_width) for index in shown]
+    row = visualization.grid([tiles], background=255)
     entries = [('truth', TRUTH_COLOR)]
     entries += [(name, visualization.line_color(place)) for place, name in enumerate(boxes)]
     headline = ', '.join([sequence.name, f'{len(sequence)} frames', *sequence.attributes])
-    return np.concatenate(
-        [visualization.titled(visualization.legend(entries, row.shape[1]), headline), row]
-    )
+    head = visualization.titled(visualization.legend(entries, row.shape[1]), headline)
+    return np.concatenate([head, row])
 
 
 def _draw_frame(
@@ -104,20 +100,11 @@ class FilmStripHook(PredictionVisualizationHook):
         out_dir: The folder; a picture has the name of its sequence.
         max_images: Most pictures; None for all.
         frames: Frames in a picture, spread evenly.
-        tile_width: Width of a frame in it, pixels.
-        name: What the tracker is called in the pictures.
     """
 
-    def __init__(
-        self,
-        out_dir: str,
-        max_images: int | None = None,
-        frames: int = 8,
-        tile_width: int = 200,
-        name: str = 'prediction',
-    ) -> None:
+    def __init__(self, out_dir: str, max_images: int | None = None, frames: int = 8) -> None:
         super().__init__(out_dir, max_images)
-        self.frames, self.tile_width, self.name = frames, tile_width, name
+        self.frames = frames
 
     def draw(self, runner: Runner, sample: BaseDataElement) -> visualization.Image:
         """Return the film strip of a sample with ``sequence`` and ``boxes``."""
@@ -126,8 +113,7 @@ class FilmStripHook(PredictionVisualizationHook):
             raise UserError(
                 f'--show-dir draws whole sequences that were tracked; these have {found}'
             )
-        boxes = {self.name: np.asarray(sample.get('boxes'), np.float64)}
-        return film_strip(sample.get('sequence'), boxes, self.frames, self.tile_width)
+        return film_strip(sample.get('sequence'), {'prediction': sample.get('boxes')}, self.frames)
 
     def choose_path(self, sample: BaseDataElement) -> Path:
         """Return where the picture of a sample goes."""
