@@ -106,9 +106,8 @@ def save_timm(
     :func:`save_backbone`. What timm's class has no option for is an error.
     """
     path = Path(path)
-    state, name, kwargs = (
-        formats.timm_classifier if _is_classifier(model) else formats.timm_format
-    )(model)
+    give = formats.timm_classifier if _is_classifier(model) else formats.timm_format
+    state, name, kwargs = give(model)
     arguments = ', '.join(f'{k}={v!r}' for k, v in kwargs.items())
     call = f'timm.create_model({name!r}, checkpoint_path={path.name!r}, {arguments})'
     further = {'timm': {'model_name': name, 'kwargs': kwargs, 'call': call}}
@@ -127,9 +126,8 @@ def save_huggingface(
     token and final norm. Arguments and result are those of :func:`save_backbone`.
     """
     folder, whole = Path(folder), _is_classifier(model)
-    state, settings = (formats.huggingface_classifier if whole else formats.huggingface_format)(
-        model
-    )
+    give = formats.huggingface_classifier if whole else formats.huggingface_format
+    state, settings = give(model)
     extra = '' if whole or formats.is_hiera(model) else ', add_pooling_layer=False'
     call = f'transformers.{settings["architectures"][0]}.from_pretrained({folder.name!r}{extra})'
     further = {'huggingface': {'call': call}}

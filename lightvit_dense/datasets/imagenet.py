@@ -82,10 +82,10 @@ class ImageNet(Records):
         if classes is None:
             return ((key, -1) for key in tree.keys())  # noqa: SIM118
         if self.folders == 'labels':
-            return index.labelled_tree(
-                tree, index.numbered(tree.classes(), len(classes), tree.name)
-            )
-        return index.labelled_tree(tree, {name: label for label, name in enumerate(classes)})
+            label_of = index.numbered(tree.classes(), len(classes), tree.name)
+        else:
+            label_of = {name: label for label, name in enumerate(classes)}
+        return index.labelled_tree(tree, label_of)
 
     def check_records(self) -> None:
         """Check that there are images."""

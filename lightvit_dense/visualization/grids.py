@@ -102,9 +102,8 @@ def reconstruction_grid(
     inputs = [torch.from_numpy(np.ascontiguousarray(square)) for square in squares]
     batch = preprocessor({'inputs': inputs}, False)['inputs']
     noise = torch.rand(len(inputs), rows * columns, generator=torch.Generator().manual_seed(seed))
-    return reconstruction_rows(
-        model.eval().reconstruct(batch, noise.to(batch.device)), per_row, scale
-    )
+    pictures = model.eval().reconstruct(batch, noise.to(batch.device))
+    return reconstruction_rows(pictures, per_row, scale)
 
 
 def reconstruction_rows(

@@ -90,13 +90,11 @@ def _enlargement(image: Image, side: int = 480) -> float:
 
 
 def _draw_detections(image: Image, sample: Any, names: Sequence[str], threshold: float) -> Image:
-    pictures, seen = {}, set[int]()
+    pictures, seen, scale = {}, set[int](), _enlargement(image)
     for key, title in (('gt_instances', 'truth'), ('pred_instances', 'prediction')):
         if key in sample:
             least = threshold if key == 'pred_instances' else 0.0
-            picture, labels = draw_objects(
-                image, sample.get(key), names, _enlargement(image), least, limit=50
-            )
+            picture, labels = draw_objects(image, sample.get(key), names, scale, least, limit=50)
             bound = f' (score >= {least:g})' if least else ''
             pictures[f'{title}: {len(labels)}{bound}'] = picture
             seen |= set(labels)
