@@ -17,7 +17,16 @@ from lightvit_dense.errors import UserError
 from tracking.engine.dataset_run import SETTINGS, build_sequences
 from tracking.engine.sequence_loop import track_sequence
 from tracking.engine.worker_pool import serve_all
-from tracking.runtime import results
+from tracking.runtime.results import (
+    ResultError,
+    check_names,
+    find_result,
+    is_complete,
+    read_result,
+    read_seconds,
+    write_result,
+    write_submission,
+)
 from tracking.runtime.tracker import Tracker
 from tracking.tools import run_dataset as tool
 
@@ -28,20 +37,20 @@ BOXES = np.array([[0, 0, 1, 1], [1.5, -0.00001, 20.123456, 7], [100, 200.25, 3, 
 
 
 def test_lasot_text(tmp_path):
-    path = results.write_result(tmp_path / 'ours', 'cat-1', BOXES, [0.5, 0.25, 0.125])
+    path = write_result(tmp_path / 'ours', 'cat-1', BOXES, [0.5, 0.25, 0.125])
     assert path == tmp_path / 'ours' / 'cat-1.txt'
     assert {file.name: file.read_text() for file in path.parent.iterdir()} == {
         'cat-1.txt': '0,0,1,1\n1.5,0,20.1235,7\n100,200.25,3,0\n',
         'cat-1_time.txt': '0.50000000\n0.25000000\n0.12500000\n',
     }
-    np.testing.assert_allclose(results.read_result(path), BOXES, atol=5e-5)
-    np.testing.assert_array_equal(results.read_seconds(path, 'cat-1'), [0.5, 0.25, 0.125])
+    np.testing.assert_allclose(read_result(path), BOXES, atol=5e-5)
+    np.testing.assert_array_equal(read_seconds(path, 'cat-1'), [0.5, 0.25, 0.125])
 
 
 def test_scores_and_lost_targets(tmp_path):
     scores = [1, 0.25, 0.5]
-    results.write_result(tmp_path, 'a', BOXES, scores=scores)
-    results.write_result(tmp_path, 'b', BOXES, scores=scores, lost_below=0.5)
+    write_result(tmp_path, 'a', BOXES, scores=scores)
+    write_result(tmp_path, 'b', BOXES, scores=scores, lost_below=0.5)
     assert (tmp_path / 'a_score.txt').read_text() == '1.00000000\n0.25000000\n0.50000000\n'
     lost = np.loadtxt(tmp_path / 'b_score.txt', delimiter=',')
     np.testing.assert_array_equal(lost, np.transpose([scores, [0, 1, 0]]))
@@ -61,27 +70,25 @@ def test_scores_and_lost_targets(tmp_path):
 )
 def test_names_that_share_a_file_are_told_before_the_work(names, layout, file):
     if file is None:
-        results.check_names(names, layout)
+        check_names(names, layout)
         return
-    with pytest.raises(results.ResultError, match=f'share {file}, a file of their results; rename'):
-        results.check_names(names, layout)
+    with pytest.raises(ResultError, match=f'share {file}, a file of their results; rename'):
+        check_names(names, layout)
 
 
 def test_got10k_layout_and_archive(tmp_path):
     name = 'GOT-10k_Test_000001'
-    path = results.write_result(tmp_path / 'ours', name, BOXES, [1, 2, 3], layout='got10k')
+    path = write_result(tmp_path / 'ours', name, BOXES, [1, 2, 3], layout='got10k')
     assert path == tmp_path / 'ours' / name / f'{name}_001.txt'
     assert (path.parent / f'{name}_time.txt').is_file()
-    np.testing.assert_array_equal(results.read_seconds(path, name), [1, 2, 3])
-    assert results.find_result(tmp_path / 'ours', name) == path
-    archive = results.write_submission(tmp_path / 'ours', [name], tmp_path / 'ours.zip')
+    np.testing.assert_array_equal(read_seconds(path, name), [1, 2, 3])
+    assert find_result(tmp_path / 'ours', name) == path
+    archive = write_submission(tmp_path / 'ours', [name], tmp_path / 'ours.zip')
     with zipfile.ZipFile(archive) as packed:
         assert sorted(packed.namelist()) == [f'{name}/{name}_001.txt', f'{name}/{name}_time.txt']
         assert packed.read(f'{name}/{name}_001.txt') == path.read_bytes()
-    with pytest.raises(results.ResultError, match='GOT-10k_Test_000002'):
-        results.write_submission(
-            tmp_path / 'ours', [name, 'GOT-10k_Test_000002'], tmp_path / 'no.zip'
-        )
+    with pytest.raises(ResultError, match='GOT-10k_Test_000002'):
+        write_submission(tmp_path / 'ours', [name, 'GOT-10k_Test_000002'], tmp_path / 'no.zip')
     assert not (tmp_path / 'no.zip').exists()
 
 
@@ -96,15 +103,15 @@ def test_got10k_layout_and_archive(tmp_path):
     ],
 )
 def test_damaged_files_are_named_and_taken_for_unfinished(tmp_path, text, why):
-    path = results.write_result(tmp_path, 'bad', BOXES)
-    assert (results.is_complete(path, 3), results.is_complete(path, 4)) == (True, False)
+    path = write_result(tmp_path, 'bad', BOXES)
+    assert (is_complete(path, 3), is_complete(path, 4)) == (True, False)
     path.write_bytes(path.read_bytes()[:-1])  # the last number may be cut
-    assert not results.is_complete(path, 3)
+    assert not is_complete(path, 3)
     path.write_text(text)
-    with pytest.raises(results.ResultError, match=rf'bad\.txt.* {why}'):
-        results.read_result(path)
-    assert not results.is_complete(path, text.count('\n'))
-    assert not results.is_complete(tmp_path / 'b.txt', 3)
+    with pytest.raises(ResultError, match=rf'bad\.txt.* {why}'):
+        read_result(path)
+    assert not is_complete(path, text.count('\n'))
+    assert not is_complete(tmp_path / 'b.txt', 3)
 
 
 @pytest.mark.parametrize(
@@ -119,8 +126,8 @@ def test_damaged_files_are_named_and_taken_for_unfinished(tmp_path, text, why):
     ],
 )
 def test_wrong_results_are_not_written(tmp_path, name, boxes, more, why):
-    with pytest.raises(results.ResultError, match=why):
-        results.write_result(tmp_path / 'ours', name, boxes, *more)
+    with pytest.raises(ResultError, match=why):
+        write_result(tmp_path / 'ours', name, boxes, *more)
     assert not list(tmp_path.iterdir())
 
 
@@ -172,13 +179,13 @@ def test_every_sequence_is_written(world, reference, tmp_path):
     assert 0 <= metrics['success'] <= 100
     for index, (name, length) in enumerate(zip(NAMES, LENGTHS, strict=True)):
         path = reference / f'{name}.txt'
-        assert results.is_complete(path, length)
+        assert is_complete(path, length)
         boxes, *_ = track_sequence(tracker, dataset.sequence(index))
-        np.testing.assert_allclose(results.read_result(path), boxes, atol=5e-5)
-        assert (results.read_seconds(path, name) > 0).all()
+        np.testing.assert_allclose(read_result(path), boxes, atol=5e-5)
+        assert (read_seconds(path, name) > 0).all()
         # The test loop writes the same.
-        looped = results.read_result(world / 'loop' / path.name)
-        np.testing.assert_allclose(looped, results.read_result(path), atol=1e-3)
+        looped = read_result(world / 'loop' / path.name)
+        np.testing.assert_allclose(looped, read_result(path), atol=1e-3)
     stored = json.loads((reference / SETTINGS).read_text())['settings']
     assert (len(stored['checkpoint']), stored['backend']) == (64, 'torch')
 
@@ -186,7 +193,7 @@ def test_every_sequence_is_written(world, reference, tmp_path):
 def test_finished_files_are_kept_and_others_redone(world, reference, tmp_path, capsys):
     folder = shutil.copytree(reference, tmp_path / 'tiny')
     kept, cut, gone = (folder / f'{name}.txt' for name in NAMES)
-    results.write_result(folder, NAMES[0], results.read_result(kept) + np.eye(5, 4, -1))
+    write_result(folder, NAMES[0], read_result(kept) + np.eye(5, 4, -1))
     marked = kept.read_bytes()
     cut.write_bytes(cut.read_bytes()[:-3])
     gone.unlink()
@@ -209,9 +216,7 @@ def test_other_settings_are_not_mixed(world, tmp_path):
         with pytest.raises(UserError, match=f'results {told}'):
             run(world, tmp_path, *words)
     assert run(world, tmp_path, '--backend', 'plain', '--limit', 1, '--name', 'plain') == 0
-    found, plain = (
-        results.read_result(tmp_path / name / 'square-1.txt') for name in ('tiny', 'plain')
-    )
+    found, plain = (read_result(tmp_path / name / 'square-1.txt') for name in ('tiny', 'plain'))
     np.testing.assert_allclose(found, plain, atol=0.5)
     (tmp_path / 'plain' / SETTINGS).unlink()
     with pytest.raises(UserError, match=r'no settings\.json says of what'):
@@ -226,7 +231,7 @@ def test_ones_own_sequences(world, tmp_path, capsys):
     (own / 'square/groundtruth.txt').write_text((frames / 'groundtruth.txt').read_text())
     words = ('--data', f'custom:{own}')
     assert run(world, tmp_path, *words) == 0
-    found = results.read_result(tmp_path / 'tiny/square.txt')
+    found = read_result(tmp_path / 'tiny/square.txt')
     assert len(np.loadtxt(tmp_path / 'tiny/square_score.txt')) == len(found) == 4
     assert run(world, tmp_path, *words, '--name', 'lost', '--lost-below', 1) == 0
     lost = np.loadtxt(tmp_path / 'lost/square_score.txt', delimiter=',')
