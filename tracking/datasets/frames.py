@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import cv2
 import numpy as np
@@ -21,13 +21,12 @@ PICTURE_FOLDERS = ('img', 'imgs', 'frames', 'color')
 _SKIP = 64  # up to so many frames ahead are read over, beyond it is sought
 
 
-@dataclass(frozen=True)
 class StoredFrames:
     """Frames that are files of a store, by their keys."""
 
     store: Store
-    key: ClassVar[Callable[[int], str]]  # the key of a frame
-    __len__: ClassVar[Callable[[], int]]
+    key: Callable[[int], str]  # the key of a frame
+    __len__: Callable[[], int]
 
     def read(self, index: int) -> np.ndarray:
         """Return a frame, RGB uint8 [H, W, 3]; grey, 16-bit and transparent ones are converted."""
@@ -51,6 +50,7 @@ class StoredFrames:
 class NumberedFrames(StoredFrames):
     """Frames of a folder whose names are their numbers, from ``first`` on, with zeros before."""
 
+    store: Store
     folder: str
     length: int
     first: int = 1
@@ -69,6 +69,7 @@ class NumberedFrames(StoredFrames):
 class ListedFrames(StoredFrames):
     """Frames of any names: where they are, and their keys in order."""
 
+    store: Store
     keys: Sequence[str]
 
     def __len__(self) -> int:
