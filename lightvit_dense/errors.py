@@ -47,23 +47,13 @@ def about_file(path: str) -> Iterator[None]:
 
 
 def did_you_mean(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
-    """Return ``" Did you mean 'x'?"`` for the closest known word, or '' when none is close.
-
-    Args:
-        word: What the user wrote.
-        known: The words that would have been right.
-        cutoff: Least similarity in [0, 1] of a suggestion.
-    """
+    """Return ``" Did you mean 'x'?"`` for the closest known word, or '' when none is close."""
     matches = get_close_matches(word, sorted(set(known)), n=1, cutoff=cutoff)
     return f' Did you mean {matches[0]!r}?' if matches else ''
 
 
 def require_known(name: object, known: Iterable[str], where: str) -> None:
-    """Check a name.
-
-    Raises:
-        UserError: If it is unknown; says where it was used and what there is.
-    """
+    """Raise a :class:`UserError` that says where an unknown name was used and what there is."""
     known = list(known)
     if name not in known:
         words = f'{where} names {name!r}, which is unknown; there are {", ".join(known) or "none"}.'
@@ -73,12 +63,7 @@ def require_known(name: object, known: Iterable[str], where: str) -> None:
 def run_tool(main: Callable[[], int | None]) -> int:
     """Run a tool's ``main``; turn a :class:`UserError` into one plain message and its exit status.
 
-    Args:
-        main: The tool; returns its exit status, None for 0.
-
-    Returns:
-        The exit status for :func:`sys.exit`. Errors of any other class pass through with their
-        traceback.
+    Errors of any other class pass through with their traceback.
     """
     try:
         return main() or 0
@@ -93,10 +78,7 @@ def user_errors(config: Any = None) -> Iterator[None]:
 
     Such are all errors that were raised below a registry's call of a constructor: an unknown type
     or argument, a value that the constructor refuses. Errors from anywhere else keep class and
-    traceback.
-
-    Args:
-        config: The config that is built; the message then names the key of what failed.
+    traceback. With the ``config`` that is built the message names the key of what failed.
     """
     try:
         yield

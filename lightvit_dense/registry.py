@@ -48,14 +48,9 @@ INFERENCERS = _child('inferencer', root.INFERENCERS, 'apis')
 
 
 def register_late(registry: Registry, name: str, location: str) -> None:
-    """Register a class whose module is imported when it is first built.
+    """Register a class whose module, within lightvit_dense, is imported when it is first built.
 
     The module registers the class by ``force=True``, in the place of what is registered here.
-
-    Args:
-        registry: Where configs look it up.
-        name: Of the class.
-        location: Its module, within lightvit_dense.
     """
 
     def load() -> type:

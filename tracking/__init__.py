@@ -6,7 +6,7 @@ scope ``tracking``.
 
 from typing import TYPE_CHECKING, Any
 
-import lightvit_dense.registry  # noqa: F401  the parent scope must exist first
+import lightvit_dense.registry  # the parent scope must exist first
 
 from . import registry
 

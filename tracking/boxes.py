@@ -1,8 +1,6 @@
-"""Arithmetic of boxes: x, y, width, height, in NumPy and torch alike."""
+"""Arithmetic of boxes: x, y, width, height."""
 
 import numpy as np
-import torch
-from torch import Tensor
 
 
 def to_corners(boxes: np.ndarray) -> np.ndarray:
@@ -18,11 +16,6 @@ def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     shared = np.clip(high - low, 0, None).prod(axis=-1)
     union = a[..., 2:].prod(axis=-1) + b[..., 2:].prod(axis=-1) - shared
     return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
-
-
-def torch_corners(boxes: Tensor) -> Tensor:
-    """Return boxes [..., 4] of x, y, width, height as left, top, right, bottom edges."""
-    return torch.cat([boxes[..., :2], boxes[..., :2] + boxes[..., 2:]], dim=-1)
 
 
 def clip_box(box: np.ndarray, size: tuple[int, int], margin: float = 10.0) -> np.ndarray:

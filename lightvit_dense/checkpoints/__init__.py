@@ -12,20 +12,4 @@ from .io import install, read_checkpoint
 from .loader import load_backbone
 from .teachers import EmbeddingWeights, TimmWeights
 
-__all__ = [
-    'CheckpointError',
-    'EmbeddingWeights',
-    'PretrainedBackbone',
-    'PretrainedClassifier',
-    'TimmWeights',
-    'fit_checkpoint',
-    'install',
-    'load_backbone',
-    'load_classifier',
-    'read_checkpoint',
-    'save_backbone',
-    'save_huggingface',
-    'save_timm',
-]
-
 install()

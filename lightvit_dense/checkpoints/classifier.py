@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,15 +49,11 @@ class Head:
     @property
     def reading(self) -> dict[str, bool]:
         """Which norms stand between the blocks and the linear layer, as options of ours."""
-        return _reading(self.final_norm, self.state)
-
-
-def _reading(final_norm: bool, head: Collection[str]) -> dict[str, bool]:
-    return {
-        'backbone.final_norm': final_norm,
-        'head.norm': 'fc_norm.weight' in head,
-        'head.batch_norm': 'bn.running_mean' in head,
-    }
+        return {
+            'backbone.final_norm': self.final_norm,
+            'head.norm': 'fc_norm.weight' in self.state,
+            'head.batch_norm': 'bn.running_mean' in self.state,
+        }
 
 
 def read_head(state: Mapping[str, Tensor], converted: Converted) -> Head:
@@ -92,9 +88,10 @@ def read_head(state: Mapping[str, Tensor], converted: Converted) -> Head:
 
 def _check_reading(path: str, head: Head, model: Any) -> None:
     """Raise if the model's head would read other features than the checkpoint's did."""
-    final_norm = 'norm.weight' in model.backbone.state_dict()
-    ours: dict[str, Any] = _reading(final_norm, model.head.state_dict())
-    ours['head.pool'] = model.head.pool
+    own_head = Head(
+        model.head.state_dict(), final_norm='norm.weight' in model.backbone.state_dict()
+    )
+    ours = {**own_head.reading, 'head.pool': model.head.pool}
     theirs = {**head.reading, 'head.pool': head.pool or model.head.pool}
     wrong = [f'model.{k}={v!r}' for k, v in theirs.items() if v != ours[k]]
     if wrong:
@@ -155,6 +152,8 @@ def load_classifier(
 ) -> LoadReport:
     """Load backbone and head of a classifier: ours, mae-lite's, timm's, Hugging Face's, Hiera's.
 
+    Returns the report, by the names of the whole model.
+
     Args:
         model: An :class:`~lightvit_dense.ImageClassifier`.
         path_or_state: A file, or tensors by name.
@@ -163,9 +162,6 @@ def load_classifier(
         complete: Whether it is an error if any value of the model is not in the checkpoint, or if
             the checkpoint has some that the model lacks. Without it the linear layer of another
             number of classes is left out, which the report says.
-
-    Returns:
-        The report, by the names of the whole model.
 
     Raises:
         CheckpointError: If the backbone does not fit (see

@@ -57,13 +57,9 @@ def _part(state: dict[str, Tensor], key: str) -> dict[str, Tensor]:
 def unwrap(content: Any, key: str | None = None) -> Opened:
     """Take the state dict out of the containers that training code wraps it in.
 
-    Args:
-        content: What a checkpoint file holds.
-        key: Which network to take where a file has several: a container ('teacher', 'student',
-            'ema_state_dict', ...) or the first part of the names ('momentum_encoder', ...).
-
-    Returns:
-        The tensors and where they were; no tensors if there are none, or none of that key.
+    ``key`` says which network to take where a file has several: a container ('teacher', 'student',
+    'ema_state_dict', ...) or the first part of the names ('momentum_encoder', ...). There are no
+    tensors in the result if there are none, or none of that key.
     """
     path: list[str] = []
     others: list[str] = []
@@ -86,14 +82,7 @@ def unwrap(content: Any, key: str | None = None) -> Opened:
 
 
 def open_checkpoint(path: str | os.PathLike, key: str | None = None) -> Opened:
-    """Read the tensors of a checkpoint file and say where in it they were.
-
-    Args:
-        path: A .safetensors file, one written by ``torch.save``, or a .pkl of arrays.
-        key: As for :func:`unwrap`.
-
-    Returns:
-        The tensors on the CPU, mapped from the file where possible, and their container.
+    """Read the tensors of a checkpoint file, mapped from it where possible; see :func:`unwrap`.
 
     Raises:
         CheckpointError: If the file cannot be read safely, holds no tensors, or none of that key.
@@ -115,8 +104,3 @@ def open_checkpoint(path: str | os.PathLike, key: str | None = None) -> Opened:
         f'{path}: holds no state dict (looked for tensors at the top and under '
         f'{", ".join(CONTAINERS)}). Save the state dict of the model in it.'
     )
-
-
-def load_state_dict(path: str | os.PathLike, key: str | None = None) -> dict[str, Tensor]:
-    """Read the tensors of a checkpoint file by its own names, see :func:`open_checkpoint`."""
-    return open_checkpoint(path, key).state

@@ -33,7 +33,6 @@ class Inspection:
     origin: str | None = None  # kind of the whole file, whose networks may be several
 
     def __str__(self) -> str:
-        """Return a few lines for people."""
         opened, converted = self.opened, self.converted
         others = f' (also there: {", ".join(opened.others)})' if opened.others else ''
         return (

@@ -53,15 +53,10 @@ def _same_network(state: Mapping[str, Tensor], wanted: Collection[str]) -> Conve
 
 
 def convert(state: Mapping[str, Tensor], wanted: Collection[str] | None = None) -> Converted:
-    """Rename the parameters of a checkpoint to ours, and bring variants to our form.
+    """Rename the parameters of a checkpoint to ours (timm's), and bring variants to our form.
 
-    Args:
-        state: Tensors by the names they have in the file.
-        wanted: Names of the model that shall be loaded: what it has under a foreign name is kept
-            as it is, and classifiers that it lacks are left out.
-
-    Returns:
-        The backbone's tensors by our names (timm's), and what was left out.
+    ``wanted`` are the names of the model that shall be loaded: what it has under a foreign name is
+    kept as it is, and classifiers that it lacks are left out.
 
     Raises:
         CheckpointError: If the names belong to a network that our backbones cannot be.

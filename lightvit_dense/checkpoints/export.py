@@ -15,13 +15,7 @@ from torch import Tensor, nn
 import lightvit_dense
 from lightvit_dense.utils.io import atomic_path, atomic_write, sha256
 
-from .export_formats import (
-    huggingface_classifier,
-    huggingface_format,
-    is_hiera,
-    timm_classifier,
-    timm_format,
-)
+from . import export_formats as formats
 
 _SIZES = ('arch', 'embed_dims', 'num_layers', 'num_heads', 'patch_size', 'grid_size')
 _SIZES_OF_SOME = ('stages', 'q_pool', 'mask_unit', 'num_prefix_tokens')
@@ -87,6 +81,7 @@ def save_backbone(
     """Write the parameters of a backbone, or of a whole classifier, for our own tools.
 
     Both files appear whole or not at all. A ViT's names are timm's, so that timm loads it too.
+    Returns the path of the .json.
 
     Args:
         model: The backbone or ImageClassifier; wrappers must have been taken off.
@@ -94,12 +89,6 @@ def save_backbone(
             to the same name with .json.
         meta: How the weights were made (config, iteration, data, teacher, ...): plain data.
         config: The ``model`` of a config that builds a classifier; goes to the metadata.
-
-    Returns:
-        Path of the .json.
-
-    Raises:
-        ValueError: If the path has another ending or meta is not plain data.
     """
     return _write(model, model.state_dict(), Path(path), meta, {'model': config} if config else {})
 
@@ -113,14 +102,12 @@ def save_timm(
     """Write a backbone or classifier for ``timm.create_model(..., checkpoint_path=...)``.
 
     The .json beside it has the exact call under 'timm': our ViT-Tiny has 12 heads where timm's has
-    3, and the shapes would not show the mistake. Arguments, result and errors are those of
-    :func:`save_backbone`, whose ``config`` is not used.
-
-    Raises:
-        CheckpointError: If timm's class lacks an option of the model.
+    3, and the shapes would not show the mistake. Arguments and result are those of
+    :func:`save_backbone`. What timm's class has no option for is an error.
     """
     path = Path(path)
-    state, name, kwargs = (timm_classifier if _is_classifier(model) else timm_format)(model)
+    give = formats.timm_classifier if _is_classifier(model) else formats.timm_format
+    state, name, kwargs = give(model)
     arguments = ', '.join(f'{k}={v!r}' for k, v in kwargs.items())
     call = f'timm.create_model({name!r}, checkpoint_path={path.name!r}, {arguments})'
     further = {'timm': {'model_name': name, 'kwargs': kwargs, 'call': call}}
@@ -136,14 +123,12 @@ def save_huggingface(
     """Write a folder for ``from_pretrained`` of Hugging Face's ViT or Hiera, or their classifiers.
 
     The folder gets config.json, model.safetensors and model.json, the metadata. A ViT needs class
-    token and final norm. Arguments, result and errors are those of :func:`save_backbone`.
-
-    Raises:
-        CheckpointError: If the class lacks an option of the model.
+    token and final norm. Arguments and result are those of :func:`save_backbone`.
     """
     folder, whole = Path(folder), _is_classifier(model)
-    state, settings = (huggingface_classifier if whole else huggingface_format)(model)
-    extra = '' if whole or is_hiera(model) else ', add_pooling_layer=False'
+    give = formats.huggingface_classifier if whole else formats.huggingface_format
+    state, settings = give(model)
+    extra = '' if whole or formats.is_hiera(model) else ', add_pooling_layer=False'
     call = f'transformers.{settings["architectures"][0]}.from_pretrained({folder.name!r}{extra})'
     further = {'huggingface': {'call': call}}
     metadata = _write(model, state, folder / 'model.safetensors', meta, further)

@@ -151,11 +151,7 @@ def _timm_beit(backbone: Any, own: State) -> tuple[State, str, dict[str, Any]]:
 def timm_format(backbone: Any, alone: bool = True) -> tuple[State, str, dict[str, Any]]:
     """Give a backbone (``alone``: without a head) as timm has it.
 
-    Returns:
-        The parameters by timm's names; name and arguments for ``timm.create_model``.
-
-    Raises:
-        CheckpointError: If timm's class lacks an option of the backbone.
+    Returns the parameters by timm's names; name and arguments for ``timm.create_model``.
     """
     own = fold_layer_scale(dict(backbone.state_dict()), Context())  # few classes have a place
     if hasattr(backbone, 'depths'):
@@ -240,11 +236,7 @@ def _hf_hiera(backbone: Any) -> tuple[State, dict[str, Any]]:
 
 
 def huggingface_format(backbone: nn.Module, alone: bool = True) -> tuple[State, dict[str, Any]]:
-    """Give a backbone by the names of ``ViTModel`` or ``HieraModel``, and its config.
-
-    Raises:
-        CheckpointError: If the class lacks an option of the backbone.
-    """
+    """Give a backbone by the names of ``ViTModel`` or ``HieraModel``, and its config."""
     package = 'Hugging Face Transformers'
     _require_plain(backbone, package, r'rel_pos|relative_position')
     if alone:
@@ -304,9 +296,6 @@ def huggingface_classifier(model: Any) -> tuple[State, dict[str, Any]]:
     """Give an ImageClassifier as ``(ViT|Hiera)ForImageClassification``, and its config.
 
     A ViT must read the class token after the final norm.
-
-    Raises:
-        CheckpointError: If the class lacks an option of the classifier.
     """
     state, config = huggingface_format(model.backbone, alone=False)
     final, after = _norms(model, 'Hugging Face')

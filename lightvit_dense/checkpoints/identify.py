@@ -42,11 +42,9 @@ class Sizes:
     window: int = 0  # side of Swin's windows in tokens
 
     def __str__(self) -> str:
-        """Return the sizes as a line for people."""
         stages = f' in stages {"-".join(map(str, self.stages))}' if self.stages else ''
-        heads = 'not in the file (shapes do not tell them)'
-        if self.heads:
-            heads = f'{self.heads} ({self.heads_from})'
+        told = f'{self.heads} ({self.heads_from})'
+        heads = told if self.heads else 'not in the file (shapes do not tell them)'
         options = {
             'no qkv bias': not self.qkv_bias,
             'no final norm': not self.final_norm,

@@ -99,20 +99,15 @@ def unfilled(model: nn.Module, state: Any) -> list[str]:
 
 
 def fit_checkpoint(model: nn.Module, content: dict[str, Any], path: str | os.PathLike) -> list[str]:
-    """Make sure that loading a checkpoint leaves nothing of a model at random.
+    """Make sure that loading a checkpoint leaves nothing of a model (without wrappers) at random.
 
     mmengine loads what happens to fit and warns about the rest, so that a foreign file is evaluated
     with random weights. Here a classifier takes any file that holds all of it, whoever wrote it
     (:func:`~lightvit_dense.checkpoints.load_classifier`), and a model with ``adapt_state`` those
     that this brings to its names; everything else must fit exactly.
 
-    Args:
-        model: The model without wrappers.
-        content: What the file holds; its 'state_dict' is replaced where names had to be changed.
-        path: The file.
-
-    Returns:
-        What was done to the values, a line each.
+    The 'state_dict' of ``content`` is replaced where names had to be changed. Returns what was done
+    to the values, a line each.
 
     Raises:
         CheckpointError: If values of the model are not in the file, or are NaN or infinite.

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 from mmengine.runner.checkpoint import CheckpointLoader
-from safetensors import SafetensorError, safe_open
-from torch import Tensor
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 
 from lightvit_dense.errors import CheckpointError, did_you_mean
 from lightvit_dense.utils.shipped import locate, shipped_weights
@@ -73,27 +73,15 @@ def _refuse_torchscript(path: Path) -> None:
         )
 
 
-def _read_safetensors(path: Path, map_location: Any) -> dict[str, Tensor]:
-    device = map_location if isinstance(map_location, (str, torch.device)) else 'cpu'
-    try:
-        with safe_open(path, framework='pt', device=str(device)) as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as error:
-        raise _refusal(path, error) from error
-
-
 def read_checkpoint(path: str | os.PathLike, map_location: Any = 'cpu', mmap: bool = False) -> Any:
     """Read a checkpoint file whole, without ever running code that it carries.
 
     Args:
-        path: A .safetensors file, one written by ``torch.save``, an ordinary pickle of arrays such
-            as detectron2's .pkl, an .npz of Google's vision transformers, or the name of shipped
-            weights.
+        path: A .safetensors file (a flat dict of tensors), one written by ``torch.save``, an
+            ordinary pickle of arrays such as detectron2's .pkl, an .npz of Google's vision
+            transformers, or the name of shipped weights.
         map_location: As for ``torch.load``.
         mmap: Whether to map the tensors from the file instead of reading them now.
-
-    Returns:
-        What the file holds; a flat dict of tensors for .safetensors.
 
     Raises:
         CheckpointError: If the file is missing, empty, truncated, of another kind, or asks to run
@@ -102,7 +90,11 @@ def read_checkpoint(path: str | os.PathLike, map_location: Any = 'cpu', mmap: bo
     path = locate(path)
     head = _check_file(path)
     if path.suffix == '.safetensors' or head[8:9] == b'{':
-        return _read_safetensors(path, map_location)
+        device = map_location if isinstance(map_location, (str, torch.device)) else 'cpu'
+        try:
+            return load_file(path, str(device))
+        except (SafetensorError, OSError, ValueError) as error:
+            raise _refusal(path, error) from error
     if path.suffix == '.npz':
         return read_flax(path)
     if not head.startswith((_ZIP, _PICKLE)):

@@ -63,7 +63,6 @@ class LoadReport:
         return [f'{n} {tuple(a)} -> {tuple(b)}' for n, (a, b) in self.resized.items()]
 
     def __str__(self) -> str:
-        """Return the report as a short block of text."""
         groups = {
             'matched': self.matched,
             'resized': self._resized(),
@@ -96,14 +95,6 @@ def fill(model: nn.Module, values: Mapping[str, Tensor]) -> None:
 def announce(text: str) -> None:
     """Log through mmengine's logger if a run has one, else print."""
     print_log(text, 'current' if MMLogger._instance_dict else None)
-
-
-def _own_grid(state: Mapping[str, Tensor], model: nn.Module) -> tuple[int, int] | None:
-    """Tell the grid of a position table that is the model's own, which need not be square."""
-    table, grid = state.get('pos_embed'), getattr(model, 'grid_size', None)
-    if table is None or table.ndim != 3 or not grid:
-        return None
-    return (int(grid[0]), int(grid[1])) if table.shape[1] - grid[0] * grid[1] in (0, 1) else None
 
 
 def count_blocks(names: Iterable[str]) -> int:
@@ -216,17 +207,14 @@ def known_heads(path: Path) -> int | None:
     return next((heads for heads in found if isinstance(heads, int)), None)
 
 
-def _is_added(name: str, value: Tensor) -> bool:
-    """Tell whether an option adds a parameter without which a checkpoint computes the same."""
-    last = name.rsplit('.', 1)[-1]
-    return last in ADDED and (last != 'gamma' or bool((value == 1).all()))
-
-
 def _fit(report: LoadReport, state: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
     """Return the model's new values, resized where need be, and sort all names into the report."""
     own, values = model.state_dict(), dict(state)
     grid = tuple(getattr(model, 'grid_size', None) or ()) or None
-    source_grid = _own_grid(state, model)
+    # A position table of the model's own grid, which need not be square.
+    table, source_grid = state.get('pos_embed'), None
+    if table is not None and table.ndim == 3 and grid:
+        source_grid = grid if table.shape[1] - grid[0] * grid[1] in (0, 1) else None
     # Rows of the checkpoint's position table that may belong to no patch, likeliest first.
     cls, extra = int('cls_token' in state), ('dist_token', 'reg_token')
     rows = (cls + sum(state[name].shape[1] for name in extra if name in state), cls, 0, 1)
@@ -263,7 +251,10 @@ def _fit(report: LoadReport, state: Mapping[str, Tensor], model: nn.Module) -> d
         values[name] = resized
     for name in own:
         if name not in values and name not in report.random:
-            (report.added if _is_added(name, own[name]) else report.missing).append(name)
+            last = name.rpartition('.')[2]
+            # LayerScales count as added if they compute the same as none.
+            added = last in ADDED and (last != 'gamma' or bool((own[name] == 1).all()))
+            (report.added if added else report.missing).append(name)
     lost = [name for name in report.unexpected if LOST.search(name)]
     if lost:
         report.notes.append(
@@ -307,7 +298,7 @@ def load_backbone(
     num_pretrained_blocks: int | None = None,
     skip: str | None = None,
 ) -> LoadReport:
-    """Load a checkpoint of any known source into a backbone.
+    """Load a checkpoint of any known source into a backbone; return the report.
 
     Args:
         model: The backbone. ``grid_size`` and ``num_prefix_tokens`` of it, where it has them, say
@@ -323,9 +314,6 @@ def load_backbone(
             stay as initialised. 0 loads patch embedding, positions and class token only; ``None``
             or the depth of the model loads all.
         skip: Regular expression: parameters in whose names it is found stay as initialised.
-
-    Returns:
-        The report.
 
     Raises:
         CheckpointError: If the file cannot be read, nothing in it matches, depth, known heads or a

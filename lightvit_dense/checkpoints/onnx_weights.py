@@ -23,13 +23,7 @@ LAST_BIAS = 'backbone.layernorm.bias'
 def load_dinov2_onnx(model: nn.Module, content: bytes, what: str) -> None:
     """Fill a DINOv2 of timm from an ONNX file that holds one behind 'backbone.'.
 
-    Args:
-        model: The network; nothing of it stays as it was.
-        content: The file.
-        what: How messages call it.
-
-    Raises:
-        CheckpointError: If there is no such network in it, or not of these sizes.
+    A CheckpointError, which calls the file ``what``, says if it has none, or of other sizes.
     """
     onnx = import_onnx('onnx')
     graph = onnx.load_model_from_string(content).graph
@@ -61,14 +55,10 @@ def load_dinov2_onnx(model: nn.Module, content: bytes, what: str) -> None:
 
 @torch.no_grad()
 def compare_with_onnx(content: bytes, model: nn.Module, image: np.ndarray) -> float:
-    """Return the largest difference of the normalised tokens of one image, out of timm and of ONNX.
+    """Return the largest difference of the normalised tokens of an image (uint8 [H, W, 3]).
 
+    ``model`` is the vision transformer of timm, in evaluation mode, that was filled from the file.
     Positions are resized the way the file does, bicubic without antialiasing, which is not timm's.
-
-    Args:
-        content: The file that ``model``, a vision transformer of timm, was filled from.
-        model: The network in evaluation mode.
-        image: A photograph [H, W, 3] of bytes.
     """
     onnx, runtime = import_onnx('onnx'), import_onnx('onnxruntime')
     file = onnx.load_model_from_string(content)

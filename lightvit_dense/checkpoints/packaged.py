@@ -41,12 +41,6 @@ TEACHERS = {
 def fetch_advice(path: str) -> str:
     """Return the command that makes a file of a teacher's name; '' for other names."""
     where = Path(path)
-    return next(
-        (
-            f'Fetch {where.name}: python tools/model_converters/fetch_teacher.py {name} '
-            f'--out {where.parent}'
-            for name, teacher in TEACHERS.items()
-            if teacher.file == where.name
-        ),
-        '',
-    )
+    tool = 'python tools/model_converters/fetch_teacher.py'
+    names = [name for name, teacher in TEACHERS.items() if teacher.file == where.name]
+    return f'Fetch {where.name}: {tool} {names[0]} --out {where.parent}' if names else ''

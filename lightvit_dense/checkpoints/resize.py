@@ -29,21 +29,12 @@ def resize_pos_embed(
     source_grid: tuple[int, int] | None = None,
     source_prefixes: Sequence[int] = (0, 1),
 ) -> Tensor:
-    """Resize a table of absolute positions by bicubic interpolation.
+    """Resize a table of absolute positions by bicubic interpolation; it keeps its dtype.
 
-    Args:
-        pos_embed: Table [1, P + h * w, C], with P rows for prefix tokens.
-        grid: Wanted (height, width) in patches.
-        num_prefix_tokens: Wanted prefix rows. Rows that the source lacks become zero (MAE's own
-            choice for the class token), rows too many are dropped.
-        source_grid: (height, width) of the source; None takes it for square.
-        source_prefixes: Numbers of prefix rows that a square source may have, likeliest first.
-
-    Returns:
-        Table [1, num_prefix_tokens + height * width, C], of the source's dtype.
-
-    Raises:
-        ValueError: If the number of rows fits no grid.
+    [1, P + h * w, C] -> [1, num_prefix_tokens + height * width, C]. Prefix rows that the source
+    lacks become zero (MAE's own choice for the class token), rows too many are dropped. A source
+    without ``source_grid`` (height, width) is taken for square, with one of the numbers of prefix
+    rows ``source_prefixes``, likeliest first; a ValueError says if its rows fit no grid.
     """
     tokens = pos_embed.shape[1]
     if source_grid is None:
@@ -73,12 +64,7 @@ def resize_pos_embed(
 def resize_rel_pos(rel_pos: Tensor, length: int) -> Tensor:
     """Resize a table of relative positions along one axis by linear interpolation, as ViTDet does.
 
-    Args:
-        rel_pos: Table [2 * size - 1, head_dim].
-        length: Wanted number of rows.
-
-    Returns:
-        Table [length, head_dim], of the source's dtype.
+    [2 * size - 1, head_dim] -> [length, head_dim], of the source's dtype.
     """
     if rel_pos.shape[0] == length:
         return rel_pos
@@ -91,12 +77,7 @@ def resize_rel_pos(rel_pos: Tensor, length: int) -> Tensor:
 def resize_patch_embed(weight: Tensor, size: tuple[int, int]) -> Tensor:
     """Resample the kernel of the patch embedding to another patch size (FlexiViT, eq. 4).
 
-    Args:
-        weight: Kernel [C, 3, p, p].
-        size: Wanted (height, width) of the patch in pixels.
-
-    Returns:
-        Kernel [C, 3, height, width], of the source's dtype.
+    [C, 3, p, p] -> [C, 3, height, width], of the source's dtype.
     """
     if tuple(weight.shape[-2:]) == tuple(size):
         return weight

@@ -59,8 +59,7 @@ def merge_qkv(state: State) -> State:
     return merged
 
 
-def vit_names(state: State, _: Context) -> State:
-    """Turn the names of a ViT into ours."""
+def _hf_vit(state: State, _: Context) -> State:
     return merge_qkv(rename(state, (*_HF_EMBEDDINGS, *_HF_BLOCKS)))
 
 
@@ -91,11 +90,6 @@ _OPENMMLAB = (
     (r'\.ffn\.layers\.1\.', '.mlp.fc2.'),
     (r'^ln1\.', 'norm.'),
 )
-
-
-def openmmlab_names(state: State, _: Context) -> State:
-    """Turn the names of a ViT of mmsegmentation's or mmpretrain's into ours."""
-    return rename(state, _OPENMMLAB)
 
 
 def search_positions(state: State, context: Context) -> State:
@@ -202,7 +196,7 @@ SOURCES: tuple[Source, ...] = (
         ('backbone.', ''),
         _DECODER + r'|module\.',
         stem='patch_embed.projection.weight',
-        steps=(openmmlab_names,),
+        steps=(lambda state, _: rename(state, _OPENMMLAB),),
     ),
     # DINO keeps two networks in two containers, MoCo-v3 in one.
     Source('DINO', 'backbone.', marks=(r'head\.(mlp|last_layer)\b', r'backbone\.')),
@@ -224,7 +218,7 @@ SOURCES: tuple[Source, ...] = (
         steps=(hiera_names,),
     ),
     *(
-        Source(f'Hugging Face {kind}', prefix, _HF_DECODER, stem=_HF_STEM, steps=(vit_names,))
+        Source(f'Hugging Face {kind}', prefix, _HF_DECODER, stem=_HF_STEM, steps=(_hf_vit,))
         for kind, prefix in (
             ('ViT', 'vit.'),
             ('DINOv2', 'dinov2.'),

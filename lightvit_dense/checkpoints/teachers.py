@@ -10,7 +10,7 @@ from torch import nn
 from lightvit_dense.errors import CheckpointError
 from lightvit_dense.registry import WEIGHT_INITIALIZERS
 
-from .containers import load_state_dict
+from .containers import open_checkpoint
 from .initializer import unfilled
 from .loader import check_finite
 
@@ -35,7 +35,7 @@ class TimmWeights:
 
     def __call__(self, module: nn.Module) -> None:
         """Load; a file that does not fit raises."""
-        state: Any = load_state_dict(self.checkpoint)
+        state: Any = open_checkpoint(self.checkpoint).state
         convert = getattr(sys.modules[type(module).__module__], 'checkpoint_filter_fn', None)
         classes = f' with {module.num_classes} classes' if self.with_head else ''
         what = f'{self.checkpoint}: does not fit {self.name}{classes}'
@@ -74,7 +74,7 @@ class EmbeddingWeights:
 
     def __call__(self, module: nn.Module) -> None:
         """Load; a file that does not fit, head included, raises."""
-        found = load_state_dict(self.checkpoint)
+        found = open_checkpoint(self.checkpoint).state
         prefix = next(p for p in PREFIXES if any(name.startswith(p) for name in found))
         state = {n[len(prefix) :]: t for n, t in found.items() if n.startswith(prefix)}
         try:

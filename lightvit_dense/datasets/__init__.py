@@ -37,33 +37,6 @@ from .transforms import (
 )
 from .unlabeled import ImageFiles
 
-__all__ = [
-    'CIFAR100',
-    'CenterResizedCrop',
-    'DatasetError',
-    'FGVCAircraft',
-    'Flowers102',
-    'INaturalist2018',
-    'ImageFiles',
-    'ImageNet',
-    'LoadImage',
-    'LoadRandomResizedCrop',
-    'LoadSegmentationMap',
-    'NoiseBatch',
-    'OxfordPets',
-    'PackImage',
-    'RandomFlipFlag',
-    'RandomResizedCrop',
-    'RepeatedAugmentSampler',
-    'SeededIndex',
-    'SeededInfiniteSampler',
-    'SeededItems',
-    'SeededSampler',
-    'StanfordCars',
-    'collate_images',
-    'seeded',
-]
-
 register_late(DATASETS, 'CocoDataset', 'datasets.detection.coco')
 register_late(TRANSFORMS, 'ResizeScale', 'datasets.detection.jitter')
 register_late(TRANSFORMS, 'FixedSizeCrop', 'datasets.detection.jitter')

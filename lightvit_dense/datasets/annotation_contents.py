@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from .annotation_boxes import proper_polygons
 from .contents import Contents
 
 MAX_DROPPED = 0.5
@@ -23,14 +24,11 @@ def count_objects(
     masks: bool = False,
     min_size: int = 0,
 ) -> Contents:
-    """Count the objects that training uses, by the rules of mmdet's ``CocoDataset``.
+    """Count the objects of ``classes`` that training uses, by the rules of mmdet's ``CocoDataset``.
 
-    Args:
-        name: What messages call the file.
-        content: Of :func:`lightvit_dense.datasets.annotations.read_annotations`.
-        classes: Names of the categories that are used.
-        masks: Whether objects without a polygon of three corners are ignored.
-        min_size: Images with a shorter side are left out.
+    ``content`` is that of :func:`lightvit_dense.datasets.annotations.read_annotations`, of a file
+    that messages call ``name``. With ``masks`` objects without a polygon of three corners are
+    ignored; images with a side below ``min_size`` are left out.
     """
     labels = {
         entry['id']: classes.index(entry['name'])
@@ -54,7 +52,11 @@ def count_objects(
         'outside of the image': (inside <= 0).any(axis=1),
         'marked as crowds': [bool(note.get('iscrowd')) for note in notes],
         'without a polygon of three corners': [
-            masks and _is_bare(note.get('segmentation')) for note in notes
+            masks
+            and isinstance(mask := note.get('segmentation'), list)
+            and mask != []
+            and not proper_polygons(note)
+            for note in notes
         ],
         f'in images of a side below min_size={min_size}': (limits < min_size).any(axis=1),
     }.items():
@@ -69,8 +71,3 @@ def count_objects(
     used = sum(min(side) >= min_size for side in sides.values())
     other = int((label < 0).sum())
     return Contents(name, 'objects', used, rows, dropped, {'of other categories': other})
-
-
-def _is_bare(mask: Any) -> bool:
-    """Whether a mask consists of polygons of fewer than three corners."""
-    return type(mask) is list and mask != [] and all(len(p) < 6 or len(p) % 2 for p in mask)

@@ -124,16 +124,6 @@ def _check_entries(name: str, kind: str, entries: Any) -> set[int]:
     return set(counts)
 
 
-def _check_references(name: str, annotations: Sequence[dict], known: dict[str, set[int]]) -> None:
-    for key, kind in (('image_id', 'images'), ('category_id', 'categories')):
-        for entry in annotations:
-            if entry[key] not in known[kind]:
-                raise DatasetError(
-                    f'{name}: annotation {entry["id"]} has the {key} {entry[key]}, which is not '
-                    f"among '{kind}'. Add it there or remove the annotation."
-                )
-
-
 def read_annotations(
     path: str,
     need_annotations: bool = True,
@@ -155,7 +145,13 @@ def read_annotations(
     if not content['images']:
         raise DatasetError(f"{path}: 'images' is empty. {_REMEDY}")
     annotations = content['annotations']
-    _check_references(path, annotations, known)
+    for key, kind in (('image_id', 'images'), ('category_id', 'categories')):
+        for entry in annotations:
+            if entry[key] not in known[kind]:
+                raise DatasetError(
+                    f'{path}: annotation {entry["id"]} has the {key} {entry[key]}, which is not '
+                    f"among '{kind}'. Add it there or remove the annotation."
+                )
     by_id = {entry['id']: entry for entry in content['images']}
     check_masks(path, annotations, by_id, refuse_degenerate)
     check_boxes(path, annotations, by_id)

@@ -26,14 +26,9 @@ def collate_images(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Make a batch of packed images of one size.
 
     Each image is copied once, as it lies in memory with its channels last, to its place in the
-    batch. In a worker that place is in memory shared with the process that trains.
-
-    Args:
-        samples: What :class:`PackImage` gives.
-
-    Returns:
-        'inputs' [B, 3, H, W] in channels_last format, a list of 'data_samples', and 'flip', bool
-        [B], where samples have it.
+    batch. In a worker that place is in memory shared with the process that trains. Returns 'inputs'
+    [B, 3, H, W] in channels_last format, a list of 'data_samples', and 'flip', bool [B], where
+    samples have it.
     """
     images = [sample['inputs'] for sample in samples]
     channels, height, width = images[0].shape

@@ -102,7 +102,6 @@ class SeededItems:
         return super()._load_metainfo(metainfo)  # type: ignore[misc]
 
     def __getitem__(self, idx: int) -> Any:
-        """Return an item."""
         if not isinstance(idx, SeededIndex):
             return super().__getitem__(idx)  # type: ignore[misc]
         with seeded(idx.seed):
@@ -162,7 +161,6 @@ class SeededSampler(_Seeded):
         self.num_samples = math.ceil(share / self.world_size)
 
     def __iter__(self) -> Iterator[SeededIndex]:
-        """Iterate over this process's share of the epoch, from the start that was set."""
         epoch, start, self.start = self.epoch, self.start, 0
         order = epoch_order(self.seed, epoch, self.size, self.shuffle)
         for number in range(start, self.num_samples):
@@ -172,7 +170,6 @@ class SeededSampler(_Seeded):
         return self._at(order, place % self.size, epoch)
 
     def __len__(self) -> int:
-        """Return this process's number of samples in a whole epoch."""
         return self.num_samples
 
     def set_epoch(self, epoch: int) -> None:
@@ -197,7 +194,6 @@ class RepeatedAugmentSampler(SeededSampler):
     1 / ``repeats`` of the data set.
 
     Args:
-        seed: As of :class:`SeededSampler`.
         repeats: How often each sample comes.
         round_to: Samples of an epoch are rounded down to a multiple of this, as in DeiT; data sets
             that are smaller are taken whole.
@@ -235,7 +231,6 @@ class SeededInfiniteSampler(_Seeded):
     """
 
     def __iter__(self) -> Iterator[SeededIndex]:
-        """Iterate from the start that was set."""
         position = self.start * self.world_size + self.rank
         current, order = -1, np.empty(0)
         while True:
@@ -247,8 +242,7 @@ class SeededInfiniteSampler(_Seeded):
             position += self.world_size
 
     def __len__(self) -> int:
-        """Return the number of samples of the dataset, as mmengine's infinite sampler does."""
-        return self.size
+        return self.size  # as mmengine's infinite sampler does
 
     def set_epoch(self, epoch: int) -> None:
         """Do nothing: there are no epochs here."""

@@ -10,19 +10,8 @@ from torch.utils.data import get_worker_info
 from lightvit_dense.registry import DATASETS
 from lightvit_dense.utils.ranks import from_rank_zero
 
+from . import imagenet_index as index
 from .errors import DatasetError
-from .imagenet_index import (
-    FolderTree,
-    LmdbTree,
-    Tree,
-    check_classes,
-    check_present,
-    check_text_order,
-    labelled_tree,
-    numbered,
-    read_classes,
-    read_image_list,
-)
 from .records import Record, Records
 from .storage import LmdbStorage, open_storage
 from .unlabeled import EXTENSIONS
@@ -52,7 +41,6 @@ class ImageNet(Records):
         lmdb_path: The LMDB below ``data_root``, made of ``data_root``.
         with_labels: False for pre-training: all images below ``img_dir`` in the order of their
             paths, whatever their folders.
-        extensions: Endings of image files; upper case counts alike.
         **kwargs: As :class:`Records`. Without labels ``fraction`` keeps the class folders in
             balance, so that pre-training can take the very same images.
 
@@ -71,7 +59,6 @@ class ImageNet(Records):
         source: str = 'folder',
         lmdb_path: str = 'imagenet.lmdb',
         with_labels: bool = True,
-        extensions: Sequence[str] = EXTENSIONS,
         **kwargs: Any,
     ) -> None:
         if folders not in ('names', 'labels'):
@@ -81,7 +68,6 @@ class ImageNet(Records):
         self.img_dir, self.folders = img_dir.strip('/'), folders
         self.source = source
         self.given_classes = classes
-        self.extensions = tuple(e.lower() for e in extensions)
         self.storage = open_storage(source, data_root, lmdb_path)
         super().__init__(data_root, with_labels, ann_file=ann_file, **kwargs)
 
@@ -103,21 +89,23 @@ class ImageNet(Records):
         if classes is not None:
             self._metainfo['classes'] = tuple(classes)
         if self.ann_file:
-            records = read_image_list(self.ann_file, self.img_dir, classes, self.extensions)
-            check_present(tree, records, self.ann_file)
+            records = index.read_image_list(self.ann_file, self.img_dir, classes)
+            index.check_present(tree, records, self.ann_file)
             return records
         if classes is None:
             return ((key, -1) for key in tree.keys())  # noqa: SIM118
         if self.folders == 'labels':
-            return labelled_tree(tree, numbered(tree.classes(), len(classes), tree.name))
-        return labelled_tree(tree, {name: label for label, name in enumerate(classes)})
+            label_of = index.numbered(tree.classes(), len(classes), tree.name)
+        else:
+            label_of = {name: label for label, name in enumerate(classes)}
+        return index.labelled_tree(tree, label_of)
 
     def check_records(self) -> None:
         """Check that there are images."""
         if not len(self.data_address):
             raise DatasetError(
                 f'{self._tree().name}: holds no image with an ending of '
-                f'{", ".join(self.extensions)}. Check that the data were unpacked there.'
+                f'{", ".join(EXTENSIONS)}. Check that the data were unpacked there.'
             )
         if isinstance(self.storage, LmdbStorage):
             self.storage.close()  # workers open it for themselves
@@ -131,13 +119,13 @@ class ImageNet(Records):
         folders = [key[start:].rpartition('/')[0].partition('/')[0] for key in keys]
         return np.unique(np.array(folders), return_inverse=True)[1]
 
-    def _tree(self, folder: str | None = None) -> Tree:
+    def _tree(self, folder: str | None = None) -> index.Tree:
         folder = self.img_dir if folder is None else folder.strip('/')
         if isinstance(self.storage, LmdbStorage):
-            return LmdbTree(self.storage, folder, self.extensions)
-        return FolderTree(os.fspath(self.data_root), folder, self.extensions)
+            return index.LmdbTree(self.storage, folder)
+        return index.FolderTree(os.fspath(self.data_root), folder)
 
-    def _find_classes(self, tree: Tree) -> list[str]:
+    def _find_classes(self, tree: index.Tree) -> list[str]:
         """Return the classes: those given, which the folders have to match, or the folders."""
         folders = tree.classes()
         given = self.given_classes
@@ -145,7 +133,7 @@ class ImageNet(Records):
             if folders and self.folders == 'labels':
                 return [str(label) for label in range(len(folders))]
             if folders:
-                check_text_order(folders, tree.name)
+                index.check_text_order(folders, tree.name)
                 return folders
             raise DatasetError(
                 f'{tree.name}: has no class folders, so the classes are unknown. Set `classes` to '
@@ -155,14 +143,14 @@ class ImageNet(Records):
         classes = self._read_classes(given) if isinstance(given, str) else list(given)
         # Folders of a listed data set may be no classes at all.
         if self.folders == 'names' and (set(folders) & set(classes) or not self.ann_file):
-            check_classes(classes, folders, tree.name)
+            index.check_classes(classes, folders, tree.name)
         return classes
 
     def _read_classes(self, given: str) -> list[str]:
         """Return the classes of a file or of another image folder."""
         path = os.path.join(os.fspath(self.data_root), given)
         if os.path.isfile(path):
-            return read_classes(path)
+            return index.read_classes(path)
         if self.source == 'lmdb' or os.path.isdir(path):
             found = self._tree(given).classes()
             if found:

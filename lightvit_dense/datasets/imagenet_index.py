@@ -12,14 +12,14 @@ from .errors import DatasetError
 from .records import Record
 from .storage import FolderStorage, LmdbStorage, missing_files
 from .text import read_lines
-from .unlabeled import scan_images
+from .unlabeled import EXTENSIONS, scan_images
 
 
 class FolderTree:
     """Names of the images below a folder."""
 
-    def __init__(self, root: str, prefix: str, extensions: Sequence[str]) -> None:
-        self.root, self.extensions = root or '.', tuple(extensions)
+    def __init__(self, root: str, prefix: str) -> None:
+        self.root = root or '.'
         self.name = os.path.join(self.root, prefix) if prefix else self.root
         self.storage = FolderStorage(self.root)
         if not os.path.isdir(self.name):
@@ -30,7 +30,7 @@ class FolderTree:
 
     def _scan(self, folder: str) -> Iterator[str]:
         start = len(self.root.rstrip('/')) + 1
-        return (path[start:] for path in scan_images(folder, self.extensions, True))
+        return (path[start:] for path in scan_images(folder))
 
     def classes(self) -> list[str]:
         """Return the names of the class folders, sorted."""
@@ -55,15 +55,14 @@ class FolderTree:
 class LmdbTree:
     """Names of the images of an LMDB below a prefix; methods as of :class:`FolderTree`."""
 
-    def __init__(self, storage: LmdbStorage, prefix: str, extensions: Sequence[str]) -> None:
-        self.storage, self.extensions = storage, tuple(extensions)
+    def __init__(self, storage: LmdbStorage, prefix: str) -> None:
+        self.storage = storage
         self.prefix = f'{prefix}/' if prefix else ''
         self.name = f'{storage.path}, keys below {self.prefix!r}' if prefix else storage.path
 
     def keys(self) -> Iterator[str]:
         """Yield all keys, sorted."""
-        endings = self.extensions
-        return (k for k in self.storage.keys(self.prefix) if k.lower().endswith(endings))
+        return (k for k in self.storage.keys(self.prefix) if k.lower().endswith(EXTENSIONS))
 
     def classes(self) -> list[str]:
         """Return the names of the class folders, sorted."""
@@ -155,9 +154,7 @@ def labelled_tree(tree: Tree, label_of: Mapping[str, int]) -> Iterator[Record]:
         yield from ((key, label_of[name]) for key in keys)
 
 
-def read_image_list(
-    path: str, prefix: str, classes: Sequence[str] | None, extensions: Sequence[str]
-) -> list[Record]:
+def read_image_list(path: str, prefix: str, classes: Sequence[str] | None) -> list[Record]:
     """Read ``name label``, ``path label``, ``path``, or ``<class>_<number>.JPEG`` lines.
 
     A path begins at the root of the data, or below the image folder ``prefix``. A name without a
@@ -165,17 +162,17 @@ def read_image_list(
     the image folder. A label is a number or the name of a class; without ``classes`` labels are not
     wanted.
     """
-    endings, records = tuple(extensions), []
+    records = []
     label_of = {name: label for label, name in enumerate(classes or ())}
     for line in read_lines(path, 'list of images'):
         name, label = line, ''
-        if not line.lower().endswith(endings):
+        if not line.lower().endswith(EXTENSIONS):
             name, _, label = line.rpartition(' ')
             name = name.rstrip()
-            if not name.lower().endswith(endings):
+            if not name.lower().endswith(EXTENSIONS):
                 raise DatasetError(
                     f'{path}: {line!r} is neither "name" nor "name label" with a name that ends in '
-                    f'one of {", ".join(endings)}.'
+                    f'one of {", ".join(EXTENSIONS)}.'
                 )
         folder = os.path.dirname(name)
         if not folder and not label:

@@ -66,11 +66,6 @@ def listing_digest(keys: Iterable[str]) -> str:
     return hashlib.sha256('\n'.join(keys).encode()).hexdigest()
 
 
-def hash_key(first: int) -> bytes:
-    """Return the key of the hashes that begin with those of the ``first``-th file."""
-    return HASHES + b'%012d' % first
-
-
 def read_meta(transaction: lmdb.Transaction) -> LmdbMeta | None:
     """Return the notes on an LMDB, None when they are not ours."""
     try:
@@ -116,8 +111,3 @@ def read_hashes(transaction: lmdb.Transaction) -> list[bytes]:
                 break
             parts.append(bytes(value))
     return parts
-
-
-def combined_digest(hashes: bytes) -> str:
-    """Return the SHA-256 of the files' hashes, by which two LMDBs are compared."""
-    return hashlib.sha256(hashes).hexdigest()

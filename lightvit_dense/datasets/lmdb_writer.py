@@ -18,21 +18,8 @@ from pathlib import Path
 
 import lmdb
 
+from . import lmdb_format as layout
 from .errors import DatasetError
-from .lmdb_format import (
-    HASH_BYTES,
-    KEYS,
-    META,
-    LmdbMeta,
-    combined_digest,
-    hash_key,
-    is_reserved,
-    listing_digest,
-    pack_keys,
-    read_hashes,
-    read_keys,
-    read_meta,
-)
 from .storage import data_file, open_environment
 from .unlabeled import EXTENSIONS, scan_images
 
@@ -53,7 +40,7 @@ class LmdbWriteError(DatasetError):
 class LmdbReport:
     """What a conversion did."""
 
-    meta: LmdbMeta
+    meta: layout.LmdbMeta
     resumed: int  # files that were there already
     size: int  # size of the file in bytes
 
@@ -66,7 +53,7 @@ def list_files(
     if not os.path.isdir(root):
         raise DatasetError(f'{root}: this folder does not exist')
     endings = ('',) if extensions is None else tuple(e.lower() for e in extensions)
-    paths = scan_images(root, endings, True)
+    paths = scan_images(root, endings)
     found = [path[len(root) + 1 :] for path in paths if os.path.basename(path) not in _OWN]
     if not found:
         kinds = 'file' if extensions is None else f'file with an ending of {", ".join(endings)}'
@@ -114,7 +101,7 @@ def verify_lmdb(
     environment = open_environment(os.fspath(path))
     try:
         with environment.begin() as transaction:
-            meta = read_meta(transaction)
+            meta = layout.read_meta(transaction)
         if meta is None:
             raise LmdbWriteError(f'{path}: was not made by make_lmdb.py and has no hashes')
         if not meta.complete:
@@ -173,7 +160,7 @@ def _check_keys(keys: Sequence[str], limit: int) -> None:
             raise LmdbWriteError(f'{key!r}: this name is not UTF-8; rename the file') from error
         if len(code) > limit:
             raise LmdbWriteError(f'{key}: a path has {limit} bytes at most, this one {len(code)}')
-        if is_reserved(code) or '\n' in key:
+        if layout.is_reserved(code) or '\n' in key:
             raise LmdbWriteError(f'{key!r}: no file may have this name here; rename it')
 
 
@@ -219,17 +206,17 @@ class _Writer:
     def __init__(self, environment: lmdb.Environment, target: Path, keys: list[str]) -> None:
         self.environment, self.target, self.keys = environment, target, keys
         with environment.begin() as transaction:
-            meta = read_meta(transaction)
-            listed = [] if meta is None else read_keys(transaction)
-        self.meta = meta or LmdbMeta(len(keys), 0, 0, listing_digest(keys))
+            meta = layout.read_meta(transaction)
+            listed = [] if meta is None else layout.read_keys(transaction)
+        self.meta = meta or layout.LmdbMeta(len(keys), 0, 0, layout.listing_digest(keys))
         if meta is None:
             if environment.stat()['entries']:
                 raise LmdbWriteError(
                     f'{target} is an LMDB of another program; nothing was touched; move it away '
                     'or choose another folder'
                 )
-            self._put([(KEYS, pack_keys(keys)), (META, self.meta.pack())])
-        elif meta.listing != listing_digest(keys):
+            self._put([(layout.KEYS, layout.pack_keys(keys)), (layout.META, self.meta.pack())])
+        elif meta.listing != layout.listing_digest(keys):
             gone, new = sorted(set(listed) - set(keys)), sorted(set(keys) - set(listed))
             raise LmdbWriteError(
                 f'{target} was begun with other files: {len(new)} are new now, such as {new[:2]}, '
@@ -244,8 +231,8 @@ class _Writer:
         after = replace(self.meta, written=first + len(batch), size=size)
         keys = self.keys[first : after.written]
         entries = [(k.encode(), content) for k, (content, _) in zip(keys, batch, strict=True)]
-        entries.append((hash_key(first), b''.join(digest for _, digest in batch)))
-        self._put([*entries, (META, after.pack())])
+        entries.append((layout.HASHES + b'%012d' % first, b''.join(digest for _, digest in batch)))
+        self._put([*entries, (layout.META, after.pack())])
         self.meta = after
 
     def finish(self) -> None:
@@ -253,9 +240,9 @@ class _Writer:
         if self.meta.complete:
             return
         with self.environment.begin() as transaction:
-            digest = combined_digest(b''.join(read_hashes(transaction)))
+            digest = hashlib.sha256(b''.join(layout.read_hashes(transaction))).hexdigest()
         self.meta = replace(self.meta, complete=True, sha256=digest)
-        self._put([(META, self.meta.pack())])
+        self._put([(layout.META, self.meta.pack())])
 
     def _put(self, entries: Sequence[tuple[bytes, bytes]]) -> None:
         """Write entries in one transaction; the map grows as often as it is full."""
@@ -278,19 +265,24 @@ class _Writer:
 
 
 def _verify(
-    environment: lmdb.Environment, target: Path, meta: LmdbMeta, readers: int, on_progress: Report
+    environment: lmdb.Environment,
+    target: Path,
+    meta: layout.LmdbMeta,
+    readers: int,
+    on_progress: Report,
 ) -> None:
     """Compare counts, keys, and every value with its hash."""
     with environment.begin() as transaction:
-        keys, parts = read_keys(transaction), read_hashes(transaction)
+        keys, parts = layout.read_keys(transaction), layout.read_hashes(transaction)
         entries = environment.stat()['entries']
     hashes, expected = b''.join(parts), meta.count + len(parts) + 2
-    if not len(keys) == meta.count == len(hashes) // HASH_BYTES or entries != expected:
+    if not len(keys) == meta.count == len(hashes) // layout.HASH_BYTES or entries != expected:
         raise LmdbWriteError(
             f'{target}: has {entries} entries instead of {expected}, {len(keys)} paths and '
-            f'{len(hashes) // HASH_BYTES} hashes for {meta.count} files. Make it again.'
+            f'{len(hashes) // layout.HASH_BYTES} hashes for {meta.count} files. Make it again.'
         )
-    if combined_digest(hashes) != meta.sha256 or listing_digest(keys) != meta.listing:
+    digest = hashlib.sha256(hashes).hexdigest()
+    if digest != meta.sha256 or layout.listing_digest(keys) != meta.listing:
         raise LmdbWriteError(f'{target}: its list of paths or of hashes is damaged. Make it again.')
 
     def check(first: int) -> list[str]:
@@ -298,7 +290,7 @@ def _verify(
         with environment.begin(buffers=True) as transaction:
             for place in range(first, min(first + 256, meta.count)):
                 value = transaction.get(keys[place].encode())
-                due = hashes[place * HASH_BYTES : (place + 1) * HASH_BYTES]
+                due = hashes[place * layout.HASH_BYTES : (place + 1) * layout.HASH_BYTES]
                 if value is None or hashlib.sha256(value).digest() != due:
                     bad.append(keys[place])
         return bad

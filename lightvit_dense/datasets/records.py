@@ -2,7 +2,7 @@
 
 import struct
 from array import array
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ class Records(SeededItems, BaseDataset):
 
     The layout of ``data_bytes`` and ``data_address`` stays mmengine's, so that wrappers and subsets
     work; an entry of ImageNet takes about 45 bytes. Items carry 'img_path' (the key), 'storage'
-    (what reads it) and 'gt_label'. Subclasses set ``storage`` and define :meth:`list_records`.
+    (what reads it) and 'gt_label'. Subclasses set ``storage`` and define ``list_records``.
 
     Args:
         fraction: Share in (0, 1] of the images of every class to use, at least one each. Of one
@@ -37,6 +37,7 @@ class Records(SeededItems, BaseDataset):
 
     _fully_initialized: bool
     storage: Storage
+    list_records: Callable[[], Iterable[Record]]  # lists the images; may set ``metainfo``
 
     def __init__(
         self,
@@ -50,10 +51,6 @@ class Records(SeededItems, BaseDataset):
         self.with_labels = with_labels
         self.fraction, self.subset_seed = fraction, subset_seed
         super().__init__(data_root=data_root, data_prefix={}, **kwargs)
-
-    def list_records(self) -> Iterable[Record]:
-        """Return the images, and set what ``metainfo`` tells of them."""
-        raise NotImplementedError
 
     def check_records(self) -> None:
         """Check the images as a whole, when they have been listed."""

@@ -1,7 +1,7 @@
 """Images of a folder, labels ignored: the data of pre-training."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from mmengine.dataset import BaseDataset
@@ -16,24 +16,24 @@ from .errors import DatasetError
 EXTENSIONS = IMAGE_EXTENSIONS
 
 
-def scan_images(folder: str, extensions: Sequence[str], recursive: bool) -> Iterator[str]:
-    """Walk over the image files of a folder in the order of their paths; links to folders count.
+def scan_images(folder: str, endings: tuple[str, ...] = EXTENSIONS) -> Iterator[str]:
+    """Walk over the files of some endings in the order of their paths; links to folders count.
 
     No more than the names of one folder, and of those above it, are held at a time.
     """
-    endings, names = tuple(extensions), []
+    names = []
     with os.scandir(folder) as entries:
         for entry in entries:
             if is_clutter(entry.name):
                 continue
             if entry.name.lower().endswith(endings) and not entry.is_dir():
                 names.append(entry.name)
-            elif recursive and entry.is_dir():
+            elif entry.is_dir():
                 names.append(f'{entry.name}/')  # sorts as the paths below it do
     for name in sorted(names):
         path = os.path.join(folder, name.rstrip('/'))
         if name.endswith('/'):
-            yield from scan_images(path, extensions, recursive)
+            yield from scan_images(path, endings)
         else:
             yield path
 
@@ -44,23 +44,13 @@ class ImageFiles(SeededItems, BaseDataset):
 
     Args:
         img_dir: Folder below ``data_root``, e.g. 'train' or 'coco/unlabeled2017'.
-        extensions: Endings of image files; upper case counts alike.
         **kwargs: As :class:`Records`, without ``with_labels`` and ``fraction``.
 
     Raises:
         DatasetError: If the folder does not exist or holds no image.
     """
 
-    def __init__(
-        self,
-        data_root: str,
-        img_dir: str = '',
-        extensions: Sequence[str] = EXTENSIONS,
-        recursive: bool = True,
-        **kwargs: Any,
-    ) -> None:
-        self.extensions = tuple(e.lower() for e in extensions)
-        self.recursive = recursive
+    def __init__(self, data_root: str, img_dir: str = '', **kwargs: Any) -> None:
         super().__init__(data_root=data_root, data_prefix=dict(img_path=img_dir), **kwargs)
 
     def load_data_list(self) -> list[dict]:
@@ -71,10 +61,10 @@ class ImageFiles(SeededItems, BaseDataset):
                 f'{folder}: this image folder does not exist. Set data_root (or the environment '
                 'variable LIGHTVIT_DATA) to where the images are.'
             )
-        paths = list(scan_images(folder, self.extensions, self.recursive))
+        paths = list(scan_images(folder))
         if not paths:
             raise DatasetError(
-                f'{folder}: holds no image with an ending of {", ".join(self.extensions)}. '
+                f'{folder}: holds no image with an ending of {", ".join(EXTENSIONS)}. '
                 'Check that the data were unpacked there.'
             )
         return [{'img_path': path} for path in paths]

@@ -16,18 +16,3 @@ from .parts import (
     make_normalisation,
     make_part,
 )
-
-__all__ = [
-    'PARTS',
-    'BackboneNeck',
-    'Normalisation',
-    'OnnxParity',
-    'WholeSegmentor',
-    'add_metadata',
-    'compare_labels',
-    'compare_onnx',
-    'export_onnx',
-    'make_normalisation',
-    'make_part',
-    'onnx_session',
-]

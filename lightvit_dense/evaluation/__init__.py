@@ -5,13 +5,3 @@ from .coco_metric import CocoMetric
 from .iou_metric import IoUMetric
 from .joint import JointEvaluator
 from .predictions import DumpPredictions, read_predictions
-
-__all__ = [
-    'Accuracy',
-    'CocoMetric',
-    'DumpPredictions',
-    'IoUMetric',
-    'JointEvaluator',
-    'RealAccuracy',
-    'read_predictions',
-]

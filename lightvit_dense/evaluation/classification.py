@@ -1,6 +1,5 @@
 """Accuracy of classification, by the labels of the data set and by ImageNet's reassessed ones."""
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,10 +9,10 @@ import torch
 from mmengine.evaluator import BaseMetric
 from torch import Tensor
 
+from lightvit_dense.datasets.text import read_json
 from lightvit_dense.errors import UserError
 from lightvit_dense.registry import METRICS
 from lightvit_dense.utils.finite import require_finite, warn_constant
-from lightvit_dense.utils.io import read_text
 
 _NUMBER = re.compile(r'_(\d{8})\.[A-Za-z]+$')
 
@@ -143,14 +142,10 @@ def read_real(path: str) -> list[frozenset[int]]:
             f'{path}: the labels of ImageNet-ReaL do not exist. real.json comes from '
             'google-research/reassessed-imagenet on GitHub.'
         )
-    try:
-        content = json.loads(read_text(path))
-    except ValueError as error:
-        raise UserError(f'{path}: is no JSON, or truncated ({error}). Fetch it again.') from error
-    if not isinstance(content, list) or not all(_is_labels(entry) for entry in content):
+    content = read_json(path)
+    if not isinstance(content, list) or not all(
+        isinstance(entry, list) and all(type(label) is int and label >= 0 for label in entry)
+        for entry in content
+    ):
         raise UserError(f'{path}: is no list of lists of labels, as real.json is. Fetch it again.')
     return [frozenset(entry) for entry in content]
-
-
-def _is_labels(entry: Any) -> bool:
-    return isinstance(entry, list) and all(type(label) is int and label >= 0 for label in entry)

@@ -61,10 +61,8 @@ def match_objects(
 
     Detections choose in order of falling score, as in COCO's evaluation: each takes the free object
     of greatest IoU, if that is at least ``iou_thr``. One that finds none is dropped if ``iou_thr``
-    of it lies within a crowd. Boxes are [N, 4] as corners.
-
-    Returns:
-        Pairs of labels (truth, prediction); -1 stands for the background.
+    of it lies within a crowd. Boxes are [N, 4] as corners. Returns pairs of labels (truth,
+    prediction), -1 for the background.
     """
     boxes, labels, scores = found
     overlap = box_iou(_boxes(boxes), _boxes(truth[0])).numpy()  # [M, N]

@@ -94,7 +94,7 @@ def images_below(folder: Path) -> list[Path]:
     """Return all images of a folder in the order of their paths."""
     if not folder.is_dir():
         raise UserError(f'{folder}: this folder does not exist')
-    return [Path(path) for path in scan_images(str(folder), EXTENSIONS, True)]
+    return [Path(path) for path in scan_images(str(folder))]
 
 
 def spaced(items: Sequence[T], count: int = 200) -> Sequence[T]:

@@ -16,18 +16,8 @@ from lightvit_dense.datasets.transforms.segmentation import count_ids, read_labe
 from lightvit_dense.errors import UserError
 from lightvit_dense.utils.config_helpers import read_classes
 
+from . import files
 from .annotations import find_parts
-from .files import (
-    PARTS,
-    best_folder,
-    choose_parts,
-    images_below,
-    part_of,
-    read_table,
-    spaced,
-    split,
-    write_lines,
-)
 from .start import find_start
 
 LISTS = ('classes.txt', 'class_names.txt', 'labels.txt')
@@ -63,18 +53,18 @@ def classification(args: Namespace) -> Found:
     rows = {'train': _labelled(args.data)}
     # Parts have folders of classes; a folder of pictures may be the class of trains.
     deep = {path.parent for path in args.data.glob('*/*') if path.is_dir()}
-    parts = {path: path for path in sorted(deep) if part_of(path, args.data)}
+    parts = {path: path for path in sorted(deep) if files.part_of(path, args.data)}
     if args.val:
         rows['val'] = _labelled(args.val)
     elif len(parts) > 1:
-        chosen = choose_parts(parts, args.data, 'class folders')
+        chosen = files.choose_parts(parts, args.data, 'class folders')
         rows = {part: _labelled(folder) for part, folder in chosen.items()}
     # The paths of a table may lead anywhere.
     root = Path(os.path.commonpath({path.parent for own in rows.values() for path, _ in own}))
     if 'val' not in rows:
         whole = rows['train']
         own_names = [path.relative_to(root) for path, _ in whole]
-        rows = split(whole, own_names, [label for _, label in whole], args)
+        rows = files.split(whole, own_names, [label for _, label in whole], args)
     names = sorted({label for own in rows.values() for _, label in own})
     if len(names) < 2:
         raise UserError(
@@ -82,10 +72,10 @@ def classification(args: Namespace) -> Found:
             'apart. Give images of two classes or more, in a folder each'
         )
     numbers = {name: number for number, name in enumerate(names)}
-    values = dict(root=str(root), classes=write_lines(args.folder / LISTS[0], names))
+    values = dict(root=str(root), classes=files.write_lines(args.folder / LISTS[0], names))
     for part, own in rows.items():
         lines = [f'{path.relative_to(root)} {numbers[label]}' for path, label in own]
-        values[part] = write_lines(args.folder / f'{part}.txt', lines)
+        values[part] = files.write_lines(args.folder / f'{part}.txt', lines)
     found = Found(values, {part: [path for path, _ in own] for part, own in rows.items()})
     unseen = {label for _, label in rows['val']} - {label for _, label in rows['train']}
     if unseen:
@@ -97,8 +87,8 @@ def _labelled(data: Path) -> list[tuple[Path, str]]:
     """Return the images of class folders, or of a table, with their classes."""
     tables = [data] if data.is_file() else sorted(data.glob('*.csv'))
     if len(tables) == 1:
-        return [(tables[0].parent / name, label) for name, label in read_table(tables[0])]
-    deep = [path for path in images_below(data) if path.parent != data]
+        return [(tables[0].parent / name, label) for name, label in files.read_table(tables[0])]
+    deep = [path for path in files.images_below(data) if path.parent != data]
     if not deep:
         raise UserError(f'{data}: holds neither folders of classes with images nor one CSV file')
     return [(path, path.relative_to(data).parts[0]) for path in deep]
@@ -107,31 +97,31 @@ def _labelled(data: Path) -> list[tuple[Path, str]]:
 def segmentation(args: Namespace) -> Found:
     """Read folders of images and label maps."""
     found, ids = Found({}, {}), set()
-    pairs = choose_parts(_pair_maps(args.data), args.data, 'label maps')
+    pairs = files.choose_parts(_pair_maps(args.data), args.data, 'label maps')
     if args.val:
-        pairs['val'] = choose_parts(_pair_maps(args.val), args.val, 'label maps')['train']
+        pairs['val'] = files.choose_parts(_pair_maps(args.val), args.val, 'label maps')['train']
     for part, (folder, maps) in pairs.items():
-        images, labels = images_below(folder), images_below(maps)
+        images, labels = files.images_below(folder), files.images_below(maps)
         ending = Counter(path.suffix for path in images).most_common(1)[0][0]
         stems = {path.relative_to(maps).with_suffix('') for path in labels}
         names = [p.relative_to(folder).with_suffix('') for p in images if p.suffix == ending]
         names = [name for name in names if name in stems]
         if alone := len(images) + len(labels) - 2 * len(names):
             found.notes.append(f'{folder}, {maps.name}: {alone} files without partner are left out')
-        for path in spaced(labels, 1000):
+        for path in files.spaced(labels, 1000):
             ids |= set(np.flatnonzero(count_ids(read_label_map(str(path)))).tolist())
         options = f'data_prefix=dict(img_path={str(folder)!r}, seg_map_path={str(maps)!r})'
         options += f', img_suffix={ending!r}, seg_map_suffix={labels[0].suffix!r}'
         found.values[part] = dict(folders=options, names=names, place=(folder, ending))
     if len(pairs) == 1:
         whole = found.values['train']
-        parts = split(whole['names'], whole['names'], [''] * len(whole['names']), args)
+        parts = files.split(whole['names'], whole['names'], [''] * len(whole['names']), args)
         found.values = {part: dict(whole, names=names) for part, names in parts.items()}
-    for part in PARTS:
+    for part in files.PARTS:
         own = found.values[part]
         folder, ending = own['place']
         found.images[part] = [folder / f'{name}{ending}' for name in own['names']]
-        own['ann_file'] = write_lines(args.folder / f'{part}.txt', own['names'])
+        own['ann_file'] = files.write_lines(args.folder / f'{part}.txt', own['names'])
     found.values['classes'] = _map_classes(args, sorted(ids - {255}))
     return found
 
@@ -139,7 +129,7 @@ def segmentation(args: Namespace) -> Found:
 def _pair_maps(root: Path) -> dict[Path, tuple[Path, Path]]:
     """Return (images, label maps) by folder of label maps, which images share most names with."""
     folders: dict[Path, list[Path]] = {}
-    for path in images_below(root):
+    for path in files.images_below(root):
         folders.setdefault(path.parent, []).append(path)
     # Maps of objects tell no classes.
     classes = (f for f in folders if not re.search('object|instance', f.name.lower()))
@@ -153,8 +143,8 @@ def _pair_maps(root: Path) -> dict[Path, tuple[Path, Path]]:
             if other not in maps
         }
         if any(counts.values()):
-            what = f'the images of {folder.name}'
-            pairs[folder] = best_folder(counts, root, part_of(folder, root), what), folder
+            part, what = files.part_of(folder, root), f'the images of {folder.name}'
+            pairs[folder] = files.best_folder(counts, root, part, what), folder
     if not pairs:
         raise UserError(
             f'{root}: no folder of label maps (PNG, grey or with a palette) shares the names of a '
@@ -181,7 +171,7 @@ def _map_classes(args: Namespace, ids: list[int]) -> str:
     given = next((path for name in LISTS if (path := args.data / name).is_file()), None)
     if given is None:
         names = [f'class_{number}' for number in range(ids[-1] + 1)]
-        return write_lines(args.folder / LISTS[0], names)
+        return files.write_lines(args.folder / LISTS[0], names)
     classes = read_classes(str(given))
     if len(classes) <= ids[-1]:
         raise UserError(
@@ -193,7 +183,7 @@ def _map_classes(args: Namespace, ids: list[int]) -> str:
 
 def pretraining(args: Namespace) -> Found:
     """Read a folder of images."""
-    images = images_below(args.data)
+    images = files.images_below(args.data)
     if not images:
         raise UserError(f'{args.data}: holds no image')
     teacher = find_start(args.teacher) if args.teacher else None
@@ -209,7 +199,7 @@ def tracking(args: Namespace) -> Found:
     if not args.val and len(names) == 1:
         found.notes.append(f'one sequence, {names[0]}: it is used for training and validation')
     elif not args.val:
-        for part, own in split(names, names, [''] * len(names), args).items():
+        for part, own in files.split(names, names, [''] * len(names), args).items():
             place = args.folder / part
             place.mkdir(parents=True, exist_ok=True)
             for path in args.data.iterdir():
@@ -217,7 +207,7 @@ def tracking(args: Namespace) -> Found:
                 if {path.name, path.stem} & set(own):
                     (place / path.name).symlink_to(path)
             found.values[part] = str(place)
-    for part in PARTS:
+    for part in files.PARTS:
         one = _sequences(Path(found.values[part]))
         found.values[f'{part}_frames'] = frames = int(np.sum(one.lengths))
         found.notes.append(f'{part}: {len(one)} sequences, {frames} frames')

@@ -13,7 +13,7 @@ from mmengine.registry import DATASETS
 
 from lightvit_dense.apis.configs import load_config, prepare_scope
 from lightvit_dense.apis.preflight import find_missing, raise_if_missing
-from lightvit_dense.datasets.checking.report import Report, Request, open_image, open_some
+from lightvit_dense.datasets.checking.report import Report, open_image
 from lightvit_dense.datasets.storage import read_file
 from lightvit_dense.errors import UserError, user_errors
 from lightvit_dense.utils.io import atomic_path
@@ -64,16 +64,9 @@ def write_config(args: Namespace) -> None:
 
 def _print_images(found: Found, sizes_by_part: Mapping[str, np.ndarray]) -> None:
     """Print number and sizes of the images, and those of a sample that cannot be opened."""
-    report = Report('images', '')
+    report = Report('images', '', remedy='Copy them again, or take them out')
     for part, paths in found.images.items():
-        open_some(
-            report,
-            Request(),
-            paths,
-            lambda path: open_image(read_file, str(path)),
-            f'images of {part}',
-            'Copy them again, or take them out',
-        )
+        report.open_some(paths, lambda path: open_image(read_file, str(path)), f'images of {part}')
     rows = [
         (part, len(found.images[part]), *('x'.join(map(str, size.astype(int))) for size in sizes))
         for part, own in sizes_by_part.items()

@@ -8,25 +8,3 @@ from .logistic import fit_logistic, fit_sklearn
 from .measure import METHODS, Probes, Row
 from .neighbours import NEIGHBOURS, Neighbours
 from .scores import Scores, hold_out
-
-__all__ = [
-    'METHODS',
-    'NEIGHBOURS',
-    'POOLS',
-    'LinearOptions',
-    'Neighbours',
-    'Part',
-    'Plan',
-    'Probes',
-    'Row',
-    'Scores',
-    'Space',
-    'extract',
-    'fit_linear',
-    'fit_logistic',
-    'fit_sklearn',
-    'hold_out',
-    'plain',
-    'read_features',
-    'spaces_of',
-]

@@ -84,7 +84,12 @@ class CacheFolder:
                 if writer.done != rows:
                     raise RuntimeError(f'{writer.done} of {rows} rows were written')
             for name, path in temporary.items():
-                self._publish(name, path, [rows, widths[name]] if widths[name] else [rows])
+                shape = [rows, widths[name]] if widths[name] else [rows]
+                about = {'identity': self.identity, 'shape': shape, 'sha256': sha256(path)}
+                metadata = self.path / f'{name}.json'
+                metadata.unlink(missing_ok=True)  # first no metadata, then a new one
+                os.replace(path, self.path / f'{name}.npy')
+                atomic_write(metadata, json.dumps(about, indent=2).encode())
         except OSError as error:
             raise UserError(
                 f'--cache: {self.path} cannot be written ({error}); free space, or give another '
@@ -93,12 +98,6 @@ class CacheFolder:
         finally:
             for path in temporary.values():
                 path.unlink(missing_ok=True)
-
-    def _publish(self, name: str, path: Path, shape: list[int]) -> None:
-        metadata = {'identity': self.identity, 'shape': shape, 'sha256': sha256(path)}
-        (self.path / f'{name}.json').unlink(missing_ok=True)  # first no metadata, then a new one
-        os.replace(path, self.path / f'{name}.npy')
-        atomic_write(self.path / f'{name}.json', json.dumps(metadata, indent=2).encode())
 
 
 class Writer:

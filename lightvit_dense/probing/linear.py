@@ -75,15 +75,9 @@ def fit_linear(
 ) -> LinearProbe:
     """Train the probe; returns it in evaluation mode.
 
-    Args:
-        views: Features [N, C] of the training images, read batch by batch; of several augmented
-            views each epoch takes the next.
-        labels: int64 [N].
-        num_classes: Number of classes.
-        options: How to train.
-        places: Rows to train with; None for all.
-        device: Where to train.
-        on_progress: Called with epochs done and in all.
+    ``views`` are features [N, C] of the training images, read batch by batch; of several augmented
+    views each epoch takes the next. Labels are int64 [N], ``places`` the rows to train with;
+    ``on_progress`` is called with epochs done and in all.
     """
     options = options or LinearOptions()
     places = np.arange(len(labels)) if places is None else places

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -62,35 +63,27 @@ class Probes:
         if method == 'knn':
             found = self._neighbours(space)
         elif method == 'linear':
-            fits = {f'lr {rate:g}': self._linear(space, rate) for rate in self.rates}
+            fits = {f'lr {rate:g}': partial(self._linear, space, rate) for rate in self.rates}
             found = self._chosen(space, fits)
         else:
-            fits = {f'C {c:g}': self._logistic(space, method, c) for c in self.cs}
-            found = self._chosen(space, fits)
+            fit = self._sklearn if method == 'sklearn' else self._logistic
+            found = self._chosen(space, {f'C {c:g}': partial(fit, space, c) for c in self.cs})
         seconds = time.perf_counter() - start
         return [Row(space, method, setting, s.top1, s.top5, seconds) for setting, s in found]
 
-    def _linear(self, space: str, rate: float) -> Callable[[Any], Any]:
+    def _linear(self, space: str, rate: float, places: Any) -> Any:
         views = [part.features[space] for part in self.views] or [self.train.features[space]]
-        return lambda places: fit_linear(
-            views,
-            self.train.labels,
-            self.num_classes,
-            replace(self.linear, lr=rate),
-            places,
-            self.device,
-            lambda done, total: self.on_progress(f'linear {space}', done, total),
-        )
+        given = self.train.labels, self.num_classes, replace(self.linear, lr=rate), places
+        tell = partial(self.on_progress, f'linear {space}')
+        return fit_linear(views, *given, self.device, tell)
 
-    def _logistic(self, space: str, method: str, c: float) -> Callable[[Any], Any]:
-        features, labels = self.train.features[space], self.train.labels
-        if method == 'sklearn':
-            return lambda places: _Sklearn(
-                fit_sklearn(features, labels, c, places), self.num_classes
-            )
-        return lambda places: fit_logistic(
-            features, labels, self.num_classes, c, places, self.device
-        )
+    def _logistic(self, space: str, c: float, places: Any) -> Any:
+        given = self.train.features[space], self.train.labels, self.num_classes
+        return fit_logistic(*given, c, places, self.device)
+
+    def _sklearn(self, space: str, c: float, places: Any) -> Any:
+        given = self.train.features[space], self.train.labels
+        return _Sklearn(fit_sklearn(*given, c, places), self.num_classes)
 
     def _chosen(
         self, space: str, fits: Mapping[str, Callable[[Any], Any]]
@@ -110,13 +103,8 @@ class Probes:
         return [(setting, Scores.of(scores, torch.from_numpy(self.val.labels)))]
 
     def _neighbours(self, space: str) -> list[tuple[str, Scores]]:
-        voters = Neighbours(
-            self.train.features[space],
-            self.train.labels,
-            self.num_classes,
-            self.temperature,
-            self.device,
-        )
+        given = self.train.features[space], self.train.labels, self.num_classes
+        voters = Neighbours(*given, self.temperature, self.device)
         labels = torch.from_numpy(self.val.labels)
         parts: dict[int, list[tuple[Scores, int]]] = {count: [] for count in self.counts}
         done = dict.fromkeys(self.counts, 0)

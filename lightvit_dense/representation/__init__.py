@@ -4,14 +4,3 @@ from .agreement import AttentionAgreement, PairAgreement
 from .attention import AttentionStats, LayerStats
 from .features import layer_features, layer_maps, to_map
 from .images import ImageStream
-
-__all__ = [
-    'AttentionAgreement',
-    'AttentionStats',
-    'ImageStream',
-    'LayerStats',
-    'PairAgreement',
-    'layer_features',
-    'layer_maps',
-    'to_map',
-]

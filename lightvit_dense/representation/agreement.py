@@ -101,7 +101,6 @@ class AttentionAgreement:
         sizes: tuple[tuple[int, int], tuple[int, int]],
         budget: int = BUDGET,
     ) -> None:
-        self.student, self.teacher = student, teacher
         asked = resolve_layer_pairs(pairs, student, teacher)
         ours = check_layers(student, sorted({x for x, _ in asked}))
         theirs = check_layers(teacher, sorted({x for _, x in asked}))
@@ -112,12 +111,9 @@ class AttentionAgreement:
         self.pairs = [pair for pair in asked if self._comparable(pair)]
         if len(self.pairs) < len(asked) and (pairs != 'all' or not self.pairs):
             self._refuse(next(pair for pair in asked if pair not in self.pairs), sizes)
-        counts = (
-            logit_count(backbone, layouts)
-            for backbone, layouts in zip((student, teacher), self._layouts, strict=True)
-        )
+        self._sides = list(zip((student, teacher), self._layouts, strict=True))
         # Of every layer its logits and four tensors of their size are held.
-        held = 5 * sum(sum(count.values()) for count in counts)
+        held = 5 * sum(sum(logit_count(*side).values()) for side in self._sides)
         self._together = max(1, budget // held)
         self._sums: dict[tuple[int, int], dict[str, Any]] = {}
 
@@ -163,9 +159,7 @@ class AttentionAgreement:
         for part in both:
             student, teacher = (
                 {layer: _Layer(y) for layer, y in _logits(backbone, x, layouts).items()}
-                for backbone, x, layouts in zip(
-                    (self.student, self.teacher), part, self._layouts, strict=True
-                )
+                for (backbone, layouts), x in zip(self._sides, part, strict=True)
             )
             for pair in self.pairs:
                 self._add(pair, student[pair[0]], teacher[pair[1]])

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lightvit_dense.datasets.transforms import CenterResizedCrop, LoadImage
-from lightvit_dense.datasets.unlabeled import EXTENSIONS, scan_images
+from lightvit_dense.datasets.unlabeled import scan_images
 from lightvit_dense.errors import UserError
 from lightvit_dense.utils.constants import IMAGENET_MEAN, IMAGENET_STD
 
@@ -59,7 +59,6 @@ class ImageStream:
         )
 
     def __len__(self) -> int:
-        """Return the number of images."""
         return len(self._order)
 
     @property
@@ -95,5 +94,5 @@ def _open(source: Any) -> tuple[int, Callable[[int], dict[str, Any]]]:
             'validation set is to be taken'
         )
     # A list, not a data set: mmengine's collects garbage for a second as it is made.
-    paths = list(scan_images(str(folder), EXTENSIONS, recursive=True))
+    paths = list(scan_images(str(folder)))
     return len(paths), lambda index: {'img_path': paths[index]}

@@ -245,9 +245,7 @@ class SlurmExecutor:
 def device_slots(gpus: Sequence[str], gpus_per_job: int) -> list[dict[str, str]]:
     """Return the environment of each run that can go on at the same time; none on the CPU.
 
-    Args:
-        gpus: Their names as ``CUDA_VISIBLE_DEVICES`` takes them; empty for the CPU.
-        gpus_per_job: How many each run gets; 0 for all of them.
+    ``gpus`` are named as ``CUDA_VISIBLE_DEVICES`` takes them; 0 ``gpus_per_job`` are all of them.
     """
     if len(set(gpus)) != len(gpus):
         raise UserError(f'--gpus {" ".join(gpus)}: a GPU is named twice')

@@ -239,8 +239,7 @@ def judge_findings(
 ) -> list[dict[str, Any]]:
     """Judge the findings of a suite file by its results, whose folders are relative to ``root``.
 
-    Returns:
-        'type', 'title', 'source', 'verdict', 'reason' of what was not run, 'comparisons' of each.
+    Returns 'type', 'title', 'source', 'verdict', 'comparisons' and 'reason' (if not run) of each.
     """
     found = []
     for place, values in enumerate(findings):

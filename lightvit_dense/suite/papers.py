@@ -127,15 +127,10 @@ def paper_cells(
 ) -> list[dict[str, Any]]:
     """Return the published figures that belong beside a suite's cells.
 
-    Args:
-        paper: ``tables``: names of the tables, the first that has a cell counts; ``inits`` and
-            ``tasks``: the papers' names by the suite's, where they differ (None: no counterpart).
-            Empty for none at all. What is unknown is a UserError.
-        inits: The suite's initialisations.
-        tasks: The suite's tasks with the keys of their metrics.
-
-    Returns:
-        ``init``, ``task``, ``metric`` of the suite, ``value`` in percent, ``source`` of each.
+    ``paper`` has ``tables``: names of the tables, the first that has a cell counts; ``inits`` and
+    ``tasks``: the papers' names by the suite's, where they differ (None: no counterpart). It may be
+    empty; what is unknown is a UserError. ``tasks`` has the keys of their metrics. Returns
+    ``init``, ``task``, ``metric`` of the suite, ``value`` in percent, ``source`` of each.
     """
     if not paper:
         return []

@@ -37,9 +37,8 @@ def label_maps(runs: Runs, root: Path, data: Path, images: str, count: int = 8) 
     from mmseg.utils import ade_classes, ade_palette
 
     folders = [root / run.test_folder / 'results' for run in runs.values()]
-    drawn = visualization.label_map_grid(
-        data / images, folders, ade_classes(), ade_palette(), count
-    )
+    classes = ade_classes(), ade_palette()
+    drawn = visualization.label_map_grid(data / images, folders, *classes, count)
     return [(f'From left to right: image, ground truth, {", ".join(runs)}', drawn)]
 
 

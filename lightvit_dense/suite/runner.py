@@ -33,7 +33,8 @@ class JobsError(RuntimeError):
 class Runner:
     """Runs stages in the order of what they need, as many at a time as the executor takes.
 
-    ``on_progress`` takes the lines about what ended, ``show`` those about what runs.
+    ``on_progress`` takes the lines about what ended, ``show`` those about what runs, every ``poll``
+    seconds.
     """
 
     def __init__(
@@ -53,11 +54,7 @@ class Runner:
         self._began = time.monotonic()
 
     def run(self) -> list[str]:
-        """Run what is not done; return the names of what ran now.
-
-        Raises:
-            JobsError: At the end, if a stage failed.
-        """
+        """Run what is not done; return the names of what ran now, at the end raise a JobsError."""
         self.done = {name for name, stage in self.stages.items() if is_done(stage)}
         if self.done:
             self.on_progress(f'{len(self.done)} of {len(self.stages)} runs were done before')
@@ -206,19 +203,11 @@ def run_suite(
     show: Line = lambda line: None,
     poll: float = 0.5,
 ) -> int:
-    """Run what is not done, then write the results, also when a run failed or the user interrupts.
+    """Run what is not done, then ``finish``, also when a run failed or the user interrupts.
 
-    Args:
-        plan: The runs.
-        finish: Writes the results.
-        make_executor: Makes what runs them, given the variables of their environment.
-        fresh: Whether to forget what was done.
-        on_progress: Takes the lines about what ended.
-        show: Takes lines about what runs.
-        poll: Seconds between two looks.
-
-    Returns:
-        The exit status: 0, 1 after a failure, 130 when interrupted.
+    ``make_executor`` is given the variables of the runs' environment, ``fresh`` forgets what was
+    done; for the rest see :class:`Runner`. Returns the exit status: 0, 1 after a failure, 130 when
+    interrupted.
     """
     status = 0
     try:

@@ -208,13 +208,9 @@ def read_suite(
 ) -> Suite:
     """Read and check a suite file; raise UserError at the first mistake, with its place.
 
-    Args:
-        path: A Python config, or the name of a suite of ours, such as 'demo'.
-        root: Folder that the paths in it are relative to.
-        inits: Names of the initialisations to take; all by default.
-        tasks: Names of the tasks to take; all by default.
-        seeds: Seeds of all tasks instead of the file's.
-        options: Values of the file to override, see :func:`override`.
+    ``path`` is a Python config, whose paths are relative to ``root``, or the name of a suite of
+    ours, such as 'demo'. ``inits`` and ``tasks`` choose a part of it, ``seeds`` count instead of
+    the file's, ``options`` override its values, see :func:`override`.
     """
     from mmengine.config import Config
 

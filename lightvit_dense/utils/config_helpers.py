@@ -11,11 +11,7 @@ from lightvit_dense.utils.io import is_clutter, read_text
 
 
 def read_classes(path: str) -> tuple[str, ...]:
-    """Return the names of classes in order: a COCO file's, a list's lines, a folder's folders.
-
-    Raises:
-        UserError: If there is no such file, or it names none or one twice.
-    """
+    """Return the names of classes in order: a COCO file's, a list's lines, a folder's folders."""
     file = Path(path)
     if file.is_dir():
         names = sorted(p.name for p in file.iterdir() if p.is_dir() and not is_clutter(p.name))
@@ -40,9 +36,6 @@ def update_pipeline(pipeline: Sequence[Mapping], **arguments: Mapping[str, Any])
     """Return a copy of a pipeline with arguments of transforms overridden, by name without scope.
 
     Example: ``update_pipeline(_base_.val_pipeline, Resize=dict(scale=(320, 320)))``.
-
-    Raises:
-        UserError: If the pipeline has no such transform.
     """
     steps = [copy.deepcopy(dict(step)) for step in pipeline]
     by_name = {str(step['type']).rpartition('.')[2]: step for step in steps}

@@ -68,13 +68,10 @@ def count_cost(cfg: Config, shape: Sequence[int] | None = None, device: str = 'c
     activations, interpolation, pooling of regions and suppression of boxes are not. The heads of
     regions are counted for the greatest number of regions that ``test_cfg`` lets through. A model
     of another kind lists its parts as ``cost_calls(device)``: name, module and a call to count.
-    Raises UserError if the model or the size of its images is unknown.
 
-    Args:
-        cfg: The whole config; the scope must have been set.
-        shape: (height, width); by default a detector's padded size, the window of a segmentor,
-            the image size of a classifier's backbone.
-        device: Where to compute.
+    The scope of the config must have been set. ``shape`` is (height, width), by default a
+    detector's padded size, the window of a segmentor, the image size of a classifier's backbone.
+    Raises UserError if the model or the size of its images is unknown.
     """
     model = MODELS.build(cfg.model).to(device).eval()
     size = (int(shape[0]), int(shape[1])) if shape else default_shape(model)

@@ -20,10 +20,7 @@ class Series:
 
 
 def find_scalars(work_dir: str | Path) -> list[Path]:
-    """Return the ``scalars.json`` files below ``work_dir``, oldest run first.
-
-    mmengine starts a new timestamped folder at every start, so a resumed run has several.
-    """
+    """Return the ``scalars.json`` files of a work directory, one a start, the oldest first."""
     return sorted(Path(work_dir).glob('*/vis_data/scalars.json'))
 
 
@@ -117,14 +114,9 @@ def collect_curves(path: str | Path, keys: Sequence[str]) -> list[Series]:
     They are of training and validation alike, but for 'time' and 'data_time', which are training's.
     """
     records = read_scalars(find_logs(path))
-    training = [record for record in records if _is_training(record)]
+    training = [record for record in records if 'lr' in record]
     names = [name for key in keys for name in find_keys(records, key, str(path))]
     return [series(training if name in ('time', 'data_time') else records, name) for name in names]
-
-
-def _is_training(record: Mapping) -> bool:
-    """Return whether a record is of training; those of validation have times of their own."""
-    return 'lr' in record
 
 
 @dataclass(frozen=True)
@@ -155,7 +147,8 @@ def training_time(path: str | Path, include_outliers: bool = False) -> TrainingT
     kept: list[Mapping] = []
     steps = [0]
     for file in files:
-        records = [r for r in read_scalars(file) if _is_training(r) and 'time' in r]
+        # Records of validation have times of their own, but no learning rate.
+        records = [r for r in read_scalars(file) if {'lr', 'time'} <= r.keys()]
         steps += [int(record['step']) for record in records]
         kept += records if include_outliers else records[1:]
     if not kept:

@@ -78,13 +78,8 @@ class Display:
         self.stream, self.count, self.interval = stream or sys.stdout, count, interval
         self.bars: Bars | None = None
         if self.stream.isatty():
-            columns = (
-                '{task.description}',
-                BarColumn(),
-                '{task.fields[note]}',
-                TimeElapsedColumn(),
-            )
-            self.bars = Bars(*columns, console=Console(file=self.stream))
+            columns = ('{task.description}', BarColumn(), '{task.fields[note]}')
+            self.bars = Bars(*columns, TimeElapsedColumn(), console=Console(file=self.stream))
             self._bar = self.bars.add_task('', total=None, note='')
             self.bars.start()
         self._began = self._last = time.monotonic()

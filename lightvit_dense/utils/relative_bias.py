@@ -98,13 +98,9 @@ def resize_relative_bias(
 ) -> Tensor:
     """Resize a table of relative position biases by geometric interpolation, as BEiT does.
 
-    Raises ValueError if the number of rows fits no window.
-
-    Args:
-        table: [(2h - 1) * (2w - 1) + e, heads], e being 3 with a class token, else 0.
-        window: Wanted (height, width) in patches.
-        extra: Wanted rows for the class token, 3 or 0; rows that the source lacks become zero.
-        source_window: (height, width) of the source; None takes it for square.
+    The table is [(2h - 1) * (2w - 1) + e, heads], e being 3 with a class token, else 0; of
+    ``extra`` rows (3 or 0) those that it lacks become zero. Windows are (height, width) in patches;
+    without ``source_window`` it is taken for square. ValueError if the rows fit no window.
     """
     if source_window is None:
         found = split_rows(len(table))

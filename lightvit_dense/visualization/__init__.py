@@ -18,35 +18,3 @@ from .painter import draw_boxes, draw_instances, draw_label_map, write_texts
 from .palette import PALETTE, Color, class_color, class_colors, line_color
 from .samples import draw_objects, draw_sample
 from .tokens import draw_tokens, heat_map, pca_colors
-
-__all__ = [
-    'PALETTE',
-    'Color',
-    'Image',
-    'class_color',
-    'class_colors',
-    'data_uri',
-    'detection_grid',
-    'draw_boxes',
-    'draw_instances',
-    'draw_label_map',
-    'draw_objects',
-    'draw_sample',
-    'draw_tokens',
-    'evenly',
-    'grid',
-    'heat_map',
-    'label_map_grid',
-    'legend',
-    'line_color',
-    'pca_colors',
-    'read_image',
-    'reconstruction_grid',
-    'reconstruction_rows',
-    'rescale',
-    'side_by_side',
-    'stacked',
-    'titled',
-    'write_image',
-    'write_texts',
-]

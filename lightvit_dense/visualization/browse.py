@@ -32,18 +32,10 @@ def browse(
 ) -> tuple[Image, list[int]]:
     """Draw a contact sheet of a config's data, as they leave the pipeline; the scope must be set.
 
-    Args:
-        cfg: The whole config.
-        split: 'train', 'val' or 'test'.
-        count: How many items.
-        start: The first; None to spread them over all.
-        draws: How often each is drawn, augmented anew, in a row of its own.
-        columns: Pictures in a row, the views of an item counted.
-        side: Longer side of a picture in pixels.
-        seed: Seed of the augmentations.
-
-    Returns:
-        The sheet with a legend of the classes below, and the places of its items in the data set.
+    It shows ``count`` items of a split from ``start`` on (None spreads them over all), each drawn
+    ``draws`` times, augmented anew, in a row of its own; views of an item count as ``columns``.
+    ``side`` is the longer side of a picture in pixels. Returns the sheet with a legend of the
+    classes below, and the places of its items in the data set.
     """
     dataset = _build_split(cfg, split)
     everything = range(len(dataset))

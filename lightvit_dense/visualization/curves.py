@@ -27,9 +27,8 @@ def plot(
     for i, curve in enumerate(curve for curve in curves if curve.steps):
         marker = 'o' if len(curve.steps) < 25 else None
         color = PALETTE[i % len(PALETTE)]
-        axes.plot(
-            curve.steps, curve.values, label=curve.name, color=color, lw=1.6, marker=marker, ms=3.5
-        )
+        style: dict[str, Any] = dict(color=color, lw=1.6, marker=marker, ms=3.5)
+        axes.plot(curve.steps, curve.values, label=curve.name, **style)
     axes.set_xlabel(xlabel, color=_INK)
     axes.set_ylabel(ylabel, color=_INK)
     if axes.lines:

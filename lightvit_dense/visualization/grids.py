@@ -47,11 +47,8 @@ def detection_grid(
         scale = width / image.shape[1]
         tiles.append(_draw_records(coco, image, coco.imgToAnns[image_id], scale))
         for results in models:
-            found = [
-                entry
-                for entry in results
-                if entry['image_id'] == image_id and entry['score'] >= threshold
-            ]
+            own = (entry for entry in results if entry['image_id'] == image_id)
+            found = [entry for entry in own if entry['score'] >= threshold]
             tiles.append(_draw_records(coco, image, found, scale))
     if not tiles:
         raise UserError(f'{ann_file}: no image shows an object')
@@ -105,9 +102,8 @@ def reconstruction_grid(
     inputs = [torch.from_numpy(np.ascontiguousarray(square)) for square in squares]
     batch = preprocessor({'inputs': inputs}, False)['inputs']
     noise = torch.rand(len(inputs), rows * columns, generator=torch.Generator().manual_seed(seed))
-    return reconstruction_rows(
-        model.eval().reconstruct(batch, noise.to(batch.device)), per_row, scale
-    )
+    pictures = model.eval().reconstruct(batch, noise.to(batch.device))
+    return reconstruction_rows(pictures, per_row, scale)
 
 
 def reconstruction_rows(

@@ -62,15 +62,12 @@ def draw_objects(
         texts = [f'{text} {score:.2f}' for text, score in zip(texts, scores, strict=True)]
         order = np.argsort(scores, kind='stable')[-limit if limit else 0 :]
         order = order[scores[order] >= threshold]
-    masks = _masks(objects['masks']) if 'masks' in objects else None
-    picture = draw_instances(
-        image,
-        boxes[order],
-        [class_color(labels[place]) for place in order],
-        [texts[place] for place in order],
-        None if masks is None else [masks[place] for place in order],
-        scale,
-    )
+    masks = None
+    if 'masks' in objects:
+        whole = _masks(objects['masks'])
+        masks = [whole[place] for place in order]
+    colors, texts = [class_color(labels[i]) for i in order], [texts[i] for i in order]
+    picture = draw_instances(image, boxes[order], colors, texts, masks, scale)
     return picture, labels[order].tolist()
 
 
@@ -93,13 +90,11 @@ def _enlargement(image: Image, side: int = 480) -> float:
 
 
 def _draw_detections(image: Image, sample: Any, names: Sequence[str], threshold: float) -> Image:
-    pictures, seen = {}, set[int]()
+    pictures, seen, scale = {}, set[int](), _enlargement(image)
     for key, title in (('gt_instances', 'truth'), ('pred_instances', 'prediction')):
         if key in sample:
             least = threshold if key == 'pred_instances' else 0.0
-            picture, labels = draw_objects(
-                image, sample.get(key), names, _enlargement(image), least, limit=50
-            )
+            picture, labels = draw_objects(image, sample.get(key), names, scale, least, limit=50)
             bound = f' (score >= {least:g})' if least else ''
             pictures[f'{title}: {len(labels)}{bound}'] = picture
             seen |= set(labels)

@@ -40,10 +40,7 @@ def heat_map(values: Tensor) -> Image:
 def draw_tokens(image: Image, features: Tensor, attention: Tensor) -> Image:
     """Draw a row: an image, its patch tokens as colours, and one attention map a head.
 
-    Args:
-        image: The picture, which gives the size of the others.
-        features: Patch tokens [C, rows, columns].
-        attention: What each head pays to the patches [heads, rows, columns].
+    Features are [C, rows, columns], attention to the patches is [heads, rows, columns].
     """
     height, width = image.shape[:2]
     maps = [pca_colors(features), *map(heat_map, attention)]

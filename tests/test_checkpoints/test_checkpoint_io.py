@@ -16,7 +16,7 @@ from torch import nn
 
 from lightvit_dense import apis
 from lightvit_dense.checkpoints import CheckpointError, install, read_checkpoint
-from lightvit_dense.checkpoints.containers import load_state_dict
+from lightvit_dense.checkpoints.containers import open_checkpoint
 from lightvit_dense.errors import UserError
 from tests.helpers.toy_engine import clear_globals, write_config
 
@@ -30,13 +30,13 @@ STATE = {'patch_embed.proj.weight': torch.rand(4, 3, 2, 2), 'norm.bias': torch.r
 def test_torch_files(tmp_path, container, legacy):
     content = {container: OrderedDict(STATE), 'epoch': 3} if container else STATE
     torch.save(content, tmp_path / 'a.pth', _use_new_zipfile_serialization=not legacy)
-    assert equal(load_state_dict(tmp_path / 'a.pth'), STATE)
+    assert equal(open_checkpoint(tmp_path / 'a.pth').state, STATE)
 
 
 @pytest.mark.parametrize('name', ['a.safetensors', 'a.bin'])
 def test_safetensors(tmp_path, name):
     save_file(STATE, tmp_path / name)
-    assert equal(load_state_dict(str(tmp_path / name)), STATE)
+    assert equal(open_checkpoint(str(tmp_path / name)).state, STATE)
 
 
 def test_research_leftovers_are_plain_data(tmp_path):
@@ -50,7 +50,7 @@ def test_research_leftovers_are_plain_data(tmp_path):
     content = read_checkpoint(tmp_path / 'a.pth')
     assert (content['args'], content['best']) == (extras['args'], 0.5)
     assert content['history'].tolist() == [0, 1, 2]
-    assert equal(load_state_dict(tmp_path / 'a.pth'), STATE)
+    assert equal(open_checkpoint(tmp_path / 'a.pth').state, STATE)
 
 
 def test_the_log_of_a_run_is_data_with_its_statistics(tmp_path):
@@ -73,7 +73,7 @@ class Evil:
 
 
 @pytest.mark.parametrize('legacy', [False, True])
-@pytest.mark.parametrize('read', [load_state_dict, lambda p: load_checkpoint(nn.Linear(1, 1), p)])
+@pytest.mark.parametrize('read', [open_checkpoint, lambda p: load_checkpoint(nn.Linear(1, 1), p)])
 def test_code_is_refused_and_not_run(tmp_path, legacy, read):
     trace, path = tmp_path / 'it_ran', tmp_path / 'evil.pth'
     content = {'state_dict': STATE, 'meta': Evil(os.system, (f'touch {trace}',))}
@@ -110,7 +110,7 @@ EVIL = Evil(exec, ('raise SystemExit',))
 def test_pickles_give_data_and_nothing_else(tmp_path, data):
     (tmp_path / 'a.pkl').write_bytes(data)
     with pytest.raises(CheckpointError, match=r'a\.pkl: (refused|truncated)'):
-        load_state_dict(tmp_path / 'a.pkl')
+        open_checkpoint(tmp_path / 'a.pkl')
 
 
 @pytest.mark.parametrize('name', ['a.pth', 'a.safetensors', 'legacy.pth'])
@@ -126,22 +126,22 @@ def test_truncated(tmp_path, name, keep):
     # Cut in the middle of a name, it asks for a function that is not there.
     reason = 'zero bytes' if keep == 0 else r'truncated|neither|refused.*_rebuild_ten\)'
     with pytest.raises(CheckpointError, match=rf'{re.escape(str(path))}: .*({reason})'):
-        load_state_dict(path)
+        open_checkpoint(path)
 
 
 def test_a_torchscript_archive_is_named_and_not_run(tmp_path):
     path = tmp_path / 'a.pt'
     torch.jit.trace(torch.nn.Linear(2, 2), torch.zeros(1, 2)).save(path)
     with pytest.raises(CheckpointError, match=r'a\.pt: is a TorchScript archive') as caught:
-        load_state_dict(path)
+        open_checkpoint(path)
     # What the message says to do gives a file that loads.
     advice = re.search(r'`(.*)`', str(caught.value))[1].replace('weights.pth', str(tmp_path / 'w'))
     exec(advice)
-    assert set(load_state_dict(tmp_path / 'w')) == {'weight', 'bias'}
+    assert set(open_checkpoint(tmp_path / 'w').state) == {'weight', 'bias'}
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(CheckpointError, match='truncated or damaged'):
-        load_state_dict(path)
+        open_checkpoint(path)
 
 
 @pytest.mark.parametrize(
@@ -160,9 +160,9 @@ def test_other_files_are_named(tmp_path, content, reason):
     elif content is not None:
         torch.save(content, tmp_path / 'a.pth')
     with pytest.raises(CheckpointError, match=reason):
-        load_state_dict(tmp_path / 'a.pth')
+        open_checkpoint(tmp_path / 'a.pth')
     with pytest.raises(UserError, match='is a folder'):
-        load_state_dict(tmp_path)
+        open_checkpoint(tmp_path)
 
 
 def test_mmengine_reads_safetensors_by_the_loader_that_may_be_installed_again(tmp_path):

@@ -15,7 +15,7 @@ from lightvit_dense.checkpoints import (
     save_huggingface,
     save_timm,
 )
-from lightvit_dense.checkpoints.containers import load_state_dict
+from lightvit_dense.checkpoints.containers import open_checkpoint
 from lightvit_dense.checkpoints.convert import convert
 
 from .builders import (
@@ -148,7 +148,7 @@ def test_hugging_face_gives_the_tokens_of_our_backbone(tmp_path):
 def test_round_trips_are_exact_and_know_the_heads(tmp_path, build, save):
     ours, path = build(), tmp_path / 'model.safetensors'
     save(ours, tmp_path if save is save_huggingface else path, {})
-    assert equal(convert(load_state_dict(path)).state, ours)
+    assert equal(convert(open_checkpoint(path).state).state, ours)
     other = build(1)
     load_backbone(other, path, strict=True, verbose=False)
     assert equal(other, ours)

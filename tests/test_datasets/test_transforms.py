@@ -141,15 +141,6 @@ def test_files_come_from_a_storage_where_there_is_one():
         LoadImage()({'img_path': 'b', 'storage': storage})
 
 
-@pytest.mark.parametrize(
-    ('reduce_to', 'side'), [(None, 160), (90, 160), (80, 80), (30, 40), (5, 20)]
-)
-def test_reduced_decoding(reduce_to, side):
-    results, loader = stored(encode(picture(160, 240))), LoadImage(reduce_to=reduce_to)
-    heights = [loader(results | more)['img'].shape[0] for more in ({}, {'instances': []})]
-    assert heights == [side, 160]  # else boxes would no longer fit
-
-
 @pytest.mark.parametrize('backend', ['pillow', 'cv2'])
 @pytest.mark.parametrize('shape', [(40, 60), (5, 9), (1, 1), (200, 3), (3, 200)])
 def test_random_resized_crop_has_its_size(shape, backend):

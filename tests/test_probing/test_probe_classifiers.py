@@ -10,17 +10,7 @@ from sklearn.datasets import load_digits
 from sklearn.metrics import top_k_accuracy_score
 from sklearn.neighbors import KNeighborsClassifier
 
-from lightvit_dense.probing import (
-    LinearOptions,
-    Neighbours,
-    Part,
-    Probes,
-    Scores,
-    fit_linear,
-    fit_logistic,
-    fit_sklearn,
-    hold_out,
-)
+from lightvit_dense import probing
 from lightvit_dense.probing.linear import LinearProbe
 from lightvit_dense.probing.neighbours import from_rank_key, rank_key
 
@@ -37,25 +27,30 @@ def digits():
 def test_logistic_regression_is_scikit_learns(digits):
     x, y, test_x, test_y = digits
     for c in (0.01, 1.0):
-        ours, theirs = fit_logistic(x, y, 10, c), fit_sklearn(x, y, c)
+        ours, theirs = probing.fit_logistic(x, y, 10, c), probing.fit_sklearn(x, y, c)
         assert ours.gradient < 1e-7
         np.testing.assert_allclose(ours.weight.numpy(), theirs[-1].coef_, atol=2e-5)
         found = ours.scores(test_x).softmax(1).numpy()
         np.testing.assert_allclose(found, theirs.predict_proba(test_x), atol=2e-5)
-        scores = Scores.of(ours.scores(test_x), torch.from_numpy(test_y))
+        scores = probing.Scores.of(ours.scores(test_x), torch.from_numpy(test_y))
         assert scores.top1 == pytest.approx(100 * theirs.score(test_x, test_y))
     places = np.arange(0, 1200, 3)
-    part, alone = fit_logistic(x, y, 10, places=places), fit_logistic(x[places], y[places], 10)
+    part, alone = (
+        probing.fit_logistic(x, y, 10, places=places),
+        probing.fit_logistic(x[places], y[places], 10),
+    )
     torch.testing.assert_close(part.weight, alone.weight)
 
 
 def test_features_read_in_chunks_give_the_same_regression(digits, monkeypatch):
     x, y = digits[0][:300], digits[1][:300]
-    whole = fit_logistic(x, y, 10)
+    whole = probing.fit_logistic(x, y, 10)
     monkeypatch.setattr('lightvit_dense.probing.logistic.KEPT_BYTES', 0)
-    chunks = fit_logistic.__globals__['chunks']
-    monkeypatch.setitem(fit_logistic.__globals__, 'chunks', lambda f: chunks(f, 77))
-    torch.testing.assert_close(fit_logistic(x, y, 10).weight, whole.weight, atol=1e-4, rtol=0)
+    chunks = probing.fit_logistic.__globals__['chunks']
+    monkeypatch.setitem(probing.fit_logistic.__globals__, 'chunks', lambda f: chunks(f, 77))
+    torch.testing.assert_close(
+        probing.fit_logistic(x, y, 10).weight, whole.weight, atol=1e-4, rtol=0
+    )
 
 
 @pytest.mark.parametrize('count', [1, 10, 200])
@@ -65,10 +60,10 @@ def test_neighbours_vote_as_scikit_learns(digits, count):
         count, weights=lambda d: np.exp((1 - d) / 0.07), metric='cosine', algorithm='brute'
     ).fit(x.astype('f8'), y)
     wanted = oracle.predict_proba(test_x.astype('f8'))
-    parts = Neighbours(x, y, 10, queries=100, keys=333).scores(test_x, [count])
+    parts = probing.Neighbours(x, y, 10, queries=100, keys=333).scores(test_x, [count])
     votes = torch.cat([votes for _, votes in parts])
     np.testing.assert_allclose((votes / votes.sum(1, keepdim=True)).numpy(), wanted, atol=1e-4)
-    top1 = Scores.of(votes, torch.from_numpy(test_y)).top1
+    top1 = probing.Scores.of(votes, torch.from_numpy(test_y)).top1
     assert top1 == pytest.approx(100 * (wanted.argmax(1) == test_y).mean())
 
 
@@ -77,14 +72,14 @@ def test_of_equally_near_images_the_first_counts():
     labels = np.array([3, 0, 1, 2, 0])
     query = np.array([[5.0, 0.0]], dtype='f4')
     for keys in (1, 2, 5):
-        votes = Neighbours(key, labels, 4, keys=keys).scores(query, [1, 3, 9])
+        votes = probing.Neighbours(key, labels, 4, keys=keys).scores(query, [1, 3, 9])
         winners = {count: vote for count, vote in votes}
         assert winners[1][0].nonzero().flatten().tolist() == [3]
         assert winners[3][0].nonzero().flatten().tolist() == [1, 2, 3]
         assert (winners[9][0] > 0).all()  # more neighbours than images are all of them
         # Of classes with equal votes the first is the prediction.
-        assert Scores.of(winners[3], torch.tensor([1])).top1 == 100
-        assert Scores.of(winners[9], torch.tensor([0])).top1 == 100
+        assert probing.Scores.of(winners[3], torch.tensor([1])).top1 == 100
+        assert probing.Scores.of(winners[9], torch.tensor([0])).top1 == 100
 
 
 def test_rank_keys_order_by_similarity_then_by_place():
@@ -100,21 +95,21 @@ def test_rank_keys_order_by_similarity_then_by_place():
 def test_the_linear_probe_reaches_scikit_learns_accuracy(digits):
     x, y, test_x, test_y = digits
     labels = torch.from_numpy(test_y)
-    options = LinearOptions(epochs=12, warmup=2, batch_size=64, lr=20.0)
-    found = Scores.of(fit_linear([x], y, 10, options).scores(test_x), labels).top1
-    assert found == pytest.approx(100 * fit_sklearn(x, y).score(test_x, test_y), abs=2)
-    short = LinearOptions(epochs=2, warmup=1, batch_size=64)
-    probe, again = (fit_linear([x], y, 10, short) for _ in range(2))
+    options = probing.LinearOptions(epochs=12, warmup=2, batch_size=64, lr=20.0)
+    found = probing.Scores.of(probing.fit_linear([x], y, 10, options).scores(test_x), labels).top1
+    assert found == pytest.approx(100 * probing.fit_sklearn(x, y).score(test_x, test_y), abs=2)
+    short = probing.LinearOptions(epochs=2, warmup=1, batch_size=64)
+    probe, again = (probing.fit_linear([x], y, 10, short) for _ in range(2))
     assert torch.equal(again.fc.weight, probe.fc.weight)
-    other = fit_linear([x], y, 10, replace(short, seed=1))
+    other = probing.fit_linear([x], y, 10, replace(short, seed=1))
     assert not torch.equal(other.fc.weight, probe.fc.weight)
 
 
 def test_a_step_of_the_linear_probe_follows_its_equations(digits):
     """One epoch of one batch, and views that take turns."""
     x, y = digits[0][:64], digits[1][:64]
-    options = LinearOptions(epochs=2, warmup=1, batch_size=64, lr=0.5)
-    probe = fit_linear([x, 2 * x + 1], y, 10, options)
+    options = probing.LinearOptions(epochs=2, warmup=1, batch_size=64, lr=0.5)
+    probe = probing.fit_linear([x, 2 * x + 1], y, 10, options)
     torch.manual_seed(0)
     start = LinearProbe(64, 10)
     weight, bias = start.fc.weight.detach().double(), start.fc.bias.detach().double()
@@ -134,7 +129,7 @@ def test_a_step_of_the_linear_probe_follows_its_equations(digits):
 
 
 def test_the_schedule_and_batch_are_the_published_ones():
-    options = LinearOptions()
+    options = probing.LinearOptions()
     assert [options.rate(e) for e in (0, 5, 10)] == [0, 3.2, 6.4]
     assert options.rate(50) == pytest.approx(3.2)
     assert options.rate(90) == pytest.approx(0)
@@ -142,38 +137,40 @@ def test_the_schedule_and_batch_are_the_published_ones():
     assert options.batch_of(1_281_167) == 16384
     assert options.batch_of(3000) == 38
     assert options.batch_of(100) == 32
-    assert LinearOptions(batch_size=500).batch_of(100) == 100
+    assert probing.LinearOptions(batch_size=500).batch_of(100) == 100
 
 
 def test_scores_are_scikit_learns():
     torch.manual_seed(0)
     scores, labels = torch.randn(200, 8), torch.randint(8, (200,))
-    found = Scores.of(scores, labels)
+    found = probing.Scores.of(scores, labels)
     for k, value in ((1, found.top1), (5, found.top5)):
         wanted = top_k_accuracy_score(labels, scores, k=k, labels=range(8))
         assert value == pytest.approx(100 * wanted)
-    parts = [(Scores.of(scores[i:j], labels[i:j]), j - i) for i, j in ((0, 30), (30, 200))]
-    assert Scores.joined(parts).top1 == pytest.approx(found.top1)
+    parts = [(probing.Scores.of(scores[i:j], labels[i:j]), j - i) for i, j in ((0, 30), (30, 200))]
+    assert probing.Scores.joined(parts).top1 == pytest.approx(found.top1)
 
 
 def test_a_share_of_each_class_is_held_out():
     labels = np.repeat([2, 0, 1, 5], [50, 10, 4, 1])
-    inside, outside = hold_out(labels, 0.2)
+    inside, outside = probing.hold_out(labels, 0.2)
     assert np.bincount(labels[outside], minlength=6).tolist() == [2, 0, 10, 0, 0, 0]
     assert sorted([*inside, *outside]) == list(range(65))
-    assert outside.tolist() != hold_out(labels, 0.2, seed=1)[1].tolist()
+    assert outside.tolist() != probing.hold_out(labels, 0.2, seed=1)[1].tolist()
 
 
 def test_the_setting_is_chosen_without_the_validation_images(digits):
     x, y, test_x, test_y = digits
     x, y = x[:400], y[:400]
     y = np.where(y == 7, 8, y)  # a class that no training image has
-    train, val = Part({'cls': x}, y), Part({'cls': test_x}, test_y)
-    probes = Probes(train, val, [], 10, LinearOptions(), [6.4], [1e-7, 0.1], [5, 20])
+    train, val = probing.Part({'cls': x}, y), probing.Part({'cls': test_x}, test_y)
+    probes = probing.Probes(
+        train, val, [], 10, probing.LinearOptions(), [6.4], [1e-7, 0.1], [5, 20]
+    )
     for method in ('logistic', 'sklearn'):
         (row,) = probes.measure('cls', method)
         assert row.setting == 'C 0.1 of 2, held-out fifth'
-        wanted = 100 * fit_sklearn(x, y, 0.1).score(test_x, test_y)
+        wanted = 100 * probing.fit_sklearn(x, y, 0.1).score(test_x, test_y)
         assert row.top1 == pytest.approx(wanted)
     rows = probes.measure('cls', 'knn')
     assert [row.setting for row in rows] == ['k 5', 'k 20']

@@ -11,18 +11,8 @@ import yaml
 
 from lightvit_dense.apis import load_config
 from lightvit_dense.errors import UserError
+from lightvit_dense.suite import papers
 from lightvit_dense.suite.documents import blocks, fill, metafile
-from lightvit_dense.suite.papers import (
-    CONFIGS,
-    INITS,
-    PUBLISHED,
-    SOURCES,
-    TABLES,
-    check_paper,
-    paper_cells,
-    published,
-    published_for,
-)
 from lightvit_dense.suite.plan import SuitePlan
 from lightvit_dense.suite.results import Results
 from lightvit_dense.suite.spec import read_suite
@@ -48,15 +38,15 @@ ROOT = Path(__file__).parents[2]
     ],
 )
 def test_figures_are_those_printed(init, task, metric, values):
-    assert [cell.value for cell in published(init, task, metric)] == values
+    assert [cell.value for cell in papers.published(init, task, metric)] == values
 
 
 def test_tables_are_whole():
-    for table in TABLES.values():
-        assert table.source in SOURCES
-        assert set(table.rows) <= set(INITS)
+    for table in papers.TABLES.values():
+        assert table.source in papers.SOURCES
+        assert set(table.rows) <= set(papers.INITS)
         assert all(0 < cell.value < 100 for cell in table.cells())  # a wrong width raises
-    assert {row.source for row in PUBLISHED} <= set(SOURCES.values())
+    assert {row.source for row in papers.PUBLISHED} <= set(papers.SOURCES.values())
 
 
 def test_distillation_gains_what_the_submission_prints():
@@ -66,7 +56,7 @@ def test_distillation_gains_what_the_submission_prints():
         ('transfer', 6, [9.4, 12.6, 14.6, 8.7, 6.1, 3.0]),
         ('transfer_submission', 2, [3.8, 3.1]),
     ):
-        ours, theirs = (TABLES[name].rows[init][:count] for init in ('dmae', 'mae'))
+        ours, theirs = (papers.TABLES[name].rows[init][:count] for init in ('dmae', 'mae'))
         assert np.subtract(ours, theirs).round(1).tolist() == expected
 
 
@@ -79,14 +69,14 @@ def expected_of(config: str) -> str:
 
 def test_configs_tell_the_same():
     """What a config's docstring says is what papers.yml says of it; *lightweight* adds to it."""
-    for name in CONFIGS:
-        told, words = published_for(f'configs/{name}.py'), expected_of(f'configs/{name}.py')
+    for name in papers.CONFIGS:
+        told, words = papers.published_for(f'configs/{name}.py'), expected_of(f'configs/{name}.py')
         for cell in () if isinstance(told, str) else told:
             assert f'{cell.value:.1f}' in words or cell.table == 'lightweight', cell
     for path in (ROOT / 'configs').rglob('*.py'):
         name = path.relative_to(ROOT).as_posix()
         if re.match(r'(box AP |LaSOT AUC )?\d.*\(paper\)', expected_of(name)):
-            assert published_for(name), name
+            assert papers.published_for(name), name
 
 
 def test_transfer_configs_tell_the_same():
@@ -94,12 +84,12 @@ def test_transfer_configs_tell_the_same():
     names |= {'DINO': 'dino', 'SimMIM': 'simmim'}
     for task in ('flowers', 'pets', 'aircraft', 'cars', 'cifar100', 'inat18'):
         expected = expected_of(f'configs/transfer/{task}_vit-tiny.py')
-        (value,) = published('dmae', task, tables=['transfer'])
+        (value,) = papers.published('dmae', task, tables=['transfer'])
         assert f'{value.value}% top-1 from D-MAE' in expected
         found = re.findall(r'(random|DeiT|MoCo-v3|(?<!-)MAE|DINO|SimMIM) (\d+\.\d)', expected)
         assert len(found) == 6
         for title, figure in found:
-            (cell,) = published(names[title], task, tables=['transfer'])
+            (cell,) = papers.published(names[title], task, tables=['transfer'])
             assert cell.value == float(figure), (title, task)
 
 
@@ -107,18 +97,18 @@ def test_a_suite_gets_the_cells_it_has():
     paper = dict(tables=['transfer', 'imagenet_code'], tasks={'det': 'coco'})
     paper |= dict(inits={'random': 'scratch', 'ours': None, 'left out': 'mae'})
     tasks = {'det': ['coco/bbox_mAP'], 'imagenet': ['accuracy/top1'], 'lasot': ['success']}
-    cells = paper_cells(paper, ['random', 'ours', 'd2mae'], tasks)
+    cells = papers.paper_cells(paper, ['random', 'ours', 'd2mae'], tasks)
     assert [(c['init'], c['task'], c['value'], c['source']) for c in cells] == [
-        ('random', 'det', 32.7, SOURCES['icml']),
-        ('random', 'imagenet', 75.8, SOURCES['code']),
-        ('d2mae', 'imagenet', 78.7, SOURCES['code']),
+        ('random', 'det', 32.7, papers.SOURCES['icml']),
+        ('random', 'imagenet', 75.8, papers.SOURCES['code']),
+        ('d2mae', 'imagenet', 78.7, papers.SOURCES['code']),
     ]
-    assert paper_cells({}, ['mae'], {'coco': ['coco/bbox_mAP']}) == []
+    assert papers.paper_cells({}, ['mae'], {'coco': ['coco/bbox_mAP']}) == []
     for tables, value in (
         (['transfer', 'transfer_submission'], 42.3),
         (['transfer_submission', 'transfer'], 42.7),
     ):
-        (first,) = paper_cells(dict(tables=tables), ['dmae'], {'coco': ['coco/bbox_mAP']})
+        (first,) = papers.paper_cells(dict(tables=tables), ['dmae'], {'coco': ['coco/bbox_mAP']})
         assert first['value'] == value
 
 
@@ -135,14 +125,14 @@ def test_a_suite_gets_the_cells_it_has():
 )
 def test_unknown_names_are_errors(paper, message):
     with pytest.raises(UserError, match=message):
-        check_paper(paper, ['mae'], ['det'])
+        papers.check_paper(paper, ['mae'], ['det'])
 
 
 def plan_of(name):
     """Return a suite of ours, its runs, and the papers' figures that stand beside them."""
     suite = read_suite(ROOT / f'configs/suites/{name}.py', ROOT)
     tasks = {name: [m.key for m in task.metrics] for name, task in suite.tasks.items()}
-    cells = paper_cells(suite.paper, suite.inits, tasks)
+    cells = papers.paper_cells(suite.paper, suite.inits, tasks)
     beside = {(c['init'], c['task'], c['metric']): c['value'] for c in cells}
     # That of the improved recipe.
     assert suite.pretrains['deit'].config == 'configs/imagenet/deit_vit-tiny_improved_300e.py'
@@ -151,7 +141,7 @@ def plan_of(name):
 
 def test_first_paper_has_its_whole_table_and_a_run_for_each_figure():
     _, planned, beside = plan_of('paper1_table5')
-    for cell in TABLES['transfer'].cells():
+    for cell in papers.TABLES['transfer'].cells():
         assert beside[cell.init, cell.task, cell.metric] == cell.value
         assert (cell.init, cell.task) in planned
     # ImageNet beside the 56 figures, labels of ImageNet-21k too; DeiT is trained there, has none.
@@ -165,7 +155,7 @@ def test_second_paper_has_a_run_for_every_figure_that_can_be_run():
     suite, planned, beside = plan_of('paper2')
     assert {key[:2] for key in beside} <= planned
     for table in ('ade20k_code', 'lasot_code'):
-        for cell in TABLES[table].cells():
+        for cell in papers.TABLES[table].cells():
             assert beside[cell.init, cell.task, cell.metric] == cell.value
     assert beside['d2mae_rpe_1000e', 'imagenet', 'accuracy/top1'] == 79.4
     assert beside['hiera_dmae', 'imagenet', 'accuracy/top1'] == 78.9
@@ -228,7 +218,7 @@ def test_wrong_marks_are_errors(tables: dict[str, str], text: str, words: str) -
 
 def test_every_table_of_the_papers_is_on_their_page() -> None:
     text = (ROOT / 'docs/papers.md').read_text(encoding='utf-8')
-    for name in (*TABLES, 'lightweight'):
+    for name in (*papers.TABLES, 'lightweight'):
         assert f'<!-- paper.{name}:begin -->' in text
 
 

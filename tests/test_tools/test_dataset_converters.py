@@ -29,7 +29,10 @@ def process(name, *words):
     ('words', 'message'),
     [
         ('check_dataset coko .', "Did you mean 'coco'?"),
-        ('check_dataset coco . --splits test', '--splits test: coco has the splits train, val'),
+        (
+            'check_dataset coco . --splits test',
+            "coco names 'test'.*there are train, val",
+        ),
         ('check_dataset coco . --samples -1', '--samples must not be negative'),
         ('make_lmdb only-one', 'give SOURCE and LMDB to write, or --verify LMDB'),
         ('make_lmdb --verify a b', 'give SOURCE and LMDB to write, or --verify LMDB'),
@@ -37,7 +40,7 @@ def process(name, *words):
         ('make_lmdb --verify --no-verify b', 'exclude each other'),
         ('make_lmdb nowhere b', 'nowhere: this folder does not exist'),
         ('make_mire_sequence . out', r'holds no image\.\*\.pgm'),
-        ('make_small_sets --out . --sets digit', "no set 'digit'.*Did you mean 'digits'"),
+        ('make_small_sets --out . --sets digit', "--sets names 'digit'.*Did you mean 'digits'"),
         ('make_small_sets --out . --source digits', 'write SET=PATH'),
         ('make_small_sets --out . --source digits=/nowhere', '/nowhere does not exist'),
         ('make_subset . a.txt --fraction 0.2 --img-dir none', 'does not exist'),

@@ -149,14 +149,14 @@ class SizesOnly(nn.Module):
 class Correlation:
     """A frame network: the place where the target of the template fits best."""
 
-    def set_template(self, crop, box):
-        x, y, self.width, self.height = np.rint(box).astype(int)
-        self.target = crop[y : y + self.height, x : x + self.width]
+    def set_templates(self, crops, boxes):
+        x, y, self.width, self.height = np.rint(boxes[0]).astype(int)
+        self.target = crops[0][y : y + self.height, x : x + self.width]
 
-    def __call__(self, crop):
-        fits = cv2.matchTemplate(crop, self.target, cv2.TM_CCOEFF_NORMED)
+    def find_all(self, crops):
+        fits = cv2.matchTemplate(crops[0], self.target, cv2.TM_CCOEFF_NORMED)
         _, best, _, (x, y) = cv2.minMaxLoc(fits)
-        return np.array([x, y, self.width, self.height], np.float64), (1 + best) / 2
+        return [(np.array([x, y, self.width, self.height], np.float64), (1 + best) / 2)]
 
 
 def correlation_tracker(monkeypatch) -> Tracker:

@@ -13,36 +13,13 @@ from mmengine.config import Config
 from lightvit_dense.apis.preflight import find_missing
 from lightvit_dense.datasets.errors import DatasetError
 from lightvit_dense.errors import UserError
-from tracking.datasets import (
-    CocoSequences,
-    CustomSequences,
-    GOT10k,
-    LaSOT,
-    TrackingNet,
-    VideoFrames,
-    cache,
-    custom,
-    videos,
-)
+from tracking import datasets
 from tracking.datasets.published import got10k_positions, lasot_test
 from tracking.datasets.table import BadTable, SequenceRow, join, open_table, pack_rows, write_table
 from tracking.datasets.text import parse_boxes, parse_flags
 from tracking.registry import DATASETS
 
-from .small_sequences import (
-    in_processes,
-    picture,
-    same,
-    some_boxes,
-    write_attributes,
-    write_coco,
-    write_got10k,
-    write_lasot_sequence,
-    write_picture,
-    write_rows,
-    write_trackingnet,
-    write_video,
-)
+from . import small_sequences
 
 
 @pytest.mark.parametrize(
@@ -103,12 +80,14 @@ def test_published_lists():
 
 
 def lasot(root):
-    boxes = some_boxes(6, 1)
+    boxes = small_sequences.some_boxes(6, 1)
     boxes[2], boxes[3, 2], boxes[4, 1] = np.nan, 0, np.nan
     boxes[5, 3] = -2  # of a target that has left, in some sets
-    write_lasot_sequence(root, 'airplane-1', boxes, occluded=[1], away=[5])
+    small_sequences.write_lasot_sequence(root, 'airplane-1', boxes, occluded=[1], away=[5])
     for number in (2, 10, 9):
-        write_lasot_sequence(root, f'airplane-{number}', some_boxes(3, number))
+        small_sequences.write_lasot_sequence(
+            root, f'airplane-{number}', small_sequences.some_boxes(3, number)
+        )
     return boxes
 
 
@@ -118,7 +97,7 @@ def reasons(sequence):
 
 def test_lasot_reads_boxes_flags_and_frames(tmp_path):
     boxes = lasot(tmp_path)
-    write_attributes(tmp_path, 'airplane-1', (0, 13))
+    small_sequences.write_attributes(tmp_path, 'airplane-1', (0, 13))
     data = DATASETS.build(dict(type='tracking.LaSOT', data_root=str(tmp_path), split='test'))
     assert (data.name, data.names) == ('LaSOT', ['airplane-1', 'airplane-9'])
     assert (data.lengths.tolist(), data.visible_counts.tolist()) == ([6, 3], [1, 3])
@@ -133,7 +112,7 @@ def test_lasot_reads_boxes_flags_and_frames(tmp_path):
     np.testing.assert_array_equal(data.boxes(-2), boxes)
     assert data.visible(1).tolist() == [True] * 3
     assert sequence.frames.name(2) == str(tmp_path / 'airplane/airplane-1/img/00000003.jpg')
-    np.testing.assert_array_equal(sequence.frames.read(2), picture(2))
+    np.testing.assert_array_equal(sequence.frames.read(2), small_sequences.picture(2))
     for beyond in (lambda: sequence.frames.read(6), lambda: data[2]):
         with pytest.raises(IndexError):
             beyond()
@@ -141,41 +120,41 @@ def test_lasot_reads_boxes_flags_and_frames(tmp_path):
 
 def test_lasot_trains_on_what_is_not_listed_for_testing(tmp_path, monkeypatch):
     told = []
-    monkeypatch.setattr(videos, 'print_log', lambda text, **_: told.append(text))
+    monkeypatch.setattr(datasets.videos, 'print_log', lambda text, **_: told.append(text))
     lasot(tmp_path)
-    assert LaSOT(tmp_path).names == ['airplane-2', 'airplane-10']
+    assert datasets.LaSOT(tmp_path).names == ['airplane-2', 'airplane-10']
     assert told == []
-    LaSOT(tmp_path, 'test')
+    datasets.LaSOT(tmp_path, 'test')
     assert len(told) == 1
     assert '2 of 280 listed sequences are there; missing are airplane-13, airplane-15' in told[0]
     (tmp_path / 'testing_set.txt').write_text('airplane-2\r\nairplane-10\n')
-    assert LaSOT(tmp_path).names == ['airplane-1', 'airplane-9']
-    assert LaSOT(tmp_path, 'test').names == ['airplane-2', 'airplane-10']
+    assert datasets.LaSOT(tmp_path).names == ['airplane-1', 'airplane-9']
+    assert datasets.LaSOT(tmp_path, 'test').names == ['airplane-2', 'airplane-10']
     (tmp_path / 'training_set.txt').write_text('airplane-9\n')
-    assert LaSOT(tmp_path).names == ['airplane-9']
+    assert datasets.LaSOT(tmp_path).names == ['airplane-9']
 
 
 def test_lasot_names_what_is_wrong_and_which_frame(tmp_path):
     def fails(words, *args):
         with pytest.raises(UserError, match=words):
-            LaSOT(*(args or (tmp_path,)))
+            datasets.LaSOT(*(args or (tmp_path,)))
 
     fails(r'does not exist. Set data_root', tmp_path / 'nowhere')
     fails(r"holds no sequence of 'train'.*airplane/airplane-1/")
     fails(r"Did you mean 'train'", tmp_path, 'trian')
-    folder = write_lasot_sequence(tmp_path, 'cat-2', some_boxes(4))
+    folder = small_sequences.write_lasot_sequence(tmp_path, 'cat-2', small_sequences.some_boxes(4))
     (folder / 'img' / '00000004.jpg').unlink()
     fails(r"cat-2: .* 3 frames, .* 4 boxes.*lengths='shortest'")
-    shortest = LaSOT(tmp_path, lengths='shortest')
+    shortest = datasets.LaSOT(tmp_path, lengths='shortest')
     assert shortest.lengths.tolist() == [3]
     for number in (4, 5):
-        write_picture(folder / 'img' / f'{number:08d}.jpg', 0)
+        small_sequences.write_picture(folder / 'img' / f'{number:08d}.jpg', 0)
     fails(r'5 frames, .* 4 boxes')
     (folder / 'out_of_view.txt').write_text('0,0,0')
     fails(r'out_of_view.txt: has 3 flags for 4 boxes')
     (folder / 'out_of_view.txt').unlink()
     fails(r'out_of_view.txt does not exist')
-    other = write_lasot_sequence(tmp_path, 'cat-5', some_boxes(2))
+    other = small_sequences.write_lasot_sequence(tmp_path, 'cat-5', small_sequences.some_boxes(2))
     (other / 'groundtruth.txt').write_text('1,2,3,4\n1,2,a,4')
     fails(r"2 of 2 sequences(.|\n)*cat-5.*line 2: 'a' is no")
     (folder / 'img' / '00000002.jpg').unlink()
@@ -186,23 +165,23 @@ def test_lasot_names_what_is_wrong_and_which_frame(tmp_path):
 
 
 def test_got10k_reads_labels_and_splits(tmp_path):
-    boxes = write_got10k(tmp_path)
-    full = GOT10k(tmp_path, 'train_full')
+    boxes = small_sequences.write_got10k(tmp_path)
+    full = datasets.GOT10k(tmp_path, 'train_full')
     assert full.names == [f'GOT-10k_Train_{n:06d}' for n in (1, 2, 5, 6, 12)]
     # Positions 0, 1, 4, 5, 11: two are set aside for validation, one is forbidden by VOT.
     for split, numbers in (('votval', (2, 12)), ('vottrain', (1, 6)), ('train', (1, 5, 6))):
-        assert GOT10k(tmp_path, split).names == [f'GOT-10k_Train_{n:06d}' for n in numbers]
+        assert datasets.GOT10k(tmp_path, split).names == [f'GOT-10k_Train_{n:06d}' for n in numbers]
     sequence = full[0]
     np.testing.assert_array_equal(sequence.boxes, boxes)
     assert sequence.visible.tolist() == [True, False, False, True]
     assert reasons(sequence) == {'absence': [1], 'no_cover': [2]}
     assert sequence.class_name == 'brown bear'
-    np.testing.assert_array_equal(sequence.frames.read(3), picture(3))
-    tests = GOT10k(tmp_path, 'test')
+    np.testing.assert_array_equal(sequence.frames.read(3), small_sequences.picture(3))
+    tests = datasets.GOT10k(tmp_path, 'test')
     assert (tests[0].boxes.shape, tests[0].visible.tolist()) == ((1, 4), [True])
     assert (len(tests[0].frames), tests.lengths.tolist()) == (7, [7])
     shutil.rmtree(tmp_path / 'train' / 'GOT-10k_Train_000012')
-    assert len(GOT10k(tmp_path, 'train_full')) == 4
+    assert len(datasets.GOT10k(tmp_path, 'train_full')) == 4
     folder = tmp_path / 'train' / 'GOT-10k_Train_000001'
     for change, words in (
         (lambda: (folder / 'cover.label').write_text('8\n9\n8\n8\n'), 'cover is told in eighths'),
@@ -211,31 +190,35 @@ def test_got10k_reads_labels_and_splits(tmp_path):
     ):
         change()
         with pytest.raises(DatasetError, match=words):
-            GOT10k(tmp_path, 'vottrain')
+            datasets.GOT10k(tmp_path, 'vottrain')
 
 
 def test_trackingnet_counts_frames_from_zero(tmp_path):
-    boxes = write_trackingnet(tmp_path)
+    boxes = small_sequences.write_trackingnet(tmp_path)
     data = DATASETS.build(dict(type='tracking.TrackingNet', data_root=str(tmp_path)))
     assert data.names == ['aa', 'bb', 'cc']
     np.testing.assert_array_equal(data[1].boxes, boxes['bb'])
     assert data[2].frames.name(0) == str(tmp_path / 'TRAIN_10/frames/cc/0.jpg')
-    np.testing.assert_array_equal(data[1].frames.read(11), picture(11))
-    assert TrackingNet(tmp_path, sets=[10]).names == ['cc']
-    tests = TrackingNet(tmp_path, 'test')
+    np.testing.assert_array_equal(data[1].frames.read(11), small_sequences.picture(11))
+    assert datasets.TrackingNet(tmp_path, sets=[10]).names == ['cc']
+    tests = datasets.TrackingNet(tmp_path, 'test')
     assert (tests[0].boxes.shape, tests.lengths.tolist()) == ((1, 4), [5])
     for sets, words in (
         ([0, 3], r'has no folder TRAIN_3\. Unpack'),
         ([12], "'train' has the sets 0 to 11"),
     ):
         with pytest.raises(DatasetError, match=words):
-            TrackingNet(tmp_path, sets=sets)
+            datasets.TrackingNet(tmp_path, sets=sets)
 
 
 def test_coco_objects_are_sequences_of_one_frame(tmp_path):
-    write_coco(tmp_path)
-    assert CocoSequences(tmp_path).names == ['one_1', 'one_2', 'two_5']  # all but the crowd
-    data = CocoSequences(tmp_path, min_size=50)
+    small_sequences.write_coco(tmp_path)
+    assert datasets.CocoSequences(tmp_path).names == [
+        'one_1',
+        'one_2',
+        'two_5',
+    ]  # all but the crowd
+    data = datasets.CocoSequences(tmp_path, min_size=50)
     assert not data.is_video
     assert data.names == ['one_1', 'two_5']
     assert data.lengths.tolist() == data.visible_counts.tolist() == [1, 1]
@@ -243,7 +226,7 @@ def test_coco_objects_are_sequences_of_one_frame(tmp_path):
     assert data[1].class_name == 'cat'
     assert data[1].frames.name(0) == str(tmp_path / 'train2017/two.jpg')
     with pytest.raises(DatasetError, match=r'no object of more than 900 x 900'):
-        CocoSequences(tmp_path, min_size=900)
+        datasets.CocoSequences(tmp_path, min_size=900)
     path = tmp_path / 'annotations/instances_train2017.json'
     content = json.loads(path.read_text())
     content['annotations'][0]['image_id'] = 77
@@ -253,33 +236,33 @@ def test_coco_objects_are_sequences_of_one_frame(tmp_path):
     ):
         path.write_text(text)
         with pytest.raises(DatasetError, match=words):
-            CocoSequences(tmp_path)
+            datasets.CocoSequences(tmp_path)
 
 
 def test_custom_sequences_of_pictures_and_videos(tmp_path):
-    boxes = some_boxes(11)
+    boxes = small_sequences.some_boxes(11)
     for frame in range(11):
-        write_picture(tmp_path / 'b' / f'shot{frame}.png', frame)
-    write_rows(tmp_path / 'b' / 'groundtruth.txt', boxes, ' ')
+        small_sequences.write_picture(tmp_path / 'b' / f'shot{frame}.png', frame)
+    small_sequences.write_rows(tmp_path / 'b' / 'groundtruth.txt', boxes, ' ')
     for frame in range(3):
-        write_picture(tmp_path / 'a2' / 'img' / f'{frame}.png', frame + 50)
-    write_rows(tmp_path / 'a2' / 'groundtruth_rect.txt', boxes[:1], '\t')
+        small_sequences.write_picture(tmp_path / 'a2' / 'img' / f'{frame}.png', frame + 50)
+    small_sequences.write_rows(tmp_path / 'a2' / 'groundtruth_rect.txt', boxes[:1], '\t')
     shades = [np.full((48, 64, 3), (255 - 30 * f, 0, 30 * f), np.uint8) for f in range(8)]
-    write_video(tmp_path / 'a10.avi', shades)
-    write_rows(tmp_path / 'a10.txt', boxes[:8])
-    data = CustomSequences(tmp_path)
+    small_sequences.write_video(tmp_path / 'a10.avi', shades)
+    small_sequences.write_rows(tmp_path / 'a10.txt', boxes[:8])
+    data = datasets.CustomSequences(tmp_path)
     assert data.names == ['a2', 'a10', 'b']
     assert data.lengths.tolist() == [3, 8, 11]
     assert [len(s.boxes) for s in data] == [1, 8, 11]
     for place, frame, seed in ((2, 10, 10), (2, 2, 2), (0, 0, 50)):
-        np.testing.assert_array_equal(data[place].frames.read(frame), picture(seed))
+        np.testing.assert_array_equal(data[place].frames.read(frame), small_sequences.picture(seed))
     frames = pickle.loads(pickle.dumps(data[1])).frames
     for index in (0, 1, 5, 2, 7, 0):  # ahead, far ahead, back
         means = frames.read(index).mean(axis=(0, 1))
         np.testing.assert_allclose(means, shades[index][0, 0], atol=12)
-    write_rows(tmp_path / 'a10.txt', boxes[:7])
+    small_sequences.write_rows(tmp_path / 'a10.txt', boxes[:7])
     with pytest.raises(DatasetError, match=r'a10.avi.* 8 frames, .*a10.txt 7 boxes'):
-        CustomSequences(tmp_path)
+        datasets.CustomSequences(tmp_path)
 
 
 def put(root, files):
@@ -287,7 +270,7 @@ def put(root, files):
     for name, content in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         if isinstance(content, int):
-            write_picture(root / name, content)
+            small_sequences.write_picture(root / name, content)
         else:
             (root / name).write_text(content)
 
@@ -310,7 +293,7 @@ WALK = {f'walk/{frame}.png': frame for frame in range(3)} | {'walk/groundtruth.t
         ({'walk/._0.png': 7, '__MACOSX/walk/._1.png': 7, '.DS_Store': 'x', **WALK}, '', [0, 2]),
         *(
             ({f'walk/{file}': '0\n0\n1', **WALK}, '', [0])
-            for file in custom._FLAGS
+            for file in datasets.custom._FLAGS
             if 'cov' not in file
         ),
         ({'walk/cover.label': '8\n8\n0', **WALK}, 'walk', [0]),
@@ -318,20 +301,22 @@ WALK = {f'walk/{frame}.png': frame for frame in range(3)} | {'walk/groundtruth.t
 )
 def test_folders_of_ones_own_sequences(tmp_path, files, below, visible):
     put(tmp_path, files)
-    (sequence,) = CustomSequences(tmp_path / below)
+    (sequence,) = datasets.CustomSequences(tmp_path / below)
     assert sequence.name == (
         'w' if 'w/groundtruth_rect.txt' in files or 'w/groundtruth.txt' in files else 'walk'
     )
     assert np.flatnonzero(sequence.visible).tolist() == visible
     for frame in range(len(sequence)):
-        np.testing.assert_array_equal(sequence.frames.read(frame), picture(frame))
+        np.testing.assert_array_equal(sequence.frames.read(frame), small_sequences.picture(frame))
 
 
 def test_boxes_that_count_pixels_from_one(tmp_path):
     put(tmp_path / 'own', WALK)
-    (sequence,) = CustomSequences(tmp_path / 'own', first_pixel=1, cache_dir=tmp_path / 'cache')
+    (sequence,) = datasets.CustomSequences(
+        tmp_path / 'own', first_pixel=1, cache_dir=tmp_path / 'cache'
+    )
     assert sequence.boxes[::2].tolist() == [[0, 1, 3, 4], [4, 5, 7, 8]]
-    (sequence,) = CustomSequences(tmp_path / 'own', cache_dir=tmp_path / 'cache')
+    (sequence,) = datasets.CustomSequences(tmp_path / 'own', cache_dir=tmp_path / 'cache')
     assert sequence.boxes[0].tolist() == [1, 2, 3, 4]
 
 
@@ -348,41 +333,43 @@ def test_ones_own_sequences_that_are_refused(tmp_path, monkeypatch, files, optio
     put(tmp_path, WALK | files)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(DatasetError, match=words):
-        CustomSequences(**dict(data_root='.') | options)
+        datasets.CustomSequences(**dict(data_root='.') | options)
 
 
 def test_files_that_are_not_read_are_told(tmp_path, monkeypatch):
     told = []
-    monkeypatch.setattr(custom, 'print_log', lambda text, **_: told.append(text))
+    monkeypatch.setattr(datasets.custom, 'print_log', lambda text, **_: told.append(text))
     put(tmp_path, {**WALK, 'walk/absence.label': '0 0 0', 'walk/nlp.txt': 'a man'})
-    CustomSequences(tmp_path)
+    datasets.CustomSequences(tmp_path)
     assert not told
     put(tmp_path, {'walk/visible.txt': '1 1 1', 'run.txt': '1,2,3,4'})
-    CustomSequences(tmp_path)
+    datasets.CustomSequences(tmp_path)
     assert 'run.txt, walk/visible.txt (2 in all) are not read; NAME.txt is for NAME.mp4' in told[0]
 
 
 def test_custom_sequences_need_boxes_and_whole_videos(tmp_path):
-    write_picture(tmp_path / 'a' / '0.png', 0)
+    small_sequences.write_picture(tmp_path / 'a' / '0.png', 0)
     with pytest.raises(DatasetError, match=r'groundtruth.txt does not exist'):
-        CustomSequences(tmp_path)
+        datasets.CustomSequences(tmp_path)
     (tmp_path / 'a' / 'groundtruth.txt').write_text('1,2,3,4')
     (tmp_path / 'b.mp4').write_bytes(b'no video')
     (tmp_path / 'b.txt').write_text('1,2,3,4')
     with pytest.raises(DatasetError, match=r'b.mp4: is no video that OpenCV can decode'):
-        CustomSequences(tmp_path)
+        datasets.CustomSequences(tmp_path)
     # A video may be shorter than it says.
-    path = write_video(tmp_path / 'a.avi', [picture(frame, 48, 64) for frame in range(20)])
-    assert len(VideoFrames(path)) == 20
+    path = small_sequences.write_video(
+        tmp_path / 'a.avi', [small_sequences.picture(frame, 48, 64) for frame in range(20)]
+    )
+    assert len(datasets.VideoFrames(path)) == 20
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(DatasetError, match=r'a.avi'):  # when opened, or when read
-        list(map(VideoFrames(path).read, range(20)))
+        list(map(datasets.VideoFrames(path).read, range(20)))
     with pytest.raises(DatasetError, match=r'this video does not exist'):
-        VideoFrames(tmp_path / 'gone.avi')
+        datasets.VideoFrames(tmp_path / 'gone.avi')
 
 
 def test_missing_sets_are_named_by_their_keys(tmp_path):
-    write_lasot_sequence(tmp_path / 'lasot', 'cat-2', some_boxes(2))
+    small_sequences.write_lasot_sequence(tmp_path / 'lasot', 'cat-2', small_sequences.some_boxes(2))
     sets = [
         dict(type='tracking.LaSOT', data_root=str(tmp_path / 'lasot')),
         dict(type='tracking.GOT10k', data_root=str(tmp_path / 'got'), split='vottrain'),
@@ -411,7 +398,9 @@ def test_missing_sets_are_named_by_their_keys(tmp_path):
 @pytest.fixture
 def root(tmp_path):
     for number in (2, 3, 8, 9):  # 2 is for testing
-        write_lasot_sequence(tmp_path / 'data', f'bear-{number}', some_boxes(4, number), [1])
+        small_sequences.write_lasot_sequence(
+            tmp_path / 'data', f'bear-{number}', small_sequences.some_boxes(4, number), [1]
+        )
     return tmp_path / 'data'
 
 
@@ -419,14 +408,16 @@ def root(tmp_path):
 def builds(monkeypatch):
     """How often annotations were read."""
     counted = []
-    rows = LaSOT.rows
-    monkeypatch.setattr(LaSOT, 'rows', lambda self: counted.append(self.split) or rows(self))
+    rows = datasets.LaSOT.rows
+    monkeypatch.setattr(
+        datasets.LaSOT, 'rows', lambda self: counted.append(self.split) or rows(self)
+    )
     return counted
 
 
 def rows():
     for place, count in enumerate((3, 1, 5)):
-        boxes = some_boxes(count, place) + (0.1 if place == 2 else 0)
+        boxes = small_sequences.some_boxes(count, place) + (0.1 if place == 2 else 0)
         visible = np.arange(count) % 2 == 0
         more = ('abc'[place % 2], {'away': ~visible}, ('Blur',) if place else ())
         yield SequenceRow(f'näme-{place}', f'f/{place}', 9, boxes, visible, *more)
@@ -461,13 +452,13 @@ def test_a_damaged_file_is_told_apart(tmp_path):
 
 
 def test_annotations_are_read_once(root, tmp_path, builds):
-    first = LaSOT(root, cache_dir=tmp_path / 'cache')
-    second = LaSOT(root, cache_dir=tmp_path / 'cache')
+    first = datasets.LaSOT(root, cache_dir=tmp_path / 'cache')
+    second = datasets.LaSOT(root, cache_dir=tmp_path / 'cache')
     assert builds == ['train']
     np.testing.assert_array_equal(first.boxes(0), second.boxes(0))
     assert not second.boxes(0).flags.writeable
-    LaSOT(root, 'test', cache_dir=tmp_path / 'cache')
-    LaSOT(root, lengths='shortest', cache_dir=tmp_path / 'cache')
+    datasets.LaSOT(root, 'test', cache_dir=tmp_path / 'cache')
+    datasets.LaSOT(root, lengths='shortest', cache_dir=tmp_path / 'cache')
     assert builds == ['train', 'test', 'train']
 
 
@@ -486,99 +477,101 @@ def touch_flags(root):
     [
         edit,
         touch_flags,
-        lambda root: write_lasot_sequence(root, 'bear-7', some_boxes(2)),
+        lambda root: small_sequences.write_lasot_sequence(
+            root, 'bear-7', small_sequences.some_boxes(2)
+        ),
         lambda root: (root / 'bear/bear-5').rename(root / 'other'),
         lambda root: (root / 'testing_set.txt').write_text('bear-3\n'),
-        lambda root: write_attributes(root, 'bear-3', (0,)),
+        lambda root: small_sequences.write_attributes(root, 'bear-3', (0,)),
     ],
     ids=['edit', 'touch flags', 'add', 'remove', 'relist', 'attributes'],
 )
 def test_changes_are_noticed(root, tmp_path, builds, change):
-    write_lasot_sequence(root, 'bear-5', some_boxes(4, 5))
-    LaSOT(root, cache_dir=tmp_path / 'cache')
+    small_sequences.write_lasot_sequence(root, 'bear-5', small_sequences.some_boxes(4, 5))
+    datasets.LaSOT(root, cache_dir=tmp_path / 'cache')
     change(root)
-    kept, fresh = LaSOT(root, cache_dir=tmp_path / 'cache'), LaSOT(root)
+    kept, fresh = datasets.LaSOT(root, cache_dir=tmp_path / 'cache'), datasets.LaSOT(root)
     assert len(builds) == 3
-    same(kept, fresh)
+    small_sequences.same(kept, fresh)
     assert [one.attributes for one in kept] == [one.attributes for one in fresh]
     assert len(list((tmp_path / 'cache').glob('*.index'))) == 1
 
 
 def test_a_damaged_index_is_made_anew(root, tmp_path, builds):
-    due = LaSOT(root, cache_dir=tmp_path / 'cache')[0].boxes
+    due = datasets.LaSOT(root, cache_dir=tmp_path / 'cache')[0].boxes
     (path,) = (tmp_path / 'cache').glob('*.index')
     path.write_bytes(path.read_bytes()[:-5])
-    np.testing.assert_array_equal(LaSOT(root, cache_dir=tmp_path / 'cache')[0].boxes, due)
-    LaSOT(root, cache_dir=tmp_path / 'cache')
+    np.testing.assert_array_equal(datasets.LaSOT(root, cache_dir=tmp_path / 'cache')[0].boxes, due)
+    datasets.LaSOT(root, cache_dir=tmp_path / 'cache')
     assert len(builds) == 2
     (root / 'bear/bear-3/img/00000004.jpg').unlink()
     with pytest.raises(DatasetError, match=r'3 frames, .* 4 boxes'):
-        LaSOT(root, cache_dir=tmp_path / 'cache')
+        datasets.LaSOT(root, cache_dir=tmp_path / 'cache')
 
 
 def test_small_sets_are_not_kept_unasked(root, tmp_path, monkeypatch):
     monkeypatch.setenv('LIGHTVIT_CACHE', str(tmp_path / 'cache'))
-    LaSOT(root)
+    datasets.LaSOT(root)
     assert not (tmp_path / 'cache').exists()
     monkeypatch.setattr('tracking.datasets.videos.CACHE_FROM', 1)
-    LaSOT(root)
+    datasets.LaSOT(root)
     assert len(list((tmp_path / 'cache').glob('lasot-train-*.index'))) == 1
 
 
 def test_a_place_that_cannot_be_written_is_told_once(root, tmp_path, monkeypatch):
     told = []
-    monkeypatch.setattr(cache, 'print_log', lambda text, **_: told.append(text))
+    monkeypatch.setattr(datasets.cache, 'print_log', lambda text, **_: told.append(text))
     (tmp_path / 'file').write_text('')  # no folder can be made below a file
     for _ in range(2):
-        assert len(LaSOT(root, cache_dir=tmp_path / 'file' / 'cache')) == 3
+        assert len(datasets.LaSOT(root, cache_dir=tmp_path / 'file' / 'cache')) == 3
     assert len(told) == 1
     assert 'LIGHTVIT_CACHE' in told[0]
 
     def full(*_):
         raise OSError(28, 'No space left on device')
 
-    monkeypatch.setattr(cache, 'write_table', full)
-    assert len(LaSOT(root, cache_dir=tmp_path / 'cache')) == 3
+    monkeypatch.setattr(datasets.cache, 'write_table', full)
+    assert len(datasets.LaSOT(root, cache_dir=tmp_path / 'cache')) == 3
     assert 'No space left' in told[1]
 
 
 def test_pickles_name_the_file_and_not_its_content(root, tmp_path):
-    data = LaSOT(root, cache_dir=tmp_path / 'cache')
+    data = datasets.LaSOT(root, cache_dir=tmp_path / 'cache')
     packed = pickle.dumps(data)
     copy = pickle.loads(packed)
     assert copy.table.path == data.table.path
     np.testing.assert_array_equal(copy[2].boxes, data[2].boxes)
     np.testing.assert_array_equal(copy[2].frames.read(1), data[2].frames.read(1))
     edit(root)
-    LaSOT(root, cache_dir=tmp_path / 'cache')
+    datasets.LaSOT(root, cache_dir=tmp_path / 'cache')
     with pytest.raises(DatasetError, match=r'made anew, as annotations changed'):
         pickle.loads(packed)
     # Pages that are mapped outlive the file they came from.
     np.testing.assert_array_equal(data[0].boxes, copy[0].boxes)
-    alone = pickle.loads(pickle.dumps(LaSOT(root)))
+    alone = pickle.loads(pickle.dumps(datasets.LaSOT(root)))
     np.testing.assert_array_equal(alone[2].boxes, data[2].boxes)
 
 
 def _open_slowly(root, folder, log):
-    original = LaSOT.rows
+    original = datasets.LaSOT.rows
 
     def slow(self):
         with open(log, 'a') as file:
             file.write('built\n')
         return original(self)
 
-    LaSOT.rows = slow
-    LaSOT(root, cache_dir=folder)
+    datasets.LaSOT.rows = slow
+    datasets.LaSOT(root, cache_dir=folder)
 
 
 def test_processes_that_start_together_build_once(root, tmp_path):
-    in_processes(_open_slowly, *[(root, tmp_path / 'cache', tmp_path / 'log')] * 4)
+    small_sequences.in_processes(_open_slowly, *[(root, tmp_path / 'cache', tmp_path / 'log')] * 4)
     assert (tmp_path / 'log').read_text() == 'built\n'
 
 
 def test_the_sets_of_trackingnet_have_their_own_index(tmp_path):
-    write_trackingnet(tmp_path / 'data')
+    small_sequences.write_trackingnet(tmp_path / 'data')
     folder = tmp_path / 'cache'
     for sets, names in ((None, ['aa', 'bb', 'cc']), ([10], ['cc']), (None, ['aa', 'bb', 'cc'])):
-        assert TrackingNet(tmp_path / 'data', sets=sets, cache_dir=folder).names == names
+        assert datasets.TrackingNet(tmp_path / 'data', sets=sets, cache_dir=folder).names == names
     assert len(list(folder.glob('*.index'))) == 2

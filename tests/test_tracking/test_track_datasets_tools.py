@@ -115,7 +115,7 @@ def test_trackingnet_lists_its_sequences(tmp_path, run):
         ('make_tracking_lmdb got10k {root} {base}', 2, 'got10k; there is no train/list.txt'),
         ('make_tracking_lmdb lasot {root}/x {base}', 2, 'x: this folder does not exist'),
         ('check_dataset lasot {root} --splits train', 0, 'it is a subset'),
-        ('check_dataset lasot {root} --splits val', 2, 'lasot has the splits train, test'),
+        ('check_dataset lasot {root} --splits val', 2, 'there are train, test'),
     ],
 )
 def test_what_the_tools_tell(tmp_path, run, words, status, message):

@@ -218,28 +218,11 @@ def test_predictions_that_cannot_be_judged(options, true, predicted, message):
         score([], [])
 
 
-def test_other_grids():
-    predictions, truths = make(4, odd=False)
-    fine = score(predictions, truths, Protocol(overlap_bins=101))
-    assert fine.success.shape == (7, 101)
-    coarse = score(predictions, truths)
-    np.testing.assert_allclose(fine.success[:, ::5], coarse.success)
-    assert fine.figures()['OP75'] == coarse.figures()['OP75']
-    tight = score(predictions, truths, Protocol(centre_at=5, norm_at=0.05, overlap_at=(0.1, 0.9)))
-    assert tight.figures()['precision'] == 100 * coarse.precision[:, 5].mean()
-    assert tight.figures()['norm_precision'] == 100 * coarse.norm_precision[:, 5].mean()
-    assert tight.figures()['OP75'] == 100 * coarse.success[:, 18].mean()
-
-
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
         ({'first_frme': 'truth'}, "Did you mean 'first_frame'"),
         ({'first_frame': 'thruth'}, 'there are truth, prediction, exclude'),
-        ({'overlap_at': (0.5, 0.77)}, 'multiples of 0.05'),
-        ({'centre_at': 51}, r'in 0\.\.50'),
-        ({'norm_at': 0.205}, 'multiple of .01'),
-        ({'overlap_bins': 1}, 'at least 2'),
         ({'toolkit': 'matlb'}, "Did you mean 'matlab'"),
     ],
 )

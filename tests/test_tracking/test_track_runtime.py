@@ -35,12 +35,12 @@ class Told:
     def __init__(self, answers):
         self.answers, self.crops = list(answers), []
 
-    def set_template(self, crop, box):
-        self.template, self.template_box = crop, box
+    def set_templates(self, crops, boxes):
+        (self.template,), (self.template_box,) = crops, boxes
 
-    def __call__(self, crop):
-        self.crops.append(crop)
-        return np.asarray(self.answers.pop(0), np.float64), 0.5
+    def find_all(self, crops):
+        self.crops += crops
+        return [(np.asarray(self.answers.pop(0), np.float64), 0.5)]
 
 
 def told_tracker(monkeypatch, answers, **options):

@@ -5,16 +5,7 @@ import json
 import pytest
 
 from lightvit_dense.errors import UserError
-from lightvit_dense.utils.logs import (
-    Series,
-    collect_curves,
-    find_keys,
-    find_scalars,
-    keys_matching,
-    read_scalars,
-    series,
-    training_time,
-)
+from lightvit_dense.utils import logs
 
 
 def write(folder, start, records):
@@ -39,7 +30,7 @@ def run(tmp_path):
 
 
 def test_times_without_the_first_interval_of_a_start(run):
-    time = training_time(run)
+    time = logs.training_time(run)
     assert (time.iterations, time.starts) == (50, 2)
     assert time.mean == pytest.approx((2 + 4 + 3 + 3) / 4)
     assert time.std == pytest.approx((2 / 3) ** 0.5)
@@ -49,57 +40,57 @@ def test_times_without_the_first_interval_of_a_start(run):
 
 
 def test_times_with_it(run, tmp_path):
-    time = training_time(run, include_outliers=True)
+    time = logs.training_time(run, include_outliers=True)
     assert time.mean == pytest.approx((9 + 2 + 4 + 8 + 3 + 3) / 6)
     assert time.slowest == (9.0, 10)
     path = write(tmp_path, 'short', [train(10, 1.0)])
     with pytest.raises(UserError, match='--include-outliers'):
-        training_time(path)
-    assert training_time(path, include_outliers=True).mean == 1.0
+        logs.training_time(path)
+    assert logs.training_time(path, include_outliers=True).mean == 1.0
 
 
 def test_curves(run):
-    loss, ap, time = collect_curves(run, ['loss', 'bbox_mAP', 'time'])
+    loss, ap, time = logs.collect_curves(run, ['loss', 'bbox_mAP', 'time'])
     assert (loss.steps, loss.values) == ((30, 40), (5.0, 4.0))  # what was done again counts
     assert (ap.name, ap.steps, ap.values) == ('coco/bbox_mAP', (50,), (0.2,))
     assert 99.0 not in time.values
 
 
 def test_what_a_resumed_run_logged_again_replaces_what_it_logged_before(run):
-    files = find_scalars(run)
+    files = logs.find_scalars(run)
     assert [file.parent.parent.name for file in files] == ['1', '2']
-    records = read_scalars(files)
-    assert series(records, 'loss', 'student') == Series('student', (30, 40), (5.0, 4.0))
-    assert series(records, 'absent').steps == ()
+    records = logs.read_scalars(files)
+    assert logs.series(records, 'loss', 'student') == logs.Series('student', (30, 40), (5.0, 4.0))
+    assert logs.series(records, 'absent').steps == ()
 
 
 def test_nan_words_and_a_cut_last_line_are_left_out(tmp_path):
     path = tmp_path / 'scalars.json'
     lines = ['{"loss": NaN, "step": 1}', '{"loss": "x", "step": 2}', '{"loss": 1, "step": 3}']
     path.write_text('\n'.join([*lines, '{"loss": 2, "st']))
-    records = read_scalars(path)
+    records = logs.read_scalars(path)
     assert len(records) == 3
-    assert series(records, 'loss').steps == (3,)
+    assert logs.series(records, 'loss').steps == (3,)
 
 
 def test_keys():
     records = [{'coco/bbox_mAP': 1, 'loss': 1, 'a/top1': 1, 'b/top1': 2}]
-    assert keys_matching(records, 'mAP|top') == ['a/top1', 'b/top1', 'coco/bbox_mAP']
-    assert keys_matching([{'layer_10': 1, 'layer_9': 1}], 'layer') == ['layer_9', 'layer_10']
+    assert logs.keys_matching(records, 'mAP|top') == ['a/top1', 'b/top1', 'coco/bbox_mAP']
+    assert logs.keys_matching([{'layer_10': 1, 'layer_9': 1}], 'layer') == ['layer_9', 'layer_10']
     for key in ('coco/bbox_mAP', 'bbox_mAP', 'mAP'):
-        assert find_keys(records, key, 'x') == ['coco/bbox_mAP']
+        assert logs.find_keys(records, key, 'x') == ['coco/bbox_mAP']
     with pytest.raises(UserError, match='may be a/top1 or b/top1'):
-        find_keys(records, 'top1', 'x')
+        logs.find_keys(records, 'top1', 'x')
     with pytest.raises(UserError, match=r"x: has no scalar 'bbox_map'\. Did you mean 'bbox_mAP'"):
-        find_keys(records, 'bbox_map', 'x')
+        logs.find_keys(records, 'bbox_map', 'x')
     with pytest.raises(UserError, match=r"'loss\[' is neither a scalar nor a regular"):
-        find_keys(records, 'loss[', 'x')
+        logs.find_keys(records, 'loss[', 'x')
 
 
 def test_other_files_are_refused(tmp_path):
     with pytest.raises(UserError, match=r'no vis_data/scalars\.json'):
-        collect_curves(tmp_path, ['loss'])
+        logs.collect_curves(tmp_path, ['loss'])
     path = tmp_path / 'x.log'
     path.write_text('11/21 - mmengine - INFO - hello\nworld\n')
     with pytest.raises(UserError, match=r'x\.log, line 1: not a JSON record'):
-        training_time(path)
+        logs.training_time(path)

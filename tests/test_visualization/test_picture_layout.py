@@ -5,19 +5,8 @@ import numpy as np
 import pytest
 from matplotlib.text import Text
 
+from lightvit_dense import visualization
 from lightvit_dense.errors import UserError
-from lightvit_dense.visualization import (
-    curves,
-    data_uri,
-    evenly,
-    fonts,
-    grid,
-    legend,
-    read_image,
-    side_by_side,
-    titled,
-    write_image,
-)
 
 ENTRIES = [('wall', (200, 0, 0)), ('sky', (0, 200, 0)), ('a very long name', (0, 0, 200))]
 
@@ -27,17 +16,17 @@ ENTRIES = [('wall', (200, 0, 0)), ('sky', (0, 200, 0)), ('a very long name', (0,
     [(5, 5, [0, 1, 2, 3, 4]), (60, 4, [0, 20, 39, 59]), (3, 8, [0, 1, 2]), (9, 1, [0]), (0, 3, [])],
 )
 def test_items_are_spread_from_the_first_to_the_last(length, count, expected):
-    assert evenly(range(length), count) == expected
+    assert visualization.evenly(range(length), count) == expected
 
 
 def test_legend_breaks_lines():
-    wide, narrow = legend(ENTRIES, 400), legend(ENTRIES, 90)
+    wide, narrow = visualization.legend(ENTRIES, 400), visualization.legend(ENTRIES, 90)
     assert wide.shape[1] == 400
     assert narrow.shape[0] == 3 * wide.shape[0] - 2 * 2
     for _, color in ENTRIES:
         assert (wide == color).all(-1).sum() > 80
-    assert (legend([('text alone', None)], 100)[2:16, 5:18] == 255).all(-1).any()
-    assert legend([], 100).shape == (0, 100, 3)
+    assert (visualization.legend([('text alone', None)], 100)[2:16, 5:18] == 255).all(-1).any()
+    assert visualization.legend([], 100).shape == (0, 100, 3)
 
 
 @pytest.fixture
@@ -69,67 +58,74 @@ def font_of(tmp_path, monkeypatch):
 
     installed = []
     monkeypatch.setattr(font_manager, 'findSystemFonts', lambda: installed)
-    monkeypatch.setattr(fonts, '_SQUARES', set())
-    fonts._choose.cache_clear()
+    monkeypatch.setattr(visualization.fonts, '_SQUARES', set())
+    visualization.fonts._choose.cache_clear()
     yield lambda letters: installed.append(make(letters)) or installed[-1]
-    fonts._choose.cache_clear()
+    visualization.fonts._choose.cache_clear()
 
 
 def test_names_are_drawn_in_a_font_that_has_their_letters(font_of, tmp_path, monkeypatch):
     said = []
-    monkeypatch.setattr(fonts, 'print_log', lambda text, **_: said.append(text))
-    standard = fonts.font_file('cat é ž ß Ω')
+    monkeypatch.setattr(visualization.fonts, 'print_log', lambda text, **_: said.append(text))
+    standard = visualization.fonts.font_file('cat é ž ß Ω')
     assert 'DejaVu' in standard
-    (text, font) = fonts.typeset('e\N{COMBINING ACUTE ACCENT}')
+    (text, font) = visualization.fonts.typeset('e\N{COMBINING ACUTE ACCENT}')
     assert (text, font.path) == ('é', standard)
-    assert fonts.font_file('猫 0.9') == fonts.font_file('猫鸟') == standard  # there is none
+    assert (
+        visualization.fonts.font_file('猫 0.9') == visualization.fonts.font_file('猫鸟') == standard
+    )  # there is none
     assert [text.count('猫') + text.count('鸟') for text in said] == [1, 1]
-    fonts._choose.cache_clear()
+    visualization.fonts._choose.cache_clear()
     file = font_of('猫 0.9')
-    assert fonts.font_file('猫 0.9') == file
-    assert fonts.font_file('cat') == standard
-    rows, columns = np.nonzero((titled(np.zeros((1, 60, 3), np.uint8), '猫猫')[:-1] < 128).all(-1))
+    assert visualization.fonts.font_file('猫 0.9') == file
+    assert visualization.fonts.font_file('cat') == standard
+    rows, columns = np.nonzero(
+        (visualization.titled(np.zeros((1, 60, 3), np.uint8), '猫猫')[:-1] < 128).all(-1)
+    )
     assert np.ptp(columns) > 20
     assert len(rows) > 150  # filled
-    figure, axes = curves.themed_axes('猫')
-    curves.save_png(figure, tmp_path / 'plot.png')
+    figure, axes = visualization.curves.themed_axes('猫')
+    visualization.curves.save_png(figure, tmp_path / 'plot.png')
     families = [text.get_family()[-1] for text in axes.findobj(Text) if text.get_text() == '猫']
     assert families == ['Squares']
 
 
 def test_side_by_side_and_titles():
     one, other = np.full((30, 50, 3), 10, np.uint8), np.full((30, 50, 3), 20, np.uint8)
-    row = side_by_side({'truth': one, 'prediction': other}, [('wall', (1, 2, 3))])
+    row = visualization.side_by_side({'truth': one, 'prediction': other}, [('wall', (1, 2, 3))])
     assert row.shape[1] == 104
-    bar = titled(one, '').shape[0] - 30
+    bar = visualization.titled(one, '').shape[0] - 30
     assert (row[bar : bar + 30, :50] == 10).all()
     assert (row[bar : bar + 30, 54:] == 20).all()
     assert (row[:bar, :50] < 100).any()  # the title
-    assert side_by_side({'truth': one}).shape == (30 + bar, 50, 3)
+    assert visualization.side_by_side({'truth': one}).shape == (30 + bar, 50, 3)
 
 
 def test_grid_places_pictures():
     white = np.full((4, 6, 3), 255, np.uint8)
     black = np.zeros((2, 2, 3), np.uint8)
-    sheet = grid([[white, black], [black]], gap=1)
+    sheet = visualization.grid([[white, black], [black]], gap=1)
     assert sheet.shape == (9, 13, 3)
     assert (sheet[:4, :6] == 255).all()
     assert (sheet[:, 6] == 128).all()
     assert not np.concatenate([sheet[1:3, 9:11], sheet[6:8, 2:4]]).any()
     with pytest.raises(ValueError, match='at least one'):
-        grid([])
+        visualization.grid([])
 
 
 def test_pictures_come_back_and_files_that_do_not_are_named(tmp_path):
     image = np.random.default_rng(0).integers(0, 256, (5, 7, 3)).astype(np.uint8)
-    kind, _, payload = data_uri(image, quality=None).partition(',')
+    kind, _, payload = visualization.data_uri(image, quality=None).partition(',')
     assert kind == 'data:image/png;base64'
     decoded = cv2.imdecode(np.frombuffer(base64.b64decode(payload), np.uint8), cv2.IMREAD_COLOR)
     assert (cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB) == image).all()
-    assert (read_image(write_image(tmp_path / 'new' / 'x.png', image)) == image).all()
+    assert (
+        visualization.read_image(visualization.write_image(tmp_path / 'new' / 'x.png', image))
+        == image
+    ).all()
     (tmp_path / 'file').write_text('in the way')
     for path in (tmp_path / 'file/x.png', tmp_path / 'x.strange'):
         with pytest.raises(UserError, match='cannot be written'):
-            write_image(path, np.zeros((4, 4, 3), np.uint8))
+            visualization.write_image(path, np.zeros((4, 4, 3), np.uint8))
     with pytest.raises(UserError, match='file: is missing, or no image'):
-        read_image(tmp_path / 'file')
+        visualization.read_image(tmp_path / 'file')

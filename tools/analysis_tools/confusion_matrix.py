@@ -32,7 +32,6 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add('--normalize', action='store_true', help='ratios of the rows instead of counts')
     add('--score-thr', type=float, default=0.3, help='least score of a detection that counts')
     add('--iou-thr', type=float, default=0.5, help='least IoU of a match of detection and truth')
-    add('--top', type=int, default=15, help='confusions to print')
     add_cfg_options(parser)
     args = parser.parse_args(argv)
     for name in ('score_thr', 'iou_thr'):
@@ -56,7 +55,7 @@ def main(argv: list[str] | None = None) -> int:
     files = write_confusion(confusion, args.out, args.normalize, args.config, **source)
     rows = [
         (entry['truth'], entry['prediction'], entry['count'], f'{entry["ratio"]:.1%}')
-        for entry in confusion.worst(args.top)
+        for entry in confusion.worst(15)
     ]
     columns = ('truth', 'prediction', 'count', 'ratio of the truth')
     print_table(columns, rows, f'Most frequent confusions, in {confusion.unit}')

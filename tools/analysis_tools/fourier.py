@@ -27,13 +27,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
     parser = make_parser(__doc__)
     analysis.add_models(parser)
-    parser.add_argument(
-        '--features',
-        choices=KINDS,
-        default='block',
-        help="'block': outputs of the blocks as in the authors' code (default); 'norm': after the "
-        "next block's norm, as for CKA",
-    )
+    text = "'block': outputs of the blocks as in the authors' code (default); 'norm': after the "
+    text += "next block's norm, as for CKA"
+    parser.add_argument('--features', choices=KINDS, default='block', help=text)
     analysis.add_options(parser, 'work_dirs/fourier')
     args = parser.parse_args(argv)
     args.models = analysis.models_of(parser, args)

@@ -10,7 +10,7 @@ import sys
 
 import tracking.datasets.checking  # noqa: F401  adds the sets of tracking
 from lightvit_dense.datasets.checking import CHECKS, SPLITS, Report, Request
-from lightvit_dense.errors import UserError, did_you_mean, run_tool
+from lightvit_dense.errors import UserError, require_known, run_tool
 from lightvit_dense.utils.io import write_json
 from lightvit_dense.utils.progress import Display
 from lightvit_dense.utils.tables import print_table
@@ -19,31 +19,24 @@ from lightvit_dense.utils.tables import print_table
 def parse_args() -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('name', metavar='NAME', help=f'one of {", ".join(CHECKS)}')
-    parser.add_argument('root', nargs='?', help='its folder; default: $LIGHTVIT_DATA/NAME')
-    parser.add_argument(
-        '--splits', nargs='+', metavar='SPLIT', help='such as train val; default: all'
-    )
-    parser.add_argument(
-        '--samples', type=int, default=32, help='files to open of each part; default: 32'
-    )
-    parser.add_argument('--full', action='store_true', help='open all files')
-    parser.add_argument('--workers', type=int, default=4, help='threads that read; default: 4')
-    parser.add_argument('--json', metavar='FILE', help='write the result there too')
+    add = parser.add_argument
+    add('name', metavar='NAME', help=f'one of {", ".join(CHECKS)}')
+    add('root', nargs='?', help='its folder; default: $LIGHTVIT_DATA/NAME')
+    add('--splits', nargs='+', metavar='SPLIT', help='such as train val; default: all')
+    add('--samples', type=int, default=32, help='files to open of each part; default: 32')
+    add('--full', action='store_true', help='open all files')
+    add('--workers', type=int, default=4, help='threads that read; default: 4')
+    add('--json', metavar='FILE', help='write the result there too')
     return parser.parse_args()
 
 
 def check(args: argparse.Namespace) -> Report:
     """Do what the command line asks for."""
-    if args.name not in CHECKS:
-        hint = did_you_mean(args.name, CHECKS)
-        raise UserError(f'{args.name}: no data set of this name.{hint} Choose from {[*CHECKS]}.')
+    require_known(args.name, CHECKS, 'NAME')
     if args.samples < 0 or args.workers < 1:
         raise UserError('--samples must not be negative and --workers at least 1')
     for split in args.splits or ():
-        if split not in SPLITS[args.name]:
-            known = ', '.join(SPLITS[args.name])
-            raise UserError(f'--splits {split}: {args.name} has the splits {known}')
+        require_known(split, SPLITS[args.name], f'--splits of {args.name}')
     root = args.root or os.path.join(os.environ.get('LIGHTVIT_DATA', 'data'), args.name)
     splits = tuple(args.splits) if args.splits else None
     with Display(sys.stderr) as reporter:

@@ -112,10 +112,8 @@ def convert(source: Path, out: Path) -> tuple[int, int]:
     start = next((i for i, box in enumerate(boxes) if box is not None), None)
     if start != 0:
         raise UserError(f'{files[0]}: the pattern is not found in it, so there is no first box')
-    lines = [
-        ','.join('0' if b is None else f'{v:g}' for v in (b if b is not None else [0] * 4))
-        for b in boxes
-    ]
+    rows = np.array([np.zeros(4) if box is None else box for box in boxes])
+    lines = [','.join(f'{value:g}' for value in row) for row in rows]
     (out / 'groundtruth.txt').write_text('\n'.join(lines) + '\n')
     absent = [str(int(box is None)) for box in boxes]
     (out / 'absence.label').write_text('\n'.join(absent) + '\n')

@@ -17,17 +17,16 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from lightvit_dense.apis.arguments import make_parser
 from lightvit_dense.datasets.lmdb_writer import write_lmdb
 from lightvit_dense.datasets.small_sets import SOURCES, write_set
-from lightvit_dense.errors import UserError, did_you_mean, run_tool
+from lightvit_dense.errors import UserError, require_known, run_tool
 from lightvit_dense.utils.progress import Display
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser(__doc__)
     default = Path(os.environ.get('LIGHTVIT_DATA', 'data')) / 'small'
     parser.add_argument('--out', type=Path, default=default, help=f'default: {default}')
     text = f'out of {", ".join(SOURCES)}; default: all'
@@ -45,27 +44,18 @@ def read_sources(words: Sequence[str]) -> dict[str, Path]:
         name, equals, path = word.partition('=')
         if not equals or not path:
             raise UserError(f'--source {word}: write SET=PATH')
-        check_set(name, '--source')
+        require_known(name, SOURCES, '--source')
         if not Path(path).exists():
             raise UserError(f'--source {word}: {path} does not exist')
         sources[name] = Path(path)
     return sources
 
 
-def check_set(name: str, option: str) -> None:
-    """Raise a ``UserError`` if there is no such set."""
-    if name not in SOURCES:
-        raise UserError(
-            f'{option}: there is no set {name!r}; there are {", ".join(SOURCES)}.'
-            f'{did_you_mean(name, SOURCES)}'
-        )
-
-
 def main(argv: list[str] | None = None) -> int:
     """Run the tool; return its exit status."""
     args = parse_args(argv)
     for name in args.sets:
-        check_set(name, '--sets')
+        require_known(name, SOURCES, '--sets')
     sources, failed = read_sources(args.source), []
     with Display(sys.stderr, len(args.sets)) as show:
         for name in args.sets:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lightvit_dense.apis.arguments import make_parser
 from lightvit_dense.datasets import ImageNet
 from lightvit_dense.datasets.subsets import balanced_subset, long_tail_sizes, sized_subset
 from lightvit_dense.errors import run_tool
@@ -22,9 +23,7 @@ from lightvit_dense.errors import run_tool
 
 def parse_args() -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser(__doc__)
     parser.add_argument('data_root', help='root of the data')
     parser.add_argument('out', help='list to write')
     kind = parser.add_mutually_exclusive_group(required=True)
@@ -36,14 +35,13 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--seed', type=int, default=0, help='default: 0')
     parser.add_argument('--img-dir', default='train', help='folder below the root; default: train')
     parser.add_argument('--source', choices=['folder', 'lmdb'], default='folder')
-    parser.add_argument('--lmdb-path', default='imagenet.lmdb', help='LMDB below the root')
     return parser.parse_args()
 
 
 def main() -> int:
     """Run the tool; return its exit status."""
     args = parse_args()
-    dataset = ImageNet(args.data_root, args.img_dir, source=args.source, lmdb_path=args.lmdb_path)
+    dataset = ImageNet(args.data_root, args.img_dir, source=args.source)
     labels = dataset.labels()
     if args.long_tail:
         sizes = long_tail_sizes(labels, args.largest, args.smallest, args.seed)

@@ -5,16 +5,8 @@ import os
 import sys
 from pathlib import Path
 
-from lightvit_dense.datasets.toyworld import (
-    LAYOUTS,
-    OBJECT_SETS,
-    ToyWorldError,
-    WorldReport,
-    WorldSpec,
-    build_world,
-    fetch_stamps,
-)
-from lightvit_dense.errors import UserError
+from lightvit_dense.datasets import toyworld
+from lightvit_dense.errors import UserError, run_tool
 from lightvit_dense.utils.tables import print_table
 from lightvit_dense.visualization import detection_grid, write_image
 
@@ -36,7 +28,7 @@ _COLUMNS = ('videos', 'images', 'absent', 'instances', 'small', 'medium', 'large
 
 def parse_args() -> argparse.Namespace:
     """Parse the command line."""
-    default = WorldSpec()
+    default = toyworld.WorldSpec()
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
@@ -45,17 +37,19 @@ def parse_args() -> argparse.Namespace:
     where = f'folder of the world (default: {DATA}/toyworld, of stamps {DATA}/stampworld)'
     parser.add_argument('--out', help=where)
     sets = 'cut-outs: toys, the same everywhere; stamps, strangers in validation and test'
-    parser.add_argument('--objects', choices=list(OBJECT_SETS), default='toys', help=sets)
+    parser.add_argument('--objects', choices=list(toyworld.OBJECT_SETS), default='toys', help=sets)
     stamps = 'folder of the unpacked package tuxpaint-stamps-default; by default fetched into '
     stamps += f'{DATA}/tuxpaint-stamps'
     parser.add_argument('--stamps', metavar='DIR', help=stamps)
     for name, what in _NUMBERS.items():
         option = f'--{name.replace("_", "-")}'
         parser.add_argument(option, type=int, default=getattr(default, name), help=what)
-    choices = '; '.join(f'of {kind} {", ".join(names)}' for kind, names in OBJECT_SETS.items())
+    choices = '; '.join(
+        f'of {kind} {", ".join(names)}' for kind, names in toyworld.OBJECT_SETS.items()
+    )
     choices += f' (default: {", ".join(default.classes)}; of stamps all)'
     parser.add_argument('--classes', nargs='+', help=choices)
-    layouts = f'dataset layouts, out of {", ".join(LAYOUTS)}'
+    layouts = f'dataset layouts, out of {", ".join(toyworld.LAYOUTS)}'
     parser.add_argument('--layouts', nargs='+', default=['coco'], help=layouts)
     parser.add_argument('--workers', type=int, default=2, help='processes; 0 for this one')
     parser.add_argument('--preview', metavar='FILE.png', help='write a contact sheet')
@@ -68,7 +62,7 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-def print_report(report: WorldReport) -> None:
+def print_report(report: toyworld.WorldReport) -> None:
     """Print what is in the world."""
     done = 'Built' if report.built else 'Kept'
     print(f'{done} {report.root} in {report.seconds:.1f} s: {report.reason}')
@@ -86,29 +80,25 @@ def print_report(report: WorldReport) -> None:
 def main() -> int:
     """Run the tool; return its exit status."""
     args = parse_args()
-    try:
-        numbers = {name: getattr(args, name) for name in _NUMBERS}
-        stamps = args.stamps or ''
-        if args.objects == 'stamps' and not stamps:
-            stamps = str(fetch_stamps(DATA / 'tuxpaint-stamps'))
-        spec = WorldSpec(
-            object_set=args.objects, stamps=stamps, classes=tuple(args.classes), **numbers
-        )
-        report = build_world(args.out, spec, args.layouts, args.workers, not args.quiet)
-        print_report(report)
-        if args.preview:
-            if 'coco' not in report.stats:
-                raise ToyWorldError('--preview draws the layout coco; add it to --layouts')
-            coco = report.root / 'coco'
-            ann_file = coco / 'annotations/instances_val2017.json'
-            sheet = detection_grid(ann_file, coco / 'val2017', count=24, width=240, columns=6)
-            write_image(args.preview, sheet)
-            print(f'Contact sheet: {args.preview}')
-    except (ToyWorldError, UserError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2
+    numbers = {name: getattr(args, name) for name in _NUMBERS}
+    stamps = args.stamps or ''
+    if args.objects == 'stamps' and not stamps:
+        stamps = str(toyworld.fetch_stamps(DATA / 'tuxpaint-stamps'))
+    spec = toyworld.WorldSpec(
+        object_set=args.objects, stamps=stamps, classes=tuple(args.classes), **numbers
+    )
+    report = toyworld.build_world(args.out, spec, args.layouts, args.workers, not args.quiet)
+    print_report(report)
+    if args.preview:
+        if 'coco' not in report.stats:
+            raise UserError('--preview draws the layout coco; add it to --layouts')
+        coco = report.root / 'coco'
+        ann_file = coco / 'annotations/instances_val2017.json'
+        sheet = detection_grid(ann_file, coco / 'val2017', count=24, width=240, columns=6)
+        write_image(args.preview, sheet)
+        print(f'Contact sheet: {args.preview}')
     return 0
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(run_tool(main))

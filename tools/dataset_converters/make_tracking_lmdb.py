@@ -16,9 +16,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from lightvit_dense.apis.arguments import make_parser
 from lightvit_dense.datasets.errors import DatasetError
 from lightvit_dense.datasets.lmdb_writer import write_lmdb
-from lightvit_dense.errors import UserError, did_you_mean, run_tool
+from lightvit_dense.errors import UserError, require_known, run_tool
 from lightvit_dense.utils.io import atomic_write
 from tracking.tools.options import show_progress
 
@@ -36,9 +37,7 @@ LAYOUTS = {
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser(__doc__)
     parser.add_argument('name', metavar='NAME', help=f'one of {", ".join(LAYOUTS)}')
     parser.add_argument('source', help='root of the data set')
     parser.add_argument('target', help='folder of the LMDB; of the LMDBs for trackingnet')
@@ -99,9 +98,7 @@ def write_part(source: Path, base: Path, args: argparse.Namespace) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the tool; return its exit status."""
     args, start = parse_args(argv), time.monotonic()
-    if args.name not in LAYOUTS:
-        hint = did_you_mean(args.name, LAYOUTS)
-        raise UserError(f'{args.name}: no data set of this name.{hint} Choose from {[*LAYOUTS]}.')
+    require_known(args.name, LAYOUTS, 'NAME')
     if args.readers < 1:
         raise UserError(f'--readers {args.readers}: at least one thread has to read')
     target = Path(args.target)

@@ -11,22 +11,3 @@ from .sequence import Frames, VideoSequence
 from .tnl2k import TNL2K
 from .trackingnet import TrackingNet
 from .whole import SequenceDataset
-
-__all__ = [
-    'NFS',
-    'OTB',
-    'TNL2K',
-    'UAV123',
-    'CocoSequences',
-    'CustomSequences',
-    'Frames',
-    'GOT10k',
-    'LaSOT',
-    'ListedFrames',
-    'NumberedFrames',
-    'SequenceDataset',
-    'SequenceSet',
-    'TrackingNet',
-    'VideoFrames',
-    'VideoSequence',
-]

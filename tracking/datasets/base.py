@@ -33,7 +33,7 @@ class SequenceSet:
             ``~/.cache/lightvit_dense``, and for sets of less than 256 sequences for none.
     """
 
-    TITLE: ClassVar[str] = ''
+    name: ClassVar[str] = ''
     ORIGIN: ClassVar[str] = ''  # where it comes from and what to unpack: a sentence
     SPLITS: ClassVar[tuple[str, ...]] = ()
     GONE: ClassVar[tuple[str, ...]] = ()  # reasons that it gives for targets that are not visible
@@ -60,11 +60,6 @@ class SequenceSet:
     open_frames: Callable[[str, int], Frames]  # of a folder, so many
 
     # What users see.
-
-    @property
-    def name(self) -> str:
-        """Name of the set."""
-        return self.TITLE
 
     @property
     def names(self) -> list[str]:
@@ -94,7 +89,6 @@ class SequenceSet:
         return (self[index] for index in range(len(self)))
 
     def __getitem__(self, index: int) -> VideoSequence:
-        """Return a sequence; nothing is decoded."""
         row = self.table.row(self._place(index))
         return VideoSequence(
             name=row.name,
@@ -138,6 +132,6 @@ class SequenceSet:
         root, kind = os.path.realpath(self.data_root), type(self).__qualname__
         store = type(self.store).__name__
         identity = '\n'.join((str(VERSION), kind, root, self.split, store, *self._options()))
-        title, folder = f'{self.TITLE}-{self.split}'.lower(), cache_dir or default_cache()
+        title, folder = f'{self.name}-{self.split}'.lower(), cache_dir or default_cache()
         mark = fingerprint(keys, self.store.stamps(keys), others)
         return cached_table(folder, title, identity, mark, self._build)

@@ -5,7 +5,7 @@ from functools import partial
 
 import numpy as np
 
-from lightvit_dense.datasets.checking import CHECKS, SPLITS, Report, Request, open_some
+from lightvit_dense.datasets.checking import CHECKS, SPLITS, Report, Request
 from lightvit_dense.datasets.errors import DatasetError
 
 from .custom import CustomSequences
@@ -40,21 +40,16 @@ def check_tracking(
 
     ``origin`` is the remedy of what is missing, ``sequences`` the numbers expected by split.
     """
-    report = Report(name, root)
+    report = Report(name, root, request, origin)
     open_split, published = SETS[name]
     for split, expected in (published if sequences is None else sequences).items():
         if request.wants(split):
-            _check_split(report, request, split, expected, partial(open_split, root), origin)
+            _check_split(report, split, expected, partial(open_split, root))
     return report
 
 
 def _check_split(
-    report: Report,
-    request: Request,
-    split: str,
-    expected: int | None,
-    open_split: Callable[[str], VideoSet],
-    origin: str,
+    report: Report, split: str, expected: int | None, open_split: Callable[[str], VideoSet]
 ) -> None:
     part = f'sequences of {split}'
     try:
@@ -63,11 +58,12 @@ def _check_split(
     except BadSequences as error:
         what = f'{len(error.problems)} of {error.total} {part}'
         report.count(part, error.total - len(error.problems), expected)
-        report.damaged(what, origin or 'Unpack them again.', error.problems)
+        report.damaged(what, error.problems, report.remedy or 'Unpack them again.')
         return
     except DatasetError as error:
         report.count(part, 0, expected)
-        report.missing(str(error).rstrip('.'), origin or 'Or leave the split out by --splits.')
+        advice = report.remedy or 'Or leave the split out by --splits.'
+        report.missing(str(error).rstrip('.'), remedy=advice)
         return
     ends = np.cumsum(data.lengths)
 
@@ -76,8 +72,7 @@ def _check_split(
         data.frames(at).read(place - int(ends[at]))  # from the end
 
     places = range(int(ends[-1]))
-    remedy = origin or data.ORIGIN
-    opened = open_some(report, request, places, try_one, f'frames of {split}', remedy)
+    opened = report.open_some(places, try_one, f'frames of {split}', data.ORIGIN)
     report.count(part, len(data), expected)
     report.count(f'frames of {split}', len(places), None, opened)
     gone = 1 - data.visible_counts.sum() / len(data.table.arrays['visible'])

@@ -32,7 +32,7 @@ class CocoSequences(SequenceSet):
         min_size: 0 leaves out only boxes without an area.
     """
 
-    TITLE: ClassVar[str] = 'COCO'
+    name: ClassVar[str] = 'COCO'
     ORIGIN: ClassVar[str] = (
         "Unpack COCO's images and annotations below data_root, so that "
         'annotations/instances_train2017.json and train2017/ are there.'

@@ -49,7 +49,7 @@ class CustomSequences(VideoSet):
         first_pixel: What x and y of the first pixel are in the files: 0, or 1 as MATLAB counts.
     """
 
-    TITLE: ClassVar[str] = 'CustomSequences'
+    name: ClassVar[str] = 'CustomSequences'
     ORIGIN: ClassVar[str] = (
         'A sequence is a folder of pictures with groundtruth.txt, or NAME.mp4 with NAME.txt.'
     )

@@ -2,9 +2,8 @@
 
 import os
 import re
-from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -25,18 +24,12 @@ PICTURE_FOLDERS = ('img', 'imgs', 'frames', 'color')
 _SKIP = 64  # up to so many frames ahead are read over, beyond it is sought
 
 
-@dataclass(frozen=True)
-class StoredFrames(ABC):
+class StoredFrames:
     """Frames that are files of a store, by their keys."""
 
     store: Store
-
-    @abstractmethod
-    def __len__(self) -> int: ...
-
-    @abstractmethod
-    def key(self, index: int) -> str:
-        """Return the key of a frame."""
+    key: Callable[[int], str]  # the key of a frame
+    __len__: Callable[[], int]
 
     def read(self, index: int) -> np.ndarray:
         """Return a frame, RGB uint8 [H, W, 3]; grey, 16-bit and transparent ones are converted."""
@@ -60,6 +53,7 @@ class StoredFrames(ABC):
 class NumberedFrames(StoredFrames):
     """Frames of a folder whose names are their numbers, from ``first`` on, with zeros before."""
 
+    store: Store
     folder: str
     length: int
     first: int = 1
@@ -78,6 +72,7 @@ class NumberedFrames(StoredFrames):
 class ListedFrames(StoredFrames):
     """Frames of any names: where they are, and their keys in order."""
 
+    store: Store
     keys: Sequence[str]
 
     def __len__(self) -> int:

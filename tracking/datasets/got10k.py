@@ -31,7 +31,7 @@ class GOT10k(VideoSet):
     challenge forbids. 'val' and 'test' are the folders of that name.
     """
 
-    TITLE: ClassVar[str] = 'GOT-10k'
+    name: ClassVar[str] = 'GOT-10k'
     ORIGIN: ClassVar[str] = (
         "Unpack GOT-10k's archives so that train/list.txt, val/list.txt and test/list.txt are "
         'below data_root, with the folders of the sequences beside them.'

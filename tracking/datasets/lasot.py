@@ -30,7 +30,7 @@ class LaSOT(VideoSet):
     names the challenges.
     """
 
-    TITLE: ClassVar[str] = 'LaSOT'
+    name: ClassVar[str] = 'LaSOT'
     ORIGIN: ClassVar[str] = (
         "Unpack the archives of LaSOT's classes below data_root, so that "
         'airplane/airplane-1/groundtruth.txt is there.'

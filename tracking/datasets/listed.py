@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Callable
 from typing import ClassVar
 
 import numpy as np
@@ -36,10 +37,8 @@ class ListedSet(VideoSet):
     GONE: ClassVar[tuple[str, ...]] = ('out_of_view',)
 
     _last: dict[str, int]  # the published last frame, by the key of the first one
-
-    def _there(self) -> dict[str, tuple[str, str]]:
-        """Return the folder of frames and the annotation file of each sequence found, by name."""
-        raise NotImplementedError
+    # Folder of frames and annotation file of each sequence found, by name.
+    _there: Callable[[], dict[str, tuple[str, str]]]
 
     def _annotation(self, entry: Entry) -> tuple[np.ndarray, np.ndarray]:
         """Return boxes [T, 4], and where the target is out of view, bool [T]."""
@@ -52,7 +51,7 @@ class ListedSet(VideoSet):
         used = {there[name][0] for name in names}
         others = [n for n, (folder, _) in there.items() if n not in spans and folder not in used]
         if others:
-            text = f'{self.TITLE}: {", ".join(others)} are not of the set and are left out'
+            text = f'{self.name}: {", ".join(others)} are not of the set and are left out'
             print_log(text, logger='current', level=WARNING)
         entries, self._last = [], {}
         for name in names:
@@ -99,7 +98,7 @@ class OTB(ListedSet):
     Tiger1 with frame 6. For boxes and options see :class:`ListedSet`.
     """
 
-    TITLE: ClassVar[str] = 'OTB100'
+    name: ClassVar[str] = 'OTB100'
     LIST: ClassVar[str] = 'otb100'
     DIGITS: ClassVar[tuple[int, ...]] = (4, 5)
     ORIGIN: ClassVar[str] = (
@@ -126,7 +125,7 @@ class UAV123(ListedSet):
     options see :class:`ListedSet`.
     """
 
-    TITLE: ClassVar[str] = 'UAV123'
+    name: ClassVar[str] = 'UAV123'
     LIST: ClassVar[str] = 'uav123'
     DIGITS: ClassVar[tuple[int, ...]] = (6,)
     ORIGIN: ClassVar[str] = (
@@ -152,7 +151,7 @@ class NFS(ListedSet):
     out, as the toolkits do. For boxes and options see :class:`ListedSet`.
     """
 
-    TITLE: ClassVar[str] = 'NFS'
+    name: ClassVar[str] = 'NFS'
     LIST: ClassVar[str] = 'nfs'
     DIGITS: ClassVar[tuple[int, ...]] = (5,)
     SLACK: ClassVar[int] = 1

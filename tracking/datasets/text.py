@@ -5,8 +5,6 @@ import numpy as np
 from lightvit_dense.datasets.errors import DatasetError
 
 _SEPARATORS = bytes.maketrans(b',;\t\r', b'    ')
-_BLANK = np.zeros(256, bool)
-_BLANK[[ord(' '), ord('\n')]] = True
 
 
 def clean(data: bytes) -> bytes:
@@ -45,7 +43,8 @@ def parse_rows(
     malformed.
     """
     values = parse_numbers(data, where)
-    counts = np.trim_zeros(_words_of_lines(clean(data)), 'b')
+    counts = np.array([len(line.split()) for line in clean(data).split(b'\n')])
+    counts = np.trim_zeros(counts, 'b')
     if columns is None:
         columns = int(counts[0]) if len(counts) else 1
     wrong = np.flatnonzero((counts != columns) & ~(skip_blank & (counts == 0)))
@@ -85,13 +84,3 @@ def parse_flags(data: bytes, where: str) -> np.ndarray:
 def has_area(boxes: np.ndarray) -> np.ndarray:
     """Whether boxes [T, 4] are finite and have a positive size, bool [T]."""
     return np.isfinite(boxes).all(axis=1) & (boxes[:, 2:] > 0).all(axis=1)
-
-
-def _words_of_lines(text: bytes) -> np.ndarray:
-    """Return how many words each line has."""
-    codes = np.frombuffer(text, np.uint8)
-    blank = _BLANK[codes]
-    begins = ~blank
-    begins[1:] &= blank[:-1]
-    ends = np.flatnonzero(codes == ord('\n'))
-    return np.bincount(np.searchsorted(ends, np.flatnonzero(begins)), minlength=len(ends))

@@ -24,7 +24,7 @@ class TNL2K(VideoSet):
     options see :class:`VideoSet`.
     """
 
-    TITLE: ClassVar[str] = 'TNL2K'
+    name: ClassVar[str] = 'TNL2K'
     ORIGIN: ClassVar[str] = (
         "Unpack TNL2K's test videos below data_root, so that NAME/groundtruth.txt and NAME/imgs/ "
         'are there.'
@@ -38,7 +38,7 @@ class TNL2K(VideoSet):
         root = f'{inner}/' if self.store.exists(inner) else ''
         names = [n for n in self.store.children(root[:-1]) if self.store.exists(f'{root}{n}/imgs')]
         if names and len(names) != _COUNT:
-            text = f'{self.TITLE}: {len(names)} of {_COUNT} published sequences are there'
+            text = f'{self.name}: {len(names)} of {_COUNT} published sequences are there'
             print_log(text, logger='current', level=WARNING)
         return [Entry(n, f'{root}{n}/imgs', (f'{root}{n}/groundtruth.txt',)) for n in names]
 

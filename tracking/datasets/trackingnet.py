@@ -25,15 +25,15 @@ class TrackingNet(VideoSet):
     Layout: ``TRAIN_0/frames/VIDEO/0.jpg`` and on, ``TRAIN_0/anno/VIDEO.txt``; ``TEST`` likewise,
     with the first box alone. As LMDBs: ``TRAIN_0_lmdb`` and so on with the keys ``anno/VIDEO.txt``
     and ``frames/VIDEO/0.jpg``, and ``seq_list.json`` beside them: pairs of the number of a set and
-    a video. A target is visible where its box has an area. For the other options see
-    :class:`VideoSet`.
+    a video. A target is visible where its box has an area.
 
     Args:
         data_root: Folder with the sets, or with their LMDBs.
         sets: Numbers of the training sets to use, all that are there by default.
+        **kwargs: As :class:`VideoSet`.
     """
 
-    TITLE: ClassVar[str] = 'TrackingNet'
+    name: ClassVar[str] = 'TrackingNet'
     ORIGIN: ClassVar[str] = (
         "Unpack TrackingNet's sets below data_root, so that TRAIN_0/anno/VIDEO.txt and "
         'TRAIN_0/frames/VIDEO/0.jpg (or TEST/...) are there.'
@@ -46,16 +46,14 @@ class TrackingNet(VideoSet):
         data_root: str | os.PathLike,
         split: str = 'train',
         sets: Sequence[int] | None = None,
-        source: str = 'folder',
-        lengths: str = 'exact',
-        cache_dir: str | os.PathLike | None = None,
+        **kwargs: Any,
     ) -> None:
         if sets is not None and (split != 'train' or not set(sets) <= set(range(TRAIN_SETS))):
             raise DatasetError(
                 f"sets={[*sets]}: the split 'train' has the sets 0 to {TRAIN_SETS - 1}"
             )
         self._wanted, self._all_needed = self._part_names(split, sets), sets is not None
-        super().__init__(data_root, split, source, lengths, cache_dir)
+        super().__init__(data_root, split, **kwargs)
 
     @classmethod
     def required_files(

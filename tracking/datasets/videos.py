@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -66,6 +66,10 @@ class VideoSet(SequenceSet):
     FIRST_ONLY: ClassVar[tuple[str, ...]] = ()  # splits of which only the first frame is annotated
     SLACK: ClassVar[int] = 0  # so many frames or boxes more than the others are left out
 
+    # What subclasses say.
+    _list_entries: Callable[[], list[Entry]]  # the sequences of the split, in order
+    _parse: Callable[[Entry], SequenceRow]  # an annotation; its length is the number of boxes
+
     def __init__(
         self,
         data_root: str | os.PathLike,
@@ -89,16 +93,7 @@ class VideoSet(SequenceSet):
         return [data_root]
 
     def _open_store(self, root: str, source: str) -> Store:
-        """Return where the files are."""
         return open_store(root, source)
-
-    def _list_entries(self) -> list[Entry]:
-        """Return the sequences of the split, in order."""
-        raise NotImplementedError
-
-    def _parse(self, entry: Entry) -> SequenceRow:
-        """Return the annotation of a sequence; its ``length`` is the number of boxes."""
-        raise NotImplementedError
 
     def open_frames(self, folder: str, length: int) -> Frames:
         """Return the frames of a sequence: 00000001.jpg and on, unless a subclass knows better."""
@@ -250,7 +245,7 @@ class VideoSet(SequenceSet):
         if found and missing:
             shown = ', '.join(missing[:3]) + (', ...' if len(missing) > 3 else '')
             print_log(
-                f'{self.TITLE} ({self.split}): {len(found)} of {len(listed)} listed sequences are '
+                f'{self.name} ({self.split}): {len(found)} of {len(listed)} listed sequences are '
                 f'there; missing are {shown}. Results of a subset do not compare with published '
                 'ones.',
                 logger='current',

@@ -72,12 +72,9 @@ def export_tracker(
 ) -> Path:
     """Write a tracker's network as ONNX files for ONNX Runtime; return the folder, which is made.
 
-    Args:
-        model: An :class:`OneStreamTracker`, fp32, on the CPU.
-        folder: Where to write.
-        window: Whether the Hann window favours the middle of the search crop.
-        eliminate: False to keep all search tokens.
-        int8: Whether to write the 8-bit file as well.
+    ``model`` is an :class:`OneStreamTracker`, fp32, on the CPU. ``window`` says whether the Hann
+    window favours the middle of the search crop, ``eliminate`` whether search tokens drop out,
+    ``int8`` whether the 8-bit file is written as well.
     """
     for package in ('onnx', 'onnxruntime'):
         try:

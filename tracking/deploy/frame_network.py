@@ -1,7 +1,6 @@
 """What a tracker calls frame by frame: crops in, a box out."""
 
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,8 +10,13 @@ from torch import Tensor
 Found = tuple[np.ndarray, float]
 
 
-class FrameNetwork(ABC):
+class FrameNetwork:
     """A network that is given the template once and then a search crop each frame."""
+
+    # Returns what is kept of a template and the target's box [4] in parts of it.
+    _begin: Callable[[np.ndarray, Tensor], Any]
+    # Finds the target of each state in its search crop.
+    _find: Callable[[list[np.ndarray]], list[Found]]
 
     def __init__(self, model: Any) -> None:
         self.model = model.eval()
@@ -47,14 +51,6 @@ class FrameNetwork(ABC):
             check_crop(crop, 'search', self.model.search_size)
         with torch.inference_mode():
             return self._find([np.ascontiguousarray(crop) for crop in crops])
-
-    @abstractmethod
-    def _begin(self, crop: np.ndarray, box: Tensor) -> Any:
-        """Return what is kept of a template and the target's box [4] in parts of it."""
-
-    @abstractmethod
-    def _find(self, crops: list[np.ndarray]) -> list[Found]:
-        """Find the target of each state in its search crop."""
 
 
 def check_crop(crop: np.ndarray, what: str, side: int) -> None:

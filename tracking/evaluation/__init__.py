@@ -4,16 +4,3 @@ from .metric import GOT10kMetric, OnePassEvaluation, PairIoU
 from .ope import FIGURES, Scores, score
 from .protocol import TOOLKITS, Protocol, choose_protocol
 from .truth import Truth
-
-__all__ = [
-    'FIGURES',
-    'TOOLKITS',
-    'GOT10kMetric',
-    'OnePassEvaluation',
-    'PairIoU',
-    'Protocol',
-    'Scores',
-    'Truth',
-    'choose_protocol',
-    'score',
-]

@@ -96,9 +96,8 @@ class Overlaps:
 
 def clip_to_frame(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Clip boxes [N, 4] to a frame of (height, width) as the toolkit does, the corner first."""
-    whole = np.array([size[1], size[0]], np.float64)
-    corner = np.clip(boxes[:, :2], 0, whole)
-    return np.concatenate([corner, np.clip(boxes[:, 2:], 0, whole - corner)], axis=1)
+    corner = np.clip(boxes[:, :2], 0, size[::-1])
+    return np.concatenate([corner, np.clip(boxes[:, 2:], 0, size[::-1] - corner)], axis=1)
 
 
 def overlaps(

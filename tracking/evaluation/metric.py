@@ -1,6 +1,6 @@
 """Metrics of whole sequences in a test loop, and of pairs of crops during training."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,18 +23,28 @@ from .truth import Truth
 
 
 class SequenceMetric(BaseMetric):
-    """Collects what was tracked, and writes it to files if they are wanted."""
+    """Collects what was tracked, and writes it to files if they are wanted.
+
+    Args:
+        out_dir: Folder that receives boxes, times and scores of each sequence as text files, below
+            a folder ``tracker_name``; None writes none.
+        tracker_name: Name of that folder.
+        prefix: Prefix of the names of the figures.
+    """
 
     default_prefix = ''
     layout: str
+    # What is kept of a sequence, its boxes and seconds; the annotation comes first.
+    entry: Callable[[Any, np.ndarray, Any], tuple]
 
-    def __init__(self, out_dir: str | None, tracker_name: str, prefix: str | None) -> None:
+    def __init__(
+        self,
+        out_dir: str | None = None,
+        tracker_name: str = 'tracker',
+        prefix: str | None = None,
+    ) -> None:
         super().__init__(prefix=prefix)
         self.out_dir = None if out_dir is None else Path(out_dir) / tracker_name
-
-    def entry(self, sequence: Any, boxes: np.ndarray, seconds: Any) -> tuple:
-        """Return what is kept of a sequence, its annotation first."""
-        raise NotImplementedError
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Keep the 'boxes' [T, 4] of a 'sequence', perhaps its 'seconds' and 'scores' [T]."""
@@ -67,22 +77,18 @@ class OnePassEvaluation(SequenceMetric):
     Args:
         toolkit: Whose protocol to follow: 'pytracking' or 'matlab', LaSOT's own.
         protocol: What differs from it; see :class:`tracking.evaluation.protocol.Protocol`.
-        out_dir: Folder that receives the boxes and times of each sequence as text files, below a
-            folder ``tracker_name``; None writes none.
-        tracker_name: Name of that folder.
         layout: 'lasot' or 'got10k', of the files.
+        **kwargs: Arguments of :class:`SequenceMetric`.
     """
 
     def __init__(
         self,
         toolkit: str = 'pytracking',
         protocol: Mapping[str, Any] | None = None,
-        out_dir: str | None = None,
-        tracker_name: str = 'tracker',
         layout: str = 'lasot',
-        prefix: str | None = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(out_dir, tracker_name, prefix)
+        super().__init__(**kwargs)
         self.protocol = choose_protocol(toolkit, protocol)
         self.layout = layout
         self.class_table: Rows = []
@@ -117,10 +123,8 @@ class GOT10kMetric(SequenceMetric):
     Args:
         average: 'frames', 'sequences' or 'classes'; see :class:`~.got10k.Overlaps`.
         clip: Whether boxes are clipped to the frame, for which one is decoded.
-        out_dir: Folder that receives the files that GOT-10k's server takes, below a folder
-            ``tracker_name``; None writes none.
-        tracker_name: Name of that folder.
         format_only: Whether only files are written, for sets without annotations.
+        **kwargs: Arguments of :class:`SequenceMetric`.
     """
 
     layout = 'got10k'
@@ -129,14 +133,12 @@ class GOT10kMetric(SequenceMetric):
         self,
         average: str = 'frames',
         clip: bool = True,
-        out_dir: str | None = None,
-        tracker_name: str = 'tracker',
         format_only: bool = False,
-        prefix: str | None = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(out_dir, tracker_name, prefix)
+        super().__init__(**kwargs)
         require_known(average, AVERAGES, 'average')
-        if format_only and out_dir is None:
+        if format_only and self.out_dir is None:
             raise UserError('format_only needs out_dir to know where to write')
         self.average, self.clip, self.format_only = average, clip, format_only
 

@@ -18,6 +18,7 @@ from .truth import Truth, prepare
 
 FIGURES = ('success', 'OP50', 'OP75', 'precision', 'norm_precision', 'norm_precision_mean')
 CURVES = ('success', 'precision', 'norm_precision')
+OVERLAP_THRESHOLDS = np.arange(21) * (1 / 20)
 CENTRE_THRESHOLDS = np.arange(51, dtype=np.float64)
 NORM_THRESHOLDS = np.arange(51, dtype=np.float64) / 100
 
@@ -30,7 +31,7 @@ class Scores:
 
     truths: tuple[Truth, ...]
     protocol: Protocol
-    success: np.ndarray  # frames whose overlap is above each threshold [S, overlap_bins]
+    success: np.ndarray  # frames whose overlap is above 0, .05, .. 1 [S, 21]
     precision: np.ndarray  # frames whose centre is within 0, 1, .. 50 pixels [S, 51]
     norm_precision: np.ndarray  # frames whose normalised error is within 0, .01, .. .5 [S, 51]
     overlap: np.ndarray  # mean over the frames with a true box [S]; NaN if there is none
@@ -39,30 +40,20 @@ class Scores:
     def figures(self, chosen: np.ndarray | None = None) -> dict[str, float]:
         """Return the figures of :data:`FIGURES` in percent, averaged over sequences.
 
-        ``success`` is the area under the curve: its mean over all thresholds. ``norm_precision`` is
-        the rate at ``norm_at``, ``norm_precision_mean`` the mean of its curve. ``chosen``: bool [S]
-        or indices.
+        ``success`` is the area under the curve: its mean over all thresholds. ``precision`` is the
+        rate at 20 pixels, ``norm_precision`` that at .2 and ``norm_precision_mean`` the mean of its
+        curve. ``chosen``: bool [S] or indices.
         """
         chosen = np.arange(len(self.truths)) if chosen is None else chosen
-        protocol = self.protocol
-        success = self.success[chosen].mean(axis=0)
-        places = [round(at * (protocol.overlap_bins - 1)) for at in protocol.overlap_at]
-        norm = self.norm_precision[chosen].mean(axis=0)
-        values = (
-            success.mean(),
-            success[places[0]],
-            success[places[1]],
-            self.precision[chosen].mean(axis=0)[int(protocol.centre_at)],
-            norm[round(100 * protocol.norm_at)],
-            norm.mean(),
-        )
+        success, precision, norm = (getattr(self, kind)[chosen].mean(axis=0) for kind in CURVES)
+        values = success.mean(), success[10], success[15], precision[20], norm[20], norm.mean()
         return {name: 100 * float(value) for name, value in zip(FIGURES, values, strict=True)}
 
     def curve(
         self, kind: str, chosen: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray, float]:
         """Return the thresholds of one of ``CURVES``, its mean in percent, and its figure."""
-        grids = (overlap_thresholds(self.protocol.overlap_bins), CENTRE_THRESHOLDS, NORM_THRESHOLDS)
+        grids = (OVERLAP_THRESHOLDS, CENTRE_THRESHOLDS, NORM_THRESHOLDS)
         rates = getattr(self, kind)[slice(None) if chosen is None else chosen]
         return grids[CURVES.index(kind)], 100 * rates.mean(axis=0), self.figures(chosen)[kind]
 
@@ -102,19 +93,13 @@ class Scores:
         }
 
 
-def overlap_thresholds(bins: int = 21) -> np.ndarray:
-    """Return thresholds of the overlap from 0 to 1 [bins]."""
-    return np.arange(bins) * (1 / (bins - 1))
-
-
 def frame_errors(
     predicted: np.ndarray, true: np.ndarray, pixels: str = 'inclusive'
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Compare boxes [N, 4], frame by frame; true ones must have an area.
 
-    Returns:
-        Overlap (intersection over union), distance of the centres in pixels, and the same with both
-        centres divided by the true width and height; [N] each.
+    Returns overlap (intersection over union), distance of the centres in pixels, and the same with
+    both centres divided by the true width and height; [N] each.
     """
     one = 1.0 if pixels == 'inclusive' else 0.0
     low = np.maximum(predicted[:, :2], true[:, :2])
@@ -171,7 +156,7 @@ def score(
         return counts.reshape(-1, width).cumsum(axis=1)
 
     # An overlap passes the thresholds below it, an error those from it on.
-    below = passed(overlap_thresholds(protocol.overlap_bins), overlap)
+    below = passed(OVERLAP_THRESHOLDS, overlap)
     counts = [
         below[:, -1:] - below,
         passed(CENTRE_THRESHOLDS, distance),

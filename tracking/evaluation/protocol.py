@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from lightvit_dense.errors import UserError, require_known
+from lightvit_dense.errors import require_known
 
 _CHOICES = {
     'pixels': ('inclusive', 'continuous'),
@@ -40,10 +40,6 @@ class Protocol:
         boxless_norm: The same of the normalised error.
         positive_corner: Whether a true box must have x > 0 and y > 0 to be one.
         exclude_invalid_frames: Whether rates are divided by the number of frames with a true box.
-        overlap_bins: Thresholds of the overlap, from 0 to 1 in equal steps.
-        overlap_at: Thresholds of OP50 and OP75.
-        centre_at: Threshold of ``precision`` in pixels.
-        norm_at: Threshold of ``norm_precision``.
     """
 
     pixels: str = 'inclusive'
@@ -56,27 +52,10 @@ class Protocol:
     boxless_norm: str = 'hit'
     positive_corner: bool = False
     exclude_invalid_frames: bool = False
-    overlap_bins: int = 21
-    overlap_at: tuple[float, float] = (0.5, 0.75)
-    centre_at: int = 20
-    norm_at: float = 0.2
 
     def __post_init__(self) -> None:
         for name, allowed in _CHOICES.items():
             require_known(getattr(self, name), allowed, f'protocol {name}')
-        if self.overlap_bins < 2:
-            raise UserError(f'protocol overlap_bins={self.overlap_bins}: must be at least 2')
-        if not 0 <= self.centre_at <= 50 or self.centre_at != int(self.centre_at):
-            raise UserError(f'protocol centre_at={self.centre_at}: must be a whole number in 0..50')
-        if not 0 <= self.norm_at <= 0.5 or abs(100 * self.norm_at % 1 - 0.5) < 0.499:
-            raise UserError(f'protocol norm_at={self.norm_at}: must be a multiple of .01 in 0..0.5')
-        step = 1 / (self.overlap_bins - 1)
-        if any(
-            not 0 <= at <= 1 or abs(at / step - round(at / step)) > 1e-6 for at in self.overlap_at
-        ):
-            raise UserError(
-                f'protocol overlap_at={self.overlap_at}: must be multiples of {step:g} in 0..1'
-            )
 
 
 TOOLKITS: dict[str, Protocol] = {
@@ -95,6 +74,4 @@ def choose_protocol(
     changes = dict(options or {})
     for name in changes:
         require_known(name, [field.name for field in fields(Protocol)], 'protocol')
-    if 'overlap_at' in changes:
-        changes['overlap_at'] = tuple(changes['overlap_at'])
     return replace(TOOLKITS[toolkit], **changes)

@@ -1,7 +1,6 @@
 """Several trackers side by side: tables for terminals, CSV, plots, and plain data for JSON."""
 
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,23 +17,18 @@ from .protocol import Protocol
 from .truth import Truth
 
 
-class Report(ABC):
+class Report:
     """What an evaluation says of several trackers."""
 
     main: ClassVar[str]  # the figure that ranks
     protocol = Protocol()  # what predictions have to be
     truth: Any = staticmethod(Truth.of)
+    judge: Callable[[TrackerResults, Sequence[Truth], SequenceDataset], Any]
 
     def __init__(self) -> None:
         self.rows: Rows = []  # of the overview, a tracker each, the best one first
         self.found: dict[str, Any] = {}  # by tracker its Scores or Overlaps
         self.title = ''
-
-    @abstractmethod
-    def judge(
-        self, tracker: TrackerResults, truths: Sequence[Truth], source: SequenceDataset
-    ) -> Any:
-        """Judge a tracker by these sequences."""
 
     def plot(self, folder: Path) -> list[Path]:
         """Write plots of all trackers, over all sequences and over those of each attribute."""

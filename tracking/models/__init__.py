@@ -5,15 +5,3 @@ from .joint_hiera import JointHiera
 from .joint_vit import JointVisionTransformer
 from .one_stream import OneStreamTracker
 from .preprocessor import PairPreprocessor
-
-__all__ = [
-    'CenterHead',
-    'DenseHead',
-    'JointHiera',
-    'JointVisionTransformer',
-    'MLPHead',
-    'Maps',
-    'OneStreamTracker',
-    'PairPreprocessor',
-    'decode',
-]

@@ -1,14 +1,14 @@
 """Heads: a map of search tokens in, score, size and offset of the target in each cell out."""
 
 import math
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
+from torchvision.ops import box_convert
 
-from ..boxes import torch_corners
 from ..registry import MODELS
 from .losses import focal_loss, gaussian_map, giou_loss
 
@@ -90,8 +90,9 @@ class DenseHead(BaseModule):
         chosen = maps.score
         if self.boxes_at == 'truth':
             chosen = target + 1e-6 * maps.score.detach()
-        predicted = torch_corners(decode(Maps(chosen, maps.size, maps.offset))[0])
-        wanted = torch_corners(boxes.to(predicted)).clamp(0, 1)
+        found = decode(Maps(chosen, maps.size, maps.offset))[0]
+        predicted = box_convert(found, 'xywh', 'xyxy')
+        wanted = box_convert(boxes.to(predicted), 'xywh', 'xyxy').clamp(0, 1)
         giou, iou = giou_loss(predicted, wanted)
         score = focal_loss(maps.score, target)
         return {'score': score, 'giou': giou, 'l1': F.l1_loss(predicted, wanted), 'IoU': iou}
@@ -129,19 +130,13 @@ class CenterHead(DenseHead):
         prior: Score of an average cell at first, e.g. 0.1 as in CenterNet, which saves a short
             training the iterations that go into saying no everywhere; ``None`` for OSTrack's one
             half.
-        boxes_at: See :class:`DenseHead`.
-        init_cfg: mmengine initialisation config.
+        **kwargs: As :class:`DenseHead`.
     """
 
     def __init__(
-        self,
-        in_channels: int,
-        channels: int = 256,
-        prior: float | None = None,
-        boxes_at: str = 'prediction',
-        init_cfg: dict | list[dict] | None = None,
+        self, in_channels: int, channels: int = 256, prior: float | None = None, **kwargs: Any
     ) -> None:
-        super().__init__(boxes_at, init_cfg)
+        super().__init__(**kwargs)
         if channels < 8 or channels % 8:
             raise ValueError(f'CenterHead: channels={channels} must be a multiple of 8')
         self.score = _branch(in_channels, channels, 1)
@@ -168,10 +163,9 @@ class MLPHead(DenseHead):
         channels: int = 256,
         num_layers: int = 2,
         prior: float | None = None,
-        boxes_at: str = 'prediction',
-        init_cfg: dict | list[dict] | None = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(boxes_at, init_cfg)
+        super().__init__(**kwargs)
         if num_layers < 1:
             raise ValueError(f'MLPHead: num_layers={num_layers} must be positive')
         layers: list[nn.Module] = []

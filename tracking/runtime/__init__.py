@@ -1,5 +1,3 @@
 """Following one target through a video, frame by frame."""
 
 from .tracker import Tracker, TrackResult
-
-__all__ = ['TrackResult', 'Tracker']

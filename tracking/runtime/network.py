@@ -117,14 +117,9 @@ def build_network(
 ) -> FrameNetwork:
     """Make the network that a runtime tracker calls; it copies the weights.
 
-    Args:
-        model: An :class:`OneStreamTracker` in evaluation mode, on its device.
-        backend: One of ``BACKENDS``.
-        threads: Threads of torch in this process, or of the other runtime; its choice by default.
-        path: Folder of exported files, for the backends that read some.
-        window: Whether the Hann window favours the middle of the search crop; what the model's
-            ``test_cfg`` says by default.
-        eliminate: False to keep all search tokens, whatever the model says.
+    ``model`` is an :class:`OneStreamTracker` in evaluation mode, on its device, ``backend`` one of
+    ``BACKENDS``. Threads are those of torch in this process, or of the other runtime; ``path`` is
+    the folder of exported files; for the others see :func:`export_tracker`.
     """
     require_known(backend, BACKENDS, 'backend')
     if window is None:

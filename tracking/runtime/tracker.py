@@ -139,10 +139,7 @@ class Tracker:
             (crop_image(pixels, window, side), window.to_crop(one, side))
             for window, one in zip(windows, boxes, strict=True)
         ]
-        if len(boxes) == 1:
-            self.network.set_template(*self._templates[0])
-        else:
-            self.network.set_templates(*zip(*self._templates, strict=True))
+        self.network.set_templates(*zip(*self._templates, strict=True))
         self._boxes, self._size = boxes, pixels.shape[:2]
         self.timings = Timings()
 
@@ -158,8 +155,7 @@ class Tracker:
         began = time.perf_counter()
         windows, crops = self._search(pixels)
         cut = time.perf_counter()
-        several = len(crops) > 1
-        found = self.network.find_all(crops) if several else [self.network(crops[0])]
+        found = self.network.find_all(crops)
         computed = time.perf_counter()
         for box, _ in found:
             if not np.isfinite(box).all():

@@ -14,6 +14,7 @@ from lightvit_dense.errors import UserError, did_you_mean
 from lightvit_dense.visualization import draw_boxes, write_texts
 from lightvit_dense.visualization.palette import line_color
 
+from ..boxes import to_corners
 from ..datasets.frames import PICTURE_FOLDERS, list_pictures
 
 DEFAULT_FPS = 25.0
@@ -180,7 +181,6 @@ def annotate(frame: np.ndarray, box: np.ndarray, text: str) -> np.ndarray:
     A box [4] or several [K, 4] in pixels, each of which has its colour.
     """
     unit, boxes = max(1, round(min(frame.shape[:2]) / 240)), np.atleast_2d(box)
-    edges = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
     colors = [_COLOR, *(line_color(target) for target in range(len(boxes) - 1))]
-    picture = draw_boxes(frame, edges, colors, width=2 * unit)
+    picture = draw_boxes(frame, to_corners(boxes), colors, width=2 * unit)
     return write_texts(picture, [(0, 0, text)], [(0, 0, 0)]) if text else picture

@@ -5,17 +5,3 @@ from .choose import FrameChoice
 from .crops import CropWindow, DegenerateBox, crop_image, crop_window, padding_mask
 from .jitter import CropSpec, Cut
 from .pairs import LoadFrame, PairDataset
-
-__all__ = [
-    'CropSpec',
-    'CropWindow',
-    'Cut',
-    'DegenerateBox',
-    'FrameChoice',
-    'LoadFrame',
-    'PairAugment',
-    'PairDataset',
-    'crop_image',
-    'crop_window',
-    'padding_mask',
-]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from lightvit_dense.checkpoints.containers import load_state_dict
+from lightvit_dense.checkpoints.containers import open_checkpoint
 from lightvit_dense.errors import UserError, run_tool
 from lightvit_dense.utils.io import atomic_path
 
@@ -34,7 +34,7 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError(f'{out} exists; give another name, or --overwrite')
     if not out.parent.is_dir():
         raise UserError(f'the folder {out.parent} does not exist')
-    state = load_state_dict(args.checkpoint)
+    state = open_checkpoint(args.checkpoint).state
     if is_ostrack(state):
         container, whose, converted = 'state_dict', 'our', from_ostrack(state)
     elif 'backbone.pos_embed_z' in state:

@@ -42,8 +42,6 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add('checkpoint', help='checkpoint file')
     add('--out', required=True, metavar='DIR', help='folder to write to')
     add('--int8', action='store_true', help='also write products in 8 bits')
-    add('--no-window', action='store_true', help='without the Hann window')
-    add('--no-elimination', action='store_true', help='keep all search tokens in every block')
     add('--threads', type=int, default=1, help='threads when timing (default: 1)')
     add('--repeats', type=int, default=5, help='timed calls (default: 5)')
     add('--json', metavar='FILE.json', help='write what is printed')
@@ -55,7 +53,7 @@ def crops_of(model: Any, count: int = 4) -> tuple[np.ndarray, list[np.ndarray]]:
     rng = np.random.default_rng(0)
 
     def crop(side: int) -> np.ndarray:
-        shade = np.linspace(0, 160, side)[:, None, None] + np.zeros((1, side, 3))
+        shade = np.linspace(0, 160, side)[:, None, None]
         return (shade + rng.integers(0, 96, (side, side, 3))).astype(np.uint8)
 
     return crop(model.template_size), [crop(model.search_size) for _ in range(count)]
@@ -67,8 +65,7 @@ def measure(args: argparse.Namespace, model: Any) -> dict[str, Any]:
     networks = {}
     for name in names:
         path = args.out if name.startswith('onnx') else None
-        options = (args.threads, path, not args.no_window, not args.no_elimination)
-        networks[name] = build_network(model, name, *options)
+        networks[name] = build_network(model, name, args.threads, path, window=True)
     template, crops = crops_of(model)
     quarter = model.template_size / 4
     found: dict[str, Any] = {}
@@ -91,8 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             'tools/deploy/export_onnx.py exports other models'
         )
     torch.set_num_threads(args.threads)
-    options = (not args.no_window, not args.no_elimination, args.int8)
-    folder = export_tracker(model, args.out, *options)
+    folder = export_tracker(model, args.out, int8=args.int8)
     found = measure(args, model)
     for name in (TEMPLATE, FRAME, *([FRAME_INT8] if args.int8 else [])):
         print(f'{folder / name}: {(folder / name).stat().st_size / 2**20:.1f} MB')

@@ -21,8 +21,7 @@ from .options import add_data_options
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    description = 'Draw the truth and the boxes of trackers on frames of sequences'
-    parser = argparse.ArgumentParser(description=description)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add('source', help='config, or SET:FOLDER[:SPLIT] with SET lasot, got10k, ...')
     add('results', nargs='*', metavar='RESULTS', help="a tracker's folder, or NAME=FOLDER")

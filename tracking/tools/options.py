@@ -58,9 +58,6 @@ def check_positive(
 @contextmanager
 def show_progress(title: str) -> Iterator[Callable[[int, int], None]]:
     """Give what shows that so many of all steps are done: a bar, or a line now and then."""
-    display = Display()
-    display.start(1, 1, title)
-    try:
+    with Display() as display:
+        display.start(1, 1, title)
         yield lambda done, total: display.update(Progress(done, max(done, total)))
-    finally:
-        display.close()

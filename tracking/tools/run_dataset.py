@@ -27,8 +27,7 @@ from .options import add_backend, add_data_options, add_lost, check_positive, sh
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    description = 'Track all test sequences of a config; what is done already is kept'
-    parser = argparse.ArgumentParser(description=description)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add('config', help='config file')
     add('checkpoint', help='checkpoint file')
@@ -41,9 +40,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add('--threads', type=int, help='of each process (default: 1 of several, else all)')
     text = "layout of the files (default: lasot, which is trackingnet's, too)"
     add('--format', choices=('lasot', *SUBMISSIONS), default='lasot', help=text)
-    add(
-        '--zip', action='store_true', help="pack the files as got10k's or trackingnet's server asks"
-    )
+    text = "pack the files as got10k's or trackingnet's server asks"
+    add('--zip', action='store_true', help=text)
     add('--limit', type=int, metavar='N', help='the first N sequences only')
     add('--sequences', nargs='+', metavar='NAME', help='these sequences only')
     add_lost(parser)

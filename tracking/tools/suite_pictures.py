@@ -40,7 +40,6 @@ def film_strips(
     for kind in ('success', 'precision'):
         buffer = io.BytesIO()
         plots.curve_plot(scores, kind).savefig(buffer, format='png', dpi=120, facecolor='white')
-        drawn.append(
-            (f'{kind.capitalize()} of one pass', np.array(Image.open(buffer).convert('RGB')))
-        )
+        picture = np.array(Image.open(buffer).convert('RGB'))
+        drawn.append((f'{kind.capitalize()} of one pass', picture))
     return drawn

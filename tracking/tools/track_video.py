@@ -36,8 +36,7 @@ from .options import add_backend, add_lost, check_positive, show_progress
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    description = 'Follow targets through a video, a folder of frames, or what a camera sees'
-    parser = argparse.ArgumentParser(description=description)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add('video', help='video file, folder of frames, or number of a camera, such as 0')
     add('--config', required=True, help='config of the tracker')

@@ -2,5 +2,3 @@
 
 from .attention import attention_picture
 from .film_strip import TRUTH_COLOR, FilmStripHook, film_strip, outline_targets
-
-__all__ = ['TRUTH_COLOR', 'FilmStripHook', 'attention_picture', 'film_strip', 'outline_targets']

@@ -6,7 +6,7 @@ from functools import partial
 from .ade20k import check_ade20k
 from .coco import check_coco
 from .imagenet import check_imagenet
-from .report import Problem, Report, Request, Row, open_some
+from .report import Problem, Report, Request, Row
 from .toyworld import check_toyworld
 from .transfer import SETS, check_transfer
 
@@ -23,5 +23,3 @@ SPLITS: dict[str, tuple[str, ...]] = {
     name: ('train', 'test') if name in SETS else ('train', 'val') for name in CHECKS
 }
 """Names of the splits of each."""
-
-__all__ = ['CHECKS', 'SPLITS', 'Problem', 'Report', 'Request', 'Row', 'open_some']

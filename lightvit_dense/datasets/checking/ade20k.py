@@ -10,7 +10,7 @@ from ..segmentation.object_info import check_class_names
 from ..storage import read_file
 from ..transforms.loading import BadImage
 from ..transforms.segmentation import check_ids, read_label_map
-from .report import Report, Request, open_image, open_some
+from .report import Report, Request, open_image
 
 IMAGES = {'train': 20210, 'val': 2000}
 """Published numbers of images."""
@@ -23,26 +23,26 @@ def check_ade20k(
     root: str, request: Request, origin: str = ORIGIN, images: Mapping[str, int] = IMAGES
 ) -> Report:
     """Check the folders of ADE20K's layout."""
-    report = Report('ade20k', root)
+    report = Report('ade20k', root, request, origin)
     for split in filter(request.wants, images):
         part = _FOLDERS[split]
         photos = _names(root, 'images', part, '.jpg')
         maps = _names(root, 'annotations', part, '.png')
         pairs = sorted(photos & maps)
         try_one = partial(_open_pair, root, part)
-        opened = open_some(report, request, pairs, try_one, f'pairs of {part}', origin)
+        opened = report.open_some(pairs, try_one, f'pairs of {part}')
         if pairs and report.ok:
-            _survey(report, os.path.join(root, 'annotations', part), pairs, request, origin)
+            _survey(report, os.path.join(root, 'annotations', part), pairs)
         report.count(f'images of {part}', len(photos), images[split], opened)
         report.count(f'label maps of {part}', len(maps), images[split], opened)
         for kind, found, others in (('images', photos, maps), ('annotations', maps, photos)):
             folder = os.path.join(root, kind, part)
             if not found:
-                report.missing(f'{folder}: no file', origin)
+                report.missing(f'{folder}: no file')
             elif others - found:
                 lacking = sorted(others - found)
-                report.missing(f'{folder}: {len(lacking)} of {len(others)} files', origin, lacking)
-    _check_table(report, os.path.join(root, 'objectInfo150.txt'), origin)
+                report.missing(f'{folder}: {len(lacking)} of {len(others)} files', lacking)
+    _check_table(report, os.path.join(root, 'objectInfo150.txt'))
     return report
 
 
@@ -56,16 +56,16 @@ def _open_pair(root: str, part: str, name: str) -> None:
     check_ids(path, labels, CLASSES, True)
 
 
-def _survey(report: Report, folder: str, names: list[str], request: Request, origin: str) -> None:
+def _survey(report: Report, folder: str, names: list[str]) -> None:
     """Count what there is to learn, as training does."""
     from mmseg.utils.class_names import ade_classes  # takes seconds to import
 
     paths = [os.path.join(folder, f'{name}.png') for name in names]
     try:
         maps = LabelMaps(folder, paths, ade_classes(), True)
-        contents = maps.survey(limit=None if request.full else SAMPLE)
+        contents = maps.survey(limit=None if report.request.full else SAMPLE)
     except DatasetError as error:
-        report.damaged(str(error).rstrip('.'), origin)
+        report.damaged(str(error).rstrip('.'))
     else:
         seen = CLASSES - len(contents.absent)
         report.note(f'{contents.name}: {contents.total} pixels of {seen} classes')
@@ -78,7 +78,7 @@ def _names(root: str, kind: str, part: str, suffix: str) -> set[str]:
     return {name[: -len(suffix)] for name in files if name.endswith(suffix)}
 
 
-def _check_table(report: Report, path: str, origin: str) -> None:
+def _check_table(report: Report, path: str) -> None:
     if not os.path.isfile(path):
         report.note(f'{path} is not there; without it the order of the classes is not checked')
         return
@@ -87,4 +87,4 @@ def _check_table(report: Report, path: str, origin: str) -> None:
     try:
         check_class_names(path, ade_classes(), 'ADE20K')
     except DatasetError as error:
-        report.damaged(str(error).rstrip('.'), origin)
+        report.damaged(str(error).rstrip('.'))

@@ -14,7 +14,7 @@ from ..contents import name_absent
 from ..errors import DatasetError
 from ..storage import read_file
 from ..transforms.loading import BadImage
-from .report import Report, Request, open_image, open_some
+from .report import Report, Request, open_image
 
 IMAGES = {'train': 118287, 'val': 5000}
 """Published numbers of images."""
@@ -36,9 +36,9 @@ def check_coco(
     categories: int = CATEGORIES,
 ) -> Report:
     """Check the folders and annotation files of COCO's layout."""
-    report = Report('coco', root)
+    report = Report('coco', root, request, origin)
     for split in filter(request.wants, images):
-        content = _annotations(report, root, split, origin)
+        content = _annotations(report, split)
         folder = os.path.join(root, f'{split}2017')
         files = set(os.listdir(folder)) if os.path.isdir(folder) else set()
         listed = content['images'] if content else []
@@ -48,10 +48,10 @@ def check_coco(
         for note in notes:
             by_image.setdefault(note['image_id'], []).append(note)
         try_one = partial(_open_entry, folder, by_image)
-        opened = open_some(report, request, there, try_one, f'images of {split}2017', origin)
+        opened = report.open_some(there, try_one, f'images of {split}2017')
         found = len(there) if content else len(files)
         report.count(f'images of {split}2017', found, images[split], opened)
-        _compare(report, folder, listed, files, origin)
+        _compare(report, folder, listed, files)
         if content:
             report.count(f'annotations of {split}2017', len(notes), annotations[split])
             report.count(f'categories of {split}2017', len(content['categories']), categories)
@@ -59,32 +59,30 @@ def check_coco(
     return report
 
 
-def _annotations(report: Report, root: str, split: str, origin: str) -> dict[str, Any] | None:
-    path = os.path.join(root, 'annotations', f'instances_{split}2017.json')
+def _annotations(report: Report, split: str) -> dict[str, Any] | None:
+    path = os.path.join(report.root, 'annotations', f'instances_{split}2017.json')
     if not os.path.isfile(path):
-        report.missing(path, origin)
+        report.missing(path)
         return None
     try:
         # As the data set (training) and the metric (validation) read it.
         return read_annotations(path, refuse_degenerate=split != 'train')
     except DatasetError as error:
-        report.damaged(str(error).rstrip('.'), origin)
+        report.damaged(str(error).rstrip('.'))
         return None
 
 
-def _compare(report: Report, folder: str, listed: list, files: set[str], origin: str) -> None:
+def _compare(report: Report, folder: str, listed: list, files: set[str]) -> None:
     """Report what is listed and not there, and the reverse."""
     if not files:
-        report.missing(f'{folder}: no image', origin)
+        report.missing(f'{folder}: no image')
         return
     names = [entry['file_name'] for entry in listed]
     lacking = [name for name in names if name not in files]
     if lacking:
-        report.missing(
-            f'{folder}: {len(lacking)} of {len(names)} images that the annotations list',
-            f'{origin} For a part of the data, cut the annotation file to it.',
-            lacking,
-        )
+        what = f'{folder}: {len(lacking)} of {len(names)} images that the annotations list'
+        advice = f'{report.remedy} For a part of the data, cut the annotation file to it.'
+        report.missing(what, lacking, advice)
     extra = len(files) - (len(names) - len(lacking))
     if listed and extra:
         report.note(f'{folder}: {extra} files that the annotations do not list are not used')
@@ -112,7 +110,7 @@ def _compare_objects(report: Report, split: str, content: dict[str, Any]) -> Non
     try:
         contents.check(MAX_DROPPED)
     except DatasetError as error:
-        report.damaged(str(error).rstrip('.'), REMEDY)
+        report.damaged(str(error).rstrip('.'), remedy=REMEDY)
     told = [f'{number} objects {reason}' for reason, number in contents.dropped.items() if number]
     bare = len(content['images']) - len({note['image_id'] for note in content['annotations']})
     if bare:

@@ -6,8 +6,7 @@ from functools import partial
 
 from ..imagenet_index import FolderTree, LmdbTree, Tree
 from ..storage import LmdbStorage
-from ..unlabeled import EXTENSIONS
-from .report import Report, Request, open_image, open_some
+from .report import Report, Request, open_image
 
 IMAGES = {'train': 1281167, 'val': 50000}
 """Published numbers of images."""
@@ -26,12 +25,17 @@ def check_imagenet(
     classes: int = CLASSES,
 ) -> Report:
     """Check the class folders of ImageNet's layout, or the LMDB ``imagenet.lmdb`` made of them."""
-    report = Report('imagenet', root)
+    report = Report('imagenet', root, request, origin)
     found = []
     for split in filter(request.wants, images):
-        tree = _find_tree(root, split)
-        if tree is None:
-            report.missing(os.path.join(root, split), origin)
+        tree: Tree
+        lmdb = os.path.join(root, 'imagenet.lmdb')
+        if os.path.isdir(os.path.join(root, split)):
+            tree = FolderTree(root, split)
+        elif os.path.exists(lmdb):
+            tree = LmdbTree(LmdbStorage(lmdb), split)
+        else:
+            report.missing(os.path.join(root, split))
             report.count(f'images of {split}', 0, images[split])
             continue
         request.progress(f'listing {tree.name}', 0, images[split])
@@ -39,20 +43,14 @@ def check_imagenet(
         if by_class:
             report.count(f'classes of {split}', len(by_class), classes)
             found.append(set(by_class))
-        _check_images(report, request, tree, by_class, split, images[split], origin)
+        _check_images(report, tree, by_class, split, images[split])
     if len(found) == 2 and (differing := sorted(found[0] ^ found[1])):
-        report.missing('classes that only one of train and val has', origin, differing)
+        report.missing('classes that only one of train and val has', differing)
     return report
 
 
 def _check_images(
-    report: Report,
-    request: Request,
-    tree: Tree,
-    by_class: Mapping[str, list[str]],
-    split: str,
-    expected: int,
-    origin: str,
+    report: Report, tree: Tree, by_class: Mapping[str, list[str]], split: str, expected: int
 ) -> None:
     """Count and open the images of a split; name the classes that have none."""
     keys = [key for those in by_class.values() for key in those]
@@ -61,18 +59,11 @@ def _check_images(
             f'{tree.name}: the images lie in no class folders, so that ann_file has to name a '
             'list of their labels'
         )
-    what, try_one = f'images of {split}', partial(open_image, tree.storage.read)
-    opened = open_some(report, request, keys, try_one, what, origin)
+    what = f'images of {split}'
+    opened = report.open_some(keys, partial(open_image, tree.storage.read), what)
     report.count(what, len(keys), expected, opened)
     if not keys:
-        report.missing(f'{tree.name}: no image', origin)
+        report.missing(f'{tree.name}: no image')
     empty = [name for name, those in by_class.items() if not those]
     if keys and empty:
-        report.missing(f'{tree.name}: the images of {len(empty)} classes', origin, empty)
-
-
-def _find_tree(root: str, split: str) -> Tree | None:
-    if os.path.isdir(os.path.join(root, split)):
-        return FolderTree(root, split, EXTENSIONS)
-    lmdb = os.path.join(root, 'imagenet.lmdb')
-    return LmdbTree(LmdbStorage(lmdb), split, EXTENSIONS) if os.path.exists(lmdb) else None
+        report.missing(f'{tree.name}: the images of {len(empty)} classes', empty)

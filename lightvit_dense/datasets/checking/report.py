@@ -80,6 +80,8 @@ class Report:
 
     name: str
     root: str
+    request: Request = field(default_factory=Request)
+    remedy: str = ''  # of problems that have none of their own
     rows: list[Row] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -93,13 +95,13 @@ class Report:
         """Add a count."""
         self.rows.append(Row(part, found, expected, opened))
 
-    def missing(self, what: str, remedy: str, files: Sequence[str] = ()) -> None:
+    def missing(self, what: str, files: Sequence[str] = (), remedy: str = '') -> None:
         """Add something that is missing."""
-        self.problems.append(Problem('missing', what, remedy, tuple(files)))
+        self.problems.append(Problem('missing', what, remedy or self.remedy, tuple(files)))
 
-    def damaged(self, what: str, remedy: str, files: Sequence[str] = ()) -> None:
+    def damaged(self, what: str, files: Sequence[str] = (), remedy: str = '') -> None:
         """Add something that is damaged."""
-        self.problems.append(Problem('damaged', what, remedy, tuple(files)))
+        self.problems.append(Problem('damaged', what, remedy or self.remedy, tuple(files)))
 
     def note(self, text: str) -> None:
         """Add a remark."""
@@ -107,43 +109,41 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data, for JSON."""
-        plain = asdict(self) | {'ok': self.ok}
-        for row, entry in zip(self.rows, plain['rows'], strict=True):
-            entry['state'] = row.state
-        return plain
+        return {
+            'name': self.name,
+            'root': self.root,
+            'rows': [asdict(row) | {'state': row.state} for row in self.rows],
+            'problems': [asdict(problem) for problem in self.problems],
+            'notes': self.notes,
+            'ok': self.ok,
+        }
 
+    def open_some(
+        self, items: Sequence[T], try_one: Callable[[T], Any], what: str, remedy: str = ''
+    ) -> int:
+        """Open a sample of files, or all, report damaged ones, and return how many it were.
 
-def open_some(
-    report: Report,
-    request: Request,
-    items: Sequence[T],
-    try_one: Callable[[T], Any],
-    what: str,
-    remedy: str,
-) -> int:
-    """Open a sample of files, or all, report those that are damaged, and return how many it were.
+        ``try_one`` raises BadImage, DatasetError or OSError if its item is damaged.
+        """
 
-    ``try_one`` raises BadImage, DatasetError or OSError if its item is damaged.
-    """
+        def attempt(item: T) -> str | None:
+            try:
+                try_one(item)
+            except (BadImage, DatasetError, OSError) as error:
+                return str(error)
+            return None
 
-    def attempt(item: T) -> str | None:
-        try:
-            try_one(item)
-        except (BadImage, DatasetError, OSError) as error:
-            return str(error)
-        return None
-
-    places = request.places(len(items))
-    bad = []
-    with ThreadPoolExecutor(max(1, request.workers)) as pool:
-        results = pool.map(attempt, (items[place] for place in places))
-        for done, reason in enumerate(results, 1):
-            request.progress(f'opening {what}', done, len(places))
-            if reason is not None:
-                bad.append(reason)
-    if bad:
-        report.damaged(f'{len(bad)} of {len(places)} {what} opened', remedy, bad)
-    return len(places)
+        places = self.request.places(len(items))
+        bad = []
+        with ThreadPoolExecutor(max(1, self.request.workers)) as pool:
+            results = pool.map(attempt, (items[place] for place in places))
+            for done, reason in enumerate(results, 1):
+                self.request.progress(f'opening {what}', done, len(places))
+                if reason is not None:
+                    bad.append(reason)
+        if bad:
+            self.damaged(f'{len(bad)} of {len(places)} {what} opened', bad, self.remedy or remedy)
+        return len(places)
 
 
 def open_image(read: Callable[[str], bytes], name: str) -> np.ndarray:

@@ -10,7 +10,7 @@ from ..toyworld import LAYOUTS, WorldSpec
 from .ade20k import check_ade20k
 from .coco import check_coco
 from .imagenet import check_imagenet
-from .report import Problem, Report, Request, Row
+from .report import Report, Request
 
 ORIGIN = (
     'Move the world away and build it again: tools/dataset_converters/make_toyworld.py --out '
@@ -20,24 +20,27 @@ ORIGIN = (
 
 def check_toyworld(root: str, request: Request) -> Report:
     """Check all layouts of a toy world against what was built."""
-    report = Report('toyworld', root)
+    report = Report('toyworld', root, request, ORIGIN.format(layouts=' '.join(LAYOUTS)))
     path = Path(root) / 'toyworld.json'
     try:
         marker = json.loads(path.read_text(encoding='utf-8'))
         spec, names, stats = WorldSpec.from_dict(marker['spec']), marker['layouts'], marker['stats']
     except FileNotFoundError:
-        report.missing(str(path), ORIGIN.format(layouts=' '.join(LAYOUTS)))
+        report.missing(str(path))
         return report
     except (OSError, ValueError, KeyError, TypeError) as error:
-        remedy = ORIGIN.format(layouts=' '.join(LAYOUTS))
-        report.damaged(f'{path} is not that of a whole world ({error!r})', remedy)
+        report.damaged(f'{path} is not that of a whole world ({error!r})')
         return report
-    origin = ORIGIN.format(layouts=' '.join(names))
+    report.remedy = origin = ORIGIN.format(layouts=' '.join(names))
     for name in names:
         problem = LAYOUTS[name].problem(Path(root) / name, spec)
         if problem:
-            report.missing(problem, origin)
-        _merge(report, name, _check(name, os.path.join(root, name), request, origin, stats[name]))
+            report.missing(problem)
+        part = _check(name, os.path.join(root, name), request, origin, stats[name])
+        known = {problem.what for problem in report.problems}
+        report.rows += [replace(row, part=f'{name}: {row.part}') for row in part.rows]
+        report.problems += [found for found in part.problems if found.what not in known]
+        report.notes += part.notes
     return report
 
 
@@ -67,12 +70,3 @@ def _check_videos(root: str, request: Request, origin: str, stats: dict[str, Any
     numbers = {'train': 'train', 'test': 'val'}  # the world has no split of the name 'test'
     wanted = {s: stats[s]['videos'] for s in numbers if request.wants(numbers[s])}
     return CHECKS['lasot'](root, replace(request, splits=None), origin=origin, sequences=wanted)
-
-
-def _merge(report: Report, name: str, part: Report) -> None:
-    known = {problem.what for problem in report.problems}
-    report.rows += [Row(f'{name}: {r.part}', r.found, r.expected, r.opened) for r in part.rows]
-    report.problems += [
-        Problem(p.kind, p.what, p.remedy, p.files) for p in part.problems if p.what not in known
-    ]
-    report.notes += part.notes

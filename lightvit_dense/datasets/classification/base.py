@@ -1,7 +1,7 @@
 """What the data sets of transfer learning share."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -39,6 +39,8 @@ class ClassificationSet(Records):
     SIZES: ClassVar[dict[str, int]]  # published number of images by split
     FILES: ClassVar[tuple[str, ...]] = ()  # files of a split, images aside; {} is its name there
     LISTS: ClassVar[dict[str, str]] = {}  # that name, where it is not ours
+    # Reads these files: names of the classes by label; keys and labels of the images.
+    read_split: Callable[[list[str]], tuple[list[str], Iterable[Record]]]
 
     def __init__(
         self,
@@ -65,10 +67,6 @@ class ClassificationSet(Records):
         """Return the paths of the files that a split is read from, images aside."""
         name = cls.LISTS.get(split, split)
         return [os.path.join(data_root, file.format(name)) for file in cls.FILES]
-
-    def read_split(self, files: list[str]) -> tuple[list[str], Iterable[Record]]:
-        """Read the lists: names of the classes by label; keys and labels of the images."""
-        raise NotImplementedError
 
     def list_records(self) -> list[Record]:
         """Return the images and check them; ``metainfo`` names the classes."""
@@ -118,10 +116,10 @@ class ClassificationSet(Records):
     def _check_images(self, records: Sequence[Record], where: str) -> None:
         """Check that the images exist."""
         if isinstance(self.storage, LmdbStorage):
-            check_present(LmdbTree(self.storage, '', ('',)), records, where)
+            check_present(LmdbTree(self.storage, ''), records, where)
             self.storage.close()  # workers open it for themselves
         else:
-            check_present(FolderTree(os.fspath(self.data_root), '', ()), records, where)
+            check_present(FolderTree(os.fspath(self.data_root), ''), records, where)
 
     def _warn(self, text: str) -> None:
         line = f'{self.TITLE}, split {self.split!r} in {self.data_root}: {text}.'

@@ -2,12 +2,13 @@
 
 import os
 import pickle
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
+from lightvit_dense.checkpoints import pickles
 from lightvit_dense.registry import DATASETS
 from lightvit_dense.utils.io import read_text
 
@@ -132,52 +133,10 @@ def _from_pickles(meta: str, images: str) -> tuple[list[str], np.ndarray, np.nda
     return [str(name) for name in classes['fine_label_names']], data, labels
 
 
-_CORE = getattr(np, '_core', None) or np.core
-
-
-def _latin1(text: str, encoding: str) -> bytes:
-    """Stand in for ``_codecs.encode``, by which old protocols pickle bytes, and for no more."""
-    if encoding != 'latin1':
-        raise pickle.UnpicklingError(f'_codecs.encode was not allowed with {encoding}')
-    return text.encode('latin1')
-
-
-_ALLOWED: dict[str, Callable] = {
-    'numpy.ndarray': np.ndarray,
-    'numpy.dtype': np.dtype,
-    'numpy.core.multiarray._reconstruct': _CORE.multiarray._reconstruct,
-    'numpy._core.multiarray._reconstruct': _CORE.multiarray._reconstruct,
-    '_codecs.encode': _latin1,
-}
-
-
-class _ArrayUnpickler(pickle._Unpickler):
-    """Reads plain containers and numpy arrays; whatever else a file names is refused."""
-
-    dispatch: ClassVar[dict] = dict(pickle._Unpickler.dispatch)
-    stack: list[Any]
-
-    def load_build(self) -> None:
-        """Set the state of an array or its dtype, and of nothing else."""
-        if not isinstance(self.stack[-2], (np.ndarray, np.dtype)):
-            raise pickle.UnpicklingError(f'the state of {self.stack[-2]!r} was not allowed')
-        super().load_build()  # type: ignore[misc]
-
-    dispatch[pickle.BUILD[0]] = load_build
-
-    def find_class(self, module: str, name: str) -> Any:
-        """Return what a pickle names if it is harmless."""
-        full = f'{module}.{name}'
-        if full not in _ALLOWED:
-            raise pickle.UnpicklingError(f'{full} was not allowed')
-        return _ALLOWED[full]
-
-
 def read_pickle(path: str | os.PathLike) -> Any:
     """Read a pickle of arrays, text and plain containers, as Python 2 wrote CIFAR's."""
     try:
-        with open(path, 'rb') as file:
-            return _plain(_ArrayUnpickler(file, encoding='latin1').load())
+        return _plain(pickles.read_pickle(path))
     except pickle.UnpicklingError as error:
         raise DatasetError(
             f'{path}: is not opened, as it is damaged or asks for more than arrays and text '

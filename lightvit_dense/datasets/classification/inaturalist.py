@@ -1,14 +1,13 @@
 """iNaturalist 2018 (Van Horn et al., 2018)."""
 
-import json
 import os
 from typing import Any
 
 from lightvit_dense.registry import DATASETS
-from lightvit_dense.utils.io import read_text
 
 from ..errors import DatasetError
 from ..records import Record
+from ..text import read_json
 from .base import ClassificationSet
 
 
@@ -19,15 +18,6 @@ def _slim(entry: dict) -> Any:
     if 'category_id' in entry:
         return entry.get('image_id'), entry['category_id']
     return entry
-
-
-def _read_json(path: str, hook: Any = None) -> Any:
-    try:
-        return json.loads(read_text(path), object_hook=hook)
-    except (ValueError, RecursionError) as error:
-        raise DatasetError(
-            f'{path}: is no JSON, or truncated ({error}). Fetch it again.'
-        ) from error
 
 
 @DATASETS.register_module()
@@ -53,7 +43,7 @@ class INaturalist2018(ClassificationSet):
     def read_split(self, files: list[str]) -> tuple[list[str], list[Record]]:
         """Read the annotations."""
         path = files[0]
-        content = _read_json(path, _slim)
+        content = read_json(path, _slim)
         try:
             images, shown = content['images'], dict(content['annotations'])
             names = {entry['id']: entry['name'] for entry in content['categories']}
@@ -82,7 +72,7 @@ class INaturalist2018(ClassificationSet):
         if not os.path.exists(path):
             return {}
         try:
-            return {e['id']: e['name'] for e in _read_json(path) if e['id'] in known}
+            return {e['id']: e['name'] for e in read_json(path) if e['id'] in known}
         except (KeyError, TypeError) as error:
             raise DatasetError(
                 f'{path}: is no list of categories with id and name. Take the file as it was '

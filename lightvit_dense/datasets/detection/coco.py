@@ -30,8 +30,6 @@ class CocoDataset(SeededItems, MMDetCocoDataset):
     Args:
         max_dropped: Greatest share in [0, 1] of the objects that may be lost so; objects of other
             classes do not count.
-        *args: As mmdet's.
-        **kwargs: As mmdet's.
 
     Raises:
         DatasetError: If the annotation file is missing or broken (see

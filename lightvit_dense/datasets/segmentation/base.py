@@ -37,8 +37,6 @@ class SegmentationDataset(SeededItems, BaseSegDataset):
     Args:
         max_dropped: Greatest share in [0, 1] of the pixels that may be ignored; those of classes
             that are not chosen do not count.
-        *args: As mmseg's.
-        **kwargs: As mmseg's.
 
     Raises:
         DatasetError: If a folder does not exist or is empty, an image has no label map or a label
@@ -145,7 +143,12 @@ class SegmentationDataset(SeededItems, BaseSegDataset):
         if not folder:
             return
         maps = [item['seg_map_path'] for item in items]
-        there = _files(folder, self.seg_map_suffix)
+        there = {
+            os.path.join(parent, name)
+            for parent, _, names in os.walk(folder, followlinks=True)
+            for name in names
+            if name.endswith(self.seg_map_suffix) and not name.startswith('.')
+        }
         self._refuse([path for path in maps if path not in there], maps, 'label map of an image')
         if not self.ann_file and len(there) > len(maps):
             alone = sorted(there - set(maps))
@@ -163,16 +166,6 @@ class SegmentationDataset(SeededItems, BaseSegDataset):
                 f'as {lacking[0]}. Copy the data set whole, or set img_suffix and seg_map_suffix '
                 f'(now {self.img_suffix!r} and {self.seg_map_suffix!r}) to how its names end.'
             )
-
-
-def _files(folder: str, suffix: str) -> set[str]:
-    """Return the paths of all files below a folder whose names end with ``suffix``."""
-    return {
-        os.path.join(parent, name)
-        for parent, _, names in os.walk(folder, followlinks=True)
-        for name in names
-        if name.endswith(suffix) and not name.startswith('.')
-    }
 
 
 @DATASETS.register_module(force=True)

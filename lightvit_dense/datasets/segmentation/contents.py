@@ -8,13 +8,7 @@ from PIL import Image
 
 from lightvit_dense.datasets.contents import Contents
 from lightvit_dense.datasets.errors import DatasetError
-from lightvit_dense.datasets.transforms.segmentation import (
-    IGNORED,
-    check_ids,
-    label_table,
-    other_size,
-    read_label_map,
-)
+from lightvit_dense.datasets.transforms import segmentation
 
 SAMPLE = 256
 """Most label maps that are read, evenly spaced; they take about a second."""
@@ -71,16 +65,16 @@ class LabelMaps:
         for row in range(read):
             place = row * (total - 1) // max(1, read - 1)
             path = self.paths[place]
-            ids = read_label_map(path, self.backend_args)
+            ids = segmentation.read_label_map(path, self.backend_args)
             if self.images:
                 _compare_size(path, ids.shape, self.images[place])
-            counts[row] = check_ids(path, ids, names, self.reduce_zero)
-        labels, sums = label_table(self.reduce_zero, self.label_map), counts.sum(0)
+            counts[row] = segmentation.check_ids(path, ids, names, self.reduce_zero)
+        labels, sums = segmentation.label_table(self.reduce_zero, self.label_map), counts.sum(0)
         rows = []
         for number, name in enumerate(self.classes):
             pixels = counts[:, labels == number].sum(1)
             rows.append((name, int(np.count_nonzero(pixels)), int(pixels.sum())))
-        dropped = {f'of the id {IGNORED}': int(sums[IGNORED])}
+        dropped = {f'of the id {segmentation.IGNORED}': int(sums[segmentation.IGNORED])}
         if self.reduce_zero:
             dropped['of the id 0 (reduce_zero_label)'] = int(sums[0])
         rest = int(sums.sum()) - sum(row[2] for row in rows) - sum(dropped.values())
@@ -99,4 +93,4 @@ def _compare_size(path: str, shape: tuple[int, ...], image: str) -> None:
     except OSError as error:
         raise DatasetError(f'{image}: this image cannot be read. Restore the file.') from error
     if sorted(size) != sorted(shape):
-        raise other_size(path, shape, image, size)
+        raise segmentation.other_size(path, shape, image, size)

@@ -30,16 +30,17 @@ def read_object_info(path: str) -> list[tuple[str, ...]]:
 def check_class_names(path: str, classes: Sequence[str], owner: str) -> None:
     """Check that the file numbers the classes as we do."""
     names = read_object_info(path)
+    remedy = (
+        'Take the data of ADEChallengeData2016, or use lightvit_dense.SegmentationDataset with '
+        'metainfo=dict(classes=...) for other data.'
+    )
     if len(names) != len(classes):
         raise DatasetError(
-            f'{path}: names {len(names)} classes where {owner} has {len(classes)}. Take the file '
-            'of ADEChallengeData2016, or use lightvit_dense.SegmentationDataset with '
-            'metainfo=dict(classes=...) for other data.'
+            f'{path}: names {len(names)} classes where {owner} has {len(classes)}. {remedy}'
         )
     for number, (synonyms, name) in enumerate(zip(names, classes, strict=True), 1):
         if name.strip() not in synonyms:
             raise DatasetError(
                 f'{path}: class {number} is {", ".join(synonyms)!r} where {owner} has '
-                f'{name.strip()!r}. Take the data of ADEChallengeData2016, or use '
-                'lightvit_dense.SegmentationDataset with metainfo=dict(classes=...) for other data.'
+                f'{name.strip()!r}. {remedy}'
             )

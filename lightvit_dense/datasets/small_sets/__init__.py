@@ -2,5 +2,3 @@
 
 from .images import SetReport, SmallSet, SmallSetError, write_set
 from .sources import SOURCES
-
-__all__ = ['SOURCES', 'SetReport', 'SmallSet', 'SmallSetError', 'write_set']

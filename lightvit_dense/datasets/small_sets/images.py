@@ -71,11 +71,8 @@ def write_set(
     """Write ``<out>/<name>/{train,val}/<class>/<number>.png``, lists, classes and licence.
 
     The folder appears when it is whole. One that holds the same images already is left as it is,
-    one of other images is replaced; a folder that is not ours is not touched. ``report`` is told
+    one of other images is replaced; a folder that is not ours is an error. ``report`` is told
     (images written, images in all) now and then.
-
-    Raises:
-        SmallSetError: If the folder is there and not ours, or the disk is full.
     """
     root = Path(out) / data.name
     parts = {'train': data.train, 'val': data.val}
@@ -96,7 +93,8 @@ def write_set(
                 f'{root}: exists and holds no {INFO}, so it was not written by this tool. Move it '
                 'away or choose another --out.'
             )
-        if known == info and _whole(root, counts):
+        there = {part: sum(1 for _ in (root / part).glob('*/*.png')) for part in counts}
+        if (known, there) == (info, counts) and (root / 'classes.txt').is_file():
             return SetReport(root, False, counts)
     draft = root.with_name(f'.{data.name}.partial')
     shutil.rmtree(draft, ignore_errors=True)
@@ -124,12 +122,6 @@ def _read_info(root: Path) -> dict | None:
     except (OSError, ValueError):
         return None
     return found if isinstance(found, dict) and 'sha256' in found else None
-
-
-def _whole(root: Path, counts: dict[str, int]) -> bool:
-    """Whether all images are still there."""
-    there = {part: sum(1 for _ in (root / part).glob('*/*.png')) for part in counts}
-    return there == counts and (root / 'classes.txt').is_file()
 
 
 def _write_images(root: Path, data: SmallSet, report: Callable[[int, int], object]) -> None:

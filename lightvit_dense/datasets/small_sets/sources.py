@@ -41,7 +41,14 @@ class DebianFiles:
         missing = [name for name in self.names if name not in found]
         if missing:
             raise SmallSetError(f'{place}: {", ".join(missing)} not found. {self.remedy()}')
-        return {name: _unpacked(f'{place}: {name}', data) for name, data in found.items()}
+        for name, data in found.items():
+            if data.startswith(b'\x1f\x8b'):
+                try:
+                    found[name] = gzip.decompress(data)
+                except (OSError, EOFError, zlib.error) as error:
+                    text = f'{place}: {name} is damaged ({error}). Fetch it again.'
+                    raise SmallSetError(text) from error
+        return found
 
     def remedy(self) -> str:
         """Return how to get the files."""
@@ -78,15 +85,6 @@ def _read_deb(path: Path, names: Sequence[str]) -> dict[str, bytes]:
         finally:
             process.kill()
     return found
-
-
-def _unpacked(name: str, data: bytes) -> bytes:
-    if not data.startswith(b'\x1f\x8b'):
-        return data
-    try:
-        return gzip.decompress(data)
-    except (OSError, EOFError, zlib.error) as error:
-        raise SmallSetError(f'{name} is damaged ({error}). Fetch it again.') from error
 
 
 _VAL_SHARE = 0.2

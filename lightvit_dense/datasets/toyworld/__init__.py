@@ -4,17 +4,3 @@ from .assets import CLASSES, ToyWorldError
 from .spec import OBJECT_SETS, WorldSpec, make_portrait, make_scene
 from .stamps import KINDS, fetch_stamps
 from .world import LAYOUTS, WorldReport, build_world
-
-__all__ = [
-    'CLASSES',
-    'KINDS',
-    'LAYOUTS',
-    'OBJECT_SETS',
-    'ToyWorldError',
-    'WorldReport',
-    'WorldSpec',
-    'build_world',
-    'fetch_stamps',
-    'make_portrait',
-    'make_scene',
-]

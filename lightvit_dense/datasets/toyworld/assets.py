@@ -15,12 +15,14 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from lightvit_dense.errors import UserError
+
 CLASSES = ('person', 'bottle', 'book', 'soap', 'scissors', 'spoon', 'mousetrap', 'flower')
 DEFAULT_CLASSES: tuple[str, ...] = ('bottle', 'book', 'soap', 'scissors', 'mousetrap', 'flower')
 """What a small detector tells apart after minutes on a CPU."""
 
 
-class ToyWorldError(RuntimeError):
+class ToyWorldError(UserError):
     """A toy world cannot be built; the message names the cause and the remedy."""
 
 

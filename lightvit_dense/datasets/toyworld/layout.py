@@ -1,7 +1,7 @@
 """What a layout has to offer: write one item at a time, anywhere, then put the records together."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar
@@ -25,27 +25,18 @@ class Layout:
 
     SPLITS: ClassVar[dict[str, str]]  # the spec's field with the number of items, by split
 
+    # What subclasses say.
+    prepare: Callable[[Path, WorldSpec], None]  # makes the folders
+    # Writes an item (split, index) and returns its record.
+    write_item: Callable[[Path, WorldSpec, str, int], Record]
+    # Writes what covers a whole split, from a record an item; returns its statistics.
+    finish: Callable[[Path, WorldSpec, str, list[Record]], dict[str, Any]]
+    # Yields the files of a world, and folders with a pattern and the number of its files.
+    expected: Callable[[Path, WorldSpec], Iterator[Path | tuple[Path, str, int]]]
+
     def splits(self, spec: WorldSpec) -> dict[str, int]:
         """Return the number of items in each split, in the order they are written."""
         return {split: getattr(spec, field) for split, field in self.SPLITS.items()}
-
-    def prepare(self, folder: Path, spec: WorldSpec) -> None:
-        """Make the folders."""
-        raise NotImplementedError
-
-    def write_item(self, folder: Path, spec: WorldSpec, split: str, index: int) -> Record:
-        """Write an item's files and return its record."""
-        raise NotImplementedError
-
-    def finish(
-        self, folder: Path, spec: WorldSpec, split: str, records: list[Record]
-    ) -> dict[str, Any]:
-        """Write what covers a whole split, from a record an item; return its statistics."""
-        raise NotImplementedError
-
-    def expected(self, folder: Path, spec: WorldSpec) -> Iterator[Path | tuple[Path, str, int]]:
-        """Yield the files of a world, and folders with a pattern and the number of its files."""
-        raise NotImplementedError
 
     def problem(self, folder: Path, spec: WorldSpec) -> str | None:
         """Return what a world on disk lacks, ``None`` when all is there."""

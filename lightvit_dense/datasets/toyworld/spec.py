@@ -6,21 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from .assets import (
-    CLASSES,
-    DEFAULT_CLASSES,
-    Cutout,
-    Photo,
-    Source,
-    ToyWorldError,
-    load_cutouts,
-    load_photos,
-)
+from . import assets
 from .compose import Scene, SceneSpec, compose, make_background
 from .stamps import KINDS, load_stamps, stamp_sources
 
 SPLITS = ('train', 'val', 'unlabeled')
-OBJECT_SETS = {'toys': CLASSES, 'stamps': KINDS}
+OBJECT_SETS = {'toys': assets.CLASSES, 'stamps': KINDS}
 """Where objects come from, with the classes there are."""
 UNLABELED_OBJECTS = (3, 8)
 """Fewest and most objects in an image for pre-training."""
@@ -45,7 +36,7 @@ class WorldSpec:
     # and in test videos are in no other split
     object_set: str = 'toys'
     # object classes, a choice out of those of the set in any order; all kinds of stamps by default
-    classes: tuple[str, ...] = DEFAULT_CLASSES
+    classes: tuple[str, ...] = assets.DEFAULT_CLASSES
     # fewest and most objects in a labelled image. Crowded images may hold fewer
     objects: tuple[int, int] = (2, 6)
     videos: int = 300  # training videos; see :mod:`.video`
@@ -63,7 +54,7 @@ class WorldSpec:
             self.object_set in OBJECT_SETS,
             f'object_set: unknown {self.object_set!r}; choose from {sets}',
         )
-        if self.object_set == 'stamps' and self.classes == DEFAULT_CLASSES:
+        if self.object_set == 'stamps' and self.classes == assets.DEFAULT_CLASSES:
             object.__setattr__(self, 'classes', KINDS)
         known = OBJECT_SETS[self.object_set]
         unknown = sorted(set(self.classes) - set(known))
@@ -99,34 +90,33 @@ class WorldSpec:
         known = {field.name for field in fields(cls)}
         return cls(**{name: value for name, value in dict(data).items() if name in known})
 
-    def photos(self, split: str) -> tuple[Photo, ...]:
+    def photos(self, split: str) -> tuple[assets.Photo, ...]:
         """Return the photographs that are backgrounds of a split."""
-        photos = load_photos('val' if split in _STRANGERS else 'train')
+        photos = assets.load_photos('val' if split in _STRANGERS else 'train')
         if self.object_set == 'toys':
             return photos
         return tuple(p for p in photos if p.source.name.partition('/')[2] not in _SHOW_KINDS)
 
-    def cutouts(self, split: str, classes: tuple[str, ...] | None = None) -> tuple[Cutout, ...]:
+    def cutouts(
+        self, split: str, classes: tuple[str, ...] | None = None
+    ) -> tuple[assets.Cutout, ...]:
         """Return the cut-outs that pictures of a split may show, of all classes or of some."""
         classes = classes or self.classes
         if self.object_set == 'toys':
-            return load_cutouts(classes)
+            return assets.load_cutouts(classes)
         return load_stamps(self.stamps, classes, 'val' if split in _STRANGERS else 'train')
 
-    def sources(self) -> dict[str, Source]:
+    def sources(self) -> dict[str, assets.Source]:
         """Return all sources of a world's pixels by name."""
-        sources = [photo.source for split in ('train', 'val') for photo in load_photos(split)]
+        sources = [
+            photo.source for split in ('train', 'val') for photo in assets.load_photos(split)
+        ]
         if self.object_set == 'toys':
-            sources += [cutout.source for cutout in load_cutouts(CLASSES)]
+            sources += [cutout.source for cutout in assets.load_cutouts(assets.CLASSES)]
         else:
             sides = ('train', 'val')
             sources += [s for side in sides for _, s in stamp_sources(self.classes, side)]
         return {source.name: source for source in sources}
-
-    def scene_spec(self, split: str) -> SceneSpec:
-        """Return how the scenes of a split are made up."""
-        objects = UNLABELED_OBJECTS if split == 'unlabeled' else self.objects
-        return SceneSpec(objects, side=(MIN_SIDE, MAX_SIDE * self.image_size))
 
 
 def make_scene(spec: WorldSpec, split: str, index: int) -> tuple[Scene, list[str]]:
@@ -137,7 +127,9 @@ def make_scene(spec: WorldSpec, split: str, index: int) -> tuple[Scene, list[str
     rng = np.random.default_rng([spec.seed, SPLITS.index(split), index])
     size = (spec.image_size, spec.image_size)
     background, sources = make_background(rng, spec.photos(split), size)
-    scene = compose(rng, background, spec.cutouts(split), spec.scene_spec(split))
+    objects = UNLABELED_OBJECTS if split == 'unlabeled' else spec.objects
+    recipe = SceneSpec(objects, side=(MIN_SIDE, MAX_SIDE * spec.image_size))
+    scene = compose(rng, background, spec.cutouts(split), recipe)
     sources += [instance.source for instance in scene.instances]
     return scene, list(dict.fromkeys(source.name for source in sources))
 
@@ -164,4 +156,4 @@ def make_portrait(spec: WorldSpec, split: str, index: int) -> tuple[Scene, list[
 
 def _require(condition: bool, message: str) -> None:
     if not condition:
-        raise ToyWorldError(message)
+        raise assets.ToyWorldError(message)

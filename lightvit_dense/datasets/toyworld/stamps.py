@@ -47,11 +47,7 @@ def stamp_sources(kinds: Sequence[str], side: str) -> list[tuple[str, Source]]:
 
 @lru_cache(maxsize=64)
 def load_stamps(folder: str, kinds: tuple[str, ...], side: str) -> tuple[Cutout, ...]:
-    """Read the cut-outs of a side, 'train' or 'val', from an unpacked package.
-
-    Raises:
-        UserError: If the folder is not that of an unpacked package, or a picture is missing.
-    """
+    """Read the cut-outs of a side, 'train' or 'val', from an unpacked package."""
     root = find_stamps(folder)
     return tuple(_read(root, kind, source) for kind, source in stamp_sources(kinds, side))
 
@@ -68,8 +64,7 @@ def find_stamps(folder: str | Path) -> Path:
 def fetch_stamps(folder: str | Path) -> Path:
     """Download the package with apt-get and unpack it into ``folder``, unless it is there already.
 
-    Raises:
-        UserError: If apt-get or dpkg-deb are not there or fail; says what to run by hand.
+    Where apt-get or dpkg-deb are not there or fail, an error says what to run by hand.
     """
     folder = Path(folder)
     if (folder / _INSIDE / 'animals').is_dir():

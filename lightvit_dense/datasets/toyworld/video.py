@@ -97,12 +97,6 @@ def _targets(spec: WorldSpec) -> tuple[list[tuple[str, str]], list[tuple[str, st
     return [c for c in toys if c[1] not in HELD_OUT], [c for c in toys if c[1] in HELD_OUT]
 
 
-def _cutouts(spec: WorldSpec, split: str) -> Sequence[Cutout]:
-    if spec.object_set == 'stamps':
-        return spec.cutouts(split)
-    return [c for c in load_cutouts(CLASSES) if split == 'test' or c.source.name not in HELD_OUT]
-
-
 def video_name(spec: WorldSpec, split: str, index: int) -> str:
     """Return the name of a video, like LaSOT's: class and number."""
     return _schedule(spec)[split, index][0]
@@ -117,7 +111,10 @@ def make_video(spec: WorldSpec, split: str, index: int) -> Video:
     # Streams of their own, after those of scenes and portraits.
     stream = len(SPLITS) + 2 + VIDEO_SPLITS.index(split)
     rng = np.random.default_rng([spec.seed, stream, index])
-    cutouts = _cutouts(spec, split)
+    cutouts: Sequence[Cutout] = spec.cutouts(split)
+    if spec.object_set == 'toys':
+        toys, hidden = load_cutouts(CLASSES), () if split == 'test' else HELD_OUT
+        cutouts = [c for c in toys if c.source.name not in hidden]
     chosen = next(c for c in cutouts if c.source.name == target)
     photos = spec.photos(split)
     frames = spec.test_frames if split == 'test' else spec.video_frames
@@ -134,7 +131,12 @@ def make_video(spec: WorldSpec, split: str, index: int) -> Video:
         mask, inside, seen = _look(plan, time, plan.shake.at(time))
         pictures.append(_expose(rng, plan, time))
         masks.append(mask if seen >= LEAST_VISIBLE else np.zeros_like(mask))
-        facts.add(masks[-1], inside, seen, _travel(plan, time), _nearest(plan, time))
+        ends = [time - plan.shutter / 2, time + plan.shutter / 2]
+        first, last = (plan.target.place.at(end) - plan.shake.at(end) for end in ends)
+        place = plan.target.place.at(time)
+        gaps = [float(np.linalg.norm(other.place.at(time) - place)) for other in plan.behind]
+        travel, nearest = float(np.linalg.norm(last - first)), min(gaps, default=float('inf'))
+        facts.add(masks[-1], inside, seen, travel, nearest)
     out = np.array(facts.inside) < LEAST_VISIBLE
     return Video(
         name=name,
@@ -195,20 +197,6 @@ def _draw(plan: Plan, time: float) -> np.ndarray:
             view *= 1 - layer.rgba[..., 3:] / 255
             view += layer.rgba[..., :3]
     return image
-
-
-def _travel(plan: Plan, time: int) -> float:
-    """Return how far the target moves while the shutter is open, in pixels."""
-    ends = [time - plan.shutter / 2, time + plan.shutter / 2]
-    first, last = (plan.target.place.at(end) - plan.shake.at(end) for end in ends)
-    return float(np.linalg.norm(last - first))
-
-
-def _nearest(plan: Plan, time: int) -> float:
-    """Return the distance to the nearest of the target's kind, in pixels; inf without any."""
-    place = plan.target.place.at(time)
-    gaps = [float(np.linalg.norm(other.place.at(time) - place)) for other in plan.behind]
-    return min(gaps, default=float('inf'))
 
 
 @dataclass(eq=False)

@@ -267,14 +267,14 @@ def _ordered_map(
 
 def _start(parent: int) -> None:
     """Prepare a worker: one thread, and an end when the parent is killed."""
+
+    def leave() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
     cv2.setNumThreads(0)
-    threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()
-
-
-def _leave_with(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(0.5)
-    os._exit(1)
+    threading.Thread(target=leave, daemon=True).start()
 
 
 def _version(package: str) -> str | None:

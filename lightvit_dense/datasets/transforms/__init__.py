@@ -6,20 +6,3 @@ from .fast_crop import LoadRandomResizedCrop
 from .loading import LoadImage
 from .packing import MultiView, PackImage, PackViews
 from .segmentation import LoadSegmentationMap
-
-__all__ = [
-    'CenterResizedCrop',
-    'ColorJitter',
-    'GaussianBlur',
-    'LoadImage',
-    'LoadRandomResizedCrop',
-    'LoadSegmentationMap',
-    'MultiView',
-    'PackImage',
-    'PackViews',
-    'RandAugment',
-    'RandomFlipFlag',
-    'RandomGrayscale',
-    'RandomResizedCrop',
-    'Solarize',
-]

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
@@ -21,14 +21,12 @@ _POLICY = re.compile(r'rand(-(mstd|mmax|inc|m|n|p)\d+(\.\d+)?|-t[a-z]*)*')
 class RandomPhotometric(Transform):
     """What all transforms here share: 'img' is RGB and changes with some probability."""
 
+    change: Callable[[np.ndarray], np.ndarray]  # returns a changed copy of uint8 [H, W, 3]
+
     def __init__(self, prob: float) -> None:
         if not 0 <= prob <= 1:
             raise ValueError(f'{type(self).__name__}: prob={prob} is no probability')
         self.prob = prob
-
-    def change(self, image: np.ndarray) -> np.ndarray:
-        """Return a changed copy of an image, uint8 [H, W, 3]."""
-        raise NotImplementedError
 
     def transform(self, results: dict) -> dict:
         """Change 'img' or leave it (uint8 RGB [H, W, 3])."""

@@ -146,12 +146,8 @@ def decode_window(
 
     ``box`` is (left, top, right, bottom) in pixels of the image reduced by 1, 2, 4 or 8, whose
     sides are rounded up. ``smooth`` interpolates chroma of half the resolution, as cv2 always does.
-
-    Returns:
-        RGB, uint8 [bottom-top, right-left, 3], a view of a larger array.
-
-    Raises:
-        ValueError: If the decoder does not know what to do with the file.
+    Returns RGB, uint8 [bottom-top, right-left, 3], a view of a larger array. A ValueError says that
+    the decoder does not know what to do with the file.
     """
     if decoder == 'turbojpeg':
         size = header.height, header.width
@@ -169,25 +165,18 @@ def decode_window(
     return pixels[box[1] : box[3], box[0] : box[2]]
 
 
-def decode_strictly(
-    data: bytes, header: Header, color: str, reduce: int, exif: bool
-) -> np.ndarray | None:
+def decode_strictly(data: bytes, header: Header, color: str, exif: bool) -> np.ndarray | None:
     """Decode a whole file by simplejpeg, the one decoder that tells what libjpeg says of it.
 
-    Returns:
-        The pixels, uint8 [H, W, 3]; None without it, or for a kind of file that it does not know.
-
-    Raises:
-        ValueError: With libjpeg's words, of a damaged file, or one that ``LEFT_OVER`` matches.
+    Returns uint8 [H, W, 3]; None without it, or for a kind of file that it does not know. A
+    ValueError has libjpeg's words, of a damaged file, or one that ``LEFT_OVER`` matches.
     """
     if not available('simplejpeg'):
         return None
     import simplejpeg
 
-    sides = (0, 0) if reduce == 1 else (-(-header.height // reduce), -(-header.width // reduce))
-    options = dict(min_height=sides[0], min_width=sides[1], strict=True)
     try:
-        pixels = simplejpeg.decode_jpeg(data, color.upper(), **options)
+        pixels = simplejpeg.decode_jpeg(data, color.upper(), strict=True)
     except ValueError as error:
         if _LOST.match(str(error)):
             raise

@@ -17,7 +17,7 @@ from lightvit_dense.datasets.errors import DatasetError
 from lightvit_dense.registry import TRANSFORMS
 
 from .base import Transform
-from .jpeg import LEFT_OVER, REDUCED, decode_strictly, is_whole, read_header
+from .jpeg import LEFT_OVER, decode_strictly, is_whole, read_header
 
 JPEG, _PNG = b'\xff\xd8', b'\x89PNG'
 # Files that may hold 16 bits a value: TIFF, PGM, PPM.
@@ -52,26 +52,18 @@ def check_whole(data: bytes) -> None:
 
 
 def decode(
-    data: bytes,
-    color: str = 'bgr',
-    reduce_to: int | None = None,
-    exif: bool = True,
-    path: str | None = None,
+    data: bytes, color: str = 'bgr', exif: bool = True, path: str | None = None
 ) -> np.ndarray:
     """Decode an image of any mode to uint8 [H, W, 3]; transparency is dropped.
 
     A doubt about an image that can be read is logged, or, without ``path``, raised as BadImage.
     """
     check_whole(data)
-    reduce, flag = 1, cv2.IMREAD_COLOR
+    flag = cv2.IMREAD_COLOR
     header = read_header(data) if data.startswith(JPEG) else None
     if header is not None:
-        if reduce_to:
-            short = min(header.height, header.width)
-            reduce = max(f for f in REDUCED if f == 1 or short // f >= reduce_to)
-            flag = REDUCED[reduce] if reduce > 1 else flag
         try:
-            pixels = decode_strictly(data, header, color, reduce, exif)
+            pixels = decode_strictly(data, header, color, exif)
             if pixels is not None:
                 return pixels
         except ValueError as error:
@@ -200,8 +192,6 @@ class LoadImage(ImageReader):
     Args:
         max_bad: How many different bad files to tolerate.
         color: Order of the channels, 'bgr' (mmdet's convention) or 'rgb'.
-        reduce_to: Decode JPEG at a fraction as long as the shorter side keeps this many pixels
-            (fast); only for images without annotations, whose boxes would no longer fit.
         exif: Whether the EXIF entry turns images upright, as mmcv and detectron2 do; torchvision
             and timm, and so the authors' classification, leave them as they are stored.
         backend_args: mmengine's storage backend; None reads local files.
@@ -211,7 +201,6 @@ class LoadImage(ImageReader):
         self,
         max_bad: int = 0,
         color: str = 'bgr',
-        reduce_to: int | None = None,
         to_float32: bool = False,
         exif: bool = True,
         backend_args: dict | None = None,
@@ -220,14 +209,12 @@ class LoadImage(ImageReader):
         if color not in ('bgr', 'rgb'):
             raise ValueError(f"color must be 'bgr' or 'rgb', got {color!r}")
         self.color = color
-        self.reduce_to = reduce_to
         self.to_float32 = to_float32
         self.exif = exif
 
     def transform(self, results: dict) -> dict | None:
         """Set 'img' (uint8 [H, W, 3]) and its sizes; None for a bad image that is tolerated."""
-        reduce_to = None if 'instances' in results else self.reduce_to
-        given = self.color, reduce_to, self.exif, str(results['img_path'])
+        given = self.color, self.exif, str(results['img_path'])
         image = self.read(results, lambda data: decode(data, *given))
         if image is None:
             return None

@@ -20,11 +20,10 @@ def lasot_test() -> tuple[str, ...]:
 def got10k_positions(split: str) -> tuple[int, ...]:
     """Return positions, from 0, in the list of GOT-10k's training part; see :class:`GOT10k`."""
     everything = set(range(9335))
-    if split == 'train_full':
-        return tuple(sorted(everything))
     held_out = {int(word) for line in _lines('got10k_trackers_val.txt') for word in line.split()}
     excluded = {int(word) for line in _lines('got10k_vot_excluded.txt') for word in line.split()}
     chosen = {
+        'train_full': everything,
         'train': everything - held_out,
         'vottrain': everything - held_out - excluded,
         'votval': held_out - excluded,
