@@ -70,6 +70,8 @@ __all__ = [
 register_late(MODELS, 'MaskRCNN', 'models.detectors.mask_rcnn')
 register_late(MODELS, 'BoxHead', 'models.detectors.heads')
 register_late(MODELS, 'MaskHead', 'models.detectors.heads')
+register_late(MODELS, 'RPNHead', 'models.detectors.heads')
+register_late(MODELS, 'RoIExtractor', 'models.detectors.heads')
 register_late(TASK_UTILS, 'MaxIoUAssigner', 'models.detectors.assigner')
 register_late(MODELS, 'EncoderDecoder', 'models.segmentors.encoder_decoder')
 register_late(MODELS, 'SegmentationPreprocessor', 'models.segmentors.preprocessor')

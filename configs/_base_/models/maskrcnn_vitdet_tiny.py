@@ -27,7 +27,7 @@ model = dict(
     ),
     neck=dict(type='lightvit_dense.SimpleFeaturePyramid', in_channels=192, out_channels=256),
     rpn_head=dict(
-        type='mmdet.RPNHead',
+        type='lightvit_dense.RPNHead',
         num_convs=2,
         in_channels=256,
         feat_channels=256,
@@ -48,7 +48,7 @@ model = dict(
     roi_head=dict(
         type='mmdet.StandardRoIHead',
         bbox_roi_extractor=dict(
-            type='mmdet.SingleRoIExtractor',
+            type='lightvit_dense.RoIExtractor',
             roi_layer=dict(type='RoIAlign', output_size=7, sampling_ratio=0),
             out_channels=256,
             featmap_strides=[4, 8, 16, 32],
@@ -73,7 +73,7 @@ model = dict(
             loss_bbox=dict(type='mmdet.L1Loss', loss_weight=1.0),
         ),
         mask_roi_extractor=dict(
-            type='mmdet.SingleRoIExtractor',
+            type='lightvit_dense.RoIExtractor',
             roi_layer=dict(type='RoIAlign', output_size=14, sampling_ratio=0),
             out_channels=256,
             featmap_strides=[4, 8, 16, 32],

@@ -1,12 +1,17 @@
-"""Heads of Mask R-CNN that start from detectron2's values."""
+"""Heads of Mask R-CNN that start from detectron2's values, and boxes in fp32 under AMP."""
 
+from collections.abc import Sequence
 from typing import Any
 
+import torch
+from mmdet.models.dense_heads import RPNHead as MMDetRPNHead
 from mmdet.models.roi_heads.bbox_heads import ConvFCBBoxHead
 from mmdet.models.roi_heads.mask_heads import FCNMaskHead
-from torch import nn
+from mmdet.models.roi_heads.roi_extractors import SingleRoIExtractor
+from torch import Tensor, nn
 
 from ...registry import MODELS
+from ..pretraining.precision import at_least_fp32
 
 
 @MODELS.register_module(force=True)
@@ -36,3 +41,28 @@ class MaskHead(FCNMaskHead):
         """Draw the initial weights."""
         super().init_weights()
         nn.init.normal_(self.conv_logits.weight, std=0.001)
+
+
+@MODELS.register_module(force=True)
+class RPNHead(MMDetRPNHead):
+    """mmdet's ``RPNHead`` whose proposals are computed in fp32, not in the type of the scores.
+
+    bf16 knows only every fourth number from 512 on, so anchors and boxes would be up to 2 px off.
+    """
+
+    def predict_by_feat(
+        self, cls_scores: list[Tensor], bbox_preds: list[Tensor], *args: Any, **kwargs: Any
+    ) -> list:
+        """Return the proposals; see mmdet."""
+        scores, boxes = ([at_least_fp32(x) for x in maps] for maps in (cls_scores, bbox_preds))
+        with torch.autocast(scores[0].device.type, enabled=False):
+            return super().predict_by_feat(scores, boxes, *args, **kwargs)
+
+
+@MODELS.register_module(force=True)
+class RoIExtractor(SingleRoIExtractor):
+    """mmdet's ``SingleRoIExtractor`` that pools in fp32, not in the type of the maps."""
+
+    def forward(self, feats: Sequence[Tensor], rois: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """Return the features [R, C, side, side] of regions [R, 5] on maps [B, C, h, w]."""
+        return super().forward([at_least_fp32(x) for x in feats], rois, *args, **kwargs)
