@@ -5,7 +5,7 @@ custom_imports = dict(imports=['lightvit_dense'], allow_failed_imports=False)
 # One place for what the engine does, the same keys for every task.
 engine = dict(
     amp=None,  # 'bf16' or 'fp16' on a GPU; --amp sets it
-    compile=False,  # True or torch.compile's arguments
+    compile=False,  # True or torch.compile's arguments, for the forward pass
     fused=True,  # fused AdamW
     accumulate=1,  # iterations an optimiser step
     ema=None,  # dict(momentum=1e-4)

@@ -176,7 +176,7 @@ def _replaced(old: Any, parts: Sequence[str], value: Any) -> Any:
         items[int(parts[0])] = _replaced(items[int(parts[0])], parts[1:], value)
         return type(old)(items)
     if parts:
-        kept = old or {}
+        kept = old if isinstance(old, Mapping) else {}
         return ConfigDict({**kept, parts[0]: _replaced(kept.get(parts[0]), parts[1:], value)})
     if not isinstance(value, Mapping):
         return ConfigDict(value=copy.deepcopy(value)).value  # dicts in lists become ConfigDicts
@@ -198,7 +198,7 @@ def _check_option(cfg: Config, dotted: str, value: Any) -> None:
                 )
             node = node[int(part)]
         elif not isinstance(node, (Mapping, Config)):
-            if node is None and parts[0] == 'engine':
+            if (node is None or isinstance(node, bool)) and parts[0] == 'engine':
                 return
             hint = f'; give {place}=dict(type=..., {part}=...)' if node is None else ''
             raise UserError(

@@ -1,7 +1,7 @@
 """Engine options: one dict, ``engine=dict(...)``, that every task's config understands.
 
 * ``amp``: None, 'bf16' or 'fp16', automatic mixed precision (needs a GPU).
-* ``compile``: False, True or a dict of arguments for :func:`torch.compile`.
+* ``compile``: False, True or a dict of arguments for :func:`torch.compile`, of the forward pass.
 * ``fused``: True for fused Adam, AdamW and SGD, on GPU and CPU.
 * ``accumulate``: iterations whose gradients make one optimizer step; ``max_iters`` and checkpoint
   intervals count iterations, and only a checkpoint between two steps can be resumed exactly.
@@ -68,6 +68,7 @@ def read_engine_options(cfg: Config) -> ConfigDict:
             f'engine.accumulate={options.accumulate!r}: expected a positive number of iterations'
         )
     _check_ema(options.ema)
+    _check_compile(cfg, options.compile)
     return options
 
 
@@ -84,6 +85,23 @@ def _check_ema(ema: object) -> None:
         raise UserError(f'engine.ema.momentum={momentum!r}: expected a number between 0 and 1')
 
 
+def _check_compile(cfg: Config, given: object) -> None:
+    """Refuse what :func:`torch.compile` refuses, and mmengine's key, before anything starts."""
+    if cfg.get('compile'):
+        raise UserError(
+            'compile makes mmengine compile whole training steps, backward pass and all: '
+            'set engine.compile instead'
+        )
+    if given in (None, False, True):
+        return
+    if not isinstance(given, dict):
+        raise UserError(f'engine.compile={given!r}: expected True or a dict, dict(mode={given!r})')
+    try:
+        torch.compile(torch.nn.Identity(), **given)
+    except Exception as error:  # TypeError, RuntimeError, and those of torch._dynamo
+        raise UserError(f'engine.compile: torch.compile refuses {dict(given)}: {error}') from error
+
+
 def apply_engine_options(cfg: Config, training: bool = True) -> Config:
     """Write the engine options into the places where mmengine's Runner looks for them, in place.
 
@@ -98,7 +116,8 @@ def apply_engine_options(cfg: Config, training: bool = True) -> Config:
         torch.set_float32_matmul_precision('high' if options.tf32 else 'highest')
         torch.backends.cudnn.allow_tf32 = bool(options.tf32)
     if options.compile:
-        cfg.compile = options.compile
+        given = options.compile if isinstance(options.compile, dict) else {}
+        _add_hook(cfg, 'lightvit_dense.CompileHook', **given)
     if not training:
         return cfg
     if cfg.get('optim_wrapper'):

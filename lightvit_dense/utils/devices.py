@@ -17,3 +17,10 @@ def check_device(device: str | torch.device | None = None) -> torch.device:
         reason = f'{str(error).splitlines()[0]}; torch sees {torch.cuda.device_count()} GPU(s)'
         raise UserError(f"device {str(device)!r} cannot be used ({reason}); take 'cpu'") from error
     return found
+
+
+def fast_in_bf16(device: torch.device) -> bool:
+    """Return whether a device has units for matrices of bf16: GPUs from Ampere on, AMX in a CPU."""
+    if device.type == 'cuda':
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device.type == 'cpu' and torch.cpu._is_amx_tile_supported()

@@ -28,6 +28,10 @@ from tests.helpers.tiny_dense import detector_config, segmentor_config, write_ad
         (dict(ema=dict(momentum=0)), 'engine.ema.momentum=0: expected a number between'),
         (dict(gradient_compression='int8'), 'engine.gradient_compression names.* bf16, fp16'),
         (dict(gradient_compression='fp16'), "needs engine.amp='fp16'.*gradient_compression='bf16'"),
+        (dict(compile='fast'), r"engine.compile='fast': .*True or a dict, dict\(mode='fast'"),
+        (dict(compile=dict(mod='x')), r"engine.compile: torch.compile refuses \{'mod': 'x'.*'mod'"),
+        (dict(compile=dict(mode='fast')), 'refuses.*Unrecognized mode=fast.*max-autotune'),
+        (dict(compile=dict(backend='eagr')), "refuses.*Invalid backend: 'eagr'"),
         (dict(amp='bf16'), "engine.amp='bf16': .* engine.amp=None"),  # without a GPU
         (dict(activation_checkpointing=True), 'needs a backbone'),
     ],
@@ -54,12 +58,26 @@ def test_options_reach_the_runner(toy_config) -> None:
     assert runner.optim_wrapper._accumulative_counts == 2
     assert runner.optim_wrapper.optimizer.defaults['fused'] is True
     assert runner.model.backbone.with_cp is True
-    assert runner.cfg.compile == dict(backend='eager')
+    assert runner.model.backbone._compiled_call_impl is not None
+    saved = torch.load(runner.work_dir + '/epoch_1.pth', weights_only=False)['state_dict']
+    assert set(saved) == {f'{p}.{n}' for p in ('backbone.fc', 'head') for n in ('weight', 'bias')}
     hooks = {type(hook).__name__: hook for hook in runner.hooks}
     assert hooks['EMAHook'].ema_cfg['momentum'] == 0.5
     assert hooks['GradientCompressionHook'].dtype == 'bf16'
     assert type(hooks['CheckpointHook']).__module__.startswith('lightvit_dense')
     assert {'ResumePositionHook', 'IterationSeedHook'} <= hooks.keys()
+
+
+def test_arguments_of_compile_are_given_alone(toy_config, monkeypatch) -> None:
+    for before in (None, False, True):
+        cfg = toy_config(extra=f'engine = dict(compile={before})')
+        cfg = apply_engine_options(apis.load_config(cfg, {'engine.compile.mode': 'max-autotune'}))
+        assert cfg.custom_hooks[0] == dict(type='lightvit_dense.CompileHook', mode='max-autotune')
+    monkeypatch.setattr('lightvit_dense.engine.hooks.compile.cpp_compiler', lambda: None)
+    with pytest.raises(UserError, match=r'needs a C\+\+ compiler here: install g\+\+'):
+        apis.train(cfg)
+    with pytest.raises(UserError, match=r'whole training steps, .*: set engine.compile'):
+        apply_engine_options(toy_config(extra='compile = True'))
 
 
 def test_accumulation_equals_the_larger_batch(toy_config) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from lightvit_dense.models import MAE
 from lightvit_dense.models.layers import Attention, QueryKeyBlock
 from lightvit_dense.models.pretraining import distillation
+from lightvit_dense.models.pretraining import teacher as teachers
 from lightvit_dense.models.pretraining.distillation import attention_r2
 from lightvit_dense.models.pretraining.standardization import HeadStandardizer
 from lightvit_dense.models.pretraining.teacher import TeacherInput
@@ -215,6 +216,27 @@ def test_hidden_states_can_be_matched() -> None:
     assert distilled(pairs=[(3, 2)], hidden_pairs=[(4, 3)], reconstruct_after=2).reconstruct_after
 
 
+@pytest.mark.parametrize(
+    ('name', 'fast', 'cast'),
+    [('fp32', True, False), ('bf16', False, True), ('auto', True, True), ('auto', False, False)],
+)
+def test_the_teacher_is_cast_once(monkeypatch, name: str, fast: bool, cast: bool) -> None:
+    monkeypatch.setattr(teachers, 'fast_in_bf16', lambda device: fast)
+    options = dict(pairs=[(4, 3)], hidden_pairs=[(4, 3), (1, 1)])
+    exact = distilled(**options)
+    model = distilled(**options, teacher_dtype=name).to('cpu')
+    # The Runner moves a model before it loads weights.
+    model.distiller.teacher.load_state_dict(exact.distiller.teacher.state_dict())
+    weights = [*model.distiller.teacher.parameters(), *model.state_dict().values()]
+    assert {w.dtype for w in weights} == {torch.float32} | ({torch.bfloat16} if cast else set())
+    found, expected = (each.loss(IMAGE, noise=NOISE) for each in (model, exact))
+    torch.testing.assert_close(found, expected, rtol=0.01 if cast else 0, atol=0)
+    view = functools.partial(model.distiller.teacher_view, IMAGE, KEPT)
+    with torch.autocast('cpu', torch.bfloat16):
+        under = view().logits[3]
+    assert torch.equal(under, view().logits[3]) == cast  # AMP changes it no more
+
+
 def test_the_decoupled_block_normalises_the_last_hidden_state() -> None:
     """In the authors' student of 13 blocks it is the 13th that reads layer 12."""
     model = decoupled(hidden_pairs=[(4, 3)])
@@ -281,6 +303,7 @@ def test_registers_are_dropped_on_request(tokens: str) -> None:
         (dict(target='probabilities'), 'target is one of'),
         (dict(head_map='one'), 'head_map is one of'),
         (dict(tokens='some'), 'tokens is one of'),
+        (dict(teacher_dtype='fp16'), 'teacher_dtype is one of'),
         (dict(head_map='identity'), r"'identity' needs equal heads.*\(4, 6\)"),
         (dict(teacher=LARGER), r'\(4, 4\), teacher \(8, 8\).*img_size=\(32, 32\)'),
         (dict(teacher=PLAIN), 'student 1, teacher 0 prefix tokens'),

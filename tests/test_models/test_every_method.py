@@ -1,12 +1,15 @@
 """What holds for every method of pre-training, with and without distillation."""
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
 import torch
+import torch._dynamo.testing
 from torch import Tensor
 
+from lightvit_dense.engine.hooks.compile import parts_to_compile
 from lightvit_dense.models.pretraining import Pretrainer
 from lightvit_dense.models.pretraining.contrast import info_nce
 from lightvit_dense.models.pretraining.self_distillation import DINOLoss
@@ -241,3 +244,21 @@ def test_wrong_images_are_refused(name: str, sizes: list, message: str) -> None:
 def test_wrong_noise_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match='noise is'):
         build(name).loss(batch(name), noise=torch.rand(1, 9))
+
+
+@pytest.mark.parametrize('name', ['MAE', 'DINO'])
+def test_the_forward_pass_is_one_graph(name: str) -> None:
+    """Teacher included, whatever is masked."""
+    torch._dynamo.reset()
+    graphs = torch._dynamo.testing.CompileCounter()
+    plain = distilled(name)
+    model = copy.deepcopy(plain)
+    assert parts_to_compile(model) == {'model': model}
+    model.compile(backend=graphs, fullgraph=True)
+    for step in range(3):
+        results = []
+        for each in (plain, model):
+            torch.manual_seed(step)
+            results.append(each(batch(name), mode='loss'))
+        torch.testing.assert_close(*results)
+    assert graphs.frame_count == 1

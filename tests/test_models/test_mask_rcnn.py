@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 import torch
+import torch._dynamo.testing
 from mmdet.structures.mask import PolygonMasks
 
+from lightvit_dense.engine.hooks.compile import parts_to_compile
 from lightvit_dense.errors import UserError, user_errors
 from lightvit_dense.models.detectors.mask_rcnn import masks_on_pad_shape
 from lightvit_dense.models.pad_shape import (
@@ -89,6 +91,17 @@ def test_odd_truths_give_finite_losses(build_detector, detection_batch, boxes: l
     assert [name for name, p in model.named_parameters() if p.grad is None] == []
     assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
     assert model.backbone.patch_embed.proj.weight.grad.any()
+
+
+def test_backbone_and_neck_are_compiled_alone(build_detector, detection_batch) -> None:
+    torch._dynamo.reset()
+    model, graphs = build_detector('vit'), torch._dynamo.testing.CompileCounter()
+    batch, parts = detection_batch([(64, 64)]), parts_to_compile(model)
+    expected = losses(model, batch)
+    for part in parts.values():
+        part.compile(backend=graphs, fullgraph=True)
+    torch.testing.assert_close(losses(model, batch), expected)
+    assert (list(parts), graphs.frame_count) == (['model.backbone', 'model.neck'], 2)
 
 
 def test_polygons_lie_on_the_pad_shape() -> None:

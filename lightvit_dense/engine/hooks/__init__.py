@@ -3,6 +3,7 @@
 from lightvit_dense.engine.hooks.attention_agreement import AttentionAgreementHook
 from lightvit_dense.engine.hooks.checkpoint import AtomicLocalBackend, CheckpointHook
 from lightvit_dense.engine.hooks.class_count import ClassCountHook
+from lightvit_dense.engine.hooks.compile import CompileHook
 from lightvit_dense.engine.hooks.distributed import GradientCompressionHook, RankConsistencyHook
 from lightvit_dense.engine.hooks.export_backbone import ExportBackboneHook
 from lightvit_dense.engine.hooks.load_report import FitCheckpointHook, LoadReportHook
@@ -29,6 +30,7 @@ __all__ = [
     'AttentionAgreementHook',
     'CheckpointHook',
     'ClassCountHook',
+    'CompileHook',
     'DistillWeightScheduleHook',
     'ExportBackboneHook',
     'FinalValidationHook',

@@ -214,7 +214,7 @@ class Hiera(Backbone):
         x = self.patch_embed(image, visible)
         grid = (x.shape[1], x.shape[2])
         position = resize_position(self.pos_embed, self.grid_size, grid)
-        x = x + position.reshape(1, *grid, -1).to(x.dtype)
+        x = x + position.reshape(1, *grid, -1)  # fp32, as in VisionTransformer
         x, real = pad_to_units(x, self.mask_unit)
         x = to_units(x, self.mask_unit)
         if ids_keep is not None:

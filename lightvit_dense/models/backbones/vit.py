@@ -264,10 +264,11 @@ class VisionTransformer(Backbone):
             x = x.scatter(1, ids, mask_token.to(x.dtype).expand_as(ids))
         prefix = self.num_prefix_tokens
         position = resize_position(self.pos_embed, self.grid_size, grid, prefix)
-        patches = position[0, prefix:].to(x.dtype)
+        # Positions are fp32, and so are all sums of tokens after them, whatever AMP does.
+        patches = position[0, prefix:]
         x = x + (patches if ids_keep is None else patches[ids_keep])  # [N, C] or [B, K, C]
         if self.cls_token is not None:
-            cls = (self.cls_token + position[:, :prefix]).to(x.dtype)
+            cls = self.cls_token + position[:, :prefix]
             # Not len(x): a traced model keeps shape[0] open, so that ONNX takes any batch.
             x = torch.cat([cls.expand(x.shape[0], -1, -1), x], dim=1)
         return x, grid

@@ -12,6 +12,7 @@ from typing_extensions import Self
 from ...registry import MODELS
 
 
+@torch.compiler.disable  # every label would become a constant of the graph
 def labels_of(samples: Sequence[BaseDataElement] | None, num_classes: int) -> Tensor:
     """Collect the labels of a batch, int64 [B] on the CPU; a ValueError if one does not fit."""
     if not samples or not all('gt_label' in sample for sample in samples):
@@ -42,6 +43,7 @@ class ImageClassifier(BaseModel):
     """
 
     task = 'classification'
+    one_graph = True  # see lightvit_dense.CompileHook
 
     def __init__(
         self,

@@ -33,6 +33,7 @@ class LogitDistiller(HiddenTeacher):
         token: 'cls' for the class token, ``None`` to distil into the classifier's own scores.
         teacher_input: See :class:`TeacherInput`; what the teacher itself names need not be given.
         init_std: Deviation of the linear layer's initial weights.
+        teacher_dtype: See :class:`HiddenTeacher`.
     """
 
     def __init__(
@@ -44,9 +45,10 @@ class LogitDistiller(HiddenTeacher):
         token: str | None = 'cls',
         teacher_input: dict[str, Any] | None = None,
         init_std: float = 0.02,
+        teacher_dtype: str = 'fp32',
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        super().__init__(MODELS.build(teacher), init_cfg)
+        super().__init__(MODELS.build(teacher), init_cfg, teacher_dtype)
         if kind not in ('hard', 'soft'):
             raise ValueError(f"kind is 'hard' or 'soft', got {kind!r}")
         if token not in ('cls', None):
@@ -91,10 +93,9 @@ class LogitDistiller(HiddenTeacher):
         """Return the scores at test, the mean of both heads; see :meth:`scores`."""
         return logits if self.token is None else (logits + self.scores(features, logits)) / 2
 
-    @torch.no_grad()
     def teacher_logits(self, inputs: Tensor) -> Tensor:
         """Return the teacher's scores [B, classes] of the student's images [B, 3, H, W]."""
-        return self.teacher(self.teacher_input(inputs))
+        return self.ask(self.teacher, self.teacher_input(inputs))
 
     def forward(
         self, inputs: Tensor, features: Tensor, logits: Tensor, loss: Tensor

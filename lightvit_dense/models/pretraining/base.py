@@ -20,6 +20,8 @@ class Pretrainer(BaseModel):
         data_preprocessor: Config of the normaliser of images.
     """
 
+    one_graph = True  # see lightvit_dense.CompileHook
+
     def __init__(
         self,
         backbone: dict[str, Any],

@@ -47,6 +47,7 @@ class AttentionDistiller(HiddenTeacher):
         hidden_weight: Weight of the loss of ``hidden_pairs``, a sum as well.
         extra_layer: Whether the student gets the query-key block.
         teacher_input: Arguments of :class:`TeacherInput` where images differ from the student's.
+        teacher_dtype: See :class:`HiddenTeacher`.
     """
 
     def __init__(
@@ -61,9 +62,10 @@ class AttentionDistiller(HiddenTeacher):
         hidden_weight: float = 1.0,
         extra_layer: bool = False,
         teacher_input: dict[str, Any] | None = None,
+        teacher_dtype: str = 'fp32',
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        super().__init__(MODELS.build(teacher), init_cfg)
+        super().__init__(MODELS.build(teacher), init_cfg, teacher_dtype)
         for name, value, known in (
             ('target', target, ('logits', 'standardized', 'softmax')),
             ('head_map', head_map, ('per_pair', 'shared', 'identity')),
@@ -170,8 +172,8 @@ class AttentionDistiller(HiddenTeacher):
         wanted = sorted({theirs for _, theirs in self.pairs}) if layers is None else layers
         hidden = {theirs for _, theirs in self.hidden_pairs}
         if hidden:
-            return self.teacher.encode(images, ids_keep, wanted, hidden)
-        logits = self.teacher.attention_logits(images, wanted, ids_keep)
+            return self.ask(self.teacher.encode, images, ids_keep, wanted, hidden)
+        logits = self.ask(self.teacher.attention_logits, images, wanted, ids_keep)
         return Encoding(images.new_empty(0), logits, {})
 
     def student_logits(self, encoding: Encoding) -> dict[int, Tensor]:
@@ -207,7 +209,9 @@ class AttentionDistiller(HiddenTeacher):
                     teacher.hidden[theirs], self.teacher.num_prefix_tokens, self.tokens
                 )
                 mapped = self.hidden_maps[index](norm(at_least_fp32(mine)))
-                terms.append(F.mse_loss(mapped, their_norm(at_least_fp32(target))))
+                # A teacher in bf16 has its norm in bf16, too.
+                target = target if self.in_bf16 else at_least_fp32(target)
+                terms.append(F.mse_loss(mapped, at_least_fp32(their_norm(target))))
             if terms:
                 losses['loss_hidden'] = self.hidden_weight * torch.stack(terms).sum()
         return losses

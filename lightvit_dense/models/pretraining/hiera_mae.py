@@ -174,5 +174,5 @@ class HieraMAEDecoder(MAEDecoder):
         # [1, rows*columns, D] -> [U, T, D] -> in the order of x [B, U*T, D]
         position = to_units(self.pos_embed.reshape(1, *self.grid_size, -1), self.unit_side)[0]
         order = torch.cat([masking.ids_keep, masking.ids_mask], dim=1)
-        x = self._with_mask_tokens(x, hidden) + position[order].flatten(1, 2).to(x.dtype)
+        x = self._with_mask_tokens(x, hidden) + position[order].flatten(1, 2)
         return self._predict(x, hidden)

@@ -125,13 +125,13 @@ class MAEDecoder(BaseModule):
         x = self.embed(latent)
         hidden = masking.ids_mask.shape[1]
         order = torch.cat([masking.ids_keep, masking.ids_mask], dim=1)  # [B, N]
-        position = self.pos_embed[0, 1:][order].to(x.dtype)  # [B, N, width]
-        cls = x[:, :1] + self.pos_embed[:, :1].to(x.dtype)
+        position = self.pos_embed[0, 1:][order]  # [B, N, width]
+        cls = x[:, :1] + self.pos_embed[:, :1]
         x = torch.cat([cls, self._with_mask_tokens(x[:, 1:], hidden) + position], dim=1)
         return self._predict(x, hidden)
 
     def _with_mask_tokens(self, x: Tensor, count: int) -> Tensor:
-        mask_tokens = self.mask_token.to(x.dtype).expand(x.shape[0], count, -1)
+        mask_tokens = self.mask_token.expand(x.shape[0], count, -1)
         return torch.cat([x, mask_tokens], dim=1)
 
     def _predict(self, x: Tensor, hidden: int) -> Tensor:

@@ -50,6 +50,7 @@ class SEED(Pretrainer):
         dropout: Dropout before that head.
         student_temperature: τ of the student.
         teacher_temperature: τ of the teacher; the paper's 0.01 (its code defaults to 1e-4).
+        teacher_dtype: See :class:`HiddenTeacher`.
         data_preprocessor: Config of the normaliser of images, which the teacher shares.
     """
 
@@ -65,6 +66,7 @@ class SEED(Pretrainer):
         dropout: float = 0.0,
         student_temperature: float = 0.2,
         teacher_temperature: float = 0.01,
+        teacher_dtype: str = 'fp32',
         data_preprocessor: dict[str, Any] | None = None,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
@@ -75,7 +77,7 @@ class SEED(Pretrainer):
                 f'{student_temperature}, {teacher_temperature} and {queue_size}'
             )
         self.taus = (student_temperature, teacher_temperature)
-        self.guide = HiddenTeacher(MODELS.build(teacher))
+        self.guide = HiddenTeacher(MODELS.build(teacher), teacher_dtype=teacher_dtype)
         width, channels = self.backbone.embed_dims, self.guide.teacher.embed_dims
         hidden = hidden or width
         self.projector = nn.Sequential(
@@ -89,8 +91,7 @@ class SEED(Pretrainer):
         """Return ``loss_similarity`` and ``feature_spread`` (0 is collapse); the queue moves on."""
         features = mean_feature(self.backbone, inputs)
         student = self.projector(features)
-        with torch.no_grad():
-            teacher = self.guide.teacher(inputs)
+        teacher = self.guide.ask(self.guide.teacher, inputs)
         with torch.autocast(inputs.device.type, enabled=False):
             student, teacher = (F.normalize(at_least_fp32(x), dim=1) for x in (student, teacher))
             # A copy, because the queue changes before the gradient is computed.

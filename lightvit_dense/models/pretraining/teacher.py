@@ -2,15 +2,20 @@
 
 from collections.abc import Callable, Sequence
 from copy import deepcopy
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
+from mmengine.logging import print_log
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 from typing_extensions import Self
 
+from ...utils.devices import fast_in_bf16
 from ..backbones.sizes import pair
+
+TEACHER_DTYPES = ('fp32', 'bf16', 'auto')
+Answer = TypeVar('Answer')
 
 
 class HiddenTeacher(BaseModule):
@@ -18,10 +23,25 @@ class HiddenTeacher(BaseModule):
 
     It moves with the model, and is neither optimised, saved nor reduced across ranks. It never
     leaves evaluation.
+
+    Args:
+        teacher: The network.
+        teacher_dtype: 'fp32' for weights as they are, which AMP may cast in every step; 'bf16' for
+            weights that are cast once and a pass all in bf16, with AMP or without; 'auto' for
+            'bf16' where the device has units for it (:func:`fast_in_bf16`), else 'fp32'.
     """
 
-    def __init__(self, teacher: nn.Module, init_cfg: dict | list[dict] | None = None) -> None:
+    def __init__(
+        self,
+        teacher: nn.Module,
+        init_cfg: dict | list[dict] | None = None,
+        teacher_dtype: str = 'fp32',
+    ) -> None:
         super().__init__(init_cfg)
+        if teacher_dtype not in TEACHER_DTYPES:
+            raise ValueError(f'teacher_dtype is one of {TEACHER_DTYPES}, got {teacher_dtype!r}')
+        self.teacher_dtype = teacher_dtype
+        self.in_bf16 = False
         # A tuple hides it from parameters(), state_dict() and DistributedDataParallel.
         self._hidden = (teacher.requires_grad_(False).eval(),)
         self._borrows = False
@@ -45,11 +65,25 @@ class HiddenTeacher(BaseModule):
         return twin
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """Move the teacher wherever the model moves."""
+        """Move the teacher wherever the model moves, and cast it there."""
         if self._borrows:  # it follows the model that was copied
             return super()._apply(fn, recurse)
         self.teacher._apply(fn, recurse)
+        device = next(self.teacher.parameters()).device
+        auto = self.teacher_dtype == 'auto'
+        self.in_bf16 = fast_in_bf16(device) if auto else self.teacher_dtype == 'bf16'
+        if self.in_bf16:
+            self.teacher.bfloat16()
+            print_log('The frozen teacher computes in bf16', logger='current')
         return super()._apply(fn, recurse)
+
+    @torch.no_grad()
+    def ask(self, question: Callable[..., Answer], images: Tensor, *args: Any) -> Answer:
+        """Call the teacher, or a method of it, on its images [B, 3, H, W] in its own type."""
+        if not self.in_bf16:
+            return question(images, *args)
+        with torch.autocast(images.device.type, enabled=False):
+            return question(images.bfloat16(), *args)
 
 
 class TeacherInput(nn.Module):
