@@ -14,8 +14,6 @@ from lightvit_dense.registry import MODELS
 from tests.fake_cuda.allowed import GRAPHS
 from tests.helpers.shipped_configs import ROOT, batch_of, load, write_photograph
 
-STEPS = 4
-
 
 @pytest.fixture(autouse=True)
 def forget() -> Iterator[None]:
@@ -32,22 +30,20 @@ def test_four_steps_with_other_masks(name: str, tmp_path: Path) -> None:
     cfg.merge_from_dict({f'model.{key}': value for key, value in changes.items()})
     init_default_scope(cfg.default_scope)
     torch.manual_seed(0)
-    batch = batch_of(cfg, write_photograph(tmp_path))
     model = MODELS.build(cfg.model).train()
-    graphs: list[int] = []
+    batch = batch_of(cfg, write_photograph(tmp_path))
+    graphs: list[torch.fx.GraphModule] = []
 
     def count(graph: torch.fx.GraphModule, inputs: Any) -> Any:
-        graphs.append(len(graph.graph.nodes))
+        graphs.append(graph)
         return graph.forward
 
-    forward = torch.compile(model.forward, backend=count)
-    made = []
-    for _ in range(STEPS):
+    forward, made = torch.compile(model.forward, backend=count), []
+    for _ in range(4):
         data = model.data_preprocessor(copy.deepcopy(batch), True)
         forward(**data, mode='loss')
         made.append(len(graphs))
     found = made[0], len(graph_break_reasons), made[-1] - made[0]
-    reasons = [
-        f'{r.user_stack[-1] if r.user_stack else "?"}: {r.reason}' for r in graph_break_reasons
-    ]
-    assert found == allowed, f'{name}: (graphs, breaks, recompilations)\n' + '\n'.join(reasons)
+    reasons = [f'{reason.user_stack[-1:]}: {reason.reason}' for reason in graph_break_reasons]
+    few = all(one <= most for one, most in zip(found, allowed, strict=True))
+    assert few, f'{name}: graphs, breaks, recompilations are {found}\n' + '\n'.join(reasons)

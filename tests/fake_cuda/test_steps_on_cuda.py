@@ -1,27 +1,47 @@
-"""Every real config takes a step on a fake CUDA device, in each precision, and seldom waits.
+"""Every real config takes a step on a fake CUDA device, in each precision, and seldom waits for it.
 
-Covered are preprocessing, forward pass, losses and backward pass of the whole model at its own size
-(the two stages of Mask R-CNN with assignment, sampling and NMS, whose results are made up: half of
-what could be found is found). The optimiser, hooks, loading and the kernels themselves are not.
+Covered are preprocessing, forward pass, losses and backward pass of the whole model at its own
+size, both stages of Mask R-CNN with assignment, sampling and NMS (half of what could be found is
+found). Not covered are the optimiser, hooks, loading, and which kernels run.
 """
 
+import copy
+import inspect
+from collections.abc import Callable
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from mmengine.registry import init_default_scope
+from torch import Tensor
 
+from lightvit_dense.models.pretraining import masked
+from lightvit_dense.registry import MODELS
 from tests.fake_cuda.allowed import WAITS
-from tests.fake_cuda.steps import take_steps
-from tests.helpers.shipped_configs import CONFIGS, load, name_of, write_photograph
+from tests.helpers.fake_cuda import NoDraws, fake_cuda, train_step
+from tests.helpers.shipped_configs import CONFIGS, ROOT, batch_of, load, name_of, write_photograph
 
 REAL = ('pretrain', 'imagenet', 'transfer', 'coco', 'ade20k', 'lasot')
-# Of configs with the same model one is enough.
-DISTINCT = {
-    repr(load(path).model): path
-    for path in reversed(CONFIGS)
+PRECISIONS = {'fp32': None, 'fp16': torch.float16, 'bf16': torch.bfloat16}
+NO_MATTER = ('init', 'init_cfg', 'num_classes')
+
+
+def structure_of(node: Any) -> Any:
+    """Return what the operations of a step follow from: of fractions whether they are zero."""
+    if isinstance(node, dict):
+        return {key: structure_of(value) for key, value in node.items() if key not in NO_MATTER}
+    if isinstance(node, (list, tuple)):
+        return [structure_of(value) for value in node]
+    return bool(node) if isinstance(node, float) else node
+
+
+PATHS = {  # of configs with the same structure one is enough, the one of the shortest name
+    repr(structure_of(load(path).model.to_dict())): path
+    for path in sorted(CONFIGS, key=lambda path: -len(str(path)))
     if name_of(path).split('/')[0] in REAL
-}
-PATHS = sorted(DISTINCT.values())
+}.values()
 
 
 @pytest.fixture(scope='module')
@@ -30,12 +50,51 @@ def photograph(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_photograph(tmp_path_factory.mktemp('images'))
 
 
+def take_steps(path: Path, photograph: Path) -> None:
+    """Take a step in each precision; an error names the config, the precision and the place."""
+    cfg, name = load(path), name_of(path)
+    init_default_scope(cfg.default_scope)
+    allowed = next(count for pattern, count in WAITS.items() if fnmatch(name, pattern))
+    for transform in cfg.train_dataloader.dataset.get('pipeline', ()):
+        if transform.type == 'lightvit_dense.ResizeScale':  # no object is lost by a crop
+            transform.ratio_range = (1.0, 1.0)
+    batch = batch_of(cfg, photograph, 8 if cfg.default_scope == 'mmdet' else 4)
+    with NoDraws():
+        model = MODELS.build(cfg.model).train()
+    with fake_cuda() as machine:
+        model.to('cuda')
+        for precision, amp in PRECISIONS.items():
+            machine.waits.clear()
+            model.zero_grad()
+            try:
+                train_step(model, copy.deepcopy(batch), amp)
+            except AssertionError as error:
+                raise AssertionError(f'{name} in {precision}: {error}') from error
+            machine.check(allowed, f'{name} in {precision}')
+            for key, parameter in model.named_parameters():
+                assert not parameter.requires_grad or parameter.grad.is_cuda, f'{name}: {key}'
+
+
 @pytest.mark.parametrize('path', PATHS, ids=name_of)
 def test_a_step_in_each_precision(path: Path, photograph: Path) -> None:
     take_steps(path, photograph)
 
 
-def test_every_pattern_is_of_use() -> None:
-    names = [name_of(path) for path in PATHS]
-    for pattern in WAITS:
-        assert any(fnmatch(name, pattern) for name in names), pattern
+PLANTED: dict[str, Callable[[Tensor], Any]] = {
+    'the host waits 1 times': lambda x: x.mean().item(),
+    'found two different devices': lambda x: x + torch.zeros(x.shape[-1]),
+    'of one dtype': lambda x: x @ x.transpose(1, 2).double(),
+}
+
+
+@pytest.mark.parametrize('message', PLANTED)
+def test_a_planted_fault_is_found_with_config_and_place(
+    message: str, photograph: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = masked.patch_statistics
+    monkeypatch.setattr(masked, 'patch_statistics', lambda x: (PLANTED[message](x), usual(x))[1])
+    place = f'{Path(__file__).name}:{inspect.getsourcelines(PLANTED[message])[1]}'
+    with pytest.raises(AssertionError) as raised:
+        take_steps(ROOT / 'configs/pretrain/mae_vit-tiny.py', photograph)
+    for part in ('pretrain/mae_vit-tiny.py in fp32: ', message, place):
+        assert part in str(raised.value)
