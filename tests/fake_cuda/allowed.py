@@ -5,12 +5,13 @@ A new config is taken up by itself. Where it is of a new kind, it needs a row in
 
 WAITS = {
     # The first pattern that fits a config below configs/: how often a step may wait for the device.
+    'pretrain/ablation/dmae_dinov3-*': 1,  # timm's rotary positions
     'pretrain/*': 0,
-    'imagenet/*': 0,
-    'transfer/*': 0,
-    'lasot/*': 0,
-    'ade20k/*': 0,
-    'coco/*': 0,
+    'imagenet/*': 2,  # the labels; relative positions, once
+    'transfer/*': 1,
+    'lasot/*': 12,
+    'ade20k/*': 11,  # two images, three copies each; the accuracy, two masks a head
+    'coco/*': 142,  # two images of five objects, 54 each
 }
 
 TINY = dict(embed_dim=192, depth=2, num_heads=12)
@@ -35,10 +36,6 @@ GRAPHS = {
     'imagenet/finetune_mae_vit-tiny_300e.py': ({'backbone.arch': TINY}, (1, 0, 0)),
     'lasot/ostrack256_mae_tiny.py': (
         {'backbone.arch': TINY, 'backbone.elimination.blocks': (1,)},
-        (1, 0, 0),
-    ),
-    'ade20k/upernet_mae_tiny.py': (
-        {'backbone.arch': TINY, 'backbone.out_indices': (0, 0, 1, 1)},
-        (1, 0, 0),
+        (11, 11, 4),
     ),
 }

@@ -7,6 +7,7 @@ model runs on: a number is one, a mask is half true, non-maximum suppression kee
 comes back from the device is zero.
 """
 
+import sys
 import traceback
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
@@ -134,9 +135,18 @@ def fake_cuda() -> Iterator[FakeCuda]:
         patch.setattr(torch.Tensor, 'backward', backward)
         # Choosing a fused kernel asks the driver for the kind of device.
         stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+        stack.callback(_forget)
         stack.enter_context(machine.fake)
         stack.enter_context(machine)
         yield machine
+
+
+def _forget() -> None:
+    """Empty our caches, which may hold tensors of this device."""
+    ours = [m for key, m in sys.modules.items() if key.startswith(('lightvit_dense', 'tracking'))]
+    for cached in (value for module in ours for value in vars(module).values()):
+        if callable(getattr(cached, 'cache_clear', None)):
+            cached.cache_clear()
 
 
 def backward(loss: Tensor, **options: Any) -> None:

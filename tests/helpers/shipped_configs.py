@@ -46,8 +46,8 @@ def write_photograph(folder: Path) -> Path:
     return path
 
 
-def tracking_samples(cfg: Config, photograph: Path, count: int) -> list:
-    """Return pairs of crops, cut as the config says out of a video of one picture."""
+def tracking_samples(cfg: Config, photograph: Path) -> list:
+    """Return two pairs of crops, cut as the config says out of a video of one picture."""
     folder = photograph.parent / 'videos'
     if not folder.exists():
         (folder / 'cat').mkdir(parents=True)
@@ -58,25 +58,25 @@ def tracking_samples(cfg: Config, photograph: Path, count: int) -> list:
     dataset.sets = [dict(type='tracking.CustomSequences', data_root=str(folder))]
     dataset.ratios = [1]
     pairs = DATASETS.build(dataset)
-    return [pairs[number] for number in range(count)]
+    return [pairs[0], pairs[1]]
 
 
-def batch_of(cfg: Config, photograph: Path, count: int = 2) -> dict:
-    """Return a batch of images of a photograph, whose label is their number; five objects each."""
+def batch_of(cfg: Config, photograph: Path) -> dict:
+    """Return two images of a photograph, of classes 0 and 1, and of five objects."""
     if cfg.model.type == 'tracking.OneStreamTracker':
-        samples = tracking_samples(cfg, photograph, count)
+        samples = tracking_samples(cfg, photograph)
     else:
-        boxes = [[40 * n, 30 * n, 40 * n + 90, 30 * n + 60] for n in range(1, 6)]
         objects = [
-            dict(bbox=[x, y, a, b], bbox_label=0, ignore_flag=0, mask=[[x, y, a, y, a, b, x, b]])
-            for x, y, a, b in boxes
+            dict(bbox=[x, x, x + 90, x + 60], bbox_label=0, ignore_flag=0)
+            | dict(mask=[[x, x, x + 90, x, x + 90, x + 60, x, x + 60]])
+            for x in range(20, 220, 40)
         ]
         given = dict(img_path=str(photograph), seg_map_path=str(photograph.with_suffix('.png')))
         given |= dict(reduce_zero_label=True, label_map=None, img_id=0, height=300, width=451)
         pipeline = Compose(cfg.train_dataloader.dataset.pipeline)
         samples = [
             pipeline(dict(copy.deepcopy(given), gt_label=n, seg_fields=[], instances=objects))
-            for n in range(count)
+            for n in range(2)
         ]
     collate = dict(cfg.train_dataloader.get('collate_fn', dict(type='pseudo_collate')))
     return FUNCTIONS.get(collate.pop('type'))(samples, **collate)

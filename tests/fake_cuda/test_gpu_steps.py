@@ -6,26 +6,26 @@ found). Not covered are the optimiser, hooks, loading, and which kernels run.
 """
 
 import copy
-import inspect
-from collections.abc import Callable
 from fnmatch import fnmatch
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from mmengine.registry import init_default_scope
-from torch import Tensor
+from torch._dynamo.utils import graph_break_reasons
 
 from lightvit_dense.models.pretraining import masked
 from lightvit_dense.registry import MODELS
-from tests.fake_cuda.allowed import WAITS
+from tests.fake_cuda.allowed import GRAPHS, WAITS
 from tests.helpers.fake_cuda import NoDraws, fake_cuda, train_step
 from tests.helpers.shipped_configs import CONFIGS, ROOT, batch_of, load, name_of, write_photograph
 
 REAL = ('pretrain', 'imagenet', 'transfer', 'coco', 'ade20k', 'lasot')
 PRECISIONS = {'fp32': None, 'fp16': torch.float16, 'bf16': torch.bfloat16}
-NO_MATTER = ('init', 'init_cfg', 'num_classes')
+NO_MATTER = ('init', 'init_cfg', 'num_classes', 'pairs')
 
 
 def structure_of(node: Any) -> Any:
@@ -58,7 +58,7 @@ def take_steps(path: Path, photograph: Path) -> None:
     for transform in cfg.train_dataloader.dataset.get('pipeline', ()):
         if transform.type == 'lightvit_dense.ResizeScale':  # no object is lost by a crop
             transform.ratio_range = (1.0, 1.0)
-    batch = batch_of(cfg, photograph, 8 if cfg.default_scope == 'mmdet' else 4)
+    batch = batch_of(cfg, photograph)
     with NoDraws():
         model = MODELS.build(cfg.model).train()
     with fake_cuda() as machine:
@@ -80,10 +80,10 @@ def test_a_step_in_each_precision(path: Path, photograph: Path) -> None:
     take_steps(path, photograph)
 
 
-PLANTED: dict[str, Callable[[Tensor], Any]] = {
-    'the host waits 1 times': lambda x: x.mean().item(),
-    'found two different devices': lambda x: x + torch.zeros(x.shape[-1]),
-    'of one dtype': lambda x: x @ x.transpose(1, 2).double(),
+PLANTED = {
+    'the host waits 1 times': 'x.mean().item()',
+    'found two different devices': 'x + torch.zeros(x.shape[-1])',
+    'of one dtype': 'x @ x.transpose(1, 2).double()',
 }
 
 
@@ -91,10 +91,41 @@ PLANTED: dict[str, Callable[[Tensor], Any]] = {
 def test_a_planted_fault_is_found_with_config_and_place(
     message: str, photograph: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    usual = masked.patch_statistics
-    monkeypatch.setattr(masked, 'patch_statistics', lambda x: (PLANTED[message](x), usual(x))[1])
-    place = f'{Path(__file__).name}:{inspect.getsourcelines(PLANTED[message])[1]}'
+    usual, fault = masked.patch_statistics, compile(PLANTED[message], 'planted.py', 'eval')
+    planted = lambda x: (eval(fault, dict(torch=torch, x=x)), usual(x))[1]  # noqa: E731
+    monkeypatch.setattr(masked, 'patch_statistics', planted)
     with pytest.raises(AssertionError) as raised:
         take_steps(ROOT / 'configs/pretrain/mae_vit-tiny.py', photograph)
-    for part in ('pretrain/mae_vit-tiny.py in fp32: ', message, place):
+    for part in ('pretrain/mae_vit-tiny.py in fp32: ', message, 'planted.py:1'):
         assert part in str(raised.value)
+
+
+@pytest.mark.parametrize('name', GRAPHS)
+def test_graphs_that_compile_makes_of_four_steps_with_other_masks(
+    name: str, photograph: Path
+) -> None:
+    """Nothing is compiled, and the forward pass runs on the CPU."""
+    cfg = load(ROOT / 'configs' / name)
+    changes, allowed = GRAPHS[name]
+    for key, value in changes.items():
+        *path, last = key.split('.')
+        reduce(getitem, path, cfg.model)[last] = value
+    init_default_scope(cfg.default_scope)
+    model, batch = MODELS.build(cfg.model).train(), batch_of(cfg, photograph)
+    graphs: list[Any] = []
+
+    def count(graph: torch.fx.GraphModule, inputs: Any) -> Any:
+        graphs.append(graph)
+        return graph.forward
+
+    torch._dynamo.reset()
+    forward, made = torch.compile(model.forward, backend=count), []
+    for seed in range(4):
+        torch.manual_seed(seed)
+        forward(**model.data_preprocessor(copy.deepcopy(batch), True), mode='loss')
+        made.append(len(graphs))
+    found = made[0], len(graph_break_reasons), made[-1] - made[0]
+    reasons = [f'{r.user_stack[-1:]}: {r.reason.splitlines()[0]}' for r in graph_break_reasons]
+    torch._dynamo.reset()
+    few = all(one <= most for one, most in zip(found, allowed, strict=True))
+    assert few, f'{name}: graphs, breaks, recompilations are {found}\n' + '\n'.join(reasons)
