@@ -21,15 +21,7 @@ from torch.nn import GroupNorm, LayerNorm, SyncBatchNorm
 from lightvit_dense.models import LayerNorm2d
 from lightvit_dense.registry import DATASETS, HOOKS, MODELS, PARAM_SCHEDULERS, TRANSFORMS
 from tests.helpers.models import rates_and_decays
-from tests.helpers.shipped_configs import (
-    CONFIGS,
-    FOUND,
-    ROOT,
-    batch_of,
-    load,
-    name_of,
-    write_photograph,
-)
+from tests.helpers.shipped_configs import CONFIGS, FOUND, ROOT, batch_of, load, name_of
 
 NORMS = (GroupNorm, LayerNorm, SyncBatchNorm)
 
@@ -113,12 +105,6 @@ def test_it_dumps_and_its_data_hooks_and_schedule_are_known(path: Path, tmp_path
         assert schedule.get('end', length) <= length
         assert schedule.get('warmup', 0) < length
         assert PARAM_SCHEDULERS.get(schedule.type) is not None
-
-
-@pytest.fixture(scope='module')
-def photograph(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a picture for the pipelines to read."""
-    return write_photograph(tmp_path_factory.mktemp('images'))
 
 
 def detection_batch(cfg: Config) -> dict:

@@ -5,13 +5,10 @@ import os
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from mmengine.config import Config
 from mmengine.dataset import Compose
-from PIL import Image
 
 from lightvit_dense.registry import DATASETS, FUNCTIONS
-from tests.helpers.photos import photo
 
 ROOT = Path(__file__).parents[2]
 FOUND = sorted((ROOT / 'configs').rglob('*.py'))
@@ -35,15 +32,6 @@ def drop_checkpoints(node: Any) -> None:
             node.pop('init_cfg', None)
         for value in node.values():
             drop_checkpoints(value)
-
-
-def write_photograph(folder: Path) -> Path:
-    """Write a picture for the pipelines to read; its label map, bands of five classes, beside."""
-    path, image = folder / 'cat.jpg', photo('cat')
-    Image.fromarray(image).save(path)
-    rows = np.arange(len(image), dtype=np.uint8)[:, None] // (len(image) // 5 + 1) + 1
-    Image.fromarray(np.repeat(rows, image.shape[1], 1)).save(path.with_suffix('.png'))
-    return path
 
 
 def tracking_samples(cfg: Config, photograph: Path) -> list:
