@@ -34,6 +34,7 @@ PATCHES = {
     'torch.cuda.get_device_capability': lambda device=None: (9, 0),
     'torch.cuda.is_bf16_supported': lambda including_emulation=True: True,
     'torch._subclasses.fake_tensor.init_gpu_context': lambda device: None,
+    'torch._subclasses.fake_tensor.FakeTensorMode.avoid_device_init': True,
     # A parameter that two names lead to is moved once, and a second time to where it is.
     'torch.utils.swap_tensors': lambda a, b, swap=torch.utils.swap_tensors: (
         None if a.dtype == b.dtype else swap(a, b)
@@ -43,10 +44,7 @@ PATCHES = {
 }
 ANSWERS = {
     # What depends on values: its name in the list, and what a step goes on with.
-    aten._local_scalar_dense.default: (
-        'item',
-        lambda x: True if x.dtype == torch.bool else 1.0 if x.is_floating_point() else 1,
-    ),
+    aten._local_scalar_dense.default: ('item', lambda x: 1.0 if x.is_floating_point() else 1),
     aten.equal.default: ('item', lambda x, y: True),
     aten.nonzero.default: ('nonzero', lambda x: _ids(x, _half(x), x.ndim)),
     aten.masked_select.default: ('mask', lambda x, mask: x.new_empty(_half(mask))),
@@ -64,27 +62,20 @@ SAME_DTYPE = {
     *(aten.native_layer_norm.default, aten.native_group_norm.default),
     *(aten.scatter.src, aten.scatter_add.default, aten.masked_scatter.default),
 }
-DRAWS = {aten.normal_.default, aten.uniform_.default, aten.erfinv_.default}
-
-
-class _Mode(FakeTensorMode):
-    """A mode that never touches the driver, though a device is said to be there."""
-
-    avoid_device_init = True
+DRAWS = (aten.normal_.default, aten.uniform_.default, aten.erfinv_.default)
 
 
 class FakeCuda(TorchDispatchMode):
     """Runs what is on the device by fake tensors, and notes what the host waits for.
 
-    Counted are numbers read (``item``, ``float``, ``if``), results whose size depends on values
-    (``nonzero``, boolean masks, NMS), and blocking copies in both directions, ``torch.tensor(...,
-    device='cuda')`` among them. Copies with ``non_blocking=True`` are not: memory is taken to be
-    pinned.
+    That is for numbers read (``item``, ``float``, ``if``), results whose size depends on values
+    (``nonzero``, boolean masks, NMS), and copies either way, ``torch.tensor(..., device='cuda')``
+    among them, but for those with ``non_blocking=True``: memory is taken to be pinned.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.fake = _Mode(allow_non_fake_inputs=True)
+        self.fake = FakeTensorMode(allow_non_fake_inputs=True)
         self.waits: list[tuple[str, str]] = []  # what, and where
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -112,21 +103,15 @@ class FakeCuda(TorchDispatchMode):
 
     def check(self, allowed: int, name: str) -> None:
         """Fail if the host waited more often than is allowed; list the lines."""
-        found = Counter(self.waits)
-        lines = [f'  {times:4} x {kind:10} {place}' for (kind, place), times in found.most_common()]
-        assert len(self.waits) <= allowed, (
-            f'{name}: the host waits {len(self.waits)} times for the device, allowed are '
-            f'{allowed}:\n' + '\n'.join(lines)
-        )
+        found = Counter(self.waits).most_common()
+        lines = [f'  {times:4} x {kind:10} {place}' for (kind, place), times in found]
+        waits = f'the host waits {len(self.waits)} times for the device, allowed are {allowed}'
+        assert len(self.waits) <= allowed, '\n'.join([f'{name}: {waits}:', *lines])
 
 
 @contextmanager
 def fake_cuda() -> Iterator[FakeCuda]:
-    """Make torch believe in one device while the block runs; move models there with ``to``.
-
-    ``waits`` of what is yielded are the host's synchronisations so far: clear it when the model
-    has been moved.
-    """
+    """Make torch believe in one device; move a model there with ``to``, then clear ``waits``."""
     machine = FakeCuda()
     with ExitStack() as stack:
         patch = stack.enter_context(pytest.MonkeyPatch.context())
@@ -200,8 +185,8 @@ class NoDraws(TorchDispatchMode):
         return args[0] if func in DRAWS else func(*args, **(kwargs or {}))
 
 
-def train_step(model: nn.Module, batch: dict, amp: torch.dtype | None = None) -> None:
-    """Run preprocessing, losses and the backward pass; an error says where it arose."""
+def train_step(model: nn.Module, batch: dict, amp: torch.dtype | None, name: str) -> None:
+    """Run preprocessing, losses and the backward pass; an error says in what and where."""
     try:
         data = model.data_preprocessor(batch, True)
         with torch.autocast('cuda', dtype=amp or torch.float16, enabled=amp is not None):
@@ -210,7 +195,7 @@ def train_step(model: nn.Module, batch: dict, amp: torch.dtype | None = None) ->
         loss.backward()
     except Exception as error:
         place = place_of(reversed(list(traceback.walk_tb(error.__traceback__))))
-        raise AssertionError(f'{place}: {type(error).__name__}: {error}') from error
+        raise AssertionError(f'{name}: {place}: {type(error).__name__}: {error}') from error
 
 
 def _half(x: Tensor) -> int:
