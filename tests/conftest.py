@@ -14,9 +14,12 @@ if 'PYTEST_XDIST_WORKER' in os.environ:
     # One thread each, and as much for what they start: the cores are taken by the workers.
     os.environ['OMP_NUM_THREADS'] = os.environ['MKL_NUM_THREADS'] = '1'
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import lightvit_dense  # noqa: F401 - mmdet must find the operators in place
+from tests.helpers.photos import photo
 
 ROOT = Path(__file__).parents[1]
 # Files of a minute, and the folder whose tests start processes: whoever gets one of them last is
@@ -67,3 +70,13 @@ def run_ranks() -> Callable[..., None]:
         assert [process.returncode for process in started] == [0, 0], '\n'.join(output)
 
     return run
+
+
+@pytest.fixture(scope='session')
+def photograph(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a picture for pipelines to read; its label map, bands of five classes, beside."""
+    path, image = tmp_path_factory.mktemp('images') / 'cat.jpg', photo('cat')
+    Image.fromarray(image).save(path)
+    rows = np.arange(len(image), dtype=np.uint8)[:, None] // (len(image) // 5 + 1) + 1
+    Image.fromarray(np.repeat(rows, image.shape[1], 1)).save(path.with_suffix('.png'))
+    return path

@@ -4,52 +4,26 @@ Configs that differ in initial weights or length alone train the same step, so o
 """
 
 import ast
-import os
 import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from mmdet.testing import demo_mm_inputs
 from mmengine.config import Config
-from mmengine.dataset import Compose
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 from mmengine.visualization import Visualizer
-from PIL import Image
 from torch.nn import GroupNorm, LayerNorm, SyncBatchNorm
 
 from lightvit_dense.models import LayerNorm2d
-from lightvit_dense.registry import DATASETS, FUNCTIONS, HOOKS, MODELS, PARAM_SCHEDULERS, TRANSFORMS
+from lightvit_dense.registry import DATASETS, HOOKS, MODELS, PARAM_SCHEDULERS, TRANSFORMS
 from tests.helpers.models import rates_and_decays
-from tests.helpers.photos import photo
+from tests.helpers.shipped_configs import CONFIGS, FOUND, ROOT, batch_of, load, name_of
 
-ROOT = Path(__file__).parents[1]
-FOUND = sorted((ROOT / 'configs').rglob('*.py'))
-CONFIGS = [path for path in FOUND if not {'_base_', 'suites'} & set(path.parts)]
 NORMS = (GroupNorm, LayerNorm, SyncBatchNorm)
-
-
-def name_of(path: Path) -> str:
-    return str(path.relative_to(ROOT / 'configs'))
-
-
-def load(path: Path) -> Config:
-    cfg = Config.fromfile(path)
-    drop_checkpoints(cfg.model)
-    return cfg
-
-
-def drop_checkpoints(node: Any) -> None:
-    """Remove what names files that a test has not got."""
-    if isinstance(node, dict):
-        if 'checkpoint' in (node.get('init_cfg') or {'checkpoint': None}):
-            node.pop('init_cfg', None)
-        for value in node.values():
-            drop_checkpoints(value)
 
 
 def step_of(path: Path) -> str:
@@ -133,16 +107,6 @@ def test_it_dumps_and_its_data_hooks_and_schedule_are_known(path: Path, tmp_path
         assert PARAM_SCHEDULERS.get(schedule.type) is not None
 
 
-@pytest.fixture(scope='module')
-def photograph(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a picture for the pipelines to read; its label map, bands of five classes, beside."""
-    path, image = tmp_path_factory.mktemp('images') / 'cat.jpg', photo('cat')
-    Image.fromarray(image).save(path)
-    rows = np.arange(len(image), dtype=np.uint8)[:, None] // (len(image) // 5 + 1) + 1
-    Image.fromarray(np.repeat(rows, image.shape[1], 1)).save(path.with_suffix('.png'))
-    return path
-
-
 def detection_batch(cfg: Config) -> dict:
     """Return two random images with boxes and masks, on a small pad_shape."""
     side = {16: 160, 8: 96}.get(cfg.model.backbone.get('patch_size'), 128)
@@ -154,42 +118,19 @@ def detection_batch(cfg: Config) -> dict:
     return demo_mm_inputs(2, shapes, num_items=[2, 1], num_classes=classes, with_mask=True)
 
 
-def tracking_batch(cfg: Config, photograph: Path) -> dict:
-    """Return two pairs of crops, cut as the config says out of a video of one picture."""
-    folder = photograph.parent / 'videos'
-    if not folder.exists():
-        (folder / 'cat').mkdir(parents=True)
-        for number in range(20):
-            os.link(photograph, folder / 'cat' / f'{number:08d}.jpg')
-        (folder / 'cat/groundtruth.txt').write_text('130,60,150,110\n' * 20)
-    dataset = cfg.train_dataloader.dataset
-    dataset.sets = [dict(type='tracking.CustomSequences', data_root=str(folder))]
-    dataset.ratios = [1]
-    pairs = DATASETS.build(dataset)
-    return FUNCTIONS.get(cfg.train_dataloader.collate_fn.type)([pairs[0], pairs[1]])
-
-
 def small_batch(cfg: Config, photograph: Path) -> dict:
     """Return two images: by the config's own pipeline and collation, but for detection."""
     if cfg.default_scope == 'mmdet':
         return detection_batch(cfg)
-    if cfg.model.type == 'tracking.OneStreamTracker':
-        return tracking_batch(cfg, photograph)
-    transforms = cfg.train_dataloader.dataset.pipeline
     if cfg.default_scope == 'mmseg':
         side = min(160, cfg.crop_size[0])
         cfg.model.data_preprocessor.size = (side, side)
-        for transform in transforms:
+        for transform in cfg.train_dataloader.dataset.pipeline:
             if transform.type == 'mmcv.RandomResize':
                 transform.scale = (4 * side, side)
             if transform.type == 'mmseg.RandomCrop':
                 transform.crop_size = (side, side)
-    given = dict(img_path=str(photograph), seg_map_path=str(photograph.with_suffix('.png')))
-    given |= dict(reduce_zero_label=True, label_map=None)
-    pipeline = Compose(transforms)
-    samples = [pipeline(dict(given, gt_label=label, seg_fields=[])) for label in range(2)]
-    collate = dict(cfg.train_dataloader.get('collate_fn', dict(type='pseudo_collate')))
-    return FUNCTIONS.get(collate.pop('type'))(samples, **collate)
+    return batch_of(cfg, photograph)
 
 
 @pytest.mark.parametrize('path', STEPPED, ids=name_of)
