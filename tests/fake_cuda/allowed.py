@@ -4,11 +4,11 @@ WAITS = {
     # The first pattern that fits a config below configs/: how often a step may wait for the device.
     'pretrain/ablation/dmae_dinov3-*': 1,  # timm's rotary positions
     'pretrain/*': 0,
-    'imagenet/*': 2,  # the labels; relative positions, once
-    'transfer/*': 1,
-    'lasot/*': 12,
+    'imagenet/*': 1,  # relative positions, once
+    'transfer/*': 0,
+    'lasot/*': 0,
     'ade20k/*': 11,  # two images, three copies each; the accuracy, two masks a head
-    'coco/*': 142,  # two images of five objects, 54 each
+    'coco/*': 14,  # NMS, an image each; the box coder's means and deviations; counts of samples
 }
 
 TINY = dict(embed_dim=192, depth=2, num_heads=12)
@@ -30,5 +30,5 @@ GRAPHS = {
     'pretrain/mocov3_vit-tiny.py': ({'backbone.arch': TINY}, (1, 0, 0)),
     'pretrain/dino_vit-tiny.py': ({'backbone.arch': TINY}, (1, 0, 0)),
     'imagenet/finetune_mae_vit-tiny_300e.py': ({'backbone.arch': TINY}, (1, 0, 0)),
-    'lasot/ostrack256_mae_tiny.py': (JOINT, (11, 11, 4)),
+    'lasot/ostrack256_mae_tiny.py': (JOINT, (1, 0, 0)),
 }
