@@ -6,13 +6,6 @@ from lightvit_dense.engine.optimizers import LayerDecayOptimWrapperConstructor
 from lightvit_dense.engine.options import apply_engine_options, scale_learning_rate
 from lightvit_dense.engine.schedulers import WarmupCosineLR
 
-__all__ = [
-    'LayerDecayOptimWrapperConstructor',
-    'WarmupCosineLR',
-    'apply_engine_options',
-    'scale_learning_rate',
-]
-
 # Checkpoints hold the text of their config; configs of users inherit from ours; no wait for losses.
 config_text.install()
 message_hub.install()

@@ -34,39 +34,6 @@ from .pretraining import (
 )
 from .test_time import DetectionTTA, SegmentationTTA
 
-__all__ = [
-    'DINO',
-    'MAE',
-    'SEED',
-    'AttentionDistiller',
-    'ClassificationHead',
-    'ClassificationPreprocessor',
-    'DetectionTTA',
-    'EmbeddingTeacher',
-    'Hiera',
-    'HieraMAE',
-    'ImageClassifier',
-    'ImagePreprocessor',
-    'LayerNorm2d',
-    'LogitDistiller',
-    'MAEDecoder',
-    'MoCoV3',
-    'MultiDepthPyramid',
-    'MultiViewPreprocessor',
-    'ScaledFeaturePyramid',
-    'SegmentationTTA',
-    'SimMIM',
-    'SimpleFeaturePyramid',
-    'SwinDecoder',
-    'SwinSimMIM',
-    'SwinTransformer',
-    'TimmBackbone',
-    'TimmClassifier',
-    'TimmTeacher',
-    'VisionTransformer',
-    'get_layer_id',
-]
-
 register_late(MODELS, 'MaskRCNN', 'models.detectors.mask_rcnn')
 register_late(MODELS, 'BoxHead', 'models.detectors.heads')
 register_late(MODELS, 'MaskHead', 'models.detectors.heads')

@@ -27,7 +27,7 @@ REAL = ('pretrain', 'imagenet', 'transfer', 'coco', 'ade20k', 'lasot')
 PRECISIONS = {'fp32': None, 'fp16': torch.float16, 'bf16': torch.bfloat16}
 # What changes no operation; a fraction of zero does.
 VARIED = re.compile(
-    r", 'init\w*': (None|'\w+')|'num_classes': \d+|'pairs': \[.*?\]"
+    r", 'init\w*': (None|'\w+')|'num_classes': \d+|'pairs': \[.*?\]|'arch': '\w+'"
     r'|(?!0\.0\b)\d+\.\d+(e-\d+)?|\d+e-\d+'
 )
 PATHS = {  # of configs with the same operations the one of the shortest name

@@ -2,5 +2,3 @@
 
 from .elimination_schedule import EliminationScheduleHook
 from .sequence_loop import SequenceTestLoop, SequenceValLoop, track_sequence
-
-__all__ = ['EliminationScheduleHook', 'SequenceTestLoop', 'SequenceValLoop', 'track_sequence']

@@ -3,15 +3,3 @@
 from .results import Classification, Detections, Failure, Result, Segmentation
 from .sources import InferenceError, Picture, Sources
 from .writer import ResultWriter
-
-__all__ = [
-    'Classification',
-    'Detections',
-    'Failure',
-    'InferenceError',
-    'Picture',
-    'Result',
-    'ResultWriter',
-    'Segmentation',
-    'Sources',
-]

@@ -3,5 +3,3 @@
 from lightvit_dense.engine.optimizers.groups import OptimWrapperConstructor
 from lightvit_dense.engine.optimizers.lars import lars
 from lightvit_dense.engine.optimizers.layer_decay import LayerDecayOptimWrapperConstructor
-
-__all__ = ['LayerDecayOptimWrapperConstructor', 'OptimWrapperConstructor', 'lars']

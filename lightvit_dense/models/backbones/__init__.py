@@ -5,5 +5,3 @@ from .hiera import Hiera
 from .swin import SwinTransformer
 from .timm_backbone import TimmBackbone
 from .vit import VisionTransformer
-
-__all__ = ['Backbone', 'Encoding', 'Hiera', 'SwinTransformer', 'TimmBackbone', 'VisionTransformer']

@@ -5,11 +5,3 @@ from .head import ClassificationHead
 from .logit_distiller import LogitDistiller
 from .preprocessor import ClassificationPreprocessor
 from .timm_classifier import TimmClassifier
-
-__all__ = [
-    'ClassificationHead',
-    'ClassificationPreprocessor',
-    'ImageClassifier',
-    'LogitDistiller',
-    'TimmClassifier',
-]

@@ -7,17 +7,3 @@ from .norm import LayerNorm2d
 from .patch_embed import PatchEmbed
 from .position import resize_position, sincos_position
 from .windows import join_windows, pad_to_windows, split_windows
-
-__all__ = [
-    'Attention',
-    'Block',
-    'LayerNorm2d',
-    'PatchEmbed',
-    'QueryKeyBlock',
-    'join_windows',
-    'pad_to_windows',
-    'resize_position',
-    'sincos_position',
-    'split_windows',
-    'trunc_normal_',
-]

@@ -1,5 +1,3 @@
 """Necks: backbone outputs in, multi-scale maps out."""
 
 from .pyramids import MultiDepthPyramid, ScaledFeaturePyramid, SimpleFeaturePyramid
-
-__all__ = ['MultiDepthPyramid', 'ScaledFeaturePyramid', 'SimpleFeaturePyramid']

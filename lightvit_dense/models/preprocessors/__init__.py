@@ -1,5 +1,3 @@
 """Data preprocessors: a collated batch in, normalised tensors on the device out."""
 
 from .image import ImagePreprocessor, MultiViewPreprocessor
-
-__all__ = ['ImagePreprocessor', 'MultiViewPreprocessor']

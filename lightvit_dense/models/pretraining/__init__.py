@@ -13,23 +13,3 @@ from .seed import SEED
 from .simmim import SimMIM
 from .swin_simmim import SwinDecoder, SwinSimMIM
 from .timm_teacher import TimmTeacher
-
-__all__ = [
-    'DINO',
-    'MAE',
-    'SEED',
-    'AttentionDistiller',
-    'EmbeddingTeacher',
-    'HieraMAE',
-    'HieraMAEDecoder',
-    'MAEDecoder',
-    'Masking',
-    'MoCoV3',
-    'MomentumPretrainer',
-    'Pretrainer',
-    'SimMIM',
-    'SwinDecoder',
-    'SwinSimMIM',
-    'TimmTeacher',
-    'random_masking',
-]

@@ -2,5 +2,3 @@
 
 from .detection import DetectionTTA
 from .segmentation import SegmentationTTA
-
-__all__ = ['DetectionTTA', 'SegmentationTTA']
