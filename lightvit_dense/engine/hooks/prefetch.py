@@ -48,8 +48,12 @@ class PrefetchHook(Hook):
 
 
 def move_batch(batch: dict[str, Any], preprocessor: Any) -> None:
-    """Move a batch in place, but for samples without tensors: those of pre-training are many."""
+    """Move a batch in place, but for samples without objects or maps, of which there are many.
+
+    Their models send what they need of all samples, labels or boxes, at once.
+    """
     for key, value in batch.items():
         first = value[0] if isinstance(value, (list, tuple)) and value else None
-        if not isinstance(first, BaseDataElement) or any(hasattr(v, 'to') for v in first.values()):
+        sample = isinstance(first, BaseDataElement)
+        if not sample or any(isinstance(v, BaseDataElement) for v in first.values()):
             batch[key] = preprocessor.cast_data(value)
