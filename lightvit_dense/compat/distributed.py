@@ -76,8 +76,8 @@ def init_distributed(
     if not on_cpu:
         check_gpus(int(os.environ['LOCAL_RANK']) + 1)
     limit = None if timeout is None else timedelta(seconds=timeout)
-    wait = {'timeout': limit} if limit else {}
-    store, rank, size = next(torch_dist.rendezvous('env://', **wait))
+    wait = timedelta(seconds=timeout or 600)
+    store, rank, size = next(torch_dist.rendezvous('env://', timeout=wait))
     # torchrun keeps one store for all attempts: addresses of processes that died are still there.
     attempt = os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)
     store = torch_dist.PrefixStore(f'attempt {attempt}', store)
