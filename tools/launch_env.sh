@@ -33,14 +33,19 @@ preflight() {
     fi
 }
 
+# End unless a number of processes is one: require_number NAME VALUE
+require_number() {
+    if ! [[ "$2" =~ ^[1-9][0-9]*$ ]]; then
+        echo "error: $1 must be a positive number of processes, not '$2'" >&2
+        exit 2
+    fi
+}
+
 # Run a tool under torchrun: launch GPUS TOOL [ARGS...]
 launch() {
     local gpus="$1"
     shift
-    if ! [[ "$gpus" =~ ^[1-9][0-9]*$ ]]; then
-        echo "error: GPUS must be a positive number of processes, not '$gpus'" >&2
-        exit 2
-    fi
+    require_number GPUS "$gpus"
     if [[ "${MAX_RESTARTS:-0}" != 0 && " $*" != *" --resume"* ]]; then
         echo "error: MAX_RESTARTS=$MAX_RESTARTS needs --resume, or the job would begin anew" >&2
         exit 2

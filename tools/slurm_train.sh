@@ -25,6 +25,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/launch_env.sh"
 
 GPUS="${GPUS:-8}"
 GPUS_PER_NODE="${GPUS_PER_NODE:-8}"
+require_number GPUS "$GPUS"
+require_number GPUS_PER_NODE "$GPUS_PER_NODE"
 if [[ "$GPUS_PER_NODE" -gt "$GPUS" ]]; then
     GPUS_PER_NODE="$GPUS"
 fi

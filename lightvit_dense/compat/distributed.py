@@ -70,21 +70,29 @@ def init_distributed(
     _export_place(launcher)
     # A process that fails leaves too. It must not wait for the others, which may be elsewhere.
     atexit.register(finish_distributed, wait=False)
-    if get_device() in ('cpu', 'mps'):
-        if backend not in (None, 'gloo'):
-            raise ValueError(f'backend {backend!r} needs GPUs, and torch sees none: use gloo')
-        limit = None if timeout is None else timedelta(seconds=timeout)
-        torch_dist.init_process_group(backend='gloo', timeout=limit)
-    else:
+    on_cpu = get_device() in ('cpu', 'mps')
+    if on_cpu and backend not in (None, 'gloo'):
+        raise ValueError(f'backend {backend!r} is not for the CPU, and torch sees no GPU: use gloo')
+    if not on_cpu:
         check_gpus(int(os.environ['LOCAL_RANK']) + 1)
+    limit = None if timeout is None else timedelta(seconds=timeout)
+    wait = timedelta(seconds=timeout or 600)
+    store, rank, size = next(torch_dist.rendezvous('env://', timeout=wait))
+    # torchrun keeps one store for all attempts: addresses of processes that died are still there.
+    attempt = os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)
+    store = torch_dist.PrefixStore(f'attempt {attempt}', store)
+    place = {'store': store, 'rank': rank, 'world_size': size}
+    if on_cpu:
+        torch_dist.init_process_group(backend='gloo', timeout=limit, **place)
+    else:
         # The environment is in torchrun's terms by now, whatever the launcher was.
-        init_dist('pytorch', backend=backend or 'nccl', timeout=timeout)
+        init_dist('pytorch', backend=backend or 'nccl', timeout=timeout, **place)
     _left.clear()
-    if int(os.environ['WORLD_SIZE']) > 1:
+    if size > 1:
         # A connection of its own, since the group's waits in turn.
-        place = os.environ['MASTER_ADDR'], int(os.environ['MASTER_PORT'])
-        store = torch_dist.TCPStore(*place, is_master=False, wait_for_workers=False)
-        store.set(f'host {os.environ["RANK"]}', socket.gethostname())
+        address = os.environ['MASTER_ADDR'], int(os.environ['MASTER_PORT'])
+        store = torch_dist.TCPStore(*address, is_master=False, wait_for_workers=False)
+        store.set(f'host {rank}', socket.gethostname())
         watch = store, (timeout or 600) / 2  # seconds, NCCL's by default
         threading.Thread(target=_watch_next, args=watch, daemon=True).start()
 

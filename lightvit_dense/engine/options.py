@@ -63,6 +63,9 @@ def read_engine_options(cfg: Config) -> ConfigDict:
     for key in ('amp', 'gradient_compression'):
         if options[key] is not None:
             require_known(options[key], AMP_DTYPES, f'engine.{key}')
+    for key in ('fused', 'tf32', 'activation_checkpointing', 'prefetch'):
+        if not isinstance(options[key], bool):
+            raise UserError(f'engine.{key}={options[key]!r}: expected True or False')
     if not isinstance(options.accumulate, int) or options.accumulate < 1:
         raise UserError(
             f'engine.accumulate={options.accumulate!r}: expected a positive number of iterations'

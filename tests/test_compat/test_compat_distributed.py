@@ -109,7 +109,9 @@ def test_ranks_agree_or_all_end(apart):
     for found in apart:
         lr = 'optim_wrapper.optimizer.lr is 0.2, on rank 0 0.1. All processes need the same code'
         assert found['config'].startswith(where + lr)
-        assert found['resume'].startswith(f'{where}work/iter_2.pth is missing, on rank 0 ')
+        assert found['resume'].startswith(
+            f'{where}load_from is work/iter_2.pth (missing), on rank 0 '
+        )
         assert (found['unused'], found['iterations']) == (True, 4)
 
 
@@ -155,14 +157,19 @@ def test_slurm_node_list(environment, tmp_path):
 
 
 def test_gpus_go_through_mmengine(environment):
-    calls = []
+    calls, store = [], torch.distributed.HashStore()
     environment.setattr(distributed, 'get_device', lambda: 'cuda')
+    environment.setattr(torch.distributed, 'rendezvous', lambda *_, **kw: iter([(store, 1, 1)]))
+    environment.setenv('TORCHELASTIC_RESTART_COUNT', '2')
     environment.setattr(distributed, 'init_dist', lambda *args, **kw: calls.append((args, kw)))
     environment.setattr(torch.cuda, 'is_available', lambda: True)
     environment.setattr(torch.cuda, 'device_count', lambda: 1)
     set_all(environment, variables('slurm', 1, 1) | dict(SLURM_JOB_ID='18001', SLURM_STEP_ID='2'))
     init_distributed('slurm', timeout=5)
-    assert calls == [(('pytorch',), {'backend': 'nccl', 'timeout': 5})]
+    calls[0][1].pop('store').set('key', 'of this attempt')
+    assert store.get('attempt 2/key') == b'of this attempt'
+    place = dict(rank=1, world_size=1)
+    assert calls == [(('pytorch',), dict(backend='nccl', timeout=5, **place))]
     # The second task of a node sees its own GPU as number 0.
     assert (os.environ['RANK'], os.environ['LOCAL_RANK']) == ('1', '0')
     assert os.environ['MASTER_PORT'] == str(15000 + 1001 + 2 * 7919)

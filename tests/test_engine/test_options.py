@@ -22,6 +22,7 @@ from tests.helpers.tiny_dense import detector_config, segmentor_config, write_ad
     [
         (dict(acumulate=2), "engine.acumulate is not an engine option.*Did you mean 'accumulate'"),
         (dict(amp='fp61'), "engine.amp names 'fp61'.* bf16, fp16.* Did you mean 'fp16'"),
+        (dict(tf32='no'), "engine.tf32='no': expected True or False"),
         (dict(accumulate=0), 'engine.accumulate=0'),
         (dict(ema=0.5), 'engine.ema=0.5: expected None or a dict'),
         (dict(ema=dict(momentm=0.5)), "engine.ema names 'momentm'.* Did you mean 'momentum'"),

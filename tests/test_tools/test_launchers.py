@@ -93,11 +93,8 @@ def test_slurm(recorder, tmp_path) -> None:
         (['dist_train.sh', 'one'], {}, 'usage: '),
         (['dist_test.sh', 'one'], {}, 'usage: '),
         (['slurm_train.sh', 'one'], {}, 'usage: '),
-        (
-            ['dist_train.sh', 'c.py', 'two'],
-            dict(PORT='1'),
-            "positive number.*'two'",
-        ),
+        (['dist_train.sh', 'c.py', 'two'], dict(PORT='1'), "positive number.*'two'"),
+        (['slurm_train.sh', 'p', 'j', 'c.py', 'w'], dict(GPUS='0'), "GPUS must be a pos.*'0'"),
         (['dist_train.sh', 'c.py', 2], dict(NNODES='2'), 'needs MASTER_ADDR'),
         (['dist_train.sh', 'c.py', 2], dict(MAX_RESTARTS='2'), 'needs --resume'),
     ],
