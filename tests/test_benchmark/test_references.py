@@ -18,12 +18,7 @@ from tools.benchmark.cases.tracking_pairs import write_videos
 from tools.benchmark.classifier_modes import size_cell
 from tools.benchmark.harness import build_random
 from tools.benchmark.references import classifiers
-from tools.benchmark.references.classifiers import (
-    CLASSIFIERS,
-    Classifier,
-    find_classifier,
-    prepare,
-)
+from tools.benchmark.references.classifiers import CLASSIFIERS, Classifier, find_classifier, prepare
 from tools.benchmark.references.ostrack import build_tracker, moving_frames
 from tools.benchmark.references.pipelines import cut_with_mask, photographs
 from tools.benchmark.references.pretraining import RIVALS, MAEReference

@@ -3,12 +3,7 @@ import torch
 from mmengine.model import initialize
 from torch import nn
 
-from lightvit_dense.checkpoints import (
-    CheckpointError,
-    fit_checkpoint,
-    load_backbone,
-    save_backbone,
-)
+from lightvit_dense.checkpoints import CheckpointError, fit_checkpoint, load_backbone, save_backbone
 from lightvit_dense.checkpoints.resize import resize_patch_embed, resize_pos_embed
 from lightvit_dense.models.backbones import VisionTransformer
 

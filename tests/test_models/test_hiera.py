@@ -68,8 +68,7 @@ def test_equals_timm_given_the_same_weights() -> None:
 
 
 @pytest.mark.parametrize(
-    ('arch', 'options'),
-    [(SMALL, dict(q_pool=3)), (SMALL, dict(q_pool=2)), (SHORT, SHORT_OPTIONS)],
+    ('arch', 'options'), [(SMALL, dict(q_pool=3)), (SMALL, dict(q_pool=2)), (SHORT, SHORT_OPTIONS)]
 )
 @pytest.mark.parametrize('keep', [None, 2])
 def test_equals_metas_with_and_without_a_mask(arch: dict, options: dict, keep: int | None) -> None:

@@ -29,10 +29,7 @@ def process(name, *words):
     ('words', 'message'),
     [
         ('check_dataset coko .', "Did you mean 'coco'?"),
-        (
-            'check_dataset coco . --splits test',
-            "coco names 'test'.*there are train, val",
-        ),
+        ('check_dataset coco . --splits test', "coco names 'test'.*there are train, val"),
         ('check_dataset coco . --samples -1', '--samples must not be negative'),
         ('make_lmdb only-one', 'give SOURCE and LMDB to write, or --verify LMDB'),
         ('make_lmdb --verify a b', 'give SOURCE and LMDB to write, or --verify LMDB'),

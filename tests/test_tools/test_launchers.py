@@ -93,11 +93,7 @@ def test_slurm(recorder, tmp_path) -> None:
         (['dist_train.sh', 'one'], {}, 'usage: '),
         (['dist_test.sh', 'one'], {}, 'usage: '),
         (['slurm_train.sh', 'one'], {}, 'usage: '),
-        (
-            ['dist_train.sh', 'c.py', 'two'],
-            dict(PORT='1'),
-            "positive number.*'two'",
-        ),
+        (['dist_train.sh', 'c.py', 'two'], dict(PORT='1'), "positive number.*'two'"),
         (['dist_train.sh', 'c.py', 2], dict(NNODES='2'), 'needs MASTER_ADDR'),
         (['dist_train.sh', 'c.py', 2], dict(MAX_RESTARTS='2'), 'needs --resume'),
     ],
