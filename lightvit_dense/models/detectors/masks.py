@@ -54,10 +54,14 @@ class CroppedMasks:
             mask[top : top + height, left : left + width] = crop.view(height, width)
         return masks
 
+    def to_ndarray(self) -> np.ndarray:
+        """Return whole masks as mmdet's ``BitmapMasks`` do, uint8 [objects, height, width]."""
+        return self.whole().byte().cpu().numpy()
+
     def crop_and_resize(self, *args: Any, **kwargs: Any) -> BitmapMasks:
         """Do what mmdet's ``BitmapMasks`` do, for mmdet's heads."""
-        masks = self.whole().byte().cpu().numpy()
-        return BitmapMasks(masks, self.height, self.width).crop_and_resize(*args, **kwargs)
+        masks = BitmapMasks(self.to_ndarray(), self.height, self.width)
+        return masks.crop_and_resize(*args, **kwargs)
 
 
 def mask_targets(regions: Tensor, counts: Sequence[int], masks: Sequence[Any], cfg: Any) -> Tensor:
