@@ -146,14 +146,12 @@ def write_copies(root: Path) -> None:
 
 
 def write_grey(root: Path) -> None:
-    """Write label maps of one id."""
     write_maps(root, 2)
     for path in (root / 'labels').iterdir():
         Image.new('L', (80, 60)).save(path)
 
 
 def write_few_names(root: Path) -> None:
-    """Write label maps with a list of too few classes."""
     write_maps(root)
     (root / 'classes.txt').write_text('a\nb\n')
 
@@ -165,7 +163,6 @@ def write_table(root: Path, text: str = 'a.jpg,b\nb.jpg\n') -> None:
 
 
 def write_labelme(root: Path) -> None:
-    """Write a file of labelme."""
     root.mkdir(exist_ok=True)
     (root / 'a.json').write_text('{"shapes": []}')
 
