@@ -11,8 +11,6 @@ class TrackSample(BaseDataElement):
     ================  ==============================================================================
     template_box      [4] x, y, width, height in the template crop, as parts of its side
     search_box        the same in the search crop; may reach beyond 0..1
-    template_padding  bool [h, w], True where the crop lies outside of the image
-    search_padding    the same of the search crop
     pred_box          [4] predicted box in the search crop, like ``search_box``
     pred_score        score of it, in 0..1
     ================  ==============================================================================

@@ -35,7 +35,7 @@ def require_same_checkpoint(cfg: Config) -> None:
     path = str(cfg.get('load_from') or '')
     if path and '://' not in path and get_world_size() > 1:
         file = locate(path)
-        _require_same({path: sha256(file)[:12] if file.is_file() else 'missing'})
+        _require_same(together(lambda: {path: sha256(file)[:12] if file.is_file() else 'missing'}))
 
 
 def _require_same(facts: dict[str, str]) -> None:

@@ -65,6 +65,7 @@ def _update_scalar(
     if key not in self._log_scalars:  # now, for the order of the log
         self._log_scalars[key] = HistoryBuffer(np.empty(0), np.empty(0, np.int64))
     late.keys.add(key)
+    value = value.cpu() if value.is_mps else value  # an Apple GPU has no float64
     # A copy: a compiled model uses the memory again.
     late.new.append((key, value.detach().reshape(()).to(torch.float64, copy=True), count))
 

@@ -77,7 +77,7 @@ def _array(value: Any) -> np.ndarray:
 
 def _masks(masks: Any) -> list[np.ndarray]:
     """Return masks as bool [H, W], whatever holds them."""
-    if hasattr(masks, 'to_ndarray'):  # mmdet's polygons and bitmaps
+    if hasattr(masks, 'to_ndarray'):  # polygons, bitmaps and crops
         masks = masks.to_ndarray()
     if isinstance(masks, list):  # run lengths
         masks = [coco_mask.decode(rle) for rle in masks]

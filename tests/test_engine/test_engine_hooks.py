@@ -203,12 +203,13 @@ def test_the_last_iteration_is_checked_without_a_checkpoint(toy_config, bad) -> 
         apis.train(cfg)
 
 
-def test_a_batch_is_moved_with_its_labels_and_samples_without_tensors_stay() -> None:
+def test_a_batch_is_moved_with_its_objects_and_flat_samples_stay() -> None:
     preprocessor = BaseDataPreprocessor()
     model = SimpleNamespace(data_preprocessor=preprocessor)
     plain = [BaseDataElement(metainfo=dict(img_id=1))]
+    pair = [BaseDataElement(search_box=torch.ones(4))]  # its model stacks the boxes
     labelled = [BaseDataElement(gt=BaseDataElement(labels=torch.ones(2)))]
-    for samples in (plain, labelled, None):
+    for samples in (plain, pair, labelled, None):
         batch = dict(inputs=[torch.ones(3)], data_samples=samples)
         hook = hooks.PrefetchHook()
         hook.before_train(SimpleNamespace(model=model))

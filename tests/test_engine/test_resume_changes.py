@@ -154,17 +154,30 @@ def test_a_complete_training_says_so_and_keeps_its_export(toy_config, tmp_path) 
         assert (export.read_bytes() == content) == (content is not None)
 
 
+def apply_as_before(cfg):
+    """Leave the groups to mmengine's constructor, one for each parameter."""
+    options.apply_engine_options(cfg)
+    del cfg.optim_wrapper['constructor']
+
+
+def test_groups_that_become_one_leave_no_base_rate(toy_config, tmp_path, monkeypatch) -> None:
+    """It would be logged as it was, since a schedule of another length has no value for it."""
+    one = {'optim_wrapper.paramwise_cfg': dict(bias_lr_mult=1.0)}
+    cfg = plan(toy_config, False, CHAIN, **one)
+    with monkeypatch.context() as patch:
+        patch.setattr(training, 'apply_engine_options', apply_as_before)
+        assert 'base_param_settings' in run(cfg, tmp_path, stop_at=9)['optimizer']
+    resumed = run(changed(cfg, {'train_cfg.max_iters': 16}), tmp_path, resume=True)
+    assert 'base_param_settings' not in resumed['optimizer']
+    assert 'train/base_lr' not in resumed['message_hub']['log_scalars']
+
+
 def test_a_checkpoint_of_one_parameter_groups_is_resumed_bit_for_bit(
     toy_config, tmp_path, monkeypatch
 ) -> None:
     """It is what mmengine's constructor wrote; the schedules have a value for each group."""
     cfg = plan(toy_config, False, CHAIN, **GROUPS)
     cfg.optim_wrapper.clip_grad = dict(max_norm=0.05)
-
-    def apply_as_before(cfg):
-        options.apply_engine_options(cfg)
-        del cfg.optim_wrapper['constructor']
-
     with monkeypatch.context() as patch:
         patch.setattr(training, 'apply_engine_options', apply_as_before)
         old = run(cfg, tmp_path / 'old')

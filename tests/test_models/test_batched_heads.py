@@ -152,7 +152,7 @@ def test_targets_of_cropped_masks_are_mmdets(soft: bool) -> None:
     expected = mask_target(boxes, owners, whole, cfg)
     assert torch.equal(mask_targets(regions, counts, cropped, cfg), expected)
     assert torch.equal(mask_target(boxes, owners, cropped, cfg), expected)
-    assert np.array_equal(cropped[0].whole().numpy(), whole[0].masks)
+    assert np.array_equal(cropped[0].to_ndarray(), whole[0].masks)
 
 
 def test_bitmaps_are_packed_cropped() -> None:

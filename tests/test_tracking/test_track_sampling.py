@@ -320,7 +320,7 @@ def drawn(pairs: PairDataset, seed: int = 0) -> list:
 
 def fingerprint(item: dict) -> tuple:
     inputs, sample = item['inputs'], item['data_samples']
-    tensors = (*inputs.values(), sample.template_box, sample.search_box, sample.search_padding)
+    tensors = (*inputs.values(), sample.template_box, sample.search_box)
     return (*(t.numpy().tobytes() for t in tensors), str(sorted(sample.metainfo.items())))
 
 

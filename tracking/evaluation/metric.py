@@ -60,8 +60,8 @@ class SequenceMetric(BaseMetric):
         """Say where files are; return what is kept of all sequences, each of them once."""
         if self.out_dir is not None:
             print_log(f'The boxes of all frames are in {self.out_dir}', logger='current')
-        # Samplers that even out the processes' parts may have shown a sequence twice.
-        unique = {result[0].name: result for result in results}
+        # In one order, whatever the number of processes; samplers may have shown one twice.
+        unique = {result[0].name: result for result in sorted(results, key=lambda r: r[0].name)}
         return tuple(zip(*unique.values(), strict=True))
 
 

@@ -227,8 +227,6 @@ class PairDataset(Dataset):
         sample = TrackSample(
             template_box=torch.from_numpy(template.box).float(),
             search_box=torch.from_numpy(search.box).float(),
-            template_padding=torch.from_numpy(np.ascontiguousarray(template.padding)),
-            search_padding=torch.from_numpy(np.ascontiguousarray(search.padding)),
             metainfo={
                 'template_path': loaded[pair[0]]['img_path'],
                 'img_path': loaded[pair[1]]['img_path'],

@@ -108,11 +108,8 @@ class NonFiniteLossGuard(Hook):
             name = getattr(wrapper, 'grad_name', 'grad_norm')
             buffer = scalars.get(f'train/{name}')
             scaler = getattr(wrapper, 'loss_scaler', None)
-            if (
-                buffer is None
-                or not len(buffer.data[0])
-                or (scaler is not None and scaler.is_enabled())
-            ):
+            scaled = scaler is not None and scaler.is_enabled()
+            if scaled or buffer is None or not len(buffer.data[0]):
                 continue
             if not math.isfinite(buffer.current()):
                 found[name] = float(buffer.current())

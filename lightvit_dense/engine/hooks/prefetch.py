@@ -48,8 +48,9 @@ class PrefetchHook(Hook):
 
 
 def move_batch(batch: dict[str, Any], preprocessor: Any) -> None:
-    """Move a batch in place, but for samples without tensors: those of pre-training are many."""
+    """Move a batch in place, but for flat samples, whose labels or boxes models send at once."""
     for key, value in batch.items():
         first = value[0] if isinstance(value, (list, tuple)) and value else None
-        if not isinstance(first, BaseDataElement) or any(hasattr(v, 'to') for v in first.values()):
+        parts = first.values() if isinstance(first, BaseDataElement) else None
+        if parts is None or any(isinstance(part, BaseDataElement) for part in parts):
             batch[key] = preprocessor.cast_data(value)

@@ -162,6 +162,9 @@ def _recompute_schedules(runner: Runner, checkpoint: dict[str, Any], changes: Ch
                 if scheduler.by_epoch == by_epoch:
                     scheduler.step()
     saved, fresh = checkpoint['optimizer'], wrapper.state_dict()
+    if saved.pop('base_param_settings', None) and wrapper.base_param_settings is None:
+        # Several groups have become one, whose rate is the base rate.
+        checkpoint['message_hub']['log_scalars'].pop('train/base_lr', None)
     for key in fresh.keys() & {'param_groups', 'base_param_settings'}:
         saved[key] = fresh[key]
     if any(key.startswith(_SCALING) for key in changes):

@@ -55,7 +55,7 @@ class CroppedMasks:
         return masks
 
     def to_ndarray(self) -> np.ndarray:
-        """Return whole masks as mmdet's ``BitmapMasks`` do, uint8 [objects, height, width]."""
+        """Return whole masks, uint8 [objects, height, width]."""
         return self.whole().byte().cpu().numpy()
 
     def crop_and_resize(self, *args: Any, **kwargs: Any) -> BitmapMasks:
