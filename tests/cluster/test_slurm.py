@@ -130,7 +130,6 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def told(*words: str) -> str:
-    """Return what a program says."""
     return subprocess.run(words, capture_output=True, text=True, check=False).stdout
 
 

@@ -15,7 +15,6 @@ import lightvit_dense  # noqa: F401
 
 
 def build(kind: str, root: Path, **options: Any) -> Any:
-    """Build a registered data set."""
     return DATASETS.build(dict(type=f'lightvit_dense.{kind}', data_root=str(root)) | options)
 
 
@@ -26,7 +25,6 @@ def listed(dataset: Any) -> list[tuple]:
 
 
 def sampler_of(dataset: Any, kind: str = 'SeededInfiniteSampler', **options: Any) -> Any:
-    """Build one of our samplers."""
     cfg = dict(type=f'lightvit_dense.{kind}', dataset=dataset, seed=5)
     return DATA_SAMPLERS.build(cfg | options)
 

@@ -26,13 +26,11 @@ def vit(embed_dim: int = 32, depth: int = 2, num_heads: int = 4, **options: Any)
 
 
 def distiller(teacher: dict, *pairs: tuple[int, int], **options: Any) -> dict:
-    """Return the config of an attention distiller."""
     pairs_of = dict(pairs=list(pairs)) if pairs else {}
     return dict(type='lightvit_dense.AttentionDistiller', teacher=teacher) | pairs_of | options
 
 
 def labelled(labels: Iterable[int]) -> list[BaseDataElement]:
-    """Return a sample for each label."""
     return [BaseDataElement(gt_label=label) for label in labels]
 
 

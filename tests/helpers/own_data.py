@@ -38,7 +38,6 @@ def write_maps(root: Path, count: int = 6, photos: str = 'images', maps: str = '
 
 
 def write_classes(root: Path, count: int = 5) -> None:
-    """Write class folders."""
     for name in NAMES:
         for number in range(count):
             write_image(root / name / f'{number}.png', (40, 30), number)

@@ -25,7 +25,6 @@ def seeded() -> None:
 
 @pytest.fixture(scope='session')
 def detector():
-    """A small detector: its config and its network."""
     cfg = detector_config()
     return cfg, build(cfg)
 

@@ -1,9 +1,6 @@
 """Further tests of the same model, and numbers that are expected of them."""
 
 import json
-import runpy
-import sys
-from pathlib import Path
 
 import pytest
 from mmengine.config import Config
@@ -12,9 +9,9 @@ from lightvit_dense import apis
 from lightvit_dense.apis.configs import built_runner
 from lightvit_dense.apis.extra_tests import add_extra_tests, choose_extras
 from lightvit_dense.errors import UserError
+from tests.helpers.tools import call_tool
 from tests.helpers.toy_engine import ToyRegressor, clear_globals
 
-ROOT = Path(__file__).parents[2]
 EXTRA = """
 _more = dict(test_dataloader, dataset=dict(type='lightvit_dense.ToyPoints', length=5))
 extra_tests = dict(
@@ -69,15 +66,11 @@ def test_the_runner_stays_as_it_was_made(write, trained, tmp_path):
     assert [len(loop.dataloader.dataset) for loop in runner.test_loop.loops] == [8, 5]
 
 
-def test_the_tool_writes_and_verifies_them(write, trained, tmp_path, monkeypatch, capfd):
+def test_the_tool_writes_and_verifies_them(write, trained, tmp_path):
     config = write(extra=EXTRA + "\nexpected = [('same/seen', 8, 0), ('other/seen', 5, 0)]\n")
     file = tmp_path / 'out/metrics.json'
     words = [config, trained, '--work-dir', tmp_path / 't', '--extra', 'all', '--verify']
-    monkeypatch.setattr(sys, 'argv', ['test.py', *map(str, words), '--json', str(file)])
-    with pytest.raises(SystemExit) as stop:
-        runpy.run_path(str(ROOT / 'tools/test.py'), run_name='__main__')
-    assert stop.value.code == 0
-    assert capfd.readouterr().out.count(' ok') == 2
+    assert call_tool('test.py', *words, '--json', file).count(' ok') == 2
     content = json.loads(file.read_text())
     assert content['metrics'] == {'seen': 8, 'same/seen': 8, 'other/seen': 5}
     assert (content['config'], content['checkpoint']) == (str(config), str(trained))

@@ -7,7 +7,6 @@ import torch
 from mmengine.config import Config
 
 from lightvit_dense.apis import frozen_backbone
-from lightvit_dense.apis.analysis import file_names, sizes_for
 from lightvit_dense.checkpoints import CheckpointError
 from lightvit_dense.errors import UserError
 from tests.helpers.models import vit
@@ -57,18 +56,3 @@ def test_what_is_none_is_named(config: Path, tmp_path: Path) -> None:
     config.write_text("model = dict(backbone=dict(type='tracking.JointVisionTransformer'))\n")
     with pytest.raises(UserError, match='Take the pre-training config of the same architecture'):
         frozen_backbone(config)
-
-
-def test_sizes_and_file_names_of_several_networks(config: Path) -> None:
-    models = [frozen_backbone(config, title=title) for title in ('A', 'B b')]
-    assert sizes_for(None, models) == [32, 32]
-    assert sizes_for([64], models) == [64, 64]
-    assert sizes_for([64, 32], models) == [64, 32]
-    with pytest.raises(UserError, match='--size has 3 values for 2 models'):
-        sizes_for([32, 32, 32], models)
-    with pytest.raises(UserError, match='--size 36: A takes multiples of 8 px; take 32'):
-        sizes_for([36], models)
-    assert file_names('fourier', ['A']) == ['fourier']
-    assert file_names('fourier', ['A', 'B/b² 2']) == ['fourier_a', 'fourier_b-b2-2']
-    with pytest.raises(UserError, match=r'two models would write fourier_a\.json'):
-        file_names('fourier', ['A', 'A'])

@@ -131,14 +131,6 @@ def test_what_cannot_be_read_is_named_and_the_rest_goes_on(tmp_path: Path) -> No
         assert [item.name for item in items if isinstance(item, Picture)] == ['good']
 
 
-@pytest.mark.parametrize('mode', ['CMYK', 'L', 'P', 'RGBA', '1'])
-def test_pictures_of_all_kinds_are_read(tmp_path: Path, mode: str) -> None:
-    image = Image.fromarray(picture(8, 10)).convert(mode)
-    image.save(tmp_path / f'a.{"jpg" if mode == "CMYK" else "png"}')
-    (found,) = Sources(tmp_path)
-    assert found.pixels.shape == (8, 10, 3)
-
-
 def test_files_of_one_name_stay_apart(tmp_path: Path) -> None:
     """Same names in other folders, other endings, other writings of a number."""
     files = ['1.png', '001.png', 'a.jpg', 'a.png', 'a/1.png', 'b/1.png', 'b/a.b.png', 'c/001.png']

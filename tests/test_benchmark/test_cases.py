@@ -16,13 +16,7 @@ from torch.autograd import DeviceType
 
 from lightvit_dense.errors import UserError, run_tool
 from tools.benchmark import harness, run
-from tools.benchmark.cases import (
-    dense_step,
-    pretrain_step,
-    tracking_fps,
-    tracking_index,
-    training,
-)
+from tools.benchmark.cases import dense_step, pretrain_step, tracking_fps, tracking_index, training
 from tools.benchmark.references.ostrack import build_tracker
 from tools.benchmark.references.vitdet import VitDetSize
 

@@ -1,14 +1,8 @@
 import pytest
 import torch
-from mmengine.model import initialize
 from torch import nn
 
-from lightvit_dense.checkpoints import (
-    CheckpointError,
-    fit_checkpoint,
-    load_backbone,
-    save_backbone,
-)
+from lightvit_dense.checkpoints import CheckpointError, fit_checkpoint, load_backbone, save_backbone
 from lightvit_dense.checkpoints.resize import resize_patch_embed, resize_pos_embed
 from lightvit_dense.models.backbones import VisionTransformer
 
@@ -132,22 +126,6 @@ def test_patch_kernel_and_positions_are_resized_and_listed():
 
 STAGES = dict(arch=dict(embed_dim=8, stages=(1, 2, 1), num_heads=1), q_pool=2)
 STAGES['mask_unit_attn'] = (True, True, False)
-
-
-def test_hiera_on_another_grid():
-    source, target = our_hiera(**STAGES), our_hiera(1, img_size=(64, 96), **STAGES)
-    report = load_backbone(target, source.state_dict(), strict=True, verbose=False)
-    assert report.resized == {'pos_embed': ((1, 256, 8), (1, 384, 8))}
-    assert torch.equal(target.pos_embed, resize_pos_embed(source.pos_embed, (16, 24), 0))
-
-
-def test_initializer(tmp_path):
-    source, model = small(0), small(1)
-    cfg = from_file(save(tmp_path, {'model': source.state_dict()}))
-    initialize(model, cfg)
-    assert equal(model, source)
-    with pytest.raises(CheckpointError, match=r'nowhere\.pth: does not exist'):
-        initialize(model, {**cfg, 'checkpoint': 'nowhere.pth'})
 
 
 def test_initializer_on_our_backbone(tmp_path):

@@ -1,20 +1,9 @@
-import itertools
-
 import pytest
 import torch
 import torch.nn.functional as F
 from timm.layers import resample_abs_pos_embed
 
 from lightvit_dense.checkpoints import resize
-from lightvit_dense.utils.relative_bias import geometric_positions, split_rows
-
-
-@pytest.mark.parametrize(
-    ('tokens', 'expected'),
-    [(196, ((14, 14), 0)), (197, ((14, 14), 1)), (1, ((1, 1), 0)), (2, ((1, 1), 1)), (195, None)],
-)
-def test_guess_grid(tokens, expected):
-    assert resize.guess_grid(tokens) == expected
 
 
 @pytest.mark.parametrize('grid', [(7, 7), (5, 9), (2, 3)])
@@ -81,48 +70,6 @@ def test_patch_embedding_keeps_what_a_patch_gives():
 def test_what_cannot_be_resized(name, old, new):
     grid, prefix = (5, 5), int(old != (1, 16, 6)) - (old == (1, 16, 6))
     assert resize.resize_parameter(name, torch.zeros(old), new, grid, max(prefix, 0)) is None
-
-
-@pytest.mark.parametrize(
-    ('rows', 'expected'),
-    [(27 * 27 + 3, (14, 3)), (27 * 27, (14, 0)), (7 * 7 + 3, (4, 3)), (50, None), (64, None)],
-)
-def test_split_rows(rows, expected):
-    assert split_rows(rows) == expected
-
-
-@pytest.mark.parametrize(('source', 'target'), [(7, 9), (27, 31), (27, 47)])
-def test_offsets_grow_geometrically_to_the_border(source, target):
-    positions = geometric_positions(source, target)
-    assert positions[source // 2] == 0
-    assert positions == [-p for p in reversed(positions)]
-    assert positions[-1] == pytest.approx(target // 2, abs=1e-2)
-    steps = [b - a for a, b in itertools.pairwise(positions[source // 2 :])]
-    ratios = [b / a for a, b in itertools.pairwise(steps)]
-    assert steps[0] == 1
-    assert ratios == pytest.approx([ratios[0]] * len(ratios))
-
-
-@pytest.mark.parametrize('window', [(6, 6), (5, 7), (7, 4)])
-def test_relative_biases_follow_a_cubic_exactly(window):
-    """A cubic spline reproduces a cubic, so every value between the given ones is known."""
-
-    def cubic(y, x, head):
-        return 0.1 * y**3 - 0.2 * x**2 * y + 0.3 * head * x - 1.0
-
-    target = [2 * side - 1 for side in window]
-    y, x = (torch.tensor(geometric_positions(7, n), dtype=torch.float64) for n in target)
-    heads = torch.arange(3.0)
-    grid = cubic(y[:, None, None], x[None, :, None], heads)
-    extra = torch.randn(3, 3)
-    table = torch.cat([grid.flatten(0, 1).float(), extra])
-    found = resize.resize_relative_bias(table, window)
-    # Beyond the last given offset (q stops at 1.01) the value at the border is kept.
-    at_y = torch.arange(target[0]).sub(target[0] // 2).double().clamp(y[0], y[-1])
-    at_x = torch.arange(target[1]).sub(target[1] // 2).double().clamp(x[0], x[-1])
-    expected = cubic(at_y[:, None, None], at_x[None, :, None], heads).flatten(0, 1).float()
-    assert torch.allclose(found[:-3], expected, atol=1e-4)
-    assert torch.equal(found[-3:], extra)
 
 
 def test_relative_biases_and_class_tokens():

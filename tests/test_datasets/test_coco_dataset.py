@@ -9,9 +9,6 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.dataset import pseudo_collate
-from mmengine.registry import MODELS, DefaultScope
-from PIL import Image
 from pycocotools import mask as rle
 
 from lightvit_dense.datasets import (
@@ -178,7 +175,7 @@ def test_masks_without_a_pixel_are_left_out(tmp_path, mask, poly2mask):
     counts = set()
     for seed in range(10):
         data = dataset[SeededIndex(0, seed)]['data_samples'].gt_instances
-        assert (data.masks.areas > 0).all()
+        assert data.masks.to_ndarray().any((1, 2)).all()
         counts.add(len(data))
     assert counts <= {0, 1}
     assert 1 in counts
@@ -506,40 +503,10 @@ def test_listed_images_that_are_missing(tmp_path, test_mode):
 # ---------------------------------------------------------------- training on all of it
 
 
-def test_losses_and_gradients_of_an_awkward_file_are_finite(tmp_path):
-    images = [(1, 'a.png', WIDTH, HEIGHT), (2, 'empty.png', 30, 90), (3, 'tiny.png', 3, 2)]
-    notes = [
-        note(1, compressed(bitmap())),
-        note(2, uncompressed(bitmap()), iscrowd=1),
-        note(3, [[5, 5, 9, 9]]),
-        note(4, [[50, 30, 90, 30, 90, 70, 50, 70]], box=(50, 30, 40, 40)),
-        note(5, compressed(bitmap((0, 0, 0, 0)))),
-        note(6, box=(5, 5, 0, 0)),
-        note(7, [[0, 0, 2, 0, 2, 1, 0, 1]], box=(0, 0, 2, 1), image_id=3, category_id=9),
-        note(8, [[9, 9, 10, 9, 10, 10, 9, 10]], box=(9, 9, 1, 1)),
-    ]
-    write(tmp_path, *notes, images=images)
-    Image.new('L', (30, 90), 100).save(tmp_path / 'empty.png')
-    Image.new('P', (3, 2)).save(tmp_path / 'tiny.png')
-    with DefaultScope.overwrite_default_scope('mmdet'):
-        cfg = Config.fromfile(CONFIGS / 'toyworld/maskrcnn_scratch.py')
-        dataset = build(tmp_path, pipeline=cfg.train_dataloader.dataset.pipeline)
-        torch.manual_seed(0)
-        model = MODELS.build(cfg.model)
-    for seed in range(2):
-        batch = pseudo_collate([dataset[SeededIndex(i, seed)] for i in range(3)])
-        assert any(len(sample.gt_instances) == 0 for sample in batch['data_samples'])
-        losses = model(**model.data_preprocessor(batch, training=True), mode='loss')
-        total, _ = model.parse_losses(losses)
-        total.backward()
-        assert torch.isfinite(total)
-    assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
-
-
 def test_items_are_drawn_under_the_seed_of_their_index(tmp_path):
     dataset = build(write_three(tmp_path), pipeline=recipe(poly2mask=True))
     one, two = (dataset[SeededIndex(0, 7)] for _ in range(2))
     assert torch.equal(one['inputs'], two['inputs'])
     ours, theirs = (item['data_samples'].gt_instances for item in (one, two))
     assert torch.equal(ours.bboxes.tensor, theirs.bboxes.tensor)
-    assert np.array_equal(ours.masks.masks, theirs.masks.masks)
+    assert np.array_equal(ours.masks.to_ndarray(), theirs.masks.to_ndarray())

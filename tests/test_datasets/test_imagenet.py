@@ -223,6 +223,7 @@ def test_a_fraction_is_balanced_nested_and_seeded(world, source):
 
     half = part(0.5)
     assert [label for _, label in half] == [0, 1, 1, 2, 2]  # of 2, 4 and 3, rounded
+    assert [label for _, label in part(0.01)] == [0, 1, 2]  # one at least
     assert set(part(0.01)) < set(half) < set(part(1.0))
     assert half == part(0.5)
     assert any(part(0.5, subset_seed=seed) != half for seed in range(1, 5))

@@ -50,7 +50,6 @@ def samplers(monkeypatch):
 
 
 def drawn(sampler, count=None):
-    """Return indices and their seeds."""
     return [(int(index), index.seed) for index in itertools.islice(sampler, count)]
 
 

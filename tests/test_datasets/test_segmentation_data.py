@@ -16,7 +16,6 @@ from PIL import Image
 from lightvit_dense.datasets import DatasetError, LoadSegmentationMap
 from lightvit_dense.datasets import contents as tables
 from lightvit_dense.datasets.segmentation import contents
-from lightvit_dense.datasets.segmentation.base import SegmentationDataset
 from lightvit_dense.datasets.transforms.segmentation import count_ids, read_label_map
 from tests.helpers import data_sets, toy_world
 from tests.helpers.data_sets import batches
@@ -222,6 +221,7 @@ def test_classes_of_ones_own(root):
         (dict(img_suffix='.jpeg'), r'images/training: holds no image \*\.jpeg'),
         (dict(ann_file='nope.txt'), r'nope\.txt: this list of images does not exist'),
         (dict(kind='SegmentationDataset'), 'needs the names of the classes'),
+        (dict(metainfo=dict(classes='gone.txt')), r'gone\.txt: this class list does not exist'),
         (dict(metainfo=dict(classes=('flowre',))), "no class 'flowre'. Did you mean 'flower'?"),
         (dict(max_dropped=1.5), r'max_dropped must lie in \[0, 1\], got 1.5'),
     ],
@@ -345,19 +345,6 @@ def test_a_list_chooses_images(root):
     (root / 'some.txt').write_text('ADE_train_00000004\nADE_train_00000009\n')
     with pytest.raises(DatasetError, match=r'some\.txt: 1 of 2 files.*ADE_train_00000009\.jpg'):
         build(root, ann_file='some.txt')
-
-
-def test_lists_of_any_editor_are_read(root, tmp_path):
-    names = [path.stem for path in sorted((root / 'images/training').iterdir())][:2]
-    (tmp_path / 'list.txt').write_bytes(('\ufeff' + ' \r\n\r\n'.join(names) + '\r\n').encode())
-    classes = ('\ufeff' + ' \r\n'.join(f'class {i}' for i in range(3)) + '\r\n\r\n').encode()
-    (tmp_path / 'classes.txt').write_bytes(classes)
-    dataset = build(root, ann_file=str(tmp_path / 'list.txt'))
-    assert [Path(dataset.get_data_info(i)['img_path']).stem for i in range(len(dataset))] == names
-    metainfo = SegmentationDataset._load_metainfo(dict(classes=str(tmp_path / 'classes.txt')))
-    assert metainfo['classes'] == ['class 0', 'class 1', 'class 2']
-    with pytest.raises(DatasetError, match=r'gone\.txt: this class list does not exist'):
-        SegmentationDataset._load_metainfo(dict(classes='gone.txt'))
 
 
 def test_images_without_truth(root):

@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from lightvit_dense.datasets.toyworld import LAYOUTS, ToyWorldError, WorldSpec, build_world
+from lightvit_dense.datasets.toyworld import LAYOUTS, WorldSpec, build_world
 from lightvit_dense.datasets.toyworld import video as video_module
-from lightvit_dense.datasets.toyworld.assets import load_cutouts, load_photos
+from lightvit_dense.datasets.toyworld.assets import load_photos
 from lightvit_dense.datasets.toyworld.compose import warp_cutout
 from lightvit_dense.datasets.toyworld.video import (
     ATTRIBUTES,
@@ -17,7 +17,7 @@ from lightvit_dense.datasets.toyworld.video import (
     attributes_of,
     make_video,
 )
-from lightvit_dense.datasets.toyworld.video_plan import Curve, Sprite, _constant, _recolored, wander
+from lightvit_dense.datasets.toyworld.video_plan import Sprite, _constant
 from tests.helpers.toy_world import build, digest
 from tracking.datasets import LaSOT
 
@@ -179,34 +179,6 @@ def test_attributes_follow_the_boxes():
     assert set(ATTRIBUTES) - set(attributes_of(facts)) == absent
 
 
-def test_curves_are_smooth_and_pass_their_points():
-    points = np.array([[0.0, 0], [10, 5], [20, 0], [5, 5]])
-    curve = Curve(points, 4)
-    for number, point in enumerate(points):
-        np.testing.assert_allclose(curve.at(4 * number), point)
-    np.testing.assert_allclose(curve.at(-3), points[0])
-    np.testing.assert_allclose(curve.at(99), points[-1])
-    # A straight evenly spaced run is followed exactly.
-    line = Curve(np.arange(5.0)[:, None], 2)
-    np.testing.assert_allclose(line.at(3), 1.5)
-    rng = np.random.default_rng(0)
-    low, high = np.array([5.0, 5]), np.array([50.0, 40])
-    way = wander(rng, 60, 6, (low, high), (2, 30), np.array([20.0, 20]))
-    assert ((way.points >= low) & (way.points <= high)).all()
-    assert 4 * len(way.points) >= 40
-
-
-def test_new_colours_stay_within_alpha():
-    cutout = load_cutouts(('book',))[0]
-    rng = np.random.default_rng(0)
-    changed = [_recolored(rng, cutout) for _ in range(4)]
-    for other in changed:
-        assert (other.pyramid[0][..., 3] == cutout.pyramid[0][..., 3]).all()
-        assert (other.pyramid[0][..., :3] <= other.pyramid[0][..., 3:]).all()
-    means = [other.pyramid[0][..., :3].mean(axis=(0, 1)) for other in changed]
-    assert min(np.abs(a - b).max() for a in means for b in means if a is not b) > 5
-
-
 def test_worlds_from_before_videos_are_kept(tmp_path):
     root = tmp_path / 'world'
     build(root, **SIZES)
@@ -233,16 +205,3 @@ def test_what_is_missing_is_named(built):
     image.rename(target / 'spare.jpg')
     assert layout.problem(folder, SPEC) == f'{target / "img"} holds 15 files instead of 16'
     (target / 'spare.jpg').rename(image)
-
-
-@pytest.mark.parametrize(
-    ('change', 'message'),
-    [
-        ({'videos': -1}, 'videos: must not be negative'),
-        ({'test_frames': 1}, 'two frames'),
-        ({'video_size': (64, 192)}, 'video_size'),
-    ],
-)
-def test_bad_sizes_are_refused(change, message):
-    with pytest.raises(ToyWorldError, match=message):
-        WorldSpec(**change)

@@ -221,7 +221,7 @@ WRONG = {
         (
             dict(annotations=structs(fname=['00001.jpg'], bbox_x1=[1])),
             "entries have no field 'class', only fname, bbox_x1",
-        ),
+        )
     ],
     ('OxfordPets', 'annotations/trainval.txt'): [
         ('a_100 1 1\n', 'is not "name class species breed"'),
@@ -230,7 +230,7 @@ WRONG = {
         ('', 'lists no image'),
     ],
     ('FGVCAircraft', 'data/images_variant_trainval.txt'): [
-        ('0481847 747\n', r"names the variant '747', which .*variants\.txt"),
+        ('0481847 747\n', r"names the variant '747', which .*variants\.txt")
     ],
     ('INaturalist2018', 'train2018.json'): [
         (lambda text: text[:-40], 'is no JSON, or truncated'),

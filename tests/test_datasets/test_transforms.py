@@ -27,7 +27,6 @@ from lightvit_dense.datasets import (
     RandomResizedCrop,
 )
 from lightvit_dense.datasets.transforms import jpeg
-from lightvit_dense.datasets.transforms.fast_crop import choose_reduction
 from lightvit_dense.registry import TRANSFORMS
 from tests.helpers.data_sets import build
 from tests.helpers.photos import photo
@@ -357,13 +356,6 @@ def test_plain_chroma_and_unfiltered_resize_keep_the_statistics(name, decoder):
     found = differences(pairs)
     assert found[0] > 0
     assert all(np.less(found, (3, 0.6, 0.02)))
-
-
-def test_reduction_covers_the_wanted_size():
-    assert choose_reduction((0, 0, 500, 375), (224, 224)) == 1
-    assert choose_reduction((0, 0, 448, 448), (224, 224)) == 2
-    assert choose_reduction((10, 10, 1000, 457), (224, 224)) == 1
-    assert choose_reduction((0, 0, 5000, 4000), (224, 224)) == 8
 
 
 def test_the_decoder_is_one_that_is_there(monkeypatch):

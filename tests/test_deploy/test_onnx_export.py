@@ -124,7 +124,6 @@ def predict(model: nn.Module, image: Tensor):
 
 @pytest.fixture(scope='module')
 def detector() -> tuple:
-    """A detector and its normalisation."""
     model = drawn(build(detector_config()))
     return model, make_normalisation(model, detector_config().test_dataloader.dataset.pipeline)
 

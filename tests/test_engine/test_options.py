@@ -1,20 +1,13 @@
 """Engine options and the linear learning rate rule."""
 
-import copy
-
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.dataset import pseudo_collate
-from mmengine.registry import MODELS, DefaultScope
-from mmengine.runner import Runner
 
 from lightvit_dense import apis
-from lightvit_dense.datasets.determinism import seeded
 from lightvit_dense.engine import apply_engine_options, scale_learning_rate
 from lightvit_dense.engine.options import best_amp_dtype
 from lightvit_dense.errors import UserError
-from tests.helpers.tiny_dense import detector_config, segmentor_config, write_ade, write_coco
 
 
 @pytest.mark.parametrize(
@@ -81,21 +74,6 @@ def test_arguments_of_compile_are_given_alone(toy_config, monkeypatch) -> None:
         apply_engine_options(toy_config(extra='compile = True'))
 
 
-def test_accumulation_equals_the_larger_batch(toy_config) -> None:
-    """Six iterations of 4 images, two a step, are three steps of 8 images."""
-    weights = []
-    for batch_size, accumulate in ((8, 1), (4, 2)):
-        cfg = toy_config(length=1)
-        cfg.train_dataloader.batch_size = batch_size
-        cfg.train_dataloader.sampler.shuffle = False
-        cfg.model.backbone.drop = 0.0
-        cfg.param_scheduler = None
-        cfg.optim_wrapper.optimizer = dict(type='SGD', lr=0.01)
-        cfg.engine = dict(accumulate=accumulate)
-        weights.append(apis.train(cfg).model.head.weight.detach())
-    torch.testing.assert_close(*weights)
-
-
 def test_applying_twice_changes_nothing_and_the_callers_config_is_left_alone(toy_config) -> None:
     cfg = toy_config(length=1)
     cfg.engine = dict(ema=dict(momentum=0.5))
@@ -111,37 +89,6 @@ def test_fused_stays_out_of_the_way(toy_config, optimizer) -> None:
     cfg = toy_config()
     cfg.optim_wrapper.optimizer = optimizer
     assert 'fused' not in apply_engine_options(cfg).optim_wrapper.optimizer
-
-
-@pytest.mark.parametrize(
-    ('make', 'write'),
-    [(detector_config, write_coco), (segmentor_config, write_ade)],
-    ids=['detection', 'segmentation'],
-)
-def test_activation_checkpointing_changes_no_loss_and_no_gradient(tmp_path, make, write) -> None:
-    """Drop path is drawn anew when a block is computed again, and must be the same."""
-    write(tmp_path, count=6)
-    cfg = make(tmp_path, iterations=1)
-    with DefaultScope.overwrite_default_scope(cfg.default_scope), seeded(0):
-        dataset = Runner.build_dataloader(cfg.train_dataloader, seed=0).dataset
-        batch = pseudo_collate([dataset[i] for i in range(4)])
-    results = []
-    for checkpointing, seed in ((False, 2), (True, 2), (True, 3)):
-        cfg.engine.activation_checkpointing = checkpointing
-        with DefaultScope.overwrite_default_scope(cfg.default_scope), seeded(1):
-            model = MODELS.build(apply_engine_options(cfg.copy()).model).train()
-        assert model.backbone.with_cp is checkpointing
-        torch.manual_seed(seed)
-        data = model.data_preprocessor(copy.deepcopy(batch), training=True)
-        total, numbers = model.parse_losses(model(**data, mode='loss'))
-        total.backward()
-        gradients = {name: p.grad for name, p in model.named_parameters() if p.requires_grad}
-        results.append(numbers | gradients)
-    plain, again, otherwise = results
-    torch.testing.assert_close(again, plain, rtol=0, atol=0)
-    # Another draw gives another result: randomness was at work.
-    name = 'backbone.blocks.1.mlp.fc1.weight'
-    assert not torch.allclose(otherwise[name], plain[name])
 
 
 @pytest.mark.parametrize(('has_bf16', 'name'), [(True, 'bf16'), (False, 'fp16')])

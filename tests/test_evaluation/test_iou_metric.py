@@ -1,9 +1,6 @@
-import multiprocessing
-
 import numpy as np
 import pytest
 import torch
-from mmengine.logging import MMLogger
 from mmengine.registry import METRICS
 from PIL import Image
 from sklearn.metrics import jaccard_score
@@ -14,6 +11,7 @@ from lightvit_dense.compat import finish_distributed
 from lightvit_dense.datasets.errors import DatasetError
 from lightvit_dense.errors import UserError
 from lightvit_dense.evaluation import IoUMetric, iou_metric
+from tests.helpers.processes import in_processes
 
 CLASSES = ('wall', 'sky', 'tree', 'road', 'ship', 'none of it')
 
@@ -112,19 +110,6 @@ def test_pooled_jaccard_of_torchmetrics(classes, used):
     assert np.isnan(found).sum() == classes - used
 
 
-def test_agrees_with_mmseg():
-    from mmseg.evaluation import IoUMetric as Theirs
-
-    samples = scenes(seed=5)
-    MMLogger.get_instance('iou')
-    theirs = Theirs()
-    theirs.dataset_meta = dict(classes=CLASSES)
-    theirs.process({}, samples)
-    expected = theirs.evaluate(len(samples))  # rounded to two decimals
-    figures, _ = evaluate(samples)
-    assert figures == pytest.approx({k: float(v) for k, v in expected.items()}, abs=6e-3)
-
-
 def test_exact_beyond_what_float32_counts():
     """At 2^24 pixels of a class, sums in float32 stop growing: mmseg's IoU stays at 100."""
     many = torch.zeros(4096, 4096, dtype=torch.uint8)
@@ -189,13 +174,7 @@ def _rank(rank, ranks, samples, folder):
 @pytest.mark.parametrize('count', [1, 4, 7])
 def test_two_processes_count_every_image_once(tmp_path, count):
     samples = scenes(count)
-    context = multiprocessing.get_context('fork')
-    ranks = [context.Process(target=_rank, args=(r, 2, samples, tmp_path)) for r in range(2)]
-    for process in ranks:
-        process.start()
-    for process in ranks:
-        process.join(60)
-        assert process.exitcode == 0
+    in_processes(_rank, *((rank, 2, samples, tmp_path) for rank in range(2)))
     figures, metric = evaluate(samples)
     for rank in range(2):
         found, counts = torch.load(tmp_path / f'{rank}.pt')

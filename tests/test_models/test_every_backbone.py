@@ -187,10 +187,7 @@ def test_contradictions_fail_when_built(name: str, options: dict, message: str) 
             lambda: Attention(16, 2, rel_bias_size=(4, 4))(torch.randn(1, 16, 16), (4, 5)),
             r'needs the grid of all 16 patches, got \(4, 5\)',
         ),
-        (
-            lambda: Attention(16, 2, rel_bias_size=(4, 4)).logits(torch.randn(1, 16, 16)),
-            'got None',
-        ),
+        (lambda: Attention(16, 2, rel_bias_size=(4, 4)).logits(torch.randn(1, 16, 16)), 'got None'),
     ],
 )
 def test_what_a_backbone_cannot_do_is_said(call, message: str) -> None:

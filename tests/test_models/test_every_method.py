@@ -186,11 +186,7 @@ def test_distillation_is_the_mean_over_the_global_views(name: str) -> None:
             for name in ('MAE', 'MoCoV3', 'DINO')
         ],
         ('MAE', dict(mask_ratio=0.99), 'keeps 0 of 16'),
-        (
-            'MAE',
-            dict(reconstruct_after=1),
-            'reconstruct_after=1 leaves the blocks behind it',
-        ),
+        ('MAE', dict(reconstruct_after=1), 'reconstruct_after=1 leaves the blocks behind it'),
         ('HieraMAE', dict(mask_ratio=0.9), 'mask_ratio=0.9 keeps 0 of 6 patches'),
         ('HieraMAE', dict(mask_ratio=0.0), 'mask_ratio=0.0 hides none of 6 mask units'),
         ('HieraMAE', dict(backbone=dict(img_size=(64, 80))), 'is not a whole number of 32 px'),

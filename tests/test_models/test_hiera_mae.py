@@ -1,13 +1,11 @@
 """Hiera's MAE against Meta's package and a straight-line reference, and its distillation."""
 
-import itertools
 import re
 from typing import Any
 
 import hiera as meta
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from lightvit_dense.models.pretraining import HieraMAE, random_masking
@@ -143,32 +141,6 @@ def test_decoupled_decoder_reads_an_earlier_stage_at_the_final_width() -> None:
 
 
 WIDE = TEACHER | dict(embed_dim=16, num_heads=2)
-
-
-def test_fusion_is_a_sum_of_strided_convolutions_of_whole_maps() -> None:
-    torch.manual_seed(0)
-    model = decoupled()
-    encoding = model.backbone.encode(IMAGE, hidden_of=model.fusion.layers)
-    fused = model.fusion(encoding.hidden, 6)
-    total = 0.0
-    for layer, levels, head in zip((1, 3, 5), (3, 2, 1), model.fusion.heads, strict=True):
-        x, _, _ = model.backbone.embed(IMAGE)
-        for block in model.backbone.blocks[:layer]:
-            x, _ = block(x)
-        side = 2**levels
-        spread = torch.zeros(2, 2 * side, 3 * side, x.shape[-1])
-        # Undo the order of units by hand: the first digit of a token's number, to the base of 4,
-        # holds the finest bits of its row and its column.
-        for unit, token in itertools.product(range(6), range(side**2)):
-            row, column = side * (unit // 3), side * (unit % 3)
-            for bit in range(levels):
-                digit = token // 4 ** (levels - 1 - bit) % 4
-                row, column = row + (digit // 2 << bit), column + (digit % 2 << bit)
-            spread[:, row, column] = x[:, unit, token]
-        total = total + F.conv2d(spread.permute(0, 3, 1, 2), head.weight, head.bias, head.stride)
-    mine = fused.unflatten(1, (6, 2, 2)).permute(0, 4, 1, 2, 3)  # [B, C, unit, 2, 2]
-    whole = total.reshape(2, 64, 2, 2, 3, 2).permute(0, 1, 2, 4, 3, 5).flatten(2, 3)
-    torch.testing.assert_close(mine, whole, atol=1e-5, rtol=1e-5)
 
 
 def of_teacher(**options: Any) -> dict:

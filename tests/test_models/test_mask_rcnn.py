@@ -9,14 +9,7 @@ from mmdet.structures.mask import PolygonMasks
 from lightvit_dense.engine.hooks.compile import parts_to_compile
 from lightvit_dense.errors import UserError, user_errors
 from lightvit_dense.models.detectors.mask_rcnn import masks_on_pad_shape
-from lightvit_dense.models.pad_shape import (
-    check_pad_shape,
-    common_pad_shape,
-    group_by_pad_shape,
-    own_sizes,
-    pad_images,
-    pad_shape_of,
-)
+from lightvit_dense.models.pad_shape import check_pad_shape, own_sizes
 from tests.helpers.models import silent
 
 KINDS = ['vit', 'hiera', 'li2021']
@@ -134,31 +127,6 @@ def test_raw_outputs_come_from_one_pad_shape(build_detector, detection_batch) ->
     assert scores.shape == (40, 4)
     assert boxes.shape == (40, 12)
     assert masks.shape == (40, 3, 28, 28)
-
-
-@pytest.mark.parametrize(
-    ('size', 'pad_shape'),
-    [((1, 1), (640, 640)), ((640, 480), (640, 640)), ((641, 480), (672, 640)),
-     ((3, 5000), (640, 5024)), ((672, 704), (672, 704))],
-)  # fmt: skip
-def test_at_least_the_pad_shape_and_larger_sides_rounded_up(size: tuple, pad_shape: tuple) -> None:
-    assert pad_shape_of(size, (640, 640), 32) == pad_shape
-
-
-def test_groups_and_the_common_pad_shape() -> None:
-    sizes = [(10, 60), (32, 64), (33, 1), (1, 1)]
-    assert group_by_pad_shape(sizes, (0, 0), 32) == {(32, 64): [0, 1], (64, 32): [2], (32, 32): [3]}
-    assert common_pad_shape(sizes, (0, 0), 32) == (64, 64)
-
-
-def test_what_lay_beyond_an_image_becomes_zero() -> None:
-    inputs = torch.randn(2, 3, 8, 9)
-    found = pad_images(inputs, [(8, 5), (2, 9)], (8, 16))
-    expected = torch.zeros(2, 3, 8, 16)
-    expected[0, :, :8, :5] = inputs[0, :, :8, :5]
-    expected[1, :, :2, :9] = inputs[1, :, :2, :9]
-    assert torch.equal(found, expected)
-    assert pad_images(found, [(8, 16)] * 2, (8, 16)) is found
 
 
 def test_sizes_that_cannot_be_are_refused() -> None:

@@ -1,9 +1,7 @@
 """The plain ViT against timm and Hugging Face; implementations of decomposed relative position."""
 
 import pytest
-import timm
 import torch
-from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from lightvit_dense.models import VisionTransformer
@@ -14,31 +12,6 @@ from tools.benchmark.references.vitdet import (
     common_weights,
     huggingface_name,
 )
-
-
-@pytest.mark.parametrize('size', [(224, 224), (96, 320)])
-def test_equals_timm_given_the_same_weights(size: tuple[int, int]) -> None:
-    """timm antialiases its tables; ours is plain bicubic as in MAE and ViTDet."""
-    ours = VisionTransformer('tiny', out_indices=(2, 11), out_type='featmap').eval()
-    reference = timm.create_model(
-        'vit_tiny_patch16_224', num_heads=12, num_classes=0, img_size=size
-    ).eval()
-    state = ours.state_dict()
-    table = state['pos_embed'][:, 1:].reshape(1, 14, 14, -1).permute(0, 3, 1, 2)
-    grid = [side // 16 for side in size]
-    table = F.interpolate(table, size=grid, mode='bicubic').flatten(2).transpose(1, 2)
-    state['pos_embed'] = torch.cat([state['pos_embed'][:, :1], table], dim=1)
-    reference.load_state_dict(state, strict=True)
-    image = torch.randn(2, 3, *size)
-    with torch.no_grad():
-        tokens, maps = reference.forward_features(image), ours(image)
-        torch.testing.assert_close(ours.encode(image).tokens, tokens, atol=1e-5, rtol=0)
-        last = maps[1].flatten(2).transpose(1, 2)
-        torch.testing.assert_close(last, tokens[:, 1:], atol=1e-5, rtol=0)
-        tap = reference.forward_intermediates(
-            image, indices=[2], norm=False, intermediates_only=True
-        )
-        torch.testing.assert_close(maps[0], tap[0], atol=1e-5, rtol=0)
 
 
 def test_base_has_the_papers_size() -> None:

@@ -37,11 +37,7 @@ def new(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ('names', 'groups', 'fraction', 'chosen'),
-    [
-        ('abcdefghij', 'xxxxxyyyyz', 0.2, 'ai'),
-        ('ab', 'xx', 0.1, 'b'),
-        ('abc', 'xyz', 0.4, 'b'),
-    ],
+    [('abcdefghij', 'xxxxxyyyyz', 0.2, 'ai'), ('ab', 'xx', 0.1, 'b'), ('abc', 'xyz', 0.4, 'b')],
 )
 def test_the_split_takes_a_share_of_every_group(names, groups, fraction, chosen):
     args = Namespace(val_fraction=fraction, seed=0)
@@ -91,13 +87,7 @@ def test_the_rules(gpu, task, start, images, side, given, expected, monkeypatch)
     monkeypatch.setattr('torch.cuda.is_available', lambda: gpu > 0)
     monkeypatch.setattr('torch.cuda.mem_get_info', lambda: (0, gpu * 2**30))
     found = choose(task, start, images, [side] * images, **given)
-    assert (
-        found.size,
-        found.batch,
-        found.epochs,
-        found.steps,
-        found.rate,
-    ) == expected
+    assert (found.size, found.batch, found.epochs, found.steps, found.rate) == expected
 
 
 def test_classes_are_read_when_a_config_is(tmp_path):
@@ -156,14 +146,12 @@ def write_copies(root: Path) -> None:
 
 
 def write_grey(root: Path) -> None:
-    """Write label maps of one id."""
     write_maps(root, 2)
     for path in (root / 'labels').iterdir():
         Image.new('L', (80, 60)).save(path)
 
 
 def write_few_names(root: Path) -> None:
-    """Write label maps with a list of too few classes."""
     write_maps(root)
     (root / 'classes.txt').write_text('a\nb\n')
 
@@ -175,7 +163,6 @@ def write_table(root: Path, text: str = 'a.jpg,b\nb.jpg\n') -> None:
 
 
 def write_labelme(root: Path) -> None:
-    """Write a file of labelme."""
     root.mkdir(exist_ok=True)
     (root / 'a.json').write_text('{"shapes": []}')
 

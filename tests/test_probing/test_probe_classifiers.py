@@ -12,7 +12,6 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from lightvit_dense import probing
 from lightvit_dense.probing.linear import LinearProbe
-from lightvit_dense.probing.neighbours import from_rank_key, rank_key
 
 
 @pytest.fixture(scope='module')
@@ -80,16 +79,6 @@ def test_of_equally_near_images_the_first_counts():
         # Of classes with equal votes the first is the prediction.
         assert probing.Scores.of(winners[3], torch.tensor([1])).top1 == 100
         assert probing.Scores.of(winners[9], torch.tensor([0])).top1 == 100
-
-
-def test_rank_keys_order_by_similarity_then_by_place():
-    torch.manual_seed(0)
-    similarity = torch.cat([torch.randn(2, 50), torch.tensor([[0.0, -0.0, 1.0, 1.0]] * 2)], dim=1)
-    key = rank_key(similarity, 7)
-    expected = similarity.sort(dim=1, descending=True, stable=True)
-    values, places = from_rank_key(key.sort(dim=1, descending=True).values)
-    assert torch.equal(values, expected.values)
-    assert torch.equal(places, expected.indices + 7)
 
 
 def test_the_linear_probe_reaches_scikit_learns_accuracy(digits):

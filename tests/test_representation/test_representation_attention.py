@@ -9,7 +9,6 @@ import torch
 from lightvit_dense.errors import UserError
 from lightvit_dense.models.backbones import VisionTransformer
 from lightvit_dense.models.backbones.hiera_tokens import to_units
-from lightvit_dense.representation import attention, attention_maps
 from lightvit_dense.representation.agreement import AttentionAgreement
 from lightvit_dense.representation.attention import AttentionStats
 from tests.helpers import attention_models
@@ -41,29 +40,6 @@ CENTRES = [(16 * r + 8, 16 * c + 8) for r in range(4) for c in range(4)]
 def assert_close(found, distance, entropy):
     assert found.distance == pytest.approx(distance, rel=1e-10)
     assert found.entropy == pytest.approx(entropy, rel=1e-10)
-
-
-def test_the_distance_of_tokens_is_that_of_the_authors_formula():
-    (layout,) = attention_maps.token_layouts(make_vit(), [1], (224, 224)).values()
-    # Their matrix, written down once more: 14 px for each step of the 14 x 14 grid.
-    index = torch.arange(196)
-    row, column = index // 14, index % 14
-    theirs = ((row[:, None] - row) ** 2 + (column[:, None] - column) ** 2).double().sqrt() * 14
-    ours = layout.distances()[0] * attention._scale(make_vit(), 'authors')
-    torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
-    assert layout.distances()[0, 0, 1] == 16  # px of the image, without the option
-
-
-def test_identity_attention_is_at_distance_zero_without_entropy():
-    layout = attention_maps.token_layouts(make_vit(), [1], (64, 64))[1]
-    maps = torch.eye(16).double().expand(2, 3, 1, 16, 16)
-    weights = layout.query_weights()
-    assert weights.tolist() == [[1 / 16] * 16]
-    assert attention.attention_distance(maps, layout.distances(), weights).tolist() == [0.0] * 3
-    assert attention.attention_entropy(maps, weights).tolist() == pytest.approx([0] * 3, abs=3e-6)
-    # Attention to the right neighbour is at the patch size.
-    right = maps[:1, :, :, [i + 1 if i % 4 < 3 else i - 1 for i in range(16)]]
-    assert attention.attention_distance(right, layout.distances(), weights).tolist() == [16.0] * 3
 
 
 DECOMPOSED = dict(rel_pos=dict(kind='decomposed', size=64))
@@ -109,16 +85,6 @@ def test_a_hiera_agrees_with_the_straight_line_window_by_window():
         distance, entropy = torch.tensor(each, dtype=torch.float64).mean(0).tolist()
         assert_close(found[layer], distance, entropy)
         assert (found[layer].tokens, found[layer].patch) == (len(keys[0]), key_px)
-
-
-def test_heads_that_do_not_look_have_the_numbers_of_uniform_attention():
-    model = make_vit()
-    for parameter in model.blocks.parameters():
-        torch.nn.init.zeros_(parameter)
-    for layer in attention_stats(model, [images()]):
-        assert layer.distance == pytest.approx([layer.uniform_distance] * 3, rel=1e-12)
-        assert layer.entropy == pytest.approx([layer.max_entropy] * 3, abs=16e-6)
-        assert layer.uniform_distance < layer.max_distance
 
 
 @pytest.mark.parametrize('make', [make_vit, make_hiera])

@@ -56,15 +56,6 @@ def test_a_constant_and_a_diagonal_wave_stand_at_their_frequencies() -> None:
     assert max(found[:3] + found[4:]) < math.log(1e-5)
 
 
-def test_white_noise_is_flat() -> None:
-    noise = torch.randn(200, 8, 8, 16, generator=torch.Generator().manual_seed(1)).double()
-    values = analyse({0: noise})[0].values
-    # Frequencies 0 and pi are real numbers: of one variance, the mean log of a real normal number's
-    # amplitude is ln 2 / 2 below that of a complex one.
-    expected = [0.0, math.log(2) / 2, math.log(2) / 2, math.log(2) / 2, 0.0]
-    assert values == pytest.approx(expected, abs=0.08)
-
-
 def test_layers_may_have_maps_of_different_sides() -> None:
     maps = {0: torch.ones(2, 8, 8, 3), 1: torch.ones(2, 4, 4, 6), 2: torch.ones(2, 1, 1, 9)}
     content = fourier.spectra_content(analyse(maps))

@@ -37,13 +37,11 @@ def cell(init: str, task: str, seed: int, state: str = 'measured', **metrics: fl
 
 
 def pretrain(name: str, title: str) -> Run:
-    """Return a pre-training."""
     known = dict(state='measured', commands=[COMMAND], folder=f'work/pretrain_{name}')
     return Run(kind='pretrain', name=name, title=title, **known)
 
 
 def metric(key: str, title: str, scale: float = 1.0) -> dict[str, Any]:
-    """Return a metric as a suite has it."""
     return {'key': key, 'title': title, 'scale': scale, 'digits': 1}
 
 

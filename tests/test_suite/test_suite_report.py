@@ -7,17 +7,11 @@ import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
-from unittest.mock import Mock
 
-import cv2
 import numpy as np
 import pytest
-import torch
-from mmengine.config import Config
 
-from lightvit_dense import visualization
 from lightvit_dense.errors import UserError
-from lightvit_dense.registry import MODELS
 from lightvit_dense.suite import pictures
 from lightvit_dense.suite.report import build_report, write_all, write_files
 from lightvit_dense.suite.report_plots import draw_column, draw_sweep, logged, thin
@@ -30,8 +24,6 @@ from tests.test_tracking.small_sequences import write_lasot_sequence
 from tracking.tools.suite_pictures import film_strips
 
 from .suite_results import BOX, TOP1, add_logs, cell, make_results
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -326,52 +318,6 @@ def runs() -> dict[str, Run]:
         title: Run(test_folder=f'work/{title}_test', folder=f'work/{title}', **common)
         for title in ('scratch', 'D-MAE')
     }
-
-
-@pytest.mark.parametrize(
-    ('draw', 'grid', 'before', 'caption'),
-    [
-        (
-            pictures.detections,
-            'detection_grid',
-            ['annotations/instances_val2017.json', 'val2017'],
-            'ground truth, scratch, D-MAE',
-        ),
-        (pictures.label_maps, 'label_map_grid', [''], 'image, ground truth, scratch, D-MAE'),
-    ],
-)
-def test_results_stand_beside_the_truth(monkeypatch, runs, draw, grid, before, caption) -> None:
-    monkeypatch.setattr(visualization, grid, Mock())
-    ((told, drawn),) = draw(runs, Path('here'), Path('data'), 'set', 4)
-    assert told == f'From left to right: {caption}'
-    assert drawn is getattr(visualization, grid).return_value
-    folders = [Path('here/work/scratch_test/results'), Path('here/work/D-MAE_test/results')]
-    given = getattr(visualization, grid).call_args.args
-    assert given[: len(before) + 1] == (*(Path('data/set', part) for part in before), folders)
-    assert given[-1] == 4
-
-
-def test_reconstructions_come_from_the_run(tmp_path: Path, runs: dict[str, Run]) -> None:
-    run = runs.pop('scratch')
-    folder = tmp_path / run.folder
-    folder.mkdir(parents=True)
-    cfg = Config.fromfile(ROOT / 'configs/toyworld/mae_teacher.py')
-    tiny = dict(embed_dim=8, depth=1, num_heads=2)
-    cfg.model.backbone.update(arch=tiny, img_size=16)
-    cfg.model.decoder = tiny
-    cfg.dump(folder / 'mae_teacher.py')
-    run.config = 'configs/toyworld/mae_teacher.py'
-    torch.save({'state_dict': MODELS.build(cfg.model).state_dict()}, folder / 'iter_3.pth')
-    (folder / 'last_checkpoint').write_text(str(folder / 'iter_3.pth'))
-    (tmp_path / 'data/images').mkdir(parents=True)
-    for name in 'abc':
-        path = tmp_path / f'data/images/{name}.jpg'
-        assert cv2.imwrite(str(path), np.full((20, 20, 3), 90, np.uint8))
-    data = tmp_path / 'data'
-    ((caption, drawn),) = pictures.reconstructions({'scratch': run}, tmp_path, data, 'images', 2)
-    assert caption.startswith('scratch: original')
-    assert drawn.shape == (32, 6 * 32 + 5 * 4, 3)
-    assert abs(int(drawn[16, 16, 0]) - 90) < 4
 
 
 def test_film_strips_and_curves_of_trackers(tmp_path: Path, runs: dict[str, Run]) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from lightvit_dense.datasets import DatasetError, ImageNet
 from lightvit_dense.datasets.storage import LmdbStorage
-from lightvit_dense.datasets.subsets import balanced_subset, long_tail_sizes, sized_subset
+from lightvit_dense.datasets.subsets import long_tail_sizes, sized_subset
 from tests.helpers.tools import call_tool, start_tool
 from tests.helpers.toy_world import build
 
@@ -29,10 +29,7 @@ def process(name, *words):
     ('words', 'message'),
     [
         ('check_dataset coko .', "Did you mean 'coco'?"),
-        (
-            'check_dataset coco . --splits test',
-            "coco names 'test'.*there are train, val",
-        ),
+        ('check_dataset coco . --splits test', "coco names 'test'.*there are train, val"),
         ('check_dataset coco . --samples -1', '--samples must not be negative'),
         ('make_lmdb only-one', 'give SOURCE and LMDB to write, or --verify LMDB'),
         ('make_lmdb --verify a b', 'give SOURCE and LMDB to write, or --verify LMDB'),
@@ -166,19 +163,6 @@ def test_the_box_covers_disc_and_dots(tmp_path):
     assert (tmp_path / 'out/absence.label').read_text().split() == ['0', '0', '1']
     frame = cv2.imread(str(tmp_path / 'out/img/00000002.png'), cv2.IMREAD_GRAYSCALE)
     np.testing.assert_array_equal(frame, board(160, 125))
-
-
-def test_every_class_gives_its_share():
-    labels = np.repeat([2, 0, 1], [1300, 732, 3])
-    chosen = balanced_subset(labels, 0.01, seed=0)
-    assert np.bincount(labels[chosen]).tolist() == [7, 1, 13]
-    assert (np.diff(chosen) > 0).all()
-    assert set(chosen) <= set(balanced_subset(labels, 0.1, seed=0))
-    assert set(chosen) != set(balanced_subset(labels, 0.01, seed=1))
-    assert len(balanced_subset(labels, 1.0, seed=0)) == len(labels)
-    for fraction in (0.0, 1.5):
-        with pytest.raises(DatasetError, match=r'must lie in \(0, 1\]'):
-            balanced_subset(labels, fraction, seed=0)
 
 
 def test_a_long_tail_has_the_sizes_of_imagenet_lt():

@@ -45,7 +45,9 @@ def test_numbers_and_page_of_what_make_demo_runs(demo):
     assert results['smoke'] is True
     page = (folder / 'report.html').read_text()
     assert 'src="http' not in page
-    assert page.count('data:image/') >= 4  # detections, label maps, tracks, reconstructions
+    drawn = re.findall('alt="([^"]*)"', page)
+    for words in ('right: ground truth', 'right: image', 'overlap', 'Success of', 'what it sees'):
+        assert any(words in caption for caption in drawn), words
     assert 'Smoke run' in printed
     assert (folder / 'data/toyworld').is_dir()  # little data is not where the real belongs
     # Progress is readable without a terminal.

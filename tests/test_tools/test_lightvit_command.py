@@ -31,14 +31,6 @@ def test_each_word_has_a_tool_and_a_line(capsys) -> None:
     assert {'make_toyworld', 'probe', 'fetch_teacher', 'run_dataset', 'build_docs'} <= set(listed)
 
 
-@pytest.mark.parametrize('word', WORDS)
-def test_help_shows_the_word(word, capsys, monkeypatch) -> None:
-    monkeypatch.setattr(sys, 'argv', [])
-    with pytest.raises(SystemExit, match='0'):
-        cli.main([word, '--help'])
-    assert capsys.readouterr().out.startswith(f'usage: lightvit {word} ')
-
-
 @pytest.mark.parametrize(
     ('line', 'message'),
     [

@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from lightvit_dense.apis import frozen_backbone
 from lightvit_dense.registry import MODELS
 from lightvit_dense.representation import ImageStream, layer_features
+from lightvit_dense.representation.cka import MinibatchCKA
 from tests.helpers import models
 from tests.helpers.attention_models import attention_agreement, attention_stats
 from tests.helpers.tools import call_tool
@@ -82,17 +83,11 @@ def test_cka_of_two_networks_is_that_of_their_features(world, tmp_path):
     assert metadata['environment']['versions']['torch']
 
     b = frozen_backbone(world / 'other.py', device='cpu')
-    sums = torch.zeros(3).double()
     streams = [stream(world, mean=mean, limit=8) for mean in (127.5, 100.0)]
+    measured = MinibatchCKA()
     for left, right in zip(*streams, strict=True):
-        x, y = layer_features(a.backbone, left)[2], layer_features(b.backbone, right)[1]
-        for place, (f, g) in enumerate(((x, y), (x, x), (y, y))):
-            k, m = (z.flatten(1).double() @ z.flatten(1).double().T for z in (f, g))
-            k, m = k - torch.diag(k.diag()), m - torch.diag(m.diag())
-            # (n - 1)(n - 2) = 6, 2 / (n - 2) = 1 and n (n - 3) = 4 for four images.
-            sums[place] += ((k @ m).trace() + k.sum() * m.sum() / 6 - (k @ m).sum()) / 4
-    expected = sums[0] / (sums[1] * sums[2]).sqrt()
-    assert metadata['matrix'][2][1] == pytest.approx(expected.item(), abs=1e-5)
+        measured.add(layer_features(a.backbone, left), layer_features(b.backbone, right))
+    np.testing.assert_allclose(metadata['matrix'], measured.matrix(), atol=1e-5)
     with np.load(tmp_path / 'cka.npz', allow_pickle=False) as arrays:
         assert arrays['matrix'].tolist() == metadata['matrix']
     assert cv2.imread(str(tmp_path / 'cka.png')).std() > 5
@@ -201,6 +196,7 @@ def test_agreement_with_the_teacher_of_a_config(world, tmp_path):
         (STATS, ['--model', 'three.py', 'none', '--model', 'three.py', 'none'], 'a title'),
         (STATS, ['three.py', 'none', '--size', '36'], 'multiples of 8 px'),
         (STATS, ['three.py', 'none', '--layers', '3'], 'layers 1 to 2'),
+        (STATS, ['three.py', 'none', '--size', '32', '64'], '--size has 2 values for 1 models'),
         (AGREEMENT, ['three.py', 'none', 'two.py'], 'CHECKPOINT_B'),
         (AGREEMENT, ['three.py', 'none', 'teacher'], 'no model.distiller.teacher'),
         (AGREEMENT, ['two.py', 'none', 'teacher'], 'names no checkpoint of its teacher'),

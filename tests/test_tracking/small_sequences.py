@@ -1,7 +1,6 @@
 """Tiny sets of sequences as published, and a tracker that finds its template by correlation."""
 
 import json
-import multiprocessing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,17 +32,6 @@ def write_video(path: Path, frames: list[np.ndarray], fps: float = 10) -> Path:
         writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
     writer.release()
     return path
-
-
-def in_processes(target, *arguments) -> None:
-    """Call a function in a process for each tuple of arguments, all at once."""
-    context = multiprocessing.get_context('fork')
-    processes = [context.Process(target=target, args=one) for one in arguments]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(60)
-        assert process.exitcode == 0
 
 
 def write_rows(path: Path, rows: np.ndarray, separator: str = ',') -> None:
@@ -205,7 +193,6 @@ def sequence_of(frames, boxes, name='square-1', missing=()):
 
 
 def write_folder(folder, frames, names=None):
-    """Write frames as pictures of a folder."""
     for index, frame in enumerate(frames):
         write_picture(folder / (names[index] if names else f'{index}.png'), frame)
     return folder

@@ -13,6 +13,7 @@ from mmengine.config import Config
 from lightvit_dense.apis.preflight import find_missing
 from lightvit_dense.datasets.errors import DatasetError
 from lightvit_dense.errors import UserError
+from tests.helpers.processes import in_processes
 from tracking import datasets
 from tracking.datasets.published import got10k_positions, lasot_test
 from tracking.datasets.table import BadTable, SequenceRow, join, open_table, pack_rows, write_table
@@ -565,7 +566,7 @@ def _open_slowly(root, folder, log):
 
 
 def test_processes_that_start_together_build_once(root, tmp_path):
-    small_sequences.in_processes(_open_slowly, *[(root, tmp_path / 'cache', tmp_path / 'log')] * 4)
+    in_processes(_open_slowly, *[(root, tmp_path / 'cache', tmp_path / 'log')] * 4)
     assert (tmp_path / 'log').read_text() == 'built\n'
 
 

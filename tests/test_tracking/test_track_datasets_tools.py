@@ -1,10 +1,7 @@
 """LMDBs of sequences, others' and those of the tool; what ``check_dataset.py`` says of videos."""
 
 import json
-import runpy
-import sys
 from dataclasses import asdict
-from pathlib import Path
 
 import lmdb
 import pytest
@@ -14,7 +11,7 @@ from lightvit_dense.datasets.checking import CHECKS, Request
 from lightvit_dense.datasets.errors import DatasetError
 from lightvit_dense.datasets.storage import LmdbStorage
 from lightvit_dense.datasets.toyworld import WorldSpec
-from lightvit_dense.errors import run_tool
+from tests.helpers.tools import call_tool
 from tracking.datasets import CocoSequences, GOT10k, LaSOT, TrackingNet
 
 from .small_sequences import (
@@ -27,18 +24,8 @@ from .small_sequences import (
 )
 
 SETS = ('TRAIN_0', 'TEST', 'TRAIN_10')
+MAKE = 'dataset_converters/make_tracking_lmdb.py'
 GOT10K_KEY = 'train/GOT-10k_Train_000001/absence.label'
-TOOLS = Path(__file__).parents[2] / 'tools/dataset_converters'
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    def call(tool, *args):
-        monkeypatch.setattr(sys, 'argv', ['tool', *map(str, args)])
-        status = run_tool(runpy.run_path(str(TOOLS / f'{tool}.py'))['main'])
-        return status, ''.join(capsys.readouterr())
-
-    return call
 
 
 def write_lasot(root):
@@ -69,15 +56,13 @@ def foreign_lmdb(root, target):
     ],
 )
 def test_lmdbs_of_the_tool_and_of_others_read_as_the_folder(
-    tmp_path, run, name, make, kind, splits, parts, key
+    tmp_path, name, make, kind, splits, parts, key
 ):
     root, base, other = (tmp_path / folder for folder in ('root', 'base', 'other'))
     make(root)
     (root / 'archive.zip').write_bytes(b'zip')
     for words, told in (([], 'every file matches its SHA-256'), (['--no-verify'], '; 0 written,')):
-        status, text = run('make_tracking_lmdb', name, root, base, *words)
-        assert status == 0, text
-        assert told in text
+        assert told in call_tool(MAKE, name, root, base, *words)
     for part in parts:
         foreign_lmdb(root / part, other / f'{part}_lmdb' if part else other)
     storage = LmdbStorage(base / 'TRAIN_10_lmdb' if name == 'trackingnet' else base)
@@ -90,10 +75,10 @@ def test_lmdbs_of_the_tool_and_of_others_read_as_the_folder(
             same(kind(root, **options), kind(place, source='lmdb', **options))
 
 
-def test_trackingnet_lists_its_sequences(tmp_path, run):
+def test_trackingnet_lists_its_sequences(tmp_path):
     write_trackingnet(tmp_path / 'root')
     base = tmp_path / 'base'
-    assert run('make_tracking_lmdb', 'trackingnet', tmp_path / 'root', base)[0] == 0
+    call_tool(MAKE, 'trackingnet', tmp_path / 'root', base)
     assert {path.name for path in base.iterdir()} == {*(f'{s}_lmdb' for s in SETS), 'seq_list.json'}
     listed = json.loads((base / 'seq_list.json').read_text())
     assert listed == [[0, 'aa'], [0, 'bb'], [10, 'cc']]
@@ -118,11 +103,10 @@ def test_trackingnet_lists_its_sequences(tmp_path, run):
         ('check_dataset lasot {root} --splits val', 2, 'there are train, test'),
     ],
 )
-def test_what_the_tools_tell(tmp_path, run, words, status, message):
+def test_what_the_tools_tell(tmp_path, words, status, message):
     words = words.format(root=write_lasot(tmp_path / 'lasot'), base=tmp_path / 'base')
-    found, text = run(*words.split())
-    assert found == status
-    assert message in text
+    tool, *words = words.split()
+    assert message in call_tool(f'dataset_converters/{tool}.py', *words, status=status)
     assert not (tmp_path / 'base').exists()
 
 

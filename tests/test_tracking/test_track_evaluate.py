@@ -20,6 +20,7 @@ from lightvit_dense.errors import UserError
 from lightvit_dense.evaluation import read_predictions
 from lightvit_dense.evaluation.joint import class_tables
 from lightvit_dense.visualization import PALETTE, line_color
+from tests.helpers.processes import in_processes
 from tracking.datasets import LaSOT, SequenceDataset, VideoSequence
 from tracking.evaluation import Protocol, Truth, score
 from tracking.evaluation.collect import TrackerResults, open_source
@@ -34,7 +35,6 @@ from tracking.visualization import TRUTH_COLOR, film_strip, outline_targets
 
 from .small_sequences import (
     ArrayFrames,
-    in_processes,
     write_attributes,
     write_folder,
     write_got10k,
@@ -530,13 +530,9 @@ def test_a_config_names_its_hook():
 
 
 def test_tool_draws_chosen_sequences(tmp_path, capsys):
-    """Two sequences of 4 frames in the layout of one's own videos, with a tracker's results."""
-    for name in ('a', 'b'):
-        folder = write_folder(tmp_path / 'data' / name, [np.full((40, 60, 3), 50, np.uint8)] * 4)
-        (folder / 'groundtruth.txt').write_text('10,10,20,15\n' * 4)
-        write_result(tmp_path / 'mine', name, np.tile([12.0, 10, 20, 15], (4, 1)))
+    data, results = write_own(tmp_path, 4 * BOX, names=('a', 'b'))
     out = tmp_path / 'pictures/strips.png'
-    words = [f'custom:{tmp_path / "data"}', f'it={tmp_path / "mine"}', '--out', str(out)]
+    words = [data, f'it={results}', '--out', str(out)]
     pictures = []
     for chosen, count in (('9', 2), ('b', 1)):
         assert tool.main([*words, '--sequences', chosen, '--frames', '3', '--width', '60']) == 0

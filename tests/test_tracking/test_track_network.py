@@ -8,11 +8,10 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-import torch.nn.functional as F
 
 from lightvit_dense.errors import UserError
 from tracking.deploy.export import FRAME, FRAME_INT8, TEMPLATE, export_tracker, largest_difference
-from tracking.deploy.optimized_head import OptimizedCenterHead, ScatteredConv, folded_layers
+from tracking.deploy.optimized_head import OptimizedCenterHead, folded_layers
 from tracking.models.decoding import hann_window
 from tracking.runtime.network import build_network
 from tracking.tools import export_onnx
@@ -44,7 +43,6 @@ CASES = {
 
 
 def aimed(model, way='torch', seed=1, **options):
-    """Build a network that has its template."""
     network = build_network(model, way, **options)
     network.set_template(crop(32, seed), BOX)
     return network
@@ -122,16 +120,6 @@ def test_size_and_offset_of_one_cell_are_those_of_the_whole_map():
                     torch.testing.assert_close(mine, whole[:, row, column])
 
 
-def test_a_convolution_of_few_cells():
-    generator = torch.Generator().manual_seed(0)
-    weight, bias = torch.randn(6, 5, 3, 3, generator=generator), torch.randn(6, generator=generator)
-    cells = torch.tensor([0, 3, 7, 13, 22, 23])  # corners and edges of 4 rows of 6
-    tokens = torch.randn(6, 5, generator=generator)
-    image = torch.zeros(24, 5).index_copy(0, cells, tokens).t().reshape(1, 5, 4, 6)
-    want = F.conv2d(image, weight, bias, padding=1)
-    torch.testing.assert_close(ScatteredConv(weight, bias, (4, 6))(tokens, cells), want)
-
-
 def test_the_template_is_embedded_once():
     network, calls = aimed(tracker()), []
     network.module.encoder.template_patches.register_forward_hook(lambda *_: calls.append(1))
@@ -160,7 +148,6 @@ def test_without_elimination_all_ways_keep_all_tokens(backbone):
 
 @pytest.fixture(scope='module')
 def exported(tmp_path_factory):
-    """Return a model and the folder of its files."""
     model = tracker()
     return model, export_tracker(model, tmp_path_factory.mktemp('exported'), int8=True)
 

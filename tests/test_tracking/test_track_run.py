@@ -317,19 +317,15 @@ def test_a_process_that_dies_costs_its_task_only():
     assert done == [(3, 0, ''), (0, None, death), (5, 0, '')]
 
 
-def test_submission_to_got10k(world, reference, tmp_path):
-    assert run(world, tmp_path, '--format', 'got10k', '--zip') == 0
+@pytest.mark.parametrize(
+    ('layout', 'files', 'first'),
+    [('got10k', 6, 'square-1/square-1_001.txt'), ('trackingnet', 3, 'square-1.txt')],
+)
+def test_submissions(world, reference, tmp_path, layout, files, first):
+    assert run(world, tmp_path, '--format', layout, '--zip') == 0
     with zipfile.ZipFile(tmp_path / 'tiny.zip') as archive:
-        assert len(archive.namelist()) == 6
-        text = archive.read('square-1/square-1_001.txt')
-    assert text == (reference / 'square-1.txt').read_bytes()
-
-
-def test_submission_to_trackingnet(world, reference, tmp_path):
-    assert run(world, tmp_path, '--format', 'trackingnet', '--zip') == 0
-    with zipfile.ZipFile(tmp_path / 'tiny.zip') as archive:
-        assert archive.namelist() == [f'square-{number}.txt' for number in (1, 2, 3)]
-        text = archive.read('square-1.txt')
+        assert len(archive.namelist()) == files
+        text = archive.read(first)
     assert text == (reference / 'square-1.txt').read_bytes()  # x,y,width,height of all frames
 
 

@@ -56,14 +56,6 @@ def test_curves(run):
     assert 99.0 not in time.values
 
 
-def test_what_a_resumed_run_logged_again_replaces_what_it_logged_before(run):
-    files = logs.find_scalars(run)
-    assert [file.parent.parent.name for file in files] == ['1', '2']
-    records = logs.read_scalars(files)
-    assert logs.series(records, 'loss', 'student') == logs.Series('student', (30, 40), (5.0, 4.0))
-    assert logs.series(records, 'absent').steps == ()
-
-
 def test_nan_words_and_a_cut_last_line_are_left_out(tmp_path):
     path = tmp_path / 'scalars.json'
     lines = ['{"loss": NaN, "step": 1}', '{"loss": "x", "step": 2}', '{"loss": 1, "step": 3}']
