@@ -24,7 +24,7 @@ from tests.helpers.photos import photo
 ROOT = Path(__file__).parents[1]
 # Files of a minute, and the folder whose tests start processes: whoever gets one of them last is
 # waited for by the others.
-LONG = ('test_demo_cli.py', 'cluster', 'test_tools', 'test_configs.py')
+LONG = ('fake_cuda', 'test_demo_cli.py', 'cluster', 'test_tools', 'test_configs.py')
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
