@@ -12,6 +12,7 @@ import traceback
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -26,6 +27,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import arg_tree_leaves, tree_map
 
 aten = torch.ops.aten
+Cached = type(cache(lambda: None))
 ROOT, TORCH = Path(__file__).parents[2], f'{Path(torch.__file__).parent}/'
 PATCHES = {
     'torch.cuda.is_available': lambda: True,
@@ -130,7 +132,7 @@ def _forget() -> None:
     """Empty our caches, which may hold tensors of this device."""
     ours = [m for key, m in sys.modules.items() if key.startswith(('lightvit_dense', 'tracking'))]
     for cached in (value for module in ours for value in vars(module).values()):
-        if callable(getattr(cached, 'cache_clear', None)):
+        if isinstance(cached, Cached):  # not a module that has an operator of any name
             cached.cache_clear()
 
 
