@@ -14,7 +14,6 @@ import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.logging import MessageHub
-from mmengine.model import BaseDataPreprocessor
 from mmengine.registry import HOOKS as ROOT_HOOKS
 from mmengine.registry import MODELS as ROOT_MODELS
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
@@ -28,7 +27,6 @@ from lightvit_dense.datasets.determinism import seeded
 from lightvit_dense.engine import hooks
 from lightvit_dense.engine.hooks.distributed import parameter_digest
 from lightvit_dense.engine.hooks.non_finite import non_finite_entries
-from lightvit_dense.engine.hooks.prefetch import move_batch
 from lightvit_dense.engine.hooks.resources import batch_size
 from lightvit_dense.engine.hooks.resume import iteration_seed
 from lightvit_dense.engine.unwrap import separate_randomness
@@ -201,25 +199,6 @@ def test_the_last_iteration_is_checked_without_a_checkpoint(toy_config, bad) -> 
     cfg.custom_hooks = [dict(type='lightvit_dense.NonFiniteLossGuard')]
     with pytest.raises(hooks.NonFiniteLossError, match=f'iteration {bad // 4 + 1} .*\n.*{bad}.jpg'):
         apis.train(cfg)
-
-
-def test_a_batch_is_moved_with_its_objects_and_flat_samples_stay() -> None:
-    preprocessor = BaseDataPreprocessor()
-    model = SimpleNamespace(data_preprocessor=preprocessor)
-    plain = [BaseDataElement(metainfo=dict(img_id=1))]
-    pair = [BaseDataElement(search_box=torch.ones(4))]  # its model stacks the boxes
-    labelled = [BaseDataElement(gt=BaseDataElement(labels=torch.ones(2)))]
-    for samples in (plain, pair, labelled, None):
-        batch = dict(inputs=[torch.ones(3)], data_samples=samples)
-        hook = hooks.PrefetchHook()
-        hook.before_train(SimpleNamespace(model=model))
-        hook.before_train_iter(None, 0, batch)
-        assert batch['inputs'][0].device.type == 'cpu'  # no GPU, nothing to do
-        preprocessor._device = torch.device('meta')
-        move_batch(batch, preprocessor)
-        preprocessor._device = torch.device('cpu')
-        assert batch['inputs'][0].is_meta
-        assert (batch['data_samples'] is samples) == (samples is not labelled)
 
 
 def test_infinite_buffers_are_let_pass() -> None:
