@@ -167,12 +167,6 @@ def run_benchmark(words: list[str], reader: Reader) -> None:
         device_slots(args.gpus, args.gpus_per_job)
 
 
-def download(words: list[str], reader: Reader) -> None:
-    """The package is the one that the tool behind it speaks of."""
-    tool = (ROOT / 'tools/dataset_converters/make_mire_sequence.py').read_text()
-    assert f'apt-get download {words[2]}' in tool
-
-
 def launch(words: list[str], reader: Reader) -> None:
     """Run the launcher; look at what it asks of the interpreter, or of srun."""
     log, bin_dir = reader.tmp_path / 'log', reader.tmp_path / 'bin'
@@ -219,7 +213,6 @@ HANDLERS: dict[str, Callable[[list[str], Reader], object]] = {
     PYTHON + r'-m tracking\.tools\.\w+ ': lambda words, _: importlib.import_module(
         words[2]
     ).parse_args(words[3:]),
-    r'apt-get download ': download,
     r'([A-Z_]+=\S+ )*tools/(dist_train|dist_test|slurm_train)\.sh ': launch,
 }
 

@@ -3,8 +3,7 @@
 from .cache import Part
 from .extract import POOLS, Plan, Space, extract, read_features, spaces_of
 from .identity import plain
-from .linear import LinearOptions, fit_linear
-from .logistic import fit_logistic, fit_sklearn
+from .logistic import fit_logistic
 from .measure import METHODS, Probes, Row
 from .neighbours import NEIGHBOURS, Neighbours
 from .scores import Scores, hold_out

@@ -1,6 +1,5 @@
 """Features on disk: whole, checked, and never another network's."""
 
-import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,7 +11,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from lightvit_dense.errors import UserError
-from lightvit_dense.utils.io import atomic_write, sha256
+from lightvit_dense.utils.io import atomic_write, locked, sha256
 
 LABELS = 'labels'
 
@@ -26,7 +25,7 @@ class Part:
 
 
 class CacheFolder:
-    """The arrays of one part of the data ('train', 'view0', ...) under one identity.
+    """The arrays of one part of the data ('train' or 'val') under one identity.
 
     Each array is a ``.npy`` file with a ``.json`` beside it that has its digest and is written
     last. What lacks one, or does not match it, does not count.
@@ -41,11 +40,10 @@ class CacheFolder:
         """Keep other processes from making the same features; the lock dies with its process."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            file = open(self.path / '.lock', 'w')  # noqa: SIM115  closed below
+            (self.path / '.lock').touch()
         except OSError as error:
             raise UserError(f'--cache: {self.path} cannot be written ({error})') from error
-        with file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with locked(self.path / '.lock'):
             yield
 
     def problem(self, name: str) -> str | None:

@@ -87,18 +87,16 @@ def read_features(
 class Plan:
     """A part of the data and how its images are read.
 
-    'train' and 'val' are read by the pipeline of the evaluation, 'view0', 'view1', ... are the
-    training images by their own, randomly augmented one, drawn by the number of the view.
+    Both 'train' and 'val' are read by the pipeline of the evaluation.
     """
 
     part: str
     loader: dict[str, Any]  # config of the data loader whose images are taken
     pipeline: Sequence[dict]
-    epoch: int = 0  # number of the view
 
     @classmethod
-    def of_config(cls, cfg: Config, views: int = 0) -> list['Plan']:
-        """List the parts that a config describes, with so many views of the training images."""
+    def of_config(cls, cfg: Config) -> list['Plan']:
+        """List the parts that a config describes."""
         for key in ('train_dataloader', 'val_dataloader'):
             dataset = (cfg.get(key) or {}).get('dataset') or {}
             if not dataset.get('pipeline'):
@@ -108,22 +106,19 @@ class Plan:
                 )
         train, val = cfg.train_dataloader, cfg.val_dataloader
         fixed = val.dataset.pipeline
-        plans = [cls('train', train, fixed), cls('val', val, fixed)]
-        return plans + [cls(f'view{i}', train, train.dataset.pipeline, i) for i in range(views)]
+        return [cls('train', train, fixed), cls('val', val, fixed)]
 
     def dataset(self) -> Any:
         """Build the data set; a bad image is an error, for its label would not be its own."""
         options = copy.deepcopy(dict(self.loader['dataset']))
         return DATASETS.build(dict(options, pipeline=self.pipeline, test_mode=True))
 
-    def iterate(self, dataset: Any, seed: int) -> DataLoader:
+    def iterate(self, dataset: Any) -> DataLoader:
         """Return batches in the order of the data set."""
         keys = ('batch_size', 'num_workers', 'pin_memory', 'collate_fn')
         options = {key: copy.deepcopy(self.loader[key]) for key in keys if key in self.loader}
-        sampler = dict(type='lightvit_dense.SeededSampler', shuffle=False, seed=seed)
-        loader = Runner.build_dataloader(dict(options, dataset=dataset, sampler=sampler))
-        loader.sampler.set_epoch(self.epoch)
-        return loader
+        sampler = dict(type='lightvit_dense.SeededSampler', shuffle=False, seed=0)
+        return Runner.build_dataloader(dict(options, dataset=dataset, sampler=sampler))
 
 
 def extract(
@@ -131,18 +126,15 @@ def extract(
     plan: Plan,
     spaces: Sequence[Space],
     cache: str | Path,
-    seed: int = 0,
     say: Callable[[str], None] = print,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[Part, bool]:
     """Return the features of a part of the data, and whether all were in the cache.
 
-    ``seed`` is that of the augmentation of views; ``say`` receives a line if a cache is not used.
+    ``say`` receives a line if a cache is not used.
     """
     dataset = plan.dataset()
     described = {'fingerprint': fingerprint(dataset), 'pipeline': plain(plan.pipeline)}
-    if plan.part.startswith('view'):
-        described |= {'epoch': plan.epoch, 'seed': seed}
     folder = CacheFolder(cache, plan.part, identity_of(model.identity, described))
     names = [space.name for space in spaces]
     with folder.locked():
@@ -156,7 +148,7 @@ def extract(
         depth, count = model.backbone.num_layers, len(dataset)
         widths = {s.name: model.backbone.width_of(s.layer or depth) for s in absent}
         with folder.writer(widths | {LABELS: 0}, count) as writer:
-            for batch in plan.iterate(dataset, seed):
+            for batch in plan.iterate(dataset):
                 labels = np.array([int(sample.gt_label) for sample in batch['data_samples']])
                 found = read_features(model, batch, absent) if absent else []
                 arrays = {s.name: x.cpu().numpy() for s, x in zip(absent, found, strict=True)}

@@ -3,7 +3,6 @@
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -110,17 +109,3 @@ def fit_logistic(
         )
     weight, bias = unpack(found.x)
     return LogisticModel(mean, std, weight, bias, float(np.abs(found.jac).max()), int(found.nit))
-
-
-def fit_sklearn(
-    features: np.ndarray, labels: np.ndarray, c: float = 1.0, places: np.ndarray | None = None
-) -> Any:
-    """Fit scikit-learn's pipeline to the same features, standardised likewise, in memory."""
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    if places is not None:
-        features, labels = features[places], labels[places]
-    model = make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=5000, tol=1e-8))
-    return model.fit(np.asarray(features, dtype=np.float64), labels)

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -10,12 +10,11 @@ import numpy as np
 import torch
 
 from .cache import Part
-from .linear import LinearOptions, fit_linear
-from .logistic import fit_logistic, fit_sklearn
+from .logistic import fit_logistic
 from .neighbours import Neighbours
 from .scores import Scores, hold_out
 
-METHODS = ('linear', 'logistic', 'sklearn', 'knn')
+METHODS = ('logistic', 'knn')
 
 
 @dataclass(frozen=True)
@@ -34,16 +33,13 @@ class Row:
 class Probes:
     """Fit classifiers to the training features and score them on those of validation.
 
-    Of several learning rates, or inverse penalties ``cs``, the best on a held-out fifth of the
-    training images is taken; all numbers of neighbours (``counts``) are reported.
+    Of several inverse penalties ``cs`` the best on a held-out fifth of the training images is
+    taken; all numbers of neighbours (``counts``) are reported.
     """
 
     train: Part
     val: Part
-    views: Sequence[Part]
     num_classes: int
-    linear: LinearOptions
-    rates: Sequence[float]
     cs: Sequence[float]
     counts: Sequence[int]
     temperature: float = 0.07
@@ -62,28 +58,15 @@ class Probes:
         start = time.perf_counter()
         if method == 'knn':
             found = self._neighbours(space)
-        elif method == 'linear':
-            fits = {f'lr {rate:g}': partial(self._linear, space, rate) for rate in self.rates}
-            found = self._chosen(space, fits)
         else:
-            fit = self._sklearn if method == 'sklearn' else self._logistic
-            found = self._chosen(space, {f'C {c:g}': partial(fit, space, c) for c in self.cs})
+            fits = {f'C {c:g}': partial(self._logistic, space, c) for c in self.cs}
+            found = self._chosen(space, fits)
         seconds = time.perf_counter() - start
         return [Row(space, method, setting, s.top1, s.top5, seconds) for setting, s in found]
-
-    def _linear(self, space: str, rate: float, places: Any) -> Any:
-        views = [part.features[space] for part in self.views] or [self.train.features[space]]
-        given = self.train.labels, self.num_classes, replace(self.linear, lr=rate), places
-        tell = partial(self.on_progress, f'linear {space}')
-        return fit_linear(views, *given, self.device, tell)
 
     def _logistic(self, space: str, c: float, places: Any) -> Any:
         given = self.train.features[space], self.train.labels, self.num_classes
         return fit_logistic(*given, c, places, self.device)
-
-    def _sklearn(self, space: str, c: float, places: Any) -> Any:
-        given = self.train.features[space], self.train.labels
-        return _Sklearn(fit_sklearn(*given, c, places), self.num_classes)
 
     def _chosen(
         self, space: str, fits: Mapping[str, Callable[[Any], Any]]
@@ -114,17 +97,3 @@ class Probes:
             done[count] += len(votes)
             self.on_progress(f'knn {space}', done[count], len(labels))
         return [(f'k {count}', Scores.joined(parts[count])) for count in self.counts]
-
-
-class _Sklearn:
-    """scikit-learn's model with scores of all classes, those it never saw among them."""
-
-    def __init__(self, model: Any, num_classes: int) -> None:
-        self.model, self.num_classes = model, num_classes
-
-    def scores(self, features: np.ndarray) -> torch.Tensor:
-        """Return log-probabilities [N, classes]."""
-        found = self.model.predict_log_proba(np.asarray(features, dtype=np.float64))
-        scores = torch.full((len(found), self.num_classes), float('-inf'), dtype=torch.float64)
-        scores[:, torch.from_numpy(self.model.classes_)] = torch.from_numpy(found)
-        return scores

@@ -6,11 +6,10 @@ heads, reproduce the teacher's. Here no map is learnt, so that any two checkpoin
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from lightvit_dense.errors import UserError
@@ -34,15 +33,11 @@ class PairAgreement:
     kl: float  # sum t log(t / s), in nats; 0 for equal maps
     cosine: float  # of the rows of the maps; 1 for equal maps
     js: float  # Jensen-Shannon divergence, in nats; 0 for equal maps, log 2 at most
-    matched: dict[str, float]  # the first three of single heads, mean over the matched ones
-    heads: tuple[tuple[int, int], ...]  # matched (student, teacher), as many as the fewer has
     explained: float  # attention_r2: what a distiller's linear map of heads could reach
 
     def to_dict(self) -> dict[str, Any]:
         """Return the numbers for JSON."""
-        found = {name: getattr(self, name) for name in ('student', 'teacher', *MEASURES)}
-        heads = [list(pair) for pair in self.heads]
-        return found | {'explained': self.explained, 'matched': self.matched | {'heads': heads}}
+        return asdict(self)
 
 
 class _Layer:
@@ -50,15 +45,10 @@ class _Layer:
 
     def __init__(self, logits: Tensor) -> None:
         self.shape = logits.shape
-        self.log = logits.log_softmax(-1)
-        self.maps = self.log.exp()
-        self.unit = self.maps / self.maps.norm(dim=-1, keepdim=True)
-        self.mean = mean_map(self.log)
+        self.mean = mean_map(logits.log_softmax(-1))
         # A softmax does not see the mean of a row.
         self.centred = logits - logits.mean(-1, keepdim=True)
         self.gram = _products(self.centred, self.centred)
-        # sum of p log p by head [heads]
-        self.negentropy = (self.maps * self.log).sum((2, 3, 4)).double().sum(0)
 
 
 def mean_map(log: Tensor) -> Tensor:
@@ -81,8 +71,7 @@ class AttentionAgreement:
     """Agreement of a student's and a teacher's attention, gathered batch by batch.
 
     Prefix tokens are taken out before the softmax, and tokens put in raster order. Maps averaged
-    over heads are compared, and single heads after matching them one to one for the greatest cosine
-    (the Hungarian method, on means over all images). What is kept does not grow with the images.
+    over heads are compared. What is kept does not grow with the images.
 
     Args:
         student: Backbone in evaluation mode, on its device.
@@ -112,8 +101,8 @@ class AttentionAgreement:
         if len(self.pairs) < len(asked) and (pairs != 'all' or not self.pairs):
             self._refuse(next(pair for pair in asked if pair not in self.pairs), sizes)
         self._sides = list(zip((student, teacher), self._layouts, strict=True))
-        # Of every layer its logits and four tensors of their size are held.
-        held = 5 * sum(sum(logit_count(*side).values()) for side in self._sides)
+        # Of every layer its logits and two tensors of their size are held.
+        held = 3 * sum(sum(logit_count(*side).values()) for side in self._sides)
         self._together = max(1, budget // held)
         self._sums: dict[tuple[int, int], dict[str, Any]] = {}
 
@@ -169,9 +158,6 @@ class AttentionAgreement:
         found = {
             'queries': student.mean[..., 0].numel(),
             'mean': mean_maps_agreement(student.mean, teacher.mean),  # [4], as MEASURES
-            'negentropy': teacher.negentropy,  # sum t log t [g]
-            'cross': -_products(student.log, teacher.maps),  # -sum t log s [h, g]
-            'cosine': _products(student.unit, teacher.unit),  # [h, g]
             'gram': student.gram,  # of centred logits [h, h]
             'product': _products(student.centred, teacher.centred),  # [h, g]
             'energy': teacher.gram.trace(),
@@ -188,17 +174,10 @@ class AttentionAgreement:
 
     @staticmethod
     def _finish(pair: tuple[int, int], sums: dict[str, Any]) -> PairAgreement:
-        mean, cosine, cross, negentropy = (
-            sums[name] / sums['queries'] for name in ('mean', 'cosine', 'cross', 'negentropy')
-        )
-        rows, columns = linear_sum_assignment(cosine.cpu().numpy(), maximize=True)
-        single = {'cross_entropy': cross, 'kl': cross + negentropy, 'cosine': cosine}
+        mean = sums['mean'] / sums['queries']
+        explained = r2_of_products(sums['gram'], sums['product'], sums['energy'])
         return PairAgreement(
-            *pair,
-            **dict(zip(MEASURES, mean.tolist(), strict=True)),
-            matched={name: x[rows, columns].mean().item() for name, x in single.items()},
-            heads=tuple(zip(rows.tolist(), columns.tolist(), strict=True)),
-            explained=r2_of_products(sums['gram'], sums['product'], sums['energy']),
+            *pair, **dict(zip(MEASURES, mean.tolist(), strict=True)), explained=explained
         )
 
 

@@ -67,9 +67,6 @@ def collect(plan: SuitePlan, environment: Mapping[str, Any]) -> Results:
         known = dict(kind='pretrain', name=name, config=pretrain.config)
         runs.append(_run(plan, f'pretrain_{name}', **known))
     runs += [_cell(plan, cell) for cell in plan.cells]
-    for entry in suite.measured:
-        name = f'{entry["task"]}_{entry["init"]}_seed-{entry["seed"]}'
-        runs.append(Run(kind='cell', name=name, title=name, state=MEASURED, **entry))
     for analysis in suite.analyses.values():
         about = dict(name=analysis.name, tool=analysis.tool)
         models = list(analysis.models)

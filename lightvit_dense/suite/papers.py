@@ -38,7 +38,6 @@ class PublishedResult:
     real: float | None = None  # ImageNet-ReaL
     v2: float | None = None  # ImageNet-V2, matched frequency
     source: str = ''  # in words
-    pretrained: bool = False  # by masked image modelling: the papers' own models
 
 
 @dataclass(frozen=True)
@@ -73,11 +72,6 @@ PUBLISHED = tuple(
 )
 CONFIGS: Mapping[str, str | Sequence[str]] = _CONTENT['configs']
 FIGURES: Mapping[str, Sequence[str]] = _CONTENT['figures']
-
-
-def published_of(model: str) -> tuple[PublishedResult, ...]:
-    """Return the published rows of a lightweight classifier, none for one that is not listed."""
-    return tuple(row for row in PUBLISHED if row.model == model)
 
 
 def published(

@@ -59,12 +59,7 @@ class SuitePlan:
             self._prepare(prepare)
         for pretrain in suite.pretrains.values():
             self._pretraining(pretrain)
-        measured = {(m['init'], m['task'], m['seed']) for m in suite.measured}
-        self.cells = [
-            self._cell(init, task, seed)
-            for init, task, seed in suite.cells()
-            if (init.name, task.name, seed) not in measured
-        ]
+        self.cells = [self._cell(init, task, seed) for init, task, seed in suite.cells()]
         for analysis in suite.analyses.values():
             self._analysis(analysis)
 

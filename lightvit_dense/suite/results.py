@@ -41,7 +41,6 @@ class Run(BaseModel):
     seed: int | None = None
     test_folder: str = ''
     metrics: dict[str, float] = {}  # raw, without the tables' scale
-    source: str | None = None  # of a figure from elsewhere
     tool: str = ''  # of an analysis, as are the next ones
     models: list[str] = []
     files: list[str] = []

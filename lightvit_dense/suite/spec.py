@@ -2,15 +2,13 @@
 
 import ast
 import pkgutil
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
-from typing_extensions import NotRequired, TypedDict
 
 from lightvit_dense.compat.config_environment import install
 from lightvit_dense.errors import UserError, did_you_mean, require_known
@@ -142,17 +140,6 @@ class Picture:
     title: str = ''
 
 
-@with_config(_STRICT)
-class Measured(TypedDict):
-    """A result from elsewhere."""
-
-    init: str
-    task: str
-    seed: int
-    metrics: dict[str, float]
-    source: NotRequired[str]
-
-
 @dataclass(frozen=True, config=_STRICT)
 class Suite:
     """A whole suite file; results go to ``work_dirs/suites/<name>``."""
@@ -169,7 +156,6 @@ class Suite:
     sweep: Sweep | None = None
     paper: Mapping[str, Any] = field(default_factory=dict)  # of the papers, see suite/papers.py
     findings: Sequence[Mapping[str, Any]] = ()  # statements to check, see suite/findings.py
-    measured: Sequence[Measured] = ()
     text: str = ''  # the file's docstring
     path: Path = Path()
 
@@ -359,7 +345,6 @@ def _select(
         analyses=analyses,
         pretrains=pretrains,
         pictures=pictures,
-        measured=[m for m in suite.measured if m['init'] in kept and m['task'] in chosen],
     )
 
 
@@ -403,12 +388,6 @@ def _check(suite: Suite, root: Path, chosen: Sequence[str]) -> None:
             pkgutil.resolve_name(picture.draw)
         except (ImportError, AttributeError, ValueError) as error:
             raise UserError(f'pictures.{name}.draw: {picture.draw!r} is no function') from error
-    cells = Counter((entry['init'], entry['task'], entry['seed']) for entry in suite.measured)
-    for cell, count in cells.items():
-        if count > 1:
-            raise UserError(
-                'two results for one cell: measured has {} on {}, seed {} twice'.format(*cell)
-            )
     check_paper(suite.paper, suite.inits, suite.tasks)
     check_findings(suite.findings, suite.inits, suite.tasks, suite.analyses)
 
@@ -432,12 +411,6 @@ def _references(suite: Suite) -> Iterator[tuple[str, Iterable[Any], Iterable[Any
     for name, picture in suite.pictures.items():
         yield f'pictures.{name}.task', [picture.task] if picture.task else (), suite.tasks
         yield f'pictures.{name}.models', picture.models, suite.pretrains
-    cells = suite.cells()
-    for entry in suite.measured:
-        yield 'measured', [entry['init']], suite.inits
-        yield 'measured', [entry['task']], suite.tasks
-        own = [s for i, t, s in cells if (i.name, t.name) == (entry['init'], entry['task'])]
-        yield 'measured.seed', [str(entry['seed'])], map(str, own)
 
 
 def _check_init(suite: Suite, init: Init, root: Path, chosen: bool) -> None:

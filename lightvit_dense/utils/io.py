@@ -1,5 +1,6 @@
 """Files: written whole or not at all, read as text whoever wrote them, and their hashes."""
 
+import fcntl
 import hashlib
 import json
 import math
@@ -51,6 +52,16 @@ def atomic_write(path: str | os.PathLike, content: bytes) -> None:
     """Write bytes so that the file is whole or absent, see :func:`atomic_path`."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
+
+
+@contextmanager
+def locked(path: str | os.PathLike) -> Iterator[None]:
+    """Hold a lock file, which stays, for one process at a time; the lock dies with its process."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open('w') as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def decode_text(data: bytes, where: str | os.PathLike) -> str:

@@ -9,16 +9,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch.autograd import DeviceType
 
 from lightvit_dense.errors import UserError, run_tool
 from tools.benchmark import harness, run
-from tools.benchmark.cases import dense_step, pretrain_step, tracking_fps, tracking_index, training
+from tools.benchmark.cases import pretrain_step, tracking_fps, training
 from tools.benchmark.references.ostrack import build_tracker
-from tools.benchmark.references.vitdet import VitDetSize
 
 Found = tuple[dict, str]
 
@@ -59,17 +57,13 @@ def test_calls_take_turns_and_every_second_round_goes_backwards() -> None:
     assert told == [0, 0, 1, 1, '.', 2, 2, '.']
 
 
-def test_variants_are_set_beside_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    rates = [10.0, 8.0, 9.0]
-    monkeypatch.setattr(harness, 'matmul_rate', lambda device, amp: rates.pop())
+def test_variants_are_set_beside_the_first() -> None:
     time = FakeTime()
     calls = {'ours': time.call('a', 2, 4, 6), 'theirs': time.call('b', 6, 6, 6)}
-    found = harness.compare(calls, 3, 0, flops={'ours': 6e9}, clock=time, items=2)
+    found = harness.compare(calls, 3, 0, clock=time, items=2)
     ours, theirs = found['ours'], found['theirs']
     assert (ours['median'], ours['iqr'], ours['samples']) == (2, 1, 3)
     assert theirs['ratio'] == 1.5  # the median of 3, 1.5 and 1
-    assert ours['share'] == pytest.approx(0.3)
-    assert 'share' not in theirs
 
 
 def test_memory_is_the_peak_and_what_it_grew_by(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,26 +93,25 @@ def test_a_table_says_what_its_columns_say() -> None:
 
 
 def test_workers_give_results_and_their_errors_are_told(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
-    args = run.parse_args(['tracking_index'])
-    tracking_index.write_videos('got10k', tmp_path / 'got10k', 2, np.random.default_rng(0))
-    found = harness.run_worker(args, folder=str(tmp_path), sets=['got10k'], threads=1)
-    assert found['counts']['got10k']['sequences'] == 2
+    words = 'classification_speed --modes throughput --batch 1 --repeats 3 --device cpu'
+    args = run.parse_args(words.split())
+    found = harness.run_worker(args, model='timm:test_vit', threads=1)
+    assert found['size']['parameters'] == 371_240
     with pytest.raises(RuntimeError, match='the worker ended with status 1'):
-        harness.run_worker(args, folder=str(tmp_path), sets=['no such set'])
+        harness.run_worker(args, no_such_task=1)
     with pytest.raises(UserError, match='see the message above'):
-        harness.run_worker(args, folder=str(tmp_path / 'nowhere'), sets=['lasot'])
-    assert 'nowhere' in capfd.readouterr().err
+        harness.run_worker(args, model='vit_tinny')
+    assert "Did you mean 'vit_tiny'" in capfd.readouterr().err
 
 
 OPTIONS = [
-    ('dense_step --sizes 100', 'multiples of the 16 px'),
-    ('dense_step --device cpu --amp bf16', '--amp needs a GPU'),
-    ('dense_step --device cuda', "device 'cuda' cannot be used"),
+    ('pretrain_step --device cpu --amp bf16', '--amp needs a GPU'),
+    ('pretrain_step --device cuda', "device 'cuda' cannot be used"),
     ('training --device cuda', 'torch sees 0 GPU(s)'),
-    ('dense_step --repeats 0', '--repeats: must be a whole number from 1 on, got 0'),
-    ('dense_step --variants detectron', 'invalid choice'),
+    ('pretrain_step --repeats 0', '--repeats: must be a whole number from 1 on, got 0'),
+    ('pretrain_step --methods detectron', 'invalid choice'),
     ('pretrain_step --batch -1', '--batch: must be a whole number from 1 on, got -1'),
     ('data_pipeline --size 500', 'expected 2 arguments'),
     ('tracking_fps --threads two', '--threads: must be a whole number from 1 on, got two'),
@@ -189,41 +182,6 @@ def test_pretrain_step(
     assert '| mae | ours | 1.00x |' in text
 
 
-def test_dense_step(measure: Callable[..., Found], monkeypatch: pytest.MonkeyPatch) -> None:
-    narrow = dict(embed_dim=24, depth=2, num_heads=3, window=3, global_blocks=(1,))
-    monkeypatch.setattr(dense_step, 'VitDetSize', partial(VitDetSize, **narrow))
-    found, text = measure(
-        'dense_step --sizes 48 --repeats 2 --threads 1 --device cpu '
-        '--variants checkpointed explicit timm huggingface'
-    )
-    rows = {row['variant']: row for row in found['results']}
-    assert list(rows) == ['ours', 'checkpointed', 'explicit', 'timm', 'huggingface']
-    for row in rows.values():
-        assert row['output_error'] < 1e-5
-        assert row['gradient_error'] < 1e-5
-        assert row['step']['peak_mb'] >= row['forward']['peak_mb']
-    assert rows['timm']['output_error'] > 0
-    assert rows['ours']['output_error'] == rows['checkpointed']['output_error'] == 0
-    assert found['machine']['torch_threads'] == 1
-    assert '**Training step, 48 px (batch 1, at least' in text
-
-
-def test_arithmetic_is_counted_as_on_paper() -> None:
-    tokens, padded, width = 9, 16, 24
-    windows, window = 4, 4
-    patch = 2 * tokens * width * 3 * 16 * 16
-    local = 2 * padded * width * 3 * width + 2 * windows * window**2 * width * 2
-    # The position terms of the rows and the columns of 2 x 2 tokens.
-    local += 2 * 2 * windows * window * 2 * width
-    whole = 2 * tokens * width * 3 * width + 2 * tokens**2 * width * 2 + 2 * 2 * tokens * 3 * width
-    rest = 2 * (2 * tokens * width * width + 2 * tokens * width * 4 * width * 2)
-    size = VitDetSize(48, embed_dim=24, depth=2, num_heads=3, window=2, global_blocks=(1,))
-    counted = dense_step.count_arithmetic(size, 2)
-    assert counted['forward'] == 2 * (patch + local + whole + rest)
-    # Two products backwards for each forwards; the image needs no gradient.
-    assert counted['step'] == 3 * counted['forward'] - 2 * patch
-
-
 def test_data_pipeline(measure: Callable[..., Found]) -> None:
     found, text = measure('data_pipeline --size 64 48 --crop 16 --repeats 2')
     assert found['settings']['size'] == [64, 48]
@@ -241,19 +199,6 @@ def test_tracking_pairs(measure: Callable[..., Found]) -> None:
     assert list(rows) == ['reference', 'ours', 'bare decode of both frames']
     assert rows['reference']['ratio'] == rows['bare decode of both frames']['floor'] == 1
     assert f'| ours | {rows["ours"]["per_s"]:.4g} |' in text
-
-
-def test_tracking_index(measure: Callable[..., Found], monkeypatch: pytest.MonkeyPatch) -> None:
-    counts = dict(trackingnet=24, lasot=3, got10k=5, coco=70)
-    monkeypatch.setattr(tracking_index, 'FULL', counts)
-    monkeypatch.setattr(tracking_index, 'DRAWS', 50)
-    found, text = measure('tracking_index --repeats 1')
-    built, (opened,) = found['results']['build'], found['results']['open']
-    assert {row['name']: row['sequences'] for row in built} == counts
-    for row in built:
-        assert opened['counts'][row['name']]['boxes'] == row['boxes'] > 0
-    assert found['results']['index_mb'] > 0
-    assert '| trackingnet | 24 |' in text
 
 
 def test_tracking_fps(measure: Callable[..., Found], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,17 +4,14 @@ import gzip
 import json
 import shutil
 import struct
-import subprocess
 
 import cv2
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from lightvit_dense.datasets import ImageNet
-from lightvit_dense.datasets.small_sets import SOURCES, SmallSetError, write_set
-from lightvit_dense.datasets.small_sets.images import SmallSet
-from lightvit_dense.datasets.small_sets.sources import FASHION
+from lightvit_dense.datasets import ImageNet, small_sets
+from lightvit_dense.datasets.small_sets import SOURCES, SmallSet, SmallSetError, write_set
 
 
 def idx(values: np.ndarray) -> bytes:
@@ -37,10 +34,11 @@ def fashion(tmp_path):
 
 
 def test_fashion_mnist_keeps_labels_and_pixels(fashion, tmp_path):
-    report = write_set(SOURCES['fashion-mnist'](fashion), tmp_path / 'out')
-    root = report.root
-    assert (report.built, report.counts) == (True, {'train': 40, 'val': 20})
-    for part, count in report.counts.items():
+    data = SOURCES['fashion-mnist'](fashion)
+    assert write_set(data, tmp_path / 'out')
+    assert data.counts == {'train': 40, 'val': 20}
+    root = tmp_path / 'out/fashion-mnist'
+    for part, count in data.counts.items():
         dataset = ImageNet(str(root), part, classes='classes.txt')
         assert dataset.metainfo['classes'][8:] == ('bag', 'ankle-boot')  # the published order
         entries = [dataset.entry(place) for place in range(count)]
@@ -50,25 +48,25 @@ def test_fashion_mnist_keeps_labels_and_pixels(fashion, tmp_path):
             assert (pixels.shape, pixels[3, 5]) == ((28, 28), label * 20)
         listed = ImageNet(str(root), part, f'{part}.txt', classes='classes.txt')
         assert {listed.entry(place) for place in range(count)} == set(entries)
-    assert 'MIT' in (root / 'README.txt').read_text()
     info = json.loads((root / 'info.json').read_text())
-    assert (info['images'], 'Zalando' in info['licence']) == (report.counts, True)
+    assert (info['images'], 'Zalando' in info['licence']) == (data.counts, True)
 
 
 def test_a_whole_set_is_kept_a_damaged_or_changed_one_is_written_anew(fashion, tmp_path):
     data = SOURCES['fashion-mnist'](fashion)
-    root = write_set(data, tmp_path).root
-    assert not write_set(data, tmp_path).built
+    assert write_set(data, tmp_path)
+    assert not write_set(data, tmp_path)
+    root = tmp_path / 'fashion-mnist'
     victim = next((root / 'train/bag').glob('*.png'))
     victim.unlink()
-    assert write_set(data, tmp_path).built
+    assert write_set(data, tmp_path)
     assert victim.is_file()
-    changed = SmallSet(**{**vars(data), 'train': (data.train[0] + 1, data.train[1])})
-    assert write_set(changed, tmp_path).built
-    assert cv2.imread(str(victim), cv2.IMREAD_UNCHANGED)[0, 0] == 1
+    assert write_set(SmallSet(**{**vars(data), 'split': 'another'}), tmp_path)
 
 
-def test_what_is_not_ours_is_not_touched_and_nothing_half_done_stays(fashion, tmp_path):
+def test_what_is_not_ours_is_not_touched_and_nothing_half_done_stays(
+    fashion, tmp_path, monkeypatch
+):
     data = SOURCES['fashion-mnist'](fashion)
     mine = tmp_path / 'out/fashion-mnist'
     mine.mkdir(parents=True)
@@ -77,11 +75,13 @@ def test_what_is_not_ours_is_not_touched_and_nothing_half_done_stays(fashion, tm
         write_set(data, tmp_path / 'out')
     assert (mine / 'thesis.txt').read_text() == 'precious'
 
-    def interrupt(done, total):
+    def interrupt(*_):
         raise KeyboardInterrupt
 
+    monkeypatch.setattr(small_sets, '_write_images', interrupt)
+    (tmp_path / 'other').mkdir()
     with pytest.raises(KeyboardInterrupt):
-        write_set(data, tmp_path / 'other', interrupt)
+        write_set(data, tmp_path / 'other')
     assert list((tmp_path / 'other').iterdir()) == []
 
 
@@ -89,12 +89,7 @@ def test_what_is_not_ours_is_not_touched_and_nothing_half_done_stays(fashion, tm
     ('change', 'message'),
     [
         (lambda whole: whole[:-9], r't10k-labels.* damaged'),
-        (lambda whole: gzip.compress(gzip.decompress(whole)[:-1]), '20 values announced, 19 there'),
-        (lambda whole: gzip.compress(idx(np.zeros(19, np.uint8))), '20 images and 19 labels'),
-        (
-            lambda whole: gzip.compress(idx(np.zeros((2, 2), np.uint8))),
-            'no IDX file of bytes in 1 dimensions',
-        ),
+        (lambda whole: gzip.compress(idx(np.zeros(19, np.uint8))), 'do not belong together'),
         (None, r't10k-labels.*apt-get download dataset-fashion-mnist'),
     ],
 )
@@ -108,25 +103,12 @@ def test_damaged_and_missing_files_are_named_with_the_remedy(fashion, change, me
         SOURCES['fashion-mnist'](fashion)
 
 
-@pytest.mark.skipif(shutil.which('dpkg-deb') is None, reason='needs dpkg-deb')
-def test_a_debian_package_is_read_without_installing_it(fashion, tmp_path):
-    tree = tmp_path / 'tree'
-    (tree / 'DEBIAN').mkdir(parents=True)
-    (tree / 'DEBIAN/control').write_text(
-        'Package: dataset-fashion-mnist\nVersion: 1\nArchitecture: all\nMaintainer: a <a@b.c>\n'
-        'Description: small\n'
-    )
-    shutil.copytree(fashion, tree / FASHION.folder.lstrip('/'))
-    package = tmp_path / 'small.deb'
-    subprocess.run(['dpkg-deb', '-b', str(tree), str(package)], check=True, capture_output=True)
-    expected = SOURCES['fashion-mnist'](fashion).digest()
-    assert SOURCES['fashion-mnist'](package).digest() == expected
-    assert SOURCES['fashion-mnist'](tree).digest() == expected  # unpacked by dpkg-deb -x
+def test_an_unpacked_package_is_read(fashion, tmp_path):
+    shutil.copytree(fashion, tmp_path / 'tree/usr/share/datasets/fashion-mnist')
+    expected, found = map(SOURCES['fashion-mnist'], (fashion, tmp_path / 'tree'))
+    assert np.array_equal(expected.val[0], found.val[0])
     with pytest.raises(SmallSetError, match=r'digits\.png not found'):
-        SOURCES['opencv-digits'](package)
-    package.write_bytes(package.read_bytes()[:200])
-    with pytest.raises(SmallSetError, match='damaged or no Debian package'):
-        SOURCES['fashion-mnist'](package)
+        SOURCES['opencv-digits'](tmp_path / 'tree')
 
 
 def test_opencv_digits_are_cut_row_by_row(tmp_path):
@@ -138,9 +120,8 @@ def test_opencv_digits_are_cut_row_by_row(tmp_path):
         assert images.shape[1:] == (20, 20)
         assert (images == labels[:, None, None] * 25).all()
         assert np.bincount(labels).tolist() == [count] * 10
-    assert SOURCES['opencv-digits'](tmp_path / 'digits.png').digest() == data.digest()
     cv2.imwrite(str(tmp_path / 'digits.png'), sheet[:980])
-    with pytest.raises(SmallSetError, match='2000x1000 pixels expected, found 2000x980'):
+    with pytest.raises(SmallSetError, match='is no picture of 2000x1000 pixels'):
         SOURCES['opencv-digits'](tmp_path)
 
 
@@ -153,6 +134,5 @@ def test_digits_are_scikit_learns_and_split_by_class(tmp_path):
     assert np.array_equal(back[key], images[np.lexsort(images.T)])
     share = np.bincount(data.val[1]) / np.bincount(labels)
     assert np.abs(share - 0.2).max() < 0.005
-    assert SOURCES['digits'](None).digest() == data.digest()
     with pytest.raises(SmallSetError, match='give no --source'):
         SOURCES['digits'](tmp_path)

@@ -303,27 +303,23 @@ def pickled(count, label):
 
 @pytest.fixture(scope='module')
 def cifar(tmp_path_factory):
-    """Both versions of the same 12 images to train and 5 to test."""
+    """The Python version of 12 images to train and 5 to test."""
     root = tmp_path_factory.mktemp('cifar')
-    python, binary = root / 'cifar-100-python', root / 'cifar-100-binary'
+    python = root / 'cifar-100-python'
     python.mkdir()
-    binary.mkdir()
     images, labels = noise(17), [5, 99, 0, 5, 42, 7, 7, 0, 99, 5, 1, 2, 3, 99, 5, 0, 8]
     meta = {'fine_label_names': FINE, 'coarse_label_names': ['a', 'b']}
     (python / 'meta').write_bytes(pickle.dumps(meta, protocol=2))
-    (binary / 'fine_label_names.txt').write_text('\n'.join(FINE) + '\n\n')
     for split, part in (('train', slice(12)), ('test', slice(12, 17))):
         rows, fine = planes(images[part]), labels[part]
         besides = dict(coarse_labels=[n % 2 for n in fine], filenames=[b'%d' % n for n in fine])
         content = dict(besides, data=rows, fine_labels=fine, batch_label=split)
         (python / split).write_bytes(pickle.dumps(content, protocol=2))
-        head = np.array([[n % 2, n] for n in fine], np.uint8)
-        (binary / f'{split}.bin').write_bytes(np.concatenate([head, rows], 1).tobytes())
     return root, images, labels
 
 
-@pytest.mark.parametrize('folder', ['', 'cifar-100-python', 'cifar-100-binary'])
-def test_pixels_and_labels_of_both_versions_of_cifar(cifar, folder):
+@pytest.mark.parametrize('folder', ['', 'cifar-100-python'])
+def test_pixels_and_labels_of_cifar(cifar, folder):
     root, images, labels = cifar
     for split, part in (('train', slice(12)), ('test', slice(12, 17))):
         dataset = build('CIFAR100', root / folder, split, pipeline=[LOAD])
@@ -390,14 +386,6 @@ def test_damaged_pickles(cifar, tmp_path, name, make, message):
         content = (cifar[0] / 'cifar-100-python' / each).read_bytes()
         (tmp_path / each).write_bytes(make(content) if each == name else content)
     with pytest.raises(DatasetError, match=message):
-        build('CIFAR100', tmp_path)
-
-
-def test_a_truncated_binary(cifar, tmp_path):
-    for name in ('train.bin', 'fine_label_names.txt'):
-        content = (cifar[0] / 'cifar-100-binary' / name).read_bytes()
-        (tmp_path / name).write_bytes(content[:-5] if name == 'train.bin' else content)
-    with pytest.raises(DatasetError, match=r'36883 bytes are no whole number of images'):
         build('CIFAR100', tmp_path)
 
 

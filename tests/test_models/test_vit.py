@@ -6,7 +6,7 @@ from torch.utils.checkpoint import checkpoint
 
 from lightvit_dense.models import VisionTransformer
 from lightvit_dense.models.layers import relative_attention
-from tools.benchmark.references.vitdet import (
+from tests.helpers.vitdet import (
     VitDetSize,
     build_backbone,
     common_weights,

@@ -40,10 +40,10 @@ def prepare(command: str) -> None:
             shape = dict(label='cat', shape_type='polygon', points=[[5, 5], [40, 5], [40, 50]])
             entry = dict(shapes=[shape], imagePath=f'{number}.jpg', imageWidth=80, imageHeight=60)
             (folder / f'{number}.json').write_text(json.dumps(entry))
-    elif 'make_mire_sequence' in command:
+    elif command.startswith('mkdir -p videos'):
         for number in range(24):
-            write_image(Path(f'videos/mire/img/{number:04d}.png'), (48, 64), number)
-        Path('videos/mire/groundtruth.txt').write_text('10,12,20,16\n' * 24)
+            write_image(Path(f'videos/walk/img/{number:04d}.png'), (48, 64), number)
+        Path('videos/walk/groundtruth.txt').write_text('10,12,20,16\n' * 24)
     elif 'make_small_sets' in command:
         tool, *words = shlex.split(command)[1:]
         call_tool(tool.removeprefix('tools/'), *words)

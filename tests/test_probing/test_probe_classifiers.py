@@ -1,17 +1,16 @@
 """The classifiers of kept features against scikit-learn and their equations."""
 
-import math
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import top_k_accuracy_score
 from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from lightvit_dense import probing
-from lightvit_dense.probing.linear import LinearProbe
 
 
 @pytest.fixture(scope='module')
@@ -23,10 +22,15 @@ def digits():
     return features[:1200], labels[:1200], features[1200:], labels[1200:]
 
 
+def fit_sklearn(features, labels, c=1.0):
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=5000, tol=1e-8))
+    return model.fit(features.astype('f8'), labels)
+
+
 def test_logistic_regression_is_scikit_learns(digits):
     x, y, test_x, test_y = digits
     for c in (0.01, 1.0):
-        ours, theirs = probing.fit_logistic(x, y, 10, c), probing.fit_sklearn(x, y, c)
+        ours, theirs = probing.fit_logistic(x, y, 10, c), fit_sklearn(x, y, c)
         assert ours.gradient < 1e-7
         np.testing.assert_allclose(ours.weight.numpy(), theirs[-1].coef_, atol=2e-5)
         found = ours.scores(test_x).softmax(1).numpy()
@@ -81,54 +85,6 @@ def test_of_equally_near_images_the_first_counts():
         assert probing.Scores.of(winners[9], torch.tensor([0])).top1 == 100
 
 
-def test_the_linear_probe_reaches_scikit_learns_accuracy(digits):
-    x, y, test_x, test_y = digits
-    labels = torch.from_numpy(test_y)
-    options = probing.LinearOptions(epochs=12, warmup=2, batch_size=64, lr=20.0)
-    found = probing.Scores.of(probing.fit_linear([x], y, 10, options).scores(test_x), labels).top1
-    assert found == pytest.approx(100 * probing.fit_sklearn(x, y).score(test_x, test_y), abs=2)
-    short = probing.LinearOptions(epochs=2, warmup=1, batch_size=64)
-    probe, again = (probing.fit_linear([x], y, 10, short) for _ in range(2))
-    assert torch.equal(again.fc.weight, probe.fc.weight)
-    other = probing.fit_linear([x], y, 10, replace(short, seed=1))
-    assert not torch.equal(other.fc.weight, probe.fc.weight)
-
-
-def test_a_step_of_the_linear_probe_follows_its_equations(digits):
-    """One epoch of one batch, and views that take turns."""
-    x, y = digits[0][:64], digits[1][:64]
-    options = probing.LinearOptions(epochs=2, warmup=1, batch_size=64, lr=0.5)
-    probe = probing.fit_linear([x, 2 * x + 1], y, 10, options)
-    torch.manual_seed(0)
-    start = LinearProbe(64, 10)
-    weight, bias = start.fc.weight.detach().double(), start.fc.bias.detach().double()
-    speed_w, speed_b = torch.zeros_like(weight), torch.zeros_like(bias)
-    target = torch.nn.functional.one_hot(torch.from_numpy(y), 10).double()
-    for view, rate in ((x, 0.0), (2 * x + 1, 0.5)):  # warm-up begins at 0, cosine at the top
-        features = torch.from_numpy(view).double()
-        variance = features.var(0, unbiased=False)
-        standard = (features - features.mean(0)) / (variance + 1e-6).sqrt()
-        error = ((standard @ weight.T + bias).softmax(1) - target) / 64
-        slope = error.T @ standard
-        speed_w = 0.9 * speed_w + 0.001 * weight.norm() / slope.norm() * slope
-        speed_b = 0.9 * speed_b + error.sum(0)
-        weight, bias = weight - rate * speed_w, bias - rate * speed_b
-    torch.testing.assert_close(probe.fc.weight.double(), weight, atol=1e-5, rtol=1e-4)
-    torch.testing.assert_close(probe.fc.bias.double(), bias, atol=1e-5, rtol=1e-4)
-
-
-def test_the_schedule_and_batch_are_the_published_ones():
-    options = probing.LinearOptions()
-    assert [options.rate(e) for e in (0, 5, 10)] == [0, 3.2, 6.4]
-    assert options.rate(50) == pytest.approx(3.2)
-    assert options.rate(90) == pytest.approx(0)
-    assert options.rate(30) == pytest.approx(3.2 * (1 + math.cos(math.pi / 4)))
-    assert options.batch_of(1_281_167) == 16384
-    assert options.batch_of(3000) == 38
-    assert options.batch_of(100) == 32
-    assert probing.LinearOptions(batch_size=500).batch_of(100) == 100
-
-
 def test_scores_are_scikit_learns():
     torch.manual_seed(0)
     scores, labels = torch.randn(200, 8), torch.randint(8, (200,))
@@ -153,14 +109,11 @@ def test_the_setting_is_chosen_without_the_validation_images(digits):
     x, y = x[:400], y[:400]
     y = np.where(y == 7, 8, y)  # a class that no training image has
     train, val = probing.Part({'cls': x}, y), probing.Part({'cls': test_x}, test_y)
-    probes = probing.Probes(
-        train, val, [], 10, probing.LinearOptions(), [6.4], [1e-7, 0.1], [5, 20]
-    )
-    for method in ('logistic', 'sklearn'):
-        (row,) = probes.measure('cls', method)
-        assert row.setting == 'C 0.1 of 2, held-out fifth'
-        wanted = 100 * probing.fit_sklearn(x, y, 0.1).score(test_x, test_y)
-        assert row.top1 == pytest.approx(wanted)
+    probes = probing.Probes(train, val, 10, [1e-7, 0.1], [5, 20])
+    (row,) = probes.measure('cls', 'logistic')
+    assert row.setting == 'C 0.1 of 2, held-out fifth'
+    wanted = 100 * fit_sklearn(x, y, 0.1).score(test_x, test_y)
+    assert row.top1 == pytest.approx(wanted)
     rows = probes.measure('cls', 'knn')
     assert [row.setting for row in rows] == ['k 5', 'k 20']
     assert all(row.top1 > 80 for row in rows)

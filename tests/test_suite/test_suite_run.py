@@ -82,10 +82,6 @@ def test_a_part_needs_only_its_own_pretrainings(write, tmp_path):
     assert not read_suite(path, tmp_path, inits=['scratch']).pretrains
 
 
-ONE = "dict(init='mae', task='det', seed=0, metrics=dict(AP=0.5))"
-OTHER = ONE.replace('seed=0', 'seed=9')
-
-
 @pytest.mark.parametrize(
     ('old', 'new', 'message'),
     [
@@ -112,9 +108,6 @@ OTHER = ONE.replace('seed=0', 'seed=9')
         ('inits = dict(', 'init = dict(', "no 'init'.*mean 'inits'"),
         ('seeds = [0, 1]', 'seeds = [', 'cannot be read: SyntaxError'),
         ('deit.pth', 'gone.pth', r'inits\.deit.*gone\.pth does not exist.*--inits'),
-        ("name = 'tiny'", f'measured = [{ONE}, {ONE}]', 'two results for one cell: measured has'),
-        ("name = 'tiny'", f'measured = [{OTHER}]', "'9', which is unknown; there are 0, 1"),
-        ("name = 'tiny'", "measured = [dict(init='mae', task='det', seed=0)]", "lacks 'metrics'"),
     ],
 )
 def test_a_mistake_is_named(write, tmp_path, old, new, message):
@@ -227,18 +220,6 @@ def test_a_metric_that_the_task_does_not_report_is_named(plan, root):
     cell = collect(plan(inits=['scratch']), {}).cells[0]
     assert cell.state == 'failed'
     assert 'the run reports no mAP; it reports AP' in cell.error
-
-
-def test_results_from_elsewhere_are_not_run(plan, root):
-    entry = "dict(init='scratch', task='det', seed=1, metrics=dict(AP=0.5), source='a')"
-    (root / 'suite.py').write_text(f'{SUITE}measured = [{entry}]')
-    run(plan(inits=['scratch']))
-    assert {name for name, *_ in take_trace(root)} == {
-        'det_scratch_seed-0',
-        'det_scratch_seed-0_test',
-    }
-    values = {c.seed: c.metrics['AP'] for c in collect(plan(inits=['scratch']), {}).cells}
-    assert values == {0: 0.25, 1: 0.5}
 
 
 def test_gpus_are_shared_out(plan):

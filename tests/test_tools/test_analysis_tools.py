@@ -252,9 +252,9 @@ def test_a_second_probe_starts_from_the_files_of_the_first(tmp_path):
     assert cv2.imread(str(out / 'layers.png')).std() > 5
 
     words += ['--out', tmp_path / 'again', '--layer', '2']
-    words += ['--method', 'logistic', 'linear', '--epochs', '20']
+    words += ['--method', 'logistic']
     assert tool('probe', *words).count('images, from the cache') == 2
     results = read(tmp_path / 'again/probe.json')['results']
     settings = [(row['method'], row['setting']) for row in results[1:]]
-    assert settings == [('logistic', 'C 1'), ('linear', 'lr 6.4')]
-    assert results[1]['top1'] > 60  # 40 steps are too few for LARS to get there
+    assert settings == [('logistic', 'C 1')]
+    assert results[1]['top1'] > 60

@@ -180,7 +180,6 @@ def test_agreement_with_the_teacher_of_a_config(world, tmp_path):
     (expected,) = attention_agreement(make(3), two, both)
     assert pair['js'] == pytest.approx(expected.js, rel=1e-4)
     assert pair['explained'] == pytest.approx(expected.explained, rel=1e-4)
-    assert pair['matched']['heads'] == [list(heads) for heads in expected.heads]
 
     # Different token counts are cured as the message says.
     words = [world / 'three.py', 'none', world / 'wide.py', 'none', '--images', world / 'images']

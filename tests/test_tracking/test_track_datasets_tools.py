@@ -1,7 +1,6 @@
 """LMDBs of sequences, others' and those of the tool; what ``check_dataset.py`` says of videos."""
 
 import json
-from dataclasses import asdict
 
 import lmdb
 import pytest
@@ -10,7 +9,6 @@ import tracking.datasets.checking  # noqa: F401  registers the checks
 from lightvit_dense.datasets.checking import CHECKS, Request
 from lightvit_dense.datasets.errors import DatasetError
 from lightvit_dense.datasets.storage import LmdbStorage
-from lightvit_dense.datasets.toyworld import WorldSpec
 from tests.helpers.tools import call_tool
 from tracking.datasets import CocoSequences, GOT10k, LaSOT, TrackingNet
 
@@ -160,19 +158,3 @@ def test_what_is_wrong_is_named(tmp_path):
     assert 'out_of_view.txt does not exist' in flags.files[0]
     report = CHECKS['lasot'](str(lasot / 'nowhere'), Request(splits=('test',)))
     assert [problem.kind for problem in report.problems] == ['missing']
-
-
-def test_the_videos_of_a_toy_world(tmp_path, monkeypatch):
-    world, lasot = tmp_path, write_lasot(tmp_path / 'lasot')
-    (lasot / 'training_set.txt').write_text('cat-2\ncat-4\ncat-10\n')
-    (lasot / 'testing_set.txt').write_text('cat-1')
-    stats = {'train': {'videos': 3}, 'test': {'videos': 2}}
-    marker = dict(spec=asdict(WorldSpec()), layouts=['lasot'], stats={'lasot': stats})
-    (world / 'toyworld.json').write_text(json.dumps(marker))
-    report = CHECKS['toyworld'](str(world), Request(full=True))
-    assert rows(report)['lasot: sequences of train'] == (3, 3, 0, 'complete')
-    assert rows(report)['lasot: sequences of test'] == (1, 2, 0, 'a subset')
-    assert rows(report)['lasot: frames of test'][2] == 6
-    assert [problem.kind for problem in report.problems] == ['missing']  # other files of a world
-    monkeypatch.delitem(CHECKS, 'lasot')
-    assert 'not checked' in ' '.join(CHECKS['toyworld'](str(world), Request()).notes)

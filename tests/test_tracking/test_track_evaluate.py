@@ -29,7 +29,6 @@ from tracking.evaluation.plots import curve_plot
 from tracking.registry import DATASETS, HOOKS, METRICS
 from tracking.runtime.results import read_result, read_seconds, write_result
 from tracking.structures import TrackSample
-from tracking.tools import film_strip as tool
 from tracking.tools.evaluate import main
 from tracking.visualization import TRUTH_COLOR, film_strip, outline_targets
 
@@ -529,25 +528,15 @@ def test_a_config_names_its_hook():
     assert chosen == dict(type='tracking.FilmStripHook', frames=5, out_dir='out', max_images=None)
 
 
-def test_tool_draws_chosen_sequences(tmp_path, capsys):
+def test_strips_of_some_sequences_are_drawn(tmp_path, capsys):
     data, results = write_own(tmp_path, 4 * BOX, names=('a', 'b'))
-    out = tmp_path / 'pictures/strips.png'
-    words = [data, f'it={results}', '--out', str(out)]
-    pictures = []
-    for chosen, count in (('9', 2), ('b', 1)):
-        assert tool.main([*words, '--sequences', chosen, '--frames', '3', '--width', '60']) == 0
-        assert capsys.readouterr().out == f'{count} sequences: {out}\n'
-        pictures.append(cv2.imread(str(out)))
-    both, one = pictures
-    assert both.shape == (2 * one.shape[0] + 4, one.shape[1], 3)
-    assert one.shape[1] == 3 * 60 + 2 * 4
-    assert (one == line_color(0)[::-1]).all(axis=2).any()
-    (tmp_path / 'mine/b.txt').unlink()
+    out = tmp_path / 'pictures'
+    assert main([data, f'it={results}', '--out', str(out), '--strips', '9']) == 0
+    assert f'written: {out}/strips.png' in capsys.readouterr().out
+    picture = cv2.imread(str(out / 'strips.png'))
+    assert (picture == line_color(0)[::-1]).all(axis=2).any()
     sequence = make_sequence()
     for fail, message in (
-        (lambda: tool.main([*words, '--sequences', 'a', 'bb']), "names 'bb', which is unknown"),
-        (lambda: tool.main([*words, '--sequences', '0']), 'must be at least 1'),
-        (lambda: tool.main(words), 'has no result of b'),
         (lambda: film_strip(sequence, {'a': sequence.boxes[:4]}), r'cup-1: a .* \[4, 4\] for 5 f'),
         (lambda: film_strip(sequence, {}, [1, 9]), r'frames 0 to 4, cannot draw \[9\]'),
     ):

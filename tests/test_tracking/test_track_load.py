@@ -11,18 +11,14 @@ from torch import nn
 
 from lightvit_dense.apis.build import build_model
 from lightvit_dense.checkpoints import CheckpointError, load_backbone
-from lightvit_dense.errors import UserError
 from lightvit_dense.models.backbones import Hiera, VisionTransformer
 from lightvit_dense.models.layers import resize_position
 from lightvit_dense.registry import MODELS
 from lightvit_dense.utils.layer_depth import get_layer_id
 from tests.helpers.models import rates_and_decays
 from tracking.models import JointHiera, JointVisionTransformer
-from tracking.models.ostrack_names import from_ostrack, to_ostrack
-from tracking.tools.convert_tracker import main
 
 from .small_tracker import CONFIG, pairs, small_tracker
-from .small_tracker import HIERA as OTHER
 from .test_track_elimination import HIERA, VIT
 
 
@@ -137,48 +133,6 @@ def test_a_file_of_ostrack_fills_a_tracker(tmp_path):
     torch.save({'net': state}, path)
     with pytest.raises(CheckpointError, match='does not fill the model'):
         build_model(Config.fromstring(CONFIG, '.py'), path, 'cpu')
-
-
-def test_there_and_back(tmp_path, capsys):
-    model = small_tracker(backbone=dict(patch_size=16))
-    ours, theirs, again = (tmp_path / f'{name}.pth' for name in ('ours', 'theirs', 'again'))
-    torch.save({'state_dict': model.state_dict(), 'meta': {}}, ours)
-    assert main([str(ours), str(theirs)]) == 0
-    told = capsys.readouterr().out
-    assert "with OSTrack's names, under 'net'" in told
-    sizes = 'DATA.TEMPLATE.SIZE 32, DATA.SEARCH.SIZE 64, MODEL.HEAD.NUM_CHANNELS 16'
-    assert f'{sizes}, and a ViT of width 32 and depth 4' in told
-    state = torch.load(theirs)['net']
-    heads = [name for name in state if name.startswith('box_head.')]
-    their_head(32, 16).load_state_dict({n.removeprefix('box_head.'): state[n] for n in heads})
-    assert tuple(state['backbone.pos_embed'].shape) == (1, 197, 32)
-    assert tuple(state['backbone.pos_embed_x'].shape) == (1, 16, 32)
-    assert main([str(theirs), str(again)]) == 0
-    found = torch.load(again)['state_dict']
-    torch.testing.assert_close(found, dict(model.state_dict()), rtol=0, atol=0)
-
-
-def test_what_cannot_be_converted_is_refused(tmp_path):
-    mlp = small_tracker(dict(patch_size=16), head=dict(type='tracking.MLPHead', channels=8))
-    with pytest.raises(ValueError, match=r'OSTrack has no place for head\.layers\.0\.weight'):
-        to_ostrack(mlp.state_dict())
-    path, out = tmp_path / 'other.pth', tmp_path / 'out.pth'
-    torch.save({'state_dict': {'fc.weight': torch.zeros(2)}}, path)
-    for model, message in (
-        (small_tracker(), '16 px, .* has 8'),
-        (small_tracker(OTHER), 'no place'),
-    ):
-        torch.save({'state_dict': model.state_dict()}, tmp_path / 'ours.pth')
-        with pytest.raises(UserError, match=message):
-            main([str(tmp_path / 'ours.pth'), str(out)])
-    for message in (
-        r'is no one-stream tracker.*begin with fc\.weight',
-        'exists; give another name',
-    ):
-        with pytest.raises(UserError, match=message):
-            main([str(path), str(out)])
-        out.touch()
-    assert from_ostrack({'a': 1}) == {'a': 1}
 
 
 ROOT = Path(__file__).parents[2]

@@ -392,7 +392,7 @@ def test_the_tool_refuses_before_it_writes(tool, tmp_path, capsys):
     (folder / 'file').write_text('in the way')
     for box, out, message in (
         ((500, 0, 10, 10), tmp_path / 'out.mp4', 'outside of the frame of 160x120'),
-        (boxes[0], folder / 'file' / 'a.mp4', r'a\.mp4: cannot be written'),
+        (boxes[0], folder / 'file' / 'a.mp4', r'a\.part\.mp4: cannot be written'),
         (boxes[0], tmp_path / 'out.mkv', r'must end in \.mp4'),
     ):
         with pytest.raises(UserError, match=message):

@@ -1,9 +1,9 @@
 r"""Measure how alike a student and a teacher attend, layer against layer.
 
 Patches' attention to patches, class token out before the softmax: cross entropy, KL, cosine and
-Jensen-Shannon divergence of the maps averaged over heads, the same of heads matched one to one, and
-the share of the teacher's logits that a linear map of the student's heads explains. Images come a
-batch at a time; memory does not grow with their number.
+Jensen-Shannon divergence of the maps averaged over heads, and the share of the teacher's logits
+that a linear map of the student's heads explains. Images come a batch at a time; memory does not
+grow with their number.
 
 Example:
     python tools/analysis_tools/attention_agreement.py CONFIG CHECKPOINT CONFIG_B CHECKPOINT_B \
@@ -85,7 +85,7 @@ def models_of(args: argparse.Namespace) -> list[tuple[Config | str, str, str | N
 
 def print_pairs(titles: Sequence[str], found: Sequence[PairAgreement]) -> None:
     """Print the numbers of all pairs; of many pairs the best for each student layer."""
-    columns = ('layers', 'cross entropy', 'KL', 'cosine', 'JS', 'explained', 'KL, matched heads')
+    columns = ('layers', 'cross entropy', 'KL', 'cosine', 'JS', 'explained')
     title, shown = f'{titles[0]} : {titles[1]}', list(found)
     if len(found) > LONGEST:
         title += ', for each student layer the teacher layer of the least JS'
@@ -93,8 +93,7 @@ def print_pairs(titles: Sequence[str], found: Sequence[PairAgreement]) -> None:
         shown = [min((p for p in found if p.student == k), key=lambda p: p.js) for k in layers]
     rows = []
     for pair in shown:
-        numbers = [getattr(pair, name) for name in MEASURES]
-        numbers += [pair.explained, pair.matched['kl']]
+        numbers = [getattr(pair, name) for name in (*MEASURES, 'explained')]
         rows.append((f'{pair.student}:{pair.teacher}', *(f'{x:.4f}' for x in numbers)))
     print_table(columns, rows, title)
 

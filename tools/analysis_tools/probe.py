@@ -1,4 +1,4 @@
-"""Measure a frozen backbone: linear probe, logistic regression and nearest neighbours.
+"""Measure a frozen backbone: logistic regression and nearest neighbours.
 
 The features of the config's training and validation images are computed once and kept; a second
 call starts from the files.
@@ -32,33 +32,24 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add('config', help='classification config: its backbone, and its train and val images')
     add('checkpoint', help="any checkpoint of the backbone, or 'none' for random weights")
-    add('--method', nargs='+', choices=probing.METHODS, default=['linear', 'logistic', 'knn'])
+    add('--method', nargs='+', choices=probing.METHODS, default=list(probing.METHODS))
     add('--features', nargs='+', choices=probing.POOLS, help='default: cls, or mean without one')
     text = 'outputs of these layers, from 1, before any norm; 0: the end, after the final norm'
     add('--layer', nargs='+', type=int, default=[0], metavar='K', help=text)
-    text = 'train the linear probe on N augmented views (default: 0, the evaluation pipeline)'
-    add('--views', type=int, default=0, metavar='N', help=text)
     add('--cache', default='work_dirs/features', metavar='DIR', help='default: %(default)s')
     add('--out', metavar='DIR', help='tables and JSON (default: work_dirs/probe/<config name>)')
-    add('--epochs', type=int, default=90, help='of the linear probe (default: 90)')
-    add('--warmup', type=int, default=10, help='epochs of its warm-up (default: 10)')
-    add('--batch-size', type=int, default=0, help='its batch (default: as many steps as published)')
-    text = 'its rate; of several the best on a held-out fifth is taken (default: 6.4)'
-    add('--lr', nargs='+', type=float, default=[6.4], help=text)
-    add('--c', nargs='+', type=float, default=[1.0], help='inverse penalty of the regressions')
+    text = 'inverse penalty of the regression; of several the best on a held-out fifth is taken'
+    add('--c', nargs='+', type=float, default=[1.0], help=text)
     add('--k', nargs='+', type=int, default=list(probing.NEIGHBOURS), help='neighbours')
     add('--temperature', type=float, default=0.07, help='of their votes (default: 0.07)')
-    add('--seed', type=int, default=0, help='of views, of the probe and of random weights')
+    add('--seed', type=int, default=0, help='of random weights')
     add('--device', help='cpu or cuda (default: cuda where there is one)')
     add_cfg_options(parser)
     args = parser.parse_args(argv)
-    for name, low in (('views', 0), ('epochs', 1), ('warmup', 0), ('batch_size', 0), ('seed', 0)):
-        if getattr(args, name) < low:
-            parser.error(f'--{name.replace("_", "-")} must be at least {low}')
-    if args.warmup >= args.epochs:
-        parser.error(f'--warmup {args.warmup} leaves nothing of --epochs {args.epochs}')
-    if min([*args.lr, *args.c, args.temperature]) <= 0 or min(args.k) < 1:
-        parser.error('--lr, --c, --temperature and --k must be positive')
+    if args.seed < 0:
+        parser.error('--seed must be at least 0')
+    if min([*args.c, args.temperature]) <= 0 or min(args.k) < 1:
+        parser.error('--c, --temperature and --k must be positive')
     return args
 
 
@@ -75,7 +66,7 @@ def extract_all(
 ) -> tuple[list[probing.Space], dict[str, probing.Part]]:
     """Return the spaces, and the features of every part of the data."""
     spaces = probing.spaces_of(model.backbone, args.features, args.layer)
-    plans = probing.Plan.of_config(model.cfg, args.views if 'linear' in args.method else 0)
+    plans = probing.Plan.of_config(model.cfg)
     parts = {}
     with closing(Display()) as display:
         for number, plan in enumerate(plans, start=1):
@@ -85,7 +76,6 @@ def extract_all(
                 plan,
                 spaces,
                 args.cache,
-                args.seed,
                 on_progress=lambda done, total: display.update(Progress(done, total)),
             )
             images = len(parts[plan.part].labels)
@@ -108,10 +98,7 @@ def measure_all(
     probes = probing.Probes(
         train,
         val,
-        [part for name, part in parts.items() if name.startswith('view')],
         num_classes,
-        probing.LinearOptions(args.epochs, args.warmup, batch_size=args.batch_size, seed=args.seed),
-        args.lr,
         args.c,
         args.k,
         args.temperature,

@@ -152,32 +152,23 @@ def compare(
     warmup: int = 1,
     *,
     device: torch.device | str = 'cpu',
-    amp: str = 'none',
-    flops: Mapping[str, float] | None = None,
     items: int = 1,
     **options: Any,
 ) -> dict[str, dict[str, float]]:
     """Time calls in turns (see :func:`in_turns`) and set each beside the first.
 
-    ``items`` are what a call handles: seconds and ``flops``, where they are known, are of one.
+    ``items`` are what a call handles: seconds are of one.
 
     Returns:
-        By name: the :func:`summary` in seconds; ``ratio``, the median over rounds of its seconds
-        by the first one's (above 1 the first is faster); and, where arithmetic is known,
-        ``gflop`` and ``share``, the part of the best :func:`matmul_rate` of this run.
+        By name: the :func:`summary` in seconds, and ``ratio``, the median over rounds of its
+        seconds by the first one's (above 1 the first is faster).
     """
-    rates, flops = [0.0], flops or {}
-    after_round = lambda: rates.append(matmul_rate(device, amp) if flops else 0)  # noqa: E731
-    taken = in_turns(calls, repeats, warmup, device=device, after_round=after_round, **options)
+    taken = in_turns(calls, repeats, warmup, device=device, **options)
     first = next(iter(taken.values()))
-    found = {}
-    for name, seconds in taken.items():
-        row = summary([value / items for value in seconds]) | {'ratio': ratio(seconds, first)}
-        if name in flops:
-            gflop = flops[name] / 1e9
-            row |= {'gflop': gflop, 'share': gflop / row['median'] / max(rates)}
-        found[name] = row
-    return found
+    return {
+        name: summary([value / items for value in seconds]) | {'ratio': ratio(seconds, first)}
+        for name, seconds in taken.items()
+    }
 
 
 def held_memory_mb(device: torch.device) -> float:

@@ -1,7 +1,7 @@
 """Run one benchmark: time, memory and arithmetic of ours beside its rivals.
 
 Example:
-    python tools/benchmark/run.py dense_step --help
+    python tools/benchmark/run.py pretrain_step --help
     python tools/benchmark/run.py pretrain_step --methods mae --batch 32 --json step.json
 """
 

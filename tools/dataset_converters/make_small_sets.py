@@ -2,26 +2,23 @@
 
 `digits` (1797 of 8x8 px) is part of scikit-learn. `opencv-digits` (5000 of 20x20 px) and
 `fashion-mnist` (60 000 and 10 000 of 28x28 px) are in the Debian packages opencv-doc and
-dataset-fashion-mnist: installed, or fetched by `apt-get download` and named with --source.
+dataset-fashion-mnist: installed, or unpacked and named with --source.
 
 Example:
     python tools/dataset_converters/make_small_sets.py --sets digits
-    python tools/dataset_converters/make_small_sets.py --source fashion-mnist=PACKAGE.deb
+    python tools/dataset_converters/make_small_sets.py --source fashion-mnist=FOLDER
 """
 
 import argparse
 import os
 import sys
-import time
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 from lightvit_dense.apis.arguments import make_parser
 from lightvit_dense.datasets.lmdb_writer import write_lmdb
 from lightvit_dense.datasets.small_sets import SOURCES, write_set
 from lightvit_dense.errors import UserError, require_known, run_tool
-from lightvit_dense.utils.progress import Display
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -31,7 +28,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--out', type=Path, default=default, help=f'default: {default}')
     text = f'out of {", ".join(SOURCES)}; default: all'
     parser.add_argument('--sets', nargs='+', default=list(SOURCES), metavar='SET', help=text)
-    text = 'where a set lies: the .deb, or a folder; default: where Debian installs it'
+    text = 'folder of the unpacked package of a set; default: where Debian installs it'
     parser.add_argument('--source', nargs='+', default=[], metavar='SET=PATH', help=text)
     parser.add_argument('--lmdb', action='store_true', help='write an LMDB of each set, too')
     return parser.parse_args(argv)
@@ -56,26 +53,23 @@ def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     for name in args.sets:
         require_known(name, SOURCES, '--sets')
-    sources, failed = read_sources(args.source), []
-    with Display(sys.stderr, len(args.sets)) as show:
-        for name in args.sets:
-            start = time.monotonic()
-            try:
-                data = SOURCES[name](sources.get(name))
-                report = write_set(data, args.out, partial(show, name))
-                if args.lmdb:
-                    write_lmdb(report.root, report.root / 'imagenet.lmdb')
-            except UserError as error:
-                print(f'error: {name}: {error}', file=sys.stderr)
-                failed.append(name)
-                continue
-            counts, done = report.counts, 'written' if report.built else 'kept, it is whole'
-            print(
-                f'{report.root}: {counts["train"]} + {counts["val"]} images of '
-                f'{len(data.classes)} classes, {done} ({time.monotonic() - start:.1f} s). '
-                f'Licence: {data.licence}'
-            )
-    return 2 if failed else 0
+    sources, status = read_sources(args.source), 0
+    for name in args.sets:
+        try:
+            data = SOURCES[name](sources.get(name))
+            done = 'written' if write_set(data, args.out) else 'kept, it is whole'
+            if args.lmdb:
+                write_lmdb(args.out / name, args.out / name / 'imagenet.lmdb')
+        except UserError as error:
+            print(f'error: {name}: {error}', file=sys.stderr)
+            status = 2
+            continue
+        train, val = data.counts.values()
+        print(
+            f'{args.out / name}: {train} + {val} images of {len(data.classes)} classes, {done}. '
+            f'Licence: {data.licence}'
+        )
+    return status
 
 
 if __name__ == '__main__':

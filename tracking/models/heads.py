@@ -9,6 +9,8 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torchvision.ops import box_convert
 
+from lightvit_dense.models.pretraining.precision import at_least_fp32
+
 from ..registry import MODELS
 from .losses import focal_loss, gaussian_map, giou_loss
 
@@ -19,11 +21,6 @@ class Maps(NamedTuple):
     score: Tensor  # that the target's centre is here, in 0..1 [B, 1, rows, columns]
     size: Tensor  # width and height as parts of the search crop [B, 2, rows, columns]
     offset: Tensor  # of the centre from the cell's corner, x and y in cells [B, 2, rows, columns]
-
-
-def widen(x: Tensor) -> Tensor:
-    """Return a tensor in single precision at least."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def decode(maps: Maps, window: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -71,12 +68,14 @@ class DenseHead(BaseModule):
 
     def forward(self, x: Tensor) -> Maps:
         """Return the maps of features [B, C, rows, columns]."""
-        return Maps(self.squash(self.score(x)), self.squash(self.size(x)), widen(self.offset(x)))
+        return Maps(
+            self.squash(self.score(x)), self.squash(self.size(x)), at_least_fp32(self.offset(x))
+        )
 
     @staticmethod
     def squash(x: Tensor) -> Tensor:
         """Bring scores and sizes strictly between 0 and 1, at least in single precision."""
-        return widen(x).sigmoid().clamp(1e-4, 1 - 1e-4)
+        return at_least_fp32(x).sigmoid().clamp(1e-4, 1 - 1e-4)
 
     def loss(self, maps: Maps, boxes: Tensor) -> dict[str, Tensor]:
         """Return the unweighted losses 'score' (focal), 'giou', 'l1', and 'IoU' for the log.

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 
 from lightvit_dense.errors import UserError, require_known
-from lightvit_dense.utils.environment import cpp_compiler
 
 from ..deploy.frame_module import FrameModule, ranking_weights
 from ..deploy.frame_network import Found, FrameNetwork
@@ -24,12 +23,11 @@ from ..deploy.onnx_network import OnnxNetwork
 from ..models.decoding import decode_maps, hann_window, tied_boxes
 from ..structures import TrackSample
 
-BACKENDS = ('torch', 'plain', 'compiled', 'onnx', 'onnx-int8')
+BACKENDS = ('torch', 'plain', 'onnx', 'onnx-int8')
 """Ways to compute a frame.
 
 'torch' needs nothing but torch and has all needless work taken out; 'plain' is the model as it is
-trained; 'compiled' is 'torch' through ``torch.compile``, which needs a C++ compiler (several
-targets at once go through 'torch'); 'onnx' and 'onnx-int8' need the package onnxruntime and run on
+trained; 'onnx' and 'onnx-int8' need the package onnxruntime and run on
 the CPU, several targets one after the other.
 """
 
@@ -82,13 +80,10 @@ class PlainNetwork(FrameNetwork):
 class TorchNetwork(FrameNetwork):
     """The model without needless work, in torch; on any device."""
 
-    def __init__(
-        self, model: Any, window: bool = True, eliminate: bool = True, compile: bool = False
-    ) -> None:
+    def __init__(self, model: Any, window: bool = True, eliminate: bool = True) -> None:
         super().__init__(model)
         self.device = next(model.parameters()).device
         self.module = FrameModule(model, window, eliminate).eval().to(self.device)
-        self._run: Any = torch.compile(self.module, dynamic=False) if compile else self.module
 
     def _begin(self, crop: np.ndarray, box: Tensor) -> tuple[Tensor, ...]:
         template = self.module.template(torch.from_numpy(crop).to(self.device))
@@ -97,7 +92,7 @@ class TorchNetwork(FrameNetwork):
     def _find(self, crops: list[np.ndarray]) -> list[Found]:
         images = [torch.from_numpy(crop).to(self.device) for crop in crops]
         if len(images) == 1:
-            rows = self._run(images[0], *self._states[0])[None]
+            rows = self.module(images[0], *self._states[0])[None]
         else:
             states = map(torch.stack, zip(*self._states, strict=True))
             with warnings.catch_warnings():
@@ -132,8 +127,4 @@ def build_network(
         torch.set_num_threads(threads)
     if backend == 'plain':
         return PlainNetwork(model, window, eliminate)
-    if backend == 'compiled' and next(model.parameters()).is_cpu and cpp_compiler() is None:
-        raise UserError(
-            "backend 'compiled' needs a C++ compiler (g++ or clang++): install one, or take 'torch'"
-        )
-    return TorchNetwork(model, window, eliminate, compile=backend == 'compiled')
+    return TorchNetwork(model, window, eliminate)

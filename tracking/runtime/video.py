@@ -10,6 +10,7 @@ import numpy as np
 
 from lightvit_dense.apis.inference.results import Failure
 from lightvit_dense.apis.inference.sources import IMAGES, VIDEOS, Picture, Sources
+from lightvit_dense.apis.inference.writer import open_mp4
 from lightvit_dense.errors import UserError, did_you_mean
 from lightvit_dense.visualization import draw_boxes, write_texts
 from lightvit_dense.visualization.palette import line_color
@@ -131,47 +132,22 @@ class AnnotatedVideo:
         self._fps = fps
         self._writer: cv2.VideoWriter | None = None
         self._size = (0, 0)
-        self._count = 0
 
     def add(self, frame: np.ndarray, box: np.ndarray, text: str) -> None:
         """Append a frame, RGB uint8 [H, W, 3], with its box or boxes and a text in the corner."""
         if self._writer is None:
             self._size = frame.shape[1], frame.shape[0]
-            self._writer = self._open()
+            self._writer = open_mp4(self._draft, self._fps, frame)
         picture = annotate(frame, box, text)
         if picture.shape[1::-1] != self._size:
             picture = cv2.resize(picture, self._size, interpolation=cv2.INTER_AREA)
         self._writer.write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-        self._count += 1
-
-    def _open(self) -> cv2.VideoWriter:
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise VideoError(f'{self.path}: cannot be written ({error})') from error
-        code = cv2.VideoWriter.fourcc(*'mp4v')
-        writer = cv2.VideoWriter(str(self._draft), code, self._fps, self._size)
-        if not writer.isOpened():
-            raise VideoError(
-                f'{self.path}: cannot be written; either the folder is not writable, or this '
-                'OpenCV cannot write MP4'
-            )
-        return writer
 
     def close(self) -> None:
-        """Finish the file and look whether it can be read."""
+        """Finish the file."""
         if self._writer is None:
             raise VideoError(f'{self.path}: no frame was written')
         self._writer.release()
-        capture = cv2.VideoCapture(str(self._draft))
-        readable = capture.isOpened() and capture.read()[0]
-        count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        capture.release()
-        if not readable or count != self._count:
-            raise VideoError(
-                f'{self.path}: {self._count} frames were written and {count if readable else 0} '
-                'can be read; is the disk full?'
-            )
         os.replace(self._draft, self.path)
 
 

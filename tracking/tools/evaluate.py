@@ -7,6 +7,8 @@ Example:
 
 import argparse
 import sys
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from rich.progress import track
@@ -14,11 +16,14 @@ from rich.progress import track
 from lightvit_dense.apis.arguments import add_cfg_options
 from lightvit_dense.errors import UserError, run_tool
 from lightvit_dense.utils.io import write_json
+from lightvit_dense.visualization import evenly, grid, write_image
 
 from ..evaluation.collect import SETS, common_sequences, find_trackers, open_source, read_tracker
 from ..evaluation.got10k import AVERAGES
 from ..evaluation.protocol import TOOLKITS, choose_protocol
 from ..evaluation.reports import GOT10kReport, OPEReport, Report
+from ..runtime.results import find_result, read_result
+from ..visualization import film_strip
 from .options import add_data_options, read_pair
 
 GOT10K = 'got10k'
@@ -46,10 +51,15 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     text = 'leave out, for all trackers, sequences without a whole result of each'
     add('--allow-missing', action='store_true', help=text)
     add('--out', metavar='DIR', help='write plots (PNG) and tables (CSV) there')
+    text = 'also draw truth and boxes on frames of so many sequences: DIR/strips.png'
+    add('--strips', type=int, default=0, metavar='N', help=text)
     add('--json', metavar='FILE', help='write figures, curves and tables there')
     add_data_options(parser)
     add_cfg_options(parser)
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if args.strips and not args.out:
+        parser.error('--strips needs --out')
+    return args
 
 
 def choose_report(args: argparse.Namespace, metric: dict[str, Any]) -> Report:
@@ -68,6 +78,18 @@ def choose_report(args: argparse.Namespace, metric: dict[str, Any]) -> Report:
     if unknown := set(options) - {'average', 'clip'}:
         raise UserError(f'--rule {min(unknown)}: got10k has average ({", ".join(AVERAGES)}), clip')
     return GOT10kReport(**options)
+
+
+def draw_strips(path: Path, source: Any, folders: Mapping[str, Path], count: int) -> None:
+    """Draw film strips of some sequences, spread evenly over all, with all trackers' boxes."""
+    strips = []
+    for place in evenly(range(len(source)), count):
+        sequence = source.sequence(place)
+        files = {name: find_result(folder, sequence.name) for name, folder in folders.items()}
+        boxes = {name: read_result(file) for name, file in files.items() if file}
+        strips.append([film_strip(sequence, boxes)])
+    write_image(path, grid(strips, background=255))
+    print(f'written: {path}')
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -97,6 +119,8 @@ def main(argv: list[str] | None = None) -> int:
     if args.out:
         for path in report.write(args.out):
             print(f'written: {path}')
+    if args.strips:
+        draw_strips(Path(args.out, 'strips.png'), source, folders, args.strips)
     if args.json:
         content = {'data': args.data, 'sequences': len(kept), **report.content()}
         left_out = sorted({truth.name for truth in truths} - {truth.name for truth in kept})

@@ -43,6 +43,22 @@ class JsonList:
             os.replace(self._part, self._path)
 
 
+def open_mp4(path: Path, fps: float, frame: np.ndarray) -> cv2.VideoWriter:
+    """Begin an MP4 file of frames of the size of this one [H, W, 3]."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InferenceError(f'{path}: cannot be written ({error})') from error
+    code = cv2.VideoWriter.fourcc(*'mp4v')
+    writer = cv2.VideoWriter(str(path), code, fps, frame.shape[1::-1])
+    if not writer.isOpened():
+        raise InferenceError(
+            f'{path}: cannot be written; either the folder is not writable, or this OpenCV cannot '
+            'write MP4'
+        )
+    return writer
+
+
 class ResultWriter:
     """Write results below a folder, in memory that does not grow with their number.
 
@@ -151,11 +167,5 @@ class ResultWriter:
             if self._video is not None:
                 self._video[1].release()
             path = self.folder / 'videos' / f'{name}.mp4'
-            path.parent.mkdir(parents=True, exist_ok=True)
-            height, width = picture.pixels.shape[:2]
-            code = cv2.VideoWriter.fourcc(*'mp4v')
-            writer = cv2.VideoWriter(str(path), code, picture.fps, (width, height))
-            if not writer.isOpened():
-                raise InferenceError(f'{path}: this OpenCV cannot write mp4 videos')
-            self._video = name, writer
+            self._video = name, open_mp4(path, picture.fps, picture.pixels)
         return self._video[1]

@@ -7,7 +7,6 @@ from .ade20k import check_ade20k
 from .coco import check_coco
 from .imagenet import check_imagenet
 from .report import Problem, Report, Request, Row
-from .toyworld import check_toyworld
 from .transfer import SETS, check_transfer
 
 CHECKS: dict[str, Callable[..., Report]] = {
@@ -15,7 +14,6 @@ CHECKS: dict[str, Callable[..., Report]] = {
     'ade20k': check_ade20k,
     'imagenet': check_imagenet,
     **{name: partial(check_transfer, name) for name in SETS},
-    'toyworld': check_toyworld,
 }
 """A check for each name: takes a root and a request. :mod:`tracking` adds those of its sets."""
 

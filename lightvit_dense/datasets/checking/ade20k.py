@@ -1,7 +1,6 @@
 """Check ADE20K's scene parsing benchmark."""
 
 import os
-from collections.abc import Mapping
 from functools import partial
 
 from ..errors import DatasetError
@@ -19,12 +18,10 @@ ORIGIN = "Unpack ADEChallengeData2016.zip of ADE20K's site and let this folder b
 _FOLDERS = {'train': 'training', 'val': 'validation'}
 
 
-def check_ade20k(
-    root: str, request: Request, origin: str = ORIGIN, images: Mapping[str, int] = IMAGES
-) -> Report:
+def check_ade20k(root: str, request: Request) -> Report:
     """Check the folders of ADE20K's layout."""
-    report = Report('ade20k', root, request, origin)
-    for split in filter(request.wants, images):
+    report = Report('ade20k', root, request, ORIGIN)
+    for split in filter(request.wants, IMAGES):
         part = _FOLDERS[split]
         photos = _names(root, 'images', part, '.jpg')
         maps = _names(root, 'annotations', part, '.png')
@@ -33,8 +30,8 @@ def check_ade20k(
         opened = report.open_some(pairs, try_one, f'pairs of {part}')
         if pairs and report.ok:
             _survey(report, os.path.join(root, 'annotations', part), pairs)
-        report.count(f'images of {part}', len(photos), images[split], opened)
-        report.count(f'label maps of {part}', len(maps), images[split], opened)
+        report.count(f'images of {part}', len(photos), IMAGES[split], opened)
+        report.count(f'label maps of {part}', len(maps), IMAGES[split], opened)
         for kind, found, others in (('images', photos, maps), ('annotations', maps, photos)):
             folder = os.path.join(root, kind, part)
             if not found:

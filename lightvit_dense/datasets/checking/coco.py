@@ -27,17 +27,10 @@ ORIGIN = (
 )
 
 
-def check_coco(
-    root: str,
-    request: Request,
-    origin: str = ORIGIN,
-    images: Mapping[str, int] = IMAGES,
-    annotations: Mapping[str, int] = ANNOTATIONS,
-    categories: int = CATEGORIES,
-) -> Report:
+def check_coco(root: str, request: Request) -> Report:
     """Check the folders and annotation files of COCO's layout."""
-    report = Report('coco', root, request, origin)
-    for split in filter(request.wants, images):
+    report = Report('coco', root, request, ORIGIN)
+    for split in filter(request.wants, IMAGES):
         content = _annotations(report, split)
         folder = os.path.join(root, f'{split}2017')
         files = set(os.listdir(folder)) if os.path.isdir(folder) else set()
@@ -50,11 +43,11 @@ def check_coco(
         try_one = partial(_open_entry, folder, by_image)
         opened = report.open_some(there, try_one, f'images of {split}2017')
         found = len(there) if content else len(files)
-        report.count(f'images of {split}2017', found, images[split], opened)
+        report.count(f'images of {split}2017', found, IMAGES[split], opened)
         _compare(report, folder, listed, files)
         if content:
-            report.count(f'annotations of {split}2017', len(notes), annotations[split])
-            report.count(f'categories of {split}2017', len(content['categories']), categories)
+            report.count(f'annotations of {split}2017', len(notes), ANNOTATIONS[split])
+            report.count(f'categories of {split}2017', len(content['categories']), CATEGORIES)
             _compare_objects(report, split, content)
     return report
 

@@ -17,17 +17,11 @@ ORIGIN = (
 )
 
 
-def check_imagenet(
-    root: str,
-    request: Request,
-    origin: str = ORIGIN,
-    images: Mapping[str, int] = IMAGES,
-    classes: int = CLASSES,
-) -> Report:
+def check_imagenet(root: str, request: Request) -> Report:
     """Check the class folders of ImageNet's layout, or the LMDB ``imagenet.lmdb`` made of them."""
-    report = Report('imagenet', root, request, origin)
+    report = Report('imagenet', root, request, ORIGIN)
     found = []
-    for split in filter(request.wants, images):
+    for split in filter(request.wants, IMAGES):
         tree: Tree
         lmdb = os.path.join(root, 'imagenet.lmdb')
         if os.path.isdir(os.path.join(root, split)):
@@ -36,14 +30,14 @@ def check_imagenet(
             tree = LmdbTree(LmdbStorage(lmdb), split)
         else:
             report.missing(os.path.join(root, split))
-            report.count(f'images of {split}', 0, images[split])
+            report.count(f'images of {split}', 0, IMAGES[split])
             continue
-        request.progress(f'listing {tree.name}', 0, images[split])
+        request.progress(f'listing {tree.name}', 0, IMAGES[split])
         by_class = dict(tree.by_class())
         if by_class:
-            report.count(f'classes of {split}', len(by_class), classes)
+            report.count(f'classes of {split}', len(by_class), CLASSES)
             found.append(set(by_class))
-        _check_images(report, tree, by_class, split, images[split])
+        _check_images(report, tree, by_class, split, IMAGES[split])
     if len(found) == 2 and (differing := sorted(found[0] ^ found[1])):
         report.missing('classes that only one of train and val has', differing)
     return report

@@ -10,13 +10,12 @@ import numpy as np
 
 from lightvit_dense.checkpoints import pickles
 from lightvit_dense.registry import DATASETS
-from lightvit_dense.utils.io import read_text
 
 from ..errors import DatasetError
 from ..records import Record
 from .base import ClassificationSet
 
-_ROW = 2 + 3 * 32 * 32  # coarse label, fine label, planes of red, green and blue
+_PIXELS = 3 * 32 * 32  # planes of red, green and blue
 
 
 class ArrayStorage:
@@ -53,19 +52,18 @@ class ArrayStorage:
 
 @DATASETS.register_module()
 class CIFAR100(ClassificationSet):
-    """CIFAR-100 with its 100 fine labels, from the Python or the binary version.
+    """CIFAR-100 with its 100 fine labels, from the Python version.
 
-    ``data_root`` holds ``cifar-100-python`` (``train``, ``test``, ``meta``) or
-    ``cifar-100-binary`` (``train.bin``, ``test.bin``, ``fine_label_names.txt``), or is one of the
-    two. Pickles are read without running code in them. Classes are in the published, alphabetical
-    order. All images are held in memory, 154 MB to train. Takes the arguments of
-    :class:`ClassificationSet`; there are no image files, hence no ``source``.
+    ``data_root`` holds ``cifar-100-python`` (``train``, ``test``, ``meta``) or is it. Pickles are
+    read without running code in them. Classes are in the published, alphabetical order. All images
+    are held in memory, 154 MB to train. Takes the arguments of :class:`ClassificationSet`; there
+    are no image files, hence no ``source``.
     """
 
     TITLE = 'CIFAR-100'
     ORIGIN = (
         "The set comes from Alex Krizhevsky's site, University of Toronto: unpack "
-        'cifar-100-python.tar.gz or cifar-100-binary.tar.gz.'
+        'cifar-100-python.tar.gz.'
     )
     CLASSES = 100
     SIZES = dict(train=50000, test=10000)
@@ -78,19 +76,13 @@ class CIFAR100(ClassificationSet):
     @classmethod
     def list_files(cls, data_root: str, split: str) -> list[str]:
         """Return the paths of the files that a split is read from: labels' names, images."""
-        for folder in ('cifar-100-python', '', 'cifar-100-binary'):
-            place = os.path.join(data_root, folder)
-            names = [os.path.join(place, name) for name in ('meta', split)]
-            binary = [os.path.join(place, n) for n in ('fine_label_names.txt', f'{split}.bin')]
-            for files in (names, binary):
-                if os.path.isfile(files[1]):
-                    return files
-        return [os.path.join(data_root, 'cifar-100-python', name) for name in ('meta', split)]
+        inside = not os.path.isfile(os.path.join(data_root, split))
+        place = os.path.join(data_root, 'cifar-100-python' if inside else '')
+        return [os.path.join(place, name) for name in ('meta', split)]
 
     def read_split(self, files: list[str]) -> tuple[list[str], list[Record]]:
         """Read images and labels."""
-        binary = files[1].endswith('.bin')
-        names, planes, labels = (_from_binary if binary else _from_pickles)(*files)
+        names, planes, labels = _from_pickles(*files)
         # [N, 3*32*32] -> [N, 3, 32, 32] -> [N, 32, 32, 3]
         images = np.ascontiguousarray(planes.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
         self.storage = ArrayStorage(images, self.split)
@@ -98,18 +90,6 @@ class CIFAR100(ClassificationSet):
 
     def _check_images(self, records: Sequence[Record], where: str) -> None:
         """Do nothing: images and labels come from one file."""
-
-
-def _from_binary(names: str, images: str) -> tuple[list[str], np.ndarray, np.ndarray]:
-    content = np.fromfile(images, np.uint8)
-    if not len(content) or len(content) % _ROW:
-        raise DatasetError(
-            f'{images}: {len(content)} bytes are no whole number of images of {_ROW} bytes: it is '
-            "truncated, or no file of CIFAR-100's binary version. Fetch it again."
-        )
-    rows = content.reshape(-1, _ROW)
-    classes = read_text(names).split()
-    return classes, rows[:, 2:], rows[:, 1]
 
 
 def _from_pickles(meta: str, images: str) -> tuple[list[str], np.ndarray, np.ndarray]:
@@ -125,10 +105,10 @@ def _from_pickles(meta: str, images: str) -> tuple[list[str], np.ndarray, np.nda
                 'again.'
             )
     data, labels = np.asarray(content['data']), np.asarray(content['fine_labels'])
-    if data.shape != (len(labels), _ROW - 2) or data.dtype != np.uint8 or labels.dtype.kind != 'i':
+    if data.shape != (len(labels), _PIXELS) or data.dtype != np.uint8 or labels.dtype.kind != 'i':
         raise DatasetError(
             f'{images}: images are {data.dtype} {data.shape} for {len(labels)} labels, expected '
-            f'are uint8 ({len(labels)}, {_ROW - 2}). Fetch it again.'
+            f'are uint8 ({len(labels)}, {_PIXELS}). Fetch it again.'
         )
     return [str(name) for name in classes['fine_label_names']], data, labels
 

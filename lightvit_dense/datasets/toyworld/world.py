@@ -1,6 +1,5 @@
 """Build a toy world on disk, whole or not at all."""
 
-import fcntl
 import glob
 import json
 import multiprocessing
@@ -20,6 +19,7 @@ from typing import Any
 
 import cv2
 
+from lightvit_dense.utils.io import locked
 from lightvit_dense.utils.progress import Display
 
 from .assets import ToyWorldError
@@ -39,7 +39,7 @@ LAYOUTS: dict[str, Layout] = {
 GENERATOR = 1
 """Raised whenever the same spec gives other pictures, so that old worlds are rebuilt."""
 
-MARKER, _DRAFT = 'toyworld.json', 'toyworld.json.new'
+MARKER = 'toyworld.json'
 _FORMAT = 'lightvit_dense.toyworld'
 _CHUNK = 16
 _PACKAGES = ('imgviz', 'scikit-image', 'scikit-learn', 'opencv-python', 'numpy')
@@ -48,12 +48,9 @@ _PACKAGES = ('imgviz', 'scikit-image', 'scikit-learn', 'opencv-python', 'numpy')
 def _read_marker(folder: Path) -> dict[str, Any] | None:
     """Return the marker of a world, ``None`` when there is nothing (or nothing in the folder)."""
     remedy = 'nothing was touched; move it away or choose another folder'
-    if not folder.exists():
-        return None
-    if not folder.is_dir():
+    if folder.is_file():
         raise ToyWorldError(f'{folder} is a file; {remedy}')
-    names = {path.name for path in folder.iterdir()}
-    if names <= {_DRAFT}:
+    if not folder.exists() or not any(folder.iterdir()):
         return None
     try:
         marker = json.loads((folder / MARKER).read_text(encoding='utf-8'))
@@ -61,32 +58,10 @@ def _read_marker(folder: Path) -> dict[str, Any] | None:
         marker = None
     if not isinstance(marker, dict) or marker.get('format') != _FORMAT:
         raise ToyWorldError(f'{folder} is not empty and no toy world; {remedy}')
-    foreign = sorted(names - {MARKER, _DRAFT, *LAYOUTS})
+    foreign = sorted({path.name for path in folder.iterdir()} - {MARKER, *LAYOUTS})
     if foreign:
         raise ToyWorldError(f'{folder} holds something besides a toy world, {foreign}; {remedy}')
     return marker
-
-
-def _write_marker(folder: Path, content: dict[str, Any]) -> None:
-    """Write the marker of a world at one stroke."""
-    draft = folder / _DRAFT
-    draft.write_text(json.dumps({'format': _FORMAT, **content}, indent=2), encoding='utf-8')
-    draft.replace(folder / MARKER)
-
-
-def _remove(folder: Path) -> None:
-    """Remove a folder, provided that it is a world or empty."""
-    _read_marker(folder)
-    if not folder.exists():
-        return
-    # Under another name no process that outlived its killed parent can write into it.
-    gone = folder.with_name(f'{folder.name}.gone')
-    folder.rename(gone)
-    # The marker goes last: killed in the middle, the rest is still known as ours.
-    for part in LAYOUTS:
-        if (gone / part).exists():
-            shutil.rmtree(gone / part)
-    shutil.rmtree(gone)
 
 
 @dataclass(frozen=True)
@@ -126,8 +101,7 @@ def build_world(
     if workers < 0:
         raise ToyWorldError(f'workers: must not be negative, got {workers}')
     root = Path(root).expanduser().resolve()
-    root.parent.mkdir(parents=True, exist_ok=True)
-    with _exclusive(root.with_name(f'.{root.name}.lock')):
+    with locked(root.with_name(f'.{root.name}.lock')):
         marker = _read_marker(root)
         reason = _why_another(marker, spec)
         kept: dict[str, Any] = {}
@@ -153,22 +127,12 @@ def _why_another(marker: dict[str, Any] | None, spec: WorldSpec) -> str | None:
     """Return why a world is another one, ``None`` if it is complete, of this spec and version."""
     if marker is None:
         return 'there was none'
-    if marker.get('state') != 'complete':
-        return 'the one there was half built'
     if marker.get('generator') != GENERATOR:
         return 'the one there was built by another version'
     # Fields that are younger than it have their defaults.
     if WorldSpec.from_dict(marker.get('spec') or {}).to_dict() != spec.to_dict():
         return 'the one there was built from another spec'
     return None
-
-
-def _take_over(source: str, target: str) -> None:
-    """Link a file, or copy it where the file system has no links."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
 
 
 def _build_beside(
@@ -180,35 +144,33 @@ def _build_beside(
     progress: bool,
 ) -> dict[str, dict[str, Any]]:
     """Build beside ``root``, then put the new world in its place; return the counts."""
-    kinds, token = ('partial', 'old'), secrets.token_hex(4)
-    for kind in kinds:
-        for leftover in root.parent.glob(glob.escape(f'.{root.name}.{kind}-') + '*'):
-            _remove(leftover)
-    partial, old = (root.with_name(f'.{root.name}.{kind}-{token}') for kind in kinds)
-    marker = {
-        'state': 'building',
-        'generator': GENERATOR,
-        'spec': spec.to_dict(),
-        'layouts': list(layouts),
-        'packages': {name: _version(name) for name in _PACKAGES},
-    }
+    pattern = glob.escape(f'.{root.name}.partial-') + '*'
+    for leftover in root.parent.glob(pattern):
+        # Under another name no process that outlived its killed parent can write into it.
+        shutil.rmtree(leftover.rename(leftover.with_name(f'{leftover.name}.gone')))
+    partial = root.with_name(f'.{root.name}.partial-{secrets.token_hex(4)}')
     partial.mkdir()
     try:
-        _write_marker(partial, marker)
-        for name in kept:
-            shutil.copytree(root / name, partial / name, copy_function=_take_over)
         new = _write(partial, spec, [n for n in layouts if n not in kept], workers, progress)
         stats = {name: {**kept, **new}[name] for name in layouts}
-        marker.update(state='complete', stats=stats)
-        _write_marker(partial, marker)
+        marker = {
+            'format': _FORMAT,
+            'generator': GENERATOR,
+            'spec': spec.to_dict(),
+            'layouts': list(layouts),
+            'packages': {name: _version(name) for name in _PACKAGES},
+            'stats': stats,
+        }
+        (partial / MARKER).write_text(json.dumps(marker, indent=2), encoding='utf-8')
         _read_marker(root)  # it may be somebody else's by now
+        for name in kept:
+            (root / name).rename(partial / name)
         if root.exists():
-            root.rename(old)
+            root.rename(partial.with_name(f'{partial.name}-old'))
         partial.rename(root)
-        _remove(old)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
+    finally:
+        for leftover in root.parent.glob(pattern):
+            shutil.rmtree(leftover, ignore_errors=True)
     return stats
 
 
@@ -282,18 +244,3 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:  # OpenCV goes by several names
         return None
-
-
-@contextmanager
-def _exclusive(lock: Path) -> Iterator[None]:
-    """Keep other processes out; the lock file is gone afterwards and dies with its process."""
-    while True:
-        with lock.open('w') as file:
-            fcntl.lockf(file, fcntl.LOCK_EX)
-            # Whoever held the lock before has unlinked the file that we waited for.
-            if lock.exists() and os.path.samestat(os.fstat(file.fileno()), lock.stat()):
-                try:
-                    yield
-                finally:
-                    lock.unlink(missing_ok=True)
-                return

@@ -3,8 +3,7 @@ r"""Time our classifiers and their rivals: throughput, latency, memory, arithmet
 Every model is measured in a process of its own, in several passes over all models, every other one
 backwards, so that what the machine does meanwhile hits all alike. Weights are random. The folder of
 results gets table2.md (every row of table 2 of "A Closer Look at Self-Supervised Lightweight Vision
-Transformers" beside what was measured) and pictures of speed against published accuracy, brought up
-to date after each pass.
+Transformers" beside what was measured), brought up to date after each pass.
 
 Example:
     python tools/benchmark/run.py classification_speed --modes throughput --out table2
@@ -18,10 +17,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lightvit_dense.suite.papers import PUBLISHED, published_of
+from lightvit_dense.suite.papers import PUBLISHED
 from lightvit_dense.utils.io import atomic_write
-from lightvit_dense.visualization.curves import save_png
-from lightvit_dense.visualization.palette import PALETTE
 
 from .. import harness
 from ..classifier_modes import MODES, Cell, measure_model
@@ -118,41 +115,6 @@ def paper_table(rows: Sequence[Row]) -> str:
     return f'{harness.table("Table 2", PAPER_COLUMNS, cells)}\n{note}\n'
 
 
-def scatter(points: Sequence[tuple[Any, float]], axis: str) -> Any:
-    """Draw published results and their measured speed, a bubble as large as the parameters."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9.0, 5.0), layout='constrained', dpi=120)
-    axes = figure.add_subplot(xscale='log', xlabel=f'{axis} (measured)')
-    axes.set_ylabel('ImageNet top-1 in % (published)')
-    axes.xaxis.set_major_formatter('{x:g}')
-    axes.xaxis.set_minor_formatter('{x:g}')
-    axes.margins(0.1)
-    ranked = sorted(points, key=lambda point: -point[0].top1)
-    for rank, (one, speed) in enumerate(ranked, 1):
-        # Small ones above large ones, so that they stay visible.
-        style = dict(color=PALETTE[1 if one.pretrained else 5], zorder=2 + 1 / one.params_m)
-        axes.scatter(speed, one.top1, 40 * one.params_m, alpha=0.5, **style)
-        axes.annotate(str(rank), (speed, one.top1), ha='center', va='center', fontsize=7)
-    names = [f'{rank}  {one.label}' for rank, (one, _) in enumerate(ranked, 1)]
-    title = 'area: parameters; orange:\npre-trained by masked\nimage modelling'
-    blank = [axes.plot([], [])[0] for _ in names]
-    figure.legend(blank, names, loc='outside right', fontsize=7, handlelength=0, title=title)
-    axes.grid(alpha=0.2, lw=0.6)
-    return figure
-
-
-def write(args: argparse.Namespace, machine: Mapping[str, Any], rows: Sequence[Row]) -> None:
-    """Write table 2, and for each mode a picture of speed against published accuracy."""
-    text = f'{machine["words"]}\n\n{paper_table(rows)}'
-    atomic_write(Path(args.out, 'table2.md'), text.encode())
-    for mode, axis in MODES.items():
-        found = [(row['model'], row.get(mode, {}).get('median')) for row in rows]
-        points = [(one, speed) for name, speed in found if speed for one in published_of(name)]
-        if points:
-            save_png(scatter(points, axis), Path(args.out, f'{mode}.png'))
-
-
 def work(args: argparse.Namespace, task: Mapping[str, Any]) -> dict[str, Cell]:
     """Measure the modes of one model."""
     return measure_model(find_classifier(task['model']), args)
@@ -171,7 +133,8 @@ def measure(args: argparse.Namespace) -> harness.Report:
                 cells = {key: {'error': str(error)} for key in ('size', *args.modes)}
             passes[name].append(cells)
         rows = [make_row(name, one.size, passes[name]) for name, one in entries.items()]
-        write(args, machine, rows)
+        text = f'{machine["words"]}\n\n{paper_table(rows)}'
+        atomic_write(Path(args.out, 'table2.md'), text.encode())
     wrong = any('error' in cell for row in rows for cell in row.values() if isinstance(cell, dict))
     speeds = harness.table(f'Speed, batches of {args.batch}', SPEED_COLUMNS, rows)
     return harness.Report(rows, f'{speeds}\n{NOTE}\n\n{paper_table(rows)}', int(wrong))

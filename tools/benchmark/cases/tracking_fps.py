@@ -31,7 +31,7 @@ OPTIONS = {
         choices=('ostrack', *BACKENDS),
         default=['ostrack', 'plain', 'torch', 'onnx', 'onnx-int8'],
         help='what to compare, the first with all others; OSTrack has none for Hiera, whose first '
-        'is then plain (default: all but compiled, which takes minutes to compile)',
+        'is then plain (default: all)',
     ),
     'threads': dict(nargs='+', type=harness.count, default=[1, 2], help='numbers of CPU threads'),
     'repeats': 5,

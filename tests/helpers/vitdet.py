@@ -2,15 +2,12 @@
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from lightvit_dense.models import VisionTransformer
-from lightvit_dense.models.layers.relative_attention import explicit_attention
-
-from ..harness import Applied
+from tools.benchmark.harness import Applied
 
 State = dict[str, Tensor]
 
@@ -28,11 +25,9 @@ class VitDetSize:
     patch: int = 16
 
 
-def our_backbone(
-    size: VitDetSize, with_cp: bool = False, explicit: bool = False
-) -> VisionTransformer:
-    """Return our backbone; ``explicit`` writes all logits out, whatever the device's own way is."""
-    model = VisionTransformer(
+def our_backbone(size: VitDetSize) -> VisionTransformer:
+    """Return our backbone."""
+    return VisionTransformer(
         dict(embed_dim=size.embed_dim, depth=size.depth, num_heads=size.num_heads),
         img_size=size.image,
         patch_size=size.patch,
@@ -41,15 +36,7 @@ def our_backbone(
         final_norm=False,
         window=dict(size=size.window, global_blocks=size.global_blocks) if size.window else None,
         rel_pos=dict(kind='decomposed', size=size.image),
-        with_cp=with_cp,
     )
-
-    def attend(attention: Any, qkv: tuple[Tensor, ...], grid: Any, ids_keep: Any = None) -> Tensor:
-        return explicit_attention(*qkv, *attention._position(grid, qkv[0]), attention.scale)
-
-    for block in model.blocks if explicit else ():
-        block.attn._fused = partial(attend, block.attn)
-    return model
 
 
 def common_weights(size: VitDetSize, seed: int = 0) -> State:
@@ -125,15 +112,11 @@ def timm_backbone(size: VitDetSize, state: State) -> nn.Module:
     return Applied(model, lambda inner, x: inner.forward_intermediates(x, **options))
 
 
-VARIANTS = ('checkpointed', 'explicit', 'huggingface', 'timm')
-"""What ours can be compared with: activations computed again, all logits written out, others'."""
-
-
 def build_backbone(variant: str, size: VitDetSize, state: State) -> nn.Module:
-    """Build 'ours' or one of ``VARIANTS``: images [B, 3, H, W] in, a tuple of a map out."""
+    """Build 'ours', 'huggingface' or 'timm': images [B, 3, H, W] in, a tuple of a map out."""
     if variant in ('huggingface', 'timm'):
         build = huggingface_backbone if variant == 'huggingface' else timm_backbone
         return build(size, state)
-    model = our_backbone(size, variant == 'checkpointed', variant == 'explicit')
+    model = our_backbone(size)
     model.load_state_dict(state)
     return model
