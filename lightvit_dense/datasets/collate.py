@@ -1,16 +1,22 @@
 """Batches of images, written once."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from mmengine.structures import BaseDataElement
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
 from lightvit_dense.registry import FUNCTIONS
 
 from .errors import DatasetError
+from .transforms.packing import make_sample
+
+SPARE = 64
+"""Columns of pixels beyond the widest image that a batch of pixels has at its end."""
 
 
 def _empty(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
@@ -47,3 +53,99 @@ def collate_images(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
     if 'flip' in samples[0]:
         collated['flip'] = torch.tensor([sample['flip'] for sample in samples])
     return collated
+
+
+class Samples:
+    """The samples of a batch, each made when it is asked for; else nobody pays for them.
+
+    It is no ``Sequence`` on purpose: data loaders and preprocessors walk over those.
+    """
+
+    def __init__(self, fields: list[tuple[dict[str, Any], int | None]]) -> None:
+        self.metas = [meta for meta, _ in fields]
+        self.labels = None if fields[0][1] is None else [label for _, label in fields]
+
+    def __len__(self) -> int:
+        return len(self.metas)
+
+    def __getitem__(self, number: int) -> BaseDataElement:
+        label = None if self.labels is None else self.labels[number]
+        return make_sample(self.metas[number], label)
+
+    def __iter__(self) -> Iterator[BaseDataElement]:
+        return map(self.__getitem__, range(len(self)))
+
+
+class _Tables:
+    """Numbers for the device, one after the other."""
+
+    def __init__(self, dtype: type) -> None:
+        self.dtype, self.parts, self.length = dtype, [], 0
+
+    def add(self, numbers: Any) -> tuple[int, int]:
+        """Append numbers [n] or [n, m]; return the first place and the size of the last axis."""
+        part = np.asarray(numbers, self.dtype)
+        start, self.length = self.length, self.length + part.size
+        self.parts.append(part.reshape(-1))
+        return start, part.shape[-1]
+
+
+@FUNCTIONS.register_module()
+def collate_deferred(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Make a batch of what :class:`DeferredPipeline` returns: one buffer, copied as a whole.
+
+    Returns:
+        dict: 'inputs', uint8 [bytes]: two tables, the images [H, W, 3] one after the other, and
+        spare bytes of the widest image and ``SPARE`` columns. 'tables': how many int64 and float32
+        numbers the tables have. 'data_samples': :class:`Samples`. 'views', a dict for each kind of
+        view: 'count' of an image, 'size' (height, width), 'sides' of the crops (int [count * B, 2],
+        for the host), 'crops', the place of their table [count * B, 5] of first byte, bytes a
+        row, height, width and method, and 'steps': operation, place and number of the images it
+        changes, place and number of its parameters.
+    """
+    images = [sample['inputs'] for sample in samples]
+    strides = np.array([3 * image.shape[1] for image in images])
+    ends = np.cumsum([image.size for image in images])
+    starts = ends - [image.size for image in images]
+    ints, floats = _Tables(np.int64), _Tables(np.float32)
+    views, first = [], 0
+    for count, size in samples[0]['sizes']:
+        some = [sample['views'][first + n] for n in range(count) for sample in samples]
+        first += count
+        boxes = np.array([view[0][1] for view in some])  # [count * B, 5]
+        stride = np.tile(strides, count)
+        begin = np.tile(starts, count) + boxes[:, 0] * stride + boxes[:, 1] * 3
+        crops, _ = ints.add(np.column_stack([begin, stride, boxes[:, 2:]]))
+        steps = [
+            step for slot in range(1, len(some[0])) for step in _steps(some, slot, ints, floats)
+        ]
+        views.append(dict(count=count, size=size, sides=boxes[:, 2:4], crops=crops, steps=steps))
+    head = 8 * ints.length + 4 * floats.length
+    spare = int(strides.max()) + 3 * SPARE
+    batch = _empty((head + int(ends[-1]) + spare,), torch.uint8)
+    buffer = batch.numpy()
+    np.concatenate(ints.parts, out=buffer[: 8 * ints.length].view(np.int64))
+    if floats.parts:
+        np.concatenate(floats.parts, out=buffer[8 * ints.length : head].view(np.float32))
+    for image, start, end in zip(images, head + starts, head + ends, strict=True):
+        buffer[start:end].reshape(image.shape)[:] = image
+    return {
+        'inputs': batch,
+        'tables': (ints.length, floats.length),
+        'views': views,
+        'data_samples': Samples([sample['data_samples'] for sample in samples]),
+    }
+
+
+def _steps(
+    views: Sequence[Any], slot: int, ints: _Tables, floats: _Tables
+) -> list[tuple[str, tuple[int, int], tuple[int, int]]]:
+    """Sort what a slot of the views does by operation; put places and parameters into tables."""
+    chosen: dict[str, tuple[list[int], list[Any]]] = {}
+    for place, view in enumerate(views):
+        op, parameters = view[slot]
+        if parameters is not None:
+            places, given = chosen.setdefault(op, ([], []))
+            places.append(place)
+            given.append(parameters)
+    return [(op, ints.add(places), floats.add(given)) for op, (places, given) in chosen.items()]

@@ -7,6 +7,7 @@ import weakref
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -21,6 +22,7 @@ from .jpeg import LEFT_OVER, decode_strictly, is_whole, read_header
 
 JPEG, _PNG = b'\xff\xd8', b'\x89PNG'
 # Files that may hold 16 bits a value: TIFF, PGM, PPM.
+Image = TypeVar('Image')
 _DEEP = (b'II*\0', b'MM\0*', b'P5', b'P6')
 
 
@@ -103,6 +105,13 @@ def _eight_bits(image: np.ndarray) -> np.ndarray:
     return (image >> 8).astype(np.uint8)
 
 
+def _decoded(data: bytes | np.ndarray, color: str, exif: bool, path: str) -> np.ndarray:
+    """Decode a file, unless it is pixels."""
+    if isinstance(data, np.ndarray):
+        return data if color == 'rgb' else cv2.cvtColor(data, cv2.COLOR_RGB2BGR)
+    return decode(data, color, exif, path)
+
+
 def _remove(path: str, owner: int) -> None:
     """Remove the list of bad files, in the process that made it."""
     if os.getpid() == owner:
@@ -118,7 +127,8 @@ class ImageReader(Transform):
     than ``max_bad`` different files of this process and its workers have been bad, an error lists
     them. In test mode the first one is an error, as a sample left out would falsify the result.
 
-    Where the dataset puts an object under 'storage', the file comes from its ``read(img_path)``.
+    Where the dataset puts an object under 'storage', the file comes from its ``read(img_path)``,
+    or, where it has ``pixels(img_path)`` and that is not None, as pixels, RGB, uint8 [H, W, 3].
     """
 
     called = ''
@@ -168,13 +178,15 @@ class ImageReader(Transform):
             f'{self.called or "lightvit_dense." + type(self).__name__} tolerates that many.'
         )
 
-    def read(self, results: dict, make: Callable[[bytes], np.ndarray]) -> np.ndarray | None:
-        """Read the file and make an image of it."""
+    def read(self, results: dict, make: Callable[[Any], Image]) -> Image | None:
+        """Read the file, bytes or pixels, and make an image of it."""
         path, storage = results['img_path'], results.get('storage')
         try:
-            if storage is not None:
-                return make(storage.read(path))
-            return make(read_bytes(path, self.backend_args))
+            if storage is None:
+                return make(read_bytes(path, self.backend_args))
+            pixels = getattr(storage, 'pixels', None)
+            found = None if pixels is None else pixels(path)
+            return make(storage.read(path) if found is None else found)
         except FileNotFoundError as error:
             reason = 'does not exist' if storage is None else str(error)
         except (BadImage, OSError) as error:
@@ -215,7 +227,7 @@ class LoadImage(ImageReader):
     def transform(self, results: dict) -> dict | None:
         """Set 'img' (uint8 [H, W, 3]) and its sizes; None for a bad image that is tolerated."""
         given = self.color, self.exif, str(results['img_path'])
-        image = self.read(results, lambda data: decode(data, *given))
+        image = self.read(results, lambda data: _decoded(data, *given))
         if image is None:
             return None
         listed, found = (results.get('width'), results.get('height')), image.shape[1::-1]
