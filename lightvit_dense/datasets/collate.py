@@ -19,7 +19,7 @@ SPARE = 64
 """Columns of pixels beyond the widest image that a batch of pixels has at its end."""
 
 
-def _empty(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+def empty(shape: tuple[int, ...], dtype: torch.dtype = torch.uint8) -> Tensor:
     """Make a tensor; in a worker in shared memory, so that handing it over copies nothing."""
     if get_worker_info() is None:
         return torch.empty(shape, dtype=dtype)
@@ -38,7 +38,7 @@ def collate_images(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """
     images = [sample['inputs'] for sample in samples]
     channels, height, width = images[0].shape
-    batch = _empty((len(images), height, width, channels), images[0].dtype)
+    batch = empty((len(images), height, width, channels), images[0].dtype)
     for place, image in zip(batch, images, strict=True):
         if image.shape != images[0].shape:
             raise DatasetError(
@@ -122,7 +122,7 @@ def collate_deferred(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
         views.append(dict(count=count, size=size, sides=boxes[:, 2:4], crops=crops, steps=steps))
     head = 8 * ints.length + 4 * floats.length
     spare = int(strides.max()) + 3 * SPARE
-    batch = _empty((head + int(ends[-1]) + spare,), torch.uint8)
+    batch = empty((head + int(ends[-1]) + spare,))
     buffer = batch.numpy()
     np.concatenate(ints.parts, out=buffer[: 8 * ints.length].view(np.int64))
     if floats.parts:
