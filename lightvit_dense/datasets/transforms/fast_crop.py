@@ -77,13 +77,15 @@ class LoadRandomResizedCrop(ImageReader):
         return self.read(results, lambda data: self._cut(data, results))
 
     def _cut(self, data: bytes | np.ndarray, results: dict) -> tuple[np.ndarray, str]:
-        if isinstance(data, np.ndarray):
-            return self._cut_pixels(data, results)
-        check_whole(data)
-        header = read_header(data) if data.startswith(JPEG) else None
+        header = None
+        if not isinstance(data, np.ndarray):
+            check_whole(data)
+            header = read_header(data) if data.startswith(JPEG) else None
         if header is None or (self.exif and header.orientation != 1):
             image = decode(data, 'rgb', exif=self.exif, path=results['img_path'])
-            return self._cut_pixels(image, results)
+            results['ori_shape'] = image.shape[:2]
+            left, top, right, bottom = self.crop.draw(*image.shape[:2])
+            return image[top:bottom, left:right], self.crop.draw_method()
         shape = results['ori_shape'] = header.height, header.width
         box, method = self.crop.draw(*shape), self.crop.draw_method()
         factor = choose_reduction(box, self.crop.size) if self.reduce else 1
@@ -95,11 +97,6 @@ class LoadRandomResizedCrop(ImageReader):
             pixels = decode(data, 'rgb', exif=False, path=results['img_path'])
             pixels = pixels[box[1] : box[3], box[0] : box[2]]
         return pixels, method
-
-    def _cut_pixels(self, image: np.ndarray, results: dict) -> tuple[np.ndarray, str]:
-        results['ori_shape'] = image.shape[:2]
-        left, top, right, bottom = self.crop.draw(*image.shape[:2])
-        return image[top:bottom, left:right], self.crop.draw_method()
 
     def transform(self, results: dict) -> dict | None:
         """Set 'img' (RGB, uint8 [H, W, 3]) and its sizes; None for a tolerated bad image."""

@@ -54,12 +54,14 @@ def check_whole(data: bytes) -> None:
 
 
 def decode(
-    data: bytes, color: str = 'bgr', exif: bool = True, path: str | None = None
+    data: bytes | np.ndarray, color: str = 'bgr', exif: bool = True, path: str | None = None
 ) -> np.ndarray:
-    """Decode an image of any mode to uint8 [H, W, 3]; transparency is dropped.
+    """Decode an image of any mode to uint8 [H, W, 3], or take RGB; transparency is dropped.
 
     A doubt about an image that can be read is logged, or, without ``path``, raised as BadImage.
     """
+    if isinstance(data, np.ndarray):
+        return data if color == 'rgb' else cv2.cvtColor(data, cv2.COLOR_RGB2BGR)
     check_whole(data)
     flag = cv2.IMREAD_COLOR
     header = read_header(data) if data.startswith(JPEG) else None
@@ -103,13 +105,6 @@ def _eight_bits(image: np.ndarray) -> np.ndarray:
             f'multiply it by {2 ** (16 - top.bit_length())}, or write 8 bits'
         )
     return (image >> 8).astype(np.uint8)
-
-
-def _decoded(data: bytes | np.ndarray, color: str, exif: bool, path: str) -> np.ndarray:
-    """Decode a file, unless it is pixels."""
-    if isinstance(data, np.ndarray):
-        return data if color == 'rgb' else cv2.cvtColor(data, cv2.COLOR_RGB2BGR)
-    return decode(data, color, exif, path)
 
 
 def _remove(path: str, owner: int) -> None:
@@ -227,7 +222,7 @@ class LoadImage(ImageReader):
     def transform(self, results: dict) -> dict | None:
         """Set 'img' (uint8 [H, W, 3]) and its sizes; None for a bad image that is tolerated."""
         given = self.color, self.exif, str(results['img_path'])
-        image = self.read(results, lambda data: _decoded(data, *given))
+        image = self.read(results, lambda data: decode(data, *given))
         if image is None:
             return None
         listed, found = (results.get('width'), results.get('height')), image.shape[1::-1]
