@@ -142,7 +142,7 @@ def collate_deferred(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
     head = 8 * (len(ints) + len(floats))
     size = head + int(starts[-1]) + int(strides.max()) + 3 * 64
     batch = empty((size,)) if get_worker_info() is None else SharedBytes(size)
-    buffer = getattr(batch, 'bytes', batch).numpy()
+    buffer = (batch.bytes if isinstance(batch, SharedBytes) else batch).numpy()
     buffer[:head] = np.frombuffer(ints.tobytes() + floats.tobytes(), np.uint8)
     for image, start in zip(images, (head + starts).tolist(), strict=False):
         buffer[start : start + image.size].reshape(image.shape)[:] = image

@@ -4,7 +4,7 @@ import numpy as np
 
 random = np.random.random_sample
 """A number of [0, 1)."""
-_raw = np.random.get_bit_generator().random_raw
+_raw = np.random.get_bit_generator().random_raw  # type: ignore[attr-defined]
 
 
 def uniform(low: float, high: float) -> float:

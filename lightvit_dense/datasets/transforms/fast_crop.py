@@ -78,10 +78,10 @@ class LoadRandomResizedCrop(ImageReader):
 
     def _cut(self, data: bytes | np.ndarray, results: dict) -> tuple[np.ndarray, str]:
         header = None
-        if not isinstance(data, np.ndarray):
+        if isinstance(data, bytes):
             check_whole(data)
             header = read_header(data) if data.startswith(JPEG) else None
-        if header is None or (self.exif and header.orientation != 1):
+        if not isinstance(data, bytes) or not header or (self.exif and header.orientation != 1):
             image = decode(data, 'rgb', exif=self.exif, path=results['img_path'])
             results['ori_shape'] = image.shape[:2]
             left, top, right, bottom = self.crop.draw(*image.shape[:2])
