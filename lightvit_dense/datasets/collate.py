@@ -1,10 +1,14 @@
 """Batches of images, written once."""
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from array import array
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from typing import Any, ClassVar
 
+import numpy as np
 import torch
+from mmengine.structures import BaseDataElement
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
@@ -13,12 +17,39 @@ from lightvit_dense.registry import FUNCTIONS
 from .errors import DatasetError
 
 
-def _empty(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+def empty(shape: tuple[int, ...], dtype: torch.dtype = torch.uint8) -> Tensor:
     """Make a tensor; in a worker in shared memory, so that handing it over copies nothing."""
     if get_worker_info() is None:
         return torch.empty(shape, dtype=dtype)
     storage = torch.UntypedStorage._new_shared(math.prod(shape) * dtype.itemsize)
     return torch.empty(0, dtype=dtype).set_(storage).view(shape)
+
+
+class SharedBytes:
+    """Memory of a worker that it uses again, once it has been copied to pinned memory.
+
+    Fresh memory costs as much as what is copied into it: the system clears it page by page. The
+    process that trains copies a batch, if the data loader pins, and then frees it by its first
+    byte; a batch that somebody keeps is never written to.
+    """
+
+    pool: ClassVar[list[Tensor]] = []  # of this process; the first of 8 bytes says who is in use
+
+    def __init__(self, size: int) -> None:
+        # Those that are free and too small go.
+        self.pool[:] = [some for some in self.pool if some[0] or len(some) >= size + 8]
+        whole = next((some for some in self.pool if not some[0]), None)
+        if whole is None:
+            whole = empty((size + size // 8 + 8,))
+            self.pool.append(whole)
+        whole[0] = 1
+        self.whole, self.bytes = whole, whole[8 : size + 8]
+
+    def pin_memory(self) -> Tensor:
+        """Return a copy in pinned memory, and let the worker have its own again."""
+        pinned = self.bytes.pin_memory()
+        self.whole[0] = 0
+        return pinned
 
 
 @FUNCTIONS.register_module()
@@ -32,7 +63,7 @@ def collate_images(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """
     images = [sample['inputs'] for sample in samples]
     channels, height, width = images[0].shape
-    batch = _empty((len(images), height, width, channels), images[0].dtype)
+    batch = empty((len(images), height, width, channels), images[0].dtype)
     for place, image in zip(batch, images, strict=True):
         if image.shape != images[0].shape:
             raise DatasetError(
@@ -47,3 +78,97 @@ def collate_images(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
     if 'flip' in samples[0]:
         collated['flip'] = torch.tensor([sample['flip'] for sample in samples])
     return collated
+
+
+def make_sample(meta: dict[str, Any], label: int | None = None) -> BaseDataElement:
+    """Return a sample with its meta information and, where there is one, its label."""
+    sample = BaseDataElement(metainfo=meta)
+    if label is not None:
+        sample.gt_label = label
+    return sample
+
+
+class Samples:
+    """The samples of a batch, each made when it is asked for; else nobody pays for them.
+
+    It is no ``Sequence`` on purpose: data loaders and preprocessors walk over those.
+    """
+
+    def __init__(self, fields: list[tuple[dict[str, Any], int | None]]) -> None:
+        self.metas = [meta for meta, _ in fields]
+        self.labels = None if fields[0][1] is None else [label for _, label in fields]
+
+    def __len__(self) -> int:
+        return len(self.metas)
+
+    def __getitem__(self, number: int) -> BaseDataElement:
+        label = None if self.labels is None else self.labels[number]
+        return make_sample(self.metas[number], label)
+
+    def __iter__(self) -> Iterator[BaseDataElement]:
+        return map(self.__getitem__, range(len(self)))
+
+
+@FUNCTIONS.register_module()
+def collate_deferred(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Make a batch of what :class:`DeferredPipeline` returns: one buffer, copied as a whole.
+
+    Returns:
+        dict: 'inputs', uint8 [bytes], of a worker :class:`SharedBytes`: two tables, the images
+        [H, W, 3] one after the other, and spare bytes of 64 pixels more than the widest has.
+        'tables': how many int64 and float64 numbers they have. 'data_samples': :class:`Samples`.
+        'views', a dict for each kind of view: 'count' of an image, 'size' (height, width), 'sides'
+        of the crops (int [count * B, 2], for the host), 'crops', the place of their table
+        [count * B, 5] of first byte, bytes a row, height, width and method, and 'steps':
+        operation, place and number of the images it changes, place and number of parameters.
+    """
+    images = [sample['inputs'] for sample in samples]
+    strides = np.array([3 * image.shape[1] for image in images])
+    starts = np.cumsum([0, *(image.size for image in images)])
+    ints, floats = array('q'), array('d')
+    views, first = [], 0
+    for count, size in samples[0]['sizes']:
+        some = [sample['views'][first + n] for n in range(count) for sample in samples]
+        first += count
+        boxes = np.fromiter(chain.from_iterable(view[0][1] for view in some), int).reshape(-1, 5)
+        stride = np.tile(strides, count)
+        begin = np.tile(starts[:-1], count) + boxes[:, 0] * stride + boxes[:, 1] * 3
+        view = dict(count=count, size=size, sides=boxes[:, 2:4], crops=len(ints))
+        ints.frombytes(np.column_stack([begin, stride, boxes[:, 2:]]).tobytes())
+        view['steps'] = [
+            step for slot in range(1, len(some[0])) for step in _steps(some, slot, ints, floats)
+        ]
+        views.append(view)
+    head = 8 * (len(ints) + len(floats))
+    size = head + int(starts[-1]) + int(strides.max()) + 3 * 64
+    batch = empty((size,)) if get_worker_info() is None else SharedBytes(size)
+    buffer = (batch.bytes if isinstance(batch, SharedBytes) else batch).numpy()
+    buffer[:head] = np.frombuffer(ints.tobytes() + floats.tobytes(), np.uint8)
+    for image, start in zip(images, (head + starts).tolist(), strict=False):
+        buffer[start : start + image.size].reshape(image.shape)[:] = image
+    return {
+        'inputs': batch,
+        'tables': (len(ints), len(floats)),
+        'views': views,
+        'data_samples': Samples([sample['data_samples'] for sample in samples]),
+    }
+
+
+def _steps(
+    views: Sequence[Any], slot: int, ints: 'array[int]', floats: 'array[float]'
+) -> list[tuple[str, tuple[int, int], tuple[int, int]]]:
+    """Sort what a slot of the views does by operation; put places and parameters into tables."""
+    chosen: dict[str, tuple[list[int], list[float]]] = {}
+    for place, view in enumerate(views):
+        op, parameters = view[slot]
+        if parameters is not None:
+            places, given = chosen.setdefault(op, ([], []))
+            places.append(place)
+            given += parameters
+    steps = []
+    for op, (places, given) in chosen.items():
+        count = len(places)
+        steps.append((op, (len(ints), count), (len(floats), len(given) // count)))
+        ints.extend(places)
+        floats.extend(given)
+    return steps

@@ -193,6 +193,14 @@ def test_data_pipeline(measure: Callable[..., Found]) -> None:
     assert '| bare decode, cv2 |' in text
 
 
+def test_data_pipeline_of_the_device(measure: Callable[..., Found], monkeypatch) -> None:
+    monkeypatch.setattr('torch.utils.data._utils.worker._worker_info', None)
+    found, _ = measure('data_pipeline --device-input --size 64 48 --batch 2 --repeats 1')
+    assert len(found['results']) == 4
+    for rows in found['results'].values():
+        assert [row['name'].split()[0] for row in rows] == ['augmented', 'augmented', 'bare']
+
+
 def test_tracking_pairs(measure: Callable[..., Found]) -> None:
     found, text = measure('tracking_pairs --size 160 120 --pairs 2 --repeats 2')
     rows = {row['name']: row for row in found['results']}

@@ -69,14 +69,23 @@ class LoadRandomResizedCrop(ImageReader):
         self.reduce, self.smooth_chroma, self.exif = reduce, smooth_chroma, exif
         self.decoder = choose_decoder(decoder)
 
-    def _cut(self, data: bytes, results: dict) -> np.ndarray:
-        """Draw a crop of a file and resize it."""
-        check_whole(data)
-        header = read_header(data) if data.startswith(JPEG) else None
-        if header is None or (self.exif and header.orientation != 1):
+    def window(self, results: dict) -> tuple[np.ndarray, str] | None:
+        """Draw a crop; return its pixels, uint8 [h, w, 3], not yet resized, and how to resize them.
+
+        None for a tolerated bad image.
+        """
+        return self.read(results, lambda data: self._cut(data, results))
+
+    def _cut(self, data: bytes | np.ndarray, results: dict) -> tuple[np.ndarray, str]:
+        header = None
+        if isinstance(data, bytes):
+            check_whole(data)
+            header = read_header(data) if data.startswith(JPEG) else None
+        if not isinstance(data, bytes) or not header or (self.exif and header.orientation != 1):
             image = decode(data, 'rgb', exif=self.exif, path=results['img_path'])
             results['ori_shape'] = image.shape[:2]
-            return self.crop.cut(image)
+            left, top, right, bottom = self.crop.draw(*image.shape[:2])
+            return image[top:bottom, left:right], self.crop.draw_method()
         shape = results['ori_shape'] = header.height, header.width
         box, method = self.crop.draw(*shape), self.crop.draw_method()
         factor = choose_reduction(box, self.crop.size) if self.reduce else 1
@@ -87,14 +96,15 @@ class LoadRandomResizedCrop(ImageReader):
             # A rare kind (CMYK, 12 bits, ...), or damaged: LoadImage's decoder has the last word.
             pixels = decode(data, 'rgb', exif=False, path=results['img_path'])
             pixels = pixels[box[1] : box[3], box[0] : box[2]]
-        whole = (0, 0, pixels.shape[1], pixels.shape[0])
-        return resize_box(pixels, whole, self.crop.size, method, self.crop.backend)
+        return pixels, method
 
     def transform(self, results: dict) -> dict | None:
         """Set 'img' (RGB, uint8 [H, W, 3]) and its sizes; None for a tolerated bad image."""
-        image = self.read(results, lambda data: self._cut(data, results))
-        if image is None:
+        found = self.window(results)
+        if found is None:
             return None
-        results['img'] = image
+        pixels, method = found
+        whole = (0, 0, pixels.shape[1], pixels.shape[0])
+        results['img'] = resize_box(pixels, whole, self.crop.size, method, self.crop.backend)
         results['img_shape'] = self.crop.size
         return results

@@ -7,6 +7,7 @@ import weakref
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -21,6 +22,7 @@ from .jpeg import LEFT_OVER, decode_strictly, is_whole, read_header
 
 JPEG, _PNG = b'\xff\xd8', b'\x89PNG'
 # Files that may hold 16 bits a value: TIFF, PGM, PPM.
+Image = TypeVar('Image')
 _DEEP = (b'II*\0', b'MM\0*', b'P5', b'P6')
 
 
@@ -52,12 +54,14 @@ def check_whole(data: bytes) -> None:
 
 
 def decode(
-    data: bytes, color: str = 'bgr', exif: bool = True, path: str | None = None
+    data: bytes | np.ndarray, color: str = 'bgr', exif: bool = True, path: str | None = None
 ) -> np.ndarray:
-    """Decode an image of any mode to uint8 [H, W, 3]; transparency is dropped.
+    """Decode an image of any mode to uint8 [H, W, 3], or take RGB; transparency is dropped.
 
     A doubt about an image that can be read is logged, or, without ``path``, raised as BadImage.
     """
+    if isinstance(data, np.ndarray):
+        return data if color == 'rgb' else cv2.cvtColor(data, cv2.COLOR_RGB2BGR)
     check_whole(data)
     flag = cv2.IMREAD_COLOR
     header = read_header(data) if data.startswith(JPEG) else None
@@ -118,7 +122,8 @@ class ImageReader(Transform):
     than ``max_bad`` different files of this process and its workers have been bad, an error lists
     them. In test mode the first one is an error, as a sample left out would falsify the result.
 
-    Where the dataset puts an object under 'storage', the file comes from its ``read(img_path)``.
+    Where the dataset puts an object under 'storage', the file comes from its ``read(img_path)``,
+    or, where it has ``pixels(img_path)`` and that is not None, as pixels, RGB, uint8 [H, W, 3].
     """
 
     called = ''
@@ -168,13 +173,15 @@ class ImageReader(Transform):
             f'{self.called or "lightvit_dense." + type(self).__name__} tolerates that many.'
         )
 
-    def read(self, results: dict, make: Callable[[bytes], np.ndarray]) -> np.ndarray | None:
-        """Read the file and make an image of it."""
+    def read(self, results: dict, make: Callable[[Any], Image]) -> Image | None:
+        """Read the file, bytes or pixels, and make an image of it."""
         path, storage = results['img_path'], results.get('storage')
         try:
-            if storage is not None:
-                return make(storage.read(path))
-            return make(read_bytes(path, self.backend_args))
+            if storage is None:
+                return make(read_bytes(path, self.backend_args))
+            pixels = getattr(storage, 'pixels', None)
+            found = None if pixels is None else pixels(path)
+            return make(storage.read(path) if found is None else found)
         except FileNotFoundError as error:
             reason = 'does not exist' if storage is None else str(error)
         except (BadImage, OSError) as error:

@@ -9,6 +9,7 @@ from mmengine.structures import BaseDataElement
 from torch import Tensor
 
 from ...registry import MODELS
+from .deferred import make_views
 
 
 @MODELS.register_module()
@@ -49,9 +50,11 @@ class ImagePreprocessor(BaseDataPreprocessor):
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
         """Normalise a batch; images of one size, [B, 3, H, W] or a list of [3, H, W], become fp32.
 
-        ``flip``, bool [B] or a list, says which images to flip; the result has none. Tensors of
-        the samples are moved to the device. ``training`` is not used.
+        ``flip``, bool [B] or a list, says which images to flip; the result has none. Images of
+        ``collate_deferred`` are made here first. Tensors of the samples are moved to the device.
+        ``training`` is not used.
         """
+        data = make_views(data, self.mean.device, self._non_blocking)
         images = self._to_device(data['inputs'])
         if 'flip' in data:
             chosen = torch.as_tensor(data['flip']).to(images.device, non_blocking=True)
@@ -105,6 +108,7 @@ class MultiViewPreprocessor(ImagePreprocessor):
 
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
         """Normalise ``inputs``, a list of views [B, 3, H, W], each a tensor or a list of them."""
+        data = make_views(data, self.mean.device, self._non_blocking)
         views = data['inputs']
         if isinstance(views, Tensor) or not len(views):
             raise ValueError(

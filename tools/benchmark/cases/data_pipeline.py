@@ -18,13 +18,17 @@ from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
+import cv2
 import numpy as np
 from mmcv.transforms import Compose
+from torch.utils.data._utils import worker
 
 from lightvit_dense.apis.configs import load_config
+from lightvit_dense.datasets import collate_deferred
+from lightvit_dense.datasets.collate import SharedBytes
 from lightvit_dense.datasets.transforms import jpeg
 from lightvit_dense.datasets.transforms.augment import resize_box
-from lightvit_dense.registry import TRANSFORMS
+from lightvit_dense.registry import FUNCTIONS, TRANSFORMS
 
 from .. import harness
 from ..references.pipelines import center_crop_reference, photographs, random_crop_reference
@@ -34,8 +38,14 @@ OPTIONS = {
     'size': (500, 375),
     'crop': dict(type=harness.count, default=224, help='side of the crops'),
     'evaluation': dict(action='store_true', help="evaluation's input alone"),
+    'device-input': dict(action='store_true', help='what workers hand over to the device alone'),
+    'batch': dict(type=harness.count, default=128, help='images that are handed over at once'),
     'repeats': 31,
 }
+RECIPES = (
+    *('pretrain/mae_vit-tiny', 'pretrain/mocov3_vit-tiny', 'pretrain/dino_vit-tiny'),
+    'imagenet/finetune_mae_vit-tiny_300e',
+)
 
 
 def build(*steps: dict[str, Any]) -> Compose:
@@ -100,8 +110,62 @@ def evaluation_pipelines(files: Sequence[bytes], crop: int) -> Pipelines:
     }
 
 
+def handing_pipelines(recipe: str, images: np.ndarray) -> Pipelines:
+    """Return what makes the batch of a number out of images [N, H, W, 3]."""
+    loader = load_config(recipe).train_dataloader
+    steps, options = loader.dataset.pipeline, dict(loader.collate_fn)
+    host = build(*steps)
+    device = build(dict(type='lightvit_dense.DeferredPipeline', transforms=steps))
+    collate = FUNCTIONS.get(options.pop('type'))
+    storage = SimpleNamespace(pixels=images.__getitem__)
+
+    def items(run: Compose, batch: int) -> list[Any]:
+        found = []
+        for number in range(len(images)):
+            np.random.seed(batch * len(images) + number)
+            found.append(run({'img_path': number, 'storage': storage}))
+        return found
+
+    handed = [item['inputs'] for item in items(device, 0)]
+
+    def copy(batch: int) -> None:
+        given, place = SharedBytes(sum(some.size for some in handed)), 0
+        for some in handed:
+            given.bytes[place : place + some.size].numpy().reshape(some.shape)[:] = some
+            place += some.size
+        given.whole[0] = 0
+
+    def hand_over(batch: int) -> None:
+        collate_deferred(items(device, batch))['inputs'].whole[0] = 0  # as if it had been copied
+
+    return {
+        'augmented by the worker': lambda batch: collate(items(host, batch), **options),
+        'augmented on the device': hand_over,
+        'bare copy of the pixels': copy,
+    }
+
+
+def measure_handing(args: argparse.Namespace) -> harness.Report:
+    """Measure what a worker hands over of packed pixels, 256 on the shorter side."""
+    side = [round(256 * length / min(args.size)) for length in args.size]
+    pictures = [cv2.resize(whole(file, 'cv2'), side) for file in photographs(args.size)]
+    images = np.stack([pictures[n % len(pictures)] for n in range(args.batch)])
+    worker._worker_info = SimpleNamespace(id=0)  # memory is that of a worker
+    results, texts = {}, []
+    for recipe in RECIPES:
+        some = handing_pipelines(recipe, images)
+        title = f'{recipe}: packed pixels of {side[0]}x{side[1]}, handed over'
+        results[recipe], text = harness.compare_pipelines(
+            title, some, lambda number: [number], args.repeats, args.batch
+        )
+        texts.append(text)
+    return harness.Report(results, '\n'.join(texts))
+
+
 def measure(args: argparse.Namespace) -> harness.Report:
     """Measure evaluation's input and, unless it alone is asked for, the rest."""
+    if args.device_input:
+        return measure_handing(args)
     files = photographs(args.size)
     compared = {'evaluation': evaluation_pipelines(files, args.crop)}
     if not args.evaluation:
