@@ -5,15 +5,16 @@ with :class:`SeededItems` run their pipeline under it. So neither the number of 
 restart, nor the number of processes changes what is drawn for a sample.
 """
 
-import math
 import random
-from collections.abc import Iterator, Mapping, Sized
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 from mmengine.dist import get_dist_info, sync_random_seed
+from mmengine.logging import print_log
 from torch.utils.data import Sampler, get_worker_info
 
 from lightvit_dense.registry import DATA_SAMPLERS
@@ -91,8 +92,14 @@ class SeededItems:
     The replacement that mmengine fetches when the pipeline gives None is drawn under it too.
     Plain indices are passed through and draw from the ambient generators.
 
+    A data loader fetches a batch at once: of an image that comes several times in it, as those of
+    repeated augmentation do, the transforms that load share what they read and decode, a dict
+    under 'repeats'.
+
     ``metainfo=dict(classes=...)`` may be a text file with a name a line.
     """
+
+    _repeats: dict[int, dict] | None = None
 
     @classmethod
     def _load_metainfo(cls, metainfo: Any = None) -> dict:
@@ -106,6 +113,26 @@ class SeededItems:
             return super().__getitem__(idx)  # type: ignore[misc]
         with seeded(idx.seed):
             return super().__getitem__(int(idx))  # type: ignore[misc]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[Any]:
+        """Return the items of a batch; what its repeats share is kept until the last of them."""
+        left = Counter(indices)
+        self._repeats = {index: {} for index, times in left.items() if times > 1}
+        items = []
+        for index in indices:
+            items.append(self[index])
+            left[index] -= 1
+            if not left[index]:
+                self._repeats.pop(index, None)
+        self._repeats = None
+        return items
+
+    def prepare_data(self, idx: int) -> Any:
+        """Run the pipeline on an item."""
+        info = self.get_data_info(idx)
+        if self._repeats and idx in self._repeats:
+            info['repeats'] = self._repeats[idx]
+        return self.pipeline(info)  # type: ignore[attr-defined]
 
     def get_data_info(self, idx: int) -> dict:
         """Return the annotation of an item, marked where bad images may not be passed over."""
@@ -149,25 +176,50 @@ class SeededSampler(_Seeded):
     Args:
         seed: None agrees on a random one among the processes.
         round_up: Whether to repeat samples so that all processes get equally many.
+        crops: How many samples in a row, differently augmented, are made of an image, which is
+            decoded once for those of a batch (repeated sampling, Hoffer et al. 2020; MAE-ST,
+            Hiera). Batches and epochs count crops: an epoch is as long as ever and shows
+            1 / ``crops`` of the images, ``crops`` epochs show all of them. Schedules and learning
+            rates stay as they are. The batch of a process should be a multiple of it.
     """
 
     def __init__(
-        self, dataset: Sized, shuffle: bool = True, seed: int | None = None, round_up: bool = True
+        self,
+        dataset: Sized,
+        shuffle: bool = True,
+        seed: int | None = None,
+        round_up: bool = True,
+        crops: int = 1,
     ) -> None:
+        if crops < 1 or (crops > 1 and not round_up):
+            raise ValueError(f'crops={crops}: must be positive, and more than 1 needs round_up')
         super().__init__(dataset, shuffle, seed)
         self.epoch = 0
-        self.round_up = round_up
+        self.round_up, self.crops = round_up, crops
         share = self.size if round_up else self.size - self.rank
-        self.num_samples = math.ceil(share / self.world_size)
+        # Rounded up, so that no process gets a part of an image's crops.
+        self.images = -(-share // (self.world_size * crops))
+        self.num_samples = self.images * crops
+        if crops > 1:
+            print_log(
+                f'crops={crops}: an epoch is {self.num_samples * self.world_size} crops of '
+                f'{self.images * self.world_size} images; all {self.size} images are seen in '
+                f'{crops} epochs',
+                logger='current',
+            )
 
     def __iter__(self) -> Iterator[SeededIndex]:
         epoch, start, self.start = self.epoch, self.start, 0
-        order = epoch_order(self.seed, epoch, self.size, self.shuffle)
+        order = epoch_order(self.seed, epoch // self.crops, self.size, self.shuffle)
         for number in range(start, self.num_samples):
-            yield self._sample(order, number * self.world_size + self.rank, epoch)
+            yield self._sample(order, number, epoch)
 
-    def _sample(self, order: np.ndarray, place: int, epoch: int) -> SeededIndex:
-        return self._at(order, place % self.size, epoch)
+    def _sample(self, order: np.ndarray, number: int, epoch: int) -> SeededIndex:
+        """Return the sample of a number within the epoch of this process."""
+        number, crop = divmod(number, self.crops)
+        place = (epoch % self.crops * self.images + number) * self.world_size + self.rank
+        index = self._at(order, place % self.size, epoch)
+        return SeededIndex(index, mix_seed(index.seed, crop)) if crop else index
 
     def __len__(self) -> int:
         return self.num_samples
@@ -193,6 +245,10 @@ class RepeatedAugmentSampler(SeededSampler):
     An epoch keeps its length: it ends after as many samples as there are, so that it shows only
     1 / ``repeats`` of the data set.
 
+    Repeats that meet in a batch are decoded once: all on one process, two of three on two. As many
+    processes as repeats, or more, get one each, as in DeiT, and decode each anew;
+    ``SeededSampler(crops=...)`` keeps them together.
+
     Args:
         repeats: How often each sample comes.
         round_to: Samples of an epoch are rounded down to a multiple of this, as in DeiT; data sets
@@ -214,10 +270,10 @@ class RepeatedAugmentSampler(SeededSampler):
         super().__init__(dataset, shuffle, seed)
         self.repeats = repeats
         whole = self.size // round_to * round_to or self.size
-        self.num_samples = math.ceil(whole / self.world_size)
+        self.num_samples = -(-whole // self.world_size)
 
-    def _sample(self, order: np.ndarray, place: int, epoch: int) -> SeededIndex:
-        place, copy = divmod(place, self.repeats)
+    def _sample(self, order: np.ndarray, number: int, epoch: int) -> SeededIndex:
+        place, copy = divmod(number * self.world_size + self.rank, self.repeats)
         index = int(order[place % self.size])
         return SeededIndex(index, mix_seed(self.seed, epoch, index, copy))
 

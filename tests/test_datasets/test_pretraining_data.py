@@ -2,13 +2,16 @@
 
 import itertools
 import pickle
+import pkgutil
 import random
 from collections import Counter
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import torch
 from mmengine.dataset import ConcatDataset, RepeatDataset, default_collate
+from torch.utils.data import DataLoader
 
 from lightvit_dense.datasets import (
     DatasetError,
@@ -20,6 +23,7 @@ from lightvit_dense.datasets import (
 )
 from tests.helpers.data_sets import batches, build, sampler_of, write_image
 
+TRANSFORMS = 'lightvit_dense.datasets.transforms'
 PIPELINE = [
     dict(type='lightvit_dense.LoadRandomResizedCrop', size=24, interpolation='random'),
     dict(type='lightvit_dense.RandomFlipFlag'),
@@ -153,9 +157,12 @@ def test_infinite_progress(samplers, start):
         assert drawn(sampler, 15) == whole[start : start + 15]
 
 
-@pytest.mark.parametrize('kind', ['SeededSampler', 'RepeatedAugmentSampler'])
-def test_epoch_progress(kind):
-    sampler = sampler_of(range(30), kind)
+@pytest.mark.parametrize(
+    ('kind', 'options'),
+    [('SeededSampler', {}), ('SeededSampler', dict(crops=3)), ('RepeatedAugmentSampler', {})],
+)
+def test_epoch_progress(kind, options):
+    sampler = sampler_of(range(30), kind, **options)
     sampler.set_epoch(3)
     whole = drawn(sampler)
     sampler.set_progress(epoch=3, start=11)
@@ -176,6 +183,62 @@ def test_repeats_with_different_augmentation():
     assert len({seed for _, seed in found}) == 30
 
 
+@pytest.mark.parametrize(('size', 'world'), [(24, 1), (24, 2), (25, 2), (2, 1)])
+def test_crops_of_an_image_stay_together_and_its_pass_takes_as_many_epochs(samplers, size, world):
+    seen = []
+    for epoch in range(3):
+        for sampler in samplers('SeededSampler', size, world, crops=3):
+            sampler.set_epoch(epoch)
+            found = drawn(sampler)
+            assert len(found) == len(sampler) == -(-size // (3 * world)) * 3
+            assert len({seed for _, seed in found}) == len(found)
+            assert all(len({index for index, _ in found[k : k + 3]}) == 1 for k in range(0, len(found), 3))
+            seen += [index for index, _ in found[::3]]
+    assert set(seen) == set(range(size))
+    assert size != 24 or len(seen) == size
+
+
+def test_an_epoch_of_crops_is_told(samplers, capsys):
+    samplers('SeededSampler', 1281167, 8, crops=4)
+    text = '1281184 crops of 320296 images; all 1281167 images are seen in 4 epochs'
+    assert text in ''.join(capsys.readouterr())
+
+
+REPEATS = [SeededIndex(index, seed) for seed, index in enumerate([2, 2, 0, 2, 1, 2, 1, 2])]
+
+
+@pytest.mark.parametrize(
+    ('ending', 'load', 'decoder', 'calls'),
+    [
+        ('.jpg', 'LoadRandomResizedCrop', 'fast_crop.decode_window', 1 + 3 + 2),  # fractions
+        ('.jpg', 'LoadRandomResizedCrop', 'loading.read_bytes', 3),
+        ('.png', 'LoadRandomResizedCrop', 'fast_crop.decode', 3),
+        ('.jpg', 'LoadImage', 'loading.decode', 3),
+    ],
+)
+def test_repeats_of_a_batch_are_decoded_once(tmp_path, monkeypatch, ending, load, decoder, calls):
+    """An image that comes once is decoded as always; the pixels are those of single items."""
+    for number in range(3):
+        write_image(tmp_path / f'{number}{ending}', (130, 170), number)
+    crop = dict(type='lightvit_dense.RandomResizedCrop', size=24, backend='torch')
+    steps = [crop | dict(type=f'lightvit_dense.{load}'), *PIPELINE[1:]]
+    if load == 'LoadImage':
+        steps[:1] = [dict(type='lightvit_dense.LoadImage', color='rgb'), crop]
+    data = build('ImageFiles', tmp_path, pipeline=steps)
+    alone = [data[index] for index in REPEATS]
+    spy = Mock(side_effect=pkgutil.resolve_name(f'{TRANSFORMS}.{decoder}'))
+    monkeypatch.setattr(f'{TRANSFORMS}.{decoder}', spy)
+    together = next(iter(DataLoader(data, len(REPEATS), sampler=REPEATS, collate_fn=list)))
+    assert spy.call_count <= calls
+    assert data._repeats is None  # kept no longer
+    for item, other in zip(alone, together, strict=True):
+        assert torch.equal(item['inputs'], other['inputs'])
+        assert (item['flip'], item['data_samples'].img_path) == (
+            other['flip'],
+            other['data_samples'].img_path,
+        )
+
+
 def test_without_shuffle():
     sampler = SeededInfiniteSampler(range(3), shuffle=False, seed=0)
     assert list(itertools.islice(sampler, 7)) == [0, 1, 2, 0, 1, 2, 0]
@@ -190,6 +253,8 @@ def test_wrong_arguments_of_samplers():
         SeededSampler(range(10), seed=0).set_progress(start=11)
     with pytest.raises(ValueError, match='must be positive, got repeats=0'):
         sampler_of(range(10), 'RepeatedAugmentSampler', repeats=0)
+    with pytest.raises(ValueError, match='crops=2: must be positive, and more than 1 needs round'):
+        sampler_of(range(10), 'SeededSampler', crops=2, round_up=False)
 
 
 def test_image_files_lists_sorted_and_nested(tmp_path):

@@ -1,7 +1,10 @@
 """Photometric transforms against torchvision and timm; several views, and the recipes' ones."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import Mock
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -16,7 +19,7 @@ from torchvision.transforms import functional as TF
 
 from lightvit_dense.compat.pillow_posterize import allow_zero_bits
 from lightvit_dense.datasets.determinism import seeded
-from lightvit_dense.datasets.transforms import color
+from lightvit_dense.datasets.transforms import color, loading
 from lightvit_dense.models import MultiViewPreprocessor
 from lightvit_dense.registry import MODELS, TRANSFORMS
 
@@ -168,17 +171,21 @@ def load(name: str) -> Config:
 
 
 @pytest.mark.parametrize(('name', 'sizes'), [('mocov3', [224] * 2), ('dino', [224] * 2 + [96] * 8)])
-def test_views_have_the_papers_number_size_and_changes(name, sizes) -> None:
-    pipeline = load(name).train_dataloader.dataset.pipeline[1:]
-    image = np.random.default_rng(0).integers(0, 255, (120, 150, 3), dtype=np.uint8)
+def test_views_have_the_papers_number_size_and_changes(name, sizes, monkeypatch) -> None:
+    pipeline = load(name).train_dataloader.dataset.pipeline
+    file = cv2.imencode('.jpg', picture(120, 150))[1].tobytes()
     views = Compose([TRANSFORMS.build(step) for step in pipeline])
+    spy = Mock(side_effect=loading.decode)
+    monkeypatch.setattr(loading, 'decode', spy)
+    item = dict(img_path='a', storage=SimpleNamespace(read=lambda _: file))
     with seeded(0):
-        batch = default_collate([views(dict(img=image, img_path='a')) for _ in range(2)])
+        batch = default_collate([views(dict(item)) for _ in range(2)])
+    assert spy.call_count == 2  # once an image
     assert [tuple(view.shape) for view in batch['inputs']] == [(2, 3, s, s) for s in sizes]
     # Blur in the first view always, in the second rarely; solarization in the second only.
     probabilities = [
         {step.type.split('.')[-1]: step.get('prob') for step in view.pipeline}
-        for view in pipeline[0]['views']
+        for view in pipeline[1]['views']
     ]
     assert [p['GaussianBlur'] for p in probabilities][:2] == [1.0, 0.1]
     assert [p.get('Solarize') for p in probabilities][:2] == [None, 0.2]

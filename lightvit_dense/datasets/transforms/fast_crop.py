@@ -5,8 +5,8 @@ import numpy as np
 from lightvit_dense.registry import TRANSFORMS
 
 from .augment import RandomResizedCrop, resize_box
-from .jpeg import REDUCED, choose_decoder, decode_window, read_header
-from .loading import JPEG, ImageReader, check_whole, decode
+from .jpeg import REDUCED, Header, choose_decoder, decode_window, read_header
+from .loading import JPEG, ImageReader, check_whole, decode, once
 
 Box = tuple[int, int, int, int]
 
@@ -39,7 +39,7 @@ class LoadRandomResizedCrop(ImageReader):
     file, and a JPEG that ``exif`` turns, is decoded whole. Damage outside of what is decoded goes
     unnoticed; bad images are passed over within a budget, see :class:`ImageReader`. ``size`` to
     ``backend`` are those of :class:`RandomResizedCrop`, ``exif``, ``max_bad`` and ``backend_args``
-    those of :class:`LoadImage`.
+    those of :class:`LoadImage`. An image that comes again in the batch is decoded whole, once.
 
     Args:
         reduce: Whether to decode at 1/2, 1/4 or 1/8 of the size where that still covers the
@@ -74,21 +74,34 @@ class LoadRandomResizedCrop(ImageReader):
         check_whole(data)
         header = read_header(data) if data.startswith(JPEG) else None
         if header is None or (self.exif and header.orientation != 1):
-            image = decode(data, 'rgb', exif=self.exif, path=results['img_path'])
+            image = once(results, 'upright', lambda: self._decode(data, self.exif, results))
             results['ori_shape'] = image.shape[:2]
             return self.crop.cut(image)
         shape = results['ori_shape'] = header.height, header.width
         box, method = self.crop.draw(*shape), self.crop.draw_method()
         factor = choose_reduction(box, self.crop.size) if self.reduce else 1
         try:
-            window = reduce_box(box, factor, shape)
-            pixels = decode_window(data, header, window, factor, self.decoder, self.smooth_chroma)
+            pixels = self._window(data, header, reduce_box(box, factor, shape), factor, results)
         except ValueError:
             # A rare kind (CMYK, 12 bits, ...), or damaged: LoadImage's decoder has the last word.
-            pixels = decode(data, 'rgb', exif=False, path=results['img_path'])
+            pixels = once(results, 'stored', lambda: self._decode(data, False, results))
             pixels = pixels[box[1] : box[3], box[0] : box[2]]
         whole = (0, 0, pixels.shape[1], pixels.shape[0])
         return resize_box(pixels, whole, self.crop.size, method, self.crop.backend)
+
+    def _decode(self, data: bytes, exif: bool, results: dict) -> np.ndarray:
+        return decode(data, 'rgb', exif=exif, path=results['img_path'])
+
+    def _window(
+        self, data: bytes, header: Header, box: Box, factor: int, results: dict
+    ) -> np.ndarray:
+        """Decode a window; all of an image that comes again."""
+        if 'repeats' not in results:
+            return decode_window(data, header, box, factor, self.decoder, self.smooth_chroma)
+        whole = (0, 0, -(-header.width // factor), -(-header.height // factor))
+        options = factor, self.decoder, self.smooth_chroma
+        image = once(results, factor, lambda: decode_window(data, header, whole, *options))
+        return image[box[1] : box[3], box[0] : box[2]]
 
     def transform(self, results: dict) -> dict | None:
         """Set 'img' (RGB, uint8 [H, W, 3]) and its sizes; None for a tolerated bad image."""

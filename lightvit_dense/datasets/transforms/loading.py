@@ -4,9 +4,10 @@ import os
 import tempfile
 import uuid
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from functools import lru_cache
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -22,6 +23,7 @@ from .jpeg import LEFT_OVER, decode_strictly, is_whole, read_header
 JPEG, _PNG = b'\xff\xd8', b'\x89PNG'
 # Files that may hold 16 bits a value: TIFF, PGM, PPM.
 _DEEP = (b'II*\0', b'MM\0*', b'P5', b'P6')
+T = TypeVar('T')
 
 
 class BadImage(Exception):
@@ -87,6 +89,16 @@ def decode(
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB) if color == 'rgb' else image
 
 
+def once(results: dict, key: Hashable, make: Callable[[], T]) -> T:
+    """Make something of an image; once, where the image comes again."""
+    kept = results.get('repeats')
+    if kept is None:
+        return make()
+    if key not in kept:
+        kept[key] = make()
+    return kept[key]
+
+
 @lru_cache
 def _tell_once(text: str) -> None:
     print_log(text, logger='current', level=30)
@@ -119,6 +131,7 @@ class ImageReader(Transform):
     them. In test mode the first one is an error, as a sample left out would falsify the result.
 
     Where the dataset puts an object under 'storage', the file comes from its ``read(img_path)``.
+    Where it puts a dict under 'repeats', see :class:`SeededItems`, the file is read once for it.
     """
 
     called = ''
@@ -173,8 +186,8 @@ class ImageReader(Transform):
         path, storage = results['img_path'], results.get('storage')
         try:
             if storage is not None:
-                return make(storage.read(path))
-            return make(read_bytes(path, self.backend_args))
+                return make(once(results, 'file', lambda: storage.read(path)))
+            return make(once(results, 'file', lambda: read_bytes(path, self.backend_args)))
         except FileNotFoundError as error:
             reason = 'does not exist' if storage is None else str(error)
         except (BadImage, OSError) as error:
@@ -215,9 +228,12 @@ class LoadImage(ImageReader):
     def transform(self, results: dict) -> dict | None:
         """Set 'img' (uint8 [H, W, 3]) and its sizes; None for a bad image that is tolerated."""
         given = self.color, self.exif, str(results['img_path'])
-        image = self.read(results, lambda data: decode(data, *given))
+        key = given[:2]
+        image = self.read(results, lambda data: once(results, key, lambda: decode(data, *given)))
         if image is None:
             return None
+        if 'repeats' in results:
+            image = image.copy()  # transforms may write into it
         listed, found = (results.get('width'), results.get('height')), image.shape[1::-1]
         if 'instances' in results and None not in listed and listed != found:
             raise DatasetError(
