@@ -14,7 +14,7 @@ from .classification import (
     OxfordPets,
     StanfordCars,
 )
-from .collate import collate_images
+from .collate import collate_deferred, collate_images
 from .determinism import (
     RepeatedAugmentSampler,
     SeededIndex,
@@ -28,6 +28,7 @@ from .imagenet import ImageNet
 from .noise import NoiseBatch
 from .transforms import (
     CenterResizedCrop,
+    DeferredPipeline,
     LoadImage,
     LoadRandomResizedCrop,
     LoadSegmentationMap,

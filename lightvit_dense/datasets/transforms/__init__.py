@@ -2,6 +2,7 @@
 
 from .augment import CenterResizedCrop, RandomFlipFlag, RandomResizedCrop
 from .color import ColorJitter, GaussianBlur, RandAugment, RandomGrayscale, Solarize
+from .deferred import DeferredPipeline
 from .fast_crop import LoadRandomResizedCrop
 from .loading import LoadImage
 from .packing import MultiView, PackImage, PackViews

@@ -11,6 +11,7 @@ from torch.nn import functional
 from lightvit_dense.registry import TRANSFORMS
 
 from .base import Transform
+from .draws import below, random, uniform
 
 RESAMPLING = {'bicubic': Image.Resampling.BICUBIC, 'bilinear': Image.Resampling.BILINEAR}
 _CV2 = {'bicubic': cv2.INTER_CUBIC, 'bilinear': cv2.INTER_LINEAR}
@@ -55,7 +56,7 @@ class _Resizing(Transform):
         """Return the interpolation, drawn if it is 'random'."""
         if self.interpolation != 'random':
             return self.interpolation
-        return METHODS[np.random.randint(len(METHODS))]
+        return METHODS[below(len(METHODS))]
 
 
 @TRANSFORMS.register_module()
@@ -92,12 +93,12 @@ class RandomResizedCrop(_Resizing):
         """Draw (left, top, right, bottom) in pixels for an image of this size."""
         low, high = math.log(self.ratio[0]), math.log(self.ratio[1])
         for _ in range(10):
-            area = height * width * np.random.uniform(self.scale[0], self.scale[1])
-            aspect = math.exp(np.random.uniform(low, high))
+            area = height * width * uniform(self.scale[0], self.scale[1])
+            aspect = math.exp(uniform(low, high))
             w, h = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
             if 0 < w <= width and 0 < h <= height:
-                top = np.random.randint(height - h + 1)
-                left = np.random.randint(width - w + 1)
+                top = below(height - h + 1)
+                left = below(width - w + 1)
                 return left, top, left + w, top + h
         w, h = width, height
         if width / height < self.ratio[0]:
@@ -181,7 +182,13 @@ class RandomFlipFlag(Transform):
             raise ValueError(f'prob must lie in [0, 1], got {prob}')
         self.prob = prob
 
+    op = 'flip'
+
+    def draw(self) -> tuple[float, ...] | None:
+        """Draw whether to flip."""
+        return (1.0,) if random() < self.prob else None
+
     def transform(self, results: dict) -> dict:
         """Set 'flip_flag'."""
-        results['flip_flag'] = bool(np.random.random_sample() < self.prob)
+        results['flip_flag'] = self.draw() is not None
         return results

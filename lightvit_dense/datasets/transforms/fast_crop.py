@@ -69,14 +69,21 @@ class LoadRandomResizedCrop(ImageReader):
         self.reduce, self.smooth_chroma, self.exif = reduce, smooth_chroma, exif
         self.decoder = choose_decoder(decoder)
 
-    def _cut(self, data: bytes, results: dict) -> np.ndarray:
-        """Draw a crop of a file and resize it."""
+    def window(self, results: dict) -> tuple[np.ndarray, str] | None:
+        """Draw a crop; return its pixels, uint8 [h, w, 3], not yet resized, and how to resize them.
+
+        None for a tolerated bad image.
+        """
+        return self.read(results, lambda data: self._cut(data, results))
+
+    def _cut(self, data: bytes | np.ndarray, results: dict) -> tuple[np.ndarray, str]:
+        if isinstance(data, np.ndarray):
+            return self._cut_pixels(data, results)
         check_whole(data)
         header = read_header(data) if data.startswith(JPEG) else None
         if header is None or (self.exif and header.orientation != 1):
             image = once(results, 'upright', lambda: self._decode(data, self.exif, results))
-            results['ori_shape'] = image.shape[:2]
-            return self.crop.cut(image)
+            return self._cut_pixels(image, results)
         shape = results['ori_shape'] = header.height, header.width
         box, method = self.crop.draw(*shape), self.crop.draw_method()
         factor = choose_reduction(box, self.crop.size) if self.reduce else 1
@@ -86,8 +93,12 @@ class LoadRandomResizedCrop(ImageReader):
             # A rare kind (CMYK, 12 bits, ...), or damaged: LoadImage's decoder has the last word.
             pixels = once(results, 'stored', lambda: self._decode(data, False, results))
             pixels = pixels[box[1] : box[3], box[0] : box[2]]
-        whole = (0, 0, pixels.shape[1], pixels.shape[0])
-        return resize_box(pixels, whole, self.crop.size, method, self.crop.backend)
+        return pixels, method
+
+    def _cut_pixels(self, image: np.ndarray, results: dict) -> tuple[np.ndarray, str]:
+        results['ori_shape'] = image.shape[:2]
+        left, top, right, bottom = self.crop.draw(*image.shape[:2])
+        return image[top:bottom, left:right], self.crop.draw_method()
 
     def _decode(self, data: bytes, exif: bool, results: dict) -> np.ndarray:
         return decode(data, 'rgb', exif=exif, path=results['img_path'])
@@ -105,9 +116,11 @@ class LoadRandomResizedCrop(ImageReader):
 
     def transform(self, results: dict) -> dict | None:
         """Set 'img' (RGB, uint8 [H, W, 3]) and its sizes; None for a tolerated bad image."""
-        image = self.read(results, lambda data: self._cut(data, results))
-        if image is None:
+        found = self.window(results)
+        if found is None:
             return None
-        results['img'] = image
+        pixels, method = found
+        whole = (0, 0, pixels.shape[1], pixels.shape[0])
+        results['img'] = resize_box(pixels, whole, self.crop.size, method, self.crop.backend)
         results['img_shape'] = self.crop.size
         return results

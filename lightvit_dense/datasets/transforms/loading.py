@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Callable, Hashable
 from functools import lru_cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -18,12 +18,12 @@ from lightvit_dense.datasets.errors import DatasetError
 from lightvit_dense.registry import TRANSFORMS
 
 from .base import Transform
-from .jpeg import LEFT_OVER, decode_strictly, is_whole, read_header
+from .jpeg import LEFT_OVER, decode_strictly, is_whole, read_header, suits_gpu
 
 JPEG, _PNG = b'\xff\xd8', b'\x89PNG'
 # Files that may hold 16 bits a value: TIFF, PGM, PPM.
+Image = TypeVar('Image')
 _DEEP = (b'II*\0', b'MM\0*', b'P5', b'P6')
-T = TypeVar('T')
 
 
 class BadImage(Exception):
@@ -89,7 +89,7 @@ def decode(
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB) if color == 'rgb' else image
 
 
-def once(results: dict, key: Hashable, make: Callable[[], T]) -> T:
+def once(results: dict, key: Hashable, make: Callable[[], Image]) -> Image:
     """Make something of an image; once, where the image comes again."""
     kept = results.get('repeats')
     if kept is None:
@@ -115,6 +115,13 @@ def _eight_bits(image: np.ndarray) -> np.ndarray:
     return (image >> 8).astype(np.uint8)
 
 
+def _decoded(data: bytes | np.ndarray, color: str, exif: bool, path: str) -> np.ndarray:
+    """Decode a file, unless it is pixels."""
+    if isinstance(data, np.ndarray):
+        return data if color == 'rgb' else cv2.cvtColor(data, cv2.COLOR_RGB2BGR)
+    return decode(data, color, exif, path)
+
+
 def _remove(path: str, owner: int) -> None:
     """Remove the list of bad files, in the process that made it."""
     if os.getpid() == owner:
@@ -130,10 +137,12 @@ class ImageReader(Transform):
     than ``max_bad`` different files of this process and its workers have been bad, an error lists
     them. In test mode the first one is an error, as a sample left out would falsify the result.
 
-    Where the dataset puts an object under 'storage', the file comes from its ``read(img_path)``.
+    Where the dataset puts an object under 'storage', the file comes from its ``read(img_path)``,
+    or, where it has ``pixels(img_path)`` and that is not None, as pixels, RGB, uint8 [H, W, 3].
     Where it puts a dict under 'repeats', see :class:`SeededItems`, the file is read once for it.
     """
 
+    exif: bool
     called = ''
     """What the config calls the thing that takes ``max_bad``, if not this class."""
 
@@ -181,19 +190,47 @@ class ImageReader(Transform):
             f'{self.called or "lightvit_dense." + type(self).__name__} tolerates that many.'
         )
 
-    def read(self, results: dict, make: Callable[[bytes], np.ndarray]) -> np.ndarray | None:
-        """Read the file and make an image of it."""
+    def _fetch(self, path: str, storage: Any) -> Any:
+        """Return the pixels, if the storage has them, or the file."""
+        if storage is None:
+            return read_bytes(path, self.backend_args)
+        pixels = getattr(storage, 'pixels', None)
+        found = None if pixels is None else pixels(path)
+        return storage.read(path) if found is None else found
+
+    def read(self, results: dict, make: Callable[[Any], Image]) -> Image | None:
+        """Read the file, bytes or pixels, and make an image of it."""
         path, storage = results['img_path'], results.get('storage')
         try:
-            if storage is not None:
-                return make(once(results, 'file', lambda: storage.read(path)))
-            return make(once(results, 'file', lambda: read_bytes(path, self.backend_args)))
+            return make(once(results, 'file', lambda: self._fetch(path, storage)))
         except FileNotFoundError as error:
             reason = 'does not exist' if storage is None else str(error)
         except (BadImage, OSError) as error:
             reason = str(error)
         self._note(str(path), reason, results.get('must_load', False))
         return None
+
+    def whole(self, results: dict, encoded: bool = False) -> np.ndarray | None:
+        """Return the picture, RGB, uint8 [H, W, 3], and set 'ori_shape'; None for a bad image.
+
+        With ``encoded`` it is the JPEG file, uint8 [n], where a GPU can decode it.
+        """
+
+        def make(data: Any) -> tuple[np.ndarray, tuple[int, ...]]:
+            is_jpeg = encoded and isinstance(data, bytes) and data.startswith(JPEG)
+            header = read_header(data) if is_jpeg else None
+            turned = header is not None and self.exif and header.orientation != 1
+            if header is None or turned or not suits_gpu(data, header):
+                image = _decoded(data, 'rgb', self.exif, str(results['img_path']))
+                return image, image.shape[:2]
+            check_whole(data)
+            return np.frombuffer(data, np.uint8), (header.height, header.width)
+
+        found = self.read(results, lambda data: once(results, 'whole', lambda: make(data)))
+        if found is None:
+            return None
+        image, results['ori_shape'] = found
+        return image
 
 
 @TRANSFORMS.register_module()
@@ -229,7 +266,7 @@ class LoadImage(ImageReader):
         """Set 'img' (uint8 [H, W, 3]) and its sizes; None for a bad image that is tolerated."""
         given = self.color, self.exif, str(results['img_path'])
         key = given[:2]
-        image = self.read(results, lambda data: once(results, key, lambda: decode(data, *given)))
+        image = self.read(results, lambda data: once(results, key, lambda: _decoded(data, *given)))
         if image is None:
             return None
         if 'repeats' in results:

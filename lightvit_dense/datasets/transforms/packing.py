@@ -13,6 +13,14 @@ from lightvit_dense.registry import TRANSFORMS
 from .base import Transform
 
 
+def make_sample(meta: dict[str, Any], label: int | None = None) -> BaseDataElement:
+    """Return a sample with its meta information and, where there is one, its label."""
+    sample = BaseDataElement(metainfo=meta)
+    if label is not None:
+        sample.gt_label = label
+    return sample
+
+
 @TRANSFORMS.register_module()
 class PackImage(Transform):
     """Pack an image, and its label where there is one, for the data preprocessor.
@@ -30,10 +38,10 @@ class PackImage(Transform):
     ) -> None:
         self.meta_keys = tuple(meta_keys)
 
-    def sample(self, results: dict) -> BaseDataElement:
-        """Return the sample with its meta information."""
+    def fields(self, results: dict) -> tuple[dict[str, Any], int | None]:
+        """Return the meta information of a sample, and its label if it has one."""
         meta = {key: results[key] for key in self.meta_keys if key in results}
-        return BaseDataElement(metainfo=meta)
+        return meta, int(results['gt_label']) if 'gt_label' in results else None
 
     def transform(self, results: dict) -> dict:
         """Pack 'img' [H, W, 3] as 'inputs' [3, H, W] with its sample, and 'flip' if decided."""
@@ -41,9 +49,7 @@ class PackImage(Transform):
         if not (image.flags.c_contiguous and image.flags.writeable):
             # torch takes no array that is read-only or runs backwards, as a mirrored one does.
             image = np.array(image, order='C')
-        sample = self.sample(results)
-        if 'gt_label' in results:
-            sample.gt_label = int(results['gt_label'])
+        sample = make_sample(*self.fields(results))
         # [H, W, 3] -> [3, H, W], a view
         packed = {'inputs': torch.from_numpy(image).permute(2, 0, 1), 'data_samples': sample}
         if 'flip_flag' in results:
@@ -104,4 +110,4 @@ class PackViews(PackImage):
             torch.from_numpy(np.ascontiguousarray(view.transpose(2, 0, 1)))
             for view in results['views']
         ]
-        return {'inputs': views, 'data_samples': self.sample(results)}
+        return {'inputs': views, 'data_samples': make_sample(self.fields(results)[0])}

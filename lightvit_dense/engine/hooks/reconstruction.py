@@ -8,7 +8,6 @@ from mmengine.dist import is_main_process, master_only
 from mmengine.hooks import Hook
 from mmengine.hooks.hook import DATA_BATCH
 from mmengine.runner import Runner
-from torch.utils.data import default_collate
 
 from lightvit_dense.engine.unwrap import (
     check_interval,
@@ -49,8 +48,7 @@ class ReconstructionVisualizationHook(Hook):
         dataset = runner.train_dataloader.dataset
         with separate_randomness(0):
             items = [dataset[i] for i in range(min(self.num_images, len(dataset)))]
-        self.inputs = default_collate([item['inputs'] for item in items])  # [B, 3, H, W]
-        self.samples = [item.get('data_samples') for item in items]
+        self.batch = runner.train_dataloader.collate_fn(items)
 
     @master_only
     @torch.no_grad()
@@ -62,8 +60,7 @@ class ReconstructionVisualizationHook(Hook):
             return
         model = unwrap(runner.model)
         with separate_randomness(0), evaluating(model):
-            batch = dict(inputs=list(self.inputs), data_samples=self.samples)
-            inputs = model.data_preprocessor(batch, False)['inputs']
+            inputs = model.data_preprocessor(dict(self.batch), False)['inputs']
             picture = reconstruction_rows(model.reconstruct(inputs))
         step = runner.iter + 1
         runner.visualizer.add_image('reconstruction', picture, step)

@@ -16,6 +16,8 @@ from lightvit_dense.utils.memory import peak_resident_mb
 
 def batch_size(data_batch: Any) -> int:
     """Count the images of a batch; several views of an image count once."""
+    if isinstance(data_batch, dict) and 'views' in data_batch:  # the device makes the images
+        return len(data_batch['data_samples'])
     inputs = data_batch['inputs'] if isinstance(data_batch, dict) else data_batch[0]
     if isinstance(inputs, dict):  # several kinds of image a sample, such as template and search
         inputs = next(iter(inputs.values()))

@@ -15,12 +15,14 @@ from ...registry import MODELS
 @torch.compiler.disable  # every label would become a constant of the graph
 def labels_of(samples: Sequence[BaseDataElement] | None, num_classes: int) -> Tensor:
     """Collect the labels of a batch, int64 [B] on the CPU; a ValueError if one does not fit."""
-    if not samples or not all('gt_label' in sample for sample in samples):
+    labels = getattr(samples, 'labels', None)  # of a batch that the device augments
+    if labels is None and samples and all('gt_label' in sample for sample in samples):
+        labels = [int(sample.gt_label) for sample in samples]
+    if labels is None:
         raise ValueError(
             'classification needs samples with gt_label: take lightvit_dense.ImageNet with '
             'with_labels=True and end the pipeline with lightvit_dense.PackImage'
         )
-    labels = [int(sample.gt_label) for sample in samples]
     if not 0 <= min(labels) <= max(labels) < num_classes:
         raise ValueError(
             f'labels reach from {min(labels)} to {max(labels)}, the head has {num_classes} classes '

@@ -1,0 +1,147 @@
+"""A pipeline of which the workers do the reading and the drawing alone."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from mmcv.transforms import RandomFlip
+
+from lightvit_dense.registry import TRANSFORMS
+
+from .augment import METHODS, RandomResizedCrop
+from .base import Transform
+from .draws import random
+from .fast_crop import LoadRandomResizedCrop
+from .loading import LoadImage
+from .packing import MultiView, PackImage
+
+Step = tuple[str, tuple[float, ...] | None]
+"""An operation of the device, and its parameters; None where it leaves the image alone."""
+
+
+class _Flip:
+    """The draw of mmcv's RandomFlip, which is that of ``np.random.choice``."""
+
+    op = 'flip'
+
+    def __init__(self, flip: RandomFlip) -> None:
+        if not isinstance(flip.prob, float) or flip.direction != 'horizontal':
+            raise ValueError(f'{_name(flip)}: the device flips horizontally alone; got {flip}')
+        sums = np.cumsum([flip.prob, 1.0 - flip.prob])
+        self.prob = float(sums[0] / sums[1])
+
+    def draw(self) -> tuple[float, ...] | None:
+        """Draw whether to flip."""
+        return (1.0,) if random() < self.prob else None
+
+
+@TRANSFORMS.register_module()
+class DeferredPipeline(Transform):
+    """Load an image and draw what its transforms would do, for the device to do it.
+
+    The draws are those of the pipeline itself, one by one, so that a sample's are the same of one
+    (seed, epoch, sample). :func:`collate_deferred` makes the batch, and the data preprocessor
+    carries the operations out. ``engine.input='device'`` puts a config's pipeline in here.
+
+    A transform takes part by ``draw() -> tuple[float, ...] | None`` and the name ``op`` of its
+    operation; or by a ``draw`` that returns a list of (name, parameters), always equally long. None
+    says that the image stays as it is.
+
+    Args:
+        transforms: A pipeline: :class:`LoadRandomResizedCrop`, or :class:`LoadImage` followed by
+            :class:`RandomResizedCrop` or :class:`MultiView`; transforms that can draw; and
+            :class:`PackImage` or :class:`PackViews`.
+        encoded: Whether to hand over JPEG files as they are, for the GPU to decode whole, where it
+            can: of a kind that nvJPEG knows, and not to be turned by EXIF's entry.
+    """
+
+    def __init__(self, transforms: Sequence[Mapping[str, Any]], encoded: bool = False) -> None:
+        self.encoded = encoded
+        self.transforms = [dict(transform) for transform in transforms]
+        steps = [TRANSFORMS.build(transform) for transform in self.transforms]
+        if len(steps) < 2 or not isinstance(steps[-1], PackImage):
+            raise ValueError('the pipeline must end in lightvit_dense.PackImage or PackViews')
+        self._loader, *others, self._pack = steps
+        self._fused = isinstance(self._loader, LoadRandomResizedCrop)
+        if self._fused:
+            pipelines = [(1, [self._loader.crop, *others])]
+        elif not isinstance(self._loader, LoadImage):
+            raise ValueError(f'{_name(self._loader)} cannot leave the crop to the device')
+        elif self._loader.color != 'rgb' or self._loader.to_float32:
+            raise ValueError("LoadImage: the device takes color='rgb' and to_float32=False")
+        elif others and isinstance(others[0], MultiView):
+            counts = others[0].counts
+            pipelines = [
+                (count, [*pipeline.transforms, *others[1:]])
+                for count, pipeline in zip(counts, others[0].pipelines, strict=True)
+            ]
+        else:
+            pipelines = [(1, others)]
+        self._groups = [(count, *_crop_and_steps(some)) for count, some in pipelines]
+        self._sizes = [(count, crop.size) for count, crop, _ in self._groups]
+
+    def transform(self, results: dict) -> dict | None:
+        """Return pixels, uint8 [H, W, 3], a list of steps for each view, and the sample's fields.
+
+        A file, uint8 [n], stands in their place if the device is to decode it. The first step is
+        ``('crop', (top, left, height, width, number of the method))``.
+        """
+        if self._fused and not self.encoded:
+            found = self._loader.window(results)
+            if found is None:
+                return None
+            pixels, method = found
+            shape = pixels.shape[:2]
+            crop: Any = ('crop', (0, 0, *shape, METHODS.index(method)))
+            views = [[crop, *_draw(self._groups[0][2])]]
+        else:
+            pixels = self._loader.whole(results, self.encoded)
+            if pixels is None:
+                return None
+            height, width = shape = results['ori_shape']
+            views = []
+            for count, cropper, steps in self._groups:
+                for _ in range(count):
+                    left, top, right, bottom = cropper.draw(height, width)
+                    method = METHODS.index(cropper.draw_method())
+                    crop = ('crop', (top, left, bottom - top, right - left, method))
+                    views.append([crop, *_draw(steps)])
+        return {
+            'inputs': pixels,
+            'shape': shape,
+            'path': results['img_path'],
+            'views': views,
+            'sizes': self._sizes,
+            'data_samples': self._pack.fields(results),
+        }
+
+
+def _draw(steps: Sequence[Any]) -> list[Step]:
+    """Draw of each step, in the order of the pipeline."""
+    drawn: list[Step] = []
+    for step in steps:
+        found = step.draw()
+        if isinstance(found, list):
+            drawn += found
+        else:
+            drawn.append((step.op, found))
+    return drawn
+
+
+def _crop_and_steps(transforms: Sequence[Any]) -> tuple[RandomResizedCrop, list[Any]]:
+    """Check the transforms of a view; return its crop, and what follows it."""
+    if not transforms or not isinstance(transforms[0], RandomResizedCrop):
+        raise ValueError('a view must begin with lightvit_dense.RandomResizedCrop')
+    crop, *others = transforms
+    if crop.backend == 'cv2':
+        raise ValueError("backend='cv2' does not filter, the device does: set backend='torch'")
+    steps = [_Flip(step) if type(step) is RandomFlip else step for step in others]
+    for step in steps:
+        if not hasattr(step, 'draw') or isinstance(step, RandomResizedCrop):
+            raise ValueError(f'{_name(step)} cannot be left to the device: it has no `draw`')
+    return crop, steps
+
+
+def _name(transform: Any) -> str:
+    package = type(transform).__module__.partition('.')[0]
+    return f'{package}.{type(transform).__name__}'

@@ -1,0 +1,46 @@
+"""What the workers have drawn is done on the device, for a batch at a time."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .jpeg import decode_batch
+from .resize import crop_and_resize
+
+DEVICE_OPS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    'flip': lambda images, parameters: images.flip(-1)
+}
+"""Operations by name: of images, uint8 [N, 3, H, W], and parameters, float32 [N, P], new images."""
+
+
+@torch.no_grad()
+def apply_deferred(batch: dict[str, Any], device: torch.device, non_blocking: bool) -> list[Tensor]:
+    """Make the views of a batch of ``collate_deferred``, uint8 [B, 3, height, width] each.
+
+    The host waits for nothing: sizes, and which images an operation changes, are known to it.
+    """
+    buffer = batch['inputs'].to(device, non_blocking=non_blocking)
+    count = [8 * batch['tables'][0], 4 * batch['tables'][1]]
+    ints, floats, pixels = buffer.split([*count, len(buffer) - sum(count)])
+    ints, floats = ints.view(torch.int64), floats.view(torch.float32)
+    if 'files' in batch:
+        images = decode_batch(batch['files'].split(), device, batch['files'].names)
+        # [3, H, W] -> [H * W * 3]
+        rows = [image.permute(1, 2, 0).flatten() for image in images]
+        pixels = torch.cat([pixels[: -batch['spare']], *rows, pixels[-batch['spare'] :]])
+    views: list[Tensor] = []
+    with torch.autocast(device.type, enabled=False):
+        for view in batch['views']:
+            crops = ints[view['crops'] :][: 5 * len(view['sides'])].view(-1, 5)
+            images = crop_and_resize(pixels, crops, view['sides'], view['size'])
+            for op, (place, chosen), (start, wide) in view['steps']:
+                parameters = floats[start:][: chosen * wide].view(chosen, wide)
+                if chosen == len(images):
+                    images = DEVICE_OPS[op](images, parameters)
+                else:
+                    places = ints[place:][:chosen]
+                    images[places] = DEVICE_OPS[op](images[places], parameters)
+            views += images.chunk(view['count'])
+    return views
