@@ -11,6 +11,7 @@
 * ``gradient_compression``: None, 'bf16' or 'fp16', to all-reduce gradients in half precision;
   'fp16' needs the loss scale of ``amp='fp16'``.
 * ``prefetch``: True to copy batches to the GPU beside the computation.
+* ``input``: 'host', or 'device' to crop and augment there (pre-training and classification).
 
 Besides, checkpoints are always written atomically; the hooks that make a resumed run equal to one
 that never stopped, or refuse a change, are always present, and the one that says what ``load_from``
@@ -22,6 +23,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 
 from lightvit_dense.errors import UserError, did_you_mean, require_known
+from lightvit_dense.registry import TRANSFORMS
 
 DEFAULTS = dict(
     amp=None,
@@ -33,6 +35,7 @@ DEFAULTS = dict(
     activation_checkpointing=False,
     gradient_compression=None,
     prefetch=True,
+    input='host',
 )
 EMA_OPTIONS = (
     *('ema_type', 'momentum', 'interval', 'begin_iter', 'begin_epoch', 'update_buffers', 'gamma'),
@@ -72,6 +75,9 @@ def read_engine_options(cfg: Config) -> ConfigDict:
         )
     _check_ema(options.ema)
     _check_compile(cfg, options.compile)
+    require_known(options.input, ('host', 'device'), 'engine.input')
+    if options.input == 'device':
+        _deferred_pipeline(cfg)
     return options
 
 
@@ -141,12 +147,34 @@ def apply_engine_options(cfg: Config, training: bool = True) -> Config:
         cfg.model.backbone.with_cp = True
     if options.gradient_compression:
         _add_compression(cfg, options.gradient_compression, options.amp)
+    if options.input == 'device':
+        cfg.train_dataloader.dataset.pipeline = [_deferred_pipeline(cfg)]
+        cfg.train_dataloader.collate_fn = dict(type='lightvit_dense.collate_deferred')
     if options.prefetch and torch.cuda.is_available():
         _add_hook(cfg, 'lightvit_dense.PrefetchHook')
     for name in ALWAYS_PRESENT_HOOKS:
         _add_hook(cfg, name)
     _use_atomic_checkpoints(cfg)
     return cfg
+
+
+def _deferred_pipeline(cfg: Config) -> dict:
+    """Return the one transform that leaves augmentation to the device; refuse what cannot."""
+    dataset = cfg.get('train_dataloader', {}).get('dataset', {})
+    steps = dataset.get('pipeline') or []
+    deferred = dict(type='lightvit_dense.DeferredPipeline', transforms=steps)
+    if steps and steps[0].get('type') == deferred['type']:
+        return steps[0]
+    try:
+        if not steps:
+            raise ValueError(f'{dataset.get("type")} has no pipeline')
+        TRANSFORMS.build(deferred)
+    except Exception as error:  # a constructor's, of any kind
+        raise UserError(
+            f"engine.input='device': {error}. It is for pre-training and classification; "
+            "engine.input='host' augments in the workers"
+        ) from error
+    return deferred
 
 
 def best_amp_dtype() -> str:

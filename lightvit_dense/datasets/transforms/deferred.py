@@ -59,26 +59,18 @@ class DeferredPipeline(Transform):
         self.encoded = encoded
         self.transforms = [dict(transform) for transform in transforms]
         steps = [TRANSFORMS.build(transform) for transform in self.transforms]
-        if len(steps) < 2 or not isinstance(steps[-1], PackImage):
-            raise ValueError('the pipeline must end in lightvit_dense.PackImage or PackViews')
-        self._loader, *others, self._pack = steps
-        self._fused = isinstance(self._loader, LoadRandomResizedCrop)
-        if self._fused:
-            pipelines = [(1, [self._loader.crop, *others])]
-        elif not isinstance(self._loader, LoadImage):
-            raise ValueError(f'{_name(self._loader)} cannot leave the crop to the device')
-        elif self._loader.color != 'rgb' or self._loader.to_float32:
-            raise ValueError("LoadImage: the device takes color='rgb' and to_float32=False")
-        elif others and isinstance(others[0], MultiView):
-            counts = others[0].counts
-            pipelines = [
-                (count, [*pipeline.transforms, *others[1:]])
-                for count, pipeline in zip(counts, others[0].pipelines, strict=True)
-            ]
-        else:
-            pipelines = [(1, others)]
+        loader, others, self._pack = steps[0], steps[1:-1], steps[-1]
+        self._loader, self._fused = loader, isinstance(loader, LoadRandomResizedCrop)
+        pipelines = [(1, [loader.crop, *others] if self._fused else others)]
+        if others and isinstance(others[0], MultiView):
+            made = zip(others[0].counts, others[0].pipelines, strict=True)
+            pipelines = [(count, [*some.transforms, *others[1:]]) for count, some in made]
         self._groups = [(count, *_crop_and_steps(some)) for count, some in pipelines]
         self._sizes = [(count, crop.size) for count, crop, _ in self._groups]
+        if not (self._fused or (isinstance(loader, LoadImage) and loader.color == 'rgb')):
+            raise ValueError(f"{loader} is no lightvit_dense.LoadImage of color='rgb'")
+        if not isinstance(self._pack, PackImage):
+            raise ValueError(f'{_name(self._pack)} is no lightvit_dense.PackImage or PackViews')
 
     def transform(self, results: dict) -> dict | None:
         """Return pixels, uint8 [H, W, 3], a list of steps for each view, and the sample's fields.
@@ -130,16 +122,16 @@ def _draw(steps: Sequence[Any]) -> list[Step]:
 
 def _crop_and_steps(transforms: Sequence[Any]) -> tuple[RandomResizedCrop, list[Any]]:
     """Check the transforms of a view; return its crop, and what follows it."""
-    if not transforms or not isinstance(transforms[0], RandomResizedCrop):
-        raise ValueError('a view must begin with lightvit_dense.RandomResizedCrop')
-    crop, *others = transforms
-    if crop.backend == 'cv2':
-        raise ValueError("backend='cv2' does not filter, the device does: set backend='torch'")
-    steps = [_Flip(step) if type(step) is RandomFlip else step for step in others]
+    steps = [_Flip(step) if type(step) is RandomFlip else step for step in transforms]
     for step in steps:
-        if not hasattr(step, 'draw') or isinstance(step, RandomResizedCrop):
-            raise ValueError(f'{_name(step)} cannot be left to the device: it has no `draw`')
-    return crop, steps
+        if not hasattr(step, 'draw'):
+            raise ValueError(f'{_name(step)} has no `draw`, and cannot be left to the device')
+    crops = [isinstance(step, RandomResizedCrop) for step in steps]
+    if sum(crops) != 1 or not crops[0]:
+        raise ValueError('a view needs one lightvit_dense.RandomResizedCrop, at its beginning')
+    if steps[0].backend == 'cv2':
+        raise ValueError("backend='cv2' filters nothing, and the device does: set backend='torch'")
+    return steps[0], steps[1:]
 
 
 def _name(transform: Any) -> str:

@@ -1,9 +1,13 @@
 """Cut many boxes out of images of different sizes and resize them, anti-aliased, at once.
 
-An image is multiplied by two sparse matrices, first across, then down, rounded to whole grey levels
-after each, as Pillow's and torch's filters do. A graphics card reads and writes about 5 MB for an
-image of 340 x 256 pixels, and multiplies 0.2 billion numbers, which is nothing to its matrix units:
-a gather of the taps, which has no arithmetic to speak of, moves an index of 8 bytes for each.
+An image is multiplied by two sparse matrices, across and then down, of the weights that Pillow's
+and torch's filters have. They round after both products, this after the second alone, so that the
+results are at most one grey level apart, also in half precision: the mean is 0.16 of photographs.
+(Pillow 13 goes down first where that is cheaper; bicubic pixels that leave the range of values on
+the way, one in 100 000, are some levels apart.)
+
+A GPU moves about 5 MB for an image of 340 x 256 pixels, and its 0.2 billion products are nothing to
+matrix units. A gather of the taps would move 8 bytes of index for each.
 """
 
 import numpy as np
@@ -16,7 +20,11 @@ _BLOCK = 32  # sides are filled up to a multiple of this
 
 
 def crop_and_resize(
-    pixels: Tensor, crops: Tensor, sides: np.ndarray, size: tuple[int, int]
+    pixels: Tensor,
+    crops: Tensor,
+    sides: np.ndarray,
+    size: tuple[int, int],
+    dtype: torch.dtype | None = None,
 ) -> Tensor:
     """Return crops of images, resized, uint8 [M, 3, height, width].
 
@@ -26,8 +34,9 @@ def crop_and_resize(
             crop, int64 [M, 5].
         sides: Height and width of each once more, int [M, 2], which the host can read.
         size: Height and width of the result.
+        dtype: Of the products; by default fp16 on GPUs, fp32 elsewhere.
     """
-    dtype = torch.float16 if pixels.is_cuda else torch.float32
+    dtype = dtype or (torch.float16 if pixels.is_cuda else torch.float32)
     found = []
     for start, stop, high, wide in _runs(sides, size):
         first, stride, height, width, method = crops[start:stop].unbind(1)  # [n] each
@@ -39,7 +48,7 @@ def crop_and_resize(
         image = image.view(-1, high, wide, 3).transpose(2, 3).to(dtype).flatten(1, 2)
         across = _taps(width, method, sides[start:stop, 1], wide, size[1], dtype)
         down = _taps(height, method, sides[start:stop, 0], high, size[0], dtype)
-        image = image.bmm(across.mT).round_().clamp_(0, 255)  # [n, high * 3, width]
+        image = image.bmm(across.mT).clamp_(0, 255)  # [n, high * 3, width]
         image = down.bmm(image.view(-1, high, 3 * size[1])).round_().clamp_(0, 255)
         # [n, height, 3, width] -> [n, 3, height, width]
         found.append(image.view(-1, size[0], 3, size[1]).transpose(1, 2).to(torch.uint8))
