@@ -92,14 +92,13 @@ class SeededItems:
     The replacement that mmengine fetches when the pipeline gives None is drawn under it too.
     Plain indices are passed through and draw from the ambient generators.
 
-    A data loader fetches a batch at once: of an image that comes several times in it, as those of
-    repeated augmentation do, the transforms that load share what they read and decode, a dict
+    Samples of a batch that are made of one image share what is read and decoded of it, in a dict
     under 'repeats'.
 
     ``metainfo=dict(classes=...)`` may be a text file with a name a line.
     """
 
-    _repeats: dict[int, dict] | None = None
+    _repeats: Mapping[int, dict] = {}
 
     @classmethod
     def _load_metainfo(cls, metainfo: Any = None) -> dict:
@@ -116,21 +115,19 @@ class SeededItems:
 
     def __getitems__(self, indices: Sequence[int]) -> list[Any]:
         """Return the items of a batch; what its repeats share is kept until the last of them."""
-        left = Counter(indices)
-        self._repeats = {index: {} for index, times in left.items() if times > 1}
-        items = []
+        items, left = [], Counter(indices)
+        repeats = self._repeats = {index: {} for index, times in left.items() if times > 1}
         for index in indices:
             items.append(self[index])
             left[index] -= 1
             if not left[index]:
-                self._repeats.pop(index, None)
-        self._repeats = None
+                repeats.pop(index, None)
         return items
 
     def prepare_data(self, idx: int) -> Any:
         """Run the pipeline on an item."""
         info = self.get_data_info(idx)
-        if self._repeats and idx in self._repeats:
+        if idx in self._repeats:
             info['repeats'] = self._repeats[idx]
         return self.pipeline(info)  # type: ignore[attr-defined]
 
@@ -176,11 +173,10 @@ class SeededSampler(_Seeded):
     Args:
         seed: None agrees on a random one among the processes.
         round_up: Whether to repeat samples so that all processes get equally many.
-        crops: How many samples in a row, differently augmented, are made of an image, which is
-            decoded once for those of a batch (repeated sampling, Hoffer et al. 2020; MAE-ST,
-            Hiera). Batches and epochs count crops: an epoch is as long as ever and shows
-            1 / ``crops`` of the images, ``crops`` epochs show all of them. Schedules and learning
-            rates stay as they are. The batch of a process should be a multiple of it.
+        crops: Samples in a row, differently augmented, of each image (Hoffer et al. 2020), which
+            is decoded once for those of a batch. Batches and epochs count samples, so schedules
+            and learning rates stay: an epoch, as long as ever, shows 1 / ``crops`` of the images,
+            ``crops`` epochs all of them. A process's batch should be a multiple of it.
     """
 
     def __init__(
@@ -201,12 +197,10 @@ class SeededSampler(_Seeded):
         self.images = -(-share // (self.world_size * crops))
         self.num_samples = self.images * crops
         if crops > 1:
-            print_log(
-                f'crops={crops}: an epoch is {self.num_samples * self.world_size} crops of '
-                f'{self.images * self.world_size} images; all {self.size} images are seen in '
-                f'{crops} epochs',
-                logger='current',
-            )
+            images = self.images * self.world_size
+            counted = f'an epoch is {images * crops} crops of {images} images'
+            text = f'{counted}; all {self.size} images are seen in {crops} epochs'
+            print_log(f'crops={crops}: {text}', 'current')
 
     def __iter__(self) -> Iterator[SeededIndex]:
         epoch, start, self.start = self.epoch, self.start, 0
@@ -245,9 +239,8 @@ class RepeatedAugmentSampler(SeededSampler):
     An epoch keeps its length: it ends after as many samples as there are, so that it shows only
     1 / ``repeats`` of the data set.
 
-    Repeats that meet in a batch are decoded once: all on one process, two of three on two. As many
-    processes as repeats, or more, get one each, as in DeiT, and decode each anew;
-    ``SeededSampler(crops=...)`` keeps them together.
+    Repeats that meet in a batch are decoded once: all of one process, none where there are as many
+    processes as repeats; there ``SeededSampler(crops=...)`` keeps them together.
 
     Args:
         repeats: How often each sample comes.

@@ -5,8 +5,8 @@ import numpy as np
 from lightvit_dense.registry import TRANSFORMS
 
 from .augment import RandomResizedCrop, resize_box
-from .jpeg import REDUCED, Header, choose_decoder, decode_window, read_header
-from .loading import JPEG, ImageReader, check_whole, decode, once
+from .jpeg import REDUCED, choose_decoder, decode_window
+from .loading import ImageReader, check_whole, decode, once
 
 Box = tuple[int, int, int, int]
 
@@ -77,42 +77,27 @@ class LoadRandomResizedCrop(ImageReader):
         return self.read(results, lambda data: self._cut(data, results))
 
     def _cut(self, data: bytes | np.ndarray, results: dict) -> tuple[np.ndarray, str]:
-        if isinstance(data, np.ndarray):
-            return self._cut_pixels(data, results)
+        header = self.plain_header(data)
+        if header is None or isinstance(data, np.ndarray):
+            image = self._whole(data, results)
+            left, top, right, bottom = self.crop.draw(*image.shape[:2])
+            return image[top:bottom, left:right], self.crop.draw_method()
         check_whole(data)
-        header = read_header(data) if data.startswith(JPEG) else None
-        if header is None or (self.exif and header.orientation != 1):
-            image = once(results, 'upright', lambda: self._decode(data, self.exif, results))
-            return self._cut_pixels(image, results)
         shape = results['ori_shape'] = header.height, header.width
         box, method = self.crop.draw(*shape), self.crop.draw_method()
         factor = choose_reduction(box, self.crop.size) if self.reduce else 1
+        left, top, right, bottom = window = reduce_box(box, factor, shape)
+        options = factor, self.decoder, self.smooth_chroma
         try:
-            pixels = self._window(data, header, reduce_box(box, factor, shape), factor, results)
+            if 'repeats' not in results:
+                return decode_window(data, header, window, *options), method
+            whole = reduce_box((0, 0, *shape[::-1]), factor, shape)
+            image = once(results, factor, lambda: decode_window(data, header, whole, *options))
+            return image[top:bottom, left:right], method
         except ValueError:
             # A rare kind (CMYK, 12 bits, ...), or damaged: LoadImage's decoder has the last word.
-            pixels = once(results, 'stored', lambda: self._decode(data, False, results))
-            pixels = pixels[box[1] : box[3], box[0] : box[2]]
-        return pixels, method
-
-    def _cut_pixels(self, image: np.ndarray, results: dict) -> tuple[np.ndarray, str]:
-        results['ori_shape'] = image.shape[:2]
-        left, top, right, bottom = self.crop.draw(*image.shape[:2])
-        return image[top:bottom, left:right], self.crop.draw_method()
-
-    def _decode(self, data: bytes, exif: bool, results: dict) -> np.ndarray:
-        return decode(data, 'rgb', exif=exif, path=results['img_path'])
-
-    def _window(
-        self, data: bytes, header: Header, box: Box, factor: int, results: dict
-    ) -> np.ndarray:
-        """Decode a window; all of an image that comes again."""
-        if 'repeats' not in results:
-            return decode_window(data, header, box, factor, self.decoder, self.smooth_chroma)
-        whole = (0, 0, -(-header.width // factor), -(-header.height // factor))
-        options = factor, self.decoder, self.smooth_chroma
-        image = once(results, factor, lambda: decode_window(data, header, whole, *options))
-        return image[box[1] : box[3], box[0] : box[2]]
+            pixels = decode(data, 'rgb', exif=False, path=results['img_path'])
+            return pixels[box[1] : box[3], box[0] : box[2]], method
 
     def transform(self, results: dict) -> dict | None:
         """Set 'img' (RGB, uint8 [H, W, 3]) and its sizes; None for a tolerated bad image."""

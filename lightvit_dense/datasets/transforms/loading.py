@@ -18,7 +18,7 @@ from lightvit_dense.datasets.errors import DatasetError
 from lightvit_dense.registry import TRANSFORMS
 
 from .base import Transform
-from .jpeg import LEFT_OVER, decode_strictly, is_whole, read_header, suits_gpu
+from .jpeg import LEFT_OVER, Header, decode_strictly, is_whole, read_header, suits_gpu
 
 JPEG, _PNG = b'\xff\xd8', b'\x89PNG'
 # Files that may hold 16 bits a value: TIFF, PGM, PPM.
@@ -143,6 +143,7 @@ class ImageReader(Transform):
     """
 
     exif: bool
+    color = 'rgb'
     called = ''
     """What the config calls the thing that takes ``max_bad``, if not this class."""
 
@@ -210,26 +211,28 @@ class ImageReader(Transform):
         self._note(str(path), reason, results.get('must_load', False))
         return None
 
+    def plain_header(self, data: Any) -> Header | None:
+        """Return the header of a JPEG file, unless EXIF's entry turns it."""
+        header = read_header(data) if isinstance(data, bytes) and data.startswith(JPEG) else None
+        return None if header and self.exif and header.orientation != 1 else header
+
     def whole(self, results: dict, encoded: bool = False) -> np.ndarray | None:
-        """Return the picture, RGB, uint8 [H, W, 3], and set 'ori_shape'; None for a bad image.
+        """Return a whole image, uint8 [H, W, 3], and set 'ori_shape'; None for a bad image.
 
         With ``encoded`` it is the JPEG file, uint8 [n], where a GPU can decode it.
         """
+        return self.read(results, lambda data: self._whole(data, results, encoded))
 
-        def make(data: Any) -> tuple[np.ndarray, tuple[int, ...]]:
-            is_jpeg = encoded and isinstance(data, bytes) and data.startswith(JPEG)
-            header = read_header(data) if is_jpeg else None
-            turned = header is not None and self.exif and header.orientation != 1
-            if header is None or turned or not suits_gpu(data, header):
-                image = _decoded(data, 'rgb', self.exif, str(results['img_path']))
-                return image, image.shape[:2]
-            check_whole(data)
-            return np.frombuffer(data, np.uint8), (header.height, header.width)
+    def _whole(self, data: Any, results: dict, encoded: bool = False) -> np.ndarray:
+        def make() -> tuple[np.ndarray, tuple[int, ...]]:
+            header = self.plain_header(data) if encoded else None
+            if header and suits_gpu(data, header):
+                check_whole(data)
+                return np.frombuffer(data, np.uint8), header[:2]
+            image = _decoded(data, self.color, self.exif, str(results['img_path']))
+            return image, image.shape[:2]
 
-        found = self.read(results, lambda data: once(results, 'whole', lambda: make(data)))
-        if found is None:
-            return None
-        image, results['ori_shape'] = found
+        image, results['ori_shape'] = once(results, 'whole', make)
         return image
 
 
@@ -264,9 +267,7 @@ class LoadImage(ImageReader):
 
     def transform(self, results: dict) -> dict | None:
         """Set 'img' (uint8 [H, W, 3]) and its sizes; None for a bad image that is tolerated."""
-        given = self.color, self.exif, str(results['img_path'])
-        key = given[:2]
-        image = self.read(results, lambda data: once(results, key, lambda: _decoded(data, *given)))
+        image = self.whole(results)
         if image is None:
             return None
         if 'repeats' in results:
@@ -280,5 +281,5 @@ class LoadImage(ImageReader):
                 'EXIF entry).'
             )
         results['img'] = image.astype(np.float32) if self.to_float32 else image
-        results['img_shape'] = results['ori_shape'] = image.shape[:2]
+        results['img_shape'] = results['ori_shape']
         return results
