@@ -110,6 +110,11 @@ class SeededItems:
     def __getitem__(self, idx: int) -> Any:
         if not isinstance(idx, SeededIndex):
             return super().__getitem__(idx)  # type: ignore[misc]
+        steps = getattr(self.pipeline, 'transforms', None)  # type: ignore[attr-defined]
+        if steps and getattr(steps[0], 'numpy_alone', False) and get_worker_info() is not None:
+            # The two other generators, and the context, would take as long as all the rest.
+            np.random.seed(idx.seed & 0xFFFFFFFF)
+            return super().__getitem__(int(idx))  # type: ignore[misc]
         with seeded(idx.seed):
             return super().__getitem__(int(idx))  # type: ignore[misc]
 

@@ -41,6 +41,48 @@ def test_wrong_options_are_refused(toy_config, monkeypatch, engine, message) -> 
         apply_engine_options(cfg)
 
 
+LOAD = dict(type='lightvit_dense.LoadImage', color='rgb')
+CROP = dict(type='lightvit_dense.RandomResizedCrop', size=8)
+PACK = dict(type='lightvit_dense.PackImage')
+
+
+@pytest.mark.parametrize(
+    ('config', 'message'),
+    [
+        ('toyworld/maskrcnn_mae', 'mmdet.LoadAnnotations has no `draw`'),
+        ('toyworld/upernet_mae', 'lightvit_dense.LoadSegmentationMap has no `draw`'),
+        ('toyworld/ostrack_mae', 'tracking.PairDataset has no pipeline'),
+        ('toyworld/mae_student', "backend='cv2' filters nothing.*set backend='torch'"),
+        ([LOAD, CROP, dict(type='mmcv.CenterCrop', crop_size=8), PACK], 'mmcv.CenterCrop has no'),
+        ([LOAD, PACK], 'needs one lightvit_dense.RandomResizedCrop, at its beginning'),
+        ([dict(type='lightvit_dense.LoadImage'), CROP, PACK], "LoadImage.*color='bgr'.*='rgb'"),
+        ([LOAD, CROP, LOAD], 'LoadImage is no lightvit_dense.PackImage or PackViews'),
+        ([LOAD, dict(CROP, sze=8), PACK], "unexpected keyword argument 'sze'"),
+        ([LOAD, CROP, dict(type='mmcv.RandomFlip', prob=0.5, direction='vertical'), PACK], 'flips'),
+    ],
+)
+def test_what_cannot_be_augmented_on_the_device_is_refused(config, message) -> None:
+    cfg = apis.load_config(config if isinstance(config, str) else 'pretrain/mae_vit-tiny')
+    if not isinstance(config, str):
+        cfg.train_dataloader.dataset.pipeline = config
+    cfg.engine = dict(input='device')
+    with pytest.raises(UserError, match=f"engine.input='device': .*{message}.*engine.input='host'"):
+        apply_engine_options(cfg)
+    cfg.engine = dict(input='gpu')
+    with pytest.raises(UserError, match=r"engine.input names 'gpu'.* host, device"):
+        apply_engine_options(cfg)
+
+
+def test_the_devices_input_takes_the_pipeline_and_the_batches() -> None:
+    cfg = apis.load_config('pretrain/mae_vit-tiny', {'engine.input': 'device'})
+    given = cfg.train_dataloader.dataset.pipeline
+    for _ in range(2):
+        apply_engine_options(cfg)
+        (step,) = cfg.train_dataloader.dataset.pipeline
+        assert step == dict(type='lightvit_dense.DeferredPipeline', transforms=given)
+        assert cfg.train_dataloader.collate_fn == dict(type='lightvit_dense.collate_deferred')
+
+
 def test_options_reach_the_runner(toy_config) -> None:
     cfg = toy_config(length=1)
     cfg.engine = dict(

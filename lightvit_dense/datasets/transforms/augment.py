@@ -11,7 +11,7 @@ from torch.nn import functional
 from lightvit_dense.registry import TRANSFORMS
 
 from .base import Transform
-from .draws import below, random, uniform
+from .draws import below, random
 
 RESAMPLING = {'bicubic': Image.Resampling.BICUBIC, 'bilinear': Image.Resampling.BILINEAR}
 _CV2 = {'bicubic': cv2.INTER_CUBIC, 'bilinear': cv2.INTER_LINEAR}
@@ -88,13 +88,15 @@ class RandomResizedCrop(_Resizing):
             raise ValueError(f'scale and ratio must be positive and ascending: {scale}, {ratio}')
         self.scale = tuple(scale)
         self.ratio = tuple(ratio)
+        low, high = math.log(self.ratio[0]), math.log(self.ratio[1])
+        self._spans = self.scale[0], self.scale[1] - self.scale[0], low, high - low
 
     def draw(self, height: int, width: int) -> tuple[int, int, int, int]:
         """Draw (left, top, right, bottom) in pixels for an image of this size."""
-        low, high = math.log(self.ratio[0]), math.log(self.ratio[1])
-        for _ in range(10):
-            area = height * width * uniform(self.scale[0], self.scale[1])
-            aspect = math.exp(uniform(low, high))
+        least, more, low, span = self._spans
+        for _ in range(10):  # np.random.uniform(a, b) is a + (b - a) * random()
+            area = height * width * (least + more * random())
+            aspect = math.exp(low + span * random())
             w, h = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
             if 0 < w <= width and 0 < h <= height:
                 top = below(height - h + 1)

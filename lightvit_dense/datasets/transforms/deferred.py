@@ -10,13 +10,11 @@ from lightvit_dense.registry import TRANSFORMS
 
 from .augment import METHODS, RandomResizedCrop
 from .base import Transform
+from .color import RandAugment
 from .draws import random
 from .fast_crop import LoadRandomResizedCrop
 from .loading import LoadImage
 from .packing import MultiView, PackImage
-
-Step = tuple[str, tuple[float, ...] | None]
-"""An operation of the device, and its parameters; None where it leaves the image alone."""
 
 
 class _Flip:
@@ -67,6 +65,9 @@ class DeferredPipeline(Transform):
             pipelines = [(count, [*some.transforms, *others[1:]]) for count, some in made]
         self._groups = [(count, *_crop_and_steps(some)) for count, some in pipelines]
         self._sizes = [(count, crop.size) for count, crop, _ in self._groups]
+        # timm draws from python's generator besides.
+        drawing = [step for _, _, steps in self._groups for step in steps]
+        self.numpy_alone = not any(isinstance(step, RandAugment) for step in drawing)
         if not (self._fused or (isinstance(loader, LoadImage) and loader.color == 'rgb')):
             raise ValueError(f"{loader} is no lightvit_dense.LoadImage of color='rgb'")
         if not isinstance(self._pack, PackImage):
@@ -84,20 +85,17 @@ class DeferredPipeline(Transform):
                 return None
             pixels, method = found
             shape = pixels.shape[:2]
-            crop: Any = ('crop', (0, 0, *shape, METHODS.index(method)))
-            views = [[crop, *_draw(self._groups[0][2])]]
+            views = [self._view((0, 0, *shape), method, self._groups[0][2])]
         else:
             pixels = self._loader.whole(results, self.encoded)
             if pixels is None:
                 return None
-            height, width = shape = results['ori_shape']
-            views = []
-            for count, cropper, steps in self._groups:
+            views, shape = [], results['ori_shape']
+            for count, crop, steps in self._groups:
                 for _ in range(count):
-                    left, top, right, bottom = cropper.draw(height, width)
-                    method = METHODS.index(cropper.draw_method())
-                    crop = ('crop', (top, left, bottom - top, right - left, method))
-                    views.append([crop, *_draw(steps)])
+                    left, top, right, bottom = crop.draw(*shape)
+                    box = top, left, bottom - top, right - left
+                    views.append(self._view(box, crop.draw_method(), steps))
         return {
             'inputs': pixels,
             'shape': shape,
@@ -107,17 +105,16 @@ class DeferredPipeline(Transform):
             'data_samples': self._pack.fields(results),
         }
 
-
-def _draw(steps: Sequence[Any]) -> list[Step]:
-    """Draw of each step, in the order of the pipeline."""
-    drawn: list[Step] = []
-    for step in steps:
-        found = step.draw()
-        if isinstance(found, list):
-            drawn += found
-        else:
-            drawn.append((step.op, found))
-    return drawn
+    def _view(self, box: tuple[int, ...], method: str, steps: Sequence[Any]) -> list[Any]:
+        """Draw the steps of a view after its crop, in the order of the pipeline."""
+        view: list[Any] = [('crop', (*box, METHODS.index(method)))]
+        for step in steps:
+            found = step.draw()
+            if type(found) is list:
+                view += found
+            else:
+                view.append((step.op, found))
+        return view
 
 
 def _crop_and_steps(transforms: Sequence[Any]) -> tuple[RandomResizedCrop, list[Any]]:

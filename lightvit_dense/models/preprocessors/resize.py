@@ -4,7 +4,7 @@ An image is multiplied by two sparse matrices, across and then down, of the weig
 and torch's filters have. They round after both products, this after the second alone, so that the
 results are at most one grey level apart, also in half precision: the mean is 0.16 of photographs.
 (Pillow 13 goes down first where that is cheaper; bicubic pixels that leave the range of values on
-the way, one in 100 000, are some levels apart.)
+the way, up to one in 5000, are some levels apart.)
 
 A GPU moves about 5 MB for an image of 340 x 256 pixels, and its 0.2 billion products are nothing to
 matrix units. A gather of the taps would move 8 bytes of index for each.

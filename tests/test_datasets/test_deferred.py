@@ -1,0 +1,201 @@
+"""Crops and flips that the device carries out, against the same pipelines in the workers."""
+
+import copy
+import io
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from mmcv.transforms import Compose
+from mmengine.dataset import default_collate
+from PIL import Image
+
+from lightvit_dense.apis.configs import load_config
+from lightvit_dense.datasets import DatasetError, collate_deferred, collate_images
+from lightvit_dense.datasets.determinism import seeded
+from lightvit_dense.datasets.transforms import draws
+from lightvit_dense.datasets.transforms.augment import resize_box
+from lightvit_dense.engine.hooks.prefetch import move_batch
+from lightvit_dense.engine.hooks.resources import batch_size
+from lightvit_dense.models.preprocessors import resize
+from lightvit_dense.registry import MODELS, TRANSFORMS
+from tests.helpers.data_sets import batches, build, write_image
+from tests.helpers.fake_cuda import fake_cuda
+from tests.helpers.photos import photo
+
+PHOTOS = [
+    photo(name, size)
+    for name in ('cat', 'coffee', 'astronaut')
+    for size in ((340, 256), (260, 390))
+]
+METHODS = ('bicubic', 'bilinear')
+RECIPES = {
+    'mae': 'pretrain/mae_vit-tiny',
+    'simmim': 'pretrain/simmim_vit-tiny',
+    'mocov3': 'pretrain/mocov3_vit-tiny',
+    'dino': 'pretrain/dino_vit-tiny',
+    'finetuning': 'imagenet/finetune_mae_vit-tiny_300e',
+    'transfer': 'transfer/pets_vit-tiny',
+}
+GEOMETRIC = ('Load', 'RandomResizedCrop', 'RandomFlip', 'MultiView', 'Pack')
+
+
+def geometric(pipeline: Any) -> list[dict]:
+    """Return a pipeline without what changes colours."""
+    kept = []
+    for step in map(dict, pipeline):
+        for view in step.get('views', ()):
+            view['pipeline'] = geometric(view['pipeline'])
+        if step['type'].partition('.')[2].startswith(GEOMETRIC):
+            kept.append(step)
+    return kept
+
+
+def jpeg(image: np.ndarray) -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(image).save(out, 'JPEG', quality=95)
+    return out.getvalue()
+
+
+def storage_of(raw: bool) -> Any:
+    if raw:
+        return SimpleNamespace(pixels=PHOTOS.__getitem__)
+    return SimpleNamespace(
+        read=[jpeg(image) for image in PHOTOS].__getitem__, pixels=lambda key: None
+    )
+
+
+def samples_of(steps: list[dict], raw: bool) -> list[dict]:
+    pipeline, storage, found = (
+        Compose([TRANSFORMS.build(step) for step in steps]),
+        storage_of(raw),
+        [],
+    )
+    for key in range(len(PHOTOS)):
+        with seeded(key + 40):
+            found.append(pipeline({'img_path': key, 'storage': storage, 'gt_label': key}))
+    return found
+
+
+def both(name: str, raw: bool) -> tuple[Any, dict, dict]:
+    """Return a recipe's preprocessor, a batch of the workers' doing, and one of the device's."""
+    cfg = load_config(RECIPES[name])
+    preprocessor = MODELS.build(cfg.model.data_preprocessor)
+    steps = geometric(cfg.train_dataloader.dataset.pipeline)
+    deferred = [dict(type='lightvit_dense.DeferredPipeline', transforms=steps)]
+    collate = collate_images if 'views' not in steps[1] else default_collate
+    host = samples_of(steps, raw)
+    if collate is default_collate:
+        host = dict(inputs=default_collate([s['inputs'] for s in host]), data_samples=None)
+    else:
+        host = collate_images(host)
+    return preprocessor, host, collate_deferred(samples_of(deferred, raw))
+
+
+@pytest.mark.parametrize('raw', [True, False], ids=['pixels', 'jpeg'])
+@pytest.mark.parametrize('name', RECIPES)
+def test_views_are_those_of_the_workers_within_a_grey_level(name: str, raw: bool) -> None:
+    preprocessor, host, device = both(name, raw)
+    results = [preprocessor(batch, False)['inputs'] for batch in (host, device)]
+    expected, views = (found if isinstance(found, list) else [found] for found in results)
+    assert len(views) == dict(mocov3=2, dino=10).get(name, 1)
+    for view, wanted in zip(views, expected, strict=True):
+        assert view.shape == wanted.shape
+        levels = (view - wanted).abs() * preprocessor.std
+        # Pillow's order of the two directions, see models.preprocessors.resize
+        assert (levels > 1.01).float().mean() < (5e-4 if name == 'dino' else 1e-9)
+        assert levels.mean() < 0.25
+
+
+BOXES = [
+    *((0, 0, 256, 340), (10, 20, 224, 224), (5, 7, 100, 130), (40, 60, 31, 200)),
+    *((200, 300, 20, 17), (3, 3, 250, 40), (7, 9, 1, 1)),
+]
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float16])
+@pytest.mark.parametrize('size', [(224, 224), (48, 64)])
+def test_crops_are_resized_as_torch_does(
+    size: tuple[int, int], dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also in several runs, where the images are too large for one."""
+    image = PHOTOS[0]
+    stride = 3 * image.shape[1]
+    pixels = torch.from_numpy(np.append(image.ravel(), np.zeros(stride + 3 * 64, np.uint8)))
+    boxes = [(*box, method) for box in BOXES for method in (0, 1)]
+    crops = torch.tensor([(y * stride + 3 * x, stride, h, w, m) for y, x, h, w, m in boxes])
+    sides = np.array(BOXES)[:, 2:].repeat(2, 0)
+    found = resize.crop_and_resize(pixels, crops, sides, size, dtype)
+    for made, (top, left, high, wide, method) in zip(found, boxes, strict=True):
+        box = (left, top, left + wide, top + high)
+        wanted = resize_box(image, box, size, METHODS[method], 'torch')
+        off = np.abs(made.permute(1, 2, 0).numpy().astype(int) - wanted)
+        assert (off.max() <= 1, off.mean() < 0.3) == (True, True), (box, METHODS[method])
+    monkeypatch.setattr(resize, 'LIMIT', 100_000)
+    assert len(resize._runs(sides, size)) > 2
+    assert torch.equal(resize.crop_and_resize(pixels, crops, sides, size, dtype), found)
+
+
+def test_draws_are_those_of_numpy() -> None:
+    limits = (1, 2, 3, 37, 256, 2**31)
+    for seed in range(50):
+        np.random.seed(seed)
+        wanted = [np.random.uniform(0.08, 1), *map(np.random.randint, limits), np.random.rand()]
+        wanted += [*np.random.permutation(4), np.random.rand()]
+        np.random.seed(seed)
+        found = [draws.uniform(0.08, 1), *map(draws.below, limits), draws.random()]
+        assert [*found, *draws.permutation(4), draws.random()] == wanted
+
+
+@pytest.mark.parametrize('name', ['mae', 'dino', 'finetuning'])
+def test_the_host_waits_for_nothing_and_is_told_what_it_asks(name: str) -> None:
+    preprocessor, _, batch = both(name, raw=True)
+    assert batch_size(batch) == len(batch['data_samples']) == len(PHOTOS)
+    assert [sample.img_path for sample in batch['data_samples']] == list(range(len(PHOTOS)))
+    with fake_cuda() as machine:
+        preprocessor.to('cuda')
+        moved = copy.copy(batch)
+        move_batch(moved, preprocessor)
+        assert moved['inputs'].is_cuda
+        for given in (batch, moved):
+            machine.waits.clear()
+            made = preprocessor(given, False)['inputs']
+            assert all(view.is_cuda for view in made)
+            machine.check(0, name)
+
+
+def test_a_step_of_mae_has_nearly_the_same_loss() -> None:
+    cfg = load_config(RECIPES['mae'])
+    cfg.model.backbone.arch = dict(embed_dim=48, depth=1, num_heads=3)
+    cfg.model.decoder.update(embed_dim=32, depth=1, num_heads=2)
+    torch.manual_seed(0)
+    model = MODELS.build(cfg.model)
+    losses = []
+    for batch in both('mae', raw=False)[1:]:
+        torch.manual_seed(1)
+        data = model.data_preprocessor(batch, True)
+        losses.append(model.parse_losses(model(**data, mode='loss'))[0])
+        losses[-1].backward()
+    assert losses[0].item() == pytest.approx(losses[1].item(), rel=1e-3)
+
+
+def test_batches_depend_on_no_worker_and_bad_images_are_passed_over(tmp_path) -> None:
+    for number in range(5):
+        write_image(tmp_path / f'{number}.jpg', (40, 56 + number), number)
+    load = dict(type='lightvit_dense.LoadRandomResizedCrop', size=24, interpolation='random')
+    rest = [dict(type='lightvit_dense.RandomFlipFlag'), dict(type='lightvit_dense.PackImage')]
+    steps = [
+        dict(type='lightvit_dense.DeferredPipeline', transforms=[dict(load, max_bad=1), *rest])
+    ]
+    dataset = build('ImageFiles', tmp_path, pipeline=steps)
+    (tmp_path / '3.jpg').write_bytes(b'')
+    alone, other = (batches(dataset, n, collate_fn=collate_deferred, count=6) for n in (0, 1))
+    for batch, same in zip(alone, other, strict=True):
+        assert torch.equal(batch['inputs'][:-500], same['inputs'][:-500])
+        paths = [sample.img_path for sample in same['data_samples']]
+        assert paths == [sample.img_path for sample in batch['data_samples']]
+    steps[0]['transforms'] = [load, *rest]
+    with pytest.raises(DatasetError, match='zero bytes'):
+        build('ImageFiles', tmp_path, pipeline=steps)[3]
