@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -78,10 +77,7 @@ class Samples:
 
 
 class Files:
-    """Files for the device to decode, in memory of the host, from where nvJPEG takes them.
-
-    It is no ``Sequence`` either, so that they are not copied to the device.
-    """
+    """Files for the device to decode. No ``Sequence`` either: nvJPEG wants them on the host."""
 
     def __init__(self, files: Sequence[np.ndarray], names: list[str]) -> None:
         self.names, self.lengths = names, [file.size for file in files]
@@ -125,7 +121,7 @@ def collate_deferred(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
     images = {id(sample['inputs']): sample for sample in samples}
     ordered = sorted(images.values(), key=lambda sample: -sample['inputs'].ndim)
     sent = [sample['inputs'] for sample in ordered if sample['inputs'].ndim == 3]
-    ends = [0, *accumulate(3 * math.prod(sample['shape']) for sample in ordered)]
+    ends = np.cumsum([0, *(3 * math.prod(sample['shape']) for sample in ordered)])
     places = {id(sample['inputs']): start for sample, start in zip(ordered, ends, strict=False)}
     starts = np.array([places[id(sample['inputs'])] for sample in samples])
     strides = np.array([3 * sample['shape'][1] for sample in samples])

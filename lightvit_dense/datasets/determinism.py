@@ -92,9 +92,6 @@ class SeededItems:
     The replacement that mmengine fetches when the pipeline gives None is drawn under it too.
     Plain indices are passed through and draw from the ambient generators.
 
-    Samples of a batch that are made of one image share what is read and decoded of it, in a dict
-    under 'repeats'.
-
     ``metainfo=dict(classes=...)`` may be a text file with a name a line.
     """
 
@@ -119,7 +116,7 @@ class SeededItems:
             return super().__getitem__(int(idx))  # type: ignore[misc]
 
     def __getitems__(self, indices: Sequence[int]) -> list[Any]:
-        """Return the items of a batch; what its repeats share is kept until the last of them."""
+        """Return the items of a batch; those of one image share what is read, under 'repeats'."""
         items, left = [], Counter(indices)
         repeats = self._repeats = {index: {} for index, times in left.items() if times > 1}
         for index in indices:

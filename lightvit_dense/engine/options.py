@@ -19,8 +19,6 @@ that never stopped, or refuse a change, are always present, and the one that say
 left at random.
 """
 
-from logging import WARNING
-
 import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
@@ -193,7 +191,7 @@ def _leave_jpeg_to_gpu(pipeline: ConfigDict) -> None:
     reason = missing_decoder()
     pipeline.encoded = not reason
     if reason:
-        print_log(f"engine.jpeg='device': {reason}; the workers decode.", 'current', WARNING)
+        print_log(f"engine.jpeg='device': {reason}; the workers decode.", 'current', 30)
 
 
 def best_amp_dtype() -> str:

@@ -49,8 +49,7 @@ class DeferredPipeline(Transform):
         transforms: A pipeline: :class:`LoadRandomResizedCrop`, or :class:`LoadImage` followed by
             :class:`RandomResizedCrop` or :class:`MultiView`; transforms that can draw; and
             :class:`PackImage` or :class:`PackViews`.
-        encoded: Whether to hand over JPEG files as they are, for the GPU to decode whole, where it
-            can: of a kind that nvJPEG knows, and not to be turned by EXIF's entry.
+        encoded: Whether to leave JPEG files of a usual kind, that EXIF does not turn, to nvJPEG.
     """
 
     def __init__(self, transforms: Sequence[Mapping[str, Any]], encoded: bool = False) -> None:

@@ -91,20 +91,15 @@ def read_header(data: bytes) -> Header | None:
 
 
 def suits_gpu(data: bytes, header: Header) -> bool:
-    """Whether nvJPEG decodes a JPEG file to the colours that libjpeg does.
-
-    That is, baseline or progressive, 8 bits, grey or YCbCr, of a usual subsampling.
-    """
+    """Whether nvJPEG decodes a file as libjpeg does: no rare kind, 8 bits, grey or YCbCr."""
     # The kind of frame, its length, bits, height, width, components; of each name, factors, table.
     frame = data[header.frame - 4 : header.frame + 14]
-    if len(frame) < 18 or frame[0] not in (0xC0, 0xC2) or frame[3] != 8:
+    if len(frame) < 18 or frame[0] not in (0xC0, 0xC2) or frame[3] != 8 or frame[8] not in (1, 3):
         return False
-    if frame[8] != 3:
-        return frame[8] == 1
-    # Adobe's segment tells the colours in its last byte, 1 for YCbCr.
-    adobe = data.find(b'\xff\xee\0\x0eAdobe', 0, header.frame)
+    adobe = data.find(b'\xff\xee\0\x0eAdobe', 0, header.frame)  # its last byte is 1 for YCbCr
     is_rgb = frame[9:16:3] == b'RGB' or (adobe > 0 and data[adobe + 15] != 1)
-    return not is_rgb and frame[10] in _SAMPLINGS and frame[13] == frame[16] == 0x11
+    usual = frame[10] in _SAMPLINGS and frame[13] == frame[16] == 0x11
+    return frame[8] == 1 or (usual and not is_rgb)
 
 
 def is_whole(data: bytes) -> bool:

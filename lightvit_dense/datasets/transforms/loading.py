@@ -91,9 +91,7 @@ def decode(
 
 def once(results: dict, key: Hashable, make: Callable[[], Image]) -> Image:
     """Make something of an image; once, where the image comes again."""
-    kept = results.get('repeats')
-    if kept is None:
-        return make()
+    kept = results.get('repeats', {})
     if key not in kept:
         kept[key] = make()
     return kept[key]

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
-from logging import WARNING
 
 import torch
 from mmengine.logging import print_log
@@ -40,7 +39,7 @@ def decode_batch(
             if len(buffers) > 1:  # find the one, or those, that it refuses
                 pairs = zip(buffers, names, strict=True)
                 return [decode_batch([buffer], device, [name])[0] for buffer, name in pairs]
-            print_log(f'JPEG file {names[0]}: decoded on the host ({error})', 'current', WARNING)
+            print_log(f'JPEG file {names[0]}: decoded on the host ({error})', 'current', 30)
     pairs = zip(buffers, names, strict=True)
     return [_on_host(buffer, name).to(device, non_blocking=True) for buffer, name in pairs]
 
