@@ -19,7 +19,7 @@ SPARE = 64
 """Columns of pixels beyond the widest image that a batch of pixels has at its end."""
 
 
-def _empty(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+def empty(shape: tuple[int, ...], dtype: torch.dtype = torch.uint8) -> Tensor:
     """Make a tensor; in a worker in shared memory, so that handing it over copies nothing."""
     if get_worker_info() is None:
         return torch.empty(shape, dtype=dtype)
@@ -38,7 +38,7 @@ def collate_images(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """
     images = [sample['inputs'] for sample in samples]
     channels, height, width = images[0].shape
-    batch = _empty((len(images), height, width, channels), images[0].dtype)
+    batch = empty((len(images), height, width, channels), images[0].dtype)
     for place, image in zip(batch, images, strict=True):
         if image.shape != images[0].shape:
             raise DatasetError(
@@ -79,14 +79,15 @@ class Samples:
 class Files:
     """Files for the device to decode. No ``Sequence`` either: nvJPEG wants them on the host."""
 
-    def __init__(self, files: Sequence[np.ndarray], names: list[str]) -> None:
-        self.names, self.lengths = names, [file.size for file in files]
-        self.buffer = _empty((sum(self.lengths),), torch.uint8)
+    def __init__(self, samples: Sequence[dict[str, Any]]) -> None:
+        files = [sample['inputs'] for sample in samples]
+        self.names, self.lengths = [str(s['path']) for s in samples], [len(file) for file in files]
+        self.buffer = empty((sum(self.lengths),))
         np.concatenate(files, out=self.buffer.numpy())
 
-    def split(self) -> tuple[Tensor, ...]:
+    def split(self) -> list[Tensor]:
         """Return the files, uint8 [n] each."""
-        return self.buffer.split(self.lengths)
+        return list(self.buffer.split(self.lengths))
 
 
 class _Tables:
@@ -121,7 +122,7 @@ def collate_deferred(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
     images = {id(sample['inputs']): sample for sample in samples}
     ordered = sorted(images.values(), key=lambda sample: -sample['inputs'].ndim)
     sent = [sample['inputs'] for sample in ordered if sample['inputs'].ndim == 3]
-    ends = np.cumsum([0, *(3 * math.prod(sample['shape']) for sample in ordered)])
+    ends = np.cumsum([0, *(3 * math.prod(sample['shape']) for sample in ordered)]).tolist()
     places = {id(sample['inputs']): start for sample, start in zip(ordered, ends, strict=False)}
     starts = np.array([places[id(sample['inputs'])] for sample in samples])
     strides = np.array([3 * sample['shape'][1] for sample in samples])
@@ -140,7 +141,7 @@ def collate_deferred(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
         views.append(dict(count=count, size=size, sides=boxes[:, 2:4], crops=crops, steps=steps))
     head = 8 * ints.length + 4 * floats.length
     spare = int(strides.max()) + 3 * SPARE
-    batch = _empty((head + ends[len(sent)] + spare,), torch.uint8)
+    batch = empty((head + ends[len(sent)] + spare,))
     buffer = batch.numpy()
     np.concatenate(ints.parts, out=buffer[: 8 * ints.length].view(np.int64))
     if floats.parts:
@@ -154,9 +155,7 @@ def collate_deferred(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
         'data_samples': Samples([sample['data_samples'] for sample in samples]),
     }
     if files := ordered[len(sent) :]:
-        names = [str(sample['path']) for sample in files]
-        collated['files'] = Files([sample['inputs'] for sample in files], names)
-        collated['spare'] = spare
+        collated |= {'files': Files(files), 'spare': spare}
     return collated
 
 

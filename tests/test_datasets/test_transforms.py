@@ -135,7 +135,7 @@ def test_files_come_from_a_storage_where_there_is_one():
     image = LoadImage(to_float32=True)(stored(data))['img']
     assert image.dtype == np.float32
     assert np.array_equal(image, picture())
-    storage = Mock(read=Mock(side_effect=FileNotFoundError('no key b in box')))
+    storage = Mock(spec=['read'], read=Mock(side_effect=FileNotFoundError('no key b in box')))
     with pytest.raises(DatasetError, match='no key b in box'):
         LoadImage()({'img_path': 'b', 'storage': storage})
 

@@ -267,13 +267,15 @@ def compare_pipelines(
     pipelines: Mapping[str, Callable[[Any], object]],
     items: Callable[[int], Sequence[Any]],
     repeats: int,
+    images: int = 1,
 ) -> tuple[list[dict[str, Any]], str]:
     """Compare pipelines, the reference first, on one core, with the same randomness in a round.
 
-    Each is called with each item of a round; a bare decode of each is among them.
+    Each is called with each item of a round, which is so many images; a bare decode, or copy, of
+    each is among them.
 
     Returns:
-        Rows as :func:`compare` gives them, in CPU seconds an item, with ``per_s`` and ``floor``,
+        Rows as :func:`compare` gives them, in CPU seconds an image, with ``per_s`` and ``floor``,
         the part of the fastest bare decode's speed; and their table.
     """
     import cv2
@@ -288,9 +290,10 @@ def compare_pipelines(
         torch.manual_seed(number)
 
     calls = {name: lambda run=run: [run(item) for item in now] for name, run in pipelines.items()}
-    options: dict[str, Any] = dict(clock=time.process_time, prepare=prepare, items=len(items(1)))
+    count = len(items(1)) * images
+    options: dict[str, Any] = dict(clock=time.process_time, prepare=prepare, items=count)
     found = compare(calls, repeats, **options)
-    floor = min(row['median'] for name, row in found.items() if name.startswith('bare decode'))
+    floor = min(row['median'] for name, row in found.items() if name.startswith('bare'))
     rows = [
         {'name': name, **row, 'per_s': 1 / row['median'], 'floor': floor / row['median']}
         for name, row in found.items()

@@ -64,6 +64,7 @@ class DeferredPipeline(Transform):
             pipelines = [(count, [*some.transforms, *others[1:]]) for count, some in made]
         self._groups = [(count, *_crop_and_steps(some)) for count, some in pipelines]
         self._sizes = [(count, crop.size) for count, crop, _ in self._groups]
+        self.exif = getattr(loader, 'exif', False)  # what packed images are compared with
         # timm draws from python's generator besides.
         drawing = [step for _, _, steps in self._groups for step in steps]
         self.numpy_alone = not any(isinstance(step, RandAugment) for step in drawing)

@@ -1,6 +1,5 @@
 """JPEG files of a batch, decoded where they are wanted: by nvJPEG on a GPU, else by libjpeg."""
 
-from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
@@ -24,9 +23,7 @@ def missing_decoder() -> str:
     return ''
 
 
-def decode_batch(
-    buffers: Sequence[Tensor], device: torch.device, names: Sequence[str]
-) -> list[Tensor]:
+def decode_batch(files: list[Tensor], device: torch.device, names: list[str]) -> list[Tensor]:
     """Decode JPEG files, uint8 [n] each, on the CPU, to RGB images on a device, uint8 [3, H, W].
 
     EXIF's orientation is left alone. What nvJPEG refuses libjpeg decodes on the host, which fills
@@ -34,25 +31,25 @@ def decode_batch(
     """
     if device.type == 'cuda':
         try:
-            return _on_gpu(buffers, device)
+            return _on_gpu(files, device)
         except RuntimeError as error:
-            if len(buffers) > 1:  # find the one, or those, that it refuses
-                pairs = zip(buffers, names, strict=True)
-                return [decode_batch([buffer], device, [name])[0] for buffer, name in pairs]
+            if len(files) > 1:  # find the one, or those, that it refuses
+                pairs = zip(files, names, strict=True)
+                return [decode_batch([file], device, [name])[0] for file, name in pairs]
             print_log(f'JPEG file {names[0]}: decoded on the host ({error})', 'current', 30)
-    pairs = zip(buffers, names, strict=True)
-    return [_on_host(buffer, name).to(device, non_blocking=True) for buffer, name in pairs]
+    pairs = zip(files, names, strict=True)
+    return [_on_host(file, name).to(device, non_blocking=True) for file, name in pairs]
 
 
-def _on_host(buffer: Tensor, name: str) -> Tensor:
+def _on_host(file: Tensor, name: str) -> Tensor:
     try:
-        return decode_jpeg(buffer, ImageReadMode.RGB)
+        return decode_jpeg(file, ImageReadMode.RGB)
     except RuntimeError as error:
         remedy = "Restore it, or set engine.jpeg='host', which passes over up to max_bad of them"
         raise UserError(f'JPEG file {name} is damaged ({error}). {remedy}') from error
 
 
-def _on_gpu(buffers: Sequence[Tensor], device: torch.device) -> list[Tensor]:
+def _on_gpu(files: list[Tensor], device: torch.device) -> list[Tensor]:
     """Decode on a stream of our own.
 
     torchvision writes on a third one, which does not wait for what still reads the memory. That of
@@ -60,7 +57,7 @@ def _on_gpu(buffers: Sequence[Tensor], device: torch.device) -> list[Tensor]:
     """
     current, stream = torch.cuda.current_stream(device), _stream(device)
     with torch.cuda.stream(stream):
-        images = decode_jpeg(list(buffers), ImageReadMode.RGB, device)
+        images = decode_jpeg(files, ImageReadMode.RGB, device)
     current.wait_stream(stream)
     for image in images:
         image.record_stream(current)

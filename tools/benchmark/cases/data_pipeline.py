@@ -14,17 +14,24 @@ Example:
 
 import argparse
 import io
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import cv2
 import numpy as np
 from mmcv.transforms import Compose
+from torch.utils.data._utils import worker
 
 from lightvit_dense.apis.configs import load_config
+from lightvit_dense.datasets import SeededIndex, collate_deferred
+from lightvit_dense.datasets.collate import empty
+from lightvit_dense.datasets.determinism import mix_seed
 from lightvit_dense.datasets.transforms import jpeg
 from lightvit_dense.datasets.transforms.augment import resize_box
-from lightvit_dense.registry import TRANSFORMS
+from lightvit_dense.registry import DATASETS, FUNCTIONS, TRANSFORMS
 
 from .. import harness
 from ..references.pipelines import center_crop_reference, photographs, random_crop_reference
@@ -34,7 +41,15 @@ OPTIONS = {
     'size': (500, 375),
     'crop': dict(type=harness.count, default=224, help='side of the crops'),
     'evaluation': dict(action='store_true', help="evaluation's input alone"),
+    'device-input': dict(action='store_true', help='what workers hand over to the device alone'),
+    'batch': dict(type=harness.count, default=128, help='images that are handed over at once'),
     'repeats': 31,
+}
+RECIPES = {
+    'MAE': 'pretrain/mae_vit-tiny',
+    'MoCo-v3': 'pretrain/mocov3_vit-tiny',
+    'DINO': 'pretrain/dino_vit-tiny',
+    'fine-tuning': 'imagenet/finetune_mae_vit-tiny_300e',
 }
 
 
@@ -108,8 +123,65 @@ def evaluation_pipelines(files: Sequence[bytes], crop: int) -> Pipelines:
     }
 
 
+def handing_pipelines(recipe: str, images: np.ndarray) -> Pipelines:
+    """Return what makes the batch of a number out of images [N, H, W, 3]: the host way first."""
+    loader = load_config(RECIPES[recipe]).train_dataloader
+    steps, options = loader.dataset.pipeline, dict(loader.collate_fn)
+    deferred = [dict(type='lightvit_dense.DeferredPipeline', transforms=steps)]
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / 'train/n0').mkdir(parents=True)
+        for number in range(len(images)):
+            (Path(folder) / f'train/n0/{number:05}.jpg').touch()
+        sets = [
+            DATASETS.build({**loader.dataset, 'data_root': folder, 'pipeline': some})
+            for some in (steps, deferred)
+        ]
+    pixels = lambda key: images[int(key[-9:-4])]  # noqa: E731
+    for some in sets:
+        some.storage = SimpleNamespace(pixels=pixels)
+    collate = FUNCTIONS.get(options.pop('type'))
+
+    def items(data: Any, batch: int) -> list[Any]:
+        return [data[SeededIndex(n, mix_seed(batch, n))] for n in range(len(images))]
+
+    handed = [item['inputs'] for item in items(sets[1], 0)]
+
+    def copy(batch: int) -> object:
+        whole, place = empty((sum(some.size for some in handed),)).numpy(), 0
+        for some in handed:
+            whole[place : place + some.size].reshape(some.shape)[:] = some
+            place += some.size
+        return whole
+
+    return {
+        'augmented by the worker': lambda batch: collate(items(sets[0], batch), **options),
+        'augmented on the device': lambda batch: collate_deferred(items(sets[1], batch)),
+        'bare copy of the pixels': copy,
+    }
+
+
+def measure_handing(args: argparse.Namespace) -> harness.Report:
+    """Measure what a worker hands over of packed pixels, 256 on the shorter side."""
+    side = [round(256 * n / min(args.size)) for n in args.size]
+    pictures = [cv2.imdecode(np.frombuffer(file, np.uint8), 1) for file in photographs(args.size)]
+    small = [cv2.resize(picture, side, interpolation=cv2.INTER_AREA) for picture in pictures]
+    images = np.stack([small[n % len(small)] for n in range(args.batch)])
+    worker._worker_info = SimpleNamespace(id=0)  # seeds and memory are those of a worker
+    results, texts = {}, []
+    for recipe in RECIPES:
+        some = handing_pipelines(recipe, images)
+        title = f'{recipe}: packed pixels of {side[0]}x{side[1]}, handed over'
+        results[recipe], text = harness.compare_pipelines(
+            title, some, lambda number: [number], args.repeats, args.batch
+        )
+        texts.append(text)
+    return harness.Report(results, '\n'.join(texts))
+
+
 def measure(args: argparse.Namespace) -> harness.Report:
     """Measure evaluation's input and, unless it alone is asked for, the rest."""
+    if args.device_input:
+        return measure_handing(args)
     files = photographs(args.size)
     compared = {'evaluation': evaluation_pipelines(files, args.crop)}
     if not args.evaluation:
