@@ -26,9 +26,9 @@ def apply_deferred(batch: dict[str, Any], device: torch.device, non_blocking: bo
     ints, floats, pixels = buffer.split([*count, len(buffer) - sum(count)])
     ints, floats = ints.view(torch.int64), floats.view(torch.float32)
     if 'files' in batch:
-        images = decode_batch(batch['files'].split(), device, batch['files'].names)
+        decoded = decode_batch(batch['files'].split(), device, batch['files'].names)
         # [3, H, W] -> [H * W * 3]
-        rows = [image.permute(1, 2, 0).flatten() for image in images]
+        rows = [image.permute(1, 2, 0).flatten() for image in decoded]
         pixels = torch.cat([pixels[: -batch['spare']], *rows, pixels[-batch['spare'] :]])
     views: list[Tensor] = []
     with torch.autocast(device.type, enabled=False):
