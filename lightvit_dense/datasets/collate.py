@@ -1,8 +1,10 @@
 """Batches of images, written once."""
 
 import math
+from array import array
 from collections.abc import Iterator, Sequence
-from typing import Any
+from itertools import chain
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -15,9 +17,6 @@ from lightvit_dense.registry import FUNCTIONS
 from .errors import DatasetError
 from .transforms.packing import make_sample
 
-SPARE = 64
-"""Columns of pixels beyond the widest image that a batch of pixels has at its end."""
-
 
 def empty(shape: tuple[int, ...], dtype: torch.dtype = torch.uint8) -> Tensor:
     """Make a tensor; in a worker in shared memory, so that handing it over copies nothing."""
@@ -25,6 +24,33 @@ def empty(shape: tuple[int, ...], dtype: torch.dtype = torch.uint8) -> Tensor:
         return torch.empty(shape, dtype=dtype)
     storage = torch.UntypedStorage._new_shared(math.prod(shape) * dtype.itemsize)
     return torch.empty(0, dtype=dtype).set_(storage).view(shape)
+
+
+class SharedBytes:
+    """Memory of a worker that it uses again, once it has been copied to pinned memory.
+
+    Fresh memory costs as much as what is copied into it: the system clears it page by page. The
+    process that trains copies a batch, if the data loader pins, and then frees it by its first
+    byte; a batch that somebody keeps is never written to.
+    """
+
+    pool: ClassVar[list[Tensor]] = []  # of this process; the first of 8 bytes says who is in use
+
+    def __init__(self, size: int) -> None:
+        # Those that are free and too small go.
+        self.pool[:] = [some for some in self.pool if some[0] or len(some) >= size + 8]
+        whole = next((some for some in self.pool if not some[0]), None)
+        if whole is None:
+            whole = empty((size + size // 8 + 8,))
+            self.pool.append(whole)
+        whole[0] = 1
+        self.whole, self.bytes = whole, whole[8 : size + 8]
+
+    def pin_memory(self) -> Tensor:
+        """Return a copy in pinned memory, and let the worker have its own again."""
+        pinned = self.bytes.pin_memory()
+        self.whole[0] = 0
+        return pinned
 
 
 @FUNCTIONS.register_module()
@@ -90,67 +116,53 @@ class Files:
         return list(self.buffer.split(self.lengths))
 
 
-class _Tables:
-    """Numbers for the device, one after the other."""
-
-    def __init__(self, dtype: type) -> None:
-        self.dtype, self.parts, self.length = dtype, [], 0
-
-    def add(self, numbers: Any) -> tuple[int, int]:
-        """Append numbers [n] or [n, m]; return the first place and the size of the last axis."""
-        part = np.asarray(numbers, self.dtype)
-        start, self.length = self.length, self.length + part.size
-        self.parts.append(part.reshape(-1))
-        return start, part.shape[-1]
-
-
 @FUNCTIONS.register_module()
 def collate_deferred(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Make a batch of what :class:`DeferredPipeline` returns: one buffer, copied as a whole.
 
     Returns:
-        dict: 'inputs', uint8 [bytes]: two tables, the images [H, W, 3] one after the other, and
-        spare bytes of the widest image and ``SPARE`` columns. 'tables': how many int64 and float32
-        numbers the tables have. 'data_samples': :class:`Samples`. 'views', a dict for each kind of
-        view: 'count' of an image, 'size' (height, width), 'sides' of the crops (int [count * B, 2],
-        for the host), 'crops', the place of their table [count * B, 5] of first byte, bytes a
-        row, height, width and method, and 'steps': operation, place and number of the images it
-        changes, place and number of its parameters. Where there are files: 'files',
-        :class:`Files`, whose images come before the 'spare' bytes.
+        dict: 'inputs', uint8 [bytes], of a worker :class:`SharedBytes`: two tables, the images
+        [H, W, 3] one after the other, and spare bytes of 64 pixels more than the widest has.
+        'tables': how many int64 and float64 numbers they have. 'data_samples': :class:`Samples`.
+        'views', a dict for each kind of view: 'count' of an image, 'size' (height, width), 'sides'
+        of the crops (int [count * B, 2], for the host), 'crops', the place of their table
+        [count * B, 5] of first byte, bytes a row, height, width and method, and 'steps':
+        operation, place and number of the images it changes, place and number of parameters.
+        Where there are files: 'files', :class:`Files`, whose images precede the 'spare' bytes.
     """
     # Each image once, however many samples are made of it; those of files come last.
-    images = {id(sample['inputs']): sample for sample in samples}
-    ordered = sorted(images.values(), key=lambda sample: -sample['inputs'].ndim)
+    images = {id(sample['inputs']): sample for sample in samples}.values()
+    ordered = sorted(images, key=lambda sample: -sample['inputs'].ndim)
     sent = [sample['inputs'] for sample in ordered if sample['inputs'].ndim == 3]
     ends = np.cumsum([0, *(3 * math.prod(sample['shape']) for sample in ordered)]).tolist()
     places = {id(sample['inputs']): start for sample, start in zip(ordered, ends, strict=False)}
     starts = np.array([places[id(sample['inputs'])] for sample in samples])
     strides = np.array([3 * sample['shape'][1] for sample in samples])
-    ints, floats = _Tables(np.int64), _Tables(np.float32)
+    ints, floats = array('q'), array('d')
     views, first = [], 0
     for count, size in samples[0]['sizes']:
         some = [sample['views'][first + n] for n in range(count) for sample in samples]
         first += count
-        boxes = np.array([view[0][1] for view in some])  # [count * B, 5]
+        boxes = np.fromiter(chain.from_iterable(view[0][1] for view in some), int).reshape(-1, 5)
         stride = np.tile(strides, count)
         begin = np.tile(starts, count) + boxes[:, 0] * stride + boxes[:, 1] * 3
-        crops, _ = ints.add(np.column_stack([begin, stride, boxes[:, 2:]]))
-        steps = [
+        view = dict(count=count, size=size, sides=boxes[:, 2:4], crops=len(ints))
+        ints.frombytes(np.column_stack([begin, stride, boxes[:, 2:]]).tobytes())
+        view['steps'] = [
             step for slot in range(1, len(some[0])) for step in _steps(some, slot, ints, floats)
         ]
-        views.append(dict(count=count, size=size, sides=boxes[:, 2:4], crops=crops, steps=steps))
-    head = 8 * ints.length + 4 * floats.length
-    spare = int(strides.max()) + 3 * SPARE
-    batch = empty((head + ends[len(sent)] + spare,))
-    buffer = batch.numpy()
-    np.concatenate(ints.parts, out=buffer[: 8 * ints.length].view(np.int64))
-    if floats.parts:
-        np.concatenate(floats.parts, out=buffer[8 * ints.length : head].view(np.float32))
+        views.append(view)
+    head = 8 * (len(ints) + len(floats))
+    spare = int(strides.max()) + 3 * 64
+    size = head + ends[len(sent)] + spare
+    batch = empty((size,)) if get_worker_info() is None else SharedBytes(size)
+    buffer = getattr(batch, 'bytes', batch).numpy()
+    buffer[:head] = np.frombuffer(ints.tobytes() + floats.tobytes(), np.uint8)
     for image, start in zip(sent, ends, strict=False):
         buffer[head + start :][: image.size].reshape(image.shape)[:] = image
     collated = {
         'inputs': batch,
-        'tables': (ints.length, floats.length),
+        'tables': (len(ints), len(floats)),
         'views': views,
         'data_samples': Samples([sample['data_samples'] for sample in samples]),
     }
@@ -160,14 +172,20 @@ def collate_deferred(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _steps(
-    views: Sequence[Any], slot: int, ints: _Tables, floats: _Tables
+    views: Sequence[Any], slot: int, ints: 'array[int]', floats: 'array[float]'
 ) -> list[tuple[str, tuple[int, int], tuple[int, int]]]:
     """Sort what a slot of the views does by operation; put places and parameters into tables."""
-    chosen: dict[str, tuple[list[int], list[Any]]] = {}
+    chosen: dict[str, tuple[list[int], list[float]]] = {}
     for place, view in enumerate(views):
         op, parameters = view[slot]
         if parameters is not None:
             places, given = chosen.setdefault(op, ([], []))
             places.append(place)
-            given.append(parameters)
-    return [(op, ints.add(places), floats.add(given)) for op, (places, given) in chosen.items()]
+            given += parameters
+    steps = []
+    for op, (places, given) in chosen.items():
+        count = len(places)
+        steps.append((op, (len(ints), count), (len(floats), len(given) // count)))
+        ints.extend(places)
+        floats.extend(given)
+    return steps

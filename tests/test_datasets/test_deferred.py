@@ -14,6 +14,7 @@ from PIL import Image
 
 from lightvit_dense.apis.configs import load_config
 from lightvit_dense.datasets import DatasetError, collate_deferred, collate_images
+from lightvit_dense.datasets.collate import SharedBytes
 from lightvit_dense.datasets.determinism import seeded
 from lightvit_dense.datasets.transforms import draws
 from lightvit_dense.datasets.transforms.augment import resize_box
@@ -149,6 +150,19 @@ def test_draws_are_those_of_numpy() -> None:
         assert [*found, *draws.permutation(4), draws.random()] == wanted
 
 
+def test_workers_use_memory_again_that_was_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SharedBytes, 'pool', [])
+    monkeypatch.setattr(torch.Tensor, 'pin_memory', torch.Tensor.clone)
+    kept, copied = SharedBytes(80), SharedBytes(80)
+    copied.bytes[:] = 7
+    assert copied.pin_memory().tolist() == [7] * 80
+    memory = [some.bytes.data_ptr() for some in (kept, copied, SharedBytes(85))]
+    assert memory[2] == memory[1] != memory[0]
+    kept.pin_memory()
+    assert SharedBytes(200).bytes.shape == (200,)
+    assert len(SharedBytes.pool) == 2  # what was too small is gone
+
+
 @pytest.mark.parametrize('name', ['mae', 'dino', 'finetuning'])
 def test_the_host_waits_for_nothing_and_is_told_what_it_asks(name: str) -> None:
     preprocessor, _, batch = both(name, raw=True)
@@ -193,7 +207,7 @@ def test_batches_depend_on_no_worker_and_bad_images_are_passed_over(tmp_path) ->
     (tmp_path / '3.jpg').write_bytes(b'')
     alone, other = (batches(dataset, n, collate_fn=collate_deferred, count=6) for n in (0, 1))
     for batch, same in zip(alone, other, strict=True):
-        assert torch.equal(batch['inputs'][:-500], same['inputs'][:-500])
+        assert torch.equal(batch['inputs'][:-500], same['inputs'].bytes[:-500])
         paths = [sample.img_path for sample in same['data_samples']]
         assert paths == [sample.img_path for sample in batch['data_samples']]
     steps[0]['transforms'] = [load, *rest]

@@ -8,29 +8,22 @@ from mmcv.transforms import RandomFlip
 
 from lightvit_dense.registry import TRANSFORMS
 
-from .augment import METHODS, RandomResizedCrop
+from .augment import METHODS, RandomFlipFlag, RandomResizedCrop
 from .base import Transform
 from .color import RandAugment
-from .draws import random
 from .fast_crop import LoadRandomResizedCrop
 from .loading import LoadImage
 from .packing import MultiView, PackImage
 
 
-class _Flip:
+class _Flip(RandomFlipFlag):
     """The draw of mmcv's RandomFlip, which is that of ``np.random.choice``."""
-
-    op = 'flip'
 
     def __init__(self, flip: RandomFlip) -> None:
         if not isinstance(flip.prob, float) or flip.direction != 'horizontal':
             raise ValueError(f'{_name(flip)}: the device flips horizontally alone; got {flip}')
         sums = np.cumsum([flip.prob, 1.0 - flip.prob])
-        self.prob = float(sums[0] / sums[1])
-
-    def draw(self) -> tuple[float, ...] | None:
-        """Draw whether to flip."""
-        return (1.0,) if random() < self.prob else None
+        super().__init__(float(sums[0] / sums[1]))
 
 
 @TRANSFORMS.register_module()
@@ -74,10 +67,9 @@ class DeferredPipeline(Transform):
             raise ValueError(f'{_name(self._pack)} is no lightvit_dense.PackImage or PackViews')
 
     def transform(self, results: dict) -> dict | None:
-        """Return pixels, uint8 [H, W, 3], a list of steps for each view, and the sample's fields.
+        """Return pixels, uint8 [H, W, 3], or a file, uint8 [n]; steps of each view; the fields.
 
-        A file, uint8 [n], stands in their place if the device is to decode it. The first step is
-        ``('crop', (top, left, height, width, number of the method))``.
+        The first step is ``('crop', (top, left, height, width, number of the method))``.
         """
         if self._fused and not self.encoded:
             found = self._loader.window(results)

@@ -12,19 +12,25 @@ from .resize import crop_and_resize
 DEVICE_OPS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     'flip': lambda images, parameters: images.flip(-1)
 }
-"""Operations by name: of images, uint8 [N, 3, H, W], and parameters, float32 [N, P], new images."""
+"""Operations by name: of images, uint8 [N, 3, H, W], and parameters, float64 [N, P], new images."""
 
 
 @torch.no_grad()
-def apply_deferred(batch: dict[str, Any], device: torch.device, non_blocking: bool) -> list[Tensor]:
-    """Make the views of a batch of ``collate_deferred``, uint8 [B, 3, height, width] each.
+def make_views(
+    batch: dict[str, Any], device: torch.device, non_blocking: bool = True
+) -> dict[str, Any]:
+    """Return a batch of ``collate_deferred`` as uint8 [B, 3, height, width], or a list of views.
 
-    The host waits for nothing: sizes, and which images an operation changes, are known to it.
+    The host waits for nothing: sizes, and which images an operation changes, are known to it. Any
+    other batch is left alone.
     """
-    buffer = batch['inputs'].to(device, non_blocking=non_blocking)
-    count = [8 * batch['tables'][0], 4 * batch['tables'][1]]
+    if 'views' not in batch:
+        return batch
+    buffer = getattr(batch['inputs'], 'bytes', batch['inputs'])  # not pinned, of a worker
+    buffer = buffer.to(device, non_blocking=non_blocking)
+    count = [8 * number for number in batch['tables']]
     ints, floats, pixels = buffer.split([*count, len(buffer) - sum(count)])
-    ints, floats = ints.view(torch.int64), floats.view(torch.float32)
+    ints, floats = ints.view(torch.int64), floats.view(torch.float64)
     if 'files' in batch:
         decoded = decode_batch(batch['files'].split(), device, batch['files'].names)
         # [3, H, W] -> [H * W * 3]
@@ -43,4 +49,7 @@ def apply_deferred(batch: dict[str, Any], device: torch.device, non_blocking: bo
                     places = ints[place:][:chosen]
                     images[places] = DEVICE_OPS[op](images[places], parameters)
             views += images.chunk(view['count'])
-    return views
+    return {
+        'inputs': views if len(views) > 1 else views[0],
+        'data_samples': batch['data_samples'],
+    }

@@ -9,7 +9,7 @@ from mmengine.structures import BaseDataElement
 from torch import Tensor
 
 from ...registry import MODELS
-from .deferred import apply_deferred
+from .deferred import make_views
 
 
 @MODELS.register_module()
@@ -50,13 +50,11 @@ class ImagePreprocessor(BaseDataPreprocessor):
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
         """Normalise a batch; images of one size, [B, 3, H, W] or a list of [3, H, W], become fp32.
 
-        ``flip``, bool [B] or a list, says which images to flip; the result has none. A batch of
-        ``collate_deferred`` is cropped and augmented here first. Tensors of the samples are moved
-        to the device. ``training`` is not used.
+        ``flip``, bool [B] or a list, says which images to flip; the result has none. Images of
+        ``collate_deferred`` are made here first. Tensors of the samples are moved to the device.
+        ``training`` is not used.
         """
-        if 'views' in data:
-            (images,) = apply_deferred(data, self.mean.device, self._non_blocking)
-            data = {'inputs': images, 'data_samples': data['data_samples']}
+        data = make_views(data, self.mean.device, self._non_blocking)
         images = self._to_device(data['inputs'])
         if 'flip' in data:
             chosen = torch.as_tensor(data['flip']).to(images.device, non_blocking=True)
@@ -109,13 +107,8 @@ class MultiViewPreprocessor(ImagePreprocessor):
         super().__init__(mean, std, non_blocking=non_blocking)
 
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
-        """Normalise ``inputs``, a list of views [B, 3, H, W], each a tensor or a list of them.
-
-        The views of a batch of ``collate_deferred`` are made here first.
-        """
-        if 'views' in data:
-            views = apply_deferred(data, self.mean.device, self._non_blocking)
-            data = {'inputs': views, 'data_samples': data['data_samples']}
+        """Normalise ``inputs``, a list of views [B, 3, H, W], each a tensor or a list of them."""
+        data = make_views(data, self.mean.device, self._non_blocking)
         views = data['inputs']
         if isinstance(views, Tensor) or not len(views):
             raise ValueError(

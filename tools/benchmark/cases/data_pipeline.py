@@ -27,7 +27,7 @@ from torch.utils.data._utils import worker
 
 from lightvit_dense.apis.configs import load_config
 from lightvit_dense.datasets import SeededIndex, collate_deferred
-from lightvit_dense.datasets.collate import empty
+from lightvit_dense.datasets.collate import SharedBytes
 from lightvit_dense.datasets.determinism import mix_seed
 from lightvit_dense.datasets.transforms import jpeg
 from lightvit_dense.datasets.transforms.augment import resize_box
@@ -146,16 +146,20 @@ def handing_pipelines(recipe: str, images: np.ndarray) -> Pipelines:
 
     handed = [item['inputs'] for item in items(sets[1], 0)]
 
-    def copy(batch: int) -> object:
-        whole, place = empty((sum(some.size for some in handed),)).numpy(), 0
+    def copy(batch: int) -> None:
+        given, place = SharedBytes(sum(some.size for some in handed)), 0
+        whole = given.bytes.numpy()
         for some in handed:
             whole[place : place + some.size].reshape(some.shape)[:] = some
             place += some.size
-        return whole
+        given.whole[0] = 0
+
+    def hand_over(batch: int) -> None:
+        collate_deferred(items(sets[1], batch))['inputs'].whole[0] = 0  # as if it had been copied
 
     return {
         'augmented by the worker': lambda batch: collate(items(sets[0], batch), **options),
-        'augmented on the device': lambda batch: collate_deferred(items(sets[1], batch)),
+        'augmented on the device': hand_over,
         'bare copy of the pixels': copy,
     }
 
