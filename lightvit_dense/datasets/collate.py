@@ -15,7 +15,6 @@ from torch.utils.data import get_worker_info
 from lightvit_dense.registry import FUNCTIONS
 
 from .errors import DatasetError
-from .transforms.packing import make_sample
 
 
 def empty(shape: tuple[int, ...], dtype: torch.dtype = torch.uint8) -> Tensor:
@@ -79,6 +78,14 @@ def collate_images(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
     if 'flip' in samples[0]:
         collated['flip'] = torch.tensor([sample['flip'] for sample in samples])
     return collated
+
+
+def make_sample(meta: dict[str, Any], label: int | None = None) -> BaseDataElement:
+    """Return a sample with its meta information and, where there is one, its label."""
+    sample = BaseDataElement(metainfo=meta)
+    if label is not None:
+        sample.gt_label = label
+    return sample
 
 
 class Samples:

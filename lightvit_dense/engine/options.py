@@ -167,14 +167,14 @@ def apply_engine_options(cfg: Config, training: bool = True) -> Config:
 
 def _deferred_pipeline(cfg: Config) -> dict:
     """Return the one transform that leaves augmentation to the device; refuse what cannot."""
-    dataset = cfg.get('train_dataloader', {}).get('dataset', {})
-    steps = dataset.get('pipeline') or []
+    dataset = cfg.train_dataloader.dataset
+    steps = dataset.get('pipeline', ())
     deferred = dict(type='lightvit_dense.DeferredPipeline', transforms=steps)
     if steps and steps[0].get('type') == deferred['type']:
         return steps[0]
     try:
         if not steps:
-            raise ValueError(f'{dataset.get("type")} has no pipeline')
+            raise ValueError(f'{dataset.type} has no pipeline')
         TRANSFORMS.build(deferred)
     except Exception as error:  # a constructor's, of any kind
         raise UserError(

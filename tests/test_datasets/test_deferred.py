@@ -1,19 +1,17 @@
 """Crops and flips that the device carries out, against the same pipelines in the workers."""
 
-import copy
-import io
 from types import SimpleNamespace
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from mmcv.transforms import Compose
 from mmengine.dataset import default_collate
-from PIL import Image
 
 from lightvit_dense.apis.configs import load_config
-from lightvit_dense.datasets import DatasetError, collate_deferred, collate_images
+from lightvit_dense.datasets import DatasetError, collate_deferred
 from lightvit_dense.datasets.collate import SharedBytes
 from lightvit_dense.datasets.determinism import seeded
 from lightvit_dense.datasets.transforms import draws
@@ -21,7 +19,7 @@ from lightvit_dense.datasets.transforms.augment import resize_box
 from lightvit_dense.engine.hooks.prefetch import move_batch
 from lightvit_dense.engine.hooks.resources import batch_size
 from lightvit_dense.models.preprocessors import resize
-from lightvit_dense.registry import MODELS, TRANSFORMS
+from lightvit_dense.registry import FUNCTIONS, MODELS, TRANSFORMS
 from tests.helpers.data_sets import batches, build, write_image
 from tests.helpers.fake_cuda import fake_cuda
 from tests.helpers.photos import photo
@@ -41,58 +39,37 @@ RECIPES = {
     'transfer': 'transfer/pets_vit-tiny',
 }
 GEOMETRIC = ('Load', 'RandomResizedCrop', 'RandomFlip', 'MultiView', 'Pack')
+FILES = [cv2.imencode('.jpg', image[..., ::-1])[1].tobytes() for image in PHOTOS]
 
 
 def geometric(pipeline: Any) -> list[dict]:
     """Return a pipeline without what changes colours."""
-    kept = []
-    for step in map(dict, pipeline):
-        for view in step.get('views', ()):
-            view['pipeline'] = geometric(view['pipeline'])
-        if step['type'].partition('.')[2].startswith(GEOMETRIC):
-            kept.append(step)
+    kept = [dict(s) for s in pipeline if s['type'].partition('.')[2].startswith(GEOMETRIC)]
+    for view in (view for step in kept for view in step.get('views', ())):
+        view['pipeline'] = geometric(view['pipeline'])
     return kept
 
 
-def jpeg(image: np.ndarray) -> bytes:
-    out = io.BytesIO()
-    Image.fromarray(image).save(out, 'JPEG', quality=95)
-    return out.getvalue()
-
-
-def storage_of(raw: bool) -> Any:
-    if raw:
-        return SimpleNamespace(pixels=PHOTOS.__getitem__)
-    return SimpleNamespace(
-        read=[jpeg(image) for image in PHOTOS].__getitem__, pixels=lambda key: None
-    )
-
-
-def samples_of(steps: list[dict], raw: bool) -> list[dict]:
-    pipeline, storage, found = (
-        Compose([TRANSFORMS.build(step) for step in steps]),
-        storage_of(raw),
-        [],
-    )
+def batch_of(steps: list[dict], raw: bool, collate: str) -> dict:
+    pixels = PHOTOS.__getitem__ if raw else lambda key: None
+    storage = SimpleNamespace(pixels=pixels, read=FILES.__getitem__)
+    pipeline, found = Compose([TRANSFORMS.build(step) for step in steps]), []
     for key in range(len(PHOTOS)):
         with seeded(key + 40):
             found.append(pipeline({'img_path': key, 'storage': storage, 'gt_label': key}))
-    return found
+    if collate == 'default_collate':  # of views alone
+        return dict(inputs=default_collate([sample['inputs'] for sample in found]))
+    return FUNCTIONS.get(collate)(found)
 
 
 def both(name: str, raw: bool) -> tuple[Any, dict, dict]:
     """Return a recipe's preprocessor, a batch of the workers' doing, and one of the device's."""
     cfg = load_config(RECIPES[name])
-    preprocessor = MODELS.build(cfg.model.data_preprocessor)
     steps = geometric(cfg.train_dataloader.dataset.pipeline)
     deferred = [dict(type='lightvit_dense.DeferredPipeline', transforms=steps)]
-    collate = collate_images if 'views' not in steps[1] else default_collate
-    host = samples_of(steps, raw)
-    if collate is default_collate:
-        host = dict(inputs=default_collate([s['inputs'] for s in host]), data_samples=None)
-    else:
-        host = collate_images(host)
-    return preprocessor, host, collate_deferred(samples_of(deferred, raw))
+    host = batch_of(steps, raw, cfg.train_dataloader.collate_fn.type)
+    device = batch_of(deferred, raw, 'lightvit_dense.collate_deferred')
+    return MODELS.build(cfg.model.data_preprocessor), host, device
 
 
 @pytest.mark.parametrize('raw', [True, False], ids=['pixels', 'jpeg'])
@@ -170,7 +147,7 @@ def test_the_host_waits_for_nothing_and_is_told_what_it_asks(name: str) -> None:
     assert [sample.img_path for sample in batch['data_samples']] == list(range(len(PHOTOS)))
     with fake_cuda() as machine:
         preprocessor.to('cuda')
-        moved = copy.copy(batch)
+        moved = dict(batch)
         move_batch(moved, preprocessor)
         assert moved['inputs'].is_cuda
         for given in (batch, moved):

@@ -54,12 +54,14 @@ def check_whole(data: bytes) -> None:
 
 
 def decode(
-    data: bytes, color: str = 'bgr', exif: bool = True, path: str | None = None
+    data: bytes | np.ndarray, color: str = 'bgr', exif: bool = True, path: str | None = None
 ) -> np.ndarray:
-    """Decode an image of any mode to uint8 [H, W, 3]; transparency is dropped.
+    """Decode an image of any mode to uint8 [H, W, 3], or take RGB; transparency is dropped.
 
     A doubt about an image that can be read is logged, or, without ``path``, raised as BadImage.
     """
+    if isinstance(data, np.ndarray):
+        return data if color == 'rgb' else cv2.cvtColor(data, cv2.COLOR_RGB2BGR)
     check_whole(data)
     flag = cv2.IMREAD_COLOR
     header = read_header(data) if data.startswith(JPEG) else None
@@ -113,13 +115,6 @@ def _eight_bits(image: np.ndarray) -> np.ndarray:
     return (image >> 8).astype(np.uint8)
 
 
-def _decoded(data: bytes | np.ndarray, color: str, exif: bool, path: str) -> np.ndarray:
-    """Decode a file, unless it is pixels."""
-    if isinstance(data, np.ndarray):
-        return data if color == 'rgb' else cv2.cvtColor(data, cv2.COLOR_RGB2BGR)
-    return decode(data, color, exif, path)
-
-
 def _remove(path: str, owner: int) -> None:
     """Remove the list of bad files, in the process that made it."""
     if os.getpid() == owner:
@@ -137,7 +132,6 @@ class ImageReader(Transform):
 
     Where the dataset puts an object under 'storage', the file comes from its ``read(img_path)``,
     or, where it has ``pixels(img_path)`` and that is not None, as pixels, RGB, uint8 [H, W, 3].
-    Where it puts a dict under 'repeats', see :class:`SeededItems`, the file is read once for it.
     """
 
     exif: bool
@@ -215,10 +209,7 @@ class ImageReader(Transform):
         return None if header and self.exif and header.orientation != 1 else header
 
     def whole(self, results: dict, encoded: bool = False) -> np.ndarray | None:
-        """Return a whole image, uint8 [H, W, 3], and set 'ori_shape'; None for a bad image.
-
-        With ``encoded`` it is the JPEG file, uint8 [n], where a GPU can decode it.
-        """
+        """Return a whole image, uint8 [H, W, 3]; ``encoded``: the file, [n], if a GPU decodes it."""
         return self.read(results, lambda data: self._whole(data, results, encoded))
 
     def _whole(self, data: Any, results: dict, encoded: bool = False) -> np.ndarray:
@@ -227,7 +218,7 @@ class ImageReader(Transform):
             if header and suits_gpu(data, header):
                 check_whole(data)
                 return np.frombuffer(data, np.uint8), header[:2]
-            image = _decoded(data, self.color, self.exif, str(results['img_path']))
+            image = decode(data, self.color, self.exif, str(results['img_path']))
             return image, image.shape[:2]
 
         image, results['ori_shape'] = once(results, 'whole', make)

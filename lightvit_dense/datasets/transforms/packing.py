@@ -6,19 +6,11 @@ from typing import Any
 import numpy as np
 import torch
 from mmcv.transforms import Compose
-from mmengine.structures import BaseDataElement
 
+from lightvit_dense.datasets.collate import make_sample
 from lightvit_dense.registry import TRANSFORMS
 
 from .base import Transform
-
-
-def make_sample(meta: dict[str, Any], label: int | None = None) -> BaseDataElement:
-    """Return a sample with its meta information and, where there is one, its label."""
-    sample = BaseDataElement(metainfo=meta)
-    if label is not None:
-        sample.gt_label = label
-    return sample
 
 
 @TRANSFORMS.register_module()

@@ -1,18 +1,13 @@
 """What the workers have drawn is done on the device, for a batch at a time."""
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from .deviceops import DEVICE_OPS
 from .jpeg import decode_batch
 from .resize import crop_and_resize
-
-DEVICE_OPS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    'flip': lambda images, parameters: images.flip(-1)
-}
-"""Operations by name: of images, uint8 [N, 3, H, W], and parameters, float64 [N, P], new images."""
 
 
 @torch.no_grad()

@@ -14,9 +14,7 @@ Example:
 
 import argparse
 import io
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -26,12 +24,11 @@ from mmcv.transforms import Compose
 from torch.utils.data._utils import worker
 
 from lightvit_dense.apis.configs import load_config
-from lightvit_dense.datasets import SeededIndex, collate_deferred
+from lightvit_dense.datasets import collate_deferred
 from lightvit_dense.datasets.collate import SharedBytes
-from lightvit_dense.datasets.determinism import mix_seed
 from lightvit_dense.datasets.transforms import jpeg
 from lightvit_dense.datasets.transforms.augment import resize_box
-from lightvit_dense.registry import DATASETS, FUNCTIONS, TRANSFORMS
+from lightvit_dense.registry import FUNCTIONS, TRANSFORMS
 
 from .. import harness
 from ..references.pipelines import center_crop_reference, photographs, random_crop_reference
@@ -45,12 +42,10 @@ OPTIONS = {
     'batch': dict(type=harness.count, default=128, help='images that are handed over at once'),
     'repeats': 31,
 }
-RECIPES = {
-    'MAE': 'pretrain/mae_vit-tiny',
-    'MoCo-v3': 'pretrain/mocov3_vit-tiny',
-    'DINO': 'pretrain/dino_vit-tiny',
-    'fine-tuning': 'imagenet/finetune_mae_vit-tiny_300e',
-}
+RECIPES = (
+    *('pretrain/mae_vit-tiny', 'pretrain/mocov3_vit-tiny', 'pretrain/dino_vit-tiny'),
+    'imagenet/finetune_mae_vit-tiny_300e',
+)
 
 
 def build(*steps: dict[str, Any]) -> Compose:
@@ -124,41 +119,35 @@ def evaluation_pipelines(files: Sequence[bytes], crop: int) -> Pipelines:
 
 
 def handing_pipelines(recipe: str, images: np.ndarray) -> Pipelines:
-    """Return what makes the batch of a number out of images [N, H, W, 3]: the host way first."""
-    loader = load_config(RECIPES[recipe]).train_dataloader
+    """Return what makes the batch of a number out of images [N, H, W, 3]."""
+    loader = load_config(recipe).train_dataloader
     steps, options = loader.dataset.pipeline, dict(loader.collate_fn)
-    deferred = [dict(type='lightvit_dense.DeferredPipeline', transforms=steps)]
-    with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / 'train/n0').mkdir(parents=True)
-        for number in range(len(images)):
-            (Path(folder) / f'train/n0/{number:05}.jpg').touch()
-        sets = [
-            DATASETS.build({**loader.dataset, 'data_root': folder, 'pipeline': some})
-            for some in (steps, deferred)
-        ]
-    pixels = lambda key: images[int(key[-9:-4])]  # noqa: E731
-    for some in sets:
-        some.storage = SimpleNamespace(pixels=pixels)
+    host = build(*steps)
+    device = build(dict(type='lightvit_dense.DeferredPipeline', transforms=steps))
     collate = FUNCTIONS.get(options.pop('type'))
+    storage = SimpleNamespace(pixels=images.__getitem__)
 
-    def items(data: Any, batch: int) -> list[Any]:
-        return [data[SeededIndex(n, mix_seed(batch, n))] for n in range(len(images))]
+    def items(run: Compose, batch: int) -> list[Any]:
+        found = []
+        for number in range(len(images)):
+            np.random.seed(batch * len(images) + number)
+            found.append(run({'img_path': number, 'storage': storage}))
+        return found
 
-    handed = [item['inputs'] for item in items(sets[1], 0)]
+    handed = [item['inputs'] for item in items(device, 0)]
 
     def copy(batch: int) -> None:
         given, place = SharedBytes(sum(some.size for some in handed)), 0
-        whole = given.bytes.numpy()
         for some in handed:
-            whole[place : place + some.size].reshape(some.shape)[:] = some
+            given.bytes[place : place + some.size].numpy().reshape(some.shape)[:] = some
             place += some.size
         given.whole[0] = 0
 
     def hand_over(batch: int) -> None:
-        collate_deferred(items(sets[1], batch))['inputs'].whole[0] = 0  # as if it had been copied
+        collate_deferred(items(device, batch))['inputs'].whole[0] = 0  # as if it had been copied
 
     return {
-        'augmented by the worker': lambda batch: collate(items(sets[0], batch), **options),
+        'augmented by the worker': lambda batch: collate(items(host, batch), **options),
         'augmented on the device': hand_over,
         'bare copy of the pixels': copy,
     }
@@ -166,11 +155,10 @@ def handing_pipelines(recipe: str, images: np.ndarray) -> Pipelines:
 
 def measure_handing(args: argparse.Namespace) -> harness.Report:
     """Measure what a worker hands over of packed pixels, 256 on the shorter side."""
-    side = [round(256 * n / min(args.size)) for n in args.size]
-    pictures = [cv2.imdecode(np.frombuffer(file, np.uint8), 1) for file in photographs(args.size)]
-    small = [cv2.resize(picture, side, interpolation=cv2.INTER_AREA) for picture in pictures]
-    images = np.stack([small[n % len(small)] for n in range(args.batch)])
-    worker._worker_info = SimpleNamespace(id=0)  # seeds and memory are those of a worker
+    side = [round(256 * length / min(args.size)) for length in args.size]
+    pictures = [cv2.resize(whole(file, 'cv2'), side) for file in photographs(args.size)]
+    images = np.stack([pictures[n % len(pictures)] for n in range(args.batch)])
+    worker._worker_info = SimpleNamespace(id=0)  # memory is that of a worker
     results, texts = {}, []
     for recipe in RECIPES:
         some = handing_pipelines(recipe, images)
