@@ -209,7 +209,7 @@ class ImageReader(Transform):
         return None if header and self.exif and header.orientation != 1 else header
 
     def whole(self, results: dict, encoded: bool = False) -> np.ndarray | None:
-        """Return a whole image, uint8 [H, W, 3]; ``encoded``: the file, [n], if a GPU decodes it."""
+        """Return a whole image, uint8 [H, W, 3]; ``encoded``: its file if a GPU can decode it."""
         return self.read(results, lambda data: self._whole(data, results, encoded))
 
     def _whole(self, data: Any, results: dict, encoded: bool = False) -> np.ndarray:
