@@ -167,7 +167,7 @@ def collate_deferred(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
     buffer[:head] = np.frombuffer(ints.tobytes() + floats.tobytes(), np.uint8)
     for image, start in zip(sent, ends, strict=False):
         buffer[head + start :][: image.size].reshape(image.shape)[:] = image
-    collated = {
+    collated: dict[str, Any] = {
         'inputs': batch,
         'tables': (len(ints), len(floats)),
         'views': views,
