@@ -109,6 +109,20 @@ class Samples:
         return map(self.__getitem__, range(len(self)))
 
 
+class Files:
+    """Files for the device to decode. No ``Sequence`` either: nvJPEG wants them on the host."""
+
+    def __init__(self, samples: Sequence[dict[str, Any]]) -> None:
+        files = [sample['inputs'] for sample in samples]
+        self.names, self.lengths = [str(s['path']) for s in samples], [len(file) for file in files]
+        self.buffer = empty((sum(self.lengths),))
+        np.concatenate(files, out=self.buffer.numpy())
+
+    def split(self) -> list[Tensor]:
+        """Return the files, uint8 [n] each."""
+        return list(self.buffer.split(self.lengths))
+
+
 @FUNCTIONS.register_module()
 def collate_deferred(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Make a batch of what :class:`DeferredPipeline` returns: one buffer, copied as a whole.
@@ -121,10 +135,16 @@ def collate_deferred(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
         of the crops (int [count * B, 2], for the host), 'crops', the place of their table
         [count * B, 5] of first byte, bytes a row, height, width and method, and 'steps':
         operation, place and number of the images it changes, place and number of parameters.
+        Where there are files: 'files', :class:`Files`, whose images precede the 'spare' bytes.
     """
-    images = [sample['inputs'] for sample in samples]
-    strides = np.array([3 * image.shape[1] for image in images])
-    starts = np.cumsum([0, *(image.size for image in images)])
+    # Each image once, however many samples are made of it; those of files come last.
+    images = {id(sample['inputs']): sample for sample in samples}.values()
+    ordered = sorted(images, key=lambda sample: -sample['inputs'].ndim)
+    sent = [sample['inputs'] for sample in ordered if sample['inputs'].ndim == 3]
+    ends = np.cumsum([0, *(3 * math.prod(sample['shape']) for sample in ordered)]).tolist()
+    places = {id(sample['inputs']): start for sample, start in zip(ordered, ends, strict=False)}
+    starts = np.array([places[id(sample['inputs'])] for sample in samples])
+    strides = np.array([3 * sample['shape'][1] for sample in samples])
     ints, floats = array('q'), array('d')
     views, first = [], 0
     for count, size in samples[0]['sizes']:
@@ -132,7 +152,7 @@ def collate_deferred(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
         first += count
         boxes = np.fromiter(chain.from_iterable(view[0][1] for view in some), int).reshape(-1, 5)
         stride = np.tile(strides, count)
-        begin = np.tile(starts[:-1], count) + boxes[:, 0] * stride + boxes[:, 1] * 3
+        begin = np.tile(starts, count) + boxes[:, 0] * stride + boxes[:, 1] * 3
         view = dict(count=count, size=size, sides=boxes[:, 2:4], crops=len(ints))
         ints.frombytes(np.column_stack([begin, stride, boxes[:, 2:]]).tobytes())
         view['steps'] = [
@@ -140,18 +160,22 @@ def collate_deferred(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
         ]
         views.append(view)
     head = 8 * (len(ints) + len(floats))
-    size = head + int(starts[-1]) + int(strides.max()) + 3 * 64
+    spare = int(strides.max()) + 3 * 64
+    size = head + ends[len(sent)] + spare
     batch = empty((size,)) if get_worker_info() is None else SharedBytes(size)
     buffer = (batch.bytes if isinstance(batch, SharedBytes) else batch).numpy()
     buffer[:head] = np.frombuffer(ints.tobytes() + floats.tobytes(), np.uint8)
-    for image, start in zip(images, (head + starts).tolist(), strict=False):
-        buffer[start : start + image.size].reshape(image.shape)[:] = image
-    return {
+    for image, start in zip(sent, ends, strict=False):
+        buffer[head + start :][: image.size].reshape(image.shape)[:] = image
+    collated: dict[str, Any] = {
         'inputs': batch,
         'tables': (len(ints), len(floats)),
         'views': views,
         'data_samples': Samples([sample['data_samples'] for sample in samples]),
     }
+    if files := ordered[len(sent) :]:
+        collated |= {'files': Files(files), 'spare': spare}
+    return collated
 
 
 def _steps(

@@ -5,15 +5,16 @@ with :class:`SeededItems` run their pipeline under it. So neither the number of 
 restart, nor the number of processes changes what is drawn for a sample.
 """
 
-import math
 import random
-from collections.abc import Iterator, Mapping, Sized
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 from mmengine.dist import get_dist_info, sync_random_seed
+from mmengine.logging import print_log
 from torch.utils.data import Sampler, get_worker_info
 
 from lightvit_dense.registry import DATA_SAMPLERS
@@ -94,6 +95,8 @@ class SeededItems:
     ``metainfo=dict(classes=...)`` may be a text file with a name a line.
     """
 
+    _repeats: Mapping[int, dict] = {}
+
     @classmethod
     def _load_metainfo(cls, metainfo: Any = None) -> dict:
         """Read the names of the classes, where they are a file; mmengine keeps blanks and marks."""
@@ -111,6 +114,24 @@ class SeededItems:
             return super().__getitem__(int(idx))  # type: ignore[misc]
         with seeded(idx.seed):
             return super().__getitem__(int(idx))  # type: ignore[misc]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[Any]:
+        """Return the items of a batch; those of one image share what is read, under 'repeats'."""
+        items, left = [], Counter(indices)
+        repeats = self._repeats = {index: {} for index, times in left.items() if times > 1}
+        for index in indices:
+            items.append(self[index])
+            left[index] -= 1
+            if not left[index]:
+                repeats.pop(index, None)
+        return items
+
+    def prepare_data(self, idx: int) -> Any:
+        """Run the pipeline on an item."""
+        info = self.get_data_info(idx)
+        if idx in self._repeats:
+            info['repeats'] = self._repeats[idx]
+        return self.pipeline(info)  # type: ignore[attr-defined]
 
     def get_data_info(self, idx: int) -> dict:
         """Return the annotation of an item, marked where bad images may not be passed over."""
@@ -154,25 +175,47 @@ class SeededSampler(_Seeded):
     Args:
         seed: None agrees on a random one among the processes.
         round_up: Whether to repeat samples so that all processes get equally many.
+        crops: Samples in a row, differently augmented, of each image (Hoffer et al. 2020), which
+            is decoded once for those of a batch. Batches and epochs count samples, so schedules
+            and learning rates stay: an epoch, as long as ever, shows 1 / ``crops`` of the images,
+            ``crops`` epochs all of them. A process's batch should be a multiple of it.
     """
 
     def __init__(
-        self, dataset: Sized, shuffle: bool = True, seed: int | None = None, round_up: bool = True
+        self,
+        dataset: Sized,
+        shuffle: bool = True,
+        seed: int | None = None,
+        round_up: bool = True,
+        crops: int = 1,
     ) -> None:
+        if crops < 1 or (crops > 1 and not round_up):
+            raise ValueError(f'crops={crops}: must be positive, and more than 1 needs round_up')
         super().__init__(dataset, shuffle, seed)
         self.epoch = 0
-        self.round_up = round_up
+        self.round_up, self.crops = round_up, crops
         share = self.size if round_up else self.size - self.rank
-        self.num_samples = math.ceil(share / self.world_size)
+        # Rounded up, so that no process gets a part of an image's crops.
+        self.images = -(-share // (self.world_size * crops))
+        self.num_samples = self.images * crops
+        if crops > 1:
+            images = self.images * self.world_size
+            counted = f'an epoch is {images * crops} crops of {images} images'
+            text = f'{counted}; all {self.size} images are seen in {crops} epochs'
+            print_log(f'crops={crops}: {text}', 'current')
 
     def __iter__(self) -> Iterator[SeededIndex]:
         epoch, start, self.start = self.epoch, self.start, 0
-        order = epoch_order(self.seed, epoch, self.size, self.shuffle)
+        order = epoch_order(self.seed, epoch // self.crops, self.size, self.shuffle)
         for number in range(start, self.num_samples):
-            yield self._sample(order, number * self.world_size + self.rank, epoch)
+            yield self._sample(order, number, epoch)
 
-    def _sample(self, order: np.ndarray, place: int, epoch: int) -> SeededIndex:
-        return self._at(order, place % self.size, epoch)
+    def _sample(self, order: np.ndarray, number: int, epoch: int) -> SeededIndex:
+        """Return the sample of a number within the epoch of this process."""
+        number, crop = divmod(number, self.crops)
+        place = (epoch % self.crops * self.images + number) * self.world_size + self.rank
+        index = self._at(order, place % self.size, epoch)
+        return SeededIndex(index, mix_seed(index.seed, crop)) if crop else index
 
     def __len__(self) -> int:
         return self.num_samples
@@ -198,6 +241,9 @@ class RepeatedAugmentSampler(SeededSampler):
     An epoch keeps its length: it ends after as many samples as there are, so that it shows only
     1 / ``repeats`` of the data set.
 
+    Repeats that meet in a batch are decoded once: all of one process, none where there are as many
+    processes as repeats; there ``SeededSampler(crops=...)`` keeps them together.
+
     Args:
         repeats: How often each sample comes.
         round_to: Samples of an epoch are rounded down to a multiple of this, as in DeiT; data sets
@@ -219,10 +265,10 @@ class RepeatedAugmentSampler(SeededSampler):
         super().__init__(dataset, shuffle, seed)
         self.repeats = repeats
         whole = self.size // round_to * round_to or self.size
-        self.num_samples = math.ceil(whole / self.world_size)
+        self.num_samples = -(-whole // self.world_size)
 
-    def _sample(self, order: np.ndarray, place: int, epoch: int) -> SeededIndex:
-        place, copy = divmod(place, self.repeats)
+    def _sample(self, order: np.ndarray, number: int, epoch: int) -> SeededIndex:
+        place, copy = divmod(number * self.world_size + self.rank, self.repeats)
         index = int(order[place % self.size])
         return SeededIndex(index, mix_seed(self.seed, epoch, index, copy))
 

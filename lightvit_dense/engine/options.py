@@ -12,6 +12,7 @@
   'fp16' needs the loss scale of ``amp='fp16'``.
 * ``prefetch``: True to copy batches to the GPU beside the computation.
 * ``input``: 'host', or 'device' to crop and augment there (pre-training and classification).
+* ``jpeg``: 'host', or 'device' to decode JPEG files there by nvJPEG, with ``input='device'`` alone.
 
 Besides, checkpoints are always written atomically; the hooks that make a resumed run equal to one
 that never stopped, or refuse a change, are always present, and the one that says what ``load_from``
@@ -36,6 +37,7 @@ DEFAULTS = dict(
     gradient_compression=None,
     prefetch=True,
     input='host',
+    jpeg='host',
 )
 EMA_OPTIONS = (
     *('ema_type', 'momentum', 'interval', 'begin_iter', 'begin_epoch', 'update_buffers', 'gamma'),
@@ -75,9 +77,12 @@ def read_engine_options(cfg: Config) -> ConfigDict:
         )
     _check_ema(options.ema)
     _check_compile(cfg, options.compile)
-    require_known(options.input, ('host', 'device'), 'engine.input')
+    for key in ('input', 'jpeg'):
+        require_known(options[key], ('host', 'device'), f'engine.{key}')
     if options.input == 'device':
         _deferred_pipeline(cfg)
+    elif options.jpeg == 'device':
+        raise UserError("engine.jpeg='device' needs engine.input='device', which crops there")
     return options
 
 
@@ -149,6 +154,8 @@ def apply_engine_options(cfg: Config, training: bool = True) -> Config:
         _add_compression(cfg, options.gradient_compression, options.amp)
     if options.input == 'device':
         cfg.train_dataloader.dataset.pipeline = [_deferred_pipeline(cfg)]
+        if options.jpeg == 'device':
+            _leave_jpeg_to_gpu(cfg.train_dataloader.dataset.pipeline[0])
         cfg.train_dataloader.collate_fn = dict(type='lightvit_dense.collate_deferred')
     if options.prefetch and torch.cuda.is_available():
         _add_hook(cfg, 'lightvit_dense.PrefetchHook')
@@ -175,6 +182,16 @@ def _deferred_pipeline(cfg: Config) -> dict:
             "engine.input='host' augments in the workers"
         ) from error
     return deferred
+
+
+def _leave_jpeg_to_gpu(pipeline: ConfigDict) -> None:
+    """Let the workers hand over files; where no GPU decodes them, say why, and let them decode."""
+    from lightvit_dense.models.preprocessors.jpeg import missing_decoder
+
+    reason = missing_decoder()
+    pipeline.encoded = not reason
+    if reason:
+        print_log(f"engine.jpeg='device': {reason}; the workers decode.", 'current', 30)
 
 
 def best_amp_dtype() -> str:

@@ -5,24 +5,31 @@ import re
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from unittest.mock import Mock
 
 import cv2
 import numpy as np
 import pytest
+import torch
 from mmcv.transforms import Compose
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from PIL import Image, ImageOps
 from torchvision import transforms
 from torchvision.datasets.folder import default_loader
 
-from lightvit_dense.datasets import DatasetError
+from lightvit_dense.datasets import DatasetError, SeededIndex, collate_deferred
 from lightvit_dense.datasets.checking.report import open_image
 from lightvit_dense.datasets.lmdb_writer import write_lmdb
 from lightvit_dense.datasets.storage import read_file
 from lightvit_dense.datasets.transforms import jpeg, loading
 from lightvit_dense.datasets.transforms.loading import BadImage, decode
+from lightvit_dense.engine import options
+from lightvit_dense.errors import UserError
+from lightvit_dense.models import ImagePreprocessor
+from lightvit_dense.models.preprocessors import jpeg as batch_jpeg
 from lightvit_dense.registry import TRANSFORMS
 from tests.helpers.data_sets import build
+from tests.helpers.fake_cuda import fake_cuda
 from tests.helpers.photos import photo as real_photo
 
 SIZE = (120, 150)  # height, width
@@ -275,3 +282,64 @@ def test_files_without_an_image_are_named(tmp_path, source, kind, content):
     with pytest.raises(DatasetError, match=reason):
         build('ImageNet', tmp_path, test_mode=True, **options)[0]
     assert build('ImageNet', tmp_path, **options)[0]['img_path'] == 'train/a/x_2.JPEG'
+
+
+def test_what_nvjpeg_knows_travels_as_a_file_once(world):
+    """On the CPU, where libjpeg decodes the batch, crops are those of the workers."""
+    load = dict(type='lightvit_dense.LoadRandomResizedCrop', size=16, reduce=False)
+    steps, made = [load, dict(type='lightvit_dense.PackImage')], []
+    for encoded in (False, True):
+        deferred = dict(type='lightvit_dense.DeferredPipeline', transforms=steps, encoded=encoded)
+        data = build('ImageNet', world, with_labels=False, pipeline=[deferred])
+        indices = [SeededIndex(n % len(KINDS), n) for n in range(2 * len(KINDS))]
+        batch = collate_deferred(data.__getitems__(indices))
+        made.append(ImagePreprocessor([0.0] * 3, [1.0] * 3)(batch)['inputs'])
+    names = [Path(name).stem for name in batch['files'].names]
+    assert names == ['colour', 'exif-1', 'grey', 'progressive']
+    assert torch.equal(*made)
+
+
+@pytest.mark.parametrize(
+    ('old', 'new', 'suits'),
+    [
+        (b'\xff\xd8', b'\xff\xd8\xff\xee\0\x0eAdobe\0\x64\0\0\0\0\x01', True),
+        (b'\xff\xd8', b'\xff\xd8\xff\xee\0\x0eAdobe\0\x64\0\0\0\0\0', False),  # colours are RGB
+        (b'\xff\xc0\0\x11', b'\xff\xc9\0\x11', False),  # arithmetic code
+        (b'\x01\x22\0\x02\x11', b'\x01\x22\0\x02\x21', False),  # odd subsampling
+    ],
+)
+def test_the_header_tells_what_nvjpeg_knows(old, new, suits):
+    data = KINDS['colour']().replace(old, new, 1)
+    assert jpeg.suits_gpu(data, jpeg.read_header(data)) is suits
+
+
+def test_the_host_decodes_what_nvjpeg_refuses(monkeypatch):
+    file, log = torch.frombuffer(bytearray(KINDS['colour']()), dtype=torch.uint8), Mock()
+    answers = [RuntimeError('one of them'), ['a'], RuntimeError('this one'), ['c']]
+    monkeypatch.setattr(batch_jpeg, '_on_gpu', Mock(side_effect=answers))
+    monkeypatch.setattr(batch_jpeg, 'print_log', log)
+    with fake_cuda():
+        images = batch_jpeg.decode_batch([file] * 3, torch.device('cuda'), [*'abc'])
+    assert (images[0], images[1].shape, images[2]) == ('a', (3, *SIZE), 'c')
+    log.assert_called_once_with('JPEG file b: decoded on the host (this one)', 'current', 30)
+    file[2:40] = 0
+    with pytest.raises(UserError, match=r"JPEG file b is damaged .*engine.jpeg='host'"):
+        batch_jpeg.decode_batch([file], torch.device('cpu'), ['b'])
+
+
+@pytest.mark.parametrize(
+    ('gpu', 'answer', 'reason'),
+    [
+        (False, '', 'torch sees no CUDA GPU'),
+        (True, 'not compiled with nvJPEG support', 'torchvision was built without nvJPEG'),
+        (True, 'Expected the device parameter to be a cuda device', ''),
+    ],
+)
+def test_without_a_decoder_on_the_gpu_the_workers_decode(monkeypatch, gpu, answer, reason):
+    log, pipeline, refuse = Mock(), ConfigDict(), Mock(side_effect=RuntimeError(answer))
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: gpu)
+    monkeypatch.setattr(torch.ops.image, 'decode_jpegs_cuda', refuse)
+    monkeypatch.setattr(options, 'print_log', log)
+    options._leave_jpeg_to_gpu(pipeline)
+    assert pipeline.encoded is (not reason)
+    assert not reason or f"engine.jpeg='device': {reason}; the wor" in log.call_args.args[0]

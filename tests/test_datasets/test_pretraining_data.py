@@ -2,13 +2,16 @@
 
 import itertools
 import pickle
+import pkgutil
 import random
 from collections import Counter
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import torch
 from mmengine.dataset import ConcatDataset, RepeatDataset, default_collate
+from torch.utils.data import DataLoader
 
 from lightvit_dense.datasets import (
     DatasetError,
@@ -20,6 +23,7 @@ from lightvit_dense.datasets import (
 )
 from tests.helpers.data_sets import batches, build, sampler_of, write_image
 
+TRANSFORMS = 'lightvit_dense.datasets.transforms'
 PIPELINE = [
     dict(type='lightvit_dense.LoadRandomResizedCrop', size=24, interpolation='random'),
     dict(type='lightvit_dense.RandomFlipFlag'),
@@ -153,9 +157,12 @@ def test_infinite_progress(samplers, start):
         assert drawn(sampler, 15) == whole[start : start + 15]
 
 
-@pytest.mark.parametrize('kind', ['SeededSampler', 'RepeatedAugmentSampler'])
-def test_epoch_progress(kind):
-    sampler = sampler_of(range(30), kind)
+@pytest.mark.parametrize(
+    ('kind', 'options'),
+    [('SeededSampler', {}), ('SeededSampler', dict(crops=3)), ('RepeatedAugmentSampler', {})],
+)
+def test_epoch_progress(kind, options):
+    sampler = sampler_of(range(30), kind, **options)
     sampler.set_epoch(3)
     whole = drawn(sampler)
     sampler.set_progress(epoch=3, start=11)
@@ -176,6 +183,48 @@ def test_repeats_with_different_augmentation():
     assert len({seed for _, seed in found}) == 30
 
 
+@pytest.mark.parametrize(('size', 'world'), [(24, 1), (24, 2), (25, 2), (2, 1)])
+def test_crops_of_an_image_stay_together(samplers, monkeypatch, size, world):
+    seen, log, share = [], Mock(), -(-size // (3 * world))
+    monkeypatch.setattr(determinism, 'print_log', log)
+    for epoch in range(3):  # a pass over the images
+        for sampler in samplers('SeededSampler', size, world, crops=3):
+            sampler.set_epoch(epoch)
+            found = drawn(sampler)
+            indices = [index for index, _ in found]
+            assert indices[::3] == indices[1::3] == indices[2::3]
+            assert len(found) == len(sampler) == len({seed for _, seed in found}) == 3 * share
+            seen += indices[::3]
+    assert sorted(seen) == [*range(size)] if size == 24 else {*seen} == {*range(size)}
+    told = f'{3 * share * world} crops of {share * world} images; all {size} images are seen in 3'
+    assert told in log.call_args.args[0]
+
+
+@pytest.mark.parametrize(
+    ('decoder', 'calls', 'load'),
+    [
+        (f'{TRANSFORMS}.fast_crop.decode_window', 1 + 2 + 3, 'LoadRandomResizedCrop'),  # fractions
+        (f'{TRANSFORMS}.loading.decode', 3, 'RandomResizedCrop'),
+        (f'{TRANSFORMS}.loading.read_bytes', 3, 'LoadRandomResizedCrop'),
+    ],
+)
+def test_repeats_of_a_batch_are_decoded_once(tmp_path, monkeypatch, decoder, calls, load):
+    """The pixels are those of single items."""
+    for number in range(3):
+        write_image(tmp_path / f'{number}.jpg', (130, 170), number)
+    whole = [dict(type='lightvit_dense.LoadImage', color='rgb')] * (load == 'RandomResizedCrop')
+    steps = [*whole, dict(type=f'lightvit_dense.{load}', size=24), PIPELINE[-1]]
+    data = build('ImageFiles', tmp_path, pipeline=steps)
+    indices = [SeededIndex(index, seed) for seed, index in enumerate([2, 2, 0, 2, 1, 2, 1, 2])]
+    alone = [data[index]['inputs'] for index in indices]
+    spy = Mock(side_effect=pkgutil.resolve_name(decoder))
+    monkeypatch.setattr(decoder, spy)
+    together = next(iter(DataLoader(data, len(indices), sampler=indices, collate_fn=list)))
+    assert spy.call_count <= calls
+    assert not data._repeats  # kept no longer
+    assert all(torch.equal(a, item['inputs']) for a, item in zip(alone, together, strict=True))
+
+
 def test_without_shuffle():
     sampler = SeededInfiniteSampler(range(3), shuffle=False, seed=0)
     assert list(itertools.islice(sampler, 7)) == [0, 1, 2, 0, 1, 2, 0]
@@ -190,6 +239,8 @@ def test_wrong_arguments_of_samplers():
         SeededSampler(range(10), seed=0).set_progress(start=11)
     with pytest.raises(ValueError, match='must be positive, got repeats=0'):
         sampler_of(range(10), 'RepeatedAugmentSampler', repeats=0)
+    with pytest.raises(ValueError, match='crops=2: must be positive, and more than 1 needs round'):
+        sampler_of(range(10), 'SeededSampler', crops=2, round_up=False)
 
 
 def test_image_files_lists_sorted_and_nested(tmp_path):

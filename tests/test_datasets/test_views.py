@@ -3,7 +3,9 @@
 import hashlib
 import random
 from pathlib import Path
+from unittest.mock import Mock
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -18,7 +20,7 @@ from torchvision.transforms import functional as TF
 
 from lightvit_dense.compat.pillow_posterize import allow_zero_bits
 from lightvit_dense.datasets.determinism import seeded
-from lightvit_dense.datasets.transforms import color
+from lightvit_dense.datasets.transforms import color, loading
 from lightvit_dense.models import MultiViewPreprocessor
 from lightvit_dense.registry import MODELS, TRANSFORMS
 from tests.helpers.photos import photo
@@ -179,17 +181,21 @@ def load(name: str) -> Config:
 
 
 @pytest.mark.parametrize(('name', 'sizes'), [('mocov3', [224] * 2), ('dino', [224] * 2 + [96] * 8)])
-def test_views_have_the_papers_number_size_and_changes(name, sizes) -> None:
-    pipeline = load(name).train_dataloader.dataset.pipeline[1:]
-    image = np.random.default_rng(0).integers(0, 255, (120, 150, 3), dtype=np.uint8)
+def test_views_have_the_papers_number_size_and_changes(name, sizes, monkeypatch, tmp_path) -> None:
+    pipeline = load(name).train_dataloader.dataset.pipeline
+    file = str(tmp_path / 'a.jpg')
+    assert cv2.imwrite(file, picture(120, 150))
     views = Compose([TRANSFORMS.build(step) for step in pipeline])
+    spy = Mock(side_effect=loading.decode)
+    monkeypatch.setattr(loading, 'decode', spy)
     with seeded(0):
-        batch = default_collate([views(dict(img=image, img_path='a')) for _ in range(2)])
+        batch = default_collate([views(dict(img_path=file)) for _ in range(2)])
+    assert spy.call_count == 2  # once an image
     assert [tuple(view.shape) for view in batch['inputs']] == [(2, 3, s, s) for s in sizes]
     # Blur in the first view always, in the second rarely; solarization in the second only.
     probabilities = [
         {step.type.split('.')[-1]: step.get('prob') for step in view.pipeline}
-        for view in pipeline[0]['views']
+        for view in pipeline[1]['views']
     ]
     assert [p['GaussianBlur'] for p in probabilities][:2] == [1.0, 0.1]
     assert [p.get('Solarize') for p in probabilities][:2] == [None, 0.2]

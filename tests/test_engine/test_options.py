@@ -28,6 +28,8 @@ from lightvit_dense.errors import UserError
         (dict(compile=dict(backend='eagr')), "refuses.*Invalid backend: 'eagr'"),
         (dict(amp='bf16'), "engine.amp='bf16': .* engine.amp=None"),  # without a GPU
         (dict(activation_checkpointing=True), 'needs a backbone'),
+        (dict(jpeg='gpu'), "engine.jpeg names 'gpu'.* host, device"),
+        (dict(jpeg='device'), "engine.jpeg='device' needs engine.input='device'"),
     ],
 )
 def test_wrong_options_are_refused(toy_config, monkeypatch, engine, message) -> None:

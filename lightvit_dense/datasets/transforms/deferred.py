@@ -42,9 +42,11 @@ class DeferredPipeline(Transform):
         transforms: A pipeline: :class:`LoadRandomResizedCrop`, or :class:`LoadImage` followed by
             :class:`RandomResizedCrop` or :class:`MultiView`; transforms that can draw; and
             :class:`PackImage` or :class:`PackViews`.
+        encoded: Whether to leave JPEG files of a usual kind, that EXIF does not turn, to nvJPEG.
     """
 
-    def __init__(self, transforms: Sequence[Mapping[str, Any]]) -> None:
+    def __init__(self, transforms: Sequence[Mapping[str, Any]], encoded: bool = False) -> None:
+        self.encoded = encoded
         self.transforms = [dict(transform) for transform in transforms]
         steps = [TRANSFORMS.build(transform) for transform in self.transforms]
         loader, others, self._pack = steps[0], steps[1:-1], steps[-1]
@@ -65,28 +67,31 @@ class DeferredPipeline(Transform):
             raise ValueError(f'{_name(self._pack)} is no lightvit_dense.PackImage or PackViews')
 
     def transform(self, results: dict) -> dict | None:
-        """Return pixels, uint8 [H, W, 3], a list of steps for each view, and the sample's fields.
+        """Return pixels, uint8 [H, W, 3], or a file, uint8 [n]; steps of each view; the fields.
 
         The first step is ``('crop', (top, left, height, width, number of the method))``.
         """
-        if self._fused:
+        if self._fused and not self.encoded:
             found = self._loader.window(results)
             if found is None:
                 return None
             pixels, method = found
-            views = [self._view((0, 0, *pixels.shape[:2]), method, self._groups[0][2])]
+            shape = pixels.shape[:2]
+            views = [self._view((0, 0, *shape), method, self._groups[0][2])]
         else:
-            if self._loader.transform(results) is None:
+            pixels = self._loader.whole(results, self.encoded)
+            if pixels is None:
                 return None
-            pixels, views = results['img'], []
-            height, width = pixels.shape[:2]
+            views, shape = [], results['ori_shape']
             for count, crop, steps in self._groups:
                 for _ in range(count):
-                    left, top, right, bottom = crop.draw(height, width)
+                    left, top, right, bottom = crop.draw(*shape)
                     box = top, left, bottom - top, right - left
                     views.append(self._view(box, crop.draw_method(), steps))
         return {
             'inputs': pixels,
+            'shape': shape,
+            'path': results['img_path'],
             'views': views,
             'sizes': self._sizes,
             'data_samples': self._pack.fields(results),

@@ -5,8 +5,8 @@ import numpy as np
 from lightvit_dense.registry import TRANSFORMS
 
 from .augment import RandomResizedCrop, resize_box
-from .jpeg import REDUCED, choose_decoder, decode_window, read_header
-from .loading import JPEG, ImageReader, check_whole, decode
+from .jpeg import REDUCED, choose_decoder, decode_window
+from .loading import ImageReader, check_whole, decode, once
 
 Box = tuple[int, int, int, int]
 
@@ -39,7 +39,7 @@ class LoadRandomResizedCrop(ImageReader):
     file, and a JPEG that ``exif`` turns, is decoded whole. Damage outside of what is decoded goes
     unnoticed; bad images are passed over within a budget, see :class:`ImageReader`. ``size`` to
     ``backend`` are those of :class:`RandomResizedCrop`, ``exif``, ``max_bad`` and ``backend_args``
-    those of :class:`LoadImage`.
+    those of :class:`LoadImage`. An image that comes again in the batch is decoded whole, once.
 
     Args:
         reduce: Whether to decode at 1/2, 1/4 or 1/8 of the size where that still covers the
@@ -77,26 +77,27 @@ class LoadRandomResizedCrop(ImageReader):
         return self.read(results, lambda data: self._cut(data, results))
 
     def _cut(self, data: bytes | np.ndarray, results: dict) -> tuple[np.ndarray, str]:
-        header = None
-        if isinstance(data, bytes):
-            check_whole(data)
-            header = read_header(data) if data.startswith(JPEG) else None
-        if not isinstance(data, bytes) or not header or (self.exif and header.orientation != 1):
-            image = decode(data, 'rgb', exif=self.exif, path=results['img_path'])
-            results['ori_shape'] = image.shape[:2]
+        header = self.plain_header(data)
+        if header is None or isinstance(data, np.ndarray):
+            image = self._whole(data, results)
             left, top, right, bottom = self.crop.draw(*image.shape[:2])
             return image[top:bottom, left:right], self.crop.draw_method()
+        check_whole(data)
         shape = results['ori_shape'] = header.height, header.width
         box, method = self.crop.draw(*shape), self.crop.draw_method()
         factor = choose_reduction(box, self.crop.size) if self.reduce else 1
+        left, top, right, bottom = window = reduce_box(box, factor, shape)
+        options = factor, self.decoder, self.smooth_chroma
         try:
-            window = reduce_box(box, factor, shape)
-            pixels = decode_window(data, header, window, factor, self.decoder, self.smooth_chroma)
+            if 'repeats' not in results:
+                return decode_window(data, header, window, *options), method
+            whole = reduce_box((0, 0, *shape[::-1]), factor, shape)
+            image = once(results, factor, lambda: decode_window(data, header, whole, *options))
+            return image[top:bottom, left:right], method
         except ValueError:
             # A rare kind (CMYK, 12 bits, ...), or damaged: LoadImage's decoder has the last word.
             pixels = decode(data, 'rgb', exif=False, path=results['img_path'])
-            pixels = pixels[box[1] : box[3], box[0] : box[2]]
-        return pixels, method
+            return pixels[box[1] : box[3], box[0] : box[2]], method
 
     def transform(self, results: dict) -> dict | None:
         """Set 'img' (RGB, uint8 [H, W, 3]) and its sizes; None for a tolerated bad image."""

@@ -17,6 +17,7 @@ from . import turbojpeg
 
 # Start-of-frame markers carry the size; C4, C8 and CC are other segments.
 _FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_SAMPLINGS = b'\x11\x21\x22\x12\x41'  # of Y, across and down: 4:4:4, 4:2:2, 4:2:0, 4:4:0, 4:1:1
 _APP1, _SCAN, _ORIENTATION = 0xE1, 0xDA, 0x0112
 _SHORT = 3  # EXIF's type of 16-bit integers
 DECODERS = ('turbojpeg', 'simplejpeg', 'cv2')  # fastest first
@@ -87,6 +88,18 @@ def read_header(data: bytes) -> Header | None:
             orientation = max(orientation, _orientation(data[place + 4 : end]))
         place = end
     return None
+
+
+def suits_gpu(data: bytes, header: Header) -> bool:
+    """Whether nvJPEG decodes a file as libjpeg does: no rare kind, 8 bits, grey or YCbCr."""
+    # The kind of frame, its length, bits, height, width, components; of each name, factors, table.
+    frame = data[header.frame - 4 : header.frame + 14]
+    if len(frame) < 18 or frame[0] not in (0xC0, 0xC2) or frame[3] != 8 or frame[8] not in (1, 3):
+        return False
+    adobe = data.find(b'\xff\xee\0\x0eAdobe', 0, header.frame)  # its last byte is 1 for YCbCr
+    is_rgb = frame[9:16:3] == b'RGB' or (adobe > 0 and data[adobe + 15] != 1)
+    usual = frame[10] in _SAMPLINGS and frame[13] == frame[16] == 0x11
+    return frame[8] == 1 or (usual and not is_rgb)
 
 
 def is_whole(data: bytes) -> bool:

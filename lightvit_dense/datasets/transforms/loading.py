@@ -4,7 +4,7 @@ import os
 import tempfile
 import uuid
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,7 +18,7 @@ from lightvit_dense.datasets.errors import DatasetError
 from lightvit_dense.registry import TRANSFORMS
 
 from .base import Transform
-from .jpeg import LEFT_OVER, decode_strictly, is_whole, read_header
+from .jpeg import LEFT_OVER, Header, decode_strictly, is_whole, read_header, suits_gpu
 
 JPEG, _PNG = b'\xff\xd8', b'\x89PNG'
 # Files that may hold 16 bits a value: TIFF, PGM, PPM.
@@ -91,6 +91,14 @@ def decode(
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB) if color == 'rgb' else image
 
 
+def once(results: dict, key: Hashable, make: Callable[[], Image]) -> Image:
+    """Make something of an image; once, where the image comes again."""
+    kept = results.get('repeats', {})
+    if key not in kept:
+        kept[key] = make()
+    return kept[key]
+
+
 @lru_cache
 def _tell_once(text: str) -> None:
     print_log(text, logger='current', level=30)
@@ -126,6 +134,8 @@ class ImageReader(Transform):
     or, where it has ``pixels(img_path)`` and that is not None, as pixels, RGB, uint8 [H, W, 3].
     """
 
+    exif: bool
+    color = 'rgb'
     called = ''
     """What the config calls the thing that takes ``max_bad``, if not this class."""
 
@@ -173,21 +183,46 @@ class ImageReader(Transform):
             f'{self.called or "lightvit_dense." + type(self).__name__} tolerates that many.'
         )
 
+    def _fetch(self, path: str, storage: Any) -> Any:
+        """Return the pixels, if the storage has them, or the file."""
+        if storage is None:
+            return read_bytes(path, self.backend_args)
+        pixels = getattr(storage, 'pixels', None)
+        found = None if pixels is None else pixels(path)
+        return storage.read(path) if found is None else found
+
     def read(self, results: dict, make: Callable[[Any], Image]) -> Image | None:
         """Read the file, bytes or pixels, and make an image of it."""
         path, storage = results['img_path'], results.get('storage')
         try:
-            if storage is None:
-                return make(read_bytes(path, self.backend_args))
-            pixels = getattr(storage, 'pixels', None)
-            found = None if pixels is None else pixels(path)
-            return make(storage.read(path) if found is None else found)
+            return make(once(results, 'file', lambda: self._fetch(path, storage)))
         except FileNotFoundError as error:
             reason = 'does not exist' if storage is None else str(error)
         except (BadImage, OSError) as error:
             reason = str(error)
         self._note(str(path), reason, results.get('must_load', False))
         return None
+
+    def plain_header(self, data: Any) -> Header | None:
+        """Return the header of a JPEG file, unless EXIF's entry turns it."""
+        header = read_header(data) if isinstance(data, bytes) and data.startswith(JPEG) else None
+        return None if header and self.exif and header.orientation != 1 else header
+
+    def whole(self, results: dict, encoded: bool = False) -> np.ndarray | None:
+        """Return a whole image, uint8 [H, W, 3]; ``encoded``: its file if a GPU can decode it."""
+        return self.read(results, lambda data: self._whole(data, results, encoded))
+
+    def _whole(self, data: Any, results: dict, encoded: bool = False) -> np.ndarray:
+        def make() -> tuple[np.ndarray, tuple[int, ...]]:
+            header = self.plain_header(data) if encoded else None
+            if header and suits_gpu(data, header):
+                check_whole(data)
+                return np.frombuffer(data, np.uint8), header[:2]
+            image = decode(data, self.color, self.exif, str(results['img_path']))
+            return image, image.shape[:2]
+
+        image, results['ori_shape'] = once(results, 'whole', make)
+        return image
 
 
 @TRANSFORMS.register_module()
@@ -221,10 +256,11 @@ class LoadImage(ImageReader):
 
     def transform(self, results: dict) -> dict | None:
         """Set 'img' (uint8 [H, W, 3]) and its sizes; None for a bad image that is tolerated."""
-        given = self.color, self.exif, str(results['img_path'])
-        image = self.read(results, lambda data: decode(data, *given))
+        image = self.whole(results)
         if image is None:
             return None
+        if 'repeats' in results:
+            image = image.copy()  # transforms may write into it
         listed, found = (results.get('width'), results.get('height')), image.shape[1::-1]
         if 'instances' in results and None not in listed and listed != found:
             raise DatasetError(
@@ -234,5 +270,5 @@ class LoadImage(ImageReader):
                 'EXIF entry).'
             )
         results['img'] = image.astype(np.float32) if self.to_float32 else image
-        results['img_shape'] = results['ori_shape'] = image.shape[:2]
+        results['img_shape'] = results['ori_shape']
         return results

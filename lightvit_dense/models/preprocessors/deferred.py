@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from .deviceops import DEVICE_OPS
+from .jpeg import decode_batch
 from .resize import crop_and_resize
 
 
@@ -25,6 +26,11 @@ def make_views(
     count = [8 * number for number in batch['tables']]
     ints, floats, pixels = buffer.split([*count, len(buffer) - sum(count)])
     ints, floats = ints.view(torch.int64), floats.view(torch.float64)
+    if 'files' in batch:
+        decoded = decode_batch(batch['files'].split(), device, batch['files'].names)
+        # [3, H, W] -> [H * W * 3]
+        rows = [image.permute(1, 2, 0).flatten() for image in decoded]
+        pixels = torch.cat([pixels[: -batch['spare']], *rows, pixels[-batch['spare'] :]])
     views: list[Tensor] = []
     with torch.autocast(device.type, enabled=False):
         for view in batch['views']:

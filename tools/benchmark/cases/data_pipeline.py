@@ -81,6 +81,14 @@ def training_pipelines(files: Sequence[bytes], crop: int) -> Pipelines:
     for name, choice in options.items():
         run = build(load | {'size': crop} | choice, *others)
         found[name] = lambda k, run=run: run(item(files, k))
+    several, kept = build(load | {'size': crop}, *others), {}
+
+    def one_of_four(k: int) -> object:
+        if k % 4 == 0:
+            kept.clear()
+        return several(item(files, k // 4) | {'repeats': kept})
+
+    found['ours, 4 crops an image'] = one_of_four
     for name in decoders:
         found[f'bare decode, {name}'] = lambda k, name=name: whole(files[k], name)
     return found
