@@ -8,11 +8,11 @@ import pytest
 from mmengine.dataset import ClassBalancedDataset, RepeatDataset, default_collate
 
 from lightvit_dense.datasets import DatasetError, ImageNet
+from lightvit_dense.datasets.converters.packer import Packer, open_source
 from lightvit_dense.datasets.imagenet_index import FolderTree
 from lightvit_dense.datasets.lmdb_format import pack_keys, unpack_keys
 from lightvit_dense.datasets.lmdb_writer import write_lmdb
 from lightvit_dense.datasets.packed import PackSettings
-from lightvit_dense.datasets.packed_writer import Packer, open_source
 from lightvit_dense.errors import UserError
 from tests.helpers import data_sets
 from tests.helpers.data_sets import batches, listed, write_image

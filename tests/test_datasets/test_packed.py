@@ -14,10 +14,11 @@ import pytest
 from PIL import Image
 from torchvision.transforms import InterpolationMode, Resize
 
-from lightvit_dense.datasets import DatasetError, memory_cache, packed_writer
+from lightvit_dense.datasets import DatasetError, memory_cache
+from lightvit_dense.datasets.converters import packer
+from lightvit_dense.datasets.converters.packer import Packer, open_source, verify_packed
 from lightvit_dense.datasets.lmdb_writer import write_lmdb
 from lightvit_dense.datasets.packed import PackedStorage, PackSettings
-from lightvit_dense.datasets.packed_writer import Packer, open_source, verify_packed
 from lightvit_dense.utils.io import write_json
 from tests.helpers.data_sets import build, write_image
 
@@ -138,7 +139,7 @@ def test_what_is_not_its_own_or_does_not_fit_is_refused(source, tmp_path, monkey
             pack(root, tmp_path / 'packed', form)
     with pytest.raises(DatasetError, match=r"besides packed images, \['train', 'val'\]"):
         pack(source, source)
-    monkeypatch.setattr(packed_writer.shutil, 'disk_usage', lambda path: SimpleNamespace(free=2000))
+    monkeypatch.setattr(packer.shutil, 'disk_usage', lambda path: SimpleNamespace(free=2000))
     message = r'too small: 5 images take about .*e-05 GB, and 2e-06 GB are free\. .*--format jpeg'
     with pytest.raises(DatasetError, match=message):
         pack(source, tmp_path / 'other')

@@ -8,8 +8,8 @@ import os
 import sys
 from pathlib import Path
 
+from lightvit_dense.datasets.converters.packer import Packer, open_source, verify_packed
 from lightvit_dense.datasets.packed import PackSettings
-from lightvit_dense.datasets.packed_writer import Packer, open_source, verify_packed
 from lightvit_dense.errors import UserError, run_tool
 from lightvit_dense.utils.progress import Display
 

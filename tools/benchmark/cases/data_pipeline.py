@@ -24,8 +24,8 @@ import numpy as np
 from mmcv.transforms import Compose
 
 from lightvit_dense.apis.configs import load_config
+from lightvit_dense.datasets.converters.packer import Packer
 from lightvit_dense.datasets.packed import PackedStorage, PackSettings
-from lightvit_dense.datasets.packed_writer import Packer
 from lightvit_dense.datasets.transforms import jpeg
 from lightvit_dense.datasets.transforms.augment import resize_box
 from lightvit_dense.registry import TRANSFORMS

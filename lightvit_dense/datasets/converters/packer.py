@@ -21,16 +21,16 @@ import numpy as np
 
 from lightvit_dense.utils.io import atomic_path, atomic_write, sha256, write_json
 
-from .errors import DatasetError
-from .imagenet_index import check_present, open_tree, read_image_list
-from .lmdb_format import listing_digest
-from .lmdb_writer import Report, alone, check_keys
-from .packed import KEYS, ROWS, PackedMeta, PackSettings, key_hash, open_meta, read_meta
-from .storage import FolderStorage, LmdbStorage, Storage, data_file
-from .text import read_json
-from .transforms.augment import resize_box
-from .transforms.jpeg import read_header
-from .transforms.loading import JPEG, BadImage, decode
+from ..errors import DatasetError
+from ..imagenet_index import check_present, open_tree, read_image_list
+from ..lmdb_format import listing_digest
+from ..lmdb_writer import Report, alone, check_keys
+from ..packed import KEYS, ROWS, PackedMeta, PackSettings, key_hash, open_meta, read_meta
+from ..storage import FolderStorage, LmdbStorage, Storage, data_file
+from ..text import read_json
+from ..transforms.augment import resize_box
+from ..transforms.jpeg import read_header
+from ..transforms.loading import JPEG, BadImage, decode
 
 _OWN = re.compile(r'shard-\d{6}\.(tar|json)|index\.(json|npy)|keys\.txt|\..*\.tmp')
 _BLOCK, _QUALITY = tarfile.BLOCKSIZE, [cv2.IMWRITE_JPEG_QUALITY, 90]
@@ -195,7 +195,6 @@ class Packer:
         return number, note
 
     def _finish(self, meta: PackedMeta, notes: Sequence[dict[str, Any]]) -> PackedMeta:
-        """Write the index."""
         rows = np.zeros((6, len(self.keys)), np.uint64)
         rows[0] = [key_hash(key) for key in self.keys]
         rows[1] = np.arange(len(self.keys)) // self.settings.per_shard
