@@ -194,9 +194,9 @@ def _path_keys(node: Mapping) -> tuple[str, ...]:
     """Return the keys of a data set that name files and folders."""
     if 'img_dir' not in node:
         return ('ann_file',)
-    if node.get('source') == 'lmdb':  # the images are in there; folders are no more than keys
+    if (kind := node.get('source')) in ('lmdb', 'packed'):  # there, folders are but parts of keys
         listed = Path(str(node.get('classes'))).suffix
-        return ('ann_file', 'classes', 'lmdb_path') if listed else ('ann_file', 'lmdb_path')
+        return ('ann_file', f'{kind}_path', *(('classes',) if listed else ()))
     return ('ann_file', 'classes', 'img_dir')
 
 

@@ -1,4 +1,4 @@
-"""ImageNet-1k, and any data laid out alike, from a folder or an LMDB."""
+"""ImageNet-1k, and any data laid out alike, from a folder, an LMDB or packed images."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -13,7 +13,7 @@ from lightvit_dense.utils.ranks import from_rank_zero
 from . import imagenet_index as index
 from .errors import DatasetError
 from .records import Record, Records
-from .storage import LmdbStorage, open_storage
+from .storage import open_storage
 from .unlabeled import EXTENSIONS
 
 
@@ -37,8 +37,10 @@ class ImageNet(Records):
         folders: What the names of the class folders are: 'names' of classes, or 'labels', that is
             numbers from 0 (as in ImageNet-V2, where the order of text, '10' before '2', would give
             every image a wrong label).
-        source: 'folder' or 'lmdb'.
+        source: 'folder', 'lmdb', or 'packed' for smaller images, see :class:`PackedStorage`.
         lmdb_path: The LMDB below ``data_root``, made of ``data_root``.
+        packed_path: The packed images below ``data_root``, made of ``data_root``.
+        cache_gb: How much of the packed images to hold in shared memory, once a node, in GB.
         with_labels: False for pre-training: all images below ``img_dir`` in the order of their
             paths, whatever their folders.
         **kwargs: As :class:`Records`. Without labels ``fraction`` keeps the class folders in
@@ -58,6 +60,8 @@ class ImageNet(Records):
         folders: str = 'names',
         source: str = 'folder',
         lmdb_path: str = 'imagenet.lmdb',
+        packed_path: str = 'imagenet.packed',
+        cache_gb: float = 0,
         with_labels: bool = True,
         **kwargs: Any,
     ) -> None:
@@ -68,7 +72,7 @@ class ImageNet(Records):
         self.img_dir, self.folders = img_dir.strip('/'), folders
         self.source = source
         self.given_classes = classes
-        self.storage = open_storage(source, data_root, lmdb_path)
+        self.storage = open_storage(source, data_root, lmdb_path, packed_path, cache_gb)
         super().__init__(data_root, with_labels, ann_file=ann_file, **kwargs)
 
     def scan(self) -> None:
@@ -107,8 +111,6 @@ class ImageNet(Records):
                 f'{self._tree().name}: holds no image with an ending of '
                 f'{", ".join(EXTENSIONS)}. Check that the data were unpacked there.'
             )
-        if isinstance(self.storage, LmdbStorage):
-            self.storage.close()  # workers open it for themselves
 
     def groups(self) -> np.ndarray:
         """Return the labels; where there are none, the places of the sorted class folders."""
@@ -121,9 +123,7 @@ class ImageNet(Records):
 
     def _tree(self, folder: str | None = None) -> index.Tree:
         folder = self.img_dir if folder is None else folder.strip('/')
-        if isinstance(self.storage, LmdbStorage):
-            return index.LmdbTree(self.storage, folder)
-        return index.FolderTree(os.fspath(self.data_root), folder)
+        return index.open_tree(self.storage, folder)
 
     def _find_classes(self, tree: index.Tree) -> list[str]:
         """Return the classes: those given, which the folders have to match, or the folders."""
@@ -151,7 +151,7 @@ class ImageNet(Records):
         path = os.path.join(os.fspath(self.data_root), given)
         if os.path.isfile(path):
             return index.read_classes(path)
-        if self.source == 'lmdb' or os.path.isdir(path):
+        if self.source != 'folder' or os.path.isdir(path):
             found = self._tree(given).classes()
             if found:
                 return found

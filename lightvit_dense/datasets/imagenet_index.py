@@ -5,10 +5,12 @@ from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import groupby
+from typing import Any
 
 from lightvit_dense.utils.io import is_clutter
 
 from .errors import DatasetError
+from .packed import PackedStorage
 from .records import Record
 from .storage import FolderStorage, LmdbStorage, missing_files
 from .text import read_lines
@@ -52,10 +54,10 @@ class FolderTree:
         return [path[len(start) :] for path in missing_files(start + key for key in keys)]
 
 
-class LmdbTree:
-    """Names of the images of an LMDB below a prefix; methods as of :class:`FolderTree`."""
+class KeyTree:
+    """Names of the images of a storage with keys, below a prefix; as :class:`FolderTree`."""
 
-    def __init__(self, storage: LmdbStorage, prefix: str) -> None:
+    def __init__(self, storage: LmdbStorage | PackedStorage, prefix: str) -> None:
         self.storage = storage
         self.prefix = f'{prefix}/' if prefix else ''
         self.name = f'{storage.path}, keys below {self.prefix!r}' if prefix else storage.path
@@ -90,7 +92,14 @@ class LmdbTree:
         return [k for k, at in zip(keys, places, strict=True) if there[at : at + 1] != [k]]
 
 
-Tree = FolderTree | LmdbTree
+Tree = FolderTree | KeyTree
+
+
+def open_tree(storage: Any, folder: str) -> Tree:
+    """Return the names of the images below a folder of a storage."""
+    if isinstance(storage, FolderStorage):
+        return FolderTree(storage.root, folder)
+    return KeyTree(storage, folder)
 
 
 def read_classes(path: str) -> list[str]:

@@ -29,11 +29,7 @@ BATCH_BYTES, BATCH_FILES = 1 << 26, 4096
 _AHEAD = 8  # files read ahead, for each reader
 
 Report = Callable[[str, int, int], None]
-"""Told ('write' or 'verify', files done, files in all) now and then."""
-
-
-class LmdbWriteError(DatasetError):
-    """An LMDB that could not be written or does not hold what it should."""
+"""Told ('writing' or 'verifying', files done, files in all) now and then."""
 
 
 @dataclass(frozen=True)
@@ -74,17 +70,17 @@ def write_lmdb(
     target = Path(target)
     keys = list_files(source, extensions)
     on_progress = report or (lambda *_: None)
-    with _alone(target), _environment(target) as environment:
-        _check_keys(keys, environment.max_key_size())
+    with alone(target, _OWN.__contains__, 'an LMDB'), _environment(target) as environment:
+        check_keys(keys, environment.max_key_size())
         writer = _Writer(environment, target, keys)
         resumed = writer.meta.written
-        on_progress('write', resumed, len(keys))
+        on_progress('writing', resumed, len(keys))
         with ThreadPoolExecutor(readers) as pool:
             try:
                 paths = (Path(source, key) for key in islice(keys, resumed, None))
                 for batch in _batches(pool, paths, readers * _AHEAD, batch_bytes):
                     writer.commit(batch)
-                    on_progress('write', writer.meta.written, len(keys))
+                    on_progress('writing', writer.meta.written, len(keys))
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
@@ -103,9 +99,9 @@ def verify_lmdb(
         with environment.begin() as transaction:
             meta = layout.read_meta(transaction)
         if meta is None:
-            raise LmdbWriteError(f'{path}: was not made by make_lmdb.py and has no hashes')
+            raise DatasetError(f'{path}: was not made by make_lmdb.py and has no hashes')
         if not meta.complete:
-            raise LmdbWriteError(
+            raise DatasetError(
                 f'{path}: holds {meta.written} of {meta.count} files; run make_lmdb.py again, it '
                 'goes on where it stopped'
             )
@@ -116,21 +112,21 @@ def verify_lmdb(
 
 
 @contextmanager
-def _alone(target: Path) -> Iterator[None]:
-    """Make the folder, and keep other writers out of it."""
+def alone(target: Path, is_own: Callable[[str], object], what: str) -> Iterator[None]:
+    """Make the folder of a file set, and keep other writers out of it."""
     remedy = 'nothing was touched; move it away or choose another folder'
     if target.exists() and not target.is_dir():
-        raise LmdbWriteError(f'{target} is a file; {remedy}')
-    foreign = sorted(p.name for p in target.glob('*') if p.name not in _OWN)
+        raise DatasetError(f'{target} is a file; {remedy}')
+    foreign = sorted(p.name for p in target.glob('*') if not is_own(p.name))
     if foreign:
-        raise LmdbWriteError(f'{target} holds something besides an LMDB, {foreign[:5]}; {remedy}')
+        raise DatasetError(f'{target} holds something besides {what}, {foreign[:5]}; {remedy}')
     target.mkdir(parents=True, exist_ok=True)
     handle = os.open(target, os.O_RDONLY)
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise LmdbWriteError(f'{target}: another process is writing this LMDB') from None
+            raise DatasetError(f'{target}: another process is writing {what}') from None
         yield
     finally:
         os.close(handle)
@@ -145,23 +141,24 @@ def _environment(target: Path) -> Iterator[lmdb.Environment]:
     try:
         environment = lmdb.open(str(target), map_size=size, meminit=False)
     except lmdb.Error as error:
-        raise LmdbWriteError(f'{target}: cannot be opened for writing ({error})') from error
+        raise DatasetError(f'{target}: cannot be opened for writing ({error})') from error
     try:
         yield environment
     finally:
         environment.close()
 
 
-def _check_keys(keys: Sequence[str], limit: int) -> None:
+def check_keys(keys: Sequence[str], limit: int) -> None:
+    """Check that paths can be keys of at most ``limit`` bytes."""
     for key in keys:
         try:
             code = key.encode()
         except UnicodeEncodeError as error:
-            raise LmdbWriteError(f'{key!r}: this name is not UTF-8; rename the file') from error
+            raise DatasetError(f'{key!r}: this name is not UTF-8; rename the file') from error
         if len(code) > limit:
-            raise LmdbWriteError(f'{key}: a path has {limit} bytes at most, this one {len(code)}')
+            raise DatasetError(f'{key}: a path has {limit} bytes at most, this one {len(code)}')
         if layout.is_reserved(code) or '\n' in key:
-            raise LmdbWriteError(f'{key!r}: no file may have this name here; rename it')
+            raise DatasetError(f'{key!r}: no file may have this name here; rename it')
 
 
 Item = tuple[bytes, bytes]
@@ -172,7 +169,7 @@ def _read(path: Path) -> Item:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise LmdbWriteError(f'{path}: cannot be read ({error.strerror})') from error
+        raise DatasetError(f'{path}: cannot be read ({error.strerror})') from error
     return content, hashlib.sha256(content).digest()
 
 
@@ -186,7 +183,7 @@ def _batches(
     while pending:
         try:
             item = pending.popleft().result()
-        except LmdbWriteError:
+        except DatasetError:
             if batch:
                 yield batch
             raise
@@ -211,14 +208,14 @@ class _Writer:
         self.meta = meta or layout.LmdbMeta(len(keys), 0, 0, layout.listing_digest(keys))
         if meta is None:
             if environment.stat()['entries']:
-                raise LmdbWriteError(
+                raise DatasetError(
                     f'{target} is an LMDB of another program; nothing was touched; move it away '
                     'or choose another folder'
                 )
             self._put([(layout.KEYS, layout.pack_keys(keys)), (layout.META, self.meta.pack())])
         elif meta.listing != layout.listing_digest(keys):
             gone, new = sorted(set(listed) - set(keys)), sorted(set(keys) - set(listed))
-            raise LmdbWriteError(
+            raise DatasetError(
                 f'{target} was begun with other files: {len(new)} are new now, such as {new[:2]}, '
                 f'{len(gone)} are gone, such as {gone[:2]}. Give the same source and extensions, '
                 'or another target.'
@@ -256,7 +253,7 @@ class _Writer:
                 self.environment.set_mapsize(2 * self.environment.info()['map_size'])
             except (lmdb.Error, OSError) as error:
                 free = os.statvfs(self.target)
-                raise LmdbWriteError(
+                raise DatasetError(
                     f'{self.target}: cannot be written ({error}; '
                     f'{free.f_bavail * free.f_frsize >> 20} MiB are free on this disk). The '
                     f'{self.meta.written} of {self.meta.count} files written so far are safe: '
@@ -277,13 +274,13 @@ def _verify(
         entries = environment.stat()['entries']
     hashes, expected = b''.join(parts), meta.count + len(parts) + 2
     if not len(keys) == meta.count == len(hashes) // layout.HASH_BYTES or entries != expected:
-        raise LmdbWriteError(
+        raise DatasetError(
             f'{target}: has {entries} entries instead of {expected}, {len(keys)} paths and '
             f'{len(hashes) // layout.HASH_BYTES} hashes for {meta.count} files. Make it again.'
         )
     digest = hashlib.sha256(hashes).hexdigest()
     if digest != meta.sha256 or layout.listing_digest(keys) != meta.listing:
-        raise LmdbWriteError(f'{target}: its list of paths or of hashes is damaged. Make it again.')
+        raise DatasetError(f'{target}: its list of paths or of hashes is damaged. Make it again.')
 
     def check(first: int) -> list[str]:
         bad = []
@@ -299,9 +296,9 @@ def _verify(
     with ThreadPoolExecutor(readers) as pool:
         for number, found in enumerate(pool.map(check, range(0, meta.count, 256)), 1):
             wrong += found
-            on_progress('verify', min(number * 256, meta.count), meta.count)
+            on_progress('verifying', min(number * 256, meta.count), meta.count)
     if wrong:
-        raise LmdbWriteError(
+        raise DatasetError(
             f'{target}: {len(wrong)} of {meta.count} files differ from their hashes, such as '
             f'{wrong[:3]}. Make it again.'
         )

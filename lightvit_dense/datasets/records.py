@@ -10,7 +10,8 @@ from mmengine.dataset import BaseDataset, force_full_init
 from mmengine.logging import print_log
 
 from .determinism import SeededItems
-from .storage import Storage
+from .packed import PackedStorage
+from .storage import LmdbStorage, Storage
 from .subsets import balanced_subset, check_fraction
 
 Record = tuple[str, int]
@@ -65,6 +66,10 @@ class Records(SeededItems, BaseDataset):
             return
         self.scan()
         self.check_records()
+        if isinstance(self.storage, LmdbStorage):
+            self.storage.close()  # workers open it for themselves
+        if isinstance(self.storage, PackedStorage):
+            self.storage.prepare(self.pipeline.transforms)
         self._fully_initialized = True
         if self.fraction < 1:
             total = len(self)

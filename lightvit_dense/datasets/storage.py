@@ -13,6 +13,7 @@ import lmdb
 
 from .errors import DatasetError
 from .lmdb_format import KEYS, LmdbMeta, is_reserved, key_text, read_meta, unpack_keys
+from .packed import PackedStorage
 
 
 class Storage(Protocol):
@@ -233,11 +234,15 @@ class LmdbStorage:
 
 
 def open_storage(
-    source: str, root: str | os.PathLike, lmdb_path: str
-) -> FolderStorage | LmdbStorage:
-    """Return where the files of a data set come from: its folder, or the LMDB below it."""
-    if source not in ('folder', 'lmdb'):
-        raise ValueError(f"source must be 'folder' or 'lmdb', got {source!r}")
+    source: str, root: str | os.PathLike, lmdb_path: str, packed_path: str, cache_gb: float
+) -> FolderStorage | LmdbStorage | PackedStorage:
+    """Return where the files of a data set come from: its folder, or what was made of it below."""
+    if source not in ('folder', 'lmdb', 'packed'):
+        raise ValueError(f"source must be 'folder', 'lmdb' or 'packed', got {source!r}")
+    if cache_gb and source != 'packed':
+        raise ValueError(f"cache_gb={cache_gb} goes with source='packed', got source={source!r}")
+    if source == 'packed':
+        return PackedStorage(os.path.join(root, packed_path), cache_gb)
     return LmdbStorage(os.path.join(root, lmdb_path)) if source == 'lmdb' else FolderStorage(root)
 
 

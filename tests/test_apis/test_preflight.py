@@ -104,7 +104,8 @@ _images = dict(
     ann_file='lists/1percent.txt',
     classes='classes.txt',
     source='{source}',
-    lmdb_path='imagenet.lmdb')
+    lmdb_path='imagenet.lmdb',
+    packed_path='i.packed')
 train_dataloader['dataset'] = _images
 val_dataloader = dict(dataset=dict(_images, img_dir='val', ann_file='', classes='train'))
 val_evaluator = dict(type='lightvit_dense.Accuracy')
@@ -120,6 +121,7 @@ _LISTS = {'lists/1percent.txt': 'train.ann_file', 'classes.txt': 'train.classes'
     [
         ('folder', _LISTS | {'train': 'train.img_dir', 'val': 'val.img_dir'}),
         ('lmdb', _LISTS | {'imagenet.lmdb': 'train.lmdb_path'}),
+        ('packed', _LISTS | {'i.packed': 'train.packed_path'}),
     ],
 )
 def test_missing_imagenet_is_named_by_its_source(write, tmp_path, source, wanted) -> None:

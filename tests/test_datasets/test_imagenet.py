@@ -8,9 +8,11 @@ import pytest
 from mmengine.dataset import ClassBalancedDataset, RepeatDataset, default_collate
 
 from lightvit_dense.datasets import DatasetError, ImageNet
+from lightvit_dense.datasets.converters.packer import Packer, open_source
 from lightvit_dense.datasets.imagenet_index import FolderTree
 from lightvit_dense.datasets.lmdb_format import pack_keys, unpack_keys
 from lightvit_dense.datasets.lmdb_writer import write_lmdb
+from lightvit_dense.datasets.packed import PackSettings
 from lightvit_dense.errors import UserError
 from tests.helpers import data_sets
 from tests.helpers.data_sets import batches, listed, write_image
@@ -22,12 +24,12 @@ LOAD = [
     dict(type='lightvit_dense.RandomResizedCrop', size=16),
 ]
 FAST = [dict(type='lightvit_dense.LoadRandomResizedCrop', size=16)]
-SOURCES = pytest.mark.parametrize('source', ['folder', 'lmdb'])
+SOURCES = pytest.mark.parametrize('source', ['folder', 'lmdb', 'packed'])
 
 
 @pytest.fixture(scope='module')
 def world(tmp_path_factory):
-    """Three classes of 4, 3 and 2 images to train, a flat folder of 3 to validate, and an LMDB."""
+    """Three classes of 4, 3 and 2 images to train, a flat folder of 3 to validate, and packed."""
     root = tmp_path_factory.mktemp('imagenet')
     for label, wnid in enumerate(WNIDS):
         for number in range(4 - label):
@@ -43,8 +45,14 @@ def world(tmp_path_factory):
     }
     for name, text in lists.items():
         (root / name).write_text(text)
-    write_lmdb(root, root / 'imagenet.lmdb')
+    pack_all(root)
     return root
+
+
+def pack_all(root):
+    write_lmdb(root, root / 'imagenet.lmdb')
+    settings = PackSettings('jpeg', exif=True, per_shard=5)  # they are small, and stay as they are
+    Packer(*open_source(root), root / 'imagenet.packed', settings).pack()
 
 
 def build(root, **options):
@@ -67,15 +75,15 @@ def test_labels_are_the_places_of_the_sorted_folders(world, source):
 
 
 @pytest.mark.parametrize('load', [LOAD, FAST])
-def test_both_sources_give_the_same_batches_with_workers(world, load):
+def test_all_sources_give_the_same_batches_with_workers(world, load):
     pipeline, found = [*load, dict(type='lightvit_dense.PackImage')], []
-    for source, workers in (('folder', 0), ('lmdb', 2)):
+    for source, workers in (('folder', 0), ('lmdb', 2), ('packed', 2)):
         dataset = pickle.loads(pickle.dumps(build(world, source=source, pipeline=pipeline)))
         found.append(batches(dataset, workers, 3, 3, collate_fn=default_collate))
-    for ours, theirs in zip(*found, strict=True):
-        assert ours['inputs'].equal(theirs['inputs'])
-        labels = [[int(s.gt_label) for s in batch['data_samples']] for batch in (ours, theirs)]
-        assert labels[0] == labels[1]
+    for ours, *others in zip(*found, strict=True):
+        labels = [[int(s.gt_label) for s in batch['data_samples']] for batch in (ours, *others)]
+        assert labels == [labels[0]] * 3
+        assert all(ours['inputs'].equal(theirs['inputs']) for theirs in others)
 
 
 @SOURCES
@@ -83,7 +91,7 @@ def test_without_labels_images_come_in_the_order_of_whole_paths(world, tmp_path,
     paths = ['a/1.jpg', 'a-b/2.jpg', 'a.b/3.jpg', 'aé/4.jpg', 'a/b/5.jpg', 'a/b-.jpg', 'a0/6.JPG']
     for path in paths:
         write_image(tmp_path / path)
-    write_lmdb(tmp_path, tmp_path / 'imagenet.lmdb')
+    pack_all(tmp_path)
     unlabelled = dict(source=source, with_labels=False)
     assert listed(build(tmp_path, img_dir='', **unlabelled)) == [(p, None) for p in sorted(paths)]
     assert len(build(world, img_dir='val', **unlabelled)) == 3
@@ -202,7 +210,7 @@ def test_sources_that_are_not_there(tmp_path):
         build(tmp_path)
     with pytest.raises(DatasetError, match=r'this LMDB does not exist.*make_lmdb\.py'):
         build(tmp_path, source='lmdb')
-    with pytest.raises(ValueError, match="source must be 'folder' or 'lmdb', got 'zip'"):
+    with pytest.raises(ValueError, match="source must be 'folder', 'lmdb' or 'packed', got 'zip'"):
         build(tmp_path, source='zip')
 
 
@@ -241,7 +249,7 @@ def numbers(tmp_path_factory):
         write_image(root / f'v2/{label}/{label:03d}abc.jpeg')
     (root / 'classes.txt').write_text(''.join(f'n{number}\n' for number in range(20, 32)))
     (root / 'long.txt').write_text(''.join(f'n{number}\n' for number in range(20, 33)))
-    write_lmdb(root, root / 'imagenet.lmdb')
+    pack_all(root)
     return root
 
 

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 from lightvit_dense.datasets import lmdb_writer
 from lightvit_dense.datasets.errors import DatasetError
 from lightvit_dense.datasets.lmdb_format import HASHES, META
-from lightvit_dense.datasets.lmdb_writer import LmdbWriteError, list_files, verify_lmdb, write_lmdb
+from lightvit_dense.datasets.lmdb_writer import list_files, verify_lmdb, write_lmdb
 from lightvit_dense.datasets.storage import FolderStorage, LmdbStorage, open_environment
 
 
@@ -60,9 +60,9 @@ def test_holds_every_file_under_its_relative_path(source, tmp_path, monkeypatch)
     assert report.meta.sha256 == hashlib.sha256(hashes).hexdigest()
     assert (report.meta.count, report.meta.size) == (40, sum(map(len, expected.values())))
     assert report.size == (target / 'data.mdb').stat().st_size > 1 << 16
-    writes = [at for at in told if at[0] == 'write']
+    writes = [at for at in told if at[0] == 'writing']
     ends = [writes[0], writes[-1], told[-1]]
-    assert ends == [('write', 0, 40), ('write', 40, 40), ('verify', 40, 40)]
+    assert ends == [('writing', 0, 40), ('writing', 40, 40), ('verifying', 40, 40)]
     assert list(LmdbStorage(target).keys()) == sorted(key.decode() for key in expected)
 
 
@@ -139,7 +139,7 @@ def test_what_was_read_before_an_unreadable_file_is_kept(source, tmp_path):
     content = bad.read_bytes()
     bad.unlink()
     bad.symlink_to(tmp_path / 'nowhere')
-    with pytest.raises(LmdbWriteError, match=r'class_1/037\.JPEG: cannot be read \(No such file'):
+    with pytest.raises(DatasetError, match=r'class_1/037\.JPEG: cannot be read \(No such file'):
         write_lmdb(source, tmp_path / 'data.lmdb')
     bad.unlink()
     bad.write_bytes(content)
@@ -150,15 +150,15 @@ def test_refuses_what_is_not_its_own(source, tmp_path):
     foreign = tmp_path / 'foreign'
     damage(foreign, lambda transaction: transaction.put(b'key', b'value'))
     before = (foreign / 'data.mdb').read_bytes()
-    with pytest.raises(LmdbWriteError, match='LMDB of another program; nothing was touched'):
+    with pytest.raises(DatasetError, match='LMDB of another program; nothing was touched'):
         write_lmdb(source, foreign)
     assert (foreign / 'data.mdb').read_bytes() == before
-    with pytest.raises(LmdbWriteError, match=r'besides an LMDB.*nothing was touched'):
+    with pytest.raises(DatasetError, match=r'besides an LMDB.*nothing was touched'):
         write_lmdb(source, source)
     (tmp_path / 'file').write_text('mine')
-    with pytest.raises(LmdbWriteError, match='is a file'):
+    with pytest.raises(DatasetError, match='is a file'):
         write_lmdb(source, tmp_path / 'file')
-    with pytest.raises(LmdbWriteError, match=r'was not made by make_lmdb\.py'):
+    with pytest.raises(DatasetError, match=r'was not made by make_lmdb\.py'):
         verify_lmdb(foreign)
 
 
@@ -166,7 +166,7 @@ def test_refuses_other_files_than_it_began_with(source, tmp_path):
     write_lmdb(source, tmp_path / 'data.lmdb')
     (source / 'class_0/new.JPEG').write_bytes(b'new')
     (source / 'class_0/000.JPEG').unlink()
-    with pytest.raises(LmdbWriteError, match=r'1 are new now.*new\.JPEG.*1 are gone.*000\.JPEG'):
+    with pytest.raises(DatasetError, match=r'1 are new now.*new\.JPEG.*1 are gone.*000\.JPEG'):
         write_lmdb(source, tmp_path / 'data.lmdb')
 
 
@@ -175,7 +175,7 @@ def test_refuses_a_second_writer(source, tmp_path):
 
     def intrude(stage, done, total):
         if done == 0:
-            with pytest.raises(LmdbWriteError, match='another process is writing'):
+            with pytest.raises(DatasetError, match='another process is writing'):
                 write_lmdb(source, target)
 
     write_lmdb(source, target, report=intrude)

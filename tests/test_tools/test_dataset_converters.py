@@ -11,6 +11,7 @@ import pytest
 from lightvit_dense.datasets import DatasetError, ImageNet
 from lightvit_dense.datasets.storage import LmdbStorage
 from lightvit_dense.datasets.subsets import long_tail_sizes, sized_subset
+from tests.helpers.data_sets import write_image
 from tests.helpers.tools import call_tool, start_tool
 from tests.helpers.toy_world import build
 
@@ -39,6 +40,9 @@ def process(name, *words):
         ('make_small_sets --out . --sets digit', "--sets names 'digit'.*Did you mean 'digits'"),
         ('make_small_sets --out . --source digits', 'write SET=PATH'),
         ('make_small_sets --out . --source digits=/nowhere', '/nowhere does not exist'),
+        ('pack_images only-one', 'give SOURCE and PACKED to pack images'),
+        ('pack_images a b --workers 0', '--workers have to be positive'),
+        ('pack_images nowhere b', 'nowhere: this image folder does not exist'),
         ('make_subset . a.txt --fraction 0.2 --img-dir none', 'does not exist'),
     ],
 )
@@ -66,6 +70,22 @@ def test_a_world_is_checked(tmp_path, monkeypatch):
     assert '1 of 2 images that the annotations list (000000000001.jpg)' in out
     assert '1 problem(s)' in out
     assert 'ADEChallengeData2016.zip' in convert('check_dataset', 'ade20k', status=1)
+
+
+def test_images_are_packed_and_verified(tmp_path):
+    source, target = tmp_path / 'source', tmp_path / 'images.packed'
+    for number in range(4):
+        write_image(source / f'{number}.jpg', (40, 30 + 10 * number), number)
+    (source / '3.jpg').write_bytes(b'')
+    words = (source, target, '--short-side', 35, '--max-bad', 1)
+    out = convert('pack_images', *words)
+    assert re.search(r'packing about .*e-05 GB, and .* GB are free: done', out)
+    assert re.search(
+        r'4 images in 1 shards, .*\n1 .*below 35 px.*\n1 unreadable\n  3\.jpg: zero', out
+    )
+    for more in (words, [target]):
+        assert 'every file matches its SHA-256' in convert('pack_images', '--verify', *more)
+    assert 'begun with other' in convert('pack_images', source, target, '--exif', status=2)
 
 
 def test_lmdb_is_written_and_verified(tmp_path):

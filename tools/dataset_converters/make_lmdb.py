@@ -13,8 +13,6 @@ from lightvit_dense.datasets.unlabeled import EXTENSIONS
 from lightvit_dense.errors import UserError, run_tool
 from lightvit_dense.utils.progress import Display
 
-TITLES = dict(write='writing', verify='verifying')
-
 
 def parse_args() -> argparse.Namespace:
     """Parse the command line."""
@@ -41,14 +39,10 @@ def convert(args: argparse.Namespace) -> LmdbReport:
         raise UserError('--verify and --no-verify exclude each other')
     extensions = None if args.all_files else args.extensions
     with Display(sys.stderr, 1 if args.verify or args.no_verify else 2) as show:
-
-        def report(stage: str, done: int, total: int) -> None:
-            show(TITLES[stage], done, total)
-
         if args.verify:
-            return verify_lmdb(args.lmdb, args.readers, report)
+            return verify_lmdb(args.lmdb, args.readers, show)
         verify = not args.no_verify
-        return write_lmdb(args.source, args.lmdb, extensions, args.readers, report, verify)
+        return write_lmdb(args.source, args.lmdb, extensions, args.readers, show, verify)
 
 
 def main() -> int:

@@ -16,7 +16,7 @@ train_dataloader = dict(
         type='lightvit_dense.ImageNet',
         data_root='{{$LIGHTVIT_DATA:data}}/imagenet/',
         img_dir='train',
-        source='folder',  # or 'lmdb', made by tools/dataset_converters/make_lmdb.py
+        source='folder',  # or 'lmdb', 'packed', made by tools/dataset_converters/
         lmdb_path='imagenet.lmdb',
         pipeline=[
             dict(

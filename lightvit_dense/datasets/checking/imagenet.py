@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from functools import partial
 
-from ..imagenet_index import FolderTree, LmdbTree, Tree
+from ..imagenet_index import FolderTree, KeyTree, Tree
 from ..storage import LmdbStorage
 from .report import Report, Request, open_image
 
@@ -27,7 +27,7 @@ def check_imagenet(root: str, request: Request) -> Report:
         if os.path.isdir(os.path.join(root, split)):
             tree = FolderTree(root, split)
         elif os.path.exists(lmdb):
-            tree = LmdbTree(LmdbStorage(lmdb), split)
+            tree = KeyTree(LmdbStorage(lmdb), split)
         else:
             report.missing(os.path.join(root, split))
             report.count(f'images of {split}', 0, IMAGES[split])

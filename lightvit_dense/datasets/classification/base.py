@@ -8,9 +8,9 @@ import numpy as np
 from mmengine.logging import print_log
 
 from ..errors import DatasetError
-from ..imagenet_index import FolderTree, LmdbTree, check_present
+from ..imagenet_index import check_present, open_tree
 from ..records import Record, Records
-from ..storage import LmdbStorage, open_storage
+from ..storage import open_storage
 
 
 class ClassificationSet(Records):
@@ -22,9 +22,11 @@ class ClassificationSet(Records):
     Args:
         data_root: Folder that the set was unpacked to.
         split: 'train' or 'test', or another of ``SIZES``.
-        source: 'folder', or 'lmdb' for images in an LMDB made of ``data_root`` (the lists stay
-            files).
+        source: 'folder', or 'lmdb' or 'packed' for images in an LMDB or packed images made of
+            ``data_root`` (the lists stay files).
         lmdb_path: That LMDB, below ``data_root``.
+        packed_path: Those packed images, below ``data_root``.
+        cache_gb: As of :class:`ImageNet`.
         **kwargs: As :class:`Records`.
 
     Raises:
@@ -48,11 +50,13 @@ class ClassificationSet(Records):
         split: str = 'train',
         source: str = 'folder',
         lmdb_path: str = 'images.lmdb',
+        packed_path: str = 'images.packed',
+        cache_gb: float = 0,
         **kwargs: Any,
     ) -> None:
         self.required_files(data_root, split)
         self.split = split
-        self.storage = open_storage(source, data_root, lmdb_path)
+        self.storage = open_storage(source, data_root, lmdb_path, packed_path, cache_gb)
         super().__init__(data_root, **kwargs)
 
     @classmethod
@@ -115,11 +119,7 @@ class ClassificationSet(Records):
 
     def _check_images(self, records: Sequence[Record], where: str) -> None:
         """Check that the images exist."""
-        if isinstance(self.storage, LmdbStorage):
-            check_present(LmdbTree(self.storage, ''), records, where)
-            self.storage.close()  # workers open it for themselves
-        else:
-            check_present(FolderTree(os.fspath(self.data_root), ''), records, where)
+        check_present(open_tree(self.storage, ''), records, where)
 
     def _warn(self, text: str) -> None:
         line = f'{self.TITLE}, split {self.split!r} in {self.data_root}: {text}.'

@@ -69,7 +69,7 @@ class CIFAR100(ClassificationSet):
     SIZES = dict(train=50000, test=10000)
 
     def __init__(self, data_root: str, split: str = 'train', **kwargs: Any) -> None:
-        if kwargs.keys() & {'source', 'lmdb_path'}:
+        if kwargs.keys() & {'source', 'lmdb_path', 'packed_path', 'cache_gb'}:
             raise TypeError('CIFAR100 has no image files, hence neither source nor lmdb_path')
         super().__init__(data_root, split, **kwargs)
 

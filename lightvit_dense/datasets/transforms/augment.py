@@ -33,7 +33,8 @@ def resize_box(
     if backend == 'torch':
         # [h, w, 3] -> [1, h, w, 3] -> [1, 3, h, w], a view. reshape, unlike None, gives the new
         # axis the stride by which torch knows that channels are last, and leaves them last.
-        batch = np.ascontiguousarray(cut).reshape(1, *cut.shape)
+        # torch takes no read-only memory.
+        batch = np.require(cut, requirements=['C', 'W']).reshape(1, *cut.shape)
         pixels = torch.from_numpy(batch).permute(0, 3, 1, 2)
         resized = functional.interpolate(pixels, size, mode=method, antialias=True)
         return resized[0].permute(1, 2, 0).numpy()

@@ -1,11 +1,11 @@
 """Measure how many images a second one core makes ready for pre-training, and for evaluation.
 
 JPEG files of ImageNet's usual size are made of photographs that installed packages carry. Compared
-are the reference (Pillow, torchvision, floats), ours with every decoder that is installed, and the
-floor, which decodes the whole image and does nothing else. All run in one process, in turns, and
-are timed in CPU seconds, so that neighbours on the machine disturb them less. Evaluation's resize
-and central crop are compared with torchvision's, whose pixels are the same, and with a crop before
-the resize, which is faster and gives others.
+are the reference (Pillow, torchvision, floats), ours with every decoder that is installed and from
+packed images, and the floor, which decodes the whole image and does nothing else. All run in one
+process, in turns, and are timed in CPU seconds, so that neighbours on the machine disturb them
+less. Evaluation's resize and central crop are compared with torchvision's, whose pixels are the
+same, and with a crop before the resize, which is faster and gives others.
 
 Example:
     python tools/benchmark/run.py data_pipeline --json data.json
@@ -14,7 +14,9 @@ Example:
 
 import argparse
 import io
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -26,6 +28,8 @@ from torch.utils.data._utils import worker
 from lightvit_dense.apis.configs import load_config
 from lightvit_dense.datasets import collate_deferred
 from lightvit_dense.datasets.collate import SharedBytes
+from lightvit_dense.datasets.converters.packer import Packer
+from lightvit_dense.datasets.packed import PackedStorage, PackSettings
 from lightvit_dense.datasets.transforms import jpeg
 from lightvit_dense.datasets.transforms.augment import resize_box
 from lightvit_dense.registry import FUNCTIONS, TRANSFORMS
@@ -89,8 +93,20 @@ def training_pipelines(files: Sequence[bytes], crop: int) -> Pipelines:
         return several(item(files, k // 4) | {'repeats': kept})
 
     found['ours, 4 crops an image'] = one_of_four
+    found |= packed_pipelines(files, build(load | {'size': crop}, *others))
     for name in decoders:
         found[f'bare decode, {name}'] = lambda k, name=name: whole(files[k], name)
+    return found
+
+
+def packed_pipelines(files: Sequence[bytes], run: Compose) -> Pipelines:
+    """Pack the files, and return ours on the packed images."""
+    source, keys = SimpleNamespace(read=lambda key: files[int(key)]), [*map(str, range(len(files)))]
+    found, folder = {}, tempfile.TemporaryDirectory()
+    for form in ('raw', 'jpeg'):
+        Packer(source, keys, Path(folder.name, form), PackSettings(form)).pack()
+        item = dict(storage=PackedStorage(Path(folder.name, form)), folder=folder)
+        found[f'ours, packed {form}'] = lambda k, item=item: run(item | {'img_path': keys[k]})
     return found
 
 

@@ -1,0 +1,1 @@
+"""Makes other forms of a data set of its images."""
