@@ -90,10 +90,12 @@ class RandomResizedCrop(_Resizing):
 
     def draw(self, height: int, width: int) -> tuple[int, int, int, int]:
         """Draw (left, top, right, bottom) in pixels for an image of this size."""
+        # np.random.uniform's numbers, whose checks take several times as long.
+        random, (least, most) = np.random.random_sample, self.scale
         low, high = math.log(self.ratio[0]), math.log(self.ratio[1])
         for _ in range(10):
-            area = height * width * np.random.uniform(self.scale[0], self.scale[1])
-            aspect = math.exp(np.random.uniform(low, high))
+            area = height * width * (least + (most - least) * random())
+            aspect = math.exp(low + (high - low) * random())
             w, h = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
             if 0 < w <= width and 0 < h <= height:
                 top = np.random.randint(height - h + 1)

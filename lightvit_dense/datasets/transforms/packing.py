@@ -32,8 +32,11 @@ class PackImage(Transform):
 
     def sample(self, results: dict) -> BaseDataElement:
         """Return the sample with its meta information."""
-        meta = {key: results[key] for key in self.meta_keys if key in results}
-        return BaseDataElement(metainfo=meta)
+        sample = BaseDataElement()  # whose metainfo argument would be copied deeply
+        for key in self.meta_keys:
+            if key in results:
+                sample.set_field(results[key], key, field_type='metainfo', dtype=None)
+        return sample
 
     def transform(self, results: dict) -> dict:
         """Pack 'img' [H, W, 3] as 'inputs' [3, H, W] with its sample, and 'flip' if decided."""
