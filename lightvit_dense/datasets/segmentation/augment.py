@@ -54,7 +54,8 @@ class RandomScaleCrop(mmseg.RandomCrop):
         """Whether no class takes too large a part of a crop."""
         counts = count_ids(labels)
         counts[self.ignore_index] = 0
-        return np.count_nonzero(counts) > 1 and counts.max() / counts.sum() < self.cat_max_ratio
+        share = counts.max() / max(1, counts.sum())
+        return np.count_nonzero(counts) > 1 and bool(share < self.cat_max_ratio)
 
     def _draw(self, labels: np.ndarray) -> tuple[int, int, int, int]:
         """Draw (top, bottom, left, right) of a crop, of resized labels [H, W]; eleven tries."""
