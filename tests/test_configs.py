@@ -126,10 +126,8 @@ def small_batch(cfg: Config, photograph: Path) -> dict:
         side = min(160, cfg.crop_size[0])
         cfg.model.data_preprocessor.size = (side, side)
         for transform in cfg.train_dataloader.dataset.pipeline:
-            if transform.type == 'mmcv.RandomResize':
-                transform.scale = (4 * side, side)
-            if transform.type == 'mmseg.RandomCrop':
-                transform.crop_size = (side, side)
+            if transform.type == 'lightvit_dense.RandomScaleCrop':
+                transform.update(scale=(4 * side, side), crop_size=(side, side))
     return batch_of(cfg, photograph)
 
 

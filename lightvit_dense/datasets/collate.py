@@ -82,7 +82,9 @@ def collate_images(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def make_sample(meta: dict[str, Any], label: int | None = None) -> BaseDataElement:
     """Return a sample with its meta information and, where there is one, its label."""
-    sample = BaseDataElement(metainfo=meta)
+    sample = BaseDataElement()  # whose metainfo argument would be copied deeply
+    for key, value in meta.items():
+        sample.set_field(value, key, field_type='metainfo', dtype=None)
     if label is not None:
         sample.gt_label = label
     return sample

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import mmseg.datasets  # noqa: F401  prints on its first import
 import pytest
 import torch
 from torch.autograd import DeviceType
@@ -192,6 +193,9 @@ def test_data_pipeline(measure: Callable[..., Found]) -> None:
     assert max(row['floor'] for row in rows.values()) == 1
     assert [row['name'] for row in found['results']['evaluation']][:2] == ['reference', 'ours']
     assert '| bare decode, cv2 |' in text
+    found, _ = measure('data_pipeline --segmentation --size 64 48 --crop 16 --repeats 1')
+    names = [row['name'] for row in found['results']['segmentation']]
+    assert names == ['reference', 'ours', 'bare decode']
 
 
 def test_data_pipeline_of_the_device(measure: Callable[..., Found], monkeypatch) -> None:

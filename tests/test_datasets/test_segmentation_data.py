@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mmcv.transforms import Compose
 from mmengine.config import Config
 from mmengine.registry import TRANSFORMS
 from PIL import Image
@@ -19,6 +20,7 @@ from lightvit_dense.datasets.segmentation import contents
 from lightvit_dense.datasets.transforms.segmentation import count_ids, read_label_map
 from tests.helpers import data_sets, toy_world
 from tests.helpers.data_sets import batches
+from tests.helpers.photos import photo
 
 PREFIX = dict(img_path='images/training', seg_map_path='annotations/training')
 LOAD = [dict(type='lightvit_dense.LoadImage'), dict(type='lightvit_dense.LoadSegmentationMap')]
@@ -412,3 +414,56 @@ def test_the_recipe_is_deterministic_and_keeps_labels(world):
         assert set(labels.unique().tolist()) <= allowed  # nearest: no labels in between
     assert len({image.shape for image, _ in alone}) > 1  # smaller ones are padded later
     assert len({image.float().mean().item() for image, _ in alone}) > 5
+
+
+# ---------------------------------------------------------------- augmentation
+
+
+def pair(name, size, greys):
+    """Return a photograph and labels of as many grey values each, the second of them ignored."""
+    image = photo(name, size)[..., ::-1].copy()
+    regions = image[..., 1] // greys
+    labels = np.where(regions == 1, 255, regions).astype(np.uint8)
+    return dict(img=image, gt_seg_map=labels, seg_fields=['gt_seg_map'], ori_shape=labels.shape)
+
+
+@pytest.mark.parametrize('share', [0.75, 1.0])
+@pytest.mark.parametrize(
+    ('name', 'size', 'crop', 'greys'),  # sizes: width, height
+    [
+        ('china', (171, 128), (128, 128), 40),
+        ('cat', (128, 128), (128, 96), 128),
+        ('flower', (97, 211), (64, 128), 64),
+        ('coffee', (333, 64), (64, 64), 32),
+        ('astronaut', (256, 512), (128, 128), 255),  # of one class: eleven tries
+    ],
+)
+def test_the_augmentation_is_that_of_mmseg(name, size, crop, greys, share):
+    scale, ratios = dict(scale=(512, 128)), dict(ratio_range=(0.5, 2.0))
+    cut = dict(crop_size=crop, cat_max_ratio=share)
+    rescale = dict(type='mmcv.RandomResize', resize_type='mmseg.Resize', keep_ratio=True)
+    flip = dict(type='mmseg.RandomFlip', prob=0.5)
+    theirs = [rescale | scale | ratios, dict(type='mmseg.RandomCrop') | cut, flip]
+    theirs += [dict(type='mmseg.PhotoMetricDistortion'), dict(type='mmseg.PackSegInputs')]
+    ours = [dict(type='lightvit_dense.RandomScaleCrop') | scale | ratios | cut, flip]
+    ours += [
+        dict(type=f'lightvit_dense.{x}') for x in ('PhotoMetricDistortion', 'PackSegmentation')
+    ]
+    pipelines = Compose(theirs), Compose(ours)
+    for seed in range(16):
+        found, drawn = [], []
+        for pipeline in pipelines:
+            np.random.seed(seed)
+            found.append(pipeline(pair(name, size, greys)))
+            drawn.append(np.random.random_sample())
+        one, other = (packed['data_samples'] for packed in found)
+        assert torch.equal(found[0]['inputs'], found[1]['inputs'])
+        assert torch.equal(one.gt_sem_seg.data, other.gt_sem_seg.data)
+        assert one.metainfo == other.metainfo
+        assert drawn[0] == drawn[1]
+
+
+def test_distortion_refuses_floats():
+    distort = TRANSFORMS.build(dict(type='lightvit_dense.PhotoMetricDistortion'))
+    with pytest.raises(ValueError, match='needs uint8, got float32; put it before'):
+        distort({'img': np.zeros((4, 4, 3), np.float32)})

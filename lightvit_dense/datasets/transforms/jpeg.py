@@ -206,9 +206,9 @@ def _by_simplejpeg(
 ) -> np.ndarray:
     import simplejpeg
 
-    # A file that claims fewer rows is read no further. The 32 rows more hold any block, and with
-    # it the chroma that the last wanted row is smoothed with.
-    rows = min(header.height, bottom * reduce + 32)
+    # A file that claims fewer rows is read no further than their blocks. Two rows more have the row
+    # of chroma that the last wanted one is smoothed with.
+    rows = min(header.height, bottom * reduce + 2)
     if rows < header.height:
         place = header.frame
         data = b''.join((data[:place], rows.to_bytes(2, 'big'), data[place + 2 :]))

@@ -89,7 +89,8 @@ def _check_palette(path: str, ids: np.ndarray, palette: np.ndarray) -> None:
 def count_ids(ids: np.ndarray) -> np.ndarray:
     """Count the pixels of each id [H, W], int64 [256], in strips, which save memory."""
     strips = np.array_split(ids.ravel(), ids.size // 2**22 + 1)
-    return np.sum([np.bincount(strip, minlength=256) for strip in strips], axis=0)
+    counts = [cv2.calcHist([strip], [0], None, [256], [0, 256]) for strip in strips]  # float32
+    return np.sum(counts, axis=0, dtype=np.int64).ravel()
 
 
 @TRANSFORMS.register_module()
@@ -122,7 +123,7 @@ class LoadSegmentationMap(Transform):
             raise other_size(path, ids.shape, results.get('img_path', ''), size)
         reduce_zero = results.get('reduce_zero_label', False)
         limit = self.num_classes or results.get('num_classes')
-        if limit is not None:
+        if limit is not None and ids.max() >= limit + reduce_zero:
             check_ids(path, ids, limit, reduce_zero)
         table = label_table(reduce_zero, results.get('label_map'))
         results['gt_seg_map'] = cv2.LUT(ids, table)

@@ -5,11 +5,13 @@ are the reference (Pillow, torchvision, floats), ours with every decoder that is
 packed images, and the floor, which decodes the whole image and does nothing else. All run in one
 process, in turns, and are timed in CPU seconds, so that neighbours on the machine disturb them
 less. Evaluation's resize and central crop are compared with torchvision's, whose pixels are the
-same, and with a crop before the resize, which is faster and gives others.
+same, and with a crop before the resize, which is faster and gives others. Segmentation's input,
+which has label maps of up to 64 classes, is compared with mmseg's, whose pixels are the same.
 
 Example:
     python tools/benchmark/run.py data_pipeline --json data.json
     python tools/benchmark/run.py data_pipeline --evaluation
+    python tools/benchmark/run.py data_pipeline --segmentation --size 683 512 --crop 512
 """
 
 import argparse
@@ -44,6 +46,7 @@ OPTIONS = {
     'evaluation': dict(action='store_true', help="evaluation's input alone"),
     'device-input': dict(action='store_true', help='what workers hand over to the device alone'),
     'batch': dict(type=harness.count, default=128, help='images that are handed over at once'),
+    'segmentation': dict(action='store_true', help="segmentation's input alone"),
     'repeats': 31,
 }
 RECIPES = (
@@ -186,17 +189,44 @@ def measure_handing(args: argparse.Namespace) -> harness.Report:
     return harness.Report(results, '\n'.join(texts))
 
 
+def segmentation_pipelines(files: Sequence[bytes], crop: int, folder: Path) -> Pipelines:
+    """Return what is compared on segmentation's training crops, of files written to a folder."""
+    steps = load_config('ade20k/upernet_dmae_tiny').train_dataloader.dataset.pipeline
+    steps[2].update(crop_size=(crop, crop), scale=(4 * crop, crop))
+    cut = dict(steps[2], type='mmseg.RandomCrop')
+    rescale = {key: cut.pop(key) for key in ('scale', 'ratio_range')}
+    rescale |= dict(type='mmcv.RandomResize', resize_type='mmseg.Resize', keep_ratio=True)
+    theirs = [dict(type='mmcv.LoadImageFromFile'), dict(type='mmseg.LoadAnnotations'), rescale, cut]
+    theirs += [steps[3], dict(type='mmseg.PhotoMetricDistortion'), dict(type='mmseg.PackSegInputs')]
+    for number, data in enumerate(files):
+        (folder / f'{number}.jpg').write_bytes(data)
+        smooth = cv2.GaussianBlur(whole(data, 'cv2'), (0, 0), 6) // 64
+        cv2.imwrite(str(folder / f'{number}.png'), smooth @ np.array([16, 4, 1], np.uint8) + 1)
+
+    def given(k: int) -> dict[str, Any]:
+        paths = {'img_path': f'{folder}/{k}.jpg', 'seg_map_path': f'{folder}/{k}.png'}
+        return dict(paths, reduce_zero_label=True, label_map=None, num_classes=64, seg_fields=[])
+
+    found = {'reference': build(*theirs), 'ours': build(*steps), 'bare decode': build(steps[0])}
+    return {name: lambda k, run=run: run(given(k)) for name, run in found.items()}
+
+
 def measure(args: argparse.Namespace) -> harness.Report:
-    """Measure evaluation's input and, unless it alone is asked for, the rest."""
+    """Measure evaluation's input and training's, or the one that is asked for."""
     if args.device_input:
         return measure_handing(args)
     files = photographs(args.size)
-    compared = {'evaluation': evaluation_pipelines(files, args.crop)}
-    if not args.evaluation:
-        compared['training'] = training_pipelines(files, args.crop)
     texts, results, places = [], {}, range(len(files))
-    for what, some in compared.items():
-        title = f'{what}: JPEG files of quality 90 to {args.crop} px'
-        results[what], text = harness.compare_pipelines(title, some, lambda _: places, args.repeats)
-        texts.append(text)
+    with tempfile.TemporaryDirectory() as folder:
+        if args.segmentation:
+            compared = {'segmentation': segmentation_pipelines(files, args.crop, Path(folder))}
+        else:
+            compared = {'evaluation': evaluation_pipelines(files, args.crop)}
+            if not args.evaluation:
+                compared['training'] = training_pipelines(files, args.crop)
+        for what, some in compared.items():
+            title = f'{what}: JPEG files of quality 90 to {args.crop} px'
+            compare = harness.compare_pipelines
+            results[what], text = compare(title, some, lambda _: places, args.repeats)
+            texts.append(text)
     return harness.Report(results, '\n'.join(texts))
