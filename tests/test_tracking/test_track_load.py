@@ -2,7 +2,6 @@
 
 import itertools
 from collections import OrderedDict
-from pathlib import Path
 
 import pytest
 import torch
@@ -17,6 +16,7 @@ from lightvit_dense.models.layers import resize_position
 from lightvit_dense.registry import MODELS
 from lightvit_dense.utils.layer_depth import get_layer_id
 from tests.helpers.models import rates_and_decays
+from tests.helpers.shipped_configs import ROOT, read
 from tracking.models import JointHiera, JointVisionTransformer
 from tracking.models.ostrack_names import from_ostrack, to_ostrack
 from tracking.tools.convert_tracker import main
@@ -181,9 +181,6 @@ def test_what_cannot_be_converted_is_refused(tmp_path):
     assert from_ostrack({'a': 1}) == {'a': 1}
 
 
-ROOT = Path(__file__).parents[2]
-
-
 LASOT = {
     # name: run of the initial weights, published AUC
     'scratch_tiny': (None, None),
@@ -197,7 +194,7 @@ LASOT = {
 
 
 def load(name: str) -> Config:
-    return Config.fromfile(ROOT / f'configs/lasot/ostrack256_{name}.py')
+    return read(f'lasot/ostrack256_{name}')
 
 
 def test_initial_weights_and_expected_figures() -> None:
