@@ -1,5 +1,4 @@
 from argparse import Namespace
-from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
@@ -129,18 +128,3 @@ def test_table_2_has_every_published_row_beside_what_was_measured() -> None:
     assert cells['ResNet-50'][1:5] == ['*not run*', '*not run*', '2696', '']
     assert cells['MobileNet-v2'][5:] == ['72.0', '-', '-']
     assert cells['LVT'] == ['6', 'not in timm', 'not in timm', '-', '', '74.8', '-', '-']
-
-
-def test_pictures_are_of_models_with_a_published_accuracy_numbered_by_it(tmp_path: Path) -> None:
-    args = Namespace(out=str(tmp_path), batch=8)
-    tables.write(args, {'words': '*measured*.'}, [make(), make('vit_tiny_3h')])
-    names = sorted(file.name for file in tmp_path.glob('*.png'))
-    assert names == ['latency.png', 'onnx.png', 'throughput.png']
-    figure = tables.scatter([(row, row.images_per_s or 3300) for row in PUBLISHED], 'images/s')
-    (axes,), (legend,) = figure.axes, figure.legends
-    ranked = sorted(PUBLISHED, key=lambda row: -row.top1)
-    names = [text.get_text().split('  ') for text in legend.get_texts()]
-    assert names == [[str(rank), row.label] for rank, row in enumerate(ranked, 1)]
-    places = {text.get_text(): text.xy for text in axes.texts}
-    assert places['1'] == (2696, 80.4)  # ResNet-50
-    assert len(places) == len(PUBLISHED)

@@ -91,10 +91,7 @@ def test_what_is_not_ours_is_not_touched_and_nothing_half_done_stays(fashion, tm
         (lambda whole: whole[:-9], r't10k-labels.* damaged'),
         (lambda whole: gzip.compress(gzip.decompress(whole)[:-1]), '20 values announced, 19 there'),
         (lambda whole: gzip.compress(idx(np.zeros(19, np.uint8))), '20 images and 19 labels'),
-        (
-            lambda whole: gzip.compress(idx(np.zeros((2, 2), np.uint8))),
-            'no IDX file of bytes in 1 dimensions',
-        ),
+        (lambda whole: gzip.compress(idx(np.zeros((2, 2), np.uint8))), 'of bytes in 1 dimensions'),
         (None, r't10k-labels.*apt-get download dataset-fashion-mnist'),
     ],
 )
