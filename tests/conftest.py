@@ -25,6 +25,7 @@ ROOT = Path(__file__).parents[1]
 # Files of a minute, and the folder whose tests start processes: whoever gets one of them last is
 # waited for by the others.
 LONG = ('fake_cuda', 'test_demo_cli.py', 'cluster', 'test_tools', 'test_configs.py')
+LONG += ('test_compat_distributed.py', 'test_resume.py', 'test_your_data.py')
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -35,6 +36,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return next((place for place, name in enumerate(LONG) if name in parts), len(LONG))
 
     items.sort(key=rank)
+
+
+@pytest.fixture(autouse=True, scope='session')
+def plain_configs() -> Iterator[None]:
+    """Leave configs as mmengine writes them: yapf takes a second to make the same content nicer."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr('yapf.yapflib.yapf_api.FormatCode', lambda text, **_: (f'{text}\n', True))
+        yield
 
 
 @pytest.fixture(autouse=True, scope='session')

@@ -1,14 +1,12 @@
 """Detection and segmentation configs hold published values and start from files we make."""
 
-from pathlib import Path
-
 import pytest
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from lightvit_dense.registry import MODELS
+from tests.helpers.shipped_configs import ROOT, read
 
-ROOT = Path(__file__).parents[1]
 COCO = {
     # name: run of the initial weights, published box AP and mask AP
     'maskrcnn_scratch_tiny': (None, 32.7, 28.9),
@@ -75,7 +73,7 @@ def test_every_config_is_in_the_table(folder: str, table: dict) -> None:
 @pytest.mark.parametrize('name', COCO)
 def test_detection(name: str) -> None:
     run, box, mask = COCO[name]
-    cfg = Config.fromfile(ROOT / 'configs/coco' / f'{name}.py')
+    cfg = read(f'coco/{name}')
     assert_starts_from(cfg, run)
     values = {} if box is None else {'coco/bbox_mAP': box / 100, 'coco/segm_mAP': mask / 100}
     assert published(cfg) == pytest.approx(values)
@@ -96,7 +94,7 @@ def test_detection(name: str) -> None:
 @pytest.mark.parametrize('name', SEGMENTATION)
 def test_segmentation(name: str) -> None:
     run, value = SEGMENTATION[name]
-    cfg = Config.fromfile(ROOT / 'configs/ade20k' / f'{name}.py')
+    cfg = read(f'ade20k/{name}')
     assert_starts_from(cfg, run)
     assert published(cfg) == ({} if value is None else {'mIoU': value})
     backbone, head = cfg.model.backbone, cfg.model.decode_head
@@ -141,7 +139,7 @@ SIZES = {
 
 @pytest.mark.parametrize('name', SIZES)
 def test_sizes(name: str) -> None:
-    cfg = Config.fromfile(ROOT / 'configs' / f'{name}.py')
+    cfg = read(name)
     init_default_scope(cfg.default_scope)
     cfg.model.backbone.pop('init_cfg', None)
     model = MODELS.build(cfg.model)

@@ -6,14 +6,13 @@ from pathlib import Path
 
 import pytest
 import yaml
-from mmengine.config import Config
 
 from lightvit_dense import apis
 from lightvit_dense.apis.configs import prepare_scope
 from lightvit_dense.registry import MODELS
 from lightvit_dense.utils.flops import count_cost
+from tests.helpers.shipped_configs import ROOT, read
 
-ROOT = Path(__file__).parents[1]
 FOLDERS = ('pretrain', 'imagenet', 'transfer', 'coco', 'ade20k', 'lasot')
 MODEL = {'Name', 'In Collection', 'Config', 'Metadata'}
 SIZES = {'Parameters', 'FLOPs', 'Image Size'}
@@ -72,7 +71,7 @@ def test_entries_have_the_fields_of_the_format_and_files_that_exist() -> None:
 @pytest.mark.parametrize('folder', ['imagenet', 'coco', 'ade20k', 'lasot'])
 def test_lengths_batches_and_expected_figures_are_those_of_the_configs(folder: str) -> None:
     for entry in metafiles()[f'configs/{folder}/metafile.yml']['Models']:
-        cfg, metadata = Config.fromfile(ROOT / entry['Config']), entry['Metadata']
+        cfg, metadata = read(ROOT / entry['Config']), entry['Metadata']
         assert metadata['Batch Size'] == cfg.auto_scale_lr.base_batch_size
         length = {'Epochs': cfg.train_cfg.get('max_epochs')}
         if 'Iterations' in metadata:
@@ -88,7 +87,7 @@ def test_downstream_names_what_starts_from_a_pretraining() -> None:
     entry = entries('Models')['dmae_vit-tiny']
     known = {'maskrcnn_dmae_tiny', 'ostrack256_dmae_tiny', 'flowers_vit-tiny'}
     assert known <= set(entry['Downstream'])
-    cfg = Config.fromfile(ROOT / entries('Models')[entry['Downstream'][0]]['Config'])
+    cfg = read(ROOT / entries('Models')[entry['Downstream'][0]]['Config'])
     assert 'work_dirs/dmae_vit-tiny/' in cfg.model.backbone.init_cfg.checkpoint
 
 
@@ -116,7 +115,7 @@ def test_parameters_and_operations_are_the_built_models(name: str) -> None:
     'name', ['mae_vit-tiny', 'dmae_vit-small', 'mae_hiera-tiny', 'd2simmim_swin-tiny']
 )
 def test_parameters_of_pretraining_are_the_backbones(name: str) -> None:
-    cfg = Config.fromfile(ROOT / entries('Models')[name]['Config'])
+    cfg = read(ROOT / entries('Models')[name]['Config'])
     backbone = MODELS.build(cfg.model.backbone)
     count = sum(parameter.numel() for parameter in backbone.parameters())
     assert count == entries('Models')[name]['Metadata']['Parameters']

@@ -1,6 +1,5 @@
 """Fine-tuning and transfer configs hold the published values and start from files that we make."""
 
-import math
 from pathlib import Path
 
 import pytest
@@ -11,9 +10,9 @@ from torch.nn import BatchNorm2d
 
 from lightvit_dense.checkpoints import save_backbone
 from lightvit_dense.registry import MODELS
-from tests.helpers.models import rates_and_decays, scheduled
+from tests.helpers.models import rates_and_decays
+from tests.helpers.shipped_configs import ROOT, read
 
-ROOT = Path(__file__).parents[1]
 IMPROVED = (0.2, 0.0, 0.0, 0.0, 0.0, 'rand-m10-mstd0.5-inc1')
 ORIGINAL = (0.8, 1.0, 0.25, 0.1, 0.1, 'rand-m9-mstd0.5-inc1')
 VIT, RPE, SMALL, HIERA = 5_717_416, 5_717_416 + 105_408, 22_050_664, 6_694_966
@@ -80,7 +79,7 @@ def test_every_config_is_in_the_table() -> None:
 
 @pytest.mark.parametrize('name', FINETUNE)
 def test_fine_tuning(name: str) -> None:
-    cfg = Config.fromfile(ROOT / f'configs/imagenet/{name}.py')
+    cfg = read(f'imagenet/{name}')
     epochs, decay, regularisation, parameters = FINETUNE[name]
     found = cfg.train_cfg.max_epochs, cfg.optim_wrapper.paramwise_cfg.layer_decay_rate
     assert found == (epochs, decay)
@@ -118,7 +117,7 @@ def assert_usual_crops(cfg: Config) -> None:
 
 
 def test_the_original_recipe_of_deit() -> None:
-    cfg = Config.fromfile(ROOT / 'configs/imagenet/deit_vit-tiny_300e.py')
+    cfg = read('imagenet/deit_vit-tiny_300e')
     model = MODELS.build(cfg.model)
     assert sum(p.numel() for p in model.parameters()) == VIT
     assert (model.backbone.num_heads, model.head.pool) == (12, 'cls')
@@ -136,7 +135,7 @@ def test_the_original_recipe_of_deit() -> None:
 
 
 def test_decoupled_pre_training_has_the_authors_layers() -> None:
-    model = Config.fromfile(ROOT / 'configs/pretrain/d2mae_vit-tiny.py').model
+    model = read('pretrain/d2mae_vit-tiny').model
     distiller = model.distiller
     assert (model.reconstruct_after, model.mask_ratio) == (8, 0.75)
     assert ([*map(tuple, distiller.pairs)], distiller.extra_layer) == ([(13, 12)], True)
@@ -146,7 +145,7 @@ def test_decoupled_pre_training_has_the_authors_layers() -> None:
 @pytest.mark.parametrize(('method', 'loaded'), [('mae', False), ('d2mae', True)])
 def test_biases_beside_relative_positions(tmp_path: Path, method: str, loaded: bool) -> None:
     """BEiT's ``q_bias`` and ``v_bias`` are not called like the checkpoint's ``qkv.bias``."""
-    cfg = Config.fromfile(ROOT / f'configs/imagenet/finetune_{method}_vit-tiny-rpe_1000e.py')
+    cfg = read(f'imagenet/finetune_{method}_vit-tiny-rpe_1000e')
     arch = dict(embed_dim=8, depth=2, num_heads=2)
     source = MODELS.build(dict(type='lightvit_dense.VisionTransformer', arch=arch, img_size=32))
     for parameter in source.parameters():
@@ -165,7 +164,7 @@ def test_biases_beside_relative_positions(tmp_path: Path, method: str, loaded: b
 
 @pytest.mark.parametrize('name', TRANSFER)
 def test_transfer(name: str) -> None:
-    cfg = Config.fromfile(ROOT / f'configs/transfer/{name}_vit-tiny.py')
+    cfg = read(f'transfer/{name}_vit-tiny')
     classes, epochs, warmup, lr = TRANSFER[name]
     schedule = cfg.param_scheduler
     assert (cfg.train_cfg.max_epochs, schedule.warmup) == (epochs, warmup)
@@ -184,23 +183,12 @@ def test_transfer(name: str) -> None:
     assert MODELS.build(cfg.model).head.num_classes == classes
 
 
-def test_the_rate_of_transfer_iteration_by_iteration() -> None:
-    """The authors' schedule: from 0 to the rate, half a cosine to 1e-6, times the layer's scale."""
-    cfg = Config.fromfile(ROOT / 'configs/transfer/cifar100_vit-tiny.py')
-    scales, total, warmup = (1.0, 0.75**3), 50 * 7, 10 * 7
-    groups = [dict(lr=0.1 * scale) for scale in scales]
-    for step, found in enumerate(scheduled(cfg, groups, epochs=50, length=7)):
-        share = (1 + math.cos(math.pi * (step - warmup) / (total - warmup))) / 2
-        rate = 0.1 * step / warmup if step < warmup else 0.1 * share + 1e-6 * (1 - share)
-        assert found == pytest.approx([rate * scale for scale in scales], rel=1e-9, abs=1e-15)
-
-
 @pytest.mark.parametrize('whole', [True, False])
 def test_transfer_takes_all_of_a_classifier_but_its_linear_layer(
     tmp_path: Path, whole: bool
 ) -> None:
     """The authors leave out what has 'head' in its name, and load the rest that fits."""
-    cfg = Config.fromfile(ROOT / 'configs/transfer/pets_vit-tiny.py')
+    cfg = read('transfer/pets_vit-tiny')
     cfg.model.backbone.update(arch=dict(embed_dim=8, depth=2, num_heads=2), img_size=32)
     source = MODELS.build({**cfg.model, 'head': dict(num_classes=1000), 'data_preprocessor': None})
     for parameter in source.parameters():
@@ -226,8 +214,8 @@ def test_transfer_takes_all_of_a_classifier_but_its_linear_layer(
 @pytest.mark.parametrize('method', ['mae', 'mocov3'])
 @pytest.mark.parametrize('part', ['1percent', '10percent', 'long-tail', 'in21k'])
 def test_other_amounts_of_data_are_trained_on_for_as_long(method: str, part: str) -> None:
-    whole = Config.fromfile(ROOT / f'configs/pretrain/{method}_vit-tiny.py')
-    cfg = Config.fromfile(ROOT / f'configs/pretrain/data_scale/{method}_vit-tiny_{part}.py')
+    whole = read(f'pretrain/{method}_vit-tiny')
+    cfg = read(f'pretrain/data_scale/{method}_vit-tiny_{part}')
     steps = 1_281_167 // whole.auto_scale_lr.base_batch_size  # of an epoch; the rest is dropped
     assert cfg.train_cfg.max_iters == whole.train_cfg.max_epochs * steps
     assert cfg.param_scheduler.warmup == whole.param_scheduler.warmup * steps
@@ -244,7 +232,7 @@ def test_other_amounts_of_data_are_trained_on_for_as_long(method: str, part: str
 
 
 def test_seed_has_the_values_of_its_paper_and_code() -> None:
-    cfg = Config.fromfile(ROOT / 'configs/pretrain/seed_efficientnet-b0.py')
+    cfg = read('pretrain/seed_efficientnet-b0')
     model, data = cfg.model, cfg.train_dataloader
     assert (model.student_temperature, model.teacher_temperature) == (0.2, 0.01)
     assert cfg.optim_wrapper.optimizer == dict(type='SGD', lr=0.03, momentum=0.9, weight_decay=1e-4)

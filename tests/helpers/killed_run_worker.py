@@ -19,13 +19,14 @@ from pathlib import Path
 
 import cv2
 import torch
+from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from yapf.yapflib import yapf_api
 
 from lightvit_dense import apis
 from lightvit_dense.engine.hooks import checkpoint
-from tests.helpers.tiny_dense import detector_config, write_coco
+from tests.helpers.small_dense import SIDE, detector_config, write_coco
 
 # What a run looks up in registries is imported here, once.
 PACKAGES = ('mmdet.models', 'mmdet.datasets', 'mmdet.visualization')
@@ -53,6 +54,30 @@ class DiaryHook(Hook):
         loss = runner.message_hub.get_scalar('train/loss').current()
         os.write(self.diary, f'{runner.iter} {digest.hexdigest()[:16]} {loss!r}\n'.encode())
         os.write(self.pipe, b'.')
+
+
+def training_config(root: Path) -> Config:
+    """Return the small detector's training with drop path, without validation."""
+    cfg = detector_config()
+    cfg.model.backbone.drop_path_rate = 0.3
+    cfg.model.train_cfg.rpn.sampler.num = 32
+    cfg.model.train_cfg.rpn_proposal.update(nms_pre=50, max_per_img=16)
+    cfg.model.train_cfg.rcnn.sampler.num = 16
+    cfg.train_dataloader.batch_size = 2
+    dataset = cfg.train_dataloader.dataset
+    dataset.update(data_root=str(root), ann_file='val.json', data_prefix=dict(img='images/'))
+    for step in dataset.pipeline:
+        step.update({key: (SIDE, SIDE) for key in ('scale', 'crop_size') if key in step})
+    for part in ('dataloader', 'evaluator', 'cfg'):
+        cfg[f'val_{part}'] = cfg[f'test_{part}'] = None
+    cfg.train_cfg.update(max_iters=ITERATIONS, val_interval=ITERATIONS)
+    cfg.param_scheduler = [
+        dict(type='mmengine.LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=8)
+    ]
+    cfg.default_hooks.checkpoint.update(interval=1, max_keep_ckpts=2)
+    cfg.default_hooks.pop('visualization')
+    cfg.engine.ema = dict(momentum=0.1)
+    return cfg
 
 
 def die() -> None:
@@ -134,9 +159,8 @@ def main() -> None:
     gc.freeze()
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
-    write_coco(directory / 'data')
-    cfg = detector_config(directory / 'data', ITERATIONS)
-    cfg.engine.ema = dict(momentum=0.1)
+    write_coco(directory / 'data', count=12)
+    cfg = training_config(directory / 'data')
     luck = random.Random(seed)
     kills = luck.sample(KILLS, len(KILLS))
     ends, pace = [], 0.0

@@ -2,6 +2,7 @@
 
 import copy
 import os
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,18 @@ def name_of(path: Path) -> str:
     return str(path.relative_to(ROOT / 'configs'))
 
 
-def load(path: Path) -> Config:
-    cfg = Config.fromfile(path)
+_read_once = cache(Config.fromfile)
+
+
+def read(place: str | Path) -> Config:
+    """Return a config as it stands in its file; a name is that below ``configs/``."""
+    path = ROOT / f'configs/{place}.py' if isinstance(place, str) else place
+    return copy.deepcopy(_read_once(path))
+
+
+def load(place: str | Path) -> Config:
+    """Return a config without the checkpoints that a test has not got."""
+    cfg = read(place)
     drop_checkpoints(cfg.model)
     return cfg
 

@@ -89,29 +89,27 @@ def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
     return np.asarray(Image.fromarray(noise).resize((width, height), Image.Resampling.BICUBIC))
 
 
-def write_pictures(folder: Path) -> list[Path]:
+def write_pictures(folder: Path, count: int = len(SIZES)) -> list[Path]:
     """Write pictures of several sizes."""
     folder.mkdir(parents=True)
-    paths = [folder / f'{1001 + number:012d}.jpg' for number in range(len(SIZES))]
-    for number, (path, size) in enumerate(zip(paths, SIZES, strict=True)):
-        Image.fromarray(picture(*size, seed=number)).save(path)
+    paths = [folder / f'{1001 + number:012d}.jpg' for number in range(count)]
+    for number, path in enumerate(paths):
+        Image.fromarray(picture(*SIZES[number % len(SIZES)], seed=number)).save(path)
     return paths
 
 
-def write_coco(root: Path) -> list[Path]:
-    """Write pictures with an annotation file in COCO's format."""
-    paths = write_pictures(root / 'images')
+def write_coco(root: Path, count: int = len(SIZES)) -> list[Path]:
+    """Write pictures of an object each with an annotation file in COCO's format."""
+    paths = write_pictures(root / 'images', count)
     names = detector_config().test_dataloader.dataset.metainfo.classes
-    images = [
-        dict(id=int(path.stem), file_name=path.name, height=size[0], width=size[1])
-        for path, size in zip(paths, SIZES, strict=True)
-    ]
-    square = dict(bbox=[4, 4, 26, 26], area=676, segmentation=[[4, 4, 30, 4, 30, 30, 4, 30]])
-    objects = [
-        dict(square, id=number, image_id=image['id'], category_id=number, iscrowd=0)
-        for number, image in enumerate(images, 1)
-    ]
     categories = [dict(id=number, name=name) for number, name in enumerate(names, 1)]
+    square = dict(bbox=[4, 4, 26, 26], area=676, segmentation=[[4, 4, 30, 4, 30, 30, 4, 30]])
+    images, objects = [], []
+    for number, path in enumerate(paths):
+        height, width = SIZES[number % len(SIZES)]
+        images.append(dict(id=int(path.stem), file_name=path.name, height=height, width=width))
+        ids = dict(id=number + 1, image_id=int(path.stem), category_id=number % len(names) + 1)
+        objects.append(dict(square, **ids, iscrowd=0))
     content = dict(images=images, annotations=objects, categories=categories)
     (root / 'val.json').write_text(json.dumps(content))
     return paths

@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from mmengine.evaluator import BaseMetric
-from mmengine.hooks import Hook
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.model import BaseModel
 from mmengine.registry import DefaultScope
@@ -16,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from lightvit_dense.datasets.determinism import seeded
-from lightvit_dense.registry import DATASETS, HOOKS, METRICS, MODELS
+from lightvit_dense.registry import DATASETS, METRICS, MODELS
 
 
 @MODELS.register_module(force=True)
@@ -134,20 +133,6 @@ class ToyMetric(BaseMetric):
 
     def compute_metrics(self, results: list) -> dict:
         return dict(seen=float(len(results)))
-
-
-@HOOKS.register_module(force=True)
-class ToyPainter(Hook):
-    """Writes the number of predictions of a batch instead of painting them."""
-
-    def __init__(self, draw: bool = False, test_out_dir: str | None = None) -> None:
-        self.draw, self.test_out_dir = draw, test_out_dir
-
-    def after_test_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
-        if self.draw:
-            path = Path(self.test_out_dir) / f'{batch_idx}.txt'
-            path.parent.mkdir(exist_ok=True)
-            path.write_text(f'{len(outputs)} predictions')
 
 
 def clear_globals() -> None:

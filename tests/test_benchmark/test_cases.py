@@ -67,44 +67,22 @@ def test_variants_are_set_beside_the_first() -> None:
     assert theirs['ratio'] == 1.5  # the median of 3, 1.5 and 1
 
 
-def test_memory_is_the_peak_and_what_it_grew_by(monkeypatch: pytest.MonkeyPatch) -> None:
-    peaks, calls = [120.0, 180.0], []
-    monkeypatch.setattr(harness, 'held_memory_mb', lambda device: 100.0)
-    monkeypatch.setattr(harness.environment, 'peak_memory_mb', lambda device: peaks.pop(0))
-    passes = {'forward': lambda: calls.append('f'), 'step': lambda: calls.append('s')}
-    assert harness.measure_memory(passes, 'cpu') == {
-        'forward': {'peak_mb': 120, 'grown_mb': 20},
-        'step': {'peak_mb': 180, 'grown_mb': 80},
-    }
-    assert ''.join(calls) == 'ffss'
-
-
-def test_a_table_says_what_its_columns_say() -> None:
-    columns = {
-        'name': lambda row: row['name'].upper(),
-        'ms (IQR)': harness.spread(1e3, 1),
-        'share': '{share:.0%}',
-        'in it': '{parts[left]}',
-    }
-    rows = [{'name': 'a', 'median': 0.0123, 'iqr': 0.001, 'share': None}]
-    rows.append({'name': 'b', 'median': 1, 'iqr': 0, 'share': 0.5, 'parts': {'left': 3}})
-    lines = harness.table('A title', columns, rows).splitlines()
-    assert lines[0] == '**A title**'
-    assert lines[-2:] == ['| A | 12.3 (1.0) |  |  |', '| B | 1000.0 (0.0) | 50% | 3 |']
-
-
 def test_workers_give_results_and_their_errors_are_told(
-    capfd: pytest.CaptureFixture[str],
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = 'classification_speed --modes throughput --batch 1 --repeats 3 --device cpu'
     args = run.parse_args(words.split())
     found = harness.run_worker(args, model='timm:test_vit', threads=1)
     assert found['size']['parameters'] == 371_240
-    with pytest.raises(RuntimeError, match='the worker ended with status 1'):
-        harness.run_worker(args, no_such_task=1)
-    with pytest.raises(UserError, match='see the message above'):
-        harness.run_worker(args, model='vit_tinny')
-    assert "Did you mean 'vit_tiny'" in capfd.readouterr().err
+    for status, error, told in (
+        (1, RuntimeError, 'the worker ended with status 1'),
+        (2, UserError, 'see the message above'),
+    ):
+        (tmp_path / 'python').write_text(f'#!/bin/sh\nexit {status}\n')
+        (tmp_path / 'python').chmod(0o755)
+        monkeypatch.setattr(harness.sys, 'executable', str(tmp_path / 'python'))
+        with pytest.raises(error, match=told):
+            harness.run_worker(args, model='vit_tiny')
 
 
 OPTIONS = [

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import timm
 import torch
-import torch.nn.functional as F
 from safetensors.torch import save_file
+from timm.models.beit import Beit
+from timm.models.vision_transformer import VisionTransformer as TimmViT
 
 from lightvit_dense.apis import load_config
 from lightvit_dense.apis.configs import prepare_scope
@@ -337,7 +338,6 @@ def test_other_arrays_and_objects_are_refused(tmp_path) -> None:
 
 
 CONFIG = Path(__file__).parents[2] / 'configs/transfer/cifar100_vit-tiny.py'
-WIDTH, DEPTH, HEADS = 192, 12, 12
 AFTER_BEIT = {'model.head.init_std': 2e-5}
 OPTIONS = {
     'BEiT': {'model.backbone.layer_scale': 0.1} | AFTER_BEIT,
@@ -356,59 +356,22 @@ EXTRAS = {
 }  # fmt: skip
 
 
-def encoder(kind):
-    """Give the tensors of an encoder: MaskFeat's is a plain ViT, the others are BEiT's."""
-    state = randomise(VisionTransformer('tiny'), std=0.05).state_dict()
-    for name, value in list(state.items()):
-        if 'norm' in name and name.endswith('weight'):
-            value.add_(1)
-        elif name.endswith('qkv.bias') and kind != 'MaskFeat':
-            head = name.removesuffix('qkv.bias')
-            state[f'{head}q_bias'], _, state[f'{head}v_bias'] = state.pop(name).chunk(3)
-    if kind == 'BEiT':
-        names = [f'blocks.{i}.gamma_{number}' for i in range(DEPTH) for number in (1, 2)]
-        state |= {name: 0.1 + 0.05 * torch.randn(WIDTH) for name in names}
-    return state
-
-
-def scores(state, head, image):
-    """Compute what the authors' transfer computes: mean of the patches, norm, linear layer."""
-
-    def norm(x, name):
-        return F.layer_norm(x, (WIDTH,), state[f'{name}.weight'], state[f'{name}.bias'], 1e-6)
-
-    def linear(x, name):
-        return F.linear(x, state[f'{name}.weight'], state[f'{name}.bias'])
-
-    x = F.conv2d(image, state['patch_embed.proj.weight'], state['patch_embed.proj.bias'], stride=16)
-    x = x.flatten(2).transpose(1, 2)
-    x = torch.cat([state['cls_token'].expand(len(x), -1, -1), x], 1) + state['pos_embed']
-    for i in range(DEPTH):
-        block = f'blocks.{i}'
-        bias = state.get(f'{block}.attn.qkv.bias')
-        if bias is None:
-            q_bias, v_bias = (state[f'{block}.attn.{part}_bias'] for part in 'qv')
-            bias = torch.cat([q_bias, torch.zeros(WIDTH), v_bias])
-        qkv = F.linear(norm(x, f'{block}.norm1'), state[f'{block}.attn.qkv.weight'], bias)
-        q, k, v = (
-            part.unflatten(-1, (HEADS, WIDTH // HEADS)).transpose(1, 2) for part in qkv.chunk(3, -1)
-        )
-        weights = (q * (WIDTH // HEADS) ** -0.5 @ k.transpose(-2, -1)).softmax(-1)
-        y = linear((weights @ v).transpose(1, 2).flatten(2), f'{block}.attn.proj')
-        x = x + state.get(f'{block}.gamma_1', 1) * y
-        y = linear(
-            F.gelu(linear(norm(x, f'{block}.norm2'), f'{block}.mlp.fc1')), f'{block}.mlp.fc2'
-        )
-        x = x + state.get(f'{block}.gamma_2', 1) * y
-    pooled = F.layer_norm(x[:, 1:].mean(1), (WIDTH,), head.fc_norm.weight, head.fc_norm.bias, 1e-6)
-    return F.linear(pooled, head.fc.weight, head.fc.bias)
+def network(kind):
+    """Build timm's: it names tensors as the authors do. MaskFeat's is a plain ViT."""
+    sizes = dict(embed_dim=192, depth=12, num_heads=12, num_classes=100, global_pool='avg')
+    scales = dict(init_values=0.1 if kind == 'BEiT' else None)
+    theirs = TimmViT(**sizes) if kind == 'MaskFeat' else Beit(**sizes, **scales)
+    for name, value in randomise(theirs, std=0.05).named_parameters():
+        value.data += ('norm' in name and name.endswith('weight')) + 0.1 * ('gamma' in name)
+    return theirs
 
 
 @torch.no_grad()
 @pytest.mark.parametrize('kind', list(OPTIONS))
 def test_the_transfer_config_computes_as_the_authors(tmp_path, kind):
-    state = encoder(kind)
-    extras = {name: torch.ones(2) for name in EXTRAS[kind]}
+    theirs, extras = network(kind), {name: torch.ones(2) for name in EXTRAS[kind]}
+    state = {n: v for n, v in theirs.state_dict().items() if not n.startswith(('fc_norm', 'head'))}
+    state |= {f'norm.{name}': torch.ones(192) for name in ('weight', 'bias')}
     path = save(tmp_path, {'model': state | extras, 'start_epoch': 400})
     checkpoint = {'model.init_cfg.checkpoint': str(path)}
     cfg = load_config(CONFIG, OPTIONS[kind] | checkpoint)
@@ -416,8 +379,10 @@ def test_the_transfer_config_computes_as_the_authors(tmp_path, kind):
     model = MODELS.build(cfg.model).eval()
     model.init_weights()
     model.head.fc.weight.normal_()
+    for own, other in ((theirs.fc_norm, model.head.fc_norm), (theirs.head, model.head.fc)):
+        own.load_state_dict(other.state_dict())
     x = image(224)
-    expected = scores(state, model.head, x)
+    expected = theirs(x)
     assert expected.std() > 1
     torch.testing.assert_close(model(x), expected, atol=1e-4, rtol=1e-5)
 

@@ -75,6 +75,10 @@ def vit_mae():
     return hf_vit('ViTMAEForPreTraining', mask_ratio=0.0, **decoder)
 
 
+def hiera_mae():
+    return hf_hiera('ForPreTraining', num_query_pool=2)
+
+
 def last(theirs):
     return theirs(image()).last_hidden_state
 
@@ -112,12 +116,7 @@ BACKBONES = [
     ('Hugging Face ViT', lambda: hf_vit('Dinov2Model', mlp_ratio=4), last, vit(9)),
     ('Hugging Face ViT', lambda: hf_vit('BeitModel', **BEIT), last, vit(9, final_norm=False)),
     ('Hugging Face Hiera', lambda: hf_hiera('Model'), last_of_hiera, our_hiera(9)),
-    (
-        'Hugging Face Hiera',
-        lambda: hf_hiera('ForPreTraining', num_query_pool=2),
-        last_of_hiera_mae,
-        our_hiera(9, q_pool=2),
-    ),
+    ('Hugging Face Hiera', hiera_mae, last_of_hiera_mae, our_hiera(9, q_pool=2)),
     ('Hiera MAE', lambda: meta_hiera(pretrain=True), last_of_metas_mae, our_hiera(9, q_pool=2)),
 ]
 

@@ -1,9 +1,8 @@
-"""Process groups on the CPU, the wrapper under the Runner, and SyncBatchNorm in two processes."""
+"""Process groups on the CPU, and what two processes compute as one does."""
 
 import json
 import os
 import socket
-from pathlib import Path
 
 import pytest
 import torch
@@ -12,8 +11,7 @@ from torch import nn
 from lightvit_dense.compat import distributed, finish_distributed, init_distributed
 from lightvit_dense.compat.sync_bn import CPUSyncBatchNorm, synchronise_on_cpu
 from lightvit_dense.errors import UserError
-from tests.helpers import finish_worker, ranks_worker, two_rank_worker
-from tests.helpers import sync_bn_worker as worker
+from tests.helpers import finish_worker, ranks_worker
 from tests.helpers.data_sets import write_image
 from tests.helpers.toy_engine import write_config
 
@@ -54,19 +52,73 @@ def variables(launcher, rank, ranks=2):
     return place | {'SLURM_NODELIST' if launcher == 'slurm' else 'MASTER_ADDR': '127.0.0.1'}
 
 
-def test_two_ranks_end_with_the_weights_of_one(tmp_path, run_ranks):
-    run_ranks(two_rank_worker.__file__, 'pytorch', tmp_path)
-    first, second = (torch.load(tmp_path / f'rank_{rank}.pt') for rank in range(2))
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory, run_ranks):
+    """What two ranks left behind, which share no folder but this."""
+    folder = tmp_path_factory.mktemp('ranks')
+    (folder / 'rank 1').mkdir()
+    for name in 'abc':
+        write_image(folder / f'rank 0/images/train/{name}/{name}.JPEG')
+    run_ranks(ranks_worker.__file__, write_config(folder, by_epoch=False, length=2), folder)
+    return folder
+
+
+@pytest.fixture(scope='module')
+def ranks(folder):
+    return [torch.load(folder / f'rank_{rank}.pt') for rank in range(2)]
+
+
+@pytest.fixture(scope='module')
+def apart(folder):
+    """What the ranks found in their own folders."""
+    return [json.loads((folder / f'rank {rank}/found.json').read_text()) for rank in range(2)]
+
+
+def test_two_ranks_end_with_the_weights_of_one(ranks, tmp_path):
+    first, second = ranks
     assert first['wrapper'] == 'lightvit_dense.compat.distributed.DistributedDataParallel'
     assert (first['backend'], first['ranks'], first['count'], first['test']) == ('gloo', 2, 8, 3)
-    for name, value in first['weights'].items():
-        assert torch.equal(value, second['weights'][name])
+    for name, value in first['line'].items():
+        assert torch.equal(value, second['line'][name])
 
     # Averaged gradients of two half batches are the gradient of the whole batch.
-    alone = two_rank_worker.train('none', str(tmp_path / 'alone'), batch_size=4).model.cpu()
+    alone = ranks_worker.train_line('none', tmp_path, batch_size=4).model.cpu()
     for name, value in alone.state_dict().items():
-        torch.testing.assert_close(first['weights'][name], value)
-        assert not torch.allclose(value, two_rank_worker.Line().state_dict()[name], atol=1e-3)
+        torch.testing.assert_close(first['line'][name], value)
+        assert not torch.allclose(value, ranks_worker.Line().state_dict()[name], atol=1e-3)
+
+
+def test_what_pretrainers_share_is_the_same_on_two_ranks(ranks, tmp_path) -> None:
+    """MoCo-v3's keys, SEED's queue, DINO's centre, a teacher's statistics and the training."""
+    first, second = (found['losses'] for found in ranks)
+    alone = ranks_worker.losses(1)
+    for name in ('contrast', 'dino', 'seed'):
+        torch.testing.assert_close((first[name] + second[name]) / 2, alone[name])
+        assert not torch.equal(first[name], second[name])
+    for name in ('gradient', 'standard'):
+        torch.testing.assert_close(torch.cat([first[name], second[name]]), alone[name])
+    for name in ('center', 'queue', 'sums'):
+        assert torch.equal(first[name], second[name])
+        torch.testing.assert_close(first[name], alone[name])
+
+    state = ranks_worker.train_dino('none', tmp_path, 4).model.state_dict()
+    for name, value in state.items():
+        found = ranks[0]['dino'][name]
+        assert torch.equal(found, ranks[1]['dino'][name]), name
+        torch.testing.assert_close(found, value, atol=1e-5, rtol=1e-4, msg=name)
+    assert state['criterion.center'].abs().max() > 0
+
+
+def test_batch_norms_of_two_ranks_compute_what_one_does(ranks) -> None:
+    first, second = (found['norms'] for found in ranks)
+    start = ranks_worker.network().state_dict()
+    expected = ranks_worker.train_norms(ranks_worker.network(), ranks_worker.images())
+    assert expected['4.num_batches_tracked'] == 3
+    for name, value in expected.items():
+        torch.testing.assert_close(first[name], value, rtol=1e-9, atol=1e-9)
+        assert torch.equal(first[name], second[name])
+    for name in ('0.weight', '1.weight', '1.bias', '1.running_var', '4.running_mean'):
+        assert not torch.allclose(expected[name], start[name])
 
 
 def test_ranks_end_although_a_collective_holds_its_tensor(run_ranks):
@@ -81,17 +133,6 @@ def test_a_rank_that_fails_ends(run_ranks):
 def test_a_rank_that_falls_silent_is_named_and_the_others_end(run_ranks):
     with pytest.raises(AssertionError, match=r'rank 1 \(.+\) has not been heard from for 4 s'):
         run_ranks(finish_worker.__file__, 'stop')
-
-
-@pytest.fixture(scope='module')
-def apart(tmp_path_factory, run_ranks):
-    """What two ranks found that share no folder."""
-    folder = tmp_path_factory.mktemp('apart')
-    (folder / 'rank 1').mkdir()
-    for name in 'abc':
-        write_image(folder / f'rank 0/images/train/{name}/{name}.JPEG')
-    run_ranks(ranks_worker.__file__, write_config(folder, by_epoch=False, length=2), folder)
-    return [json.loads((folder / f'rank {rank}/found.json').read_text()) for rank in range(2)]
 
 
 def test_what_ranks_find_apart_is_put_together(apart, tmp_path, monkeypatch):
@@ -177,22 +218,6 @@ def test_gpus_go_through_mmengine(environment):
     environment.setenv('LOCAL_RANK', '1')
     with pytest.raises(UserError, match=r'2 processes, one a GPU, but this machine shows 1 GPU'):
         init_distributed('pytorch')
-
-
-def test_two_ranks_compute_what_one_does(tmp_path: Path, run_ranks) -> None:
-    run_ranks(worker.__file__, tmp_path)
-    first, second = (torch.load(tmp_path / f'{rank}.pt') for rank in range(2))
-
-    alone = worker.network()
-    start = {name: value.clone() for name, value in alone.state_dict().items()}
-    worker.train(alone, worker.images(), 1.0)
-    expected = dict(alone.state_dict(), scores=alone.eval()(worker.images()))
-    assert expected['4.num_batches_tracked'] == 3
-    for name, value in expected.items():
-        torch.testing.assert_close(first[name], value, rtol=1e-9, atol=1e-9)
-        assert torch.equal(first[name], second[name])
-    for name in ('0.weight', '1.weight', '1.bias', '1.running_var', '4.running_mean'):
-        assert not torch.allclose(expected[name], start[name])
 
 
 def test_layers_keep_names_and_work_alone() -> None:

@@ -186,9 +186,3 @@ BOXES = random_boxes(5)
 def test_what_has_no_substitute_names_itself(features, call, error, message):
     with pytest.raises(error, match=f'(?s){message}'):
         call(features)
-
-
-def test_names():
-    name = 'modulated_deform_conv_forward'
-    assert getattr(torchvision_ext, name).__name__ == name
-    assert not hasattr(torchvision_ext, '__wrapped__')

@@ -134,9 +134,8 @@ def test_a_file_of_which_nothing_fits_is_refused(toy_config, tmp_path) -> None:
 def test_weights_that_are_no_numbers_are_refused(toy_config, tmp_path, weights, kind, value):
     path, broken = tmp_path / 'w.pth', {n: v.clone() for n, v in weights.items()}
     broken['backbone.fc.weight'][3, 2] = broken['head.bias'][0] = value
-    torch.save(
-        dict(state_dict=weights) | {kind: {f'module.{n}': v for n, v in broken.items()}}, path
-    )
+    broken = {f'module.{name}': value for name, value in broken.items()}
+    torch.save(dict(state_dict=weights) | {kind: broken}, path)
     words = rf'{path}: 2 of its tensors .* infinite values \(backbone.fc.weight, head.bias\)'
     with pytest.raises(CheckpointError, match=words):
         train(toy_config, path)

@@ -32,7 +32,6 @@ from lightvit_dense.engine.hooks.resume import iteration_seed
 from lightvit_dense.engine.unwrap import separate_randomness
 from lightvit_dense.errors import UserError
 from lightvit_dense.registry import DATASETS
-from tests.helpers import views_two_rank_worker as two_ranks
 from tests.helpers.models import vit
 from tests.helpers.resume import assert_same, run
 from tests.helpers.toy_engine import ToyPoints, ToyRegressor, clear_globals
@@ -417,12 +416,8 @@ CLASSES = dict(metainfo=dict(classes='abc'))
 
 def test_labels_are_looked_through_once_in_wrappers_too():
     told = []
-    parts = [
-        SimpleNamespace(
-            check_contents=lambda alone, name=name: told.append((name, alone)), **CLASSES
-        )
-        for name in 'abc'
-    ]
+    checks = [lambda alone, name=name: told.append((name, alone)) for name in 'abc']
+    parts = [SimpleNamespace(check_contents=check, **CLASSES) for check in checks]
     train = SimpleNamespace(dataset=SimpleNamespace(datasets=parts[:2]), **CLASSES)
     loops = [SimpleNamespace(dataloader=SimpleNamespace(dataset=d)) for d in (train, parts[2])]
     runner = SimpleNamespace(model=part(3), train_loop=loops[0], val_loop=loops[1])
@@ -564,24 +559,3 @@ def test_dinos_last_layer_waits_its_temperature_rises_and_its_teacher_is_exporte
     assert not torch.equal(exported['cls_token'], runner.model.backbone.cls_token)
     meta = json.loads((Path(cfg.work_dir) / 'backbone.json').read_text())['meta']
     assert meta['module'] == 'momentum_backbone'
-
-
-def test_what_pretrainers_share_is_the_same_on_two_ranks(tmp_path, run_ranks) -> None:
-    """MoCo-v3's keys, SEED's queue, DINO's centre, a teacher's statistics and the training."""
-    run_ranks(two_ranks.__file__, 'pytorch', tmp_path)
-    first, second = (torch.load(tmp_path / f'rank_{rank}.pt') for rank in range(2))
-    alone = two_ranks.losses(1)
-    for name in ('contrast', 'dino', 'seed'):
-        torch.testing.assert_close((first[name] + second[name]) / 2, alone[name])
-        assert not torch.equal(first[name], second[name])
-    for name in ('gradient', 'standard'):
-        torch.testing.assert_close(torch.cat([first[name], second[name]]), alone[name])
-    for name in ('center', 'queue', 'sums'):
-        assert torch.equal(first[name], second[name])
-        torch.testing.assert_close(first[name], alone[name])
-
-    state = two_ranks.train('none', str(tmp_path / 'alone'), 4).model.state_dict()
-    for name, value in state.items():
-        assert torch.equal(first['state'][name], second['state'][name]), name
-        torch.testing.assert_close(first['state'][name], value, atol=1e-5, rtol=1e-4, msg=name)
-    assert state['criterion.center'].abs().max() > 0

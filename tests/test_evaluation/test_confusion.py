@@ -56,19 +56,6 @@ def test_detections_within_a_crowd_are_dropped():
     assert match_objects((boxes(), np.zeros(0, int)), crowd, inside, 0.5) == [(-1, 0)]
 
 
-def test_every_object_and_detection_is_counted_once():
-    rng = np.random.RandomState(0)
-    for _ in range(30):
-        count, number = rng.randint(0, 8, 2)
-        corners = rng.uniform(0, 40, (count + number, 2))
-        everything = np.concatenate([corners, corners + rng.uniform(5, 20, corners.shape)], 1)
-        labels = rng.randint(0, 4, count + number)
-        detections = everything[count:], labels[count:], rng.rand(number)
-        pairs = match_objects((everything[:count], labels[:count]), boxes(), detections, 0.3)
-        assert sorted(t for t, _ in pairs if t >= 0) == sorted(labels[:count])
-        assert sorted(p for _, p in pairs if p >= 0) == sorted(labels[count:])
-
-
 class Dataset:
     """Four images, as mmdet's and mmseg's data sets show them."""
 

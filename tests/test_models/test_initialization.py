@@ -2,20 +2,18 @@
 
 import math
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from mmengine.config import Config
 from torch import Tensor, nn
 
 from lightvit_dense.apis.configs import load_config, prepare_scope
 from lightvit_dense.models import VisionTransformer
 from lightvit_dense.models.layers import trunc_normal_
 from lightvit_dense.registry import MODELS
+from tests.helpers.shipped_configs import ROOT, read
 
-ROOT = Path(__file__).parents[2]
 Spread = tuple[float, float]
 """Standard deviation and the largest absolute value."""
 
@@ -114,7 +112,7 @@ CONFIGS = {
 @pytest.mark.parametrize('name', CONFIGS)
 def test_what_trains_from_nothing_starts_as_its_authors_do(name: str) -> None:
     """The recipes of fine-tuning have tests of their own."""
-    model = Config.fromfile(ROOT / f'configs/{name}.py').model
+    model = read(name).model
     assert model.backbone.get('init', 'mae') == CONFIGS[name]
     assert model.backbone.get('init_cfg') is None
 
@@ -147,7 +145,7 @@ def test_nothing_draws_with_torchs_or_timms() -> None:
 
 def test_the_head_of_hiera_starts_as_the_authors() -> None:
     """Their LayerNorm has a bias of 0.02; a bias that all classes share has no effect."""
-    cfg = Config.fromfile(ROOT / 'configs/imagenet/finetune_dmae_hiera-tiny_300e.py')
+    cfg = read('imagenet/finetune_dmae_hiera-tiny_300e')
     head = MODELS.build(
         dict(type='lightvit_dense.ClassificationHead', in_channels=368, **cfg.model.head)
     )

@@ -1,17 +1,13 @@
 """Layer-wise rates of dense models, whose necks and heads learn at the full rate, and of Swin."""
 
-from pathlib import Path
-
 import pytest
 import torch
-from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from lightvit_dense.models import get_layer_id
 from lightvit_dense.registry import MODELS
 from tests.helpers.models import rates_and_decays, scheduled
-
-CONFIGS = Path(__file__).parents[2] / 'configs'
+from tests.helpers.shipped_configs import read
 
 
 def test_no_name_of_neck_or_head_looks_like_a_block(build_detector, build_segmentor) -> None:
@@ -28,7 +24,7 @@ def test_no_name_of_neck_or_head_looks_like_a_block(build_detector, build_segmen
 
 def groups_of(name: str) -> tuple[torch.nn.Module, dict[str, tuple[float, float]]]:
     """Return the model of a config, and (rate, weight decay) by parameter."""
-    cfg = Config.fromfile(CONFIGS / name)
+    cfg = read(name)
     init_default_scope(cfg.default_scope)
     cfg.model.backbone.init_cfg = None
     if 'distiller' in cfg.model:
@@ -60,7 +56,7 @@ TABLE = {
 
 
 def test_fine_tuning_has_the_authors_rates_and_decay() -> None:
-    model, groups = groups_of('imagenet/finetune_d2simmim_swin-tiny_300e.py')
+    model, groups = groups_of('imagenet/finetune_d2simmim_swin-tiny_300e')
     for name, exponent in TABLE.items():
         assert groups[name][0] == pytest.approx(4e-3 * 0.85**exponent), name
     for name, parameter in model.named_parameters():
@@ -73,7 +69,7 @@ def test_fine_tuning_has_the_authors_rates_and_decay() -> None:
 
 @pytest.mark.parametrize('method', ['simmim', 'd2simmim'])
 def test_pre_training_decays_what_is_no_vector(method: str) -> None:
-    model, groups = groups_of(f'pretrain/{method}_swin-tiny.py')
+    model, groups = groups_of(f'pretrain/{method}_swin-tiny')
     for name, (rate, decay) in groups.items():
         assert rate == 4e-4
         assert decay == (0.05 if model.get_parameter(name).ndim > 1 else 0.0), name
@@ -86,7 +82,7 @@ def test_pre_training_decays_what_is_no_vector(method: str) -> None:
 
 def test_decoupled_pre_training_reads_and_matches_the_authors_layers() -> None:
     """Theirs decode stage 1 (from 0), patches merged, and match the 13th block to the 12th."""
-    model, _ = groups_of('pretrain/d2simmim_swin-tiny.py')
+    model, _ = groups_of('pretrain/d2simmim_swin-tiny')
     assert (model.layer, model.grid, model.stride) == (4, (14, 14), 16)
     assert model.decoder.embed.weight.shape == (96, 192)
     distiller = model.distiller
@@ -97,7 +93,7 @@ def test_decoupled_pre_training_reads_and_matches_the_authors_layers() -> None:
 
 @pytest.mark.parametrize(('name', 'epochs'), [('tiny', 400), ('small', 800)])
 def test_the_rate_is_the_authors_at_every_step(name: str, epochs: int) -> None:
-    cfg = Config.fromfile(CONFIGS / f'pretrain/simmim_swin-{name}.py')
+    cfg = read(f'pretrain/simmim_swin-{name}')
     init_default_scope(cfg.default_scope)
     length = 3  # iterations an epoch
     for step, (rate,) in enumerate(scheduled(cfg, [dict(lr=4e-4)], epochs, length)):

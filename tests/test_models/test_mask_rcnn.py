@@ -120,15 +120,6 @@ def test_options_are_checked(build_detector) -> None:
         build_detector('vit', {'pad_shap': 64})
 
 
-def test_raw_outputs_come_from_one_pad_shape(build_detector, detection_batch) -> None:
-    model = build_detector('vit').eval()
-    with torch.no_grad():
-        scores, boxes, masks = model(torch.randn(1, 3, 50, 40), mode='tensor')[0]
-    assert scores.shape == (40, 4)
-    assert boxes.shape == (40, 12)
-    assert masks.shape == (40, 3, 28, 28)
-
-
 def test_sizes_that_cannot_be_are_refused() -> None:
     inputs = torch.zeros(1, 3, 32, 32)
     assert own_sizes(inputs, [{}]) == [(32, 32)]

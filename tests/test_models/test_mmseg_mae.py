@@ -1,7 +1,6 @@
 """The backbone of Semantic FPN is mmsegmentation's MAE: function, gradients, loading, groups."""
 
 import re
-from pathlib import Path
 
 import pytest
 import torch
@@ -14,8 +13,8 @@ from lightvit_dense.checkpoints import load_backbone
 from lightvit_dense.models import VisionTransformer
 from lightvit_dense.registry import MODELS
 from tests.helpers.models import rates_and_decays
+from tests.helpers.shipped_configs import read
 
-ROOT = Path(__file__).parents[2]
 TABLE = 'attn.relative_position_bias_table'
 # Our names and mmsegmentation's.
 NAMES = (
@@ -38,7 +37,7 @@ def their_name(name: str) -> str:
 
 
 def config(name: str = 'semfpn_dmae_tiny') -> Config:
-    cfg = Config.fromfile(ROOT / f'configs/ade20k/{name}.py')
+    cfg = read(f'ade20k/{name}')
     cfg.model.backbone.init_cfg = None
     return cfg
 

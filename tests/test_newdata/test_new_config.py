@@ -5,6 +5,7 @@ import re
 import shutil
 import sys
 from argparse import Namespace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -45,6 +46,8 @@ def test_the_split_takes_a_share_of_every_group(names, groups, fraction, chosen)
 
 
 DETECTION = '0.0001 * (batch / 16) ** 0.5'
+SEGMENTATION, PRETRAINING = '0.001 * (batch / 8) ** 0.5', '0.0006 * (batch / 256) ** 0.5'
+SHORT, NARROW = dict(size=64, batch=2, epochs=1), Start('x', patch=8, width=128)
 
 
 @pytest.mark.parametrize(
@@ -54,33 +57,9 @@ DETECTION = '0.0001 * (batch / 16) ** 0.5'
         (80, 'detection', Start(), 100, 500, {}, (512, 16, 167, 1000, DETECTION)),
         (12, 'detection', Start(), 10**5, 900, {}, (640, 8, 8, 90000, DETECTION)),
         (80, 'detection', Start(), 3, 90, {}, (320, 3, 1000, 1000, DETECTION)),
-        (
-            0,
-            'detection',
-            Start(),
-            9,
-            90,
-            dict(size=64, batch=2, epochs=1),
-            (64, 2, 1, 4, DETECTION),
-        ),
-        (
-            0,
-            'segmentation',
-            Start('x', patch=8, width=128),
-            1,
-            90,
-            {},
-            (96, 2, 1000, 1000, '0.001 * (batch / 8) ** 0.5'),
-        ),
-        (
-            0,
-            'pretraining',
-            Start(),
-            20,
-            300,
-            {},
-            (224, 20, 1000, 1000, '0.0006 * (batch / 256) ** 0.5'),
-        ),
+        (0, 'detection', Start(), 9, 90, SHORT, (64, 2, 1, 4, DETECTION)),
+        (0, 'segmentation', NARROW, 1, 90, {}, (96, 2, 1000, 1000, SEGMENTATION)),
+        (0, 'pretraining', Start(), 20, 300, {}, (224, 20, 1000, 1000, PRETRAINING)),
     ],
 )
 def test_the_rules(gpu, task, start, images, side, given, expected, monkeypatch):
@@ -92,9 +71,7 @@ def test_the_rules(gpu, task, start, images, side, given, expected, monkeypatch)
 
 def test_classes_are_read_when_a_config_is(tmp_path):
     (tmp_path / 'list.txt').write_text('\ufeffa\n\nb c\n', encoding='utf-8')
-    (tmp_path / 'coco.json').write_text(
-        json.dumps(dict(categories=[dict(name='b'), dict(name='a')]))
-    )
+    (tmp_path / 'coco.json').write_text('{"categories": [{"name": "b"}, {"name": "a"}]}')
     for name in ('folder/b', 'folder/a', 'empty'):
         (tmp_path / name).mkdir(parents=True)
     (tmp_path / 'double.txt').write_text('a\na\n')
@@ -184,18 +161,8 @@ ERRORS = [
     ('segmentation', write_few_names, [], 'names 2 classes, but the label maps hold the id 2'),
     ('classification', write_maps, ['--val', 'none'], 'none: this folder does not exist'),
     ('classification', write_table, [], r"the line \['b.jpg'\] lacks a column"),
-    (
-        'classification',
-        lambda root: write_table(root, 'a.jpg;b\nb.jpg;\n'),
-        [],
-        'or no class. Fill',
-    ),
-    (
-        'classification',
-        lambda root: write_table(root, 'a.jpg,b\nb.jpg,b\n'),
-        [],
-        "of the class 'b'",
-    ),
+    ('classification', partial(write_table, text='a.jpg;b\nb.jpg;\n'), [], 'or no class. Fill'),
+    ('classification', partial(write_table, text='a.jpg,b\nb.jpg,b\n'), [], "of the class 'b'"),
     ('pretraining', write_labelme, [], 'holds no image'),
     ('pretraining', write_classes, ['--teacher', 'scratch'], 'must be the weights of a plain ViT'),
     ('tracking', write_classes, [], 'groundtruth.txt'),

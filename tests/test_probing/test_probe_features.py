@@ -15,7 +15,6 @@ from lightvit_dense.checkpoints import CheckpointError
 from lightvit_dense.errors import UserError
 from lightvit_dense.registry import MODELS
 from tests.helpers.digits import BACKBONE, digits_config, write_digits
-from tests.helpers.models import hiera
 
 
 @pytest.fixture
@@ -205,15 +204,3 @@ def test_requests_that_cannot_be_met(root, checkpoint, tmp_path):
     (tmp_path / 'file').write_text('')
     with pytest.raises(UserError, match='cannot be written'):
         take(digits_config(root), checkpoint, tmp_path / 'file')
-
-
-def test_hiera_has_features_of_every_layer(root):
-    cfg = digits_config(root)
-    cfg.model.backbone = hiera(stages=(1, 1, 1, 1))
-    model = frozen_backbone(cfg, device='cpu')
-    spaces = probing.spaces_of(model.backbone, None, [0, 1, 3])
-    batch = dict(inputs=torch.linspace(0, 255, 2 * 3 * 64 * 64).reshape(2, 3, 64, 64))
-    found = probing.read_features(model, batch, spaces)
-    assert [x.shape[1] for x in found] == [64, 8, 32]
-    last = model.backbone(model.preprocessor(batch)['inputs'])[-1]
-    torch.testing.assert_close(found[0], last.mean(1))

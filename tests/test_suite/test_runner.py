@@ -18,7 +18,6 @@ from lightvit_dense.suite.stages import (
     Stage,
     StageRecord,
     begin,
-    content_key,
     exclusive,
     is_done,
     is_running,
@@ -264,8 +263,3 @@ def test_only_one_run_may_hold_a_folder(tmp_path):
                 pass
         # Forked children, which may miss a handled signal, must not be left with the handler.
         assert signal.getsignal(signal.SIGTERM) == before
-
-
-def test_content_key_depends_on_content_alone():
-    assert content_key({'a': 1, 'b': [2]}) == content_key({'b': [2], 'a': 1})
-    assert content_key({'a': 1}) != content_key({'a': 2})

@@ -180,6 +180,7 @@ def compare(left, right, relation='<', **options):
 CKA = compare(dict(analysis='cka_dmae', quantity='cka'), dict(analysis='cka_mae'), '>', margin=0.02)
 DIAGONAL = dict(analysis='cka_mae', quantity='cka_diagonal', layers='all')
 DISTANCE = dict(analysis='attention', quantity='distance', model='mae')
+SUP = DISTANCE | dict(model='sup')
 ENTROPY = DISTANCE | dict(quantity='relative_entropy', layers='all')
 LOCAL = compare(
     DISTANCE, [dict(layers='lower'), dict(model='sup')], '<', margin=0.05, relative=True
@@ -199,11 +200,7 @@ UPPER = MATRIX[1:, 1:].mean()
         (CKA | {'margin': 0.2}, [[0.4, 0.3]], 'undecided'),
         (CKA | {'left': CKA['left'] | {'layers': [1, 2]}}, [[UPPER + 0.1, UPPER]], 'appears'),
         (LOCAL, [[21.0, 42.0], [21.0, 60.0]], 'appears'),
-        (
-            LOCAL | {'left': DISTANCE | {'model': 'sup'}, 'right': [dict(model='mae')]},
-            [[60.0, 21.0]],
-            'does not appear',
-        ),
+        (LOCAL | {'left': SUP, 'right': [dict(model='mae')]}, [[60.0, 21.0]], 'does not appear'),
         # Half as far as its lower layers, but nothing lower than its own upper ones.
         (LOCAL | {'right': [dict(layers='lower'), {}]}, [[21.0, 42.0], [21.0, 21.0]], 'undecided'),
         (LOCAL | {'margin': 0.8}, [[21.0, 42.0], [21.0, 60.0]], 'undecided'),  # of the right figure

@@ -98,11 +98,7 @@ def test_a_part_needs_only_its_own_pretrainings(write, tmp_path):
         ('seeds=[5]', 'seeds=[5, 5]', 'seed is named twice.*two results for one cell'),
         ("title='MAE'", "titles='MAE'", r"pretrains\.mae has no 'titles'.*mean 'title'"),
         ("metrics=[dict(key='AP', title='AP')]", 'metrics=[]', 'reports no metrics'),
-        (
-            "metrics=[dict(key='AP', title='AP')]",
-            "metrics=[dict(name='AP')]",
-            'metrics.0 (lacks|has no)',
-        ),
+        ("dict(key='AP', title='AP')", "dict(name='AP')", 'metrics.0 (lacks|has no)'),
         ("configs=dict(default='a.py'), ", '', r"tasks\.cls lacks 'configs'"),
         ('seeds = [0, 1]', 'sedes = [0, 1]', "no 'sedes'.*mean 'seeds'"),
         ('inits = dict(', 'init = dict(', "no 'init'.*mean 'inits'"),

@@ -12,7 +12,7 @@ import torch
 from lightvit_dense import apis
 from lightvit_dense.datasets.toyworld import WorldSpec, build_world
 from tests.helpers.digits import digits_config, write_digits
-from tests.helpers.tools import call_tool, start_tool
+from tests.helpers.tools import call_tool
 
 ROOT = Path(__file__).parents[2]
 TASKS = {
@@ -236,9 +236,7 @@ def test_a_second_probe_starts_from_the_files_of_the_first(tmp_path):
     digits_config(tmp_path, arch=arch, patch_size=4, init_cfg=absent).dump(config)
     words = [config, 'none', '--cache', tmp_path / 'cache', '--device', 'cpu']
     nearest = ['--out', out, '--method', 'knn', '--k', 5, '--layer', 1, 2]
-    first = start_tool('analysis_tools/probe.py', *words, *nearest)
-    assert first.returncode == 0, first.stderr
-    assert first.stdout.count('images, computed') == 2
+    assert tool('probe', *words, *nearest).count('images, computed') == 2
     metadata = read(out / 'probe.json')
     assert metadata['images'] == {'train': 90, 'val': 30}
     assert metadata['network']['weights'] == 'random, seed 0'

@@ -11,7 +11,7 @@ from timm.models.beit import Beit
 
 from lightvit_dense.checkpoints import load_backbone
 from lightvit_dense.registry import MODELS
-from tests.helpers.tools import call_tool, start_tool
+from tests.helpers.tools import call_tool
 from tests.test_checkpoints.builders import (
     equal,
     from_timm,
@@ -24,8 +24,7 @@ from tests.test_checkpoints.builders import (
     vit,
 )
 
-TOOL = 'model_converters/convert_checkpoint.py'
-tool = partial(call_tool, TOOL)
+tool = partial(call_tool, 'model_converters/convert_checkpoint.py')
 
 
 def training_file(folder, model=None):
@@ -43,13 +42,12 @@ def built(path):
     return model, config
 
 
-def test_as_a_program(tmp_path):
+def test_a_file_is_recognised_converted_and_described(tmp_path):
     path, target = training_file(tmp_path), tmp_path / 'out/backbone.safetensors'
-    done = start_tool(TOOL, path, target, '--heads', 4, '--img-size', 48, 32)
-    assert done.returncode == 0, done.stderr
+    out = tool(path, target, '--heads', 4, '--img-size', 48, 32)
     for part in ('mae-lite', 'ViT: width 16, 2 blocks, patch 8, position grid 4x4', 'as given'):
-        assert part in done.stdout
-    assert re.search(r'pos_embed \(1, 17, 16\) -> \(1, 25, 16\).*Wrote', done.stdout, re.S)
+        assert part in out
+    assert re.search(r'pos_embed \(1, 17, 16\) -> \(1, 25, 16\).*Wrote', out, re.S)
     metadata = json.loads(target.with_suffix('.json').read_text())
     hashes = [metadata['sha256'], metadata['meta']['sha256']]
     assert hashes == [hashlib.sha256(file.read_bytes()).hexdigest() for file in (target, path)]

@@ -143,19 +143,6 @@ def test_stats_of_one_network_are_in_one_file(world, tmp_path):
     assert f'{found["layers"][0]["entropy"][0]:.2f}' in out
 
 
-def test_stats_of_several_networks_have_a_file_each(world, tmp_path):
-    words = ['--model', world / 'three.py', world / 'three.safetensors', 'D²-MAE best']
-    words += ['--model', world / 'two.py', 'none', '--images', world / 'images', '--seed', 5]
-    words += ['--batch-size', 5, '--layers', 2, '--px-per-token', 'authors', '--out', tmp_path]
-    call_tool(STATS, *words, '--device', 'cpu')
-    best, two = read(tmp_path / 'attention_d2-mae-best.json'), read(tmp_path / 'attention_two.json')
-    assert [len(x['layers'][0]['distance']) for x in (best, two)] == [3, 2]
-    assert (two['model']['checkpoint'], two['layers'][0]['patch']) == ('none', 14)
-    true = attention_stats(make(3), stream(world), [2])[0]
-    expected = [value * 14 / 8 for value in true.distance]
-    assert best['layers'][0]['distance'] == pytest.approx(expected, rel=1e-5)
-
-
 def test_agreement_with_the_teacher_of_a_config(world, tmp_path):
     words = [world / 'two.py', 'none', 'teacher', world / 'three.safetensors', '--pairs', 'all']
     words += ['--images', world / 'images', '--batch-size', 4, '--device', 'cpu']

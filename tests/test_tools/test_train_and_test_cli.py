@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import lightvit_dense  # noqa: F401
-from tests.helpers.tools import call_tool, start_tool
+from tests.helpers.tools import call_tool
 from tests.helpers.toy_engine import write_config
 
 NO_BATCH = '24 images on 1 process(es) are 24 for each, and the batch size is 25. Set train_data'
@@ -63,11 +63,6 @@ def test_a_training_without_an_iteration_is_refused(tmp_path, options, message):
     assert not list(tmp_path.rglob('*.safetensors'))
 
 
-def test_preflight_passes_quietly(tmp_path):
-    out = call_tool('train.py', write_config(tmp_path), '--preflight')
-    assert out.startswith('preflight: all 0 local files')
-
-
 @pytest.mark.parametrize(('value', 'status'), [(8, 0), (7, 1)])
 def test_predictions_are_dumped_and_verified(trained, tmp_path, value, status):
     config = write_config(tmp_path, extra=f"\nexpected = [('seen', {value}, 0.5)]\n")
@@ -114,10 +109,3 @@ def test_mistakes_get_one_plain_message(trained, tmp_path, monkeypatch, tool, wo
     assert message in err
     assert 'Traceback' not in err
     assert tool == 'test' or message == 'torn.pth' or not (tmp_path / 'w').exists()
-
-
-def test_as_a_process():
-    """Exit status and streams are those of a real process."""
-    done = start_tool('train.py', 'missing.py')
-    assert done.returncode == 2
-    assert done.stderr.startswith('error: config missing.py does not exist')

@@ -15,12 +15,11 @@ from mmengine.evaluator import Evaluator
 
 import tracking  # noqa: F401
 from lightvit_dense.apis.testing import _visualization_hook
-from lightvit_dense.compat import finish_distributed
 from lightvit_dense.errors import UserError
 from lightvit_dense.evaluation import read_predictions
 from lightvit_dense.evaluation.joint import class_tables
 from lightvit_dense.visualization import PALETTE, line_color
-from tests.helpers.processes import in_processes
+from tests.helpers.processes import in_two_ranks
 from tracking.datasets import LaSOT, SequenceDataset, VideoSequence
 from tracking.evaluation import Protocol, Truth, score
 from tracking.evaluation.collect import TrackerResults, open_source
@@ -170,20 +169,14 @@ def test_dumped_predictions_come_back(samples, tmp_path):
     np.testing.assert_array_equal(found[0]['boxes'], samples[0].boxes)
 
 
-def _rank(rank, ranks, samples, folder):
-    torch.distributed.init_process_group(
-        'gloo', init_method=f'file://{folder}/store', rank=rank, world_size=ranks
-    )
+def _evaluate_share(rank, samples, folder):
     # As a sampler that evens out shares: the first sequence is shown to both.
-    share = [*samples, samples[0]][rank::ranks]
-    torch.save(evaluate(share, out_dir=str(folder), tracker_name='both'), folder / f'{rank}.pt')
-    finish_distributed()
+    return evaluate([*samples, samples[0]][rank::2], out_dir=str(folder), tracker_name='both')
 
 
 def test_two_processes_count_every_sequence_once(samples, tmp_path):
-    in_processes(_rank, *((rank, 2, samples, tmp_path) for rank in range(2)))
-    for rank in range(2):
-        assert torch.load(tmp_path / f'{rank}.pt') == pytest.approx(evaluate(samples))
+    for figures in in_two_ranks(_evaluate_share, tmp_path, samples, tmp_path):
+        assert figures == pytest.approx(evaluate(samples))
     assert len(list((tmp_path / 'both').glob('*_time.txt'))) == 3
 
 

@@ -2,7 +2,6 @@
 
 import itertools
 from collections import OrderedDict
-from pathlib import Path
 
 import pytest
 import torch
@@ -16,6 +15,7 @@ from lightvit_dense.models.layers import resize_position
 from lightvit_dense.registry import MODELS
 from lightvit_dense.utils.layer_depth import get_layer_id
 from tests.helpers.models import rates_and_decays
+from tests.helpers.shipped_configs import ROOT, read
 from tracking.models import JointHiera, JointVisionTransformer
 
 from .small_tracker import CONFIG, pairs, small_tracker
@@ -135,9 +135,6 @@ def test_a_file_of_ostrack_fills_a_tracker(tmp_path):
         build_model(Config.fromstring(CONFIG, '.py'), path, 'cpu')
 
 
-ROOT = Path(__file__).parents[2]
-
-
 LASOT = {
     # name: run of the initial weights, published AUC
     'scratch_tiny': (None, None),
@@ -151,7 +148,7 @@ LASOT = {
 
 
 def load(name: str) -> Config:
-    return Config.fromfile(ROOT / f'configs/lasot/ostrack256_{name}.py')
+    return read(f'lasot/ostrack256_{name}')
 
 
 def test_initial_weights_and_expected_figures() -> None:

@@ -270,10 +270,7 @@ def test_ones_own_sequences(world, tmp_path, capsys):
         run(world, tmp_path / 'new', *words)
     assert not (tmp_path / 'new').exists()
     for option, told in (
-        (
-            '.type=tracking.CustomSequences',
-            r"CustomSequences has no argument 'split'\. It has .*lengths",
-        ),
+        ('.type=tracking.CustomSequences', r"has no argument 'split'\. It has .*lengths"),
         ('=nothing', "sequences: is a dict in the config, not 'nothing'"),
     ):
         words = ('--cfg-options', f'test_dataloader.dataset.sequences{option}')

@@ -3,10 +3,12 @@ import base64
 import cv2
 import numpy as np
 import pytest
+from matplotlib import get_data_path
 from matplotlib.text import Text
 
 from lightvit_dense import visualization
 from lightvit_dense.errors import UserError
+from lightvit_dense.visualization import fonts
 
 ENTRIES = [('wall', (200, 0, 0)), ('sky', (0, 200, 0)), ('a very long name', (0, 0, 200))]
 
@@ -30,64 +32,35 @@ def test_legend_breaks_lines():
 
 
 @pytest.fixture
-def font_of(tmp_path, monkeypatch):
-    """Make a font whose letters are full squares the only one that is installed."""
-    from fontTools.fontBuilder import FontBuilder
-    from fontTools.pens.ttGlyphPen import TTGlyphPen
-
-    def make(letters):
-        pen = TTGlyphPen(None)
-        pen.moveTo((0, 0))
-        for corner in ((0, 800), (800, 800), (800, 0)):
-            pen.lineTo(corner)
-        pen.closePath()
-        builder = FontBuilder(1000, isTTF=True)
-        names = {ord(letter): f'g{place}' for place, letter in enumerate(letters)}
-        builder.setupGlyphOrder(['.notdef', *names.values()])
-        builder.setupCharacterMap(names)
-        builder.setupGlyf(dict.fromkeys(['.notdef', *names.values()], pen.glyph()))
-        builder.setupHorizontalMetrics(dict.fromkeys(['.notdef', *names.values()], (900, 0)))
-        builder.setupHorizontalHeader(ascent=800, descent=-200)
-        builder.setupNameTable(dict(familyName='Squares', styleName='Regular'))
-        builder.setupOS2()
-        builder.setupPost()
-        builder.save(tmp_path / 'Squares-Regular.ttf')
-        return str(tmp_path / 'Squares-Regular.ttf')
-
-    from matplotlib import font_manager
-
-    installed = []
-    monkeypatch.setattr(font_manager, 'findSystemFonts', lambda: installed)
-    monkeypatch.setattr(visualization.fonts, '_SQUARES', set())
-    visualization.fonts._choose.cache_clear()
-    yield lambda letters: installed.append(make(letters)) or installed[-1]
-    visualization.fonts._choose.cache_clear()
+def installed(monkeypatch):
+    """The files of the fonts that are installed, none at first."""
+    files = []
+    monkeypatch.setattr('matplotlib.font_manager.findSystemFonts', lambda: files)
+    monkeypatch.setattr(fonts, '_SQUARES', set())
+    fonts._choose.cache_clear()
+    yield files
+    fonts._choose.cache_clear()
 
 
-def test_names_are_drawn_in_a_font_that_has_their_letters(font_of, tmp_path, monkeypatch):
+def test_names_are_drawn_in_a_font_that_has_their_letters(installed, tmp_path, monkeypatch):
     said = []
-    monkeypatch.setattr(visualization.fonts, 'print_log', lambda text, **_: said.append(text))
-    standard = visualization.fonts.font_file('cat é ž ß Ω')
+    monkeypatch.setattr(fonts, 'print_log', lambda text, **_: said.append(text))
+    standard = fonts.font_file('cat é ž ß Ω')
     assert 'DejaVu' in standard
-    (text, font) = visualization.fonts.typeset('e\N{COMBINING ACUTE ACCENT}')
+    (text, font) = fonts.typeset('e\N{COMBINING ACUTE ACCENT}')
     assert (text, font.path) == ('é', standard)
-    assert (
-        visualization.fonts.font_file('猫 0.9') == visualization.fonts.font_file('猫鸟') == standard
-    )  # there is none
-    assert [text.count('猫') + text.count('鸟') for text in said] == [1, 1]
-    visualization.fonts._choose.cache_clear()
-    file = font_of('猫 0.9')
-    assert visualization.fonts.font_file('猫 0.9') == file
-    assert visualization.fonts.font_file('cat') == standard
-    rows, columns = np.nonzero(
-        (visualization.titled(np.zeros((1, 60, 3), np.uint8), '猫猫')[:-1] < 128).all(-1)
-    )
-    assert np.ptp(columns) > 20
-    assert len(rows) > 150  # filled
-    figure, axes = visualization.curves.themed_axes('猫')
+    assert fonts.font_file('Ⓐ 0.9') == fonts.font_file('ⒶⒷ') == standard  # there is none
+    assert [text.count('Ⓐ') + text.count('Ⓑ') for text in said] == [1, 1]
+    fonts._choose.cache_clear()
+    installed.append(f'{get_data_path()}/fonts/ttf/STIXGeneralBol.ttf')
+    assert fonts.font_file('Ⓐ 0.9') == installed[0]
+    assert fonts.font_file('cat') == standard
+    drawn = visualization.titled(np.zeros((1, 60, 3), np.uint8), 'ⒶⒶ')[:-1]
+    assert np.ptp(np.nonzero((drawn < 128).all(-1))[1]) > 15
+    figure, axes = visualization.curves.themed_axes('Ⓐ')
     visualization.curves.save_png(figure, tmp_path / 'plot.png')
-    families = [text.get_family()[-1] for text in axes.findobj(Text) if text.get_text() == '猫']
-    assert families == ['Squares']
+    families = [text.get_family()[-1] for text in axes.findobj(Text) if text.get_text() == 'Ⓐ']
+    assert families == ['STIXGeneral']
 
 
 def test_side_by_side_and_titles():
