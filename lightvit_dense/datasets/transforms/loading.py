@@ -7,6 +7,7 @@ import weakref
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -103,6 +104,18 @@ def _eight_bits(image: np.ndarray) -> np.ndarray:
     return (image >> 8).astype(np.uint8)
 
 
+def check_listed_size(results: dict, shape: tuple[int, int]) -> None:
+    """Refuse an image whose size (height, width) is not that which its annotations are for."""
+    listed, found = (results.get('width'), results.get('height')), shape[::-1]
+    if 'instances' in results and None not in listed and listed != found:
+        raise DatasetError(
+            f'{results["img_path"]}: the image has {found[0]} x {found[1]} pixels, its '
+            f'annotations are for {listed[0]} x {listed[1]}. Take the images that were '
+            'annotated, or write annotations for these (images are turned upright by their '
+            'EXIF entry).'
+        )
+
+
 def _remove(path: str, owner: int) -> None:
     """Remove the list of bad files, in the process that made it."""
     if os.getpid() == owner:
@@ -168,7 +181,7 @@ class ImageReader(Transform):
             f'{self.called or "lightvit_dense." + type(self).__name__} tolerates that many.'
         )
 
-    def read(self, results: dict, make: Callable[[bytes], np.ndarray]) -> np.ndarray | None:
+    def read(self, results: dict, make: Callable[[bytes], Any]) -> Any:
         """Read the file and make an image of it."""
         path, storage = results['img_path'], results.get('storage')
         try:
@@ -218,14 +231,7 @@ class LoadImage(ImageReader):
         image = self.read(results, lambda data: decode(data, *given))
         if image is None:
             return None
-        listed, found = (results.get('width'), results.get('height')), image.shape[1::-1]
-        if 'instances' in results and None not in listed and listed != found:
-            raise DatasetError(
-                f'{results["img_path"]}: the image has {found[0]} x {found[1]} pixels, its '
-                f'annotations are for {listed[0]} x {listed[1]}. Take the images that were '
-                'annotated, or write annotations for these (images are turned upright by their '
-                'EXIF entry).'
-            )
+        check_listed_size(results, image.shape[:2])
         results['img'] = image.astype(np.float32) if self.to_float32 else image
         results['img_shape'] = results['ori_shape'] = image.shape[:2]
         return results
