@@ -145,5 +145,5 @@ def crop_opened(frame: OpenedImage, window: CropWindow, out: int) -> np.ndarray:
     right, bottom = min(window.x + window.side, width), min(window.y + window.side, height)
     if left >= right or top >= bottom:
         return np.zeros((out, out, 3), np.uint8)
-    pixels = frame.window((left, top, right, bottom))
-    return crop_image(pixels, CropWindow(window.x - left, window.y - top, window.side), out)
+    moved = CropWindow(window.x - left, window.y - top, window.side)
+    return crop_image(frame.window((left, top, right, bottom)), moved, out)

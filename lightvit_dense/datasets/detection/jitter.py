@@ -21,12 +21,11 @@ class Polygons(PolygonMasks):
         return Polygons(found.masks, found.height, found.width)
 
     def crop(self, bbox: np.ndarray) -> PolygonMasks:
-        """Return the masks within (left, top, right, bottom), as mmdet does."""
+        """Return the masks within (left, top, right, bottom); mmdet mends invalid ones."""
         box = np.clip(bbox, 0, [self.width, self.height] * 2)
 
         def lies_in(corners: np.ndarray) -> bool:
             inside = (corners >= box[:2]).all() and (corners <= box[2:]).all()
-            # one that crosses itself is mended by mmdet's way
             return bool(inside and shapely.is_valid(shapely.polygons(corners)))
 
         whole = [all(lies_in(p.reshape(-1, 2)) for p in mask) for mask in self.masks]
@@ -61,7 +60,7 @@ class ResizeScale(Resize):
         super().__init__(scale, backend=backend, **kwargs)
         self.box, self.ratio_range = scale, ratio_range
 
-    def transform(self, results: dict) -> dict:
+    def transform(self, results: dict) -> dict | None:
         """Draw a factor and resize ([H, W, 3])."""
         sides = results['img'].shape[1::-1]  # width, height
         factor = np.random.uniform(*self.ratio_range)
@@ -79,9 +78,8 @@ class ResizeScale(Resize):
         (wide, high), image = self.scale, results['img']
         box, factors = (0, 0, *image.shape[1::-1]), (wide / image.shape[1], high / image.shape[0])
         results.update(img_shape=(high, wide), scale_factor=factors, keep_ratio=self.keep_ratio)
-        if 'opened' in results:
-            results['img'] = blank(high, wide)
-        else:
+        results['img'] = blank(high, wide)
+        if 'opened' not in results:
             results['img'] = resize_box(image, box, (high, wide), 'bilinear', 'torch')
 
 

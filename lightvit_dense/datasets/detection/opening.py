@@ -37,8 +37,7 @@ class OpenImage(ImageReader):
 
     def decode(self, image: OpenedImage, results: dict) -> np.ndarray:
         """Return what the steps have left of an image, BGR uint8 [H, W, 3]."""
-        size = results.get('scale', image.shape[::-1])[::-1]
-        scale = np.divide(size, image.shape)
+        scale = np.divide(results.get('scale', image.shape[::-1])[::-1], image.shape)
         matrix = results.get('homography_matrix', np.eye(3))
         mirrored, shift = matrix[[1, 0], [1, 0]] < 0, matrix[[1, 0], 2]
         # The crop in the resized image before that is mirrored, and the last row it is made of.

@@ -14,7 +14,7 @@ class PackDetection(PackDetInputs):
     """mmdet's ``PackDetInputs`` that cuts bitmaps to their objects, for training."""
 
     def transform(self, results: dict) -> dict | None:
-        """Pack the image [3, H, W] and its annotations; None for a bad one that is tolerated."""
+        """Pack the image [3, H, W] and its annotations; None for a tolerated bad one."""
         if decode_opened(results) is None:
             return None
         packed = super().transform(results)
