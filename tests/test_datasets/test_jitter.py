@@ -108,9 +108,8 @@ def test_large_scale_jittering(name: str, backend: str, apart: int, train_pipeli
 def encoded(kind: str = 'JPEG', mode: str = 'RGB', turn: int = 1, **options: object) -> bytes:
     out, exif = io.BytesIO(), Image.Exif()
     exif[0x0112] = turn
-    Image.fromarray(np.rot90(PHOTOGRAPHS['cat'], turn == 6)).convert(mode).save(
-        out, kind, exif=exif, **options
-    )
+    picture = Image.fromarray(np.rot90(PHOTOGRAPHS['cat'], turn == 6)).convert(mode)
+    picture.save(out, kind, exif=exif, **options)
     return out.getvalue()
 
 
@@ -139,12 +138,12 @@ def test_an_opened_image_is_that_which_is_loaded(kind: str, backend: str, apart:
         found = run(KINDS[kind], seed, dict(type='lightvit_dense.OpenImage'), backend)
         assert found['inputs'].is_contiguous()
         assert (found['inputs'].int() - expected['inputs'].int()).abs().max() <= apart
-        one, other = (item['data_samples'] for item in (found, expected))
+        one, other = found['data_samples'], expected['data_samples']
         assert one.metainfo == other.metainfo
         assert one.gt_instances.bboxes.tensor.equal(other.gt_instances.bboxes.tensor)
         for polygons in zip(one.gt_instances.masks, other.gt_instances.masks, strict=True):
             assert all(map(np.array_equal, *polygons))
-        seen.add((one.metainfo.get('flip', False), one.scale_factor[0] > 1))
+        seen.add((one.flip, one.scale_factor[0] > 1))
     assert len(seen) == 4  # mirrored or not, enlarged and cut or made smaller
 
 
@@ -160,7 +159,7 @@ def test_bad_opened_images_are_counted(data: bytes, why: str) -> None:
 
 
 def test_polygons_are_cropped_to_the_masks_of_mmdet() -> None:
-    draw = np.random.default_rng(0)
+    draw, box = np.random.default_rng(0), np.array([60, 50, 400, 240])
     for number in range(40):
         objects = []
         for size in draw.integers(3, 30, 6):
@@ -170,7 +169,6 @@ def test_polygons_are_cropped_to_the_masks_of_mmdet() -> None:
             if number % 2:  # repeated corners, and polygons that cross themselves
                 corners = draw.permutation(np.round(corners))
             objects.append([corners.ravel()])
-        box = np.array([60, 50, 400, 240])
         ours, theirs = (kind(objects, 300, 300).crop(box) for kind in (Polygons, PolygonMasks))
         np.testing.assert_array_equal(ours.to_ndarray(), theirs.to_ndarray())
         assert ours.get_bboxes('hbox').tensor.equal(theirs.get_bboxes('hbox').tensor)

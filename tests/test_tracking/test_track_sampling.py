@@ -4,7 +4,6 @@ import io
 import math
 import pickle
 import tracemalloc
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -358,15 +357,14 @@ def test_an_item_shows_the_target_where_its_box_says():
             np.testing.assert_allclose(edges, [x, y, x + w, y + h], rtol=0, atol=grain)
 
 
-def write_frames(root: Path, damage=lambda place, data: data) -> None:
+def write_frames(root, damage=lambda place, data: data) -> None:
     kinds = [('JPEG', 'RGB', 1), ('JPEG', 'L', 1), ('JPEG', 'RGB', 6), ('PNG', 'RGB', 1)]
     exif, boxes = Image.Exif(), moving(1)[0] * [3, 2, 1, 1] - [55, 55, 0, 0]
     write_lasot_sequence(root, 'cat-1', boxes)
     for place in range(len(boxes)):
         (kind, mode, exif[0x0112]), out = kinds[place % 4], io.BytesIO()
-        Image.fromarray(_NOISE[place % 8]).convert(mode).save(
-            out, kind, exif=exif, subsampling=place % 3
-        )
+        picture = Image.fromarray(_NOISE[place % 8]).convert(mode)
+        picture.save(out, kind, exif=exif, subsampling=place % 3)
         (root / f'cat/cat-1/img/{place + 1:08d}.jpg').write_bytes(damage(place, out.getvalue()))
     (root / 'training_set.txt').write_text('cat-1')
 
