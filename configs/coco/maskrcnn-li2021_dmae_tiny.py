@@ -48,10 +48,15 @@ model = dict(
 train_dataloader = dict(
     dataset=dict(
         pipeline=[
-            dict(type='lightvit_dense.LoadImage', color='bgr', max_bad=10),
+            dict(type='lightvit_dense.OpenImage', max_bad=10),
             dict(type='mmdet.LoadAnnotations', with_bbox=True, with_mask=True, poly2mask=False),
             dict(type='mmdet.RandomFlip', prob=0.5),
-            dict(type='lightvit_dense.ResizeScale', scale=image_size, ratio_range=(0.1, 2.0)),
+            dict(
+                type='lightvit_dense.ResizeScale',
+                scale=image_size,
+                ratio_range=(0.1, 2.0),
+                backend='torch',
+            ),
             dict(
                 type='lightvit_dense.FixedSizeCrop',
                 crop_size=image_size,

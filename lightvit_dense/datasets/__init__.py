@@ -39,6 +39,7 @@ from .transforms import (
 from .unlabeled import ImageFiles
 
 register_late(DATASETS, 'CocoDataset', 'datasets.detection.coco')
+register_late(TRANSFORMS, 'OpenImage', 'datasets.detection.opening')
 register_late(TRANSFORMS, 'ResizeScale', 'datasets.detection.jitter')
 register_late(TRANSFORMS, 'FixedSizeCrop', 'datasets.detection.jitter')
 register_late(TRANSFORMS, 'PackDetection', 'datasets.detection.packing')

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from lightvit_dense.datasets.determinism import seeded
+from lightvit_dense.datasets.transforms.opened import OpenedImage
 from lightvit_dense.errors import UserError
 from lightvit_dense.models import MAE
 from lightvit_dense.suite.papers import PUBLISHED, SOURCES
@@ -105,7 +106,7 @@ def test_padding_in_memory_gives_our_crops(tmp_path) -> None:
     frame, box = sequence.frames.read(5), sequence.boxes[5]
     for spec in (pairs.template, pairs.search):
         with seeded(1):
-            cut = spec.cut(frame, box)
+            cut = spec.cut(OpenedImage(frame), box)
         with seeded(1):
             crop, mask = cut_with_mask(frame, box, spec)
         np.testing.assert_array_equal(crop, cut.image)

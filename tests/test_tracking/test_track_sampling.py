@@ -1,5 +1,6 @@
 """Training pairs against straight lines; what is drawn, and on what it depends."""
 
+import io
 import math
 import pickle
 import tracemalloc
@@ -8,19 +9,22 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch.utils.data import DataLoader
 
 from lightvit_dense.datasets.determinism import SeededIndex, SeededSampler, seeded
 from lightvit_dense.datasets.errors import DatasetError
+from lightvit_dense.datasets.lmdb_writer import write_lmdb
 from lightvit_dense.errors import UserError
 from tracking.datasets import VideoSequence
+from tracking.datasets.frames import StoredFrames
 from tracking.registry import DATASETS
 from tracking.sampling import CropSpec, Cut, FrameChoice, PairAugment, PairDataset
 from tracking.sampling import pairs as pairs_module
 from tracking.sampling.crops import CropWindow, crop_image, crop_window, padding_mask
 from tracking.sampling.jitter import read_spec
 
-from .small_sequences import ArrayFrames
+from .small_sequences import ArrayFrames, write_lasot_sequence
 
 DRAWS = 2000
 
@@ -351,6 +355,43 @@ def test_an_item_shows_the_target_where_its_box_says():
             grain = size * max(w / size, h / size) / 18 + 1
             edges = torch.stack([low[1], low[0], high[1], high[0]])
             np.testing.assert_allclose(edges, [x, y, x + w, y + h], rtol=0, atol=grain)
+
+
+def write_frames(root, damage=lambda place, data: data) -> None:
+    kinds = [('JPEG', 'RGB', 1), ('JPEG', 'L', 1), ('JPEG', 'RGB', 6), ('PNG', 'RGB', 1)]
+    exif, boxes = Image.Exif(), moving(1)[0] * [3, 2, 1, 1] - [55, 55, 0, 0]
+    write_lasot_sequence(root, 'cat-1', boxes)
+    for place in range(len(boxes)):
+        (kind, mode, exif[0x0112]), out = kinds[place % 4], io.BytesIO()
+        picture = Image.fromarray(_NOISE[place % 8]).convert(mode)
+        picture.save(out, kind, exif=exif, subsampling=place % 3)
+        (root / f'cat/cat-1/img/{place + 1:08d}.jpg').write_bytes(damage(place, out.getvalue()))
+    (root / 'training_set.txt').write_text('cat-1')
+
+
+@pytest.mark.parametrize('source', ['folder', 'lmdb'])
+def test_windows_give_the_pixels_of_whole_frames(tmp_path, monkeypatch, source: str):
+    write_frames(tmp_path)
+    where = {'folder': tmp_path, 'lmdb': tmp_path / 'all.lmdb'}
+    write_lmdb(tmp_path, where['lmdb'], None)
+    one = dict(type='tracking.LaSOT', data_root=str(where[source]), split='train', source=source)
+    pairs = PairDataset(sets=[one], samples_per_epoch=60, **SMALL)
+    opened = [fingerprint(pairs[SeededIndex(index, index)]) for index in range(60)]
+    monkeypatch.delattr(StoredFrames, 'open')
+    assert opened == [fingerprint(pairs[SeededIndex(index, index)]) for index in range(60)]
+
+
+@pytest.mark.parametrize(
+    ('cut', 'why'), [(lambda d: d[:-60], 'truncated'), (lambda d: d[:900] + d[-2:], 'damaged')]
+)
+def test_damaged_frames_are_counted(tmp_path, cut, why: str):
+    write_frames(tmp_path, lambda place, data: cut(data) if place % 8 == 0 else data)
+    one = dict(type='tracking.LaSOT', data_root=str(tmp_path), split='train')
+    wide = {'search': {'size': 64, 'factor': 30.0}}  # a damaged JPEG is told of where all is read
+    pairs = PairDataset(sets=[one], samples_per_epoch=40, max_bad=5, **wide)
+    assert all(sample.frame_ids[1] % 8 for sample in drawn(pairs))
+    with pytest.raises(DatasetError, match=f'(?s)1 image.*{why}.*tracking.PairDataset'):
+        drawn(PairDataset(sets=[one], samples_per_epoch=40, **wide))
 
 
 def test_sets_are_drawn_by_their_ratios():

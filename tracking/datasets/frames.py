@@ -13,6 +13,7 @@ import numpy as np
 
 from lightvit_dense.datasets.errors import DatasetError
 from lightvit_dense.datasets.transforms.loading import BadImage, decode
+from lightvit_dense.datasets.transforms.opened import OpenedImage
 from lightvit_dense.utils.constants import IMAGE_EXTENSIONS
 from lightvit_dense.utils.io import is_clutter
 
@@ -33,9 +34,16 @@ class StoredFrames:
 
     def read(self, index: int) -> np.ndarray:
         """Return a frame, RGB uint8 [H, W, 3]; grey, 16-bit and transparent ones are converted."""
+        return self._make(index, lambda data: decode(data, 'rgb'))
+
+    def open(self, index: int) -> OpenedImage:
+        """Open a frame, of which windows can be decoded."""
+        return self._make(index, OpenedImage)
+
+    def _make(self, index: int, make: Callable[[bytes], Any]) -> Any:
         key = self.key(_inside(index, len(self)))
         try:
-            return decode(self.store.read(key), 'rgb')
+            return make(self.store.read(key))
         except (BadImage, OSError) as error:
             absent = isinstance(error, FileNotFoundError)
             why = f'does not exist ({error})' if absent else f'cannot be read: {error}'

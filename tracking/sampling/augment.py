@@ -49,4 +49,4 @@ class PairAugment:
             return replace(cut, image=image)
         x, y, width, height = cut.box
         box = np.array([1 - x - width, y, width, height])
-        return Cut(image[:, ::-1], box, cut.padding[:, ::-1])
+        return Cut(cv2.flip(image, 1), box, cut.padding[:, ::-1])

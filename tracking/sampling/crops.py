@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike
 
+from lightvit_dense.datasets.transforms.opened import OpenedImage
 from lightvit_dense.errors import UserError
 
 _LARGEST_SIDE = 1 << 24
@@ -135,3 +136,14 @@ def crop_image(image: np.ndarray, window: CropWindow, out: int) -> np.ndarray:
         raise UserError(f'a frame of shape {list(image.shape)} has no pixels')
     crop = _cut(image[..., 0] if image.shape[2:] == (1,) else image, window, out)
     return cv2.cvtColor(crop, cv2.COLOR_GRAY2RGB) if crop.ndim == 2 else crop
+
+
+def crop_opened(frame: OpenedImage, window: CropWindow, out: int) -> np.ndarray:
+    """Return what :func:`crop_image` does, decoding no more of the frame than the window shows."""
+    height, width = frame.shape
+    left, top = max(window.x, 0), max(window.y, 0)
+    right, bottom = min(window.x + window.side, width), min(window.y + window.side, height)
+    if left >= right or top >= bottom:
+        return np.zeros((out, out, 3), np.uint8)
+    moved = CropWindow(window.x - left, window.y - top, window.side)
+    return crop_image(frame.window((left, top, right, bottom)), moved, out)

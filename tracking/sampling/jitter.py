@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from lightvit_dense.datasets.transforms.opened import OpenedImage
 from lightvit_dense.errors import UserError, require_known
 
-from .crops import crop_image, crop_window, padding_mask
+from .crops import crop_opened, crop_window, padding_mask
 
 _DISCARD_GRID = 16  # pixels of the crop between the places that the rule of discarding looks at
 
@@ -58,11 +59,11 @@ class CropSpec:
         center = box[:2] + 0.5 * box[2:] + reach * (np.random.random(2) - 0.5)
         return np.concatenate([center - 0.5 * size, size])
 
-    def cut(self, frame: np.ndarray, box: np.ndarray) -> Cut:
+    def cut(self, frame: OpenedImage, box: np.ndarray) -> Cut:
         """Cut a crop of a frame (RGB or grey) around a box [4] in pixels that is shaken first."""
         window = crop_window(self.shake(np.asarray(box, np.float64)), self.factor)
-        padding = padding_mask(window, frame.shape[:2], self.size)
-        return Cut(crop_image(frame, window, self.size), window.to_crop(box, 1), padding)
+        padding = padding_mask(window, frame.shape, self.size)
+        return Cut(crop_opened(frame, window, self.size), window.to_crop(box, 1), padding)
 
 
 def read_spec(name: str, published: Mapping[str, Any], given: Mapping[str, Any] | None) -> CropSpec:

@@ -12,7 +12,8 @@ from torch.utils.data import Dataset
 
 from lightvit_dense.datasets.determinism import SeededIndex, mix_seed, seeded
 from lightvit_dense.datasets.errors import DatasetError
-from lightvit_dense.datasets.transforms.loading import ImageReader
+from lightvit_dense.datasets.transforms.loading import BadImage, ImageReader
+from lightvit_dense.datasets.transforms.opened import OpenedImage
 from lightvit_dense.errors import UserError
 
 from ..datasets import SequenceSet, VideoSequence
@@ -36,16 +37,18 @@ def _to_tensor(image: np.ndarray) -> Tensor:
 
 @TRANSFORMS.register_module()
 class LoadFrame(ImageReader):
-    """Load a frame of a video; up to ``max_bad`` different bad ones are passed over."""
+    """Open a frame of a video; up to ``max_bad`` different bad ones are passed over."""
 
     called = 'tracking.PairDataset'
 
     def transform(self, results: dict) -> dict | None:
-        """Load frame 'frame_id' of 'frames' as 'img' (RGB uint8); None for a tolerated bad one."""
+        """Open frame 'frame_id' of 'frames' as 'img'; None for a tolerated bad one."""
         frames, index = results['frames'], results['frame_id']
         results['img_path'] = frames.name(index)
+        # Windows of a picture can be decoded, but two of them take longer than the whole.
+        windows = hasattr(frames, 'open') and not results.get('whole')
         try:
-            results['img'] = frames.read(index)
+            results['img'] = frames.open(index) if windows else OpenedImage(frames.read(index))
         except (DatasetError, OSError) as error:
             self._note(results['img_path'], str(error), results.get('must_load', False))
             return None
@@ -211,6 +214,7 @@ class PairDataset(Dataset):
     def _cut(self, sequence: VideoSequence, pair: tuple[int, int]) -> dict[str, Any] | None:
         """Read the frames of a pair and cut the crops; None if they are not usable."""
         wanted = {'frames': sequence.frames, 'must_load': self.test_mode}
+        wanted['whole'] = pair[0] == pair[1]
         loaded: dict[int, dict[str, Any]] = {}
         for index in dict.fromkeys(pair):  # an image that gives both crops is read once
             result = self.loader.transform({**wanted, 'frame_id': index})
@@ -219,7 +223,11 @@ class PairDataset(Dataset):
             loaded[index] = result
         cuts = []
         for index, spec in zip(pair, (self.template, self.search), strict=True):
-            cut = spec.cut(loaded[index]['img'], sequence.boxes[index])
+            try:
+                cut = spec.cut(loaded[index]['img'], sequence.boxes[index])
+            except BadImage as error:
+                self.loader._note(loaded[index]['img_path'], str(error), self.test_mode)
+                return None
             if cut.is_empty:
                 return None
             cuts.append(cut)

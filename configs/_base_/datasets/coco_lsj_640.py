@@ -17,10 +17,15 @@ train_dataloader = dict(
         data_prefix=dict(img='train2017/'),
         filter_cfg=dict(filter_empty_gt=True, min_size=32),
         pipeline=[
-            dict(type='lightvit_dense.LoadImage', color='bgr', max_bad=10),
+            dict(type='lightvit_dense.OpenImage', max_bad=10),
             dict(type='mmdet.LoadAnnotations', with_bbox=True, with_mask=True, poly2mask=False),
             dict(type='mmdet.RandomFlip', prob=0.5),
-            dict(type='lightvit_dense.ResizeScale', scale=image_size, ratio_range=(0.1, 2.0)),
+            dict(
+                type='lightvit_dense.ResizeScale',
+                scale=image_size,
+                ratio_range=(0.1, 2.0),
+                backend='torch',
+            ),
             dict(
                 type='lightvit_dense.FixedSizeCrop',
                 crop_size=image_size,

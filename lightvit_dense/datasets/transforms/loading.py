@@ -115,6 +115,18 @@ def _eight_bits(image: np.ndarray) -> np.ndarray:
     return (image >> 8).astype(np.uint8)
 
 
+def check_listed_size(results: dict, shape: tuple[int, int]) -> None:
+    """Refuse an image whose size (height, width) is not that which its annotations are for."""
+    listed, found = (results.get('width'), results.get('height')), shape[::-1]
+    if 'instances' in results and None not in listed and listed != found:
+        raise DatasetError(
+            f'{results["img_path"]}: the image has {found[0]} x {found[1]} pixels, its '
+            f'annotations are for {listed[0]} x {listed[1]}. Take the images that were '
+            'annotated, or write annotations for these (images are turned upright by their '
+            'EXIF entry).'
+        )
+
+
 def _remove(path: str, owner: int) -> None:
     """Remove the list of bad files, in the process that made it."""
     if os.getpid() == owner:
@@ -261,14 +273,7 @@ class LoadImage(ImageReader):
             return None
         if 'repeats' in results:
             image = image.copy()  # transforms may write into it
-        listed, found = (results.get('width'), results.get('height')), image.shape[1::-1]
-        if 'instances' in results and None not in listed and listed != found:
-            raise DatasetError(
-                f'{results["img_path"]}: the image has {found[0]} x {found[1]} pixels, its '
-                f'annotations are for {listed[0]} x {listed[1]}. Take the images that were '
-                'annotated, or write annotations for these (images are turned upright by their '
-                'EXIF entry).'
-            )
+        check_listed_size(results, image.shape[:2])
         results['img'] = image.astype(np.float32) if self.to_float32 else image
         results['img_shape'] = results['ori_shape']
         return results
