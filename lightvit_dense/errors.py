@@ -32,6 +32,10 @@ class UserError(Exception):
 
     exit_status = 2
 
+    def __str__(self) -> str:
+        """Return the message, without the traceback that a data loader writes before it."""
+        return re.sub(r'(?s)^Caught \w+ in DataLoader .*\n[\w.]+Error: ', '', super().__str__())
+
 
 class CheckpointError(UserError):
     """A checkpoint that cannot be read, or does not fit; the message names file and remedy."""

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextvars import copy_context
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from lightvit_dense.apis.configs import load_config, name_of, prepare_scope, pre
 from lightvit_dense.apis.extra_tests import choose_extras
 from lightvit_dense.checkpoints.packaged import fetch_advice
 from lightvit_dense.compat.distributed import check_gpus
+from lightvit_dense.datasets import memory_cache
 from lightvit_dense.engine.options import read_engine_options
 from lightvit_dense.engine.resume import refuse_used
 from lightvit_dense.errors import UserError, user_errors
@@ -135,11 +137,12 @@ def _check(cfg: Config, mode: str, extras: Mapping[str, Mapping] | None = None) 
     local = f'preflight: all {len(assets) - len(remote)} local files and folders exist; {gpus} GPUs'
     if remote:
         return f'{local}; not checked, because not local: {", ".join(remote)}'
-    return local + _build_data(cfg, mode, extras or {})
+    return local + copy_context().run(_build_data, cfg, mode, extras or {})
 
 
 def _build_data(cfg: Config, mode: str, extras: Mapping[str, Mapping]) -> str:
     """Build data sets and metrics as the run will, so that all that they read is checked."""
+    memory_cache.checking.set(True)
     prepare_scope(cfg)
     parts = [(section, cfg.get(section)) for section in SECTIONS[mode]]
     parts += [(f'{n}.{key}', value) for n, entry in extras.items() for key, value in entry.items()]

@@ -26,19 +26,19 @@ def empty(shape: tuple[int, ...], dtype: torch.dtype = torch.uint8) -> Tensor:
 
 
 class SharedBytes:
-    """Memory of a worker that it uses again, once it has been copied to pinned memory.
+    """Memory of a worker that it uses again, once the process that trains has done with it.
 
     Fresh memory costs as much as what is copied into it: the system clears it page by page. The
-    process that trains copies a batch, if the data loader pins, and then frees it by its first
-    byte; a batch that somebody keeps is never written to.
+    last to use a batch frees it by its first byte; what somebody keeps is never written to.
     """
 
     pool: ClassVar[list[Tensor]] = []  # of this process; the first of 8 bytes says who is in use
 
     def __init__(self, size: int) -> None:
-        # Those that are free and too small go.
-        self.pool[:] = [some for some in self.pool if some[0] or len(some) >= size + 8]
-        whole = next((some for some in self.pool if not some[0]), None)
+        free = [some for some in self.pool if not some[0]]  # looked at once: more may become so
+        whole = next((some for some in free if len(some) >= size + 8), None)
+        small = [id(some) for some in free if len(some) < size + 8]
+        self.pool[:] = [some for some in self.pool if id(some) not in small]
         if whole is None:
             whole = empty((size + size // 8 + 8,))
             self.pool.append(whole)
@@ -46,10 +46,12 @@ class SharedBytes:
         self.whole, self.bytes = whole, whole[8 : size + 8]
 
     def pin_memory(self) -> Tensor:
-        """Return a copy in pinned memory, and let the worker have its own again."""
-        pinned = self.bytes.pin_memory()
-        self.whole[0] = 0
-        return pinned
+        """Return a copy in pinned memory."""
+        return self.bytes.pin_memory()
+
+    def __del__(self) -> None:
+        if get_worker_info() is None:
+            self.whole[0] = 0
 
 
 @FUNCTIONS.register_module()

@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
+from contextvars import ContextVar
 from pathlib import Path
 
 import psutil
@@ -16,6 +17,8 @@ from lightvit_dense.utils.io import atomic_path
 from .errors import DatasetError
 
 ROOT = Path('/dev/shm')
+checking = ContextVar('checking', default=False)
+"""True in a preflight, which looks for room and copies nothing."""
 # Folders that this process uses, and handles that hold a shared lock on each, until it dies.
 _HELD: dict[Path, int] = {}
 
@@ -49,7 +52,7 @@ def stage(files: Sequence[str], name: str, limit_gb: float) -> list[str]:
             )
         text = f'{folder}: {len(copies)} of {len(files)} files, {need:.3g} GB to copy'
         print_log(text, logger='current')
-        for file in lacking:
+        for file in () if checking.get() else lacking:
             with atomic_path(copies[file]) as temporary:
                 shutil.copyfile(file, temporary)
     return [str(copies.get(Path(file), file)) for file in files]

@@ -121,7 +121,8 @@ class PackedStorage:
         if any(getattr(step, 'exif', exif) != exif for step in transforms):
             raise DatasetError(
                 f'{self.path}: was packed with exif={exif}, and the pipeline says exif={not exif}. '
-                f'Set exif={exif} of the loading transform, or pack the images again.'
+                f'Set exif={exif} of the loading transform, or pack the images again '
+                f'with{"out" * exif} --exif.'
             )
         if self.cache_gb:
             name = f'{key_hash("".join(self.hashes)):016x}'

@@ -126,7 +126,13 @@ class Packer:
             new.write(self.target)
             for rest in self.target.glob('.*.tmp'):  # of a run that was killed
                 rest.unlink()
-            return self._finish(new, self._shards())
+            try:
+                return self._finish(new, self._shards())
+            except OSError as error:
+                raise DatasetError(
+                    f'{self.target}: cannot be written ({error}). The shards that are written are '
+                    'safe: make room and run the same command again.'
+                ) from error
 
     def _shards(self) -> list[dict[str, Any]]:
         """Pack the shards that are lacking; return the notes on all of them."""
@@ -144,6 +150,7 @@ class Packer:
                 f'{self.target}: the disk is too small: {left} images take {text}. Take another '
                 'disk, --format jpeg, or a smaller --short-side.'
             )
+        self.report(f'packing {text}', total - left, total)
         with ThreadPoolExecutor(self.workers) as pool:
             try:
                 jobs = [pool.submit(self._pack, number, parts[number]) for number in lacking]
