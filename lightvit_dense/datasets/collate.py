@@ -1,6 +1,7 @@
 """Batches of images, written once."""
 
 import math
+import os
 from array import array
 from collections.abc import Iterator, Sequence
 from itertools import chain
@@ -26,14 +27,14 @@ def empty(shape: tuple[int, ...], dtype: torch.dtype = torch.uint8) -> Tensor:
 
 
 class SharedBytes:
-    """Memory of a worker that it uses again, once it has been copied to pinned memory.
+    """Memory of a worker that it uses again once the process that trains has dropped the batch.
 
     Fresh memory costs as much as what is copied into it: the system clears it page by page. The
-    process that trains copies a batch, if the data loader pins, and then frees it by its first
-    byte; a batch that somebody keeps is never written to.
+    receiver frees it by its first byte; a batch that somebody keeps is never written to.
     """
 
     pool: ClassVar[list[Tensor]] = []  # of this process; the first of 8 bytes says who is in use
+    receiver = 0  # process that frees it; the worker, or a fork of the receiver, does not
 
     def __init__(self, size: int) -> None:
         # Those that are free and too small go.
@@ -45,11 +46,16 @@ class SharedBytes:
         whole[0] = 1
         self.whole, self.bytes = whole, whole[8 : size + 8]
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, receiver=os.getpid())
+
+    def __del__(self) -> None:
+        if self.receiver == os.getpid():
+            self.whole[0] = 0
+
     def pin_memory(self) -> Tensor:
-        """Return a copy in pinned memory, and let the worker have its own again."""
-        pinned = self.bytes.pin_memory()
-        self.whole[0] = 0
-        return pinned
+        """Return a copy in pinned memory, as data loaders ask for."""
+        return self.bytes.pin_memory()
 
 
 @FUNCTIONS.register_module()
