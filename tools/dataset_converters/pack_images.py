@@ -36,7 +36,7 @@ def main() -> None:
         raise UserError('--short-side and --workers have to be positive, and --max-bad 0 or more')
     if not args.source and not args.verify:
         raise UserError('give SOURCE and PACKED to pack images, or --verify PACKED to check them')
-    with Display(sys.stderr) as show:
+    with Display(sys.stderr, bool(args.source) + args.verify) as show:
         if args.source:
             source = open_source(args.source, args.list)
             settings = PackSettings(args.format, args.short_side, args.exif)
