@@ -29,11 +29,10 @@ def empty(shape: tuple[int, ...], dtype: torch.dtype = torch.uint8) -> Tensor:
 class SharedBytes:
     """Memory of a worker that it uses again once the process that trains has dropped the batch.
 
-    Fresh memory costs as much as what is copied into it: the system clears it page by page. The
-    receiver frees it by its first byte; a batch that somebody keeps is never written to.
+    Fresh memory costs a copy more, as the system clears it. A batch that somebody keeps stays.
     """
 
-    pool: ClassVar[list[Tensor]] = []  # of this process; the first of 8 bytes says who is in use
+    pool: ClassVar[list[Tensor]] = []  # of this process; the first byte is 1 while in use
     receiver = 0  # process that frees it; the worker, or a fork of the receiver, does not
 
     def __init__(self, size: int) -> None:

@@ -177,16 +177,14 @@ def test_batches_depend_on_no_worker_and_bad_images_are_passed_over(tmp_path) ->
         write_image(tmp_path / f'{number}.jpg', (40, 56 + number), number)
     load = dict(type='lightvit_dense.LoadRandomResizedCrop', size=24, interpolation='random')
     rest = [dict(type='lightvit_dense.RandomFlipFlag'), dict(type='lightvit_dense.PackImage')]
-    steps = [
-        dict(type='lightvit_dense.DeferredPipeline', transforms=[dict(load, max_bad=1), *rest])
-    ]
-    dataset = build('ImageFiles', tmp_path, pipeline=steps)
+    step = dict(type='lightvit_dense.DeferredPipeline', transforms=[dict(load, max_bad=1), *rest])
+    dataset = build('ImageFiles', tmp_path, pipeline=[step])
     (tmp_path / '3.jpg').write_bytes(b'')
     alone, other = (batches(dataset, n, collate_fn=collate_deferred, count=6) for n in (0, 1))
     for batch, same in zip(alone, other, strict=True):
         assert torch.equal(batch['inputs'][:-500], same['inputs'].bytes[:-500])
         paths = [sample.img_path for sample in same['data_samples']]
         assert paths == [sample.img_path for sample in batch['data_samples']]
-    steps[0]['transforms'] = [load, *rest]
+    step['transforms'] = [load, *rest]
     with pytest.raises(DatasetError, match='zero bytes'):
-        build('ImageFiles', tmp_path, pipeline=steps)[3]
+        build('ImageFiles', tmp_path, pipeline=[step])[3]

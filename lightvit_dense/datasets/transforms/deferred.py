@@ -117,8 +117,7 @@ def _crop_and_steps(transforms: Sequence[Any]) -> tuple[RandomResizedCrop, list[
     for step in steps:
         if not hasattr(step, 'draw'):
             raise ValueError(f'{_name(step)} has no `draw`, and cannot be left to the device')
-    crops = [isinstance(step, RandomResizedCrop) for step in steps]
-    if sum(crops) != 1 or not crops[0]:
+    if [n for n, step in enumerate(steps) if isinstance(step, RandomResizedCrop)] != [0]:
         raise ValueError('a view needs one lightvit_dense.RandomResizedCrop, at its beginning')
     if steps[0].backend == 'cv2':
         raise ValueError("backend='cv2' filters nothing, and the device does: set backend='torch'")
