@@ -13,6 +13,8 @@ engine = dict(
     activation_checkpointing=False,
     gradient_compression=None,  # 'bf16': half the bytes between GPUs
     prefetch=True,  # copies batches to the GPU beside the computation
+    input='host',  # 'device': pre-training and classification are augmented there
+    jpeg='host',  # 'device': decoded there, too, by nvJPEG
 )
 
 default_hooks = dict(
