@@ -13,8 +13,8 @@ engine = dict(
     activation_checkpointing=False,
     gradient_compression=None,  # 'bf16': half the bytes between GPUs
     prefetch=True,  # copies batches to the GPU beside the computation
-    input='host',  # 'device': crops and augments there
-    jpeg='host',  # 'device': nvJPEG decodes there, with input='device'
+    input='host',  # 'device': pre-training and classification are augmented there
+    jpeg='host',  # 'device': decoded there, too, by nvJPEG
 )
 
 default_hooks = dict(

@@ -1,6 +1,7 @@
 """Batches of images, written once."""
 
 import math
+import os
 from array import array
 from collections.abc import Iterator, Sequence
 from itertools import chain
@@ -26,32 +27,34 @@ def empty(shape: tuple[int, ...], dtype: torch.dtype = torch.uint8) -> Tensor:
 
 
 class SharedBytes:
-    """Memory of a worker that it uses again, once the process that trains has done with it.
+    """Memory of a worker that it uses again once the process that trains has dropped the batch.
 
-    Fresh memory costs as much as what is copied into it: the system clears it page by page. The
-    last to use a batch frees it by its first byte; what somebody keeps is never written to.
+    Fresh memory costs a copy more, as the system clears it. A batch that somebody keeps stays.
     """
 
-    pool: ClassVar[list[Tensor]] = []  # of this process; the first of 8 bytes says who is in use
+    pool: ClassVar[list[Tensor]] = []  # of this process; the first byte is 1 while in use
+    receiver = 0  # process that frees it; the worker, or a fork of the receiver, does not
 
     def __init__(self, size: int) -> None:
-        free = [some for some in self.pool if not some[0]]  # looked at once: more may become so
-        whole = next((some for some in free if len(some) >= size + 8), None)
-        small = [id(some) for some in free if len(some) < size + 8]
-        self.pool[:] = [some for some in self.pool if id(some) not in small]
+        # Those that are free and too small go; others may become free in between.
+        self.pool[:] = [some for some in self.pool if some[0] or len(some) >= size + 8]
+        whole = next((s for s in self.pool if not s[0] and len(s) >= size + 8), None)
         if whole is None:
             whole = empty((size + size // 8 + 8,))
             self.pool.append(whole)
         whole[0] = 1
         self.whole, self.bytes = whole, whole[8 : size + 8]
 
-    def pin_memory(self) -> Tensor:
-        """Return a copy in pinned memory."""
-        return self.bytes.pin_memory()
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, receiver=os.getpid())
 
     def __del__(self) -> None:
-        if get_worker_info() is None:
+        if self.receiver == os.getpid():
             self.whole[0] = 0
+
+    def pin_memory(self) -> Tensor:
+        """Return a copy in pinned memory, as data loaders ask for."""
+        return self.bytes.pin_memory()
 
 
 @FUNCTIONS.register_module()

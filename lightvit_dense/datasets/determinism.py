@@ -175,10 +175,10 @@ class SeededSampler(_Seeded):
     Args:
         seed: None agrees on a random one among the processes.
         round_up: Whether to repeat samples so that all processes get equally many.
-        crops: Samples in a row, differently augmented, of each image (Hoffer et al. 2020), which
-            is decoded once for those of a batch. Batches and epochs count samples, so schedules
-            and learning rates stay: an epoch, as long as ever, shows 1 / ``crops`` of the images,
-            ``crops`` epochs all of them. A process's batch should be a multiple of it.
+        crops: Consecutive samples of each image, differently augmented (Hoffer et al. 2020); it
+            is decoded once for those in a batch. Batches and epochs count samples, so schedules
+            and learning rates stay: an epoch keeps its length and shows 1 / ``crops`` of the
+            images, ``crops`` epochs all of them. A process's batch should be a multiple of it.
     """
 
     def __init__(
@@ -241,8 +241,8 @@ class RepeatedAugmentSampler(SeededSampler):
     An epoch keeps its length: it ends after as many samples as there are, so that it shows only
     1 / ``repeats`` of the data set.
 
-    Repeats that meet in a batch are decoded once: all of one process, none where there are as many
-    processes as repeats; there ``SeededSampler(crops=...)`` keeps them together.
+    A single process decodes an image once for its repeats in a batch. With as many processes as
+    repeats each decodes it; there ``SeededSampler(crops=...)`` keeps the samples together.
 
     Args:
         repeats: How often each sample comes.

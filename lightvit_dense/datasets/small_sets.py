@@ -22,10 +22,6 @@ from .subsets import balanced_subset
 Part = tuple[np.ndarray, np.ndarray]
 
 
-class SmallSetError(DatasetError):
-    """A small set whose source is missing or damaged; the message tells how to get it."""
-
-
 @dataclass(frozen=True)
 class SmallSet:
     """Grey images with labels, in two parts."""
@@ -55,7 +51,7 @@ def write_set(data: SmallSet, out: str | Path) -> bool:
     info = {'images': data.counts, 'classes': list(data.classes), **words}
     if root.exists():
         if not (root / 'info.json').is_file():
-            raise SmallSetError(
+            raise DatasetError(
                 f'{root}: exists and holds no info.json, so it was not written by this tool. Move '
                 'it away or choose another --out.'
             )
@@ -72,7 +68,7 @@ def write_set(data: SmallSet, out: str | Path) -> bool:
         shutil.rmtree(root, ignore_errors=True)
         os.replace(draft, root)
     except OSError as error:
-        raise SmallSetError(f'{draft}: cannot be written: {error}') from error
+        raise DatasetError(f'{draft}: cannot be written: {error}') from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return True
@@ -112,12 +108,12 @@ def _read_file(package: str, folder: str, name: str, source: Path | None) -> byt
         '--source.'
     )
     if not found:
-        raise SmallSetError(f'{places[0]}: {name} not found. {remedy}')
+        raise DatasetError(f'{places[0]}: {name} not found. {remedy}')
     data = found[0].read_bytes()
     try:
         return gzip.decompress(data) if data.startswith(b'\x1f\x8b') else data
     except (OSError, EOFError, zlib.error) as error:
-        raise SmallSetError(f'{found[0]}: is damaged ({error}). {remedy}') from error
+        raise DatasetError(f'{found[0]}: is damaged ({error}). {remedy}') from error
 
 
 _NUMBERS = tuple(f'digit-{number}' for number in range(10))
@@ -128,7 +124,7 @@ def read_digits(source: Path | None = None) -> SmallSet:
     from sklearn.datasets import load_digits
 
     if source is not None:
-        raise SmallSetError('digits are part of scikit-learn: give no --source for them')
+        raise DatasetError('digits are part of scikit-learn: give no --source for them')
     images, labels = load_digits(return_X_y=True)
     # [N, 64] of 0..16 -> [N, 8, 8] of 0..255
     grey = np.rint(images.reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
@@ -152,7 +148,7 @@ def read_opencv_digits(source: Path | None = None) -> SmallSet:
     data = _read_file('opencv-doc', folder, 'digits.png', source)
     sheet = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
     if sheet is None or sheet.shape != (1000, 2000):
-        raise SmallSetError('digits.png: is no picture of 2000x1000 pixels, so it is damaged')
+        raise DatasetError('digits.png: is no picture of 2000x1000 pixels, so it is damaged')
     # [50 rows, 20, 100 columns, 20] -> [5000, 20, 20], row by row
     images = sheet.reshape(50, 20, 100, 20).swapaxes(1, 2).reshape(-1, 20, 20)
     return SmallSet(
@@ -187,7 +183,7 @@ def _read_mnist(part: str, source: Path | None) -> Part:
     )
     images, labels = images[16:], labels[8:].astype(np.int64)
     if len(images) != len(labels) * 28 * 28 or labels.max(initial=0) > 9:
-        raise SmallSetError(f'{part}: images and labels do not belong together. Fetch them again.')
+        raise DatasetError(f'{part}: images and labels do not belong together. Fetch them again.')
     return images.reshape(-1, 28, 28), labels
 
 

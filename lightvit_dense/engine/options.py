@@ -79,10 +79,10 @@ def read_engine_options(cfg: Config) -> ConfigDict:
     _check_compile(cfg, options.compile)
     for key in ('input', 'jpeg'):
         require_known(options[key], ('host', 'device'), f'engine.{key}')
-    if options.input == 'device':
-        _deferred_pipeline(cfg)
-    elif options.jpeg == 'device':
+    if options.input == 'host' and options.jpeg == 'device':
         raise UserError("engine.jpeg='device' needs engine.input='device', which crops there")
+    if options.input == 'device' and cfg.get('train_dataloader'):
+        _deferred_pipeline(cfg)
     return options
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from lightvit_dense.datasets import ImageNet, small_sets
-from lightvit_dense.datasets.small_sets import SOURCES, SmallSet, SmallSetError, write_set
+from lightvit_dense.datasets import DatasetError, ImageNet, small_sets
+from lightvit_dense.datasets.small_sets import SOURCES, SmallSet, write_set
 
 
 def idx(values: np.ndarray) -> bytes:
@@ -71,7 +71,7 @@ def test_what_is_not_ours_is_not_touched_and_nothing_half_done_stays(
     mine = tmp_path / 'out/fashion-mnist'
     mine.mkdir(parents=True)
     (mine / 'thesis.txt').write_text('precious')
-    with pytest.raises(SmallSetError, match='not written by this tool'):
+    with pytest.raises(DatasetError, match='not written by this tool'):
         write_set(data, tmp_path / 'out')
     assert (mine / 'thesis.txt').read_text() == 'precious'
 
@@ -99,7 +99,7 @@ def test_damaged_and_missing_files_are_named_with_the_remedy(fashion, change, me
         labels.write_bytes(change(labels.read_bytes()))
     else:
         labels.unlink()
-    with pytest.raises(SmallSetError, match=message):
+    with pytest.raises(DatasetError, match=message):
         SOURCES['fashion-mnist'](fashion)
 
 
@@ -107,7 +107,7 @@ def test_an_unpacked_package_is_read(fashion, tmp_path):
     shutil.copytree(fashion, tmp_path / 'tree/usr/share/datasets/fashion-mnist')
     expected, found = map(SOURCES['fashion-mnist'], (fashion, tmp_path / 'tree'))
     assert np.array_equal(expected.val[0], found.val[0])
-    with pytest.raises(SmallSetError, match=r'digits\.png not found'):
+    with pytest.raises(DatasetError, match=r'digits\.png not found'):
         SOURCES['opencv-digits'](tmp_path / 'tree')
 
 
@@ -121,7 +121,7 @@ def test_opencv_digits_are_cut_row_by_row(tmp_path):
         assert (images == labels[:, None, None] * 25).all()
         assert np.bincount(labels).tolist() == [count] * 10
     cv2.imwrite(str(tmp_path / 'digits.png'), sheet[:980])
-    with pytest.raises(SmallSetError, match='is no picture of 2000x1000 pixels'):
+    with pytest.raises(DatasetError, match='is no picture of 2000x1000 pixels'):
         SOURCES['opencv-digits'](tmp_path)
 
 
@@ -134,5 +134,5 @@ def test_digits_are_scikit_learns_and_split_by_class(tmp_path):
     assert np.array_equal(back[key], images[np.lexsort(images.T)])
     share = np.bincount(data.val[1]) / np.bincount(labels)
     assert np.abs(share - 0.2).max() < 0.005
-    with pytest.raises(SmallSetError, match='give no --source'):
+    with pytest.raises(DatasetError, match='give no --source'):
         SOURCES['digits'](tmp_path)

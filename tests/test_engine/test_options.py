@@ -44,6 +44,7 @@ def test_wrong_options_are_refused(toy_config, monkeypatch, engine, message) -> 
 LOAD = dict(type='lightvit_dense.LoadImage', color='rgb')
 CROP = dict(type='lightvit_dense.RandomResizedCrop', size=8)
 PACK = dict(type='lightvit_dense.PackImage')
+VIEWS = dict(type='lightvit_dense.MultiView', views=[dict(count=2, pipeline=[CROP])])
 
 
 @pytest.mark.parametrize(
@@ -54,6 +55,7 @@ PACK = dict(type='lightvit_dense.PackImage')
         ('toyworld/ostrack_mae', 'tracking.PairDataset has no pipeline'),
         ('toyworld/mae_student', "backend='cv2' filters nothing.*set backend='torch'"),
         ([LOAD, CROP, dict(type='mmcv.CenterCrop', crop_size=8), PACK], 'mmcv.CenterCrop has no'),
+        ([LOAD, VIEWS, CROP, PACK], 'RandomResizedCrop: put it into the views of MultiView'),
         ([LOAD, PACK], 'needs one lightvit_dense.RandomResizedCrop, at its beginning'),
         ([dict(type='lightvit_dense.LoadImage'), CROP, PACK], "LoadImage.*color='bgr'.*='rgb'"),
         ([LOAD, CROP, LOAD], 'LoadImage is no lightvit_dense.PackImage or PackViews'),
@@ -81,6 +83,8 @@ def test_the_devices_input_takes_the_pipeline_and_the_batches() -> None:
         (step,) = cfg.train_dataloader.dataset.pipeline
         assert step == dict(type='lightvit_dense.DeferredPipeline', transforms=given)
         assert cfg.train_dataloader.collate_fn == dict(type='lightvit_dense.collate_deferred')
+    cfg.pop('train_dataloader')
+    apply_engine_options(cfg, training=False)
 
 
 def test_options_reach_the_runner(toy_config) -> None:

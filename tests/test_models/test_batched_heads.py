@@ -33,8 +33,11 @@ OTHER = {
     'train_cfg.rpn.assigner.type': 'mmdet.MaxIoUAssigner',
     'train_cfg.rcnn.sampler.type': 'mmdet.InstanceBalancedPosSampler',
 }
-RPN = dict(type='lightvit_dense.MaxIoUAssigner', pos_iou_thr=0.7, neg_iou_thr=0.3, min_pos_iou=0.0)
-RCNN = dict(type='mmdet.MaxIoUAssigner', pos_iou_thr=0.5, neg_iou_thr=0.5, match_low_quality=False)
+IOU = dict(iou_calculator=dict(type='mmdet.BboxOverlaps2D'))  # in any default scope
+RPN = dict(IOU, type='lightvit_dense.MaxIoUAssigner', pos_iou_thr=0.7, neg_iou_thr=0.3)
+RPN['min_pos_iou'] = 0.0
+RCNN = dict(IOU, type='mmdet.MaxIoUAssigner', pos_iou_thr=0.5, neg_iou_thr=0.5)
+RCNN['match_low_quality'] = False
 
 
 def boxes_of(count: int, seed: int = 0) -> torch.Tensor:

@@ -20,8 +20,7 @@ STATS = [layer(1, (10.0, 20.0, 60.0), (1.0, 2.0, 2.5)), layer(2, (5.0, 6.0, 7.0)
 
 
 def pair(student, teacher, value):
-    single = dict(cross_entropy=1.0, kl=0.5, cosine=0.5)
-    return PairAgreement(student, teacher, 2.0, 1.0, value, value / 2, single, ((0, 0),), 0.25)
+    return PairAgreement(student, teacher, 2.0, 1.0, value, value / 2, 0.25)
 
 
 def curves(axes):

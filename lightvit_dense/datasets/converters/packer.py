@@ -39,7 +39,7 @@ _BLOCK, _QUALITY = tarfile.BLOCKSIZE, [cv2.IMWRITE_JPEG_QUALITY, 90]
 def pack_picture(data: bytes, key: str, settings: PackSettings) -> tuple[bytes, int, int]:
     """Resize a picture's short side as torchvision's ``Resize`` does, bicubic and anti-aliased.
 
-    One that is no larger keeps its size, and a JPEG of those stays as it is in a set of JPEGs.
+    One that is no larger keeps its size; in a set of JPEGs, a JPEG among those is copied as it is.
     """
     header = read_header(data) if data.startswith(JPEG) else None
     image = decode(data, 'rgb', exif=settings.exif, path=key)

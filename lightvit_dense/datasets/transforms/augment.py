@@ -180,12 +180,12 @@ class RandomFlipFlag(Transform):
     is another one: it says that an image has been flipped.
     """
 
+    op = 'flip'
+
     def __init__(self, prob: float = 0.5) -> None:
         if not 0 <= prob <= 1:
             raise ValueError(f'prob must lie in [0, 1], got {prob}')
         self.prob = prob
-
-    op = 'flip'
 
     def draw(self) -> tuple[float, ...] | None:
         """Draw whether to flip."""

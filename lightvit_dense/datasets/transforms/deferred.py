@@ -53,8 +53,10 @@ class DeferredPipeline(Transform):
         self._loader, self._fused = loader, isinstance(loader, LoadRandomResizedCrop)
         pipelines = [(1, [loader.crop, *others] if self._fused else others)]
         if others and isinstance(others[0], MultiView):
+            if others[1:]:
+                raise ValueError(f'{_name(others[1])}: put it into the views of MultiView')
             made = zip(others[0].counts, others[0].pipelines, strict=True)
-            pipelines = [(count, [*some.transforms, *others[1:]]) for count, some in made]
+            pipelines = [(count, some.transforms) for count, some in made]
         self._groups = [(count, *_crop_and_steps(some)) for count, some in pipelines]
         self._sizes = [(count, crop.size) for count, crop, _ in self._groups]
         self.exif = getattr(loader, 'exif', False)  # what packed images are compared with
@@ -115,8 +117,7 @@ def _crop_and_steps(transforms: Sequence[Any]) -> tuple[RandomResizedCrop, list[
     for step in steps:
         if not hasattr(step, 'draw'):
             raise ValueError(f'{_name(step)} has no `draw`, and cannot be left to the device')
-    crops = [isinstance(step, RandomResizedCrop) for step in steps]
-    if sum(crops) != 1 or not crops[0]:
+    if [n for n, step in enumerate(steps) if isinstance(step, RandomResizedCrop)] != [0]:
         raise ValueError('a view needs one lightvit_dense.RandomResizedCrop, at its beginning')
     if steps[0].backend == 'cv2':
         raise ValueError("backend='cv2' filters nothing, and the device does: set backend='torch'")

@@ -29,7 +29,6 @@ REDUCED = {
 }
 Box = tuple[int, int, int, int]
 
-
 # What libjpeg says of files that lack a part of the picture; the second of complete ones, too. Odd
 # scan parameters (of some telephones) and damaged colour profiles leave the picture whole.
 _LOST = re.compile(

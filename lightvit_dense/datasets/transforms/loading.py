@@ -20,9 +20,9 @@ from lightvit_dense.registry import TRANSFORMS
 from .base import Transform
 from .jpeg import LEFT_OVER, Header, decode_strictly, is_whole, read_header, suits_gpu
 
+Image = TypeVar('Image')
 JPEG, _PNG = b'\xff\xd8', b'\x89PNG'
 # Files that may hold 16 bits a value: TIFF, PGM, PPM.
-Image = TypeVar('Image')
 _DEEP = (b'II*\0', b'MM\0*', b'P5', b'P6')
 
 

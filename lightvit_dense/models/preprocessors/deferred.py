@@ -21,7 +21,9 @@ def make_views(
     """
     if 'views' not in batch:
         return batch
-    buffer = getattr(batch['inputs'], 'bytes', batch['inputs'])  # not pinned, of a worker
+    buffer = batch['inputs']
+    if hasattr(buffer, 'bytes'):  # not pinned, of a worker, which writes to it again
+        buffer, non_blocking = buffer.bytes, False
     buffer = buffer.to(device, non_blocking=non_blocking)
     count = [8 * number for number in batch['tables']]
     ints, floats, pixels = buffer.split([*count, len(buffer) - sum(count)])
@@ -44,7 +46,4 @@ def make_views(
                     places = ints[place:][:chosen]
                     images[places] = DEVICE_OPS[op](images[places], parameters)
             views += images.chunk(view['count'])
-    return {
-        'inputs': views if len(views) > 1 else views[0],
-        'data_samples': batch['data_samples'],
-    }
+    return dict(inputs=views if len(views) > 1 else views[0], data_samples=batch['data_samples'])
