@@ -55,7 +55,7 @@ class RandomScaleCrop(mmseg.RandomCrop):
         counts = count_ids(labels)
         counts[self.ignore_index] = 0
         share = counts.max() / max(1, counts.sum())
-        return np.count_nonzero(counts) > 1 and bool(share < self.cat_max_ratio)
+        return bool(np.count_nonzero(counts) > 1 and share < self.cat_max_ratio)
 
     def _draw(self, labels: np.ndarray) -> tuple[int, int, int, int]:
         """Draw (top, bottom, left, right) of a crop, of resized labels [H, W]; eleven tries."""
